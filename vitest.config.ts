@@ -1,0 +1,36 @@
+import { defineConfig } from "vitest/config"
+
+/** `npm test` runs unit and contract; the slow real things have scripts of their own. */
+export default defineConfig({
+  test: {
+    projects: [
+      {
+        test: {
+          name: "unit",
+          include: ["test/**/*.test.ts"],
+          exclude: ["test/process/**", "test/openclaw/**", "test/container/**", "**/node_modules/**"],
+          testTimeout: 30_000
+        }
+      },
+      {
+        test: {
+          name: "process",
+          include: ["test/process/**/*.test.ts"],
+          testTimeout: 240_000,
+          hookTimeout: 120_000,
+          fileParallelism: false
+        }
+      },
+      {
+        test: {
+          name: "openclaw",
+          include: ["test/openclaw/**/*.test.ts"],
+          exclude: ["**/node_modules/**"],
+          testTimeout: 300_000,
+          hookTimeout: 300_000,
+          fileParallelism: false
+        }
+      }
+    ]
+  }
+})
