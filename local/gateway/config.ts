@@ -1,0 +1,210 @@
+import { readFileSync, watch } from "node:fs"
+import { basename, dirname } from "node:path"
+import { z } from "zod"
+
+/** The parts of OpenClaw's configuration that the stand-in acts on. */
+export interface GatewayConfig {
+  /** Agent ids, in the order of the roster. */
+  readonly agents: ReadonlyArray<string>
+  readonly token: string | undefined
+  /** Boot-only: a changed port is not followed, as with the real gateway. */
+  readonly port: number | undefined
+  /** Runs at the same time; the real default is max(8, 4 x CPUs). */
+  readonly maxConcurrent: number
+  /** Whether client tools hide behind Tool Search; undefined leaves it to the release. */
+  readonly toolSearch: boolean | undefined
+  /** Whether POST /v1/responses exists. */
+  readonly responses: boolean
+}
+
+export const defaultConfig: GatewayConfig = {
+  agents: ["alpha", "beta"],
+  token: undefined,
+  port: undefined,
+  maxConcurrent: 8,
+  toolSearch: false,
+  responses: true
+}
+
+/** The configuration cannot be used; the gateway ends with exit code 78. */
+export class ConfigRefused extends Error {
+  constructor(message: string) {
+    super(message)
+    this.name = "ConfigRefused"
+  }
+}
+
+const agentId = z.string().regex(/^[a-z0-9_][a-z0-9_-]{0,63}$/)
+
+/** An object of which only the named keys exist; those not described take anything. */
+const keys = (names: string): Record<string, z.ZodOptional<z.ZodUnknown>> =>
+  Object.fromEntries(names.split(" ").map((name) => [name, z.unknown().optional()]))
+
+const schema = z.strictObject({
+  ...keys(
+    "$schema meta env wizard diagnostics logging update telemetry browser ui secrets auth accessGroups acp models nodeHost worktreeRoot worktreeAcceleration security bindings broadcast attachments messages tts commands approvals session cron transcripts hooks channels discovery talk cloudWorkers desktop memory mcp skills plugins surfaces proxy"
+  ),
+  gateway: z
+    .strictObject({
+      ...keys(
+        "customBindHost publicOrigin portals controlUi cliAgents terminal roles trustedProxies allowRealIpFallback tools tailscale remote reload tls push nodes"
+      ),
+      port: z.number().int().positive().optional(),
+      mode: z.enum(["local", "remote"]).optional(),
+      bind: z.enum(["auto", "lan", "loopback", "custom", "tailnet"]).optional(),
+      auth: z
+        .strictObject({
+          ...keys("password allowTailscale identityScopes rateLimit trustedProxy"),
+          mode: z.enum(["none", "token", "password", "trusted-proxy"]).optional(),
+          token: z.string().optional()
+        })
+        .optional(),
+      http: z
+        .strictObject({
+          ...keys("securityHeaders"),
+          endpoints: z
+            .strictObject({
+              ...keys("chatCompletions"),
+              responses: z.looseObject({ enabled: z.boolean().optional() }).optional()
+            })
+            .optional()
+        })
+        .optional()
+    })
+    .optional(),
+  agents: z
+    .strictObject({
+      ownership: z.literal("explicit").optional(),
+      defaults: z
+        .strictObject({
+          ...keys(
+            "params model modelSelectionScope utilityModel decisionModel imageModel mediaModels voiceModel pdfModel pdfMaxMb pdfMaxPages models modelPolicy workspace cwd skills silentReply repoRoot skipBootstrap skipOptionalBootstrapFiles contextInjection bootstrapMaxChars bootstrapTotalMaxChars experimental userTimezone startupContext contextPruning compaction embeddedAgent thinkingDefault fastModeDefault verboseDefault toolProgressDetail reasoningDefault elevatedDefault blockStreamingDefault blockStreamingBreak timeoutSeconds mediaMaxMb imageMaxDimensionPx imageQuality typingIntervalSeconds systemAgent authInheritance sessionStore subagents contextLimits blockStreamingChunk blockStreamingCoalesce humanDelay typingMode sandbox"
+          ),
+          maxConcurrent: z.number().int().positive().optional(),
+          heartbeat: z
+            .strictObject(
+              keys(
+                "every activeHours model session target directPolicy to accountId prompt timeoutSeconds lightContext isolatedSession agentId"
+              )
+            )
+            .optional()
+        })
+        .optional(),
+      entries: z
+        .record(
+          agentId,
+          z.strictObject({
+            ...keys(
+              "description cwd agentDir utilityModel decisionModel model models modelPolicy thinkingDefault verboseDefault toolProgressDetail reasoningDefault fastModeDefault contextInjection bootstrapMaxChars bootstrapTotalMaxChars experimental subagents embeddedAgent params runtime memory humanDelay typingMode tts skillsLimits contextLimits heartbeat identity groupChat sandbox tools default"
+            ),
+            name: z.string().optional(),
+            workspace: z.string().optional(),
+            skills: z.array(z.string()).optional()
+          })
+        )
+        .optional()
+    })
+    .optional(),
+  tools: z
+    .strictObject({
+      ...keys(
+        "profile allow alsoAllow deny byProvider toolsBySender web github media links sessions loopDetection codeMode swarm message agentToAgent elevated exec fs subagents sandbox sessions_spawn updatePlan"
+      ),
+      toolSearch: z
+        .union([
+          z.boolean(),
+          z.strictObject({
+            ...keys("codeTimeoutMs searchDefaultLimit maxSearchLimit"),
+            enabled: z.boolean().optional(),
+            mode: z.enum(["code", "tools", "directory"]).optional()
+          })
+        ])
+        .optional()
+    })
+    .optional()
+})
+
+/** Every problem of a configuration, as `path: message`; empty when it is valid. */
+export const configProblems = (input: unknown): ReadonlyArray<string> => {
+  const parsed = schema.safeParse(input)
+  if (!parsed.success) {
+    return parsed.error.issues.map((issue) => `${issue.path.join(".") || "<root>"}: ${issue.message}`)
+  }
+  const { agents, gateway } = parsed.data
+  const problems: Array<string> = []
+  if (Object.keys(agents?.entries ?? {}).length > 1 && agents?.ownership !== "explicit") {
+    problems.push("agents.ownership: more than one agent needs ownership explicit")
+  }
+  if (gateway?.bind !== undefined && gateway.bind !== "loopback" && gateway.auth?.mode === "none") {
+    problems.push(`gateway.bind: Refusing to bind gateway to ${gateway.bind} without auth.`)
+  }
+  return problems
+}
+
+/** Reads and checks a configuration file; throws ConfigRefused with what the real gateway would complain about. */
+export const readConfig = (path: string): GatewayConfig => {
+  let text: string
+  try {
+    text = readFileSync(path, "utf8")
+  } catch {
+    throw new ConfigRefused(`Missing config. Run \`openclaw setup\` or set gateway.mode=local (${path})`)
+  }
+  let input: unknown
+  try {
+    input = JSON.parse(text)
+  } catch (cause) {
+    throw new ConfigRefused(`existing config is missing gateway.mode, the file is broken: ${(cause as Error).message}`)
+  }
+  const problems = configProblems(input)
+  if (problems.length > 0) throw new ConfigRefused(`Invalid config at ${path}: ${problems.join("; ")}`)
+  const config = schema.parse(input)
+  if (config.gateway?.mode !== "local") {
+    throw new ConfigRefused("Gateway start blocked: set gateway.mode=local (current: unset)")
+  }
+  const toolSearch = config.tools?.toolSearch
+  return {
+    agents: Object.keys(config.agents?.entries ?? {}),
+    token: config.gateway.auth?.mode === "none" ? undefined : config.gateway.auth?.token,
+    port: config.gateway.port,
+    maxConcurrent: config.agents?.defaults?.maxConcurrent ?? defaultConfig.maxConcurrent,
+    toolSearch: typeof toolSearch === "object" ? (toolSearch.enabled ?? true) : toolSearch,
+    responses: config.gateway.http?.endpoints?.responses?.enabled === true
+  }
+}
+
+/** Watches a configuration file, also through renames, and reports each readable new version or why it was skipped; returns the stop. */
+export const watchConfig = (
+  path: string,
+  onChange: (config: GatewayConfig) => void,
+  onSkipped: (reason: string) => void
+): (() => void) => {
+  let last = contentOf(path)
+  let timer: NodeJS.Timeout | undefined
+  const look = () => {
+    const content = contentOf(path)
+    if (content === last) return
+    last = content
+    try {
+      onChange(readConfig(path))
+    } catch (error) {
+      onSkipped(error instanceof Error ? error.message : String(error))
+    }
+  }
+  const watcher = watch(dirname(path), (_event, file) => {
+    if (file !== null && file !== basename(path)) return
+    clearTimeout(timer)
+    timer = setTimeout(look, 100)
+  })
+  return () => {
+    clearTimeout(timer)
+    watcher.close()
+  }
+}
+
+const contentOf = (path: string): string | undefined => {
+  try {
+    return readFileSync(path, "utf8")
+  } catch {
+    return undefined
+  }
+}

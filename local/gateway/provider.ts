@@ -1,0 +1,98 @@
+import { setTimeout as sleep } from "node:timers/promises"
+import { type ChatModel, type ChatReply, type ChatRequest, ProviderFailure } from "../model/chat.ts"
+import { internalError, TurnFailed } from "./turnEnd.ts"
+
+/** Seconds after the first call at which the real gateway calls again, measured on 2026.9.6; the last entry is when it gives up. */
+const retries = {
+  rateLimit: [1.4, 2.7, 5.9, 17, 39, 70, 90, 109, 140],
+  serverError: [1.2, 2.6, 6, 16, 36, 65],
+  dropped: [1, 2.5, 6, 16, 36, 60, 87]
+}
+const cooldownSeconds = 60
+/** A self-hosted model that sends nothing for this long counts as lost. */
+const idleSeconds = 300
+
+/** The provider as the gateway uses it: retries what may pass, and after a refused key fails every run for a minute. */
+export class Provider {
+  readonly #model: ChatModel
+  readonly #timeScale: number
+  #refusedUntil = 0
+
+  /** `timeScale` multiplies every wait: 1 waits as long as the real gateway, 0.001 a thousandth. */
+  constructor(model: ChatModel, timeScale: number) {
+    this.#model = model
+    this.#timeScale = timeScale
+  }
+
+  /** Asks the model; rejects with TurnFailed as the run fails, or with the signal's reason when the caller has gone. */
+  async complete(request: ChatRequest, signal: AbortSignal): Promise<ChatReply> {
+    if (this.#refusedUntil > 0) {
+      if (performance.now() < this.#refusedUntil) throw internalError()
+      this.#refusedUntil = 0
+    }
+    let waited = 0
+    for (let attempt = 0; ; attempt++) {
+      try {
+        return await this.#once(request, signal)
+      } catch (error) {
+        if (!(error instanceof ProviderFailure) || signal.aborted) throw error
+        const schedule = scheduleOf(error)
+        const next = schedule?.[attempt]
+        if (next === undefined) throw this.#failureOf(error)
+        const last = schedule !== undefined && attempt === schedule.length - 1
+        await sleep(Math.max(0, next - waited) * 1000 * this.#timeScale, undefined, { signal })
+        waited = next
+        if (last) return await this.#lastTry(request, signal)
+      }
+    }
+  }
+
+  async #lastTry(request: ChatRequest, signal: AbortSignal): Promise<ChatReply> {
+    try {
+      return await this.#once(request, signal)
+    } catch (error) {
+      if (!(error instanceof ProviderFailure) || signal.aborted) throw error
+      throw this.#failureOf(error)
+    }
+  }
+
+  async #once(request: ChatRequest, signal: AbortSignal): Promise<ChatReply> {
+    const idle = new AbortController()
+    const timer = setTimeout(() => idle.abort(), idleSeconds * 1000 * this.#timeScale)
+    const onAbort = () => idle.abort(signal.reason)
+    signal.addEventListener("abort", onAbort, { once: true })
+    try {
+      return await this.#model.complete(request, idle.signal)
+    } catch (error) {
+      if (idle.signal.aborted && !signal.aborted) throw new ProviderFailure(undefined, "model idle timeout")
+      throw error
+    } finally {
+      clearTimeout(timer)
+      signal.removeEventListener("abort", onAbort)
+    }
+  }
+
+  #failureOf(failure: ProviderFailure): TurnFailed {
+    const { status, message } = failure
+    if (status === undefined || status === 408) return new TurnFailed(408, "api_error", "upstream provider timeout")
+    if (isOverflow(failure)) return internalError()
+    if (status >= 500) return new TurnFailed(502, "api_error", "upstream provider error")
+    const text = `${status} ${message}`
+    if (status === 429) return new TurnFailed(429, "rate_limit_error", text)
+    if (status === 402) return new TurnFailed(402, "insufficient_quota", text)
+    if (status === 401 || status === 403) {
+      this.#refusedUntil = performance.now() + cooldownSeconds * 1000 * this.#timeScale
+      return new TurnFailed(status, status === 401 ? "authentication_error" : "permission_error", text)
+    }
+    return new TurnFailed(status, "invalid_request_error", text)
+  }
+}
+
+const scheduleOf = (failure: ProviderFailure): ReadonlyArray<number> | undefined => {
+  if (failure.status === undefined || failure.status === 408) return retries.dropped
+  if (failure.status === 429) return retries.rateLimit
+  return failure.status >= 500 ? retries.serverError : undefined
+}
+
+const isOverflow = (failure: ProviderFailure): boolean =>
+  failure.code === "context_length_exceeded" || failure.message.includes("context length")

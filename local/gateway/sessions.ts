@@ -1,0 +1,106 @@
+import { createHash, randomUUID } from "node:crypto"
+import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs"
+import { join } from "node:path"
+import type { ChatMessage } from "../model/chat.ts"
+
+/** Messages kept per session, so that a long-lived session costs constant memory. */
+const keptMessages = 60
+
+/** One conversation: its transcript, what an aborted turn left behind, and the runs waiting for their turn. */
+export interface Session {
+  readonly key: string
+  readonly agent: string
+  readonly id: string
+  messages: Array<ChatMessage>
+  /** Texts of aborted turns, put before the next one. */
+  abandoned: Array<string>
+  /** Resolves when every run admitted so far has ended. */
+  tail: Promise<void>
+  /** Set while a model call is under way: what a crash leaves for the recovery turn. */
+  running: string | undefined
+}
+
+interface StoredSession {
+  readonly key: string
+  readonly agent: string
+  readonly id: string
+  readonly messages: Array<ChatMessage>
+  readonly abandoned: Array<string>
+  readonly running?: string
+}
+
+/** All sessions of a gateway, in memory, and in a folder when the gateway has a state. */
+export class Sessions {
+  readonly #sessions = new Map<string, Session>()
+  readonly #folder: string | undefined
+
+  constructor(stateFolder: string | undefined) {
+    this.#folder = stateFolder === undefined ? undefined : join(stateFolder, "sessions")
+    if (this.#folder === undefined) return
+    mkdirSync(this.#folder, { recursive: true })
+    for (const file of readdirSync(this.#folder)) {
+      if (!file.endsWith(".json")) continue
+      const stored = JSON.parse(readFileSync(join(this.#folder, file), "utf8")) as StoredSession
+      this.#sessions.set(stored.key, { ...stored, running: stored.running, tail: Promise.resolve() })
+    }
+  }
+
+  get size(): number {
+    return this.#sessions.size
+  }
+
+  /** The session of that key, made when it is new. */
+  open(key: string, agent: string): Session {
+    const known = this.#sessions.get(key)
+    if (known !== undefined) return known
+    const session: Session = {
+      key,
+      agent,
+      id: randomUUID(),
+      messages: [],
+      abandoned: [],
+      tail: Promise.resolve(),
+      running: undefined
+    }
+    this.#sessions.set(key, session)
+    return session
+  }
+
+  /** Sessions whose turn a crash interrupted. */
+  interrupted(): ReadonlyArray<Session> {
+    return [...this.#sessions.values()].filter((session) => session.running !== undefined)
+  }
+
+  /** Cuts the transcript to what is kept and, with a state folder, writes it before returning. */
+  save(session: Session): void {
+    if (session.messages.length > keptMessages) {
+      const from = session.messages.findIndex(
+        (message, index) => index >= session.messages.length - keptMessages / 2 && message.role === "user"
+      )
+      session.messages = session.messages.slice(from < 0 ? -1 : from)
+    }
+    if (this.#folder === undefined) return
+    const { key, agent, id, messages, abandoned, running } = session
+    const stored: StoredSession = {
+      key,
+      agent,
+      id,
+      messages,
+      abandoned,
+      ...(running === undefined ? {} : { running })
+    }
+    writeFileSync(this.#fileOf(key), JSON.stringify(stored))
+  }
+
+  /** Forgets every session, also on disk. */
+  clear(): void {
+    this.#sessions.clear()
+    if (this.#folder === undefined) return
+    rmSync(this.#folder, { recursive: true, force: true })
+    mkdirSync(this.#folder, { recursive: true })
+  }
+
+  #fileOf(key: string): string {
+    return join(this.#folder ?? "", `${createHash("sha256").update(key).digest("hex").slice(0, 32)}.json`)
+  }
+}
