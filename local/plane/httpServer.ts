@@ -1,0 +1,187 @@
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http"
+import { type JSONValue } from "convex/values"
+import { type Kind, normalPath } from "./app.ts"
+import { callerOf } from "./authorization.ts"
+import { type Engine, type Result } from "./engine.ts"
+import { type Fault, faultKinds, type FaultKind, type Faults } from "./faults.ts"
+import { type SyncServer } from "./syncServer.ts"
+import { decodeTimestamp, encodeTimestamp } from "./timestamp.ts"
+
+/** The faults that can meet a call, whichever way it comes. */
+export const callFaults: ReadonlyArray<FaultKind> = ["drop", "delay", "refuse", "hang", "overload", "error"]
+
+/** What an overloaded deployment says. */
+export const overloaded = {
+  code: "TooManyConcurrentRequests",
+  message: "Your request couldn't be completed. Try again later."
+} as const
+
+const maximumBody = 16 << 20
+
+type Context = {
+  readonly engine: Engine
+  readonly faults: Faults
+  readonly sync: SyncServer
+  readonly adminKey: string
+}
+
+type CallBody = { readonly path?: unknown; readonly args?: unknown; readonly format?: unknown; readonly ts?: unknown }
+
+const reply = (response: ServerResponse, status: number, body: unknown): void => {
+  const json = JSON.stringify(body)
+  response
+    .writeHead(status, { "content-type": "application/json", "content-length": Buffer.byteLength(json) })
+    .end(json)
+}
+
+const refuse = (response: ServerResponse, status: number, code: string, message: string): void =>
+  reply(response, status, { code, message })
+
+const bodyOf = async (request: IncomingMessage): Promise<string | undefined> => {
+  const chunks: Array<Buffer> = []
+  let size = 0
+  for await (const chunk of request as AsyncIterable<Buffer>) {
+    size += chunk.length
+    if (size > maximumBody) return undefined
+    chunks.push(chunk)
+  }
+  return Buffer.concat(chunks).toString("utf8")
+}
+
+const parsed = (text: string): unknown => {
+  try {
+    return JSON.parse(text)
+  } catch {
+    return undefined
+  }
+}
+
+const callKinds: Record<string, Kind | "any"> = {
+  "/api/query": "query",
+  "/api/query_at_ts": "query",
+  "/api/mutation": "mutation",
+  "/api/action": "action",
+  "/api/function": "any"
+}
+
+const answer = (response: ServerResponse, result: Result): void => {
+  switch (result.status) {
+    case "success":
+      return reply(response, 200, { status: "success", value: result.value, logLines: [] })
+    case "error":
+      return reply(response, 200, {
+        status: "error",
+        errorMessage: result.errorMessage,
+        ...(result.errorData === undefined ? {} : { errorData: result.errorData }),
+        logLines: []
+      })
+    case "unavailable":
+      return refuse(response, 503, result.code, result.message)
+  }
+}
+
+const serveCall = async (
+  { engine, faults, adminKey }: Context,
+  kind: Kind | "any",
+  request: IncomingMessage,
+  response: ServerResponse
+): Promise<void> => {
+  const caller = callerOf(request.headers.authorization, adminKey)
+  const text = await bodyOf(request)
+  if (text === undefined) return refuse(response, 413, "RequestTooLarge", "Request body is larger than 16 MiB")
+  if (caller === undefined) return refuse(response, 401, "Unauthenticated", "Could not authenticate this request")
+  const body = parsed(text) as CallBody | undefined
+  if (typeof body !== "object" || body === null || typeof body.path !== "string" || body.args === undefined) {
+    return refuse(response, 400, "BadJsonBody", "The body is not a function call")
+  }
+  const path = normalPath(body.path)
+  if (typeof body.ts === "string" && decodeTimestamp(body.ts) < engine.timestamp) {
+    return refuse(response, 400, "SnapshotTooOld", "The plane keeps no earlier snapshots")
+  }
+  const fault = faults.take(callFaults, path, "http")
+  if (fault?.kind === "refuse") return void request.socket.destroy()
+  if (fault?.kind === "hang") return
+  if (fault?.kind === "overload") return refuse(response, 503, overloaded.code, overloaded.message)
+  if (fault?.kind === "error") {
+    return reply(response, 200, {
+      status: "error",
+      errorMessage: "[Request ID: 0000000000000000] Server Error",
+      logLines: []
+    })
+  }
+  const result = await engine.run({
+    path,
+    ...(kind === "any" ? {} : { kind }),
+    args: (Array.isArray(body.args) ? (body.args[0] ?? {}) : body.args) as JSONValue,
+    ...caller,
+    origin: "client"
+  })
+  if (fault?.kind === "drop") return void request.socket.destroy()
+  if (fault?.kind === "delay") await new Promise((resolve) => setTimeout(resolve, fault.milliseconds ?? 0))
+  answer(response, result)
+}
+
+const isFault = (value: unknown): value is Fault =>
+  typeof value === "object" && value !== null && "kind" in value && faultKinds.includes(value.kind as FaultKind)
+
+/** The plane's own doors, for an administrator: faults on demand and statistics. */
+const serveLocal = async (
+  { engine, faults, sync, adminKey }: Context,
+  path: string,
+  request: IncomingMessage,
+  response: ServerResponse
+): Promise<void> => {
+  if (callerOf(request.headers.authorization, adminKey)?.isAdmin !== true) {
+    return refuse(response, 403, "Forbidden", "An admin key is needed")
+  }
+  const text = (await bodyOf(request)) ?? ""
+  switch (`${request.method} ${path}`) {
+    case "GET /__local/stats":
+      return reply(response, 200, {
+        ...engine.stats.report(),
+        ...sync.report(),
+        documents: engine.store.counts(),
+        timestamp: String(engine.timestamp)
+      })
+    case "DELETE /__local/stats":
+      engine.stats.reset()
+      sync.resetReport()
+      return reply(response, 200, {})
+    case "GET /__local/faults":
+      return reply(response, 200, { faults: faults.list(), parked: sync.report().parked })
+    case "DELETE /__local/faults":
+      faults.clear()
+      sync.unpark()
+      return reply(response, 200, {})
+    case "POST /__local/faults": {
+      const body = parsed(text)
+      if (typeof body === "object" && body !== null && "kind" in body && body.kind === "park") {
+        return reply(response, 200, { parked: sync.park((body as { readonly count?: number }).count ?? Infinity) })
+      }
+      if (!isFault(body)) return refuse(response, 400, "BadFault", `kind is one of ${faultKinds.join(", ")}, park`)
+      faults.add({ ...body, ...(body.path === undefined ? {} : { path: normalPath(body.path) }) })
+      return reply(response, 200, { faults: faults.list() })
+    }
+    default:
+      return refuse(response, 404, "NotFound", "No such route")
+  }
+}
+
+const serve = async (context: Context, request: IncomingMessage, response: ServerResponse): Promise<void> => {
+  const path = (request.url ?? "/").split("?")[0]!
+  if (path.startsWith("/__local/")) return await serveLocal(context, path, request, response)
+  if (request.method === "GET" && path === "/version") return void response.writeHead(200).end("unknown")
+  if (request.method === "POST" && path === "/api/query_ts") {
+    return reply(response, 200, { ts: encodeTimestamp(context.engine.timestamp) })
+  }
+  const kind = callKinds[path]
+  if (kind === undefined) return refuse(response, 404, "NotFound", "No such route")
+  if (request.method !== "POST") return refuse(response, 405, "MethodNotAllowed", "Only POST")
+  return await serveCall(context, kind, request, response)
+}
+
+/** Serves Convex's HTTP protocol and the plane's own doors. */
+export const makeHttpServer = (context: Context): Server =>
+  createServer({ keepAliveTimeout: 75_000 }, (request, response) => {
+    serve(context, request, response).catch(() => request.socket.destroy())
+  })

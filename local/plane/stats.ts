@@ -1,0 +1,66 @@
+import { type Usage } from "./store.ts"
+
+/** Who asked for a function to run. */
+export type Origin = "client" | "subscription" | "scheduled" | "cron" | "action"
+
+/** What one function has cost since the last reset. */
+export type FunctionStats = {
+  calls: number
+  /** The same calls by who asked. */
+  readonly byOrigin: Record<Origin, number>
+  errors: number
+  /** Runs thrown away because of a conflict, and run again. */
+  conflicts: number
+  documentsRead: number
+  documentsWritten: number
+  /** Time inside, waiting for other transactions included, in milliseconds. */
+  milliseconds: number
+}
+
+/** Counts of calls and documents per function: what a deployment's bill and dashboard would show. */
+export class Stats {
+  private functions = new Map<string, FunctionStats>()
+
+  record(
+    path: string,
+    origin: Origin,
+    run: { readonly usage: Usage; readonly failed: boolean; readonly conflicts: number; readonly milliseconds: number }
+  ): void {
+    const stats = this.of(path)
+    stats.calls += 1
+    stats.byOrigin[origin] += 1
+    stats.errors += run.failed ? 1 : 0
+    stats.conflicts += run.conflicts
+    stats.documentsRead += run.usage.documentsRead
+    stats.documentsWritten += run.usage.documentsWritten
+    stats.milliseconds += run.milliseconds
+  }
+
+  reset(): void {
+    this.functions = new Map()
+  }
+
+  /** All functions that ran, and the sum of their calls. */
+  report(): { readonly calls: number; readonly functions: Record<string, FunctionStats> } {
+    return {
+      calls: [...this.functions.values()].reduce((sum, { calls }) => sum + calls, 0),
+      functions: Object.fromEntries([...this.functions].toSorted(([a], [b]) => (a < b ? -1 : 1)))
+    }
+  }
+
+  private of(path: string): FunctionStats {
+    const known = this.functions.get(path)
+    if (known !== undefined) return known
+    const stats: FunctionStats = {
+      calls: 0,
+      byOrigin: { client: 0, subscription: 0, scheduled: 0, cron: 0, action: 0 },
+      errors: 0,
+      conflicts: 0,
+      documentsRead: 0,
+      documentsWritten: 0,
+      milliseconds: 0
+    }
+    this.functions.set(path, stats)
+    return stats
+  }
+}
