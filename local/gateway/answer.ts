@@ -51,13 +51,18 @@ const messageItem = (id: string, text: string, phase: string, status: string) =>
   status
 })
 
+/** Added to a truncated reply, except in a stream. */
+const truncationNote =
+  "\n\n⚠️ Reply truncated at the model's output token limit. The text above is partial — ask to continue it."
+
 const newMessageId = (): string => `msg_${randomUUID()}`
 
 /** The Response object of a run that ended well; function calls carry no status here, unlike in a stream. */
 export const completedResource = (identity: ResponseIdentity, end: TurnEnd): object => {
   if (end.kind === "text") {
     const status = end.truncated ? "incomplete" : "completed"
-    return resource(identity, status, [messageItem(newMessageId(), end.text, "final_answer", status)], end.usage)
+    const text = end.truncated ? end.text + truncationNote : end.text
+    return resource(identity, status, [messageItem(newMessageId(), text, "final_answer", status)], end.usage)
   }
   const output: Array<object> = []
   if (end.commentary !== "") output.push(messageItem(newMessageId(), end.commentary, "commentary", "completed"))

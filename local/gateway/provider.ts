@@ -2,11 +2,12 @@ import { setTimeout as sleep } from "node:timers/promises"
 import { type ChatModel, type ChatReply, type ChatRequest, ProviderFailure } from "../model/chat.ts"
 import { internalError, TurnFailed } from "./turnEnd.ts"
 
-/** Seconds after the first call at which the real gateway calls again, measured on 2026.9.6; the last entry is when it gives up. */
+/** Seconds after the first call at which the real gateway calls again, measured on 2026.9.6. */
 const retries = {
   rateLimit: [1.4, 2.7, 5.9, 17, 39, 70, 90, 109, 140],
   serverError: [1.2, 2.6, 6, 16, 36, 65],
-  dropped: [1, 2.5, 6, 16, 36, 60, 87]
+  dropped: [1, 2.5, 6, 16, 36, 60, 87],
+  tooLarge: [0.1]
 }
 const cooldownSeconds = 60
 /** A self-hosted model that sends nothing for this long counts as lost. */
@@ -24,8 +25,8 @@ export class Provider {
     this.#timeScale = timeScale
   }
 
-  /** Asks the model; rejects with TurnFailed as the run fails, or with the signal's reason when the caller has gone. */
-  async complete(request: ChatRequest, signal: AbortSignal): Promise<ChatReply> {
+  /** Asks the model, each attempt with a request of its own; rejects with TurnFailed as the run fails, or with the signal's reason when the caller has gone. */
+  async complete(request: (attempt: number) => ChatRequest, signal: AbortSignal): Promise<ChatReply> {
     if (this.#refusedUntil > 0) {
       if (performance.now() < this.#refusedUntil) throw internalError()
       this.#refusedUntil = 0
@@ -33,26 +34,14 @@ export class Provider {
     let waited = 0
     for (let attempt = 0; ; attempt++) {
       try {
-        return await this.#once(request, signal)
+        return await this.#once(request(attempt), signal)
       } catch (error) {
         if (!(error instanceof ProviderFailure) || signal.aborted) throw error
-        const schedule = scheduleOf(error)
-        const next = schedule?.[attempt]
+        const next = scheduleOf(error)[attempt]
         if (next === undefined) throw this.#failureOf(error)
-        const last = schedule !== undefined && attempt === schedule.length - 1
         await sleep(Math.max(0, next - waited) * 1000 * this.#timeScale, undefined, { signal })
         waited = next
-        if (last) return await this.#lastTry(request, signal)
       }
-    }
-  }
-
-  async #lastTry(request: ChatRequest, signal: AbortSignal): Promise<ChatReply> {
-    try {
-      return await this.#once(request, signal)
-    } catch (error) {
-      if (!(error instanceof ProviderFailure) || signal.aborted) throw error
-      throw this.#failureOf(error)
     }
   }
 
@@ -88,10 +77,11 @@ export class Provider {
   }
 }
 
-const scheduleOf = (failure: ProviderFailure): ReadonlyArray<number> | undefined => {
+const scheduleOf = (failure: ProviderFailure): ReadonlyArray<number> => {
   if (failure.status === undefined || failure.status === 408) return retries.dropped
+  if (failure.status === 413) return retries.tooLarge
   if (failure.status === 429) return retries.rateLimit
-  return failure.status >= 500 ? retries.serverError : undefined
+  return failure.status >= 500 ? retries.serverError : []
 }
 
 const isOverflow = (failure: ProviderFailure): boolean =>

@@ -90,9 +90,8 @@ export class Runs {
   }
 
   async #runIn(session: Session, request: RunRequest, signal: AbortSignal): Promise<TurnEnd> {
-    const started = session.messages.length
     try {
-      const end = await runTurn(this.#provider, {
+      return await runTurn(this.#provider, {
         session,
         text: request.text,
         instructions: request.instructions,
@@ -103,13 +102,6 @@ export class Runs {
         signal,
         onSaved: () => this.#sessions.save(session)
       })
-      return end
-    } catch (error) {
-      if (signal.aborted) {
-        session.messages.length = Math.min(started, session.messages.length)
-        session.abandoned.push(request.text)
-      }
-      throw error
     } finally {
       session.running = undefined
       this.#sessions.save(session)

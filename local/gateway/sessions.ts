@@ -12,8 +12,8 @@ export interface Session {
   readonly agent: string
   readonly id: string
   messages: Array<ChatMessage>
-  /** Texts of aborted turns, put before the next one. */
-  abandoned: Array<string>
+  /** Text of a turn that was aborted before the model answered; the next turn is told. */
+  abandoned: string | undefined
   /** Resolves when every run admitted so far has ended. */
   tail: Promise<void>
   /** Set while a model call is under way: what a crash leaves for the recovery turn. */
@@ -25,7 +25,7 @@ interface StoredSession {
   readonly agent: string
   readonly id: string
   readonly messages: Array<ChatMessage>
-  readonly abandoned: Array<string>
+  readonly abandoned?: string
   readonly running?: string
 }
 
@@ -41,7 +41,12 @@ export class Sessions {
     for (const file of readdirSync(this.#folder)) {
       if (!file.endsWith(".json")) continue
       const stored = JSON.parse(readFileSync(join(this.#folder, file), "utf8")) as StoredSession
-      this.#sessions.set(stored.key, { ...stored, running: stored.running, tail: Promise.resolve() })
+      this.#sessions.set(stored.key, {
+        ...stored,
+        abandoned: stored.abandoned,
+        running: stored.running,
+        tail: Promise.resolve()
+      })
     }
   }
 
@@ -58,7 +63,7 @@ export class Sessions {
       agent,
       id: randomUUID(),
       messages: [],
-      abandoned: [],
+      abandoned: undefined,
       tail: Promise.resolve(),
       running: undefined
     }
@@ -86,7 +91,7 @@ export class Sessions {
       agent,
       id,
       messages,
-      abandoned,
+      ...(abandoned === undefined ? {} : { abandoned }),
       ...(running === undefined ? {} : { running })
     }
     writeFileSync(this.#fileOf(key), JSON.stringify(stored))

@@ -25,65 +25,110 @@ export interface Turn {
 
 /** Model calls after which a run that never ends by itself is given up. */
 const maxModelCalls = 25
-const truncationNote =
-  "\n\n⚠️ Reply truncated at the model's output token limit. The text above is partial — ask to continue it."
+/** Replies with unreadable tool arguments that are asked for again, with the same prompt. */
+const maxMalformed = 3
 const silenceText =
   "The previous attempt did not produce a user-visible answer. Continue from the current state and produce the visible answer now. Do not restart from scratch."
+const silenceAfterTools =
+  "The previous assistant turn completed its tool calls but did not produce a user-visible answer. Continue from the current transcript and produce the final user-visible answer now. Do not repeat completed tool calls or restart from scratch. Tools are unavailable in this step: it is a text-only pass, so reply with plain text and do not attempt any tool call. If a tool failed, say so; never claim completion or success."
+const continueText =
+  "Continue the current task from the existing transcript, preserving completed work. If an action was interrupted, inspect its state before deciding whether to retry it. Do not restart the task or repeat completed actions."
 const abandonedNote =
   "[Queued user message from a previous active turn; preserved as context only. Continue with the active prompt below.]"
 
 /** Runs the model until it answers with text or with calls for the caller; rejects with TurnFailed, or the signal's reason when aborted. */
 export const runTurn = async (provider: Provider, turn: Turn): Promise<TurnEnd> => {
+  const { session } = turn
+  const at = session.messages.length
+  const abandoned = session.abandoned
+  session.abandoned = undefined
+  session.messages.push(userMessage(turn, abandoned))
+  try {
+    return await answer(provider, turn, at)
+  } catch (error) {
+    // A turn broken off before the model said anything leaves only its text, which the next turn is told once.
+    if (turn.signal.aborted && session.messages.length === at + 1) {
+      session.messages.pop()
+      session.abandoned = turn.text
+    }
+    throw error
+  } finally {
+    if (session.messages.length > at) session.messages[at] = userMessage(turn, undefined, at === 0)
+    forgetUnknownTools(turn, at)
+  }
+}
+
+const answer = async (provider: Provider, turn: Turn, at: number): Promise<TurnEnd> => {
   const { session, signal } = turn
   const usage = { input: 0, output: 0 }
   const pending: Array<PendingCall> = []
-  const said: Array<string> = []
-  const offered = offeredTools(turn)
   const system = systemPrompt(turn)
-  let silences = 0
-  session.messages.push({ role: "user", content: userText(turn) })
-  session.abandoned = []
+  let offered = offeredTools(turn)
   let reprompt: ReadonlyArray<ChatMessage> = []
+  let silences = 0
+  let malformed = 0
   for (let call = 0; call < maxModelCalls; call++) {
     session.running = turn.text
     turn.onSaved()
-    const reply = await provider.complete(
-      modelRequest([system, ...session.messages, ...reprompt], offered, turn),
-      signal
-    )
+    const request = (attempt: number): ChatRequest => {
+      if (attempt > 0 && session.messages.length === at + 1) {
+        session.messages[at] = userMessage({ ...turn, text: continueText }, turn.text, at === 0)
+      }
+      return modelRequest([system, ...session.messages, ...reprompt], offered, turn)
+    }
+    const reply = await provider.complete(request, signal)
     signal.throwIfAborted()
     usage.input += reply.usage.prompt_tokens
     usage.output += reply.usage.completion_tokens
     if (reply.toolCalls.length > 0) {
       if (reply.finish === "length") throw internalError()
-      if (reply.toolCalls.some((toolCall) => parseArguments(toolCall) === undefined)) continue
-      reprompt = []
+      if (reply.toolCalls.some((toolCall) => parseArguments(toolCall) === undefined)) {
+        malformed += 1
+        if (malformed > maxMalformed) throw internalError()
+        continue
+      }
       const allDelegated = takeCalls(turn, reply.text, reply.toolCalls, pending)
-      if (allDelegated) return { kind: "calls", calls: pending, commentary: said.join("\n\n"), usage }
-      if (pending.length === 0 || reply.text === "") continue
+      if (allDelegated) return { kind: "calls", calls: pending, commentary: "", usage }
       continue
     }
     const text = visibleText(reply.text)
     if (isSilence(text)) {
-      if (pending.length > 0) return { kind: "calls", calls: pending, commentary: said.join("\n\n"), usage }
+      if (pending.length > 0) return { kind: "calls", calls: pending, commentary: "", usage }
       if (text !== "" && turn.release.noReply === "placeholder") {
         session.messages.push({ role: "assistant", content: reply.text })
         return { kind: "text", text: "No response from OpenClaw.", truncated: false, usage }
       }
       silences += 1
       if (silences > 1) throw internalError()
-      reprompt = [{ role: "user", content: `${timestamp()} ${silenceText}` }]
+      const afterTools = session.messages.length > at + 1
+      reprompt = [{ role: "user", content: afterTools ? silenceAfterTools : `${timestamp()} ${silenceText}` }]
+      if (afterTools) offered = []
       continue
     }
     session.messages.push({ role: "assistant", content: reply.text })
-    if (pending.length > 0) {
-      said.push(text)
-      return { kind: "calls", calls: pending, commentary: said.join("\n\n"), usage }
-    }
-    const truncated = reply.finish === "length"
-    return { kind: "text", text: truncated ? text + truncationNote : text, truncated, usage }
+    if (pending.length > 0) return { kind: "calls", calls: pending, commentary: text, usage }
+    return { kind: "text", text, truncated: reply.finish === "length", usage }
   }
   throw internalError()
+}
+
+/** A call of a tool that does not exist stays in the transcript only while its run lasts. */
+const forgetUnknownTools = (turn: Turn, from: number): void => {
+  const { session } = turn
+  const known = new Set([...turn.tools.map((tool) => tool.name), ...searchTools.map((tool) => tool.function.name)])
+  const forgotten = new Set<string>()
+  const kept: Array<ChatMessage> = []
+  for (const message of session.messages.slice(from)) {
+    if (message.tool_calls === undefined) {
+      if (!forgotten.has(message.tool_call_id ?? "")) kept.push(message)
+      continue
+    }
+    const calls = message.tool_calls.filter((call) => known.has(call.function.name))
+    for (const call of message.tool_calls) if (!calls.includes(call)) forgotten.add(call.id)
+    if (calls.length > 0) kept.push({ ...message, tool_calls: calls })
+    else if (typeof message.content === "string") kept.push({ role: "assistant", content: message.content })
+  }
+  if (forgotten.size > 0) session.messages.splice(from, session.messages.length - from, ...kept)
 }
 
 /** Answers each call in the transcript; true when every one of them went to the caller. */
@@ -145,10 +190,10 @@ const delegate = (turn: Turn, name: string, args: unknown): Outcome => {
 /** Nine hex characters, as the gateway mints them. */
 const newCallId = (): string => randomBytes(5).toString("hex").slice(0, 9)
 
-const parseArguments = (toolCall: ChatToolCall): unknown => {
+const parseArguments = (toolCall: ChatToolCall): object | undefined => {
   try {
     const parsed: unknown = JSON.parse(toolCall.function.arguments)
-    return parsed ?? undefined
+    return typeof parsed === "object" && parsed !== null && !Array.isArray(parsed) ? parsed : undefined
   } catch {
     return undefined
   }
@@ -184,12 +229,15 @@ const systemPrompt = (turn: Turn): ChatMessage => {
   return { role: "system", content: identity + context }
 }
 
-const userText = (turn: Turn): string => {
+const userMessage = (
+  turn: Turn,
+  before: string | undefined,
+  first = turn.session.messages.length === 0
+): ChatMessage => {
   const { session } = turn
-  const before = session.abandoned.map((text) => `${abandonedNote}\n${text}\n\n`).join("")
-  const text = `${timestamp()} ${before}${turn.text}`
-  if (session.messages.some((message) => message.role === "user")) return text
-  return `${text}\n\nRuntime: agent=${session.agent} | session=${session.key} | sessionId=${session.id} | channel=webchat`
+  const text = before === undefined ? turn.text : `${abandonedNote}\n${before}\n\n${turn.text}`
+  const runtime = `\n\nRuntime: agent=${session.agent} | session=${session.key} | sessionId=${session.id} | channel=webchat`
+  return { role: "user", content: `${timestamp()} ${text}${first ? runtime : ""}` }
 }
 
 const modelRequest = (
@@ -203,7 +251,13 @@ const modelRequest = (
   max_completion_tokens: turn.maxTokens ?? 4096
 })
 
-const isSilence = (text: string): boolean => text === "" || text === "NO_REPLY"
+/** NO_REPLY in the forms that the gateway takes for it: any case, repeated, in punctuation, as a JSON string or an action. */
+const isSilence = (text: string): boolean => {
+  if (text === "") return true
+  if (text.length > 200 || !/no_reply/i.test(text)) return false
+  const bare = text.replaceAll(/^[\p{P}\s]+|[\p{P}\s]+$/gu, "")
+  return /^no_reply(?:\s+no_reply)*$/i.test(bare) || /^\{\s*"action"\s*:\s*"\s*NO_REPLY\s*"\s*\}$/.test(text)
+}
 
 /** Strips what the gateway never shows: thinking, reply tags and media lines. */
 const visibleText = (text: string): string => {
@@ -213,6 +267,7 @@ const visibleText = (text: string): string => {
     .replaceAll(/\[\[reply_to_current\]\]/g, "")
     .split("\n")
     .filter((line) => !line.startsWith("MEDIA:"))
+    .map((line) => line.trimEnd())
     .join("\n")
     .trim()
 }
