@@ -1,0 +1,142 @@
+/** The commands, and the only place that builds the whole Layer and runs it. */
+import { NodeCrypto, NodeServices } from "@effect/platform-node"
+import { Cause, Console, Deferred, Effect, Exit, Layer, Option, Runtime, Schema } from "effect"
+import { Command } from "effect/cli"
+import { HttpRouter } from "effect/http"
+import packageJson from "../package.json" with { type: "json" }
+import { makeRedactor } from "./domain/Redaction.ts"
+import { ConfigInvalid, RuntimeConfig } from "./layers/Config.ts"
+import { ConvexClient } from "./layers/ConvexClient.ts"
+import { Gateway } from "./layers/Gateway.ts"
+import * as HttpServer from "./layers/HttpServer.ts"
+import * as Logging from "./layers/Logging.ts"
+import { Metrics } from "./layers/Metrics.ts"
+import { Redactor } from "./layers/Redactor.ts"
+import { Deliveries } from "./programs/Deliveries.ts"
+import { DeliveryLoop } from "./programs/DeliveryLoop.ts"
+import { Presence } from "./programs/Presence.ts"
+import * as Probes from "./programs/Probes.ts"
+import { exitCodeOf, run } from "./programs/Runtime.ts"
+import { AgentTools } from "./services/AgentTools.ts"
+import { ControlPlane } from "./services/ControlPlane.ts"
+import { GatewayGuard } from "./services/GatewayGuard.ts"
+import { Lifecycle, StopSignal } from "./services/Lifecycle.ts"
+import { Permits } from "./services/Permits.ts"
+import { Supervisor } from "./services/Supervisor.ts"
+import { Turns } from "./services/Turns.ts"
+import { listenToSignals } from "./Signals.ts"
+
+/** The process ended on purpose with a code that is not 0. */
+class EndedWith extends Schema.TaggedError<EndedWith>()("EndedWith", { exitCode: Schema.Finite }) {}
+
+/** Everything below the programs; what is provided last is closed last. */
+const services = Layer.empty.pipe(
+  Layer.provideMerge(Turns.layer),
+  Layer.provideMerge(AgentTools.layer),
+  Layer.provideMerge(GatewayGuard.layer),
+  Layer.provideMerge(Supervisor.layer),
+  Layer.provideMerge(Permits.layer),
+  Layer.provideMerge(ControlPlane.layer),
+  Layer.provideMerge(Lifecycle.layer),
+  Layer.provideMerge(Layer.mergeAll(ConvexClient.layer, Gateway.layer)),
+  Layer.provideMerge(Metrics.layer)
+)
+
+const programs = HttpRouter.serve(Probes.layer, { disableLogger: true, disableListenLog: true }).pipe(
+  Layer.provideMerge(Presence.layer),
+  Layer.provideMerge(DeliveryLoop.layer),
+  Layer.provideMerge(Deliveries.layer),
+  Layer.provideMerge(services),
+  Layer.provideMerge(HttpServer.layer)
+)
+
+const foundation = Logging.layer.pipe(
+  Layer.provideMerge(Redactor.layer),
+  Layer.provideMerge(RuntimeConfig.layer),
+  Layer.provideMerge(NodeCrypto.layerSecureRandom)
+)
+
+/** Until the runtime starts its gateway itself, it has to be told where one is. */
+const needsGatewayUrl = Effect.flatMap(RuntimeConfig, ({ gatewayUrl }) =>
+  Option.isSome(gatewayUrl)
+    ? Effect.void
+    : Effect.fail(
+        new ConfigInvalid({
+          problems: ["OPENCLAW_GATEWAY_URL is missing: set it to the gateway's address, e.g. http://127.0.0.1:18789"]
+        })
+      )
+)
+
+const startProgram = needsGatewayUrl.pipe(
+  Effect.andThen(Effect.provide(run, programs)),
+  Effect.tapError((failure) => (failure._tag === "ListenFailed" ? Effect.logError(failure.detail) : Effect.void)),
+  Effect.provide(foundation),
+  Effect.catchTags({
+    ConfigInvalid: ({ problems }) =>
+      Console.error(
+        [
+          problems.length === 1
+            ? "The configuration has a problem:"
+            : `The configuration has ${problems.length} problems:`,
+          ...problems.map((problem) => `  - ${problem}`)
+        ].join("\n")
+      ).pipe(Effect.andThen(new EndedWith({ exitCode: 78 }))),
+    ListenFailed: () => Effect.fail(new EndedWith({ exitCode: 78 }))
+  }),
+  Effect.flatMap((end) => {
+    const exitCode = exitCodeOf(end)
+    return exitCode === 0 ? Effect.void : Effect.fail(new EndedWith({ exitCode }))
+  })
+)
+
+const start = Command.make("start", {}, () => startProgram).pipe(
+  Command.withDescription("Run the runtime until a signal, a restart or an upgrade ends it"),
+  Command.withExamples([
+    { command: "mission-control-runtime start", description: "Run with the settings of the environment" }
+  ])
+)
+
+const commandLine = Command.make("mission-control-runtime").pipe(
+  Command.withDescription("Delivers an account's notifications to its agents, each with one visible effect"),
+  Command.withSubcommands([start])
+)
+
+/** The exit code of how the program ended: what it asked for, 0 after interruption by signals, 70 for a bug. */
+const codeOf = (exit: Exit.Exit<unknown, unknown>): number => {
+  if (Exit.isSuccess(exit) || Cause.hasInterruptsOnly(exit.cause)) return 0
+  const failure = Cause.squash(exit.cause)
+  if (failure instanceof EndedWith) return failure.exitCode
+  const isUsage = typeof failure === "object" && failure !== null && "_tag" in failure && failure._tag === "ShowHelp"
+  return isUsage ? 64 : 70
+}
+
+/** Runs the command line of these arguments as the process's main program. */
+export const main = (args: ReadonlyArray<string>): void => {
+  const stopRequest = Deferred.makeUnsafe<void>()
+  const runMain = Runtime.makeRunMain(({ fiber, teardown }) => {
+    // The first signal asks for the drain, the second ends it, further ones change nothing.
+    listenToSignals((count) => {
+      if (count === 1) Deferred.doneUnsafe(stopRequest, Exit.void)
+      if (count === 2) fiber.interruptUnsafe(fiber.id)
+    })
+    let isBroken = false
+    // A library that throws outside of any fiber must not leave the process half dead, nor its leases held.
+    process.on("uncaughtException", (error) => {
+      process.stderr.write(`${makeRedactor([])(`uncaught: ${error.stack ?? String(error)}`)}\n`)
+      if (isBroken) process.exit(70)
+      isBroken = true
+      fiber.interruptUnsafe(fiber.id)
+    })
+    fiber.addObserver((exit) => teardown(exit, (code) => process.exit(isBroken ? 70 : code)))
+  })
+  const program = Command.runWith(commandLine, { version: packageJson.version })(args).pipe(
+    Effect.provideService(StopSignal, Deferred.await(stopRequest)),
+    Effect.tapCause((cause) => {
+      const isExpected = Cause.hasInterruptsOnly(cause) || codeOf(Exit.failCause(cause)) !== 70
+      const isSaid = Cause.squash(cause) instanceof EndedWith
+      return isExpected || isSaid ? Effect.void : Effect.logError("the runtime ended with an unexpected failure", cause)
+    }),
+    Effect.provide(NodeServices.layer)
+  )
+  runMain(program, { disableErrorReporting: true, teardown: (exit, onExit) => onExit(codeOf(exit)) })
+}

@@ -1,0 +1,46 @@
+import { Schema } from "effect"
+
+/** The control plane did not answer, was overloaded, or failed within: the same call may be repeated. Shared. */
+export class ControlPlaneUnavailable extends Schema.TaggedError<ControlPlaneUnavailable>()("ControlPlaneUnavailable", {
+  function: Schema.String,
+  detail: Schema.String
+}) {}
+
+/** The token is unknown, revoked, malformed or belongs to another account. */
+export class TokenRefused extends Schema.TaggedError<TokenRefused>()("TokenRefused", {
+  function: Schema.String,
+  detail: Schema.String
+}) {}
+
+/** Another claim holds the session: nothing was written. */
+export class LeaseLost extends Schema.TaggedError<LeaseLost>()("LeaseLost", { function: Schema.String }) {}
+
+/** A second process runs with the same RUNTIME_ID, or this one belongs to an earlier boot. */
+export class BootConflict extends Schema.TaggedError<BootConflict>()("BootConflict", { detail: Schema.String }) {}
+
+/** The control plane understood and said no: not_found, invalid, conflict, limit. */
+export class ControlPlaneRefused extends Schema.TaggedError<ControlPlaneRefused>()("ControlPlaneRefused", {
+  function: Schema.String,
+  code: Schema.String,
+  detail: Schema.String
+}) {}
+
+/** Everything by which a call of the control plane can fail. */
+export type ControlPlaneFailure =
+  | ControlPlaneUnavailable
+  | TokenRefused
+  | LeaseLost
+  | BootConflict
+  | ControlPlaneRefused
+
+const tags: ReadonlySet<string> = new Set([
+  "ControlPlaneUnavailable",
+  "TokenRefused",
+  "LeaseLost",
+  "BootConflict",
+  "ControlPlaneRefused"
+] satisfies ReadonlyArray<ControlPlaneFailure["_tag"]>)
+
+/** Tells the control plane's failures from the turn's, where both can come. */
+export const isControlPlaneFailure = (failure: { readonly _tag: string }): failure is ControlPlaneFailure =>
+  tags.has(failure._tag)

@@ -1,0 +1,133 @@
+import { Schema } from "effect"
+
+/** The five reasons for which a notification exists; contract of the control plane. */
+export const NotificationType = Schema.Literals([
+  "mention",
+  "thread_update",
+  "assignment",
+  "status_change",
+  "response_request"
+])
+export type NotificationType = typeof NotificationType.Type
+
+/** The seven statuses of a task. */
+export const TaskStatus = Schema.Literals(["inbox", "assigned", "in_progress", "review", "done", "blocked", "archived"])
+
+/** Who wrote or caused something: a person, an agent (with its slug) or the system. */
+export const Actor = Schema.Struct({
+  type: Schema.Literals(["person", "agent", "system"]),
+  id: Schema.NullOr(Schema.String),
+  name: Schema.String,
+  slug: Schema.NullOr(Schema.String)
+})
+export type Actor = typeof Actor.Type
+
+/** What an agent may do: the defaults, then the account's, then the agent's own settings. */
+export const Flags = Schema.Struct({
+  canCreateTasks: Schema.Boolean,
+  canModifyTaskStatus: Schema.Boolean,
+  canCreateDocuments: Schema.Boolean,
+  canMentionAgents: Schema.Boolean,
+  canReviewTasks: Schema.Boolean,
+  canMarkDone: Schema.Boolean
+})
+
+/** An agent as others name it. */
+export const AgentRef = Schema.Struct({ id: Schema.String, slug: Schema.String, name: Schema.String })
+
+/** A task as agents see it; times are epoch milliseconds. */
+export const TaskView = Schema.Struct({
+  id: Schema.String,
+  title: Schema.String,
+  description: Schema.String,
+  status: TaskStatus,
+  priority: Schema.Finite,
+  labels: Schema.Array(Schema.String),
+  assignees: Schema.Array(AgentRef),
+  blockedReason: Schema.NullOr(Schema.String),
+  dueDate: Schema.NullOr(Schema.Finite),
+  prNumber: Schema.NullOr(Schema.Finite),
+  isOrchestratorChat: Schema.Boolean,
+  createdBy: Actor,
+  updatedAt: Schema.Finite
+})
+export type TaskView = typeof TaskView.Type
+
+/** A message of a thread; `isCut` says that the control plane shortened it for the context. */
+export const MessageView = Schema.Struct({
+  id: Schema.String,
+  author: Actor,
+  content: Schema.String,
+  kind: Schema.Literals(["message", "reply", "fallback", "note"]),
+  createdAt: Schema.Finite,
+  isCut: Schema.Boolean,
+  answersType: Schema.NullOr(NotificationType)
+})
+export type MessageView = typeof MessageView.Type
+
+/** One notification of a fold, with the message or change that caused it. */
+export const FoldedNotification = Schema.Struct({
+  id: Schema.String,
+  type: NotificationType,
+  createdAt: Schema.Finite,
+  message: Schema.NullOr(MessageView),
+  actor: Actor,
+  previousStatus: Schema.NullOr(TaskStatus),
+  newStatus: Schema.NullOr(TaskStatus),
+  request: Schema.NullOr(Schema.String)
+})
+export type FoldedNotification = typeof FoldedNotification.Type
+
+/** Everything a turn needs to know, built by one query of the control plane. */
+export const DeliveryContext = Schema.Struct({
+  notification: Schema.Struct({
+    id: Schema.String,
+    type: NotificationType,
+    createdAt: Schema.Finite,
+    hops: Schema.Finite,
+    isRequired: Schema.Boolean,
+    lane: Schema.Finite
+  }),
+  fold: Schema.Array(FoldedNotification),
+  account: Schema.Struct({ id: Schema.String, name: Schema.String }),
+  agent: Schema.Struct({
+    id: Schema.String,
+    slug: Schema.String,
+    name: Schema.String,
+    role: Schema.String,
+    isOrchestrator: Schema.Boolean,
+    flags: Flags
+  }),
+  sessionKey: Schema.String,
+  generation: Schema.Finite,
+  task: Schema.NullOr(TaskView),
+  recipientIsAssignee: Schema.Boolean,
+  thread: Schema.Array(MessageView),
+  orchestrator: Schema.NullOr(AgentRef),
+  primaryPerson: Schema.NullOr(Schema.Struct({ name: Schema.String })),
+  mentionableAgents: Schema.Array(Schema.Struct({ slug: Schema.String, name: Schema.String, role: Schema.String })),
+  repositoryDocument: Schema.NullOr(Schema.Struct({ title: Schema.String, content: Schema.String })),
+  documents: Schema.Array(
+    Schema.Struct({ id: Schema.String, title: Schema.String, type: Schema.String, content: Schema.String })
+  ),
+  briefing: Schema.NullOr(Schema.String),
+  taskOverview: Schema.NullOr(
+    Schema.Array(
+      Schema.Struct({
+        id: Schema.String,
+        title: Schema.String,
+        status: TaskStatus,
+        assigneeSlugs: Schema.Array(Schema.String)
+      })
+    )
+  ),
+  earlier: Schema.Struct({
+    attempts: Schema.Finite,
+    lastError: Schema.NullOr(Schema.Struct({ class: Schema.String, message: Schema.String, at: Schema.Finite })),
+    effects: Schema.Array(Schema.Struct({ tool: Schema.String, summary: Schema.String, at: Schema.Finite }))
+  }),
+  failures: Schema.Finite,
+  silences: Schema.Finite,
+  sharedSince: Schema.NullOr(Schema.Finite)
+})
+export type DeliveryContext = typeof DeliveryContext.Type

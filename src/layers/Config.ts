@@ -1,0 +1,315 @@
+import { hostname } from "node:os"
+import { Config, Context, Duration, Effect, FileSystem, Layer, Option, Redacted, Result, Schema } from "effect"
+import type { ConfigProvider } from "effect"
+import { ConfigProvider as Provider } from "effect"
+import packageJson from "../../package.json" with { type: "json" }
+import { serviceTokenProblem } from "../domain/ServiceToken.ts"
+
+/** The configuration cannot be used; every problem is listed, one line each, without a secret. */
+export class ConfigInvalid extends Schema.TaggedError<ConfigInvalid>()("ConfigInvalid", {
+  problems: Schema.Array(Schema.String)
+}) {}
+
+/** What the runtime is told by its environment; durations are `Duration`, secrets are `Redacted`. */
+export interface Settings {
+  readonly accountId: string
+  readonly convexUrl: string
+  readonly serviceToken: Redacted.Redacted
+  readonly runtimeId: string
+  readonly healthHost: string
+  readonly healthPort: number
+  readonly deliveryInterval: Duration.Duration
+  readonly deliveryBackoffBase: Duration.Duration
+  readonly deliveryBackoffMax: Duration.Duration
+  readonly deliveryLease: Duration.Duration
+  readonly deliveryMaxConcurrentSessions: number
+  readonly deliveryMaxAttempts: number
+  readonly noResponseLimit: number
+  readonly maxToolRounds: number
+  readonly maxAgentHops: number
+  readonly gatewayUrl: Option.Option<string>
+  readonly gatewayToken: Option.Option<Redacted.Redacted>
+  readonly gatewayRequestTimeout: Duration.Duration
+  readonly turnTimeout: Duration.Duration
+  readonly healthCheckInterval: Duration.Duration
+  readonly drainTimeout: Duration.Duration
+  readonly logLevel: "trace" | "debug" | "info" | "warn" | "error"
+  readonly logFormat: "auto" | "json" | "pretty"
+  readonly runtimeVersion: string
+  readonly openclawVersion: Option.Option<string>
+  readonly dropletId: Option.Option<string>
+  readonly dropletIp: Option.Option<string>
+  readonly dropletRegion: Option.Option<string>
+}
+
+type Problem = string
+type Read<A> = Effect.Effect<A, Problem>
+
+/** Reads one variable; an empty value counts as absent. */
+const raw = (provider: ConfigProvider.ConfigProvider, name: string): Read<Option.Option<string>> =>
+  Config.option(Config.String(name))
+    .parse(provider)
+    .pipe(
+      Effect.map(Option.filter((value) => value.trim() !== "")),
+      Effect.mapError((error) => `${name} cannot be read: ${error.message}`)
+    )
+
+/** Shown in a message: short, on one line. */
+const shown = (value: string): string => JSON.stringify(value.length > 60 ? `${value.slice(0, 60)}...` : value)
+
+/** The reader of one account's environment: each method names the variable, its rule and its default. */
+const makeReader = (provider: ConfigProvider.ConfigProvider, fileSystem: FileSystem.FileSystem) => {
+  const required = (name: string, rule: string, problemOf: (value: string) => string | null): Read<string> =>
+    Effect.flatMap(
+      raw(provider, name),
+      Option.match({
+        onNone: () => Effect.fail(`${name} is missing: set it to ${rule}`),
+        onSome: (value) => {
+          const problem = problemOf(value)
+          return problem === null
+            ? Effect.succeed(value)
+            : Effect.fail(`${name} is ${shown(value)}, which ${problem}: set it to ${rule}`)
+        }
+      })
+    )
+  const optional = (name: string): Read<Option.Option<string>> => raw(provider, name)
+  const integer = (name: string, otherwise: number, minimum: number, maximum: number): Read<number> =>
+    Effect.flatMap(
+      raw(provider, name),
+      Option.match({
+        onNone: () => Effect.succeed(otherwise),
+        onSome: (value) => {
+          const number = Number(value)
+          return /^\s*[+-]?\d+\s*$/.test(value) && number >= minimum && number <= maximum
+            ? Effect.succeed(number)
+            : Effect.fail(`${name} is ${shown(value)}: it must be a whole number from ${minimum} to ${maximum}`)
+        }
+      })
+    )
+  const millis = (name: string, otherwise: number, minimum: number, maximum: number): Read<Duration.Duration> =>
+    Effect.map(integer(name, otherwise, minimum, maximum), Duration.millis)
+  const oneOf = <const A extends string>(name: string, otherwise: A, allowed: ReadonlyArray<A>): Read<A> =>
+    Effect.flatMap(
+      raw(provider, name),
+      Option.match({
+        onNone: () => Effect.succeed(otherwise),
+        onSome: (value) => {
+          const found = allowed.find((one) => one === value.trim().toLowerCase())
+          return found === undefined
+            ? Effect.fail(`${name} is ${shown(value)}: it must be one of ${allowed.join(", ")}`)
+            : Effect.succeed(found)
+        }
+      })
+    )
+  /** A secret by `NAME`, or by `NAME_FILE` naming the file that holds it; its value is never shown. */
+  const secret = (name: string): Read<Option.Option<Redacted.Redacted>> =>
+    Effect.gen(function* () {
+      const direct = yield* raw(provider, name)
+      if (Option.isSome(direct)) return yield* Effect.succeedSome(Redacted.make(direct.value.trim(), { label: name }))
+      const path = yield* raw(provider, `${name}_FILE`)
+      if (Option.isNone(path)) return Option.none()
+      const content = yield* fileSystem
+        .readFileString(path.value)
+        .pipe(
+          Effect.mapError(
+            (error) =>
+              `${name}_FILE is ${shown(path.value)}, which cannot be read (${error.reason._tag}): check path and permissions`
+          )
+        )
+      return content.trim() === ""
+        ? yield* Effect.fail(`${name}_FILE is ${shown(path.value)}, which is empty: write the secret into it`)
+        : yield* Effect.succeedSome(Redacted.make(content.trim(), { label: name }))
+    })
+  return { required, optional, integer, millis, oneOf, secret }
+}
+
+const urlProblem = (value: string): string | null => {
+  if (!URL.canParse(value)) return "is not a URL"
+  const url = new URL(value)
+  if (url.protocol !== "http:" && url.protocol !== "https:") return "is neither http nor https"
+  if (url.username !== "" || url.password !== "") return "carries credentials"
+  return null
+}
+
+const withoutTrailingSlash = (url: string): string => url.replace(/\/+$/, "")
+
+const isLoopback = (url: string): boolean => {
+  const host = new URL(url).hostname.replace(/^\[|\]$/g, "")
+  return host === "localhost" || host === "::1" || host.startsWith("127.")
+}
+
+const accountIdProblem = (value: string): string | null =>
+  /^[A-Za-z0-9]{8,64}$/.test(value) ? null : "is not an account's id (8 to 64 letters and digits)"
+
+const tokenOf = (
+  token: Option.Option<Redacted.Redacted>,
+  accountId: Result.Result<string, Problem>
+): Read<Redacted.Redacted> => {
+  const form = "mc_service_{accountId}_{64 hex digits}, as the control plane gave it, or SERVICE_TOKEN_FILE to its file"
+  if (Option.isNone(token)) return Effect.fail(`SERVICE_TOKEN is missing: set it to ${form}`)
+  const problem = serviceTokenProblem(Redacted.value(token.value))
+  if (problem !== null) return Effect.fail(`SERVICE_TOKEN ${problem}: it must have the form ${form}`)
+  if (Result.isSuccess(accountId) && !Redacted.value(token.value).startsWith(`mc_service_${accountId.success}_`)) {
+    return Effect.fail(
+      `SERVICE_TOKEN belongs to another account than ACCOUNT_ID ${shown(accountId.success)}: set both from the same account`
+    )
+  }
+  return Effect.succeed(token.value)
+}
+
+const gatewayOf = (
+  url: Option.Option<string>,
+  token: Option.Option<Redacted.Redacted>
+): Read<Option.Option<string>> => {
+  if (Option.isNone(url)) return Effect.succeed(url)
+  const problem = urlProblem(url.value)
+  if (problem !== null) {
+    return Effect.fail(
+      `OPENCLAW_GATEWAY_URL is ${shown(url.value)}, which ${problem}: set it to the gateway's address, e.g. http://127.0.0.1:18789`
+    )
+  }
+  if (Option.isNone(token) && !isLoopback(url.value)) {
+    return Effect.fail(
+      `OPENCLAW_GATEWAY_TOKEN is missing: ${shown(url.value)} is not on this machine, so the gateway needs its token`
+    )
+  }
+  return Effect.succeedSome(withoutTrailingSlash(url.value))
+}
+
+/** Reads every variable and fails with all problems at once. */
+export const readSettings = Effect.fn("Config.readSettings")(function* (provider: ConfigProvider.ConfigProvider) {
+  const fileSystem = yield* FileSystem.FileSystem
+  const read = makeReader(provider, fileSystem)
+  const problems: Array<Problem> = []
+  const collect = <A>(effect: Read<A>): Effect.Effect<Result.Result<A, Problem>> =>
+    Effect.tap(Effect.result(effect), (result) =>
+      Effect.sync(() => {
+        if (Result.isFailure(result)) problems.push(result.failure)
+      })
+    )
+  const accountId = yield* collect(read.required("ACCOUNT_ID", "the account's id in Convex", accountIdProblem))
+  const convexUrl = yield* collect(
+    read.required("CONVEX_URL", "the deployment's address, e.g. https://name-123.convex.cloud", urlProblem)
+  )
+  const secretToken = yield* collect(read.secret("SERVICE_TOKEN"))
+  const serviceToken = yield* Result.isSuccess(secretToken)
+    ? collect(tokenOf(secretToken.success, accountId))
+    : Effect.succeed(Result.fail(secretToken.failure))
+  const gatewayToken = yield* collect(read.secret("OPENCLAW_GATEWAY_TOKEN"))
+  const gatewayAddress = yield* collect(read.optional("OPENCLAW_GATEWAY_URL"))
+  const gatewayUrl = yield* Result.isSuccess(gatewayAddress)
+    ? collect(
+        gatewayOf(
+          gatewayAddress.success,
+          Result.getOrElse(gatewayToken, () => Option.none())
+        )
+      )
+    : Effect.succeed(Result.fail(gatewayAddress.failure))
+  const fields = {
+    runtimeId: yield* collect(
+      Effect.map(
+        read.optional("RUNTIME_ID"),
+        Option.getOrElse(() => hostname())
+      )
+    ),
+    healthHost: yield* collect(
+      Effect.map(
+        read.optional("HEALTH_HOST"),
+        Option.getOrElse(() => "127.0.0.1")
+      )
+    ),
+    healthPort: yield* collect(read.integer("HEALTH_PORT", 3000, 1, 65_535)),
+    deliveryInterval: yield* collect(read.millis("DELIVERY_INTERVAL", 15_000, 1_000, 86_400_000)),
+    deliveryBackoffBase: yield* collect(read.millis("DELIVERY_BACKOFF_BASE_MS", 5_000, 1_000, 86_400_000)),
+    deliveryBackoffMax: yield* collect(read.millis("DELIVERY_BACKOFF_MAX_MS", 300_000, 1_000, 86_400_000)),
+    deliveryLease: yield* collect(read.millis("DELIVERY_LEASE_MS", 90_000, 3_000, 600_000)),
+    deliveryMaxConcurrentSessions: yield* collect(read.integer("DELIVERY_MAX_CONCURRENT_SESSIONS", 8, 1, 100)),
+    deliveryMaxAttempts: yield* collect(read.integer("DELIVERY_MAX_ATTEMPTS", 8, 1, 100)),
+    noResponseLimit: yield* collect(read.integer("NO_RESPONSE_LIMIT", 3, 1, 100)),
+    maxToolRounds: yield* collect(read.integer("MAX_TOOL_ROUNDS", 10, 1, 100)),
+    maxAgentHops: yield* collect(read.integer("MAX_AGENT_HOPS", 12, 1, 100)),
+    gatewayRequestTimeout: yield* collect(read.millis("OPENCLAW_REQUEST_TIMEOUT_MS", 300_000, 5_000, 600_000)),
+    turnTimeout: yield* collect(read.millis("TURN_TIMEOUT_MS", 900_000, 5_000, 86_400_000)),
+    healthCheckInterval: yield* collect(read.millis("HEALTH_CHECK_INTERVAL", 60_000, 5_000, 86_400_000)),
+    drainTimeout: yield* collect(read.millis("DRAIN_TIMEOUT_MS", 25_000, 0, 86_400_000)),
+    logLevel: yield* collect(read.oneOf("LOG_LEVEL", "info", ["trace", "debug", "info", "warn", "error"])),
+    logFormat: yield* collect(read.oneOf("LOG_FORMAT", "auto", ["auto", "json", "pretty"])),
+    runtimeVersion: yield* collect(
+      Effect.map(
+        read.optional("RUNTIME_VERSION"),
+        Option.getOrElse(() => packageJson.version)
+      )
+    ),
+    openclawVersion: yield* collect(read.optional("OPENCLAW_VERSION")),
+    dropletId: yield* collect(read.optional("DROPLET_ID")),
+    dropletIp: yield* collect(read.optional("DROPLET_IP")),
+    dropletRegion: yield* collect(read.optional("DROPLET_REGION"))
+  }
+  const { deliveryBackoffBase, deliveryBackoffMax } = fields
+  if (
+    Result.isSuccess(deliveryBackoffBase) &&
+    Result.isSuccess(deliveryBackoffMax) &&
+    Duration.isGreaterThan(deliveryBackoffBase.success, deliveryBackoffMax.success)
+  ) {
+    problems.push(
+      `DELIVERY_BACKOFF_MAX_MS is ${Duration.toMillis(deliveryBackoffMax.success)}: it must not be below DELIVERY_BACKOFF_BASE_MS (${Duration.toMillis(deliveryBackoffBase.success)})`
+    )
+  }
+  if (problems.length > 0) return yield* new ConfigInvalid({ problems })
+  return yield* Effect.fromResult(
+    Result.all({
+      accountId,
+      convexUrl: Result.map(convexUrl, withoutTrailingSlash),
+      serviceToken,
+      gatewayToken,
+      gatewayUrl,
+      ...fields
+    })
+  ).pipe(Effect.mapError((problem) => new ConfigInvalid({ problems: [problem] })))
+})
+
+const defaults: Settings = {
+  accountId: "testaccount1",
+  convexUrl: "http://127.0.0.1:1",
+  serviceToken: Redacted.make(`mc_service_testaccount1_${"0".repeat(64)}`),
+  runtimeId: "test-runtime",
+  healthHost: "127.0.0.1",
+  healthPort: 3000,
+  deliveryInterval: Duration.seconds(15),
+  deliveryBackoffBase: Duration.seconds(5),
+  deliveryBackoffMax: Duration.minutes(5),
+  deliveryLease: Duration.seconds(90),
+  deliveryMaxConcurrentSessions: 8,
+  deliveryMaxAttempts: 8,
+  noResponseLimit: 3,
+  maxToolRounds: 10,
+  maxAgentHops: 12,
+  gatewayUrl: Option.some("http://127.0.0.1:18789"),
+  gatewayToken: Option.none(),
+  gatewayRequestTimeout: Duration.minutes(5),
+  turnTimeout: Duration.minutes(15),
+  healthCheckInterval: Duration.minutes(1),
+  drainTimeout: Duration.seconds(25),
+  logLevel: "info",
+  logFormat: "json",
+  runtimeVersion: packageJson.version,
+  openclawVersion: Option.none(),
+  dropletId: Option.none(),
+  dropletIp: Option.none(),
+  dropletRegion: Option.none()
+}
+
+/** The runtime's settings, read once at start from the environment. */
+export class RuntimeConfig extends Context.Service<RuntimeConfig, Settings>()("runtime-service/layers/Config") {
+  /** Reads the environment; fails with ConfigInvalid, which lists all problems. */
+  static readonly layer = Layer.effect(
+    RuntimeConfig,
+    Effect.gen(function* () {
+      return yield* readSettings(yield* Provider.ConfigProvider)
+    })
+  )
+
+  /** Settings for a test: the documented defaults, and what the test says. */
+  static readonly layerTest = (settings: Partial<Settings> = {}): Layer.Layer<RuntimeConfig> =>
+    Layer.succeed(RuntimeConfig, { ...defaults, ...settings })
+}

@@ -1,0 +1,258 @@
+/**
+ * The only importer of Convex's client library: everything else speaks of functions by path and of typed failures.
+ * Queries and mutations go over HTTP, one request each with its own deadline; subscriptions share one WebSocket.
+ */
+import { ConvexClient as SocketClient, ConvexHttpClient } from "convex/browser"
+import { makeFunctionReference } from "convex/server"
+import { ConvexError } from "convex/values"
+import type { Value } from "convex/values"
+import {
+  Clock,
+  Context,
+  Duration,
+  Effect,
+  Layer,
+  Option,
+  Queue,
+  Redacted,
+  Ref,
+  Result,
+  Schedule,
+  Schema,
+  Stream,
+  SubscriptionRef
+} from "effect"
+import { Agent, fetch as undiciFetch } from "undici"
+import {
+  BootConflict,
+  ControlPlaneRefused,
+  ControlPlaneUnavailable,
+  LeaseLost,
+  TokenRefused
+} from "../domain/ControlPlaneFailure.ts"
+import type { ControlPlaneFailure } from "../domain/ControlPlaneFailure.ts"
+import { RuntimeConfig } from "./Config.ts"
+import { Redactor } from "./Redactor.ts"
+
+/** Arguments of a function beside account and token, which this layer adds. */
+export type Arguments = Record<string, Value | undefined>
+
+/** Whether pushes arrive, and when the last message of the socket came (epoch milliseconds). */
+export interface PushState {
+  readonly isConnected: boolean
+  readonly lastMessageAt: number | null
+}
+
+/** The longest a call may take before it counts as unavailable. */
+const CALL_TIMEOUT = Duration.seconds(15)
+/** Convex pings every 15 s: three missed pings mean a parked socket, which the client itself does not notice. */
+const SILENCE_LIMIT = Duration.seconds(40)
+const WATCH_INTERVAL = Duration.seconds(2)
+
+const ErrorData = Schema.Struct({ code: Schema.String, message: Schema.optionalKey(Schema.String) })
+const decodeErrorData = Schema.decodeUnknownOption(ErrorData)
+
+/** Maps a thrown value by the code of ConvexError; anything else is transport, overload or a fault of the server. */
+const failureOf = (path: string, cause: unknown, redact: (text: string) => string): ControlPlaneFailure => {
+  if (cause instanceof ConvexError) {
+    const data = decodeErrorData(cause.data)
+    const code = Option.match(data, { onNone: () => "invalid", onSome: ({ code }) => code })
+    const detail = redact(
+      Option.match(data, { onNone: () => "no message", onSome: ({ code, message }) => message ?? code })
+    )
+    switch (code) {
+      case "unauthenticated":
+      case "forbidden":
+        return new TokenRefused({ function: path, detail })
+      case "lease_lost":
+        return new LeaseLost({ function: path })
+      case "conflict":
+        return path === "service/notifications:claim" ||
+          path === "service/notifications:renew" ||
+          path === "service/runtimes:pulse" ||
+          path === "service/sessions:claimBeat"
+          ? new BootConflict({ detail })
+          : new ControlPlaneRefused({ function: path, code, detail })
+      default:
+        return new ControlPlaneRefused({ function: path, code, detail })
+    }
+  }
+  return new ControlPlaneUnavailable({ function: path, detail: redact(describe(cause)) })
+}
+
+/** Undici hides the reason (ECONNREFUSED and the like) in nested causes. */
+const describe = (cause: unknown): string => {
+  if (!(cause instanceof Error)) return String(cause)
+  const inner = cause.cause
+  const code = inner instanceof Error && "code" in inner ? `: ${String(inner.code)}` : ""
+  const reason = inner instanceof Error && inner.message !== "" ? ` (${inner.message})` : code
+  return `${cause.message}${reason}`
+}
+
+/** Calls Convex functions and follows queries, as this account's runtime. */
+export class ConvexClient extends Context.Service<
+  ConvexClient,
+  {
+    /** Runs a query once. */
+    query(path: string, args: Arguments): Effect.Effect<unknown, ControlPlaneFailure>
+    /** Runs a mutation once; after ControlPlaneUnavailable it may or may not have happened. */
+    mutation(path: string, args: Arguments): Effect.Effect<unknown, ControlPlaneFailure>
+    /** Every result of a query, as pushed; a failing query is an element, not the end. */
+    subscribe(path: string, args: Arguments): Stream.Stream<Result.Result<unknown, ControlPlaneFailure>>
+    /** Whether pushes arrive; while they do not, callers poll. */
+    readonly push: SubscriptionRef.SubscriptionRef<PushState>
+  }
+>()("runtime-service/layers/ConvexClient") {
+  static readonly layer = Layer.effect(
+    ConvexClient,
+    Effect.gen(function* () {
+      const { accountId, convexUrl, serviceToken } = yield* RuntimeConfig
+      const { error: redact } = yield* Redactor
+      const clock = yield* Clock.Clock
+      const identified = (args: Arguments): Arguments => ({
+        ...args,
+        accountId,
+        serviceToken: Redacted.value(serviceToken)
+      })
+
+      const dispatcher = yield* Effect.acquireRelease(
+        Effect.sync(() => new Agent({ connections: 32, pipelining: 1, keepAliveTimeout: 30_000 })),
+        (agent) => Effect.promise(() => agent.destroy())
+      )
+      const run = Effect.fnUntraced(function* (kind: "query" | "mutation", path: string, args: Arguments) {
+        return yield* Effect.tryPromise({
+          try: (signal): Promise<unknown> => {
+            // One client a call: it queues nothing, and its fetch carries this call's signal.
+            const http = new ConvexHttpClient(convexUrl, {
+              logger: false,
+              skipConvexDeploymentUrlCheck: true,
+              fetch: ((url: string, init: object) =>
+                undiciFetch(url, { ...init, signal, dispatcher })) as unknown as typeof globalThis.fetch
+            })
+            return kind === "query"
+              ? http.query(makeFunctionReference<"query">(path), identified(args))
+              : http.mutation(makeFunctionReference<"mutation">(path), identified(args), { skipQueue: true })
+          },
+          catch: (cause) => failureOf(path, cause, redact)
+        }).pipe(
+          Effect.timeoutOrElse({
+            duration: CALL_TIMEOUT,
+            orElse: () =>
+              Effect.fail(
+                new ControlPlaneUnavailable({
+                  function: path,
+                  detail: `no answer within ${Duration.format(CALL_TIMEOUT)}`
+                })
+              )
+          })
+        )
+      })
+
+      const push = yield* SubscriptionRef.make<PushState>({ isConnected: false, lastMessageAt: null })
+      const state = {
+        lastMessageAt: null as number | null,
+        openedAt: clock.currentTimeMillisUnsafe(),
+        isConnected: false
+      }
+      /** Notes every incoming message, pings included, which the library does not report. */
+      class WatchedSocket extends WebSocket {
+        constructor(url: string | URL, protocols?: string | Array<string>) {
+          super(url, protocols)
+          this.addEventListener("message", () => {
+            state.lastMessageAt = clock.currentTimeMillisUnsafe()
+          })
+        }
+      }
+
+      type Listener = {
+        readonly path: string
+        readonly args: Arguments
+        readonly offer: (result: Result.Result<unknown, ControlPlaneFailure>) => void
+      }
+      const listeners = new Set<Listener>()
+      const cancels = new Map<Listener, () => void>()
+      const attach = (client: SocketClient, listener: Listener) => {
+        // Without an error callback a failing query would end the process.
+        const cancel = client.onUpdate(
+          makeFunctionReference<"query">(listener.path),
+          identified(listener.args),
+          (value) => listener.offer(Result.succeed(value)),
+          (cause) => listener.offer(Result.fail(failureOf(listener.path, cause, redact)))
+        )
+        cancels.set(listener, () => cancel())
+      }
+      const open = () => {
+        const client = new SocketClient(convexUrl, {
+          logger: false,
+          skipConvexDeploymentUrlCheck: true,
+          unsavedChangesWarning: false,
+          webSocketConstructor: WatchedSocket as unknown as typeof WebSocket
+        })
+        state.openedAt = clock.currentTimeMillisUnsafe()
+        state.lastMessageAt = null
+        for (const listener of listeners) attach(client, listener)
+        return client
+      }
+      const shut = (client: SocketClient) =>
+        Effect.promise(() => client.close()).pipe(Effect.timeout("1 second"), Effect.ignoreCause)
+      // The socket opens with the first subscription, so that commands which only ask need none.
+      const socket = yield* Ref.make<SocketClient | undefined>(undefined)
+      yield* Effect.addFinalizer(() =>
+        Effect.flatMap(Ref.getAndSet(socket, undefined), (client) =>
+          client === undefined ? Effect.void : shut(client)
+        )
+      )
+
+      const watch = Effect.gen(function* () {
+        const client = yield* Ref.get(socket)
+        if (client === undefined) return
+        const now = clock.currentTimeMillisUnsafe()
+        const lastSign = Math.max(state.lastMessageAt ?? 0, state.openedAt)
+        const isSilent = now - lastSign > Duration.toMillis(SILENCE_LIMIT)
+        const isConnected = client.connectionState().isWebSocketConnected && state.lastMessageAt !== null && !isSilent
+        if (isConnected !== state.isConnected) {
+          state.isConnected = isConnected
+          yield* isConnected
+            ? Effect.logInfo("push connected")
+            : Effect.logWarning("push lost: polling until it is back")
+        }
+        yield* SubscriptionRef.set(push, { isConnected, lastMessageAt: state.lastMessageAt })
+        if (isSilent && client.connectionState().isWebSocketConnected) {
+          yield* Effect.logWarning("the control plane's socket is silent: opening a new one")
+          yield* shut(client)
+          yield* Ref.set(socket, open())
+        }
+      }).pipe(Effect.uninterruptible)
+      yield* watch.pipe(
+        Effect.catchCause((cause) => Effect.logError("the watchdog of the control plane's socket failed", cause)),
+        Effect.repeat(Schedule.spaced(WATCH_INTERVAL)),
+        Effect.forkScoped
+      )
+
+      return ConvexClient.of({
+        query: (path, args) => run("query", path, args),
+        mutation: (path, args) => run("mutation", path, args),
+        subscribe: (path, args) =>
+          Stream.callback<Result.Result<unknown, ControlPlaneFailure>>((queue) =>
+            Effect.acquireRelease(
+              Effect.gen(function* () {
+                const listener: Listener = { path, args, offer: (result) => void Queue.offerUnsafe(queue, result) }
+                listeners.add(listener)
+                const client = yield* Ref.get(socket)
+                if (client === undefined) yield* Ref.set(socket, open())
+                else attach(client, listener)
+                return listener
+              }),
+              (listener) =>
+                Effect.sync(() => {
+                  listeners.delete(listener)
+                  cancels.get(listener)?.()
+                  cancels.delete(listener)
+                })
+            )
+          ),
+        push
+      })
+    })
+  )
+}

@@ -1,0 +1,274 @@
+/**
+ * The OpenClaw gateway over HTTP, as version 2026.9.6 speaks it. The only importer of undici beside the control plane's
+ * client: its agent waits without limit, since a provider's 429 alone holds a request for 140 s; our deadlines end it.
+ */
+import { Cause, Clock, Context, Duration, Effect, Exit, Layer, Option, Redacted, Ref, Schema } from "effect"
+import { Agent, request } from "undici"
+import { readGatewayAnswer } from "../domain/GatewayResponse.ts"
+import type { FunctionCall, GatewayAnswer } from "../domain/GatewayResponse.ts"
+import { parseSessionKey } from "../domain/SessionKey.ts"
+import {
+  ConnectionLost,
+  failureOf,
+  GatewayMisconfigured,
+  GatewayUnreachable,
+  TurnRefused,
+  TurnTimeout
+} from "../domain/TurnFailure.ts"
+import type { TurnFailure } from "../domain/TurnFailure.ts"
+import { RuntimeConfig } from "./Config.ts"
+import { Redactor } from "./Redactor.ts"
+
+/** A function tool as the gateway takes it: flat, with an object schema. */
+export interface FunctionTool {
+  readonly type: "function"
+  readonly name: string
+  readonly description: string
+  readonly parameters: object
+}
+
+/** An item of the request's input: words, or the result of a call. */
+export type InputItem =
+  | { readonly type: "message"; readonly role: "user"; readonly content: string }
+  | { readonly type: "function_call_output"; readonly call_id: string; readonly output: string }
+
+/** One round of a turn. Tools and instructions are per request: they are sent each time. */
+export interface GatewayRequest {
+  readonly agentSlug: string
+  readonly sessionKey: string
+  readonly instructions: string
+  readonly input: string | ReadonlyArray<InputItem>
+  readonly tools: ReadonlyArray<FunctionTool>
+}
+
+/** What a round ended with, if it did not fail. */
+export type RoundAnswer = Extract<GatewayAnswer, { readonly _tag: "Calls" | "Text" }>
+export type { FunctionCall }
+
+/** How the gateway was last seen; times are epoch milliseconds. */
+export interface GatewayState {
+  readonly state: "unknown" | "ready" | "draining" | "unreachable" | "misconfigured"
+  readonly version: string | null
+  readonly lastSendAt: number | null
+  readonly lastSendError: string | null
+}
+
+/** Replies beyond this are no replies: 32 MiB. */
+const MAX_BODY_BYTES = 32 * 1024 * 1024
+const PROBE_TIMEOUT = Duration.seconds(5)
+
+const ReadyJson = Schema.Struct({ ready: Schema.Boolean, failing: Schema.optionalKey(Schema.Array(Schema.String)) })
+const StartupJson = Schema.Struct({ version: Schema.String })
+const ModelsJson = Schema.Struct({
+  object: Schema.Literal("list"),
+  data: Schema.Array(Schema.Struct({ id: Schema.String }))
+})
+const decodeReady = Schema.decodeUnknownOption(Schema.fromJsonString(ReadyJson))
+const decodeStartup = Schema.decodeUnknownOption(Schema.fromJsonString(StartupJson))
+const decodeModels = Schema.decodeUnknownOption(Schema.fromJsonString(ModelsJson))
+
+/** Codes with which a connection fails before anything was written. */
+const NOTHING_SENT = new Set([
+  "ECONNREFUSED",
+  "ENOTFOUND",
+  "EAI_AGAIN",
+  "EHOSTUNREACH",
+  "ENETUNREACH",
+  "ETIMEDOUT",
+  "UND_ERR_CONNECT_TIMEOUT"
+])
+
+const codeOf = (cause: unknown): string => {
+  if (!(cause instanceof Error)) return "unknown"
+  if ("code" in cause && typeof cause.code === "string") return cause.code
+  if (cause instanceof AggregateError && cause.errors.length > 0) return codeOf(cause.errors[0])
+  return cause.cause === undefined ? cause.name : codeOf(cause.cause)
+}
+
+const transportFailure = (cause: unknown): GatewayUnreachable | ConnectionLost => {
+  const code = codeOf(cause)
+  return NOTHING_SENT.has(code)
+    ? new GatewayUnreachable({ detail: `the gateway cannot be reached (${code})` })
+    : new ConnectionLost({ detail: `the connection to the gateway broke after the request was sent (${code})` })
+}
+
+/** `Retry-After` in seconds, as milliseconds; an HTTP date is not used by the gateway. */
+const retryAfterMillis = (header: string | ReadonlyArray<string> | undefined): number | undefined => {
+  const seconds = Number(typeof header === "string" ? header : header?.[0])
+  return Number.isFinite(seconds) && seconds >= 0 ? Math.min(seconds, 3_600) * 1_000 : undefined
+}
+
+/** Talks to the gateway that OPENCLAW_GATEWAY_URL names. */
+export class Gateway extends Context.Service<
+  Gateway,
+  {
+    /** Runs one round and returns calls or text; every other end is a typed failure. Interruption aborts the run. */
+    sendToOpenClaw(request: GatewayRequest): Effect.Effect<RoundAnswer, TurnFailure>
+    /** Whether the gateway takes turns now, judged by the JSON field and not by the status. */
+    readonly ready: Effect.Effect<boolean>
+    /** The agents that the gateway serves, by slug. */
+    readonly agents: Effect.Effect<ReadonlyArray<string>, GatewayUnreachable | GatewayMisconfigured>
+    readonly state: Effect.Effect<GatewayState>
+  }
+>()("runtime-service/layers/Gateway") {
+  static readonly layer = Layer.effect(
+    Gateway,
+    Effect.gen(function* () {
+      const config = yield* RuntimeConfig
+      const { error: redact } = yield* Redactor
+      const baseUrl = Option.getOrElse(config.gatewayUrl, () => "http://127.0.0.1:18789")
+      const authorization: Record<string, string> = Option.match(config.gatewayToken, {
+        onNone: () => ({}),
+        onSome: (token) => ({ authorization: `Bearer ${Redacted.value(token)}` })
+      })
+      const dispatcher = yield* Effect.acquireRelease(
+        Effect.sync(
+          () => new Agent({ headersTimeout: 0, bodyTimeout: 0, connect: { timeout: 10_000 }, keepAliveTimeout: 4_000 })
+        ),
+        (agent) => Effect.promise(() => agent.destroy())
+      )
+      const state = yield* Ref.make<GatewayState>({
+        state: "unknown",
+        version: Option.getOrNull(config.openclawVersion),
+        lastSendAt: null,
+        lastSendError: null
+      })
+      const note = (change: Partial<GatewayState>) => Ref.update(state, (before) => ({ ...before, ...change }))
+
+      const get = (path: string) =>
+        Effect.tryPromise({
+          try: async (signal) => {
+            const response = await request(`${baseUrl}${path}`, { dispatcher, signal, headers: authorization })
+            return { status: response.statusCode, body: await response.body.text() }
+          },
+          catch: transportFailure
+        }).pipe(
+          Effect.timeoutOrElse({
+            duration: PROBE_TIMEOUT,
+            orElse: () =>
+              Effect.fail(
+                new GatewayUnreachable({ detail: `GET ${path}: no answer within ${Duration.format(PROBE_TIMEOUT)}` })
+              )
+          })
+        )
+
+      const ready = Effect.gen(function* () {
+        const { body } = yield* get("/readyz")
+        const json = decodeReady(body)
+        const isReady = Option.isSome(json) && json.value.ready
+        const isDraining = Option.isSome(json) && (json.value.failing ?? []).includes("gateway-draining")
+        yield* note({ state: isReady ? "ready" : isDraining ? "draining" : "unreachable" })
+        if (isReady && (yield* Ref.get(state)).version === null) {
+          const startup = decodeStartup((yield* get("/startupz")).body)
+          if (Option.isSome(startup)) yield* note({ version: startup.value.version })
+        }
+        return isReady
+      }).pipe(
+        Effect.catch((failure) =>
+          note({ state: "unreachable", lastSendError: redact(failure.detail) }).pipe(Effect.as(false))
+        ),
+        Effect.withSpan("Gateway.ready")
+      )
+
+      const agents = Effect.gen(function* () {
+        const { body, status } = yield* get("/v1/models").pipe(
+          Effect.mapError((failure) => new GatewayUnreachable({ detail: failure.detail }))
+        )
+        const models = decodeModels(body)
+        if (Option.isSome(models)) {
+          return models.value.data.flatMap(({ id }) => {
+            const slug = id.startsWith("openclaw/") ? id.slice("openclaw/".length) : ""
+            return slug === "" || slug === "default" ? [] : [slug]
+          })
+        }
+        const failure = failureOf("", { _tag: "Refused", status, message: "GET /v1/models gave no list" })
+        return yield* failure._tag === "GatewayUnreachable"
+          ? failure
+          : new GatewayMisconfigured({
+              detail: `GET /v1/models: HTTP ${status}, no list of models`,
+              fix:
+                failure._tag === "GatewayMisconfigured"
+                  ? failure.fix
+                  : "check OPENCLAW_GATEWAY_URL, and that the gateway is 2026.8.2 or newer with the responses endpoint enabled"
+            })
+      }).pipe(Effect.withSpan("Gateway.agents"))
+
+      const post = Effect.fnUntraced(function* (round: GatewayRequest) {
+        const body = JSON.stringify({
+          model: `openclaw/${round.agentSlug}`,
+          user: round.sessionKey,
+          instructions: round.instructions,
+          input: round.input,
+          ...(round.tools.length === 0 ? {} : { tools: round.tools })
+        })
+        return yield* Effect.tryPromise({
+          try: async (signal) => {
+            const response = await request(`${baseUrl}/v1/responses`, {
+              method: "POST",
+              dispatcher,
+              signal,
+              body,
+              headers: {
+                ...authorization,
+                "content-type": "application/json",
+                accept: "application/json",
+                "x-openclaw-agent-id": round.agentSlug,
+                "x-openclaw-session-key": round.sessionKey
+              }
+            })
+            const retryAfter = retryAfterMillis(response.headers["retry-after"])
+            if (Number(response.headers["content-length"] ?? 0) > MAX_BODY_BYTES) {
+              response.body.destroy()
+              return { status: response.statusCode, text: "", retryAfter }
+            }
+            return { status: response.statusCode, text: await response.body.text(), retryAfter }
+          },
+          catch: transportFailure
+        })
+      })
+
+      const sendToOpenClaw = Effect.fn("Gateway.sendToOpenClaw")(
+        function* (round: GatewayRequest) {
+          // The gateway lets the key choose the agent whatever the header says: what disagrees is never sent.
+          if (parseSessionKey(round.sessionKey)?.slug !== round.agentSlug) {
+            return yield* new TurnRefused({
+              detail: `the session key does not belong to agent ${round.agentSlug}: nothing was sent`,
+              status: 0
+            })
+          }
+          yield* note({ lastSendAt: yield* Clock.currentTimeMillis })
+          const { retryAfter, status, text } = yield* post(round)
+          const answer = readGatewayAnswer(status, text)
+          if (answer._tag === "Calls" || answer._tag === "Text") return answer
+          return yield* failureOf(round.agentSlug, answer, retryAfter)
+        },
+        Effect.timeoutOrElse({
+          duration: config.gatewayRequestTimeout,
+          orElse: () =>
+            Effect.fail(
+              new TurnTimeout({
+                detail: `no answer within OPENCLAW_REQUEST_TIMEOUT_MS (${Duration.format(config.gatewayRequestTimeout)}): aborted`
+              })
+            )
+        }),
+        Effect.onExit((exit) =>
+          Exit.match(exit, {
+            onSuccess: () => note({ state: "ready", lastSendError: null }),
+            onFailure: (cause) =>
+              Option.match(Cause.findErrorOption(cause), {
+                onNone: () => Effect.void,
+                onSome: (failure) =>
+                  note({
+                    lastSendError: redact(`${failure._tag}: ${failure.detail}`),
+                    ...(failure._tag === "GatewayUnreachable" ? { state: "unreachable" as const } : {}),
+                    ...(failure._tag === "GatewayMisconfigured" ? { state: "misconfigured" as const } : {})
+                  })
+              })
+          })
+        )
+      )
+
+      return Gateway.of({ sendToOpenClaw, ready, agents, state: Ref.get(state) })
+    })
+  )
+}

@@ -1,0 +1,256 @@
+import {
+  Clock,
+  Context,
+  Duration,
+  Effect,
+  FiberMap,
+  Layer,
+  Queue,
+  Random,
+  Ref,
+  Result,
+  Schedule,
+  Scope,
+  Stream,
+  SubscriptionRef
+} from "effect"
+import { SecureRandom } from "effect/crypto/SecureRandom"
+import { backoffMillis } from "../domain/Backoff.ts"
+import type { ControlPlaneFailure } from "../domain/ControlPlaneFailure.ts"
+import type { Backlog, Claim } from "../domain/Delivery.ts"
+import { RuntimeConfig } from "../layers/Config.ts"
+import { ConvexClient } from "../layers/ConvexClient.ts"
+import { ControlPlane } from "../services/ControlPlane.ts"
+import { GatewayGuard } from "../services/GatewayGuard.ts"
+import { canClaim, Lifecycle } from "../services/Lifecycle.ts"
+import { Permits } from "../services/Permits.ts"
+import { Supervisor } from "../services/Supervisor.ts"
+import { Deliveries } from "./Deliveries.ts"
+
+/** A refused token is tried again this often. */
+const TOKEN_RETRY = Duration.seconds(30)
+
+/** What the loop knows of the work that waits. */
+export interface DeliveryLoopState {
+  /** Since when the oldest ready notification waits, epoch milliseconds of the control plane; null when none does. */
+  readonly oldestWaiting: number | null
+}
+
+/**
+ * Claims whatever may run and forks a fiber for each delivery. Woken by the push, by its own deliveries' ends, by the
+ * earliest due moment and by the pulse; while push is down it polls. A permit freed is a permit used: no barrier.
+ */
+export class DeliveryLoop extends Context.Service<
+  DeliveryLoop,
+  {
+    /** Starts the loop under the supervisor, within the scope. */
+    readonly start: Effect.Effect<void>
+    /** Aborts what still runs and gives it back; returns when that is done. */
+    readonly halt: Effect.Effect<void>
+    /** Makes the loop look for work now. */
+    readonly wake: Effect.Effect<void>
+    /** Tells the loop the earliest moment of due work that the pulse reported, in milliseconds from now. */
+    dueIn(millis: number): Effect.Effect<void>
+    readonly state: Effect.Effect<DeliveryLoopState>
+    /** The delivery cycle once, for tests and for the loop: claims until nothing more may run, says how many began. */
+    readonly cycle: Effect.Effect<number, ControlPlaneFailure>
+  }
+>()("runtime-service/programs/DeliveryLoop") {
+  static readonly layer = Layer.effect(
+    DeliveryLoop,
+    Effect.gen(function* () {
+      const config = yield* RuntimeConfig
+      const controlPlane = yield* ControlPlane
+      const { push } = yield* ConvexClient
+      const deliveries = yield* Deliveries
+      const guard = yield* GatewayGuard
+      const lifecycle = yield* Lifecycle
+      const permits = yield* Permits
+      const supervisor = yield* Supervisor
+      const secureRandom = yield* SecureRandom
+      const scope = yield* Effect.scope
+
+      const running = yield* FiberMap.make<string>()
+      const wakeups = yield* Queue.sliding<void>(1)
+      const wake = Effect.asVoid(Queue.offer(wakeups, undefined))
+      // Local epoch milliseconds of the next moment at which a claim could find something.
+      const dueAt = yield* Ref.make<number | null>(null)
+      const isAloneRunning = yield* Ref.make(false)
+      // An answer that was lost may have leased sessions: the same request is repeated until it is answered.
+      const openRequest = yield* Ref.make<{ readonly requestId: string; readonly permits: number } | null>(null)
+      const backlog = yield* Ref.make<Backlog>({ oldest: null, newest: null, newestId: null })
+
+      const dueIn = Effect.fnUntraced(function* (millis: number) {
+        const at = (yield* Clock.currentTimeMillis) + Math.max(0, millis)
+        yield* Ref.update(dueAt, (before) => (before === null ? at : Math.min(before, at)))
+        yield* wake
+      })
+
+      const fork = Effect.fnUntraced(function* (claim: Claim) {
+        if (claim.deliveries.length === 0) return
+        const contexts = yield* controlPlane
+          .context(claim.deliveries.filter(({ spent }) => !spent).map(({ notificationIds }) => notificationIds[0]))
+          .pipe(
+            // Leased work without its context is given back, or it would wait for the lease's end.
+            Effect.tapError((failure) =>
+              Effect.forEach(
+                claim.deliveries,
+                (delivery) => Effect.ignore(Effect.timeout(controlPlane.release(delivery), "5 seconds")),
+                { concurrency: 8, discard: true }
+              ).pipe(
+                Effect.andThen(Effect.logWarning(`claimed work given back: its context did not come (${failure._tag})`))
+              )
+            )
+          )
+        for (const delivery of claim.deliveries) {
+          const [id] = delivery.notificationIds
+          if (delivery.alone) yield* Ref.set(isAloneRunning, true)
+          yield* permits.take
+          yield* guard.claimed
+          yield* deliveries
+            .deliver(delivery, contexts.get(id) ?? { broken: "notification_missing" })
+            .pipe(
+              Effect.ensuring(
+                permits.giveBack.pipe(
+                  Effect.andThen(delivery.alone ? Ref.set(isAloneRunning, false) : Effect.void),
+                  Effect.andThen(wake)
+                )
+              ),
+              (fiber) => FiberMap.run(running, delivery.session, fiber)
+            )
+        }
+      })
+
+      const claimOnce = Effect.fnUntraced(function* (free: number) {
+        const request = (yield* Ref.get(openRequest)) ?? { requestId: yield* secureRandom.uuidV4(), permits: free }
+        yield* Ref.set(openRequest, request)
+        const claim = yield* controlPlane.claim({ ...request, parkedAgents: yield* guard.parkedAgents })
+        yield* Ref.set(openRequest, null)
+        const now = yield* Clock.currentTimeMillis
+        yield* Ref.set(dueAt, claim.nextDueAt === null ? null : now + Math.max(0, claim.nextDueAt - claim.now))
+        yield* fork(claim)
+        return { count: claim.deliveries.length, isFull: claim.deliveries.length === request.permits }
+      })
+
+      const cycle = Effect.gen(function* () {
+        let begun = 0
+        let isFull = true
+        while (isFull) {
+          const isOpen = canClaim(yield* lifecycle.state) && !(yield* Ref.get(isAloneRunning))
+          const free = Math.min(yield* permits.free, yield* guard.allowance)
+          if (!isOpen || free < 1) break
+          const claimed = yield* claimOnce(free)
+          begun += claimed.count
+          isFull = claimed.isFull
+        }
+        return begun
+      }).pipe(Effect.withSpan("DeliveryLoop.cycle"))
+
+      const onFailure = Effect.fnUntraced(function* (failure: ControlPlaneFailure) {
+        switch (failure._tag) {
+          case "TokenRefused":
+            return yield* lifecycle.setReason("token", `the deployment refuses SERVICE_TOKEN: ${failure.detail}`)
+          case "BootConflict":
+            return yield* lifecycle.abort({ exitCode: 78, message: failure.detail })
+          default: {
+            const state = yield* lifecycle.state
+            if (state.reasons["control-plane"] === undefined) {
+              yield* Effect.logWarning(`the control plane is away, trying again with backoff: ${describe(failure)}`)
+            }
+            return yield* lifecycle.setReason("control-plane", describe(failure))
+          }
+        }
+      })
+
+      const onSuccess = Effect.gen(function* () {
+        const { reasons } = yield* lifecycle.state
+        if (reasons["control-plane"] !== undefined) yield* Effect.logInfo("the control plane is back")
+        yield* lifecycle.setReason("control-plane", null)
+      })
+
+      // Full jitter over a doubling ceiling, as for rows; a success starts it anew.
+      const bounds = {
+        baseMillis: Duration.toMillis(config.deliveryBackoffBase),
+        maxMillis: Duration.toMillis(config.deliveryBackoffMax)
+      }
+      const backoff = Schedule.recurs(Number.MAX_SAFE_INTEGER).pipe(
+        Schedule.modifyDelay(({ output }) =>
+          Effect.map(Random.next, (random) => Duration.millis(backoffMillis(bounds, output + 1, random)))
+        )
+      )
+
+      /** Until the next reason to look: a wake-up, due work, a probe of the breaker, or the poll while push is down. */
+      const waitForWork = Effect.gen(function* () {
+        const now = yield* Clock.currentTimeMillis
+        const due = yield* Ref.get(dueAt)
+        const { isConnected } = yield* SubscriptionRef.get(push)
+        const opensIn = yield* guard.opensIn
+        const waits = [
+          ...(due === null ? [] : [Math.max(0, due - now)]),
+          ...(opensIn === null ? [] : [opensIn]),
+          ...(isConnected ? [] : [Duration.toMillis(config.deliveryInterval)])
+        ]
+        const wait = Queue.take(wakeups)
+        yield* waits.length === 0 ? wait : Effect.raceFirst(wait, Effect.sleep(Duration.millis(Math.min(...waits))))
+      })
+
+      const loop = Effect.andThen(
+        waitForWork,
+        cycle.pipe(Effect.tapError(onFailure), Effect.retry(backoff), Effect.andThen(onSuccess))
+      ).pipe(Effect.forever)
+
+      /** The push wakes the loop when something new became ready, not when something left. */
+      const followBacklog = Stream.runForEach(
+        controlPlane.backlog,
+        Effect.fnUntraced(function* (result) {
+          if (Result.isFailure(result)) {
+            if (result.failure._tag === "TokenRefused") yield* onFailure(result.failure)
+            return
+          }
+          const before = yield* Ref.getAndSet(backlog, result.success)
+          const { newest, newestId } = result.success
+          if (newest === null) return
+          const isNew =
+            before.newest === null ||
+            newest > before.newest ||
+            (newest === before.newest && newestId !== before.newestId)
+          if (isNew) yield* wake
+        })
+      ).pipe(Effect.andThen(Effect.never))
+
+      const followLifecycle = Stream.runForEach(lifecycle.changes, (state) =>
+        canClaim(state) ? wake : Effect.void
+      ).pipe(Effect.andThen(Effect.never))
+
+      /** A refused token is not asked about at each wake-up, but every 30 s until it is accepted again. */
+      const retryToken = Effect.gen(function* () {
+        const { reasons } = yield* lifecycle.state
+        if (reasons.token === undefined) return
+        yield* controlPlane.context([])
+        yield* lifecycle.setReason("token", null)
+        yield* Effect.logInfo("the deployment accepts SERVICE_TOKEN again")
+      }).pipe(Effect.ignore, Effect.repeat(Schedule.spaced(TOKEN_RETRY)), Effect.andThen(Effect.never))
+
+      const start = Effect.gen(function* () {
+        yield* supervisor.run("delivery-loop", loop)
+        yield* supervisor.run("delivery-push", followBacklog)
+        yield* supervisor.run("delivery-lifecycle", followLifecycle)
+        yield* supervisor.run("delivery-token", retryToken)
+        yield* supervisor.run("gateway-probe", guard.probing)
+        yield* wake
+      }).pipe(Effect.provideService(Scope.Scope, scope))
+
+      return DeliveryLoop.of({
+        start,
+        halt: FiberMap.clear(running),
+        wake,
+        dueIn,
+        state: Effect.map(Ref.get(backlog), ({ oldest }) => ({ oldestWaiting: oldest })),
+        cycle
+      })
+    })
+  )
+}
+
+const describe = (failure: ControlPlaneFailure): string =>
+  failure._tag === "LeaseLost" ? failure._tag : failure.detail

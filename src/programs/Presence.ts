@@ -1,0 +1,158 @@
+import { Context, Duration, Effect, Layer, Random, Ref, Result, Schedule, Scope, Stream } from "effect"
+import { backoffMillis } from "../domain/Backoff.ts"
+import { TokenRefused } from "../domain/ControlPlaneFailure.ts"
+import type { ControlPlaneFailure } from "../domain/ControlPlaneFailure.ts"
+import type { PulseAnswer, RuntimeCommands } from "../domain/RuntimeCommands.ts"
+import { RuntimeConfig } from "../layers/Config.ts"
+import { Gateway } from "../layers/Gateway.ts"
+import { Metrics } from "../layers/Metrics.ts"
+import { ControlPlane } from "../services/ControlPlane.ts"
+import { Lifecycle, notReadyBecause, statusOf } from "../services/Lifecycle.ts"
+import type { Status } from "../services/Lifecycle.ts"
+import { Supervisor } from "../services/Supervisor.ts"
+import { DeliveryLoop } from "./DeliveryLoop.ts"
+
+const OFFLINE_TIMEOUT = Duration.seconds(3)
+/** While booting a control plane that is away is asked again after at most this. */
+const BOOT_BOUNDS = { baseMillis: 500, maxMillis: 15_000 }
+
+/**
+ * The pulse: one call a minute carries presence and health and brings back commands and what is otherwise pushed. The
+ * first one of a boot frees the leases of earlier boots of the same RUNTIME_ID; the last one says offline.
+ */
+export class Presence extends Context.Service<
+  Presence,
+  {
+    /** The first pulse: waits for the control plane with backoff; fails only when it refuses the token or this boot. */
+    readonly boot: Effect.Effect<void, ControlPlaneFailure>
+    /** Starts the minute's pulse, the pulse at each change of status, and the pushed commands. */
+    readonly start: Effect.Effect<void>
+  }
+>()("runtime-service/programs/Presence") {
+  static readonly layer = Layer.effect(
+    Presence,
+    Effect.gen(function* () {
+      const config = yield* RuntimeConfig
+      const controlPlane = yield* ControlPlane
+      const gateway = yield* Gateway
+      const lifecycle = yield* Lifecycle
+      const loop = yield* DeliveryLoop
+      const metrics = yield* Metrics
+      const supervisor = yield* Supervisor
+      const scope = yield* Effect.scope
+      const isKnown = yield* Ref.make(false)
+
+      const pulse = Effect.fnUntraced(function* (status: Status) {
+        const state = yield* lifecycle.state
+        const { lastSendError, version } = yield* gateway.state
+        const delivery = yield* metrics.deliverySummary
+        const answer = yield* controlPlane.pulse({
+          status,
+          reasons: status === "offline" ? [] : notReadyBecause(state),
+          health: JSON.stringify({ delivery, gateway: { lastSendError } }),
+          openclawVersion: version
+        })
+        yield* Ref.set(isKnown, true)
+        return answer
+      })
+
+      const obey = Effect.fnUntraced(function* (commands: RuntimeCommands) {
+        const { isPaused } = yield* lifecycle.state
+        if (isPaused !== commands.paused) {
+          yield* Effect.logInfo(commands.paused ? "paused: nothing new begins" : "resumed")
+          yield* lifecycle.setPaused(commands.paused)
+        }
+      })
+
+      /** The pulse's answer stands in for every push that may have been missed. */
+      const reconcile = Effect.fnUntraced(function* (answer: PulseAnswer) {
+        yield* obey(answer.commands)
+        if (answer.releasedLeases > 0) {
+          yield* Effect.logInfo(`${answer.releasedLeases} leases of an earlier boot are free again`)
+        }
+        if (answer.nextDueAt !== null) yield* loop.dueIn(answer.nextDueAt - answer.now)
+        if (answer.oldest !== null) yield* loop.wake
+        const { reasons } = yield* lifecycle.state
+        if (reasons.token !== undefined) yield* lifecycle.setReason("token", null)
+      })
+
+      const currentPulse = Effect.gen(function* () {
+        yield* reconcile(yield* pulse(statusOf(yield* lifecycle.state)))
+      }).pipe(
+        Effect.catchTags({
+          BootConflict: ({ detail }) => lifecycle.abort({ exitCode: 78, message: detail }),
+          TokenRefused: ({ detail }) => lifecycle.setReason("token", `the deployment refuses SERVICE_TOKEN: ${detail}`)
+        }),
+        Effect.catch((failure) => Effect.logDebug(`pulse: ${failure._tag}`)),
+        Effect.withSpan("Presence.pulse")
+      )
+
+      const bootBackoff = Schedule.recurs(Number.MAX_SAFE_INTEGER).pipe(
+        Schedule.modifyDelay(({ output }) =>
+          Effect.map(Random.next, (random) => Duration.millis(backoffMillis(BOOT_BOUNDS, output + 1, random)))
+        )
+      )
+      const boot = pulse("booting").pipe(
+        Effect.tapError((failure) =>
+          Effect.gen(function* () {
+            if (failure._tag !== "ControlPlaneUnavailable") return
+            const { reasons } = yield* lifecycle.state
+            if (reasons["control-plane"] === undefined) {
+              yield* Effect.logWarning(
+                `the control plane at ${config.convexUrl} is away, waiting for it with backoff: ${failure.detail}`
+              )
+            }
+            yield* lifecycle.setReason("control-plane", failure.detail)
+          })
+        ),
+        Effect.retry({ schedule: bootBackoff, while: (failure) => failure._tag === "ControlPlaneUnavailable" }),
+        Effect.tap(() => lifecycle.setReason("control-plane", null)),
+        Effect.flatMap(reconcile),
+        Effect.catchTag(
+          "TokenRefused",
+          (failure) => new TokenRefused({ ...failure, detail: `${config.convexUrl} refuses it: ${failure.detail}` })
+        )
+      )
+
+      yield* Effect.addFinalizer(() =>
+        Effect.gen(function* () {
+          yield* lifecycle.enter("stopped")
+          if (!(yield* Ref.get(isKnown))) return
+          yield* pulse("offline").pipe(
+            Effect.timeout(OFFLINE_TIMEOUT),
+            Effect.matchCauseEffect({
+              onSuccess: () => Effect.logInfo("offline"),
+              onFailure: (cause) =>
+                Effect.logError("could not report offline: the control plane will notice by itself", cause)
+            })
+          )
+        })
+      )
+
+      const everyInterval = currentPulse.pipe(
+        Effect.delay(config.healthCheckInterval),
+        Effect.repeat(Schedule.forever),
+        Effect.andThen(Effect.never)
+      )
+      // What people see follows the state at once, not after a minute.
+      const atEachChange = lifecycle.changes.pipe(
+        Stream.map((state) => `${statusOf(state)} ${notReadyBecause(state).join("; ")}`),
+        Stream.changes,
+        Stream.drop(1),
+        Stream.runForEach(() => currentPulse),
+        Effect.andThen(Effect.never)
+      )
+      const followCommands = Stream.runForEach(controlPlane.commands, (result) =>
+        Result.isSuccess(result) ? obey(result.success) : Effect.void
+      ).pipe(Effect.andThen(Effect.never))
+
+      const start = Effect.gen(function* () {
+        yield* supervisor.run("presence", everyInterval)
+        yield* supervisor.run("presence-changes", atEachChange)
+        yield* supervisor.run("commands", followCommands)
+      }).pipe(Effect.provideService(Scope.Scope, scope))
+
+      return Presence.of({ boot, start })
+    })
+  )
+}

@@ -1,0 +1,125 @@
+import { Clock, Effect, Layer, Option, SubscriptionRef } from "effect"
+import { Duration } from "effect"
+import { HttpRouter, HttpServerResponse } from "effect/http"
+import { RuntimeConfig } from "../layers/Config.ts"
+import { ConvexClient } from "../layers/ConvexClient.ts"
+import { Gateway } from "../layers/Gateway.ts"
+import { Metrics } from "../layers/Metrics.ts"
+import { Redactor } from "../layers/Redactor.ts"
+import { Lifecycle, notReadyBecause, statusOf } from "../services/Lifecycle.ts"
+import { DeliveryLoop } from "./DeliveryLoop.ts"
+
+/**
+ * The endpoints that tell hosts and people how the process is: /livez (the process alone), /readyz (503 with reasons),
+ * /startupz, /health (always 200, everything), /version and /metrics. They answer anywhere and hold no secret.
+ */
+export const layer = Layer.effectDiscard(
+  Effect.gen(function* () {
+    const router = yield* HttpRouter.HttpRouter
+    const config = yield* RuntimeConfig
+    const convex = yield* ConvexClient
+    const gateway = yield* Gateway
+    const lifecycle = yield* Lifecycle
+    const loop = yield* DeliveryLoop
+    const metrics = yield* Metrics
+    const redactor = yield* Redactor
+    const startedAt = yield* Clock.currentTimeMillis
+
+    const version = Effect.gen(function* () {
+      const { version: openclaw } = yield* gateway.state
+      return {
+        runtime: config.runtimeVersion,
+        openclaw,
+        dropletId: Option.getOrNull(config.dropletId),
+        region: Option.getOrNull(config.dropletRegion)
+      }
+    })
+
+    const health = Effect.gen(function* () {
+      const state = yield* lifecycle.state
+      const push = yield* SubscriptionRef.get(convex.push)
+      const seen = yield* gateway.state
+      const versions = yield* version
+      const status = statusOf(state)
+      const reasons = notReadyBecause(state)
+      const isDegraded = reasons.length > 0 || !push.isConnected
+      return {
+        status: status === "draining" ? "draining" : isDegraded ? "degraded" : "healthy",
+        reasons: push.isConnected ? reasons : [...reasons, "push: down, polling"],
+        lifecycle: state.phase,
+        isPaused: state.isPaused,
+        gateway: { ...seen, restarts: 0 },
+        delivery: {
+          ...(yield* metrics.deliverySummary),
+          oldestWaiting: (yield* loop.state).oldestWaiting,
+          config: {
+            intervalMillis: Duration.toMillis(config.deliveryInterval),
+            leaseMillis: Duration.toMillis(config.deliveryLease),
+            backoffBaseMillis: Duration.toMillis(config.deliveryBackoffBase),
+            backoffMaxMillis: Duration.toMillis(config.deliveryBackoffMax),
+            maxConcurrentSessions: config.deliveryMaxConcurrentSessions,
+            maxAttempts: config.deliveryMaxAttempts,
+            noResponseLimit: config.noResponseLimit,
+            maxToolRounds: config.maxToolRounds,
+            turnTimeoutMillis: Duration.toMillis(config.turnTimeout)
+          }
+        },
+        heartbeats: null,
+        agentSync: null,
+        controlPlane: { push: push.isConnected, lastMessageAt: push.lastMessageAt },
+        versions: { runtime: versions.runtime, openclaw: versions.openclaw },
+        infrastructure: {
+          dropletId: versions.dropletId,
+          ipAddress: Option.getOrNull(config.dropletIp),
+          region: versions.region
+        },
+        uptime: Math.round(((yield* Clock.currentTimeMillis) - startedAt) / 1_000),
+        metrics: null
+      }
+    })
+
+    const ready = Effect.gen(function* () {
+      const reasons = notReadyBecause(yield* lifecycle.state)
+      return { ready: reasons.length === 0, reasons }
+    })
+
+    /** Whatever is shown passes the redactor as text, so that no field can be forgotten. */
+    const json = (body: unknown, status = 200) =>
+      HttpServerResponse.text(redactor.redact(JSON.stringify(body)), {
+        status,
+        contentType: "application/json",
+        headers: { "cache-control": "no-store" }
+      })
+
+    yield* router.add("GET", "/livez", json({ live: true }))
+    yield* router.add(
+      "GET",
+      "/readyz",
+      Effect.map(ready, (body) => json(body, body.ready ? 200 : 503))
+    )
+    yield* router.add(
+      "GET",
+      "/startupz",
+      Effect.map(lifecycle.state, ({ phase }) =>
+        json({ started: phase !== "booting" }, phase === "booting" ? 503 : 200)
+      )
+    )
+    yield* router.add(
+      "GET",
+      "/health",
+      Effect.map(health, (body) => json(body))
+    )
+    yield* router.add(
+      "GET",
+      "/version",
+      Effect.map(version, (body) => json(body))
+    )
+    yield* router.add(
+      "GET",
+      "/metrics",
+      Effect.map(metrics.prometheus, (text) =>
+        HttpServerResponse.text(redactor.redact(text), { contentType: "text/plain; version=0.0.4; charset=utf-8" })
+      )
+    )
+  })
+)

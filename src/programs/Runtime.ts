@@ -1,0 +1,96 @@
+import { Duration, Effect, Schedule } from "effect"
+import { RuntimeConfig } from "../layers/Config.ts"
+import { Gateway } from "../layers/Gateway.ts"
+import { Lifecycle } from "../services/Lifecycle.ts"
+import type { Fatal, StopReason } from "../services/Lifecycle.ts"
+import { Permits } from "../services/Permits.ts"
+import { DeliveryLoop } from "./DeliveryLoop.ts"
+import { Presence } from "./Presence.ts"
+
+/** Why the process ended. */
+export type End =
+  | { readonly _tag: "Stopped"; readonly reason: StopReason }
+  | { readonly _tag: "Aborted"; readonly fatal: Fatal }
+
+/** The exit code that tells the host what to do: 75 asks for a new start, 78, 77 and 70 say what is wrong. */
+export const exitCodeOf = (end: End): number =>
+  end._tag === "Aborted" ? end.fatal.exitCode : end.reason === "signal" ? 0 : 75
+
+/** Waits for the gateway to take turns, with backoff up to 5 s, and says once that it waits. */
+const waitForGateway = Effect.gen(function* () {
+  const { gatewayUrl } = yield* RuntimeConfig
+  const gateway = yield* Gateway
+  const lifecycle = yield* Lifecycle
+  if (yield* gateway.ready) return
+  const { state } = yield* gateway.state
+  const where = gatewayUrl._tag === "Some" ? gatewayUrl.value : "the supervised gateway"
+  yield* Effect.logWarning(`the gateway at ${where} is not ready (${state}): waiting for it with backoff`)
+  yield* lifecycle.setReason("gateway", `not ready (${state})`)
+  yield* gateway.ready.pipe(
+    Effect.repeat({
+      schedule: Schedule.min([Schedule.exponential("200 millis"), Schedule.spaced("5 seconds")]),
+      until: (isReady) => isReady
+    })
+  )
+  yield* lifecycle.setReason("gateway", null)
+  yield* Effect.logInfo("the gateway is ready")
+})
+
+/**
+ * The life of the process after its layers stand: boot, work until a stop is asked for, drain. What follows, abort,
+ * release and offline, are finalizers, so that they run however this ends.
+ */
+export const run = Effect.gen(function* () {
+  const config = yield* RuntimeConfig
+  const lifecycle = yield* Lifecycle
+  const loop = yield* DeliveryLoop
+  const permits = yield* Permits
+  const presence = yield* Presence
+
+  const work = Effect.gen(function* () {
+    yield* presence.boot.pipe(
+      Effect.catch((failure) =>
+        Effect.andThen(
+          lifecycle.abort(
+            failure._tag === "TokenRefused"
+              ? { exitCode: 77, message: `SERVICE_TOKEN was refused: ${failure.detail}` }
+              : { exitCode: 78, message: failure._tag === "LeaseLost" ? failure._tag : failure.detail }
+          ),
+          Effect.never
+        )
+      )
+    )
+    yield* presence.start
+    yield* waitForGateway
+    yield* loop.start
+    yield* lifecycle.enter("ready")
+    yield* Effect.logInfo("ready").pipe(
+      Effect.annotateLogs({ account: config.accountId, runtime: config.runtimeId, version: config.runtimeVersion })
+    )
+    return yield* Effect.never
+  })
+
+  const stop: Effect.Effect<End> = Effect.map(lifecycle.stopRequested, (reason) => ({ _tag: "Stopped", reason }))
+  const abort: Effect.Effect<End> = Effect.map(lifecycle.aborted, (fatal) => ({ _tag: "Aborted", fatal }))
+  return yield* Effect.gen(function* () {
+    const end = yield* Effect.raceFirst(work, Effect.raceFirst(stop, abort))
+    if (end._tag === "Aborted") {
+      yield* Effect.logError(end.fatal.message)
+      return end
+    }
+    yield* lifecycle.enter("draining")
+    const live = permits.total - (yield* permits.free)
+    // A signal has a deadline outside; restart and upgrade wait as long as a turn may take.
+    const budget = end.reason === "signal" ? config.drainTimeout : config.turnTimeout
+    yield* Effect.logInfo(
+      live === 0 ? "stopping" : `draining: ${live} turns run, waiting up to ${Duration.format(budget)}`
+    )
+    yield* permits.idle.pipe(
+      Effect.timeoutOrElse({
+        duration: budget,
+        orElse: () => Effect.logWarning("the drain's time is over: the turns that still run are given back")
+      })
+    )
+    return end
+  }).pipe(Effect.ensuring(loop.halt))
+})

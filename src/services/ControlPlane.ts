@@ -1,0 +1,321 @@
+import { Clock, Context, Duration, Effect, Layer, Ref, Result, Schedule, Schema, Stream } from "effect"
+import { SecureRandom } from "effect/crypto/SecureRandom"
+import { ControlPlaneUnavailable } from "../domain/ControlPlaneFailure.ts"
+import type { ControlPlaneFailure } from "../domain/ControlPlaneFailure.ts"
+import { Backlog, Claim, FailedState } from "../domain/Delivery.ts"
+import type { Failure, Fence, Outcome } from "../domain/Delivery.ts"
+import { DeliveryContext, MessageView, TaskStatus, TaskView } from "../domain/DeliveryContext.ts"
+import { PulseAnswer, RuntimeCommands } from "../domain/RuntimeCommands.ts"
+import { RuntimeConfig } from "../layers/Config.ts"
+import { ConvexClient } from "../layers/ConvexClient.ts"
+import type { Arguments } from "../layers/ConvexClient.ts"
+import { Metrics } from "../layers/Metrics.ts"
+
+/** One delivery's context, or the code that says what of it is gone or damaged. */
+export type ContextOrBroken = { readonly context: DeliveryContext } | { readonly broken: string }
+
+/** What the pulse tells about this process. */
+export interface PulseReport {
+  readonly status: "booting" | "online" | "degraded" | "draining" | "offline"
+  readonly reasons: ReadonlyArray<string>
+  readonly health: string
+  readonly openclawVersion: string | null
+}
+
+/** What a change of status did. */
+export const StatusChange = Schema.Struct({
+  taskId: Schema.String,
+  status: TaskStatus,
+  previousStatus: TaskStatus,
+  changed: Schema.Boolean,
+  path: Schema.Array(TaskStatus)
+})
+
+/** A task with its thread, as a tool reads it. */
+export const LoadedTask = Schema.Struct({ task: TaskView, thread: Schema.Array(MessageView) })
+
+const Settled = Schema.Struct({ now: Schema.Finite })
+const Renewed = Schema.Struct({ expiresAt: Schema.Finite, now: Schema.Finite })
+const Failed = Schema.Struct({ state: FailedState, now: Schema.Finite })
+const Released = Schema.Struct({ state: Schema.Literals(["ready", "waiting", "dead"]), now: Schema.Finite })
+const ContextRow = Schema.Struct({
+  id: Schema.String,
+  context: Schema.optionalKey(Schema.Unknown),
+  broken: Schema.optionalKey(Schema.String)
+})
+
+/** Repeats what may be repeated: the fence and the request id make a second arrival answer as the first. */
+const patience = (limit: Duration.Input) =>
+  Schedule.exponential("100 millis").pipe(
+    (growing) => Schedule.min([growing, Schedule.spaced("5 seconds")]),
+    Schedule.jittered,
+    Schedule.upTo({ duration: limit })
+  )
+
+/** The control plane as the runtime needs it: what is due, and what became of it, each effect once. */
+export class ControlPlane extends Context.Service<
+  ControlPlane,
+  {
+    /** The oldest and newest waiting work, pushed at each change; a failing query is an element. */
+    readonly backlog: Stream.Stream<Result.Result<Backlog, ControlPlaneFailure>>
+    /** What people ask of this runtime, pushed at each change. */
+    readonly commands: Stream.Stream<Result.Result<RuntimeCommands, ControlPlaneFailure>>
+    /** Leases up to `permits` free sessions and their first notifications; the same requestId answers alike. */
+    claim(options: {
+      readonly permits: number
+      readonly requestId: string
+      readonly parkedAgents: ReadonlyArray<string>
+    }): Effect.Effect<Claim, ControlPlaneFailure>
+    /** Everything the turns of these notifications need, each on its own: one damaged row leaves the others whole. */
+    context(ids: ReadonlyArray<string>): Effect.Effect<ReadonlyMap<string, ContextOrBroken>, ControlPlaneFailure>
+    /** Keeps the lease for another DELIVERY_LEASE_MS. */
+    renew(fence: Fence): Effect.Effect<void, ControlPlaneFailure>
+    /** Writes reply and outcome in one transaction; fails with LeaseLost, having written nothing, when another holds the session. */
+    complete(fence: Fence, outcome: Outcome): Effect.Effect<void, ControlPlaneFailure>
+    /** Stores the error and when to try again, or ends the row; says where it stands. */
+    fail(fence: Fence, failure: Failure): Effect.Effect<FailedState, ControlPlaneFailure>
+    /** Gives the delivery back: for a shared failure with a delay and its class, for a drain without. */
+    release(
+      fence: Fence,
+      shared?: {
+        readonly retryInMillis: number
+        readonly class: string
+        readonly error: string
+        readonly limit?: Duration.Duration
+      }
+    ): Effect.Effect<"ready" | "waiting" | "dead", ControlPlaneFailure>
+    /** Presence and health out, commands and reconciliation back: one call a minute. */
+    pulse(report: PulseReport): Effect.Effect<PulseAnswer, ControlPlaneFailure>
+    loadTask(options: {
+      readonly taskId: string
+      readonly messageLimit?: number
+    }): Effect.Effect<typeof LoadedTask.Type, ControlPlaneFailure>
+    setTaskStatus(
+      fence: Fence,
+      change: { readonly taskId: string; readonly status: string; readonly blockedReason?: string }
+    ): Effect.Effect<typeof StatusChange.Type, ControlPlaneFailure>
+    /** The control plane's clock, epoch milliseconds, as its answers let us know it. */
+    readonly now: Effect.Effect<number>
+    /** Identifies this process among those of the same RUNTIME_ID. */
+    readonly bootId: string
+  }
+>()("runtime-service/services/ControlPlane") {
+  static readonly layer = Layer.effect(
+    ControlPlane,
+    Effect.gen(function* () {
+      const config = yield* RuntimeConfig
+      const convex = yield* ConvexClient
+      const metrics = yield* Metrics
+      const clock = yield* Clock.Clock
+      // Sorts by the time of the start, so that logs of several boots can be told apart at a glance.
+      const bootId = yield* (yield* SecureRandom).ulid
+      const self = { runtimeId: config.runtimeId, bootId }
+      // Convex's clock minus ours: what we send and get as moments is in its time.
+      const skew = yield* Ref.make(0)
+      const noteTime = (now: number) => Ref.set(skew, now - clock.currentTimeMillisUnsafe())
+
+      const call = <A>(
+        kind: "query" | "mutation",
+        path: string,
+        schema: Schema.Codec<A, unknown>,
+        args: Arguments
+      ): Effect.Effect<A, ControlPlaneFailure> => {
+        const decode = Schema.decodeUnknownEffect(schema)
+        return Effect.suspend(() => {
+          const startedAt = clock.currentTimeMillisUnsafe()
+          return convex[kind](path, args).pipe(
+            Effect.flatMap((value) =>
+              decode(value).pipe(
+                Effect.mapError(
+                  (error) =>
+                    new ControlPlaneUnavailable({
+                      function: path,
+                      detail: `the answer has another shape than this version expects: ${error.message.slice(0, 300)}`
+                    })
+                )
+              )
+            ),
+            Effect.onExit((exit) =>
+              metrics.controlPlaneCalled(
+                path,
+                exit._tag === "Success" ? "success" : "failure",
+                clock.currentTimeMillisUnsafe() - startedAt
+              )
+            )
+          )
+        })
+      }
+      const persistent =
+        (limit: Duration.Input) =>
+        <A>(effect: Effect.Effect<A, ControlPlaneFailure>): Effect.Effect<A, ControlPlaneFailure> =>
+          Effect.retry(effect, {
+            schedule: patience(limit),
+            while: (failure) => failure._tag === "ControlPlaneUnavailable"
+          })
+      const settled = persistent("2 minutes")
+      const patient = persistent("20 seconds")
+      const followed = <A>(path: string, schema: Schema.Codec<A, unknown>, args: Arguments) => {
+        const decode = Schema.decodeUnknownResult(schema)
+        return Stream.map(convex.subscribe(path, args), (result) =>
+          Result.flatMap(result, (value) =>
+            Result.mapError(
+              decode(value),
+              (error) => new ControlPlaneUnavailable({ function: path, detail: error.message.slice(0, 300) })
+            )
+          )
+        )
+      }
+      const inConvexTime = (millis: number) =>
+        Effect.map(Ref.get(skew), (offset) => Math.round(clock.currentTimeMillisUnsafe() + offset + millis))
+
+      const claim = Effect.fn("ControlPlane.claim")(function* (options: {
+        readonly permits: number
+        readonly requestId: string
+        readonly parkedAgents: ReadonlyArray<string>
+      }) {
+        const answer = yield* call("mutation", "service/notifications:claim", Claim, {
+          ...self,
+          requestId: options.requestId,
+          limit: options.permits,
+          leaseMs: Duration.toMillis(config.deliveryLease),
+          maxAttempts: config.deliveryMaxAttempts,
+          parkedAgents: [...options.parkedAgents]
+        })
+        yield* noteTime(answer.now)
+        return answer
+      })
+
+      const context = Effect.fn("ControlPlane.context")(function* (ids: ReadonlyArray<string>) {
+        const rows = yield* patient(
+          call("query", "service/notifications:context", Schema.Array(ContextRow), { ids: [...ids] })
+        )
+        const decode = Schema.decodeUnknownEffect(DeliveryContext)
+        const contexts = new Map<string, ContextOrBroken>()
+        for (const row of rows) {
+          const decoded = yield* Effect.result(decode(row.context))
+          contexts.set(
+            row.id,
+            row.broken !== undefined
+              ? { broken: row.broken }
+              : Result.isSuccess(decoded)
+                ? { context: decoded.success }
+                : { broken: `damaged: ${decoded.failure.message.slice(0, 200)}` }
+          )
+        }
+        return contexts
+      })
+
+      const renew = Effect.fn("ControlPlane.renew")(function* (fence: Fence) {
+        const answer = yield* patient(
+          call("mutation", "service/notifications:renew", Renewed, {
+            ...self,
+            ...fence,
+            leaseMs: Duration.toMillis(config.deliveryLease)
+          })
+        )
+        yield* noteTime(answer.now)
+      })
+
+      const complete = Effect.fn("ControlPlane.complete")(function* (fence: Fence, outcome: Outcome) {
+        const { refused, usage, ...rest } = outcome
+        yield* settled(
+          call("mutation", "service/notifications:complete", Settled, {
+            ...fence,
+            ...rest,
+            ...(refused === undefined ? {} : { refused: refused.map((row) => ({ ...row })) }),
+            ...(usage === undefined ? {} : { usage: { ...usage } }),
+            maxHops: config.maxAgentHops
+          })
+        )
+      })
+
+      const fail = Effect.fn("ControlPlane.fail")(function* (fence: Fence, failure: Failure) {
+        const { retryInMillis, ...rest } = failure
+        const nextAttemptAt = retryInMillis === undefined ? undefined : yield* inConvexTime(retryInMillis)
+        const { state } = yield* settled(
+          call("mutation", "service/notifications:fail", Failed, {
+            ...fence,
+            ...rest,
+            ...(nextAttemptAt === undefined ? {} : { nextAttemptAt }),
+            silenceLimit: config.noResponseLimit,
+            maxHops: config.maxAgentHops
+          })
+        )
+        return state
+      })
+
+      const release = Effect.fn("ControlPlane.release")(function* (
+        fence: Fence,
+        shared?: {
+          readonly retryInMillis: number
+          readonly class: string
+          readonly error: string
+          readonly limit?: Duration.Duration
+        }
+      ) {
+        const { state } = yield* settled(
+          call("mutation", "service/notifications:release", Released, {
+            ...fence,
+            ...(shared === undefined
+              ? {}
+              : {
+                  nextAttemptAt: yield* inConvexTime(shared.retryInMillis),
+                  class: shared.class,
+                  error: shared.error,
+                  ...(shared.limit === undefined ? {} : { sharedLimitMs: Duration.toMillis(shared.limit) })
+                })
+          })
+        )
+        return state
+      })
+
+      const pulse = Effect.fn("ControlPlane.pulse")(function* (report: PulseReport) {
+        const orNull = <A>(option: { readonly _tag: string; readonly value?: A }): A | null => option.value ?? null
+        const answer = yield* call("mutation", "service/runtimes:pulse", PulseAnswer, {
+          ...self,
+          status: report.status,
+          reasons: [...report.reasons],
+          health: report.health,
+          versions: { runtime: config.runtimeVersion, openclaw: report.openclawVersion },
+          infrastructure: {
+            dropletId: orNull(config.dropletId),
+            ipAddress: orNull(config.dropletIp),
+            region: orNull(config.dropletRegion)
+          },
+          intervalMs: Duration.toMillis(config.healthCheckInterval)
+        })
+        yield* noteTime(answer.now)
+        return answer
+      })
+
+      return ControlPlane.of({
+        backlog: followed("service/notifications:backlog", Backlog, {}),
+        commands: followed("service/runtimes:commands", RuntimeCommands, { runtimeId: config.runtimeId }),
+        claim,
+        context,
+        renew,
+        complete,
+        fail,
+        release,
+        pulse,
+        loadTask: ({ messageLimit, taskId }) =>
+          patient(
+            call("query", "service/tasks:load", LoadedTask, {
+              taskId,
+              ...(messageLimit === undefined ? {} : { messageLimit })
+            })
+          ),
+        setTaskStatus: (fence, change) =>
+          patient(
+            call("mutation", "service/tasks:setStatus", StatusChange, {
+              ...fence,
+              ...change,
+              maxHops: config.maxAgentHops
+            })
+          ),
+        now: inConvexTime(0),
+        bootId
+      })
+    })
+  )
+}

@@ -1,0 +1,136 @@
+import { Clock, Context, Duration, Effect, Layer, Ref, Schedule } from "effect"
+import * as Breaker from "../domain/Breaker.ts"
+import type { TurnFailure } from "../domain/TurnFailure.ts"
+import { Gateway } from "../layers/Gateway.ts"
+import { Lifecycle } from "./Lifecycle.ts"
+
+/** How often a paused delivery or a parked agent is looked at again, by `GET /v1/models` and never by a turn. */
+const PROBE_INTERVAL = Duration.seconds(30)
+/** After a provider's failure the gateway answers "internal error" for about a minute. */
+const PROVIDER_COOLDOWN = Duration.seconds(120)
+
+/** What all turns together know of the gateway: the breaker, agents it does not know, settings that are wrong. */
+export class GatewayGuard extends Context.Service<
+  GatewayGuard,
+  {
+    /** How many turns may begin now; unlimited while the breaker is closed. */
+    readonly allowance: Effect.Effect<number>
+    /** Milliseconds until the breaker lets a probe through; null when it is not open. */
+    readonly opensIn: Effect.Effect<number | null>
+    readonly breaker: Effect.Effect<Breaker.Breaker>
+    readonly claimed: Effect.Effect<void>
+    /** A turn got an answer, whatever it said. */
+    readonly answered: Effect.Effect<void>
+    /** A turn ended without telling anything about the gateway. */
+    readonly inconclusive: Effect.Effect<void>
+    /** A shared failure: feeds the breaker, pauses delivery, or parks the agent. */
+    sharedFailure(failure: TurnFailure, agentId: string): Effect.Effect<void>
+    /** Whether a provider failed within the gateway's cooldown, so that "internal error" is not taken for silence. */
+    readonly hasRecentProviderFailure: Effect.Effect<boolean>
+    /** Ids of agents that the gateway does not know. */
+    readonly parkedAgents: Effect.Effect<ReadonlyArray<string>>
+    /** Looks again at what is paused or parked; ends never. */
+    readonly probing: Effect.Effect<never>
+  }
+>()("runtime-service/services/GatewayGuard") {
+  static readonly layer = Layer.effect(
+    GatewayGuard,
+    Effect.gen(function* () {
+      const gateway = yield* Gateway
+      const lifecycle = yield* Lifecycle
+      const breaker = yield* Ref.make<Breaker.Breaker>(Breaker.closed)
+      const lastProviderFailureAt = yield* Ref.make(Number.NEGATIVE_INFINITY)
+      const parked = yield* Ref.make<ReadonlyMap<string, string>>(new Map())
+      const isMisconfigured = yield* Ref.make(false)
+
+      const current = Effect.gen(function* () {
+        const now = yield* Clock.currentTimeMillis
+        return yield* Ref.updateAndGet(breaker, (before) => Breaker.atTime(before, now))
+      })
+
+      const change = Effect.fnUntraced(function* (step: (before: Breaker.Breaker, now: number) => Breaker.Breaker) {
+        const now = yield* Clock.currentTimeMillis
+        const before = yield* current
+        const after = yield* Ref.updateAndGet(breaker, (breaker) => step(breaker, now))
+        if (after._tag === "Open" && before._tag !== "Open") {
+          const seconds = Math.round(after.waitMillis / 1_000)
+          yield* lifecycle.setReason("breaker", `the gateway or its provider keeps failing: one probe in ${seconds} s`)
+          yield* Effect.logWarning(`breaker open: no claims, one probe in ${seconds} s`)
+        }
+        if (after._tag === "Closed" && before._tag !== "Closed") {
+          yield* lifecycle.setReason("breaker", null)
+          yield* Effect.logInfo("breaker closed: the gateway answers again")
+        }
+      })
+
+      const sharedFailure = Effect.fn("GatewayGuard.sharedFailure")(function* (failure: TurnFailure, agentId: string) {
+        switch (failure._tag) {
+          case "UnknownAgent": {
+            const isNew = yield* Ref.modify(parked, (before) => [
+              !before.has(agentId),
+              new Map(before).set(agentId, failure.agentSlug)
+            ])
+            if (isNew) {
+              yield* Effect.logWarning(
+                `the gateway does not know agent ${failure.agentSlug}: its notifications wait until GET /v1/models lists it; add it to agents.entries of the gateway's configuration`
+              )
+            }
+            return yield* change(Breaker.onInconclusive)
+          }
+          case "GatewayMisconfigured": {
+            if (!(yield* Ref.getAndSet(isMisconfigured, true))) {
+              yield* Effect.logError(`delivery paused: ${failure.detail}; ${failure.fix}`)
+            }
+            yield* lifecycle.setReason("gateway-configuration", failure.fix)
+            return yield* change(Breaker.onInconclusive)
+          }
+          case "ProviderFailed":
+            yield* Ref.set(lastProviderFailureAt, yield* Clock.currentTimeMillis)
+            return yield* change(Breaker.onSharedFailure)
+          default:
+            return yield* change(Breaker.onSharedFailure)
+        }
+      })
+
+      const probe = Effect.gen(function* () {
+        const waiting = yield* Ref.get(parked)
+        const paused = yield* Ref.get(isMisconfigured)
+        if (waiting.size === 0 && !paused) return
+        const known = new Set(yield* gateway.agents)
+        if (paused) {
+          yield* Ref.set(isMisconfigured, false)
+          yield* lifecycle.setReason("gateway-configuration", null)
+          yield* Effect.logInfo("the gateway accepts us: delivery goes on")
+        }
+        const found = [...waiting].filter(([, slug]) => known.has(slug))
+        if (found.length === 0) return
+        yield* Ref.update(parked, (before) => {
+          const after = new Map(before)
+          for (const [id] of found) after.delete(id)
+          return after
+        })
+        yield* Effect.logInfo(`the gateway knows ${found.map(([, slug]) => slug).join(", ")} now`)
+      }).pipe(Effect.catch((failure) => Effect.logDebug(`probe of GET /v1/models: ${failure.detail}`)))
+
+      return GatewayGuard.of({
+        allowance: Effect.map(current, Breaker.allowance),
+        opensIn: Effect.gen(function* () {
+          const now = yield* Clock.currentTimeMillis
+          const breaker = yield* current
+          return breaker._tag === "Open" ? breaker.until - now : null
+        }),
+        breaker: current,
+        claimed: change(Breaker.onClaimed),
+        answered: change(Breaker.onAnswered),
+        inconclusive: change(Breaker.onInconclusive),
+        sharedFailure,
+        hasRecentProviderFailure: Effect.gen(function* () {
+          const now = yield* Clock.currentTimeMillis
+          return now - (yield* Ref.get(lastProviderFailureAt)) < Duration.toMillis(PROVIDER_COOLDOWN)
+        }),
+        parkedAgents: Effect.map(Ref.get(parked), (agents) => [...agents.keys()]),
+        probing: probe.pipe(Effect.repeat(Schedule.spaced(PROBE_INTERVAL)), Effect.andThen(Effect.never))
+      })
+    })
+  )
+}

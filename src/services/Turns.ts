@@ -1,0 +1,138 @@
+import { Clock, Context, Duration, Effect, Layer } from "effect"
+import type { Fence, Usage } from "../domain/Delivery.ts"
+import type { DeliveryContext } from "../domain/DeliveryContext.ts"
+import type { Prompt } from "../domain/Prompt.ts"
+import { readSpokenText } from "../domain/Silence.ts"
+import type { SpokenText } from "../domain/Silence.ts"
+import { TurnSilent, TurnTimeout } from "../domain/TurnFailure.ts"
+import type { TurnFailure } from "../domain/TurnFailure.ts"
+import { RuntimeConfig } from "../layers/Config.ts"
+import { Gateway } from "../layers/Gateway.ts"
+import type { FunctionCall, InputItem, RoundAnswer } from "../layers/Gateway.ts"
+import { Metrics } from "../layers/Metrics.ts"
+import { AgentTools } from "./AgentTools.ts"
+import type { ToolInterruption, ToolResult } from "./AgentTools.ts"
+
+/** A turn to run: whose, with which text, under which fence. */
+export interface Turn {
+  readonly context: DeliveryContext
+  readonly fence: Fence
+  readonly prompt: Prompt
+}
+
+/** How a turn ended: words, "nothing to add", or silence after effects. */
+export interface TurnEnd {
+  readonly spoken: SpokenText
+  readonly isTruncated: boolean
+  readonly usage: Usage
+  readonly rounds: number
+  readonly effects: ReadonlyArray<string>
+}
+
+interface ExecutedCall {
+  readonly call: FunctionCall
+  readonly result: ToolResult
+}
+
+const NO_USAGE: Usage = { inputTokens: 0, outputTokens: 0, totalTokens: 0 }
+
+const sum = (a: Usage, b: Usage): Usage => ({
+  inputTokens: a.inputTokens + b.inputTokens,
+  outputTokens: a.outputTokens + b.outputTokens,
+  totalTokens: a.totalTokens + b.totalTokens
+})
+
+/** What the agent is told once its tool rounds are used up; the tools are no longer sent with it. */
+const LAST_ROUND =
+  "The tools of this turn are used up. Answer now in text: what was done, what is left, and what you need."
+
+/** Runs turns: rounds of request and tool calls until the agent speaks, at most MAX_TOOL_ROUNDS with tools. */
+export class Turns extends Context.Service<
+  Turns,
+  {
+    /** Interruption and the deadline abort the running request, which ends the run in the gateway too. */
+    run(turn: Turn): Effect.Effect<TurnEnd, TurnFailure | ToolInterruption>
+  }
+>()("runtime-service/services/Turns") {
+  static readonly layer = Layer.effect(
+    Turns,
+    Effect.gen(function* () {
+      const config = yield* RuntimeConfig
+      const gateway = yield* Gateway
+      const agentTools = yield* AgentTools
+      const metrics = yield* Metrics
+
+      const execute = Effect.fnUntraced(function* (turn: Turn, calls: ReadonlyArray<FunctionCall>) {
+        const results: Array<ExecutedCall> = []
+        // One after another: the agent wrote them in this order, and a later one may count on an earlier one.
+        for (const call of calls) {
+          results.push({ call, result: yield* agentTools.executeAgentTool(turn, call) })
+        }
+        return results
+      })
+
+      const rounds = Effect.fnUntraced(function* (turn: Turn) {
+        const { context, prompt } = turn
+        const offered = agentTools.offered(context)
+        const effects: Array<string> = []
+        let usage = NO_USAGE
+        let round = 0
+        let input: string | ReadonlyArray<InputItem> = prompt.input
+        let answer: RoundAnswer
+        do {
+          const isLast = round >= config.maxToolRounds
+          answer = yield* gateway.sendToOpenClaw({
+            agentSlug: context.agent.slug,
+            sessionKey: context.sessionKey,
+            instructions: prompt.instructions,
+            input,
+            tools: isLast ? [] : offered
+          })
+          round += 1
+          usage = sum(usage, answer.usage)
+          if (answer._tag === "Text" || isLast) break
+          const results: ReadonlyArray<ExecutedCall> = yield* execute(turn, answer.calls)
+          effects.push(
+            ...results.filter(({ result }) => result.isEffect && result.success).map(({ result }) => result.tool)
+          )
+          input = [
+            ...results.map(({ call, result }): InputItem => ({
+              type: "function_call_output",
+              call_id: call.callId,
+              output: result.json
+            })),
+            ...(round >= config.maxToolRounds
+              ? [{ type: "message", role: "user", content: LAST_ROUND } satisfies InputItem]
+              : [])
+          ]
+        } while (round <= config.maxToolRounds)
+        const spoken: SpokenText =
+          answer._tag === "Text"
+            ? readSpokenText(answer.text)
+            : { _tag: "Silent", reason: "calls although no tools were offered" }
+        if (spoken._tag === "Silent" && effects.length === 0) {
+          return yield* new TurnSilent({ detail: `the agent ended its turn without an answer (${spoken.reason})` })
+        }
+        return { spoken, isTruncated: answer._tag === "Text" && answer.isTruncated, usage, rounds: round, effects }
+      })
+
+      const run = Effect.fn("Turns.run")(function* (turn: Turn) {
+        const startedAt = yield* Clock.currentTimeMillis
+        return yield* rounds(turn).pipe(
+          Effect.timeoutOrElse({
+            duration: config.turnTimeout,
+            orElse: () =>
+              Effect.fail(
+                new TurnTimeout({
+                  detail: `no end within TURN_TIMEOUT_MS (${Duration.format(config.turnTimeout)}): aborted`
+                })
+              )
+          }),
+          Effect.ensuring(Effect.flatMap(Clock.currentTimeMillis, (now) => metrics.turnEnded(now - startedAt)))
+        )
+      })
+
+      return Turns.of({ run })
+    })
+  )
+}
