@@ -1,0 +1,114 @@
+/* eslint-disable */
+/**
+ * Generated `api` utility.
+ *
+ * THIS CODE IS AUTOMATICALLY GENERATED.
+ *
+ * To regenerate, run `npx convex dev`.
+ * @module
+ */
+
+import type {
+  ApiFromModules,
+  FilterApi,
+  FunctionReference,
+} from "convex/server";
+import type * as app_accounts from "../app/accounts.js";
+import type * as app_activities from "../app/activities.js";
+import type * as app_agents from "../app/agents.js";
+import type * as app_members from "../app/members.js";
+import type * as app_messages from "../app/messages.js";
+import type * as app_notifications from "../app/notifications.js";
+import type * as app_runtimes from "../app/runtimes.js";
+import type * as app_tasks from "../app/tasks.js";
+import type * as app_tokens from "../app/tokens.js";
+import type * as model_activities from "../model/activities.js";
+import type * as model_actor from "../model/actor.js";
+import type * as model_agents from "../model/agents.js";
+import type * as model_boots from "../model/boots.js";
+import type * as model_claim from "../model/claim.js";
+import type * as model_context from "../model/context.js";
+import type * as model_cut from "../model/cut.js";
+import type * as model_delivery from "../model/delivery.js";
+import type * as model_fallbackMessage from "../model/fallbackMessage.js";
+import type * as model_fanOut from "../model/fanOut.js";
+import type * as model_heartbeats from "../model/heartbeats.js";
+import type * as model_ledger from "../model/ledger.js";
+import type * as model_messages from "../model/messages.js";
+import type * as model_personFunctions from "../model/personFunctions.js";
+import type * as model_principal from "../model/principal.js";
+import type * as model_refusal from "../model/refusal.js";
+import type * as model_roster from "../model/roster.js";
+import type * as model_runs from "../model/runs.js";
+import type * as model_runtimes from "../model/runtimes.js";
+import type * as model_serviceFunctions from "../model/serviceFunctions.js";
+import type * as model_sessions from "../model/sessions.js";
+import type * as model_sha256 from "../model/sha256.js";
+import type * as model_statusChange from "../model/statusChange.js";
+import type * as model_subscriptions from "../model/subscriptions.js";
+import type * as model_tasks from "../model/tasks.js";
+import type * as model_tokens from "../model/tokens.js";
+import type * as scheduled_runtimes from "../scheduled/runtimes.js";
+import type * as service_agents from "../service/agents.js";
+import type * as service_notifications from "../service/notifications.js";
+import type * as service_runtimes from "../service/runtimes.js";
+import type * as service_tasks from "../service/tasks.js";
+
+/**
+ * A utility for referencing Convex functions in your app's API.
+ *
+ * Usage:
+ * ```js
+ * const myFunctionReference = api.myModule.myFunction;
+ * ```
+ */
+declare const fullApi: ApiFromModules<{
+  "app/accounts": typeof app_accounts;
+  "app/activities": typeof app_activities;
+  "app/agents": typeof app_agents;
+  "app/members": typeof app_members;
+  "app/messages": typeof app_messages;
+  "app/notifications": typeof app_notifications;
+  "app/runtimes": typeof app_runtimes;
+  "app/tasks": typeof app_tasks;
+  "app/tokens": typeof app_tokens;
+  "model/activities": typeof model_activities;
+  "model/actor": typeof model_actor;
+  "model/agents": typeof model_agents;
+  "model/boots": typeof model_boots;
+  "model/claim": typeof model_claim;
+  "model/context": typeof model_context;
+  "model/cut": typeof model_cut;
+  "model/delivery": typeof model_delivery;
+  "model/fallbackMessage": typeof model_fallbackMessage;
+  "model/fanOut": typeof model_fanOut;
+  "model/heartbeats": typeof model_heartbeats;
+  "model/ledger": typeof model_ledger;
+  "model/messages": typeof model_messages;
+  "model/personFunctions": typeof model_personFunctions;
+  "model/principal": typeof model_principal;
+  "model/refusal": typeof model_refusal;
+  "model/roster": typeof model_roster;
+  "model/runs": typeof model_runs;
+  "model/runtimes": typeof model_runtimes;
+  "model/serviceFunctions": typeof model_serviceFunctions;
+  "model/sessions": typeof model_sessions;
+  "model/sha256": typeof model_sha256;
+  "model/statusChange": typeof model_statusChange;
+  "model/subscriptions": typeof model_subscriptions;
+  "model/tasks": typeof model_tasks;
+  "model/tokens": typeof model_tokens;
+  "scheduled/runtimes": typeof scheduled_runtimes;
+  "service/agents": typeof service_agents;
+  "service/notifications": typeof service_notifications;
+  "service/runtimes": typeof service_runtimes;
+  "service/tasks": typeof service_tasks;
+}>;
+export declare const api: FilterApi<
+  typeof fullApi,
+  FunctionReference<any, "public">
+>;
+export declare const internal: FilterApi<
+  typeof fullApi,
+  FunctionReference<any, "internal">
+>;

@@ -1,0 +1,130 @@
+import { v } from "convex/values"
+import { mutation, query } from "../_generated/server.js"
+import { recordActivity } from "../model/activities.ts"
+import { personActor } from "../model/actor.ts"
+import { accountOf } from "../model/agents.ts"
+import { isPaused } from "../model/boots.ts"
+import { managerMutation, memberQuery, signedIn } from "../model/personFunctions.ts"
+import { refusal } from "../model/refusal.ts"
+import { isOnline, runtimesOf } from "../model/runtimes.ts"
+import { flagSettings, role } from "../schema.ts"
+
+const sessionScope = v.union(v.literal("agent"), v.literal("task"))
+
+const mustBeName = (name: string): string => {
+  const trimmed = name.trim()
+  if (trimmed === "" || trimmed.length > 100) throw refusal("invalid", "A name has 1 to 100 characters.")
+  return trimmed
+}
+
+/** Makes an account whose owner is the caller. For anyone signed in; nothing is read. */
+export const create = mutation({
+  args: { name: v.string() },
+  returns: v.object({ accountId: v.string(), memberId: v.string() }),
+  handler: async (ctx, { name }) => {
+    const identity = await signedIn(ctx)
+    const accountId = await ctx.db.insert("accounts", {
+      name: mustBeName(name),
+      agentFlags: {},
+      sessionScope: "agent",
+      briefing: null,
+      rosterRevision: 1
+    })
+    const member = { name: mustBeName(identity.name ?? identity.nickname ?? "Owner"), role: "owner" as const }
+    const memberId = await ctx.db.insert("members", {
+      accountId,
+      tokenIdentifier: identity.tokenIdentifier,
+      ...member
+    })
+    await recordActivity(ctx, {
+      accountId,
+      type: "account_created",
+      actor: personActor({ _id: memberId, name: member.name }),
+      summary: "account created"
+    })
+    return { accountId, memberId }
+  }
+})
+
+/** The accounts the caller is a member of. For anyone signed in; two rows per account are read. */
+export const list = query({
+  args: {},
+  returns: v.array(v.object({ accountId: v.string(), name: v.string(), role })),
+  handler: async (ctx) => {
+    const identity = await signedIn(ctx)
+    const memberships = await ctx.db
+      .query("members")
+      .withIndex("by_identity", (q) => q.eq("tokenIdentifier", identity.tokenIdentifier))
+      .take(100)
+    const accounts = []
+    for (const membership of memberships) {
+      const account = await ctx.db.get("accounts", membership.accountId)
+      if (account !== null) accounts.push({ accountId: account._id, name: account.name, role: membership.role })
+    }
+    return accounts
+  }
+})
+
+/** The account with its settings and whether a runtime serves it. For members; the runtimes and two rows are read. */
+export const get = memberQuery({
+  args: {},
+  returns: v.object({
+    id: v.string(),
+    name: v.string(),
+    agentFlags: flagSettings,
+    sessionScope,
+    briefing: v.union(v.string(), v.null()),
+    rosterRevision: v.number(),
+    isOnline: v.boolean(),
+    isPaused: v.boolean()
+  }),
+  handler: async (ctx) => {
+    const account = await accountOf(ctx, ctx.accountId)
+    return {
+      id: account._id,
+      name: account.name,
+      agentFlags: account.agentFlags,
+      sessionScope: account.sessionScope,
+      briefing: account.briefing,
+      rosterRevision: account.rosterRevision,
+      isOnline: isOnline(await runtimesOf(ctx, ctx.accountId)),
+      isPaused: await isPaused(ctx, ctx.accountId)
+    }
+  }
+})
+
+/**
+ * Changes what is given and keeps the rest; a new session scope holds for notifications made from now on. For owners
+ * and admins; two rows are read.
+ */
+export const configure = managerMutation({
+  args: {
+    name: v.optional(v.string()),
+    agentFlags: v.optional(flagSettings),
+    sessionScope: v.optional(sessionScope),
+    briefing: v.optional(v.union(v.string(), v.null()))
+  },
+  returns: v.null(),
+  handler: async (ctx, args) => {
+    const account = await accountOf(ctx, ctx.accountId)
+    if (typeof args.briefing === "string" && args.briefing.length > 20_000) {
+      throw refusal("limit", "The briefing is longer than 20,000 characters: shorten it.")
+    }
+    const changed = Object.keys(args)
+    if (changed.length === 0) return null
+    await ctx.db.patch("accounts", account._id, {
+      ...(args.name === undefined ? {} : { name: mustBeName(args.name) }),
+      ...(args.agentFlags === undefined ? {} : { agentFlags: { ...account.agentFlags, ...args.agentFlags } }),
+      ...(args.sessionScope === undefined ? {} : { sessionScope: args.sessionScope }),
+      ...(args.briefing === undefined ? {} : { briefing: args.briefing }),
+      rosterRevision: account.rosterRevision + 1
+    })
+    await recordActivity(ctx, {
+      accountId: account._id,
+      type: "account_configured",
+      actor: ctx.actor,
+      summary: `changed ${changed.join(", ")}`
+    })
+    return null
+  }
+})

@@ -1,0 +1,91 @@
+import { v } from "convex/values"
+import { accountOf, activeAgents, agentOf, flagsOf, flagSet, toAgentRef } from "../model/agents.ts"
+import { managerMutation, memberQuery } from "../model/personFunctions.ts"
+import { addAgent, changeAgent, removeAgent } from "../model/roster.ts"
+import { isOnline, runtimesOf } from "../model/runtimes.ts"
+import { flagSettings } from "../schema.ts"
+
+const fields = {
+  role: v.optional(v.string()),
+  isOrchestrator: v.optional(v.boolean()),
+  flags: v.optional(flagSettings),
+  heartbeat: v.optional(v.union(v.number(), v.string())),
+  model: v.optional(v.union(v.string(), v.null())),
+  soul: v.optional(v.string()),
+  identity: v.optional(v.string()),
+  userText: v.optional(v.string()),
+  skillIds: v.optional(v.array(v.string()))
+}
+
+/**
+ * The roster with presence: an agent is online while a runtime of the account is. For members; the runtimes and two
+ * rows per agent are read.
+ */
+export const list = memberQuery({
+  args: {},
+  returns: v.array(
+    v.object({
+      id: v.string(),
+      slug: v.string(),
+      name: v.string(),
+      role: v.string(),
+      isOrchestrator: v.boolean(),
+      flags: flagSet,
+      heartbeat: v.union(v.number(), v.string()),
+      model: v.union(v.string(), v.null()),
+      status: v.string(),
+      currentTaskId: v.union(v.string(), v.null()),
+      lastHeartbeatAt: v.union(v.number(), v.null())
+    })
+  ),
+  handler: async (ctx) => {
+    const account = await accountOf(ctx, ctx.accountId)
+    const online = isOnline(await runtimesOf(ctx, ctx.accountId))
+    const beats = await ctx.db
+      .query("heartbeats")
+      .withIndex("by_account", (q) => q.eq("accountId", ctx.accountId))
+      .take(1_000)
+    const agents = await activeAgents(ctx, ctx.accountId)
+    return agents.map((agent) => {
+      const beat = beats.find((each) => each.agentId === agent._id)
+      return {
+        ...toAgentRef(agent),
+        role: agent.role,
+        isOrchestrator: agent.isOrchestrator,
+        flags: flagsOf(account, agent),
+        heartbeat: agent.heartbeat,
+        model: agent.model,
+        status: online ? (beat?.status ?? "online") : "offline",
+        currentTaskId: online ? (beat?.currentTaskId ?? null) : null,
+        lastHeartbeatAt: beat?.lastHeartbeatAt ?? null
+      }
+    })
+  }
+})
+
+/** Puts an agent on the roster. For owners and admins; the roster is read. */
+export const create = managerMutation({
+  args: { slug: v.string(), name: v.string(), ...fields },
+  returns: v.object({ agentId: v.string() }),
+  handler: async (ctx, { slug, ...rest }) => ({ agentId: await addAgent(ctx, ctx.accountId, slug, rest, ctx.actor) })
+})
+
+/** Changes what is given of an agent. For owners and admins; four rows are read. */
+export const update = managerMutation({
+  args: { agentId: v.string(), name: v.optional(v.string()), ...fields },
+  returns: v.null(),
+  handler: async (ctx, { agentId, ...rest }) => {
+    await changeAgent(ctx, await agentOf(ctx, ctx.accountId, agentId), rest, ctx.actor)
+    return null
+  }
+})
+
+/** Takes an agent off the roster. For owners and admins; its sessions, waiting rows and open tasks are read. */
+export const remove = managerMutation({
+  args: { agentId: v.string() },
+  returns: v.null(),
+  handler: async (ctx, { agentId }) => {
+    await removeAgent(ctx, await agentOf(ctx, ctx.accountId, agentId), ctx.actor)
+    return null
+  }
+})

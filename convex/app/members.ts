@@ -1,0 +1,87 @@
+import { v } from "convex/values"
+import { recordActivity } from "../model/activities.ts"
+import { managerMutation, memberQuery } from "../model/personFunctions.ts"
+import { refusal } from "../model/refusal.ts"
+import { role } from "../schema.ts"
+
+/** The account's members. For members; one row each is read. */
+export const list = memberQuery({
+  args: {},
+  returns: v.array(v.object({ id: v.string(), name: v.string(), role })),
+  handler: async (ctx) => {
+    const members = await ctx.db
+      .query("members")
+      .withIndex("by_account", (q) => q.eq("accountId", ctx.accountId))
+      .take(1_000)
+    return members.map((member) => ({ id: member._id, name: member.name, role: member.role }))
+  }
+})
+
+/**
+ * Adds the person with this identity, or changes the role and name of one already added. For owners and admins; only an
+ * owner makes owners. Two rows are read.
+ */
+export const add = managerMutation({
+  args: { tokenIdentifier: v.string(), name: v.string(), role },
+  returns: v.object({ memberId: v.string() }),
+  handler: async (ctx, args) => {
+    const name = args.name.trim()
+    if (name === "" || name.length > 100) throw refusal("invalid", "A name has 1 to 100 characters.")
+    const found = await ctx.db
+      .query("members")
+      .withIndex("by_identity", (q) => q.eq("tokenIdentifier", args.tokenIdentifier).eq("accountId", ctx.accountId))
+      .unique()
+    if ((args.role === "owner" || found?.role === "owner") && ctx.member.role !== "owner") {
+      throw refusal("forbidden", "Only an owner makes or changes owners: ask one of them.")
+    }
+    if (found?._id === ctx.member._id && args.role !== found.role) {
+      throw refusal("invalid", "You cannot change your own role: ask another owner.")
+    }
+    const memberId =
+      found?._id ??
+      (await ctx.db.insert("members", {
+        accountId: ctx.accountId,
+        tokenIdentifier: args.tokenIdentifier,
+        name,
+        role: args.role
+      }))
+    if (found !== null) await ctx.db.patch("members", found._id, { name, role: args.role })
+    await recordActivity(ctx, {
+      accountId: ctx.accountId,
+      type: "member_added",
+      actor: ctx.actor,
+      summary: `${name} is ${args.role}`
+    })
+    return { memberId }
+  }
+})
+
+/** Removes a member, whose subscriptions end. For owners and admins; the member's row is read. */
+export const remove = managerMutation({
+  args: { memberId: v.string() },
+  returns: v.null(),
+  handler: async (ctx, args) => {
+    const id = ctx.db.normalizeId("members", args.memberId)
+    const member = id === null ? null : await ctx.db.get("members", id)
+    if (member === null || member.accountId !== ctx.accountId) {
+      throw refusal("not_found", "No such member in this account: list its members.")
+    }
+    if (member._id === ctx.member._id) throw refusal("invalid", "You cannot remove yourself: ask another owner.")
+    if (member.role === "owner" && ctx.member.role !== "owner") {
+      throw refusal("forbidden", "Only an owner removes owners: ask one of them.")
+    }
+    const subscriptions = await ctx.db
+      .query("subscriptions")
+      .withIndex("by_member_all", (q) => q.eq("memberId", member._id))
+      .take(4_000)
+    for (const subscription of subscriptions) await ctx.db.delete("subscriptions", subscription._id)
+    await ctx.db.delete("members", member._id)
+    await recordActivity(ctx, {
+      accountId: ctx.accountId,
+      type: "member_removed",
+      actor: ctx.actor,
+      summary: `${member.name} is no longer a member`
+    })
+    return null
+  }
+})

@@ -1,0 +1,32 @@
+import { v } from "convex/values"
+import { threadOf } from "../model/context.ts"
+import { personOrigin } from "../model/fanOut.ts"
+import { maxMessageLength, messageView, postMessage } from "../model/messages.ts"
+import { memberMutation, memberQuery } from "../model/personFunctions.ts"
+import { refusal } from "../model/refusal.ts"
+import { taskOf } from "../model/tasks.ts"
+
+/** Posts into a task's thread. For members; the task, the roster and the task's subscriptions are read. */
+export const post = memberMutation({
+  args: { taskId: v.string(), content: v.string() },
+  returns: v.object({ messageId: v.string() }),
+  handler: async (ctx, { taskId, content }) => {
+    const task = await taskOf(ctx, ctx.accountId, taskId)
+    if (content.trim() === "") throw refusal("invalid", "The message is empty: write something.")
+    if (content.length > maxMessageLength) {
+      throw refusal("limit", `A message has at most ${maxMessageLength} characters: shorten it.`)
+    }
+    return { messageId: await postMessage(ctx, task, { content, kind: "message" }, personOrigin(ctx.actor)) }
+  }
+})
+
+/** The last messages of a task's thread, oldest first. For members; the task and the messages are read. */
+export const list = memberQuery({
+  args: { taskId: v.string(), limit: v.optional(v.number()) },
+  returns: v.array(messageView),
+  handler: async (ctx, { taskId, limit }) => {
+    const task = await taskOf(ctx, ctx.accountId, taskId)
+    const count = Math.max(1, Math.min(200, Math.floor(limit ?? 100)))
+    return await threadOf(ctx, task._id, count, 4_000_000, maxMessageLength)
+  }
+})

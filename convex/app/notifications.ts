@@ -1,0 +1,84 @@
+import { v } from "convex/values"
+import { actor } from "../model/actor.ts"
+import { memberMutation, memberQuery } from "../model/personFunctions.ts"
+import { taskOf } from "../model/tasks.ts"
+import { failure, notificationOutcome, notificationState, notificationType } from "../schema.ts"
+
+/**
+ * Notifications of the account, or of one task, newest first, with their states. For members; each and the recipient's
+ * row are read, at most 500.
+ */
+export const list = memberQuery({
+  args: { taskId: v.optional(v.string()), limit: v.optional(v.number()) },
+  returns: v.array(
+    v.object({
+      id: v.string(),
+      taskId: v.string(),
+      recipientType: v.union(v.literal("agent"), v.literal("person")),
+      recipientName: v.union(v.string(), v.null()),
+      type: notificationType,
+      actor,
+      state: notificationState,
+      attempts: v.number(),
+      createdAt: v.number(),
+      nextAttemptAt: v.union(v.number(), v.null()),
+      endedAt: v.union(v.number(), v.null()),
+      outcome: v.union(notificationOutcome, v.null()),
+      outcomeReason: v.union(v.string(), v.null()),
+      error: v.union(failure, v.null()),
+      traceId: v.union(v.string(), v.null())
+    })
+  ),
+  handler: async (ctx, { taskId, limit }) => {
+    const count = Math.max(1, Math.min(500, Math.floor(limit ?? 200)))
+    const task = taskId === undefined ? null : await taskOf(ctx, ctx.accountId, taskId)
+    const rows = await (
+      task === null
+        ? ctx.db.query("notifications").withIndex("by_account", (q) => q.eq("accountId", ctx.accountId))
+        : ctx.db.query("notifications").withIndex("by_task_age", (q) => q.eq("taskId", task._id))
+    )
+      .order("desc")
+      .take(count)
+    const views = []
+    for (const row of rows) {
+      const recipient =
+        row.agentId === undefined
+          ? row.memberId === undefined
+            ? null
+            : await ctx.db.get("members", row.memberId)
+          : await ctx.db.get("agents", row.agentId)
+      views.push({
+        id: row._id,
+        taskId: row.taskId,
+        recipientType: row.recipientType,
+        recipientName: recipient?.name ?? null,
+        type: row.type,
+        actor: row.actor,
+        state: row.state,
+        attempts: row.attempts,
+        createdAt: row._creationTime,
+        nextAttemptAt: row.nextAttemptAt ?? null,
+        endedAt: row.endedAt ?? null,
+        outcome: row.outcome ?? null,
+        outcomeReason: row.outcomeReason ?? null,
+        error: row.error ?? null,
+        traceId: row.traceId ?? null
+      })
+    }
+    return views
+  }
+})
+
+/** Marks the caller's unread notifications read, at most 500 at once; answers how many. For members. */
+export const markRead = memberMutation({
+  args: {},
+  returns: v.object({ count: v.number() }),
+  handler: async (ctx) => {
+    const rows = await ctx.db
+      .query("notifications")
+      .withIndex("by_member", (q) => q.eq("memberId", ctx.member._id).eq("state", "unread"))
+      .take(500)
+    for (const row of rows) await ctx.db.patch("notifications", row._id, { state: "delivered", endedAt: Date.now() })
+    return { count: rows.length }
+  }
+})

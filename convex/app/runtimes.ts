@@ -1,0 +1,142 @@
+import { v } from "convex/values"
+import type { Doc } from "../_generated/dataModel.js"
+import type { MutationCtx } from "../_generated/server.js"
+import { recordActivity } from "../model/activities.ts"
+import { cut } from "../model/cut.ts"
+import { type Caller, managerMutation, memberQuery } from "../model/personFunctions.ts"
+import { refusal } from "../model/refusal.ts"
+import { commands, commandsFor, runtimesOf } from "../model/runtimes.ts"
+import { infrastructure, runtimeStatus, versions } from "../schema.ts"
+
+/** The account's runtimes with presence and open commands. For members; two rows each and the commands are read. */
+export const list = memberQuery({
+  args: {},
+  returns: v.array(
+    v.object({
+      runtimeId: v.string(),
+      bootId: v.string(),
+      status: runtimeStatus,
+      reasons: v.array(v.string()),
+      health: v.union(v.string(), v.null()),
+      versions,
+      infrastructure,
+      lastPulseAt: v.number(),
+      commands
+    })
+  ),
+  handler: async (ctx) => {
+    const views = []
+    for (const runtime of await runtimesOf(ctx, ctx.accountId)) {
+      const { runtimeId, bootId, status, reasons, health, versions, infrastructure, lastPulseAt } = runtime
+      const open = await commandsFor(ctx, ctx.accountId, runtimeId)
+      views.push({ runtimeId, bootId, status, reasons, health, versions, infrastructure, lastPulseAt, commands: open })
+    }
+    return views
+  }
+})
+
+/** Writes one command for the runtime named, or for each of the account; an open one of its kind is replaced. */
+const request = async (
+  ctx: MutationCtx & Caller,
+  runtimeId: string | undefined,
+  wanted: Pick<Doc<"runtimeCommands">, "kind" | "runtimeVersion" | "openclawVersion">
+): Promise<{ commandIds: Array<string> }> => {
+  const runtimes = (await runtimesOf(ctx, ctx.accountId)).filter(
+    (each) => runtimeId === undefined || each.runtimeId === runtimeId
+  )
+  if (runtimes.length === 0) throw refusal("not_found", "No such runtime has ever pulsed: list the account's runtimes.")
+  const commandIds: Array<string> = []
+  for (const runtime of runtimes) {
+    const open = await ctx.db
+      .query("runtimeCommands")
+      .withIndex("by_open", (q) =>
+        q.eq("accountId", ctx.accountId).eq("runtimeId", runtime.runtimeId).eq("isOpen", true)
+      )
+      .take(50)
+    for (const command of open) {
+      if ((command.kind === "restart") !== (wanted.kind === "restart")) continue
+      if (command.state === "taken") {
+        throw refusal("conflict", "An upgrade or rollback of this runtime is under way: wait for its end.")
+      }
+      await ctx.db.patch("runtimeCommands", command._id, { isOpen: false, state: "failed", message: "replaced" })
+    }
+    commandIds.push(
+      await ctx.db.insert("runtimeCommands", {
+        accountId: ctx.accountId,
+        runtimeId: runtime.runtimeId,
+        ...wanted,
+        requestedBy: ctx.actor,
+        state: "pending",
+        isOpen: true
+      })
+    )
+  }
+  await recordActivity(ctx, {
+    accountId: ctx.accountId,
+    type: "runtime_command",
+    actor: ctx.actor,
+    summary: `${wanted.kind} requested of ${runtimeId === undefined ? "all runtimes" : cut(runtimeId, 100)}`
+  })
+  return { commandIds }
+}
+
+/** Asks a runtime, or all, to restart after a drain. For owners and admins; the runtimes and open commands are read. */
+export const restart = managerMutation({
+  args: { runtimeId: v.optional(v.string()) },
+  returns: v.object({ commandIds: v.array(v.string()) }),
+  handler: (ctx, { runtimeId }) =>
+    request(ctx, runtimeId, { kind: "restart", runtimeVersion: null, openclawVersion: null })
+})
+
+const targets = {
+  runtimeId: v.optional(v.string()),
+  runtimeVersion: v.optional(v.string()),
+  openclawVersion: v.optional(v.string())
+}
+const versionForm = /^[0-9A-Za-z][0-9A-Za-z.+-]{0,63}$/
+
+const targetOf = (args: { readonly runtimeVersion?: string; readonly openclawVersion?: string }) => {
+  const given = [args.runtimeVersion, args.openclawVersion].filter((version) => version !== undefined)
+  if (given.length === 0) throw refusal("invalid", "No target: give runtimeVersion, openclawVersion or both.")
+  if (!given.every((version) => versionForm.test(version))) {
+    throw refusal("invalid", "A version has 1 to 64 letters, digits, dots, pluses and hyphens.")
+  }
+  return { runtimeVersion: args.runtimeVersion ?? null, openclawVersion: args.openclawVersion ?? null }
+}
+
+/** Asks a runtime, or all, to upgrade to these versions. For owners and admins; as restart. */
+export const upgrade = managerMutation({
+  args: targets,
+  returns: v.object({ commandIds: v.array(v.string()) }),
+  handler: (ctx, args) => request(ctx, args.runtimeId, { kind: "upgrade", ...targetOf(args) })
+})
+
+/** Asks a runtime, or all, to go back to these versions. For owners and admins; as restart. */
+export const rollback = managerMutation({
+  args: targets,
+  returns: v.object({ commandIds: v.array(v.string()) }),
+  handler: (ctx, args) => request(ctx, args.runtimeId, { kind: "rollback", ...targetOf(args) })
+})
+
+const setPaused = async (ctx: MutationCtx & Caller, isPaused: boolean): Promise<null> => {
+  const row = await ctx.db
+    .query("pauses")
+    .withIndex("by_account", (q) => q.eq("accountId", ctx.accountId))
+    .unique()
+  if ((row?.isPaused ?? false) === isPaused) return null
+  if (row === null) await ctx.db.insert("pauses", { accountId: ctx.accountId, isPaused })
+  else await ctx.db.patch("pauses", row._id, { isPaused })
+  await recordActivity(ctx, {
+    accountId: ctx.accountId,
+    type: isPaused ? "account_paused" : "account_resumed",
+    actor: ctx.actor,
+    summary: isPaused ? "agents are paused" : "agents go on"
+  })
+  return null
+}
+
+/** Stops claims and beats of all the account's runtimes at once. For owners and admins; one row is read. */
+export const pause = managerMutation({ args: {}, returns: v.null(), handler: (ctx) => setPaused(ctx, true) })
+
+/** Lets claims and beats go on. For owners and admins; one row is read. */
+export const resume = managerMutation({ args: {}, returns: v.null(), handler: (ctx) => setPaused(ctx, false) })

@@ -1,0 +1,120 @@
+import { v } from "convex/values"
+import type { Doc, Id } from "../_generated/dataModel.js"
+import type { QueryCtx } from "../_generated/server.js"
+import { agentOf, agentRef, toAgentRef } from "../model/agents.ts"
+import { personOrigin } from "../model/fanOut.ts"
+import { memberMutation, memberQuery } from "../model/personFunctions.ts"
+import { runtimesOf } from "../model/runtimes.ts"
+import { assignTask, createTask, moveTask, taskOf, taskView, toTaskView, updateTask } from "../model/tasks.ts"
+import { taskStatus } from "../schema.ts"
+
+const agentsOf = async (
+  ctx: Pick<QueryCtx, "db">,
+  accountId: Id<"accounts">,
+  agentIds: ReadonlyArray<string>
+): Promise<Array<Doc<"agents">>> => {
+  const agents: Array<Doc<"agents">> = []
+  for (const agentId of agentIds) agents.push(await agentOf(ctx, accountId, agentId))
+  return agents
+}
+
+/** Makes a task, assigned at once when it has assignees. For members; the orchestrator and the assignees are read. */
+export const create = memberMutation({
+  args: {
+    title: v.string(),
+    description: v.optional(v.string()),
+    priority: v.optional(v.number()),
+    labels: v.optional(v.array(v.string())),
+    dueDate: v.optional(v.union(v.number(), v.null())),
+    status: v.optional(taskStatus),
+    blockedReason: v.optional(v.string()),
+    assigneeIds: v.optional(v.array(v.string()))
+  },
+  returns: v.object({ taskId: v.string() }),
+  handler: async (ctx, { assigneeIds, ...rest }) => {
+    const assignees = await agentsOf(ctx, ctx.accountId, assigneeIds ?? [])
+    const task = await createTask(ctx, ctx.accountId, { ...rest, assignees }, personOrigin(ctx.actor))
+    return { taskId: task._id }
+  }
+})
+
+/** Changes what is given of a task. For members; the task and its assignments are read. */
+export const update = memberMutation({
+  args: {
+    taskId: v.string(),
+    title: v.optional(v.string()),
+    description: v.optional(v.string()),
+    priority: v.optional(v.number()),
+    labels: v.optional(v.array(v.string())),
+    dueDate: v.optional(v.union(v.number(), v.null()))
+  },
+  returns: v.null(),
+  handler: async (ctx, { taskId, ...fields }) => {
+    await updateTask(ctx, await taskOf(ctx, ctx.accountId, taskId), fields, personOrigin(ctx.actor))
+    return null
+  }
+})
+
+/** Makes these agents the only assignees. For members; the task, its assignments and the agents are read. */
+export const assign = memberMutation({
+  args: { taskId: v.string(), assigneeIds: v.array(v.string()) },
+  returns: v.object({ status: taskStatus }),
+  handler: async (ctx, args) => {
+    const task = await taskOf(ctx, ctx.accountId, args.taskId)
+    const assignees = await agentsOf(ctx, ctx.accountId, args.assigneeIds)
+    const saved = await assignTask(ctx, task, assignees, personOrigin(ctx.actor))
+    return { status: saved.status }
+  }
+})
+
+/** Moves a task by the shortest allowed path. For members; the roster, the task and its assignments are read. */
+export const setStatus = memberMutation({
+  args: { taskId: v.string(), status: taskStatus, blockedReason: v.optional(v.string()) },
+  returns: v.object({ status: taskStatus, previousStatus: taskStatus, path: v.array(taskStatus) }),
+  handler: async (ctx, { taskId, status, blockedReason }) => {
+    const task = await taskOf(ctx, ctx.accountId, taskId)
+    const moved = await moveTask(ctx, task, { to: status, blockedReason }, personOrigin(ctx.actor))
+    return { status: moved.task.status, previousStatus: moved.previousStatus, path: [...moved.path] }
+  }
+})
+
+/** Tasks, most recently changed first. For members; each and its assignees are read, at most 200. */
+export const list = memberQuery({
+  args: { status: v.optional(taskStatus), limit: v.optional(v.number()) },
+  returns: v.array(taskView),
+  handler: async (ctx, { status, limit }) => {
+    const count = Math.max(1, Math.min(200, Math.floor(limit ?? 100)))
+    const tasks =
+      status === undefined
+        ? ctx.db.query("tasks").withIndex("by_account", (q) => q.eq("accountId", ctx.accountId))
+        : ctx.db.query("tasks").withIndex("by_status", (q) => q.eq("accountId", ctx.accountId).eq("status", status))
+    const views = []
+    for (const task of await tasks.order("desc").take(count)) views.push(await toTaskView(ctx, task))
+    return views
+  }
+})
+
+/**
+ * A task, and the agents at work on it now (what people see as typing). For members; the task, its assignees, the
+ * runtimes and the account's leased sessions are read.
+ */
+export const get = memberQuery({
+  args: { taskId: v.string() },
+  returns: v.object({ task: taskView, typing: v.array(agentRef) }),
+  handler: async (ctx, { taskId }) => {
+    const task = await taskOf(ctx, ctx.accountId, taskId)
+    const runtimes = await runtimesOf(ctx, ctx.accountId)
+    const gone = new Set(runtimes.filter((each) => each.status === "offline").map((each) => each.runtimeId))
+    const leased = await ctx.db
+      .query("sessions")
+      .withIndex("by_expiry", (q) => q.eq("accountId", ctx.accountId).eq("isLeased", true))
+      .take(500)
+    const typing = []
+    for (const { lease, agentId } of leased) {
+      if (lease?.taskId !== task._id || gone.has(lease.runtimeId)) continue
+      const agent = await ctx.db.get("agents", agentId)
+      if (agent !== null) typing.push(toAgentRef(agent))
+    }
+    return { task: await toTaskView(ctx, task), typing }
+  }
+})

@@ -1,0 +1,66 @@
+import { v } from "convex/values"
+import { recordActivity } from "../model/activities.ts"
+import { actor } from "../model/actor.ts"
+import { managerMutation, managerQuery } from "../model/personFunctions.ts"
+import { refusal } from "../model/refusal.ts"
+import { provisionToken } from "../model/tokens.ts"
+
+/**
+ * Makes a service token and answers its text, this once; earlier tokens stay good, so that a runtime can be given the
+ * new one first. For owners and admins; the membership is read.
+ */
+export const provision = managerMutation({
+  args: { label: v.optional(v.string()) },
+  returns: v.object({ id: v.string(), serviceToken: v.string() }),
+  handler: (ctx, { label }) => provisionToken(ctx, ctx.accountId, label ?? "runtime", ctx.actor)
+})
+
+/** Revokes a token; open subscriptions made with it fail at once. For owners and admins; the token's row is read. */
+export const revoke = managerMutation({
+  args: { id: v.string() },
+  returns: v.null(),
+  handler: async (ctx, args) => {
+    const id = ctx.db.normalizeId("serviceTokens", args.id)
+    const token = id === null ? null : await ctx.db.get("serviceTokens", id)
+    if (token === null || token.accountId !== ctx.accountId) {
+      throw refusal("not_found", "No such service token in this account: list its tokens.")
+    }
+    if (token.revokedAt !== undefined) return null
+    await ctx.db.patch("serviceTokens", token._id, { revokedAt: Date.now() })
+    await recordActivity(ctx, {
+      accountId: ctx.accountId,
+      type: "token_revoked",
+      actor: ctx.actor,
+      summary: `service token "${token.label}" revoked`
+    })
+    return null
+  }
+})
+
+/** The account's tokens without their secrets. For owners and admins; one row each is read. */
+export const list = managerQuery({
+  args: {},
+  returns: v.array(
+    v.object({
+      id: v.string(),
+      label: v.string(),
+      createdBy: actor,
+      createdAt: v.number(),
+      revokedAt: v.union(v.number(), v.null())
+    })
+  ),
+  handler: async (ctx) => {
+    const tokens = await ctx.db
+      .query("serviceTokens")
+      .withIndex("by_account", (q) => q.eq("accountId", ctx.accountId))
+      .order("desc")
+      .take(200)
+    return tokens.map((token) => ({
+      id: token._id,
+      label: token.label,
+      createdBy: token.createdBy,
+      createdAt: token._creationTime,
+      revokedAt: token.revokedAt ?? null
+    }))
+  }
+})

@@ -1,0 +1,96 @@
+import { type Infer, v } from "convex/values"
+import { type AgentFlags, effectiveFlags } from "../../src/domain/AgentFlags.ts"
+import type { Doc, Id } from "../_generated/dataModel.js"
+import type { QueryCtx } from "../_generated/server.js"
+import { refusal } from "./refusal.ts"
+
+/** All flags, resolved. */
+export const flagSet = v.object({
+  canCreateTasks: v.boolean(),
+  canModifyTaskStatus: v.boolean(),
+  canCreateDocuments: v.boolean(),
+  canMentionAgents: v.boolean(),
+  canReviewTasks: v.boolean(),
+  canMarkDone: v.boolean()
+})
+
+/** An agent as others name it. */
+export const agentRef = v.object({ id: v.string(), slug: v.string(), name: v.string() })
+export const toAgentRef = (agent: Doc<"agents">): Infer<typeof agentRef> => ({
+  id: agent._id,
+  slug: agent.slug,
+  name: agent.name
+})
+
+/** The agent's flags under its account. */
+export const flagsOf = (
+  account: Pick<Doc<"accounts">, "agentFlags">,
+  agent: Pick<Doc<"agents">, "flags">
+): AgentFlags => effectiveFlags(account.agentFlags, agent.flags)
+
+/** The agents on the account's roster: one row read each. */
+export const activeAgents = (ctx: Pick<QueryCtx, "db">, accountId: Id<"accounts">): Promise<Array<Doc<"agents">>> =>
+  ctx.db
+    .query("agents")
+    .withIndex("by_account", (q) => q.eq("accountId", accountId).eq("removedAt", undefined))
+    .collect()
+
+/** The account's orchestrator, when it has one. */
+export const orchestratorOf = (ctx: Pick<QueryCtx, "db">, accountId: Id<"accounts">): Promise<Doc<"agents"> | null> =>
+  ctx.db
+    .query("agents")
+    .withIndex("by_orchestrator", (q) =>
+      q.eq("accountId", accountId).eq("removedAt", undefined).eq("isOrchestrator", true)
+    )
+    .first()
+
+/** The agent of this slug on the roster. */
+export const agentBySlug = (
+  ctx: Pick<QueryCtx, "db">,
+  accountId: Id<"accounts">,
+  slug: string
+): Promise<Doc<"agents"> | null> =>
+  ctx.db
+    .query("agents")
+    .withIndex("by_slug", (q) =>
+      q.eq("accountId", accountId).eq("removedAt", undefined).eq("slug", slug.trim().replace(/^@/, "").toLowerCase())
+    )
+    .unique()
+
+/** The agents of these slugs, each once; `not_found` names the position of the first that is unknown. */
+export const agentsBySlugs = async (
+  ctx: Pick<QueryCtx, "db">,
+  accountId: Id<"accounts">,
+  slugs: ReadonlyArray<string>
+): Promise<Array<Doc<"agents">>> => {
+  const found = new Map<Id<"agents">, Doc<"agents">>()
+  for (const [index, slug] of slugs.entries()) {
+    const agent = await agentBySlug(ctx, accountId, slug)
+    if (agent === null) {
+      throw refusal("not_found", `No agent on the roster has the slug at position ${index + 1}: use a slug from it.`)
+    }
+    found.set(agent._id, agent)
+  }
+  return [...found.values()]
+}
+
+/** The agent of this id on the account's roster, removed or not; `not_found` otherwise. */
+export const agentOf = async (
+  ctx: Pick<QueryCtx, "db">,
+  accountId: Id<"accounts">,
+  agentId: string
+): Promise<Doc<"agents">> => {
+  const id = ctx.db.normalizeId("agents", agentId)
+  const agent = id === null ? null : await ctx.db.get("agents", id)
+  if (agent === null || agent.accountId !== accountId) {
+    throw refusal("not_found", "No such agent in this account: use an id of its roster.")
+  }
+  return agent
+}
+
+/** The account's row; `not_found` when it is gone. */
+export const accountOf = async (ctx: Pick<QueryCtx, "db">, accountId: Id<"accounts">): Promise<Doc<"accounts">> => {
+  const account = await ctx.db.get("accounts", accountId)
+  if (account === null) throw refusal("not_found", "The account is gone: nothing can be done for it.")
+  return account
+}

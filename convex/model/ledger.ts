@@ -1,0 +1,76 @@
+import type { MutationCtx } from "../_generated/server.js"
+import { cut } from "./cut.ts"
+import { refusal } from "./refusal.ts"
+import type { Run } from "./runs.ts"
+import { sha256 } from "./sha256.ts"
+
+const maxSummaryLength = 300
+
+/** How many effects one run may have; far beyond what a working agent does. */
+const maxEffects = 200
+
+/** Arguments with their keys sorted and absent ones left out, so that equal arguments are equal texts. */
+const canonical = (value: unknown): string => {
+  if (Array.isArray(value)) return `[${value.map(canonical).join(",")}]`
+  if (typeof value !== "object" || value === null) return JSON.stringify(value) ?? "null"
+  const entries = Object.entries(value)
+    .filter(([, each]) => each !== undefined)
+    .toSorted(([left], [right]) => (left < right ? -1 : 1))
+  return `{${entries.map(([name, each]) => `${JSON.stringify(name)}:${canonical(each)}`).join(",")}}`
+}
+
+/** Writes an effect that sets a state and may repeat into the run's list. */
+export const recordEffect = async (ctx: MutationCtx, run: Run, tool: string, summary: string): Promise<void> => {
+  const effects = await ctx.db
+    .query("effects")
+    .withIndex("by_run", (q) => q.eq("runId", run.id))
+    .take(maxEffects)
+  if (effects.length === maxEffects) {
+    throw refusal("limit", `This run has had ${maxEffects} effects, which is the limit: end the turn.`)
+  }
+  await ctx.db.insert("effects", {
+    accountId: run.accountId,
+    runId: run.id,
+    tool,
+    summary: cut(summary, maxSummaryLength),
+    result: null,
+    epoch: run.epoch
+  })
+}
+
+/**
+ * Makes a creation happen once per run and arguments: the first call acts and writes its ledger row in the same
+ * transaction, an identical one gets the first result with `repeated: true`.
+ */
+export const createOnce = async <A extends Record<string, unknown>>(
+  ctx: MutationCtx,
+  run: Run,
+  tool: string,
+  args: Readonly<Record<string, unknown>>,
+  act: () => Promise<{ readonly result: A; readonly summary: string }>
+): Promise<A & { repeated: boolean }> => {
+  const key = await sha256(canonical(args))
+  const found = await ctx.db
+    .query("effects")
+    .withIndex("by_key", (q) => q.eq("runId", run.id).eq("tool", tool).eq("key", key))
+    .first()
+  if (found !== null) return { ...(found.result as A), repeated: true }
+  const effects = await ctx.db
+    .query("effects")
+    .withIndex("by_run", (q) => q.eq("runId", run.id))
+    .take(maxEffects)
+  if (effects.length === maxEffects) {
+    throw refusal("limit", `This run has had ${maxEffects} effects, which is the limit: end the turn.`)
+  }
+  const { result, summary } = await act()
+  await ctx.db.insert("effects", {
+    accountId: run.accountId,
+    runId: run.id,
+    tool,
+    key,
+    summary: cut(summary, maxSummaryLength),
+    result,
+    epoch: run.epoch
+  })
+  return { ...result, repeated: false }
+}

@@ -1,0 +1,80 @@
+import { v } from "convex/values"
+import type { AgentFlags } from "../../src/domain/AgentFlags.ts"
+import type { Doc, Id } from "../_generated/dataModel.js"
+import type { MutationCtx } from "../_generated/server.js"
+import { agentActor } from "./actor.ts"
+import { accountOf, agentOf, flagsOf } from "./agents.ts"
+import { leasedRow } from "./claim.ts"
+import type { Origin } from "./fanOut.ts"
+import { refusal } from "./refusal.ts"
+import { heldSession } from "./sessions.ts"
+
+/** What every effect of a run carries beside its own arguments. */
+export const fenceArgs = { session: v.string(), epoch: v.number() }
+export const runArgs = { ...fenceArgs, maxHops: v.number() }
+
+/** A live run: who acts, for what, and with which permissions. */
+export interface Run {
+  readonly accountId: Id<"accounts">
+  /** The notification's id or the heartbeat's: the same in all attempts. */
+  readonly id: string
+  readonly kind: "notification" | "heartbeat"
+  readonly epoch: number
+  readonly agent: Doc<"agents">
+  readonly flags: AgentFlags
+  /** The notification's task; a beat has none. */
+  readonly taskId: Id<"tasks"> | null
+  readonly origin: Origin
+}
+
+/** A beat starts a chain at one hop. */
+const beatHops = 1
+
+/** The run that holds the fence; fails with `lease_lost` before anything is written. Reads four rows. */
+export const liveRun = async (
+  ctx: MutationCtx,
+  accountId: Id<"accounts">,
+  fence: { readonly session: string; readonly epoch: number; readonly maxHops: number }
+): Promise<Run> => {
+  const session = await heldSession(ctx, accountId, fence)
+  const { lease } = session
+  const row = await leasedRow(ctx, session)
+  const agent = await agentOf(ctx, accountId, session.agentId)
+  return {
+    accountId,
+    id: lease.holder,
+    kind: lease.kind,
+    epoch: lease.epoch,
+    agent,
+    flags: flagsOf(await accountOf(ctx, accountId), agent),
+    taskId: row?.taskId ?? null,
+    origin: { actor: agentActor(agent), hops: (row?.hops ?? beatHops) + 1, maxHops: fence.maxHops }
+  }
+}
+
+/** Fails with `forbidden` unless the run's agent has the flag. */
+export const mustHaveFlag = (run: Run, flag: keyof AgentFlags): void => {
+  if (!run.flags[flag]) {
+    throw refusal("forbidden", `This agent lacks ${flag}: an owner or admin of the account can grant it.`)
+  }
+}
+
+/** Fails with `forbidden` unless the run's agent is the orchestrator. */
+export const mustOrchestrate = (run: Run): void => {
+  if (!run.agent.isOrchestrator) throw refusal("forbidden", "Only the orchestrator may do this: ask it in the thread.")
+}
+
+/**
+ * Fails with `forbidden` unless the run may act on the task: the orchestrator on any, others on their notification's
+ * task and on tasks they created in this run, in a beat on those they are assigned to.
+ */
+export const mustActOn = (run: Run, task: Doc<"tasks">): void => {
+  const isOwn =
+    run.agent.isOrchestrator ||
+    task._id === run.taskId ||
+    task.createdInRun === run.id ||
+    (run.kind === "heartbeat" && task.assigneeIds.includes(run.agent._id))
+  if (!isOwn) {
+    throw refusal("forbidden", "This run may not act on that task: only on its own, or on tasks it created.")
+  }
+}

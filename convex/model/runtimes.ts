@@ -1,0 +1,202 @@
+import { type Infer, v } from "convex/values"
+import { internal } from "../_generated/api.js"
+import type { Doc, Id } from "../_generated/dataModel.js"
+import type { MutationCtx, QueryCtx } from "../_generated/server.js"
+import type { infrastructure, runtimeStatus, versions } from "../schema.ts"
+import { recordActivity } from "./activities.ts"
+import { systemActor } from "./actor.ts"
+import { accountOf } from "./agents.ts"
+import { isPaused, runtimeRow, supersededBoot } from "./boots.ts"
+import { nextDueAt, rescueLease } from "./claim.ts"
+import { cut } from "./cut.ts"
+import { refusal } from "./refusal.ts"
+
+/** What people ask of a runtime. An upgrade stays listed while it is under way, with `takenAt`. */
+export const commands = v.object({
+  paused: v.boolean(),
+  restart: v.union(v.object({ id: v.string(), requestedAt: v.number() }), v.null()),
+  upgrade: v.union(
+    v.object({
+      id: v.string(),
+      kind: v.union(v.literal("upgrade"), v.literal("rollback")),
+      runtimeVersion: v.union(v.string(), v.null()),
+      openclawVersion: v.union(v.string(), v.null()),
+      requestedAt: v.number(),
+      takenAt: v.union(v.number(), v.null())
+    }),
+    v.null()
+  )
+})
+
+const formerBootsKept = 20
+const maxHealthLength = 64_000
+const leastLapseMs = 90_000
+
+/** How long after a pulse a runtime is taken for gone: 90 s, or two and a half of its intervals. */
+export const lapseAfterMs = (intervalMs: number): number => Math.max(leastLapseMs, 2.5 * intervalMs)
+
+/** The open commands for a runtime: the pause, the oldest restart, the newest upgrade or rollback. */
+export const commandsFor = async (
+  ctx: Pick<QueryCtx, "db">,
+  accountId: Id<"accounts">,
+  runtimeId: string
+): Promise<Infer<typeof commands>> => {
+  const open = await ctx.db
+    .query("runtimeCommands")
+    .withIndex("by_open", (q) => q.eq("accountId", accountId).eq("runtimeId", runtimeId).eq("isOpen", true))
+    .take(50)
+  const restart = open.find((command) => command.kind === "restart")
+  const upgrade = open.findLast((command) => command.kind !== "restart")
+  return {
+    paused: await isPaused(ctx, accountId),
+    restart: restart === undefined ? null : { id: restart._id, requestedAt: restart._creationTime },
+    upgrade:
+      upgrade === undefined || upgrade.kind === "restart"
+        ? null
+        : {
+            id: upgrade._id,
+            kind: upgrade.kind,
+            runtimeVersion: upgrade.runtimeVersion,
+            openclawVersion: upgrade.openclawVersion,
+            requestedAt: upgrade._creationTime,
+            takenAt: upgrade.takenAt ?? null
+          }
+  }
+}
+
+export interface Pulse {
+  readonly runtimeId: string
+  readonly bootId: string
+  readonly status: Infer<typeof runtimeStatus>
+  readonly reasons: ReadonlyArray<string>
+  readonly health?: unknown
+  readonly versions: Infer<typeof versions>
+  readonly infrastructure: Infer<typeof infrastructure>
+  readonly intervalMs: number
+}
+
+const healthText = (health: unknown): string | null => {
+  if (health === undefined || health === null) return null
+  return cut(typeof health === "string" ? health : JSON.stringify(health), maxHealthLength)
+}
+
+/** Frees the leases that earlier boots of this RUNTIME_ID left behind; answers how many. */
+const releaseEarlierBoots = async (
+  ctx: MutationCtx,
+  accountId: Id<"accounts">,
+  runtimeId: string,
+  bootId: string
+): Promise<number> => {
+  const held = await ctx.db
+    .query("sessions")
+    .withIndex("by_runtime", (q) => q.eq("accountId", accountId).eq("leaseRuntimeId", runtimeId))
+    .take(500)
+  let count = 0
+  for (const session of held) {
+    if (session.lease === undefined || session.lease.bootId === bootId) continue
+    await rescueLease(ctx, { ...session, lease: session.lease })
+    count += 1
+  }
+  return count
+}
+
+const presenceWords: Record<Infer<typeof runtimeStatus>, string> = {
+  booting: "is starting",
+  online: "is online",
+  degraded: "is degraded",
+  draining: "is draining",
+  offline: "is offline"
+}
+
+/** Writes a runtime's presence, and frees what its earlier boots held when this is a new one. */
+export const recordPulse = async (ctx: MutationCtx, accountId: Id<"accounts">, pulse: Pulse) => {
+  const now = Date.now()
+  const { runtimeId, bootId } = pulse
+  if (!(pulse.intervalMs >= 1_000 && pulse.intervalMs <= 86_400_000)) {
+    throw refusal("invalid", "intervalMs is out of range: 1000 to 86400000 milliseconds.")
+  }
+  if (runtimeId === "" || runtimeId.length > 200 || bootId === "" || bootId.length > 200) {
+    throw refusal("invalid", "runtimeId and bootId have 1 to 200 characters.")
+  }
+  const row = await runtimeRow(ctx, accountId, runtimeId)
+  if (row !== null && row.bootId !== bootId && row.formerBootIds.includes(bootId)) throw supersededBoot()
+  const isNewBoot = row === null || row.bootId !== bootId
+  const releasedLeases = isNewBoot ? await releaseEarlierBoots(ctx, accountId, runtimeId, bootId) : 0
+
+  if (row?.lapseJobId !== undefined) await ctx.scheduler.cancel(row.lapseJobId)
+  const presence = {
+    bootId,
+    status: pulse.status,
+    reasons: pulse.reasons.slice(0, 20).map((reason) => cut(reason, 500)),
+    health: healthText(pulse.health),
+    versions: pulse.versions,
+    infrastructure: pulse.infrastructure,
+    intervalMs: pulse.intervalMs,
+    lastPulseAt: now
+  }
+  let id: Id<"runtimes">
+  if (row === null) {
+    id = await ctx.db.insert("runtimes", { accountId, runtimeId, formerBootIds: [], ...presence })
+  } else {
+    id = row._id
+    const formerBootIds = isNewBoot ? [row.bootId, ...row.formerBootIds].slice(0, formerBootsKept) : row.formerBootIds
+    await ctx.db.patch("runtimes", id, { formerBootIds, ...presence })
+  }
+  const lapseJobId =
+    pulse.status === "offline"
+      ? undefined
+      : await ctx.scheduler.runAfter(lapseAfterMs(pulse.intervalMs), internal.scheduled.runtimes.lapse, {
+          id,
+          lastPulseAt: now
+        })
+  await ctx.db.patch("runtimes", id, { lapseJobId })
+  if (row?.status !== pulse.status) {
+    await recordActivity(ctx, {
+      accountId,
+      type: "runtime_status",
+      actor: systemActor,
+      summary: `runtime ${cut(runtimeId, 100)} ${presenceWords[pulse.status]}`
+    })
+  }
+
+  const account = await accountOf(ctx, accountId)
+  const oldest = await ctx.db
+    .query("notifications")
+    .withIndex("by_state", (q) => q.eq("accountId", accountId).eq("state", "ready"))
+    .first()
+  return {
+    commands: await commandsFor(ctx, accountId, runtimeId),
+    oldest: oldest?.readyAt ?? null,
+    nextDueAt: await nextDueAt(ctx, accountId, now),
+    rosterRevision: account.rosterRevision,
+    now,
+    releasedLeases
+  }
+}
+
+/** The account's runtimes, one row read each. */
+export const runtimesOf = (ctx: Pick<QueryCtx, "db">, accountId: Id<"accounts">): Promise<Array<Doc<"runtimes">>> =>
+  ctx.db
+    .query("runtimes")
+    .withIndex("by_runtime", (q) => q.eq("accountId", accountId))
+    .take(100)
+
+/** Whether a runtime of the account serves it now; only then are its agents online. */
+export const isOnline = (runtimes: ReadonlyArray<Doc<"runtimes">>): boolean =>
+  runtimes.some((runtime) => runtime.status === "online" || runtime.status === "degraded")
+
+/** Marks a runtime offline that has not pulsed since; a pulse that came meanwhile wins. */
+export const lapse = async (
+  ctx: MutationCtx,
+  args: { readonly id: Id<"runtimes">; readonly lastPulseAt: number }
+): Promise<void> => {
+  const row = await ctx.db.get("runtimes", args.id)
+  if (row === null || row.lastPulseAt !== args.lastPulseAt || row.status === "offline") return
+  await ctx.db.patch("runtimes", row._id, { status: "offline", reasons: ["no pulse"], lapseJobId: undefined })
+  await recordActivity(ctx, {
+    accountId: row.accountId,
+    type: "runtime_status",
+    actor: systemActor,
+    summary: `runtime ${cut(row.runtimeId, 100)} went silent and is taken for offline`
+  })
+}

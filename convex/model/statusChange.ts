@@ -1,0 +1,45 @@
+import { canAgentMarkDone, nextStatusesFor, type TaskStatus } from "../../src/domain/TaskStatus.ts"
+import type { Doc } from "../_generated/dataModel.js"
+import type { MutationCtx } from "../_generated/server.js"
+import { refusal } from "./refusal.ts"
+import { mustActOn, mustHaveFlag, type Run } from "./runs.ts"
+import { type Move, moveTask } from "./tasks.ts"
+
+/** Fails with `forbidden` or `invalid` unless the run's agent may set the task to this status now. */
+export const mustMayMove = (run: Run, task: Doc<"tasks">, to: TaskStatus): void => {
+  mustHaveFlag(run, "canModifyTaskStatus")
+  mustActOn(run, task)
+  if (to === task.status) return
+  const agent = { isOrchestrator: run.agent.isOrchestrator, flags: run.flags }
+  if (to === "done" && run.kind === "heartbeat") {
+    throw refusal("forbidden", "A heartbeat does not end tasks: leave done to the review.")
+  }
+  if (to === "done" && task.status === "review" && !canAgentMarkDone(agent, task.status)) {
+    throw refusal("forbidden", "Only a reviewer or an agent with canMarkDone may set done: ask for a review.")
+  }
+  const next = nextStatusesFor(agent, task.status, task.assigneeIds.length)
+  if (!next.includes(to)) {
+    const allowed = next.length === 0 ? "no other status" : next.join(", ")
+    throw refusal("invalid", `A task in ${task.status} cannot be set to ${to} by this agent: allowed is ${allowed}.`)
+  }
+}
+
+/** Sets a task's status for an agent's run; an expectation that no longer holds changes nothing. */
+export const setStatusInRun = async (
+  ctx: MutationCtx,
+  run: Run,
+  task: Doc<"tasks">,
+  move: {
+    readonly to: TaskStatus
+    readonly blockedReason?: string | undefined
+    readonly expectedStatus?: TaskStatus | undefined
+  }
+): Promise<Move> => {
+  mustHaveFlag(run, "canModifyTaskStatus")
+  mustActOn(run, task)
+  if (move.expectedStatus !== undefined && move.expectedStatus !== task.status) {
+    return { task, previousStatus: task.status, path: [] }
+  }
+  mustMayMove(run, task, move.to)
+  return await moveTask(ctx, task, move, run.origin)
+}

@@ -1,0 +1,13 @@
+import { v } from "convex/values"
+import { internalMutation } from "../_generated/server.js"
+import { lapse as lapseRuntime } from "../model/runtimes.ts"
+
+/** Marks a runtime offline whose pulse did not come in time. Scheduled by each pulse, which cancels the one before. */
+export const lapse = internalMutation({
+  args: { id: v.id("runtimes"), lastPulseAt: v.number() },
+  returns: v.null(),
+  handler: async (ctx, args): Promise<null> => {
+    await lapseRuntime(ctx, args)
+    return null
+  }
+})

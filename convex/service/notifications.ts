@@ -1,0 +1,123 @@
+import { v } from "convex/values"
+import { claim as claimSessions, claimAnswer } from "../model/claim.ts"
+import { contextAnswer, contexts } from "../model/context.ts"
+import * as delivery from "../model/delivery.ts"
+import { fenceArgs } from "../model/runs.ts"
+import { serviceMutation, serviceQuery } from "../model/serviceFunctions.ts"
+import { usage } from "../schema.ts"
+
+/** What is ready: readyAt of the oldest and newest row. For runtimes, subscribed; the token and two rows are read. */
+export const backlog = serviceQuery({
+  args: {},
+  returns: v.object({
+    oldest: v.union(v.number(), v.null()),
+    newest: v.union(v.number(), v.null()),
+    newestId: v.union(v.string(), v.null())
+  }),
+  handler: async (ctx) => {
+    const ready = () =>
+      ctx.db.query("notifications").withIndex("by_state", (q) => q.eq("accountId", ctx.accountId).eq("state", "ready"))
+    const oldest = await ready().first()
+    const newest = await ready().order("desc").first()
+    return { oldest: oldest?.readyAt ?? null, newest: newest?.readyAt ?? null, newestId: newest?._id ?? null }
+  }
+})
+
+/**
+ * Leases up to `limit` sessions and their first rows. For runtimes; about ten rows plus twelve and the fold per
+ * delivery are read, whatever the history.
+ */
+export const claim = serviceMutation({
+  args: {
+    requestId: v.string(),
+    runtimeId: v.string(),
+    bootId: v.string(),
+    limit: v.number(),
+    leaseMs: v.number(),
+    maxAttempts: v.number(),
+    parkedAgents: v.array(v.string())
+  },
+  returns: claimAnswer,
+  handler: (ctx, args) => claimSessions(ctx, ctx.accountId, args)
+})
+
+/**
+ * What each of the kept rows is about, built on its own, or why it cannot be. For runtimes; per id the thread (50), the
+ * roster, the fold, the task's documents and some ten single rows are read.
+ */
+export const context = serviceQuery({
+  args: { ids: v.array(v.string()) },
+  returns: v.array(contextAnswer),
+  handler: (ctx, { ids }) => contexts(ctx, ctx.accountId, ids)
+})
+
+/** Extends a lease, of a delivery or a beat, from now. For runtimes; three rows are read. */
+export const renew = serviceMutation({
+  args: { ...fenceArgs, leaseMs: v.number(), runtimeId: v.string(), bootId: v.string() },
+  returns: v.object({ expiresAt: v.number(), now: v.number() }),
+  handler: (ctx, args) => delivery.renew(ctx, ctx.accountId, args)
+})
+
+/**
+ * Gives a delivery or beat back without spending its attempt: at once, or at nextAttemptAt after a shared failure. For
+ * runtimes; about eight rows are read.
+ */
+export const release = serviceMutation({
+  args: {
+    ...fenceArgs,
+    nextAttemptAt: v.optional(v.number()),
+    class: v.optional(v.string()),
+    error: v.optional(v.string()),
+    sharedLimitMs: v.optional(v.number()),
+    maxHops: v.optional(v.number())
+  },
+  returns: v.object({
+    state: v.union(v.literal("ready"), v.literal("waiting"), v.literal("dead")),
+    now: v.number()
+  }),
+  handler: (ctx, args) => delivery.release(ctx, ctx.accountId, args)
+})
+
+/**
+ * Ends a delivery with its outcome, and posts the reply and tells whom it concerns in the same transaction. For
+ * runtimes; the fold, the roster, the task's subscriptions and some fifteen single rows are read, whatever the history.
+ */
+export const complete = serviceMutation({
+  args: {
+    ...fenceArgs,
+    outcome: v.union(v.literal("replied"), v.literal("acted"), v.literal("skipped"), v.literal("fallback")),
+    reply: v.optional(v.string()),
+    note: v.optional(v.string()),
+    refused: v.optional(v.array(v.object({ id: v.string(), reason: v.string() }))),
+    reason: v.optional(v.string()),
+    truncated: v.optional(v.boolean()),
+    usage: v.optional(usage),
+    maxHops: v.number(),
+    traceId: v.optional(v.string())
+  },
+  returns: v.object({ messageId: v.union(v.string(), v.null()), now: v.number() }),
+  handler: (ctx, args) => delivery.complete(ctx, ctx.accountId, args)
+})
+
+/**
+ * Stores an own failure or a silence of a delivery or beat: waiting, dead, or delivered by a fallback. For runtimes; as
+ * complete.
+ */
+export const fail = serviceMutation({
+  args: {
+    ...fenceArgs,
+    class: v.string(),
+    error: v.string(),
+    nextAttemptAt: v.optional(v.number()),
+    silence: v.boolean(),
+    silenceLimit: v.number(),
+    rotate: v.optional(v.boolean()),
+    maxHops: v.number(),
+    traceId: v.optional(v.string())
+  },
+  returns: v.object({
+    state: v.union(v.literal("waiting"), v.literal("dead"), v.literal("delivered")),
+    now: v.number()
+  }),
+  handler: (ctx, args) => delivery.fail(ctx, ctx.accountId, args)
+})
