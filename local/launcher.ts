@@ -57,6 +57,8 @@ export type LaunchOptions = {
   readonly cwd?: string
   /** Absent: one JSON line on stdout. Otherwise a URL that answers 200; the process is then known by `url`. */
   readonly readiness?: { readonly url: string; readonly probe: string }
+  /** Hears every line of stdout and stderr as it comes. */
+  readonly onLine?: (line: string) => void
   /** How long to wait for readiness, in milliseconds; 90,000 when absent. */
   readonly readyTimeout?: number
   /** How long SIGTERM may take before SIGKILL, in milliseconds; 10,000 when absent. */
@@ -98,8 +100,20 @@ const start = (options: LaunchOptions): Promise<Child> => {
   })
   let kept = ""
   let errors = ""
-  let partial = ""
   const listeners: Array<(line: string) => void> = []
+  const toLines = (hear: (line: string) => void): ((chunk: string) => void) => {
+    let partial = ""
+    return (chunk) => {
+      const lines = (partial + chunk).split("\n")
+      partial = lines.pop() ?? ""
+      for (const line of lines) hear(line)
+    }
+  }
+  const outputLines = toLines((line) => {
+    for (const listener of listeners) listener(line)
+    options.onLine?.(line)
+  })
+  const errorLines = toLines((line) => options.onLine?.(line))
   const keep = (chunk: string): void => {
     log.write(chunk)
     kept = (kept + chunk).slice(-keptOutput)
@@ -107,12 +121,11 @@ const start = (options: LaunchOptions): Promise<Child> => {
   child.stdin.on("error", () => {})
   child.stdout.setEncoding("utf8").on("data", (chunk: string) => {
     keep(chunk)
-    const lines = (partial + chunk).split("\n")
-    partial = lines.pop() ?? ""
-    for (const line of lines) for (const listener of listeners) listener(line)
+    outputLines(chunk)
   })
   child.stderr.setEncoding("utf8").on("data", (chunk: string) => {
     keep(chunk)
+    errorLines(chunk)
     errors = (errors + chunk).slice(-16_384)
   })
   return new Promise((resolve, reject) => {
@@ -271,7 +284,10 @@ export const launch = (options: LaunchOptions): Effect.Effect<Launched, LaunchFa
   })
 
 /** What every ready-made launch takes: more arguments, environment, and where the log goes. */
-export type LocalOptions = Pick<LaunchOptions, "env" | "logFile" | "cwd" | "readyTimeout" | "stopTimeout"> & {
+export type LocalOptions = Pick<
+  LaunchOptions,
+  "env" | "logFile" | "cwd" | "onLine" | "readyTimeout" | "stopTimeout"
+> & {
   readonly name?: string
   readonly args?: ReadonlyArray<string>
 }

@@ -57,7 +57,7 @@ export const onSharedFailure = (breaker: Breaker, now: number): Breaker => {
 }
 
 /** A turn was answered: whatever it said, gateway and provider work. */
-export const onAnswered = (_: Breaker): Breaker => closed
+export const onAnswered = (): Breaker => closed
 
 /** A probe ended without telling anything about the gateway (skipped, interrupted): the next one may run. */
 export const onInconclusive = (breaker: Breaker): Breaker =>

@@ -265,7 +265,7 @@ export class Deliveries extends Context.Service<
           Effect.andThen(Effect.never)
         )
 
-      const describeEnd = (delivery: ClaimedDelivery, end: Ended) => {
+      const describeEnd = (end: Ended) => {
         const message = `delivery ${end.outcome}${end.error === null ? "" : `: ${end.error}`}`
         return end.outcome === "dead"
           ? Effect.logError(message)
@@ -318,7 +318,8 @@ export class Deliveries extends Context.Service<
             })
           )
         )
-        yield* describeEnd(delivery, end)
+        const endedAt = yield* Clock.currentTimeMillis
+        yield* describeEnd(end).pipe(Effect.annotateLogs({ durationMillis: endedAt - startedAt }))
       })
 
       return Deliveries.of({

@@ -23,7 +23,7 @@ export interface ToolResult {
 /** Failures that end the turn and not only the call. */
 export type ToolInterruption = LeaseLost | ControlPlaneUnavailable | TokenRefused | BootConflict
 
-const jsonSchemaOf = (parameters: Schema.Codec<any, any>): object => {
+const jsonSchemaOf = (parameters: Schema.Codec<unknown, unknown>): object => {
   const { schema } = Schema.toJsonSchemaDocument(parameters)
   return { properties: {}, required: [], ...schema, additionalProperties: false }
 }
@@ -110,7 +110,7 @@ export class AgentTools extends Context.Service<
                 })
               )
         yield* metrics.toolCalled(tool?.name ?? "unknown", result.success)
-        yield* Effect.logDebug("tool called").pipe(
+        yield* Effect.logInfo("tool called").pipe(
           Effect.annotateLogs({ tool: call.name.slice(0, 64), success: result.success })
         )
         return result

@@ -44,6 +44,9 @@ const ContextRow = Schema.Struct({
   broken: Schema.optionalKey(Schema.String)
 })
 
+/** Callers hand in whatever carries a fence; the functions take nothing beside it. */
+const exactly = ({ epoch, session }: Fence): { session: string; epoch: number } => ({ session, epoch })
+
 /** Repeats what may be repeated: the fence and the request id make a second arrival answer as the first. */
 const patience = (limit: Duration.Input) =>
   Schedule.exponential("100 millis").pipe(
@@ -209,7 +212,7 @@ export class ControlPlane extends Context.Service<
         const answer = yield* patient(
           call("mutation", "service/notifications:renew", Renewed, {
             ...self,
-            ...fence,
+            ...exactly(fence),
             leaseMs: Duration.toMillis(config.deliveryLease)
           })
         )
@@ -220,7 +223,7 @@ export class ControlPlane extends Context.Service<
         const { refused, usage, ...rest } = outcome
         yield* settled(
           call("mutation", "service/notifications:complete", Settled, {
-            ...fence,
+            ...exactly(fence),
             ...rest,
             ...(refused === undefined ? {} : { refused: refused.map((row) => ({ ...row })) }),
             ...(usage === undefined ? {} : { usage: { ...usage } }),
@@ -234,7 +237,7 @@ export class ControlPlane extends Context.Service<
         const nextAttemptAt = retryInMillis === undefined ? undefined : yield* inConvexTime(retryInMillis)
         const { state } = yield* settled(
           call("mutation", "service/notifications:fail", Failed, {
-            ...fence,
+            ...exactly(fence),
             ...rest,
             ...(nextAttemptAt === undefined ? {} : { nextAttemptAt }),
             silenceLimit: config.noResponseLimit,
@@ -255,7 +258,7 @@ export class ControlPlane extends Context.Service<
       ) {
         const { state } = yield* settled(
           call("mutation", "service/notifications:release", Released, {
-            ...fence,
+            ...exactly(fence),
             ...(shared === undefined
               ? {}
               : {
@@ -308,7 +311,7 @@ export class ControlPlane extends Context.Service<
         setTaskStatus: (fence, change) =>
           patient(
             call("mutation", "service/tasks:setStatus", StatusChange, {
-              ...fence,
+              ...exactly(fence),
               ...change,
               maxHops: config.maxAgentHops
             })

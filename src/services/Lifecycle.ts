@@ -1,4 +1,5 @@
-import { Context, Deferred, Effect, Layer, Stream, SubscriptionRef } from "effect"
+import { Context, Deferred, Effect, Layer, SubscriptionRef } from "effect"
+import type { Stream } from "effect"
 
 /** Where the process is in its life. */
 export type Phase = "booting" | "ready" | "draining" | "stopped"

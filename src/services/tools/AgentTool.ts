@@ -27,7 +27,7 @@ export interface AgentTool {
   readonly description: string
   /** What the prompt says of it, in a few words. */
   readonly capability: string
-  readonly parameters: Schema.Codec<any, any>
+  readonly parameters: Schema.Codec<unknown, unknown>
   /** Whether a call changes something; reads alone do not count as having acted. */
   readonly isEffect: boolean
   readonly isOffered: (context: DeliveryContext) => boolean

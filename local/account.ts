@@ -1,0 +1,62 @@
+import type { Person } from "./person.ts"
+
+/** An account with a team, made through the functions that people use. */
+export type Account = {
+  readonly accountId: string
+  readonly serviceToken: string
+  /** Agent ids by slug. */
+  readonly agents: Readonly<Record<string, string>>
+}
+
+/** An agent to make; the rest of its settings are the defaults. */
+export type NewAgent = {
+  readonly slug: string
+  readonly name: string
+  readonly role: string
+  readonly isOrchestrator?: boolean
+  readonly flags?: Record<string, boolean>
+}
+
+/** The team of the demo: one who plans, one who works, one who reviews. */
+export const demoTeam: ReadonlyArray<NewAgent> = [
+  { slug: "squad-lead", name: "Squad Lead", role: "plans, assigns and follows up", isOrchestrator: true },
+  { slug: "engineer", name: "Engineer", role: "builds and fixes" },
+  { slug: "qa", name: "QA", role: "tests and reviews", flags: { canReviewTasks: true } }
+]
+
+/** Makes an account with a service token and the team. */
+export const makeAccount = async (
+  person: Person,
+  team: ReadonlyArray<NewAgent> = demoTeam,
+  name = "Acme"
+): Promise<Account> => {
+  const { accountId } = await person.mutation("app/accounts:create", { name })
+  const { serviceToken } = await person.mutation("app/tokens:provision", { accountId, label: "runtime" })
+  const agents: Record<string, string> = {}
+  for (const { flags, isOrchestrator, ...agent } of team) {
+    const made = await person.mutation("app/agents:create", {
+      accountId,
+      ...agent,
+      ...(isOrchestrator === undefined ? {} : { isOrchestrator }),
+      ...(flags === undefined ? {} : { flags })
+    })
+    agents[agent.slug] = made.agentId
+  }
+  return { accountId, serviceToken, agents }
+}
+
+/** The runtime's environment for this account; what the caller adds wins. */
+export const runtimeEnv = (
+  account: Account,
+  planeUrl: string,
+  gateway: { readonly url: string; readonly token?: string },
+  more: Readonly<Record<string, string>> = {}
+): Record<string, string> => ({
+  ACCOUNT_ID: account.accountId,
+  CONVEX_URL: planeUrl,
+  SERVICE_TOKEN: account.serviceToken,
+  OPENCLAW_GATEWAY_URL: gateway.url,
+  ...(gateway.token === undefined ? {} : { OPENCLAW_GATEWAY_TOKEN: gateway.token }),
+  LOG_FORMAT: "json",
+  ...more
+})

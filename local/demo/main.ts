@@ -1,0 +1,147 @@
+#!/usr/bin/env node
+/**
+ * The demonstration: the embedded control plane and a gateway as processes of their own, the real runtime between them,
+ * and a team of three agents that works on a task while the thread is shown as it grows.
+ */
+import { parseArgs } from "node:util"
+import { NodeRuntime } from "@effect/platform-node"
+import { Cause, Effect, Exit } from "effect"
+import { makeAccount, runtimeEnv } from "../account.ts"
+import { launchPlane, launchRuntime } from "../launcher.ts"
+import type { LaunchFailed } from "../launcher.ts"
+import { personAt } from "../person.ts"
+import { startDemoGateway } from "./gateway.ts"
+import { playScenario } from "./scenario.ts"
+import { Story } from "./story.ts"
+
+const usage = `usage: npm run demo -- [options]
+  --once               end after the scenario, exit 0
+  --json               print one JSON object at the end instead of the story
+  --gateway KIND       scripted (default) or openclaw, the real one, installed when needed
+  --port N             where the runtime's /health is served; a free port unless given
+  --help               this text`
+
+const fail = (message: string, code: number): never => {
+  process.stderr.write(`demo: ${message}\n`)
+  process.exit(code)
+}
+
+const readOptions = () => {
+  try {
+    const { values } = parseArgs({
+      options: {
+        once: { type: "boolean", default: false },
+        json: { type: "boolean", default: false },
+        gateway: { type: "string", default: "scripted" },
+        port: { type: "string" },
+        help: { type: "boolean", default: false }
+      }
+    })
+    return values
+  } catch (error) {
+    return fail(`${(error as Error).message}\n${usage}`, 64)
+  }
+}
+
+const options = readOptions()
+if (options.help) {
+  process.stdout.write(`${usage}\n`)
+  process.exit(0)
+}
+if (options.gateway !== "scripted" && options.gateway !== "openclaw") {
+  fail(`--gateway is "${options.gateway}": it must be scripted or openclaw`, 64)
+}
+const kind = options.gateway as "scripted" | "openclaw"
+if (
+  options.port !== undefined &&
+  !(/^\d+$/.test(options.port) && Number(options.port) >= 1 && Number(options.port) <= 65_535)
+) {
+  fail(`--port is "${options.port}": it must be a whole number from 1 to 65535`, 64)
+}
+
+const program = Effect.gen(function* () {
+  const startedAt = performance.now()
+  const story = new Story({ isQuiet: options.json })
+  story.say(
+    `Starting the control plane, the ${kind === "scripted" ? "scripted" : "real OpenClaw"} gateway and the runtime ...`
+  )
+  const [plane, gateway] = yield* Effect.all([launchPlane({}), startDemoGateway(kind)], { concurrency: 2 })
+  const person = personAt(plane.url, plane.adminKey)
+  const account = yield* Effect.promise(() => makeAccount(person))
+  const runtime = yield* launchRuntime({
+    env: runtimeEnv(account, plane.url, gateway, {
+      RUNTIME_ID: "demo",
+      ...(options.port === undefined ? {} : { HEALTH_PORT: options.port })
+    }),
+    onLine: (line) => story.hear(line)
+  })
+  story.say(`Control plane ${plane.url}, gateway ${gateway.url}, runtime ${runtime.url}\n`)
+  const task = yield* playScenario(person, account, story)
+
+  if (!options.once) {
+    story.say(`\nThe runtime goes on: ${runtime.url}/health. Ctrl-C drains it and ends the demonstration.`)
+    yield* Effect.raceFirst(runtime.exit, interrupted)
+  }
+  yield* runtime.signal("SIGTERM")
+  const ending = yield* runtime.exit
+  const summary = yield* Effect.promise(async () => {
+    const [messages, notifications, runtimes] = await Promise.all([
+      person.query("app/messages:list", { accountId: account.accountId, taskId: task.taskId }),
+      person.query("app/notifications:list", { accountId: account.accountId, limit: 500 }),
+      person.query("app/runtimes:list", { accountId: account.accountId })
+    ])
+    const count = (...states: ReadonlyArray<string>) =>
+      notifications.filter(
+        (row: { recipientType: string; state: string }) => row.recipientType === "agent" && states.includes(row.state)
+      ).length
+    return {
+      thread: messages.map((message: { author: { name: string }; content: string }) => ({
+        author: message.author.name,
+        content: message.content
+      })),
+      toolCalls: story.toolCalls,
+      notifications: {
+        delivered: count("delivered"),
+        waiting: count("ready", "claimed", "folded", "waiting"),
+        dead: count("dead")
+      },
+      runtimeStatus: String(runtimes[0]?.status ?? "unknown"),
+      gateway: kind,
+      elapsedMs: Math.round(performance.now() - startedAt)
+    }
+  })
+  const { notifications, runtimeStatus } = summary
+  story.say(
+    `\nThe runtime is ${runtimeStatus} (exit ${ending.code}); ${notifications.delivered} notifications delivered, ${notifications.waiting} waiting, ${notifications.dead} dead; ${(summary.elapsedMs / 1_000).toFixed(1)} s in all.`
+  )
+  if (options.json) process.stdout.write(`${JSON.stringify(summary)}\n`)
+  return ending.code === 0 && runtimeStatus === "offline"
+})
+
+/** The first Ctrl-C or SIGTERM: the runtime is told by us alone, so that it drains once. */
+const interrupted = Effect.callback<void>((resume) => {
+  const stop = () => resume(Effect.void)
+  process.once("SIGINT", stop)
+  process.once("SIGTERM", stop)
+})
+
+const failureLine = (failure: LaunchFailed | Error): string => failure.message
+
+const main = program.pipe(
+  Effect.scoped,
+  Effect.flatMap((isGood) => (isGood ? Effect.void : Effect.fail(new Error("the runtime did not end as it should")))),
+  Effect.tapCause((cause) =>
+    Cause.hasInterruptsOnly(cause)
+      ? Effect.void
+      : Effect.sync(() => {
+          const failure = Cause.squash(cause)
+          process.stderr.write(`demo: ${failure instanceof Error ? failureLine(failure) : String(failure)}\n`)
+        })
+  )
+)
+
+// With --once a signal before the end interrupts everything; without, it asks for the drain first.
+NodeRuntime.runMain(main, {
+  disableErrorReporting: true,
+  teardown: (exit, onExit) => onExit(Exit.isSuccess(exit) ? 0 : Cause.hasInterruptsOnly(exit.cause) ? 130 : 1)
+})

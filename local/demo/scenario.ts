@@ -1,0 +1,62 @@
+import { Effect, Schedule } from "effect"
+import type { Account } from "../account.ts"
+import type { Person } from "../person.ts"
+import type { Story } from "./story.ts"
+
+type Message = { readonly id: string; readonly author: { readonly name: string }; readonly content: string }
+type Notification = { readonly recipientType: string; readonly state: string }
+
+const open = new Set(["ready", "claimed", "folded", "waiting"])
+
+/**
+ * A person's message, an assignment and a hand-over to QA in the Engineer's reply, each awaited by its effect in the
+ * thread; every new message is told as it comes.
+ */
+export const playScenario = (person: Person, account: Account, story: Story) =>
+  Effect.gen(function* () {
+    const { accountId, agents } = account
+    const task: { readonly taskId: string } = yield* Effect.promise(() =>
+      person.mutation("app/tasks:create", {
+        accountId,
+        title: "Fix the login button",
+        description: "On phones nothing happens when customers tap the login button."
+      })
+    )
+    const { taskId } = task
+    const told = new Set<string>()
+    const tell = Effect.promise(async () => {
+      const messages: ReadonlyArray<Message> = await person.query("app/messages:list", { accountId, taskId })
+      for (const message of messages) {
+        if (told.has(message.id)) continue
+        told.add(message.id)
+        story.message(message.author.name, message.content)
+      }
+      return messages
+    })
+    const until = (isReached: (messages: ReadonlyArray<Message>) => boolean) =>
+      tell.pipe(Effect.repeat({ schedule: Schedule.spaced("50 millis"), until: isReached }))
+    const hasSpoken = (name: string) => (messages: ReadonlyArray<Message>) =>
+      messages.some((message) => message.author.name === name)
+
+    yield* Effect.promise(() =>
+      person.mutation("app/messages:post", {
+        accountId,
+        taskId,
+        content: "@squad-lead customers cannot log in on their phones. Who can take this?"
+      })
+    )
+    yield* until(hasSpoken("Squad Lead"))
+    story.say("    Pat assigns the task to Engineer")
+    yield* Effect.promise(() =>
+      person.mutation("app/tasks:assign", { accountId, taskId, assigneeIds: [agents["engineer"]!] })
+    )
+    yield* until(hasSpoken("QA"))
+    // What the last messages set in motion comes to its end, too.
+    const isQuiet = Effect.promise(async () => {
+      const rows: ReadonlyArray<Notification> = await person.query("app/notifications:list", { accountId, limit: 500 })
+      return !rows.some((row) => row.recipientType === "agent" && open.has(row.state))
+    })
+    yield* isQuiet.pipe(Effect.repeat({ schedule: Schedule.spaced("50 millis"), until: (quiet) => quiet }))
+    yield* tell
+    return task
+  })

@@ -1,0 +1,30 @@
+import { ConvexHttpClient } from "convex/browser"
+import { makeFunctionReference } from "convex/server"
+import type { Value } from "convex/values"
+
+/** Somebody who uses the control plane's public functions, as the web application would. */
+export type Person = {
+  readonly query: (path: string, args: Record<string, Value>) => Promise<any>
+  readonly mutation: (path: string, args: Record<string, Value>) => Promise<any>
+}
+
+/** What the embedded plane lets a holder of its admin key do: act as a person with this identity. */
+type AdminClient = ConvexHttpClient & {
+  setAdminAuth(adminKey: string, identity: Record<string, string>): void
+}
+
+/** The person of that name, by the plane's admin key; nothing of the kind exists on a deployment of others. */
+export const personAt = (planeUrl: string, adminKey: string, name = "Pat"): Person => {
+  const client = new ConvexHttpClient(planeUrl, { logger: false, skipConvexDeploymentUrlCheck: true }) as AdminClient
+  const subject = name.toLowerCase()
+  client.setAdminAuth(adminKey, {
+    subject,
+    issuer: "https://local.invalid",
+    tokenIdentifier: `https://local.invalid|${subject}`,
+    name
+  })
+  return {
+    query: (path, args) => client.query(makeFunctionReference<"query">(path), args),
+    mutation: (path, args) => client.mutation(makeFunctionReference<"mutation">(path), args, { skipQueue: true })
+  }
+}
