@@ -1,0 +1,277 @@
+import { globSync, readFileSync } from "node:fs"
+import { basename, dirname, extname, join, relative, resolve, sep } from "node:path"
+import { assert, describe, it } from "@effect/vitest"
+import { parseSync, Visitor } from "rolldown/utils"
+
+const root = resolve(import.meta.dirname, "..")
+
+/** What one source file reaches for: what it imports, in values or types, and the globals it names. */
+interface Source {
+  readonly path: string
+  /** Files of this repository, by their path from its root. */
+  readonly files: ReadonlyArray<string>
+  /** Packages and Node's own modules. */
+  readonly packages: ReadonlyArray<string>
+  /** `object.member` where the object is a plain name, and plain names that are called or constructed. */
+  readonly names: ReadonlySet<string>
+  /** The variables read from `process.env` by a literal name, and `*` for any other use of it. */
+  readonly environment: ReadonlyArray<string>
+  /** Imports whose path only a run would tell. */
+  readonly computedImports: number
+}
+
+const parseSource = (path: string, text: string): Source => {
+  const { errors, program } = parseSync(path, text)
+  assert.deepStrictEqual(errors, [], path)
+  const specifiers: Array<string> = []
+  const names = new Set<string>()
+  const environment = new Map<number, string>()
+  let computedImports = 0
+  const literal = (node: { readonly type: string; readonly value?: unknown } | null) => {
+    if (node === null) return
+    if (node.type === "Literal") specifiers.push(String(node.value))
+    else computedImports += 1
+  }
+  const isProcessEnv = (node: unknown): boolean => {
+    const { object, property, type } = node as {
+      type: string
+      object?: { type: string; name?: string }
+      property?: { name?: string; value?: unknown }
+    }
+    return (
+      type === "MemberExpression" &&
+      object?.type === "Identifier" &&
+      object.name === "process" &&
+      (property?.name === "env" || property?.value === "env")
+    )
+  }
+  new Visitor({
+    ImportDeclaration: (node) => literal(node.source),
+    ExportAllDeclaration: (node) => literal(node.source),
+    ExportNamedDeclaration: (node) => literal(node.source),
+    ImportExpression: (node) => literal(node.source),
+    TSImportType: (node) => literal(node.source),
+    NewExpression: (node) => {
+      if (node.callee.type === "Identifier") names.add(node.callee.name)
+    },
+    CallExpression: (node) => {
+      if (node.callee.type === "Identifier") names.add(node.callee.name)
+    },
+    MemberExpression: (node) => {
+      if (node.object.type === "Identifier" && node.property.type === "Identifier") {
+        names.add(`${node.object.name}.${node.property.name}`)
+      }
+      // The parent is visited first and says by which name the inner `process.env` is read.
+      if (isProcessEnv(node.object)) {
+        const { property } = node
+        const isNamed = property.type === "Literal" || (property.type === "Identifier" && !node.computed)
+        environment.set(node.object.start, !isNamed ? "*" : "name" in property ? property.name : String(property.value))
+      }
+      if (isProcessEnv(node) && !environment.has(node.start)) environment.set(node.start, "*")
+    }
+  }).visit(program)
+  const isRelative = (specifier: string) => specifier.startsWith(".")
+  return {
+    path,
+    files: specifiers.filter(isRelative).map((specifier) =>
+      relative(root, resolve(root, dirname(path), specifier))
+        .split(sep)
+        .join("/")
+    ),
+    packages: specifiers.filter((specifier) => !isRelative(specifier)),
+    names,
+    environment: [...environment.values()],
+    computedImports
+  }
+}
+
+const sourcesOf = (...folders: ReadonlyArray<string>): ReadonlyArray<Source> =>
+  folders
+    .flatMap((folder) => globSync(`${folder}/**/*.ts`, { cwd: root }))
+    .map((path) => path.split(sep).join("/"))
+    .filter((path) => !path.startsWith("convex/_generated/"))
+    .toSorted()
+    .map((path) => parseSource(path, readFileSync(join(root, path), "utf8")))
+
+const src = sourcesOf("src")
+const convex = sourcesOf("convex")
+const local = sourcesOf("local")
+
+/** The rooms in the order of the arrows: each imports from itself and from those after it. */
+const rooms = ["main", "programs", "services", "layers", "domain"] as const
+const roomOf = (path: string): (typeof rooms)[number] => rooms.find((room) => path.startsWith(`src/${room}/`)) ?? "main"
+
+/** Domain files that the control plane shares, so they stand on nothing. */
+const shared = ["AgentFlags", "Mention", "ServiceToken", "SessionKey", "TaskStatus"].map(
+  (name) => `src/domain/${name}.ts`
+)
+
+const isWithin = (path: string, ...folders: ReadonlyArray<string>): boolean =>
+  folders.some((folder) => path === folder || path.startsWith(`${folder}/`))
+
+/** `a -> b` for each import that breaks the rule, so that a failure names the line to look for. */
+const offences = (
+  sources: ReadonlyArray<Source>,
+  kind: "files" | "packages",
+  isAllowed: (imported: string, by: string) => boolean
+): ReadonlyArray<string> =>
+  sources.flatMap(({ path, ...source }) =>
+    source[kind].filter((imported) => !isAllowed(imported, path)).map((imported) => `${path} -> ${imported}`)
+  )
+
+const ofPackage = (name: string) => (imported: string) => imported === name || imported.startsWith(`${name}/`)
+const isConvex = ofPackage("convex")
+const isUndici = ofPackage("undici")
+
+describe("the reading of sources", () => {
+  it("sees imports of values, types, whole modules and at run time, and skips comments and strings", () => {
+    const source = parseSource(
+      "src/services/Example.ts",
+      [
+        'import { a } from "../layers/A.ts"',
+        'import type { B } from "../domain/B.ts"',
+        'export * from "undici"',
+        'const c = await import("node:fs")',
+        'type D = import("convex/values").Value',
+        '// import "commented"',
+        "const text = 'import \"quoted\"'"
+      ].join("\n")
+    )
+    assert.deepStrictEqual(source.files, ["src/layers/A.ts", "src/domain/B.ts"])
+    assert.sameMembers([...source.packages], ["undici", "node:fs", "convex/values"])
+  })
+
+  it("sees which variables of the environment are read, and globals that are named", () => {
+    const source = parseSource(
+      "src/layers/Example.ts",
+      'const a = process.env["A"]; const b = process.env.B; const c = { ...process.env }; Date.now(); new Date(); setTimeout(f)'
+    )
+    assert.sameMembers([...source.environment], ["A", "B", "*"])
+    assert.includeMembers([...source.names], ["Date.now", "Date", "setTimeout"])
+  })
+
+  it("finds sources in every folder", () => {
+    for (const sources of [src, convex, local]) assert.isAbove(sources.length, 10)
+    for (const room of rooms) assert.isTrue(src.some(({ path }) => roomOf(path) === room))
+  })
+})
+
+describe("the arrows of src", () => {
+  it("go from main to programs, services, layers and domain, and never back", () => {
+    const order = (path: string) => rooms.indexOf(roomOf(path))
+    assert.deepStrictEqual(
+      offences(src, "files", (imported, by) => !isWithin(imported, "src") || order(imported) >= order(by)),
+      []
+    )
+  })
+
+  it("leave src for nothing but package.json", () => {
+    assert.deepStrictEqual(
+      offences(src, "files", (imported) => isWithin(imported, "src", "package.json")),
+      []
+    )
+  })
+
+  it("are all written down: nothing is imported by a computed path", () => {
+    assert.deepStrictEqual(
+      [...src, ...convex].filter(({ computedImports }) => computedImports > 0).map(({ path }) => path),
+      []
+    )
+  })
+
+  it("end in the domain, which knows no input and output and no client library", () => {
+    assert.deepStrictEqual(
+      offences(
+        src.filter(({ path }) => roomOf(path) === "domain"),
+        "packages",
+        (imported) => imported === "effect"
+      ),
+      []
+    )
+  })
+
+  it("do not begin in the five domain files that the control plane shares", () => {
+    const files = src.filter(({ path }) => shared.includes(path))
+    assert.lengthOf(files, shared.length)
+    assert.deepStrictEqual(
+      files.flatMap(({ files, packages }) => [...files, ...packages]),
+      []
+    )
+  })
+
+  it("reach Convex's client through ConvexClient alone, and undici through ConvexClient and Gateway", () => {
+    assert.deepStrictEqual(
+      offences(src, "packages", (imported, by) => !isConvex(imported) || by === "src/layers/ConvexClient.ts"),
+      []
+    )
+    assert.deepStrictEqual(
+      offences(
+        src,
+        "packages",
+        (imported, by) => !isUndici(imported) || by === "src/layers/ConvexClient.ts" || by === "src/layers/Gateway.ts"
+      ),
+      []
+    )
+  })
+})
+
+describe("the arrows of the other folders", () => {
+  it("lead from convex into src only to the files it shares", () => {
+    assert.deepStrictEqual(
+      offences(convex, "files", (imported) => isWithin(imported, "convex") || shared.includes(imported)),
+      []
+    )
+  })
+
+  it("keep convex free of Node and of its stand-ins, so that it deploys as it is", () => {
+    assert.deepStrictEqual(
+      offences(convex, "packages", (imported) => isConvex(imported) || ofPackage("convex-helpers")(imported)),
+      []
+    )
+  })
+
+  it("lead from local only to convex, the domain and itself", () => {
+    assert.deepStrictEqual(
+      offences(local, "files", (imported) => isWithin(imported, "local", "convex", "src/domain", "package.json")),
+      []
+    )
+  })
+})
+
+describe("src", () => {
+  it("reads the environment in Config alone, but for NO_COLOR in Logging", () => {
+    assert.deepStrictEqual(
+      src
+        .filter(({ path }) => path !== "src/layers/Config.ts")
+        .flatMap(({ environment, path }) => environment.map((name) => `${path} reads ${name}`)),
+      ["src/layers/Logging.ts reads NO_COLOR"]
+    )
+  })
+
+  it("takes time and chance from Clock, Schedule and Random", () => {
+    const globals = ["Date", "Date.now", "Math.random", "setTimeout", "setInterval", "setImmediate", "performance.now"]
+    assert.deepStrictEqual(
+      src.flatMap(({ names, path }) => globals.filter((name) => names.has(name)).map((name) => `${path} uses ${name}`)),
+      []
+    )
+  })
+
+  it("holds no file of odds and ends", () => {
+    const odds = new Set(["utils", "util", "helpers", "helper", "common", "index", "misc"])
+    assert.deepStrictEqual(
+      [...src, ...convex, ...local]
+        .map(({ path }) => path)
+        .filter((path) => odds.has(basename(path, extname(path)).toLowerCase())),
+      []
+    )
+  })
+
+  it("names its files in PascalCase but for main", () => {
+    assert.deepStrictEqual(
+      src
+        .map(({ path }) => path)
+        .filter((path) => path !== "src/main.ts" && !/^[A-Z][A-Za-z0-9]*\.ts$/.test(basename(path))),
+      []
+    )
+  })
+})
