@@ -60,7 +60,7 @@ const newMessageId = (): string => `msg_${randomUUID()}`
 /** The Response object of a run that ended well; function calls carry no status here, unlike in a stream. */
 export const completedResource = (identity: ResponseIdentity, end: TurnEnd): object => {
   if (end.kind === "text") {
-    const status = end.truncated ? "incomplete" : "completed"
+    const { status } = end
     const text = end.truncated ? end.text + truncationNote : end.text
     return resource(identity, status, [messageItem(newMessageId(), text, "final_answer", status)], end.usage)
   }
@@ -112,7 +112,7 @@ export class EventStream {
 
   complete(end: TurnEnd): void {
     const text = end.kind === "text" ? end.text : end.commentary
-    const status = end.kind === "text" && end.truncated ? "incomplete" : "completed"
+    const status = end.kind === "text" ? end.status : "completed"
     const item = messageItem(this.#messageId, text, end.kind === "text" ? "final_answer" : "commentary", status)
     if (text !== "") this.#send({ type: "response.output_text.delta", ...this.#place, delta: text })
     this.#send({ type: "response.output_text.done", ...this.#place, text })

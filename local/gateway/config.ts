@@ -13,6 +13,8 @@ export interface GatewayConfig {
   readonly maxConcurrent: number
   /** Whether client tools hide behind Tool Search; undefined leaves it to the release. */
   readonly toolSearch: boolean | undefined
+  /** Whether `tools.deny` is `*`, which also denies the tools of Tool Search. */
+  readonly deniesAll: boolean
   /** Whether POST /v1/responses exists. */
   readonly responses: boolean
 }
@@ -23,6 +25,7 @@ export const defaultConfig: GatewayConfig = {
   port: undefined,
   maxConcurrent: 8,
   toolSearch: false,
+  deniesAll: false,
   responses: true
 }
 
@@ -108,8 +111,9 @@ const schema = z.strictObject({
   tools: z
     .strictObject({
       ...keys(
-        "profile allow alsoAllow deny byProvider toolsBySender web github media links sessions loopDetection codeMode swarm message agentToAgent elevated exec fs subagents sandbox sessions_spawn updatePlan"
+        "profile allow alsoAllow byProvider toolsBySender web github media links sessions loopDetection codeMode swarm message agentToAgent elevated exec fs subagents sandbox sessions_spawn updatePlan"
       ),
+      deny: z.array(z.string()).optional(),
       toolSearch: z
         .union([
           z.boolean(),
@@ -168,6 +172,7 @@ export const readConfig = (path: string): GatewayConfig => {
     port: config.gateway.port,
     maxConcurrent: config.agents?.defaults?.maxConcurrent ?? defaultConfig.maxConcurrent,
     toolSearch: typeof toolSearch === "object" ? (toolSearch.enabled ?? true) : toolSearch,
+    deniesAll: config.tools?.deny?.includes("*") === true,
     responses: config.gateway.http?.endpoints?.responses?.enabled === true
   }
 }

@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from "node:timers/promises"
 import { type ChatModel, type ChatReply, type ChatRequest, ProviderFailure } from "../model/chat.ts"
+import type { Release } from "./release.ts"
 import { internalError, TurnFailed } from "./turnEnd.ts"
 
 /** Seconds after the first call at which the real gateway calls again, measured on 2026.9.6. */
@@ -16,31 +17,38 @@ const idleSeconds = 300
 /** The provider as the gateway uses it: retries what may pass, and after a refused key fails every run for a minute. */
 export class Provider {
   readonly #model: ChatModel
+  readonly #release: Release
   readonly #timeScale: number
   #refusedUntil = 0
 
   /** `timeScale` multiplies every wait: 1 waits as long as the real gateway, 0.001 a thousandth. */
-  constructor(model: ChatModel, timeScale: number) {
+  constructor(model: ChatModel, release: Release, timeScale: number) {
     this.#model = model
+    this.#release = release
     this.#timeScale = timeScale
   }
 
-  /** Asks the model, each attempt with a request of its own; rejects with TurnFailed as the run fails, or with the signal's reason when the caller has gone. */
-  async complete(request: (attempt: number) => ChatRequest, signal: AbortSignal): Promise<ChatReply> {
+  /** Asks the model, each attempt with a request of its own that knows whether the last one met an overloaded provider; rejects with TurnFailed as the run fails, or with the signal's reason when the caller has gone. */
+  async complete(
+    request: (attempt: number, overloaded: boolean) => ChatRequest,
+    signal: AbortSignal
+  ): Promise<ChatReply> {
     if (this.#refusedUntil > 0) {
       if (performance.now() < this.#refusedUntil) throw internalError()
       this.#refusedUntil = 0
     }
     let waited = 0
+    let overloaded = false
     for (let attempt = 0; ; attempt++) {
       try {
-        return await this.#once(request(attempt), signal)
+        return await this.#once(request(attempt, overloaded), signal)
       } catch (error) {
         if (!(error instanceof ProviderFailure) || signal.aborted) throw error
         const next = scheduleOf(error)[attempt]
         if (next === undefined) throw this.#failureOf(error)
         await sleep(Math.max(0, next - waited) * 1000 * this.#timeScale, undefined, { signal })
         waited = next
+        overloaded = error.status === 429 || error.status === 413
       }
     }
   }
@@ -73,7 +81,8 @@ export class Provider {
       this.#refusedUntil = performance.now() + cooldownSeconds * 1000 * this.#timeScale
       return new TurnFailed(status, status === 401 ? "authentication_error" : "permission_error", text)
     }
-    return new TurnFailed(status, "invalid_request_error", text)
+    const passed = this.#release.refusalStatuses?.includes(status) ?? true
+    return new TurnFailed(passed ? status : 400, "invalid_request_error", text)
   }
 }
 

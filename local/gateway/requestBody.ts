@@ -1,4 +1,5 @@
 import { z } from "zod"
+import type { Release } from "./release.ts"
 
 /**
  * The body of `POST /v1/responses` as OpenClaw 2026.8.2 to 2026.9.6 takes it: strict, so that an unknown key is refused. Measured on those
@@ -119,9 +120,13 @@ export type InputItem = Exclude<RequestBody["input"], string>[number]
 export type ClientTool = z.infer<typeof tool>
 
 /** The checked body, or the message of the 400 that the gateway answers. */
-export const parseRequestBody = (body: unknown): { readonly body: RequestBody } | { readonly refused: string } => {
+export const parseRequestBody = (
+  body: unknown,
+  release: Release
+): { readonly body: RequestBody } | { readonly refused: string } => {
   const parsed = requestBody.safeParse(body)
   if (parsed.success) return { body: parsed.data }
   const issue = parsed.error.issues[0]
+  if (issue?.path[0] === "input" && !release.describesItems) return { refused: "input: Invalid input" }
   return { refused: issue === undefined ? "Invalid request body" : `${issue.path.join(".")}: ${issue.message}` }
 }

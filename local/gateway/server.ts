@@ -110,7 +110,7 @@ export class ScriptedGateway implements AsyncDisposable {
     this.model = options.modelUrl === undefined ? new ScriptedModel(options.script) : undefined
     const model: ChatModel = this.model ?? new ChatClient(options.modelUrl ?? "")
     this.#sessions = new Sessions(options.stateDir)
-    const provider = new Provider(model, this.#timeScale)
+    const provider = new Provider(model, release, this.#timeScale)
     this.#runs = new Runs(provider, this.#sessions, release, () => this.#config.maxConcurrent)
     this.#server = createServer((request, response) => {
       this.#serve(request, response).catch((error: unknown) => {
@@ -195,6 +195,11 @@ export class ScriptedGateway implements AsyncDisposable {
 
   get #timeScale(): number {
     return this.#options.timeScale ?? 1
+  }
+
+  /** Tool Search is itself a tool: a policy that denies every tool leaves the client's in sight. */
+  get #hidesTools(): boolean {
+    return !this.#config.deniesAll && (this.#config.toolSearch ?? this.#release.toolSearch)
   }
 
   #withOptions(config: GatewayConfig): GatewayConfig {
@@ -293,7 +298,7 @@ export class ScriptedGateway implements AsyncDisposable {
     } catch (error) {
       return json(response, 400, refusal((error as Error).message))
     }
-    const parsed = parseRequestBody(input)
+    const parsed = parseRequestBody(input, this.#release)
     if ("refused" in parsed) return json(response, 400, refusal(parsed.refused))
     await this.#serveTurn(parsed.body, request, response)
   }
@@ -334,7 +339,7 @@ export class ScriptedGateway implements AsyncDisposable {
           text: prompt.text,
           instructions: [body.instructions, prompt.system, choice.hint].filter(Boolean).join("\n\n"),
           tools: choice.tools,
-          toolSearch: this.#config.toolSearch ?? this.#release.toolSearch,
+          toolSearch: this.#hidesTools,
           maxTokens: body.max_output_tokens
         },
         AbortSignal.any([aborted.signal, this.#stopping.signal])

@@ -1,10 +1,9 @@
-import { randomBytes } from "node:crypto"
-import type { ChatMessage, ChatRequest, ChatTool, ChatToolCall } from "../model/chat.ts"
+import type { ChatMessage, ChatReply, ChatRequest, ChatToolCall } from "../model/chat.ts"
 import type { Provider } from "./provider.ts"
 import type { Release } from "./release.ts"
 import type { ClientTool } from "./requestBody.ts"
 import type { Session } from "./sessions.ts"
-import { checkArguments } from "./toolArguments.ts"
+import { dispatchCall, offeredTools, readArguments } from "./toolCalls.ts"
 import { internalError, type PendingCall, type TurnEnd } from "./turnEnd.ts"
 
 /** What one run is given. */
@@ -25,8 +24,6 @@ export interface Turn {
 
 /** Model calls after which a run that never ends by itself is given up. */
 const maxModelCalls = 25
-/** Replies with unreadable tool arguments that are asked for again, with the same prompt. */
-const maxMalformed = 3
 const silenceText =
   "The previous attempt did not produce a user-visible answer. Continue from the current state and produce the visible answer now. Do not restart from scratch."
 const silenceAfterTools =
@@ -35,221 +32,218 @@ const continueText =
   "Continue the current task from the existing transcript, preserving completed work. If an action was interrupted, inspect its state before deciding whether to retry it. Do not restart the task or repeat completed actions."
 const abandonedNote =
   "[Queued user message from a previous active turn; preserved as context only. Continue with the active prompt below.]"
+const abortedNote =
+  "<turn_aborted>\nThe previous turn was interrupted. Any running background processes may still be active. If any tools or commands were aborted, they may have partially executed.\n</turn_aborted>"
 
 /** Runs the model until it answers with text or with calls for the caller; rejects with TurnFailed, or the signal's reason when aborted. */
-export const runTurn = async (provider: Provider, turn: Turn): Promise<TurnEnd> => {
-  const { session } = turn
-  const at = session.messages.length
-  const abandoned = session.abandoned
-  session.abandoned = undefined
-  session.messages.push(userMessage(turn, abandoned))
-  try {
-    return await answer(provider, turn, at)
-  } catch (error) {
-    // A turn broken off before the model said anything leaves only its text, which the next turn is told once.
-    if (turn.signal.aborted && session.messages.length === at + 1) {
-      session.messages.pop()
-      session.abandoned = turn.text
-    }
-    throw error
-  } finally {
-    if (session.messages.length > at) session.messages[at] = userMessage(turn, undefined, at === 0)
-    forgetUnknownTools(turn, at)
-  }
-}
+export const runTurn = (provider: Provider, turn: Turn): Promise<TurnEnd> => new Run(provider, turn).run()
 
-const answer = async (provider: Provider, turn: Turn, at: number): Promise<TurnEnd> => {
-  const { session, signal } = turn
-  const usage = { input: 0, output: 0 }
-  const pending: Array<PendingCall> = []
-  const system = systemPrompt(turn)
-  let offered = offeredTools(turn)
-  let reprompt: ReadonlyArray<ChatMessage> = []
-  let silences = 0
-  let malformed = 0
-  for (let call = 0; call < maxModelCalls; call++) {
-    session.running = turn.text
-    turn.onSaved()
-    const request = (attempt: number): ChatRequest => {
-      if (attempt > 0 && session.messages.length === at + 1) {
-        session.messages[at] = userMessage({ ...turn, text: continueText }, turn.text, at === 0)
-      }
-      return modelRequest([system, ...session.messages, ...reprompt], offered, turn)
+class Run {
+  readonly #provider: Provider
+  readonly #turn: Turn
+  readonly #session: Session
+  /** Where this run's user message stands in the transcript. */
+  readonly #at: number
+  readonly #pending: Array<PendingCall> = []
+  readonly #failedTools = new Set<string>()
+  /** Messages of this run that no later one sees. */
+  #prompted: ReadonlyArray<ChatMessage> = []
+  #textOnly = false
+  #silences = 0
+  #usage = { input: 0, output: 0 }
+
+  constructor(provider: Provider, turn: Turn) {
+    this.#provider = provider
+    this.#turn = turn
+    this.#session = turn.session
+    this.#at = turn.session.messages.length
+  }
+
+  async run(): Promise<TurnEnd> {
+    const { messages } = this.#session
+    const abandoned = this.#session.abandoned
+    this.#session.abandoned = undefined
+    messages.push(this.#userMessage(this.#turn.text, abandoned))
+    let told = false
+    try {
+      return await this.#answer()
+    } catch (error) {
+      told = this.#turn.signal.aborted && this.#leave()
+      throw error
+    } finally {
+      if (!told) messages[this.#at] = this.#userMessage(this.#turn.text)
+      this.#forgetUnknownTools()
     }
-    const reply = await provider.complete(request, signal)
-    signal.throwIfAborted()
-    usage.input += reply.usage.prompt_tokens
-    usage.output += reply.usage.completion_tokens
-    if (reply.toolCalls.length > 0) {
-      if (reply.finish === "length") throw internalError()
-      if (reply.toolCalls.some((toolCall) => parseArguments(toolCall) === undefined)) {
-        malformed += 1
-        if (malformed > maxMalformed) throw internalError()
+  }
+
+  /** What an aborted turn leaves behind; true when its text has left the transcript. */
+  #leave(): boolean {
+    const { session, release, text } = this.#turn
+    if (release.abandonedTurns === "kept") {
+      session.messages.push({ role: "user", content: `${timestamp()} ${abortedNote}` })
+      return false
+    }
+    if (session.messages.length > this.#at + 1) return false
+    session.messages.pop()
+    session.abandoned = text
+    return true
+  }
+
+  async #answer(): Promise<TurnEnd> {
+    const { release, signal } = this.#turn
+    let malformed = 0
+    for (let call = 0; call < maxModelCalls; call++) {
+      this.#session.running = this.#turn.text
+      this.#turn.onSaved()
+      const reply = await this.#provider.complete((attempt, overloaded) => this.#request(attempt, overloaded), signal)
+      signal.throwIfAborted()
+      this.#usage.input += reply.usage.prompt_tokens
+      this.#usage.output += reply.usage.completion_tokens
+      if (reply.toolCalls.length > 0 && !this.#textOnly) {
+        if (reply.finish === "length") throw internalError()
+        if (reply.toolCalls.some((toolCall) => readArguments(toolCall) === undefined)) {
+          malformed += 1
+          if (malformed > release.malformedRetries) throw internalError()
+          continue
+        }
+        if (this.#takeCalls(reply.text, reply.toolCalls)) return this.#calls(this.#warning() ?? "")
         continue
       }
-      const allDelegated = takeCalls(turn, reply.text, reply.toolCalls, pending)
-      if (allDelegated) return { kind: "calls", calls: pending, commentary: "", usage }
-      continue
+      const end = this.#takeText(reply)
+      if (end !== undefined) return end
     }
-    const text = visibleText(reply.text)
-    if (isSilence(text)) {
-      if (pending.length > 0) return { kind: "calls", calls: pending, commentary: "", usage }
-      if (text !== "" && turn.release.noReply === "placeholder") {
-        session.messages.push({ role: "assistant", content: reply.text })
-        return { kind: "text", text: "No response from OpenClaw.", truncated: false, usage }
-      }
-      silences += 1
-      if (silences > 1) throw internalError()
-      const afterTools = session.messages.length > at + 1
-      reprompt = [{ role: "user", content: afterTools ? silenceAfterTools : `${timestamp()} ${silenceText}` }]
-      if (afterTools) offered = []
-      continue
+    throw internalError()
+  }
+
+  /** Answers each call in the transcript; true when every one of them went to the caller. */
+  #takeCalls(text: string, toolCalls: ReadonlyArray<ChatToolCall>): boolean {
+    const { messages } = this.#session
+    const answered: Array<ChatToolCall> = []
+    const results: Array<ChatMessage> = []
+    let allDelegated = true
+    for (const toolCall of toolCalls) {
+      const { name } = toolCall.function
+      const outcome = dispatchCall(this.#turn, name, readArguments(toolCall))
+      if (outcome.pending !== undefined) this.#pending.push(outcome.pending)
+      else allDelegated = false
+      if (outcome.failed) this.#failedTools.add(name)
+      if (outcome.unknown && !this.#turn.release.showsUnknownTools) continue
+      answered.push(toolCall)
+      results.push({ role: "tool", tool_call_id: toolCall.id, content: outcome.result })
     }
-    session.messages.push({ role: "assistant", content: reply.text })
-    if (pending.length > 0) return { kind: "calls", calls: pending, commentary: text, usage }
-    return { kind: "text", text, truncated: reply.finish === "length", usage }
-  }
-  throw internalError()
-}
-
-/** A call of a tool that does not exist stays in the transcript only while its run lasts. */
-const forgetUnknownTools = (turn: Turn, from: number): void => {
-  const { session } = turn
-  const known = new Set([...turn.tools.map((tool) => tool.name), ...searchTools.map((tool) => tool.function.name)])
-  const forgotten = new Set<string>()
-  const kept: Array<ChatMessage> = []
-  for (const message of session.messages.slice(from)) {
-    if (message.tool_calls === undefined) {
-      if (!forgotten.has(message.tool_call_id ?? "")) kept.push(message)
-      continue
+    if (answered.length > 0) {
+      messages.push({ role: "assistant", content: text === "" ? null : text, tool_calls: answered }, ...results)
     }
-    const calls = message.tool_calls.filter((call) => known.has(call.function.name))
-    for (const call of message.tool_calls) if (!calls.includes(call)) forgotten.add(call.id)
-    if (calls.length > 0) kept.push({ ...message, tool_calls: calls })
-    else if (typeof message.content === "string") kept.push({ role: "assistant", content: message.content })
+    return allDelegated
   }
-  if (forgotten.size > 0) session.messages.splice(from, session.messages.length - from, ...kept)
-}
 
-/** Answers each call in the transcript; true when every one of them went to the caller. */
-const takeCalls = (
-  turn: Turn,
-  text: string,
-  toolCalls: ReadonlyArray<ChatToolCall>,
-  pending: Array<PendingCall>
-): boolean => {
-  const { session } = turn
-  session.messages.push({ role: "assistant", content: text === "" ? null : text, tool_calls: toolCalls })
-  let allDelegated = true
-  for (const toolCall of toolCalls) {
-    const outcome = dispatch(turn, toolCall.function.name, parseArguments(toolCall))
-    if ("pending" in outcome) pending.push(outcome.pending)
-    else allDelegated = false
-    session.messages.push({ role: "tool", tool_call_id: toolCall.id, content: outcome.result })
-  }
-  return allDelegated
-}
-
-type Outcome = { readonly result: string } | { readonly result: string; readonly pending: PendingCall }
-
-const dispatch = (turn: Turn, name: string, args: unknown): Outcome => {
-  if (!turn.toolSearch) return delegate(turn, name, args)
-  const fields = (args ?? {}) as Readonly<Record<string, unknown>>
-  const id = typeof fields["id"] === "string" ? fields["id"] : ""
-  switch (name) {
-    case "tool_search":
-      return {
-        result: JSON.stringify({
-          results: turn.tools.map((tool) => ({ id: tool.name, description: tool.description ?? "" }))
-        })
-      }
-    case "tool_describe": {
-      const tool = turn.tools.find((each) => each.name === id)
-      return {
-        result: tool === undefined ? `Tool ${id} not found` : JSON.stringify({ id, parameters: tool.parameters })
-      }
+  /** The end that a text, or silence, makes of the run; undefined when the model is to be asked again. */
+  #takeText(reply: ChatReply): TurnEnd | undefined {
+    const { release } = this.#turn
+    const text = reply.toolCalls.length > 0 ? "" : visibleText(reply.text)
+    if (!isSilence(text)) {
+      this.#session.messages.push({ role: "assistant", content: reply.text })
+      if (this.#pending.length > 0) return this.#calls(text)
+      const truncated = reply.finish === "length"
+      return this.#text(text, truncated)
     }
-    case "tool_call":
-      return delegate(turn, id, fields["args"] ?? {})
-    default:
-      return { result: `Tool ${name} not found` }
-  }
-}
-
-const delegate = (turn: Turn, name: string, args: unknown): Outcome => {
-  const tool = turn.tools.find((each) => each.name === name)
-  if (tool === undefined) return { result: `Tool ${name} not found` }
-  const checked = checkArguments(name, tool.parameters, args)
-  if ("refused" in checked) return { result: checked.refused }
-  return {
-    pending: { callId: newCallId(), name, arguments: JSON.stringify(checked.args) },
-    result: JSON.stringify({ status: "pending", tool: name, message: "Tool execution delegated to client" }, null, 2)
-  }
-}
-
-/** Nine hex characters, as the gateway mints them. */
-const newCallId = (): string => randomBytes(5).toString("hex").slice(0, 9)
-
-const parseArguments = (toolCall: ChatToolCall): object | undefined => {
-  try {
-    const parsed: unknown = JSON.parse(toolCall.function.arguments)
-    return typeof parsed === "object" && parsed !== null && !Array.isArray(parsed) ? parsed : undefined
-  } catch {
+    const warning = this.#warning()
+    if (this.#pending.length > 0) return this.#calls(warning ?? "")
+    const afterTools = this.#failedTools.size > 0 || this.#session.messages.length > this.#at + 1
+    if (afterTools && this.#silences < release.textOnlyPasses) {
+      this.#silences += 1
+      this.#textOnly = true
+      this.#prompted = [{ role: "user", content: silenceAfterTools }]
+      return undefined
+    }
+    if (warning !== undefined) return this.#text(warning)
+    if (text !== "" && release.noReply === "placeholder") {
+      this.#session.messages.push({ role: "assistant", content: reply.text })
+      return this.#text("No response from OpenClaw.")
+    }
+    if (this.#silences > 0) throw internalError()
+    this.#silences += 1
+    this.#prompted = [{ role: "user", content: `${timestamp()} ${silenceText}` }]
     return undefined
   }
-}
 
-const searchTools: ReadonlyArray<ChatTool> = [
-  { name: "tool_search", parameters: { type: "object", properties: { query: { type: "string" } } } },
-  { name: "tool_describe", parameters: { type: "object", properties: { id: { type: "string" } } } },
-  {
-    name: "tool_call",
-    parameters: { type: "object", properties: { id: { type: "string" }, args: { type: "object" } } }
+  #text(text: string, truncated = false): TurnEnd {
+    const status = truncated && this.#turn.release.reportsTruncation ? "incomplete" : "completed"
+    return { kind: "text", text, truncated, status, usage: this.#usage }
   }
-].map((tool) => ({ type: "function" as const, function: tool }))
 
-const offeredTools = (turn: Turn): ReadonlyArray<ChatTool> => {
-  if (turn.tools.length === 0) return []
-  if (turn.toolSearch) return searchTools
-  const offered: Array<ChatTool> = []
-  for (const { name, description, parameters } of turn.tools) {
-    // A tool whose root is an array is dropped without a word; one without parameters is offered, and fails when it is called.
-    if (parameters?.["type"] === "array") continue
-    offered.push({
-      type: "function",
-      function: { name, description, parameters: { type: "object", properties: {}, ...parameters } }
-    })
+  #calls(commentary: string): TurnEnd {
+    return { kind: "calls", calls: this.#pending, commentary, usage: this.#usage }
   }
-  return offered
-}
 
-const systemPrompt = (turn: Turn): ChatMessage => {
-  const identity = `You are the agent ${turn.session.agent}, running inside OpenClaw (scripted ${turn.release.version}).`
-  const context = turn.instructions === "" ? "" : `\n## Conversation Context\n${turn.instructions}`
-  return { role: "system", content: identity + context }
-}
+  /** What the gateway says itself when a tool failed that was not called well in the same run. */
+  #warning(): string | undefined {
+    const failed = [...this.#failedTools].findLast((name) => !this.#pending.some((call) => call.name === name))
+    if (failed === undefined) return undefined
+    const title = failed.replaceAll(/[_.-]+/g, " ").replaceAll(/\b[a-z]/g, (letter) => letter.toUpperCase())
+    return `${this.#turn.release.warningSign} ${title} blocked`
+  }
 
-const userMessage = (
-  turn: Turn,
-  before: string | undefined,
-  first = turn.session.messages.length === 0
-): ChatMessage => {
-  const { session } = turn
-  const text = before === undefined ? turn.text : `${abandonedNote}\n${before}\n\n${turn.text}`
-  const runtime = `\n\nRuntime: agent=${session.agent} | session=${session.key} | sessionId=${session.id} | channel=webchat`
-  return { role: "user", content: `${timestamp()} ${text}${first ? runtime : ""}` }
-}
+  #request(attempt: number, overloaded: boolean): ChatRequest {
+    const { session, release, text, maxTokens } = this.#turn
+    const alone = session.messages.length === this.#at + 1
+    if (attempt > 0 && alone) {
+      if (release.notesRetries) session.messages[this.#at] = this.#userMessage(continueText, text)
+      else if (overloaded) this.#prompted = [this.#userMessage(text)]
+    }
+    const tools = this.#textOnly ? [] : offeredTools(this.#turn)
+    return {
+      model: "fake-1",
+      messages: [this.#systemPrompt(), ...session.messages, ...this.#prompted],
+      ...(tools.length > 0 ? { tools } : {}),
+      max_completion_tokens: maxTokens ?? 4096
+    }
+  }
 
-const modelRequest = (
-  messages: ReadonlyArray<ChatMessage>,
-  tools: ReadonlyArray<ChatTool>,
-  turn: Turn
-): ChatRequest => ({
-  model: "fake-1",
-  messages,
-  ...(tools.length > 0 ? { tools } : {}),
-  max_completion_tokens: turn.maxTokens ?? 4096
-})
+  #systemPrompt(): ChatMessage {
+    const { session, instructions, release } = this.#turn
+    const parts = [`You are the agent ${session.agent}, running inside OpenClaw (scripted ${release.version}).`]
+    if (instructions !== "") parts.push(`## Conversation Context\n${instructions}`)
+    if (release.runtimeLine === "system") parts.push(`## Runtime\n${this.#runtimeLine()}`)
+    return { role: "system", content: parts.join("\n") }
+  }
+
+  #userMessage(text: string, before?: string): ChatMessage {
+    const whole = before === undefined ? text : `${abandonedNote}\n${before}\n\n${text}`
+    const runtime = this.#at === 0 && this.#turn.release.runtimeLine === "user" ? `\n\n${this.#runtimeLine()}` : ""
+    return { role: "user", content: `${timestamp()} ${whole}${runtime}` }
+  }
+
+  #runtimeLine(): string {
+    const { agent, key, id } = this.#session
+    return `Runtime: agent=${agent} | session=${key} | sessionId=${id} | channel=webchat`
+  }
+
+  /** A call of a tool that does not exist stays in the transcript only while its run lasts. */
+  #forgetUnknownTools(): void {
+    const { messages } = this.#session
+    const own = messages.slice(this.#at)
+    const unknown = new Set(
+      own.flatMap((message) =>
+        (message.tool_calls ?? [])
+          .filter((call) => dispatchCall(this.#turn, call.function.name, readArguments(call)).unknown)
+          .map((call) => call.id)
+      )
+    )
+    if (unknown.size === 0) return
+    const kept: Array<ChatMessage> = []
+    for (const message of own) {
+      if (message.tool_calls === undefined) {
+        if (!unknown.has(message.tool_call_id ?? "")) kept.push(message)
+        continue
+      }
+      const calls = message.tool_calls.filter((call) => !unknown.has(call.id))
+      if (calls.length > 0) kept.push({ ...message, tool_calls: calls })
+      else if (typeof message.content === "string") kept.push({ role: "assistant", content: message.content })
+    }
+    messages.splice(this.#at, own.length, ...kept)
+  }
+}
 
 /** NO_REPLY in the forms that the gateway takes for it: any case, repeated, in punctuation, as a JSON string or an action. */
 const isSilence = (text: string): boolean => {

@@ -13,7 +13,14 @@ export interface PendingCall {
 
 /** How a run ended, before it becomes an HTTP answer. */
 export type TurnEnd =
-  | { readonly kind: "text"; readonly text: string; readonly truncated: boolean; readonly usage: Usage }
+  | {
+      readonly kind: "text"
+      readonly text: string
+      /** The model ran out of tokens; not every release says so in the status. */
+      readonly truncated: boolean
+      readonly status: "completed" | "incomplete"
+      readonly usage: Usage
+    }
   | {
       readonly kind: "calls"
       readonly calls: ReadonlyArray<PendingCall>

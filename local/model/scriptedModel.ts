@@ -177,16 +177,12 @@ const fillIn = (value: unknown, values: ReadonlyMap<string, string>): unknown =>
   return Object.fromEntries(Object.entries(value).map(([key, item]) => [key, fillIn(item, values)]))
 }
 
-/** The Runtime line stands in the first turn of a session only, so the whole transcript is searched. */
+/** Where the Runtime line stands differs by release: in the session's first user text, or in the system prompt. */
 const sessionOf = (messages: ReadonlyArray<ChatMessage>): { session: string; agent: string } | undefined => {
   for (const message of messages) {
-    if (message.role !== "user") continue
-    const line = /^Runtime: .*$/m.exec(textOf(message))?.[0]
-    if (line === undefined) continue
-    return {
-      session: /\bsession=([^|\s]+)/.exec(line)?.[1] ?? "",
-      agent: /\bagent=([^|\s]+)/.exec(line)?.[1] ?? ""
-    }
+    if (message.role !== "user" && message.role !== "system") continue
+    const line = /^Runtime: agent=([^|\s]+) \| session=([^|\s]+)/m.exec(textOf(message))
+    if (line !== null) return { agent: line[1] ?? "", session: line[2] ?? "" }
   }
   return undefined
 }

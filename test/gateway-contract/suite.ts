@@ -1,0 +1,36 @@
+import { afterEach, beforeAll, describe } from "vitest"
+import { agentCases } from "./agents.ts"
+import { bodyCases } from "./bodies.ts"
+import { concurrencyCases } from "./concurrency.ts"
+import { providerCases } from "./provider.ts"
+import { routeCases } from "./routes.ts"
+import { silenceCases } from "./silence.ts"
+import { streamingCases } from "./streaming.ts"
+import { Contract, type Target } from "./target.ts"
+import { toolCases } from "./tools.ts"
+import { turnCases } from "./turns.ts"
+
+/**
+ * What `POST /v1/responses` and its neighbours promise. Run against the scripted gateway and the real one, so that drift of either is seen;
+ * where the two disagree, the real one is right.
+ */
+export const gatewayContract = (connect: () => Promise<Target>): void => {
+  let contract: Contract
+  const current = () => contract
+
+  beforeAll(async () => {
+    contract = new Contract(await connect())
+    await contract.reset()
+  })
+  afterEach(() => contract.reset())
+
+  describe("routes", () => routeCases(current))
+  describe("bodies", () => bodyCases(current))
+  describe("agents and sessions", () => agentCases(current))
+  describe("turns", () => turnCases(current))
+  describe("tools", () => toolCases(current))
+  describe("silence", () => silenceCases(current))
+  describe("the provider", () => providerCases(current))
+  describe("concurrency and lifecycle", () => concurrencyCases(current))
+  describe("streaming", () => streamingCases(current))
+}

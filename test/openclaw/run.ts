@@ -1,0 +1,75 @@
+/** Runs the tests that need a real OpenClaw gateway: `npm run test:openclaw -- [--version 2026.8.2] [--keep] [vitest arguments]`. */
+import { spawn } from "node:child_process"
+import { once } from "node:events"
+import { mkdtempSync, rmSync } from "node:fs"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+import { parseArgs } from "node:util"
+import { startModel } from "../../local/model/server.ts"
+import { installOpenClaw, pinnedVersion } from "./install.ts"
+import { RealGateway } from "./realGateway.ts"
+
+const project = join(import.meta.dirname, "..", "..")
+
+const { values, tokens } = parseArgs({
+  strict: false,
+  tokens: true,
+  allowPositionals: true,
+  options: { version: { type: "string" }, keep: { type: "boolean" } }
+})
+const version = typeof values.version === "string" ? values.version : pinnedVersion
+const ours = new Set(
+  tokens.flatMap((token) => {
+    if (token.kind !== "option" || (token.name !== "version" && token.name !== "keep")) return []
+    return token.name === "version" && token.inlineValue === false ? [token.index, token.index + 1] : [token.index]
+  })
+)
+const forVitest = process.argv.slice(2).filter((_, index) => !ours.has(index))
+
+const command = await installOpenClaw(version)
+const root = mkdtempSync(join(tmpdir(), "mission-control-openclaw-"))
+const model = await startModel()
+let gateway: RealGateway | undefined
+let tests: ReturnType<typeof spawn> | undefined
+let code = 1
+
+// Whatever ends this process ends the gateway's group too; it would hold a gigabyte for ever.
+process.on("exit", () => gateway?.kill())
+for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
+  process.on(signal, () => {
+    tests?.kill("SIGKILL")
+    gateway?.kill()
+    process.exit(130)
+  })
+}
+
+try {
+  process.stderr.write(`starting openclaw ${version} in ${root}\n`)
+  gateway = await RealGateway.start({ version, command, modelUrl: model.url, root })
+  process.stderr.write(`openclaw ${version} is ready at ${gateway.url}\n`)
+  const vitest = join(project, "node_modules", "vitest", "vitest.mjs")
+  tests = spawn(process.execPath, [vitest, "run", "--project", "openclaw", ...forVitest], {
+    cwd: project,
+    stdio: ["ignore", "inherit", "inherit"],
+    env: {
+      ...process.env,
+      OPENCLAW_TEST_URL: gateway.url,
+      OPENCLAW_TEST_TOKEN: gateway.token,
+      OPENCLAW_TEST_MODEL_URL: model.url,
+      OPENCLAW_TEST_VERSION: version,
+      OPENCLAW_TEST_STATE_DIR: gateway.stateDir,
+      OPENCLAW_TEST_CONFIG_PATH: gateway.configPath,
+      OPENCLAW_TEST_COMMAND: command
+    }
+  })
+  const [exitCode] = (await once(tests, "exit")) as [number | null]
+  code = exitCode ?? 1
+} catch (error) {
+  process.stderr.write(`${error instanceof Error ? error.message : String(error)}\n`)
+} finally {
+  await gateway?.stop()
+  await model.stop()
+}
+if (code === 0 && values.keep !== true) rmSync(root, { recursive: true, force: true, maxRetries: 3 })
+else process.stderr.write(`the gateway's files and logs are in ${root}\n`)
+process.exit(code)
