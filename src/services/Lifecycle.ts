@@ -1,4 +1,4 @@
-import { Context, Deferred, Effect, Layer, SubscriptionRef } from "effect"
+import { Context, Deferred, Effect, Layer, Option, SubscriptionRef } from "effect"
 import type { Stream } from "effect"
 
 /** Where the process is in its life. */
@@ -86,14 +86,20 @@ export class Lifecycle extends Context.Service<
       const stop = yield* Deferred.make<StopReason>()
       const fatal = yield* Deferred.make<Fatal>()
       const signal = yield* StopSignal
+      // Whoever follows the state acts on each element: what changes nothing is not published.
+      const change = (step: (before: LifecycleState) => LifecycleState) =>
+        SubscriptionRef.updateSome(ref, (before) => {
+          const after = step(before)
+          return after === before ? Option.none() : Option.some(after)
+        })
       yield* signal.pipe(Effect.andThen(Deferred.succeed(stop, "signal")), Effect.forkScoped)
       return Lifecycle.of({
         state: SubscriptionRef.get(ref),
         changes: SubscriptionRef.changes(ref),
-        enter: (phase) => SubscriptionRef.update(ref, (before) => ({ ...before, phase })),
-        setPaused: (isPaused) => SubscriptionRef.update(ref, (before) => ({ ...before, isPaused })),
+        enter: (phase) => change((before) => (before.phase === phase ? before : { ...before, phase })),
+        setPaused: (isPaused) => change((before) => (before.isPaused === isPaused ? before : { ...before, isPaused })),
         setReason: (concern, reason) =>
-          SubscriptionRef.update(ref, (before) => {
+          change((before) => {
             if ((before.reasons[concern] ?? null) === reason) return before
             const { [concern]: _, ...others } = before.reasons
             return { ...before, reasons: reason === null ? others : { ...others, [concern]: reason } }

@@ -1,0 +1,118 @@
+import { assert, describe, it } from "@effect/vitest"
+import { Deferred, Effect, Fiber, Layer, Ref, Stream } from "effect"
+import { canClaim, Lifecycle, notReadyBecause, statusOf, StopSignal } from "../../src/services/Lifecycle.ts"
+import type { LifecycleState } from "../../src/services/Lifecycle.ts"
+
+const ready: LifecycleState = { phase: "ready", isPaused: false, reasons: {} }
+
+describe("the state of the process", () => {
+  it("is online when ready without reasons, degraded with one", () => {
+    assert.strictEqual(statusOf(ready), "online")
+    assert.strictEqual(statusOf({ ...ready, reasons: { breaker: "open" } }), "degraded")
+  })
+
+  it("tells each phase by its name, and stopped as offline", () => {
+    for (const [phase, status] of [
+      ["booting", "booting"],
+      ["draining", "draining"],
+      ["stopped", "offline"]
+    ] as const) {
+      assert.strictEqual(statusOf({ ...ready, phase }), status)
+    }
+  })
+
+  it("lets work begin only when ready, not paused and neither token nor gateway settings are wrong", () => {
+    assert.isTrue(canClaim(ready))
+    assert.isTrue(canClaim({ ...ready, reasons: { breaker: "open", gateway: "away", "control-plane": "away" } }))
+    assert.isFalse(canClaim({ ...ready, isPaused: true }))
+    assert.isFalse(canClaim({ ...ready, reasons: { token: "refused" } }))
+    assert.isFalse(canClaim({ ...ready, reasons: { "gateway-configuration": "endpoint off" } }))
+    for (const phase of ["booting", "draining", "stopped"] as const) assert.isFalse(canClaim({ ...ready, phase }))
+  })
+
+  it("lists phase, pause and every reason when it is not ready", () => {
+    assert.deepStrictEqual(notReadyBecause(ready), [])
+    assert.deepStrictEqual(
+      notReadyBecause({ phase: "draining", isPaused: true, reasons: { breaker: "open", token: "refused" } }),
+      ["draining", "paused", "breaker: open", "token: refused"]
+    )
+  })
+})
+
+describe("Lifecycle", () => {
+  it.effect("begins booting", () =>
+    Effect.gen(function* () {
+      const lifecycle = yield* Lifecycle
+      assert.deepStrictEqual(yield* lifecycle.state, { phase: "booting", isPaused: false, reasons: {} })
+    }).pipe(Effect.provide(Lifecycle.layer))
+  )
+
+  it.effect("keeps one reason for each concern and forgets it with null", () =>
+    Effect.gen(function* () {
+      const lifecycle = yield* Lifecycle
+      yield* lifecycle.setReason("breaker", "open")
+      yield* lifecycle.setReason("breaker", "open again")
+      yield* lifecycle.setReason("token", "refused")
+      assert.deepStrictEqual((yield* lifecycle.state).reasons, { breaker: "open again", token: "refused" })
+      yield* lifecycle.setReason("breaker", null)
+      assert.deepStrictEqual((yield* lifecycle.state).reasons, { token: "refused" })
+    }).pipe(Effect.provide(Lifecycle.layer))
+  )
+
+  it.effect("publishes changes, and nothing when nothing changed", () =>
+    Effect.gen(function* () {
+      const lifecycle = yield* Lifecycle
+      const seen = yield* Ref.make<ReadonlyArray<LifecycleState>>([])
+      const started = yield* Deferred.make<void>()
+      const follower = yield* lifecycle.changes.pipe(
+        Stream.takeUntil(({ phase }) => phase === "stopped"),
+        Stream.runForEach((state) =>
+          Ref.update(seen, (states) => [...states, state]).pipe(Effect.andThen(Deferred.succeed(started, undefined)))
+        ),
+        Effect.forkChild
+      )
+      yield* Deferred.await(started)
+      yield* lifecycle.setReason("control-plane", null)
+      yield* lifecycle.setPaused(false)
+      yield* lifecycle.enter("booting")
+      yield* lifecycle.enter("ready")
+      yield* lifecycle.enter("ready")
+      yield* lifecycle.setReason("breaker", "open")
+      yield* lifecycle.setReason("breaker", "open")
+      yield* lifecycle.setPaused(true)
+      yield* lifecycle.enter("stopped")
+      yield* Fiber.join(follower)
+      assert.deepStrictEqual(yield* Ref.get(seen), [
+        { phase: "booting", isPaused: false, reasons: {} },
+        { phase: "ready", isPaused: false, reasons: {} },
+        { phase: "ready", isPaused: false, reasons: { breaker: "open" } },
+        { phase: "ready", isPaused: true, reasons: { breaker: "open" } },
+        { phase: "stopped", isPaused: true, reasons: { breaker: "open" } }
+      ])
+    }).pipe(Effect.provide(Lifecycle.layer))
+  )
+
+  it.effect("counts the first reason to stop and the first failure to abort", () =>
+    Effect.gen(function* () {
+      const lifecycle = yield* Lifecycle
+      assert.isTrue(yield* lifecycle.requestStop("restart"))
+      assert.isFalse(yield* lifecycle.requestStop("upgrade"))
+      assert.strictEqual(yield* lifecycle.stopRequested, "restart")
+      yield* lifecycle.abort({ exitCode: 77, message: "first" })
+      yield* lifecycle.abort({ exitCode: 70, message: "second" })
+      assert.deepStrictEqual(yield* lifecycle.aborted, { exitCode: 77, message: "first" })
+    }).pipe(Effect.provide(Lifecycle.layer))
+  )
+
+  it.effect("asks for a stop when the host's signal comes", () =>
+    Effect.gen(function* () {
+      const signal = yield* Deferred.make<void>()
+      const reason = yield* Effect.gen(function* () {
+        const lifecycle = yield* Lifecycle
+        yield* Deferred.succeed(signal, undefined)
+        return yield* lifecycle.stopRequested
+      }).pipe(Effect.provide(Layer.provide(Lifecycle.layer, Layer.succeed(StopSignal, Deferred.await(signal)))))
+      assert.strictEqual(reason, "signal")
+    })
+  )
+})
