@@ -1,5 +1,5 @@
-import { Cause, Clock, Context, Duration, Effect, Layer, Schedule } from "effect"
-import type { Scope } from "effect"
+import { Clock, Context, Duration, Effect, Layer, Schedule } from "effect"
+import type { Cause, Scope } from "effect"
 import { Lifecycle } from "./Lifecycle.ts"
 
 /** This many deaths within the window end the process (exit 70), so that its host starts it anew. */
@@ -43,11 +43,7 @@ export class Supervisor extends Context.Service<
             )
           )
           return loop.pipe(
-            Effect.catchCause((cause) =>
-              Cause.hasInterruptsOnly(cause)
-                ? Effect.interrupt
-                : Effect.andThen(noteDeath(cause), Effect.fail("died" as const))
-            ),
+            Effect.catchCause((cause) => Effect.andThen(noteDeath(cause), Effect.fail("died" as const))),
             Effect.retry(restarts),
             Effect.annotateLogs({ loop: name }),
             Effect.forkScoped,
