@@ -16,7 +16,7 @@ export default defineConfig({
         test: {
           name: "process",
           include: ["test/process/**/*.test.ts"],
-          testTimeout: 240_000,
+          testTimeout: 120_000,
           hookTimeout: 120_000,
           fileParallelism: false
         }

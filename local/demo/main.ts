@@ -5,10 +5,9 @@
  */
 import { parseArgs } from "node:util"
 import { NodeRuntime } from "@effect/platform-node"
-import { Cause, Effect, Exit } from "effect"
+import { Cause, Effect, Exit, Schema } from "effect"
 import { makeAccount, runtimeEnv } from "../account.ts"
 import { launchPlane, launchRuntime } from "../launcher.ts"
-import type { LaunchFailed } from "../launcher.ts"
 import { personAt } from "../person.ts"
 import { startDemoGateway } from "./gateway.ts"
 import { playScenario } from "./scenario.ts"
@@ -125,17 +124,24 @@ const interrupted = Effect.callback<void>((resume) => {
   process.once("SIGTERM", stop)
 })
 
-const failureLine = (failure: LaunchFailed | Error): string => failure.message
+/** The scenario went through, but not to the end that it must have. */
+class DemoFailed extends Schema.TaggedError<DemoFailed>()("DemoFailed", { reason: Schema.String }) {
+  override get message(): string {
+    return this.reason
+  }
+}
 
 const main = program.pipe(
   Effect.scoped,
-  Effect.flatMap((isGood) => (isGood ? Effect.void : Effect.fail(new Error("the runtime did not end as it should")))),
+  Effect.flatMap((isGood) =>
+    isGood ? Effect.void : new DemoFailed({ reason: "the runtime did not end as it should" })
+  ),
   Effect.tapCause((cause) =>
     Cause.hasInterruptsOnly(cause)
       ? Effect.void
       : Effect.sync(() => {
           const failure = Cause.squash(cause)
-          process.stderr.write(`demo: ${failure instanceof Error ? failureLine(failure) : String(failure)}\n`)
+          process.stderr.write(`demo: ${failure instanceof Error ? failure.message : String(failure)}\n`)
         })
   )
 )

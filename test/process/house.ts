@@ -1,0 +1,120 @@
+/** Everything a process test needs around the real runtime: plane, gateway, account and person, stopped by the scope. */
+import { Effect, Schedule } from "effect"
+import type { Scope } from "effect"
+import { demoTeam, makeAccount, runtimeEnv } from "../../local/account.ts"
+import type { Account, NewAgent } from "../../local/account.ts"
+import { launchGateway, launchPlane, launchRuntime } from "../../local/launcher.ts"
+import type { Launched, LaunchedPlane, LaunchFailed, RuntimeOptions } from "../../local/launcher.ts"
+import type { Script } from "../../local/model/script.ts"
+import { personAt } from "../../local/person.ts"
+import type { Person } from "../../local/person.ts"
+
+/** A message as people see it. */
+export type Message = {
+  readonly id: string
+  readonly author: { readonly name: string; readonly type: string }
+  readonly content: string
+  readonly kind: string
+}
+
+/** A notification as people see it. */
+export type NotificationRow = {
+  readonly id: string
+  readonly recipientType: string
+  readonly recipientName: string | null
+  readonly type: string
+  readonly state: string
+  readonly attempts: number
+  readonly outcome: string | null
+  readonly outcomeReason: string | null
+  readonly error: { readonly class: string; readonly message: string } | null
+}
+
+export type House = {
+  readonly plane: LaunchedPlane
+  readonly gateway: Launched
+  readonly account: Account
+  readonly person: Person
+  /** Starts the runtime of this account; `env` wins over the house's. */
+  readonly startRuntime: (
+    env?: Record<string, string>,
+    options?: Omit<RuntimeOptions, "env">
+  ) => Effect.Effect<Launched, LaunchFailed, Scope.Scope>
+  readonly script: (script: Script) => Effect.Effect<void>
+  readonly fault: (fault: Record<string, unknown>) => Effect.Effect<void>
+  /** How many turns the gateway has begun. */
+  readonly posts: Effect.Effect<number>
+  readonly newTask: (title?: string) => Effect.Effect<string>
+  readonly post: (taskId: string, content: string) => Effect.Effect<void>
+  readonly messages: (taskId: string) => Effect.Effect<ReadonlyArray<Message>>
+  /** The agents' notifications of the account. */
+  readonly notifications: Effect.Effect<ReadonlyArray<NotificationRow>>
+  readonly runtimeStatus: Effect.Effect<string>
+  readonly health: (runtime: Launched) => Effect.Effect<Record<string, any>>
+}
+
+/** Looks again every 25 ms until it is so; the test's own time limit is the only one. */
+export const eventually = <A, E, R>(
+  look: Effect.Effect<A, E, R>,
+  isSo: (value: A) => boolean
+): Effect.Effect<A, E, R> => look.pipe(Effect.repeat({ schedule: Schedule.spaced("25 millis"), until: isSo }))
+
+const json = (url: string, method = "GET", body?: unknown): Effect.Effect<any> =>
+  Effect.promise(async () => {
+    const response = await fetch(url, {
+      method,
+      ...(body === undefined ? {} : { body: JSON.stringify(body), headers: { "content-type": "application/json" } })
+    })
+    const text = await response.text()
+    if (response.status >= 400) throw new Error(`${method} ${url}: ${response.status} ${text}`)
+    return text === "" ? null : JSON.parse(text)
+  })
+
+export const makeHouse = (
+  options: {
+    readonly team?: ReadonlyArray<NewAgent>
+    readonly planeArgs?: ReadonlyArray<string>
+    readonly gatewayArgs?: ReadonlyArray<string>
+  } = {}
+): Effect.Effect<House, LaunchFailed, Scope.Scope> =>
+  Effect.gen(function* () {
+    const team = options.team ?? demoTeam
+    const [plane, gateway] = yield* Effect.all(
+      [
+        launchPlane({ args: options.planeArgs ?? [] }),
+        launchGateway({ args: ["--agents", team.map(({ slug }) => slug).join(","), ...(options.gatewayArgs ?? [])] })
+      ],
+      { concurrency: 2 }
+    )
+    const person = personAt(plane.url, plane.adminKey)
+    const account = yield* Effect.promise(() => makeAccount(person, team))
+    const { accountId } = account
+    return {
+      plane,
+      gateway,
+      account,
+      person,
+      startRuntime: (env = {}, more = {}) =>
+        launchRuntime({
+          ...more,
+          env: runtimeEnv(account, plane.url, { url: gateway.url }, { RUNTIME_ID: "test", ...env })
+        }),
+      script: (script) => Effect.asVoid(json(`${gateway.url}/__local/script`, "POST", script)),
+      fault: (fault) => Effect.asVoid(json(`${gateway.url}/__local/faults`, "POST", fault)),
+      posts: Effect.map(json(`${gateway.url}/__local/requests`), (requests: { count: number }) => requests.count),
+      newTask: (title = "Fix the login button") =>
+        Effect.promise(() => person.mutation("app/tasks:create", { accountId, title })).pipe(
+          Effect.map(({ taskId }) => String(taskId))
+        ),
+      post: (taskId, content) =>
+        Effect.asVoid(Effect.promise(() => person.mutation("app/messages:post", { accountId, taskId, content }))),
+      messages: (taskId) => Effect.promise(() => person.query("app/messages:list", { accountId, taskId })),
+      notifications: Effect.promise(() => person.query("app/notifications:list", { accountId, limit: 500 })).pipe(
+        Effect.map((rows: ReadonlyArray<NotificationRow>) => rows.filter((row) => row.recipientType === "agent"))
+      ),
+      runtimeStatus: Effect.promise(() => person.query("app/runtimes:list", { accountId })).pipe(
+        Effect.map((rows) => String(rows[0]?.status ?? "none"))
+      ),
+      health: (runtime) => json(`${runtime.url}/health`)
+    }
+  })

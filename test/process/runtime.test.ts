@@ -1,0 +1,264 @@
+import { createServer } from "node:net"
+import { assert, describe, it } from "@effect/vitest"
+import { Effect, Option } from "effect"
+import { launchRuntime } from "../../local/launcher.ts"
+import { eventually, makeHouse } from "./house.ts"
+
+const spoken = (name: string) => (messages: ReadonlyArray<{ readonly author: { readonly name: string } }>) =>
+  messages.some((message) => message.author.name === name)
+
+const statusOf = (url: string) =>
+  Effect.promise(async () => {
+    const response = await fetch(url)
+    return { status: response.status, body: await response.text() }
+  })
+
+describe("the runtime as a process", () => {
+  it.live("delivers a mention and posts the reply once", () =>
+    Effect.gen(function* () {
+      const house = yield* makeHouse()
+      yield* house.script({ rules: [{ match: "mentioned you", actions: [{ text: "Here I am." }] }] })
+      yield* house.startRuntime()
+      const taskId = yield* house.newTask()
+      yield* house.post(taskId, "@engineer are you there?")
+      const messages = yield* eventually(house.messages(taskId), spoken("Engineer"))
+      assert.deepStrictEqual(
+        messages.map(({ author, content }) => [author.name, content]),
+        [
+          ["Pat", "@engineer are you there?"],
+          ["Engineer", "Here I am."]
+        ]
+      )
+    }).pipe(Effect.scoped)
+  )
+
+  it.live("killed in mid-turn and started again, it replies once and at once", () =>
+    Effect.gen(function* () {
+      const house = yield* makeHouse()
+      // The first turn never ends; only a claim that does not wait for the lease of 90 s gets the second one.
+      yield* house.script({
+        rules: [{ match: "mentioned you", actions: [{ hang: true }, { text: "The answer." }] }]
+      })
+      const taskId = yield* house.newTask()
+      const first = yield* house.startRuntime()
+      yield* house.post(taskId, "@engineer what is the answer?")
+      yield* eventually(house.posts, (count) => count === 1)
+      yield* first.signal("SIGKILL")
+      yield* first.exit
+      const restarted = yield* house.startRuntime()
+      const messages = yield* eventually(house.messages(taskId), spoken("Engineer"))
+      assert.deepStrictEqual(
+        messages.filter(({ author }) => author.name === "Engineer").map(({ content }) => content),
+        ["The answer."]
+      )
+      const [row] = yield* house.notifications
+      assert.strictEqual(row?.state, "delivered")
+      assert.strictEqual(row?.attempts, 2)
+      // The lease was freed by the first pulse of the new boot, not by its expiry.
+      assert.include(restarted.output(), "leases of an earlier boot are free again")
+    }).pipe(Effect.scoped)
+  )
+
+  it.live("idle, SIGTERM ends it with exit code 0 and leaves it offline", () =>
+    Effect.gen(function* () {
+      const house = yield* makeHouse()
+      const runtime = yield* house.startRuntime()
+      assert.strictEqual(yield* house.runtimeStatus, "online")
+      yield* runtime.signal("SIGTERM")
+      const ending = yield* runtime.exit
+      assert.deepStrictEqual(ending, { code: 0, signal: null })
+      assert.strictEqual(yield* house.runtimeStatus, "offline")
+    }).pipe(Effect.scoped)
+  )
+
+  it.live("in mid-turn, SIGINT drains: the turn ends, its reply stands, then the runtime is offline", () =>
+    Effect.gen(function* () {
+      const house = yield* makeHouse()
+      yield* house.script({
+        rules: [{ match: "mentioned you", actions: [{ delayMs: 1_500, text: "Almost missed." }] }]
+      })
+      const runtime = yield* house.startRuntime()
+      const taskId = yield* house.newTask()
+      yield* house.post(taskId, "@engineer quick!")
+      yield* eventually(house.posts, (count) => count === 1)
+      yield* runtime.signal("SIGINT")
+      const draining = yield* eventually(house.health(runtime), (health) => health["status"] === "draining")
+      assert.strictEqual(draining["lifecycle"], "draining")
+      assert.strictEqual((yield* statusOf(`${runtime.url}/readyz`)).status, 503)
+      assert.strictEqual((yield* statusOf(`${runtime.url}/livez`)).status, 200)
+      assert.deepStrictEqual(yield* runtime.exit, { code: 0, signal: null })
+      assert.isTrue(spoken("Engineer")(yield* house.messages(taskId)))
+      assert.strictEqual(yield* house.runtimeStatus, "offline")
+    }).pipe(Effect.scoped)
+  )
+
+  it.live("a second signal gives the running turn back without costing an attempt, and still exits 0", () =>
+    Effect.gen(function* () {
+      const house = yield* makeHouse()
+      yield* house.script({ rules: [{ match: "mentioned you", actions: [{ hang: true }] }] })
+      const runtime = yield* house.startRuntime()
+      const taskId = yield* house.newTask()
+      yield* house.post(taskId, "@engineer hello")
+      yield* eventually(house.posts, (count) => count === 1)
+      yield* runtime.signal("SIGTERM")
+      yield* eventually(house.health(runtime), (health) => health["status"] === "draining")
+      yield* runtime.signal("SIGTERM")
+      assert.deepStrictEqual(yield* runtime.exit, { code: 0, signal: null })
+      const [row] = yield* house.notifications
+      assert.strictEqual(row?.state, "ready")
+      assert.strictEqual(row?.attempts, 0)
+      assert.strictEqual(yield* house.runtimeStatus, "offline")
+    }).pipe(Effect.scoped)
+  )
+
+  it.live("an answer of unknown shape is a failure of that notification: it is tried again, and the loop lives", () =>
+    Effect.gen(function* () {
+      const house = yield* makeHouse()
+      yield* house.fault({ kind: "garbage", agent: "engineer" })
+      yield* house.script({ rules: [{ match: "mentioned you", repeat: true, actions: [{ text: "Fine." }] }] })
+      const runtime = yield* house.startRuntime({ DELIVERY_BACKOFF_BASE_MS: "1000", DELIVERY_BACKOFF_MAX_MS: "1000" })
+      const taskId = yield* house.newTask()
+      yield* house.post(taskId, "@engineer hello")
+      const waiting = yield* eventually(house.notifications, ([row]) => row?.error !== null && row !== undefined)
+      assert.strictEqual(waiting[0]?.error?.class, "TurnUnreadable")
+      yield* house.post(taskId, "@qa and you?")
+      yield* eventually(house.messages(taskId), spoken("QA"))
+      yield* eventually(house.messages(taskId), spoken("Engineer"))
+      const health = yield* house.health(runtime)
+      assert.isAtLeast(health["delivery"]["failureCount"], 1)
+      assert.match(health["delivery"]["lastErrorMessage"], /TurnUnreadable/)
+    }).pipe(Effect.scoped)
+  )
+
+  it.live("a refused token ends it with exit code 77 and names the deployment", () =>
+    Effect.gen(function* () {
+      const house = yield* makeHouse()
+      const token = `mc_service_${house.account.accountId}_${"a".repeat(64)}`
+      const failure = yield* Effect.flip(house.startRuntime({ SERVICE_TOKEN: token }))
+      assert.strictEqual(failure.exitCode, 77)
+      assert.include(failure.output, house.plane.url)
+      assert.notInclude(failure.output, "a".repeat(64))
+    }).pipe(Effect.scoped)
+  )
+
+  it.live("a wrong configuration ends it with exit code 78 and all problems, without a stack or a secret", () =>
+    Effect.gen(function* () {
+      const secret = "b".repeat(60)
+      const failure = yield* Effect.flip(
+        launchRuntime({
+          env: {
+            ACCOUNT_ID: "no id!",
+            CONVEX_URL: "ftp://example.test",
+            SERVICE_TOKEN: `mc_service_x_${secret}`,
+            HEALTH_PORT: "99999",
+            OPENCLAW_GATEWAY_URL: undefined
+          }
+        })
+      )
+      assert.strictEqual(failure.exitCode, 78)
+      for (const name of ["ACCOUNT_ID", "CONVEX_URL", "SERVICE_TOKEN", "HEALTH_PORT"])
+        assert.include(failure.output, name)
+      assert.notInclude(failure.output, secret)
+      assert.notMatch(failure.output, /^\s+at /m)
+    }).pipe(Effect.scoped)
+  )
+
+  it.live("without a gateway's address it says that it is needed, exit code 78", () =>
+    Effect.gen(function* () {
+      const house = yield* makeHouse()
+      const failure = yield* Effect.flip(house.startRuntime({ OPENCLAW_GATEWAY_URL: "" }))
+      assert.strictEqual(failure.exitCode, 78)
+      assert.include(failure.output, "OPENCLAW_GATEWAY_URL is missing")
+    }).pipe(Effect.scoped)
+  )
+
+  it.live("a port in use ends it with exit code 78 and one line", () =>
+    Effect.gen(function* () {
+      const house = yield* makeHouse()
+      const port = yield* Effect.acquireRelease(
+        Effect.callback<{ readonly number: number; readonly close: () => void }>((resume) => {
+          const server = createServer()
+          server.listen(0, "127.0.0.1", () => {
+            const address = server.address()
+            const number = typeof address === "object" && address !== null ? address.port : 0
+            resume(Effect.succeed({ number, close: () => server.close() }))
+          })
+        }),
+        ({ close }) => Effect.sync(close)
+      )
+      const failure = yield* Effect.flip(house.startRuntime({ HEALTH_PORT: String(port.number) }))
+      assert.strictEqual(failure.exitCode, 78)
+      assert.include(failure.output, `cannot listen on 127.0.0.1:${port.number}: another process listens there`)
+      assert.notMatch(failure.output, /\n\s+at /)
+    }).pipe(Effect.scoped)
+  )
+
+  it.live("waits for a gateway that is away, says so once, and is ready when it comes", () =>
+    Effect.gen(function* () {
+      const house = yield* makeHouse()
+      yield* house.fault({ kind: "refuse", forMs: 2_000 }).pipe(Effect.option)
+      const runtime = yield* house.startRuntime({}, { readyPath: "/readyz" })
+      const said = runtime.output().split("waiting for it with backoff").length - 1
+      assert.isAtMost(said, 1)
+      assert.strictEqual((yield* statusOf(`${runtime.url}/readyz`)).status, 200)
+    }).pipe(Effect.scoped)
+  )
+
+  it.live("waits for a control plane that is away: live but not ready, said once, and SIGTERM ends it with 0", () =>
+    Effect.gen(function* () {
+      const house = yield* makeHouse()
+      const runtime = yield* house.startRuntime({ CONVEX_URL: "http://127.0.0.1:9" }, { readyPath: "/livez" })
+      const ready = yield* eventually(statusOf(`${runtime.url}/readyz`), ({ body }) => body.includes("control-plane"))
+      assert.strictEqual(ready.status, 503)
+      assert.strictEqual(runtime.output().split("waiting for it with backoff").length - 1, 1)
+      yield* runtime.signal("SIGTERM")
+      assert.deepStrictEqual(yield* runtime.exit, { code: 0, signal: null })
+    }).pipe(Effect.scoped)
+  )
+
+  it.live("/health has every field of the contract and /version its four", () =>
+    Effect.gen(function* () {
+      const house = yield* makeHouse()
+      const runtime = yield* house.startRuntime({ DROPLET_ID: "d-1", DROPLET_REGION: "fra1" })
+      const health = yield* eventually(house.health(runtime), (body) => body["status"] === "healthy")
+      assert.sameMembers(Object.keys(health), [
+        "status",
+        "reasons",
+        "lifecycle",
+        "isPaused",
+        "gateway",
+        "delivery",
+        "heartbeats",
+        "agentSync",
+        "controlPlane",
+        "versions",
+        "infrastructure",
+        "uptime",
+        "metrics"
+      ])
+      assert.containsAllKeys(health["gateway"], ["state", "version", "lastSendAt", "lastSendError", "restarts"])
+      assert.containsAllKeys(health["delivery"], [
+        "deliveredCount",
+        "successCount",
+        "failureCount",
+        "consecutiveFailures",
+        "lastErrorAt",
+        "lastErrorMessage",
+        "lastDelivery",
+        "inFlight",
+        "oldestWaiting",
+        "silences",
+        "deadLetters",
+        "config"
+      ])
+      assert.containsAllKeys(health["controlPlane"], ["push", "lastMessageAt"])
+      assert.deepStrictEqual(health["versions"], { runtime: health["versions"]["runtime"], openclaw: "2026.9.6" })
+      assert.deepStrictEqual(health["infrastructure"], { dropletId: "d-1", ipAddress: null, region: "fra1" })
+      const version = JSON.parse((yield* statusOf(`${runtime.url}/version`)).body)
+      assert.deepStrictEqual(Object.keys(version).toSorted(), ["dropletId", "openclaw", "region", "runtime"])
+      const metrics = yield* statusOf(`${runtime.url}/metrics`)
+      assert.include(metrics.body, "mission_control_deliveries_total")
+      assert.isTrue(Option.isSome(Option.fromNullishOr(health["uptime"])))
+    }).pipe(Effect.scoped)
+  )
+})
