@@ -334,6 +334,7 @@ export default defineSchema({
   })
     .index("by_state", ["accountId", "state", "readyAt"])
     .index("by_ended", ["accountId", "state", "foldedInto", "endedAt"])
+    .index("by_retention", ["state", "endedAt"])
     .index("by_lane", ["sessionId", "state", "lane", "readyAt"])
     .index("by_age", ["sessionId", "state", "readyAt"])
     .index("by_retry", ["sessionId", "state", "nextAttemptAt"])
@@ -381,6 +382,8 @@ export default defineSchema({
     notBefore: v.optional(v.number()),
     requestId: v.optional(v.string()),
     attempts: v.number(),
+    /** How often this beat was claimed; unlike attempts never given back. */
+    tries: v.number(),
     /** Own failures of this beat. */
     failures: v.number(),
     crashes: v.number(),
@@ -429,6 +432,8 @@ export default defineSchema({
     ),
     isOpen: v.boolean(),
     takenAt: v.optional(v.number()),
+    /** The boot that took it. */
+    takenBy: v.optional(v.string()),
     message: v.optional(v.string())
   })
     .index("by_open", ["accountId", "runtimeId", "isOpen"])

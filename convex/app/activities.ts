@@ -1,5 +1,6 @@
 import { v } from "convex/values"
 import { actor } from "../model/actor.ts"
+import { bounded } from "../model/bounded.ts"
 import { memberQuery } from "../model/personFunctions.ts"
 import { taskOf } from "../model/tasks.ts"
 
@@ -17,7 +18,7 @@ export const list = memberQuery({
     })
   ),
   handler: async (ctx, { taskId, limit }) => {
-    const count = Math.max(1, Math.min(200, Math.floor(limit ?? 50)))
+    const count = bounded(limit, 50, 200)
     const task = taskId === undefined ? null : await taskOf(ctx, ctx.accountId, taskId)
     const lines = await (
       task === null

@@ -1,4 +1,5 @@
 import { v } from "convex/values"
+import { bounded } from "../model/bounded.ts"
 import { threadOf } from "../model/context.ts"
 import { personOrigin } from "../model/fanOut.ts"
 import { maxMessageLength, messageView, postMessage } from "../model/messages.ts"
@@ -26,7 +27,7 @@ export const list = memberQuery({
   returns: v.array(messageView),
   handler: async (ctx, { taskId, limit }) => {
     const task = await taskOf(ctx, ctx.accountId, taskId)
-    const count = Math.max(1, Math.min(200, Math.floor(limit ?? 100)))
+    const count = bounded(limit, 100, 200)
     return await threadOf(ctx, task._id, count, 4_000_000, maxMessageLength)
   }
 })

@@ -1,5 +1,6 @@
 import { v } from "convex/values"
 import { actor } from "../model/actor.ts"
+import { bounded } from "../model/bounded.ts"
 import { memberMutation, memberQuery } from "../model/personFunctions.ts"
 import { taskOf } from "../model/tasks.ts"
 import { failure, notificationOutcome, notificationState, notificationType } from "../schema.ts"
@@ -30,7 +31,7 @@ export const list = memberQuery({
     })
   ),
   handler: async (ctx, { taskId, limit }) => {
-    const count = Math.max(1, Math.min(500, Math.floor(limit ?? 200)))
+    const count = bounded(limit, 200, 500)
     const task = taskId === undefined ? null : await taskOf(ctx, ctx.accountId, taskId)
     const rows = await (
       task === null

@@ -2,10 +2,22 @@ import { v } from "convex/values"
 import type { Doc, Id } from "../_generated/dataModel.js"
 import type { QueryCtx } from "../_generated/server.js"
 import { agentOf, agentRef, toAgentRef } from "../model/agents.ts"
+import { bounded } from "../model/bounded.ts"
 import { personOrigin } from "../model/fanOut.ts"
 import { memberMutation, memberQuery } from "../model/personFunctions.ts"
+import { readWithin } from "../model/readWithin.ts"
 import { runtimesOf } from "../model/runtimes.ts"
-import { assignTask, createTask, moveTask, taskOf, taskView, toTaskView, updateTask } from "../model/tasks.ts"
+import {
+  assignTask,
+  createTask,
+  moveTask,
+  taskOf,
+  taskSize,
+  taskView,
+  toTaskView,
+  toTaskViews,
+  updateTask
+} from "../model/tasks.ts"
 import { taskStatus } from "../schema.ts"
 
 const agentsOf = async (
@@ -83,14 +95,12 @@ export const list = memberQuery({
   args: { status: v.optional(taskStatus), limit: v.optional(v.number()) },
   returns: v.array(taskView),
   handler: async (ctx, { status, limit }) => {
-    const count = Math.max(1, Math.min(200, Math.floor(limit ?? 100)))
+    const count = bounded(limit, 100, 200)
     const tasks =
       status === undefined
         ? ctx.db.query("tasks").withIndex("by_account", (q) => q.eq("accountId", ctx.accountId))
         : ctx.db.query("tasks").withIndex("by_status", (q) => q.eq("accountId", ctx.accountId).eq("status", status))
-    const views = []
-    for (const task of await tasks.order("desc").take(count)) views.push(await toTaskView(ctx, task))
-    return views
+    return await toTaskViews(ctx, await readWithin(tasks.order("desc"), count, 2_000_000, taskSize))
   }
 })
 

@@ -7,7 +7,8 @@ import { actor } from "./actor.ts"
 import { activeAgents, agentRef, flagsOf, flagSet, toAgentRef } from "./agents.ts"
 import { cut } from "./cut.ts"
 import { messageView, type MessageView, toMessageView } from "./messages.ts"
-import { taskView, toTaskView } from "./tasks.ts"
+import { readWithin } from "./readWithin.ts"
+import { taskSize, taskView, toTaskView } from "./tasks.ts"
 
 /** Everything a turn needs to know. */
 export const deliveryContext = v.object({
@@ -89,8 +90,8 @@ const documentsLength = 4_000
 const overviewLength = 50
 const effectsListed = 50
 const maxIds = 100
-/** What one query may read of threads and documents, in characters; each context gets its share. */
-const readBudget = 3_000_000
+/** What one query may read of threads, of folds and of documents, in characters each; each context gets its share. */
+const readBudget = 1_500_000
 
 /** The last messages of a thread, oldest first, each cut; stops early when the characters read use up the budget. */
 export const threadOf = async (
@@ -100,21 +101,16 @@ export const threadOf = async (
   budget: number,
   messageLength = threadMessageLength
 ): Promise<Array<MessageView>> => {
-  const messages: Array<MessageView> = []
-  let left = budget
-  for await (const message of ctx.db
+  const newestFirst = ctx.db
     .query("messages")
     .withIndex("by_task", (q) => q.eq("taskId", taskId))
-    .order("desc")) {
-    messages.push(toMessageView(message, messageLength))
-    left -= message.content.length
-    if (messages.length === length || left <= 0) break
-  }
-  return messages.toReversed()
+    .order("desc")
+  const messages = await readWithin(newestFirst, length, budget, (message) => message.content.length)
+  return messages.map((message) => toMessageView(message, messageLength)).toReversed()
 }
 
 /** The account's first owner's name. */
-const primaryPersonOf = async (ctx: Pick<QueryCtx, "db">, accountId: Id<"accounts">) => {
+export const primaryPersonOf = async (ctx: Pick<QueryCtx, "db">, accountId: Id<"accounts">) => {
   const members = await ctx.db
     .query("members")
     .withIndex("by_account", (q) => q.eq("accountId", accountId))
@@ -127,18 +123,17 @@ const primaryPersonOf = async (ctx: Pick<QueryCtx, "db">, accountId: Id<"account
 const overviewOf = async (
   ctx: Pick<QueryCtx, "db">,
   accountId: Id<"accounts">,
-  agents: ReadonlyArray<Doc<"agents">>
+  agents: ReadonlyArray<Doc<"agents">>,
+  budget: number
 ): Promise<NonNullable<DeliveryContext["taskOverview"]>> => {
   const tasks: Array<Doc<"tasks">> = []
   for (const status of ["in_progress", "review", "blocked", "assigned", "inbox"] as const) {
     if (tasks.length >= overviewLength) break
-    tasks.push(
-      ...(await ctx.db
-        .query("tasks")
-        .withIndex("by_status", (q) => q.eq("accountId", accountId).eq("status", status))
-        .order("desc")
-        .take(overviewLength - tasks.length))
-    )
+    const newestFirst = ctx.db
+      .query("tasks")
+      .withIndex("by_status", (q) => q.eq("accountId", accountId).eq("status", status))
+      .order("desc")
+    tasks.push(...(await readWithin(newestFirst, overviewLength - tasks.length, budget / 5, taskSize)))
   }
   return tasks
     .filter((task) => !task.isOrchestratorChat)
@@ -156,20 +151,16 @@ const documentsOf = async (
   taskId: Id<"tasks">,
   budget: number
 ): Promise<DeliveryContext["documents"]> => {
-  const documents: DeliveryContext["documents"] = []
-  let shown = 0
-  let left = budget
-  for await (const document of ctx.db
+  const newestFirst = ctx.db
     .query("documents")
     .withIndex("by_task", (q) => q.eq("taskId", taskId))
-    .order("desc")) {
-    const content = cut(document.content, Math.max(0, documentsLength - shown))
-    shown += content.length
-    left -= document.content.length
-    documents.push({ id: document._id, title: document.title, type: document.type, content })
-    if (documents.length === 20 || left <= 0) break
-  }
-  return documents
+    .order("desc")
+  let left = documentsLength
+  return (await readWithin(newestFirst, 20, budget, (document) => document.content.length)).map((document) => {
+    const content = cut(document.content, Math.max(0, left))
+    left -= content.length
+    return { id: document._id, title: document.title, type: document.type, content }
+  })
 }
 
 /** What the run did so far, oldest first. */
@@ -180,6 +171,20 @@ export const effectsOf = async (ctx: Pick<QueryCtx, "db">, runId: string) => {
     .take(effectsListed)
   return effects.map((effect) => ({ tool: effect.tool, summary: effect.summary, at: effect._creationTime }))
 }
+
+/** What stands for a folded message that was too much to read along; the thread holds it. */
+const unreadMessage = (row: Doc<"notifications">): MessageView | null =>
+  row.messageId === undefined
+    ? null
+    : {
+        id: row.messageId,
+        author: row.actor,
+        content: "",
+        kind: "message",
+        createdAt: row._creationTime,
+        isCut: true,
+        answersType: null
+      }
 
 /** The context of one notification, or why there is none. */
 const contextOf = async (
@@ -210,11 +215,14 @@ const contextOf = async (
   const fold: DeliveryContext["fold"] = []
   // The newest get their share first: what came last decides, and is what people look for in the answer.
   let left = foldLength
+  let unread = budget
   for (const row of rows.toReversed()) {
-    const message = row.messageId === undefined ? null : await ctx.db.get("messages", row.messageId)
-    if (message === null && row.messageId !== undefined && row._id === kept._id) return "message_missing"
-    const view = message === null ? null : toMessageView(message, left)
+    const isReadable = row.messageId !== undefined && (unread > 0 || row._id === kept._id)
+    const message = row.messageId === undefined || !isReadable ? null : await ctx.db.get("messages", row.messageId)
+    if (message === null && isReadable && row._id === kept._id) return "message_missing"
+    const view = message === null ? (isReadable ? null : unreadMessage(row)) : toMessageView(message, Math.max(0, left))
     left -= view?.content.length ?? 0
+    unread -= message?.content.length ?? 0
     fold.unshift({
       id: row._id,
       type: row.type,
@@ -271,7 +279,7 @@ const contextOf = async (
       repository === null ? null : { title: repository.title, content: cut(repository.content, documentsLength) },
     documents: await documentsOf(ctx, task._id, budget),
     briefing: task.isOrchestratorChat ? account.briefing : null,
-    taskOverview: task.isOrchestratorChat ? await overviewOf(ctx, accountId, agents) : null,
+    taskOverview: task.isOrchestratorChat ? await overviewOf(ctx, accountId, agents, budget) : null,
     earlier: {
       attempts: Math.max(0, kept.claims - (isHeld ? 1 : 0)),
       lastError: kept.error ?? null,

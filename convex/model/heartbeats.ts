@@ -3,7 +3,7 @@ import type { MutationCtx, QueryCtx } from "../_generated/server.js"
 import type { LeasedSession } from "./sessions.ts"
 
 /** After so many own failures a beat is given up. */
-const maxBeatFailures = 3
+export const maxBeatFailures = 3
 
 /** The heartbeat row of an agent. Reads one row. */
 export const beatOf = (ctx: Pick<QueryCtx, "db">, agentId: Doc<"agents">["_id"]): Promise<Doc<"heartbeats"> | null> =>
@@ -35,6 +35,7 @@ export const advanceBeat = async (ctx: MutationCtx, beat: Doc<"heartbeats">, now
     notBefore: undefined,
     requestId: undefined,
     attempts: 0,
+    tries: 0,
     failures: 0,
     crashes: 0
   })

@@ -34,7 +34,9 @@ export const principal = async (
   const id = ctx.db.normalizeId("accounts", accountId)
   if (id === null) throw refusal("unauthenticated", "The account id is malformed: check ACCOUNT_ID.")
   if (row.accountId !== id || ctx.db.normalizeId("accounts", parts.accountId) !== id) {
-    throw refusal("forbidden", "The service token belongs to another account: check ACCOUNT_ID and SERVICE_TOKEN.")
+    throw refusal("forbidden", "The service token belongs to another account: check ACCOUNT_ID and SERVICE_TOKEN.", {
+      reason: "token"
+    })
   }
   return { accountId: id }
 }

@@ -10,6 +10,9 @@ export type RefusalCode =
   | "lease_lost"
   | "limit"
 
+/** Marks a refusal as the agent's permission, not the token's: the run goes on, the token is good. */
+export const byPolicy = { reason: "policy" } as const
+
 /**
  * The one error of the control plane: a code to branch on, and a sentence that says what is wrong and what to do. It
  * never repeats arguments, since a token may be among them.

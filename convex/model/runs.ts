@@ -6,7 +6,7 @@ import { agentActor } from "./actor.ts"
 import { accountOf, agentOf, flagsOf } from "./agents.ts"
 import { leasedRow } from "./claim.ts"
 import type { Origin } from "./fanOut.ts"
-import { refusal } from "./refusal.ts"
+import { byPolicy, refusal } from "./refusal.ts"
 import { heldSession } from "./sessions.ts"
 
 /** What every effect of a run carries beside its own arguments. */
@@ -55,13 +55,14 @@ export const liveRun = async (
 /** Fails with `forbidden` unless the run's agent has the flag. */
 export const mustHaveFlag = (run: Run, flag: keyof AgentFlags): void => {
   if (!run.flags[flag]) {
-    throw refusal("forbidden", `This agent lacks ${flag}: an owner or admin of the account can grant it.`)
+    throw refusal("forbidden", `This agent lacks ${flag}: an owner or admin of the account can grant it.`, byPolicy)
   }
 }
 
 /** Fails with `forbidden` unless the run's agent is the orchestrator. */
 export const mustOrchestrate = (run: Run): void => {
-  if (!run.agent.isOrchestrator) throw refusal("forbidden", "Only the orchestrator may do this: ask it in the thread.")
+  if (!run.agent.isOrchestrator)
+    throw refusal("forbidden", "Only the orchestrator may do this: ask it in the thread.", byPolicy)
 }
 
 /**
@@ -75,6 +76,6 @@ export const mustActOn = (run: Run, task: Doc<"tasks">): void => {
     task.createdInRun === run.id ||
     (run.kind === "heartbeat" && task.assigneeIds.includes(run.agent._id))
   if (!isOwn) {
-    throw refusal("forbidden", "This run may not act on that task: only on its own, or on tasks it created.")
+    throw refusal("forbidden", "This run may not act on that task: only on its own, or on tasks it created.", byPolicy)
   }
 }

@@ -6,26 +6,28 @@ import type { infrastructure, runtimeStatus, versions } from "../schema.ts"
 import { recordActivity } from "./activities.ts"
 import { systemActor } from "./actor.ts"
 import { accountOf } from "./agents.ts"
-import { isPaused, runtimeRow, supersededBoot } from "./boots.ts"
+import { isPaused, mustBeCurrentBoot, runtimeRow, supersededBoot } from "./boots.ts"
 import { nextDueAt, rescueLease } from "./claim.ts"
 import { cut } from "./cut.ts"
 import { refusal } from "./refusal.ts"
 
-/** What people ask of a runtime. An upgrade stays listed while it is under way, with `takenAt`. */
+const versionChange = {
+  id: v.string(),
+  kind: v.union(v.literal("upgrade"), v.literal("rollback")),
+  runtimeVersion: v.union(v.string(), v.null()),
+  openclawVersion: v.union(v.string(), v.null()),
+  requestedAt: v.number()
+}
+
+/**
+ * What people ask of a runtime. An upgrade or rollback that a boot has taken moves to `underway`, so that it is tried
+ * once, and its next start can report how it went.
+ */
 export const commands = v.object({
   paused: v.boolean(),
   restart: v.union(v.object({ id: v.string(), requestedAt: v.number() }), v.null()),
-  upgrade: v.union(
-    v.object({
-      id: v.string(),
-      kind: v.union(v.literal("upgrade"), v.literal("rollback")),
-      runtimeVersion: v.union(v.string(), v.null()),
-      openclawVersion: v.union(v.string(), v.null()),
-      requestedAt: v.number(),
-      takenAt: v.union(v.number(), v.null())
-    }),
-    v.null()
-  )
+  upgrade: v.union(v.object(versionChange), v.null()),
+  underway: v.union(v.object({ ...versionChange, takenAt: v.number(), takenBy: v.string() }), v.null())
 })
 
 const formerBootsKept = 20
@@ -46,21 +48,21 @@ export const commandsFor = async (
     .withIndex("by_open", (q) => q.eq("accountId", accountId).eq("runtimeId", runtimeId).eq("isOpen", true))
     .take(50)
   const restart = open.find((command) => command.kind === "restart")
-  const upgrade = open.findLast((command) => command.kind !== "restart")
+  const changes = open.flatMap(({ kind, ...rest }) => (kind === "restart" ? [] : [{ kind, ...rest }]))
+  const upgrade = changes.findLast((command) => command.state === "pending")
+  const taken = changes.findLast((command) => command.state === "taken")
+  const view = (command: (typeof changes)[number]) => ({
+    id: command._id,
+    kind: command.kind,
+    runtimeVersion: command.runtimeVersion,
+    openclawVersion: command.openclawVersion,
+    requestedAt: command._creationTime
+  })
   return {
     paused: await isPaused(ctx, accountId),
     restart: restart === undefined ? null : { id: restart._id, requestedAt: restart._creationTime },
-    upgrade:
-      upgrade === undefined || upgrade.kind === "restart"
-        ? null
-        : {
-            id: upgrade._id,
-            kind: upgrade.kind,
-            runtimeVersion: upgrade.runtimeVersion,
-            openclawVersion: upgrade.openclawVersion,
-            requestedAt: upgrade._creationTime,
-            takenAt: upgrade.takenAt ?? null
-          }
+    upgrade: upgrade === undefined ? null : view(upgrade),
+    underway: taken === undefined ? null : { ...view(taken), takenAt: taken.takenAt ?? 0, takenBy: taken.takenBy ?? "" }
   }
 }
 
@@ -198,5 +200,85 @@ export const lapse = async (
     type: "runtime_status",
     actor: systemActor,
     summary: `runtime ${cut(row.runtimeId, 100)} went silent and is taken for offline`
+  })
+}
+
+/** How long a taken upgrade may go without a report before it counts as failed. */
+export const upgradeTimeoutMs = 10 * 60 * 1_000
+
+export interface Acknowledgement {
+  readonly runtimeId: string
+  readonly bootId: string
+  readonly command: string
+  readonly result: "taken" | "success" | "failed" | "rolled_back"
+  readonly message?: string
+}
+
+const commandOf = async (ctx: MutationCtx, accountId: Id<"accounts">, args: Acknowledgement) => {
+  const id = ctx.db.normalizeId("runtimeCommands", args.command)
+  const command = id === null ? null : await ctx.db.get("runtimeCommands", id)
+  if (command === null || command.accountId !== accountId || command.runtimeId !== args.runtimeId) {
+    throw refusal("not_found", "No such command for this runtime: read service/runtimes:commands again.")
+  }
+  return command
+}
+
+/**
+ * Writes what became of a command. A restart ends when it is taken; an upgrade when its next start reports, or after
+ * ten minutes. A command is taken by one boot only: another gets `conflict`.
+ */
+export const acknowledgeCommand = async (
+  ctx: MutationCtx,
+  accountId: Id<"accounts">,
+  args: Acknowledgement
+): Promise<void> => {
+  await mustBeCurrentBoot(ctx, accountId, args.runtimeId, args.bootId)
+  const command = await commandOf(ctx, accountId, args)
+  if (args.result === "taken") {
+    if (command.takenBy === args.bootId) return
+    if (command.state !== "pending") {
+      throw refusal("conflict", "This command was taken or replaced: do not act on it.", { reason: "taken" })
+    }
+    const isRestart = command.kind === "restart"
+    await ctx.db.patch("runtimeCommands", command._id, {
+      state: "taken",
+      isOpen: !isRestart,
+      takenAt: Date.now(),
+      takenBy: args.bootId
+    })
+    if (!isRestart) {
+      await ctx.scheduler.runAfter(upgradeTimeoutMs, internal.scheduled.runtimes.timeOutUpgrade, { id: command._id })
+    }
+  } else {
+    // A late success replaces the failure that the timeout wrote; any other second report changes nothing.
+    if (!command.isOpen && !(command.state === "failed" && args.result === "success")) return
+    await ctx.db.patch("runtimeCommands", command._id, {
+      state: args.result,
+      isOpen: false,
+      ...(args.message === undefined ? {} : { message: cut(args.message, 500) })
+    })
+  }
+  await recordActivity(ctx, {
+    accountId,
+    type: "runtime_command",
+    actor: systemActor,
+    summary: `${command.kind} of ${cut(args.runtimeId, 100)}: ${args.result.replace("_", " ")}`
+  })
+}
+
+/** Gives up an upgrade of which nothing was heard since it was taken. */
+export const timeOutUpgrade = async (ctx: MutationCtx, id: Id<"runtimeCommands">): Promise<void> => {
+  const command = await ctx.db.get("runtimeCommands", id)
+  if (command === null || !command.isOpen || command.state !== "taken") return
+  await ctx.db.patch("runtimeCommands", id, {
+    state: "failed",
+    isOpen: false,
+    message: "No runtime of the target versions reported within ten minutes."
+  })
+  await recordActivity(ctx, {
+    accountId: command.accountId,
+    type: "runtime_command",
+    actor: systemActor,
+    summary: `${command.kind} of ${cut(command.runtimeId, 100)}: failed, nothing was heard for ten minutes`
   })
 }

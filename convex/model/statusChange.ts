@@ -1,7 +1,7 @@
 import { canAgentMarkDone, nextStatusesFor, type TaskStatus } from "../../src/domain/TaskStatus.ts"
 import type { Doc } from "../_generated/dataModel.js"
 import type { MutationCtx } from "../_generated/server.js"
-import { refusal } from "./refusal.ts"
+import { byPolicy, refusal } from "./refusal.ts"
 import { mustActOn, mustHaveFlag, type Run } from "./runs.ts"
 import { type Move, moveTask } from "./tasks.ts"
 
@@ -12,10 +12,10 @@ export const mustMayMove = (run: Run, task: Doc<"tasks">, to: TaskStatus): void 
   if (to === task.status) return
   const agent = { isOrchestrator: run.agent.isOrchestrator, flags: run.flags }
   if (to === "done" && run.kind === "heartbeat") {
-    throw refusal("forbidden", "A heartbeat does not end tasks: leave done to the review.")
+    throw refusal("forbidden", "A heartbeat does not end tasks: leave done to the review.", byPolicy)
   }
   if (to === "done" && task.status === "review" && !canAgentMarkDone(agent, task.status)) {
-    throw refusal("forbidden", "Only a reviewer or an agent with canMarkDone may set done: ask for a review.")
+    throw refusal("forbidden", "Only a reviewer or an agent with canMarkDone may set done: ask for a review.", byPolicy)
   }
   const next = nextStatusesFor(agent, task.status, task.assigneeIds.length)
   if (!next.includes(to)) {

@@ -6,6 +6,7 @@ import { taskStatus } from "../schema.ts"
 import { recordActivity } from "./activities.ts"
 import { actor } from "./actor.ts"
 import { agentRef, orchestratorOf, toAgentRef } from "./agents.ts"
+import { cut } from "./cut.ts"
 import { fanOutAssignment, fanOutStatus, type Origin } from "./fanOut.ts"
 import { refusal } from "./refusal.ts"
 import { subscribe, unsubscribeAssignee } from "./subscriptions.ts"
@@ -15,6 +16,7 @@ export const orchestratorChatLabel = "system:orchestrator-chat"
 
 const maxAssignees = 20
 const maxLabels = 20
+const limits = { title: 300, description: 20_000, label: 64, reason: 2_000 }
 
 /** A task as agents and people see it; times are epoch milliseconds. */
 export const taskView = v.object({
@@ -34,29 +36,43 @@ export const taskView = v.object({
 })
 export type TaskView = Infer<typeof taskView>
 
-/** The task as seen; reads one row per assignee. */
-export const toTaskView = async (ctx: Pick<QueryCtx, "db">, task: Doc<"tasks">): Promise<TaskView> => {
-  const assignees: Array<Infer<typeof agentRef>> = []
-  for (const agentId of task.assigneeIds) {
+/** The tasks as seen, descriptions cut; reads one row per distinct assignee. */
+export const toTaskViews = async (
+  ctx: Pick<QueryCtx, "db">,
+  tasks: ReadonlyArray<Doc<"tasks">>,
+  descriptionLength = limits.description
+): Promise<Array<TaskView>> => {
+  const agents = new Map<Id<"agents">, Infer<typeof agentRef>>()
+  for (const agentId of new Set(tasks.flatMap((task) => task.assigneeIds))) {
     const agent = await ctx.db.get("agents", agentId)
-    if (agent !== null) assignees.push(toAgentRef(agent))
+    if (agent !== null) agents.set(agentId, toAgentRef(agent))
   }
-  return {
+  return tasks.map((task) => ({
     id: task._id,
     title: task.title,
-    description: task.description,
+    description: cut(task.description, descriptionLength),
     status: task.status,
     priority: task.priority,
     labels: task.labels,
-    assignees,
+    assignees: task.assigneeIds.flatMap((agentId) => agents.get(agentId) ?? []),
     blockedReason: task.blockedReason,
     dueDate: task.dueDate,
     prNumber: task.prNumber,
     isOrchestratorChat: task.isOrchestratorChat,
     createdBy: task.createdBy,
     updatedAt: task.updatedAt
-  }
+  }))
 }
+
+/** The task as seen; reads one row per assignee. */
+export const toTaskView = async (ctx: Pick<QueryCtx, "db">, task: Doc<"tasks">): Promise<TaskView> => {
+  const [view] = await toTaskViews(ctx, [task])
+  if (view === undefined) throw new Error("One task makes one view.")
+  return view
+}
+
+/** The characters a task's row holds, as reads are counted; its search text repeats title and description. */
+export const taskSize = (task: Doc<"tasks">): number => 2 * (task.title.length + task.description.length)
 
 /** The account's task of this id; `not_found` for any other. Reads one row. */
 export const taskOf = async (
@@ -114,8 +130,6 @@ export interface TaskFields {
   readonly labels?: ReadonlyArray<string> | undefined
   readonly dueDate?: number | null | undefined
 }
-
-const limits = { title: 300, description: 50_000, label: 64, reason: 2_000 }
 
 const mustFit = (text: string, length: number, what: string): string => {
   if (text.length > length) throw refusal("limit", `The ${what} is longer than ${length} characters: shorten it.`)

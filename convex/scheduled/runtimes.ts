@@ -1,6 +1,6 @@
 import { v } from "convex/values"
 import { internalMutation } from "../_generated/server.js"
-import { lapse as lapseRuntime } from "../model/runtimes.ts"
+import { lapse as lapseRuntime, timeOutUpgrade as timeOut } from "../model/runtimes.ts"
 
 /** Marks a runtime offline whose pulse did not come in time. Scheduled by each pulse, which cancels the one before. */
 export const lapse = internalMutation({
@@ -8,6 +8,16 @@ export const lapse = internalMutation({
   returns: v.null(),
   handler: async (ctx, args): Promise<null> => {
     await lapseRuntime(ctx, args)
+    return null
+  }
+})
+
+/** Gives up an upgrade of which nothing was heard. Scheduled when a runtime takes it. */
+export const timeOutUpgrade = internalMutation({
+  args: { id: v.id("runtimeCommands") },
+  returns: v.null(),
+  handler: async (ctx, { id }): Promise<null> => {
+    await timeOut(ctx, id)
     return null
   }
 })

@@ -1,6 +1,25 @@
 import { v } from "convex/values"
-import { accountOf, activeAgents, flagsOf, flagSet, toAgentRef } from "../model/agents.ts"
-import { serviceQuery } from "../model/serviceFunctions.ts"
+import { accountOf, activeAgents, agentBySlug, flagsOf, flagSet, toAgentRef } from "../model/agents.ts"
+import { cut } from "../model/cut.ts"
+import { advanceBeat, beatOf, heartbeatId } from "../model/heartbeats.ts"
+import { postMessage } from "../model/messages.ts"
+import { refusal } from "../model/refusal.ts"
+import { liveRun, mustActOn, runArgs } from "../model/runs.ts"
+import { serviceMutation, serviceQuery } from "../model/serviceFunctions.ts"
+import { endLease, fenced } from "../model/sessions.ts"
+import { skillsOf, skillView } from "../model/skills.ts"
+import { taskOf } from "../model/tasks.ts"
+
+const rosterEntry = {
+  id: v.string(),
+  slug: v.string(),
+  name: v.string(),
+  role: v.string(),
+  isOrchestrator: v.boolean(),
+  flags: flagSet,
+  heartbeat: v.union(v.number(), v.string()),
+  model: v.union(v.string(), v.null())
+}
 
 /**
  * The roster with effective flags, and its revision. For runtimes, subscribed; the account and one row per agent are
@@ -8,21 +27,7 @@ import { serviceQuery } from "../model/serviceFunctions.ts"
  */
 export const list = serviceQuery({
   args: {},
-  returns: v.object({
-    revision: v.number(),
-    agents: v.array(
-      v.object({
-        id: v.string(),
-        slug: v.string(),
-        name: v.string(),
-        role: v.string(),
-        isOrchestrator: v.boolean(),
-        flags: flagSet,
-        heartbeat: v.union(v.number(), v.string()),
-        model: v.union(v.string(), v.null())
-      })
-    )
-  }),
+  returns: v.object({ revision: v.number(), agents: v.array(v.object(rosterEntry)) }),
   handler: async (ctx) => {
     const account = await accountOf(ctx, ctx.accountId)
     const agents = await activeAgents(ctx, ctx.accountId)
@@ -37,5 +42,116 @@ export const list = serviceQuery({
         model: agent.model
       }))
     }
+  }
+})
+
+/**
+ * What the agents' workspaces are made of: texts, model and enabled skills, each skill's text once. For runtimes; the
+ * account, one row per agent and one per skill are read.
+ */
+export const profiles = serviceQuery({
+  args: {},
+  returns: v.object({
+    revision: v.number(),
+    agents: v.array(
+      v.object({
+        ...rosterEntry,
+        soul: v.string(),
+        identity: v.string(),
+        userText: v.string(),
+        skillSlugs: v.array(v.string())
+      })
+    ),
+    skills: v.array(skillView)
+  }),
+  handler: async (ctx) => {
+    const account = await accountOf(ctx, ctx.accountId)
+    const agents = await activeAgents(ctx, ctx.accountId)
+    const skills = await skillsOf(
+      ctx,
+      agents.flatMap((agent) => agent.skillIds)
+    )
+    return {
+      revision: account.rosterRevision,
+      agents: agents.map((agent) => ({
+        ...toAgentRef(agent),
+        role: agent.role,
+        isOrchestrator: agent.isOrchestrator,
+        flags: flagsOf(account, agent),
+        heartbeat: agent.heartbeat,
+        model: agent.model,
+        soul: agent.soul,
+        identity: agent.identity,
+        userText: agent.userText,
+        skillSlugs: skills.filter((skill) => agent.skillIds.some((id) => id === skill.id)).map((skill) => skill.slug)
+      })),
+      skills
+    }
+  }
+})
+
+/** An agent's enabled skills (get_agent_skills). For runtimes; the agent and one row per skill are read. */
+export const skills = serviceQuery({
+  args: { agentSlug: v.string() },
+  returns: v.object({ agent: v.object({ slug: v.string(), name: v.string() }), skills: v.array(skillView) }),
+  handler: async (ctx, { agentSlug }) => {
+    const agent = await agentBySlug(ctx, ctx.accountId, agentSlug)
+    if (agent === null) throw refusal("not_found", "No agent on the roster has this slug: use one from it.")
+    return { agent: { slug: agent.slug, name: agent.name }, skills: await skillsOf(ctx, agent.skillIds) }
+  }
+})
+
+/**
+ * Ends a beat: its status, the task it was about, and what it said there; answers when the next is due. Repeating it
+ * answers as the first time. For runtimes; about ten rows are read, with a message also the roster and the task's
+ * subscriptions.
+ */
+export const updateAgentHeartbeat = serviceMutation({
+  args: {
+    ...runArgs,
+    status: v.string(),
+    currentTaskId: v.optional(v.union(v.string(), v.null())),
+    /** Epoch milliseconds of Convex's time; now when absent. */
+    lastHeartbeatAt: v.optional(v.number()),
+    message: v.optional(v.object({ taskId: v.string(), content: v.string() })),
+    /** The next moment of a cron schedule; minutes are reckoned here. */
+    nextDueAt: v.optional(v.number())
+  },
+  returns: v.object({ dueAt: v.number(), messageId: v.union(v.string(), v.null()), now: v.number() }),
+  handler: async (ctx, args): Promise<{ dueAt: number; messageId: string | null; now: number }> => {
+    const now = Date.now()
+    const fence = await fenced(ctx, ctx.accountId, args, "beat")
+    if (fence.isRepeated) return { ...fence.answer, now }
+    const run = await liveRun(ctx, ctx.accountId, args)
+    const beat = await beatOf(ctx, run.agent._id)
+    if (run.kind !== "heartbeat") {
+      throw refusal("invalid", "This lease is a delivery's: end it with service/notifications:complete.")
+    }
+    const { currentTaskId, message } = args
+    const current =
+      currentTaskId === undefined || currentTaskId === null ? null : await taskOf(ctx, ctx.accountId, currentTaskId)
+    let messageId: string | null = null
+    if (message !== undefined && message.content.trim() !== "") {
+      const task = await taskOf(ctx, ctx.accountId, message.taskId)
+      mustActOn(run, task)
+      const written = { runId: run.id, epoch: run.epoch }
+      messageId = await postMessage(ctx, task, { content: message.content, kind: "message", run: written }, run.origin)
+    }
+    let dueAt = now
+    if (beat !== null && heartbeatId(beat) === run.id) {
+      const following = args.nextDueAt ?? beat.followingAt
+      dueAt = await advanceBeat(ctx, { ...beat, ...(following === undefined ? {} : { followingAt: following }) }, now)
+      await ctx.db.patch("heartbeats", beat._id, {
+        status: cut(args.status, 50),
+        currentTaskId: current?._id,
+        lastHeartbeatAt: args.lastHeartbeatAt ?? now,
+        fingerprint: beat.pendingFingerprint,
+        pendingFingerprint: undefined,
+        error: undefined
+      })
+    }
+    const answer = { dueAt, messageId }
+    await endLease(ctx, fence.session, { kind: "beat", answer, generation: fence.session.lease.generation })
+    return { ...answer, now }
   }
 })

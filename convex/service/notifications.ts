@@ -1,6 +1,13 @@
 import { v } from "convex/values"
+import { bounded } from "../model/bounded.ts"
 import { claim as claimSessions, claimAnswer } from "../model/claim.ts"
 import { contextAnswer, contexts } from "../model/context.ts"
+import {
+  deadLetter,
+  discardDeadLetter as discard,
+  listDeadLetters,
+  retryDeadLetter as retry
+} from "../model/deadLetters.ts"
 import * as delivery from "../model/delivery.ts"
 import { fenceArgs } from "../model/runs.ts"
 import { serviceMutation, serviceQuery } from "../model/serviceFunctions.ts"
@@ -120,4 +127,37 @@ export const fail = serviceMutation({
     now: v.number()
   }),
   handler: (ctx, args) => delivery.fail(ctx, ctx.accountId, args)
+})
+
+/**
+ * The notifications that were given up, the latest first, at most 200. For operators by a runtime's token; three rows
+ * and the fold of each are read.
+ */
+export const deadLetters = serviceQuery({
+  args: { limit: v.optional(v.number()) },
+  returns: v.array(deadLetter),
+  handler: (ctx, { limit }) => listDeadLetters(ctx, ctx.accountId, bounded(limit, 50, 200))
+})
+
+/**
+ * Makes a dead letter ready again with a new budget; `conflict` when it is none. For operators by a runtime's token; its
+ * fold and six rows are read.
+ */
+export const retryDeadLetter = serviceMutation({
+  args: { id: v.string(), reason: v.optional(v.string()) },
+  returns: v.null(),
+  handler: async (ctx, { id }) => {
+    await retry(ctx, ctx.accountId, id)
+    return null
+  }
+})
+
+/** Ends a dead letter for good; `conflict` when it is none. For operators by a runtime's token; its fold is read. */
+export const discardDeadLetter = serviceMutation({
+  args: { id: v.string(), reason: v.optional(v.string()) },
+  returns: v.null(),
+  handler: async (ctx, { id, reason }) => {
+    await discard(ctx, ctx.accountId, id, reason)
+    return null
+  }
 })

@@ -1,5 +1,5 @@
 import { v } from "convex/values"
-import { commands as commandsShape, commandsFor, recordPulse } from "../model/runtimes.ts"
+import { acknowledgeCommand, commands as commandsShape, commandsFor, recordPulse } from "../model/runtimes.ts"
 import { serviceMutation, serviceQuery } from "../model/serviceFunctions.ts"
 import { infrastructure, runtimeStatus, versions } from "../schema.ts"
 
@@ -36,4 +36,23 @@ export const commands = serviceQuery({
   args: { runtimeId: v.string() },
   returns: commandsShape,
   handler: (ctx, { runtimeId }) => commandsFor(ctx, ctx.accountId, runtimeId)
+})
+
+/**
+ * Says what became of a command: taken (by one boot only), success, failed or rolled_back. For runtimes; three rows are
+ * read.
+ */
+export const acknowledge = serviceMutation({
+  args: {
+    runtimeId: v.string(),
+    bootId: v.string(),
+    command: v.string(),
+    result: v.union(v.literal("taken"), v.literal("success"), v.literal("failed"), v.literal("rolled_back")),
+    message: v.optional(v.string())
+  },
+  returns: v.null(),
+  handler: async (ctx, args) => {
+    await acknowledgeCommand(ctx, ctx.accountId, args)
+    return null
+  }
 })

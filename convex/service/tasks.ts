@@ -1,19 +1,40 @@
 import { v } from "convex/values"
+import type { TaskStatus } from "../../src/domain/TaskStatus.ts"
+import { recordActivity } from "../model/activities.ts"
+import { actor } from "../model/actor.ts"
+import { agentsBySlugs } from "../model/agents.ts"
+import { bounded } from "../model/bounded.ts"
 import { threadOf } from "../model/context.ts"
-import { recordEffect } from "../model/ledger.ts"
+import { cut } from "../model/cut.ts"
+import { skipRowsOfTask } from "../model/delivery.ts"
+import { createOnce, recordEffect } from "../model/ledger.ts"
 import { messageView } from "../model/messages.ts"
-import { liveRun, runArgs } from "../model/runs.ts"
+import { linkPullRequest as link } from "../model/pullRequests.ts"
+import { readWithin } from "../model/readWithin.ts"
+import { byPolicy, refusal } from "../model/refusal.ts"
+import { liveRun, mustActOn, mustHaveFlag, mustOrchestrate, runArgs } from "../model/runs.ts"
 import { serviceMutation, serviceQuery } from "../model/serviceFunctions.ts"
 import { setStatusInRun } from "../model/statusChange.ts"
-import { taskOf, taskView, toTaskView } from "../model/tasks.ts"
+import {
+  assignTask,
+  createTask,
+  moveTask,
+  taskOf,
+  taskSize,
+  taskView,
+  toTaskView,
+  toTaskViews,
+  updateTask
+} from "../model/tasks.ts"
 import { taskStatus } from "../schema.ts"
 
 const maxThread = 200
+/** How much of a description a list shows. */
+const listedDescription = 500
+/** Characters of tasks read for one list. */
+const listBudget = 3_000_000
 /** Characters of a thread read for one answer. */
 const threadBudget = 3_000_000
-
-const bounded = (given: number | undefined, usual: number, most: number): number =>
-  given === undefined || !Number.isFinite(given) ? usual : Math.max(1, Math.min(most, Math.floor(given)))
 
 /**
  * A task with the last messages of its thread, oldest first, each cut at 4,000 characters. For runtimes (task_load);
@@ -60,5 +81,250 @@ export const setStatus = serviceMutation({
     })
     if (path.length > 0) await recordEffect(ctx, run, "task_status", `moved "${task.title}" to ${task.status}`)
     return { taskId: task._id, status: task.status, previousStatus, changed: path.length > 0, path: [...path] }
+  }
+})
+
+/** A task (task_get). For runtimes; its row and its assignees' are read. */
+export const get = serviceQuery({
+  args: { taskId: v.string() },
+  returns: v.object({ task: taskView }),
+  handler: async (ctx, { taskId }) => ({ task: await toTaskView(ctx, await taskOf(ctx, ctx.accountId, taskId)) })
+})
+
+/**
+ * Tasks of a status, of an assignee, or all, the last changed first, descriptions cut at 500 characters (task_list).
+ * For runtimes; each and its assignees are read, at most 200.
+ */
+export const list = serviceQuery({
+  args: { status: v.optional(taskStatus), assigneeSlug: v.optional(v.string()), limit: v.optional(v.number()) },
+  returns: v.object({ tasks: v.array(taskView) }),
+  handler: async (ctx, { status, assigneeSlug, limit }) => {
+    const count = bounded(limit, 50, 200)
+    if (assigneeSlug !== undefined) {
+      const [agent] = await agentsBySlugs(ctx, ctx.accountId, [assigneeSlug])
+      if (agent === undefined) return { tasks: [] }
+      const assignments = await ctx.db
+        .query("assignments")
+        .withIndex("by_agent", (q) =>
+          status === undefined ? q.eq("agentId", agent._id) : q.eq("agentId", agent._id).eq("status", status)
+        )
+        .order("desc")
+        .take(status === undefined ? 1_000 : count)
+      const latest = assignments.toSorted((left, right) => right.updatedAt - left.updatedAt).slice(0, count)
+      const tasks = []
+      for (const { taskId } of latest) tasks.push(await taskOf(ctx, ctx.accountId, taskId))
+      return { tasks: await toTaskViews(ctx, tasks, listedDescription) }
+    }
+    const tasks =
+      status === undefined
+        ? ctx.db.query("tasks").withIndex("by_account", (q) => q.eq("accountId", ctx.accountId))
+        : ctx.db.query("tasks").withIndex("by_status", (q) => q.eq("accountId", ctx.accountId).eq("status", status))
+    const found = await readWithin(tasks.order("desc"), count, listBudget, taskSize)
+    return { tasks: await toTaskViews(ctx, found, listedDescription) }
+  }
+})
+
+/**
+ * Tasks whose title or description match, best first, descriptions cut at 500 characters (task_search). For runtimes;
+ * each hit and its assignees are read, at most 50.
+ */
+export const search = serviceQuery({
+  args: { query: v.string(), limit: v.optional(v.number()) },
+  returns: v.object({ tasks: v.array(taskView) }),
+  handler: async (ctx, args) => {
+    const words = args.query.trim().slice(0, 200)
+    if (words === "") throw refusal("invalid", "The query is empty: name words of the title or description.")
+    const hits = ctx.db
+      .query("tasks")
+      .withSearchIndex("search_text", (q) => q.search("searchText", words).eq("accountId", ctx.accountId))
+    const found = await readWithin(hits, bounded(args.limit, 20, 50), listBudget, taskSize)
+    return { tasks: await toTaskViews(ctx, found, listedDescription) }
+  }
+})
+
+/** The last messages of a task's thread, oldest first, each cut at 4,000 characters (task_thread). For runtimes. */
+export const thread = serviceQuery({
+  args: { taskId: v.string(), limit: v.optional(v.number()) },
+  returns: v.object({ taskId: v.string(), thread: v.array(messageView) }),
+  handler: async (ctx, { taskId, limit }) => {
+    const task = await taskOf(ctx, ctx.accountId, taskId)
+    return {
+      taskId: task._id,
+      thread: await threadOf(ctx, task._id, bounded(limit, 50, maxThread), threadBudget)
+    }
+  }
+})
+
+/**
+ * A task with its last messages and activities, oldest first (task_history). For runtimes; the task, its assignees, the
+ * messages and the activities are read.
+ */
+export const history = serviceQuery({
+  args: { taskId: v.string(), messageLimit: v.optional(v.number()), activityLimit: v.optional(v.number()) },
+  returns: v.object({
+    task: taskView,
+    thread: v.array(messageView),
+    activities: v.array(v.object({ type: v.string(), actor, summary: v.string(), createdAt: v.number() }))
+  }),
+  handler: async (ctx, { taskId, messageLimit, activityLimit }) => {
+    const task = await taskOf(ctx, ctx.accountId, taskId)
+    const lines = await ctx.db
+      .query("activities")
+      .withIndex("by_task", (q) => q.eq("taskId", task._id))
+      .order("desc")
+      .take(bounded(activityLimit, 50, 200))
+    return {
+      task: await toTaskView(ctx, task),
+      thread: await threadOf(ctx, task._id, bounded(messageLimit, 50, maxThread), threadBudget),
+      activities: lines
+        .toReversed()
+        .map((line) => ({ type: line.type, actor: line.actor, summary: line.summary, createdAt: line._creationTime }))
+    }
+  }
+})
+
+const fields = {
+  description: v.optional(v.string()),
+  priority: v.optional(v.number()),
+  labels: v.optional(v.array(v.string())),
+  dueDate: v.optional(v.union(v.number(), v.null())),
+  blockedReason: v.optional(v.string()),
+  assigneeSlugs: v.optional(v.array(v.string()))
+}
+
+/** Fails with `forbidden` when an agent sets a label that means something to the control plane. */
+const mustBePlainLabels = (labels: ReadonlyArray<string> | undefined, kept: ReadonlyArray<string>): void => {
+  if (labels?.some((label) => label.trim().startsWith("system:") && !kept.includes(label.trim())) === true) {
+    throw refusal("forbidden", "Labels that begin with system: are the control plane's: choose another.", byPolicy)
+  }
+}
+
+/**
+ * Makes a task once per run and arguments (task_create); only the orchestrator may assign it. For runtimes; about
+ * fifteen rows, two per assignee, are read.
+ */
+export const create = serviceMutation({
+  args: { ...runArgs, title: v.string(), status: v.optional(taskStatus), ...fields },
+  returns: v.object({ taskId: v.string(), status: taskStatus, repeated: v.boolean() }),
+  handler: async (ctx, { session, epoch, maxHops, ...made }) => {
+    const run = await liveRun(ctx, ctx.accountId, { session, epoch, maxHops })
+    mustHaveFlag(run, "canCreateTasks")
+    const { assigneeSlugs = [], ...rest } = made
+    if (assigneeSlugs.length > 0) mustOrchestrate(run)
+    mustBePlainLabels(made.labels, [])
+    if (made.status === "done" || made.status === "archived") {
+      throw refusal("invalid", "A task does not begin as done or archived: leave the status out.")
+    }
+    return await createOnce(ctx, run, "task_create", made, async () => {
+      const assignees = await agentsBySlugs(ctx, ctx.accountId, assigneeSlugs)
+      const task = await createTask(ctx, ctx.accountId, { ...rest, assignees, runId: run.id }, run.origin)
+      const result: { taskId: string; status: TaskStatus } = { taskId: task._id, status: task.status }
+      return { result, summary: `created the task "${task.title}"` }
+    })
+  }
+})
+
+/**
+ * Changes what is given of a task, its assignees and its status, all or nothing (task_update). For runtimes; as
+ * setStatus and assign together.
+ */
+export const update = serviceMutation({
+  args: {
+    ...runArgs,
+    taskId: v.string(),
+    title: v.optional(v.string()),
+    status: v.optional(taskStatus),
+    ...fields
+  },
+  returns: v.object({ taskId: v.string(), status: taskStatus, previousStatus: taskStatus, changed: v.boolean() }),
+  handler: async (ctx, { session, epoch, maxHops, taskId, ...change }) => {
+    const run = await liveRun(ctx, ctx.accountId, { session, epoch, maxHops })
+    mustHaveFlag(run, "canModifyTaskStatus")
+    const before = await taskOf(ctx, ctx.accountId, taskId)
+    mustActOn(run, before)
+    mustBePlainLabels(change.labels, before.labels)
+    const { title, description, priority, labels, dueDate } = change
+    let task = await updateTask(ctx, before, { title, description, priority, labels, dueDate }, run.origin)
+    if (change.assigneeSlugs !== undefined) {
+      const assignees = await agentsBySlugs(ctx, ctx.accountId, change.assigneeSlugs)
+      task = await assignTask(ctx, task, assignees, run.origin)
+    }
+    if (change.status !== undefined) {
+      const move = { to: change.status, blockedReason: change.blockedReason }
+      task = (await setStatusInRun(ctx, run, task, move)).task
+    }
+    const changed = task.updatedAt !== before.updatedAt || task !== before
+    if (changed) await recordEffect(ctx, run, "task_update", `changed the task "${task.title}"`)
+    return { taskId: task._id, status: task.status, previousStatus: before.status, changed }
+  }
+})
+
+/** Makes these agents the only assignees (task_assign; the orchestrator's). For runtimes; as update. */
+export const assign = serviceMutation({
+  args: { ...runArgs, taskId: v.string(), assigneeSlugs: v.array(v.string()) },
+  returns: v.object({ taskId: v.string(), status: taskStatus, assigneeSlugs: v.array(v.string()) }),
+  handler: async (ctx, args) => {
+    const run = await liveRun(ctx, ctx.accountId, args)
+    mustOrchestrate(run)
+    const task = await taskOf(ctx, ctx.accountId, args.taskId)
+    const assignees = await agentsBySlugs(ctx, ctx.accountId, args.assigneeSlugs)
+    const saved = await assignTask(ctx, task, assignees, run.origin)
+    const slugs = assignees.map((agent) => agent.slug)
+    if (saved !== task) await recordEffect(ctx, run, "task_assign", `assigned "${task.title}" to ${slugs.join(", ")}`)
+    return { taskId: saved._id, status: saved.status, assigneeSlugs: slugs }
+  }
+})
+
+/**
+ * Archives a task (task_delete; the orchestrator's): the reason stands in the activities, and what waits for agents
+ * about it ends skipped. For runtimes; as setStatus, and the task's waiting rows are read.
+ */
+export const remove = serviceMutation({
+  args: { ...runArgs, taskId: v.string(), reason: v.string() },
+  returns: v.object({ taskId: v.string(), status: taskStatus, changed: v.boolean(), skipped: v.number() }),
+  handler: async (ctx, args) => {
+    const run = await liveRun(ctx, ctx.accountId, args)
+    mustOrchestrate(run)
+    const found = await taskOf(ctx, ctx.accountId, args.taskId)
+    const reason = cut(args.reason.trim(), 500)
+    if (reason === "") throw refusal("invalid", "The reason is empty: say why the task is removed.")
+    if (found.isOrchestratorChat) throw refusal("forbidden", "The orchestrator's chat stays.", byPolicy)
+    const { task, path } = await moveTask(ctx, found, { to: "archived" }, run.origin)
+    const skipped = await skipRowsOfTask(ctx, task._id, "the task was removed")
+    if (path.length > 0) {
+      await recordActivity(ctx, {
+        accountId: ctx.accountId,
+        type: "task_removed",
+        actor: run.origin.actor,
+        taskId: task._id,
+        summary: `removed: ${reason}`
+      })
+      await recordEffect(ctx, run, "task_delete", `removed the task "${task.title}"`)
+    }
+    return { taskId: task._id, status: task.status, changed: path.length > 0, skipped }
+  }
+})
+
+/**
+ * Writes a pull request's number on the task, and has it linked on GitHub where the deployment has GITHUB_TOKEN and
+ * GITHUB_REPO (task_link_pr; the orchestrator's). For runtimes; about ten rows are read.
+ */
+export const linkPullRequest = serviceMutation({
+  args: { ...runArgs, taskId: v.string(), prNumber: v.number() },
+  returns: v.object({
+    taskId: v.string(),
+    prNumber: v.number(),
+    changed: v.boolean(),
+    github: v.union(v.literal("queued"), v.literal("off"))
+  }),
+  handler: async (ctx, args) => {
+    const run = await liveRun(ctx, ctx.accountId, args)
+    mustOrchestrate(run)
+    const task = await taskOf(ctx, ctx.accountId, args.taskId)
+    const linked = await link(ctx, task, args.prNumber, run.origin.actor)
+    if (linked.changed) {
+      await recordEffect(ctx, run, "task_link_pr", `linked pull request #${args.prNumber} to "${task.title}"`)
+    }
+    return { taskId: task._id, prNumber: args.prNumber, ...linked }
   }
 })

@@ -1,0 +1,141 @@
+import { type Infer, v } from "convex/values"
+import type { Doc, Id } from "../_generated/dataModel.js"
+import type { MutationCtx, QueryCtx } from "../_generated/server.js"
+import { failure, notificationType } from "../schema.ts"
+import { recordActivity } from "./activities.ts"
+import { type Actor, systemActor } from "./actor.ts"
+import { cut } from "./cut.ts"
+import { foldedRows } from "./delivery.ts"
+import { refusal } from "./refusal.ts"
+import { refreshSession } from "./sessions.ts"
+
+/** A notification that was given up, as an operator judges it. */
+export const deadLetter = v.object({
+  id: v.string(),
+  type: notificationType,
+  agentSlug: v.union(v.string(), v.null()),
+  taskId: v.string(),
+  taskTitle: v.union(v.string(), v.null()),
+  createdAt: v.number(),
+  diedAt: v.number(),
+  attempts: v.number(),
+  claims: v.number(),
+  error: v.union(failure, v.null()),
+  isRequired: v.boolean(),
+  hasFallback: v.boolean(),
+  /** How many notifications died with it. */
+  folded: v.number(),
+  traceId: v.union(v.string(), v.null())
+})
+
+/** An operator acts through a runtime's token, so that no person is known. */
+const operator: Actor = { ...systemActor, name: "Operator" }
+
+/** The dead letters, the latest first. */
+export const listDeadLetters = async (
+  ctx: Pick<QueryCtx, "db">,
+  accountId: Id<"accounts">,
+  limit: number
+): Promise<Array<Infer<typeof deadLetter>>> => {
+  const rows = await ctx.db
+    .query("notifications")
+    .withIndex("by_ended", (q) => q.eq("accountId", accountId).eq("state", "dead").eq("foldedInto", undefined))
+    .order("desc")
+    .take(limit)
+  const letters: Array<Infer<typeof deadLetter>> = []
+  for (const row of rows) {
+    const agent = row.agentId === undefined ? null : await ctx.db.get("agents", row.agentId)
+    const task = await ctx.db.get("tasks", row.taskId)
+    const folded = await ctx.db
+      .query("notifications")
+      .withIndex("by_folded_into", (q) => q.eq("foldedInto", row._id))
+      .take(100)
+    letters.push({
+      id: row._id,
+      type: row.type,
+      agentSlug: agent?.slug ?? null,
+      taskId: row.taskId,
+      taskTitle: task?.title ?? null,
+      createdAt: row._creationTime,
+      diedAt: row.endedAt ?? row._creationTime,
+      attempts: row.attempts,
+      claims: row.claims,
+      error: row.error ?? null,
+      isRequired: row.isRequired,
+      hasFallback: row.hasFallback,
+      folded: folded.length,
+      traceId: row.traceId ?? null
+    })
+  }
+  return letters
+}
+
+const deadLetterOf = async (
+  ctx: MutationCtx,
+  accountId: Id<"accounts">,
+  notificationId: string
+): Promise<Doc<"notifications">> => {
+  const id = ctx.db.normalizeId("notifications", notificationId)
+  const row = id === null ? null : await ctx.db.get("notifications", id)
+  if (row === null || row.accountId !== accountId) {
+    throw refusal("not_found", "No such notification in this account: list the dead letters.")
+  }
+  if (row.state !== "dead" || row.foldedInto !== undefined) {
+    throw refusal("conflict", "This notification is not a dead letter, or no longer: list the dead letters.")
+  }
+  return row
+}
+
+/** Makes a dead letter ready again with its fold and a new budget; a fallback it had is not posted twice. */
+export const retryDeadLetter = async (ctx: MutationCtx, accountId: Id<"accounts">, id: string): Promise<void> => {
+  const row = await deadLetterOf(ctx, accountId, id)
+  const agent = row.agentId === undefined ? null : await ctx.db.get("agents", row.agentId)
+  if (agent === null || agent.removedAt !== undefined || row.sessionId === undefined) {
+    throw refusal("invalid", "The agent of this dead letter is gone: discard it instead.")
+  }
+  await ctx.db.patch("notifications", row._id, {
+    state: "ready",
+    readyAt: Date.now(),
+    attempts: 0,
+    failures: 0,
+    silences: 0,
+    crashes: 0,
+    sharedSince: undefined,
+    endedAt: undefined,
+    runsInNextGeneration: false
+  })
+  for (const each of await foldedRows(ctx, row)) {
+    if (each.state === "dead") await ctx.db.patch("notifications", each._id, { state: "folded", endedAt: undefined })
+  }
+  await refreshSession(ctx, row.sessionId)
+  await recordActivity(ctx, {
+    accountId,
+    type: "dead_letter_retried",
+    actor: operator,
+    taskId: row.taskId,
+    summary: `a ${row.type} for ${agent.name} is tried again`
+  })
+}
+
+/** Ends a dead letter and its fold for good. */
+export const discardDeadLetter = async (
+  ctx: MutationCtx,
+  accountId: Id<"accounts">,
+  id: string,
+  reason: string | undefined
+): Promise<void> => {
+  const row = await deadLetterOf(ctx, accountId, id)
+  const outcomeReason = cut(reason?.trim() ?? "", 500)
+  const ended = { state: "discarded" as const, ...(outcomeReason === "" ? {} : { outcomeReason }) }
+  await ctx.db.patch("notifications", row._id, ended)
+  for (const each of await foldedRows(ctx, row)) {
+    if (each.state === "dead") await ctx.db.patch("notifications", each._id, ended)
+  }
+  await recordActivity(ctx, {
+    accountId,
+    type: "dead_letter_discarded",
+    actor: operator,
+    taskId: row.taskId,
+    summary: `a dead ${row.type} was discarded${outcomeReason === "" ? "" : `: ${outcomeReason}`}`
+  })
+}

@@ -1,0 +1,31 @@
+import { v } from "convex/values"
+import { createOnce } from "../model/ledger.ts"
+import { maxMessageLength, postMessage } from "../model/messages.ts"
+import { refusal } from "../model/refusal.ts"
+import { liveRun, mustOrchestrate, runArgs } from "../model/runs.ts"
+import { serviceMutation } from "../model/serviceFunctions.ts"
+import { taskOf } from "../model/tasks.ts"
+
+/**
+ * Posts into another task's thread, once per run and arguments (task_message; the orchestrator's). For runtimes; the
+ * roster, the task's subscriptions and about ten single rows are read.
+ */
+export const post = serviceMutation({
+  args: { ...runArgs, taskId: v.string(), content: v.string() },
+  returns: v.object({ messageId: v.string(), repeated: v.boolean() }),
+  handler: async (ctx, args) => {
+    const run = await liveRun(ctx, ctx.accountId, args)
+    mustOrchestrate(run)
+    const task = await taskOf(ctx, ctx.accountId, args.taskId)
+    const { content } = args
+    if (content.trim() === "") throw refusal("invalid", "The message is empty: write something.")
+    if (content.length > maxMessageLength) {
+      throw refusal("limit", `A message has at most ${maxMessageLength} characters: shorten it.`)
+    }
+    return await createOnce(ctx, run, "task_message", { taskId: task._id, content }, async () => {
+      const written = { runId: run.id, epoch: run.epoch }
+      const messageId: string = await postMessage(ctx, task, { content, kind: "message", run: written }, run.origin)
+      return { result: { messageId }, summary: `posted in "${task.title}"` }
+    })
+  }
+})

@@ -1,0 +1,91 @@
+import { v } from "convex/values"
+import type { Doc, Id } from "../_generated/dataModel.js"
+import type { QueryCtx } from "../_generated/server.js"
+import { recordActivity } from "../model/activities.ts"
+import { agentBySlug } from "../model/agents.ts"
+import { cut } from "../model/cut.ts"
+import { notifyAgents } from "../model/fanOut.ts"
+import { createOnce } from "../model/ledger.ts"
+import { refusal } from "../model/refusal.ts"
+import { liveRun, mustActOn, mustHaveFlag, type Run, runArgs } from "../model/runs.ts"
+import { serviceMutation } from "../model/serviceFunctions.ts"
+import { taskOf } from "../model/tasks.ts"
+
+const maxRecipients = 10
+const maxMessageLength = 1_000
+const askAgainAfterMs = 4 * 60 * 60 * 1_000
+
+/** Whether this agent asked that one about the task less than four hours ago and has no answer yet. */
+const isAsked = async (ctx: Pick<QueryCtx, "db">, run: Run, recipientId: Id<"agents">, taskId: Id<"tasks">) => {
+  for await (const row of ctx.db
+    .query("notifications")
+    .withIndex("by_request", (q) => q.eq("agentId", recipientId).eq("taskId", taskId).eq("type", "response_request"))
+    .order("desc")) {
+    if (row._creationTime < Date.now() - askAgainAfterMs) return false
+    if (row.actor.id === run.agent._id && row.state !== "delivered" && row.state !== "discarded") return true
+  }
+  return false
+}
+
+/**
+ * Asks agents for a response in the task's thread, once per run and arguments (response_request), and says who was
+ * skipped and why. For runtimes; about ten rows, three per recipient, and their requests of the last four hours are read.
+ */
+export const create = serviceMutation({
+  args: { ...runArgs, recipientSlugs: v.array(v.string()), message: v.string(), taskId: v.optional(v.string()) },
+  returns: v.object({
+    asked: v.array(v.object({ slug: v.string(), notificationId: v.string() })),
+    skipped: v.array(v.object({ slug: v.string(), reason: v.string() })),
+    repeated: v.boolean()
+  }),
+  handler: async (ctx, args) => {
+    const run = await liveRun(ctx, ctx.accountId, args)
+    mustHaveFlag(run, "canMentionAgents")
+    const taskId = args.taskId ?? run.taskId
+    if (taskId === null) throw refusal("invalid", "This run has no task: name the task the request is about.")
+    const task = await taskOf(ctx, ctx.accountId, taskId)
+    mustActOn(run, task)
+    const message = args.message.trim()
+    const slugs = [...new Set(args.recipientSlugs.map((slug) => slug.trim().replace(/^@/, "").toLowerCase()))]
+    if (message === "") throw refusal("invalid", "The message is empty: say what you ask for.")
+    if (message.length > maxMessageLength) {
+      throw refusal("limit", `A request has at most ${maxMessageLength} characters: shorten it.`)
+    }
+    if (slugs.length === 0) throw refusal("invalid", "Nobody is asked: name at least one recipient.")
+    if (slugs.length > maxRecipients) throw refusal("limit", `A request has at most ${maxRecipients} recipients.`)
+    const given = { taskId: task._id, recipientSlugs: slugs.toSorted(), message }
+    return await createOnce(ctx, run, "response_request", given, async () => {
+      const recipients: Array<Doc<"agents">> = []
+      const skipped: Array<{ slug: string; reason: string }> = []
+      for (const slug of slugs) {
+        const agent = await agentBySlug(ctx, ctx.accountId, slug)
+        const skip = (reason: string) => skipped.push({ slug: cut(slug, 64), reason })
+        if (agent === null) skip("no agent on the roster has this slug")
+        else if (agent._id === run.agent._id) skip("an agent cannot ask itself")
+        else if (task.isOrchestratorChat && !agent.isOrchestrator) skip("only the orchestrator answers in its chat")
+        else if (await isAsked(ctx, run, agent._id, task._id)) skip("asked less than 4 hours ago and not yet answered")
+        else recipients.push(agent)
+      }
+      const ids = await notifyAgents(ctx, task, recipients, run.origin, { type: "response_request", request: message })
+      const asked = recipients.flatMap((agent, index) => {
+        const notificationId = ids[index]
+        if (notificationId !== undefined) return [{ slug: agent.slug, notificationId: notificationId as string }]
+        skipped.push({ slug: agent.slug, reason: "the agents' chain reached the hop limit" })
+        return []
+      })
+      if (asked.length > 0) {
+        await recordActivity(ctx, {
+          accountId: ctx.accountId,
+          type: "response_requested",
+          actor: run.origin.actor,
+          taskId: task._id,
+          summary: `asked ${asked.map(({ slug }) => slug).join(", ")} for a response`
+        })
+      }
+      return {
+        result: { asked, skipped },
+        summary: `asked ${asked.map(({ slug }) => `@${slug}`).join(", ") || "nobody"}`
+      }
+    })
+  }
+})

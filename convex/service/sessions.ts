@@ -1,0 +1,49 @@
+import { v } from "convex/values"
+import { agentBySlug, agentOf } from "../model/agents.ts"
+import { beatAnswer, claimBeat as claim } from "../model/beats.ts"
+import { refusal } from "../model/refusal.ts"
+import { serviceMutation } from "../model/serviceFunctions.ts"
+import { taskOf } from "../model/tasks.ts"
+
+/**
+ * Leases an agent's session for its heartbeat when that is due, or says when to ask again. `nextDueAt` is the moment of
+ * the agent's cron expression that comes next (Convex's time); minutes are reckoned here. For runtimes; about ten rows,
+ * the roster and the tasks shown are read.
+ */
+export const claimBeat = serviceMutation({
+  args: {
+    requestId: v.string(),
+    runtimeId: v.string(),
+    bootId: v.string(),
+    agentId: v.string(),
+    leaseMs: v.number(),
+    parkedAgents: v.array(v.string()),
+    nextDueAt: v.optional(v.number())
+  },
+  returns: beatAnswer,
+  handler: (ctx, args) => claim(ctx, ctx.accountId, args)
+})
+
+/**
+ * Starts the next generation of an agent's session from its next claim: of one task's session when a task is given, of
+ * all its sessions otherwise. `agent` is an id or a slug. For runtimes; one row per session is read, at most 1,000.
+ */
+export const rotate = serviceMutation({
+  args: { agent: v.string(), taskId: v.optional(v.string()) },
+  returns: v.object({ rotated: v.number() }),
+  handler: async (ctx, args) => {
+    const agent = (await agentBySlug(ctx, ctx.accountId, args.agent)) ?? (await agentOf(ctx, ctx.accountId, args.agent))
+    const task = args.taskId === undefined ? null : await taskOf(ctx, ctx.accountId, args.taskId)
+    const sessions = await ctx.db
+      .query("sessions")
+      .withIndex("by_agent", (q) =>
+        task === null ? q.eq("agentId", agent._id) : q.eq("agentId", agent._id).eq("taskId", task._id)
+      )
+      .take(1_000)
+    if (sessions.length === 0) throw refusal("not_found", "The agent has no such session yet: nothing to rotate.")
+    for (const session of sessions) {
+      await ctx.db.patch("sessions", session._id, { nextGeneration: session.generation + 1 })
+    }
+    return { rotated: sessions.length }
+  }
+})
