@@ -44,6 +44,10 @@ export type House = {
   readonly fault: (fault: Record<string, unknown>) => Effect.Effect<void>
   /** How many turns the gateway has begun. */
   readonly posts: Effect.Effect<number>
+  /** What the gateway was asked, oldest first. */
+  readonly requests: Effect.Effect<
+    ReadonlyArray<{ readonly at: number; readonly agent: string; readonly input: string }>
+  >
   readonly newTask: (title?: string) => Effect.Effect<string>
   readonly post: (taskId: string, content: string) => Effect.Effect<void>
   readonly messages: (taskId: string) => Effect.Effect<ReadonlyArray<Message>>
@@ -102,6 +106,7 @@ export const makeHouse = (
       script: (script) => Effect.asVoid(json(`${gateway.url}/__local/script`, "POST", script)),
       fault: (fault) => Effect.asVoid(json(`${gateway.url}/__local/faults`, "POST", fault)),
       posts: Effect.map(json(`${gateway.url}/__local/requests`), (requests: { count: number }) => requests.count),
+      requests: Effect.map(json(`${gateway.url}/__local/requests`), ({ requests }) => requests),
       newTask: (title = "Fix the login button") =>
         Effect.promise(() => person.mutation("app/tasks:create", { accountId, title })).pipe(
           Effect.map(({ taskId }) => String(taskId))

@@ -1,0 +1,26 @@
+/** How long an idle runtime takes from SIGTERM to its exit, offline reported. */
+import { Effect } from "effect"
+import { eventually, makeHouse } from "../test/process/house.ts"
+import { figureOf } from "./figure.ts"
+import type { Figure } from "./figure.ts"
+
+const RUNS = 5
+
+/** Runs the measurement: the same account, one runtime after another. */
+export const run = (): Promise<ReadonlyArray<Figure>> =>
+  Effect.gen(function* () {
+    const house = yield* makeHouse()
+    const samples: Array<number> = []
+    for (let index = 0; index < RUNS; index++) {
+      const took = yield* Effect.gen(function* () {
+        const runtime = yield* house.startRuntime({ LOG_LEVEL: "error" })
+        yield* eventually(house.health(runtime), (health) => health["controlPlane"]["push"] === true)
+        const from = performance.now()
+        yield* runtime.signal("SIGTERM")
+        yield* runtime.exit
+        return performance.now() - from
+      }).pipe(Effect.scoped)
+      samples.push(took)
+    }
+    return [figureOf("SIGTERM idle to exit", "ms", samples)]
+  }).pipe(Effect.scoped, Effect.runPromise)

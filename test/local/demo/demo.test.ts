@@ -1,0 +1,119 @@
+import { type ChildProcess, spawn } from "node:child_process"
+import { once } from "node:events"
+import { createServer } from "node:net"
+import { join } from "node:path"
+import { afterEach, assert, describe, it } from "vitest"
+
+const root = join(import.meta.dirname, "..", "..", "..")
+const started: Array<ChildProcess> = []
+
+type Run = { readonly child: ChildProcess; readonly out: () => string; readonly err: () => string }
+
+const demo = (...args: ReadonlyArray<string>): Run => {
+  const child = spawn(process.execPath, [join(root, "local/demo/main.ts"), ...args], { cwd: root })
+  started.push(child)
+  let out = ""
+  let err = ""
+  child.stdout.setEncoding("utf8").on("data", (chunk: string) => (out += chunk))
+  child.stderr.setEncoding("utf8").on("data", (chunk: string) => (err += chunk))
+  return { child, out: () => out, err: () => err }
+}
+
+const ended = async ({ child }: Run): Promise<number | null> => {
+  if (child.exitCode === null && child.signalCode === null) await once(child, "exit")
+  return child.exitCode
+}
+
+const until = async (isSo: () => boolean | Promise<boolean>): Promise<void> => {
+  while (!(await isSo())) await new Promise((resolve) => setTimeout(resolve, 25))
+}
+
+const isServed = (url: string): Promise<boolean> =>
+  fetch(url).then(
+    () => true,
+    () => false
+  )
+
+/** The addresses that the demo says its processes serve. */
+const urlsIn = (text: string): ReadonlyArray<string> =>
+  [...text.matchAll(/http:\/\/127\.0\.0\.1:\d+/g)].map(([url]) => url)
+
+afterEach(() => {
+  for (const child of started.splice(0)) child.kill("SIGKILL")
+})
+
+describe("the demonstration", () => {
+  it("plays the scenario and prints one JSON object", async () => {
+    const run = demo("--once", "--json")
+    assert.strictEqual(await ended(run), 0, run.err())
+    const summary = JSON.parse(run.out())
+    assert.deepStrictEqual(Object.keys(summary), [
+      "thread",
+      "toolCalls",
+      "notifications",
+      "runtimeStatus",
+      "gateway",
+      "elapsedMs"
+    ])
+    assert.deepStrictEqual(
+      summary.thread.map((message: { author: string }) => message.author),
+      ["Pat", "Squad Lead", "Engineer", "QA"]
+    )
+    assert.deepStrictEqual(summary.toolCalls, [
+      { tool: "task_status", success: true },
+      { tool: "task_status", success: true },
+      { tool: "task_load", success: true },
+      { tool: "task_status", success: true }
+    ])
+    assert.strictEqual(summary.notifications.waiting, 0)
+    assert.strictEqual(summary.notifications.dead, 0)
+    assert.isAbove(summary.notifications.delivered, 2)
+    assert.strictEqual(summary.runtimeStatus, "offline")
+    assert.strictEqual(summary.gateway, "scripted")
+  })
+
+  it("keeps running until Ctrl-C, says where /health is, and then shows the runtime offline", async () => {
+    const run = demo()
+    await until(() => run.out().includes("/health") || run.child.exitCode !== null)
+    const urls = urlsIn(run.out())
+    const health = urls.at(-1)
+    assert.isTrue(await isServed(`${health}/health`))
+    run.child.kill("SIGINT")
+    assert.strictEqual(await ended(run), 0, run.err())
+    assert.include(run.out(), "The runtime is offline (exit 0)")
+    for (const url of urls) assert.isFalse(await isServed(url), `${url} is still served`)
+  })
+
+  it("killed with -9, leaves no process behind", async () => {
+    const run = demo()
+    await until(() => run.out().includes("/health") || run.child.exitCode !== null)
+    const urls = urlsIn(run.out())
+    assert.isAtLeast(urls.length, 3)
+    run.child.kill("SIGKILL")
+    await until(async () => (await Promise.all(urls.map(isServed))).every((served) => !served))
+  })
+
+  it("with a port in use, ends with one clear line and a code that is not 0", async () => {
+    const server = createServer().listen(0, "127.0.0.1")
+    await once(server, "listening")
+    const address = server.address()
+    const port = typeof address === "object" && address !== null ? address.port : 0
+    const run = demo("--once", "--port", String(port))
+    assert.strictEqual(await ended(run), 1)
+    server.close()
+    assert.include(run.err(), `cannot listen on 127.0.0.1:${port}`)
+    assert.notMatch(run.err(), /\n\s+at /)
+    for (const url of urlsIn(run.out())) assert.isFalse(await isServed(url), `${url} is still served`)
+  })
+
+  it.each([
+    ["--gateway", "clawdbot"],
+    ["--port", "0"],
+    ["--bogus", ""]
+  ])("refuses %s %s with a line that says what is allowed", async (option, value) => {
+    const run = demo(...[option, value].filter((text) => text !== ""))
+    assert.strictEqual(await ended(run), 64)
+    assert.include(run.err(), option)
+    assert.notMatch(run.err(), /\n\s+at /)
+  })
+})
