@@ -4,8 +4,7 @@
  * and a team of three agents that works on a task while the thread is shown as it grows.
  */
 import { parseArgs } from "node:util"
-import { NodeRuntime } from "@effect/platform-node"
-import { Cause, Effect, Exit, Schema } from "effect"
+import { Cause, Deferred, Effect, Exit, Runtime, Schema } from "effect"
 import { makeAccount, runtimeEnv } from "../account.ts"
 import { launchPlane, launchRuntime } from "../launcher.ts"
 import { personAt } from "../person.ts"
@@ -79,7 +78,8 @@ const program = Effect.gen(function* () {
 
   if (!options.once) {
     story.say(`\nThe runtime goes on: ${runtime.url}/health. Ctrl-C drains it and ends the demonstration.`)
-    yield* Effect.raceFirst(runtime.exit, interrupted)
+    isRunningOn = true
+    yield* Effect.raceFirst(runtime.exit, Deferred.await(askedToEnd))
   }
   yield* runtime.signal("SIGTERM")
   const ending = yield* runtime.exit
@@ -117,12 +117,9 @@ const program = Effect.gen(function* () {
   return ending.code === 0 && runtimeStatus === "offline"
 })
 
-/** The first Ctrl-C or SIGTERM: the runtime is told by us alone, so that it drains once. */
-const interrupted = Effect.callback<void>((resume) => {
-  const stop = () => resume(Effect.void)
-  process.once("SIGINT", stop)
-  process.once("SIGTERM", stop)
-})
+/** The first Ctrl-C or SIGTERM while the demonstration merely runs on: the runtime drains, and its end is shown. */
+const askedToEnd = Deferred.makeUnsafe<void>()
+let isRunningOn = false
 
 /** The scenario went through, but not to the end that it must have. */
 class DemoFailed extends Schema.TaggedError<DemoFailed>()("DemoFailed", { reason: Schema.String }) {
@@ -146,8 +143,18 @@ const main = program.pipe(
   )
 )
 
-// With --once a signal before the end interrupts everything; without, it asks for the drain first.
-NodeRuntime.runMain(main, {
+const runMain = Runtime.makeRunMain(({ fiber, teardown }) => {
+  const onSignal = () => {
+    if (isRunningOn) Deferred.doneUnsafe(askedToEnd, Exit.void)
+    else fiber.interruptUnsafe(fiber.id)
+    isRunningOn = false
+  }
+  process.on("SIGINT", onSignal)
+  process.on("SIGTERM", onSignal)
+  fiber.addObserver((exit) => teardown(exit, (code) => process.exit(code)))
+})
+
+runMain(main, {
   disableErrorReporting: true,
   teardown: (exit, onExit) => onExit(Exit.isSuccess(exit) ? 0 : Cause.hasInterruptsOnly(exit.cause) ? 130 : 1)
 })
