@@ -192,6 +192,9 @@ export class DeliveryLoop extends Context.Service<
         ]
         const wait = Queue.take(wakeups)
         yield* waits.length === 0 ? wait : Effect.raceFirst(wait, Effect.sleep(Duration.millis(Math.min(...waits))))
+        // A moment that has passed is used up: whatever stands against a claim now wakes the loop when it goes.
+        const then = yield* Clock.currentTimeMillis
+        yield* Ref.update(dueAt, (at) => (at !== null && at <= then ? null : at))
       })
 
       const loop = Effect.andThen(
@@ -218,6 +221,14 @@ export class DeliveryLoop extends Context.Service<
         })
       ).pipe(Effect.andThen(Effect.never))
 
+      /** A push that is lost is polled for from now on, and what it did not tell meanwhile is claimed when it is back. */
+      const followPush = SubscriptionRef.changes(push).pipe(
+        Stream.map(({ isConnected }) => isConnected),
+        Stream.changes,
+        Stream.runForEach(() => wake),
+        Effect.andThen(Effect.never)
+      )
+
       const followLifecycle = Stream.runForEach(lifecycle.changes, (state) =>
         canClaim(state) ? wake : Effect.void
       ).pipe(Effect.andThen(Effect.never))
@@ -233,7 +244,8 @@ export class DeliveryLoop extends Context.Service<
 
       const start = Effect.gen(function* () {
         yield* supervisor.run("delivery-loop", loop)
-        yield* supervisor.run("delivery-push", followBacklog)
+        yield* supervisor.run("delivery-backlog", followBacklog)
+        yield* supervisor.run("delivery-push", followPush)
         yield* supervisor.run("delivery-lifecycle", followLifecycle)
         yield* supervisor.run("delivery-token", retryToken)
         yield* supervisor.run("gateway-probe", guard.probing)

@@ -1,0 +1,553 @@
+import { NodeCrypto } from "@effect/platform-node"
+import { assert, describe, it } from "@effect/vitest"
+import { Clock, Deferred, Duration, Effect, Layer, Logger, Queue, Ref, Result, Stream, SubscriptionRef } from "effect"
+import { TestClock } from "effect/testing"
+import { BootConflict, ControlPlaneUnavailable, TokenRefused } from "../../src/domain/ControlPlaneFailure.ts"
+import type { ControlPlaneFailure } from "../../src/domain/ControlPlaneFailure.ts"
+import type { Backlog, Claim, ClaimedDelivery } from "../../src/domain/Delivery.ts"
+import { ProviderFailed } from "../../src/domain/TurnFailure.ts"
+import { RuntimeConfig } from "../../src/layers/Config.ts"
+import type { Settings } from "../../src/layers/Config.ts"
+import { ConvexClient } from "../../src/layers/ConvexClient.ts"
+import type { PushState } from "../../src/layers/ConvexClient.ts"
+import { Gateway } from "../../src/layers/Gateway.ts"
+import { Deliveries } from "../../src/programs/Deliveries.ts"
+import { DeliveryLoop } from "../../src/programs/DeliveryLoop.ts"
+import { ControlPlane } from "../../src/services/ControlPlane.ts"
+import type { ContextOrBroken } from "../../src/services/ControlPlane.ts"
+import { GatewayGuard } from "../../src/services/GatewayGuard.ts"
+import { Lifecycle } from "../../src/services/Lifecycle.ts"
+import { Permits } from "../../src/services/Permits.ts"
+import { Supervisor } from "../../src/services/Supervisor.ts"
+
+interface ClaimCall {
+  readonly permits: number
+  readonly requestId: string
+  readonly parkedAgents: ReadonlyArray<string>
+}
+
+const unavailable = new ControlPlaneUnavailable({ function: "service/notifications:claim", detail: "ECONNREFUSED" })
+
+const claimed = (id: string, changes: Partial<ClaimedDelivery> = {}): ClaimedDelivery => ({
+  notificationIds: [id],
+  session: `session_${id}`,
+  epoch: 1,
+  expiresAt: 90_000,
+  attempt: 1,
+  spent: false,
+  alone: false,
+  failures: 0,
+  silences: 0,
+  readyAt: 0,
+  lane: 0,
+  ...changes
+})
+
+/** The loop with real permits, lifecycle, guard and supervisor over a control plane and deliveries the test holds. */
+const house = (settings: Partial<Settings> = {}) =>
+  Effect.gen(function* () {
+    const calls = yield* Queue.unbounded<ClaimCall>()
+    const begun = yield* Queue.unbounded<string>()
+    const released = yield* Ref.make<ReadonlyArray<string>>([])
+    const waiting = yield* Ref.make<ReadonlyArray<ClaimedDelivery>>([])
+    const claimFailures = yield* Ref.make<ReadonlyArray<ControlPlaneFailure>>([])
+    const contextFailures = yield* Ref.make<ReadonlyArray<ControlPlaneFailure>>([])
+    const nextDueIn = yield* Ref.make<number | null>(null)
+    const backlog = yield* Queue.unbounded<Result.Result<Backlog, ControlPlaneFailure>>()
+    const push = yield* SubscriptionRef.make<PushState>({ isConnected: true, lastMessageAt: null })
+    const looks = yield* Ref.make(0)
+    const ends = new Map<string, Deferred.Deferred<void>>()
+    const shift = <A>(ref: Ref.Ref<ReadonlyArray<A>>) =>
+      Ref.modify(ref, (items): readonly [A | undefined, ReadonlyArray<A>] => [items[0], items.slice(1)])
+
+    const controlPlane = Layer.mock(ControlPlane, {
+      bootId: "boot",
+      now: Clock.currentTimeMillis,
+      backlog: Stream.fromQueue(backlog),
+      commands: Stream.never,
+      claim: Effect.fnUntraced(function* (options) {
+        const failure = yield* shift(claimFailures)
+        yield* Queue.offer(calls, options)
+        if (failure !== undefined) return yield* failure
+        const deliveries = yield* Ref.modify(waiting, (all) => [
+          all.slice(0, options.permits),
+          all.slice(options.permits)
+        ])
+        const now = yield* Clock.currentTimeMillis
+        const dueIn = yield* Ref.get(nextDueIn)
+        const answer: Claim = { deliveries, nextDueAt: dueIn === null ? null : now + dueIn, now, isBlocked: false }
+        return answer
+      }),
+      context: Effect.fnUntraced(function* (ids: ReadonlyArray<string>) {
+        const failure = yield* shift(contextFailures)
+        if (failure !== undefined) return yield* failure
+        return new Map<string, ContextOrBroken>(ids.map((id) => [id, { broken: "damaged" }]))
+      }),
+      release: ({ session }) =>
+        Effect.as(
+          Ref.update(released, (all) => [...all, session]),
+          "ready" as const
+        )
+    })
+    const deliveries = Layer.mock(Deliveries, {
+      deliver: Effect.fnUntraced(function* (delivery) {
+        const [id] = delivery.notificationIds
+        const end = yield* Deferred.make<void>()
+        ends.set(id, end)
+        yield* Queue.offer(begun, id)
+        yield* Deferred.await(end)
+      })
+    })
+    const countingPermits = Layer.effect(
+      Permits,
+      Effect.map(Permits, (permits) =>
+        Permits.of({
+          ...permits,
+          free: Effect.andThen(
+            Ref.update(looks, (count) => count + 1),
+            permits.free
+          )
+        })
+      )
+    ).pipe(Layer.provide(Permits.layer))
+    const layer = DeliveryLoop.layer.pipe(
+      Layer.provideMerge(Layer.mergeAll(GatewayGuard.layer, Supervisor.layer, countingPermits)),
+      Layer.provideMerge(Lifecycle.layer),
+      Layer.provide([
+        controlPlane,
+        deliveries,
+        Layer.mock(ConvexClient, { push }),
+        Layer.mock(Gateway, {}),
+        RuntimeConfig.layerTest(settings),
+        NodeCrypto.layerSecureRandom
+      ])
+    )
+    const services = yield* Layer.build(layer)
+    const inside = <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.provideContext(effect, services)
+    const { loop, lifecycle, permits, guard } = yield* inside(
+      Effect.all({ loop: DeliveryLoop, lifecycle: Lifecycle, permits: Permits, guard: GatewayGuard })
+    )
+    return {
+      backlog,
+      begun,
+      calls,
+      claimFailures,
+      contextFailures,
+      guard,
+      lifecycle,
+      /** How often the loop looked whether it may claim. */
+      looks,
+      loop,
+      nextDueIn,
+      permits,
+      push,
+      released,
+      waiting,
+      /** Ends the delivery of this notification. */
+      end: (id: string) =>
+        Effect.suspend(() => {
+          const end = ends.get(id)
+          return end === undefined ? Effect.die(`${id} has not begun`) : Deferred.succeed(end, undefined)
+        }),
+      /** Ready, and the claims of the start behind it. */
+      start: Effect.gen(function* () {
+        yield* lifecycle.enter("ready")
+        yield* loop.start
+        yield* settle
+        yield* Queue.clear(calls)
+      })
+    }
+  })
+
+/** Lets every fiber run until all wait for something. */
+const settle = TestClock.adjust(0).pipe(Effect.andThen(Effect.yieldNow), Effect.repeat({ times: 20 }))
+
+const claimsOf = (queue: Queue.Queue<ClaimCall>) => Effect.map(Queue.clear(queue), (calls) => [...calls])
+
+const quiet = Effect.provide(Logger.layer([]))
+
+describe("DeliveryLoop", () => {
+  it.effect("claims as many as permits are free and begins a delivery for each", () =>
+    Effect.gen(function* () {
+      const { begun, calls, permits, start, waiting, loop } = yield* house({ deliveryMaxConcurrentSessions: 4 })
+      yield* start
+      yield* Ref.set(waiting, [claimed("a"), claimed("b")])
+      yield* loop.wake
+      assert.deepStrictEqual(yield* Queue.takeN(begun, 2), ["a", "b"])
+      assert.strictEqual((yield* Queue.take(calls)).permits, 4)
+      assert.strictEqual(yield* permits.free, 2)
+    }).pipe(quiet)
+  )
+
+  it.effect("claims nothing before it is ready and begins as soon as it is", () =>
+    Effect.gen(function* () {
+      const { begun, calls, lifecycle, loop, waiting } = yield* house()
+      yield* Ref.set(waiting, [claimed("a")])
+      yield* loop.start
+      yield* settle
+      assert.strictEqual(yield* Queue.size(calls), 0)
+      yield* lifecycle.enter("ready")
+      assert.strictEqual(yield* Queue.take(begun), "a")
+    }).pipe(quiet)
+  )
+
+  it.effect("is woken by the push of something newer, not by what leaves or repeats", () =>
+    Effect.gen(function* () {
+      const { backlog, calls, start } = yield* house()
+      yield* start
+      const pushed = Effect.fnUntraced(function* (newest: number | null, newestId: string | null) {
+        yield* Queue.offer(backlog, Result.succeed({ oldest: newest, newest, newestId }))
+        yield* settle
+        return yield* claimsOf(calls)
+      })
+      assert.lengthOf(yield* pushed(1_000, "a"), 1)
+      assert.lengthOf(yield* pushed(1_000, "a"), 0)
+      assert.lengthOf(yield* pushed(1_000, "b"), 1)
+      assert.lengthOf(yield* pushed(500, "z"), 0)
+      assert.lengthOf(yield* pushed(2_000, "c"), 1)
+      assert.lengthOf(yield* pushed(null, null), 0)
+      assert.lengthOf(yield* pushed(1_500, "d"), 1)
+    }).pipe(quiet)
+  )
+
+  it.effect("outlives a failing subscription", () =>
+    Effect.gen(function* () {
+      const { backlog, calls, start } = yield* house()
+      yield* start
+      yield* Queue.offer(backlog, Result.fail(unavailable))
+      yield* Queue.offer(backlog, Result.succeed({ oldest: 1, newest: 1, newestId: "a" }))
+      yield* settle
+      assert.lengthOf(yield* claimsOf(calls), 1)
+    }).pipe(quiet)
+  )
+
+  it.effect("does not ask at all while push is up and nothing happens", () =>
+    Effect.gen(function* () {
+      const { calls, start } = yield* house()
+      yield* start
+      yield* TestClock.adjust("24 hours")
+      assert.deepStrictEqual(yield* claimsOf(calls), [])
+    }).pipe(quiet)
+  )
+
+  it.effect("polls at DELIVERY_INTERVAL while push is down, and stops when it is back", () =>
+    Effect.gen(function* () {
+      const { calls, push, start } = yield* house({ deliveryInterval: Duration.seconds(15) })
+      yield* start
+      yield* TestClock.adjust("1 hour")
+      yield* SubscriptionRef.set(push, { isConnected: false, lastMessageAt: null })
+      yield* settle
+      assert.lengthOf(yield* claimsOf(calls), 1)
+      yield* TestClock.adjust("60 seconds")
+      assert.lengthOf(yield* claimsOf(calls), 4)
+      yield* SubscriptionRef.set(push, { isConnected: true, lastMessageAt: 0 })
+      yield* settle
+      assert.lengthOf(yield* claimsOf(calls), 1)
+      yield* SubscriptionRef.set(push, { isConnected: true, lastMessageAt: 2_000 })
+      yield* TestClock.adjust("1 hour")
+      assert.lengthOf(yield* claimsOf(calls), 0)
+    }).pipe(quiet)
+  )
+
+  it.effect("never runs more deliveries than there are permits", () =>
+    Effect.gen(function* () {
+      const { begun, calls, end, loop, permits, start, waiting } = yield* house({ deliveryMaxConcurrentSessions: 2 })
+      yield* start
+      yield* Ref.set(
+        waiting,
+        ["a", "b", "c", "d", "e"].map((id) => claimed(id))
+      )
+      yield* loop.wake
+      yield* settle
+      assert.deepStrictEqual(yield* Queue.takeN(begun, 2), ["a", "b"])
+      assert.strictEqual(yield* permits.free, 0)
+      yield* loop.wake
+      yield* settle
+      assert.strictEqual(yield* Queue.size(begun), 0)
+      yield* end("a")
+      yield* settle
+      assert.deepStrictEqual(yield* Queue.takeAll(begun), ["c"])
+      yield* end("b")
+      yield* end("c")
+      yield* settle
+      assert.deepStrictEqual(yield* Queue.takeAll(begun), ["d", "e"])
+      for (const { permits } of yield* claimsOf(calls)) assert.isAtMost(permits, 2)
+    }).pipe(quiet)
+  )
+
+  it.effect("uses a freed permit while the other deliveries hang", () =>
+    Effect.gen(function* () {
+      const { begun, end, loop, start, waiting } = yield* house({ deliveryMaxConcurrentSessions: 3 })
+      yield* start
+      yield* Ref.set(
+        waiting,
+        ["hung", "slow", "fast", "next", "last"].map((id) => claimed(id))
+      )
+      yield* loop.wake
+      yield* settle
+      assert.deepStrictEqual(yield* Queue.takeN(begun, 3), ["hung", "slow", "fast"])
+      yield* end("fast")
+      assert.strictEqual(yield* Queue.take(begun), "next")
+      yield* end("next")
+      assert.strictEqual(yield* Queue.take(begun), "last")
+    }).pipe(quiet)
+  )
+
+  it.effect("claims again at once after a full claim", () =>
+    Effect.gen(function* () {
+      const { calls, guard, loop, start, waiting } = yield* house({ deliveryMaxConcurrentSessions: 3 })
+      yield* start
+      assert.strictEqual(yield* guard.allowance, Number.POSITIVE_INFINITY)
+      yield* Ref.set(waiting, [claimed("a"), claimed("b")])
+      yield* loop.wake
+      yield* settle
+      assert.deepStrictEqual(
+        (yield* claimsOf(calls)).map(({ permits }) => permits),
+        [3]
+      )
+      yield* Ref.set(waiting, [claimed("c")])
+      yield* loop.wake
+      yield* settle
+      assert.deepStrictEqual(
+        (yield* claimsOf(calls)).map(({ permits }) => permits),
+        [1]
+      )
+    }).pipe(quiet)
+  )
+
+  it.effect("repeats the same request until it is answered, then makes a new one", () =>
+    Effect.gen(function* () {
+      const { begun, calls, claimFailures, loop, start, waiting } = yield* house()
+      yield* start
+      yield* Ref.set(claimFailures, [unavailable, unavailable])
+      yield* Ref.set(waiting, [claimed("a")])
+      yield* loop.wake
+      yield* TestClock.adjust("10 minutes")
+      assert.strictEqual(yield* Queue.take(begun), "a")
+      const [first, second, third, ...others] = yield* claimsOf(calls)
+      assert.deepStrictEqual([second, third], [first, first])
+      for (const { requestId } of others) assert.notStrictEqual(requestId, first?.requestId)
+      yield* loop.wake
+      yield* settle
+      const next = yield* Queue.take(calls)
+      assert.notStrictEqual(next.requestId, first?.requestId)
+    }).pipe(quiet)
+  )
+
+  it.effect("backs off while the control plane is away, says so in the state, and clears that when it is back", () =>
+    Effect.gen(function* () {
+      const { calls, claimFailures, lifecycle, loop, start } = yield* house()
+      yield* start
+      yield* Ref.set(
+        claimFailures,
+        Array.from({ length: 1_000 }, () => unavailable)
+      )
+      yield* loop.wake
+      yield* settle
+      assert.strictEqual((yield* lifecycle.state).reasons["control-plane"], "ECONNREFUSED")
+      yield* TestClock.adjust("1 hour")
+      const tries = (yield* claimsOf(calls)).length
+      // The mean wait at the cap of 5 minutes is 2.5 minutes, never under half a second.
+      assert.isAbove(tries, 10)
+      assert.isBelow(tries, 120)
+      yield* Ref.set(claimFailures, [])
+      yield* TestClock.adjust("5 minutes")
+      assert.deepStrictEqual((yield* lifecycle.state).reasons, {})
+    }).pipe(quiet)
+  )
+
+  it.effect("claims nothing while paused, and goes on when resumed", () =>
+    Effect.gen(function* () {
+      const { begun, calls, lifecycle, loop, start, waiting } = yield* house()
+      yield* start
+      yield* lifecycle.setPaused(true)
+      yield* Ref.set(waiting, [claimed("a")])
+      yield* loop.wake
+      yield* TestClock.adjust("1 hour")
+      assert.deepStrictEqual(yield* claimsOf(calls), [])
+      yield* lifecycle.setPaused(false)
+      assert.strictEqual(yield* Queue.take(begun), "a")
+    }).pipe(quiet)
+  )
+
+  it.effect("claims nothing while draining", () =>
+    Effect.gen(function* () {
+      const { calls, lifecycle, loop, start, waiting } = yield* house()
+      yield* start
+      yield* lifecycle.enter("draining")
+      yield* Ref.set(waiting, [claimed("a")])
+      yield* loop.wake
+      yield* TestClock.adjust("1 hour")
+      assert.deepStrictEqual(yield* claimsOf(calls), [])
+    }).pipe(quiet)
+  )
+
+  it.effect("looks again at the earliest due moment that a claim reported", () =>
+    Effect.gen(function* () {
+      const { begun, calls, loop, nextDueIn, start, waiting } = yield* house()
+      yield* start
+      yield* Ref.set(nextDueIn, 30_000)
+      yield* loop.wake
+      yield* settle
+      yield* Queue.clear(calls)
+      yield* Ref.set(nextDueIn, null)
+      yield* Ref.set(waiting, [claimed("a")])
+      yield* TestClock.adjust("29999 millis")
+      assert.deepStrictEqual(yield* claimsOf(calls), [])
+      yield* TestClock.adjust("1 millis")
+      assert.strictEqual(yield* Queue.take(begun), "a")
+    }).pipe(quiet)
+  )
+
+  it.effect("looks again at the due moment that the pulse reported, when it is the earlier one", () =>
+    Effect.gen(function* () {
+      const { calls, loop, nextDueIn, start } = yield* house()
+      yield* start
+      yield* Ref.set(nextDueIn, 60_000)
+      yield* loop.wake
+      yield* settle
+      yield* Ref.set(nextDueIn, null)
+      yield* loop.dueIn(10_000)
+      yield* settle
+      yield* Queue.clear(calls)
+      yield* TestClock.adjust("10 seconds")
+      assert.isAtMost((yield* claimsOf(calls)).length, 1)
+    }).pipe(quiet)
+  )
+
+  it.effect("waits in peace when work is due but no permit is free", () =>
+    Effect.gen(function* () {
+      const { begun, calls, end, looks, loop, nextDueIn, start, waiting } = yield* house({
+        deliveryMaxConcurrentSessions: 1
+      })
+      yield* start
+      yield* Ref.set(waiting, [claimed("hung")])
+      yield* Ref.set(nextDueIn, 1_000)
+      yield* loop.wake
+      assert.strictEqual(yield* Queue.take(begun), "hung")
+      yield* settle
+      yield* Queue.clear(calls)
+      yield* Ref.set(looks, 0)
+      yield* TestClock.adjust("1 hour")
+      assert.deepStrictEqual(yield* claimsOf(calls), [])
+      assert.isAtMost(yield* Ref.get(looks), 2)
+      yield* Ref.set(nextDueIn, null)
+      yield* Ref.set(waiting, [claimed("next")])
+      yield* end("hung")
+      assert.strictEqual(yield* Queue.take(begun), "next")
+    }).pipe(quiet)
+  )
+
+  it.effect("claims one probe at a time when the breaker lets one through", () =>
+    Effect.gen(function* () {
+      const { begun, calls, end, guard, loop, start, waiting } = yield* house()
+      yield* start
+      const failure = new ProviderFailed({ detail: "502", status: 502 })
+      yield* Effect.repeat(guard.sharedFailure(failure, "agent"), { times: 4 })
+      yield* Ref.set(waiting, [claimed("probe"), claimed("other")])
+      yield* loop.wake
+      yield* TestClock.adjust("29 seconds")
+      assert.deepStrictEqual(yield* claimsOf(calls), [])
+      yield* TestClock.adjust("1 second")
+      assert.deepStrictEqual(yield* Queue.takeAll(begun), ["probe"])
+      assert.deepStrictEqual(
+        (yield* claimsOf(calls)).map(({ permits }) => permits),
+        [1]
+      )
+      yield* TestClock.adjust("10 minutes")
+      assert.strictEqual(yield* Queue.size(begun), 0)
+      yield* guard.answered
+      yield* end("probe")
+      assert.strictEqual(yield* Queue.take(begun), "other")
+    }).pipe(quiet)
+  )
+
+  it.effect("runs nothing beside a delivery that must be alone", () =>
+    Effect.gen(function* () {
+      const { begun, calls, end, loop, start, waiting } = yield* house()
+      yield* start
+      yield* Ref.set(waiting, [claimed("crasher", { alone: true })])
+      yield* loop.wake
+      assert.strictEqual(yield* Queue.take(begun), "crasher")
+      yield* settle
+      yield* Queue.clear(calls)
+      yield* Ref.set(waiting, [claimed("next")])
+      yield* loop.wake
+      yield* TestClock.adjust("1 hour")
+      assert.deepStrictEqual(yield* claimsOf(calls), [])
+      yield* end("crasher")
+      assert.strictEqual(yield* Queue.take(begun), "next")
+    }).pipe(quiet)
+  )
+
+  it.effect("gives claimed work back when its context does not come", () =>
+    Effect.gen(function* () {
+      const { begun, contextFailures, loop, permits, released, start, waiting } = yield* house()
+      yield* start
+      yield* Ref.set(waiting, [claimed("a"), claimed("b")])
+      yield* Ref.set(contextFailures, [unavailable])
+      yield* loop.wake
+      yield* settle
+      assert.sameMembers([...(yield* Ref.get(released))], ["session_a", "session_b"])
+      assert.strictEqual(yield* Queue.size(begun), 0)
+      assert.strictEqual(yield* permits.free, permits.total)
+    }).pipe(quiet)
+  )
+
+  it.effect("stops claiming when the token is refused, and asks every 30 s whether it is accepted again", () =>
+    Effect.gen(function* () {
+      const { begun, calls, claimFailures, contextFailures, lifecycle, loop, start, waiting } = yield* house()
+      const refused = new TokenRefused({ function: "service/notifications:claim", detail: "revoked" })
+      yield* start
+      yield* Ref.set(claimFailures, [refused])
+      yield* Ref.set(contextFailures, [refused, refused])
+      yield* Ref.set(waiting, [claimed("a")])
+      yield* loop.wake
+      yield* settle
+      assert.include((yield* lifecycle.state).reasons.token ?? "", "revoked")
+      yield* Queue.clear(calls)
+      yield* TestClock.adjust("60 seconds")
+      assert.deepStrictEqual(yield* claimsOf(calls), [])
+      yield* TestClock.adjust("30 seconds")
+      assert.strictEqual(yield* Queue.take(begun), "a")
+      assert.isUndefined((yield* lifecycle.state).reasons.token)
+    }).pipe(quiet)
+  )
+
+  it.effect("ends the process with 78 when another process runs with the same RUNTIME_ID", () =>
+    Effect.gen(function* () {
+      const { claimFailures, lifecycle, loop, start } = yield* house()
+      yield* start
+      yield* Ref.set(claimFailures, [new BootConflict({ detail: "a later boot of this runtime claims" })])
+      yield* loop.wake
+      assert.deepStrictEqual(yield* lifecycle.aborted, {
+        exitCode: 78,
+        message: "a later boot of this runtime claims"
+      })
+    }).pipe(quiet)
+  )
+
+  it.effect("aborts what runs when halted, and gives the permits back", () =>
+    Effect.gen(function* () {
+      const { begun, loop, permits, start, waiting } = yield* house()
+      yield* start
+      yield* Ref.set(waiting, [claimed("a"), claimed("b")])
+      yield* loop.wake
+      yield* Queue.takeN(begun, 2)
+      yield* loop.halt
+      assert.strictEqual(yield* permits.free, permits.total)
+      yield* permits.idle
+    }).pipe(quiet)
+  )
+
+  it.effect("tells since when the oldest waits, as the push has it", () =>
+    Effect.gen(function* () {
+      const { backlog, loop, start } = yield* house()
+      yield* start
+      assert.deepStrictEqual(yield* loop.state, { oldestWaiting: null })
+      yield* Queue.offer(backlog, Result.succeed({ oldest: 500, newest: 900, newestId: "a" }))
+      yield* settle
+      assert.deepStrictEqual(yield* loop.state, { oldestWaiting: 500 })
+    }).pipe(quiet)
+  )
+})
