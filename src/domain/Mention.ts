@@ -93,13 +93,13 @@ export const parseMentions = (text: string): Mentions => {
           }
         } else if (isSlugStart(plain[end])) {
           while (isSlugPart(plain[end])) end += 1
-          const slug = plain
-            .slice(at + 1, end)
-            .replace(/[-_]+$/, "")
-            .toLowerCase()
+          // Trailing marks belong to the sentence; a run longer than a slug can be is none, and is not looked at again.
+          let last = end
+          while (plain[last - 1] === "-" || plain[last - 1] === "_") last -= 1
+          const slug = last - at > maxSlugLength + 1 ? "" : plain.slice(at + 1, last).toLowerCase()
           // "@host.example" and "@user@host" are addresses; "@slug." at the end of a sentence is a mention.
           const isAddress = plain[end] === "@" || (plain[end] === "." && isWord(plain[end + 1])) || isWord(plain[end])
-          if (!isAddress && slug.length <= maxSlugLength) {
+          if (!isAddress && slug !== "") {
             if (slug === "all") all = true
             else slugs.add(slug)
           }

@@ -31,13 +31,11 @@ export const parseSessionKey = (key: string): SessionKeyParts | null => {
   const [scheme, slug, accountId, ...rest] = key.split(":")
   if (scheme !== "agent" || slug === undefined || accountId === undefined) return null
   if (!isAgentSlug(slug) || !idForm.test(accountId)) return null
-  const last = rest.at(-1)
-  const generation = last === undefined ? null : generationForm.exec(last)
-  const middle = generation === null ? rest : rest.slice(0, -1)
-  const count = generation === null ? 1 : Number(generation[1])
-  if (generation !== null && count < 2) return null
-  if (middle.length === 0) return { slug, accountId, generation: count }
-  const [word, taskId] = middle
-  if (middle.length !== 2 || word !== "task" || taskId === undefined || !idForm.test(taskId)) return null
-  return { slug, accountId, taskId, generation: count }
+  const [word, id, ...afterTask] = rest
+  if (word === "task" && (id === undefined || !idForm.test(id))) return null
+  const task = word === "task" && id !== undefined ? { taskId: id } : {}
+  const [suffix, ...more] = word === "task" ? afterTask : rest
+  if (suffix === undefined) return { slug, accountId, ...task, generation: 1 }
+  const generation = Number(generationForm.exec(suffix)?.[1] ?? 0)
+  return more.length > 0 || generation < 2 ? null : { slug, accountId, ...task, generation }
 }
