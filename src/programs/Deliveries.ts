@@ -280,7 +280,7 @@ export class Deliveries extends Context.Service<
         const end = yield* Effect.raceFirst(work(delivery, found), renewal(delivery)).pipe(
           Effect.catchIf(isControlPlaneFailure, (failure) => onControlPlaneFailure(delivery, failure)),
           Effect.catchCauseIf(
-            (cause) => !Cause.hasInterrupts(cause),
+            (cause) => Cause.hasDies(cause) && !Cause.hasInterrupts(cause),
             (cause) =>
               Effect.logError("a delivery died of a defect", cause).pipe(
                 Effect.andThen(guard.inconclusive),
@@ -306,6 +306,8 @@ export class Deliveries extends Context.Service<
           ),
           Effect.onExit((exit) =>
             Effect.gen(function* () {
+              // A probe that never came to a turn (skipped, spent, broken) must not hold the breaker half open for ever.
+              yield* guard.inconclusive
               const end = exit._tag === "Success" ? exit.value : ended("released")
               const now = yield* Clock.currentTimeMillis
               yield* metrics.deliveryEnded({
