@@ -2,6 +2,7 @@ import { globSync } from "node:fs"
 import { join } from "node:path"
 import { convexTest } from "convex-test"
 import type { FunctionArgs, FunctionReference, FunctionReturnType } from "convex/server"
+import { ConvexError } from "convex/values"
 import { api } from "../../convex/_generated/api.js"
 import type { Id } from "../../convex/_generated/dataModel.js"
 import schema from "../../convex/schema.ts"
@@ -117,3 +118,14 @@ export const fenceOf = (delivery: { readonly session: string; readonly epoch: nu
   session: delivery.session,
   epoch: delivery.epoch
 })
+
+/** The code with which a call was refused; null when it was not. Any other failure is the test's. */
+export const codeOf = async (call: Promise<unknown>): Promise<string | null> => {
+  try {
+    await call
+    return null
+  } catch (error) {
+    if (error instanceof ConvexError) return (error.data as { readonly code: string }).code
+    throw error
+  }
+}
