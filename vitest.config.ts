@@ -26,7 +26,7 @@ export default defineConfig({
           name: "openclaw",
           include: ["test/openclaw/**/*.test.ts"],
           exclude: ["**/node_modules/**"],
-          testTimeout: 300_000,
+          testTimeout: 120_000,
           hookTimeout: 300_000,
           fileParallelism: false
         }
