@@ -79,7 +79,7 @@ describe("the runtime before a real gateway", () => {
         assert.strictEqual(after.status, "in_progress")
         const notifications: Effect.Effect<ReadonlyArray<NotificationRow>> = Effect.promise(() =>
           person.query("app/notifications:list", { accountId })
-        )
+        ).pipe(Effect.map((all: ReadonlyArray<NotificationRow>) => all.filter((row) => row.recipientType === "agent")))
         const rows = yield* eventually(notifications, (all) => all.every(({ state }) => state === "delivered"))
         assert.strictEqual(rows.find(({ type }) => type === "mention")?.outcome, "replied")
         const tools = runtime
