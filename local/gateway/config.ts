@@ -6,6 +6,8 @@ import { z } from "zod"
 export interface GatewayConfig {
   /** Agent ids, in the order of the roster. */
   readonly agents: ReadonlyArray<string>
+  /** Workspace and allowed skills by agent; absent for agents that have none. */
+  readonly workspaces: Readonly<Record<string, Workspace>>
   readonly token: string | undefined
   /** Boot-only: a changed port is not followed, as with the real gateway. */
   readonly port: number | undefined
@@ -19,8 +21,15 @@ export interface GatewayConfig {
   readonly responses: boolean
 }
 
+export interface Workspace {
+  readonly folder: string
+  /** All skills when undefined. */
+  readonly skills: ReadonlyArray<string> | undefined
+}
+
 export const defaultConfig: GatewayConfig = {
   agents: ["alpha", "beta"],
+  workspaces: {},
   token: undefined,
   port: undefined,
   maxConcurrent: 8,
@@ -81,9 +90,10 @@ const schema = z.strictObject({
       defaults: z
         .strictObject({
           ...keys(
-            "params model modelSelectionScope utilityModel decisionModel imageModel mediaModels voiceModel pdfModel pdfMaxMb pdfMaxPages models modelPolicy workspace cwd skills silentReply repoRoot skipBootstrap skipOptionalBootstrapFiles contextInjection bootstrapMaxChars bootstrapTotalMaxChars experimental userTimezone startupContext contextPruning compaction embeddedAgent thinkingDefault fastModeDefault verboseDefault toolProgressDetail reasoningDefault elevatedDefault blockStreamingDefault blockStreamingBreak timeoutSeconds mediaMaxMb imageMaxDimensionPx imageQuality typingIntervalSeconds systemAgent authInheritance sessionStore subagents contextLimits blockStreamingChunk blockStreamingCoalesce humanDelay typingMode sandbox"
+            "params model modelSelectionScope utilityModel decisionModel imageModel mediaModels voiceModel pdfModel pdfMaxMb pdfMaxPages models modelPolicy workspace cwd silentReply repoRoot skipBootstrap skipOptionalBootstrapFiles contextInjection bootstrapMaxChars bootstrapTotalMaxChars experimental userTimezone startupContext contextPruning compaction embeddedAgent thinkingDefault fastModeDefault verboseDefault toolProgressDetail reasoningDefault elevatedDefault blockStreamingDefault blockStreamingBreak timeoutSeconds mediaMaxMb imageMaxDimensionPx imageQuality typingIntervalSeconds systemAgent authInheritance sessionStore subagents contextLimits blockStreamingChunk blockStreamingCoalesce humanDelay typingMode sandbox"
           ),
           maxConcurrent: z.number().int().positive().optional(),
+          skills: z.array(z.string()).optional(),
           heartbeat: z
             .strictObject(
               keys(
@@ -128,29 +138,44 @@ const schema = z.strictObject({
     .optional()
 })
 
-/** Every problem of a configuration, as `path: message`; empty when it is valid. */
-export const configProblems = (input: unknown): ReadonlyArray<string> => {
+/** One problem of a configuration file. */
+export interface ConfigIssue {
+  /** Dotted path, `<root>` for the whole file. */
+  readonly path: string
+  readonly message: string
+}
+
+/** Every problem of the configuration in that file, as `openclaw config validate` lists them; empty when it is valid. */
+export const configIssues = (path: string): ReadonlyArray<ConfigIssue> => {
+  const text = contentOf(path)
+  if (text === undefined) return [{ path: "<root>", message: "file not found" }]
+  try {
+    return issuesOf(JSON.parse(text))
+  } catch (error) {
+    return [{ path: "<root>", message: `JSON5 parse failed: ${(error as Error).message}` }]
+  }
+}
+
+const issuesOf = (input: unknown): ReadonlyArray<ConfigIssue> => {
   const parsed = schema.safeParse(input)
   if (!parsed.success) {
-    return parsed.error.issues.map((issue) => `${issue.path.join(".") || "<root>"}: ${issue.message}`)
+    return parsed.error.issues.map(({ path, message }) => ({ path: path.join(".") || "<root>", message }))
   }
   const { agents, gateway } = parsed.data
-  const problems: Array<string> = []
+  const issues: Array<ConfigIssue> = []
   if (Object.keys(agents?.entries ?? {}).length > 1 && agents?.ownership !== "explicit") {
-    problems.push("agents.ownership: more than one agent needs ownership explicit")
+    issues.push({ path: "agents.ownership", message: "more than one agent needs ownership explicit" })
   }
   if (gateway?.bind !== undefined && gateway.bind !== "loopback" && gateway.auth?.mode === "none") {
-    problems.push(`gateway.bind: Refusing to bind gateway to ${gateway.bind} without auth.`)
+    issues.push({ path: "gateway.bind", message: `Refusing to bind gateway to ${gateway.bind} without auth.` })
   }
-  return problems
+  return issues
 }
 
 /** Reads and checks a configuration file; throws ConfigRefused with what the real gateway would complain about. */
 export const readConfig = (path: string): GatewayConfig => {
-  let text: string
-  try {
-    text = readFileSync(path, "utf8")
-  } catch {
+  const text = contentOf(path)
+  if (text === undefined) {
     throw new ConfigRefused(`Missing config. Run \`openclaw setup\` or set gateway.mode=local (${path})`)
   }
   let input: unknown
@@ -159,15 +184,24 @@ export const readConfig = (path: string): GatewayConfig => {
   } catch (cause) {
     throw new ConfigRefused(`existing config is missing gateway.mode, the file is broken: ${(cause as Error).message}`)
   }
-  const problems = configProblems(input)
-  if (problems.length > 0) throw new ConfigRefused(`Invalid config at ${path}: ${problems.join("; ")}`)
+  const issues = issuesOf(input)
+  if (issues.length > 0) {
+    const listed = issues.map((issue) => `${issue.path}: ${issue.message}`).join("; ")
+    throw new ConfigRefused(`Invalid config at ${path}: ${listed}`)
+  }
   const config = schema.parse(input)
   if (config.gateway?.mode !== "local") {
     throw new ConfigRefused("Gateway start blocked: set gateway.mode=local (current: unset)")
   }
   const toolSearch = config.tools?.toolSearch
+  const workspaces: Record<string, Workspace> = {}
+  for (const [id, { workspace, skills }] of Object.entries(config.agents?.entries ?? {})) {
+    if (workspace !== undefined)
+      workspaces[id] = { folder: workspace, skills: skills ?? config.agents?.defaults?.skills }
+  }
   return {
     agents: Object.keys(config.agents?.entries ?? {}),
+    workspaces,
     token: config.gateway.auth?.mode === "none" ? undefined : config.gateway.auth?.token,
     port: config.gateway.port,
     maxConcurrent: config.agents?.defaults?.maxConcurrent ?? defaultConfig.maxConcurrent,

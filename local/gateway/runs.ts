@@ -1,4 +1,5 @@
 import { setTimeout as sleep } from "node:timers/promises"
+import type { Workspace } from "./config.ts"
 import { Permits } from "./permits.ts"
 import type { Provider } from "./provider.ts"
 import type { Release } from "./release.ts"
@@ -11,7 +12,10 @@ import type { TurnEnd } from "./turnEnd.ts"
 export interface RunRequest {
   readonly target: RunTarget
   readonly text: string
+  /** What the transcript keeps of the text, where that is not the text itself. */
+  readonly remembered?: string
   readonly instructions: string
+  readonly workspace: Workspace | undefined
   readonly tools: ReadonlyArray<ClientTool>
   readonly toolSearch: boolean
   readonly maxTokens: number | undefined
@@ -19,7 +23,7 @@ export interface RunRequest {
 
 const recoverySeconds = 8
 const recoveryText =
-  "[System] Your previous turn was interrupted by a gateway restart while you were working. Continue where you stopped and finish the task."
+  "[System] Your previous turn was interrupted by a gateway restart while OpenClaw was waiting on tool/model work. The restart did not cancel the user's task. Continue from the existing transcript: check the current state, recover interrupted work, and finish the task without asking the user to repeat the request."
 
 /** Runs turns: one at a time per session in order of arrival, a limited number side by side. */
 export class Runs {
@@ -73,19 +77,28 @@ export class Runs {
     if (interrupted.length === 0) return
     await sleep(recoverySeconds * 1000 * timeScale, undefined, { signal })
     await Promise.allSettled(
-      interrupted.map((session) =>
-        this.run(
+      interrupted.map((session) => {
+        const lost = session.running ?? ""
+        const last = session.messages.at(-1)
+        // Nothing but the user's text was there when the process died: it is told like that of any abandoned turn.
+        if (last?.role === "user") {
+          session.messages.pop()
+          session.abandoned = lost
+        }
+        return this.run(
           {
             target: { agent: session.agent, sessionKey: session.key },
             text: recoveryText,
+            remembered: last?.role === "user" ? `${lost}\n${recoveryText}` : recoveryText,
             instructions: "",
+            workspace: undefined,
             tools: [],
             toolSearch: false,
             maxTokens: undefined
           },
           signal
         )
-      )
+      })
     )
   }
 
@@ -94,7 +107,9 @@ export class Runs {
       return await runTurn(this.#provider, {
         session,
         text: request.text,
+        remembered: request.remembered ?? request.text,
         instructions: request.instructions,
+        workspace: request.workspace,
         tools: request.tools,
         toolSearch: request.toolSearch,
         maxTokens: request.maxTokens,

@@ -1,4 +1,5 @@
 import { timingSafeEqual } from "node:crypto"
+import { readFileSync } from "node:fs"
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http"
 import type { AddressInfo } from "node:net"
 import { setTimeout as sleep } from "node:timers/promises"
@@ -41,11 +42,15 @@ export interface GatewayOptions {
   readonly toolSearch?: boolean | undefined
   /** Milliseconds during which the gateway is live but not ready. */
   readonly readyAfterMs?: number | undefined
+  /** Where the gateway tells what happens to its configuration; nowhere unless given. */
+  readonly log?: ((line: string) => void) | undefined
 }
 
 /** One request to /v1/responses as the gateway saw it. */
 export interface GatewayRequest {
   readonly id: number
+  /** When its body had been read, epoch milliseconds with fractions. */
+  readonly at: number
   readonly agent: string
   readonly session: string
   readonly model: string
@@ -71,10 +76,12 @@ export interface GatewayStats {
   readonly faults: number
   readonly draining: boolean
   readonly rssBytes: number
+  /** Without the pages of the node binary, which all node processes share; like rssBytes where the system does not tell. */
+  readonly ownBytes: number
 }
 
 const maxBodyBytes = 20 * 1024 * 1024
-const keptRequests = 1_000
+const keptRequests = 250
 const keptResponses = 500
 const drainSeconds = 315
 
@@ -99,6 +106,7 @@ export class ScriptedGateway implements AsyncDisposable {
   #open = 0
   #ready = false
   #draining = false
+  #drained: Promise<void> | undefined
   #idle: (() => void) | undefined
 
   private constructor(options: GatewayOptions) {
@@ -131,9 +139,9 @@ export class ScriptedGateway implements AsyncDisposable {
         options.config,
         (config) => {
           gateway.#config = gateway.#withOptions(config)
-          process.stderr.write("gateway: config hot reload applied\n")
+          options.log?.("config hot reload applied")
         },
-        (reason) => process.stderr.write(`gateway: config reload skipped (invalid config): ${reason}\n`)
+        (reason) => options.log?.(`config reload skipped (invalid config): ${reason}`)
       )
     }
     gateway.#becomeReady(options.readyAfterMs ?? 0).catch(() => undefined)
@@ -161,22 +169,15 @@ export class ScriptedGateway implements AsyncDisposable {
       sessions: this.#sessions.size,
       faults: this.faults.size,
       draining: this.#draining,
-      rssBytes: process.memoryUsage.rss()
+      rssBytes: process.memoryUsage.rss(),
+      ownBytes: ownMemory()
     }
   }
 
-  /** Stops admitting, waits for the runs under way up to the drain budget, then stops. */
-  async drain(): Promise<void> {
-    if (this.#draining) return
-    this.#draining = true
-    if (this.#open > 0) {
-      const { promise, resolve } = Promise.withResolvers<void>()
-      this.#idle = resolve
-      const budget = setTimeout(resolve, drainSeconds * 1000 * this.#timeScale)
-      await promise
-      clearTimeout(budget)
-    }
-    await this.stop()
+  /** Stops admitting, waits for the runs under way up to the drain budget, then stops; asked again, it is the same drain. */
+  drain(): Promise<void> {
+    this.#drained ??= this.#drain()
+    return this.#drained
   }
 
   /** Breaks off every run and closes every connection at once. */
@@ -191,6 +192,18 @@ export class ScriptedGateway implements AsyncDisposable {
 
   [Symbol.asyncDispose](): Promise<void> {
     return this.stop()
+  }
+
+  async #drain(): Promise<void> {
+    this.#draining = true
+    if (this.#open > 0) {
+      const { promise, resolve } = Promise.withResolvers<void>()
+      this.#idle = resolve
+      const budget = setTimeout(resolve, drainSeconds * 1000 * this.#timeScale)
+      await promise
+      clearTimeout(budget)
+    }
+    await this.stop()
   }
 
   get #timeScale(): number {
@@ -338,6 +351,7 @@ export class ScriptedGateway implements AsyncDisposable {
           target,
           text: prompt.text,
           instructions: [body.instructions, prompt.system, choice.hint].filter(Boolean).join("\n\n"),
+          workspace: this.#config.workspaces[target.agent],
           tools: choice.tools,
           toolSearch: this.#hidesTools,
           maxTokens: body.max_output_tokens
@@ -430,6 +444,7 @@ export class ScriptedGateway implements AsyncDisposable {
     const { traceparent } = request.headers
     const record: GatewayRequest = {
       id: this.#count,
+      at: performance.timeOrigin + performance.now(),
       agent,
       session,
       model: body.model,
@@ -534,6 +549,16 @@ const probes = new Map<string, Probe>([
   ["/startup", "startup"],
   ["/startupz", "startup"]
 ])
+
+const ownMemory = (): number => {
+  try {
+    const kilobytes = /^RssAnon:\s*(\d+) kB$/m.exec(readFileSync("/proc/self/status", "utf8"))?.[1]
+    if (kilobytes !== undefined) return Number(kilobytes) * 1024
+  } catch {
+    // Not Linux.
+  }
+  return process.memoryUsage.rss()
+}
 
 const unauthorized = { error: { message: "Unauthorized", type: "unauthorized" } }
 

@@ -1,11 +1,13 @@
-import { Compile, type Validator } from "typebox/compile"
+import { createRequire } from "node:module"
+import type * as Typebox from "typebox/compile"
 
 type Schema = Readonly<Record<string, unknown>>
 
 /** Arguments as the caller gets them, or the text that the model gets instead. */
 export type CheckedArguments = { readonly args: unknown } | { readonly refused: string }
 
-const validators = new WeakMap<object, Validator>()
+const require = createRequire(import.meta.url)
+const validators = new WeakMap<object, Typebox.Validator>()
 
 /**
  * Coerces and checks the arguments of one tool call as OpenClaw does before a caller sees it: "3" becomes 3, "true" true, null an empty
@@ -34,10 +36,12 @@ export const checkArguments = (name: string, parameters: unknown, args: unknown)
   }
 }
 
-const validatorOf = (schema: Schema): Validator => {
+const validatorOf = (schema: Schema): Typebox.Validator => {
   const known = validators.get(schema)
   if (known !== undefined) return known
-  const compiled = Compile(schema as never) as Validator
+  // Loaded with the first tool call: it costs 25 MB, and most gateways of a test run never see one.
+  const { Compile } = require("typebox/compile") as typeof Typebox
+  const compiled = Compile(schema as never) as Typebox.Validator
   validators.set(schema, compiled)
   return compiled
 }

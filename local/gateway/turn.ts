@@ -1,17 +1,22 @@
 import type { ChatMessage, ChatReply, ChatRequest, ChatToolCall } from "../model/chat.ts"
+import type { Workspace } from "./config.ts"
 import type { Provider } from "./provider.ts"
 import type { Release } from "./release.ts"
 import type { ClientTool } from "./requestBody.ts"
 import type { Session } from "./sessions.ts"
 import { dispatchCall, offeredTools, readArguments } from "./toolCalls.ts"
 import { internalError, type PendingCall, type TurnEnd } from "./turnEnd.ts"
+import { workspacePrompt } from "./workspace.ts"
 
 /** What one run is given. */
 export interface Turn {
   readonly session: Session
   readonly text: string
+  /** What the transcript keeps of the text. */
+  readonly remembered: string
   /** The request's instructions and system items. */
   readonly instructions: string
+  readonly workspace: Workspace | undefined
   readonly tools: ReadonlyArray<ClientTool>
   /** Whether client tools hide behind Tool Search. */
   readonly toolSearch: boolean
@@ -48,6 +53,7 @@ class Run {
   readonly #failedTools = new Set<string>()
   /** Messages of this run that no later one sees. */
   #prompted: ReadonlyArray<ChatMessage> = []
+  readonly #system: ChatMessage
   #textOnly = false
   #silences = 0
   #usage = { input: 0, output: 0 }
@@ -57,6 +63,7 @@ class Run {
     this.#turn = turn
     this.#session = turn.session
     this.#at = turn.session.messages.length
+    this.#system = this.#systemPrompt()
   }
 
   async run(): Promise<TurnEnd> {
@@ -71,7 +78,7 @@ class Run {
       told = this.#turn.signal.aborted && this.#leave()
       throw error
     } finally {
-      if (!told) messages[this.#at] = this.#userMessage(this.#turn.text)
+      if (!told) messages[this.#at] = this.#userMessage(this.#turn.remembered)
       this.#forgetUnknownTools()
     }
   }
@@ -194,15 +201,17 @@ class Run {
     const tools = this.#textOnly ? [] : offeredTools(this.#turn)
     return {
       model: "fake-1",
-      messages: [this.#systemPrompt(), ...session.messages, ...this.#prompted],
+      messages: [this.#system, ...session.messages, ...this.#prompted],
       ...(tools.length > 0 ? { tools } : {}),
       max_completion_tokens: maxTokens ?? 4096
     }
   }
 
   #systemPrompt(): ChatMessage {
-    const { session, instructions, release } = this.#turn
+    const { session, instructions, release, workspace } = this.#turn
     const parts = [`You are the agent ${session.agent}, running inside OpenClaw (scripted ${release.version}).`]
+    const own = workspace === undefined ? "" : workspacePrompt(workspace.folder, workspace.skills)
+    if (own !== "") parts.push(own)
     if (instructions !== "") parts.push(`## Conversation Context\n${instructions}`)
     if (release.runtimeLine === "system") parts.push(`## Runtime\n${this.#runtimeLine()}`)
     return { role: "system", content: parts.join("\n") }

@@ -25,7 +25,7 @@ export interface Decision {
 }
 
 const usageOfReply = { input: 111, output: 22 }
-const keptRequests = 1_000
+const keptRequests = 250
 
 /** A model provider that plays a script: the first rule whose match is in the prompt gives the answer. */
 export class ScriptedModel implements ChatModel {

@@ -9,6 +9,7 @@ import { streamingCases } from "./streaming.ts"
 import { Contract, type Target } from "./target.ts"
 import { toolCases } from "./tools.ts"
 import { turnCases } from "./turns.ts"
+import { workspaceCases } from "./workspaces.ts"
 
 /**
  * What `POST /v1/responses` and its neighbours promise. Run against the scripted gateway and the real one, so that drift of either is seen;
@@ -32,5 +33,6 @@ export const gatewayContract = (connect: () => Promise<Target>): void => {
   describe("silence", () => silenceCases(current))
   describe("the provider", () => providerCases(current))
   describe("concurrency and lifecycle", () => concurrencyCases(current))
+  describe("workspaces", () => workspaceCases(current))
   describe("streaming", () => streamingCases(current))
 }

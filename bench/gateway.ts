@@ -1,0 +1,100 @@
+import { type ChildProcess, spawn } from "node:child_process"
+import { once } from "node:events"
+import { Agent, request } from "node:http"
+import { createInterface } from "node:readline"
+import { fileURLToPath } from "node:url"
+import { type Figure, figureOf } from "./figure.ts"
+
+const entry = fileURLToPath(new URL("../local/gateway/main.ts", import.meta.url))
+const sessions = 64
+const turnsPerSample = 4_000
+const samples = 5
+
+/** How fast and how small the scripted gateway is: what it must not cost the tests and benches that run on it. */
+export const run = async (): Promise<ReadonlyArray<Figure>> => {
+  const starts: Array<number> = []
+  for (let index = 0; index < 3; index++) {
+    const before = performance.now()
+    const gateway = await start()
+    starts.push(performance.now() - before)
+    await stop(gateway.child)
+  }
+  const gateway = await start()
+  const agent = new Agent({ keepAlive: true, maxSockets: sessions })
+  try {
+    await load(gateway.url, agent)
+    const rates: Array<number> = []
+    for (let index = 0; index < samples; index++) rates.push(await load(gateway.url, agent))
+    const latencies: Array<number> = []
+    for (let index = 0; index < 500; index++) {
+      const before = performance.now()
+      await turn(gateway.url, agent, 0)
+      latencies.push(performance.now() - before)
+    }
+    const response = await fetch(`${gateway.url}/__local/stats`)
+    const stats = (await response.json()) as { readonly rssBytes: number; readonly ownBytes: number }
+    return [
+      figureOf("gateway stand-in: instant turns, 64 sessions", "turns/s", rates),
+      figureOf("gateway stand-in: one turn, alone", "ms", latencies),
+      figureOf("gateway stand-in: memory of its own after the turns", "MB", [stats.ownBytes / 2 ** 20]),
+      figureOf("gateway stand-in: resident set, with the node binary", "MB", [stats.rssBytes / 2 ** 20]),
+      figureOf("gateway stand-in: process start to ready", "ms", starts)
+    ]
+  } finally {
+    agent.destroy()
+    await stop(gateway.child)
+  }
+}
+
+const start = async (): Promise<{ readonly child: ChildProcess; readonly url: string }> => {
+  const child = spawn(process.execPath, [entry, "--token", "bench", "--die-with-parent", "--max-concurrent", "64"], {
+    stdio: ["pipe", "pipe", "inherit"]
+  })
+  const [line] = (await once(createInterface({ input: child.stdout }), "line")) as [string]
+  return { child, url: (JSON.parse(line) as { readonly url: string }).url }
+}
+
+const stop = async (child: ChildProcess): Promise<void> => {
+  child.kill("SIGTERM")
+  await once(child, "exit")
+}
+
+/** Turns a second with every session busy. */
+const load = async (url: string, agent: Agent): Promise<number> => {
+  const before = performance.now()
+  let left = turnsPerSample
+  await Promise.all(
+    Array.from({ length: sessions }, async (_, session) => {
+      while (left-- > 0) await turn(url, agent, session)
+    })
+  )
+  return turnsPerSample / ((performance.now() - before) / 1_000)
+}
+
+const body = JSON.stringify({ model: "openclaw", input: "hello" })
+
+const turn = (url: string, agent: Agent, session: number): Promise<void> =>
+  new Promise((resolve, reject) => {
+    const outgoing = request(
+      `${url}/v1/responses`,
+      {
+        method: "POST",
+        agent,
+        headers: {
+          authorization: "Bearer bench",
+          "content-type": "application/json",
+          "content-length": body.length,
+          "x-openclaw-agent-id": "alpha",
+          "x-openclaw-session-key": `agent:alpha:bench-${session}`
+        }
+      },
+      (response) => {
+        response.resume()
+        response.on("end", () =>
+          response.statusCode === 200 ? resolve() : reject(new Error(`the gateway answered ${response.statusCode}`))
+        )
+      }
+    )
+    outgoing.on("error", reject)
+    outgoing.end(body)
+  })
