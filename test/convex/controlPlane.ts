@@ -84,7 +84,15 @@ export const seededPlane = async (settings: { readonly sessionScope?: "agent" | 
   const post = (taskId: string, content: string) => asPerson(api.app.messages.post, { taskId, content })
   const thread = (taskId: string) => seen(api.app.messages.list, { taskId })
   const notifications = (taskId?: string) => seen(api.app.notifications.list, taskId === undefined ? {} : { taskId })
+  /** Another person's account with a token of its own. */
+  const secondAccount = async () => {
+    const stranger = t.withIdentity({ subject: "mallory", name: "Mallory" })
+    const made = await stranger.mutation(api.app.accounts.create, { name: "Other" })
+    const token = await stranger.mutation(api.app.tokens.provision, { accountId: made.accountId })
+    return { accountId: made.accountId, serviceToken: token.serviceToken }
+  }
   return {
+    secondAccount,
     t,
     accountId,
     memberId,
