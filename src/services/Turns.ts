@@ -110,7 +110,8 @@ export class Turns extends Context.Service<
           answer._tag === "Text"
             ? readSpokenText(answer.text)
             : { _tag: "Silent", reason: "calls although no tools were offered" }
-        if (spoken._tag === "Silent" && effects.length === 0) {
+        // What an earlier attempt did stands, and the agent was told so: there may be nothing left to say.
+        if (spoken._tag === "Silent" && effects.length === 0 && context.earlier.effects.length === 0) {
           return yield* new TurnSilent({ detail: `the agent ended its turn without an answer (${spoken.reason})` })
         }
         return { spoken, isTruncated: answer._tag === "Text" && answer.isTruncated, usage, rounds: round, effects }

@@ -1,0 +1,319 @@
+import { assert, describe, it } from "@effect/vitest"
+import { Deferred, Duration, Effect, Fiber, Layer, Ref } from "effect"
+import { TestClock } from "effect/testing"
+import { LeaseLost } from "../../src/domain/ControlPlaneFailure.ts"
+import type { Fence } from "../../src/domain/Delivery.ts"
+import type { DeliveryContext } from "../../src/domain/DeliveryContext.ts"
+import { ProviderFailed } from "../../src/domain/TurnFailure.ts"
+import type { TurnFailure } from "../../src/domain/TurnFailure.ts"
+import { RuntimeConfig } from "../../src/layers/Config.ts"
+import type { Settings } from "../../src/layers/Config.ts"
+import { Gateway } from "../../src/layers/Gateway.ts"
+import type { FunctionTool, GatewayRequest, RoundAnswer } from "../../src/layers/Gateway.ts"
+import { Metrics } from "../../src/layers/Metrics.ts"
+import { AgentTools } from "../../src/services/AgentTools.ts"
+import type { ToolInterruption, ToolResult } from "../../src/services/AgentTools.ts"
+import { Turns } from "../../src/services/Turns.ts"
+import { sampleContext } from "../domain/sampleContext.ts"
+
+const usage = { inputTokens: 100, outputTokens: 10, totalTokens: 110 }
+const says = (text: string, isTruncated = false): RoundAnswer => ({ _tag: "Text", text, isTruncated, usage })
+const calls = (...names: ReadonlyArray<string>): RoundAnswer => ({
+  _tag: "Calls",
+  calls: names.map((name, index) => ({ callId: `call_${index}`, name, arguments: "{}" })),
+  usage
+})
+
+const tools: ReadonlyArray<FunctionTool> = ["look", "act"].map((name) => ({
+  type: "function",
+  name,
+  description: name,
+  parameters: { type: "object" }
+}))
+
+const resultOf = (tool: string, success = true): ToolResult => ({
+  tool,
+  success,
+  isEffect: tool === "act",
+  json: JSON.stringify({ tool, success })
+})
+
+interface Options {
+  /** The rounds' answers in order; the last one is given again for ever. */
+  readonly answers: ReadonlyArray<RoundAnswer | TurnFailure>
+  readonly tool?: (name: string) => Effect.Effect<ToolResult, ToolInterruption>
+  readonly settings?: Partial<Settings>
+  readonly context?: Partial<DeliveryContext>
+}
+
+const fence: Fence = { session: "session_1", epoch: 3 }
+
+const setUp = (options: Options) =>
+  Effect.gen(function* () {
+    const sent = yield* Ref.make<ReadonlyArray<GatewayRequest>>([])
+    const called = yield* Ref.make<ReadonlyArray<string>>([])
+    const gateway = Layer.mock(Gateway, {
+      sendToOpenClaw: Effect.fnUntraced(function* (request: GatewayRequest) {
+        const index = (yield* Ref.getAndUpdate(sent, (all) => [...all, request])).length
+        const answer = options.answers[Math.min(index, options.answers.length - 1)]
+        if (answer === undefined) return yield* Effect.never
+        return answer._tag === "Text" || answer._tag === "Calls" ? answer : yield* answer
+      })
+    })
+    const agentTools = Layer.mock(AgentTools, {
+      offered: () => tools,
+      executeAgentTool: (run, call) => {
+        assert.strictEqual(run.fence, fence)
+        return Effect.andThen(
+          Ref.update(called, (all) => [...all, call.name]),
+          options.tool?.(call.name) ?? Effect.succeed(resultOf(call.name))
+        )
+      }
+    })
+    const { run } = yield* Effect.provide(
+      Turns,
+      Turns.layer.pipe(
+        Layer.provide([gateway, agentTools, Metrics.layer, RuntimeConfig.layerTest(options.settings ?? {})])
+      )
+    )
+    return {
+      run: run({
+        context: sampleContext(options.context),
+        fence,
+        prompt: { instructions: "the rules", input: "the request" }
+      }),
+      sent: Ref.get(sent),
+      called: Ref.get(called)
+    }
+  })
+
+describe("a turn", () => {
+  it.effect("ends with the first text, after one request that names the agent, its session, rules and tools", () =>
+    Effect.gen(function* () {
+      const { run, sent } = yield* setUp({ answers: [says(" Done. ")] })
+      assert.deepStrictEqual(yield* run, {
+        spoken: { _tag: "Text", text: "Done." },
+        isTruncated: false,
+        usage,
+        rounds: 1,
+        effects: []
+      })
+      assert.deepStrictEqual(yield* sent, [
+        {
+          agentSlug: "engineer",
+          sessionKey: "agent:engineer:testaccount1",
+          instructions: "the rules",
+          input: "the request",
+          tools
+        }
+      ])
+    })
+  )
+
+  it.effect("runs the calls of a round in their order and sends all results with the next, tools and rules again", () =>
+    Effect.gen(function* () {
+      const { called, run, sent } = yield* setUp({ answers: [calls("look", "act"), says("Done.")] })
+      const end = yield* run
+      assert.deepStrictEqual(yield* called, ["look", "act"])
+      assert.deepStrictEqual(end.effects, ["act"])
+      assert.strictEqual(end.rounds, 2)
+      const second = (yield* sent)[1]
+      assert.deepStrictEqual(second?.input, [
+        { type: "function_call_output", call_id: "call_0", output: '{"tool":"look","success":true}' },
+        { type: "function_call_output", call_id: "call_1", output: '{"tool":"act","success":true}' }
+      ])
+      assert.deepStrictEqual(second?.tools, tools)
+      assert.strictEqual(second?.instructions, "the rules")
+    })
+  )
+
+  it.effect("names its tool in each result, since the model never sees our call ids", () =>
+    Effect.gen(function* () {
+      const { run, sent } = yield* setUp({
+        answers: [calls("look", "act"), calls("act"), says("Done.")],
+        tool: (name) => Effect.succeed(resultOf(name, false))
+      })
+      yield* run
+      const outputs = (yield* sent).flatMap(({ input }) =>
+        typeof input === "string" ? [] : input.flatMap((item) => (item.type === "message" ? [] : [item.output]))
+      )
+      assert.deepStrictEqual(
+        outputs.map((output) => (JSON.parse(output) as { tool: string }).tool),
+        ["look", "act", "act"]
+      )
+    })
+  )
+
+  it.effect("sums the usage of its rounds", () =>
+    Effect.gen(function* () {
+      const { run } = yield* setUp({ answers: [calls("look"), calls("look"), says("Done.")] })
+      assert.deepStrictEqual((yield* run).usage, { inputTokens: 300, outputTokens: 30, totalTokens: 330 })
+    })
+  )
+
+  it.effect("counts only successful effects as having acted", () =>
+    Effect.gen(function* () {
+      const { run } = yield* setUp({
+        answers: [calls("act"), says("Sorry.")],
+        tool: (name) => Effect.succeed({ ...resultOf(name, false), isEffect: true })
+      })
+      assert.deepStrictEqual((yield* run).effects, [])
+    })
+  )
+
+  it.effect("tells that its last text was truncated", () =>
+    Effect.gen(function* () {
+      const { run } = yield* setUp({ answers: [says("Half", true)] })
+      assert.isTrue((yield* run).isTruncated)
+    })
+  )
+})
+
+describe("a turn that calls and calls", () => {
+  it.effect("gets MAX_TOOL_ROUNDS rounds with tools and one without, in which it is told to answer", () =>
+    Effect.gen(function* () {
+      const { called, run, sent } = yield* setUp({
+        answers: [calls("act"), calls("act"), calls("act"), says("I could not finish.")],
+        settings: { maxToolRounds: 3 }
+      })
+      const end = yield* run
+      assert.strictEqual(end.rounds, 4)
+      assert.lengthOf(yield* called, 3)
+      const requests = yield* sent
+      assert.deepStrictEqual(
+        requests.map(({ tools }) => tools.length),
+        [2, 2, 2, 0]
+      )
+      const last = requests[3]?.input
+      assert.isTrue(Array.isArray(last))
+      assert.deepStrictEqual(
+        (last as ReadonlyArray<{ type: string }>).map(({ type }) => type),
+        ["function_call_output", "message"]
+      )
+      assert.notInclude(JSON.stringify(requests.slice(0, 3)), "used up")
+      assert.include(JSON.stringify(last), "used up")
+    })
+  )
+
+  it.effect("does not get its calls of the round without tools executed", () =>
+    Effect.gen(function* () {
+      const { called, run } = yield* setUp({ answers: [calls("look")], settings: { maxToolRounds: 2 } })
+      const failure = yield* Effect.flip(run)
+      assert.strictEqual(failure._tag, "TurnSilent")
+      assert.lengthOf(yield* called, 2)
+    })
+  )
+
+  it.effect("has acted when it never spoke but did something", () =>
+    Effect.gen(function* () {
+      const { run } = yield* setUp({ answers: [calls("act")], settings: { maxToolRounds: 1 } })
+      const { effects, spoken } = yield* run
+      assert.deepStrictEqual(effects, ["act"])
+      assert.strictEqual(spoken._tag, "Silent")
+    })
+  )
+})
+
+describe("a silent turn", () => {
+  for (const text of ["", "  ", "NO_REPLY", "NO", "NO_", "No response from OpenClaw.", "@engineer NO_REPLY"]) {
+    it.effect(`fails with TurnSilent when it ends with ${JSON.stringify(text)} and did nothing`, () =>
+      Effect.gen(function* () {
+        const { run } = yield* setUp({ answers: [says(text)] })
+        assert.strictEqual((yield* Effect.flip(run))._tag, "TurnSilent")
+      })
+    )
+  }
+
+  it.effect("fails with TurnSilent after reads alone", () =>
+    Effect.gen(function* () {
+      const { run } = yield* setUp({ answers: [calls("look", "look"), says("")] })
+      assert.strictEqual((yield* Effect.flip(run))._tag, "TurnSilent")
+    })
+  )
+
+  it.effect("is an end when effects of this attempt or of an earlier one stand", () =>
+    Effect.gen(function* () {
+      const now = yield* setUp({ answers: [calls("act"), says("NO_REPLY")] })
+      assert.deepStrictEqual((yield* now.run).spoken, { _tag: "Silent", reason: "NO_REPLY" })
+      const earlier = yield* setUp({
+        answers: [says("")],
+        context: {
+          earlier: { attempts: 1, lastError: null, effects: [{ tool: "act", summary: "did it", at: 0 }] }
+        }
+      })
+      assert.deepStrictEqual((yield* earlier.run).spoken, { _tag: "Silent", reason: "empty text" })
+    })
+  )
+
+  it.effect("is not what NO_ACTION makes it: that is an end with nothing to add", () =>
+    Effect.gen(function* () {
+      const { run } = yield* setUp({ answers: [says("NO_ACTION")] })
+      assert.deepStrictEqual((yield* run).spoken, { _tag: "NothingToAdd", token: "NO_ACTION" })
+    })
+  )
+})
+
+describe("a turn that breaks off", () => {
+  it.effect("fails as its round failed, also after effects: the retry lists them", () =>
+    Effect.gen(function* () {
+      const { run } = yield* setUp({
+        answers: [calls("act"), new ProviderFailed({ detail: "502", status: 502 })]
+      })
+      assert.strictEqual((yield* Effect.flip(run))._tag, "ProviderFailed")
+    })
+  )
+
+  it.effect("ends at once when a tool finds the lease lost", () =>
+    Effect.gen(function* () {
+      const { run, sent } = yield* setUp({
+        answers: [calls("act"), says("Done.")],
+        tool: () => Effect.fail(new LeaseLost({ function: "service/tasks:setStatus" }))
+      })
+      assert.strictEqual((yield* Effect.flip(run))._tag, "LeaseLost")
+      assert.lengthOf(yield* sent, 1)
+    })
+  )
+
+  it.effect("is aborted after TURN_TIMEOUT_MS over all its rounds", () =>
+    Effect.gen(function* () {
+      const { run, sent } = yield* setUp({
+        answers: [calls("look")],
+        tool: (name) => Effect.delay(Effect.succeed(resultOf(name)), "2 seconds"),
+        settings: { turnTimeout: Duration.seconds(5), maxToolRounds: 100 }
+      })
+      const fiber = yield* Effect.forkChild(Effect.flip(run))
+      yield* TestClock.adjust("4999 millis")
+      assert.isUndefined(fiber.pollUnsafe())
+      yield* TestClock.adjust("1 millis")
+      assert.strictEqual((yield* Fiber.join(fiber))._tag, "TurnTimeout")
+      assert.lengthOf(yield* sent, 3)
+      yield* TestClock.adjust("1 minute")
+      assert.lengthOf(yield* sent, 3)
+    })
+  )
+
+  it.effect("aborts the running request at its deadline", () =>
+    Effect.gen(function* () {
+      const isAborted = yield* Deferred.make<void>()
+      const { run } = yield* Effect.provide(
+        Turns,
+        Turns.layer.pipe(
+          Layer.provide([
+            Layer.mock(Gateway, {
+              sendToOpenClaw: () => Effect.never.pipe(Effect.onInterrupt(() => Deferred.succeed(isAborted, undefined)))
+            }),
+            Layer.mock(AgentTools, { offered: () => [] }),
+            Metrics.layer,
+            RuntimeConfig.layerTest({ turnTimeout: Duration.seconds(5) })
+          ])
+        )
+      )
+      const fiber = yield* Effect.forkChild(
+        Effect.flip(run({ context: sampleContext(), fence, prompt: { instructions: "", input: "" } }))
+      )
+      yield* TestClock.adjust("5 seconds")
+      yield* Deferred.await(isAborted)
+      assert.strictEqual((yield* Fiber.join(fiber))._tag, "TurnTimeout")
+    })
+  )
+})
