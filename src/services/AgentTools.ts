@@ -50,7 +50,9 @@ const decodeParameters = (tool: AgentTool, text: string): Effect.Effect<never, T
   if (Option.isNone(json)) {
     return Effect.fail(new ToolRejected({ code: "invalid", detail: "the arguments are not a JSON object" }))
   }
-  const decoded = Schema.decodeResult(tool.parameters, { errors: "all" })(withoutAbsent(json.value))
+  const decoded = Schema.decodeResult(tool.parameters, { errors: "all", onExcessProperty: "error" })(
+    withoutAbsent(json.value)
+  )
   return Result.isSuccess(decoded)
     ? Effect.succeed(decoded.success as never)
     : Effect.fail(new ToolRejected({ code: "invalid", detail: decoded.failure.message.slice(0, 1_000) }))
