@@ -1,0 +1,183 @@
+import { assert, describe, it } from "@effect/vitest"
+import { Effect, Layer, Logger, Ref } from "effect"
+import { TestClock } from "effect/testing"
+import {
+  GatewayMisconfigured,
+  GatewayUnreachable,
+  ProviderFailed,
+  TurnAmbiguous,
+  UnknownAgent
+} from "../../src/domain/TurnFailure.ts"
+import { Gateway } from "../../src/layers/Gateway.ts"
+import { GatewayGuard } from "../../src/services/GatewayGuard.ts"
+import { canClaim, Lifecycle } from "../../src/services/Lifecycle.ts"
+
+const unreachable = new GatewayUnreachable({ detail: "ECONNREFUSED" })
+const providerFailed = new ProviderFailed({ detail: "502", status: 502 })
+const misconfigured = new GatewayMisconfigured({ detail: "HTTP 404", fix: "enable the endpoint" })
+const unknownAgent = new UnknownAgent({ detail: "HTTP 400", agentSlug: "engineer" })
+
+const setUp = Effect.gen(function* () {
+  const agents = yield* Ref.make<ReadonlyArray<string> | GatewayUnreachable>(unreachable)
+  const probes = yield* Ref.make(0)
+  const lines: Array<string> = []
+  const gateway = Layer.mock(Gateway, {
+    agents: Effect.gen(function* () {
+      yield* Ref.update(probes, (count) => count + 1)
+      const answer = yield* Ref.get(agents)
+      return Array.isArray(answer) ? answer : yield* answer as GatewayUnreachable
+    })
+  })
+  const logger = Logger.map(Logger.formatStructured, ({ level, message }) => {
+    if (level !== "DEBUG") lines.push(`${level} ${String(message)}`)
+  })
+  const services = yield* Layer.build(
+    GatewayGuard.layer.pipe(Layer.provideMerge(Lifecycle.layer), Layer.provide(gateway))
+  )
+  const { guard, lifecycle } = yield* Effect.provideContext(
+    Effect.all({ guard: GatewayGuard, lifecycle: Lifecycle }),
+    services
+  )
+  yield* lifecycle.enter("ready")
+  return { agents, guard, lifecycle, lines, log: Effect.provide(Logger.layer([logger])), probes }
+})
+
+describe("the breaker", () => {
+  it.effect("opens after five shared failures in a row, says so once, and lets one probe through after 30 s", () =>
+    Effect.gen(function* () {
+      const { guard, lifecycle, lines, log } = yield* setUp
+      yield* Effect.repeat(guard.sharedFailure(unreachable, "agent"), { times: 3 }).pipe(log)
+      assert.strictEqual(yield* guard.allowance, Number.POSITIVE_INFINITY)
+      assert.isNull(yield* guard.opensIn)
+      yield* guard.sharedFailure(providerFailed, "agent").pipe(log)
+      yield* guard.sharedFailure(unreachable, "agent").pipe(log)
+      assert.strictEqual(yield* guard.allowance, 0)
+      assert.strictEqual(yield* guard.opensIn, 30_000)
+      assert.property((yield* lifecycle.state).reasons, "breaker")
+      assert.lengthOf(lines, 1)
+      yield* TestClock.adjust("29 seconds")
+      assert.strictEqual(yield* guard.allowance, 0)
+      assert.strictEqual(yield* guard.opensIn, 1_000)
+      yield* TestClock.adjust("1 second")
+      assert.strictEqual(yield* guard.allowance, 1)
+      assert.isNull(yield* guard.opensIn)
+      yield* guard.claimed
+      assert.strictEqual(yield* guard.allowance, 0)
+    })
+  )
+
+  it.effect("closes with the first answer and says that it is ready again", () =>
+    Effect.gen(function* () {
+      const { guard, lifecycle, lines, log } = yield* setUp
+      yield* Effect.repeat(guard.sharedFailure(unreachable, "agent"), { times: 4 }).pipe(log)
+      yield* TestClock.adjust("30 seconds")
+      yield* guard.claimed
+      yield* guard.answered.pipe(log)
+      yield* guard.answered.pipe(log)
+      assert.strictEqual(yield* guard.allowance, Number.POSITIVE_INFINITY)
+      assert.deepStrictEqual((yield* lifecycle.state).reasons, {})
+      assert.deepStrictEqual(
+        lines.map((line) => line.split(" ")[0]),
+        ["WARN", "INFO"]
+      )
+    })
+  )
+
+  it.effect("doubles its wait with each failed probe up to five minutes", () =>
+    Effect.gen(function* () {
+      const { guard, log } = yield* setUp
+      yield* Effect.repeat(guard.sharedFailure(unreachable, "agent"), { times: 4 }).pipe(log)
+      for (const wait of [30_000, 60_000, 120_000, 240_000, 300_000, 300_000]) {
+        assert.strictEqual(yield* guard.opensIn, wait)
+        yield* TestClock.adjust(wait)
+        assert.strictEqual(yield* guard.allowance, 1)
+        yield* guard.claimed
+        yield* guard.sharedFailure(unreachable, "agent").pipe(log)
+      }
+    })
+  )
+
+  it.effect("is not fed by an unknown agent or by wrong settings", () =>
+    Effect.gen(function* () {
+      const { guard, log } = yield* setUp
+      yield* Effect.repeat(guard.sharedFailure(unknownAgent, "agent"), { times: 9 }).pipe(log)
+      yield* Effect.repeat(guard.sharedFailure(misconfigured, "agent"), { times: 9 }).pipe(log)
+      assert.strictEqual(yield* guard.allowance, Number.POSITIVE_INFINITY)
+    })
+  )
+})
+
+describe("a provider's failure", () => {
+  it.effect("is remembered for its cooldown of 120 s", () =>
+    Effect.gen(function* () {
+      const { guard } = yield* setUp
+      assert.isFalse(yield* guard.hasRecentProviderFailure)
+      yield* guard.sharedFailure(unreachable, "agent")
+      yield* guard.sharedFailure(new TurnAmbiguous({ detail: "internal error" }), "agent")
+      assert.isFalse(yield* guard.hasRecentProviderFailure)
+      yield* guard.sharedFailure(providerFailed, "agent")
+      yield* TestClock.adjust("119999 millis")
+      assert.isTrue(yield* guard.hasRecentProviderFailure)
+      yield* TestClock.adjust("1 millis")
+      assert.isFalse(yield* guard.hasRecentProviderFailure)
+    })
+  )
+})
+
+describe("an unknown agent", () => {
+  it.effect("is parked, said once, until the gateway lists it", () =>
+    Effect.gen(function* () {
+      const { agents, guard, lifecycle, lines, log, probes } = yield* setUp
+      yield* Effect.forkScoped(guard.probing).pipe(log)
+      yield* TestClock.adjust(0)
+      yield* guard.sharedFailure(unknownAgent, "agent_engineer").pipe(log)
+      yield* guard.sharedFailure(unknownAgent, "agent_engineer").pipe(log)
+      assert.deepStrictEqual(yield* guard.parkedAgents, ["agent_engineer"])
+      assert.lengthOf(lines, 1)
+      assert.include(lines[0] ?? "", "engineer")
+      assert.isTrue(canClaim(yield* lifecycle.state))
+      yield* TestClock.adjust("30 seconds")
+      assert.strictEqual(yield* Ref.get(probes), 1)
+      assert.deepStrictEqual(yield* guard.parkedAgents, ["agent_engineer"])
+      yield* Ref.set(agents, ["squad-lead"])
+      yield* TestClock.adjust("30 seconds")
+      assert.deepStrictEqual(yield* guard.parkedAgents, ["agent_engineer"])
+      yield* Ref.set(agents, ["squad-lead", "engineer"])
+      yield* TestClock.adjust("30 seconds")
+      assert.deepStrictEqual(yield* guard.parkedAgents, [])
+      yield* TestClock.adjust("1 hour")
+      assert.strictEqual(yield* Ref.get(probes), 3)
+    })
+  )
+})
+
+describe("wrong settings of the gateway", () => {
+  it.effect("pause delivery with the fix as the reason, until GET /v1/models answers", () =>
+    Effect.gen(function* () {
+      const { agents, guard, lifecycle, lines, log } = yield* setUp
+      yield* Effect.forkScoped(guard.probing).pipe(log)
+      yield* TestClock.adjust(0)
+      yield* guard.sharedFailure(misconfigured, "agent").pipe(log)
+      yield* guard.sharedFailure(misconfigured, "agent").pipe(log)
+      assert.isFalse(canClaim(yield* lifecycle.state))
+      assert.strictEqual((yield* lifecycle.state).reasons["gateway-configuration"], "enable the endpoint")
+      assert.lengthOf(lines, 1)
+      assert.include(lines[0] ?? "", "enable the endpoint")
+      yield* TestClock.adjust("10 minutes")
+      assert.isFalse(canClaim(yield* lifecycle.state))
+      yield* Ref.set(agents, [])
+      yield* TestClock.adjust("30 seconds")
+      assert.isTrue(canClaim(yield* lifecycle.state))
+      assert.lengthOf(lines, 2)
+    })
+  )
+
+  it.effect("are not probed while nothing is wrong", () =>
+    Effect.gen(function* () {
+      const { guard, probes } = yield* setUp
+      yield* Effect.forkScoped(guard.probing)
+      yield* TestClock.adjust("1 hour")
+      assert.strictEqual(yield* Ref.get(probes), 0)
+    })
+  )
+})
