@@ -93,6 +93,7 @@ export const loadApp = async (folder: string): Promise<App> => {
       })
     }
   }
+  if (functions.size === 0) throw new Error("there is no Convex function in it")
   const schemaFile = files.find((file) => file === "schema.ts" || file === "schema.js")
   return {
     folder,

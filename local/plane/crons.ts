@@ -1,31 +1,65 @@
+import { Cron } from "effect"
 import { type App, type CronJob } from "./app.ts"
 import { type Engine } from "./engine.ts"
+import { at } from "./longTimer.ts"
 
-const millisecondsOf = ({ type, ...schedule }: CronJob["schedule"]): number | undefined => {
-  if (type !== "interval") return undefined
-  const [unit, amount] = Object.entries(schedule)[0] ?? []
-  const factor = { seconds: 1000, minutes: 60_000, hours: 3_600_000 }[unit ?? ""]
-  return factor === undefined ? undefined : Number(amount) * factor
+const weekdays = ["sunday", "monday", "tuesday", "wednesday", "thursday", "friday", "saturday"]
+const unitMilliseconds: Record<string, number> = { seconds: 1000, minutes: 60_000, hours: 3_600_000 }
+
+/** The moments a schedule of `crons.ts` names: given one, the next, both in milliseconds since 1970. Times of day are UTC. */
+export const nextMoment = (schedule: CronJob["schedule"]): ((after: number) => number) => {
+  const { type, ...fields } = schedule
+  const minute = Number(fields["minuteUTC"] ?? 0)
+  const daily = `${minute} ${Number(fields["hourUTC"] ?? 0)}`
+  const byCron = (expression: string): ((after: number) => number) => {
+    const cron = Cron.parseUnsafe(expression, "UTC")
+    return (after) => Cron.next(cron, after).getTime()
+  }
+  switch (type) {
+    case "interval": {
+      const [unit = "", amount] = Object.entries(fields)[0] ?? []
+      const every = Number(amount) * (unitMilliseconds[unit] ?? Number.NaN)
+      if (!(every > 0)) throw new Error(`not an interval: ${JSON.stringify(schedule)}`)
+      return (after) => after + every
+    }
+    case "hourly":
+      return byCron(`${minute} * * * *`)
+    case "daily":
+      return byCron(`${daily} * * *`)
+    case "weekly":
+      return byCron(`${daily} * * ${weekdays.indexOf(String(fields["dayOfWeek"]))}`)
+    case "monthly":
+      return byCron(`${daily} ${Number(fields["day"])} * *`)
+    case "cron":
+      return byCron(String(fields["cron"]))
+    default:
+      throw new Error(`not a schedule: ${JSON.stringify(schedule)}`)
+  }
 }
 
-/** Runs the interval jobs of `crons.ts`, the first time at once, as a deployment does; a run still going on is not doubled. */
-export const runCrons = (app: App, engine: Engine, log: (line: string) => void): { readonly close: () => void } => {
-  const timers: Array<NodeJS.Timeout> = []
+/** Runs the jobs of `crons.ts`, intervals the first time at once, as a deployment does; a run still going on is not doubled. */
+export const runCrons = (app: App, engine: Engine): { readonly close: () => void } => {
+  const cancels = new Map<string, () => void>()
   for (const { name, path, args, schedule } of app.crons) {
-    const every = millisecondsOf(schedule)
-    if (every === undefined) {
-      log(`cron job "${name}" is not run: the plane knows intervals only`)
-      continue
+    const next = nextMoment(schedule)
+    const run = (): Promise<unknown> => engine.run({ path, args, identity: null, isAdmin: true, origin: "cron" })
+    const arm = (moment: number): void => {
+      const fire = async (): Promise<void> => {
+        await run()
+        if (cancels.has(name)) arm(Math.max(next(moment), Date.now()))
+      }
+      cancels.set(
+        name,
+        at(moment, () => void fire())
+      )
     }
-    let isRunning = false
-    const run = async (): Promise<void> => {
-      if (isRunning) return
-      isRunning = true
-      await engine.run({ path, args, identity: null, isAdmin: true, origin: "cron" })
-      isRunning = false
-    }
-    void run()
-    timers.push(setInterval(() => void run(), every))
+    const now = Date.now()
+    arm(schedule.type === "interval" ? now : next(now))
   }
-  return { close: () => timers.forEach((timer) => clearInterval(timer)) }
+  return {
+    close: () => {
+      for (const cancel of cancels.values()) cancel()
+      cancels.clear()
+    }
+  }
 }

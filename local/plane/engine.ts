@@ -12,6 +12,7 @@ import {
 } from "convex/values"
 import { type App, type AppFunction, type Kind, normalPath } from "./app.ts"
 import { type ConvexGlobal, type DatabaseFake, internalsOf, type TransactionManager } from "./convexInternals.ts"
+import { type Document } from "./document.ts"
 import { type Origin, Stats } from "./stats.ts"
 import { type Change, ReadSet, Store, type Usage } from "./store.ts"
 import { TransactionLock } from "./transactionLock.ts"
@@ -128,10 +129,17 @@ export class Engine {
     if (timestamp > this.transactions._lastCommitTs) this.transactions._lastCommitTs = timestamp
   }
 
-  /** Continues the counters of an earlier life. */
-  resume(counters: { readonly nextDocumentId: number; readonly lastCreationTime: number }): void {
-    this.database._nextDocId = Math.max(this.database._nextDocId, counters.nextDocumentId)
-    this.database._lastCreationTime = Math.max(this.database._lastCreationTime, counters.lastCreationTime)
+  /** Continues an earlier life: its documents and its counters. */
+  resume(earlier: {
+    readonly documents: ReadonlyArray<Document>
+    readonly nextDocumentId: number
+    readonly lastCreationTime: number
+    readonly timestamp: bigint
+  }): void {
+    this.store.load(earlier.documents)
+    this.database._nextDocId = Math.max(this.database._nextDocId, earlier.nextDocumentId)
+    this.database._lastCreationTime = Math.max(this.database._lastCreationTime, earlier.lastCreationTime)
+    this.observe(earlier.timestamp)
   }
 
   /** Hears of each commit within it: a listener notes what it must do and does it later, by `later`. */
@@ -367,8 +375,12 @@ export class Engine {
         case "1.0/cancel_job":
           this.cancel((JSON.parse(json) as { id: string }).id)
           return JSON.stringify({})
-        default:
-          return await original(operation, json)
+        default: {
+          const result = await original(operation, json)
+          // Counted here and not in the store: the library looks at a document up to three times for one patch.
+          if (readsOne.has(operation) && result !== "null") this.store.usage.documentsRead += 1
+          return result
+        }
       }
     }
   }
@@ -418,6 +430,8 @@ export class Engine {
     this.database.patch("_scheduled_functions", id, { state: { kind: "canceled" }, completedTime: Date.now() })
   }
 }
+
+const readsOne = new Set(["1.0/get", "1.0/shallowMerge", "1.0/replace", "1.0/remove"])
 
 type ScheduleRequest = {
   readonly name?: string

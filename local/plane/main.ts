@@ -5,7 +5,9 @@ import { resolve } from "node:path"
 import { fileURLToPath } from "node:url"
 import { parseArgs } from "node:util"
 import { loadApp } from "./app.ts"
+import { seededConflicts } from "./conflicts.ts"
 import { runCrons } from "./crons.ts"
+import { DurableFile } from "./durableFile.ts"
 import { Engine } from "./engine.ts"
 import { Faults } from "./faults.ts"
 import { makeHttpServer } from "./httpServer.ts"
@@ -23,6 +25,9 @@ const usage = `The embedded control plane: serves a convex/ folder with Convex's
   --app DIR                 the folder with the functions (convex)
   --port N                  0 picks a free one (0)
   --admin-key KEY           random when absent
+  --data FILE               keeps every commit in this file, and begins with what it holds
+  --conflicts RATE          this share of mutations, 0 to 1, loses to a rival and is run again (0)
+  --seed N                  which ones they are (1)
   --transaction-timeout MS  a transaction that holds the plane longer ends the process with code 70 (10000)
   --die-with-parent         ends when stdin ends
 `
@@ -41,6 +46,9 @@ const options = () => {
         app: { type: "string", default: fileURLToPath(new URL("../../convex", import.meta.url)) },
         port: { type: "string", default: "0" },
         "admin-key": { type: "string" },
+        data: { type: "string" },
+        conflicts: { type: "string", default: "0" },
+        seed: { type: "string", default: "1" },
         "transaction-timeout": { type: "string", default: "10000" },
         "die-with-parent": { type: "boolean", default: false },
         help: { type: "boolean", default: false }
@@ -57,41 +65,79 @@ if (values.help) {
   process.exit(0)
 }
 
+const numberOf = (name: "port" | "conflicts" | "seed" | "transaction-timeout", maximum: number): number => {
+  const value = Number(values[name])
+  return values[name] !== "" && value >= 0 && value <= maximum
+    ? value
+    : fail(`--${name} is a number from 0 to ${maximum}, not ${values[name]}`)
+}
+
+const openFile = (file: string): DurableFile => {
+  try {
+    return new DurableFile(file)
+  } catch (error) {
+    return fail(`cannot use ${file}: ${error instanceof Error ? error.message : String(error)}`)
+  }
+}
+
+const port = numberOf("port", 65_535)
+const transactionTimeout = numberOf("transaction-timeout", 2 ** 31 - 1)
+const loses = seededConflicts(numberOf("conflicts", 1), numberOf("seed", 2 ** 32 - 1))
 const adminKey = values["admin-key"] ?? `local|${randomBytes(24).toString("hex")}`
-const app = await loadApp(resolve(values.app))
+const app = await loadApp(resolve(values.app)).catch((error: Error) =>
+  fail(`cannot load ${values.app}: ${error.stack ?? error.message}`)
+)
+const file = values.data === undefined ? undefined : openFile(values.data)
 const faults = new Faults()
 const requests = new RequestLog()
 const engine = new Engine({
   app,
-  isConflicted: (path) => faults.take(["conflict"], path, undefined) !== undefined,
-  transactionTimeout: Number(values["transaction-timeout"]),
+  ...(file === undefined ? {} : { persist: (commit) => file.write(commit) }),
+  isConflicted: (path) => faults.take(["conflict"], path, undefined) !== undefined || loses(path),
+  transactionTimeout,
   onStuck: (path) => {
-    log(`${path} has held its transaction for ${values["transaction-timeout"]} ms and does not end: the plane gives up`)
+    log(`${path} has held its transaction for ${transactionTimeout} ms and does not end: the plane gives up`)
     process.exit(70)
   },
   log
 })
+const begin = performance.now()
+const restored = file?.restore()
+if (restored !== undefined) {
+  engine.resume(restored)
+  for (const { session, id, ...answered } of restored.requests) requests.remember(session, id, answered)
+}
+const restoreMilliseconds = Math.round(performance.now() - begin)
 const scheduler = new Scheduler(engine)
 const sync = new SyncServer(engine, faults, requests, adminKey)
 const server = makeHttpServer({ engine, faults, sync, adminKey })
 sync.attach(server)
 
 server.once("error", (error: NodeJS.ErrnoException) =>
-  fail(error.code === "EADDRINUSE" ? `port ${values.port} is in use` : `cannot listen: ${error.message}`)
+  fail(error.code === "EADDRINUSE" ? `port ${port} is in use` : `cannot listen: ${error.message}`)
 )
-server.listen(Number(values.port), "127.0.0.1", () => {
-  const { port } = server.address() as AddressInfo
-  const crons = runCrons(app, engine, log)
+server.listen(port, "127.0.0.1", () => {
+  void scheduler.resume()
+  const crons = runCrons(app, engine)
   const stop = (): void => {
     crons.close()
     scheduler.close()
     sync.close()
     server.close()
     server.closeAllConnections()
+    file?.close()
     process.exit(0)
   }
   process.once("SIGTERM", stop).once("SIGINT", stop)
-  process.stdout.write(`${JSON.stringify({ ready: true, name: "plane", url: `http://127.0.0.1:${port}`, adminKey })}\n`)
+  const ready = {
+    ready: true,
+    name: "plane",
+    url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
+    adminKey,
+    pid: process.pid,
+    ...(restored === undefined ? {} : { restored: restored.documents.length, restoreMilliseconds })
+  }
+  process.stdout.write(`${JSON.stringify(ready)}\n`)
 })
 
 if (values["die-with-parent"]) {

@@ -1,15 +1,13 @@
 import { convexToJson, type Value } from "convex/values"
 import { type Document, tableOf } from "./document.ts"
 import { type Engine } from "./engine.ts"
+import { at } from "./longTimer.ts"
 
 const jobs = "_scheduled_functions"
-/** What Node's timers can hold; a longer wait is cut there and taken up again. */
-const longestTimer = 2 ** 31 - 1
-
 /** Runs scheduled functions when they are due: mutations exactly once, in one transaction with their job; actions at most once. */
 export class Scheduler {
   private readonly engine: Engine
-  private readonly timers = new Map<string, NodeJS.Timeout>()
+  private readonly cancels = new Map<string, () => void>()
   private isClosed = false
 
   constructor(engine: Engine) {
@@ -40,26 +38,21 @@ export class Scheduler {
 
   close(): void {
     this.isClosed = true
-    for (const timer of this.timers.values()) clearTimeout(timer)
+    for (const cancel of this.cancels.values()) cancel()
   }
 
   private arm(job: Document): void {
-    if (this.isClosed || this.timers.has(job._id)) return
-    const wait = Number(job["scheduledTime"]) - Date.now()
-    const timer = setTimeout(
-      () => {
-        this.timers.delete(job._id)
-        if (wait > longestTimer) this.arm(job)
-        else void this.run(job)
-      },
-      Math.min(Math.max(0, wait), longestTimer)
-    )
-    this.timers.set(job._id, timer)
+    if (this.isClosed || this.cancels.has(job._id)) return
+    const cancel = at(Number(job["scheduledTime"]), () => {
+      this.cancels.delete(job._id)
+      void this.run(job)
+    })
+    this.cancels.set(job._id, cancel)
   }
 
   private disarm(id: string): void {
-    clearTimeout(this.timers.get(id))
-    this.timers.delete(id)
+    this.cancels.get(id)?.()
+    this.cancels.delete(id)
   }
 
   private async run(job: Document): Promise<void> {

@@ -109,7 +109,7 @@ export class Store {
     return Object.fromEntries([...this.tables].map(([name, table]) => [name, table.documents.size]))
   }
 
-  /** All documents of a table in the order of creation, outside any transaction. */
+  /** All documents of a table as they are, whatever transaction runs. */
   *all(table: string): Iterable<Document> {
     yield* this.table(table).documents.values()
   }
@@ -136,10 +136,8 @@ export class Store {
 
   private get(table: string | undefined, id: string): Document | null {
     this.database._validateId(table, id)
-    const document = this.peek(id)
     this.reads.ids.add(id)
-    if (document !== null) this.usage.documentsRead += 1
-    return document
+    return this.peek(id)
   }
 
   private write(id: string, document: Document | null): void {
