@@ -23,7 +23,7 @@ export interface GatewayConfig {
 
 export interface Workspace {
   readonly folder: string
-  /** All skills when undefined. */
+  /** All skills when undefined; none where every tool is denied, since an agent could not read them. */
   readonly skills: ReadonlyArray<string> | undefined
 }
 
@@ -194,10 +194,11 @@ export const readConfig = (path: string): GatewayConfig => {
     throw new ConfigRefused("Gateway start blocked: set gateway.mode=local (current: unset)")
   }
   const toolSearch = config.tools?.toolSearch
+  const deniesAll = config.tools?.deny?.includes("*") === true
   const workspaces: Record<string, Workspace> = {}
   for (const [id, { workspace, skills }] of Object.entries(config.agents?.entries ?? {})) {
     if (workspace !== undefined)
-      workspaces[id] = { folder: workspace, skills: skills ?? config.agents?.defaults?.skills }
+      workspaces[id] = { folder: workspace, skills: deniesAll ? [] : (skills ?? config.agents?.defaults?.skills) }
   }
   return {
     agents: Object.keys(config.agents?.entries ?? {}),
@@ -206,7 +207,7 @@ export const readConfig = (path: string): GatewayConfig => {
     port: config.gateway.port,
     maxConcurrent: config.agents?.defaults?.maxConcurrent ?? defaultConfig.maxConcurrent,
     toolSearch: typeof toolSearch === "object" ? (toolSearch.enabled ?? true) : toolSearch,
-    deniesAll: config.tools?.deny?.includes("*") === true,
+    deniesAll,
     responses: config.gateway.http?.endpoints?.responses?.enabled === true
   }
 }
