@@ -1,0 +1,317 @@
+import { assert, describe, it } from "@effect/vitest"
+import { Schema } from "effect"
+import { NotificationType, TaskStatus } from "../../src/domain/DeliveryContext.ts"
+import type { Actor, DeliveryContext, FoldedNotification } from "../../src/domain/DeliveryContext.ts"
+import { divideFold, shouldDeliverToAgent } from "../../src/domain/DeliveryPolicy.ts"
+import {
+  defaultFlags,
+  engineer,
+  lead,
+  person,
+  quality,
+  sampleContext,
+  sampleMessage,
+  sampleRow,
+  sampleTask,
+  system
+} from "./sampleContext.ts"
+
+/** Who may receive: what the policy asks of them. */
+const recipients = {
+  orchestrator: { actor: lead, isOrchestrator: true, canReviewTasks: false, isAssignee: false },
+  "assigned orchestrator": { actor: lead, isOrchestrator: true, canReviewTasks: false, isAssignee: true },
+  reviewer: { actor: quality, isOrchestrator: false, canReviewTasks: true, isAssignee: false },
+  "assigned reviewer": { actor: quality, isOrchestrator: false, canReviewTasks: true, isAssignee: true },
+  assignee: { actor: engineer, isOrchestrator: false, canReviewTasks: false, isAssignee: true },
+  bystander: { actor: engineer, isOrchestrator: false, canReviewTasks: false, isAssignee: false }
+} as const
+type Recipient = keyof typeof recipients
+
+const other: Actor = { type: "agent", id: "agent_other", name: "Other", slug: "other" }
+const authors = ["person", "recipient", "orchestrator", "other agent", "system"] as const
+type Author = (typeof authors)[number]
+
+const actorOf = (author: Author, recipient: Recipient): Actor => {
+  switch (author) {
+    case "person":
+      return person
+    case "recipient":
+      return recipients[recipient].actor
+    case "orchestrator":
+      return lead
+    case "other agent":
+      return other
+    case "system":
+      return system
+  }
+}
+
+/** One cell of the matrix. */
+interface Cell {
+  readonly type: NotificationType
+  readonly status: TaskStatus | null
+  readonly recipient: Recipient
+  readonly author: Author
+  /** What the row's message itself answered. */
+  readonly source: NotificationType | null
+  readonly isChat: boolean
+  /** What the task became, for a change of status. */
+  readonly newStatus: TaskStatus | null
+}
+type TaskStatus = typeof TaskStatus.Type
+
+const contextOf = (cell: Cell): { readonly context: DeliveryContext; readonly row: FoldedNotification } => {
+  const { actor, canReviewTasks, isAssignee, isOrchestrator } = recipients[cell.recipient]
+  const author = actorOf(cell.author, cell.recipient)
+  const row = sampleRow({
+    type: cell.type,
+    actor: author,
+    message:
+      cell.type === "status_change" || cell.type === "assignment"
+        ? null
+        : sampleMessage({ author, answersType: cell.source }),
+    newStatus: cell.newStatus
+  })
+  return {
+    row,
+    context: sampleContext({
+      fold: [row],
+      agent: {
+        id: actor.id ?? "",
+        slug: actor.slug ?? "",
+        name: actor.name,
+        role: "Role",
+        isOrchestrator,
+        flags: { ...defaultFlags, canReviewTasks }
+      },
+      recipientIsAssignee: isAssignee,
+      task: cell.status === null ? null : sampleTask({ status: cell.status, isOrchestratorChat: cell.isChat })
+    })
+  }
+}
+
+const verdictOf = (cell: Partial<Cell>) => {
+  const { context, row } = contextOf({
+    type: "thread_update",
+    status: "in_progress",
+    recipient: "assignee",
+    author: "person",
+    source: null,
+    isChat: false,
+    newStatus: null,
+    ...cell
+  })
+  return shouldDeliverToAgent(context, row)
+}
+
+const isDelivered = (cell: Partial<Cell>): boolean => verdictOf(cell).shouldDeliver
+
+const types = NotificationType.literals
+const statuses = TaskStatus.literals
+
+describe("rule 2, the orchestrator's chat", () => {
+  it("delivers everything to the orchestrator and nothing to others, whatever the status", () => {
+    for (const type of types) {
+      for (const status of statuses) {
+        assert.isTrue(isDelivered({ type, status, isChat: true, recipient: "orchestrator" }))
+        assert.isFalse(isDelivered({ type, status, isChat: true, recipient: "assignee" }))
+        assert.isFalse(isDelivered({ type, status, isChat: true, recipient: "assigned reviewer" }))
+      }
+    }
+  })
+})
+
+describe("rule 3, archived tasks", () => {
+  it("deliver a person's mention and nothing else", () => {
+    for (const type of types) {
+      for (const author of authors) {
+        assert.strictEqual(
+          isDelivered({ type, author, status: "archived" }),
+          type === "mention" && author === "person",
+          `${type} by ${author}`
+        )
+      }
+    }
+  })
+})
+
+describe("rule 4, thread updates on done and blocked tasks", () => {
+  it("are never delivered on done ones", () => {
+    for (const author of authors) assert.isFalse(isDelivered({ status: "done", author }))
+  })
+
+  it("are delivered on blocked ones only from people and the orchestrator", () => {
+    assert.isTrue(isDelivered({ status: "blocked", author: "person" }))
+    assert.isTrue(isDelivered({ status: "blocked", author: "orchestrator" }))
+    assert.isFalse(isDelivered({ status: "blocked", author: "other agent" }))
+    assert.isFalse(isDelivered({ status: "blocked", author: "system" }))
+  })
+
+  it("do not concern mentions, assignments and requests", () => {
+    for (const type of ["mention", "assignment", "response_request"] as const) {
+      assert.isTrue(isDelivered({ type, status: "done", author: "other agent" }))
+      assert.isTrue(isDelivered({ type, status: "blocked", author: "other agent" }))
+    }
+  })
+})
+
+describe("rule 5, changes of status", () => {
+  it("to done and blocked are not delivered", () => {
+    assert.isFalse(isDelivered({ type: "status_change", newStatus: "done" }))
+    assert.isFalse(isDelivered({ type: "status_change", newStatus: "blocked", recipient: "orchestrator" }))
+  })
+
+  it("to review are delivered to the orchestrator and reviewers", () => {
+    const toReview = (recipient: Recipient) => isDelivered({ type: "status_change", newStatus: "review", recipient })
+    assert.isTrue(toReview("orchestrator"))
+    assert.isTrue(toReview("reviewer"))
+    assert.isFalse(toReview("assignee"))
+  })
+
+  it("to others are delivered", () => {
+    for (const newStatus of ["inbox", "assigned", "in_progress", "archived"] as const) {
+      assert.isTrue(isDelivered({ type: "status_change", newStatus }))
+    }
+  })
+})
+
+describe("rule 6, thread updates written by an agent", () => {
+  it("are delivered to the orchestrator, unless it wrote itself", () => {
+    assert.isTrue(isDelivered({ author: "other agent", recipient: "orchestrator" }))
+    assert.isFalse(isDelivered({ author: "orchestrator", recipient: "orchestrator" }))
+  })
+
+  it("that answered an update go on only from the orchestrator to the assigned and to reviewers in review", () => {
+    const answered = (cell: Partial<Cell>) => isDelivered({ source: "thread_update", ...cell })
+    assert.isFalse(answered({ author: "other agent", recipient: "assignee" }))
+    assert.isFalse(answered({ author: "other agent", recipient: "reviewer", status: "review" }))
+    assert.isTrue(answered({ author: "orchestrator", recipient: "assignee" }))
+    assert.isTrue(answered({ author: "orchestrator", recipient: "reviewer", status: "review" }))
+    assert.isFalse(answered({ author: "orchestrator", recipient: "reviewer" }))
+    assert.isFalse(answered({ author: "orchestrator", recipient: "bystander" }))
+  })
+
+  it("are delivered to a reviewer of a task in review, and else only to the assigned", () => {
+    assert.isTrue(isDelivered({ author: "other agent", recipient: "reviewer", status: "review" }))
+    assert.isFalse(isDelivered({ author: "other agent", recipient: "reviewer", status: "in_progress" }))
+    assert.isTrue(isDelivered({ author: "other agent", recipient: "assignee" }))
+    assert.isFalse(isDelivered({ author: "other agent", recipient: "bystander" }))
+  })
+
+  it("that answered something else are judged as new words", () => {
+    for (const source of ["mention", "assignment", "response_request"] as const) {
+      assert.isTrue(isDelivered({ author: "other agent", recipient: "assignee", source }))
+    }
+  })
+})
+
+describe("rule 7, everything else", () => {
+  it("is delivered: people's words, mentions, assignments and requests, to anybody", () => {
+    for (const recipient of Object.keys(recipients) as ReadonlyArray<Recipient>) {
+      assert.isTrue(isDelivered({ recipient, author: "person" }))
+      for (const type of ["mention", "assignment", "response_request"] as const) {
+        for (const author of authors) assert.isTrue(isDelivered({ recipient, type, author }))
+      }
+    }
+  })
+
+  it("is delivered without a task, too", () => {
+    assert.isTrue(isDelivered({ type: "mention", status: null }))
+    assert.isTrue(isDelivered({ type: "thread_update", status: null }))
+  })
+})
+
+/** The policy a second time, by type and not in the order of the rules: what must hold for a delivery. */
+const mustHold = (cell: Cell): boolean => {
+  const { canReviewTasks, isAssignee, isOrchestrator } = recipients[cell.recipient]
+  const isReviewer = isOrchestrator || canReviewTasks
+  const byItself = cell.author === "recipient" || (cell.author === "orchestrator" && isOrchestrator)
+  const byOrchestrator = cell.author === "orchestrator" || (cell.author === "recipient" && isOrchestrator)
+  const byAgent = byItself || cell.author === "orchestrator" || cell.author === "other agent"
+  const concerns = isAssignee || (cell.status === "review" && isReviewer)
+  if (cell.status !== null && cell.isChat) return isOrchestrator
+  const livesOn = cell.status !== "archived"
+  switch (cell.type) {
+    case "mention":
+      return livesOn || cell.author === "person"
+    case "assignment":
+    case "response_request":
+      return livesOn
+    case "status_change":
+      return (
+        livesOn &&
+        cell.newStatus !== "done" &&
+        cell.newStatus !== "blocked" &&
+        (cell.newStatus !== "review" || isReviewer)
+      )
+    case "thread_update":
+      return (
+        livesOn &&
+        cell.status !== "done" &&
+        (cell.status !== "blocked" || cell.author === "person" || byOrchestrator) &&
+        (!byAgent ||
+          (!byItself && (isOrchestrator || (concerns && (cell.source !== "thread_update" || byOrchestrator)))))
+      )
+  }
+}
+
+describe("the whole matrix", () => {
+  it("of type, status, recipient, author, source and chat follows the rules, each with a reason", () => {
+    let cells = 0
+    let delivered = 0
+    const names = Object.keys(recipients) as ReadonlyArray<Recipient>
+    for (const type of types)
+      for (const status of [...statuses, null])
+        for (const recipient of names)
+          for (const author of authors)
+            for (const source of [...types, null])
+              for (const isChat of [true, false])
+                for (const newStatus of type === "status_change" ? [...statuses, null] : [null]) {
+                  const cell: Cell = { type, status, recipient, author, source, isChat, newStatus }
+                  const { context, row } = contextOf(cell)
+                  const verdict = shouldDeliverToAgent(context, row)
+                  cells += 1
+                  if (verdict.shouldDeliver) delivered += 1
+                  // Not an assertion in each cell: a hundred thousand messages would take most of the time.
+                  if (verdict.shouldDeliver !== mustHold(cell) || verdict.reason === "") {
+                    assert.fail(`${JSON.stringify(cell)} -> ${JSON.stringify(verdict)}`)
+                  }
+                }
+    assert.strictEqual(cells, (4 + 8) * 8 * 6 * 5 * 6 * 2)
+    assert.isAbove(delivered, cells / 10)
+    assert.isBelow(delivered, cells)
+  })
+})
+
+describe("a fold", () => {
+  it("is divided row by row, in its order, each refused row with its reason", () => {
+    const fold = [
+      sampleRow({ id: "a", actor: other, message: sampleMessage({ author: other }) }),
+      sampleRow({ id: "b" }),
+      sampleRow({ id: "c", actor: other, message: sampleMessage({ author: other, answersType: "thread_update" }) }),
+      sampleRow({ id: "d" })
+    ]
+    const { accepted, refused } = divideFold(sampleContext({ fold, recipientIsAssignee: false }))
+    assert.deepStrictEqual(
+      accepted.map(({ id }) => id),
+      ["b", "d"]
+    )
+    assert.deepStrictEqual(
+      refused.map(({ id }) => id),
+      ["a", "c"]
+    )
+    for (const { reason } of refused) assert.isNotEmpty(reason)
+  })
+
+  const Authors = Schema.Array(Schema.Literals(authors))
+  it.prop("loses no row and doubles none", { by: Authors }, ({ by }) => {
+    const fold = by.map((author, index) =>
+      sampleRow({ id: String(index), actor: actorOf(author, "bystander"), message: null })
+    )
+    const { accepted, refused } = divideFold(sampleContext({ fold, recipientIsAssignee: false }))
+    assert.sameMembers(
+      [...accepted, ...refused].map(({ id }) => id),
+      fold.map(({ id }) => id)
+    )
+  })
+})
