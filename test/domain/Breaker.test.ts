@@ -91,7 +91,7 @@ const Step = Schema.Union([
 describe("any sequence of events", () => {
   it.prop(
     "keeps the breaker in its bounds: five failures to open, waits of 30 s to 5 min, one probe at a time",
-    { steps: Arbitrary.array(Arbitrary.schema(Step), { minLength: 10, maxLength: 80 }) },
+    { steps: Arbitrary.array(Arbitrary.schema(Step), { minLength: 20, maxLength: 80 }) },
     ({ steps }) => {
       let breaker: Breaker = closed
       let now = 0
@@ -142,6 +142,6 @@ describe("any sequence of events", () => {
       // Whatever happened, time opens the way again.
       assert.isAtLeast(allowance(onInconclusive(atTime(breaker, now + 300_000))), 1)
     },
-    { arbitrary: { runs: 300 } }
+    { arbitrary: { runs: 500, size: 200 } }
   )
 })
