@@ -1,0 +1,227 @@
+import { describe, expect, it } from "vitest"
+import { api } from "../../convex/_generated/api.js"
+import { fenceOf, first, type Plane, seededPlane } from "./controlPlane.ts"
+
+/** Who was told what about a task since the last look: `recipient:type`, sorted. */
+const told = async (plane: Plane, taskId: string, seen: Set<string> = new Set()) => {
+  const fresh = (await plane.notifications(taskId)).filter((row) => !seen.has(row.id))
+  for (const row of fresh) seen.add(row.id)
+  return fresh.map((row) => `${row.recipientName}:${row.type}`).toSorted()
+}
+
+/** A task, a look at what is new, and a way to let an agent say something in a turn of its own. */
+const scene = async (more: { assignees?: ReadonlyArray<"lead" | "engineer" | "qa">; labels?: Array<string> } = {}) => {
+  const plane = await seededPlane()
+  const { taskId } = await plane.asPerson(api.app.tasks.create, {
+    title: "T",
+    labels: more.labels ?? [],
+    assigneeIds: (more.assignees ?? []).map((slug) => plane[slug])
+  })
+  const seen = new Set<string>()
+  const news = () => told(plane, taskId, seen)
+  /** Ends whatever the agent has waiting, and with the last turn lets it reply. */
+  const says = async (agent: "lead" | "engineer" | "qa", reply: string, maxHops = 12) => {
+    await plane.post(taskId, `@${agent} go`)
+    for (;;) {
+      const { deliveries } = await plane.claim()
+      let mine = null
+      for (const delivery of deliveries) {
+        const row = await plane.row(first(delivery.notificationIds))
+        if (row.agentId === plane[agent] && row.type === "mention") mine = delivery
+        else {
+          await plane.mutate(api.service.notifications.complete, {
+            ...fenceOf(delivery),
+            outcome: "skipped",
+            maxHops
+          })
+        }
+      }
+      if (mine === null) continue
+      await news()
+      await plane.mutate(api.service.notifications.complete, { ...fenceOf(mine), outcome: "replied", reply, maxHops })
+      return
+    }
+  }
+  const status = (to: "assigned" | "in_progress" | "review" | "done" | "blocked" | "archived") =>
+    plane.asPerson(api.app.tasks.setStatus, {
+      taskId,
+      status: to,
+      ...(to === "blocked" ? { blockedReason: "waits" } : {})
+    })
+  return { plane, taskId, news, says, status }
+}
+
+describe("an assignment", () => {
+  it("reaches the new assignees only, and subscribes them and the orchestrator", async () => {
+    const { plane, taskId, news } = await scene({ assignees: ["engineer"] })
+    expect(await news()).toEqual(["Engineer:assignment"])
+    await plane.asPerson(api.app.tasks.assign, { taskId, assigneeIds: [plane.engineer, plane.qa] })
+    expect(await news()).toEqual(["QA:assignment"])
+    await plane.post(taskId, "hello all")
+    expect(await news()).toEqual(["Engineer:thread_update", "QA:thread_update", "Squad Lead:thread_update"])
+  })
+
+  it("ends an unassigned agent's subscription, unless it took part", async () => {
+    const { plane, taskId, news, says } = await scene({ assignees: ["engineer", "qa"] })
+    await says("qa", "I was here.")
+    await plane.asPerson(api.app.tasks.assign, { taskId, assigneeIds: [plane.lead] })
+    await news()
+    await plane.post(taskId, "who listens?")
+    expect(await news()).toEqual(["QA:thread_update", "Squad Lead:thread_update"])
+  })
+
+  it("puts a task from the inbox into assigned, and back when nobody is left", async () => {
+    const { plane, taskId } = await scene()
+    const status = async () => (await plane.query(api.service.tasks.get, { taskId })).task.status
+    expect(await status()).toBe("inbox")
+    await plane.asPerson(api.app.tasks.assign, { taskId, assigneeIds: [plane.qa] })
+    expect(await status()).toBe("assigned")
+    await plane.asPerson(api.app.tasks.assign, { taskId, assigneeIds: [] })
+    expect(await status()).toBe("inbox")
+  })
+})
+
+describe("a message", () => {
+  it("reaches the mentioned by a mention, and by that keeps other agents from a thread update", async () => {
+    const { plane, taskId, news } = await scene({ assignees: ["engineer"] })
+    await news()
+    await plane.post(taskId, "@qa, what do you think?")
+    expect(await news()).toEqual(["QA:mention"])
+    await plane.post(taskId, "and all of you?")
+    expect(await news()).toEqual(["Engineer:thread_update", "QA:thread_update", "Squad Lead:thread_update"])
+  })
+
+  it("reaches people who take part, whatever it mentions, and never its author", async () => {
+    const { plane, taskId, news, says } = await scene({ assignees: ["engineer"] })
+    await says("engineer", "@qa can you test this?")
+    expect(await news()).toEqual(["Ana:thread_update", "QA:mention"])
+    const rows = (await plane.notifications(taskId)).filter((row) => row.recipientType === "person")
+    expect(rows.every((row) => row.state === "unread")).toBe(true)
+  })
+
+  it("mentions people by name and everyone by @all", async () => {
+    const { plane, taskId, news } = await scene()
+    await plane.asPerson(api.app.members.add, { tokenIdentifier: "x|bob", name: "Bob Builder", role: "member" })
+    await plane.post(taskId, '@"bob builder" look')
+    expect(await news()).toEqual(["Bob Builder:mention", "Squad Lead:thread_update"])
+    await plane.post(taskId, "@all meeting")
+    expect(await news()).toEqual(["Bob Builder:mention", "Engineer:mention", "QA:mention", "Squad Lead:mention"])
+  })
+
+  it("of an agent that may not mention agents reaches subscribers as a thread update instead", async () => {
+    const { plane, news, says } = await scene({ assignees: ["engineer", "qa"] })
+    await plane.asPerson(api.app.agents.update, { agentId: plane.engineer, flags: { canMentionAgents: false } })
+    await says("engineer", "@qa please")
+    expect(await news()).toEqual([
+      "Ana:thread_update",
+      "QA:status_change",
+      "QA:thread_update",
+      "Squad Lead:thread_update"
+    ])
+  })
+
+  it("on a done or archived task reaches no subscribed agent, on a blocked one only from people and the orchestrator", async () => {
+    const { plane, taskId, news, says, status } = await scene({ assignees: ["engineer"] })
+    await plane.post(taskId, "I listen")
+    await status("blocked")
+    await news()
+    await plane.post(taskId, "from a person")
+    expect(await news()).toEqual(["Engineer:thread_update", "Squad Lead:thread_update"])
+    await says("lead", "from the orchestrator")
+    expect(await news()).toEqual(["Ana:thread_update", "Engineer:thread_update"])
+    await says("engineer", "from an agent")
+    expect(await news()).toEqual(["Ana:thread_update"])
+    await status("in_progress")
+    await status("done")
+    await news()
+    await plane.post(taskId, "thanks")
+    expect(await news()).toEqual([])
+    await plane.post(taskId, "@engineer one more thing")
+    expect(await news()).toEqual(["Engineer:mention"])
+  })
+
+  it("in the orchestrator's chat reaches the orchestrator alone, and there agents mention nobody", async () => {
+    const { plane, taskId, news, says } = await scene({ labels: ["system:orchestrator-chat"] })
+    await plane.post(taskId, "hello @engineer")
+    expect(await news()).toEqual(["Squad Lead:thread_update"])
+    await says("lead", "@engineer and @qa, listen")
+    expect(await news()).toEqual(["Ana:thread_update"])
+  })
+
+  it("that is a fallback or a note reaches no agent", async () => {
+    const { plane, taskId, news } = await scene({ assignees: ["engineer", "qa"] })
+    await plane.post(taskId, "I listen")
+    const { deliveries } = await plane.claim()
+    await news()
+    const [one, two] = deliveries
+    if (one === undefined || two === undefined) throw new Error("expected two deliveries")
+    const end = { maxHops: 12 }
+    await plane.mutate(api.service.notifications.complete, { ...fenceOf(one), outcome: "fallback", ...end })
+    expect(await news()).toEqual(["Ana:thread_update"])
+    await plane.mutate(api.service.notifications.complete, {
+      ...fenceOf(two),
+      outcome: "skipped",
+      note: "Wrote to @lead.",
+      ...end
+    })
+    expect(await news()).toEqual(["Ana:thread_update"])
+  })
+})
+
+describe("a change of status", () => {
+  it("reaches the assignees but the actor, and a review also the orchestrator and subscribed reviewers", async () => {
+    const { plane, taskId, news, status } = await scene({ assignees: ["engineer"] })
+    await plane.post(taskId, "@qa follow this")
+    await news()
+    await status("in_progress")
+    expect(await news()).toEqual(["Engineer:status_change"])
+    await status("review")
+    expect(await news()).toEqual(["Engineer:status_change", "QA:status_change", "Squad Lead:status_change"])
+  })
+
+  it("over several steps tells of the last one only", async () => {
+    const { plane, taskId, news, status } = await scene({ assignees: ["engineer"] })
+    await news()
+    await status("review")
+    expect(await news()).toEqual(["Engineer:status_change", "Squad Lead:status_change"])
+    expect(await plane.seen(api.app.activities.list, { taskId, limit: 1 })).toMatchObject([
+      { summary: "assigned -> in_progress -> review" }
+    ])
+  })
+})
+
+describe("hops", () => {
+  it("grow along a chain of agents, start anew with a person, and end it at the limit with one notice", async () => {
+    const { plane, taskId, news, says } = await scene({ assignees: ["engineer", "qa"] })
+    const hopsOf = async (type: string) =>
+      plane.t.run(async (ctx) =>
+        (await ctx.db.query("notifications").collect())
+          .filter((row) => row.type === type && row.recipientType === "agent" && row.actor.type === "agent")
+          .map((row) => row.hops)
+      )
+    await says("engineer", "@qa your turn", 1)
+    expect(await hopsOf("mention")).toEqual([1])
+    await news()
+    for (let turn = 0; turn < 2; turn += 1) {
+      const { deliveries } = await plane.claim()
+      for (const delivery of deliveries) {
+        const row = await plane.row(first(delivery.notificationIds))
+        const isHandOver = row.type === "mention"
+        await plane.mutate(api.service.notifications.complete, {
+          ...fenceOf(delivery),
+          ...(isHandOver ? { outcome: "replied", reply: "@engineer back to you" } : { outcome: "skipped" }),
+          maxHops: 1
+        })
+      }
+    }
+    const people = (await plane.notifications(taskId)).filter((row) => row.recipientType === "person")
+    expect(await hopsOf("mention")).toEqual([1])
+    expect(people.filter((row) => row.type === "thread_update").length).toBeGreaterThan(0)
+    const notices = await plane.t.run(async (ctx) =>
+      (await ctx.db.query("notifications").collect()).filter((row) => row.request?.includes("hop limit"))
+    )
+    expect(notices).toMatchObject([{ memberId: plane.memberId, recipientType: "person" }])
+    await plane.post(taskId, "@qa again")
+    expect(await news()).toContain("QA:mention")
+  })
+})
