@@ -1,0 +1,246 @@
+import { existsSync, globSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs"
+import { tmpdir } from "node:os"
+import { dirname, join, resolve } from "node:path"
+import { assert, describe, it } from "@effect/vitest"
+import { Context, Effect, Layer } from "effect"
+import { notificationState } from "../convex/schema.ts"
+import { readConfig } from "../local/gateway/config.ts"
+import * as controlPlaneFailures from "../src/domain/ControlPlaneFailure.ts"
+import * as turnFailures from "../src/domain/TurnFailure.ts"
+import { RuntimeConfig } from "../src/layers/Config.ts"
+import { Metrics } from "../src/layers/Metrics.ts"
+import { Redactor } from "../src/layers/Redactor.ts"
+import { ControlPlane } from "../src/services/ControlPlane.ts"
+
+const root = resolve(import.meta.dirname, "..")
+const read = (path: string): string => readFileSync(join(root, path), "utf8")
+const documents = ["README.md", "CONTRIBUTING.md", ...globSync("docs/**/*.md", { cwd: root })]
+const scripts: Readonly<Record<string, string>> = JSON.parse(read("package.json")).scripts
+
+/** The text of a document without its code, where `[a](b)` is no link and `#` no heading. */
+const proseOf = (path: string): string =>
+  read(path)
+    .replace(/^```[\s\S]*?^```/gm, "")
+    .replace(/`[^`\n]*`/g, (code) => code.replace(/[[\]#]/g, ""))
+
+/** The blocks of code in a language. */
+const blocksOf = (path: string, language: string): ReadonlyArray<string> =>
+  [...read(path).matchAll(new RegExp(`^\`\`\`${language}\n([\\s\\S]*?)^\`\`\``, "gm"))].map((match) => match[1] ?? "")
+
+/** The cells of every row of every table, without the marks of code. */
+const rowsOf = (path: string): ReadonlyArray<ReadonlyArray<string>> =>
+  read(path)
+    .split("\n")
+    .filter((line) => line.startsWith("|"))
+    .map((line) =>
+      line
+        .split("|")
+        .slice(1, -1)
+        .map((cell) => cell.replaceAll("`", "").trim())
+    )
+
+/** The anchors of a document's headings, as code hosts make them. */
+const anchorsOf = (path: string): ReadonlyArray<string> =>
+  [...proseOf(path).matchAll(/^#+ (.+)$/gm)].map((match) =>
+    (match[1] ?? "")
+      .toLowerCase()
+      .replace(/[^\p{L}\p{N}\s_-]/gu, "")
+      .replaceAll(" ", "-")
+  )
+
+const linksOf = (path: string): ReadonlyArray<string> =>
+  [...proseOf(path).matchAll(/\]\(([^)\s]+)\)/g)]
+    .map((match) => match[1] ?? "")
+    .filter((link) => !/^[a-z]+:/i.test(link))
+
+const brokenLinks = (path: string): ReadonlyArray<string> =>
+  linksOf(path).filter((link) => {
+    const [file = "", anchor] = link.split("#")
+    const target = file === "" ? path : join(dirname(path), file)
+    if (!existsSync(join(root, target))) return true
+    return anchor !== undefined && (statSync(join(root, target)).isDirectory() || !anchorsOf(target).includes(anchor))
+  })
+
+describe("the documents", () => {
+  it("link to files and headings that exist", () => {
+    assert.isAbove(documents.flatMap(linksOf).length, 10)
+    assert.deepStrictEqual(
+      documents.flatMap((path) => brokenLinks(path).map((link) => `${path}: ${link}`)),
+      []
+    )
+  })
+
+  it("name only scripts that package.json has, and each starts a file that exists", () => {
+    const named = documents.flatMap((path) =>
+      [...read(path).matchAll(/\bnpm (?:run ([a-z][a-z:]*)|(test|start)\b)/g)].map((match) => ({
+        path,
+        script: match[1] ?? match[2] ?? ""
+      }))
+    )
+    assert.includeMembers(
+      named.map(({ script }) => script),
+      ["demo", "test", "check", "start", "plane", "bench", "test:process", "test:openclaw"]
+    )
+    for (const { path, script } of named) {
+      const command = scripts[script]
+      assert.isDefined(command, `${path}: npm run ${script}`)
+      const entry = /\bnode (\S+)/.exec(command ?? "")?.[1]
+      if (entry !== undefined) assert.isTrue(existsSync(join(root, entry)), `npm run ${script}: ${entry}`)
+    }
+  })
+
+  it("name files of this repository that exist", () => {
+    const named = documents.flatMap((path) =>
+      [...read(path).matchAll(/`((?:src|convex|local|test|bench|docs)(?:\/[\w.-]+)+)`/g)].map((match) => ({
+        path,
+        file: match[1] ?? ""
+      }))
+    )
+    assert.isAbove(named.length, 10)
+    // The package of the folder's name has paths of its own.
+    const ofPackage = Object.keys(JSON.parse(read("node_modules/convex/package.json")).exports)
+    const isThere = (file: string) =>
+      existsSync(join(root, file)) || ofPackage.includes(file.replace(/^convex\//, "./"))
+    assert.deepStrictEqual(
+      named.filter(({ file }) => !isThere(file)).map(({ file, path }) => `${path}: ${file}`),
+      []
+    )
+  })
+})
+
+describe("the README", () => {
+  it("has the two commands, each on a line of its own", () => {
+    const lines = blocksOf("README.md", "sh").flatMap((block) => block.split("\n"))
+    assert.includeMembers(lines, ["npm ci && npm run demo", "npm ci && npm test"])
+  })
+
+  it("tells every variable with its default, and no other", () => {
+    const source = read("src/layers/Config.ts")
+    const numbers = new Map(
+      [...source.matchAll(/read\.(?:integer|millis)\("([A-Z_]+)", ([\d_]+)/g)].map((match) => [
+        match[1] ?? "",
+        (match[2] ?? "").replaceAll("_", "")
+      ])
+    )
+    const names = [...source.matchAll(/read\.\w+\("([A-Z_]+)"/g)].map((match) => match[1] ?? "")
+    const told = new Map(
+      rowsOf("README.md")
+        .filter(([name]) => name !== undefined && /^[A-Z_]+(, [A-Z_]+)*$/.test(name))
+        .flatMap(([name = "", usual = ""]) =>
+          name.split(", ").map((one, index) => [one, usual.split(", ")[index] ?? usual] as const)
+        )
+    )
+    assert.sameMembers([...told.keys()], names)
+    assert.isAbove(numbers.size, 10)
+    for (const [name, usual] of numbers) assert.strictEqual(told.get(name), usual, name)
+  })
+
+  it("tells every endpoint, and no other", () => {
+    const served = [...read("src/programs/Probes.ts").matchAll(/"(\/[a-z]+)"/g)].map((match) => match[1] ?? "")
+    const told = rowsOf("README.md").flatMap(([path = ""]) => (path.startsWith("/") ? [path] : []))
+    assert.isNotEmpty(served)
+    assert.sameMembers(told, served)
+  })
+
+  it("shows settings of the gateway that a gateway accepts", () => {
+    const [settings] = blocksOf("README.md", "json")
+    const folder = mkdtempSync(join(tmpdir(), "mission-control-documents-"))
+    try {
+      const file = join(folder, "openclaw.json")
+      writeFileSync(file, settings ?? "")
+      const { agents, responses, token, toolSearch } = readConfig(file)
+      assert.deepStrictEqual(
+        { agents, responses, token, toolSearch },
+        { agents: ["engineer"], responses: true, token: "<gateway token>", toolSearch: false }
+      )
+    } finally {
+      rmSync(folder, { recursive: true, force: true })
+    }
+  })
+
+  it("shows the conversation that the demonstration plays", () => {
+    const played = read("local/demo/script.json") + read("local/demo/scenario.ts")
+    const [shown] = blocksOf("README.md", "text")
+    const said = [...(shown ?? "").matchAll(/^(?:Pat|Squad Lead|Engineer|QA): (.+)$/gm)].map((match) => match[1] ?? "")
+    assert.strictEqual(said.length, 4)
+    for (const words of said) assert.include(played, words)
+  })
+})
+
+describe("the states of a notification", () => {
+  const states = notificationState.members.map((member) => member.value)
+
+  it.each(["README.md", "docs/architecture.md"])("are drawn in %s as the schema has them", (path) => {
+    const drawn = blocksOf(path, "text").find((block) => block.includes("claimed"))
+    // Rows of people are no runtime's, so they have no place in the picture.
+    for (const state of states) if (state !== "unread") assert.include(drawn, state)
+  })
+
+  it("are reached and left as the table of the architecture says, each at least once", () => {
+    const moves = rowsOf("docs/architecture.md").filter(
+      ([from = ""]) => from === "-" || from.split(", ").every((each) => states.includes(each as never))
+    )
+    const reached = new Set(moves.flatMap(([, to = ""]) => to.split(", ")))
+    assert.sameMembers([...reached], states)
+  })
+})
+
+describe("the failures", () => {
+  it("stand in the architecture's table, each with a row", () => {
+    const classes = [...Object.keys(turnFailures), ...Object.keys(controlPlaneFailures)].filter((name) =>
+      /^[A-Z]/.test(name)
+    )
+    assert.isAbove(classes.length, 10)
+    const told = rowsOf("docs/architecture.md").flatMap(([name = ""]) => name.split(", "))
+    assert.includeMembers(told, classes)
+  })
+})
+
+/** What the services of the words need; nothing of it is called. */
+const surroundings = Layer.mergeAll(Redactor.layer, Metrics.layer, Layer.mock(ControlPlane, { bootId: "boot" })).pipe(
+  Layer.provideMerge(RuntimeConfig.layerTest())
+)
+
+/** The value that `Name` or `Service.method` stands for in a module. */
+const valueOf = (file: string, name: string): Effect.Effect<unknown> =>
+  Effect.gen(function* () {
+    const module: Record<string, any> = yield* Effect.promise(() => import(join(root, file)))
+    const [first = "", method] = name.split(".")
+    const value = module[first]
+    if (method === undefined) return value
+    const layer = value.layer as Layer.Layer<unknown, never, Layer.Success<typeof surroundings>>
+    const context = yield* Layer.build(Layer.provide(layer, surroundings))
+    return (Context.getUnsafe(context as never, value) as Record<string, unknown>)[method]
+  }).pipe(Effect.scoped)
+
+describe("the words of the release notes", () => {
+  const path = "docs/decisions/0002-words-of-the-release-notes.md"
+  const words = rowsOf(path).filter(([, file]) => file?.includes("](") === true)
+
+  it("are all accounted for", () => {
+    const page = read(path)
+    for (const word of [
+      "initGateway",
+      "sendToOpenClaw",
+      "shutdownGateway",
+      "executeAgentTool",
+      "formatNotificationMessage",
+      "buildHttpCapabilityLabels",
+      "shouldDeliverToAgent",
+      "canAgentMarkDone"
+    ]) {
+      assert.include(page, `\`${word}\``)
+    }
+    assert.isAtLeast(words.length, 6)
+  })
+
+  for (const [word = "", link = "", name = ""] of words) {
+    it.effect(`${word} is a function where the page says`, () =>
+      Effect.gen(function* () {
+        assert.strictEqual(name.split(".").at(-1), word)
+        const file = /\[([^\]]+)\]/.exec(link)?.[1] ?? ""
+        assert.isFunction(yield* valueOf(file, name))
+      })
+    )
+  }
+})
