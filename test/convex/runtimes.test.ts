@@ -1,0 +1,210 @@
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest"
+import { api } from "../../convex/_generated/api.js"
+import { codeOf, fenceOf, first, type Plane, seededPlane } from "./controlPlane.ts"
+
+beforeEach(() => {
+  vi.useFakeTimers({ now: new Date("2026-01-05T10:00:00Z") })
+})
+afterEach(() => {
+  vi.useRealTimers()
+})
+
+const later = async (plane: Plane, ms: number) => {
+  vi.advanceTimersByTime(ms)
+  await plane.t.finishInProgressScheduledFunctions()
+}
+const statusOf = async (plane: Plane, runtimeId = "r1") =>
+  (await plane.seen(api.app.runtimes.list, {})).find((each) => each.runtimeId === runtimeId)?.status
+const commands = (plane: Plane) => plane.query(api.service.runtimes.commands, { runtimeId: "r1" })
+const acknowledge = (
+  plane: Plane,
+  command: string,
+  result: "taken" | "success" | "failed" | "rolled_back",
+  bootId = "b1"
+) => plane.mutate(api.service.runtimes.acknowledge, { runtimeId: "r1", bootId, command, result })
+
+describe("a pulse", () => {
+  it("shows the runtime with what it runs, and answers what is also pushed", async () => {
+    const plane = await seededPlane()
+    const now = Date.now()
+    await plane.asPerson(api.app.tasks.create, { title: "T", assigneeIds: [plane.engineer] })
+    const answer = await plane.pulse("r1", "b1", {
+      status: "degraded",
+      reasons: ["gateway away"],
+      health: { inFlight: 0 },
+      infrastructure: { dropletId: "d1", ipAddress: "192.0.2.1", region: "fra1" }
+    })
+    const roster = await plane.query(api.service.agents.list, {})
+    expect(answer).toEqual({
+      commands: { paused: false, restart: null, upgrade: null, underway: null },
+      oldest: now,
+      nextDueAt: null,
+      rosterRevision: roster.revision,
+      now,
+      releasedLeases: 0
+    })
+    expect(await plane.seen(api.app.runtimes.list, {})).toMatchObject([
+      { status: "degraded", reasons: ["gateway away"], health: '{"inFlight":0}', infrastructure: { region: "fra1" } }
+    ])
+  })
+
+  it("that stops coming lets the runtime lapse to offline, with its agents and what they type", async () => {
+    const plane = await seededPlane()
+    const { taskId } = await plane.asPerson(api.app.tasks.create, { title: "T", assigneeIds: [plane.engineer] })
+    await plane.claim()
+    const typing = async () => (await plane.seen(api.app.tasks.get, { taskId })).typing.map((agent) => agent.slug)
+    const agents = async () => new Set((await plane.seen(api.app.agents.list, {})).map((agent) => agent.status))
+    await later(plane, 140_000)
+    expect([await statusOf(plane), await typing(), await agents()]).toEqual([
+      "online",
+      ["engineer"],
+      new Set(["online"])
+    ])
+    await plane.pulse()
+    await later(plane, 149_000)
+    expect(await statusOf(plane)).toBe("online")
+    await later(plane, 1_000)
+    expect([await statusOf(plane), await typing(), await agents()]).toEqual(["offline", [], new Set(["offline"])])
+    await plane.pulse()
+    expect(await statusOf(plane)).toBe("online")
+  })
+
+  it("lapses no sooner than 90 seconds, however short its interval, and not after a goodbye", async () => {
+    const plane = await seededPlane()
+    await plane.pulse("r1", "b1", { intervalMs: 5_000 })
+    await later(plane, 89_000)
+    expect(await statusOf(plane)).toBe("online")
+    await later(plane, 1_000)
+    expect(await statusOf(plane)).toBe("offline")
+    await plane.pulse()
+    await plane.pulse("r1", "b1", { status: "offline" })
+    expect(await statusOf(plane)).toBe("offline")
+    const before = (await plane.seen(api.app.activities.list, {})).length
+    await later(plane, 600_000)
+    expect((await plane.seen(api.app.activities.list, {})).length).toBe(before)
+  })
+
+  it("leaves the account online while another runtime is", async () => {
+    const plane = await seededPlane()
+    await plane.pulse("r2", "c1")
+    await plane.pulse("r1", "b1", { status: "offline" })
+    expect((await plane.seen(api.app.accounts.get, {})).isOnline).toBe(true)
+    await plane.pulse("r2", "c1", { status: "draining" })
+    expect((await plane.seen(api.app.accounts.get, {})).isOnline).toBe(false)
+  })
+
+  it.each([{ intervalMs: 999 }, { intervalMs: Number.NaN }])("refuses %j", async (more) => {
+    const plane = await seededPlane()
+    expect(await codeOf(plane.pulse("r1", "b1", more))).toBe("invalid")
+    expect(await codeOf(plane.pulse("", "b1"))).toBe("invalid")
+  })
+
+  it("remembers the last twenty boots and refuses each of them", async () => {
+    const plane = await seededPlane()
+    for (let boot = 2; boot <= 22; boot += 1) await plane.pulse("r1", `b${boot}`)
+    expect(await codeOf(plane.pulse("r1", "b2"))).toBe("conflict")
+    expect(await codeOf(plane.pulse("r1", "b22"))).toBeNull()
+  })
+})
+
+describe("commands", () => {
+  it("reach the runtime until it takes the restart, which only one boot can", async () => {
+    const plane = await seededPlane()
+    await plane.pulse("r2", "c1")
+    const { commandIds } = await plane.asPerson(api.app.runtimes.restart, { runtimeId: "r1" })
+    const id = first(commandIds)
+    expect((await commands(plane)).restart?.id).toBe(id)
+    expect((await plane.query(api.service.runtimes.commands, { runtimeId: "r2" })).restart).toBeNull()
+    await acknowledge(plane, id, "taken")
+    await acknowledge(plane, id, "taken")
+    expect((await commands(plane)).restart).toBeNull()
+    await plane.pulse("r1", "b2")
+    expect(await codeOf(acknowledge(plane, id, "taken", "b2"))).toBe("conflict")
+    expect(await codeOf(acknowledge(plane, id, "success", "b1"))).toBe("conflict")
+  })
+
+  it("ask for an upgrade once: taken, it is under way until its next start reports", async () => {
+    const plane = await seededPlane()
+    const { commandIds } = await plane.asPerson(api.app.runtimes.upgrade, { runtimeVersion: "1.1.0" })
+    const id = first(commandIds)
+    expect((await commands(plane)).upgrade).toMatchObject({ id, kind: "upgrade", runtimeVersion: "1.1.0" })
+    await acknowledge(plane, id, "taken")
+    expect(await commands(plane)).toMatchObject({ upgrade: null, underway: { id, takenBy: "b1" } })
+    const again = plane.asPerson(api.app.runtimes.rollback, { runtimeVersion: "1.0.0" })
+    expect(await codeOf(again)).toBe("conflict")
+    await plane.pulse("r1", "b2")
+    await acknowledge(plane, id, "success", "b2")
+    expect(await commands(plane)).toMatchObject({ upgrade: null, underway: null })
+    await later(plane, 600_000)
+    const lines = (await plane.seen(api.app.activities.list, {})).map((each) => each.summary)
+    expect(lines).toContain("upgrade of r1: success")
+    expect(lines.filter((line) => line.includes("nothing was heard"))).toEqual([])
+  })
+
+  it("give up an upgrade of which nothing is heard for ten minutes", async () => {
+    const plane = await seededPlane()
+    const { commandIds } = await plane.asPerson(api.app.runtimes.upgrade, { openclawVersion: "2026.9.1" })
+    await acknowledge(plane, first(commandIds), "taken")
+    await later(plane, 600_000)
+    expect((await commands(plane)).underway).toBeNull()
+    const lines = (await plane.seen(api.app.activities.list, {})).map((each) => each.summary)
+    expect(lines).toContain("upgrade of r1: failed, nothing was heard for ten minutes")
+  })
+
+  it("replace an open command of their kind, and need a target and a runtime", async () => {
+    const plane = await seededPlane()
+    await plane.asPerson(api.app.runtimes.upgrade, { runtimeVersion: "1.1.0" })
+    await plane.asPerson(api.app.runtimes.rollback, { runtimeVersion: "1.0.0" })
+    expect((await commands(plane)).upgrade).toMatchObject({ kind: "rollback", runtimeVersion: "1.0.0" })
+    expect(await codeOf(plane.asPerson(api.app.runtimes.upgrade, {}))).toBe("invalid")
+    expect(await codeOf(plane.asPerson(api.app.runtimes.upgrade, { runtimeVersion: "1; rm -rf" }))).toBe("invalid")
+    expect(await codeOf(plane.asPerson(api.app.runtimes.restart, { runtimeId: "nobody" }))).toBe("not_found")
+  })
+
+  it("pause and resume the account", async () => {
+    const plane = await seededPlane()
+    await plane.asPerson(api.app.runtimes.pause, {})
+    expect((await commands(plane)).paused).toBe(true)
+    expect((await plane.pulse()).commands.paused).toBe(true)
+    await plane.asPerson(api.app.runtimes.resume, {})
+    expect((await commands(plane)).paused).toBe(false)
+  })
+})
+
+describe("the roster", () => {
+  it("grows its revision with agents, skills and flags, and not with presence", async () => {
+    const plane = await seededPlane()
+    const revision = async () => (await plane.query(api.service.agents.list, {})).revision
+    const before = await revision()
+    await plane.pulse("r1", "b1", { status: "degraded" })
+    expect(await revision()).toBe(before)
+    await plane.asPerson(api.app.agents.update, { agentId: plane.qa, model: "m" })
+    expect(await revision()).toBe(before + 1)
+    await plane.asPerson(api.app.accounts.configure, { agentFlags: { canMarkDone: true } })
+    const roster = await plane.query(api.service.agents.list, {})
+    expect(roster.revision).toBe(before + 2)
+    expect(roster.agents.every((agent) => agent.flags.canMarkDone)).toBe(true)
+  })
+
+  it("loses an agent: what waits ends skipped, a live turn finishes, its work in progress is blocked", async () => {
+    const plane = await seededPlane()
+    const { taskId } = await plane.asPerson(api.app.tasks.create, { title: "T", assigneeIds: [plane.engineer] })
+    const delivery = first((await plane.claim()).deliveries)
+    await plane.asPerson(api.app.tasks.setStatus, { taskId, status: "in_progress" })
+    await plane.asPerson(api.app.agents.remove, { agentId: plane.engineer })
+    expect((await plane.query(api.service.agents.list, {})).agents.map((agent) => agent.slug)).toEqual(["lead", "qa"])
+    const { task } = await plane.query(api.service.tasks.get, { taskId })
+    expect(task).toMatchObject({ status: "blocked", assignees: [] })
+    await plane.mutate(api.service.notifications.complete, {
+      ...fenceOf(delivery),
+      outcome: "replied",
+      reply: "My last words.",
+      maxHops: 12
+    })
+    expect((await plane.thread(taskId)).map((message) => message.content)).toEqual(["My last words."])
+    expect((await plane.claim()).deliveries.length).toBeLessThanOrEqual(1)
+    const rows = (await plane.notifications(taskId)).filter((row) => row.recipientName === "Engineer")
+    expect(rows.every((row) => row.state === "delivered")).toBe(true)
+    await plane.asPerson(api.app.agents.create, { slug: "engineer", name: "Engineer II" })
+  })
+})
