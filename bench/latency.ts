@@ -12,7 +12,10 @@ type Recorded = { readonly at: number; readonly input: string }
 export const run = (): Promise<ReadonlyArray<Figure>> =>
   Effect.gen(function* () {
     const house = yield* makeHouse()
-    yield* house.script({ fallback: { text: "NO_ACTION" } })
+    yield* house.script({
+      fallback: { text: "NO_ACTION" },
+      rules: [{ matchSystem: "You are Engineer", repeat: true, actions: [{ text: "Noted." }] }]
+    })
     const runtime = yield* house.startRuntime({ LOG_LEVEL: "error" })
     yield* eventually(house.health(runtime), (health) => health["controlPlane"]["push"] === true)
     const sent = new Map<string, number>()
@@ -21,7 +24,7 @@ export const run = (): Promise<ReadonlyArray<Figure>> =>
       const content = `@engineer message number ${index}.`
       sent.set(content, performance.timeOrigin + performance.now())
       yield* house.post(taskId, content)
-      yield* eventually(house.posts, (count) => count > index)
+      yield* eventually(house.requests, (requests) => requests.some(({ input }) => input.includes(content)))
     }
     const recorded: ReadonlyArray<Recorded> = yield* house.requests
     const samples = [...sent].slice(10).flatMap(([content, at]) => {

@@ -8,6 +8,7 @@ import type { Figure } from "./figure.ts"
 const benches: Readonly<Record<string, () => Promise<{ readonly run: () => Promise<ReadonlyArray<Figure>> }>>> = {
   latency: () => import("./latency.ts"),
   stop: () => import("./stop.ts"),
+  delivery: () => import("./delivery.ts"),
   plane: () => import("./plane.ts"),
   gateway: () => import("./gateway.ts")
 }
