@@ -3,6 +3,8 @@ import { Config, Context, Duration, Effect, FileSystem, Layer, Option, Redacted,
 import type { ConfigProvider } from "effect"
 import { ConfigProvider as Provider } from "effect"
 import packageJson from "../../package.json" with { type: "json" }
+import { loopback, parseAddressList } from "../domain/AddressList.ts"
+import type { AddressList } from "../domain/AddressList.ts"
 import { serviceTokenProblem } from "../domain/ServiceToken.ts"
 
 /** The configuration cannot be used; every problem is listed, one line each, without a secret. */
@@ -18,6 +20,12 @@ export interface Settings {
   readonly runtimeId: string
   readonly healthHost: string
   readonly healthPort: number
+  /** From where agents may call their endpoints, and what proves that one does. */
+  readonly agentHttpAllow: AddressList
+  readonly agentHttpAuth: "capability" | "session-key"
+  /** By which the gateway reaches this process; without a slash at its end. */
+  readonly taskStatusBaseUrl: string
+  readonly clientToolsEnabled: boolean
   readonly deliveryInterval: Duration.Duration
   readonly deliveryBackoffBase: Duration.Duration
   readonly deliveryBackoffMax: Duration.Duration
@@ -131,6 +139,23 @@ const urlProblem = (value: string): string | null => {
   return null
 }
 
+/** A wildcard is an address to listen on, not one to call. */
+const baseUrlOf = (host: string, port: number): string => {
+  const reachable = host === "0.0.0.0" || host === "::" || host === "" ? "127.0.0.1" : host
+  return `http://${reachable.includes(":") ? `[${reachable.replace(/^\[|\]$/g, "")}]` : reachable}:${port}`
+}
+
+const addressListOf = (value: Option.Option<string>): Read<AddressList> =>
+  Option.match(value, {
+    onNone: () => Effect.succeed(loopback),
+    onSome: (text) =>
+      Effect.mapError(
+        Effect.fromResult(parseAddressList(text)),
+        (entry) =>
+          `AGENT_HTTP_ALLOW has ${shown(entry)}, which is no network: list CIDRs without host bits, e.g. 10.20.0.0/16, fd00::/8`
+      )
+  })
+
 const withoutTrailingSlash = (url: string): string => url.replace(/\/+$/, "")
 
 const isLoopback = (url: string): boolean => {
@@ -219,6 +244,11 @@ export const readSettings = Effect.fn("Config.readSettings")(function* (provider
       )
     ),
     healthPort: yield* collect(read.integer("HEALTH_PORT", 3000, 1, 65_535)),
+    agentHttpAllow: yield* collect(Effect.flatMap(read.optional("AGENT_HTTP_ALLOW"), addressListOf)),
+    agentHttpAuth: yield* collect(read.oneOf("AGENT_HTTP_AUTH", "capability", ["capability", "session-key"])),
+    clientToolsEnabled: yield* collect(
+      Effect.map(read.oneOf("OPENCLAW_CLIENT_TOOLS_ENABLED", "true", ["true", "false"]), (value) => value === "true")
+    ),
     deliveryInterval: yield* collect(read.millis("DELIVERY_INTERVAL", 15_000, 1_000, 86_400_000)),
     deliveryBackoffBase: yield* collect(read.millis("DELIVERY_BACKOFF_BASE_MS", 5_000, 1_000, 86_400_000)),
     deliveryBackoffMax: yield* collect(read.millis("DELIVERY_BACKOFF_MAX_MS", 300_000, 1_000, 86_400_000)),
@@ -245,7 +275,29 @@ export const readSettings = Effect.fn("Config.readSettings")(function* (provider
     dropletIp: yield* collect(read.optional("DROPLET_IP")),
     dropletRegion: yield* collect(read.optional("DROPLET_REGION"))
   }
-  const { deliveryBackoffBase, deliveryBackoffMax } = fields
+  const { deliveryBackoffBase, deliveryBackoffMax, healthHost, healthPort } = fields
+  const taskStatusBaseUrl = yield* collect(
+    Effect.flatMap(
+      read.optional("TASK_STATUS_BASE_URL"),
+      Option.match({
+        onNone: () =>
+          Effect.succeed(
+            baseUrlOf(
+              Result.getOrElse(healthHost, () => ""),
+              Result.getOrElse(healthPort, () => 0)
+            )
+          ),
+        onSome: (url): Read<string> => {
+          const problem = urlProblem(url)
+          return problem === null
+            ? Effect.succeed(url)
+            : Effect.fail(
+                `TASK_STATUS_BASE_URL is ${shown(url)}, which ${problem}: set it to the address by which the gateway reaches this process`
+              )
+        }
+      })
+    )
+  )
   if (
     Result.isSuccess(deliveryBackoffBase) &&
     Result.isSuccess(deliveryBackoffMax) &&
@@ -263,6 +315,7 @@ export const readSettings = Effect.fn("Config.readSettings")(function* (provider
       serviceToken,
       gatewayToken,
       gatewayUrl,
+      taskStatusBaseUrl: Result.map(taskStatusBaseUrl, withoutTrailingSlash),
       ...fields
     })
   ).pipe(Effect.mapError((problem) => new ConfigInvalid({ problems: [problem] })))
@@ -275,6 +328,10 @@ const defaults: Settings = {
   runtimeId: "test-runtime",
   healthHost: "127.0.0.1",
   healthPort: 3000,
+  agentHttpAllow: loopback,
+  agentHttpAuth: "capability",
+  taskStatusBaseUrl: "http://127.0.0.1:3000",
+  clientToolsEnabled: true,
   deliveryInterval: Duration.seconds(15),
   deliveryBackoffBase: Duration.seconds(5),
   deliveryBackoffMax: Duration.minutes(5),

@@ -1,0 +1,18 @@
+/** The header in which an agent names its session. */
+export const SESSION_KEY_HEADER = "x-openclaw-session-key"
+
+/** The header in which an agent proves that it acts in a live run. */
+export const CAPABILITY_HEADER = "x-mission-control-capability"
+
+/** What a capability stands for: one attempt of one run of one agent. */
+export interface CapabilityClaims {
+  /** The notification's id or the heartbeat's. */
+  readonly runId: string
+  readonly agentId: string
+  readonly taskId: string | null
+  readonly epoch: number
+}
+
+/** The claims as the one text that is signed; JSON, so that no id can run into its neighbour. */
+export const capabilityText = ({ agentId, epoch, runId, taskId }: CapabilityClaims): string =>
+  JSON.stringify([runId, agentId, taskId, epoch])
