@@ -17,13 +17,14 @@ const PLACEHOLDERS = [
 /** Longer replies are cut with a mark; the control plane's documents hold at most a mebibyte. */
 export const MAX_REPLY_CHARACTERS = 100_000
 
+/** A `@slug` at the start of a text, with what separates it from the rest; `@scope/name` and addresses are words. */
+const LEADING_MENTION = /^@[a-z0-9][a-z0-9_-]{0,63}(?:[\s,:]+|$)/i
+
 /** The text without the `@slug`s in front of it, since a placeholder may follow them. */
 const withoutLeadingMentions = (text: string): string => {
-  let rest = text.trimStart()
-  while (rest.startsWith("@")) {
-    const end = rest.search(/[\s,:]/)
-    if (end === -1) return ""
-    rest = rest.slice(end).replace(/^[\s,:]+/, "")
+  let rest = text
+  for (let match = LEADING_MENTION.exec(rest); match !== null; match = LEADING_MENTION.exec(rest)) {
+    rest = rest.slice(match[0].length)
   }
   return rest
 }
