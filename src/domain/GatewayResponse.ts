@@ -52,6 +52,8 @@ const MessageJson = Schema.Struct({
 
 const TextPartJson = Schema.Struct({ type: Schema.Literal("output_text"), text: Schema.String })
 
+const SpokenItemJson = Schema.Struct({ type: Schema.Literals(["function_call", "message"]) })
+
 const UsageJson = Schema.Struct({
   input_tokens: Schema.optionalKey(Schema.Unknown),
   output_tokens: Schema.optionalKey(Schema.Unknown)
@@ -66,6 +68,7 @@ const asError = Schema.decodeUnknownOption(ErrorJson)
 const asCall = Schema.decodeUnknownOption(CallJson)
 const asMessage = Schema.decodeUnknownOption(MessageJson)
 const asTextPart = Schema.decodeUnknownOption(TextPartJson)
+const asSpokenItem = Schema.decodeUnknownOption(SpokenItemJson)
 const asUsage = Schema.decodeUnknownOption(UsageJson)
 const asTruncated = Schema.decodeUnknownOption(TruncatedJson)
 
@@ -120,6 +123,13 @@ const readResponse = (status: number, response: typeof ResponseJson.Type): Gatew
     return { _tag: "Unreadable", status, detail: "a Response object without output" }
   }
   const items = response.output ?? []
+  // A call or message in a form of its own must not pass for silence: the agent did say something.
+  const unread = items.find(
+    (item) => Option.isSome(asSpokenItem(item)) && Option.isNone(asCall(item)) && Option.isNone(asMessage(item))
+  )
+  if (unread !== undefined) {
+    return { _tag: "Unreadable", status, detail: "an item of the output has a form that nobody knows" }
+  }
   const calls = present(items.map((item) => asCall(item)))
   const usage = readUsage(response.usage)
   // The presence of a call is the signal: versions before 2026.8.2 answer calls with status "incomplete".
@@ -131,7 +141,8 @@ const readResponse = (status: number, response: typeof ResponseJson.Type): Gatew
     }
   }
   const isTruncated = Option.isSome(asTruncated(response.incomplete_details))
-  return { _tag: "Text", text: readText(response), isTruncated, usage }
+  // JSON can escape half a surrogate pair, which the control plane would refuse to store.
+  return { _tag: "Text", text: readText(response).toWellFormed(), isTruncated, usage }
 }
 
 /** Reads the body of an answer of `POST /v1/responses`; never fails, whatever the bytes are. */
