@@ -19,7 +19,7 @@ const formsOf = (secret: string): ReadonlyArray<string> => {
   return [
     secret,
     JSON.stringify(secret).slice(1, -1),
-    encodeURIComponent(secret),
+    encodeURIComponent(secret.toWellFormed()),
     base64,
     base64.replaceAll("+", "-").replaceAll("/", "_")
   ]
@@ -27,7 +27,7 @@ const formsOf = (secret: string): ReadonlyArray<string> => {
 
 /** Secrets that are known by their shape, wherever they come from. */
 const SHAPES: ReadonlyArray<{ readonly pattern: RegExp; readonly replacement: string }> = [
-  { pattern: /mc_service_([A-Za-z0-9]{1,64})_[0-9a-f]{16,}/gi, replacement: `mc_service_$1_${REDACTED}` },
+  { pattern: /mc_service_([A-Za-z0-9_-]{1,64})_[0-9a-f]{16,}/gi, replacement: `mc_service_$1_${REDACTED}` },
   { pattern: /\b(Bearer|Basic)\s+[A-Za-z0-9._~+/=-]{6,}/gi, replacement: `$1 ${REDACTED}` },
   {
     pattern: /(x-honeycomb-team|x-mission-control-capability)(["'\s:=]+)[A-Za-z0-9._~+/=-]{6,}/gi,
