@@ -33,7 +33,7 @@ export class Story {
     if (message === "tool called") {
       const call = { tool: String(entry["tool"]), success: entry["success"] === true }
       this.toolCalls.push(call)
-      this.#aside(`${String(entry["agent"])} calls ${call.tool}: ${call.success ? "done" : "refused"}`)
+      this.#aside(`${String(entry["agent"])} calls ${call.tool}: ${call.success ? "ok" : "refused"}`)
     } else if (message.startsWith("delivery ")) {
       const millis = Number(entry["durationMillis"])
       this.#aside(`${String(entry["agent"])}: ${String(entry["type"])} ${message} in ${millis} ms`)

@@ -17,7 +17,6 @@ import {
   Redacted,
   Ref,
   Result,
-  Schedule,
   Schema,
   Stream,
   SubscriptionRef
@@ -171,13 +170,17 @@ export class ConvexClient extends Context.Service<
         openedAt: clock.currentTimeMillisUnsafe(),
         isConnected: false
       }
+      // What the socket reports is looked at in the next moment, not only every other second.
+      const looks = yield* Queue.sliding<void>(1)
       /** Notes every incoming message, pings included, which the library does not report. */
       class WatchedSocket extends WebSocket {
         constructor(url: string | URL, protocols?: string | Array<string>) {
           super(url, protocols)
           this.addEventListener("message", () => {
             state.lastMessageAt = clock.currentTimeMillisUnsafe()
+            if (!state.isConnected) Queue.offerUnsafe(looks, undefined)
           })
+          this.addEventListener("close", () => Queue.offerUnsafe(looks, undefined))
         }
       }
 
@@ -242,7 +245,12 @@ export class ConvexClient extends Context.Service<
       }).pipe(Effect.uninterruptible)
       yield* watch.pipe(
         Effect.catchCause((cause) => Effect.logError("the watchdog of the control plane's socket failed", cause)),
-        Effect.repeat(Schedule.spaced(WATCH_INTERVAL)),
+        Effect.andThen(
+          Effect.timeoutOrElse(Queue.take(looks), { duration: WATCH_INTERVAL, orElse: () => Effect.void })
+        ),
+        // The library notes a lost socket itself only after our listener has run.
+        Effect.andThen(Effect.sleep("1 millis")),
+        Effect.forever,
         Effect.forkScoped
       )
 

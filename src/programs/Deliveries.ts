@@ -221,8 +221,19 @@ export class Deliveries extends Context.Service<
 
       const work = Effect.fn("Deliveries.work")(function* (delivery: ClaimedDelivery, found: ContextOrBroken) {
         if (delivery.spent) {
-          const error = `the budget of ${config.deliveryMaxAttempts} attempts is used up`
-          return yield* fail(delivery, { class: "AttemptsSpent", error, silence: false })
+          // A row whose agent stays parked is ended for its age, though its budget is untouched.
+          return delivery.attempt >= config.deliveryMaxAttempts
+            ? yield* fail(delivery, {
+                class: "AttemptsSpent",
+                error: `the budget of ${config.deliveryMaxAttempts} attempts is used up`,
+                silence: false
+              })
+            : yield* fail(delivery, {
+                class: "UnknownAgent",
+                error:
+                  "the gateway has not known the agent for 24 hours: add it to agents.entries of its configuration",
+                silence: false
+              })
         }
         if ("broken" in found) {
           return found.broken.endsWith("_missing")
