@@ -164,7 +164,8 @@ const documentsOf = (context: DeliveryContext): string => {
   return cut(documents.join("\n\n"), LIMITS.documents)
 }
 
-const earlierOf = (context: DeliveryContext): string => {
+/** What earlier attempts came to; what they did is told in agents' words, so it stands inside a fence like any other. */
+const earlierOf = (context: DeliveryContext, boundary: string): string => {
   const { attempts, effects, lastError } = context.earlier
   if (attempts === 0 && effects.length === 0) return ""
   return [
@@ -174,7 +175,14 @@ const earlierOf = (context: DeliveryContext): string => {
       ? ["It had no effects that are known."]
       : [
           "These effects already stand; do not do them again:",
-          ...effects.slice(-LIMITS.effects).map((effect) => `- ${effect.tool}: ${oneLine(effect.summary, 300)}`)
+          fenced(
+            boundary,
+            "effects",
+            effects
+              .slice(-LIMITS.effects)
+              .map((effect) => `- ${oneLine(effect.tool)}: ${oneLine(effect.summary, 300)}`)
+              .join("\n")
+          )
         ])
   ].join("\n")
 }
@@ -208,8 +216,8 @@ const inputOf = (context: DeliveryContext, options: PromptOptions): string => {
         .map((agent) => `- @${agent.slug}: ${oneLine(agent.name)}, ${oneLine(agent.role)}`)
         .join("\n")
     ),
-    ...section("Person in charge", context.primaryPerson === null ? "" : oneLine(context.primaryPerson.name)),
-    ...section("Earlier attempts", earlierOf(context))
+    ...section("Person in charge", context.primaryPerson === null ? "" : `- ${oneLine(context.primaryPerson.name)}`),
+    ...section("Earlier attempts", earlierOf(context, boundary))
   ].join("\n")
 }
 
