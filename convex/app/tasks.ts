@@ -6,6 +6,7 @@ import { bounded } from "../model/bounded.ts"
 import { personOrigin } from "../model/fanOut.ts"
 import { memberMutation, memberQuery } from "../model/personFunctions.ts"
 import { readWithin } from "../model/readWithin.ts"
+import { refusal } from "../model/refusal.ts"
 import { runtimesOf } from "../model/runtimes.ts"
 import {
   assignTask,
@@ -26,7 +27,11 @@ const agentsOf = async (
   agentIds: ReadonlyArray<string>
 ): Promise<Array<Doc<"agents">>> => {
   const agents: Array<Doc<"agents">> = []
-  for (const agentId of agentIds) agents.push(await agentOf(ctx, accountId, agentId))
+  for (const agentId of agentIds) {
+    const agent = await agentOf(ctx, accountId, agentId)
+    if (agent.removedAt !== undefined) throw refusal("not_found", "An assignee was removed: use an id of the roster.")
+    agents.push(agent)
+  }
   return agents
 }
 

@@ -1,0 +1,129 @@
+import { describe, expect, it } from "vitest"
+import { api, internal } from "../../convex/_generated/api.js"
+import { fenceOf, first, type Plane, seededPlane } from "./controlPlane.ts"
+
+const contextOf = async (plane: Plane, id: string) => {
+  const [answer] = await plane.query(api.service.notifications.context, { ids: [id] })
+  if (answer === undefined || !("context" in answer)) throw new Error(`no context: ${answer?.broken}`)
+  return answer.context
+}
+/** The kept notification of what the engineer has claimed. */
+const claimedId = async (plane: Plane) => {
+  const ids = (await plane.claim()).deliveries.map((each) => first(each.notificationIds))
+  const rows = await Promise.all(ids.map(plane.row))
+  return first(rows.filter((row) => row.agentId === (plane.engineer as string)))._id
+}
+
+describe("the context of a delivery", () => {
+  it("holds who is asked, by whom, about what, and with whom", async () => {
+    const plane = await seededPlane()
+    const { taskId } = await plane.asPerson(api.app.tasks.create, {
+      title: "Ship it",
+      description: "By Friday.",
+      labels: ["urgent"],
+      priority: 1
+    })
+    await plane.asPerson(api.app.documents.upsert, { taskId, title: "Plan", content: "Step 1", type: "note" })
+    await plane.asPerson(api.app.documents.upsert, {
+      title: "Repository",
+      content: "git@example.org:acme/pump",
+      type: "reference",
+      isRepository: true
+    })
+    await plane.post(taskId, "Earlier words")
+    await plane.post(taskId, "@engineer can you start?")
+    const context = await contextOf(plane, await claimedId(plane))
+    expect(context).toMatchObject({
+      notification: { type: "mention", hops: 0, isRequired: true, lane: 0 },
+      fold: [
+        { type: "mention", message: { content: "@engineer can you start?" }, actor: { type: "person", name: "Ana" } }
+      ],
+      account: { id: plane.accountId, name: "Acme" },
+      agent: { slug: "engineer", isOrchestrator: false, flags: { canModifyTaskStatus: true } },
+      generation: 1,
+      task: { id: taskId, labels: ["urgent"], priority: 1, status: "inbox", createdBy: { name: "Ana" } },
+      recipientIsAssignee: false,
+      orchestrator: { slug: "lead" },
+      primaryPerson: { name: "Ana" },
+      repositoryDocument: { title: "Repository", content: "git@example.org:acme/pump" },
+      documents: [{ title: "Plan", content: "Step 1", type: "note" }],
+      briefing: null,
+      taskOverview: null,
+      earlier: { attempts: 0, lastError: null, effects: [] },
+      sharedSince: null
+    })
+    expect(context.thread.map((message) => message.content)).toEqual(["Earlier words", "@engineer can you start?"])
+    expect(context.mentionableAgents.map((agent) => agent.slug).toSorted()).toEqual(["lead", "qa"])
+  })
+
+  it("of the orchestrator's chat holds briefing and overview, and of others' tasks neither", async () => {
+    const plane = await seededPlane()
+    await plane.asPerson(api.app.accounts.configure, { briefing: "Be brief." })
+    await plane.asPerson(api.app.tasks.create, { title: "Work", assigneeIds: [plane.qa] })
+    const chat = await plane.asPerson(api.app.tasks.create, { title: "Chat", labels: ["system:orchestrator-chat"] })
+    await plane.post(chat.taskId, "How are we doing?")
+    const { deliveries } = await plane.claim()
+    const contexts = await Promise.all(deliveries.map((each) => contextOf(plane, first(each.notificationIds))))
+    expect(contexts.map((context) => [context.agent.slug, context.briefing, context.taskOverview])).toEqual([
+      ["lead", "Be brief.", [expect.objectContaining({ title: "Work", status: "assigned", assigneeSlugs: ["qa"] })]],
+      ["qa", null, null]
+    ])
+  })
+
+  it("cuts what is long, and says so", async () => {
+    const plane = await seededPlane()
+    const { taskId } = await plane.asPerson(api.app.tasks.create, { title: "T" })
+    await plane.asPerson(api.app.documents.upsert, { taskId, title: "D", content: "d".repeat(9_000), type: "note" })
+    for (let count = 0; count < 60; count += 1) await plane.post(taskId, `message ${count}`)
+    await plane.post(taskId, `@engineer ${"x".repeat(90_000)}`)
+    const context = await contextOf(plane, await claimedId(plane))
+    expect(context.thread).toHaveLength(50)
+    expect(context.thread.at(-1)).toMatchObject({ isCut: true })
+    expect(context.thread.at(-1)?.content).toHaveLength(4_000)
+    expect(context.fold[0]?.message?.content).toHaveLength(75_000)
+    expect(context.documents[0]?.content).toHaveLength(4_000)
+  })
+
+  it("of a hundred of the longest messages stays within a transaction's limits", async () => {
+    const plane = await seededPlane()
+    const { taskId } = await plane.asPerson(api.app.tasks.create, { title: "T", assigneeIds: [plane.engineer] })
+    await plane.mutate(api.service.notifications.complete, {
+      ...fenceOf(first((await plane.claim()).deliveries)),
+      outcome: "skipped",
+      maxHops: 12
+    })
+    for (let count = 0; count < 60; count += 1) await plane.post(taskId, "長".repeat(100_000))
+    const { deliveries } = await plane.claim()
+    const answers = await plane.query(api.service.notifications.context, {
+      ids: deliveries.map((each) => first(each.notificationIds))
+    })
+    expect(answers).toHaveLength(2)
+    for (const answer of answers) {
+      if (!("context" in answer)) throw new Error(answer.broken)
+      const characters = answer.context.fold.reduce((sum, each) => sum + (each.message?.content.length ?? 0), 0)
+      expect(characters).toBeLessThanOrEqual(75_000)
+      expect(answer.context.fold.at(-1)?.message?.content.length).toBeGreaterThan(0)
+      expect(answer.context.fold[0]?.message?.isCut).toBe(true)
+    }
+  })
+})
+
+describe("retention", () => {
+  it("deletes what ended ninety days ago and its ledger, and keeps dead letters and all that waits", async () => {
+    const plane = await seededPlane()
+    const { taskId } = await plane.asPerson(api.app.tasks.create, { title: "T", assigneeIds: [plane.engineer] })
+    const id = await claimedId(plane)
+    await plane.t.run(async (ctx) => {
+      const row = await ctx.db.get("notifications", id)
+      if (row === null) throw new Error("expected a row")
+      const { _id, _creationTime, ...rest } = row
+      for (const state of ["delivered", "discarded", "dead"] as const) {
+        await ctx.db.insert("notifications", { ...rest, state, endedAt: 1 })
+        await ctx.db.insert("notifications", { ...rest, state, endedAt: Date.now() })
+      }
+    })
+    await plane.t.mutation(internal.scheduled.retention.sweep, {})
+    const states = (await plane.notifications(taskId)).map((row) => row.state).toSorted()
+    expect(states).toEqual(["claimed", "dead", "dead", "delivered", "discarded"])
+  })
+})
