@@ -13,6 +13,7 @@ import {
 import { type App, type AppFunction, type Kind, normalPath } from "./app.ts"
 import { type ConvexGlobal, type DatabaseFake, internalsOf, type TransactionManager } from "./convexInternals.ts"
 import { type Document } from "./document.ts"
+import { checkValue } from "./documentLimits.ts"
 import { type Origin, Stats } from "./stats.ts"
 import { type Change, ReadSet, Store, type Usage } from "./store.ts"
 import { TransactionLock } from "./transactionLock.ts"
@@ -81,6 +82,12 @@ type Running = {
 
 /** A deployment gives up after this many conflicts of one client's mutation. */
 const maximumConflicts = 4
+
+/** A little longer after each conflict, from 5 ms to a second; others get their turn meanwhile. */
+const retryPause = (conflicts: number): Promise<void> =>
+  new Promise((resolve) => {
+    setTimer(resolve, Math.min(1000, 2.5 * 2 ** conflicts))
+  })
 
 class Conflict extends Error {}
 class JobIsOver extends Error {}
@@ -225,6 +232,7 @@ export class Engine {
           result = conflictFailure
           break
         }
+        await retryPause(conflicts)
         running = begun(call, holdsLock)
       }
     }
@@ -280,9 +288,11 @@ export class Engine {
       const { jobId } = running.call
       if (jobId !== undefined && !isPending(this.store, jobId)) throw new JobIsOver()
     }
+    checkValue(input)
     const returned = (await known.registered._handler(context, input)) as Value | undefined
     const json = convexToJson(returned ?? null)
     const value = jsonToConvex(json)
+    checkValue(value)
     if (known.returns !== null) {
       const validator = { schemaValidation: true, tables: new Map([["value", { documentType: known.returns }]]) }
       Reflect.apply(this.database._validate, { _schema: validator }, ["value", value])
@@ -404,7 +414,10 @@ export class Engine {
         record(false)
         return result
       } catch (error) {
-        if (error instanceof Conflict && conflicts + 1 < maximumConflicts) continue
+        if (error instanceof Conflict && conflicts + 1 < maximumConflicts) {
+          await retryPause(conflicts + 1)
+          continue
+        }
         record(true)
         throw error
       }

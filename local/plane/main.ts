@@ -28,6 +28,7 @@ const usage = `The embedded control plane: serves a convex/ folder with Convex's
   --data FILE               keeps every commit in this file, and begins with what it holds
   --conflicts RATE          this share of mutations, 0 to 1, loses to a rival and is run again (0)
   --seed N                  which ones they are (1)
+  --ping-interval MS        between pings of an open socket (15000)
   --transaction-timeout MS  a transaction that holds the plane longer ends the process with code 70 (10000)
   --die-with-parent         ends when stdin ends
 `
@@ -49,6 +50,7 @@ const options = () => {
         data: { type: "string" },
         conflicts: { type: "string", default: "0" },
         seed: { type: "string", default: "1" },
+        "ping-interval": { type: "string", default: "15000" },
         "transaction-timeout": { type: "string", default: "10000" },
         "die-with-parent": { type: "boolean", default: false },
         help: { type: "boolean", default: false }
@@ -65,7 +67,10 @@ if (values.help) {
   process.exit(0)
 }
 
-const numberOf = (name: "port" | "conflicts" | "seed" | "transaction-timeout", maximum: number): number => {
+const numberOf = (
+  name: "port" | "conflicts" | "seed" | "ping-interval" | "transaction-timeout",
+  maximum: number
+): number => {
   const value = Number(values[name])
   return values[name] !== "" && value >= 0 && value <= maximum
     ? value
@@ -109,7 +114,7 @@ if (restored !== undefined) {
 }
 const restoreMilliseconds = Math.round(performance.now() - begin)
 const scheduler = new Scheduler(engine)
-const sync = new SyncServer(engine, faults, requests, adminKey)
+const sync = new SyncServer(engine, faults, requests, adminKey, numberOf("ping-interval", 2 ** 31 - 1))
 const server = makeHttpServer({ engine, faults, sync, adminKey })
 sync.attach(server)
 

@@ -62,8 +62,6 @@ type Subscription = { readonly live: Live; sent: string | undefined }
 
 type Version = { readonly querySet: number; readonly identity: number; readonly timestamp: bigint }
 
-const pingEvery = 15_000
-
 const start: Version = { querySet: 0, identity: 0, timestamp: 0n }
 
 class Session {
@@ -116,14 +114,14 @@ export class SyncServer {
   private transitions = 0
   private connections = 0
 
-  constructor(engine: Engine, faults: Faults, requests: RequestLog, adminKey: string) {
+  constructor(engine: Engine, faults: Faults, requests: RequestLog, adminKey: string, pingInterval: number) {
     this.engine = engine
     this.faults = faults
     this.requests = requests
     this.adminKey = adminKey
     this.pings = setInterval(() => {
       for (const session of this.sessions) session.send({ type: "Ping" })
-    }, pingEvery)
+    }, pingInterval)
     engine.onCommit(({ changes }) => {
       let isTouched = false
       for (const live of this.live.values()) {

@@ -146,6 +146,20 @@ describe("transactions", () => {
     assert.isTrue(await isRefused(served.http().mutation(failures["tooMany"]!, {})))
     assert.deepEqual(await served.http().query(items["ranks"]!, { group: "many", take: 1 }), [])
     assert.isTrue(await isRefused(served.http().mutation(failures["tooLarge"]!, {})))
+    const add = (name: string): Promise<unknown> => served.http().mutation(failures["strangeField"]!, { name })
+    assert.isTrue(await isRefused(add("_reserved")))
+    assert.isTrue(await isRefused(add("größe")))
+    assert.isFalse(await isRefused(add("kind")))
+  })
+
+  it("refuse arrays longer than 8,192, returned or given", async () => {
+    await served.http().mutation(items["addMany"]!, { group: "long", count: 8_193 })
+    assert.lengthOf(await served.http().query(items["ranks"]!, { group: "long", lt: 8_192 }), 8_192)
+    assert.isTrue(await isRefused(served.http().query(items["ranks"]!, { group: "long" })))
+    const names = (count: number): Promise<unknown> =>
+      served.http().query(api["counters"]!["both"]!, { names: Array.from({ length: count }, () => "none") })
+    assert.isTrue(await isRefused(names(8_193)))
+    assert.lengthOf((await names(2)) as Array<number>, 2)
   })
 
   it("refuse fetch and timers", async () => {

@@ -6,7 +6,7 @@ import { afterAll, assert, describe, it } from "vitest"
 import { type LaunchedPlane } from "../../../local/launcher.ts"
 import { api, ServedApp } from "./fixtures/servedApp.ts"
 
-const served = new ServedApp()
+const served = new ServedApp(null)
 const counters = api["counters"]!
 const folder = mkdtempSync(join(tmpdir(), "plane-"))
 afterAll(() => rmSync(folder, { recursive: true }))

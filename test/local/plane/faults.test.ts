@@ -173,6 +173,23 @@ describe("statistics", () => {
     assert.isAtLeast(calls, 4)
   })
 
+  it("show that a claim from a queue costs the same however long its history is", async () => {
+    const admin = served.admin()
+    const cost = async (): Promise<ReadonlyArray<number>> => {
+      await admin.mutation(api["queue"]!["seed"]!, { count: 1, status: "ready" })
+      await served.local("DELETE", "stats")
+      const id = await admin.mutation(api["queue"]!["claim"]!, { holder: "h" })
+      await admin.mutation(api["queue"]!["complete"]!, { id })
+      const { functions } = await served.local("GET", "stats")
+      const { "queue:claim": claim, "queue:complete": complete } = functions
+      return [claim.documentsRead, claim.documentsWritten, complete.documentsRead, complete.documentsWritten]
+    }
+    const before = await cost()
+    await admin.mutation(api["queue"]!["seed"]!, { count: 5_000, status: "delivered" })
+    assert.deepEqual(await cost(), before)
+    assert.deepEqual(before, [2, 1, 1, 1])
+  })
+
   it("count what a filter looked at, not what it let through", async () => {
     const client = served.http()
     await client.mutation(api["items"]!["addMany"]!, { group: "scanned over", count: 20 })

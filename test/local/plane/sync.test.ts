@@ -185,8 +185,8 @@ describe("ConvexClient", () => {
 })
 
 describe("the sync protocol", () => {
-  const open = async (): Promise<WebSocket> => {
-    const socket = new WebSocket(`${served.plane.url.replace("http", "ws")}/api/1.48.0/sync`)
+  const open = async (plane = served.plane): Promise<WebSocket> => {
+    const socket = new WebSocket(`${plane.url.replace("http", "ws")}/api/1.48.0/sync`)
     await new Promise((resolve) => socket.addEventListener("open", resolve))
     return socket
   }
@@ -248,6 +248,13 @@ describe("the sync protocol", () => {
     )
     assert.deepEqual(results, [1, 1, 1])
     assert.equal(await served.http().query(counters["value"]!, { name: "once" }), 1)
+  })
+
+  it("pings an open socket, so that a silent one is known to be dead", async () => {
+    const socket = await open(await served.start(["--ping-interval", "20"]))
+    const { next } = messages(socket)
+    assert.deepEqual([await next(), await next()], [{ type: "Ping" }, { type: "Ping" }])
+    socket.close()
   })
 
   it("ends a socket that speaks out of order", async () => {
