@@ -48,35 +48,31 @@ const CALL_TIMEOUT = Duration.seconds(15)
 const SILENCE_LIMIT = Duration.seconds(40)
 const WATCH_INTERVAL = Duration.seconds(2)
 
-const ErrorData = Schema.Struct({ code: Schema.String, message: Schema.optionalKey(Schema.String) })
+const ErrorData = Schema.Struct({
+  code: Schema.String,
+  message: Schema.optionalKey(Schema.String),
+  /** Tells apart what shares a code: the token's fault from a policy's, this boot's from a thing's. */
+  reason: Schema.optionalKey(Schema.String)
+})
 const decodeErrorData = Schema.decodeUnknownOption(ErrorData)
 
 /** Maps a thrown value by the code of ConvexError; anything else is transport, overload or a fault of the server. */
 const failureOf = (path: string, cause: unknown, redact: (text: string) => string): ControlPlaneFailure => {
-  if (cause instanceof ConvexError) {
-    const data = decodeErrorData(cause.data)
-    const code = Option.match(data, { onNone: () => "invalid", onSome: ({ code }) => code })
-    const detail = redact(
-      Option.match(data, { onNone: () => "no message", onSome: ({ code, message }) => message ?? code })
-    )
-    switch (code) {
-      case "unauthenticated":
-      case "forbidden":
-        return new TokenRefused({ function: path, detail })
-      case "lease_lost":
-        return new LeaseLost({ function: path })
-      case "conflict":
-        return path === "service/notifications:claim" ||
-          path === "service/notifications:renew" ||
-          path === "service/runtimes:pulse" ||
-          path === "service/sessions:claimBeat"
-          ? new BootConflict({ detail })
-          : new ControlPlaneRefused({ function: path, code, detail })
-      default:
-        return new ControlPlaneRefused({ function: path, code, detail })
-    }
+  if (!(cause instanceof ConvexError)) {
+    return new ControlPlaneUnavailable({ function: path, detail: redact(describe(cause)) })
   }
-  return new ControlPlaneUnavailable({ function: path, detail: redact(describe(cause)) })
+  const { code, message, reason } = Option.getOrElse(decodeErrorData(cause.data), () => ({
+    code: "invalid",
+    message: "no message",
+    reason: ""
+  }))
+  const detail = redact(message ?? code)
+  if (code === "unauthenticated" || (code === "forbidden" && reason === "token")) {
+    return new TokenRefused({ function: path, detail })
+  }
+  if (code === "lease_lost") return new LeaseLost({ function: path })
+  if (code === "conflict" && (reason === "superseded" || reason === "no_pulse")) return new BootConflict({ detail })
+  return new ControlPlaneRefused({ function: path, code, detail })
 }
 
 /** Undici hides the reason (ECONNREFUSED and the like) in nested causes. */
