@@ -21,6 +21,7 @@ import { AgentTools } from "./services/AgentTools.ts"
 import { ControlPlane } from "./services/ControlPlane.ts"
 import { GatewayGuard } from "./services/GatewayGuard.ts"
 import { Lifecycle, StopSignal } from "./services/Lifecycle.ts"
+import { LiveRuns } from "./services/LiveRuns.ts"
 import { Permits } from "./services/Permits.ts"
 import { Supervisor } from "./services/Supervisor.ts"
 import { Turns } from "./services/Turns.ts"
@@ -33,6 +34,7 @@ class EndedWith extends Schema.TaggedError<EndedWith>()("EndedWith", { exitCode:
 const services = Layer.empty.pipe(
   Layer.provideMerge(Turns.layer),
   Layer.provideMerge(AgentTools.layer),
+  Layer.provideMerge(LiveRuns.layer),
   Layer.provideMerge(GatewayGuard.layer),
   Layer.provideMerge(Supervisor.layer),
   Layer.provideMerge(Permits.layer),
@@ -53,6 +55,7 @@ const programs = HttpRouter.serve(Probes.layer, { disableLogger: true, disableLi
 const foundation = Logging.layer.pipe(
   Layer.provideMerge(Redactor.layer),
   Layer.provideMerge(RuntimeConfig.layer),
+  Layer.provideMerge(NodeCrypto.layerMac),
   Layer.provideMerge(NodeCrypto.layerSecureRandom)
 )
 

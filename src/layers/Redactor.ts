@@ -12,27 +12,36 @@ export class Redactor extends Context.Service<
     error(text: string): string
     /** Makes a further secret known, e.g. after a rotation. */
     addSecret(secret: Redacted.Redacted): Effect.Effect<void>
+    /** Lets go of a secret that opens nothing any more, so that the list does not grow with every run. */
+    forgetSecret(secret: Redacted.Redacted): Effect.Effect<void>
   }
 >()("runtime-service/layers/Redactor") {
   static readonly layer = Layer.effect(
     Redactor,
     Effect.gen(function* () {
       const { gatewayToken, serviceToken } = yield* RuntimeConfig
-      const secrets = [serviceToken, ...Option.toArray(gatewayToken)].flatMap((secret) => {
-        const value = Redacted.value(secret)
-        // The secret part of a service token also goes alone, e.g. into a truncated message.
-        return [value, value.slice(value.lastIndexOf("_") + 1)]
-      })
+      const token = Redacted.value(serviceToken)
+      // The secret part of a service token also goes alone, e.g. into a truncated message.
+      const secrets = [token, token.slice(token.lastIndexOf("_") + 1)]
+      if (Option.isSome(gatewayToken)) secrets.push(Redacted.value(gatewayToken.value))
       let redact = makeRedactor(secrets)
       return Redactor.of({
         redact: (text) => redact(text),
         error: (text) => {
-          const redacted = redact(text)
-          return redacted.length <= 500 ? redacted : `${redacted.slice(0, 499)}…`
+          // Half a surrogate pair, from a cut or from elsewhere, could never be stored.
+          const redacted = redact(text).toWellFormed()
+          return redacted.length <= 500 ? redacted : `${redacted.slice(0, 499).toWellFormed()}…`
         },
         addSecret: (secret) =>
           Effect.sync(() => {
             secrets.push(Redacted.value(secret))
+            redact = makeRedactor(secrets)
+          }),
+        forgetSecret: (secret) =>
+          Effect.sync(() => {
+            const index = secrets.lastIndexOf(Redacted.value(secret))
+            if (index < 0) return
+            secrets.splice(index, 1)
             redact = makeRedactor(secrets)
           })
       })

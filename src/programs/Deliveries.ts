@@ -1,4 +1,4 @@
-import { Cause, Clock, Context, Duration, Effect, Layer, Random, Schedule } from "effect"
+import { Cause, Clock, Context, Duration, Effect, Layer, Random, Redacted, Schedule } from "effect"
 import { SecureRandom } from "effect/crypto/SecureRandom"
 import { isAnswerOwed } from "../domain/AnswerDuty.ts"
 import { backoffMillis } from "../domain/Backoff.ts"
@@ -16,11 +16,12 @@ import { RuntimeConfig } from "../layers/Config.ts"
 import { Metrics } from "../layers/Metrics.ts"
 import type { DeliveryEnd } from "../layers/Metrics.ts"
 import { Redactor } from "../layers/Redactor.ts"
-import { buildHttpCapabilityLabels } from "../services/AgentTools.ts"
+import { buildHttpCapabilityLabels, describeHttpTools } from "../services/AgentTools.ts"
 import { ControlPlane } from "../services/ControlPlane.ts"
 import type { ContextOrBroken } from "../services/ControlPlane.ts"
 import { GatewayGuard } from "../services/GatewayGuard.ts"
 import { Lifecycle } from "../services/Lifecycle.ts"
+import { LiveRuns } from "../services/LiveRuns.ts"
 import { Turns } from "../services/Turns.ts"
 import type { TurnEnd } from "../services/Turns.ts"
 
@@ -60,6 +61,7 @@ export class Deliveries extends Context.Service<
       const config = yield* RuntimeConfig
       const controlPlane = yield* ControlPlane
       const turns = yield* Turns
+      const liveRuns = yield* LiveRuns
       const guard = yield* GatewayGuard
       const lifecycle = yield* Lifecycle
       const metrics = yield* Metrics
@@ -249,6 +251,8 @@ export class Deliveries extends Context.Service<
             refused
           })
         }
+        // Known to the redactor until the outcome is written; its capability is refused as soon as the turn has ended.
+        const run = yield* liveRuns.open({ context, fence: delivery })
         const prompt = formatNotificationMessage(context, {
           accepted,
           attempt: delivery.attempt,
@@ -257,10 +261,20 @@ export class Deliveries extends Context.Service<
           nextStatuses:
             context.task === null
               ? []
-              : nextStatusesFor(context.agent, context.task.status, context.task.assignees.length)
+              : nextStatusesFor(context.agent, context.task.status, context.task.assignees.length),
+          ...(config.clientToolsEnabled
+            ? {}
+            : {
+                httpTools: describeHttpTools(context, {
+                  baseUrl: config.taskStatusBaseUrl,
+                  capability: Redacted.value(run.capability)
+                })
+              })
         })
         yield* metrics.posted(Math.max(0, (yield* controlPlane.now) - delivery.readyAt))
-        return yield* turns.run({ context, fence: delivery, prompt }).pipe(
+        const { createdTaskIds, httpEffects } = run
+        return yield* turns.run({ context, fence: delivery, prompt, createdTaskIds, httpEffects }).pipe(
+          Effect.ensuring(run.end),
           Effect.flatMap((end) => onTurnEnd(delivery, context, accepted, refused, end)),
           Effect.catchIf(isTurnFailure, (failure) => onTurnFailure(delivery, context, accepted, refused, failure))
         )
@@ -288,7 +302,7 @@ export class Deliveries extends Context.Service<
       const deliver = Effect.fn("Deliveries.deliver")(function* (delivery: ClaimedDelivery, found: ContextOrBroken) {
         const startedAt = yield* Clock.currentTimeMillis
         yield* metrics.deliveryStarted
-        const end = yield* Effect.raceFirst(work(delivery, found), renewal(delivery)).pipe(
+        const end = yield* Effect.raceFirst(Effect.scoped(work(delivery, found)), renewal(delivery)).pipe(
           Effect.catchIf(isControlPlaneFailure, (failure) => onControlPlaneFailure(delivery, failure)),
           Effect.catchCauseIf(
             (cause) => Cause.hasDies(cause) && !Cause.hasInterrupts(cause),

@@ -1,43 +1,83 @@
 import { Context, Effect, Layer, Option, Result, Schema } from "effect"
+import { CAPABILITY_HEADER, SESSION_KEY_HEADER } from "../domain/Capability.ts"
 import type { BootConflict, ControlPlaneUnavailable, LeaseLost, TokenRefused } from "../domain/ControlPlaneFailure.ts"
-import type { DeliveryContext } from "../domain/DeliveryContext.ts"
 import type { FunctionCall, FunctionTool } from "../layers/Gateway.ts"
 import { Metrics } from "../layers/Metrics.ts"
+import { Redactor } from "../layers/Redactor.ts"
 import { ControlPlane } from "./ControlPlane.ts"
-import type { AgentTool, ToolRun } from "./tools/AgentTool.ts"
+import type { AgentTool, RunContext, ToolRun } from "./tools/AgentTool.ts"
 import { ToolRejected } from "./tools/AgentTool.ts"
-import { taskLoadTool } from "./tools/TaskLoadTool.ts"
-import { taskStatusTool } from "./tools/TaskStatusTool.ts"
+import { allTools } from "./tools/AllTools.ts"
 
-/** Every tool; a new one is a file in tools/ and a line here. */
-const tools: ReadonlyArray<AgentTool> = [taskStatusTool, taskLoadTool]
+const tools: ReadonlyArray<AgentTool> = allTools
 
 /** What a call came to; `json` is what the agent reads and always names the tool. */
 export interface ToolResult {
   readonly tool: string
   readonly success: boolean
   readonly isEffect: boolean
+  /** Of a refusal: the code by which callers branch. */
+  readonly code?: string
   readonly json: string
 }
 
 /** Failures that end the turn and not only the call. */
 export type ToolInterruption = LeaseLost | ControlPlaneUnavailable | TokenRefused | BootConflict
 
+/** A name that the agent made up is echoed, but not at length. */
+const NAME_CHARACTERS = 64
+
+/** The refusal of a call, in the one form that both transports answer. */
+export const refusalJson = (tool: string, code: string, error: string): string =>
+  JSON.stringify({ tool: tool.slice(0, NAME_CHARACTERS), success: false, code, error })
+
+const jsonSchemas = new WeakMap<object, object>()
+
+/** The parameters' JSON schema as the gateway wants it: a closed object, each of its keys said out. */
 const jsonSchemaOf = (parameters: Schema.Codec<unknown, unknown>): object => {
+  const known = jsonSchemas.get(parameters)
+  if (known !== undefined) return known
   const { schema } = Schema.toJsonSchemaDocument(parameters)
-  return { properties: {}, required: [], ...schema, additionalProperties: false }
+  const closed = { properties: {}, required: [], ...schema, additionalProperties: false }
+  jsonSchemas.set(parameters, closed)
+  return closed
 }
 
-const functionTools = new Map<string, FunctionTool>(
-  tools.map((tool) => [
-    tool.name,
-    { type: "function", name: tool.name, description: tool.description, parameters: jsonSchemaOf(tool.parameters) }
-  ])
-)
+const parametersOf = (tool: AgentTool, context: RunContext): Schema.Codec<unknown, unknown> =>
+  tool.parametersFor?.(context) ?? (tool.parameters as unknown as Schema.Codec<unknown, unknown>)
+
+const offeredTools = (context: RunContext): ReadonlyArray<AgentTool> => tools.filter((tool) => tool.isOffered(context))
 
 /** The tools' capabilities as the prompt lists them, from the tools' own table. */
-export const buildHttpCapabilityLabels = (context: DeliveryContext): ReadonlyArray<string> =>
-  tools.filter((tool) => tool.isOffered(context)).map((tool) => `${tool.name}: ${tool.capability}`)
+export const buildHttpCapabilityLabels = (context: RunContext): ReadonlyArray<string> =>
+  offeredTools(context).map((tool) => `${tool.name}: ${tool.capability}`)
+
+/** By what an agent reaches its tools over HTTP. */
+export interface HttpAccess {
+  readonly baseUrl: string
+  readonly capability: string
+}
+
+const JsonSchemaShape = Schema.Struct({
+  properties: Schema.Record(Schema.String, Schema.Unknown),
+  required: Schema.Array(Schema.String)
+})
+const decodeShape = Schema.decodeUnknownSync(JsonSchemaShape)
+
+/** How to call the run's tools over HTTP: our words only, and the one place where the run's capability is written. */
+export const describeHttpTools = (context: RunContext, { baseUrl, capability }: HttpAccess): string =>
+  [
+    "How to call a tool: send its arguments as one JSON object by POST, with the three headers of this example.",
+    `curl -sS -X POST ${baseUrl}/agent/get-agent-skills -H 'content-type: application/json' -H '${SESSION_KEY_HEADER}: ${context.sessionKey}' -H '${CAPABILITY_HEADER}: ${capability}' -d '{}'`,
+    "The answer is JSON: success true with what was asked for, or success false with code and error.",
+    "The capability is yours for this run alone: write it nowhere else.",
+    `Tools with their arguments (* required; in full at ${baseUrl}/openapi.json):`,
+    ...offeredTools(context).map((tool) => {
+      const { properties, required } = decodeShape(jsonSchemaOf(parametersOf(tool, context)))
+      const names = Object.keys(properties).map((name) => (required.includes(name) ? `${name}*` : name))
+      return `- ${tool.name}: POST ${baseUrl}${tool.path} with ${names.join(", ")}`
+    })
+  ].join("\n")
 
 const decodeJson = Schema.decodeOption(Schema.fromJsonString(Schema.Record(Schema.String, Schema.Unknown)))
 
@@ -45,25 +85,31 @@ const decodeJson = Schema.decodeOption(Schema.fromJsonString(Schema.Record(Schem
 const withoutAbsent = (parameters: Record<string, unknown>): Record<string, unknown> =>
   Object.fromEntries(Object.entries(parameters).filter(([, value]) => value !== null && value !== ""))
 
-const decodeParameters = (tool: AgentTool, text: string): Effect.Effect<never, ToolRejected> => {
-  const json = decodeJson(text.trim() === "" ? "{}" : text)
-  if (Option.isNone(json)) {
-    return Effect.fail(new ToolRejected({ code: "invalid", detail: "the arguments are not a JSON object" }))
-  }
-  const decoded = Schema.decodeResult(tool.parameters, { errors: "all", onExcessProperty: "error" })(
-    withoutAbsent(json.value)
+const malformed = (detail: string) => new ToolRejected({ code: "malformed", detail })
+
+const decodeParameters = (tool: AgentTool, text: string): Effect.Effect<never, ToolRejected> =>
+  Effect.suspend(() => {
+    const json = decodeJson(text.trim() === "" ? "{}" : text)
+    if (Option.isNone(json)) return Effect.fail(malformed("the arguments are not a JSON object"))
+    const decode = Schema.decodeUnknownResult(tool.parameters as unknown as Schema.Codec<unknown, unknown>, {
+      errors: "all",
+      onExcessProperty: "error"
+    })
+    const decoded = decode(withoutAbsent(json.value))
+    return Result.isSuccess(decoded)
+      ? Effect.succeed(decoded.success as never)
+      : Effect.fail(malformed(decoded.failure.message.slice(0, 1_000)))
+  }).pipe(
+    // Telling what is wrong with a value nested ten thousand deep overflows the stack.
+    Effect.catchDefect(() => Effect.fail(malformed("the arguments are nested too deep")))
   )
-  return Result.isSuccess(decoded)
-    ? Effect.succeed(decoded.success as never)
-    : Effect.fail(new ToolRejected({ code: "invalid", detail: decoded.failure.message.slice(0, 1_000) }))
-}
 
 /** What agents may call in a run, and the running of it; the control plane decides again. */
 export class AgentTools extends Context.Service<
   AgentTools,
   {
     /** The function tools offered in this run. */
-    offered(context: DeliveryContext): ReadonlyArray<FunctionTool>
+    offered(context: RunContext): ReadonlyArray<FunctionTool>
     /** Runs one call. Refusals are results for the agent; only what ends the turn is a failure. */
     executeAgentTool(
       run: Omit<ToolRun, "controlPlane">,
@@ -76,12 +122,15 @@ export class AgentTools extends Context.Service<
     Effect.gen(function* () {
       const controlPlane = yield* ControlPlane
       const metrics = yield* Metrics
+      const redactor = yield* Redactor
 
-      const offered = (context: DeliveryContext) =>
-        tools.flatMap((tool) => {
-          const definition = functionTools.get(tool.name)
-          return definition !== undefined && tool.isOffered(context) ? [definition] : []
-        })
+      const offered = (context: RunContext) =>
+        offeredTools(context).map((tool): FunctionTool => ({
+          type: "function",
+          name: tool.name,
+          description: tool.description,
+          parameters: jsonSchemaOf(parametersOf(tool, context))
+        }))
 
       const executeAgentTool = Effect.fn("AgentTools.executeAgentTool")(function* (
         run: Omit<ToolRun, "controlPlane">,
@@ -92,13 +141,15 @@ export class AgentTools extends Context.Service<
           tool: call.name,
           success: false,
           isEffect: false,
-          json: JSON.stringify({ tool: call.name, success: false, code, error })
+          code,
+          json: refusalJson(call.name, code, error)
         })
-        const names = offered(run.context).map(({ name }) => name)
+        const names = offeredTools(run.context).map(({ name }) => name)
         const result: ToolResult =
           tool === undefined || !tool.isOffered(run.context)
             ? refuse("forbidden", `this tool is not offered here; offered are: ${names.join(", ") || "none"}`)
-            : yield* decodeParameters(tool, call.arguments).pipe(
+            : // What agents write with their tools is kept for people to read: no secret goes there.
+              yield* decodeParameters(tool, redactor.redact(call.arguments)).pipe(
                 Effect.flatMap((parameters) => tool.run({ ...run, controlPlane }, parameters)),
                 Effect.map((answer): ToolResult => ({
                   tool: tool.name,
@@ -113,7 +164,7 @@ export class AgentTools extends Context.Service<
               )
         yield* metrics.toolCalled(tool?.name ?? "unknown", result.success)
         yield* Effect.logInfo("tool called").pipe(
-          Effect.annotateLogs({ tool: call.name.slice(0, 64), success: result.success })
+          Effect.annotateLogs({ tool: call.name.slice(0, NAME_CHARACTERS), success: result.success })
         )
         return result
       })

@@ -4,8 +4,26 @@ import { ControlPlaneUnavailable } from "../domain/ControlPlaneFailure.ts"
 import type { ControlPlaneFailure } from "../domain/ControlPlaneFailure.ts"
 import { Backlog, Claim, FailedState } from "../domain/Delivery.ts"
 import type { Failure, Fence, Outcome } from "../domain/Delivery.ts"
-import { DeliveryContext, MessageView, TaskStatus, TaskView } from "../domain/DeliveryContext.ts"
+import { DeliveryContext } from "../domain/DeliveryContext.ts"
 import { PulseAnswer, RuntimeCommands } from "../domain/RuntimeCommands.ts"
+import {
+  AgentSkills,
+  AskedResponses,
+  AssignedTask,
+  ChangedTask,
+  LinkedPullRequest,
+  LoadedTask,
+  MadeTask,
+  OneTask,
+  PostedMessage,
+  RemovedTask,
+  SeveralDocuments,
+  SeveralTasks,
+  StatusChange,
+  TaskHistory,
+  TaskThread,
+  WrittenDocument
+} from "../domain/ToolAnswer.ts"
 import { RuntimeConfig } from "../layers/Config.ts"
 import { ConvexClient } from "../layers/ConvexClient.ts"
 import type { Arguments } from "../layers/ConvexClient.ts"
@@ -22,18 +40,6 @@ export interface PulseReport {
   readonly openclawVersion: string | null
 }
 
-/** What a change of status did. */
-export const StatusChange = Schema.Struct({
-  taskId: Schema.String,
-  status: TaskStatus,
-  previousStatus: TaskStatus,
-  changed: Schema.Boolean,
-  path: Schema.Array(TaskStatus)
-})
-
-/** A task with its thread, as a tool reads it. */
-export const LoadedTask = Schema.Struct({ task: TaskView, thread: Schema.Array(MessageView) })
-
 const Settled = Schema.Struct({ now: Schema.Finite })
 const Renewed = Schema.Struct({ expiresAt: Schema.Finite, now: Schema.Finite })
 const Failed = Schema.Struct({ state: FailedState, now: Schema.Finite })
@@ -43,6 +49,26 @@ const ContextRow = Schema.Struct({
   context: Schema.optionalKey(Schema.Unknown),
   broken: Schema.optionalKey(Schema.String)
 })
+
+/** What may be said about a task; `dueDate` is epoch milliseconds. */
+export interface TaskFields {
+  readonly description?: string
+  readonly priority?: number
+  readonly labels?: ReadonlyArray<string>
+  readonly status?: string
+  readonly blockedReason?: string
+  readonly dueDate?: number
+  readonly assigneeSlugs?: ReadonlyArray<string>
+}
+
+/** A query that a tool asks. */
+type Read<Options, Answer extends Schema.Top> = (options: Options) => Effect.Effect<Answer["Type"], ControlPlaneFailure>
+
+/** A change that a tool makes; a stale fence is refused with LeaseLost before anything is written. */
+type Change<Options, Answer extends Schema.Top> = (
+  fence: Fence,
+  options: Options
+) => Effect.Effect<Answer["Type"], ControlPlaneFailure>
 
 /** Callers hand in whatever carries a fence; the functions take nothing beside it. */
 const exactly = ({ epoch, session }: Fence): { session: string; epoch: number } => ({ session, epoch })
@@ -89,14 +115,53 @@ export class ControlPlane extends Context.Service<
     ): Effect.Effect<"ready" | "waiting" | "dead", ControlPlaneFailure>
     /** Presence and health out, commands and reconciliation back: one call a minute. */
     pulse(report: PulseReport): Effect.Effect<PulseAnswer, ControlPlaneFailure>
-    loadTask(options: {
-      readonly taskId: string
-      readonly messageLimit?: number
-    }): Effect.Effect<typeof LoadedTask.Type, ControlPlaneFailure>
-    setTaskStatus(
-      fence: Fence,
-      change: { readonly taskId: string; readonly status: string; readonly blockedReason?: string }
-    ): Effect.Effect<typeof StatusChange.Type, ControlPlaneFailure>
+    readonly loadTask: Read<{ readonly taskId: string; readonly messageLimit?: number }, typeof LoadedTask>
+    readonly getTask: Read<{ readonly taskId: string }, typeof OneTask>
+    readonly listTasks: Read<
+      { readonly status?: string; readonly assigneeSlug?: string; readonly limit?: number },
+      typeof SeveralTasks
+    >
+    readonly searchTasks: Read<{ readonly query: string; readonly limit?: number }, typeof SeveralTasks>
+    readonly taskThread: Read<{ readonly taskId: string; readonly limit?: number }, typeof TaskThread>
+    readonly taskHistory: Read<
+      { readonly taskId: string; readonly messageLimit?: number; readonly activityLimit?: number },
+      typeof TaskHistory
+    >
+    readonly listDocuments: Read<
+      { readonly taskId?: string; readonly type?: string; readonly limit?: number },
+      typeof SeveralDocuments
+    >
+    readonly agentSkills: Read<{ readonly agentSlug: string }, typeof AgentSkills>
+    readonly setTaskStatus: Change<
+      { readonly taskId: string; readonly status: string; readonly blockedReason?: string },
+      typeof StatusChange
+    >
+    /** Once per run and arguments, like every creation: a second identical call answers `repeated`. */
+    readonly createTask: Change<TaskFields & { readonly title: string }, typeof MadeTask>
+    /** All or nothing. */
+    readonly updateTask: Change<TaskFields & { readonly taskId: string; readonly title?: string }, typeof ChangedTask>
+    readonly assignTask: Change<
+      { readonly taskId: string; readonly assigneeSlugs: ReadonlyArray<string> },
+      typeof AssignedTask
+    >
+    /** Archives the task; what waits for agents about it ends skipped. */
+    readonly removeTask: Change<{ readonly taskId: string; readonly reason: string }, typeof RemovedTask>
+    readonly linkPullRequest: Change<{ readonly taskId: string; readonly prNumber: number }, typeof LinkedPullRequest>
+    readonly upsertDocument: Change<
+      {
+        readonly title: string
+        readonly content: string
+        readonly type: string
+        readonly documentId?: string
+        readonly taskId?: string
+      },
+      typeof WrittenDocument
+    >
+    readonly postMessage: Change<{ readonly taskId: string; readonly content: string }, typeof PostedMessage>
+    readonly requestResponses: Change<
+      { readonly recipientSlugs: ReadonlyArray<string>; readonly message: string; readonly taskId?: string },
+      typeof AskedResponses
+    >
     /** The control plane's clock, epoch milliseconds, as its answers let us know it. */
     readonly now: Effect.Effect<number>
     /** Identifies this process among those of the same RUNTIME_ID. */
@@ -291,6 +356,15 @@ export class ControlPlane extends Context.Service<
         return answer
       })
 
+      const read =
+        <A>(path: string, schema: Schema.Codec<A, unknown>) =>
+        (options: object) =>
+          patient(call("query", path, schema, { ...options }))
+      const change =
+        <A>(path: string, schema: Schema.Codec<A, unknown>) =>
+        (fence: Fence, options: object) =>
+          patient(call("mutation", path, schema, { ...options, ...exactly(fence), maxHops: config.maxAgentHops }))
+
       return ControlPlane.of({
         backlog: followed("service/notifications:backlog", Backlog, {}),
         commands: followed("service/runtimes:commands", RuntimeCommands, { runtimeId: config.runtimeId }),
@@ -301,21 +375,23 @@ export class ControlPlane extends Context.Service<
         fail,
         release,
         pulse,
-        loadTask: ({ messageLimit, taskId }) =>
-          patient(
-            call("query", "service/tasks:load", LoadedTask, {
-              taskId,
-              ...(messageLimit === undefined ? {} : { messageLimit })
-            })
-          ),
-        setTaskStatus: (fence, change) =>
-          patient(
-            call("mutation", "service/tasks:setStatus", StatusChange, {
-              ...exactly(fence),
-              ...change,
-              maxHops: config.maxAgentHops
-            })
-          ),
+        loadTask: read("service/tasks:load", LoadedTask),
+        getTask: read("service/tasks:get", OneTask),
+        listTasks: read("service/tasks:list", SeveralTasks),
+        searchTasks: read("service/tasks:search", SeveralTasks),
+        taskThread: read("service/tasks:thread", TaskThread),
+        taskHistory: read("service/tasks:history", TaskHistory),
+        listDocuments: read("service/documents:list", SeveralDocuments),
+        agentSkills: read("service/agents:skills", AgentSkills),
+        setTaskStatus: change("service/tasks:setStatus", StatusChange),
+        createTask: change("service/tasks:create", MadeTask),
+        updateTask: change("service/tasks:update", ChangedTask),
+        assignTask: change("service/tasks:assign", AssignedTask),
+        removeTask: change("service/tasks:remove", RemovedTask),
+        linkPullRequest: change("service/tasks:linkPullRequest", LinkedPullRequest),
+        upsertDocument: change("service/documents:upsert", WrittenDocument),
+        postMessage: change("service/messages:post", PostedMessage),
+        requestResponses: change("service/responseRequests:create", AskedResponses),
         now: inConvexTime(0),
         bootId
       })

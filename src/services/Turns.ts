@@ -18,6 +18,10 @@ export interface Turn {
   readonly context: DeliveryContext
   readonly fence: Fence
   readonly prompt: Prompt
+  /** The tasks made in this run, which its tools may act on. */
+  readonly createdTaskIds?: Set<string>
+  /** The effect tools that the agent called over HTTP while the turn ran; grows meanwhile. */
+  readonly httpEffects?: ReadonlyArray<string>
 }
 
 /** How a turn ended: words, "nothing to add", or silence after effects. */
@@ -73,8 +77,8 @@ export class Turns extends Context.Service<
 
       const rounds = Effect.fnUntraced(function* (turn: Turn) {
         const { context, prompt } = turn
-        const offered = agentTools.offered(context)
-        const effects: Array<string> = []
+        const offered = config.clientToolsEnabled ? agentTools.offered(context) : []
+        const called: Array<string> = []
         let usage = NO_USAGE
         let round = 0
         let input: string | ReadonlyArray<InputItem> = prompt.input
@@ -92,7 +96,7 @@ export class Turns extends Context.Service<
           usage = sum(usage, answer.usage)
           if (answer._tag === "Text" || isLast) break
           const results: ReadonlyArray<ExecutedCall> = yield* execute(turn, answer.calls)
-          effects.push(
+          called.push(
             ...results.filter(({ result }) => result.isEffect && result.success).map(({ result }) => result.tool)
           )
           input = [
@@ -106,6 +110,7 @@ export class Turns extends Context.Service<
               : [])
           ]
         } while (round <= config.maxToolRounds)
+        const effects = [...called, ...(turn.httpEffects ?? [])]
         const spoken: SpokenText =
           answer._tag === "Text"
             ? readSpokenText(answer.text)

@@ -34,6 +34,7 @@ import { Deliveries } from "../../src/programs/Deliveries.ts"
 import { ControlPlane } from "../../src/services/ControlPlane.ts"
 import { GatewayGuard } from "../../src/services/GatewayGuard.ts"
 import { Lifecycle } from "../../src/services/Lifecycle.ts"
+import { LiveRuns } from "../../src/services/LiveRuns.ts"
 import { Turns } from "../../src/services/Turns.ts"
 import type { Turn, TurnEnd } from "../../src/services/Turns.ts"
 import { engineer, sampleContext, sampleMessage, sampleRow, sampleTask } from "../domain/sampleContext.ts"
@@ -88,7 +89,7 @@ const house = (options: Options = {}) =>
     const renewals = yield* Ref.make(0)
     const write = (entry: Written) => Ref.update(written, (all) => [...all, entry])
     const layer = Deliveries.layer.pipe(
-      Layer.provideMerge(Layer.mergeAll(GatewayGuard.layer, Metrics.layer)),
+      Layer.provideMerge(Layer.mergeAll(GatewayGuard.layer, LiveRuns.layer, Metrics.layer)),
       Layer.provideMerge(Lifecycle.layer),
       Layer.provide([
         Layer.mock(ControlPlane, {
@@ -108,7 +109,7 @@ const house = (options: Options = {}) =>
         }),
         Layer.mock(Turns, { run: (turn) => (options.run ?? (() => Effect.succeed(said("Done."))))(turn) as never }),
         Layer.mock(Gateway, {}),
-        NodeCrypto.layerSecureRandom
+        NodeCrypto.layerMac.pipe(Layer.provideMerge(NodeCrypto.layerSecureRandom))
       ]),
       Layer.provideMerge(Redactor.layer),
       Layer.provide(RuntimeConfig.layerTest({ gatewayToken: Option.some(Redacted.make(gatewaySecret)) }))

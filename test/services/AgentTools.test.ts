@@ -3,9 +3,13 @@ import { Effect, Layer, Ref } from "effect"
 import { ControlPlaneRefused, ControlPlaneUnavailable, LeaseLost } from "../../src/domain/ControlPlaneFailure.ts"
 import type { ControlPlaneFailure } from "../../src/domain/ControlPlaneFailure.ts"
 import type { DeliveryContext } from "../../src/domain/DeliveryContext.ts"
+import { RuntimeConfig } from "../../src/layers/Config.ts"
 import { Metrics } from "../../src/layers/Metrics.ts"
-import { AgentTools, buildHttpCapabilityLabels } from "../../src/services/AgentTools.ts"
+import { Redactor } from "../../src/layers/Redactor.ts"
+import { AgentTools, buildHttpCapabilityLabels, describeHttpTools } from "../../src/services/AgentTools.ts"
 import { ControlPlane } from "../../src/services/ControlPlane.ts"
+import type { RunContext } from "../../src/services/tools/AgentTool.ts"
+import { allTools } from "../../src/services/tools/AllTools.ts"
 import { defaultFlags, lead, sampleContext, sampleMessage, sampleTask } from "../domain/sampleContext.ts"
 
 const fence = { session: "session_1", epoch: 3 }
@@ -45,9 +49,12 @@ const setUp = (failure?: ControlPlaneFailure) =>
     })
     const { executeAgentTool, offered } = yield* Effect.provide(
       AgentTools,
-      AgentTools.layer.pipe(Layer.provide([controlPlane, Metrics.layer]))
+      AgentTools.layer.pipe(
+        Layer.provide([controlPlane, Metrics.layer, Redactor.layer]),
+        Layer.provide(RuntimeConfig.layerTest())
+      )
     )
-    const call = (name: string, parameters: unknown, context: DeliveryContext = sampleContext()) =>
+    const call = (name: string, parameters: unknown, context: RunContext = sampleContext()) =>
       Effect.map(
         executeAgentTool(
           { context, fence },
@@ -59,7 +66,7 @@ const setUp = (failure?: ControlPlaneFailure) =>
         ),
         (result) => ({ ...result, answer: JSON.parse(result.json) as Record<string, unknown> })
       )
-    return { call, changes: Ref.get(changes), loads: Ref.get(loads), offered }
+    return { call, changes: Ref.get(changes), executeAgentTool, loads: Ref.get(loads), offered }
   })
 
 const orchestrator = sampleContext({
@@ -73,14 +80,38 @@ const orchestrator = sampleContext({
   }
 })
 
+const everything = sampleContext({
+  agent: { ...orchestrator.agent, flags: { ...defaultFlags, canCreateTasks: true } }
+})
+
+const required: Readonly<Record<string, ReadonlyArray<string>>> = {
+  task_status: ["taskId", "status"],
+  task_update: ["taskId"],
+  task_create: ["title"],
+  document_upsert: ["title", "content", "type"],
+  document_list: [],
+  response_request: ["recipientSlugs", "message"],
+  task_load: ["taskId"],
+  get_agent_skills: [],
+  task_history: ["taskId"],
+  task_list: [],
+  task_get: ["taskId"],
+  task_thread: ["taskId"],
+  task_search: ["query"],
+  task_delete: ["taskId", "reason"],
+  task_message: ["taskId", "content"],
+  task_assign: ["taskId", "assigneeSlugs"],
+  task_link_pr: ["taskId", "prNumber"]
+}
+
 describe("the tools offered", () => {
   it.effect("are flat functions with closed object schemas without combinators at the root", () =>
     Effect.gen(function* () {
       const { offered } = yield* setUp()
-      const definitions = offered(sampleContext())
+      const definitions = offered(everything)
       assert.sameMembers(
         definitions.map(({ name }) => name),
-        ["task_status", "task_load"]
+        allTools.map(({ name }) => name)
       )
       for (const { description, name, parameters, type } of definitions) {
         assert.strictEqual(type, "function", name)
@@ -88,7 +119,11 @@ describe("the tools offered", () => {
         const schema = parameters as Record<string, unknown>
         assert.strictEqual(schema["type"], "object", name)
         assert.isObject(schema["properties"], name)
-        assert.deepStrictEqual(schema["required"], name === "task_status" ? ["taskId", "status"] : ["taskId"])
+        assert.deepStrictEqual(schema["required"], required[name], name)
+        for (const [key, property] of Object.entries(schema["properties"] as Record<string, any>)) {
+          assert.isNotEmpty(property.description, `${name}.${key}`)
+          assert.isString(property.type, `${name}.${key}`)
+        }
         assert.isFalse(schema["additionalProperties"], name)
         for (const combinator of ["oneOf", "anyOf", "allOf", "not", "$ref", "$defs"]) {
           assert.notProperty(schema, combinator, name)
@@ -97,16 +132,95 @@ describe("the tools offered", () => {
     })
   )
 
-  it.effect("do not set the status without a task or the flag, but always read", () =>
+  const reads = ["task_load", "get_agent_skills"]
+  const always = ["document_upsert", "document_list", ...reads]
+  const onTask = ["task_status", "task_update", "response_request", "task_history", ...always]
+  const orchestrators = [
+    "task_list",
+    "task_get",
+    "task_thread",
+    "task_search",
+    "task_delete",
+    "task_message",
+    "task_assign",
+    "task_link_pr"
+  ]
+  const { agent } = sampleContext()
+  const withFlags = (flags: Partial<typeof defaultFlags>) =>
+    sampleContext({ agent: { ...agent, flags: { ...defaultFlags, ...flags } } })
+  const offers: ReadonlyArray<readonly [string, RunContext, ReadonlyArray<string>]> = [
+    ["with a task and the default flags", sampleContext(), onTask],
+    ["without a task", sampleContext({ task: null }), always],
+    ["in a heartbeat with tasks", { ...sampleContext({ task: null }), heartbeat: { taskIds: ["task_1"] } }, onTask],
+    ["in a heartbeat without tasks", { ...sampleContext({ task: null }), heartbeat: { taskIds: [] } }, always],
+    [
+      "without canModifyTaskStatus",
+      withFlags({ canModifyTaskStatus: false }),
+      onTask.filter((name) => name !== "task_status" && name !== "task_update")
+    ],
+    [
+      "without canMentionAgents",
+      withFlags({ canMentionAgents: false }),
+      onTask.filter((name) => name !== "response_request")
+    ],
+    [
+      "without canCreateDocuments, but with a task",
+      withFlags({ canCreateDocuments: false }),
+      onTask.filter((name) => name !== "document_upsert")
+    ],
+    ["with canCreateTasks", withFlags({ canCreateTasks: true }), [...onTask, "task_create"]],
+    ["to the orchestrator", orchestrator, [...onTask, ...orchestrators]]
+  ]
+  for (const [when, context, names] of offers) {
+    it.effect(`${when} are ${names.length}, as the contract says`, () =>
+      Effect.gen(function* () {
+        const { offered } = yield* setUp()
+        assert.sameMembers(
+          offered(context).map(({ name }) => name),
+          [...names]
+        )
+      })
+    )
+  }
+
+  it.effect("show done only to who may set it, and never in a heartbeat", () =>
     Effect.gen(function* () {
       const { offered } = yield* setUp()
-      const names = (context: DeliveryContext) => offered(context).map(({ name }) => name)
-      assert.deepStrictEqual(names(sampleContext({ task: null })), ["task_load"])
-      const { agent } = sampleContext()
-      assert.deepStrictEqual(
-        names(sampleContext({ agent: { ...agent, flags: { ...defaultFlags, canModifyTaskStatus: false } } })),
-        ["task_load"]
-      )
+      const statuses = (context: RunContext) =>
+        ["task_status", "task_update"].map((name) => {
+          const definition = offered(context).find((tool) => tool.name === name)
+          return JSON.stringify(definition?.parameters).includes('"done"')
+        })
+      assert.deepStrictEqual(statuses(sampleContext()), [false, false])
+      assert.deepStrictEqual(statuses(withFlags({ canMarkDone: true })), [true, true])
+      assert.deepStrictEqual(statuses(withFlags({ canReviewTasks: true })), [true, true])
+      assert.deepStrictEqual(statuses(orchestrator), [true, true])
+      assert.deepStrictEqual(statuses({ ...orchestrator, heartbeat: { taskIds: ["task_1"] } }), [false, false])
+    })
+  )
+
+  it.effect("show assignees of a new task only to the orchestrator", () =>
+    Effect.gen(function* () {
+      const { offered } = yield* setUp()
+      const shows = (context: RunContext) =>
+        JSON.stringify(offered(context).find(({ name }) => name === "task_create")?.parameters).includes(
+          "assigneeSlugs"
+        )
+      assert.isFalse(shows(withFlags({ canCreateTasks: true })))
+      assert.isTrue(shows(everything))
+    })
+  )
+
+  it.effect("over HTTP are told with address, arguments, session key and capability", () =>
+    Effect.gen(function* () {
+      const { offered } = yield* setUp()
+      const context = sampleContext()
+      const text = describeHttpTools(context, { baseUrl: "http://10.0.0.5:3000", capability: "the-capability" })
+      assert.include(text, "x-openclaw-session-key: agent:engineer:testaccount1")
+      assert.include(text, "x-mission-control-capability: the-capability")
+      assert.include(text, "http://10.0.0.5:3000/agent/task-status with taskId*, status*, blockedReason")
+      for (const { name } of offered(context)) assert.include(text, `- ${name}: POST http://10.0.0.5:3000/agent/`)
+      assert.notInclude(text, "task-delete")
     })
   )
 
@@ -173,51 +287,51 @@ describe("a call", () => {
       what: "with arguments that are not JSON",
       name: "task_load",
       parameters: "{taskId:",
-      code: "invalid",
+      code: "malformed",
       names: "JSON"
     },
     {
       what: "with arguments that are a list",
       name: "task_load",
       parameters: "[1]",
-      code: "invalid",
+      code: "malformed",
       names: "JSON object"
     },
-    { what: "without arguments", name: "task_load", parameters: "", code: "invalid", names: "taskId" },
-    { what: "with null arguments", name: "task_load", parameters: "null", code: "invalid", names: "JSON object" },
+    { what: "without arguments", name: "task_load", parameters: "", code: "malformed", names: "taskId" },
+    { what: "with null arguments", name: "task_load", parameters: "null", code: "malformed", names: "JSON object" },
     {
       what: "without a required argument",
       name: "task_status",
       parameters: { taskId: "task_1" },
-      code: "invalid",
+      code: "malformed",
       names: "status"
     },
     {
       what: "with an empty required argument",
       name: "task_load",
       parameters: { taskId: "" },
-      code: "invalid",
+      code: "malformed",
       names: "taskId"
     },
     {
       what: "with a value that is not among the allowed",
       name: "task_status",
       parameters: { taskId: "task_1", status: "archived" },
-      code: "invalid",
+      code: "malformed",
       names: "status"
     },
     {
       what: "with a number out of range",
       name: "task_load",
       parameters: { taskId: "task_1", messageLimit: 201 },
-      code: "invalid",
+      code: "malformed",
       names: "messageLimit"
     },
     {
       what: "with a key that the tool does not have",
       name: "task_status",
       parameters: { taskId: "task_1", status: "review", blockedreason: "typo" },
-      code: "invalid",
+      code: "malformed",
       names: "blockedreason"
     },
     {
@@ -280,6 +394,54 @@ describe("a call", () => {
           { taskId: "task_1", status: "review" }
         ]
       )
+    })
+  )
+
+  it.effect("with arguments nested too deep to be told is refused as malformed", () =>
+    Effect.gen(function* () {
+      const { call } = yield* setUp()
+      const deep = `${"[".repeat(50_000)}${"]".repeat(50_000)}`
+      for (const text of [deep, `{"taskId":${deep}}`, `{"taskId":"task_1","x":${deep}}`]) {
+        const result = yield* call("task_load", text)
+        assert.strictEqual(result.answer["code"], "malformed")
+        assert.strictEqual(result.answer["tool"], "task_load")
+        assert.isBelow(result.json.length, 1_200)
+      }
+    })
+  )
+
+  it.effect("on a task that was made in this run is the agent's own", () =>
+    Effect.gen(function* () {
+      const { changes, executeAgentTool } = yield* setUp()
+      const parameters = JSON.stringify({ taskId: "task_2", status: "review" })
+      const call = { callId: "call_1", name: "task_status", arguments: parameters }
+      const run = { context: sampleContext(), fence, createdTaskIds: new Set(["task_2"]) }
+      assert.isTrue((yield* executeAgentTool(run, call)).success)
+      assert.lengthOf(yield* changes, 1)
+    })
+  )
+
+  it.effect("in a heartbeat may act on the tasks shown, and never sets done", () =>
+    Effect.gen(function* () {
+      const { call } = yield* setUp()
+      const { agent } = sampleContext()
+      const beat: RunContext = {
+        ...sampleContext({ task: null, agent: { ...agent, flags: { ...defaultFlags, canMarkDone: true } } }),
+        heartbeat: { taskIds: ["task_5"] }
+      }
+      assert.isTrue((yield* call("task_status", { taskId: "task_5", status: "review" }, beat)).success)
+      assert.strictEqual((yield* call("task_status", { taskId: "task_5", status: "done" }, beat)).code, "forbidden")
+      assert.strictEqual((yield* call("task_status", { taskId: "task_6", status: "review" }, beat)).code, "forbidden")
+    })
+  )
+
+  it.effect("carries no secret of this process into what people will read", () =>
+    Effect.gen(function* () {
+      const { call, changes } = yield* setUp()
+      const token = `mc_service_testaccount1_${"0".repeat(64)}`
+      yield* call("task_status", { taskId: "task_1", status: "blocked", blockedReason: `the token is ${token}` })
+      assert.notInclude(JSON.stringify(yield* changes), "0".repeat(16))
+      assert.include(JSON.stringify(yield* changes), "<redacted>")
     })
   )
 

@@ -5,46 +5,94 @@ import type { Fence } from "../../domain/Delivery.ts"
 import type { DeliveryContext } from "../../domain/DeliveryContext.ts"
 import type { ControlPlane } from "../ControlPlane.ts"
 
-/** A tool's own no, by policy or validation; the agent reads code and detail and may do better. */
+/** A tool's own no, by policy or by a value that its shape allows; the agent reads code and detail and may do better. */
 export class ToolRejected extends Schema.TaggedError<ToolRejected>()("ToolRejected", {
-  code: Schema.Literals(["invalid", "forbidden", "not_found", "conflict"]),
+  code: Schema.Literals(["malformed", "invalid", "forbidden", "not_found", "conflict"]),
   detail: Schema.String
 }) {}
 
+/** What of a run decides about tools; a delivery's context is one. */
+export interface RunContext extends Pick<DeliveryContext, "agent" | "task" | "sessionKey"> {
+  /** The run's id: the notification's, or the heartbeat's. */
+  readonly notification: { readonly id: string }
+  /** Set in a heartbeat: the tasks it was shown, on which its agent may act; never done. */
+  readonly heartbeat?: { readonly taskIds: ReadonlyArray<string> }
+}
+
 /** The run in which a tool is called: what it knows, and the fence that its effects carry. */
 export interface ToolRun {
-  readonly context: DeliveryContext
+  readonly context: RunContext
   readonly fence: Fence
+  /** The tasks made in this run, over whichever transport; they are the agent's own too. */
+  readonly createdTaskIds?: Set<string>
   readonly controlPlane: ControlPlane["Service"]
 }
 
 /**
- * One tool, defined once: the function tool's JSON schema, the capability label and the decoding of arguments all
- * derive from it. Names carry no built-in's name of the gateway, which would refuse the request.
+ * One tool, defined once: the function tool's JSON schema, the endpoint with its OpenAPI, the capability label and the
+ * decoding of arguments all derive from it. Names carry no built-in's name of the gateway, which would refuse the request.
  */
-export interface AgentTool {
-  readonly name: string
+export interface AgentTool<
+  Name extends string = string,
+  Parameters extends Schema.Struct.Fields = Schema.Struct.Fields,
+  Answer extends Schema.Struct.Fields = Schema.Struct.Fields
+> {
+  readonly name: Name
   readonly description: string
   /** What the prompt says of it, in a few words. */
   readonly capability: string
-  readonly parameters: Schema.Codec<unknown, unknown>
+  /** Where the tool is served over HTTP, by POST. */
+  readonly path: `/agent/${string}`
+  readonly parameters: Schema.Struct<Parameters>
+  /** The parameters as this run is offered them, when that is less than all. */
+  readonly parametersFor?: (context: RunContext) => Schema.Codec<unknown, unknown>
+  /** What a success holds beside `tool` and `success`. */
+  readonly answer: Schema.Struct<Answer>
   /** Whether a call changes something; reads alone do not count as having acted. */
   readonly isEffect: boolean
-  readonly isOffered: (context: DeliveryContext) => boolean
-  readonly run: (run: ToolRun, parameters: never) => Effect.Effect<object, ToolRejected | ControlPlaneFailure>
+  readonly isOffered: (context: RunContext) => boolean
+  readonly run: (
+    run: ToolRun,
+    parameters: never
+  ) => Effect.Effect<Schema.Struct<Answer>["Type"], ToolRejected | ControlPlaneFailure>
 }
 
-/** Keeps the type of the parameters between schema and implementation. */
-export const defineTool = <A, I>(tool: {
-  readonly name: string
-  readonly description: string
-  readonly capability: string
-  readonly parameters: Schema.Codec<A, I>
-  readonly isEffect: boolean
-  readonly isOffered: (context: DeliveryContext) => boolean
-  readonly run: (run: ToolRun, parameters: A) => Effect.Effect<object, ToolRejected | ControlPlaneFailure>
-}): AgentTool => tool as unknown as AgentTool
+/** Keeps the types of parameters and answer between schemas and implementation. */
+export const defineTool = <
+  const Name extends string,
+  Parameters extends Schema.Struct.Fields,
+  Answer extends Schema.Struct.Fields
+>(
+  tool: Omit<AgentTool<Name, Parameters, Answer>, "run"> & {
+    readonly run: (
+      run: ToolRun,
+      parameters: Schema.Struct<Parameters>["Type"]
+    ) => Effect.Effect<Schema.Struct<Answer>["Type"], ToolRejected | ControlPlaneFailure>
+  }
+): AgentTool<Name, Parameters, Answer> => tool as unknown as AgentTool<Name, Parameters, Answer>
 
-/** Whether the run may act on the task: agents on their notification's task, the orchestrator on any of the account. */
-export const actsOnTask = (context: DeliveryContext, taskId: string): boolean =>
-  context.agent.isOrchestrator || context.task?.id === taskId
+/** Whether the run is about a task, or in a heartbeat about several. */
+export const hasTask = ({ heartbeat, task }: RunContext): boolean =>
+  task !== null || (heartbeat !== undefined && heartbeat.taskIds.length > 0)
+
+/** Whether the run is the orchestrator's. */
+export const isOrchestrators = ({ agent }: RunContext): boolean => agent.isOrchestrator
+
+/**
+ * Whether the run may act on the task: the orchestrator on any of the account, others on their notification's, on those
+ * that their heartbeat shows, and on those they made in this run.
+ */
+export const actsOnTask = ({ context, createdTaskIds }: Omit<ToolRun, "controlPlane">, taskId: string): boolean =>
+  context.agent.isOrchestrator ||
+  context.task?.id === taskId ||
+  context.heartbeat?.taskIds.includes(taskId) === true ||
+  createdTaskIds?.has(taskId) === true
+
+/** The refusal of another task than the run's. */
+export const otherTask = ({ context }: Omit<ToolRun, "controlPlane">): ToolRejected => {
+  const own = context.heartbeat?.taskIds ?? (context.task === null ? [] : [context.task.id])
+  return new ToolRejected({
+    code: "forbidden",
+    detail: `taskId: here you may act on ${own.join(", ") || "no task"}, and on tasks you made in this run, on no other`
+  })
+}

@@ -1,37 +1,20 @@
 import { Effect, Schema } from "effect"
-import { cut } from "../../domain/Prompt.ts"
 import { defineTool } from "./AgentTool.ts"
-
-/** Longer threads would not fit into a model's context. */
-const MESSAGE_CHARACTERS = 4_000
+import { MessageAnswer, TaskAnswer, taskAnswer, threadAnswer } from "./TaskAnswer.ts"
+import { limit, taskId } from "./ToolParameters.ts"
 
 /** Reads any task of the account with its thread. */
 export const taskLoadTool = defineTool({
   name: "task_load",
   description: "Read a task of this account with the latest messages of its thread.",
   capability: "read any task of the account with its thread",
-  parameters: Schema.Struct({
-    taskId: Schema.NonEmptyString.annotate({ description: "The task's id." }),
-    messageLimit: Schema.optionalKey(
-      Schema.Int.check(Schema.isBetween({ minimum: 1, maximum: 200 })).annotate({
-        description: "How many of the latest messages, 1 to 200; 50 when absent."
-      })
-    )
-  }),
+  path: "/agent/task-load",
+  parameters: Schema.Struct({ taskId, messageLimit: limit("of the latest messages", 50, 200) }),
+  answer: Schema.Struct({ task: TaskAnswer, thread: Schema.Array(MessageAnswer) }),
   isEffect: false,
   isOffered: () => true,
-  run: Effect.fn("AgentTools.task_load")(function* ({ controlPlane }, { messageLimit, taskId }) {
-    const { task, thread } = yield* controlPlane.loadTask({
-      taskId,
-      ...(messageLimit === undefined ? {} : { messageLimit })
-    })
-    return {
-      task: { ...task, assignees: task.assignees.map(({ slug }) => slug), createdBy: task.createdBy.name },
-      thread: thread.map((message) => ({
-        author: message.author.slug ?? message.author.name,
-        kind: message.kind,
-        content: cut(message.content, MESSAGE_CHARACTERS)
-      }))
-    }
+  run: Effect.fn("AgentTools.task_load")(function* ({ controlPlane }, parameters) {
+    const { task, thread } = yield* controlPlane.loadTask(parameters)
+    return { task: taskAnswer(task), thread: threadAnswer(thread) }
   })
 })

@@ -1,53 +1,45 @@
-import { Effect, Schema } from "effect"
-import { agentTaskStatuses, canAgentMarkDone, nextStatusesFor } from "../../domain/TaskStatus.ts"
-import { actsOnTask, defineTool, ToolRejected } from "./AgentTool.ts"
+import { Effect, Schema, Struct } from "effect"
+import { TaskStatus } from "../../domain/DeliveryContext.ts"
+import { agentTaskStatuses } from "../../domain/TaskStatus.ts"
+import { actsOnTask, defineTool, hasTask, otherTask } from "./AgentTool.ts"
+import { checkStatus, maySetDone } from "./StatusRules.ts"
+import { blockedReason, taskId } from "./ToolParameters.ts"
+
+const parametersWith = <const Status extends string>(statuses: ReadonlyArray<Status>) =>
+  Schema.Struct({
+    taskId,
+    status: Schema.Literals(statuses).annotate({ description: "The status to set." }),
+    blockedReason
+  })
+
+const withoutDone = parametersWith(agentTaskStatuses.filter((status) => status !== "done"))
+const parameters = parametersWith(agentTaskStatuses)
 
 /** Moves a task; the shortest allowed path is taken in one transaction of the control plane. */
 export const taskStatusTool = defineTool({
   name: "task_status",
   description:
     "Set the status of a task. Use it before you write about the change. Blocked needs blockedReason: what is missing, and who can provide it.",
-  capability: "set a task's status (in_progress, review, done, blocked)",
-  parameters: Schema.Struct({
-    taskId: Schema.NonEmptyString.annotate({ description: "The task's id, as the request shows it." }),
-    status: Schema.Literals(agentTaskStatuses).annotate({ description: "The status to set." }),
-    blockedReason: Schema.optionalKey(
-      Schema.String.annotate({ description: "Required for blocked: why the task cannot go on." })
-    )
+  capability: "set a task's status",
+  path: "/agent/task-status",
+  parameters,
+  parametersFor: (context) => (maySetDone(context) ? parameters : withoutDone),
+  answer: Schema.Struct({
+    taskId: Schema.String,
+    status: TaskStatus,
+    previousStatus: TaskStatus,
+    changed: Schema.Boolean
   }),
   isEffect: true,
-  isOffered: ({ agent, task }) => task !== null && agent.flags.canModifyTaskStatus,
-  run: Effect.fn("AgentTools.task_status")(function* ({ context, controlPlane, fence }, parameters) {
-    const { blockedReason, status, taskId } = parameters
-    const reason = blockedReason?.trim() ?? ""
-    if (!actsOnTask(context, taskId)) {
-      return yield* new ToolRejected({
-        code: "forbidden",
-        detail: `taskId: you may set the status of ${context.task?.id ?? "no task"} here, of no other`
-      })
-    }
-    if (status === "blocked" && reason === "") {
-      return yield* new ToolRejected({ code: "invalid", detail: "blockedReason: say why the task is blocked" })
-    }
-    const task =
-      context.task?.id === taskId ? context.task : (yield* controlPlane.loadTask({ taskId, messageLimit: 1 })).task
-    // The task may have moved since the prompt was written; only what no status allows is refused here.
-    if (status === "done" && !canAgentMarkDone(context.agent, "review")) {
-      return yield* new ToolRejected({
-        code: "forbidden",
-        detail: `status: you may not set done; you may set ${nextStatusesFor(context.agent, task.status, task.assignees.length).join(", ") || "nothing"}`
-      })
-    }
-    const change = yield* controlPlane.setTaskStatus(fence, {
-      taskId,
+  isOffered: (context) => hasTask(context) && context.agent.flags.canModifyTaskStatus,
+  run: Effect.fn("AgentTools.task_status")(function* (run, { blockedReason: given, status, taskId: id }) {
+    if (!actsOnTask(run, id)) return yield* otherTask(run)
+    const { reason } = yield* checkStatus(run.context, status, given)
+    const change = yield* run.controlPlane.setTaskStatus(run.fence, {
+      taskId: id,
       status,
-      ...(status === "blocked" ? { blockedReason: reason } : {})
+      ...(reason === undefined ? {} : { blockedReason: reason })
     })
-    return {
-      taskId: change.taskId,
-      status: change.status,
-      previousStatus: change.previousStatus,
-      changed: change.changed
-    }
+    return Struct.omit(change, ["path"])
   })
 })

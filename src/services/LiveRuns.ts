@@ -1,0 +1,111 @@
+import { Context, Effect, Layer, Redacted, Schema } from "effect"
+import type { Scope } from "effect"
+import { hmacSha256, Mac, timingSafeEqual } from "effect/crypto/Mac"
+import { Base64Url } from "effect/encoding"
+import { capabilityText } from "../domain/Capability.ts"
+import type { Fence } from "../domain/Delivery.ts"
+import { RuntimeConfig } from "../layers/Config.ts"
+import { Redactor } from "../layers/Redactor.ts"
+import type { RunContext } from "./tools/AgentTool.ts"
+
+/** Who calls is no agent in a live run of this process; it does not say which part was wrong. */
+export class Unauthenticated extends Schema.TaggedError<Unauthenticated>()("Unauthenticated", {
+  detail: Schema.String
+}) {}
+
+/** A run of this process, from its claim until its turn has ended. */
+export interface LiveRun {
+  readonly context: RunContext
+  readonly fence: Fence
+  /** What the agent shows over HTTP; it opens this run's tools and nothing else. */
+  readonly capability: Redacted.Redacted
+  /** The tasks made in this run, over whichever transport. */
+  readonly createdTaskIds: Set<string>
+  /** The effect tools that succeeded over HTTP, in their order. */
+  readonly httpEffects: Array<string>
+  /** The turn has ended: from here on the capability is refused. */
+  readonly end: Effect.Effect<void>
+}
+
+/** Stands for the capability of a session that has no run, so that the comparison takes its time all the same. */
+const NO_CAPABILITY = "-".repeat(43)
+
+/** The runs that live in this process, by session; a session has one at most. */
+export class LiveRuns extends Context.Service<
+  LiveRuns,
+  {
+    /** Makes the run known to the endpoints; its end, at the latest the scope's, makes it unknown. */
+    open(run: { readonly context: RunContext; readonly fence: Fence }): Effect.Effect<LiveRun, never, Scope.Scope>
+    /** The run of this session if the capability is its own; asks nobody. */
+    authenticate(
+      sessionKey: string | undefined,
+      capability: string | undefined
+    ): Effect.Effect<LiveRun, Unauthenticated>
+  }
+>()("runtime-service/services/LiveRuns") {
+  static readonly layer = Layer.effect(
+    LiveRuns,
+    Effect.gen(function* () {
+      const { agentHttpAuth } = yield* RuntimeConfig
+      const redactor = yield* Redactor
+      const mac = yield* Mac
+      // Dies with the process: what an earlier boot gave out opens nothing here.
+      const key = yield* Effect.orDie(mac.generateKey(hmacSha256))
+      const encoder = new TextEncoder()
+      const runs = new Map<string, LiveRun>()
+
+      const open = Effect.fn("LiveRuns.open")(function* (run: { readonly context: RunContext; readonly fence: Fence }) {
+        const { agent, notification, sessionKey, task } = run.context
+        const text = capabilityText({
+          runId: notification.id,
+          agentId: agent.id,
+          taskId: task?.id ?? null,
+          epoch: run.fence.epoch
+        })
+        const tag = yield* Effect.orDie(mac.sign(key, encoder.encode(text)))
+        const capability = Redacted.make(Base64Url.encode(tag), { label: "capability" })
+        const live: LiveRun = {
+          ...run,
+          capability,
+          createdTaskIds: new Set(),
+          httpEffects: [],
+          end: Effect.sync(() => {
+            // The session may have its next run already.
+            if (runs.get(sessionKey) === live) runs.delete(sessionKey)
+          })
+        }
+        yield* Effect.acquireRelease(
+          Effect.andThen(
+            redactor.addSecret(capability),
+            Effect.sync(() => runs.set(sessionKey, live))
+          ),
+          () => Effect.andThen(live.end, redactor.forgetSecret(capability))
+        )
+        return live
+      })
+
+      const authenticate = (sessionKey: string | undefined, capability: string | undefined) =>
+        Effect.suspend(() => {
+          const live = sessionKey === undefined ? undefined : runs.get(sessionKey)
+          const expected = live === undefined ? NO_CAPABILITY : Redacted.value(live.capability)
+          const isProven =
+            agentHttpAuth === "session-key" ||
+            timingSafeEqual(encoder.encode(capability ?? ""), encoder.encode(expected))
+          return live !== undefined && isProven
+            ? Effect.succeed(live)
+            : Effect.fail(
+                new Unauthenticated({
+                  detail:
+                    sessionKey === undefined
+                      ? "the session key is missing: send it as the instructions say"
+                      : agentHttpAuth === "capability" && capability === undefined
+                        ? "the capability is missing: send it as the instructions say"
+                        : "session key and capability open no live run: the run may have ended"
+                })
+              )
+        })
+
+      return LiveRuns.of({ open, authenticate })
+    })
+  )
+}

@@ -1,0 +1,22 @@
+import { Effect, Schema } from "effect"
+import { TaskStatus } from "../../domain/DeliveryContext.ts"
+import { defineTool, isOrchestrators } from "./AgentTool.ts"
+import { slugs, taskId } from "./ToolParameters.ts"
+
+/** Makes these agents, and only these, the assignees of a task. */
+export const taskAssignTool = defineTool({
+  name: "task_assign",
+  description: "Set the assignees of a task; who is new is notified, who is not named is unassigned.",
+  capability: "assign a task",
+  path: "/agent/task-assign",
+  parameters: Schema.Struct({
+    taskId,
+    assigneeSlugs: slugs(0, 20, "The slugs of all assignees; nobody when empty.")
+  }),
+  answer: Schema.Struct({ taskId: Schema.String, status: TaskStatus, assigneeSlugs: Schema.Array(Schema.String) }),
+  isEffect: true,
+  isOffered: isOrchestrators,
+  run: Effect.fn("AgentTools.task_assign")(({ controlPlane, fence }, parameters) =>
+    controlPlane.assignTask(fence, parameters)
+  )
+})

@@ -1,0 +1,54 @@
+import { Effect, Schema } from "effect"
+import { TaskStatus } from "../../domain/DeliveryContext.ts"
+import { defineTool, isOrchestrators, ToolRejected } from "./AgentTool.ts"
+import { checkStatus } from "./StatusRules.ts"
+import { blockedReason, description, dueDate, labels, momentOf, priority, slugs, title } from "./ToolParameters.ts"
+
+/** No task begins as done or archived. */
+const firstStatuses = ["inbox", "assigned", "in_progress", "review", "blocked"] as const
+
+const fields = {
+  title,
+  description,
+  priority,
+  labels,
+  status: Schema.optionalKey(
+    Schema.Literals(firstStatuses).annotate({
+      description: "Where the task begins; by itself in the inbox, or assigned when it has assignees."
+    })
+  ),
+  blockedReason,
+  dueDate
+}
+const withoutAssignees = Schema.Struct(fields)
+const parameters = Schema.Struct({
+  ...fields,
+  assigneeSlugs: Schema.optionalKey(slugs(0, 20, "The slugs of the assignees; only the orchestrator assigns."))
+})
+
+/** Makes a task once per run and arguments. */
+export const taskCreateTool = defineTool({
+  name: "task_create",
+  description:
+    "Make a task. An identical call in the same run makes no second one: it answers the first with repeated: true.",
+  capability: "make a task",
+  path: "/agent/task-create",
+  parameters,
+  parametersFor: (context) => (isOrchestrators(context) ? parameters : withoutAssignees),
+  answer: Schema.Struct({ taskId: Schema.String, status: TaskStatus, repeated: Schema.Boolean }),
+  isEffect: true,
+  isOffered: ({ agent }) => agent.flags.canCreateTasks,
+  run: Effect.fn("AgentTools.task_create")(function* (run, { blockedReason: given, dueDate: due, ...made }) {
+    if ((made.assigneeSlugs?.length ?? 0) > 0 && !isOrchestrators(run.context)) {
+      return yield* new ToolRejected({ code: "forbidden", detail: "assigneeSlugs: only the orchestrator may assign" })
+    }
+    const { reason } = yield* checkStatus(run.context, made.status, given)
+    const task = yield* run.controlPlane.createTask(run.fence, {
+      ...made,
+      ...(reason === undefined ? {} : { blockedReason: reason }),
+      ...(due === undefined ? {} : { dueDate: yield* momentOf(due) })
+    })
+    run.createdTaskIds?.add(task.taskId)
+    return task
+  })
+})

@@ -1,0 +1,29 @@
+import { Effect, Schema } from "effect"
+import { defineTool, isOrchestrators } from "./AgentTool.ts"
+import { taskId } from "./ToolParameters.ts"
+
+/** Writes a pull request's number on a task; GitHub is told later where the deployment can. */
+export const taskLinkPrTool = defineTool({
+  name: "task_link_pr",
+  description:
+    "Write the number of a pull request on a task. github: queued says that GitHub will be told too, off that this deployment does not.",
+  capability: "link a pull request to a task",
+  path: "/agent/task-link-pr",
+  parameters: Schema.Struct({
+    taskId,
+    prNumber: Schema.Int.check(Schema.isBetween({ minimum: 1, maximum: 1_000_000_000 })).annotate({
+      description: "The pull request's number."
+    })
+  }),
+  answer: Schema.Struct({
+    taskId: Schema.String,
+    prNumber: Schema.Finite,
+    changed: Schema.Boolean,
+    github: Schema.Literals(["queued", "off"])
+  }),
+  isEffect: true,
+  isOffered: isOrchestrators,
+  run: Effect.fn("AgentTools.task_link_pr")(({ controlPlane, fence }, parameters) =>
+    controlPlane.linkPullRequest(fence, parameters)
+  )
+})

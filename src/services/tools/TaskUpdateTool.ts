@@ -1,0 +1,63 @@
+import { Effect, Schema } from "effect"
+import { TaskStatus } from "../../domain/DeliveryContext.ts"
+import { agentTaskStatuses } from "../../domain/TaskStatus.ts"
+import { actsOnTask, defineTool, hasTask, otherTask, ToolRejected } from "./AgentTool.ts"
+import { checkStatus, maySetDone } from "./StatusRules.ts"
+import {
+  blockedReason,
+  description,
+  dueDate,
+  labels,
+  momentOf,
+  priority,
+  slugs,
+  taskId,
+  title
+} from "./ToolParameters.ts"
+
+const parametersWith = <const Status extends string>(statuses: ReadonlyArray<Status>) =>
+  Schema.Struct({
+    taskId,
+    title: Schema.optionalKey(title),
+    description,
+    priority,
+    labels,
+    assigneeSlugs: Schema.optionalKey(slugs(0, 20, "The slugs of all assignees; others are unassigned.")),
+    status: Schema.optionalKey(Schema.Literals(statuses).annotate({ description: "The status to set." })),
+    blockedReason,
+    dueDate
+  })
+
+const withoutDone = parametersWith(agentTaskStatuses.filter((status) => status !== "done"))
+const parameters = parametersWith(agentTaskStatuses)
+
+/** Changes what a task says of itself, its assignees and its status, all or nothing. */
+export const taskUpdateTool = defineTool({
+  name: "task_update",
+  description:
+    "Change fields, assignees or status of a task; what is absent stays. Either all of it happens or nothing.",
+  capability: "change a task's fields, assignees and status",
+  path: "/agent/task-update",
+  parameters,
+  parametersFor: (context) => (maySetDone(context) ? parameters : withoutDone),
+  answer: Schema.Struct({
+    taskId: Schema.String,
+    status: TaskStatus,
+    previousStatus: TaskStatus,
+    changed: Schema.Boolean
+  }),
+  isEffect: true,
+  isOffered: (context) => hasTask(context) && context.agent.flags.canModifyTaskStatus,
+  run: Effect.fn("AgentTools.task_update")(function* (run, { blockedReason: given, dueDate: due, ...change }) {
+    if (!actsOnTask(run, change.taskId)) return yield* otherTask(run)
+    if (Object.keys(change).length === 1 && due === undefined) {
+      return yield* new ToolRejected({ code: "invalid", detail: "nothing to change: give at least one field" })
+    }
+    const { reason } = yield* checkStatus(run.context, change.status, given)
+    return yield* run.controlPlane.updateTask(run.fence, {
+      ...change,
+      ...(reason === undefined ? {} : { blockedReason: reason }),
+      ...(due === undefined ? {} : { dueDate: yield* momentOf(due) })
+    })
+  })
+})

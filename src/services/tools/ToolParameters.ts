@@ -1,0 +1,67 @@
+/** The parameters that several tools share, each with the words by which agents know it. */
+import { DateTime, Effect, Option, Schema } from "effect"
+import { ToolRejected } from "./AgentTool.ts"
+
+export const taskId = Schema.NonEmptyString.annotate({ description: "The task's id, as the request shows it." })
+
+export const ownTaskId = Schema.optionalKey(
+  Schema.NonEmptyString.annotate({ description: "The task's id; the task of this run when absent." })
+)
+
+export const title = Schema.NonEmptyString.check(Schema.isMaxLength(300)).annotate({
+  description: "A short title, at most 300 characters."
+})
+
+export const description = Schema.optionalKey(
+  Schema.String.check(Schema.isMaxLength(20_000)).annotate({ description: "What is to be done, in full." })
+)
+
+export const priority = Schema.optionalKey(
+  Schema.Int.check(Schema.isBetween({ minimum: 1, maximum: 5 })).annotate({ description: "1 (highest) to 5 (lowest)." })
+)
+
+export const labels = Schema.optionalKey(
+  Schema.Array(Schema.String.check(Schema.isMaxLength(64)))
+    .check(Schema.isMaxLength(20))
+    .annotate({ description: "All labels of the task; others are taken away." })
+)
+
+const slug = Schema.NonEmptyString.check(Schema.isMaxLength(65))
+
+/** Slugs of agents, with or without the `@`. */
+export const slugs = (least: number, most: number, words: string) =>
+  Schema.Array(slug).check(Schema.isMinLength(least), Schema.isMaxLength(most)).annotate({ description: words })
+
+export const agentSlug = (words: string) => Schema.optionalKey(slug.annotate({ description: words }))
+
+export const blockedReason = Schema.optionalKey(
+  Schema.String.check(Schema.isMaxLength(2_000)).annotate({
+    description: "Required for blocked: what is missing, and who can provide it."
+  })
+)
+
+export const dueDate = Schema.optionalKey(
+  Schema.String.check(
+    Schema.isPattern(/^\d{4}-\d{2}-\d{2}(T\d{2}:\d{2}(:\d{2}(\.\d{1,3})?)?(Z|[+-]\d{2}:\d{2}))?$/)
+  ).annotate({ description: "The due date, as 2026-12-31 or 2026-12-31T17:00:00Z." })
+)
+
+/** How many of something, with what is meant when absent. */
+export const limit = (what: string, usual: number, most: number) =>
+  Schema.optionalKey(
+    Schema.Int.check(Schema.isBetween({ minimum: 1, maximum: most })).annotate({
+      description: `How many ${what}, 1 to ${most}; ${usual} when absent.`
+    })
+  )
+
+/** The moment that a due date names, as epoch milliseconds; a date that no calendar has is refused. */
+export const momentOf = Effect.fnUntraced(function* (text: string) {
+  const moment = DateTime.make(text)
+  // A calendar rolls 31 February over into March, which nobody meant.
+  const isReal =
+    Option.isSome(moment) && DateTime.formatIsoDate(DateTime.makeUnsafe(text.slice(0, 10))) === text.slice(0, 10)
+  if (Option.isNone(moment) || !isReal) {
+    return yield* new ToolRejected({ code: "invalid", detail: "dueDate: there is no such date" })
+  }
+  return DateTime.toEpochMillis(moment.value)
+})
