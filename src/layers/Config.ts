@@ -5,7 +5,8 @@ import { ConfigProvider as Provider } from "effect"
 import packageJson from "../../package.json" with { type: "json" }
 import { loopback, parseAddressList } from "../domain/AddressList.ts"
 import type { AddressList } from "../domain/AddressList.ts"
-import { serviceTokenProblem } from "../domain/ServiceToken.ts"
+import { makeRedactor } from "../domain/Redaction.ts"
+import { parseServiceToken, serviceTokenProblem } from "../domain/ServiceToken.ts"
 
 /** The configuration cannot be used; every problem is listed, one line each, without a secret. */
 export class ConfigInvalid extends Schema.TaggedError<ConfigInvalid>()("ConfigInvalid", {
@@ -53,17 +54,23 @@ export interface Settings {
 type Problem = string
 type Read<A> = Effect.Effect<A, Problem>
 
-/** Reads one variable; an empty value counts as absent. */
+/** Reads one variable without the space around it; an empty value counts as absent. */
 const raw = (provider: ConfigProvider.ConfigProvider, name: string): Read<Option.Option<string>> =>
   Config.option(Config.String(name))
     .parse(provider)
     .pipe(
-      Effect.map(Option.filter((value) => value.trim() !== "")),
+      Effect.map(Option.map((value) => value.trim())),
+      Effect.map(Option.filter((value) => value !== "")),
       Effect.mapError((error) => `${name} cannot be read: ${error.message}`)
     )
 
-/** Shown in a message: short, on one line. */
-const shown = (value: string): string => JSON.stringify(value.length > 60 ? `${value.slice(0, 60)}...` : value)
+const redactShapes = makeRedactor([])
+
+/** Shown in a message: short, on one line, without a token that landed in the wrong variable or credentials of a URL. */
+const shown = (value: string): string => {
+  const safe = redactShapes(value).replace(/:\/\/[^/\s]*@/g, "://")
+  return JSON.stringify(safe.length > 60 ? `${safe.slice(0, 60)}...` : safe)
+}
 
 /** The reader of one account's environment: each method names the variable, its rule and its default. */
 const makeReader = (provider: ConfigProvider.ConfigProvider, fileSystem: FileSystem.FileSystem) => {
@@ -113,7 +120,7 @@ const makeReader = (provider: ConfigProvider.ConfigProvider, fileSystem: FileSys
   const secret = (name: string): Read<Option.Option<Redacted.Redacted>> =>
     Effect.gen(function* () {
       const direct = yield* raw(provider, name)
-      if (Option.isSome(direct)) return yield* Effect.succeedSome(Redacted.make(direct.value.trim(), { label: name }))
+      if (Option.isSome(direct)) return yield* Effect.succeedSome(Redacted.make(direct.value, { label: name }))
       const path = yield* raw(provider, `${name}_FILE`)
       if (Option.isNone(path)) return Option.none()
       const content = yield* fileSystem
@@ -160,7 +167,7 @@ const withoutTrailingSlash = (url: string): string => url.replace(/\/+$/, "")
 
 const isLoopback = (url: string): boolean => {
   const host = new URL(url).hostname.replace(/^\[|\]$/g, "")
-  return host === "localhost" || host === "::1" || host.startsWith("127.")
+  return host === "localhost" || host === "::1" || /^127(\.\d{1,3}){3}$/.test(host)
 }
 
 const accountIdProblem = (value: string): string | null =>
@@ -174,13 +181,21 @@ const tokenOf = (
   if (Option.isNone(token)) return Effect.fail(`SERVICE_TOKEN is missing: set it to ${form}`)
   const problem = serviceTokenProblem(Redacted.value(token.value))
   if (problem !== null) return Effect.fail(`SERVICE_TOKEN ${problem}: it must have the form ${form}`)
-  if (Result.isSuccess(accountId) && !Redacted.value(token.value).startsWith(`mc_service_${accountId.success}_`)) {
+  if (Result.isSuccess(accountId) && parseServiceToken(Redacted.value(token.value))?.accountId !== accountId.success) {
     return Effect.fail(
       `SERVICE_TOKEN belongs to another account than ACCOUNT_ID ${shown(accountId.success)}: set both from the same account`
     )
   }
   return Effect.succeed(token.value)
 }
+
+/** The gateway's token goes into a header, which carries visible ASCII only. */
+const inHeader = (token: Option.Option<Redacted.Redacted>): Read<Option.Option<Redacted.Redacted>> =>
+  Option.isSome(token) && !/^[\x21-\x7e]+$/.test(Redacted.value(token.value))
+    ? Effect.fail(
+        "OPENCLAW_GATEWAY_TOKEN holds white space or characters that no HTTP header carries: set it to the gateway's gateway.auth.token"
+      )
+    : Effect.succeed(token)
 
 const gatewayOf = (
   url: Option.Option<string>,
@@ -220,13 +235,14 @@ export const readSettings = Effect.fn("Config.readSettings")(function* (provider
   const serviceToken = yield* Result.isSuccess(secretToken)
     ? collect(tokenOf(secretToken.success, accountId))
     : Effect.succeed(Result.fail(secretToken.failure))
-  const gatewayToken = yield* collect(read.secret("OPENCLAW_GATEWAY_TOKEN"))
+  const gatewayToken = yield* collect(Effect.flatMap(read.secret("OPENCLAW_GATEWAY_TOKEN"), inHeader))
   const gatewayAddress = yield* collect(read.optional("OPENCLAW_GATEWAY_URL"))
   const gatewayUrl = yield* Result.isSuccess(gatewayAddress)
     ? collect(
         gatewayOf(
           gatewayAddress.success,
-          Result.getOrElse(gatewayToken, () => Option.none())
+          // One that cannot be read is a problem of its own, and not missing as well.
+          Result.getOrElse(gatewayToken, () => Option.some(Redacted.make("")))
         )
       )
     : Effect.succeed(Result.fail(gatewayAddress.failure))

@@ -1,0 +1,315 @@
+import { assert, describe, it } from "@effect/vitest"
+import { ConfigProvider, Duration, Effect, FileSystem, Layer, Option, PlatformError, Redacted } from "effect"
+import { RuntimeConfig } from "../../src/layers/Config.ts"
+import type { Settings } from "../../src/layers/Config.ts"
+
+const secret = "0123456789abcdef".repeat(4)
+const token = `mc_service_k57account_${secret}`
+
+/** An environment that is complete. */
+const complete = {
+  ACCOUNT_ID: "k57account",
+  CONVEX_URL: "https://happy-animal-123.convex.cloud",
+  SERVICE_TOKEN: token
+}
+
+const files: Record<string, string> = {
+  "/run/secrets/service": `${token}\n`,
+  "/run/secrets/gateway": "gateway-token-from-a-file\n",
+  "/run/secrets/empty": " \n"
+}
+
+const fileSystem = FileSystem.layerNoop({
+  readFileString: (path) => {
+    const content = files[path]
+    return content === undefined
+      ? Effect.fail(
+          PlatformError.systemError({
+            _tag: "NotFound",
+            module: "FileSystem",
+            method: "readFileString",
+            pathOrDescriptor: path
+          })
+        )
+      : Effect.succeed(content)
+  }
+})
+
+const read = (env: Record<string, string>) =>
+  Effect.provide(
+    RuntimeConfig,
+    RuntimeConfig.layer.pipe(Layer.provide([fileSystem, ConfigProvider.layer(ConfigProvider.fromEnvRecord(env))]))
+  )
+
+/** The problems of an environment, none when it can be used. */
+const problemsOf = (env: Record<string, string>) =>
+  read(env).pipe(
+    Effect.as<ReadonlyArray<string>>([]),
+    Effect.catchTag("ConfigInvalid", ({ problems }) => Effect.succeed(problems))
+  )
+
+const problemsWith = (changes: Record<string, string>) => problemsOf({ ...complete, ...changes })
+
+describe("a complete environment", () => {
+  it.effect("is enough with three variables; everything else has its documented default", () =>
+    Effect.gen(function* () {
+      const settings = yield* read(complete)
+      assert.strictEqual(settings.accountId, "k57account")
+      assert.strictEqual(settings.convexUrl, "https://happy-animal-123.convex.cloud")
+      assert.strictEqual(Redacted.value(settings.serviceToken), token)
+      assert.isNotEmpty(settings.runtimeId)
+      assert.strictEqual(settings.healthHost, "127.0.0.1")
+      assert.strictEqual(settings.healthPort, 3000)
+      assert.strictEqual(settings.taskStatusBaseUrl, "http://127.0.0.1:3000")
+      assert.deepStrictEqual(settings.gatewayUrl, Option.none())
+      assert.deepStrictEqual(settings.gatewayToken, Option.none())
+      const millis: ReadonlyArray<readonly [keyof Settings, number]> = [
+        ["deliveryInterval", 15_000],
+        ["deliveryBackoffBase", 5_000],
+        ["deliveryBackoffMax", 300_000],
+        ["deliveryLease", 90_000],
+        ["gatewayRequestTimeout", 300_000],
+        ["turnTimeout", 900_000],
+        ["healthCheckInterval", 60_000],
+        ["drainTimeout", 25_000]
+      ]
+      for (const [name, value] of millis) {
+        assert.strictEqual(Duration.toMillis(settings[name] as Duration.Duration), value, name)
+      }
+      const numbers: ReadonlyArray<readonly [keyof Settings, number]> = [
+        ["deliveryMaxConcurrentSessions", 8],
+        ["deliveryMaxAttempts", 8],
+        ["noResponseLimit", 3],
+        ["maxToolRounds", 10],
+        ["maxAgentHops", 12]
+      ]
+      for (const [name, value] of numbers) assert.strictEqual(settings[name], value, name)
+      assert.strictEqual(settings.logLevel, "info")
+      assert.strictEqual(settings.logFormat, "auto")
+    })
+  )
+
+  it.effect("is what the settings of a test begin with", () =>
+    Effect.gen(function* () {
+      const real = yield* read({ ...complete, OPENCLAW_GATEWAY_URL: "http://127.0.0.1:18789" })
+      const { testSettings } = yield* Effect.provide(
+        Effect.map(RuntimeConfig, (testSettings) => ({ testSettings })),
+        RuntimeConfig.layerTest({})
+      )
+      const own = ["accountId", "convexUrl", "serviceToken", "runtimeId", "logFormat"]
+      const others = (settings: object) =>
+        Object.fromEntries(Object.entries(settings).filter(([name]) => !own.includes(name)))
+      assert.deepStrictEqual(others(testSettings), others(real))
+    })
+  )
+
+  it.effect("may have space around its values and a slash behind its addresses", () =>
+    Effect.gen(function* () {
+      const settings = yield* read({
+        ACCOUNT_ID: " k57account ",
+        CONVEX_URL: " https://happy-animal-123.convex.cloud/ ",
+        SERVICE_TOKEN: ` ${token}\n`,
+        OPENCLAW_GATEWAY_URL: "http://localhost:18789//",
+        HEALTH_PORT: " 8080 ",
+        LOG_LEVEL: "DEBUG"
+      })
+      assert.strictEqual(settings.convexUrl, "https://happy-animal-123.convex.cloud")
+      assert.deepStrictEqual(settings.gatewayUrl, Option.some("http://localhost:18789"))
+      assert.strictEqual(Redacted.value(settings.serviceToken), token)
+      assert.strictEqual(settings.healthPort, 8080)
+      assert.strictEqual(settings.logLevel, "debug")
+    })
+  )
+
+  it.effect("takes an empty variable for an absent one", () =>
+    Effect.gen(function* () {
+      const settings = yield* read({ ...complete, HEALTH_PORT: "", OPENCLAW_GATEWAY_URL: "  ", LOG_LEVEL: "" })
+      assert.strictEqual(settings.healthPort, 3000)
+      assert.deepStrictEqual(settings.gatewayUrl, Option.none())
+    })
+  )
+
+  it.effect("prints no secret when it is printed", () =>
+    Effect.gen(function* () {
+      const settings = yield* read({ ...complete, OPENCLAW_GATEWAY_TOKEN: "a-gateway-token" })
+      const printed = `${JSON.stringify(settings)} ${String(settings.serviceToken)}`
+      assert.notInclude(printed, secret)
+      assert.notInclude(printed, "a-gateway-token")
+    })
+  )
+})
+
+describe("secrets in files", () => {
+  it.effect("are read without the line's end", () =>
+    Effect.gen(function* () {
+      const { SERVICE_TOKEN: _, ...others } = complete
+      const settings = yield* read({
+        ...others,
+        SERVICE_TOKEN_FILE: "/run/secrets/service",
+        OPENCLAW_GATEWAY_TOKEN_FILE: "/run/secrets/gateway"
+      })
+      assert.strictEqual(Redacted.value(settings.serviceToken), token)
+      assert.deepStrictEqual(
+        Option.map(settings.gatewayToken, Redacted.value),
+        Option.some("gateway-token-from-a-file")
+      )
+    })
+  )
+
+  it.effect("are a problem when they cannot be read or are empty, by variable and path", () =>
+    Effect.gen(function* () {
+      const { SERVICE_TOKEN: _, ...others } = complete
+      const missing = yield* problemsOf({ ...others, SERVICE_TOKEN_FILE: "/run/secrets/nothing" })
+      assert.lengthOf(missing, 1)
+      assert.include(missing[0] ?? "", 'SERVICE_TOKEN_FILE is "/run/secrets/nothing", which cannot be read (NotFound)')
+      const empty = yield* problemsWith({
+        OPENCLAW_GATEWAY_URL: "https://gateway.example",
+        OPENCLAW_GATEWAY_TOKEN_FILE: "/run/secrets/empty"
+      })
+      assert.lengthOf(empty, 1)
+      assert.include(empty[0] ?? "", "OPENCLAW_GATEWAY_TOKEN_FILE")
+    })
+  )
+})
+
+/** Each variable's bad values, and what the message must say beside its name. */
+const bad: ReadonlyArray<readonly [name: string, values: ReadonlyArray<string>, says: ReadonlyArray<string>]> = [
+  ["ACCOUNT_ID", ["short", "with-hyphen-in-it", "a".repeat(65)], ["8 to 64"]],
+  ["CONVEX_URL", ["happy-animal-123", "ftp://happy.example", "https://user:pass@happy.example"], ["https://"]],
+  [
+    "SERVICE_TOKEN",
+    ["nonsense", "mc_service_", `mc_service_k57account_${"g".repeat(64)}`, `mc_service_k57account_${"a".repeat(63)}`],
+    ["mc_service_{accountId}_{64 hex digits}"]
+  ],
+  ["HEALTH_PORT", ["0", "65536", "-1", "80.5", "http", "1e3", "0x50"], ["1 to 65535"]],
+  ["DELIVERY_INTERVAL", ["999", "86400001", "15s"], ["1000 to 86400000"]],
+  ["DELIVERY_BACKOFF_BASE_MS", ["999", "none"], ["1000 to"]],
+  ["DELIVERY_BACKOFF_MAX_MS", ["999", "none"], ["1000 to"]],
+  ["DELIVERY_LEASE_MS", ["2999", "600001"], ["3000 to 600000"]],
+  ["DELIVERY_MAX_CONCURRENT_SESSIONS", ["0", "101"], ["1 to 100"]],
+  ["DELIVERY_MAX_ATTEMPTS", ["0", "101"], ["1 to 100"]],
+  ["NO_RESPONSE_LIMIT", ["0", "NaN"], ["1 to 100"]],
+  ["MAX_TOOL_ROUNDS", ["0", "Infinity"], ["1 to 100"]],
+  ["MAX_AGENT_HOPS", ["0", ""], []],
+  ["OPENCLAW_REQUEST_TIMEOUT_MS", ["4999", "600001"], ["5000 to 600000"]],
+  ["TURN_TIMEOUT_MS", ["4999"], ["5000 to"]],
+  ["HEALTH_CHECK_INTERVAL", ["4999"], ["5000 to"]],
+  ["DRAIN_TIMEOUT_MS", ["-1"], ["0 to"]],
+  ["LOG_LEVEL", ["loud"], ["trace, debug, info, warn, error"]],
+  ["LOG_FORMAT", ["xml"], ["auto, json, pretty"]],
+  ["OPENCLAW_GATEWAY_URL", ["127.0.0.1:18789", "ws://127.0.0.1:18789", "http://pat:hunter2@127.0.0.1"], ["http://"]],
+  ["OPENCLAW_GATEWAY_TOKEN", ["two words", "tökén"], ["HTTP header"]]
+]
+
+describe("a bad value", () => {
+  for (const [name, values, says] of bad) {
+    for (const value of values.filter((value) => value !== "")) {
+      it.effect(
+        `of ${name} such as ${JSON.stringify(value.slice(0, 40))} is one problem that names it and its rule`,
+        () =>
+          Effect.gen(function* () {
+            const problems = yield* problemsWith({ [name]: value })
+            assert.lengthOf(problems, 1)
+            const [problem = ""] = problems
+            assert.isTrue(problem.startsWith(name), problem)
+            for (const words of says) assert.include(problem, words)
+            assert.notInclude(problem, "\n")
+          })
+      )
+    }
+  }
+
+  it.effect("is shown shortened", () =>
+    Effect.gen(function* () {
+      const [problem = ""] = yield* problemsWith({ HEALTH_PORT: "x".repeat(10_000) })
+      assert.isBelow(problem.length, 200)
+    })
+  )
+
+  it.effect("of every variable is told at once", () =>
+    Effect.gen(function* () {
+      const env = Object.fromEntries(bad.map(([name, values]) => [name, values[0] ?? ""]))
+      const problems = yield* problemsOf(env)
+      for (const [name] of bad) {
+        assert.isTrue(
+          problems.some((problem) => problem.startsWith(name)),
+          name
+        )
+      }
+      assert.lengthOf(problems, bad.length)
+    })
+  )
+})
+
+describe("what is missing", () => {
+  it.effect("is told for each of the three required variables", () =>
+    Effect.gen(function* () {
+      const problems = yield* problemsOf({})
+      assert.lengthOf(problems, 3)
+      for (const name of ["ACCOUNT_ID", "CONVEX_URL", "SERVICE_TOKEN"]) {
+        assert.isTrue(
+          problems.some((problem) => problem.startsWith(`${name} is missing`)),
+          name
+        )
+      }
+    })
+  )
+
+  it.effect("is the gateway's token when the gateway is on another machine", () =>
+    Effect.gen(function* () {
+      for (const url of ["https://gateway.example", "http://10.0.0.2:18789", "http://127.0.0.1.example:18789"]) {
+        const problems = yield* problemsWith({ OPENCLAW_GATEWAY_URL: url })
+        assert.lengthOf(problems, 1, url)
+        assert.include(problems[0] ?? "", "OPENCLAW_GATEWAY_TOKEN is missing")
+      }
+      for (const url of ["http://127.0.0.1:18789", "http://127.1.2.3", "http://localhost:1", "http://[::1]:18789"]) {
+        assert.deepStrictEqual(yield* problemsWith({ OPENCLAW_GATEWAY_URL: url }), [], url)
+      }
+    })
+  )
+})
+
+describe("variables that belong together", () => {
+  it.effect("are the account and its token", () =>
+    Effect.gen(function* () {
+      for (const other of [`mc_service_k57other_${secret}`, `mc_service_k57account_x_${secret}`]) {
+        const problems = yield* problemsWith({ SERVICE_TOKEN: other })
+        assert.lengthOf(problems, 1)
+        assert.include(problems[0] ?? "", "belongs to another account")
+      }
+    })
+  )
+
+  it.effect("are the bounds of the backoff", () =>
+    Effect.gen(function* () {
+      const bounds = { DELIVERY_BACKOFF_BASE_MS: "20000", DELIVERY_BACKOFF_MAX_MS: "10000" }
+      const problems = yield* problemsWith(bounds)
+      assert.lengthOf(problems, 1)
+      assert.include(problems[0] ?? "", "DELIVERY_BACKOFF_MAX_MS is 10000")
+      assert.deepStrictEqual(yield* problemsWith({ ...bounds, DELIVERY_BACKOFF_MAX_MS: "20000" }), [])
+    })
+  )
+})
+
+describe("no message holds a secret", () => {
+  const wrongPlaces: ReadonlyArray<Record<string, string>> = [
+    { ACCOUNT_ID: token },
+    { CONVEX_URL: token },
+    { HEALTH_PORT: token },
+    { CONVEX_URL: `https://pat:${secret}@happy.example` },
+    { OPENCLAW_GATEWAY_URL: `http://${secret}@gateway.example` },
+    { SERVICE_TOKEN: `${secret}` },
+    { SERVICE_TOKEN: `${token}extra` },
+    { SERVICE_TOKEN: token.toUpperCase() },
+    { SERVICE_TOKEN_FILE: token, SERVICE_TOKEN: "" }
+  ]
+  for (const changes of wrongPlaces) {
+    it.effect(`when it landed in ${Object.keys(changes).join(", ")}: ${Object.values(changes)[0]?.slice(0, 24)}`, () =>
+      Effect.gen(function* () {
+        const problems = yield* problemsWith(changes)
+        assert.isNotEmpty(problems)
+        assert.notInclude(problems.join("\n").toLowerCase(), secret.slice(0, 16))
+      })
+    )
+  }
+})
