@@ -12,7 +12,7 @@ const digest = (text: string): Buffer => createHash("sha256").update(text).diges
 
 export const isAdminKey = (given: string, adminKey: string): boolean => timingSafeEqual(digest(given), digest(adminKey))
 
-/** An identity with what every identity has; null when it has no subject and issuer to make it from. */
+/** An identity with what every identity has: subject, issuer and the token identifier made of both. */
 export const completeIdentity = (attributes: { readonly [attribute: string]: JSONValue | undefined }): Identity => {
   const subject = String(attributes["subject"] ?? "person")
   const issuer = String(attributes["issuer"] ?? "https://local.invalid")

@@ -18,6 +18,15 @@ export const faultKinds = [
 
 export type FaultKind = (typeof faultKinds)[number]
 
+/** The faults that can meet a call, whichever way it comes. */
+export const callFaults: ReadonlyArray<FaultKind> = ["drop", "delay", "refuse", "hang", "overload", "error"]
+
+/** What an overloaded deployment says. */
+export const overloaded = {
+  code: "TooManyConcurrentRequests",
+  message: "Your request couldn't be completed. Try again later."
+} as const
+
 /** A fault that waits for its call. */
 export type Fault = {
   readonly kind: FaultKind

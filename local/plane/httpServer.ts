@@ -3,18 +3,9 @@ import { type JSONValue } from "convex/values"
 import { type Kind, normalPath } from "./app.ts"
 import { callerOf } from "./authorization.ts"
 import { type Engine, type Result } from "./engine.ts"
-import { type Fault, faultKinds, type FaultKind, type Faults } from "./faults.ts"
+import { callFaults, type Fault, faultKinds, type FaultKind, type Faults, overloaded } from "./faults.ts"
 import { type SyncServer } from "./syncServer.ts"
 import { decodeTimestamp, encodeTimestamp } from "./timestamp.ts"
-
-/** The faults that can meet a call, whichever way it comes. */
-export const callFaults: ReadonlyArray<FaultKind> = ["drop", "delay", "refuse", "hang", "overload", "error"]
-
-/** What an overloaded deployment says. */
-export const overloaded = {
-  code: "TooManyConcurrentRequests",
-  message: "Your request couldn't be completed. Try again later."
-} as const
 
 const maximumBody = 16 << 20
 
