@@ -1,4 +1,4 @@
-import { Effect, Layer, Logger, References } from "effect"
+import { Effect, Formatter, Layer, Logger, References } from "effect"
 import type { LogLevel } from "effect"
 import { RuntimeConfig } from "./Config.ts"
 import { Redactor } from "./Redactor.ts"
@@ -13,15 +13,16 @@ const levels: Record<string, LogLevel.LogLevel> = {
 
 type Entry = ReturnType<(typeof Logger.formatStructured)["log"]>
 
-const asText = (value: unknown): string => (typeof value === "string" ? value : JSON.stringify(value))
+/** Whatever is logged becomes text: what plain JSON cannot hold must not break the fiber that logs it. */
+const asText = (value: unknown): string => (typeof value === "string" ? value : (Formatter.formatJson(value) ?? ""))
 
 /** A line for machines: one JSON object with `time`, `level`, `message`, the annotations and the cause. */
 const jsonLine = (entry: Entry): string =>
-  JSON.stringify({
+  Formatter.formatJson({
+    ...entry.annotations,
     time: entry.timestamp,
     level: entry.level.toLowerCase(),
     message: Array.isArray(entry.message) ? entry.message.map(asText).join(" ") : asText(entry.message),
-    ...entry.annotations,
     ...(entry.cause === undefined ? {} : { cause: entry.cause })
   })
 
