@@ -13,7 +13,8 @@ import {
   GatewayMisconfigured,
   GatewayUnreachable,
   TurnRefused,
-  TurnTimeout
+  TurnTimeout,
+  TurnUnreadable
 } from "../domain/TurnFailure.ts"
 import type { TurnFailure } from "../domain/TurnFailure.ts"
 import { RuntimeConfig } from "./Config.ts"
@@ -67,28 +68,26 @@ const decodeReady = Schema.decodeUnknownOption(Schema.fromJsonString(ReadyJson))
 const decodeStartup = Schema.decodeUnknownOption(Schema.fromJsonString(StartupJson))
 const decodeModels = Schema.decodeUnknownOption(Schema.fromJsonString(ModelsJson))
 
-/** Codes with which a connection fails before anything was written. */
-const NOTHING_SENT = new Set([
-  "ECONNREFUSED",
-  "ENOTFOUND",
-  "EAI_AGAIN",
-  "EHOSTUNREACH",
-  "ENETUNREACH",
-  "ETIMEDOUT",
-  "UND_ERR_CONNECT_TIMEOUT"
-])
+/** The system calls in which a connection fails before anything was written; in others ETIMEDOUT means the opposite. */
+const BEFORE_SENDING = new Set(["connect", "getaddrinfo"])
 
-const codeOf = (cause: unknown): string => {
-  if (!(cause instanceof Error)) return "unknown"
-  if ("code" in cause && typeof cause.code === "string") return cause.code
-  if (cause instanceof AggregateError && cause.errors.length > 0) return codeOf(cause.errors[0])
-  return cause.cause === undefined ? cause.name : codeOf(cause.cause)
+/** The error that says why: undici and Node put it into causes and aggregates. */
+const rootOf = (cause: unknown): { readonly code: string; readonly isBeforeSending: boolean } => {
+  if (!(cause instanceof Error)) return { code: "unknown", isBeforeSending: false }
+  if (cause instanceof AggregateError && cause.errors.length > 0) return rootOf(cause.errors[0])
+  if ("code" in cause && typeof cause.code === "string") {
+    const { code } = cause
+    const isConnecting = "syscall" in cause && typeof cause.syscall === "string" && BEFORE_SENDING.has(cause.syscall)
+    return { code, isBeforeSending: isConnecting || code === "UND_ERR_CONNECT_TIMEOUT" }
+  }
+  return cause.cause === undefined ? { code: cause.name, isBeforeSending: false } : rootOf(cause.cause)
 }
 
-const transportFailure = (cause: unknown): GatewayUnreachable | ConnectionLost => {
-  const code = codeOf(cause)
-  return NOTHING_SENT.has(code)
-    ? new GatewayUnreachable({ detail: `the gateway cannot be reached (${code})` })
+const transportFailure = (cause: unknown): GatewayUnreachable | ConnectionLost | TurnUnreadable => {
+  const { code, isBeforeSending } = rootOf(cause)
+  if (isBeforeSending) return new GatewayUnreachable({ detail: `the gateway cannot be reached (${code})` })
+  return code === "UND_ERR_RES_EXCEEDED_MAX_SIZE"
+    ? new TurnUnreadable({ detail: `the answer is larger than ${MAX_BODY_BYTES} bytes` })
     : new ConnectionLost({ detail: `the connection to the gateway broke after the request was sent (${code})` })
 }
 
@@ -123,7 +122,14 @@ export class Gateway extends Context.Service<
       })
       const dispatcher = yield* Effect.acquireRelease(
         Effect.sync(
-          () => new Agent({ headersTimeout: 0, bodyTimeout: 0, connect: { timeout: 10_000 }, keepAliveTimeout: 4_000 })
+          () =>
+            new Agent({
+              headersTimeout: 0,
+              bodyTimeout: 0,
+              connect: { timeout: 10_000 },
+              keepAliveTimeout: 4_000,
+              maxResponseSize: MAX_BODY_BYTES
+            })
         ),
         (agent) => Effect.promise(() => agent.destroy())
       )
@@ -217,10 +223,6 @@ export class Gateway extends Context.Service<
               }
             })
             const retryAfter = retryAfterMillis(response.headers["retry-after"])
-            if (Number(response.headers["content-length"] ?? 0) > MAX_BODY_BYTES) {
-              response.body.destroy()
-              return { status: response.statusCode, text: "", retryAfter }
-            }
             return { status: response.statusCode, text: await response.body.text(), retryAfter }
           },
           catch: transportFailure

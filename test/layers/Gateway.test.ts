@@ -1,0 +1,387 @@
+import { assert, describe, it } from "@effect/vitest"
+import { Duration, Effect, Fiber, Layer, Option, Queue, Redacted } from "effect"
+import { TestClock } from "effect/testing"
+import { RuntimeConfig } from "../../src/layers/Config.ts"
+import type { Settings } from "../../src/layers/Config.ts"
+import { Gateway } from "../../src/layers/Gateway.ts"
+import type { GatewayRequest } from "../../src/layers/Gateway.ts"
+import { Redactor } from "../../src/layers/Redactor.ts"
+import { answerWith, closedPort, hang, reset, startServer } from "./scriptedServer.ts"
+
+const token = "gateway-token-0123456789"
+
+const gatewayAt = (url: string, settings: Partial<Settings> = {}) =>
+  Effect.map(
+    Layer.build(
+      Gateway.layer.pipe(
+        Layer.provide(Redactor.layer),
+        Layer.provide(
+          RuntimeConfig.layerTest({
+            gatewayUrl: Option.some(url),
+            gatewayToken: Option.some(Redacted.make(token)),
+            ...settings
+          })
+        )
+      )
+    ),
+    (services) => Effect.provideContext(Gateway, services)
+  ).pipe(Effect.flatten)
+
+const setUp = (settings: Partial<Settings> = {}) =>
+  Effect.gen(function* () {
+    const server = yield* startServer
+    return { gateway: yield* gatewayAt(server.url, settings), server }
+  })
+
+const tools = [{ type: "function" as const, name: "act", description: "acts", parameters: { type: "object" } }]
+
+const round: GatewayRequest = {
+  agentSlug: "engineer",
+  sessionKey: "agent:engineer:testaccount1",
+  instructions: "the rules",
+  input: "the request",
+  tools
+}
+
+const response = (output: ReadonlyArray<unknown>) => ({
+  object: "response",
+  status: "completed",
+  output,
+  usage: { input_tokens: 3, output_tokens: 2 }
+})
+const text = response([{ type: "message", content: [{ type: "output_text", text: "ok" }] }])
+const bare = (message: string, type: string) => ({ error: { message, type } })
+
+describe("a round", () => {
+  it.effect("is posted in the gateway's form: flat tools, header and key that agree, rules, user and token", () =>
+    Effect.gen(function* () {
+      const { gateway, server } = yield* setUp()
+      server.answer("/v1/responses", answerWith(200, text))
+      const answer = yield* gateway.sendToOpenClaw(round)
+      assert.deepStrictEqual(answer, {
+        _tag: "Text",
+        text: "ok",
+        isTruncated: false,
+        usage: { inputTokens: 3, outputTokens: 2, totalTokens: 5 }
+      })
+      const { body, headers, method } = yield* Queue.take(server.received)
+      assert.strictEqual(method, "POST")
+      assert.strictEqual(headers["authorization"], `Bearer ${token}`)
+      assert.strictEqual(headers["content-type"], "application/json")
+      assert.strictEqual(headers["x-openclaw-agent-id"], "engineer")
+      assert.strictEqual(headers["x-openclaw-session-key"], "agent:engineer:testaccount1")
+      assert.deepStrictEqual(JSON.parse(body), {
+        model: "openclaw/engineer",
+        user: "agent:engineer:testaccount1",
+        instructions: "the rules",
+        input: "the request",
+        tools
+      })
+    })
+  )
+
+  it.effect("sends results as items of the input, with tools and rules again", () =>
+    Effect.gen(function* () {
+      const { gateway, server } = yield* setUp()
+      server.answer(
+        "/v1/responses",
+        answerWith(200, response([{ type: "function_call", call_id: "c1", name: "act", arguments: "{}" }]))
+      )
+      const answer = yield* gateway.sendToOpenClaw(round)
+      assert.strictEqual(answer._tag, "Calls")
+      const input = [{ type: "function_call_output" as const, call_id: "c1", output: '{"tool":"act"}' }]
+      yield* gateway.sendToOpenClaw({ ...round, input })
+      yield* Queue.take(server.received)
+      const body = JSON.parse((yield* Queue.take(server.received)).body) as Record<string, unknown>
+      assert.deepStrictEqual(body["input"], input)
+      assert.deepStrictEqual(body["tools"], tools)
+      assert.strictEqual(body["instructions"], "the rules")
+    })
+  )
+
+  it.effect("names no tools when there are none, and no token when none is set", () =>
+    Effect.gen(function* () {
+      const { gateway, server } = yield* setUp({ gatewayToken: Option.none() })
+      server.answer("/v1/responses", answerWith(200, text))
+      yield* gateway.sendToOpenClaw({ ...round, tools: [] })
+      const { body, headers } = yield* Queue.take(server.received)
+      assert.notProperty(JSON.parse(body), "tools")
+      assert.notProperty(headers, "authorization")
+    })
+  )
+
+  for (const sessionKey of ["agent:qa:testaccount1", "engineer", "main", "AGENT:engineer:testaccount1", ""]) {
+    it.effect(`is never sent under the key ${JSON.stringify(sessionKey)}, which is not the agent's`, () =>
+      Effect.gen(function* () {
+        const { gateway, server } = yield* setUp()
+        const failure = yield* Effect.flip(gateway.sendToOpenClaw({ ...round, sessionKey }))
+        assert.strictEqual(failure._tag, "TurnRefused")
+        assert.strictEqual(yield* Queue.size(server.received), 0)
+      })
+    )
+  }
+
+  it.effect("needs no connection of its own", () =>
+    Effect.gen(function* () {
+      const { gateway, server } = yield* setUp()
+      const ports = new Set<number | undefined>()
+      server.answer("/v1/responses", (request, answer) => {
+        ports.add(answer.socket?.remotePort)
+        answerWith(200, text)(request, answer)
+      })
+      yield* Effect.repeat(gateway.sendToOpenClaw(round), { times: 19 })
+      assert.isAtMost(ports.size, 10)
+    })
+  )
+})
+
+describe("a round that fails", () => {
+  it.effect("was not sent when the connection is refused", () =>
+    Effect.gen(function* () {
+      const gateway = yield* gatewayAt(`http://127.0.0.1:${yield* closedPort}`)
+      const failure = yield* Effect.flip(gateway.sendToOpenClaw(round))
+      assert.strictEqual(failure._tag, "GatewayUnreachable")
+      assert.include(failure.detail, "ECONNREFUSED")
+      assert.strictEqual((yield* gateway.state).state, "unreachable")
+    })
+  )
+
+  it.effect("was not sent when the host is unknown", () =>
+    Effect.gen(function* () {
+      const gateway = yield* gatewayAt("http://gateway.invalid:18789")
+      assert.strictEqual((yield* Effect.flip(gateway.sendToOpenClaw(round)))._tag, "GatewayUnreachable")
+    })
+  )
+
+  it.effect("may have begun when the connection breaks after it was written", () =>
+    Effect.gen(function* () {
+      const { gateway, server } = yield* setUp()
+      server.answer("/v1/responses", reset)
+      const failure = yield* Effect.flip(gateway.sendToOpenClaw(round))
+      assert.strictEqual(failure._tag, "ConnectionLost")
+      yield* Queue.take(server.received)
+    })
+  )
+
+  it.effect("may have begun when the answer breaks off", () =>
+    Effect.gen(function* () {
+      const { gateway, server } = yield* setUp()
+      server.answer("/v1/responses", (_, answer) => {
+        answer.writeHead(200, { "content-type": "application/json", "content-length": "1000" })
+        answer.write('{"object":"resp', () => answer.socket?.destroy())
+      })
+      assert.strictEqual((yield* Effect.flip(gateway.sendToOpenClaw(round)))._tag, "ConnectionLost")
+    })
+  )
+
+  it.effect("is told apart by the shape of its answer", () =>
+    Effect.gen(function* () {
+      const { gateway, server } = yield* setUp()
+      const failed = (code: string, message: string) => ({
+        ...response([]),
+        status: "failed",
+        error: { code, message }
+      })
+      for (const [status, body, tag] of [
+        [401, bare("Unauthorized", "unauthorized"), "GatewayMisconfigured"],
+        [401, failed("authentication_error", "401"), "ProviderFailed"],
+        [404, "Not Found", "GatewayMisconfigured"],
+        [400, bare("Unknown agent 'engineer'.", "invalid_request_error"), "UnknownAgent"],
+        [413, bare("Payload too large", "invalid_request_error"), "TurnRefused"],
+        [500, failed("api_error", "internal error"), "TurnAmbiguous"],
+        [502, failed("api_error", "upstream provider error"), "ProviderFailed"],
+        [200, "<!doctype html>", "TurnUnreadable"],
+        [200, "", "TurnUnreadable"]
+      ] as const) {
+        server.answer("/v1/responses", answerWith(status, body))
+        assert.strictEqual((yield* Effect.flip(gateway.sendToOpenClaw(round)))._tag, tag)
+      }
+    })
+  )
+
+  it.effect("keeps Retry-After in seconds, an hour at most, and no date", () =>
+    Effect.gen(function* () {
+      const { gateway, server } = yield* setUp()
+      for (const [header, millis] of [
+        ["1", 1_000],
+        ["140", 140_000],
+        ["999999", 3_600_000],
+        ["-5", undefined],
+        ["Wed, 21 Oct 2026 07:28:00 GMT", undefined]
+      ] as const) {
+        server.answer(
+          "/v1/responses",
+          answerWith(503, bare("draining", "service_unavailable"), { "retry-after": header })
+        )
+        const failure = yield* Effect.flip(gateway.sendToOpenClaw(round))
+        assert.strictEqual(failure._tag, "GatewayUnreachable")
+        assert.strictEqual("retryAfterMillis" in failure ? failure.retryAfterMillis : undefined, millis, header)
+      }
+    })
+  )
+
+  it.effect("is unreadable when its answer has no end, and the rest of it is not read", () =>
+    Effect.gen(function* () {
+      const { gateway, server } = yield* setUp()
+      const chunk = "x".repeat(1024 * 1024)
+      server.answer("/v1/responses", (_, answer) => {
+        answer.writeHead(200, { "content-type": "application/json" })
+        const more = () => {
+          while (!answer.destroyed && answer.write(chunk)) continue
+          if (!answer.destroyed) answer.once("drain", more)
+        }
+        more()
+      })
+      const failure = yield* Effect.flip(gateway.sendToOpenClaw(round))
+      assert.strictEqual(failure._tag, "TurnUnreadable")
+      const { closedEarly } = yield* Queue.take(server.received)
+      yield* Effect.promise(() => closedEarly)
+    })
+  )
+
+  it.effect("is aborted at OPENCLAW_REQUEST_TIMEOUT_MS, and the gateway sees it", () =>
+    Effect.gen(function* () {
+      const { gateway, server } = yield* setUp({ gatewayRequestTimeout: Duration.seconds(5) })
+      server.answer("/v1/responses", hang)
+      const fiber = yield* Effect.forkChild(Effect.flip(gateway.sendToOpenClaw(round)))
+      const { closedEarly } = yield* Queue.take(server.received)
+      yield* TestClock.adjust("4999 millis")
+      assert.isUndefined(fiber.pollUnsafe())
+      yield* TestClock.adjust("1 millis")
+      assert.strictEqual((yield* Fiber.join(fiber))._tag, "TurnTimeout")
+      yield* Effect.promise(() => closedEarly)
+    })
+  )
+
+  it.effect("has its deadline over headers and body together", () =>
+    Effect.gen(function* () {
+      const { gateway, server } = yield* setUp({ gatewayRequestTimeout: Duration.seconds(5) })
+      server.answer("/v1/responses", (_, answer) => {
+        answer.writeHead(200, { "content-type": "application/json" })
+        answer.write('{"object":')
+      })
+      const fiber = yield* Effect.forkChild(Effect.flip(gateway.sendToOpenClaw(round)))
+      const { closedEarly } = yield* Queue.take(server.received)
+      yield* TestClock.adjust("5 seconds")
+      assert.strictEqual((yield* Fiber.join(fiber))._tag, "TurnTimeout")
+      yield* Effect.promise(() => closedEarly)
+    })
+  )
+
+  it.effect("is aborted by interruption, and the gateway sees it", () =>
+    Effect.gen(function* () {
+      const { gateway, server } = yield* setUp()
+      server.answer("/v1/responses", hang)
+      const fiber = yield* Effect.forkChild(gateway.sendToOpenClaw(round))
+      const { closedEarly } = yield* Queue.take(server.received)
+      yield* Fiber.interrupt(fiber)
+      yield* Effect.promise(() => closedEarly)
+    })
+  )
+})
+
+describe("readiness", () => {
+  it.effect("is what the JSON field says, not the status", () =>
+    Effect.gen(function* () {
+      const { gateway, server } = yield* setUp()
+      for (const [status, body, isReady, state] of [
+        [200, { ready: true, failing: [], uptimeMs: 3747 }, true, "ready"],
+        [200, { ready: false, failing: ["models"] }, false, "unreachable"],
+        [503, { ready: false, failing: ["gateway-draining"] }, false, "draining"],
+        [200, "<!doctype html>", false, "unreachable"],
+        [404, "Not Found", false, "unreachable"],
+        [200, { ready: "true" }, false, "unreachable"]
+      ] as const) {
+        server.answer("/readyz", answerWith(status, body))
+        assert.strictEqual(yield* gateway.ready, isReady, JSON.stringify(body))
+        assert.strictEqual((yield* gateway.state).state, state)
+      }
+    })
+  )
+
+  it.effect("is no, and no failure, when nobody listens or nobody answers within 5 s", () =>
+    Effect.gen(function* () {
+      const away = yield* gatewayAt(`http://127.0.0.1:${yield* closedPort}`)
+      assert.isFalse(yield* away.ready)
+      assert.include((yield* away.state).lastSendError ?? "", "ECONNREFUSED")
+      const { gateway, server } = yield* setUp()
+      server.answer("/readyz", hang)
+      const fiber = yield* Effect.forkChild(gateway.ready)
+      yield* Queue.take(server.received)
+      yield* TestClock.adjust("5 seconds")
+      assert.isFalse(yield* Fiber.join(fiber))
+    })
+  )
+
+  it.effect("brings the gateway's version, asked for once", () =>
+    Effect.gen(function* () {
+      const { gateway, server } = yield* setUp()
+      server.answer("/readyz", answerWith(200, { ready: true }))
+      server.answer("/startupz", answerWith(200, { ok: true, status: "started", version: "2026.9.6" }))
+      yield* gateway.ready
+      yield* gateway.ready
+      assert.strictEqual((yield* gateway.state).version, "2026.9.6")
+      const paths = (yield* Queue.takeAll(server.received)).map(({ path }) => path)
+      assert.deepStrictEqual(paths, ["/readyz", "/startupz", "/readyz"])
+    })
+  )
+})
+
+describe("the agents of the gateway", () => {
+  it.effect("are those that GET /v1/models lists, without the aliases", () =>
+    Effect.gen(function* () {
+      const { gateway, server } = yield* setUp()
+      const data = ["openclaw", "openclaw/default", "openclaw/squad-lead", "openclaw/engineer"].map((id) => ({ id }))
+      server.answer("/v1/models", answerWith(200, { object: "list", data }))
+      assert.deepStrictEqual(yield* gateway.agents, ["squad-lead", "engineer"])
+      const { headers } = yield* Queue.take(server.received)
+      assert.strictEqual(headers["authorization"], `Bearer ${token}`)
+    })
+  )
+
+  it.effect("are a question of settings when the gateway refuses or answers a page, of reach when it is away", () =>
+    Effect.gen(function* () {
+      const { gateway, server } = yield* setUp()
+      for (const [status, body, tag, fix] of [
+        [401, bare("Unauthorized", "unauthorized"), "GatewayMisconfigured", "OPENCLAW_GATEWAY_TOKEN"],
+        [404, "Not Found", "GatewayMisconfigured", "responses.enabled"],
+        [200, "<!doctype html>", "GatewayMisconfigured", "2026.8.2"],
+        [503, bare("draining", "service_unavailable"), "GatewayUnreachable", ""]
+      ] as const) {
+        server.answer("/v1/models", answerWith(status, body))
+        const failure = yield* Effect.flip(gateway.agents)
+        assert.strictEqual(failure._tag, tag)
+        assert.include("fix" in failure ? failure.fix : "", fix)
+      }
+      const away = yield* gatewayAt(`http://127.0.0.1:${yield* closedPort}`)
+      assert.strictEqual((yield* Effect.flip(away.agents))._tag, "GatewayUnreachable")
+    })
+  )
+})
+
+describe("the gateway's state", () => {
+  it.effect("is unknown at first, then what the last round and its time say, without secrets", () =>
+    Effect.gen(function* () {
+      const { gateway, server } = yield* setUp()
+      assert.deepStrictEqual(yield* gateway.state, {
+        state: "unknown",
+        version: null,
+        lastSendAt: null,
+        lastSendError: null
+      })
+      yield* TestClock.setTime(5_000)
+      server.answer("/v1/responses", answerWith(404, `no such thing for ${token}`))
+      yield* Effect.flip(gateway.sendToOpenClaw(round))
+      const failed = yield* gateway.state
+      assert.strictEqual(failed.state, "misconfigured")
+      assert.strictEqual(failed.lastSendAt, 5_000)
+      assert.include(failed.lastSendError ?? "", "GatewayMisconfigured: HTTP 404")
+      assert.notInclude(failed.lastSendError ?? "", token)
+      server.answer("/v1/responses", answerWith(200, text))
+      yield* gateway.sendToOpenClaw(round)
+      const answered = yield* gateway.state
+      assert.strictEqual(answered.state, "ready")
+      assert.isNull(answered.lastSendError)
+    })
+  )
+})
