@@ -12,6 +12,7 @@ import * as HttpServer from "./layers/HttpServer.ts"
 import * as Logging from "./layers/Logging.ts"
 import { Metrics } from "./layers/Metrics.ts"
 import { Redactor } from "./layers/Redactor.ts"
+import * as AgentEndpoints from "./programs/AgentEndpoints.ts"
 import { Deliveries } from "./programs/Deliveries.ts"
 import { DeliveryLoop } from "./programs/DeliveryLoop.ts"
 import { Presence } from "./programs/Presence.ts"
@@ -44,7 +45,10 @@ const services = Layer.empty.pipe(
   Layer.provideMerge(Metrics.layer)
 )
 
-const programs = HttpRouter.serve(Probes.layer, { disableLogger: true, disableListenLog: true }).pipe(
+const programs = HttpRouter.serve(Layer.merge(Probes.layer, AgentEndpoints.layer), {
+  disableLogger: true,
+  disableListenLog: true
+}).pipe(
   Layer.provideMerge(Presence.layer),
   Layer.provideMerge(DeliveryLoop.layer),
   Layer.provideMerge(Deliveries.layer),

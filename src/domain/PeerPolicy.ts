@@ -1,0 +1,44 @@
+import { isListed } from "./AddressList.ts"
+import type { AddressList } from "./AddressList.ts"
+
+/** Whom this process serves beside probes: from which addresses, and under which names. */
+export interface PeerRules {
+  readonly allow: AddressList
+  /** Host names without a port; a port may be mapped on the way. */
+  readonly hosts: ReadonlySet<string>
+}
+
+/** What a request says of its sender. */
+export interface Peer {
+  readonly remoteAddress: string | undefined
+  readonly host: string | undefined
+  readonly origin: string | undefined
+}
+
+/** The name in a Host header or a URL, lower case, without brackets, port and the root's dot. */
+const nameOf = (host: string): string | null => {
+  if (!/^[\w.:[\]%-]+$/.test(host) || !URL.canParse(`http://${host}/`)) return null
+  return new URL(`http://${host}/`).hostname.replace(/^\[|\]$/g, "").replace(/\.$/, "")
+}
+
+/** A wildcard is no name: who listens everywhere is reached as this machine, or by the address the gateway was told. */
+const WILDCARDS = new Set(["0.0.0.0", "::", ""])
+
+/** The names of this process: this machine's own, where it listens, and the one by which the gateway reaches it. */
+export const hostsOf = (listensOn: string, baseUrl: string): ReadonlySet<string> => {
+  const told = [listensOn.includes(":") ? `[${listensOn.replace(/^\[|\]$/g, "")}]` : listensOn, new URL(baseUrl).host]
+  const names = told.flatMap((host) => nameOf(host) ?? []).filter((name) => !WILDCARDS.has(name))
+  return new Set(["localhost", "127.0.0.1", "::1", ...names])
+}
+
+/**
+ * Why a request is refused before anything of it is read, or null. A browser sends an Origin, or reaches a name that
+ * somebody else's DNS points here: agents do neither.
+ */
+export const peerProblem = ({ allow, hosts }: PeerRules, peer: Peer): string | null => {
+  if (!isListed(allow, peer.remoteAddress)) return "this address may not call: AGENT_HTTP_ALLOW lists who may"
+  const name = peer.host === undefined ? null : nameOf(peer.host)
+  if (name === null || !hosts.has(name))
+    return "this host name is not served: TASK_STATUS_BASE_URL names the one that is"
+  return peer.origin === undefined ? null : "requests of web pages are refused: agents send no Origin"
+}

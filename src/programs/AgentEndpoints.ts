@@ -1,0 +1,155 @@
+import { ByteSize, Duration, Effect, Layer, Option, Schema } from "effect"
+import { HttpRouter, HttpServerRequest, HttpServerResponse } from "effect/http"
+import { HttpApiBuilder, OpenApi } from "effect/http-api"
+import { CAPABILITY_HEADER, SESSION_KEY_HEADER } from "../domain/Capability.ts"
+import { hostsOf, peerProblem } from "../domain/PeerPolicy.ts"
+import { RuntimeConfig } from "../layers/Config.ts"
+import { AgentTools, refusalJson } from "../services/AgentTools.ts"
+import type { ToolResult } from "../services/AgentTools.ts"
+import { LiveRuns } from "../services/LiveRuns.ts"
+import type { AgentTool } from "../services/tools/AgentTool.ts"
+import { allTools } from "../services/tools/AllTools.ts"
+import { AgentApi, statusOfCode } from "./AgentApi.ts"
+import type { RefusalCode } from "./AgentApi.ts"
+
+/** The largest body: well above the longest document in ASCII. */
+const MAX_BODY = ByteSize.kibibytes(256)
+const BODY_TIMEOUT = Duration.seconds(10)
+/** The control plane's own patience with a tool, and a little. */
+const CALL_TIMEOUT = Duration.seconds(40)
+
+/** A request is refused; the code alone decides the status. */
+class Refused extends Schema.TaggedError<Refused>()("Refused", { code: Schema.String, detail: Schema.String }) {}
+
+const refuse = (code: RefusalCode, detail: string) => new Refused({ code, detail })
+
+const json = (text: string, status = 200, headers: Record<string, string> = {}) =>
+  HttpServerResponse.text(text, {
+    status,
+    contentType: "application/json",
+    headers: { "cache-control": "no-store", ...headers }
+  })
+
+const methods = ["GET", "PUT", "PATCH", "DELETE", "OPTIONS", "QUERY"] as const
+
+const isJson = (contentType: string | undefined): boolean =>
+  contentType !== undefined && /^application\/json\s*(;|$)/i.test(contentType.trim())
+
+/**
+ * Serves every tool over HTTP. The checks come in the contract's order: method, address, host, origin, media type, who
+ * calls, size, form; only then is the tool asked, which is the same for both transports. Who calls is decided here,
+ * without the control plane.
+ */
+export const layer = Layer.unwrap(
+  Effect.gen(function* () {
+    const { agentHttpAllow, healthHost, taskStatusBaseUrl } = yield* RuntimeConfig
+    const agentTools = yield* AgentTools
+    const liveRuns = yield* LiveRuns
+    const rules = { allow: agentHttpAllow, hosts: hostsOf(healthHost, taskStatusBaseUrl) }
+
+    const checkPeer = Effect.fnUntraced(function* ({ headers, remoteAddress }: HttpServerRequest.HttpServerRequest) {
+      const problem = peerProblem(rules, {
+        remoteAddress: Option.getOrUndefined(remoteAddress),
+        host: headers["host"],
+        origin: headers["origin"]
+      })
+      return problem === null ? undefined : yield* refuse("forbidden", problem)
+    })
+
+    const readBody = Effect.fnUntraced(function* (request: HttpServerRequest.HttpServerRequest) {
+      const tooLarge = refuse("too_large", `the body is larger than ${ByteSize.toNumberUnsafe(MAX_BODY)} bytes`)
+      if (Number(request.headers["content-length"] ?? 0) > ByteSize.toNumberUnsafe(MAX_BODY)) return yield* tooLarge
+      const text = yield* request.text.pipe(
+        Effect.provideService(HttpServerRequest.MaxBodySize, MAX_BODY),
+        Effect.mapError((error) =>
+          error.reason._tag === "RequestParseError" && error.reason.reason === "BodyTooLarge"
+            ? tooLarge
+            : refuse("malformed", "the body broke off")
+        ),
+        Effect.timeoutOrElse({
+          duration: BODY_TIMEOUT,
+          orElse: () => Effect.fail(refuse("timeout", `the body was not there in ${Duration.format(BODY_TIMEOUT)}`))
+        })
+      )
+      return text.trim() === "" ? yield* refuse("malformed", "the body is empty: send a JSON object") : text
+    })
+
+    const call = Effect.fnUntraced(function* (tool: AgentTool, request: HttpServerRequest.HttpServerRequest) {
+      yield* checkPeer(request)
+      if (!isJson(request.headers["content-type"])) {
+        return yield* refuse("unsupported_media_type", "send content-type: application/json")
+      }
+      const run = yield* liveRuns
+        .authenticate(request.headers[SESSION_KEY_HEADER], request.headers[CAPABILITY_HEADER])
+        .pipe(Effect.mapError(({ detail }) => refuse("unauthenticated", detail)))
+      const text = yield* readBody(request)
+      const result: ToolResult = yield* agentTools
+        .executeAgentTool(run, { callId: "http", name: tool.name, arguments: text })
+        .pipe(
+          Effect.timeoutOrElse({
+            duration: CALL_TIMEOUT,
+            orElse: () => Effect.fail(refuse("unavailable", "no answer of the control plane: try the same call again"))
+          }),
+          Effect.catchTags({
+            LeaseLost: () => Effect.fail(refuse("lease_lost", "this run is over: another one has taken its place")),
+            ControlPlaneUnavailable: () =>
+              Effect.fail(refuse("unavailable", "the control plane is away: try the same call again")),
+            TokenRefused: () => Effect.fail(refuse("unavailable", "the control plane refuses this runtime")),
+            BootConflict: () => Effect.fail(refuse("unavailable", "another runtime has taken this one's place"))
+          }),
+          Effect.annotateLogs({
+            transport: "http",
+            agent: run.context.agent.slug,
+            run: run.context.notification.id
+          })
+        )
+      if (result.success && result.isEffect) run.httpEffects.push(result.tool)
+      return json(result.json, result.success ? 200 : statusOfCode(result.code ?? "internal"))
+    })
+
+    const serve = (tool: AgentTool) =>
+      Effect.flatMap(HttpServerRequest.HttpServerRequest, (request) => call(tool, request)).pipe(
+        Effect.catchTag("Refused", ({ code, detail }) =>
+          Effect.succeed(json(refusalJson(tool.name, code, detail), statusOfCode(code)))
+        ),
+        Effect.catchDefect((defect) =>
+          Effect.logError("an agent's endpoint died of a defect", defect).pipe(
+            Effect.as(json(refusalJson(tool.name, "internal", "a fault of the runtime: it is logged"), 500))
+          )
+        ),
+        Effect.withSpan("AgentEndpoints.call", { attributes: { "gen_ai.tool.name": tool.name } })
+      )
+
+    const handlers = HttpApiBuilder.group(AgentApi, "agent", (handlers) => {
+      // The contract's types end at its table of tools: each is handled alike.
+      const untyped = handlers as unknown as {
+        handleRaw(name: string, handler: () => ReturnType<typeof serve>): unknown
+      }
+      for (const tool of allTools) untyped.handleRaw(tool.name, () => serve(tool as AgentTool))
+      return untyped as never
+    })
+
+    const others = Layer.effectDiscard(
+      Effect.gen(function* () {
+        const router = yield* HttpRouter.HttpRouter
+        for (const { name, path } of allTools) {
+          const refused = json(refusalJson(name, "method_not_allowed", "send POST"), 405, { allow: "POST" })
+          for (const method of methods) yield* router.add(method, path, refused)
+        }
+        const document = JSON.stringify(OpenApi.fromApi(AgentApi))
+        yield* router.add(
+          "GET",
+          "/openapi.json",
+          Effect.flatMap(HttpServerRequest.HttpServerRequest, checkPeer).pipe(
+            Effect.as(json(document)),
+            Effect.catchTag("Refused", ({ code, detail }) =>
+              Effect.succeed(json(refusalJson("openapi", code, detail), statusOfCode(code)))
+            )
+          )
+        )
+      })
+    )
+
+    return Layer.merge(HttpApiBuilder.layer(AgentApi).pipe(Layer.provide(handlers)), others)
+  })
+)
