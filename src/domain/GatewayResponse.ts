@@ -61,6 +61,8 @@ const UsageJson = Schema.Struct({
 
 const TruncatedJson = Schema.Struct({ reason: Schema.Literal("max_output_tokens") })
 
+const TRUNCATION_NOTE = "⚠️ Reply truncated at the model's output token limit"
+
 const decodeJsonText = Schema.decodeUnknownOption(Schema.fromJsonString(Schema.Unknown))
 const asResponse = Schema.decodeUnknownOption(ResponseJson)
 const asRefusal = Schema.decodeUnknownOption(RefusalJson)
@@ -140,9 +142,11 @@ const readResponse = (status: number, response: typeof ResponseJson.Type): Gatew
       usage
     }
   }
-  const isTruncated = Option.isSome(asTruncated(response.incomplete_details))
+  const words = readText(response).toWellFormed()
+  // 2026.8.2 says it only in the note that it appends to the text.
+  const isTruncated = Option.isSome(asTruncated(response.incomplete_details)) || words.includes(TRUNCATION_NOTE)
   // JSON can escape half a surrogate pair, which the control plane would refuse to store.
-  return { _tag: "Text", text: readText(response).toWellFormed(), isTruncated, usage }
+  return { _tag: "Text", text: words, isTruncated, usage }
 }
 
 /** Reads the body of an answer of `POST /v1/responses`; never fails, whatever the bytes are. */

@@ -14,6 +14,12 @@ const PLACEHOLDERS = [
   "agent couldn't generate a response. please try again."
 ]
 
+/** What the gateway answers for a model that fell silent after a tool call failed, e.g. "⚠️ Message Send blocked". */
+const BLOCKED_TOOL = /^⚠️ (?:🧩 )?[^\n]{1,100} blocked$/u
+
+/** NO_REPLY as the gateway recognises it: any case, dressed in punctuation or quotes, alone or as a JSON action. */
+const DRESSED_NO_REPLY = /^(?:\{\s*"action"\s*:\s*"NO_REPLY"\s*\}|[\s*_`"'.!()[\]]*NO_REPLY[\s*_`"'.!()[\]]*)$/i
+
 /** Longer replies are cut with a mark; the control plane's documents hold at most a mebibyte. */
 export const MAX_REPLY_CHARACTERS = 100_000
 
@@ -35,6 +41,8 @@ export const readSpokenText = (raw: string): SpokenText => {
   const bare = withoutLeadingMentions(text).trim()
   if (bare === "") return { _tag: "Silent", reason: text === "" ? "empty text" : "only mentions" }
   if (SILENT_TOKENS.has(bare)) return { _tag: "Silent", reason: bare }
+  if (DRESSED_NO_REPLY.test(bare)) return { _tag: "Silent", reason: "NO_REPLY" }
+  if (BLOCKED_TOOL.test(bare)) return { _tag: "Silent", reason: "placeholder" }
   if (PLACEHOLDERS.includes(bare.toLowerCase().replaceAll("’", "'"))) return { _tag: "Silent", reason: "placeholder" }
   if (NOTHING_TO_ADD.has(bare)) return { _tag: "NothingToAdd", token: bare }
   return { _tag: "Text", text }

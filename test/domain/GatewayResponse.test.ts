@@ -95,6 +95,12 @@ const known: ReadonlyArray<readonly [what: string, status: number, body: unknown
     text("half", true)
   ],
   [
+    "a text cut at the model's limit as 2026.8.2 says it",
+    200,
+    response([message("half\n\n⚠️ Reply truncated at the model's output token limit.")]),
+    text("half\n\n⚠️ Reply truncated at the model's output token limit.", true)
+  ],
+  [
     "a text that a filter ended",
     200,
     response([message("half")], { status: "incomplete", incomplete_details: { reason: "content_filter" } }),

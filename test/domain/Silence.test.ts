@@ -15,7 +15,13 @@ const silent = [
   "no response from openclaw.",
   "⚠️ Agent couldn't generate a response. Please try again.",
   "⚠️ Agent couldn’t generate a response. Please try again.",
-  "Agent couldn't generate a response. Please try again."
+  "Agent couldn't generate a response. Please try again.",
+  "**NO_REPLY**",
+  "no_reply.",
+  '"NO_REPLY"',
+  '{"action":"NO_REPLY"}',
+  "⚠️ Message Send blocked",
+  "⚠️ 🧩 Message Send blocked"
 ]
 const nothingToAdd = ["NO_ACTION", "HEARTBEAT_OK", " NO_ACTION \n"]
 const mentions = ["@engineer ", "@squad-lead: ", "@qa, @engineer ", "@QA\n\n"]
