@@ -1,4 +1,6 @@
-import { hostname } from "node:os"
+import { homedir, hostname } from "node:os"
+import { join, resolve } from "node:path"
+import { fileURLToPath } from "node:url"
 import { Config, Context, Duration, Effect, FileSystem, Layer, Option, Redacted, Result, Schema } from "effect"
 import type { ConfigProvider } from "effect"
 import { ConfigProvider as Provider } from "effect"
@@ -38,6 +40,17 @@ export interface Settings {
   readonly maxAgentHops: number
   readonly gatewayUrl: Option.Option<string>
   readonly gatewayToken: Option.Option<Redacted.Redacted>
+  /** The command that starts the gateway when no address is given, its arguments, and the port it is told to take. */
+  readonly gatewayPath: string
+  readonly gatewayArgs: ReadonlyArray<string>
+  readonly gatewayPort: number
+  /** The folder of the gateway's state, of our pid file and of upgrade.json; absolute, like the paths below. */
+  readonly stateDir: string
+  readonly gatewayConfigPath: string
+  readonly profileSync: boolean
+  readonly workspaceRoot: string
+  readonly agentsMdPath: string
+  readonly heartbeatMdPath: string
   readonly gatewayRequestTimeout: Duration.Duration
   readonly turnTimeout: Duration.Duration
   readonly healthCheckInterval: Duration.Duration
@@ -216,6 +229,19 @@ const gatewayOf = (
   return Effect.succeedSome(withoutTrailingSlash(url.value))
 }
 
+/** A file of the package; where it stands relative to this module is the same in a checkout and when installed. */
+const packaged = (path: string): string => fileURLToPath(new URL(`../../${path}`, import.meta.url))
+
+const argumentsOf = (text: Option.Option<string>): Read<ReadonlyArray<string>> => {
+  const args = Option.match(text, { onNone: () => ["gateway", "run"], onSome: (value) => value.split(/\s+/) })
+  const fault = ["--port", "--token"].find((name) => args.some((arg) => arg === name || arg.startsWith(`${name}=`)))
+  return fault === undefined
+    ? Effect.succeed(args)
+    : Effect.fail(
+        `OPENCLAW_GATEWAY_ARGS has ${fault}: set OPENCLAW_GATEWAY_${fault.slice(2).toUpperCase()} instead, which the gateway is told in its environment`
+      )
+}
+
 /** Reads every variable and fails with all problems at once. */
 export const readSettings = Effect.fn("Config.readSettings")(function* (provider: ConfigProvider.ConfigProvider) {
   const fileSystem = yield* FileSystem.FileSystem
@@ -246,7 +272,29 @@ export const readSettings = Effect.fn("Config.readSettings")(function* (provider
         )
       )
     : Effect.succeed(Result.fail(gatewayAddress.failure))
+  const path = (name: Read<Option.Option<string>>, otherwise: string) =>
+    Effect.map(name, (value) => resolve(Option.getOrElse(value, () => otherwise)))
+  const stateDir = yield* collect(path(read.optional("OPENCLAW_STATE_DIR"), join(homedir(), ".openclaw")))
+  const inStateDir = (name: string) => join(Result.getOrElse(stateDir, homedir), name)
   const fields = {
+    stateDir,
+    gatewayPath: yield* collect(
+      Effect.map(
+        read.optional("OPENCLAW_GATEWAY_PATH"),
+        Option.getOrElse(() => "openclaw")
+      )
+    ),
+    gatewayArgs: yield* collect(Effect.flatMap(read.optional("OPENCLAW_GATEWAY_ARGS"), argumentsOf)),
+    gatewayPort: yield* collect(read.integer("OPENCLAW_GATEWAY_PORT", 18_789, 1, 65_535)),
+    gatewayConfigPath: yield* collect(path(read.optional("OPENCLAW_CONFIG_PATH"), inStateDir("openclaw.json"))),
+    profileSync: yield* collect(
+      Effect.map(read.oneOf("OPENCLAW_PROFILE_SYNC", "false", ["true", "false"]), (value) => value === "true")
+    ),
+    workspaceRoot: yield* collect(path(read.optional("OPENCLAW_WORKSPACE_ROOT"), inStateDir("workspaces"))),
+    agentsMdPath: yield* collect(path(read.optional("OPENCLAW_AGENTS_MD_PATH"), packaged("docs/runtime/AGENTS.md"))),
+    heartbeatMdPath: yield* collect(
+      path(read.optional("OPENCLAW_HEARTBEAT_MD_PATH"), packaged("docs/runtime/HEARTBEAT.md"))
+    ),
     runtimeId: yield* collect(
       Effect.map(
         read.optional("RUNTIME_ID"),
@@ -359,6 +407,15 @@ const defaults: Settings = {
   maxAgentHops: 12,
   gatewayUrl: Option.some("http://127.0.0.1:18789"),
   gatewayToken: Option.none(),
+  gatewayPath: "openclaw",
+  gatewayArgs: ["gateway", "run"],
+  gatewayPort: 18_789,
+  stateDir: "/nonexistent/state",
+  gatewayConfigPath: "/nonexistent/state/openclaw.json",
+  profileSync: false,
+  workspaceRoot: "/nonexistent/state/workspaces",
+  agentsMdPath: packaged("docs/runtime/AGENTS.md"),
+  heartbeatMdPath: packaged("docs/runtime/HEARTBEAT.md"),
   gatewayRequestTimeout: Duration.minutes(5),
   turnTimeout: Duration.minutes(15),
   healthCheckInterval: Duration.minutes(1),

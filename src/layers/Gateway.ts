@@ -18,6 +18,7 @@ import {
 } from "../domain/TurnFailure.ts"
 import type { TurnFailure } from "../domain/TurnFailure.ts"
 import { RuntimeConfig } from "./Config.ts"
+import { GatewayToken } from "./GatewayToken.ts"
 import { Redactor } from "./Redactor.ts"
 
 /** A function tool as the gateway takes it: flat, with an object schema. */
@@ -97,7 +98,7 @@ const retryAfterMillis = (header: string | ReadonlyArray<string> | undefined): n
   return Number.isFinite(seconds) && seconds >= 0 ? Math.min(seconds, 3_600) * 1_000 : undefined
 }
 
-/** Talks to the gateway that OPENCLAW_GATEWAY_URL names. */
+/** Talks to the gateway that OPENCLAW_GATEWAY_URL names, otherwise to the one that this process supervises. */
 export class Gateway extends Context.Service<
   Gateway,
   {
@@ -115,11 +116,15 @@ export class Gateway extends Context.Service<
     Effect.gen(function* () {
       const config = yield* RuntimeConfig
       const { error: redact } = yield* Redactor
-      const baseUrl = Option.getOrElse(config.gatewayUrl, () => "http://127.0.0.1:18789")
-      const authorization: Record<string, string> = Option.match(config.gatewayToken, {
-        onNone: () => ({}),
-        onSome: (token) => ({ authorization: `Bearer ${Redacted.value(token)}` })
-      })
+      const ownToken = yield* GatewayToken
+      const baseUrl = Option.getOrElse(config.gatewayUrl, () => `http://127.0.0.1:${config.gatewayPort}`)
+      const authorization: Record<string, string> = Option.match(
+        Option.orElse(config.gatewayToken, () => ownToken),
+        {
+          onNone: () => ({}),
+          onSome: (token) => ({ authorization: `Bearer ${Redacted.value(token)}` })
+        }
+      )
       const dispatcher = yield* Effect.acquireRelease(
         Effect.sync(
           () =>

@@ -97,6 +97,8 @@ describe("a complete environment", () => {
         RuntimeConfig.layerTest({})
       )
       const own = ["accountId", "convexUrl", "serviceToken", "runtimeId", "logFormat"]
+      // A test must not find its way into the home folder.
+      own.push("stateDir", "gatewayConfigPath", "workspaceRoot")
       const others = (settings: object) =>
         Object.fromEntries(Object.entries(settings).filter(([name]) => !own.includes(name)))
       assert.deepStrictEqual(others(testSettings), others(real))

@@ -1,0 +1,34 @@
+/** What a gateway's end means: started again, or left alone because its settings are wrong until somebody changes them. */
+export type GatewayExitVerdict =
+  | { readonly _tag: "Restart"; readonly reason: string }
+  | { readonly _tag: "ConfigurationFault"; readonly reason: string }
+
+/** With this code the gateway says that it cannot start as it is configured (EX_CONFIG of sysexits.h). */
+const CONFIGURATION = 78
+/** The same code also means that another gateway still holds the state folder or the port, which passes. */
+const heldByAnother =
+  /\bowner\b|\bowned by\b|\bport\b|EADDRINUSE|already (?:running|listening)|another gateway|\block\b/i
+
+const REASON_CHARACTERS = 300
+
+const colours = new RegExp(`${String.fromCharCode(27)}\\[[0-9;]*m`, "g")
+
+const complaints = /invalid|missing|unrecogni[sz]ed|refus|blocked|failed|error|denied|cannot|already|clobbered|must/i
+
+/** The gateway's own reason in one line: its last line that complains, otherwise its last one. */
+export const reasonOfOutput = (lines: ReadonlyArray<string>): string => {
+  const clean = lines.map((line) => line.replace(colours, "").replace(/\s+/g, " ").trim()).filter((line) => line !== "")
+  const reason = clean.findLast((line) => complaints.test(line)) ?? clean.at(-1) ?? "it said nothing"
+  return reason.length <= REASON_CHARACTERS ? reason : `${reason.slice(0, REASON_CHARACTERS - 1)}…`
+}
+
+/** Judges how the gateway ended by its exit code, null after a signal, and by its last lines. */
+export const judgeGatewayExit = (exitCode: number | null, lastLines: ReadonlyArray<string>): GatewayExitVerdict => {
+  const reason = reasonOfOutput(lastLines)
+  if (exitCode === null) return { _tag: "Restart", reason: "it was killed by a signal" }
+  if (exitCode === 0) return { _tag: "Restart", reason: "it ended by itself with exit code 0" }
+  if (exitCode !== CONFIGURATION || heldByAnother.test(lastLines.join("\n"))) {
+    return { _tag: "Restart", reason: `exit code ${exitCode}: ${reason}` }
+  }
+  return { _tag: "ConfigurationFault", reason }
+}
