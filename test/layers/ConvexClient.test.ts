@@ -1,0 +1,301 @@
+import { assert, describe, it } from "@effect/vitest"
+import { ConvexError } from "convex/values"
+import type { Value } from "convex/values"
+import { convexToJson } from "convex/values"
+import { Effect, Fiber, Layer, Logger, Queue, Redacted, Result, Stream, SubscriptionRef } from "effect"
+import { TestClock } from "effect/testing"
+import { makeAccount } from "../../local/account.ts"
+import { launchPlane } from "../../local/launcher.ts"
+import { personAt } from "../../local/person.ts"
+import type { ControlPlaneFailure } from "../../src/domain/ControlPlaneFailure.ts"
+import { RuntimeConfig } from "../../src/layers/Config.ts"
+import { ConvexClient } from "../../src/layers/ConvexClient.ts"
+import { Redactor } from "../../src/layers/Redactor.ts"
+import { answerWith, closedPort, hang, reset, startServer } from "./scriptedServer.ts"
+
+const secret = "0123456789abcdef".repeat(4)
+
+const clientAt = (convexUrl: string, accountId = "k57account", token = `mc_service_k57account_${secret}`) =>
+  Effect.map(
+    Layer.build(
+      ConvexClient.layer.pipe(
+        Layer.provide(Redactor.layer),
+        Layer.provide(RuntimeConfig.layerTest({ convexUrl, accountId, serviceToken: Redacted.make(token) }))
+      )
+    ),
+    (services) => Effect.provideContext(ConvexClient, services)
+  ).pipe(Effect.flatten)
+
+const setUp = Effect.gen(function* () {
+  const server = yield* startServer
+  return { client: yield* clientAt(server.url), server }
+})
+
+/** An answer of Convex to a function that threw a ConvexError with this data. */
+const refusal = (data: Value) =>
+  answerWith(560, {
+    status: "error",
+    errorMessage: String(new ConvexError(data)),
+    errorData: convexToJson(data),
+    logLines: []
+  })
+
+describe("a call", () => {
+  it.effect("goes to its function with account and token, and brings the value", () =>
+    Effect.gen(function* () {
+      const { client, server } = yield* setUp
+      server.answer("/api/query", answerWith(200, { status: "success", value: { count: 3 }, logLines: [] }))
+      server.answer("/api/mutation", answerWith(200, { status: "success", value: null, logLines: [] }))
+      assert.deepStrictEqual(yield* client.query("service/tasks:load", { taskId: "t1" }), { count: 3 })
+      assert.isNull(yield* client.mutation("service/notifications:renew", { epoch: 3, absent: undefined }))
+      const account = { accountId: "k57account", serviceToken: `mc_service_k57account_${secret}` }
+      const [query, mutation] = yield* Queue.takeN(server.received, 2)
+      assert.deepInclude(JSON.parse(query?.body ?? ""), {
+        path: "service/tasks:load",
+        args: [{ taskId: "t1", ...account }]
+      })
+      assert.deepInclude(JSON.parse(mutation?.body ?? ""), {
+        path: "service/notifications:renew",
+        args: [{ epoch: 3, ...account }]
+      })
+    })
+  )
+
+  const refusals: ReadonlyArray<
+    readonly [data: Record<string, string>, tag: ControlPlaneFailure["_tag"], what: string]
+  > = [
+    [{ code: "unauthenticated" }, "TokenRefused", "a token that is unknown or revoked"],
+    [{ code: "forbidden", reason: "token" }, "TokenRefused", "a token of another account"],
+    [{ code: "forbidden", reason: "policy" }, "ControlPlaneRefused", "an agent that may not"],
+    [{ code: "forbidden" }, "ControlPlaneRefused", "a no that names no reason"],
+    [{ code: "lease_lost" }, "LeaseLost", "a stale epoch"],
+    [{ code: "conflict", reason: "superseded" }, "BootConflict", "a later boot"],
+    [{ code: "conflict", reason: "no_pulse" }, "BootConflict", "a boot that never said so"],
+    [{ code: "conflict" }, "ControlPlaneRefused", "a state that does not fit"],
+    [{ code: "not_found" }, "ControlPlaneRefused", "a thing that is gone"],
+    [{ code: "invalid" }, "ControlPlaneRefused", "a value out of range"],
+    [{ code: "limit" }, "ControlPlaneRefused", "too much"],
+    [{ code: "added_later" }, "ControlPlaneRefused", "a code that this version does not know"],
+    [{ other: "shape" }, "ControlPlaneRefused", "data of another shape"]
+  ]
+  for (const [data, tag, what] of refusals) {
+    it.effect(`fails with ${tag} for ${what}`, () =>
+      Effect.gen(function* () {
+        const { client, server } = yield* setUp
+        server.answer("*", refusal({ ...data, message: `no, says ${secret}` }))
+        const failure = yield* Effect.flip(client.mutation("service/tasks:setStatus", {}))
+        assert.strictEqual(failure._tag, tag)
+        assert.notInclude(JSON.stringify(failure), secret)
+        if (failure._tag === "ControlPlaneRefused" && data["code"] !== undefined) {
+          assert.strictEqual(failure.code, data["code"])
+          assert.include(failure.detail, "no, says")
+        }
+      })
+    )
+  }
+
+  it.effect("is unavailable when the deployment fails within, is overloaded or speaks another language", () =>
+    Effect.gen(function* () {
+      const { client, server } = yield* setUp
+      for (const answer of [
+        answerWith(560, { status: "error", errorMessage: "[Request ID: 1] Server Error", logLines: [] }),
+        answerWith(503, { code: "TooManyConcurrentRequests", message: "Try again later." }),
+        answerWith(500, ""),
+        answerWith(200, "<!doctype html>"),
+        answerWith(200, { unheard: "of" }),
+        reset
+      ]) {
+        server.answer("*", answer)
+        const failure = yield* Effect.flip(client.query("service/tasks:load", {}))
+        assert.strictEqual(failure._tag, "ControlPlaneUnavailable")
+      }
+    })
+  )
+
+  it.effect("is unavailable with the reason when nobody listens", () =>
+    Effect.gen(function* () {
+      const client = yield* clientAt(`http://127.0.0.1:${yield* closedPort}`)
+      const failure = yield* Effect.flip(client.query("service/tasks:load", {}))
+      assert.strictEqual(failure._tag, "ControlPlaneUnavailable")
+      assert.include("detail" in failure ? failure.detail : "", "ECONNREFUSED")
+    })
+  )
+
+  it.effect("is given up after 15 s, and its connection closed", () =>
+    Effect.gen(function* () {
+      const { client, server } = yield* setUp
+      server.answer("*", hang)
+      const fiber = yield* Effect.forkChild(Effect.flip(client.mutation("service/notifications:claim", {})))
+      const { closedEarly } = yield* Queue.take(server.received)
+      yield* TestClock.adjust("14999 millis")
+      assert.isUndefined(fiber.pollUnsafe())
+      yield* TestClock.adjust("1 millis")
+      assert.strictEqual((yield* Fiber.join(fiber))._tag, "ControlPlaneUnavailable")
+      yield* Effect.promise(() => closedEarly)
+    })
+  )
+
+  it.effect("ends with its fiber, and its connection closes", () =>
+    Effect.gen(function* () {
+      const { client, server } = yield* setUp
+      server.answer("*", hang)
+      const fiber = yield* Effect.forkChild(client.query("service/tasks:load", {}))
+      const { closedEarly } = yield* Queue.take(server.received)
+      yield* Fiber.interrupt(fiber)
+      yield* Effect.promise(() => closedEarly)
+    })
+  )
+
+  it.effect("waits for no other one", () =>
+    Effect.gen(function* () {
+      const { client, server } = yield* setUp
+      server.answer("/api/mutation", hang)
+      server.answer("/api/query", answerWith(200, { status: "success", value: 1, logLines: [] }))
+      const hanging = yield* Effect.forkChild(client.mutation("service/notifications:claim", {}))
+      yield* Queue.take(server.received)
+      const another = yield* Effect.forkChild(client.mutation("service/notifications:renew", {}))
+      assert.include((yield* Queue.take(server.received)).body, "renew")
+      assert.strictEqual(yield* client.query("service/tasks:load", {}), 1)
+      yield* Fiber.interruptAll([hanging, another])
+    })
+  )
+
+  it.effect("needs no socket", () =>
+    Effect.gen(function* () {
+      const { client, server } = yield* setUp
+      server.answer("*", answerWith(200, { status: "success", value: 1, logLines: [] }))
+      yield* client.query("service/tasks:load", {})
+      yield* TestClock.adjust("1 minute")
+      assert.deepStrictEqual(
+        (yield* Queue.takeAll(server.received)).map(({ method }) => method),
+        ["POST"]
+      )
+      assert.deepStrictEqual(yield* SubscriptionRef.get(client.push), { isConnected: false, lastMessageAt: null })
+    })
+  )
+})
+
+/** The embedded control plane with an account, whose token subscribes to its backlog. */
+const account = Effect.gen(function* () {
+  const plane = yield* launchPlane()
+  const person = personAt(plane.url, plane.adminKey)
+  const { accountId, serviceToken } = yield* Effect.promise(() => makeAccount(person))
+  const client = yield* clientAt(plane.url, accountId, serviceToken)
+  const pushed = yield* Queue.unbounded<Result.Result<unknown, ControlPlaneFailure>>()
+  const follower = yield* client.subscribe("service/notifications:backlog", {}).pipe(
+    Stream.runForEach((result) => Queue.offer(pushed, result)),
+    Effect.forkScoped
+  )
+  return {
+    accountId,
+    client,
+    follower,
+    person,
+    plane,
+    pushed,
+    /** Makes a notification for an agent. */
+    assign: Effect.promise(async () => {
+      const { taskId } = await person.mutation("app/tasks:create", { accountId, title: "A task" })
+      await person.mutation("app/messages:post", { accountId, taskId, content: "@engineer please look" })
+    })
+  }
+})
+
+const nothing = { oldest: null, newest: null, newestId: null }
+const quiet = Effect.provide(Logger.layer([]))
+
+/** Takes what was pushed until something satisfies. */
+const until = <A>(queue: Queue.Queue<A>, satisfies: (element: A) => boolean) =>
+  Effect.repeat(Queue.take(queue), { until: satisfies })
+
+describe("a subscription", () => {
+  it.live("brings the value at once and each change after it", () =>
+    Effect.gen(function* () {
+      const { assign, pushed } = yield* account
+      assert.deepStrictEqual(yield* Queue.take(pushed), Result.succeed(nothing))
+      yield* assign
+      yield* until(pushed, (result) => Result.isSuccess(result) && (result.success as typeof nothing).newestId !== null)
+    }).pipe(Effect.scoped, quiet)
+  )
+
+  it.live("brings a query's failure as an element that ends neither it nor the others of the socket", () =>
+    Effect.gen(function* () {
+      const { assign, client, pushed } = yield* account
+      yield* Queue.take(pushed)
+      const failures = yield* Queue.unbounded<Result.Result<unknown, ControlPlaneFailure>>()
+      const failing = yield* client.subscribe("service/nothing:here", {}).pipe(
+        Stream.runForEach((result) => Queue.offer(failures, result)),
+        Effect.forkScoped
+      )
+      const failed = yield* Queue.take(failures)
+      assert.isTrue(Result.isFailure(failed) && failed.failure._tag === "ControlPlaneUnavailable")
+      yield* assign
+      yield* until(pushed, Result.isSuccess)
+      assert.isUndefined(failing.pollUnsafe())
+    }).pipe(Effect.scoped, quiet)
+  )
+
+  it.live("learns that its token is revoked", () =>
+    Effect.gen(function* () {
+      const { accountId, person, pushed } = yield* account
+      yield* Queue.take(pushed)
+      yield* Effect.promise(async () => {
+        const [token] = await person.query("app/tokens:list", { accountId })
+        await person.mutation("app/tokens:revoke", { accountId, id: token.id })
+      })
+      const failed = yield* until(pushed, Result.isFailure)
+      assert.isTrue(Result.isFailure(failed) && failed.failure._tag === "TokenRefused")
+    }).pipe(Effect.scoped, quiet)
+  )
+
+  it.live("tells that push is up, and that it is lost when the control plane dies", () =>
+    Effect.gen(function* () {
+      const { client, plane, pushed } = yield* account
+      yield* Queue.take(pushed)
+      const reaches = (wanted: boolean) =>
+        SubscriptionRef.changes(client.push).pipe(
+          Stream.filter(({ isConnected }) => isConnected === wanted),
+          Stream.take(1),
+          Stream.runDrain
+        )
+      yield* reaches(true)
+      yield* plane.signal("SIGKILL")
+      yield* reaches(false)
+    }).pipe(Effect.scoped, quiet)
+  )
+
+  it.effect("opens a new socket when the old one has been silent for 40 s, and takes its queries along", () =>
+    Effect.gen(function* () {
+      const { client, pushed } = yield* account
+      yield* Queue.take(pushed)
+      yield* TestClock.adjust("3 seconds")
+      assert.isTrue((yield* SubscriptionRef.get(client.push)).isConnected)
+      yield* TestClock.adjust("36 seconds")
+      assert.strictEqual(yield* Queue.size(pushed), 0)
+      assert.isTrue((yield* SubscriptionRef.get(client.push)).isConnected)
+      // No ping came in all this time, as on a connection that a router forgot.
+      yield* TestClock.adjust("5 seconds")
+      assert.isFalse((yield* SubscriptionRef.get(client.push)).isConnected)
+      assert.deepStrictEqual(yield* Queue.take(pushed), Result.succeed(nothing))
+      yield* TestClock.adjust("3 seconds")
+      assert.isTrue((yield* SubscriptionRef.get(client.push)).isConnected)
+    }).pipe(quiet)
+  )
+
+  it.live("ends with its stream: what changes afterwards is pushed no more", () =>
+    Effect.gen(function* () {
+      const { assign, client, follower, pushed } = yield* account
+      yield* Queue.take(pushed)
+      yield* Fiber.interrupt(follower)
+      yield* assign
+      // A second subscription on the same socket has seen the change, so the first would have as well.
+      const second = yield* client.subscribe("service/notifications:backlog", {}).pipe(
+        Stream.filter((result) => Result.isSuccess(result) && (result.success as typeof nothing).newestId !== null),
+        Stream.take(1),
+        Stream.runCollect
+      )
+      assert.lengthOf(second, 1)
+      assert.strictEqual(yield* Queue.size(pushed), 0)
+    }).pipe(Effect.scoped, quiet)
+  )
+})
