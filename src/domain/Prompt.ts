@@ -115,7 +115,8 @@ const instructionsOf = (context: DeliveryContext, options: PromptOptions): strin
   return lines.join("\n")
 }
 
-const fenced = (boundary: string, label: string, body: string): string =>
+/** A block of text that others wrote, between lines that only this request knows. */
+export const fenced = (boundary: string, label: string, body: string): string =>
   `--- ${label} ${boundary} ---\n${body}\n--- end of ${label} ${boundary} ---`
 
 const requestOf = (options: PromptOptions): string => {
@@ -131,7 +132,8 @@ const requestOf = (options: PromptOptions): string => {
   ].join("\n\n")
 }
 
-const describeTask = (task: TaskView): string =>
+/** A task as agents read it, its description cut. */
+export const describeTask = (task: TaskView): string =>
   [
     `task id: ${task.id}`,
     `title: ${oneLine(task.title, 300)}`,

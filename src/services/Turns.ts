@@ -12,10 +12,11 @@ import type { FunctionCall, InputItem, RoundAnswer } from "../layers/Gateway.ts"
 import { Metrics } from "../layers/Metrics.ts"
 import { AgentTools } from "./AgentTools.ts"
 import type { ToolInterruption, ToolResult } from "./AgentTools.ts"
+import type { RunContext } from "./tools/AgentTool.ts"
 
 /** A turn to run: whose, with which text, under which fence. */
 export interface Turn {
-  readonly context: DeliveryContext
+  readonly context: RunContext & { readonly earlier: { readonly effects: DeliveryContext["earlier"]["effects"] } }
   readonly fence: Fence
   readonly prompt: Prompt
   /** The tasks made in this run, which its tools may act on. */

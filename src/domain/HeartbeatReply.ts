@@ -1,0 +1,65 @@
+import type { BeatTask } from "./Heartbeat.ts"
+import type { SpokenText } from "./Silence.ts"
+
+/** What an agent answers when its heartbeat found nothing to do. */
+export const HEARTBEAT_OK = "HEARTBEAT_OK"
+
+/** What some agents write while they read their workspace, before the token. */
+const LOADING_LINE = /^loading context for heartbeat[.…]*$/i
+
+/** What the text of a heartbeat's turn means. */
+export type BeatReply =
+  /** Nothing to do; `isStray` when the token stood among other text, which is not posted. */
+  | { readonly _tag: "Ok"; readonly isStray: boolean }
+  /** Nothing that could be posted: no words, or words that stand for none. */
+  | { readonly _tag: "Silent"; readonly reason: string }
+  | { readonly _tag: "Text"; readonly text: string }
+
+/** The token as a word of its own, with whatever markup around it, not as a part of another. */
+const TOKEN = /(?<![A-Za-z0-9_])HEARTBEAT_OK(?![A-Za-z0-9_])/
+
+/** Reads the end of a heartbeat's turn. */
+export const readBeatReply = (spoken: SpokenText): BeatReply => {
+  switch (spoken._tag) {
+    case "Silent":
+      return { _tag: "Silent", reason: spoken.reason }
+    case "NothingToAdd":
+      return { _tag: "Ok", isStray: false }
+    case "Text": {
+      const lines = spoken.text
+        .split("\n")
+        .map((line) => line.trim())
+        .filter((line) => line !== "")
+      const isPlain = lines.at(-1) === HEARTBEAT_OK && lines.slice(0, -1).every((line) => LOADING_LINE.test(line))
+      if (isPlain) return { _tag: "Ok", isStray: false }
+      if (TOKEN.test(spoken.text)) return { _tag: "Ok", isStray: true }
+      return lines.every((line) => LOADING_LINE.test(line))
+        ? { _tag: "Silent", reason: "only that it loads its context" }
+        : { _tag: "Text", text: spoken.text }
+    }
+  }
+}
+
+const ID_CHARACTER = /[A-Za-z0-9_-]/
+
+/** Where the id stands in the text as a word of its own; -1 when it does not. */
+const positionOf = (text: string, id: string): number => {
+  for (let at = text.indexOf(id); at >= 0; at = text.indexOf(id, at + 1)) {
+    const before = text[at - 1] ?? " "
+    const after = text[at + id.length] ?? " "
+    if (!ID_CHARACTER.test(before) && !ID_CHARACTER.test(after)) return at
+  }
+  return -1
+}
+
+/**
+ * The task in whose thread a heartbeat's text belongs: the first one that the text names by id, provided it was offered,
+ * otherwise the first that was. Null when none was.
+ */
+export const focusTaskOf = (text: string, offered: ReadonlyArray<BeatTask>): BeatTask | null => {
+  const named = offered
+    .map((row) => ({ row, at: positionOf(text, row.task.id) }))
+    .filter(({ at }) => at >= 0)
+    .toSorted((left, right) => left.at - right.at)
+  return named[0]?.row ?? offered[0] ?? null
+}
