@@ -1,4 +1,4 @@
-import { Context, Effect, Latch, Layer, Ref } from "effect"
+import { Context, Effect, Latch, Layer } from "effect"
 import { RuntimeConfig } from "../layers/Config.ts"
 
 /** The turns this process may run at once, deliveries and heartbeats together (DELIVERY_MAX_CONCURRENT_SESSIONS). */
@@ -19,18 +19,19 @@ export class Permits extends Context.Service<
     Permits,
     Effect.gen(function* () {
       const { deliveryMaxConcurrentSessions: total } = yield* RuntimeConfig
-      const taken = yield* Ref.make(0)
+      let taken = 0
       const idle = yield* Latch.make(true)
       return Permits.of({
         total,
-        free: Effect.map(Ref.get(taken), (count) => Math.max(0, total - count)),
-        take: Effect.andThen(
-          Ref.update(taken, (count) => count + 1),
-          Latch.close(idle)
-        ),
-        giveBack: Effect.gen(function* () {
-          const left = yield* Ref.updateAndGet(taken, (count) => Math.max(0, count - 1))
-          if (left === 0) yield* Latch.open(idle)
+        free: Effect.sync(() => Math.max(0, total - taken)),
+        // Count and latch change in one step: between two, another fiber could take the last permit given back.
+        take: Effect.sync(() => {
+          taken += 1
+          idle.closeUnsafe()
+        }),
+        giveBack: Effect.sync(() => {
+          taken = Math.max(0, taken - 1)
+          if (taken === 0) idle.openUnsafe()
         }),
         idle: idle.await
       })
