@@ -132,17 +132,27 @@ export class DeliveryLoop extends Context.Service<
         return { count: claim.deliveries.length, isFull: claim.deliveries.length === request.permits }
       })
 
+      const onAnswer = Effect.gen(function* () {
+        const { reasons } = yield* lifecycle.state
+        if (reasons["control-plane"] !== undefined) yield* Effect.logInfo("the control plane is back")
+        yield* lifecycle.setReason("control-plane", null)
+      })
+
       const cycle = Effect.gen(function* () {
         let begun = 0
         let isFull = true
+        let isAnswered = false
         while (isFull) {
           const isOpen = canClaim(yield* lifecycle.state) && !(yield* Ref.get(isAloneRunning))
           const free = Math.min(yield* permits.free, yield* guard.allowance)
           if (!isOpen || free < 1) break
           const claimed = yield* claimOnce(free)
+          isAnswered = true
           begun += claimed.count
           isFull = claimed.isFull
         }
+        // A cycle that asked nothing knows nothing of the control plane.
+        if (isAnswered) yield* onAnswer
         return begun
       }).pipe(Effect.withSpan("DeliveryLoop.cycle"))
 
@@ -160,12 +170,6 @@ export class DeliveryLoop extends Context.Service<
             return yield* lifecycle.setReason("control-plane", describe(failure))
           }
         }
-      })
-
-      const onSuccess = Effect.gen(function* () {
-        const { reasons } = yield* lifecycle.state
-        if (reasons["control-plane"] !== undefined) yield* Effect.logInfo("the control plane is back")
-        yield* lifecycle.setReason("control-plane", null)
       })
 
       // Full jitter over a doubling ceiling, as for rows; a success starts it anew.
@@ -197,10 +201,9 @@ export class DeliveryLoop extends Context.Service<
         yield* Ref.update(dueAt, (at) => (at !== null && at <= then ? null : at))
       })
 
-      const loop = Effect.andThen(
-        waitForWork,
-        cycle.pipe(Effect.tapError(onFailure), Effect.retry(backoff), Effect.andThen(onSuccess))
-      ).pipe(Effect.forever)
+      const loop = Effect.andThen(waitForWork, cycle.pipe(Effect.tapError(onFailure), Effect.retry(backoff))).pipe(
+        Effect.forever
+      )
 
       /** The push wakes the loop when something new became ready, not when something left. */
       const followBacklog = Stream.runForEach(

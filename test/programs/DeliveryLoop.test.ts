@@ -356,6 +356,22 @@ describe("DeliveryLoop", () => {
     }).pipe(quiet)
   )
 
+  it.effect("does not take the control plane for back while it has not asked it", () =>
+    Effect.gen(function* () {
+      const { claimFailures, lifecycle, loop, start } = yield* house()
+      yield* start
+      yield* Ref.set(claimFailures, [unavailable])
+      yield* loop.wake
+      yield* settle
+      yield* lifecycle.setPaused(true)
+      yield* TestClock.adjust("1 hour")
+      assert.strictEqual((yield* lifecycle.state).reasons["control-plane"], "ECONNREFUSED")
+      yield* lifecycle.setPaused(false)
+      yield* settle
+      assert.deepStrictEqual((yield* lifecycle.state).reasons, {})
+    }).pipe(quiet)
+  )
+
   it.effect("claims nothing while paused, and goes on when resumed", () =>
     Effect.gen(function* () {
       const { begun, calls, lifecycle, loop, start, waiting } = yield* house()
