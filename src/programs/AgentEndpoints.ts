@@ -1,4 +1,4 @@
-import { ByteSize, Duration, Effect, Layer, Option, Schema } from "effect"
+import { ByteSize, Duration, Effect, Fiber, Layer, Option, Schema } from "effect"
 import { HttpRouter, HttpServerRequest, HttpServerResponse } from "effect/http"
 import { HttpApiBuilder, OpenApi } from "effect/http-api"
 import { CAPABILITY_HEADER, SESSION_KEY_HEADER } from "../domain/Capability.ts"
@@ -59,8 +59,12 @@ export const layer = Layer.unwrap(
     const readBody = Effect.fnUntraced(function* (request: HttpServerRequest.HttpServerRequest) {
       const tooLarge = refuse("too_large", `the body is larger than ${ByteSize.toNumberUnsafe(MAX_BODY)} bytes`)
       if (Number(request.headers["content-length"] ?? 0) > ByteSize.toNumberUnsafe(MAX_BODY)) return yield* tooLarge
-      const text = yield* request.text.pipe(
+      // Giving up the reading cuts the line: that waits for the request's end, so that the refusal still gets through.
+      const reading = yield* request.text.pipe(
         Effect.provideService(HttpServerRequest.MaxBodySize, MAX_BODY),
+        Effect.forkScoped
+      )
+      const text = yield* Fiber.join(reading).pipe(
         Effect.mapError((error) =>
           error.reason._tag === "RequestParseError" && error.reason.reason === "BodyTooLarge"
             ? tooLarge
