@@ -54,6 +54,10 @@ export interface Settings {
   readonly gatewayRequestTimeout: Duration.Duration
   readonly turnTimeout: Duration.Duration
   readonly healthCheckInterval: Duration.Duration
+  /** How often the roster is read while push is down. */
+  readonly agentSyncInterval: Duration.Duration
+  /** Whether heartbeats pass over the model when nothing that the agent would see has changed. */
+  readonly heartbeatSkipUnchanged: boolean
   readonly drainTimeout: Duration.Duration
   readonly logLevel: "trace" | "debug" | "info" | "warn" | "error"
   readonly logFormat: "auto" | "json" | "pretty"
@@ -325,6 +329,10 @@ export const readSettings = Effect.fn("Config.readSettings")(function* (provider
     gatewayRequestTimeout: yield* collect(read.millis("OPENCLAW_REQUEST_TIMEOUT_MS", 300_000, 5_000, 600_000)),
     turnTimeout: yield* collect(read.millis("TURN_TIMEOUT_MS", 900_000, 5_000, 86_400_000)),
     healthCheckInterval: yield* collect(read.millis("HEALTH_CHECK_INTERVAL", 60_000, 5_000, 86_400_000)),
+    agentSyncInterval: yield* collect(read.millis("AGENT_SYNC_INTERVAL", 300_000, 1_000, 86_400_000)),
+    heartbeatSkipUnchanged: yield* collect(
+      Effect.map(read.oneOf("HEARTBEAT_SKIP_UNCHANGED", "false", ["true", "false"]), (value) => value === "true")
+    ),
     drainTimeout: yield* collect(read.millis("DRAIN_TIMEOUT_MS", 25_000, 0, 86_400_000)),
     logLevel: yield* collect(read.oneOf("LOG_LEVEL", "info", ["trace", "debug", "info", "warn", "error"])),
     logFormat: yield* collect(read.oneOf("LOG_FORMAT", "auto", ["auto", "json", "pretty"])),
@@ -419,6 +427,8 @@ const defaults: Settings = {
   gatewayRequestTimeout: Duration.minutes(5),
   turnTimeout: Duration.minutes(15),
   healthCheckInterval: Duration.minutes(1),
+  agentSyncInterval: Duration.minutes(5),
+  heartbeatSkipUnchanged: false,
   drainTimeout: Duration.seconds(25),
   logLevel: "info",
   logFormat: "json",

@@ -5,6 +5,9 @@ import type { ControlPlaneFailure } from "../domain/ControlPlaneFailure.ts"
 import { Backlog, Claim, FailedState } from "../domain/Delivery.ts"
 import type { Failure, Fence, Outcome } from "../domain/Delivery.ts"
 import { DeliveryContext } from "../domain/DeliveryContext.ts"
+import { BeatAnswer, FinishedBeat } from "../domain/Heartbeat.ts"
+import type { BeatReport } from "../domain/Heartbeat.ts"
+import { Roster } from "../domain/Roster.ts"
 import { PulseAnswer, RuntimeCommands } from "../domain/RuntimeCommands.ts"
 import {
   AgentSkills,
@@ -89,6 +92,10 @@ export class ControlPlane extends Context.Service<
     readonly backlog: Stream.Stream<Result.Result<Backlog, ControlPlaneFailure>>
     /** What people ask of this runtime, pushed at each change. */
     readonly commands: Stream.Stream<Result.Result<RuntimeCommands, ControlPlaneFailure>>
+    /** The account's agents, pushed at each change of the roster and at no heartbeat. */
+    readonly rosters: Stream.Stream<Result.Result<Roster, ControlPlaneFailure>>
+    /** The account's agents, asked once. */
+    readonly readRoster: Effect.Effect<Roster, ControlPlaneFailure>
     /** Leases up to `permits` free sessions and their first notifications; the same requestId answers alike. */
     claim(options: {
       readonly permits: number
@@ -113,6 +120,18 @@ export class ControlPlane extends Context.Service<
         readonly limit?: Duration.Duration
       }
     ): Effect.Effect<"ready" | "waiting" | "dead", ControlPlaneFailure>
+    /**
+     * Leases the agent's session for its heartbeat when that is due, or says when to ask again; the same requestId
+     * answers alike. `nextDueAt` is the next moment of a cron schedule, the control plane's epoch milliseconds.
+     */
+    claimBeat(options: {
+      readonly agentId: string
+      readonly requestId: string
+      readonly parkedAgents: ReadonlyArray<string>
+      readonly nextDueAt?: number
+    }): Effect.Effect<BeatAnswer, ControlPlaneFailure>
+    /** Ends a beat with its status and what it says in a thread, in one transaction; answers when the next is due. */
+    updateAgentHeartbeat(fence: Fence, report: BeatReport): Effect.Effect<typeof FinishedBeat.Type, ControlPlaneFailure>
     /** Presence and health out, commands and reconciliation back: one call a minute. */
     pulse(report: PulseReport): Effect.Effect<PulseAnswer, ControlPlaneFailure>
     readonly loadTask: Read<{ readonly taskId: string; readonly messageLimit?: number }, typeof LoadedTask>
@@ -337,6 +356,38 @@ export class ControlPlane extends Context.Service<
         return state
       })
 
+      const claimBeat = Effect.fn("ControlPlane.claimBeat")(function* (options: {
+        readonly agentId: string
+        readonly requestId: string
+        readonly parkedAgents: ReadonlyArray<string>
+        readonly nextDueAt?: number
+      }) {
+        const answer = yield* call("mutation", "service/sessions:claimBeat", BeatAnswer, {
+          ...self,
+          ...options,
+          parkedAgents: [...options.parkedAgents],
+          leaseMs: Duration.toMillis(config.deliveryLease)
+        })
+        yield* noteTime(answer.now)
+        return answer
+      })
+
+      const updateAgentHeartbeat = Effect.fn("ControlPlane.updateAgentHeartbeat")(function* (
+        fence: Fence,
+        { message, ...report }: BeatReport
+      ) {
+        const answer = yield* settled(
+          call("mutation", "service/agents:updateAgentHeartbeat", FinishedBeat, {
+            ...exactly(fence),
+            ...report,
+            ...(message === undefined ? {} : { message: { ...message } }),
+            maxHops: config.maxAgentHops
+          })
+        )
+        yield* noteTime(answer.now)
+        return answer
+      })
+
       const pulse = Effect.fn("ControlPlane.pulse")(function* (report: PulseReport) {
         const orNull = <A>(option: { readonly _tag: string; readonly value?: A }): A | null => option.value ?? null
         const answer = yield* call("mutation", "service/runtimes:pulse", PulseAnswer, {
@@ -368,12 +419,16 @@ export class ControlPlane extends Context.Service<
       return ControlPlane.of({
         backlog: followed("service/notifications:backlog", Backlog, {}),
         commands: followed("service/runtimes:commands", RuntimeCommands, { runtimeId: config.runtimeId }),
+        rosters: followed("service/agents:list", Roster, {}),
+        readRoster: call("query", "service/agents:list", Roster, {}),
         claim,
         context,
         renew,
         complete,
         fail,
         release,
+        claimBeat,
+        updateAgentHeartbeat,
         pulse,
         loadTask: read("service/tasks:load", LoadedTask),
         getTask: read("service/tasks:get", OneTask),
