@@ -9,7 +9,7 @@ import { allTools } from "../../src/services/tools/AllTools.ts"
 import { makeToolHouse } from "./toolHouse.ts"
 import type { Mode } from "./toolHouse.ts"
 
-type House = Success<typeof makeToolHouse> & {
+type House = Success<ReturnType<typeof makeToolHouse>> & {
   readonly runs: Record<string, LiveRun>
   readonly documentId: string
   readonly foreignDocumentId: string
@@ -20,7 +20,7 @@ class TableHouse extends Context.Service<TableHouse, House>()("test/TableHouse")
   static readonly layer = Layer.effect(
     TableHouse,
     Effect.gen(function* () {
-      const house = yield* makeToolHouse
+      const house = yield* makeToolHouse()
       yield* house.mention(house.ids.own, "@lead @engineer please look.")
       const runs = yield* house.claimRuns
       const written = yield* house.plane.upsertDocument(runs["lead"]!.fence, {

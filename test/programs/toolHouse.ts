@@ -120,20 +120,20 @@ export const makeToolSide = (
     }
   })
 
-/** A plane with two accounts, and the runtime's side of the first with a live delivery of lead and engineer. */
-export const makeToolHouse = Effect.gen(function* () {
+/** A plane with two accounts of the same team, and the runtime's side of the first. */
+export const makeToolHouse = Effect.fnUntraced(function* (members: ReadonlyArray<NewAgent> = team) {
   const launched = yield* launchPlane()
   const person = personAt(launched.url, launched.adminKey)
-  const account = yield* Effect.promise(() => makeAccount(person, team))
-  const foreign = yield* Effect.promise(() => makeAccount(person, team, "Other"))
+  const account = yield* Effect.promise(() => makeAccount(person, members))
+  const foreign = yield* Effect.promise(() => makeAccount(person, members, "Other"))
   const make = (accountId: string, title: string, assigneeIds: ReadonlyArray<string> = []) =>
     Effect.promise(() => person.mutation("app/tasks:create", { accountId, title, assigneeIds: [...assigneeIds] })).pipe(
       Effect.map(({ taskId }) => String(taskId))
     )
   const { accountId, agents, serviceToken } = account
   const ids = {
-    own: yield* make(accountId, "Own", [agents["engineer"]!]),
-    other: yield* make(accountId, "Another", [agents["qa"]!]),
+    own: yield* make(accountId, "Own", Object.values(agents).slice(1, 2)),
+    other: yield* make(accountId, "Another", Object.values(agents).slice(2, 3)),
     foreign: yield* make(foreign.accountId, "Foreign")
   }
 

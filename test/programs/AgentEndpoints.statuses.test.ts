@@ -1,0 +1,99 @@
+import { assert, it } from "@effect/vitest"
+import { Effect, Logger } from "effect"
+import type { NewAgent } from "../../local/account.ts"
+import type { DeliveryContext } from "../../src/domain/DeliveryContext.ts"
+import { formatNotificationMessage } from "../../src/domain/Prompt.ts"
+import { agentTaskStatuses, nextStatusesFor, taskStatuses } from "../../src/domain/TaskStatus.ts"
+import { makeToolHouse } from "./toolHouse.ts"
+
+/** Every kind of agent as far as statuses go; all make the tasks that they move, so that these are their own. */
+const kinds: ReadonlyArray<NewAgent> = [
+  { slug: "lead", name: "Lead", role: "plans", isOrchestrator: true },
+  { slug: "plain", name: "Plain", role: "builds" },
+  { slug: "finisher", name: "Finisher", role: "ends", flags: { canMarkDone: true } },
+  { slug: "reviewer", name: "Reviewer", role: "reviews", flags: { canReviewTasks: true } },
+  { slug: "frozen", name: "Frozen", role: "reads", flags: { canModifyTaskStatus: false, canMarkDone: true } }
+].map((agent) => ({ ...agent, flags: { ...agent.flags, canCreateTasks: true } }))
+
+it.live(
+  "prompt, tool, endpoint and control plane agree on every status that every kind of agent may set",
+  () =>
+    Effect.gen(function* () {
+      const house = yield* makeToolHouse(kinds)
+      const { accountId, agents, ids, mention, person, plane } = house
+      yield* mention(ids.own, `please look: ${kinds.map(({ slug }) => `@${slug}`).join(" ")}`)
+      const runs = yield* house.claimRuns
+      assert.sameMembers(
+        Object.keys(runs),
+        kinds.map(({ slug }) => slug)
+      )
+      let made = 0
+      const disagreements: Array<string> = []
+      let allowed = 0
+      for (const { slug } of kinds) {
+        const run = runs[slug]!
+        const { agent } = run.context
+        /** A task of this run in that status, moved there by a person. */
+        const taskIn = Effect.fnUntraced(function* (status: string) {
+          const call = {
+            callId: "call",
+            name: "task_create",
+            arguments: JSON.stringify({ title: `Task ${(made += 1)}` })
+          }
+          const { taskId } = JSON.parse((yield* house.agentTools.executeAgentTool(run, call)).json)
+          yield* Effect.promise(async () => {
+            if (status === "inbox") return
+            await person.mutation("app/tasks:assign", { accountId, taskId, assigneeIds: [agents[slug]!] })
+            const move = { accountId, taskId, status, blockedReason: "waits" }
+            if (status !== "assigned") await person.mutation("app/tasks:setStatus", move)
+          })
+          return String(taskId)
+        })
+        const statusOf = (taskId: string) => Effect.map(plane.loadTask({ taskId }), ({ task }) => task)
+        for (const from of taskStatuses) {
+          const promptTask = yield* statusOf(yield* taskIn(from))
+          assert.strictEqual(promptTask.status, from)
+          const { instructions } = formatNotificationMessage(run.context as DeliveryContext, {
+            accepted: [],
+            attempt: 1,
+            boundary: "boundary",
+            capabilities: [],
+            nextStatuses: nextStatusesFor(agent, from, promptTask.assignees.length)
+          })
+          const promised = /You may set it to: ([a-z_, ]+)\./.exec(instructions)?.[1]?.split(", ") ?? []
+          for (const to of agentTaskStatuses) {
+            const parameters = (taskId: string) => ({
+              taskId,
+              status: to,
+              ...(to === "blocked" ? { blockedReason: "waits" } : {})
+            })
+            const ways: Record<string, (taskId: string) => Effect.Effect<unknown, unknown>> = {
+              tool: (taskId) =>
+                house.agentTools.executeAgentTool(run, {
+                  callId: "call",
+                  name: "task_status",
+                  arguments: JSON.stringify(parameters(taskId))
+                }),
+              endpoint: (taskId) => house.post("/agent/task-status", run, parameters(taskId)),
+              plane: (taskId) => Effect.ignore(plane.setTaskStatus(run.fence, parameters(taskId)))
+            }
+            const isPromised = promised.includes(to)
+            allowed += isPromised ? 1 : 0
+            for (const [way, set] of Object.entries(ways)) {
+              const taskId = yield* taskIn(from)
+              yield* set(taskId)
+              const after = (yield* statusOf(taskId)).status
+              if ((after === to && to !== from) !== isPromised || (after !== to && after !== from)) {
+                disagreements.push(`${slug}: ${from} -> ${to}: prompt ${isPromised}, ${way} left it in ${after}`)
+              }
+            }
+          }
+        }
+      }
+      assert.deepStrictEqual(disagreements, [])
+      // Neither everything nor nothing: the matrix has both.
+      assert.isAbove(allowed, 30)
+      assert.isBelow(allowed, kinds.length * taskStatuses.length * agentTaskStatuses.length)
+    }).pipe(Effect.scoped, Effect.provide(Logger.layer([]))),
+  60_000
+)
