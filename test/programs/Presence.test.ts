@@ -1,0 +1,293 @@
+import { assert, describe, it } from "@effect/vitest"
+import { Deferred, Effect, Exit, Fiber, Layer, Logger, Queue, Ref, Result, Scope, Stream } from "effect"
+import { TestClock } from "effect/testing"
+import { BootConflict, ControlPlaneUnavailable, TokenRefused } from "../../src/domain/ControlPlaneFailure.ts"
+import type { ControlPlaneFailure } from "../../src/domain/ControlPlaneFailure.ts"
+import type { PulseAnswer, RuntimeCommands } from "../../src/domain/RuntimeCommands.ts"
+import { RuntimeConfig } from "../../src/layers/Config.ts"
+import { Gateway } from "../../src/layers/Gateway.ts"
+import { Metrics } from "../../src/layers/Metrics.ts"
+import { DeliveryLoop } from "../../src/programs/DeliveryLoop.ts"
+import { Presence } from "../../src/programs/Presence.ts"
+import { ControlPlane } from "../../src/services/ControlPlane.ts"
+import type { PulseReport } from "../../src/services/ControlPlane.ts"
+import { Lifecycle } from "../../src/services/Lifecycle.ts"
+import { Supervisor } from "../../src/services/Supervisor.ts"
+
+const away = new ControlPlaneUnavailable({ function: "service/runtimes:pulse", detail: "ECONNREFUSED" })
+const noCommands: RuntimeCommands = { paused: false, restart: null, upgrade: null }
+const answered: PulseAnswer = {
+  commands: noCommands,
+  oldest: null,
+  nextDueAt: null,
+  rosterRevision: 0,
+  now: 0,
+  releasedLeases: 0
+}
+
+/** Presence over a control plane whose answers the test sets, in a scope that the test may close. */
+const setUp = Effect.gen(function* () {
+  const reports = yield* Queue.unbounded<PulseReport>()
+  const commands = yield* Queue.unbounded<Result.Result<RuntimeCommands, ControlPlaneFailure>>()
+  const answer = yield* Ref.make<Effect.Effect<PulseAnswer, ControlPlaneFailure>>(Effect.succeed(answered))
+  const wakes = yield* Ref.make(0)
+  const dueIns = yield* Ref.make<ReadonlyArray<number>>([])
+  const lines: Array<string> = []
+  const logger = Logger.map(Logger.formatStructured, ({ level, message }) => {
+    lines.push(`${level} ${String(message)}`)
+  })
+  const scope = yield* Scope.fork(yield* Effect.scope)
+  const services = yield* Layer.build(
+    Presence.layer.pipe(
+      Layer.provideMerge(Supervisor.layer),
+      Layer.provideMerge(Lifecycle.layer),
+      Layer.provide([
+        Layer.mock(ControlPlane, {
+          bootId: "boot",
+          commands: Stream.fromQueue(commands),
+          pulse: (report) => Effect.andThen(Queue.offer(reports, report), Effect.flatten(Ref.get(answer)))
+        }),
+        Layer.mock(DeliveryLoop, {
+          wake: Ref.update(wakes, (count) => count + 1),
+          dueIn: (millis) => Ref.update(dueIns, (all) => [...all, millis])
+        }),
+        Layer.mock(Gateway, {
+          state: Effect.succeed({
+            state: "ready" as const,
+            version: "2026.9.6",
+            lastSendAt: null,
+            lastSendError: null
+          })
+        }),
+        Metrics.layer,
+        RuntimeConfig.layerTest({ convexUrl: "https://happy.example" })
+      ]),
+      Layer.provideMerge(Logger.layer([logger]))
+    )
+  ).pipe(Scope.provide(scope))
+  const { lifecycle, presence } = yield* Effect.provideContext(
+    Effect.all({ lifecycle: Lifecycle, presence: Presence }),
+    services
+  )
+  const within = <A, E>(effect: Effect.Effect<A, E>) => Effect.provideContext(effect, services)
+  return {
+    answer,
+    boot: within(presence.boot),
+    close: within(Scope.close(scope, Exit.void)),
+    commands,
+    dueIns,
+    lifecycle,
+    lines,
+    reports,
+    start: within(presence.start),
+    statuses: Effect.map(Queue.clear(reports), (all) => all.map(({ status }) => status)),
+    wakes
+  }
+})
+
+describe("the first pulse", () => {
+  it.effect("says booting, with the gateway's version and the health", () =>
+    Effect.gen(function* () {
+      const { boot, reports } = yield* setUp
+      yield* boot
+      const report = yield* Queue.take(reports)
+      assert.strictEqual(report.status, "booting")
+      assert.strictEqual(report.openclawVersion, "2026.9.6")
+      assert.property(JSON.parse(report.health), "delivery")
+    })
+  )
+
+  it.effect("waits for a control plane that is away with backoff, says so once, and clears the reason", () =>
+    Effect.gen(function* () {
+      const { answer, boot, lifecycle, lines, reports } = yield* setUp
+      yield* Ref.set(answer, Effect.fail(away))
+      const fiber = yield* Effect.forkChild(boot)
+      yield* TestClock.adjust("10 minutes")
+      assert.isUndefined(fiber.pollUnsafe())
+      assert.strictEqual((yield* lifecycle.state).reasons["control-plane"], "ECONNREFUSED")
+      const tries = yield* Queue.size(reports)
+      assert.isAbove(tries, 30)
+      assert.isBelow(tries, 400)
+      assert.lengthOf(
+        lines.filter((line) => line.startsWith("WARN")),
+        1
+      )
+      assert.include(lines[0] ?? "", "https://happy.example")
+      yield* Ref.set(answer, Effect.succeed(answered))
+      yield* TestClock.adjust("15 seconds")
+      yield* Fiber.join(fiber)
+      assert.deepStrictEqual((yield* lifecycle.state).reasons, {})
+    })
+  )
+
+  it.effect("fails at once when the token is refused, naming the deployment, or the boot", () =>
+    Effect.gen(function* () {
+      const { answer, boot } = yield* setUp
+      yield* Ref.set(answer, Effect.fail(new TokenRefused({ function: "pulse", detail: "revoked" })))
+      const refused = yield* Effect.flip(boot)
+      assert.strictEqual(refused._tag, "TokenRefused")
+      assert.include("detail" in refused ? refused.detail : "", "https://happy.example refuses it: revoked")
+      const conflict = new BootConflict({ detail: "a later boot" })
+      yield* Ref.set(answer, Effect.fail(conflict))
+      assert.deepStrictEqual(yield* Effect.flip(boot), conflict)
+    })
+  )
+
+  it.effect("brings the pause that was asked for before, and the work that waits", () =>
+    Effect.gen(function* () {
+      const { answer, boot, dueIns, lifecycle, wakes } = yield* setUp
+      yield* Ref.set(
+        answer,
+        Effect.succeed({
+          ...answered,
+          commands: { ...noCommands, paused: true },
+          oldest: 500,
+          nextDueAt: 9_000,
+          now: 4_000
+        })
+      )
+      yield* boot
+      assert.isTrue((yield* lifecycle.state).isPaused)
+      assert.strictEqual(yield* Ref.get(wakes), 1)
+      assert.deepStrictEqual(yield* Ref.get(dueIns), [5_000])
+    })
+  )
+})
+
+describe("the pulse", () => {
+  it.effect("comes once an interval", () =>
+    Effect.gen(function* () {
+      const { boot, lifecycle, start, statuses } = yield* setUp
+      yield* boot
+      yield* lifecycle.enter("ready")
+      yield* start
+      yield* TestClock.adjust("59 seconds")
+      yield* statuses
+      yield* TestClock.adjust("1 second")
+      assert.deepStrictEqual(yield* statuses, ["online"])
+      yield* TestClock.adjust("10 minutes")
+      assert.lengthOf(yield* statuses, 10)
+    })
+  )
+
+  it.effect("comes at each change of status or reasons as well, and not at a repetition", () =>
+    Effect.gen(function* () {
+      const { boot, lifecycle, start, statuses } = yield* setUp
+      yield* boot
+      yield* start
+      yield* TestClock.adjust(0)
+      yield* statuses
+      const after = (change: Effect.Effect<void>) =>
+        change.pipe(Effect.andThen(TestClock.adjust(0)), Effect.andThen(statuses))
+      assert.deepStrictEqual(yield* after(lifecycle.enter("ready")), ["online"])
+      assert.deepStrictEqual(yield* after(lifecycle.enter("ready")), [])
+      assert.deepStrictEqual(yield* after(lifecycle.setReason("breaker", "open")), ["degraded"])
+      assert.deepStrictEqual(yield* after(lifecycle.setReason("breaker", "open")), [])
+      assert.deepStrictEqual(yield* after(lifecycle.setReason("breaker", null)), ["online"])
+      assert.deepStrictEqual(yield* after(lifecycle.enter("draining")), ["draining"])
+    })
+  )
+
+  it.effect("outlives a control plane that is away", () =>
+    Effect.gen(function* () {
+      const { answer, boot, start, statuses } = yield* setUp
+      yield* boot
+      yield* start
+      yield* Ref.set(answer, Effect.fail(away))
+      yield* TestClock.adjust("10 minutes")
+      yield* Ref.set(answer, Effect.succeed(answered))
+      yield* statuses
+      yield* TestClock.adjust("2 minutes")
+      assert.lengthOf(yield* statuses, 2)
+    })
+  )
+
+  it.effect("notes a token that is refused and one that is accepted again", () =>
+    Effect.gen(function* () {
+      const { answer, boot, lifecycle, start } = yield* setUp
+      yield* boot
+      yield* lifecycle.enter("ready")
+      yield* start
+      yield* TestClock.adjust(0)
+      yield* Ref.set(answer, Effect.fail(new TokenRefused({ function: "pulse", detail: "revoked" })))
+      yield* TestClock.adjust("1 minute")
+      assert.include((yield* lifecycle.state).reasons.token ?? "", "revoked")
+      yield* Ref.set(answer, Effect.succeed(answered))
+      yield* TestClock.adjust("1 minute")
+      assert.deepStrictEqual((yield* lifecycle.state).reasons, {})
+    })
+  )
+
+  it.effect("ends the process with 78 when a later boot of the same RUNTIME_ID has taken over", () =>
+    Effect.gen(function* () {
+      const { answer, boot, lifecycle, start } = yield* setUp
+      yield* boot
+      yield* start
+      yield* Ref.set(answer, Effect.fail(new BootConflict({ detail: "a later boot" })))
+      yield* TestClock.adjust("1 minute")
+      assert.deepStrictEqual(yield* lifecycle.aborted, { exitCode: 78, message: "a later boot" })
+    })
+  )
+})
+
+describe("commands that are pushed", () => {
+  it.effect("pause and resume at once, and a failing query is passed over", () =>
+    Effect.gen(function* () {
+      const { answer, boot, commands, lifecycle, start } = yield* setUp
+      yield* boot
+      yield* start
+      const isPausedAfter = (result: Result.Result<RuntimeCommands, ControlPlaneFailure>) =>
+        // The pulse that follows a change answers what was pushed.
+        Ref.set(
+          answer,
+          Effect.map(Effect.fromResult(result), (commands) => ({ ...answered, commands }))
+        ).pipe(
+          Effect.andThen(Queue.offer(commands, result)),
+          Effect.andThen(TestClock.adjust(0)),
+          Effect.andThen(Effect.map(lifecycle.state, ({ isPaused }) => isPaused))
+        )
+      assert.isTrue(yield* isPausedAfter(Result.succeed({ ...noCommands, paused: true })))
+      assert.isTrue(yield* isPausedAfter(Result.fail(away)))
+      assert.isFalse(yield* isPausedAfter(Result.succeed(noCommands)))
+    })
+  )
+})
+
+describe("the end", () => {
+  it.effect("says offline, after everything else", () =>
+    Effect.gen(function* () {
+      const { boot, close, lifecycle, start, statuses } = yield* setUp
+      yield* boot
+      yield* lifecycle.enter("ready")
+      yield* start
+      yield* TestClock.adjust(0)
+      yield* statuses
+      yield* close
+      assert.deepStrictEqual(yield* statuses, ["offline"])
+      yield* TestClock.adjust("1 hour")
+      assert.deepStrictEqual(yield* statuses, [])
+    })
+  )
+
+  it.effect("says nothing when the control plane never knew of this boot", () =>
+    Effect.gen(function* () {
+      const { close, statuses } = yield* setUp
+      yield* close
+      assert.deepStrictEqual(yield* statuses, [])
+    })
+  )
+
+  it.effect("waits three seconds at most for the control plane, and says when it did not hear", () =>
+    Effect.gen(function* () {
+      const { answer, boot, close, lines } = yield* setUp
+      yield* boot
+      const isAsked = yield* Deferred.make<void>()
+      yield* Ref.set(answer, Effect.andThen(Deferred.succeed(isAsked, undefined), Effect.never))
+      const closing = yield* Effect.forkChild(close)
+      yield* Deferred.await(isAsked)
+      yield* TestClock.adjust("3 seconds")
+      yield* Fiber.join(closing)
+      assert.isTrue(lines.some((line) => line.startsWith("ERROR could not report offline")))
+    })
+  )
+})
