@@ -1,0 +1,256 @@
+import { mkdtempSync, rmSync } from "node:fs"
+import { createServer } from "node:net"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+import { assert, describe, it } from "@effect/vitest"
+import { Effect, Exit, Random, Scope } from "effect"
+import { makeAccount, runtimeEnv } from "../../local/account.ts"
+import type { Account, NewAgent } from "../../local/account.ts"
+import { launchGateway, launchPlane, launchRuntime } from "../../local/launcher.ts"
+import type { Launched, LaunchFailed } from "../../local/launcher.ts"
+import type { Script } from "../../local/model/script.ts"
+import { personAt } from "../../local/person.ts"
+import type { Person } from "../../local/person.ts"
+import { eventually } from "./house.ts"
+import type { Message, NotificationRow } from "./house.ts"
+
+const team: ReadonlyArray<NewAgent> = Array.from({ length: 6 }, (_, index) => ({
+  slug: `agent-${index}`,
+  name: `Agent ${index}`,
+  role: "answers",
+  flags: { canCreateTasks: true }
+}))
+
+/** Each turn creates something first, and answers then: both must stand once, whatever dies between them. */
+const script: Script = {
+  rules: [
+    {
+      match: '"tool":"task_create","success":true',
+      repeat: true,
+      capture: { n: "request number (\\d+)" },
+      actions: [{ delayMs: 60, text: "Answer {{n}}" }]
+    },
+    {
+      match: "mentioned you",
+      repeat: true,
+      capture: { n: "request number (\\d+)" },
+      actions: [{ delayMs: 60, toolCalls: [{ name: "task_create", args: { title: "Follow-up {{n}}" } }] }]
+    }
+  ],
+  fallback: { text: "NO_ACTION" }
+}
+
+const freePort = Effect.callback<number>((resume) => {
+  const server = createServer()
+  server.listen(0, "127.0.0.1", () => {
+    const address = server.address()
+    server.close(() => resume(Effect.succeed(typeof address === "object" && address !== null ? address.port : 0)))
+  })
+})
+
+/** A process that can be killed and started again in the same place. */
+type Restartable = {
+  readonly killAndRestart: Effect.Effect<void, LaunchFailed>
+  readonly kill: Effect.Effect<void>
+  readonly start: Effect.Effect<void, LaunchFailed>
+}
+
+const restartable = (launch: Effect.Effect<Launched, LaunchFailed, Scope.Scope>) =>
+  Effect.gen(function* () {
+    let running: { readonly process: Launched; readonly scope: Scope.Closeable } | undefined
+    const start = Effect.gen(function* () {
+      const scope = yield* Scope.make()
+      running = { scope, process: yield* Scope.provide(launch, scope) }
+    })
+    const kill = Effect.gen(function* () {
+      if (running === undefined) return
+      const { process, scope } = running
+      running = undefined
+      yield* process.signal("SIGKILL")
+      yield* process.exit
+      yield* Scope.close(scope, Exit.void)
+    })
+    yield* start
+    yield* Effect.addFinalizer(() => kill)
+    return { start, kill, killAndRestart: Effect.andThen(kill, start) } satisfies Restartable
+  })
+
+type World = {
+  readonly plane: Restartable
+  readonly gateway: Restartable
+  readonly account: Account
+  readonly person: Person
+  readonly runtimeOf: (id: string, env?: Record<string, string>) => Effect.Effect<Launched, LaunchFailed, Scope.Scope>
+  /** Posts one request in a task of its own. */
+  readonly request: (n: number) => Effect.Effect<void>
+  readonly quiet: Effect.Effect<void>
+  /** Asserts that each request was answered once, and that nothing was created twice. */
+  readonly check: (requests: number) => Effect.Effect<void>
+}
+
+const open = new Set(["ready", "claimed", "folded", "waiting"])
+
+const makeWorld = Effect.gen(function* () {
+  const folder = yield* Effect.acquireRelease(
+    Effect.sync(() => mkdtempSync(join(tmpdir(), "mission-control-chaos-"))),
+    (path) => Effect.sync(() => rmSync(path, { recursive: true, force: true }))
+  )
+  const [planePort, gatewayPort] = [yield* freePort, yield* freePort]
+  const adminKey = "local|chaos"
+  const planeUrl = `http://127.0.0.1:${planePort}`
+  const gatewayUrl = `http://127.0.0.1:${gatewayPort}`
+  const plane = yield* restartable(
+    launchPlane({ args: ["--port", String(planePort), "--data", join(folder, "plane.db"), "--admin-key", adminKey] })
+  )
+  const startGateway = launchGateway({
+    args: ["--port", String(gatewayPort), "--agents", team.map(({ slug }) => slug).join(",")]
+  }).pipe(
+    Effect.tap(() =>
+      Effect.promise(() => fetch(`${gatewayUrl}/__local/script`, { method: "POST", body: JSON.stringify(script) }))
+    )
+  )
+  const gateway = yield* restartable(startGateway)
+  // A call that meets the plane while it restarts is made again, as a web application would.
+  const direct = personAt(planeUrl, adminKey)
+  const again = (call: () => Promise<any>) => async (): Promise<any> => {
+    for (;;) {
+      try {
+        return await call()
+      } catch {
+        await new Promise((resolve) => setTimeout(resolve, 50))
+      }
+    }
+  }
+  const person: Person = {
+    query: (path, args) => again(() => direct.query(path, args))(),
+    mutation: (path, args) => direct.mutation(path, args)
+  }
+  const account = yield* Effect.promise(() => makeAccount(person, team))
+  const { accountId } = account
+  yield* Effect.promise(() => person.mutation("app/accounts:configure", { accountId, sessionScope: "task" }))
+  const tasks = new Map<number, string>()
+  const notifications: Effect.Effect<ReadonlyArray<NotificationRow>> = Effect.promise(() =>
+    person.query("app/notifications:list", { accountId, limit: 500 })
+  ).pipe(Effect.map((rows: ReadonlyArray<NotificationRow>) => rows.filter((row) => row.recipientType === "agent")))
+  const world: World = {
+    plane,
+    gateway,
+    account,
+    person,
+    runtimeOf: (id, env = {}) =>
+      launchRuntime({
+        env: runtimeEnv(
+          account,
+          planeUrl,
+          { url: gatewayUrl },
+          {
+            RUNTIME_ID: id,
+            DELIVERY_MAX_ATTEMPTS: "40",
+            DELIVERY_BACKOFF_BASE_MS: "1000",
+            DELIVERY_BACKOFF_MAX_MS: "2000",
+            ...env
+          }
+        )
+      }),
+    request: (n) =>
+      Effect.promise(async () => {
+        const { taskId } = await person.mutation("app/tasks:create", { accountId, title: `Request ${n}` })
+        tasks.set(n, taskId)
+        const content = `@agent-${n % team.length} this is request number ${n}`
+        await person.mutation("app/messages:post", { accountId, taskId, content })
+      }),
+    quiet: Effect.asVoid(eventually(notifications, (rows) => rows.every((row) => !open.has(row.state)))),
+    check: Effect.fnUntraced(function* (requests) {
+      const mentions = (yield* notifications).filter(({ type }) => type === "mention")
+      assert.strictEqual(mentions.length, requests)
+      for (const { outcome, state } of mentions) assert.include(["delivered", "dead"], state, String(outcome))
+      for (let n = 0; n < requests; n++) {
+        const messages: ReadonlyArray<Message> = yield* Effect.promise(() =>
+          person.query("app/messages:list", { accountId, taskId: tasks.get(n)! })
+        )
+        const answers = messages.filter(({ kind }) => kind === "reply" || kind === "fallback" || kind === "note")
+        assert.strictEqual(answers.length, 1, `answers to request ${n}: ${JSON.stringify(answers)}`)
+      }
+      const all: ReadonlyArray<{ readonly title: string }> = yield* Effect.promise(() =>
+        person.query("app/tasks:list", { accountId, limit: 500 })
+      )
+      const created = all.map(({ title }) => title).filter((title) => title.startsWith("Follow-up "))
+      const replied = mentions.filter(({ outcome }) => outcome === "replied").length
+      assert.isAtLeast(replied, requests * 0.9, "most requests were to be answered by their agent")
+      assert.isAtLeast(created.length, replied, "each answer was to follow a creation")
+      assert.deepStrictEqual(created.toSorted(), [...new Set(created)].toSorted(), "a task was created twice")
+      return yield* Effect.void
+    })
+  }
+  return world
+})
+
+const REQUESTS = 40
+
+describe("whatever dies", () => {
+  it.live("the runtime killed -9 at 30 random instants: every request is answered once, nothing is created twice", () =>
+    Effect.gen(function* () {
+      const world = yield* makeWorld
+      const runtime = yield* restartable(world.runtimeOf("chaos"))
+      for (let kill = 0; kill < 30; kill++) {
+        yield* world.request(kill)
+        yield* Effect.sleep(yield* Random.nextIntBetween(0, 300))
+        if (kill < REQUESTS - 30) yield* world.request(30 + kill)
+        yield* runtime.killAndRestart
+      }
+      yield* world.quiet
+      yield* world.check(REQUESTS)
+    }).pipe(Effect.scoped, Random.withSeed("runtime"))
+  )
+
+  it.live("the plane killed -9 and restarted five times under load: nothing lost, nothing doubled", () =>
+    Effect.gen(function* () {
+      const world = yield* makeWorld
+      yield* restartable(world.runtimeOf("chaos"))
+      let n = 0
+      for (let kill = 0; kill < 5; kill++) {
+        for (let more = 0; more < REQUESTS / 5; more++) yield* world.request(n++)
+        yield* Effect.sleep(yield* Random.nextIntBetween(0, 300))
+        yield* world.plane.killAndRestart
+      }
+      yield* world.quiet
+      yield* world.check(REQUESTS)
+    }).pipe(Effect.scoped, Random.withSeed("plane"))
+  )
+
+  it.live("the gateway killed -9 and started again five times under load: nothing lost, nothing doubled", () =>
+    Effect.gen(function* () {
+      const world = yield* makeWorld
+      yield* restartable(world.runtimeOf("chaos"))
+      let n = 0
+      for (let kill = 0; kill < 5; kill++) {
+        for (let more = 0; more < REQUESTS / 5; more++) yield* world.request(n++)
+        yield* Effect.sleep(yield* Random.nextIntBetween(0, 300))
+        yield* world.gateway.kill
+        yield* Effect.sleep("200 millis")
+        yield* world.gateway.start
+      }
+      yield* world.quiet
+      yield* world.check(REQUESTS)
+    }).pipe(Effect.scoped, Random.withSeed("gateway"))
+  )
+
+  it.live(
+    "two runtimes, one frozen in mid-turn for twice its lease: the other takes over, and each answer stands once",
+    () =>
+      Effect.gen(function* () {
+        const world = yield* makeWorld
+        const lease = { DELIVERY_LEASE_MS: "3000" }
+        const first = yield* world.runtimeOf("first", lease)
+        yield* world.runtimeOf("second", lease)
+        for (let n = 0; n < 20; n++) yield* world.request(n)
+        yield* first.signal("SIGSTOP")
+        yield* Effect.addFinalizer(() => first.signal("SIGCONT"))
+        yield* Effect.sleep("6 seconds")
+        yield* first.signal("SIGCONT")
+        for (let n = 20; n < REQUESTS; n++) yield* world.request(n)
+        yield* world.quiet
+        yield* world.check(REQUESTS)
+      }).pipe(Effect.scoped)
+  )
+})
