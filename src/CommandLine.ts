@@ -1,13 +1,15 @@
 /** The commands, and the only place that builds the whole Layer and runs it. */
 import { NodeCrypto, NodeServices } from "@effect/platform-node"
-import { Cause, Console, Deferred, Effect, Exit, Layer, Option, Runtime, Schema } from "effect"
+import { Cause, Console, Deferred, Effect, Exit, Layer, Runtime, Schema } from "effect"
 import { Command } from "effect/cli"
 import { HttpRouter } from "effect/http"
 import packageJson from "../package.json" with { type: "json" }
 import { makeRedactor } from "./domain/Redaction.ts"
-import { ConfigInvalid, RuntimeConfig } from "./layers/Config.ts"
+import { RuntimeConfig } from "./layers/Config.ts"
 import { ConvexClient } from "./layers/ConvexClient.ts"
 import { Gateway } from "./layers/Gateway.ts"
+import { GatewayProcess } from "./layers/GatewayProcess.ts"
+import { GatewayToken } from "./layers/GatewayToken.ts"
 import * as HttpServer from "./layers/HttpServer.ts"
 import * as Logging from "./layers/Logging.ts"
 import { Metrics } from "./layers/Metrics.ts"
@@ -15,6 +17,7 @@ import { Redactor } from "./layers/Redactor.ts"
 import * as AgentEndpoints from "./programs/AgentEndpoints.ts"
 import { Deliveries } from "./programs/Deliveries.ts"
 import { DeliveryLoop } from "./programs/DeliveryLoop.ts"
+import { GatewayWatch } from "./programs/GatewayWatch.ts"
 import { Presence } from "./programs/Presence.ts"
 import * as Probes from "./programs/Probes.ts"
 import { exitCodeOf, run } from "./programs/Runtime.ts"
@@ -41,7 +44,9 @@ const services = Layer.empty.pipe(
   Layer.provideMerge(Permits.layer),
   Layer.provideMerge(ControlPlane.layer),
   Layer.provideMerge(Lifecycle.layer),
+  Layer.provideMerge(GatewayProcess.layer),
   Layer.provideMerge(Layer.mergeAll(ConvexClient.layer, Gateway.layer)),
+  Layer.provideMerge(GatewayToken.layer),
   Layer.provideMerge(Metrics.layer)
 )
 
@@ -52,6 +57,8 @@ const programs = HttpRouter.serve(Layer.merge(Probes.layer, AgentEndpoints.layer
   Layer.provideMerge(Presence.layer),
   Layer.provideMerge(DeliveryLoop.layer),
   Layer.provideMerge(Deliveries.layer),
+  // Below the loops: the gateway is stopped after the turns that it runs.
+  Layer.provideMerge(GatewayWatch.layer),
   Layer.provideMerge(services),
   Layer.provideMerge(HttpServer.layer)
 )
@@ -63,19 +70,7 @@ const foundation = Logging.layer.pipe(
   Layer.provideMerge(NodeCrypto.layerSecureRandom)
 )
 
-/** Until the runtime starts its gateway itself, it has to be told where one is. */
-const needsGatewayUrl = Effect.flatMap(RuntimeConfig, ({ gatewayUrl }) =>
-  Option.isSome(gatewayUrl)
-    ? Effect.void
-    : Effect.fail(
-        new ConfigInvalid({
-          problems: ["OPENCLAW_GATEWAY_URL is missing: set it to the gateway's address, e.g. http://127.0.0.1:18789"]
-        })
-      )
-)
-
-const startProgram = needsGatewayUrl.pipe(
-  Effect.andThen(Effect.provide(run, programs)),
+const startProgram = Effect.provide(run, programs).pipe(
   Effect.tapError((failure) => (failure._tag === "ListenFailed" ? Effect.logError(failure.detail) : Effect.void)),
   Effect.provide(foundation),
   Effect.catchTags({

@@ -4,6 +4,7 @@ import { HttpRouter, HttpServerResponse } from "effect/http"
 import { RuntimeConfig } from "../layers/Config.ts"
 import { ConvexClient } from "../layers/ConvexClient.ts"
 import { Gateway } from "../layers/Gateway.ts"
+import { GatewayProcess } from "../layers/GatewayProcess.ts"
 import { Metrics } from "../layers/Metrics.ts"
 import { Redactor } from "../layers/Redactor.ts"
 import { Lifecycle, notReadyBecause, statusOf } from "../services/Lifecycle.ts"
@@ -19,6 +20,7 @@ export const layer = Layer.effectDiscard(
     const config = yield* RuntimeConfig
     const convex = yield* ConvexClient
     const gateway = yield* Gateway
+    const gatewayProcess = yield* GatewayProcess
     const lifecycle = yield* Lifecycle
     const loop = yield* DeliveryLoop
     const metrics = yield* Metrics
@@ -48,7 +50,7 @@ export const layer = Layer.effectDiscard(
         reasons: push.isConnected ? reasons : [...reasons, "push: down, polling"],
         lifecycle: state.phase,
         isPaused: state.isPaused,
-        gateway: { ...seen, restarts: 0 },
+        gateway: { ...seen, restarts: yield* gatewayProcess.restarts },
         delivery: {
           ...(yield* metrics.deliverySummary),
           oldestWaiting: (yield* loop.state).oldestWaiting,

@@ -1,10 +1,10 @@
-import { Duration, Effect, Schedule } from "effect"
+import { Duration, Effect } from "effect"
 import { RuntimeConfig } from "../layers/Config.ts"
-import { Gateway } from "../layers/Gateway.ts"
 import { Lifecycle } from "../services/Lifecycle.ts"
 import type { Fatal, StopReason } from "../services/Lifecycle.ts"
 import { Permits } from "../services/Permits.ts"
 import { DeliveryLoop } from "./DeliveryLoop.ts"
+import { GatewayWatch } from "./GatewayWatch.ts"
 import { Presence } from "./Presence.ts"
 
 /** Why the process ended. */
@@ -16,26 +16,6 @@ export type End =
 export const exitCodeOf = (end: End): number =>
   end._tag === "Aborted" ? end.fatal.exitCode : end.reason === "signal" ? 0 : 75
 
-/** Waits for the gateway to take turns, with backoff up to 5 s, and says once that it waits. */
-const waitForGateway = Effect.gen(function* () {
-  const { gatewayUrl } = yield* RuntimeConfig
-  const gateway = yield* Gateway
-  const lifecycle = yield* Lifecycle
-  if (yield* gateway.ready) return
-  const { state } = yield* gateway.state
-  const where = gatewayUrl._tag === "Some" ? gatewayUrl.value : "the supervised gateway"
-  yield* Effect.logWarning(`the gateway at ${where} is not ready (${state}): waiting for it with backoff`)
-  yield* lifecycle.setReason("gateway", `not ready (${state})`)
-  yield* gateway.ready.pipe(
-    Effect.repeat({
-      schedule: Schedule.min([Schedule.exponential("200 millis"), Schedule.spaced("5 seconds")]),
-      until: (isReady) => isReady
-    })
-  )
-  yield* lifecycle.setReason("gateway", null)
-  yield* Effect.logInfo("the gateway is ready")
-})
-
 /**
  * The life of the process after its layers stand: boot, work until a stop is asked for, drain. What follows, abort,
  * release and offline, are finalizers, so that they run however this ends.
@@ -43,6 +23,7 @@ const waitForGateway = Effect.gen(function* () {
 export const run = Effect.gen(function* () {
   const config = yield* RuntimeConfig
   const lifecycle = yield* Lifecycle
+  const gateway = yield* GatewayWatch
   const loop = yield* DeliveryLoop
   const permits = yield* Permits
   const presence = yield* Presence
@@ -61,7 +42,8 @@ export const run = Effect.gen(function* () {
       )
     )
     yield* presence.start
-    yield* waitForGateway
+    yield* gateway.start
+    yield* gateway.ready
     yield* loop.start
     yield* lifecycle.enter("ready")
     yield* Effect.logInfo("ready").pipe(

@@ -8,10 +8,17 @@ export type Phase = "booting" | "ready" | "draining" | "stopped"
 export type StopReason = "signal" | "restart" | "upgrade"
 
 /** What can stand against being ready. */
-export type Concern = "control-plane" | "token" | "gateway" | "gateway-configuration" | "breaker"
+export type Concern =
+  | "control-plane"
+  | "token"
+  | "gateway"
+  | "gateway-process"
+  | "gateway-configuration"
+  | "profile-sync"
+  | "breaker"
 
 /** With these no work is begun at all; with the others it is tried, more carefully. */
-const blocking: ReadonlyArray<Concern> = ["token", "gateway-configuration"]
+const blocking: ReadonlyArray<Concern> = ["token", "gateway-process", "gateway-configuration"]
 
 /** The one state of the process; `reasons` say why it is not ready, by what they concern. */
 export interface LifecycleState {

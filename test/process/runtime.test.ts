@@ -164,15 +164,6 @@ describe("the runtime as a process", () => {
     }).pipe(Effect.scoped)
   )
 
-  it.live("without a gateway's address it says that it is needed, exit code 78", () =>
-    Effect.gen(function* () {
-      const house = yield* makeHouse()
-      const failure = yield* Effect.flip(house.startRuntime({ OPENCLAW_GATEWAY_URL: "" }))
-      assert.strictEqual(failure.exitCode, 78)
-      assert.include(failure.output, "OPENCLAW_GATEWAY_URL is missing")
-    }).pipe(Effect.scoped)
-  )
-
   it.live("a port in use ends it with exit code 78 and one line", () =>
     Effect.gen(function* () {
       const house = yield* makeHouse()

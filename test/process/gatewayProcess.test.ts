@@ -1,0 +1,217 @@
+import { readFileSync, writeFileSync } from "node:fs"
+import { createServer } from "node:http"
+import { join } from "node:path"
+import { assert, describe, it } from "@effect/vitest"
+import { Effect } from "effect"
+import type { Script } from "../../local/model/script.ts"
+import { eventually, makeHouse } from "./house.ts"
+import { gatewaySettings, isRunning, makeGatewayHome, scriptedGateway } from "./supervisedGateway.ts"
+import type { GatewayHome } from "./supervisedGateway.ts"
+
+const settings = gatewaySettings(["squad-lead", "engineer", "qa"])
+
+const withScript = (home: GatewayHome, script: Script): Record<string, string> => {
+  const file = join(home.folder, "script.json")
+  writeFileSync(file, JSON.stringify(script))
+  return { ...home.env, OPENCLAW_GATEWAY_ARGS: `gateway run --script ${file}` }
+}
+
+const answering: Script = { rules: [{ match: "mentioned you", repeat: true, actions: [{ text: "Here I am." }] }] }
+
+const readyz = (url: string): Effect.Effect<{ readonly status: number; readonly body: string }> =>
+  Effect.promise(async () => {
+    const response = await fetch(`${url}/readyz`)
+    return { status: response.status, body: await response.text() }
+  })
+
+const said = (name: string) => (messages: ReadonlyArray<{ readonly author: { readonly name: string } }>) =>
+  messages.filter(({ author }) => author.name === name).length
+
+const turns = (home: GatewayHome): Effect.Effect<number> =>
+  Effect.promise(async () => {
+    const response = await fetch(`${home.url}/__local/requests`).catch(() => undefined)
+    return response === undefined ? 0 : ((await response.json()) as { readonly count: number }).count
+  })
+
+describe("the gateway that the runtime starts", () => {
+  it.live("gets its token by environment alone, answers turns, speaks in our log, and ends with us", () =>
+    Effect.gen(function* () {
+      const house = yield* makeHouse()
+      const home = yield* makeGatewayHome(settings)
+      const runtime = yield* house.startRuntime(withScript(home, answering))
+      const pid = home.pid() ?? 0
+      assert.isTrue(isRunning(pid))
+      const environment = readFileSync(`/proc/${pid}/environ`, "utf8").split("\0")
+      const token = environment.find((line) => line.startsWith("OPENCLAW_GATEWAY_TOKEN="))?.split("=")[1] ?? ""
+      assert.match(token, /^[0-9a-f]{64}$/)
+      assert.notInclude(readFileSync(`/proc/${pid}/cmdline`, "utf8"), token)
+      assert.notInclude(environment.join("\n"), house.account.serviceToken)
+      const taskId = yield* house.newTask()
+      yield* house.post(taskId, "@engineer are you there?")
+      yield* eventually(house.messages(taskId), (messages) => said("Engineer")(messages) === 1)
+      const health = yield* house.health(runtime)
+      assert.strictEqual(health["gateway"].restarts, 0)
+      assert.strictEqual(health["versions"].openclaw, "2026.9.6")
+      yield* runtime.signal("SIGTERM")
+      assert.deepStrictEqual(yield* runtime.exit, { code: 0, signal: null })
+      assert.isFalse(isRunning(pid))
+      assert.isNull(home.pid())
+      assert.include(runtime.output(), '"source":"openclaw"')
+      assert.notInclude(runtime.output(), token)
+    }).pipe(Effect.scoped)
+  )
+
+  it.live("killed in mid-turn, is started again, and the delivery ends once", () =>
+    Effect.gen(function* () {
+      const house = yield* makeHouse()
+      const home = yield* makeGatewayHome(settings)
+      const hanging: Script = { rules: [{ match: "mentioned you", actions: [{ hang: true }] }] }
+      const env = withScript(home, hanging)
+      const runtime = yield* house.startRuntime({ ...env, DELIVERY_BACKOFF_BASE_MS: "1000" })
+      const taskId = yield* house.newTask()
+      yield* house.post(taskId, "@engineer are you there?")
+      yield* eventually(turns(home), (count) => count === 1)
+      // What starts now has another script, in which the same turn ends.
+      withScript(home, answering)
+      const first = home.pid() ?? 0
+      process.kill(first, "SIGKILL")
+      const messages = yield* eventually(house.messages(taskId), (messages) => said("Engineer")(messages) > 0)
+      assert.strictEqual(said("Engineer")(messages), 1)
+      assert.notStrictEqual(home.pid(), first)
+      const health = yield* house.health(runtime)
+      assert.strictEqual(health["gateway"].restarts, 1)
+      const mention = (yield* house.notifications).find(({ type }) => type === "mention")
+      assert.strictEqual(mention?.outcome, "replied")
+    }).pipe(Effect.scoped)
+  )
+
+  it.live("left behind by a killed runtime, is stopped by the next one, whose token it does not know", () =>
+    Effect.gen(function* () {
+      const house = yield* makeHouse()
+      const home = yield* makeGatewayHome(settings)
+      const env = withScript(home, answering)
+      const killed = yield* house.startRuntime(env)
+      const orphan = home.pid() ?? 0
+      yield* killed.signal("SIGKILL")
+      yield* killed.exit
+      assert.isTrue(isRunning(orphan))
+      const taskId = yield* house.newTask()
+      yield* house.post(taskId, "@engineer are you there?")
+      const runtime = yield* house.startRuntime(env)
+      assert.isFalse(isRunning(orphan))
+      assert.notStrictEqual(home.pid(), orphan)
+      assert.include(runtime.output(), `stopping the gateway that an earlier run left behind (pid ${orphan})`)
+      const messages = yield* eventually(house.messages(taskId), (messages) => said("Engineer")(messages) > 0)
+      assert.strictEqual(said("Engineer")(messages), 1)
+    }).pipe(Effect.scoped)
+  )
+
+  it.live(
+    "left behind by a killed runtime, is taken over when both were given the same token, and then ends with it",
+    () =>
+      Effect.gen(function* () {
+        const house = yield* makeHouse()
+        const home = yield* makeGatewayHome(settings)
+        const env = { ...withScript(home, answering), OPENCLAW_GATEWAY_TOKEN: "a-token-that-is-given" }
+        const killed = yield* house.startRuntime(env)
+        const orphan = home.pid() ?? 0
+        yield* killed.signal("SIGKILL")
+        yield* killed.exit
+        const runtime = yield* house.startRuntime(env)
+        assert.isTrue(isRunning(orphan))
+        assert.strictEqual(home.pid(), orphan)
+        const taskId = yield* house.newTask()
+        yield* house.post(taskId, "@engineer are you there?")
+        yield* eventually(house.messages(taskId), (messages) => said("Engineer")(messages) === 1)
+        yield* runtime.signal("SIGTERM")
+        assert.deepStrictEqual(yield* runtime.exit, { code: 0, signal: null })
+        assert.isFalse(isRunning(orphan))
+        assert.isNull(home.pid())
+      }).pipe(Effect.scoped)
+  )
+
+  it.live(
+    "with a broken configuration is not started over and over: 503 with its own reason, until the file is mended",
+    () =>
+      Effect.gen(function* () {
+        const house = yield* makeHouse()
+        const home = yield* makeGatewayHome({ ...settings, bogus: 1 })
+        const runtime = yield* house.startRuntime(withScript(home, answering), { readyPath: "/livez" })
+        const broken = yield* eventually(readyz(runtime.url), ({ body }) => body.includes("bogus"))
+        assert.strictEqual(broken.status, 503)
+        assert.notInclude(runtime.output(), "starting it again")
+        home.writeConfig(settings)
+        yield* eventually(readyz(runtime.url), ({ status }) => status === 200)
+        assert.strictEqual((yield* house.health(runtime))["gateway"].restarts, 0)
+      }).pipe(Effect.scoped)
+  )
+
+  it.live("that says 78 because another owns its folder is tried again", () =>
+    Effect.gen(function* () {
+      const house = yield* makeHouse()
+      const home = yield* makeGatewayHome(settings)
+      const command = home.command(
+        "openclaw",
+        [
+          "#!/bin/sh",
+          `if [ "$1" = --version ]; then echo 'OpenClaw 2026.9.6 (abc)'; exit 0; fi`,
+          `if [ ! -e ${home.folder}/tried ]; then touch ${home.folder}/tried; echo 'state dir is owned by another live gateway' >&2; exit 78; fi`,
+          `exec ${scriptedGateway} "$@"`
+        ].join("\n")
+      )
+      const runtime = yield* house.startRuntime({ ...withScript(home, answering), OPENCLAW_GATEWAY_PATH: command })
+      assert.strictEqual((yield* house.health(runtime))["gateway"].restarts, 1)
+      assert.include(runtime.output(), "owned by another live gateway")
+    }).pipe(Effect.scoped)
+  )
+
+  it.live("of a refused release is not started, and readyz says which releases are tested", () =>
+    Effect.gen(function* () {
+      const house = yield* makeHouse()
+      const home = yield* makeGatewayHome(settings)
+      const command = home.command("openclaw", "#!/bin/sh\necho 'OpenClaw 2026.4.20 (115f05d)'\n")
+      const runtime = yield* house.startRuntime(
+        { ...home.env, OPENCLAW_GATEWAY_PATH: command },
+        { readyPath: "/livez" }
+      )
+      const { body, status } = yield* eventually(readyz(runtime.url), ({ body }) =>
+        body.includes("2026.4.20 is refused")
+      )
+      assert.strictEqual(status, 503)
+      assert.include(body, "2026.8.2 to 2026.9.6")
+      assert.isNull(home.pid())
+    }).pipe(Effect.scoped)
+  )
+
+  it.live("whose command is missing leaves the runtime alive, with the variable to set", () =>
+    Effect.gen(function* () {
+      const house = yield* makeHouse()
+      const home = yield* makeGatewayHome(settings, { OPENCLAW_GATEWAY_PATH: "/nonexistent/openclaw" })
+      const runtime = yield* house.startRuntime(home.env, { readyPath: "/livez" })
+      const { status } = yield* eventually(readyz(runtime.url), ({ body }) => body.includes("OPENCLAW_GATEWAY_PATH"))
+      assert.strictEqual(status, 503)
+      yield* runtime.signal("SIGTERM")
+      assert.deepStrictEqual(yield* runtime.exit, { code: 0, signal: null })
+    }).pipe(Effect.scoped)
+  )
+
+  it.live("waits while another process has its port, and starts when it lets go", () =>
+    Effect.gen(function* () {
+      const house = yield* makeHouse()
+      const home = yield* makeGatewayHome(settings)
+      // Answers everything with a page, as the control UI of old releases does.
+      const squatter = createServer((_request, response) => response.end("<html>hello</html>"))
+      yield* Effect.callback<void>((resume) => {
+        squatter.listen(home.port, "127.0.0.1", () => resume(Effect.void))
+      })
+      const runtime = yield* house.startRuntime(withScript(home, answering), { readyPath: "/livez" })
+      const { status } = yield* eventually(readyz(runtime.url), ({ body }) =>
+        body.includes(`port ${home.port} is taken`)
+      )
+      assert.strictEqual(status, 503)
+      squatter.close()
+      squatter.closeAllConnections()
+      yield* eventually(readyz(runtime.url), ({ status }) => status === 200)
+    }).pipe(Effect.scoped)
+  )
+})
