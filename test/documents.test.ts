@@ -5,8 +5,10 @@ import { assert, describe, it } from "@effect/vitest"
 import { Context, Effect, Layer } from "effect"
 import { notificationState } from "../convex/schema.ts"
 import { readConfig } from "../local/gateway/config.ts"
+import { configurationPage, variablesTable } from "../src/domain/ConfigurationPage.ts"
 import * as controlPlaneFailures from "../src/domain/ControlPlaneFailure.ts"
 import * as turnFailures from "../src/domain/TurnFailure.ts"
+import { allVariables } from "../src/domain/Variables.ts"
 import { RuntimeConfig } from "../src/layers/Config.ts"
 import { Metrics } from "../src/layers/Metrics.ts"
 import { Redactor } from "../src/layers/Redactor.ts"
@@ -108,31 +110,29 @@ describe("the documents", () => {
   })
 })
 
+describe("the page of the configuration", () => {
+  it("is what the table of variables prints: `node src/main.ts config print --markdown > docs/configuration.md`", () => {
+    assert.strictEqual(read("docs/configuration.md"), configurationPage)
+  })
+
+  it("tells every variable that the configuration reads, and no other", () => {
+    const source = read("src/layers/Config.ts")
+    const names = [...source.matchAll(/read\.\w+\(\s*"([A-Z_]+)"/g)].map((match) => match[1] ?? "")
+    assert.sameMembers(
+      [...new Set(names)],
+      allVariables.map(([name]) => name)
+    )
+  })
+})
+
 describe("the README", () => {
   it("has the two commands, each on a line of its own", () => {
     const lines = blocksOf("README.md", "sh").flatMap((block) => block.split("\n"))
     assert.includeMembers(lines, ["npm ci && npm run demo", "npm ci && npm test"])
   })
 
-  it("tells every variable with its default, and no other", () => {
-    const source = read("src/layers/Config.ts")
-    const numbers = new Map(
-      [...source.matchAll(/read\.(?:integer|millis)\("([A-Z_]+)", ([\d_]+)/g)].map((match) => [
-        match[1] ?? "",
-        (match[2] ?? "").replaceAll("_", "")
-      ])
-    )
-    const names = [...source.matchAll(/read\.\w+\("([A-Z_]+)"/g)].map((match) => match[1] ?? "")
-    const told = new Map(
-      rowsOf("README.md")
-        .filter(([name]) => name !== undefined && /^[A-Z_]+(, [A-Z_]+)*$/.test(name))
-        .flatMap(([name = "", usual = ""]) =>
-          name.split(", ").map((one, index) => [one, usual.split(", ")[index] ?? usual] as const)
-        )
-    )
-    assert.sameMembers([...told.keys()], names)
-    assert.isAbove(numbers.size, 10)
-    for (const [name, usual] of numbers) assert.strictEqual(told.get(name), usual, name)
+  it("tells every variable with its default and rule, as the configuration has them", () => {
+    assert.include(read("README.md"), `\n\n${variablesTable}\n\n`)
   })
 
   it("tells every endpoint, and no other", () => {

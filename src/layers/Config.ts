@@ -7,13 +7,36 @@ import { ConfigProvider as Provider } from "effect"
 import packageJson from "../../package.json" with { type: "json" }
 import { loopback, parseAddressList } from "../domain/AddressList.ts"
 import type { AddressList } from "../domain/AddressList.ts"
-import { makeRedactor } from "../domain/Redaction.ts"
+import { makeRedactor, REDACTED } from "../domain/Redaction.ts"
 import { parseServiceToken, serviceTokenProblem } from "../domain/ServiceToken.ts"
+import { allVariables, usualOf, variables } from "../domain/Variables.ts"
+import type { NamesOf, VariableName } from "../domain/Variables.ts"
+import { variableTypos } from "../domain/VariableTypos.ts"
 
 /** The configuration cannot be used; every problem is listed, one line each, without a secret. */
 export class ConfigInvalid extends Schema.TaggedError<ConfigInvalid>()("ConfigInvalid", {
-  problems: Schema.Array(Schema.String)
+  problems: Schema.Array(Schema.String),
+  /** Names that look like a misspelt variable, one line each. */
+  hints: Schema.optionalKey(Schema.Array(Schema.String))
 }) {}
+
+/** How traces leave the process; none do without an endpoint and without a Honeycomb key. */
+export interface TracingSettings {
+  readonly endpoint: Option.Option<string>
+  readonly headers: Option.Option<Redacted.Redacted>
+  readonly serviceName: string
+  readonly resourceAttributes: Option.Option<string>
+  readonly sampler: Option.Option<string>
+  readonly honeycombApiKey: Option.Option<Redacted.Redacted>
+  /** Whether traces hold the texts of prompts and replies. */
+  readonly hasContent: boolean
+}
+
+/** The secrets that may change while the process runs. */
+export interface Credentials {
+  readonly serviceToken: Redacted.Redacted
+  readonly gatewayToken: Option.Option<Redacted.Redacted>
+}
 
 /** What the runtime is told by its environment; durations are `Duration`, secrets are `Redacted`. */
 export interface Settings {
@@ -66,6 +89,13 @@ export interface Settings {
   readonly dropletId: Option.Option<string>
   readonly dropletIp: Option.Option<string>
   readonly dropletRegion: Option.Option<string>
+  readonly upgradeCommand: Option.Option<string>
+  readonly upgradeFile: string
+  readonly tracing: TracingSettings
+  /** Names of the environment that look like a misspelt variable, one line each. */
+  readonly hints: ReadonlyArray<string>
+  /** Reads the credentials and their files again; fails with what is wrong with them now. */
+  readonly readCredentials: Effect.Effect<Credentials, ConfigInvalid>
 }
 
 type Problem = string
@@ -83,15 +113,18 @@ const raw = (provider: ConfigProvider.ConfigProvider, name: string): Read<Option
 
 const redactShapes = makeRedactor([])
 
-/** Shown in a message: short, on one line, without a token that landed in the wrong variable or credentials of a URL. */
+/** Without a token that landed in the wrong variable or credentials of a URL. */
+const safe = (value: string): string => redactShapes(value).replace(/:\/\/[^/\s]*@/g, "://")
+
+/** Shown in a message: short, on one line and safe. */
 const shown = (value: string): string => {
-  const safe = redactShapes(value).replace(/:\/\/[^/\s]*@/g, "://")
-  return JSON.stringify(safe.length > 60 ? `${safe.slice(0, 60)}...` : safe)
+  const whole = safe(value)
+  return JSON.stringify(whole.length > 60 ? `${whole.slice(0, 60)}...` : whole)
 }
 
-/** The reader of one account's environment: each method names the variable, its rule and its default. */
+/** The reader of one account's environment: each method looks up rule and default of the variable it is given. */
 const makeReader = (provider: ConfigProvider.ConfigProvider, fileSystem: FileSystem.FileSystem) => {
-  const required = (name: string, rule: string, problemOf: (value: string) => string | null): Read<string> =>
+  const required = (name: NamesOf<"text">, rule: string, problemOf: (value: string) => string | null): Read<string> =>
     Effect.flatMap(
       raw(provider, name),
       Option.match({
@@ -104,27 +137,30 @@ const makeReader = (provider: ConfigProvider.ConfigProvider, fileSystem: FileSys
         }
       })
     )
-  const optional = (name: string): Read<Option.Option<string>> => raw(provider, name)
-  const integer = (name: string, otherwise: number, minimum: number, maximum: number): Read<number> =>
-    Effect.flatMap(
+  const optional = (name: NamesOf<"text">): Read<Option.Option<string>> => raw(provider, name)
+  const integer = (name: NamesOf<"integer">): Read<number> => {
+    const { least, most, usual } = variables[name]
+    return Effect.flatMap(
       raw(provider, name),
       Option.match({
-        onNone: () => Effect.succeed(otherwise),
+        onNone: () => Effect.succeed(usual),
         onSome: (value) => {
           const number = Number(value)
-          return /^\s*[+-]?\d+\s*$/.test(value) && number >= minimum && number <= maximum
+          return /^\s*[+-]?\d+\s*$/.test(value) && number >= least && number <= most
             ? Effect.succeed(number)
-            : Effect.fail(`${name} is ${shown(value)}: it must be a whole number from ${minimum} to ${maximum}`)
+            : Effect.fail(`${name} is ${shown(value)}: it must be a whole number from ${least} to ${most}`)
         }
       })
     )
-  const millis = (name: string, otherwise: number, minimum: number, maximum: number): Read<Duration.Duration> =>
-    Effect.map(integer(name, otherwise, minimum, maximum), Duration.millis)
-  const oneOf = <const A extends string>(name: string, otherwise: A, allowed: ReadonlyArray<A>): Read<A> =>
-    Effect.flatMap(
+  }
+  const millis = (name: NamesOf<"integer">): Read<Duration.Duration> => Effect.map(integer(name), Duration.millis)
+  const oneOf = <Name extends NamesOf<"choice">>(name: Name): Read<(typeof variables)[Name]["usual"]> => {
+    type Choice = (typeof variables)[Name]["usual"]
+    const allowed: ReadonlyArray<Choice> = variables[name].allowed
+    return Effect.flatMap(
       raw(provider, name),
       Option.match({
-        onNone: () => Effect.succeed(otherwise),
+        onNone: () => Effect.succeed<Choice>(variables[name].usual),
         onSome: (value) => {
           const found = allowed.find((one) => one === value.trim().toLowerCase())
           return found === undefined
@@ -133,8 +169,12 @@ const makeReader = (provider: ConfigProvider.ConfigProvider, fileSystem: FileSys
         }
       })
     )
+  }
+  const flag = (
+    name: "OPENCLAW_CLIENT_TOOLS_ENABLED" | "OPENCLAW_PROFILE_SYNC" | "HEARTBEAT_SKIP_UNCHANGED" | "TRACE_CONTENT"
+  ): Read<boolean> => Effect.map(oneOf(name), (value) => value === "true")
   /** A secret by `NAME`, or by `NAME_FILE` naming the file that holds it; its value is never shown. */
-  const secret = (name: string): Read<Option.Option<Redacted.Redacted>> =>
+  const secret = (name: NamesOf<"secret">): Read<Option.Option<Redacted.Redacted>> =>
     Effect.gen(function* () {
       const direct = yield* raw(provider, name)
       if (Option.isSome(direct)) return yield* Effect.succeedSome(Redacted.make(direct.value, { label: name }))
@@ -152,7 +192,7 @@ const makeReader = (provider: ConfigProvider.ConfigProvider, fileSystem: FileSys
         ? yield* Effect.fail(`${name}_FILE is ${shown(path.value)}, which is empty: write the secret into it`)
         : yield* Effect.succeedSome(Redacted.make(content.trim(), { label: name }))
     })
-  return { required, optional, integer, millis, oneOf, secret }
+  return { required, optional, integer, millis, oneOf, flag, secret }
 }
 
 const urlProblem = (value: string): string | null => {
@@ -246,6 +286,48 @@ const argumentsOf = (text: Option.Option<string>): Read<ReadonlyArray<string>> =
       )
 }
 
+/** The names of the environment, for hints at misspelt ones. */
+export const EnvironmentNames = Context.Reference<ReadonlyArray<string>>(
+  "runtime-service/layers/Config/EnvironmentNames",
+  {
+    defaultValue: () => Object.keys(process.env)
+  }
+)
+
+/** What holds for a variable and where it comes from; the value of a secret never leaves. */
+export interface PrintedVariable {
+  readonly name: VariableName
+  readonly value: string
+  readonly from: "environment" | "file" | "default" | "missing"
+}
+
+/** Every variable with its value or default, whether or not the whole can be used. */
+export const printSettings = Effect.fn("Config.printSettings")(function* (provider: ConfigProvider.ConfigProvider) {
+  const printed: Array<PrintedVariable> = []
+  for (const [name, variable] of allVariables) {
+    const orNone = (read: Read<Option.Option<string>>) => Effect.orElseSucceed(read, () => Option.none<string>())
+    const direct = yield* orNone(raw(provider, name))
+    const file = variable.kind === "secret" ? yield* orNone(raw(provider, `${name}_FILE`)) : Option.none<string>()
+    printed.push(
+      Option.isSome(direct)
+        ? { name, value: variable.kind === "secret" ? REDACTED : safe(direct.value), from: "environment" }
+        : Option.isSome(file)
+          ? { name, value: `${REDACTED} (${safe(file.value)})`, from: "file" }
+          : { name, value: usualOf(variable), from: variable.usual === null ? "missing" : "default" }
+    )
+  }
+  return printed
+})
+
+/** Where this machine's runtime answers, by HEALTH_HOST and HEALTH_PORT alone, so that probes need no other variable. */
+export const readLocalUrl = Effect.fn("Config.readLocalUrl")(function* (provider: ConfigProvider.ConfigProvider) {
+  const read = makeReader(provider, yield* FileSystem.FileSystem)
+  return yield* Effect.gen(function* () {
+    const host = Option.getOrElse(yield* read.optional("HEALTH_HOST"), () => variables.HEALTH_HOST.usual)
+    return baseUrlOf(host, yield* read.integer("HEALTH_PORT"))
+  }).pipe(Effect.mapError((problem) => new ConfigInvalid({ problems: [problem] })))
+})
+
 /** Reads every variable and fails with all problems at once. */
 export const readSettings = Effect.fn("Config.readSettings")(function* (provider: ConfigProvider.ConfigProvider) {
   const fileSystem = yield* FileSystem.FileSystem
@@ -285,15 +367,13 @@ export const readSettings = Effect.fn("Config.readSettings")(function* (provider
     gatewayPath: yield* collect(
       Effect.map(
         read.optional("OPENCLAW_GATEWAY_PATH"),
-        Option.getOrElse(() => "openclaw")
+        Option.getOrElse(() => variables.OPENCLAW_GATEWAY_PATH.usual)
       )
     ),
     gatewayArgs: yield* collect(Effect.flatMap(read.optional("OPENCLAW_GATEWAY_ARGS"), argumentsOf)),
-    gatewayPort: yield* collect(read.integer("OPENCLAW_GATEWAY_PORT", 18_789, 1, 65_535)),
+    gatewayPort: yield* collect(read.integer("OPENCLAW_GATEWAY_PORT")),
     gatewayConfigPath: yield* collect(path(read.optional("OPENCLAW_CONFIG_PATH"), inStateDir("openclaw.json"))),
-    profileSync: yield* collect(
-      Effect.map(read.oneOf("OPENCLAW_PROFILE_SYNC", "false", ["true", "false"]), (value) => value === "true")
-    ),
+    profileSync: yield* collect(read.flag("OPENCLAW_PROFILE_SYNC")),
     workspaceRoot: yield* collect(path(read.optional("OPENCLAW_WORKSPACE_ROOT"), inStateDir("workspaces"))),
     agentsMdPath: yield* collect(path(read.optional("OPENCLAW_AGENTS_MD_PATH"), packaged("docs/runtime/AGENTS.md"))),
     heartbeatMdPath: yield* collect(
@@ -311,31 +391,27 @@ export const readSettings = Effect.fn("Config.readSettings")(function* (provider
         Option.getOrElse(() => "127.0.0.1")
       )
     ),
-    healthPort: yield* collect(read.integer("HEALTH_PORT", 3000, 1, 65_535)),
+    healthPort: yield* collect(read.integer("HEALTH_PORT")),
     agentHttpAllow: yield* collect(Effect.flatMap(read.optional("AGENT_HTTP_ALLOW"), addressListOf)),
-    agentHttpAuth: yield* collect(read.oneOf("AGENT_HTTP_AUTH", "capability", ["capability", "session-key"])),
-    clientToolsEnabled: yield* collect(
-      Effect.map(read.oneOf("OPENCLAW_CLIENT_TOOLS_ENABLED", "true", ["true", "false"]), (value) => value === "true")
-    ),
-    deliveryInterval: yield* collect(read.millis("DELIVERY_INTERVAL", 15_000, 1_000, 86_400_000)),
-    deliveryBackoffBase: yield* collect(read.millis("DELIVERY_BACKOFF_BASE_MS", 5_000, 1_000, 86_400_000)),
-    deliveryBackoffMax: yield* collect(read.millis("DELIVERY_BACKOFF_MAX_MS", 300_000, 1_000, 86_400_000)),
-    deliveryLease: yield* collect(read.millis("DELIVERY_LEASE_MS", 90_000, 3_000, 600_000)),
-    deliveryMaxConcurrentSessions: yield* collect(read.integer("DELIVERY_MAX_CONCURRENT_SESSIONS", 8, 1, 100)),
-    deliveryMaxAttempts: yield* collect(read.integer("DELIVERY_MAX_ATTEMPTS", 8, 1, 100)),
-    noResponseLimit: yield* collect(read.integer("NO_RESPONSE_LIMIT", 3, 1, 100)),
-    maxToolRounds: yield* collect(read.integer("MAX_TOOL_ROUNDS", 10, 1, 100)),
-    maxAgentHops: yield* collect(read.integer("MAX_AGENT_HOPS", 12, 1, 100)),
-    gatewayRequestTimeout: yield* collect(read.millis("OPENCLAW_REQUEST_TIMEOUT_MS", 300_000, 5_000, 600_000)),
-    turnTimeout: yield* collect(read.millis("TURN_TIMEOUT_MS", 900_000, 5_000, 86_400_000)),
-    healthCheckInterval: yield* collect(read.millis("HEALTH_CHECK_INTERVAL", 60_000, 5_000, 86_400_000)),
-    agentSyncInterval: yield* collect(read.millis("AGENT_SYNC_INTERVAL", 300_000, 1_000, 86_400_000)),
-    heartbeatSkipUnchanged: yield* collect(
-      Effect.map(read.oneOf("HEARTBEAT_SKIP_UNCHANGED", "false", ["true", "false"]), (value) => value === "true")
-    ),
-    drainTimeout: yield* collect(read.millis("DRAIN_TIMEOUT_MS", 25_000, 0, 86_400_000)),
-    logLevel: yield* collect(read.oneOf("LOG_LEVEL", "info", ["trace", "debug", "info", "warn", "error"])),
-    logFormat: yield* collect(read.oneOf("LOG_FORMAT", "auto", ["auto", "json", "pretty"])),
+    agentHttpAuth: yield* collect(read.oneOf("AGENT_HTTP_AUTH")),
+    clientToolsEnabled: yield* collect(read.flag("OPENCLAW_CLIENT_TOOLS_ENABLED")),
+    deliveryInterval: yield* collect(read.millis("DELIVERY_INTERVAL")),
+    deliveryBackoffBase: yield* collect(read.millis("DELIVERY_BACKOFF_BASE_MS")),
+    deliveryBackoffMax: yield* collect(read.millis("DELIVERY_BACKOFF_MAX_MS")),
+    deliveryLease: yield* collect(read.millis("DELIVERY_LEASE_MS")),
+    deliveryMaxConcurrentSessions: yield* collect(read.integer("DELIVERY_MAX_CONCURRENT_SESSIONS")),
+    deliveryMaxAttempts: yield* collect(read.integer("DELIVERY_MAX_ATTEMPTS")),
+    noResponseLimit: yield* collect(read.integer("NO_RESPONSE_LIMIT")),
+    maxToolRounds: yield* collect(read.integer("MAX_TOOL_ROUNDS")),
+    maxAgentHops: yield* collect(read.integer("MAX_AGENT_HOPS")),
+    gatewayRequestTimeout: yield* collect(read.millis("OPENCLAW_REQUEST_TIMEOUT_MS")),
+    turnTimeout: yield* collect(read.millis("TURN_TIMEOUT_MS")),
+    healthCheckInterval: yield* collect(read.millis("HEALTH_CHECK_INTERVAL")),
+    agentSyncInterval: yield* collect(read.millis("AGENT_SYNC_INTERVAL")),
+    heartbeatSkipUnchanged: yield* collect(read.flag("HEARTBEAT_SKIP_UNCHANGED")),
+    drainTimeout: yield* collect(read.millis("DRAIN_TIMEOUT_MS")),
+    logLevel: yield* collect(read.oneOf("LOG_LEVEL")),
+    logFormat: yield* collect(read.oneOf("LOG_FORMAT")),
     runtimeVersion: yield* collect(
       Effect.map(
         read.optional("RUNTIME_VERSION"),
@@ -345,7 +421,32 @@ export const readSettings = Effect.fn("Config.readSettings")(function* (provider
     openclawVersion: yield* collect(read.optional("OPENCLAW_VERSION")),
     dropletId: yield* collect(read.optional("DROPLET_ID")),
     dropletIp: yield* collect(read.optional("DROPLET_IP")),
-    dropletRegion: yield* collect(read.optional("DROPLET_REGION"))
+    dropletRegion: yield* collect(read.optional("DROPLET_REGION")),
+    upgradeCommand: yield* collect(read.optional("UPGRADE_COMMAND")),
+    upgradeFile: yield* collect(path(read.optional("UPGRADE_FILE"), inStateDir("upgrade.json")))
+  }
+  const tracing = {
+    endpoint: yield* collect(
+      Effect.flatMap(read.optional("OTEL_EXPORTER_OTLP_ENDPOINT"), (url): Read<Option.Option<string>> => {
+        const problem = Option.isSome(url) ? urlProblem(url.value) : null
+        return problem === null
+          ? Effect.succeed(url)
+          : Effect.fail(
+              `OTEL_EXPORTER_OTLP_ENDPOINT is ${shown(Option.getOrElse(url, () => ""))}, which ${problem}: set it to the collector's address, e.g. http://127.0.0.1:4318`
+            )
+      })
+    ),
+    headers: yield* collect(read.secret("OTEL_EXPORTER_OTLP_HEADERS")),
+    serviceName: yield* collect(
+      Effect.map(
+        read.optional("OTEL_SERVICE_NAME"),
+        Option.getOrElse(() => variables.OTEL_SERVICE_NAME.usual)
+      )
+    ),
+    resourceAttributes: yield* collect(read.optional("OTEL_RESOURCE_ATTRIBUTES")),
+    sampler: yield* collect(read.optional("OTEL_TRACES_SAMPLER")),
+    honeycombApiKey: yield* collect(read.secret("HONEYCOMB_API_KEY")),
+    hasContent: yield* collect(read.flag("TRACE_CONTENT"))
   }
   const { deliveryBackoffBase, deliveryBackoffMax, healthHost, healthPort } = fields
   const taskStatusBaseUrl = yield* collect(
@@ -379,7 +480,13 @@ export const readSettings = Effect.fn("Config.readSettings")(function* (provider
       `DELIVERY_BACKOFF_MAX_MS is ${Duration.toMillis(deliveryBackoffMax.success)}: it must not be below DELIVERY_BACKOFF_BASE_MS (${Duration.toMillis(deliveryBackoffBase.success)})`
     )
   }
-  if (problems.length > 0) return yield* new ConfigInvalid({ problems })
+  const hints = variableTypos(yield* EnvironmentNames)
+  if (problems.length > 0) return yield* new ConfigInvalid({ problems, hints })
+  const readCredentials = Effect.gen(function* () {
+    const service = yield* Effect.flatMap(read.secret("SERVICE_TOKEN"), (token) => tokenOf(token, accountId))
+    const gateway = yield* Effect.flatMap(read.secret("OPENCLAW_GATEWAY_TOKEN"), inHeader)
+    return { serviceToken: service, gatewayToken: gateway }
+  }).pipe(Effect.mapError((problem) => new ConfigInvalid({ problems: [problem] })))
   return yield* Effect.fromResult(
     Result.all({
       accountId,
@@ -388,12 +495,15 @@ export const readSettings = Effect.fn("Config.readSettings")(function* (provider
       gatewayToken,
       gatewayUrl,
       taskStatusBaseUrl: Result.map(taskStatusBaseUrl, withoutTrailingSlash),
+      tracing: Result.all(tracing),
+      hints: Result.succeed(hints),
+      readCredentials: Result.succeed(readCredentials),
       ...fields
     })
   ).pipe(Effect.mapError((problem) => new ConfigInvalid({ problems: [problem] })))
 })
 
-const defaults: Settings = {
+const defaults: Omit<Settings, "readCredentials"> = {
   accountId: "testaccount1",
   convexUrl: "http://127.0.0.1:1",
   serviceToken: Redacted.make(`mc_service_testaccount1_${"0".repeat(64)}`),
@@ -436,7 +546,19 @@ const defaults: Settings = {
   openclawVersion: Option.none(),
   dropletId: Option.none(),
   dropletIp: Option.none(),
-  dropletRegion: Option.none()
+  dropletRegion: Option.none(),
+  upgradeCommand: Option.none(),
+  upgradeFile: "/nonexistent/state/upgrade.json",
+  tracing: {
+    endpoint: Option.none(),
+    headers: Option.none(),
+    serviceName: variables.OTEL_SERVICE_NAME.usual,
+    resourceAttributes: Option.none(),
+    sampler: Option.none(),
+    honeycombApiKey: Option.none(),
+    hasContent: false
+  },
+  hints: []
 }
 
 /** The runtime's settings, read once at start from the environment. */
@@ -450,6 +572,9 @@ export class RuntimeConfig extends Context.Service<RuntimeConfig, Settings>()("r
   )
 
   /** Settings for a test: the documented defaults, and what the test says. */
-  static readonly layerTest = (settings: Partial<Settings> = {}): Layer.Layer<RuntimeConfig> =>
-    Layer.succeed(RuntimeConfig, { ...defaults, ...settings })
+  static readonly layerTest = (settings: Partial<Settings> = {}): Layer.Layer<RuntimeConfig> => {
+    const { gatewayToken, serviceToken, ...rest } = { ...defaults, ...settings }
+    const credentials = { gatewayToken, serviceToken }
+    return Layer.succeed(RuntimeConfig, { readCredentials: Effect.succeed(credentials), ...rest, ...credentials })
+  }
 }

@@ -19,11 +19,13 @@ export class Redactor extends Context.Service<
   static readonly layer = Layer.effect(
     Redactor,
     Effect.gen(function* () {
-      const { gatewayToken, serviceToken } = yield* RuntimeConfig
+      const { gatewayToken, serviceToken, tracing } = yield* RuntimeConfig
       const token = Redacted.value(serviceToken)
       // The secret part of a service token also goes alone, e.g. into a truncated message.
       const secrets = [token, token.slice(token.lastIndexOf("_") + 1)]
-      if (Option.isSome(gatewayToken)) secrets.push(Redacted.value(gatewayToken.value))
+      for (const secret of [gatewayToken, tracing.honeycombApiKey, tracing.headers]) {
+        if (Option.isSome(secret)) secrets.push(Redacted.value(secret.value))
+      }
       let redact = makeRedactor(secrets)
       return Redactor.of({
         redact: (text) => redact(text),

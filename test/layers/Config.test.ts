@@ -1,6 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { ConfigProvider, Duration, Effect, FileSystem, Layer, Option, PlatformError, Redacted } from "effect"
-import { RuntimeConfig } from "../../src/layers/Config.ts"
+import { allVariables } from "../../src/domain/Variables.ts"
+import { EnvironmentNames, printSettings, readLocalUrl, RuntimeConfig } from "../../src/layers/Config.ts"
 import type { Settings } from "../../src/layers/Config.ts"
 
 const secret = "0123456789abcdef".repeat(4)
@@ -38,7 +39,13 @@ const fileSystem = FileSystem.layerNoop({
 const read = (env: Record<string, string>) =>
   Effect.provide(
     RuntimeConfig,
-    RuntimeConfig.layer.pipe(Layer.provide([fileSystem, ConfigProvider.layer(ConfigProvider.fromEnvRecord(env))]))
+    RuntimeConfig.layer.pipe(
+      Layer.provide([
+        fileSystem,
+        ConfigProvider.layer(ConfigProvider.fromEnvRecord(env)),
+        Layer.succeed(EnvironmentNames, Object.keys(env))
+      ])
+    )
   )
 
 /** The problems of an environment, none when it can be used. */
@@ -98,7 +105,9 @@ describe("a complete environment", () => {
       )
       const own = ["accountId", "convexUrl", "serviceToken", "runtimeId", "logFormat"]
       // A test must not find its way into the home folder.
-      own.push("stateDir", "gatewayConfigPath", "workspaceRoot")
+      own.push("stateDir", "gatewayConfigPath", "workspaceRoot", "upgradeFile")
+      // Functions are equal to themselves only.
+      own.push("readCredentials")
       const others = (settings: object) =>
         Object.fromEntries(Object.entries(settings).filter(([name]) => !own.includes(name)))
       assert.deepStrictEqual(others(testSettings), others(real))
@@ -202,7 +211,16 @@ const bad: ReadonlyArray<readonly [name: string, values: ReadonlyArray<string>, 
   ["LOG_LEVEL", ["loud"], ["trace, debug, info, warn, error"]],
   ["LOG_FORMAT", ["xml"], ["auto, json, pretty"]],
   ["OPENCLAW_GATEWAY_URL", ["127.0.0.1:18789", "ws://127.0.0.1:18789", "http://pat:hunter2@127.0.0.1"], ["http://"]],
-  ["OPENCLAW_GATEWAY_TOKEN", ["two words", "tökén"], ["HTTP header"]]
+  ["OPENCLAW_GATEWAY_TOKEN", ["two words", "tökén"], ["HTTP header"]],
+  ["OPENCLAW_GATEWAY_PORT", ["0", "65536"], ["1 to 65535"]],
+  ["OPENCLAW_GATEWAY_ARGS", ["gateway run --port 1", "gateway run --token=x"], ["OPENCLAW_GATEWAY_"]],
+  ["OPENCLAW_CLIENT_TOOLS_ENABLED", ["yes", "1"], ["true, false"]],
+  ["OPENCLAW_PROFILE_SYNC", ["on"], ["true, false"]],
+  ["TRACE_CONTENT", ["all"], ["true, false"]],
+  ["AGENT_HTTP_ALLOW", ["10.0.0.1/8", "everyone"], ["CIDR"]],
+  ["AGENT_HTTP_AUTH", ["none"], ["capability, session-key"]],
+  ["TASK_STATUS_BASE_URL", ["localhost:3000", "ftp://here"], ["address by which the gateway reaches"]],
+  ["OTEL_EXPORTER_OTLP_ENDPOINT", ["127.0.0.1:4318", "grpc://127.0.0.1"], ["collector"]]
 ]
 
 describe("a bad value", () => {
@@ -241,6 +259,118 @@ describe("a bad value", () => {
         )
       }
       assert.lengthOf(problems, bad.length)
+    })
+  )
+})
+
+describe("the table of variables", () => {
+  it("has bad values for every variable that can be wrong", () => {
+    const free = allVariables.flatMap(([name, { kind }]) => (kind === "text" || kind === "secret" ? [name] : []))
+    const tried = bad.map(([name]) => name)
+    assert.deepStrictEqual(
+      allVariables.map(([name]) => name).filter((name) => !tried.includes(name) && !free.includes(name)),
+      []
+    )
+  })
+
+  it.effect("gives every number's default when nothing is set, and takes its bounds", () =>
+    Effect.gen(function* () {
+      for (const [name, variable] of allVariables) {
+        if (variable.kind !== "integer") continue
+        assert.isAtLeast(variable.usual, variable.least, name)
+        assert.isAtMost(variable.usual, variable.most, name)
+        const others = name === "DELIVERY_BACKOFF_BASE_MS" ? { DELIVERY_BACKOFF_MAX_MS: "86400000" } : {}
+        const least = name === "DELIVERY_BACKOFF_MAX_MS" ? { DELIVERY_BACKOFF_BASE_MS: "1000" } : {}
+        assert.deepStrictEqual(yield* problemsWith({ ...least, [name]: String(variable.least) }), [], name)
+        assert.deepStrictEqual(yield* problemsWith({ ...others, [name]: String(variable.most) }), [], name)
+      }
+    })
+  )
+})
+
+describe("a misspelt name", () => {
+  it.effect("is pointed out beside the settings, and beside the problems it may be the cause of", () =>
+    Effect.gen(function* () {
+      const settings = yield* read({ ...complete, HELTH_PORT: "1" })
+      assert.deepStrictEqual(settings.hints, [
+        "HELTH_PORT is set, but no such variable is read: did you mean HEALTH_PORT?"
+      ])
+      const { ACCOUNT_ID, ...others } = complete
+      const failure = yield* Effect.flip(read({ ...others, ACOUNT_ID: ACCOUNT_ID }))
+      assert.lengthOf(failure.problems, 1)
+      assert.deepStrictEqual(failure.hints, [
+        "ACOUNT_ID is set, but no such variable is read: did you mean ACCOUNT_ID?"
+      ])
+    })
+  )
+})
+
+describe("credentials", () => {
+  it.effect("are read again from their files, and what is wrong with them is told", () =>
+    Effect.gen(function* () {
+      const { SERVICE_TOKEN: _, ...others } = complete
+      const settings = yield* read({ ...others, SERVICE_TOKEN_FILE: "/run/secrets/service" })
+      const next = `mc_service_k57account_${"f".repeat(64)}`
+      const before = files["/run/secrets/service"] ?? ""
+      files["/run/secrets/service"] = `${next}\n`
+      const credentials = yield* settings.readCredentials
+      assert.strictEqual(Redacted.value(credentials.serviceToken), next)
+      files["/run/secrets/service"] = "half-writ"
+      const failure = yield* Effect.flip(settings.readCredentials)
+      files["/run/secrets/service"] = before
+      assert.include(failure.problems[0] ?? "", "SERVICE_TOKEN")
+      assert.notInclude(failure.problems[0] ?? "", "half-writ")
+    })
+  )
+})
+
+describe("the printed settings", () => {
+  const print = (env: Record<string, string>) =>
+    Effect.map(Effect.provide(printSettings(ConfigProvider.fromEnvRecord(env)), fileSystem), (printed) => ({
+      printed,
+      of: (name: string) => printed.find((each) => each.name === name)
+    }))
+
+  it.effect("hold every variable once with value and origin, and no secret", () =>
+    Effect.gen(function* () {
+      const { of, printed } = yield* print({
+        ...complete,
+        HEALTH_PORT: "8080",
+        OPENCLAW_GATEWAY_TOKEN_FILE: "/run/secrets/gateway",
+        HONEYCOMB_API_KEY: "honeycomb-key-0123456789",
+        DROPLET_ID: token
+      })
+      assert.deepStrictEqual(
+        printed.map(({ name }) => name),
+        allVariables.map(([name]) => name)
+      )
+      assert.deepStrictEqual(of("HEALTH_PORT"), { name: "HEALTH_PORT", value: "8080", from: "environment" })
+      assert.deepStrictEqual(of("HEALTH_HOST"), { name: "HEALTH_HOST", value: "127.0.0.1", from: "default" })
+      assert.strictEqual(of("OPENCLAW_GATEWAY_TOKEN")?.from, "file")
+      assert.include(of("OPENCLAW_GATEWAY_TOKEN")?.value ?? "", "/run/secrets/gateway")
+      const text = JSON.stringify(printed)
+      for (const each of [secret, "gateway-token-from-a-file", "honeycomb-key"]) assert.notInclude(text, each)
+    })
+  )
+
+  it.effect("say what is missing although the whole cannot be used", () =>
+    Effect.gen(function* () {
+      const { of } = yield* print({ HEALTH_PORT: "wrong" })
+      assert.strictEqual(of("ACCOUNT_ID")?.from, "missing")
+      assert.strictEqual(of("HEALTH_PORT")?.value, "wrong")
+    })
+  )
+})
+
+describe("the address of this machine's runtime", () => {
+  it.effect("is read without any other variable", () =>
+    Effect.gen(function* () {
+      const url = (env: Record<string, string>) =>
+        Effect.provide(readLocalUrl(ConfigProvider.fromEnvRecord(env)), fileSystem)
+      assert.strictEqual(yield* url({}), "http://127.0.0.1:3000")
+      assert.strictEqual(yield* url({ HEALTH_HOST: "0.0.0.0", HEALTH_PORT: "8080" }), "http://127.0.0.1:8080")
+      assert.strictEqual(yield* url({ HEALTH_HOST: "::1" }), "http://[::1]:3000")
+      assert.include((yield* Effect.flip(url({ HEALTH_PORT: "x" }))).problems[0] ?? "", "HEALTH_PORT")
     })
   )
 })
