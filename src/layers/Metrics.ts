@@ -1,40 +1,124 @@
 /** The metrics of the runtime, one constant each; `mission_control_<noun>_<unit|total>`, durations in seconds. */
-import { Clock, Context, Effect, Layer, Metric, Ref } from "effect"
+import { readdirSync, readFileSync } from "node:fs"
+import { monitorEventLoopDelay, performance } from "node:perf_hooks"
+import { Clock, Context, Effect, Layer, Metric, Ref, SubscriptionRef } from "effect"
+import type { Stream } from "effect"
 import { PrometheusMetrics } from "effect/observability"
+import * as Activity from "../domain/Activity.ts"
+import type { Usage } from "../domain/Delivery.ts"
+import { NotificationType } from "../domain/DeliveryContext.ts"
 
 const seconds = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 900]
 
-const deliveries = Metric.counter("mission_control_deliveries_total", {
-  description:
-    "Deliveries that ended, by outcome (replied, acted, skipped, fallback, waiting, dead, released, lease_lost) and notification type.",
-  incremental: true
-})
-const createdToPost = Metric.histogram("mission_control_created_to_post_seconds", {
-  description: "Time from a notification becoming ready to the first request of its turn.",
-  boundaries: seconds
-})
-const turnDuration = Metric.histogram("mission_control_turn_duration_seconds", {
-  description: "Duration of turns, all rounds and tools included.",
-  boundaries: seconds
-})
-const toolCalls = Metric.counter("mission_control_tool_calls_total", {
-  description: "Tool calls of agents, by tool and whether they succeeded.",
-  incremental: true
-})
-const inFlight = Metric.gauge("mission_control_deliveries_in_flight", {
-  description: "Deliveries running now."
-})
-const controlPlaneCalls = Metric.counter("mission_control_control_plane_calls_total", {
-  description: "Calls of control-plane functions, by function and outcome.",
-  incremental: true
-})
-const controlPlaneSeconds = Metric.histogram("mission_control_control_plane_call_seconds", {
-  description: "Duration of control-plane calls.",
-  boundaries: seconds
-})
+const counter = (name: string, description: string) => Metric.counter(name, { description, incremental: true })
+const gauge = (name: string, description: string) => Metric.gauge(name, { description })
+const histogram = (name: string, description: string) => Metric.histogram(name, { description, boundaries: seconds })
+
+const deliveries = counter(
+  "mission_control_deliveries_total",
+  "Deliveries that ended, by outcome (replied, acted, skipped, fallback, waiting, dead, released, lease_lost) and notification type."
+)
+const successTotal = counter(
+  "mission_control_delivery_successes_total",
+  "Deliveries that ended well: replied, acted, skipped or fallback."
+)
+const failureTotal = counter(
+  "mission_control_delivery_failures_total",
+  "Deliveries that ended waiting for another try, or dead."
+)
+const consecutiveFailures = gauge(
+  "mission_control_delivery_consecutive_failures",
+  "Failed deliveries since the last one that ended well."
+)
+const retries = counter(
+  "mission_control_delivery_retries_total",
+  "Deliveries that failed and will be tried again after a while."
+)
+const silences = counter("mission_control_silences_total", "Turns that ended without the answer that was owed.")
+const deadLetters = counter("mission_control_dead_letters_total", "Notifications that were given up.")
+const leasesLost = counter(
+  "mission_control_leases_lost_total",
+  "Deliveries that ended because another runtime had taken their session."
+)
+const deliveryDuration = histogram(
+  "mission_control_delivery_duration_seconds",
+  "Duration of deliveries from claim to outcome, whatever the outcome."
+)
+const createdToPost = histogram(
+  "mission_control_created_to_post_seconds",
+  "Time from a notification becoming ready to the first request of its turn."
+)
+const turnDuration = histogram(
+  "mission_control_turn_duration_seconds",
+  "Duration of turns, all rounds and tools included."
+)
+const toolCalls = counter(
+  "mission_control_tool_calls_total",
+  "Tool calls of agents, by tool and whether they succeeded."
+)
+const inFlight = gauge("mission_control_deliveries_in_flight", "Deliveries running now.")
+const controlPlaneCalls = counter(
+  "mission_control_control_plane_calls_total",
+  "Calls of control-plane functions, by function and outcome."
+)
+const controlPlaneSeconds = histogram("mission_control_control_plane_call_seconds", "Duration of control-plane calls.")
+const tokens = counter(
+  "mission_control_tokens_total",
+  "Tokens of turns as the gateway reported them, by agent and direction (input, output)."
+)
+const heartbeats = counter(
+  "mission_control_heartbeats_total",
+  "Heartbeats that ended, by outcome (ok, acted, posted, silent, unchanged, waiting, given_up, released, lease_lost)."
+)
+const heartbeatLateness = histogram(
+  "mission_control_heartbeat_lateness_seconds",
+  "Time from the moment at which a heartbeat was due to its start."
+)
+const syncs = counter("mission_control_syncs_total", "Refreshes of roster and profiles, by kind and outcome.")
+const ready = gauge("mission_control_ready", "Whether the process is ready, as /readyz says it: 1 or 0.")
+const oldestWaiting = gauge(
+  "mission_control_oldest_waiting_seconds",
+  "For how long the oldest ready notification has been waiting; 0 when none waits."
+)
+const breakerState = gauge("mission_control_breaker_state", "The gateway's breaker: 1 for the state it is in.")
+const gatewayUp = gauge("mission_control_gateway_up", "Whether the gateway took turns when it was last asked: 1 or 0.")
+const pushConnected = gauge(
+  "mission_control_push_connected",
+  "Whether the control plane's pushes arrive: 1, or 0 while the runtime polls."
+)
+const gatewayRestarts = counter(
+  "mission_control_gateway_restarts_total",
+  "Starts of the supervised gateway after the first."
+)
+const buildInfo = gauge("mission_control_build_info", "Versions of runtime, Node.js and gateway; always 1.")
+const eventLoopDelay = gauge(
+  "mission_control_event_loop_delay_seconds",
+  "By how much the event loop ran late since the last scrape: mean, p50, p99 and max."
+)
+const cpuSeconds = counter("process_cpu_seconds_total", "Processor time of the process, user and system.")
+const residentMemory = gauge("process_resident_memory_bytes", "Resident memory of the process.")
+const startTime = gauge("process_start_time_seconds", "Start of the process in seconds since the Unix epoch.")
+const openFiles = gauge("process_open_fds", "Open file descriptors.")
+const maxFiles = gauge("process_max_fds", "The limit of open file descriptors.")
+const heapUsed = gauge("nodejs_heap_size_used_bytes", "Memory that JavaScript objects take.")
 
 /** How a delivery ended, in the words of the metric's outcome label. */
 export type DeliveryEnd = "replied" | "acted" | "skipped" | "fallback" | "waiting" | "dead" | "released" | "lease_lost"
+
+/** How a heartbeat ended, in the words of the metric's outcome label. */
+export type BeatEnd =
+  | "ok"
+  | "acted"
+  | "posted"
+  | "silent"
+  | "unchanged"
+  | "waiting"
+  | "given_up"
+  | "released"
+  | "lease_lost"
+
+/** What is refreshed from the control plane. */
+export type SyncKind = "roster" | "profiles"
 
 /** The last delivery as /health shows it; the time is epoch milliseconds. */
 export interface LastDelivery {
@@ -59,14 +143,106 @@ export interface DeliverySummary {
   readonly deadLetters: number
 }
 
+/** What the services know at the moment of a scrape. */
+export interface Observation {
+  readonly isReady: boolean
+  readonly isPushConnected: boolean
+  readonly oldestWaitingSeconds: number
+  readonly breaker: "Closed" | "Open" | "HalfOpen"
+  readonly isGatewayUp: boolean
+  readonly gatewayRestarts: number
+  readonly runtimeVersion: string
+  readonly gatewayVersion: string | null
+}
+
+/** The metrics in a few numbers for /health: counts since the start, means in seconds, null before the first. */
+export interface MetricsSummary {
+  readonly deliveries: Readonly<Record<DeliveryEnd, number>>
+  readonly turns: number
+  readonly meanTurnSeconds: number | null
+  readonly meanCreatedToPostSeconds: number | null
+  readonly toolCalls: number
+  readonly toolFailures: number
+  readonly inputTokens: number
+  readonly outputTokens: number
+  readonly controlPlaneCalls: number
+  readonly controlPlaneFailures: number
+  readonly heartbeats: number
+  readonly residentMemoryBytes: number
+  readonly cpuSeconds: number
+}
+
+const ends: ReadonlyArray<DeliveryEnd> = [
+  "replied",
+  "acted",
+  "skipped",
+  "fallback",
+  "waiting",
+  "dead",
+  "released",
+  "lease_lost"
+]
+const beatEnds: ReadonlyArray<BeatEnd> = [
+  "ok",
+  "acted",
+  "posted",
+  "silent",
+  "unchanged",
+  "waiting",
+  "given_up",
+  "released",
+  "lease_lost"
+]
 const successes: ReadonlySet<DeliveryEnd> = new Set(["replied", "acted", "skipped", "fallback"])
 const failures: ReadonlySet<DeliveryEnd> = new Set(["waiting", "dead"])
+/** A delivery whose context is broken has no type that is known. */
+const types: ReadonlyArray<string> = [...NotificationType.literals, "unknown"]
+const breakerStates = { Closed: "closed", Open: "open", HalfOpen: "half_open" } as const
 
-/** Records what happens, for Prometheus and for /health. */
+/** The functions that the runtime calls; their counters exist before the first call. */
+const controlPlaneFunctions: ReadonlyArray<string> = [
+  ...["claim", "context", "renew", "complete", "fail", "release"].map((name) => `service/notifications:${name}`),
+  "service/runtimes:pulse",
+  ...["load", "get", "list", "search", "thread", "history"].map((name) => `service/tasks:${name}`),
+  ...["setStatus", "create", "update", "assign", "remove", "linkPullRequest"].map((name) => `service/tasks:${name}`),
+  "service/documents:list",
+  "service/documents:upsert",
+  "service/agents:skills",
+  "service/agents:list",
+  "service/agents:profiles",
+  "service/agents:updateAgentHeartbeat",
+  "service/sessions:claimBeat",
+  "service/messages:post",
+  "service/responseRequests:create"
+]
+
+/** Agents beyond this many share the series `other`: a roster must not grow the scrape without end. */
+const AGENT_SERIES = 100
+
+/** How often the event loop's delay is sampled; what is recorded includes this. */
+const SAMPLE_MILLIS = 20
+
+/** Linux tells about descriptors in /proc; elsewhere these families are left out. */
+const descriptors = (): { readonly open: number; readonly limit: number } | null => {
+  try {
+    const limit = /^Max open files\s+(\d+)/m.exec(readFileSync("/proc/self/limits", "utf8"))?.[1]
+    return { open: readdirSync("/proc/self/fd").length, limit: Number(limit ?? Number.POSITIVE_INFINITY) }
+  } catch {
+    return null
+  }
+}
+
+const processorSeconds = (): number => {
+  const { system, user } = process.cpuUsage()
+  return (user + system) / 1_000_000
+}
+
+/** Records what happens, for Prometheus, for /health and for the status page. */
 export class Metrics extends Context.Service<
   Metrics,
   {
-    readonly deliveryStarted: Effect.Effect<void>
+    /** A delivery begins; what is told of it is shown while it runs. */
+    deliveryStarted(work: Omit<Activity.RunningWork, "startedAt" | "tool">): Effect.Effect<void>
     deliveryEnded(end: {
       readonly outcome: DeliveryEnd
       readonly type: string
@@ -78,9 +254,41 @@ export class Metrics extends Context.Service<
     }): Effect.Effect<void>
     posted(sinceReadyMillis: number): Effect.Effect<void>
     turnEnded(durationMillis: number): Effect.Effect<void>
-    toolCalled(tool: string, success: boolean): Effect.Effect<void>
+    /** The run executes the tool from now on, until `toolCalled` with the same run. */
+    toolStarted(tool: string, run: string): Effect.Effect<void>
+    toolCalled(tool: string, success: boolean, run?: string): Effect.Effect<void>
+    /** The tools that exist, so that their counters do too. */
+    toolsKnown(tools: ReadonlyArray<string>): Effect.Effect<void>
+    tokensUsed(agent: string, usage: Usage): Effect.Effect<void>
     controlPlaneCalled(name: string, outcome: string, durationMillis: number): Effect.Effect<void>
+    heartbeatStarted(
+      work: Omit<Activity.RunningWork, "startedAt" | "tool" | "type">,
+      lateMillis: number
+    ): Effect.Effect<void>
+    /** `beat` tells which one ended, so that it is shown beside its agent. */
+    heartbeatEnded(
+      outcome: BeatEnd,
+      beat?: {
+        readonly run: string
+        readonly agent: string
+        readonly error: string | null
+        readonly durationMillis: number
+      }
+    ): Effect.Effect<void>
+    /** When the agent's next heartbeat is due (epoch milliseconds), or null that it has none. */
+    heartbeatDue(agent: string, at: number | null): Effect.Effect<void>
+    rosterKnown(
+      agents: ReadonlyArray<{ readonly slug: string; readonly name: string; readonly role: string }>
+    ): Effect.Effect<void>
+    synced(kind: SyncKind, success: boolean): Effect.Effect<void>
     readonly deliverySummary: Effect.Effect<DeliverySummary>
+    readonly summary: Effect.Effect<MetricsSummary>
+    /** What happened lately, and what runs. */
+    readonly activity: Effect.Effect<Activity.Activity>
+    /** The activity now and at each change. */
+    readonly activityChanges: Stream.Stream<Activity.Activity>
+    /** Takes over what the services know; to be called before each scrape. */
+    observe(observation: Observation): Effect.Effect<void>
     /** The Prometheus text of everything. */
     readonly prometheus: Effect.Effect<string>
   }
@@ -100,25 +308,145 @@ export class Metrics extends Context.Service<
         silences: 0,
         deadLetters: 0
       })
-      // A family that Prometheus has never seen cannot be alerted on: each counter exists from the start.
-      yield* Metric.update(inFlight, 0)
-      yield* Metric.update(Metric.withAttributes(deliveries, { outcome: "replied", type: "mention" }), 0)
-      yield* Metric.update(Metric.withAttributes(toolCalls, { tool: "task_status", success: "true" }), 0)
-      yield* Metric.update(
-        Metric.withAttributes(controlPlaneCalls, { function: "service/notifications:claim", outcome: "success" }),
-        0
-      )
-      const changeInFlight = (by: number) =>
-        Ref.updateAndGet(summary, (before) => ({ ...before, inFlight: before.inFlight + by })).pipe(
-          Effect.flatMap((after) => Metric.update(inFlight, after.inFlight))
+      const activity = yield* SubscriptionRef.make(Activity.nothing)
+      const note = (step: (before: Activity.Activity) => Activity.Activity) => SubscriptionRef.update(activity, step)
+
+      // A registry of our own holds nothing that other libraries count.
+      const registry: Context.Service.Shape<typeof Metric.MetricRegistry> = new Map()
+      const context = Context.make(Metric.MetricRegistry, registry)
+      const set = <Input, State>(
+        metric: Metric.Metric<Input, State>,
+        value: Input,
+        attributes?: Record<string, string>
+      ) =>
+        Effect.sync(() =>
+          (attributes === undefined ? metric : Metric.withAttributes(metric, attributes)).updateUnsafe(value, context)
         )
+      const read = <Input, State>(metric: Metric.Metric<Input, State>): State => metric.valueUnsafe(context)
+
+      const delays = yield* Effect.acquireRelease(
+        Effect.sync(() => {
+          const histogram = monitorEventLoopDelay({ resolution: SAMPLE_MILLIS })
+          histogram.enable()
+          return histogram
+        }),
+        (histogram) => Effect.sync(() => histogram.disable())
+      )
+
+      // What Prometheus has never seen cannot be alerted on: whatever can be known exists from the start.
+      for (const outcome of ends) for (const type of types) yield* set(deliveries, 0, { outcome, type })
+      for (const metric of [successTotal, failureTotal, retries, silences, deadLetters, leasesLost, gatewayRestarts]) {
+        yield* set(metric, 0)
+      }
+      for (const name of controlPlaneFunctions) {
+        for (const outcome of ["success", "failure"]) yield* set(controlPlaneCalls, 0, { function: name, outcome })
+      }
+      for (const outcome of beatEnds) yield* set(heartbeats, 0, { outcome })
+      for (const kind of ["roster", "profiles"]) {
+        for (const outcome of ["success", "failure"]) yield* set(syncs, 0, { kind, outcome })
+      }
+      for (const direction of ["input", "output"]) yield* set(tokens, 0, { agent: "other", direction })
+      for (const success of ["true", "false"]) yield* set(toolCalls, 0, { tool: "unknown", success })
+      yield* set(inFlight, 0)
+      yield* set(consecutiveFailures, 0)
+      for (const metric of [deliveryDuration, createdToPost, turnDuration, heartbeatLateness]) read(metric)
+
+      const agentsSeen = new Set<string>()
+      const agentLabel = (agent: string): string => {
+        if (!agentsSeen.has(agent) && agentsSeen.size >= AGENT_SERIES) return "other"
+        agentsSeen.add(agent)
+        return agent
+      }
+
+      const changeInFlight = (by: number) =>
+        Ref.updateAndGet(summary, (before) => ({ ...before, inFlight: Math.max(0, before.inFlight + by) })).pipe(
+          Effect.flatMap((after) => set(inFlight, after.inFlight))
+        )
+
+      const observeProcess = Effect.sync(() => {
+        const late = (nanoseconds: number): number =>
+          Number.isFinite(nanoseconds) ? Math.max(0, nanoseconds / 1e9 - SAMPLE_MILLIS / 1_000) : 0
+        const statistics = {
+          mean: late(delays.mean),
+          p50: late(delays.percentile(50)),
+          p99: late(delays.percentile(99)),
+          max: late(delays.count === 0 ? 0 : delays.max)
+        }
+        delays.reset()
+        return statistics
+      }).pipe(
+        Effect.flatMap((statistics) =>
+          Effect.forEach(
+            Object.entries(statistics),
+            ([statistic, value]) => set(eventLoopDelay, value, { statistic }),
+            { discard: true }
+          )
+        ),
+        Effect.andThen(
+          Effect.suspend(() => {
+            const { heapUsed: heap, rss } = process.memoryUsage()
+            const files = descriptors()
+            return Effect.all(
+              [
+                set(cpuSeconds, processorSeconds() - read(cpuSeconds).count),
+                set(residentMemory, rss),
+                set(heapUsed, heap),
+                set(startTime, performance.timeOrigin / 1_000),
+                ...(files === null ? [] : [set(openFiles, files.open), set(maxFiles, files.limit)])
+              ],
+              { discard: true }
+            )
+          })
+        )
+      )
+
+      let lastBuild: Record<string, string> | null = null
+      const observe = Effect.fnUntraced(function* (seen: Observation) {
+        yield* set(ready, seen.isReady ? 1 : 0)
+        yield* set(pushConnected, seen.isPushConnected ? 1 : 0)
+        yield* set(oldestWaiting, seen.oldestWaitingSeconds)
+        yield* set(gatewayUp, seen.isGatewayUp ? 1 : 0)
+        for (const [state, label] of Object.entries(breakerStates)) {
+          yield* set(breakerState, state === seen.breaker ? 1 : 0, { state: label })
+        }
+        yield* set(gatewayRestarts, Math.max(0, seen.gatewayRestarts - read(gatewayRestarts).count))
+        const build = {
+          version: seen.runtimeVersion,
+          node: process.versions.node,
+          gateway: seen.gatewayVersion ?? "unknown"
+        }
+        // The gateway's version becomes known later, and changes with an upgrade: the earlier series is gone then.
+        if (lastBuild !== null) Metric.removeUnsafe(Metric.withAttributes(buildInfo, lastBuild), context)
+        lastBuild = build
+        yield* set(buildInfo, 1, build)
+        yield* observeProcess
+      })
+
+      const sumOf = (id: string, isCounted: (labels: Readonly<Record<string, string>>) => boolean = () => true) => {
+        let sum = 0
+        for (const series of Metric.snapshotUnsafe(context)) {
+          if (series.id === id && series.type === "Counter" && isCounted(series.attributes ?? {})) {
+            sum += Number(series.state.count)
+          }
+        }
+        return sum
+      }
+      const meanOf = (metric: Metric.Histogram<number>): number | null => {
+        const { count, sum } = read(metric)
+        return count === 0 ? null : sum / count
+      }
+
       return Metrics.of({
-        deliveryStarted: changeInFlight(1),
+        deliveryStarted: Effect.fnUntraced(function* (work) {
+          const startedAt = yield* Clock.currentTimeMillis
+          yield* note((before) => Activity.started(before, { ...work, startedAt, tool: null }))
+          yield* changeInFlight(1)
+        }),
         deliveryEnded: Effect.fnUntraced(function* (end) {
           const at = yield* Clock.currentTimeMillis
           const isSuccess = successes.has(end.outcome)
           const isFailure = failures.has(end.outcome)
-          yield* Ref.update(summary, (before) => ({
+          const after = yield* Ref.updateAndGet(summary, (before) => ({
             ...before,
             deliveredCount: before.deliveredCount + (isSuccess ? 1 : 0),
             successCount: before.successCount + (isSuccess ? 1 : 0),
@@ -137,19 +465,94 @@ export class Metrics extends Context.Service<
             deadLetters: before.deadLetters + (end.outcome === "dead" ? 1 : 0)
           }))
           yield* changeInFlight(-1)
-          yield* Metric.update(Metric.withAttributes(deliveries, { outcome: end.outcome, type: end.type }), 1)
+          yield* set(deliveries, 1, { outcome: end.outcome, type: end.type })
+          yield* set(deliveryDuration, end.durationMillis / 1_000)
+          yield* set(consecutiveFailures, after.consecutiveFailures)
+          if (isSuccess) yield* set(successTotal, 1)
+          if (isFailure) yield* set(failureTotal, 1)
+          if (end.outcome === "waiting") yield* set(retries, 1)
+          if (end.outcome === "dead") yield* set(deadLetters, 1)
+          if (end.outcome === "lease_lost") yield* set(leasesLost, 1)
+          if (end.silence) yield* set(silences, 1)
+          yield* note((before) =>
+            Activity.ended(before, { ...end, run: end.notificationId, isSilence: end.silence, isFailure, at })
+          )
         }),
-        posted: (sinceReadyMillis) => Metric.update(createdToPost, sinceReadyMillis / 1_000),
-        turnEnded: (durationMillis) => Metric.update(turnDuration, durationMillis / 1_000),
-        toolCalled: (tool, success) =>
-          Metric.update(Metric.withAttributes(toolCalls, { tool, success: String(success) }), 1),
+        posted: (sinceReadyMillis) => set(createdToPost, sinceReadyMillis / 1_000),
+        turnEnded: (durationMillis) => set(turnDuration, durationMillis / 1_000),
+        toolStarted: (tool, run) => note((before) => Activity.toolChanged(before, run, tool)),
+        toolCalled: (tool, success, run) =>
+          Effect.andThen(
+            set(toolCalls, 1, { tool, success: String(success) }),
+            run === undefined ? Effect.void : note((before) => Activity.toolChanged(before, run, null))
+          ),
+        toolsKnown: (tools) =>
+          Effect.forEach(
+            tools.flatMap((tool) => ["true", "false"].map((success) => ({ tool, success }))),
+            (labels) => set(toolCalls, 0, labels),
+            { discard: true }
+          ),
+        tokensUsed: (agent, usage) =>
+          Effect.suspend(() => {
+            const label = agentLabel(agent)
+            return Effect.andThen(
+              set(tokens, usage.inputTokens, { agent: label, direction: "input" }),
+              set(tokens, usage.outputTokens, { agent: label, direction: "output" })
+            )
+          }),
         controlPlaneCalled: (name, outcome, durationMillis) =>
           Effect.andThen(
-            Metric.update(Metric.withAttributes(controlPlaneCalls, { function: name, outcome }), 1),
-            Metric.update(Metric.withAttributes(controlPlaneSeconds, { function: name }), durationMillis / 1_000)
+            set(controlPlaneCalls, 1, { function: name, outcome }),
+            set(controlPlaneSeconds, durationMillis / 1_000, { function: name })
           ),
+        heartbeatStarted: Effect.fnUntraced(function* (work, lateMillis) {
+          const startedAt = yield* Clock.currentTimeMillis
+          yield* set(heartbeatLateness, Math.max(0, lateMillis) / 1_000)
+          yield* note((before) => Activity.started(before, { ...work, type: "heartbeat", startedAt, tool: null }))
+        }),
+        heartbeatEnded: Effect.fnUntraced(function* (outcome, beat) {
+          const at = yield* Clock.currentTimeMillis
+          yield* set(heartbeats, 1, { outcome })
+          if (beat === undefined) return
+          const isFailure = outcome === "waiting" || outcome === "given_up"
+          const end = { ...beat, outcome, type: "heartbeat", isSilence: outcome === "silent", isFailure, at }
+          yield* note((before) => Activity.beaten(Activity.ended(before, end), beat.agent, outcome, at))
+        }),
+        heartbeatDue: (agent, at) => note((before) => Activity.beatDue(before, agent, at)),
+        rosterKnown: (agents) => note((before) => Activity.rosterKnown(before, agents)),
+        synced: (kind, success) => set(syncs, 1, { kind, outcome: success ? "success" : "failure" }),
         deliverySummary: Ref.get(summary),
-        prometheus: PrometheusMetrics.format()
+        summary: Effect.sync(() => {
+          const byEnd = (end: DeliveryEnd) => sumOf(deliveries.id, ({ outcome }) => outcome === end)
+          return {
+            deliveries: {
+              replied: byEnd("replied"),
+              acted: byEnd("acted"),
+              skipped: byEnd("skipped"),
+              fallback: byEnd("fallback"),
+              waiting: byEnd("waiting"),
+              dead: byEnd("dead"),
+              released: byEnd("released"),
+              lease_lost: byEnd("lease_lost")
+            },
+            turns: read(turnDuration).count,
+            meanTurnSeconds: meanOf(turnDuration),
+            meanCreatedToPostSeconds: meanOf(createdToPost),
+            toolCalls: sumOf(toolCalls.id),
+            toolFailures: sumOf(toolCalls.id, ({ success }) => success === "false"),
+            inputTokens: sumOf(tokens.id, ({ direction }) => direction === "input"),
+            outputTokens: sumOf(tokens.id, ({ direction }) => direction === "output"),
+            controlPlaneCalls: sumOf(controlPlaneCalls.id),
+            controlPlaneFailures: sumOf(controlPlaneCalls.id, ({ outcome }) => outcome === "failure"),
+            heartbeats: sumOf(heartbeats.id),
+            residentMemoryBytes: process.memoryUsage.rss(),
+            cpuSeconds: processorSeconds()
+          }
+        }),
+        activity: SubscriptionRef.get(activity),
+        activityChanges: SubscriptionRef.changes(activity),
+        observe,
+        prometheus: Effect.sync(() => PrometheusMetrics.formatUnsafe(context))
       })
     })
   )

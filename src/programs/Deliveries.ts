@@ -301,7 +301,15 @@ export class Deliveries extends Context.Service<
 
       const deliver = Effect.fn("Deliveries.deliver")(function* (delivery: ClaimedDelivery, found: ContextOrBroken) {
         const startedAt = yield* Clock.currentTimeMillis
-        yield* metrics.deliveryStarted
+        const known = "context" in found ? found.context : null
+        yield* metrics.deliveryStarted({
+          run: delivery.notificationIds[0],
+          agent: known?.agent.slug ?? null,
+          agentName: known?.agent.name ?? null,
+          task: known?.task?.title ?? null,
+          type: known?.notification.type ?? "unknown",
+          attempt: delivery.attempt
+        })
         const end = yield* Effect.raceFirst(Effect.scoped(work(delivery, found)), renewal(delivery)).pipe(
           Effect.catchIf(isControlPlaneFailure, (failure) => onControlPlaneFailure(delivery, failure)),
           Effect.catchCauseIf(

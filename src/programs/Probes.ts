@@ -7,7 +7,10 @@ import { Gateway } from "../layers/Gateway.ts"
 import { GatewayProcess } from "../layers/GatewayProcess.ts"
 import { Metrics } from "../layers/Metrics.ts"
 import { Redactor } from "../layers/Redactor.ts"
+import { ControlPlane } from "../services/ControlPlane.ts"
+import { GatewayGuard } from "../services/GatewayGuard.ts"
 import { Lifecycle, notReadyBecause, statusOf } from "../services/Lifecycle.ts"
+import { allTools } from "../services/tools/AllTools.ts"
 import { DeliveryLoop } from "./DeliveryLoop.ts"
 
 /**
@@ -18,14 +21,17 @@ export const layer = Layer.effectDiscard(
   Effect.gen(function* () {
     const router = yield* HttpRouter.HttpRouter
     const config = yield* RuntimeConfig
+    const controlPlane = yield* ControlPlane
     const convex = yield* ConvexClient
     const gateway = yield* Gateway
+    const guard = yield* GatewayGuard
     const gatewayProcess = yield* GatewayProcess
     const lifecycle = yield* Lifecycle
     const loop = yield* DeliveryLoop
     const metrics = yield* Metrics
     const redactor = yield* Redactor
     const startedAt = yield* Clock.currentTimeMillis
+    yield* metrics.toolsKnown(["unknown", ...allTools.map(({ name }) => name)])
 
     const version = Effect.gen(function* () {
       const { version: openclaw } = yield* gateway.state
@@ -76,13 +82,30 @@ export const layer = Layer.effectDiscard(
           region: versions.region
         },
         uptime: Math.round(((yield* Clock.currentTimeMillis) - startedAt) / 1_000),
-        metrics: null
+        metrics: yield* metrics.summary
       }
     })
 
     const ready = Effect.gen(function* () {
       const reasons = notReadyBecause(yield* lifecycle.state)
       return { ready: reasons.length === 0, reasons }
+    })
+
+    const scrape = Effect.gen(function* () {
+      const { state, version: gatewayVersion } = yield* gateway.state
+      const { oldestWaiting } = yield* loop.state
+      yield* metrics.observe({
+        isReady: notReadyBecause(yield* lifecycle.state).length === 0,
+        isPushConnected: (yield* SubscriptionRef.get(convex.push)).isConnected,
+        oldestWaitingSeconds:
+          oldestWaiting === null ? 0 : Math.max(0, ((yield* controlPlane.now) - oldestWaiting) / 1_000),
+        breaker: (yield* guard.breaker)._tag,
+        isGatewayUp: state === "ready",
+        gatewayRestarts: 0,
+        runtimeVersion: config.runtimeVersion,
+        gatewayVersion
+      })
+      return yield* metrics.prometheus
     })
 
     /** Whatever is shown passes the redactor as text, so that no field can be forgotten. */
@@ -119,7 +142,7 @@ export const layer = Layer.effectDiscard(
     yield* router.add(
       "GET",
       "/metrics",
-      Effect.map(metrics.prometheus, (text) =>
+      Effect.map(scrape, (text) =>
         HttpServerResponse.text(redactor.redact(text), { contentType: "text/plain; version=0.0.4; charset=utf-8" })
       )
     )

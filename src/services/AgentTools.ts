@@ -144,6 +144,8 @@ export class AgentTools extends Context.Service<
           code,
           json: refusalJson(call.name, code, error)
         })
+        const { id: runId } = run.context.notification
+        yield* metrics.toolStarted(tool?.name ?? "unknown", runId)
         const names = offeredTools(run.context).map(({ name }) => name)
         const result: ToolResult =
           tool === undefined || !tool.isOffered(run.context)
@@ -162,7 +164,7 @@ export class AgentTools extends Context.Service<
                   ControlPlaneRefused: (refused) => Effect.succeed(refuse(refused.code, refused.detail))
                 })
               )
-        yield* metrics.toolCalled(tool?.name ?? "unknown", result.success)
+        yield* metrics.toolCalled(tool?.name ?? "unknown", result.success, runId)
         yield* Effect.logInfo("tool called").pipe(
           Effect.annotateLogs({ tool: call.name.slice(0, NAME_CHARACTERS), success: result.success })
         )

@@ -95,6 +95,7 @@ export class Turns extends Context.Service<
           })
           round += 1
           usage = sum(usage, answer.usage)
+          yield* metrics.tokensUsed(context.agent.slug, answer.usage)
           if (answer._tag === "Text" || isLast) break
           const results: ReadonlyArray<ExecutedCall> = yield* execute(turn, answer.calls)
           called.push(

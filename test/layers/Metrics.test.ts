@@ -1,3 +1,4 @@
+import { readFileSync } from "node:fs"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import { TestClock } from "effect/testing"
@@ -12,6 +13,15 @@ const end = (outcome: DeliveryEnd, error: string | null = null) => ({
   durationMillis: 1_200,
   silence: outcome === "waiting",
   error
+})
+
+const start = (run: string) => ({
+  run,
+  agent: "engineer",
+  agentName: "Engineer",
+  task: "Fix it",
+  type: "mention",
+  attempt: 1
 })
 
 /** The value of a series in the Prometheus text, by name and labels in any order. */
@@ -30,8 +40,8 @@ describe("the summary of deliveries", () => {
   it.effect("counts what runs, what ended well and what failed, and the last of each", () =>
     Effect.gen(function* () {
       const metrics = yield* Metrics
-      yield* metrics.deliveryStarted
-      yield* metrics.deliveryStarted
+      yield* metrics.deliveryStarted(start("one"))
+      yield* metrics.deliveryStarted(start("two"))
       assert.strictEqual((yield* metrics.deliverySummary).inFlight, 2)
       yield* TestClock.setTime(1_000)
       yield* metrics.deliveryEnded(end("waiting", "TurnSilent: empty"))
@@ -135,9 +145,142 @@ describe("the Prometheus text", () => {
 
   it.effect("has its counters before anything happened, so that they can be alerted on", () =>
     Effect.gen(function* () {
+      const metrics = yield* Metrics
+      yield* metrics.toolsKnown(["task_status"])
+      const text = yield* metrics.prometheus
+      for (const outcome of ["replied", "acted", "skipped", "fallback", "waiting", "dead", "released", "lease_lost"]) {
+        for (const type of ["mention", "thread_update", "assignment", "status_change", "response_request", "unknown"]) {
+          assert.strictEqual(valueOf(text, "mission_control_deliveries_total", { outcome, type }), 0)
+        }
+      }
+      for (const success of ["true", "false"]) {
+        assert.strictEqual(valueOf(text, "mission_control_tool_calls_total", { tool: "task_status", success }), 0)
+      }
+      assert.strictEqual(valueOf(text, "mission_control_heartbeats_total", { outcome: "ok" }), 0)
+      assert.strictEqual(valueOf(text, "mission_control_syncs_total", { kind: "roster", outcome: "failure" }), 0)
+      assert.match(text, /^mission_control_dead_letters_total 0$/m)
+      assert.match(text, /^mission_control_leases_lost_total 0$/m)
+    }).pipe(Effect.provide(Metrics.layer))
+  )
+
+  it.effect("has a counter for each function that the control plane's service calls", () =>
+    Effect.gen(function* () {
+      const source = readFileSync(new URL("../../src/services/ControlPlane.ts", import.meta.url), "utf8")
+      const called = [...source.matchAll(/(?:call\("(?:query|mutation)", |read\(|change\()"(service\/\w+:\w+)"/g)].map(
+        ([, name]) => name!
+      )
+      assert.isAbove(called.length, 15)
       const text = yield* Effect.flatMap(Metrics, ({ prometheus }) => prometheus)
-      assert.isDefined(valueOf(text, "mission_control_deliveries_total", { outcome: "replied" }))
-      assert.isDefined(valueOf(text, "mission_control_tool_calls_total", { tool: "task_status" }))
+      assert.deepStrictEqual(
+        called.filter(
+          (name) =>
+            valueOf(text, "mission_control_control_plane_calls_total", { function: name, outcome: "failure" }) !== 0
+        ),
+        []
+      )
+    }).pipe(Effect.provide(Metrics.layer))
+  )
+
+  it.effect("counts the tokens of a hundred agents each, and of further ones together", () =>
+    Effect.gen(function* () {
+      const metrics = yield* Metrics
+      for (let n = 0; n < 150; n += 1) {
+        yield* metrics.tokensUsed(`agent-${n}`, { inputTokens: 10, outputTokens: 1, totalTokens: 11 })
+      }
+      const text = yield* metrics.prometheus
+      const name = "mission_control_tokens_total"
+      assert.strictEqual(valueOf(text, name, { agent: "agent-99", direction: "input" }), 10)
+      assert.isUndefined(valueOf(text, name, { agent: "agent-100" }))
+      assert.strictEqual(valueOf(text, name, { agent: "other", direction: "output" }), 50)
+      assert.strictEqual((yield* metrics.summary).inputTokens, 1_500)
+    }).pipe(Effect.provide(Metrics.layer))
+  )
+
+  it.effect("shows what the services know: one breaker state, one build, restarts as they were counted", () =>
+    Effect.gen(function* () {
+      const metrics = yield* Metrics
+      const seen = {
+        isReady: true,
+        isPushConnected: false,
+        oldestWaitingSeconds: 12.5,
+        breaker: "HalfOpen",
+        isGatewayUp: true,
+        gatewayRestarts: 2,
+        runtimeVersion: "1.2.3",
+        gatewayVersion: null
+      } as const
+      yield* metrics.observe(seen)
+      yield* metrics.observe({ ...seen, gatewayVersion: "2026.9.6" })
+      const text = yield* metrics.prometheus
+      assert.match(text, /^mission_control_ready 1$/m)
+      assert.match(text, /^mission_control_push_connected 0$/m)
+      assert.match(text, /^mission_control_oldest_waiting_seconds 12.5$/m)
+      assert.match(text, /^mission_control_gateway_restarts_total 2$/m)
+      assert.strictEqual(valueOf(text, "mission_control_breaker_state", { state: "half_open" }), 1)
+      assert.strictEqual(valueOf(text, "mission_control_breaker_state", { state: "open" }), 0)
+      const builds = text.split("\n").filter((line) => line.startsWith("mission_control_build_info{"))
+      assert.lengthOf(builds, 1)
+      assert.include(builds[0], 'gateway="2026.9.6"')
+      assert.include(builds[0], 'version="1.2.3"')
+      for (const statistic of ["mean", "p50", "p99", "max"]) {
+        assert.isAtLeast(valueOf(text, "mission_control_event_loop_delay_seconds", { statistic }) ?? -1, 0)
+      }
+      assert.match(text, /^process_resident_memory_bytes [1-9]\d*$/m)
+      assert.match(text, /^process_start_time_seconds [1-9]/m)
+    }).pipe(Effect.provide(Metrics.layer))
+  )
+})
+
+describe("the activity", () => {
+  it.effect("follows a delivery from its start over its tools to its end", () =>
+    Effect.gen(function* () {
+      const metrics = yield* Metrics
+      yield* TestClock.setTime(60_000)
+      yield* metrics.deliveryStarted(start("one"))
+      yield* metrics.toolStarted("task_status", "one")
+      const [running] = (yield* metrics.activity).running
+      assert.deepStrictEqual(running, { ...start("one"), startedAt: 60_000, tool: "task_status" })
+      yield* metrics.toolCalled("task_status", true, "one")
+      assert.isNull((yield* metrics.activity).running[0]?.tool)
+      yield* TestClock.setTime(61_200)
+      yield* metrics.deliveryEnded({ ...end("waiting", "TurnSilent: empty"), notificationId: "one" })
+      const after = yield* metrics.activity
+      assert.deepStrictEqual(after.running, [])
+      assert.strictEqual(after.ended[0]?.outcome, "waiting")
+      assert.strictEqual(after.ended[0]?.task, "Fix it")
+      assert.deepStrictEqual(after.errors, [
+        { message: "TurnSilent: empty", agent: "engineer", firstAt: 61_200, at: 61_200, count: 1 }
+      ])
+      assert.deepStrictEqual(after.spans, [{ at: 60_000, ended: 1, failed: 1, totalMillis: 1_200 }])
+      assert.strictEqual(after.agents[0]?.lastWorkAt, 61_200)
+    }).pipe(Effect.provide(Metrics.layer))
+  )
+
+  it.effect("keeps of an agent when it last beat and when it will next", () =>
+    Effect.gen(function* () {
+      const metrics = yield* Metrics
+      yield* metrics.rosterKnown([{ slug: "engineer", name: "Engineer", role: "Builds" }])
+      yield* metrics.heartbeatStarted(
+        { run: "beat", agent: "engineer", agentName: "Engineer", task: null, attempt: 1 },
+        250
+      )
+      yield* TestClock.setTime(5_000)
+      yield* metrics.heartbeatEnded("ok", { run: "beat", agent: "engineer", error: null, durationMillis: 5_000 })
+      yield* metrics.heartbeatDue("engineer", 900_000)
+      assert.deepStrictEqual((yield* metrics.activity).agents, [
+        {
+          slug: "engineer",
+          name: "Engineer",
+          role: "Builds",
+          lastHeartbeatAt: 5_000,
+          lastHeartbeatOutcome: "ok",
+          nextHeartbeatAt: 900_000,
+          lastWorkAt: 5_000
+        }
+      ])
+      const text = yield* metrics.prometheus
+      assert.strictEqual(valueOf(text, "mission_control_heartbeats_total", { outcome: "ok" }), 1)
+      assert.match(text, /^mission_control_heartbeat_lateness_seconds_sum 0.25$/m)
     }).pipe(Effect.provide(Metrics.layer))
   )
 })
