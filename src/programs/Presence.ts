@@ -1,4 +1,4 @@
-import { Context, Duration, Effect, Layer, Random, Ref, Result, Schedule, Scope, Stream } from "effect"
+import { Context, Duration, Effect, Fiber, FiberSet, Layer, Random, Ref, Result, Schedule, Scope, Stream } from "effect"
 import { backoffMillis } from "../domain/Backoff.ts"
 import { TokenRefused } from "../domain/ControlPlaneFailure.ts"
 import type { ControlPlaneFailure } from "../domain/ControlPlaneFailure.ts"
@@ -13,6 +13,8 @@ import { Supervisor } from "../services/Supervisor.ts"
 import { DeliveryLoop } from "./DeliveryLoop.ts"
 
 const OFFLINE_TIMEOUT = Duration.seconds(3)
+/** How much of it a pulse that is still under way may take. */
+const UNDER_WAY_TIMEOUT = Duration.seconds(1)
 /** While booting a control plane that is away is asked again after at most this. */
 const BOOT_BOUNDS = { baseMillis: 500, maxMillis: 15_000 }
 
@@ -41,6 +43,8 @@ export class Presence extends Context.Service<
       const supervisor = yield* Supervisor
       const scope = yield* Effect.scope
       const isKnown = yield* Ref.make(false)
+      // Calls travel side by side: a "draining" that arrives after "offline" would stand until the runtime lapses.
+      const underWay = yield* FiberSet.make<PulseAnswer, ControlPlaneFailure>()
 
       const pulse = Effect.fnUntraced(function* (status: Status) {
         const state = yield* lifecycle.state
@@ -77,7 +81,8 @@ export class Presence extends Context.Service<
       })
 
       const currentPulse = Effect.gen(function* () {
-        yield* reconcile(yield* pulse(statusOf(yield* lifecycle.state)))
+        const call = yield* FiberSet.run(underWay, pulse(statusOf(yield* lifecycle.state)))
+        yield* reconcile(yield* Fiber.join(call))
       }).pipe(
         Effect.catchTags({
           BootConflict: ({ detail }) => lifecycle.abort({ exitCode: 78, message: detail }),
@@ -118,7 +123,10 @@ export class Presence extends Context.Service<
         Effect.gen(function* () {
           yield* lifecycle.enter("stopped")
           if (!(yield* Ref.get(isKnown))) return
-          yield* pulse("offline").pipe(
+          yield* FiberSet.awaitEmpty(underWay).pipe(
+            Effect.timeout(UNDER_WAY_TIMEOUT),
+            Effect.ignore,
+            Effect.andThen(pulse("offline")),
             Effect.timeout(OFFLINE_TIMEOUT),
             Effect.matchCauseEffect({
               onSuccess: () => Effect.logInfo("offline"),
