@@ -1,0 +1,259 @@
+/** I1 to I12 as far as a queue and its turns can break them, judged from what happened and not from what was meant. */
+import { isAnswerOwed } from "../../src/domain/AnswerDuty.ts"
+import { divideFold } from "../../src/domain/DeliveryPolicy.ts"
+import { ACCOUNT } from "./accountModel.ts"
+import { GATEWAY_SECRET } from "./memoryGateway.ts"
+import type { Event, RowState } from "./queueModel.ts"
+import type { RuntimeProcess, World } from "./world.ts"
+
+/** The limits a run was started with. */
+export interface Limits {
+  readonly maxAttempts: number
+  readonly silenceLimit: number
+  readonly maxHops: number
+  readonly drainMillis: number
+}
+
+const moves: Readonly<Record<RowState, ReadonlyArray<RowState>>> = {
+  ready: ["claimed", "folded", "delivered"],
+  waiting: ["ready", "delivered"],
+  claimed: ["delivered", "waiting", "dead", "ready"],
+  folded: ["delivered", "dead"],
+  dead: ["ready", "folded", "discarded"],
+  delivered: [],
+  discarded: []
+}
+const ended: ReadonlySet<RowState> = new Set(["delivered", "dead", "discarded"])
+/** A session that could be claimed waits no longer than this for a runtime that could claim it: a pulse and a poll. */
+const STARVED_MILLIS = 90_000
+/** How long faults of the control plane may be felt: two backoffs of the poll. */
+const RECOVERY_MILLIS = 150_000
+
+/** Watches one world. */
+export class Invariants {
+  private readonly world: World
+  private readonly limits: Limits
+  private seen = 0
+  private readonly lastClaim = new Map<string, Extract<Event, { kind: "claim" }>>()
+  private readonly isOver = new Map<string, boolean>()
+  /** Claims of a row that were not given back, since its budget began. */
+  private readonly spent = new Map<string, number>()
+  private readonly deaths = new Map<string, number>()
+  private readonly revivals = new Map<string, number>()
+  private readonly creations = new Set<string>()
+  private readonly claimableSince = new Map<string, number>()
+
+  constructor(world: World, limits: Limits) {
+    this.world = world
+    this.limits = limits
+  }
+
+  /** Judges what happened since the last look; called after each transaction. */
+  observe(): void {
+    const { history } = this.world.account.queue
+    for (; this.seen < history.length; this.seen += 1) {
+      const event = history[this.seen]
+      if (event !== undefined) this.judge(event)
+    }
+  }
+
+  private judge(event: Event): void {
+    switch (event.kind) {
+      case "claim": {
+        this.lastClaim.set(event.session, event)
+        this.isOver.set(event.session, false)
+        if (event.spent) return
+        const spent = (this.spent.get(event.row) ?? 0) + 1
+        this.spent.set(event.row, spent)
+        if (spent > this.limits.maxAttempts) {
+          this.world.violate("I6", `${event.row} was tried ${spent} times, the budget is ${this.limits.maxAttempts}`)
+        }
+        return
+      }
+      case "end":
+        return this.judgeEnd(event)
+      case "state":
+        return this.judgeMove(event)
+      case "effect": {
+        this.judgeFence(event, `tool ${event.tool}`)
+        if (event.creation === null) return
+        const key = `${event.row} ${event.tool} ${event.creation}`
+        if (this.creations.has(key)) this.world.violate("I2", `${event.tool} was done twice in ${event.row}`)
+        this.creations.add(key)
+      }
+    }
+  }
+
+  private judgeFence(event: { readonly session: string; readonly epoch: number; readonly row: string }, what: string) {
+    const claim = this.lastClaim.get(event.session)
+    if (claim?.epoch !== event.epoch || claim.row !== event.row || this.isOver.get(event.session) === true) {
+      this.world.violate("I3", `${what} of ${event.row} was accepted without its lease`)
+    }
+  }
+
+  private judgeEnd(event: Extract<Event, { kind: "end" }>): void {
+    const { account, turns } = this.world
+    const claim = this.lastClaim.get(event.session)
+    this.judgeFence(event, event.how)
+    this.isOver.set(event.session, true)
+    const row = account.queue.row(event.row)
+    if (event.how === "release" && claim?.spent === false) this.spent.set(row.id, (this.spent.get(row.id) ?? 1) - 1)
+    if (event.how === "rescue") return
+    const turn = turns.findLast((each) => each.session === event.session && each.epoch === event.epoch)
+    if (turn !== undefined && turn.open > 0 && turn.process.isRunning) {
+      this.world.violate("I3", `${event.row} was ended by ${event.how} while its request still runs`)
+    }
+    if (event.how === "fail" && event.isSilence) this.judgeSilence(event, turn)
+    if (event.how === "complete" && event.outcome === "skipped") {
+      if (turn?.truth === "TurnAmbiguous" && row.silences === 0) {
+        this.world.violate("I5", `${row.id} was skipped at the first "internal error"`)
+      }
+      const context = account.contexts.get(`${event.row} ${event.epoch}`)
+      if (context !== undefined && isAnswerOwed(divideFold(context).accepted)) {
+        this.world.violate("I5", `${row.id} ended skipped although an answer is owed`)
+      }
+    }
+  }
+
+  private judgeSilence(
+    event: Extract<Event, { kind: "end" }>,
+    turn: { readonly truth: string; readonly process: RuntimeProcess } | undefined
+  ): void {
+    const truth = turn?.truth ?? "no turn"
+    const isSilent = truth === "calls" || (truth.startsWith("text ") && !truth.includes("answer"))
+    const isShared =
+      turn !== undefined &&
+      this.world.now - turn.process.lastProviderFailureAt < 110_000 &&
+      this.world.now - turn.process.lastJumpAt > 200_000
+    if (!isSilent && (truth !== "TurnAmbiguous" || isShared)) {
+      this.world.violate("I5", `${event.row} was counted silent, but the gateway said ${truth}`)
+    }
+  }
+
+  private judgeMove(event: Extract<Event, { kind: "state" }>): void {
+    const { queue } = this.world.account
+    const row = queue.row(event.row)
+    if (!moves[event.from].includes(event.to)) {
+      this.world.violate("I1", `${row.id} went from ${event.from} to ${event.to}`)
+    }
+    if (event.to === "delivered") this.judgeDelivered(row.id)
+    if (event.to === "dead" && row.foldedInto === null) {
+      const deaths = (this.deaths.get(row.id) ?? 0) + 1
+      this.deaths.set(row.id, deaths)
+      if (deaths > 1 + (this.revivals.get(row.id) ?? 0)) this.world.violate("I6", `${row.id} died twice`)
+    }
+    if (event.from === "dead" && event.to === "ready") {
+      this.revivals.set(row.id, (this.revivals.get(row.id) ?? 0) + 1)
+      this.spent.set(row.id, 0)
+    }
+  }
+
+  private judgeDelivered(id: string): void {
+    const { account } = this.world
+    const row = account.queue.row(id)
+    const posted = (kind: string) =>
+      account.messages.filter((message) => message.run === (row.foldedInto ?? row.id) && message.kind === kind).length
+    if (row.outcome === null) this.world.violate("I5", `${id} is delivered without an outcome`)
+    if (row.outcome === "replied" && posted("reply") !== 1) {
+      this.world.violate("I5", `${id} is replied with ${posted("reply")} replies`)
+    }
+    if (row.outcome === "fallback" && posted("fallback") !== 1) {
+      this.world.violate("I5", `${id} ended by fallback with ${posted("fallback")} fallback messages`)
+    }
+    if (row.outcome === "coalesced") {
+      const kept = row.foldedInto === null ? null : account.queue.row(row.foldedInto)
+      if (kept?.state !== "delivered")
+        this.world.violate("I5", `${id} is coalesced before ${kept?.id ?? "nothing"} ended`)
+      const epoch = account.queue.sessions.get(row.session)?.epoch ?? 0
+      const context = kept === null ? undefined : account.contexts.get(`${kept.id} ${epoch}`)
+      // At the silence limit the whole fold ends by the fallback, which no policy parts.
+      if (
+        context !== undefined &&
+        kept?.outcome !== "fallback" &&
+        divideFold(context).refused.some((refused) => refused.id === id)
+      ) {
+        this.world.violate("I5", `${id} is coalesced although the policy refuses it`)
+      }
+    }
+  }
+
+  /** At a moment between transactions: nobody waits who could run. */
+  look(able: ReadonlyArray<{ readonly process: RuntimeProcess; readonly parked: ReadonlyArray<string> }>): void {
+    const { account, now } = this.world
+    const { queue } = account
+    const rows = [...queue.rows.values()]
+    for (const row of rows) {
+      if (row.attempts > this.limits.maxAttempts) this.world.violate("I6", `${row.id} has ${row.attempts} attempts`)
+    }
+    const mayHoldBack = rows.some((row) => row.crashes > 0 && !ended.has(row.state))
+    const helpers = able.filter(
+      ({ process }) => now - Math.max(process.lastFaultAt, process.startedAt) > RECOVERY_MILLIS
+    )
+    for (const session of queue.sessions.values()) {
+      const { lease } = session
+      const isFree = lease === null || lease.expiresAt <= now
+      const isDue = rows.some(
+        (row) =>
+          row.session === session.id &&
+          (row.state === "ready" ||
+            (row.state === "waiting" && (row.nextAttemptAt ?? 0) <= now) ||
+            (row.state === "claimed" && isFree))
+      )
+      const canRun = helpers.some(({ parked }) => !parked.includes(session.agent))
+      if (!isFree || !isDue || !canRun || mayHoldBack || queue.isPaused) {
+        this.claimableSince.delete(session.id)
+        continue
+      }
+      const since = this.claimableSince.get(session.id) ?? now
+      this.claimableSince.set(session.id, since)
+      if (now - since > STARVED_MILLIS) {
+        this.world.violate("I9", `${session.id} waits since ${since} although a runtime could claim it`)
+        this.claimableSince.delete(session.id)
+      }
+    }
+  }
+
+  /** A process has ended by itself. */
+  judgeExit(process: RuntimeProcess, wasFrozen: boolean): void {
+    const { account, now } = this.world
+    const { ended: end, stopRequestedAt } = process
+    if (end === null) return
+    if (![0, 75, 77, 78].includes(end.exitCode)) {
+      this.world.violate("I1", `${process.name} ended with exit code ${end.exitCode}`)
+    }
+    // The drain, then abort and release (2 s), then offline (3 s).
+    const budget = this.limits.drainMillis + 5_500
+    if (stopRequestedAt !== null && !wasFrozen && now - stopRequestedAt > budget) {
+      this.world.violate("I7", `${process.name} took ${now - stopRequestedAt} ms to stop`)
+    }
+    const presence = account.runtimes.get(process.runtimeId)
+    const isUndisturbed = now - process.lastFaultAt > 60_000 && !account.isTokenRevoked
+    if (end.exitCode === 0 && isUndisturbed && presence?.bootId === process.bootId && presence.status !== "offline") {
+      this.world.violate("I8", `${process.name} left itself ${presence.status}`)
+    }
+  }
+
+  /** At the end, when nothing is left to do. */
+  judgeRest(): void {
+    const { account, now } = this.world
+    for (const row of account.queue.rows.values()) {
+      if (!ended.has(row.state)) this.world.violate("I1", `${row.id} is left ${row.state}`)
+      const hops = account.depths.get(row.id) ?? 0
+      if (hops > this.limits.maxHops) this.world.violate("I11", `${row.id} is ${hops} agents' turns deep`)
+    }
+    for (const [runtimeId] of account.runtimes) {
+      if (account.statusOf(runtimeId, now + 600_000) !== "offline")
+        this.world.violate("I8", `${runtimeId} stays online`)
+    }
+    const stored = JSON.stringify([
+      account.messages,
+      account.documents,
+      [...account.tasks.values()].map(({ title }) => title),
+      [...account.runtimes.values()],
+      [...account.queue.rows.values()].map(({ error }) => error)
+    ])
+    for (const secret of [GATEWAY_SECRET, `mc_service_${ACCOUNT}`]) {
+      if (stored.includes(secret)) this.world.violate("I10", "a secret stands in what was stored")
+    }
+  }
+}

@@ -1,0 +1,63 @@
+#!/usr/bin/env node
+/** `npm run simulate -- --seeds 2000 [--from 1]` runs many seeds; `--seed 17` runs one and prints its trace. */
+import { parseArgs } from "node:util"
+import { Effect } from "effect"
+import { TestClock } from "effect/testing"
+import { simulate } from "./simulation.ts"
+import type { Report } from "./simulation.ts"
+import { steps } from "./world.ts"
+
+const { values } = parseArgs({
+  options: {
+    seeds: { type: "string", default: "200" },
+    from: { type: "string", default: "1" },
+    seed: { type: "string" }
+  }
+})
+const run = (seed: number, isTraced: boolean): Promise<Report> =>
+  Effect.runPromise(Effect.provide(simulate(seed, { isTraced }), TestClock.layer()))
+const print = (line: string): void => void process.stdout.write(`${line}\n`)
+const number = (text: string, name: string): number => {
+  if (!/^\d+$/.test(text)) {
+    process.stderr.write(`simulate: --${name} is ${JSON.stringify(text)}: give a whole number\n`)
+    process.exit(64)
+  }
+  return Number(text)
+}
+
+if (values.seed !== undefined) {
+  const report = await run(number(values.seed, "seed"), true)
+  for (const line of report.lines) print(line)
+  print(`${report.rows} notifications, ${report.turns} turns, ${report.violations.length} violations`)
+  process.exitCode = report.violations.length === 0 ? 0 : 1
+} else {
+  const first = number(values.from, "from")
+  const count = number(values.seeds, "seeds")
+  const startedAt = performance.now()
+  const coverage = new Map<string, number>()
+  const sums = { rows: 0, turns: 0, failed: 0 }
+  for (let seed = first; seed < first + count; seed += 1) {
+    const report = await run(seed, false)
+    for (const [key, times] of report.coverage) coverage.set(key, (coverage.get(key) ?? 0) + times)
+    sums.rows += report.rows
+    sums.turns += report.turns
+    if (report.violations.length > 0) {
+      sums.failed += 1
+      for (const { at, detail, invariant } of report.violations.slice(0, 3)) {
+        print(`seed ${seed}: ${invariant} at ${at} ms: ${detail} (npm run simulate -- --seed ${seed})`)
+      }
+    }
+  }
+  const seconds = (performance.now() - startedAt) / 1_000
+  const kinds = [...new Set([...coverage.keys()].map((key) => key.split("|")[0] ?? key))].toSorted()
+  print(`${"".padEnd(18)}${steps.map((step) => step.padStart(9)).join("")}`)
+  for (const kind of kinds) {
+    print(
+      `${kind.padEnd(18)}${steps.map((step) => String(coverage.get(`${kind}|${step}`) ?? "-").padStart(9)).join("")}`
+    )
+  }
+  print(
+    `${count} seeds, ${(count / seconds).toFixed(1)} a second; ${sums.rows} notifications, ${sums.turns} turns; ${sums.failed} failed`
+  )
+  process.exitCode = sums.failed === 0 ? 0 : 1
+}

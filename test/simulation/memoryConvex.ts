@@ -1,0 +1,225 @@
+/**
+ * The control plane as a process reaches it over a network that loses, repeats, delays and reorders. A call's packet
+ * travels in the world's time, not in the caller's: it arrives also when its caller has been interrupted or has died.
+ */
+import { Deferred, Duration, Effect, Exit, Layer, Queue, Result, Stream, SubscriptionRef } from "effect"
+import {
+  BootConflict,
+  ControlPlaneRefused,
+  ControlPlaneUnavailable,
+  LeaseLost,
+  TokenRefused
+} from "../../src/domain/ControlPlaneFailure.ts"
+import type { ControlPlaneFailure } from "../../src/domain/ControlPlaneFailure.ts"
+import { ConvexClient } from "../../src/layers/ConvexClient.ts"
+import { Refusal } from "./queueModel.ts"
+import type { RuntimeProcess, Step, World } from "./world.ts"
+
+/** As the real client: no answer within this is none. */
+const CALL_TIMEOUT = Duration.seconds(15)
+/** A parked socket is noticed after this, as the real client's watchdog does. */
+const WATCHDOG_MILLIS = 42_000
+
+const named: Readonly<Record<string, Step>> = {
+  "service/notifications:claim": "claim",
+  "service/notifications:context": "context",
+  "service/notifications:renew": "renew",
+  "service/notifications:complete": "complete",
+  "service/notifications:fail": "fail",
+  "service/notifications:release": "release",
+  "service/runtimes:pulse": "pulse"
+}
+const bootChecked = new Set(["claim", "renew", "pulse"])
+
+const failureOf = (path: string, step: Step, refusal: Refusal): ControlPlaneFailure => {
+  const detail = refusal.code
+  switch (refusal.code) {
+    case "unauthenticated":
+      return new TokenRefused({ function: path, detail })
+    case "lease_lost":
+      return new LeaseLost({ function: path })
+    case "conflict":
+      return bootChecked.has(step)
+        ? new BootConflict({ detail })
+        : new ControlPlaneRefused({ function: path, code: refusal.code, detail })
+    default:
+      return new ControlPlaneRefused({ function: path, code: refusal.code, detail })
+  }
+}
+
+/** Pushes to every follower what changed; called after each transaction. */
+export const pushChanges = (world: World): Effect.Effect<void> =>
+  Effect.forEach(
+    [...world.listeners],
+    (listener) => {
+      const { process } = listener
+      if (!process.isRunning || process.isParked || world.account.isTokenRevoked) return Effect.void
+      const value = world.account.call(world.now, listener.path, listener.args)
+      const text = JSON.stringify(value)
+      if (text === listener.last) return Effect.void
+      listener.last = text
+      const delivery = Effect.sleep(5).pipe(
+        Effect.andThen(process.awake.await),
+        Effect.andThen(
+          Effect.sync(() => {
+            if (process.isRunning && !process.isParked) listener.offer(value)
+          })
+        )
+      )
+      return Effect.asVoid(world.fork(delivery))
+    },
+    { discard: true }
+  )
+
+/** The process's connection for pushes is parked: nothing comes, and it takes the watchdog to notice. */
+const park = Effect.fnUntraced(function* (world: World, process: RuntimeProcess) {
+  if (process.isParked) return
+  process.isParked = true
+  process.lastFaultAt = world.now
+  world.trace(`${process.name}'s push is parked`)
+  const millis = world.faultDice.between(5_000, 180_000)
+  const set = (isConnected: boolean) =>
+    process.isRunning ? SubscriptionRef.set(process.push, { isConnected, lastMessageAt: null }) : Effect.void
+  yield* world.fork(
+    Effect.gen(function* () {
+      yield* Effect.sleep(Math.min(millis, WATCHDOG_MILLIS))
+      if (millis > WATCHDOG_MILLIS) {
+        yield* set(false)
+        yield* Effect.sleep(millis - WATCHDOG_MILLIS)
+      }
+      process.isParked = false
+      world.trace(`${process.name}'s push is back`)
+      for (const listener of world.listeners) if (listener.process === process) listener.last = ""
+      yield* pushChanges(world)
+      yield* set(true)
+    })
+  )
+})
+
+/** A client of the control plane for this process. */
+export const memoryConvex = (world: World, process: RuntimeProcess): Layer.Layer<ConvexClient> => {
+  const call = Effect.fnUntraced(function* (kind: "query" | "mutation", path: string, args: object) {
+    if (process.isDead) return yield* Effect.never
+    const step = named[path] ?? (kind === "query" ? "read" : "tool")
+    const latency = () => world.faultDice.between(1, 30)
+    const fault = world.draw(step)
+    if (fault !== null) {
+      process.lastFaultAt = world.now
+      world.trace(`${process.name} ${step}: ${fault}`)
+    }
+    if ("bootId" in args && typeof args.bootId === "string") process.bootId = args.bootId
+    const unavailable = (detail: string) => new ControlPlaneUnavailable({ function: path, detail })
+    const answer = yield* Deferred.make<unknown, ControlPlaneFailure>()
+
+    /** One transaction, at the moment the packet arrives. */
+    const commit = Effect.suspend(() => {
+      let result: Result.Result<unknown, ControlPlaneFailure>
+      try {
+        result = Result.succeed(world.account.call(world.now, path, args))
+      } catch (cause) {
+        if (!(cause instanceof Refusal)) throw cause
+        result = Result.fail(failureOf(path, step, cause))
+      }
+      if (kind === "mutation") {
+        const said = Result.isSuccess(result) ? JSON.stringify(result.success) : result.failure._tag
+        world.trace(`${process.name} ${path.slice(8)} ${JSON.stringify(args).slice(0, 200)} -> ${said.slice(0, 300)}`)
+        world.onCommit()
+        return Effect.as(pushChanges(world), result)
+      }
+      return Effect.succeed(result)
+    })
+    const packet = Effect.gen(function* () {
+      yield* Effect.sleep(latency())
+      switch (fault) {
+        case "unavailable":
+          return yield* Deferred.fail(answer, unavailable("ECONNREFUSED"))
+        case "drop":
+          return false
+        case "crash before":
+          yield* world.crash(process)
+          // What was written to the wire may arrive all the same.
+          if (world.faultDice.chance(0.5)) yield* commit
+          return false
+        case "token refused":
+          world.account.isTokenRevoked = true
+          yield* world.fork(
+            Effect.andThen(
+              Effect.sleep(world.faultDice.between(1_000, 60_000)),
+              Effect.suspend(() => {
+                world.account.isTokenRevoked = false
+                return pushChanges(world)
+              })
+            )
+          )
+          break
+        case "delay":
+          yield* Effect.sleep(world.faultDice.between(500, 14_000))
+          break
+        case "duplicate":
+          yield* commit
+          break
+        case "reorder":
+          yield* world.fork(Effect.andThen(Effect.sleep(world.faultDice.between(100, 60_000)), commit))
+          break
+        case "clock jump":
+          world.jump(process)
+          break
+        case "parked push":
+          yield* park(world, process)
+          break
+        case "freeze":
+          yield* world.freeze(process, world.faultDice.between(1_000, 200_000))
+          break
+        case "lost answer":
+        case "crash after":
+        case null:
+      }
+      const result = yield* commit
+      if (fault === "crash after") return yield* Effect.as(world.crash(process), false)
+      yield* Effect.sleep(latency())
+      if (fault === "lost answer") {
+        return world.faultDice.chance(0.5) ? yield* Deferred.fail(answer, unavailable("ECONNRESET")) : false
+      }
+      return yield* Deferred.done(
+        answer,
+        Result.isSuccess(result) ? Exit.succeed(result.success) : Exit.fail(result.failure)
+      )
+    })
+    yield* world.fork(packet)
+    const exit = yield* Effect.exit(
+      Deferred.await(answer).pipe(
+        Effect.timeoutOrElse({
+          duration: CALL_TIMEOUT,
+          orElse: () => Effect.fail(unavailable(`no answer within ${Duration.format(CALL_TIMEOUT)}`))
+        })
+      )
+    )
+    if (process.isDead) return yield* Effect.never
+    yield* process.awake.await
+    return yield* exit
+  })
+
+  return Layer.succeed(ConvexClient, {
+    query: (path, args) => call("query", path, args),
+    mutation: (path, args) => call("mutation", path, args),
+    subscribe: (path, args) =>
+      Stream.callback<Result.Result<unknown, ControlPlaneFailure>>((queue) =>
+        Effect.acquireRelease(
+          Effect.gen(function* () {
+            const listener = {
+              process,
+              path,
+              args,
+              offer: (value: unknown) => void Queue.offerUnsafe(queue, Result.succeed(value)),
+              last: ""
+            }
+            world.listeners.add(listener)
+            yield* pushChanges(world)
+            return listener
+          }),
+          (listener) => Effect.sync(() => world.listeners.delete(listener))
+        )
+      ),
+    push: process.push
+  })
+}

@@ -1,0 +1,295 @@
+/** The gateway in memory: turns as the dice script them, one at a time in a session, each round on record. */
+import { Deferred, Effect, Fiber, Layer, Semaphore } from "effect"
+import type { Duration } from "effect"
+import {
+  ConnectionLost,
+  GatewayMisconfigured,
+  GatewayUnreachable,
+  ProviderFailed,
+  TurnAmbiguous,
+  TurnRefused,
+  TurnTimeout,
+  TurnUnreadable,
+  UnknownAgent
+} from "../../src/domain/TurnFailure.ts"
+import type { TurnFailure } from "../../src/domain/TurnFailure.ts"
+import { Gateway } from "../../src/layers/Gateway.ts"
+import type { FunctionCall, GatewayRequest, RoundAnswer } from "../../src/layers/Gateway.ts"
+import type { RuntimeProcess, Turn, World } from "./world.ts"
+
+/** Stands in texts and errors of agents and providers; must stand nowhere afterwards. */
+export const GATEWAY_SECRET = "gateway-token-0123456789abcdef0123456789"
+
+const usage = { inputTokens: 1, outputTokens: 1, totalTokens: 2 }
+const text = (words: string): RoundAnswer => ({ _tag: "Text", text: words, isTruncated: false, usage })
+
+/** What the gateway can do with a round. */
+const behaviours = [
+  "text",
+  "calls",
+  "silence",
+  "nothing to add",
+  "slow",
+  "hang",
+  "unreachable",
+  "connection lost",
+  "misconfigured",
+  "unknown agent",
+  "refused",
+  "provider failed",
+  "internal error",
+  "unreadable"
+] as const
+type Behaviour = (typeof behaviours)[number]
+
+/** The gateway that all processes of a world share. */
+export class MemoryGateway {
+  private readonly world: World
+  private readonly sessions = new Map<string, Semaphore.Semaphore>()
+  /** The turn that a process runs in a session, for the rounds after the first. */
+  private readonly current = new Map<string, Turn>()
+  private calls = 0
+
+  constructor(world: World) {
+    this.world = world
+  }
+
+  private turnOf(process: RuntimeProcess, request: GatewayRequest): Turn {
+    const { account, now, turns } = this.world
+    const key = `${process.name} ${request.sessionKey}`
+    const row = typeof request.input === "string" ? /^delivery (\S+), attempt \d+:/.exec(request.input)?.[1] : undefined
+    const known = this.current.get(key)
+    if (row === undefined) {
+      if (known === undefined) throw new Error("a round without a turn")
+      return known
+    }
+    const { session } = account.queue.row(row)
+    const claim = account.queue.history.findLast(
+      (event) => event.kind === "claim" && event.row === row && event.bootId === process.bootId
+    )
+    const epoch = claim?.kind === "claim" ? claim.epoch : 0
+    const turn: Turn = { process, bootId: process.bootId, row, session, epoch, startedAt: now, open: 0, truth: "none" }
+    this.current.set(key, turn)
+    turns.push(turn)
+    return turn
+  }
+
+  /** Whether the turn's lease is the session's and has not expired. */
+  private isLive(turn: Turn): boolean {
+    const lease = this.world.account.queue.sessions.get(turn.session)?.lease
+    return lease?.epoch === turn.epoch && lease.bootId === turn.bootId && lease.expiresAt > this.world.now
+  }
+
+  private checkExclusion(turn: Turn): void {
+    const others = this.world.turns.filter((other) => other !== turn && other.open > 0 && this.isLive(other))
+    if (!this.isLive(turn)) return
+    for (const other of others) {
+      if (other.row === turn.row) this.world.violate("I3", `${turn.row} has two turns with a live lease`)
+      else if (other.session === turn.session) {
+        this.world.violate("I4", `${turn.session} has two turns with a live lease: ${other.row}, ${turn.row}`)
+      }
+    }
+  }
+
+  private callOf(name: string, turn: Turn): FunctionCall {
+    const dice = this.world.gatewayDice
+    const { account } = this.world
+    const taskId = account.queue.row(turn.row).task
+    const callId = `call_${(this.calls += 1)}`
+    // Few different arguments, so that a second attempt repeats what the first did.
+    const some = dice.between(1, 2)
+    const args: Record<string, unknown> = {
+      task_status: { taskId, status: dice.pick(["in_progress", "review", "done"]) },
+      task_load: { taskId },
+      task_create: { title: `made in ${turn.row}, ${some}` },
+      document_upsert: { title: `written in ${turn.row}, ${some}`, content: "text", type: "note" },
+      response_request: { recipientSlugs: [dice.pick(account.agents).slug], message: `help ${some}` },
+      task_message: { taskId, content: `said in ${turn.row}, ${some}` }
+    }
+    return {
+      callId,
+      name,
+      arguments: dice.chance(0.05) ? "{ not json" : JSON.stringify(args[name] ?? { anything: 1 })
+    }
+  }
+
+  private behaviour(turn: Turn, request: GatewayRequest): Behaviour {
+    const { gatewayDice: dice, isCalm, profile } = this.world
+    if (isCalm)
+      return dice.weighted({ text: 4, "nothing to add": 1, ...(request.tools.length > 0 ? { calls: 1 } : {}) })
+    if (!dice.chance(profile.gateway)) {
+      return dice.weighted({ text: 5, "nothing to add": 1, slow: 1, ...(request.tools.length > 0 ? { calls: 3 } : {}) })
+    }
+    return dice.weighted({
+      silence: 4,
+      "nothing to add": 2,
+      slow: 3,
+      hang: 2,
+      unreachable: 2,
+      "connection lost": 3,
+      misconfigured: 0.3,
+      "unknown agent": 0.4,
+      refused: 1,
+      "provider failed": 3,
+      "internal error": 4,
+      unreadable: 1,
+      calls: 1
+    })
+  }
+
+  /** The gateway's own work on a round, after those that came earlier in the session. */
+  private round(process: RuntimeProcess, turn: Turn, request: GatewayRequest): Effect.Effect<RoundAnswer, TurnFailure> {
+    const { world } = this
+    const { gatewayDice: dice } = world
+    const detail = (words: string) => `${words}${dice.chance(0.2) ? ` Authorization: Bearer ${GATEWAY_SECRET}` : ""}`
+    const agent = request.agentSlug
+    return Effect.gen({ self: this }, function* () {
+      yield* Effect.sleep(dice.between(20, 3_000))
+      if (world.isPoisoned.has(turn.row) && !world.isCalm) {
+        world.cover("poison", "turn")
+        yield* world.crash(process)
+        return yield* Effect.never
+      }
+      if (world.isMisconfigured) {
+        return yield* new GatewayMisconfigured({ detail: "HTTP 401: Unauthorized", fix: "set the token" })
+      }
+      if (world.unknownAgents.has(agent)) {
+        return yield* new UnknownAgent({ detail: `HTTP 400: Unknown agent ${agent}`, agentSlug: agent })
+      }
+      const behaviour = this.behaviour(turn, request)
+      world.cover(behaviour, "turn")
+      world.trace(`gateway: ${turn.row} of ${process.name} (${request.sessionKey}): ${behaviour}`)
+      switch (behaviour) {
+        case "slow":
+          yield* Effect.sleep(dice.between(1_000, 240_000))
+          return text(`slow answer to ${turn.row}`)
+        case "hang":
+          return yield* Effect.never
+        case "text": {
+          const other = dice.pick(world.account.agents).slug
+          const words = `answer to ${turn.row}`
+          if (dice.chance(0.1)) return text(`${words}, @${other} please look`)
+          return text(dice.chance(0.1) ? `${words}, with ${GATEWAY_SECRET}` : words)
+        }
+        case "calls": {
+          const names = [...request.tools.map(({ name }) => name), "made_up"]
+          const offered = names.filter((name) => name.startsWith("task_") || !name.startsWith("get_"))
+          const calls = Array.from({ length: dice.between(1, 3) }, () => this.callOf(dice.pick(offered), turn))
+          return { _tag: "Calls", calls, usage }
+        }
+        case "silence":
+          return text(dice.pick(["", "NO_REPLY", "@lead"]))
+        case "nothing to add":
+          return text(dice.pick(["NO_ACTION", "HEARTBEAT_OK"]))
+        case "unreachable":
+          return yield* new GatewayUnreachable({
+            detail: detail("the gateway cannot be reached (ECONNREFUSED)"),
+            ...(dice.chance(0.5) ? { retryAfterMillis: 5_000 } : {})
+          })
+        case "connection lost":
+          return yield* new ConnectionLost({ detail: "the connection broke" })
+        case "misconfigured": {
+          world.isMisconfigured = true
+          const repaired = Effect.sync(() => void (world.isMisconfigured = false))
+          yield* world.fork(Effect.andThen(Effect.sleep(dice.between(10_000, 200_000)), repaired))
+          return yield* new GatewayMisconfigured({ detail: "HTTP 401: Unauthorized", fix: "set the token" })
+        }
+        case "unknown agent": {
+          world.unknownAgents.add(agent)
+          const repaired = Effect.sync(() => world.unknownAgents.delete(agent))
+          yield* world.fork(Effect.andThen(Effect.sleep(dice.between(10_000, 200_000)), repaired))
+          return yield* new UnknownAgent({ detail: `HTTP 400: Unknown agent ${agent}`, agentSlug: agent })
+        }
+        case "refused":
+          return yield* new TurnRefused({ detail: detail("HTTP 400: too long"), status: 400 })
+        case "provider failed":
+          return yield* new ProviderFailed({
+            detail: detail("rate_limit: too many (HTTP 429)"),
+            status: dice.pick([401, 429, 503]),
+            ...(dice.chance(0.3) ? { retryAfterMillis: 20_000 } : {})
+          })
+        case "internal error":
+          return yield* new TurnAmbiguous({ detail: "api_error: internal error (HTTP 500)" })
+        case "unreadable":
+          return yield* new TurnUnreadable({ detail: "HTTP 200: not JSON" })
+      }
+    })
+  }
+
+  private readonly send = (process: RuntimeProcess, requestTimeout: Duration.Duration, request: GatewayRequest) =>
+    Effect.gen({ self: this }, function* () {
+      if (process.isDead) return yield* Effect.never
+      const { world } = this
+      const turn = this.turnOf(process, request)
+      const fault = world.draw("turn")
+      if (fault === "crash before") {
+        yield* world.crash(process)
+        return yield* Effect.never
+      }
+      if (fault === "freeze") yield* world.freeze(process, world.faultDice.between(1_000, 200_000))
+      if (fault === "clock jump") world.jump(process)
+      if (fault === "crash after") {
+        const later = Effect.andThen(Effect.sleep(world.faultDice.between(1, 20_000)), world.crash(process))
+        yield* world.fork(later)
+      }
+      const queue = this.sessions.get(request.sessionKey) ?? Semaphore.makeUnsafe(1)
+      this.sessions.set(request.sessionKey, queue)
+      this.checkExclusion(turn)
+      const answer = yield* Deferred.make<RoundAnswer, TurnFailure>()
+      const work = Effect.suspend(() => {
+        turn.open += 1
+        return queue.withPermit(this.round(process, turn, request))
+      }).pipe(
+        Effect.onExit((exit) =>
+          Effect.sync(() => {
+            turn.open -= 1
+            if (exit._tag === "Success") {
+              const { success } = { success: exit.value }
+              turn.truth = success._tag === "Calls" ? "calls" : `text ${success.text}`
+            } else {
+              const [reason] = exit.cause.reasons
+              const tag = reason?._tag === "Fail" ? reason.error._tag : "aborted"
+              turn.truth = tag
+              if (tag === "ProviderFailed") process.lastProviderFailureAt = world.now
+            }
+          })
+        ),
+        Effect.exit,
+        Effect.flatMap((exit) => Deferred.done(answer, exit))
+      )
+      const running = yield* world.fork(work)
+      const exit = yield* Deferred.await(answer).pipe(
+        Effect.timeoutOrElse({
+          duration: requestTimeout,
+          orElse: () => Effect.fail(new TurnTimeout({ detail: "no answer within OPENCLAW_REQUEST_TIMEOUT_MS" }))
+        }),
+        // Closing the connection aborts the run.
+        Effect.ensuring(Fiber.interrupt(running)),
+        Effect.exit
+      )
+      if (process.isDead) return yield* Effect.never
+      yield* process.awake.await
+      return yield* exit
+    })
+
+  /** The gateway as this process reaches it. */
+  layer(process: RuntimeProcess, requestTimeout: Duration.Duration): Layer.Layer<Gateway> {
+    const { world } = this
+    return Layer.succeed(Gateway, {
+      sendToOpenClaw: (request) => this.send(process, requestTimeout, request),
+      ready: Effect.andThen(Effect.sleep(50), process.awake.await).pipe(Effect.as(true)),
+      agents: Effect.andThen(Effect.sleep(50), process.awake.await).pipe(
+        Effect.andThen(
+          Effect.suspend(() =>
+            world.isMisconfigured
+              ? Effect.fail(new GatewayMisconfigured({ detail: "HTTP 401", fix: "set the token" }))
+              : Effect.succeed(
+                  world.account.agents.map(({ slug }) => slug).filter((slug) => !world.unknownAgents.has(slug))
+                )
+          )
+        )
+      ),
+      state: Effect.succeed({ state: "ready" as const, version: "2026.9.6", lastSendAt: null, lastSendError: null })
+    })
+  }
+}

@@ -1,0 +1,296 @@
+/** One seed: an account, its people, one or two runtimes, a gateway, and everything that can go wrong with them. */
+import { Clock, Deferred, Duration, Effect, Exit, Scope } from "effect"
+import { TestClock } from "effect/testing"
+import type { Settings } from "../../src/layers/Config.ts"
+import { AccountModel } from "./accountModel.ts"
+import type { Agent } from "./accountModel.ts"
+import { Dice } from "./dice.ts"
+import { Invariants } from "./invariants.ts"
+import { pushChanges } from "./memoryConvex.ts"
+import { MemoryGateway } from "./memoryGateway.ts"
+import type { Mistake } from "./queueModel.ts"
+import { startProcess } from "./runtimeProcess.ts"
+import type { Wrappers } from "./runtimeProcess.ts"
+import { World } from "./world.ts"
+import type { Profile, RuntimeProcess, Violation } from "./world.ts"
+
+/** What a run is beside its seed. */
+export interface Options {
+  readonly isTraced?: boolean
+  readonly mistakes?: ReadonlySet<Mistake>
+  readonly wrappers?: Wrappers
+  readonly profile?: Profile
+}
+
+/** How a run went. */
+export interface Report {
+  readonly seed: number
+  readonly violations: ReadonlyArray<Violation>
+  readonly coverage: ReadonlyMap<string, number>
+  readonly lines: ReadonlyArray<string>
+  readonly rows: number
+  readonly turns: number
+  /** A digest of everything that happened: equal runs have equal ones. */
+  readonly digest: string
+}
+
+const agents: ReadonlyArray<Agent> = [
+  { id: "a_lead", slug: "lead", name: "Squad Lead", isOrchestrator: true, canReview: false },
+  { id: "a_engineer", slug: "engineer", name: "Engineer", isOrchestrator: false, canReview: false },
+  { id: "a_qa", slug: "qa", name: "QA", isOrchestrator: false, canReview: true },
+  { id: "a_writer", slug: "writer", name: "Writer", isOrchestrator: false, canReview: false },
+  { id: "a_designer", slug: "designer", name: "Designer", isOrchestrator: false, canReview: false }
+]
+
+const CHUNK_MILLIS = 5_000
+/** After the faults everything must have ended within this. */
+const REST_MILLIS = 3 * 60 * 60 * 1_000
+
+const profiles: Readonly<Record<string, Profile>> = {
+  fair: { controlPlane: 0, process: 0, gateway: 0.05 },
+  "bad gateway": { controlPlane: 0, process: 0, gateway: 0.6 },
+  "bad network": { controlPlane: 0.15, process: 0, gateway: 0.1 },
+  "bad machines": { controlPlane: 0.02, process: 0.05, gateway: 0.15 },
+  everything: { controlPlane: 0.1, process: 0.03, gateway: 0.35 }
+}
+
+const digestOf = (account: AccountModel): string =>
+  JSON.stringify([account.queue.history, account.messages.map(({ at, content }) => [at, content])])
+
+/** Runs one seed to its end, in virtual time. */
+export const simulate = Effect.fnUntraced(function* (seed: number, options: Options = {}) {
+  const dice = new Dice(`plan ${seed}`)
+  const base = yield* Clock.Clock
+  const scope = yield* Scope.make()
+  const profile = options.profile ?? profiles[dice.pick(Object.keys(profiles))]
+  if (profile === undefined) throw new Error("no such profile")
+  const account = new AccountModel({
+    agents: agents.slice(0, dice.between(2, agents.length)),
+    scope: dice.chance(0.4) ? "task" : "agent",
+    ...(options.mistakes === undefined ? {} : { mistakes: options.mistakes })
+  })
+  const world = new World({
+    account,
+    profile,
+    faultDice: new Dice(`faults ${seed}`),
+    gatewayDice: new Dice(`gateway ${seed}`),
+    clock: base,
+    scope,
+    isTraced: options.isTraced ?? false
+  })
+  const limits = {
+    maxAttempts: dice.between(2, 5),
+    silenceLimit: dice.between(1, 3),
+    maxHops: dice.between(2, 6),
+    drainMillis: 25_000
+  }
+  const settings: Partial<Settings> = {
+    deliveryLease: Duration.seconds(dice.pick([15, 30, 90])),
+    deliveryMaxAttempts: limits.maxAttempts,
+    noResponseLimit: limits.silenceLimit,
+    maxAgentHops: limits.maxHops,
+    deliveryMaxConcurrentSessions: dice.pick([1, 2, 4, 8]),
+    deliveryBackoffBase: Duration.seconds(dice.pick([1, 5])),
+    deliveryBackoffMax: Duration.seconds(60),
+    gatewayRequestTimeout: Duration.seconds(dice.pick([30, 120])),
+    turnTimeout: Duration.seconds(dice.pick([60, 300])),
+    maxToolRounds: dice.between(1, 4),
+    healthCheckInterval: Duration.seconds(60)
+  }
+  const invariants = new Invariants(world, limits)
+  world.onCommit = () => invariants.observe()
+  const gateway = new MemoryGateway(world)
+
+  let boots = 0
+  const hosting = { isOver: false }
+  const start = (runtimeId: string): Effect.Effect<RuntimeProcess> =>
+    Effect.suspend(() =>
+      startProcess({
+        world,
+        gateway,
+        runtimeId,
+        name: `${runtimeId}#${(boots += 1)}`,
+        seed: `process ${seed} ${boots}`,
+        settings,
+        ...(options.wrappers === undefined ? {} : { wrappers: options.wrappers }),
+        onEnd: (process) =>
+          Effect.suspend(() => {
+            invariants.judgeExit(process, world.now - process.lastFaultAt < 60_000)
+            return Effect.void
+          })
+      })
+    )
+  /** Keeps a runtime running as a host would: what ended is started again, now and then beside what only seems dead. */
+  const host = (runtimeId: string) =>
+    Effect.gen(function* () {
+      let process = yield* start(runtimeId)
+      while (!hosting.isOver) {
+        yield* Effect.sleep(1_000)
+        const isStuck = process.isRunning && !process.awake.isOpen() && dice.chance(0.02)
+        if (process.isRunning && !isStuck) continue
+        if (isStuck) world.trace(`${process.name} is taken for dead`)
+        // One that leaves for good is what the others must notice.
+        if (runtimeId !== "r1" && dice.chance(0.2)) return
+        yield* Effect.sleep(dice.between(100, 40_000))
+        if (!hosting.isOver) process = yield* start(runtimeId)
+      }
+    })
+
+  const transact = (act: () => void) =>
+    Effect.suspend(() => {
+      act()
+      invariants.observe()
+      return pushChanges(world)
+    })
+  const someone = () => dice.pick(account.agents)
+  const deed = () =>
+    Effect.suspend(() => {
+      const { now } = world
+      const tasks = [...account.tasks.keys()]
+      const dead = [...account.queue.rows.values()].filter((row) => row.state === "dead" && row.foldedInto === null)
+      const what =
+        tasks.length === 0
+          ? "create"
+          : dice.weighted({
+              create: 3,
+              write: 7,
+              mention: 4,
+              burst: 2,
+              status: 3,
+              archive: 0.3,
+              poison: profile.process > 0 ? 0.7 : 0,
+              letters: dead.length > 0 ? 3 : 0,
+              pause: 0.4,
+              stop: profile.process > 0 ? 1 : 0.3
+            })
+      world.trace(`people: ${what}`)
+      switch (what) {
+        case "create": {
+          const assignees = new Set(Array.from({ length: dice.between(0, 2) }, () => someone().id))
+          return transact(() => account.createTask(now, [...assignees]))
+        }
+        case "write":
+          return transact(() => account.write(now, dice.pick(tasks), "please go on"))
+        case "mention":
+          return transact(() => account.write(now, dice.pick(tasks), `@${someone().slug} your turn`))
+        case "burst": {
+          const task = dice.pick(tasks)
+          return Effect.forEach(
+            Array.from({ length: dice.between(2, 6) }),
+            () =>
+              Effect.andThen(
+                Effect.sleep(20),
+                transact(() => account.write(world.now, task, "and another thing"))
+              ),
+            { discard: true }
+          )
+        }
+        case "status":
+          return transact(() =>
+            account.setStatus(now, dice.pick(tasks), dice.pick(["in_progress", "review", "done", "blocked"]))
+          )
+        case "archive":
+          return transact(() => account.archive(now, dice.pick(tasks)))
+        case "poison":
+          return transact(() => {
+            const waiting = [...account.queue.rows.values()].filter(
+              ({ state }) => state === "ready" || state === "waiting"
+            )
+            if (waiting.length > 0) world.isPoisoned.add(dice.pick(waiting).id)
+          })
+        case "letters":
+          return transact(() => {
+            if (dice.chance(0.6)) account.queue.retryDeadLetter(now, dice.pick(dead).id)
+            else account.queue.discardDeadLetter(now, dice.pick(dead).id)
+          })
+        case "pause":
+          return Effect.gen(function* () {
+            yield* transact(() => void (account.queue.isPaused = true))
+            yield* Effect.sleep(dice.between(1_000, 60_000))
+            yield* transact(() => void (account.queue.isPaused = false))
+          })
+        case "stop":
+          return Effect.gen(function* () {
+            const running = world.processes.filter((process) => process.isRunning && process.stopRequestedAt === null)
+            if (running.length > 0) yield* requestStop(dice.pick(running))
+          })
+      }
+    })
+  const requestStop = (process: RuntimeProcess) =>
+    Effect.suspend(() => {
+      world.trace(`${process.name} is asked to stop`)
+      process.stopRequestedAt = world.now
+      return Deferred.succeed(process.stop, undefined)
+    })
+  const people = Effect.gen(function* () {
+    const deeds = dice.between(6, 24)
+    for (let count = 0; count < deeds; count += 1) {
+      yield* Effect.sleep(dice.pick([10, 300, 3_000, 20_000, 60_000]))
+      yield* deed()
+    }
+  })
+
+  const runtimes = dice.chance(0.4) ? ["r1", "r2"] : ["r1"]
+  const hosts: Array<unknown> = []
+  for (const runtimeId of runtimes) hosts.push(yield* world.fork(host(runtimeId)))
+  const crowd = yield* world.fork(people)
+
+  /** Lets a little time pass, then looks. */
+  const pass = Effect.gen(function* () {
+    yield* TestClock.adjust(CHUNK_MILLIS)
+    const able: Array<{ process: RuntimeProcess; parked: ReadonlyArray<string> }> = []
+    for (const process of world.processes) {
+      if (!process.isRunning || process.stopRequestedAt !== null || !process.awake.isOpen()) continue
+      if (yield* process.canClaim) able.push({ process, parked: yield* process.parkedAgents })
+    }
+    if (!account.isTokenRevoked) invariants.look(able)
+  })
+  const isAtRest = () =>
+    [...account.queue.rows.values()].every(({ state }) => ["delivered", "dead", "discarded"].includes(state))
+
+  const trouble = world.now + dice.between(5, 15) * 60_000
+  while (world.violations.length === 0 && (world.now < trouble || crowd.pollUnsafe() === undefined)) yield* pass
+  world.trace("the faults are over")
+  world.isCalm = true
+  const limit = world.now + REST_MILLIS
+  while (world.violations.length === 0 && !isAtRest() && world.now < limit) yield* pass
+
+  // Ten quiet minutes, counted: push is up, so only the pulse asks.
+  if (world.violations.length === 0 && seed % 4 === 0) {
+    while (world.now < trouble + 5 * 60_000) yield* pass
+    const before = new Map(account.counts)
+    const since = world.now
+    yield* TestClock.adjust("10 minutes")
+    const running = world.processes.filter((process) => process.isRunning && process.startedAt < since).length
+    const calls = [...account.counts]
+      .filter(([path]) => path !== "service/notifications:backlog" && path !== "service/runtimes:commands")
+      .reduce((sum, [path, count]) => sum + count - (before.get(path) ?? 0), 0)
+    const stated = Math.ceil(((1_500 + 200 * account.agents.length) / 144) * running) + running
+    if (calls > stated) world.violate("I12", `${calls} calls in ten idle minutes, stated are ${stated}`)
+  }
+  hosting.isOver = true
+  if (world.violations.length === 0) {
+    yield* TestClock.adjust("5 minutes")
+    for (const process of world.processes) {
+      if (process.isRunning && process.stopRequestedAt === null) yield* requestStop(process)
+    }
+    yield* TestClock.adjust("2 minutes")
+    for (const process of world.processes) {
+      if (process.isRunning) world.violate("I7", `${process.name} does not stop`)
+    }
+    invariants.judgeRest()
+  }
+  for (const process of world.processes) if (process.isRunning) yield* world.crash(process)
+  yield* TestClock.adjust("3 minutes")
+  yield* Scope.close(scope, Exit.void)
+  const report: Report = {
+    seed,
+    violations: world.violations,
+    coverage: world.coverage,
+    lines: world.lines ?? [],
+    rows: account.queue.rows.size,
+    turns: world.turns.length,
+    digest: digestOf(account)
+  }
+  return report
+})

@@ -1,0 +1,244 @@
+/** What one simulated run is about: the account, the machines' faults, what was seen, and what must not happen. */
+import { Clock, Effect, Latch } from "effect"
+import type { Deferred, Fiber, Scope, SubscriptionRef } from "effect"
+import type { PushState } from "../../src/layers/ConvexClient.ts"
+import type { AccountModel } from "./accountModel.ts"
+import type { Dice } from "./dice.ts"
+
+/** Where a fault can strike: a kind of call of the control plane, the push, or a round of a turn. */
+export const steps = [
+  "claim",
+  "context",
+  "renew",
+  "complete",
+  "fail",
+  "release",
+  "pulse",
+  "tool",
+  "read",
+  "push",
+  "turn"
+] as const
+export type Step = (typeof steps)[number]
+
+/** What can go wrong beside what the gateway answers. */
+export const faults = [
+  "drop",
+  "lost answer",
+  "duplicate",
+  "reorder",
+  "delay",
+  "unavailable",
+  "token refused",
+  "crash before",
+  "crash after",
+  "freeze",
+  "clock jump",
+  "parked push"
+] as const
+export type Fault = (typeof faults)[number]
+
+/** How often, in calls, a fault comes. */
+export interface Profile {
+  readonly controlPlane: number
+  readonly process: number
+  readonly gateway: number
+}
+
+/** A turn as the gateway saw it. */
+export interface Turn {
+  readonly process: RuntimeProcess
+  readonly bootId: string
+  readonly row: string
+  readonly session: string
+  readonly epoch: number
+  readonly startedAt: number
+  /** Requests that the gateway works on. */
+  open: number
+  /** What the gateway answered last. */
+  truth: string
+}
+
+/** A runtime's process; what its machine does to it is decided here. */
+export class RuntimeProcess {
+  readonly name: string
+  readonly runtimeId: string
+  readonly startedAt: number
+  readonly awake = Latch.makeUnsafe(true)
+  readonly push: SubscriptionRef.SubscriptionRef<PushState>
+  bootId = ""
+  isDead = false
+  isParked = false
+  clockOffset = 0
+  lastFaultAt = Number.NEGATIVE_INFINITY
+  lastJumpAt = Number.NEGATIVE_INFINITY
+  lastProviderFailureAt = Number.NEGATIVE_INFINITY
+  stopRequestedAt: number | null = null
+  ended: { readonly at: number; readonly exitCode: number } | null = null
+  fiber: Fiber.Fiber<unknown, unknown> | null = null
+  readonly stop: Deferred.Deferred<void>
+  /** Whether the process could claim now, as it says itself. */
+  canClaim: Effect.Effect<boolean> = Effect.succeed(false)
+  parkedAgents: Effect.Effect<ReadonlyArray<string>> = Effect.succeed([])
+
+  constructor(options: {
+    readonly name: string
+    readonly runtimeId: string
+    readonly startedAt: number
+    readonly push: SubscriptionRef.SubscriptionRef<PushState>
+    readonly stop: Deferred.Deferred<void>
+  }) {
+    this.name = options.name
+    this.runtimeId = options.runtimeId
+    this.startedAt = options.startedAt
+    this.push = options.push
+    this.stop = options.stop
+  }
+
+  get isRunning(): boolean {
+    return !this.isDead && this.ended === null
+  }
+}
+
+/** An invariant that did not hold. */
+export interface Violation {
+  readonly invariant: string
+  readonly detail: string
+  readonly at: number
+}
+
+/** Who follows a query. */
+export interface Listener {
+  readonly process: RuntimeProcess
+  readonly path: string
+  readonly args: object
+  readonly offer: (value: unknown) => void
+  last: string
+}
+
+/** One run's shared state. Virtual time is the clock's; nothing here reads another. */
+export class World {
+  readonly account: AccountModel
+  readonly profile: Profile
+  readonly faultDice: Dice
+  readonly gatewayDice: Dice
+  readonly processes: Array<RuntimeProcess> = []
+  readonly turns: Array<Turn> = []
+  readonly listeners = new Set<Listener>()
+  readonly coverage = new Map<string, number>()
+  readonly violations: Array<Violation> = []
+  readonly lines: Array<string> | null
+  readonly isPoisoned = new Set<string>()
+  readonly unknownAgents = new Set<string>()
+  /** The steps at which the next calls go wrong, whatever the dice say. */
+  isCalm = false
+  isMisconfigured = false
+  onCommit: () => void = () => {}
+  private readonly clock: Clock.Clock
+  private readonly scope: Scope.Scope
+
+  constructor(options: {
+    readonly account: AccountModel
+    readonly profile: Profile
+    readonly faultDice: Dice
+    readonly gatewayDice: Dice
+    readonly clock: Clock.Clock
+    readonly scope: Scope.Scope
+    readonly isTraced: boolean
+  }) {
+    this.account = options.account
+    this.profile = options.profile
+    this.faultDice = options.faultDice
+    this.gatewayDice = options.gatewayDice
+    this.clock = options.clock
+    this.scope = options.scope
+    this.lines = options.isTraced ? [] : null
+  }
+
+  get now(): number {
+    return this.clock.currentTimeMillisUnsafe()
+  }
+
+  /** Runs beside every process, in the world's own time: packets, the gateway's work, people. */
+  fork<A, E>(effect: Effect.Effect<A, E>): Effect.Effect<Fiber.Fiber<A, E>> {
+    return Effect.forkIn(Effect.provideService(effect, Clock.Clock, this.clock), this.scope)
+  }
+
+  trace(text: string): void {
+    this.lines?.push(`${String(this.now).padStart(9)}  ${text}`)
+  }
+
+  violate(invariant: string, detail: string): void {
+    this.violations.push({ invariant, detail, at: this.now })
+    this.trace(`VIOLATED ${invariant}: ${detail}`)
+  }
+
+  cover(what: string, step: Step): void {
+    const key = `${what}|${step}`
+    this.coverage.set(key, (this.coverage.get(key) ?? 0) + 1)
+  }
+
+  /** The fault that strikes this call, if any. */
+  draw(step: Step): Fault | null {
+    const { controlPlane, process } = this.profile
+    if (this.isCalm || !this.faultDice.chance(controlPlane + process)) return null
+    const isProcess = this.faultDice.chance(process / (controlPlane + process))
+    const fault = isProcess
+      ? this.faultDice.weighted({ "crash before": 3, "crash after": 3, freeze: 2, "clock jump": 2 })
+      : step === "turn"
+        ? null
+        : this.faultDice.weighted({
+            drop: 4,
+            "lost answer": 4,
+            duplicate: 3,
+            reorder: 3,
+            delay: 4,
+            unavailable: 4,
+            "token refused": 0.3,
+            "parked push": 1
+          })
+    if (fault !== null) this.cover(fault, step)
+    return fault
+  }
+
+  /** The process is gone at this instant: what it still does goes nowhere. */
+  crash(process: RuntimeProcess): Effect.Effect<void> {
+    return Effect.suspend(() => {
+      if (!process.isRunning) return Effect.void
+      this.trace(`${process.name} crashes`)
+      process.isDead = true
+      process.awake.openUnsafe()
+      for (const listener of this.listeners) if (listener.process === process) this.listeners.delete(listener)
+      process.fiber?.interruptUnsafe()
+      return Effect.void
+    })
+  }
+
+  /** Stops the process's fibers for a while, as SIGSTOP or a paused machine does. */
+  freeze(process: RuntimeProcess, millis: number): Effect.Effect<void> {
+    return Effect.suspend(() => {
+      this.trace(`${process.name} freezes for ${millis} ms`)
+      process.awake.closeUnsafe()
+      process.lastFaultAt = this.now + millis
+      return Effect.asVoid(
+        this.fork(
+          Effect.andThen(
+            Effect.sleep(millis),
+            Effect.sync(() => {
+              this.trace(`${process.name} wakes`)
+              process.awake.openUnsafe()
+            })
+          )
+        )
+      )
+    })
+  }
+
+  jump(process: RuntimeProcess): void {
+    const by = this.faultDice.between(-600, 600) * 1_000
+    this.trace(`${process.name}'s clock jumps by ${by} ms`)
+    process.clockOffset += by
+    process.lastJumpAt = this.now
+    process.lastFaultAt = this.now
+  }
+}
