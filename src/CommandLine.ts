@@ -1,9 +1,17 @@
 /** The commands, and the only place that builds the whole Layer and runs it. */
 import { NodeCrypto, NodeServices } from "@effect/platform-node"
-import { Cause, Console, Deferred, Effect, Exit, Layer, Runtime, Schema } from "effect"
+import { Cause, Deferred, Effect, Exit, Layer, Runtime } from "effect"
 import { Command } from "effect/cli"
-import { HttpRouter } from "effect/http"
+import { FetchHttpClient, HttpRouter } from "effect/http"
 import packageJson from "../package.json" with { type: "json" }
+import { config } from "./commands/ConfigPrint.ts"
+import { deadLetters } from "./commands/DeadLetters.ts"
+import { deliver } from "./commands/Deliver.ts"
+import { EndedWith, explained } from "./commands/EndedWith.ts"
+import { healthcheck } from "./commands/Healthcheck.ts"
+import { sessions } from "./commands/Sessions.ts"
+import { status } from "./commands/Status.ts"
+import { token } from "./commands/Token.ts"
 import { makeRedactor } from "./domain/Redaction.ts"
 import { RuntimeConfig } from "./layers/Config.ts"
 import { ConvexClient } from "./layers/ConvexClient.ts"
@@ -26,13 +34,11 @@ import { ControlPlane } from "./services/ControlPlane.ts"
 import { GatewayGuard } from "./services/GatewayGuard.ts"
 import { Lifecycle, StopSignal } from "./services/Lifecycle.ts"
 import { LiveRuns } from "./services/LiveRuns.ts"
+import { Operator } from "./services/Operator.ts"
 import { Permits } from "./services/Permits.ts"
 import { Supervisor } from "./services/Supervisor.ts"
 import { Turns } from "./services/Turns.ts"
 import { listenToSignals } from "./Signals.ts"
-
-/** The process ended on purpose with a code that is not 0. */
-class EndedWith extends Schema.TaggedError<EndedWith>()("EndedWith", { exitCode: Schema.Finite }) {}
 
 /** Everything below the programs; what is provided last is closed last. */
 const services = Layer.empty.pipe(
@@ -70,19 +76,19 @@ const foundation = Logging.layer.pipe(
   Layer.provideMerge(NodeCrypto.layerSecureRandom)
 )
 
+/** What commands that only ask need: no server, no loop, and a socket only for who subscribes. */
+const asking = Layer.empty.pipe(
+  Layer.provideMerge(AgentTools.layer),
+  Layer.provideMerge(Layer.mergeAll(ControlPlane.layer, Operator.layer)),
+  Layer.provideMerge(ConvexClient.layer),
+  Layer.provideMerge(Metrics.layer),
+  Layer.provideMerge(foundation)
+)
+
 const startProgram = Effect.provide(run, programs).pipe(
   Effect.tapError((failure) => (failure._tag === "ListenFailed" ? Effect.logError(failure.detail) : Effect.void)),
   Effect.provide(foundation),
   Effect.catchTags({
-    ConfigInvalid: ({ problems }) =>
-      Console.error(
-        [
-          problems.length === 1
-            ? "The configuration has a problem:"
-            : `The configuration has ${problems.length} problems:`,
-          ...problems.map((problem) => `  - ${problem}`)
-        ].join("\n")
-      ).pipe(Effect.andThen(new EndedWith({ exitCode: 78 }))),
     ListenFailed: () => Effect.fail(new EndedWith({ exitCode: 78 }))
   }),
   Effect.flatMap((end) => {
@@ -100,7 +106,16 @@ const start = Command.make("start", {}, () => startProgram).pipe(
 
 const commandLine = Command.make("mission-control-runtime").pipe(
   Command.withDescription("Delivers an account's notifications to its agents, each with one visible effect"),
-  Command.withSubcommands([start])
+  Command.withSubcommands([
+    start,
+    status.pipe(Command.provide(FetchHttpClient.layer)),
+    healthcheck.pipe(Command.provide(FetchHttpClient.layer)),
+    deadLetters.pipe(Command.provide(asking)),
+    deliver.pipe(Command.provide(asking)),
+    sessions.pipe(Command.provide(asking)),
+    token.pipe(Command.provide(asking)),
+    config
+  ])
 )
 
 /** The exit code of how the program ended: what it asked for, 0 after interruption by signals, 70 for a bug. */
@@ -131,7 +146,7 @@ export const main = (args: ReadonlyArray<string>): void => {
     })
     fiber.addObserver((exit) => teardown(exit, (code) => process.exit(isBroken ? 70 : code)))
   })
-  const program = Command.runWith(commandLine, { version: packageJson.version })(args).pipe(
+  const program = explained(Command.runWith(commandLine, { version: packageJson.version })(args)).pipe(
     Effect.provideService(StopSignal, Deferred.await(stopRequest)),
     Effect.tapCause((cause) => {
       const isExpected = Cause.hasInterruptsOnly(cause) || codeOf(Exit.failCause(cause)) !== 70

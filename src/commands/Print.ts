@@ -1,0 +1,13 @@
+import { Console, Effect } from "effect"
+import { Flag } from "effect/cli"
+import { Redactor } from "../layers/Redactor.ts"
+
+/** `--json`: one JSON document on standard output instead of text. */
+export const jsonFlag = Flag.Boolean("json").pipe(Flag.withDescription("Print JSON"), Flag.withDefault(false))
+
+/** Data on standard output, past the redactor like everything that leaves the process. */
+export const print = (text: string): Effect.Effect<void, never, Redactor> =>
+  Effect.flatMap(Redactor, ({ redact }) => Console.log(redact(text)))
+
+/** The value as JSON, past the redactor. */
+export const printJson = (value: unknown): Effect.Effect<void, never, Redactor> => print(JSON.stringify(value, null, 2))

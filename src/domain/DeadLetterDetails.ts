@@ -1,0 +1,56 @@
+import { DateTime, Schema } from "effect"
+import { NotificationType } from "./DeliveryContext.ts"
+import { textTable } from "./TextTable.ts"
+
+/** A dead letter with everything that its row tells, as the command line shows it; times are epoch milliseconds. */
+export const DeadLetterDetails = Schema.Struct({
+  id: Schema.String,
+  type: NotificationType,
+  agentSlug: Schema.NullOr(Schema.String),
+  taskId: Schema.String,
+  taskTitle: Schema.NullOr(Schema.String),
+  createdAt: Schema.Finite,
+  diedAt: Schema.Finite,
+  attempts: Schema.Finite,
+  claims: Schema.Finite,
+  error: Schema.NullOr(Schema.Struct({ class: Schema.String, message: Schema.String, at: Schema.Finite })),
+  isRequired: Schema.Boolean,
+  hasFallback: Schema.Boolean,
+  /** How many notifications died with it. */
+  folded: Schema.Finite,
+  traceId: Schema.NullOr(Schema.String)
+})
+export type DeadLetterDetails = typeof DeadLetterDetails.Type
+
+const when = (millis: number): string => DateTime.formatIso(DateTime.makeUnsafe(millis))
+
+/** One line each, the latest first. */
+export const deadLetterTable = (letters: ReadonlyArray<DeadLetterDetails>): string =>
+  textTable(
+    ["id", "died", "agent", "type", "attempts", "error", "task"],
+    letters.map((letter) => [
+      letter.id,
+      when(letter.diedAt),
+      letter.agentSlug ?? "(gone)",
+      letter.type,
+      String(letter.attempts),
+      letter.error?.class ?? "-",
+      letter.taskTitle ?? "(gone)"
+    ])
+  )
+
+/** Everything about one, a line for each fact. */
+export const describeDeadLetter = (letter: DeadLetterDetails): string =>
+  [
+    `id         ${letter.id}`,
+    `type       ${letter.type}${letter.isRequired ? ", an answer was owed" : ""}`,
+    `agent      ${letter.agentSlug ?? "(gone)"}`,
+    `task       ${letter.taskTitle ?? "(gone)"} (${letter.taskId})`,
+    `made       ${when(letter.createdAt)}`,
+    `died       ${when(letter.diedAt)}`,
+    `attempts   ${letter.attempts}, claimed ${letter.claims} times`,
+    `error      ${letter.error === null ? "-" : `${letter.error.class}: ${letter.error.message.replace(/\s+/g, " ")}`}`,
+    `fallback   ${letter.hasFallback ? "posted" : "none"}`,
+    `folded     ${letter.folded} more`,
+    `trace      ${letter.traceId ?? "-"}`
+  ].join("\n")

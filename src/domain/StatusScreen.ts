@@ -1,0 +1,95 @@
+import { Option, Schema } from "effect"
+
+/** The parts of /health that the screen shows; what is absent or of another shape is left out. */
+const Shown = Schema.Struct({
+  status: Schema.String,
+  lifecycle: Schema.String,
+  isPaused: Schema.optionalKey(Schema.Boolean),
+  reasons: Schema.Array(Schema.String),
+  uptime: Schema.optionalKey(Schema.Finite),
+  gateway: Schema.optionalKey(
+    Schema.Struct({
+      state: Schema.String,
+      version: Schema.NullOr(Schema.String),
+      lastSendError: Schema.NullOr(Schema.String)
+    })
+  ),
+  controlPlane: Schema.optionalKey(Schema.Struct({ push: Schema.Boolean })),
+  delivery: Schema.optionalKey(
+    Schema.Struct({
+      inFlight: Schema.optionalKey(Schema.Finite),
+      successCount: Schema.optionalKey(Schema.Finite),
+      failureCount: Schema.optionalKey(Schema.Finite),
+      consecutiveFailures: Schema.optionalKey(Schema.Finite),
+      deadLetters: Schema.optionalKey(Schema.Finite),
+      silences: Schema.optionalKey(Schema.Finite),
+      oldestWaiting: Schema.optionalKey(Schema.NullOr(Schema.Finite)),
+      lastErrorMessage: Schema.optionalKey(Schema.NullOr(Schema.String)),
+      lastErrorAt: Schema.optionalKey(Schema.NullOr(Schema.Finite)),
+      config: Schema.optionalKey(Schema.Struct({ maxConcurrentSessions: Schema.Finite }))
+    })
+  ),
+  agentSync: Schema.optionalKey(Schema.NullOr(Schema.Struct({ agents: Schema.optionalKey(Schema.Unknown) }))),
+  heartbeats: Schema.optionalKey(Schema.NullOr(Schema.Record(Schema.String, Schema.Unknown))),
+  versions: Schema.optionalKey(Schema.Struct({ runtime: Schema.String, openclaw: Schema.NullOr(Schema.String) }))
+})
+const decode = Schema.decodeUnknownOption(Shown)
+
+/** Seconds as people say them: 45 s, 3 min, 2 h, 4 d. */
+export const showSpan = (seconds: number): string => {
+  const whole = Math.max(0, Math.round(seconds))
+  if (whole < 120) return `${whole} s`
+  if (whole < 7_200) return `${Math.round(whole / 60)} min`
+  return whole < 172_800 ? `${Math.round(whole / 3_600)} h` : `${Math.round(whole / 86_400)} d`
+}
+
+const agentsOf = (agents: unknown): string =>
+  Array.isArray(agents) ? String(agents.length) : typeof agents === "number" ? String(agents) : "-"
+
+/** One screen of what /health says, or why it is none; `now` is epoch milliseconds. */
+export const statusScreen = (health: unknown, now: number): string => {
+  const decoded = decode(health)
+  if (Option.isNone(decoded)) return "The answer of /health is of no shape that this version knows."
+  const { agentSync, controlPlane, delivery = {}, gateway, heartbeats, ...rest } = decoded.value
+  const ago = (millis: number | null | undefined) =>
+    millis === null || millis === undefined ? "" : `${showSpan((now - millis) / 1_000)} ago`
+  const lines: ReadonlyArray<readonly [string, string]> = [
+    [
+      "status",
+      `${rest.status} (${rest.lifecycle}${rest.isPaused === true ? ", paused" : ""})${rest.uptime === undefined ? "" : `, up ${showSpan(rest.uptime)}`}`
+    ],
+    ...rest.reasons.map((reason) => ["because", reason] as const),
+    ["push", controlPlane === undefined ? "-" : controlPlane.push ? "connected" : "down, polling"],
+    [
+      "gateway",
+      gateway === undefined ? "-" : `${gateway.state}${gateway.version === null ? "" : `, OpenClaw ${gateway.version}`}`
+    ],
+    ["agents", agentSync === null || agentSync === undefined ? "-" : agentsOf(agentSync.agents)],
+    ["heartbeats", heartbeats === null || heartbeats === undefined ? "-" : "on"],
+    [
+      "in flight",
+      `${delivery.inFlight ?? 0}${delivery.config === undefined ? "" : ` of ${delivery.config.maxConcurrentSessions}`}`
+    ],
+    [
+      "oldest waiting",
+      delivery.oldestWaiting === null || delivery.oldestWaiting === undefined
+        ? "nothing waits"
+        : ago(delivery.oldestWaiting)
+    ],
+    [
+      "delivered",
+      `${delivery.successCount ?? 0}, failed ${delivery.failureCount ?? 0} (${delivery.consecutiveFailures ?? 0} in a row), silent ${delivery.silences ?? 0}, dead ${delivery.deadLetters ?? 0}`
+    ],
+    [
+      "last error",
+      delivery.lastErrorMessage === null || delivery.lastErrorMessage === undefined
+        ? "none"
+        : `${delivery.lastErrorMessage.replace(/\s+/g, " ")} (${ago(delivery.lastErrorAt)})`
+    ],
+    ...(gateway?.lastSendError === null || gateway === undefined
+      ? []
+      : [["gateway error", gateway.lastSendError.replace(/\s+/g, " ")] as const]),
+    ["version", rest.versions?.runtime ?? "-"]
+  ]
+  return lines.map(([name, value]) => `${name.padEnd(16)}${value}`).join("\n")
+}

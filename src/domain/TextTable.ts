@@ -1,0 +1,11 @@
+/** Columns as wide as their widest cell, two spaces apart, without space at the ends of lines; empty without rows. */
+export const textTable = (header: ReadonlyArray<string>, rows: ReadonlyArray<ReadonlyArray<string>>): string => {
+  const clean = rows.map((row) => row.map((cell) => cell.replace(/\s+/g, " ")))
+  const widths = header.map((title, column) => Math.max(title.length, ...clean.map((row) => row[column]?.length ?? 0)))
+  const line = (cells: ReadonlyArray<string>) =>
+    cells
+      .map((cell, column) => cell.padEnd(widths[column] ?? 0))
+      .join("  ")
+      .trimEnd()
+  return clean.length === 0 ? "" : [header, ...clean].map(line).join("\n")
+}
