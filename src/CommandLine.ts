@@ -23,9 +23,12 @@ import * as Logging from "./layers/Logging.ts"
 import { Metrics } from "./layers/Metrics.ts"
 import { Redactor } from "./layers/Redactor.ts"
 import * as AgentEndpoints from "./programs/AgentEndpoints.ts"
+import { AgentSync } from "./programs/AgentSync.ts"
+import { Beats } from "./programs/Beats.ts"
 import { Deliveries } from "./programs/Deliveries.ts"
 import { DeliveryLoop } from "./programs/DeliveryLoop.ts"
 import { GatewayWatch } from "./programs/GatewayWatch.ts"
+import { Heartbeats } from "./programs/Heartbeats.ts"
 import { Presence } from "./programs/Presence.ts"
 import * as Probes from "./programs/Probes.ts"
 import { exitCodeOf, run } from "./programs/Runtime.ts"
@@ -36,6 +39,7 @@ import { Lifecycle, StopSignal } from "./services/Lifecycle.ts"
 import { LiveRuns } from "./services/LiveRuns.ts"
 import { Operator } from "./services/Operator.ts"
 import { Permits } from "./services/Permits.ts"
+import { Roster } from "./services/Roster.ts"
 import { Supervisor } from "./services/Supervisor.ts"
 import { Turns } from "./services/Turns.ts"
 import { listenToSignals } from "./Signals.ts"
@@ -48,6 +52,7 @@ const services = Layer.empty.pipe(
   Layer.provideMerge(GatewayGuard.layer),
   Layer.provideMerge(Supervisor.layer),
   Layer.provideMerge(Permits.layer),
+  Layer.provideMerge(Roster.layer),
   Layer.provideMerge(ControlPlane.layer),
   Layer.provideMerge(Lifecycle.layer),
   Layer.provideMerge(GatewayProcess.layer),
@@ -61,8 +66,10 @@ const programs = HttpRouter.serve(Layer.merge(Probes.layer, AgentEndpoints.layer
   disableListenLog: true
 }).pipe(
   Layer.provideMerge(Presence.layer),
+  Layer.provideMerge(AgentSync.layer),
+  Layer.provideMerge(Heartbeats.layer),
   Layer.provideMerge(DeliveryLoop.layer),
-  Layer.provideMerge(Deliveries.layer),
+  Layer.provideMerge(Layer.mergeAll(Beats.layer, Deliveries.layer)),
   // Below the loops: the gateway is stopped after the turns that it runs.
   Layer.provideMerge(GatewayWatch.layer),
   Layer.provideMerge(services),

@@ -10,6 +10,7 @@ import { ControlPlane } from "../services/ControlPlane.ts"
 import { Lifecycle, notReadyBecause, statusOf } from "../services/Lifecycle.ts"
 import type { Status } from "../services/Lifecycle.ts"
 import { Supervisor } from "../services/Supervisor.ts"
+import { AgentSync } from "./AgentSync.ts"
 import { DeliveryLoop } from "./DeliveryLoop.ts"
 
 const OFFLINE_TIMEOUT = Duration.seconds(3)
@@ -34,6 +35,7 @@ export class Presence extends Context.Service<
   static readonly layer = Layer.effect(
     Presence,
     Effect.gen(function* () {
+      const agentSync = yield* AgentSync
       const config = yield* RuntimeConfig
       const controlPlane = yield* ControlPlane
       const gateway = yield* Gateway
@@ -76,6 +78,7 @@ export class Presence extends Context.Service<
         }
         if (answer.nextDueAt !== null) yield* loop.dueIn(answer.nextDueAt - answer.now)
         if (answer.oldest !== null) yield* loop.wake
+        yield* agentSync.noticed(answer.rosterRevision)
         const { reasons } = yield* lifecycle.state
         if (reasons.token !== undefined) yield* lifecycle.setReason("token", null)
       })

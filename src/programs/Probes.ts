@@ -11,7 +11,9 @@ import { ControlPlane } from "../services/ControlPlane.ts"
 import { GatewayGuard } from "../services/GatewayGuard.ts"
 import { Lifecycle, notReadyBecause, statusOf } from "../services/Lifecycle.ts"
 import { allTools } from "../services/tools/AllTools.ts"
+import { AgentSync } from "./AgentSync.ts"
 import { DeliveryLoop } from "./DeliveryLoop.ts"
+import { Heartbeats } from "./Heartbeats.ts"
 
 /**
  * The endpoints that tell hosts and people how the process is: /livez (the process alone), /readyz (503 with reasons),
@@ -20,12 +22,14 @@ import { DeliveryLoop } from "./DeliveryLoop.ts"
 export const layer = Layer.effectDiscard(
   Effect.gen(function* () {
     const router = yield* HttpRouter.HttpRouter
+    const agentSync = yield* AgentSync
     const config = yield* RuntimeConfig
     const controlPlane = yield* ControlPlane
     const convex = yield* ConvexClient
     const gateway = yield* Gateway
     const guard = yield* GatewayGuard
     const gatewayProcess = yield* GatewayProcess
+    const heartbeats = yield* Heartbeats
     const lifecycle = yield* Lifecycle
     const loop = yield* DeliveryLoop
     const metrics = yield* Metrics
@@ -72,8 +76,14 @@ export const layer = Layer.effectDiscard(
             turnTimeoutMillis: Duration.toMillis(config.turnTimeout)
           }
         },
-        heartbeats: null,
-        agentSync: null,
+        heartbeats: {
+          ...(yield* heartbeats.state),
+          config: { skipUnchanged: config.heartbeatSkipUnchanged }
+        },
+        agentSync: {
+          ...(yield* agentSync.state),
+          config: { intervalMillis: Duration.toMillis(config.agentSyncInterval) }
+        },
         controlPlane: { push: push.isConnected, lastMessageAt: push.lastMessageAt },
         versions: { runtime: versions.runtime, openclaw: versions.openclaw },
         infrastructure: {

@@ -3,8 +3,10 @@ import { RuntimeConfig } from "../layers/Config.ts"
 import { Lifecycle } from "../services/Lifecycle.ts"
 import type { Fatal, StopReason } from "../services/Lifecycle.ts"
 import { Permits } from "../services/Permits.ts"
+import { AgentSync } from "./AgentSync.ts"
 import { DeliveryLoop } from "./DeliveryLoop.ts"
 import { GatewayWatch } from "./GatewayWatch.ts"
+import { Heartbeats } from "./Heartbeats.ts"
 import { Presence } from "./Presence.ts"
 
 /** Why the process ended. */
@@ -21,7 +23,9 @@ export const exitCodeOf = (end: End): number =>
  * release and offline, are finalizers, so that they run however this ends.
  */
 export const run = Effect.gen(function* () {
+  const agentSync = yield* AgentSync
   const config = yield* RuntimeConfig
+  const heartbeats = yield* Heartbeats
   const lifecycle = yield* Lifecycle
   const gateway = yield* GatewayWatch
   const loop = yield* DeliveryLoop
@@ -42,9 +46,11 @@ export const run = Effect.gen(function* () {
       )
     )
     yield* presence.start
+    yield* agentSync.start
     yield* gateway.start
     yield* gateway.ready
     yield* loop.start
+    yield* heartbeats.start
     yield* lifecycle.enter("ready")
     yield* Effect.logInfo("ready").pipe(
       Effect.annotateLogs({ account: config.accountId, runtime: config.runtimeId, version: config.runtimeVersion })
@@ -74,5 +80,5 @@ export const run = Effect.gen(function* () {
       })
     )
     return end
-  }).pipe(Effect.ensuring(loop.halt))
+  }).pipe(Effect.ensuring(Effect.all([loop.halt, heartbeats.halt], { concurrency: 2, discard: true })))
 })

@@ -1,0 +1,310 @@
+import { Cause, Clock, Context, Duration, Effect, Layer, Option, Random, Redacted, Schedule } from "effect"
+import { SecureRandom } from "effect/crypto/SecureRandom"
+import { backoffMillis } from "../domain/Backoff.ts"
+import { isControlPlaneFailure } from "../domain/ControlPlaneFailure.ts"
+import type { ControlPlaneFailure } from "../domain/ControlPlaneFailure.ts"
+import type { BeatReport, BeatTask, ClaimedBeat } from "../domain/Heartbeat.ts"
+import { nextCronMoment } from "../domain/HeartbeatCadence.ts"
+import { followUpsOf } from "../domain/HeartbeatFollowUps.ts"
+import { formatHeartbeatMessage } from "../domain/HeartbeatPrompt.ts"
+import { focusTaskOf, readBeatReply } from "../domain/HeartbeatReply.ts"
+import { cutReply } from "../domain/Silence.ts"
+import { blameOf, isTurnFailure } from "../domain/TurnFailure.ts"
+import type { TurnFailure } from "../domain/TurnFailure.ts"
+import { RuntimeConfig } from "../layers/Config.ts"
+import { Metrics } from "../layers/Metrics.ts"
+import type { BeatEnd } from "../layers/Metrics.ts"
+import { Redactor } from "../layers/Redactor.ts"
+import { buildHttpCapabilityLabels, describeHttpTools } from "../services/AgentTools.ts"
+import { ControlPlane } from "../services/ControlPlane.ts"
+import { GatewayGuard } from "../services/GatewayGuard.ts"
+import { Lifecycle } from "../services/Lifecycle.ts"
+import { LiveRuns } from "../services/LiveRuns.ts"
+import type { RunContext } from "../services/tools/AgentTool.ts"
+import { Turns } from "../services/Turns.ts"
+import type { Turn, TurnEnd } from "../services/Turns.ts"
+
+/** An agent that the gateway does not know, or settings that are wrong, are looked at again after this. */
+const PARKED_RETRY_MILLIS = 30_000
+/** "internal error" may be a provider's cooldown of a minute: sooner is pointless. */
+const AMBIGUOUS_RETRY_MILLIS = 60_000
+/** The whole of abort and release at the end of the process. */
+const RELEASE_TIMEOUT = Duration.seconds(2)
+
+/** How a heartbeat came to its end, and in how many milliseconds to ask for the agent's next one. */
+export interface BeatResult {
+  readonly outcome: BeatEnd
+  readonly error: string | null
+  readonly nextInMillis: number
+}
+
+const unfinished = (outcome: BeatEnd, error: string, nextInMillis = 0): BeatResult => ({ outcome, error, nextInMillis })
+
+/** One heartbeat from its claim to its end: prompt, turn, what is posted; the lease is renewed beside it. */
+export class Beats extends Context.Service<
+  Beats,
+  {
+    /** Never fails: every way to go wrong is an outcome, and what is left unsaid the lease's expiry says. */
+    run(beat: ClaimedBeat): Effect.Effect<BeatResult>
+  }
+>()("runtime-service/programs/Beats") {
+  static readonly layer = Layer.effect(
+    Beats,
+    Effect.gen(function* () {
+      const config = yield* RuntimeConfig
+      const controlPlane = yield* ControlPlane
+      const turns = yield* Turns
+      const liveRuns = yield* LiveRuns
+      const guard = yield* GatewayGuard
+      const lifecycle = yield* Lifecycle
+      const metrics = yield* Metrics
+      const redactor = yield* Redactor
+      const secureRandom = yield* SecureRandom
+      const bounds = {
+        baseMillis: Duration.toMillis(config.deliveryBackoffBase),
+        maxMillis: Duration.toMillis(config.deliveryBackoffMax)
+      }
+      const backoff = (failures: number) => Effect.map(Random.next, (random) => backoffMillis(bounds, failures, random))
+
+      /** Ends the beat well; a post that the control plane refuses, since the task moved on, is left away. */
+      const finish = Effect.fnUntraced(function* (
+        beat: ClaimedBeat,
+        outcome: BeatEnd,
+        message?: NonNullable<BeatReport["message"]>
+      ) {
+        const { agent, heartbeat, tasks } = beat.context
+        const [first] = tasks
+        const current = !agent.isOrchestrator && first?.task.status === "in_progress" ? first.task.id : null
+        const nextDueAt =
+          typeof heartbeat.schedule === "string"
+            ? Option.getOrUndefined(nextCronMoment(heartbeat.schedule, yield* controlPlane.now))
+            : undefined
+        const report: BeatReport = {
+          status: current === null ? "idle" : "busy",
+          currentTaskId: current,
+          ...(nextDueAt === undefined ? {} : { nextDueAt })
+        }
+        const withMessage = message === undefined ? report : { ...report, message }
+        const { dueAt, now } = yield* controlPlane.updateAgentHeartbeat(beat, withMessage).pipe(
+          Effect.catchIf(
+            (failure) => failure._tag === "ControlPlaneRefused" && message !== undefined,
+            (failure) =>
+              Effect.logWarning(
+                `the heartbeat's text could not be posted: ${"detail" in failure ? failure.detail : failure._tag}`
+              ).pipe(Effect.andThen(controlPlane.updateAgentHeartbeat(beat, { ...report, currentTaskId: null })))
+          )
+        )
+        return { outcome, error: null, nextInMillis: dueAt - now } satisfies BeatResult
+      })
+
+      const failOwn = Effect.fnUntraced(function* (
+        beat: ClaimedBeat,
+        kind: string,
+        detail: string,
+        leastMillis = 0,
+        silence = false
+      ) {
+        const error = redactor.error(detail)
+        const retryInMillis = Math.max(leastMillis, yield* backoff(beat.context.failures + 1))
+        const state = yield* controlPlane.fail(beat, { class: kind, error, silence, retryInMillis })
+        return state === "waiting"
+          ? unfinished("waiting", `${kind}: ${error}`, retryInMillis)
+          : unfinished("given_up", `${kind}: ${error}`)
+      })
+
+      const failShared = Effect.fnUntraced(function* (
+        beat: ClaimedBeat,
+        kind: string,
+        detail: string,
+        leastMillis: number
+      ) {
+        const error = redactor.error(detail)
+        const retryInMillis = Math.max(leastMillis, yield* backoff(beat.context.earlier.attempts + 1))
+        yield* controlPlane.release(beat, { retryInMillis, class: kind, error })
+        return unfinished("waiting", `${kind}: ${error}`, retryInMillis)
+      })
+
+      const onTurnFailure = Effect.fnUntraced(function* (beat: ClaimedBeat, failure: TurnFailure) {
+        const blame = blameOf(failure, yield* guard.hasRecentProviderFailure)
+        if (blame === "shared") {
+          yield* guard.sharedFailure(failure, beat.context.agent.id)
+          const isParked = failure._tag === "UnknownAgent" || failure._tag === "GatewayMisconfigured"
+          const wanted = "retryAfterMillis" in failure ? (failure.retryAfterMillis ?? 0) : 0
+          const leastMillis =
+            failure._tag === "TurnAmbiguous" ? AMBIGUOUS_RETRY_MILLIS : isParked ? PARKED_RETRY_MILLIS : wanted
+          return yield* failShared(beat, failure._tag, failure.detail, leastMillis)
+        }
+        // A broken connection says nothing about the gateway; everything else was an answer of it.
+        yield* failure._tag === "ConnectionLost" || failure._tag === "TurnTimeout" ? guard.inconclusive : guard.answered
+        if (blame === "own") return yield* failOwn(beat, failure._tag, failure.detail)
+        // Nobody waits for a heartbeat: one second try where the gateway does not say what happened.
+        return failure._tag === "TurnAmbiguous" && beat.context.failures === 0
+          ? yield* failOwn(beat, failure._tag, failure.detail, AMBIGUOUS_RETRY_MILLIS, true)
+          : yield* finish(beat, "silent")
+      })
+
+      const onTurnEnd = Effect.fnUntraced(function* (
+        beat: ClaimedBeat,
+        followUps: ReadonlyArray<BeatTask>,
+        end: TurnEnd
+      ) {
+        yield* guard.answered
+        const reply = readBeatReply(end.spoken)
+        const hasActed = end.effects.length > 0 || beat.context.earlier.effects.length > 0
+        if (reply._tag === "Ok") {
+          if (reply.isStray) {
+            yield* Effect.logInfo("the heartbeat's text holds HEARTBEAT_OK among other words: taken for OK, not posted")
+          }
+          return yield* finish(beat, hasActed ? "acted" : "ok")
+        }
+        if (reply._tag === "Silent") return yield* finish(beat, hasActed ? "acted" : "silent")
+        const offered = [...followUps, ...beat.context.tasks]
+        const focus = focusTaskOf(reply.text, offered)
+        if (focus === null) {
+          yield* Effect.logInfo("the heartbeat's text belongs to no task: not posted")
+          return yield* finish(beat, hasActed ? "acted" : "ok")
+        }
+        const content = redactor.redact(cutReply(reply.text))
+        return yield* finish(beat, "posted", { taskId: focus.task.id, content })
+      })
+
+      const work = Effect.fn("Beats.work")(function* (beat: ClaimedBeat) {
+        const { context } = beat
+        const now = yield* controlPlane.now
+        const followUps = followUpsOf(context, now)
+        // Time alone makes a follow-up due, which the digest of what changed does not know.
+        if (config.heartbeatSkipUnchanged && context.isUnchanged && followUps.length === 0) {
+          return yield* finish(beat, "unchanged")
+        }
+        const run: Turn["context"] & RunContext = {
+          agent: context.agent,
+          task: null,
+          sessionKey: context.sessionKey,
+          notification: { id: beat.heartbeatId },
+          heartbeat: { taskIds: context.tasks.map(({ task }) => task.id) },
+          earlier: context.earlier
+        }
+        const live = yield* liveRuns.open({ context: run, fence: beat })
+        const prompt = formatHeartbeatMessage(context, {
+          attempt: beat.attempt,
+          boundary: (yield* secureRandom.uuidV4()).replaceAll("-", "").slice(0, 16),
+          capabilities: buildHttpCapabilityLabels(run),
+          followUps,
+          now,
+          ...(config.clientToolsEnabled
+            ? {}
+            : {
+                httpTools: describeHttpTools(run, {
+                  baseUrl: config.taskStatusBaseUrl,
+                  capability: Redacted.value(live.capability)
+                })
+              })
+        })
+        const { createdTaskIds, httpEffects } = live
+        return yield* turns.run({ context: run, fence: beat, prompt, createdTaskIds, httpEffects }).pipe(
+          Effect.ensuring(live.end),
+          Effect.flatMap((end) => onTurnEnd(beat, followUps, end)),
+          Effect.catchIf(isTurnFailure, (failure) => onTurnFailure(beat, failure))
+        )
+      })
+
+      const onControlPlaneFailure = Effect.fnUntraced(function* (beat: ClaimedBeat, failure: ControlPlaneFailure) {
+        yield* guard.inconclusive
+        switch (failure._tag) {
+          case "LeaseLost":
+            return unfinished("lease_lost", `LeaseLost: ${failure.function}`)
+          case "BootConflict":
+            yield* lifecycle.abort({ exitCode: 78, message: failure.detail })
+            return unfinished("lease_lost", `BootConflict: ${failure.detail}`)
+          case "TokenRefused":
+            yield* lifecycle.setReason("token", failure.detail)
+            return unfinished("released", `TokenRefused: ${failure.detail}`)
+          case "ControlPlaneUnavailable":
+            return yield* failShared(beat, failure._tag, failure.detail, 0)
+          case "ControlPlaneRefused":
+            return yield* failOwn(beat, failure.code, failure.detail)
+        }
+      })
+
+      /** Keeps the lease while the work goes on; a lost one interrupts it. */
+      const renewal = (beat: ClaimedBeat) =>
+        controlPlane.renew(beat).pipe(
+          Effect.catchTag("ControlPlaneUnavailable", (failure) =>
+            Effect.logWarning(`lease not renewed: ${failure.detail}; an expired lease that nobody took is still good`)
+          ),
+          Effect.schedule(Schedule.spaced(Duration.millis(Duration.toMillis(config.deliveryLease) / 3))),
+          Effect.andThen(Effect.never)
+        )
+
+      const describeEnd = ({ error, outcome }: BeatResult) => {
+        const message = `heartbeat ${outcome}${error === null ? "" : `: ${error}`}`
+        return error !== null
+          ? Effect.logWarning(message)
+          : outcome === "posted" || outcome === "acted"
+            ? Effect.logInfo(message)
+            : Effect.logDebug(message)
+      }
+
+      const run = Effect.fn("Beats.run")(
+        function* (beat: ClaimedBeat) {
+          const { agent, heartbeat } = beat.context
+          const startedAt = yield* Clock.currentTimeMillis
+          yield* metrics.heartbeatStarted(
+            { run: beat.heartbeatId, agent: agent.slug, agentName: agent.name, task: null, attempt: beat.attempt },
+            (yield* controlPlane.now) - heartbeat.dueAt
+          )
+          const ended = Effect.fnUntraced(function* (end: Omit<BeatResult, "nextInMillis">) {
+            yield* metrics.heartbeatEnded(end.outcome, {
+              run: beat.heartbeatId,
+              agent: agent.slug,
+              error: end.error,
+              durationMillis: (yield* Clock.currentTimeMillis) - startedAt
+            })
+          })
+          const end = yield* Effect.raceFirst(Effect.scoped(work(beat)), renewal(beat)).pipe(
+            Effect.catchIf(isControlPlaneFailure, (failure) => onControlPlaneFailure(beat, failure)),
+            Effect.catchCauseIf(
+              (cause) => Cause.hasDies(cause) && !Cause.hasInterrupts(cause),
+              (cause) =>
+                Effect.logError("a heartbeat died of a defect", cause).pipe(
+                  Effect.andThen(failOwn(beat, "Defect", Cause.pretty(cause)))
+                )
+            ),
+            Effect.catchIf(isControlPlaneFailure, (failure) =>
+              Effect.succeed(
+                unfinished("released", `the outcome could not be written (${failure._tag}): the lease will expire`)
+              )
+            ),
+            Effect.onInterrupt(() =>
+              controlPlane.release(beat).pipe(
+                Effect.timeout(RELEASE_TIMEOUT),
+                Effect.matchCauseEffect({
+                  onSuccess: () => Effect.logInfo("heartbeat given back"),
+                  onFailure: (cause) => Effect.logWarning("heartbeat not given back: its lease will expire", cause)
+                }),
+                Effect.andThen(ended({ outcome: "released", error: null }))
+              )
+            ),
+            // A probe that never came to a turn must not hold the breaker half open for ever.
+            Effect.ensuring(guard.inconclusive)
+          )
+          yield* ended(end)
+          yield* describeEnd(end).pipe(
+            Effect.annotateLogs({ durationMillis: (yield* Clock.currentTimeMillis) - startedAt })
+          )
+          return end
+        },
+        (effect, beat) =>
+          effect.pipe(
+            Effect.annotateLogs({
+              heartbeat: beat.heartbeatId,
+              agent: beat.context.agent.slug,
+              attempt: beat.attempt
+            })
+          )
+      )
+
+      return Beats.of({ run: (beat) => run(beat) as Effect.Effect<BeatResult> })
+    })
+  )
+}
