@@ -11,9 +11,11 @@ import { Gateway } from "../../src/layers/Gateway.ts"
 import { GatewayProcess } from "../../src/layers/GatewayProcess.ts"
 import { Metrics } from "../../src/layers/Metrics.ts"
 import { Redactor } from "../../src/layers/Redactor.ts"
+import { AgentSync } from "../../src/programs/AgentSync.ts"
 import { Deliveries } from "../../src/programs/Deliveries.ts"
 import { DeliveryLoop } from "../../src/programs/DeliveryLoop.ts"
 import { GatewayWatch } from "../../src/programs/GatewayWatch.ts"
+import { Heartbeats } from "../../src/programs/Heartbeats.ts"
 import { Presence } from "../../src/programs/Presence.ts"
 import { exitCodeOf, run } from "../../src/programs/Runtime.ts"
 import { AgentTools } from "../../src/services/AgentTools.ts"
@@ -119,7 +121,14 @@ export const startProcess = Effect.fnUntraced(function* (options: {
     Layer.provideMerge(permits),
     Layer.provideMerge(ControlPlane.layer),
     Layer.provideMerge(Lifecycle.layer),
-    Layer.provideMerge(GatewayProcess.layerTest),
+    Layer.provideMerge(
+      Layer.mergeAll(
+        GatewayProcess.layerTest,
+        // Deliveries alone are looked at: no agent beats.
+        Layer.mock(AgentSync, { start: Effect.void, noticed: () => Effect.void }),
+        Layer.mock(Heartbeats, { start: Effect.void, halt: Effect.void })
+      )
+    ),
     Layer.provideMerge(Layer.mergeAll(convex, gatewayLayer)),
     Layer.provideMerge(Metrics.layer),
     Layer.provideMerge(Logger.layer([logger])),
