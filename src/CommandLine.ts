@@ -32,6 +32,7 @@ import { Heartbeats } from "./programs/Heartbeats.ts"
 import { Presence } from "./programs/Presence.ts"
 import * as Probes from "./programs/Probes.ts"
 import { exitCodeOf, run } from "./programs/Runtime.ts"
+import * as StatusPage from "./programs/StatusPage.ts"
 import { AgentTools } from "./services/AgentTools.ts"
 import { ControlPlane } from "./services/ControlPlane.ts"
 import { GatewayGuard } from "./services/GatewayGuard.ts"
@@ -61,7 +62,7 @@ const services = Layer.empty.pipe(
   Layer.provideMerge(Metrics.layer)
 )
 
-const programs = HttpRouter.serve(Layer.merge(Probes.layer, AgentEndpoints.layer), {
+const programs = HttpRouter.serve(Layer.mergeAll(Probes.layer, AgentEndpoints.layer, StatusPage.layer), {
   disableLogger: true,
   disableListenLog: true
 }).pipe(

@@ -201,7 +201,9 @@ const breakerStates = { Closed: "closed", Open: "open", HalfOpen: "half_open" } 
 
 /** The functions that the runtime calls; their counters exist before the first call. */
 const controlPlaneFunctions: ReadonlyArray<string> = [
-  ...["claim", "context", "renew", "complete", "fail", "release"].map((name) => `service/notifications:${name}`),
+  ...["claim", "context", "renew", "complete", "fail", "release", "deadLetters"].map(
+    (name) => `service/notifications:${name}`
+  ),
   "service/runtimes:pulse",
   ...["load", "get", "list", "search", "thread", "history"].map((name) => `service/tasks:${name}`),
   ...["setStatus", "create", "update", "assign", "remove", "linkPullRequest"].map((name) => `service/tasks:${name}`),

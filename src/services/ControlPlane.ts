@@ -2,6 +2,7 @@ import { Clock, Context, Duration, Effect, Layer, Ref, Result, Schedule, Schema,
 import { SecureRandom } from "effect/crypto/SecureRandom"
 import { ControlPlaneUnavailable } from "../domain/ControlPlaneFailure.ts"
 import type { ControlPlaneFailure } from "../domain/ControlPlaneFailure.ts"
+import { DeadLetter } from "../domain/DeadLetter.ts"
 import { Backlog, Claim, FailedState } from "../domain/Delivery.ts"
 import type { Failure, Fence, Outcome } from "../domain/Delivery.ts"
 import { DeliveryContext } from "../domain/DeliveryContext.ts"
@@ -47,6 +48,7 @@ const Settled = Schema.Struct({ now: Schema.Finite })
 const Renewed = Schema.Struct({ expiresAt: Schema.Finite, now: Schema.Finite })
 const Failed = Schema.Struct({ state: FailedState, now: Schema.Finite })
 const Released = Schema.Struct({ state: Schema.Literals(["ready", "waiting", "dead"]), now: Schema.Finite })
+const DeadLetters = Schema.Array(DeadLetter)
 const ContextRow = Schema.Struct({
   id: Schema.String,
   context: Schema.optionalKey(Schema.Unknown),
@@ -134,6 +136,8 @@ export class ControlPlane extends Context.Service<
     updateAgentHeartbeat(fence: Fence, report: BeatReport): Effect.Effect<typeof FinishedBeat.Type, ControlPlaneFailure>
     /** Presence and health out, commands and reconciliation back: one call a minute. */
     pulse(report: PulseReport): Effect.Effect<PulseAnswer, ControlPlaneFailure>
+    /** The notifications that were given up, the latest first. */
+    readonly deadLetters: Read<{ readonly limit?: number }, typeof DeadLetters>
     readonly loadTask: Read<{ readonly taskId: string; readonly messageLimit?: number }, typeof LoadedTask>
     readonly getTask: Read<{ readonly taskId: string }, typeof OneTask>
     readonly listTasks: Read<
@@ -430,6 +434,7 @@ export class ControlPlane extends Context.Service<
         claimBeat,
         updateAgentHeartbeat,
         pulse,
+        deadLetters: read("service/notifications:deadLetters", DeadLetters),
         loadTask: read("service/tasks:load", LoadedTask),
         getTask: read("service/tasks:get", OneTask),
         listTasks: read("service/tasks:list", SeveralTasks),

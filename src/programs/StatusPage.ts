@@ -1,0 +1,274 @@
+import { Clock, Duration, Effect, Layer, Option, Ref, Stream, SubscriptionRef } from "effect"
+import { Sse } from "effect/encoding"
+import { HttpRouter, HttpServerRequest, HttpServerResponse } from "effect/http"
+import { SPAN_MILLIS, sparkline } from "../domain/Activity.ts"
+import type { Breaker } from "../domain/Breaker.ts"
+import { hostsOf, peerProblem } from "../domain/PeerPolicy.ts"
+import { RuntimeConfig } from "../layers/Config.ts"
+import { ConvexClient } from "../layers/ConvexClient.ts"
+import { Gateway } from "../layers/Gateway.ts"
+import { Metrics } from "../layers/Metrics.ts"
+import { Redactor } from "../layers/Redactor.ts"
+import { ControlPlane } from "../services/ControlPlane.ts"
+import { GatewayGuard } from "../services/GatewayGuard.ts"
+import { Lifecycle, notReadyBecause, statusOf } from "../services/Lifecycle.ts"
+import type { Status } from "../services/Lifecycle.ts"
+import { Permits } from "../services/Permits.ts"
+import { DeliveryLoop } from "./DeliveryLoop.ts"
+import { pageHtml, pagePolicy } from "./statusPage/PageHtml.ts"
+
+/** Changes within this are one event. */
+const GATHER = Duration.millis(100)
+/** What changes without telling (the breaker, the gateway's state) is looked at this often; keeps the line alive too. */
+const TICK = Duration.seconds(5)
+/** The list of dead letters is asked for this often, only while somebody watches, and once for all who do. */
+const LETTERS_TTL = Duration.seconds(15)
+const LETTERS = 50
+/** Each watcher costs a snapshot per change. */
+const WATCHERS = 20
+
+type Level = "good" | "warn" | "bad" | "idle"
+
+/** One of the page's lights; `more` may hold {age} or {until}, counted from `at` (epoch milliseconds). */
+interface Light {
+  readonly name: string
+  readonly level: Level
+  readonly text: string
+  readonly more: string
+  readonly at: number | null
+}
+
+const levels: Readonly<Record<Status, Level>> = {
+  booting: "warn",
+  online: "good",
+  degraded: "warn",
+  draining: "warn",
+  offline: "bad"
+}
+
+const breakerLight = (breaker: Breaker): Omit<Light, "name"> => {
+  switch (breaker._tag) {
+    case "Closed":
+      return {
+        level: "good",
+        text: "Closed",
+        more: breaker.failures === 0 ? "turns are let through" : `${breaker.failures} shared failures in a row`,
+        at: null
+      }
+    case "Open":
+      return { level: "bad", text: "Open", more: "nothing is claimed; probe {until}", at: breaker.until }
+    case "HalfOpen":
+      return { level: "warn", text: "Half open", more: "one turn probes the gateway", at: null }
+  }
+}
+
+const gatewayLevels = {
+  unknown: "idle",
+  ready: "good",
+  draining: "warn",
+  unreachable: "bad",
+  misconfigured: "bad"
+} as const
+
+const headers = {
+  "cache-control": "no-store",
+  "x-content-type-options": "nosniff",
+  "referrer-policy": "no-referrer",
+  "cross-origin-opener-policy": "same-origin",
+  "cross-origin-resource-policy": "same-origin"
+}
+
+/**
+ * The status page at / and its events: what runs, what ended, what is wrong. For people on the addresses that agents
+ * may call from; no message's text is on it, and everything passes the redactor.
+ */
+export const layer = Layer.effectDiscard(
+  Effect.gen(function* () {
+    const router = yield* HttpRouter.HttpRouter
+    const config = yield* RuntimeConfig
+    const controlPlane = yield* ControlPlane
+    const convex = yield* ConvexClient
+    const gateway = yield* Gateway
+    const guard = yield* GatewayGuard
+    const lifecycle = yield* Lifecycle
+    const loop = yield* DeliveryLoop
+    const metrics = yield* Metrics
+    const permits = yield* Permits
+    const redactor = yield* Redactor
+    const startedAt = yield* Clock.currentTimeMillis
+    const watchers = yield* Ref.make(0)
+    const rules = { allow: config.agentHttpAllow, hosts: hostsOf(config.healthHost, config.taskStatusBaseUrl) }
+
+    const lights = Effect.gen(function* () {
+      const state = yield* lifecycle.state
+      const push = yield* SubscriptionRef.get(convex.push)
+      const seen = yield* gateway.state
+      const free = yield* permits.free
+      const status = statusOf(state)
+      return [
+        {
+          name: "Runtime",
+          level: state.isPaused ? "warn" : levels[status],
+          text: state.isPaused
+            ? "Paused"
+            : status === "online"
+              ? "Ready"
+              : `${status[0]!.toUpperCase()}${status.slice(1)}`,
+          more: state.isPaused
+            ? "by a person of the account"
+            : `${permits.total - free} of ${permits.total} turns at once`,
+          at: null
+        },
+        {
+          name: "Control plane's push",
+          level: push.isConnected ? "good" : "warn",
+          text: push.isConnected ? "Connected" : "Down, polling",
+          more: push.lastMessageAt === null ? "no message yet" : "last message {age} ago",
+          at: push.lastMessageAt
+        },
+        {
+          name: "Gateway",
+          level: gatewayLevels[seen.state],
+          text: `${seen.state[0]!.toUpperCase()}${seen.state.slice(1)}`,
+          more: seen.lastSendError ?? (seen.lastSendAt === null ? "no turn yet" : "last request {age} ago"),
+          at: seen.lastSendError === null ? seen.lastSendAt : null
+        },
+        { name: "Breaker", ...breakerLight(yield* guard.breaker) }
+      ] satisfies ReadonlyArray<Light>
+    })
+
+    const snapshot = Effect.gen(function* () {
+      const now = yield* Clock.currentTimeMillis
+      const state = yield* lifecycle.state
+      const { version } = yield* gateway.state
+      const { oldestWaiting } = yield* loop.state
+      const activity = yield* metrics.activity
+      const { ended, errors, running, agents } = activity
+      const status = statusOf(state)
+      return {
+        now,
+        account: config.accountId,
+        runtime: config.runtimeId,
+        versions: { runtime: config.runtimeVersion, openclaw: version },
+        uptimeMillis: now - startedAt,
+        status: state.isPaused && status !== "draining" ? "paused" : status,
+        level: state.isPaused ? "warn" : levels[status],
+        phase: state.phase,
+        isPaused: state.isPaused,
+        reasons: notReadyBecause(state),
+        lights: yield* lights,
+        permits: permits.total,
+        delivery: yield* metrics.deliverySummary,
+        // The browser knows this process's clock only.
+        oldestWaitingSince: oldestWaiting === null ? null : oldestWaiting - (yield* controlPlane.now) + now,
+        activity: { ended, errors, running, agents },
+        spans: sparkline(activity, now),
+        spanMillis: SPAN_MILLIS
+      }
+    })
+
+    const readLetters = Effect.gen(function* () {
+      const skew = (yield* controlPlane.now) - (yield* Clock.currentTimeMillis)
+      return yield* controlPlane.deadLetters({ limit: LETTERS }).pipe(
+        Effect.map((letters) => ({
+          error: null as string | null,
+          list: letters.map(({ agentSlug, attempts, diedAt, error, id, taskTitle, type }) => ({
+            id,
+            type,
+            agent: agentSlug,
+            task: taskTitle,
+            attempts,
+            diedAt: diedAt - skew,
+            error: error === null ? null : `${error.class}: ${error.message}`
+          }))
+        })),
+        Effect.catch((failure) =>
+          Effect.succeed({ error: redactor.error("detail" in failure ? failure.detail : failure._tag), list: [] })
+        )
+      )
+    })
+    const [letters, forgetLetters] = yield* Effect.cachedInvalidateWithTTL(readLetters, LETTERS_TTL)
+
+    /** Whatever is shown passes the redactor as text, so that no field can be forgotten. */
+    const event = (name: string, body: unknown): string =>
+      Sse.encoder.write({ _tag: "Event", event: name, id: undefined, data: redactor.redact(JSON.stringify(body)) })
+
+    const changes = Stream.mergeAll(
+      [
+        Stream.map(metrics.activityChanges, () => undefined),
+        Stream.map(lifecycle.changes, () => undefined),
+        Stream.map(SubscriptionRef.changes(convex.push), () => undefined),
+        Stream.tick(TICK)
+      ],
+      { concurrency: "unbounded" }
+    )
+    const states = changes.pipe(
+      Stream.buffer({ capacity: 1, strategy: "sliding" }),
+      Stream.mapEffect(() => Effect.andThen(Effect.sleep(GATHER), snapshot)),
+      Stream.map((body) => event("state", body))
+    )
+    const deaths = metrics.activityChanges.pipe(
+      Stream.mapEffect(() => Effect.map(metrics.deliverySummary, ({ deadLetters }) => deadLetters)),
+      Stream.changes,
+      Stream.drop(1),
+      Stream.mapEffect(() => forgetLetters)
+    )
+    const letterEvents = Stream.merge(Stream.tick(LETTERS_TTL), deaths).pipe(
+      Stream.mapEffect(() => letters),
+      Stream.map((body) => event("letters", body))
+    )
+    const first = Stream.fromEffect(Effect.map(snapshot, (body) => event("state", body)))
+    const events = Stream.concat(first, Stream.merge(states, letterEvents)).pipe(
+      // The process ends: so does the line, before the server would break it.
+      Stream.interruptWhen(
+        lifecycle.changes.pipe(
+          Stream.filter(({ phase }) => phase === "stopped"),
+          Stream.take(1),
+          Stream.runDrain
+        )
+      )
+    )
+
+    const guarded = <E, R>(serve: Effect.Effect<HttpServerResponse.HttpServerResponse, E, R>) =>
+      Effect.flatMap(HttpServerRequest.HttpServerRequest, ({ headers: sent, remoteAddress }) => {
+        const problem = peerProblem(rules, {
+          remoteAddress: Option.getOrUndefined(remoteAddress),
+          host: sent["host"],
+          origin: sent["origin"]
+        })
+        return problem === null
+          ? serve
+          : Effect.succeed(HttpServerResponse.text(`${problem}\n`, { status: 403, headers }))
+      })
+
+    yield* router.add(
+      "GET",
+      "/",
+      guarded(
+        Effect.succeed(
+          HttpServerResponse.text(pageHtml, {
+            contentType: "text/html; charset=utf-8",
+            headers: { ...headers, "content-security-policy": pagePolicy }
+          })
+        )
+      )
+    )
+    yield* router.add(
+      "GET",
+      "/status/events",
+      guarded(
+        Effect.gen(function* () {
+          const isFull = yield* Ref.modify(watchers, (count) => [count >= WATCHERS, Math.min(WATCHERS, count + 1)])
+          if (isFull) return HttpServerResponse.text(`${WATCHERS} watch already\n`, { status: 503, headers })
+          return HttpServerResponse.stream(
+            Stream.ensuring(
+              events,
+              Ref.update(watchers, (count) => count - 1)
+            ).pipe(Stream.encodeText),
+            { contentType: "text/event-stream", headers: { ...headers, "x-accel-buffering": "no" } }
+          )
+        })
+      )
+    )
+  })
+)

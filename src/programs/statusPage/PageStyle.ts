@@ -1,0 +1,65 @@
+/** The status page's style: one column on a phone, two on a desk, dark or light as the reader's system is. */
+export const pageStyle = `
+:root {
+  color-scheme: light dark;
+  --ground: #f4f6f8; --card: #ffffff; --line: #d5dbe2; --text: #16202c; --soft: #4f5b69; --accent: #1f5fbf;
+  --good: #146c36; --warn: #855000; --bad: #b3261e; --tint: #eef2f7;
+}
+@media (prefers-color-scheme: dark) {
+  :root {
+    --ground: #0e1319; --card: #171e27; --line: #2c3642; --text: #e8edf3; --soft: #a3b0bf; --accent: #8ab6ff;
+    --good: #63d391; --warn: #f2b95f; --bad: #ff8f86; --tint: #212a35;
+  }
+}
+* { box-sizing: border-box; }
+body {
+  margin: 0; background: var(--ground); color: var(--text);
+  font: 15px/1.45 system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", Arial, sans-serif;
+  font-variant-numeric: tabular-nums; overflow-wrap: anywhere;
+}
+header, main, footer { max-width: 76rem; margin: 0 auto; padding: 0 1rem; }
+header { padding-top: 1.25rem; display: flex; flex-wrap: wrap; gap: .5rem 1rem; align-items: center; }
+h1 { font-size: 1.25rem; margin: 0; letter-spacing: -.01em; }
+h2 { font-size: .95rem; margin: 0 0 .6rem; display: flex; gap: .5rem; align-items: baseline; }
+h2 .count { color: var(--soft); font-weight: 500; }
+.who { color: var(--soft); flex-basis: 100%; margin: 0; }
+.pill { border: 1.5px solid currentColor; border-radius: 99px; padding: .1rem .7rem; font-weight: 650; }
+.good { color: var(--good); } .warn { color: var(--warn); } .bad { color: var(--bad); } .idle { color: var(--soft); }
+.card { background: var(--card); border: 1px solid var(--line); border-radius: .7rem; padding: .9rem 1rem; min-width: 0; }
+.grid { display: grid; gap: .8rem; margin: .8rem 0; }
+.notice { border-left: .3rem solid var(--bad); }
+.notice:empty, [hidden] { display: none !important; }
+.reasons { border-left: .3rem solid var(--warn); }
+.reasons ul { margin: 0; padding-left: 1.1rem; }
+.lights { grid-template-columns: repeat(auto-fit, minmax(11.5rem, 1fr)); list-style: none; padding: 0; }
+.lights .name { color: var(--soft); font-size: .85rem; display: block; }
+.lights .state { font-weight: 650; }
+.lights .more { color: var(--soft); font-size: .85rem; display: block; }
+.glyph { display: inline-block; width: 1.1em; }
+.numbers { grid-template-columns: repeat(auto-fit, minmax(8rem, 1fr)); }
+.numbers div { display: flex; flex-direction: column-reverse; justify-content: flex-end; }
+.numbers dt { color: var(--soft); font-size: .85rem; }
+.numbers dd { margin: 0; font-size: 1.55rem; font-weight: 650; line-height: 1.2; }
+.numbers .more { color: var(--soft); font-size: .8rem; font-weight: 400; display: block; line-height: 1.3; }
+.two { grid-template-columns: minmax(0, 1fr); align-items: start; }
+@media (min-width: 56rem) { .two { grid-template-columns: repeat(2, minmax(0, 1fr)); } }
+svg { display: block; width: 100%; height: 3.4rem; }
+.bar { fill: var(--accent); } .bar-failed { fill: var(--bad); } .base { stroke: var(--line); }
+.curve { fill: none; stroke: var(--accent); stroke-width: 1.5; vector-effect: non-scaling-stroke; stroke-linejoin: round; }
+.dot { fill: var(--accent); }
+.axis { display: flex; justify-content: space-between; color: var(--soft); font-size: .8rem; margin: .2rem 0 0; }
+.rows { list-style: none; margin: 0; padding: 0; }
+.rows > li { display: grid; grid-template-columns: minmax(0, 1fr) auto; gap: 0 .8rem; padding: .5rem 0; border-top: 1px solid var(--line); }
+.rows > li:first-child { border-top: 0; padding-top: 0; }
+.rows > li:last-child { padding-bottom: 0; }
+.rows .title { font-weight: 600; }
+.rows .tag { font-weight: 500; font-size: .85rem; background: var(--tint); border-radius: .35rem; padding: 0 .4rem; margin-left: .4rem; }
+.rows .detail { color: var(--soft); grid-column: 1; }
+.rows .side { text-align: right; white-space: nowrap; }
+.rows .side-more { color: var(--soft); text-align: right; white-space: nowrap; grid-column: 2; }
+.empty { color: var(--soft); margin: 0; }
+footer { color: var(--soft); padding: .4rem 1rem 2rem; display: flex; flex-wrap: wrap; gap: .3rem 1.2rem; }
+a { color: var(--accent); }
+a:focus-visible { outline: 3px solid var(--accent); outline-offset: 2px; border-radius: 2px; }
+.quiet { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); white-space: nowrap; }
+`
