@@ -74,6 +74,10 @@ const heartbeatLateness = histogram(
   "mission_control_heartbeat_lateness_seconds",
   "Time from the moment at which a heartbeat was due to its start."
 )
+const heartbeatOverdue = gauge(
+  "mission_control_heartbeat_overdue_seconds",
+  "For how long the heartbeat that is most overdue has not begun; 0 when none is late."
+)
 const syncs = counter("mission_control_syncs_total", "Refreshes of roster and profiles, by kind and outcome.")
 const ready = gauge("mission_control_ready", "Whether the process is ready, as /readyz says it: 1 or 0.")
 const oldestWaiting = gauge(
@@ -407,6 +411,13 @@ export class Metrics extends Context.Service<
         yield* set(ready, seen.isReady ? 1 : 0)
         yield* set(pushConnected, seen.isPushConnected ? 1 : 0)
         yield* set(oldestWaiting, seen.oldestWaitingSeconds)
+        const now = yield* Clock.currentTimeMillis
+        const { agents, running } = yield* SubscriptionRef.get(activity)
+        const busy = new Set(running.map(({ agent }) => agent))
+        const late = agents.flatMap(({ nextHeartbeatAt, slug }) =>
+          nextHeartbeatAt === null || busy.has(slug) ? [] : [now - nextHeartbeatAt]
+        )
+        yield* set(heartbeatOverdue, Math.max(0, ...late) / 1_000)
         yield* set(gatewayUp, seen.isGatewayUp ? 1 : 0)
         for (const [state, label] of Object.entries(breakerStates)) {
           yield* set(breakerState, state === seen.breaker ? 1 : 0, { state: label })

@@ -111,7 +111,7 @@ export const layer = Layer.effectDiscard(
           oldestWaiting === null ? 0 : Math.max(0, ((yield* controlPlane.now) - oldestWaiting) / 1_000),
         breaker: (yield* guard.breaker)._tag,
         isGatewayUp: state === "ready",
-        gatewayRestarts: 0,
+        gatewayRestarts: yield* gatewayProcess.restarts,
         runtimeVersion: config.runtimeVersion,
         gatewayVersion
       })

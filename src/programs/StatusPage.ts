@@ -62,6 +62,28 @@ const breakerLight = (breaker: Breaker): Omit<Light, "name"> => {
   }
 }
 
+/** What each reason means for the account's work, and what mends it, by the word with which the reason begins. */
+const help: Readonly<Record<string, string>> = {
+  booting: "Turns begin once the control plane and the gateway have answered.",
+  draining: "Nothing new begins; what runs may end, then the process does.",
+  stopped: "The process is about to end.",
+  paused: "Nothing new begins until a person of the account resumes it. What runs goes on.",
+  "control-plane":
+    "Nothing new can be claimed and no outcome written; what runs goes on, and its outcome is written when the control plane is back. Check CONVEX_URL and the network.",
+  token:
+    "Nothing is claimed until the deployment accepts SERVICE_TOKEN: provision a new one and put it into place. It is tried again every 30 s.",
+  gateway:
+    "Turns are tried with backoff and cost their notifications no attempt. Check that the gateway runs, and OPENCLAW_GATEWAY_URL.",
+  "gateway-process":
+    "The supervised gateway does not run; it is started again with backoff. Its log says why it ended.",
+  "profile-sync":
+    "Workspaces or the gateway's configuration are not as the account wants them; turns go on with what is there.",
+  "gateway-configuration": "Delivery is paused until the gateway accepts us; it is looked at again every 30 s.",
+  breaker: "Every turn failed, whatever its agent: the gateway's log or its model provider's status says why."
+}
+
+const helpFor = (reason: string): string => help[/^[\w-]+/.exec(reason)?.[0] ?? ""] ?? ""
+
 const gatewayLevels = {
   unknown: "idle",
   ready: "good",
@@ -155,7 +177,7 @@ export const layer = Layer.effectDiscard(
         level: state.isPaused ? "warn" : levels[status],
         phase: state.phase,
         isPaused: state.isPaused,
-        reasons: notReadyBecause(state),
+        reasons: notReadyBecause(state).map((text) => ({ text, help: helpFor(text) })),
         lights: yield* lights,
         permits: permits.total,
         delivery: yield* metrics.deliverySummary,

@@ -24,6 +24,17 @@ const start = (run: string) => ({
   attempt: 1
 })
 
+const seen = {
+  isReady: true,
+  isPushConnected: false,
+  oldestWaitingSeconds: 12.5,
+  breaker: "HalfOpen",
+  isGatewayUp: true,
+  gatewayRestarts: 2,
+  runtimeVersion: "1.2.3",
+  gatewayVersion: null
+} as const
+
 /** The value of a series in the Prometheus text, by name and labels in any order. */
 const valueOf = (text: string, name: string, labels: Record<string, string>): number | undefined => {
   const line = text
@@ -196,19 +207,23 @@ describe("the Prometheus text", () => {
     }).pipe(Effect.provide(Metrics.layer))
   )
 
+  it.effect("says how late the latest heartbeat is, but for agents that work", () =>
+    Effect.gen(function* () {
+      const metrics = yield* Metrics
+      yield* metrics.rosterKnown(["engineer", "qa", "writer"].map((slug) => ({ slug, name: slug, role: "" })))
+      yield* metrics.heartbeatDue("engineer", 1_000)
+      yield* metrics.heartbeatDue("qa", 40_000)
+      yield* metrics.heartbeatDue("writer", 90_000)
+      yield* metrics.deliveryStarted(start("one"))
+      yield* TestClock.setTime(60_000)
+      yield* metrics.observe(seen)
+      assert.match(yield* metrics.prometheus, /^mission_control_heartbeat_overdue_seconds 20$/m)
+    }).pipe(Effect.provide(Metrics.layer))
+  )
+
   it.effect("shows what the services know: one breaker state, one build, restarts as they were counted", () =>
     Effect.gen(function* () {
       const metrics = yield* Metrics
-      const seen = {
-        isReady: true,
-        isPushConnected: false,
-        oldestWaitingSeconds: 12.5,
-        breaker: "HalfOpen",
-        isGatewayUp: true,
-        gatewayRestarts: 2,
-        runtimeVersion: "1.2.3",
-        gatewayVersion: null
-      } as const
       yield* metrics.observe(seen)
       yield* metrics.observe({ ...seen, gatewayVersion: "2026.9.6" })
       const text = yield* metrics.prometheus

@@ -2,12 +2,14 @@ import { createHash } from "node:crypto"
 import { pageScript } from "./PageScript.ts"
 import { pageStyle } from "./PageStyle.ts"
 
-const list = (name: string, title: string) => `
+const lettersHint = `<p class="hint" id="letters-hint" hidden>After its cause is mended: <code>mission-control-runtime dead-letters retry ID</code>, or <code>discard ID</code>.</p>`
+
+const list = (name: string, title: string, hint = "") => `
 <section class="card" aria-labelledby="${name}-title">
 <h2 id="${name}-title">${title} <span class="count" id="${name}-count"></span></h2>
 <p class="empty" id="${name}-empty">Not known yet.</p>
 <ul class="rows" id="${name}" hidden></ul>
-</section>`
+${hint}</section>`
 
 const number = (name: string, title: string, more = "") =>
   `<div class="card"><dt>${title}</dt><dd><span id="n-${name}">&ndash;</span> <span class="more" id="n-${name}-more">${more}</span></dd></div>`
@@ -60,11 +62,17 @@ ${number("dead", "Dead", "given up since the start")}
 <div class="grid two">
 ${chart("rate", "Deliveries")}
 ${chart("latency", "Duration")}
+</div>
+<div class="grid two">
+<div class="column">
 ${list("running", "Running now")}
 ${list("agents", "Agents")}
-${list("ended", "Ended lately")}
+</div>
+<div class="column">
+${list("letters", "Dead letters", lettersHint)}
 ${list("errors", "Recent errors")}
-${list("letters", "Dead letters")}
+${list("ended", "Ended lately")}
+</div>
 </div>
 </main>
 <footer>

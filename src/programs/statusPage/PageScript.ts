@@ -29,7 +29,7 @@ const span = (millis) => {
   const hours = Math.floor(minutes / 60)
   return hours < 48 ? hours + " h " + (minutes % 60) + " min" : Math.floor(hours / 24) + " days"
 }
-const short = (millis) => (millis < 9950 ? (millis / 1000).toFixed(1) + " s" : span(millis))
+const short = (millis) => millis < 995 ? Math.round(millis) + " ms" : (millis < 9950 ? (millis / 1000).toFixed(1) + " s" : span(millis))
 const now = () => Date.now() + skew
 const plural = (count, one, many) => count + " " + (count === 1 ? one : many)
 const words = (text) => text.replaceAll("_", " ")
@@ -142,7 +142,7 @@ const showLatency = (spans) => {
   if (points.length > 1) {
     nodes.push(svg("polyline", { class: "curve", points: points.map(([index, mean]) => x(index) + "," + y(mean)).join(" ") }))
   }
-  for (const [index, mean] of points) nodes.push(svg("rect", { class: "dot", x: x(index) - 1, y: y(mean) - 1, width: 2, height: 2 }))
+  for (const [index, mean] of points) nodes.push(svg("rect", { class: "dot", x: x(index) - 1, y: y(mean) - 2, width: 2, height: 4 }))
   byId("latency").replaceChildren(...nodes)
   const last = points.at(-1)
   const text = last === undefined ? "nothing has ended yet" : "lately " + short(last[1]) + ", at most " + short(most)
@@ -154,6 +154,10 @@ const OUTCOMES = { replied: "good", acted: "good", posted: "good", ok: "good", s
   fallback: "warn", waiting: "warn", silent: "warn", lease_lost: "warn", dead: "bad", given_up: "bad" }
 const ENDS = { waiting: "to be tried again", skipped: "nothing to say", released: "given back", dead: "dead letter",
   fallback: "fallback posted", lease_lost: "taken by another runtime", given_up: "given up", ok: "nothing to do" }
+const agentName = (slug) => {
+  const agent = state && state.activity.agents.find((each) => each.slug === slug)
+  return (agent && agent.name) || slug
+}
 const nameOf = (work) => work.agentName || work.agent || "Unknown agent"
 
 const show = () => {
@@ -169,7 +173,10 @@ const show = () => {
   lastStatus = state.status
 
   byId("reasons-card").hidden = state.reasons.length === 0
-  keep(byId("reasons"), state.reasons, (reason) => reason, write)
+  keep(byId("reasons"), state.reasons, ({ text }) => text, (node, reason) => {
+    write(part(node, "why"), reason.text)
+    write(part(node, "help"), reason.help)
+  })
 
   keep(byId("lights"), state.lights, ({ name }) => name, (node, light) => {
     node.className = "card"
@@ -227,7 +234,7 @@ const show = () => {
       }
     })
 
-  section("ended", activity.ended, "Nothing has ended since the start.", ({ at, run }) => run + " " + at,
+  section("ended", activity.ended.slice(0, 12), "Nothing has ended since the start.", ({ at, run }) => run + " " + at,
     (work) => ({
       title: nameOf(work), tag: (work.isSilence ? "silent, " : "") + (ENDS[work.outcome] || work.outcome), tagLevel: OUTCOMES[work.outcome] || "idle",
       detail: words(work.type) + (work.task ? ": " + work.task : ""),
@@ -236,19 +243,20 @@ const show = () => {
 
   section("errors", activity.errors, "None since the start.", ({ agent, firstAt, message }) => firstAt + " " + agent + " " + message,
     (error) => ({
-      title: error.agent || "Runtime", tag: error.count > 1 ? error.count + " times" : "", tagLevel: "warn",
+      title: error.agent === null ? "Runtime" : agentName(error.agent), tag: error.count > 1 ? error.count + " times" : "", tagLevel: "warn",
       detail: error.message, side: "{age} ago", sideAt: error.at
     }))
 }
 
 const showLetters = () => {
   if (letters === null) return
+  byId("letters-hint").hidden = letters.list.length === 0
   section("letters", letters.list,
     letters.error ? "The list cannot be read now: " + letters.error : "None: every notification was delivered, or is on its way.",
     ({ id }) => id,
     (letter) => ({
-      title: letter.agent || "Unknown agent", tag: words(letter.type),
-      detail: (letter.task ? letter.task + ". " : "") + (letter.error || "no error was kept"),
+      title: letter.agent === null ? "Unknown agent" : agentName(letter.agent), tag: words(letter.type),
+      detail: (letter.task ? letter.task + ". " : "") + (letter.error || "No error was kept") + " (ID " + letter.id + ")",
       side: "{age} ago", sideAt: letter.diedAt, sideMore: plural(letter.attempts, "attempt", "attempts")
     }))
 }

@@ -20,8 +20,8 @@ body {
 header, main, footer { max-width: 76rem; margin: 0 auto; padding: 0 1rem; }
 header { padding-top: 1.25rem; display: flex; flex-wrap: wrap; gap: .5rem 1rem; align-items: center; }
 h1 { font-size: 1.25rem; margin: 0; letter-spacing: -.01em; }
-h2 { font-size: .95rem; margin: 0 0 .6rem; display: flex; gap: .5rem; align-items: baseline; }
-h2 .count { color: var(--soft); font-weight: 500; }
+h2 { font-size: .95rem; margin: 0 0 .6rem; }
+h2 .count { color: var(--soft); font-weight: 500; margin-left: .35rem; }
 .who { color: var(--soft); flex-basis: 100%; margin: 0; }
 .pill { border: 1.5px solid currentColor; border-radius: 99px; padding: .1rem .7rem; font-weight: 650; }
 .good { color: var(--good); } .warn { color: var(--warn); } .bad { color: var(--bad); } .idle { color: var(--soft); }
@@ -31,18 +31,25 @@ h2 .count { color: var(--soft); font-weight: 500; }
 .notice:empty, [hidden] { display: none !important; }
 .reasons { border-left: .3rem solid var(--warn); }
 .reasons ul { margin: 0; padding-left: 1.1rem; }
-.lights { grid-template-columns: repeat(auto-fit, minmax(11.5rem, 1fr)); list-style: none; padding: 0; }
+.reasons .help { display: block; color: var(--soft); }
+.hint { color: var(--soft); margin: .6rem 0 0; font-size: .9rem; }
+code { font: .92em ui-monospace, "SF Mono", Menlo, Consolas, monospace; background: var(--tint); border-radius: .3rem; padding: 0 .25rem; }
+.lights { grid-template-columns: repeat(auto-fit, minmax(10rem, 1fr)); list-style: none; padding: 0; }
 .lights .name { color: var(--soft); font-size: .85rem; display: block; }
 .lights .state { font-weight: 650; }
 .lights .more { color: var(--soft); font-size: .85rem; display: block; }
 .glyph { display: inline-block; width: 1.1em; }
 .numbers { grid-template-columns: repeat(auto-fit, minmax(8rem, 1fr)); }
-.numbers div { display: flex; flex-direction: column-reverse; justify-content: flex-end; }
 .numbers dt { color: var(--soft); font-size: .85rem; }
 .numbers dd { margin: 0; font-size: 1.55rem; font-weight: 650; line-height: 1.2; }
 .numbers .more { color: var(--soft); font-size: .8rem; font-weight: 400; display: block; line-height: 1.3; }
 .two { grid-template-columns: minmax(0, 1fr); align-items: start; }
+@media (max-width: 30rem) {
+  .lights, .numbers { grid-template-columns: repeat(2, minmax(0, 1fr)); }
+  .card { padding: .7rem .8rem; }
+}
 @media (min-width: 56rem) { .two { grid-template-columns: repeat(2, minmax(0, 1fr)); } }
+.column { display: grid; gap: .8rem; min-width: 0; }
 svg { display: block; width: 100%; height: 3.4rem; }
 .bar { fill: var(--accent); } .bar-failed { fill: var(--bad); } .base { stroke: var(--line); }
 .curve { fill: none; stroke: var(--accent); stroke-width: 1.5; vector-effect: non-scaling-stroke; stroke-linejoin: round; }
