@@ -8,6 +8,8 @@ export interface GatewayConfigOptions {
   readonly modelUrl: string
   readonly root: string
   readonly agents: ReadonlyArray<string>
+  /** The built-in tools that agents get; none unless given. */
+  readonly builtIns?: ReadonlyArray<string>
 }
 
 /** A configuration with nothing but two agents, the responses endpoint and the scripted provider, in the form that the release accepts. */
@@ -62,7 +64,7 @@ export const gatewayConfig = (options: GatewayConfigOptions): object => {
       },
       ...roster
     },
-    tools: { toolSearch: false, deny: ["*"] },
+    tools: { toolSearch: false, ...(options.builtIns === undefined ? { deny: ["*"] } : { allow: options.builtIns }) },
     plugins: { enabled: false },
     browser: { enabled: false },
     cron: { enabled: false },

@@ -15,6 +15,8 @@ export interface RealGatewayOptions {
   readonly root: string
   /** Agent ids; alpha and beta unless given. */
   readonly agents?: ReadonlyArray<string>
+  /** The built-in tools that agents get; none unless given. */
+  readonly builtIns?: ReadonlyArray<string>
 }
 
 const readyBudgetMs = 120_000
