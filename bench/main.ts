@@ -9,6 +9,8 @@ const benches: Readonly<Record<string, () => Promise<{ readonly run: () => Promi
   latency: () => import("./latency.ts"),
   stop: () => import("./stop.ts"),
   delivery: () => import("./delivery.ts"),
+  history: () => import("./history.ts"),
+  idle: () => import("./idle.ts"),
   plane: () => import("./plane.ts"),
   gateway: () => import("./gateway.ts")
 }

@@ -251,7 +251,7 @@ export class DeliveryLoop extends Context.Service<
         yield* supervisor.run("delivery-push", followPush)
         yield* supervisor.run("delivery-lifecycle", followLifecycle)
         yield* supervisor.run("delivery-token", retryToken)
-        yield* supervisor.run("gateway-probe", guard.probing)
+        yield* supervisor.run("gateway-probe", guard.probing(wake))
         yield* wake
       }).pipe(Effect.provideService(Scope.Scope, scope))
 

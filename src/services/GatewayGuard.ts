@@ -29,8 +29,8 @@ export class GatewayGuard extends Context.Service<
     readonly hasRecentProviderFailure: Effect.Effect<boolean>
     /** Ids of agents that the gateway does not know. */
     readonly parkedAgents: Effect.Effect<ReadonlyArray<string>>
-    /** Looks again at what is paused or parked; ends never. */
-    readonly probing: Effect.Effect<never>
+    /** Looks again at what is paused or parked, and runs `onRecovered` when some of it may go on; ends never. */
+    probing(onRecovered: Effect.Effect<void>): Effect.Effect<never>
   }
 >()("runtime-service/services/GatewayGuard") {
   static readonly layer = Layer.effect(
@@ -92,10 +92,11 @@ export class GatewayGuard extends Context.Service<
         }
       })
 
+      /** Whether something that waited may go on. */
       const probe = Effect.gen(function* () {
         const waiting = yield* Ref.get(parked)
         const paused = yield* Ref.get(isMisconfigured)
-        if (waiting.size === 0 && !paused) return
+        if (waiting.size === 0 && !paused) return false
         const known = new Set(yield* gateway.agents)
         if (paused) {
           yield* Ref.set(isMisconfigured, false)
@@ -103,14 +104,17 @@ export class GatewayGuard extends Context.Service<
           yield* Effect.logInfo("the gateway accepts us: delivery goes on")
         }
         const found = [...waiting].filter(([, slug]) => known.has(slug))
-        if (found.length === 0) return
+        if (found.length === 0) return paused
         yield* Ref.update(parked, (before) => {
           const after = new Map(before)
           for (const [id] of found) after.delete(id)
           return after
         })
         yield* Effect.logInfo(`the gateway knows ${found.map(([, slug]) => slug).join(", ")} now`)
-      }).pipe(Effect.catch((failure) => Effect.logDebug(`probe of GET /v1/models: ${failure.detail}`)))
+        return true
+      }).pipe(
+        Effect.catch((failure) => Effect.as(Effect.logDebug(`probe of GET /v1/models: ${failure.detail}`), false))
+      )
 
       return GatewayGuard.of({
         allowance: Effect.map(current, Breaker.allowance),
@@ -129,7 +133,12 @@ export class GatewayGuard extends Context.Service<
           return now - (yield* Ref.get(lastProviderFailureAt)) < Duration.toMillis(PROVIDER_COOLDOWN)
         }),
         parkedAgents: Effect.map(Ref.get(parked), (agents) => [...agents.keys()]),
-        probing: probe.pipe(Effect.repeat(Schedule.spaced(PROBE_INTERVAL)), Effect.andThen(Effect.never))
+        probing: (onRecovered) =>
+          probe.pipe(
+            Effect.flatMap((isRecovered) => (isRecovered ? onRecovered : Effect.void)),
+            Effect.repeat(Schedule.spaced(PROBE_INTERVAL)),
+            Effect.andThen(Effect.never)
+          )
       })
     })
   )

@@ -128,7 +128,8 @@ describe("an unknown agent", () => {
   it.effect("is parked, said once, until the gateway lists it", () =>
     Effect.gen(function* () {
       const { agents, guard, lifecycle, lines, log, probes } = yield* setUp
-      yield* Effect.forkScoped(guard.probing).pipe(log)
+      const recovered = yield* Ref.make(0)
+      yield* Effect.forkScoped(guard.probing(Ref.update(recovered, (count) => count + 1))).pipe(log)
       yield* TestClock.adjust(0)
       yield* guard.sharedFailure(unknownAgent, "agent_engineer").pipe(log)
       yield* guard.sharedFailure(unknownAgent, "agent_engineer").pipe(log)
@@ -142,9 +143,12 @@ describe("an unknown agent", () => {
       yield* Ref.set(agents, ["squad-lead"])
       yield* TestClock.adjust("30 seconds")
       assert.deepStrictEqual(yield* guard.parkedAgents, ["agent_engineer"])
+      assert.strictEqual(yield* Ref.get(recovered), 0)
       yield* Ref.set(agents, ["squad-lead", "engineer"])
       yield* TestClock.adjust("30 seconds")
       assert.deepStrictEqual(yield* guard.parkedAgents, [])
+      // Its notifications wait for a claim: somebody has to be told that there is something to claim.
+      assert.strictEqual(yield* Ref.get(recovered), 1)
       yield* TestClock.adjust("1 hour")
       assert.strictEqual(yield* Ref.get(probes), 3)
     })
@@ -155,7 +159,7 @@ describe("wrong settings of the gateway", () => {
   it.effect("pause delivery with the fix as the reason, until GET /v1/models answers", () =>
     Effect.gen(function* () {
       const { agents, guard, lifecycle, lines, log } = yield* setUp
-      yield* Effect.forkScoped(guard.probing).pipe(log)
+      yield* Effect.forkScoped(guard.probing(Effect.void)).pipe(log)
       yield* TestClock.adjust(0)
       yield* guard.sharedFailure(misconfigured, "agent").pipe(log)
       yield* guard.sharedFailure(misconfigured, "agent").pipe(log)
@@ -175,7 +179,7 @@ describe("wrong settings of the gateway", () => {
   it.effect("are not probed while nothing is wrong", () =>
     Effect.gen(function* () {
       const { guard, probes } = yield* setUp
-      yield* Effect.forkScoped(guard.probing)
+      yield* Effect.forkScoped(guard.probing(Effect.void))
       yield* TestClock.adjust("1 hour")
       assert.strictEqual(yield* Ref.get(probes), 0)
     })

@@ -1,0 +1,59 @@
+/** Documents read by a claim and by a completion, in a young account and after many delivered notifications. */
+import { Effect } from "effect"
+import { eventually, makeHouse } from "../test/process/house.ts"
+import type { Figure } from "./figure.ts"
+import { planeStats, resetPlaneStats } from "./planeStats.ts"
+
+const PAST = 1_000
+const MEASURED = 40
+
+/** Runs the measurement: a few deliveries, many, and a few again. */
+export const run = (): Promise<ReadonlyArray<Figure>> =>
+  Effect.gen(function* () {
+    const team = Array.from({ length: 20 }, (_, index) => ({
+      slug: `agent-${index}`,
+      name: `Agent ${index}`,
+      role: "answers"
+    }))
+    const house = yield* makeHouse({ team })
+    yield* house.script({ fallback: { text: "Noted." } })
+    const runtime = yield* house.startRuntime({ LOG_LEVEL: "error" })
+    const delivered = Effect.map(house.health(runtime), (health) => Number(health["delivery"]["deliveredCount"]))
+    let posted = 0
+    const taskIds = yield* Effect.forEach(team, () => house.newTask(), { concurrency: 4 })
+    /** One after another, so that each claim takes one session and each completion answers one mention. */
+    const deliver = (count: number, atOnce: number) =>
+      Effect.gen(function* () {
+        for (let done = 0; done < count; done += atOnce) {
+          const before = yield* delivered
+          yield* Effect.forEach(
+            Array.from({ length: atOnce }, (_, index) => index),
+            (index) => house.post(taskIds[index]!, `@agent-${index} message ${posted++}`),
+            { concurrency: 4 }
+          )
+          yield* eventually(delivered, (now) => now >= before + atOnce)
+        }
+      })
+    const readsPerCall = Effect.gen(function* () {
+      yield* Effect.promise(() => resetPlaneStats(house.plane))
+      yield* deliver(MEASURED, 1)
+      const stats = yield* Effect.promise(() => planeStats(house.plane))
+      const of = (name: string): number => (stats[name]?.documentsRead ?? 0) / Math.max(1, stats[name]?.calls ?? 0)
+      return { claim: of("service/notifications:claim"), complete: of("service/notifications:complete") }
+    })
+    const young = yield* readsPerCall
+    yield* deliver(PAST, team.length)
+    const old = yield* readsPerCall
+    const figure = (name: string, value: number): Figure => ({
+      name,
+      unit: "documents",
+      median: value,
+      spread: [value, value]
+    })
+    return [
+      figure("read by a claim, young account", young.claim),
+      figure(`read by a claim, ${PAST} messages later`, old.claim),
+      figure("read by a completion, young account", young.complete),
+      figure(`read by a completion, ${PAST} messages later`, old.complete)
+    ]
+  }).pipe(Effect.scoped, Effect.runPromise)
