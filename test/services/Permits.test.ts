@@ -45,4 +45,37 @@ describe("Permits", () => {
       yield* Fiber.join(idle)
     }).pipe(Effect.provide(twoPermits))
   )
+
+  it.effect("are given to patient work only while another one stays free", () =>
+    Effect.gen(function* () {
+      const permits = yield* Permits
+      const work = permits.withSpare(permits.free)
+      assert.strictEqual(yield* work, 1)
+      assert.strictEqual(yield* permits.free, 2)
+      yield* permits.take
+      const waiting = yield* Effect.forkChild(work, { startImmediately: true })
+      const other = yield* Effect.forkChild(work, { startImmediately: true })
+      yield* Effect.yieldNow
+      assert.isUndefined(waiting.pollUnsafe())
+      yield* permits.giveBack
+      // One after the other: the second finds the last one free only when the first is done.
+      assert.strictEqual(yield* Fiber.join(waiting), 1)
+      assert.strictEqual(yield* Fiber.join(other), 1)
+      assert.strictEqual(yield* permits.free, 2)
+    }).pipe(Effect.provide(twoPermits))
+  )
+
+  it.effect("are given back by patient work that is interrupted, waiting or working", () =>
+    Effect.gen(function* () {
+      const permits = yield* Permits
+      const working = yield* Effect.forkChild(permits.withSpare(Effect.never), { startImmediately: true })
+      const waiting = yield* Effect.forkChild(permits.withSpare(Effect.never), { startImmediately: true })
+      assert.strictEqual(yield* permits.free, 1)
+      yield* Fiber.interrupt(waiting)
+      assert.strictEqual(yield* permits.free, 1)
+      yield* Fiber.interrupt(working)
+      assert.strictEqual(yield* permits.free, 2)
+      yield* permits.idle
+    }).pipe(Effect.provide(twoPermits))
+  )
 })
