@@ -1,0 +1,130 @@
+import { Schema } from "effect"
+import type { AgentSettings } from "./GatewaySettings.ts"
+import { skillText } from "./SkillText.ts"
+import { isWorkspaceSlug } from "./WorkspaceSlug.ts"
+
+/** An agent's texts, model and enabled skills, as service/agents:profiles answers them. */
+export const Profile = Schema.Struct({
+  slug: Schema.String,
+  name: Schema.String,
+  role: Schema.String,
+  model: Schema.NullOr(Schema.String),
+  soul: Schema.String,
+  identity: Schema.String,
+  userText: Schema.String,
+  skillSlugs: Schema.Array(Schema.String)
+})
+export type Profile = typeof Profile.Type
+
+/** What all workspaces are made of: each agent's profile, each skill once. */
+export const Profiles = Schema.Struct({
+  revision: Schema.Finite,
+  agents: Schema.Array(Profile),
+  skills: Schema.Array(
+    Schema.Struct({
+      slug: Schema.String,
+      name: Schema.String,
+      description: Schema.String,
+      content: Schema.String
+    })
+  )
+})
+export type Profiles = typeof Profiles.Type
+
+/** The texts that are the same in every workspace. */
+export interface SharedTexts {
+  readonly agentsMd: string
+  readonly heartbeatMd: string
+  /** The tools that agents may be offered, as a list. */
+  readonly tools: string
+}
+
+/** A file to stand in a workspace; the path's segments begin with the agent's slug. */
+export interface PlannedFile {
+  readonly path: ReadonlyArray<string>
+  readonly content: string
+  /** Made when it is missing and never touched again: it is the agent's. */
+  readonly isOnce: boolean
+}
+
+/** What the workspaces and the gateway's agents shall be; `problems` say what was left out and why. */
+export interface ProfilePlan {
+  readonly files: ReadonlyArray<PlannedFile>
+  readonly folders: ReadonlyArray<ReadonlyArray<string>>
+  readonly agents: ReadonlyArray<Omit<AgentSettings, "workspace">>
+  readonly problems: ReadonlyArray<string>
+}
+
+/** Files of ours directly in a workspace; no other name there is ever written or removed. */
+export const workspaceFiles: ReadonlyArray<string> = [
+  "SOUL.md",
+  "USER.md",
+  "IDENTITY.md",
+  "AGENTS.md",
+  "TOOLS.md",
+  "HEARTBEAT.md",
+  "MEMORY.md"
+]
+
+/** Folders of a workspace that are the agent's own. */
+export const agentFolders: ReadonlyArray<string> = ["memory", "deliverables"]
+
+/** Whether a path may be one of ours: a file of a workspace, or a skill's text in it. */
+export const isWorkspacePath = (path: ReadonlyArray<string>): boolean => {
+  const [slug = "", first = "", skill = "", file] = path
+  if (!isWorkspaceSlug(slug)) return false
+  if (path.length === 2) return workspaceFiles.includes(first)
+  return path.length === 4 && first === "skills" && isWorkspaceSlug(skill) && file === "SKILL.md"
+}
+
+const ended = (text: string): string => `${text.trim()}\n`
+const oneLine = (text: string): string => text.replace(/[\s\p{Cc}]+/gu, " ").trim()
+const shown = (slug: string): string => JSON.stringify(slug.length > 40 ? `${slug.slice(0, 40)}...` : slug)
+
+/** Plans every workspace; a slug that could not safely name a folder is left out with a problem, the others are planned. */
+export const planProfiles = (profiles: Profiles, texts: SharedTexts): ProfilePlan => {
+  const problems: Array<string> = []
+  const skills = new Map<string, string>()
+  for (const skill of profiles.skills) {
+    if (isWorkspaceSlug(skill.slug)) skills.set(skill.slug, skillText(skill))
+    else problems.push(`the skill ${shown(skill.slug)} is left out: its slug cannot name a folder`)
+  }
+  const files: Array<PlannedFile> = []
+  const folders: Array<ReadonlyArray<string>> = []
+  const agents: Array<Omit<AgentSettings, "workspace">> = []
+  for (const agent of profiles.agents) {
+    const { slug } = agent
+    if (!isWorkspaceSlug(slug)) {
+      problems.push(`the agent ${shown(slug)} is left out: its slug cannot name a folder`)
+      continue
+    }
+    if (agents.some((other) => other.slug === slug)) {
+      problems.push(`the agent ${shown(slug)} is on the roster twice: the first counts`)
+      continue
+    }
+    const name = oneLine(agent.name)
+    const role = oneLine(agent.role)
+    const own = [...new Set(agent.skillSlugs)].filter((skill) => skills.has(skill)).toSorted()
+    const write = (file: string, content: string, isOnce = false) => files.push({ path: [slug, file], content, isOnce })
+    write("SOUL.md", ended(agent.soul.trim() === "" ? `# ${name}\n\nYou are ${name}. Your role: ${role}.` : agent.soul))
+    write("USER.md", ended(agent.userText.trim() === "" ? "# User\n\nNothing is known yet." : agent.userText))
+    write(
+      "IDENTITY.md",
+      ended(
+        agent.identity.trim() === ""
+          ? `# Identity\n\n- Name: ${name}\n- Role: ${role}\n- Mention: @${slug}`
+          : agent.identity
+      )
+    )
+    write("AGENTS.md", ended(`${texts.agentsMd.trim()}\n\n## Tools\n\n${texts.tools.trim()}`))
+    write("TOOLS.md", ended(`# Tools\n\n${texts.tools.trim()}`))
+    write("HEARTBEAT.md", ended(texts.heartbeatMd))
+    write("MEMORY.md", "# Memory\n", true)
+    for (const skill of own) {
+      files.push({ path: [slug, "skills", skill, "SKILL.md"], content: skills.get(skill) ?? "", isOnce: false })
+    }
+    for (const folder of agentFolders) folders.push([slug, folder])
+    agents.push({ slug, skills: own, model: agent.model === null || agent.model.trim() === "" ? null : agent.model })
+  }
+  return { files, folders, agents, problems }
+}

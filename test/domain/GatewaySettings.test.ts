@@ -1,0 +1,157 @@
+import { assert, describe, it } from "@effect/vitest"
+import { Effect, Schema } from "effect"
+import { mergeGatewaySettings, SettingsUnusable } from "../../src/domain/GatewaySettings.ts"
+import type { AgentSettings, JsonObject, SettingsWish } from "../../src/domain/GatewaySettings.ts"
+
+const agent = (slug: string, more: Partial<AgentSettings> = {}): AgentSettings => ({
+  slug,
+  workspace: `/root/${slug}`,
+  skills: ["triage"],
+  model: null,
+  ...more
+})
+const wish = (agents: ReadonlyArray<AgentSettings>, more: Partial<SettingsWish> = {}): SettingsWish => ({
+  agents,
+  formerly: [],
+  bindsLoopback: true,
+  defersBootOnly: false,
+  ...more
+})
+const merged = (existing: JsonObject, wanted: SettingsWish): any => mergeGatewaySettings(existing, wanted).settings
+
+/** Everything that is ours. */
+const ours = [
+  "agents.ownership",
+  "agents.entries.alpha.workspace",
+  "agents.entries.alpha.skills",
+  "agents.entries.alpha.model",
+  "agents.defaults.heartbeat.every",
+  "agents.defaults.skipBootstrap",
+  "tools.toolSearch",
+  "tools.sessions.visibility",
+  "gateway.http.endpoints.responses.enabled",
+  "gateway.mode",
+  "gateway.bind"
+]
+
+/** Path to value of everything but what is ours; objects show by what is in them, and when they are empty. */
+const foreign = (value: unknown, path: ReadonlyArray<string> = []): ReadonlyArray<readonly [string, unknown]> => {
+  const name = path.join(".")
+  if (ours.includes(name)) return []
+  const isInner = typeof value === "object" && value !== null && !Array.isArray(value)
+  if (!isInner) return [[name, value]]
+  const inner = Object.entries(value).flatMap(([key, one]) => foreign(one, [...path, key]))
+  // An object that our keys need may come into being.
+  const isOnOurWay = path.length === 0 || ours.some((one) => one.startsWith(`${name}.`))
+  return inner.length === 0 && !isOnOurWay ? [[name, {}]] : inner
+}
+
+const Leaf = Schema.Union([Schema.String, Schema.Finite, Schema.Boolean, Schema.Null])
+const Tree = Schema.Union([
+  Leaf,
+  Schema.Array(Leaf),
+  Schema.Record(Schema.String, Schema.Union([Leaf, Schema.Record(Schema.String, Leaf)]))
+])
+const Objects = Schema.Record(Schema.String, Tree)
+/** Arbitrary JSON, with arbitrary JSON also where our part goes. */
+const Existing = Schema.Struct({
+  any: Objects,
+  agents: Objects,
+  entries: Objects,
+  alpha: Objects,
+  defaults: Objects,
+  tools: Objects,
+  gateway: Objects
+})
+const existingOf = ({ agents, alpha, any, defaults, entries, gateway, tools }: typeof Existing.Type): JsonObject => {
+  const { list: _list, ...otherAgents } = agents
+  const { heartbeat: _heartbeat, ...otherDefaults } = defaults
+  const { sessions: _sessions, ...otherTools } = tools
+  const { http: _http, ...otherGateway } = gateway
+  return JSON.parse(
+    JSON.stringify({
+      ...any,
+      agents: { ...otherAgents, entries: { ...entries, alpha }, defaults: otherDefaults },
+      tools: otherTools,
+      gateway: otherGateway
+    })
+  )
+}
+
+describe("our part of the gateway's configuration", () => {
+  it("has what client tools, heartbeats and agents need", () => {
+    const settings = merged({}, wish([agent("alpha", { model: "openai/gpt-5" }), agent("beta", { skills: [] })]))
+    assert.deepStrictEqual(settings, {
+      agents: {
+        ownership: "explicit",
+        entries: {
+          alpha: { workspace: "/root/alpha", skills: ["triage"], model: "openai/gpt-5" },
+          beta: { workspace: "/root/beta", skills: [] }
+        },
+        defaults: { heartbeat: { every: "0m" }, skipBootstrap: true }
+      },
+      tools: { toolSearch: false, sessions: { visibility: "self" } },
+      gateway: { http: { endpoints: { responses: { enabled: true } } }, mode: "local", bind: "loopback" }
+    })
+  })
+
+  it.effect.prop(
+    "changes nothing but itself in arbitrary JSON, and merging twice is merging once",
+    [Existing],
+    ([parts]) =>
+      Effect.sync(() => {
+        const existing = existingOf(parts)
+        const wanted = wish([agent("alpha", { model: "a/b" })])
+        const { settings } = mergeGatewaySettings(existing, wanted)
+        assert.deepStrictEqual(foreign(settings), foreign(existing))
+        assert.strictEqual(JSON.stringify(merged(settings, wanted)), JSON.stringify(settings))
+      })
+  )
+
+  it("keeps other keys of an agent's entry and takes out its own when the agent goes", () => {
+    const before = merged(
+      { agents: { entries: { alpha: { tools: { deny: ["*"] } } } } },
+      wish([agent("alpha"), agent("beta")])
+    )
+    const after = merged(before, wish([], { formerly: [agent("alpha"), agent("beta")] }))
+    assert.deepStrictEqual(after.agents.entries, { alpha: { tools: { deny: ["*"] } } })
+  })
+
+  it("leaves an entry alone that has become somebody else's, and entries it never wrote", () => {
+    const existing = { agents: { entries: { alpha: { workspace: "/elsewhere" }, gamma: {} } } }
+    const after = merged(existing, wish([], { formerly: [agent("alpha")] }))
+    assert.deepStrictEqual(after.agents.entries, existing.agents.entries)
+  })
+
+  it("takes the model out again when the agent has none any more", () => {
+    const before = merged({}, wish([agent("alpha", { model: "a/b" })]))
+    assert.notProperty(merged(before, wish([agent("alpha")])).agents.entries.alpha, "model")
+  })
+
+  it("does not say where to listen when the file does, nor for a gateway that runs elsewhere", () => {
+    assert.strictEqual(merged({ gateway: { bind: "lan" } }, wish([])).gateway.bind, "lan")
+    assert.notProperty(merged({}, wish([], { bindsLoopback: false })).gateway, "bind")
+  })
+
+  it("waits with the keys for which the gateway restarts, and with no other", () => {
+    const { deferred, settings } = mergeGatewaySettings({}, wish([agent("alpha")], { defersBootOnly: true }))
+    assert.deepStrictEqual(deferred, ["gateway.mode", "gateway.bind"])
+    assert.notProperty(settings["gateway"], "mode")
+    assert.property((settings["agents"] as any).entries, "alpha")
+    const ready = { gateway: { mode: "local", bind: "loopback" } }
+    assert.deepStrictEqual(mergeGatewaySettings(ready, wish([], { defersBootOnly: true })).deferred, [])
+  })
+
+  it("is refused with the key where something else stands in its place", () => {
+    for (const [existing, key] of [
+      [{ agents: [] }, "agents"],
+      [{ agents: { entries: "none" } }, "agents.entries"],
+      [{ agents: { entries: { alpha: 1 } } }, "agents.entries.alpha"],
+      [{ tools: { sessions: true } }, "tools.sessions"],
+      [{ gateway: { http: null } }, "gateway.http"],
+      [{ agents: { list: [{ id: "main" }] } }, "agents.list"]
+    ] as const) {
+      assert.throws(() => merged(existing, wish([agent("alpha")])), SettingsUnusable, key)
+    }
+  })
+})

@@ -1,0 +1,93 @@
+import { assert, describe, it } from "@effect/vitest"
+import { Effect, Schema } from "effect"
+import { isWorkspacePath, planProfiles } from "../../src/domain/ProfilePlan.ts"
+import type { Profile, Profiles } from "../../src/domain/ProfilePlan.ts"
+import { attacks } from "./slugAttacks.ts"
+
+const texts = { agentsMd: "# How\n", heartbeatMd: "# Beat\n", tools: "- `task_load`: reads a task" }
+const profile = (slug: string, more: Partial<Profile> = {}): Profile => ({
+  slug,
+  name: "Alpha",
+  role: "builds",
+  model: null,
+  soul: "",
+  identity: "",
+  userText: "",
+  skillSlugs: [],
+  ...more
+})
+const skill = (slug: string) => ({ slug, name: slug, description: "does it", content: "Do it." })
+const plan = (agents: ReadonlyArray<Profile>, skills: Profiles["skills"] = []) =>
+  planProfiles({ revision: 1, agents, skills }, texts)
+
+describe("the plan of the workspaces", () => {
+  it("has every file of an agent, its skills, and the folders that are its own", () => {
+    const { agents, files, folders } = plan([profile("alpha", { skillSlugs: ["triage"] })], [skill("triage")])
+    assert.deepStrictEqual(
+      files.map(({ path }) => path.join("/")),
+      [
+        "alpha/SOUL.md",
+        "alpha/USER.md",
+        "alpha/IDENTITY.md",
+        "alpha/AGENTS.md",
+        "alpha/TOOLS.md",
+        "alpha/HEARTBEAT.md",
+        "alpha/MEMORY.md",
+        "alpha/skills/triage/SKILL.md"
+      ]
+    )
+    assert.deepStrictEqual(folders, [
+      ["alpha", "memory"],
+      ["alpha", "deliverables"]
+    ])
+    assert.deepStrictEqual(agents, [{ slug: "alpha", skills: ["triage"], model: null }])
+    assert.deepStrictEqual(
+      files.filter(({ isOnce }) => isOnce).map(({ path }) => path[1]),
+      ["MEMORY.md"]
+    )
+  })
+
+  it("puts the tools into AGENTS.md, since the gateway reads no TOOLS.md", () => {
+    const agentsMd = plan([profile("alpha")]).files.find(({ path }) => path[1] === "AGENTS.md")
+    assert.strictEqual(agentsMd?.content, "# How\n\n## Tools\n\n- `task_load`: reads a task\n")
+  })
+
+  it("says who an agent is when nobody has written it down", () => {
+    const soul = plan([profile("alpha", { name: "Al\npha" })]).files.find(({ path }) => path[1] === "SOUL.md")
+    assert.strictEqual(soul?.content, "# Al pha\n\nYou are Al pha. Your role: builds.\n")
+  })
+
+  it("leaves out a slug that could leave its folder, with a problem, and plans the others", () => {
+    for (const attack of attacks) {
+      const bad = plan([profile(attack), profile("beta")])
+      assert.deepStrictEqual(
+        bad.agents.map(({ slug }) => slug),
+        ["beta"],
+        JSON.stringify(attack)
+      )
+      assert.lengthOf(bad.problems, 1)
+      const badSkill = plan([profile("beta", { skillSlugs: [attack, "fine"] })], [skill(attack), skill("fine")])
+      assert.deepStrictEqual(badSkill.agents[0]?.skills, ["fine"], JSON.stringify(attack))
+      assert.lengthOf(badSkill.problems, 1)
+    }
+  })
+
+  it("plans the first of two agents with one slug", () => {
+    const { agents, problems } = plan([profile("alpha"), profile("alpha")])
+    assert.lengthOf(agents, 1)
+    assert.lengthOf(problems, 1)
+  })
+
+  it.effect.prop(
+    "names only paths of workspaces, whatever the slugs are",
+    [Schema.Array(Schema.String), Schema.Array(Schema.String)],
+    ([slugs, skillSlugs]) =>
+      Effect.sync(() => {
+        const { files } = plan(
+          slugs.map((slug) => profile(slug, { skillSlugs })),
+          skillSlugs.map(skill)
+        )
+        for (const { path } of files) assert.isTrue(isWorkspacePath(path), path.join("/"))
+      })
+  )
+})
