@@ -1,4 +1,4 @@
-import { ByteSize, Duration, Effect, Fiber, Layer, Option, Schema } from "effect"
+import { ByteSize, Duration, Effect, Fiber, Layer, Option } from "effect"
 import { HttpRouter, HttpServerRequest, HttpServerResponse } from "effect/http"
 import { HttpApiBuilder, OpenApi } from "effect/http-api"
 import { CAPABILITY_HEADER, SESSION_KEY_HEADER } from "../domain/Capability.ts"
@@ -18,10 +18,15 @@ const BODY_TIMEOUT = Duration.seconds(10)
 /** The control plane's own patience with a tool, and a little. */
 const CALL_TIMEOUT = Duration.seconds(40)
 
-/** A request is refused; the code alone decides the status. */
-class Refused extends Schema.TaggedError<Refused>()("Refused", { code: Schema.String, detail: Schema.String }) {}
+/** A request is refused; the code alone decides the status. No Error, as for those who are not authenticated. */
+interface Refused {
+  readonly _tag: "Refused"
+  readonly code: RefusalCode
+  readonly detail: string
+}
 
-const refuse = (code: RefusalCode, detail: string) => new Refused({ code, detail })
+const refuse = (code: RefusalCode, detail: string): Effect.Effect<never, Refused> =>
+  Effect.fail({ _tag: "Refused", code, detail })
 
 const json = (text: string, status = 200, headers: Record<string, string> = {}) =>
   HttpServerResponse.text(text, {
@@ -65,14 +70,14 @@ export const layer = Layer.unwrap(
         Effect.forkScoped
       )
       const text = yield* Fiber.join(reading).pipe(
-        Effect.mapError((error) =>
+        Effect.catch((error) =>
           error.reason._tag === "RequestParseError" && error.reason.reason === "BodyTooLarge"
             ? tooLarge
             : refuse("malformed", "the body broke off")
         ),
         Effect.timeoutOrElse({
           duration: BODY_TIMEOUT,
-          orElse: () => Effect.fail(refuse("timeout", `the body was not there in ${Duration.format(BODY_TIMEOUT)}`))
+          orElse: () => refuse("timeout", `the body was not there in ${Duration.format(BODY_TIMEOUT)}`)
         })
       )
       return text.trim() === "" ? yield* refuse("malformed", "the body is empty: send a JSON object") : text
@@ -85,27 +90,27 @@ export const layer = Layer.unwrap(
       }
       const run = yield* liveRuns
         .authenticate(request.headers[SESSION_KEY_HEADER], request.headers[CAPABILITY_HEADER])
-        .pipe(Effect.mapError(({ detail }) => refuse("unauthenticated", detail)))
+        .pipe(Effect.catch(({ detail }) => refuse("unauthenticated", detail)))
       const text = yield* readBody(request)
       const result: ToolResult = yield* agentTools
         .executeAgentTool(run, { callId: "http", name: tool.name, arguments: text })
         .pipe(
           Effect.timeoutOrElse({
             duration: CALL_TIMEOUT,
-            orElse: () => Effect.fail(refuse("unavailable", "no answer of the control plane: try the same call again"))
+            orElse: () => refuse("unavailable", "no answer of the control plane: try the same call again")
           }),
           Effect.catchTags({
-            LeaseLost: () => Effect.fail(refuse("lease_lost", "this run is over: another one has taken its place")),
-            ControlPlaneUnavailable: () =>
-              Effect.fail(refuse("unavailable", "the control plane is away: try the same call again")),
-            TokenRefused: () => Effect.fail(refuse("unavailable", "the control plane refuses this runtime")),
-            BootConflict: () => Effect.fail(refuse("unavailable", "another runtime has taken this one's place"))
+            LeaseLost: () => refuse("lease_lost", "this run is over: another one has taken its place"),
+            ControlPlaneUnavailable: () => refuse("unavailable", "the control plane is away: try the same call again"),
+            TokenRefused: () => refuse("unavailable", "the control plane refuses this runtime"),
+            BootConflict: () => refuse("unavailable", "another runtime has taken this one's place")
           }),
           Effect.annotateLogs({
             transport: "http",
             agent: run.context.agent.slug,
             run: run.context.notification.id
-          })
+          }),
+          Effect.withSpan("AgentEndpoints.call", { attributes: { "gen_ai.tool.name": tool.name } })
         )
       if (result.success && result.isEffect) run.httpEffects.push(result.tool)
       return json(result.json, result.success ? 200 : statusOfCode(result.code ?? "internal"))
@@ -120,8 +125,7 @@ export const layer = Layer.unwrap(
           Effect.logError("an agent's endpoint died of a defect", defect).pipe(
             Effect.as(json(refusalJson(tool.name, "internal", "a fault of the runtime: it is logged"), 500))
           )
-        ),
-        Effect.withSpan("AgentEndpoints.call", { attributes: { "gen_ai.tool.name": tool.name } })
+        )
       )
 
     const handlers = HttpApiBuilder.group(AgentApi, "agent", (handlers) => {

@@ -1,4 +1,4 @@
-import { Context, Effect, Layer, Redacted, Schema } from "effect"
+import { Context, Effect, Layer, Redacted } from "effect"
 import type { Scope } from "effect"
 import { hmacSha256, Mac, timingSafeEqual } from "effect/crypto/Mac"
 import { Base64Url } from "effect/encoding"
@@ -8,10 +8,14 @@ import { RuntimeConfig } from "../layers/Config.ts"
 import { Redactor } from "../layers/Redactor.ts"
 import type { RunContext } from "./tools/AgentTool.ts"
 
-/** Who calls is no agent in a live run of this process; it does not say which part was wrong. */
-export class Unauthenticated extends Schema.TaggedError<Unauthenticated>()("Unauthenticated", {
-  detail: Schema.String
-}) {}
+/**
+ * Who calls is no agent in a live run of this process; it does not say which part was wrong. No Error: a stack trace
+ * would be most of what a flood of such calls costs.
+ */
+export interface Unauthenticated {
+  readonly _tag: "Unauthenticated"
+  readonly detail: string
+}
 
 /** A run of this process, from its claim until its turn has ended. */
 export interface LiveRun {
@@ -93,16 +97,15 @@ export class LiveRuns extends Context.Service<
             timingSafeEqual(encoder.encode(capability ?? ""), encoder.encode(expected))
           return live !== undefined && isProven
             ? Effect.succeed(live)
-            : Effect.fail(
-                new Unauthenticated({
-                  detail:
-                    sessionKey === undefined
-                      ? "the session key is missing: send it as the instructions say"
-                      : agentHttpAuth === "capability" && capability === undefined
-                        ? "the capability is missing: send it as the instructions say"
-                        : "session key and capability open no live run: the run may have ended"
-                })
-              )
+            : Effect.fail<Unauthenticated>({
+                _tag: "Unauthenticated",
+                detail:
+                  sessionKey === undefined
+                    ? "the session key is missing: send it as the instructions say"
+                    : agentHttpAuth === "capability" && capability === undefined
+                      ? "the capability is missing: send it as the instructions say"
+                      : "session key and capability open no live run: the run may have ended"
+              })
         })
 
       return LiveRuns.of({ open, authenticate })
