@@ -31,6 +31,13 @@ export const hostsOf = (listensOn: string, baseUrl: string): ReadonlySet<string>
   return new Set(["localhost", "127.0.0.1", "::1", ...names])
 }
 
+/** Most requests name the host as it stands here; only others are worth a URL's parsing. */
+const isNamed = (hosts: ReadonlySet<string>, host: string): boolean => {
+  if (hosts.has(host.replace(/:\d{1,5}$/, ""))) return true
+  const name = nameOf(host)
+  return name !== null && hosts.has(name)
+}
+
 /**
  * Why a request is refused before anything of it is read, or null. A browser sends an Origin, or reaches a name that
  * somebody else's DNS points here: agents do neither.

@@ -24,9 +24,12 @@ export const refusalCodes = {
 /** The code of a refusal; each stands for one status. */
 export type RefusalCode = (typeof refusalCodes)[keyof typeof refusalCodes][number]
 
+const statuses: ReadonlyMap<string, number> = new Map(
+  Object.entries(refusalCodes).flatMap(([status, codes]) => codes.map((code) => [code, Number(status)] as const))
+)
+
 /** The status that says a code over HTTP; a code that nobody knows is a bug of ours. */
-export const statusOfCode = (code: string): number =>
-  Number(Object.entries(refusalCodes).find(([, codes]) => (codes as ReadonlyArray<string>).includes(code))?.[0] ?? 500)
+export const statusOfCode = (code: string): number => statuses.get(code) ?? 500
 
 const refusal = <const Codes extends ReadonlyArray<string>>(status: number, codes: Codes) =>
   Schema.Struct({
