@@ -44,8 +44,7 @@ const isNamed = (hosts: ReadonlySet<string>, host: string): boolean => {
  */
 export const peerProblem = ({ allow, hosts }: PeerRules, peer: Peer): string | null => {
   if (!isListed(allow, peer.remoteAddress)) return "this address may not call: AGENT_HTTP_ALLOW lists who may"
-  const name = peer.host === undefined ? null : nameOf(peer.host)
-  if (name === null || !hosts.has(name))
+  if (peer.host === undefined || !isNamed(hosts, peer.host))
     return "this host name is not served: TASK_STATUS_BASE_URL names the one that is"
   return peer.origin === undefined ? null : "requests of web pages are refused: agents send no Origin"
 }
