@@ -8,6 +8,7 @@ import type { Figure } from "./figure.ts"
 const benches: Readonly<Record<string, () => Promise<{ readonly run: () => Promise<ReadonlyArray<Figure>> }>>> = {
   latency: () => import("./latency.ts"),
   stop: () => import("./stop.ts"),
+  endpoints: () => import("./endpoints.ts"),
   delivery: () => import("./delivery.ts"),
   history: () => import("./history.ts"),
   idle: () => import("./idle.ts"),
