@@ -7,6 +7,7 @@ import packageJson from "../package.json" with { type: "json" }
 import { config } from "./commands/ConfigPrint.ts"
 import { deadLetters } from "./commands/DeadLetters.ts"
 import { deliver } from "./commands/Deliver.ts"
+import { doctorWith } from "./commands/Doctor.ts"
 import { EndedWith, explained } from "./commands/EndedWith.ts"
 import { healthcheck } from "./commands/Healthcheck.ts"
 import { sessions } from "./commands/Sessions.ts"
@@ -116,6 +117,7 @@ const commandLine = Command.make("mission-control-runtime").pipe(
   Command.withDescription("Delivers an account's notifications to its agents, each with one visible effect"),
   Command.withSubcommands([
     start,
+    doctorWith(Layer.mergeAll(asking, Layer.provide(Gateway.layer, asking), FetchHttpClient.layer)),
     status.pipe(Command.provide(FetchHttpClient.layer)),
     healthcheck.pipe(Command.provide(FetchHttpClient.layer)),
     deadLetters.pipe(Command.provide(asking)),

@@ -1,0 +1,293 @@
+import { execFile } from "node:child_process"
+import { join, resolve } from "node:path"
+import { assert, describe, it } from "@effect/vitest"
+import { Effect } from "effect"
+import { runtimeEnv } from "../../local/account.ts"
+import { eventually, makeHouse } from "./house.ts"
+import type { House } from "./house.ts"
+
+const main = join(resolve(import.meta.dirname, "../.."), "src/main.ts")
+
+/** Runs the command line to its end, piped, in an environment of its own. */
+const runIn = (env: Record<string, string>, ...args: ReadonlyArray<string>) =>
+  Effect.promise(
+    () =>
+      new Promise<{ readonly code: number; readonly out: string; readonly err: string }>((done) => {
+        execFile(
+          process.execPath,
+          [main, ...args],
+          { env: { PATH: process.env["PATH"] ?? "", HOME: "/nonexistent", ...env }, timeout: 60_000 },
+          (error, out, err) => done({ code: error === null ? 0 : Number(error.code ?? -1), out, err })
+        )
+      })
+  )
+
+const envOf = (house: House, more: Record<string, string> = {}): Record<string, string> =>
+  runtimeEnv(house.account, house.plane.url, { url: house.gateway.url }, { RUNTIME_ID: "test", ...more })
+
+/** What the plane has done since it started, by kind. */
+const callsOf = (house: House) =>
+  Effect.promise(async () => {
+    const response = await fetch(`${house.plane.url}/__local/stats`, {
+      headers: { authorization: `Convex ${house.plane.adminKey}` }
+    })
+    return (await response.json()) as Record<string, any>
+  })
+
+const checksOf = (out: string) =>
+  new Map<string, { status: string; message: string; fix: string | null }>(
+    JSON.parse(out).checks.map((check: { id: string }) => [check.id, check])
+  )
+
+const ansi = "\u001b["
+
+describe("the command line", () => {
+  it.live("explains itself and every command with an example, in plain text when piped", () =>
+    Effect.gen(function* () {
+      const help = yield* runIn({}, "--help")
+      assert.strictEqual(help.code, 0)
+      assert.notInclude(help.out, ansi)
+      const commands = [
+        ["start"],
+        ["doctor"],
+        ["status"],
+        ["healthcheck"],
+        ["deliver"],
+        ["dead-letters", "list"],
+        ["dead-letters", "show"],
+        ["dead-letters", "retry"],
+        ["dead-letters", "discard"],
+        ["sessions", "rotate"],
+        ["token", "check"],
+        ["config", "print"]
+      ]
+      const texts = yield* Effect.forEach(commands, (command) => runIn({}, ...command, "--help"), { concurrency: 2 })
+      for (const [index, { code, out }] of texts.entries()) {
+        const [name = ""] = commands[index] ?? []
+        assert.include(help.out, name)
+        assert.strictEqual(code, 0, name)
+        assert.include(out, "EXAMPLES", name)
+        assert.include(out, `mission-control-runtime ${commands[index]?.join(" ")}`, name)
+      }
+      const completions = yield* runIn({}, "--completions", "bash")
+      assert.include(completions.out, "dead-letters")
+    })
+  )
+
+  it.live("ends with 64 for wrong arguments and 78 for settings, with nothing on standard output", () =>
+    Effect.gen(function* () {
+      for (const args of [["no-such-command"], ["dead-letters", "retry"], ["status", "--no-such"]]) {
+        const { code, err } = yield* runIn({}, ...args)
+        assert.strictEqual(code, 64, args.join(" "))
+        assert.isNotEmpty(err, args.join(" "))
+      }
+      const { code, err, out } = yield* runIn({ ACOUNT_ID: "k57account" }, "token", "check")
+      assert.strictEqual(code, 78)
+      assert.strictEqual(out, "")
+      for (const words of ["ACCOUNT_ID is missing", "CONVEX_URL is missing", "SERVICE_TOKEN is missing"]) {
+        assert.include(err, words)
+      }
+      assert.include(err, "ACOUNT_ID is set, but no such variable is read: did you mean ACCOUNT_ID?")
+      const started = yield* runIn({ ACOUNT_ID: "k57account" }, "start")
+      assert.strictEqual(started.code, 78)
+      assert.include(started.err, "did you mean ACCOUNT_ID?")
+    })
+  )
+
+  it.live("prints the settings with their origin and without secrets, whether or not they can be used", () =>
+    Effect.gen(function* () {
+      const secret = "0123456789abcdef".repeat(4)
+      const env = {
+        ACCOUNT_ID: "k57account",
+        CONVEX_URL: "http://127.0.0.1:1",
+        SERVICE_TOKEN: `mc_service_k57account_${secret}`
+      }
+      const good = yield* runIn(env, "config", "print")
+      assert.strictEqual(good.code, 0)
+      assert.match(good.out, /^ACCOUNT_ID +k57account +environment$/m)
+      assert.match(good.out, /^HEALTH_PORT +3000 +default$/m)
+      assert.match(good.out, /^SERVICE_TOKEN +<redacted> +environment$/m)
+      const bad = yield* runIn({ ...env, HEALTH_PORT: "x" }, "config", "print", "--json")
+      assert.strictEqual(bad.code, 78)
+      assert.include(bad.err, "HEALTH_PORT")
+      assert.isAbove(JSON.parse(bad.out).length, 40)
+      for (const { err, out } of [good, bad]) assert.notInclude(out + err, secret)
+    })
+  )
+
+  it.live("asks the runtime of this machine how it is, and says when none answers", () =>
+    Effect.gen(function* () {
+      const house = yield* makeHouse()
+      const runtime = yield* house.startRuntime()
+      const env = { HEALTH_PORT: new URL(runtime.url).port }
+      assert.deepStrictEqual(yield* runIn(env, "healthcheck"), { code: 0, out: "live\n", err: "" })
+      const screen = yield* runIn(env, "status")
+      assert.strictEqual(screen.code, 0)
+      assert.match(screen.out, /^status +healthy \(ready\), up /m)
+      assert.match(screen.out, /^push +connected$/m)
+      assert.match(screen.out, /^in flight +0 of 8$/m)
+      assert.notInclude(screen.out, ansi)
+      const json = yield* runIn({}, "status", "--json", "--url", runtime.url)
+      assert.strictEqual(JSON.parse(json.out).lifecycle, "ready")
+      yield* runtime.signal("SIGTERM")
+      yield* runtime.exit
+      for (const command of ["healthcheck", "status"]) {
+        const { code, err, out } = yield* runIn(env, command)
+        assert.strictEqual(code, 1, command)
+        assert.strictEqual(out, "", command)
+        assert.include(err, "no runtime answers", command)
+      }
+    }).pipe(Effect.scoped)
+  )
+
+  it.live("tells an accepted token from a refused one and from a deployment that is away", () =>
+    Effect.gen(function* () {
+      const house = yield* makeHouse()
+      const accepted = yield* runIn(envOf(house), "token", "check", "--json")
+      assert.strictEqual(accepted.code, 0, accepted.err)
+      assert.isTrue(JSON.parse(accepted.out).accepted)
+      const unknown = `mc_service_${house.account.accountId}_${"0".repeat(64)}`
+      const refused = yield* runIn(envOf(house, { SERVICE_TOKEN: unknown }), "token", "check")
+      assert.strictEqual(refused.code, 77)
+      assert.notInclude(refused.err, "0".repeat(64))
+      const away = yield* runIn(envOf(house, { CONVEX_URL: "http://127.0.0.1:1" }), "token", "check")
+      assert.strictEqual(away.code, 69)
+    }).pipe(Effect.scoped)
+  )
+
+  it.live("shows a delivery before it happens, against a control plane that refuses to write", () =>
+    Effect.gen(function* () {
+      const house = yield* makeHouse()
+      const taskId = yield* house.newTask("Fix the login button")
+      yield* house.post(taskId, "@engineer are you there?")
+      const [row] = yield* eventually(house.notifications, (rows) => rows.some(({ type }) => type === "mention"))
+      const id = row?.id ?? ""
+      const before = yield* callsOf(house)
+      const rows = yield* house.notifications
+      const shown = yield* runIn(envOf(house), "deliver", "--dry-run", id)
+      assert.strictEqual(shown.code, 0, shown.err)
+      assert.match(shown.out, /^session +agent:engineer:/m)
+      assert.match(shown.out, /^endpoint +POST http:\/\/127\.0\.0\.1:\d+\/v1\/responses$/m)
+      assert.match(shown.out, /^verdict +deliver mention /m)
+      assert.match(shown.out, /^tools .*task_status/m)
+      assert.include(shown.out, "are you there?")
+      const json = JSON.parse((yield* runIn(envOf(house), "deliver", "--dry-run", "--json", id)).out)
+      assert.strictEqual(json.agent, "engineer")
+      assert.include(json.prompt.input, "are you there?")
+      assert.deepStrictEqual(yield* house.notifications, rows)
+      assert.strictEqual(yield* house.posts, 0)
+      // The plane's timestamp grows with every transaction that writes.
+      const after = yield* callsOf(house)
+      assert.strictEqual(after["timestamp"], before["timestamp"])
+      assert.deepStrictEqual(after["documents"], before["documents"])
+      assert.strictEqual((yield* runIn(envOf(house), "deliver", id)).code, 64)
+      const unknown = yield* runIn(envOf(house), "deliver", "--dry-run", "nothing")
+      assert.strictEqual(unknown.code, 1)
+      assert.include(unknown.err, "notification_missing")
+    }).pipe(Effect.scoped)
+  )
+
+  it.live("lists, shows, retries and discards dead letters", () =>
+    Effect.gen(function* () {
+      const house = yield* makeHouse()
+      const empty = yield* runIn(envOf(house), "dead-letters", "list")
+      assert.deepStrictEqual(empty, { code: 0, out: "", err: "No dead letters.\n" })
+      const runtime = yield* house.startRuntime({
+        DELIVERY_MAX_ATTEMPTS: "1",
+        DELIVERY_BACKOFF_BASE_MS: "1000",
+        DELIVERY_BACKOFF_MAX_MS: "1000"
+      })
+      yield* house.fault({ kind: "garbage", agent: "engineer" })
+      const taskId = yield* house.newTask()
+      yield* house.post(taskId, "@engineer hello")
+      yield* eventually(house.notifications, (rows) => rows.some(({ state }) => state === "dead"))
+      yield* runtime.signal("SIGTERM")
+      yield* runtime.exit
+      const letters = JSON.parse((yield* runIn(envOf(house), "dead-letters", "list", "--json")).out)
+      assert.lengthOf(letters, 1)
+      const { id } = letters[0]
+      assert.include((yield* runIn(envOf(house), "dead-letters", "list")).out, id)
+      assert.match((yield* runIn(envOf(house), "dead-letters", "show", id)).out, /^error +TurnUnreadable: /m)
+      assert.strictEqual((yield* runIn(envOf(house), "dead-letters", "retry", id)).code, 0)
+      assert.strictEqual((yield* house.notifications).find((row) => row.id === id)?.state, "ready")
+      const again = yield* runIn(envOf(house), "dead-letters", "discard", id)
+      assert.strictEqual(again.code, 1)
+      assert.include(again.err, "not a dead letter")
+    }).pipe(Effect.scoped)
+  )
+
+  it.live("begins an agent's sessions anew, and says when there is none", () =>
+    Effect.gen(function* () {
+      const house = yield* makeHouse()
+      const none = yield* runIn(envOf(house), "sessions", "rotate", "qa")
+      assert.strictEqual(none.code, 1)
+      const taskId = yield* house.newTask()
+      yield* house.post(taskId, "@qa hello")
+      const rotated = yield* runIn(envOf(house), "sessions", "rotate", "qa")
+      assert.strictEqual(rotated.code, 0, rotated.err)
+      assert.include(rotated.err, "1 session begins anew")
+    }).pipe(Effect.scoped)
+  )
+
+  it.live("the doctor finds a healthy house healthy, and tells what is wrong with a broken one", () =>
+    Effect.gen(function* () {
+      const house = yield* makeHouse()
+      const state = { OPENCLAW_STATE_DIR: "/tmp", OPENCLAW_CONFIG_PATH: "/nonexistent/openclaw.json" }
+      const free = { HEALTH_PORT: String(40_000 + (process.pid % 20_000)) }
+      const healthy = yield* runIn(envOf(house, { ...state, ...free }), "doctor", "--json")
+      const checks = checksOf(healthy.out)
+      assert.isAtLeast(checks.size, 20)
+      const wrong = [...checks.values()].filter(({ status }) => status === "warn" || status === "fail")
+      assert.deepStrictEqual(wrong, [])
+      assert.strictEqual(healthy.code, 0, healthy.err)
+
+      const port = new URL(house.plane.url).port
+      const broken = yield* runIn(
+        envOf(house, {
+          ...state,
+          HEALTH_PORT: port,
+          SERVICE_TOKEN: `mc_service_${house.account.accountId}_${"0".repeat(64)}`,
+          OPENCLAW_GATEWAY_URL: "http://127.0.0.1:1",
+          DELIVERY_LEASE: "90000"
+        }),
+        "doctor"
+      )
+      assert.strictEqual(broken.code, 2)
+      assert.notInclude(broken.out, ansi)
+      for (const id of ["token-accepted", "gateway-reachable", "health-port"]) {
+        assert.match(broken.out, new RegExp(`^fail  ${id} `, "m"))
+      }
+      assert.match(broken.out, /^warn {2}variable-names .*DELIVERY_LEASE_MS/m)
+      assert.include(broken.out, "-> provision a new token")
+
+      const unusable = yield* runIn({ HEALTH_PORT: "x" }, "doctor", "--json")
+      assert.strictEqual(unusable.code, 2)
+      assert.strictEqual(checksOf(unusable.out).get("variables")?.status, "fail")
+      assert.strictEqual(checksOf(unusable.out).size, checks.size)
+    }).pipe(Effect.scoped)
+  )
+
+  it.live("the doctor's canary is one tool call of an agent in a session of its own", () =>
+    Effect.gen(function* () {
+      const house = yield* makeHouse()
+      const env = envOf(house, { OPENCLAW_STATE_DIR: "/tmp", OPENCLAW_CONFIG_PATH: "/nonexistent/openclaw.json" })
+      yield* house.script({
+        rules: [
+          {
+            match: "mission_control_canary",
+            actions: [
+              { toolCalls: [{ name: "mission_control_canary", args: { word: "canary" } }] },
+              { text: "No tools." }
+            ]
+          }
+        ]
+      })
+      const called = yield* runIn(env, "doctor", "--canary", "--json")
+      assert.strictEqual(checksOf(called.out).get("canary")?.status, "ok", called.out)
+      const silent = yield* runIn(env, "doctor", "--canary", "--json")
+      assert.strictEqual(checksOf(silent.out).get("canary")?.status, "fail")
+      assert.include(checksOf(silent.out).get("canary")?.message ?? "", "No tools.")
+      assert.strictEqual(yield* house.posts, 2)
+    }).pipe(Effect.scoped)
+  )
+})
