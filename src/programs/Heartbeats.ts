@@ -257,6 +257,7 @@ export class Heartbeats extends Context.Service<
               const chain: Chain = { agent, isRemoved: false, requestId: null, wakeups: yield* Queue.sliding<void>(1) }
               chains.set(agent.id, chain)
               yield* FiberMap.run(fibers, agent.id, keep(chain))
+              yield* Effect.logDebug(`heartbeats of ${agent.slug} are kept from now on`)
               continue
             }
             const isRescheduled = known.agent.heartbeat !== agent.heartbeat

@@ -1,0 +1,187 @@
+import { assert, describe, it } from "@effect/vitest"
+import { Effect } from "effect"
+import type { Rule } from "../../local/model/script.ts"
+import { eventually, makeHouse } from "./house.ts"
+import type { House } from "./house.ts"
+
+const EVERY_SECOND = "* * * * * *"
+
+/** Who acts in its heartbeat, by the instructions; the session's earlier texts tell nothing of the present turn. */
+const inHeartbeatOf = (name: string) => ({ regex: `You are ${name} [\\s\\S]*This is your heartbeat` })
+
+/** The other turns are answered in a word, so that what is looked at is the heartbeats. */
+const others: ReadonlyArray<Rule> = [
+  { matchSystem: "This is your heartbeat", repeat: true, actions: [{ text: "HEARTBEAT_OK" }] },
+  { match: "wrote in the thread", repeat: true, actions: [{ text: "NO_ACTION" }] },
+  { match: "assigned this task to you", repeat: true, actions: [{ text: "On it." }] }
+]
+
+/** The ids of the heartbeats that reached the gateway, one for each request. */
+const beatsOf = (house: House, agent: string) =>
+  Effect.map(house.requests, (requests) =>
+    requests.flatMap((request) =>
+      request.agent === agent ? [...request.input.matchAll(/^heartbeat (\S+), attempt/gm)].map(([, id]) => id!) : []
+    )
+  )
+
+const setHeartbeat = (house: House, slug: string, heartbeat: number | string) =>
+  Effect.promise(() =>
+    house.person.mutation("app/agents:update", {
+      accountId: house.account.accountId,
+      agentId: house.account.agents[slug]!,
+      heartbeat
+    })
+  )
+
+const assigned = (house: House, slug: string) =>
+  Effect.promise(() =>
+    house.person.mutation("app/tasks:create", {
+      accountId: house.account.accountId,
+      title: "Fix the login button",
+      assigneeIds: [house.account.agents[slug]!]
+    })
+  ).pipe(Effect.map(({ taskId }) => String(taskId)))
+
+const removeAgent = (house: House, slug: string) =>
+  Effect.promise(() =>
+    house.person.mutation("app/agents:remove", {
+      accountId: house.account.accountId,
+      agentId: house.account.agents[slug]!
+    })
+  )
+
+describe("heartbeats over whole processes", () => {
+  it.live("post what an agent says once, in its task, keep quiet about what is OK, and show in presence", () =>
+    Effect.gen(function* () {
+      const house = yield* makeHouse()
+      yield* house.script({
+        rules: [{ matchSystem: inHeartbeatOf("Engineer"), actions: [{ text: "The button works again." }] }, ...others]
+      })
+      const runtime = yield* house.startRuntime()
+      const taskId = yield* assigned(house, "engineer")
+      yield* eventually(house.messages(taskId), (messages) => messages.some(({ content }) => content === "On it."))
+      yield* setHeartbeat(house, "engineer", EVERY_SECOND)
+      yield* eventually(beatsOf(house, "engineer"), (beats) => beats.length >= 4)
+      const messages = yield* house.messages(taskId)
+      assert.deepStrictEqual(
+        messages.filter(({ content }) => content !== "On it.").map(({ author, content }) => [author.name, content]),
+        [["Engineer", "The button works again."]]
+      )
+      const beats = yield* beatsOf(house, "engineer")
+      assert.strictEqual(new Set(beats).size, beats.length)
+      const { agentSync, heartbeats } = yield* eventually(
+        house.health(runtime),
+        (health) => health["heartbeats"]["outcomes"]["ok"] >= 2
+      )
+      assert.deepInclude(heartbeats, { agents: 3, limit: 2, lastErrorMessage: null })
+      assert.strictEqual(heartbeats["outcomes"]["posted"], 1)
+      assert.deepInclude(agentSync, { agents: 3, lastErrorMessage: null })
+      const agents = yield* Effect.promise(() =>
+        house.person.query("app/agents:list", { accountId: house.account.accountId })
+      )
+      const engineer = agents.find(({ slug }: { slug: string }) => slug === "engineer")
+      assert.deepInclude(engineer, { status: "busy", currentTaskId: taskId })
+      assert.isNumber(engineer.lastHeartbeatAt)
+    }).pipe(Effect.scoped)
+  )
+
+  it.live(
+    "begin with an agent that is added, follow its new schedule, and end with its removal, without a restart",
+    () =>
+      Effect.gen(function* () {
+        const house = yield* makeHouse({ gatewayArgs: ["--agents", "squad-lead,engineer,qa,newcomer"] })
+        yield* house.script({ rules: others })
+        const runtime = yield* house.startRuntime()
+        const { accountId } = house.account
+        const { agentId } = yield* Effect.promise(() =>
+          house.person.mutation("app/agents:create", {
+            accountId,
+            slug: "newcomer",
+            name: "New Comer",
+            role: "helps",
+            heartbeat: EVERY_SECOND
+          })
+        )
+        yield* eventually(beatsOf(house, "newcomer"), (beats) => beats.length >= 2)
+        assert.strictEqual((yield* house.health(runtime))["heartbeats"]["agents"], 4)
+        yield* Effect.promise(() => house.person.mutation("app/agents:remove", { accountId, agentId }))
+        yield* eventually(house.health(runtime), (health) => health["heartbeats"]["agents"] === 3)
+        yield* eventually(house.health(runtime), (health) => health["heartbeats"]["inFlight"] === 0)
+        const before = (yield* beatsOf(house, "newcomer")).length
+        // Another agent's beats tell that time went on.
+        yield* setHeartbeat(house, "qa", EVERY_SECOND)
+        yield* eventually(beatsOf(house, "qa"), (beats) => beats.length >= 3)
+        assert.strictEqual((yield* beatsOf(house, "newcomer")).length, before)
+        assert.notInclude(runtime.output(), '"level":"ERROR"')
+      }).pipe(Effect.scoped)
+  )
+
+  it.live("and turns of an agent that is removed in the middle of them come to their end", () =>
+    Effect.gen(function* () {
+      const house = yield* makeHouse()
+      yield* house.script({
+        rules: [
+          { match: "mentioned you", repeat: true, actions: [{ delayMs: 1_500, text: "My last words." }] },
+          {
+            matchSystem: inHeartbeatOf("QA"),
+            repeat: true,
+            actions: [{ delayMs: 1_500, text: "HEARTBEAT_OK" }]
+          },
+          ...others
+        ]
+      })
+      const runtime = yield* house.startRuntime()
+      const taskId = yield* house.newTask()
+      yield* setHeartbeat(house, "qa", EVERY_SECOND)
+      yield* house.post(taskId, "@engineer are you there?")
+      yield* eventually(house.posts, (count) => count >= 2)
+      yield* eventually(house.health(runtime), (health) => health["heartbeats"]["inFlight"] === 1)
+      yield* Effect.all([removeAgent(house, "engineer"), removeAgent(house, "qa")], { concurrency: 2 })
+      const messages = yield* eventually(house.messages(taskId), (messages) =>
+        messages.some(({ author }) => author.name === "Engineer")
+      )
+      assert.include(
+        messages.map(({ content }) => content),
+        "My last words."
+      )
+      const { heartbeats } = yield* eventually(
+        house.health(runtime),
+        (health) => health["heartbeats"]["inFlight"] === 0 && health["heartbeats"]["agents"] === 1
+      )
+      assert.strictEqual(heartbeats["lastBeat"]["agent"], "qa")
+      assert.strictEqual(heartbeats["lastBeat"]["outcome"], "ok")
+    }).pipe(Effect.scoped)
+  )
+
+  it.live("of two runtimes on one account never beat twice, also when one is killed in mid-beat", () =>
+    Effect.gen(function* () {
+      const house = yield* makeHouse()
+      yield* house.script({
+        rules: [
+          {
+            matchSystem: "This is your heartbeat",
+            repeat: true,
+            actions: [{ delayMs: 200, text: "HEARTBEAT_OK" }]
+          },
+          ...others
+        ]
+      })
+      const first = yield* house.startRuntime({ RUNTIME_ID: "one", DELIVERY_LEASE_MS: "3000" })
+      yield* house.startRuntime({ RUNTIME_ID: "two", DELIVERY_LEASE_MS: "3000" })
+      for (const slug of ["squad-lead", "engineer", "qa"]) yield* setHeartbeat(house, slug, EVERY_SECOND)
+      yield* eventually(beatsOf(house, "qa"), (beats) => beats.length >= 3)
+      for (const slug of ["squad-lead", "engineer", "qa"]) {
+        const beats = yield* beatsOf(house, slug)
+        assert.strictEqual(new Set(beats).size, beats.length)
+      }
+      yield* eventually(house.health(first), (health) => health["heartbeats"]["inFlight"] > 0)
+      yield* first.signal("SIGKILL")
+      yield* first.exit
+      // The other one takes over what the dead one held, once its lease has ended.
+      for (const slug of ["squad-lead", "engineer", "qa"]) {
+        const before = (yield* beatsOf(house, slug)).length
+        yield* eventually(beatsOf(house, slug), (beats) => beats.length > before)
+      }
+    }).pipe(Effect.scoped)
+  )
+})
