@@ -162,6 +162,8 @@ export const recordPulse = async (ctx: MutationCtx, accountId: Id<"accounts">, p
   }
 
   const account = await accountOf(ctx, accountId)
+  // What is overdue counts too: whoever was to claim it may be gone, and the others did not see it come.
+  const dueAt = await nextDueAt(ctx, accountId, 0)
   const oldest = await ctx.db
     .query("notifications")
     .withIndex("by_state", (q) => q.eq("accountId", accountId).eq("state", "ready"))
@@ -169,7 +171,7 @@ export const recordPulse = async (ctx: MutationCtx, accountId: Id<"accounts">, p
   return {
     commands: await commandsFor(ctx, accountId, runtimeId),
     oldest: oldest?.readyAt ?? null,
-    nextDueAt: await nextDueAt(ctx, accountId, now),
+    nextDueAt: dueAt === null ? null : Math.max(now, dueAt),
     rosterRevision: account.rosterRevision,
     now,
     releasedLeases
