@@ -91,6 +91,8 @@ export const lease = v.object({
   kind: v.union(v.literal("notification"), v.literal("heartbeat")),
   /** Its runtime runs nothing beside it, because the row's last two attempts took a runtime with them. */
   alone: v.boolean(),
+  /** Its row's budget was used up when it was claimed: no attempt was taken, and none can be given back. */
+  spent: v.optional(v.boolean()),
   generation: v.number(),
   taskId: v.optional(v.id("tasks"))
 })

@@ -212,6 +212,7 @@ const take = async (
     holder: kept._id,
     kind: "notification",
     alone: how.alone,
+    ...(how.spent ? { spent: true } : {}),
     taskId: kept.taskId,
     runsInNextGeneration: kept.runsInNextGeneration
   })
@@ -265,19 +266,19 @@ const expiredCandidates = async (
   return found
 }
 
-/** The earliest later moment at which a free session has a retry due or any lease expires: two index reads. */
+/** The earliest moment after this one at which a free session has a retry due or a lease expires: two index reads. */
 export const nextDueAt = async (
   ctx: Pick<QueryCtx, "db">,
   accountId: Id<"accounts">,
-  now: number
+  after: number
 ): Promise<number | null> => {
   const retry = await ctx.db
     .query("sessions")
-    .withIndex("by_retry", (q) => q.eq("accountId", accountId).eq("isLeased", false).gt("retryAt", now))
+    .withIndex("by_retry", (q) => q.eq("accountId", accountId).eq("isLeased", false).gt("retryAt", after))
     .first()
   const expiry = await ctx.db
     .query("sessions")
-    .withIndex("by_expiry", (q) => q.eq("accountId", accountId).eq("isLeased", true).gt("expiresAt", now))
+    .withIndex("by_expiry", (q) => q.eq("accountId", accountId).eq("isLeased", true).gt("expiresAt", after))
     .first()
   const moments = [retry?.retryAt, expiry?.expiresAt].filter((moment) => moment !== undefined)
   return moments.length === 0 ? null : Math.min(...moments)

@@ -229,7 +229,7 @@ export const release = async (
     await releaseBeat(ctx, session, args.nextAttemptAt, errorOf(args, now))
   } else {
     const row = await mustHaveRow(ctx, session)
-    const attempts = Math.max(0, row.attempts - 1)
+    const attempts = session.lease.spent === true ? row.attempts : Math.max(0, row.attempts - 1)
     const sharedSince = row.sharedSince ?? now
     if (args.nextAttemptAt === undefined) {
       await ctx.db.patch("notifications", row._id, {
