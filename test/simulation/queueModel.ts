@@ -680,16 +680,16 @@ export class QueueModel {
 
   /** Ends the row and its fold as a dead letter; posts the fallback when an answer was owed. */
   private die(now: number, row: Row, epoch: number, maxHops: number): void {
-    if (row.isRequired && this.fallback(row, epoch, maxHops)) row.hasFallback = true
+    if (row.isRequired && this.fallback(row, epoch, maxHops) !== null) row.hasFallback = true
     row.crashes = 0
     row.nextAttemptAt = null
     this.set(now, row, "dead")
     for (const each of this.foldOf(row)) if (each.state === "folded") this.set(now, each, "dead")
   }
 
-  private fallback(row: Row, epoch: number, maxHops: number): boolean {
-    if (row.hasFallback || !this.surroundings.hasTask(row.task)) return false
-    return this.surroundings.post(row, epoch, { kind: "fallback", content: null }, maxHops) !== null
+  private fallback(row: Row, epoch: number, maxHops: number): string | null {
+    if (row.hasFallback || !this.surroundings.hasTask(row.task)) return null
+    return this.surroundings.post(row, epoch, { kind: "fallback", content: null }, maxHops)
   }
 
   fail(
@@ -769,7 +769,8 @@ export class QueueModel {
     let messageId: string | null = null
     if (this.surroundings.hasTask(row.task)) {
       if (args.outcome === "fallback") {
-        if (this.fallback(row, args.epoch, args.maxHops)) row.hasFallback = true
+        messageId = this.fallback(row, args.epoch, args.maxHops)
+        row.hasFallback = true
       } else if (args.reply !== undefined && args.reply.trim() !== "") {
         messageId = this.surroundings.post(row, args.epoch, { kind: "reply", content: args.reply }, args.maxHops)
       } else if (args.note !== undefined && args.note.trim() !== "") {

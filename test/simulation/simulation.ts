@@ -1,5 +1,5 @@
 /** One seed: an account, its people, one or two runtimes, a gateway, and everything that can go wrong with them. */
-import { Clock, Deferred, Duration, Effect, Exit, Scope } from "effect"
+import { Clock, Deferred, Duration, Effect, Exit, Fiber, Scope } from "effect"
 import { TestClock } from "effect/testing"
 import type { Settings } from "../../src/layers/Config.ts"
 import { AccountModel } from "./accountModel.ts"
@@ -281,8 +281,10 @@ export const simulate = Effect.fnUntraced(function* (seed: number, options: Opti
     invariants.judgeRest()
   }
   for (const process of world.processes) if (process.isRunning) yield* world.crash(process)
-  yield* TestClock.adjust("3 minutes")
-  yield* Scope.close(scope, Exit.void)
+  // What is left gives up in its own time.
+  const closing = yield* Effect.forkChild(Scope.close(scope, Exit.void))
+  yield* TestClock.adjust("10 minutes")
+  yield* Fiber.join(closing)
   const report: Report = {
     seed,
     violations: world.violations,

@@ -217,6 +217,7 @@ export class World {
   /** Stops the process's fibers for a while, as SIGSTOP or a paused machine does. */
   freeze(process: RuntimeProcess, millis: number): Effect.Effect<void> {
     return Effect.suspend(() => {
+      if (!process.isRunning) return Effect.void
       this.trace(`${process.name} freezes for ${millis} ms`)
       process.awake.closeUnsafe()
       process.lastFaultAt = this.now + millis

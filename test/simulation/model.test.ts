@@ -1,0 +1,330 @@
+import { ConvexError } from "convex/values"
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest"
+import { api } from "../../convex/_generated/api.js"
+import type { Doc, Id } from "../../convex/_generated/dataModel.js"
+import { notifyAgents } from "../../convex/model/fanOut.ts"
+import { first, seededPlane } from "../convex/controlPlane.ts"
+import { Dice } from "./dice.ts"
+import { QueueModel, Refusal } from "./queueModel.ts"
+import type { NotificationType, Row } from "./queueModel.ts"
+
+beforeEach(() => {
+  vi.useFakeTimers({ now: new Date("2026-01-05T10:00:00Z") })
+})
+afterEach(() => {
+  vi.useRealTimers()
+})
+
+/** What a call came to: its answer, or the code with which it was refused. */
+const outcomeOf = async (call: () => unknown): Promise<unknown> => {
+  try {
+    return await call()
+  } catch (error) {
+    if (error instanceof ConvexError) return { refused: (error.data as { readonly code: string }).code }
+    if (error instanceof Refusal) return { refused: error.code }
+    throw error
+  }
+}
+
+/** Times are answered beside what was asked for; which message was posted is the thread's affair. */
+const bare = (answer: unknown): unknown => {
+  if (typeof answer !== "object" || answer === null) return answer
+  const { messageId, now: _, ...rest } = answer as { readonly now?: unknown; readonly messageId?: unknown }
+  return messageId === undefined ? rest : { ...rest, isPosted: messageId !== null }
+}
+
+const types: ReadonlyArray<NotificationType> = [
+  "mention",
+  "thread_update",
+  "thread_update",
+  "thread_update",
+  "assignment",
+  "status_change",
+  "response_request"
+]
+
+const compared = (row: Row) => ({
+  state: row.state,
+  lane: row.lane,
+  readyAt: row.readyAt,
+  nextAttemptAt: row.nextAttemptAt,
+  attempts: row.attempts,
+  claims: row.claims,
+  failures: row.failures,
+  silences: row.silences,
+  crashes: row.crashes,
+  sharedSince: row.sharedSince,
+  foldedInto: row.foldedInto,
+  isRequired: row.isRequired,
+  hasFallback: row.hasFallback,
+  outcome: row.outcome
+})
+const comparedDocument = (row: Doc<"notifications">) => ({
+  state: row.state,
+  lane: row.lane,
+  readyAt: row.readyAt,
+  nextAttemptAt: row.nextAttemptAt ?? null,
+  attempts: row.attempts,
+  claims: row.claims,
+  failures: row.failures,
+  silences: row.silences,
+  crashes: row.crashes,
+  sharedSince: row.sharedSince ?? null,
+  foldedInto: row.foldedInto ?? null,
+  isRequired: row.isRequired,
+  hasFallback: row.hasFallback,
+  outcome: row.outcome ?? null
+})
+
+/** One random history on both, compared after each step. */
+const play = async (seed: number, length: number): Promise<number> => {
+  const dice = new Dice(`model ${seed}`)
+  const plane = await seededPlane({ sessionScope: dice.pick(["agent", "task"] as const) })
+  const { t } = plane
+  const tasks: Array<Id<"tasks">> = []
+  for (const title of ["One", "Two"]) {
+    tasks.push((await plane.asPerson(api.app.tasks.create, { title, assigneeIds: [] })).taskId as Id<"tasks">)
+  }
+  const agents = [plane.lead, plane.engineer, plane.qa] as Array<Id<"agents">>
+  const model = new QueueModel({ hasTask: () => true, post: () => "posted", begun: () => {} })
+  model.boot(Date.now(), "r1", "b1")
+  const boots: Record<string, string> = { r1: "b1" }
+  const bootsMade = { count: 1 }
+  /** Every lease ever given, live or not. */
+  const fences: Array<{ readonly session: string; readonly epoch: number }> = []
+  const leaseMs = 30_000
+  let compares = 0
+
+  /** The same call on both sides, then once more: the second answers as the first and changes nothing. */
+  const both = async (what: string, onPlane: () => unknown, onModel: () => unknown): Promise<unknown> => {
+    const answer = bare(await outcomeOf(onPlane))
+    const expected = bare(await outcomeOf(onModel))
+    expect(answer, what).toEqual(expected)
+    compares += 1
+    return answer
+  }
+  const twice = async (what: string, onPlane: () => unknown, onModel: () => unknown): Promise<unknown> => {
+    const answer = await both(what, onPlane, onModel)
+    await both(`${what}, again`, onPlane, onModel)
+    return answer
+  }
+
+  const enqueue = async () => {
+    const agent = dice.pick(agents)
+    const task = dice.pick(tasks)
+    const type = dice.pick(types)
+    const byPerson = dice.chance(0.5)
+    const hops = dice.between(0, 3)
+    const actor = byPerson
+      ? ({ type: "person", id: plane.memberId, name: "Ana", slug: null } as const)
+      : ({ type: "agent", id: agents.find((each) => each !== agent) ?? agent, name: "Other", slug: "other" } as const)
+    const made = await t.run(async (ctx) => {
+      const document = await ctx.db.get("tasks", task)
+      const recipient = await ctx.db.get("agents", agent)
+      if (document === null || recipient === null) throw new Error("the account is not complete")
+      const ids = await notifyAgents(ctx, document, [recipient], { actor, hops, maxHops: 12 }, { type })
+      const row = await ctx.db.get("notifications", first(ids))
+      return { id: first(ids), session: row?.sessionId ?? "none" }
+    })
+    model.sessionFor(made.session, agent)
+    model.enqueue(Date.now(), {
+      ...made,
+      agent,
+      task,
+      type,
+      hops,
+      actor: { type: byPerson ? "person" : "agent", id: actor.id }
+    })
+  }
+
+  const someFence = () => (dice.chance(0.7) ? (fences.at(-1) ?? dice.pick(fences)) : dice.pick(fences))
+  const steps: Readonly<Record<string, () => Promise<unknown>>> = {
+    enqueue,
+    claim: async () => {
+      const runtimeId = dice.pick(Object.keys(boots))
+      const request = {
+        requestId: `request ${dice.between(1, 1_000_000)}`,
+        runtimeId,
+        bootId: dice.chance(0.95) ? (boots[runtimeId] ?? "none") : "b0",
+        limit: dice.between(1, 3),
+        leaseMs,
+        maxAttempts: 3,
+        parkedAgents: dice.chance(0.2) ? [dice.pick(agents)] : []
+      }
+      const answer = (await twice(
+        `claim ${JSON.stringify(request)}`,
+        () => plane.claim(request),
+        () => model.claim(Date.now(), request)
+      )) as { readonly deliveries?: ReadonlyArray<{ readonly session: string; readonly epoch: number }> }
+      for (const { epoch, session } of answer.deliveries ?? []) fences.push({ session, epoch })
+    },
+    renew: async () => {
+      const runtimeId = dice.pick(Object.keys(boots))
+      const args = { ...someFence(), leaseMs, runtimeId, bootId: boots[runtimeId] ?? "none" }
+      await twice(
+        "renew",
+        () => plane.mutate(api.service.notifications.renew, args),
+        () => model.renew(Date.now(), args)
+      )
+    },
+    complete: async () => {
+      const { epoch, session } = someFence()
+      const rows = [...model.rows.keys()]
+      const args = {
+        session,
+        epoch,
+        // Nobody is told: whom a reply concerns is not the queue's affair.
+        maxHops: 0,
+        ...(dice.chance(0.3) ? { refused: [{ id: dice.pick(rows), reason: "policy" }] } : {}),
+        ...dice.pick([
+          { outcome: "replied", reply: "done" },
+          { outcome: "acted" },
+          { outcome: "acted", note: "did it" },
+          { outcome: "skipped", reason: "nothing" },
+          { outcome: "fallback" }
+        ] as const)
+      }
+      await twice(
+        `complete ${JSON.stringify(args)}`,
+        () => plane.mutate(api.service.notifications.complete, args),
+        () => model.complete(Date.now(), args)
+      )
+    },
+    fail: async () => {
+      const { epoch, session } = someFence()
+      const args = {
+        session,
+        epoch,
+        class: "TurnTimeout",
+        error: "too long",
+        silence: dice.chance(0.4),
+        silenceLimit: dice.between(1, 3),
+        rotate: dice.chance(0.2),
+        maxHops: 0,
+        ...(dice.chance(0.75) ? { nextAttemptAt: Date.now() + dice.between(1, 60_000) } : {})
+      }
+      await twice(
+        `fail ${JSON.stringify(args)}`,
+        () => plane.mutate(api.service.notifications.fail, args),
+        () => model.fail(Date.now(), args)
+      )
+    },
+    release: async () => {
+      const { epoch, session } = someFence()
+      const args = {
+        session,
+        epoch,
+        ...(dice.chance(0.6)
+          ? {
+              nextAttemptAt: Date.now() + dice.between(1, 60_000),
+              class: "ProviderFailed",
+              error: "429",
+              sharedLimitMs: 24 * 3_600_000
+            }
+          : {})
+      }
+      await twice(
+        `release ${JSON.stringify(args)}`,
+        () => plane.mutate(api.service.notifications.release, args),
+        () => model.release(Date.now(), args)
+      )
+    },
+    pulse: async () => {
+      const runtimeId = dice.pick(["r1", "r2"])
+      const isNew = boots[runtimeId] === undefined || dice.chance(0.4)
+      const bootId = isNew ? `b${(bootsMade.count += 1)}` : (boots[runtimeId] ?? "none")
+      boots[runtimeId] = bootId
+      await both(
+        `pulse ${runtimeId} ${bootId}`,
+        async () => {
+          const { nextDueAt, oldest, releasedLeases } = await plane.pulse(runtimeId, bootId)
+          return { nextDueAt, oldest, releasedLeases }
+        },
+        () => {
+          const releasedLeases = model.boot(Date.now(), runtimeId, bootId)
+          return { nextDueAt: model.pulseDueAt(Date.now()), oldest: model.backlog().oldest, releasedLeases }
+        }
+      )
+    },
+    "an earlier boot's pulse": () =>
+      both(
+        "an earlier boot's pulse",
+        async () => void (await plane.pulse("r1", "b1")),
+        () => void model.boot(Date.now(), "r1", "b1")
+      ),
+    "dead letter": async () => {
+      const rows = [...model.rows.values()]
+      const dead = rows.filter(({ state }) => state === "dead")
+      const { id } = dice.pick(dead.length > 0 && dice.chance(0.8) ? dead : rows)
+      const isRetry = dice.chance(0.6)
+      await twice(
+        `dead letter ${isRetry ? "retried" : "discarded"}`,
+        () =>
+          isRetry
+            ? plane.mutate(api.service.notifications.retryDeadLetter, { id })
+            : plane.mutate(api.service.notifications.discardDeadLetter, { id }),
+        () => {
+          if (isRetry) model.retryDeadLetter(Date.now(), id)
+          else model.discardDeadLetter(Date.now(), id)
+          return null
+        }
+      )
+    },
+    backlog: () =>
+      both(
+        "backlog",
+        () => plane.query(api.service.notifications.backlog, {}),
+        () => model.backlog()
+      )
+  }
+
+  await enqueue()
+  for (let count = 0; count < length; count += 1) {
+    // Mostly moments, now and then beyond the lease, rarely beyond the day that a parked row waits.
+    const pause = dice.weighted({ moment: 12, while: 4, lease: 2, day: 0.3 })
+    const millis = { moment: 1_000, while: 20_000, lease: 150_000, day: 25 * 3_600_000 }[pause]
+    vi.setSystemTime(Date.now() + dice.between(1, millis))
+    const name = dice.weighted({
+      enqueue: 6,
+      claim: 7,
+      renew: fences.length > 0 ? 1 : 0,
+      complete: fences.length > 0 ? 3 : 0,
+      fail: fences.length > 0 ? 4 : 0,
+      release: fences.length > 0 ? 3 : 0,
+      pulse: 1.5,
+      "an earlier boot's pulse": 0.2,
+      "dead letter": 1.5,
+      backlog: 0.5
+    })
+    await steps[name]?.()
+    const documents = await t.run((ctx) => ctx.db.query("notifications").collect())
+    const rows = documents.filter(({ recipientType }) => recipientType === "agent")
+    expect(Object.fromEntries(rows.map((row) => [row._id, comparedDocument(row)])), `rows after ${name}`).toEqual(
+      Object.fromEntries([...model.rows].map(([id, row]) => [id, compared(row)]))
+    )
+    const sessions = await t.run((ctx) => ctx.db.query("sessions").collect())
+    for (const session of sessions) {
+      const expected = model.sessions.get(session._id)
+      if (expected === undefined) continue
+      expect(
+        { generation: session.generation, epoch: session.epoch, expiresAt: session.lease?.expiresAt ?? null },
+        `session after ${name}`
+      ).toEqual({
+        generation: expected.generation,
+        epoch: expected.epoch,
+        expiresAt: expected.lease?.expiresAt ?? null
+      })
+    }
+  }
+  return compares
+}
+
+describe("the control plane's functions and the model of the queue", () => {
+  it.each(Array.from({ length: 12 }, (_, index) => index + 1))(
+    "answer alike through a random history, seed %i",
+    async (seed) => {
+      expect(await play(seed, 80)).toBeGreaterThan(80)
+    },
+    60_000
+  )
+})
