@@ -421,6 +421,18 @@ describe("a call", () => {
     })
   )
 
+  it.effect("on a task that an earlier attempt may have made is the control plane's to decide", () =>
+    Effect.gen(function* () {
+      const { call, changes } = yield* setUp()
+      const after = (tool: string) =>
+        sampleContext({ earlier: { attempts: 1, lastError: null, effects: [{ tool, summary: "", at: 0 }] } })
+      const parameters = { taskId: "task_2", status: "review" }
+      assert.isTrue((yield* call("task_status", parameters, after("task_create"))).success)
+      assert.strictEqual((yield* call("task_status", parameters, after("task_message"))).code, "forbidden")
+      assert.lengthOf(yield* changes, 1)
+    })
+  )
+
   it.effect("in a heartbeat may act on the tasks shown, and never sets done", () =>
     Effect.gen(function* () {
       const { call } = yield* setUp()

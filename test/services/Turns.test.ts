@@ -44,6 +44,7 @@ interface Options {
   readonly tool?: (name: string) => Effect.Effect<ToolResult, ToolInterruption>
   readonly settings?: Partial<Settings>
   readonly context?: Partial<DeliveryContext>
+  readonly httpEffects?: ReadonlyArray<string>
 }
 
 const fence: Fence = { session: "session_1", epoch: 3 }
@@ -80,7 +81,8 @@ const setUp = (options: Options) =>
       run: run({
         context: sampleContext(options.context),
         fence,
-        prompt: { instructions: "the rules", input: "the request" }
+        prompt: { instructions: "the rules", input: "the request" },
+        ...(options.httpEffects === undefined ? {} : { httpEffects: options.httpEffects })
       }),
       sent: Ref.get(sent),
       called: Ref.get(called)
@@ -107,6 +109,22 @@ describe("a turn", () => {
           tools
         }
       ])
+    })
+  )
+
+  it.effect("offers no function tools where clients' tools are off, and counts what was done over HTTP instead", () =>
+    Effect.gen(function* () {
+      const { run, sent } = yield* setUp({
+        answers: [says("NO_ACTION")],
+        settings: { clientToolsEnabled: false },
+        httpEffects: ["act"]
+      })
+      const end = yield* run
+      assert.deepStrictEqual(end.effects, ["act"])
+      assert.deepStrictEqual(
+        (yield* sent).map((request) => request.tools),
+        [[]]
+      )
     })
   )
 

@@ -17,6 +17,8 @@ export interface RunContext extends Pick<DeliveryContext, "agent" | "task" | "se
   readonly notification: { readonly id: string }
   /** Set in a heartbeat: the tasks it was shown, on which its agent may act; never done. */
   readonly heartbeat?: { readonly taskIds: ReadonlyArray<string> }
+  /** What earlier attempts of this run did; the control plane knows which tasks they made. */
+  readonly earlier?: { readonly effects: ReadonlyArray<{ readonly tool: string }> }
 }
 
 /** The run in which a tool is called: what it knows, and the fence that its effects carry. */
@@ -80,13 +82,15 @@ export const isOrchestrators = ({ agent }: RunContext): boolean => agent.isOrche
 
 /**
  * Whether the run may act on the task: the orchestrator on any of the account, others on their notification's, on those
- * that their heartbeat shows, and on those they made in this run.
+ * that their heartbeat shows, and on those they made in this run. Which of them an earlier attempt made only the control
+ * plane can tell, and it does.
  */
 export const actsOnTask = ({ context, createdTaskIds }: Omit<ToolRun, "controlPlane">, taskId: string): boolean =>
   context.agent.isOrchestrator ||
   context.task?.id === taskId ||
   context.heartbeat?.taskIds.includes(taskId) === true ||
-  createdTaskIds?.has(taskId) === true
+  createdTaskIds?.has(taskId) === true ||
+  context.earlier?.effects.some(({ tool }) => tool === "task_create") === true
 
 /** The refusal of another task than the run's. */
 export const otherTask = ({ context }: Omit<ToolRun, "controlPlane">): ToolRejected => {
