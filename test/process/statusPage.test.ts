@@ -1,0 +1,208 @@
+import { request } from "node:http"
+import { assert, describe, it } from "@effect/vitest"
+import axe from "axe-core"
+import { Effect } from "effect"
+import { chromium } from "playwright-core"
+import type { BrowserContextOptions, Page } from "playwright-core"
+import { debianProgram } from "./debianProgram.ts"
+import { eventually, makeHouse } from "./house.ts"
+
+const missing = await debianProgram("chromium", "chromium")
+if (missing !== null) process.stderr.write(`skipped: ${missing}\n`)
+
+/** One headless browser; its pages note what goes wrong in them and whom they ask. */
+const makeBrowser = Effect.gen(function* () {
+  const browser = yield* Effect.acquireRelease(
+    Effect.promise(() =>
+      chromium.launch({
+        executablePath: "/usr/bin/chromium",
+        args: [
+          "--no-sandbox",
+          "--disable-gpu",
+          "--disable-background-networking",
+          "--disable-component-update",
+          "--disable-sync"
+        ]
+      })
+    ),
+    (browser) => Effect.promise(() => browser.close())
+  )
+  return (url: string, options: BrowserContextOptions = {}) =>
+    Effect.promise(async () => {
+      const page = await (await browser.newContext(options)).newPage()
+      const complaints: Array<string> = []
+      const asked: Array<string> = []
+      page.on("pageerror", (error) => complaints.push(error.message))
+      page.on("console", (message) => {
+        // A line that breaks off is reported too: the page says so itself.
+        if (message.type() === "error" && !message.text().startsWith("Failed to load")) complaints.push(message.text())
+      })
+      page.on("request", (sent) => asked.push(sent.url()))
+      await page.goto(url)
+      await page.locator("#status").filter({ hasNotText: "connecting" }).waitFor()
+      return { page, complaints, asked }
+    })
+})
+
+const textOf = (page: Page, id: string) => Effect.promise(() => page.locator(`#${id}`).innerText())
+
+/** Waits until the element's text says so. */
+const says = (page: Page, id: string, words: string, timeout = 30_000) =>
+  Effect.promise(() => page.locator(`#${id}`).filter({ hasText: words }).waitFor({ state: "attached", timeout }))
+
+/** What axe-core finds against WCAG 2.2 A and AA and its own best practices. */
+const violations = (page: Page) =>
+  Effect.promise(async () => {
+    await page.evaluate(axe.source)
+    const found = (await page.evaluate("axe.run(document)")) as { violations: ReadonlyArray<any> }
+    return found.violations.map(
+      ({ id, nodes }) => `${id}: ${nodes.map(({ html }: { html: string }) => html).join(" ")}`
+    )
+  })
+
+const overflow = (page: Page) =>
+  Effect.promise(() => page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth"))
+
+const phone = { viewport: { width: 360, height: 740 }, isMobile: true, deviceScaleFactor: 2 }
+
+describe.skipIf(missing !== null)("the status page", () => {
+  it.live("shows an idle runtime, then within a second what begins, and what became of it", () =>
+    Effect.gen(function* () {
+      const house = yield* makeHouse()
+      yield* house.script({
+        rules: [
+          { match: "never mind", actions: [{ hang: true }] },
+          { match: "mentioned you", repeat: true, actions: [{ text: "Here I am." }] }
+        ]
+      })
+      const runtime = yield* house.startRuntime({ DELIVERY_MAX_ATTEMPTS: "1", DRAIN_TIMEOUT_MS: "1000" })
+      const open = yield* makeBrowser
+      const light = yield* open(runtime.url, { viewport: { width: 1200, height: 900 }, colorScheme: "light" })
+      const { page } = light
+      assert.strictEqual(yield* textOf(page, "status"), "online")
+      assert.include(yield* textOf(page, "running-empty"), "No turn runs.")
+      assert.include(yield* textOf(page, "ended-empty"), "Nothing has ended")
+      yield* says(page, "letters-empty", "None: every notification was delivered")
+      yield* says(page, "agents", "Engineer")
+      assert.match(yield* Effect.promise(() => page.title()), /^online · test$/)
+      assert.deepStrictEqual(yield* violations(page), [])
+
+      const taskId = yield* house.newTask(`Rotate ${house.account.serviceToken}`)
+      yield* house.post(taskId, "@engineer never mind")
+      yield* eventually(house.posts, (count) => count === 1)
+      yield* says(page, "running", "Engineer", 1_000)
+      assert.strictEqual(yield* textOf(page, "n-running"), "1 of 8")
+      yield* says(page, "agents", "working")
+      // No secret is shown, and no message's text.
+      const shown = yield* Effect.promise(() => page.content())
+      assert.include(shown, "Rotate")
+      assert.notInclude(shown, house.account.serviceToken)
+      assert.notInclude(shown, "never mind")
+
+      yield* house.post(taskId, "@squad-lead are you there?")
+      yield* says(page, "ended", "replied")
+      yield* house.fault({ kind: "garbage", agent: "qa" })
+      yield* house.post(taskId, "@qa and you?")
+      yield* says(page, "letters", "TurnUnreadable")
+      yield* says(page, "errors", "TurnUnreadable")
+      assert.strictEqual(yield* textOf(page, "n-dead"), "1")
+      assert.match(yield* textOf(page, "rate-text"), /^[1-9]\d* deliver(y|ies) in 20 min, 1 failed$/)
+      assert.deepStrictEqual(yield* violations(page), [])
+
+      const dark = yield* open(runtime.url, { ...phone, colorScheme: "dark" })
+      yield* says(dark.page, "letters", "TurnUnreadable")
+      assert.deepStrictEqual(yield* violations(dark.page), [])
+      assert.strictEqual(yield* overflow(dark.page), 0)
+
+      // By keyboard: each link is reached in turn and seen to be.
+      for (const href of ["health", "metrics", "readyz", "openapi.json"]) {
+        yield* Effect.promise(() => page.keyboard.press("Tab"))
+        const focused = yield* Effect.promise(() =>
+          page.evaluate(
+            `[document.activeElement.getAttribute("href"), getComputedStyle(document.activeElement).outlineStyle]`
+          )
+        )
+        assert.deepStrictEqual(focused, [href, "solid"])
+      }
+      for (const { asked, complaints } of [light, dark]) {
+        assert.deepStrictEqual(complaints, [])
+        assert.deepStrictEqual(
+          asked.filter((url) => !url.startsWith(`${runtime.url}/`) && !url.startsWith("data:")),
+          []
+        )
+      }
+    }).pipe(Effect.scoped)
+  )
+
+  it.live("says what is wrong and what mends it: gateway and control plane gone, then the runtime itself", () =>
+    Effect.gen(function* () {
+      const house = yield* makeHouse()
+      const runtime = yield* house.startRuntime()
+      const open = yield* makeBrowser
+      const { complaints, page } = yield* open(runtime.url, phone)
+      yield* house.gateway.signal("SIGKILL")
+      yield* house.post(yield* house.newTask(), "@engineer are you there?")
+      yield* says(page, "lights", "Unreachable")
+      yield* says(page, "errors", "GatewayUnreachable")
+      yield* house.plane.signal("SIGKILL")
+      yield* says(page, "lights", "Down, polling")
+      yield* says(page, "reasons", "Check CONVEX_URL and the network.")
+      yield* says(page, "status", "degraded")
+      assert.deepStrictEqual(yield* violations(page), [])
+      assert.strictEqual(yield* overflow(page), 0)
+
+      yield* runtime.signal("SIGKILL")
+      yield* says(page, "notice", "The connection to the runtime is lost")
+      assert.isTrue(yield* Effect.promise(() => page.locator("#notice").isVisible()))
+      assert.strictEqual(yield* textOf(page, "status"), "degraded")
+      assert.deepStrictEqual(yield* violations(page), [])
+      assert.deepStrictEqual(complaints, [])
+    }).pipe(Effect.scoped)
+  )
+
+  it.live("follows the drain, comes back after a restart by itself, and never holds the process up", () =>
+    Effect.gen(function* () {
+      const house = yield* makeHouse()
+      yield* house.script({ rules: [{ match: "mentioned you", actions: [{ hang: true }] }] })
+      const runtime = yield* house.startRuntime({ DRAIN_TIMEOUT_MS: "3000" })
+      const open = yield* makeBrowser
+      const { page } = yield* open(runtime.url)
+      yield* house.post(yield* house.newTask(), "@engineer are you there?")
+      yield* says(page, "running", "Engineer")
+      yield* runtime.signal("SIGTERM")
+      yield* says(page, "status", "draining")
+      assert.deepStrictEqual(yield* runtime.exit, { code: 0, signal: null })
+      yield* says(page, "notice", "The connection to the runtime is lost")
+      yield* house.startRuntime({ HEALTH_PORT: new URL(runtime.url).port })
+      yield* says(page, "status", "online")
+      assert.isFalse(yield* Effect.promise(() => page.locator("#notice").isVisible()))
+    }).pipe(Effect.scoped)
+  )
+})
+
+describe("the status page's address", () => {
+  it.live("answers this machine under its own names only", () =>
+    Effect.gen(function* () {
+      const house = yield* makeHouse()
+      const runtime = yield* house.startRuntime()
+      const { port } = new URL(runtime.url)
+      const statusOf = (path: string, headers: Record<string, string>) =>
+        Effect.promise(
+          () =>
+            new Promise<number>((resolve, reject) => {
+              const sent = request({ host: "127.0.0.1", port, path, headers }, (response) => {
+                resolve(response.statusCode ?? 0)
+                response.destroy()
+              })
+              sent.once("error", reject)
+              sent.end()
+            })
+        )
+      for (const path of ["/", "/status/events"]) {
+        assert.strictEqual(yield* statusOf(path, { host: `localhost:${port}` }), 200)
+        assert.strictEqual(yield* statusOf(path, { host: "rebound.example" }), 403)
+        assert.strictEqual(yield* statusOf(path, { host: "localhost", origin: "https://evil.example" }), 403)
+      }
+    }).pipe(Effect.scoped)
+  )
+})
