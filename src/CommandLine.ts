@@ -31,6 +31,7 @@ import { DeliveryLoop } from "./programs/DeliveryLoop.ts"
 import { GatewayWatch } from "./programs/GatewayWatch.ts"
 import { Heartbeats } from "./programs/Heartbeats.ts"
 import { Presence } from "./programs/Presence.ts"
+import { ProfileSync } from "./programs/ProfileSync.ts"
 import * as Probes from "./programs/Probes.ts"
 import { exitCodeOf, run } from "./programs/Runtime.ts"
 import * as StatusPage from "./programs/StatusPage.ts"
@@ -68,6 +69,7 @@ const programs = HttpRouter.serve(Layer.mergeAll(Probes.layer, AgentEndpoints.la
   disableListenLog: true
 }).pipe(
   Layer.provideMerge(Presence.layer),
+  Layer.provideMerge(ProfileSync.layer),
   Layer.provideMerge(AgentSync.layer),
   Layer.provideMerge(Heartbeats.layer),
   Layer.provideMerge(DeliveryLoop.layer),

@@ -27,6 +27,8 @@ import type { TurnEnd } from "../services/Turns.ts"
 
 /** An agent that the gateway does not know, or settings that are wrong, are looked at again after this. */
 const PARKED_RETRY_MILLIS = 30_000
+/** Where profile sync writes the gateway's agents one that is not known yet is about to be; until then it stays parked. */
+const NEW_AGENT_RETRY_MILLIS = 2_000
 /** "internal error" may be a provider's cooldown of a minute: sooner is pointless. */
 const AMBIGUOUS_RETRY_MILLIS = 60_000
 /** A day of nothing but a provider's failures ends a notification; an unreachable gateway is waited for without end. */
@@ -124,11 +126,12 @@ export class Deliveries extends Context.Service<
         if (blame === "shared") {
           yield* guard.sharedFailure(failure, context.agent.id)
           const isParked = failure._tag === "UnknownAgent" || failure._tag === "GatewayMisconfigured"
+          const parkedMillis =
+            failure._tag === "UnknownAgent" && config.profileSync ? NEW_AGENT_RETRY_MILLIS : PARKED_RETRY_MILLIS
           const wanted = "retryAfterMillis" in failure ? (failure.retryAfterMillis ?? 0) : 0
           const isEndless = failure._tag === "GatewayUnreachable" || failure._tag === "GatewayMisconfigured"
           return yield* failShared(delivery, failure._tag, failure.detail, {
-            leastMillis:
-              failure._tag === "TurnAmbiguous" ? AMBIGUOUS_RETRY_MILLIS : isParked ? PARKED_RETRY_MILLIS : wanted,
+            leastMillis: failure._tag === "TurnAmbiguous" ? AMBIGUOUS_RETRY_MILLIS : isParked ? parkedMillis : wanted,
             ...(isEndless ? {} : { limit: PROVIDER_LIMIT })
           })
         }

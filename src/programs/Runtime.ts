@@ -8,6 +8,7 @@ import { DeliveryLoop } from "./DeliveryLoop.ts"
 import { GatewayWatch } from "./GatewayWatch.ts"
 import { Heartbeats } from "./Heartbeats.ts"
 import { Presence } from "./Presence.ts"
+import { ProfileSync } from "./ProfileSync.ts"
 
 /** Why the process ended. */
 export type End =
@@ -31,6 +32,7 @@ export const run = Effect.gen(function* () {
   const loop = yield* DeliveryLoop
   const permits = yield* Permits
   const presence = yield* Presence
+  const profiles = yield* ProfileSync
 
   const work = Effect.gen(function* () {
     yield* presence.boot.pipe(
@@ -47,7 +49,9 @@ export const run = Effect.gen(function* () {
     )
     yield* presence.start
     yield* agentSync.start
+    yield* profiles.boot
     yield* gateway.start
+    yield* profiles.start
     yield* gateway.ready
     yield* loop.start
     yield* heartbeats.start

@@ -8,6 +8,7 @@ import type { Failure, Fence, Outcome } from "../domain/Delivery.ts"
 import { DeliveryContext } from "../domain/DeliveryContext.ts"
 import { BeatAnswer, FinishedBeat } from "../domain/Heartbeat.ts"
 import type { BeatReport } from "../domain/Heartbeat.ts"
+import { Profiles } from "../domain/ProfilePlan.ts"
 import { Roster } from "../domain/Roster.ts"
 import { PulseAnswer, RuntimeCommands } from "../domain/RuntimeCommands.ts"
 import {
@@ -134,6 +135,8 @@ export class ControlPlane extends Context.Service<
     }): Effect.Effect<BeatAnswer, ControlPlaneFailure>
     /** Ends a beat with its status and what it says in a thread, in one transaction; answers when the next is due. */
     updateAgentHeartbeat(fence: Fence, report: BeatReport): Effect.Effect<typeof FinishedBeat.Type, ControlPlaneFailure>
+    /** What the agents' workspaces are made of. */
+    readonly profiles: Effect.Effect<Profiles, ControlPlaneFailure>
     /** Presence and health out, commands and reconciliation back: one call a minute. */
     pulse(report: PulseReport): Effect.Effect<PulseAnswer, ControlPlaneFailure>
     /** The notifications that were given up, the latest first. */
@@ -425,6 +428,7 @@ export class ControlPlane extends Context.Service<
         commands: followed("service/runtimes:commands", RuntimeCommands, { runtimeId: config.runtimeId }),
         rosters: followed("service/agents:list", Roster, {}),
         readRoster: call("query", "service/agents:list", Roster, {}),
+        profiles: patient(call("query", "service/agents:profiles", Profiles, {})),
         claim,
         context,
         renew,

@@ -29,6 +29,8 @@ export class GatewayGuard extends Context.Service<
     readonly hasRecentProviderFailure: Effect.Effect<boolean>
     /** Ids of agents that the gateway does not know. */
     readonly parkedAgents: Effect.Effect<ReadonlyArray<string>>
+    /** Looks once at what is paused or parked; whether some of it may go on. */
+    readonly recheck: Effect.Effect<boolean>
     /** Looks again at what is paused or parked, and runs `onRecovered` when some of it may go on; ends never. */
     probing(onRecovered: Effect.Effect<void>): Effect.Effect<never>
   }
@@ -133,6 +135,7 @@ export class GatewayGuard extends Context.Service<
           return now - (yield* Ref.get(lastProviderFailureAt)) < Duration.toMillis(PROVIDER_COOLDOWN)
         }),
         parkedAgents: Effect.map(Ref.get(parked), (agents) => [...agents.keys()]),
+        recheck: probe,
         probing: (onRecovered) =>
           probe.pipe(
             Effect.flatMap((isRecovered) => (isRecovered ? onRecovered : Effect.void)),

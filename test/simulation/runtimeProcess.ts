@@ -17,6 +17,7 @@ import { DeliveryLoop } from "../../src/programs/DeliveryLoop.ts"
 import { GatewayWatch } from "../../src/programs/GatewayWatch.ts"
 import { Heartbeats } from "../../src/programs/Heartbeats.ts"
 import { Presence } from "../../src/programs/Presence.ts"
+import { ProfileSync } from "../../src/programs/ProfileSync.ts"
 import { exitCodeOf, run } from "../../src/programs/Runtime.ts"
 import { AgentTools } from "../../src/services/AgentTools.ts"
 import { ControlPlane } from "../../src/services/ControlPlane.ts"
@@ -130,7 +131,7 @@ export const startProcess = Effect.fnUntraced(function* (options: {
       )
     ),
     Layer.provideMerge(Layer.mergeAll(convex, gatewayLayer)),
-    Layer.provideMerge(Metrics.layer),
+    Layer.provideMerge(Layer.mergeAll(Metrics.layer, ProfileSync.layerTest)),
     Layer.provideMerge(Logger.layer([logger])),
     Layer.provideMerge(Redactor.layer),
     Layer.provideMerge(

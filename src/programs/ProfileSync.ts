@@ -1,0 +1,191 @@
+import {
+  Context,
+  Effect,
+  FiberHandle,
+  FileSystem,
+  Layer,
+  Option,
+  Ref,
+  Schedule,
+  Scope,
+  Semaphore,
+  Stream
+} from "effect"
+import { ChildProcessSpawner } from "effect/process"
+import type { ControlPlaneFailure } from "../domain/ControlPlaneFailure.ts"
+import { planProfiles } from "../domain/ProfilePlan.ts"
+import { RuntimeConfig } from "../layers/Config.ts"
+import { checkGatewayConfig } from "../layers/GatewayConfigCheck.ts"
+import { hasSteps, SyncFailed, syncProfiles } from "../layers/Workspaces.ts"
+import type { SyncSteps } from "../layers/Workspaces.ts"
+import { ControlPlane } from "../services/ControlPlane.ts"
+import { GatewayGuard } from "../services/GatewayGuard.ts"
+import { Lifecycle } from "../services/Lifecycle.ts"
+import { Permits } from "../services/Permits.ts"
+import { Roster } from "../services/Roster.ts"
+import { Supervisor } from "../services/Supervisor.ts"
+import { allTools } from "../services/tools/AllTools.ts"
+import { DeliveryLoop } from "./DeliveryLoop.ts"
+
+/** The tools as AGENTS.md and TOOLS.md list them. */
+export const toolsText: string = [
+  "Mission Control offers these tools. Each turn says which of them you have now, and with which parameters.",
+  "",
+  ...allTools.map(({ description, name }) => `- \`${name}\`: ${description.replace(/\s+/g, " ").trim()}`)
+].join("\n")
+
+/** How long after a change of its configuration the gateway is asked for agents that it did not know. */
+const NOTICED_WITHIN_SECONDS = 30
+
+const retry = Schedule.exponential("5 seconds").pipe(
+  (growing) => Schedule.min([growing, Schedule.spaced("5 minutes")]),
+  Schedule.jittered
+)
+
+/**
+ * Writes what the control plane knows of the agents to where the gateway reads it: their workspaces, and our part of
+ * openclaw.json (OPENCLAW_PROFILE_SYNC). What cannot be written stands in /readyz with its path, and the rest is.
+ */
+export class ProfileSync extends Context.Service<
+  ProfileSync,
+  {
+    /** Reads, plans and applies once; answers what was done. */
+    readonly sync: Effect.Effect<SyncSteps, ControlPlaneFailure | SyncFailed>
+    /** The first run, before the gateway starts; whatever fails is said and tried again later. Nothing when sync is off. */
+    readonly boot: Effect.Effect<void>
+    /** Follows the roster, whose revision also tells of texts and skills. */
+    readonly start: Effect.Effect<void>
+  }
+>()("runtime-service/programs/ProfileSync") {
+  static readonly layer = Layer.effect(
+    ProfileSync,
+    Effect.gen(function* () {
+      const config = yield* RuntimeConfig
+      const controlPlane = yield* ControlPlane
+      const fileSystem = yield* FileSystem.FileSystem
+      const guard = yield* GatewayGuard
+      const lifecycle = yield* Lifecycle
+      const loop = yield* DeliveryLoop
+      const permits = yield* Permits
+      const roster = yield* Roster
+      const spawner = yield* ChildProcessSpawner.ChildProcessSpawner
+      const supervisor = yield* Supervisor
+      const scope = yield* Effect.scope
+      const one = yield* Semaphore.make(1)
+      const said = yield* Ref.make<ReadonlyArray<string>>([])
+      const later = yield* FiberHandle.make<void>()
+      const noticing = yield* FiberHandle.make<void>()
+      const isSupervised = Option.isNone(config.gatewayUrl)
+
+      const text = (path: string) =>
+        Effect.mapError(
+          fileSystem.readFileString(path),
+          (error) => new SyncFailed({ detail: `${path} cannot be read (${error.reason._tag})` })
+        )
+
+      const sync = Effect.gen(function* () {
+        const [agentsMd, heartbeatMd] = yield* Effect.all([text(config.agentsMdPath), text(config.heartbeatMdPath)])
+        const plan = planProfiles(yield* controlPlane.profiles, { agentsMd, heartbeatMd, tools: toolsText })
+        const steps = yield* syncProfiles(
+          {
+            workspaceRoot: config.workspaceRoot,
+            configPath: config.gatewayConfigPath,
+            bindsLoopback: isSupervised,
+            // The gateway restarts itself for these.
+            defersBootOnly: (yield* permits.free) < permits.total
+          },
+          plan
+        )
+        if (hasSteps(steps)) {
+          yield* Effect.logInfo("profiles written").pipe(
+            Effect.annotateLogs({
+              agents: plan.agents.length,
+              written: steps.writes.length,
+              removed: steps.removes.length,
+              configuration: steps.config === null ? "as it was" : "changed"
+            })
+          )
+        }
+        const known = yield* Ref.getAndSet(said, steps.problems)
+        for (const problem of steps.problems) {
+          if (!known.includes(problem)) yield* Effect.logError(`profile sync: ${problem}`)
+        }
+        yield* lifecycle.setReason("profile-sync", steps.problems[0] ?? null)
+        return steps
+      }).pipe(one.withPermits(1), Effect.withSpan("ProfileSync.sync"))
+
+      const say = (failure: ControlPlaneFailure | SyncFailed) => {
+        const detail = "detail" in failure ? failure.detail : failure._tag
+        return Effect.andThen(
+          lifecycle.setReason("profile-sync", detail),
+          Effect.logError(`profile sync failed, what was written before stays: ${detail}`)
+        )
+      }
+
+      /** The gateway takes a second or more to read a change: who was asked for an agent too early is asked again then. */
+      const noticed = guard.recheck.pipe(
+        Effect.flatMap((isRecovered) => (isRecovered ? loop.wake : Effect.void)),
+        Effect.repeat(Schedule.spaced("1 second").pipe(Schedule.upTo({ times: NOTICED_WITHIN_SECONDS }))),
+        Effect.asVoid
+      )
+
+      /** The whole way of a change: what has to wait for the running turns is done when they have ended. */
+      const settle: Effect.Effect<SyncSteps, ControlPlaneFailure | SyncFailed> = Effect.gen(function* () {
+        const steps = yield* sync
+        const { config: written, deferred } = steps
+        if (written !== null) yield* FiberHandle.run(noticing, noticed)
+        if (deferred.length === 0) return steps
+        yield* Effect.logInfo(`${deferred.join(", ")} of the gateway's configuration: changed once no turn runs`)
+        yield* FiberHandle.run(later, permits.idle.pipe(Effect.andThen(sync), Effect.asVoid, Effect.catch(say)))
+        return steps
+      })
+
+      const check = Effect.gen(function* () {
+        const issues = yield* checkGatewayConfig({
+          command: config.gatewayPath,
+          prefix: config.gatewayArgs.slice(0, Math.max(0, config.gatewayArgs.indexOf("gateway"))),
+          stateDir: config.stateDir,
+          configPath: config.gatewayConfigPath
+        })
+        if (Option.isNone(issues) || issues.value.length === 0) return
+        yield* Effect.logError(`the gateway will not accept ${config.gatewayConfigPath}: ${issues.value.join("; ")}`)
+      }).pipe(Effect.provideService(ChildProcessSpawner.ChildProcessSpawner, spawner))
+
+      const boot = Effect.gen(function* () {
+        const { config: written } = yield* sync
+        if (isSupervised && written !== null) yield* check
+      }).pipe(Effect.catch(say))
+
+      const follow = roster.changes.pipe(
+        Stream.map(({ revision }) => revision),
+        Stream.changes,
+        // Each run reads what is newest: of changes that come meanwhile one is enough.
+        Stream.buffer({ capacity: 1, strategy: "sliding" }),
+        Stream.runForEach(() =>
+          settle.pipe(
+            Effect.tapError(say),
+            Effect.retry(retry),
+            // What people have to mend is looked at again, since nothing tells of a file that was mended.
+            Effect.repeat({ schedule: retry, until: ({ problems }) => problems.length === 0 })
+          )
+        ),
+        Effect.andThen(Effect.never)
+      )
+
+      return ProfileSync.of({
+        sync,
+        boot: config.profileSync ? boot : Effect.void,
+        start: config.profileSync
+          ? supervisor.run("profile-sync", follow).pipe(Effect.provideService(Scope.Scope, scope))
+          : Effect.void
+      })
+    })
+  )
+
+  /** Writes nothing, for tests that are not about it. */
+  static readonly layerTest = Layer.succeed(ProfileSync, {
+    sync: Effect.fail(new SyncFailed({ detail: "profile sync is off" })),
+    boot: Effect.void,
+    start: Effect.void
+  })
+}
