@@ -1,4 +1,4 @@
-import { Clock, Duration, Effect, Layer, Option, Ref, Stream, SubscriptionRef } from "effect"
+import { Clock, Duration, Effect, Layer, Option, Ref, Result, Stream, SubscriptionRef } from "effect"
 import { Sse } from "effect/encoding"
 import { HttpRouter, HttpServerRequest, HttpServerResponse } from "effect/http"
 import { SPAN_MILLIS, sparkline } from "../domain/Activity.ts"
@@ -36,6 +36,20 @@ interface Light {
   readonly text: string
   readonly more: string
   readonly at: number | null
+}
+
+/** The dead letters as the page lists them; `error` says why they are not the latest. */
+interface LetterList {
+  readonly error: string | null
+  readonly list: ReadonlyArray<{
+    readonly id: string
+    readonly type: string
+    readonly agent: string | null
+    readonly task: string | null
+    readonly attempts: number
+    readonly diedAt: number
+    readonly error: string | null
+  }>
 }
 
 const levels: Readonly<Record<Status, Level>> = {
@@ -189,25 +203,27 @@ export const layer = Layer.effectDiscard(
       }
     })
 
+    const lastLetters = yield* Ref.make<LetterList>({ error: null, list: [] })
+    /** What cannot be read now is shown as it was, with the reason. */
     const readLetters = Effect.gen(function* () {
       const skew = (yield* controlPlane.now) - (yield* Clock.currentTimeMillis)
-      return yield* controlPlane.deadLetters({ limit: LETTERS }).pipe(
-        Effect.map((letters) => ({
-          error: null as string | null,
-          list: letters.map(({ agentSlug, attempts, diedAt, error, id, taskTitle, type }) => ({
-            id,
-            type,
-            agent: agentSlug,
-            task: taskTitle,
-            attempts,
-            diedAt: diedAt - skew,
-            error: error === null ? null : `${error.class}: ${error.message}`
-          }))
-        })),
-        Effect.catch((failure) =>
-          Effect.succeed({ error: redactor.error("detail" in failure ? failure.detail : failure._tag), list: [] })
-        )
-      )
+      const found = yield* Effect.result(controlPlane.deadLetters({ limit: LETTERS }))
+      if (Result.isFailure(found)) {
+        const { failure } = found
+        const error = redactor.error("detail" in failure ? failure.detail : failure._tag)
+        return yield* Ref.updateAndGet(lastLetters, (before) => ({ ...before, error }))
+      }
+      const list = found.success.map(({ agentSlug, attempts, diedAt, error, id, taskTitle, type }) => ({
+        id,
+        type,
+        agent: agentSlug,
+        task: taskTitle,
+        attempts,
+        // The browser knows this process's clock only.
+        diedAt: diedAt - skew,
+        error: error === null ? null : `${error.class}: ${error.message}`
+      }))
+      return yield* Ref.updateAndGet(lastLetters, () => ({ error: null, list }))
     })
     const [letters, forgetLetters] = yield* Effect.cachedInvalidateWithTTL(readLetters, LETTERS_TTL)
 

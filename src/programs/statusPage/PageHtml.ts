@@ -2,7 +2,8 @@ import { createHash } from "node:crypto"
 import { pageScript } from "./PageScript.ts"
 import { pageStyle } from "./PageStyle.ts"
 
-const lettersHint = `<p class="hint" id="letters-hint" hidden>After its cause is mended: <code>mission-control-runtime dead-letters retry ID</code>, or <code>discard ID</code>.</p>`
+const lettersHint = `<p class="hint" id="letters-stale" hidden></p>
+<p class="hint" id="letters-hint" hidden>After its cause is mended: <code>mission-control-runtime dead-letters retry ID</code>, or <code>discard ID</code>.</p>`
 
 const list = (name: string, title: string, hint = "") => `
 <section class="card" aria-labelledby="${name}-title">

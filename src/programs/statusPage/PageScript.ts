@@ -251,6 +251,8 @@ const show = () => {
 const showLetters = () => {
   if (letters === null) return
   byId("letters-hint").hidden = letters.list.length === 0
+  byId("letters-stale").hidden = letters.error === null || letters.list.length === 0
+  write(byId("letters-stale"), "The list may be old, it cannot be read now: " + letters.error)
   section("letters", letters.list,
     letters.error ? "The list cannot be read now: " + letters.error : "None: every notification was delivered, or is on its way.",
     ({ id }) => id,
