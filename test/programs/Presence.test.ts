@@ -7,6 +7,7 @@ import type { PulseAnswer, RuntimeCommands } from "../../src/domain/RuntimeComma
 import { RuntimeConfig } from "../../src/layers/Config.ts"
 import { Gateway } from "../../src/layers/Gateway.ts"
 import { Metrics } from "../../src/layers/Metrics.ts"
+import { AgentSync } from "../../src/programs/AgentSync.ts"
 import { DeliveryLoop } from "../../src/programs/DeliveryLoop.ts"
 import { Presence } from "../../src/programs/Presence.ts"
 import { ControlPlane } from "../../src/services/ControlPlane.ts"
@@ -32,6 +33,7 @@ const setUp = Effect.gen(function* () {
   const answer = yield* Ref.make<Effect.Effect<PulseAnswer, ControlPlaneFailure>>(Effect.succeed(answered))
   const wakes = yield* Ref.make(0)
   const dueIns = yield* Ref.make<ReadonlyArray<number>>([])
+  const noticed = yield* Ref.make<ReadonlyArray<number>>([])
   const lines: Array<string> = []
   const logger = Logger.map(Logger.formatStructured, ({ level, message }) => {
     lines.push(`${level} ${String(message)}`)
@@ -51,6 +53,7 @@ const setUp = Effect.gen(function* () {
           wake: Ref.update(wakes, (count) => count + 1),
           dueIn: (millis) => Ref.update(dueIns, (all) => [...all, millis])
         }),
+        Layer.mock(AgentSync, { noticed: (revision) => Ref.update(noticed, (all) => [...all, revision]) }),
         Layer.mock(Gateway, {
           state: Effect.succeed({
             state: "ready" as const,
@@ -78,6 +81,7 @@ const setUp = Effect.gen(function* () {
     dueIns,
     lifecycle,
     lines,
+    noticed,
     reports,
     start: within(presence.start),
     statuses: Effect.map(Queue.clear(reports), (all) => all.map(({ status }) => status)),
@@ -135,7 +139,7 @@ describe("the first pulse", () => {
 
   it.effect("brings the pause that was asked for before, and the work that waits", () =>
     Effect.gen(function* () {
-      const { answer, boot, dueIns, lifecycle, wakes } = yield* setUp
+      const { answer, boot, dueIns, lifecycle, noticed, wakes } = yield* setUp
       yield* Ref.set(
         answer,
         Effect.succeed({
@@ -143,13 +147,15 @@ describe("the first pulse", () => {
           commands: { ...noCommands, paused: true },
           oldest: 500,
           nextDueAt: 9_000,
-          now: 4_000
+          now: 4_000,
+          rosterRevision: 3
         })
       )
       yield* boot
       assert.isTrue((yield* lifecycle.state).isPaused)
       assert.strictEqual(yield* Ref.get(wakes), 1)
       assert.deepStrictEqual(yield* Ref.get(dueIns), [5_000])
+      assert.deepStrictEqual(yield* Ref.get(noticed), [3])
     })
   )
 })
