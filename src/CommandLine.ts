@@ -1,6 +1,6 @@
 /** The commands, and the only place that builds the whole Layer and runs it. */
 import { NodeCrypto, NodeServices } from "@effect/platform-node"
-import { Cause, Deferred, Effect, Exit, Layer, Runtime } from "effect"
+import { Cause, Deferred, Effect, Exit, Layer, Queue, Runtime, Stream } from "effect"
 import { Command } from "effect/cli"
 import { FetchHttpClient, HttpRouter } from "effect/http"
 import packageJson from "../package.json" with { type: "json" }
@@ -23,6 +23,7 @@ import * as HttpServer from "./layers/HttpServer.ts"
 import * as Logging from "./layers/Logging.ts"
 import { Metrics } from "./layers/Metrics.ts"
 import { Redactor } from "./layers/Redactor.ts"
+import { ReloadSignal } from "./layers/Secrets.ts"
 import * as AgentEndpoints from "./programs/AgentEndpoints.ts"
 import { AgentSync } from "./programs/AgentSync.ts"
 import { Beats } from "./programs/Beats.ts"
@@ -31,8 +32,8 @@ import { DeliveryLoop } from "./programs/DeliveryLoop.ts"
 import { GatewayWatch } from "./programs/GatewayWatch.ts"
 import { Heartbeats } from "./programs/Heartbeats.ts"
 import { Presence } from "./programs/Presence.ts"
-import { ProfileSync } from "./programs/ProfileSync.ts"
 import * as Probes from "./programs/Probes.ts"
+import { ProfileSync } from "./programs/ProfileSync.ts"
 import { exitCodeOf, run } from "./programs/Runtime.ts"
 import * as StatusPage from "./programs/StatusPage.ts"
 import { AgentTools } from "./services/AgentTools.ts"
@@ -45,7 +46,7 @@ import { Permits } from "./services/Permits.ts"
 import { Roster } from "./services/Roster.ts"
 import { Supervisor } from "./services/Supervisor.ts"
 import { Turns } from "./services/Turns.ts"
-import { listenToSignals } from "./Signals.ts"
+import { listenToHangups, listenToSignals } from "./Signals.ts"
 
 /** Everything below the programs; what is provided last is closed last. */
 const services = Layer.empty.pipe(
@@ -130,6 +131,11 @@ const commandLine = Command.make("mission-control-runtime").pipe(
   ])
 )
 
+/** SIGHUP, by which a host says that secrets have changed. */
+const hangups = Stream.callback<void>((queue) =>
+  Effect.sync(() => listenToHangups(() => void Queue.offerUnsafe(queue, undefined)))
+)
+
 /** The exit code of how the program ended: what it asked for, 0 after interruption by signals, 70 for a bug. */
 const codeOf = (exit: Exit.Exit<unknown, unknown>): number => {
   if (Exit.isSuccess(exit) || Cause.hasInterruptsOnly(exit.cause)) return 0
@@ -160,6 +166,7 @@ export const main = (args: ReadonlyArray<string>): void => {
   })
   const program = explained(Command.runWith(commandLine, { version: packageJson.version })(args)).pipe(
     Effect.provideService(StopSignal, Deferred.await(stopRequest)),
+    Effect.provideService(ReloadSignal, hangups),
     Effect.tapCause((cause) => {
       const isExpected = Cause.hasInterruptsOnly(cause) || codeOf(Exit.failCause(cause)) !== 70
       const isSaid = Cause.squash(cause) instanceof EndedWith

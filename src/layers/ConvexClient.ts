@@ -32,6 +32,7 @@ import {
 import type { ControlPlaneFailure } from "../domain/ControlPlaneFailure.ts"
 import { RuntimeConfig } from "./Config.ts"
 import { Redactor } from "./Redactor.ts"
+import { Secrets } from "./Secrets.ts"
 
 /** Arguments of a function beside account and token, which this layer adds. */
 export type Arguments = Record<string, Value | undefined>
@@ -118,20 +119,21 @@ export class ConvexClient extends Context.Service<
   static readonly layer = Layer.effect(
     ConvexClient,
     Effect.gen(function* () {
-      const { accountId, convexUrl, serviceToken } = yield* RuntimeConfig
+      const { accountId, convexUrl } = yield* RuntimeConfig
+      const secrets = yield* Secrets
       const { error: redact } = yield* Redactor
       const clock = yield* Clock.Clock
       const identified = (args: Arguments): Arguments => ({
         ...args,
         accountId,
-        serviceToken: Redacted.value(serviceToken)
+        serviceToken: Redacted.value(secrets.now().serviceToken)
       })
 
       const dispatcher = yield* Effect.acquireRelease(
         Effect.sync(() => new Agent({ connections: 32, pipelining: 1, keepAliveTimeout: 30_000 })),
         (agent) => Effect.promise(() => agent.destroy())
       )
-      const run = Effect.fnUntraced(function* (kind: "query" | "mutation", path: string, args: Arguments) {
+      const once = Effect.fnUntraced(function* (kind: "query" | "mutation", path: string, args: Arguments) {
         return yield* Effect.tryPromise({
           try: (signal): Promise<unknown> => {
             // One client a call: it queues nothing, and its fetch carries this call's signal.
@@ -160,6 +162,19 @@ export class ConvexClient extends Context.Service<
         )
       })
 
+      /** A refused call has done nothing: with a token that was changed meanwhile it is made again, and nobody notices. */
+      const run = (kind: "query" | "mutation", path: string, args: Arguments) =>
+        Effect.suspend(() => {
+          const used = secrets.now().serviceToken
+          return once(kind, path, args).pipe(
+            Effect.catchTag("TokenRefused", (refused) =>
+              Effect.flatMap(secrets.hasOtherServiceToken(used), (isOther) =>
+                isOther ? once(kind, path, args) : Effect.fail(refused)
+              )
+            )
+          )
+        })
+
       const push = yield* SubscriptionRef.make<PushState>({ isConnected: false, lastMessageAt: null })
       const state = {
         lastMessageAt: null as number | null,
@@ -187,13 +202,21 @@ export class ConvexClient extends Context.Service<
       }
       const listeners = new Set<Listener>()
       const cancels = new Map<Listener, () => void>()
+      type Refusal = { readonly used: Redacted.Redacted; readonly tell: () => void }
+      const refusals = yield* Queue.unbounded<Refusal>()
       const attach = (client: SocketClient, listener: Listener) => {
+        const used = secrets.now().serviceToken
         // Without an error callback a failing query would end the process.
         const cancel = client.onUpdate(
           makeFunctionReference<"query">(listener.path),
           identified(listener.args),
           (value) => listener.offer(Result.succeed(value)),
-          (cause) => listener.offer(Result.fail(failureOf(listener.path, cause, redact)))
+          (cause) => {
+            const failure = failureOf(listener.path, cause, redact)
+            const tell = () => listener.offer(Result.fail(failure))
+            if (failure._tag === "TokenRefused") Queue.offerUnsafe(refusals, { used, tell })
+            else tell()
+          }
         )
         cancels.set(listener, () => cancel())
       }
@@ -250,6 +273,26 @@ export class ConvexClient extends Context.Service<
         Effect.forkScoped
       )
 
+      // A new token is another argument: every query is followed anew with it.
+      yield* Stream.runForEach(secrets.serviceTokenChanges, () =>
+        Effect.gen(function* () {
+          const client = yield* Ref.get(socket)
+          if (client === undefined) return
+          for (const listener of listeners) {
+            const cancel = cancels.get(listener)
+            attach(client, listener)
+            cancel?.()
+          }
+        })
+      ).pipe(Effect.forkScoped({ startImmediately: true }))
+      yield* Queue.take(refusals).pipe(
+        Effect.flatMap(({ tell, used }) =>
+          Effect.flatMap(secrets.hasOtherServiceToken(used), (isOther) => (isOther ? Effect.void : Effect.sync(tell)))
+        ),
+        Effect.forever,
+        Effect.forkScoped
+      )
+
       return ConvexClient.of({
         query: (path, args) => run("query", path, args),
         mutation: (path, args) => run("mutation", path, args),
@@ -275,5 +318,5 @@ export class ConvexClient extends Context.Service<
         push
       })
     })
-  )
+  ).pipe(Layer.provide(Secrets.layer))
 }

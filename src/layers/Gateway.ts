@@ -20,6 +20,7 @@ import type { TurnFailure } from "../domain/TurnFailure.ts"
 import { RuntimeConfig } from "./Config.ts"
 import { GatewayToken } from "./GatewayToken.ts"
 import { Redactor } from "./Redactor.ts"
+import { Secrets } from "./Secrets.ts"
 
 /** A function tool as the gateway takes it: flat, with an object schema. */
 export interface FunctionTool {
@@ -117,14 +118,31 @@ export class Gateway extends Context.Service<
       const config = yield* RuntimeConfig
       const { error: redact } = yield* Redactor
       const ownToken = yield* GatewayToken
+      const secrets = yield* Secrets
       const baseUrl = Option.getOrElse(config.gatewayUrl, () => `http://127.0.0.1:${config.gatewayPort}`)
-      const authorization: Record<string, string> = Option.match(
-        Option.orElse(config.gatewayToken, () => ownToken),
-        {
-          onNone: () => ({}),
-          onSome: (token) => ({ authorization: `Bearer ${Redacted.value(token)}` })
-        }
-      )
+      const authorization = (token: Option.Option<Redacted.Redacted>): Record<string, string> =>
+        Option.match(
+          Option.orElse(token, () => ownToken),
+          {
+            onNone: () => ({}),
+            onSome: (held) => ({ authorization: `Bearer ${Redacted.value(held)}` })
+          }
+        )
+      /** A bare 401 has begun no turn: with a token that was changed meanwhile the request is made again. */
+      const authorized = <A extends { readonly status: number; readonly body: string }, E>(
+        send: (headers: Record<string, string>) => Effect.Effect<A, E>
+      ): Effect.Effect<A, E> =>
+        Effect.suspend(() => {
+          const used = secrets.now().gatewayToken
+          return Effect.filterOrElse(
+            send(authorization(used)),
+            (answer) => answer.status !== 401 || readGatewayAnswer(answer.status, answer.body)._tag !== "Refused",
+            (answer) =>
+              Effect.flatMap(secrets.hasOtherGatewayToken(used), (isOther) =>
+                isOther ? send(authorization(secrets.now().gatewayToken)) : Effect.succeed(answer)
+              )
+          )
+        })
       const dispatcher = yield* Effect.acquireRelease(
         Effect.sync(
           () =>
@@ -146,10 +164,11 @@ export class Gateway extends Context.Service<
       })
       const note = (change: Partial<GatewayState>) => Ref.update(state, (before) => ({ ...before, ...change }))
 
-      const get = (path: string) =>
+      const get = (path: string) => authorized((headers) => getWith(path, headers))
+      const getWith = (path: string, headers: Record<string, string>) =>
         Effect.tryPromise({
           try: async (signal) => {
-            const response = await request(`${baseUrl}${path}`, { dispatcher, signal, headers: authorization })
+            const response = await request(`${baseUrl}${path}`, { dispatcher, signal, headers })
             return { status: response.statusCode, body: await response.body.text() }
           },
           catch: transportFailure
@@ -204,8 +223,8 @@ export class Gateway extends Context.Service<
             })
       }).pipe(Effect.withSpan("Gateway.agents"))
 
-      const post = Effect.fnUntraced(function* (round: GatewayRequest) {
-        const body = JSON.stringify({
+      const post = Effect.fnUntraced(function* (round: GatewayRequest, headers: Record<string, string>) {
+        const question = JSON.stringify({
           model: `openclaw/${round.agentSlug}`,
           user: round.sessionKey,
           instructions: round.instructions,
@@ -218,9 +237,9 @@ export class Gateway extends Context.Service<
               method: "POST",
               dispatcher,
               signal,
-              body,
+              body: question,
               headers: {
-                ...authorization,
+                ...headers,
                 "content-type": "application/json",
                 accept: "application/json",
                 "x-openclaw-agent-id": round.agentSlug,
@@ -228,7 +247,7 @@ export class Gateway extends Context.Service<
               }
             })
             const retryAfter = retryAfterMillis(response.headers["retry-after"])
-            return { status: response.statusCode, text: await response.body.text(), retryAfter }
+            return { status: response.statusCode, body: await response.body.text(), retryAfter }
           },
           catch: transportFailure
         })
@@ -244,8 +263,8 @@ export class Gateway extends Context.Service<
             })
           }
           yield* note({ lastSendAt: yield* Clock.currentTimeMillis })
-          const { retryAfter, status, text } = yield* post(round)
-          const answer = readGatewayAnswer(status, text)
+          const { body, retryAfter, status } = yield* authorized((headers) => post(round, headers))
+          const answer = readGatewayAnswer(status, body)
           if (answer._tag === "Calls" || answer._tag === "Text") return answer
           return yield* failureOf(round.agentSlug, answer, retryAfter)
         },
@@ -277,5 +296,5 @@ export class Gateway extends Context.Service<
 
       return Gateway.of({ sendToOpenClaw, ready, agents, state: Ref.get(state) })
     })
-  )
+  ).pipe(Layer.provide(Secrets.layer))
 }
