@@ -215,8 +215,9 @@ const contextOf = async (
     tasks,
     agent.isOrchestrator ? descriptionLength.orchestrator : descriptionLength.own
   )
-  const seen = tasks.map((task) => [task._id, task.updatedAt, task.lastMessageAt])
-  const fingerprint = await sha256(JSON.stringify([account.rosterRevision, agent._id, seen]))
+  const seen = tasks.map((task) => [task._id, task.updatedAt, task.lastMessageAt, task.lastAssigneeAt])
+  const briefing = agent.isOrchestrator ? account.briefing : null
+  const fingerprint = await sha256(JSON.stringify([account.rosterRevision, agent._id, briefing, seen]))
   const id = heartbeatId(beat)
   return {
     fingerprint,
@@ -246,7 +247,7 @@ const contextOf = async (
       mentionableAgents: agents
         .filter((each) => each._id !== agent._id)
         .map((each) => ({ slug: each.slug, name: each.name, role: each.role })),
-      briefing: agent.isOrchestrator ? account.briefing : null,
+      briefing,
       earlier: { attempts: beat.tries, effects: beat.tries > 0 ? await effectsOf(ctx, id) : [] },
       failures: beat.failures,
       isUnchanged: beat.fingerprint === fingerprint

@@ -235,6 +235,17 @@ describe("a heartbeat", () => {
     const beat = await claimed(plane, { agentId: plane.lead })
     expect(beat.context.tasks.map(({ task }) => task.title)).toEqual(titles)
     expect(beat.context.briefing).toBe("Ship on Friday.")
+    const isUnchanged = async () => {
+      pass(15 * minute)
+      const next = await claimed(plane, { agentId: plane.lead })
+      await finish(plane, next)
+      return next.context.isUnchanged
+    }
+    await finish(plane, beat)
+    expect(await isUnchanged()).toBe(true)
+    await plane.asPerson(api.app.accounts.configure, { briefing: "Ship on Monday." })
+    expect(await isUnchanged()).toBe(false)
+    expect(await isUnchanged()).toBe(true)
   })
 
   it("by a cron expression is due when the runtime says, which it must", async () => {
