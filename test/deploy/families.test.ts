@@ -89,4 +89,24 @@ describe("what is deployed beside the runtime", () => {
       )
     })
   )
+
+  it.effect("is described in the documents, each family", () =>
+    Effect.gen(function* () {
+      const page = readFileSync(new URL("../../docs/observability.md", import.meta.url), "utf8")
+      const families = [...(yield* sampleNames)].map((name) =>
+        name.startsWith("mission_control_") ? name.replace(/_(bucket|sum|count)$/, "") : name
+      )
+      assert.deepStrictEqual(
+        [...new Set(families)].filter((family) => !page.includes(`\`${family}\``)),
+        []
+      )
+      const alerts = [...read("prometheus/mission-control.rules.yml").matchAll(/- alert: (\w+)/g)].map(
+        ([, name]) => name
+      )
+      assert.deepStrictEqual(
+        alerts.filter((name) => !page.includes(`| ${name} `)),
+        []
+      )
+    })
+  )
 })
