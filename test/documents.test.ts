@@ -136,7 +136,9 @@ describe("the README", () => {
   })
 
   it("tells every endpoint, and no other", () => {
-    const served = [...read("src/programs/Probes.ts").matchAll(/"(\/[a-z]+)"/g)].map((match) => match[1] ?? "")
+    const served = ["Probes", "StatusPage"].flatMap((program) =>
+      [...read(`src/programs/${program}.ts`).matchAll(/"GET",\s*"(\/[a-z/]*)"/g)].map((match) => match[1] ?? "")
+    )
     const told = rowsOf("README.md").flatMap(([path = ""]) => (path.startsWith("/") ? [path] : []))
     assert.isNotEmpty(served)
     assert.sameMembers(told, served)

@@ -226,7 +226,7 @@ const controlPlaneFunctions: ReadonlyArray<string> = [
 const AGENT_SERIES = 100
 
 /** How often the event loop's delay is sampled; what is recorded includes this. */
-const SAMPLE_MILLIS = 20
+const SAMPLE_MILLIS = 50
 
 /** Linux tells about descriptors in /proc; elsewhere these families are left out. */
 const descriptors = (): { readonly open: number; readonly limit: number } | null => {
