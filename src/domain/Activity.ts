@@ -72,6 +72,11 @@ export const SPANS = 40
 const ENDED = 30
 const ERRORS = 20
 const AGENTS = 200
+/** Of a title or an error no more is kept. */
+const CHARACTERS = 500
+
+const short = (text: string): string =>
+  text.length <= CHARACTERS ? text : `${text.slice(0, CHARACTERS - 1).toWellFormed()}…`
 
 /** Nothing has happened yet. */
 export const nothing: Activity = { running: [], ended: [], errors: [], agents: [], spans: [] }
@@ -101,7 +106,10 @@ const touchAgent = (
 /** Work began. */
 export const started = (activity: Activity, work: RunningWork): Activity => ({
   ...activity,
-  running: [...activity.running.filter(({ run }) => run !== work.run), work],
+  running: [
+    ...activity.running.filter(({ run }) => run !== work.run),
+    { ...work, task: work.task === null ? null : short(work.task) }
+  ],
   agents: touchAgent(activity.agents, work.agent, work.agentName === null ? {} : { name: work.agentName })
 })
 
@@ -170,7 +178,7 @@ export const ended = (activity: Activity, end: WorkEnd): Activity => {
       },
       ...activity.ended
     ].slice(0, ENDED),
-    errors: end.error === null ? activity.errors : withError(activity.errors, end.error, end.agent, end.at),
+    errors: end.error === null ? activity.errors : withError(activity.errors, short(end.error), end.agent, end.at),
     agents: touchAgent(activity.agents, end.agent, { lastWorkAt: end.at }),
     spans:
       end.type === "heartbeat" ? activity.spans : withSpan(activity.spans, end.at, end.isFailure, end.durationMillis)

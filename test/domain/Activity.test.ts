@@ -44,6 +44,13 @@ describe("the activity of the process", () => {
     assert.strictEqual(after.errors[0]?.message, "error 4999")
   })
 
+  it("keeps no more than 500 characters of a title or an error", () => {
+    const running = Activity.started(Activity.nothing, { ...work("one"), task: "t".repeat(10_000) })
+    assert.lengthOf(running.running[0]?.task ?? "", 500)
+    const { errors } = Activity.ended(running, end("one", { error: `${"e".repeat(498)}😀 and more` }))
+    assert.strictEqual(errors[0]?.message, `${"e".repeat(498)}�…`)
+  })
+
   it("counts an error that repeats instead of listing it again, until another comes between", () => {
     const messages = ["down", "down", "down", "other", "down"]
     const after = messages.reduce(

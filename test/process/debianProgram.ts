@@ -42,6 +42,6 @@ export const debianProgram = async (command: string, packageName: string): Promi
   const problem =
     (await run("apt-get", ["update", "-q"])) ??
     (await run("apt-get", ["install", "-y", "-q", "--no-install-recommends", packageName]))
-  if (problem !== null) throw new Error(`apt-get could not install ${packageName}:\n${problem}`)
+  if (problem !== null) return `${command} is missing, and apt-get could not install ${packageName}:\n${problem}`
   return isInstalled(command) ? null : `Debian's ${packageName} has no ${command}`
 }
