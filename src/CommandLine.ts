@@ -10,6 +10,7 @@ import { deliver } from "./commands/Deliver.ts"
 import { doctorWith } from "./commands/Doctor.ts"
 import { EndedWith, explained } from "./commands/EndedWith.ts"
 import { healthcheck } from "./commands/Healthcheck.ts"
+import { profile } from "./commands/Profile.ts"
 import { sessions } from "./commands/Sessions.ts"
 import { status } from "./commands/Status.ts"
 import { token } from "./commands/Token.ts"
@@ -125,6 +126,7 @@ const commandLine = Command.make("mission-control-runtime").pipe(
     healthcheck.pipe(Command.provide(FetchHttpClient.layer)),
     deadLetters.pipe(Command.provide(asking)),
     deliver.pipe(Command.provide(asking)),
+    profile.pipe(Command.provide(Layer.merge(asking, FetchHttpClient.layer))),
     sessions.pipe(Command.provide(asking)),
     token.pipe(Command.provide(asking)),
     config

@@ -1,4 +1,6 @@
 import { execFile } from "node:child_process"
+import { existsSync, mkdtempSync, readdirSync, rmSync } from "node:fs"
+import { tmpdir } from "node:os"
 import { join, resolve } from "node:path"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
@@ -57,6 +59,8 @@ describe("the command line", () => {
         ["dead-letters", "show"],
         ["dead-letters", "retry"],
         ["dead-letters", "discard"],
+        ["profile", "plan"],
+        ["profile", "apply"],
         ["sessions", "rotate"],
         ["token", "check"],
         ["config", "print"]
@@ -225,6 +229,27 @@ describe("the command line", () => {
       const rotated = yield* runIn(envOf(house), "sessions", "rotate", "qa")
       assert.strictEqual(rotated.code, 0, rotated.err)
       assert.include(rotated.err, "1 session begins anew")
+    }).pipe(Effect.scoped)
+  )
+
+  it.live("plans the agents' workspaces without writing, applies the plan, and then has nothing left to do", () =>
+    Effect.gen(function* () {
+      const house = yield* makeHouse()
+      const folder = yield* Effect.acquireRelease(
+        Effect.sync(() => mkdtempSync(join(tmpdir(), "profile-"))),
+        (path) => Effect.sync(() => rmSync(path, { recursive: true }))
+      )
+      const env = envOf(house, { OPENCLAW_STATE_DIR: folder })
+      const planned = yield* runIn(env, "profile", "plan")
+      assert.strictEqual(planned.code, 0, planned.err)
+      assert.include(planned.out, `write   ${folder}/workspaces/engineer/SOUL.md`)
+      assert.include(planned.out, `change  ${folder}/openclaw.json`)
+      assert.deepStrictEqual(readdirSync(folder), [])
+      const applied = yield* runIn(env, "profile", "apply")
+      assert.strictEqual(applied.code, 0, applied.err)
+      assert.isTrue(existsSync(join(folder, "workspaces/engineer/SOUL.md")))
+      const again = yield* runIn(env, "profile", "plan")
+      assert.deepStrictEqual(again, { code: 0, out: "", err: "Everything stands as planned.\n" })
     }).pipe(Effect.scoped)
   )
 

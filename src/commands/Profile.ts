@@ -1,0 +1,81 @@
+import { Console, Effect, Option } from "effect"
+import { Command } from "effect/cli"
+import { hasSteps } from "../layers/Workspaces.ts"
+import type { SyncFailed, SyncSteps, SyncTarget } from "../layers/Workspaces.ts"
+import { applyProfileRun, planProfileRun } from "../programs/ProfileRun.ts"
+import { endWith } from "./EndedWith.ts"
+import { askRuntime } from "./LocalEndpoint.ts"
+import { jsonFlag, print, printJson } from "./Print.ts"
+
+interface Run {
+  readonly target: SyncTarget
+  readonly steps: SyncSteps
+}
+
+const linesOf = ({ steps, target }: Run): ReadonlyArray<string> => [
+  ...steps.folders.map((path) => `make    ${[target.workspaceRoot, ...path].join("/")}`),
+  ...steps.writes.map(({ path }) => `write   ${[target.workspaceRoot, ...path].join("/")}`),
+  ...steps.removes.map((path) => `remove  ${[target.workspaceRoot, ...path].join("/")}`),
+  ...(steps.config === null ? [] : [`change  ${target.configPath}`]),
+  ...steps.deferred.map((key) => `later   ${key} of ${target.configPath}: a runtime works with this gateway`)
+]
+
+const show = Effect.fnUntraced(function* (run: Run, json: boolean) {
+  const { steps } = run
+  if (json) {
+    yield* printJson({
+      make: steps.folders.map((path) => path.join("/")),
+      write: steps.writes.map(({ path }) => path.join("/")),
+      remove: steps.removes.map((path) => path.join("/")),
+      changesConfiguration: steps.config !== null,
+      deferred: steps.deferred,
+      problems: steps.problems
+    })
+  } else {
+    const lines = linesOf(run)
+    yield* lines.length === 0 ? Console.error("Everything stands as planned.") : print(lines.join("\n"))
+  }
+  return steps.problems.length === 0 ? undefined : yield* endWith(1, ...steps.problems)
+})
+
+/** Keys for which the gateway restarts itself wait while a runtime of this machine may have turns in it. */
+const isRuntimeHere = Effect.map(Effect.option(askRuntime(Option.none(), "/livez")), Option.isSome)
+
+const explainedSync = <A, E, R>(effect: Effect.Effect<A, E | SyncFailed, R>) =>
+  Effect.catchIf(
+    effect,
+    (failure): failure is Extract<E | SyncFailed, SyncFailed> =>
+      typeof failure === "object" && failure !== null && "_tag" in failure && failure._tag === "SyncFailed",
+    ({ detail }) => endWith(1, detail)
+  )
+
+const plan = Command.make("plan", { json: jsonFlag }, ({ json }) =>
+  isRuntimeHere.pipe(
+    Effect.flatMap(planProfileRun),
+    explainedSync,
+    Effect.flatMap((run) => show(run, json))
+  )
+).pipe(
+  Command.withDescription("Show what would be written to workspaces and the gateway's configuration; writes nothing"),
+  Command.withExamples([{ command: "mission-control-runtime profile plan", description: "A line for each step" }])
+)
+
+const apply = Command.make("apply", { json: jsonFlag }, ({ json }) =>
+  isRuntimeHere.pipe(
+    Effect.flatMap(applyProfileRun),
+    explainedSync,
+    Effect.tap(({ steps }) => (hasSteps(steps) ? Console.error("Written.") : Effect.void)),
+    Effect.flatMap((run) => show(run, json))
+  )
+).pipe(
+  Command.withDescription("Write the agents' workspaces and our part of the gateway's configuration once"),
+  Command.withExamples([
+    { command: "mission-control-runtime profile apply", description: "Also where OPENCLAW_PROFILE_SYNC is false" }
+  ])
+)
+
+/** `profile`: the agents' workspaces, and the gateway's knowledge of them. */
+export const profile = Command.make("profile").pipe(
+  Command.withDescription("The agents' workspaces and their part of the gateway's configuration"),
+  Command.withSubcommands([plan, apply])
+)

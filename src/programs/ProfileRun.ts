@@ -1,0 +1,44 @@
+import { Effect, FileSystem, Option } from "effect"
+import { planProfiles } from "../domain/ProfilePlan.ts"
+import { RuntimeConfig } from "../layers/Config.ts"
+import { planSync, SyncFailed, syncProfiles } from "../layers/Workspaces.ts"
+import { ControlPlane } from "../services/ControlPlane.ts"
+import { toolsText } from "./ProfileSync.ts"
+
+/** One run of profile sync by hand, beside whatever OPENCLAW_PROFILE_SYNC says; `defersBootOnly` leaves a working gateway alone. */
+const prepare = Effect.fnUntraced(function* (defersBootOnly: boolean) {
+  const config = yield* RuntimeConfig
+  const fileSystem = yield* FileSystem.FileSystem
+  const text = (path: string) =>
+    Effect.mapError(
+      fileSystem.readFileString(path),
+      (error) => new SyncFailed({ detail: `${path} cannot be read (${error.reason._tag})` })
+    )
+  const [agentsMd, heartbeatMd] = yield* Effect.all([text(config.agentsMdPath), text(config.heartbeatMdPath)])
+  const profiles = yield* (yield* ControlPlane).profiles
+  return {
+    plan: planProfiles(profiles, { agentsMd, heartbeatMd, tools: toolsText }),
+    target: {
+      workspaceRoot: config.workspaceRoot,
+      configPath: config.gatewayConfigPath,
+      bindsLoopback: Option.isNone(config.gatewayUrl),
+      defersBootOnly
+    }
+  }
+})
+
+/** What a run would do; reads only. */
+export const planProfileRun = Effect.fn("ProfileRun.planProfileRun")(function* (defersBootOnly: boolean) {
+  const { plan, target } = yield* prepare(defersBootOnly)
+  const steps = yield* Effect.tryPromise({
+    try: () => planSync(target, plan),
+    catch: (cause) => new SyncFailed({ detail: String(cause) })
+  })
+  return { target, steps }
+})
+
+/** Does it, and answers what was done. */
+export const applyProfileRun = Effect.fn("ProfileRun.applyProfileRun")(function* (defersBootOnly: boolean) {
+  const { plan, target } = yield* prepare(defersBootOnly)
+  return { target, steps: yield* syncProfiles(target, plan) }
+})
