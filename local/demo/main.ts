@@ -77,7 +77,9 @@ const program = Effect.gen(function* () {
   const task = yield* playScenario(person, account, story)
 
   if (!options.once) {
-    story.say(`\nThe runtime goes on: ${runtime.url}/health. Ctrl-C drains it and ends the demonstration.`)
+    story.say(
+      `\nThe runtime goes on: see it live at ${runtime.url}/, as JSON at ${runtime.url}/health. Ctrl-C drains it and ends the demonstration.`
+    )
     isRunningOn = true
     yield* Effect.raceFirst(runtime.exit, Deferred.await(askedToEnd))
   }
