@@ -498,6 +498,6 @@ export class AccountModel {
     if (this.isTokenRevoked) throw new Refusal("unauthenticated")
     const run = this.functions[path]
     if (run === undefined) throw new Refusal("not_found")
-    return structuredClone(run(args))
+    return run(args)
   }
 }

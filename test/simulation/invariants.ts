@@ -36,6 +36,7 @@ export class Invariants {
   private seen = 0
   private readonly lastClaim = new Map<string, Extract<Event, { kind: "claim" }>>()
   private readonly isOver = new Map<string, boolean>()
+  private readonly lastEnd = new Map<string, string>()
   /** Claims of a row that were not given back, since its budget began. */
   private readonly spent = new Map<string, number>()
   private readonly deaths = new Map<string, number>()
@@ -96,6 +97,7 @@ export class Invariants {
     const claim = this.lastClaim.get(event.session)
     this.judgeFence(event, event.how)
     this.isOver.set(event.session, true)
+    this.lastEnd.set(event.session, event.how)
     const row = account.queue.row(event.row)
     if (event.how === "release" && claim?.spent === false) this.spent.set(row.id, (this.spent.get(row.id) ?? 1) - 1)
     if (event.how === "rescue") return
@@ -166,10 +168,10 @@ export class Invariants {
         this.world.violate("I5", `${id} is coalesced before ${kept?.id ?? "nothing"} ended`)
       const epoch = account.queue.sessions.get(row.session)?.epoch ?? 0
       const context = kept === null ? undefined : account.contexts.get(`${kept.id} ${epoch}`)
-      // At the silence limit the whole fold ends by the fallback, which no policy parts.
+      // At the silence limit the whole fold ends as one: fail names no refused rows.
       if (
         context !== undefined &&
-        kept?.outcome !== "fallback" &&
+        this.lastEnd.get(row.session) === "complete" &&
         divideFold(context).refused.some((refused) => refused.id === id)
       ) {
         this.world.violate("I5", `${id} is coalesced although the policy refuses it`)
@@ -228,7 +230,9 @@ export class Invariants {
     }
     const presence = account.runtimes.get(process.runtimeId)
     const isUndisturbed = now - process.lastFaultAt > 60_000 && !account.isTokenRevoked
-    if (end.exitCode === 0 && isUndisturbed && presence?.bootId === process.bootId && presence.status !== "offline") {
+    // One that is stopped before its first pulse was answered does not know that it is known: it lapses.
+    const isLeft = presence?.bootId === process.bootId && !["offline", "booting"].includes(presence.status)
+    if (end.exitCode === 0 && isUndisturbed && isLeft) {
       this.world.violate("I8", `${process.name} left itself ${presence.status}`)
     }
   }

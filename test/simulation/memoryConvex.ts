@@ -121,8 +121,10 @@ export const memoryConvex = (world: World, process: RuntimeProcess): Layer.Layer
         result = Result.fail(failureOf(path, step, cause))
       }
       if (kind === "mutation") {
-        const said = Result.isSuccess(result) ? JSON.stringify(result.success) : result.failure._tag
-        world.trace(`${process.name} ${path.slice(8)} ${JSON.stringify(args).slice(0, 200)} -> ${said.slice(0, 300)}`)
+        if (world.lines !== null) {
+          const said = Result.isSuccess(result) ? JSON.stringify(result.success) : result.failure._tag
+          world.trace(`${process.name} ${path.slice(8)} ${JSON.stringify(args).slice(0, 200)} -> ${said.slice(0, 300)}`)
+        }
         world.onCommit()
         return Effect.as(pushChanges(world), result)
       }

@@ -3,6 +3,11 @@ import { Effect, Fiber } from "effect"
 import { TurnSilent } from "../../src/domain/TurnFailure.ts"
 import type { Mistake } from "./queueModel.ts"
 import type { Wrappers } from "./runtimeProcess.ts"
+import type { Profile } from "./world.ts"
+
+/** Where the mistake shows soonest: machines that stop and die, or nothing but a slow gateway. */
+const badMachines: Profile = { controlPlane: 0.03, process: 0.12, gateway: 0.3 }
+const slowGateway: Profile = { controlPlane: 0, process: 0, gateway: 0.3 }
 
 /** One planted mistake. */
 export interface PlantedMistake {
@@ -10,13 +15,19 @@ export interface PlantedMistake {
   readonly breaks: string
   readonly wrappers?: Wrappers
   readonly mistakes?: ReadonlySet<Mistake>
+  readonly profile?: Profile
 }
 
 interface Fold {
   readonly context?: { readonly notification: { readonly id: string }; readonly fold: ReadonlyArray<{ id: string }> }
 }
 
-const inTheModel = (name: Mistake, breaks: string): PlantedMistake => ({ name, breaks, mistakes: new Set([name]) })
+const inTheModel = (name: Mistake, breaks: string): PlantedMistake => ({
+  name,
+  breaks,
+  mistakes: new Set([name]),
+  profile: badMachines
+})
 
 /** Every mistake the simulation must notice. */
 export const plantedMistakes: ReadonlyArray<PlantedMistake> = [
@@ -74,6 +85,7 @@ export const plantedMistakes: ReadonlyArray<PlantedMistake> = [
   {
     name: "barrier between batches",
     breaks: "I9",
+    profile: slowGateway,
     wrappers: {
       permits: (inner) => ({ ...inner, free: Effect.map(inner.free, (free) => (free === inner.total ? free : 0)) })
     }

@@ -125,13 +125,13 @@ export const simulate = Effect.fnUntraced(function* (seed: number, options: Opti
     Effect.gen(function* () {
       let process = yield* start(runtimeId)
       while (!hosting.isOver) {
-        yield* Effect.sleep(1_000)
-        const isStuck = process.isRunning && !process.awake.isOpen() && dice.chance(0.02)
+        yield* Effect.sleep(4_000)
+        const isStuck = process.isRunning && !process.awake.isOpen() && dice.chance(0.08)
         if (process.isRunning && !isStuck) continue
         if (isStuck) world.trace(`${process.name} is taken for dead`)
         // One that leaves for good is what the others must notice.
-        if (runtimeId !== "r1" && dice.chance(0.2)) return
-        yield* Effect.sleep(dice.between(100, 40_000))
+        if (runtimeId !== "r1" && dice.chance(0.3)) return
+        yield* Effect.sleep(dice.pick([100, 2_000, 20_000]))
         if (!hosting.isOver) process = yield* start(runtimeId)
       }
     })
