@@ -13,7 +13,8 @@ const benches: Readonly<Record<string, () => Promise<{ readonly run: () => Promi
   history: () => import("./history.ts"),
   idle: () => import("./idle.ts"),
   plane: () => import("./plane.ts"),
-  gateway: () => import("./gateway.ts")
+  gateway: () => import("./gateway.ts"),
+  heartbeats: () => import("./heartbeats.ts")
 }
 
 const { positionals, values } = parseArgs({
