@@ -154,7 +154,7 @@ describe.skipIf(missing !== null)("the status page", () => {
       yield* runtime.signal("SIGKILL")
       yield* says(page, "notice", "The connection to the runtime is lost")
       assert.isTrue(yield* Effect.promise(() => page.locator("#notice").isVisible()))
-      assert.strictEqual(yield* textOf(page, "status"), "degraded")
+      assert.strictEqual(yield* textOf(page, "status"), "degraded, last known")
       assert.deepStrictEqual(yield* violations(page), [])
       assert.deepStrictEqual(complaints, [])
     }).pipe(Effect.scoped)

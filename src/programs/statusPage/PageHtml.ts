@@ -41,9 +41,9 @@ export const pageHtml = `<!doctype html>
 </header>
 <main>
 <p class="quiet" id="spoken" role="status"></p>
+<noscript><p class="card notice">This page shows live events and needs JavaScript. The same as JSON: <a href="health">/health</a>.</p></noscript>
 <div class="grid">
 <p class="card notice" id="notice" role="alert" hidden></p>
-<noscript><p class="card notice">This page shows live events and needs JavaScript. The same as JSON: <a href="health">/health</a>.</p></noscript>
 <section class="card reasons" id="reasons-card" aria-labelledby="reasons-title" hidden>
 <h2 id="reasons-title">Why it is not ready</h2>
 <ul id="reasons"></ul>

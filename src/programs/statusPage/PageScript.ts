@@ -266,6 +266,10 @@ const showLetters = () => {
 const notice = (text) => {
   byId("notice").hidden = text === ""
   write(byId("notice"), text)
+  if (text === "" || state === null) return
+  byId("status").className = "pill idle"
+  write(byId("status"), state.status + ", last known")
+  document.title = "lost · " + state.runtime
 }
 const clock = (millis) => new Date(millis).toLocaleTimeString()
 
