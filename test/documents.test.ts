@@ -135,6 +135,23 @@ describe("the README", () => {
     assert.include(read("README.md"), `\n\n${variablesTable}\n\n`)
   })
 
+  it("tells every command", () => {
+    const made = globSync("src/commands/*.ts", { cwd: root }).flatMap((path) => {
+      const names = [...read(path).matchAll(/Command\.make\(\s*"([a-z-]+)"/g)].map((match) => match[1] ?? "")
+      // The one that the others are within is made last.
+      const group = names.length > 1 ? names.at(-1) : undefined
+      return group === undefined ? names : names.slice(0, -1).map((name) => `${group} ${name}`)
+    })
+    const told = rowsOf("README.md")
+      .filter(([name = ""]) => /^(start|[a-z-]+)( |,|$)/.test(name))
+      .flatMap(([names = ""]) => {
+        const [first = "", ...others] = names.replaceAll(/ (<\w+>|--[a-z-]+)/g, "").split(", ")
+        return [first, ...others.map((name) => `${first.split(" ")[0]} ${name}`)]
+      })
+    assert.isAbove(made.length, 10)
+    assert.includeMembers(told, [...made, "start"])
+  })
+
   it("tells every endpoint, and no other", () => {
     const served = ["Probes", "StatusPage"].flatMap((program) =>
       [...read(`src/programs/${program}.ts`).matchAll(/"GET",\s*"(\/[a-z/]*)"/g)].map((match) => match[1] ?? "")

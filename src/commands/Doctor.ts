@@ -25,9 +25,13 @@ export const doctorWith = <R>(surroundings: Layer.Layer<Surroundings, ConfigInva
       canary: Flag.Boolean("canary").pipe(
         Flag.withDescription("Also run one turn with a tool call, in a session of its own"),
         Flag.withDefault(false)
+      ),
+      validate: Flag.Boolean("validate").pipe(
+        Flag.withDescription("Also have the gateway's command judge its configuration, about four seconds"),
+        Flag.withDefault(false)
       )
     },
-    Effect.fn(function* ({ canary, json }) {
+    Effect.fn(function* ({ canary, json, validate }) {
       const settings = yield* Effect.result(readSettings(yield* ConfigProvider.ConfigProvider))
       const found: { readonly findings: Findings; readonly redact: (text: string) => string } = Result.isFailure(
         settings
@@ -44,7 +48,7 @@ export const doctorWith = <R>(surroundings: Layer.Layer<Surroundings, ConfigInva
           }
         : yield* Effect.provide(
             Effect.gen(function* () {
-              return { findings: yield* collectFindings({ canary }), redact: (yield* Redactor).redact }
+              return { findings: yield* collectFindings({ canary, validate }), redact: (yield* Redactor).redact }
             }),
             surroundings
           )

@@ -7,13 +7,17 @@ import { sessionKey } from "../domain/SessionKey.ts"
 import { RuntimeConfig } from "../layers/Config.ts"
 import { ConvexClient } from "../layers/ConvexClient.ts"
 import { Gateway } from "../layers/Gateway.ts"
+import { checkGatewayConfig } from "../layers/GatewayConfigCheck.ts"
 import { fileProblem, folderProblem, hasCommand, isPortFree } from "../layers/MachineProbes.ts"
 import { Operator } from "../services/Operator.ts"
 import { allTools } from "../services/tools/AllTools.ts"
 
 /** What is asked only when wanted, because it takes long or costs a turn. */
 export interface DoctorOptions {
+  /** One turn of an agent. */
   readonly canary: boolean
+  /** The gateway's own judgement of its configuration, about four seconds. */
+  readonly validate: boolean
 }
 
 /** The functions that the runtime and its command line call. */
@@ -276,6 +280,22 @@ const examineGateway = Effect.gen(function* () {
   } satisfies GatewayFindings
 })
 
+/** What the gateway's own command says of its configuration. */
+const validateConfig = Effect.gen(function* () {
+  const config = yield* RuntimeConfig
+  const issues = yield* checkGatewayConfig({
+    command: config.gatewayPath,
+    // What stands before `gateway` is how the command is called, e.g. a script of an interpreter.
+    prefix: config.gatewayArgs.slice(0, Math.max(0, config.gatewayArgs.indexOf("gateway"))),
+    stateDir: config.stateDir,
+    configPath: config.gatewayConfigPath
+  })
+  return Option.match(issues, {
+    onNone: () => ({ isValid: false, detail: `${config.gatewayPath} config validate gave no answer` }),
+    onSome: (lines) => ({ isValid: lines.length === 0, detail: lines.join("; ") })
+  })
+})
+
 const isLoopbackUrl = (url: string): boolean => /^(localhost|127(\.\d{1,3}){3}|\[::1\])$/.test(new URL(url).hostname)
 
 const examineMachine = Effect.gen(function* () {
@@ -340,9 +360,10 @@ const examineMachine = Effect.gen(function* () {
 /** Looks at control plane, gateway and machine at once, a few seconds at most; writes nothing but the canary's turn. */
 export const collectFindings = Effect.fn("Doctor.collectFindings")(function* (options: DoctorOptions) {
   const { hints } = yield* RuntimeConfig
-  const [controlPlane, gateway, machine] = yield* Effect.all([examineControlPlane, examineGateway, examineMachine], {
-    concurrency: "unbounded"
-  })
+  const [controlPlane, gateway, machine, validation] = yield* Effect.all(
+    [examineControlPlane, examineGateway, examineMachine, options.validate ? validateConfig : Effect.succeed(null)],
+    { concurrency: "unbounded" }
+  )
   const known: ReadonlyArray<string> = gateway.models?.agents ?? []
   const slug = controlPlane.agents?.find((agent) => known.includes(agent.slug))?.slug ?? known[0]
   const canary = !options.canary
@@ -350,5 +371,5 @@ export const collectFindings = Effect.fn("Doctor.collectFindings")(function* (op
     : slug === undefined
       ? { didCall: false, detail: gateway.away ?? "the gateway lists no agent" }
       : yield* runCanary(slug)
-  return { problems: [], hints, controlPlane, gateway: { ...gateway, canary }, machine } satisfies Findings
+  return { problems: [], hints, controlPlane, gateway: { ...gateway, canary, validation }, machine } satisfies Findings
 })
