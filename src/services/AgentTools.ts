@@ -87,7 +87,17 @@ const withoutAbsent = (parameters: Record<string, unknown>): Record<string, unkn
 
 const malformed = (detail: string) => new ToolRejected({ code: "malformed", detail })
 
-const decodeParameters = (tool: AgentTool, text: string): Effect.Effect<never, ToolRejected> =>
+type Redact = (text: string) => string
+
+/** What agents write with their tools is kept for people to read: no secret goes there. Value by value: JSON is no prose. */
+const redacted = (parameters: Record<string, unknown>, redact: Redact): Record<string, unknown> => {
+  const one = (value: unknown): unknown => (typeof value === "string" ? redact(value) : value)
+  return Object.fromEntries(
+    Object.entries(parameters).map(([key, value]) => [key, Array.isArray(value) ? value.map(one) : one(value)])
+  )
+}
+
+const decodeParameters = (tool: AgentTool, text: string, redact: Redact): Effect.Effect<never, ToolRejected> =>
   Effect.suspend(() => {
     const json = decodeJson(text.trim() === "" ? "{}" : text)
     if (Option.isNone(json)) return Effect.fail(malformed("the arguments are not a JSON object"))
@@ -95,7 +105,7 @@ const decodeParameters = (tool: AgentTool, text: string): Effect.Effect<never, T
       errors: "all",
       onExcessProperty: "error"
     })
-    const decoded = decode(withoutAbsent(json.value))
+    const decoded = decode(redacted(withoutAbsent(json.value), redact))
     return Result.isSuccess(decoded)
       ? Effect.succeed(decoded.success as never)
       : Effect.fail(malformed(decoded.failure.message.slice(0, 1_000)))
@@ -150,8 +160,7 @@ export class AgentTools extends Context.Service<
         const result: ToolResult =
           tool === undefined || !tool.isOffered(run.context)
             ? refuse("forbidden", `this tool is not offered here; offered are: ${names.join(", ") || "none"}`)
-            : // What agents write with their tools is kept for people to read: no secret goes there.
-              yield* decodeParameters(tool, redactor.redact(call.arguments)).pipe(
+            : yield* decodeParameters(tool, call.arguments, redactor.redact).pipe(
                 Effect.flatMap((parameters) => tool.run({ ...run, controlPlane }, parameters)),
                 Effect.map((answer): ToolResult => ({
                   tool: tool.name,

@@ -457,6 +457,20 @@ describe("a call", () => {
     })
   )
 
+  it.effect("with an address in one argument and a mention in the next is no address with a password", () =>
+    Effect.gen(function* () {
+      const { call, changes } = yield* setUp()
+      const reason = "@qa knows"
+      const text = JSON.stringify({ taskId: "http://task_1", status: "blocked", blockedReason: reason })
+      // Compact JSON puts a colon between them, as a URL does before its password.
+      assert.match(text, /:\/\/task_1","status":"blocked","blockedReason":"@/)
+      assert.strictEqual((yield* call("task_status", text)).code, "forbidden")
+      const result = yield* call("task_status", text.replace("http://task_1", "task_1"))
+      assert.isTrue(result.success)
+      assert.strictEqual((yield* changes)[0]?.[1].blockedReason, reason)
+    })
+  )
+
   it.effect("of the orchestrator may act on any task and set done", () =>
     Effect.gen(function* () {
       const { call, changes } = yield* setUp()
