@@ -33,7 +33,8 @@ const SHAPES: ReadonlyArray<{ readonly pattern: RegExp; readonly replacement: st
     pattern: /(x-honeycomb-team|x-mission-control-capability)(["'\s:=]+)[A-Za-z0-9._~+/=-]{6,}/gi,
     replacement: `$1$2${REDACTED}`
   },
-  { pattern: /:\/\/([^/\s:@]+):([^/\s@]+)@/g, replacement: `://$1:${REDACTED}@` }
+  // A quotation mark ends it: across the fields of a JSON text this would take their names along.
+  { pattern: /:\/\/([^/\s:@"]+):([^/\s@"]+)@/g, replacement: `://$1:${REDACTED}@` }
 ]
 
 /** A function that takes every known secret, and whatever has a secret's shape, out of a text. */

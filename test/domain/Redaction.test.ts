@@ -71,6 +71,16 @@ describe("a secret known by its shape alone", () => {
     assert.strictEqual(redact("https://pat:hunter2@host.example/x"), `https://pat:${REDACTED}@host.example/x`)
   })
 
+  it("never reaches from one field of a JSON text into the next", () => {
+    for (const fields of [
+      { title: "See http://host", author: "@qa" },
+      { url: "https://example.com", status: "ok", mail: "pat@example.com" },
+      { list: ["http://a", "b@c"] }
+    ]) {
+      assert.deepStrictEqual(JSON.parse(redact(JSON.stringify(fields))), fields)
+    }
+  })
+
   it("is nothing in ordinary text", () => {
     const text = "The bearer of this note asked for basic help at https://host.example:8080/@pat, see mc_service_ docs."
     assert.strictEqual(redact(text), text)
