@@ -13,12 +13,19 @@ const REASON_CHARACTERS = 300
 
 const colours = new RegExp(`${String.fromCharCode(27)}\\[[0-9;]*m`, "g")
 
+const timestamp = /^\d{4}-\d\d-\d\dT[\d:.]+(?:Z|[+-]\d\d:\d\d)?\s+/
 const complaints = /invalid|missing|unrecogni[sz]ed|refus|blocked|failed|error|denied|cannot|already|clobbered|must/i
+/** What to do about it comes after what is wrong. */
+const advice = /^(?:Run|If|Set|See|Try|Use|Fix)\b/
 
-/** The gateway's own reason in one line: its last line that complains, otherwise its last one. */
+/** The gateway's own reason in one line: its last line that complains, with the one that introduces it, otherwise its last one. */
 export const reasonOfOutput = (lines: ReadonlyArray<string>): string => {
-  const clean = lines.map((line) => line.replace(colours, "").replace(/\s+/g, " ").trim()).filter((line) => line !== "")
-  const reason = clean.findLast((line) => complaints.test(line)) ?? clean.at(-1) ?? "it said nothing"
+  const clean = lines
+    .map((line) => line.replace(colours, "").replace(timestamp, "").replace(/\s+/g, " ").trim())
+    .filter((line) => line !== "")
+  const index = clean.findLastIndex((line) => complaints.test(line) && !advice.test(line))
+  const introduction = clean[index - 1]?.endsWith(":") === true ? `${clean[index - 1]} ` : ""
+  const reason = index < 0 ? (clean.at(-1) ?? "it said nothing") : `${introduction}${clean[index]}`
   return reason.length <= REASON_CHARACTERS ? reason : `${reason.slice(0, REASON_CHARACTERS - 1)}…`
 }
 

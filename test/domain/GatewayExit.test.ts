@@ -34,6 +34,20 @@ describe("a gateway's end", () => {
     }
   })
 
+  it("is told by what is wrong, not by the advice that follows it", () => {
+    assert.strictEqual(
+      reasonOfOutput([
+        "2026-11-23T00:21:58.871+00:00 [gateway] starting...",
+        "2026-11-23T00:22:00.520+00:00 Gateway failed to start: Invalid config at /x/openclaw.json:",
+        '<root>: Unrecognized key: "bogus"',
+        'Run "openclaw doctor --fix" to repair, then retry.',
+        "If startup is still blocked, inspect the adjacent .bak backup before restoring it manually.",
+        '2026-11-23T00:22:00.522+00:00 Run "openclaw doctor --fix" to repair the config, then retry.'
+      ]),
+      'Gateway failed to start: Invalid config at /x/openclaw.json: <root>: Unrecognized key: "bogus"'
+    )
+  })
+
   it("is told in one line without colours, cut to 300 characters", () => {
     const escape = String.fromCharCode(27)
     assert.strictEqual(reasonOfOutput([`${escape}[31mError:${escape}[0m   no\tway`, ""]), "Error: no way")

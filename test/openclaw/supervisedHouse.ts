@@ -80,11 +80,8 @@ export const makeSupervisedHouse = (options: {
     )
     const fetched = (url: string, body?: unknown): Effect.Effect<any> =>
       Effect.promise(async () => {
-        const response = await fetch(url, {
-          ...(body === undefined
-            ? {}
-            : { method: "POST", body: JSON.stringify(body), headers: { "content-type": "application/json" } })
-        })
+        const post = { method: "POST", body: JSON.stringify(body), headers: { "content-type": "application/json" } }
+        const response = await fetch(url, body === undefined ? {} : post)
         return response.json()
       })
     const messages: Effect.Effect<ReadonlyArray<Message>> = Effect.promise(() =>
@@ -126,6 +123,8 @@ export const makeSupervisedHouse = (options: {
               ...home.env,
               ...realCommand(),
               RUNTIME_ID: "test",
+              // The release keeps silent where it finds itself under this test runner.
+              VITEST: "",
               HOME: home.folder,
               OPENCLAW_OFFLINE: "1",
               OPENCLAW_NO_AUTO_UPDATE: "1",

@@ -1,0 +1,85 @@
+import { assert, describe, it } from "@effect/vitest"
+import { Effect } from "effect"
+import { eventually } from "../process/house.ts"
+import { isRunning } from "../process/supervisedGateway.ts"
+import { makeSupervisedHouse } from "./supervisedHouse.ts"
+
+const team = [{ slug: "alpha", name: "Alpha One", role: "builds" }]
+
+describe("a real gateway that the runtime starts", () => {
+  it.live(
+    "killed in mid-turn it is started again, left behind by a killed runtime it is stopped; each delivery ends once",
+    () =>
+      Effect.gen(function* () {
+        const house = yield* makeSupervisedHouse({ team, agents: ["alpha"] })
+        yield* house.script({
+          replace: true,
+          fallback: { text: "NO_ACTION" },
+          rules: [
+            {
+              matchSystem: "You are Alpha One",
+              match: "the first question",
+              actions: [{ hang: true }, { text: "First." }]
+            },
+            {
+              matchSystem: "You are Alpha One",
+              match: "the second question",
+              actions: [{ hang: true }, { text: "Second." }]
+            }
+          ]
+        })
+        const runtime = yield* house.startRuntime()
+        const isAsked = (question: string) =>
+          eventually(house.modelRequests, (requests) =>
+            requests.some(({ messages }) => JSON.stringify(messages).includes(question))
+          )
+        yield* house.post("@alpha the first question")
+        yield* isAsked("the first question")
+        const first = house.home.pid() ?? 0
+        process.kill(first, "SIGKILL")
+        assert.strictEqual(yield* house.answer("Alpha One"), "First.")
+        const second = house.home.pid() ?? 0
+        assert.notStrictEqual(second, first)
+        assert.strictEqual((yield* house.health(runtime))["gateway"].restarts, 1)
+
+        yield* house.post("@alpha the second question")
+        yield* isAsked("the second question")
+        yield* runtime.signal("SIGKILL")
+        yield* runtime.exit
+        assert.isTrue(isRunning(second))
+        const next = yield* house.startRuntime()
+        assert.isFalse(isRunning(second))
+        const replies = yield* eventually(house.replies("Alpha One"), (all) => all.includes("Second."))
+        assert.deepStrictEqual(replies, ["First.", "Second."])
+        const mentions = yield* eventually(house.mentions, (rows) => rows.every(({ state }) => state === "delivered"))
+        assert.deepStrictEqual(
+          mentions.map(({ outcome }) => outcome),
+          ["replied", "replied"]
+        )
+        const last = house.home.pid() ?? 0
+        yield* next.signal("SIGTERM")
+        assert.deepStrictEqual(yield* next.exit, { code: 0, signal: null })
+        assert.isFalse(isRunning(last))
+      }).pipe(Effect.scoped),
+    { timeout: 400_000 }
+  )
+
+  it.live(
+    "with a configuration broken on purpose says why in one line and is not started over and over",
+    () =>
+      Effect.gen(function* () {
+        const house = yield* makeSupervisedHouse({ team, agents: ["alpha"] })
+        house.home.writeConfig({ gateway: { mode: "local" }, bogus: 1 })
+        const runtime = yield* house.startRuntime({}, { readyPath: "/livez" })
+        const { gateway, reasons } = yield* eventually(house.health(runtime), (health) =>
+          health["reasons"].some((reason: string) => reason.includes("bogus"))
+        )
+        assert.match(
+          reasons.find((reason: string) => reason.includes("bogus")),
+          /^gateway-process: /
+        )
+        assert.strictEqual(gateway.restarts, 0)
+      }).pipe(Effect.scoped),
+    { timeout: 200_000 }
+  )
+})
