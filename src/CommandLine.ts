@@ -98,7 +98,13 @@ const asking = Layer.empty.pipe(
   Layer.provideMerge(foundation)
 )
 
-const startProgram = Effect.provide(run, programs).pipe(
+/** Names that look misspelt stop nothing, but say why a setting has no effect. */
+const sayHints = Effect.flatMap(RuntimeConfig, ({ hints }) =>
+  Effect.forEach(hints, (hint) => Effect.logWarning(hint), { discard: true })
+)
+
+const startProgram = sayHints.pipe(
+  Effect.andThen(Effect.provide(run, programs)),
   Effect.tapError((failure) => (failure._tag === "ListenFailed" ? Effect.logError(failure.detail) : Effect.void)),
   Effect.provide(foundation),
   Effect.catchTags({

@@ -23,7 +23,12 @@ export const askRuntime = Effect.fn("LocalEndpoint.askRuntime")(function* (url: 
     : yield* readLocalUrl(yield* ConfigProvider.ConfigProvider)
   return yield* client.get(`${base}${path}`).pipe(
     Effect.flatMap((response) => Effect.map(response.text, (body) => ({ status: response.status, body }))),
-    Effect.mapError((error) => new RuntimeAway({ detail: `no runtime answers at ${base}: ${error.reason._tag}` })),
+    Effect.mapError(
+      (error) =>
+        new RuntimeAway({
+          detail: `no runtime answers at ${base} (${error.reason._tag}): start it, or see HEALTH_HOST and HEALTH_PORT`
+        })
+    ),
     Effect.timeoutOrElse({
       duration: PATIENCE,
       orElse: () => Effect.fail(new RuntimeAway({ detail: `no answer of ${base} within ${Duration.format(PATIENCE)}` }))

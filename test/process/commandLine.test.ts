@@ -122,7 +122,8 @@ describe("the command line", () => {
   it.live("asks the runtime of this machine how it is, and says when none answers", () =>
     Effect.gen(function* () {
       const house = yield* makeHouse()
-      const runtime = yield* house.startRuntime()
+      const runtime = yield* house.startRuntime({ DELIVERY_LEASE: "1" })
+      assert.include(runtime.output(), "DELIVERY_LEASE is set, but no such variable is read")
       const env = { HEALTH_PORT: new URL(runtime.url).port }
       assert.deepStrictEqual(yield* runIn(env, "healthcheck"), { code: 0, out: "live\n", err: "" })
       const screen = yield* runIn(env, "status")
