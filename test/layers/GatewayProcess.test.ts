@@ -1,0 +1,115 @@
+import { NodeFileSystem } from "@effect/platform-node"
+import { assert, describe, it } from "@effect/vitest"
+import { Deferred, Effect, Layer, Option, Ref, Sink, Stream } from "effect"
+import { ChildProcessSpawner } from "effect/process"
+import { TestClock } from "effect/testing"
+import { RuntimeConfig } from "../../src/layers/Config.ts"
+import { Gateway } from "../../src/layers/Gateway.ts"
+import type { GatewayState } from "../../src/layers/Gateway.ts"
+import { GatewayProcess } from "../../src/layers/GatewayProcess.ts"
+
+/** A gateway whose readiness the test sets, started by a spawner that only counts. */
+const setUp = Effect.gen(function* () {
+  const state = yield* Ref.make<GatewayState["state"]>("unreachable")
+  const spawned = yield* Ref.make(0)
+  const stopped = yield* Ref.make(0)
+  const exits: Array<Deferred.Deferred<number>> = []
+  const spawner = ChildProcessSpawner.make(() =>
+    Effect.gen(function* () {
+      const exit = yield* Deferred.make<number>()
+      exits.push(exit)
+      yield* Ref.update(spawned, (count) => count + 1)
+      return ChildProcessSpawner.makeHandle({
+        // No process has this id.
+        pid: ChildProcessSpawner.ProcessId(2 ** 30),
+        exitCode: Effect.map(Deferred.await(exit), ChildProcessSpawner.ExitCode),
+        isRunning: Effect.map(Deferred.isDone(exit), (isDone) => !isDone),
+        kill: () =>
+          Effect.andThen(
+            Ref.update(stopped, (count) => count + 1),
+            Effect.asVoid(Deferred.succeed(exit, 0))
+          ),
+        stdin: Sink.drain,
+        stdout: Stream.empty,
+        stderr: Stream.empty,
+        all: Stream.empty,
+        getInputFd: () => Sink.drain,
+        getOutputFd: () => Stream.empty,
+        unref: Effect.succeed(Effect.void)
+      })
+    })
+  )
+  const gateway = Layer.mock(Gateway, {
+    ready: Effect.map(Ref.get(state), (now) => now === "ready"),
+    agents: Effect.succeed(["alpha"]),
+    state: Effect.map(Ref.get(state), (now) => ({
+      state: now,
+      version: "2026.9.6",
+      lastSendAt: null,
+      lastSendError: null
+    }))
+  })
+  const context = yield* Layer.build(
+    GatewayProcess.layer.pipe(
+      Layer.provide(gateway),
+      // The port of nothing: no gateway of this machine is found there.
+      Layer.provide(RuntimeConfig.layerTest({ gatewayUrl: Option.none(), gatewayPort: 1 })),
+      Layer.provide(Layer.succeed(ChildProcessSpawner.ChildProcessSpawner, spawner)),
+      Layer.provide(NodeFileSystem.layer)
+    )
+  )
+  const gatewayProcess = yield* Effect.provideContext(
+    Effect.map(GatewayProcess, (service) => service),
+    context
+  )
+  // What stands between two moments of the test clock takes real time: a look at a port, at a file.
+  const until = <A>(look: Effect.Effect<A>, isSo: (value: A) => boolean): Effect.Effect<A> =>
+    look.pipe(
+      Effect.tap(() => TestClock.adjust("1 second")),
+      Effect.tap(() => Effect.promise(() => new Promise((resolve) => setImmediate(resolve)))),
+      Effect.repeat({ until: isSo })
+    )
+  return { exits, gatewayProcess, spawned, state, stopped, until }
+})
+
+describe("a gateway that does not become ready", () => {
+  it.effect("is stopped and started again after two minutes, but not while it drains", () =>
+    Effect.gen(function* () {
+      const { exits, gatewayProcess, spawned, state, stopped, until } = yield* setUp
+      yield* Effect.forkScoped(gatewayProcess.supervise)
+      // The first start is the question for the version.
+      yield* until(Ref.get(spawned), (count) => count === 1)
+      yield* Deferred.succeed(exits[0]!, 0)
+      yield* until(Ref.get(spawned), (count) => count === 2)
+      yield* Ref.set(state, "draining")
+      yield* until(
+        Effect.map(gatewayProcess.health, ({ detail }) => detail),
+        (detail) => detail.includes("draining")
+      )
+      yield* TestClock.adjust("10 minutes")
+      assert.strictEqual(yield* Ref.get(stopped), 0)
+      yield* Ref.set(state, "unreachable")
+      yield* until(gatewayProcess.restarts, (count) => count === 1)
+      assert.isAtLeast(yield* Ref.get(stopped), 1)
+      assert.strictEqual((yield* gatewayProcess.health).status, "starting")
+    }).pipe(Effect.scoped)
+  )
+})
+
+describe("a gateway that keeps ending", () => {
+  it.effect("is started again ten times within ten minutes, with growing waits, and then given up", () =>
+    Effect.gen(function* () {
+      const { exits, gatewayProcess, until } = yield* setUp
+      yield* Effect.forkScoped(gatewayProcess.supervise)
+      const endEverything = Effect.suspend(() =>
+        Effect.forEach(exits, (exit) => Deferred.succeed(exit, 1), { discard: true })
+      )
+      const health = yield* until(
+        Effect.andThen(endEverything, gatewayProcess.health),
+        ({ status }) => status === "spent"
+      )
+      assert.include(health.detail, "ended 11 times within ten minutes")
+      assert.strictEqual(yield* gatewayProcess.restarts, 10)
+    }).pipe(Effect.scoped)
+  )
+})
