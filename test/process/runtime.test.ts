@@ -64,7 +64,8 @@ describe("the runtime as a process", () => {
     Effect.gen(function* () {
       const house = yield* makeHouse()
       const runtime = yield* house.startRuntime()
-      assert.strictEqual(yield* house.runtimeStatus, "online")
+      // Ready comes a moment before the pulse that tells of it.
+      yield* eventually(house.runtimeStatus, (status) => status === "online")
       yield* runtime.signal("SIGTERM")
       const ending = yield* runtime.exit
       assert.deepStrictEqual(ending, { code: 0, signal: null })
