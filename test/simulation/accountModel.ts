@@ -136,7 +136,7 @@ export class AccountModel {
     depth: number,
     cause: Pick<Row, "type"> & Partial<Pick<Row, "message" | "statuses" | "request">>
   ): void {
-    if (hops > maxHops) return
+    if (hops > maxHops && !this.queue.mistakes.has("hops without a limit")) return
     for (const agent of agents) {
       const session = this.scope === "task" ? `session_${agent}_${task.id}` : `session_${agent}`
       this.queue.sessionFor(session, agent)

@@ -75,7 +75,7 @@ export const pushChanges = (world: World): Effect.Effect<void> =>
 const park = Effect.fnUntraced(function* (world: World, process: RuntimeProcess) {
   if (process.isParked) return
   process.isParked = true
-  process.lastFaultAt = world.now
+  process.noteFault(world.now)
   world.trace(`${process.name}'s push is parked`)
   const millis = world.faultDice.between(5_000, 180_000)
   const set = (isConnected: boolean) =>
@@ -104,7 +104,7 @@ export const memoryConvex = (world: World, process: RuntimeProcess): Layer.Layer
     const latency = () => world.faultDice.between(1, 30)
     const fault = world.draw(step)
     if (fault !== null) {
-      process.lastFaultAt = world.now
+      process.noteFault(world.now)
       world.trace(`${process.name} ${step}: ${fault}`)
     }
     if ("bootId" in args && typeof args.bootId === "string") process.bootId = args.bootId

@@ -27,7 +27,7 @@ describe("the simulation notices", () => {
           }
           assert.fail(`not noticed within ${SEEDS} seeds`)
         }),
-      60_000
+      240_000
     )
   }
 })

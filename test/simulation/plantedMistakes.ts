@@ -67,6 +67,8 @@ export const plantedMistakes: ReadonlyArray<PlantedMistake> = [
   inTheModel("unfenced tool", "I3"),
   inTheModel("attempts counted only on failure", "I6"),
   inTheModel("retry counter in memory", "I6"),
+  inTheModel("a ledger that forgets", "I2"),
+  inTheModel("hops without a limit", "I11"),
   {
     name: "500 taken as silence",
     breaks: "I5",

@@ -133,6 +133,8 @@ export type Mistake =
   | "unfenced tool"
   | "attempts counted only on failure"
   | "retry counter in memory"
+  | "a ledger that forgets"
+  | "hops without a limit"
 
 /** What the queue needs of the account around it. */
 export interface Surroundings {
@@ -834,7 +836,7 @@ export class QueueModel {
     const { row } = this.held(fence, this.mistakes.has("unfenced tool"))
     const key = `${row.id} ${tool} ${creation ?? ""}`
     const found = creation === null ? undefined : this.ledger.get(key)
-    if (found !== undefined) return { ...(found as A), repeated: true }
+    if (found !== undefined && !this.mistakes.has("a ledger that forgets")) return { ...(found as A), repeated: true }
     const result = act(row)
     this.history.push({ kind: "effect", at: now, ...fence, session: fence.session, row: row.id, tool, creation })
     if (creation === null) return result

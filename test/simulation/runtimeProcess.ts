@@ -1,6 +1,18 @@
 /** The runtime as main builds it, programs and services alike, over a network, a gateway and a clock of the world. */
 import { NodeCrypto } from "@effect/platform-node"
-import { Cause, Clock, Deferred, Duration, Effect, Layer, Logger, Random, Redacted, SubscriptionRef } from "effect"
+import {
+  Cause,
+  Clock,
+  Deferred,
+  Duration,
+  Effect,
+  Layer,
+  Logger,
+  Random,
+  Redacted,
+  References,
+  SubscriptionRef
+} from "effect"
 import { Option } from "effect"
 import * as SecureRandom from "effect/crypto/SecureRandom"
 import { RuntimeConfig } from "../../src/layers/Config.ts"
@@ -168,6 +180,9 @@ export const startProcess = Effect.fnUntraced(function* (options: {
     Effect.provide(layer, { local: true }),
     Effect.provideService(StopSignal, Deferred.await(process.stop)),
     Effect.provideService(Random.Random, dice.service),
+    // Nobody reads spans here, and lines only when one seed is looked at.
+    Effect.provideService(References.TracerEnabled, false),
+    Effect.provideService(References.MinimumLogLevel, world.lines === null ? "None" : "Debug"),
     Effect.provideService(Clock.Clock, clockOf(base, process)),
     Effect.exit,
     Effect.flatMap((exit) =>

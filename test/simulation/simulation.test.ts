@@ -25,7 +25,7 @@ describe("the runtime in a world where everything fails", () => {
             assert.isAbove(report.rows, 0)
           }
         }),
-      60_000
+      240_000
     )
   }
 

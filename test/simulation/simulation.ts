@@ -42,7 +42,7 @@ const agents: ReadonlyArray<Agent> = [
   { id: "a_designer", slug: "designer", name: "Designer", isOrchestrator: false, canReview: false }
 ]
 
-const CHUNK_MILLIS = 5_000
+const CHUNK_MILLIS = 10_000
 /** After the faults everything must have ended within this. */
 const REST_MILLIS = 3 * 60 * 60 * 1_000
 
@@ -125,8 +125,8 @@ export const simulate = Effect.fnUntraced(function* (seed: number, options: Opti
     Effect.gen(function* () {
       let process = yield* start(runtimeId)
       while (!hosting.isOver) {
-        yield* Effect.sleep(4_000)
-        const isStuck = process.isRunning && !process.awake.isOpen() && dice.chance(0.08)
+        yield* Effect.sleep(8_000)
+        const isStuck = process.isRunning && !process.awake.isOpen() && dice.chance(0.15)
         if (process.isRunning && !isStuck) continue
         if (isStuck) world.trace(`${process.name} is taken for dead`)
         // One that leaves for good is what the others must notice.

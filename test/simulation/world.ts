@@ -95,6 +95,11 @@ export class RuntimeProcess {
     this.stop = options.stop
   }
 
+  /** The last moment at which something stood against the process, which may lie ahead. */
+  noteFault(at: number): void {
+    this.lastFaultAt = Math.max(this.lastFaultAt, at)
+  }
+
   get isRunning(): boolean {
     return !this.isDead && this.ended === null
   }
@@ -197,7 +202,7 @@ export class World {
             "token refused": 0.3,
             "parked push": 1
           })
-    if (fault !== null) this.cover(fault, step)
+    if (fault !== null) this.cover(fault, fault === "parked push" ? "push" : step)
     return fault
   }
 
@@ -220,7 +225,7 @@ export class World {
       if (!process.isRunning) return Effect.void
       this.trace(`${process.name} freezes for ${millis} ms`)
       process.awake.closeUnsafe()
-      process.lastFaultAt = this.now + millis
+      process.noteFault(this.now + millis)
       return Effect.asVoid(
         this.fork(
           Effect.andThen(
@@ -240,6 +245,6 @@ export class World {
     this.trace(`${process.name}'s clock jumps by ${by} ms`)
     process.clockOffset += by
     process.lastJumpAt = this.now
-    process.lastFaultAt = this.now
+    process.noteFault(this.now)
   }
 }
