@@ -328,3 +328,35 @@ describe("the control plane's functions and the model of the queue", () => {
     60_000
   )
 })
+
+describe("what the simulation and the model found", () => {
+  it("a spent delivery that is released has no attempt to give back", async () => {
+    const plane = await seededPlane()
+    await plane.asPerson(api.app.tasks.create, { title: "T", assigneeIds: [plane.engineer] })
+    const tried = first((await plane.claim({ maxAttempts: 1 })).deliveries)
+    await plane.pulse("r1", "b2")
+    const spent = first((await plane.claim({ maxAttempts: 1, bootId: "b2" })).deliveries)
+    expect(spent).toMatchObject({ notificationIds: tried.notificationIds, spent: true, attempt: 1 })
+    const { epoch, session } = spent
+    await plane.mutate(api.service.notifications.release, { epoch, session })
+    expect(first((await plane.claim({ maxAttempts: 1, bootId: "b2" })).deliveries)).toMatchObject({ spent: true })
+  })
+
+  it("a pulse tells of a retry that was due before it, when the runtime that failed it is gone", async () => {
+    const plane = await seededPlane()
+    await plane.asPerson(api.app.tasks.create, { title: "T", assigneeIds: [plane.engineer] })
+    const { epoch, session } = first((await plane.claim()).deliveries)
+    await plane.mutate(api.service.notifications.fail, {
+      session,
+      epoch,
+      class: "TurnTimeout",
+      error: "too long",
+      nextAttemptAt: Date.now() + 1_000,
+      silence: false,
+      silenceLimit: 3,
+      maxHops: 12
+    })
+    vi.setSystemTime(Date.now() + 10_000)
+    expect(await plane.pulse("r2", "b1")).toMatchObject({ oldest: null, nextDueAt: Date.now() })
+  })
+})
