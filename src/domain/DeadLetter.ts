@@ -23,39 +23,35 @@ export const DeadLetter = Schema.Struct({
 })
 export type DeadLetter = typeof DeadLetter.Type
 
-const moment = (at: number): string => DateTime.formatIso(DateTime.makeUnsafe(at)).replace(/\.\d+Z$/, "Z")
+const when = (millis: number): string => DateTime.formatIso(DateTime.makeUnsafe(millis))
 
-const errorOf = (letter: DeadLetter): string =>
-  letter.error === null ? "-" : `${letter.error.class}: ${letter.error.message}`
-
-/** Dead letters as a table for a terminal, one line each. */
+/** One line each, the latest first. */
 export const deadLetterTable = (letters: ReadonlyArray<DeadLetter>): string =>
   textTable(
-    ["ID", "DIED", "AGENT", "TYPE", "ATTEMPTS", "TASK", "ERROR"],
+    ["id", "died", "agent", "type", "attempts", "error", "task"],
     letters.map((letter) => [
       letter.id,
-      moment(letter.diedAt),
-      letter.agentSlug ?? "-",
+      when(letter.diedAt),
+      letter.agentSlug ?? "(gone)",
       letter.type,
       String(letter.attempts),
-      (letter.taskTitle ?? letter.taskId).slice(0, 40),
-      errorOf(letter).slice(0, 80)
+      letter.error?.class ?? "-",
+      letter.taskTitle ?? "(gone)"
     ])
   )
 
-/** Everything about one dead letter, a line for each thing. */
+/** Everything about one, a line for each fact. */
 export const describeDeadLetter = (letter: DeadLetter): string =>
   [
-    `Notification  ${letter.id}`,
-    `Type          ${letter.type}`,
-    `Agent         ${letter.agentSlug ?? "-"}`,
-    `Task          ${letter.taskTitle ?? "-"} (${letter.taskId})`,
-    `Created       ${moment(letter.createdAt)}`,
-    `Given up      ${moment(letter.diedAt)}`,
-    `Attempts      ${letter.attempts} (${letter.claims} claims)`,
-    `Error         ${errorOf(letter)}`,
-    `Answer owed   ${letter.isRequired ? "yes" : "no"}`,
-    `Fallback      ${letter.hasFallback ? "posted" : "none"}`,
-    `Died with it  ${letter.folded}`,
-    `Trace         ${letter.traceId ?? "-"}`
+    `id         ${letter.id}`,
+    `type       ${letter.type}${letter.isRequired ? ", an answer was owed" : ""}`,
+    `agent      ${letter.agentSlug ?? "(gone)"}`,
+    `task       ${letter.taskTitle ?? "(gone)"} (${letter.taskId})`,
+    `made       ${when(letter.createdAt)}`,
+    `died       ${when(letter.diedAt)}`,
+    `attempts   ${letter.attempts}, claimed ${letter.claims} times`,
+    `error      ${letter.error === null ? "-" : `${letter.error.class}: ${letter.error.message.replace(/\s+/g, " ")}`}`,
+    `fallback   ${letter.hasFallback ? "posted" : "none"}`,
+    `folded     ${letter.folded} more`,
+    `trace      ${letter.traceId ?? "-"}`
   ].join("\n")

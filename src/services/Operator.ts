@@ -1,7 +1,7 @@
 import { Context, Effect, Layer, Schema } from "effect"
 import { ControlPlaneUnavailable } from "../domain/ControlPlaneFailure.ts"
 import type { ControlPlaneFailure } from "../domain/ControlPlaneFailure.ts"
-import { DeadLetterDetails } from "../domain/DeadLetterDetails.ts"
+import { DeadLetter } from "../domain/DeadLetter.ts"
 import { Backlog } from "../domain/Delivery.ts"
 import { Roster } from "../domain/Roster.ts"
 import { ConvexClient } from "../layers/ConvexClient.ts"
@@ -17,7 +17,7 @@ export class Operator extends Context.Service<
     readonly backlog: Effect.Effect<Backlog, ControlPlaneFailure>
     readonly roster: Effect.Effect<Roster, ControlPlaneFailure>
     /** The latest first, at most 200. */
-    deadLetters(limit: number): Effect.Effect<ReadonlyArray<DeadLetterDetails>, ControlPlaneFailure>
+    deadLetters(limit: number): Effect.Effect<ReadonlyArray<DeadLetter>, ControlPlaneFailure>
     /** Makes a dead letter ready again with a new budget. */
     retry(id: string): Effect.Effect<void, ControlPlaneFailure>
     /** Ends a dead letter for good. */
@@ -46,8 +46,7 @@ export class Operator extends Context.Service<
       return Operator.of({
         backlog: call("query", "service/notifications:backlog", Backlog),
         roster: call("query", "service/agents:list", Roster),
-        deadLetters: (limit) =>
-          call("query", "service/notifications:deadLetters", Schema.Array(DeadLetterDetails), { limit }),
+        deadLetters: (limit) => call("query", "service/notifications:deadLetters", Schema.Array(DeadLetter), { limit }),
         retry: (id) => Effect.asVoid(call("mutation", "service/notifications:retryDeadLetter", Schema.Null, { id })),
         discard: (id, reason) =>
           Effect.asVoid(

@@ -1,6 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
-import { describeDeadLetter, deadLetterTable } from "../../src/domain/DeadLetterDetails.ts"
-import type { DeadLetterDetails } from "../../src/domain/DeadLetterDetails.ts"
+import { describeDeadLetter, deadLetterTable } from "../../src/domain/DeadLetter.ts"
+import type { DeadLetter } from "../../src/domain/DeadLetter.ts"
 import { showSpan, statusScreen } from "../../src/domain/StatusScreen.ts"
 import { textTable } from "../../src/domain/TextTable.ts"
 
@@ -106,7 +106,7 @@ describe("a table", () => {
 })
 
 describe("a dead letter", () => {
-  const letter: DeadLetterDetails = {
+  const letter: DeadLetter = {
     id: "n1",
     type: "mention",
     agentSlug: null,
