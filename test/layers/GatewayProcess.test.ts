@@ -1,3 +1,5 @@
+import { stat } from "node:fs/promises"
+import { connect } from "node:net"
 import { NodeFileSystem } from "@effect/platform-node"
 import { assert, describe, it } from "@effect/vitest"
 import { Deferred, Effect, Layer, Option, Ref, Sink, Stream } from "effect"
@@ -7,6 +9,24 @@ import { RuntimeConfig } from "../../src/layers/Config.ts"
 import { Gateway } from "../../src/layers/Gateway.ts"
 import type { GatewayState } from "../../src/layers/Gateway.ts"
 import { GatewayProcess } from "../../src/layers/GatewayProcess.ts"
+
+const refusedConnection = (): Promise<void> =>
+  new Promise((resolve) => {
+    connect(1, "127.0.0.1").once("error", () => resolve())
+  })
+
+const nextTurn = Effect.promise<void>(() => new Promise((resolve) => setImmediate(resolve)))
+
+/**
+ * What the supervision does between two moments of the test clock takes real time: looks at a port and at files, one
+ * after another. As many looks of our own, begun later, end later, so that the clock never runs ahead of a busy machine.
+ */
+const settled = Effect.promise(async () => {
+  for (let look = 0; look < 8; look++) {
+    await stat("/nonexistent").catch(() => undefined)
+    await refusedConnection()
+  }
+})
 
 /** A gateway whose readiness the test sets, started by a spawner that only counts. */
 const setUp = Effect.gen(function* () {
@@ -62,11 +82,14 @@ const setUp = Effect.gen(function* () {
     Effect.map(GatewayProcess, (service) => service),
     context
   )
-  // What stands between two moments of the test clock takes real time: a look at a port, at a file.
-  const until = <A>(look: Effect.Effect<A>, isSo: (value: A) => boolean): Effect.Effect<A> =>
+  const until = <A>(
+    look: Effect.Effect<A>,
+    isSo: (value: A) => boolean,
+    between: Effect.Effect<void> = nextTurn
+  ): Effect.Effect<A> =>
     look.pipe(
       Effect.tap(() => TestClock.adjust("1 second")),
-      Effect.tap(() => Effect.promise(() => new Promise((resolve) => setImmediate(resolve)))),
+      Effect.tap(() => between),
       Effect.repeat({ until: isSo })
     )
   return { exits, gatewayProcess, spawned, state, stopped, until }
@@ -106,7 +129,8 @@ describe("a gateway that keeps ending", () => {
       )
       const health = yield* until(
         Effect.andThen(endEverything, gatewayProcess.health),
-        ({ status }) => status === "spent"
+        ({ status }) => status === "spent",
+        settled
       )
       assert.include(health.detail, "ended 11 times within ten minutes")
       assert.strictEqual(yield* gatewayProcess.restarts, 10)
