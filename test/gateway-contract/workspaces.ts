@@ -1,4 +1,4 @@
-import { mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs"
+import { mkdirSync, readFileSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { expect, it } from "vitest"
 import { type Contract, systemOf } from "./target.ts"
@@ -15,15 +15,12 @@ export const workspaceCases = (contract: () => Contract): void => {
     const marker = contract().newMarker()
     const files = ["AGENTS.md", "SOUL.md", "IDENTITY.md", "USER.md", "MEMORY.md", "TOOLS.md", "HEARTBEAT.md"]
     mkdirSync(folder, { recursive: true })
-    try {
-      for (const file of files) writeFileSync(join(folder, file), `# ${file}\nthis is ${file} ${marker}\n`)
-      await contract().turn({ input: marker }, { key: contract().newKey("beta"), agent: "beta" })
-      const [prompt] = await contract().prompts(marker)
-      const system = systemOf(prompt!)
-      const present = files.filter((file) => system.includes(`this is ${file} ${marker}`))
-      expect(present).toEqual(["AGENTS.md", "SOUL.md", "IDENTITY.md", "USER.md", "MEMORY.md"])
-    } finally {
-      for (const file of files) rmSync(join(folder, file), { force: true })
-    }
+    // They stay: 2026.8.2 refuses further turns of an agent whose workspace lost what was once seen there.
+    for (const file of files) writeFileSync(join(folder, file), `# ${file}\nthis is ${file} ${marker}\n`)
+    await contract().turn({ input: marker }, { key: contract().newKey("beta"), agent: "beta" })
+    const [prompt] = await contract().prompts(marker)
+    const system = systemOf(prompt!)
+    const present = files.filter((file) => system.includes(`this is ${file} ${marker}`))
+    expect(present).toEqual(["AGENTS.md", "SOUL.md", "IDENTITY.md", "USER.md", "MEMORY.md"])
   })
 }
