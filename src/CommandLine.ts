@@ -1,5 +1,7 @@
 /** The commands, and the only place that builds the whole Layer and runs it. */
-import { NodeCrypto, NodeServices } from "@effect/platform-node"
+// Each by its own path: the package as a whole loads clients of databases too.
+import * as NodeCrypto from "@effect/platform-node/NodeCrypto"
+import * as NodeServices from "@effect/platform-node/NodeServices"
 import { Cause, Deferred, Effect, Exit, Layer, Queue, Runtime, Stream } from "effect"
 import { Command } from "effect/cli"
 import { FetchHttpClient, HttpRouter } from "effect/http"

@@ -1,3 +1,5 @@
+import { CAPABILITY_PREFIX } from "./Capability.ts"
+
 /** What stands where a secret stood. */
 export const REDACTED = "<redacted>"
 
@@ -25,6 +27,9 @@ const formsOf = (secret: string): ReadonlyArray<string> => {
   ]
 }
 
+/** The capability's prefix in base64, but for the last character, in which the next byte has its part. */
+const ENCODED_PREFIX = base64Of(CAPABILITY_PREFIX).replace(/.=*$/, "")
+
 /** Secrets that are known by their shape, wherever they come from. */
 const SHAPES: ReadonlyArray<{ readonly pattern: RegExp; readonly replacement: string }> = [
   { pattern: /mc_service_([A-Za-z0-9_-]{1,64})_[0-9a-f]{16,}/gi, replacement: `mc_service_$1_${REDACTED}` },
@@ -33,6 +38,9 @@ const SHAPES: ReadonlyArray<{ readonly pattern: RegExp; readonly replacement: st
     pattern: /(x-honeycomb-team|x-mission-control-capability)(["'\s:=]+)[A-Za-z0-9._~+/=-]{6,}/gi,
     replacement: `$1$2${REDACTED}`
   },
+  // Its own alphabet is left as it is by JSON and URLs.
+  { pattern: new RegExp(`${CAPABILITY_PREFIX}[A-Za-z0-9_-]{6,}`, "g"), replacement: REDACTED },
+  { pattern: new RegExp(`${ENCODED_PREFIX}[A-Za-z0-9+/_-]{6,}=*`, "g"), replacement: REDACTED },
   // A quotation mark ends it: across the fields of a JSON text this would take their names along.
   { pattern: /:\/\/([^/\s:@"]+):([^/\s@"]+)@/g, replacement: `://$1:${REDACTED}@` }
 ]

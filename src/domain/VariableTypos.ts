@@ -29,15 +29,19 @@ export const variableTypos = (names: ReadonlyArray<string>): ReadonlyArray<strin
       return [`${name} is set, but only secrets are read from files: set ${base} itself`]
     }
     const upper = name.toUpperCase()
+    const isOurs = ownPrefixes.some((prefix) => upper.startsWith(prefix))
+    // An environment holds many names: what differs by more in length alone is not compared letter by letter.
+    const most = isOurs ? 8 : 2
     const nearest = known
+      .filter((candidate) => Math.abs(candidate.length - upper.length) <= most)
       .map((candidate) => ({ candidate, steps: distance(upper, candidate) }))
       .toSorted((a, b) => a.steps - b.steps)[0]
     if (nearest !== undefined && nearest.steps <= 2 && name.length >= 6) {
       return [`${name} is set, but no such variable is read: did you mean ${nearest.candidate}?`]
     }
-    return ownPrefixes.some((prefix) => upper.startsWith(prefix))
+    return isOurs
       ? [
-          `${name} is set, but no such variable is read${nearest !== undefined && nearest.steps <= 8 ? `: did you mean ${nearest.candidate}?` : ""}`
+          `${name} is set, but no such variable is read${nearest !== undefined && nearest.steps <= most ? `: did you mean ${nearest.candidate}?` : ""}`
         ]
       : []
   })

@@ -1,6 +1,6 @@
 /** Listens on HEALTH_HOST and HEALTH_PORT, nothing else: what is served there are the programs' routes. */
 import { createServer } from "node:http"
-import { NodeHttpServer } from "@effect/platform-node"
+import * as NodeHttpServer from "@effect/platform-node/NodeHttpServer"
 import { Effect, Layer, Schema } from "effect"
 import { RuntimeConfig } from "./Config.ts"
 

@@ -435,14 +435,18 @@ export class Metrics extends Context.Service<
         yield* observeProcess
       })
 
-      const sumOf = (id: string, isCounted: (labels: Readonly<Record<string, string>>) => boolean = () => true) => {
-        let sum = 0
-        for (const series of Metric.snapshotUnsafe(context)) {
-          if (series.id === id && series.type === "Counter" && isCounted(series.attributes ?? {})) {
-            sum += Number(series.state.count)
+      /** Sums of a counter's series over one snapshot, which costs a look at every metric there is. */
+      const sums = () => {
+        const snapshot = Metric.snapshotUnsafe(context)
+        return (id: string, isCounted: (labels: Readonly<Record<string, string>>) => boolean = () => true) => {
+          let sum = 0
+          for (const series of snapshot) {
+            if (series.id === id && series.type === "Counter" && isCounted(series.attributes ?? {})) {
+              sum += Number(series.state.count)
+            }
           }
+          return sum
         }
-        return sum
       }
       const meanOf = (metric: Metric.Histogram<number>): number | null => {
         const { count, sum } = read(metric)
@@ -536,6 +540,7 @@ export class Metrics extends Context.Service<
         synced: (kind, success) => set(syncs, 1, { kind, outcome: success ? "success" : "failure" }),
         deliverySummary: Ref.get(summary),
         summary: Effect.sync(() => {
+          const sumOf = sums()
           const byEnd = (end: DeliveryEnd) => sumOf(deliveries.id, ({ outcome }) => outcome === end)
           return {
             deliveries: {

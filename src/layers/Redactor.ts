@@ -12,8 +12,6 @@ export class Redactor extends Context.Service<
     error(text: string): string
     /** Makes a further secret known, e.g. after a rotation. */
     addSecret(secret: Redacted.Redacted): Effect.Effect<void>
-    /** Lets go of a secret that opens nothing any more, so that the list does not grow with every run. */
-    forgetSecret(secret: Redacted.Redacted): Effect.Effect<void>
   }
 >()("runtime-service/layers/Redactor") {
   static readonly layer = Layer.effect(
@@ -37,13 +35,6 @@ export class Redactor extends Context.Service<
         addSecret: (secret) =>
           Effect.sync(() => {
             secrets.push(Redacted.value(secret))
-            redact = makeRedactor(secrets)
-          }),
-        forgetSecret: (secret) =>
-          Effect.sync(() => {
-            const index = secrets.lastIndexOf(Redacted.value(secret))
-            if (index < 0) return
-            secrets.splice(index, 1)
             redact = makeRedactor(secrets)
           })
       })

@@ -254,7 +254,7 @@ export class Deliveries extends Context.Service<
             refused
           })
         }
-        // Known to the redactor until the outcome is written; its capability is refused as soon as the turn has ended.
+        // Its capability is refused as soon as the turn has ended.
         const run = yield* liveRuns.open({ context, fence: delivery })
         const prompt = formatNotificationMessage(context, {
           accepted,

@@ -2,10 +2,9 @@ import { Context, Effect, Layer, Redacted } from "effect"
 import type { Scope } from "effect"
 import { hmacSha256, Mac, timingSafeEqual } from "effect/crypto/Mac"
 import { Base64Url } from "effect/encoding"
-import { capabilityText } from "../domain/Capability.ts"
+import { CAPABILITY_PREFIX, capabilityText } from "../domain/Capability.ts"
 import type { Fence } from "../domain/Delivery.ts"
 import { RuntimeConfig } from "../layers/Config.ts"
-import { Redactor } from "../layers/Redactor.ts"
 import type { RunContext } from "./tools/AgentTool.ts"
 
 /**
@@ -32,7 +31,7 @@ export interface LiveRun {
 }
 
 /** Stands for the capability of a session that has no run, so that the comparison takes its time all the same. */
-const NO_CAPABILITY = "-".repeat(43)
+const NO_CAPABILITY = `${CAPABILITY_PREFIX}${"-".repeat(43)}`
 
 /** The runs that live in this process, by session; a session has one at most. */
 export class LiveRuns extends Context.Service<
@@ -51,7 +50,6 @@ export class LiveRuns extends Context.Service<
     LiveRuns,
     Effect.gen(function* () {
       const { agentHttpAuth } = yield* RuntimeConfig
-      const redactor = yield* Redactor
       const mac = yield* Mac
       // Dies with the process: what an earlier boot gave out opens nothing here.
       const key = yield* Effect.orDie(mac.generateKey(hmacSha256))
@@ -67,7 +65,7 @@ export class LiveRuns extends Context.Service<
           epoch: run.fence.epoch
         })
         const tag = yield* Effect.orDie(mac.sign(key, encoder.encode(text)))
-        const capability = Redacted.make(Base64Url.encode(tag), { label: "capability" })
+        const capability = Redacted.make(`${CAPABILITY_PREFIX}${Base64Url.encode(tag)}`, { label: "capability" })
         const live: LiveRun = {
           ...run,
           capability,
@@ -79,11 +77,8 @@ export class LiveRuns extends Context.Service<
           })
         }
         yield* Effect.acquireRelease(
-          Effect.andThen(
-            redactor.addSecret(capability),
-            Effect.sync(() => runs.set(sessionKey, live))
-          ),
-          () => Effect.andThen(live.end, redactor.forgetSecret(capability))
+          Effect.sync(() => runs.set(sessionKey, live)),
+          () => live.end
         )
         return live
       })

@@ -1,5 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Schema } from "effect"
+import { CAPABILITY_PREFIX } from "../../src/domain/Capability.ts"
 import { makeRedactor, REDACTED } from "../../src/domain/Redaction.ts"
 
 const base64 = (text: string) => Buffer.from(text, "utf8").toString("base64").replace(/=+$/, "")
@@ -65,6 +66,16 @@ describe("a secret known by its shape alone", () => {
       redact('{"x-mission-control-capability":"abc123def"}'),
       `{"x-mission-control-capability":"${REDACTED}"}`
     )
+  })
+
+  it("is a run's capability, whole or cut, also in base64 of both alphabets", () => {
+    // Bytes whose base64 has characters in which the alphabets differ.
+    const capability = `${CAPABILITY_PREFIX}${"-_aZ9".repeat(8)}end`
+    for (const form of [capability, base64(capability), base64Url(capability)]) {
+      assert.strictEqual(redact(`with ${form} as key`), `with ${REDACTED} as key`)
+      assert.strictEqual(redact(form.slice(0, 24)), REDACTED)
+    }
+    assert.strictEqual(redact(CAPABILITY_PREFIX), CAPABILITY_PREFIX)
   })
 
   it("is the password in a URL", () => {
