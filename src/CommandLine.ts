@@ -47,6 +47,7 @@ import { LiveRuns } from "./services/LiveRuns.ts"
 import { Operator } from "./services/Operator.ts"
 import { Permits } from "./services/Permits.ts"
 import { Roster } from "./services/Roster.ts"
+import { Runs } from "./services/Runs.ts"
 import { Supervisor } from "./services/Supervisor.ts"
 import { Turns } from "./services/Turns.ts"
 import { listenToHangups, listenToSignals } from "./Signals.ts"
@@ -55,7 +56,7 @@ import { listenToHangups, listenToSignals } from "./Signals.ts"
 const services = Layer.empty.pipe(
   Layer.provideMerge(Turns.layer),
   Layer.provideMerge(AgentTools.layer),
-  Layer.provideMerge(LiveRuns.layer),
+  Layer.provideMerge(Layer.mergeAll(LiveRuns.layer, Runs.layer)),
   Layer.provideMerge(GatewayGuard.layer),
   Layer.provideMerge(Supervisor.layer),
   Layer.provideMerge(Permits.layer),

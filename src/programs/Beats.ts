@@ -1,15 +1,11 @@
-import { Cause, Clock, Context, Duration, Effect, Layer, Option, Random, Redacted, Schedule } from "effect"
-import { SecureRandom } from "effect/crypto/SecureRandom"
-import { backoffMillis } from "../domain/Backoff.ts"
-import { isControlPlaneFailure } from "../domain/ControlPlaneFailure.ts"
-import type { ControlPlaneFailure } from "../domain/ControlPlaneFailure.ts"
+import { Clock, Context, Effect, Layer, Option, Redacted } from "effect"
 import type { BeatReport, BeatTask, ClaimedBeat } from "../domain/Heartbeat.ts"
 import { nextCronMoment } from "../domain/HeartbeatCadence.ts"
 import { followUpsOf } from "../domain/HeartbeatFollowUps.ts"
 import { formatHeartbeatMessage } from "../domain/HeartbeatPrompt.ts"
 import { focusTaskOf, readBeatReply } from "../domain/HeartbeatReply.ts"
 import { cutReply } from "../domain/Silence.ts"
-import { blameOf, isTurnFailure } from "../domain/TurnFailure.ts"
+import { isTurnFailure } from "../domain/TurnFailure.ts"
 import type { TurnFailure } from "../domain/TurnFailure.ts"
 import { RuntimeConfig } from "../layers/Config.ts"
 import { Metrics } from "../layers/Metrics.ts"
@@ -18,18 +14,11 @@ import { Redactor } from "../layers/Redactor.ts"
 import { buildHttpCapabilityLabels, describeHttpTools } from "../services/AgentTools.ts"
 import { ControlPlane } from "../services/ControlPlane.ts"
 import { GatewayGuard } from "../services/GatewayGuard.ts"
-import { Lifecycle } from "../services/Lifecycle.ts"
 import { LiveRuns } from "../services/LiveRuns.ts"
+import { Runs } from "../services/Runs.ts"
 import type { RunContext } from "../services/tools/AgentTool.ts"
 import { Turns } from "../services/Turns.ts"
 import type { Turn, TurnEnd } from "../services/Turns.ts"
-
-/** An agent that the gateway does not know, or settings that are wrong, are looked at again after this. */
-const PARKED_RETRY_MILLIS = 30_000
-/** "internal error" may be a provider's cooldown of a minute: sooner is pointless. */
-const AMBIGUOUS_RETRY_MILLIS = 60_000
-/** The whole of abort and release at the end of the process. */
-const RELEASE_TIMEOUT = Duration.seconds(2)
 
 /** How a heartbeat came to its end, and in how many milliseconds to ask for the agent's next one. */
 export interface BeatResult {
@@ -56,15 +45,9 @@ export class Beats extends Context.Service<
       const turns = yield* Turns
       const liveRuns = yield* LiveRuns
       const guard = yield* GatewayGuard
-      const lifecycle = yield* Lifecycle
       const metrics = yield* Metrics
       const redactor = yield* Redactor
-      const secureRandom = yield* SecureRandom
-      const bounds = {
-        baseMillis: Duration.toMillis(config.deliveryBackoffBase),
-        maxMillis: Duration.toMillis(config.deliveryBackoffMax)
-      }
-      const backoff = (failures: number) => Effect.map(Random.next, (random) => backoffMillis(bounds, failures, random))
+      const runs = yield* Runs
 
       /** Ends the beat well; a post that the control plane refuses, since the task moved on, is left away. */
       const finish = Effect.fnUntraced(function* (
@@ -105,7 +88,7 @@ export class Beats extends Context.Service<
         silence = false
       ) {
         const error = redactor.error(detail)
-        const retryInMillis = Math.max(leastMillis, yield* backoff(beat.context.failures + 1))
+        const retryInMillis = Math.max(leastMillis, yield* runs.backoff(beat.context.failures + 1))
         const state = yield* controlPlane.fail(beat, { class: kind, error, silence, retryInMillis })
         return state === "waiting"
           ? unfinished("waiting", `${kind}: ${error}`, retryInMillis)
@@ -119,27 +102,18 @@ export class Beats extends Context.Service<
         leastMillis: number
       ) {
         const error = redactor.error(detail)
-        const retryInMillis = Math.max(leastMillis, yield* backoff(beat.context.earlier.attempts + 1))
+        const retryInMillis = Math.max(leastMillis, yield* runs.backoff(beat.context.earlier.attempts + 1))
         yield* controlPlane.release(beat, { retryInMillis, class: kind, error })
         return unfinished("waiting", `${kind}: ${error}`, retryInMillis)
       })
 
       const onTurnFailure = Effect.fnUntraced(function* (beat: ClaimedBeat, failure: TurnFailure) {
-        const blame = blameOf(failure, yield* guard.hasRecentProviderFailure)
-        if (blame === "shared") {
-          yield* guard.sharedFailure(failure, beat.context.agent.id)
-          const isParked = failure._tag === "UnknownAgent" || failure._tag === "GatewayMisconfigured"
-          const wanted = "retryAfterMillis" in failure ? (failure.retryAfterMillis ?? 0) : 0
-          const leastMillis =
-            failure._tag === "TurnAmbiguous" ? AMBIGUOUS_RETRY_MILLIS : isParked ? PARKED_RETRY_MILLIS : wanted
-          return yield* failShared(beat, failure._tag, failure.detail, leastMillis)
-        }
-        // A broken connection says nothing about the gateway; everything else was an answer of it.
-        yield* failure._tag === "ConnectionLost" || failure._tag === "TurnTimeout" ? guard.inconclusive : guard.answered
+        const { blame, leastMillis } = yield* runs.judge(failure, beat.context.agent.id)
+        if (blame === "shared") return yield* failShared(beat, failure._tag, failure.detail, leastMillis)
         if (blame === "own") return yield* failOwn(beat, failure._tag, failure.detail)
         // Nobody waits for a heartbeat: one second try where the gateway does not say what happened.
         return failure._tag === "TurnAmbiguous" && beat.context.failures === 0
-          ? yield* failOwn(beat, failure._tag, failure.detail, AMBIGUOUS_RETRY_MILLIS, true)
+          ? yield* failOwn(beat, failure._tag, failure.detail, leastMillis, true)
           : yield* finish(beat, "silent")
       })
 
@@ -168,7 +142,7 @@ export class Beats extends Context.Service<
         return yield* finish(beat, "posted", { taskId: focus.task.id, content })
       })
 
-      const work = Effect.fn("Beats.work")(function* (beat: ClaimedBeat) {
+      const beatUnderLease = Effect.fn("Beats.work")(function* (beat: ClaimedBeat) {
         const { context } = beat
         const now = yield* controlPlane.now
         const followUps = followUpsOf(context, now)
@@ -187,7 +161,7 @@ export class Beats extends Context.Service<
         const live = yield* liveRuns.open({ context: run, fence: beat })
         const prompt = formatHeartbeatMessage(context, {
           attempt: beat.attempt,
-          boundary: (yield* secureRandom.uuidV4()).replaceAll("-", "").slice(0, 16),
+          boundary: yield* runs.boundary,
           capabilities: buildHttpCapabilityLabels(run),
           followUps,
           now,
@@ -207,34 +181,6 @@ export class Beats extends Context.Service<
           Effect.catchIf(isTurnFailure, (failure) => onTurnFailure(beat, failure))
         )
       })
-
-      const onControlPlaneFailure = Effect.fnUntraced(function* (beat: ClaimedBeat, failure: ControlPlaneFailure) {
-        yield* guard.inconclusive
-        switch (failure._tag) {
-          case "LeaseLost":
-            return unfinished("lease_lost", `LeaseLost: ${failure.function}`)
-          case "BootConflict":
-            yield* lifecycle.abort({ exitCode: 78, message: failure.detail })
-            return unfinished("lease_lost", `BootConflict: ${failure.detail}`)
-          case "TokenRefused":
-            yield* lifecycle.setReason("token", failure.detail)
-            return unfinished("released", `TokenRefused: ${failure.detail}`)
-          case "ControlPlaneUnavailable":
-            return yield* failShared(beat, failure._tag, failure.detail, 0)
-          case "ControlPlaneRefused":
-            return yield* failOwn(beat, failure.code, failure.detail)
-        }
-      })
-
-      /** Keeps the lease while the work goes on; a lost one interrupts it. */
-      const renewal = (beat: ClaimedBeat) =>
-        controlPlane.renew(beat).pipe(
-          Effect.catchTag("ControlPlaneUnavailable", (failure) =>
-            Effect.logWarning(`lease not renewed: ${failure.detail}; an expired lease that nobody took is still good`)
-          ),
-          Effect.schedule(Schedule.spaced(Duration.millis(Duration.toMillis(config.deliveryLease) / 3))),
-          Effect.andThen(Effect.never)
-        )
 
       const describeEnd = ({ error, outcome }: BeatResult) => {
         const message = `heartbeat ${outcome}${error === null ? "" : `: ${error}`}`
@@ -261,33 +207,14 @@ export class Beats extends Context.Service<
               durationMillis: (yield* Clock.currentTimeMillis) - startedAt
             })
           })
-          const end = yield* Effect.raceFirst(Effect.scoped(work(beat)), renewal(beat)).pipe(
-            Effect.catchIf(isControlPlaneFailure, (failure) => onControlPlaneFailure(beat, failure)),
-            Effect.catchCauseIf(
-              (cause) => Cause.hasDies(cause) && !Cause.hasInterrupts(cause),
-              (cause) =>
-                Effect.logError("a heartbeat died of a defect", cause).pipe(
-                  Effect.andThen(failOwn(beat, "Defect", Cause.pretty(cause)))
-                )
-            ),
-            Effect.catchIf(isControlPlaneFailure, (failure) =>
-              Effect.succeed(
-                unfinished("released", `the outcome could not be written (${failure._tag}): the lease will expire`)
-              )
-            ),
-            Effect.onInterrupt(() =>
-              controlPlane.release(beat).pipe(
-                Effect.timeout(RELEASE_TIMEOUT),
-                Effect.matchCauseEffect({
-                  onSuccess: () => Effect.logInfo("heartbeat given back"),
-                  onFailure: (cause) => Effect.logWarning("heartbeat not given back: its lease will expire", cause)
-                }),
-                Effect.andThen(ended({ outcome: "released", error: null }))
-              )
-            ),
-            // A probe that never came to a turn must not hold the breaker half open for ever.
-            Effect.ensuring(guard.inconclusive)
-          )
+          const settling = {
+            own: (kind: string, detail: string) => failOwn(beat, kind, detail),
+            shared: (kind: string, detail: string) => failShared(beat, kind, detail, 0),
+            unwritten: unfinished
+          }
+          const end = yield* runs
+            .underLease({ noun: "heartbeat", fence: beat, settling }, Effect.scoped(beatUnderLease(beat)))
+            .pipe(Effect.onInterrupt(() => ended({ outcome: "released", error: null })))
           yield* ended(end)
           yield* describeEnd(end).pipe(
             Effect.annotateLogs({ durationMillis: (yield* Clock.currentTimeMillis) - startedAt })

@@ -1,16 +1,12 @@
-import { Cause, Clock, Context, Duration, Effect, Layer, Random, Redacted, Schedule } from "effect"
-import { SecureRandom } from "effect/crypto/SecureRandom"
+import { Cause, Clock, Context, Duration, Effect, Layer, Redacted } from "effect"
 import { isAnswerOwed } from "../domain/AnswerDuty.ts"
-import { backoffMillis } from "../domain/Backoff.ts"
-import { isControlPlaneFailure } from "../domain/ControlPlaneFailure.ts"
-import type { ControlPlaneFailure } from "../domain/ControlPlaneFailure.ts"
 import type { ClaimedDelivery, Failure, Outcome } from "../domain/Delivery.ts"
 import type { DeliveryContext, FoldedNotification } from "../domain/DeliveryContext.ts"
 import { divideFold } from "../domain/DeliveryPolicy.ts"
 import { formatNotificationMessage } from "../domain/Prompt.ts"
 import { cutReply } from "../domain/Silence.ts"
 import { nextStatusesFor } from "../domain/TaskStatus.ts"
-import { blameOf, isTurnFailure, TurnSilent } from "../domain/TurnFailure.ts"
+import { isTurnFailure, TurnSilent } from "../domain/TurnFailure.ts"
 import type { TurnFailure } from "../domain/TurnFailure.ts"
 import { RuntimeConfig } from "../layers/Config.ts"
 import { Metrics } from "../layers/Metrics.ts"
@@ -20,22 +16,13 @@ import { buildHttpCapabilityLabels, describeHttpTools } from "../services/AgentT
 import { ControlPlane } from "../services/ControlPlane.ts"
 import type { ContextOrBroken } from "../services/ControlPlane.ts"
 import { GatewayGuard } from "../services/GatewayGuard.ts"
-import { Lifecycle } from "../services/Lifecycle.ts"
 import { LiveRuns } from "../services/LiveRuns.ts"
+import { Runs } from "../services/Runs.ts"
 import { Turns } from "../services/Turns.ts"
 import type { TurnEnd } from "../services/Turns.ts"
 
-/** An agent that the gateway does not know, or settings that are wrong, are looked at again after this. */
-const PARKED_RETRY_MILLIS = 30_000
-/** Where profile sync writes the gateway's agents one that is not known yet is about to be; until then it stays parked. */
-const NEW_AGENT_RETRY_MILLIS = 2_000
-/** "internal error" may be a provider's cooldown of a minute: sooner is pointless. */
-const AMBIGUOUS_RETRY_MILLIS = 60_000
 /** A day of nothing but a provider's failures ends a notification; an unreachable gateway is waited for without end. */
 const PROVIDER_LIMIT = Duration.hours(24)
-/** The whole of abort and release at the end of the process. */
-const RELEASE_TIMEOUT = Duration.seconds(2)
-
 /** How one delivery came to its end. */
 interface Ended {
   readonly outcome: DeliveryEnd
@@ -65,15 +52,9 @@ export class Deliveries extends Context.Service<
       const turns = yield* Turns
       const liveRuns = yield* LiveRuns
       const guard = yield* GatewayGuard
-      const lifecycle = yield* Lifecycle
       const metrics = yield* Metrics
       const redactor = yield* Redactor
-      const secureRandom = yield* SecureRandom
-      const bounds = {
-        baseMillis: Duration.toMillis(config.deliveryBackoffBase),
-        maxMillis: Duration.toMillis(config.deliveryBackoffMax)
-      }
-      const backoff = (failures: number) => Effect.map(Random.next, (random) => backoffMillis(bounds, failures, random))
+      const runs = yield* Runs
 
       const complete = Effect.fnUntraced(function* (delivery: ClaimedDelivery, outcome: Outcome) {
         yield* controlPlane.complete(delivery, outcome)
@@ -94,7 +75,7 @@ export class Deliveries extends Context.Service<
         isFinal = false
       ) {
         const isLast = isFinal || delivery.attempt >= config.deliveryMaxAttempts
-        const retry = isLast ? {} : { retryInMillis: yield* backoff(delivery.failures + 1) }
+        const retry = isLast ? {} : { retryInMillis: yield* runs.backoff(delivery.failures + 1) }
         return yield* fail(delivery, { class: kind, error, silence: false, ...retry })
       })
 
@@ -105,7 +86,7 @@ export class Deliveries extends Context.Service<
         options: { readonly leastMillis?: number; readonly limit?: Duration.Duration }
       ) {
         const error = redactor.error(detail)
-        const retryInMillis = Math.max(options.leastMillis ?? 0, yield* backoff(delivery.failures + 1))
+        const retryInMillis = Math.max(options.leastMillis ?? 0, yield* runs.backoff(delivery.failures + 1))
         const state = yield* controlPlane.release(delivery, {
           retryInMillis,
           class: kind,
@@ -122,21 +103,14 @@ export class Deliveries extends Context.Service<
         refused: NonNullable<Outcome["refused"]>,
         failure: TurnFailure
       ) {
-        const blame = blameOf(failure, yield* guard.hasRecentProviderFailure)
+        const { blame, leastMillis } = yield* runs.judge(failure, context.agent.id)
         if (blame === "shared") {
-          yield* guard.sharedFailure(failure, context.agent.id)
-          const isParked = failure._tag === "UnknownAgent" || failure._tag === "GatewayMisconfigured"
-          const parkedMillis =
-            failure._tag === "UnknownAgent" && config.profileSync ? NEW_AGENT_RETRY_MILLIS : PARKED_RETRY_MILLIS
-          const wanted = "retryAfterMillis" in failure ? (failure.retryAfterMillis ?? 0) : 0
           const isEndless = failure._tag === "GatewayUnreachable" || failure._tag === "GatewayMisconfigured"
           return yield* failShared(delivery, failure._tag, failure.detail, {
-            leastMillis: failure._tag === "TurnAmbiguous" ? AMBIGUOUS_RETRY_MILLIS : isParked ? parkedMillis : wanted,
+            leastMillis,
             ...(isEndless ? {} : { limit: PROVIDER_LIMIT })
           })
         }
-        // A broken connection says nothing about the gateway; everything else was an answer of it.
-        yield* failure._tag === "ConnectionLost" || failure._tag === "TurnTimeout" ? guard.inconclusive : guard.answered
         if (blame === "own") {
           const last = context.earlier.lastError
           const isRepeated =
@@ -149,12 +123,12 @@ export class Deliveries extends Context.Service<
         if (!isAnswerOwed(accepted) && (!isAmbiguous || delivery.silences > 0)) {
           return yield* complete(delivery, { outcome: "skipped", reason: failure.detail, refused })
         }
-        const retryInMillis = yield* backoff(delivery.failures + 1)
+        const retryInMillis = yield* runs.backoff(delivery.failures + 1)
         return yield* fail(delivery, {
           class: failure._tag,
           error: failure.detail,
           silence: true,
-          retryInMillis: isAmbiguous ? Math.max(AMBIGUOUS_RETRY_MILLIS, retryInMillis) : retryInMillis,
+          retryInMillis: Math.max(leastMillis, retryInMillis),
           // The next try is the last before the fallback: an overflowed session would be silent for ever.
           ...(isAmbiguous && isAnswerOwed(accepted) && delivery.silences + 2 >= config.noResponseLimit
             ? { rotate: true }
@@ -203,28 +177,10 @@ export class Deliveries extends Context.Service<
         )
       })
 
-      const onControlPlaneFailure = Effect.fnUntraced(function* (
+      const deliverUnderLease = Effect.fn("Deliveries.work")(function* (
         delivery: ClaimedDelivery,
-        failure: ControlPlaneFailure
+        found: ContextOrBroken
       ) {
-        yield* guard.inconclusive
-        switch (failure._tag) {
-          case "LeaseLost":
-            return ended("lease_lost", `LeaseLost: ${failure.function}`)
-          case "BootConflict":
-            yield* lifecycle.abort({ exitCode: 78, message: failure.detail })
-            return ended("lease_lost", `BootConflict: ${failure.detail}`)
-          case "TokenRefused":
-            yield* lifecycle.setReason("token", failure.detail)
-            return ended("released", `TokenRefused: ${failure.detail}`)
-          case "ControlPlaneUnavailable":
-            return yield* failShared(delivery, failure._tag, failure.detail, {})
-          case "ControlPlaneRefused":
-            return yield* failOwn(delivery, failure.code, failure.detail)
-        }
-      })
-
-      const work = Effect.fn("Deliveries.work")(function* (delivery: ClaimedDelivery, found: ContextOrBroken) {
         if (delivery.spent) {
           // A row whose agent stays parked is ended for its age, though its budget is untouched.
           return delivery.attempt >= config.deliveryMaxAttempts
@@ -259,7 +215,7 @@ export class Deliveries extends Context.Service<
         const prompt = formatNotificationMessage(context, {
           accepted,
           attempt: delivery.attempt,
-          boundary: (yield* secureRandom.uuidV4()).replaceAll("-", "").slice(0, 16),
+          boundary: yield* runs.boundary,
           capabilities: buildHttpCapabilityLabels(context),
           nextStatuses:
             context.task === null
@@ -283,16 +239,6 @@ export class Deliveries extends Context.Service<
         )
       })
 
-      /** Keeps the lease while the work goes on; a lost one interrupts it. */
-      const renewal = (delivery: ClaimedDelivery) =>
-        controlPlane.renew(delivery).pipe(
-          Effect.catchTag("ControlPlaneUnavailable", (failure) =>
-            Effect.logWarning(`lease not renewed: ${failure.detail}; an expired lease that nobody took is still good`)
-          ),
-          Effect.schedule(Schedule.spaced(Duration.millis(Duration.toMillis(config.deliveryLease) / 3))),
-          Effect.andThen(Effect.never)
-        )
-
       const describeEnd = (end: Ended) => {
         const message = `delivery ${end.outcome}${end.error === null ? "" : `: ${end.error}`}`
         return end.outcome === "dead"
@@ -313,37 +259,15 @@ export class Deliveries extends Context.Service<
           type: known?.notification.type ?? "unknown",
           attempt: delivery.attempt
         })
-        const end = yield* Effect.raceFirst(Effect.scoped(work(delivery, found)), renewal(delivery)).pipe(
-          Effect.catchIf(isControlPlaneFailure, (failure) => onControlPlaneFailure(delivery, failure)),
-          Effect.catchCauseIf(
-            (cause) => Cause.hasDies(cause) && !Cause.hasInterrupts(cause),
-            (cause) =>
-              Effect.logError("a delivery died of a defect", cause).pipe(
-                Effect.andThen(guard.inconclusive),
-                Effect.andThen(failOwn(delivery, "Defect", Cause.pretty(cause)))
-              )
-          ),
-          Effect.catchIf(isControlPlaneFailure, (failure) =>
-            Effect.succeed(
-              failure._tag === "LeaseLost"
-                ? ended("lease_lost", "LeaseLost")
-                : ended("released", `the outcome could not be written (${failure._tag}): the lease will expire`)
-            )
-          ),
-          Effect.onInterrupt(() =>
-            controlPlane.release(delivery).pipe(
-              Effect.timeout(RELEASE_TIMEOUT),
-              Effect.matchCauseEffect({
-                onSuccess: () => Effect.logInfo("delivery given back"),
-                onFailure: (cause) => Effect.logWarning("delivery not given back: its lease will expire", cause)
-              }),
-              Effect.andThen(guard.inconclusive)
-            )
-          ),
+        const settling = {
+          own: (kind: string, detail: string) => failOwn(delivery, kind, detail),
+          shared: (kind: string, detail: string) => failShared(delivery, kind, detail, {}),
+          unwritten: ended
+        }
+        const work = Effect.scoped(deliverUnderLease(delivery, found))
+        const end = yield* runs.underLease({ noun: "delivery", fence: delivery, settling }, work).pipe(
           Effect.onExit((exit) =>
             Effect.gen(function* () {
-              // A probe that never came to a turn (skipped, spent, broken) must not hold the breaker half open for ever.
-              yield* guard.inconclusive
               const end = exit._tag === "Success" ? exit.value : ended("released")
               const now = yield* Clock.currentTimeMillis
               yield* metrics.deliveryEnded({

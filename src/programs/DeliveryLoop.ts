@@ -6,7 +6,6 @@ import {
   FiberMap,
   Layer,
   Queue,
-  Random,
   Ref,
   Result,
   Schedule,
@@ -15,7 +14,7 @@ import {
   SubscriptionRef
 } from "effect"
 import { SecureRandom } from "effect/crypto/SecureRandom"
-import { backoffMillis } from "../domain/Backoff.ts"
+import { backoffBounds, backoffSchedule } from "../domain/Backoff.ts"
 import type { ControlPlaneFailure } from "../domain/ControlPlaneFailure.ts"
 import type { Backlog, Claim } from "../domain/Delivery.ts"
 import { RuntimeConfig } from "../layers/Config.ts"
@@ -172,16 +171,7 @@ export class DeliveryLoop extends Context.Service<
         }
       })
 
-      // Full jitter over a doubling ceiling, as for rows; a success starts it anew.
-      const bounds = {
-        baseMillis: Duration.toMillis(config.deliveryBackoffBase),
-        maxMillis: Duration.toMillis(config.deliveryBackoffMax)
-      }
-      const backoff = Schedule.recurs(Number.MAX_SAFE_INTEGER).pipe(
-        Schedule.modifyDelay(({ output }) =>
-          Effect.map(Random.next, (random) => Duration.millis(backoffMillis(bounds, output + 1, random)))
-        )
-      )
+      const backoff = backoffSchedule(backoffBounds(config))
 
       /** Until the next reason to look: a wake-up, due work, a probe of the breaker, or the poll while push is down. */
       const waitForWork = Effect.gen(function* () {

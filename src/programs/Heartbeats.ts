@@ -8,16 +8,14 @@ import {
   Layer,
   Option,
   Queue,
-  Random,
   Ref,
-  Schedule,
   Schema,
   Scope,
   Semaphore,
   Stream
 } from "effect"
 import { SecureRandom } from "effect/crypto/SecureRandom"
-import { backoffMillis } from "../domain/Backoff.ts"
+import { backoffBounds, backoffSchedule } from "../domain/Backoff.ts"
 import type { ControlPlaneFailure } from "../domain/ControlPlaneFailure.ts"
 import { beatPermits, nextCronMoment } from "../domain/HeartbeatCadence.ts"
 import type { RosterAgent } from "../domain/Roster.ts"
@@ -216,16 +214,7 @@ export class Heartbeats extends Context.Service<
         yield* Effect.timeoutOption(Queue.take(chain.wakeups), Duration.millis(millis))
       })
 
-      // Full jitter over a doubling ceiling, as for rows; a success starts it anew.
-      const bounds = {
-        baseMillis: Duration.toMillis(config.deliveryBackoffBase),
-        maxMillis: Duration.toMillis(config.deliveryBackoffMax)
-      }
-      const backoff = Schedule.recurs(Number.MAX_SAFE_INTEGER).pipe(
-        Schedule.modifyDelay(({ output }) =>
-          Effect.map(Random.next, (random) => Duration.millis(backoffMillis(bounds, output + 1, random)))
-        )
-      )
+      const backoff = backoffSchedule(backoffBounds(config))
 
       /** The agent's fiber: step after step until it leaves the roster; what fails is tried again with backoff. */
       const keep = (chain: Chain) =>

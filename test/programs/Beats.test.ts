@@ -25,6 +25,7 @@ import { ControlPlane } from "../../src/services/ControlPlane.ts"
 import { GatewayGuard } from "../../src/services/GatewayGuard.ts"
 import { Lifecycle } from "../../src/services/Lifecycle.ts"
 import { LiveRuns } from "../../src/services/LiveRuns.ts"
+import { Runs } from "../../src/services/Runs.ts"
 import { Turns } from "../../src/services/Turns.ts"
 import type { Turn, TurnEnd } from "../../src/services/Turns.ts"
 import { orchestratorAgent, sampleBeat, sampleBeatTask } from "../domain/sampleBeat.ts"
@@ -60,6 +61,7 @@ const house = (options: {
     const calls: Calls = { turns: [], reports: [], failures: [], releases: [] }
     const refusals = [...(options.reportFailures ?? [])]
     const layer = Beats.layer.pipe(
+      Layer.provideMerge(Runs.layer),
       Layer.provideMerge(Layer.mergeAll(GatewayGuard.layer, LiveRuns.layer)),
       Layer.provideMerge(Lifecycle.layer),
       Layer.provideMerge(

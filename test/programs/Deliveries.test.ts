@@ -35,6 +35,7 @@ import { ControlPlane } from "../../src/services/ControlPlane.ts"
 import { GatewayGuard } from "../../src/services/GatewayGuard.ts"
 import { Lifecycle } from "../../src/services/Lifecycle.ts"
 import { LiveRuns } from "../../src/services/LiveRuns.ts"
+import { Runs } from "../../src/services/Runs.ts"
 import { Turns } from "../../src/services/Turns.ts"
 import type { Turn, TurnEnd } from "../../src/services/Turns.ts"
 import { engineer, sampleContext, sampleMessage, sampleRow, sampleTask } from "../domain/sampleContext.ts"
@@ -89,6 +90,7 @@ const house = (options: Options = {}) =>
     const renewals = yield* Ref.make(0)
     const write = (entry: Written) => Ref.update(written, (all) => [...all, entry])
     const layer = Deliveries.layer.pipe(
+      Layer.provideMerge(Runs.layer),
       Layer.provideMerge(Layer.mergeAll(GatewayGuard.layer, LiveRuns.layer, Metrics.layer)),
       Layer.provideMerge(Lifecycle.layer),
       Layer.provide([

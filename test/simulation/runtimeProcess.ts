@@ -37,6 +37,7 @@ import { GatewayGuard } from "../../src/services/GatewayGuard.ts"
 import { canClaim, Lifecycle, StopSignal } from "../../src/services/Lifecycle.ts"
 import { LiveRuns } from "../../src/services/LiveRuns.ts"
 import { Permits } from "../../src/services/Permits.ts"
+import { Runs } from "../../src/services/Runs.ts"
 import { Supervisor } from "../../src/services/Supervisor.ts"
 import { Turns } from "../../src/services/Turns.ts"
 import { Dice } from "./dice.ts"
@@ -128,7 +129,7 @@ export const startProcess = Effect.fnUntraced(function* (options: {
     Layer.provideMerge(GatewayWatch.layer),
     Layer.provideMerge(Turns.layer),
     Layer.provideMerge(AgentTools.layer),
-    Layer.provideMerge(LiveRuns.layer),
+    Layer.provideMerge(Layer.mergeAll(LiveRuns.layer, Runs.layer)),
     Layer.provideMerge(GatewayGuard.layer),
     Layer.provideMerge(Supervisor.layer),
     Layer.provideMerge(permits),
