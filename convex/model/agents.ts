@@ -28,6 +28,33 @@ export const flagsOf = (
   agent: Pick<Doc<"agents">, "flags">
 ): AgentFlags => effectiveFlags(account.agentFlags, agent.flags)
 
+/** The agent whose turn it is, as its prompt needs it. */
+export const agentView = v.object({
+  id: v.string(),
+  slug: v.string(),
+  name: v.string(),
+  role: v.string(),
+  isOrchestrator: v.boolean(),
+  flags: flagSet
+})
+export const toAgentView = (
+  account: Pick<Doc<"accounts">, "agentFlags">,
+  agent: Doc<"agents">
+): Infer<typeof agentView> => ({
+  ...toAgentRef(agent),
+  role: agent.role,
+  isOrchestrator: agent.isOrchestrator,
+  flags: flagsOf(account, agent)
+})
+
+/** The agents beside this one: whom it may mention. */
+export const colleague = v.object({ slug: v.string(), name: v.string(), role: v.string() })
+export const colleaguesOf = (
+  agents: ReadonlyArray<Doc<"agents">>,
+  agent: Doc<"agents">
+): Array<Infer<typeof colleague>> =>
+  agents.filter((each) => each._id !== agent._id).map((each) => ({ slug: each.slug, name: each.name, role: each.role }))
+
 /** The agents on the account's roster: one row read each. */
 export const activeAgents = (ctx: Pick<QueryCtx, "db">, accountId: Id<"accounts">): Promise<Array<Doc<"agents">>> =>
   ctx.db

@@ -2,7 +2,17 @@ import { type Infer, v } from "convex/values"
 import { sessionKey } from "../../src/domain/SessionKey.ts"
 import type { Doc, Id } from "../_generated/dataModel.js"
 import type { MutationCtx } from "../_generated/server.js"
-import { accountOf, activeAgents, agentOf, agentRef, flagsOf, flagSet, toAgentRef } from "./agents.ts"
+import {
+  accountOf,
+  activeAgents,
+  agentOf,
+  agentRef,
+  agentView,
+  colleague,
+  colleaguesOf,
+  toAgentRef,
+  toAgentView
+} from "./agents.ts"
 import { isPaused, mustBeCurrentBoot } from "./boots.ts"
 import { checkLeaseMs, liveLeases, rescueLease } from "./claim.ts"
 import { effectsOf, primaryPersonOf } from "./context.ts"
@@ -22,14 +32,7 @@ export const beatContext = v.object({
     lastHeartbeatAt: v.union(v.number(), v.null())
   }),
   account: v.object({ id: v.string(), name: v.string() }),
-  agent: v.object({
-    id: v.string(),
-    slug: v.string(),
-    name: v.string(),
-    role: v.string(),
-    isOrchestrator: v.boolean(),
-    flags: flagSet
-  }),
+  agent: agentView,
   sessionKey: v.string(),
   generation: v.number(),
   /** Own tasks, newest first; for the orchestrator all that are under way, stalest first. */
@@ -42,7 +45,7 @@ export const beatContext = v.object({
   ),
   orchestrator: v.union(agentRef, v.null()),
   primaryPerson: v.union(v.object({ name: v.string() }), v.null()),
-  mentionableAgents: v.array(v.object({ slug: v.string(), name: v.string(), role: v.string() })),
+  mentionableAgents: v.array(colleague),
   /** The account's briefing, for the orchestrator only. */
   briefing: v.union(v.string(), v.null()),
   earlier: v.object({
@@ -224,12 +227,7 @@ const contextOf = async (
     context: {
       heartbeat: { id, dueAt: beat.dueAt, schedule: beat.schedule, lastHeartbeatAt: beat.lastHeartbeatAt ?? null },
       account: { id: account._id, name: account.name },
-      agent: {
-        ...toAgentRef(agent),
-        role: agent.role,
-        isOrchestrator: agent.isOrchestrator,
-        flags: flagsOf(account, agent)
-      },
+      agent: toAgentView(account, agent),
       sessionKey: sessionKey({
         slug: agent.slug,
         accountId: account._id,
@@ -244,9 +242,7 @@ const contextOf = async (
       })),
       orchestrator: orchestrator === undefined ? null : toAgentRef(orchestrator),
       primaryPerson: await primaryPersonOf(ctx, account._id),
-      mentionableAgents: agents
-        .filter((each) => each._id !== agent._id)
-        .map((each) => ({ slug: each.slug, name: each.name, role: each.role })),
+      mentionableAgents: colleaguesOf(agents, agent),
       briefing,
       earlier: { attempts: beat.tries, effects: beat.tries > 0 ? await effectsOf(ctx, id) : [] },
       failures: beat.failures,

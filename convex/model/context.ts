@@ -4,7 +4,7 @@ import type { Doc, Id } from "../_generated/dataModel.js"
 import type { QueryCtx } from "../_generated/server.js"
 import { failure, notificationType, taskStatus } from "../schema.ts"
 import { actor } from "./actor.ts"
-import { activeAgents, agentRef, flagsOf, flagSet, toAgentRef } from "./agents.ts"
+import { activeAgents, agentRef, agentView, colleague, colleaguesOf, toAgentRef, toAgentView } from "./agents.ts"
 import { cut } from "./cut.ts"
 import { messageView, type MessageView, toMessageView } from "./messages.ts"
 import { readWithin } from "./readWithin.ts"
@@ -33,14 +33,7 @@ export const deliveryContext = v.object({
     })
   ),
   account: v.object({ id: v.string(), name: v.string() }),
-  agent: v.object({
-    id: v.string(),
-    slug: v.string(),
-    name: v.string(),
-    role: v.string(),
-    isOrchestrator: v.boolean(),
-    flags: flagSet
-  }),
+  agent: agentView,
   sessionKey: v.string(),
   generation: v.number(),
   task: v.union(taskView, v.null()),
@@ -48,7 +41,7 @@ export const deliveryContext = v.object({
   thread: v.array(messageView),
   orchestrator: v.union(agentRef, v.null()),
   primaryPerson: v.union(v.object({ name: v.string() }), v.null()),
-  mentionableAgents: v.array(v.object({ slug: v.string(), name: v.string(), role: v.string() })),
+  mentionableAgents: v.array(colleague),
   repositoryDocument: v.union(v.object({ title: v.string(), content: v.string() }), v.null()),
   documents: v.array(v.object({ id: v.string(), title: v.string(), type: v.string(), content: v.string() })),
   briefing: v.union(v.string(), v.null()),
@@ -254,12 +247,7 @@ const contextOf = async (
     },
     fold,
     account: { id: accountId, name: account.name },
-    agent: {
-      ...toAgentRef(agent),
-      role: agent.role,
-      isOrchestrator: agent.isOrchestrator,
-      flags: flagsOf(account, agent)
-    },
+    agent: toAgentView(account, agent),
     sessionKey: sessionKey({
       slug: agent.slug,
       accountId,
@@ -272,9 +260,7 @@ const contextOf = async (
     thread: await threadOf(ctx, task._id, threadLength, budget),
     orchestrator: orchestrator === undefined ? null : toAgentRef(orchestrator),
     primaryPerson: await primaryPersonOf(ctx, accountId),
-    mentionableAgents: agents
-      .filter((each) => each._id !== agent._id)
-      .map((each) => ({ slug: each.slug, name: each.name, role: each.role })),
+    mentionableAgents: colleaguesOf(agents, agent),
     repositoryDocument:
       repository === null ? null : { title: repository.title, content: cut(repository.content, documentsLength) },
     documents: await documentsOf(ctx, task._id, budget),

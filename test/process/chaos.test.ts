@@ -198,6 +198,17 @@ const REQUESTS = 40
 /** A breaker that opens waits 30 s and more by design; a busy machine takes its time. */
 const PATIENCE = 300_000
 
+/** Posts the requests in as many parts as there are kills, and kills at a random instant after each. */
+const strike = Effect.fnUntraced(function* <E>(world: World, kills: number, kill: Effect.Effect<void, E>) {
+  for (let count = 0, n = 0; count < kills; count++) {
+    for (; n < Math.ceil((REQUESTS * (count + 1)) / kills); n++) yield* world.request(n)
+    yield* Effect.sleep(yield* Random.nextIntBetween(0, 300))
+    yield* kill
+  }
+  yield* world.quiet
+  yield* world.check(REQUESTS)
+})
+
 describe("whatever dies", () => {
   it.live(
     "the runtime killed -9 at 30 random instants: every request is answered once, nothing is created twice",
@@ -205,14 +216,7 @@ describe("whatever dies", () => {
       Effect.gen(function* () {
         const world = yield* makeWorld
         const runtime = yield* restartable(world.runtimeOf("chaos"))
-        for (let kill = 0; kill < 30; kill++) {
-          yield* world.request(kill)
-          yield* Effect.sleep(yield* Random.nextIntBetween(0, 300))
-          if (kill < REQUESTS - 30) yield* world.request(30 + kill)
-          yield* runtime.killAndRestart
-        }
-        yield* world.quiet
-        yield* world.check(REQUESTS)
+        yield* strike(world, 30, runtime.killAndRestart)
       }).pipe(Effect.scoped, Random.withSeed("runtime")),
     PATIENCE
   )
@@ -223,14 +227,7 @@ describe("whatever dies", () => {
       Effect.gen(function* () {
         const world = yield* makeWorld
         yield* restartable(world.runtimeOf("chaos"))
-        let n = 0
-        for (let kill = 0; kill < 5; kill++) {
-          for (let more = 0; more < REQUESTS / 5; more++) yield* world.request(n++)
-          yield* Effect.sleep(yield* Random.nextIntBetween(0, 300))
-          yield* world.plane.killAndRestart
-        }
-        yield* world.quiet
-        yield* world.check(REQUESTS)
+        yield* strike(world, 5, world.plane.killAndRestart)
       }).pipe(Effect.scoped, Random.withSeed("plane")),
     PATIENCE
   )
@@ -241,16 +238,8 @@ describe("whatever dies", () => {
       Effect.gen(function* () {
         const world = yield* makeWorld
         yield* restartable(world.runtimeOf("chaos"))
-        let n = 0
-        for (let kill = 0; kill < 5; kill++) {
-          for (let more = 0; more < REQUESTS / 5; more++) yield* world.request(n++)
-          yield* Effect.sleep(yield* Random.nextIntBetween(0, 300))
-          yield* world.gateway.kill
-          yield* Effect.sleep("200 millis")
-          yield* world.gateway.start
-        }
-        yield* world.quiet
-        yield* world.check(REQUESTS)
+        const { kill, start } = world.gateway
+        yield* strike(world, 5, kill.pipe(Effect.andThen(Effect.sleep("200 millis")), Effect.andThen(start)))
       }).pipe(Effect.scoped, Random.withSeed("gateway")),
     PATIENCE
   )

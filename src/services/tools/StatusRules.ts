@@ -1,7 +1,27 @@
-import { Effect } from "effect"
-import { canAgentMarkDone, nextStatusesFor } from "../../domain/TaskStatus.ts"
+import { Effect, Schema } from "effect"
+import { TaskStatus } from "../../domain/DeliveryContext.ts"
+import { agentTaskStatuses, canAgentMarkDone, nextStatusesFor } from "../../domain/TaskStatus.ts"
 import type { RunContext } from "./AgentTool.ts"
-import { ToolRejected } from "./AgentTool.ts"
+import { hasTask, ToolRejected } from "./AgentTool.ts"
+
+const settable = <const Status extends string>(statuses: ReadonlyArray<Status>) =>
+  Schema.Literals(statuses).annotate({ description: "The status to set." })
+
+/** The statuses that an agent may name, and those that one may name who never sets done. */
+export const anyStatus = settable(agentTaskStatuses)
+export const anyStatusButDone = settable(agentTaskStatuses.filter((status) => status !== "done"))
+
+/** Where a task stands after a change, and where it stood. */
+export const changedStatus = Schema.Struct({
+  taskId: Schema.String,
+  status: TaskStatus,
+  previousStatus: TaskStatus,
+  changed: Schema.Boolean
+})
+
+/** Whether the run is offered what changes a task. */
+export const mayChangeTask = (context: RunContext): boolean =>
+  hasTask(context) && context.agent.flags.canModifyTaskStatus
 
 /** Whether the run could set any task to done: a heartbeat never, others if their agent may end a review. */
 export const maySetDone = (context: RunContext): boolean =>

@@ -1,19 +1,10 @@
 import { Effect, Schema, Struct } from "effect"
-import { TaskStatus } from "../../domain/DeliveryContext.ts"
-import { agentTaskStatuses } from "../../domain/TaskStatus.ts"
-import { actsOnTask, defineTool, hasTask, otherTask } from "./AgentTool.ts"
-import { checkStatus, maySetDone } from "./StatusRules.ts"
+import { actsOnTask, defineTool, otherTask } from "./AgentTool.ts"
+import { anyStatus, anyStatusButDone, changedStatus, checkStatus, mayChangeTask, maySetDone } from "./StatusRules.ts"
 import { blockedReason, taskId } from "./ToolParameters.ts"
 
-const parametersWith = <const Status extends string>(statuses: ReadonlyArray<Status>) =>
-  Schema.Struct({
-    taskId,
-    status: Schema.Literals(statuses).annotate({ description: "The status to set." }),
-    blockedReason
-  })
-
-const withoutDone = parametersWith(agentTaskStatuses.filter((status) => status !== "done"))
-const parameters = parametersWith(agentTaskStatuses)
+const withoutDone = Schema.Struct({ taskId, status: anyStatusButDone, blockedReason })
+const parameters = Schema.Struct({ taskId, status: anyStatus, blockedReason })
 
 /** Moves a task; the shortest allowed path is taken in one transaction of the control plane. */
 export const taskStatusTool = defineTool({
@@ -24,14 +15,9 @@ export const taskStatusTool = defineTool({
   path: "/agent/task-status",
   parameters,
   parametersFor: (context) => (maySetDone(context) ? parameters : withoutDone),
-  answer: Schema.Struct({
-    taskId: Schema.String,
-    status: TaskStatus,
-    previousStatus: TaskStatus,
-    changed: Schema.Boolean
-  }),
+  answer: changedStatus,
   isEffect: true,
-  isOffered: (context) => hasTask(context) && context.agent.flags.canModifyTaskStatus,
+  isOffered: mayChangeTask,
   run: Effect.fn("AgentTools.task_status")(function* (run, { blockedReason: given, status, taskId: id }) {
     if (!actsOnTask(run, id)) return yield* otherTask(run)
     const { reason } = yield* checkStatus(run.context, status, given)

@@ -1,8 +1,6 @@
 import { Effect, Schema } from "effect"
-import { TaskStatus } from "../../domain/DeliveryContext.ts"
-import { agentTaskStatuses } from "../../domain/TaskStatus.ts"
-import { actsOnTask, defineTool, hasTask, otherTask, ToolRejected } from "./AgentTool.ts"
-import { checkStatus, maySetDone } from "./StatusRules.ts"
+import { actsOnTask, defineTool, otherTask, ToolRejected } from "./AgentTool.ts"
+import { anyStatus, anyStatusButDone, changedStatus, checkStatus, mayChangeTask, maySetDone } from "./StatusRules.ts"
 import {
   blockedReason,
   description,
@@ -15,21 +13,18 @@ import {
   title
 } from "./ToolParameters.ts"
 
-const parametersWith = <const Status extends string>(statuses: ReadonlyArray<Status>) =>
-  Schema.Struct({
-    taskId,
-    title: Schema.optionalKey(title),
-    description,
-    priority,
-    labels,
-    assigneeSlugs: Schema.optionalKey(slugs(0, 20, "The slugs of all assignees; others are unassigned.")),
-    status: Schema.optionalKey(Schema.Literals(statuses).annotate({ description: "The status to set." })),
-    blockedReason,
-    dueDate
-  })
-
-const withoutDone = parametersWith(agentTaskStatuses.filter((status) => status !== "done"))
-const parameters = parametersWith(agentTaskStatuses)
+const fields = {
+  taskId,
+  title: Schema.optionalKey(title),
+  description,
+  priority,
+  labels,
+  assigneeSlugs: Schema.optionalKey(slugs(0, 20, "The slugs of all assignees; others are unassigned.")),
+  blockedReason,
+  dueDate
+}
+const withoutDone = Schema.Struct({ ...fields, status: Schema.optionalKey(anyStatusButDone) })
+const parameters = Schema.Struct({ ...fields, status: Schema.optionalKey(anyStatus) })
 
 /** Changes what a task says of itself, its assignees and its status, all or nothing. */
 export const taskUpdateTool = defineTool({
@@ -40,14 +35,9 @@ export const taskUpdateTool = defineTool({
   path: "/agent/task-update",
   parameters,
   parametersFor: (context) => (maySetDone(context) ? parameters : withoutDone),
-  answer: Schema.Struct({
-    taskId: Schema.String,
-    status: TaskStatus,
-    previousStatus: TaskStatus,
-    changed: Schema.Boolean
-  }),
+  answer: changedStatus,
   isEffect: true,
-  isOffered: (context) => hasTask(context) && context.agent.flags.canModifyTaskStatus,
+  isOffered: mayChangeTask,
   run: Effect.fn("AgentTools.task_update")(function* (run, { blockedReason: given, dueDate: due, ...change }) {
     if (!actsOnTask(run, change.taskId)) return yield* otherTask(run)
     if (Object.keys(change).length === 1 && due === undefined) {
