@@ -68,26 +68,51 @@ export const renew = async (
   return { expiresAt, now }
 }
 
-/** Ends the kept row and what is folded into it. */
-const endRows = async (
-  ctx: MutationCtx,
-  row: Doc<"notifications">,
-  end: Partial<
-    Pick<
-      Doc<"notifications">,
-      "outcome" | "outcomeReason" | "hasFallback" | "failures" | "silences" | "crashes" | "error" | "traceId"
-    >
-  > & { readonly state: "delivered" | "dead"; readonly sharedSince?: undefined }
-): Promise<void> => {
+/** A row that the policy refused in this attempt, with its reason. */
+export interface Refused {
+  readonly id: string
+  readonly reason: string
+}
+
+/** How the rows of a turn end well; all but `outcome`, `reason` and `usage` are the kept row's. */
+interface DeliveredEnd extends Partial<
+  Pick<Doc<"notifications">, "hasFallback" | "failures" | "silences" | "error" | "usage">
+> {
+  readonly outcome: Exclude<Infer<typeof notificationOutcome>, "coalesced">
+  readonly reason?: string | undefined
+  readonly refused?: ReadonlyArray<Refused> | undefined
+  readonly traceId?: string | undefined
+  readonly sharedSince?: undefined
+}
+
+/**
+ * Ends the kept row and its fold. The outcome is of the rows that the policy let through: when it refused the kept one,
+ * the strongest of the rest bears it. Refused rows end skipped, the others coalesced.
+ */
+const deliverRows = async (ctx: MutationCtx, leased: Doc<"notifications">, end: DeliveredEnd): Promise<void> => {
+  const { outcome, reason, refused: given = [], traceId, usage: tokens, ...own } = end
+  const refused = new Map(given.map((each) => [each.id, cut(each.reason, maxReasonLength)]))
+  const fold = (await foldedRows(ctx, leased)).filter((each) => each.state === "folded")
+  const bearer =
+    [leased, ...fold.toSorted((left, right) => right.readyAt - left.readyAt)].find((each) => !refused.has(each._id)) ??
+    leased
   const endedAt = Date.now()
-  await ctx.db.patch("notifications", row._id, { ...end, endedAt, nextAttemptAt: undefined, aloneAt: undefined })
-  for (const each of await foldedRows(ctx, row)) {
-    if (each.state !== "folded") continue
-    await ctx.db.patch(
-      "notifications",
-      each._id,
-      end.state === "dead" ? { state: "dead", endedAt } : { state: "delivered", outcome: "coalesced", endedAt }
-    )
+  for (const each of [leased, ...fold]) {
+    const isBearer = each._id === bearer._id
+    const why = refused.get(each._id)
+    const said = isBearer ? (reason ?? why) : why
+    await ctx.db.patch("notifications", each._id, {
+      ...(each._id === leased._id ? own : {}),
+      state: "delivered",
+      outcome: isBearer ? outcome : why === undefined ? "coalesced" : "skipped",
+      endedAt,
+      nextAttemptAt: undefined,
+      aloneAt: undefined,
+      crashes: 0,
+      ...(said === undefined ? {} : { outcomeReason: cut(said, maxReasonLength) }),
+      ...(isBearer && tokens !== undefined ? { usage: tokens } : {}),
+      ...(traceId === undefined ? {} : { traceId: cut(traceId, 100) })
+    })
   }
 }
 
@@ -114,7 +139,7 @@ export interface Completion extends Fence {
   readonly outcome: Exclude<Infer<typeof notificationOutcome>, "coalesced">
   readonly reply?: string
   readonly note?: string
-  readonly refused?: ReadonlyArray<{ readonly id: string; readonly reason: string }>
+  readonly refused?: ReadonlyArray<Refused>
   readonly reason?: string
   readonly truncated?: boolean
   readonly usage?: Infer<typeof usage>
@@ -146,35 +171,14 @@ export const complete = async (
     throw refusal("invalid", "outcome replied needs a reply: send its text, or another outcome.")
   }
 
-  // The outcome is of the rows the policy let through; when it refused the kept one, the strongest of the rest bears it.
-  const refused = new Map((args.refused ?? []).map((each) => [each.id, cut(each.reason, maxReasonLength)]))
-  const fold = (await foldedRows(ctx, leased)).filter((each) => each.state === "folded")
-  const bearer =
-    [leased, ...fold.toSorted((left, right) => right.readyAt - left.readyAt)].find((each) => !refused.has(each._id)) ??
-    leased
-  const reason = args.reason ?? (refused.has(bearer._id) ? refused.get(bearer._id) : undefined)
-  for (const each of [leased, ...fold]) {
-    const why = refused.get(each._id)
-    const outcome =
-      each._id === bearer._id ? args.outcome : why === undefined ? ("coalesced" as const) : ("skipped" as const)
-    await ctx.db.patch("notifications", each._id, {
-      state: "delivered",
-      outcome,
-      endedAt: now,
-      aloneAt: undefined,
-      crashes: 0,
-      ...(each._id === bearer._id
-        ? {
-            ...(reason === undefined ? {} : { outcomeReason: cut(reason, maxReasonLength) }),
-            ...(args.usage === undefined ? {} : { usage: args.usage })
-          }
-        : why === undefined
-          ? {}
-          : { outcomeReason: why }),
-      ...(args.traceId === undefined ? {} : { traceId: cut(args.traceId, 100) }),
-      ...(args.outcome === "fallback" && each._id === leased._id ? { hasFallback: true } : {})
-    })
-  }
+  await deliverRows(ctx, leased, {
+    outcome: args.outcome,
+    reason: args.reason,
+    refused: args.refused,
+    traceId: args.traceId,
+    ...(args.usage === undefined ? {} : { usage: args.usage }),
+    ...(args.outcome === "fallback" ? { hasFallback: true } : {})
+  })
 
   const task = await ctx.db.get("tasks", leased.taskId)
   const agent = leased.agentId === undefined ? null : await ctx.db.get("agents", leased.agentId)
@@ -266,13 +270,20 @@ const die = async (
   error: Partial<Pick<Doc<"notifications">, "error">>
 ): Promise<void> => {
   const posted = row.isRequired ? await postFallback(ctx, row, session, maxHops ?? 0) : null
-  await endRows(ctx, row, {
+  const endedAt = Date.now()
+  await ctx.db.patch("notifications", row._id, {
     state: "dead",
     failures: row.failures + 1,
     crashes: 0,
+    endedAt,
+    nextAttemptAt: undefined,
+    aloneAt: undefined,
     ...(posted === null ? {} : { hasFallback: true }),
     ...error
   })
+  for (const each of await foldedRows(ctx, row)) {
+    if (each.state === "folded") await ctx.db.patch("notifications", each._id, { state: "dead", endedAt })
+  }
 }
 
 export interface Failure extends Fence {
@@ -281,6 +292,8 @@ export interface Failure extends Fence {
   readonly nextAttemptAt?: number
   readonly silence: boolean
   readonly silenceLimit: number
+  /** What the policy refused of the fold: at the silence limit these end skipped. */
+  readonly refused?: ReadonlyArray<Refused>
   readonly rotate?: boolean
   readonly maxHops: number
   readonly traceId?: string
@@ -317,11 +330,11 @@ export const fail = async (
     if (args.silence && silences >= args.silenceLimit) {
       state = "delivered"
       if (row.isRequired) await postFallback(ctx, row, session, args.maxHops)
-      await endRows(ctx, row, {
+      await deliverRows(ctx, row, {
         ...own,
-        state,
         outcome: row.isRequired ? "fallback" : "skipped",
-        outcomeReason: "no response",
+        reason: "no response",
+        refused: args.refused,
         hasFallback: row.hasFallback || row.isRequired
       })
     } else if (args.nextAttemptAt === undefined) {

@@ -13,6 +13,9 @@ import { fenceArgs } from "../model/runs.ts"
 import { serviceMutation, serviceQuery } from "../model/serviceFunctions.ts"
 import { usage } from "../schema.ts"
 
+/** Rows of a fold that the policy refused, which end skipped where the others are delivered. */
+const refusedRows = v.array(v.object({ id: v.string(), reason: v.string() }))
+
 /** What is ready: readyAt of the oldest and newest row. For runtimes, subscribed; the token and two rows are read. */
 export const backlog = serviceQuery({
   args: {},
@@ -95,7 +98,7 @@ export const complete = serviceMutation({
     outcome: v.union(v.literal("replied"), v.literal("acted"), v.literal("skipped"), v.literal("fallback")),
     reply: v.optional(v.string()),
     note: v.optional(v.string()),
-    refused: v.optional(v.array(v.object({ id: v.string(), reason: v.string() }))),
+    refused: v.optional(refusedRows),
     reason: v.optional(v.string()),
     truncated: v.optional(v.boolean()),
     usage: v.optional(usage),
@@ -118,6 +121,7 @@ export const fail = serviceMutation({
     nextAttemptAt: v.optional(v.number()),
     silence: v.boolean(),
     silenceLimit: v.number(),
+    refused: v.optional(refusedRows),
     rotate: v.optional(v.boolean()),
     maxHops: v.number(),
     traceId: v.optional(v.string())

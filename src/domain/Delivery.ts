@@ -47,12 +47,18 @@ export const Usage = Schema.Struct({
 })
 export type Usage = typeof Usage.Type
 
+/** A row of the fold that the policy refused, which ends skipped where the others are delivered. */
+export interface RefusedRow {
+  readonly id: string
+  readonly reason: string
+}
+
 /** How a delivery ended well; what it says in the thread is `reply`, or `note` where tools spoke for the agent. */
 export interface Outcome {
   readonly outcome: "replied" | "acted" | "skipped" | "fallback"
   readonly reply?: string
   readonly note?: string
-  readonly refused?: ReadonlyArray<{ readonly id: string; readonly reason: string }>
+  readonly refused?: ReadonlyArray<RefusedRow>
   readonly reason?: string
   readonly truncated?: boolean
   readonly usage?: Usage
@@ -65,6 +71,7 @@ export interface Failure {
   readonly error: string
   readonly retryInMillis?: number
   readonly silence: boolean
+  readonly refused?: ReadonlyArray<RefusedRow>
   readonly rotate?: boolean
   readonly traceId?: string
 }

@@ -96,6 +96,11 @@ export class Deliveries extends Context.Service<
         return ended(state === "dead" ? "dead" : "waiting", `${kind}: ${error}`)
       })
 
+      /** Whether after this silence one try is left before the fallback: an overflowed session would be silent for ever. */
+      const isNextTryLast = ({ attempt, silences }: ClaimedDelivery): boolean =>
+        silences + 2 === config.noResponseLimit ||
+        (silences + 2 < config.noResponseLimit && attempt + 1 === config.deliveryMaxAttempts)
+
       const onTurnFailure = Effect.fnUntraced(function* (
         delivery: ClaimedDelivery,
         context: DeliveryContext,
@@ -120,19 +125,19 @@ export class Deliveries extends Context.Service<
           return yield* failOwn(delivery, failure._tag, failure.detail, isRepeated)
         }
         const isAmbiguous = failure._tag === "TurnAmbiguous"
-        if (!isAnswerOwed(accepted) && (!isAmbiguous || delivery.silences > 0)) {
+        const isLast = delivery.attempt >= config.deliveryMaxAttempts
+        if (!isAnswerOwed(accepted) && (!isAmbiguous || isLast || delivery.silences > 0)) {
           return yield* complete(delivery, { outcome: "skipped", reason: failure.detail, refused })
         }
-        const retryInMillis = yield* runs.backoff(delivery.failures + 1)
+        const retryInMillis = Math.max(leastMillis, yield* runs.backoff(delivery.failures + 1))
         return yield* fail(delivery, {
           class: failure._tag,
           error: failure.detail,
           silence: true,
-          retryInMillis: Math.max(leastMillis, retryInMillis),
-          // The next try is the last before the fallback: an overflowed session would be silent for ever.
-          ...(isAmbiguous && isAnswerOwed(accepted) && delivery.silences + 2 >= config.noResponseLimit
-            ? { rotate: true }
-            : {})
+          refused,
+          // Without a retry the control plane ends it: at the silence limit by the fallback, before it as a dead letter.
+          ...(isLast ? {} : { retryInMillis }),
+          ...(isAmbiguous && isAnswerOwed(accepted) && isNextTryLast(delivery) ? { rotate: true } : {})
         })
       })
 

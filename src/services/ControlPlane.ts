@@ -324,13 +324,14 @@ export class ControlPlane extends Context.Service<
       })
 
       const fail = Effect.fn("ControlPlane.fail")(function* (fence: Fence, failure: Failure) {
-        const { retryInMillis, ...rest } = failure
+        const { refused, retryInMillis, ...rest } = failure
         const nextAttemptAt = retryInMillis === undefined ? undefined : yield* inConvexTime(retryInMillis)
         const { state } = yield* settled(
           call("mutation", "service/notifications:fail", Failed, {
             ...exactly(fence),
             ...rest,
             ...(nextAttemptAt === undefined ? {} : { nextAttemptAt }),
+            ...(refused === undefined || refused.length === 0 ? {} : { refused: refused.map((row) => ({ ...row })) }),
             silenceLimit: config.noResponseLimit,
             maxHops: config.maxAgentHops
           })

@@ -203,6 +203,22 @@ describe("failing a delivery", () => {
     expect(await plane.thread(taskId)).toMatchObject([{ kind: "fallback" }])
   })
 
+  it("at the silence limit ends what the policy refused of the fold as skipped, not as coalesced", async () => {
+    const { plane, taskId, delivery } = await assigned()
+    await complete(plane, delivery)
+    for (const content of ["one", "two", "three"]) {
+      await plane.post(taskId, content)
+      vi.setSystemTime(Date.now() + 1)
+    }
+    const fold = first((await plane.claim()).deliveries)
+    const [kept = "", second = "", third = ""] = fold.notificationIds
+    const refused = [{ id: second, reason: "not for this agent" }]
+    expect((await silence(plane, fold, { silenceLimit: 1, refused })).state).toBe("delivered")
+    expect(await plane.row(kept)).toMatchObject({ outcome: "fallback", outcomeReason: "no response" })
+    expect(await plane.row(second)).toMatchObject({ outcome: "skipped", outcomeReason: "not for this agent" })
+    expect(await plane.row(third)).toMatchObject({ outcome: "coalesced" })
+  })
+
   it("skips a passive row at its limit without a word", async () => {
     const { plane, taskId, delivery } = await assigned()
     await complete(plane, delivery)

@@ -27,6 +27,7 @@ import {
 } from "../../src/domain/TurnFailure.ts"
 import type { TurnFailure } from "../../src/domain/TurnFailure.ts"
 import { RuntimeConfig } from "../../src/layers/Config.ts"
+import type { Settings } from "../../src/layers/Config.ts"
 import { Gateway } from "../../src/layers/Gateway.ts"
 import { Metrics } from "../../src/layers/Metrics.ts"
 import { Redactor } from "../../src/layers/Redactor.ts"
@@ -81,6 +82,7 @@ interface Options {
   readonly fail?: Effect.Effect<FailedState, ControlPlaneFailure>
   readonly release?: Effect.Effect<"ready" | "waiting" | "dead", ControlPlaneFailure>
   readonly renew?: Effect.Effect<void, ControlPlaneFailure>
+  readonly settings?: Partial<Settings>
 }
 
 /** Deliveries over a control plane and turns that the test holds; everything else is real. */
@@ -114,7 +116,9 @@ const house = (options: Options = {}) =>
         NodeCrypto.layerMac.pipe(Layer.provideMerge(NodeCrypto.layerSecureRandom))
       ]),
       Layer.provideMerge(Redactor.layer),
-      Layer.provide(RuntimeConfig.layerTest({ gatewayToken: Option.some(Redacted.make(gatewaySecret)) }))
+      Layer.provide(
+        RuntimeConfig.layerTest({ ...options.settings, gatewayToken: Option.some(Redacted.make(gatewaySecret)) })
+      )
     )
     const services = yield* Layer.build(layer)
     const { deliveries, guard, lifecycle, metrics } = yield* Effect.all({
@@ -569,6 +573,49 @@ describe("silence", () => {
       assert.isTrue(only(second.written, "fail").failure.rotate)
       const passiveRow = yield* deliverOnce(ambiguous, { context: passive })
       assert.notProperty(only(passiveRow.written, "fail").failure, "rotate")
+    }).pipe(quiet)
+  )
+
+  it.effect("rotates no session whose next try is not the last one before the fallback, or that has no next try", () =>
+    Effect.gen(function* () {
+      const asked = (settings: Partial<Settings>, changes: Partial<ClaimedDelivery>) =>
+        Effect.map(
+          deliverOnce({ ...ambiguous, settings }, { delivery: changes }),
+          ({ written }) => only(written, "fail").failure
+        )
+      assert.notProperty(yield* asked({ noResponseLimit: 1 }, {}), "rotate")
+      assert.isTrue((yield* asked({ noResponseLimit: 2 }, {})).rotate)
+      assert.notProperty(yield* asked({ noResponseLimit: 2 }, { silences: 1 }), "rotate")
+      // The attempts can be used up before the silences are.
+      assert.isTrue((yield* asked({ deliveryMaxAttempts: 2 }, {})).rotate)
+      const last = yield* asked({ deliveryMaxAttempts: 2 }, { attempt: 2 })
+      assert.notProperty(last, "rotate")
+      assert.notProperty(last, "retryInMillis")
+    }).pipe(quiet)
+  )
+
+  it.effect("on a passive notification is no dead letter at its last attempt, but skipped", () =>
+    Effect.gen(function* () {
+      const { written } = yield* deliverOnce(ambiguous, { context: passive, delivery: { attempt: 8 } })
+      assert.strictEqual(only(written, "complete").outcome.outcome, "skipped")
+    }).pipe(quiet)
+  )
+
+  it.effect("tells which rows of the fold the policy refused, so that a fallback does not stand for them", () =>
+    Effect.gen(function* () {
+      const { written } = yield* deliverOnce(silent, {
+        context: {
+          recipientIsAssignee: false,
+          fold: [
+            sampleRow({ id: "from_person" }),
+            sampleRow({ id: "from_agent", actor: { ...engineer, id: "agent_other", slug: "other" } })
+          ]
+        }
+      })
+      assert.deepStrictEqual(
+        only(written, "fail").failure.refused?.map(({ id }) => id),
+        ["from_agent"]
+      )
     }).pipe(quiet)
   )
 

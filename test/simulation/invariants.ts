@@ -36,7 +36,6 @@ export class Invariants {
   private seen = 0
   private readonly lastClaim = new Map<string, Extract<Event, { kind: "claim" }>>()
   private readonly isOver = new Map<string, boolean>()
-  private readonly lastEnd = new Map<string, string>()
   /** Claims of a row that were not given back, since its budget began. */
   private readonly spent = new Map<string, number>()
   private readonly deaths = new Map<string, number>()
@@ -97,7 +96,6 @@ export class Invariants {
     const claim = this.lastClaim.get(event.session)
     this.judgeFence(event, event.how)
     this.isOver.set(event.session, true)
-    this.lastEnd.set(event.session, event.how)
     const row = account.queue.row(event.row)
     if (event.how === "release" && claim?.spent === false) this.spent.set(row.id, (this.spent.get(row.id) ?? 1) - 1)
     if (event.how === "rescue") return
@@ -168,12 +166,7 @@ export class Invariants {
         this.world.violate("I5", `${id} is coalesced before ${kept?.id ?? "nothing"} ended`)
       const epoch = account.queue.sessions.get(row.session)?.epoch ?? 0
       const context = kept === null ? undefined : account.contexts.get(`${kept.id} ${epoch}`)
-      // At the silence limit the whole fold ends as one: fail names no refused rows.
-      if (
-        context !== undefined &&
-        this.lastEnd.get(row.session) === "complete" &&
-        divideFold(context).refused.some((refused) => refused.id === id)
-      ) {
+      if (context !== undefined && divideFold(context).refused.some((refused) => refused.id === id)) {
         this.world.violate("I5", `${id} is coalesced although the policy refuses it`)
       }
     }

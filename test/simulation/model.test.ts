@@ -137,6 +137,12 @@ const play = async (seed: number, length: number): Promise<number> => {
     })
   }
 
+  /** Mostly of the latest turn's fold, now and then a row of another. */
+  const someRefused = () => {
+    const folded = [...model.rows.values()].filter(({ state }) => state === "folded" || state === "claimed")
+    const rows = folded.length > 0 && dice.chance(0.8) ? folded : [...model.rows.values()]
+    return dice.chance(0.4) ? { refused: [{ id: dice.pick(rows).id, reason: "policy" }] } : {}
+  }
   const someFence = () => (dice.chance(0.7) ? (fences.at(-1) ?? dice.pick(fences)) : dice.pick(fences))
   const steps: Readonly<Record<string, () => Promise<unknown>>> = {
     enqueue,
@@ -169,13 +175,12 @@ const play = async (seed: number, length: number): Promise<number> => {
     },
     complete: async () => {
       const { epoch, session } = someFence()
-      const rows = [...model.rows.keys()]
       const args = {
         session,
         epoch,
         // Nobody is told: whom a reply concerns is not the queue's affair.
         maxHops: 0,
-        ...(dice.chance(0.3) ? { refused: [{ id: dice.pick(rows), reason: "policy" }] } : {}),
+        ...someRefused(),
         ...dice.pick([
           { outcome: "replied", reply: "done" },
           { outcome: "acted" },
@@ -199,6 +204,7 @@ const play = async (seed: number, length: number): Promise<number> => {
         error: "too long",
         silence: dice.chance(0.4),
         silenceLimit: dice.between(1, 3),
+        ...someRefused(),
         rotate: dice.chance(0.2),
         maxHops: 0,
         ...(dice.chance(0.75) ? { nextAttemptAt: Date.now() + dice.between(1, 60_000) } : {})

@@ -694,6 +694,23 @@ export class QueueModel {
     return this.surroundings.post(row, epoch, { kind: "fallback", content: null }, maxHops)
   }
 
+  /** Ends the row and its fold: the strongest that was not refused bears the outcome. */
+  private deliver(
+    now: number,
+    row: Row,
+    outcome: Exclude<Outcome, "coalesced">,
+    refusedRows: ReadonlyArray<{ readonly id: string }> = []
+  ): void {
+    const refused = new Set(refusedRows.map(({ id }) => id))
+    const fold = this.foldOf(row).filter(({ state }) => state === "folded")
+    const bearer = [row, ...fold.toSorted(order((each) => -each.readyAt))].find(({ id }) => !refused.has(id)) ?? row
+    for (const each of [row, ...fold]) {
+      each.outcome = each === bearer ? outcome : refused.has(each.id) ? "skipped" : "coalesced"
+      each.crashes = 0
+      this.set(now, each, "delivered")
+    }
+  }
+
   fail(
     now: number,
     args: Fence & {
@@ -702,6 +719,7 @@ export class QueueModel {
       nextAttemptAt?: number
       silence: boolean
       silenceLimit: number
+      refused?: ReadonlyArray<{ readonly id: string; readonly reason: string }>
       rotate?: boolean
       maxHops: number
     }
@@ -722,17 +740,12 @@ export class QueueModel {
     let state: "waiting" | "dead" | "delivered"
     if (args.silence && row.silences >= args.silenceLimit) {
       state = "delivered"
-      row.outcome = row.isRequired ? "fallback" : "skipped"
+      const outcome = row.isRequired ? "fallback" : "skipped"
       if (row.isRequired) {
         this.fallback(row, lease.epoch, args.maxHops)
         row.hasFallback = true
       }
-      this.set(now, row, "delivered")
-      for (const each of this.foldOf(row)) {
-        if (each.state !== "folded") continue
-        each.outcome = "coalesced"
-        this.set(now, each, "delivered")
-      }
+      this.deliver(now, row, outcome, args.refused)
     } else if (args.nextAttemptAt === undefined) {
       state = "dead"
       this.die(now, row, lease.epoch, args.maxHops)
@@ -760,14 +773,7 @@ export class QueueModel {
     if (again !== null) return again
     const { lease, row, session } = this.held(args, this.mistakes.has("unfenced complete"))
     this.noteEnd(now, session, "complete", { outcome: args.outcome }, args.epoch)
-    const refused = new Set((args.refused ?? []).map(({ id }) => id))
-    const fold = this.foldOf(row).filter(({ state }) => state === "folded")
-    const bearer = [row, ...fold.toSorted(order((each) => -each.readyAt))].find(({ id }) => !refused.has(id)) ?? row
-    for (const each of [row, ...fold]) {
-      each.outcome = each === bearer ? args.outcome : refused.has(each.id) ? "skipped" : "coalesced"
-      each.crashes = 0
-      this.set(now, each, "delivered")
-    }
+    this.deliver(now, row, args.outcome, args.refused)
     let messageId: string | null = null
     if (this.surroundings.hasTask(row.task)) {
       if (args.outcome === "fallback") {
