@@ -7,12 +7,15 @@ import { notificationState } from "../convex/schema.ts"
 import { readConfig } from "../local/gateway/config.ts"
 import { configurationPage, variablesTable } from "../src/domain/ConfigurationPage.ts"
 import * as controlPlaneFailures from "../src/domain/ControlPlaneFailure.ts"
+import { agentTaskStatuses, taskStatuses } from "../src/domain/TaskStatus.ts"
 import * as turnFailures from "../src/domain/TurnFailure.ts"
 import { allVariables } from "../src/domain/Variables.ts"
 import { RuntimeConfig } from "../src/layers/Config.ts"
 import { Metrics } from "../src/layers/Metrics.ts"
 import { Redactor } from "../src/layers/Redactor.ts"
+import { toolsText } from "../src/programs/ProfileSync.ts"
 import { ControlPlane } from "../src/services/ControlPlane.ts"
+import { allTools } from "../src/services/tools/AllTools.ts"
 
 const root = resolve(import.meta.dirname, "..")
 const read = (path: string): string => readFileSync(join(root, path), "utf8")
@@ -183,6 +186,41 @@ describe("the README", () => {
     const said = [...(shown ?? "").matchAll(/^(?:Pat|Squad Lead|Engineer|QA): (.+)$/gm)].map((match) => match[1] ?? "")
     assert.strictEqual(said.length, 4)
     for (const words of said) assert.include(played, words)
+  })
+})
+
+describe("what agents are told", () => {
+  const path = "docs/runtime/AGENTS.md"
+
+  it("names every status of a task, and tells exactly those that agents may ask for", () => {
+    for (const status of taskStatuses) assert.include(read(path), `\`${status}\``)
+    assert.deepStrictEqual(
+      rowsOf(path).flatMap(([status = ""]) => (/^[a-z_]+$/.test(status) && status !== "set" ? [status] : [])),
+      [...agentTaskStatuses]
+    )
+  })
+
+  it("names only tools that there are, and is followed by the list of all of them", () => {
+    const words = [path, "docs/runtime/HEARTBEAT.md"].flatMap((each) =>
+      [...read(each).matchAll(/`([a-z]+_[a-z_]+)`/g)].map((match) => match[1] ?? "")
+    )
+    const names: ReadonlyArray<string> = allTools.map(({ name }) => name)
+    assert.includeMembers(words, ["task_status", "response_request"])
+    assert.includeMembers([...names, ...taskStatuses], words)
+    for (const name of names) assert.include(toolsText, `- \`${name}\`: `)
+  })
+
+  it("fits into what the gateway reads of a file, 20,000 characters, with half of it left to the account's own text", () => {
+    assert.isBelow(`${read(path)}\n\n## Tools\n\n${toolsText}`.length, 10_000)
+  })
+
+  it("shows the worktree script's commands as the script tells them", () => {
+    const usage = read("docs/runtime/worktree.sh")
+    const [shown = ""] = blocksOf(path, "text")
+    const commands = [...shown.matchAll(/^sh worktree\.sh ([a-z]+)/gm)].map((match) => match[1] ?? "")
+    assert.sameMembers(commands, ["create", "list", "remove"])
+    for (const command of commands) assert.include(usage, `\nsh worktree.sh ${command} `)
+    for (const [option = ""] of read(path).matchAll(/--(repo|base|force)\b/g)) assert.include(usage, `[${option}`)
   })
 })
 

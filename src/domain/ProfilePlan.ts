@@ -35,6 +35,8 @@ export type Profiles = typeof Profiles.Type
 export interface SharedTexts {
   readonly agentsMd: string
   readonly heartbeatMd: string
+  /** The program by which agents make their worktrees. */
+  readonly worktreeScript: string
   /** The tools that agents may be offered, as a list. */
   readonly tools: string
 }
@@ -63,6 +65,7 @@ export const workspaceFiles: ReadonlyArray<string> = [
   "AGENTS.md",
   "TOOLS.md",
   "HEARTBEAT.md",
+  "worktree.sh",
   "MEMORY.md"
 ]
 
@@ -119,6 +122,7 @@ export const planProfiles = (profiles: Profiles, texts: SharedTexts): ProfilePla
     write("AGENTS.md", ended(`${texts.agentsMd.trim()}\n\n## Tools\n\n${texts.tools.trim()}`))
     write("TOOLS.md", ended(`# Tools\n\n${texts.tools.trim()}`))
     write("HEARTBEAT.md", ended(texts.heartbeatMd))
+    write("worktree.sh", ended(texts.worktreeScript))
     write("MEMORY.md", "# Memory\n", true)
     for (const skill of own) {
       files.push({ path: [slug, "skills", skill, "SKILL.md"], content: skills.get(skill) ?? "", isOnce: false })

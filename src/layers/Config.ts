@@ -74,6 +74,8 @@ export interface Settings {
   readonly workspaceRoot: string
   readonly agentsMdPath: string
   readonly heartbeatMdPath: string
+  /** The program for agents' worktrees; always the package's. */
+  readonly worktreeScriptPath: string
   readonly gatewayRequestTimeout: Duration.Duration
   readonly turnTimeout: Duration.Duration
   readonly healthCheckInterval: Duration.Duration
@@ -379,6 +381,7 @@ export const readSettings = Effect.fn("Config.readSettings")(function* (provider
     heartbeatMdPath: yield* collect(
       path(read.optional("OPENCLAW_HEARTBEAT_MD_PATH"), packaged("docs/runtime/HEARTBEAT.md"))
     ),
+    worktreeScriptPath: yield* collect(Effect.succeed(packaged("docs/runtime/worktree.sh"))),
     runtimeId: yield* collect(
       Effect.map(
         read.optional("RUNTIME_ID"),
@@ -534,6 +537,7 @@ const defaults: Omit<Settings, "readCredentials"> = {
   workspaceRoot: "/nonexistent/state/workspaces",
   agentsMdPath: packaged("docs/runtime/AGENTS.md"),
   heartbeatMdPath: packaged("docs/runtime/HEARTBEAT.md"),
+  worktreeScriptPath: packaged("docs/runtime/worktree.sh"),
   gatewayRequestTimeout: Duration.minutes(5),
   turnTimeout: Duration.minutes(15),
   healthCheckInterval: Duration.minutes(1),

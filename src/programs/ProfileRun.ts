@@ -1,23 +1,17 @@
-import { Effect, FileSystem, Option } from "effect"
+import { Effect, Option } from "effect"
 import { planProfiles } from "../domain/ProfilePlan.ts"
 import { RuntimeConfig } from "../layers/Config.ts"
 import { planSync, SyncFailed, syncProfiles } from "../layers/Workspaces.ts"
 import { ControlPlane } from "../services/ControlPlane.ts"
-import { toolsText } from "./ProfileSync.ts"
+import { sharedTexts } from "./ProfileSync.ts"
 
 /** One run of profile sync by hand, beside whatever OPENCLAW_PROFILE_SYNC says; `defersBootOnly` leaves a working gateway alone. */
 const prepare = Effect.fnUntraced(function* (defersBootOnly: boolean) {
   const config = yield* RuntimeConfig
-  const fileSystem = yield* FileSystem.FileSystem
-  const text = (path: string) =>
-    Effect.mapError(
-      fileSystem.readFileString(path),
-      (error) => new SyncFailed({ detail: `${path} cannot be read (${error.reason._tag})` })
-    )
-  const [agentsMd, heartbeatMd] = yield* Effect.all([text(config.agentsMdPath), text(config.heartbeatMdPath)])
+  const texts = yield* sharedTexts
   const profiles = yield* (yield* ControlPlane).profiles
   return {
-    plan: planProfiles(profiles, { agentsMd, heartbeatMd, tools: toolsText }),
+    plan: planProfiles(profiles, texts),
     target: {
       workspaceRoot: config.workspaceRoot,
       configPath: config.gatewayConfigPath,

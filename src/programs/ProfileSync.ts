@@ -34,6 +34,23 @@ export const toolsText: string = [
   ...allTools.map(({ description, name }) => `- \`${name}\`: ${description.replace(/\s+/g, " ").trim()}`)
 ].join("\n")
 
+/** The texts that are the same in every workspace, read anew each time; fails with SyncFailed for one that cannot be read. */
+export const sharedTexts = Effect.gen(function* () {
+  const config = yield* RuntimeConfig
+  const fileSystem = yield* FileSystem.FileSystem
+  const text = (path: string) =>
+    Effect.mapError(
+      fileSystem.readFileString(path),
+      (error) => new SyncFailed({ detail: `${path} cannot be read (${error.reason._tag})` })
+    )
+  return {
+    agentsMd: yield* text(config.agentsMdPath),
+    heartbeatMd: yield* text(config.heartbeatMdPath),
+    worktreeScript: yield* text(config.worktreeScriptPath),
+    tools: toolsText
+  }
+})
+
 /** How long after a change of its configuration the gateway is asked for agents that it did not know. */
 const NOTICED_WITHIN_SECONDS = 30
 
@@ -77,15 +94,14 @@ export class ProfileSync extends Context.Service<
       const noticing = yield* FiberHandle.make<void>()
       const isSupervised = Option.isNone(config.gatewayUrl)
 
-      const text = (path: string) =>
-        Effect.mapError(
-          fileSystem.readFileString(path),
-          (error) => new SyncFailed({ detail: `${path} cannot be read (${error.reason._tag})` })
-        )
+      const texts = sharedTexts.pipe(
+        Effect.provideService(RuntimeConfig, config),
+        Effect.provideService(FileSystem.FileSystem, fileSystem)
+      )
 
       const sync = Effect.gen(function* () {
-        const [agentsMd, heartbeatMd] = yield* Effect.all([text(config.agentsMdPath), text(config.heartbeatMdPath)])
-        const plan = planProfiles(yield* controlPlane.profiles, { agentsMd, heartbeatMd, tools: toolsText })
+        const shared = yield* texts
+        const plan = planProfiles(yield* controlPlane.profiles, shared)
         const steps = yield* syncProfiles(
           {
             workspaceRoot: config.workspaceRoot,

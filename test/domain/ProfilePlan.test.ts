@@ -4,7 +4,7 @@ import { isWorkspacePath, planProfiles } from "../../src/domain/ProfilePlan.ts"
 import type { Profile, Profiles } from "../../src/domain/ProfilePlan.ts"
 import { attacks } from "./slugAttacks.ts"
 
-const texts = { agentsMd: "# How\n", heartbeatMd: "# Beat\n", tools: "- `task_load`: reads a task" }
+const texts = { agentsMd: "# How\n", heartbeatMd: "# Beat\n", worktreeScript: "#!/bin/sh", tools: "- `task_load`: reads a task" }
 const profile = (slug: string, more: Partial<Profile> = {}): Profile => ({
   slug,
   name: "Alpha",
@@ -32,6 +32,7 @@ describe("the plan of the workspaces", () => {
         "alpha/AGENTS.md",
         "alpha/TOOLS.md",
         "alpha/HEARTBEAT.md",
+        "alpha/worktree.sh",
         "alpha/MEMORY.md",
         "alpha/skills/triage/SKILL.md"
       ]

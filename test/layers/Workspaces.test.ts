@@ -23,7 +23,7 @@ import { applySync, hasSteps, planSync } from "../../src/layers/Workspaces.ts"
 import type { SyncSteps, SyncTarget } from "../../src/layers/Workspaces.ts"
 import { attacks } from "../domain/slugAttacks.ts"
 
-const texts = { agentsMd: "# How", heartbeatMd: "# Beat", tools: "- `task_load`" }
+const texts = { agentsMd: "# How", heartbeatMd: "# Beat", worktreeScript: "#!/bin/sh", tools: "- `task_load`" }
 const profile = (slug: string, more: Partial<Profile> = {}): Profile => ({
   slug,
   name: slug,
@@ -281,7 +281,8 @@ describe("profile sync under attack", () => {
       record.agents.push({ slug: "__proto__", workspace: "/x" }, { slug: "../x", workspace: "/x" })
       writeFileSync(at(".mission-control.json"), JSON.stringify(record))
       const { removes } = yield* run(planOf([]))
-      for (const path of removes) assert.match(path.join("/"), /^(alpha|beta)\/(skills\/triage\/SKILL|[A-Z]+)\.md$/)
+      for (const path of removes)
+        assert.match(path.join("/"), /^(alpha|beta)\/((skills\/triage\/SKILL|[A-Z]+)\.md|worktree\.sh)$/)
       assert.strictEqual(readFileSync(victim, "utf8"), "mine")
     }).pipe(Effect.scoped)
   )

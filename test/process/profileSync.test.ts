@@ -1,5 +1,5 @@
 import { existsSync, readFileSync, rmSync, writeFileSync } from "node:fs"
-import { join } from "node:path"
+import { join, resolve } from "node:path"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import type { Script } from "../../local/model/script.ts"
@@ -49,6 +49,11 @@ describe("profile sync before a supervised gateway", () => {
       const agentsMd = readFileSync(join(home.stateDir, "workspaces", "engineer", "AGENTS.md"), "utf8")
       assert.include(agentsMd, "# How you work here")
       assert.match(agentsMd, /## Tools\n[\s\S]*- `task_status`: /)
+      // The program for worktrees is in the agent's reach, as the package has it.
+      assert.strictEqual(
+        readFileSync(join(home.stateDir, "workspaces", "engineer", "worktree.sh"), "utf8"),
+        readFileSync(resolve(import.meta.dirname, "../../docs/runtime/worktree.sh"), "utf8")
+      )
     }).pipe(Effect.scoped)
   )
 
