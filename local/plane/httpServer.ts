@@ -1,5 +1,6 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http"
 import { type JSONValue } from "convex/values"
+import { wellFormed } from "../../src/domain/WellFormed.ts"
 import { type Kind, normalPath } from "./app.ts"
 import { callerOf } from "./authorization.ts"
 import { type Engine, type Result } from "./engine.ts"
@@ -39,9 +40,11 @@ const bodyOf = async (request: IncomingMessage): Promise<string | undefined> => 
   return Buffer.concat(chunks).toString("utf8")
 }
 
+/** As Convex's own parser: half a surrogate pair makes the whole text no JSON. */
 const parsed = (text: string): unknown => {
   try {
-    return JSON.parse(text)
+    const value: unknown = JSON.parse(text)
+    return /\\ud[89a-f]/i.test(text) && wellFormed(value) !== value ? undefined : value
   } catch {
     return undefined
   }

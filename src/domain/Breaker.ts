@@ -34,6 +34,10 @@ export const allowance = (breaker: Breaker): number => {
   }
 }
 
+/** After a pause one delivery goes first; what it meets decides for the others. */
+export const onResumed = (breaker: Breaker): Breaker =>
+  breaker._tag === "Closed" ? { _tag: "HalfOpen", isProbing: false, waitMillis: FIRST_WAIT / 2 } : breaker
+
 /** A delivery was claimed: in a half-open breaker it is the probe. */
 export const onClaimed = (breaker: Breaker): Breaker =>
   breaker._tag === "HalfOpen" ? { ...breaker, isProbing: true } : breaker

@@ -30,6 +30,7 @@ import {
   TokenRefused
 } from "../domain/ControlPlaneFailure.ts"
 import type { ControlPlaneFailure } from "../domain/ControlPlaneFailure.ts"
+import { wellFormed } from "../domain/WellFormed.ts"
 import { RuntimeConfig } from "./Config.ts"
 import { Redactor } from "./Redactor.ts"
 import { Secrets } from "./Secrets.ts"
@@ -124,7 +125,7 @@ export class ConvexClient extends Context.Service<
       const { error: redact } = yield* Redactor
       const clock = yield* Clock.Clock
       const identified = (args: Arguments): Arguments => ({
-        ...args,
+        ...wellFormed(args),
         accountId,
         serviceToken: Redacted.value(secrets.now().serviceToken)
       })

@@ -17,6 +17,7 @@ import {
   TurnUnreadable
 } from "../domain/TurnFailure.ts"
 import type { TurnFailure } from "../domain/TurnFailure.ts"
+import { wellFormed } from "../domain/WellFormed.ts"
 import { RuntimeConfig } from "./Config.ts"
 import { GatewayToken } from "./GatewayToken.ts"
 import { Redactor } from "./Redactor.ts"
@@ -227,8 +228,8 @@ export class Gateway extends Context.Service<
         const question = JSON.stringify({
           model: `openclaw/${round.agentSlug}`,
           user: round.sessionKey,
-          instructions: round.instructions,
-          input: round.input,
+          instructions: wellFormed(round.instructions),
+          input: wellFormed(round.input),
           ...(round.tools.length === 0 ? {} : { tools: round.tools })
         })
         return yield* Effect.tryPromise({

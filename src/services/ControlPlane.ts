@@ -240,14 +240,12 @@ export class ControlPlane extends Context.Service<
         })
       }
       const persistent =
-        (limit: Duration.Input) =>
+        (limit: Duration.Input, passing: ReadonlyArray<ControlPlaneFailure["_tag"]>) =>
         <A>(effect: Effect.Effect<A, ControlPlaneFailure>): Effect.Effect<A, ControlPlaneFailure> =>
-          Effect.retry(effect, {
-            schedule: patience(limit),
-            while: (failure) => failure._tag === "ControlPlaneUnavailable"
-          })
-      const settled = persistent("2 minutes")
-      const patient = persistent("20 seconds")
+          Effect.retry(effect, { schedule: patience(limit), while: ({ _tag }) => passing.includes(_tag) })
+      // What became of a turn is worth waiting for a token that is just being changed: the turn is over and paid for.
+      const settled = persistent("2 minutes", ["ControlPlaneUnavailable", "TokenRefused"])
+      const patient = persistent("20 seconds", ["ControlPlaneUnavailable"])
       const followed = <A>(path: string, schema: Schema.Codec<A, unknown>, args: Arguments) => {
         const decode = Schema.decodeUnknownResult(schema)
         return Stream.map(convex.subscribe(path, args), (result) =>

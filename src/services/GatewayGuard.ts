@@ -6,8 +6,19 @@ import { Lifecycle } from "./Lifecycle.ts"
 
 /** How often a paused delivery or a parked agent is looked at again, by `GET /v1/models` and never by a turn. */
 const PROBE_INTERVAL = Duration.seconds(30)
+/** Settings that look right by `GET /v1/models` and are wrong for a turn are tried by a turn again so late at most. */
+const LONGEST_PAUSE_MILLIS = 300_000
 /** After a provider's failure the gateway answers "internal error" for about a minute. */
 const PROVIDER_COOLDOWN = Duration.seconds(120)
+
+/** Settings of the gateway that a turn found wrong, until a turn finds them right. */
+interface Misconfiguration {
+  readonly fix: string
+  /** Nothing is claimed; otherwise one delivery may try. */
+  readonly isPaused: boolean
+  readonly until: number
+  readonly waitMillis: number
+}
 
 /** What all turns together know of the gateway: the breaker, agents it does not know, settings that are wrong. */
 export class GatewayGuard extends Context.Service<
@@ -43,7 +54,7 @@ export class GatewayGuard extends Context.Service<
       const breaker = yield* Ref.make<Breaker.Breaker>(Breaker.closed)
       const lastProviderFailureAt = yield* Ref.make(Number.NEGATIVE_INFINITY)
       const parked = yield* Ref.make<ReadonlyMap<string, string>>(new Map())
-      const isMisconfigured = yield* Ref.make(false)
+      const misconfiguration = yield* Ref.make<Misconfiguration | null>(null)
 
       const current = Effect.gen(function* () {
         const now = yield* Clock.currentTimeMillis
@@ -80,8 +91,18 @@ export class GatewayGuard extends Context.Service<
             return yield* change(Breaker.onInconclusive)
           }
           case "GatewayMisconfigured": {
-            if (!(yield* Ref.getAndSet(isMisconfigured, true))) {
-              yield* Effect.logError(`delivery paused: ${failure.detail}; ${failure.fix}`)
+            const now = yield* Clock.currentTimeMillis
+            const before = yield* Ref.get(misconfiguration)
+            // Turns that were under way when delivery was paused tell nothing new.
+            if (before?.isPaused !== true) {
+              const { fix } = failure
+              const waitMillis =
+                before === null
+                  ? Duration.toMillis(PROBE_INTERVAL)
+                  : Math.min(LONGEST_PAUSE_MILLIS, before.waitMillis * 2)
+              yield* Ref.set(misconfiguration, { fix, isPaused: true, until: now + waitMillis, waitMillis })
+              const line = `delivery paused: ${failure.detail}; ${fix}`
+              yield* before?.fix === fix ? Effect.logDebug(line) : Effect.logError(line)
             }
             yield* lifecycle.setReason("gateway-configuration", failure.fix)
             return yield* change(Breaker.onInconclusive)
@@ -97,16 +118,20 @@ export class GatewayGuard extends Context.Service<
       /** Whether something that waited may go on. */
       const probe = Effect.gen(function* () {
         const waiting = yield* Ref.get(parked)
-        const paused = yield* Ref.get(isMisconfigured)
-        if (waiting.size === 0 && !paused) return false
+        const wrong = yield* Ref.get(misconfiguration)
+        if (waiting.size === 0 && wrong?.isPaused !== true) return false
         const known = new Set(yield* gateway.agents)
-        if (paused) {
-          yield* Ref.set(isMisconfigured, false)
+        const isResumed = wrong?.isPaused === true && (yield* Clock.currentTimeMillis) >= wrong.until
+        if (isResumed) {
+          yield* Ref.set(misconfiguration, { ...wrong, isPaused: false })
+          yield* change(Breaker.onResumed)
           yield* lifecycle.setReason("gateway-configuration", null)
-          yield* Effect.logInfo("the gateway accepts us: delivery goes on")
+          // What only a turn can show may still be wrong: it has been said, and is not said at each try.
+          const line = "the gateway answers: one delivery is tried"
+          yield* wrong.waitMillis > Duration.toMillis(PROBE_INTERVAL) ? Effect.logDebug(line) : Effect.logInfo(line)
         }
         const found = [...waiting].filter(([, slug]) => known.has(slug))
-        if (found.length === 0) return paused
+        if (found.length === 0) return isResumed
         yield* Ref.update(parked, (before) => {
           const after = new Map(before)
           for (const [id] of found) after.delete(id)
@@ -127,7 +152,10 @@ export class GatewayGuard extends Context.Service<
         }),
         breaker: current,
         claimed: change(Breaker.onClaimed),
-        answered: change(Breaker.onAnswered),
+        answered: Effect.andThen(
+          Ref.update(misconfiguration, (before) => (before?.isPaused === true ? before : null)),
+          change(Breaker.onAnswered)
+        ),
         inconclusive: change(Breaker.onInconclusive),
         sharedFailure,
         hasRecentProviderFailure: Effect.gen(function* () {

@@ -101,7 +101,7 @@ export class Runs extends Context.Service<
             return settling.unwritten("lease_lost", `BootConflict: ${failure.detail}`)
           case "TokenRefused":
             yield* lifecycle.setReason("token", failure.detail)
-            return settling.unwritten("released", `TokenRefused: ${failure.detail}`)
+            return yield* settling.shared(failure._tag, failure.detail)
           case "ControlPlaneUnavailable":
             return yield* settling.shared(failure._tag, failure.detail)
           case "ControlPlaneRefused":
@@ -111,7 +111,8 @@ export class Runs extends Context.Service<
 
       const renewal = (fence: Fence) =>
         controlPlane.renew(fence).pipe(
-          Effect.catchTag("ControlPlaneUnavailable", (failure) =>
+          // A refused token is told by whoever claims; the turn need not end for it, since its lease may outlast that.
+          Effect.catchTag(["ControlPlaneUnavailable", "TokenRefused"], (failure) =>
             Effect.logWarning(`lease not renewed: ${failure.detail}; an expired lease that nobody took is still good`)
           ),
           Effect.schedule(Schedule.spaced(Duration.millis(Duration.toMillis(config.deliveryLease) / 3))),

@@ -4,7 +4,12 @@ import { isWorkspacePath, planProfiles } from "../../src/domain/ProfilePlan.ts"
 import type { Profile, Profiles } from "../../src/domain/ProfilePlan.ts"
 import { attacks } from "./slugAttacks.ts"
 
-const texts = { agentsMd: "# How\n", heartbeatMd: "# Beat\n", worktreeScript: "#!/bin/sh", tools: "- `task_load`: reads a task" }
+const texts = {
+  agentsMd: "# How\n",
+  heartbeatMd: "# Beat\n",
+  worktreeScript: "#!/bin/sh",
+  tools: "- `task_load`: reads a task"
+}
 const profile = (slug: string, more: Partial<Profile> = {}): Profile => ({
   slug,
   name: "Alpha",

@@ -61,6 +61,16 @@ describe("a call", () => {
     })
   )
 
+  it.effect("carries no half of a surrogate pair, for which Convex would refuse it whenever it is tried", () =>
+    Effect.gen(function* () {
+      const { client, server } = yield* setUp
+      server.answer("*", answerWith(200, { status: "success", value: null, logLines: [] }))
+      yield* client.mutation("service/tasks:create", { title: "a \ud83d b", labels: ["\udc00"] })
+      const { body } = yield* Queue.take(server.received)
+      assert.deepInclude(JSON.parse(body).args[0], { title: "a \ufffd b", labels: ["\ufffd"] })
+    })
+  )
+
   const refusals: ReadonlyArray<
     readonly [data: Record<string, string>, tag: ControlPlaneFailure["_tag"], what: string]
   > = [

@@ -53,6 +53,16 @@ const text = response([{ type: "message", content: [{ type: "output_text", text:
 const bare = (message: string, type: string) => ({ error: { message, type } })
 
 describe("a round", () => {
+  it.effect("carries no half of a surrogate pair to the model's provider", () =>
+    Effect.gen(function* () {
+      const { gateway, server } = yield* setUp()
+      server.answer("/v1/responses", answerWith(200, text))
+      yield* gateway.sendToOpenClaw({ ...round, input: "cut \ud83d here", instructions: "\udc00" })
+      const { body } = yield* Queue.take(server.received)
+      assert.deepInclude(JSON.parse(body), { input: "cut \ufffd here", instructions: "\ufffd" })
+    })
+  )
+
   it.effect("is posted in the gateway's form: flat tools, header and key that agree, rules, user and token", () =>
     Effect.gen(function* () {
       const { gateway, server } = yield* setUp()

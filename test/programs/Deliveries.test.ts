@@ -737,14 +737,31 @@ describe("the lease", () => {
     }).pipe(quiet)
   )
 
-  it.effect("under a token that is refused is left to expire, and nothing more is claimed", () =>
+  it.effect(
+    "under a token that is refused in mid-turn is given back with its attempt, and nothing more is claimed",
+    () =>
+      Effect.gen(function* () {
+        const refused = new TokenRefused({ function: "service/tasks:load", detail: "revoked" })
+        const { deliver, lifecycle, written } = yield* house(failsWith(refused))
+        yield* deliver(delivery, { context: sampleContext() })
+        assert.property((yield* lifecycle.state).reasons, "token")
+        assert.strictEqual(only(yield* written, "release").shared?.class, "TokenRefused")
+        // Refused to the end it is left to expire.
+        const toTheEnd = yield* deliverOnce({ ...failsWith(refused), release: Effect.fail(refused) })
+        assert.strictEqual(toTheEnd.outcome, "released")
+      }).pipe(quiet)
+  )
+
+  it.effect("that a refused token cannot renew does not end the turn", () =>
     Effect.gen(function* () {
-      const { deliver, lifecycle, written } = yield* house(
-        failsWith(new TokenRefused({ function: "service/tasks:load", detail: "revoked" }))
-      )
-      yield* deliver(delivery, { context: sampleContext() })
-      assert.property((yield* lifecycle.state).reasons, "token")
-      assert.deepStrictEqual(yield* written, [])
+      const { deliver, written } = yield* house({
+        run: () => Effect.delay(Effect.succeed(said("At last.")), "2 minutes"),
+        renew: Effect.fail(new TokenRefused({ function: "service/notifications:renew", detail: "revoked" }))
+      })
+      const fiber = yield* Effect.forkChild(deliver(delivery, { context: sampleContext() }))
+      yield* TestClock.adjust("2 minutes")
+      yield* Fiber.join(fiber)
+      only(yield* written, "complete")
     }).pipe(quiet)
   )
 })

@@ -2,7 +2,7 @@ import { NodeCrypto } from "@effect/platform-node"
 import { assert, describe, it } from "@effect/vitest"
 import { Duration, Effect, Exit, Fiber, Layer, Option, Queue, Result, Stream } from "effect"
 import { TestClock } from "effect/testing"
-import { ControlPlaneUnavailable, LeaseLost } from "../../src/domain/ControlPlaneFailure.ts"
+import { ControlPlaneUnavailable, LeaseLost, TokenRefused } from "../../src/domain/ControlPlaneFailure.ts"
 import type { ControlPlaneFailure } from "../../src/domain/ControlPlaneFailure.ts"
 import { RuntimeConfig } from "../../src/layers/Config.ts"
 import { ConvexClient } from "../../src/layers/ConvexClient.ts"
@@ -142,6 +142,16 @@ describe("an outcome", () => {
       assert.deepStrictEqual(yield* Fiber.join(fiber), away)
       // The wait grows to five seconds, so that a plane that comes back is not stormed.
       assert.isBelow(yield* Queue.size(calls), 60)
+    })
+  )
+
+  it.effect("waits for a token that is just being changed, and is written once that is accepted", () =>
+    Effect.gen(function* () {
+      const refused = Exit.fail(new TokenRefused({ function: "service/notifications:complete", detail: "revoked" }))
+      const { controlPlane } = yield* setUp(refused, refused, refused, settled)
+      const fiber = yield* Effect.forkChild(controlPlane.complete(fence, { outcome: "skipped" }))
+      yield* TestClock.adjust("10 seconds")
+      yield* Fiber.join(fiber)
     })
   )
 

@@ -176,6 +176,45 @@ describe("wrong settings of the gateway", () => {
     })
   )
 
+  it.effect("that GET /v1/models does not show are tried by one delivery, ever later, and said once", () =>
+    Effect.gen(function* () {
+      const { agents, guard, lifecycle, lines, log } = yield* setUp
+      yield* Ref.set(agents, ["engineer"])
+      const resumed = yield* Ref.make(0)
+      yield* Effect.forkScoped(guard.probing(Ref.update(resumed, (count) => count + 1))).pipe(log)
+      yield* TestClock.adjust(0)
+      for (const wait of [30_000, 60_000, 120_000, 240_000, 300_000, 300_000]) {
+        yield* guard.sharedFailure(misconfigured, "agent").pipe(log)
+        const before = yield* Ref.get(resumed)
+        yield* TestClock.adjust(wait - 1)
+        assert.strictEqual(yield* Ref.get(resumed), before)
+        assert.isFalse(canClaim(yield* lifecycle.state))
+        assert.strictEqual((yield* lifecycle.state).reasons["gateway-configuration"], "enable the endpoint")
+        // The next look falls somewhere into the next half minute.
+        yield* TestClock.adjust(30_000)
+        assert.strictEqual(yield* Ref.get(resumed), before + 1)
+        assert.isTrue(canClaim(yield* lifecycle.state))
+        assert.strictEqual(yield* guard.allowance, 1)
+        yield* guard.claimed
+        assert.strictEqual(yield* guard.allowance, 0)
+      }
+      assert.lengthOf(
+        lines.filter((line) => line.startsWith("ERROR")),
+        1
+      )
+      yield* guard.answered.pipe(log)
+      assert.strictEqual(yield* guard.allowance, Number.POSITIVE_INFINITY)
+      // What was right once and is wrong again is new.
+      yield* guard.sharedFailure(misconfigured, "agent").pipe(log)
+      assert.lengthOf(
+        lines.filter((line) => line.startsWith("ERROR")),
+        2
+      )
+      yield* TestClock.adjust("1 minute")
+      assert.isTrue(canClaim(yield* lifecycle.state))
+    })
+  )
+
   it.effect("are not probed while nothing is wrong", () =>
     Effect.gen(function* () {
       const { guard, probes } = yield* setUp

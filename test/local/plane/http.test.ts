@@ -44,6 +44,15 @@ describe("ConvexHttpClient", () => {
     assert.include(served.plane.output(), `failures:unknown failed (${id}): Error: the secret is 42`)
   })
 
+  it("refuses a body with half of a surrogate pair, as Convex's parser does", async () => {
+    const body = (text: string) =>
+      `{"path":"items:add","format":"convex_encoded_json","args":[{"group":"halves","rank":1,"text":"${text}"}]}`
+    const refused = await post("/api/mutation", body("\\ud83d"))
+    assert.equal(refused.status, 400)
+    assert.equal((await json(refused)).code, "BadJsonBody")
+    assert.equal((await json(await post("/api/mutation", body("\\ud83d\\ude00")))).status, "success")
+  })
+
   it("refuses internal functions", async () => {
     assert.match((await rejection(served.http().query(api["items"]!["hidden"]!, {}))).message, /Server Error/)
     assert.match(
