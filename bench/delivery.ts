@@ -1,137 +1,123 @@
 /**
- * Deliveries under load: the rate held with 100 sessions and instant replies, the processor time of each process per
- * delivery, the way from created to POST at 10 sessions, and nine fast sessions beside a hung one.
+ * Deliveries under load: the rate held with 100 sessions and instant replies and the processor time of each process per
+ * delivery, by one runtime and by two; the way from created to POST at 10 sessions; nine fast sessions beside a hung one.
  */
 import { Effect } from "effect"
-import type { NewAgent } from "../local/account.ts"
-import { eventually, makeHouse } from "../test/process/house.ts"
-import type { House } from "../test/process/house.ts"
-import { cpuMillis } from "./cpu.ts"
+import { makeHouse } from "../test/process/house.ts"
 import { figureOf, percentile } from "./figure.ts"
 import type { Figure } from "./figure.ts"
+import { createdToPost, hold, pushed, tasksFor, teamOf } from "./load.ts"
+import { planeStats } from "./planeStats.ts"
+import { interleaved, secondsOf } from "./runs.ts"
 
-const SECONDS = Number(process.env["BENCH_SECONDS"] ?? 10)
+const SESSIONS = 100
+const HELD_SECONDS = secondsOf(60)
+const COMPARED_SECONDS = secondsOf(20)
+const PACED_SECONDS = secondsOf(20)
 
-const team = (size: number): ReadonlyArray<NewAgent> =>
-  Array.from({ length: size }, (_, index) => ({ slug: `agent-${index}`, name: `Agent ${index}`, role: "answers" }))
-
-/** Twenty messages a second, about a quarter of what two processors carry. */
-const PACE = "50 millis"
-
-const now = (): number => performance.timeOrigin + performance.now()
+/** Milliseconds between messages: twenty a second, about a quarter of what two processors carry. */
+const PACE = 50
 
 const replies = { fallback: { text: "Noted." } }
+const gatewayArgs = ["--max-concurrent", "200"]
 
-/** A task for each agent, so that a message concerns one agent alone. */
-const tasksFor = (house: House, size: number) =>
-  Effect.forEach(
-    Array.from({ length: size }, (_, index) => index),
-    (index) => house.newTask(`Task of agent ${index}`),
-    { concurrency: 8 }
-  )
-
-const deliveredCount = (house: House, runtime: { readonly url: string }) =>
-  Effect.promise(async () => {
-    const health: any = await (await fetch(`${runtime.url}/health`)).json()
-    return Number(health.delivery.deliveredCount)
-  })
-
-/** Posts as fast as the deliveries go, a bounded number ahead, for SECONDS; answers the deliveries a second. */
-const throughput = (sessions: number) =>
+/** One run in a house of its own, so that the rows of the one before do not count. */
+const heldBy = (runtimeCount: number, seconds: number) =>
   Effect.gen(function* () {
-    const house = yield* makeHouse({ team: team(sessions), gatewayArgs: ["--max-concurrent", "200"] })
+    const house = yield* makeHouse({ team: teamOf(SESSIONS), gatewayArgs })
     yield* house.script(replies)
-    const runtime = yield* house.startRuntime({
-      LOG_LEVEL: "error",
-      DELIVERY_MAX_CONCURRENT_SESSIONS: String(Math.min(100, sessions))
-    })
-    const tasks = yield* tasksFor(house, sessions)
-    const processes = { runtime: runtime.pid, plane: house.plane.pid, gateway: house.gateway.pid }
-    let posted = 0
-    const post = Effect.suspend(() => {
-      const index = posted++ % sessions
-      return house.post(tasks[index]!, `@agent-${index} message ${posted}`)
-    })
-    yield* post
-    yield* eventually(deliveredCount(house, runtime), (count) => count >= 1)
-    const cpuBefore = Object.entries(processes).map(([name, pid]) => [name, cpuMillis(pid)] as const)
-    const from = now()
-    const before = yield* deliveredCount(house, runtime)
-    // Asked seldom: an answer to each message was a quarter of the runtime's processor time.
-    let seen = before
-    const watcher = deliveredCount(house, runtime).pipe(
-      Effect.tap((count) => Effect.sync(() => (seen = count))),
-      Effect.andThen(Effect.sleep("200 millis")),
-      Effect.forever
+    const runtimes = yield* Effect.forEach(
+      Array.from({ length: runtimeCount }, (_, index) => index),
+      (index) =>
+        house.startRuntime({
+          RUNTIME_ID: `bench-${index}`,
+          LOG_LEVEL: "error",
+          DELIVERY_MAX_CONCURRENT_SESSIONS: String(SESSIONS)
+        })
     )
-    yield* Effect.forkScoped(watcher)
-    const writer = Effect.gen(function* () {
-      while (now() - from < SECONDS * 1_000) {
-        if (posted - seen > sessions * 2) yield* Effect.sleep("20 millis")
-        else yield* post
-      }
-    })
-    yield* Effect.all([writer, writer, writer, writer], { concurrency: 4 })
-    const delivered = (yield* deliveredCount(house, runtime)) - before
-    const took = now() - from
-    const cpu = cpuBefore.map(
-      ([name, millis]) => [name, (cpuMillis(processes[name as "runtime"]) - millis) / delivered] as const
-    )
-    yield* eventually(deliveredCount(house, runtime), (count) => count >= posted)
-    return { rate: (delivered * 1_000) / took, cpu: Object.fromEntries(cpu) }
+    const tasks = yield* tasksFor(house, SESSIONS)
+    const held = yield* hold(house, runtimes, { tasks, seconds, ahead: SESSIONS * 2 })
+    const { notifications } = (yield* Effect.promise(() => planeStats(house.plane))).documents
+    return { ...held, rows: notifications ?? Number.NaN }
   }).pipe(Effect.scoped)
 
-/** Milliseconds from each message's sending to the gateway's receipt of its turn, `rounds` messages to each session. */
-const createdToPost = (sessions: number, rounds: number, options: { readonly hangs: boolean }) =>
-  Effect.gen(function* () {
-    const house = yield* makeHouse({ team: team(sessions), gatewayArgs: ["--max-concurrent", "200"] })
-    yield* house.script({
-      ...replies,
-      ...(options.hangs
-        ? { rules: [{ matchSystem: `You are Agent ${sessions - 1} `, repeat: true, actions: [{ hang: true }] }] }
-        : {})
-    })
+const throughput = Effect.gen(function* () {
+  const { alone, one, two } = yield* interleaved({
+    alone: heldBy(1, HELD_SECONDS),
+    one: heldBy(1, COMPARED_SECONDS),
+    two: heldBy(2, COMPARED_SECONDS)
+  })
+  const shared = two.map(({ rate }, run) => rate / one[run]!.rate)
+  const cpuOf = (name: string): ReadonlyArray<number> => alone.map(({ cpu }) => cpu[name]!)
+  return [
+    figureOf(
+      `deliveries held for ${HELD_SECONDS} s, 100 sessions, instant replies`,
+      "1/s",
+      alone.map(({ rate }) => rate),
+      { atLeast: 60 }
+    ),
+    figureOf(
+      "the same over the slowest ten seconds of it",
+      "1/s",
+      alone.map(({ slowest }) => slowest)
+    ),
+    figureOf(
+      "notifications in the account at its end, people's too",
+      "rows",
+      alone.map(({ rows }) => rows)
+    ),
+    figureOf("processor time of the runtime per delivery", "ms", cpuOf("runtime"), { below: 3.5 }),
+    figureOf("processor time of the plane per delivery", "ms", cpuOf("plane")),
+    figureOf("processor time of the gateway stand-in per delivery", "ms", cpuOf("gateway")),
+    figureOf("processor time of who posts per delivery", "ms", cpuOf("load")),
+    figureOf("rate of two runtimes to that of one, same processors", "ratio", shared)
+  ]
+})
+
+const percentilesOf = (runs: ReadonlyArray<ReadonlyArray<number>>, share: number): ReadonlyArray<number> =>
+  runs.map((samples) => percentile(samples, share))
+
+/** Three houses, one after another in short stretches: what one run meets of the machine, the others meet too. */
+const latencies = Effect.gen(function* () {
+  const mode = Effect.fnUntraced(function* (sessions: number, fast: number) {
+    const house = yield* makeHouse({ team: teamOf(sessions), gatewayArgs })
+    const hung = { matchSystem: `You are Agent ${fast} `, repeat: true, actions: [{ hang: true }] }
+    yield* house.script({ ...replies, rules: fast < sessions ? [hung] : [] })
     const runtime = yield* house.startRuntime({ LOG_LEVEL: "error", DELIVERY_MAX_CONCURRENT_SESSIONS: "10" })
-    yield* eventually(house.health(runtime), (health) => health["controlPlane"]["push"] === true)
+    yield* pushed(house, runtime)
     const tasks = yield* tasksFor(house, sessions)
-    const fast = options.hangs ? sessions - 1 : sessions
-    if (options.hangs) yield* house.post(tasks[fast]!, `@agent-${fast} hang`)
-    const sent = new Map<string, number>()
-    // A steady stream and no bursts: what is measured is the way, not a queue of our own making.
-    for (let index = 0; index < rounds * fast; index++) {
-      const content = `@agent-${index % fast} message ${index}.`
-      sent.set(content, now())
-      yield* Effect.all([house.post(tasks[index % fast]!, content), Effect.sleep(PACE)], { concurrency: 2 })
-    }
-    yield* eventually(deliveredCount(house, runtime), (count) => count >= rounds * fast)
-    const requests = yield* house.requests
-    return [...sent].flatMap(([content, at]) => {
-      const request = requests.find(({ input }) => input.includes(content))
-      return request === undefined ? [] : [request.at - at]
-    })
-  }).pipe(Effect.scoped)
+    if (fast < sessions) yield* house.post(tasks[fast]!, `@agent-${fast} hang`)
+    const measure = (seconds: number) =>
+      createdToPost(house, runtime, { tasks, fast, count: Math.ceil((seconds * 1_000) / PACE), pace: PACE })
+    yield* measure(3)
+    return { measured: measure(PACED_SECONDS) }
+  })
+  const { alone, beside, ten } = yield* interleaved({
+    ten: (yield* mode(10, 10)).measured,
+    alone: (yield* mode(9, 9)).measured,
+    beside: (yield* mode(10, 9)).measured
+  })
+  const [aloneP99, besideP99] = [percentilesOf(alone, 0.99), percentilesOf(beside, 0.99)]
+  return [
+    figureOf("created to POST with push, 10 sessions, p50 of each run", "ms", percentilesOf(ten, 0.5), { below: 15 }),
+    figureOf("created to POST with push, 10 sessions, p99 of each run", "ms", percentilesOf(ten, 0.99), { below: 60 }),
+    figureOf("nine fast sessions alone, p99 of each run", "ms", aloneP99),
+    figureOf("nine fast sessions beside a hung one, p99 of each run", "ms", besideP99),
+    figureOf(
+      "p99 beside a hung session to p99 alone, medians of the runs",
+      "ratio",
+      [percentile(besideP99, 0.5) / percentile(aloneP99, 0.5)],
+      { below: 1.2 }
+    ),
+    figureOf("the same of all runs' messages together", "ratio", [
+      percentile(beside.flat(), 0.99) / percentile(alone.flat(), 0.99)
+    ])
+  ]
+}).pipe(Effect.scoped)
 
-/** Runs the measurements one after another. */
+/** Runs the measurements one after another; about twenty minutes as they stand. */
 export const run = (): Promise<ReadonlyArray<Figure>> =>
-  Effect.gen(function* () {
-    const loaded = yield* throughput(100)
-    const at10 = yield* createdToPost(10, 20, { hangs: false })
-    const alone = yield* createdToPost(9, 20, { hangs: false })
-    const beside = yield* createdToPost(10, 20, { hangs: true })
-    const one = (name: string, unit: string, value: number): Figure => ({
-      name,
-      unit,
-      median: value,
-      spread: [value, value]
-    })
-    return [
-      one(`deliveries held for ${SECONDS} s, 100 sessions, instant replies`, "1/s", loaded.rate),
-      ...Object.entries(loaded.cpu).map(([name, millis]) =>
-        one(`processor time of the ${name} per delivery`, "ms", millis)
-      ),
-      figureOf("created to POST, 10 sessions, p50", "ms", at10),
-      one("created to POST, 10 sessions, p99", "ms", percentile(at10, 0.99)),
-      one("nine fast sessions alone, p99", "ms", percentile(alone, 0.99)),
-      one("nine fast sessions beside a hung one, p99", "ms", percentile(beside, 0.99))
-    ]
-  }).pipe(Effect.runPromise)
+  Effect.all([throughput, latencies]).pipe(
+    Effect.map((figures) => figures.flat()),
+    Effect.runPromise
+  )

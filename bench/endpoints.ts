@@ -1,17 +1,22 @@
 /** The agents' endpoints: what a call costs beyond the control plane's own time, and what refused calls do to deliveries. */
-import { Agent, request } from "node:http"
+import { fileURLToPath } from "node:url"
 import { Effect } from "effect"
+import { launch } from "../local/launcher.ts"
 import { httpAccessIn } from "../test/actingModel.ts"
 import { eventually, makeHouse } from "../test/process/house.ts"
-import type { House } from "../test/process/house.ts"
 import { cpuMillis } from "./cpu.ts"
 import { figureOf, percentile } from "./figure.ts"
 import type { Figure } from "./figure.ts"
+import { createdToPost, pushed, tasksFor, teamOf } from "./load.ts"
+import { interleaved, secondsOf } from "./runs.ts"
 
 const CALLS = 300
-const BLOCKS = 4
-const MESSAGES_A_BLOCK = 20
+const SECONDS = secondsOf(20)
+const SESSIONS = 10
+/** Milliseconds between messages. */
+const PACE = 50
 const REFUSALS_A_SECOND = 500
+const flood = fileURLToPath(new URL("flood.ts", import.meta.url))
 
 interface Turn {
   readonly agent: string
@@ -70,96 +75,63 @@ const callCost = Effect.gen(function* () {
     return [
       figureOf("endpoint task-load, whole call", "ms", after(own)),
       figureOf("the same read straight from the plane", "ms", after(plane)),
-      figureOf("endpoint beyond the plane's own time, p50", "ms", cost)
+      figureOf("endpoint beyond the plane's own time, p50", "ms", cost, { below: 10 })
     ]
   })
 }).pipe(Effect.scoped)
 
-/** Sends refused calls at a steady rate until told to stop; answers how many were refused. */
-const flood = (url: string) => {
-  const agent = new Agent({ keepAlive: true, maxSockets: 50 })
-  let refused = 0
-  let sent = 0
-  const from = performance.now()
-  const tick = setInterval(() => {
-    // By the time that has passed: a late timer must not lower the rate.
-    for (; sent < ((performance.now() - from) / 1_000) * REFUSALS_A_SECOND; sent++) {
-      const outgoing = request(
-        `${url}/agent/task-load`,
-        {
-          method: "POST",
-          agent,
-          headers: {
-            "content-type": "application/json",
-            "content-length": 2,
-            "x-openclaw-session-key": "agent:engineer:nobody",
-            "x-mission-control-capability": "A".repeat(43)
-          }
-        },
-        (response) => {
-          response.resume()
-          if (response.statusCode === 401) refused += 1
-        }
-      )
-      outgoing.on("error", () => {})
-      outgoing.end("{}")
+/** Calls that are refused, while `work` goes on; answers what it came to and how many a second were refused. */
+const whileRefusing = <A, E, R>(url: string, work: Effect.Effect<A, E, R>) =>
+  Effect.gen(function* () {
+    const child = yield* launch({
+      name: "flood",
+      command: process.execPath,
+      args: [flood, url, String(REFUSALS_A_SECOND)]
+    })
+    // Its own start costs processor time that is not the refusals'.
+    yield* Effect.sleep("500 millis")
+    const result = yield* work
+    yield* child.signal("SIGTERM")
+    yield* child.exit
+    const { rate, refused } = JSON.parse(child.output().trimEnd().split("\n").at(-1)!) as {
+      readonly rate: number
+      readonly refused: number
     }
-  }, 10)
-  return () => {
-    clearInterval(tick)
-    agent.destroy()
-    return refused
-  }
-}
+    return { rate, refused, result }
+  }).pipe(Effect.scoped)
 
-const deliverBlock = Effect.fnUntraced(function* (house: House, taskId: string, name: string) {
-  const sent = new Map<string, number>()
-  for (let index = 0; index < MESSAGES_A_BLOCK; index++) {
-    const content = `@engineer ${name} number ${index}.`
-    sent.set(content, performance.timeOrigin + performance.now())
-    yield* house.post(taskId, content)
-    yield* eventually(house.requests, (requests) => requests.some(({ input }) => input.includes(content)))
-  }
-  const recorded = yield* house.requests
-  return [...sent].slice(2).flatMap(([content, at]) => {
-    const found = recorded.find(({ input }) => input.includes(content))
-    return found === undefined ? [] : [found.at - at]
-  })
-})
-
-/** Blocks of deliveries without and with refused calls, in turns. */
+/** Runs of deliveries without and with refused calls, in turns. */
 const refusals = Effect.gen(function* () {
-  const house = yield* makeHouse()
-  yield* house.script({
-    fallback: { text: "NO_ACTION" },
-    rules: [{ matchSystem: "You are Engineer", repeat: true, actions: [{ text: "Noted." }] }]
-  })
+  const house = yield* makeHouse({ team: teamOf(SESSIONS) })
+  yield* house.script({ fallback: { text: "Noted." } })
   const runtime = yield* house.startRuntime({ LOG_LEVEL: "error" })
-  yield* eventually(house.health(runtime), (health) => health["controlPlane"]["push"] === true)
-  const quiet: Array<number> = []
-  const flooded: Array<number> = []
-  const rates: Array<number> = []
-  for (let block = 0; block < BLOCKS; block++) {
-    const taskId = yield* house.newTask()
-    yield* deliverBlock(house, taskId, `warm ${block}`)
-    quiet.push(...(yield* deliverBlock(house, taskId, `quiet ${block}`)))
-    const from = performance.now()
-    const stop = flood(runtime.url)
-    flooded.push(...(yield* deliverBlock(house, taskId, `flooded ${block}`)))
-    rates.push(stop() / ((performance.now() - from) / 1_000))
-  }
+  yield* pushed(house, runtime)
+  const tasks = yield* tasksFor(house, SESSIONS)
+  const measure = (count: number) => createdToPost(house, runtime, { tasks, fast: SESSIONS, count, pace: PACE })
+  yield* measure(100)
+  const count = Math.ceil((SECONDS * 1_000) / PACE)
+  const { flooded, quiet } = yield* interleaved({
+    quiet: Effect.map(measure(count), (result) => ({ rate: 0, refused: 0, result })),
+    flooded: whileRefusing(runtime.url, measure(count))
+  })
   // What the ratio cannot tell on a busy machine: the processor time of refusals alone, deliveries at rest.
   const before = cpuMillis(runtime.pid)
-  const stopAlone = flood(runtime.url)
-  yield* Effect.sleep("4 seconds")
-  const alone = stopAlone()
-  const cost = (cpuMillis(runtime.pid) - before) / alone
-  const ratio = percentile(flooded, 0.5) / percentile(quiet, 0.5)
+  const { refused } = yield* whileRefusing(runtime.url, Effect.sleep("4 seconds"))
+  const cost = (cpuMillis(runtime.pid) - before) / refused
+  const of = (runs: typeof quiet, share: number): ReadonlyArray<number> =>
+    runs.map(({ result }) => percentile(result, share))
+  const ratios = (share: number): ReadonlyArray<number> =>
+    of(flooded, share).map((value, run) => value / of(quiet, share)[run]!)
   return [
-    figureOf("created to POST, p50, nobody refused", "ms", quiet),
-    figureOf("created to POST, p50, while calls are refused", "ms", flooded),
-    figureOf("calls refused with 401 meanwhile", "calls/s", rates),
-    figureOf("delivery latency with refusals to without", "ratio", [ratio]),
+    figureOf("created to POST, nobody refused, p50 of each run", "ms", of(quiet, 0.5)),
+    figureOf("created to POST, while calls are refused, p50 of each run", "ms", of(flooded, 0.5)),
+    figureOf(
+      "calls refused with 401 meanwhile",
+      "1/s",
+      flooded.map(({ rate }) => rate)
+    ),
+    figureOf("created to POST with refusals to without, p50 of paired runs", "ratio", ratios(0.5), { below: 1.2 }),
+    figureOf("created to POST with refusals to without, p99 of paired runs", "ratio", ratios(0.99)),
     figureOf("processor time of a refused call", "ms", [cost])
   ]
 }).pipe(Effect.scoped)

@@ -1,6 +1,7 @@
 /** Documents read by a claim and by a completion, in a young account and after many delivered notifications. */
 import { Effect } from "effect"
 import { eventually, makeHouse } from "../test/process/house.ts"
+import { figureOf } from "./figure.ts"
 import type { Figure } from "./figure.ts"
 import { planeStats, resetPlaneStats } from "./planeStats.ts"
 
@@ -37,23 +38,23 @@ export const run = (): Promise<ReadonlyArray<Figure>> =>
     const readsPerCall = Effect.gen(function* () {
       yield* Effect.promise(() => resetPlaneStats(house.plane))
       yield* deliver(MEASURED, 1)
-      const stats = yield* Effect.promise(() => planeStats(house.plane))
-      const of = (name: string): number => (stats[name]?.documentsRead ?? 0) / Math.max(1, stats[name]?.calls ?? 0)
+      const { functions } = yield* Effect.promise(() => planeStats(house.plane))
+      const of = (name: string): number =>
+        (functions[name]?.documentsRead ?? 0) / Math.max(1, functions[name]?.calls ?? 0)
       return { claim: of("service/notifications:claim"), complete: of("service/notifications:complete") }
     })
     const young = yield* readsPerCall
     yield* deliver(PAST, team.length)
     const old = yield* readsPerCall
-    const figure = (name: string, value: number): Figure => ({
-      name,
-      unit: "documents",
-      median: value,
-      spread: [value, value]
-    })
+    const figure = (name: string, value: number): Figure => figureOf(name, "documents", [value])
+    const growth = (name: string, from: number, to: number): Figure =>
+      figureOf(name, "ratio", [to / from], { below: 1.05 })
     return [
       figure("read by a claim, young account", young.claim),
       figure(`read by a claim, ${PAST} messages later`, old.claim),
       figure("read by a completion, young account", young.complete),
-      figure(`read by a completion, ${PAST} messages later`, old.complete)
+      figure(`read by a completion, ${PAST} messages later`, old.complete),
+      growth("documents read by a claim, old account to young", young.claim, old.claim),
+      growth("documents read by a completion, old account to young", young.complete, old.complete)
     ]
   }).pipe(Effect.scoped, Effect.runPromise)

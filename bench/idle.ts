@@ -1,6 +1,7 @@
 /** Calls of an account in which nothing happens, all loops on: counted for some minutes and reckoned to a day. */
 import { Effect } from "effect"
 import { eventually, makeHouse } from "../test/process/house.ts"
+import { figureOf } from "./figure.ts"
 import type { Figure } from "./figure.ts"
 import { planeStats, resetPlaneStats } from "./planeStats.ts"
 
@@ -15,20 +16,18 @@ export const run = (): Promise<ReadonlyArray<Figure>> =>
     yield* Effect.sleep("3 seconds")
     yield* Effect.promise(() => resetPlaneStats(house.plane))
     yield* Effect.sleep(`${MINUTES} minutes`)
-    const stats = yield* Effect.promise(() => planeStats(house.plane))
+    const { functions } = yield* Effect.promise(() => planeStats(house.plane))
     const perDay = (calls: number): number => (calls * 24 * 60) / MINUTES
-    const counted = Object.entries(stats).map(([name, { byOrigin }]) => ({
+    const counted = Object.entries(functions).map(([name, { byOrigin }]) => ({
       name,
       calls: byOrigin.client + byOrigin.subscription + byOrigin.scheduled
     }))
-    const figure = (name: string, value: number): Figure => ({
-      name,
-      unit: "a day",
-      median: value,
-      spread: [value, value]
-    })
+    const all = perDay(counted.reduce((sum, { calls }) => sum + calls, 0))
     return [
-      figure("calls of an idle account with three agents", perDay(counted.reduce((sum, { calls }) => sum + calls, 0))),
-      ...counted.filter(({ calls }) => calls > 0).map(({ calls, name }) => figure(name, perDay(calls)))
+      // 1,500 and 200 for each of the three agents.
+      figureOf("calls of an idle account with three agents", "a day", [all], { below: 2_101 }),
+      ...counted
+        .filter(({ calls }) => calls > 0)
+        .map(({ calls, name }) => figureOf(`of these \`${name}\``, "a day", [perDay(calls)]))
     ]
   }).pipe(Effect.scoped, Effect.runPromise)

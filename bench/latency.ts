@@ -1,38 +1,74 @@
-/** Created to POST: from the moment a person's message is sent to the gateway's receipt of the turn's first request. */
+/**
+ * Created to POST, from the sending of a person's message to the gateway's receipt of the turn's first request: with
+ * push, and with the push connection down by polls of 1 s and of 15 s. The three are measured side by side, a message to
+ * each in turn, so that they meet the same machine.
+ */
 import { Effect } from "effect"
-import { eventually, makeHouse } from "../test/process/house.ts"
+import { makeHouse } from "../test/process/house.ts"
+import type { House } from "../test/process/house.ts"
 import { figureOf, percentile } from "./figure.ts"
 import type { Figure } from "./figure.ts"
+import { createdToPost, pushed, tasksFor, teamOf } from "./load.ts"
+import { interleaved, RUNS, secondsOf } from "./runs.ts"
 
-const MESSAGES = 100
+/** Two polls of the slowest mode and a little: each message lands somewhere between two of them. */
+const SECONDS = secondsOf(32)
+const SESSIONS = 10
+/**
+ * Milliseconds between messages. Longer than a delivery takes: each delivery's end claims again, and would find a message
+ * that came meanwhile without any poll.
+ */
+const PACE = 470
 
-type Recorded = { readonly at: number; readonly input: string }
+/** Refuses every new push connection for good. */
+const withoutPush = (house: House) =>
+  Effect.promise(async () => {
+    const response = await fetch(`${house.plane.url}/__local/faults`, {
+      method: "POST",
+      headers: { authorization: `Convex ${house.plane.adminKey}` },
+      body: JSON.stringify({ kind: "refuse", transport: "websocket" })
+    })
+    if (!response.ok) throw new Error(`the plane refused the fault: ${await response.text()}`)
+  })
 
-/** Runs the measurement: one message after another, each awaited, so that only the way is measured and no queue. */
+/** A house with a runtime that has been used a little; answers how to measure it. */
+const mode = Effect.fnUntraced(function* (pollMillis: number | null) {
+  const house = yield* makeHouse({ team: teamOf(SESSIONS) })
+  yield* house.script({ fallback: { text: "Noted." } })
+  if (pollMillis !== null) yield* withoutPush(house)
+  const runtime = yield* house.startRuntime({
+    LOG_LEVEL: "error",
+    ...(pollMillis === null ? {} : { DELIVERY_INTERVAL: String(pollMillis) })
+  })
+  if (pollMillis === null) yield* pushed(house, runtime)
+  const tasks = yield* tasksFor(house, SESSIONS)
+  const measure = (count: number) => createdToPost(house, runtime, { tasks, fast: SESSIONS, count, pace: PACE })
+  yield* measure(SESSIONS)
+  return { measured: measure(Math.ceil((SECONDS * 1_000) / PACE)) }
+})
+
+/** Runs the measurement; about four minutes as it stands. */
 export const run = (): Promise<ReadonlyArray<Figure>> =>
   Effect.gen(function* () {
-    const house = yield* makeHouse()
-    yield* house.script({
-      fallback: { text: "NO_ACTION" },
-      rules: [{ matchSystem: "You are Engineer", repeat: true, actions: [{ text: "Noted." }] }]
-    })
-    const runtime = yield* house.startRuntime({ LOG_LEVEL: "error" })
-    yield* eventually(house.health(runtime), (health) => health["controlPlane"]["push"] === true)
-    const sent = new Map<string, number>()
-    const taskId = yield* house.newTask()
-    for (let index = 0; index < MESSAGES; index++) {
-      const content = `@engineer message number ${index}.`
-      sent.set(content, performance.timeOrigin + performance.now())
-      yield* house.post(taskId, content)
-      yield* eventually(house.requests, (requests) => requests.some(({ input }) => input.includes(content)))
-    }
-    const recorded: ReadonlyArray<Recorded> = yield* house.requests
-    const samples = [...sent].slice(10).flatMap(([content, at]) => {
-      const request = recorded.find(({ input }) => input.includes(content))
-      return request === undefined ? [] : [request.at - at]
-    })
+    const [push, second, quarter] = yield* Effect.all([mode(null), mode(1_000), mode(15_000)])
+    const rounds = yield* interleaved(
+      {
+        all: Effect.all({ push: push.measured, second: second.measured, quarter: quarter.measured }, { concurrency: 3 })
+      },
+      Math.min(RUNS, 5)
+    )
+    const of = (name: "push" | "second" | "quarter", share: number): ReadonlyArray<number> =>
+      rounds.all.map((round) => percentile(round[name], share))
+    const pooled = (name: "push" | "second" | "quarter"): ReadonlyArray<number> =>
+      rounds.all.flatMap((round) => round[name])
+    const ratio = (name: "second" | "quarter"): ReadonlyArray<number> =>
+      of(name, 0.5).map((median, run) => median / of("push", 0.5)[run]!)
     return [
-      figureOf("created to POST with push, p50 of single messages", "ms", samples),
-      { ...figureOf("created to POST with push, p99", "ms", samples), median: percentile(samples, 0.99) }
+      figureOf("created to POST with push, p50 of each run", "ms", of("push", 0.5), { below: 30 }),
+      figureOf("created to POST with push, p99 of all runs' messages", "ms", [percentile(pooled("push"), 0.99)]),
+      figureOf("created to POST by a poll of 1 s, p50 of each run", "ms", of("second", 0.5)),
+      figureOf("created to POST by a poll of 15 s, p50 of each run", "ms", of("quarter", 0.5)),
+      figureOf("p50 by a poll of 1 s to that with push", "ratio", ratio("second")),
+      figureOf("p50 by a poll of 15 s to that with push", "ratio", ratio("quarter"))
     ]
   }).pipe(Effect.scoped, Effect.runPromise)

@@ -1,48 +1,111 @@
 #!/usr/bin/env node
-/** `npm run bench -- [name ...]`: prints a table and, with --json, one JSON object. Quote medians and ratios of one run. */
-import { cpus } from "node:os"
+/**
+ * `npm run bench -- [name ...]`: measures, prints a line for each figure and keeps each bench's result as JSON in
+ * bench/results. Quote medians and ratios of one run: figures of two machines or two hours do not compare.
+ */
+import { execFileSync } from "node:child_process"
+import { readFileSync, writeFileSync } from "node:fs"
+import { fileURLToPath } from "node:url"
 import { parseArgs } from "node:util"
 import type { Figure } from "./figure.ts"
+import { isMet } from "./figure.ts"
+import { machineNow } from "./machine.ts"
+import { keepResult, keptResults } from "./results.ts"
+import type { Result } from "./results.ts"
+import { lineOf, markdownOf } from "./table.ts"
 
-/** The benches by name; each is loaded when it is run. */
+/** The benches by name, in the order in which all are run; each is loaded when it is run. */
 const benches: Readonly<Record<string, () => Promise<{ readonly run: () => Promise<ReadonlyArray<Figure>> }>>> = {
+  delivery: () => import("./delivery.ts"),
   latency: () => import("./latency.ts"),
+  distance: () => import("./distance.ts"),
+  drain: () => import("./drain.ts"),
   stop: () => import("./stop.ts"),
   endpoints: () => import("./endpoints.ts"),
-  delivery: () => import("./delivery.ts"),
+  doctor: () => import("./doctor.ts"),
   history: () => import("./history.ts"),
   idle: () => import("./idle.ts"),
+  heartbeats: () => import("./heartbeats.ts"),
   plane: () => import("./plane.ts"),
-  gateway: () => import("./gateway.ts"),
-  heartbeats: () => import("./heartbeats.ts")
+  gateway: () => import("./gateway.ts")
 }
+
+const usage = `usage: npm run bench -- [name ...] [options]
+  --json         prints one JSON object instead of lines
+  --kept         measures nothing: shows the last kept result of each bench
+  --markdown     prints the results as the table of docs/performance.md
+  --write        puts that table of the kept results into docs/performance.md
+benches: ${Object.keys(benches).join(", ")}; all of them without a name
+BENCH_RUNS (5) and BENCH_SECONDS shorten a run, BENCH_MINUTES (2) the idle one.
+`
 
 const { positionals, values } = parseArgs({
   allowPositionals: true,
-  options: { json: { type: "boolean", default: false } }
+  options: {
+    json: { type: "boolean", default: false },
+    kept: { type: "boolean", default: false },
+    markdown: { type: "boolean", default: false },
+    write: { type: "boolean", default: false },
+    help: { type: "boolean", default: false }
+  }
 })
-const unknown = positionals.filter((name) => !(name in benches))
+if (values.help) {
+  process.stdout.write(usage)
+  process.exit(0)
+}
+const unknown = positionals.filter((name) => !Object.hasOwn(benches, name))
 if (unknown.length > 0) {
-  process.stderr.write(`bench: unknown ${unknown.join(", ")}; known are ${Object.keys(benches).join(", ")}\n`)
+  process.stderr.write(`bench: unknown ${unknown.join(", ")}\n${usage}`)
   process.exit(64)
 }
 const chosen = positionals.length > 0 ? positionals : Object.keys(benches)
+const areLines = !values.json && !values.markdown
 
-const round = (value: number): string => (Math.abs(value) >= 100 ? value.toFixed(0) : value.toFixed(2))
-const report: Array<Figure & { readonly bench: string }> = []
-for (const name of chosen) {
+const measure = async (name: string): Promise<Result> => {
+  const machine = machineNow()
+  const at = new Date()
+  const from = performance.now()
   const bench = await benches[name]!()
-  for (const figure of await bench.run()) {
-    report.push({ bench: name, ...figure })
-    if (!values.json) {
-      const [least, most] = figure.spread
-      process.stdout.write(
-        `${name.padEnd(10)} ${figure.name.padEnd(58)} ${round(figure.median).padStart(10)} ${figure.unit.padEnd(8)} (${round(least)} to ${round(most)})\n`
-      )
-    }
+  const figures = await bench.run()
+  const tookSeconds = Math.round((performance.now() - from) / 1_000)
+  const result: Result = { bench: name, at: at.toISOString(), tookSeconds, machine, figures }
+  keepResult(result)
+  return result
+}
+
+const page = fileURLToPath(new URL("../docs/performance.md", import.meta.url))
+const [begin, end] = ["<!-- figures: npm run bench -- --kept --write -->", "<!-- end of figures -->"]
+
+const writePage = (table: string): void => {
+  const text = readFileSync(page, "utf8")
+  const [before, after] = [text.indexOf(begin), text.indexOf(end)]
+  if (before < 0 || after < before) throw new Error(`${page} has no place for figures`)
+  writeFileSync(page, `${text.slice(0, before)}${begin}\n\n${table}\n\n${text.slice(after)}`)
+  execFileSync("npx", ["oxfmt", page])
+}
+
+const say = ({ bench, figures }: Result): void => {
+  if (areLines) for (const figure of figures) process.stdout.write(`${lineOf(bench, figure)}\n`)
+}
+
+const measured: Array<Result> = []
+let failed = false
+for (const name of values.kept ? [] : chosen) {
+  try {
+    const result = await measure(name)
+    say(result)
+    measured.push(result)
+  } catch (error) {
+    // One that cannot be measured here does not cost the others' hour.
+    failed = true
+    process.stderr.write(`bench: ${name} failed: ${error instanceof Error ? error.stack : String(error)}\n`)
   }
 }
-if (values.json) {
-  const machine = { cpus: cpus().length, model: cpus()[0]?.model ?? "unknown", node: process.version }
-  process.stdout.write(`${JSON.stringify({ machine, figures: report })}\n`)
-}
+const results = values.kept ? keptResults(chosen) : measured
+if (values.kept) for (const result of results) say(result)
+if (values.json) process.stdout.write(`${JSON.stringify({ results })}\n`)
+if (values.markdown) process.stdout.write(`${markdownOf(results)}\n`)
+if (values.write) writePage(markdownOf(keptResults(Object.keys(benches))))
+const missed = results.flatMap(({ figures }) => figures).filter((figure) => isMet(figure) === false)
+if (areLines && missed.length > 0) process.stdout.write(`goals missed: ${missed.map(({ name }) => name).join("; ")}\n`)
+if (failed) process.exitCode = 1

@@ -74,7 +74,7 @@ const history = Effect.gen(function* () {
     return [
       figureOf("claim and complete, empty table", "ms", samples.empty),
       figureOf("claim and complete, 20,000 delivered rows", "ms", samples.full),
-      figureOf("what 20,000 delivered rows add to it", "%", samples.ratio)
+      figureOf("what 20,000 delivered rows add to it", "%", samples.ratio, { below: 20 })
     ]
   })
 }).pipe(Effect.scoped)
@@ -87,7 +87,7 @@ const throughput = (name: string, args: ReadonlyArray<string>) =>
       for (let sample = 0; sample < 6; sample += 1) rates.push(await mutationsPerSecond(client))
       return rates.slice(1)
     })
-    return figureOf(name, "1/s", samples)
+    return figureOf(name, "1/s", samples, { atLeast: 1_500 })
   }).pipe(Effect.scoped)
 
 const restore = (file: string) =>
@@ -105,7 +105,7 @@ const restore = (file: string) =>
       restored.push(Number(plane.ready["restoreMilliseconds"]))
     }
     return [
-      figureOf("20,000 rows restored from the file", "ms", restored),
+      figureOf("20,000 rows restored from the file", "ms", restored, { below: 1_000 }),
       figureOf("process start to ready and stopped again, with them", "ms", started)
     ]
   })

@@ -10,11 +10,18 @@ export type FunctionStats = {
 
 const headers = (plane: LaunchedPlane) => ({ authorization: `Convex ${plane.adminKey}` })
 
-/** The counters since the last reset, by function. */
-export const planeStats = async (plane: LaunchedPlane): Promise<Readonly<Record<string, FunctionStats>>> => {
+/** What the embedded plane tells of itself. */
+export type PlaneStats = {
+  /** Counters since the last reset, by function. */
+  readonly functions: Readonly<Record<string, FunctionStats>>
+  /** How many documents each table holds. */
+  readonly documents: Readonly<Record<string, number>>
+}
+
+/** The plane's counters and the sizes of its tables. */
+export const planeStats = async (plane: LaunchedPlane): Promise<PlaneStats> => {
   const response = await fetch(`${plane.url}/__local/stats`, { headers: headers(plane) })
-  const { functions } = (await response.json()) as { functions: Record<string, FunctionStats> }
-  return functions
+  return (await response.json()) as PlaneStats
 }
 
 /** Sets the counters to zero. */

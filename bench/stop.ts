@@ -3,8 +3,7 @@ import { Effect } from "effect"
 import { eventually, makeHouse } from "../test/process/house.ts"
 import { figureOf } from "./figure.ts"
 import type { Figure } from "./figure.ts"
-
-const RUNS = 5
+import { RUNS } from "./runs.ts"
 
 /** Runs the measurement: the same account, one runtime after another. */
 export const run = (): Promise<ReadonlyArray<Figure>> =>
@@ -22,5 +21,5 @@ export const run = (): Promise<ReadonlyArray<Figure>> =>
       }).pipe(Effect.scoped)
       samples.push(took)
     }
-    return [figureOf("SIGTERM idle to exit", "ms", samples)]
+    return [figureOf("SIGTERM idle to exit", "ms", samples, { below: 300 })]
   }).pipe(Effect.scoped, Effect.runPromise)

@@ -15,6 +15,8 @@ export type NewAgent = {
   readonly role: string
   readonly isOrchestrator?: boolean
   readonly flags?: Record<string, boolean>
+  /** Minutes between heartbeats, or a cron expression. */
+  readonly heartbeat?: number | string
 }
 
 /** The team of the demo: one who plans, one who works, one who reviews. */

@@ -82,6 +82,7 @@ export interface GatewayStats {
 
 const maxBodyBytes = 20 * 1024 * 1024
 const keptRequests = 250
+const keptArrivals = 20_000
 const keptResponses = 500
 const drainSeconds = 315
 
@@ -91,6 +92,8 @@ export class ScriptedGateway implements AsyncDisposable {
   readonly model: ScriptedModel | undefined
   readonly faults = new Faults()
   readonly requests: Array<GatewayRequest> = []
+  /** When a request of which agent came: what a load of thousands is timed by, without their texts. */
+  readonly arrivals: Array<Pick<GatewayRequest, "at" | "agent">> = []
   readonly #options: GatewayOptions
   readonly #release: Release
   readonly #server: Server
@@ -414,6 +417,10 @@ export class ScriptedGateway implements AsyncDisposable {
       if (request.method === "DELETE") this.clearRequests()
       return json(response, 200, { count: this.#count, requests: this.requests })
     }
+    if (path === "/__local/arrivals") {
+      if (request.method === "DELETE") this.arrivals.length = 0
+      return json(response, 200, { arrivals: this.arrivals })
+    }
     if (path === "/__local/faults") {
       if (request.method === "DELETE") this.faults.clear()
       if (request.method !== "POST") return json(response, 200, { waiting: this.faults.size })
@@ -458,6 +465,8 @@ export class ScriptedGateway implements AsyncDisposable {
     }
     this.requests.push(record)
     if (this.requests.length > keptRequests * 2) this.requests.splice(0, keptRequests)
+    this.arrivals.push({ at: record.at, agent })
+    if (this.arrivals.length > keptArrivals * 2) this.arrivals.splice(0, keptArrivals)
     return record
   }
 

@@ -153,6 +153,10 @@ describe("the scripted gateway's faults", () => {
         ended: "answered"
       }
     ])
+    const arrived = (await (await fetch(`${gateway.url}/__local/arrivals`)).json()) as any
+    expect(arrived.arrivals.at(-1)).toEqual({ at: shown.requests[0].at, agent: "beta" })
+    await fetch(`${gateway.url}/__local/arrivals`, { method: "DELETE" })
+    expect(await (await fetch(`${gateway.url}/__local/arrivals`)).json()).toEqual({ arrivals: [] })
   })
 
   it("takes a script for the model in its own process", async () => {

@@ -1,0 +1,69 @@
+/**
+ * A runtime told to stop in the middle of its turns: how long after the last turn's end it is gone, with one live turn
+ * and with many, and how long it takes when the turns outlast its budget. Every turn has to be delivered or given back.
+ */
+import { Effect } from "effect"
+import { eventually, makeHouse } from "../test/process/house.ts"
+import { figureOf } from "./figure.ts"
+import type { Figure } from "./figure.ts"
+import { arrivalsByAgent, forgetArrivals, now, pushed, tasksFor, teamOf } from "./load.ts"
+import { interleaved } from "./runs.ts"
+
+/** Milliseconds of a turn; long enough that all of them run when the signal comes. */
+const TURN = 4_000
+const BUDGET = 2_000
+
+/** Milliseconds from SIGTERM to exit, and by how much the exit came after the last turn's end. */
+const drained = (turns: number, budgetMillis: number) =>
+  Effect.gen(function* () {
+    const house = yield* makeHouse({ team: teamOf(turns), gatewayArgs: ["--max-concurrent", "200"] })
+    yield* house.script({ fallback: { text: "Noted.", delayMs: TURN } })
+    const runtime = yield* house.startRuntime({
+      LOG_LEVEL: "error",
+      DELIVERY_MAX_CONCURRENT_SESSIONS: String(Math.max(2, turns)),
+      DRAIN_TIMEOUT_MS: String(budgetMillis)
+    })
+    yield* pushed(house, runtime)
+    const tasks = yield* tasksFor(house, turns)
+    yield* forgetArrivals(house)
+    yield* Effect.forEach(tasks, (taskId, index) => house.post(taskId, `@agent-${index} go on.`), {
+      concurrency: 16,
+      discard: true
+    })
+    const arrived = yield* eventually(arrivalsByAgent(house), (arrivals) => arrivals.size === turns)
+    const lastBegun = Math.max(...[...arrived.values()].map(([first]) => first!.at))
+    const from = now()
+    yield* runtime.signal("SIGTERM")
+    const { code } = yield* runtime.exit
+    const to = now()
+    const rows = yield* house.notifications
+    const states = rows.filter(({ type }) => type === "mention").map(({ state }) => state)
+    const expected = budgetMillis > TURN ? "delivered" : "ready"
+    if (code !== 0 || states.length !== turns || states.some((state) => state !== expected)) {
+      throw new Error(`exit ${code}, ${states.length} rows of ${turns}, expected ${expected}: ${states.join(" ")}`)
+    }
+    return { took: to - from, afterLast: to - (lastBegun + TURN) }
+  }).pipe(Effect.scoped)
+
+/** Runs the measurement; about three minutes as it stands. */
+export const run = (): Promise<ReadonlyArray<Figure>> =>
+  Effect.gen(function* () {
+    const { cut, hundred, one, ten } = yield* interleaved({
+      one: drained(1, 25_000),
+      ten: drained(10, 25_000),
+      hundred: drained(100, 25_000),
+      cut: drained(10, BUDGET)
+    })
+    const after = (runs: typeof one): ReadonlyArray<number> => runs.map(({ afterLast }) => afterLast)
+    return [
+      figureOf("SIGTERM with 1 live turn: exit after its end, delivered", "ms", after(one)),
+      figureOf("SIGTERM with 10 live turns: exit after the last one's end, all delivered", "ms", after(ten)),
+      figureOf("SIGTERM with 100 live turns: exit after the last one's end, all delivered", "ms", after(hundred)),
+      figureOf(
+        "SIGTERM with 10 turns that outlast a budget of 2 s, all given back",
+        "ms",
+        cut.map(({ took }) => took),
+        { below: BUDGET + 2_000 + 3_000 }
+      )
+    ]
+  }).pipe(Effect.runPromise)

@@ -1,0 +1,178 @@
+/**
+ * Messages posted to a house's agents, and what became of them. Whoever measures disturbs as little as can be: counters
+ * are read a few times a second, and arrivals once, when the load is over.
+ */
+import { Effect, Ref } from "effect"
+import type { NewAgent } from "../local/account.ts"
+import type { Launched } from "../local/launcher.ts"
+import { eventually } from "../test/process/house.ts"
+import type { House } from "../test/process/house.ts"
+import { cpuMillis } from "./cpu.ts"
+
+/** Milliseconds since the epoch, with fractions, as the gateway's arrivals have them. */
+export const now = (): number => performance.timeOrigin + performance.now()
+
+const NEW_YEAR = "0 0 1 1 *"
+
+/** So many agents that answer, without heartbeats, which would be turns that nobody posted. */
+export const teamOf = (size: number): ReadonlyArray<NewAgent> =>
+  Array.from({ length: size }, (_, index) => ({
+    slug: `agent-${index}`,
+    name: `Agent ${index}`,
+    role: "answers",
+    heartbeat: NEW_YEAR
+  }))
+
+/** A task for each agent, so that a message concerns one agent alone. */
+export const tasksFor = (house: House, size: number) =>
+  Effect.forEach(
+    Array.from({ length: size }, (_, index) => index),
+    (index) => house.newTask(`Task of agent ${index}`),
+    { concurrency: 8 }
+  )
+
+/** Deliveries that ended well, of all these runtimes together. */
+export const deliveredBy = (house: House, runtimes: ReadonlyArray<Launched>) =>
+  Effect.forEach(runtimes, (runtime) => house.health(runtime), { concurrency: 4 }).pipe(
+    Effect.map((healths) => healths.reduce((sum, health) => sum + Number(health["delivery"]["deliveredCount"]), 0))
+  )
+
+/** Waits until the runtime's pushes arrive. */
+export const pushed = (house: House, runtime: Launched) =>
+  eventually(house.health(runtime), (health) => health["controlPlane"]["push"] === true)
+
+const arrivalsAt = (house: House, method: "GET" | "DELETE") =>
+  Effect.promise(async () => {
+    const response = await fetch(`${house.gateway.url}/__local/arrivals`, { method })
+    const { arrivals } = (await response.json()) as {
+      readonly arrivals: ReadonlyArray<{ readonly at: number; readonly agent: string }>
+    }
+    return arrivals
+  })
+
+/** Forgets the arrivals so far. */
+export const forgetArrivals = (house: House) => Effect.asVoid(arrivalsAt(house, "DELETE"))
+
+/** Moments at which the gateway had received turns of this agent, oldest first. */
+export const arrivalsByAgent = (house: House) =>
+  Effect.map(arrivalsAt(house, "GET"), (arrivals) => Map.groupBy(arrivals, ({ agent }) => agent))
+
+/** What one stretch of load came to. */
+export type Held = {
+  /** Deliveries a second over the whole stretch. */
+  readonly rate: number
+  /** The same over its slowest ten seconds, or over all of a shorter one. */
+  readonly slowest: number
+  readonly delivered: number
+  /** Milliseconds of processor time a delivery, by process; `load` is who posts. */
+  readonly cpu: Readonly<Record<string, number>>
+}
+
+/** Posts as fast as the deliveries go, `ahead` messages ahead, after a warm-up of as many; what is left is awaited at the end. */
+export const hold = (
+  house: House,
+  runtimes: ReadonlyArray<Launched>,
+  options: { readonly tasks: ReadonlyArray<string>; readonly seconds: number; readonly ahead: number }
+) =>
+  Effect.gen(function* () {
+    const sessions = options.tasks.length
+    const from = yield* deliveredBy(house, runtimes)
+    const delivered = yield* Ref.make(0)
+    const watched = deliveredBy(house, runtimes).pipe(Effect.tap((count) => Ref.set(delivered, count - from)))
+    const processes: Record<string, number> = { plane: house.plane.pid, gateway: house.gateway.pid }
+    for (const [index, { pid }] of runtimes.entries()) processes[index === 0 ? "runtime" : `runtime ${index + 1}`] = pid
+    const cpuNow = () => {
+      const own = process.cpuUsage()
+      return [
+        ...Object.entries(processes).map(([name, pid]) => [name, cpuMillis(pid)] as const),
+        ["load", (own.user + own.system) / 1_000] as const
+      ]
+    }
+    let posted = 0
+    const isOver = yield* Ref.make(false)
+    const writer = Effect.gen(function* () {
+      while (!(yield* Ref.get(isOver))) {
+        if (posted - (yield* Ref.get(delivered)) >= options.ahead) {
+          yield* Effect.sleep("10 millis")
+          continue
+        }
+        const index = posted++ % sessions
+        yield* house.post(options.tasks[index]!, `@agent-${index} message ${posted}`)
+      }
+    })
+    const measured = Effect.gen(function* () {
+      yield* eventually(Effect.andThen(watched, Ref.get(delivered)), (count) => count >= options.ahead)
+      const before = yield* Ref.get(delivered)
+      const cpuBefore = cpuNow()
+      const begin = now()
+      const marks = [{ at: begin, count: before }]
+      while (now() - begin < options.seconds * 1_000) {
+        yield* Effect.sleep("250 millis")
+        yield* watched
+        marks.push({ at: now(), count: yield* Ref.get(delivered) })
+      }
+      const last = marks.at(-1)!
+      const count = last.count - before
+      const cpuAfter = cpuNow()
+      yield* Ref.set(isOver, true)
+      const rateFrom = (first: (typeof marks)[number], to: (typeof marks)[number]): number =>
+        ((to.count - first.count) * 1_000) / (to.at - first.at)
+      const windows = marks.flatMap((first) => {
+        const to = marks.find(({ at }) => at >= first.at + 10_000)
+        return to === undefined ? [] : [rateFrom(first, to)]
+      })
+      const rate = rateFrom(marks[0]!, last)
+      return {
+        rate,
+        slowest: Math.min(rate, ...windows),
+        delivered: count,
+        cpu: Object.fromEntries(
+          cpuAfter.map(([name, millis], index) => [name, (millis - (cpuBefore[index]?.[1] ?? Number.NaN)) / count])
+        )
+      } satisfies Held
+    })
+    const [held] = yield* Effect.all([measured, writer, writer, writer, writer], { concurrency: 5 })
+    yield* eventually(deliveredBy(house, runtimes), (count) => count - from >= posted)
+    return held
+  })
+
+/**
+ * Milliseconds from each message's sending to the gateway's receipt of its turn: `count` messages at an even pace to the
+ * first `fast` agents in turn. The sender waits for nobody, so that a slow moment delays no later message.
+ */
+export const createdToPost = (
+  house: House,
+  runtime: Launched,
+  options: {
+    readonly tasks: ReadonlyArray<string>
+    readonly fast: number
+    readonly count: number
+    readonly pace: number
+  }
+) =>
+  Effect.gen(function* () {
+    yield* forgetArrivals(house)
+    const before = yield* deliveredBy(house, [runtime])
+    const sent = Array.from({ length: options.fast }, () => [] as Array<number>)
+    const begin = now()
+    yield* Effect.forEach(
+      Array.from({ length: options.count }, (_, index) => index),
+      (index) =>
+        Effect.gen(function* () {
+          yield* Effect.sleep(Math.max(0, begin + index * options.pace - now()))
+          const agent = index % options.fast
+          sent[agent]!.push(now())
+          yield* house.post(options.tasks[agent]!, `@agent-${agent} message ${index}.`)
+        }),
+      { concurrency: "unbounded", discard: true }
+    )
+    yield* eventually(deliveredBy(house, [runtime]), (count) => count - before >= options.count)
+    const arrived = yield* arrivalsByAgent(house)
+    return sent.flatMap((moments, agent) => {
+      const arrivals = arrived.get(`agent-${agent}`) ?? []
+      if (arrivals.length !== moments.length) {
+        throw new Error(`agent-${agent} was sent ${moments.length} messages and ran ${arrivals.length} turns`)
+      }
+      return moments.map((at, index) => arrivals[index]!.at - at)
+    })
+  })
