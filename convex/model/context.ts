@@ -76,7 +76,8 @@ export const contextAnswer = v.union(
   v.object({ id: v.string(), broken: brokenCode })
 )
 
-const threadLength = 50
+/** As many messages as a prompt shows before its request; those of the request itself are read beside them. */
+const threadBefore = 25
 const threadMessageLength = 4_000
 const foldLength = 75_000
 const documentsLength = 4_000
@@ -257,7 +258,7 @@ const contextOf = async (
     generation,
     task: await toTaskView(ctx, task),
     recipientIsAssignee: task.assigneeIds.includes(agent._id),
-    thread: await threadOf(ctx, task._id, threadLength, budget),
+    thread: await threadOf(ctx, task._id, threadBefore + rows.length, budget),
     orchestrator: orchestrator === undefined ? null : toAgentRef(orchestrator),
     primaryPerson: await primaryPersonOf(ctx, accountId),
     mentionableAgents: colleaguesOf(agents, agent),

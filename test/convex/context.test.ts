@@ -77,11 +77,28 @@ describe("the context of a delivery", () => {
     for (let count = 0; count < 60; count += 1) await plane.post(taskId, `message ${count}`)
     await plane.post(taskId, `@engineer ${"x".repeat(90_000)}`)
     const context = await contextOf(plane, await claimedId(plane))
-    expect(context.thread).toHaveLength(50)
+    expect(context.thread).toHaveLength(26)
     expect(context.thread.at(-1)).toMatchObject({ isCut: true })
     expect(context.thread.at(-1)?.content).toHaveLength(4_000)
     expect(context.fold[0]?.message?.content).toHaveLength(75_000)
     expect(context.documents[0]?.content).toHaveLength(4_000)
+  })
+
+  it("brings the 25 messages before its request, however many the request itself holds", async () => {
+    const plane = await seededPlane()
+    const { taskId } = await plane.asPerson(api.app.tasks.create, { title: "T" })
+    for (let count = 0; count < 30; count += 1) await plane.post(taskId, `before ${count}`)
+    await plane.asPerson(api.app.tasks.assign, { taskId, assigneeIds: [plane.engineer] })
+    for (const delivery of (await plane.claim()).deliveries) {
+      await plane.mutate(api.service.notifications.complete, { ...fenceOf(delivery), outcome: "acted", maxHops: 12 })
+    }
+    for (let count = 0; count < 40; count += 1) await plane.post(taskId, `request ${count}`)
+    const context = await contextOf(plane, await claimedId(plane))
+    expect(context.fold).toHaveLength(40)
+    expect(context.thread.map((message) => message.content)).toEqual([
+      ...Array.from({ length: 25 }, (_, index) => `before ${index + 5}`),
+      ...Array.from({ length: 40 }, (_, index) => `request ${index}`)
+    ])
   })
 
   it("of a hundred of the longest messages stays within a transaction's limits", async () => {
