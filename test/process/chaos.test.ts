@@ -1,9 +1,9 @@
 import { mkdtempSync, rmSync } from "node:fs"
-import { createServer } from "node:net"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Exit, Random, Scope } from "effect"
+import { Effect, Random } from "effect"
+import type { Scope } from "effect"
 import { makeAccount, runtimeEnv } from "../../local/account.ts"
 import type { Account, NewAgent } from "../../local/account.ts"
 import { launchGateway, launchPlane, launchRuntime } from "../../local/launcher.ts"
@@ -13,6 +13,8 @@ import { personAt } from "../../local/person.ts"
 import type { Person } from "../../local/person.ts"
 import { eventually } from "./house.ts"
 import type { Message, NotificationRow } from "./house.ts"
+import { freePort, restartable } from "./restartable.ts"
+import type { Restartable } from "./restartable.ts"
 
 const team: ReadonlyArray<NewAgent> = Array.from({ length: 6 }, (_, index) => ({
   slug: `agent-${index}`,
@@ -39,41 +41,6 @@ const script: Script = {
   ],
   fallback: { text: "NO_ACTION" }
 }
-
-const freePort = Effect.callback<number>((resume) => {
-  const server = createServer()
-  server.listen(0, "127.0.0.1", () => {
-    const address = server.address()
-    server.close(() => resume(Effect.succeed(typeof address === "object" && address !== null ? address.port : 0)))
-  })
-})
-
-/** A process that can be killed and started again in the same place. */
-type Restartable = {
-  readonly killAndRestart: Effect.Effect<void, LaunchFailed>
-  readonly kill: Effect.Effect<void>
-  readonly start: Effect.Effect<void, LaunchFailed>
-}
-
-const restartable = (launch: Effect.Effect<Launched, LaunchFailed, Scope.Scope>) =>
-  Effect.gen(function* () {
-    let running: { readonly process: Launched; readonly scope: Scope.Closeable } | undefined
-    const start = Effect.gen(function* () {
-      const scope = yield* Scope.make()
-      running = { scope, process: yield* Scope.provide(launch, scope) }
-    })
-    const kill = Effect.gen(function* () {
-      if (running === undefined) return
-      const { process, scope } = running
-      running = undefined
-      yield* process.signal("SIGKILL")
-      yield* process.exit
-      yield* Scope.close(scope, Exit.void)
-    })
-    yield* start
-    yield* Effect.addFinalizer(() => kill)
-    return { start, kill, killAndRestart: Effect.andThen(kill, start) } satisfies Restartable
-  })
 
 type World = {
   readonly plane: Restartable

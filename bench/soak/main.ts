@@ -1,0 +1,244 @@
+#!/usr/bin/env node
+/**
+ * `npm run soak -- --minutes 20`: mixed load and faults on a plane, a gateway and three runtimes. Two of the runtimes stay
+ * and are watched: memory after garbage collection, handles, timers and listeners have to stay flat. The third is killed
+ * now and then. At the end everything comes to rest, and the plane's file tells whether anything is lost or doubled.
+ */
+import { mkdirSync, writeFileSync } from "node:fs"
+import { join } from "node:path"
+import { parseArgs } from "node:util"
+import { Cause, Effect, Exit, Fiber, Schedule } from "effect"
+import { machineNow } from "../machine.ts"
+import { chaos } from "./chaos.ts"
+import { ledgerOf } from "./ledger.ts"
+import { filesOf, sampleOf } from "./sample.ts"
+import type { Observed } from "./sample.ts"
+import { people, strangers } from "./traffic.ts"
+import type { Journal } from "./traffic.ts"
+import { trendOf } from "./trend.ts"
+import type { Trend } from "./trend.ts"
+import { makeWorld } from "./world.ts"
+import type { World } from "./world.ts"
+
+const { values } = parseArgs({
+  options: {
+    minutes: { type: "string", default: "20" },
+    seed: { type: "string", default: "1" },
+    json: { type: "boolean", default: false }
+  }
+})
+const minutes = Number(values.minutes)
+if (!(minutes > 0)) {
+  process.stderr.write("usage: npm run soak -- [--minutes N] [--seed N] [--json]\n")
+  process.exit(64)
+}
+
+/** Numbers that a seed repeats (mulberry32); the processes' own timing it does not repeat. */
+const randomFrom = (seed: number) => {
+  let state = seed
+  return (): number => {
+    state = (state + 0x6d2b79f5) | 0
+    let mixed = Math.imul(state ^ (state >>> 15), 1 | state)
+    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed
+    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32
+  }
+}
+
+const say = (line: string): void => {
+  if (!values.json) process.stdout.write(`${line}\n`)
+}
+
+const SAMPLE_SECONDS = Math.max(2, Math.min(15, minutes))
+const begin = performance.now()
+const elapsed = (): number => (performance.now() - begin) / 1_000
+
+const observe = async ({ launched, socket }: World["watched"][number]): Promise<Observed> => {
+  const sample = await sampleOf(socket)
+  const health = (await (await fetch(`${launched.url}/health`)).json()) as {
+    readonly delivery: { readonly deliveredCount: number; readonly failureCount: number }
+  }
+  const { deliveredCount, failureCount } = health.delivery
+  return { ...sample, at: elapsed(), files: filesOf(launched.pid), deliveries: deliveredCount + failureCount }
+}
+
+const MEGABYTE = 2 ** 20
+
+/** What has to stay flat, and what growth an hour still counts as that: less than a day of it would notice. */
+const quantities: ReadonlyArray<readonly [name: string, unit: string, limit: number, of: (one: Observed) => number]> = [
+  ["heap after collection", "MB", 5, ({ heap }) => heap / MEGABYTE],
+  ["memory beside the heap", "MB", 5, ({ external }) => external / MEGABYTE],
+  ["resident memory", "MB", 30, ({ resident }) => resident / MEGABYTE],
+  ["handles", "", 10, ({ handles }) => handles],
+  ["sockets", "", 10, ({ sockets }) => sockets],
+  ["file descriptors", "", 10, ({ files }) => files],
+  ["timers", "", 15, ({ timers }) => timers],
+  ["listeners of the process", "", 1, ({ listeners }) => listeners],
+  ["listener warnings", "", 0, ({ warnings }) => warnings],
+  ["event emitters", "", 60, ({ emitters }) => emitters],
+  ["event targets (abort signals)", "", 60, ({ signals }) => signals],
+  ["promises", "", 300, ({ promises }) => promises]
+]
+
+const rowStates = (world: World, taskId?: string): Effect.Effect<ReadonlyArray<string>> =>
+  Effect.promise(() =>
+    world.person.query("app/notifications:list", {
+      accountId: world.account.accountId,
+      limit: 500,
+      ...(taskId === undefined ? {} : { taskId })
+    })
+  ).pipe(
+    Effect.map((rows: ReadonlyArray<{ readonly recipientType: string; readonly state: string }>) =>
+      rows.filter(({ recipientType }) => recipientType === "agent").map(({ state }) => state)
+    )
+  )
+
+const open = new Set(["ready", "claimed", "folded", "waiting"])
+
+/** Waits until no notification is open, at most ten minutes: a breaker that opened at the end waits up to five. */
+const rest = (world: World, journal: Journal) =>
+  Effect.gen(function* () {
+    let left: ReadonlyArray<string> = journal.tasks
+    const look = Effect.gen(function* () {
+      const busy = yield* Effect.filter(left, (taskId) =>
+        Effect.map(rowStates(world, taskId), (states) => states.some((state) => open.has(state)))
+      )
+      left = busy
+      const others = yield* rowStates(world)
+      return busy.length === 0 && others.every((state) => !open.has(state))
+    })
+    return yield* look.pipe(
+      Effect.repeat({ schedule: Schedule.spaced("3 seconds"), until: (isQuiet) => isQuiet }),
+      Effect.timeoutOrElse({ duration: "10 minutes", orElse: () => Effect.succeed(false) })
+    )
+  })
+
+const soak = Effect.gen(function* () {
+  const machine = machineNow()
+  const random = randomFrom(Number(values.seed))
+  const world = yield* makeWorld(random)
+  const journal: Journal = { certain: new Set(), perhaps: new Set(), tasks: [], counts: new Map() }
+  const mishaps = new Map<string, number>()
+  const samples = new Map<string, Array<Observed>>(world.watched.map(({ id }) => [id, []]))
+  const watcher = Effect.gen(function* () {
+    for (const one of world.watched) {
+      const observed = yield* Effect.promise(() => observe(one))
+      samples.get(one.id)!.push(observed)
+      say(
+        `${observed.at.toFixed(0).padStart(5)} s  ${one.id.padEnd(9)} heap ${(observed.heap / MEGABYTE).toFixed(1)} MB, ` +
+          `resident ${(observed.resident / MEGABYTE).toFixed(0)} MB, handles ${observed.handles}, timers ${observed.timers}, ` +
+          `emitters ${observed.emitters}, promises ${observed.promises}, deliveries ${observed.deliveries}`
+      )
+    }
+    yield* Effect.sleep(`${SAMPLE_SECONDS} seconds`)
+  }).pipe(Effect.forever)
+  const load = yield* Effect.forkScoped(
+    Effect.all([people(world, random, journal), strangers(world, random), watcher], { concurrency: "unbounded" })
+  )
+  const faults = yield* Effect.forkScoped(chaos(world, random, mishaps))
+  // A watched runtime that ends is the end of the soak.
+  yield* Effect.forEach(
+    world.watched,
+    ({ id, launched }) =>
+      Effect.flatMap(launched.exit, (ending) => Effect.die(new Error(`${id} ended: ${JSON.stringify(ending)}`))),
+    { concurrency: "unbounded", discard: true }
+  ).pipe(Effect.timeoutOrElse({ duration: `${minutes} minutes`, orElse: () => Effect.void }))
+  yield* Fiber.interrupt(load)
+  yield* Fiber.interrupt(faults)
+  say("the load ends, everything comes to rest")
+  world.model.faults = false
+  for (const process of [world.plane, world.gateway, world.mortal]) {
+    const running = yield* process.running
+    if (running === undefined) yield* process.start
+    else yield* running.signal("SIGCONT")
+  }
+  yield* Effect.promise(async () => {
+    await fetch(`${world.gatewayUrl}/__local/faults`, { method: "DELETE" })
+    const headers = { authorization: `Convex ${world.adminKey}` }
+    await fetch(`${world.planeUrl}/__local/faults`, { method: "DELETE", headers })
+  })
+  const isQuiet = yield* rest(world, journal)
+  const restedAfter = elapsed() - minutes * 60
+  for (const one of world.watched) samples.get(one.id)!.push(yield* Effect.promise(() => observe(one)))
+  const warnings = world.watched.flatMap(({ id, launched }) =>
+    launched
+      .output()
+      .split("\n")
+      .filter((line) => /Defect|uncaught|unhandled|ExceededWarning/i.test(line))
+      .map((line) => `${id}: ${line.slice(0, 300)}`)
+  )
+  for (const { launched } of world.watched) yield* launched.signal("SIGTERM")
+  const exits = yield* Effect.forEach(world.watched, ({ launched }) => launched.exit, { concurrency: 2 })
+  yield* world.mortal.kill
+  const plane = yield* world.plane.running
+  yield* plane!.signal("SIGTERM")
+  yield* plane!.exit
+  const ledger = ledgerOf(world.data, journal)
+  const trends = world.watched.map(({ id }) => ({
+    id,
+    trends: quantities.map(([name, unit, limit, of]): Trend =>
+      trendOf(
+        name,
+        unit,
+        limit,
+        samples.get(id)!.map((one) => [one.at, of(one)] as const)
+      )
+    )
+  }))
+  return {
+    at: new Date().toISOString(),
+    minutes,
+    seed: Number(values.seed),
+    machine,
+    isQuiet,
+    restedAfter,
+    exits: exits.map(({ code }) => code),
+    load: Object.fromEntries(journal.counts),
+    mishaps: Object.fromEntries([...mishaps].toSorted()),
+    ledger,
+    trends,
+    warnings,
+    samples: Object.fromEntries(samples)
+  }
+}).pipe(Effect.scoped)
+
+const rounded = (value: number): string => value.toLocaleString("en-US", { maximumFractionDigits: 1 })
+
+const exit = await Effect.runPromiseExit(soak)
+if (Exit.isFailure(exit)) {
+  process.stderr.write(`soak: ${Cause.pretty(exit.cause)}\n`)
+  process.exit(1)
+}
+const result = exit.value
+const grown = result.trends.flatMap(({ id, trends }) =>
+  trends.filter(({ isFlat }) => !isFlat).map(({ name }) => `${id}: ${name}`)
+)
+const problems = [
+  ...(result.isQuiet ? [] : ["notifications were still open ten minutes after the load"]),
+  ...result.ledger.wrong,
+  ...result.warnings,
+  ...result.exits.filter((code) => code !== 0).map((code) => `a watched runtime ended with ${code}`),
+  ...grown.map((name) => `grows: ${name}`)
+]
+const folder = join(import.meta.dirname, "..", "results")
+mkdirSync(folder, { recursive: true })
+writeFileSync(join(folder, "soak.json"), `${JSON.stringify({ ...result, problems }, null, 2)}\n`)
+if (values.json) process.stdout.write(`${JSON.stringify({ ...result, problems })}\n`)
+else {
+  const { byEnd, byType, creations, notifications, replies, wrong } = result.ledger
+  say(`\n| runtime | quantity | at first | at last | an hour | flat up to | |`)
+  say(`| --- | --- | --- | --- | --- | --- | --- |`)
+  for (const { id, trends } of result.trends) {
+    for (const { first, isFlat, last, limit, name, slope, unit } of trends) {
+      const cells = [id, name, `${rounded(first)} ${unit}`, `${rounded(last)} ${unit}`, rounded(slope), rounded(limit)]
+      say(`| ${cells.map((cell) => cell.trim()).join(" | ")} | ${isFlat ? "flat" : "grows"} |`)
+    }
+  }
+  say(`\n${minutes} minutes, seed ${result.seed}; at rest ${rounded(result.restedAfter)} s after the load`)
+  say(`load: ${JSON.stringify(result.load)}`)
+  say(`faults: ${JSON.stringify(result.mishaps)}`)
+  say(`notifications: ${notifications} ${JSON.stringify(byType)}, ended ${JSON.stringify(byEnd)}`)
+  say(`answers ${replies}, creations ${creations}, lost or doubled ${wrong.length}`)
+}
+for (const problem of problems) process.stderr.write(`soak: ${problem}\n`)
+say(problems.length === 0 ? "passed" : "failed")
+process.exit(problems.length === 0 ? 0 : 1)

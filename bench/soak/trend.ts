@@ -1,0 +1,47 @@
+/** One quantity over the soak: where it began and ended, how fast it grows, and whether that is flat. */
+export type Trend = {
+  readonly name: string
+  readonly unit: string
+  readonly first: number
+  readonly last: number
+  /** Growth an hour. */
+  readonly slope: number
+  /** The slope up to which it counts as flat, an hour. */
+  readonly limit: number
+  readonly isFlat: boolean
+}
+
+const median = (values: ReadonlyArray<number>): number => {
+  const sorted = values.toSorted((a, b) => a - b)
+  return sorted[Math.floor(sorted.length / 2)] ?? Number.NaN
+}
+
+/** The median of the slopes between all pairs (Theil and Sen): a moment in which much was in flight does not bend it. */
+export const slopeOf = (points: ReadonlyArray<readonly [at: number, value: number]>): number =>
+  median(
+    points.flatMap(([at, value], index) =>
+      points.slice(index + 1).map(([later, after]) => (after - value) / (later - at))
+    )
+  )
+
+/** The trend of a quantity; `at` is in seconds. The first fifth is warm-up: code is compiled and pools fill. */
+export const trendOf = (
+  name: string,
+  unit: string,
+  limit: number,
+  points: ReadonlyArray<readonly [at: number, value: number]>
+): Trend => {
+  const kept = points.slice(Math.floor(points.length / 5))
+  const tenth = Math.max(1, Math.floor(kept.length / 10))
+  const valuesOf = (some: typeof kept): ReadonlyArray<number> => some.map(([, value]) => value)
+  const slope = slopeOf(kept) * 3_600
+  return {
+    name,
+    unit,
+    first: median(valuesOf(kept.slice(0, tenth))),
+    last: median(valuesOf(kept.slice(-tenth))),
+    slope,
+    limit,
+    isFlat: slope <= limit
+  }
+}

@@ -1,0 +1,47 @@
+import { createServer } from "node:net"
+import { Effect, Exit, Scope } from "effect"
+import type { Launched, LaunchFailed } from "../../local/launcher.ts"
+
+/** A port of 127.0.0.1 that nobody listens on, for a process that is to come back in the same place. */
+export const freePort = Effect.callback<number>((resume) => {
+  const server = createServer()
+  server.listen(0, "127.0.0.1", () => {
+    const address = server.address()
+    server.close(() => resume(Effect.succeed(typeof address === "object" && address !== null ? address.port : 0)))
+  })
+})
+
+/** A process that can be killed and started again in the same place. */
+export type Restartable = {
+  readonly killAndRestart: Effect.Effect<void, LaunchFailed>
+  readonly kill: Effect.Effect<void>
+  readonly start: Effect.Effect<void, LaunchFailed>
+  /** The process that runs now, if one does. */
+  readonly running: Effect.Effect<Launched | undefined>
+}
+
+/** Starts the process; the scope kills whichever runs at its end. */
+export const restartable = (launch: Effect.Effect<Launched, LaunchFailed, Scope.Scope>) =>
+  Effect.gen(function* () {
+    let running: { readonly process: Launched; readonly scope: Scope.Closeable } | undefined
+    const start = Effect.gen(function* () {
+      const scope = yield* Scope.make()
+      running = { scope, process: yield* Scope.provide(launch, scope) }
+    })
+    const kill = Effect.gen(function* () {
+      if (running === undefined) return
+      const { process, scope } = running
+      running = undefined
+      yield* process.signal("SIGKILL")
+      yield* process.exit
+      yield* Scope.close(scope, Exit.void)
+    })
+    yield* start
+    yield* Effect.addFinalizer(() => kill)
+    return {
+      start,
+      kill,
+      killAndRestart: Effect.andThen(kill, start),
+      running: Effect.sync(() => running?.process)
+    } satisfies Restartable
+  })
