@@ -16,6 +16,7 @@ const SESSIONS = 10
 /** Milliseconds between messages. */
 const PACE = 50
 const REFUSALS_A_SECOND = 500
+const bystander = fileURLToPath(new URL("bystander.ts", import.meta.url))
 const flood = fileURLToPath(new URL("flood.ts", import.meta.url))
 
 interface Turn {
@@ -100,7 +101,10 @@ const whileRefusing = <A, E, R>(url: string, work: Effect.Effect<A, E, R>) =>
     return { rate, refused, result }
   }).pipe(Effect.scoped)
 
-/** Runs of deliveries without and with refused calls, in turns. */
+/**
+ * Runs of deliveries without refused calls, with calls that the runtime refuses, and with as many that another process
+ * refuses, in turns: the third shows what of the second is only two processors having more to do.
+ */
 const refusals = Effect.gen(function* () {
   const house = yield* makeHouse({ team: teamOf(SESSIONS) })
   yield* house.script({ fallback: { text: "Noted." } })
@@ -110,8 +114,10 @@ const refusals = Effect.gen(function* () {
   const measure = (count: number) => createdToPost(house, runtime, { tasks, fast: SESSIONS, count, pace: PACE })
   yield* measure(100)
   const count = Math.ceil((SECONDS * 1_000) / PACE)
-  const { flooded, quiet } = yield* interleaved({
+  const other = yield* launch({ name: "bystander", command: process.execPath, args: [bystander] })
+  const { beside, flooded, quiet } = yield* interleaved({
     quiet: Effect.map(measure(count), (result) => ({ rate: 0, refused: 0, result })),
+    beside: whileRefusing(other.ready.url, measure(count)),
     flooded: whileRefusing(runtime.url, measure(count))
   })
   // What the ratio cannot tell on a busy machine: the processor time of refusals alone, deliveries at rest.
@@ -120,8 +126,8 @@ const refusals = Effect.gen(function* () {
   const cost = (cpuMillis(runtime.pid) - before) / refused
   const of = (runs: typeof quiet, share: number): ReadonlyArray<number> =>
     runs.map(({ result }) => percentile(result, share))
-  const ratios = (share: number): ReadonlyArray<number> =>
-    of(flooded, share).map((value, run) => value / of(quiet, share)[run]!)
+  const ratios = (runs: typeof quiet, to: typeof quiet, share: number): ReadonlyArray<number> =>
+    of(runs, share).map((value, run) => value / of(to, share)[run]!)
   return [
     figureOf("created to POST, nobody refused, p50 of each run", "ms", of(quiet, 0.5)),
     figureOf("created to POST, while calls are refused, p50 of each run", "ms", of(flooded, 0.5)),
@@ -130,8 +136,12 @@ const refusals = Effect.gen(function* () {
       "1/s",
       flooded.map(({ rate }) => rate)
     ),
-    figureOf("created to POST with refusals to without, p50 of paired runs", "ratio", ratios(0.5), { below: 1.2 }),
-    figureOf("created to POST with refusals to without, p99 of paired runs", "ratio", ratios(0.99)),
+    figureOf("created to POST with refusals to without, p50 of paired runs", "ratio", ratios(flooded, quiet, 0.5), {
+      below: 1.2
+    }),
+    figureOf("created to POST with refusals to without, p99 of paired runs", "ratio", ratios(flooded, quiet, 0.99)),
+    figureOf("the same calls at another process to none, p50 of paired runs", "ratio", ratios(beside, quiet, 0.5)),
+    figureOf("refused here to refused there, p50 of paired runs", "ratio", ratios(flooded, beside, 0.5)),
     figureOf("processor time of a refused call", "ms", [cost])
   ]
 }).pipe(Effect.scoped)

@@ -1,0 +1,19 @@
+#!/usr/bin/env node
+/**
+ * A process that answers every call with 401 and does nothing else: what a flood costs the machine, without what it
+ * costs the runtime. One JSON line on stdout when it listens; ends with its stdin.
+ */
+import { createServer } from "node:http"
+import type { AddressInfo } from "node:net"
+
+const refusal = JSON.stringify({ tool: "task_load", success: false, code: "unauthenticated", error: "refused" })
+const server = createServer((request, response) => {
+  request.resume()
+  response.writeHead(401, { "content-type": "application/json", "content-length": Buffer.byteLength(refusal) })
+  response.end(refusal)
+})
+server.listen(0, "127.0.0.1", () => {
+  const { port } = server.address() as AddressInfo
+  process.stdout.write(`${JSON.stringify({ ready: true, name: "bystander", url: `http://127.0.0.1:${port}` })}\n`)
+})
+process.stdin.on("end", () => process.exit(0)).resume()
