@@ -321,7 +321,7 @@ export const launchGateway = (options: LocalOptions = {}): Effect.Effect<Launche
 export const launchModel = (options: LocalOptions = {}): Effect.Effect<Launched, LaunchFailed, Scope.Scope> =>
   local("model", "local/model/main.ts", options)
 
-const freePort: Effect.Effect<number> = Effect.callback<number>((resume) => {
+export const freePort: Effect.Effect<number> = Effect.callback<number>((resume) => {
   const server = createServer()
   server.listen(0, "127.0.0.1", () => {
     const address = server.address()

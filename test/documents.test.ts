@@ -16,10 +16,10 @@ import { Redactor } from "../src/layers/Redactor.ts"
 import { toolsText } from "../src/programs/ProfileSync.ts"
 import { ControlPlane } from "../src/services/ControlPlane.ts"
 import { allTools } from "../src/services/tools/AllTools.ts"
+import { documents } from "./documentCommands.ts"
 
 const root = resolve(import.meta.dirname, "..")
 const read = (path: string): string => readFileSync(join(root, path), "utf8")
-const documents = ["README.md", "CONTRIBUTING.md", ...globSync("docs/**/*.md", { cwd: root })]
 const scripts: Readonly<Record<string, string>> = JSON.parse(read("package.json")).scripts
 
 /** The text of a document without its code, where `[a](b)` is no link and `#` no heading. */
@@ -104,12 +104,38 @@ describe("the documents", () => {
     assert.isAbove(named.length, 10)
     // The package of the folder's name has paths of its own.
     const ofPackage = Object.keys(JSON.parse(read("node_modules/convex/package.json")).exports)
+    const made = read(".gitignore")
+      .split("\n")
+      .map((line) => line.replace(/\/$/, ""))
     const isThere = (file: string) =>
-      existsSync(join(root, file)) || ofPackage.includes(file.replace(/^convex\//, "./"))
+      existsSync(join(root, file)) || made.includes(file) || ofPackage.includes(file.replace(/^convex\//, "./"))
     assert.deepStrictEqual(
       named.filter(({ file }) => !isThere(file)).map(({ file, path }) => `${path}: ${file}`),
       []
     )
+  })
+})
+
+describe("the decisions", () => {
+  it("are listed in their index, each under its title", () => {
+    const listed = rowsOf("docs/decisions/README.md").slice(2)
+    const pages = globSync("docs/decisions/0*.md", { cwd: root }).toSorted()
+    assert.deepStrictEqual(
+      listed,
+      pages.map((path) => {
+        const file = path.slice("docs/decisions/".length)
+        const [, number = "", title = ""] = /^# (\d{4}): (.+)$/m.exec(read(path)) ?? []
+        assert.isTrue(file.startsWith(`${number}-`), file)
+        return [`[${number}](${file})`, title]
+      })
+    )
+  })
+})
+
+describe("the changelog", () => {
+  it("begins with the package's version", () => {
+    const { name, version } = JSON.parse(read("package.json"))
+    assert.strictEqual(/^## (.+)$/m.exec(read("CHANGELOG.md"))?.[1], `${name} ${version}`)
   })
 })
 
@@ -134,8 +160,29 @@ describe("the README", () => {
     assert.includeMembers(lines, ["npm ci && npm run demo", "npm ci && npm test"])
   })
 
-  it("tells every variable with its default and rule, as the configuration has them", () => {
-    assert.include(read("README.md"), `\n\n${variablesTable}\n\n`)
+  it("tells the required variables and some others, each with its default and rule as the configuration has them", () => {
+    const told = rowsOf("README.md").filter(([name = ""]) => /^[A-Z]+(_[A-Z]+)+$/.test(name))
+    const rows = variablesTable.split("\n").map((line) =>
+      line
+        .split("|")
+        .slice(1, -1)
+        .map((cell) => cell.replaceAll("`", "").trim())
+    )
+    assert.includeMembers(
+      told.map(([name]) => name),
+      rows.filter(([, usual]) => usual === "required").map(([name]) => name)
+    )
+    for (const row of told) assert.deepInclude(rows, row)
+  })
+
+  it("shows a picture of the status page of less than 200 kB, and links every document", () => {
+    assert.match(read("README.md"), /!\[[^\]]+\]\(docs\/status-page\.png\)/)
+    assert.isBelow(statSync(join(root, "docs/status-page.png")).size, 200_000)
+    const linked = new Set(linksOf("README.md").map((link) => link.split("#")[0]))
+    for (const path of documents) {
+      if (path === "README.md" || (path.startsWith("docs/decisions/") && !path.endsWith("README.md"))) continue
+      assert.isTrue(linked.has(path), path)
+    }
   })
 
   it("tells every command", () => {

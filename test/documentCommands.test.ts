@@ -1,0 +1,150 @@
+import { execFileSync } from "node:child_process"
+import { existsSync, globSync, readFileSync } from "node:fs"
+import { delimiter, join, resolve } from "node:path"
+import { assert, describe, it } from "@effect/vitest"
+import { allVariables } from "../src/domain/Variables.ts"
+import { blocksIn, commandsOf, documents } from "./documentCommands.ts"
+import type { CommandBlock } from "./documentCommands.ts"
+
+const root = resolve(import.meta.dirname, "..")
+const read = (path: string): string => readFileSync(join(root, path), "utf8")
+const blocks = documents.flatMap(blocksIn)
+const kinds = ["sh", "sh account", "console", "text", "json", "yaml"]
+const where = ({ line, path }: CommandBlock): string => `${path}:${line}`
+
+/** Commands that take minutes or would change the checkout: the file whose run is their test, and its words for them. */
+const runElsewhere: Readonly<Record<string, readonly [file: string, words: string]>> = {
+  "npm ci": [".ci/run", "\nnpm ci\n"],
+  "npm test": [".ci/run", "\nnpm test\n"],
+  "npm run check": ["package.json", '"test": "npm run check && '],
+  "npm run demo": ["test/local/demo/demo.test.ts", 'demo("--once", "--json")'],
+  "npx convex codegen --system-udfs --typecheck disable": [
+    "test/convex/deployment.test.ts",
+    '"codegen", "--system-udfs", "--typecheck", "disable"'
+  ]
+}
+
+const isGate = (command: string): boolean => read(".ci/run").split("\n").includes(command)
+
+/** The blocks whose commands this file runs: those in a checkout that nothing else runs. */
+const own = blocks.filter(
+  (block) =>
+    block.kind === "sh" &&
+    !commandsOf(block)
+      .flatMap((line) => line.split(" && "))
+      .every((command) => command in runElsewhere || isGate(command))
+)
+
+describe("the commands of the documents", () => {
+  it("stand in blocks that say who runs them: sh a test, sh account a test with stand-ins, console nobody", () => {
+    assert.deepStrictEqual(
+      blocks.filter(({ kind }) => !kinds.includes(kind)).map((block) => `${where(block)}: ${block.kind}`),
+      []
+    )
+    assert.isNotEmpty(blocks.filter(({ kind }) => kind === "sh account"))
+  })
+
+  it("are run by the gate or by a test of their own where they take minutes", () => {
+    for (const [command, [file, words]] of Object.entries(runElsewhere)) {
+      assert.isTrue(existsSync(join(root, file)), `${command}: ${file}`)
+      assert.include(read(file), words, command)
+    }
+  })
+
+  it.each(own.map((block) => [where(block), block] as const))("run: %s", (_, { text }) => {
+    execFileSync("sh", ["-eu"], {
+      cwd: root,
+      input: text,
+      encoding: "utf8",
+      timeout: 25_000,
+      env: { PATH: [join(root, "node_modules/.bin"), process.env["PATH"]].join(delimiter), HOME: "/nonexistent" }
+    })
+  })
+
+  it("that nobody runs are of a kind that no test could run", () => {
+    const needs = [
+      /^npx convex (deploy|dev|env set)\b/,
+      /^ssh /,
+      /^git clone <address>/,
+      /^sh worktree\.sh /,
+      /^export CONVEX_SELF_HOSTED_/,
+      /^npx convex run .*app\/accounts:list$/
+    ]
+    const others = blocks
+      .filter(({ kind }) => kind === "console")
+      .flatMap((block) => commandsOf(block).map((command) => `${where(block)}: ${command}`))
+      .filter((line) => !needs.some((need) => need.test(line.slice(line.indexOf(": ") + 2))))
+    assert.deepStrictEqual(others, [])
+  })
+
+  it("call commands of the runtime that exist, also within sentences", () => {
+    const made = new Set(
+      globSync("src/commands/*.ts", { cwd: root }).flatMap((path) =>
+        [...read(path).matchAll(/Command\.make\(\s*"([a-z-]+)"/g)].map((match) => match[1] ?? "")
+      )
+    ).add("start")
+    const called = documents.flatMap((path) =>
+      [...read(path).matchAll(/(?:node src\/main\.ts|mission-control-runtime) ([a-z][a-z-]+)/g)].map((match) => ({
+        path,
+        name: match[1] ?? ""
+      }))
+    )
+    assert.isAbove(called.length, 10)
+    assert.deepStrictEqual(
+      called.filter(({ name }) => !made.has(name)),
+      []
+    )
+  })
+
+  it("and their variables are known to the program, the control plane, a script or the tests", () => {
+    const known = new Set<string>(allVariables.map(([name]) => name))
+    for (const [name] of allVariables) known.add(`${name}_FILE`)
+    const sources = globSync(
+      ["{src,convex,local,bench,deploy,test}/**/*", "docs/runtime/*.sh", "Dockerfile", "*.yml"],
+      {
+        cwd: root,
+        exclude: ["**/node_modules/**", "**/*.md", "test/document*", "**/_generated/**"]
+      }
+    ).filter((path) => /\.(ts|sh|ya?ml|service|json)$|Dockerfile$/.test(path))
+    const words = new Set(sources.flatMap((path) => read(path).match(/\b[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+\b/g) ?? []))
+    const named = documents.flatMap((path) =>
+      [...read(path).matchAll(/(?:`|\$\{?|export )([A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+)\b/g)].map((match) => ({
+        path,
+        name: match[1] ?? ""
+      }))
+    )
+    assert.isAbove(named.length, 100)
+    // The convex command's own, which no file of ours reads.
+    const foreign = ["CONVEX_SELF_HOSTED_URL", "CONVEX_SELF_HOSTED_ADMIN_KEY"]
+    assert.deepStrictEqual(
+      named.filter(({ name }) => !known.has(name) && !words.has(name) && !foreign.includes(name)),
+      []
+    )
+  })
+})
+
+describe("the symptoms in docs/operations.md", () => {
+  it("are the words that the program prints, `…` apart", () => {
+    const page = read("docs/operations.md")
+    const rows = page
+      .slice(page.indexOf("## Troubleshooting by symptom"))
+      .split("\n")
+      .filter((line) => line.startsWith("| ") && !/^\| (-+|you see) /.test(line))
+    assert.isAbove(rows.length, 20)
+    const source = globSync(["src/**/*.ts", "convex/**/*.ts", "docs/runtime/worktree.sh"], { cwd: root })
+      .map(read)
+      .join("\n")
+      // A value within a text is what varies.
+      .replaceAll(/\$\{(?:[^{}]|\{[^{}]*\})*\}/g, "…")
+    const quoted = rows.flatMap((row) =>
+      [...(row.split("|")[1] ?? "").matchAll(/`([^`]+)`/g)].map((match) => match[1] ?? "")
+    )
+    // Node's own words, and names that stand in tables of their own.
+    const notOurs = ['Unknown file extension ".ts"']
+    const missing = quoted
+      .filter((words) => words.includes(" ") && !notOurs.includes(words) && !/^[a-z]+ --/.test(words))
+      .flatMap((words) => words.split("…").map((part) => part.replace(/:\s*$/, "").trim()))
+      .filter((part) => part.length > 3 && !source.includes(part))
+    assert.deepStrictEqual(missing, [])
+  })
+})

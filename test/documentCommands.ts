@@ -1,0 +1,47 @@
+/**
+ * The commands of the documents, by the language of their block:
+ * `sh` runs in a checkout, `sh account` beside an account (tests give it stand-ins), `console` is never run by a test,
+ * because it needs a machine or an account that no test has.
+ */
+import { globSync, readFileSync } from "node:fs"
+import { join, resolve } from "node:path"
+
+const root = resolve(import.meta.dirname, "..")
+
+/** Everything that a reader is given to read. */
+export const documents: ReadonlyArray<string> = [
+  "README.md",
+  "CHANGELOG.md",
+  "CONTRIBUTING.md",
+  ...globSync("{docs,deploy}/**/*.md", { cwd: root }).toSorted()
+]
+
+export interface CommandBlock {
+  readonly path: string
+  readonly line: number
+  /** What follows the fence: the language, and for whom it is. */
+  readonly kind: string
+  readonly text: string
+}
+
+/** Every fenced block of a document, in its order; those inside of lists without their indentation. */
+export const blocksIn = (path: string): ReadonlyArray<CommandBlock> => {
+  const source = readFileSync(join(root, path), "utf8")
+  return [...source.matchAll(/^( *)```([^\n]*)\n([\s\S]*?)^\1```$/gm)].map((match) => {
+    const [, indent = "", kind = "", text = ""] = match
+    return {
+      path,
+      line: source.slice(0, match.index).split("\n").length,
+      kind,
+      text: indent === "" ? text : text.replaceAll(new RegExp(`^${indent}`, "gm"), "")
+    }
+  })
+}
+
+/** The commands of a block: its lines, with those that go on after a backslash in one. */
+export const commandsOf = ({ text }: CommandBlock): ReadonlyArray<string> =>
+  text
+    .replace(/\\\n\s*/g, "")
+    .split("\n")
+    .map((line) => line.trim())
+    .filter((line) => line !== "" && !line.startsWith("#"))

@@ -1,0 +1,184 @@
+import { spawn } from "node:child_process"
+import type { ChildProcess } from "node:child_process"
+import { mkdtempSync, readFileSync, rmSync } from "node:fs"
+import { tmpdir } from "node:os"
+import { delimiter, join, resolve } from "node:path"
+import { assert, describe, it } from "@effect/vitest"
+import { Effect, Schedule } from "effect"
+import { freePort } from "../../local/launcher.ts"
+import { blocksIn, commandsOf, documents } from "../documentCommands.ts"
+import type { CommandBlock } from "../documentCommands.ts"
+import { eventually, makeHouse } from "./house.ts"
+
+const root = resolve(import.meta.dirname, "../..")
+const { scripts } = JSON.parse(readFileSync(join(root, "package.json"), "utf8"))
+
+interface Ended {
+  readonly code: number | null
+  readonly out: string
+  readonly err: string
+}
+
+const isStart = (command: string): boolean => command === "npm start" || command === "node src/main.ts start"
+
+/** What a shell prints and how it ends; `onChild` is given the process at once. */
+const shell = (text: string, env: Record<string, string>, onChild?: (child: ChildProcess) => void): Promise<Ended> =>
+  new Promise((done, fail) => {
+    const child = spawn("sh", ["-eu"], { cwd: root, env })
+    onChild?.(child)
+    let out = ""
+    let err = ""
+    child.stdout.on("data", (chunk: Buffer) => (out += chunk.toString("utf8")))
+    child.stderr.on("data", (chunk: Buffer) => (err += chunk.toString("utf8")))
+    child.once("error", fail)
+    child.once("close", (code) => done({ code, out, err }))
+    // What npx would find is on the path already; without it each command is half a second faster.
+    child.stdin.end(`npx() { "$@"; }\n${text}`)
+  })
+
+/** The objects that a command printed as JSON, those within arrays too. */
+const printed = (out: string): ReadonlyArray<Record<string, unknown>> => {
+  try {
+    const value: unknown = JSON.parse(out)
+    return (Array.isArray(value) ? value : [value]).filter((each) => typeof each === "object" && each !== null)
+  } catch {
+    return []
+  }
+}
+
+describe("the commands of the documents that need an account", () => {
+  it.live(
+    "work beside stand-ins as they are written, in the order of the pages",
+    () =>
+      Effect.gen(function* () {
+        const house = yield* makeHouse()
+        const home = yield* Effect.acquireRelease(
+          Effect.sync(() => mkdtempSync(join(tmpdir(), "mission-control-commands-"))),
+          (path) => Effect.sync(() => rmSync(path, { recursive: true, force: true }))
+        )
+        const port = String(yield* freePort)
+        const env: Record<string, string> = {
+          PATH: [join(root, "node_modules/.bin"), process.env["PATH"]].join(delimiter),
+          HOME: home,
+          CI: "1",
+          CONVEX_SELF_HOSTED_URL: house.plane.url,
+          CONVEX_SELF_HOSTED_ADMIN_KEY: house.plane.adminKey,
+          HEALTH_PORT: port,
+          OPENCLAW_STATE_DIR: home,
+          RUNTIME_ID: "documents",
+          DELIVERY_MAX_ATTEMPTS: "1"
+        }
+        /** What stands for the reader's own values; commands that print new ones add theirs. */
+        const values = new Map<string, string>([
+          ["https://<name>.convex.cloud", house.plane.url],
+          ["http://127.0.0.1:18789", house.gateway.url],
+          ["<gateway token>", "any"]
+        ])
+        const learn = ({ out }: Ended, command: string): void => {
+          for (const { accountId, id, serviceToken, taskId } of printed(out)) {
+            if (command.includes("app/accounts:create")) values.set("<the accountId>", String(accountId))
+            if (command.includes("app/tasks:create")) values.set("<the taskId>", String(taskId))
+            if (command.includes("app/tokens:provision")) {
+              if (!values.has("mc_service_<accountId>_<64 hex digits>")) {
+                values.set("mc_service_<accountId>_<64 hex digits>", String(serviceToken))
+              }
+              values.set("<token id>", String(id))
+            }
+          }
+        }
+        const filled = (text: string): string => {
+          let result = text
+          for (const [placeholder, value] of values) result = result.replaceAll(placeholder, value)
+          return result
+        }
+        let started: { readonly child: ChildProcess; readonly ended: Promise<Ended> } | undefined
+        const stop = Effect.gen(function* () {
+          if (started === undefined) return
+          const { child, ended } = started
+          started = undefined
+          yield* Effect.promise(() => shell(`kill -TERM ${child.pid}`, env))
+          const { code, err } = yield* Effect.promise(() => ended)
+          assert.strictEqual(code, 0, err)
+        })
+        yield* Effect.addFinalizer(() => Effect.sync(() => started?.child.kill("SIGKILL")))
+
+        /** The runtime as the page starts it, until it takes work. */
+        const start = Effect.fnUntraced(function* (command: string) {
+          yield* stop
+          let child: ChildProcess | undefined
+          const ended = shell(`exec ${command.replace("npm start", "node src/main.ts start")}`, env, (made) => {
+            child = made
+          })
+          assert.isDefined(child)
+          started = { child: child!, ended }
+          yield* Effect.promise(() =>
+            fetch(`http://127.0.0.1:${port}/readyz`).then(
+              ({ status }) => status,
+              () => 0
+            )
+          ).pipe(Effect.repeat({ schedule: Schedule.spaced("50 millis"), until: (status) => status === 200 }))
+        })
+
+        const run = Effect.fnUntraced(function* (block: CommandBlock) {
+          const at = `${block.path}:${block.line}`
+          for (const command of commandsOf(block)) {
+            const text = filled(command)
+            assert.notMatch(text, /<[a-zA-Z][^<>]*>/, `${at}: nothing is known for a value of ${command}`)
+            if (isStart(text)) {
+              yield* start(text)
+              continue
+            }
+            const assigned = /^(?:export )?([A-Z_]+)=(.*)$/.exec(text)
+            if (assigned !== null) {
+              const [, name = ""] = assigned
+              env[name] = (yield* Effect.promise(() => shell(`${text}\nprintf %s "$${name}"`, env))).out
+              continue
+            }
+            const ended = yield* Effect.promise(() => shell(text, env))
+            // The doctor warns of what a stand-in is not.
+            const isGood = ended.code === 0 || (text.startsWith("node src/main.ts doctor") && ended.code === 1)
+            assert.isTrue(isGood, `${at}: ${text}\n${ended.out}${ended.err}`)
+            learn(ended, text)
+          }
+        })
+
+        /** Two turns that end in a shape that nobody knows, on a budget of one attempt. */
+        const addDeadLetters = Effect.gen(function* () {
+          for (const words of ["one", "two"]) {
+            yield* house.fault({ kind: "garbage", agent: "engineer" })
+            yield* run({
+              path: "dead letters",
+              line: 0,
+              kind: "sh account",
+              text: `npx convex run --identity "$ME" app/messages:post '{"accountId":"<the accountId>","taskId":"<the taskId>","content":"@engineer ${words}"}'`
+            })
+            yield* eventually(
+              Effect.promise(() => shell("node src/main.ts dead-letters list --json", env)),
+              ({ out }) => printed(out).length === (words === "one" ? 1 : 2)
+            )
+          }
+          const { out } = yield* Effect.promise(() => shell("node src/main.ts dead-letters list --json", env))
+          const [first, second] = printed(out)
+          values.set("<another dead letter>", String(first?.["id"])).set("<dead letter>", String(second?.["id"]))
+        })
+
+        assert.strictEqual(scripts["start"], "node src/main.ts start")
+        for (const path of documents) {
+          for (const block of blocksIn(path).filter(({ kind }) => kind === "sh account")) {
+            if (block.text.includes("<dead letter>")) yield* addDeadLetters
+            yield* run(block)
+          }
+        }
+        // The agent that the README makes has answered what the README asks it.
+        const list = filled(
+          'npx convex run --identity "$ME" app/messages:list \'{"accountId":"<the accountId>","taskId":"<the taskId>"}\''
+        )
+        yield* eventually(
+          Effect.promise(() => shell(list, env)),
+          ({ out }) => printed(out).some(({ author }) => (author as { name?: string } | undefined)?.name === "Engineer")
+        )
+        yield* stop
+      }).pipe(Effect.scoped),
+    480_000
+  )
+})
