@@ -434,8 +434,10 @@ export default defineSchema({
     ),
     isOpen: v.boolean(),
     takenAt: v.optional(v.number()),
-    /** The boot that took it. */
+    /** The boot that took it, and when it last said how far it is. */
     takenBy: v.optional(v.string()),
+    heardAt: v.optional(v.number()),
+    /** How far it is, or why it failed. */
     message: v.optional(v.string())
   })
     .index("by_open", ["accountId", "runtimeId", "isOpen"])

@@ -27,9 +27,12 @@ import * as Logging from "./layers/Logging.ts"
 import { Metrics } from "./layers/Metrics.ts"
 import { Redactor } from "./layers/Redactor.ts"
 import { ReloadSignal } from "./layers/Secrets.ts"
+import { Systemd } from "./layers/Systemd.ts"
+import { Upgrader } from "./layers/Upgrader.ts"
 import * as AgentEndpoints from "./programs/AgentEndpoints.ts"
 import { AgentSync } from "./programs/AgentSync.ts"
 import { Beats } from "./programs/Beats.ts"
+import { Commands } from "./programs/Commands.ts"
 import { Deliveries } from "./programs/Deliveries.ts"
 import { DeliveryLoop } from "./programs/DeliveryLoop.ts"
 import { GatewayWatch } from "./programs/GatewayWatch.ts"
@@ -39,6 +42,7 @@ import * as Probes from "./programs/Probes.ts"
 import { ProfileSync } from "./programs/ProfileSync.ts"
 import { exitCodeOf, run } from "./programs/Runtime.ts"
 import * as StatusPage from "./programs/StatusPage.ts"
+import { SystemdNotices } from "./programs/SystemdNotices.ts"
 import { AgentTools } from "./services/AgentTools.ts"
 import { ControlPlane } from "./services/ControlPlane.ts"
 import { GatewayGuard } from "./services/GatewayGuard.ts"
@@ -66,7 +70,7 @@ const services = Layer.empty.pipe(
   Layer.provideMerge(GatewayProcess.layer),
   Layer.provideMerge(Layer.mergeAll(ConvexClient.layer, Gateway.layer)),
   Layer.provideMerge(GatewayToken.layer),
-  Layer.provideMerge(Metrics.layer)
+  Layer.provideMerge(Layer.mergeAll(Metrics.layer, Systemd.layer, Upgrader.layer))
 )
 
 const programs = HttpRouter.serve(Layer.mergeAll(Probes.layer, AgentEndpoints.layer, StatusPage.layer), {
@@ -74,6 +78,7 @@ const programs = HttpRouter.serve(Layer.mergeAll(Probes.layer, AgentEndpoints.la
   disableListenLog: true
 }).pipe(
   Layer.provideMerge(Presence.layer),
+  Layer.provideMerge(Layer.mergeAll(Commands.layer, SystemdNotices.layer)),
   Layer.provideMerge(ProfileSync.layer),
   Layer.provideMerge(AgentSync.layer),
   Layer.provideMerge(Heartbeats.layer),

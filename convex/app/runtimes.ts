@@ -5,10 +5,10 @@ import { recordActivity } from "../model/activities.ts"
 import { cut } from "../model/cut.ts"
 import { type Caller, managerMutation, memberQuery } from "../model/personFunctions.ts"
 import { refusal } from "../model/refusal.ts"
-import { commands, commandsFor, runtimesOf } from "../model/runtimes.ts"
+import { commands, commandsFor, lastCommand, lastCommandOf, runtimesOf } from "../model/runtimes.ts"
 import { infrastructure, runtimeStatus, versions } from "../schema.ts"
 
-/** The account's runtimes with presence and open commands. For members; two rows each and the commands are read. */
+/** The account's runtimes with presence, open commands and the last that ended. For members; three rows each and the open commands are read. */
 export const list = memberQuery({
   args: {},
   returns: v.array(
@@ -21,7 +21,8 @@ export const list = memberQuery({
       versions,
       infrastructure,
       lastPulseAt: v.number(),
-      commands
+      commands,
+      lastCommand
     })
   ),
   handler: async (ctx) => {
@@ -29,7 +30,19 @@ export const list = memberQuery({
     for (const runtime of await runtimesOf(ctx, ctx.accountId)) {
       const { runtimeId, bootId, status, reasons, health, versions, infrastructure, lastPulseAt } = runtime
       const open = await commandsFor(ctx, ctx.accountId, runtimeId)
-      views.push({ runtimeId, bootId, status, reasons, health, versions, infrastructure, lastPulseAt, commands: open })
+      const last = await lastCommandOf(ctx, ctx.accountId, runtimeId)
+      views.push({
+        runtimeId,
+        bootId,
+        status,
+        reasons,
+        health,
+        versions,
+        infrastructure,
+        lastPulseAt,
+        commands: open,
+        lastCommand: last
+      })
     }
     return views
   }

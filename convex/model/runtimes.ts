@@ -27,8 +27,30 @@ export const commands = v.object({
   paused: v.boolean(),
   restart: v.union(v.object({ id: v.string(), requestedAt: v.number() }), v.null()),
   upgrade: v.union(v.object(versionChange), v.null()),
-  underway: v.union(v.object({ ...versionChange, takenAt: v.number(), takenBy: v.string() }), v.null())
+  underway: v.union(
+    v.object({
+      ...versionChange,
+      takenAt: v.number(),
+      takenBy: v.string(),
+      /** How far the boot that took it is, in its words. */
+      message: v.union(v.string(), v.null())
+    }),
+    v.null()
+  )
 })
+
+/** How the last command ended that is not open any more. */
+export const lastCommand = v.union(
+  v.object({
+    kind: v.union(v.literal("restart"), v.literal("upgrade"), v.literal("rollback")),
+    state: v.union(v.literal("taken"), v.literal("success"), v.literal("failed"), v.literal("rolled_back")),
+    runtimeVersion: v.union(v.string(), v.null()),
+    openclawVersion: v.union(v.string(), v.null()),
+    message: v.union(v.string(), v.null()),
+    requestedAt: v.number()
+  }),
+  v.null()
+)
 
 const formerBootsKept = 20
 const maxHealthLength = 64_000
@@ -62,8 +84,32 @@ export const commandsFor = async (
     paused: await isPaused(ctx, accountId),
     restart: restart === undefined ? null : { id: restart._id, requestedAt: restart._creationTime },
     upgrade: upgrade === undefined ? null : view(upgrade),
-    underway: taken === undefined ? null : { ...view(taken), takenAt: taken.takenAt ?? 0, takenBy: taken.takenBy ?? "" }
+    underway:
+      taken === undefined
+        ? null
+        : {
+            ...view(taken),
+            takenAt: taken.takenAt ?? 0,
+            takenBy: taken.takenBy ?? "",
+            message: taken.message ?? null
+          }
   }
+}
+
+/** The runtime's last command that ended; one row is read. */
+export const lastCommandOf = async (
+  ctx: Pick<QueryCtx, "db">,
+  accountId: Id<"accounts">,
+  runtimeId: string
+): Promise<Infer<typeof lastCommand>> => {
+  const last = await ctx.db
+    .query("runtimeCommands")
+    .withIndex("by_open", (q) => q.eq("accountId", accountId).eq("runtimeId", runtimeId).eq("isOpen", false))
+    .order("desc")
+    .first()
+  if (last === null || last.state === "pending") return null
+  const { kind, message = null, openclawVersion, runtimeVersion, state } = last
+  return { kind, state, runtimeVersion, openclawVersion, message, requestedAt: last._creationTime }
 }
 
 export interface Pulse {
@@ -205,14 +251,14 @@ export const lapse = async (
   })
 }
 
-/** How long a taken upgrade may go without a report before it counts as failed. */
+/** How long nothing may be heard of a taken upgrade before it counts as failed, once its boot is gone. */
 export const upgradeTimeoutMs = 10 * 60 * 1_000
 
 export interface Acknowledgement {
   readonly runtimeId: string
   readonly bootId: string
   readonly command: string
-  readonly result: "taken" | "success" | "failed" | "rolled_back"
+  readonly result: "taken" | "progress" | "success" | "failed" | "rolled_back"
   readonly message?: string
 }
 
@@ -225,9 +271,12 @@ const commandOf = async (ctx: MutationCtx, accountId: Id<"accounts">, args: Ackn
   return command
 }
 
+const timeOutIn = (ctx: MutationCtx, id: Id<"runtimeCommands">, ms: number) =>
+  ctx.scheduler.runAfter(ms, internal.scheduled.runtimes.timeOutUpgrade, { id })
+
 /**
- * Writes what became of a command. A restart ends when it is taken; an upgrade when its next start reports, or after
- * ten minutes. A command is taken by one boot only: another gets `conflict`.
+ * Writes what became of a command. A restart ends when it is taken; an upgrade when its next start reports, or ten
+ * minutes after the last word of the boot that took it. A command is taken by one boot only: another gets `conflict`.
  */
 export const acknowledgeCommand = async (
   ctx: MutationCtx,
@@ -236,46 +285,71 @@ export const acknowledgeCommand = async (
 ): Promise<void> => {
   await mustBeCurrentBoot(ctx, accountId, args.runtimeId, args.bootId)
   const command = await commandOf(ctx, accountId, args)
-  if (args.result === "taken") {
-    if (command.takenBy === args.bootId) return
-    if (command.state !== "pending") {
-      throw refusal("conflict", "This command was taken or replaced: do not act on it.", { reason: "taken" })
+  const said = args.message === undefined ? {} : { message: cut(args.message, 500) }
+  switch (args.result) {
+    case "taken": {
+      if (command.takenBy === args.bootId) return
+      if (command.state !== "pending") {
+        throw refusal("conflict", "This command was taken or replaced: do not act on it.", { reason: "taken" })
+      }
+      const isRestart = command.kind === "restart"
+      const now = Date.now()
+      await ctx.db.patch("runtimeCommands", command._id, {
+        state: "taken",
+        isOpen: !isRestart,
+        takenAt: now,
+        heardAt: now,
+        takenBy: args.bootId,
+        ...said
+      })
+      if (!isRestart) await timeOutIn(ctx, command._id, upgradeTimeoutMs)
+      break
     }
-    const isRestart = command.kind === "restart"
-    await ctx.db.patch("runtimeCommands", command._id, {
-      state: "taken",
-      isOpen: !isRestart,
-      takenAt: Date.now(),
-      takenBy: args.bootId
-    })
-    if (!isRestart) {
-      await ctx.scheduler.runAfter(upgradeTimeoutMs, internal.scheduled.runtimes.timeOutUpgrade, { id: command._id })
-    }
-  } else {
-    // A late success replaces the failure that the timeout wrote; any other second report changes nothing.
-    if (!command.isOpen && !(command.state === "failed" && args.result === "success")) return
-    await ctx.db.patch("runtimeCommands", command._id, {
-      state: args.result,
-      isOpen: false,
-      ...(args.message === undefined ? {} : { message: cut(args.message, 500) })
-    })
+    case "progress":
+      // People see it beside the runtime; the activities tell beginning and end.
+      if (command.isOpen && command.state === "taken" && command.takenBy === args.bootId) {
+        await ctx.db.patch("runtimeCommands", command._id, { heardAt: Date.now(), ...said })
+      }
+      return
+    default:
+      // A late success replaces the failure that the timeout wrote; any other second report changes nothing.
+      if (!command.isOpen && !(command.state === "failed" && args.result === "success")) return
+      await ctx.db.patch("runtimeCommands", command._id, { state: args.result, isOpen: false, ...said })
   }
+  const detail = args.result === "failed" && args.message !== undefined ? `, ${cut(args.message, 300)}` : ""
   await recordActivity(ctx, {
     accountId,
     type: "runtime_command",
     actor: systemActor,
-    summary: `${command.kind} of ${cut(args.runtimeId, 100)}: ${args.result.replace("_", " ")}`
+    summary: `${command.kind} of ${cut(args.runtimeId, 100)}: ${args.result.replace("_", " ")}${detail}`
   })
 }
 
-/** Gives up an upgrade of which nothing was heard since it was taken. */
+/**
+ * Gives up an upgrade of which nothing was heard for ten minutes. While the boot that took it is still there, finishing
+ * its turns, the minutes have not begun.
+ */
 export const timeOutUpgrade = async (ctx: MutationCtx, id: Id<"runtimeCommands">): Promise<void> => {
   const command = await ctx.db.get("runtimeCommands", id)
   if (command === null || !command.isOpen || command.state !== "taken") return
+  const now = Date.now()
+  const runtime = await runtimeRow(ctx, command.accountId, command.runtimeId)
+  const isItsBootThere = runtime !== null && runtime.bootId === command.takenBy && runtime.status !== "offline"
+  const heardAt = isItsBootThere ? now : (command.heardAt ?? command.takenAt ?? 0)
+  const left = heardAt + upgradeTimeoutMs - now
+  if (left > 0) {
+    await timeOutIn(ctx, id, left)
+    return
+  }
+  const versions = runtime?.versions
+  const runs =
+    versions === undefined
+      ? ""
+      : ` The runtime last reported ${versions.runtime}${versions.openclaw === null ? "" : ` with OpenClaw ${versions.openclaw}`}.`
   await ctx.db.patch("runtimeCommands", id, {
     state: "failed",
     isOpen: false,
-    message: "No runtime of the target versions reported within ten minutes."
+    message: `No runtime of the target versions reported within ten minutes.${runs}`
   })
   await recordActivity(ctx, {
     accountId: command.accountId,

@@ -39,15 +39,21 @@ export const commands = serviceQuery({
 })
 
 /**
- * Says what became of a command: taken (by one boot only), success, failed or rolled_back. For runtimes; three rows are
- * read.
+ * Says what became of a command: taken (by one boot only), how far it is (progress, with a message), success, failed or
+ * rolled_back. For runtimes; three rows are read.
  */
 export const acknowledge = serviceMutation({
   args: {
     runtimeId: v.string(),
     bootId: v.string(),
     command: v.string(),
-    result: v.union(v.literal("taken"), v.literal("success"), v.literal("failed"), v.literal("rolled_back")),
+    result: v.union(
+      v.literal("taken"),
+      v.literal("progress"),
+      v.literal("success"),
+      v.literal("failed"),
+      v.literal("rolled_back")
+    ),
     message: v.optional(v.string())
   },
   returns: v.null(),

@@ -1,18 +1,21 @@
 import { Schema } from "effect"
 
-/** What people asked of this runtime: to pause, to restart, to change its version. */
+/** The versions that an upgrade or rollback is to bring; null where that part stays as it is. */
+export const VersionChange = Schema.Struct({
+  id: Schema.String,
+  kind: Schema.Literals(["upgrade", "rollback"]),
+  runtimeVersion: Schema.NullOr(Schema.String),
+  openclawVersion: Schema.NullOr(Schema.String),
+  requestedAt: Schema.Finite
+})
+export type VersionChange = typeof VersionChange.Type
+
+/** What people asked of this runtime: to pause, to restart, to change its version; `underway` is a change that a boot has taken. */
 export const RuntimeCommands = Schema.Struct({
   paused: Schema.Boolean,
   restart: Schema.NullOr(Schema.Struct({ id: Schema.String, requestedAt: Schema.Finite })),
-  upgrade: Schema.NullOr(
-    Schema.Struct({
-      id: Schema.String,
-      kind: Schema.Literals(["upgrade", "rollback"]),
-      runtimeVersion: Schema.NullOr(Schema.String),
-      openclawVersion: Schema.NullOr(Schema.String),
-      requestedAt: Schema.Finite
-    })
-  )
+  upgrade: Schema.NullOr(VersionChange),
+  underway: Schema.NullOr(Schema.Struct({ ...VersionChange.fields, takenBy: Schema.String }))
 })
 export type RuntimeCommands = typeof RuntimeCommands.Type
 

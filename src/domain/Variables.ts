@@ -262,7 +262,7 @@ export const variables = {
     "Life of the process",
     "none",
     "a command",
-    "Run with the target versions before the process ends for an upgrade."
+    "Run before the process ends for an upgrade: a program and its arguments, separated by spaces, without a shell; it finds the target versions in UPGRADE_RUNTIME_VERSION and UPGRADE_OPENCLAW_VERSION."
   ),
   UPGRADE_FILE: text(
     "Life of the process",

@@ -330,6 +330,34 @@ export const readLocalUrl = Effect.fn("Config.readLocalUrl")(function* (provider
   }).pipe(Effect.mapError((problem) => new ConfigInvalid({ problems: [problem] })))
 })
 
+/** What a service manager tells the process it started; none of it where there is no such manager. */
+export interface ServiceManagerSettings {
+  /** Whether it wants to be told how the process is. */
+  readonly isListening: boolean
+  /** Without a sign of life for this long it ends the process. */
+  readonly watchdog: Option.Option<Duration.Duration>
+}
+
+/** Reads NOTIFY_SOCKET, WATCHDOG_USEC and WATCHDOG_PID, which systemd sets and no person. */
+export const readServiceManager = Effect.fn("Config.readServiceManager")(function* (
+  provider: ConfigProvider.ConfigProvider,
+  pid: number
+) {
+  const read = (name: string) => Effect.orElseSucceed(raw(provider, name), () => Option.none<string>())
+  const isListening = Option.isSome(yield* read("NOTIFY_SOCKET"))
+  const micros = Option.map(yield* read("WATCHDOG_USEC"), Number)
+  // Inherited from a parent that it is meant for.
+  const isOurs = Option.match(yield* read("WATCHDOG_PID"), { onNone: () => true, onSome: (of) => Number(of) === pid })
+  const settings: ServiceManagerSettings = {
+    isListening,
+    watchdog: Option.map(
+      Option.filter(micros, (value) => isListening && isOurs && Number.isSafeInteger(value) && value > 0),
+      (value) => Duration.micros(BigInt(value))
+    )
+  }
+  return settings
+})
+
 /** Reads every variable and fails with all problems at once. */
 export const readSettings = Effect.fn("Config.readSettings")(function* (provider: ConfigProvider.ConfigProvider) {
   const fileSystem = yield* FileSystem.FileSystem

@@ -1,5 +1,6 @@
 import { Effect, Option, Schema } from "effect"
 import { ChildProcess, ChildProcessSpawner } from "effect/process"
+import { withheldFromChildren } from "./WithheldFromChildren.ts"
 
 const TIMEOUT = "60 seconds"
 
@@ -24,7 +25,7 @@ export const checkGatewayConfig = Effect.fn("GatewayConfigCheck.checkGatewayConf
     const output = yield* spawner.string(
       ChildProcess.make(options.command, [...options.prefix, "config", "validate", "--json"], {
         env: {
-          SERVICE_TOKEN: undefined,
+          ...withheldFromChildren,
           OPENCLAW_STATE_DIR: options.stateDir,
           OPENCLAW_CONFIG_PATH: options.configPath,
           NO_COLOR: "1"

@@ -29,6 +29,7 @@ import { RuntimeConfig } from "./Config.ts"
 import { Gateway } from "./Gateway.ts"
 import { GatewayToken } from "./GatewayToken.ts"
 import { processIdentity, stopProcessGroup } from "./ProcessGroup.ts"
+import { withheldFromChildren } from "./WithheldFromChildren.ts"
 
 /** How long SIGTERM may take before SIGKILL. The gateway itself would wait for its runs for five minutes. */
 const STOP_GRACE = Duration.seconds(10)
@@ -98,13 +99,11 @@ const pidFileOf = (stateDir: string): string => join(stateDir, "mission-control-
 
 /** The gateway's agents can read its environment, which must not hold what is ours alone. */
 const withheld: Record<string, undefined> = {
-  SERVICE_TOKEN: undefined,
+  ...withheldFromChildren,
   SERVICE_TOKEN_FILE: undefined,
   OPENCLAW_GATEWAY_TOKEN_FILE: undefined,
   OPENCLAW_GATEWAY_URL: undefined,
-  HONEYCOMB_API_KEY: undefined,
-  HONEYCOMB_API_KEY_FILE: undefined,
-  OTEL_EXPORTER_OTLP_HEADERS: undefined
+  HONEYCOMB_API_KEY_FILE: undefined
 }
 
 const notStarted = (command: string) => (error: { readonly reason: { readonly _tag: string } }) =>

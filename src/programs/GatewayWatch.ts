@@ -2,6 +2,7 @@ import { Context, Effect, Layer, Scope, Stream } from "effect"
 import { GatewayProcess } from "../layers/GatewayProcess.ts"
 import type { GatewayHealth } from "../layers/GatewayProcess.ts"
 import { Lifecycle } from "../services/Lifecycle.ts"
+import type { LifecycleState } from "../services/Lifecycle.ts"
 import { Supervisor } from "../services/Supervisor.ts"
 
 /** Keeps the gateway running for as long as the loops run, and tells the life of the process how it is. */
@@ -30,6 +31,9 @@ export class GatewayWatch extends Context.Service<
         yield* lifecycle.setReason("gateway", status !== "ready" && !isBlocking ? detail : null)
       })
 
+      const isTold = (reasons: LifecycleState["reasons"]) =>
+        reasons.gateway === undefined && reasons["gateway-process"] === undefined
+
       return GatewayWatch.of({
         start: Effect.gen(function* () {
           yield* supervisor.run("gateway", gatewayProcess.supervise)
@@ -41,6 +45,8 @@ export class GatewayWatch extends Context.Service<
         ready: gatewayProcess.changes.pipe(
           Stream.filter(({ status }) => status === "ready"),
           Stream.runHead,
+          // And until that has been told, or the process would be ready with a reason against it.
+          Effect.andThen(Stream.runHead(Stream.filter(lifecycle.changes, ({ reasons }) => isTold(reasons)))),
           Effect.asVoid
         )
       })

@@ -1,8 +1,8 @@
-import { Context, Duration, Effect, Fiber, FiberSet, Layer, Random, Ref, Result, Schedule, Scope, Stream } from "effect"
+import { Context, Duration, Effect, Fiber, FiberSet, Layer, Random, Ref, Schedule, Scope, Stream } from "effect"
 import { backoffMillis } from "../domain/Backoff.ts"
 import { TokenRefused } from "../domain/ControlPlaneFailure.ts"
 import type { ControlPlaneFailure } from "../domain/ControlPlaneFailure.ts"
-import type { PulseAnswer, RuntimeCommands } from "../domain/RuntimeCommands.ts"
+import type { PulseAnswer } from "../domain/RuntimeCommands.ts"
 import { RuntimeConfig } from "../layers/Config.ts"
 import { Gateway } from "../layers/Gateway.ts"
 import { Metrics } from "../layers/Metrics.ts"
@@ -11,6 +11,7 @@ import { Lifecycle, notReadyBecause, statusOf } from "../services/Lifecycle.ts"
 import type { Status } from "../services/Lifecycle.ts"
 import { Supervisor } from "../services/Supervisor.ts"
 import { AgentSync } from "./AgentSync.ts"
+import { Commands } from "./Commands.ts"
 import { DeliveryLoop } from "./DeliveryLoop.ts"
 
 const OFFLINE_TIMEOUT = Duration.seconds(3)
@@ -28,7 +29,7 @@ export class Presence extends Context.Service<
   {
     /** The first pulse: waits for the control plane with backoff; fails only when it refuses the token or this boot. */
     readonly boot: Effect.Effect<void, ControlPlaneFailure>
-    /** Starts the minute's pulse, the pulse at each change of status, and the pushed commands. */
+    /** Starts the minute's pulse and the pulse at each change of status. */
     readonly start: Effect.Effect<void>
   }
 >()("runtime-service/programs/Presence") {
@@ -36,6 +37,7 @@ export class Presence extends Context.Service<
     Presence,
     Effect.gen(function* () {
       const agentSync = yield* AgentSync
+      const commands = yield* Commands
       const config = yield* RuntimeConfig
       const controlPlane = yield* ControlPlane
       const gateway = yield* Gateway
@@ -44,7 +46,8 @@ export class Presence extends Context.Service<
       const metrics = yield* Metrics
       const supervisor = yield* Supervisor
       const scope = yield* Effect.scope
-      const isKnown = yield* Ref.make(false)
+      // From the first call on: its answer may get lost, and what it said would stand until the runtime lapses.
+      const known = yield* Ref.make<"no" | "perhaps" | "yes">("no")
       // Calls travel side by side: a "draining" that arrives after "offline" would stand until the runtime lapses.
       const underWay = yield* FiberSet.make<PulseAnswer, ControlPlaneFailure>()
 
@@ -52,27 +55,32 @@ export class Presence extends Context.Service<
         const state = yield* lifecycle.state
         const { lastSendError, version } = yield* gateway.state
         const delivery = yield* metrics.deliverySummary
-        const answer = yield* controlPlane.pulse({
-          status,
-          reasons: status === "offline" ? [] : notReadyBecause(state),
-          health: JSON.stringify({ delivery, gateway: { lastSendError } }),
-          openclawVersion: version
-        })
-        yield* Ref.set(isKnown, true)
+        yield* Ref.update(known, (before) => (before === "no" ? "perhaps" : before))
+        const answer = yield* controlPlane
+          .pulse({
+            status,
+            reasons: status === "offline" ? [] : notReadyBecause(state),
+            health: JSON.stringify({ delivery, gateway: { lastSendError } }),
+            openclawVersion: version
+          })
+          .pipe(
+            // Refused: this boot is not known yet.
+            Effect.tapError(({ _tag }) =>
+              _tag === "ControlPlaneUnavailable"
+                ? Effect.void
+                : Ref.update(known, (before) => (before === "perhaps" ? "no" : before))
+            )
+          )
+        yield* Ref.set(known, "yes")
         return answer
       })
 
-      const obey = Effect.fnUntraced(function* (commands: RuntimeCommands) {
-        const { isPaused } = yield* lifecycle.state
-        if (isPaused !== commands.paused) {
-          yield* Effect.logInfo(commands.paused ? "paused: nothing new begins" : "resumed")
-          yield* lifecycle.setPaused(commands.paused)
-        }
-      })
+      /** A call that outlives who waits for it: the goodbye waits for it instead, so that the last word stays the last. */
+      const pulseUnderWay = (status: Status) => Effect.flatMap(FiberSet.run(underWay, pulse(status)), Fiber.join)
 
       /** The pulse's answer stands in for every push that may have been missed. */
       const reconcile = Effect.fnUntraced(function* (answer: PulseAnswer) {
-        yield* obey(answer.commands)
+        yield* commands.obey(answer.commands)
         if (answer.releasedLeases > 0) {
           yield* Effect.logInfo(`${answer.releasedLeases} leases of an earlier boot are free again`)
         }
@@ -84,8 +92,7 @@ export class Presence extends Context.Service<
       })
 
       const currentPulse = Effect.gen(function* () {
-        const call = yield* FiberSet.run(underWay, pulse(statusOf(yield* lifecycle.state)))
-        yield* reconcile(yield* Fiber.join(call))
+        yield* reconcile(yield* pulseUnderWay(statusOf(yield* lifecycle.state)))
       }).pipe(
         Effect.catchTags({
           BootConflict: ({ detail }) => lifecycle.abort({ exitCode: 78, message: detail }),
@@ -100,7 +107,7 @@ export class Presence extends Context.Service<
           Effect.map(Random.next, (random) => Duration.millis(backoffMillis(BOOT_BOUNDS, output + 1, random)))
         )
       )
-      const boot = pulse("booting").pipe(
+      const boot = pulseUnderWay("booting").pipe(
         Effect.tapError((failure) =>
           Effect.gen(function* () {
             if (failure._tag !== "ControlPlaneUnavailable") return
@@ -125,7 +132,8 @@ export class Presence extends Context.Service<
       yield* Effect.addFinalizer(() =>
         Effect.gen(function* () {
           yield* lifecycle.enter("stopped")
-          if (!(yield* Ref.get(isKnown))) return
+          const isKnown = yield* Ref.get(known)
+          if (isKnown === "no") return
           yield* FiberSet.awaitEmpty(underWay).pipe(
             Effect.timeout(UNDER_WAY_TIMEOUT),
             Effect.ignore,
@@ -133,8 +141,11 @@ export class Presence extends Context.Service<
             Effect.timeout(OFFLINE_TIMEOUT),
             Effect.matchCauseEffect({
               onSuccess: () => Effect.logInfo("offline"),
+              // A control plane that was away all the time, and said to be, has probably not heard of this boot.
               onFailure: (cause) =>
-                Effect.logError("could not report offline: the control plane will notice by itself", cause)
+                isKnown === "perhaps"
+                  ? Effect.void
+                  : Effect.logError("could not report offline: the control plane will notice by itself", cause)
             })
           )
         })
@@ -153,14 +164,9 @@ export class Presence extends Context.Service<
         Stream.runForEach(() => currentPulse),
         Effect.andThen(Effect.never)
       )
-      const followCommands = Stream.runForEach(controlPlane.commands, (result) =>
-        Result.isSuccess(result) ? obey(result.success) : Effect.void
-      ).pipe(Effect.andThen(Effect.never))
-
       const start = Effect.gen(function* () {
         yield* supervisor.run("presence", everyInterval)
         yield* supervisor.run("presence-changes", atEachChange)
-        yield* supervisor.run("commands", followCommands)
       }).pipe(Effect.provideService(Scope.Scope, scope))
 
       return Presence.of({ boot, start })

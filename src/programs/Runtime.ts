@@ -4,11 +4,13 @@ import { Lifecycle } from "../services/Lifecycle.ts"
 import type { Fatal, StopReason } from "../services/Lifecycle.ts"
 import { Permits } from "../services/Permits.ts"
 import { AgentSync } from "./AgentSync.ts"
+import { Commands } from "./Commands.ts"
 import { DeliveryLoop } from "./DeliveryLoop.ts"
 import { GatewayWatch } from "./GatewayWatch.ts"
 import { Heartbeats } from "./Heartbeats.ts"
 import { Presence } from "./Presence.ts"
 import { ProfileSync } from "./ProfileSync.ts"
+import { SystemdNotices } from "./SystemdNotices.ts"
 
 /** Why the process ended. */
 export type End =
@@ -25,6 +27,7 @@ export const exitCodeOf = (end: End): number =>
  */
 export const run = Effect.gen(function* () {
   const agentSync = yield* AgentSync
+  const commands = yield* Commands
   const config = yield* RuntimeConfig
   const heartbeats = yield* Heartbeats
   const lifecycle = yield* Lifecycle
@@ -33,8 +36,10 @@ export const run = Effect.gen(function* () {
   const permits = yield* Permits
   const presence = yield* Presence
   const profiles = yield* ProfileSync
+  const systemd = yield* SystemdNotices
 
   const work = Effect.gen(function* () {
+    yield* systemd.start
     yield* presence.boot.pipe(
       Effect.catch((failure) =>
         Effect.andThen(
@@ -47,6 +52,7 @@ export const run = Effect.gen(function* () {
         )
       )
     )
+    yield* commands.start
     yield* presence.start
     yield* agentSync.start
     yield* profiles.boot
@@ -72,17 +78,29 @@ export const run = Effect.gen(function* () {
     }
     yield* lifecycle.enter("draining")
     const live = permits.total - (yield* permits.free)
-    // A signal has a deadline outside; restart and upgrade wait as long as a turn may take.
-    const budget = end.reason === "signal" ? config.drainTimeout : config.turnTimeout
-    yield* Effect.logInfo(
-      live === 0 ? "stopping" : `draining: ${live} turns run, waiting up to ${Duration.format(budget)}`
-    )
-    yield* permits.idle.pipe(
-      Effect.timeoutOrElse({
-        duration: budget,
-        orElse: () => Effect.logWarning("the drain's time is over: the turns that still run are given back")
-      })
-    )
-    return end
-  }).pipe(Effect.ensuring(Effect.all([loop.halt, heartbeats.halt], { concurrency: 2, discard: true })))
+    const idleWithin = (budget: Duration.Duration) =>
+      Effect.logInfo(
+        live === 0 ? "stopping" : `draining: ${live} turns run, waiting up to ${Duration.format(budget)}`
+      ).pipe(
+        Effect.andThen(permits.idle),
+        Effect.timeoutOrElse({
+          duration: budget,
+          orElse: () => Effect.logWarning("the drain's time is over: the turns that still run are given back")
+        })
+      )
+    // A signal has a deadline outside, and so has one that comes while turns are waited for; the host means it to stop.
+    const bySignal = Effect.as(idleWithin(config.drainTimeout), { _tag: "Stopped", reason: "signal" } as const)
+    const left: End =
+      end.reason === "signal"
+        ? yield* bySignal
+        : yield* Effect.raceFirst(
+            Effect.as(idleWithin(config.turnTimeout), end),
+            Effect.andThen(lifecycle.signalled, bySignal)
+          )
+    yield* commands.leaving
+    return left
+  }).pipe(
+    Effect.ensuring(systemd.stopping),
+    Effect.ensuring(Effect.all([loop.halt, heartbeats.halt], { concurrency: 2, discard: true }))
+  )
 })

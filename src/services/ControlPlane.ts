@@ -45,6 +45,9 @@ export interface PulseReport {
   readonly openclawVersion: string | null
 }
 
+/** What is said of a command: taken by this boot, how far it is, or how it ended. */
+export type CommandResult = "taken" | "progress" | "success" | "failed" | "rolled_back"
+
 const Settled = Schema.Struct({ now: Schema.Finite })
 const Renewed = Schema.Struct({ expiresAt: Schema.Finite, now: Schema.Finite })
 const Failed = Schema.Struct({ state: FailedState, now: Schema.Finite })
@@ -139,6 +142,12 @@ export class ControlPlane extends Context.Service<
     readonly profiles: Effect.Effect<Profiles, ControlPlaneFailure>
     /** Presence and health out, commands and reconciliation back: one call a minute. */
     pulse(report: PulseReport): Effect.Effect<PulseAnswer, ControlPlaneFailure>
+    /** Says what became of a command; repeating it changes nothing, and one that another boot has taken is refused. */
+    acknowledge(options: {
+      readonly command: string
+      readonly result: CommandResult
+      readonly message?: string
+    }): Effect.Effect<void, ControlPlaneFailure>
     /** The notifications that were given up, the latest first. */
     readonly deadLetters: Read<{ readonly limit?: number }, typeof DeadLetters>
     readonly loadTask: Read<{ readonly taskId: string; readonly messageLimit?: number }, typeof LoadedTask>
@@ -413,6 +422,14 @@ export class ControlPlane extends Context.Service<
         return answer
       })
 
+      const acknowledge = Effect.fn("ControlPlane.acknowledge")(function* (options: {
+        readonly command: string
+        readonly result: CommandResult
+        readonly message?: string
+      }) {
+        yield* call("mutation", "service/runtimes:acknowledge", Schema.Null, { ...self, ...options })
+      })
+
       const read =
         <A>(path: string, schema: Schema.Codec<A, unknown>) =>
         (options: object) =>
@@ -437,6 +454,7 @@ export class ControlPlane extends Context.Service<
         claimBeat,
         updateAgentHeartbeat,
         pulse,
+        acknowledge,
         deadLetters: read("service/notifications:deadLetters", DeadLetters),
         loadTask: read("service/tasks:load", LoadedTask),
         getTask: read("service/tasks:get", OneTask),

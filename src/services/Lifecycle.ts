@@ -81,6 +81,8 @@ export class Lifecycle extends Context.Service<
     requestStop(reason: StopReason): Effect.Effect<boolean>
     /** Waits until a stop is asked for. */
     readonly stopRequested: Effect.Effect<StopReason>
+    /** Waits until the host signals, whatever else was asked for before: from then on it counts the seconds. */
+    readonly signalled: Effect.Effect<void>
     /** Ends the process at once: it cannot do its work, or must not. The first failure counts. */
     abort(fatal: Fatal): Effect.Effect<void>
     readonly aborted: Effect.Effect<Fatal>
@@ -113,6 +115,7 @@ export class Lifecycle extends Context.Service<
           }),
         requestStop: (reason) => Deferred.succeed(stop, reason),
         stopRequested: Deferred.await(stop),
+        signalled: signal,
         abort: (failure) => Effect.asVoid(Deferred.succeed(fatal, failure)),
         aborted: Deferred.await(fatal)
       })

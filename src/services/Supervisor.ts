@@ -1,5 +1,5 @@
 import { Clock, Context, Duration, Effect, Layer, Schedule } from "effect"
-import type { Cause, Scope } from "effect"
+import type { Cause, Fiber, Scope } from "effect"
 import { Lifecycle } from "./Lifecycle.ts"
 
 /** This many deaths within the window end the process (exit 70), so that its host starts it anew. */
@@ -14,12 +14,15 @@ export class Supervisor extends Context.Service<
   {
     /** Forks the loop into the scope, with which it ends; it never ends by itself. */
     run<R>(name: string, loop: Effect.Effect<never, unknown, R>): Effect.Effect<void, never, R | Scope.Scope>
+    /** Whether every loop runs or is about to be restarted: false once one is given up or ended with its scope. */
+    readonly isWhole: Effect.Effect<boolean>
   }
 >()("runtime-service/services/Supervisor") {
   static readonly layer = Layer.effect(
     Supervisor,
     Effect.gen(function* () {
       const lifecycle = yield* Lifecycle
+      const fibers: Array<Fiber.Fiber<unknown, unknown>> = []
       return Supervisor.of({
         run: (name, loop) => {
           let deaths: ReadonlyArray<number> = []
@@ -47,9 +50,10 @@ export class Supervisor extends Context.Service<
             Effect.retry(restarts),
             Effect.annotateLogs({ loop: name }),
             Effect.forkScoped,
-            Effect.asVoid
+            Effect.map((fiber) => void fibers.push(fiber))
           )
-        }
+        },
+        isWhole: Effect.sync(() => fibers.every((fiber) => fiber.pollUnsafe() === undefined))
       })
     })
   )

@@ -19,9 +19,18 @@ const commands = (plane: Plane) => plane.query(api.service.runtimes.commands, { 
 const acknowledge = (
   plane: Plane,
   command: string,
-  result: "taken" | "success" | "failed" | "rolled_back",
-  bootId = "b1"
-) => plane.mutate(api.service.runtimes.acknowledge, { runtimeId: "r1", bootId, command, result })
+  result: "taken" | "progress" | "success" | "failed" | "rolled_back",
+  bootId = "b1",
+  message?: string
+) =>
+  plane.mutate(api.service.runtimes.acknowledge, {
+    runtimeId: "r1",
+    bootId,
+    command,
+    result,
+    ...(message === undefined ? {} : { message })
+  })
+const lastOf = async (plane: Plane) => (await plane.seen(api.app.runtimes.list, {}))[0]?.lastCommand
 
 describe("a pulse", () => {
   it("shows the runtime with what it runs, and answers what is also pushed", async () => {
@@ -149,6 +158,69 @@ describe("commands", () => {
     expect((await commands(plane)).underway).toBeNull()
     const lines = (await plane.seen(api.app.activities.list, {})).map((each) => each.summary)
     expect(lines).toContain("upgrade of r1: failed, nothing was heard for ten minutes")
+  })
+
+  it("show how far an upgrade is, and why it failed, to people", async () => {
+    const plane = await seededPlane()
+    const { commandIds } = await plane.asPerson(api.app.runtimes.upgrade, { runtimeVersion: "1.1.0" })
+    const id = first(commandIds)
+    await acknowledge(plane, id, "taken", "b1", "running UPGRADE_COMMAND")
+    expect((await commands(plane)).underway?.message).toBe("running UPGRADE_COMMAND")
+    await acknowledge(plane, id, "progress", "b1", "two turns run")
+    expect((await commands(plane)).underway?.message).toBe("two turns run")
+    expect(await lastOf(plane)).toBeNull()
+    await acknowledge(plane, id, "failed", "b1", "exit code 3: no space left")
+    await acknowledge(plane, id, "progress", "b1", "too late")
+    expect(await lastOf(plane)).toMatchObject({
+      kind: "upgrade",
+      state: "failed",
+      runtimeVersion: "1.1.0",
+      message: "exit code 3: no space left"
+    })
+    const lines = (await plane.seen(api.app.activities.list, {})).map((each) => each.summary)
+    expect(lines).toContain("upgrade of r1: failed, exit code 3: no space left")
+    // Another request is another try.
+    await plane.asPerson(api.app.runtimes.rollback, { runtimeVersion: "1.0.0" })
+    expect((await commands(plane)).upgrade?.kind).toBe("rollback")
+  })
+
+  it("hear of a rollback that the next start has rolled back, and of no progress by another boot", async () => {
+    const plane = await seededPlane()
+    const { commandIds } = await plane.asPerson(api.app.runtimes.rollback, { runtimeVersion: "1.0.0" })
+    const id = first(commandIds)
+    await acknowledge(plane, id, "taken", "b1", "leaving a file")
+    await plane.pulse("r1", "b2")
+    await acknowledge(plane, id, "progress", "b2", "not mine")
+    expect((await commands(plane)).underway).toMatchObject({ takenBy: "b1", message: "leaving a file" })
+    await acknowledge(plane, id, "rolled_back", "b2")
+    expect(await lastOf(plane)).toMatchObject({ kind: "rollback", state: "rolled_back" })
+  })
+
+  it("count the ten minutes from the last word of the boot that took an upgrade, however long its turns took", async () => {
+    const plane = await seededPlane()
+    const { commandIds } = await plane.asPerson(api.app.runtimes.upgrade, { runtimeVersion: "1.1.0" })
+    const id = first(commandIds)
+    await acknowledge(plane, id, "taken")
+    for (let minute = 1; minute <= 14; minute++) {
+      await later(plane, 60_000)
+      await plane.pulse("r1", "b1", { status: "draining" })
+    }
+    expect((await commands(plane)).underway?.id).toBe(id)
+    await acknowledge(plane, id, "progress", "b1", "the process ends")
+    await plane.pulse("r1", "b1", { status: "offline" })
+    // The host starts the old version over and over: none of them takes it again.
+    for (let minute = 1; minute <= 9; minute++) {
+      await later(plane, 60_000)
+      const { commands: seen } = await plane.pulse("r1", `old${minute}`, { status: "booting" })
+      expect(seen).toMatchObject({ upgrade: null, underway: { id, takenBy: "b1" } })
+    }
+    await later(plane, 61_000)
+    expect(await commands(plane)).toMatchObject({ upgrade: null, underway: null })
+    const last = await lastOf(plane)
+    expect(last?.state).toBe("failed")
+    expect(last?.message).toMatch(/within ten minutes\. The runtime last reported \S+/)
+    await later(plane, 3_600_000)
+    expect(await lastOf(plane)).toEqual(last)
   })
 
   it("replace an open command of their kind, and need a target and a runtime", async () => {

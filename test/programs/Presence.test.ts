@@ -1,5 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Deferred, Effect, Exit, Fiber, Layer, Logger, Queue, Ref, Result, Scope, Stream } from "effect"
+import { Deferred, Effect, Exit, Fiber, Layer, Logger, Queue, Ref, Scope } from "effect"
 import { TestClock } from "effect/testing"
 import { BootConflict, ControlPlaneUnavailable, TokenRefused } from "../../src/domain/ControlPlaneFailure.ts"
 import type { ControlPlaneFailure } from "../../src/domain/ControlPlaneFailure.ts"
@@ -7,7 +7,9 @@ import type { PulseAnswer, RuntimeCommands } from "../../src/domain/RuntimeComma
 import { RuntimeConfig } from "../../src/layers/Config.ts"
 import { Gateway } from "../../src/layers/Gateway.ts"
 import { Metrics } from "../../src/layers/Metrics.ts"
+import { Upgrader } from "../../src/layers/Upgrader.ts"
 import { AgentSync } from "../../src/programs/AgentSync.ts"
+import { Commands } from "../../src/programs/Commands.ts"
 import { DeliveryLoop } from "../../src/programs/DeliveryLoop.ts"
 import { Presence } from "../../src/programs/Presence.ts"
 import { ControlPlane } from "../../src/services/ControlPlane.ts"
@@ -16,7 +18,7 @@ import { Lifecycle } from "../../src/services/Lifecycle.ts"
 import { Supervisor } from "../../src/services/Supervisor.ts"
 
 const away = new ControlPlaneUnavailable({ function: "service/runtimes:pulse", detail: "ECONNREFUSED" })
-const noCommands: RuntimeCommands = { paused: false, restart: null, upgrade: null }
+const noCommands: RuntimeCommands = { paused: false, restart: null, upgrade: null, underway: null }
 const answered: PulseAnswer = {
   commands: noCommands,
   oldest: null,
@@ -29,7 +31,6 @@ const answered: PulseAnswer = {
 /** Presence over a control plane whose answers the test sets, in a scope that the test may close. */
 const setUp = Effect.gen(function* () {
   const reports = yield* Queue.unbounded<PulseReport>()
-  const commands = yield* Queue.unbounded<Result.Result<RuntimeCommands, ControlPlaneFailure>>()
   const answer = yield* Ref.make<Effect.Effect<PulseAnswer, ControlPlaneFailure>>(Effect.succeed(answered))
   const wakes = yield* Ref.make(0)
   const dueIns = yield* Ref.make<ReadonlyArray<number>>([])
@@ -41,12 +42,12 @@ const setUp = Effect.gen(function* () {
   const scope = yield* Scope.fork(yield* Effect.scope)
   const services = yield* Layer.build(
     Presence.layer.pipe(
+      Layer.provideMerge(Commands.layer),
       Layer.provideMerge(Supervisor.layer),
       Layer.provideMerge(Lifecycle.layer),
       Layer.provide([
         Layer.mock(ControlPlane, {
           bootId: "boot",
-          commands: Stream.fromQueue(commands),
           pulse: (report) => Effect.andThen(Queue.offer(reports, report), Effect.flatten(Ref.get(answer)))
         }),
         Layer.mock(DeliveryLoop, {
@@ -62,6 +63,7 @@ const setUp = Effect.gen(function* () {
             lastSendError: null
           })
         }),
+        Upgrader.layerTest,
         Metrics.layer,
         RuntimeConfig.layerTest({ convexUrl: "https://happy.example" })
       ]),
@@ -77,7 +79,6 @@ const setUp = Effect.gen(function* () {
     answer,
     boot: within(presence.boot),
     close: within(Scope.close(scope, Exit.void)),
-    commands,
     dueIns,
     lifecycle,
     lines,
@@ -236,29 +237,6 @@ describe("the pulse", () => {
   )
 })
 
-describe("commands that are pushed", () => {
-  it.effect("pause and resume at once, and a failing query is passed over", () =>
-    Effect.gen(function* () {
-      const { answer, boot, commands, lifecycle, start } = yield* setUp
-      yield* boot
-      yield* start
-      const isPausedAfter = (result: Result.Result<RuntimeCommands, ControlPlaneFailure>) =>
-        // The pulse that follows a change answers what was pushed.
-        Ref.set(
-          answer,
-          Effect.map(Effect.fromResult(result), (commands) => ({ ...answered, commands }))
-        ).pipe(
-          Effect.andThen(Queue.offer(commands, result)),
-          Effect.andThen(TestClock.adjust(0)),
-          Effect.andThen(Effect.map(lifecycle.state, ({ isPaused }) => isPaused))
-        )
-      assert.isTrue(yield* isPausedAfter(Result.succeed({ ...noCommands, paused: true })))
-      assert.isTrue(yield* isPausedAfter(Result.fail(away)))
-      assert.isFalse(yield* isPausedAfter(Result.succeed(noCommands)))
-    })
-  )
-})
-
 describe("the end", () => {
   it.effect("says offline, after everything else", () =>
     Effect.gen(function* () {
@@ -280,6 +258,57 @@ describe("the end", () => {
       const { close, statuses } = yield* setUp
       yield* close
       assert.deepStrictEqual(yield* statuses, [])
+    })
+  )
+
+  it.effect("says nothing when the control plane refuses this boot", () =>
+    Effect.gen(function* () {
+      const { answer, boot, close, statuses } = yield* setUp
+      yield* Ref.set(answer, Effect.fail(new TokenRefused({ function: "pulse", detail: "revoked" })))
+      yield* Effect.flip(boot)
+      yield* statuses
+      yield* close
+      assert.deepStrictEqual(yield* statuses, [])
+    })
+  )
+
+  it.effect("says offline after a first pulse whose answer nobody waited for, and not before it", () =>
+    Effect.gen(function* () {
+      const { answer, boot, close, statuses } = yield* setUp
+      const isAnswered = yield* Deferred.make<void>()
+      const order: Array<string> = []
+      yield* Ref.set(
+        answer,
+        Deferred.await(isAnswered).pipe(Effect.andThen(Effect.sync(() => order.push("answered"))), Effect.as(answered))
+      )
+      const booting = yield* Effect.forkChild(boot)
+      yield* TestClock.adjust(0)
+      assert.deepStrictEqual(yield* statuses, ["booting"])
+      yield* Fiber.interrupt(booting)
+      const closing = yield* Effect.forkChild(close)
+      yield* TestClock.adjust(0)
+      assert.deepStrictEqual(yield* statuses, [])
+      yield* Deferred.succeed(isAnswered, undefined)
+      yield* Fiber.join(closing)
+      assert.deepStrictEqual(yield* statuses, ["offline"])
+      assert.deepStrictEqual(order, ["answered", "answered"])
+    })
+  )
+
+  it.effect("says offline too when the answer of the only pulse was lost, and complains of nothing", () =>
+    Effect.gen(function* () {
+      const { answer, boot, close, lines, statuses } = yield* setUp
+      yield* Ref.set(answer, Effect.fail(away))
+      const booting = yield* Effect.forkChild(boot)
+      yield* TestClock.adjust(0)
+      yield* Fiber.interrupt(booting)
+      yield* statuses
+      yield* close
+      assert.deepStrictEqual(yield* statuses, ["offline"])
+      assert.deepStrictEqual(
+        lines.filter((line) => line.startsWith("ERROR")),
+        []
+      )
     })
   )
 

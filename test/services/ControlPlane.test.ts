@@ -262,7 +262,7 @@ describe("the pulse", () => {
     Effect.gen(function* () {
       const { calls, controlPlane } = yield* setUp(
         Exit.succeed({
-          commands: { paused: false, restart: null, upgrade: null },
+          commands: { paused: false, restart: null, upgrade: null, underway: null },
           oldest: null,
           nextDueAt: null,
           rosterRevision: 1,

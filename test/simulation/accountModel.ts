@@ -439,7 +439,7 @@ export class AccountModel {
     "service/notifications:release": (args) => ({ ...this.queue.release(this.now, args), now: this.now }),
     "service/notifications:complete": (args) => ({ ...this.queue.complete(this.now, args), now: this.now }),
     "service/notifications:fail": (args) => ({ ...this.queue.fail(this.now, args), now: this.now }),
-    "service/runtimes:commands": () => ({ paused: this.queue.isPaused, restart: null, upgrade: null }),
+    "service/runtimes:commands": () => ({ paused: this.queue.isPaused, restart: null, upgrade: null, underway: null }),
     "service/runtimes:pulse": (args) => {
       const releasedLeases = this.queue.boot(this.now, args.runtimeId, args.bootId)
       this.runtimes.set(args.runtimeId, {
@@ -450,7 +450,7 @@ export class AccountModel {
         health: `${args.health} ${args.reasons.join(" ")}`
       })
       return {
-        commands: { paused: this.queue.isPaused, restart: null, upgrade: null },
+        commands: { paused: this.queue.isPaused, restart: null, upgrade: null, underway: null },
         oldest: this.queue.backlog().oldest,
         nextDueAt: this.queue.pulseDueAt(this.now),
         rosterRevision: 1,

@@ -23,7 +23,9 @@ import { Gateway } from "../../src/layers/Gateway.ts"
 import { GatewayProcess } from "../../src/layers/GatewayProcess.ts"
 import { Metrics } from "../../src/layers/Metrics.ts"
 import { Redactor } from "../../src/layers/Redactor.ts"
+import { Upgrader } from "../../src/layers/Upgrader.ts"
 import { AgentSync } from "../../src/programs/AgentSync.ts"
+import { Commands } from "../../src/programs/Commands.ts"
 import { Deliveries } from "../../src/programs/Deliveries.ts"
 import { DeliveryLoop } from "../../src/programs/DeliveryLoop.ts"
 import { GatewayWatch } from "../../src/programs/GatewayWatch.ts"
@@ -31,6 +33,7 @@ import { Heartbeats } from "../../src/programs/Heartbeats.ts"
 import { Presence } from "../../src/programs/Presence.ts"
 import { ProfileSync } from "../../src/programs/ProfileSync.ts"
 import { exitCodeOf, run } from "../../src/programs/Runtime.ts"
+import { SystemdNotices } from "../../src/programs/SystemdNotices.ts"
 import { AgentTools } from "../../src/services/AgentTools.ts"
 import { ControlPlane } from "../../src/services/ControlPlane.ts"
 import { GatewayGuard } from "../../src/services/GatewayGuard.ts"
@@ -124,6 +127,7 @@ export const startProcess = Effect.fnUntraced(function* (options: {
   })
   const layer = Layer.empty.pipe(
     Layer.provideMerge(Presence.layer),
+    Layer.provideMerge(Commands.layer),
     Layer.provideMerge(DeliveryLoop.layer),
     Layer.provideMerge(Deliveries.layer),
     Layer.provideMerge(GatewayWatch.layer),
@@ -143,8 +147,16 @@ export const startProcess = Effect.fnUntraced(function* (options: {
         Layer.mock(Heartbeats, { start: Effect.void, halt: Effect.void })
       )
     ),
-    Layer.provideMerge(Layer.mergeAll(convex, gatewayLayer)),
-    Layer.provideMerge(Layer.mergeAll(Metrics.layer, ProfileSync.layerTest)),
+    Layer.provideMerge(
+      Layer.mergeAll(
+        convex,
+        gatewayLayer,
+        Metrics.layer,
+        ProfileSync.layerTest,
+        Upgrader.layerTest,
+        SystemdNotices.layerTest
+      )
+    ),
     Layer.provideMerge(Logger.layer([logger])),
     Layer.provideMerge(Redactor.layer),
     Layer.provideMerge(

@@ -1,0 +1,233 @@
+import { existsSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+import { assert, describe, it } from "@effect/vitest"
+import { Effect } from "effect"
+import { eventually, makeHouse } from "./house.ts"
+import type { House } from "./house.ts"
+
+const temporaryFolder = Effect.acquireRelease(
+  Effect.sync(() => mkdtempSync(join(tmpdir(), "mission-control-commands-"))),
+  (folder) => Effect.sync(() => rmSync(folder, { recursive: true, force: true }))
+)
+
+/** A person of the account asks. */
+const ask = (house: House, what: string, more: Record<string, string> = {}) =>
+  Effect.asVoid(
+    Effect.promise(() => house.person.mutation(`app/runtimes:${what}`, { accountId: house.account.accountId, ...more }))
+  )
+
+/** The runtime as people see it, with its commands. */
+const seen = (house: House) =>
+  Effect.promise(() => house.person.query("app/runtimes:list", { accountId: house.account.accountId })).pipe(
+    Effect.map(([first]) => first)
+  )
+
+const statusOf = (url: string) =>
+  Effect.promise(async () => {
+    const response = await fetch(url)
+    return { status: response.status, body: await response.text() }
+  })
+
+const spokeOf = (name: string) => (messages: ReadonlyArray<{ readonly author: { readonly name: string } }>) =>
+  messages.some(({ author }) => author.name === name)
+
+/** An executable with this text. */
+const program = (folder: string, name: string, text: string): string => {
+  const path = join(folder, name)
+  writeFileSync(path, `#!/bin/sh\n${text}\n`, { mode: 0o755 })
+  return path
+}
+
+describe("a restart that a person asks for", () => {
+  it.live("lets the running turn end, exits 75, and is not asked of the next start again", () =>
+    Effect.gen(function* () {
+      const house = yield* makeHouse()
+      yield* house.script({
+        rules: [{ match: "mentioned you", repeat: true, actions: [{ delayMs: 3_000, text: "Before the restart." }] }]
+      })
+      const runtime = yield* house.startRuntime()
+      const taskId = yield* house.newTask()
+      yield* house.post(taskId, "@engineer quick!")
+      yield* eventually(house.posts, (count) => count === 1)
+      yield* ask(house, "restart")
+      yield* eventually(house.health(runtime), (health) => health["status"] === "draining")
+      assert.deepStrictEqual(yield* runtime.exit, { code: 75, signal: null })
+      assert.isTrue(spokeOf("Engineer")(yield* house.messages(taskId)))
+      assert.strictEqual(yield* house.runtimeStatus, "offline")
+      const next = yield* house.startRuntime()
+      yield* eventually(house.runtimeStatus, (status) => status === "online")
+      const { commands, lastCommand } = yield* seen(house)
+      assert.isNull(commands.restart)
+      assert.deepInclude(lastCommand, { kind: "restart", state: "taken" })
+      yield* next.signal("SIGTERM")
+      assert.deepStrictEqual(yield* next.exit, { code: 0, signal: null })
+    }).pipe(Effect.scoped)
+  )
+
+  it.live("has no deadline of its own, but a signal gives it one: the turn is given back, exit 0", () =>
+    Effect.gen(function* () {
+      const house = yield* makeHouse()
+      yield* house.script({ rules: [{ match: "mentioned you", actions: [{ hang: true }] }] })
+      const runtime = yield* house.startRuntime({ DRAIN_TIMEOUT_MS: "200" })
+      const taskId = yield* house.newTask()
+      yield* house.post(taskId, "@engineer hello")
+      yield* eventually(house.posts, (count) => count === 1)
+      yield* ask(house, "restart")
+      yield* eventually(
+        Effect.sync(() => runtime.output()),
+        (output) => /draining: 1 turns run, waiting up to 15m/.test(output)
+      )
+      yield* runtime.signal("SIGTERM")
+      assert.deepStrictEqual(yield* runtime.exit, { code: 0, signal: null })
+      const [row] = yield* house.notifications
+      assert.deepInclude(row, { state: "ready", attempts: 0 })
+      assert.strictEqual(yield* house.runtimeStatus, "offline")
+    }).pipe(Effect.scoped)
+  )
+})
+
+describe("an upgrade that a person asks for", () => {
+  it.live("is handed to UPGRADE_COMMAND, exits 75, and is a success with the next start, as is the way back", () =>
+    Effect.gen(function* () {
+      const house = yield* makeHouse()
+      const folder = yield* temporaryFolder
+      const command = program(
+        folder,
+        "upgrade",
+        'echo "$1" > "$0.args"; env | grep -E "^(UPGRADE|SERVICE|OPENCLAW_GATEWAY_TOKEN)" | sort > "$0.env"; echo fetched'
+      )
+      const env = { UPGRADE_COMMAND: `${command} now`, OPENCLAW_GATEWAY_TOKEN: "gateway-secret" }
+      const first = yield* house.startRuntime({ ...env, RUNTIME_VERSION: "1.0.0" })
+      yield* eventually(seen(house), ({ status }) => status === "online")
+      yield* ask(house, "upgrade", { runtimeVersion: "1.1.0" })
+      assert.deepStrictEqual(yield* first.exit, { code: 75, signal: null })
+      assert.strictEqual(readFileSync(`${command}.args`, "utf8"), "now\n")
+      const told = readFileSync(`${command}.env`, "utf8").trim().split("\n")
+      assert.includeMembers(told, [
+        "UPGRADE_KIND=upgrade",
+        "UPGRADE_RUNTIME_VERSION=1.1.0",
+        "UPGRADE_OPENCLAW_VERSION=",
+        "UPGRADE_FROM_RUNTIME_VERSION=1.0.0"
+      ])
+      assert.deepStrictEqual(
+        told.filter((line) => /SERVICE_TOKEN|GATEWAY_TOKEN/.test(line)),
+        []
+      )
+      const between = yield* seen(house)
+      assert.strictEqual(between.status, "offline")
+      assert.match(between.commands.underway.message, /the next start/)
+
+      const second = yield* house.startRuntime({ ...env, RUNTIME_VERSION: "1.1.0" })
+      const after = yield* eventually(seen(house), ({ commands }) => commands.underway === null)
+      assert.deepInclude(after.lastCommand, { kind: "upgrade", state: "success", runtimeVersion: "1.1.0" })
+
+      yield* ask(house, "rollback", { runtimeVersion: "1.0.0" })
+      assert.deepStrictEqual(yield* second.exit, { code: 75, signal: null })
+      assert.include(readFileSync(`${command}.env`, "utf8"), "UPGRADE_KIND=rollback\n")
+      yield* house.startRuntime({ ...env, RUNTIME_VERSION: "1.0.0" })
+      const back = yield* eventually(seen(house), ({ commands }) => commands.underway === null)
+      assert.deepInclude(back.lastCommand, { kind: "rollback", state: "rolled_back", runtimeVersion: "1.0.0" })
+    }).pipe(Effect.scoped)
+  )
+
+  it.live("left in UPGRADE_FILE that no host acts upon is tried once, however often the old version starts", () =>
+    Effect.gen(function* () {
+      const house = yield* makeHouse()
+      const folder = yield* temporaryFolder
+      const file = join(folder, "host", "upgrade.json")
+      const env = { UPGRADE_FILE: file, RUNTIME_VERSION: "1.0.0" }
+      const first = yield* house.startRuntime(env)
+      yield* ask(house, "upgrade", { runtimeVersion: "1.1.0", openclawVersion: "2026.9.6" })
+      assert.deepStrictEqual(yield* first.exit, { code: 75, signal: null })
+      const left = JSON.parse(readFileSync(file, "utf8"))
+      assert.deepInclude(left, { kind: "upgrade", runtimeVersion: "1.1.0", openclawVersion: "2026.9.6" })
+      assert.strictEqual(statSync(file).mode & 0o777, 0o600)
+      assert.isFalse(existsSync(`${file}.tmp`))
+      for (let start = 0; start < 2; start++) {
+        const again = yield* house.startRuntime(env)
+        // Its pulse of readiness has been answered with the commands by then.
+        const now = yield* eventually(seen(house), ({ status }) => status === "online")
+        assert.strictEqual(now.commands.underway.id, left.id)
+        assert.isNull(now.commands.upgrade)
+        assert.isTrue(existsSync(file))
+        yield* again.signal("SIGTERM")
+        assert.deepStrictEqual(yield* again.exit, { code: 0, signal: null })
+      }
+      // The host has acted at last: what was asked for runs, and the file is done with.
+      yield* house.startRuntime({ ...env, RUNTIME_VERSION: "v1.1.0" })
+      const after = yield* eventually(seen(house), ({ commands }) => commands.underway === null)
+      assert.deepInclude(after.lastCommand, { state: "success" })
+      assert.isFalse(existsSync(file))
+    }).pipe(Effect.scoped)
+  )
+
+  it.live("whose command fails or is missing is a stated failure, and the runtime goes on serving", () =>
+    Effect.gen(function* () {
+      const house = yield* makeHouse()
+      yield* house.script({ rules: [{ match: "mentioned you", repeat: true, actions: [{ text: "Here." }] }] })
+      const folder = yield* temporaryFolder
+      const failing = program(folder, "failing", 'echo pulling; echo "no space left on device" >&2; exit 3')
+      for (const [command, reason] of [
+        [failing, "UPGRADE_COMMAND ended with exit code 3: no space left on device"],
+        [join(folder, "missing"), "cannot be started"]
+      ] as const) {
+        const runtime = yield* house.startRuntime({ UPGRADE_COMMAND: command, RUNTIME_VERSION: "1.0.0" })
+        yield* ask(house, "upgrade", { runtimeVersion: "1.1.0" })
+        const after = yield* eventually(
+          seen(house),
+          ({ lastCommand }) => lastCommand?.state === "failed" && lastCommand.message.includes(reason)
+        )
+        assert.isNull(after.commands.upgrade)
+        assert.isNull(after.commands.underway)
+        const taskId = yield* house.newTask()
+        yield* house.post(taskId, "@engineer still there?")
+        yield* eventually(house.messages(taskId), spokeOf("Engineer"))
+        yield* runtime.signal("SIGTERM")
+        assert.deepStrictEqual(yield* runtime.exit, { code: 0, signal: null })
+      }
+    }).pipe(Effect.scoped)
+  )
+})
+
+describe("a pause that a person asks for", () => {
+  it.live("shows everywhere, survives a restart of the process, and ends with the resumption", () =>
+    Effect.gen(function* () {
+      const house = yield* makeHouse()
+      yield* house.script({ rules: [{ match: "mentioned you", repeat: true, actions: [{ text: "Here." }] }] })
+      const first = yield* house.startRuntime()
+      yield* eventually(house.health(first), (health) => health["controlPlane"]["push"] === true)
+      yield* ask(house, "pause")
+      yield* eventually(house.health(first), (health) => health["isPaused"] === true)
+      const taskId = yield* house.newTask()
+      yield* house.post(taskId, "@engineer are you there?")
+      yield* first.signal("SIGTERM")
+      yield* first.exit
+
+      // Ready is what a paused runtime is not: it lives, and its first pulse has told it of the pause.
+      const second = yield* house.startRuntime({}, { readyPath: "/startupz" })
+      const ready = yield* statusOf(`${second.url}/readyz`)
+      assert.strictEqual(ready.status, 503)
+      assert.deepStrictEqual(JSON.parse(ready.body).reasons, ["paused"])
+      const health = yield* house.health(second)
+      assert.deepInclude(health, { status: "degraded", isPaused: true, reasons: ["paused"], lifecycle: "ready" })
+      yield* eventually(seen(house), ({ reasons }) => reasons.includes("paused"))
+      // The page's first event holds all of it; without the word the test runs out of time.
+      yield* Effect.promise(async () => {
+        const response = await fetch(`${second.url}/status/events`)
+        const decoder = new TextDecoder()
+        let text = ""
+        for await (const chunk of response.body!) {
+          text += decoder.decode(chunk, { stream: true })
+          if (text.includes('"isPaused":true')) return
+        }
+      })
+      assert.strictEqual(yield* house.posts, 0)
+      assert.isFalse(spokeOf("Engineer")(yield* house.messages(taskId)))
+
+      yield* ask(house, "resume")
+      yield* eventually(house.messages(taskId), spokeOf("Engineer"))
+      assert.strictEqual((yield* statusOf(`${second.url}/readyz`)).status, 200)
+    }).pipe(Effect.scoped)
+  )
+})
