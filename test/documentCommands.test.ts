@@ -68,7 +68,9 @@ describe("the commands of the documents", () => {
       /^git clone <address>/,
       /^sh worktree\.sh /,
       /^export CONVEX_SELF_HOSTED_/,
-      /^npx convex run .*app\/accounts:list$/
+      /^npx convex run .*app\/accounts:list$/,
+      // They end the runtime that the pages are run beside; test/process/commands.test.ts asks for them.
+      /^npx convex run .*app\/runtimes:(restart|upgrade|rollback)\b/
     ]
     const others = blocks
       .filter(({ kind }) => kind === "console")
