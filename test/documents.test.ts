@@ -185,6 +185,15 @@ describe("the README", () => {
     }
   })
 
+  it("tells every script", () => {
+    const told = rowsOf("README.md").map(([name = ""]) => name.replace(/^npm (run )?/, ""))
+    // npm runs this one by itself.
+    assert.includeMembers(
+      told,
+      Object.keys(scripts).filter((script) => script !== "prepare")
+    )
+  })
+
   it("tells every command", () => {
     const made = globSync("src/commands/*.ts", { cwd: root }).flatMap((path) => {
       const names = [...read(path).matchAll(/Command\.make\(\s*"([a-z-]+)"/g)].map((match) => match[1] ?? "")
@@ -286,6 +295,25 @@ describe("the states of a notification", () => {
     )
     const reached = new Set(moves.flatMap(([, to = ""]) => to.split(", ")))
     assert.sameMembers([...reached], states)
+  })
+})
+
+describe("the life of the process", () => {
+  it("is told with every reason for which it may not be ready", () => {
+    const concerns = /export type Concern =\n((?:  \| "[a-z-]+"\n)+)/.exec(read("src/services/Lifecycle.ts"))?.[1] ?? ""
+    const names = [...concerns.matchAll(/"([a-z-]+)"/g)].map((match) => match[1] ?? "")
+    assert.isAbove(names.length, 5)
+    for (const name of names) assert.include(read("docs/architecture.md"), `\`${name}\``)
+  })
+})
+
+describe("the invariants", () => {
+  it("are those that the simulation looks for breaches of", () => {
+    const told = rowsOf("docs/architecture.md").flatMap(([name = ""]) => (/^I\d+$/.test(name) ? [name] : []))
+    const watched = globSync("test/simulation/*.ts", { cwd: root }).flatMap((path) =>
+      [...read(path).matchAll(/violate\(\s*"(I\d+)"/g)].map((match) => match[1] ?? "")
+    )
+    assert.sameMembers(told, [...new Set(watched)])
   })
 })
 

@@ -7,13 +7,31 @@ import { simulate } from "./simulation.ts"
 import type { Report } from "./simulation.ts"
 import { steps } from "./world.ts"
 
-const { values } = parseArgs({
-  options: {
-    seeds: { type: "string", default: "200" },
-    from: { type: "string", default: "1" },
-    seed: { type: "string" }
+const usage = `usage: npm run simulate -- [options]
+  --seeds N   how many seeds to run (200)
+  --from N    the first of them (1)
+  --seed N    only this one, with its trace
+  --help      this text`
+const readOptions = () => {
+  try {
+    return parseArgs({
+      options: {
+        seeds: { type: "string", default: "200" },
+        from: { type: "string", default: "1" },
+        seed: { type: "string" },
+        help: { type: "boolean", default: false }
+      }
+    }).values
+  } catch (error) {
+    process.stderr.write(`simulate: ${(error as Error).message}\n${usage}\n`)
+    return process.exit(64)
   }
-})
+}
+const values = readOptions()
+if (values.help) {
+  process.stdout.write(`${usage}\n`)
+  process.exit(0)
+}
 const run = (seed: number, isTraced: boolean): Promise<Report> =>
   Effect.runPromise(Effect.provide(simulate(seed, { isTraced }), TestClock.layer()))
 const print = (line: string): void => void process.stdout.write(`${line}\n`)
