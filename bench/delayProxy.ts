@@ -13,13 +13,17 @@ if (port === undefined || delay === undefined || !(port > 0) || !(delay >= 0)) {
   process.exit(64)
 }
 
-/** Timers of one length fire in the order they were set, so that bytes stay in order. */
+/** One direction: what is due is done in the order it came, whatever the timers do. */
 const passOn = (from: Socket, to: Socket, handshake: number): void => {
-  const opened = performance.now()
+  const open = performance.now() + handshake
+  const waiting: Array<{ readonly due: number; readonly step: () => void }> = []
+  const proceed = (): void => {
+    while (waiting[0] !== undefined && waiting[0].due <= performance.now()) waiting.shift()!.step()
+    if (waiting[0] !== undefined) setTimeout(proceed, Math.max(1, Math.ceil(waiting[0].due - performance.now())))
+  }
   const later = (step: () => void): void => {
-    const left = Math.max(0, opened + handshake - performance.now())
-    if (left < 1) setTimeout(step, delay)
-    else setTimeout(() => setTimeout(step, delay), left)
+    waiting.push({ due: Math.max(open, performance.now()) + delay, step })
+    if (waiting.length === 1) setTimeout(proceed, Math.max(1, Math.ceil(waiting[0]!.due - performance.now())))
   }
   from.on("data", (bytes) => later(() => void to.write(bytes)))
   from.on("end", () => later(() => void to.end()))

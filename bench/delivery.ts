@@ -49,6 +49,7 @@ const throughput = Effect.gen(function* () {
   })
   const shared = two.map(({ rate }, run) => rate / one[run]!.rate)
   const cpuOf = (name: string): ReadonlyArray<number> => alone.map(({ cpu }) => cpu[name]!)
+  const coreOf = (name: string): ReadonlyArray<number> => alone.map(({ cpu, rate }) => (cpu[name]! * rate) / 10)
   return [
     figureOf(
       `deliveries held for ${HELD_SECONDS} s, 100 sessions, instant replies`,
@@ -70,6 +71,8 @@ const throughput = Effect.gen(function* () {
     figureOf("processor time of the plane per delivery", "ms", cpuOf("plane")),
     figureOf("processor time of the gateway stand-in per delivery", "ms", cpuOf("gateway")),
     figureOf("processor time of who posts per delivery", "ms", cpuOf("load")),
+    figureOf("one core's share that the runtime took meanwhile", "%", coreOf("runtime")),
+    figureOf("one core's share that the plane took meanwhile", "%", coreOf("plane")),
     figureOf("rate of two runtimes to that of one, same processors", "ratio", shared)
   ]
 })

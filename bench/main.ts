@@ -3,13 +3,11 @@
  * `npm run bench -- [name ...]`: measures, prints a line for each figure and keeps each bench's result as JSON in
  * bench/results. Quote medians and ratios of one run: figures of two machines or two hours do not compare.
  */
-import { execFileSync } from "node:child_process"
-import { readFileSync, writeFileSync } from "node:fs"
-import { fileURLToPath } from "node:url"
 import { parseArgs } from "node:util"
 import type { Figure } from "./figure.ts"
 import { isMet } from "./figure.ts"
 import { machineNow } from "./machine.ts"
+import { writeSection } from "./page.ts"
 import { keepResult, keptResults } from "./results.ts"
 import type { Result } from "./results.ts"
 import { lineOf, markdownOf } from "./table.ts"
@@ -27,7 +25,8 @@ const benches: Readonly<Record<string, () => Promise<{ readonly run: () => Promi
   idle: () => import("./idle.ts"),
   heartbeats: () => import("./heartbeats.ts"),
   plane: () => import("./plane.ts"),
-  gateway: () => import("./gateway.ts")
+  gateway: () => import("./gateway.ts"),
+  profile: () => import("./profile.ts")
 }
 
 const usage = `usage: npm run bench -- [name ...] [options]
@@ -73,17 +72,6 @@ const measure = async (name: string): Promise<Result> => {
   return result
 }
 
-const page = fileURLToPath(new URL("../docs/performance.md", import.meta.url))
-const [begin, end] = ["<!-- figures: npm run bench -- --kept --write -->", "<!-- end of figures -->"]
-
-const writePage = (table: string): void => {
-  const text = readFileSync(page, "utf8")
-  const [before, after] = [text.indexOf(begin), text.indexOf(end)]
-  if (before < 0 || after < before) throw new Error(`${page} has no place for figures`)
-  writeFileSync(page, `${text.slice(0, before)}${begin}\n\n${table}\n\n${text.slice(after)}`)
-  execFileSync("npx", ["oxfmt", page])
-}
-
 const say = ({ bench, figures }: Result): void => {
   if (areLines) for (const figure of figures) process.stdout.write(`${lineOf(bench, figure)}\n`)
 }
@@ -105,7 +93,7 @@ const results = values.kept ? keptResults(chosen) : measured
 if (values.kept) for (const result of results) say(result)
 if (values.json) process.stdout.write(`${JSON.stringify({ results })}\n`)
 if (values.markdown) process.stdout.write(`${markdownOf(results)}\n`)
-if (values.write) writePage(markdownOf(keptResults(Object.keys(benches))))
+if (values.write) writeSection("figures", markdownOf(keptResults(Object.keys(benches))))
 const missed = results.flatMap(({ figures }) => figures).filter((figure) => isMet(figure) === false)
 if (areLines && missed.length > 0) process.stdout.write(`goals missed: ${missed.map(({ name }) => name).join("; ")}\n`)
 if (failed) process.exitCode = 1

@@ -25,11 +25,19 @@ const duplicates = (names: ReadonlyArray<string>): ReadonlyArray<string> =>
 
 const ended = new Set(["delivered", "dead", "discarded"])
 
-/** Reads the file of a plane that has stopped. */
-export const ledgerOf = (file: string, asked: Asked): Ledger => {
+/** Every document in the file of a plane that has stopped. */
+export const documentsIn = (file: string): ReadonlyArray<Document> => {
   const durable = new DurableFile(file)
-  const tables = Map.groupBy(durable.restore().documents, ({ _id }) => tableOf(_id) ?? "")
-  durable.close()
+  try {
+    return durable.restore().documents
+  } finally {
+    durable.close()
+  }
+}
+
+/** What these documents come to, beside what was asked for. */
+export const ledgerOf = (documents: ReadonlyArray<Document>, asked: Asked): Ledger => {
+  const tables = Map.groupBy(documents, ({ _id }) => tableOf(_id) ?? "")
   const of = (table: string): ReadonlyArray<Document> => tables.get(table) ?? []
   const rows = of("notifications").filter((row) => row["recipientType"] === "agent")
   const messages = of("messages")

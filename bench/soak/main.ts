@@ -3,14 +3,18 @@
  * `npm run soak -- --minutes 20`: mixed load and faults on a plane, a gateway and three runtimes. Two of the runtimes stay
  * and are watched: memory after garbage collection, handles, timers and listeners have to stay flat. The third is killed
  * now and then. At the end everything comes to rest, and the plane's file tells whether anything is lost or doubled.
+ * The result is kept in bench/results; --kept shows the last one again, --write puts it into docs/performance.md.
  */
-import { mkdirSync, writeFileSync } from "node:fs"
-import { join } from "node:path"
+import { mkdirSync, readFileSync, writeFileSync } from "node:fs"
+import { dirname, join } from "node:path"
 import { parseArgs } from "node:util"
 import { Cause, Effect, Exit, Fiber, Schedule } from "effect"
 import { machineNow } from "../machine.ts"
+import { writeSection } from "../page.ts"
 import { chaos } from "./chaos.ts"
-import { ledgerOf } from "./ledger.ts"
+import { documentsIn, ledgerOf } from "./ledger.ts"
+import { problemsOf, soakMarkdown } from "./report.ts"
+import type { SoakResult } from "./report.ts"
 import { filesOf, sampleOf } from "./sample.ts"
 import type { Observed } from "./sample.ts"
 import { people, strangers } from "./traffic.ts"
@@ -24,12 +28,14 @@ const { values } = parseArgs({
   options: {
     minutes: { type: "string", default: "20" },
     seed: { type: "string", default: "1" },
-    json: { type: "boolean", default: false }
+    json: { type: "boolean", default: false },
+    kept: { type: "boolean", default: false },
+    write: { type: "boolean", default: false }
   }
 })
 const minutes = Number(values.minutes)
 if (!(minutes > 0)) {
-  process.stderr.write("usage: npm run soak -- [--minutes N] [--seed N] [--json]\n")
+  process.stderr.write("usage: npm run soak -- [--minutes N] [--seed N] [--json] [--kept] [--write]\n")
   process.exit(64)
 }
 
@@ -145,7 +151,7 @@ const soak = Effect.gen(function* () {
   yield* Fiber.interrupt(load)
   yield* Fiber.interrupt(faults)
   say("the load ends, everything comes to rest")
-  world.model.faults = false
+  world.model.isBusy = false
   for (const process of [world.plane, world.gateway, world.mortal]) {
     const running = yield* process.running
     if (running === undefined) yield* process.start
@@ -172,7 +178,7 @@ const soak = Effect.gen(function* () {
   const plane = yield* world.plane.running
   yield* plane!.signal("SIGTERM")
   yield* plane!.exit
-  const ledger = ledgerOf(world.data, journal)
+  const ledger = ledgerOf(documentsIn(world.data), journal)
   const trends = world.watched.map(({ id }) => ({
     id,
     trends: quantities.map(([name, unit, limit, of]): Trend =>
@@ -201,44 +207,20 @@ const soak = Effect.gen(function* () {
   }
 }).pipe(Effect.scoped)
 
-const rounded = (value: number): string => value.toLocaleString("en-US", { maximumFractionDigits: 1 })
+const file = join(import.meta.dirname, "..", "results", "soak.json")
 
-const exit = await Effect.runPromiseExit(soak)
-if (Exit.isFailure(exit)) {
-  process.stderr.write(`soak: ${Cause.pretty(exit.cause)}\n`)
-  process.exit(1)
-}
-const result = exit.value
-const grown = result.trends.flatMap(({ id, trends }) =>
-  trends.filter(({ isFlat }) => !isFlat).map(({ name }) => `${id}: ${name}`)
-)
-const problems = [
-  ...(result.isQuiet ? [] : ["notifications were still open ten minutes after the load"]),
-  ...result.ledger.wrong,
-  ...result.warnings,
-  ...result.exits.filter((code) => code !== 0).map((code) => `a watched runtime ended with ${code}`),
-  ...grown.map((name) => `grows: ${name}`)
-]
-const folder = join(import.meta.dirname, "..", "results")
-mkdirSync(folder, { recursive: true })
-writeFileSync(join(folder, "soak.json"), `${JSON.stringify({ ...result, problems }, null, 2)}\n`)
-if (values.json) process.stdout.write(`${JSON.stringify({ ...result, problems })}\n`)
-else {
-  const { byEnd, byType, creations, notifications, replies, wrong } = result.ledger
-  say(`\n| runtime | quantity | at first | at last | an hour | flat up to | |`)
-  say(`| --- | --- | --- | --- | --- | --- | --- |`)
-  for (const { id, trends } of result.trends) {
-    for (const { first, isFlat, last, limit, name, slope, unit } of trends) {
-      const cells = [id, name, `${rounded(first)} ${unit}`, `${rounded(last)} ${unit}`, rounded(slope), rounded(limit)]
-      say(`| ${cells.map((cell) => cell.trim()).join(" | ")} | ${isFlat ? "flat" : "grows"} |`)
-    }
+const measure = async (): Promise<SoakResult> => {
+  const exit = await Effect.runPromiseExit(soak)
+  if (Exit.isFailure(exit)) {
+    process.stderr.write(`soak: ${Cause.pretty(exit.cause)}\n`)
+    return process.exit(1)
   }
-  say(`\n${minutes} minutes, seed ${result.seed}; at rest ${rounded(result.restedAfter)} s after the load`)
-  say(`load: ${JSON.stringify(result.load)}`)
-  say(`faults: ${JSON.stringify(result.mishaps)}`)
-  say(`notifications: ${notifications} ${JSON.stringify(byType)}, ended ${JSON.stringify(byEnd)}`)
-  say(`answers ${replies}, creations ${creations}, lost or doubled ${wrong.length}`)
+  mkdirSync(dirname(file), { recursive: true })
+  writeFileSync(file, `${JSON.stringify(exit.value, null, 2)}\n`)
+  return exit.value
 }
-for (const problem of problems) process.stderr.write(`soak: ${problem}\n`)
-say(problems.length === 0 ? "passed" : "failed")
-process.exit(problems.length === 0 ? 0 : 1)
+
+const result = values.kept ? (JSON.parse(readFileSync(file, "utf8")) as SoakResult) : await measure()
+process.stdout.write(`${values.json ? JSON.stringify(result) : soakMarkdown(result)}\n`)
+if (values.write) writeSection("soak", soakMarkdown(result))
+process.exit(problemsOf(result).length === 0 ? 0 : 1)

@@ -14,8 +14,8 @@ import { httpAccessIn } from "../../test/actingModel.ts"
 type Call = { readonly name: string; readonly path: string; readonly args: Record<string, unknown> }
 type Answer = { readonly text: string } | { readonly call: Call }
 
-/** What the requests are answered with; `faults` is off while the soak comes to its rest. */
-export type SoakModel = { readonly url: string; faults: boolean }
+/** The served model; not `isBusy`, it neither fails nor begins anything, so that the soak can come to its rest. */
+export type SoakModel = { readonly url: string; isBusy: boolean }
 
 /** The effect that request `n` asks for; the same in every attempt, so that a repetition shows. */
 const effectOf = (n: number, others: ReadonlyArray<string>): Call | undefined => {
@@ -41,14 +41,20 @@ const effectOf = (n: number, others: ReadonlyArray<string>): Call | undefined =>
   }
 }
 
-const decide = async (chat: ChatRequest, others: ReadonlyArray<string>, random: () => number): Promise<Answer> => {
+const decide = async (
+  chat: ChatRequest,
+  others: ReadonlyArray<string>,
+  random: () => number,
+  isBusy: boolean
+): Promise<Answer> => {
   const system = chat.messages
     .filter(({ role }) => role === "system" || role === "developer")
     .map(textOf)
     .join("\n")
   const lastUser = chat.messages.findLastIndex(({ role }) => role === "user")
   const user = textOf(chat.messages[lastUser] ?? { role: "user", content: "" })
-  if (user.startsWith("heartbeat ")) return { text: random() < 0.9 ? "HEARTBEAT_OK" : "Still on it." }
+  // A word posted by a heartbeat is news to others: none while everything is to come to its rest.
+  if (user.startsWith("heartbeat ")) return { text: isBusy && random() < 0.1 ? "Still on it." : "HEARTBEAT_OK" }
   // What is asked for stands before the task; what stands behind it was said earlier.
   const asked = user.split("\ntask id: ")[0] ?? ""
   const request = asked.includes("mentioned you") ? /this is request number (\d+)/.exec(asked)?.[1] : undefined
@@ -69,18 +75,22 @@ const decide = async (chat: ChatRequest, others: ReadonlyArray<string>, random: 
 export const serveSoakModel = (others: ReadonlyArray<string>, random: () => number) =>
   Effect.acquireRelease(
     Effect.promise(async () => {
-      const state = { url: "", faults: true }
+      const state = { url: "", isBusy: true }
       const server = createServer((request, response) => {
         const answer = async () => {
           const chat = JSON.parse(await readBody(request)) as ChatRequest
           await sleep(20 + 200 * random())
-          const fate = state.faults ? random() : 1
+          const fate = state.isBusy ? random() : 1
           if (fate < 0.01) return void request.socket.destroy()
           if (fate < 0.02) return void response.writeHead(429, { "retry-after": "1" }).end("{}")
           if (fate < 0.03) return void response.writeHead(500).end("{}")
           if (fate < 0.035) return
           const decided: Answer =
-            fate < 0.045 ? { text: "" } : fate < 0.055 ? { text: "NO_REPLY" } : await decide(chat, others, random)
+            fate < 0.045
+              ? { text: "" }
+              : fate < 0.055
+                ? { text: "NO_REPLY" }
+                : await decide(chat, others, random, state.isBusy)
           const message =
             "text" in decided
               ? { role: "assistant", content: decided.text }
