@@ -91,7 +91,9 @@ describe("the commands of the documents that need an account", () => {
           for (const [placeholder, value] of values) result = result.replaceAll(placeholder, value)
           return result
         }
-        let started: { readonly child: ChildProcess; readonly ended: Promise<Ended> } | undefined
+        let started:
+          | { readonly child: ChildProcess; readonly ended: Promise<Ended>; readonly command: string }
+          | undefined
         const stop = Effect.gen(function* () {
           if (started === undefined) return
           const { child, ended } = started
@@ -110,13 +112,31 @@ describe("the commands of the documents that need an account", () => {
             child = made
           })
           assert.isDefined(child)
-          started = { child: child!, ended }
+          started = { child: child!, ended, command }
           yield* Effect.promise(() =>
             fetch(`http://127.0.0.1:${port}/readyz`).then(
               ({ status }) => status,
               () => 0
             )
           ).pipe(Effect.repeat({ schedule: Schedule.spaced("50 millis"), until: (status) => status === 200 }))
+        })
+
+        /** What the host does: starts the runtime again that ended with 75, in the version that was asked for. */
+        const startAgain = Effect.fnUntraced(function* (text: string) {
+          if (started === undefined) throw new Error(`nothing runs that could follow ${text}`)
+          const { command, ended } = started
+          started = undefined
+          const { code, err } = yield* Effect.promise(() => ended)
+          assert.strictEqual(code, 75, err)
+          const version = /\\"runtimeVersion\\":\\"([^"\\]+)/.exec(text)?.[1]
+          if (version === undefined) return yield* start(command)
+          env["RUNTIME_VERSION"] = version
+          yield* start(command)
+          const list = 'npx convex run --identity "$ME" app/runtimes:list "{\\"accountId\\":\\"$ACCOUNT_ID\\"}"'
+          yield* eventually(
+            Effect.promise(() => shell(list, env)),
+            ({ out }) => printed(out).some(({ commands }) => (commands as { underway?: unknown }).underway === null)
+          )
         })
 
         const run = Effect.fnUntraced(function* (block: CommandBlock) {
@@ -139,6 +159,7 @@ describe("the commands of the documents that need an account", () => {
             const isGood = ended.code === 0 || (text.startsWith("node src/main.ts doctor") && ended.code === 1)
             assert.isTrue(isGood, `${at}: ${text}\n${ended.out}${ended.err}`)
             learn(ended, text)
+            if (/app\/runtimes:(restart|upgrade|rollback)/.test(text)) yield* startAgain(text)
           }
         })
 
