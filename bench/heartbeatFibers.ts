@@ -30,7 +30,12 @@ const layer = Heartbeats.layer.pipe(
     Layer.mock(Beats, {
       run: (beat) =>
         plane.updateAgentHeartbeat(beat, { status: "idle", currentTaskId: null }).pipe(
-          Effect.map(({ dueAt, now }) => ({ outcome: "ok" as const, error: null, nextInMillis: dueAt - now })),
+          Effect.map(({ dueAt, hasWork, now }) => ({
+            outcome: "ok" as const,
+            error: null,
+            nextInMillis: dueAt - now,
+            hasWork
+          })),
           Effect.orDie
         )
     }),
@@ -39,7 +44,7 @@ const layer = Heartbeats.layer.pipe(
       now: Effect.clockWith((clock) => clock.currentTimeMillis),
       claimBeat: plane.claimBeat
     }),
-    Layer.mock(DeliveryLoop, { wake: Effect.void }),
+    Layer.mock(DeliveryLoop, { wake: Effect.void, beatEnded: () => Effect.void }),
     Layer.mock(Gateway, {}),
     Metrics.layer,
     RuntimeConfig.layerTest(),

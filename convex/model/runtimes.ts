@@ -209,7 +209,7 @@ export const recordPulse = async (ctx: MutationCtx, accountId: Id<"accounts">, p
 
   const account = await accountOf(ctx, accountId)
   // What is overdue counts too: whoever was to claim it may be gone, and the others did not see it come.
-  const dueAt = await nextDueAt(ctx, accountId, 0)
+  const dueAt = await nextDueAt(ctx, accountId, 0, { runtimeId, now })
   const oldest = await ctx.db
     .query("notifications")
     .withIndex("by_state", (q) => q.eq("accountId", accountId).eq("state", "ready"))

@@ -117,8 +117,14 @@ export const updateAgentHeartbeat = serviceMutation({
     /** The next moment of a cron schedule; minutes are reckoned here. */
     nextDueAt: v.optional(v.number())
   },
-  returns: v.object({ dueAt: v.number(), messageId: v.union(v.string(), v.null()), now: v.number() }),
-  handler: async (ctx, args): Promise<{ dueAt: number; messageId: string | null; now: number }> => {
+  returns: v.object({
+    dueAt: v.number(),
+    messageId: v.union(v.string(), v.null()),
+    /** Whether a delivery of the session waits that the beat's lease kept from being claimed. */
+    hasWork: v.boolean(),
+    now: v.number()
+  }),
+  handler: async (ctx, args): Promise<{ dueAt: number; messageId: string | null; hasWork: boolean; now: number }> => {
     const now = Date.now()
     const fence = await fenced(ctx, ctx.accountId, args, "beat")
     if (fence.isRepeated) return { ...fence.answer, now }
@@ -150,7 +156,9 @@ export const updateAgentHeartbeat = serviceMutation({
         error: undefined
       })
     }
-    const answer = { dueAt, messageId }
+    const session = await ctx.db.get("sessions", fence.session._id)
+    const hasWork = session?.lane !== undefined || session?.retryAt !== undefined
+    const answer = { dueAt, messageId, hasWork }
     await endLease(ctx, fence.session, { kind: "beat", answer, generation: fence.session.lease.generation })
     return { ...answer, now }
   }

@@ -88,5 +88,7 @@ export interface BeatReport {
 export const FinishedBeat = Schema.Struct({
   dueAt: Schema.Finite,
   messageId: Schema.NullOr(Schema.String),
+  /** Whether a delivery of the session waits that the beat's lease kept from being claimed. */
+  hasWork: Schema.Boolean,
   now: Schema.Finite
 })

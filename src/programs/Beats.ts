@@ -20,14 +20,21 @@ import type { RunContext } from "../services/tools/AgentTool.ts"
 import { Turns } from "../services/Turns.ts"
 import type { Turn, TurnEnd } from "../services/Turns.ts"
 
-/** How a heartbeat came to its end, and in how many milliseconds to ask for the agent's next one. */
+/** How a heartbeat came to its end, in how many milliseconds to ask for the next, and whether its session has work. */
 export interface BeatResult {
   readonly outcome: BeatEnd
   readonly error: string | null
   readonly nextInMillis: number
+  /** Also where it is not known. */
+  readonly hasWork: boolean
 }
 
-const unfinished = (outcome: BeatEnd, error: string, nextInMillis = 0): BeatResult => ({ outcome, error, nextInMillis })
+const unfinished = (outcome: BeatEnd, error: string, nextInMillis = 0): BeatResult => ({
+  outcome,
+  error,
+  nextInMillis,
+  hasWork: true
+})
 
 /** One heartbeat from its claim to its end: prompt, turn, what is posted; the lease is renewed beside it. */
 export class Beats extends Context.Service<
@@ -68,7 +75,7 @@ export class Beats extends Context.Service<
           ...(nextDueAt === undefined ? {} : { nextDueAt })
         }
         const withMessage = message === undefined ? report : { ...report, message }
-        const { dueAt, now } = yield* controlPlane.updateAgentHeartbeat(beat, withMessage).pipe(
+        const { dueAt, hasWork, now } = yield* controlPlane.updateAgentHeartbeat(beat, withMessage).pipe(
           Effect.catchIf(
             (failure) => failure._tag === "ControlPlaneRefused" && message !== undefined,
             (failure) =>
@@ -77,7 +84,7 @@ export class Beats extends Context.Service<
               ).pipe(Effect.andThen(controlPlane.updateAgentHeartbeat(beat, { ...report, currentTaskId: null })))
           )
         )
-        return { outcome, error: null, nextInMillis: dueAt - now } satisfies BeatResult
+        return { outcome, error: null, nextInMillis: dueAt - now, hasWork } satisfies BeatResult
       })
 
       const failOwn = Effect.fnUntraced(function* (
@@ -199,7 +206,7 @@ export class Beats extends Context.Service<
             { run: beat.heartbeatId, agent: agent.slug, agentName: agent.name, task: null, attempt: beat.attempt },
             (yield* controlPlane.now) - heartbeat.dueAt
           )
-          const ended = Effect.fnUntraced(function* (end: Omit<BeatResult, "nextInMillis">) {
+          const ended = Effect.fnUntraced(function* (end: Pick<BeatResult, "outcome" | "error">) {
             yield* metrics.heartbeatEnded(end.outcome, {
               run: beat.heartbeatId,
               agent: agent.slug,

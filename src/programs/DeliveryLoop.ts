@@ -48,6 +48,11 @@ export class DeliveryLoop extends Context.Service<
     readonly halt: Effect.Effect<void>
     /** Makes the loop look for work now. */
     readonly wake: Effect.Effect<void>
+    /**
+     * A heartbeat gave its session back; the loop looks for work when it left some there (`hasWork`), or when work that
+     * must run alone waits for the process to be idle. An idle account's beats cost no claims.
+     */
+    beatEnded(hasWork: boolean): Effect.Effect<void>
     /** Tells the loop the earliest moment of due work that the pulse reported, in milliseconds from now. */
     dueIn(millis: number): Effect.Effect<void>
     readonly state: Effect.Effect<DeliveryLoopState>
@@ -71,18 +76,24 @@ export class DeliveryLoop extends Context.Service<
 
       const running = yield* FiberMap.make<string>()
       const wakeups = yield* Queue.sliding<void>(1)
-      const wake = Effect.asVoid(Queue.offer(wakeups, undefined))
+      const mustLook = yield* Ref.make(false)
+      const wake = Effect.andThen(Ref.set(mustLook, true), Effect.asVoid(Queue.offer(wakeups, undefined)))
       // Local epoch milliseconds of the next moment at which a claim could find something.
       const dueAt = yield* Ref.make<number | null>(null)
       const isAloneRunning = yield* Ref.make(false)
+      /** Work that must run alone waits for this process to be idle, said the last claim. */
+      const isHeldBack = yield* Ref.make(false)
       // An answer that was lost may have leased sessions: the same request is repeated until it is answered.
       const openRequest = yield* Ref.make<{ readonly requestId: string; readonly permits: number } | null>(null)
       const backlog = yield* Ref.make<Backlog>({ oldest: null, newest: null, newestId: null })
 
       const dueIn = Effect.fnUntraced(function* (millis: number) {
         const at = (yield* Clock.currentTimeMillis) + Math.max(0, millis)
-        yield* Ref.update(dueAt, (before) => (before === null ? at : Math.min(before, at)))
-        yield* wake
+        const known = yield* Ref.get(dueAt)
+        if (known !== null && known <= at) return
+        yield* Ref.set(dueAt, at)
+        // The wait is reckoned anew; nothing is claimed before that moment.
+        yield* Queue.offer(wakeups, undefined)
       })
 
       const fork = Effect.fnUntraced(function* (claim: Claim) {
@@ -125,6 +136,7 @@ export class DeliveryLoop extends Context.Service<
         yield* Ref.set(openRequest, request)
         const claim = yield* controlPlane.claim({ ...request, parkedAgents: yield* guard.parkedAgents })
         yield* Ref.set(openRequest, null)
+        yield* Ref.set(isHeldBack, claim.isBlocked)
         const now = yield* Clock.currentTimeMillis
         yield* Ref.set(dueAt, claim.nextDueAt === null ? null : now + Math.max(0, claim.nextDueAt - claim.now))
         yield* fork(claim)
@@ -174,7 +186,7 @@ export class DeliveryLoop extends Context.Service<
       const backoff = backoffSchedule(backoffBounds(config))
 
       /** Until the next reason to look: a wake-up, due work, a probe of the breaker, or the poll while push is down. */
-      const waitForWork = Effect.gen(function* () {
+      const waitForWork: Effect.Effect<void> = Effect.gen(function* () {
         const now = yield* Clock.currentTimeMillis
         const due = yield* Ref.get(dueAt)
         const { isConnected } = yield* SubscriptionRef.get(push)
@@ -184,8 +196,12 @@ export class DeliveryLoop extends Context.Service<
           ...(opensIn === null ? [] : [opensIn]),
           ...(isConnected ? [] : [Duration.toMillis(config.deliveryInterval)])
         ]
-        const wait = Queue.take(wakeups)
-        yield* waits.length === 0 ? wait : Effect.raceFirst(wait, Effect.sleep(Duration.millis(Math.min(...waits))))
+        const signal = Effect.as(Queue.take(wakeups), true)
+        const isSignal = yield* waits.length === 0
+          ? signal
+          : Effect.raceFirst(signal, Effect.as(Effect.sleep(Duration.millis(Math.min(...waits))), false))
+        if (isSignal && !(yield* Ref.get(mustLook))) return yield* waitForWork
+        yield* Ref.set(mustLook, false)
         // A moment that has passed is used up: whatever stands against a claim now wakes the loop when it goes.
         const then = yield* Clock.currentTimeMillis
         yield* Ref.update(dueAt, (at) => (at !== null && at <= then ? null : at))
@@ -249,6 +265,9 @@ export class DeliveryLoop extends Context.Service<
         start,
         halt: FiberMap.clear(running),
         wake,
+        beatEnded: Effect.fnUntraced(function* (hasWork: boolean) {
+          if (hasWork || (yield* Ref.get(isHeldBack))) yield* wake
+        }),
         dueIn,
         state: Effect.map(Ref.get(backlog), ({ oldest }) => ({ oldestWaiting: oldest })),
         cycle

@@ -163,6 +163,7 @@ export class Heartbeats extends Context.Service<
         if (!("claimed" in answer)) {
           return { wait: answer.notBefore - answer.now, isMissed: (yield* permits.free) === 0 }
         }
+        const wasClosed = (yield* guard.breaker)._tag === "Closed"
         yield* guard.claimed
         const result = yield* Effect.acquireUseRelease(
           changeInFlight(1),
@@ -170,7 +171,9 @@ export class Heartbeats extends Context.Service<
           () => changeInFlight(-1)
         )
         yield* ended(agent.slug, result)
-        return { wait: result.nextInMillis, isMissed: true }
+        yield* loop.beatEnded(result.hasWork)
+        // As the breaker's probe it kept the loop from claiming.
+        return { wait: result.nextInMillis, isMissed: !wasClosed || (yield* permits.free) === 0 }
       })
 
       const untilBreakerCloses = Effect.gen(function* () {

@@ -118,6 +118,27 @@ describe("a heartbeat", () => {
     expect((await plane.claim()).deliveries).toEqual([])
   })
 
+  it("tells at its end whether its session has deliveries that its lease kept back", async () => {
+    const plane = await due()
+    expect(await finish(plane, await claimed(plane))).toMatchObject({ hasWork: false })
+    pass(15 * minute)
+    const beat = await claimed(plane)
+    await plane.asPerson(api.app.tasks.create, { title: "T", assigneeIds: [plane.engineer] })
+    expect((await plane.claim()).deliveries).toEqual([])
+    const end = await finish(plane, beat)
+    expect(end).toMatchObject({ hasWork: true })
+    expect(await finish(plane, beat)).toMatchObject({ hasWork: true })
+    // So is one that waits for its next attempt, of which no claim told while the session was held.
+    const delivery = first((await plane.claim()).deliveries)
+    const later = await plane.mutate(api.service.notifications.release, {
+      ...fenceOf(delivery),
+      nextAttemptAt: Date.now() + 60 * minute
+    })
+    expect(later.state).toBe("waiting")
+    pass(15 * minute)
+    expect(await finish(plane, await claimed(plane))).toMatchObject({ hasWork: true })
+  })
+
   it("keeps its identity over a shared failure and waits as told", async () => {
     const plane = await due()
     const beat = await claimed(plane)

@@ -82,7 +82,7 @@ const house = (options: {
               const refusal = refusals.shift()
               if (refusal !== undefined) return yield* refusal
               const now = yield* Clock.currentTimeMillis
-              return { dueAt: now + 15 * MINUTE, messageId: null, now }
+              return { dueAt: now + 15 * MINUTE, messageId: null, hasWork: false, now }
             }),
             fail: (_, failure) =>
               Effect.sync(() => {
@@ -117,7 +117,12 @@ describe("a heartbeat", () => {
   it.effect("that says HEARTBEAT_OK ends idle or busy, posts nothing, and tells when the next is due", () =>
     Effect.gen(function* () {
       const { calls, run } = yield* house({ turn: says("HEARTBEAT_OK") })
-      assert.deepStrictEqual(yield* run(), { outcome: "ok", error: null, nextInMillis: 15 * MINUTE })
+      assert.deepStrictEqual(yield* run(), {
+        outcome: "ok",
+        error: null,
+        nextInMillis: 15 * MINUTE,
+        hasWork: false
+      })
       assert.deepStrictEqual(calls.reports, [{ status: "busy", currentTaskId: "task_1" }])
       yield* run({ tasks: [] })
       assert.deepStrictEqual(calls.reports[1], { status: "idle", currentTaskId: null })

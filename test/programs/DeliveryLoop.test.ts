@@ -57,6 +57,7 @@ const house = (settings: Partial<Settings> = {}) =>
     const push = yield* SubscriptionRef.make<PushState>({ isConnected: true, lastMessageAt: null })
     const looks = yield* Ref.make(0)
     const ends = new Map<string, Deferred.Deferred<void>>()
+    const isBlocked = yield* Ref.make(false)
     const shift = <A>(ref: Ref.Ref<ReadonlyArray<A>>) =>
       Ref.modify(ref, (items): readonly [A | undefined, ReadonlyArray<A>] => [items[0], items.slice(1)])
 
@@ -75,8 +76,8 @@ const house = (settings: Partial<Settings> = {}) =>
         ])
         const now = yield* Clock.currentTimeMillis
         const dueIn = yield* Ref.get(nextDueIn)
-        const answer: Claim = { deliveries, nextDueAt: dueIn === null ? null : now + dueIn, now, isBlocked: false }
-        return answer
+        const nextDueAt = dueIn === null ? null : now + dueIn
+        return { deliveries, nextDueAt, now, isBlocked: yield* Ref.get(isBlocked) } satisfies Claim
       }),
       context: Effect.fnUntraced(function* (ids: ReadonlyArray<string>) {
         const failure = yield* shift(contextFailures)
@@ -134,6 +135,7 @@ const house = (settings: Partial<Settings> = {}) =>
       claimFailures,
       contextFailures,
       guard,
+      isBlocked,
       lifecycle,
       /** How often the loop looked whether it may claim. */
       looks,
@@ -415,19 +417,27 @@ describe("DeliveryLoop", () => {
     }).pipe(quiet)
   )
 
-  it.effect("looks again at the due moment that the pulse reported, when it is the earlier one", () =>
+  it.effect("looks at the due moment that the pulse reported, when it is the earlier one, and not before", () =>
     Effect.gen(function* () {
       const { calls, loop, nextDueIn, start } = yield* house()
       yield* start
       yield* Ref.set(nextDueIn, 60_000)
       yield* loop.wake
       yield* settle
+      yield* Queue.clear(calls)
       yield* Ref.set(nextDueIn, null)
       yield* loop.dueIn(10_000)
+      yield* loop.dueIn(90_000)
       yield* settle
-      yield* Queue.clear(calls)
-      yield* TestClock.adjust("10 seconds")
-      assert.isAtMost((yield* claimsOf(calls)).length, 1)
+      yield* TestClock.adjust("9999 millis")
+      yield* settle
+      assert.lengthOf(yield* claimsOf(calls), 0)
+      yield* TestClock.adjust("1 millis")
+      yield* settle
+      assert.lengthOf(yield* claimsOf(calls), 1)
+      yield* loop.dueIn(0)
+      yield* settle
+      assert.lengthOf(yield* claimsOf(calls), 1)
     }).pipe(quiet)
   )
 
@@ -493,6 +503,24 @@ describe("DeliveryLoop", () => {
       assert.deepStrictEqual(yield* claimsOf(calls), [])
       yield* end("crasher")
       assert.strictEqual(yield* Queue.take(begun), "next")
+    }).pipe(quiet)
+  )
+
+  it.effect("looks after a heartbeat that left work behind or that held work back, and after no other", () =>
+    Effect.gen(function* () {
+      const { calls, isBlocked, loop, start } = yield* house()
+      const claimsAfter = Effect.fnUntraced(function* (hasWork: boolean) {
+        yield* loop.beatEnded(hasWork)
+        yield* settle
+        return (yield* claimsOf(calls)).length
+      })
+      yield* start
+      assert.strictEqual(yield* claimsAfter(false), 0)
+      assert.strictEqual(yield* claimsAfter(true), 1)
+      // What must run alone waits until nothing runs beside it: not even a heartbeat.
+      yield* Ref.set(isBlocked, true)
+      assert.strictEqual(yield* claimsAfter(true), 1)
+      assert.strictEqual(yield* claimsAfter(false), 1)
     }).pipe(quiet)
   )
 

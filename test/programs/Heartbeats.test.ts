@@ -41,7 +41,12 @@ const runtime = (
         yield* Ref.update(most, (count) => Math.max(count, now))
         return yield* Effect.sleep(options.turnMillis ?? 1_000).pipe(
           Effect.andThen(Effect.orDie(plane.updateAgentHeartbeat(beat, { status: "idle", currentTaskId: null }))),
-          Effect.map(({ dueAt, now }) => ({ outcome: "ok" as const, error: null, nextInMillis: dueAt - now })),
+          Effect.map(({ dueAt, hasWork, now }) => ({
+            outcome: "ok" as const,
+            error: null,
+            nextInMillis: dueAt - now,
+            hasWork
+          })),
           Effect.onInterrupt(() => Effect.ignore(plane.release(beat))),
           Effect.ensuring(Ref.update(running, (count) => count - 1))
         )
@@ -56,7 +61,10 @@ const runtime = (
       Layer.provide([
         beats,
         Layer.mock(ControlPlane, { bootId: "boot", now: Clock.currentTimeMillis, claimBeat: plane.claimBeat }),
-        Layer.mock(DeliveryLoop, { wake: Ref.update(wakes, (count) => count + 1) }),
+        Layer.mock(DeliveryLoop, {
+          wake: Ref.update(wakes, (count) => count + 1),
+          beatEnded: (hasWork) => (hasWork ? Ref.update(wakes, (count) => count + 1) : Effect.void)
+        }),
         Layer.mock(Gateway, {}),
         Metrics.layer,
         RuntimeConfig.layerTest(options.settings),
@@ -260,7 +268,39 @@ describe("heartbeats", () => {
       for (let index = 0; index < 6; index++) yield* house.permits.giveBack
       yield* TestClock.adjust(10 * MINUTE)
       assert.strictEqual(yield* Ref.get(house.most), 2)
-      assert.isAtLeast(yield* Ref.get(house.wakes), house.begun.length - 2)
+      const before = yield* Ref.get(house.wakes)
+      plane.hasWork = true
+      const begun = house.begun.length
+      yield* TestClock.adjust(20 * MINUTE)
+      assert.isAbove(house.begun.length, begun)
+      assert.isAtLeast((yield* Ref.get(house.wakes)) - before, house.begun.length - begun - 2)
+    })
+  )
+
+  it.effect("of an account with nothing to deliver do not make the delivery loop claim", () =>
+    Effect.gen(function* () {
+      const plane = new BeatPlane()
+      const house = yield* runtime(plane)
+      yield* house.start
+      yield* publish(plane, [house], rosterOf(1, agents(3)))
+      yield* TestClock.adjust(DAY)
+      assert.isAtLeast(house.begun.length, 3 * 96)
+      assert.strictEqual(yield* Ref.get(house.wakes), 0)
+    })
+  )
+
+  it.effect("make the delivery loop look when one of them was the breaker's probe", () =>
+    Effect.gen(function* () {
+      const plane = new BeatPlane()
+      const house = yield* runtime(plane)
+      yield* Effect.repeat(house.guard.sharedFailure(new GatewayUnreachable({ detail: "refused" }), "agent"), {
+        times: 4
+      })
+      yield* house.start
+      yield* publish(plane, [house], rosterOf(1, agents(1)))
+      yield* TestClock.adjust(10 * MINUTE)
+      assert.lengthOf(house.begun, 1)
+      assert.strictEqual(yield* Ref.get(house.wakes), 1)
     })
   )
 

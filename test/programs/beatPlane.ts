@@ -57,6 +57,8 @@ export class BeatPlane {
   readonly finished: Array<{ readonly id: string; readonly at: number }> = []
   readonly givenBack: Array<string> = []
   readonly failed: Array<string> = []
+  /** Whether deliveries wait in the sessions of the beats that end. */
+  hasWork = false
   /** Answered instead of the next claims. */
   readonly claimFailures: Array<ControlPlaneFailure> = []
 
@@ -157,7 +159,7 @@ export class BeatPlane {
       this.finished.push({ id: `${fence.session}:${row.dueAt}`, at: now })
       this.#advance(row, now)
       row.lease = null
-      return { dueAt: row.dueAt, messageId: null, now }
+      return { dueAt: row.dueAt, messageId: null, hasWork: this.hasWork, now }
     })
 
   renew: ControlPlane["Service"]["renew"] = (fence) =>

@@ -1,11 +1,12 @@
-import { defaultAgentFlags } from "../../src/domain/AgentFlags.ts"
 /** The account around the queue: agents, tasks, threads, who hears of what, presence; and the functions by their path. */
+import { defaultAgentFlags } from "../../src/domain/AgentFlags.ts"
 import type { Actor, DeliveryContext, MessageView } from "../../src/domain/DeliveryContext.ts"
+import type { BeatContext } from "../../src/domain/Heartbeat.ts"
 import { sessionKey } from "../../src/domain/SessionKey.ts"
 import { canAgentMarkDone, nextStatusesFor, pathTo } from "../../src/domain/TaskStatus.ts"
 import type { TaskStatus } from "../../src/domain/TaskStatus.ts"
 import { QueueModel, Refusal } from "./queueModel.ts"
-import type { Cause, Fence, Mistake, NotificationType, Row } from "./queueModel.ts"
+import type { BeatRequest, Cause, Fence, Mistake, NotificationType, Row, Run } from "./queueModel.ts"
 
 export const ACCOUNT = "testaccount1"
 
@@ -15,6 +16,8 @@ export interface Agent {
   readonly name: string
   readonly isOrchestrator: boolean
   readonly canReview: boolean
+  /** Minutes between its heartbeats. */
+  heartbeat: number
 }
 
 export interface Task {
@@ -47,6 +50,9 @@ export interface Presence {
   health: string
 }
 
+/** A beat starts a chain at one hop. */
+const BEAT_HOPS = 1
+
 const person: Cause = { type: "person", id: "person" }
 
 /** One account of the control plane, in memory. */
@@ -64,6 +70,7 @@ export class AccountModel {
   readonly depths = new Map<string, number>()
   readonly counts = new Map<string, number>()
   isTokenRevoked = false
+  rosterRevision = 1
   private readonly scope: "agent" | "task"
   private now = 0
 
@@ -91,6 +98,12 @@ export class AccountModel {
             row.hops + 1,
             maxHops,
             this.depthOf(row) + 1
+          ),
+        // Spread over two minutes, as the control plane spreads them by a digest of the id.
+        firstBeatAt: (agent, minutes, now) =>
+          now +
+          Math.floor(
+            (Math.min(0.4 * minutes * 60_000, 120_000) * (this.agents.findIndex(({ id }) => id === agent) + 1)) / 7
           ),
         begun: (row, maxHops) => {
           const task = this.task(row.task)
@@ -261,6 +274,11 @@ export class AccountModel {
     if (path !== null && path.length > 0) this.move(task, to, person, 0, 12, 0)
   }
 
+  reschedule(id: string, minutes: number): void {
+    this.agent(id).heartbeat = minutes
+    this.rosterRevision += 1
+  }
+
   archive(now: number, id: string): void {
     this.now = now
     this.task(id).status = "archived"
@@ -374,9 +392,7 @@ export class AccountModel {
       earlier: {
         attempts: Math.max(0, row.claims - (lease === null ? 0 : 1)),
         lastError: row.error,
-        effects: this.queue.history.flatMap((event) =>
-          event.kind === "effect" && event.row === id ? [{ tool: event.tool, summary: event.tool, at: event.at }] : []
-        )
+        effects: this.effectsOf(id)
       },
       failures: row.failures,
       silences: row.silences,
@@ -393,22 +409,99 @@ export class AccountModel {
 
   // The functions a runtime calls.
 
+  private effectsOf(run: string) {
+    return this.queue.history.flatMap((event) =>
+      event.kind === "effect" && event.row === run ? [{ tool: event.tool, summary: event.tool, at: event.at }] : []
+    )
+  }
+
+  private claimBeat(request: BeatRequest): object {
+    const agent = this.agent(request.agentId)
+    const isApart = this.queue.mistakes.has("heartbeats with a lease of their own")
+    const session = this.queue.sessionFor(isApart ? `beats_${agent.id}` : `session_${agent.id}`, agent.id)
+    const answer = this.queue.claimBeat(this.now, request, session, agent.heartbeat)
+    if (!("heartbeatId" in answer)) return { ...answer, now: this.now }
+    const beat = this.queue.beats.get(agent.id)
+    const orchestrator = this.agents.find(({ isOrchestrator }) => isOrchestrator)
+    const under = (task: Task): boolean =>
+      agent.isOrchestrator
+        ? ["in_progress", "review", "assigned", "blocked"].includes(task.status)
+        : task.assignees.includes(agent.id) && ["in_progress", "assigned"].includes(task.status)
+    const context: BeatContext = {
+      heartbeat: { id: answer.heartbeatId, dueAt: beat?.dueAt ?? 0, schedule: agent.heartbeat, lastHeartbeatAt: null },
+      account: { id: ACCOUNT, name: "Acme" },
+      agent: {
+        ...this.ref(agent.id),
+        role: agent.name,
+        isOrchestrator: agent.isOrchestrator,
+        flags: this.flags(agent)
+      },
+      sessionKey: sessionKey({
+        slug: agent.slug,
+        accountId: ACCOUNT,
+        generation: session.lease?.generation ?? session.generation
+      }),
+      generation: session.lease?.generation ?? session.generation,
+      tasks: [...this.tasks.values()]
+        .filter(under)
+        .slice(0, 12)
+        .map((task) => ({ task: this.taskView(task), lastMessageAt: null, lastAssigneeAt: null })),
+      orchestrator: orchestrator === undefined ? null : this.ref(orchestrator.id),
+      primaryPerson: { name: "Pat Person" },
+      mentionableAgents: [],
+      briefing: null,
+      earlier: { attempts: Math.max(0, (beat?.tries ?? 1) - 1), effects: this.effectsOf(answer.heartbeatId) },
+      failures: beat?.failures ?? 0,
+      isUnchanged: false
+    }
+    return { claimed: { ...answer, context }, now: this.now }
+  }
+
+  private finishBeat(args: Fence & { message?: { taskId: string; content: string }; maxHops: number }): object {
+    const answer = this.queue.finishBeat(this.now, args, (run) => {
+      const { message } = args
+      if (message === undefined || message.content.trim() === "") return null
+      const task = this.task(message.taskId)
+      this.mustActOn(run, task)
+      const said = { content: message.content, run: run.id, epoch: args.epoch, answersType: null }
+      const author: Cause = { type: "agent", id: run.agent }
+      return this.post(task, author, { kind: "message", ...said }, BEAT_HOPS + 1, args.maxHops, BEAT_HOPS + 1)
+    })
+    return { ...answer, now: this.now }
+  }
+
+  private mustActOn(run: Run, task: Task): void {
+    const isOwn =
+      this.agent(run.agent).isOrchestrator ||
+      run.row?.task === task.id ||
+      task.createdInRun === run.id ||
+      (run.isBeat && task.assignees.includes(run.agent))
+    if (!isOwn) throw new Refusal("forbidden")
+  }
+
   private tool<A extends object>(
     args: Fence & { maxHops: number },
     tool: string,
     creation: unknown,
-    act: (row: Row, actor: Cause, depth: number) => A
+    act: (
+      run: Pick<Row, "id" | "agent" | "hops"> & { readonly task: string | null; readonly of: Run },
+      actor: Cause,
+      depth: number
+    ) => A
   ): object {
-    return this.queue.effect(this.now, args, tool, creation === null ? null : JSON.stringify(creation), (row) =>
-      act(row, { type: "agent", id: row.agent }, this.depthOf(row) + 1)
-    )
+    return this.queue.effect(this.now, args, tool, creation === null ? null : JSON.stringify(creation), (run) => {
+      const { agent, id, row } = run
+      const hops = row?.hops ?? BEAT_HOPS
+      const depth = row === null ? BEAT_HOPS : this.depthOf(row)
+      return act({ id, agent, hops, task: row?.task ?? null, of: run }, { type: "agent", id: agent }, depth + 1)
+    })
   }
 
   private setStatusInRun(args: Fence & { taskId: string; status: TaskStatus; maxHops: number }): object {
     const task = this.task(args.taskId)
     return this.tool(args, "task_status", null, (row, actor, depth) => {
       const agent = { ...this.agent(row.agent), flags: this.flags(this.agent(row.agent)) }
-      if (!agent.isOrchestrator && row.task !== task.id && task.createdInRun !== row.id) throw new Refusal("forbidden")
+      this.mustActOn(row.of, task)
       const previousStatus = task.status
       const answer = { taskId: task.id, previousStatus, path: [] as ReadonlyArray<TaskStatus> }
       if (previousStatus === args.status) return { ...answer, status: previousStatus, changed: false }
@@ -439,6 +532,19 @@ export class AccountModel {
     "service/notifications:release": (args) => ({ ...this.queue.release(this.now, args), now: this.now }),
     "service/notifications:complete": (args) => ({ ...this.queue.complete(this.now, args), now: this.now }),
     "service/notifications:fail": (args) => ({ ...this.queue.fail(this.now, args), now: this.now }),
+    "service/sessions:claimBeat": (args) => this.claimBeat(args),
+    "service/agents:updateAgentHeartbeat": (args) => this.finishBeat(args),
+    "service/agents:list": () => ({
+      revision: this.rosterRevision,
+      agents: this.agents.map((agent) => ({
+        ...this.ref(agent.id),
+        role: agent.name,
+        isOrchestrator: agent.isOrchestrator,
+        flags: this.flags(agent),
+        heartbeat: agent.heartbeat,
+        model: null
+      }))
+    }),
     "service/runtimes:commands": () => ({ paused: this.queue.isPaused, restart: null, upgrade: null, underway: null }),
     "service/runtimes:pulse": (args) => {
       const releasedLeases = this.queue.boot(this.now, args.runtimeId, args.bootId)
@@ -452,8 +558,8 @@ export class AccountModel {
       return {
         commands: { paused: this.queue.isPaused, restart: null, upgrade: null, underway: null },
         oldest: this.queue.backlog().oldest,
-        nextDueAt: this.queue.pulseDueAt(this.now),
-        rosterRevision: 1,
+        nextDueAt: this.queue.pulseDueAt(this.now, args.runtimeId),
+        rosterRevision: this.rosterRevision,
         now: this.now,
         releasedLeases
       }
@@ -486,7 +592,9 @@ export class AccountModel {
         const asked = this.agents.filter(({ id, slug }) => slugs.includes(slug) && id !== row.agent)
         const cause = { type: "response_request", request: String(args.message) } as const
         const ids = asked.map(({ id }) => id)
-        this.notify(ids, this.task(args.taskId ?? row.task), actor, row.hops + 1, maxHops, depth, cause)
+        const task: string | null = args.taskId ?? row.task
+        if (task === null) throw new Refusal("invalid")
+        this.notify(ids, this.task(task), actor, row.hops + 1, maxHops, depth, cause)
         return { asked: asked.map(({ id, slug }) => ({ slug, notificationId: id })), skipped: [] }
       })
   }

@@ -29,6 +29,9 @@ const STARVED_MILLIS = 90_000
 /** How long faults of the control plane may be felt: two backoffs of the poll. */
 const RECOVERY_MILLIS = 150_000
 
+/** Own failures and crashes of a beat before it is given up. */
+const BEAT_FAILURES = 3
+
 /** Watches one world. */
 export class Invariants {
   private readonly world: World
@@ -41,6 +44,7 @@ export class Invariants {
   private readonly deaths = new Map<string, number>()
   private readonly revivals = new Map<string, number>()
   private readonly creations = new Set<string>()
+  private readonly finished = new Set<string>()
   private readonly claimableSince = new Map<string, number>()
 
   constructor(world: World, limits: Limits) {
@@ -62,6 +66,7 @@ export class Invariants {
       case "claim": {
         this.lastClaim.set(event.session, event)
         this.isOver.set(event.session, false)
+        if (event.isBeat) return this.judgeBeatClaim(event)
         if (event.spent) return
         const spent = (this.spent.get(event.row) ?? 0) + 1
         this.spent.set(event.row, spent)
@@ -96,16 +101,17 @@ export class Invariants {
     const claim = this.lastClaim.get(event.session)
     this.judgeFence(event, event.how)
     this.isOver.set(event.session, true)
-    const row = account.queue.row(event.row)
-    if (event.how === "release" && claim?.spent === false) this.spent.set(row.id, (this.spent.get(row.id) ?? 1) - 1)
-    if (event.how === "rescue") return
     const turn = turns.findLast((each) => each.session === event.session && each.epoch === event.epoch)
-    if (turn !== undefined && turn.open > 0 && turn.process.isRunning) {
+    if (event.how !== "rescue" && turn !== undefined && turn.open > 0 && turn.process.isRunning) {
       this.world.violate("I3", `${event.row} was ended by ${event.how} while its request still runs`)
     }
     if (event.how === "fail" && event.isSilence) this.judgeSilence(event, turn)
+    if (event.isBeat) return this.judgeBeatEnd(event)
+    const row = account.queue.row(event.row)
+    if (event.how === "release" && claim?.spent === false) this.spent.set(row.id, (this.spent.get(row.id) ?? 1) - 1)
     if (event.how === "complete" && event.outcome === "skipped") {
-      if (turn?.truth === "TurnAmbiguous" && row.silences === 0) {
+      // Its last attempt has no second try.
+      if (turn?.truth === "TurnAmbiguous" && row.silences === 0 && row.attempts < this.limits.maxAttempts) {
         this.world.violate("I5", `${row.id} was skipped at the first "internal error"`)
       }
       const context = account.contexts.get(`${event.row} ${event.epoch}`)
@@ -113,6 +119,31 @@ export class Invariants {
         this.world.violate("I5", `${row.id} ended skipped although an answer is owed`)
       }
     }
+  }
+
+  private judgeBeatClaim(event: Extract<Event, { kind: "claim" }>): void {
+    const { beats, rowsOf } = this.queue
+    if (this.finished.has(event.row)) this.world.violate("I2", `${event.row} is tried although it was finished`)
+    const beat = [...beats.values()].find(({ agent }) => event.row.startsWith(`${agent}:`))
+    const spent = (beat?.failures ?? 0) + (beat?.crashes ?? 0)
+    if (spent >= BEAT_FAILURES) this.world.violate("I6", `${event.row} is tried after ${spent} failures`)
+    if (rowsOf.call(this.queue, event.session, "ready").length > 0) {
+      this.world.violate("I9", `${event.row} went before a delivery of its session`)
+    }
+  }
+
+  private judgeBeatEnd(event: Extract<Event, { kind: "end" }>): void {
+    if (event.how !== "beat") return
+    if (this.finished.has(event.row)) this.world.violate("I2", `${event.row} was finished twice`)
+    this.finished.add(event.row)
+    const said = this.world.account.messages.filter(
+      ({ content, run }) => run === event.row && content.startsWith("news of")
+    )
+    if (said.length > 1) this.world.violate("I2", `${event.row} spoke ${said.length} times`)
+  }
+
+  private get queue() {
+    return this.world.account.queue
   }
 
   private judgeSilence(

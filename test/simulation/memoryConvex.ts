@@ -27,9 +27,11 @@ const named: Readonly<Record<string, Step>> = {
   "service/notifications:complete": "complete",
   "service/notifications:fail": "fail",
   "service/notifications:release": "release",
+  "service/sessions:claimBeat": "beat",
+  "service/agents:updateAgentHeartbeat": "beat end",
   "service/runtimes:pulse": "pulse"
 }
-const bootChecked = new Set(["claim", "renew", "pulse"])
+const bootChecked = new Set(["claim", "renew", "beat", "pulse"])
 
 const failureOf = (path: string, step: Step, refusal: Refusal): ControlPlaneFailure => {
   const detail = refusal.code

@@ -57,18 +57,23 @@ export class MemoryGateway {
   private turnOf(process: RuntimeProcess, request: GatewayRequest): Turn {
     const { account, now, turns } = this.world
     const key = `${process.name} ${request.sessionKey}`
-    const row = typeof request.input === "string" ? /^delivery (\S+), attempt \d+:/.exec(request.input)?.[1] : undefined
+    const row =
+      typeof request.input === "string"
+        ? /^(?:delivery|heartbeat) (\S+), attempt \d+:/.exec(request.input)?.[1]
+        : undefined
     const known = this.current.get(key)
     if (row === undefined) {
       if (known === undefined) throw new Error("a round without a turn")
       return known
     }
-    const { session } = account.queue.row(row)
     const claim = account.queue.history.findLast(
       (event) => event.kind === "claim" && event.row === row && event.bootId === process.bootId
     )
-    const epoch = claim?.kind === "claim" ? claim.epoch : 0
-    const turn: Turn = { process, bootId: process.bootId, row, session, epoch, startedAt: now, open: 0, truth: "none" }
+    if (claim?.kind !== "claim") throw new Error("a turn without a claim")
+    const { epoch, session } = claim
+    const { bootId } = process
+    const { sessionKey } = request
+    const turn: Turn = { process, bootId, row, session, sessionKey, epoch, startedAt: now, open: 0, truth: "none" }
     this.current.set(key, turn)
     turns.push(turn)
     return turn
@@ -85,8 +90,8 @@ export class MemoryGateway {
     if (!this.isLive(turn)) return
     for (const other of others) {
       if (other.row === turn.row) this.world.violate("I3", `${turn.row} has two turns with a live lease`)
-      else if (other.session === turn.session) {
-        this.world.violate("I4", `${turn.session} has two turns with a live lease: ${other.row}, ${turn.row}`)
+      else if (other.sessionKey === turn.sessionKey) {
+        this.world.violate("I4", `${turn.sessionKey} has two turns with a live lease: ${other.row}, ${turn.row}`)
       }
     }
   }
@@ -94,7 +99,8 @@ export class MemoryGateway {
   private callOf(name: string, turn: Turn): FunctionCall {
     const dice = this.world.gatewayDice
     const { account } = this.world
-    const taskId = account.queue.row(turn.row).task
+    const tasks = [...account.tasks.keys()]
+    const taskId = account.queue.rows.get(turn.row)?.task ?? (tasks.length === 0 ? "none" : dice.pick(tasks))
     const callId = `call_${(this.calls += 1)}`
     // Few different arguments, so that a second attempt repeats what the first did.
     const some = dice.between(1, 2)
@@ -115,6 +121,9 @@ export class MemoryGateway {
 
   private behaviour(turn: Turn, request: GatewayRequest): Behaviour {
     const { gatewayDice: dice, isCalm, profile } = this.world
+    const isBeat = !this.world.account.queue.rows.has(turn.row)
+    // An account at rest has agents that find nothing to do.
+    if (isCalm && isBeat) return "nothing to add"
     if (isCalm)
       return dice.weighted({ text: 4, "nothing to add": 1, ...(request.tools.length > 0 ? { calls: 1 } : {}) })
     if (!dice.chance(profile.gateway)) {
@@ -167,7 +176,7 @@ export class MemoryGateway {
           return yield* Effect.never
         case "text": {
           const other = dice.pick(world.account.agents).slug
-          const words = `answer to ${turn.row}`
+          const words = `${world.account.queue.rows.has(turn.row) ? "answer to" : "news of"} ${turn.row}`
           if (dice.chance(0.1)) return text(`${words}, @${other} please look`)
           return text(dice.chance(0.1) ? `${words}, with ${GATEWAY_SECRET}` : words)
         }

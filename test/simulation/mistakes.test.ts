@@ -19,8 +19,8 @@ describe("the simulation notices", () => {
           const withoutIt: Options = mistake.profile === undefined ? {} : { profile: mistake.profile }
           for (let seed = 1; seed <= SEEDS; seed += 1) {
             const { violations } = yield* inItsOwnTime(seed, mistake)
-            if (violations.length === 0) continue
-            assert.strictEqual(violations[0]?.invariant, mistake.breaks)
+            // A mistake may show by another invariant first: what is looked for is the one that it breaks.
+            if (!violations.some(({ invariant }) => invariant === mistake.breaks)) continue
             // Without the mistake the same seed holds: it was the mistake that was seen.
             assert.deepStrictEqual((yield* inItsOwnTime(seed, withoutIt)).violations, [])
             return

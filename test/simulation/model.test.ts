@@ -6,7 +6,7 @@ import { notifyAgents } from "../../convex/model/fanOut.ts"
 import { first, seededPlane } from "../convex/controlPlane.ts"
 import { Dice } from "./dice.ts"
 import { QueueModel, Refusal } from "./queueModel.ts"
-import type { NotificationType, Row } from "./queueModel.ts"
+import type { Beat, NotificationType, Row } from "./queueModel.ts"
 
 beforeEach(() => {
   vi.useFakeTimers({ now: new Date("2026-01-05T10:00:00Z") })
@@ -76,9 +76,21 @@ const comparedDocument = (row: Doc<"notifications">) => ({
   outcome: row.outcome ?? null
 })
 
+const comparedBeat = (beat: Beat | Doc<"heartbeats">) => ({
+  dueAt: beat.dueAt,
+  attempts: beat.attempts,
+  tries: beat.tries,
+  failures: beat.failures,
+  crashes: beat.crashes,
+  notBefore: beat.notBefore ?? null,
+  requestId: beat.requestId ?? null
+})
+
 /** One random history on both, compared after each step. */
 const play = async (seed: number, length: number): Promise<number> => {
   const dice = new Dice(`model ${seed}`)
+  /** Every third history is mostly of heartbeats, which deliveries otherwise come before. */
+  const isOfBeats = seed % 3 === 0
   const plane = await seededPlane({ sessionScope: dice.pick(["agent", "task"] as const) })
   const { t } = plane
   const tasks: Array<Id<"tasks">> = []
@@ -86,7 +98,14 @@ const play = async (seed: number, length: number): Promise<number> => {
     tasks.push((await plane.asPerson(api.app.tasks.create, { title, assigneeIds: [] })).taskId as Id<"tasks">)
   }
   const agents = [plane.lead, plane.engineer, plane.qa] as Array<Id<"agents">>
-  const model = new QueueModel({ hasTask: () => true, post: () => "posted", begun: () => {} })
+  /** When the plane says that an agent's first beat is due: by a digest, which is its own affair. */
+  const firstBeats = new Map<string, number>()
+  const model = new QueueModel({
+    hasTask: () => true,
+    post: () => "posted",
+    begun: () => {},
+    firstBeatAt: (agent) => firstBeats.get(agent) ?? 0
+  })
   model.boot(Date.now(), "r1", "b1")
   const boots: Record<string, string> = { r1: "b1" }
   const bootsMade = { count: 1 }
@@ -248,7 +267,7 @@ const play = async (seed: number, length: number): Promise<number> => {
         },
         () => {
           const releasedLeases = model.boot(Date.now(), runtimeId, bootId)
-          return { nextDueAt: model.pulseDueAt(Date.now()), oldest: model.backlog().oldest, releasedLeases }
+          return { nextDueAt: model.pulseDueAt(Date.now(), runtimeId), oldest: model.backlog().oldest, releasedLeases }
         }
       )
     },
@@ -258,6 +277,57 @@ const play = async (seed: number, length: number): Promise<number> => {
         async () => void (await plane.pulse("r1", "b1")),
         () => void model.boot(Date.now(), "r1", "b1")
       ),
+    beat: async () => {
+      const agentId = dice.pick(agents)
+      const runtimeId = dice.pick(Object.keys(boots))
+      const request = {
+        requestId: `beat ${dice.between(1, 1_000_000)}`,
+        runtimeId,
+        bootId: boots[runtimeId] ?? "none",
+        agentId,
+        leaseMs,
+        parkedAgents: dice.chance(0.1) ? [agentId] : []
+      }
+      const row = await t.run((ctx) => ctx.db.get("agents", agentId))
+      const own = await t.run(async (ctx) => {
+        const sessions = await ctx.db.query("sessions").collect()
+        return sessions.find((session) => session.agentId === agentId && session.taskId === undefined)?._id
+      })
+      const answer = await twice(
+        `beat ${JSON.stringify(request)}`,
+        async () => {
+          const beat = await plane.mutate(api.service.sessions.claimBeat, request)
+          if (!("claimed" in beat)) {
+            if (!model.beats.has(agentId)) firstBeats.set(agentId, beat.dueAt)
+            return beat
+          }
+          const { context: _, ...lease } = beat.claimed
+          return lease
+        },
+        async () => {
+          // The plane made the session at its first beat.
+          const made = await t.run(async (ctx) => {
+            const sessions = await ctx.db.query("sessions").collect()
+            return sessions.find((session) => session.agentId === agentId && session.taskId === undefined)?._id
+          })
+          const session = model.sessionFor(own ?? made ?? "none", agentId)
+          return model.claimBeat(Date.now(), request, session, typeof row?.heartbeat === "number" ? row.heartbeat : 15)
+        }
+      )
+      if (typeof answer === "object" && answer !== null && "heartbeatId" in answer) {
+        const { epoch, session } = answer as unknown as { readonly epoch: number; readonly session: string }
+        fences.push({ session, epoch })
+      }
+    },
+    "beat's end": async () => {
+      const { epoch, session } = someFence()
+      const args = { session, epoch, maxHops: 0 }
+      await twice(
+        "the end of a beat",
+        () => plane.mutate(api.service.agents.updateAgentHeartbeat, { ...args, status: "idle" }),
+        () => model.finishBeat(Date.now(), args, () => null)
+      )
+    },
     "dead letter": async () => {
       const rows = [...model.rows.values()]
       const dead = rows.filter(({ state }) => state === "dead")
@@ -287,16 +357,18 @@ const play = async (seed: number, length: number): Promise<number> => {
   await enqueue()
   for (let count = 0; count < length; count += 1) {
     // Mostly moments, now and then beyond the lease, rarely beyond the day that a parked row waits.
-    const pause = dice.weighted({ moment: 12, while: 4, lease: 2, day: 0.3 })
+    const pause = dice.weighted({ moment: 12, while: 4, lease: isOfBeats ? 6 : 2, day: 0.3 })
     const millis = { moment: 1_000, while: 20_000, lease: 150_000, day: 25 * 3_600_000 }[pause]
     vi.setSystemTime(Date.now() + dice.between(1, millis))
     const name = dice.weighted({
-      enqueue: 6,
-      claim: 7,
+      enqueue: isOfBeats ? 1 : 6,
+      claim: isOfBeats ? 3 : 7,
       renew: fences.length > 0 ? 1 : 0,
       complete: fences.length > 0 ? 3 : 0,
       fail: fences.length > 0 ? 4 : 0,
       release: fences.length > 0 ? 3 : 0,
+      beat: isOfBeats ? 8 : 2,
+      "beat's end": fences.length > 0 ? (isOfBeats ? 4 : 1) : 0,
       pulse: 1.5,
       "an earlier boot's pulse": 0.2,
       "dead letter": 1.5,
@@ -307,6 +379,10 @@ const play = async (seed: number, length: number): Promise<number> => {
     const rows = documents.filter(({ recipientType }) => recipientType === "agent")
     expect(Object.fromEntries(rows.map((row) => [row._id, comparedDocument(row)])), `rows after ${name}`).toEqual(
       Object.fromEntries([...model.rows].map(([id, row]) => [id, compared(row)]))
+    )
+    const beats = await t.run((ctx) => ctx.db.query("heartbeats").collect())
+    expect(Object.fromEntries(beats.map((beat) => [beat.agentId, comparedBeat(beat)])), `beats after ${name}`).toEqual(
+      Object.fromEntries([...model.beats].map(([agent, beat]) => [agent, comparedBeat(beat)]))
     )
     const sessions = await t.run((ctx) => ctx.db.query("sessions").collect())
     for (const session of sessions) {
@@ -346,6 +422,16 @@ describe("what the simulation and the model found", () => {
     const { epoch, session } = spent
     await plane.mutate(api.service.notifications.release, { epoch, session })
     expect(first((await plane.claim({ maxAttempts: 1, bootId: "b2" })).deliveries)).toMatchObject({ spent: true })
+  })
+
+  it("a pulse does not tell a runtime to look when its own live leases end, which it keeps itself", async () => {
+    const plane = await seededPlane()
+    await plane.asPerson(api.app.tasks.create, { title: "T", assigneeIds: [plane.engineer] })
+    const { expiresAt } = first((await plane.claim()).deliveries)
+    expect(await plane.pulse()).toMatchObject({ nextDueAt: null })
+    expect(await plane.pulse("r2", "b1")).toMatchObject({ nextDueAt: expiresAt })
+    vi.setSystemTime(expiresAt + 1)
+    expect(await plane.pulse()).toMatchObject({ nextDueAt: Date.now() })
   })
 
   it("a pulse tells of a retry that was due before it, when the runtime that failed it is gone", async () => {

@@ -69,6 +69,7 @@ export const plantedMistakes: ReadonlyArray<PlantedMistake> = [
   inTheModel("retry counter in memory", "I6"),
   inTheModel("a ledger that forgets", "I2"),
   inTheModel("hops without a limit", "I11"),
+  { ...inTheModel("heartbeats with a lease of their own", "I4"), profile: slowGateway },
   {
     name: "500 taken as silence",
     breaks: "I5",

@@ -48,12 +48,40 @@ export interface Row {
   error: { class: string; message: string; at: number } | null
 }
 
+/** An agent's heartbeat: the one that is due next, or that is being tried. */
+export interface Beat {
+  readonly agent: string
+  minutes: number
+  dueAt: number
+  attempts: number
+  /** Claims, given back or not. */
+  tries: number
+  failures: number
+  crashes: number
+  notBefore: number | null
+  requestId: string | null
+}
+
+/** The identity of a beat, the same in all its attempts. */
+export const beatId = ({ agent, dueAt }: Pick<Beat, "agent" | "dueAt">): string => `${agent}:${dueAt}`
+
+/** Whose turn a lease is for, as its effects see it. */
+export interface Run {
+  readonly id: string
+  readonly isBeat: boolean
+  readonly agent: string
+  /** A beat has none. */
+  readonly row: Row | null
+}
+
 /** The right to run a session's turn. */
 export interface Lease {
   readonly runtimeId: string
   readonly bootId: string
   readonly epoch: number
+  /** The notification's id or the beat's. */
   readonly row: string
+  readonly isBeat: boolean
   readonly generation: number
   readonly isAlone: boolean
   readonly isSpent: boolean
@@ -90,6 +118,7 @@ export type Event =
       readonly session: string
       readonly epoch: number
       readonly row: string
+      readonly isBeat: boolean
       readonly fold: ReadonlyArray<string>
       readonly spent: boolean
       readonly alone: boolean
@@ -97,10 +126,11 @@ export type Event =
   | {
       readonly kind: "end"
       readonly at: number
-      readonly how: "complete" | "fail" | "release" | "rescue"
+      readonly how: "complete" | "fail" | "release" | "rescue" | "beat"
       readonly session: string
       readonly epoch: number
       readonly row: string
+      readonly isBeat: boolean
       readonly bootId: string
       readonly isShared: boolean
       readonly isSilence: boolean
@@ -135,6 +165,7 @@ export type Mistake =
   | "retry counter in memory"
   | "a ledger that forgets"
   | "hops without a limit"
+  | "heartbeats with a lease of their own"
 
 /** What the queue needs of the account around it. */
 export interface Surroundings {
@@ -147,7 +178,29 @@ export interface Surroundings {
   ) => string | null
   /** Moves an assigned task on when its assignee replied or acted. */
   readonly begun: (row: Row, maxHops: number) => void
+  /** When an agent's first beat by this interval is due. */
+  readonly firstBeatAt: (agent: string, minutes: number, now: number) => number
 }
+
+export interface BeatRequest {
+  readonly requestId: string
+  readonly runtimeId: string
+  readonly bootId: string
+  readonly agentId: string
+  readonly leaseMs: number
+  readonly parkedAgents: ReadonlyArray<string>
+}
+
+/** The lease of a beat, or when to ask again and why. */
+export type BeatClaim =
+  | {
+      readonly heartbeatId: string
+      readonly session: string
+      readonly epoch: number
+      readonly expiresAt: number
+      readonly attempt: number
+    }
+  | { readonly notBefore: number; readonly dueAt: number; readonly reason: string }
 
 export interface ClaimRequest {
   readonly requestId: string
@@ -186,6 +239,9 @@ const DAY = 24 * 60 * 60 * 1_000
 /** Two attempts that ended with their runtime make a row run alone; it may hold others back after a minute. */
 const ALONE_AFTER = 2
 const ALONE_OVERDUE = 60_000
+/** After so many own failures and crashes a beat is given up. */
+const BEAT_FAILURES = 3
+const ASK_AGAIN = 15_000
 
 const order =
   <A>(...keys: ReadonlyArray<(item: A) => number>) =>
@@ -219,6 +275,7 @@ const least = (values: ReadonlyArray<number | null>): number | null => {
 export class QueueModel {
   readonly rows = new Map<string, Row>()
   readonly sessions = new Map<string, Session>()
+  readonly beats = new Map<string, Beat>()
   readonly history: Array<Event> = []
   readonly boots = new Map<string, { bootId: string; former: Array<string> }>()
   readonly mistakes: ReadonlySet<Mistake>
@@ -326,12 +383,17 @@ export class QueueModel {
   private rescue(now: number, session: Session): void {
     const { lease } = session
     if (lease === null) return
-    const row = this.row(lease.row)
-    if (row.state === "claimed") {
+    const row = lease.isBeat ? null : this.row(lease.row)
+    if (row?.state === "claimed") {
       row.crashes += 1
       if (row.crashes >= ALONE_AFTER) row.aloneAt = now
       if (this.mistakes.has("attempts counted only on failure")) row.attempts -= 1
       this.set(now, row, "ready")
+    }
+    const beat = lease.isBeat ? this.beats.get(session.agent) : undefined
+    if (beat !== undefined) {
+      beat.crashes += 1
+      beat.requestId = null
     }
     this.noteEnd(now, session, "rescue", {})
     session.lease = null
@@ -340,7 +402,7 @@ export class QueueModel {
   private noteEnd(
     now: number,
     session: Session,
-    how: "complete" | "fail" | "release" | "rescue",
+    how: "complete" | "fail" | "release" | "rescue" | "beat",
     more: {
       readonly isShared?: boolean
       readonly isSilence?: boolean
@@ -359,6 +421,7 @@ export class QueueModel {
       session: session.id,
       epoch: epoch ?? lease.epoch,
       row: lease.row,
+      isBeat: lease.isBeat,
       bootId: lease.bootId,
       isShared: false,
       isSilence: false,
@@ -387,12 +450,14 @@ export class QueueModel {
   }
 
   /** As nextDueAt, but what is overdue counts as due now: for a runtime that did not see it come. */
-  pulseDueAt(now: number): number | null {
-    const isOverdue = [...this.sessions.values()].some(({ id, lease }) => {
-      const at = lease === null ? this.retryAt(id) : lease.expiresAt
-      return at !== null && at <= now
+  pulseDueAt(now: number, runtimeId: string): number | null {
+    const due = [...this.sessions.values()].map(({ id, lease }) => {
+      if (lease === null) return this.retryAt(id)
+      // Its own live leases it keeps itself.
+      return lease.runtimeId === runtimeId && lease.expiresAt > now ? null : lease.expiresAt
     })
-    return isOverdue ? now : this.nextDueAt(now)
+    const at = least(due)
+    return at === null ? null : Math.max(now, at)
   }
 
   private retryAt(session: string): number | null {
@@ -432,8 +497,9 @@ export class QueueModel {
     if (held.some(({ lease }) => lease?.isAlone)) return { deliveries: [], isBlocked: true }
     const isParked = (session: Session): boolean => request.parkedAgents.includes(session.agent)
     const isSpent = (row: Row): boolean => this.attemptsOf(row, request.bootId) >= request.maxAttempts
-    const expiredRow = ({ lease }: Session): Row | null =>
-      lease === null || lease.expiresAt > now ? null : this.row(lease.row)
+    const isExpired = ({ lease }: Session): boolean => lease !== null && lease.expiresAt <= now
+    const expiredRow = (session: Session): Row | null =>
+      session.lease === null || !isExpired(session) || session.lease.isBeat ? null : this.row(session.lease.row)
     const mustRunAlone = (row: Row | null): boolean => row !== null && !isSpent(row) && row.crashes + 1 >= ALONE_AFTER
     const ready = (session: Session): Array<Row> =>
       this.rowsOf(session.id, "ready").toSorted(isOldestFirst ? byAge : byLane)
@@ -454,7 +520,13 @@ export class QueueModel {
         : { deliveries: [], isBlocked: true }
     }
     const expired = all
-      .filter((session) => expiredRow(session) !== null && !isParked(session))
+      // A beat that is left over alone is taken up by a beat's claim, not by this one.
+      .filter(
+        (session) =>
+          isExpired(session) &&
+          !isParked(session) &&
+          (expiredRow(session) !== null || this.rowsOf(session.id, "ready").length > 0)
+      )
       .toSorted(order(({ lease }) => lease?.expiresAt ?? 0))
       .slice(0, request.limit)
     if (
@@ -505,9 +577,8 @@ export class QueueModel {
     for (const { session } of queue) {
       if (deliveries.length === request.limit) break
       const canBeAlone = isIdle && deliveries.length === 0
-      const left = expiredRow(session)
-      if (left !== null) {
-        if (mustRunAlone(left) && !canBeAlone) continue
+      if (isExpired(session)) {
+        if (mustRunAlone(expiredRow(session)) && !canBeAlone) continue
         this.rescue(now, session)
       }
       const [row] = ready(session)
@@ -549,6 +620,7 @@ export class QueueModel {
       bootId: request.bootId,
       epoch: session.epoch,
       row: row.id,
+      isBeat: false,
       generation: session.generation + (row.runsInNextGeneration ? 1 : 0),
       isAlone: alone,
       isSpent: spent,
@@ -562,6 +634,7 @@ export class QueueModel {
       session: session.id,
       epoch: session.epoch,
       row: row.id,
+      isBeat: false,
       fold: others.map(({ id }) => id),
       spent,
       alone
@@ -607,13 +680,26 @@ export class QueueModel {
   }
 
   /** The session whose lease has this epoch, expired or not; `lease_lost` otherwise. */
-  held(fence: Fence, isUnfenced = false): { readonly session: Session; readonly lease: Lease; readonly row: Row } {
+  held(fence: Fence, isUnfenced = false): { readonly session: Session; readonly lease: Lease } {
     const session = this.sessions.get(fence.session)
     const lease = session?.lease ?? null
     if (session === undefined || lease === null || (lease.epoch !== fence.epoch && !isUnfenced)) {
       throw new Refusal("lease_lost")
     }
-    return { session, lease, row: this.row(lease.row) }
+    return { session, lease }
+  }
+
+  /** As held, for what only a delivery may do. */
+  private heldRow(fence: Fence, isUnfenced = false) {
+    const held = this.held(fence, isUnfenced)
+    if (held.lease.isBeat) throw new Refusal("invalid")
+    return { ...held, row: this.row(held.lease.row) }
+  }
+
+  /** The beat that a lease is for, while it is still the agent's. */
+  private beatOf({ agent, lease }: Session): Beat | undefined {
+    const beat = this.beats.get(agent)
+    return beat !== undefined && beatId(beat) === lease?.row ? beat : undefined
   }
 
   private repeated(fence: Fence, kind: string): object | null {
@@ -640,7 +726,8 @@ export class QueueModel {
   ): object {
     const again = this.repeated(args, "release")
     if (again !== null) return again
-    const { lease, row, session } = this.held(args)
+    if (this.held(args).lease.isBeat) return this.releaseBeat(now, args)
+    const { lease, row, session } = this.heldRow(args)
     const isShared = args.nextAttemptAt !== undefined
     this.noteEnd(now, session, "release", {
       isShared,
@@ -726,7 +813,8 @@ export class QueueModel {
   ): object {
     const again = this.repeated(args, "fail")
     if (again !== null) return again
-    const { lease, row, session } = this.held(args)
+    if (this.held(args).lease.isBeat) return this.failBeat(now, args)
+    const { lease, row, session } = this.heldRow(args)
     this.noteEnd(now, session, "fail", {
       isSilence: args.silence,
       class: args.class,
@@ -771,7 +859,7 @@ export class QueueModel {
   ): object {
     const again = this.repeated(args, "complete")
     if (again !== null) return again
-    const { lease, row, session } = this.held(args, this.mistakes.has("unfenced complete"))
+    const { lease, row, session } = this.heldRow(args, this.mistakes.has("unfenced complete"))
     this.noteEnd(now, session, "complete", { outcome: args.outcome }, args.epoch)
     this.deliver(now, row, args.outcome, args.refused)
     let messageId: string | null = null
@@ -831,20 +919,154 @@ export class QueueModel {
     }
   }
 
+  /** Leases the agent's session for its beat when that is due and nothing comes first; otherwise when to ask again. */
+  claimBeat(now: number, request: BeatRequest, session: Session, minutes: number): BeatClaim {
+    this.mustBeCurrent(request.runtimeId, request.bootId)
+    const agent = request.agentId
+    const before = this.beats.get(agent)
+    const { lease } = session
+    const isSame = before?.requestId === request.requestId && lease?.bootId === request.bootId
+    if (before !== undefined && isSame && lease?.row === beatId(before)) {
+      const { epoch, expiresAt, row } = lease
+      return { heartbeatId: row, session: session.id, epoch, expiresAt, attempt: before.attempts }
+    }
+    if (lease !== null && lease.expiresAt > now) {
+      const notBefore = Math.min(lease.expiresAt, now + ASK_AGAIN)
+      return { notBefore, dueAt: before?.dueAt ?? now, reason: "session_busy" }
+    }
+    if (before !== undefined && before.minutes === minutes && before.dueAt > now) {
+      return { notBefore: before.dueAt, dueAt: before.dueAt, reason: "not_due" }
+    }
+    this.rescue(now, session)
+    const beat = this.currentBeat(now, agent, minutes)
+    const wait = (reason: string, notBefore: number): BeatClaim => ({ notBefore, dueAt: beat.dueAt, reason })
+    if (beat.dueAt > now) return wait("not_due", beat.dueAt)
+    if (beat.notBefore !== null && beat.notBefore > now) return wait("backing_off", beat.notBefore)
+    if (this.isPaused) return wait("paused", now + ASK_AGAIN)
+    if (request.parkedAgents.includes(agent)) return wait("parked", now + ASK_AGAIN)
+    const retryAt = this.retryAt(session.id)
+    if (this.rowsOf(session.id, "ready").length > 0 || (retryAt !== null && retryAt <= now)) {
+      return wait("delivery_first", now + ASK_AGAIN)
+    }
+    const isAlone = [...this.sessions.values()].some(
+      (each) => each.lease?.runtimeId === request.runtimeId && each.lease.expiresAt > now && each.lease.isAlone
+    )
+    if (isAlone) return wait("runtime_alone", now + ASK_AGAIN)
+    beat.attempts += 1
+    beat.tries += 1
+    beat.notBefore = null
+    beat.requestId = request.requestId
+    session.epoch += 1
+    const { epoch } = session
+    const { bootId, runtimeId } = request
+    const expiresAt = now + request.leaseMs
+    const row = beatId(beat)
+    const { generation } = session
+    session.lease = {
+      runtimeId,
+      bootId,
+      epoch,
+      row,
+      isBeat: true,
+      generation,
+      isAlone: false,
+      isSpent: false,
+      expiresAt
+    }
+    const claim = { session: session.id, epoch, row, isBeat: true, fold: [], spent: false, alone: false }
+    this.history.push({ kind: "claim", at: now, runtimeId, bootId, ...claim })
+    return { heartbeatId: row, session: session.id, epoch, expiresAt, attempt: beat.attempts }
+  }
+
+  /** The agent's beat as of now: made at need, anew after another interval, and past those that were given up. */
+  private currentBeat(now: number, agent: string, minutes: number): Beat {
+    const interval = minutes * 60_000
+    const anew = { minutes, attempts: 0, tries: 0, failures: 0, crashes: 0, notBefore: null, requestId: null }
+    const found = this.beats.get(agent)
+    if (found === undefined) {
+      const made = { agent, dueAt: this.surroundings.firstBeatAt(agent, minutes, now), ...anew }
+      this.beats.set(agent, made)
+      return made
+    }
+    if (found.minutes !== minutes) {
+      Object.assign(found, anew, { dueAt: this.surroundings.firstBeatAt(agent, minutes, now) })
+    } else if (found.failures + found.crashes >= BEAT_FAILURES) this.advance(now, found)
+    else if (found.tries > 0 && found.dueAt + interval <= now) {
+      // The next one is due: the one that fails is given up for the latest that is.
+      Object.assign(found, anew, { dueAt: found.dueAt + Math.floor((now - found.dueAt) / interval) * interval })
+    }
+    return found
+  }
+
+  private advance(now: number, beat: Beat): void {
+    const interval = beat.minutes * 60_000
+    beat.dueAt += interval * Math.max(1, Math.floor((now - beat.dueAt) / interval) + 1)
+    Object.assign(beat, { attempts: 0, tries: 0, failures: 0, crashes: 0, notBefore: null, requestId: null })
+  }
+
+  private releaseBeat(now: number, args: Fence & { nextAttemptAt?: number; class?: string }): object {
+    const { session } = this.held(args)
+    const beat = this.beatOf(session)
+    this.noteEnd(now, session, "release", { isShared: args.nextAttemptAt !== undefined, class: args.class ?? null })
+    if (beat !== undefined) {
+      beat.notBefore = args.nextAttemptAt ?? null
+      beat.requestId = null
+      beat.attempts = Math.max(0, beat.attempts - 1)
+    }
+    const state = args.nextAttemptAt === undefined ? "ready" : "waiting"
+    this.end(session, "release", { state })
+    return { state }
+  }
+
+  private failBeat(now: number, args: Fence & { nextAttemptAt?: number; class: string; silence: boolean }): object {
+    const { session } = this.held(args)
+    const beat = this.beatOf(session)
+    this.noteEnd(now, session, "fail", { isSilence: args.silence, class: args.class })
+    let state = "dead"
+    if (beat !== undefined) {
+      beat.failures += 1
+      beat.crashes = 0
+      beat.notBefore = args.nextAttemptAt ?? null
+      beat.requestId = null
+      if (args.nextAttemptAt !== undefined && beat.failures < BEAT_FAILURES) state = "waiting"
+      else this.advance(now, beat)
+    }
+    this.end(session, "fail", { state })
+    return { state }
+  }
+
+  /** Ends a beat well, with what it says; answers when the next one is due. */
+  finishBeat(now: number, fence: Fence, say: (run: Run) => string | null): object {
+    const again = this.repeated(fence, "beat")
+    if (again !== null) return again
+    const { lease, session } = this.held(fence)
+    if (!lease.isBeat) throw new Refusal("invalid")
+    const messageId = say({ id: lease.row, isBeat: true, agent: session.agent, row: null })
+    this.noteEnd(now, session, "beat", {})
+    const beat = this.beatOf(session)
+    if (beat !== undefined) this.advance(now, beat)
+    session.generation = lease.generation
+    const hasWork = this.rowsOf(session.id, "ready").length > 0 || this.retryAt(session.id) !== null
+    const answer = { dueAt: beat?.dueAt ?? now, messageId, hasWork }
+    this.end(session, "beat", answer)
+    return answer
+  }
+
   /** The effect of a tool under its fence; a creation with the same arguments happens once in a run. */
   effect<A extends object>(
     now: number,
     fence: Fence,
     tool: string,
     creation: string | null,
-    act: (row: Row) => A
+    act: (run: Run) => A
   ): A & { repeated?: boolean } {
-    const { row } = this.held(fence, this.mistakes.has("unfenced tool"))
-    const key = `${row.id} ${tool} ${creation ?? ""}`
+    const { lease, session } = this.held(fence, this.mistakes.has("unfenced tool"))
+    const { isBeat, row: id } = lease
+    const key = `${id} ${tool} ${creation ?? ""}`
     const found = creation === null ? undefined : this.ledger.get(key)
     if (found !== undefined && !this.mistakes.has("a ledger that forgets")) return { ...(found as A), repeated: true }
-    const result = act(row)
-    this.history.push({ kind: "effect", at: now, ...fence, session: fence.session, row: row.id, tool, creation })
+    const result = act({ id, isBeat, agent: session.agent, row: isBeat ? null : this.row(id) })
+    this.history.push({ kind: "effect", at: now, ...fence, session: fence.session, row: id, tool, creation })
     if (creation === null) return result
     this.ledger.set(key, result)
     return { ...result, repeated: false }

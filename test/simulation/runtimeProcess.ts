@@ -25,6 +25,7 @@ import { Metrics } from "../../src/layers/Metrics.ts"
 import { Redactor } from "../../src/layers/Redactor.ts"
 import { Upgrader } from "../../src/layers/Upgrader.ts"
 import { AgentSync } from "../../src/programs/AgentSync.ts"
+import { Beats } from "../../src/programs/Beats.ts"
 import { Commands } from "../../src/programs/Commands.ts"
 import { Deliveries } from "../../src/programs/Deliveries.ts"
 import { DeliveryLoop } from "../../src/programs/DeliveryLoop.ts"
@@ -40,6 +41,7 @@ import { GatewayGuard } from "../../src/services/GatewayGuard.ts"
 import { canClaim, Lifecycle, StopSignal } from "../../src/services/Lifecycle.ts"
 import { LiveRuns } from "../../src/services/LiveRuns.ts"
 import { Permits } from "../../src/services/Permits.ts"
+import { Roster } from "../../src/services/Roster.ts"
 import { Runs } from "../../src/services/Runs.ts"
 import { Supervisor } from "../../src/services/Supervisor.ts"
 import { Turns } from "../../src/services/Turns.ts"
@@ -126,32 +128,25 @@ export const startProcess = Effect.fnUntraced(function* (options: {
     world.trace(`${process.name} ${logLevel}: ${String(message)}${why}`)
   })
   const layer = Layer.empty.pipe(
-    Layer.provideMerge(Presence.layer),
-    Layer.provideMerge(Commands.layer),
+    Layer.provideMerge(Layer.mergeAll(Presence.layer, Heartbeats.layer)),
+    Layer.provideMerge(Layer.mergeAll(Commands.layer, AgentSync.layer)),
     Layer.provideMerge(DeliveryLoop.layer),
-    Layer.provideMerge(Deliveries.layer),
+    Layer.provideMerge(Layer.mergeAll(Beats.layer, Deliveries.layer)),
     Layer.provideMerge(GatewayWatch.layer),
     Layer.provideMerge(Turns.layer),
     Layer.provideMerge(AgentTools.layer),
     Layer.provideMerge(Layer.mergeAll(LiveRuns.layer, Runs.layer)),
     Layer.provideMerge(GatewayGuard.layer),
     Layer.provideMerge(Supervisor.layer),
-    Layer.provideMerge(permits),
+    Layer.provideMerge(Layer.mergeAll(permits, Roster.layer)),
     Layer.provideMerge(ControlPlane.layer),
     Layer.provideMerge(Lifecycle.layer),
-    Layer.provideMerge(
-      Layer.mergeAll(
-        GatewayProcess.layerTest,
-        // Deliveries alone are looked at: no agent beats.
-        Layer.mock(AgentSync, { start: Effect.void, noticed: () => Effect.void }),
-        Layer.mock(Heartbeats, { start: Effect.void, halt: Effect.void })
-      )
-    ),
     Layer.provideMerge(
       Layer.mergeAll(
         convex,
         gatewayLayer,
         Metrics.layer,
+        GatewayProcess.layerTest,
         ProfileSync.layerTest,
         Upgrader.layerTest,
         SystemdNotices.layerTest

@@ -34,7 +34,7 @@ export interface Report {
   readonly digest: string
 }
 
-const agents: ReadonlyArray<Agent> = [
+const agents: ReadonlyArray<Omit<Agent, "heartbeat">> = [
   { id: "a_lead", slug: "lead", name: "Squad Lead", isOrchestrator: true, canReview: false },
   { id: "a_engineer", slug: "engineer", name: "Engineer", isOrchestrator: false, canReview: false },
   { id: "a_qa", slug: "qa", name: "QA", isOrchestrator: false, canReview: true },
@@ -42,6 +42,8 @@ const agents: ReadonlyArray<Agent> = [
   { id: "a_designer", slug: "designer", name: "Designer", isOrchestrator: false, canReview: false }
 ]
 
+/** Minutes between heartbeats: often enough that faults meet them. */
+const INTERVALS = [1, 3, 15]
 const CHUNK_MILLIS = 10_000
 /** After the faults everything must have ended within this. */
 const REST_MILLIS = 3 * 60 * 60 * 1_000
@@ -54,6 +56,9 @@ const profiles: Readonly<Record<string, Profile>> = {
   everything: { controlPlane: 0.1, process: 0.03, gateway: 0.35 }
 }
 
+/** What is pushed is counted as the pulse's own change, not as a call. */
+const FOLLOWED = new Set(["service/notifications:backlog", "service/runtimes:commands", "service/agents:list"])
+
 const digestOf = (account: AccountModel): string =>
   JSON.stringify([account.queue.history, account.messages.map(({ at, content }) => [at, content])])
 
@@ -65,7 +70,9 @@ export const simulate = Effect.fnUntraced(function* (seed: number, options: Opti
   const profile = options.profile ?? profiles[dice.pick(Object.keys(profiles))]
   if (profile === undefined) throw new Error("no such profile")
   const account = new AccountModel({
-    agents: agents.slice(0, dice.between(2, agents.length)),
+    agents: agents
+      .slice(0, dice.between(2, agents.length))
+      .map((agent) => ({ ...agent, heartbeat: dice.pick(INTERVALS) })),
     scope: dice.chance(0.4) ? "task" : "agent",
     ...(options.mistakes === undefined ? {} : { mistakes: options.mistakes })
   })
@@ -160,6 +167,7 @@ export const simulate = Effect.fnUntraced(function* (seed: number, options: Opti
               archive: 0.3,
               poison: profile.process > 0 ? 0.7 : 0,
               letters: dead.length > 0 ? 3 : 0,
+              reschedule: 0.5,
               pause: 0.4,
               stop: profile.process > 0 ? 1 : 0.3
             })
@@ -203,6 +211,8 @@ export const simulate = Effect.fnUntraced(function* (seed: number, options: Opti
             if (dice.chance(0.6)) account.queue.retryDeadLetter(now, dice.pick(dead).id)
             else account.queue.discardDeadLetter(now, dice.pick(dead).id)
           })
+        case "reschedule":
+          return transact(() => account.reschedule(someone().id, dice.pick(INTERVALS)))
         case "pause":
           return Effect.gen(function* () {
             yield* transact(() => void (account.queue.isPaused = true))
@@ -263,9 +273,11 @@ export const simulate = Effect.fnUntraced(function* (seed: number, options: Opti
     yield* TestClock.adjust("10 minutes")
     const running = world.processes.filter((process) => process.isRunning && process.startedAt < since).length
     const calls = [...account.counts]
-      .filter(([path]) => path !== "service/notifications:backlog" && path !== "service/runtimes:commands")
+      .filter(([path]) => !FOLLOWED.has(path))
       .reduce((sum, [path, count]) => sum + count - (before.get(path) ?? 0), 0)
-    const stated = Math.ceil(((1_500 + 200 * account.agents.length) / 144) * running) + running
+    // A beat is two calls; the day's allowance for an agent is for one in 15 minutes.
+    const beats = account.agents.reduce((sum, { heartbeat }) => sum + Math.ceil(10 / heartbeat) + 1, 0)
+    const stated = Math.ceil((1_500 / 144) * running) + 2 * beats * Math.max(1, running) + running
     if (calls > stated) world.violate("I12", `${calls} calls in ten idle minutes, stated are ${stated}`)
   }
   hosting.isOver = true

@@ -13,6 +13,8 @@ export const steps = [
   "complete",
   "fail",
   "release",
+  "beat",
+  "beat end",
   "pulse",
   "tool",
   "read",
@@ -49,8 +51,10 @@ export interface Profile {
 export interface Turn {
   readonly process: RuntimeProcess
   readonly bootId: string
+  /** The notification's id or the heartbeat's. */
   readonly row: string
   readonly session: string
+  readonly sessionKey: string
   readonly epoch: number
   readonly startedAt: number
   /** Requests that the gateway works on. */
