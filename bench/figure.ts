@@ -18,11 +18,18 @@ export const percentile = (samples: ReadonlyArray<number>, share: number): numbe
   return sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))] ?? Number.NaN
 }
 
+/** The middle of the samples; of an even number the mean of the two in the middle. */
+export const medianOf = (samples: ReadonlyArray<number>): number => {
+  const sorted = samples.toSorted((a, b) => a - b)
+  const middle = sorted.length / 2
+  return ((sorted[Math.ceil(middle) - 1] ?? Number.NaN) + (sorted[Math.floor(middle)] ?? Number.NaN)) / 2
+}
+
 /** A figure of these samples. */
 export const figureOf = (name: string, unit: string, samples: ReadonlyArray<number>, goal?: Goal): Figure => ({
   name,
   unit,
-  median: percentile(samples, 0.5),
+  median: medianOf(samples),
   spread: [Math.min(...samples), Math.max(...samples)],
   samples: samples.length,
   ...(goal === undefined ? {} : { goal })

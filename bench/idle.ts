@@ -1,11 +1,14 @@
-/** Calls of an account in which nothing happens, all loops on: counted for some minutes and reckoned to a day. */
+/**
+ * Calls of an account in which nothing happens, all loops on: counted for fifteen minutes, in which each agent beats once,
+ * and reckoned to a day.
+ */
 import { Effect } from "effect"
 import { eventually, makeHouse } from "../test/process/house.ts"
 import { figureOf } from "./figure.ts"
 import type { Figure } from "./figure.ts"
 import { planeStats, resetPlaneStats } from "./planeStats.ts"
 
-const MINUTES = Number(process.env["BENCH_MINUTES"] ?? 2)
+const MINUTES = Number(process.env["BENCH_MINUTES"] ?? 15)
 
 /** Runs the measurement; crons of the plane itself are no calls of ours. */
 export const run = (): Promise<ReadonlyArray<Figure>> =>

@@ -35,7 +35,7 @@ const usage = `usage: npm run bench -- [name ...] [options]
   --markdown     prints the results as the table of docs/performance.md
   --write        puts that table of the kept results into docs/performance.md
 benches: ${Object.keys(benches).join(", ")}; all of them without a name
-BENCH_RUNS (5) and BENCH_SECONDS shorten a run, BENCH_MINUTES (2) the idle one.
+BENCH_RUNS (5) and BENCH_SECONDS shorten a run, BENCH_MINUTES (15) the idle one.
 `
 
 const { positionals, values } = parseArgs({

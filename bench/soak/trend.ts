@@ -1,3 +1,5 @@
+import { medianOf } from "../figure.ts"
+
 /** One quantity over the soak: where it began and ended, how fast it grows, and whether that is flat. */
 export type Trend = {
   readonly name: string
@@ -11,14 +13,9 @@ export type Trend = {
   readonly isFlat: boolean
 }
 
-const median = (values: ReadonlyArray<number>): number => {
-  const sorted = values.toSorted((a, b) => a - b)
-  return sorted[Math.floor(sorted.length / 2)] ?? Number.NaN
-}
-
 /** The median of the slopes between all pairs (Theil and Sen): a moment in which much was in flight does not bend it. */
 export const slopeOf = (points: ReadonlyArray<readonly [at: number, value: number]>): number =>
-  median(
+  medianOf(
     points.flatMap(([at, value], index) =>
       points.slice(index + 1).map(([later, after]) => (after - value) / (later - at))
     )
@@ -38,8 +35,8 @@ export const trendOf = (
   return {
     name,
     unit,
-    first: median(valuesOf(kept.slice(0, tenth))),
-    last: median(valuesOf(kept.slice(-tenth))),
+    first: medianOf(valuesOf(kept.slice(0, tenth))),
+    last: medianOf(valuesOf(kept.slice(-tenth))),
     slope,
     limit,
     isFlat: slope <= limit

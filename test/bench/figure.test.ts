@@ -1,5 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import { figureOf, isMet, percentile } from "../../bench/figure.ts"
+import { figureOf, isMet, medianOf, percentile } from "../../bench/figure.ts"
 import { lineOf, markdownOf } from "../../bench/table.ts"
 
 const machine = {
@@ -17,6 +17,8 @@ describe("a figure", () => {
     const figure = figureOf("rate", "1/s", [70, 50, 90, 60, 80])
     assert.deepInclude(figure, { median: 70, spread: [50, 90], samples: 5 })
     assert.strictEqual(percentile([1, 2, 3, 4], 0.99), 4)
+    assert.strictEqual(medianOf([4, 1, 2, 3]), 2.5)
+    assert.isNaN(medianOf([]))
   })
 
   it("meets its goal, misses it, or has none; what could not be measured misses it", () => {
