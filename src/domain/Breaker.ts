@@ -1,7 +1,7 @@
 /**
  * Keeps the runtime from hammering a gateway or provider that fails for everybody: opens after five shared failures in
  * a row with no answered turn between, lets one probe through after 30 s, and doubles that wait up to 5 min.
- * Times are epoch milliseconds.
+ * Times are monotonic milliseconds.
  */
 export type Breaker =
   | { readonly _tag: "Closed"; readonly failures: number }

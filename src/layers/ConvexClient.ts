@@ -30,6 +30,7 @@ import {
   TokenRefused
 } from "../domain/ControlPlaneFailure.ts"
 import type { ControlPlaneFailure } from "../domain/ControlPlaneFailure.ts"
+import { monotonicMillisUnsafe } from "../domain/Monotonic.ts"
 import { wellFormed } from "../domain/WellFormed.ts"
 import { RuntimeConfig } from "./Config.ts"
 import { Redactor } from "./Redactor.ts"
@@ -179,7 +180,8 @@ export class ConvexClient extends Context.Service<
       const push = yield* SubscriptionRef.make<PushState>({ isConnected: false, lastMessageAt: null })
       const state = {
         lastMessageAt: null as number | null,
-        openedAt: clock.currentTimeMillisUnsafe(),
+        /** Monotonic milliseconds of the opening or the last message: silence is judged by a clock that nobody sets. */
+        lastSignAt: monotonicMillisUnsafe(clock),
         isConnected: false
       }
       // What the socket reports is looked at in the next moment, not only every other second.
@@ -190,6 +192,7 @@ export class ConvexClient extends Context.Service<
           super(url, protocols)
           this.addEventListener("message", () => {
             state.lastMessageAt = clock.currentTimeMillisUnsafe()
+            state.lastSignAt = monotonicMillisUnsafe(clock)
             if (!state.isConnected) Queue.offerUnsafe(looks, undefined)
           })
           this.addEventListener("close", () => Queue.offerUnsafe(looks, undefined))
@@ -228,7 +231,7 @@ export class ConvexClient extends Context.Service<
           unsavedChangesWarning: false,
           webSocketConstructor: WatchedSocket as unknown as typeof WebSocket
         })
-        state.openedAt = clock.currentTimeMillisUnsafe()
+        state.lastSignAt = monotonicMillisUnsafe(clock)
         state.lastMessageAt = null
         for (const listener of listeners) attach(client, listener)
         return client
@@ -246,9 +249,7 @@ export class ConvexClient extends Context.Service<
       const watch = Effect.gen(function* () {
         const client = yield* Ref.get(socket)
         if (client === undefined) return
-        const now = clock.currentTimeMillisUnsafe()
-        const lastSign = Math.max(state.lastMessageAt ?? 0, state.openedAt)
-        const isSilent = now - lastSign > Duration.toMillis(SILENCE_LIMIT)
+        const isSilent = monotonicMillisUnsafe(clock) - state.lastSignAt > Duration.toMillis(SILENCE_LIMIT)
         const isConnected = client.connectionState().isWebSocketConnected && state.lastMessageAt !== null && !isSilent
         if (isConnected !== state.isConnected) {
           state.isConnected = isConnected

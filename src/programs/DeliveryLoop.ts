@@ -1,5 +1,4 @@
 import {
-  Clock,
   Context,
   Duration,
   Effect,
@@ -17,6 +16,7 @@ import { SecureRandom } from "effect/crypto/SecureRandom"
 import { backoffBounds, backoffSchedule } from "../domain/Backoff.ts"
 import type { ControlPlaneFailure } from "../domain/ControlPlaneFailure.ts"
 import type { Backlog, Claim } from "../domain/Delivery.ts"
+import { monotonicMillis } from "../domain/Monotonic.ts"
 import { RuntimeConfig } from "../layers/Config.ts"
 import { ConvexClient } from "../layers/ConvexClient.ts"
 import { ControlPlane } from "../services/ControlPlane.ts"
@@ -78,7 +78,7 @@ export class DeliveryLoop extends Context.Service<
       const wakeups = yield* Queue.sliding<void>(1)
       const mustLook = yield* Ref.make(false)
       const wake = Effect.andThen(Ref.set(mustLook, true), Effect.asVoid(Queue.offer(wakeups, undefined)))
-      // Local epoch milliseconds of the next moment at which a claim could find something.
+      // Monotonic milliseconds of the next moment at which a claim could find something.
       const dueAt = yield* Ref.make<number | null>(null)
       const isAloneRunning = yield* Ref.make(false)
       /** Work that must run alone waits for this process to be idle, said the last claim. */
@@ -88,7 +88,7 @@ export class DeliveryLoop extends Context.Service<
       const backlog = yield* Ref.make<Backlog>({ oldest: null, newest: null, newestId: null })
 
       const dueIn = Effect.fnUntraced(function* (millis: number) {
-        const at = (yield* Clock.currentTimeMillis) + Math.max(0, millis)
+        const at = (yield* monotonicMillis) + Math.max(0, millis)
         const known = yield* Ref.get(dueAt)
         if (known !== null && known <= at) return
         yield* Ref.set(dueAt, at)
@@ -137,7 +137,7 @@ export class DeliveryLoop extends Context.Service<
         const claim = yield* controlPlane.claim({ ...request, parkedAgents: yield* guard.parkedAgents })
         yield* Ref.set(openRequest, null)
         yield* Ref.set(isHeldBack, claim.isBlocked)
-        const now = yield* Clock.currentTimeMillis
+        const now = yield* monotonicMillis
         yield* Ref.set(dueAt, claim.nextDueAt === null ? null : now + Math.max(0, claim.nextDueAt - claim.now))
         yield* fork(claim)
         return { count: claim.deliveries.length, isFull: claim.deliveries.length === request.permits }
@@ -187,7 +187,7 @@ export class DeliveryLoop extends Context.Service<
 
       /** Until the next reason to look: a wake-up, due work, a probe of the breaker, or the poll while push is down. */
       const waitForWork: Effect.Effect<void> = Effect.gen(function* () {
-        const now = yield* Clock.currentTimeMillis
+        const now = yield* monotonicMillis
         const due = yield* Ref.get(dueAt)
         const { isConnected } = yield* SubscriptionRef.get(push)
         const opensIn = yield* guard.opensIn
@@ -203,7 +203,7 @@ export class DeliveryLoop extends Context.Service<
         if (isSignal && !(yield* Ref.get(mustLook))) return yield* waitForWork
         yield* Ref.set(mustLook, false)
         // A moment that has passed is used up: whatever stands against a claim now wakes the loop when it goes.
-        const then = yield* Clock.currentTimeMillis
+        const then = yield* monotonicMillis
         yield* Ref.update(dueAt, (at) => (at !== null && at <= then ? null : at))
       })
 

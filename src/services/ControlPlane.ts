@@ -8,6 +8,7 @@ import type { Failure, Fence, Outcome } from "../domain/Delivery.ts"
 import { DeliveryContext } from "../domain/DeliveryContext.ts"
 import { BeatAnswer, FinishedBeat } from "../domain/Heartbeat.ts"
 import type { BeatReport } from "../domain/Heartbeat.ts"
+import { monotonicMillisUnsafe } from "../domain/Monotonic.ts"
 import { Profiles } from "../domain/ProfilePlan.ts"
 import { Roster } from "../domain/Roster.ts"
 import { PulseAnswer, RuntimeCommands } from "../domain/RuntimeCommands.ts"
@@ -213,9 +214,10 @@ export class ControlPlane extends Context.Service<
       // Sorts by the time of the start, so that logs of several boots can be told apart at a glance.
       const bootId = yield* (yield* SecureRandom).ulid
       const self = { runtimeId: config.runtimeId, bootId }
-      // Convex's clock minus ours: what we send and get as moments is in its time.
-      const skew = yield* Ref.make(0)
-      const noteTime = (now: number) => Ref.set(skew, now - clock.currentTimeMillisUnsafe())
+      // Convex's clock minus one that nobody sets: what we send and get as moments is in its time. Until its first answer
+      // our own time of day stands for its.
+      const skew = yield* Ref.make(clock.currentTimeMillisUnsafe() - monotonicMillisUnsafe(clock))
+      const noteTime = (now: number) => Ref.set(skew, now - monotonicMillisUnsafe(clock))
 
       const call = <A>(
         kind: "query" | "mutation",
@@ -267,7 +269,7 @@ export class ControlPlane extends Context.Service<
         )
       }
       const inConvexTime = (millis: number) =>
-        Effect.map(Ref.get(skew), (offset) => Math.round(clock.currentTimeMillisUnsafe() + offset + millis))
+        Effect.map(Ref.get(skew), (offset) => Math.round(monotonicMillisUnsafe(clock) + offset + millis))
 
       const claim = Effect.fn("ControlPlane.claim")(function* (options: {
         readonly permits: number

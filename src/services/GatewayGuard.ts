@@ -1,5 +1,6 @@
-import { Clock, Context, Duration, Effect, Layer, Ref, Schedule } from "effect"
+import { Context, Duration, Effect, Layer, Ref, Schedule } from "effect"
 import * as Breaker from "../domain/Breaker.ts"
+import { monotonicMillis } from "../domain/Monotonic.ts"
 import type { TurnFailure } from "../domain/TurnFailure.ts"
 import { Gateway } from "../layers/Gateway.ts"
 import { Lifecycle } from "./Lifecycle.ts"
@@ -57,12 +58,12 @@ export class GatewayGuard extends Context.Service<
       const misconfiguration = yield* Ref.make<Misconfiguration | null>(null)
 
       const current = Effect.gen(function* () {
-        const now = yield* Clock.currentTimeMillis
+        const now = yield* monotonicMillis
         return yield* Ref.updateAndGet(breaker, (before) => Breaker.atTime(before, now))
       })
 
       const change = Effect.fnUntraced(function* (step: (before: Breaker.Breaker, now: number) => Breaker.Breaker) {
-        const now = yield* Clock.currentTimeMillis
+        const now = yield* monotonicMillis
         const before = yield* current
         const after = yield* Ref.updateAndGet(breaker, (breaker) => step(breaker, now))
         if (after._tag === "Open" && before._tag !== "Open") {
@@ -91,7 +92,7 @@ export class GatewayGuard extends Context.Service<
             return yield* change(Breaker.onInconclusive)
           }
           case "GatewayMisconfigured": {
-            const now = yield* Clock.currentTimeMillis
+            const now = yield* monotonicMillis
             const before = yield* Ref.get(misconfiguration)
             // Turns that were under way when delivery was paused tell nothing new.
             if (before?.isPaused !== true) {
@@ -108,7 +109,7 @@ export class GatewayGuard extends Context.Service<
             return yield* change(Breaker.onInconclusive)
           }
           case "ProviderFailed":
-            yield* Ref.set(lastProviderFailureAt, yield* Clock.currentTimeMillis)
+            yield* Ref.set(lastProviderFailureAt, yield* monotonicMillis)
             return yield* change(Breaker.onSharedFailure)
           default:
             return yield* change(Breaker.onSharedFailure)
@@ -121,7 +122,7 @@ export class GatewayGuard extends Context.Service<
         const wrong = yield* Ref.get(misconfiguration)
         if (waiting.size === 0 && wrong?.isPaused !== true) return false
         const known = new Set(yield* gateway.agents)
-        const isResumed = wrong?.isPaused === true && (yield* Clock.currentTimeMillis) >= wrong.until
+        const isResumed = wrong?.isPaused === true && (yield* monotonicMillis) >= wrong.until
         if (isResumed) {
           yield* Ref.set(misconfiguration, { ...wrong, isPaused: false })
           yield* change(Breaker.onResumed)
@@ -146,7 +147,7 @@ export class GatewayGuard extends Context.Service<
       return GatewayGuard.of({
         allowance: Effect.map(current, Breaker.allowance),
         opensIn: Effect.gen(function* () {
-          const now = yield* Clock.currentTimeMillis
+          const now = yield* monotonicMillis
           const breaker = yield* current
           return breaker._tag === "Open" ? breaker.until - now : null
         }),
@@ -159,7 +160,7 @@ export class GatewayGuard extends Context.Service<
         inconclusive: change(Breaker.onInconclusive),
         sharedFailure,
         hasRecentProviderFailure: Effect.gen(function* () {
-          const now = yield* Clock.currentTimeMillis
+          const now = yield* monotonicMillis
           return now - (yield* Ref.get(lastProviderFailureAt)) < Duration.toMillis(PROVIDER_COOLDOWN)
         }),
         parkedAgents: Effect.map(Ref.get(parked), (agents) => [...agents.keys()]),

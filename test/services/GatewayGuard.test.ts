@@ -1,5 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Layer, Logger, Ref } from "effect"
+import { Clock, Effect, Layer, Logger, Ref } from "effect"
 import { TestClock } from "effect/testing"
 import {
   GatewayMisconfigured,
@@ -93,6 +93,28 @@ describe("the breaker", () => {
         assert.strictEqual(yield* guard.allowance, 1)
         yield* guard.claimed
         yield* guard.sharedFailure(unreachable, "agent").pipe(log)
+      }
+    })
+  )
+
+  it.effect("waits neither longer nor shorter when the machine's clock jumps", () =>
+    Effect.gen(function* () {
+      for (const jump of [-3_600_000, 3_600_000]) {
+        yield* TestClock.setTime(10_000_000)
+        const { guard, log } = yield* setUp
+        const jumped = Effect.updateService(Clock.Clock, (clock) => ({
+          ...clock,
+          currentTimeMillisUnsafe: () => clock.currentTimeMillisUnsafe() + jump,
+          currentTimeMillis: Effect.map(clock.currentTimeMillis, (millis) => millis + jump)
+        }))
+        yield* guard.sharedFailure(providerFailed, "agent").pipe(log)
+        yield* Effect.repeat(guard.sharedFailure(unreachable, "agent"), { times: 3 }).pipe(log)
+        assert.strictEqual(yield* guard.opensIn.pipe(jumped), 30_000)
+        assert.isTrue(yield* guard.hasRecentProviderFailure.pipe(jumped))
+        yield* TestClock.adjust("30 seconds")
+        assert.strictEqual(yield* guard.allowance.pipe(jumped), 1)
+        yield* TestClock.adjust("90 seconds")
+        assert.isFalse(yield* guard.hasRecentProviderFailure.pipe(jumped))
       }
     })
   )
