@@ -21,6 +21,7 @@ const benches: Readonly<Record<string, () => Promise<{ readonly run: () => Promi
   stop: () => import("./stop.ts"),
   endpoints: () => import("./endpoints.ts"),
   doctor: () => import("./doctor.ts"),
+  footprint: () => import("./footprint.ts"),
   history: () => import("./history.ts"),
   idle: () => import("./idle.ts"),
   heartbeats: () => import("./heartbeats.ts"),

@@ -1,6 +1,6 @@
 import { ByteSize, Duration, Effect, Fiber, Layer, Option } from "effect"
 import { HttpRouter, HttpServerRequest, HttpServerResponse } from "effect/http"
-import { HttpApiBuilder, OpenApi } from "effect/http-api"
+import { HttpApiBuilder } from "effect/http-api"
 import { CAPABILITY_HEADER, SESSION_KEY_HEADER } from "../domain/Capability.ts"
 import { hostsOf, peerProblem } from "../domain/PeerPolicy.ts"
 import { RuntimeConfig } from "../layers/Config.ts"
@@ -144,12 +144,13 @@ export const layer = Layer.unwrap(
           const refused = json(refusalJson(name, "method_not_allowed", "send POST"), 405, { allow: "POST" })
           for (const method of methods) yield* router.add(method, path, refused)
         }
-        const document = JSON.stringify(OpenApi.fromApi(AgentApi))
         yield* router.add(
           "GET",
           "/openapi.json",
           Effect.flatMap(HttpServerRequest.HttpServerRequest, checkPeer).pipe(
-            Effect.as(json(document)),
+            // Read when somebody asks: what describes the tools is more code than what serves them.
+            Effect.andThen(Effect.promise(() => import("./AgentApiDocument.ts"))),
+            Effect.map(({ agentApiDocument }) => json(agentApiDocument)),
             Effect.catchTag("Refused", ({ code, detail }) =>
               Effect.succeed(json(refusalJson("openapi", code, detail), statusOfCode(code)))
             )

@@ -1,0 +1,23 @@
+/**
+ * What the bundle takes of undici: the agent and `request`. The package's index loads everything it has (a fetch, a
+ * WebSocket, mocks, caches), which is half a megabyte of code and three of memory that the runtime never uses.
+ */
+import api from "undici/lib/api/index.js"
+import { parseURL } from "undici/lib/core/util.js"
+import Agent from "undici/lib/dispatcher/agent.js"
+import Dispatcher from "undici/lib/dispatcher/dispatcher.js"
+
+Object.assign(Dispatcher.prototype, api)
+
+/** The index's `request`, for callers that bring their dispatcher. */
+const request = (url, { dispatcher, ...options }) => {
+  const { origin, pathname, search } = parseURL(url)
+  return api.request.call(dispatcher, {
+    ...options,
+    origin,
+    path: search ? `${pathname}${search}` : pathname,
+    method: options.method ?? (options.body ? "PUT" : "GET")
+  })
+}
+
+export { Agent, request }
