@@ -1,4 +1,4 @@
-import { execFileSync } from "node:child_process"
+import { spawn } from "node:child_process"
 import { existsSync, globSync, readFileSync } from "node:fs"
 import { delimiter, join, resolve } from "node:path"
 import { assert, describe, it } from "@effect/vitest"
@@ -24,16 +24,40 @@ const runElsewhere: Readonly<Record<string, readonly [file: string, words: strin
   ]
 }
 
+/** Scripts that take up to an hour: that they start with what the page gives them is all a test can show. */
+const isLong = (command: string): boolean => /^npm run (bench|soak)\b/.test(command)
+
 const isGate = (command: string): boolean => read(".ci/run").split("\n").includes(command)
 
-/** The blocks whose commands this file runs: those in a checkout that nothing else runs. */
-const own = blocks.filter(
-  (block) =>
-    block.kind === "sh" &&
-    !commandsOf(block)
-      .flatMap((line) => line.split(" && "))
-      .every((command) => command in runElsewhere || isGate(command))
+const partsOf = (block: CommandBlock): ReadonlyArray<string> => commandsOf(block).flatMap((line) => line.split(" && "))
+
+const inCheckout = blocks.filter(({ kind }) => kind === "sh")
+
+/** The blocks whose commands this file runs: those that nothing else runs. */
+const own = inCheckout.filter(
+  (block) => !partsOf(block).every((command) => command in runElsewhere || isGate(command) || isLong(command))
 )
+
+/** Runs to its end, or ends with all that it started; answers the exit code, and all that was printed. */
+const run = (text: string): Promise<{ readonly code: number | null; readonly said: string }> =>
+  new Promise((done, fail) => {
+    const child = spawn("sh", ["-eu"], {
+      cwd: root,
+      detached: true,
+      env: { PATH: [join(root, "node_modules/.bin"), process.env["PATH"]].join(delimiter), HOME: "/nonexistent" }
+    })
+    const limit = setTimeout(() => process.kill(-(child.pid ?? 0), "SIGKILL"), 25_000)
+    let said = ""
+    for (const stream of [child.stdout, child.stderr]) {
+      stream.on("data", (chunk: Buffer) => (said += chunk.toString("utf8")))
+    }
+    child.once("error", fail)
+    child.once("close", (code) => {
+      clearTimeout(limit)
+      done({ code, said })
+    })
+    child.stdin.end(text)
+  })
 
 describe("the commands of the documents", () => {
   it("stand in blocks that say who runs them: sh a test, sh account a test with stand-ins, console nobody", () => {
@@ -51,27 +75,33 @@ describe("the commands of the documents", () => {
     }
   })
 
-  it.each(own.map((block) => [where(block), block] as const))("run: %s", (_, { text }) => {
-    execFileSync("sh", ["-eu"], {
-      cwd: root,
-      input: text,
-      encoding: "utf8",
-      timeout: 25_000,
-      env: { PATH: [join(root, "node_modules/.bin"), process.env["PATH"]].join(delimiter), HOME: "/nonexistent" }
-    })
+  it("name a test where npm runs them, so that nothing long is begun by chance", () => {
+    assert.deepStrictEqual(
+      own.flatMap((block) =>
+        partsOf(block)
+          .filter((command) => /\bnpm\b/.test(command) && !(command in runElsewhere))
+          .map((command) => `${where(block)}: ${command}: add it to runElsewhere, or write sh account`)
+      ),
+      []
+    )
+  })
+
+  it.each(own.filter((block) => !/\bnpm\b/.test(block.text)).map((block) => [where(block), block] as const))(
+    "run: %s",
+    async (_, { text }) => {
+      const { code, said } = await run(text)
+      assert.strictEqual(code, 0, said)
+    }
+  )
+
+  it.each([...new Set(inCheckout.flatMap(partsOf).filter(isLong))])("starts as written: %s", async (command) => {
+    const { code, said } = await run(`${command}${command.includes(" -- ") ? "" : " --"} --help`)
+    assert.strictEqual(code, 0, said)
+    assert.match(said, /usage: npm run (bench|soak)/)
   })
 
   it("that nobody runs are of a kind that no test could run", () => {
-    const needs = [
-      /^npx convex (deploy|dev|env set)\b/,
-      /^ssh /,
-      /^git clone <address>/,
-      /^sh worktree\.sh /,
-      /^export CONVEX_SELF_HOSTED_/,
-      /^npx convex run .*app\/accounts:list$/,
-      // They end the runtime that the pages are run beside; test/process/commands.test.ts asks for them.
-      /^npx convex run .*app\/runtimes:(restart|upgrade|rollback)\b/
-    ]
+    const needs = [/^npx convex (deploy|dev|env set)\b/, /^ssh /]
     const others = blocks
       .filter(({ kind }) => kind === "console")
       .flatMap((block) => commandsOf(block).map((command) => `${where(block)}: ${command}`))

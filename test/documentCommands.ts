@@ -43,5 +43,5 @@ export const commandsOf = ({ text }: CommandBlock): ReadonlyArray<string> =>
   text
     .replace(/\\\n\s*/g, "")
     .split("\n")
-    .map((line) => line.trim())
+    .map((line) => line.replace(/ {2,}#.*$/, "").trim())
     .filter((line) => line !== "" && !line.startsWith("#"))

@@ -30,12 +30,18 @@ const { values } = parseArgs({
     seed: { type: "string", default: "1" },
     json: { type: "boolean", default: false },
     kept: { type: "boolean", default: false },
-    write: { type: "boolean", default: false }
+    write: { type: "boolean", default: false },
+    help: { type: "boolean", default: false }
   }
 })
+const usage = "usage: npm run soak -- [--minutes N] [--seed N] [--json] [--kept] [--write]\n"
 const minutes = Number(values.minutes)
+if (values.help) {
+  process.stdout.write(usage)
+  process.exit(0)
+}
 if (!(minutes > 0)) {
-  process.stderr.write("usage: npm run soak -- [--minutes N] [--seed N] [--json] [--kept] [--write]\n")
+  process.stderr.write(usage)
   process.exit(64)
 }
 

@@ -19,12 +19,18 @@ interface Ended {
   readonly err: string
 }
 
-const isStart = (command: string): boolean => command === "npm start" || command === "node src/main.ts start"
+/** A command that runs until somebody ends it, with variables before it or without. */
+const isStart = (command: string): boolean =>
+  /^(?:[A-Z_]+="[^"]*" )*(?:npm start|node src\/main\.ts start)$/.test(command)
 
 /** What a shell prints and how it ends; `onChild` is given the process at once. */
-const shell = (text: string, env: Record<string, string>, onChild?: (child: ChildProcess) => void): Promise<Ended> =>
+const shell = (
+  text: string,
+  env: Record<string, string>,
+  { cwd = root, onChild }: { readonly cwd?: string; readonly onChild?: (child: ChildProcess) => void } = {}
+): Promise<Ended> =>
   new Promise((done, fail) => {
-    const child = spawn("sh", ["-eu"], { cwd: root, env })
+    const child = spawn("sh", ["-eu"], { cwd, env })
     onChild?.(child)
     let out = ""
     let err = ""
@@ -64,7 +70,6 @@ describe("the commands of the documents that need an account", () => {
           CONVEX_SELF_HOSTED_URL: house.plane.url,
           CONVEX_SELF_HOSTED_ADMIN_KEY: house.plane.adminKey,
           HEALTH_PORT: port,
-          OPENCLAW_STATE_DIR: home,
           RUNTIME_ID: "documents",
           DELIVERY_MAX_ATTEMPTS: "1"
         }
@@ -72,7 +77,13 @@ describe("the commands of the documents that need an account", () => {
         const values = new Map<string, string>([
           ["https://<name>.convex.cloud", house.plane.url],
           ["http://127.0.0.1:18789", house.gateway.url],
-          ["<gateway token>", "any"]
+          ["<gateway token>", "any"],
+          ["<url>", house.plane.url],
+          ["<adminKey>", house.plane.adminKey],
+          ["<address>", join(home, "shop.git")],
+          ["<repository>", "shop"],
+          ["<task id>", "k57abc"],
+          ["<folder>", home]
         ])
         const learn = ({ out }: Ended, command: string): void => {
           for (const { accountId, id, serviceToken, taskId } of printed(out)) {
@@ -108,8 +119,10 @@ describe("the commands of the documents that need an account", () => {
         const start = Effect.fnUntraced(function* (command: string) {
           yield* stop
           let child: ChildProcess | undefined
-          const ended = shell(`exec ${command.replace("npm start", "node src/main.ts start")}`, env, (made) => {
-            child = made
+          const ended = shell(`exec env ${command.replace("npm start", "node src/main.ts start")}`, env, {
+            onChild: (made) => {
+              child = made
+            }
           })
           assert.isDefined(child)
           started = { child: child!, ended, command }
@@ -141,6 +154,7 @@ describe("the commands of the documents that need an account", () => {
 
         const run = Effect.fnUntraced(function* (block: CommandBlock) {
           const at = `${block.path}:${block.line}`
+          let cwd = root
           for (const command of commandsOf(block)) {
             const text = filled(command)
             assert.notMatch(text, /<[a-zA-Z][^<>]*>/, `${at}: nothing is known for a value of ${command}`)
@@ -154,7 +168,11 @@ describe("the commands of the documents that need an account", () => {
               env[name] = (yield* Effect.promise(() => shell(`${text}\nprintf %s "$${name}"`, env))).out
               continue
             }
-            const ended = yield* Effect.promise(() => shell(text, env))
+            if (text.startsWith("cd ")) {
+              cwd = (yield* Effect.promise(() => shell(`${text}\npwd`, env, { cwd }))).out.trim()
+              continue
+            }
+            const ended = yield* Effect.promise(() => shell(text, env, { cwd }))
             // The doctor warns of what a stand-in is not.
             const isGood = ended.code === 0 || (text.startsWith("node src/main.ts doctor") && ended.code === 1)
             assert.isTrue(isGood, `${at}: ${text}\n${ended.out}${ended.err}`)
@@ -183,6 +201,13 @@ describe("the commands of the documents that need an account", () => {
           values.set("<another dead letter>", String(first?.["id"])).set("<dead letter>", String(second?.["id"]))
         })
 
+        const seed = yield* Effect.promise(() =>
+          shell(
+            'git init --quiet --bare "$HOME/shop.git" && git clone --quiet "$HOME/shop.git" "$HOME/seed" && cd "$HOME/seed" && git -c user.name=Pat -c user.email=pat@example.com commit --quiet --allow-empty -m Begin && git push --quiet origin HEAD',
+            env
+          )
+        )
+        assert.strictEqual(seed.code, 0, seed.err)
         assert.strictEqual(scripts["start"], "node src/main.ts start")
         for (const path of documents) {
           for (const block of blocksIn(path).filter(({ kind }) => kind === "sh account")) {
