@@ -1,0 +1,59 @@
+import { spawnSync } from "node:child_process"
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+import { assert, describe, it } from "@effect/vitest"
+import { allVariables } from "../../src/domain/Variables.ts"
+import { debianProgram } from "./debianProgram.ts"
+
+const name = "mission-control-runtime@.service"
+const unit = readFileSync(new URL(`../../deploy/systemd/${name}`, import.meta.url), "utf8")
+/** The values of a setting, in their order. */
+const valuesOf = (setting: string): ReadonlyArray<string> =>
+  unit.split("\n").flatMap((line) => (line.startsWith(`${setting}=`) ? [line.slice(setting.length + 1)] : []))
+
+describe("the systemd unit", () => {
+  it("says what the page on operations says that it has to", () => {
+    const page = readFileSync(new URL("../../docs/operations.md", import.meta.url), "utf8")
+    const section = page.slice(page.indexOf("## Under systemd"), page.indexOf("## Dead letters"))
+    const settings = [...section.matchAll(/`([A-Z][A-Za-z]+=[^`]+)`/g)]
+      .map(([, setting]) => setting!)
+      .filter((setting) => !setting.startsWith("STATUS="))
+    assert.isAtLeast(settings.length, 7)
+    for (const setting of settings) assert.include(unit, `\n${setting}\n`)
+  })
+
+  it("sets only variables that there are", () => {
+    const known = allVariables.flatMap(([each, { kind }]) => (kind === "secret" ? [each, `${each}_FILE`] : [each]))
+    for (const value of valuesOf("Environment")) assert.include(known, value.slice(0, value.indexOf("=")))
+  })
+})
+
+const missing = await debianProgram("systemd-analyze", "systemd")
+const suite = missing === null ? describe : describe.skip
+if (missing !== null) process.stderr.write(`the systemd unit is not given to systemd: ${missing}\n`)
+
+suite("systemd itself", () => {
+  const analyze = (...args: ReadonlyArray<string>) => {
+    const folder = mkdtempSync(join(tmpdir(), "mc-unit-"))
+    try {
+      // The command is not installed where tests run; everything else is judged as it is.
+      writeFileSync(join(folder, name), unit.replace("/usr/local/bin/mission-control-runtime", "/bin/true"))
+      const { status, stderr, stdout } = spawnSync("systemd-analyze", [...args, join(folder, name)], {
+        encoding: "utf8"
+      })
+      return { status, text: stdout + stderr }
+    } finally {
+      rmSync(folder, { recursive: true, force: true })
+    }
+  }
+
+  it("finds nothing wrong with the unit", () => {
+    assert.deepStrictEqual(analyze("verify", "--man=no"), { status: 0, text: "" })
+  })
+
+  it("counts it among the units that are exposed little", () => {
+    const { status, text } = analyze("security", "--offline=true", "--threshold=25")
+    assert.strictEqual(status, 0, text)
+  })
+})
