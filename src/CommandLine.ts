@@ -8,7 +8,7 @@ import { FetchHttpClient, HttpRouter } from "effect/http"
 import packageJson from "../package.json" with { type: "json" }
 import { config } from "./commands/ConfigPrint.ts"
 import { deadLetters } from "./commands/DeadLetters.ts"
-import { deliver } from "./commands/Deliver.ts"
+import { deliverWith } from "./commands/Deliver.ts"
 import { doctorWith } from "./commands/Doctor.ts"
 import { EndedWith, explained } from "./commands/EndedWith.ts"
 import { healthcheck } from "./commands/Healthcheck.ts"
@@ -139,7 +139,7 @@ const commandLine = Command.make("mission-control-runtime").pipe(
     status.pipe(Command.provide(FetchHttpClient.layer)),
     healthcheck.pipe(Command.provide(FetchHttpClient.layer)),
     deadLetters.pipe(Command.provide(asking)),
-    deliver.pipe(Command.provide(asking)),
+    deliverWith(asking),
     profile.pipe(Command.provide(Layer.merge(asking, FetchHttpClient.layer))),
     sessions.pipe(Command.provide(asking)),
     token.pipe(Command.provide(asking)),

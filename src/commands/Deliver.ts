@@ -1,47 +1,62 @@
 import { Effect } from "effect"
+import type { Layer } from "effect"
 import { Argument, Command, Flag } from "effect/cli"
+import type { RuntimeConfig } from "../layers/Config.ts"
+import type { Redactor } from "../layers/Redactor.ts"
 import { previewDelivery } from "../programs/DeliveryPreview.ts"
+import type { AgentTools } from "../services/AgentTools.ts"
+import type { ControlPlane } from "../services/ControlPlane.ts"
 import { endWith } from "./EndedWith.ts"
 import { jsonFlag, print, printJson } from "./Print.ts"
 
-/** `deliver --dry-run`: what a delivery would say to whom, without doing it. */
-export const deliver = Command.make(
-  "deliver",
-  {
-    id: Argument.String("id").pipe(Argument.withDescription("The notification's id")),
-    dryRun: Flag.Boolean("dry-run").pipe(
-      Flag.withDescription("Required: the running runtime delivers, this only shows how"),
-      Flag.withDefault(false)
+type Surroundings = RuntimeConfig | ControlPlane | AgentTools | Redactor
+
+const show = Effect.fnUntraced(function* (id: string, json: boolean) {
+  const preview = yield* previewDelivery(id)
+  if (json) yield* printJson(preview)
+  if ("broken" in preview) return yield* endWith(1, `${id} cannot be delivered: ${preview.broken}`)
+  if (json) return undefined
+  const { prompt, tools, verdicts } = preview
+  return yield* print(
+    [
+      `agent      ${preview.agent}`,
+      `session    ${preview.sessionKey}`,
+      `endpoint   ${preview.endpoint}`,
+      `answer     ${preview.isAnswerOwed ? "owed" : "not owed"}`,
+      ...verdicts.map(
+        (verdict) =>
+          `verdict    ${verdict.shouldDeliver ? "deliver" : "skip"} ${verdict.type} ${verdict.id}: ${verdict.reason}`
+      ),
+      `tools      ${tools.map(({ name }) => name).join(", ") || "none with the request"}`,
+      ...(prompt === null ? [] : ["", "--- instructions ---", prompt.instructions, "", "--- input ---", prompt.input])
+    ].join("\n")
+  )
+})
+
+/**
+ * `deliver --dry-run`: what a delivery would say to whom, without doing it. The layer is built only for that: a call
+ * without the flag is wrong whatever the variables are.
+ */
+export const deliverWith = <E, R>(surroundings: Layer.Layer<Surroundings, E, R>) =>
+  Command.make(
+    "deliver",
+    {
+      id: Argument.String("id").pipe(Argument.withDescription("The notification's id")),
+      dryRun: Flag.Boolean("dry-run").pipe(
+        Flag.withDescription("Required: the running runtime delivers, this only shows how"),
+        Flag.withDefault(false)
+      ),
+      json: jsonFlag
+    },
+    Effect.fn(function* ({ dryRun, id, json }) {
+      if (!dryRun) return yield* endWith(64, "deliver needs --dry-run: delivering is what `start` does.")
+      return yield* Effect.provide(show(id, json), surroundings)
+    })
+  ).pipe(
+    Command.withDescription(
+      "Show what a delivery would do: verdict, session, endpoint, tools and prompt; writes nothing"
     ),
-    json: jsonFlag
-  },
-  Effect.fn(function* ({ dryRun, id, json }) {
-    if (!dryRun) return yield* endWith(64, "deliver needs --dry-run: delivering is what `start` does.")
-    const preview = yield* previewDelivery(id)
-    if (json) yield* printJson(preview)
-    if ("broken" in preview) return yield* endWith(1, `${id} cannot be delivered: ${preview.broken}`)
-    if (json) return undefined
-    const { prompt, tools, verdicts } = preview
-    return yield* print(
-      [
-        `agent      ${preview.agent}`,
-        `session    ${preview.sessionKey}`,
-        `endpoint   ${preview.endpoint}`,
-        `answer     ${preview.isAnswerOwed ? "owed" : "not owed"}`,
-        ...verdicts.map(
-          (verdict) =>
-            `verdict    ${verdict.shouldDeliver ? "deliver" : "skip"} ${verdict.type} ${verdict.id}: ${verdict.reason}`
-        ),
-        `tools      ${tools.map(({ name }) => name).join(", ") || "none with the request"}`,
-        ...(prompt === null ? [] : ["", "--- instructions ---", prompt.instructions, "", "--- input ---", prompt.input])
-      ].join("\n")
-    )
-  })
-).pipe(
-  Command.withDescription(
-    "Show what a delivery would do: verdict, session, endpoint, tools and prompt; writes nothing"
-  ),
-  Command.withExamples([
-    { command: "mission-control-runtime deliver --dry-run <id>", description: "The prompt as the agent would get it" }
-  ])
-)
+    Command.withExamples([
+      { command: "mission-control-runtime deliver --dry-run <id>", description: "The prompt as the agent would get it" }
+    ])
+  )

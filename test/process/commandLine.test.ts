@@ -7,6 +7,7 @@ import { Effect } from "effect"
 import { runtimeEnv } from "../../local/account.ts"
 import { eventually, makeHouse } from "./house.ts"
 import type { House } from "./house.ts"
+import { gatewaySettings, makeGatewayHome } from "./supervisedGateway.ts"
 
 const main = join(resolve(import.meta.dirname, "../.."), "src/main.ts")
 
@@ -85,6 +86,11 @@ describe("the command line", () => {
         assert.strictEqual(code, 64, args.join(" "))
         assert.isNotEmpty(err, args.join(" "))
       }
+      // Wrong whatever the variables are: what is typed wrong is said before what is set wrong.
+      const undry = yield* runIn({}, "deliver", "some-id")
+      assert.deepStrictEqual([undry.code, undry.out], [64, ""])
+      assert.include(undry.err, "--dry-run")
+      assert.strictEqual((yield* runIn({}, "deliver", "--dry-run", "some-id")).code, 78)
       const { code, err, out } = yield* runIn({ ACOUNT_ID: "k57account" }, "token", "check")
       assert.strictEqual(code, 78)
       assert.strictEqual(out, "")
@@ -289,6 +295,27 @@ describe("the command line", () => {
       assert.strictEqual(unusable.code, 2)
       assert.strictEqual(checksOf(unusable.out).get("variables")?.status, "fail")
       assert.strictEqual(checksOf(unusable.out).size, checks.size)
+    }).pipe(Effect.scoped)
+  )
+
+  it.live("the doctor has the gateway's command judge its configuration when asked to", () =>
+    Effect.gen(function* () {
+      const house = yield* makeHouse()
+      const home = yield* makeGatewayHome(gatewaySettings(["squad-lead", "engineer", "qa"]))
+      const judged = Effect.fnUntraced(function* (more: Record<string, string> = {}, ...args: ReadonlyArray<string>) {
+        const env = { ...home.env, OPENCLAW_GATEWAY_URL: house.gateway.url, OPENCLAW_CONFIG_PATH: home.configPath }
+        const { out } = yield* runIn(envOf(house, { ...env, ...more }), "doctor", "--json", ...args)
+        return checksOf(out).get("gateway-configuration-valid")
+      })
+      assert.strictEqual((yield* judged())?.status, "skip")
+      assert.strictEqual((yield* judged({}, "--validate"))?.status, "ok")
+      home.writeConfig({ gateway: { port: "no port" } })
+      const invalid = yield* judged({}, "--validate")
+      assert.strictEqual(invalid?.status, "fail")
+      assert.include(invalid?.message, "gateway.port")
+      const missing = yield* judged({ OPENCLAW_GATEWAY_PATH: "/nonexistent/openclaw" }, "--validate")
+      assert.strictEqual(missing?.status, "fail")
+      assert.include(missing?.message, "/nonexistent/openclaw config validate gave no answer")
     }).pipe(Effect.scoped)
   )
 
