@@ -19,6 +19,7 @@ const benches: Readonly<Record<string, () => Promise<{ readonly run: () => Promi
   distance: () => import("./distance.ts"),
   drain: () => import("./drain.ts"),
   stop: () => import("./stop.ts"),
+  pause: () => import("./pause.ts"),
   endpoints: () => import("./endpoints.ts"),
   doctor: () => import("./doctor.ts"),
   footprint: () => import("./footprint.ts"),
