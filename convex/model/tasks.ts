@@ -214,11 +214,13 @@ export const updateTask = async (
   origin: Origin
 ): Promise<Doc<"tasks">> => {
   const change = checkFields(fields)
-  const names = Object.keys(change)
-  if (names.length === 0) return task
   if (change.labels !== undefined && change.labels.includes(orchestratorChatLabel) !== task.isOrchestratorChat) {
     throw refusal("invalid", `The label ${orchestratorChatLabel} is set when a task is made and stays as it is.`)
   }
+  // What stands there already is no change: a call that arrives twice leaves one trace.
+  const isOther = (name: keyof typeof change): boolean => JSON.stringify(change[name]) !== JSON.stringify(task[name])
+  const names = (Object.keys(change) as Array<keyof typeof change>).filter(isOther)
+  if (names.length === 0) return task
   const saved = await saveTask(ctx, task, {
     ...change,
     searchText: searchTextOf(change.title ?? task.title, change.description ?? task.description)
