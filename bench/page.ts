@@ -2,14 +2,19 @@ import { execFileSync } from "node:child_process"
 import { readFileSync, writeFileSync } from "node:fs"
 import { fileURLToPath } from "node:url"
 
-const page = fileURLToPath(new URL("../docs/performance.md", import.meta.url))
+/** The page that benches fill. */
+export const page = fileURLToPath(new URL("../docs/performance.md", import.meta.url))
 
-/** Replaces a part of docs/performance.md, between the comments that name it, and formats the page. */
-export const writeSection = (name: "figures" | "soak", text: string): void => {
-  const before = readFileSync(page, "utf8")
+/** The text of the page with one of its parts replaced, between the comments that name it. */
+export const replaced = (before: string, name: "figures" | "soak", text: string): string => {
   const [begin, end] = [`<!-- ${name} -->`, `<!-- end of ${name} -->`]
   const [from, to] = [before.indexOf(begin), before.indexOf(end)]
   if (from < 0 || to < from) throw new Error(`${page} has no place for ${name}`)
-  writeFileSync(page, `${before.slice(0, from)}${begin}\n\n${text.trim()}\n\n${before.slice(to)}`)
+  return `${before.slice(0, from)}${begin}\n\n${text.trim()}\n\n${before.slice(to)}`
+}
+
+/** Replaces a part of docs/performance.md and formats it. */
+export const writeSection = (name: "figures" | "soak", text: string): void => {
+  writeFileSync(page, replaced(readFileSync(page, "utf8"), name, text))
   execFileSync("npx", ["oxfmt", page])
 }

@@ -35,8 +35,8 @@ export const mishapsOf = (world: World, random: () => number): ReadonlyArray<Mis
       planeFault({ kind, path: pick(functions), count: 1 + Math.floor(random() * 3), ...more })
     )
   })
-  const onGateway = (kind: string, more: object = {}): Mishap => ({
-    name: `gateway: ${kind}`,
+  const onGateway = (kind: string, more: object = {}, name = kind): Mishap => ({
+    name: `gateway: ${name}`,
     weight: 2,
     happen: Effect.suspend(() => gatewayFault({ kind, count: 1 + Math.floor(random() * 2), ...more }))
   })
@@ -54,7 +54,7 @@ export const mishapsOf = (world: World, random: () => number): ReadonlyArray<Mis
     { name: "push: parked", weight: 2, happen: planeFault({ kind: "park", count: 2 }) },
     { name: "push: refused", weight: 1, happen: planeFault({ kind: "refuse", transport: "websocket", count: 4 }) },
     onGateway("unavailable"),
-    onGateway("answer", { status: 502 }),
+    onGateway("answer", { status: 502 }, "a bare 502"),
     onGateway("delay", { delayMs: 3_000 }),
     onGateway("garbage"),
     onGateway("reset"),

@@ -90,7 +90,11 @@ export const people = (world: World, random: () => number, journal: Journal) => 
     yield* Effect.promise(() =>
       act().then(
         () => void journal.counts.set(name, (journal.counts.get(name) ?? 0) + 1),
-        () => void journal.counts.set(`${name} (failed)`, (journal.counts.get(`${name} (failed)`) ?? 0) + 1)
+        () =>
+          void journal.counts.set(
+            `${name} while the plane is away`,
+            (journal.counts.get(`${name} while the plane is away`) ?? 0) + 1
+          )
       )
     )
     yield* Effect.sleep(MILLIS_BETWEEN * 2 * random())
