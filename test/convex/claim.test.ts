@@ -465,6 +465,34 @@ describe("an unusual database", () => {
     ])
   })
 
+  it.each(["account", "agent", "message", "session"])(
+    "ends a delivery whose %s is gone, each in its stated way, and the next one is claimed",
+    async (what) => {
+      const plane = await seededPlane()
+      const taskId = await makeTask(plane)
+      await plane.post(taskId, "@engineer please")
+      const delivery = first((await plane.claim()).deliveries)
+      const row = await plane.row(first(delivery.notificationIds))
+      await plane.t.run(async (ctx) => {
+        const id = { account: row.accountId, agent: row.agentId, message: row.messageId, session: row.sessionId }[what]
+        if (id !== undefined) await ctx.db.delete(id)
+      })
+      const [answer] = await plane.query(api.service.notifications.context, { ids: [row._id] })
+      expect(answer).toEqual({ id: row._id, broken: what === "session" ? "damaged" : `${what}_missing` })
+      const end = { ...fenceOf(delivery), outcome: "skipped" as const, reason: `${what}_missing`, maxHops: 12 }
+      if (what === "session") {
+        // Nothing is left that could be written under: the runtime goes on to the next.
+        expect(await codeOf(plane.mutate(api.service.notifications.complete, end))).toBe("lease_lost")
+      } else {
+        await plane.mutate(api.service.notifications.complete, end)
+        expect(await plane.row(row._id)).toMatchObject({ state: "delivered", outcome: "skipped" })
+      }
+      if (what === "account") return
+      await plane.post(taskId, "@qa please")
+      expect((await plane.claim()).deliveries).toHaveLength(1)
+    }
+  )
+
   it("ends a delivery whose task is gone with its outcome and no message", async () => {
     const plane = await seededPlane()
     const taskId = await makeTask(plane, [plane.engineer])

@@ -52,6 +52,8 @@ interface Row {
   readonly isAlwaysOffered?: boolean
   /** A further thing that is named and does not exist. */
   readonly missing?: (house: House) => Arguments
+  /** Of a tool that names no task: arguments that reach for another account, and what that comes to. */
+  readonly outside?: { readonly parameters: Arguments; readonly code: string | null }
 }
 
 const own = { key: "taskId", other: "forbidden", foreign: "forbidden" }
@@ -84,6 +86,7 @@ const rows: Record<Name, Row> = {
     good: (_, nonce) => ({ title: `Made ${nonce}`, priority: 1 }),
     bad: [() => ({}), () => ({ title: 5 }), () => ({ title: "x", status: "done" })],
     invalid: () => ({ title: "Blocked without a reason", status: "blocked" }),
+    outside: { parameters: { title: "For another", assigneeSlugs: ["outsider"] }, code: "forbidden" },
     isCreation: true,
     isEffect: true
   },
@@ -113,6 +116,8 @@ const rows: Record<Name, Row> = {
     ],
     task: own,
     invalid: () => ({ recipientSlugs: ["qa"], message: "   " }),
+    // Who is not asked is told in the answer.
+    outside: { parameters: { recipientSlugs: ["outsider"], message: "Are you there?" }, code: null },
     isCreation: true,
     isEffect: true
   },
@@ -129,6 +134,7 @@ const rows: Record<Name, Row> = {
     good: () => ({ agentSlug: "@qa" }),
     bad: [() => ({ agentSlug: ["qa"] }), () => ({ slug: "qa" })],
     missing: () => ({ agentSlug: "nobody-here" }),
+    outside: { parameters: { agentSlug: "outsider" }, code: "not_found" },
     isEffect: false,
     isAlwaysOffered: true
   },
@@ -143,6 +149,8 @@ const rows: Record<Name, Row> = {
     agent: "lead",
     good: () => ({ status: "in_progress", assigneeSlug: "engineer", limit: 10 }),
     bad: [() => ({ status: "open" }), () => ({ limit: 1_000 })],
+    outside: { parameters: { assigneeSlug: "outsider" }, code: "not_found" },
+    missing: () => ({ assigneeSlug: "nobody-here" }),
     isEffect: false
   },
   task_get: { agent: "lead", good: ({ ids }) => ({ taskId: ids.own }), bad: [() => ({})], task: any, isEffect: false },
@@ -158,6 +166,7 @@ const rows: Record<Name, Row> = {
     good: () => ({ query: "Own" }),
     bad: [() => ({ query: ["Own"] }), () => ({ query: "" })],
     invalid: () => ({ query: "  " }),
+    outside: { parameters: { query: "Foreign" }, code: null },
     isEffect: false
   },
   task_delete: {
@@ -250,9 +259,11 @@ layer(TableHouse.layer, { timeout: 60_000 })("every tool over both transports", 
                 : row.good(house, how)
             const first = yield* call(house, parameters)
             assert.isNull(first.code, JSON.stringify(first.body))
+            // Sent again, a creation answers the first one; what sets a state finds it set, and what reads reads again.
+            const second = yield* call(house, parameters)
+            assert.isNull(second.code, JSON.stringify(second.body))
             if (row.isCreation !== true) return
             assert.isFalse(first.body.repeated)
-            const second = yield* call(house, parameters)
             assert.deepStrictEqual(second.body, { ...first.body, repeated: true })
           })
         )
@@ -321,6 +332,19 @@ layer(TableHouse.layer, { timeout: 60_000 })("every tool over both transports", 
               const missing = foreign
               assert.strictEqual((yield* call(house, { ...good, [key]: house.documentId })).code, missing)
               assert.strictEqual((yield* call(house, { ...good, [key]: "no such id" })).code, missing)
+            })
+          )
+        }
+
+        if (row.outside !== undefined) {
+          const { code, parameters } = row.outside
+          it.effect("sees and touches nothing of another account", () =>
+            Effect.gen(function* () {
+              const house = yield* TableHouse
+              const answer = yield* call(house, parameters)
+              assert.strictEqual(answer.code, code)
+              assert.notInclude(JSON.stringify(answer.body), house.ids.foreign)
+              if (name === "response_request") assert.deepStrictEqual(answer.body.asked, [])
             })
           )
         }

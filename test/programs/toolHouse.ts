@@ -126,6 +126,14 @@ export const makeToolHouse = Effect.fnUntraced(function* (members: ReadonlyArray
   const person = personAt(launched.url, launched.adminKey)
   const account = yield* Effect.promise(() => makeAccount(person, members))
   const foreign = yield* Effect.promise(() => makeAccount(person, members, "Other"))
+  yield* Effect.promise(() =>
+    person.mutation("app/agents:create", {
+      accountId: foreign.accountId,
+      slug: "outsider",
+      name: "Outsider",
+      role: "works elsewhere"
+    })
+  )
   const make = (accountId: string, title: string, assigneeIds: ReadonlyArray<string> = []) =>
     Effect.promise(() => person.mutation("app/tasks:create", { accountId, title, assigneeIds: [...assigneeIds] })).pipe(
       Effect.map(({ taskId }) => String(taskId))
