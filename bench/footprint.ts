@@ -11,8 +11,8 @@ import { eventually, makeHouse } from "../test/process/house.ts"
 import type { House } from "../test/process/house.ts"
 import { figureOf } from "./figure.ts"
 import type { Figure } from "./figure.ts"
+import { RUNS } from "./runs.ts"
 
-const RUNS = Number(process.env["BENCH_RUNS"] ?? 5)
 /** Long enough for what is allocated at the start to be collected. */
 const IDLE = Duration.seconds(10)
 

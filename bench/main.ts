@@ -28,6 +28,7 @@ const benches: Readonly<Record<string, () => Promise<{ readonly run: () => Promi
   heartbeats: () => import("./heartbeats.ts"),
   plane: () => import("./plane.ts"),
   gateway: () => import("./gateway.ts"),
+  memory: () => import("./memory.ts"),
   profile: () => import("./profile.ts")
 }
 

@@ -5,9 +5,9 @@ import { join } from "node:path"
 import { Effect } from "effect"
 import { makeAccount, runtimeEnv } from "../../local/account.ts"
 import type { NewAgent } from "../../local/account.ts"
-import { launchGateway, launchPlane, launchRuntime } from "../../local/launcher.ts"
+import { freePort, launchGateway, launchPlane, launchRuntime } from "../../local/launcher.ts"
 import { personAt } from "../../local/person.ts"
-import { freePort, restartable } from "../../test/process/restartable.ts"
+import { restartable } from "../../test/process/restartable.ts"
 import { serveSoakModel } from "./model.ts"
 
 const WORKERS = 6

@@ -1,15 +1,5 @@
-import { createServer } from "node:net"
 import { Effect, Exit, Scope } from "effect"
 import type { Launched, LaunchFailed } from "../../local/launcher.ts"
-
-/** A port of 127.0.0.1 that nobody listens on, for a process that is to come back in the same place. */
-export const freePort = Effect.callback<number>((resume) => {
-  const server = createServer()
-  server.listen(0, "127.0.0.1", () => {
-    const address = server.address()
-    server.close(() => resume(Effect.succeed(typeof address === "object" && address !== null ? address.port : 0)))
-  })
-})
 
 /** A process that can be killed and started again in the same place. */
 export type Restartable = {
