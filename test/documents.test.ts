@@ -7,6 +7,7 @@ import { notificationState } from "../convex/schema.ts"
 import { readConfig } from "../local/gateway/config.ts"
 import { configurationPage, variablesTable } from "../src/domain/ConfigurationPage.ts"
 import * as controlPlaneFailures from "../src/domain/ControlPlaneFailure.ts"
+import { judgeGatewayVersion, parseGatewayVersion } from "../src/domain/GatewayVersion.ts"
 import { agentTaskStatuses, taskStatuses } from "../src/domain/TaskStatus.ts"
 import * as turnFailures from "../src/domain/TurnFailure.ts"
 import { allVariables } from "../src/domain/Variables.ts"
@@ -73,6 +74,17 @@ describe("the documents", () => {
       documents.flatMap((path) => brokenLinks(path).map((link) => `${path}: ${link}`)),
       []
     )
+  })
+
+  it("list all their chapters where they begin with a list of them", () => {
+    for (const path of documents) {
+      const [begin = "", ...chapters] = proseOf(path).split(/^## /m)
+      const listed = [...begin.matchAll(/^- \[([^\]]+)\]\(#/gm)].map((match) => match[1] ?? "")
+      const titles = chapters.map((chapter) => chapter.split("\n")[0] ?? "")
+      // The README leaves out what only developers look for.
+      if (path === "README.md") assert.includeMembers(titles, listed)
+      else if (listed.length > 0) assert.deepStrictEqual(listed, titles, path)
+    }
   })
 
   it("name only scripts that package.json has, and each starts a file that exists", () => {
@@ -277,6 +289,38 @@ describe("what agents are told", () => {
     assert.sameMembers(commands, ["create", "list", "remove"])
     for (const command of commands) assert.include(usage, `\nsh worktree.sh ${command} `)
     for (const [option = ""] of read(path).matchAll(/--(repo|base|force)\b/g)) assert.include(usage, `[${option}`)
+  })
+})
+
+describe("the versions of the gateway", () => {
+  const page = "docs/gateway.md"
+  const verdict = (version: string) => judgeGatewayVersion(parseGatewayVersion(version))._tag
+  /** The first and the last version that a row is about. */
+  const bounds = rowsOf(page).flatMap(([versions = "", does = ""]) => {
+    const [first, last] = versions.match(/\d{4}\.\d+\.\d+/g) ?? []
+    return first === undefined ? [] : [{ versions, first, last: last ?? first, does }]
+  })
+  const rows = bounds.slice(0, bounds.findIndex(({ versions }) => versions.startsWith("below")) + 1)
+
+  it("are told as the runtime judges them", () => {
+    const judged = rows.map(({ first, last, versions }) =>
+      versions.startsWith("above") || versions.startsWith("below") ? "-" : [verdict(first), verdict(last)].join()
+    )
+    assert.deepStrictEqual(judged, ["-", "Supported,Supported", "Older,Older", "Refused,Refused", "-"])
+    const [above, , , , below] = rows
+    assert.strictEqual(verdict(above?.first ?? ""), "Supported")
+    assert.strictEqual(verdict((above?.first ?? "").replace(/\d+$/, (release) => String(Number(release) + 1))), "Newer")
+    assert.strictEqual(
+      verdict((below?.first ?? "").replace(/\d+$/, (release) => String(Number(release) - 1))),
+      "Refused"
+    )
+  })
+
+  it("that are supported are the README's, and the gate tests the first and the last", () => {
+    const [, supported] = rows
+    assert.include(read("README.md"), `OpenClaw ${supported?.versions}`)
+    assert.include(read(".ci/run"), `npm run test:openclaw -- --version ${supported?.first}\n`)
+    assert.strictEqual(JSON.parse(read("test/openclaw/package.json")).dependencies.openclaw, supported?.last)
   })
 })
 
