@@ -1,7 +1,13 @@
 import { assert, describe, it } from "@effect/vitest"
 import { ConfigProvider, Duration, Effect, FileSystem, Layer, Option, PlatformError, Redacted } from "effect"
 import { allVariables } from "../../src/domain/Variables.ts"
-import { EnvironmentNames, printSettings, readLocalUrl, RuntimeConfig } from "../../src/layers/Config.ts"
+import {
+  EnvironmentNames,
+  printSettings,
+  readLocalUrl,
+  readServiceManager,
+  RuntimeConfig
+} from "../../src/layers/Config.ts"
 import type { Settings } from "../../src/layers/Config.ts"
 
 const secret = "0123456789abcdef".repeat(4)
@@ -443,6 +449,38 @@ describe("no message holds a secret", () => {
         const problems = yield* problemsWith(changes)
         assert.isNotEmpty(problems)
         assert.notInclude(problems.join("\n").toLowerCase(), secret.slice(0, 16))
+      })
+    )
+  }
+})
+
+describe("what the service manager says", () => {
+  const told = (env: Record<string, string>) => readServiceManager(ConfigProvider.fromEnvRecord(env), 42)
+  const seconds = (manager: { readonly watchdog: Option.Option<Duration.Duration> }) =>
+    Option.getOrNull(Option.map(manager.watchdog, Duration.toSeconds))
+
+  it.effect("is nothing where there is none, and its watchdog only with its socket", () =>
+    Effect.gen(function* () {
+      assert.deepStrictEqual(yield* told({}), { isListening: false, watchdog: Option.none() })
+      assert.isNull(seconds(yield* told({ WATCHDOG_USEC: "60000000" })))
+      const manager = yield* told({ NOTIFY_SOCKET: "@/run/notify" })
+      assert.deepStrictEqual(manager, { isListening: true, watchdog: Option.none() })
+    })
+  )
+
+  it.effect("is the watchdog's time in microseconds, for this process or for whoever reads it", () =>
+    Effect.gen(function* () {
+      const env = { NOTIFY_SOCKET: "/run/notify", WATCHDOG_USEC: "60000000" }
+      assert.strictEqual(seconds(yield* told(env)), 60)
+      assert.strictEqual(seconds(yield* told({ ...env, WATCHDOG_PID: "42" })), 60)
+      assert.isNull(seconds(yield* told({ ...env, WATCHDOG_PID: "41" })))
+    })
+  )
+
+  for (const wrong of ["0", "-1", "soon", "1.5", "1e99"]) {
+    it.effect(`is no watchdog when its time is ${wrong}`, () =>
+      Effect.gen(function* () {
+        assert.isNull(seconds(yield* told({ NOTIFY_SOCKET: "/run/notify", WATCHDOG_USEC: wrong })))
       })
     )
   }

@@ -151,4 +151,20 @@ describe("Supervisor", () => {
       assert.isFalse(yield* Ref.get(isAborted))
     }).pipe(Effect.provide([house, makeLog().layer]))
   )
+
+  it.effect("is whole while its loops run or wait to be started again, and not when one has ended", () =>
+    Effect.gen(function* () {
+      const supervisor = yield* Supervisor
+      assert.isTrue(yield* supervisor.isWhole)
+      const scope = yield* Scope.make()
+      yield* supervisor.run("steady", Effect.never)
+      yield* Scope.provide(supervisor.run("dying", Effect.fail("again")), scope)
+      yield* TestClock.adjust(0)
+      assert.isTrue(yield* supervisor.isWhole)
+      yield* TestClock.adjust("1 second")
+      assert.isTrue(yield* supervisor.isWhole)
+      yield* Scope.close(scope, Exit.void)
+      assert.isFalse(yield* supervisor.isWhole)
+    }).pipe(Effect.provide([house, makeLog().layer]))
+  )
 })
