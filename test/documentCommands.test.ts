@@ -101,7 +101,7 @@ describe("the commands of the documents", () => {
   })
 
   it("that nobody runs are of a kind that no test could run", () => {
-    const needs = [/^npx convex (deploy|dev|env set)\b/, /^ssh /]
+    const needs = [/^npx convex (deploy|dev|env set)\b/, /^ssh /, /^sudo systemctl /, /^kubectl /]
     const others = blocks
       .filter(({ kind }) => kind === "console")
       .flatMap((block) => commandsOf(block).map((command) => `${where(block)}: ${command}`))
