@@ -89,14 +89,18 @@ export const run = Effect.gen(function* () {
         })
       )
     // A signal has a deadline outside, and so has one that comes while turns are waited for; the host means it to stop.
-    const bySignal = Effect.as(idleWithin(config.drainTimeout), { _tag: "Stopped", reason: "signal" } as const)
-    const left: End =
+    const unhurried: End | "signal" =
       end.reason === "signal"
-        ? yield* bySignal
+        ? "signal"
         : yield* Effect.raceFirst(
             Effect.as(idleWithin(config.turnTimeout), end),
-            Effect.andThen(lifecycle.signalled, bySignal)
+            Effect.raceFirst(Effect.as(lifecycle.signalled, "signal" as const), abort)
           )
+    const left: End =
+      unhurried === "signal"
+        ? yield* Effect.as(idleWithin(config.drainTimeout), { _tag: "Stopped", reason: "signal" } as const)
+        : unhurried
+    if (left._tag === "Aborted") yield* Effect.logError(left.fatal.message)
     yield* commands.leaving
     return left
   }).pipe(

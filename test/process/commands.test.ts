@@ -3,6 +3,7 @@ import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
+import type { Launched } from "../../local/launcher.ts"
 import { eventually, makeHouse } from "./house.ts"
 import type { House } from "./house.ts"
 
@@ -32,6 +33,22 @@ const statusOf = (url: string) =>
 const spokeOf = (name: string) => (messages: ReadonlyArray<{ readonly author: { readonly name: string } }>) =>
   messages.some(({ author }) => author.name === name)
 
+/** A turn that lasts until the gateway is let go on: it stands still meanwhile, with the request before its door. */
+const turnUnderWay = Effect.fnUntraced(function* (house: House, runtime: Launched, taskId: string) {
+  yield* house.gateway.signal("SIGSTOP")
+  const letGo = house.gateway.signal("SIGCONT")
+  yield* Effect.addFinalizer(() => letGo)
+  yield* house.post(taskId, "@engineer quick!")
+  yield* eventually(house.health(runtime), (health) => health["delivery"]["inFlight"] === 1)
+  return { letGo }
+})
+
+const saysDraining = (runtime: Launched) =>
+  eventually(
+    Effect.sync(() => runtime.output()),
+    (output) => output.includes("draining: 1 turns run, waiting up to 15m")
+  )
+
 /** An executable with this text. */
 const program = (folder: string, name: string, text: string): string => {
   const path = join(folder, name)
@@ -43,15 +60,14 @@ describe("a restart that a person asks for", () => {
   it.live("lets the running turn end, exits 75, and is not asked of the next start again", () =>
     Effect.gen(function* () {
       const house = yield* makeHouse()
-      yield* house.script({
-        rules: [{ match: "mentioned you", repeat: true, actions: [{ delayMs: 3_000, text: "Before the restart." }] }]
-      })
+      yield* house.script({ rules: [{ match: "mentioned you", repeat: true, actions: [{ text: "Before it." }] }] })
       const runtime = yield* house.startRuntime()
       const taskId = yield* house.newTask()
-      yield* house.post(taskId, "@engineer quick!")
-      yield* eventually(house.posts, (count) => count === 1)
+      const { letGo } = yield* turnUnderWay(house, runtime, taskId)
       yield* ask(house, "restart")
-      yield* eventually(house.health(runtime), (health) => health["status"] === "draining")
+      yield* saysDraining(runtime)
+      assert.strictEqual((yield* statusOf(`${runtime.url}/readyz`)).status, 503)
+      yield* letGo
       assert.deepStrictEqual(yield* runtime.exit, { code: 75, signal: null })
       assert.isTrue(spokeOf("Engineer")(yield* house.messages(taskId)))
       assert.strictEqual(yield* house.runtimeStatus, "offline")
@@ -68,21 +84,35 @@ describe("a restart that a person asks for", () => {
   it.live("has no deadline of its own, but a signal gives it one: the turn is given back, exit 0", () =>
     Effect.gen(function* () {
       const house = yield* makeHouse()
-      yield* house.script({ rules: [{ match: "mentioned you", actions: [{ hang: true }] }] })
       const runtime = yield* house.startRuntime({ DRAIN_TIMEOUT_MS: "200" })
-      const taskId = yield* house.newTask()
-      yield* house.post(taskId, "@engineer hello")
-      yield* eventually(house.posts, (count) => count === 1)
+      yield* turnUnderWay(house, runtime, yield* house.newTask())
       yield* ask(house, "restart")
-      yield* eventually(
-        Effect.sync(() => runtime.output()),
-        (output) => /draining: 1 turns run, waiting up to 15m/.test(output)
-      )
+      yield* saysDraining(runtime)
       yield* runtime.signal("SIGTERM")
       assert.deepStrictEqual(yield* runtime.exit, { code: 0, signal: null })
       const [row] = yield* house.notifications
       assert.deepInclude(row, { state: "ready", attempts: 0 })
       assert.strictEqual(yield* house.runtimeStatus, "offline")
+    }).pipe(Effect.scoped)
+  )
+
+  it.live("and a signal in whose time the turn ends: its reply stands, exit 0", () =>
+    Effect.gen(function* () {
+      const house = yield* makeHouse()
+      yield* house.script({ rules: [{ match: "mentioned you", repeat: true, actions: [{ text: "In time." }] }] })
+      const runtime = yield* house.startRuntime({ DRAIN_TIMEOUT_MS: "60000" })
+      const taskId = yield* house.newTask()
+      const { letGo } = yield* turnUnderWay(house, runtime, taskId)
+      yield* ask(house, "restart")
+      yield* saysDraining(runtime)
+      yield* runtime.signal("SIGTERM")
+      yield* eventually(
+        Effect.sync(() => runtime.output()),
+        (output) => output.includes("waiting up to 1m")
+      )
+      yield* letGo
+      assert.deepStrictEqual(yield* runtime.exit, { code: 0, signal: null })
+      assert.isTrue(spokeOf("Engineer")(yield* house.messages(taskId)))
     }).pipe(Effect.scoped)
   )
 })
