@@ -145,7 +145,7 @@ export class Beats extends Context.Service<
           yield* Effect.logInfo("the heartbeat's text belongs to no task: not posted")
           return yield* finish(beat, hasActed ? "acted" : "ok")
         }
-        const content = redactor.redact(cutReply(reply.text))
+        const content = cutReply(redactor.redact(reply.text))
         return yield* finish(beat, "posted", { taskId: focus.task.id, content })
       })
 

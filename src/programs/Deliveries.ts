@@ -154,7 +154,7 @@ export class Deliveries extends Context.Service<
         if (spoken._tag === "Text") {
           return yield* complete(delivery, {
             outcome: "replied",
-            reply: redactor.redact(cutReply(spoken.text)),
+            reply: cutReply(redactor.redact(spoken.text)),
             refused,
             usage,
             ...(end.isTruncated ? { truncated: true } : {})

@@ -198,6 +198,17 @@ describe("a delivery that ends well", () => {
     }).pipe(quiet)
   )
 
+  it.effect("leaves no half of a secret where a reply is cut", () =>
+    Effect.gen(function* () {
+      for (let before = 99_900; before < 100_000; before += 7) {
+        const text = `${"x".repeat(before)} ${gatewaySecret} ${"y".repeat(500)}`
+        const { written } = yield* deliverOnce({ run: () => Effect.succeed(said(text)) })
+        const { reply = "" } = only(written, "complete").outcome
+        assert.notInclude(reply, gatewaySecret.slice(0, 8))
+      }
+    }).pipe(quiet)
+  )
+
   it.effect("is acted when tools spoke for the agent, with a note where an answer was owed", () =>
     Effect.gen(function* () {
       const silent = spoke({ _tag: "Silent", reason: "empty text" }, { effects: ["task_status", "task_status"] })

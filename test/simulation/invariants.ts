@@ -4,7 +4,7 @@ import { divideFold } from "../../src/domain/DeliveryPolicy.ts"
 import { ACCOUNT } from "./accountModel.ts"
 import { GATEWAY_SECRET } from "./memoryGateway.ts"
 import type { Event, RowState } from "./queueModel.ts"
-import type { RuntimeProcess, World } from "./world.ts"
+import type { RuntimeProcess, Turn, World } from "./world.ts"
 
 /** The limits a run was started with. */
 export interface Limits {
@@ -148,14 +148,12 @@ export class Invariants {
 
   private judgeSilence(
     event: Extract<Event, { kind: "end" }>,
-    turn: { readonly truth: string; readonly process: RuntimeProcess } | undefined
+    turn: Pick<Turn, "truth" | "process" | "providerFailedBefore"> | undefined
   ): void {
     const truth = turn?.truth ?? "no turn"
     const isSilent = truth === "calls" || (truth.startsWith("text ") && !truth.includes("answer"))
     const isShared =
-      turn !== undefined &&
-      this.world.now - turn.process.lastProviderFailureAt < 110_000 &&
-      this.world.now - turn.process.lastJumpAt > 200_000
+      turn !== undefined && turn.providerFailedBefore < 110_000 && this.world.now - turn.process.lastJumpAt > 200_000
     if (!isSilent && (truth !== "TurnAmbiguous" || isShared)) {
       this.world.violate("I5", `${event.row} was counted silent, but the gateway said ${truth}`)
     }

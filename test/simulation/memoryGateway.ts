@@ -73,7 +73,18 @@ export class MemoryGateway {
     const { epoch, session } = claim
     const { bootId } = process
     const { sessionKey } = request
-    const turn: Turn = { process, bootId, row, session, sessionKey, epoch, startedAt: now, open: 0, truth: "none" }
+    const turn: Turn = {
+      process,
+      bootId,
+      row,
+      session,
+      sessionKey,
+      epoch,
+      startedAt: now,
+      open: 0,
+      truth: "none",
+      providerFailedBefore: Infinity
+    }
     this.current.set(key, turn)
     turns.push(turn)
     return turn
@@ -252,6 +263,7 @@ export class MemoryGateway {
         Effect.onExit((exit) =>
           Effect.sync(() => {
             turn.open -= 1
+            turn.providerFailedBefore = world.now - process.lastProviderFailureAt
             if (exit._tag === "Success") {
               const { success } = { success: exit.value }
               turn.truth = success._tag === "Calls" ? "calls" : `text ${success.text}`

@@ -59,8 +59,9 @@ export interface Turn {
   readonly startedAt: number
   /** Requests that the gateway works on. */
   open: number
-  /** What the gateway answered last. */
+  /** What the gateway answered last, and since when the provider had failed then. */
   truth: string
+  providerFailedBefore: number
 }
 
 /** A runtime's process; what its machine does to it is decided here. */
