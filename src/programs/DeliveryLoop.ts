@@ -96,6 +96,10 @@ export class DeliveryLoop extends Context.Service<
         yield* Queue.offer(wakeups, undefined)
       })
 
+      const several = (count: number, one: Effect.Effect<void>) =>
+        Effect.forEach(Array.from({ length: count }), () => one, { discard: true })
+
+      /** Begins what was claimed, whose permits are taken already. */
       const fork = Effect.fnUntraced(function* (claim: Claim) {
         if (claim.deliveries.length === 0) return
         const contexts = yield* controlPlane
@@ -108,6 +112,7 @@ export class DeliveryLoop extends Context.Service<
                 (delivery) => Effect.ignore(Effect.timeout(controlPlane.release(delivery), "5 seconds")),
                 { concurrency: 8, discard: true }
               ).pipe(
+                Effect.ensuring(several(claim.deliveries.length, permits.giveBack)),
                 Effect.andThen(Effect.logWarning(`claimed work given back: its context did not come (${failure._tag})`))
               )
             )
@@ -115,8 +120,6 @@ export class DeliveryLoop extends Context.Service<
         for (const delivery of claim.deliveries) {
           const [id] = delivery.notificationIds
           if (delivery.alone) yield* Ref.set(isAloneRunning, true)
-          yield* permits.take
-          yield* guard.claimed
           yield* deliveries
             .deliver(delivery, contexts.get(id) ?? { broken: "notification_missing" })
             .pipe(
@@ -134,7 +137,15 @@ export class DeliveryLoop extends Context.Service<
       const claimOnce = Effect.fnUntraced(function* (free: number) {
         const request = (yield* Ref.get(openRequest)) ?? { requestId: yield* secureRandom.uuidV4(), permits: free }
         yield* Ref.set(openRequest, request)
-        const claim = yield* controlPlane.claim({ ...request, parkedAgents: yield* guard.parkedAgents })
+        // From here on they are taken: no heartbeat begins with a permit, or as the breaker's probe, that this claim may
+        // fill, and a drain waits for what it leases.
+        yield* several(request.permits, permits.take)
+        yield* guard.claimed
+        const claim = yield* controlPlane
+          .claim({ ...request, parkedAgents: yield* guard.parkedAgents })
+          .pipe(Effect.onError(() => Effect.andThen(several(request.permits, permits.giveBack), guard.inconclusive)))
+        yield* several(request.permits - claim.deliveries.length, permits.giveBack)
+        if (claim.deliveries.length === 0) yield* guard.inconclusive
         yield* Ref.set(openRequest, null)
         yield* Ref.set(isHeldBack, claim.isBlocked)
         const now = yield* monotonicMillis

@@ -153,18 +153,21 @@ export class Heartbeats extends Context.Service<
           return { wait: 0, isMissed: (yield* permits.free) === 0 }
         }
         chain.requestId ??= yield* secureRandom.uuidV4()
-        const answer = yield* controlPlane.claimBeat({
-          agentId: agent.id,
-          requestId: chain.requestId,
-          parkedAgents: yield* guard.parkedAgents,
-          ...(nextDueAt === undefined ? {} : { nextDueAt })
-        })
-        chain.requestId = null
-        if (!("claimed" in answer)) {
-          return { wait: answer.notBefore - answer.now, isMissed: (yield* permits.free) === 0 }
-        }
         const wasClosed = (yield* guard.breaker)._tag === "Closed"
         yield* guard.claimed
+        const answer = yield* controlPlane
+          .claimBeat({
+            agentId: agent.id,
+            requestId: chain.requestId,
+            parkedAgents: yield* guard.parkedAgents,
+            ...(nextDueAt === undefined ? {} : { nextDueAt })
+          })
+          .pipe(Effect.onError(() => guard.inconclusive))
+        chain.requestId = null
+        if (!("claimed" in answer)) {
+          yield* guard.inconclusive
+          return { wait: answer.notBefore - answer.now, isMissed: !wasClosed || (yield* permits.free) === 0 }
+        }
         const result = yield* Effect.acquireUseRelease(
           changeInFlight(1),
           () => beats.run(answer.claimed),

@@ -58,6 +58,7 @@ const house = (settings: Partial<Settings> = {}) =>
     const looks = yield* Ref.make(0)
     const ends = new Map<string, Deferred.Deferred<void>>()
     const isBlocked = yield* Ref.make(false)
+    const claimDelay = yield* Ref.make(0)
     const shift = <A>(ref: Ref.Ref<ReadonlyArray<A>>) =>
       Ref.modify(ref, (items): readonly [A | undefined, ReadonlyArray<A>] => [items[0], items.slice(1)])
 
@@ -69,6 +70,7 @@ const house = (settings: Partial<Settings> = {}) =>
       claim: Effect.fnUntraced(function* (options) {
         const failure = yield* shift(claimFailures)
         yield* Queue.offer(calls, options)
+        yield* Effect.sleep(Duration.millis(yield* Ref.get(claimDelay)))
         if (failure !== undefined) return yield* failure
         const deliveries = yield* Ref.modify(waiting, (all) => [
           all.slice(0, options.permits),
@@ -134,6 +136,7 @@ const house = (settings: Partial<Settings> = {}) =>
       calls,
       claimFailures,
       contextFailures,
+      claimDelay,
       guard,
       isBlocked,
       lifecycle,
@@ -503,6 +506,43 @@ describe("DeliveryLoop", () => {
       assert.deepStrictEqual(yield* claimsOf(calls), [])
       yield* end("crasher")
       assert.strictEqual(yield* Queue.take(begun), "next")
+    }).pipe(quiet)
+  )
+
+  it.effect(
+    "holds the permits of a claim that is under way, so that nothing begins with them, and gives the rest back",
+    () =>
+      Effect.gen(function* () {
+        const { begun, claimDelay, guard, loop, permits, start, waiting } = yield* house({
+          deliveryMaxConcurrentSessions: 3
+        })
+        yield* start
+        yield* Ref.set(waiting, [claimed("a")])
+        yield* Ref.set(claimDelay, 1_000)
+        const isBeating = yield* Ref.make(false)
+        yield* loop.wake
+        yield* settle
+        yield* Effect.forkChild(permits.withSpare(Ref.set(isBeating, true)))
+        yield* TestClock.adjust("999 millis")
+        assert.strictEqual(yield* permits.free, 0)
+        assert.isFalse(yield* Ref.get(isBeating))
+        yield* TestClock.adjust("1 millis")
+        assert.strictEqual(yield* Queue.take(begun), "a")
+        yield* settle
+        assert.strictEqual(yield* permits.free, 2)
+        assert.isTrue(yield* Ref.get(isBeating))
+        assert.strictEqual((yield* guard.breaker)._tag, "Closed")
+      }).pipe(quiet)
+  )
+
+  it.effect("gives the permits of a claim back that fails", () =>
+    Effect.gen(function* () {
+      const { claimFailures, loop, permits, start } = yield* house()
+      yield* start
+      yield* Ref.set(claimFailures, [unavailable])
+      yield* loop.wake
+      yield* settle
+      assert.strictEqual(yield* permits.free, permits.total)
     }).pipe(quiet)
   )
 
