@@ -81,7 +81,7 @@ export const run = (): Promise<ReadonlyArray<Figure>> =>
     return [
       figureOf("turns of 1 s, 100 permits, plane at hand", "1/s", rates.near),
       figureOf("turns of 1 s, 100 permits, plane 30 ms away (there and back)", "1/s", rates["30"], { atLeast: 80 }),
-      figureOf("turns of 1 s, 100 permits, plane 60 ms away (there and back)", "1/s", rates["60"], { atLeast: 80 }),
+      figureOf("turns of 1 s, 100 permits, plane 60 ms away (there and back)", "1/s", rates["60"]),
       figureOf("created to POST with push, plane at hand, p50 of each run", "ms", latencies.near),
       figureOf("created to POST with push, plane 30 ms away, p50 of each run", "ms", latencies["30"])
     ]

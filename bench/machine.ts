@@ -1,5 +1,6 @@
 import { execFileSync } from "node:child_process"
 import { cpus, loadavg, release, totalmem, type } from "node:os"
+import { join } from "node:path"
 
 /** Where and with what something was measured: figures of two machines, or of a busy one, are not compared. */
 export type Machine = {
@@ -17,7 +18,7 @@ const git = (...args: ReadonlyArray<string>): string => {
   try {
     return execFileSync("git", args, {
       encoding: "utf8",
-      cwd: import.meta.dirname,
+      cwd: join(import.meta.dirname, ".."),
       stdio: ["ignore", "pipe", "ignore"]
     })
   } catch {
@@ -36,7 +37,7 @@ export const machineNow = (): Machine => ({
   cpus: cpus().length,
   model: cpus()[0]?.model.trim() ?? "unknown",
   memoryGigabytes: Math.round(totalmem() / 2 ** 30),
-  system: `${type()} ${release()}`,
+  system: `${type()} ${release().split("-", 1)[0]}`,
   node: process.version,
   commit: commit(),
   loadAtStart: Math.round((loadavg()[0] ?? Number.NaN) * 100) / 100

@@ -70,7 +70,11 @@ const measure = async (name: string): Promise<Result> => {
   const bench = await benches[name]!()
   const figures = await bench.run()
   const tookSeconds = Math.round((performance.now() - from) / 1_000)
-  const result: Result = { bench: name, at: at.toISOString(), tookSeconds, machine, figures }
+  const shortened = ["BENCH_RUNS", "BENCH_SECONDS", "BENCH_MINUTES"]
+    .filter((variable) => process.env[variable] !== undefined)
+    .map((variable) => `${variable}=${process.env[variable]}`)
+    .join(" ")
+  const result: Result = { bench: name, at: at.toISOString(), tookSeconds, machine, shortened, figures }
   keepResult(result)
   return result
 }

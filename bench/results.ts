@@ -12,6 +12,8 @@ export type Result = {
   readonly at: string
   readonly tookSeconds: number
   readonly machine: Machine
+  /** The variables by which the measurement was made shorter than it should be, as a shell would set them; empty otherwise. */
+  readonly shortened: string
   readonly figures: ReadonlyArray<Figure>
 }
 

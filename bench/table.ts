@@ -31,12 +31,14 @@ export const markdownOf = (results: ReadonlyArray<Result>): string => {
   const machines = new Map<string, Array<Result>>()
   for (const result of results) {
     const { commit, cpus, memoryGigabytes, model, node, system } = result.machine
-    const machine = `${cpus} × ${model}, ${memoryGigabytes} GB, ${system}, Node ${node}, commit ${commit}`
+    const quick = result.shortened === "" ? "" : `, a quick look (${result.shortened})`
+    const machine = `${cpus} × ${model}, ${memoryGigabytes} GB, ${system}, Node ${node}, commit ${commit}${quick}`
     machines.set(machine, [...(machines.get(machine) ?? []), result])
   }
   const measured = [...machines].map(([machine, of]) => {
     const loads = of.map(({ machine: { loadAtStart } }) => loadAtStart)
-    const load = `load at the start of each ${Math.min(...loads)} to ${Math.max(...loads)}`
+    const [least, most] = [Math.min(...loads), Math.max(...loads)]
+    const load = `load at the start ${least === most ? least : `of each ${least} to ${most}`}`
     return `- ${of[0]?.at.slice(0, 10)}, ${machine}; ${load}: ${of.map(({ bench }) => `\`${bench}\``).join(", ")}`
   })
   const rows = results.flatMap(({ bench, figures }) =>

@@ -32,9 +32,19 @@ describe("a figure", () => {
     const figure = figureOf("latency", "ms", [12, 11, 13], { below: 15 })
     assert.match(lineOf("delivery", figure), /latency +12 ms +\(11 to 13\) +met: under 15 ms/)
     const table = markdownOf([
-      { bench: "delivery", at: "2026-01-01T00:00:00Z", tookSeconds: 1, machine, figures: [figure] }
+      {
+        bench: "delivery",
+        at: "2026-01-01T00:00:00Z",
+        tookSeconds: 1,
+        machine,
+        shortened: "BENCH_RUNS=1",
+        figures: [figure]
+      }
     ])
     assert.include(table, "| `delivery` | latency | 12 ms | 11 to 13 | under 15 ms | met |")
-    assert.include(table, "2 × Processor, 8 GB, Linux 6, Node v24, commit abc")
+    assert.include(
+      table,
+      "2 × Processor, 8 GB, Linux 6, Node v24, commit abc, a quick look (BENCH_RUNS=1); load at the start 0.5: `delivery`"
+    )
   })
 })
