@@ -12,21 +12,28 @@ export type DemoGateway = { readonly url: string; readonly token: string }
 const script = fileURLToPath(new URL("script.json", import.meta.url))
 const realGateway = fileURLToPath(new URL("../../test/openclaw/serve.ts", import.meta.url))
 
+/** What the gateway is told of the demo's team, and of what its model says. */
+export const gatewayArgs: ReadonlyArray<string> = [
+  "--agents",
+  demoTeam.map(({ slug }) => slug).join(","),
+  "--script",
+  script
+]
+
 /** Starts the scripted gateway, or the real one with the scripted model behind it. */
 export const startDemoGateway = (
   kind: "scripted" | "openclaw"
 ): Effect.Effect<DemoGateway, LaunchFailed, Scope.Scope> =>
   Effect.gen(function* () {
     const token = randomBytes(16).toString("hex")
-    const agents = demoTeam.map(({ slug }) => slug).join(",")
     const env = { OPENCLAW_GATEWAY_TOKEN: token }
     const gateway =
       kind === "scripted"
-        ? yield* launchGateway({ args: ["--agents", agents, "--script", script], env })
+        ? yield* launchGateway({ args: gatewayArgs, env })
         : yield* launch({
             name: "openclaw",
             command: process.execPath,
-            args: [realGateway, "--die-with-parent", "--agents", agents, "--script", script],
+            args: [realGateway, "--die-with-parent", ...gatewayArgs],
             env,
             readyTimeout: 600_000,
             stopTimeout: 20_000

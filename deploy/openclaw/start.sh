@@ -1,0 +1,18 @@
+#!/bin/sh
+# Waits for the configuration, which the runtime's profile sync writes, and becomes the gateway.
+set -eu
+trap 'exit 0' TERM INT
+token=/run/secrets/gateway_token
+if [ ! -r "$token" ] || [ ! -s "$token" ]; then
+  echo "the gateway's token is missing: mount a file that user $(id -u) can read as $token" >&2
+  exit 78
+fi
+OPENCLAW_GATEWAY_TOKEN=$(cat "$token")
+export OPENCLAW_GATEWAY_TOKEN
+[ -s "$OPENCLAW_CONFIG_PATH" ] || echo "waiting for $OPENCLAW_CONFIG_PATH" >&2
+until [ -s "$OPENCLAW_CONFIG_PATH" ]; do
+  sleep 1 &
+  wait $!
+done
+# The runtime is in another container: listen where it can reach this one. Nothing else is in its network.
+exec node /gateway/node_modules/openclaw/openclaw.mjs gateway run --bind lan --port 18789

@@ -1,0 +1,14 @@
+#!/usr/bin/env bash
+# Builds the images and runs the tests of them: `npm run test:container -- [vitest arguments]`.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+if [ "${1:-}" != --with-engine ]; then exec test/container/engine.sh test/container/run.sh --with-engine "$@"; fi
+shift
+build() { # TARGET IMAGE
+  printf 'container: building %s\n' "$2" >&2
+  docker build --quiet --network "$BUILD_NETWORK" --target "$1" --tag "$2" \
+    --build-arg "VERSION=$(node -p 'require("./package.json").version')" . >/dev/null
+}
+build runtime mission-control-runtime:test
+build demo mission-control-demo:test
+exec npx --no-install vitest run --project container "$@"
