@@ -332,6 +332,8 @@ export default defineSchema({
     error: v.optional(failure),
     usage: v.optional(usage),
     traceId: v.optional(v.string()),
+    /** The root span of that trace, to which the next attempt's links. */
+    spanId: v.optional(v.string()),
     endedAt: v.optional(v.number())
   })
     .index("by_state", ["accountId", "state", "readyAt"])
@@ -390,6 +392,9 @@ export default defineSchema({
     failures: v.number(),
     crashes: v.number(),
     error: v.optional(failure),
+    /** Of the last attempt that wrote how it ended; the span only until the next beat. */
+    traceId: v.optional(v.string()),
+    spanId: v.optional(v.string()),
     status: v.string(),
     currentTaskId: v.optional(v.id("tasks")),
     lastHeartbeatAt: v.optional(v.number()),

@@ -28,6 +28,7 @@ import { Metrics } from "./layers/Metrics.ts"
 import { Redactor } from "./layers/Redactor.ts"
 import { ReloadSignal } from "./layers/Secrets.ts"
 import { Systemd } from "./layers/Systemd.ts"
+import { Telemetry } from "./layers/Telemetry.ts"
 import { Upgrader } from "./layers/Upgrader.ts"
 import * as AgentEndpoints from "./programs/AgentEndpoints.ts"
 import { AgentSync } from "./programs/AgentSync.ts"
@@ -87,6 +88,8 @@ const programs = HttpRouter.serve(Layer.mergeAll(Probes.layer, AgentEndpoints.la
   // Below the loops: the gateway is stopped after the turns that it runs.
   Layer.provideMerge(GatewayWatch.layer),
   Layer.provideMerge(services),
+  // Opened after the port is ours, closed after everything that has something to tell.
+  Layer.provideMerge(Telemetry.layer),
   Layer.provideMerge(HttpServer.layer)
 )
 

@@ -16,6 +16,8 @@ interface Source {
   readonly names: ReadonlySet<string>
   /** The variables read from `process.env` by a literal name, and `*` for any other use of it. */
   readonly environment: ReadonlyArray<string>
+  /** Those of both that are imported when the code runs, and not when it is loaded. */
+  readonly lazy: ReadonlyArray<string>
   /** Imports whose path only a run would tell. */
   readonly computedImports: number
 }
@@ -24,6 +26,7 @@ const parseSource = (path: string, text: string): Source => {
   const { errors, program } = parseSync(path, text)
   assert.deepStrictEqual(errors, [], path)
   const specifiers: Array<string> = []
+  const lazy: Array<string> = []
   const names = new Set<string>()
   const environment = new Map<number, string>()
   let computedImports = 0
@@ -49,7 +52,10 @@ const parseSource = (path: string, text: string): Source => {
     ImportDeclaration: (node) => literal(node.source),
     ExportAllDeclaration: (node) => literal(node.source),
     ExportNamedDeclaration: (node) => literal(node.source),
-    ImportExpression: (node) => literal(node.source),
+    ImportExpression: (node) => {
+      literal(node.source)
+      if (node.source.type === "Literal") lazy.push(String(node.source.value))
+    },
     TSImportType: (node) => literal(node.source),
     NewExpression: (node) => {
       if (node.callee.type === "Identifier") names.add(node.callee.name)
@@ -71,13 +77,16 @@ const parseSource = (path: string, text: string): Source => {
     }
   }).visit(program)
   const isRelative = (specifier: string) => specifier.startsWith(".")
+  const fromRoot = (specifier: string) =>
+    isRelative(specifier)
+      ? relative(root, resolve(root, dirname(path), specifier))
+          .split(sep)
+          .join("/")
+      : specifier
   return {
     path,
-    files: specifiers.filter(isRelative).map((specifier) =>
-      relative(root, resolve(root, dirname(path), specifier))
-        .split(sep)
-        .join("/")
-    ),
+    files: specifiers.filter(isRelative).map(fromRoot),
+    lazy: lazy.map(fromRoot),
     packages: specifiers.filter((specifier) => !isRelative(specifier)),
     names,
     environment: [...environment.values()],
@@ -139,6 +148,7 @@ describe("the reading of sources", () => {
     )
     assert.deepStrictEqual(source.files, ["src/layers/A.ts", "src/domain/B.ts"])
     assert.sameMembers([...source.packages], ["undici", "node:fs", "convex/values"])
+    assert.deepStrictEqual(source.lazy, ["node:fs"])
   })
 
   it("sees which variables of the environment are read, and globals that are named", () => {
@@ -212,6 +222,29 @@ describe("the arrows of src", () => {
         (imported, by) => !isUndici(imported) || by === "src/layers/ConvexClient.ts" || by === "src/layers/Gateway.ts"
       ),
       []
+    )
+  })
+})
+
+describe("OpenTelemetry", () => {
+  const file = "src/layers/OpenTelemetry.ts"
+  const isOpenTelemetry = (name: string) =>
+    name.startsWith("@opentelemetry/") || name.startsWith("@effect/opentelemetry")
+
+  it("is reached through one file, and that by Telemetry alone, when it runs and not when it is loaded", () => {
+    assert.deepStrictEqual(
+      offences(src, "packages", (imported, by) => !isOpenTelemetry(imported) || by === file),
+      []
+    )
+    assert.isTrue(src.some(({ packages, path }) => path === file && packages.some(isOpenTelemetry)))
+    const importers = src.filter(({ files }) => files.includes(file))
+    assert.deepStrictEqual(
+      importers.map(({ files, lazy, path }) => [
+        path,
+        files.filter((name) => name === file).length,
+        lazy.includes(file)
+      ]),
+      [["src/layers/Telemetry.ts", 1, true]]
     )
   })
 })

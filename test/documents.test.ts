@@ -9,6 +9,7 @@ import { configurationPage, variablesTable } from "../src/domain/ConfigurationPa
 import * as controlPlaneFailures from "../src/domain/ControlPlaneFailure.ts"
 import { judgeGatewayVersion, parseGatewayVersion } from "../src/domain/GatewayVersion.ts"
 import { agentTaskStatuses, taskStatuses } from "../src/domain/TaskStatus.ts"
+import { traceAttributes, traceAttributesTable } from "../src/domain/TraceAttributes.ts"
 import * as turnFailures from "../src/domain/TurnFailure.ts"
 import { allVariables } from "../src/domain/Variables.ts"
 import { RuntimeConfig } from "../src/layers/Config.ts"
@@ -321,6 +322,39 @@ describe("the versions of the gateway", () => {
     assert.include(read("README.md"), `OpenClaw ${supported?.versions}`)
     assert.include(read(".ci/run"), `npm run test:openclaw -- --version ${supported?.first}\n`)
     assert.strictEqual(JSON.parse(read("test/openclaw/package.json")).dependencies.openclaw, supported?.last)
+  })
+})
+
+describe("the page of what the runtime shows of itself", () => {
+  const page = read("docs/observability.md")
+  const sources = globSync("src/**/*.ts", { cwd: root }).filter((path) => !path.endsWith("TraceAttributes.ts"))
+  const code = sources.map(read).join("\n")
+  const ownSpans =
+    /\b(?:Deliveries|Beats|ControlPlane|AgentEndpoints|AgentSync|ProfileSync|Runtime|Presence)\.[a-z]\w+/g
+
+  it("has the table of attributes as the code has it", () => {
+    assert.include(page, `\n\n${traceAttributesTable}\n\n`)
+  })
+
+  it("tells of attributes that are set, and of no other", () => {
+    const names = Object.keys(traceAttributes)
+    for (const name of names) assert.include(code, `"${name}"`, `${name} is set nowhere`)
+    const told = [...page.matchAll(/\b(?:gen_ai|mission_control|error)\.[a-z_.]*[a-z]/g)].map(([name]) => name)
+    assert.isAbove(told.length, names.length)
+    for (const name of told) assert.include(names, name)
+  })
+
+  it("names spans that there are", () => {
+    const told = [...new Set([...page.matchAll(ownSpans)].map(([name]) => name))]
+    assert.isAbove(told.length, 10)
+    // Those of the control plane's client share their prefix.
+    const isMade = (name: string) =>
+      code.includes(`"${name}"`) ||
+      (name.startsWith("ControlPlane.") && code.includes(`traced("${name.slice("ControlPlane.".length)}"`))
+    assert.deepStrictEqual(
+      told.filter((name) => !isMade(name)),
+      []
+    )
   })
 })
 

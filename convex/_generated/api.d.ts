@@ -58,6 +58,7 @@ import type * as model_statusChange from "../model/statusChange.js";
 import type * as model_subscriptions from "../model/subscriptions.js";
 import type * as model_tasks from "../model/tasks.js";
 import type * as model_tokens from "../model/tokens.js";
+import type * as model_traces from "../model/traces.js";
 import type * as scheduled_gitHub from "../scheduled/gitHub.js";
 import type * as scheduled_retention from "../scheduled/retention.js";
 import type * as scheduled_runtimes from "../scheduled/runtimes.js";
@@ -124,6 +125,7 @@ declare const fullApi: ApiFromModules<{
   "model/subscriptions": typeof model_subscriptions;
   "model/tasks": typeof model_tasks;
   "model/tokens": typeof model_tokens;
+  "model/traces": typeof model_traces;
   "scheduled/gitHub": typeof scheduled_gitHub;
   "scheduled/retention": typeof scheduled_retention;
   "scheduled/runtimes": typeof scheduled_runtimes;

@@ -22,6 +22,7 @@ import { refusal } from "./refusal.ts"
 import { sessionFor, takeLease } from "./sessions.ts"
 import { sha256 } from "./sha256.ts"
 import { taskSize, taskView, toTaskViews } from "./tasks.ts"
+import { earlierTrace, earlierTraceOf } from "./traces.ts"
 
 /** What a beat's turn needs to know. */
 export const beatContext = v.object({
@@ -50,7 +51,8 @@ export const beatContext = v.object({
   briefing: v.union(v.string(), v.null()),
   earlier: v.object({
     attempts: v.number(),
-    effects: v.array(v.object({ tool: v.string(), summary: v.string(), at: v.number() }))
+    effects: v.array(v.object({ tool: v.string(), summary: v.string(), at: v.number() })),
+    trace: earlierTrace
   }),
   failures: v.number(),
   /** Nothing the agent would see has changed since its last finished beat. */
@@ -148,7 +150,8 @@ const currentBeat = async (
       dueAt: firstDueAt(agent, found, given, now),
       followingAt: undefined,
       notBefore: undefined,
-      requestId: undefined
+      requestId: undefined,
+      spanId: undefined
     })
   } else if (found.failures + found.crashes >= maxBeatFailures) {
     await advanceBeat(ctx, found, now)
@@ -163,7 +166,8 @@ const currentBeat = async (
       dueAt: latest,
       followingAt: undefined,
       notBefore: undefined,
-      requestId: undefined
+      requestId: undefined,
+      spanId: undefined
     })
   }
   const beat = await beatOf(ctx, agent._id)
@@ -244,7 +248,11 @@ const contextOf = async (
       primaryPerson: await primaryPersonOf(ctx, account._id),
       mentionableAgents: colleaguesOf(agents, agent),
       briefing,
-      earlier: { attempts: beat.tries, effects: beat.tries > 0 ? await effectsOf(ctx, id) : [] },
+      earlier: {
+        attempts: beat.tries,
+        effects: beat.tries > 0 ? await effectsOf(ctx, id) : [],
+        ...earlierTraceOf(beat)
+      },
       failures: beat.failures,
       isUnchanged: beat.fingerprint === fingerprint
     }

@@ -9,6 +9,7 @@ import { cut } from "./cut.ts"
 import { messageView, type MessageView, toMessageView } from "./messages.ts"
 import { readWithin } from "./readWithin.ts"
 import { taskSize, taskView, toTaskView } from "./tasks.ts"
+import { earlierTrace, earlierTraceOf } from "./traces.ts"
 
 /** Everything a turn needs to know. */
 export const deliveryContext = v.object({
@@ -52,7 +53,8 @@ export const deliveryContext = v.object({
   earlier: v.object({
     attempts: v.number(),
     lastError: v.union(failure, v.null()),
-    effects: v.array(v.object({ tool: v.string(), summary: v.string(), at: v.number() }))
+    effects: v.array(v.object({ tool: v.string(), summary: v.string(), at: v.number() })),
+    trace: earlierTrace
   }),
   failures: v.number(),
   silences: v.number(),
@@ -270,7 +272,8 @@ const contextOf = async (
     earlier: {
       attempts: Math.max(0, kept.claims - (isHeld ? 1 : 0)),
       lastError: kept.error ?? null,
-      effects: kept.claims > 1 ? await effectsOf(ctx, kept._id) : []
+      effects: kept.claims > 1 ? await effectsOf(ctx, kept._id) : [],
+      ...earlierTraceOf(kept)
     },
     failures: kept.failures,
     silences: kept.silences,

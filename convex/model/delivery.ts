@@ -13,6 +13,7 @@ import { postMessage } from "./messages.ts"
 import { refusal } from "./refusal.ts"
 import { endLease, fenced, heldSession, type LeasedSession, refreshSession } from "./sessions.ts"
 import { moveTask } from "./tasks.ts"
+import { type Trace, traceOf } from "./traces.ts"
 
 /** What fences every write of a run. */
 export interface Fence {
@@ -81,7 +82,7 @@ interface DeliveredEnd extends Partial<
   readonly outcome: Exclude<Infer<typeof notificationOutcome>, "coalesced">
   readonly reason?: string | undefined
   readonly refused?: ReadonlyArray<Refused> | undefined
-  readonly traceId?: string | undefined
+  readonly trace: Trace
   readonly sharedSince?: undefined
 }
 
@@ -90,7 +91,7 @@ interface DeliveredEnd extends Partial<
  * the strongest of the rest bears it. Refused rows end skipped, the others coalesced.
  */
 const deliverRows = async (ctx: MutationCtx, leased: Doc<"notifications">, end: DeliveredEnd): Promise<void> => {
-  const { outcome, reason, refused: given = [], traceId, usage: tokens, ...own } = end
+  const { outcome, reason, refused: given = [], trace, usage: tokens, ...own } = end
   const refused = new Map(given.map((each) => [each.id, cut(each.reason, maxReasonLength)]))
   const fold = (await foldedRows(ctx, leased)).filter((each) => each.state === "folded")
   const bearer =
@@ -111,7 +112,7 @@ const deliverRows = async (ctx: MutationCtx, leased: Doc<"notifications">, end: 
       crashes: 0,
       ...(said === undefined ? {} : { outcomeReason: cut(said, maxReasonLength) }),
       ...(isBearer && tokens !== undefined ? { usage: tokens } : {}),
-      ...(traceId === undefined ? {} : { traceId: cut(traceId, 100) })
+      ...trace
     })
   }
 }
@@ -135,7 +136,7 @@ const postFallback = async (
   )
 }
 
-export interface Completion extends Fence {
+export interface Completion extends Fence, Trace {
   readonly outcome: Exclude<Infer<typeof notificationOutcome>, "coalesced">
   readonly reply?: string
   readonly note?: string
@@ -144,7 +145,6 @@ export interface Completion extends Fence {
   readonly truncated?: boolean
   readonly usage?: Infer<typeof usage>
   readonly maxHops: number
-  readonly traceId?: string
 }
 
 /** Moves an assigned task on when its assignee has begun: it replied, or it acted. */
@@ -175,7 +175,7 @@ export const complete = async (
     outcome: args.outcome,
     reason: args.reason,
     refused: args.refused,
-    traceId: args.traceId,
+    trace: traceOf(args),
     ...(args.usage === undefined ? {} : { usage: args.usage }),
     ...(args.outcome === "fallback" ? { hasFallback: true } : {})
   })
@@ -202,7 +202,7 @@ export const complete = async (
   return { ...answer, now }
 }
 
-export interface Release extends Fence {
+export interface Release extends Fence, Trace {
   readonly nextAttemptAt?: number
   readonly class?: string
   readonly error?: string
@@ -230,7 +230,7 @@ export const release = async (
   const { session } = fence
   let state: "ready" | "waiting" | "dead" = args.nextAttemptAt === undefined ? "ready" : "waiting"
   if (session.lease.kind === "heartbeat") {
-    await releaseBeat(ctx, session, args.nextAttemptAt, errorOf(args, now))
+    await releaseBeat(ctx, session, args.nextAttemptAt, { ...errorOf(args, now), ...traceOf(args) })
   } else {
     const row = await mustHaveRow(ctx, session)
     const attempts = session.lease.spent === true ? row.attempts : Math.max(0, row.attempts - 1)
@@ -239,12 +239,13 @@ export const release = async (
       await ctx.db.patch("notifications", row._id, {
         state: "ready",
         attempts,
+        ...traceOf(args),
         // The attempt was given back, so its end says nothing about the row: it still runs alone.
         ...(row.crashes > 1 ? { aloneAt: now } : {})
       })
     } else if (args.sharedLimitMs !== undefined && now - sharedSince > args.sharedLimitMs) {
       state = "dead"
-      await die(ctx, row, session, args.maxHops, errorOf(args, now))
+      await die(ctx, row, session, args.maxHops, { ...errorOf(args, now), ...traceOf(args) })
     } else {
       await ctx.db.patch("notifications", row._id, {
         state: "waiting",
@@ -252,7 +253,8 @@ export const release = async (
         attempts,
         failures: row.failures + 1,
         sharedSince,
-        ...errorOf(args, now)
+        ...errorOf(args, now),
+        ...traceOf(args)
       })
     }
   }
@@ -267,7 +269,7 @@ const die = async (
   row: Doc<"notifications">,
   session: LeasedSession,
   maxHops: number | undefined,
-  error: Partial<Pick<Doc<"notifications">, "error">>
+  told: Partial<Pick<Doc<"notifications">, "error" | "traceId" | "spanId">>
 ): Promise<void> => {
   const posted = row.isRequired ? await postFallback(ctx, row, session, maxHops ?? 0) : null
   const endedAt = Date.now()
@@ -279,14 +281,14 @@ const die = async (
     nextAttemptAt: undefined,
     aloneAt: undefined,
     ...(posted === null ? {} : { hasFallback: true }),
-    ...error
+    ...told
   })
   for (const each of await foldedRows(ctx, row)) {
     if (each.state === "folded") await ctx.db.patch("notifications", each._id, { state: "dead", endedAt })
   }
 }
 
-export interface Failure extends Fence {
+export interface Failure extends Fence, Trace {
   readonly class: string
   readonly error: string
   readonly nextAttemptAt?: number
@@ -296,7 +298,6 @@ export interface Failure extends Fence {
   readonly refused?: ReadonlyArray<Refused>
   readonly rotate?: boolean
   readonly maxHops: number
-  readonly traceId?: string
 }
 
 /**
@@ -315,7 +316,7 @@ export const fail = async (
   const error = errorOf(args, now)
   let state: "waiting" | "dead" | "delivered"
   if (session.lease.kind === "heartbeat") {
-    state = await failBeat(ctx, session, args.nextAttemptAt, error)
+    state = await failBeat(ctx, session, args.nextAttemptAt, { ...error, ...traceOf(args) })
   } else {
     const row = await mustHaveRow(ctx, session)
     const silences = row.silences + (args.silence ? 1 : 0)
@@ -324,9 +325,9 @@ export const fail = async (
       silences,
       crashes: 0,
       sharedSince: undefined,
-      ...error,
-      ...(args.traceId === undefined ? {} : { traceId: cut(args.traceId, 100) })
+      ...error
     }
+    const trace = traceOf(args)
     if (args.silence && silences >= args.silenceLimit) {
       state = "delivered"
       if (row.isRequired) await postFallback(ctx, row, session, args.maxHops)
@@ -335,16 +336,18 @@ export const fail = async (
         outcome: row.isRequired ? "fallback" : "skipped",
         reason: "no response",
         refused: args.refused,
+        trace,
         hasFallback: row.hasFallback || row.isRequired
       })
     } else if (args.nextAttemptAt === undefined) {
       state = "dead"
       await die(ctx, { ...row, silences }, session, args.maxHops, error)
-      await ctx.db.patch("notifications", row._id, own)
+      await ctx.db.patch("notifications", row._id, { ...own, ...trace })
     } else {
       state = "waiting"
       await ctx.db.patch("notifications", row._id, {
         ...own,
+        ...trace,
         state,
         nextAttemptAt: args.nextAttemptAt,
         runsInNextGeneration: args.rotate ?? false

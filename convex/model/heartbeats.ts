@@ -37,7 +37,8 @@ export const advanceBeat = async (ctx: MutationCtx, beat: Doc<"heartbeats">, now
     attempts: 0,
     tries: 0,
     failures: 0,
-    crashes: 0
+    crashes: 0,
+    spanId: undefined
   })
   return dueAt
 }
@@ -47,7 +48,7 @@ export const releaseBeat = async (
   ctx: MutationCtx,
   session: LeasedSession,
   notBefore: number | undefined,
-  error: Partial<Pick<Doc<"heartbeats">, "error">>
+  told: Partial<Pick<Doc<"heartbeats">, "error" | "traceId" | "spanId">>
 ): Promise<void> => {
   const beat = await beatOf(ctx, session.agentId)
   if (beat === null || heartbeatId(beat) !== session.lease.holder) return
@@ -55,7 +56,7 @@ export const releaseBeat = async (
     notBefore,
     requestId: undefined,
     attempts: Math.max(0, beat.attempts - 1),
-    ...error
+    ...told
   })
 }
 
@@ -64,7 +65,7 @@ export const failBeat = async (
   ctx: MutationCtx,
   session: LeasedSession,
   nextAttemptAt: number | undefined,
-  error: Partial<Pick<Doc<"heartbeats">, "error">>
+  told: Partial<Pick<Doc<"heartbeats">, "error" | "traceId" | "spanId">>
 ): Promise<"waiting" | "dead"> => {
   const beat = await beatOf(ctx, session.agentId)
   if (beat === null || heartbeatId(beat) !== session.lease.holder) return "dead"
@@ -74,7 +75,7 @@ export const failBeat = async (
     crashes: 0,
     notBefore: nextAttemptAt,
     requestId: undefined,
-    ...error
+    ...told
   })
   if (nextAttemptAt !== undefined && failures < maxBeatFailures) return "waiting"
   await advanceBeat(ctx, { ...beat, failures }, Date.now())

@@ -9,6 +9,7 @@ import { serviceMutation, serviceQuery } from "../model/serviceFunctions.ts"
 import { endLease, fenced } from "../model/sessions.ts"
 import { skillsOf, skillView } from "../model/skills.ts"
 import { taskOf } from "../model/tasks.ts"
+import { traceArgs, traceOf } from "../model/traces.ts"
 
 const rosterEntry = {
   id: v.string(),
@@ -115,7 +116,8 @@ export const updateAgentHeartbeat = serviceMutation({
     lastHeartbeatAt: v.optional(v.number()),
     message: v.optional(v.object({ taskId: v.string(), content: v.string() })),
     /** The next moment of a cron schedule; minutes are reckoned here. */
-    nextDueAt: v.optional(v.number())
+    nextDueAt: v.optional(v.number()),
+    ...traceArgs
   },
   returns: v.object({
     dueAt: v.number(),
@@ -153,7 +155,9 @@ export const updateAgentHeartbeat = serviceMutation({
         lastHeartbeatAt: args.lastHeartbeatAt ?? now,
         fingerprint: beat.pendingFingerprint,
         pendingFingerprint: undefined,
-        error: undefined
+        error: undefined,
+        ...traceOf(args),
+        spanId: undefined
       })
     }
     const session = await ctx.db.get("sessions", fence.session._id)

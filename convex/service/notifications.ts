@@ -11,6 +11,7 @@ import {
 import * as delivery from "../model/delivery.ts"
 import { fenceArgs } from "../model/runs.ts"
 import { serviceMutation, serviceQuery } from "../model/serviceFunctions.ts"
+import { traceArgs } from "../model/traces.ts"
 import { usage } from "../schema.ts"
 
 /** Rows of a fold that the policy refused, which end skipped where the others are delivered. */
@@ -79,7 +80,8 @@ export const release = serviceMutation({
     class: v.optional(v.string()),
     error: v.optional(v.string()),
     sharedLimitMs: v.optional(v.number()),
-    maxHops: v.optional(v.number())
+    maxHops: v.optional(v.number()),
+    ...traceArgs
   },
   returns: v.object({
     state: v.union(v.literal("ready"), v.literal("waiting"), v.literal("dead")),
@@ -103,7 +105,7 @@ export const complete = serviceMutation({
     truncated: v.optional(v.boolean()),
     usage: v.optional(usage),
     maxHops: v.number(),
-    traceId: v.optional(v.string())
+    ...traceArgs
   },
   returns: v.object({ messageId: v.union(v.string(), v.null()), now: v.number() }),
   handler: (ctx, args) => delivery.complete(ctx, ctx.accountId, args)
@@ -124,7 +126,7 @@ export const fail = serviceMutation({
     refused: v.optional(refusedRows),
     rotate: v.optional(v.boolean()),
     maxHops: v.number(),
-    traceId: v.optional(v.string())
+    ...traceArgs
   },
   returns: v.object({
     state: v.union(v.literal("waiting"), v.literal("dead"), v.literal("delivered")),

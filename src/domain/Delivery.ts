@@ -62,7 +62,6 @@ export interface Outcome {
   readonly reason?: string
   readonly truncated?: boolean
   readonly usage?: Usage
-  readonly traceId?: string
 }
 
 /** How a delivery ended badly; without `retryInMillis` it is final. */
@@ -73,7 +72,6 @@ export interface Failure {
   readonly silence: boolean
   readonly refused?: ReadonlyArray<RefusedRow>
   readonly rotate?: boolean
-  readonly traceId?: string
 }
 
 /** Where a failed notification stands afterwards. */

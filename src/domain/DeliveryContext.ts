@@ -78,6 +78,9 @@ export const FoldedNotification = Schema.Struct({
 })
 export type FoldedNotification = typeof FoldedNotification.Type
 
+/** The root span of the attempt before, as that wrote it down. */
+export const EarlierTrace = Schema.Struct({ traceId: Schema.String, spanId: Schema.String })
+
 /** Everything a turn needs to know, built by one query of the control plane. */
 export const DeliveryContext = Schema.Struct({
   notification: Schema.Struct({
@@ -124,7 +127,8 @@ export const DeliveryContext = Schema.Struct({
   earlier: Schema.Struct({
     attempts: Schema.Finite,
     lastError: Schema.NullOr(Schema.Struct({ class: Schema.String, message: Schema.String, at: Schema.Finite })),
-    effects: Schema.Array(Schema.Struct({ tool: Schema.String, summary: Schema.String, at: Schema.Finite }))
+    effects: Schema.Array(Schema.Struct({ tool: Schema.String, summary: Schema.String, at: Schema.Finite })),
+    trace: Schema.optionalKey(EarlierTrace)
   }),
   failures: Schema.Finite,
   silences: Schema.Finite,

@@ -10,8 +10,19 @@ export interface FunctionCall {
 
 /** What one HTTP answer of the gateway means, whatever its version; the two error shapes are told apart here. */
 export type GatewayAnswer =
-  | { readonly _tag: "Calls"; readonly calls: ReadonlyArray<FunctionCall>; readonly usage: Usage }
-  | { readonly _tag: "Text"; readonly text: string; readonly isTruncated: boolean; readonly usage: Usage }
+  | {
+      readonly _tag: "Calls"
+      readonly calls: ReadonlyArray<FunctionCall>
+      readonly usage: Usage
+      readonly responseId?: string
+    }
+  | {
+      readonly _tag: "Text"
+      readonly text: string
+      readonly isTruncated: boolean
+      readonly usage: Usage
+      readonly responseId?: string
+    }
   /** A Response object with `status: "failed"`: the run began, and the model's provider or the run itself failed. */
   | { readonly _tag: "RunFailed"; readonly status: number; readonly code: string; readonly message: string }
   /** A bare `{ error }` or plain text: refused before any run. */
@@ -27,6 +38,7 @@ const ErrorJson = Schema.Struct({
 
 const ResponseJson = Schema.Struct({
   object: Schema.Literal("response"),
+  id: Schema.optionalKey(Schema.Unknown),
   status: Schema.optionalKey(Schema.Unknown),
   output: Schema.optionalKey(Schema.Array(Schema.Unknown)),
   output_text: Schema.optionalKey(Schema.Unknown),
@@ -134,19 +146,21 @@ const readResponse = (status: number, response: typeof ResponseJson.Type): Gatew
   }
   const calls = present(items.map((item) => asCall(item)))
   const usage = readUsage(response.usage)
+  const id = typeof response.id === "string" && response.id !== "" ? { responseId: response.id } : {}
   // The presence of a call is the signal: versions before 2026.8.2 answer calls with status "incomplete".
   if (calls.length > 0) {
     return {
       _tag: "Calls",
       calls: calls.map((call) => ({ callId: call.call_id, name: call.name, arguments: call.arguments ?? "{}" })),
-      usage
+      usage,
+      ...id
     }
   }
   const words = readText(response).toWellFormed()
   // 2026.8.2 says it only in the note that it appends to the text.
   const isTruncated = Option.isSome(asTruncated(response.incomplete_details)) || words.includes(TRUNCATION_NOTE)
   // JSON can escape half a surrogate pair, which the control plane would refuse to store.
-  return { _tag: "Text", text: words, isTruncated, usage }
+  return { _tag: "Text", text: words, isTruncated, usage, ...id }
 }
 
 /** Reads the body of an answer of `POST /v1/responses`; never fails, whatever the bytes are. */

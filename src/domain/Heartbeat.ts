@@ -1,6 +1,6 @@
 import { Schema } from "effect"
 import { Fence } from "./Delivery.ts"
-import { AgentRef, Flags, TaskView } from "./DeliveryContext.ts"
+import { AgentRef, EarlierTrace, Flags, TaskView } from "./DeliveryContext.ts"
 
 /** A task as a heartbeat looks at it; times are the control plane's epoch milliseconds. */
 export const BeatTask = Schema.Struct({
@@ -38,7 +38,8 @@ export const BeatContext = Schema.Struct({
   briefing: Schema.NullOr(Schema.String),
   earlier: Schema.Struct({
     attempts: Schema.Finite,
-    effects: Schema.Array(Schema.Struct({ tool: Schema.String, summary: Schema.String, at: Schema.Finite }))
+    effects: Schema.Array(Schema.Struct({ tool: Schema.String, summary: Schema.String, at: Schema.Finite })),
+    trace: Schema.optionalKey(EarlierTrace)
   }),
   /** Own failures of this beat so far. */
   failures: Schema.Finite,

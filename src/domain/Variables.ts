@@ -1,5 +1,7 @@
 /** Every variable of the environment once: its rule, its default and what it is for. Config, documents and hints derive from it. */
 
+import { samplers } from "./TraceTarget.ts"
+
 /** The parts of docs/configuration.md, in its order. */
 export const variableGroups = [
   "Account",
@@ -291,13 +293,25 @@ export const variables = {
     "Tracing",
     "none",
     "http or https",
-    "Where traces are sent over OTLP; without it and without a Honeycomb key there are none."
+    "Where traces are sent over OTLP (http/protobuf), without /v1/traces; without it and without a Honeycomb key there are none."
+  ),
+  OTEL_EXPORTER_OTLP_TRACES_ENDPOINT: text(
+    "Tracing",
+    "none",
+    "http or https",
+    "The same for traces alone: the whole address. It goes first."
   ),
   OTEL_EXPORTER_OTLP_HEADERS: secret(
     "Tracing",
     "none",
     "name=value, separated by commas",
     "Headers of that request, e.g. a key."
+  ),
+  OTEL_EXPORTER_OTLP_TRACES_HEADERS: secret(
+    "Tracing",
+    "none",
+    "name=value, separated by commas",
+    "Further headers for traces alone; of the same name these go first."
   ),
   OTEL_SERVICE_NAME: text("Tracing", "mission-control-runtime", "text", "The service's name in traces."),
   OTEL_RESOURCE_ATTRIBUTES: text(
@@ -306,8 +320,15 @@ export const variables = {
     "name=value, separated by commas",
     "Further attributes of every trace."
   ),
-  OTEL_TRACES_SAMPLER: text("Tracing", "parentbased_always_on", "a sampler of OpenTelemetry", "Which traces are kept."),
-  HONEYCOMB_API_KEY: secret("Tracing", "none", "visible ASCII", "Alone sends traces to Honeycomb."),
+  OTEL_TRACES_SAMPLER: choice("Tracing", "parentbased_always_on", samplers, "Which traces are kept."),
+  OTEL_TRACES_SAMPLER_ARG: text("Tracing", "1", "0 to 1", "The share that the samplers by trace id keep."),
+  OTEL_SDK_DISABLED: choice("Tracing", "false", yesOrNo, "Whether traces are off whatever the others say."),
+  HONEYCOMB_API_KEY: secret(
+    "Tracing",
+    "none",
+    "visible ASCII",
+    "Alone sends traces to Honeycomb; with an endpoint it goes there as x-honeycomb-team."
+  ),
   TRACE_CONTENT: choice("Tracing", "false", yesOrNo, "Whether traces hold the texts of prompts and replies.")
 } as const satisfies Record<string, Variable>
 

@@ -9,6 +9,8 @@ import { loopback, parseAddressList } from "../domain/AddressList.ts"
 import type { AddressList } from "../domain/AddressList.ts"
 import { makeRedactor, REDACTED } from "../domain/Redaction.ts"
 import { parseServiceToken, serviceTokenProblem } from "../domain/ServiceToken.ts"
+import { readPairs } from "../domain/TraceTarget.ts"
+import type { TracingSettings } from "../domain/TraceTarget.ts"
 import { allVariables, usualOf, variables } from "../domain/Variables.ts"
 import type { NamesOf, VariableName } from "../domain/Variables.ts"
 import { variableTypos } from "../domain/VariableTypos.ts"
@@ -19,18 +21,6 @@ export class ConfigInvalid extends Schema.TaggedError<ConfigInvalid>()("ConfigIn
   /** Names that look like a misspelt variable, one line each. */
   hints: Schema.optionalKey(Schema.Array(Schema.String))
 }) {}
-
-/** How traces leave the process; none do without an endpoint and without a Honeycomb key. */
-export interface TracingSettings {
-  readonly endpoint: Option.Option<string>
-  readonly headers: Option.Option<Redacted.Redacted>
-  readonly serviceName: string
-  readonly resourceAttributes: Option.Option<string>
-  readonly sampler: Option.Option<string>
-  readonly honeycombApiKey: Option.Option<Redacted.Redacted>
-  /** Whether traces hold the texts of prompts and replies. */
-  readonly hasContent: boolean
-}
 
 /** The secrets that may change while the process runs. */
 export interface Credentials {
@@ -173,7 +163,12 @@ const makeReader = (provider: ConfigProvider.ConfigProvider, fileSystem: FileSys
     )
   }
   const flag = (
-    name: "OPENCLAW_CLIENT_TOOLS_ENABLED" | "OPENCLAW_PROFILE_SYNC" | "HEARTBEAT_SKIP_UNCHANGED" | "TRACE_CONTENT"
+    name:
+      | "OPENCLAW_CLIENT_TOOLS_ENABLED"
+      | "OPENCLAW_PROFILE_SYNC"
+      | "HEARTBEAT_SKIP_UNCHANGED"
+      | "OTEL_SDK_DISABLED"
+      | "TRACE_CONTENT"
   ): Read<boolean> => Effect.map(oneOf(name), (value) => value === "true")
   /** A secret by `NAME`, or by `NAME_FILE` naming the file that holds it; its value is never shown. */
   const secret = (name: NamesOf<"secret">): Read<Option.Option<Redacted.Redacted>> =>
@@ -255,6 +250,30 @@ const inHeader = (token: Option.Option<Redacted.Redacted>): Read<Option.Option<R
         "OPENCLAW_GATEWAY_TOKEN holds white space or characters that no HTTP header carries: set it to the gateway's gateway.auth.token"
       )
     : Effect.succeed(token)
+
+/** Names and values of headers, which HTTP can carry; nothing of them is shown. */
+const asHeaders = (
+  name: VariableName,
+  text: Option.Option<Redacted.Redacted>
+): Read<Option.Option<Redacted.Redacted>> => {
+  if (Option.isNone(text)) return Effect.succeed(text)
+  const isHeader = ([name, value]: readonly [string, string]) =>
+    /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/.test(name) && /^[\x20-\x7e]*$/.test(value)
+  const pairs = Object.entries(readPairs(Redacted.value(text.value)))
+  return pairs.length > 0 && pairs.every(isHeader)
+    ? Effect.succeed(text)
+    : Effect.fail(`${name} holds no headers: write name=value, separated by commas`)
+}
+
+const asHoneycombKey = (key: Option.Option<Redacted.Redacted>): Read<Option.Option<Redacted.Redacted>> =>
+  Option.isSome(key) && !/^[\x21-\x7e]+$/.test(Redacted.value(key.value))
+    ? Effect.fail("HONEYCOMB_API_KEY holds white space or characters that no HTTP header carries: set it to the key")
+    : Effect.succeed(key)
+
+const asRatio = (text: Option.Option<string>): Read<Option.Option<string>> =>
+  Option.isSome(text) && !/^(0(\.\d+)?|1(\.0+)?)$/.test(text.value)
+    ? Effect.fail(`OTEL_TRACES_SAMPLER_ARG is ${shown(text.value)}: it must be a ratio from 0 to 1, e.g. 0.1`)
+    : Effect.succeed(text)
 
 const gatewayOf = (
   url: Option.Option<string>,
@@ -456,18 +475,35 @@ export const readSettings = Effect.fn("Config.readSettings")(function* (provider
     upgradeCommand: yield* collect(read.optional("UPGRADE_COMMAND")),
     upgradeFile: yield* collect(path(read.optional("UPGRADE_FILE"), inStateDir("upgrade.json")))
   }
+  const collector = (name: VariableName, given: Read<Option.Option<string>>, example: string) =>
+    Effect.flatMap(given, (url): Read<Option.Option<string>> => {
+      const problem = Option.isSome(url) ? urlProblem(url.value) : null
+      return problem === null
+        ? Effect.succeed(url)
+        : Effect.fail(
+            `${name} is ${shown(Option.getOrElse(url, () => ""))}, which ${problem}: set it to the collector's address, e.g. ${example}`
+          )
+    })
   const tracing = {
+    isDisabled: yield* collect(read.flag("OTEL_SDK_DISABLED")),
     endpoint: yield* collect(
-      Effect.flatMap(read.optional("OTEL_EXPORTER_OTLP_ENDPOINT"), (url): Read<Option.Option<string>> => {
-        const problem = Option.isSome(url) ? urlProblem(url.value) : null
-        return problem === null
-          ? Effect.succeed(url)
-          : Effect.fail(
-              `OTEL_EXPORTER_OTLP_ENDPOINT is ${shown(Option.getOrElse(url, () => ""))}, which ${problem}: set it to the collector's address, e.g. http://127.0.0.1:4318`
-            )
-      })
+      collector("OTEL_EXPORTER_OTLP_ENDPOINT", read.optional("OTEL_EXPORTER_OTLP_ENDPOINT"), "http://127.0.0.1:4318")
     ),
-    headers: yield* collect(read.secret("OTEL_EXPORTER_OTLP_HEADERS")),
+    tracesEndpoint: yield* collect(
+      collector(
+        "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",
+        read.optional("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"),
+        "http://127.0.0.1:4318/v1/traces"
+      )
+    ),
+    headers: yield* collect(
+      Effect.flatMap(read.secret("OTEL_EXPORTER_OTLP_HEADERS"), (text) => asHeaders("OTEL_EXPORTER_OTLP_HEADERS", text))
+    ),
+    tracesHeaders: yield* collect(
+      Effect.flatMap(read.secret("OTEL_EXPORTER_OTLP_TRACES_HEADERS"), (text) =>
+        asHeaders("OTEL_EXPORTER_OTLP_TRACES_HEADERS", text)
+      )
+    ),
     serviceName: yield* collect(
       Effect.map(
         read.optional("OTEL_SERVICE_NAME"),
@@ -475,8 +511,9 @@ export const readSettings = Effect.fn("Config.readSettings")(function* (provider
       )
     ),
     resourceAttributes: yield* collect(read.optional("OTEL_RESOURCE_ATTRIBUTES")),
-    sampler: yield* collect(read.optional("OTEL_TRACES_SAMPLER")),
-    honeycombApiKey: yield* collect(read.secret("HONEYCOMB_API_KEY")),
+    sampler: yield* collect(read.oneOf("OTEL_TRACES_SAMPLER")),
+    samplerArgument: yield* collect(Effect.flatMap(read.optional("OTEL_TRACES_SAMPLER_ARG"), asRatio)),
+    honeycombApiKey: yield* collect(Effect.flatMap(read.secret("HONEYCOMB_API_KEY"), asHoneycombKey)),
     hasContent: yield* collect(read.flag("TRACE_CONTENT"))
   }
   const { deliveryBackoffBase, deliveryBackoffMax, healthHost, healthPort } = fields
@@ -582,11 +619,15 @@ const defaults: Omit<Settings, "readCredentials"> = {
   upgradeCommand: Option.none(),
   upgradeFile: "/nonexistent/state/upgrade.json",
   tracing: {
+    isDisabled: false,
     endpoint: Option.none(),
+    tracesEndpoint: Option.none(),
     headers: Option.none(),
+    tracesHeaders: Option.none(),
     serviceName: variables.OTEL_SERVICE_NAME.usual,
     resourceAttributes: Option.none(),
-    sampler: Option.none(),
+    sampler: variables.OTEL_TRACES_SAMPLER.usual,
+    samplerArgument: Option.none(),
     honeycombApiKey: Option.none(),
     hasContent: false
   },

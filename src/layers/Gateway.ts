@@ -22,6 +22,7 @@ import { RuntimeConfig } from "./Config.ts"
 import { GatewayToken } from "./GatewayToken.ts"
 import { Redactor } from "./Redactor.ts"
 import { Secrets } from "./Secrets.ts"
+import { Telemetry } from "./Telemetry.ts"
 
 /** A function tool as the gateway takes it: flat, with an object schema. */
 export interface FunctionTool {
@@ -120,6 +121,7 @@ export class Gateway extends Context.Service<
       const { error: redact } = yield* Redactor
       const ownToken = yield* GatewayToken
       const secrets = yield* Secrets
+      const telemetry = yield* Telemetry
       const baseUrl = Option.getOrElse(config.gatewayUrl, () => `http://127.0.0.1:${config.gatewayPort}`)
       const authorization = (token: Option.Option<Redacted.Redacted>): Record<string, string> =>
         Option.match(
@@ -232,6 +234,7 @@ export class Gateway extends Context.Service<
           input: wellFormed(round.input),
           ...(round.tools.length === 0 ? {} : { tools: round.tools })
         })
+        const traceparent = telemetry.isOn ? yield* telemetry.traceparent : undefined
         return yield* Effect.tryPromise({
           try: async (signal) => {
             const response = await request(`${baseUrl}/v1/responses`, {
@@ -244,7 +247,8 @@ export class Gateway extends Context.Service<
                 "content-type": "application/json",
                 accept: "application/json",
                 "x-openclaw-agent-id": round.agentSlug,
-                "x-openclaw-session-key": round.sessionKey
+                "x-openclaw-session-key": round.sessionKey,
+                ...(traceparent === undefined ? {} : { traceparent })
               }
             })
             const retryAfter = retryAfterMillis(response.headers["retry-after"])

@@ -1,5 +1,6 @@
 import { Context, Effect, Layer, Option, Redacted } from "effect"
 import { makeRedactor } from "../domain/Redaction.ts"
+import { headerSecrets } from "../domain/TraceTarget.ts"
 import { RuntimeConfig } from "./Config.ts"
 
 /** The one function that every text passes before it leaves the process: log, metric, health, thread, control plane. */
@@ -21,8 +22,11 @@ export class Redactor extends Context.Service<
       const token = Redacted.value(serviceToken)
       // The secret part of a service token also goes alone, e.g. into a truncated message.
       const secrets = [token, token.slice(token.lastIndexOf("_") + 1)]
-      for (const secret of [gatewayToken, tracing.honeycombApiKey, tracing.headers]) {
+      for (const secret of [gatewayToken, tracing.honeycombApiKey]) {
         if (Option.isSome(secret)) secrets.push(Redacted.value(secret.value))
+      }
+      for (const headers of [tracing.headers, tracing.tracesHeaders]) {
+        if (Option.isSome(headers)) secrets.push(...headerSecrets(Redacted.value(headers.value)))
       }
       let redact = makeRedactor(secrets)
       return Redactor.of({

@@ -4,7 +4,8 @@ import { HttpApiBuilder } from "effect/http-api"
 import { CAPABILITY_HEADER, SESSION_KEY_HEADER } from "../domain/Capability.ts"
 import { hostsOf, peerProblem } from "../domain/PeerPolicy.ts"
 import { RuntimeConfig } from "../layers/Config.ts"
-import { AgentTools, refusalJson } from "../services/AgentTools.ts"
+import { Telemetry } from "../layers/Telemetry.ts"
+import { AgentTools, HTTP_CALL, refusalJson } from "../services/AgentTools.ts"
 import type { ToolResult } from "../services/AgentTools.ts"
 import { LiveRuns } from "../services/LiveRuns.ts"
 import type { AgentTool } from "../services/tools/AgentTool.ts"
@@ -50,6 +51,7 @@ export const layer = Layer.unwrap(
     const { agentHttpAllow, healthHost, taskStatusBaseUrl } = yield* RuntimeConfig
     const agentTools = yield* AgentTools
     const liveRuns = yield* LiveRuns
+    const telemetry = yield* Telemetry
     const rules = { allow: agentHttpAllow, hosts: hostsOf(healthHost, taskStatusBaseUrl) }
 
     const checkPeer = Effect.fnUntraced(function* ({ headers, remoteAddress }: HttpServerRequest.HttpServerRequest) {
@@ -93,7 +95,7 @@ export const layer = Layer.unwrap(
         .pipe(Effect.catch(({ detail }) => refuse("unauthenticated", detail)))
       const text = yield* readBody(request)
       const result: ToolResult = yield* agentTools
-        .executeAgentTool(run, { callId: "http", name: tool.name, arguments: text })
+        .executeAgentTool(run, { callId: HTTP_CALL, name: tool.name, arguments: text })
         .pipe(
           Effect.timeoutOrElse({
             duration: CALL_TIMEOUT,
@@ -105,12 +107,17 @@ export const layer = Layer.unwrap(
             TokenRefused: () => refuse("unavailable", "the control plane refuses this runtime"),
             BootConflict: () => refuse("unavailable", "another runtime has taken this one's place")
           }),
-          Effect.annotateLogs({
-            transport: "http",
-            agent: run.context.agent.slug,
-            run: run.context.notification.id
+          telemetry.span("AgentEndpoints.call", {
+            kind: "server",
+            attributes: {
+              "gen_ai.agent.id": run.context.agent.id,
+              "gen_ai.agent.name": run.context.agent.name,
+              "gen_ai.conversation.id": run.context.sessionKey,
+              "mission_control.run.id": run.context.notification.id
+            }
           }),
-          Effect.withSpan("AgentEndpoints.call", { attributes: { "gen_ai.tool.name": tool.name } })
+          Effect.annotateLogs({ transport: "http" }),
+          run.within
         )
       if (result.success && result.isEffect) run.httpEffects.push(result.tool)
       return json(result.json, result.success ? 200 : statusOfCode(result.code ?? "internal"))

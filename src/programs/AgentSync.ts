@@ -1,8 +1,10 @@
 import { Clock, Context, Effect, Layer, Ref, Result, Schedule, Scope, Stream, SubscriptionRef } from "effect"
 import type { ControlPlaneFailure } from "../domain/ControlPlaneFailure.ts"
+import type { Roster as RosterAnswer } from "../domain/Roster.ts"
 import { RuntimeConfig } from "../layers/Config.ts"
 import { ConvexClient } from "../layers/ConvexClient.ts"
 import { Metrics } from "../layers/Metrics.ts"
+import { Telemetry } from "../layers/Telemetry.ts"
 import { ControlPlane } from "../services/ControlPlane.ts"
 import { Roster } from "../services/Roster.ts"
 import { Supervisor } from "../services/Supervisor.ts"
@@ -40,12 +42,16 @@ export class AgentSync extends Context.Service<
       const metrics = yield* Metrics
       const roster = yield* Roster
       const supervisor = yield* Supervisor
+      const telemetry = yield* Telemetry
       const scope = yield* Effect.scope
       const last = yield* Ref.make<Pick<AgentSyncState, "lastSyncAt" | "lastErrorAt" | "lastErrorMessage">>({
         lastSyncAt: null,
         lastErrorAt: null,
         lastErrorMessage: null
       })
+
+      const noteRoster = ({ agents, revision }: RosterAnswer) =>
+        telemetry.note({ "mission_control.roster.revision": revision, "mission_control.agents": agents.length })
 
       const synced = Effect.gen(function* () {
         const lastSyncAt = yield* Clock.currentTimeMillis
@@ -69,15 +75,24 @@ export class AgentSync extends Context.Service<
         const answer = yield* controlPlane.readRoster
         const isLatest = (yield* roster.current) === before
         yield* roster.accept(answer, { isLatest })
+        yield* noteRoster(answer)
         yield* synced
-      }).pipe(Effect.catch(failed), Effect.withSpan("AgentSync.refresh"))
+      }).pipe(telemetry.root("AgentSync.refresh"), Effect.catch(failed))
 
       const noticed = Effect.fn("AgentSync.noticed")(function* (revision: number) {
         if ((yield* roster.current)?.revision !== revision) yield* refresh
       })
 
       const follow = Stream.runForEach(controlPlane.rosters, (result) =>
-        Result.isSuccess(result) ? Effect.andThen(roster.accept(result.success), synced) : failed(result.failure)
+        Result.isSuccess(result)
+          ? roster
+              .accept(result.success)
+              .pipe(
+                Effect.andThen(noteRoster(result.success)),
+                telemetry.root("AgentSync.pushed"),
+                Effect.andThen(synced)
+              )
+          : failed(result.failure)
       ).pipe(Effect.andThen(Effect.never))
 
       const whilePushIsDown = Effect.gen(function* () {

@@ -11,11 +11,13 @@ import { RuntimeConfig } from "../layers/Config.ts"
 import { Metrics } from "../layers/Metrics.ts"
 import type { BeatEnd } from "../layers/Metrics.ts"
 import { Redactor } from "../layers/Redactor.ts"
+import { Telemetry } from "../layers/Telemetry.ts"
 import { buildHttpCapabilityLabels, describeHttpTools } from "../services/AgentTools.ts"
 import { ControlPlane } from "../services/ControlPlane.ts"
 import { GatewayGuard } from "../services/GatewayGuard.ts"
 import { LiveRuns } from "../services/LiveRuns.ts"
 import { Runs } from "../services/Runs.ts"
+import type { Attempt, ClaimTimes } from "../services/Runs.ts"
 import type { RunContext } from "../services/tools/AgentTool.ts"
 import { Turns } from "../services/Turns.ts"
 import type { Turn, TurnEnd } from "../services/Turns.ts"
@@ -41,7 +43,7 @@ export class Beats extends Context.Service<
   Beats,
   {
     /** Never fails: every way to go wrong is an outcome, and what is left unsaid the lease's expiry says. */
-    run(beat: ClaimedBeat): Effect.Effect<BeatResult>
+    run(beat: ClaimedBeat, times?: ClaimTimes): Effect.Effect<BeatResult>
   }
 >()("runtime-service/programs/Beats") {
   static readonly layer = Layer.effect(
@@ -55,6 +57,7 @@ export class Beats extends Context.Service<
       const metrics = yield* Metrics
       const redactor = yield* Redactor
       const runs = yield* Runs
+      const telemetry = yield* Telemetry
 
       /** Ends the beat well; a post that the control plane refuses, since the task moved on, is left away. */
       const finish = Effect.fnUntraced(function* (
@@ -198,47 +201,55 @@ export class Beats extends Context.Service<
             : Effect.logDebug(message)
       }
 
-      const run = Effect.fn("Beats.run")(
-        function* (beat: ClaimedBeat) {
-          const { agent, heartbeat } = beat.context
-          const startedAt = yield* Clock.currentTimeMillis
-          yield* metrics.heartbeatStarted(
-            { run: beat.heartbeatId, agent: agent.slug, agentName: agent.name, task: null, attempt: beat.attempt },
-            (yield* controlPlane.now) - heartbeat.dueAt
-          )
-          const ended = Effect.fnUntraced(function* (end: Pick<BeatResult, "outcome" | "error">) {
-            yield* metrics.heartbeatEnded(end.outcome, {
-              run: beat.heartbeatId,
-              agent: agent.slug,
-              error: end.error,
-              durationMillis: (yield* Clock.currentTimeMillis) - startedAt
-            })
+      const run = Effect.fn("Beats.run")(function* (beat: ClaimedBeat) {
+        const { agent, heartbeat } = beat.context
+        const startedAt = yield* Clock.currentTimeMillis
+        yield* metrics.heartbeatStarted(
+          { run: beat.heartbeatId, agent: agent.slug, agentName: agent.name, task: null, attempt: beat.attempt },
+          (yield* controlPlane.now) - heartbeat.dueAt
+        )
+        const ended = Effect.fnUntraced(function* (end: Pick<BeatResult, "outcome" | "error">) {
+          yield* metrics.heartbeatEnded(end.outcome, {
+            run: beat.heartbeatId,
+            agent: agent.slug,
+            error: end.error,
+            durationMillis: (yield* Clock.currentTimeMillis) - startedAt
           })
-          const settling = {
-            own: (kind: string, detail: string) => failOwn(beat, kind, detail),
-            shared: (kind: string, detail: string) => failShared(beat, kind, detail, 0),
-            unwritten: unfinished
-          }
-          const end = yield* runs
-            .underLease({ noun: "heartbeat", fence: beat, settling }, Effect.scoped(beatUnderLease(beat)))
-            .pipe(Effect.onInterrupt(() => ended({ outcome: "released", error: null })))
-          yield* ended(end)
-          yield* describeEnd(end).pipe(
-            Effect.annotateLogs({ durationMillis: (yield* Clock.currentTimeMillis) - startedAt })
-          )
-          return end
-        },
-        (effect, beat) =>
-          effect.pipe(
-            Effect.annotateLogs({
-              heartbeat: beat.heartbeatId,
-              agent: beat.context.agent.slug,
-              attempt: beat.attempt
-            })
-          )
-      )
+          if (telemetry.isOn) yield* runs.told(end)
+        })
+        const settling = {
+          own: (kind: string, detail: string) => failOwn(beat, kind, detail),
+          shared: (kind: string, detail: string) => failShared(beat, kind, detail, 0),
+          unwritten: unfinished
+        }
+        const end = yield* runs
+          .underLease({ noun: "heartbeat", fence: beat, settling }, Effect.scoped(beatUnderLease(beat)))
+          .pipe(Effect.onInterrupt(() => ended({ outcome: "released", error: null })))
+        yield* ended(end)
+        yield* describeEnd(end).pipe(
+          Effect.annotateLogs({ durationMillis: (yield* Clock.currentTimeMillis) - startedAt })
+        )
+        return end
+      })
 
-      return Beats.of({ run: (beat) => run(beat) as Effect.Effect<BeatResult> })
+      const attemptOf = (beat: ClaimedBeat, times?: ClaimTimes): Attempt => ({
+        noun: "heartbeat",
+        runId: beat.heartbeatId,
+        attempt: beat.attempt,
+        agent: beat.context.agent,
+        sessionKey: beat.context.sessionKey,
+        times,
+        previous: beat.context.earlier.trace,
+        attributes: () => ({
+          "mission_control.failures": beat.context.failures,
+          "mission_control.queue.wait_ms":
+            times === undefined ? undefined : Math.max(0, times.claimedThere - beat.context.heartbeat.dueAt)
+        })
+      })
+
+      return Beats.of({
+        run: (beat, times) => runs.asAttempt(attemptOf(beat, times), run(beat) as Effect.Effect<BeatResult>)
+      })
     })
   )
 }

@@ -12,12 +12,14 @@ import { RuntimeConfig } from "../layers/Config.ts"
 import { Metrics } from "../layers/Metrics.ts"
 import type { DeliveryEnd } from "../layers/Metrics.ts"
 import { Redactor } from "../layers/Redactor.ts"
+import { Telemetry } from "../layers/Telemetry.ts"
 import { buildHttpCapabilityLabels, describeHttpTools } from "../services/AgentTools.ts"
 import { ControlPlane } from "../services/ControlPlane.ts"
 import type { ContextOrBroken } from "../services/ControlPlane.ts"
 import { GatewayGuard } from "../services/GatewayGuard.ts"
 import { LiveRuns } from "../services/LiveRuns.ts"
 import { Runs } from "../services/Runs.ts"
+import type { Attempt, ClaimTimes } from "../services/Runs.ts"
 import { Turns } from "../services/Turns.ts"
 import type { TurnEnd } from "../services/Turns.ts"
 
@@ -41,7 +43,7 @@ export class Deliveries extends Context.Service<
   Deliveries,
   {
     /** Never fails: every way to go wrong is an outcome, and what is left unsaid the lease's expiry says. */
-    deliver(delivery: ClaimedDelivery, context: ContextOrBroken): Effect.Effect<void>
+    deliver(delivery: ClaimedDelivery, context: ContextOrBroken, times?: ClaimTimes): Effect.Effect<void>
   }
 >()("runtime-service/programs/Deliveries") {
   static readonly layer = Layer.effect(
@@ -55,6 +57,7 @@ export class Deliveries extends Context.Service<
       const metrics = yield* Metrics
       const redactor = yield* Redactor
       const runs = yield* Runs
+      const telemetry = yield* Telemetry
 
       const complete = Effect.fnUntraced(function* (delivery: ClaimedDelivery, outcome: Outcome) {
         yield* controlPlane.complete(delivery, outcome)
@@ -282,6 +285,10 @@ export class Deliveries extends Context.Service<
                 agent: "context" in found ? found.context.agent.slug : null,
                 durationMillis: now - startedAt
               })
+              if (telemetry.isOn) {
+                yield* runs.told(end)
+                if (end.silence) yield* telemetry.noteRoot({ "mission_control.is_silence": true })
+              }
             })
           )
         )
@@ -289,16 +296,42 @@ export class Deliveries extends Context.Service<
         yield* describeEnd(end).pipe(Effect.annotateLogs({ durationMillis: endedAt - startedAt }))
       })
 
+      const attemptOf = (delivery: ClaimedDelivery, found: ContextOrBroken, times?: ClaimTimes): Attempt => {
+        const context = "context" in found ? found.context : null
+        return {
+          noun: "delivery",
+          runId: delivery.notificationIds[0],
+          attempt: delivery.attempt,
+          agent: context?.agent ?? null,
+          sessionKey: context?.sessionKey ?? null,
+          ...(context === null ? {} : { lines: { type: context.notification.type } }),
+          times,
+          previous: context?.earlier.trace,
+          attributes: () => ({
+            "mission_control.notification.id": delivery.notificationIds[0],
+            "mission_control.notification.type": context?.notification.type,
+            "mission_control.task.id": context?.task?.id,
+            "mission_control.fold.size": delivery.notificationIds.length,
+            "mission_control.lane": delivery.lane,
+            "mission_control.hops": context?.notification.hops,
+            "mission_control.failures": delivery.failures,
+            "mission_control.silences": delivery.silences,
+            "mission_control.queue.wait_ms":
+              times === undefined ? undefined : Math.max(0, times.claimedThere - delivery.readyAt)
+          })
+        }
+      }
+
       return Deliveries.of({
-        deliver: (delivery, found) =>
-          deliver(delivery, found).pipe(
-            Effect.annotateLogs({
-              notification: delivery.notificationIds[0],
-              attempt: delivery.attempt,
-              ...("context" in found ? { agent: found.context.agent.slug, type: found.context.notification.type } : {})
-            }),
-            Effect.catchCause((cause) =>
-              Cause.hasInterruptsOnly(cause) ? Effect.interrupt : Effect.logError("a delivery ended unexplained", cause)
+        deliver: (delivery, found, times) =>
+          runs.asAttempt(
+            attemptOf(delivery, found, times),
+            deliver(delivery, found).pipe(
+              Effect.catchCause((cause) =>
+                Cause.hasInterruptsOnly(cause)
+                  ? Effect.interrupt
+                  : Effect.logError("a delivery ended unexplained", cause)
+              )
             )
           )
       })

@@ -23,6 +23,7 @@ import { ControlPlane } from "../services/ControlPlane.ts"
 import { GatewayGuard } from "../services/GatewayGuard.ts"
 import { canClaim, Lifecycle } from "../services/Lifecycle.ts"
 import { Permits } from "../services/Permits.ts"
+import type { ClaimTimes } from "../services/Runs.ts"
 import { Supervisor } from "../services/Supervisor.ts"
 import { Deliveries } from "./Deliveries.ts"
 
@@ -100,7 +101,10 @@ export class DeliveryLoop extends Context.Service<
         Effect.forEach(Array.from({ length: count }), () => one, { discard: true })
 
       /** Begins what was claimed, whose permits are taken already. */
-      const fork = Effect.fnUntraced(function* (claim: Claim) {
+      const fork = Effect.fnUntraced(function* (
+        claim: Claim,
+        times: { readonly from: number; readonly claimed: number }
+      ) {
         if (claim.deliveries.length === 0) return
         const contexts = yield* controlPlane
           .context(claim.deliveries.filter(({ spent }) => !spent).map(({ notificationIds }) => notificationIds[0]))
@@ -117,11 +121,17 @@ export class DeliveryLoop extends Context.Service<
               )
             )
           )
+        const known: ClaimTimes = {
+          ...times,
+          claimedThere: claim.now,
+          known: yield* Clock.currentTimeMillis,
+          deliveries: claim.deliveries.length
+        }
         for (const delivery of claim.deliveries) {
           const [id] = delivery.notificationIds
           if (delivery.alone) yield* Ref.set(isAloneRunning, true)
           yield* deliveries
-            .deliver(delivery, contexts.get(id) ?? { broken: "notification_missing" })
+            .deliver(delivery, contexts.get(id) ?? { broken: "notification_missing" }, known)
             .pipe(
               Effect.ensuring(
                 permits.giveBack.pipe(
@@ -141,6 +151,7 @@ export class DeliveryLoop extends Context.Service<
         // fill, and a drain waits for what it leases.
         yield* several(request.permits, permits.take)
         yield* guard.claimed
+        const from = yield* Clock.currentTimeMillis
         const claim = yield* controlPlane
           .claim({ ...request, parkedAgents: yield* guard.parkedAgents })
           .pipe(Effect.onError(() => Effect.andThen(several(request.permits, permits.giveBack), guard.inconclusive)))
@@ -150,7 +161,7 @@ export class DeliveryLoop extends Context.Service<
         yield* Ref.set(isHeldBack, claim.isBlocked)
         const now = yield* monotonicMillis
         yield* Ref.set(dueAt, claim.nextDueAt === null ? null : now + Math.max(0, claim.nextDueAt - claim.now))
-        yield* fork(claim)
+        yield* fork(claim, { from, claimed: now })
         return { count: claim.deliveries.length, isFull: claim.deliveries.length === request.permits }
       })
 

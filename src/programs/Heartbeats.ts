@@ -155,6 +155,7 @@ export class Heartbeats extends Context.Service<
         chain.requestId ??= yield* secureRandom.uuidV4()
         const wasClosed = (yield* guard.breaker)._tag === "Closed"
         yield* guard.claimed
+        const from = yield* Clock.currentTimeMillis
         const answer = yield* controlPlane
           .claimBeat({
             agentId: agent.id,
@@ -168,9 +169,10 @@ export class Heartbeats extends Context.Service<
           yield* guard.inconclusive
           return { wait: answer.notBefore - answer.now, isMissed: !wasClosed || (yield* permits.free) === 0 }
         }
+        const times = { from, claimed: yield* Clock.currentTimeMillis, claimedThere: answer.now }
         const result = yield* Effect.acquireUseRelease(
           changeInFlight(1),
-          () => beats.run(answer.claimed),
+          () => beats.run(answer.claimed, times),
           () => changeInFlight(-1)
         )
         yield* ended(agent.slug, result)

@@ -6,6 +6,7 @@ import type { PulseAnswer } from "../domain/RuntimeCommands.ts"
 import { RuntimeConfig } from "../layers/Config.ts"
 import { Gateway } from "../layers/Gateway.ts"
 import { Metrics } from "../layers/Metrics.ts"
+import { Telemetry } from "../layers/Telemetry.ts"
 import { ControlPlane } from "../services/ControlPlane.ts"
 import { Lifecycle, notReadyBecause, statusOf } from "../services/Lifecycle.ts"
 import type { Status } from "../services/Lifecycle.ts"
@@ -45,6 +46,7 @@ export class Presence extends Context.Service<
       const loop = yield* DeliveryLoop
       const metrics = yield* Metrics
       const supervisor = yield* Supervisor
+      const telemetry = yield* Telemetry
       const scope = yield* Effect.scope
       // From the first call on: its answer may get lost, and what it said would stand until the runtime lapses.
       const known = yield* Ref.make<"no" | "perhaps" | "yes">("no")
@@ -139,6 +141,7 @@ export class Presence extends Context.Service<
             Effect.ignore,
             Effect.andThen(pulse("offline")),
             Effect.timeout(OFFLINE_TIMEOUT),
+            telemetry.root("Presence.offline"),
             Effect.matchCauseEffect({
               onSuccess: () => Effect.logInfo("offline"),
               // A control plane that was away all the time, and said to be, has probably not heard of this boot.

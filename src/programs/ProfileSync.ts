@@ -16,6 +16,8 @@ import type { ControlPlaneFailure } from "../domain/ControlPlaneFailure.ts"
 import { planProfiles } from "../domain/ProfilePlan.ts"
 import { RuntimeConfig } from "../layers/Config.ts"
 import { checkGatewayConfig } from "../layers/GatewayConfigCheck.ts"
+import { Metrics } from "../layers/Metrics.ts"
+import { Telemetry } from "../layers/Telemetry.ts"
 import { hasSteps, SyncFailed, syncProfiles } from "../layers/Workspaces.ts"
 import type { SyncSteps } from "../layers/Workspaces.ts"
 import { ControlPlane } from "../services/ControlPlane.ts"
@@ -82,11 +84,13 @@ export class ProfileSync extends Context.Service<
       const fileSystem = yield* FileSystem.FileSystem
       const guard = yield* GatewayGuard
       const lifecycle = yield* Lifecycle
+      const metrics = yield* Metrics
       const loop = yield* DeliveryLoop
       const permits = yield* Permits
       const roster = yield* Roster
       const spawner = yield* ChildProcessSpawner.ChildProcessSpawner
       const supervisor = yield* Supervisor
+      const telemetry = yield* Telemetry
       const scope = yield* Effect.scope
       const one = yield* Semaphore.make(1)
       const said = yield* Ref.make<ReadonlyArray<string>>([])
@@ -127,8 +131,19 @@ export class ProfileSync extends Context.Service<
           if (!known.includes(problem)) yield* Effect.logError(`profile sync: ${problem}`)
         }
         yield* lifecycle.setReason("profile-sync", steps.problems[0] ?? null)
+        yield* telemetry.note({
+          "mission_control.agents": plan.agents.length,
+          "mission_control.profiles.written": steps.writes.length,
+          "mission_control.profiles.removed": steps.removes.length
+        })
         return steps
-      }).pipe(one.withPermits(1), Effect.withSpan("ProfileSync.sync"))
+      }).pipe(
+        telemetry.root("ProfileSync.sync"),
+        Effect.onExit((exit) =>
+          metrics.synced("profiles", exit._tag === "Success" && exit.value.problems.length === 0)
+        ),
+        one.withPermits(1)
+      )
 
       const say = (failure: ControlPlaneFailure | SyncFailed) => {
         const detail = "detail" in failure ? failure.detail : failure._tag

@@ -1,5 +1,6 @@
-import { Duration, Effect } from "effect"
+import { Clock, Duration, Effect } from "effect"
 import { RuntimeConfig } from "../layers/Config.ts"
+import { Telemetry } from "../layers/Telemetry.ts"
 import { Lifecycle } from "../services/Lifecycle.ts"
 import type { Fatal, StopReason } from "../services/Lifecycle.ts"
 import { Permits } from "../services/Permits.ts"
@@ -38,6 +39,20 @@ export const run = Effect.gen(function* () {
   const profiles = yield* ProfileSync
   const systemd = yield* SystemdNotices
 
+  const telemetry = yield* Telemetry
+  const began = yield* Clock.currentTimeMillis
+  /** The boot as a trace, once it is over: a span around it would be the parent of everything that it starts. */
+  const tellBoot = Effect.fnUntraced(
+    function* (steps: ReadonlyArray<readonly [name: string, to: number]>) {
+      let from = began
+      for (const [name, to] of steps) {
+        yield* telemetry.passed(name, { from, to })
+        from = to
+      }
+    },
+    telemetry.root("Runtime.boot", { startedAt: began })
+  )
+
   const work = Effect.gen(function* () {
     yield* systemd.start
     yield* presence.boot.pipe(
@@ -52,16 +67,28 @@ export const run = Effect.gen(function* () {
         )
       )
     )
+    const online = yield* Clock.currentTimeMillis
     yield* commands.start
     yield* presence.start
     yield* agentSync.start
     yield* profiles.boot
+    const synced = yield* Clock.currentTimeMillis
     yield* gateway.start
     yield* profiles.start
     yield* gateway.ready
+    const gatewayReady = yield* Clock.currentTimeMillis
     yield* loop.start
     yield* heartbeats.start
     yield* lifecycle.enter("ready")
+    if (telemetry.isOn) {
+      const ready = yield* Clock.currentTimeMillis
+      yield* tellBoot([
+        ["Presence.boot", online],
+        ["ProfileSync.boot", synced],
+        ["GatewayWatch.ready", gatewayReady],
+        ["Runtime.loops", ready]
+      ])
+    }
     yield* Effect.logInfo("ready").pipe(
       Effect.annotateLogs({ account: config.accountId, runtime: config.runtimeId, version: config.runtimeVersion })
     )
@@ -89,6 +116,7 @@ export const run = Effect.gen(function* () {
         })
       )
     // A signal has a deadline outside, and so has one that comes while turns are waited for; the host means it to stop.
+    const drainsFrom = yield* Clock.currentTimeMillis
     const unhurried: End | "signal" =
       end.reason === "signal"
         ? "signal"
@@ -101,6 +129,12 @@ export const run = Effect.gen(function* () {
         ? yield* Effect.as(idleWithin(config.drainTimeout), { _tag: "Stopped", reason: "signal" } as const)
         : unhurried
     if (left._tag === "Aborted") yield* Effect.logError(left.fatal.message)
+    yield* Effect.void.pipe(
+      telemetry.root("Runtime.drain", {
+        startedAt: drainsFrom,
+        attributes: { "mission_control.stop.reason": end.reason, "mission_control.stop.live_turns": live }
+      })
+    )
     yield* commands.leaving
     return left
   }).pipe(

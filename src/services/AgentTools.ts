@@ -4,6 +4,7 @@ import type { BootConflict, ControlPlaneUnavailable, LeaseLost, TokenRefused } f
 import type { FunctionCall, FunctionTool } from "../layers/Gateway.ts"
 import { Metrics } from "../layers/Metrics.ts"
 import { Redactor } from "../layers/Redactor.ts"
+import { Telemetry } from "../layers/Telemetry.ts"
 import { ControlPlane } from "./ControlPlane.ts"
 import type { AgentTool, RunContext, ToolRun } from "./tools/AgentTool.ts"
 import { ToolRejected } from "./tools/AgentTool.ts"
@@ -23,6 +24,9 @@ export interface ToolResult {
 
 /** Failures that end the turn and not only the call. */
 export type ToolInterruption = LeaseLost | ControlPlaneUnavailable | TokenRefused | BootConflict
+
+/** The id of calls that come over HTTP and have none. */
+export const HTTP_CALL = "http"
 
 /** A name that the agent made up is echoed, but not at length. */
 const NAME_CHARACTERS = 64
@@ -133,6 +137,7 @@ export class AgentTools extends Context.Service<
       const controlPlane = yield* ControlPlane
       const metrics = yield* Metrics
       const redactor = yield* Redactor
+      const telemetry = yield* Telemetry
 
       const offered = (context: RunContext) =>
         offeredTools(context).map((tool): FunctionTool => ({
@@ -142,7 +147,7 @@ export class AgentTools extends Context.Service<
           parameters: jsonSchemaOf(parametersOf(tool, context))
         }))
 
-      const executeAgentTool = Effect.fn("AgentTools.executeAgentTool")(function* (
+      const execute = Effect.fn("AgentTools.executeAgentTool")(function* (
         run: Omit<ToolRun, "controlPlane">,
         call: FunctionCall
       ) {
@@ -179,6 +184,37 @@ export class AgentTools extends Context.Service<
         )
         return result
       })
+
+      /** The call as a span of the trace; its name is one of ours, whatever the agent made up. */
+      const executeTraced = (run: Omit<ToolRun, "controlPlane">, call: FunctionCall) => {
+        const { agent, notification, sessionKey } = run.context
+        const isHttp = call.callId === HTTP_CALL
+        return execute(run, call).pipe(
+          Effect.tap((result) =>
+            Effect.andThen(
+              telemetry.note({ "gen_ai.tool.call.result": telemetry.content(() => result.json) }),
+              // The code alone: what else the refusal says repeats the agent's words.
+              result.success ? Effect.void : telemetry.fail(result.code ?? "refused", "the call was refused")
+            )
+          ),
+          telemetry.span(`execute_tool ${tools.some(({ name }) => name === call.name) ? call.name : "unknown"}`, {
+            attributes: {
+              "gen_ai.operation.name": "execute_tool",
+              "gen_ai.tool.name": call.name.slice(0, NAME_CHARACTERS),
+              "gen_ai.tool.type": "function",
+              "gen_ai.tool.call.id": call.callId,
+              "gen_ai.agent.id": agent.id,
+              "gen_ai.agent.name": agent.name,
+              "gen_ai.conversation.id": sessionKey,
+              "gen_ai.tool.call.arguments": telemetry.content(() => call.arguments),
+              "mission_control.run.id": notification.id,
+              "mission_control.tool.transport": isHttp ? "http" : "gateway"
+            }
+          })
+        )
+      }
+
+      const executeAgentTool = telemetry.isOn ? executeTraced : execute
 
       return AgentTools.of({ offered, executeAgentTool })
     })

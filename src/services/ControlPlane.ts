@@ -34,6 +34,7 @@ import { RuntimeConfig } from "../layers/Config.ts"
 import { ConvexClient } from "../layers/ConvexClient.ts"
 import type { Arguments } from "../layers/ConvexClient.ts"
 import { Metrics } from "../layers/Metrics.ts"
+import { Telemetry } from "../layers/Telemetry.ts"
 
 /** One delivery's context, or the code that says what of it is gone or damaged. */
 export type ContextOrBroken = { readonly context: DeliveryContext } | { readonly broken: string }
@@ -210,6 +211,7 @@ export class ControlPlane extends Context.Service<
       const config = yield* RuntimeConfig
       const convex = yield* ConvexClient
       const metrics = yield* Metrics
+      const telemetry = yield* Telemetry
       const clock = yield* Clock.Clock
       // Sorts by the time of the start, so that logs of several boots can be told apart at a glance.
       const bootId = yield* (yield* SecureRandom).ulid
@@ -271,6 +273,21 @@ export class ControlPlane extends Context.Service<
       const inConvexTime = (millis: number) =>
         Effect.map(Ref.get(skew), (offset) => Math.round(monotonicMillisUnsafe(clock) + offset + millis))
 
+      /** The call as a part of its run's trace. */
+      const traced = <Args extends ReadonlyArray<unknown>, A>(
+        name: string,
+        run: (...args: Args) => Effect.Effect<A, ControlPlaneFailure>
+      ): ((...args: Args) => Effect.Effect<A, ControlPlaneFailure>) => {
+        if (!telemetry.isOn) return run
+        const span = telemetry.span(`ControlPlane.${name}`, { kind: "client" })
+        return (...args) => span(run(...args))
+      }
+
+      /** The attempt's trace, kept with what becomes of it. */
+      const trace: Effect.Effect<Arguments> = telemetry.isOn
+        ? Effect.map(telemetry.attempt, (attempt) => ({ ...attempt }))
+        : Effect.succeed({})
+
       const claim = Effect.fn("ControlPlane.claim")(function* (options: {
         readonly permits: number
         readonly requestId: string
@@ -327,6 +344,7 @@ export class ControlPlane extends Context.Service<
             ...rest,
             ...(refused === undefined ? {} : { refused: refused.map((row) => ({ ...row })) }),
             ...(usage === undefined ? {} : { usage: { ...usage } }),
+            ...(yield* trace),
             maxHops: config.maxAgentHops
           })
         )
@@ -341,6 +359,7 @@ export class ControlPlane extends Context.Service<
             ...rest,
             ...(nextAttemptAt === undefined ? {} : { nextAttemptAt }),
             ...(refused === undefined || refused.length === 0 ? {} : { refused: refused.map((row) => ({ ...row })) }),
+            ...(yield* trace),
             silenceLimit: config.noResponseLimit,
             maxHops: config.maxAgentHops
           })
@@ -360,6 +379,7 @@ export class ControlPlane extends Context.Service<
         const { state } = yield* settled(
           call("mutation", "service/notifications:release", Released, {
             ...exactly(fence),
+            ...(yield* trace),
             ...(shared === undefined
               ? {}
               : {
@@ -398,6 +418,7 @@ export class ControlPlane extends Context.Service<
             ...exactly(fence),
             ...report,
             ...(message === undefined ? {} : { message: { ...message } }),
+            ...(yield* trace),
             maxHops: config.maxAgentHops
           })
         )
@@ -445,16 +466,16 @@ export class ControlPlane extends Context.Service<
         backlog: followed("service/notifications:backlog", Backlog, {}),
         commands: followed("service/runtimes:commands", RuntimeCommands, { runtimeId: config.runtimeId }),
         rosters: followed("service/agents:list", Roster, {}),
-        readRoster: call("query", "service/agents:list", Roster, {}),
-        profiles: patient(call("query", "service/agents:profiles", Profiles, {})),
+        readRoster: traced("readRoster", () => call("query", "service/agents:list", Roster, {}))(),
+        profiles: traced("profiles", () => patient(call("query", "service/agents:profiles", Profiles, {})))(),
         claim,
         context,
         renew,
-        complete,
-        fail,
-        release,
+        complete: traced("complete", complete),
+        fail: traced("fail", fail),
+        release: traced("release", release),
         claimBeat,
-        updateAgentHeartbeat,
+        updateAgentHeartbeat: traced("updateAgentHeartbeat", updateAgentHeartbeat),
         pulse,
         acknowledge,
         deadLetters: read("service/notifications:deadLetters", DeadLetters),

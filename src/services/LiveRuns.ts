@@ -1,10 +1,11 @@
-import { Context, Effect, Layer, Redacted } from "effect"
+import { Context, Effect, Layer, Redacted, References } from "effect"
 import type { Scope } from "effect"
 import { hmacSha256, Mac, timingSafeEqual } from "effect/crypto/Mac"
 import { Base64Url } from "effect/encoding"
 import { CAPABILITY_PREFIX, capabilityText } from "../domain/Capability.ts"
 import type { Fence } from "../domain/Delivery.ts"
 import { RuntimeConfig } from "../layers/Config.ts"
+import { Telemetry } from "../layers/Telemetry.ts"
 import type { RunContext } from "./tools/AgentTool.ts"
 
 /**
@@ -26,6 +27,8 @@ export interface LiveRun {
   readonly createdTaskIds: Set<string>
   /** The effect tools that succeeded over HTTP, in their order. */
   readonly httpEffects: Array<string>
+  /** Lets a call of the agent's work within the run: in its trace, and its lines say whose they are. */
+  readonly within: <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
   /** The turn has ended: from here on the capability is refused. */
   readonly end: Effect.Effect<void>
 }
@@ -51,6 +54,7 @@ export class LiveRuns extends Context.Service<
     Effect.gen(function* () {
       const { agentHttpAuth } = yield* RuntimeConfig
       const mac = yield* Mac
+      const telemetry = yield* Telemetry
       // Dies with the process: what an earlier boot gave out opens nothing here.
       const key = yield* Effect.orDie(mac.generateKey(hmacSha256))
       const encoder = new TextEncoder()
@@ -66,9 +70,12 @@ export class LiveRuns extends Context.Service<
         })
         const tag = yield* Effect.orDie(mac.sign(key, encoder.encode(text)))
         const capability = Redacted.make(`${CAPABILITY_PREFIX}${Base64Url.encode(tag)}`, { label: "capability" })
+        const lines = yield* References.CurrentLogAnnotations
+        const withinTrace = yield* telemetry.within
         const live: LiveRun = {
           ...run,
           capability,
+          within: (effect) => withinTrace(Effect.annotateLogs(effect, lines)),
           createdTaskIds: new Set(),
           httpEffects: [],
           end: Effect.sync(() => {

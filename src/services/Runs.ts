@@ -4,9 +4,14 @@ import { backoffBounds, backoffMillis } from "../domain/Backoff.ts"
 import { isControlPlaneFailure } from "../domain/ControlPlaneFailure.ts"
 import type { ControlPlaneFailure } from "../domain/ControlPlaneFailure.ts"
 import type { Fence } from "../domain/Delivery.ts"
+import type { Attributes } from "../domain/TraceAttributes.ts"
 import { blameOf } from "../domain/TurnFailure.ts"
 import type { Blame, TurnFailure } from "../domain/TurnFailure.ts"
 import { RuntimeConfig } from "../layers/Config.ts"
+import { Gateway } from "../layers/Gateway.ts"
+import { sessionHash } from "../layers/SessionHash.ts"
+import { Telemetry } from "../layers/Telemetry.ts"
+import type { TraceRef } from "../layers/Telemetry.ts"
 import { ControlPlane } from "./ControlPlane.ts"
 import { GatewayGuard } from "./GatewayGuard.ts"
 import { Lifecycle } from "./Lifecycle.ts"
@@ -36,10 +41,42 @@ export interface Settling<End> {
   unwritten(outcome: "lease_lost" | "released", error: string): End
 }
 
+/** When the calls that brought a run were made, epoch milliseconds of this process; asked for only where traces are on. */
+export interface ClaimTimes {
+  readonly from: number
+  readonly claimed: number
+  /** The moment of the claim in the control plane's time. */
+  readonly claimedThere: number
+  /** When its context was there, if that was another call. */
+  readonly known?: number
+  /** How many deliveries the claim brought. */
+  readonly deliveries?: number
+}
+
+/** One attempt of a run, as log lines and traces tell of it. */
+export interface Attempt {
+  readonly noun: "delivery" | "heartbeat"
+  readonly runId: string
+  readonly attempt: number
+  /** Null while the context is not known. */
+  readonly agent: { readonly id: string; readonly slug: string; readonly name: string } | null
+  readonly sessionKey: string | null
+  /** Further fields of the lines. */
+  readonly lines?: Readonly<Record<string, string>>
+  readonly times: ClaimTimes | undefined
+  readonly previous: TraceRef | undefined
+  /** What its trace says beside; asked for only where traces are on. */
+  readonly attributes: () => Attributes
+}
+
 /** What deliveries and heartbeats have in common between their claim and their end. */
 export class Runs extends Context.Service<
   Runs,
   {
+    /** The work as one attempt: a trace of its own, and every line of it says whose it is. */
+    asAttempt<A, E, R>(attempt: Attempt, work: Effect.Effect<A, E, R>): Effect.Effect<A, E, R>
+    /** Tells the attempt's trace how it ended. */
+    told(end: { readonly outcome: string; readonly error: string | null }): Effect.Effect<void>
     /** The wait before the next try after so many failures in a row, in milliseconds, with full jitter. */
     backoff(failures: number): Effect.Effect<number>
     /** A boundary for the fences of one prompt, which nobody can foresee. */
@@ -63,7 +100,9 @@ export class Runs extends Context.Service<
       const controlPlane = yield* ControlPlane
       const guard = yield* GatewayGuard
       const lifecycle = yield* Lifecycle
+      const gateway = yield* Gateway
       const secureRandom = yield* SecureRandom
+      const telemetry = yield* Telemetry
       const bounds = backoffBounds(config)
 
       const leastMillisOf = (failure: TurnFailure): number => {
@@ -153,7 +192,71 @@ export class Runs extends Context.Service<
           Effect.ensuring(guard.inconclusive)
         )
 
+      const linesOf = ({ agent, attempt, lines, noun, runId, sessionKey }: Attempt): Record<string, unknown> => ({
+        [noun === "delivery" ? "notification" : "heartbeat"]: runId,
+        ...(agent === null ? {} : { agent: agent.slug }),
+        ...(sessionKey === null ? {} : { session: sessionHash(sessionKey) }),
+        attempt,
+        ...lines
+      })
+
+      const traced = <A, E, R>(attempt: Attempt, lines: Record<string, unknown>, work: Effect.Effect<A, E, R>) => {
+        const { agent, noun, previous, runId, sessionKey, times } = attempt
+        const claims =
+          times === undefined
+            ? Effect.void
+            : telemetry
+                .passed(
+                  noun === "delivery" ? "ControlPlane.claim" : "ControlPlane.claimBeat",
+                  { from: times.from, to: times.claimed },
+                  { kind: "client", attributes: { "mission_control.claim.deliveries": times.deliveries } }
+                )
+                .pipe(
+                  Effect.andThen(
+                    times.known === undefined
+                      ? Effect.void
+                      : telemetry.passed(
+                          "ControlPlane.context",
+                          { from: times.claimed, to: times.known },
+                          { kind: "client" }
+                        )
+                  )
+                )
+        return Effect.flatMap(gateway.state, ({ version }) =>
+          claims.pipe(
+            Effect.andThen(telemetry.attempt),
+            Effect.flatMap((trace) =>
+              Effect.annotateLogs(work, trace === undefined ? lines : { ...lines, traceId: trace.traceId })
+            ),
+            telemetry.root(noun === "delivery" ? "Deliveries.deliver" : "Beats.run", {
+              kind: "consumer",
+              previous,
+              ...(times === undefined ? {} : { startedAt: times.from }),
+              attributes: {
+                "mission_control.run.id": runId,
+                "mission_control.attempt": attempt.attempt,
+                "gen_ai.agent.id": agent?.id,
+                "gen_ai.agent.name": agent?.name,
+                "gen_ai.conversation.id": sessionKey ?? undefined,
+                "mission_control.session": sessionKey === null ? undefined : sessionHash(sessionKey),
+                "mission_control.gateway.version": version ?? undefined,
+                ...attempt.attributes()
+              }
+            })
+          )
+        )
+      }
+
       return Runs.of({
+        asAttempt: (attempt, work) => {
+          const lines = linesOf(attempt)
+          return telemetry.isOn ? traced(attempt, lines, work) : Effect.annotateLogs(work, lines)
+        },
+        told: ({ error, outcome }) =>
+          Effect.andThen(
+            telemetry.noteRoot({ "mission_control.outcome": outcome }),
+            error === null ? Effect.void : telemetry.failRoot(/^\w+(?=: )/.exec(error)?.[0] ?? outcome, error)
+          ),
         backoff: (failures) => Effect.map(Random.next, (random) => backoffMillis(bounds, failures, random)),
         boundary: Effect.map(secureRandom.uuidV4(), (uuid) => uuid.replaceAll("-", "").slice(0, 16)),
         judge,

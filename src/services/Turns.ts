@@ -8,8 +8,9 @@ import { TurnSilent, TurnTimeout } from "../domain/TurnFailure.ts"
 import type { TurnFailure } from "../domain/TurnFailure.ts"
 import { RuntimeConfig } from "../layers/Config.ts"
 import { Gateway } from "../layers/Gateway.ts"
-import type { FunctionCall, InputItem, RoundAnswer } from "../layers/Gateway.ts"
+import type { FunctionCall, GatewayRequest, InputItem, RoundAnswer } from "../layers/Gateway.ts"
 import { Metrics } from "../layers/Metrics.ts"
+import { Telemetry } from "../layers/Telemetry.ts"
 import { AgentTools } from "./AgentTools.ts"
 import type { ToolInterruption, ToolResult } from "./AgentTools.ts"
 import type { RunContext } from "./tools/AgentTool.ts"
@@ -66,6 +67,46 @@ export class Turns extends Context.Service<
       const gateway = yield* Gateway
       const agentTools = yield* AgentTools
       const metrics = yield* Metrics
+      const telemetry = yield* Telemetry
+
+      /** One round as a span of the trace. */
+      const sendTraced = (turn: Turn, request: GatewayRequest, round: number) => {
+        const { agent, notification, sessionKey } = turn.context
+        return gateway.sendToOpenClaw(request).pipe(
+          Effect.tap((answer) =>
+            telemetry.note({
+              "gen_ai.response.id": answer.responseId,
+              "gen_ai.response.finish_reasons": [
+                answer._tag === "Calls" ? "tool_calls" : answer.isTruncated ? "length" : "stop"
+              ],
+              "gen_ai.usage.input_tokens": answer.usage.inputTokens,
+              "gen_ai.usage.output_tokens": answer.usage.outputTokens,
+              "gen_ai.output.messages": telemetry.content(() =>
+                answer._tag === "Text" ? answer.text : JSON.stringify(answer.calls)
+              )
+            })
+          ),
+          telemetry.span(`invoke_agent ${agent.name}`, {
+            kind: "client",
+            attributes: {
+              "gen_ai.operation.name": "invoke_agent",
+              "gen_ai.provider.name": "openclaw",
+              "gen_ai.agent.id": agent.id,
+              "gen_ai.agent.name": agent.name,
+              "gen_ai.conversation.id": sessionKey,
+              "gen_ai.request.model": `openclaw/${agent.slug}`,
+              "mission_control.run.id": notification.id,
+              "mission_control.round": round,
+              "gen_ai.system_instructions": telemetry.content(() => request.instructions),
+              "gen_ai.input.messages": telemetry.content(() =>
+                typeof request.input === "string" ? request.input : JSON.stringify(request.input)
+              )
+            }
+          })
+        )
+      }
+      const send = (turn: Turn, request: GatewayRequest, round: number) =>
+        telemetry.isOn ? sendTraced(turn, request, round) : gateway.sendToOpenClaw(request)
 
       const execute = Effect.fnUntraced(function* (turn: Turn, calls: ReadonlyArray<FunctionCall>) {
         const results: Array<ExecutedCall> = []
@@ -82,19 +123,30 @@ export class Turns extends Context.Service<
         const called: Array<string> = []
         let usage = NO_USAGE
         let round = 0
+        let calls = 0
         let input: string | ReadonlyArray<InputItem> = prompt.input
         let answer: RoundAnswer
         do {
           const isLast = round >= config.maxToolRounds
-          answer = yield* gateway.sendToOpenClaw({
+          const request: GatewayRequest = {
             agentSlug: context.agent.slug,
             sessionKey: context.sessionKey,
             instructions: prompt.instructions,
             input,
             tools: isLast ? [] : offered
-          })
+          }
           round += 1
+          answer = yield* send(turn, request, round)
           usage = sum(usage, answer.usage)
+          if (answer._tag === "Calls") calls += answer.calls.length
+          if (telemetry.isOn) {
+            yield* telemetry.noteRoot({
+              "mission_control.rounds": round,
+              "mission_control.tool_calls": calls,
+              "gen_ai.usage.input_tokens": usage.inputTokens,
+              "gen_ai.usage.output_tokens": usage.outputTokens
+            })
+          }
           yield* metrics.tokensUsed(context.agent.slug, answer.usage)
           if (answer._tag === "Text" || isLast) break
           const results: ReadonlyArray<ExecutedCall> = yield* execute(turn, answer.calls)

@@ -49,14 +49,16 @@ const refused = (text: string, type: string) => ({ error: { message: text, type 
 const calls = (...names: ReadonlyArray<string>): GatewayAnswer => ({
   _tag: "Calls",
   calls: names.map((name) => ({ callId: `id_${name}`, name, arguments: '{"to":"bob"}' })),
-  usage: readUsage
+  usage: readUsage,
+  responseId: "resp_1"
 })
 
 const text = (words: string, isTruncated = false): GatewayAnswer => ({
   _tag: "Text",
   text: words,
   isTruncated,
-  usage: readUsage
+  usage: readUsage,
+  responseId: "resp_1"
 })
 
 /** The shapes measured on the gateway's versions, and what each means. */
@@ -115,7 +117,12 @@ const known: ReadonlyArray<readonly [what: string, status: number, body: unknown
     "a call without arguments",
     200,
     response([{ type: "function_call", call_id: "id_look", name: "look" }]),
-    { _tag: "Calls", calls: [{ callId: "id_look", name: "look", arguments: "{}" }], usage: readUsage }
+    {
+      _tag: "Calls",
+      calls: [{ callId: "id_look", name: "look", arguments: "{}" }],
+      usage: readUsage,
+      responseId: "resp_1"
+    }
   ],
   ["items of other kinds", 200, response([{ type: "reasoning", summary: [] }, message("ok")]), text("ok")],
   [

@@ -226,7 +226,14 @@ const bad: ReadonlyArray<readonly [name: string, values: ReadonlyArray<string>, 
   ["AGENT_HTTP_ALLOW", ["10.0.0.1/8", "everyone"], ["CIDR"]],
   ["AGENT_HTTP_AUTH", ["none"], ["capability, session-key"]],
   ["TASK_STATUS_BASE_URL", ["localhost:3000", "ftp://here"], ["address by which the gateway reaches"]],
-  ["OTEL_EXPORTER_OTLP_ENDPOINT", ["127.0.0.1:4318", "grpc://127.0.0.1"], ["collector"]]
+  ["OTEL_EXPORTER_OTLP_ENDPOINT", ["127.0.0.1:4318", "grpc://127.0.0.1"], ["collector"]],
+  ["OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", ["127.0.0.1:4318", "https://key@127.0.0.1"], ["collector"]],
+  ["OTEL_EXPORTER_OTLP_HEADERS", ["no pairs", "näme=value", "a b=value"], ["name=value"]],
+  ["OTEL_EXPORTER_OTLP_TRACES_HEADERS", ["no pairs", "key=%0A"], ["name=value"]],
+  ["OTEL_TRACES_SAMPLER", ["some", "jaeger_remote"], ["parentbased_always_on"]],
+  ["OTEL_TRACES_SAMPLER_ARG", ["2", "-0.1", "half"], ["0 to 1"]],
+  ["OTEL_SDK_DISABLED", ["yes"], ["true, false"]],
+  ["HONEYCOMB_API_KEY", ["two words"], ["HTTP header"]]
 ]
 
 describe("a bad value", () => {

@@ -1,0 +1,103 @@
+import { Option, Redacted } from "effect"
+
+/** How traces leave the process, as the environment says; none do without an endpoint and without a Honeycomb key. */
+export interface TracingSettings {
+  readonly isDisabled: boolean
+  readonly endpoint: Option.Option<string>
+  readonly tracesEndpoint: Option.Option<string>
+  readonly headers: Option.Option<Redacted.Redacted>
+  readonly tracesHeaders: Option.Option<Redacted.Redacted>
+  readonly serviceName: string
+  readonly resourceAttributes: Option.Option<string>
+  readonly sampler: Sampler
+  readonly samplerArgument: Option.Option<string>
+  readonly honeycombApiKey: Option.Option<Redacted.Redacted>
+  /** Whether traces hold the texts of prompts and replies. */
+  readonly hasContent: boolean
+}
+
+/** The samplers of OpenTelemetry's specification. */
+export const samplers = [
+  "parentbased_always_on",
+  "parentbased_always_off",
+  "parentbased_traceidratio",
+  "always_on",
+  "always_off",
+  "traceidratio"
+] as const
+export type Sampler = (typeof samplers)[number]
+
+/** Where traces go, with which headers. */
+export interface TraceTarget {
+  readonly url: string
+  readonly headers: Readonly<Record<string, Redacted.Redacted>>
+}
+
+/** Where the Honeycomb key alone sends traces. */
+const HONEYCOMB = "https://api.honeycomb.io"
+const HONEYCOMB_HEADER = "x-honeycomb-team"
+
+const decoded = (text: string): string => {
+  try {
+    return decodeURIComponent(text)
+  } catch {
+    return text
+  }
+}
+
+/** `name=value` pairs separated by commas, percent-encoded as W3C Baggage; pairs that are none are left out. */
+export const readPairs = (text: string): Readonly<Record<string, string>> =>
+  Object.fromEntries(
+    text.split(",").flatMap((pair) => {
+      const at = pair.indexOf("=")
+      const name = decoded(pair.slice(0, Math.max(0, at)).trim())
+      return name === "" ? [] : [[name, decoded(pair.slice(at + 1).trim())] as const]
+    })
+  )
+
+/** Headers whose values are names and no secrets: they may stand in any log line. */
+const HARMLESS = /(^|-)(dataset|tenant|org-?id|project|environment|stream-name)$/i
+
+/** What of a text of headers must not be seen: all of it, and each value as given, as sent, and without its scheme. */
+export const headerSecrets = (text: string): ReadonlyArray<string> => [
+  text,
+  ...text.split(",").flatMap((pair) => {
+    const [name = "", ...rest] = pair.split("=")
+    const value = rest.join("=").trim()
+    if (value === "" || HARMLESS.test(name.trim())) return []
+    const sent = decoded(value)
+    return [value, sent, sent.split(/\s+/).at(-1) ?? sent]
+  })
+]
+
+const headersOf = (text: Option.Option<Redacted.Redacted>): Readonly<Record<string, Redacted.Redacted>> =>
+  Option.match(text, {
+    onNone: () => ({}),
+    onSome: (held) =>
+      Object.fromEntries(
+        Object.entries(readPairs(Redacted.value(held))).map(
+          ([name, value]) => [name.toLowerCase(), Redacted.make(value)] as const
+        )
+      )
+  })
+
+/** Where traces go; null when tracing is off. The variables of the one signal go before those of all. */
+export const traceTarget = (settings: TracingSettings): TraceTarget | null => {
+  const { endpoint, headers, honeycombApiKey, isDisabled, tracesEndpoint, tracesHeaders } = settings
+  if (isDisabled) return null
+  const base = Option.orElse(endpoint, () => Option.map(honeycombApiKey, () => HONEYCOMB))
+  const url = Option.orElse(tracesEndpoint, () =>
+    Option.map(base, (address) => `${address.replace(/\/+$/, "")}/v1/traces`)
+  )
+  return Option.match(url, {
+    onNone: () => null,
+    onSome: (address) => ({
+      url: address,
+      headers: {
+        ...Option.match(honeycombApiKey, { onNone: () => ({}), onSome: (key) => ({ [HONEYCOMB_HEADER]: key }) }),
+        ...headersOf(headers),
+        ...headersOf(tracesHeaders)
+      }
+    })
+  })
+}

@@ -1,0 +1,346 @@
+import { createServer } from "node:http"
+import type { Server } from "node:http"
+import type { AddressInfo } from "node:net"
+import { assert, describe, it } from "@effect/vitest"
+import { Effect } from "effect"
+import { demoTeam } from "../../local/account.ts"
+import { httpAccessIn, serveActingModel } from "../actingModel.ts"
+import { receiveTraces } from "../traceReceiver.ts"
+import type { ReceivedSpan, TraceReceiver } from "../traceReceiver.ts"
+import { eventually, makeHouse } from "./house.ts"
+import type { House } from "./house.ts"
+
+const team = demoTeam.map((agent) =>
+  agent.slug === "engineer" ? { ...agent, flags: { ...agent.flags, canCreateTasks: true } } : agent
+)
+
+const question = "@engineer what of the heron's nest?"
+const answer = "The heron moved out in spring."
+const title = "Renew the heron's certificate"
+
+const makesATask = {
+  fallback: { text: "NO_ACTION" },
+  rules: [
+    { matchSystem: "You are Engineer", match: '"tool":"task_create"', actions: [{ text: answer }] },
+    {
+      matchSystem: "You are Engineer",
+      match: "mentioned you",
+      repeat: true,
+      actions: [{ toolCalls: [{ name: "task_create", args: { title } }] }]
+    }
+  ]
+}
+
+/** Spans leave at once, so that no test waits for a batch. */
+const sending = (receiver: TraceReceiver): Record<string, string> => ({
+  OTEL_EXPORTER_OTLP_ENDPOINT: receiver.url,
+  OTEL_BSP_SCHEDULE_DELAY: "50"
+})
+
+type Row = { readonly id: string; readonly type: string; readonly state: string; readonly traceId: string | null }
+
+const mentions = (house: House): Effect.Effect<ReadonlyArray<Row>> =>
+  Effect.map(house.notifications, (rows) =>
+    (rows as ReadonlyArray<any>).filter(({ recipientName, type }) => type === "mention" && recipientName === "Engineer")
+  )
+
+const rootsOf = (spans: ReadonlyArray<ReceivedSpan>, name: string) =>
+  spans.filter((span) => span.name === name && span.parentSpanId === undefined)
+
+/** The spans of the root's trace, once the receiver has it. */
+const traceOf = (receiver: TraceReceiver, isIt: (root: ReceivedSpan) => boolean) =>
+  Effect.map(
+    eventually(
+      Effect.sync(() => receiver.spans().find((span) => span.parentSpanId === undefined && isIt(span))),
+      (root) => root !== undefined
+    ),
+    (root) => ({ root: root!, spans: receiver.spans().filter(({ traceId }) => traceId === root!.traceId) })
+  )
+
+const namesOf = (spans: ReadonlyArray<ReceivedSpan>) => spans.map(({ name }) => name).toSorted()
+
+describe("traces", () => {
+  it.live("tell of a delivery from claim to reply in one connected trace, and of the process's life", () =>
+    Effect.gen(function* () {
+      const receiver = yield* receiveTraces
+      const house = yield* makeHouse({ team })
+      yield* house.script(makesATask)
+      const runtime = yield* house.startRuntime({ ...sending(receiver), OTEL_RESOURCE_ATTRIBUTES: "place=pond%20side" })
+      const taskId = yield* house.newTask()
+      yield* house.post(taskId, question)
+      const [row] = yield* eventually(mentions(house), (rows) => rows[0]?.state === "delivered")
+      const { root, spans } = yield* traceOf(
+        receiver,
+        ({ attributes, name }) =>
+          name === "Deliveries.deliver" && attributes["mission_control.notification.id"] === row!.id
+      )
+      assert.deepStrictEqual(namesOf(spans), [
+        "ControlPlane.claim",
+        "ControlPlane.complete",
+        "ControlPlane.context",
+        "Deliveries.deliver",
+        "execute_tool task_create",
+        "invoke_agent Engineer",
+        "invoke_agent Engineer"
+      ])
+      for (const span of spans) {
+        if (span !== root) assert.strictEqual(span.parentSpanId, root.spanId, span.name)
+        assert.isTrue(span.startNanos >= root.startNanos && span.endNanos <= root.endNanos, span.name)
+        assert.notStrictEqual(span.status.code, "2", span.name)
+      }
+
+      const { accountId, agents } = house.account
+      const sessionKey = `agent:engineer:${accountId}`
+      const session = root.attributes["mission_control.session"]
+      assert.match(String(session), /^[0-9a-f]{12}$/)
+      const { "mission_control.gateway.version": gatewayVersion, "mission_control.queue.wait_ms": waited } =
+        root.attributes
+      assert.isString(gatewayVersion)
+      assert.isAtLeast(Number(waited), 0)
+      const rounds = spans.filter(({ name }) => name.startsWith("invoke_agent"))
+      const sum = (name: string) => rounds.reduce((total, { attributes }) => total + Number(attributes[name]), 0)
+      assert.deepInclude(root.attributes, {
+        "mission_control.account.id": accountId,
+        "mission_control.runtime.id": "test",
+        "mission_control.run.id": row!.id,
+        "mission_control.notification.type": "mention",
+        "mission_control.task.id": taskId,
+        "mission_control.fold.size": 1,
+        "mission_control.lane": 0,
+        "mission_control.hops": 0,
+        "mission_control.attempt": 1,
+        "mission_control.failures": 0,
+        "mission_control.silences": 0,
+        "mission_control.rounds": 2,
+        "mission_control.tool_calls": 1,
+        "mission_control.outcome": "replied",
+        "gen_ai.agent.id": agents["engineer"],
+        "gen_ai.agent.name": "Engineer",
+        "gen_ai.conversation.id": sessionKey,
+        "gen_ai.usage.input_tokens": sum("gen_ai.usage.input_tokens"),
+        "gen_ai.usage.output_tokens": sum("gen_ai.usage.output_tokens")
+      })
+      assert.isAbove(sum("gen_ai.usage.input_tokens"), 0)
+      assert.isString(root.attributes["mission_control.version"])
+      assert.deepInclude(root.resource, { "service.name": "mission-control-runtime", place: "pond side" })
+      for (const { attributes } of rounds) {
+        assert.deepInclude(attributes, {
+          "gen_ai.operation.name": "invoke_agent",
+          "gen_ai.provider.name": "openclaw",
+          "gen_ai.agent.id": agents["engineer"],
+          "gen_ai.agent.name": "Engineer",
+          "gen_ai.conversation.id": sessionKey,
+          "gen_ai.request.model": "openclaw/engineer",
+          "mission_control.run.id": row!.id
+        })
+        assert.match(String(attributes["gen_ai.response.id"]), /^resp_/)
+      }
+      assert.sameDeepMembers(
+        rounds.map(({ attributes }) => attributes["gen_ai.response.finish_reasons"]),
+        [["tool_calls"], ["stop"]]
+      )
+      const tool = spans.find(({ name }) => name === "execute_tool task_create")!
+      assert.deepInclude(tool.attributes, {
+        "gen_ai.operation.name": "execute_tool",
+        "gen_ai.tool.name": "task_create",
+        "gen_ai.tool.type": "function",
+        "gen_ai.conversation.id": sessionKey,
+        "mission_control.tool.transport": "gateway"
+      })
+      assert.isNotEmpty(String(tool.attributes["gen_ai.tool.call.id"]))
+
+      // The gateway, the control plane and the log can be looked up by it.
+      assert.strictEqual(row!.traceId, root.traceId)
+      const told = (yield* house.requests) as ReadonlyArray<any>
+      assert.sameMembers(
+        told.flatMap(({ agent, traceparent }) =>
+          agent === "engineer" && String(traceparent).includes(root.traceId) ? [traceparent] : []
+        ),
+        rounds.map(({ spanId }) => `00-${root.traceId}-${spanId}-01`)
+      )
+      const lines = runtime
+        .output()
+        .split("\n")
+        .filter((line) => line.includes(row!.id))
+        .map((line) => JSON.parse(line))
+      assert.includeMembers(
+        lines.map(({ message }) => message),
+        ["tool called", "delivery replied"]
+      )
+      for (const line of lines) {
+        assert.deepInclude(line, {
+          notification: row!.id,
+          agent: "engineer",
+          session,
+          attempt: 1,
+          traceId: root.traceId
+        })
+      }
+
+      // What leaves at the end is sent before the process is gone.
+      yield* runtime.signal("SIGTERM")
+      assert.deepStrictEqual(yield* runtime.exit, { code: 0, signal: null })
+      const all = receiver.spans()
+      for (const name of ["Runtime.boot", "AgentSync.pushed", "Runtime.drain", "Presence.offline"]) {
+        assert.isNotEmpty(rootsOf(all, name), name)
+      }
+      const [drain] = rootsOf(all, "Runtime.drain")
+      assert.strictEqual(drain!.attributes["mission_control.stop.reason"], "signal")
+      assert.isNumber(drain!.attributes["mission_control.stop.live_turns"])
+      // Neither Effect's own spans nor probes and scrapes: the launcher has asked /readyz many times.
+      assert.isEmpty(
+        all.filter(({ name }) => /^http|^GET|^POST|Deliveries\.work|Turns|Gateway\.send|LiveRuns|Probes/.test(name))
+      )
+      for (const words of [question, answer, title, "heron"]) assert.notInclude(receiver.text(), words)
+      assert.lengthOf(
+        runtime
+          .output()
+          .split("\n")
+          .filter((line) => line.includes(`traces go to ${receiver.url}/v1/traces`)),
+        1
+      )
+    }).pipe(Effect.scoped)
+  )
+
+  it.live("link each attempt to the one before, whether that was given back or failed", () =>
+    Effect.gen(function* () {
+      const receiver = yield* receiveTraces
+      const house = yield* makeHouse({ team })
+      yield* house.script({ fallback: { text: answer } })
+      const refusal = { contentType: "application/json", body: JSON.stringify({ error: { message: "no, thank you" } }) }
+      for (const status of [503, 400]) yield* house.fault({ kind: "answer", status, ...refusal })
+      yield* house.startRuntime({ ...sending(receiver), DELIVERY_BACKOFF_BASE_MS: "1000" })
+      const taskId = yield* house.newTask()
+      yield* house.post(taskId, question)
+      const [row] = yield* eventually(mentions(house), (rows) => rows[0]?.state === "delivered")
+      const isOfRow = ({ attributes }: ReceivedSpan) => attributes["mission_control.run.id"] === row!.id
+      const roots = yield* eventually(
+        Effect.sync(() => rootsOf(receiver.spans(), "Deliveries.deliver").filter(isOfRow)),
+        (found) => found.length === 3
+      )
+      const [first, second, third] = roots.toSorted((a, b) => (a.startNanos < b.startNanos ? -1 : 1))
+      assert.deepStrictEqual(first!.links, [])
+      assert.deepStrictEqual(second!.links, [{ traceId: first!.traceId, spanId: first!.spanId }])
+      assert.deepStrictEqual(third!.links, [{ traceId: second!.traceId, spanId: second!.spanId }])
+      assert.strictEqual(new Set(roots.map(({ traceId }) => traceId)).size, 3)
+      assert.deepStrictEqual(
+        [first!, second!, third!].map(({ attributes, status }) => [
+          attributes["mission_control.outcome"],
+          attributes["error.type"],
+          status.code
+        ]),
+        [
+          ["waiting", "GatewayUnreachable", "2"],
+          ["waiting", "TurnRefused", "2"],
+          ["replied", undefined, "0"]
+        ]
+      )
+      const rounds = receiver
+        .spans()
+        .filter(({ name, traceId }) => name.startsWith("invoke_agent") && traceId === second!.traceId)
+      assert.deepStrictEqual(
+        rounds.map(({ attributes }) => attributes["error.type"]),
+        ["TurnRefused"]
+      )
+      assert.strictEqual(row!.traceId, third!.traceId)
+    }).pipe(Effect.scoped)
+  )
+
+  it.live("join calls of an agent's endpoint to its run, and hold texts only where they are asked for", () =>
+    Effect.gen(function* () {
+      const receiver = yield* receiveTraces
+      const modelUrl = yield* serveActingModel(async ({ system }) => {
+        if (!system.includes("You are Engineer")) return "NO_ACTION"
+        await httpAccessIn(system).call("/agent/task-create", { title })
+        await httpAccessIn(system).call("/agent/task-load", { taskId: "nowhere" })
+        return answer
+      })
+      const house = yield* makeHouse({ team, gatewayArgs: ["--model-url", modelUrl] })
+      yield* house.startRuntime({
+        ...sending(receiver),
+        OPENCLAW_CLIENT_TOOLS_ENABLED: "false",
+        TRACE_CONTENT: "true"
+      })
+      const taskId = yield* house.newTask()
+      yield* house.post(taskId, question)
+      const [row] = yield* eventually(mentions(house), (rows) => rows[0]?.state === "delivered")
+      const { root, spans } = yield* traceOf(
+        receiver,
+        ({ attributes }) => attributes["mission_control.notification.id"] === row!.id
+      )
+      const calls = spans.filter(({ name }) => name === "AgentEndpoints.call")
+      assert.lengthOf(calls, 2)
+      for (const call of calls) assert.strictEqual(call.parentSpanId, root.spanId)
+      const tools = spans.filter(({ name }) => name.startsWith("execute_tool"))
+      assert.sameMembers(
+        tools.map(({ parentSpanId }) => parentSpanId),
+        calls.map(({ spanId }) => spanId)
+      )
+      const [create, load] = ["task_create", "task_load"].map((name) => spans.find((span) => span.name.endsWith(name))!)
+      assert.deepInclude(create!.attributes, {
+        "mission_control.tool.transport": "http",
+        "gen_ai.tool.call.id": "http"
+      })
+      assert.include(String(create!.attributes["gen_ai.tool.call.arguments"]), title)
+      assert.include(String(create!.attributes["gen_ai.tool.call.result"]), '"success":true')
+      assert.strictEqual(load!.attributes["error.type"], "not_found")
+      const [round] = spans.filter(({ name }) => name.startsWith("invoke_agent"))
+      assert.include(String(round!.attributes["gen_ai.input.messages"]), question)
+      assert.include(String(round!.attributes["gen_ai.output.messages"]), answer)
+      const instructions = String(round!.attributes["gen_ai.system_instructions"])
+      assert.include(instructions, "You are Engineer")
+      // The run's capability stands there for the agent alone.
+      assert.include(instructions, "x-mission-control-capability: <redacted>")
+    }).pipe(Effect.scoped)
+  )
+})
+
+/** Takes connections and never answers. */
+const deafServer = Effect.map(
+  Effect.acquireRelease(
+    Effect.promise(
+      () =>
+        new Promise<Server>((resolve) => {
+          const server = createServer(() => {})
+          server.listen(0, "127.0.0.1", () => resolve(server))
+        })
+    ),
+    (server) =>
+      Effect.sync(() => {
+        server.closeAllConnections()
+        server.close()
+      })
+  ),
+  (server) => `http://127.0.0.1:${(server.address() as AddressInfo).port}`
+)
+
+describe("OpenTelemetry", () => {
+  it.live("is loaded where traces are on alone, and holds up the end by three seconds when nobody takes them", () =>
+    Effect.gen(function* () {
+      const deaf = yield* deafServer
+      const house = yield* makeHouse({ team })
+      const outputOf = (env: Record<string, string>) =>
+        Effect.gen(function* () {
+          const watched = { NODE_OPTIONS: `--import=${new URL("fixtures/tellLoads.ts", import.meta.url).href}` }
+          const runtime = yield* house.startRuntime({ ...watched, ...env })
+          yield* runtime.signal("SIGTERM")
+          assert.deepStrictEqual(yield* runtime.exit, { code: 0, signal: null })
+          const lines = runtime.output().split("\n")
+          assert.include(lines, "loads are told")
+          return lines
+        }).pipe(Effect.scoped)
+      const isLoad = (line: string) => line.startsWith("loads file:")
+
+      const off = yield* outputOf({})
+      assert.isEmpty(off.filter(isLoad))
+      assert.isEmpty(off.filter((line) => line.includes("traces")))
+
+      const on = yield* outputOf({ OTEL_EXPORTER_OTLP_TRACES_ENDPOINT: `${deaf}/somewhere` })
+      assert.isNotEmpty(on.filter(isLoad))
+      const at = (words: string) => on.findIndex((line) => line.includes(words))
+      assert.isAtLeast(at(`traces go to ${deaf}/somewhere`), 0)
+      // Everything else has ended before.
+      assert.isAbove(at("the last spans were not sent"), at('"offline"'))
+    }).pipe(Effect.scoped)
+  )
+})
