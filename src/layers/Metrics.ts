@@ -209,6 +209,7 @@ const controlPlaneFunctions: ReadonlyArray<string> = [
     (name) => `service/notifications:${name}`
   ),
   "service/runtimes:pulse",
+  "service/runtimes:acknowledge",
   ...["load", "get", "list", "search", "thread", "history"].map((name) => `service/tasks:${name}`),
   ...["setStatus", "create", "update", "assign", "remove", "linkPullRequest"].map((name) => `service/tasks:${name}`),
   "service/documents:list",
