@@ -1,4 +1,5 @@
 import {
+  Clock,
   Context,
   Duration,
   Effect,
@@ -161,7 +162,7 @@ export class DeliveryLoop extends Context.Service<
         yield* Ref.set(isHeldBack, claim.isBlocked)
         const now = yield* monotonicMillis
         yield* Ref.set(dueAt, claim.nextDueAt === null ? null : now + Math.max(0, claim.nextDueAt - claim.now))
-        yield* fork(claim, { from, claimed: now })
+        yield* fork(claim, { from, claimed: yield* Clock.currentTimeMillis })
         return { count: claim.deliveries.length, isFull: claim.deliveries.length === request.permits }
       })
 
