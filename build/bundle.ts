@@ -1,5 +1,6 @@
 /** Makes the bundle: the command line and everything it needs, without node_modules. */
 import { chmodSync, existsSync, globSync, readFileSync, writeFileSync } from "node:fs"
+import { isBuiltin } from "node:module"
 import { dirname, join } from "node:path"
 import { rolldown } from "rolldown"
 import type { OutputChunk } from "rolldown"
@@ -86,7 +87,7 @@ export const makeBundle = async (): Promise<Bundle> => {
   await bundler.close()
   const chunks = new Map(output.flatMap((file) => (file.type === "chunk" ? [[file.fileName, file] as const] : [])))
   const foreign = [...chunks.values()].flatMap(({ dynamicImports, imports }) =>
-    [...imports, ...dynamicImports].filter((name) => !chunks.has(name) && !name.startsWith("node:"))
+    [...imports, ...dynamicImports].filter((name) => !chunks.has(name) && !isBuiltin(name))
   )
   if (foreign.length > 0) throw new Error(`the bundle would need ${foreign.join(", ")} beside it`)
 
