@@ -117,7 +117,7 @@ export class DeliveryLoop extends Context.Service<
                 (delivery) => Effect.ignore(Effect.timeout(controlPlane.release(delivery), "5 seconds")),
                 { concurrency: 8, discard: true }
               ).pipe(
-                Effect.ensuring(several(claim.deliveries.length, permits.giveBack)),
+                Effect.ensuring(Effect.andThen(several(claim.deliveries.length, permits.giveBack), guard.inconclusive)),
                 Effect.andThen(Effect.logWarning(`claimed work given back: its context did not come (${failure._tag})`))
               )
             )

@@ -6,6 +6,7 @@ import { BootConflict, ControlPlaneUnavailable, TokenRefused } from "../../src/d
 import type { ControlPlaneFailure } from "../../src/domain/ControlPlaneFailure.ts"
 import type { Backlog, Claim, ClaimedDelivery } from "../../src/domain/Delivery.ts"
 import { ProviderFailed } from "../../src/domain/TurnFailure.ts"
+import { GatewayUnreachable } from "../../src/domain/TurnFailure.ts"
 import { RuntimeConfig } from "../../src/layers/Config.ts"
 import type { Settings } from "../../src/layers/Config.ts"
 import { ConvexClient } from "../../src/layers/ConvexClient.ts"
@@ -533,6 +534,22 @@ describe("DeliveryLoop", () => {
         assert.isTrue(yield* Ref.get(isBeating))
         assert.strictEqual((yield* guard.breaker)._tag, "Closed")
       }).pipe(quiet)
+  )
+
+  it.effect("lets the next probe of the breaker through when the context of one does not come", () =>
+    Effect.gen(function* () {
+      const { contextFailures, guard, loop, start, waiting } = yield* house()
+      yield* start
+      yield* Effect.repeat(guard.sharedFailure(new GatewayUnreachable({ detail: "refused" }), "agent"), { times: 4 })
+      yield* TestClock.adjust("29 seconds")
+      yield* Ref.set(waiting, [claimed("probe")])
+      yield* Ref.set(contextFailures, [unavailable])
+      yield* TestClock.adjust("1 second")
+      yield* loop.wake
+      yield* settle
+      assert.strictEqual((yield* guard.breaker)._tag, "HalfOpen")
+      assert.strictEqual(yield* guard.allowance, 1)
+    }).pipe(quiet)
   )
 
   it.effect("gives the permits of a claim back that fails", () =>
