@@ -11,4 +11,6 @@ build() { # TARGET IMAGE
 }
 build runtime mission-control-runtime:test
 build demo mission-control-demo:test
+printf 'container: building mission-control-openclaw\n' >&2
+docker build --quiet --network "$BUILD_NETWORK" --tag mission-control-openclaw:2026.9.6 deploy/openclaw >/dev/null
 exec npx --no-install vitest run --project container "$@"

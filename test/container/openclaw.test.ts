@@ -1,0 +1,138 @@
+/** The real gateway of docker-compose.runtime.yml beside the runtime, each in a container, with a scripted model. */
+import { randomBytes } from "node:crypto"
+import { chmodSync, chownSync, mkdtempSync, rmSync, writeFileSync } from "node:fs"
+import { connect, createServer } from "node:net"
+import type { AddressInfo } from "node:net"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+import { assert, describe, it } from "@effect/vitest"
+import { Effect } from "effect"
+import { startModel } from "../../local/model/server.ts"
+import { eventually, makeHouse } from "../process/house.ts"
+import { ask, docker, inspect } from "./docker.ts"
+
+const project = `mission-control-openclaw-${process.pid}`
+const BRIDGE = "172.30.94.1"
+
+/** Lets containers reach what listens on this machine's loopback alone; answers the port. */
+const openTo = (url: string) =>
+  Effect.acquireRelease(
+    Effect.callback<{ readonly port: number; readonly close: () => void }>((resume) => {
+      const server = createServer((socket) => {
+        const other = connect(Number(new URL(url).port), "127.0.0.1")
+        socket.on("error", () => other.destroy()).pipe(other)
+        other.on("error", () => socket.destroy()).pipe(socket)
+      })
+      server.once("error", (error) => resume(Effect.die(error)))
+      server.listen(0, BRIDGE, () =>
+        resume(Effect.succeed({ port: (server.address() as AddressInfo).port, close: () => void server.close() }))
+      )
+    }),
+    ({ close }) => Effect.sync(close)
+  ).pipe(Effect.map(({ port }) => `http://${BRIDGE}:${port}`))
+
+describe("the gateway beside the runtime", () => {
+  it.live("is configured by it, reached by it, and runs a turn for it", () =>
+    Effect.gen(function* () {
+      const house = yield* makeHouse({ team: [{ slug: "engineer", name: "Engineer", role: "builds and fixes" }] })
+      const model = yield* Effect.acquireRelease(
+        Effect.promise(() => startModel()),
+        (running) => Effect.promise(() => running.stop())
+      )
+      const secrets = yield* Effect.acquireRelease(
+        Effect.sync(() => {
+          const folder = mkdtempSync(join(tmpdir(), "mission-control-secrets-"))
+          chmodSync(folder, 0o755)
+          const files = {
+            "service-token": house.account.serviceToken,
+            "gateway-token": randomBytes(16).toString("hex")
+          }
+          for (const [name, text] of Object.entries(files)) {
+            writeFileSync(join(folder, name), text, { mode: 0o600 })
+            chownSync(join(folder, name), 10_001, 10_001)
+          }
+          return folder
+        }),
+        (folder) => Effect.sync(() => rmSync(folder, { recursive: true, force: true }))
+      )
+      const env: Record<string, string> = {
+        RUNTIME_TAG: "test",
+        HEALTH_PORT: "0",
+        SECRETS: secrets,
+        ACCOUNT_ID: house.account.accountId,
+        COMPOSE_PROFILES: "openclaw"
+      }
+      const compose = (...args: ReadonlyArray<string>) => docker(["compose", "--project-name", project, ...args], env)
+      yield* Effect.addFinalizer(() => compose("down", "--volumes", "--timeout", "5"))
+      const made = yield* compose("create", "--no-build")
+      assert.strictEqual(made.code, 0, made.err)
+      // The network is there now, and with it the address by which it reaches this machine.
+      env["CONVEX_URL"] = yield* openTo(house.plane.url)
+      const modelUrl = yield* openTo(model.url)
+      const settings = {
+        gateway: { http: { endpoints: { responses: { enabled: true } } }, controlUi: { enabled: false } },
+        models: {
+          mode: "replace",
+          providers: {
+            scripted: {
+              baseUrl: `${modelUrl}/v1`,
+              apiKey: "no-key",
+              api: "openai-completions",
+              request: { allowPrivateNetwork: true },
+              models: [
+                {
+                  id: "scripted-1",
+                  name: "Scripted",
+                  reasoning: false,
+                  input: ["text"],
+                  cost: { input: 0, output: 0, cacheRead: 0, cacheWrite: 0 },
+                  contextWindow: 128_000,
+                  maxTokens: 4_096
+                }
+              ]
+            }
+          }
+        },
+        agents: { defaults: { model: { primary: "scripted/scripted-1" }, utilityModel: "", skipBootstrap: true } },
+        plugins: { enabled: false },
+        browser: { enabled: false },
+        cron: { enabled: false },
+        update: { checkOnStart: false, auto: { enabled: false } },
+        discovery: { mdns: { mode: "off" } },
+        telemetry: { enabled: false },
+        memory: { search: { enabled: false } }
+      }
+      const wrote = yield* compose(
+        "run",
+        "--rm",
+        "--no-deps",
+        "-T",
+        "--env",
+        `SETTINGS=${JSON.stringify(settings)}`,
+        "--entrypoint",
+        "/bin/sh",
+        ...["runtime", "-c", 'umask 077; printf %s "$SETTINGS" > /openclaw/openclaw.json']
+      )
+      assert.strictEqual(wrote.code, 0, wrote.err)
+      const up = yield* compose("up", "--no-build", "--detach", "--wait")
+      const logs = yield* compose("logs")
+      assert.strictEqual(up.code, 0, up.err + logs.out)
+
+      const task = yield* house.newTask()
+      yield* house.post(task, "@engineer are you there?")
+      yield* eventually(house.messages(task), (messages) => messages.some(({ author }) => author.type === "agent"))
+      const runtime = (yield* compose("ps", "--quiet", "runtime")).out.trim()
+      const reached = yield* ask(
+        "exec",
+        runtime,
+        "node",
+        "-e",
+        "fetch('http://127.0.0.1:3000/health').then((r) => r.json()).then((h) => console.log(h.versions.openclaw))"
+      )
+      assert.strictEqual(reached, "2026.9.6")
+      const stopped = yield* compose("stop", "runtime")
+      assert.strictEqual(stopped.code, 0, stopped.err)
+      assert.strictEqual(yield* inspect(runtime, ".State.ExitCode"), "0")
+    })
+  )
+})
