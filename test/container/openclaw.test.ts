@@ -111,7 +111,9 @@ describe("the gateway beside the runtime", () => {
         `SETTINGS=${JSON.stringify(settings)}`,
         "--entrypoint",
         "/bin/sh",
-        ...["runtime", "-c", 'umask 077; printf %s "$SETTINGS" > /openclaw/openclaw.json']
+        "runtime",
+        "-c",
+        'umask 077; printf %s "$SETTINGS" > /openclaw/openclaw.json'
       )
       assert.strictEqual(wrote.code, 0, wrote.err)
       const up = yield* compose("up", "--no-build", "--detach", "--wait")
