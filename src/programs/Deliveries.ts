@@ -247,13 +247,26 @@ export class Deliveries extends Context.Service<
         )
       })
 
+      // The classes of the failures since the last delivery that ended well, and how often each came.
+      const failing = new Map<string, number>()
+      const isFirstOf = (error: string): boolean => {
+        const kind = error.slice(0, Math.max(0, error.indexOf(":")))
+        failing.set(kind, (failing.get(kind) ?? 0) + 1)
+        return failing.get(kind) === 1
+      }
+      const describeRecovery = Effect.suspend(() => {
+        if (failing.size === 0) return Effect.void
+        const kinds = [...failing].map(([kind, count]) => `${kind} ${count}`).join(", ")
+        failing.clear()
+        return Effect.logInfo(`deliveries end well again, after ${kinds}`)
+      })
+
       const describeEnd = (end: Ended) => {
         const message = `delivery ${end.outcome}${end.error === null ? "" : `: ${end.error}`}`
-        return end.outcome === "dead"
-          ? Effect.logError(message)
-          : end.error === null
-            ? Effect.logInfo(message)
-            : Effect.logWarning(message)
+        if (end.outcome === "dead") return Effect.logError(message)
+        if (end.error === null) return Effect.andThen(Effect.logInfo(message), describeRecovery)
+        // One line for a gateway that is away, not one for each notification that waits for it.
+        return isFirstOf(end.error) ? Effect.logWarning(message) : Effect.logDebug(message)
       }
 
       const deliver = Effect.fn("Deliveries.deliver")(function* (delivery: ClaimedDelivery, found: ContextOrBroken) {

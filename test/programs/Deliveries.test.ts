@@ -31,6 +31,7 @@ import type { Settings } from "../../src/layers/Config.ts"
 import { Gateway } from "../../src/layers/Gateway.ts"
 import { Metrics } from "../../src/layers/Metrics.ts"
 import { Redactor } from "../../src/layers/Redactor.ts"
+import { sessionHash } from "../../src/layers/SessionHash.ts"
 import { Deliveries } from "../../src/programs/Deliveries.ts"
 import { ControlPlane } from "../../src/services/ControlPlane.ts"
 import { GatewayGuard } from "../../src/services/GatewayGuard.ts"
@@ -799,5 +800,43 @@ describe("a probe of the breaker", () => {
       yield* deliver(delivery, { context: sampleContext({ task: sampleTask({ status: "archived" }) }) })
       assert.strictEqual(yield* guard.allowance, 1)
     }).pipe(quiet)
+  )
+})
+
+describe("the lines of deliveries", () => {
+  it.effect("say whose they are, the first of failures in a row, and that they end well again", () =>
+    Effect.gen(function* () {
+      const lines: Array<{ readonly level: string; readonly message: string; readonly fields: object }> = []
+      const logger = Logger.map(Logger.formatStructured, ({ annotations, level, message }) => {
+        lines.push({ level, message: String(message), fields: annotations })
+      })
+      let count = 0
+      yield* Effect.gen(function* () {
+        const { deliver } = yield* house({
+          run: () =>
+            (count += 1) <= 3 ? Effect.fail(new GatewayUnreachable({ detail: "away" })) : Effect.succeed(said("Done."))
+        })
+        for (let turn = 0; turn < 4; turn += 1) yield* deliver(delivery, { context: sampleContext() })
+      }).pipe(Effect.provide(Logger.layer([logger])))
+      const told = lines.filter(({ message }) => message.startsWith("deliver"))
+      assert.deepStrictEqual(
+        told.map(({ level, message }) => `${level} ${message}`),
+        [
+          "WARN delivery waiting: GatewayUnreachable: away",
+          "INFO delivery replied",
+          "INFO deliveries end well again, after GatewayUnreachable 3"
+        ]
+      )
+      const { sessionKey } = sampleContext()
+      for (const { fields } of told) {
+        assert.deepInclude(fields, {
+          notification: "notification_1",
+          agent: "engineer",
+          attempt: 1,
+          type: "thread_update",
+          session: sessionHash(sessionKey)
+        })
+      }
+    })
   )
 })
