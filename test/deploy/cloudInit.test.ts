@@ -1,0 +1,57 @@
+import { readFileSync } from "node:fs"
+import { join, resolve } from "node:path"
+import { assert, describe, it } from "@effect/vitest"
+import { parse } from "yaml"
+import { allVariables } from "../../src/domain/Variables.ts"
+
+const root = resolve(import.meta.dirname, "../..")
+const read = (path: string): string => readFileSync(join(root, path), "utf8")
+
+type WrittenFile = { readonly path: string; readonly content: string; readonly permissions?: string }
+
+const text = read("deploy/droplet/cloud-init.yaml")
+const { write_files: files } = parse(text) as { readonly write_files: ReadonlyArray<WrittenFile> }
+const fileAt = (path: string): WrittenFile => {
+  const file = files.find((each) => each.path === path)
+  assert.isDefined(file, path)
+  return file!
+}
+const runtimeUnit = fileAt("/etc/systemd/system/mission-control-runtime.service").content
+
+describe("a Droplet's cloud-init", () => {
+  it("is one, and brings the script that is tested", () => {
+    assert.match(text, /^#cloud-config\n/)
+    const script = fileAt("/usr/local/lib/mission-control/apply-upgrade.sh")
+    assert.strictEqual(script.content.trimEnd(), read("deploy/droplet/apply-upgrade.sh").trimEnd())
+    assert.strictEqual(script.permissions, "0755")
+  })
+
+  it("sets variables that there are, and keeps both secrets in files for the runtime's user alone", () => {
+    const known = new Set(allVariables.flatMap(([name]) => [name, `${name}_FILE`]))
+    const names = [...fileAt("/etc/mission-control/runtime.env").content.matchAll(/^(\w+)=/gm)].map(([, name]) => name!)
+    assert.isAbove(names.length, 8)
+    assert.deepStrictEqual(
+      names.filter((name) => !known.has(name) || name.endsWith("TOKEN")),
+      []
+    )
+    for (const name of ["service-token", "gateway-token"]) {
+      assert.strictEqual(fileAt(`/etc/mission-control/${name}`).permissions, "0400")
+      assert.include(runtimeUnit, `/etc/mission-control/${name}:/run/secrets/${name.replace("-", "_")}:ro`)
+    }
+  })
+
+  it("applies the upgrade that the runtime leaves before each start, and starts the image that it names", () => {
+    const before = runtimeUnit.indexOf(
+      "ExecStartPre=/usr/local/lib/mission-control/apply-upgrade.sh /var/lib/mission-control/upgrade.json /etc/mission-control/versions.env"
+    )
+    const start = runtimeUnit.indexOf("ExecStart=")
+    assert.isTrue(before >= 0 && before < start)
+    // UPGRADE_FILE is upgrade.json in the state folder, which is that folder of the host.
+    assert.include(runtimeUnit, "--volume /var/lib/mission-control:/openclaw")
+    assert.include(fileAt("/etc/mission-control/runtime.env").content, "OPENCLAW_STATE_DIR=/openclaw\n")
+    assert.include(runtimeUnit, "${RUNTIME_IMAGE}:${RUNTIME_TAG}\n")
+    assert.include(runtimeUnit, "RestartForceExitStatus=75\n")
+    assert.include(runtimeUnit, "RestartPreventExitStatus=64 77 78\n")
+    assert.match(runtimeUnit, /--stop-timeout 50 /)
+  })
+})
