@@ -79,15 +79,12 @@ describe("the image", () => {
       const { env, mounts, url } = yield* settingsOf(house)
       const name = yield* startContainer(env, mounts)
       yield* untilHealthy(name)
-      const [started = 0, healthy = 0] = (yield* ask(
-        "inspect",
-        "--format",
-        '{{.State.StartedAt}} {{(index .State.Health.Log 0).End.Format "2006-01-02T15:04:05Z07:00"}}',
-        name
-      ))
-        .split(" ")
-        .map((at) => Date.parse(at))
-      assert.isBelow(healthy - started, 15_000)
+      const state: {
+        readonly StartedAt: string
+        readonly Health: { readonly Log: ReadonlyArray<{ readonly End: string; readonly ExitCode: number }> }
+      } = JSON.parse(yield* inspect(name, "json .State"))
+      const probe = state.Health.Log.find(({ ExitCode }) => ExitCode === 0)
+      assert.isBelow(Date.parse(probe?.End ?? "") - Date.parse(state.StartedAt), 15_000)
       yield* untilReady(url)
       const status = yield* ask("exec", name, "cat", "/proc/1/status")
       assert.match(status, /^CapEff:\s+0+$/m)
