@@ -29,7 +29,8 @@ const benches: Readonly<Record<string, () => Promise<{ readonly run: () => Promi
   plane: () => import("./plane.ts"),
   gateway: () => import("./gateway.ts"),
   memory: () => import("./memory.ts"),
-  profile: () => import("./profile.ts")
+  profile: () => import("./profile.ts"),
+  tracing: () => import("./tracing.ts")
 }
 
 const usage = `usage: npm run bench -- [name ...] [options]
