@@ -75,7 +75,7 @@ const failureOf = (path: string, cause: unknown, redact: (text: string) => strin
   }
   if (code === "lease_lost") return new LeaseLost({ function: path })
   if (code === "conflict" && (reason === "superseded" || reason === "no_pulse")) return new BootConflict({ detail })
-  return new ControlPlaneRefused({ function: path, code, detail })
+  return new ControlPlaneRefused({ function: path, code: redact(code), detail })
 }
 
 /** Undici hides the reason (ECONNREFUSED and the like) in nested causes. */

@@ -537,7 +537,13 @@ export class Metrics extends Context.Service<
           yield* note((before) => Activity.beaten(Activity.ended(before, end), beat.agent, outcome, at))
         }),
         heartbeatDue: (agent, at) => note((before) => Activity.beatDue(before, agent, at)),
-        rosterKnown: (agents) => note((before) => Activity.rosterKnown(before, agents)),
+        rosterKnown: Effect.fnUntraced(function* (agents) {
+          for (const { slug } of agents) {
+            const agent = agentLabel(slug)
+            for (const direction of ["input", "output"]) yield* set(tokens, 0, { agent, direction })
+          }
+          yield* note((before) => Activity.rosterKnown(before, agents))
+        }),
         synced: (kind, success) => set(syncs, 1, { kind, outcome: success ? "success" : "failure" }),
         deliverySummary: Ref.get(summary),
         summary: Effect.sync(() => {

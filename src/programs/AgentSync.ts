@@ -6,6 +6,7 @@ import { ConvexClient } from "../layers/ConvexClient.ts"
 import { Metrics } from "../layers/Metrics.ts"
 import { Telemetry } from "../layers/Telemetry.ts"
 import { ControlPlane } from "../services/ControlPlane.ts"
+import { makeFailureStreak } from "../services/FailureStreak.ts"
 import { Roster } from "../services/Roster.ts"
 import { Supervisor } from "../services/Supervisor.ts"
 
@@ -50,6 +51,7 @@ export class AgentSync extends Context.Service<
         lastErrorMessage: null
       })
 
+      const failing = makeFailureStreak()
       const noteRoster = ({ agents, revision }: RosterAnswer) =>
         telemetry.note({ "mission_control.roster.revision": revision, "mission_control.agents": agents.length })
 
@@ -57,16 +59,16 @@ export class AgentSync extends Context.Service<
         const lastSyncAt = yield* Clock.currentTimeMillis
         yield* Ref.update(last, (before) => ({ ...before, lastSyncAt }))
         yield* metrics.synced("roster", true)
+        yield* failing.recovered("the roster is read again")
       })
 
       const failed = Effect.fnUntraced(function* (failure: ControlPlaneFailure) {
         const lastErrorAt = yield* Clock.currentTimeMillis
         const lastErrorMessage = "detail" in failure ? `${failure._tag}: ${failure.detail}` : failure._tag
-        const before = yield* Ref.getAndUpdate(last, (state) => ({ ...state, lastErrorAt, lastErrorMessage }))
+        yield* Ref.update(last, (state) => ({ ...state, lastErrorAt, lastErrorMessage }))
         yield* metrics.synced("roster", false)
-        const isKnown = (before.lastErrorAt ?? -1) > (before.lastSyncAt ?? -1)
         const message = `the roster could not be read, the last one stays in force: ${lastErrorMessage}`
-        yield* isKnown ? Effect.logDebug(message) : Effect.logWarning(message)
+        yield* failing.isFirst(lastErrorMessage) ? Effect.logWarning(message) : Effect.logDebug(message)
       })
 
       /** Asks for the roster; the answer is the latest unless another came in the meantime. */

@@ -14,6 +14,7 @@ import { Redactor } from "../layers/Redactor.ts"
 import { Telemetry } from "../layers/Telemetry.ts"
 import { buildHttpCapabilityLabels, describeHttpTools } from "../services/AgentTools.ts"
 import { ControlPlane } from "../services/ControlPlane.ts"
+import { makeFailureStreak } from "../services/FailureStreak.ts"
 import { GatewayGuard } from "../services/GatewayGuard.ts"
 import { LiveRuns } from "../services/LiveRuns.ts"
 import { Runs } from "../services/Runs.ts"
@@ -192,13 +193,14 @@ export class Beats extends Context.Service<
         )
       })
 
+      const failing = makeFailureStreak()
       const describeEnd = ({ error, outcome }: BeatResult) => {
         const message = `heartbeat ${outcome}${error === null ? "" : `: ${error}`}`
-        return error !== null
-          ? Effect.logWarning(message)
-          : outcome === "posted" || outcome === "acted"
-            ? Effect.logInfo(message)
-            : Effect.logDebug(message)
+        if (error !== null) return failing.isFirst(error) ? Effect.logWarning(message) : Effect.logDebug(message)
+        return Effect.andThen(
+          outcome === "posted" || outcome === "acted" ? Effect.logInfo(message) : Effect.logDebug(message),
+          failing.recovered("heartbeats end well again")
+        )
       }
 
       const run = Effect.fn("Beats.run")(function* (beat: ClaimedBeat) {

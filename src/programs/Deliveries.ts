@@ -16,6 +16,7 @@ import { Telemetry } from "../layers/Telemetry.ts"
 import { buildHttpCapabilityLabels, describeHttpTools } from "../services/AgentTools.ts"
 import { ControlPlane } from "../services/ControlPlane.ts"
 import type { ContextOrBroken } from "../services/ControlPlane.ts"
+import { makeFailureStreak } from "../services/FailureStreak.ts"
 import { GatewayGuard } from "../services/GatewayGuard.ts"
 import { LiveRuns } from "../services/LiveRuns.ts"
 import { Runs } from "../services/Runs.ts"
@@ -247,26 +248,13 @@ export class Deliveries extends Context.Service<
         )
       })
 
-      // The classes of the failures since the last delivery that ended well, and how often each came.
-      const failing = new Map<string, number>()
-      const isFirstOf = (error: string): boolean => {
-        const kind = error.slice(0, Math.max(0, error.indexOf(":")))
-        failing.set(kind, (failing.get(kind) ?? 0) + 1)
-        return failing.get(kind) === 1
-      }
-      const describeRecovery = Effect.suspend(() => {
-        if (failing.size === 0) return Effect.void
-        const kinds = [...failing].map(([kind, count]) => `${kind} ${count}`).join(", ")
-        failing.clear()
-        return Effect.logInfo(`deliveries end well again, after ${kinds}`)
-      })
-
+      const failing = makeFailureStreak()
       const describeEnd = (end: Ended) => {
         const message = `delivery ${end.outcome}${end.error === null ? "" : `: ${end.error}`}`
         if (end.outcome === "dead") return Effect.logError(message)
-        if (end.error === null) return Effect.andThen(Effect.logInfo(message), describeRecovery)
-        // One line for a gateway that is away, not one for each notification that waits for it.
-        return isFirstOf(end.error) ? Effect.logWarning(message) : Effect.logDebug(message)
+        if (end.error === null)
+          return Effect.andThen(Effect.logInfo(message), failing.recovered("deliveries end well again"))
+        return failing.isFirst(end.error) ? Effect.logWarning(message) : Effect.logDebug(message)
       }
 
       const deliver = Effect.fn("Deliveries.deliver")(function* (delivery: ClaimedDelivery, found: ContextOrBroken) {

@@ -1,16 +1,4 @@
-import {
-  Context,
-  Effect,
-  FiberHandle,
-  FileSystem,
-  Layer,
-  Option,
-  Ref,
-  Schedule,
-  Scope,
-  Semaphore,
-  Stream
-} from "effect"
+import { Context, Effect, FiberHandle, FileSystem, Layer, Option, Schedule, Scope, Semaphore, Stream } from "effect"
 import { ChildProcessSpawner } from "effect/process"
 import type { ControlPlaneFailure } from "../domain/ControlPlaneFailure.ts"
 import { planProfiles } from "../domain/ProfilePlan.ts"
@@ -21,6 +9,7 @@ import { Telemetry } from "../layers/Telemetry.ts"
 import { hasSteps, SyncFailed, syncProfiles } from "../layers/Workspaces.ts"
 import type { SyncSteps } from "../layers/Workspaces.ts"
 import { ControlPlane } from "../services/ControlPlane.ts"
+import { makeFailureStreak } from "../services/FailureStreak.ts"
 import { GatewayGuard } from "../services/GatewayGuard.ts"
 import { Lifecycle } from "../services/Lifecycle.ts"
 import { Permits } from "../services/Permits.ts"
@@ -93,7 +82,7 @@ export class ProfileSync extends Context.Service<
       const telemetry = yield* Telemetry
       const scope = yield* Effect.scope
       const one = yield* Semaphore.make(1)
-      const said = yield* Ref.make<ReadonlyArray<string>>([])
+      const failing = makeFailureStreak()
       const later = yield* FiberHandle.make<void>()
       const noticing = yield* FiberHandle.make<void>()
       const isSupervised = Option.isNone(config.gatewayUrl)
@@ -126,10 +115,11 @@ export class ProfileSync extends Context.Service<
             })
           )
         }
-        const known = yield* Ref.getAndSet(said, steps.problems)
         for (const problem of steps.problems) {
-          if (!known.includes(problem)) yield* Effect.logError(`profile sync: ${problem}`)
+          const message = `profile sync: ${problem}`
+          yield* failing.isFirst(problem) ? Effect.logError(message) : Effect.logDebug(message)
         }
+        if (steps.problems.length === 0) yield* failing.recovered("profiles are in step again")
         yield* lifecycle.setReason("profile-sync", steps.problems[0] ?? null)
         yield* telemetry.note({
           "mission_control.agents": plan.agents.length,
@@ -147,9 +137,11 @@ export class ProfileSync extends Context.Service<
 
       const say = (failure: ControlPlaneFailure | SyncFailed) => {
         const detail = "detail" in failure ? failure.detail : failure._tag
+        const message = `profile sync failed, what was written before stays: ${detail}`
+        const isFirst = failing.isFirst(failure._tag === "SyncFailed" ? detail : failure._tag)
         return Effect.andThen(
           lifecycle.setReason("profile-sync", detail),
-          Effect.logError(`profile sync failed, what was written before stays: ${detail}`)
+          isFirst ? Effect.logError(message) : Effect.logDebug(message)
         )
       }
 

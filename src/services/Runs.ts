@@ -13,6 +13,7 @@ import { sessionHash } from "../layers/SessionHash.ts"
 import { Telemetry } from "../layers/Telemetry.ts"
 import type { TraceRef } from "../layers/Telemetry.ts"
 import { ControlPlane } from "./ControlPlane.ts"
+import { makeFailureStreak } from "./FailureStreak.ts"
 import { GatewayGuard } from "./GatewayGuard.ts"
 import { Lifecycle } from "./Lifecycle.ts"
 
@@ -148,18 +149,27 @@ export class Runs extends Context.Service<
         }
       })
 
+      const unrenewed = makeFailureStreak()
       const renewal = (fence: Fence) =>
         controlPlane.renew(fence).pipe(
           // A refused token is told by whoever claims; the turn need not end for it, since its lease may outlast that.
-          Effect.catchTag(["ControlPlaneUnavailable", "TokenRefused"], (failure) =>
-            Effect.logWarning(`lease not renewed: ${failure.detail}; an expired lease that nobody took is still good`)
-          ),
+          Effect.matchEffect({
+            onSuccess: () => unrenewed.recovered("leases are renewed again"),
+            onFailure: (failure) => {
+              if (failure._tag !== "ControlPlaneUnavailable" && failure._tag !== "TokenRefused")
+                return Effect.fail(failure)
+              const message = `lease not renewed: ${failure.detail}; an expired lease that nobody took is still good`
+              return unrenewed.isFirst(failure._tag) ? Effect.logWarning(message) : Effect.logDebug(message)
+            }
+          }),
           Effect.schedule(Schedule.spaced(Duration.millis(Duration.toMillis(config.deliveryLease) / 3))),
           Effect.andThen(Effect.never)
         )
 
       const underLease: Runs["Service"]["underLease"] = ({ fence, noun, settling }, work) =>
         Effect.raceFirst(work, renewal(fence)).pipe(
+          // An outcome that was written shows as well that the control plane is back; few turns outlast a renewal.
+          Effect.tap(() => unrenewed.recovered("leases can be renewed again")),
           Effect.catchIf(isControlPlaneFailure, (failure) => onControlPlaneFailure(settling, failure)),
           Effect.catchCauseIf(
             (cause) => Cause.hasDies(cause) && !Cause.hasInterrupts(cause),

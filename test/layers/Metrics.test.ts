@@ -158,6 +158,8 @@ describe("the Prometheus text", () => {
     Effect.gen(function* () {
       const metrics = yield* Metrics
       yield* metrics.toolsKnown(["task_status"])
+      yield* metrics.rosterKnown([{ slug: "engineer", name: "Engineer", role: "" }])
+      yield* metrics.observe({ ...seen, gatewayRestarts: 0 })
       const text = yield* metrics.prometheus
       for (const outcome of ["replied", "acted", "skipped", "fallback", "waiting", "dead", "released", "lease_lost"]) {
         for (const type of ["mention", "thread_update", "assignment", "status_change", "response_request", "unknown"]) {
@@ -167,10 +169,32 @@ describe("the Prometheus text", () => {
       for (const success of ["true", "false"]) {
         assert.strictEqual(valueOf(text, "mission_control_tool_calls_total", { tool: "task_status", success }), 0)
       }
-      assert.strictEqual(valueOf(text, "mission_control_heartbeats_total", { outcome: "ok" }), 0)
-      assert.strictEqual(valueOf(text, "mission_control_syncs_total", { kind: "roster", outcome: "failure" }), 0)
-      assert.match(text, /^mission_control_dead_letters_total 0$/m)
-      assert.match(text, /^mission_control_leases_lost_total 0$/m)
+      for (const outcome of ["ok", "acted", "posted", "silent", "unchanged", "waiting", "given_up", "lease_lost"]) {
+        assert.strictEqual(valueOf(text, "mission_control_heartbeats_total", { outcome }), 0)
+      }
+      for (const kind of ["roster", "profiles"]) {
+        for (const outcome of ["success", "failure"]) {
+          assert.strictEqual(valueOf(text, "mission_control_syncs_total", { kind, outcome }), 0)
+        }
+      }
+      for (const direction of ["input", "output"]) {
+        assert.strictEqual(valueOf(text, "mission_control_tokens_total", { agent: "engineer", direction }), 0)
+      }
+      for (const name of [
+        "mission_control_delivery_successes_total",
+        "mission_control_delivery_failures_total",
+        "mission_control_delivery_retries_total",
+        "mission_control_silences_total",
+        "mission_control_dead_letters_total",
+        "mission_control_leases_lost_total",
+        "mission_control_gateway_restarts_total"
+      ]) {
+        assert.match(text, new RegExp(`^${name} 0$`, "m"))
+      }
+      // A counter without a series would be one that an alert misses at its first event.
+      for (const [, name] of text.matchAll(/^# TYPE (\w+) counter$/gm)) {
+        assert.match(text, new RegExp(`^${name}(\\{[^}]*\\})? [0-9]`, "m"))
+      }
     }).pipe(Effect.provide(Metrics.layer))
   )
 

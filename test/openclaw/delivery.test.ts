@@ -6,6 +6,7 @@ import type { Script } from "../../local/model/script.ts"
 import { personAt } from "../../local/person.ts"
 import { eventually } from "../process/house.ts"
 import type { Message, NotificationRow } from "../process/house.ts"
+import { receiveTraces } from "../traceReceiver.ts"
 
 const setting = (name: string): string => {
   const value = process.env[name]
@@ -43,9 +44,10 @@ const script: Script = {
 
 describe("the runtime before a real gateway", () => {
   it.live(
-    "a person's message: two tool rounds, the task in progress, the reply in the thread, Ctrl-C leaves it offline",
+    "a person's message: two tool rounds, the task in progress, the reply in the thread, all of it one trace, Ctrl-C leaves it offline",
     () =>
       Effect.gen(function* () {
+        const receiver = yield* receiveTraces
         yield* call("/__local/script", "POST", script)
         const plane = yield* launchPlane({})
         const person = personAt(plane.url, plane.adminKey)
@@ -64,10 +66,14 @@ describe("the runtime before a real gateway", () => {
           person.mutation("app/messages:post", { accountId, taskId: task.taskId, content: "@alpha can you take this?" })
         )
         const runtime = yield* launchRuntime({
-          env: runtimeEnv(account, plane.url, {
-            url: setting("OPENCLAW_TEST_URL"),
-            token: setting("OPENCLAW_TEST_TOKEN")
-          })
+          env: {
+            ...runtimeEnv(account, plane.url, {
+              url: setting("OPENCLAW_TEST_URL"),
+              token: setting("OPENCLAW_TEST_TOKEN")
+            }),
+            OTEL_EXPORTER_OTLP_ENDPOINT: receiver.url,
+            OTEL_BSP_SCHEDULE_DELAY: "50"
+          }
         })
         const messages: Effect.Effect<ReadonlyArray<Message>> = Effect.promise(() =>
           person.query("app/messages:list", { accountId, taskId: task.taskId })
@@ -81,7 +87,8 @@ describe("the runtime before a real gateway", () => {
           person.query("app/notifications:list", { accountId })
         ).pipe(Effect.map((all: ReadonlyArray<NotificationRow>) => all.filter((row) => row.recipientType === "agent")))
         const rows = yield* eventually(notifications, (all) => all.every(({ state }) => state === "delivered"))
-        assert.strictEqual(rows.find(({ type }) => type === "mention")?.outcome, "replied")
+        const mention = rows.find(({ type }) => type === "mention")!
+        assert.strictEqual(mention.outcome, "replied")
         const tools = runtime
           .output()
           .split("\n")
@@ -96,6 +103,78 @@ describe("the runtime before a real gateway", () => {
         )
         yield* runtime.signal("SIGINT")
         assert.deepStrictEqual(yield* runtime.exit, { code: 0, signal: null })
+
+        // The end of the process has sent what was left.
+        const { traceId } = mention as NotificationRow & { readonly traceId: string }
+        const spans = receiver
+          .spans()
+          .filter((span) => span.traceId === traceId)
+          .toSorted((a, b) => (a.startNanos < b.startNanos ? -1 : 1))
+        const root = spans.find(({ parentSpanId }) => parentSpanId === undefined)!
+        assert.deepStrictEqual(spans.map(({ name }) => name).toSorted(), [
+          "ControlPlane.claim",
+          "ControlPlane.complete",
+          "ControlPlane.context",
+          "Deliveries.deliver",
+          "execute_tool task_load",
+          "execute_tool task_status",
+          "invoke_agent Alpha One",
+          "invoke_agent Alpha One",
+          "invoke_agent Alpha One"
+        ])
+        for (const span of spans) {
+          if (span !== root) assert.strictEqual(span.parentSpanId, root.spanId, span.name)
+          assert.notStrictEqual(span.status.code, "2", span.name)
+          assert.notProperty(span.attributes, "error.type")
+        }
+        const rounds = spans.filter(({ name }) => name.startsWith("invoke_agent"))
+        const sum = (name: string) => rounds.reduce((total, { attributes }) => total + Number(attributes[name]), 0)
+        const agent = {
+          "gen_ai.agent.id": agents["alpha"],
+          "gen_ai.agent.name": "Alpha One",
+          "gen_ai.conversation.id": `agent:alpha:${accountId}`
+        }
+        assert.deepInclude(root.attributes, {
+          ...agent,
+          "gen_ai.usage.input_tokens": sum("gen_ai.usage.input_tokens"),
+          "gen_ai.usage.output_tokens": sum("gen_ai.usage.output_tokens"),
+          "mission_control.account.id": accountId,
+          "mission_control.notification.id": mention.id,
+          "mission_control.notification.type": "mention",
+          "mission_control.task.id": task.taskId,
+          "mission_control.lane": 0,
+          "mission_control.hops": 0,
+          "mission_control.attempt": 1,
+          "mission_control.rounds": 3,
+          "mission_control.tool_calls": 2,
+          "mission_control.outcome": "replied",
+          "mission_control.gateway.version": setting("OPENCLAW_TEST_VERSION")
+        })
+        assert.isAbove(sum("gen_ai.usage.input_tokens"), 0)
+        assert.isAbove(sum("gen_ai.usage.output_tokens"), 0)
+        assert.isAtLeast(Number(root.attributes["mission_control.queue.wait_ms"]), 0)
+        assert.isString(root.attributes["mission_control.version"])
+        for (const { attributes } of rounds) {
+          assert.deepInclude(attributes, { ...agent, "gen_ai.operation.name": "invoke_agent" })
+          assert.match(String(attributes["gen_ai.response.id"]), /^resp_/)
+        }
+        assert.deepStrictEqual(
+          rounds.map(({ attributes }) => attributes["gen_ai.response.finish_reasons"]),
+          [["tool_calls"], ["tool_calls"], ["stop"]]
+        )
+        const calls = new Set<unknown>()
+        for (const tool of ["task_load", "task_status"]) {
+          const span = spans.find(({ name }) => name === `execute_tool ${tool}`)!
+          assert.deepInclude(span.attributes, {
+            ...agent,
+            "gen_ai.operation.name": "execute_tool",
+            "gen_ai.tool.name": tool,
+            "mission_control.tool.transport": "gateway"
+          })
+          assert.isString(span.attributes["gen_ai.tool.call.id"])
+          calls.add(span.attributes["gen_ai.tool.call.id"])
+        }
+        assert.strictEqual(calls.size, 2)
         const [presence] = yield* Effect.promise(() => person.query("app/runtimes:list", { accountId }))
         assert.strictEqual(presence.status, "offline")
       }).pipe(Effect.scoped)

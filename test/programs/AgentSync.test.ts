@@ -170,6 +170,9 @@ describe("the roster", () => {
         (yield* roster.current)?.agents.map(({ id }) => id),
         ["b"]
       )
+      const told = lines.filter((line) => line.includes("the roster "))
+      assert.lengthOf(told, 2)
+      assert.match(told[1]!, /^INFO the roster is read again, after ControlPlaneUnavailable [1-9]\d*$/)
     })
   )
 })

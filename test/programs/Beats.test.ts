@@ -341,3 +341,33 @@ describe("a heartbeat that fails", () => {
     })
   )
 })
+
+describe("the lines of heartbeats", () => {
+  it.effect("say the first of each class of failures in a row, and that they end well again", () =>
+    Effect.gen(function* () {
+      const lines: Array<string> = []
+      const logger = Logger.map(Logger.formatStructured, ({ level, message }) => {
+        lines.push(`${level} ${String(message)}`)
+      })
+      const away = new GatewayUnreachable({ detail: "away" })
+      const ends: Array<ReturnType<TurnRun>> = [
+        ...[away, away, new TurnTimeout({ detail: "too long" }), away].map((failure) => Effect.fail(failure)),
+        says("HEARTBEAT_OK"),
+        says("HEARTBEAT_OK"),
+        Effect.fail(away)
+      ]
+      const count = ends.length
+      const { run } = yield* house({ turn: Effect.suspend(() => ends.shift()!) })
+      for (let turn = 0; turn < count; turn += 1) yield* Effect.provide(run(), Logger.layer([logger]))
+      assert.deepStrictEqual(
+        lines.filter((line) => line.includes("heartbeat")),
+        [
+          "WARN heartbeat waiting: GatewayUnreachable: away",
+          "WARN heartbeat waiting: TurnTimeout: too long",
+          "INFO heartbeats end well again, after GatewayUnreachable 3, TurnTimeout 1",
+          "WARN heartbeat waiting: GatewayUnreachable: away"
+        ]
+      )
+    })
+  )
+})

@@ -709,6 +709,43 @@ describe("the lease", () => {
     }).pipe(quiet)
   )
 
+  it.effect("that cannot be renewed is said once for all turns, and so is that it can be again", () =>
+    Effect.gen(function* () {
+      const away = new ControlPlaneUnavailable({ function: "renew", detail: "ECONNREFUSED" })
+      let isAway = true
+      const lines: Array<string> = []
+      const logger = Logger.map(Logger.formatStructured, ({ level, message }) => {
+        if (String(message).includes("lease")) lines.push(`${level} ${String(message)}`)
+      })
+      yield* Effect.gen(function* () {
+        const { deliver } = yield* house({
+          run: () => Effect.delay(Effect.succeed(said("At last.")), "95 seconds"),
+          renew: Effect.suspend(() => (isAway ? Effect.fail(away) : Effect.void))
+        })
+        const twice = Effect.all(
+          [deliver(delivery, { context: sampleContext() }), deliver(delivery, { context: sampleContext() })],
+          { concurrency: "unbounded" }
+        )
+        const first = yield* Effect.forkChild(twice)
+        yield* TestClock.adjust("80 seconds")
+        isAway = false
+        yield* TestClock.adjust("15 seconds")
+        yield* Fiber.join(first)
+        // The next time is told again, and a turn that ends is as good a sign as a renewal.
+        isAway = true
+        const second = yield* Effect.forkChild(twice)
+        yield* TestClock.adjust("95 seconds")
+        yield* Fiber.join(second)
+      }).pipe(Effect.provide(Logger.layer([logger])))
+      assert.deepStrictEqual(lines, [
+        "WARN lease not renewed: ECONNREFUSED; an expired lease that nobody took is still good",
+        "INFO leases are renewed again, after ControlPlaneUnavailable 4",
+        "WARN lease not renewed: ECONNREFUSED; an expired lease that nobody took is still good",
+        "INFO leases can be renewed again, after ControlPlaneUnavailable 6"
+      ])
+    })
+  )
+
   it.effect("is given back when the delivery is interrupted, without an attempt and without delay", () =>
     Effect.gen(function* () {
       const { deliver, metrics, written } = yield* house({ run: () => Effect.never })

@@ -1,0 +1,31 @@
+import { Effect } from "effect"
+
+/**
+ * The failures in a row of one kind of work, for its log lines: the first of each class and the recovery are told, the
+ * others in between are `debug`. A gateway that is away makes one line, not one for each notification that waits for it.
+ */
+export interface FailureStreak {
+  /** Whether the failure, `class: detail` or a text of its own, is the first of its kind since the work last went well. */
+  isFirst(error: string): boolean
+  /** The work went well; if it had failed before, says so with how often each class came. */
+  recovered(line: string): Effect.Effect<void>
+}
+
+/** A streak that begins with the next failure. */
+export const makeFailureStreak = (): FailureStreak => {
+  const counts = new Map<string, number>()
+  return {
+    isFirst: (error) => {
+      const kind = /^\w+(?=: )/.exec(error)?.[0] ?? error
+      counts.set(kind, (counts.get(kind) ?? 0) + 1)
+      return counts.get(kind) === 1
+    },
+    recovered: (line) =>
+      Effect.suspend(() => {
+        if (counts.size === 0) return Effect.void
+        const kinds = [...counts].map(([kind, count]) => `${kind} ${count}`).join(", ")
+        counts.clear()
+        return Effect.logInfo(`${line}, after ${kinds}`)
+      })
+  }
+}

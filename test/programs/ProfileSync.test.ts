@@ -1,0 +1,142 @@
+import { mkdtempSync, rmSync, symlinkSync, unlinkSync } from "node:fs"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+import { NodeServices } from "@effect/platform-node"
+import { assert, describe, it } from "@effect/vitest"
+import { Effect, Layer, Logger, Option, Ref } from "effect"
+import { ControlPlaneUnavailable } from "../../src/domain/ControlPlaneFailure.ts"
+import type { ControlPlaneFailure } from "../../src/domain/ControlPlaneFailure.ts"
+import type { Profiles } from "../../src/domain/ProfilePlan.ts"
+import { RuntimeConfig } from "../../src/layers/Config.ts"
+import { Metrics } from "../../src/layers/Metrics.ts"
+import { DeliveryLoop } from "../../src/programs/DeliveryLoop.ts"
+import { ProfileSync } from "../../src/programs/ProfileSync.ts"
+import { ControlPlane } from "../../src/services/ControlPlane.ts"
+import { GatewayGuard } from "../../src/services/GatewayGuard.ts"
+import { Lifecycle } from "../../src/services/Lifecycle.ts"
+import { Permits } from "../../src/services/Permits.ts"
+import { Roster } from "../../src/services/Roster.ts"
+import { Supervisor } from "../../src/services/Supervisor.ts"
+
+const away = new ControlPlaneUnavailable({ function: "service/agents:profiles", detail: "ECONNREFUSED" })
+
+const profiles: Profiles = {
+  revision: 1,
+  agents: [
+    {
+      slug: "engineer",
+      name: "Engineer",
+      role: "Builds",
+      model: null,
+      soul: "Tidy.",
+      identity: "",
+      userText: "",
+      skillSlugs: []
+    }
+  ],
+  skills: []
+}
+
+/** Profile sync over a folder of its own and a control plane that answers as the test says. */
+const setUp = Effect.gen(function* () {
+  const folder = yield* Effect.acquireRelease(
+    Effect.sync(() => mkdtempSync(join(tmpdir(), "profile-sync-"))),
+    (path) => Effect.sync(() => rmSync(path, { recursive: true, force: true }))
+  )
+  const answer = yield* Ref.make<Effect.Effect<Profiles, ControlPlaneFailure>>(Effect.succeed(profiles))
+  const lines: Array<string> = []
+  const logger = Logger.map(Logger.formatStructured, ({ level, message }) => {
+    lines.push(`${level} ${String(message)}`)
+  })
+  const services = yield* Layer.build(
+    ProfileSync.layer.pipe(
+      Layer.provideMerge(Layer.mergeAll(Lifecycle.layer, Metrics.layer)),
+      Layer.provide([
+        Layer.mock(ControlPlane, { bootId: "boot", profiles: Effect.flatten(Ref.get(answer)) }),
+        Layer.mock(GatewayGuard, {}),
+        Layer.mock(DeliveryLoop, {}),
+        Layer.mock(Supervisor, {}),
+        Permits.layer,
+        Roster.layer,
+        NodeServices.layer
+      ]),
+      Layer.provide(
+        RuntimeConfig.layerTest({
+          profileSync: true,
+          gatewayUrl: Option.some("http://127.0.0.1:1"),
+          workspaceRoot: join(folder, "workspaces"),
+          gatewayConfigPath: join(folder, "openclaw.json")
+        })
+      ),
+      Layer.provideMerge(Logger.layer([logger]))
+    )
+  )
+  const { lifecycle, metrics, sync } = yield* Effect.provideContext(
+    Effect.all({ lifecycle: Lifecycle, metrics: Metrics, sync: ProfileSync }),
+    services
+  )
+  return {
+    answer,
+    folder,
+    lines,
+    once: Effect.provideContext(sync.boot, services),
+    reason: Effect.map(lifecycle.state, ({ reasons }) => reasons["profile-sync"]),
+    counted: Effect.map(metrics.prometheus, (text) =>
+      ["success", "failure"].map((outcome) =>
+        Number(
+          text
+            .split("\n")
+            .find((line) =>
+              ["mission_control_syncs_total{", 'kind="profiles"', `outcome="${outcome}"`].every((part) =>
+                line.includes(part)
+              )
+            )
+            ?.split(" ")
+            .at(-1)
+        )
+      )
+    )
+  }
+})
+
+describe("profile sync", () => {
+  it.effect("says the first of failures in a row and that it works again, and counts every run", () =>
+    Effect.gen(function* () {
+      const { answer, counted, lines, once, reason } = yield* setUp
+      assert.deepStrictEqual(yield* counted, [0, 0])
+      yield* Ref.set(answer, Effect.fail(away))
+      for (let run = 0; run < 3; run += 1) yield* once
+      assert.deepStrictEqual(yield* counted, [0, 3])
+      assert.strictEqual(yield* reason, "ECONNREFUSED")
+      yield* Ref.set(answer, Effect.succeed(profiles))
+      for (let run = 0; run < 2; run += 1) yield* once
+      assert.deepStrictEqual(yield* counted, [2, 3])
+      assert.isUndefined(yield* reason)
+      assert.deepStrictEqual(lines, [
+        "ERROR profile sync failed, what was written before stays: ECONNREFUSED",
+        "INFO profiles written",
+        "INFO profiles are in step again, after ControlPlaneUnavailable 3"
+      ])
+    }).pipe(Effect.scoped)
+  )
+
+  it.effect("counts a run that leaves something undone as failed, and says what it was once until it is mended", () =>
+    Effect.gen(function* () {
+      const { counted, folder, lines, once, reason } = yield* setUp
+      yield* once
+      const soul = join(folder, "workspaces", "engineer", "SOUL.md")
+      unlinkSync(soul)
+      symlinkSync("/dev/null", soul)
+      for (let run = 0; run < 3; run += 1) yield* once
+      assert.deepStrictEqual(yield* counted, [1, 3])
+      assert.include((yield* reason) ?? "", "SOUL.md")
+      unlinkSync(soul)
+      yield* once
+      assert.deepStrictEqual(yield* counted, [2, 3])
+      const told = lines.filter((line) => !line.endsWith("profiles written"))
+      assert.lengthOf(told, 2)
+      assert.match(told[0]!, /^ERROR profile sync: .*SOUL\.md/)
+      assert.match(told[1]!, /^INFO profiles are in step again, after .*SOUL\.md.* 3$/)
+    }).pipe(Effect.scoped)
+  )
+})
