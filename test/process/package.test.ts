@@ -5,7 +5,6 @@ import { tmpdir } from "node:os"
 import { dirname, join, resolve } from "node:path"
 import { afterAll, assert, beforeAll, describe, it } from "@effect/vitest"
 import { Duration, Effect } from "effect"
-import { percentile } from "../../bench/figure.ts"
 import { footprintOf } from "../../bench/footprint.ts"
 import type { Footprint } from "../../bench/footprint.ts"
 import { makeBundle } from "../../build/bundle.ts"
@@ -110,32 +109,23 @@ describe("the package, installed elsewhere", () => {
     })
   )
 
-  // The one place where a test looks at the clock: at the best of many starts, which no busy machine makes slow.
+  // The one place where a test looks at the clock: at the best of many starts, which no busy machine makes slow. Of the
+  // memory it is the least as well: how many pages of Node's own file are resident is the machine's to say.
   it.live("is as small and quick as it has to be: 110 MB, 1.5 s, 1 s, 3 MB", () =>
     Effect.gen(function* () {
       assert.isBelow(bundle.eagerBytes, 3e6)
       const house = yield* makeHouse()
       const runs: Array<Footprint> = []
       const best = (of: (run: Footprint) => number): number => Math.min(...runs.map(of))
-      const isGood = (): boolean => best(({ live }) => live) < 1_500 && best(({ stop }) => stop) < 1_000
+      const limits = { live: 1_500, memory: 110, stop: 1_000 }
+      const isGood = (): boolean =>
+        best(({ live }) => live) < limits.live &&
+        best(({ memory }) => memory) < limits.memory &&
+        best(({ stop }) => stop) < limits.stop
       while (runs.length < 3 || (!isGood() && runs.length < 15)) {
         runs.push(yield* footprintOf(house, command, Duration.seconds(3)))
       }
-      assert.isBelow(
-        percentile(
-          runs.map(({ memory }) => memory),
-          0.5
-        ),
-        110
-      )
-      assert.isBelow(
-        best(({ live }) => live),
-        1_500
-      )
-      assert.isBelow(
-        best(({ stop }) => stop),
-        1_000
-      )
+      assert.isTrue(isGood(), JSON.stringify({ limits, runs }))
     })
   )
 })
