@@ -19,11 +19,14 @@ describe("the runtime in a world where everything fails", () => {
       `keeps every invariant, seeds ${first} to ${first + 49}`,
       () =>
         Effect.gen(function* () {
+          let rows = 0
           for (let seed = first; seed < first + 50; seed += 1) {
             const report = yield* inItsOwnTime(seed)
             assert.deepStrictEqual(describeViolations(report), [])
-            assert.isAbove(report.rows, 0)
+            rows += report.rows
           }
+          // A world may begin with its only task archived, and have heartbeats alone; fifty have work.
+          assert.isAbove(rows, 1_000)
         }),
       240_000
     )
