@@ -26,7 +26,7 @@ describe("a Droplet's cloud-init", () => {
     assert.strictEqual(script.permissions, "0755")
   })
 
-  it("sets variables that there are, and keeps both secrets in files for the runtime's user alone", () => {
+  it("sets variables that there are, and holds no secret, since agents can read it", () => {
     const known = new Set(allVariables.flatMap(([name]) => [name, `${name}_FILE`]))
     const names = [...fileAt("/etc/mission-control/runtime.env").content.matchAll(/^(\w+)=/gm)].map(([, name]) => name!)
     assert.isAbove(names.length, 8)
@@ -34,21 +34,24 @@ describe("a Droplet's cloud-init", () => {
       names.filter((name) => !known.has(name) || name.endsWith("TOKEN")),
       []
     )
-    for (const name of ["service-token", "gateway-token"]) {
-      assert.strictEqual(fileAt(`/etc/mission-control/${name}`).permissions, "0400")
-      assert.include(runtimeUnit, `/etc/mission-control/${name}:/run/secrets/${name.replace("-", "_")}:ro`)
-    }
+    assert.deepStrictEqual(
+      files.filter(({ path }) => path.includes("secrets") || path.includes("token")),
+      []
+    )
+    assert.include(runtimeUnit, "--volume /etc/mission-control/secrets:/run/secrets:ro ")
+    assert.include(runtimeUnit, "ConditionPathExists=/etc/mission-control/secrets/service_token\n")
   })
 
   it("applies the upgrade that the runtime leaves before each start, and starts the image that it names", () => {
     const before = runtimeUnit.indexOf(
-      "ExecStartPre=/usr/local/lib/mission-control/apply-upgrade.sh /var/lib/mission-control/upgrade.json /etc/mission-control/versions.env"
+      "ExecStartPre=/usr/local/lib/mission-control/apply-upgrade.sh /var/lib/mission-control/upgrade/upgrade.json /etc/mission-control/versions.env"
     )
     const start = runtimeUnit.indexOf("ExecStart=")
     assert.isTrue(before >= 0 && before < start)
-    // UPGRADE_FILE is upgrade.json in the state folder, which is that folder of the host.
-    assert.include(runtimeUnit, "--volume /var/lib/mission-control:/openclaw")
-    assert.include(fileAt("/etc/mission-control/runtime.env").content, "OPENCLAW_STATE_DIR=/openclaw\n")
+    assert.include(runtimeUnit, "--volume /var/lib/mission-control/upgrade:/upgrade ")
+    assert.include(fileAt("/etc/mission-control/runtime.env").content, "UPGRADE_FILE=/upgrade/upgrade.json\n")
+    // The gateway's container, in which agents run programs, does not see that folder.
+    assert.notInclude(fileAt("/etc/systemd/system/mission-control-openclaw.service").content, "/upgrade")
     assert.include(runtimeUnit, "${RUNTIME_IMAGE}:${RUNTIME_TAG}\n")
     assert.include(runtimeUnit, "RestartForceExitStatus=75\n")
     assert.include(runtimeUnit, "RestartPreventExitStatus=64 77 78\n")
