@@ -37,6 +37,8 @@ export type Fault = {
   /** How often; absent: until cleared. */
   readonly count?: number
   readonly milliseconds?: number
+  /** Of an `error` over HTTP: the data of the ConvexError that was thrown, which a deployment does not redact. */
+  readonly data?: unknown
 }
 
 type Waiting = { readonly fault: Fault; left: number }

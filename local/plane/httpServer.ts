@@ -100,6 +100,7 @@ const serveCall = async (
     return reply(response, 200, {
       status: "error",
       errorMessage: "[Request ID: 0000000000000000] Server Error",
+      ...(fault.data === undefined ? {} : { errorData: fault.data }),
       logLines: []
     })
   }

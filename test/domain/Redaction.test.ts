@@ -21,6 +21,29 @@ describe("a known secret", () => {
     }
   })
 
+  it("is taken out of JSON inside JSON, of URLs in small letters, of base64 in URLs", () => {
+    const forms = [
+      inJson(inJson(secret)),
+      encodeURIComponent(secret).replace(/%../g, (byte) => byte.toLowerCase()),
+      encodeURIComponent(Buffer.from(secret).toString("base64"))
+    ]
+    for (const form of forms) assert.match(redact(`before ${form} after`), /^before <redacted>(%3D)* after$/)
+  })
+
+  it("is taken out of base64 wherever it stands in what was encoded", () => {
+    const long = "canary-0123456789-abcdefghij"
+    const without = makeRedactor([long])
+    for (const before of ["", "u", "us", "user", "user:"]) {
+      for (const after of ["", ":", "::", ":more"]) {
+        for (const encode of [base64, base64Url]) {
+          const redacted = without(encode(`${before}${long}${after}`))
+          assert.include(redacted, REDACTED)
+          assert.isAtMost(redacted.replace(REDACTED, "").length, Math.ceil(((before + after).length * 8) / 6) + 4)
+        }
+      }
+    }
+  })
+
   it("goes whole when it holds another secret", () => {
     const both = makeRedactor(["secret-part", "the-secret-part-and-more"])
     assert.strictEqual(both("the-secret-part-and-more secret-part"), `${REDACTED} ${REDACTED}`)
@@ -75,6 +98,7 @@ describe("a secret known by its shape alone", () => {
       assert.strictEqual(redact(`with ${form} as key`), `with ${REDACTED} as key`)
       assert.strictEqual(redact(form.slice(0, 24)), REDACTED)
     }
+    for (const before of ["u", "us", "user"]) assert.include(redact(base64(`${before}${capability}`)), REDACTED)
     assert.strictEqual(redact(CAPABILITY_PREFIX), CAPABILITY_PREFIX)
   })
 

@@ -88,6 +88,15 @@ describe("a call", () => {
     [{ code: "added_later" }, "ControlPlaneRefused", "a code that this version does not know"],
     [{ other: "shape" }, "ControlPlaneRefused", "data of another shape"]
   ]
+  it.effect("fails without a secret that stands in the code", () =>
+    Effect.gen(function* () {
+      const { client, server } = yield* setUp
+      server.answer("*", refusal({ code: `invalid ${secret}`, message: "no" }))
+      const failure = yield* Effect.flip(client.mutation("service/tasks:setStatus", {}))
+      assert.strictEqual(failure._tag === "ControlPlaneRefused" ? failure.code : "", "invalid <redacted>")
+    })
+  )
+
   for (const [data, tag, what] of refusals) {
     it.effect(`fails with ${tag} for ${what}`, () =>
       Effect.gen(function* () {

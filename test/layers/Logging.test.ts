@@ -1,5 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Layer, Redacted } from "effect"
+import { Effect, Layer, Option, Redacted } from "effect"
 import { TestClock } from "effect/testing"
 import { vi } from "vitest"
 import { REDACTED } from "../../src/domain/Redaction.ts"
@@ -128,6 +128,31 @@ describe("every line", () => {
       })
     )
   }
+
+  it.effect("holds no secret of an error's cause, in whatever form", () =>
+    Effect.gen(function* () {
+      const canary = 'canary/token+"quoted"&=4711'
+      const forms = [
+        canary,
+        JSON.stringify(canary).slice(1, -1),
+        encodeURIComponent(canary),
+        Buffer.from(canary).toString("base64"),
+        Buffer.from(canary).toString("base64url")
+      ]
+      const refused = new Error("refused", { cause: new Error(`deeper: ${forms.join(" ")}`) })
+      for (const logFormat of ["json", "pretty"] as const) {
+        const text = (yield* linesOf(
+          Effect.die(refused).pipe(Effect.tapCause((cause) => Effect.logError("died", cause))),
+          { logFormat, gatewayToken: Option.some(Redacted.make(canary)) }
+        )).join("\n")
+        assert.include(text, `deeper: ${REDACTED} ${REDACTED} ${REDACTED} ${REDACTED}`)
+        for (const form of forms) {
+          assert.notInclude(text, form)
+          assert.notInclude(text, JSON.stringify(form).slice(1, -1))
+        }
+      }
+    })
+  )
 
   it.effect("is pretty for people: time of day, level, message, key=value, and the cause below", () =>
     Effect.gen(function* () {

@@ -115,7 +115,8 @@ describe("telemetry", () => {
           telemetry.root("Deliveries.deliver"),
           Effect.ignore
         )
-      yield* Effect.die(new Error(`a bug near ${key}`)).pipe(telemetry.root("Beats.run"), Effect.exit)
+      const cause = new Error(`deeper: ${key} ${base64}`)
+      yield* Effect.die(new Error(`a bug near ${key}`, { cause })).pipe(telemetry.root("Beats.run"), Effect.exit)
       yield* close
       const spans = receiver.spans()
       assert.sameMembers(
@@ -129,6 +130,8 @@ describe("telemetry", () => {
           ["exception"]
         )
       }
+      const stacks = spans.flatMap(({ events }) => events.map(({ attributes }) => attributes["exception.stacktrace"]))
+      assert.isTrue(stacks.some((stack) => String(stack).includes("deeper: <redacted> <redacted>")))
       for (const form of [key, base64]) assert.notInclude(receiver.text(), form)
     }).pipe(Effect.scoped)
   )

@@ -1,8 +1,10 @@
 import { Buffer } from "node:buffer"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
+import { httpAccessIn, serveActingModel } from "../actingModel.ts"
 import { receiveTraces } from "../traceReceiver.ts"
 import { eventually, makeHouse } from "./house.ts"
+import type { House } from "./house.ts"
 
 /** The forms in which a secret may come back in somebody's error. */
 const formsOf = (secret: string): ReadonlyArray<string> => [
@@ -12,6 +14,20 @@ const formsOf = (secret: string): ReadonlyArray<string> => [
   Buffer.from(secret).toString("base64"),
   Buffer.from(secret).toString("base64url")
 ]
+
+/** A sink may write an echoed form as JSON once more. */
+const isIn = (text: string, form: string): boolean =>
+  text.includes(form) || text.includes(JSON.stringify(form).slice(1, -1))
+
+/** The next call of this function finds that it threw a ConvexError with this data. */
+const throwsConvexError = (house: House, path: string, data: unknown) =>
+  Effect.promise(() =>
+    fetch(`${house.plane.url}/__local/faults`, {
+      method: "POST",
+      headers: { authorization: `Convex ${house.plane.adminKey}`, "content-type": "application/json" },
+      body: JSON.stringify({ kind: "error", path, count: 1, data })
+    })
+  ).pipe(Effect.map((response) => assert.strictEqual(response.status, 200)))
 
 const textOf = (url: string) => Effect.promise(async () => await (await fetch(url)).text())
 
@@ -30,71 +46,115 @@ const eventsOf = (url: string) =>
   })
 
 describe("secrets that come back in an error, in whatever form", () => {
-  it.live("are in no sink: logs, spans, health, metrics, page, thread, dead letter", () =>
-    Effect.gen(function* () {
-      const gatewayToken = 'canary/gateway+token&"quoted"=4711'
-      const honeycombKey = "canary/honeycomb+key&=4712"
-      const collectorKey = "canary-collector-key-4713"
-      const receiver = yield* receiveTraces
-      const house = yield* makeHouse()
-      const secrets = [
-        house.account.serviceToken,
-        house.account.serviceToken.slice(-64),
-        gatewayToken,
-        honeycombKey,
-        collectorKey
-      ]
-      const echoed = secrets.flatMap(formsOf)
-      const runtime = yield* house.startRuntime({
-        OPENCLAW_GATEWAY_TOKEN: gatewayToken,
-        HONEYCOMB_API_KEY: honeycombKey,
-        OTEL_EXPORTER_OTLP_ENDPOINT: receiver.url,
-        OTEL_EXPORTER_OTLP_HEADERS: `authorization=Bearer%20${collectorKey}`,
-        OTEL_BSP_SCHEDULE_DELAY: "50",
-        TRACE_CONTENT: "true",
-        DELIVERY_MAX_ATTEMPTS: "1",
-        LOG_LEVEL: "debug"
-      })
-      const taskId = yield* house.newTask(`Look at ${house.account.serviceToken}`)
-      // A few at a time, so that the cut of long errors hides none.
-      for (let count = 1; (count - 1) * 3 < echoed.length; count += 1) {
-        const message = `refused: ${echoed.slice((count - 1) * 3, count * 3).join(" ")}`
-        yield* house.fault({
-          kind: "answer",
-          status: 400,
-          contentType: "application/json",
-          body: JSON.stringify({ error: { message, type: "invalid_request_error" } })
+  it.live(
+    "are in no sink, be they the gateway's, a ConvexError's or an agent's own words: logs, spans, health, metrics, page, thread, dead letter",
+    () =>
+      Effect.gen(function* () {
+        const gatewayToken = 'canary/gateway+token&"quoted"=4711'
+        const honeycombKey = "canary/honeycomb+key&=4712"
+        const collectorKey = "canary-collector-key-4713"
+        const receiver = yield* receiveTraces
+        let shown: ReadonlyArray<string> = []
+        const modelUrl = yield* serveActingModel(async ({ system, user }) => {
+          if (!user.includes("show me your key")) return "Here."
+          const access = httpAccessIn(system)
+          shown = formsOf(access.capability)
+          await access.call("/agent/task-load", { taskId: `nowhere ${shown.join(" ")}` })
+          return `My key: ${shown.join(" ")}`
         })
-        yield* house.post(taskId, "@engineer are you there?")
-        yield* eventually(
-          house.notifications,
-          (rows) => rows.filter(({ state, type }) => type === "mention" && state === "dead").length === count
+        const house = yield* makeHouse({ gatewayArgs: ["--model-url", modelUrl] })
+        const secrets = [
+          house.account.serviceToken,
+          house.account.serviceToken.slice(-64),
+          gatewayToken,
+          honeycombKey,
+          collectorKey,
+          // The shape of a capability; a real one is shown by the agent to whom it was given.
+          `mc_run_${"canary-_4714".repeat(4).slice(0, 43)}`
+        ]
+        const echoed = secrets.flatMap(formsOf)
+        // A few at a time, so that the cut of long errors hides none.
+        const parts = Array.from({ length: Math.ceil(echoed.length / 3) }, (_, at) => echoed.slice(at * 3, at * 3 + 3))
+        const runtime = yield* house.startRuntime({
+          OPENCLAW_GATEWAY_TOKEN: gatewayToken,
+          HONEYCOMB_API_KEY: honeycombKey,
+          OTEL_EXPORTER_OTLP_ENDPOINT: receiver.url,
+          OTEL_EXPORTER_OTLP_HEADERS: `authorization=Bearer%20${collectorKey}`,
+          OTEL_BSP_SCHEDULE_DELAY: "50",
+          TRACE_CONTENT: "true",
+          OPENCLAW_CLIENT_TOOLS_ENABLED: "false",
+          DELIVERY_MAX_ATTEMPTS: "1",
+          LOG_LEVEL: "debug"
+        })
+        const taskId = yield* house.newTask(`Look at ${house.account.serviceToken}`)
+        let dead = 0
+        const dies = Effect.gen(function* () {
+          dead += 1
+          yield* house.post(taskId, "@engineer are you there?")
+          yield* eventually(
+            house.notifications,
+            (rows) => rows.filter(({ state, type }) => type === "mention" && state === "dead").length === dead
+          )
+        })
+        for (const part of parts) {
+          const message = `refused: ${part.join(" ")}`
+          yield* house.fault({
+            kind: "answer",
+            status: 400,
+            contentType: "application/json",
+            body: JSON.stringify({ error: { message, type: "invalid_request_error" } })
+          })
+          yield* dies
+          yield* throwsConvexError(house, "service/notifications:complete", {
+            code: `invalid ${part[0]}`,
+            message: `thrown: ${part.join(" ")}`
+          })
+          yield* dies
+        }
+        yield* house.post(taskId, "@engineer show me your key")
+        const thread = yield* eventually(house.messages(taskId), (messages) =>
+          messages.some(({ content }) => content.startsWith("My key: "))
         )
-      }
-      const health = yield* eventually(
-        textOf(`${runtime.url}/health`),
-        (text) => JSON.parse(text).delivery.deadLetters * 3 >= echoed.length
-      )
-      const failed = () => receiver.spans().filter(({ attributes }) => attributes["mission_control.outcome"] === "dead")
-      yield* eventually(Effect.sync(failed), (spans) => spans.length * 3 >= echoed.length)
-      const sinks: Record<string, string> = {
-        spans: receiver.text(),
-        log: runtime.output(),
-        health,
-        metrics: yield* textOf(`${runtime.url}/metrics`),
-        readyz: yield* textOf(`${runtime.url}/readyz`),
-        page: yield* textOf(`${runtime.url}/`),
-        events: yield* eventsOf(runtime.url),
-        thread: JSON.stringify((yield* house.messages(taskId)).filter(({ author }) => author.type !== "user")),
-        notifications: JSON.stringify(yield* house.notifications)
-      }
-      // What is looked through has the errors: it is not empty by accident.
-      for (const sink of ["log", "health", "events", "notifications", "spans"])
-        assert.include(sinks[sink], "refused: ", sink)
-      const found = Object.entries(sinks).flatMap(([sink, text]) =>
-        echoed.filter((form) => text.includes(form)).map((form) => `${sink}: ${form}`)
-      )
-      assert.deepStrictEqual(found, [])
-    }).pipe(Effect.scoped)
+        assert.match(
+          thread.find(({ content }) => content.startsWith("My key: "))!.content,
+          /^My key: (<redacted>=* ?){5}$/
+        )
+        const health = yield* eventually(
+          textOf(`${runtime.url}/health`),
+          (text) => JSON.parse(text).delivery.deadLetters === dead
+        )
+        const ended = (outcome: string) =>
+          receiver.spans().filter(({ attributes }) => attributes["mission_control.outcome"] === outcome)
+        yield* eventually(
+          Effect.sync(() => [ended("dead").length, ended("replied").length]),
+          ([letters, replies]) => letters === dead && replies === 1
+        )
+        const sinks: Record<string, string> = {
+          spans: receiver.text(),
+          log: runtime.output(),
+          health,
+          metrics: yield* textOf(`${runtime.url}/metrics`),
+          readyz: yield* textOf(`${runtime.url}/readyz`),
+          page: yield* textOf(`${runtime.url}/`),
+          events: yield* eventsOf(runtime.url),
+          thread: JSON.stringify((yield* house.messages(taskId)).filter(({ author }) => author.type !== "user")),
+          notifications: JSON.stringify(yield* house.notifications)
+        }
+        // What is looked through has the errors: it is not empty by accident.
+        for (const sink of ["log", "events", "notifications", "spans"]) {
+          for (const words of ["refused: ", "thrown: "]) assert.include(sinks[sink], words, sink)
+        }
+        assert.include(sinks["health"], "thrown: ")
+        assert.include(sinks["thread"], "My key: ")
+        const exceptions = receiver.spans().flatMap(({ events }) => events)
+        assert.isTrue(exceptions.some(({ attributes }) => String(attributes["exception.message"]).includes("thrown: ")))
+        const loads = receiver.spans().filter(({ name }) => name === "execute_tool task_load")
+        assert.include(String(loads[0]?.attributes["gen_ai.tool.call.arguments"]), "nowhere <redacted>")
+        assert.lengthOf(shown, 5)
+        const found = Object.entries(sinks).flatMap(([sink, text]) =>
+          [...echoed, ...shown].filter((form) => isIn(text, form)).map((form) => `${sink}: ${form}`)
+        )
+        assert.deepStrictEqual(found, [])
+      }).pipe(Effect.scoped)
   )
 })
