@@ -72,6 +72,7 @@ describe.skipIf(missing !== null)("the status page", () => {
       yield* house.script({
         rules: [
           { match: "never mind", actions: [{ hang: true }] },
+          { match: "keep quiet", repeat: true, actions: [{ text: "NO_REPLY" }] },
           { match: "mentioned you", repeat: true, actions: [{ text: "Here I am." }] }
         ]
       })
@@ -84,6 +85,9 @@ describe.skipIf(missing !== null)("the status page", () => {
       assert.include(yield* textOf(page, "ended-empty"), "Nothing has ended")
       yield* says(page, "letters-empty", "None: every notification was delivered")
       yield* says(page, "agents", "Engineer")
+      yield* says(page, "agents", "no heartbeat yet")
+      assert.strictEqual(yield* textOf(page, "n-waiting"), "None")
+      for (const id of ["n-done", "n-silent", "n-dead"]) assert.strictEqual(yield* textOf(page, id), "0")
       assert.match(yield* Effect.promise(() => page.title()), /^online · test$/)
       assert.deepStrictEqual(yield* violations(page), [])
 
@@ -92,7 +96,12 @@ describe.skipIf(missing !== null)("the status page", () => {
       yield* eventually(house.posts, (count) => count === 1)
       yield* says(page, "running", "Engineer", 1_000)
       assert.strictEqual(yield* textOf(page, "n-running"), "1 of 8")
+      yield* says(page, "running", "thinks")
       yield* says(page, "agents", "working")
+      // The agent's session is taken: what comes for it now waits.
+      yield* house.post(taskId, "@engineer one more thing")
+      yield* says(page, "n-waiting", "Yes")
+      yield* says(page, "n-waiting-more", "the oldest for")
       // No secret is shown, and no message's text.
       const shown = yield* Effect.promise(() => page.content())
       assert.include(shown, "Rotate")
@@ -107,6 +116,13 @@ describe.skipIf(missing !== null)("the status page", () => {
       yield* says(page, "errors", "TurnUnreadable")
       assert.strictEqual(yield* textOf(page, "n-dead"), "1")
       assert.match(yield* textOf(page, "rate-text"), /^[1-9]\d* deliver(y|ies) in 20 min, 1 failed$/)
+      yield* house.post(taskId, "@squad-lead keep quiet")
+      yield* says(page, "n-silent", "1")
+      yield* says(page, "ended", "silent, ")
+      assert.match(
+        yield* Effect.promise(async () => (await page.locator("#latency").getAttribute("aria-label")) ?? ""),
+        /^Mean duration of a delivery: .*\d/
+      )
       assert.deepStrictEqual(yield* violations(page), [])
 
       const dark = yield* open(runtime.url, { ...phone, colorScheme: "dark" })
