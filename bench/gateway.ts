@@ -3,6 +3,7 @@ import { once } from "node:events"
 import { Agent, request } from "node:http"
 import { createInterface } from "node:readline"
 import { fileURLToPath } from "node:url"
+import { gatewayNodeArgs } from "../local/launcher.ts"
 import { type Figure, figureOf } from "./figure.ts"
 
 const entry = fileURLToPath(new URL("../local/gateway/main.ts", import.meta.url))
@@ -47,9 +48,8 @@ export const run = async (): Promise<ReadonlyArray<Figure>> => {
 }
 
 const start = async (): Promise<{ readonly child: ChildProcess; readonly url: string }> => {
-  const child = spawn(process.execPath, [entry, "--token", "bench", "--die-with-parent", "--max-concurrent", "64"], {
-    stdio: ["pipe", "pipe", "inherit"]
-  })
+  const args = [...gatewayNodeArgs, entry, "--token", "bench", "--die-with-parent", "--max-concurrent", "64"]
+  const child = spawn(process.execPath, args, { stdio: ["pipe", "pipe", "inherit"] })
   const [line] = (await once(createInterface({ input: child.stdout }), "line")) as [string]
   return { child, url: (JSON.parse(line) as { readonly url: string }).url }
 }

@@ -2,14 +2,10 @@
 /** The scripted gateway as a process: one JSON line on stdout when it serves, everything else on stderr. */
 import { join } from "node:path"
 import { parseArgs } from "node:util"
-import { setFlagsFromString } from "node:v8"
 import { readScript } from "../model/script.ts"
 import { configIssues, ConfigRefused } from "./config.ts"
 import { knownVersions, releaseOf } from "./release.ts"
 import { ScriptedGateway } from "./server.ts"
-
-// Under load the heap would otherwise grow to ten times what is alive in it, for no speed.
-setFlagsFromString("--optimize-for-size")
 
 const usage = `usage: node local/gateway/main.ts [gateway run | config validate [--json]] [options]
   --port N            port on 127.0.0.1; OPENCLAW_GATEWAY_PORT, then gateway.port of the config, then a free one

@@ -39,7 +39,10 @@ const run = (args: ReadonlyArray<string>, env: Record<string, string> = {}) =>
   Effect.promise(
     () =>
       new Promise<{ code: number | null; output: string }>((resolve) => {
-        const child = spawn(process.execPath, [entry, ...args], { env: { ...process.env, ...env } })
+        const child = spawn(process.execPath, [entry, ...args], {
+          env: { ...process.env, ...env },
+          stdio: ["ignore", "pipe", "pipe"]
+        })
         let output = ""
         child.stdout.on("data", (data) => (output += String(data)))
         child.stderr.on("data", (data) => (output += String(data)))
