@@ -10,7 +10,7 @@ import { config } from "./commands/ConfigPrint.ts"
 import { deadLetters } from "./commands/DeadLetters.ts"
 import { deliverWith } from "./commands/Deliver.ts"
 import { doctorWith } from "./commands/Doctor.ts"
-import { EndedWith, explained } from "./commands/EndedWith.ts"
+import { defectsSaid, EndedWith, explained } from "./commands/EndedWith.ts"
 import { healthcheck } from "./commands/Healthcheck.ts"
 import { profile } from "./commands/Profile.ts"
 import { sessions } from "./commands/Sessions.ts"
@@ -117,6 +117,7 @@ const sayHints = Effect.flatMap(RuntimeConfig, ({ hints }) =>
 const startProgram = sayHints.pipe(
   Effect.andThen(Effect.provide(run, programs)),
   Effect.tapError((failure) => (failure._tag === "ListenFailed" ? Effect.logError(failure.detail) : Effect.void)),
+  defectsSaid,
   Effect.provide(foundation),
   Effect.catchTags({
     ListenFailed: () => Effect.fail(new EndedWith({ exitCode: 78 }))

@@ -1,4 +1,4 @@
-import { Console, Effect, Schema } from "effect"
+import { Cause, Console, Effect, Schema } from "effect"
 import type { ControlPlaneFailure } from "../domain/ControlPlaneFailure.ts"
 import type { ConfigInvalid } from "../layers/Config.ts"
 
@@ -8,6 +8,21 @@ export class EndedWith extends Schema.TaggedError<EndedWith>()("EndedWith", { ex
 /** Says on standard error why, and ends with that code. */
 export const endWith = (exitCode: number, ...lines: ReadonlyArray<string>): Effect.Effect<never, EndedWith> =>
   Effect.andThen(lines.length === 0 ? Effect.void : Console.error(lines.join("\n")), new EndedWith({ exitCode }))
+
+/**
+ * Logs a defect with its cause and ends with 70, a bug. Where it stands the logger is the command's own: a cause may hold
+ * what only that logger's redactor knows to be a secret.
+ */
+export const defectsSaid = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E | EndedWith, R> =>
+  Effect.catchCauseIf(
+    effect,
+    (cause) => Cause.hasDies(cause),
+    (cause) =>
+      Effect.andThen(
+        Effect.logError("the runtime ended with an unexpected failure", cause),
+        new EndedWith({ exitCode: 70 })
+      )
+  )
 
 /** All problems of the configuration together, and names that may be their cause. */
 const describeProblems = ({ hints = [], problems }: ConfigInvalid): ReadonlyArray<string> => [
