@@ -39,7 +39,8 @@ const usage = `usage: npm run bench -- [name ...] [options]
   --markdown     prints the results as the table of docs/performance.md
   --write        puts that table of the kept results into docs/performance.md
 benches: ${Object.keys(benches).join(", ")}; all of them without a name
-BENCH_RUNS (5) and BENCH_SECONDS shorten a run, BENCH_MINUTES (15) the idle one.
+BENCH_RUNS (5) and BENCH_SECONDS shorten a run, BENCH_HELD_SECONDS (60) the rate that is held, BENCH_MINUTES (15) the idle
+one.
 `
 
 const { positionals, values } = parseArgs({
@@ -71,7 +72,7 @@ const measure = async (name: string): Promise<Result> => {
   const bench = await benches[name]!()
   const figures = await bench.run()
   const tookSeconds = Math.round((performance.now() - from) / 1_000)
-  const shortened = ["BENCH_RUNS", "BENCH_SECONDS", "BENCH_MINUTES"]
+  const shortened = ["BENCH_RUNS", "BENCH_SECONDS", "BENCH_HELD_SECONDS", "BENCH_MINUTES"]
     .filter((variable) => process.env[variable] !== undefined)
     .map((variable) => `${variable}=${process.env[variable]}`)
     .join(" ")

@@ -31,7 +31,7 @@ export const markdownOf = (results: ReadonlyArray<Result>): string => {
   const machines = new Map<string, Array<Result>>()
   for (const result of results) {
     const { commit, cpus, memoryGigabytes, model, node, system } = result.machine
-    const quick = result.shortened === "" ? "" : `, a quick look (${result.shortened})`
+    const quick = result.shortened === "" ? "" : `, shortened (${result.shortened})`
     const machine = `${cpus} × ${model}, ${memoryGigabytes} GB, ${system}, Node ${node}, commit ${commit}${quick}`
     machines.set(machine, [...(machines.get(machine) ?? []), result])
   }

@@ -44,7 +44,7 @@ describe("a figure", () => {
     assert.include(table, "| `delivery` | latency | 12 ms | 11 to 13 | under 15 ms | met |")
     assert.include(
       table,
-      "2 × Processor, 8 GB, Linux 6, Node v24, commit abc, a quick look (BENCH_RUNS=1); load at the start 0.5: `delivery`"
+      "2 × Processor, 8 GB, Linux 6, Node v24, commit abc, shortened (BENCH_RUNS=1); load at the start 0.5: `delivery`"
     )
   })
 })
