@@ -96,6 +96,7 @@ export interface BeatRequest {
   readonly leaseMs: number
   readonly parkedAgents: ReadonlyArray<string>
   readonly nextDueAt?: number
+  readonly schedule?: string
 }
 
 const ownTasks = 12
@@ -293,6 +294,10 @@ export const claimBeat = async (
   if (lease !== undefined && lease.expiresAt > now) {
     const notBefore = Math.min(lease.expiresAt, now + askAgainMs)
     return { notBefore, dueAt: held?.dueAt ?? now, reason: "session_busy", now }
+  }
+  if (typeof agent.heartbeat === "string" && request.schedule !== undefined && request.schedule !== agent.heartbeat) {
+    // Reckoned by a schedule that was changed meanwhile: by the new one its moment could be years away.
+    return { notBefore: now + askAgainMs, dueAt: held?.dueAt ?? now, reason: "not_due", now }
   }
   // An expired lease is taken over only when a beat is due: until then it is still good to its holder.
   const isDue = held === null || held.schedule !== agent.heartbeat || held.dueAt <= now

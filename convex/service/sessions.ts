@@ -7,7 +7,7 @@ import { taskOf } from "../model/tasks.ts"
 
 /**
  * Leases an agent's session for its heartbeat when that is due, or says when to ask again. `nextDueAt` is the moment of
- * the agent's cron expression that comes next (Convex's time); minutes are reckoned here. For runtimes; about ten rows,
+ * the agent's cron expression that comes next (Convex's time), by the `schedule` given; minutes are reckoned here. For runtimes; about ten rows,
  * the roster and the tasks shown are read.
  */
 export const claimBeat = serviceMutation({
@@ -18,7 +18,8 @@ export const claimBeat = serviceMutation({
     agentId: v.string(),
     leaseMs: v.number(),
     parkedAgents: v.array(v.string()),
-    nextDueAt: v.optional(v.number())
+    nextDueAt: v.optional(v.number()),
+    schedule: v.optional(v.string())
   },
   returns: beatAnswer,
   handler: (ctx, args) => claim(ctx, ctx.accountId, args)

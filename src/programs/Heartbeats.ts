@@ -147,7 +147,10 @@ export class Heartbeats extends Context.Service<
        * Asks for the beat and runs it. Answers in how many milliseconds to ask again, and whether the delivery loop may
        * have missed the permit that was held meanwhile.
        */
-      const askAndRun = Effect.fnUntraced(function* (chain: Chain, nextDueAt: number | undefined) {
+      const askAndRun = Effect.fnUntraced(function* (
+        chain: Chain,
+        reckoned: { readonly nextDueAt: number; readonly schedule: string } | undefined
+      ) {
         const { agent } = chain
         if (chain.isRemoved || !mayBeat(yield* lifecycle.state) || (yield* guard.allowance) < 1) {
           return { wait: 0, isMissed: (yield* permits.free) === 0 }
@@ -161,7 +164,7 @@ export class Heartbeats extends Context.Service<
             agentId: agent.id,
             requestId: chain.requestId,
             parkedAgents: yield* guard.parkedAgents,
-            ...(nextDueAt === undefined ? {} : { nextDueAt })
+            ...reckoned
           })
           .pipe(Effect.onError(() => guard.inconclusive))
         chain.requestId = null
@@ -191,18 +194,19 @@ export class Heartbeats extends Context.Service<
         yield* untilBreakerCloses
         if (chain.isRemoved) return
         const { agent } = chain
-        const nextDueAt =
-          typeof agent.heartbeat === "string"
-            ? nextCronMoment(agent.heartbeat, yield* controlPlane.now)
+        const schedule = agent.heartbeat
+        const reckoned =
+          typeof schedule === "string"
+            ? Option.map(nextCronMoment(schedule, yield* controlPlane.now), (nextDueAt) => ({ nextDueAt, schedule }))
             : Option.some(undefined)
-        if (Option.isNone(nextDueAt)) {
+        if (Option.isNone(reckoned)) {
           yield* metrics.heartbeatDue(agent.slug, null)
           yield* Effect.logError(
             `no heartbeats for ${agent.slug}: ${JSON.stringify(agent.heartbeat)} is no cron expression that ever fires; set minutes or five fields in UTC`
           )
           return yield* Queue.take(chain.wakeups)
         }
-        const wait = yield* askAndRun(chain, nextDueAt.value).pipe(
+        const wait = yield* askAndRun(chain, reckoned.value).pipe(
           permits.withSpare,
           Effect.onExit((exit) => (exit._tag === "Success" && !exit.value.isMissed ? Effect.void : loop.wake)),
           slots.withPermits(1),

@@ -130,13 +130,15 @@ export class ControlPlane extends Context.Service<
     ): Effect.Effect<"ready" | "waiting" | "dead", ControlPlaneFailure>
     /**
      * Leases the agent's session for its heartbeat when that is due, or says when to ask again; the same requestId
-     * answers alike. `nextDueAt` is the next moment of a cron schedule, the control plane's epoch milliseconds.
+     * answers alike. `nextDueAt` is the next moment of a cron `schedule`, the control plane's epoch milliseconds; one
+     * that was reckoned by a schedule that holds no more counts for nothing.
      */
     claimBeat(options: {
       readonly agentId: string
       readonly requestId: string
       readonly parkedAgents: ReadonlyArray<string>
       readonly nextDueAt?: number
+      readonly schedule?: string
     }): Effect.Effect<BeatAnswer, ControlPlaneFailure>
     /** Ends a beat with its status and what it says in a thread, in one transaction; answers when the next is due. */
     updateAgentHeartbeat(fence: Fence, report: BeatReport): Effect.Effect<typeof FinishedBeat.Type, ControlPlaneFailure>
@@ -398,6 +400,7 @@ export class ControlPlane extends Context.Service<
         readonly requestId: string
         readonly parkedAgents: ReadonlyArray<string>
         readonly nextDueAt?: number
+        readonly schedule?: string
       }) {
         const answer = yield* call("mutation", "service/sessions:claimBeat", BeatAnswer, {
           ...self,

@@ -280,6 +280,15 @@ describe("a heartbeat", () => {
     expect((await finish(plane, beat)).dueAt).toBe(nextDueAt + 60 * minute)
   })
 
+  it("is not due by a moment that was reckoned by another cron expression than the one that holds now", async () => {
+    const plane = await seededPlane()
+    await plane.asPerson(api.app.agents.update, { agentId: plane.engineer, heartbeat: "* * * * *" })
+    const inYears = { nextDueAt: Date.now() + 60 * 24 * 900 * minute, schedule: "0 0 29 2 *" }
+    expect(await claimBeat(plane, inYears)).toMatchObject({ reason: "not_due", notBefore: Date.now() + 15_000 })
+    const soon = { nextDueAt: Date.now() + minute, schedule: "* * * * *" }
+    expect(await claimBeat(plane, soon)).toMatchObject({ reason: "not_due", dueAt: soon.nextDueAt })
+  })
+
   it("follows a changed schedule at once, counted from the last beat", async () => {
     const plane = await due()
     const beat = await claimed(plane)

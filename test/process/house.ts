@@ -74,6 +74,12 @@ const json = (url: string, method = "GET", body?: unknown): Effect.Effect<any> =
     return text === "" ? null : JSON.parse(text)
   })
 
+/**
+ * On a 29th of February: a first beat would otherwise come at some moment of the first two minutes, take a fault that
+ * was meant for a delivery, or be counted as its post. Tests of heartbeats say when they want one.
+ */
+const RARELY = "0 0 29 2 *"
+
 export const makeHouse = (
   options: {
     readonly team?: ReadonlyArray<NewAgent>
@@ -82,7 +88,7 @@ export const makeHouse = (
   } = {}
 ): Effect.Effect<House, LaunchFailed, Scope.Scope> =>
   Effect.gen(function* () {
-    const team = options.team ?? demoTeam
+    const team = (options.team ?? demoTeam).map((agent) => ({ heartbeat: RARELY, ...agent }))
     const [plane, gateway] = yield* Effect.all(
       [
         launchPlane({ args: options.planeArgs ?? [] }),
