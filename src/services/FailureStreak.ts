@@ -11,12 +11,15 @@ export interface FailureStreak {
   recovered(line: string): Effect.Effect<void>
 }
 
+/** The class of an error written as `class: detail`; undefined for a text of another form. */
+export const classOf = (error: string): string | undefined => /^\w+(?=: )/.exec(error)?.[0]
+
 /** A streak that begins with the next failure. */
 export const makeFailureStreak = (): FailureStreak => {
   const counts = new Map<string, number>()
   return {
     isFirst: (error) => {
-      const kind = /^\w+(?=: )/.exec(error)?.[0] ?? error
+      const kind = classOf(error) ?? error
       counts.set(kind, (counts.get(kind) ?? 0) + 1)
       return counts.get(kind) === 1
     },

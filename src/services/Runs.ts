@@ -13,7 +13,7 @@ import { sessionHash } from "../layers/SessionHash.ts"
 import { Telemetry } from "../layers/Telemetry.ts"
 import type { TraceRef } from "../layers/Telemetry.ts"
 import { ControlPlane } from "./ControlPlane.ts"
-import { makeFailureStreak } from "./FailureStreak.ts"
+import { classOf, makeFailureStreak } from "./FailureStreak.ts"
 import { GatewayGuard } from "./GatewayGuard.ts"
 import { Lifecycle } from "./Lifecycle.ts"
 
@@ -265,7 +265,7 @@ export class Runs extends Context.Service<
         told: ({ error, outcome }) =>
           Effect.andThen(
             telemetry.noteRoot({ "mission_control.outcome": outcome }),
-            error === null ? Effect.void : telemetry.failRoot(/^\w+(?=: )/.exec(error)?.[0] ?? outcome, error)
+            error === null ? Effect.void : telemetry.failRoot(classOf(error) ?? outcome, error)
           ),
         backoff: (failures) => Effect.map(Random.next, (random) => backoffMillis(bounds, failures, random)),
         boundary: Effect.map(secureRandom.uuidV4(), (uuid) => uuid.replaceAll("-", "").slice(0, 16)),

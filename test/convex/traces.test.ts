@@ -11,6 +11,9 @@ afterEach(() => {
   vi.useRealTimers()
 })
 
+/** What a failure that is tried again says, but for its times and its trace. */
+const timedOut = { class: "TurnTimeout", error: "took too long", silence: false, silenceLimit: 3, maxHops: 12 }
+
 const pass = (ms: number) => vi.setSystemTime(Date.now() + ms)
 
 /** What the next attempt of the claimed notification is told of the one before. */
@@ -29,11 +32,7 @@ describe("the trace of an attempt", () => {
     expect(await earlierOf(plane, id)).toBeUndefined()
     await plane.mutate(api.service.notifications.fail, {
       ...fenceOf(delivery),
-      class: "TurnTimeout",
-      error: "took too long",
-      silence: false,
-      silenceLimit: 3,
-      maxHops: 12,
+      ...timedOut,
       nextAttemptAt: Date.now(),
       traceId: "trace-1",
       spanId: "span-1"
@@ -104,11 +103,7 @@ describe("the trace of an attempt", () => {
     expect(beat?.context.earlier.trace).toBeUndefined()
     await plane.mutate(api.service.notifications.fail, {
       ...fenceOf(beat!),
-      class: "TurnTimeout",
-      error: "took too long",
-      silence: false,
-      silenceLimit: 3,
-      maxHops: 12,
+      ...timedOut,
       nextAttemptAt: Date.now(),
       traceId: "trace-1",
       spanId: "span-1"

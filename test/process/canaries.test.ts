@@ -123,8 +123,15 @@ describe("secrets that come back in an error, in whatever form", () => {
           textOf(`${runtime.url}/health`),
           (text) => JSON.parse(text).delivery.deadLetters === dead
         )
+        // Of mentions: the orchestrator, who follows the thread, may have answered the reply by now.
         const ended = (outcome: string) =>
-          receiver.spans().filter(({ attributes }) => attributes["mission_control.outcome"] === outcome)
+          receiver
+            .spans()
+            .filter(
+              ({ attributes }) =>
+                attributes["mission_control.notification.type"] === "mention" &&
+                attributes["mission_control.outcome"] === outcome
+            )
         yield* eventually(
           Effect.sync(() => [ended("dead").length, ended("replied").length]),
           ([letters, replies]) => letters === dead && replies === 1

@@ -57,11 +57,22 @@ export type House = {
   readonly health: (runtime: Launched) => Effect.Effect<Record<string, any>>
 }
 
-/** Looks again every 25 ms until it is so; the test's own time limit is the only one. */
+/**
+ * Looks again every 25 ms until it is so; the test's own time limit is the only one, and where it strikes, what was
+ * seen last is said.
+ */
 export const eventually = <A, E, R>(
   look: Effect.Effect<A, E, R>,
   isSo: (value: A) => boolean
-): Effect.Effect<A, E, R> => look.pipe(Effect.repeat({ schedule: Schedule.spaced("25 millis"), until: isSo }))
+): Effect.Effect<A, E, R> =>
+  Effect.suspend(() => {
+    let seen: A | undefined
+    return look.pipe(
+      Effect.tap((value) => Effect.sync(() => (seen = value))),
+      Effect.repeat({ schedule: Schedule.spaced("25 millis"), until: isSo }),
+      Effect.onInterrupt(() => Effect.logError(`waited in vain until ${isSo}; seen last:`, seen))
+    )
+  })
 
 const json = (url: string, method = "GET", body?: unknown): Effect.Effect<any> =>
   Effect.promise(async () => {

@@ -304,6 +304,15 @@ export class AccountModel {
     return { id, slug, name }
   }
 
+  private view(agent: Agent) {
+    return {
+      ...this.ref(agent.id),
+      role: agent.name,
+      isOrchestrator: agent.isOrchestrator,
+      flags: this.flags(agent)
+    }
+  }
+
   private flags(agent: Agent) {
     return { ...defaultAgentFlags, canCreateTasks: true, canReviewTasks: agent.canReview }
   }
@@ -361,12 +370,7 @@ export class AccountModel {
       },
       fold,
       account: { id: ACCOUNT, name: "Acme" },
-      agent: {
-        ...this.ref(agent.id),
-        role: agent.name,
-        isOrchestrator: agent.isOrchestrator,
-        flags: this.flags(agent)
-      },
+      agent: this.view(agent),
       sessionKey: sessionKey({
         slug: agent.slug,
         accountId: ACCOUNT,
@@ -430,12 +434,7 @@ export class AccountModel {
     const context: BeatContext = {
       heartbeat: { id: answer.heartbeatId, dueAt: beat?.dueAt ?? 0, schedule: agent.heartbeat, lastHeartbeatAt: null },
       account: { id: ACCOUNT, name: "Acme" },
-      agent: {
-        ...this.ref(agent.id),
-        role: agent.name,
-        isOrchestrator: agent.isOrchestrator,
-        flags: this.flags(agent)
-      },
+      agent: this.view(agent),
       sessionKey: sessionKey({
         slug: agent.slug,
         accountId: ACCOUNT,
