@@ -6,8 +6,11 @@
 export type Breaker =
   | { readonly _tag: "Closed"; readonly failures: number }
   | { readonly _tag: "Open"; readonly until: number; readonly waitMillis: number }
-  /** One probe may run, or runs. */
-  | { readonly _tag: "HalfOpen"; readonly isProbing: boolean; readonly waitMillis: number }
+  /** One probe may run, or runs: the admission under which it was claimed. Nothing but its own end tells what it met. */
+  | { readonly _tag: "HalfOpen"; readonly probe: Admission | null; readonly waitMillis: number }
+
+/** Which claim let a run begin; null outside of any. */
+export type Admission = number | null
 
 const OPENS_AFTER = 5
 const FIRST_WAIT = 30_000
@@ -19,7 +22,7 @@ export const closed: Breaker = { _tag: "Closed", failures: 0 }
 /** Time passing turns an open breaker half open. */
 export const atTime = (breaker: Breaker, now: number): Breaker =>
   breaker._tag === "Open" && now >= breaker.until
-    ? { _tag: "HalfOpen", isProbing: false, waitMillis: breaker.waitMillis }
+    ? { _tag: "HalfOpen", probe: null, waitMillis: breaker.waitMillis }
     : breaker
 
 /** How many deliveries may be claimed now; `breaker` is taken at the present time. */
@@ -30,20 +33,27 @@ export const allowance = (breaker: Breaker): number => {
     case "Open":
       return 0
     case "HalfOpen":
-      return breaker.isProbing ? 0 : 1
+      return breaker.probe === null ? 1 : 0
   }
 }
 
+/** How many runs of this admission may begin now: of those claimed earlier, as of any others, none but the probe. */
+export const admitted = (breaker: Breaker, admission: Admission): number =>
+  isProbe(breaker, admission) ? 1 : breaker._tag === "HalfOpen" ? 0 : allowance(breaker)
+
+const isProbe = (breaker: Breaker, admission: Admission): boolean =>
+  breaker._tag === "HalfOpen" && breaker.probe !== null && breaker.probe === admission
+
 /** After a pause one delivery goes first; what it meets decides for the others. */
 export const onResumed = (breaker: Breaker): Breaker =>
-  breaker._tag === "Closed" ? { _tag: "HalfOpen", isProbing: false, waitMillis: FIRST_WAIT / 2 } : breaker
+  breaker._tag === "Closed" ? { _tag: "HalfOpen", probe: null, waitMillis: FIRST_WAIT / 2 } : breaker
 
-/** A delivery was claimed: in a half-open breaker it is the probe. */
-export const onClaimed = (breaker: Breaker): Breaker =>
-  breaker._tag === "HalfOpen" ? { ...breaker, isProbing: true } : breaker
+/** Something is claimed: in a half-open breaker that has none it is the probe. */
+export const onClaimed = (breaker: Breaker, admission: Admission): Breaker =>
+  breaker._tag === "HalfOpen" && breaker.probe === null ? { ...breaker, probe: admission } : breaker
 
 /** A shared failure. Those of turns begun before the breaker opened change nothing any more. */
-export const onSharedFailure = (breaker: Breaker, now: number): Breaker => {
+export const onSharedFailure = (breaker: Breaker, admission: Admission, now: number): Breaker => {
   switch (breaker._tag) {
     case "Closed": {
       const failures = breaker.failures + 1
@@ -54,15 +64,17 @@ export const onSharedFailure = (breaker: Breaker, now: number): Breaker => {
     case "Open":
       return breaker
     case "HalfOpen": {
+      if (!isProbe(breaker, admission)) return breaker
       const waitMillis = Math.min(LONGEST_WAIT, breaker.waitMillis * 2)
       return { _tag: "Open", until: now + waitMillis, waitMillis }
     }
   }
 }
 
-/** A turn was answered: whatever it said, gateway and provider work. */
-export const onAnswered = (): Breaker => closed
+/** A turn was answered: whatever it said, gateway and provider work. While half open the probe's answer is awaited. */
+export const onAnswered = (breaker: Breaker, admission: Admission): Breaker =>
+  breaker._tag === "HalfOpen" && !isProbe(breaker, admission) ? breaker : closed
 
 /** A probe ended without telling anything about the gateway (skipped, interrupted): the next one may run. */
-export const onInconclusive = (breaker: Breaker): Breaker =>
-  breaker._tag === "HalfOpen" ? { ...breaker, isProbing: false } : breaker
+export const onInconclusive = (breaker: Breaker, admission: Admission): Breaker =>
+  breaker._tag === "HalfOpen" && isProbe(breaker, admission) ? { ...breaker, probe: null } : breaker

@@ -21,7 +21,7 @@ import { monotonicMillis } from "../domain/Monotonic.ts"
 import { RuntimeConfig } from "../layers/Config.ts"
 import { ConvexClient } from "../layers/ConvexClient.ts"
 import { ControlPlane } from "../services/ControlPlane.ts"
-import { GatewayGuard } from "../services/GatewayGuard.ts"
+import { Admission, GatewayGuard } from "../services/GatewayGuard.ts"
 import { canClaim, Lifecycle } from "../services/Lifecycle.ts"
 import { Permits } from "../services/Permits.ts"
 import type { ClaimTimes } from "../services/Runs.ts"
@@ -145,13 +145,12 @@ export class DeliveryLoop extends Context.Service<
         }
       })
 
-      const claimOnce = Effect.fnUntraced(function* (free: number) {
+      const claimAdmitted = Effect.fnUntraced(function* (free: number) {
         const request = (yield* Ref.get(openRequest)) ?? { requestId: yield* secureRandom.uuidV4(), permits: free }
         yield* Ref.set(openRequest, request)
         // From here on they are taken: no heartbeat begins with a permit, or as the breaker's probe, that this claim may
         // fill, and a drain waits for what it leases.
         yield* several(request.permits, permits.take)
-        yield* guard.claimed
         const from = yield* Clock.currentTimeMillis
         const claim = yield* controlPlane
           .claim({ ...request, parkedAgents: yield* guard.parkedAgents })
@@ -165,6 +164,10 @@ export class DeliveryLoop extends Context.Service<
         yield* fork(claim, { from, claimed: yield* Clock.currentTimeMillis })
         return { count: claim.deliveries.length, isFull: claim.deliveries.length === request.permits }
       })
+
+      /** In a half-open breaker what is claimed here is the probe. */
+      const claimOnce = (free: number) =>
+        Effect.flatMap(guard.claimed, (admission) => Effect.provideService(claimAdmitted(free), Admission, admission))
 
       const onAnswer = Effect.gen(function* () {
         const { reasons } = yield* lifecycle.state

@@ -23,7 +23,7 @@ import { RuntimeConfig } from "../layers/Config.ts"
 import { Metrics } from "../layers/Metrics.ts"
 import type { BeatEnd } from "../layers/Metrics.ts"
 import { ControlPlane } from "../services/ControlPlane.ts"
-import { GatewayGuard } from "../services/GatewayGuard.ts"
+import { Admission, GatewayGuard } from "../services/GatewayGuard.ts"
 import { canClaim, Lifecycle } from "../services/Lifecycle.ts"
 import type { LifecycleState } from "../services/Lifecycle.ts"
 import { Permits } from "../services/Permits.ts"
@@ -152,24 +152,20 @@ export class Heartbeats extends Context.Service<
         reckoned: { readonly nextDueAt: number; readonly schedule: string } | undefined
       ) {
         const { agent } = chain
-        if (chain.isRemoved || !mayBeat(yield* lifecycle.state) || (yield* guard.allowance) < 1) {
+        if (chain.isRemoved || !mayBeat(yield* lifecycle.state) || (yield* guard.admitted(yield* Admission)) < 1) {
           return { wait: 0, isMissed: (yield* permits.free) === 0 }
         }
         chain.requestId ??= yield* secureRandom.uuidV4()
         const wasClosed = (yield* guard.breaker)._tag === "Closed"
-        yield* guard.claimed
         const from = yield* Clock.currentTimeMillis
-        const answer = yield* controlPlane
-          .claimBeat({
-            agentId: agent.id,
-            requestId: chain.requestId,
-            parkedAgents: yield* guard.parkedAgents,
-            ...reckoned
-          })
-          .pipe(Effect.onError(() => guard.inconclusive))
+        const answer = yield* controlPlane.claimBeat({
+          agentId: agent.id,
+          requestId: chain.requestId,
+          parkedAgents: yield* guard.parkedAgents,
+          ...reckoned
+        })
         chain.requestId = null
         if (!("claimed" in answer)) {
-          yield* guard.inconclusive
           return { wait: answer.notBefore - answer.now, isMissed: !wasClosed || (yield* permits.free) === 0 }
         }
         const times = { from, claimed: yield* Clock.currentTimeMillis, claimedThere: answer.now }
@@ -182,6 +178,12 @@ export class Heartbeats extends Context.Service<
         yield* loop.beatEnded(result.hasWork)
         // As the breaker's probe it kept the loop from claiming.
         return { wait: result.nextInMillis, isMissed: !wasClosed || (yield* permits.free) === 0 }
+      })
+
+      /** In a half-open breaker the beat is the probe; one that never came to a turn makes room for the next. */
+      const asAdmitted = Effect.fnUntraced(function* <A, E, R>(work: Effect.Effect<A, E, R>) {
+        const admission = yield* guard.claimed
+        return yield* work.pipe(Effect.ensuring(guard.inconclusive), Effect.provideService(Admission, admission))
       })
 
       const untilBreakerCloses = Effect.gen(function* () {
@@ -207,6 +209,7 @@ export class Heartbeats extends Context.Service<
           return yield* Queue.take(chain.wakeups)
         }
         const wait = yield* askAndRun(chain, reckoned.value).pipe(
+          asAdmitted,
           permits.withSpare,
           Effect.onExit((exit) => (exit._tag === "Success" && !exit.value.isMissed ? Effect.void : loop.wake)),
           slots.withPermits(1),

@@ -21,6 +21,14 @@ interface Misconfiguration {
   readonly waitMillis: number
 }
 
+/**
+ * The admission under which the present fiber's run was claimed: what it tells of its end is told as that one's, so that
+ * turns begun before the breaker opened do not speak for the probe.
+ */
+export const Admission = Context.Reference<Breaker.Admission>("runtime-service/services/GatewayGuard/Admission", {
+  defaultValue: () => null
+})
+
 /** What all turns together know of the gateway: the breaker, agents it does not know, settings that are wrong. */
 export class GatewayGuard extends Context.Service<
   GatewayGuard,
@@ -30,10 +38,13 @@ export class GatewayGuard extends Context.Service<
     /** Milliseconds until the breaker lets a probe through; null when it is not open. */
     readonly opensIn: Effect.Effect<number | null>
     readonly breaker: Effect.Effect<Breaker.Breaker>
-    readonly claimed: Effect.Effect<void>
+    /** Something is about to be claimed; whatever comes of it runs with this `Admission`, and says how it ended. */
+    readonly claimed: Effect.Effect<Breaker.Admission>
+    /** How many turns of this admission may begin now: the breaker may have opened since. */
+    admitted(admission: Breaker.Admission): Effect.Effect<number>
     /** A turn got an answer, whatever it said. */
     readonly answered: Effect.Effect<void>
-    /** A turn ended without telling anything about the gateway. */
+    /** A run ended without telling anything about the gateway; after another word about the same run it changes nothing. */
     readonly inconclusive: Effect.Effect<void>
     /** A shared failure: feeds the breaker, pauses delivery, or parks the agent. */
     sharedFailure(failure: TurnFailure, agentId: string): Effect.Effect<void>
@@ -56,16 +67,20 @@ export class GatewayGuard extends Context.Service<
       const lastProviderFailureAt = yield* Ref.make(Number.NEGATIVE_INFINITY)
       const parked = yield* Ref.make<ReadonlyMap<string, string>>(new Map())
       const misconfiguration = yield* Ref.make<Misconfiguration | null>(null)
+      let admissions = 0
 
       const current = Effect.gen(function* () {
         const now = yield* monotonicMillis
         return yield* Ref.updateAndGet(breaker, (before) => Breaker.atTime(before, now))
       })
 
-      const change = Effect.fnUntraced(function* (step: (before: Breaker.Breaker, now: number) => Breaker.Breaker) {
+      const change = Effect.fnUntraced(function* (
+        step: (before: Breaker.Breaker, admission: Breaker.Admission, now: number) => Breaker.Breaker
+      ) {
         const now = yield* monotonicMillis
+        const admission = yield* Admission
         const before = yield* current
-        const after = yield* Ref.updateAndGet(breaker, (breaker) => step(breaker, now))
+        const after = yield* Ref.updateAndGet(breaker, (breaker) => step(breaker, admission, now))
         if (after._tag === "Open" && before._tag !== "Open") {
           const seconds = Math.round(after.waitMillis / 1_000)
           yield* lifecycle.setReason("breaker", `the gateway or its provider keeps failing: one probe in ${seconds} s`)
@@ -152,11 +167,17 @@ export class GatewayGuard extends Context.Service<
           return breaker._tag === "Open" ? breaker.until - now : null
         }),
         breaker: current,
-        claimed: change(Breaker.onClaimed),
-        answered: Effect.andThen(
-          Ref.update(misconfiguration, (before) => (before?.isPaused === true ? before : null)),
-          change(Breaker.onAnswered)
-        ),
+        claimed: Effect.suspend(() => {
+          const admission = ++admissions
+          return change(Breaker.onClaimed).pipe(Effect.provideService(Admission, admission), Effect.as(admission))
+        }),
+        admitted: (admission) => Effect.map(current, (breaker) => Breaker.admitted(breaker, admission)),
+        answered: Effect.gen(function* () {
+          yield* change(Breaker.onAnswered)
+          // While one delivery tries settings that were wrong, the end of an earlier one tells nothing of them.
+          if ((yield* current)._tag !== "Closed") return
+          yield* Ref.update(misconfiguration, (before) => (before?.isPaused === true ? before : null))
+        }),
         inconclusive: change(Breaker.onInconclusive),
         sharedFailure,
         hasRecentProviderFailure: Effect.gen(function* () {

@@ -1,6 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Arbitrary, Schema } from "effect"
 import {
+  admitted,
   allowance,
   atTime,
   closed,
@@ -12,76 +13,104 @@ import {
 import type { Breaker } from "../../src/domain/Breaker.ts"
 
 const open: Breaker = { _tag: "Open", until: 30_000, waitMillis: 30_000 }
-const halfOpen: Breaker = { _tag: "HalfOpen", isProbing: false, waitMillis: 30_000 }
-const probing: Breaker = { _tag: "HalfOpen", isProbing: true, waitMillis: 30_000 }
+const halfOpen: Breaker = { _tag: "HalfOpen", probe: null, waitMillis: 30_000 }
+const probing: Breaker = { _tag: "HalfOpen", probe: 7, waitMillis: 30_000 }
 
 describe("a closed breaker", () => {
   it("lets everything through", () => {
     assert.strictEqual(allowance(closed), Number.POSITIVE_INFINITY)
-    assert.strictEqual(onClaimed(closed), closed)
+    assert.strictEqual(admitted(closed, 1), Number.POSITIVE_INFINITY)
+    assert.strictEqual(onClaimed(closed, 1), closed)
     assert.strictEqual(atTime(closed, 1e15), closed)
   })
 
   it("opens for 30 s at the fifth shared failure in a row", () => {
     let breaker: Breaker = closed
     for (const failures of [1, 2, 3, 4]) {
-      breaker = onSharedFailure(breaker, 0)
+      breaker = onSharedFailure(breaker, 1, 0)
       assert.deepStrictEqual(breaker, { _tag: "Closed", failures })
     }
-    assert.deepStrictEqual(onSharedFailure(breaker, 1_000), { _tag: "Open", until: 31_000, waitMillis: 30_000 })
+    assert.deepStrictEqual(onSharedFailure(breaker, 1, 1_000), { _tag: "Open", until: 31_000, waitMillis: 30_000 })
   })
 
   it("counts from nothing after an answer, and not what tells nothing", () => {
     const four: Breaker = { _tag: "Closed", failures: 4 }
-    assert.strictEqual(onAnswered(), closed)
-    assert.strictEqual(onInconclusive(four), four)
+    assert.strictEqual(onAnswered(four, 1), closed)
+    assert.strictEqual(onInconclusive(four, 1), four)
   })
 })
 
 describe("an open breaker", () => {
   it("lets nothing through before its time, then is half open", () => {
     assert.strictEqual(allowance(open), 0)
+    assert.strictEqual(admitted(open, 1), 0)
     assert.strictEqual(atTime(open, 29_999), open)
     assert.deepStrictEqual(atTime(open, 30_000), halfOpen)
   })
 
-  it("is not moved by what ends late", () => {
-    assert.strictEqual(onSharedFailure(open, 10_000), open)
-    assert.strictEqual(onInconclusive(open), open)
-    assert.strictEqual(onClaimed(open), open)
+  it("is not moved by what fails late", () => {
+    assert.strictEqual(onSharedFailure(open, 1, 10_000), open)
+    assert.strictEqual(onInconclusive(open, 1), open)
+    assert.strictEqual(onClaimed(open, 1), open)
+  })
+
+  it("is closed by a late answer: gateway and provider work", () => {
+    assert.strictEqual(onAnswered(open, 1), closed)
   })
 })
 
 describe("a half-open breaker", () => {
   it("lets one probe through at a time", () => {
     assert.strictEqual(allowance(halfOpen), 1)
-    assert.deepStrictEqual(onClaimed(halfOpen), probing)
+    assert.strictEqual(admitted(halfOpen, 6), 0)
+    assert.deepStrictEqual(onClaimed(halfOpen, 7), probing)
     assert.strictEqual(allowance(probing), 0)
+    assert.strictEqual(admitted(probing, 7), 1)
+    assert.strictEqual(admitted(probing, 8), 0)
+    assert.strictEqual(onClaimed(probing, 8), probing)
     assert.strictEqual(atTime(probing, 1e15), probing)
   })
 
   it("lets the next probe through when one told nothing", () => {
-    assert.deepStrictEqual(onInconclusive(probing), halfOpen)
+    assert.deepStrictEqual(onInconclusive(probing, 7), halfOpen)
   })
 
   it("opens again for twice as long when the probe fails, at most for 5 min", () => {
-    assert.deepStrictEqual(onSharedFailure(probing, 0), { _tag: "Open", until: 60_000, waitMillis: 60_000 })
-    assert.deepStrictEqual(onSharedFailure({ ...probing, waitMillis: 240_000 }, 0), {
+    assert.deepStrictEqual(onSharedFailure(probing, 7, 0), { _tag: "Open", until: 60_000, waitMillis: 60_000 })
+    assert.deepStrictEqual(onSharedFailure({ ...probing, waitMillis: 240_000 }, 7, 0), {
       _tag: "Open",
       until: 300_000,
       waitMillis: 300_000
     })
   })
+
+  it("closes when the probe is answered", () => {
+    assert.strictEqual(onAnswered(probing, 7), closed)
+  })
+
+  it("is not moved by the end of a turn that is not its probe", () => {
+    for (const other of [6, null]) {
+      for (const breaker of [halfOpen, probing]) {
+        assert.strictEqual(onInconclusive(breaker, other), breaker)
+        assert.strictEqual(onSharedFailure(breaker, other, 0), breaker)
+        assert.strictEqual(onAnswered(breaker, other), breaker)
+      }
+    }
+  })
 })
+
+/** Ends the `run`th of the turns under way, counted around. */
+const ends = { run: Schema.Int.check(Schema.isBetween({ minimum: 0, maximum: 1_000 })) }
 
 const Step = Schema.Union([
   Schema.Struct({ _tag: Schema.tag("Claimed") }),
-  Schema.Struct({ _tag: Schema.tag("Answered") }),
-  Schema.Struct({ _tag: Schema.tag("Failed") }),
+  Schema.Struct({ _tag: Schema.tag("Claimed") }),
+  Schema.Struct({ _tag: Schema.tag("Answered"), ...ends }),
+  Schema.Struct({ _tag: Schema.tag("Failed"), ...ends }),
   // More often than the others, or few sequences would open the breaker.
-  Schema.Struct({ _tag: Schema.tag("Failed") }),
-  Schema.Struct({ _tag: Schema.tag("Failed") }),
-  Schema.Struct({ _tag: Schema.tag("Inconclusive") }),
+  Schema.Struct({ _tag: Schema.tag("Failed"), ...ends }),
+  Schema.Struct({ _tag: Schema.tag("Failed"), ...ends }),
+  Schema.Struct({ _tag: Schema.tag("Inconclusive"), ...ends }),
   Schema.Struct({
     _tag: Schema.tag("Passed"),
     millis: Schema.Int.check(Schema.isBetween({ minimum: 0, maximum: 400_000 }))
@@ -91,46 +120,46 @@ const Step = Schema.Union([
 describe("any sequence of events", () => {
   it.prop(
     "keeps the breaker in its bounds: five failures to open, waits of 30 s to 5 min, one probe at a time",
-    { steps: Arbitrary.array(Arbitrary.schema(Step), { minLength: 20, maxLength: 80 }) },
+    { steps: Arbitrary.array(Arbitrary.schema(Step), { minLength: 30, maxLength: 120 }) },
     ({ steps }) => {
+      // Many turns run when the story begins; they end at any time, also while a probe runs.
+      const running = [...Array.from({ length: 12 }).keys()]
+      let claims = running.length
       let breaker: Breaker = closed
       let now = 0
       let failuresInARow = 0
-      let probes = 0
+      /** The turns that were let through a half-open breaker and have not ended. */
+      const probes = new Set<number>()
       for (const step of steps) {
         const before: Breaker = atTime(breaker, now)
         breaker = before
-        switch (step._tag) {
-          case "Passed":
-            now += step.millis
-            breaker = atTime(breaker, now)
-            break
-          case "Claimed":
-            if (allowance(before) === 0) break
-            breaker = onClaimed(before)
-            if (before._tag === "HalfOpen") probes += 1
-            break
-          case "Answered":
-            breaker = onAnswered()
-            failuresInARow = 0
-            probes = 0
-            break
-          case "Failed":
-            breaker = onSharedFailure(before, now)
-            failuresInARow += 1
-            probes = 0
-            break
-          case "Inconclusive":
-            breaker = onInconclusive(before)
-            probes = 0
-            break
+        if (step._tag === "Passed") {
+          now += step.millis
+          breaker = atTime(breaker, now)
+        } else if (step._tag === "Claimed") {
+          const admission = (claims += 1)
+          if (allowance(before) === 0) continue
+          breaker = onClaimed(before, admission)
+          running.push(admission)
+          if (before._tag === "HalfOpen") probes.add(admission)
+          assert.isAtMost(probes.size, 1)
+        } else {
+          const [admission] = running.splice(step.run % Math.max(1, running.length), 1)
+          if (admission === undefined) continue
+          const isProbe = probes.delete(admission)
+          if (step._tag === "Answered") breaker = onAnswered(before, admission)
+          if (step._tag === "Failed") breaker = onSharedFailure(before, admission, now)
+          if (step._tag === "Inconclusive") breaker = onInconclusive(before, admission)
+          if (before._tag === "HalfOpen" && !isProbe) assert.strictEqual(breaker, before)
+          if (before._tag === "Closed" && step._tag === "Failed") failuresInARow += 1
+          if (breaker._tag === "Closed" && step._tag === "Answered") failuresInARow = 0
         }
-        assert.isAtMost(probes, 1)
         if (breaker._tag === "Closed") {
           assert.isBelow(breaker.failures, 5)
           assert.strictEqual(breaker.failures, failuresInARow)
+          assert.strictEqual(probes.size, 0)
         } else {
-          assert.isAtLeast(failuresInARow, 5)
+          assert.strictEqual(failuresInARow, 5)
           assert.isAtLeast(breaker.waitMillis, 30_000)
           assert.isAtMost(breaker.waitMillis, 300_000)
         }
@@ -139,8 +168,10 @@ describe("any sequence of events", () => {
           assert.isAtMost(breaker.until - now, 300_000)
         }
       }
-      // Whatever happened, time opens the way again.
-      assert.isAtLeast(allowance(onInconclusive(atTime(breaker, now + 300_000))), 1)
+      // Whatever happened, time and the probe's end open the way again.
+      let after = atTime(breaker, now + 300_000)
+      for (const probe of probes) after = onInconclusive(after, probe)
+      assert.isAtLeast(allowance(after), 1)
     },
     { arbitrary: { runs: 500, size: 200 } }
   )

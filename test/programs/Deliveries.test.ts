@@ -34,7 +34,7 @@ import { Redactor } from "../../src/layers/Redactor.ts"
 import { sessionHash } from "../../src/layers/SessionHash.ts"
 import { Deliveries } from "../../src/programs/Deliveries.ts"
 import { ControlPlane } from "../../src/services/ControlPlane.ts"
-import { GatewayGuard } from "../../src/services/GatewayGuard.ts"
+import { Admission, GatewayGuard } from "../../src/services/GatewayGuard.ts"
 import { Lifecycle } from "../../src/services/Lifecycle.ts"
 import { LiveRuns } from "../../src/services/LiveRuns.ts"
 import { Runs } from "../../src/services/Runs.ts"
@@ -821,9 +821,12 @@ describe("a probe of the breaker", () => {
       const { deliver, guard } = yield* house(failsWith(new LeaseLost({ function: "renew" })))
       yield* Effect.repeat(guard.sharedFailure(new GatewayUnreachable({ detail: "refused" }), "agent"), { times: 4 })
       yield* TestClock.adjust("30 seconds")
-      yield* guard.claimed
+      const probe = yield* guard.claimed
       assert.strictEqual(yield* guard.allowance, 0)
+      // One that was begun before speaks for itself.
       yield* deliver(delivery, { context: sampleContext() })
+      assert.strictEqual(yield* guard.allowance, 0)
+      yield* deliver(delivery, { context: sampleContext() }).pipe(Effect.provideService(Admission, probe))
       assert.strictEqual(yield* guard.allowance, 1)
     }).pipe(quiet)
   )
@@ -833,8 +836,10 @@ describe("a probe of the breaker", () => {
       const { deliver, guard } = yield* house()
       yield* Effect.repeat(guard.sharedFailure(new GatewayUnreachable({ detail: "refused" }), "agent"), { times: 4 })
       yield* TestClock.adjust("30 seconds")
-      yield* guard.claimed
-      yield* deliver(delivery, { context: sampleContext({ task: sampleTask({ status: "archived" }) }) })
+      const probe = yield* guard.claimed
+      yield* deliver(delivery, { context: sampleContext({ task: sampleTask({ status: "archived" }) }) }).pipe(
+        Effect.provideService(Admission, probe)
+      )
       assert.strictEqual(yield* guard.allowance, 1)
     }).pipe(quiet)
   )

@@ -57,7 +57,7 @@ const house = (settings: Partial<Settings> = {}) =>
     const backlog = yield* Queue.unbounded<Result.Result<Backlog, ControlPlaneFailure>>()
     const push = yield* SubscriptionRef.make<PushState>({ isConnected: true, lastMessageAt: null })
     const looks = yield* Ref.make(0)
-    const ends = new Map<string, Deferred.Deferred<void>>()
+    const ends = new Map<string, Deferred.Deferred<Effect.Effect<void>>>()
     const isBlocked = yield* Ref.make(false)
     const claimDelay = yield* Ref.make(0)
     const shift = <A>(ref: Ref.Ref<ReadonlyArray<A>>) =>
@@ -96,10 +96,10 @@ const house = (settings: Partial<Settings> = {}) =>
     const deliveries = Layer.mock(Deliveries, {
       deliver: Effect.fnUntraced(function* (delivery) {
         const [id] = delivery.notificationIds
-        const end = yield* Deferred.make<void>()
+        const end = yield* Deferred.make<Effect.Effect<void>>()
         ends.set(id, end)
         yield* Queue.offer(begun, id)
-        yield* Deferred.await(end)
+        yield* Effect.flatten(Deferred.await(end))
       })
     })
     const countingPermits = Layer.effect(
@@ -149,11 +149,11 @@ const house = (settings: Partial<Settings> = {}) =>
       push,
       released,
       waiting,
-      /** Ends the delivery of this notification. */
-      end: (id: string) =>
+      /** Ends the delivery of this notification, which says `last` of the gateway. */
+      end: (id: string, last: Effect.Effect<void> = Effect.void) =>
         Effect.suspend(() => {
           const end = ends.get(id)
-          return end === undefined ? Effect.die(`${id} has not begun`) : Deferred.succeed(end, undefined)
+          return end === undefined ? Effect.die(`${id} has not begun`) : Deferred.succeed(end, last)
         }),
       /** Ready, and the claims of the start behind it. */
       start: Effect.gen(function* () {
@@ -473,6 +473,11 @@ describe("DeliveryLoop", () => {
       const { begun, calls, end, guard, loop, start, waiting } = yield* house()
       yield* start
       const failure = new ProviderFailed({ detail: "502", status: 502 })
+      yield* Ref.set(waiting, [claimed("early")])
+      yield* loop.wake
+      yield* settle
+      assert.deepStrictEqual(yield* Queue.takeAll(begun), ["early"])
+      yield* Queue.clear(calls)
       yield* Effect.repeat(guard.sharedFailure(failure, "agent"), { times: 4 })
       yield* Ref.set(waiting, [claimed("probe"), claimed("other")])
       yield* loop.wake
@@ -484,10 +489,10 @@ describe("DeliveryLoop", () => {
         (yield* claimsOf(calls)).map(({ permits }) => permits),
         [1]
       )
+      yield* end("early", guard.sharedFailure(failure, "agent"))
       yield* TestClock.adjust("10 minutes")
       assert.strictEqual(yield* Queue.size(begun), 0)
-      yield* guard.answered
-      yield* end("probe")
+      yield* end("probe", guard.answered)
       assert.strictEqual(yield* Queue.take(begun), "other")
     }).pipe(quiet)
   )

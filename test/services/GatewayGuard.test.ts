@@ -9,7 +9,7 @@ import {
   UnknownAgent
 } from "../../src/domain/TurnFailure.ts"
 import { Gateway } from "../../src/layers/Gateway.ts"
-import { GatewayGuard } from "../../src/services/GatewayGuard.ts"
+import { Admission, GatewayGuard } from "../../src/services/GatewayGuard.ts"
 import { canClaim, Lifecycle } from "../../src/services/Lifecycle.ts"
 
 const unreachable = new GatewayUnreachable({ detail: "ECONNREFUSED" })
@@ -42,6 +42,10 @@ const setUp = Effect.gen(function* () {
   return { agents, guard, lifecycle, lines, log: Effect.provide(Logger.layer([logger])), probes }
 })
 
+/** Something is claimed, and its run tells this of its end. */
+const claimedAndEnded = (guard: GatewayGuard["Service"], end: Effect.Effect<void>) =>
+  Effect.flatMap(guard.claimed, (admission) => Effect.provideService(end, Admission, admission))
+
 describe("the breaker", () => {
   it.effect("opens after five shared failures in a row, says so once, and lets one probe through after 30 s", () =>
     Effect.gen(function* () {
@@ -71,9 +75,8 @@ describe("the breaker", () => {
       const { guard, lifecycle, lines, log } = yield* setUp
       yield* Effect.repeat(guard.sharedFailure(unreachable, "agent"), { times: 4 }).pipe(log)
       yield* TestClock.adjust("30 seconds")
-      yield* guard.claimed
-      yield* guard.answered.pipe(log)
-      yield* guard.answered.pipe(log)
+      yield* claimedAndEnded(guard, guard.answered).pipe(log)
+      yield* claimedAndEnded(guard, guard.answered).pipe(log)
       assert.strictEqual(yield* guard.allowance, Number.POSITIVE_INFINITY)
       assert.deepStrictEqual((yield* lifecycle.state).reasons, {})
       assert.deepStrictEqual(
@@ -91,9 +94,31 @@ describe("the breaker", () => {
         assert.strictEqual(yield* guard.opensIn, wait)
         yield* TestClock.adjust(wait)
         assert.strictEqual(yield* guard.allowance, 1)
-        yield* guard.claimed
-        yield* guard.sharedFailure(unreachable, "agent").pipe(log)
+        yield* claimedAndEnded(guard, guard.sharedFailure(unreachable, "agent")).pipe(log)
       }
+    })
+  )
+
+  it.effect("waits for the probe's own end, whatever turns begun before it opened come to meanwhile", () =>
+    Effect.gen(function* () {
+      const { guard, log } = yield* setUp
+      const early = yield* guard.claimed
+      yield* Effect.repeat(guard.sharedFailure(unreachable, "agent"), { times: 4 }).pipe(log)
+      assert.strictEqual(yield* guard.admitted(early), 0)
+      yield* TestClock.adjust("30 seconds")
+      const probe = yield* guard.claimed
+      const late = yield* guard.claimed
+      assert.deepStrictEqual(
+        yield* Effect.forEach([early, probe, late], (admission) => guard.admitted(admission)),
+        [0, 1, 0]
+      )
+      for (const end of [guard.inconclusive, guard.answered, guard.sharedFailure(unreachable, "agent")]) {
+        for (const admission of [early, late]) yield* end.pipe(Effect.provideService(Admission, admission), log)
+        assert.strictEqual(yield* guard.allowance, 0)
+        assert.isNull(yield* guard.opensIn)
+      }
+      yield* guard.inconclusive.pipe(Effect.provideService(Admission, probe))
+      assert.strictEqual(yield* guard.allowance, 1)
     })
   )
 
@@ -205,8 +230,9 @@ describe("wrong settings of the gateway", () => {
       const resumed = yield* Ref.make(0)
       yield* Effect.forkScoped(guard.probing(Ref.update(resumed, (count) => count + 1))).pipe(log)
       yield* TestClock.adjust(0)
+      let admission = yield* guard.claimed
       for (const wait of [30_000, 60_000, 120_000, 240_000, 300_000, 300_000]) {
-        yield* guard.sharedFailure(misconfigured, "agent").pipe(log)
+        yield* guard.sharedFailure(misconfigured, "agent").pipe(Effect.provideService(Admission, admission), log)
         const before = yield* Ref.get(resumed)
         yield* TestClock.adjust(wait - 1)
         assert.strictEqual(yield* Ref.get(resumed), before)
@@ -217,14 +243,14 @@ describe("wrong settings of the gateway", () => {
         assert.strictEqual(yield* Ref.get(resumed), before + 1)
         assert.isTrue(canClaim(yield* lifecycle.state))
         assert.strictEqual(yield* guard.allowance, 1)
-        yield* guard.claimed
+        admission = yield* guard.claimed
         assert.strictEqual(yield* guard.allowance, 0)
       }
       assert.lengthOf(
         lines.filter((line) => line.startsWith("ERROR")),
         1
       )
-      yield* guard.answered.pipe(log)
+      yield* guard.answered.pipe(Effect.provideService(Admission, admission), log)
       assert.strictEqual(yield* guard.allowance, Number.POSITIVE_INFINITY)
       // What was right once and is wrong again is new.
       yield* guard.sharedFailure(misconfigured, "agent").pipe(log)
