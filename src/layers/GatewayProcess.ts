@@ -47,6 +47,9 @@ const RESTARTS = 10
 const RESTART_WINDOW_MILLIS = Duration.toMillis("10 minutes")
 const FIRST_WAIT_MILLIS = 1_000
 const LONGEST_WAIT_MILLIS = 60_000
+/** One second after the first time, twice as long after each further one, at most a minute. */
+const growingWait = (times: number): Duration.Duration =>
+  Duration.millis(Math.min(LONGEST_WAIT_MILLIS, FIRST_WAIT_MILLIS * 2 ** (times - 1)))
 const KEPT_LINES = 40
 const LINE_CHARACTERS = 4_000
 
@@ -426,11 +429,25 @@ export class GatewayProcess extends Context.Service<
         return null
       })
 
+      /** What an edit of the configuration changes. */
+      const configStamp = Effect.map(
+        Effect.option(fileSystem.stat(config.gatewayConfigPath)),
+        Option.match({
+          onNone: () => "absent",
+          onSome: ({ ino, mtime, size }) =>
+            `${Option.getOrElse(ino, () => 0)} ${Option.match(mtime, { onNone: () => 0, onSome: (time) => time.getTime() })} ${size}`
+        })
+      )
+
+      /** As it was before the gateway could read it. */
+      let startedWith = yield* configStamp
+
       const runOnce: Effect.Effect<
         RunEnd,
         never,
         Scope.Scope | ChildProcessSpawner.ChildProcessSpawner | FileSystem.FileSystem
       > = Effect.gen(function* () {
+        startedWith = yield* configStamp
         const verdict = yield* judge(yield* askVersion)
         if (verdict._tag === "Refused") return { _tag: "Faulty" as const, detail: verdict.message }
         const found = yield* inherited
@@ -459,23 +476,19 @@ export class GatewayProcess extends Context.Service<
         return end
       }).pipe(Effect.catchTag("GatewayNotStarted", ({ detail }) => Effect.succeed({ _tag: "Faulty" as const, detail })))
 
-      /** What an edit of the configuration changes; null while there is none. */
-      const configStamp = Effect.map(
-        Effect.option(fileSystem.stat(config.gatewayConfigPath)),
-        Option.match({
-          onNone: () => "absent",
-          onSome: ({ ino, mtime, size }) =>
-            `${Option.getOrElse(ino, () => 0)} ${Option.match(mtime, { onNone: () => 0, onSome: (time) => time.getTime() })} ${size}`
-        })
-      )
-
+      /** Runs in a row during which the configuration was changed, perhaps by the gateway itself. */
+      let changedRuns = 0
       /** No loop of restarts for what a person has to mend: waits until the configuration changes, or looks again after a minute. */
       const waitForRepair = Effect.fnUntraced(function* (detail: string, looksAgain: boolean) {
         if ((yield* SubscriptionRef.get(health)).detail !== detail) {
           yield* Effect.logError(`the gateway cannot run: ${detail}`)
         }
         yield* publish("faulty", detail)
-        const before = yield* configStamp
+        // What was mended between its reading and its end the gateway has not seen.
+        const before = startedWith
+        const isChangedAlready = (yield* configStamp) !== before
+        changedRuns = isChangedAlready ? changedRuns + 1 : 0
+        if (isChangedAlready) yield* Effect.sleep(growingWait(changedRuns))
         const isChanged = configStamp.pipe(
           Effect.repeat({ schedule: Schedule.spaced("1 second"), until: (now) => now !== before }),
           Effect.andThen(
@@ -493,10 +506,10 @@ export class GatewayProcess extends Context.Service<
           yield* publish("spent", `the gateway ended ${endedAt.length} times within ten minutes, last: ${reason}`)
           return yield* Effect.never
         }
-        const wait = Math.min(LONGEST_WAIT_MILLIS, FIRST_WAIT_MILLIS * 2 ** (endedAt.length - 1))
-        yield* Effect.logWarning(`the gateway ended (${reason}): starting it again in ${wait / 1_000} s`)
+        const wait = growingWait(endedAt.length)
+        yield* Effect.logWarning(`the gateway ended (${reason}): starting it again in ${Duration.toSeconds(wait)} s`)
         yield* publish("starting", `the gateway ended (${reason}) and is started again`)
-        yield* Effect.sleep(Duration.millis(wait))
+        yield* Effect.sleep(wait)
         yield* Ref.update(restarts, (count) => count + 1)
       })
 

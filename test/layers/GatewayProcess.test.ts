@@ -1,5 +1,8 @@
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs"
 import { stat } from "node:fs/promises"
 import { connect } from "node:net"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
 import { NodeFileSystem } from "@effect/platform-node"
 import { assert, describe, it } from "@effect/vitest"
 import { Deferred, Effect, Layer, Option, Ref, Sink, Stream } from "effect"
@@ -30,6 +33,11 @@ const settled = Effect.promise(async () => {
 
 /** A gateway whose readiness the test sets, started by a spawner that only counts. */
 const setUp = Effect.gen(function* () {
+  const folder = yield* Effect.acquireRelease(
+    Effect.sync(() => mkdtempSync(join(tmpdir(), "gateway-process-"))),
+    (path) => Effect.sync(() => rmSync(path, { recursive: true, force: true }))
+  )
+  const configPath = join(folder, "openclaw.json")
   const state = yield* Ref.make<GatewayState["state"]>("unreachable")
   const spawned = yield* Ref.make(0)
   const stopped = yield* Ref.make(0)
@@ -73,7 +81,14 @@ const setUp = Effect.gen(function* () {
     GatewayProcess.layer.pipe(
       Layer.provide(gateway),
       // The port of nothing: no gateway of this machine is found there.
-      Layer.provide(RuntimeConfig.layerTest({ gatewayUrl: Option.none(), gatewayPort: 1 })),
+      Layer.provide(
+        RuntimeConfig.layerTest({
+          gatewayUrl: Option.none(),
+          gatewayPort: 1,
+          stateDir: folder,
+          gatewayConfigPath: configPath
+        })
+      ),
       Layer.provide(Layer.succeed(ChildProcessSpawner.ChildProcessSpawner, spawner)),
       Layer.provide(NodeFileSystem.layer)
     )
@@ -92,7 +107,7 @@ const setUp = Effect.gen(function* () {
       Effect.tap(() => between),
       Effect.repeat({ until: isSo })
     )
-  return { exits, gatewayProcess, spawned, state, stopped, until }
+  return { configPath, exits, gatewayProcess, spawned, state, stopped, until }
 })
 
 describe("a gateway that does not become ready", () => {
@@ -134,6 +149,43 @@ describe("a gateway that keeps ending", () => {
       )
       assert.include(health.detail, "ended 11 times within ten minutes")
       assert.strictEqual(yield* gatewayProcess.restarts, 10)
+    }).pipe(Effect.scoped)
+  )
+})
+
+describe("a gateway that cannot run as it is configured", () => {
+  it.effect("is started again when its configuration was mended between its reading and its end", () =>
+    Effect.gen(function* () {
+      const { configPath, exits, gatewayProcess, spawned, until } = yield* setUp
+      writeFileSync(configPath, "broken")
+      yield* Effect.forkScoped(gatewayProcess.supervise)
+      yield* until(Ref.get(spawned), (count) => count === 1)
+      yield* Deferred.succeed(exits[0]!, 0)
+      yield* until(Ref.get(spawned), (count) => count === 2)
+      writeFileSync(configPath, "mended by a person")
+      yield* Deferred.succeed(exits[1]!, 78)
+      yield* until(Ref.get(spawned), (count) => count === 3)
+      assert.strictEqual(yield* gatewayProcess.restarts, 0)
+    }).pipe(Effect.scoped)
+  )
+
+  it.effect("is not started again before its configuration changes", () =>
+    Effect.gen(function* () {
+      const { configPath, exits, gatewayProcess, spawned, until } = yield* setUp
+      writeFileSync(configPath, "broken")
+      yield* Effect.forkScoped(gatewayProcess.supervise)
+      yield* until(Ref.get(spawned), (count) => count === 1)
+      yield* Deferred.succeed(exits[0]!, 0)
+      yield* until(Ref.get(spawned), (count) => count === 2)
+      yield* Deferred.succeed(exits[1]!, 78)
+      yield* until(gatewayProcess.health, ({ status }) => status === "faulty", settled)
+      for (let look = 0; look < 5; look++) {
+        yield* TestClock.adjust("5 minutes")
+        yield* settled
+      }
+      assert.strictEqual(yield* Ref.get(spawned), 2)
+      writeFileSync(configPath, "mended by a person")
+      yield* until(Ref.get(spawned), (count) => count === 3)
     }).pipe(Effect.scoped)
   )
 })
