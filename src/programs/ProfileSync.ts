@@ -1,5 +1,20 @@
-import { Context, Effect, FiberHandle, FileSystem, Layer, Option, Schedule, Scope, Semaphore, Stream } from "effect"
+import {
+  Context,
+  Duration,
+  Effect,
+  FiberHandle,
+  FileSystem,
+  Layer,
+  Option,
+  Queue,
+  Random,
+  Schedule,
+  Scope,
+  Semaphore,
+  Stream
+} from "effect"
 import { ChildProcessSpawner } from "effect/process"
+import { backoffMillis } from "../domain/Backoff.ts"
 import type { ControlPlaneFailure } from "../domain/ControlPlaneFailure.ts"
 import { planProfiles } from "../domain/ProfilePlan.ts"
 import { RuntimeConfig } from "../layers/Config.ts"
@@ -45,10 +60,8 @@ export const sharedTexts = Effect.gen(function* () {
 /** How long after a change of its configuration the gateway is asked for agents that it did not know. */
 const NOTICED_WITHIN_SECONDS = 30
 
-const retry = Schedule.exponential("5 seconds").pipe(
-  (growing) => Schedule.min([growing, Schedule.spaced("5 minutes")]),
-  Schedule.jittered
-)
+/** What failed, or is for people to mend, is looked at again after such waits. */
+const lookAgain = { baseMillis: 5_000, maxMillis: Duration.toMillis("5 minutes") }
 
 /**
  * Writes what the control plane knows of the agents to where the gateway reads it: their workspaces, and our part of
@@ -85,6 +98,8 @@ export class ProfileSync extends Context.Service<
       const failing = makeFailureStreak()
       const later = yield* FiberHandle.make<void>()
       const noticing = yield* FiberHandle.make<void>()
+      /** Something to write may have come. Each run reads what is newest: of several one is enough. */
+      const news = yield* Queue.sliding<void>(1)
       const isSupervised = Option.isNone(config.gatewayUrl)
 
       const texts = sharedTexts.pipe(
@@ -152,16 +167,16 @@ export class ProfileSync extends Context.Service<
         Effect.asVoid
       )
 
-      /** The whole way of a change: what has to wait for the running turns is done when they have ended. */
-      const settle: Effect.Effect<SyncSteps, ControlPlaneFailure | SyncFailed> = Effect.gen(function* () {
-        const steps = yield* sync
-        const { config: written, deferred } = steps
+      /** The whole way of a change, and whether all of it was done; what has to wait for the running turns comes up again when they have ended. */
+      const settle = Effect.gen(function* () {
+        const { config: written, deferred, problems } = yield* sync
         if (written !== null) yield* FiberHandle.run(noticing, noticed)
-        if (deferred.length === 0) return steps
-        yield* Effect.logInfo(`${deferred.join(", ")} of the gateway's configuration: changed once no turn runs`)
-        yield* FiberHandle.run(later, permits.idle.pipe(Effect.andThen(sync), Effect.asVoid, Effect.catch(say)))
-        return steps
-      })
+        if (deferred.length > 0) {
+          yield* Effect.logInfo(`${deferred.join(", ")} of the gateway's configuration: changed once no turn runs`)
+          yield* FiberHandle.run(later, Effect.andThen(permits.idle, Effect.asVoid(Queue.offer(news, undefined))))
+        }
+        return problems.length === 0
+      }).pipe(Effect.catch((failure) => Effect.as(say(failure), false)))
 
       const check = Effect.gen(function* () {
         const issues = yield* checkGatewayConfig({
@@ -179,21 +194,32 @@ export class ProfileSync extends Context.Service<
         if (isSupervised && written !== null) yield* check
       }).pipe(Effect.catch(say))
 
-      const follow = roster.changes.pipe(
+      const hear = roster.changes.pipe(
         Stream.map(({ revision }) => revision),
         Stream.changes,
-        // Each run reads what is newest: of changes that come meanwhile one is enough.
-        Stream.buffer({ capacity: 1, strategy: "sliding" }),
-        Stream.runForEach(() =>
-          settle.pipe(
-            Effect.tapError(say),
-            Effect.retry(retry),
-            // What people have to mend is looked at again, since nothing tells of a file that was mended.
-            Effect.repeat({ schedule: retry, until: ({ problems }) => problems.length === 0 })
-          )
-        ),
-        Effect.andThen(Effect.never)
+        Stream.runForEach(() => Queue.offer(news, undefined))
       )
+
+      const write = Effect.gen(function* () {
+        let misses = 0
+        const step = Effect.gen(function* () {
+          misses = (yield* settle) ? 0 : misses + 1
+          if (misses === 0) return yield* Queue.take(news)
+          // Nothing tells of a file that was mended: it is looked for, and what is new does not wait for that.
+          const hasNews = yield* Queue.take(news).pipe(
+            Effect.as(true),
+            Effect.timeoutOrElse({
+              duration: Duration.millis(backoffMillis(lookAgain, misses, yield* Random.next)),
+              orElse: () => Effect.succeed(false)
+            })
+          )
+          if (hasNews) misses = 0
+        })
+        yield* Queue.take(news)
+        return yield* Effect.forever(step)
+      })
+
+      const follow = Effect.raceFirst(Effect.andThen(hear, Effect.never), write)
 
       return ProfileSync.of({
         sync,

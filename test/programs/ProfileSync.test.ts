@@ -1,9 +1,10 @@
-import { mkdtempSync, rmSync, symlinkSync, unlinkSync } from "node:fs"
+import { existsSync, mkdtempSync, readFileSync, rmSync, symlinkSync, unlinkSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { NodeServices } from "@effect/platform-node"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Layer, Logger, Option, Ref } from "effect"
+import { TestClock } from "effect/testing"
 import { ControlPlaneUnavailable } from "../../src/domain/ControlPlaneFailure.ts"
 import type { ControlPlaneFailure } from "../../src/domain/ControlPlaneFailure.ts"
 import type { Profiles } from "../../src/domain/ProfilePlan.ts"
@@ -50,16 +51,15 @@ const setUp = Effect.gen(function* () {
   })
   const services = yield* Layer.build(
     ProfileSync.layer.pipe(
-      Layer.provideMerge(Layer.mergeAll(Lifecycle.layer, Metrics.layer)),
+      Layer.provideMerge(Layer.mergeAll(Metrics.layer, Permits.layer, Roster.layer)),
       Layer.provide([
         Layer.mock(ControlPlane, { bootId: "boot", profiles: Effect.flatten(Ref.get(answer)) }),
-        Layer.mock(GatewayGuard, {}),
+        Layer.mock(GatewayGuard, { recheck: Effect.succeed(false) }),
         Layer.mock(DeliveryLoop, {}),
-        Layer.mock(Supervisor, {}),
-        Permits.layer,
-        Roster.layer,
+        Supervisor.layer,
         NodeServices.layer
       ]),
+      Layer.provideMerge(Lifecycle.layer),
       Layer.provide(
         RuntimeConfig.layerTest({
           profileSync: true,
@@ -71,14 +71,18 @@ const setUp = Effect.gen(function* () {
       Layer.provideMerge(Logger.layer([logger]))
     )
   )
-  const { lifecycle, metrics, sync } = yield* Effect.provideContext(
-    Effect.all({ lifecycle: Lifecycle, metrics: Metrics, sync: ProfileSync }),
+  const { lifecycle, metrics, permits, roster, sync } = yield* Effect.provideContext(
+    Effect.all({ lifecycle: Lifecycle, metrics: Metrics, permits: Permits, roster: Roster, sync: ProfileSync }),
     services
   )
   return {
     answer,
     folder,
     lines,
+    permits,
+    /** Tells of a new revision of the roster, which says no more than that there is something to read. */
+    revised: (revision: number) => roster.accept({ revision, agents: [] }),
+    start: Effect.provideContext(sync.start, services),
     once: Effect.provideContext(sync.boot, services),
     reason: Effect.map(lifecycle.state, ({ reasons }) => reasons["profile-sync"]),
     counted: Effect.map(metrics.prometheus, (text) =>
@@ -98,6 +102,10 @@ const setUp = Effect.gen(function* () {
     )
   }
 })
+
+/** Waits for what the real files bring about, while the test clock stands still. */
+const until = (isSo: () => boolean) =>
+  Effect.promise<void>(() => new Promise((resolve) => setImmediate(resolve))).pipe(Effect.repeat({ until: isSo }))
 
 describe("profile sync", () => {
   it.effect("says the first of failures in a row and that it works again, and counts every run", () =>
@@ -137,6 +145,66 @@ describe("profile sync", () => {
       assert.lengthOf(told, 2)
       assert.match(told[0]!, /^ERROR profile sync: .*SOUL\.md/)
       assert.match(told[1]!, /^INFO profiles are in step again, after .*SOUL\.md.* 3$/)
+    }).pipe(Effect.scoped)
+  )
+
+  it.effect("writes who is new at once, also while something else waits for a person", () =>
+    Effect.gen(function* () {
+      const { answer, folder, lines, once, revised, start } = yield* setUp
+      yield* once
+      const soul = join(folder, "workspaces", "engineer", "SOUL.md")
+      unlinkSync(soul)
+      symlinkSync("/dev/null", soul)
+      yield* start
+      yield* revised(1)
+      yield* until(() => lines.some((line) => line.startsWith("ERROR profile sync: ")))
+      const [engineer] = profiles.agents
+      yield* Ref.set(
+        answer,
+        Effect.succeed({ ...profiles, revision: 2, agents: [engineer!, { ...engineer!, slug: "newcomer" }] })
+      )
+      yield* revised(2)
+      yield* until(() => existsSync(join(folder, "workspaces", "newcomer", "SOUL.md")))
+    }).pipe(Effect.scoped)
+  )
+
+  it.effect("looks again by itself at what a person has to mend", () =>
+    Effect.gen(function* () {
+      const { folder, lines, once, reason, revised, start } = yield* setUp
+      yield* once
+      const soul = join(folder, "workspaces", "engineer", "SOUL.md")
+      unlinkSync(soul)
+      symlinkSync("/dev/null", soul)
+      yield* start
+      yield* revised(1)
+      yield* until(() => lines.some((line) => line.startsWith("ERROR profile sync: ")))
+      unlinkSync(soul)
+      yield* TestClock.adjust("1 second").pipe(
+        Effect.andThen(until(() => true)),
+        Effect.andThen(reason),
+        Effect.repeat({ until: (reason) => reason === undefined })
+      )
+      assert.strictEqual(readFileSync(soul, "utf8").includes("Tidy."), true)
+    }).pipe(Effect.scoped)
+  )
+
+  it.effect("does what has to wait for the turns also when a claim is under way at the first look after them", () =>
+    Effect.gen(function* () {
+      const { answer, folder, lines, permits, revised, start } = yield* setUp
+      const deferrals = () => lines.filter((line) => line.endsWith("changed once no turn runs")).length
+      const mode = () => JSON.parse(readFileSync(join(folder, "openclaw.json"), "utf8")).gateway?.mode
+      yield* permits.take
+      yield* start
+      yield* revised(1)
+      yield* until(() => deferrals() === 1)
+      assert.isUndefined(mode())
+      yield* Ref.set(answer, Effect.as(permits.take, profiles))
+      yield* permits.giveBack
+      yield* until(() => deferrals() === 2)
+      assert.isUndefined(mode())
+      yield* Ref.set(answer, Effect.succeed(profiles))
+      yield* permits.giveBack
+      yield* until(() => mode() === "local")
     }).pipe(Effect.scoped)
   )
 })
