@@ -296,15 +296,16 @@ export const layer = Layer.effectDiscard(
       "/status/events",
       guarded(
         Effect.gen(function* () {
-          const isFull = yield* Ref.modify(watchers, (count) => [count >= WATCHERS, Math.min(WATCHERS, count + 1)])
-          if (isFull) return HttpServerResponse.text(`${WATCHERS} watch already\n`, { status: 503, headers })
-          return HttpServerResponse.stream(
-            Stream.ensuring(
-              events,
-              Ref.update(watchers, (count) => count - 1)
-            ).pipe(Stream.encodeText),
-            { contentType: "text/event-stream", headers: { ...headers, "x-accel-buffering": "no" } }
+          // Until the request is over, not until the stream is: that of HEAD, or of a client that has gone, never runs.
+          const isFull = yield* Effect.acquireRelease(
+            Ref.modify(watchers, (count) => [count >= WATCHERS, Math.min(WATCHERS, count + 1)] as const),
+            (isFull) => (isFull ? Effect.void : Ref.update(watchers, (count) => count - 1))
           )
+          if (isFull) return HttpServerResponse.text(`${WATCHERS} watch already\n`, { status: 503, headers })
+          return HttpServerResponse.stream(Stream.encodeText(events), {
+            contentType: "text/event-stream",
+            headers: { ...headers, "x-accel-buffering": "no" }
+          })
         })
       )
     )

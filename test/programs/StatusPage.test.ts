@@ -122,7 +122,8 @@ const setUp = (settings: Partial<Settings> = {}) =>
       Layer.mock(DeliveryLoop, { state: Effect.succeed({ oldestWaiting: null }) }),
       Permits.layer
     ).pipe(
-      Layer.provideMerge(Layer.mergeAll(Metrics.layer, Lifecycle.layer, Redactor.layer)),
+      Layer.provideMerge(Layer.mergeAll(Metrics.layer, Lifecycle.layer)),
+      Layer.provideMerge(Redactor.layer),
       Layer.provideMerge(RuntimeConfig.layerTest(settings))
     )
     const server = HttpRouter.serve(StatusPage.layer, {
@@ -299,6 +300,17 @@ describe("the status page", () => {
       yield* Effect.scoped(Effect.map(lineAt(url), ({ status }) => status)).pipe(
         Effect.repeat({ schedule: Schedule.spaced("20 millis"), until: (status) => status === 200 })
       )
+    }).pipe(Effect.scoped)
+  )
+
+  it.live("counts no watcher for a request that asks for the head alone", () =>
+    Effect.gen(function* () {
+      const { url } = yield* setUp()
+      const head = Effect.promise(() => fetch(`${url}/status/events`, { method: "HEAD" }))
+      for (let n = 0; n < 21; n += 1) assert.strictEqual((yield* head).status, 200)
+      const line = yield* lineAt(url)
+      assert.strictEqual(line.status, 200)
+      yield* nextOf(line, "state")
     }).pipe(Effect.scoped)
   )
 
