@@ -1,5 +1,6 @@
 import { Context, Effect, Layer, Option, Redacted } from "effect"
 import { makeRedactor } from "../domain/Redaction.ts"
+import { parseServiceToken } from "../domain/ServiceToken.ts"
 import { headerSecrets } from "../domain/TraceTarget.ts"
 import { RuntimeConfig } from "./Config.ts"
 
@@ -11,24 +12,31 @@ export class Redactor extends Context.Service<
     redact(text: string): string
     /** Redacted and cut to 500 characters, the size of an error that is shown or stored. */
     error(text: string): string
-    /** Makes a further secret known, e.g. after a rotation. */
-    addSecret(secret: Redacted.Redacted): Effect.Effect<void>
+    /** Makes a further secret known, e.g. after a rotation; false when it was known already, which costs nothing. */
+    addSecret(secret: Redacted.Redacted): Effect.Effect<boolean>
   }
 >()("runtime-service/layers/Redactor") {
   static readonly layer = Layer.effect(
     Redactor,
     Effect.gen(function* () {
       const { gatewayToken, serviceToken, tracing } = yield* RuntimeConfig
-      const token = Redacted.value(serviceToken)
-      // The secret part of a service token also goes alone, e.g. into a truncated message.
-      const secrets = [token, token.slice(token.lastIndexOf("_") + 1)]
-      for (const secret of [gatewayToken, tracing.honeycombApiKey]) {
-        if (Option.isSome(secret)) secrets.push(Redacted.value(secret.value))
+      const secrets = new Set<string>()
+      /** False when nothing was learnt. */
+      const learn = (secret: string): boolean => {
+        const before = secrets.size
+        secrets.add(secret)
+        // The secret part of a service token also goes alone, e.g. into a truncated message.
+        const token = parseServiceToken(secret)
+        if (token !== null) secrets.add(token.secret)
+        return secrets.size > before
+      }
+      for (const secret of [Option.some(serviceToken), gatewayToken, tracing.honeycombApiKey]) {
+        if (Option.isSome(secret)) learn(Redacted.value(secret.value))
       }
       for (const headers of [tracing.headers, tracing.tracesHeaders]) {
-        if (Option.isSome(headers)) secrets.push(...headerSecrets(Redacted.value(headers.value)))
+        if (Option.isSome(headers)) headerSecrets(Redacted.value(headers.value)).forEach(learn)
       }
-      let redact = makeRedactor(secrets)
+      let redact = makeRedactor([...secrets])
       return Redactor.of({
         redact: (text) => redact(text),
         error: (text) => {
@@ -38,8 +46,9 @@ export class Redactor extends Context.Service<
         },
         addSecret: (secret) =>
           Effect.sync(() => {
-            secrets.push(Redacted.value(secret))
-            redact = makeRedactor(secrets)
+            const isNew = learn(Redacted.value(secret))
+            if (isNew) redact = makeRedactor([...secrets])
+            return isNew
           })
       })
     })

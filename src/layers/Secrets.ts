@@ -10,6 +10,7 @@ export const ReloadSignal = Context.Reference<Stream.Stream<void>>("runtime-serv
 
 const isSame = (left: Redacted.Redacted, right: Redacted.Redacted): boolean =>
   Redacted.value(left) === Redacted.value(right)
+const isSameOption = Option.makeEquivalence(isSame)
 
 /** The credentials as they are now: asked for at each call, so that a new one holds without a restart. */
 export class Secrets extends Context.Service<
@@ -38,16 +39,16 @@ export class Secrets extends Context.Service<
           const before = current
           const next = yield* readCredentials
           // Known to the redactor before anything can use it; the old one stays known, since it may still be shown.
-          if (!isSame(before.serviceToken, next.serviceToken)) yield* redactor.addSecret(next.serviceToken)
-          if (Option.isSome(next.gatewayToken)) yield* redactor.addSecret(next.gatewayToken.value)
+          const isOtherService = !isSame(before.serviceToken, next.serviceToken)
+          const isOtherGateway = !isSameOption(before.gatewayToken, next.gatewayToken)
+          if (isOtherService) yield* redactor.addSecret(next.serviceToken)
+          if (isOtherGateway && Option.isSome(next.gatewayToken)) yield* redactor.addSecret(next.gatewayToken.value)
           current = next
-          if (!isSame(before.serviceToken, next.serviceToken)) {
+          if (isOtherService) {
             yield* Effect.logInfo("the service token is a new one")
             yield* PubSub.publish(changes, undefined)
           }
-          if (!Option.makeEquivalence(isSame)(before.gatewayToken, next.gatewayToken)) {
-            yield* Effect.logInfo("the gateway's token is a new one")
-          }
+          if (isOtherGateway) yield* Effect.logInfo("the gateway's token is a new one")
         }).pipe(
           Effect.catch(({ problems }) =>
             Effect.logWarning(`the secrets read before stay in use: ${problems.join("; ")}`)
@@ -67,7 +68,7 @@ export class Secrets extends Context.Service<
             ? Effect.map(reload, () => !isSame(used, current.serviceToken))
             : Effect.succeed(true),
         hasOtherGatewayToken: (used) => {
-          const isOther = () => !Option.makeEquivalence(isSame)(used, current.gatewayToken)
+          const isOther = () => !isSameOption(used, current.gatewayToken)
           return isOther() ? Effect.succeed(true) : Effect.map(reload, isOther)
         },
         serviceTokenChanges: Stream.fromPubSub(changes)

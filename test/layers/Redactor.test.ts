@@ -45,6 +45,26 @@ describe("Redactor", () => {
     }).pipe(withSecrets)
   )
 
+  it.effect("knows the secret part alone of a service token that is added", () =>
+    Effect.gen(function* () {
+      const { addSecret, redact } = yield* Redactor
+      const rotated = "fedcba9876543210".repeat(4)
+      assert.strictEqual(redact(`a ${rotated} b`), `a ${rotated} b`)
+      assert.isTrue(yield* addSecret(Redacted.make(`mc_service_k57account_${rotated}`)))
+      assert.strictEqual(redact(`a ${rotated} b`), `a ${REDACTED} b`)
+    }).pipe(withSecrets)
+  )
+
+  it.effect("learns nothing from a secret that it knows", () =>
+    Effect.gen(function* () {
+      const { addSecret } = yield* Redactor
+      assert.isFalse(yield* addSecret(Redacted.make("my_gateway_password")))
+      assert.isFalse(yield* addSecret(Redacted.make(secret)))
+      assert.isTrue(yield* addSecret(Redacted.make("new-rotated-secret")))
+      assert.isFalse(yield* addSecret(Redacted.make("new-rotated-secret")))
+    }).pipe(withSecrets)
+  )
+
   it.effect("cuts an error to 500 whole characters, after taking secrets out", () =>
     Effect.gen(function* () {
       const { error } = yield* Redactor

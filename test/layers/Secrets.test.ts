@@ -22,10 +22,11 @@ const newOnes: Credentials = {
   gatewayToken: Option.some(Redacted.make("new-token"))
 }
 
-/** The layers over files that the test writes; `readings` counts how often they were read. */
+/** The layers over files that the test writes; `readings` counts how often they were read, `learnt` holds what the redactor was told. */
 const setUp = Effect.gen(function* () {
   const server = yield* startServer
   const hangups = yield* Queue.unbounded<void>()
+  const learnt: Array<string> = []
   const files = { content: oldOnes as Credentials | ConfigInvalid, readings: 0 }
   const config = RuntimeConfig.layerTest({
     ...oldOnes,
@@ -38,7 +39,16 @@ const setUp = Effect.gen(function* () {
   })
   const services = yield* Layer.build(
     Layer.mergeAll(ConvexClient.layer, Gateway.layer, Secrets.layer).pipe(
-      Layer.provideMerge(Redactor.layer),
+      Layer.provideMerge(
+        Layer.effect(
+          Redactor,
+          Effect.map(Redactor, (real) => ({
+            ...real,
+            addSecret: (secret: Redacted.Redacted) =>
+              Effect.tap(real.addSecret(secret), () => Effect.sync(() => learnt.push(Redacted.value(secret))))
+          }))
+        ).pipe(Layer.provide(Redactor.layer))
+      ),
       Layer.provide([config, Layer.succeed(ReloadSignal, Stream.fromQueue(hangups))])
     )
   )
@@ -47,6 +57,7 @@ const setUp = Effect.gen(function* () {
   return {
     server,
     files,
+    learnt,
     hangup: Effect.asVoid(Queue.offer(hangups, undefined)),
     convex: yield* the(ConvexClient),
     gateway: yield* the(Gateway),
@@ -156,6 +167,24 @@ describe("a hangup", () => {
       yield* hangup
       yield* Effect.yieldNow.pipe(Effect.repeat({ until: () => secrets.now() === newOnes }))
       assert.strictEqual(files.readings, 1)
+    })
+  )
+})
+
+describe("files that are read again and again", () => {
+  it.effect("tell the redactor of nothing while they hold the same, and of each new secret once", () =>
+    Effect.gen(function* () {
+      const { files, learnt, redactor, secrets } = yield* setUp
+      // As a gateway does that refuses the token of a file which nobody has changed.
+      const refusedAgain = Effect.suspend(() => secrets.hasOtherGatewayToken(secrets.now().gatewayToken))
+      yield* Effect.repeat(refusedAgain, { times: 9_999 })
+      assert.strictEqual(files.readings, 10_000)
+      assert.deepStrictEqual(learnt, [])
+      files.content = newOnes
+      assert.isTrue(yield* refusedAgain)
+      yield* Effect.repeat(refusedAgain, { times: 9 })
+      assert.sameMembers(learnt, [Redacted.value(newOnes.serviceToken), "new-token"])
+      assert.notInclude(redactor.redact(`its end is ${"1".repeat(64)}`), "1111")
     })
   )
 })
