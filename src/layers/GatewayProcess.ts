@@ -101,13 +101,7 @@ const decodePidFile = Schema.decodeUnknownOption(Schema.fromJsonString(PidFile))
 const pidFileOf = (stateDir: string): string => join(stateDir, "mission-control-gateway.json")
 
 /** The gateway's agents can read its environment, which must not hold what is ours alone. */
-const withheld: Record<string, undefined> = {
-  ...withheldFromChildren,
-  SERVICE_TOKEN_FILE: undefined,
-  OPENCLAW_GATEWAY_TOKEN_FILE: undefined,
-  OPENCLAW_GATEWAY_URL: undefined,
-  HONEYCOMB_API_KEY_FILE: undefined
-}
+const withheld: Record<string, undefined> = { ...withheldFromChildren, OPENCLAW_GATEWAY_URL: undefined }
 
 const notStarted = (command: string) => (error: { readonly reason: { readonly _tag: string } }) =>
   new GatewayNotStarted({

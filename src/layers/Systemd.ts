@@ -6,6 +6,7 @@ import { ConfigProvider, Context, Effect, Layer, Ref, Semaphore } from "effect"
 import type { Duration, Option } from "effect"
 import { ChildProcess, ChildProcessSpawner } from "effect/process"
 import { readServiceManager } from "./Config.ts"
+import { withheldSecrets } from "./WithheldFromChildren.ts"
 
 const TIMEOUT = "5 seconds"
 
@@ -41,7 +42,8 @@ export class Systemd extends Context.Service<
         spawner
           .exitCode(
             ChildProcess.make("systemd-notify", [...assignments], {
-              // It tells systemd whose process group it is, and needs nothing else of us.
+              // It needs the way to systemd, and nothing else of us.
+              env: withheldSecrets,
               extendEnv: true,
               stdin: "ignore",
               stdout: "ignore",
