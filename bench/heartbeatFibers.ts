@@ -25,7 +25,7 @@ plane.setRoster(roster)
 
 const layer = Heartbeats.layer.pipe(
   Layer.provideMerge(Layer.mergeAll(GatewayGuard.layer, Supervisor.layer, Permits.layer, Roster.layer)),
-  Layer.provideMerge(Lifecycle.layer),
+  Layer.provideMerge(Lifecycle.layerTest),
   Layer.provide([
     Layer.mock(Beats, {
       run: (beat) =>

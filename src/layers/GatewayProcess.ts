@@ -29,6 +29,7 @@ import { RuntimeConfig } from "./Config.ts"
 import { Gateway } from "./Gateway.ts"
 import { GatewayToken } from "./GatewayToken.ts"
 import { processIdentity, stopProcessGroup } from "./ProcessGroup.ts"
+import { Redactor } from "./Redactor.ts"
 import { withheldFromChildren } from "./WithheldFromChildren.ts"
 
 /** How long SIGTERM may take before SIGKILL. The gateway itself would wait for its runs for five minutes. */
@@ -112,6 +113,7 @@ const notStarted = (command: string) => (error: { readonly reason: { readonly _t
 export const initGateway = Effect.fn("GatewayProcess.initGateway")(function* (launch: GatewayLaunch) {
   const spawner = yield* ChildProcessSpawner.ChildProcessSpawner
   const fileSystem = yield* FileSystem.FileSystem
+  const { redact } = yield* Redactor
   const pidFile = pidFileOf(launch.stateDir)
   yield* Effect.ignore(fileSystem.makeDirectory(launch.stateDir, { recursive: true, mode: 0o700 }))
   const handle = yield* spawner
@@ -139,11 +141,13 @@ export const initGateway = Effect.fn("GatewayProcess.initGateway")(function* (la
     stream.pipe(
       Stream.decodeText(),
       Stream.splitLines,
-      Stream.runForEach((line) => {
-        if (line.trim() === "") return Effect.void
-        lastLines.push(line.slice(0, LINE_CHARACTERS))
+      Stream.runForEach((text) => {
+        if (text.trim() === "") return Effect.void
+        // Before any cut, which could leave a part of a secret that nobody knows again.
+        const line = redact(text).slice(0, LINE_CHARACTERS)
+        lastLines.push(line)
         if (lastLines.length > KEPT_LINES) lastLines.shift()
-        return Effect.logInfo(line.slice(0, LINE_CHARACTERS))
+        return Effect.logInfo(line)
       }),
       Effect.ignore
     )
@@ -233,6 +237,7 @@ export class GatewayProcess extends Context.Service<
       const fileSystem = yield* FileSystem.FileSystem
       const spawner = yield* ChildProcessSpawner.ChildProcessSpawner
       const ownToken = yield* GatewayToken
+      const redactor = yield* Redactor
       const isSupervised = Option.isNone(config.gatewayUrl)
       const where = Option.getOrElse(config.gatewayUrl, () => `http://127.0.0.1:${config.gatewayPort}`)
       const health = yield* SubscriptionRef.make<GatewayHealth>({ status: "starting", detail: "not started yet" })
@@ -439,7 +444,7 @@ export class GatewayProcess extends Context.Service<
       const runOnce: Effect.Effect<
         RunEnd,
         never,
-        Scope.Scope | ChildProcessSpawner.ChildProcessSpawner | FileSystem.FileSystem
+        Scope.Scope | ChildProcessSpawner.ChildProcessSpawner | FileSystem.FileSystem | Redactor
       > = Effect.gen(function* () {
         startedWith = yield* configStamp
         const verdict = yield* judge(yield* askVersion)
@@ -527,7 +532,8 @@ export class GatewayProcess extends Context.Service<
         }
       }).pipe(
         Effect.provideService(ChildProcessSpawner.ChildProcessSpawner, spawner),
-        Effect.provideService(FileSystem.FileSystem, fileSystem)
+        Effect.provideService(FileSystem.FileSystem, fileSystem),
+        Effect.provideService(Redactor, redactor)
       )
 
       const supervise = isSupervised

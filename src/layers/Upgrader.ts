@@ -83,7 +83,7 @@ export class Upgrader extends Context.Service<
               ? Effect.void
               : Effect.andThen(
                   Ref.set(lastLine, redact(line.trim()).slice(0, 300)),
-                  Effect.logInfo(line.slice(0, LINE_CHARACTERS))
+                  Effect.logInfo(redact(line).slice(0, LINE_CHARACTERS))
                 )
           ),
           Effect.ignore,

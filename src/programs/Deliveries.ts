@@ -61,7 +61,10 @@ export class Deliveries extends Context.Service<
       const telemetry = yield* Telemetry
 
       const complete = Effect.fnUntraced(function* (delivery: ClaimedDelivery, outcome: Outcome) {
-        yield* controlPlane.complete(delivery, outcome)
+        const { reason } = outcome
+        // It may be the gateway's words.
+        const told = reason === undefined ? outcome : { ...outcome, reason: redactor.error(reason) }
+        yield* controlPlane.complete(delivery, told)
         return ended(outcome.outcome)
       })
 

@@ -1,5 +1,7 @@
 import { Context, Deferred, Effect, Layer, Option, SubscriptionRef } from "effect"
 import type { Stream } from "effect"
+import { RuntimeConfig } from "../layers/Config.ts"
+import { Redactor } from "../layers/Redactor.ts"
 
 /** Where the process is in its life. */
 export type Phase = "booting" | "ready" | "draining" | "stopped"
@@ -20,7 +22,7 @@ export type Concern =
 /** With these no work is begun at all; with the others it is tried, more carefully. */
 const blocking: ReadonlyArray<Concern> = ["token", "gateway-process", "gateway-configuration"]
 
-/** The one state of the process; `reasons` say why it is not ready, by what they concern. */
+/** The one state of the process; `reasons` say why it is not ready, by what they concern, without a secret. */
 export interface LifecycleState {
   readonly phase: Phase
   readonly isPaused: boolean
@@ -95,6 +97,7 @@ export class Lifecycle extends Context.Service<
       const stop = yield* Deferred.make<StopReason>()
       const fatal = yield* Deferred.make<Fatal>()
       const signal = yield* StopSignal
+      const { redact } = yield* Redactor
       // Whoever follows the state acts on each element: what changes nothing is not published.
       const change = (step: (before: LifecycleState) => LifecycleState) =>
         SubscriptionRef.updateSome(ref, (before) => {
@@ -107,8 +110,10 @@ export class Lifecycle extends Context.Service<
         changes: SubscriptionRef.changes(ref),
         enter: (phase) => change((before) => (before.phase === phase ? before : { ...before, phase })),
         setPaused: (isPaused) => change((before) => (before.isPaused === isPaused ? before : { ...before, isPaused })),
-        setReason: (concern, reason) =>
+        // Reasons hold words of the gateway, and go to members and into systemd-notify's arguments.
+        setReason: (concern, text) =>
           change((before) => {
+            const reason = text === null ? null : redact(text)
             if ((before.reasons[concern] ?? null) === reason) return before
             const { [concern]: _, ...others } = before.reasons
             return { ...before, reasons: reason === null ? others : { ...others, [concern]: reason } }
@@ -121,4 +126,7 @@ export class Lifecycle extends Context.Service<
       })
     })
   )
+
+  /** The same, which knows no secret, for tests that are not about one. */
+  static readonly layerTest = this.layer.pipe(Layer.provide(Redactor.layer), Layer.provide(RuntimeConfig.layerTest()))
 }

@@ -12,6 +12,7 @@ import { RuntimeConfig } from "../../src/layers/Config.ts"
 import { Gateway } from "../../src/layers/Gateway.ts"
 import type { GatewayState } from "../../src/layers/Gateway.ts"
 import { GatewayProcess } from "../../src/layers/GatewayProcess.ts"
+import { Redactor } from "../../src/layers/Redactor.ts"
 
 const refusedConnection = (): Promise<void> =>
   new Promise((resolve) => {
@@ -80,6 +81,7 @@ const setUp = Effect.gen(function* () {
   const context = yield* Layer.build(
     GatewayProcess.layer.pipe(
       Layer.provide(gateway),
+      Layer.provide(Redactor.layer),
       // The port of nothing: no gateway of this machine is found there.
       Layer.provide(
         RuntimeConfig.layerTest({

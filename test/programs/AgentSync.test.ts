@@ -29,7 +29,7 @@ const setUp = Effect.gen(function* () {
   const services = yield* Layer.build(
     AgentSync.layer.pipe(
       Layer.provideMerge(Layer.mergeAll(Supervisor.layer, Roster.layer)),
-      Layer.provideMerge(Lifecycle.layer),
+      Layer.provideMerge(Lifecycle.layerTest),
       Layer.provide([
         Layer.mock(ControlPlane, {
           bootId: "boot",

@@ -36,7 +36,7 @@ const setUp = Effect.gen(function* () {
   const services = yield* Layer.build(
     Commands.layer.pipe(
       Layer.provideMerge(Supervisor.layer),
-      Layer.provideMerge(Lifecycle.layer),
+      Layer.provideMerge(Lifecycle.layerTest),
       Layer.provide([
         Layer.mock(ControlPlane, {
           bootId: "b1",

@@ -613,6 +613,19 @@ describe("silence", () => {
     }).pipe(quiet)
   )
 
+  it.effect("that skips says why without secrets and in at most 500 characters", () =>
+    Effect.gen(function* () {
+      const { written } = yield* deliverOnce(
+        failsWith(new TurnAmbiguous({ detail: `internal error: ${gatewaySecret} ${"x".repeat(2_000)}` })),
+        { context: passive, delivery: { silences: 1 } }
+      )
+      const { outcome, reason } = only(written, "complete").outcome
+      assert.strictEqual(outcome, "skipped")
+      assert.match(reason ?? "", /^internal error: <redacted> x+…$/)
+      assert.lengthOf(reason ?? "", 500)
+    }).pipe(quiet)
+  )
+
   it.effect("tells which rows of the fold the policy refused, so that a fallback does not stand for them", () =>
     Effect.gen(function* () {
       const { written } = yield* deliverOnce(silent, {

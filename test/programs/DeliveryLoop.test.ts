@@ -116,7 +116,7 @@ const house = (settings: Partial<Settings> = {}) =>
     ).pipe(Layer.provide(Permits.layer))
     const layer = DeliveryLoop.layer.pipe(
       Layer.provideMerge(Layer.mergeAll(GatewayGuard.layer, Supervisor.layer, countingPermits)),
-      Layer.provideMerge(Lifecycle.layer),
+      Layer.provideMerge(Lifecycle.layerTest),
       Layer.provide([
         controlPlane,
         deliveries,

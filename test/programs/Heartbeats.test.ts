@@ -57,7 +57,7 @@ const runtime = (
     })
     const layer = Heartbeats.layer.pipe(
       Layer.provideMerge(Layer.mergeAll(GatewayGuard.layer, Supervisor.layer, Permits.layer, Roster.layer)),
-      Layer.provideMerge(Lifecycle.layer),
+      Layer.provideMerge(Lifecycle.layerTest),
       Layer.provide([
         beats,
         Layer.mock(ControlPlane, { bootId: "boot", now: Clock.currentTimeMillis, claimBeat: plane.claimBeat }),

@@ -44,7 +44,7 @@ const setUp = Effect.gen(function* () {
     Presence.layer.pipe(
       Layer.provideMerge(Commands.layer),
       Layer.provideMerge(Supervisor.layer),
-      Layer.provideMerge(Lifecycle.layer),
+      Layer.provideMerge(Lifecycle.layerTest),
       Layer.provide([
         Layer.mock(ControlPlane, {
           bootId: "boot",

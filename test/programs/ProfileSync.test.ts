@@ -59,7 +59,7 @@ const setUp = Effect.gen(function* () {
         Supervisor.layer,
         NodeServices.layer
       ]),
-      Layer.provideMerge(Lifecycle.layer),
+      Layer.provideMerge(Lifecycle.layerTest),
       Layer.provide(
         RuntimeConfig.layerTest({
           profileSync: true,

@@ -21,7 +21,7 @@ const setUp = (options: { readonly isListening?: boolean } = {}) =>
             Effect.map(Supervisor, (real) => ({ ...real, isWhole: Effect.sync(() => isWhole) }))
           ).pipe(Layer.provide(Supervisor.layer))
         ),
-        Layer.provideMerge(Lifecycle.layer),
+        Layer.provideMerge(Lifecycle.layerTest),
         Layer.provide([
           Layer.succeed(Systemd, {
             isListening: options.isListening ?? true,

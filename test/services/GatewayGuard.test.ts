@@ -32,7 +32,7 @@ const setUp = Effect.gen(function* () {
     if (level !== "DEBUG") lines.push(`${level} ${String(message)}`)
   })
   const services = yield* Layer.build(
-    GatewayGuard.layer.pipe(Layer.provideMerge(Lifecycle.layer), Layer.provide(gateway))
+    GatewayGuard.layer.pipe(Layer.provideMerge(Lifecycle.layerTest), Layer.provide(gateway))
   )
   const { guard, lifecycle } = yield* Effect.provideContext(
     Effect.all({ guard: GatewayGuard, lifecycle: Lifecycle }),

@@ -1,5 +1,8 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Deferred, Effect, Fiber, Layer, Ref, Stream } from "effect"
+import { Deferred, Effect, Fiber, Layer, Option, Redacted, Ref, Stream } from "effect"
+import { REDACTED } from "../../src/domain/Redaction.ts"
+import { RuntimeConfig } from "../../src/layers/Config.ts"
+import { Redactor } from "../../src/layers/Redactor.ts"
 import { canClaim, Lifecycle, notReadyBecause, statusOf, StopSignal } from "../../src/services/Lifecycle.ts"
 import type { LifecycleState } from "../../src/services/Lifecycle.ts"
 
@@ -44,7 +47,7 @@ describe("Lifecycle", () => {
     Effect.gen(function* () {
       const lifecycle = yield* Lifecycle
       assert.deepStrictEqual(yield* lifecycle.state, { phase: "booting", isPaused: false, reasons: {} })
-    }).pipe(Effect.provide(Lifecycle.layer))
+    }).pipe(Effect.provide(Lifecycle.layerTest))
   )
 
   it.effect("keeps one reason for each concern and forgets it with null", () =>
@@ -56,7 +59,24 @@ describe("Lifecycle", () => {
       assert.deepStrictEqual((yield* lifecycle.state).reasons, { breaker: "open again", token: "refused" })
       yield* lifecycle.setReason("breaker", null)
       assert.deepStrictEqual((yield* lifecycle.state).reasons, { token: "refused" })
-    }).pipe(Effect.provide(Lifecycle.layer))
+    }).pipe(Effect.provide(Lifecycle.layerTest))
+  )
+
+  it.effect("keeps no secret in a reason", () =>
+    Effect.gen(function* () {
+      const lifecycle = yield* Lifecycle
+      yield* lifecycle.setReason("gateway-process", "exit code 1: cannot bind as my_gateway_password")
+      assert.deepStrictEqual((yield* lifecycle.state).reasons, {
+        "gateway-process": `exit code 1: cannot bind as ${REDACTED}`
+      })
+    }).pipe(
+      Effect.provide(
+        Lifecycle.layer.pipe(
+          Layer.provide(Redactor.layer),
+          Layer.provide(RuntimeConfig.layerTest({ gatewayToken: Option.some(Redacted.make("my_gateway_password")) }))
+        )
+      )
+    )
   )
 
   it.effect("publishes changes, and nothing when nothing changed", () =>
@@ -89,7 +109,7 @@ describe("Lifecycle", () => {
         { phase: "ready", isPaused: true, reasons: { breaker: "open" } },
         { phase: "stopped", isPaused: true, reasons: { breaker: "open" } }
       ])
-    }).pipe(Effect.provide(Lifecycle.layer))
+    }).pipe(Effect.provide(Lifecycle.layerTest))
   )
 
   it.effect("counts the first reason to stop and the first failure to abort", () =>
@@ -101,7 +121,7 @@ describe("Lifecycle", () => {
       yield* lifecycle.abort({ exitCode: 77, message: "first" })
       yield* lifecycle.abort({ exitCode: 70, message: "second" })
       assert.deepStrictEqual(yield* lifecycle.aborted, { exitCode: 77, message: "first" })
-    }).pipe(Effect.provide(Lifecycle.layer))
+    }).pipe(Effect.provide(Lifecycle.layerTest))
   )
 
   it.effect("asks for a stop when the host's signal comes", () =>
@@ -111,7 +131,7 @@ describe("Lifecycle", () => {
         const lifecycle = yield* Lifecycle
         yield* Deferred.succeed(signal, undefined)
         return yield* lifecycle.stopRequested
-      }).pipe(Effect.provide(Layer.provide(Lifecycle.layer, Layer.succeed(StopSignal, Deferred.await(signal)))))
+      }).pipe(Effect.provide(Layer.provide(Lifecycle.layerTest, Layer.succeed(StopSignal, Deferred.await(signal)))))
       assert.strictEqual(reason, "signal")
     })
   )

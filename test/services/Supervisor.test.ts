@@ -13,7 +13,7 @@ const makeLog = () => {
   return { lines, layer: Logger.layer([logger]) }
 }
 
-const house = Supervisor.layer.pipe(Layer.provideMerge(Lifecycle.layer))
+const house = Supervisor.layer.pipe(Layer.provideMerge(Lifecycle.layerTest))
 
 describe("Supervisor", () => {
   it.effect("logs the cause of a loop's death under its name and starts it again after a second", () => {
