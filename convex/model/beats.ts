@@ -14,7 +14,7 @@ import {
   toAgentView
 } from "./agents.ts"
 import { isPaused, mustBeCurrentBoot } from "./boots.ts"
-import { checkLeaseMs, liveLeases, rescueLease } from "./claim.ts"
+import { checkLeaseMs, liveLeases, overdueAlone, rescueLease } from "./claim.ts"
 import { effectsOf, primaryPersonOf } from "./context.ts"
 import { advanceBeat, beatOf, followingDueAt, heartbeatId, maxBeatFailures } from "./heartbeats.ts"
 import { readWithin } from "./readWithin.ts"
@@ -321,7 +321,10 @@ export const claimBeat = async (
     return wait("delivery_first", now + askAgainMs)
   }
   const { isAlone } = await liveLeases(ctx, accountId, request.runtimeId, now)
-  if (isAlone) return wait("runtime_alone", now + askAgainMs)
+  // A row that must run alone waits for an idle runtime: a beat that began now would make it wait anew.
+  if (isAlone || (await overdueAlone(ctx, accountId, request.parkedAgents, now)) !== null) {
+    return wait("runtime_alone", now + askAgainMs)
+  }
 
   const id = heartbeatId(beat)
   const taken = await takeLease(ctx, free, {

@@ -293,6 +293,46 @@ export const nextDueAt = async (
   return moments.length === 0 ? null : Math.min(...moments)
 }
 
+/** After one more attempt that ended with its runtime, a row that a lease holds must run alone. */
+const isAloneOnceRescued = (row: Doc<"notifications">): boolean => row.crashes + 1 >= aloneAfterCrashes
+
+/**
+ * The row, with its free or expired session, that must run alone and has waited so long that nothing else may begin
+ * before it: no delivery, and no heartbeat either, or beats would keep the runtimes busy for ever. Two index reads where
+ * there is none.
+ */
+export const overdueAlone = async (
+  ctx: Pick<QueryCtx, "db">,
+  accountId: Id<"accounts">,
+  parkedAgents: ReadonlyArray<string>,
+  now: number,
+  isSpent: (row: Doc<"notifications">) => boolean = () => false
+): Promise<{ readonly session: Doc<"sessions">; readonly row: Doc<"notifications"> } | null> => {
+  const since = now - aloneOverdueMs
+  for await (const session of ctx.db
+    .query("sessions")
+    .withIndex("by_alone", (q) =>
+      q.eq("accountId", accountId).eq("isLeased", false).gt("aloneAt", 0).lte("aloneAt", since)
+    )) {
+    if (parkedAgents.includes(session.agentId)) continue
+    const row = await oldestAlone(ctx, session._id)
+    if (row !== null && !isSpent(row)) return { session, row }
+  }
+  let scanned = 0
+  for await (const session of ctx.db
+    .query("sessions")
+    .withIndex("by_expiry", (q) =>
+      q.eq("accountId", accountId).eq("isLeased", true).gt("expiresAt", 0).lte("expiresAt", since)
+    )) {
+    scanned += 1
+    if (scanned > scanLimit) break
+    if (parkedAgents.includes(session.agentId) || session.lease === undefined) continue
+    const row = await leasedRow(ctx, { ...session, lease: session.lease })
+    if (row?.state === "claimed" && !isSpent(row) && isAloneOnceRescued(row)) return { session, row }
+  }
+  return null
+}
+
 /** Takes up to `limit` sessions; reads and writes queue rows only, their number bound by the limit, not by history. */
 const takeSessions = async (
   ctx: MutationCtx,
@@ -308,7 +348,7 @@ const takeSessions = async (
   const isSpent = (row: Doc<"notifications">): boolean => row.attempts >= request.maxAttempts
   const expired = await expiredCandidates(ctx, accountId, request.limit, now, isParked)
 
-  const takeExpired = async (candidate: Candidate) => {
+  const takeExpired = async (candidate: Pick<Candidate, "session">) => {
     if (candidate.session.lease !== undefined) {
       await rescueLease(ctx, { ...candidate.session, lease: candidate.session.lease })
     }
@@ -316,23 +356,16 @@ const takeSessions = async (
   }
 
   // A row that must run alone and is overdue goes first, or holds this runtime back until it is idle.
-  const overdue = now - aloneOverdueMs
-  for await (const session of ctx.db
-    .query("sessions")
-    .withIndex("by_alone", (q) =>
-      q.eq("accountId", accountId).eq("isLeased", false).gt("aloneAt", 0).lte("aloneAt", overdue)
-    )) {
-    if (isParked(session)) continue
-    const row = await oldestAlone(ctx, session._id)
-    if (row === null || isSpent(row)) continue
+  const overdue = await overdueAlone(ctx, accountId, request.parkedAgents, now, isSpent)
+  if (overdue !== null) {
     if (!isIdle) return { deliveries: [], isBlocked: true }
+    const session = await takeExpired(overdue)
+    const row = await ctx.db.get("notifications", overdue.row._id)
+    if (session === null || row === null) throw new Error("What must run alone is gone within one transaction.")
     return { deliveries: [await take(ctx, session, row, request, { spent: false, alone: true })], isBlocked: false }
   }
   const mustRunAlone = (row: Doc<"notifications"> | null): boolean =>
-    row !== null && !isSpent(row) && row.crashes + 1 >= aloneAfterCrashes
-  if (!isIdle && expired.some(({ session, row }) => mustRunAlone(row) && (session.expiresAt ?? now) <= overdue)) {
-    return { deliveries: [], isBlocked: true }
-  }
+    row !== null && !isSpent(row) && isAloneOnceRescued(row)
 
   const queue: Array<Candidate> = [...expired]
   let scanned = 0

@@ -139,6 +139,44 @@ describe("a heartbeat", () => {
     expect(await finish(plane, await claimed(plane))).toMatchObject({ hasWork: true })
   })
 
+  it("does not begin while a row that must run alone is overdue, so that a runtime becomes idle for it", async () => {
+    const plane = await due()
+    await claimBeat(plane, { agentId: plane.lead })
+    pass(2 * minute)
+    await plane.asPerson(api.app.tasks.create, { title: "T", assigneeIds: [plane.qa] })
+    await plane.claim()
+    await plane.pulse("r1", "b2")
+    await plane.claim({ bootId: "b2" })
+    await plane.pulse("r1", "b3")
+    const boot = { bootId: "b3" }
+    const beat = await claimed(plane, boot)
+    const leads = { ...boot, agentId: plane.lead }
+    pass(minute)
+    expect(await reasonOf(plane, leads)).toBe("runtime_alone")
+    expect(await plane.claim(boot)).toMatchObject({ deliveries: [], isBlocked: true })
+    await finish(plane, beat)
+    expect(await reasonOf(plane, leads)).toBe("runtime_alone")
+    const alone = first((await plane.claim(boot)).deliveries)
+    expect(alone).toMatchObject({ alone: true })
+    expect(await reasonOf(plane, leads)).toBe("runtime_alone")
+    await plane.mutate(api.service.notifications.complete, { ...fenceOf(alone), outcome: "skipped", maxHops: 12 })
+    expect(await reasonOf(plane, leads)).toBe("claimed")
+  })
+
+  it("begins beside a row that must run alone while that is not overdue, or its agent is parked", async () => {
+    const plane = await due()
+    await plane.asPerson(api.app.tasks.create, { title: "T", assigneeIds: [plane.qa] })
+    await plane.claim()
+    await plane.pulse("r1", "b2")
+    await plane.claim({ bootId: "b2" })
+    await plane.pulse("r1", "b3")
+    const boot = { bootId: "b3" }
+    pass(minute - 1)
+    await finish(plane, await claimed(plane, boot))
+    pass(15 * minute)
+    expect(await reasonOf(plane, { ...boot, parkedAgents: [plane.qa] })).toBe("claimed")
+  })
+
   it("keeps its identity over a shared failure and waits as told", async () => {
     const plane = await due()
     const beat = await claimed(plane)

@@ -387,6 +387,27 @@ describe("a row whose last two attempts took their runtime with them", () => {
     expect(await claim()).toMatchObject({ deliveries: [{ notificationIds: [poison], alone: true }] })
   })
 
+  it("goes first when its runtime left it a minute ago and no boot came back, also before better lanes", async () => {
+    const plane = await seededPlane()
+    await plane.pulse("r2", "c1")
+    const r2 = { runtimeId: "r2", bootId: "c1" }
+    await makeTask(plane, [plane.engineer])
+    const poison = first(first((await plane.claim()).deliveries).notificationIds)
+    await crash(plane, "b2")
+    await plane.claim({ bootId: "b2" })
+    const other = await makeTask(plane, [plane.lead])
+    const leads = first((await plane.claim(r2)).deliveries)
+    pass(150_000)
+    await plane.mutate(api.service.notifications.renew, { ...fenceOf(leads), ...r2, leaseMs: 90_000 })
+    await plane.post(other, "@qa please")
+    expect(await plane.claim(r2)).toMatchObject({ deliveries: [], isBlocked: true })
+    await complete(plane, leads)
+    const { deliveries } = await plane.claim(r2)
+    expect(deliveries).toMatchObject([{ notificationIds: [poison], alone: true, attempt: 3 }])
+    await complete(plane, first(deliveries))
+    expect(await plane.claim(r2)).toMatchObject({ deliveries: [{ alone: false }], isBlocked: false })
+  })
+
   it("runs with others again once an attempt ended otherwise", async () => {
     const { plane, poison, claim } = await poisoned()
     await plane.mutate(api.service.notifications.fail, {

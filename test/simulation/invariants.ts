@@ -3,7 +3,7 @@ import { isAnswerOwed } from "../../src/domain/AnswerDuty.ts"
 import { divideFold } from "../../src/domain/DeliveryPolicy.ts"
 import { ACCOUNT } from "./accountModel.ts"
 import { GATEWAY_SECRET } from "./memoryGateway.ts"
-import type { Event, RowState } from "./queueModel.ts"
+import type { Event, Row, RowState } from "./queueModel.ts"
 import type { RuntimeProcess, Turn, World } from "./world.ts"
 
 /** The limits a run was started with. */
@@ -29,6 +29,12 @@ const STARVED_MILLIS = 90_000
 /** How long faults of the control plane may be felt: two backoffs of the poll. */
 const RECOVERY_MILLIS = 150_000
 
+/** So many attempts that ended with their runtime make a row run alone; it holds others back once it waited so long. */
+const ALONE_AFTER = 2
+const ALONE_MILLIS = 60_000
+/** No longer than this lies between two looks. */
+const LOOK_MILLIS = 10_000
+
 /** Own failures and crashes of a beat before it is given up. */
 const BEAT_FAILURES = 3
 
@@ -46,6 +52,9 @@ export class Invariants {
   private readonly creations = new Set<string>()
   private readonly finished = new Set<string>()
   private readonly claimableSince = new Map<string, number>()
+  private readonly freedAt = new Map<string, number>()
+  private readonly readyAt = new Map<string, number>()
+  private readonly parkedAt = new Map<string, number>()
 
   constructor(world: World, limits: Limits) {
     this.world = world
@@ -66,6 +75,7 @@ export class Invariants {
       case "claim": {
         this.lastClaim.set(event.session, event)
         this.isOver.set(event.session, false)
+        this.judgePrecedence(event)
         if (event.isBeat) return this.judgeBeatClaim(event)
         if (event.spent) return
         const spent = (this.spent.get(event.row) ?? 0) + 1
@@ -101,6 +111,7 @@ export class Invariants {
     const claim = this.lastClaim.get(event.session)
     this.judgeFence(event, event.how)
     this.isOver.set(event.session, true)
+    this.freedAt.set(event.session, event.at)
     const turn = turns.findLast((each) => each.session === event.session && each.epoch === event.epoch)
     if (event.how !== "rescue" && turn !== undefined && turn.open > 0 && turn.process.isRunning) {
       this.world.violate("I3", `${event.row} was ended by ${event.how} while its request still runs`)
@@ -119,6 +130,50 @@ export class Invariants {
         this.world.violate("I5", `${row.id} ended skipped although an answer is owed`)
       }
     }
+  }
+
+  /** What waits to run alone, unless the agent is one of these, and since when nothing else may begin before it. */
+  private waitsAlone(parked: ReadonlyArray<string>): Array<{ readonly row: Row; readonly overdueAt: number }> {
+    return [...this.queue.rows.values()].flatMap((row) => {
+      const lease = this.queue.sessions.get(row.session)?.lease ?? null
+      if (parked.includes(row.agent) || row.attempts >= this.limits.maxAttempts) return []
+      if (row.state === "ready" && row.aloneAt !== null && lease === null) {
+        // It may have become due while its session was held, or while no claim looked.
+        const since = Math.max(this.freedAt.get(row.session) ?? 0, this.readyAt.get(row.id) ?? 0)
+        return [{ row, overdueAt: Math.max(row.aloneAt + ALONE_MILLIS, since) }]
+      }
+      return lease?.row === row.id && row.crashes + 1 >= ALONE_AFTER
+        ? [{ row, overdueAt: lease.expiresAt + ALONE_MILLIS }]
+        : []
+    })
+  }
+
+  private judgePrecedence(event: Extract<Event, { kind: "claim" }>): void {
+    if (event.alone || event.spent) return
+    const passed = this.waitsAlone(event.parked).find(({ overdueAt }) => overdueAt < event.at)
+    if (passed !== undefined)
+      this.world.violate("I9", `${event.row} went before ${passed.row.id}, which waits to be alone`)
+  }
+
+  /** When the process's live turns began. */
+  private turnsOf({ runtimeId }: RuntimeProcess): Array<{ readonly isAlone: boolean; readonly beganAt: number }> {
+    return [...this.queue.sessions.values()].flatMap(({ id, lease }) =>
+      lease?.runtimeId === runtimeId && lease.expiresAt > this.world.now
+        ? [{ isAlone: lease.isAlone, beganAt: this.lastClaim.get(id)?.at ?? 0 }]
+        : []
+    )
+  }
+
+  /** Whether the process claims nothing for good reason: beside what runs alone, or until turns end that are older than that it is overdue. */
+  private isHeldBack(process: RuntimeProcess, parked: ReadonlyArray<string>): boolean {
+    const turns = this.turnsOf(process)
+    return (
+      turns.some(({ isAlone }) => isAlone) ||
+      this.waitsAlone(parked).some(({ overdueAt, row }) => {
+        const since = Math.max(overdueAt, (this.parkedAt.get(`${process.name} ${row.agent}`) ?? 0) + LOOK_MILLIS)
+        return overdueAt <= this.world.now && turns.some(({ beganAt }) => beganAt <= since)
+      })
+    )
   }
 
   private judgeBeatClaim(event: Extract<Event, { kind: "claim" }>): void {
@@ -165,6 +220,7 @@ export class Invariants {
     if (!moves[event.from].includes(event.to)) {
       this.world.violate("I1", `${row.id} went from ${event.from} to ${event.to}`)
     }
+    if (event.to === "ready") this.readyAt.set(row.id, event.at)
     if (event.to === "delivered") this.judgeDelivered(row.id)
     if (event.to === "dead" && row.foldedInto === null) {
       const deaths = (this.deaths.get(row.id) ?? 0) + 1
@@ -209,9 +265,13 @@ export class Invariants {
     for (const row of rows) {
       if (row.attempts > this.limits.maxAttempts) this.world.violate("I6", `${row.id} has ${row.attempts} attempts`)
     }
-    const mayHoldBack = rows.some((row) => row.crashes > 0 && !ended.has(row.state))
-    const helpers = able.filter(
-      ({ process }) => now - Math.max(process.lastFaultAt, process.startedAt) > RECOVERY_MILLIS
+    for (const { parked, process } of able)
+      for (const agent of parked) this.parkedAt.set(`${process.name} ${agent}`, now)
+    const helpers = able
+      .filter(({ process }) => now - Math.max(process.lastFaultAt, process.startedAt) > RECOVERY_MILLIS)
+      .filter(({ parked, process }) => !this.isHeldBack(process, parked))
+    const overdue = new Set(
+      this.waitsAlone([]).flatMap(({ overdueAt, row }) => (overdueAt <= now ? [row.session] : []))
     )
     for (const session of queue.sessions.values()) {
       const { lease } = session
@@ -223,8 +283,17 @@ export class Invariants {
             (row.state === "waiting" && (row.nextAttemptAt ?? 0) <= now) ||
             (row.state === "claimed" && isFree))
       )
-      const canRun = helpers.some(({ parked }) => !parked.includes(session.agent))
-      if (!isFree || !isDue || !canRun || mayHoldBack || queue.isPaused) {
+      // Before its minute is over, what must run alone waits for a process that is idle by itself.
+      const isForIdle =
+        !overdue.has(session.id) &&
+        rows.some(
+          ({ crashes, session: own, state }) =>
+            own === session.id && !ended.has(state) && crashes + (state === "claimed" ? 1 : 0) >= ALONE_AFTER
+        )
+      const canRun = helpers.some(
+        ({ parked, process }) => !parked.includes(session.agent) && (!isForIdle || this.turnsOf(process).length === 0)
+      )
+      if (!isFree || !isDue || !canRun || queue.isPaused) {
         this.claimableSince.delete(session.id)
         continue
       }

@@ -70,6 +70,7 @@ export const plantedMistakes: ReadonlyArray<PlantedMistake> = [
   inTheModel("a ledger that forgets", "I2"),
   inTheModel("hops without a limit", "I11"),
   { ...inTheModel("heartbeats with a lease of their own", "I4"), profile: slowGateway },
+  inTheModel("beats go on while a row waits to be alone", "I9"),
   {
     name: "500 taken as silence",
     breaks: "I5",

@@ -122,6 +122,7 @@ export type Event =
       readonly fold: ReadonlyArray<string>
       readonly spent: boolean
       readonly alone: boolean
+      readonly parked: ReadonlyArray<string>
     }
   | {
       readonly kind: "end"
@@ -166,6 +167,7 @@ export type Mistake =
   | "a ledger that forgets"
   | "hops without a limit"
   | "heartbeats with a lease of their own"
+  | "beats go on while a row waits to be alone"
 
 /** What the queue needs of the account around it. */
 export interface Surroundings {
@@ -505,19 +507,11 @@ export class QueueModel {
       this.rowsOf(session.id, "ready").toSorted(isOldestFirst ? byAge : byLane)
 
     // A row that must run alone and is overdue goes first, or holds this runtime back until it is idle.
-    const overdue = all
-      .filter((session) => session.lease === null && !isParked(session))
-      .flatMap((session) => {
-        const [row] = this.rowsOf(session.id, "ready")
-          .filter(({ aloneAt }) => aloneAt !== null)
-          .toSorted(order((each) => each.aloneAt ?? 0))
-        return row === undefined || isSpent(row) || (row.aloneAt ?? now) > now - ALONE_OVERDUE ? [] : [{ session, row }]
-      })
-      .toSorted(order(({ row }) => row.aloneAt ?? 0))[0]
+    const overdue = this.overdueAlone(now, request.parkedAgents, isSpent)
     if (overdue !== undefined) {
-      return isIdle
-        ? { deliveries: [this.take(now, overdue.session, overdue.row, request, false, true)], isBlocked: false }
-        : { deliveries: [], isBlocked: true }
+      if (!isIdle) return { deliveries: [], isBlocked: true }
+      this.rescue(now, overdue.session)
+      return { deliveries: [this.take(now, overdue.session, overdue.row, request, false, true)], isBlocked: false }
     }
     const expired = all
       // A beat that is left over alone is taken up by a beat's claim, not by this one.
@@ -529,15 +523,6 @@ export class QueueModel {
       )
       .toSorted(order(({ lease }) => lease?.expiresAt ?? 0))
       .slice(0, request.limit)
-    if (
-      !isIdle &&
-      expired.some(
-        (session) => mustRunAlone(expiredRow(session)) && (session.lease?.expiresAt ?? now) <= now - ALONE_OVERDUE
-      )
-    ) {
-      return { deliveries: [], isBlocked: true }
-    }
-
     const rank = (session: Session, rows: ReadonlyArray<Row>) => {
       const best = rows.toSorted(byLane)[0]
       const at = isOldestFirst ? (rows.toSorted(byAge)[0]?.readyAt ?? 0) : (best?.readyAt ?? 0)
@@ -592,6 +577,32 @@ export class QueueModel {
     return { deliveries, isBlocked: false }
   }
 
+  /** What must run alone and has waited for more than a minute: ready rows first, then what a dead lease holds. */
+  overdueAlone(
+    now: number,
+    parkedAgents: ReadonlyArray<string>,
+    isSpent: (row: Row) => boolean = () => false
+  ): { readonly session: Session; readonly row: Row } | undefined {
+    const sessions = [...this.sessions.values()].filter(({ agent }) => !parkedAgents.includes(agent))
+    const ready = sessions.flatMap((session) => {
+      const [row] = this.rowsOf(session.id, "ready")
+        .filter(({ aloneAt }) => aloneAt !== null)
+        .toSorted(order((each) => each.aloneAt ?? 0))
+      return session.lease !== null || row === undefined || isSpent(row)
+        ? []
+        : [{ session, row, since: row.aloneAt ?? now }]
+    })
+    const left = sessions.flatMap((session) => {
+      const { lease } = session
+      const row = lease === null || lease.isBeat ? undefined : this.row(lease.row)
+      return lease === null || row === undefined || isSpent(row) || row.crashes + 1 < ALONE_AFTER
+        ? []
+        : [{ session, row, since: lease.expiresAt }]
+    })
+    const bySince = order<{ readonly since: number }>(({ since }) => since)
+    return [...ready.toSorted(bySince), ...left.toSorted(bySince)].find(({ since }) => since <= now - ALONE_OVERDUE)
+  }
+
   private attemptsOf(row: Row, bootId: string): number {
     return this.mistakes.has("retry counter in memory") ? (this.counted.get(`${bootId} ${row.id}`) ?? 0) : row.attempts
   }
@@ -637,7 +648,8 @@ export class QueueModel {
       isBeat: false,
       fold: others.map(({ id }) => id),
       spent,
-      alone
+      alone,
+      parked: request.parkedAgents
     })
     return {
       notificationIds: [row.id, ...others.map(({ id }) => id)],
@@ -951,7 +963,10 @@ export class QueueModel {
     const isAlone = [...this.sessions.values()].some(
       (each) => each.lease?.runtimeId === request.runtimeId && each.lease.expiresAt > now && each.lease.isAlone
     )
-    if (isAlone) return wait("runtime_alone", now + ASK_AGAIN)
+    const isHeldBack =
+      this.overdueAlone(now, request.parkedAgents) !== undefined &&
+      !this.mistakes.has("beats go on while a row waits to be alone")
+    if (isAlone || isHeldBack) return wait("runtime_alone", now + ASK_AGAIN)
     beat.attempts += 1
     beat.tries += 1
     beat.notBefore = null
@@ -974,7 +989,7 @@ export class QueueModel {
       expiresAt
     }
     const claim = { session: session.id, epoch, row, isBeat: true, fold: [], spent: false, alone: false }
-    this.history.push({ kind: "claim", at: now, runtimeId, bootId, ...claim })
+    this.history.push({ kind: "claim", at: now, runtimeId, bootId, ...claim, parked: request.parkedAgents })
     return { heartbeatId: row, session: session.id, epoch, expiresAt, attempt: beat.attempts }
   }
 
