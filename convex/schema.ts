@@ -315,7 +315,7 @@ export default defineSchema({
     silences: v.number(),
     /** Consecutive attempts that ended by expiry or boot release. */
     crashes: v.number(),
-    /** The first of an unbroken row of shared failures. */
+    /** The first of an unbroken row of shared failures that are not waited for without end. */
     sharedSince: v.optional(v.number()),
     /** Since when it could have been claimed; only on a ready row that must run alone. */
     aloneAt: v.optional(v.number()),

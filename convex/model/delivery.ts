@@ -217,7 +217,7 @@ const errorOf = (given: { readonly class?: string; readonly error?: string }, no
 
 /**
  * Gives the attempt back: to be claimed again at once (a drain), or at nextAttemptAt (a shared failure), or dead when
- * nothing but shared failures happened for longer than sharedLimitMs. Serves beats too.
+ * nothing but shared failures with a limit happened for longer than sharedLimitMs. Serves beats too.
  */
 export const release = async (
   ctx: MutationCtx,
@@ -234,7 +234,8 @@ export const release = async (
   } else {
     const row = await mustHaveRow(ctx, session)
     const attempts = session.lease.spent === true ? row.attempts : Math.max(0, row.attempts - 1)
-    const sharedSince = row.sharedSince ?? now
+    // What is waited for without end does not count against what is not, and nothing from before it does.
+    const sharedSince = args.sharedLimitMs === undefined ? undefined : (row.sharedSince ?? now)
     if (args.nextAttemptAt === undefined) {
       await ctx.db.patch("notifications", row._id, {
         state: "ready",
@@ -243,7 +244,7 @@ export const release = async (
         // The attempt was given back, so its end says nothing about the row: it still runs alone.
         ...(row.crashes > 1 ? { aloneAt: now } : {})
       })
-    } else if (args.sharedLimitMs !== undefined && now - sharedSince > args.sharedLimitMs) {
+    } else if (sharedSince !== undefined && now - sharedSince > (args.sharedLimitMs ?? 0)) {
       state = "dead"
       await die(ctx, row, session, args.maxHops, { ...errorOf(args, now), ...traceOf(args) })
     } else {

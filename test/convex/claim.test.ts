@@ -424,12 +424,22 @@ describe("a row whose last two attempts took their runtime with them", () => {
 })
 
 describe("a parked agent", () => {
+  /** As a runtime whose gateway does not know the agent. */
+  const unknown = (plane: Plane, delivery: { session: string; epoch: number }) =>
+    plane.mutate(api.service.notifications.release, {
+      ...fenceOf(delivery),
+      nextAttemptAt: Date.now() + 30_000,
+      class: "UnknownAgent",
+      error: "400",
+      sharedLimitMs: 86_400_000
+    })
+
   it("is passed over while others are served, and its row comes spent after a day of shared failures", async () => {
     const plane = await seededPlane()
     await makeTask(plane, [plane.engineer, plane.qa])
     const parkedAgents = [plane.engineer]
     const engineers = (await plane.claim()).deliveries
-    for (const delivery of engineers) await release(plane, delivery, Date.now() + 30_000)
+    for (const delivery of engineers) await unknown(plane, delivery)
     pass(30_000)
     const served = await plane.claim({ parkedAgents })
     expect(served.deliveries).toHaveLength(1)

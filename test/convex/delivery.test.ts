@@ -270,6 +270,29 @@ describe("releasing a delivery", () => {
     expect((await plane.row(id)).sharedSince).toBeUndefined()
   })
 
+  it("counts no time in which the gateway was merely away: a failure without a limit ends the count", async () => {
+    const { plane, delivery, id } = await assigned()
+    const release = (each: Delivery, more: object) =>
+      plane.mutate(api.service.notifications.release, { ...fenceOf(each), nextAttemptAt: Date.now(), ...more })
+    const away = { class: "GatewayUnreachable", error: "ECONNREFUSED" }
+    const failing = { class: "ProviderFailed", error: "429", sharedLimitMs: 86_400_000 }
+    const again = async () => first((await plane.claim()).deliveries)
+    await release(delivery, away)
+    expect((await plane.row(id)).sharedSince).toBeUndefined()
+    vi.setSystemTime(Date.now() + 25 * 3_600_000)
+    expect((await release(await again(), failing)).state).toBe("waiting")
+    const since = Date.now()
+    vi.setSystemTime(since + 20 * 3_600_000)
+    await release(await again(), failing)
+    expect((await plane.row(id)).sharedSince).toBe(since)
+    await release(await again(), away)
+    expect((await plane.row(id)).sharedSince).toBeUndefined()
+    vi.setSystemTime(since + 40 * 3_600_000)
+    expect((await release(await again(), failing)).state).toBe("waiting")
+    vi.setSystemTime(since + 65 * 3_600_000)
+    expect((await release(await again(), failing)).state).toBe("dead")
+  })
+
   it("ends the row dead when nothing but shared failures happened for longer than the limit", async () => {
     const { plane, taskId, delivery } = await assigned()
     const release = (each: Delivery) =>

@@ -242,9 +242,9 @@ const play = async (seed: number, length: number): Promise<number> => {
         ...(dice.chance(0.6)
           ? {
               nextAttemptAt: Date.now() + dice.between(1, 60_000),
-              class: "ProviderFailed",
-              error: "429",
-              sharedLimitMs: 24 * 3_600_000
+              ...(dice.chance(0.7)
+                ? { class: "ProviderFailed", error: "429", sharedLimitMs: 24 * 3_600_000 }
+                : { class: "GatewayUnreachable", error: "503" })
             }
           : {})
       }

@@ -746,9 +746,10 @@ export class QueueModel {
       class: args.class ?? null,
       retryIn: args.nextAttemptAt === undefined ? null : args.nextAttemptAt - now
     })
+    const isLimited = isShared && args.sharedLimitMs !== undefined
     const since = row.sharedSince ?? now
     let state: "ready" | "waiting" | "dead"
-    if (isShared && args.sharedLimitMs !== undefined && now - since > args.sharedLimitMs) {
+    if (isLimited && now - since > (args.sharedLimitMs ?? 0)) {
       state = "dead"
       this.noteError(now, row, args)
       this.die(now, row, lease.epoch, 0)
@@ -765,7 +766,7 @@ export class QueueModel {
         state = "waiting"
         row.nextAttemptAt = args.nextAttemptAt
         row.failures += 1
-        row.sharedSince = since
+        row.sharedSince = isLimited ? since : null
         this.noteError(now, row, args)
       }
       this.set(now, row, state)
