@@ -367,6 +367,7 @@ const takeSessions = async (
   const mustRunAlone = (row: Doc<"notifications"> | null): boolean =>
     row !== null && !isSpent(row) && isAloneOnceRescued(row)
 
+  const nextOf = isOldestFirst ? oldestReady : bestReady
   const queue: Array<Candidate> = [...expired]
   let scanned = 0
   let found = 0
@@ -383,8 +384,8 @@ const takeSessions = async (
     const at = isOldestFirst ? session.oldestAt : session.readyAt
     if (session.lane === undefined || at === undefined) continue
     if (isParked(session)) {
-      const head = await bestReady(ctx, session._id)
-      if (head?.sharedSince === undefined || head.sharedSince > now - parkedLimitMs) continue
+      const next = await nextOf(ctx, session._id)
+      if (next?.sharedSince === undefined || next.sharedSince > now - parkedLimitMs) continue
     }
     queue.push({ session, lane: session.lane, at })
     if (session.aloneAt === undefined) found += 1
@@ -399,7 +400,7 @@ const takeSessions = async (
     if (leased !== undefined && mustRunAlone(leased.row) && !canBeAlone) continue
     const session = leased === undefined ? candidate.session : await takeExpired(candidate)
     if (session === null) continue
-    const row = isOldestFirst ? await oldestReady(ctx, session._id) : await bestReady(ctx, session._id)
+    const row = await nextOf(ctx, session._id)
     if (row === null) continue
     const spent = isSpent(row) || isParked(session)
     const alone = !spent && row.crashes >= aloneAfterCrashes

@@ -452,6 +452,29 @@ describe("a parked agent", () => {
   })
 })
 
+describe("a parked agent's untried row", () => {
+  it("is not given up for another's day of failures, also by a claim that takes the oldest of all lanes", async () => {
+    const plane = await seededPlane()
+    const taskId = await makeTask(plane, [plane.engineer])
+    pass(1)
+    await plane.post(taskId, "@engineer please")
+    const parkedAgents = [plane.engineer]
+    const mention = first((await plane.claim()).deliveries)
+    await plane.mutate(api.service.notifications.release, {
+      ...fenceOf(mention),
+      nextAttemptAt: Date.now() + 30_000,
+      class: "UnknownAgent",
+      sharedLimitMs: 86_400_000
+    })
+    expect((await plane.claim({ parkedAgents })).deliveries).toEqual([])
+    expect((await plane.claim({ parkedAgents })).deliveries).toEqual([])
+    pass(24 * 60 * 60 * 1_000)
+    expect((await plane.claim({ parkedAgents })).deliveries).toEqual([])
+    const fifth = await plane.claim({ parkedAgents })
+    expect(fifth.deliveries).toMatchObject([{ notificationIds: mention.notificationIds, spent: true }])
+  })
+})
+
 describe("an unusual database", () => {
   it("does not stop a claim: a deleted notification under a lease frees its session when the lease ends", async () => {
     const plane = await seededPlane()

@@ -530,10 +530,10 @@ export class QueueModel {
     }
     const free = all.filter((session) => {
       if (session.lease !== null) return false
-      const head = this.rowsOf(session.id, "ready").toSorted(byLane)[0]
-      if (head === undefined) return false
+      const [next] = ready(session)
+      if (next === undefined) return false
       // A parked agent's row is taken only to be given up, after a day of nothing but shared failures.
-      return !isParked(session) || (head.sharedSince !== null && head.sharedSince <= now - DAY)
+      return !isParked(session) || (next.sharedSince !== null && next.sharedSince <= now - DAY)
     })
     const expiredRank = (session: Session) => {
       const own = expiredRow(session)
