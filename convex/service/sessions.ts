@@ -43,7 +43,9 @@ export const rotate = serviceMutation({
       .take(1_000)
     if (sessions.length === 0) throw refusal("not_found", "The agent has no such session yet: nothing to rotate.")
     for (const session of sessions) {
-      await ctx.db.patch("sessions", session._id, { nextGeneration: session.generation + 1 })
+      // A try in the next generation keeps that when it completes: what is asked for here lies beyond it.
+      const current = Math.max(session.generation, session.lease?.generation ?? 0)
+      await ctx.db.patch("sessions", session._id, { nextGeneration: current + 1 })
     }
     return { rotated: sessions.length }
   }

@@ -390,6 +390,28 @@ describe("rotating a session", () => {
     expect(await keyOf()).toBe("g2")
   })
 
+  it("is not lost when a turn runs in the next generation already, which is kept when it completes", async () => {
+    const plane = await seededPlane()
+    const { taskId } = await plane.asPerson(api.app.tasks.create, { title: "T", assigneeIds: [plane.engineer] })
+    await plane.mutate(api.service.notifications.fail, {
+      ...fenceOf(first((await plane.claim()).deliveries)),
+      class: "TurnAmbiguous",
+      error: "500",
+      nextAttemptAt: Date.now(),
+      silence: true,
+      silenceLimit: 3,
+      rotate: true,
+      maxHops: 12
+    })
+    const tried = first((await plane.claim()).deliveries)
+    await plane.mutate(api.service.sessions.rotate, { agent: "engineer" })
+    await plane.mutate(api.service.notifications.complete, { ...fenceOf(tried), outcome: "acted", maxHops: 12 })
+    await plane.post(taskId, "@engineer and now?")
+    const ids = first((await plane.claim()).deliveries).notificationIds
+    const [answer] = await plane.query(api.service.notifications.context, { ids })
+    expect(answer).toMatchObject({ context: { generation: 3 } })
+  })
+
   it("refuses an agent or task that is none, or has no session yet", async () => {
     const plane = await seededPlane()
     const rotate = (args: { agent: string; taskId?: string }) => plane.mutate(api.service.sessions.rotate, args)
