@@ -62,8 +62,9 @@ export const deliveryContext = v.object({
 })
 export type DeliveryContext = Infer<typeof deliveryContext>
 
-/** Why no context could be built; the row is failed by its runtime, the others are delivered. */
+/** Why there is no context: the lease is another's by now, or what it is built of is gone, which its runtime writes. */
 export const brokenCode = v.union(
+  v.literal("lease_lost"),
   v.literal("notification_missing"),
   v.literal("agent_missing"),
   v.literal("task_missing"),
@@ -182,23 +183,27 @@ const unreadMessage = (row: Doc<"notifications">): MessageView | null =>
         answersType: null
       }
 
-/** The context of one notification, or why there is none. */
+/** The context of one notification, or why there is none; with an epoch only under the lease that has it. */
 const contextOf = async (
   ctx: Pick<QueryCtx, "db">,
   accountId: Id<"accounts">,
   notificationId: string,
+  epoch: number | undefined,
   budget: number
 ): Promise<DeliveryContext | BrokenCode> => {
   const id = ctx.db.normalizeId("notifications", notificationId)
   const kept = id === null ? null : await ctx.db.get("notifications", id)
   if (kept === null || kept.accountId !== accountId) return "notification_missing"
+  const session = kept.sessionId === undefined ? null : await ctx.db.get("sessions", kept.sessionId)
+  const isHeld = session?.lease?.holder === kept._id
+  // A claim that is repeated answers old leases, whatever became of them meanwhile.
+  if (epoch !== undefined && session !== null && !(isHeld && session.lease?.epoch === epoch)) return "lease_lost"
   const account = await ctx.db.get("accounts", accountId)
   if (account === null) return "account_missing"
   const agent = kept.agentId === undefined ? null : await ctx.db.get("agents", kept.agentId)
   if (agent === null || agent.accountId !== accountId || agent.removedAt !== undefined) return "agent_missing"
   const task = await ctx.db.get("tasks", kept.taskId)
   if (task === null || task.accountId !== accountId) return "task_missing"
-  const session = kept.sessionId === undefined ? null : await ctx.db.get("sessions", kept.sessionId)
   if (session === null) return "damaged"
 
   const folded = await ctx.db
@@ -237,7 +242,6 @@ const contextOf = async (
     .query("documents")
     .withIndex("by_repository", (q) => q.eq("accountId", accountId).eq("isRepository", true))
     .first()
-  const isHeld = session.lease?.holder === kept._id
   const generation = isHeld ? (session.lease?.generation ?? session.generation) : session.generation
   return {
     notification: {
@@ -281,18 +285,19 @@ const contextOf = async (
   }
 }
 
-/** Builds each context on its own, so that one broken row keeps none of the others back. */
+/** Builds each context on its own, so that one broken row keeps none of the others back; `epochs` are of their leases. */
 export const contexts = async (
   ctx: Pick<QueryCtx, "db">,
   accountId: Id<"accounts">,
-  ids: ReadonlyArray<string>
+  ids: ReadonlyArray<string>,
+  epochs: ReadonlyArray<number> = []
 ): Promise<Array<Infer<typeof contextAnswer>>> => {
   const answers: Array<Infer<typeof contextAnswer>> = []
   const wanted = ids.slice(0, maxIds)
-  for (const id of wanted) {
+  for (const [index, id] of wanted.entries()) {
     let built: DeliveryContext | BrokenCode
     try {
-      built = await contextOf(ctx, accountId, id, Math.floor(readBudget / wanted.length))
+      built = await contextOf(ctx, accountId, id, epochs[index], Math.floor(readBudget / wanted.length))
     } catch {
       built = "damaged"
     }

@@ -53,13 +53,14 @@ export const claim = serviceMutation({
 })
 
 /**
- * What each of the kept rows is about, built on its own, or why it cannot be. For runtimes; per id the thread (50), the
- * roster, the fold, the task's documents and some ten single rows are read.
+ * What each of the kept rows is about, built on its own, or why it cannot be; `lease_lost` where `epochs` (in the order
+ * of the ids) are given and another claim holds the session or the lease has ended. For runtimes; per id the thread
+ * (50), the roster, the fold, the task's documents and some ten single rows are read.
  */
 export const context = serviceQuery({
-  args: { ids: v.array(v.string()) },
+  args: { ids: v.array(v.string()), epochs: v.optional(v.array(v.number())) },
   returns: v.array(contextAnswer),
-  handler: (ctx, { ids }) => contexts(ctx, ctx.accountId, ids)
+  handler: (ctx, { epochs, ids }) => contexts(ctx, ctx.accountId, ids, epochs)
 })
 
 /** Extends a lease, of a delivery or a beat, from now. For runtimes; three rows are read. */

@@ -1,5 +1,6 @@
 import { Cause, Clock, Context, Duration, Effect, Layer, Redacted } from "effect"
 import { isAnswerOwed } from "../domain/AnswerDuty.ts"
+import { LeaseLost } from "../domain/ControlPlaneFailure.ts"
 import type { ClaimedDelivery, Failure, Outcome } from "../domain/Delivery.ts"
 import type { DeliveryContext, FoldedNotification } from "../domain/DeliveryContext.ts"
 import { divideFold } from "../domain/DeliveryPolicy.ts"
@@ -209,6 +210,8 @@ export class Deliveries extends Context.Service<
               })
         }
         if ("broken" in found) {
+          // An old claim's answer, repeated after others took the session: nothing here is ours to run or to write.
+          if (found.broken === "lease_lost") return yield* new LeaseLost({ function: "service/notifications:context" })
           return found.broken.endsWith("_missing")
             ? yield* complete(delivery, { outcome: "skipped", reason: found.broken })
             : yield* failOwn(delivery, "BrokenContext", found.broken)

@@ -107,8 +107,12 @@ export class DeliveryLoop extends Context.Service<
         times: { readonly from: number; readonly claimed: number }
       ) {
         if (claim.deliveries.length === 0) return
+        const unspent = claim.deliveries.filter(({ spent }) => !spent)
         const contexts = yield* controlPlane
-          .context(claim.deliveries.filter(({ spent }) => !spent).map(({ notificationIds }) => notificationIds[0]))
+          .context(
+            unspent.map(({ notificationIds }) => notificationIds[0]),
+            unspent.map(({ epoch }) => epoch)
+          )
           .pipe(
             // Leased work without its context is given back, or it would wait for the lease's end.
             Effect.tapError((failure) =>

@@ -110,8 +110,14 @@ export class ControlPlane extends Context.Service<
       readonly requestId: string
       readonly parkedAgents: ReadonlyArray<string>
     }): Effect.Effect<Claim, ControlPlaneFailure>
-    /** Everything the turns of these notifications need, each on its own: one damaged row leaves the others whole. */
-    context(ids: ReadonlyArray<string>): Effect.Effect<ReadonlyMap<string, ContextOrBroken>, ControlPlaneFailure>
+    /**
+     * Everything the turns of these notifications need, each on its own: one damaged row leaves the others whole. With the
+     * epochs of their leases, in the same order, a row that is another's by now is broken as `lease_lost`.
+     */
+    context(
+      ids: ReadonlyArray<string>,
+      epochs?: ReadonlyArray<number>
+    ): Effect.Effect<ReadonlyMap<string, ContextOrBroken>, ControlPlaneFailure>
     /** Keeps the lease for another DELIVERY_LEASE_MS. */
     renew(fence: Fence): Effect.Effect<void, ControlPlaneFailure>
     /** Writes reply and outcome in one transaction; fails with LeaseLost, having written nothing, when another holds the session. */
@@ -307,9 +313,15 @@ export class ControlPlane extends Context.Service<
         return answer
       })
 
-      const context = Effect.fn("ControlPlane.context")(function* (ids: ReadonlyArray<string>) {
+      const context = Effect.fn("ControlPlane.context")(function* (
+        ids: ReadonlyArray<string>,
+        epochs?: ReadonlyArray<number>
+      ) {
         const rows = yield* patient(
-          call("query", "service/notifications:context", Schema.Array(ContextRow), { ids: [...ids] })
+          call("query", "service/notifications:context", Schema.Array(ContextRow), {
+            ids: [...ids],
+            ...(epochs === undefined ? {} : { epochs: [...epochs] })
+          })
         )
         const decode = Schema.decodeUnknownEffect(DeliveryContext)
         const contexts = new Map<string, ContextOrBroken>()

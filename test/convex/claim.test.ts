@@ -51,6 +51,33 @@ describe("a claim", () => {
     expect((await plane.claim()).deliveries).toHaveLength(1)
   })
 
+  it("that is repeated long after brings no context of what others took or ended meanwhile", async () => {
+    const plane = await seededPlane()
+    await plane.pulse("r2", "c1")
+    const taskId = await makeTask(plane)
+    await plane.post(taskId, "@engineer @qa @lead please")
+    const old = (await plane.claim({ requestId: "same" })).deliveries
+    const [taken, done, kept] = old
+    if (taken === undefined || done === undefined || kept === undefined) throw new Error("expected three deliveries")
+    await release(plane, taken)
+    const others = await plane.claim({ runtimeId: "r2", bootId: "c1" })
+    expect(others.deliveries.map(({ notificationIds }) => notificationIds)).toEqual([taken.notificationIds])
+    await complete(plane, done)
+    pass(300_000)
+    const { deliveries } = await plane.claim({ requestId: "same" })
+    const asked = {
+      ids: deliveries.map((each) => first(each.notificationIds)),
+      epochs: deliveries.map((each) => each.epoch)
+    }
+    const said = async (args: { ids: Array<string>; epochs?: Array<number> }) =>
+      (await plane.query(api.service.notifications.context, args)).map((each) =>
+        "broken" in each ? each.broken : "whole"
+      )
+    // An expired lease that nobody took is still good.
+    expect(await said(asked)).toEqual(["lease_lost", "lease_lost", "whole"])
+    expect(await said({ ids: asked.ids })).toEqual(["whole", "whole", "whole"])
+  })
+
   it("never takes a session twice: one agent has one turn, whatever waits for it", async () => {
     const plane = await seededPlane()
     await makeTask(plane, [plane.engineer])

@@ -678,6 +678,15 @@ describe("the lease", () => {
     }).pipe(quiet)
   )
 
+  it.effect("that was another's before its context came ends the delivery without a turn and without a word", () =>
+    Effect.gen(function* () {
+      const { deliver, metrics, written } = yield* house({ run: () => Effect.die("a turn was run") })
+      yield* deliver(delivery, { broken: "lease_lost" })
+      assert.deepStrictEqual(yield* written, [])
+      assert.strictEqual((yield* metrics.deliverySummary).lastDelivery?.outcome, "lease_lost")
+    }).pipe(quiet)
+  )
+
   it.effect("that is lost at a tool or at the end writes nothing more", () =>
     Effect.gen(function* () {
       const lost = new LeaseLost({ function: "service/tasks:setStatus" })

@@ -50,6 +50,7 @@ const house = (settings: Partial<Settings> = {}) =>
     const calls = yield* Queue.unbounded<ClaimCall>()
     const begun = yield* Queue.unbounded<string>()
     const released = yield* Ref.make<ReadonlyArray<string>>([])
+    const leases = yield* Queue.unbounded<ReadonlyArray<readonly [string, number | undefined]>>()
     const waiting = yield* Ref.make<ReadonlyArray<ClaimedDelivery>>([])
     const claimFailures = yield* Ref.make<ReadonlyArray<ControlPlaneFailure>>([])
     const contextFailures = yield* Ref.make<ReadonlyArray<ControlPlaneFailure>>([])
@@ -82,7 +83,11 @@ const house = (settings: Partial<Settings> = {}) =>
         const nextDueAt = dueIn === null ? null : now + dueIn
         return { deliveries, nextDueAt, now, isBlocked: yield* Ref.get(isBlocked) } satisfies Claim
       }),
-      context: Effect.fnUntraced(function* (ids: ReadonlyArray<string>) {
+      context: Effect.fnUntraced(function* (ids: ReadonlyArray<string>, epochs?: ReadonlyArray<number>) {
+        yield* Queue.offer(
+          leases,
+          ids.map((id, index) => [id, epochs?.[index]])
+        )
         const failure = yield* shift(contextFailures)
         if (failure !== undefined) return yield* failure
         return new Map<string, ContextOrBroken>(ids.map((id) => [id, { broken: "damaged" }]))
@@ -140,6 +145,8 @@ const house = (settings: Partial<Settings> = {}) =>
       claimDelay,
       guard,
       isBlocked,
+      /** The contexts asked for, with the epoch of each. */
+      leases,
       lifecycle,
       /** How often the loop looked whether it may claim. */
       looks,
@@ -182,6 +189,19 @@ describe("DeliveryLoop", () => {
       assert.deepStrictEqual(yield* Queue.takeN(begun, 2), ["a", "b"])
       assert.strictEqual((yield* Queue.take(calls)).permits, 4)
       assert.strictEqual(yield* permits.free, 2)
+    }).pipe(quiet)
+  )
+
+  it.effect("asks for the contexts of what it claimed under the epochs of the leases, not of what is spent", () =>
+    Effect.gen(function* () {
+      const { leases, loop, start, waiting } = yield* house({ deliveryMaxConcurrentSessions: 4 })
+      yield* start
+      yield* Ref.set(waiting, [claimed("a", { epoch: 4 }), claimed("b", { spent: true }), claimed("c", { epoch: 7 })])
+      yield* loop.wake
+      assert.deepStrictEqual(yield* Queue.take(leases), [
+        ["a", 4],
+        ["c", 7]
+      ])
     }).pipe(quiet)
   )
 

@@ -241,6 +241,21 @@ describe("contexts", () => {
   )
 })
 
+describe("contexts of claimed work", () => {
+  it.effect("are asked for with the epochs of its leases", () =>
+    Effect.gen(function* () {
+      const { calls, controlPlane } = yield* setUp(Exit.succeed([]))
+      yield* controlPlane.context(["n1", "n2"], [4, 7])
+      yield* controlPlane.context(["n1"])
+      const asked = yield* Queue.takeN(calls, 2)
+      assert.deepStrictEqual(
+        asked.map(({ args }) => args),
+        [{ ids: ["n1", "n2"], epochs: [4, 7] }, { ids: ["n1"] }]
+      )
+    })
+  )
+})
+
 describe("what is pushed", () => {
   it.effect("is read as it should be, and what cannot be is a failure among the others", () =>
     Effect.gen(function* () {

@@ -519,11 +519,21 @@ export class AccountModel {
   private readonly functions: Readonly<Record<string, (args: any) => object>> = {
     "service/notifications:backlog": () => this.queue.backlog(),
     "service/notifications:claim": (args) => ({ ...this.queue.claim(this.now, args), now: this.now }),
-    "service/notifications:context": ({ ids }: { ids: ReadonlyArray<string> }) =>
-      ids.map((id) => {
+    "service/notifications:context": ({
+      epochs,
+      ids
+    }: {
+      ids: ReadonlyArray<string>
+      epochs?: ReadonlyArray<number>
+    }) =>
+      ids.map((id, index) => {
         const context = this.contextOf(id)
         const session = this.queue.sessions.get(this.queue.rows.get(id)?.session ?? "")
         if (context === null) return { id, broken: "notification_missing" }
+        const epoch = epochs?.[index]
+        if (epoch !== undefined && (session?.lease?.row !== id || session.lease.epoch !== epoch)) {
+          return { id, broken: "lease_lost" }
+        }
         this.contexts.set(`${id} ${session?.lease?.epoch ?? 0}`, context)
         return { id, context }
       }),
