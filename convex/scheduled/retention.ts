@@ -1,18 +1,28 @@
 import { v } from "convex/values"
 import { internal } from "../_generated/api.js"
+import type { MutationCtx } from "../_generated/server.js"
 import { internalMutation } from "../_generated/server.js"
 
 const keptMs = 90 * 24 * 60 * 60 * 1_000
 const batch = 500
 
+/** Whether the run may be tried again, so that its ledger still keeps it from doing things twice. Reads one row. */
+const mayRunAgain = async (ctx: Pick<MutationCtx, "db">, runId: string): Promise<boolean> => {
+  const id = ctx.db.normalizeId("notifications", runId)
+  // A heartbeat is given up when the next one is due.
+  const row = id === null ? null : await ctx.db.get("notifications", id)
+  return row !== null && row.state !== "delivered" && row.state !== "discarded"
+}
+
 /**
- * Deletes notifications that ended ninety days ago, and the ledger rows of runs as old. Dead letters stay until an
- * operator decides. Daily, in batches of 500; claims cost the same with or without it.
+ * Deletes notifications that ended ninety days ago, and ledger rows as old of runs that are over. Dead letters stay until
+ * an operator decides, and with them what their runs did. Daily, in batches of 500, the ledger from `after` (epoch
+ * milliseconds) on; claims cost the same with or without it.
  */
 export const sweep = internalMutation({
-  args: {},
+  args: { after: v.optional(v.number()) },
   returns: v.null(),
-  handler: async (ctx): Promise<null> => {
+  handler: async (ctx, { after = 0 }): Promise<null> => {
     const before = Date.now() - keptMs
     let isMore = false
     for (const state of ["delivered", "discarded"] as const) {
@@ -25,11 +35,18 @@ export const sweep = internalMutation({
     }
     const effects = await ctx.db
       .query("effects")
-      .withIndex("by_creation_time", (q) => q.lt("_creationTime", before))
+      .withIndex("by_creation_time", (q) => q.gt("_creationTime", after).lt("_creationTime", before))
       .take(batch)
-    for (const effect of effects) await ctx.db.delete("effects", effect._id)
+    const kept = new Map<string, boolean>()
+    for (const { _id, runId } of effects) {
+      const isKept = kept.get(runId) ?? (await mayRunAgain(ctx, runId))
+      kept.set(runId, isKept)
+      if (!isKept) await ctx.db.delete("effects", _id)
+    }
     isMore ||= effects.length === batch
-    if (isMore) await ctx.scheduler.runAfter(0, internal.scheduled.retention.sweep, {})
+    // What is kept is not looked at again before tomorrow.
+    const last = effects.at(-1)?._creationTime ?? after
+    if (isMore) await ctx.scheduler.runAfter(0, internal.scheduled.retention.sweep, { after: last })
     return null
   }
 })

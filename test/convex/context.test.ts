@@ -1,5 +1,6 @@
-import { describe, expect, it } from "vitest"
+import { describe, expect, it, vi } from "vitest"
 import { api, internal } from "../../convex/_generated/api.js"
+import type { Id } from "../../convex/_generated/dataModel.js"
 import { fenceOf, first, type Plane, seededPlane } from "./controlPlane.ts"
 
 const contextOf = async (plane: Plane, id: string) => {
@@ -142,5 +143,87 @@ describe("retention", () => {
     await plane.t.mutation(internal.scheduled.retention.sweep, {})
     const states = (await plane.notifications(taskId)).map((row) => row.state).toSorted()
     expect(states).toEqual(["claimed", "dead", "dead", "delivered", "discarded"])
+  })
+
+  it("keeps what a run did for as long as the run may be tried again, whatever its age", async () => {
+    vi.useFakeTimers({ now: new Date("2026-01-05T10:00:00Z") })
+    try {
+      const plane = await seededPlane()
+      await plane.asPerson(api.app.accounts.configure, { agentFlags: { canCreateTasks: true } })
+      const runs: Record<string, string> = {}
+      for (const name of ["delivered", "discarded", "dead", "waiting"] as const) {
+        await plane.asPerson(api.app.tasks.create, {
+          title: name,
+          assigneeIds: [name === "waiting" ? plane.qa : plane.engineer]
+        })
+        const delivery = first((await plane.claim()).deliveries)
+        const fence = { ...fenceOf(delivery), maxHops: 12 }
+        await plane.mutate(api.service.tasks.create, { ...fence, title: `made in ${name}` })
+        const id = first(delivery.notificationIds)
+        runs[id] = name
+        const failure = { ...fence, class: "TurnTimeout", error: "late", silence: false, silenceLimit: 3 }
+        if (name === "delivered") await plane.mutate(api.service.notifications.complete, { ...fence, outcome: "acted" })
+        else if (name === "waiting") {
+          const nextAttemptAt = Date.now() + 60_000
+          await plane.mutate(api.service.notifications.fail, { ...failure, nextAttemptAt })
+        } else await plane.mutate(api.service.notifications.fail, failure)
+        if (name === "discarded") await plane.mutate(api.service.notifications.discardDeadLetter, { id })
+      }
+      await plane.t.run(async (ctx) => {
+        const effect = await ctx.db.query("effects").first()
+        if (effect === null) throw new Error("expected an effect")
+        const { _creationTime, _id, ...rest } = effect
+        await ctx.db.insert("effects", { ...rest, runId: `${plane.engineer}:1` })
+      })
+      const left = async () => {
+        await plane.t.mutation(internal.scheduled.retention.sweep, {})
+        const effects = await plane.t.run((ctx) => ctx.db.query("effects").collect())
+        return effects.map(({ runId }) => runs[runId] ?? "heartbeat")
+      }
+      vi.setSystemTime(Date.now() + 89 * 86_400_000)
+      expect(await left()).toEqual(["delivered", "discarded", "dead", "waiting", "heartbeat"])
+      vi.setSystemTime(Date.now() + 2 * 86_400_000)
+      expect(await left()).toEqual(["dead", "waiting"])
+      const [dead = ""] = Object.keys(runs).filter((id) => runs[id] === "dead")
+      await plane.mutate(api.service.notifications.retryDeadLetter, { id: dead })
+      const tried = (await plane.claim()).deliveries.find(({ notificationIds }) => notificationIds.includes(dead))
+      if (tried === undefined) throw new Error("expected the dead letter to be tried again")
+      const again = { ...fenceOf(tried), maxHops: 12, title: "made in dead" }
+      expect(await plane.mutate(api.service.tasks.create, again)).toMatchObject({ repeated: true })
+    } finally {
+      vi.useRealTimers()
+    }
+  })
+
+  it("goes on behind what it keeps, however much that is", async () => {
+    vi.useFakeTimers({ now: new Date("2026-01-05T10:00:00Z") })
+    try {
+      const plane = await seededPlane()
+      await plane.asPerson(api.app.tasks.create, { title: "T", assigneeIds: [plane.engineer] })
+      const runId = await claimedId(plane)
+      const made = {
+        accountId: plane.accountId as Id<"accounts">,
+        tool: "task_create",
+        summary: "made",
+        result: null,
+        epoch: 1
+      }
+      for (const [run, count] of [
+        [runId, 600],
+        [`${plane.engineer}:1`, 3]
+      ] as const) {
+        await plane.t.run(async (ctx) => {
+          for (let index = 0; index < count; index += 1) await ctx.db.insert("effects", { ...made, runId: run })
+        })
+      }
+      vi.setSystemTime(Date.now() + 91 * 86_400_000)
+      await plane.t.mutation(internal.scheduled.retention.sweep, {})
+      await plane.t.finishAllScheduledFunctions(vi.runAllTimers)
+      const effects = await plane.t.run((ctx) => ctx.db.query("effects").collect())
+      expect(effects).toHaveLength(600)
+      expect(effects.every((effect) => effect.runId === runId)).toBe(true)
+    } finally {
+      vi.useRealTimers()
+    }
   })
 })
