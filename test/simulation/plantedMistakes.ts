@@ -5,8 +5,9 @@ import type { Mistake } from "./queueModel.ts"
 import type { Wrappers } from "./runtimeProcess.ts"
 import type { Profile } from "./world.ts"
 
-/** Where the mistake shows soonest: machines that stop and die, or nothing but a slow gateway. */
+/** Where the mistake shows soonest: machines that stop and die, with a slow gateway too, or nothing but a slow gateway. */
 const badMachines: Profile = { controlPlane: 0.03, process: 0.12, gateway: 0.3 }
+const slowAndDying: Profile = { controlPlane: 0, process: 0.05, gateway: 0.6 }
 const slowGateway: Profile = { controlPlane: 0, process: 0, gateway: 0.3 }
 
 /** One planted mistake. */
@@ -70,7 +71,7 @@ export const plantedMistakes: ReadonlyArray<PlantedMistake> = [
   inTheModel("a ledger that forgets", "I2"),
   inTheModel("hops without a limit", "I11"),
   { ...inTheModel("heartbeats with a lease of their own", "I4"), profile: slowGateway },
-  inTheModel("beats go on while a row waits to be alone", "I9"),
+  { ...inTheModel("beats go on while a row waits to be alone", "I9"), profile: slowAndDying },
   {
     name: "500 taken as silence",
     breaks: "I5",
