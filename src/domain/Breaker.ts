@@ -1,6 +1,6 @@
 /**
  * Keeps the runtime from hammering a gateway or provider that fails for everybody: opens after five shared failures in
- * a row with no answered turn between, lets one probe through after 30 s, and doubles that wait up to 5 min.
+ * a row with no completed turn between, lets one probe through after 30 s, and doubles that wait up to 5 min.
  * Times are monotonic milliseconds.
  */
 export type Breaker =
@@ -71,8 +71,8 @@ export const onSharedFailure = (breaker: Breaker, admission: Admission, now: num
   }
 }
 
-/** A turn was answered: whatever it said, gateway and provider work. While half open the probe's answer is awaited. */
-export const onAnswered = (breaker: Breaker, admission: Admission): Breaker =>
+/** A turn was completed, if only in silence: gateway and provider work. While half open the probe's end is awaited. */
+export const onCompleted = (breaker: Breaker, admission: Admission): Breaker =>
   breaker._tag === "HalfOpen" && !isProbe(breaker, admission) ? breaker : closed
 
 /** A probe ended without telling anything about the gateway (skipped, interrupted): the next one may run. */

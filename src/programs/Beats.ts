@@ -133,7 +133,7 @@ export class Beats extends Context.Service<
         followUps: ReadonlyArray<BeatTask>,
         end: TurnEnd
       ) {
-        yield* guard.answered
+        yield* guard.completed
         const reply = readBeatReply(end.spoken)
         const hasActed = end.effects.length > 0 || beat.context.earlier.effects.length > 0
         if (reply._tag === "Ok") {

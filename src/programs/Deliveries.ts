@@ -156,7 +156,7 @@ export class Deliveries extends Context.Service<
         refused: NonNullable<Outcome["refused"]>,
         end: TurnEnd
       ) {
-        yield* guard.answered
+        yield* guard.completed
         const { effects, spoken, usage } = end
         const owed = isAnswerOwed(accepted)
         if (spoken._tag === "Text") {

@@ -42,8 +42,8 @@ export class GatewayGuard extends Context.Service<
     readonly claimed: Effect.Effect<Breaker.Admission>
     /** How many turns of this admission may begin now: the breaker may have opened since. */
     admitted(admission: Breaker.Admission): Effect.Effect<number>
-    /** A turn got an answer, whatever it said. */
-    readonly answered: Effect.Effect<void>
+    /** A turn was completed, whatever it said; a failure is none, though gateway or provider may have answered it. */
+    readonly completed: Effect.Effect<void>
     /** A run ended without telling anything about the gateway; after another word about the same run it changes nothing. */
     readonly inconclusive: Effect.Effect<void>
     /** A shared failure: feeds the breaker, pauses delivery, or parks the agent. */
@@ -172,8 +172,8 @@ export class GatewayGuard extends Context.Service<
           return change(Breaker.onClaimed).pipe(Effect.provideService(Admission, admission), Effect.as(admission))
         }),
         admitted: (admission) => Effect.map(current, (breaker) => Breaker.admitted(breaker, admission)),
-        answered: Effect.gen(function* () {
-          yield* change(Breaker.onAnswered)
+        completed: Effect.gen(function* () {
+          yield* change(Breaker.onCompleted)
           // While one delivery tries settings that were wrong, the end of an earlier one tells nothing of them.
           if ((yield* current)._tag !== "Closed") return
           yield* Ref.update(misconfiguration, (before) => (before?.isPaused === true ? before : null))

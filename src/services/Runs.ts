@@ -122,9 +122,10 @@ export class Runs extends Context.Service<
       const judge = Effect.fnUntraced(function* (failure: TurnFailure, agentId: string) {
         const blame = blameOf(failure, yield* guard.hasRecentProviderFailure)
         if (blame === "shared") yield* guard.sharedFailure(failure, agentId)
-        // A broken connection says nothing about the gateway; everything else was an answer of it.
-        else if (failure._tag === "ConnectionLost" || failure._tag === "TurnTimeout") yield* guard.inconclusive
-        else yield* guard.answered
+        // Silence is a completed turn. Of the others nobody knows whether a model was reached: a gateway can refuse turns, or
+        // answer "internal error", for as long as its provider is away.
+        else if (failure._tag === "TurnSilent") yield* guard.completed
+        else yield* guard.inconclusive
         return { blame, leastMillis: leastMillisOf(failure) }
       })
 

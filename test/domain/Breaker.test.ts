@@ -5,7 +5,7 @@ import {
   allowance,
   atTime,
   closed,
-  onAnswered,
+  onCompleted,
   onClaimed,
   onInconclusive,
   onSharedFailure
@@ -33,9 +33,9 @@ describe("a closed breaker", () => {
     assert.deepStrictEqual(onSharedFailure(breaker, 1, 1_000), { _tag: "Open", until: 31_000, waitMillis: 30_000 })
   })
 
-  it("counts from nothing after an answer, and not what tells nothing", () => {
+  it("counts from nothing after a completed turn, and not what tells nothing", () => {
     const four: Breaker = { _tag: "Closed", failures: 4 }
-    assert.strictEqual(onAnswered(four, 1), closed)
+    assert.strictEqual(onCompleted(four, 1), closed)
     assert.strictEqual(onInconclusive(four, 1), four)
   })
 })
@@ -54,8 +54,8 @@ describe("an open breaker", () => {
     assert.strictEqual(onClaimed(open, 1), open)
   })
 
-  it("is closed by a late answer: gateway and provider work", () => {
-    assert.strictEqual(onAnswered(open, 1), closed)
+  it("is closed by a turn that is completed late: gateway and provider work", () => {
+    assert.strictEqual(onCompleted(open, 1), closed)
   })
 })
 
@@ -84,8 +84,8 @@ describe("a half-open breaker", () => {
     })
   })
 
-  it("closes when the probe is answered", () => {
-    assert.strictEqual(onAnswered(probing, 7), closed)
+  it("closes when the probe is completed", () => {
+    assert.strictEqual(onCompleted(probing, 7), closed)
   })
 
   it("is not moved by the end of a turn that is not its probe", () => {
@@ -93,7 +93,7 @@ describe("a half-open breaker", () => {
       for (const breaker of [halfOpen, probing]) {
         assert.strictEqual(onInconclusive(breaker, other), breaker)
         assert.strictEqual(onSharedFailure(breaker, other, 0), breaker)
-        assert.strictEqual(onAnswered(breaker, other), breaker)
+        assert.strictEqual(onCompleted(breaker, other), breaker)
       }
     }
   })
@@ -105,7 +105,7 @@ const ends = { run: Schema.Int.check(Schema.isBetween({ minimum: 0, maximum: 1_0
 const Step = Schema.Union([
   Schema.Struct({ _tag: Schema.tag("Claimed") }),
   Schema.Struct({ _tag: Schema.tag("Claimed") }),
-  Schema.Struct({ _tag: Schema.tag("Answered"), ...ends }),
+  Schema.Struct({ _tag: Schema.tag("Completed"), ...ends }),
   Schema.Struct({ _tag: Schema.tag("Failed"), ...ends }),
   // More often than the others, or few sequences would open the breaker.
   Schema.Struct({ _tag: Schema.tag("Failed"), ...ends }),
@@ -147,12 +147,12 @@ describe("any sequence of events", () => {
           const [admission] = running.splice(step.run % Math.max(1, running.length), 1)
           if (admission === undefined) continue
           const isProbe = probes.delete(admission)
-          if (step._tag === "Answered") breaker = onAnswered(before, admission)
+          if (step._tag === "Completed") breaker = onCompleted(before, admission)
           if (step._tag === "Failed") breaker = onSharedFailure(before, admission, now)
           if (step._tag === "Inconclusive") breaker = onInconclusive(before, admission)
           if (before._tag === "HalfOpen" && !isProbe) assert.strictEqual(breaker, before)
           if (before._tag === "Closed" && step._tag === "Failed") failuresInARow += 1
-          if (breaker._tag === "Closed" && step._tag === "Answered") failuresInARow = 0
+          if (breaker._tag === "Closed" && step._tag === "Completed") failuresInARow = 0
         }
         if (breaker._tag === "Closed") {
           assert.isBelow(breaker.failures, 5)

@@ -480,7 +480,7 @@ describe("a delivery that shares its failure with others", () => {
     }).pipe(quiet)
   )
 
-  it.effect("keeps the breaker closed when turns end in between, whatever they said", () =>
+  it.effect("keeps the breaker closed when turns are completed in between, if only in silence", () =>
     Effect.gen(function* () {
       const turn = yield* Ref.make(0)
       const { deliver, guard } = yield* house({
@@ -497,6 +497,41 @@ describe("a delivery that shares its failure with others", () => {
       assert.strictEqual(yield* guard.allowance, Number.POSITIVE_INFINITY)
     }).pipe(quiet)
   )
+
+  for (const failure of [
+    new TurnAmbiguous({ detail: "internal error" }),
+    new TurnRefused({ detail: "HTTP 400", status: 400 }),
+    new TurnUnreadable({ detail: "no JSON" }),
+    new ConnectionLost({ detail: "reset" }),
+    new TurnTimeout({ detail: "no end" })
+  ]) {
+    it.effect(`keeps its place in the row, and the half-open breaker its probe, beside a ${failure._tag}`, () =>
+      Effect.gen(function* () {
+        let next: TurnFailure = new GatewayUnreachable({ detail: "refused" })
+        const { deliver, guard } = yield* house({ run: () => Effect.suspend(() => Effect.fail(next)) })
+        const meets = Effect.fnUntraced(function* (met: TurnFailure) {
+          next = met
+          const admission = yield* guard.claimed
+          yield* deliver(delivery, { context: sampleContext() }).pipe(Effect.provideService(Admission, admission))
+        })
+        const unreachable = next
+        for (let count = 0; count < 4; count += 1) yield* meets(unreachable)
+        yield* meets(failure)
+        assert.deepStrictEqual(yield* guard.breaker, { _tag: "Closed", failures: 4 })
+        yield* meets(unreachable)
+        assert.strictEqual(yield* guard.opensIn, 30_000)
+        yield* TestClock.adjust("30 seconds")
+        // The next delivery is the next probe, at once.
+        for (let count = 0; count < 2; count += 1) {
+          yield* meets(failure)
+          assert.deepStrictEqual(yield* guard.breaker, { _tag: "HalfOpen", probe: null, waitMillis: 30_000 })
+          assert.strictEqual(yield* guard.allowance, 1)
+        }
+        yield* meets(new TurnSilent({ detail: "empty" }))
+        assert.strictEqual((yield* guard.breaker)._tag, "Closed")
+      }).pipe(quiet)
+    )
+  }
 
   it.effect("is released when the control plane is away in mid-turn", () =>
     Effect.gen(function* () {

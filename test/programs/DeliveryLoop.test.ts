@@ -512,7 +512,7 @@ describe("DeliveryLoop", () => {
       yield* end("early", guard.sharedFailure(failure, "agent"))
       yield* TestClock.adjust("10 minutes")
       assert.strictEqual(yield* Queue.size(begun), 0)
-      yield* end("probe", guard.answered)
+      yield* end("probe", guard.completed)
       assert.strictEqual(yield* Queue.take(begun), "other")
     }).pipe(quiet)
   )

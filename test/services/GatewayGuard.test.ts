@@ -75,8 +75,8 @@ describe("the breaker", () => {
       const { guard, lifecycle, lines, log } = yield* setUp
       yield* Effect.repeat(guard.sharedFailure(unreachable, "agent"), { times: 4 }).pipe(log)
       yield* TestClock.adjust("30 seconds")
-      yield* claimedAndEnded(guard, guard.answered).pipe(log)
-      yield* claimedAndEnded(guard, guard.answered).pipe(log)
+      yield* claimedAndEnded(guard, guard.completed).pipe(log)
+      yield* claimedAndEnded(guard, guard.completed).pipe(log)
       assert.strictEqual(yield* guard.allowance, Number.POSITIVE_INFINITY)
       assert.deepStrictEqual((yield* lifecycle.state).reasons, {})
       assert.deepStrictEqual(
@@ -112,7 +112,7 @@ describe("the breaker", () => {
         yield* Effect.forEach([early, probe, late], (admission) => guard.admitted(admission)),
         [0, 1, 0]
       )
-      for (const end of [guard.inconclusive, guard.answered, guard.sharedFailure(unreachable, "agent")]) {
+      for (const end of [guard.inconclusive, guard.completed, guard.sharedFailure(unreachable, "agent")]) {
         for (const admission of [early, late]) yield* end.pipe(Effect.provideService(Admission, admission), log)
         assert.strictEqual(yield* guard.allowance, 0)
         assert.isNull(yield* guard.opensIn)
@@ -250,7 +250,7 @@ describe("wrong settings of the gateway", () => {
         lines.filter((line) => line.startsWith("ERROR")),
         1
       )
-      yield* guard.answered.pipe(Effect.provideService(Admission, admission), log)
+      yield* guard.completed.pipe(Effect.provideService(Admission, admission), log)
       assert.strictEqual(yield* guard.allowance, Number.POSITIVE_INFINITY)
       // What was right once and is wrong again is new.
       yield* guard.sharedFailure(misconfigured, "agent").pipe(log)
