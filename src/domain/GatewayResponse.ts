@@ -25,7 +25,7 @@ export type GatewayAnswer =
     }
   /** A Response object with `status: "failed"`: the run began, and the model's provider or the run itself failed. */
   | { readonly _tag: "RunFailed"; readonly status: number; readonly code: string; readonly message: string }
-  /** A bare `{ error }` or plain text: refused before any run. */
+  /** A bare `{ error }` or plain text: the gateway's refusal before any run, or a word of a proxy before it. */
   | { readonly _tag: "Refused"; readonly status: number; readonly message: string }
   /** A success of a shape that nobody knows. */
   | { readonly _tag: "Unreadable"; readonly status: number; readonly detail: string }

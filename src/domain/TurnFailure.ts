@@ -10,7 +10,7 @@ export class GatewayUnreachable extends Schema.TaggedError<GatewayUnreachable>()
   ...RetryAfter
 }) {}
 
-/** The connection broke after the request was written: the run may have begun. Own. */
+/** The connection broke after the request was written, or a proxy gave up on it: the run may have begun. Own. */
 export class ConnectionLost extends Schema.TaggedError<ConnectionLost>()("ConnectionLost", Detail) {}
 
 /** The gateway is there but not set up for us (token, endpoint, tools); `fix` says what to do. Shared. */
@@ -131,9 +131,21 @@ const refused = (
     case 413:
     case 422:
       return new TurnRefused({ detail, status })
+    // What the gateway says while it drains, and a proxy before it for one that is down or restarting: nothing ran.
+    case 429:
+    case 502:
+    case 503:
+      return new GatewayUnreachable({ detail, ...(retryAfterMillis === undefined ? {} : { retryAfterMillis }) })
+    case 408:
+    case 504:
+      return new ConnectionLost({
+        detail: `a proxy before the gateway gave up waiting, and the turn may have run: raise its read timeout above OPENCLAW_REQUEST_TIMEOUT_MS (${detail})`
+      })
     default:
-      return status >= 500 || status === 429 || status === 408
-        ? new GatewayUnreachable({ detail, ...(retryAfterMillis === undefined ? {} : { retryAfterMillis }) })
+      return status >= 500
+        ? new ConnectionLost({
+            detail: `a proxy before the gateway failed, and the turn may have run: see the proxy's log (${detail})`
+          })
         : new TurnRefused({ detail, status })
   }
 }

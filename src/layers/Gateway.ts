@@ -215,8 +215,9 @@ export class Gateway extends Context.Service<
           })
         }
         const failure = failureOf("", { _tag: "Refused", status, message: "GET /v1/models gave no list" })
-        return yield* failure._tag === "GatewayUnreachable"
-          ? failure
+        // A proxy that gives up on this question has told of no turn.
+        return yield* failure._tag === "GatewayUnreachable" || failure._tag === "ConnectionLost"
+          ? new GatewayUnreachable({ detail: `GET /v1/models: HTTP ${status}` })
           : new GatewayMisconfigured({
               detail: `GET /v1/models: HTTP ${status}, no list of models`,
               fix:

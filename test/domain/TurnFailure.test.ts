@@ -35,8 +35,13 @@ const rows: ReadonlyArray<readonly [what: string, failure: () => TurnFailure, ta
       "GatewayUnreachable",
       "shared"
     ],
-    ["a bare 500", () => failure(500, "oops"), "GatewayUnreachable", "shared"],
+    ["a proxy's 502", () => failure(502, "<html>Bad Gateway</html>"), "GatewayUnreachable", "shared"],
+    ["a proxy's 503", () => failure(503, "no upstream"), "GatewayUnreachable", "shared"],
     ["a bare 429", () => failure(429, bare("too many")), "GatewayUnreachable", "shared"],
+    ["a proxy's 504", () => failure(504, "<html>Gateway Time-out</html>", 7_000), "ConnectionLost", "own"],
+    ["a proxy's 408", () => failure(408, ""), "ConnectionLost", "own"],
+    ["a bare 500", () => failure(500, "oops"), "ConnectionLost", "own"],
+    ["a bare 520", () => failure(520, "oops"), "ConnectionLost", "own"],
     ["our token refused", () => failure(401, bare("Unauthorized", "unauthorized")), "GatewayMisconfigured", "shared"],
     ["the endpoint off", () => failure(404, "Not Found"), "GatewayMisconfigured", "shared"],
     ["the method refused", () => failure(405, "Method Not Allowed"), "GatewayMisconfigured", "shared"],
@@ -104,6 +109,14 @@ describe("the table of failures", () => {
     assert.include(fixOf(failure(401, bare("Unauthorized"))), "OPENCLAW_GATEWAY_TOKEN")
     assert.include(fixOf(failure(404, "Not Found")), "responses.enabled")
     assert.include(fixOf(failure(400, bare("invalid tool configuration"))), "tools.deny")
+  })
+
+  it("says what to do about a proxy before the gateway, and what it said", () => {
+    assert.match(
+      failure(504, "<html>Time-out</html>").detail,
+      /read timeout.*OPENCLAW_REQUEST_TIMEOUT_MS.*HTTP 504.*Time-out/
+    )
+    assert.match(failure(500, "oops").detail, /proxy's log.*HTTP 500: oops/)
   })
 
   it("names the agent that the gateway does not know", () => {

@@ -200,6 +200,8 @@ describe("a round that fails", () => {
         [413, bare("Payload too large", "invalid_request_error"), "TurnRefused"],
         [500, failed("api_error", "internal error"), "TurnAmbiguous"],
         [502, failed("api_error", "upstream provider error"), "ProviderFailed"],
+        [502, "<html>Bad Gateway</html>", "GatewayUnreachable"],
+        [504, "<html>Gateway Time-out</html>", "ConnectionLost"],
         [200, "<!doctype html>", "TurnUnreadable"],
         [200, "", "TurnUnreadable"]
       ] as const) {
@@ -356,7 +358,8 @@ describe("the agents of the gateway", () => {
         [401, bare("Unauthorized", "unauthorized"), "GatewayMisconfigured", "OPENCLAW_GATEWAY_TOKEN"],
         [404, "Not Found", "GatewayMisconfigured", "responses.enabled"],
         [200, "<!doctype html>", "GatewayMisconfigured", "2026.8.2"],
-        [503, bare("draining", "service_unavailable"), "GatewayUnreachable", ""]
+        [503, bare("draining", "service_unavailable"), "GatewayUnreachable", ""],
+        [504, "<html>Gateway Time-out</html>", "GatewayUnreachable", ""]
       ] as const) {
         server.answer("/v1/models", answerWith(status, body))
         const failure = yield* Effect.flip(gateway.agents)
