@@ -22,7 +22,9 @@ const isAsked = async (ctx: Pick<QueryCtx, "db">, run: Run, recipientId: Id<"age
     .withIndex("by_request", (q) => q.eq("agentId", recipientId).eq("taskId", taskId).eq("type", "response_request"))
     .order("desc")) {
     if (row._creationTime < Date.now() - askAgainAfterMs) return false
-    if (row.actor.id === run.agent._id && row.state !== "delivered" && row.state !== "discarded") return true
+    // One that ended by the fallback, or was skipped, has brought no answer.
+    const isOver = row.state === "discarded" || row.outcome === "replied" || row.outcome === "acted"
+    if (row.actor.id === run.agent._id && !isOver) return true
   }
   return false
 }

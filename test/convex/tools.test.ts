@@ -363,26 +363,42 @@ describe("response_request", () => {
     expect(again).toMatchObject({ asked: [], skipped: [{ slug: "qa" }] })
   })
 
-  it("asks again after four hours, or once there was an answer", async () => {
+  it("asks again after four hours, or once there was an answer, which neither silence nor a skip is", async () => {
     const { plane, fence } = await runOf("engineer")
-    const ask = (message: string) =>
-      plane.mutate(service.responseRequests.create, { ...fence, recipientSlugs: ["qa"], message })
-    await ask("one")
-    vi.setSystemTime(Date.now() + 4 * 60 * 60 * 1_000 + 1)
-    await plane.mutate(service.notifications.renew, {
-      ...fenceOf(fence),
-      leaseMs: 600_000,
-      runtimeId: "r1",
-      bootId: "b1"
-    })
-    expect((await ask("two")).asked).toHaveLength(1)
-    for (;;) {
-      const { deliveries } = await plane.claim({ leaseMs: 600_000 })
-      const mine = deliveries.find((each) => each.lane === 1)
-      if (mine === undefined) break
-      await plane.mutate(service.notifications.complete, { ...fenceOf(mine), outcome: "skipped", maxHops: 12 })
+    const ask = async (message: string) =>
+      (await plane.mutate(service.responseRequests.create, { ...fence, recipientSlugs: ["qa"], message })).asked.length
+    const answerWith = async (end: object) => {
+      for (;;) {
+        const { deliveries } = await plane.claim({ leaseMs: 600_000 })
+        const request = deliveries.find((each) => each.lane === 1)
+        if (request === undefined) return
+        await plane.mutate(service.notifications.complete, {
+          ...fenceOf(request),
+          outcome: "skipped",
+          maxHops: 12,
+          ...end
+        })
+      }
     }
-    expect((await ask("three")).asked).toHaveLength(1)
+    const later = async () => {
+      vi.setSystemTime(Date.now() + 4 * 60 * 60 * 1_000 + 1)
+      const boot = { runtimeId: "r1", bootId: "b1" }
+      await plane.mutate(service.notifications.renew, { ...fenceOf(fence), ...boot, leaseMs: 600_000 })
+    }
+    expect(await ask("one")).toBe(1)
+    expect(await ask("two")).toBe(0)
+    await answerWith({ outcome: "fallback" })
+    expect(await ask("three")).toBe(0)
+    await later()
+    expect(await ask("four")).toBe(1)
+    await answerWith({ outcome: "skipped", reason: "no response" })
+    expect(await ask("five")).toBe(0)
+    await later()
+    expect(await ask("six")).toBe(1)
+    await answerWith({ outcome: "replied", reply: "It is right." })
+    expect(await ask("seven")).toBe(1)
+    await answerWith({ outcome: "acted" })
+    expect(await ask("eight")).toBe(1)
   })
 
   it.each([
