@@ -1,0 +1,102 @@
+import { describe, it } from "@effect/vitest"
+import { Effect, Schema } from "effect"
+import { afterEach, beforeEach, expect, vi } from "vitest"
+import { api } from "../../convex/_generated/api.js"
+import { fenceOf, first, seededPlane } from "./controlPlane.ts"
+
+// Effect's own timers stay real.
+beforeEach(() => {
+  vi.useFakeTimers({ now: new Date("2026-01-05T10:00:00Z"), toFake: ["Date"] })
+})
+afterEach(() => {
+  vi.useRealTimers()
+})
+
+const { service } = api
+
+/** How an attempt can end that does not end its notification by itself. */
+const End = Schema.Literals(["own failure", "silence", "shared failure", "drain", "crash"])
+const Budget = Schema.Int.check(Schema.isBetween({ minimum: 1, maximum: 5 }))
+const History = Schema.Array(End).check(Schema.isMinLength(3), Schema.isMaxLength(14))
+
+/** One assignment through this history, each call made twice; what stands afterwards beside what the words say. */
+const live = async (maxAttempts: number, silenceLimit: number, history: ReadonlyArray<typeof End.Type>) => {
+  const plane = await seededPlane()
+  const { taskId } = await plane.asPerson(api.app.tasks.create, { title: "T", assigneeIds: [plane.engineer] })
+  let calls = 0
+  const twice = async <A>(call: () => Promise<A>): Promise<A> => {
+    const answer = await call()
+    expect(await call()).toEqual(answer)
+    return answer
+  }
+  const boot = { count: 1 }
+  const claim = () => {
+    const requestId = `claim ${(calls += 1)}`
+    return twice(async () => {
+      const { deliveries } = await plane.claim({ requestId, bootId: `b${boot.count}`, maxAttempts })
+      return first(deliveries)
+    })
+  }
+  const expected = { attempts: 0, silences: 0, state: "ready" }
+  const isOver = () => expected.state === "dead" || expected.state === "delivered"
+  let id = ""
+  for (const end of history) {
+    if (isOver()) break
+    const delivery = await claim()
+    id = first(delivery.notificationIds)
+    const fence = fenceOf(delivery)
+    const failure = { ...fence, class: "TurnTimeout", error: "late", silence: false, silenceLimit, maxHops: 12 }
+    expect(delivery.spent).toBe(expected.attempts === maxAttempts)
+    if (delivery.spent) {
+      await twice(() => plane.mutate(service.notifications.fail, failure))
+      expected.state = "dead"
+      break
+    }
+    expected.attempts += 1
+    expect(delivery).toMatchObject({ attempt: expected.attempts, silences: expected.silences })
+    const nextAttemptAt = Date.now()
+    const isLast = expected.attempts === maxAttempts
+    switch (end) {
+      case "own failure":
+      case "silence": {
+        const isSilence = end === "silence"
+        const retry = isLast ? {} : { nextAttemptAt }
+        await twice(() => plane.mutate(service.notifications.fail, { ...failure, ...retry, silence: isSilence }))
+        expected.silences += isSilence ? 1 : 0
+        const isAnsweredFor = isSilence && expected.silences >= silenceLimit
+        expected.state = isAnsweredFor ? "delivered" : isLast ? "dead" : "waiting"
+        break
+      }
+      case "shared failure": {
+        const release = { ...fence, nextAttemptAt, class: "ProviderFailed", sharedLimitMs: 86_400_000 }
+        await twice(() => plane.mutate(service.notifications.release, release))
+        expected.attempts -= 1
+        expected.state = "waiting"
+        break
+      }
+      case "drain":
+        await twice(() => plane.mutate(service.notifications.release, fence))
+        expected.attempts -= 1
+        expected.state = "ready"
+        break
+      case "crash":
+        boot.count += 1
+        await plane.pulse("r1", `b${boot.count}`)
+        expected.state = "ready"
+    }
+    expect(await plane.row(id)).toMatchObject(expected)
+  }
+  expect(await plane.row(id)).toMatchObject({ ...expected, hasFallback: isOver() })
+  expect((await plane.thread(taskId)).map(({ kind }) => kind)).toEqual(isOver() ? ["fallback"] : [])
+  const letters = await plane.query(service.notifications.deadLetters, {})
+  expect(letters).toHaveLength(expected.state === "dead" ? 1 : 0)
+}
+
+describe("the budgets of attempts and of silences", () => {
+  it.effect.prop(
+    "hold for any history whose every call arrives twice, and end in one fallback and at most one dead letter",
+    { maxAttempts: Budget, silenceLimit: Budget, history: History },
+    ({ history, maxAttempts, silenceLimit }) => Effect.promise(() => live(maxAttempts, silenceLimit, history)),
+    { arbitrary: { runs: 40 } }
+  )
+})
