@@ -183,13 +183,25 @@ const unreadMessage = (row: Doc<"notifications">): MessageView | null =>
         answersType: null
       }
 
+/** What all contexts of an account have in common. */
+const surroundingsOf = async (ctx: Pick<QueryCtx, "db">, accountId: Id<"accounts">) => ({
+  account: await ctx.db.get("accounts", accountId),
+  agents: await activeAgents(ctx, accountId),
+  primaryPerson: await primaryPersonOf(ctx, accountId),
+  repository: await ctx.db
+    .query("documents")
+    .withIndex("by_repository", (q) => q.eq("accountId", accountId).eq("isRepository", true))
+    .first()
+})
+
 /** The context of one notification, or why there is none; with an epoch only under the lease that has it. */
 const contextOf = async (
   ctx: Pick<QueryCtx, "db">,
   accountId: Id<"accounts">,
   notificationId: string,
   epoch: number | undefined,
-  budget: number
+  budget: number,
+  { account, agents, primaryPerson, repository }: Awaited<ReturnType<typeof surroundingsOf>>
 ): Promise<DeliveryContext | BrokenCode> => {
   const id = ctx.db.normalizeId("notifications", notificationId)
   const kept = id === null ? null : await ctx.db.get("notifications", id)
@@ -198,10 +210,9 @@ const contextOf = async (
   const isHeld = session?.lease?.holder === kept._id
   // A claim that is repeated answers old leases, whatever became of them meanwhile.
   if (epoch !== undefined && session !== null && !(isHeld && session.lease?.epoch === epoch)) return "lease_lost"
-  const account = await ctx.db.get("accounts", accountId)
   if (account === null) return "account_missing"
-  const agent = kept.agentId === undefined ? null : await ctx.db.get("agents", kept.agentId)
-  if (agent === null || agent.accountId !== accountId || agent.removedAt !== undefined) return "agent_missing"
+  const agent = agents.find((each) => each._id === kept.agentId)
+  if (agent === undefined) return "agent_missing"
   const task = await ctx.db.get("tasks", kept.taskId)
   if (task === null || task.accountId !== accountId) return "task_missing"
   if (session === null) return "damaged"
@@ -236,12 +247,7 @@ const contextOf = async (
     })
   }
 
-  const agents = await activeAgents(ctx, accountId)
   const orchestrator = agents.find((each) => each.isOrchestrator)
-  const repository = await ctx.db
-    .query("documents")
-    .withIndex("by_repository", (q) => q.eq("accountId", accountId).eq("isRepository", true))
-    .first()
   const generation = isHeld ? (session.lease?.generation ?? session.generation) : session.generation
   return {
     notification: {
@@ -266,7 +272,7 @@ const contextOf = async (
     recipientIsAssignee: task.assigneeIds.includes(agent._id),
     thread: await threadOf(ctx, task._id, threadBefore + rows.length, budget),
     orchestrator: orchestrator === undefined ? null : toAgentRef(orchestrator),
-    primaryPerson: await primaryPersonOf(ctx, accountId),
+    primaryPerson,
     mentionableAgents: colleaguesOf(agents, agent),
     repositoryDocument:
       repository === null ? null : { title: repository.title, content: cut(repository.content, documentsLength) },
@@ -285,7 +291,11 @@ const contextOf = async (
   }
 }
 
-/** Builds each context on its own, so that one broken row keeps none of the others back; `epochs` are of their leases. */
+/**
+ * Builds each context on its own, so that one broken row keeps none of the others back. What they share is read once:
+ * a roster with long texts, read for each of a hundred rows, is more than one query may read. `epochs` are of
+ * their leases.
+ */
 export const contexts = async (
   ctx: Pick<QueryCtx, "db">,
   accountId: Id<"accounts">,
@@ -294,10 +304,11 @@ export const contexts = async (
 ): Promise<Array<Infer<typeof contextAnswer>>> => {
   const answers: Array<Infer<typeof contextAnswer>> = []
   const wanted = ids.slice(0, maxIds)
+  const surroundings = await surroundingsOf(ctx, accountId)
   for (const [index, id] of wanted.entries()) {
     let built: DeliveryContext | BrokenCode
     try {
-      built = await contextOf(ctx, accountId, id, epochs[index], Math.floor(readBudget / wanted.length))
+      built = await contextOf(ctx, accountId, id, epochs[index], Math.floor(readBudget / wanted.length), surroundings)
     } catch {
       built = "damaged"
     }

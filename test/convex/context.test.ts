@@ -126,6 +126,38 @@ describe("the context of a delivery", () => {
   })
 })
 
+describe("the contexts of many notifications", () => {
+  it("of a roster with long texts stay within a transaction's limits", async () => {
+    const plane = await seededPlane()
+    await plane.t.run(async (ctx) => {
+      const { _id, _creationTime, ...agent } = (await ctx.db.get("agents", plane.engineer))!
+      await ctx.db.patch("agents", _id, { soul: "long ".repeat(10_000) })
+      for (let count = 0; count < 40; count += 1) {
+        await ctx.db.insert("agents", { ...agent, slug: `colleague-${count}`, soul: "long ".repeat(10_000) })
+      }
+    })
+    const agents = await plane.t.run((ctx) =>
+      ctx.db
+        .query("agents")
+        .take(60)
+        .then((rows) => rows.map(({ slug }) => slug).filter((slug) => slug.startsWith("colleague-")))
+    )
+    const { taskId } = await plane.asPerson(api.app.tasks.create, { title: "T", assigneeIds: [] })
+    await plane.post(
+      taskId,
+      agents
+        .slice(0, 20)
+        .map((slug) => `@${slug}`)
+        .join(" ")
+    )
+    const { deliveries } = await plane.claim({ limit: 20 })
+    const ids = deliveries.map((each) => first(each.notificationIds))
+    expect(ids.length).toBeGreaterThanOrEqual(20)
+    const answers = await plane.query(api.service.notifications.context, { ids })
+    expect(answers.filter((answer) => "broken" in answer)).toEqual([])
+  })
+})
+
 describe("retention", () => {
   it("deletes what ended ninety days ago and its ledger, and keeps dead letters and all that waits", async () => {
     const plane = await seededPlane()
