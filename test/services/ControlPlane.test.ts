@@ -1,6 +1,6 @@
 import { NodeCrypto } from "@effect/platform-node"
 import { assert, describe, it } from "@effect/vitest"
-import { Duration, Effect, Exit, Fiber, Layer, Option, Queue, Result, Stream } from "effect"
+import { Duration, Effect, Exit, Fiber, Latch, Layer, Option, Queue, Result, Stream } from "effect"
 import { TestClock } from "effect/testing"
 import { ControlPlaneUnavailable, LeaseLost, TokenRefused } from "../../src/domain/ControlPlaneFailure.ts"
 import type { ControlPlaneFailure } from "../../src/domain/ControlPlaneFailure.ts"
@@ -19,6 +19,23 @@ interface Call {
 
 const fence = { session: "session_1", epoch: 7 }
 const away = new ControlPlaneUnavailable({ function: "any", detail: "ECONNREFUSED" })
+
+const serviceOver = (client: Layer.Layer<ConvexClient>) =>
+  Effect.provide(
+    ControlPlane,
+    ControlPlane.layer.pipe(
+      Layer.provide([
+        client,
+        Metrics.layer,
+        NodeCrypto.layerSecureRandom,
+        RuntimeConfig.layerTest({
+          runtimeId: "runtime_1",
+          deliveryLease: Duration.seconds(90),
+          dropletId: Option.some("droplet_1")
+        })
+      ])
+    )
+  )
 
 /** The service over a client whose answers the test gives, one after another; the last stays. */
 const setUp = (...answers: ReadonlyArray<Exit.Exit<unknown, ControlPlaneFailure>>) =>
@@ -39,22 +56,7 @@ const setUp = (...answers: ReadonlyArray<Exit.Exit<unknown, ControlPlaneFailure>
       subscribe: () => Stream.fromQueue(pushed),
       push: undefined as never
     })
-    const controlPlane = yield* Effect.provide(
-      ControlPlane,
-      ControlPlane.layer.pipe(
-        Layer.provide([
-          client,
-          Metrics.layer,
-          NodeCrypto.layerSecureRandom,
-          RuntimeConfig.layerTest({
-            runtimeId: "runtime_1",
-            deliveryLease: Duration.seconds(90),
-            dropletId: Option.some("droplet_1")
-          })
-        ])
-      )
-    )
-    return { calls, controlPlane, pushed }
+    return { calls, controlPlane: yield* serviceOver(client), pushed }
   })
 
 const claimAnswer = (now: number) => Exit.succeed({ deliveries: [], nextDueAt: null, now, isBlocked: false })
@@ -214,6 +216,39 @@ describe("an outcome", () => {
         assert.deepInclude(args, fence)
         for (const name of ["attempt", "spent", "notificationIds"]) assert.notProperty(args, name)
       }
+    })
+  )
+})
+
+describe("outcomes of many turns that end together", () => {
+  it.effect("are written a few at a time, and a claim does not wait for them", () =>
+    Effect.gen(function* () {
+      const calls: Array<string> = []
+      const answered = yield* Latch.make(false)
+      const client = Layer.mock(ConvexClient, {
+        mutation: (path: string) =>
+          Effect.gen(function* () {
+            calls.push(path)
+            if (path === "service/notifications:claim") return yield* claimAnswer(0)
+            yield* answered.await
+            return yield* settled
+          }),
+        push: undefined as never
+      })
+      const controlPlane = yield* serviceOver(client)
+      const ends = yield* Effect.forEach(
+        Array.from({ length: 100 }, (_, epoch) => epoch),
+        (epoch) => Effect.forkChild(controlPlane.complete({ session: "session_1", epoch }, { outcome: "skipped" }))
+      )
+      yield* TestClock.adjust(0)
+      const before = calls.length
+      assert.isAtLeast(before, 2)
+      assert.isAtMost(before, 10)
+      yield* controlPlane.claim({ permits: 50, requestId: "request_1", parkedAgents: [] })
+      assert.strictEqual(calls.at(-1), "service/notifications:claim")
+      yield* answered.open
+      yield* Fiber.joinAll(ends)
+      assert.lengthOf(calls, 101)
     })
   )
 })
