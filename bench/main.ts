@@ -53,14 +53,14 @@ const { positionals, values } = parseArgs({
     help: { type: "boolean", default: false }
   }
 })
-if (values.help) {
-  process.stdout.write(usage)
-  process.exit(0)
-}
 const unknown = positionals.filter((name) => !Object.hasOwn(benches, name))
 if (unknown.length > 0) {
   process.stderr.write(`bench: unknown ${unknown.join(", ")}\n${usage}`)
   process.exit(64)
+}
+if (values.help) {
+  process.stdout.write(usage)
+  process.exit(0)
 }
 const chosen = positionals.length > 0 ? positionals : Object.keys(benches)
 const areLines = !values.json && !values.markdown

@@ -100,10 +100,42 @@ describe("the commands of the documents", () => {
     assert.match(said, /usage: npm run (bench|soak)/)
   })
 
+  it("would not start with a name that is no bench", async () => {
+    const { code, said } = await run("npm run bench -- delivry --help")
+    assert.strictEqual(code, 64, said)
+    assert.include(said, "unknown delivry")
+  })
+
+  it("prints what the package is made of, and nothing that only its development needs", async () => {
+    const { code, said } = await run("npm run --silent sbom")
+    assert.strictEqual(code, 0, said)
+    const { bomFormat, components } = JSON.parse(said.slice(said.indexOf("{"))) as {
+      readonly bomFormat: string
+      readonly components: ReadonlyArray<{ readonly name: string }>
+    }
+    assert.strictEqual(bomFormat, "CycloneDX")
+    const names = components.map(({ name }) => name)
+    assert.includeMembers(names, Object.keys(JSON.parse(read("package.json")).dependencies))
+    assert.notIncludeMembers(names, ["vitest"])
+  })
+
+  it("replays a seed of the simulation", async () => {
+    const { code, said } = await run("npm run --silent simulate -- --seed 1")
+    assert.strictEqual(code, 0, said)
+    assert.match(said, /[1-9]\d* notifications, \d+ turns, 0 violations/)
+  })
+
   it("that nobody runs are of a kind that no test could run", () => {
-    // What composes containers needs an engine: `npm run test:container` brings one and does the same.
-    const compose = /^(?:[A-Z_]+=\S.* )?docker compose /
-    const needs = [/^npx convex (deploy|dev|env set)\b/, /^ssh /, /^sudo systemctl /, /^kubectl /, compose]
+    const needs = [
+      /^npx convex (deploy|dev|env set)\b/,
+      /^ssh /,
+      /^sudo systemctl /,
+      /^kubectl /,
+      // An engine: `npm run test:container` brings one, builds the images and does the same.
+      /^(?:[A-Z_]+=\S.* )?docker (compose|build|push) /,
+      // They leave something on the machine: test/process/package.test.ts does the same in a folder of its own.
+      /^npm (pack|install --global)\b/
+    ]
     const others = blocks
       .filter(({ kind }) => kind === "console")
       .flatMap((block) => commandsOf(block).map((command) => `${where(block)}: ${command}`))

@@ -129,6 +129,23 @@ describe("the documents", () => {
   })
 })
 
+describe("the table of Effect's packages", () => {
+  it("names packages that this one has, and every package of Effect that runs with it", () => {
+    const { dependencies, devDependencies } = JSON.parse(read("package.json"))
+    const [, table = ""] = /## Effect 4\.1\n([\s\S]*?)\n## /.exec(read("README.md")) ?? []
+    const imports = [...table.matchAll(/^\| `[^`]+`\s*\|(.+)\|$/gm)].flatMap(([, cell = ""]) =>
+      [...cell.matchAll(/`([^`]+)`/g)].map((match) => match[1] ?? "")
+    )
+    const packages = imports
+      .filter((name) => /^[a-z@]/.test(name))
+      .map((name) => name.split("/", name.startsWith("@") ? 2 : 1).join("/"))
+    for (const name of packages) assert.property({ ...dependencies, ...devDependencies }, name)
+    for (const name of Object.keys(dependencies).filter((each) => each.startsWith("@effect/"))) {
+      assert.include(packages, name)
+    }
+  })
+})
+
 describe("the decisions", () => {
   it("are listed in their index, each under its title", () => {
     const listed = rowsOf("docs/decisions/README.md").slice(2)

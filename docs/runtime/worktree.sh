@@ -224,7 +224,7 @@ create() {
   fi
   printf 'worktree: %s\nbranch: %s\nfrom: %s\n' "$place" "$branch" "$from"
   printf 'Work and commit only in this folder. To hand it over: git push --set-upstream origin %s\n' "$branch"
-  printf 'Then open a pull request from %s into %s, with the task in its title, and give its number in your reply.\n' \
+  printf 'Then open a pull request from %s into %s, with the task in its description, and give its number in your reply.\n' \
     "$branch" "$base"
 }
 

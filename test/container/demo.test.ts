@@ -11,9 +11,9 @@ describe("the demonstration in containers", () => {
   it.live("plays the scenario without an account, shows its page, survives a kill and ends in order", () =>
     Effect.gen(function* () {
       const port = String(yield* freePort)
-      const env = { RUNTIME_TAG: "test", HEALTH_PORT: port, COMPOSE_PROFILES: "demo" }
+      const env = { RUNTIME_TAG: "test", HEALTH_PORT: port }
       const compose = (...args: ReadonlyArray<string>) => docker(["compose", "--project-name", project, ...args], env)
-      yield* Effect.addFinalizer(() => compose("down", "--volumes", "--timeout", "1"))
+      yield* Effect.addFinalizer(() => compose("--profile", "demo", "down", "--volumes", "--timeout", "1"))
       const up = yield* compose("up", "--no-build", "--detach", "--wait", "demo-runtime")
       assert.strictEqual(up.code, 0, up.err)
       const logs = yield* eventually(compose("logs", "demo"), ({ out }) => out.includes("The scenario is over"))

@@ -11,14 +11,16 @@ export type Answer = { readonly code: number; readonly out: string; readonly err
 /** Runs docker to its end, whatever it ends with. */
 export const docker = (
   args: ReadonlyArray<string>,
-  env: Readonly<Record<string, string>> = {}
+  env: Readonly<Record<string, string>> = {},
+  input = ""
 ): Effect.Effect<Answer> =>
   Effect.callback<Answer>((resume) => {
     const child = spawn("docker", args, {
       cwd: dirname(dirname(import.meta.dirname)),
-      env: { ...process.env, ...env },
-      stdio: ["ignore", "pipe", "pipe"]
+      env: { ...process.env, ...env }
     })
+    // Whether a command reads it at all is its own affair.
+    child.stdin.on("error", () => {}).end(input)
     let [out, err] = ["", ""]
     child.stdout.setEncoding("utf8").on("data", (chunk: string) => void (out += chunk))
     child.stderr.setEncoding("utf8").on("data", (chunk: string) => void (err += chunk))
@@ -54,14 +56,24 @@ export const containerName: Effect.Effect<string, never, Scope.Scope> = Effect.a
 const variables = (env: Readonly<Record<string, string>>): ReadonlyArray<string> =>
   Object.entries(env).flatMap(([name, value]) => ["--env", `${name}=${value}`])
 
-/** Starts the runtime's container and goes on at once; answers its name. */
+/** Starts the runtime's container, under the restart policy of compose, and goes on at once; answers its name. */
 export const startContainer = (
   env: Readonly<Record<string, string>>,
   more: ReadonlyArray<string> = []
 ): Effect.Effect<string, never, Scope.Scope> =>
   Effect.gen(function* () {
     const name = yield* containerName
-    yield* ask("run", "--detach", "--name", name, ...hardened, ...variables(env), ...more, image)
+    yield* ask(
+      "run",
+      "--detach",
+      "--restart=on-failure",
+      "--name",
+      name,
+      ...hardened,
+      ...variables(env),
+      ...more,
+      image
+    )
     return name
   })
 

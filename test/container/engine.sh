@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # engine.sh COMMAND...: runs COMMAND with a Docker engine that has node:24-bookworm-slim.
 #
-# An engine that answers is used as it is. Where none does, this needs root on a Debian with its package mirror and
-# npm: it unpacks an engine from Debian packages into a cache (nothing but runc, iptables and mmdebstrap is installed),
+# An engine that answers is used as it is; the tests then need to be root beside it, on Linux, with containers on this
+# machine's own network. Where none answers, this needs root on a Debian with its package mirror and npm: it unpacks an engine from Debian packages into a cache (nothing but runc, iptables and mmdebstrap is installed),
 # starts it with a socket and a data folder of its own, and stops it in the end. No image registry is asked: what stands
 # in for the base image is made of Debian's packages and of Node.js from npm.
 #
@@ -123,6 +123,10 @@ make_base() {
     cat /usr/local/share/ca-certificates/*.crt >"$files/usr/local/etc/authorities.crt"
     echo "cafile=/usr/local/etc/authorities.crt" >"$files/usr/local/etc/npmrc"
   fi
+  # How this machine's apt reaches its mirrors, for packages that an image installs.
+  mkdir -p "$files/etc/apt/apt.conf.d"
+  apt-config dump --no-empty --format '%F "%v";%n' Acquire::http Acquire::https Acquire::Check-Valid-Until \
+    Acquire::Check-Date >"$files/etc/apt/apt.conf.d/90machine"
   chown -R 0:0 "$files"
   version=$("$files/usr/local/bin/node" -p process.versions.node)
   say "making $base: Debian $suite"

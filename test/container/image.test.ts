@@ -4,6 +4,7 @@ import { join } from "node:path"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import type { Scope } from "effect"
+import { tasksFor, teamOf } from "../../bench/load.ts"
 import { runtimeEnv } from "../../local/account.ts"
 import { freePort } from "../../local/launcher.ts"
 import { eventually, makeHouse } from "../process/house.ts"
@@ -146,24 +147,23 @@ describe("the image", () => {
 
   it.live("stays below 256 MB under load", () =>
     Effect.gen(function* () {
-      const house = yield* makeHouse()
-      const { env, mounts, url } = yield* settingsOf(house, { DELIVERY_MAX_CONCURRENT_SESSIONS: "50" })
-      const name = yield* startContainer(env, mounts)
-      yield* untilReady(url)
+      const sessions = 100
+      const house = yield* makeHouse({ team: teamOf(sessions), gatewayArgs: ["--max-concurrent", "200"] })
+      const { env, mounts, url } = yield* settingsOf(house, { DELIVERY_MAX_CONCURRENT_SESSIONS: String(sessions) })
       yield* house.script({ fallback: { text: "Done, and here is how. ".repeat(200) } })
-      const tasks = yield* Effect.forEach(Array.from({ length: 20 }), (_, index) => house.newTask(`Task ${index}`), {
-        concurrency: 5
-      })
-      yield* Effect.forEach(
-        [...tasks, ...tasks],
-        (task) => house.post(task, "@engineer @qa @squad-lead are you there?"),
-        { concurrency: 10 }
-      )
-      const rows = yield* eventually(
-        house.notifications,
-        (all) => all.length >= 120 && all.every(({ state }) => state === "delivered")
-      )
-      assert.isAtLeast(rows.length, 120)
+      const tasks = yield* tasksFor(house, sessions)
+      const messages = Array.from({ length: 10 * sessions }, (_, index) => index)
+      const post = (index: number) => house.post(tasks[index % sessions]!, `@agent-${index % sessions} go on.`)
+      // A backlog for all permits at once, then as fast as a few people can post.
+      yield* Effect.forEach(messages.slice(0, 2 * sessions), post, { concurrency: 8, discard: true })
+      const name = yield* startContainer(env, mounts)
+      yield* Effect.forEach(messages.slice(2 * sessions), post, { concurrency: 8, discard: true })
+      yield* untilReady(url)
+      const answers = yield* eventually(Effect.forEach(tasks, house.messages, { concurrency: 8 }), (threads) =>
+        threads.every((thread) => thread.at(-1)?.author.type === "agent")
+      ).pipe(Effect.map((threads) => threads.flat().filter(({ author }) => author.type === "agent")))
+      // Messages of one agent that wait become one turn.
+      assert.isAtLeast(answers.length, 2 * sessions)
       assert.strictEqual(yield* inspect(name, ".State.OOMKilled"), "false")
       assert.strictEqual(yield* inspect(name, ".RestartCount"), "0")
       assert.strictEqual(yield* inspect(name, ".State.Running"), "true")
@@ -207,6 +207,20 @@ describe("a container that cannot run", () => {
     })
   )
 
+  it.live("is no storm under the restart policy of compose: each failure waits longer than the one before", () =>
+    Effect.gen(function* () {
+      const house = yield* makeHouse()
+      const { env } = yield* settingsOf(house)
+      const name = yield* startContainer({ ...env, SERVICE_TOKEN_FILE: "/nowhere" })
+      yield* eventually(inspect(name, ".RestartCount"), (count) => Number(count) >= 5)
+      const created = Date.parse(yield* inspect(name, ".Created"))
+      const started = Date.parse(yield* inspect(name, ".State.StartedAt"))
+      // 100 ms, and twice as long each time.
+      assert.isAtLeast(started - created, 3_100)
+      assert.notInclude((yield* docker(["logs", name])).err, house.account.serviceToken)
+    })
+  )
+
   it.live("lives, waits and says so once while the gateway is not there", () =>
     Effect.gen(function* () {
       const house = yield* makeHouse()
@@ -232,14 +246,17 @@ describe("a container that cannot run", () => {
       const house = yield* makeHouse()
       const folder = yield* secretsOf(house)
       mkdirSync(join(folder, "state"))
-      const { env, mounts } = yield* settingsOf(house, {
+      const { env, mounts, url } = yield* settingsOf(house, {
         OPENCLAW_PROFILE_SYNC: "true",
         OPENCLAW_STATE_DIR: "/openclaw"
       })
       const name = yield* startContainer(env, [...mounts, "--volume", `${join(folder, "state")}:/openclaw:ro`])
       yield* untilHealthy(name)
-      const { err } = yield* eventually(docker(["logs", name]), ({ err: text }) => text.includes("/openclaw"))
-      assert.match(err, /"level":"(warn|error)".*\/openclaw|\/openclaw.*"level":"(warn|error)"/)
+      yield* untilReady(url)
+      const { err } = yield* docker(["logs", name])
+      const said = err.split("\n").filter((line) => /"level":"(warn|error)"/.test(line))
+      assert.lengthOf(said, 1, err)
+      assert.match(said[0]!, /\/openclaw/)
       assert.strictEqual(yield* inspect(name, ".RestartCount"), "0")
     })
   )

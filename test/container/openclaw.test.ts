@@ -102,18 +102,12 @@ describe("the gateway beside the runtime", () => {
         telemetry: { enabled: false },
         memory: { search: { enabled: false } }
       }
-      const wrote = yield* compose(
-        "run",
-        "--rm",
-        "--no-deps",
-        "-T",
-        "--env",
-        `SETTINGS=${JSON.stringify(settings)}`,
-        "--entrypoint",
-        "/bin/sh",
-        "runtime",
-        "-c",
-        'umask 077; printf %s "$SETTINGS" > /openclaw/openclaw.json'
+      // As docs/operations.md has it.
+      const write = ["run", "--rm", "--no-deps", "-T", "--entrypoint", "/bin/sh", "runtime", "-c"]
+      const wrote = yield* docker(
+        ["compose", "--project-name", project, ...write, "umask 077; cat > /openclaw/openclaw.json"],
+        env,
+        JSON.stringify(settings)
       )
       assert.strictEqual(wrote.code, 0, wrote.err)
       const up = yield* compose("up", "--no-build", "--detach", "--wait")
@@ -132,9 +126,33 @@ describe("the gateway beside the runtime", () => {
         "fetch('http://127.0.0.1:3000/health').then((r) => r.json()).then((h) => console.log(h.versions.openclaw))"
       )
       assert.strictEqual(reached, "2026.9.6")
+
+      // The way back, which an agent's tools take over HTTP: the address is allowed, the name is known, a capability is missing.
+      const inGateway = (...command: ReadonlyArray<string>) => compose("exec", "-T", "openclaw", ...command)
+      const called = yield* inGateway(
+        ...["curl", "--silent", "--max-time", "30", "--write-out", "\n%{http_code}"],
+        ...["--header", "content-type: application/json", "--data", JSON.stringify({ taskId: task })],
+        "http://runtime:3000/agent/task-load"
+      )
+      assert.strictEqual(called.out.trim().split("\n").at(-1), "401", called.out + called.err)
+      // Agents keep their code apart by worktrees, for which the gateway has to have git.
+      const worktrees = yield* inGateway("sh", "/openclaw/workspaces/engineer/worktree.sh", "list")
+      assert.notInclude(worktrees.err, "git is not installed")
+      assert.match((yield* inGateway("git", "--version")).out, /^git version/)
+
+      // Made anew it is the same runtime: one row, under its own identity.
+      const again = yield* compose("up", "--no-build", "--detach", "--wait", "--no-deps", "--force-recreate", "runtime")
+      assert.strictEqual(again.code, 0, again.err)
+      const other = (yield* compose("ps", "--quiet", "runtime")).out.trim()
+      assert.notStrictEqual(other, runtime)
+      yield* eventually(house.runtimeStatus, (status) => status === "online")
+      const runtimes: ReadonlyArray<{ readonly runtimeId?: string }> = yield* Effect.promise(() =>
+        house.person.query("app/runtimes:list", { accountId: house.account.accountId })
+      )
+      assert.lengthOf(runtimes, 1)
       const stopped = yield* compose("stop", "runtime")
       assert.strictEqual(stopped.code, 0, stopped.err)
-      assert.strictEqual(yield* inspect(runtime, ".State.ExitCode"), "0")
+      assert.strictEqual(yield* inspect(other, ".State.ExitCode"), "0")
     })
   )
 })

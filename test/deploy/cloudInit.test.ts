@@ -56,5 +56,14 @@ describe("a Droplet's cloud-init", () => {
     assert.include(runtimeUnit, "RestartForceExitStatus=75\n")
     assert.include(runtimeUnit, "RestartPreventExitStatus=64 77 78\n")
     assert.match(runtimeUnit, /--stop-timeout 50 /)
+    assert.include(runtimeUnit, "TimeoutStartSec=900\n", "a pull that is cut off would not be tried again")
+  })
+
+  it("starts when the token comes, and not again by itself whatever the runtime has ended for", () => {
+    const { content } = fileAt("/etc/systemd/system/mission-control-runtime.path")
+    assert.deepStrictEqual(content.match(/^Path\w+=.*$/gm), ["PathChanged=/etc/mission-control/secrets/service_token"])
+    const { runcmd } = parse(text) as { readonly runcmd: ReadonlyArray<ReadonlyArray<string> | string> }
+    assert.deepInclude(runcmd, ["systemctl", "enable", "--now", "mission-control-runtime.path"])
+    assert.deepInclude(runcmd, ["systemctl", "enable", "mission-control-runtime.service"])
   })
 })
