@@ -111,10 +111,10 @@ describe("the commands of the documents", () => {
     assert.strictEqual(code, 0, said)
     const { bomFormat, components } = JSON.parse(said.slice(said.indexOf("{"))) as {
       readonly bomFormat: string
-      readonly components: ReadonlyArray<{ readonly name: string }>
+      readonly components: ReadonlyArray<{ readonly purl: string }>
     }
     assert.strictEqual(bomFormat, "CycloneDX")
-    const names = components.map(({ name }) => name)
+    const names = components.map(({ purl }) => decodeURIComponent(/^pkg:npm\/(.+)@/.exec(purl)?.[1] ?? ""))
     assert.includeMembers(names, Object.keys(JSON.parse(read("package.json")).dependencies))
     assert.notIncludeMembers(names, ["vitest"])
   })

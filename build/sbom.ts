@@ -1,0 +1,34 @@
+#!/usr/bin/env node
+/**
+ * `npm run sbom`: prints the npm packages that the program runs with, as CycloneDX. npm's own `--omit dev` also leaves
+ * out what a package of the development depends on, `effect` and `convex` among them; so npm lists all, and what it
+ * marks as the development's alone is taken out here.
+ */
+import { execFileSync } from "node:child_process"
+
+interface Component {
+  readonly "bom-ref": string
+  readonly properties: ReadonlyArray<{ readonly name: string; readonly value: string }>
+}
+interface Bill {
+  readonly components: ReadonlyArray<Component>
+  readonly dependencies: ReadonlyArray<{ readonly ref: string; readonly dependsOn: ReadonlyArray<string> }>
+}
+
+const all: Bill = JSON.parse(
+  execFileSync("npm", ["sbom", "--package-lock-only", "--sbom-format", "cyclonedx"], {
+    encoding: "utf8",
+    maxBuffer: 64 * 1024 * 1024
+  })
+)
+const isOfDevelopment = ({ properties }: Component): boolean =>
+  properties.some(({ name, value }) => name === "cdx:npm:package:development" && value === "true")
+const out = new Set(all.components.filter(isOfDevelopment).map((component) => component["bom-ref"]))
+const bill: Bill = {
+  ...all,
+  components: all.components.filter((component) => !out.has(component["bom-ref"])),
+  dependencies: all.dependencies
+    .filter(({ ref }) => !out.has(ref))
+    .map(({ dependsOn, ref }) => ({ ref, dependsOn: dependsOn.filter((each) => !out.has(each)) }))
+}
+process.stdout.write(`${JSON.stringify(bill, null, 2)}\n`)
