@@ -129,11 +129,9 @@ describe("the gateway beside the runtime", () => {
 
       // The way back, which an agent's tools take over HTTP: the address is allowed, the name is known, a capability is missing.
       const inGateway = (...command: ReadonlyArray<string>) => compose("exec", "-T", "openclaw", ...command)
-      const called = yield* inGateway(
-        ...["curl", "--silent", "--max-time", "30", "--write-out", "\n%{http_code}"],
-        ...["--header", "content-type: application/json", "--data", JSON.stringify({ taskId: task })],
-        "http://runtime:3000/agent/task-load"
-      )
+      const curl = ["curl", "--silent", "--max-time", "30", "--write-out", "\n%{http_code}"]
+      const body = ["--header", "content-type: application/json", "--data", JSON.stringify({ taskId: task })]
+      const called = yield* inGateway(...curl, ...body, "http://runtime:3000/agent/task-load")
       assert.strictEqual(called.out.trim().split("\n").at(-1), "401", called.out + called.err)
       // Agents keep their code apart by worktrees, for which the gateway has to have git.
       const worktrees = yield* inGateway("sh", "/openclaw/workspaces/engineer/worktree.sh", "list")
