@@ -420,7 +420,9 @@ export default defineSchema({
     intervalMs: v.number(),
     lastPulseAt: v.number(),
     lapseJobId: v.optional(v.id("_scheduled_functions"))
-  }).index("by_runtime", ["accountId", "runtimeId"]),
+  })
+    .index("by_runtime", ["accountId", "runtimeId"])
+    .index("by_status", ["status", "lastPulseAt"]),
 
   /** What people asked a runtime to do. */
   runtimeCommands: defineTable({

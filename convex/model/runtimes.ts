@@ -231,6 +231,31 @@ export const runtimesOf = (ctx: Pick<QueryCtx, "db">, accountId: Id<"accounts">)
     .withIndex("by_runtime", (q) => q.eq("accountId", accountId))
     .take(100)
 
+/**
+ * Deletes runtimes that are offline and were last heard of before that moment, with their last claims and commands;
+ * answers whether there may be more. Where each start has a RUNTIME_ID of its own their number would grow for ever.
+ */
+export const forgetRuntimes = async (ctx: MutationCtx, before: number, count: number): Promise<boolean> => {
+  const runtimes = await ctx.db
+    .query("runtimes")
+    .withIndex("by_status", (q) => q.eq("status", "offline").lt("lastPulseAt", before))
+    .take(count)
+  for (const { _id, accountId, runtimeId } of runtimes) {
+    const claims = await ctx.db
+      .query("claims")
+      .withIndex("by_runtime", (q) => q.eq("accountId", accountId).eq("runtimeId", runtimeId))
+      .take(count)
+    for (const claim of claims) await ctx.db.delete("claims", claim._id)
+    const commands = await ctx.db
+      .query("runtimeCommands")
+      .withIndex("by_open", (q) => q.eq("accountId", accountId).eq("runtimeId", runtimeId))
+      .take(count)
+    for (const command of commands) await ctx.db.delete("runtimeCommands", command._id)
+    await ctx.db.delete("runtimes", _id)
+  }
+  return runtimes.length === count
+}
+
 /** Whether a runtime of the account serves it now; only then are its agents online. */
 export const isOnline = (runtimes: ReadonlyArray<Doc<"runtimes">>): boolean =>
   runtimes.some((runtime) => runtime.status === "online" || runtime.status === "degraded")

@@ -2,9 +2,13 @@ import { v } from "convex/values"
 import { internal } from "../_generated/api.js"
 import type { MutationCtx } from "../_generated/server.js"
 import { internalMutation } from "../_generated/server.js"
+import { forgetRuntimes } from "../model/runtimes.ts"
 
-const keptMs = 90 * 24 * 60 * 60 * 1_000
+const dayMs = 24 * 60 * 60 * 1_000
+const keptMs = 90 * dayMs
+const runtimesKeptMs = 30 * dayMs
 const batch = 500
+const runtimesBatch = 50
 
 /** Whether the run may be tried again, so that its ledger still keeps it from doing things twice. Reads one row. */
 const mayRunAgain = async (ctx: Pick<MutationCtx, "db">, runId: string): Promise<boolean> => {
@@ -16,7 +20,7 @@ const mayRunAgain = async (ctx: Pick<MutationCtx, "db">, runId: string): Promise
 
 /**
  * Deletes notifications that ended ninety days ago, and ledger rows as old of runs that are over. Dead letters stay until
- * an operator decides, and with them what their runs did. Daily, in batches of 500, the ledger from `after` (epoch
+ * an operator decides, and with them what their runs did. Runtimes that are offline for thirty days go too. Daily, in batches of 500, the ledger from `after` (epoch
  * milliseconds) on; claims cost the same with or without it.
  */
 export const sweep = internalMutation({
@@ -24,7 +28,7 @@ export const sweep = internalMutation({
   returns: v.null(),
   handler: async (ctx, { after = 0 }): Promise<null> => {
     const before = Date.now() - keptMs
-    let isMore = false
+    let isMore = await forgetRuntimes(ctx, Date.now() - runtimesKeptMs, runtimesBatch)
     for (const state of ["delivered", "discarded"] as const) {
       const rows = await ctx.db
         .query("notifications")

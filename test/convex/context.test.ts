@@ -177,6 +177,35 @@ describe("retention", () => {
     expect(states).toEqual(["claimed", "dead", "dead", "delivered", "discarded"])
   })
 
+  it("forgets runtimes that were offline for thirty days, so that the one that serves is found among few", async () => {
+    const plane = await seededPlane()
+    await plane.claim()
+    await plane.t.run(async (ctx) => {
+      const row = await ctx.db.query("runtimes").first()
+      if (row === null) throw new Error("expected a runtime")
+      const { _id, _creationTime, ...rest } = row
+      for (let count = 0; count < 120; count += 1) {
+        const runtimeId = `a-pod-${count}`
+        await ctx.db.insert("runtimes", { ...rest, runtimeId, status: "offline", lastPulseAt: 1 })
+        await ctx.db.insert("claims", { accountId: rest.accountId, runtimeId, requestId: "r", count: 0, answer: null })
+      }
+      await ctx.db.insert("runtimes", { ...rest, runtimeId: "yesterday", status: "offline", lastPulseAt: Date.now() })
+      await ctx.db.patch("runtimes", _id, { runtimeId: "the-last", status: "online", lastPulseAt: 1 })
+    })
+    vi.useFakeTimers()
+    try {
+      await plane.t.mutation(internal.scheduled.retention.sweep, {})
+      await plane.t.finishAllScheduledFunctions(vi.runAllTimers)
+    } finally {
+      vi.useRealTimers()
+    }
+    const left = await plane.t.run(async (ctx) => ({
+      runtimes: (await ctx.db.query("runtimes").collect()).map(({ runtimeId }) => runtimeId),
+      claims: (await ctx.db.query("claims").collect()).filter(({ runtimeId }) => runtimeId.startsWith("a-pod")).length
+    }))
+    expect(left).toEqual({ runtimes: ["the-last", "yesterday"], claims: 0 })
+  })
+
   it("keeps what a run did for as long as the run may be tried again, whatever its age", async () => {
     vi.useFakeTimers({ now: new Date("2026-01-05T10:00:00Z") })
     try {
