@@ -157,6 +157,9 @@ const textOf = (record: Record): string => `${JSON.stringify(record, null, 2)}\n
 const isJsonObject = (value: unknown): value is JsonObject =>
   typeof value === "object" && value !== null && !Array.isArray(value)
 
+/** Why a text is no JSON, without the piece of it that V8 quotes: it may be of a secret that nobody here knows. */
+const withoutQuote = (message: string): string => message.replace(/, (?:\.\.\.)?".*/s, "")
+
 const parseConfig = (path: string, text: string | null): JsonObject => {
   if (text === null) return {}
   try {
@@ -164,7 +167,7 @@ const parseConfig = (path: string, text: string | null): JsonObject => {
     if (isJsonObject(value)) return value
   } catch (cause) {
     throw new Refused(
-      `${path} is broken (${(cause as Error).message}): mend it; comments and trailing commas cannot be kept and have to go`
+      `${path} is broken (${withoutQuote((cause as Error).message)}): mend it; comments and trailing commas cannot be kept and have to go`
     )
   }
   throw new Refused(`${path} is broken (no JSON object): mend it`)

@@ -188,6 +188,20 @@ describe("profile sync on disk", () => {
     }).pipe(Effect.scoped)
   )
 
+  it.effect("quotes nothing of a broken configuration, which holds keys of providers", () =>
+    Effect.gen(function* () {
+      const { run, target } = yield* place
+      mkdirSync(join(target.configPath, ".."), { recursive: true })
+      for (const broken of ['{"apiKey": sk-abcdef}', `{"a": "${"x".repeat(99)}", "apiKey": sk-abcdef, "b": 1}`]) {
+        writeFileSync(target.configPath, broken)
+        const { problems } = yield* run(team)
+        assert.lengthOf(problems, 1)
+        assert.include(problems[0], "is broken (Unexpected token 's'): mend it")
+        assert.notInclude(problems[0], "sk-")
+      }
+    }).pipe(Effect.scoped)
+  )
+
   it.effect("refuses a broken configuration with its path, leaves it as it is, and still writes the workspaces", () =>
     Effect.gen(function* () {
       const { at, run, target } = yield* place
