@@ -6,6 +6,7 @@ import {
   FiberMap,
   Layer,
   Queue,
+  Random,
   Ref,
   Result,
   Schedule,
@@ -14,7 +15,7 @@ import {
   SubscriptionRef
 } from "effect"
 import { SecureRandom } from "effect/crypto/SecureRandom"
-import { backoffBounds, backoffSchedule } from "../domain/Backoff.ts"
+import { backoffBounds, backoffMillis } from "../domain/Backoff.ts"
 import type { ControlPlaneFailure } from "../domain/ControlPlaneFailure.ts"
 import type { Backlog, Claim } from "../domain/Delivery.ts"
 import { monotonicMillis } from "../domain/Monotonic.ts"
@@ -24,10 +25,13 @@ import { ControlPlane } from "../services/ControlPlane.ts"
 import { Admission, GatewayGuard } from "../services/GatewayGuard.ts"
 import { canClaim, Lifecycle } from "../services/Lifecycle.ts"
 import { Permits } from "../services/Permits.ts"
+import { Runs } from "../services/Runs.ts"
 import type { ClaimTimes } from "../services/Runs.ts"
 import { Supervisor } from "../services/Supervisor.ts"
 import { Deliveries } from "./Deliveries.ts"
 
+/** So long at least a claim that failed is not tried again, whatever happens meanwhile. */
+const LEAST_RETRY = Duration.seconds(1)
 /** A refused token is tried again this often. */
 const TOKEN_RETRY = Duration.seconds(30)
 
@@ -50,6 +54,8 @@ export class DeliveryLoop extends Context.Service<
     readonly halt: Effect.Effect<void>
     /** Makes the loop look for work now. */
     readonly wake: Effect.Effect<void>
+    /** The control plane has answered somebody: a loop that waits for its return tries again, a second after the last time. */
+    readonly controlPlaneAnswered: Effect.Effect<void>
     /**
      * A heartbeat gave its session back; the loop looks for work when it left some there (`hasWork`), or when work that
      * must run alone waits for the process to be idle. An idle account's beats cost no claims.
@@ -72,6 +78,7 @@ export class DeliveryLoop extends Context.Service<
       const guard = yield* GatewayGuard
       const lifecycle = yield* Lifecycle
       const permits = yield* Permits
+      const runs = yield* Runs
       const supervisor = yield* Supervisor
       const secureRandom = yield* SecureRandom
       const scope = yield* Effect.scope
@@ -80,6 +87,9 @@ export class DeliveryLoop extends Context.Service<
       const wakeups = yield* Queue.sliding<void>(1)
       const mustLook = yield* Ref.make(false)
       const wake = Effect.andThen(Ref.set(mustLook, true), Effect.asVoid(Queue.offer(wakeups, undefined)))
+      /** The control plane may be back. */
+      const signs = yield* Queue.sliding<void>(1)
+      const controlPlaneAnswered = Effect.asVoid(Queue.offer(signs, undefined))
       // Monotonic milliseconds of the next moment at which a claim could find something.
       const dueAt = yield* Ref.make<number | null>(null)
       const isAloneRunning = yield* Ref.make(false)
@@ -184,6 +194,7 @@ export class DeliveryLoop extends Context.Service<
         let isFull = true
         let isAnswered = false
         while (isFull) {
+          yield* runs.renewMissed
           const isOpen = canClaim(yield* lifecycle.state) && !(yield* Ref.get(isAloneRunning))
           const free = Math.min(yield* permits.free, yield* guard.allowance)
           if (!isOpen || free < 1) break
@@ -213,7 +224,25 @@ export class DeliveryLoop extends Context.Service<
         }
       })
 
-      const backoff = backoffSchedule(backoffBounds(config))
+      const bounds = backoffBounds(config)
+
+      /** Cycles until one goes well, with backoff; a sign that the control plane is back ends the wait, since nothing is claimed in it. */
+      const patientCycle = Effect.gen(function* () {
+        let failures = 0
+        const attempt = Effect.gen(function* () {
+          yield* Queue.clear(signs)
+          const isWell = yield* cycle.pipe(
+            Effect.as(true),
+            Effect.catch((failure) => Effect.as(onFailure(failure), false))
+          )
+          if (isWell) return true
+          failures += 1
+          const wait = Duration.millis(backoffMillis(bounds, failures, yield* Random.next))
+          yield* Queue.take(signs).pipe(Effect.delay(LEAST_RETRY), Effect.timeoutOption(wait))
+          return false
+        })
+        yield* Effect.repeat(attempt, { until: (isWell) => isWell })
+      })
 
       /** Until the next reason to look: a wake-up, due work, a probe of the breaker, or the poll while push is down. */
       const waitForWork: Effect.Effect<void> = Effect.gen(function* () {
@@ -237,9 +266,7 @@ export class DeliveryLoop extends Context.Service<
         yield* Ref.update(dueAt, (at) => (at !== null && at <= then ? null : at))
       })
 
-      const loop = Effect.andThen(waitForWork, cycle.pipe(Effect.tapError(onFailure), Effect.retry(backoff))).pipe(
-        Effect.forever
-      )
+      const loop = Effect.forever(Effect.andThen(waitForWork, patientCycle))
 
       /** The push wakes the loop when something new became ready, not when something left. */
       const followBacklog = Stream.runForEach(
@@ -264,7 +291,7 @@ export class DeliveryLoop extends Context.Service<
       const followPush = SubscriptionRef.changes(push).pipe(
         Stream.map(({ isConnected }) => isConnected),
         Stream.changes,
-        Stream.runForEach(() => wake),
+        Stream.runForEach((isConnected) => (isConnected ? Effect.andThen(controlPlaneAnswered, wake) : wake)),
         Effect.andThen(Effect.never)
       )
 
@@ -295,6 +322,7 @@ export class DeliveryLoop extends Context.Service<
         start,
         halt: FiberMap.clear(running),
         wake,
+        controlPlaneAnswered,
         beatEnded: Effect.fnUntraced(function* (hasWork: boolean) {
           if (hasWork || (yield* Ref.get(isHeldBack))) yield* wake
         }),

@@ -95,14 +95,17 @@ export class Presence extends Context.Service<
 
       const currentPulse = Effect.gen(function* () {
         yield* reconcile(yield* pulseUnderWay(statusOf(yield* lifecycle.state)))
-      }).pipe(
-        Effect.catchTags({
-          BootConflict: ({ detail }) => lifecycle.abort({ exitCode: 78, message: detail }),
-          TokenRefused: ({ detail }) => lifecycle.setReason("token", `the deployment refuses SERVICE_TOKEN: ${detail}`)
-        }),
-        Effect.catch((failure) => Effect.logDebug(`pulse: ${failure._tag}`)),
-        Effect.withSpan("Presence.pulse")
-      )
+      })
+      const quietly = (pulse: typeof currentPulse) =>
+        pulse.pipe(
+          Effect.catchTags({
+            BootConflict: ({ detail }) => lifecycle.abort({ exitCode: 78, message: detail }),
+            TokenRefused: ({ detail }) =>
+              lifecycle.setReason("token", `the deployment refuses SERVICE_TOKEN: ${detail}`)
+          }),
+          Effect.catch((failure) => Effect.logDebug(`pulse: ${failure._tag}`)),
+          Effect.withSpan("Presence.pulse")
+        )
 
       const bootBackoff = Schedule.recurs(Number.MAX_SAFE_INTEGER).pipe(
         Schedule.modifyDelay(({ output }) =>
@@ -154,7 +157,8 @@ export class Presence extends Context.Service<
         })
       )
 
-      const everyInterval = currentPulse.pipe(
+      // Not told of the pulse at a change, which may come of a claim's failure: the two would chase each other.
+      const everyInterval = quietly(Effect.andThen(currentPulse, loop.controlPlaneAnswered)).pipe(
         Effect.delay(config.healthCheckInterval),
         Effect.repeat(Schedule.forever),
         Effect.andThen(Effect.never)
@@ -164,7 +168,7 @@ export class Presence extends Context.Service<
         Stream.map((state) => `${statusOf(state)} ${notReadyBecause(state).join("; ")}`),
         Stream.changes,
         Stream.drop(1),
-        Stream.runForEach(() => currentPulse),
+        Stream.runForEach(() => quietly(currentPulse)),
         Effect.andThen(Effect.never)
       )
       const start = Effect.gen(function* () {

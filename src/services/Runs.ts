@@ -92,6 +92,11 @@ export class Runs extends Context.Service<
       run: { readonly noun: "delivery" | "heartbeat"; readonly fence: Fence; readonly settling: Settling<End> },
       work: Effect.Effect<End, ControlPlaneFailure, R>
     ): Effect.Effect<End, never, R>
+    /**
+     * Renews the leases of running work whose last renewal did not come through. One that has expired is good until
+     * somebody takes it: before this has gone well a claim might, and the work would be done twice.
+     */
+    readonly renewMissed: Effect.Effect<void, ControlPlaneFailure>
   }
 >()("runtime-service/services/Runs") {
   static readonly layer = Layer.effect(
@@ -150,15 +155,32 @@ export class Runs extends Context.Service<
         }
       })
 
+      const missed = new Set<Fence>()
+      const renew = (fence: Fence) =>
+        Effect.andThen(
+          controlPlane.renew(fence),
+          Effect.sync(() => void missed.delete(fence))
+        )
+      const renewMissed = Effect.suspend(() =>
+        Effect.forEach(
+          missed,
+          // A lease that is lost its own work hears of at its next renewal.
+          (fence) =>
+            Effect.catchTags(renew(fence), { LeaseLost: () => Effect.void, ControlPlaneRefused: () => Effect.void }),
+          { concurrency: "unbounded", discard: true }
+        )
+      )
+
       const unrenewed = makeFailureStreak()
       const renewal = (fence: Fence) =>
-        controlPlane.renew(fence).pipe(
+        renew(fence).pipe(
           // A refused token is told by whoever claims; the turn need not end for it, since its lease may outlast that.
           Effect.matchEffect({
             onSuccess: () => unrenewed.recovered("leases are renewed again"),
             onFailure: (failure) => {
               if (failure._tag !== "ControlPlaneUnavailable" && failure._tag !== "TokenRefused")
                 return Effect.fail(failure)
+              missed.add(fence)
               const message = `lease not renewed: ${failure.detail}; an expired lease that nobody took is still good`
               return unrenewed.isFirst(failure._tag) ? Effect.logWarning(message) : Effect.logDebug(message)
             }
@@ -199,6 +221,7 @@ export class Runs extends Context.Service<
               })
             )
           ),
+          Effect.ensuring(Effect.sync(() => void missed.delete(fence))),
           // A probe that never came to a turn (skipped, spent, broken) must not hold the breaker half open for ever.
           Effect.ensuring(guard.inconclusive)
         )
@@ -271,7 +294,8 @@ export class Runs extends Context.Service<
         backoff: (failures) => Effect.map(Random.next, (random) => backoffMillis(bounds, failures, random)),
         boundary: Effect.map(secureRandom.uuidV4(), (uuid) => uuid.replaceAll("-", "").slice(0, 16)),
         judge,
-        underLease
+        underLease,
+        renewMissed
       })
     })
   )

@@ -122,13 +122,14 @@ const house = (options: Options = {}) =>
       )
     )
     const services = yield* Layer.build(layer)
-    const { deliveries, guard, lifecycle, metrics } = yield* Effect.all({
+    const { deliveries, guard, lifecycle, metrics, runs } = yield* Effect.all({
       deliveries: Deliveries,
       guard: GatewayGuard,
       lifecycle: Lifecycle,
-      metrics: Metrics
+      metrics: Metrics,
+      runs: Runs
     }).pipe(Effect.provideContext(services))
-    return { deliver: deliveries.deliver, guard, lifecycle, metrics, renewals, written: Ref.get(written) }
+    return { deliver: deliveries.deliver, guard, lifecycle, metrics, renewals, runs, written: Ref.get(written) }
   })
 
 /** Runs one delivery and answers what it wrote and how the runtime counted it. */
@@ -763,6 +764,35 @@ describe("the lease", () => {
       yield* TestClock.adjust("2 minutes")
       yield* Fiber.join(fiber)
       only(yield* written, "complete")
+    }).pipe(quiet)
+  )
+
+  it.effect("that could not be renewed is made good at once when asked, and no other", () =>
+    Effect.gen(function* () {
+      const away = new ControlPlaneUnavailable({ function: "renew", detail: "ECONNREFUSED" })
+      let isAway = true
+      const { deliver, renewals, runs } = yield* house({
+        run: () => Effect.delay(Effect.succeed(said("At last.")), "80 seconds"),
+        renew: Effect.suspend(() => (isAway ? Effect.fail(away) : Effect.void))
+      })
+      const asked = Effect.gen(function* () {
+        const before = yield* Ref.get(renewals)
+        const exit = yield* Effect.exit(runs.renewMissed)
+        return [exit._tag, (yield* Ref.get(renewals)) - before]
+      })
+      const fiber = yield* Effect.forkChild(deliver(delivery, { context: sampleContext() }))
+      yield* TestClock.adjust("29 seconds")
+      assert.deepStrictEqual(yield* asked, ["Success", 0])
+      yield* TestClock.adjust("1 second")
+      assert.deepStrictEqual(yield* asked, ["Failure", 1])
+      isAway = false
+      assert.deepStrictEqual(yield* asked, ["Success", 1])
+      assert.deepStrictEqual(yield* asked, ["Success", 0])
+      isAway = true
+      yield* TestClock.adjust("50 seconds")
+      yield* Fiber.join(fiber)
+      // It was missed again, and has ended since.
+      assert.deepStrictEqual(yield* asked, ["Success", 0])
     }).pipe(quiet)
   )
 

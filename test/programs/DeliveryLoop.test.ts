@@ -19,6 +19,7 @@ import type { ContextOrBroken } from "../../src/services/ControlPlane.ts"
 import { GatewayGuard } from "../../src/services/GatewayGuard.ts"
 import { Lifecycle } from "../../src/services/Lifecycle.ts"
 import { Permits } from "../../src/services/Permits.ts"
+import { Runs } from "../../src/services/Runs.ts"
 import { Supervisor } from "../../src/services/Supervisor.ts"
 
 interface ClaimCall {
@@ -58,6 +59,7 @@ const house = (settings: Partial<Settings> = {}) =>
     const backlog = yield* Queue.unbounded<Result.Result<Backlog, ControlPlaneFailure>>()
     const push = yield* SubscriptionRef.make<PushState>({ isConnected: true, lastMessageAt: null })
     const looks = yield* Ref.make(0)
+    const renewal = yield* Ref.make<Effect.Effect<void, ControlPlaneFailure>>(Effect.void)
     const ends = new Map<string, Deferred.Deferred<Effect.Effect<void>>>()
     const isBlocked = yield* Ref.make(false)
     const claimDelay = yield* Ref.make(0)
@@ -127,6 +129,7 @@ const house = (settings: Partial<Settings> = {}) =>
         deliveries,
         Layer.mock(ConvexClient, { push }),
         Layer.mock(Gateway, {}),
+        Layer.mock(Runs, { renewMissed: Effect.flatten(Ref.get(renewal)) }),
         RuntimeConfig.layerTest(settings),
         NodeCrypto.layerSecureRandom
       ])
@@ -155,6 +158,8 @@ const house = (settings: Partial<Settings> = {}) =>
       permits,
       push,
       released,
+      /** What renewing the leases comes to that could not be renewed. */
+      renewal,
       waiting,
       /** Ends the delivery of this notification, which says `last` of the gateway. */
       end: (id: string, last: Effect.Effect<void> = Effect.void) =>
@@ -379,6 +384,61 @@ describe("DeliveryLoop", () => {
       yield* Ref.set(claimFailures, [])
       yield* TestClock.adjust("5 minutes")
       assert.deepStrictEqual((yield* lifecycle.state).reasons, {})
+    }).pipe(quiet)
+  )
+
+  it.effect(
+    "claims within a second when push is back or the control plane has answered, however long it was away",
+    () =>
+      Effect.gen(function* () {
+        const { begun, calls, claimFailures, loop, push, start, waiting } = yield* house()
+        const setConnected = (isConnected: boolean) =>
+          Effect.andThen(SubscriptionRef.set(push, { isConnected, lastMessageAt: null }), settle)
+        const away = Ref.set(
+          claimFailures,
+          Array.from({ length: 10_000 }, () => unavailable)
+        )
+        yield* start
+        for (const back of [setConnected(true), loop.controlPlaneAnswered]) {
+          yield* away
+          yield* setConnected(false)
+          yield* TestClock.adjust("20 minutes")
+          yield* Queue.clear(calls)
+          // A plane that comes and goes is not asked more often for that.
+          for (let flap = 0; flap < 50; flap++) {
+            yield* setConnected(true)
+            yield* setConnected(false)
+            yield* loop.controlPlaneAnswered
+            yield* TestClock.adjust("100 millis")
+          }
+          const tries = (yield* claimsOf(calls)).length
+          assert.isAtLeast(tries, 4)
+          assert.isAtMost(tries, 7)
+          yield* TestClock.adjust("20 minutes")
+          yield* Ref.set(claimFailures, [])
+          yield* Ref.set(waiting, [claimed("a")])
+          yield* back
+          yield* TestClock.adjust("1 second")
+          yield* settle
+          assert.deepStrictEqual(yield* Queue.takeAll(begun), ["a"])
+        }
+      }).pipe(quiet)
+  )
+
+  it.effect("claims nothing before the leases that could not be renewed are", () =>
+    Effect.gen(function* () {
+      const { begun, calls, lifecycle, loop, renewal, start, waiting } = yield* house()
+      yield* start
+      yield* Ref.set(waiting, [claimed("a")])
+      yield* Ref.set(renewal, Effect.fail(unavailable))
+      yield* loop.wake
+      yield* TestClock.adjust("1 hour")
+      assert.deepStrictEqual(yield* claimsOf(calls), [])
+      assert.strictEqual((yield* lifecycle.state).reasons["control-plane"], "ECONNREFUSED")
+      yield* Ref.set(renewal, Effect.void)
+      yield* loop.controlPlaneAnswered
+      yield* TestClock.adjust("1 second")
+      assert.strictEqual(yield* Queue.take(begun), "a")
     }).pipe(quiet)
   )
 

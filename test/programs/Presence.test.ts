@@ -34,6 +34,7 @@ const setUp = Effect.gen(function* () {
   const answer = yield* Ref.make<Effect.Effect<PulseAnswer, ControlPlaneFailure>>(Effect.succeed(answered))
   const wakes = yield* Ref.make(0)
   const dueIns = yield* Ref.make<ReadonlyArray<number>>([])
+  const answers = yield* Ref.make(0)
   const noticed = yield* Ref.make<ReadonlyArray<number>>([])
   const lines: Array<string> = []
   const logger = Logger.map(Logger.formatStructured, ({ level, message }) => {
@@ -52,6 +53,7 @@ const setUp = Effect.gen(function* () {
         }),
         Layer.mock(DeliveryLoop, {
           wake: Ref.update(wakes, (count) => count + 1),
+          controlPlaneAnswered: Ref.update(answers, (count) => count + 1),
           dueIn: (millis) => Ref.update(dueIns, (all) => [...all, millis])
         }),
         Layer.mock(AgentSync, { noticed: (revision) => Ref.update(noticed, (all) => [...all, revision]) }),
@@ -77,6 +79,8 @@ const setUp = Effect.gen(function* () {
   const within = <A, E>(effect: Effect.Effect<A, E>) => Effect.provideContext(effect, services)
   return {
     answer,
+    /** How often the loop was told that the control plane had answered. */
+    answers,
     boot: within(presence.boot),
     close: within(Scope.close(scope, Exit.void)),
     dueIns,
@@ -207,6 +211,24 @@ describe("the pulse", () => {
       yield* TestClock.adjust("2 minutes")
       assert.lengthOf(yield* statuses, 2)
     })
+  )
+
+  it.effect(
+    "tells the loop once an interval that the control plane answers, and not at a change or when it is away",
+    () =>
+      Effect.gen(function* () {
+        const { answer, answers, boot, lifecycle, start } = yield* setUp
+        yield* boot
+        yield* start
+        yield* TestClock.adjust("3 minutes")
+        assert.strictEqual(yield* Ref.get(answers), 3)
+        yield* lifecycle.setReason("control-plane", "claims fail")
+        yield* TestClock.adjust(0)
+        assert.strictEqual(yield* Ref.get(answers), 3)
+        yield* Ref.set(answer, Effect.fail(away))
+        yield* TestClock.adjust("10 minutes")
+        assert.strictEqual(yield* Ref.get(answers), 3)
+      })
   )
 
   it.effect("notes a token that is refused and one that is accepted again", () =>
