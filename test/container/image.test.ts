@@ -246,14 +246,13 @@ describe("a container that cannot run", () => {
       const house = yield* makeHouse()
       const folder = yield* secretsOf(house)
       mkdirSync(join(folder, "state"))
-      const { env, mounts, url } = yield* settingsOf(house, {
+      const { env, mounts } = yield* settingsOf(house, {
         OPENCLAW_PROFILE_SYNC: "true",
         OPENCLAW_STATE_DIR: "/openclaw"
       })
       const name = yield* startContainer(env, [...mounts, "--volume", `${join(folder, "state")}:/openclaw:ro`])
       yield* untilHealthy(name)
-      yield* untilReady(url)
-      const { err } = yield* docker(["logs", name])
+      const { err } = yield* eventually(docker(["logs", name]), ({ err: text }) => text.includes('"message":"ready"'))
       const said = err.split("\n").filter((line) => /"level":"(warn|error)"/.test(line))
       assert.lengthOf(said, 1, err)
       assert.match(said[0]!, /\/openclaw/)
