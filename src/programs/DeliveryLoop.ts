@@ -17,7 +17,7 @@ import {
 import { SecureRandom } from "effect/crypto/SecureRandom"
 import { backoffBounds, backoffMillis } from "../domain/Backoff.ts"
 import type { ControlPlaneFailure } from "../domain/ControlPlaneFailure.ts"
-import type { Backlog, Claim } from "../domain/Delivery.ts"
+import type { Backlog, Claim, Fence } from "../domain/Delivery.ts"
 import { monotonicMillis } from "../domain/Monotonic.ts"
 import { RuntimeConfig } from "../layers/Config.ts"
 import { ConvexClient } from "../layers/ConvexClient.ts"
@@ -154,7 +154,7 @@ export class DeliveryLoop extends Context.Service<
                   Effect.andThen(wake)
                 )
               ),
-              (fiber) => FiberMap.run(running, delivery.session, fiber)
+              (fiber) => FiberMap.run(running, leaseOf(delivery), fiber)
             )
         }
       })
@@ -333,6 +333,9 @@ export class DeliveryLoop extends Context.Service<
     })
   )
 }
+
+/** A session is free for its next claim before the answer that says so has come: the two may overlap. */
+const leaseOf = ({ epoch, session }: Fence): string => `${session} ${epoch}`
 
 const describe = (failure: ControlPlaneFailure): string =>
   failure._tag === "LeaseLost" ? failure._tag : failure.detail

@@ -59,6 +59,7 @@ const house = (settings: Partial<Settings> = {}) =>
     const backlog = yield* Queue.unbounded<Result.Result<Backlog, ControlPlaneFailure>>()
     const push = yield* SubscriptionRef.make<PushState>({ isConnected: true, lastMessageAt: null })
     const looks = yield* Ref.make(0)
+    const interrupted = yield* Ref.make<ReadonlyArray<string>>([])
     const renewal = yield* Ref.make<Effect.Effect<void, ControlPlaneFailure>>(Effect.void)
     const ends = new Map<string, Deferred.Deferred<Effect.Effect<void>>>()
     const isBlocked = yield* Ref.make(false)
@@ -106,7 +107,9 @@ const house = (settings: Partial<Settings> = {}) =>
         const end = yield* Deferred.make<Effect.Effect<void>>()
         ends.set(id, end)
         yield* Queue.offer(begun, id)
-        yield* Effect.flatten(Deferred.await(end))
+        yield* Effect.flatten(Deferred.await(end)).pipe(
+          Effect.onInterrupt(() => Ref.update(interrupted, (all) => [...all, id]))
+        )
       })
     })
     const countingPermits = Layer.effect(
@@ -147,6 +150,7 @@ const house = (settings: Partial<Settings> = {}) =>
       contextFailures,
       claimDelay,
       guard,
+      interrupted,
       isBlocked,
       /** The contexts asked for, with the epoch of each. */
       leases,
@@ -710,6 +714,29 @@ describe("DeliveryLoop", () => {
         exitCode: 78,
         message: "a later boot of this runtime claims"
       })
+    }).pipe(quiet)
+  )
+
+  it.effect("lets a delivery whose outcome is written come to its end beside the session's next one", () =>
+    Effect.gen(function* () {
+      const { begun, end, interrupted, loop, permits, start, waiting } = yield* house()
+      yield* start
+      yield* Ref.set(waiting, [claimed("written", { session: "session", epoch: 1 })])
+      yield* loop.wake
+      assert.strictEqual(yield* Queue.take(begun), "written")
+      // The control plane has its outcome, and so the session is free; the answer is still on its way.
+      yield* Ref.set(waiting, [claimed("next", { session: "session", epoch: 2 })])
+      yield* loop.wake
+      assert.strictEqual(yield* Queue.take(begun), "next")
+      yield* settle
+      assert.deepStrictEqual(yield* Ref.get(interrupted), [])
+      assert.strictEqual(yield* permits.free, permits.total - 2)
+      yield* end("written")
+      yield* settle
+      assert.strictEqual(yield* permits.free, permits.total - 1)
+      yield* loop.halt
+      assert.deepStrictEqual(yield* Ref.get(interrupted), ["next"])
+      assert.strictEqual(yield* permits.free, permits.total)
     }).pipe(quiet)
   )
 
