@@ -3,7 +3,7 @@ import { defaultAgentFlags } from "../../src/domain/AgentFlags.ts"
 import type { Actor, DeliveryContext, MessageView } from "../../src/domain/DeliveryContext.ts"
 import type { BeatContext } from "../../src/domain/Heartbeat.ts"
 import { sessionKey } from "../../src/domain/SessionKey.ts"
-import { canAgentMarkDone, nextStatusesFor, pathTo } from "../../src/domain/TaskStatus.ts"
+import { canAgentMarkDone, needsAssignee, nextStatusesFor, pathTo } from "../../src/domain/TaskStatus.ts"
 import type { TaskStatus } from "../../src/domain/TaskStatus.ts"
 import { QueueModel, Refusal } from "./queueModel.ts"
 import type { BeatRequest, Cause, Fence, Mistake, NotificationType, Row, Run } from "./queueModel.ts"
@@ -14,18 +14,22 @@ export interface Agent {
   readonly id: string
   readonly slug: string
   readonly name: string
-  readonly isOrchestrator: boolean
+  isOrchestrator: boolean
   readonly canReview: boolean
   /** Minutes between its heartbeats. */
   heartbeat: number
+  isRemoved?: boolean
 }
 
 export interface Task {
   readonly id: string
   readonly title: string
+  /** The people's chat with the orchestrator. */
+  readonly isChat: boolean
   status: TaskStatus
   assignees: Array<string>
-  readonly subscribers: Set<string>
+  /** Who took part is subscribed for good; assignees are while they are assigned. */
+  readonly participants: Set<string>
   readonly createdInRun: string | null
 }
 
@@ -39,7 +43,12 @@ export interface Message {
   readonly run: string | null
   readonly epoch: number | null
   readonly answersType: NotificationType | null
+  readonly isTruncated: boolean
 }
+
+/** What of a notification is damaged: the control plane says so, its context has another shape, or a part is gone. */
+export const damages = ["damaged", "misshapen", "message_missing"] as const
+export type Damage = (typeof damages)[number]
 
 /** A row of `runtimes`. */
 export interface Presence {
@@ -53,11 +62,15 @@ export interface Presence {
 /** A beat starts a chain at one hop. */
 const BEAT_HOPS = 1
 
-const person: Cause = { type: "person", id: "person" }
+/** How long a request for a response is not repeated. */
+const ASK_AGAIN_AFTER = 4 * 60 * 60 * 1_000
+/** The hops that agents may go on after a person's act. */
+const PERSON_MAX_HOPS = 12
 
 /** One account of the control plane, in memory. */
 export class AccountModel {
-  readonly agents: ReadonlyArray<Agent>
+  /** Whoever is on the roster, or was. */
+  readonly everyone: Array<Agent>
   readonly tasks = new Map<string, Task>()
   readonly messages: Array<Message> = []
   readonly runtimes = new Map<string, Presence>()
@@ -69,17 +82,35 @@ export class AccountModel {
   /** The longest chain of agents' turns behind each row, counted from the messages and not from `hops`. */
   readonly depths = new Map<string, number>()
   readonly counts = new Map<string, number>()
+  /** Notifications whose context cannot be built, and the one that is made next. */
+  readonly damaged = new Map<string, Damage>()
+  damageNext: Damage | null = null
+  /** What was answered instead of a context, by notification and epoch. */
+  readonly broken = new Map<string, string>()
+  /** Per session the generation that an operator asked for, and when. */
+  readonly rotations = new Map<string, { readonly at: number; readonly least: number }>()
+  /** How often a heartbeat was asked for of an agent that was removed. */
+  beatsOfRemoved = 0
   isTokenRevoked = false
   rosterRevision = 1
+  private readonly person: Cause
   private readonly scope: "agent" | "task"
+  private readonly nextTaskId: (count: number) => string
   private now = 0
+  private isTruncated = false
 
   constructor(options: {
     readonly agents: ReadonlyArray<Agent>
     readonly scope: "agent" | "task"
     readonly mistakes?: ReadonlySet<Mistake>
+    /** Who the people are; one whose id nobody asks for when absent. */
+    readonly personId?: string
+    /** The id of the task that is made next, where it is not the model's own. */
+    readonly nextTaskId?: (count: number) => string
   }) {
-    this.agents = options.agents
+    this.everyone = [...options.agents]
+    this.person = { type: "person", id: options.personId ?? "person" }
+    this.nextTaskId = options.nextTaskId ?? ((count) => `t${count}`)
     this.scope = options.scope
     this.queue = new QueueModel(
       {
@@ -93,7 +124,8 @@ export class AccountModel {
               content: message.content ?? `${row.agent} did not answer`,
               run: row.id,
               epoch,
-              answersType: row.type
+              answersType: row.type,
+              isTruncated: message.kind === "reply" && this.isTruncated
             },
             row.hops + 1,
             maxHops,
@@ -103,7 +135,7 @@ export class AccountModel {
         firstBeatAt: (agent, minutes, now) =>
           now +
           Math.floor(
-            (Math.min(0.4 * minutes * 60_000, 120_000) * (this.agents.findIndex(({ id }) => id === agent) + 1)) / 7
+            (Math.min(0.4 * minutes * 60_000, 120_000) * (this.everyone.findIndex(({ id }) => id === agent) + 1)) / 7
           ),
         begun: (row, maxHops) => {
           const task = this.task(row.task)
@@ -129,8 +161,17 @@ export class AccountModel {
     return task
   }
 
+  /** The roster. */
+  get agents(): ReadonlyArray<Agent> {
+    return this.everyone.filter(({ isRemoved }) => isRemoved !== true)
+  }
+
+  private get orchestrator(): Agent | undefined {
+    return this.agents.find(({ isOrchestrator }) => isOrchestrator)
+  }
+
   agent(id: string): Agent {
-    const agent = this.agents.find((each) => each.id === id)
+    const agent = this.everyone.find((each) => each.id === id)
     if (agent === undefined) throw new Error(`no agent ${id}`)
     return agent
   }
@@ -148,34 +189,44 @@ export class AccountModel {
     maxHops: number,
     depth: number,
     cause: Pick<Row, "type"> & Partial<Pick<Row, "message" | "statuses" | "request">>
-  ): void {
-    if (hops > maxHops && !this.queue.mistakes.has("hops without a limit")) return
-    for (const agent of agents) {
+  ): ReadonlyArray<string> {
+    if (hops > maxHops && !this.queue.mistakes.has("hops without a limit")) return []
+    return agents.map((agent) => {
       const session = this.scope === "task" ? `session_${agent}_${task.id}` : `session_${agent}`
       this.queue.sessionFor(session, agent)
       const id = `n${this.queue.rows.size + 1}`
       this.depths.set(id, depth)
+      if (this.damageNext !== null) this.damaged.set(id, this.damageNext)
+      this.damageNext = null
       this.queue.enqueue(this.now, { id, session, agent, task: task.id, actor, hops, ...cause })
-    }
+      return id
+    })
+  }
+
+  private isSubscribed(task: Task, agent: string): boolean {
+    return task.participants.has(agent) || task.assignees.includes(agent)
   }
 
   private post(
     task: Task,
     author: Cause,
-    message: Pick<Message, "kind" | "content" | "run" | "epoch" | "answersType">,
+    message: Pick<Message, "kind" | "content" | "run" | "epoch" | "answersType"> & { readonly isTruncated?: boolean },
     hops: number,
     maxHops: number,
     depth: number
   ): string {
     const id = `m${this.messages.length + 1}`
-    this.messages.push({ id, task: task.id, author, at: this.now, ...message })
+    this.messages.push({ id, task: task.id, author, at: this.now, isTruncated: false, ...message })
     const isQuiet = message.kind === "fallback" || message.kind === "note"
     const others = this.agents.filter((agent) => agent.id !== author.id)
-    const mentioned = isQuiet ? [] : others.filter(({ slug }) => message.content.includes(`@${slug}`))
-    if (author.type === "agent") task.subscribers.add(author.id)
-    for (const agent of mentioned) task.subscribers.add(agent.id)
-    const orchestrator = this.agents.find(({ isOrchestrator }) => isOrchestrator)
-    if (author.type === "agent" && !isQuiet && orchestrator !== undefined) task.subscribers.add(orchestrator.id)
+    // In the orchestrator's chat people can mention nobody else, and agents nobody.
+    const canBeMentioned = ({ isOrchestrator }: Agent) => !task.isChat || (author.type !== "agent" && isOrchestrator)
+    const isMentioned = ({ slug }: Agent) => new RegExp(`@(?:${slug}|all)\\b`).test(message.content)
+    const mentioned = isQuiet ? [] : others.filter((agent) => isMentioned(agent) && canBeMentioned(agent))
+    if (author.type === "agent") task.participants.add(author.id)
+    for (const agent of mentioned) task.participants.add(agent.id)
+    const { orchestrator } = this
+    if (author.type === "agent" && !isQuiet && orchestrator !== undefined) task.participants.add(orchestrator.id)
     this.notify(
       mentioned.map((agent) => agent.id),
       task,
@@ -192,7 +243,8 @@ export class AccountModel {
       task.status !== "done" &&
       task.status !== "archived" &&
       (task.status !== "blocked" || byPerson || author.id === orchestrator?.id)
-    const listeners = isHeard ? others.filter((agent) => task.subscribers.has(agent.id)) : []
+    const hears = (agent: Agent) => (task.isChat ? agent.isOrchestrator : this.isSubscribed(task, agent.id))
+    const listeners = isHeard ? others.filter(hears) : []
     this.notify(
       listeners.map((agent) => agent.id),
       task,
@@ -208,11 +260,12 @@ export class AccountModel {
   private move(task: Task, to: TaskStatus, actor: Cause, hops: number, maxHops: number, depth: number): void {
     const from = task.status
     task.status = to
+    if (to === "inbox") task.assignees = []
     const recipients = this.agents.filter(
       (agent) =>
         agent.id !== actor.id &&
         (task.assignees.includes(agent.id) ||
-          (to === "review" && (agent.isOrchestrator || (agent.canReview && task.subscribers.has(agent.id)))))
+          (to === "review" && (agent.isOrchestrator || (agent.canReview && this.isSubscribed(task, agent.id)))))
     )
     this.notify(
       recipients.map((agent) => agent.id),
@@ -227,9 +280,9 @@ export class AccountModel {
 
   // What people do.
 
-  createTask(now: number, assignees: ReadonlyArray<string>): string {
+  createTask(now: number, assignees: ReadonlyArray<string>, isChat = false): string {
     this.now = now
-    return this.makeTask(person, assignees, 0, 12, 0, null).id
+    return this.makeTask(this.person, assignees, 0, PERSON_MAX_HOPS, 0, null, isChat).id
   }
 
   private makeTask(
@@ -238,31 +291,61 @@ export class AccountModel {
     hops: number,
     maxHops: number,
     depth: number,
-    run: string | null
+    run: string | null,
+    isChat = false
   ): Task {
-    const id = `t${this.tasks.size + 1}`
-    const orchestrator = this.agents.find(({ isOrchestrator }) => isOrchestrator)
+    const id = this.nextTaskId(this.tasks.size + 1)
+    const { orchestrator } = this
     const task: Task = {
       id,
       title: `Task ${id}`,
-      status: assignees.length > 0 ? "assigned" : "inbox",
-      assignees: [...assignees],
-      subscribers: new Set([...assignees, ...(orchestrator === undefined ? [] : [orchestrator.id])]),
+      isChat,
+      status: "inbox",
+      assignees: [],
+      participants: new Set(orchestrator === undefined ? [] : [orchestrator.id]),
       createdInRun: run
     }
     this.tasks.set(id, task)
-    this.notify(assignees, task, actor, hops, maxHops, depth, { type: "assignment" })
+    this.reassign(task, assignees, actor, hops, maxHops, depth)
     return task
+  }
+
+  /** Makes these the only assignees and tells the new ones. */
+  private reassign(
+    task: Task,
+    assignees: ReadonlyArray<string>,
+    actor: Cause,
+    hops: number,
+    maxHops: number,
+    depth: number
+  ): void {
+    const added = assignees.filter((id) => !task.assignees.includes(id))
+    const isSame = added.length === 0 && task.assignees.every((id) => assignees.includes(id))
+    if (isSame) return
+    const isEmpty = assignees.length === 0
+    if (task.status === "archived") throw new Refusal("invalid")
+    if (isEmpty && needsAssignee(task.status) && task.status !== "assigned") throw new Refusal("invalid")
+    if (task.status === "inbox") task.status = "assigned"
+    else if (task.status === "assigned" && isEmpty) task.status = "inbox"
+    task.assignees = [...assignees]
+    const { orchestrator } = this
+    if (added.length > 0 && orchestrator !== undefined) task.participants.add(orchestrator.id)
+    this.notify(added, task, actor, hops, maxHops, depth, { type: "assignment" })
+  }
+
+  assign(now: number, id: string, assignees: ReadonlyArray<string>): void {
+    this.now = now
+    this.reassign(this.task(id), assignees, this.person, 0, PERSON_MAX_HOPS, 0)
   }
 
   write(now: number, task: string, content: string): void {
     this.now = now
     this.post(
       this.task(task),
-      person,
+      this.person,
       { kind: "message", content, run: null, epoch: null, answersType: null },
       0,
-      12,
+      PERSON_MAX_HOPS,
       0
     )
   }
@@ -271,7 +354,7 @@ export class AccountModel {
     this.now = now
     const task = this.task(id)
     const path = pathTo(task.status, to, { isPerson: true, assigneeCount: task.assignees.length })
-    if (path !== null && path.length > 0) this.move(task, to, person, 0, 12, 0)
+    if (path !== null && path.length > 0) this.move(task, to, this.person, 0, PERSON_MAX_HOPS, 0)
   }
 
   reschedule(id: string, minutes: number): void {
@@ -283,6 +366,33 @@ export class AccountModel {
     this.now = now
     this.task(id).status = "archived"
     this.queue.skipTask(now, id)
+  }
+
+  /** Takes an agent off the roster: what waits for it ends skipped, a live turn finishes, its tasks lose it. */
+  remove(now: number, id: string): void {
+    this.now = now
+    const agent = this.agent(id)
+    agent.isRemoved = true
+    agent.isOrchestrator = false
+    for (const session of this.queue.sessions.values()) {
+      if (session.agent === id) this.queue.skipSession(now, session.id)
+    }
+    this.queue.beats.delete(id)
+    for (const task of this.tasks.values()) {
+      if (!task.assignees.includes(id) || task.status === "done" || task.status === "archived") continue
+      const others = task.assignees.filter((each) => each !== id)
+      const isStuck = others.length === 0 && needsAssignee(task.status) && task.status !== "assigned"
+      if (isStuck) this.move(task, "blocked", this.person, 0, PERSON_MAX_HOPS, 0)
+      this.reassign(task, others, this.person, 0, PERSON_MAX_HOPS, 0)
+    }
+    this.rosterRevision += 1
+  }
+
+  /** An operator gives an agent's sessions a new generation, from their next claim. */
+  rotate(now: number, id: string): void {
+    for (const session of this.queue.rotate(id)) {
+      this.rotations.set(session.id, { at: now, least: session.nextGeneration ?? 0 })
+    }
   }
 
   // What agents and people see.
@@ -329,8 +439,8 @@ export class AccountModel {
       blockedReason: task.status === "blocked" ? "waits" : null,
       dueDate: null,
       prNumber: null,
-      isOrchestratorChat: false,
-      createdBy: this.actor(person),
+      isOrchestratorChat: task.isChat,
+      createdBy: this.actor(this.person),
       updatedAt: 0
     }
   }
@@ -343,7 +453,7 @@ export class AccountModel {
     const session = this.queue.sessions.get(row.session)
     const lease = session?.lease?.row === id ? session.lease : null
     const generation = lease?.generation ?? session?.generation ?? 1
-    const orchestrator = this.agents.find(({ isOrchestrator }) => isOrchestrator)
+    const { orchestrator } = this
     const fold = [row, ...this.queue.foldOf(row).filter(({ state }) => state === "folded")]
       .toSorted((left, right) => left.seq - right.seq)
       .map((each) => {
@@ -391,8 +501,8 @@ export class AccountModel {
         .map((each) => ({ slug: each.slug, name: each.name, role: each.name })),
       repositoryDocument: null,
       documents: [],
-      briefing: null,
-      taskOverview: null,
+      briefing: task.isChat ? "We build a rocket." : null,
+      taskOverview: task.isChat ? [] : null,
       earlier: {
         attempts: Math.max(0, row.claims - (lease === null ? 0 : 1)),
         lastError: row.error,
@@ -421,12 +531,16 @@ export class AccountModel {
 
   private claimBeat(request: BeatRequest): object {
     const agent = this.agent(request.agentId)
+    if (agent.isRemoved === true) {
+      this.beatsOfRemoved += 1
+      throw new Refusal("not_found")
+    }
     const isApart = this.queue.mistakes.has("heartbeats with a lease of their own")
     const session = this.queue.sessionFor(isApart ? `beats_${agent.id}` : `session_${agent.id}`, agent.id)
     const answer = this.queue.claimBeat(this.now, request, session, agent.heartbeat)
     if (!("heartbeatId" in answer)) return { ...answer, now: this.now }
     const beat = this.queue.beats.get(agent.id)
-    const orchestrator = this.agents.find(({ isOrchestrator }) => isOrchestrator)
+    const { orchestrator } = this
     const under = (task: Task): boolean =>
       agent.isOrchestrator
         ? ["in_progress", "review", "assigned", "blocked"].includes(task.status)
@@ -442,7 +556,7 @@ export class AccountModel {
       }),
       generation: session.lease?.generation ?? session.generation,
       tasks: [...this.tasks.values()]
-        .filter(under)
+        .filter((task) => !task.isChat && under(task))
         .slice(0, 12)
         .map((task) => ({ task: this.taskView(task), lastMessageAt: null, lastAssigneeAt: null })),
       orchestrator: orchestrator === undefined ? null : this.ref(orchestrator.id),
@@ -527,19 +641,28 @@ export class AccountModel {
       epochs?: ReadonlyArray<number>
     }) =>
       ids.map((id, index) => {
+        const row = this.queue.rows.get(id)
         const context = this.contextOf(id)
-        const session = this.queue.sessions.get(this.queue.rows.get(id)?.session ?? "")
-        if (context === null) return { id, broken: "notification_missing" }
+        const lease = this.queue.sessions.get(row?.session ?? "")?.lease ?? null
+        if (row === undefined || context === null) return { id, broken: "notification_missing" }
         const epoch = epochs?.[index]
-        if (epoch !== undefined && (session?.lease?.row !== id || session.lease.epoch !== epoch)) {
-          return { id, broken: "lease_lost" }
+        if (epoch !== undefined && (lease?.row !== id || lease.epoch !== epoch)) return { id, broken: "lease_lost" }
+        const attempt = `${id} ${lease?.epoch ?? 0}`
+        const code = this.agent(row.agent).isRemoved === true ? "agent_missing" : this.damaged.get(id)
+        if (code !== undefined) {
+          this.broken.set(attempt, code)
+          return code === "misshapen" ? { id, context: { ...context, fold: "gone" } } : { id, broken: code }
         }
-        this.contexts.set(`${id} ${session?.lease?.epoch ?? 0}`, context)
+        this.broken.delete(attempt)
+        this.contexts.set(attempt, context)
         return { id, context }
       }),
     "service/notifications:renew": (args) => ({ ...this.queue.renew(this.now, args), now: this.now }),
     "service/notifications:release": (args) => ({ ...this.queue.release(this.now, args), now: this.now }),
-    "service/notifications:complete": (args) => ({ ...this.queue.complete(this.now, args), now: this.now }),
+    "service/notifications:complete": (args) => {
+      this.isTruncated = args.truncated === true
+      return { ...this.queue.complete(this.now, args), now: this.now }
+    },
     "service/notifications:fail": (args) => ({ ...this.queue.fail(this.now, args), now: this.now }),
     "service/sessions:claimBeat": (args) => this.claimBeat(args),
     "service/agents:updateAgentHeartbeat": (args) => this.finishBeat(args),
@@ -578,6 +701,19 @@ export class AccountModel {
       thread: this.messages.filter((message) => message.task === taskId).map((message) => this.messageView(message))
     }),
     "service/tasks:setStatus": (args) => this.setStatusInRun(args),
+    "service/tasks:assign": ({ epoch, maxHops, session, ...args }) =>
+      this.tool({ epoch, maxHops, session }, "task_assign", null, (row, actor, depth) => {
+        if (!this.agent(row.agent).isOrchestrator) throw new Refusal("forbidden")
+        const slugs: ReadonlyArray<string> = args.assigneeSlugs
+        const task = this.task(args.taskId)
+        const wanted = slugs.map((slug) => {
+          const agent = this.agents.find((each) => each.slug === slug)
+          if (agent === undefined) throw new Refusal("not_found")
+          return agent.id
+        })
+        this.reassign(task, [...new Set(wanted)], actor, row.hops + 1, maxHops, depth)
+        return { taskId: task.id, status: task.status, assigneeSlugs: slugs }
+      }),
     "service/tasks:create": ({ epoch, maxHops, session, ...args }) =>
       this.tool({ epoch, maxHops, session }, "task_create", args, (row, actor, depth) => {
         const task = this.makeTask(actor, [], row.hops + 1, maxHops, depth, row.id)
@@ -597,14 +733,39 @@ export class AccountModel {
       }),
     "service/responseRequests:create": ({ epoch, maxHops, session, ...args }) =>
       this.tool({ epoch, maxHops, session }, "response_request", args, (row, actor, depth) => {
-        const slugs: ReadonlyArray<string> = args.recipientSlugs
-        const asked = this.agents.filter(({ id, slug }) => slugs.includes(slug) && id !== row.agent)
+        const slugs = new Set<string>(args.recipientSlugs)
+        const id: string | null = args.taskId ?? row.task
+        if (id === null) throw new Refusal("invalid")
+        const task = this.task(id)
+        this.mustActOn(row.of, task)
+        const isAsked = (agent: Agent) =>
+          [...this.queue.rows.values()].some(
+            (each) =>
+              each.type === "response_request" &&
+              each.agent === agent.id &&
+              each.task === task.id &&
+              each.actor.id === row.agent &&
+              each.createdAt >= this.now - ASK_AGAIN_AFTER &&
+              each.state !== "discarded" &&
+              each.outcome !== "replied" &&
+              each.outcome !== "acted"
+          )
+        const mayBeAsked = (agent: Agent) => agent.id !== row.agent && (!task.isChat || agent.isOrchestrator)
+        const asked = [...slugs].flatMap((slug) =>
+          this.agents.filter((agent) => agent.slug === slug && mayBeAsked(agent) && !isAsked(agent))
+        )
         const cause = { type: "response_request", request: String(args.message) } as const
-        const ids = asked.map(({ id }) => id)
-        const task: string | null = args.taskId ?? row.task
-        if (task === null) throw new Refusal("invalid")
-        this.notify(ids, this.task(task), actor, row.hops + 1, maxHops, depth, cause)
-        return { asked: asked.map(({ id, slug }) => ({ slug, notificationId: id })), skipped: [] }
+        const ids = asked.map((agent) => agent.id)
+        const made = this.notify(ids, task, actor, row.hops + 1, maxHops, depth, cause)
+        return {
+          asked: asked.flatMap(({ slug }, index) => {
+            const notificationId = made[index]
+            return notificationId === undefined ? [] : [{ slug, notificationId }]
+          }),
+          skipped: [...slugs]
+            .filter((slug) => made.length === 0 || !asked.some((agent) => agent.slug === slug))
+            .map((slug) => ({ slug, reason: "not asked" }))
+        }
       })
   }
 

@@ -38,6 +38,18 @@ const LOOK_MILLIS = 10_000
 /** Own failures and crashes of a beat before it is given up. */
 const BEAT_FAILURES = 3
 
+/** How a row or beat ends whose last round failed so. */
+const endsOf: Readonly<Record<string, "fail" | "release">> = {
+  ConnectionLost: "fail",
+  TurnRefused: "fail",
+  TurnUnreadable: "fail",
+  Defect: "fail",
+  GatewayUnreachable: "release",
+  GatewayMisconfigured: "release",
+  UnknownAgent: "release",
+  ProviderFailed: "release"
+}
+
 /** Watches one world. */
 export class Invariants {
   private readonly world: World
@@ -117,9 +129,12 @@ export class Invariants {
       this.world.violate("I3", `${event.row} was ended by ${event.how} while its request still runs`)
     }
     if (event.how === "fail" && event.isSilence) this.judgeSilence(event, turn)
+    this.judgeFailure(event, turn)
     if (event.isBeat) return this.judgeBeatEnd(event)
     const row = account.queue.row(event.row)
     if (event.how === "release" && claim?.spent === false) this.spent.set(row.id, (this.spent.get(row.id) ?? 1) - 1)
+    if (claim?.spent === false) this.judgeBroken(event)
+    if (event.how === "complete" && event.outcome === "replied") this.judgeTruncated(event, turn)
     if (event.how === "complete" && event.outcome === "skipped") {
       // Its last attempt has no second try.
       if (turn?.truth === "TurnAmbiguous" && row.silences === 0 && row.attempts < this.limits.maxAttempts) {
@@ -174,6 +189,53 @@ export class Invariants {
         return overdueAt <= this.world.now && turns.some(({ beganAt }) => beganAt <= since)
       })
     )
+  }
+
+  /** Whether the end says what became of the turn, and not that the runtime or the way to the control plane is gone. */
+  private isVerdict({ class: kind, how, isShared }: Extract<Event, { kind: "end" }>): boolean {
+    const isGivenBack =
+      how === "release" && (!isShared || kind === "ControlPlaneUnavailable" || kind === "TokenRefused")
+    return how !== "rescue" && !isGivenBack
+  }
+
+  /** A failure ends by its own class: the row's own costs an attempt, what others share it gives back. */
+  private judgeFailure(event: Extract<Event, { kind: "end" }>, turn: Turn | undefined): void {
+    const expected = turn === undefined ? undefined : endsOf[turn.truth]
+    if (turn === undefined || expected === undefined || !this.isVerdict(event)) return
+    // Awake again, a process may meet its deadline before the answer.
+    if (event.class === "TurnTimeout" && turn.process.lastFaultAt >= turn.startedAt) return
+    this.world.cover(turn.truth, expected)
+    if (event.how !== expected || event.class !== turn.truth) {
+      this.world.violate("classes", `${event.row} met ${turn.truth} and ended by ${event.how} (${event.class})`)
+    }
+  }
+
+  /** What cannot be shown to an agent is skipped when a part of it is gone, and otherwise its own failure. */
+  private judgeBroken(event: Extract<Event, { kind: "end" }>): void {
+    const code = this.world.account.broken.get(`${event.row} ${event.epoch}`)
+    if (code === undefined || !this.isVerdict(event)) return
+    const isGone = code.endsWith("_missing")
+    this.world.cover(code, isGone ? "complete" : "fail")
+    const isRight = isGone
+      ? event.how === "complete" && event.outcome === "skipped"
+      : event.how === "fail" && event.class === "BrokenContext"
+    if (!isRight) {
+      const how = `${event.how} (${event.outcome ?? event.class})`
+      this.world.violate("BrokenContext", `${event.row} was ${code} and ended by ${how}`)
+    }
+  }
+
+  /** A text that the model's limit cut is posted, and says so. */
+  private judgeTruncated(event: Extract<Event, { kind: "end" }>, turn: Turn | undefined): void {
+    const { epoch, row } = event
+    const reply = this.world.account.messages.findLast(
+      (message) => message.run === row && message.epoch === epoch && message.kind === "reply"
+    )
+    if (reply === undefined || turn === undefined) return
+    if (turn.isTruncated) this.world.cover("posted, marked", "complete")
+    if (reply.isTruncated !== turn.isTruncated) {
+      this.world.violate("I5", `the reply of ${row} is ${reply.isTruncated ? "" : "not "}marked as truncated`)
+    }
   }
 
   private judgeBeatClaim(event: Extract<Event, { kind: "claim" }>): void {

@@ -132,19 +132,26 @@ export const memoryConvex = (world: World, process: RuntimeProcess): Layer.Layer
       }
       return Effect.succeed(result)
     })
+    const struck = (): void => {
+      if (fault !== null) world.cover(fault, fault === "parked push" ? "push" : step)
+    }
     const packet = Effect.gen(function* () {
       yield* Effect.sleep(latency())
       switch (fault) {
         case "unavailable":
+          struck()
           return yield* Deferred.fail(answer, unavailable("ECONNREFUSED"))
         case "drop":
+          struck()
           return false
         case "crash before":
+          struck()
           yield* world.crash(process)
           // What was written to the wire may arrive all the same.
           if (world.faultDice.chance(0.5)) yield* commit
           return false
         case "token refused":
+          struck()
           world.account.isTokenRevoked = true
           yield* world.fork(
             Effect.andThen(
@@ -157,21 +164,27 @@ export const memoryConvex = (world: World, process: RuntimeProcess): Layer.Layer
           )
           break
         case "delay":
+          struck()
           yield* Effect.sleep(world.faultDice.between(500, 14_000))
           break
         case "duplicate":
+          struck()
           yield* commit
           break
         case "reorder":
+          struck()
           yield* world.fork(Effect.andThen(Effect.sleep(world.faultDice.between(100, 60_000)), commit))
           break
         case "clock jump":
+          struck()
           world.jump(process)
           break
         case "parked push":
+          struck()
           yield* park(world, process)
           break
         case "freeze":
+          struck()
           yield* world.freeze(process, world.faultDice.between(1_000, 200_000))
           break
         case "lost answer":
@@ -179,9 +192,13 @@ export const memoryConvex = (world: World, process: RuntimeProcess): Layer.Layer
         case null:
       }
       const result = yield* commit
-      if (fault === "crash after") return yield* Effect.as(world.crash(process), false)
+      if (fault === "crash after") {
+        struck()
+        return yield* Effect.as(world.crash(process), false)
+      }
       yield* Effect.sleep(latency())
       if (fault === "lost answer") {
+        struck()
         return world.faultDice.chance(0.5) ? yield* Deferred.fail(answer, unavailable("ECONNRESET")) : false
       }
       return yield* Deferred.done(

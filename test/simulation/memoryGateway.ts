@@ -10,7 +10,8 @@ import {
   TurnRefused,
   TurnTimeout,
   TurnUnreadable,
-  UnknownAgent
+  UnknownAgent,
+  failureOf
 } from "../../src/domain/TurnFailure.ts"
 import type { TurnFailure } from "../../src/domain/TurnFailure.ts"
 import { Gateway } from "../../src/layers/Gateway.ts"
@@ -21,11 +22,12 @@ import type { RuntimeProcess, Turn, World } from "./world.ts"
 export const GATEWAY_SECRET = "gateway-token-0123456789abcdef0123456789"
 
 const usage = { inputTokens: 1, outputTokens: 1, totalTokens: 2 }
-const text = (words: string): RoundAnswer => ({ _tag: "Text", text: words, isTruncated: false, usage })
+const text = (words: string) => ({ _tag: "Text", text: words, isTruncated: false, usage }) satisfies RoundAnswer
 
 /** What the gateway can do with a round. */
 const behaviours = [
   "text",
+  "truncated",
   "calls",
   "silence",
   "nothing to add",
@@ -33,12 +35,14 @@ const behaviours = [
   "hang",
   "unreachable",
   "connection lost",
+  "proxy's patience",
   "misconfigured",
   "unknown agent",
   "refused",
   "provider failed",
   "internal error",
-  "unreadable"
+  "unreadable",
+  "defect"
 ] as const
 type Behaviour = (typeof behaviours)[number]
 
@@ -83,10 +87,12 @@ export class MemoryGateway {
       startedAt: now,
       open: 0,
       truth: "none",
+      isTruncated: false,
       providerFailedBefore: Infinity
     }
     this.current.set(key, turn)
     turns.push(turn)
+    this.checkGeneration(turn, claim.at)
     return turn
   }
 
@@ -107,6 +113,17 @@ export class MemoryGateway {
     }
   }
 
+  /** What was claimed after an operator's rotation runs in the new generation. */
+  private checkGeneration({ row, session, sessionKey }: Turn, claimedAt: number): void {
+    const rotation = this.world.account.rotations.get(session)
+    if (rotation === undefined || claimedAt <= rotation.at) return
+    const generation = Number(/:g(\d+)$/.exec(sessionKey)?.[1] ?? 1)
+    this.world.cover("in a new generation", "turn")
+    if (generation < rotation.least) {
+      this.world.violate("rotate", `${row} runs in ${sessionKey}, asked for is generation ${rotation.least}`)
+    }
+  }
+
   private callOf(name: string, turn: Turn): FunctionCall {
     const dice = this.world.gatewayDice
     const { account } = this.world
@@ -121,7 +138,8 @@ export class MemoryGateway {
       task_create: { title: `made in ${turn.row}, ${some}` },
       document_upsert: { title: `written in ${turn.row}, ${some}`, content: "text", type: "note" },
       response_request: { recipientSlugs: [dice.pick(account.agents).slug], message: `help ${some}` },
-      task_message: { taskId, content: `said in ${turn.row}, ${some}` }
+      task_message: { taskId, content: `said in ${turn.row}, ${some}` },
+      task_assign: { taskId, assigneeSlugs: [dice.pick(account.agents).slug] }
     }
     return {
       callId,
@@ -138,7 +156,13 @@ export class MemoryGateway {
     if (isCalm)
       return dice.weighted({ text: 4, "nothing to add": 1, ...(request.tools.length > 0 ? { calls: 1 } : {}) })
     if (!dice.chance(profile.gateway)) {
-      return dice.weighted({ text: 5, "nothing to add": 1, slow: 1, ...(request.tools.length > 0 ? { calls: 3 } : {}) })
+      return dice.weighted({
+        text: 5,
+        truncated: 0.3,
+        "nothing to add": 1,
+        slow: 1,
+        ...(request.tools.length > 0 ? { calls: 3 } : {})
+      })
     }
     return dice.weighted({
       silence: 4,
@@ -147,12 +171,14 @@ export class MemoryGateway {
       hang: 2,
       unreachable: 2,
       "connection lost": 3,
+      "proxy's patience": 1,
       misconfigured: 0.3,
       "unknown agent": 0.4,
       refused: 1,
       "provider failed": 3,
       "internal error": 4,
       unreadable: 1,
+      defect: 1,
       calls: 1
     })
   }
@@ -163,6 +189,7 @@ export class MemoryGateway {
     const { gatewayDice: dice } = world
     const detail = (words: string) => `${words}${dice.chance(0.2) ? ` Authorization: Bearer ${GATEWAY_SECRET}` : ""}`
     const agent = request.agentSlug
+    const isBeat = !world.account.queue.rows.has(turn.row)
     return Effect.gen({ self: this }, function* () {
       yield* Effect.sleep(dice.between(20, 3_000))
       if (world.isPoisoned.has(turn.row) && !world.isCalm) {
@@ -187,10 +214,12 @@ export class MemoryGateway {
           return yield* Effect.never
         case "text": {
           const other = dice.pick(world.account.agents).slug
-          const words = `${world.account.queue.rows.has(turn.row) ? "answer to" : "news of"} ${turn.row}`
+          const words = `${isBeat ? "news of" : "answer to"} ${turn.row}`
           if (dice.chance(0.1)) return text(`${words}, @${other} please look`)
           return text(dice.chance(0.1) ? `${words}, with ${GATEWAY_SECRET}` : words)
         }
+        case "truncated":
+          return { ...text(`${isBeat ? "news of" : "answer to"} ${turn.row}, cut in mid-`), isTruncated: true }
         case "calls": {
           const names = [...request.tools.map(({ name }) => name), "made_up"]
           const offered = names.filter((name) => name.startsWith("task_") || !name.startsWith("get_"))
@@ -208,6 +237,13 @@ export class MemoryGateway {
           })
         case "connection lost":
           return yield* new ConnectionLost({ detail: "the connection broke" })
+        case "proxy's patience": {
+          yield* Effect.sleep(dice.between(1_000, 60_000))
+          const failure = failureOf(agent, { _tag: "Refused", status: 504, message: "Gateway Timeout" })
+          // The turn may have run, so that it must not be tried without end.
+          if (failure._tag !== "ConnectionLost") world.violate("classes", `a bare 504 is ${failure._tag}`)
+          return yield* failure
+        }
         case "misconfigured": {
           world.isMisconfigured = true
           const repaired = Effect.sync(() => void (world.isMisconfigured = false))
@@ -232,6 +268,8 @@ export class MemoryGateway {
           return yield* new TurnAmbiguous({ detail: "api_error: internal error (HTTP 500)" })
         case "unreadable":
           return yield* new TurnUnreadable({ detail: "HTTP 200: not JSON" })
+        case "defect":
+          return yield* Effect.die(new TypeError("a bug in a service"))
       }
     })
   }
@@ -242,6 +280,7 @@ export class MemoryGateway {
       const { world } = this
       const turn = this.turnOf(process, request)
       const fault = world.draw("turn")
+      if (fault !== null) world.cover(fault, "turn")
       if (fault === "crash before") {
         yield* world.crash(process)
         return yield* Effect.never
@@ -267,9 +306,10 @@ export class MemoryGateway {
             if (exit._tag === "Success") {
               const { success } = { success: exit.value }
               turn.truth = success._tag === "Calls" ? "calls" : `text ${success.text}`
+              turn.isTruncated = success._tag === "Text" && success.isTruncated
             } else {
               const [reason] = exit.cause.reasons
-              const tag = reason?._tag === "Fail" ? reason.error._tag : "aborted"
+              const tag = reason?._tag === "Fail" ? reason.error._tag : reason?._tag === "Die" ? "Defect" : "aborted"
               turn.truth = tag
               if (tag === "ProviderFailed") process.lastProviderFailureAt = world.now
             }
@@ -305,7 +345,7 @@ export class MemoryGateway {
             world.isMisconfigured
               ? Effect.fail(new GatewayMisconfigured({ detail: "HTTP 401", fix: "set the token" }))
               : Effect.succeed(
-                  world.account.agents.map(({ slug }) => slug).filter((slug) => !world.unknownAgents.has(slug))
+                  world.account.everyone.map(({ slug }) => slug).filter((slug) => !world.unknownAgents.has(slug))
                 )
           )
         )

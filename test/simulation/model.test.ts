@@ -346,6 +346,14 @@ const play = async (seed: number, length: number): Promise<number> => {
         }
       )
     },
+    rotate: async () => {
+      const agent = dice.pick(agents)
+      await both(
+        "rotate",
+        () => plane.mutate(api.service.sessions.rotate, { agent }),
+        () => ({ rotated: model.rotate(agent).length })
+      )
+    },
     backlog: () =>
       both(
         "backlog",
@@ -372,6 +380,7 @@ const play = async (seed: number, length: number): Promise<number> => {
       pulse: 1.5,
       "an earlier boot's pulse": 0.2,
       "dead letter": 1.5,
+      rotate: 0.5,
       backlog: 0.5
     })
     await steps[name]?.()

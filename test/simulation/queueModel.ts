@@ -94,6 +94,8 @@ export interface Session {
   readonly seq: number
   readonly agent: string
   generation: number
+  /** The generation that an operator asked for, from the next claim. */
+  nextGeneration: number | null
   epoch: number
   lease: Lease | null
   ends: Array<{ readonly epoch: number; readonly kind: string; readonly answer: object }>
@@ -296,7 +298,16 @@ export class QueueModel {
   sessionFor(id: string, agent: string): Session {
     const found = this.sessions.get(id)
     if (found !== undefined) return found
-    const made = { id, seq: this.sessions.size, agent, generation: 1, epoch: 0, lease: null, ends: [] }
+    const made: Session = {
+      id,
+      seq: this.sessions.size,
+      agent,
+      generation: 1,
+      nextGeneration: null,
+      epoch: 0,
+      lease: null,
+      ends: []
+    }
     this.sessions.set(id, made)
     return made
   }
@@ -625,6 +636,7 @@ export class QueueModel {
     row.claims += 1
     row.aloneAt = null
     this.set(now, row, "claimed")
+    this.startGeneration(session)
     session.epoch += 1
     session.lease = {
       runtimeId: request.runtimeId,
@@ -664,6 +676,21 @@ export class QueueModel {
       readyAt: row.readyAt,
       lane: row.lane
     }
+  }
+
+  private startGeneration(session: Session): void {
+    session.generation = Math.max(session.generation, session.nextGeneration ?? 0)
+    session.nextGeneration = null
+  }
+
+  /** Gives the agent's sessions a new generation, newer than what runs now, from their next claim. */
+  rotate(agent: string): ReadonlyArray<Session> {
+    const rotated = [...this.sessions.values()].filter((session) => session.agent === agent)
+    if (rotated.length === 0) throw new Refusal("not_found")
+    for (const session of rotated) {
+      session.nextGeneration = Math.max(session.generation, session.lease?.generation ?? 0) + 1
+    }
+    return rotated
   }
 
   /** At the first claim: the untried updates of one session and task, at most 50, become the turn of the strongest. */
@@ -922,8 +949,17 @@ export class QueueModel {
 
   /** Ends what no run holds of a task that is over. */
   skipTask(now: number, task: string): void {
+    this.skip(now, (row) => row.task === task)
+  }
+
+  /** Ends what no run holds of an agent that is gone. */
+  skipSession(now: number, session: string): void {
+    this.skip(now, (row) => row.session === session)
+  }
+
+  private skip(now: number, isMeant: (row: Row) => boolean): void {
     for (const row of this.rows.values()) {
-      if (row.task !== task || !["ready", "waiting", "folded"].includes(row.state)) continue
+      if (!isMeant(row) || !["ready", "waiting", "folded"].includes(row.state)) continue
       row.outcome = "skipped"
       row.nextAttemptAt = null
       row.aloneAt = null
@@ -972,6 +1008,7 @@ export class QueueModel {
     beat.tries += 1
     beat.notBefore = null
     beat.requestId = request.requestId
+    this.startGeneration(session)
     session.epoch += 1
     const { epoch } = session
     const { bootId, runtimeId } = request

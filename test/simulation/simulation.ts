@@ -2,7 +2,7 @@
 import { Clock, Deferred, Duration, Effect, Exit, Fiber, Scope } from "effect"
 import { TestClock } from "effect/testing"
 import type { Settings } from "../../src/layers/Config.ts"
-import { AccountModel } from "./accountModel.ts"
+import { AccountModel, damages } from "./accountModel.ts"
 import type { Agent } from "./accountModel.ts"
 import { Dice } from "./dice.ts"
 import { Invariants } from "./invariants.ts"
@@ -167,6 +167,11 @@ export const simulate = Effect.fnUntraced(function* (seed: number, options: Opti
               archive: 0.3,
               poison: profile.process > 0 ? 0.7 : 0,
               letters: dead.length > 0 ? 3 : 0,
+              chat: 0.3,
+              assign: 1,
+              damage: 1.5,
+              remove: account.agents.length > 2 ? 0.8 : 0,
+              rotate: account.queue.sessions.size > 0 ? 1 : 0,
               reschedule: 0.5,
               pause: 0.4,
               stop: profile.process > 0 ? 1 : 0.3
@@ -211,6 +216,40 @@ export const simulate = Effect.fnUntraced(function* (seed: number, options: Opti
             if (dice.chance(0.6)) account.queue.retryDeadLetter(now, dice.pick(dead).id)
             else account.queue.discardDeadLetter(now, dice.pick(dead).id)
           })
+        case "chat":
+          return transact(() => account.createTask(now, [], true))
+        case "assign": {
+          const assignees = new Set(Array.from({ length: dice.between(1, 2) }, () => someone().id))
+          const open = [...account.tasks.values()].filter(({ status }) => status !== "archived")
+          return transact(() => {
+            if (open.length > 0) account.assign(now, dice.pick(open).id, [...assignees])
+          })
+        }
+        case "damage":
+          return Effect.suspend(() => {
+            account.damageNext = dice.pick(damages)
+            // Now and then somebody repairs what was damaged meanwhile.
+            const repaired = dice.chance(0.5) ? Effect.sleep(dice.between(10_000, 300_000)) : Effect.never
+            return Effect.asVoid(
+              world.fork(
+                Effect.andThen(
+                  repaired,
+                  Effect.sync(() => account.damaged.clear())
+                )
+              )
+            )
+          })
+        case "remove":
+          return transact(() => {
+            // Preferably one who is at work.
+            const busy = account.agents.filter(({ id }) =>
+              [...account.queue.sessions.values()].some(({ agent, lease }) => agent === id && lease?.isBeat === false)
+            )
+            account.remove(now, dice.pick(busy.length > 0 ? busy : account.agents).id)
+            world.cover("agent removed", "people")
+          })
+        case "rotate":
+          return transact(() => account.rotate(now, dice.pick([...account.queue.sessions.values()]).agent))
         case "reschedule":
           return transact(() => account.reschedule(someone().id, dice.pick(INTERVALS)))
         case "pause":
@@ -282,7 +321,12 @@ export const simulate = Effect.fnUntraced(function* (seed: number, options: Opti
   }
   hosting.isOver = true
   if (world.violations.length === 0) {
-    yield* TestClock.adjust("5 minutes")
+    yield* TestClock.adjust("4 minutes")
+    const asked = account.beatsOfRemoved
+    yield* TestClock.adjust("1 minute")
+    // By push, or by a pulse at the latest, every process knows the roster: nobody keeps heartbeats of who has left.
+    if (account.beatsOfRemoved > asked)
+      world.violate("removal", "a heartbeat is asked for of an agent that was removed")
     for (const process of world.processes) {
       if (process.isRunning && process.stopRequestedAt === null) yield* requestStop(process)
     }

@@ -5,7 +5,7 @@ import type { PushState } from "../../src/layers/ConvexClient.ts"
 import type { AccountModel } from "./accountModel.ts"
 import type { Dice } from "./dice.ts"
 
-/** Where a fault can strike: a kind of call of the control plane, the push, or a round of a turn. */
+/** Where something can happen: a kind of call of the control plane, the push, a round of a turn, or what people do. */
 export const steps = [
   "claim",
   "context",
@@ -19,7 +19,8 @@ export const steps = [
   "tool",
   "read",
   "push",
-  "turn"
+  "turn",
+  "people"
 ] as const
 export type Step = (typeof steps)[number]
 
@@ -39,6 +40,9 @@ export const faults = [
   "parked push"
 ] as const
 export type Fault = (typeof faults)[number]
+
+/** Calls that are few: faults come to them more often, so that each kind does within some hundred seeds. */
+const rareness: Readonly<Partial<Record<Step, number>>> = { fail: 2, release: 3, "beat end": 3, tool: 3, read: 3 }
 
 /** How often, in calls, a fault comes. */
 export interface Profile {
@@ -61,6 +65,7 @@ export interface Turn {
   open: number
   /** What the gateway answered last, and since when the provider had failed then. */
   truth: string
+  isTruncated: boolean
   providerFailedBefore: number
 }
 
@@ -188,10 +193,10 @@ export class World {
     this.coverage.set(key, (this.coverage.get(key) ?? 0) + 1)
   }
 
-  /** The fault that strikes this call, if any. */
+  /** The fault that is to strike this call, if any; where it does strike, it is covered. */
   draw(step: Step): Fault | null {
     const { controlPlane, process } = this.profile
-    if (this.isCalm || !this.faultDice.chance(controlPlane + process)) return null
+    if (this.isCalm || !this.faultDice.chance((controlPlane + process) * (rareness[step] ?? 1))) return null
     const isProcess = this.faultDice.chance(process / (controlPlane + process))
     const fault = isProcess
       ? this.faultDice.weighted({ "crash before": 3, "crash after": 3, freeze: 2, "clock jump": 2 })
@@ -207,7 +212,6 @@ export class World {
             "token refused": 0.3,
             "parked push": 1
           })
-    if (fault !== null) this.cover(fault, fault === "parked push" ? "push" : step)
     return fault
   }
 
