@@ -51,6 +51,10 @@ type World = {
   /** Posts one request in a task of its own. */
   readonly request: (n: number) => Effect.Effect<void>
   readonly quiet: Effect.Effect<void>
+  /** How often each request was tried: claims that were not given back. */
+  readonly attempts: Effect.Effect<ReadonlyArray<number>>
+  /** Lets the next so many turns hang in the gateway without an answer; answers what waits until each of them does. */
+  readonly hang: (turns: number) => Effect.Effect<Effect.Effect<void>>
   /** Asserts that each request was answered once, and that nothing was created twice. */
   readonly check: (requests: number) => Effect.Effect<void>
 }
@@ -136,6 +140,25 @@ const makeWorld = Effect.gen(function* () {
       }),
       Effect.asVoid
     ),
+    attempts: Effect.map(notifications, (rows) =>
+      rows.filter(({ type }) => type === "mention").map(({ attempts }) => attempts)
+    ),
+    hang: (turns) =>
+      Effect.promise(() =>
+        fetch(`${gatewayUrl}/__local/faults`, { method: "POST", body: JSON.stringify({ kind: "hang", count: turns }) })
+      ).pipe(
+        Effect.as(
+          Effect.asVoid(
+            eventually(
+              Effect.promise(async (): Promise<{ readonly waiting: number }> => {
+                const response = await fetch(`${gatewayUrl}/__local/faults`)
+                return (await response.json()) as { readonly waiting: number }
+              }),
+              ({ waiting }) => waiting === 0
+            )
+          )
+        )
+      ),
     check: Effect.fnUntraced(function* (requests) {
       const mentions = (yield* notifications).filter(({ type }) => type === "mention")
       assert.strictEqual(mentions.length, requests)
@@ -162,6 +185,8 @@ const makeWorld = Effect.gen(function* () {
 })
 
 const REQUESTS = 40
+/** Turns that the frozen runtime is in the middle of, fewer than its permits. */
+const HELD = 4
 /** A breaker that opens waits 30 s and more by design; a busy machine takes its time. */
 const PATIENCE = 300_000
 
@@ -184,6 +209,8 @@ describe("whatever dies", () => {
         const world = yield* makeWorld
         const runtime = yield* restartable(world.runtimeOf("chaos"))
         yield* strike(world, 30, runtime.killAndRestart)
+        // An attempt is spent only where a kill met the turn: it was not always before or after one.
+        assert.isAbove(Math.max(...(yield* world.attempts)), 1, "no kill met a turn")
       }).pipe(Effect.scoped, Random.withSeed("runtime")),
     PATIENCE
   )
@@ -212,21 +239,31 @@ describe("whatever dies", () => {
   )
 
   it.live(
-    "two runtimes, one frozen in mid-turn for twice its lease: the other takes over, and each answer stands once",
+    "two runtimes, one frozen in mid-turn: the other takes over what it held, and each answer stands once",
     () =>
       Effect.gen(function* () {
         const world = yield* makeWorld
         const lease = { DELIVERY_LEASE_MS: "3000" }
         const first = yield* world.runtimeOf("first", lease)
-        yield* world.runtimeOf("second", lease)
+        const allHang = yield* world.hang(HELD)
         for (let n = 0; n < 20; n++) yield* world.request(n)
+        // Nobody else runs: these turns, and their leases, are the first one's.
+        yield* allHang
         yield* first.signal("SIGSTOP")
         yield* Effect.addFinalizer(() => first.signal("SIGCONT"))
-        yield* Effect.sleep("6 seconds")
+        yield* world.runtimeOf("second", lease)
+        yield* world.quiet
+        const takenOver = (yield* world.attempts).filter((attempts) => attempts > 1)
+        assert.isAtLeast(takenOver.length, HELD)
         yield* first.signal("SIGCONT")
+        yield* eventually(
+          Effect.sync(() => first.output()),
+          (output) => output.includes("lease_lost")
+        )
         for (let n = 20; n < REQUESTS; n++) yield* world.request(n)
         yield* world.quiet
         yield* world.check(REQUESTS)
-      }).pipe(Effect.scoped)
+      }).pipe(Effect.scoped),
+    PATIENCE
   )
 })
