@@ -18,7 +18,7 @@ import type { RuntimeProcess, Step, World } from "./world.ts"
 /** As the real client: no answer within this is none. */
 const CALL_TIMEOUT = Duration.seconds(15)
 /** A parked socket is noticed after this, as the real client's watchdog does. */
-const WATCHDOG_MILLIS = 42_000
+export const WATCHDOG_MILLIS = 42_000
 
 const named: Readonly<Record<string, Step>> = {
   "service/notifications:claim": "claim",
@@ -74,12 +74,11 @@ export const pushChanges = (world: World): Effect.Effect<void> =>
   )
 
 /** The process's connection for pushes is parked: nothing comes, and it takes the watchdog to notice. */
-const park = Effect.fnUntraced(function* (world: World, process: RuntimeProcess) {
+export const park = Effect.fnUntraced(function* (world: World, process: RuntimeProcess, millis: number) {
   if (process.isParked) return
   process.isParked = true
   process.noteFault(world.now)
   world.trace(`${process.name}'s push is parked`)
-  const millis = world.faultDice.between(5_000, 180_000)
   const set = (isConnected: boolean) =>
     process.isRunning ? SubscriptionRef.set(process.push, { isConnected, lastMessageAt: null }) : Effect.void
   yield* world.fork(
@@ -181,7 +180,7 @@ export const memoryConvex = (world: World, process: RuntimeProcess): Layer.Layer
           break
         case "parked push":
           struck()
-          yield* park(world, process)
+          yield* park(world, process, world.faultDice.between(5_000, 180_000))
           break
         case "freeze":
           struck()
