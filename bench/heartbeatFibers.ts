@@ -24,8 +24,8 @@ const roster = rosterOf(
 plane.setRoster(roster)
 
 const layer = Heartbeats.layer.pipe(
-  Layer.provideMerge(Layer.mergeAll(GatewayGuard.layer, Supervisor.layer, Permits.layer, Roster.layer)),
-  Layer.provideMerge(Lifecycle.layerTest),
+  Layer.provideMerge(Layer.mergeAll(GatewayGuard.layer, Supervisor.layer, Permits.layer)),
+  Layer.provideMerge(Layer.mergeAll(Lifecycle.layerTest, Roster.layer)),
   Layer.provide([
     Layer.mock(Beats, {
       run: (beat) =>

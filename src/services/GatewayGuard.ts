@@ -4,6 +4,7 @@ import { monotonicMillis } from "../domain/Monotonic.ts"
 import type { TurnFailure } from "../domain/TurnFailure.ts"
 import { Gateway } from "../layers/Gateway.ts"
 import { Lifecycle } from "./Lifecycle.ts"
+import { Roster } from "./Roster.ts"
 
 /** How often a paused delivery or a parked agent is looked at again, by `GET /v1/models` and never by a turn. */
 const PROBE_INTERVAL = Duration.seconds(30)
@@ -50,7 +51,7 @@ export class GatewayGuard extends Context.Service<
     sharedFailure(failure: TurnFailure, agentId: string): Effect.Effect<void>
     /** Whether a provider failed within the gateway's cooldown, so that "internal error" is not taken for silence. */
     readonly hasRecentProviderFailure: Effect.Effect<boolean>
-    /** Ids of agents that the gateway does not know. */
+    /** Ids of agents on the roster that the gateway does not know. */
     readonly parkedAgents: Effect.Effect<ReadonlyArray<string>>
     /** Looks once at what is paused or parked; whether some of it may go on. */
     readonly recheck: Effect.Effect<boolean>
@@ -63,9 +64,12 @@ export class GatewayGuard extends Context.Service<
     Effect.gen(function* () {
       const gateway = yield* Gateway
       const lifecycle = yield* Lifecycle
+      const roster = yield* Roster
       const breaker = yield* Ref.make<Breaker.Breaker>(Breaker.closed)
       const lastProviderFailureAt = yield* Ref.make(Number.NEGATIVE_INFINITY)
       const parked = yield* Ref.make<ReadonlyMap<string, string>>(new Map())
+      /** Every agent that the roster has listed. */
+      const listed = new Set<string>()
       const misconfiguration = yield* Ref.make<Misconfiguration | null>(null)
       let admissions = 0
 
@@ -131,9 +135,18 @@ export class GatewayGuard extends Context.Service<
         }
       })
 
+      /** Who has left the roster waits for nothing; who is not on it yet does. */
+      const stillParked = Effect.gen(function* () {
+        const ids = new Set((yield* roster.current)?.agents.map(({ id }) => id))
+        for (const id of ids) listed.add(id)
+        return yield* Ref.updateAndGet(parked, (before) =>
+          before.size === 0 ? before : new Map([...before].filter(([id]) => ids.has(id) || !listed.has(id)))
+        )
+      })
+
       /** Whether something that waited may go on. */
       const probe = Effect.gen(function* () {
-        const waiting = yield* Ref.get(parked)
+        const waiting = yield* stillParked
         const wrong = yield* Ref.get(misconfiguration)
         if (waiting.size === 0 && wrong?.isPaused !== true) return false
         const known = new Set(yield* gateway.agents)
@@ -184,7 +197,7 @@ export class GatewayGuard extends Context.Service<
           const now = yield* monotonicMillis
           return now - (yield* Ref.get(lastProviderFailureAt)) < Duration.toMillis(PROVIDER_COOLDOWN)
         }),
-        parkedAgents: Effect.map(Ref.get(parked), (agents) => [...agents.keys()]),
+        parkedAgents: Effect.map(stillParked, (agents) => [...agents.keys()]),
         recheck: probe,
         probing: (onRecovered) =>
           probe.pipe(

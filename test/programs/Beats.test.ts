@@ -25,6 +25,7 @@ import { ControlPlane } from "../../src/services/ControlPlane.ts"
 import { GatewayGuard } from "../../src/services/GatewayGuard.ts"
 import { Lifecycle } from "../../src/services/Lifecycle.ts"
 import { LiveRuns } from "../../src/services/LiveRuns.ts"
+import { Roster } from "../../src/services/Roster.ts"
 import { Runs } from "../../src/services/Runs.ts"
 import { Turns } from "../../src/services/Turns.ts"
 import type { Turn, TurnEnd } from "../../src/services/Turns.ts"
@@ -63,7 +64,7 @@ const house = (options: {
     const layer = Beats.layer.pipe(
       Layer.provideMerge(Runs.layer),
       Layer.provideMerge(Layer.mergeAll(GatewayGuard.layer, LiveRuns.layer)),
-      Layer.provideMerge(Lifecycle.layer),
+      Layer.provideMerge(Layer.mergeAll(Lifecycle.layer, Roster.layer)),
       Layer.provideMerge(
         Layer.mergeAll(
           Layer.mock(Turns, {

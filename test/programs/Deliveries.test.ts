@@ -37,6 +37,7 @@ import { ControlPlane } from "../../src/services/ControlPlane.ts"
 import { Admission, GatewayGuard } from "../../src/services/GatewayGuard.ts"
 import { Lifecycle } from "../../src/services/Lifecycle.ts"
 import { LiveRuns } from "../../src/services/LiveRuns.ts"
+import { Roster } from "../../src/services/Roster.ts"
 import { Runs } from "../../src/services/Runs.ts"
 import { Turns } from "../../src/services/Turns.ts"
 import type { Turn, TurnEnd } from "../../src/services/Turns.ts"
@@ -95,7 +96,7 @@ const house = (options: Options = {}) =>
     const layer = Deliveries.layer.pipe(
       Layer.provideMerge(Runs.layer),
       Layer.provideMerge(Layer.mergeAll(GatewayGuard.layer, LiveRuns.layer, Metrics.layer)),
-      Layer.provideMerge(Lifecycle.layer),
+      Layer.provideMerge(Layer.mergeAll(Lifecycle.layer, Roster.layer)),
       Layer.provide([
         Layer.mock(ControlPlane, {
           bootId: "boot",

@@ -19,6 +19,7 @@ import type { ContextOrBroken } from "../../src/services/ControlPlane.ts"
 import { GatewayGuard } from "../../src/services/GatewayGuard.ts"
 import { Lifecycle } from "../../src/services/Lifecycle.ts"
 import { Permits } from "../../src/services/Permits.ts"
+import { Roster } from "../../src/services/Roster.ts"
 import { Runs } from "../../src/services/Runs.ts"
 import { Supervisor } from "../../src/services/Supervisor.ts"
 
@@ -126,7 +127,7 @@ const house = (settings: Partial<Settings> = {}) =>
     ).pipe(Layer.provide(Permits.layer))
     const layer = DeliveryLoop.layer.pipe(
       Layer.provideMerge(Layer.mergeAll(GatewayGuard.layer, Supervisor.layer, countingPermits)),
-      Layer.provideMerge(Lifecycle.layerTest),
+      Layer.provideMerge(Layer.mergeAll(Lifecycle.layerTest, Roster.layer)),
       Layer.provide([
         controlPlane,
         deliveries,

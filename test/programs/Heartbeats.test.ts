@@ -56,8 +56,8 @@ const runtime = (
       options.lines?.push(`${level} ${String(message)}`)
     })
     const layer = Heartbeats.layer.pipe(
-      Layer.provideMerge(Layer.mergeAll(GatewayGuard.layer, Supervisor.layer, Permits.layer, Roster.layer)),
-      Layer.provideMerge(Lifecycle.layerTest),
+      Layer.provideMerge(Layer.mergeAll(GatewayGuard.layer, Supervisor.layer, Permits.layer)),
+      Layer.provideMerge(Layer.mergeAll(Lifecycle.layerTest, Roster.layer)),
       Layer.provide([
         beats,
         Layer.mock(ControlPlane, { bootId: "boot", now: Clock.currentTimeMillis, claimBeat: plane.claimBeat }),

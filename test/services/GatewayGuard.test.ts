@@ -11,6 +11,8 @@ import {
 import { Gateway } from "../../src/layers/Gateway.ts"
 import { Admission, GatewayGuard } from "../../src/services/GatewayGuard.ts"
 import { canClaim, Lifecycle } from "../../src/services/Lifecycle.ts"
+import { Roster } from "../../src/services/Roster.ts"
+import { defaultFlags } from "../domain/sampleContext.ts"
 
 const unreachable = new GatewayUnreachable({ detail: "ECONNREFUSED" })
 const providerFailed = new ProviderFailed({ detail: "502", status: 502 })
@@ -32,14 +34,17 @@ const setUp = Effect.gen(function* () {
     if (level !== "DEBUG") lines.push(`${level} ${String(message)}`)
   })
   const services = yield* Layer.build(
-    GatewayGuard.layer.pipe(Layer.provideMerge(Lifecycle.layerTest), Layer.provide(gateway))
+    GatewayGuard.layer.pipe(
+      Layer.provideMerge(Layer.mergeAll(Lifecycle.layerTest, Roster.layer)),
+      Layer.provide(gateway)
+    )
   )
-  const { guard, lifecycle } = yield* Effect.provideContext(
-    Effect.all({ guard: GatewayGuard, lifecycle: Lifecycle }),
+  const { guard, lifecycle, roster } = yield* Effect.provideContext(
+    Effect.all({ guard: GatewayGuard, lifecycle: Lifecycle, roster: Roster }),
     services
   )
   yield* lifecycle.enter("ready")
-  return { agents, guard, lifecycle, lines, log: Effect.provide(Logger.layer([logger])), probes }
+  return { agents, guard, lifecycle, lines, log: Effect.provide(Logger.layer([logger])), probes, roster }
 })
 
 /** Something is claimed, and its run tells this of its end. */
@@ -198,6 +203,51 @@ describe("an unknown agent", () => {
       assert.strictEqual(yield* Ref.get(recovered), 1)
       yield* TestClock.adjust("1 hour")
       assert.strictEqual(yield* Ref.get(probes), 3)
+    })
+  )
+})
+
+describe("a parked agent that leaves the roster", () => {
+  const engineer = {
+    id: "agent_engineer",
+    slug: "engineer",
+    name: "Engineer",
+    role: "Builds",
+    isOrchestrator: false,
+    flags: defaultFlags,
+    heartbeat: 15,
+    model: null
+  }
+
+  it.effect("is not asked about any more, nor named in claims, even when its last turn ends later", () =>
+    Effect.gen(function* () {
+      const { agents, guard, log, probes, roster } = yield* setUp
+      yield* Ref.set(agents, ["squad-lead"])
+      yield* Effect.forkScoped(guard.probing(Effect.void)).pipe(log)
+      yield* roster.accept({ revision: 1, agents: [engineer] }).pipe(log)
+      yield* guard.sharedFailure(unknownAgent, engineer.id).pipe(log)
+      assert.deepStrictEqual(yield* guard.parkedAgents, [engineer.id])
+      yield* TestClock.adjust("30 seconds")
+      const before = yield* Ref.get(probes)
+      assert.isAtLeast(before, 1)
+      yield* roster.accept({ revision: 2, agents: [] }).pipe(log)
+      yield* TestClock.adjust("1 hour")
+      assert.strictEqual(yield* Ref.get(probes), before)
+      yield* guard.sharedFailure(unknownAgent, engineer.id).pipe(log)
+      assert.deepStrictEqual(yield* guard.parkedAgents, [])
+      yield* TestClock.adjust("1 hour")
+      assert.strictEqual(yield* Ref.get(probes), before)
+    })
+  )
+
+  it.effect("stays parked while it has not come onto it yet", () =>
+    Effect.gen(function* () {
+      const { guard, log, roster } = yield* setUp
+      yield* roster.accept({ revision: 1, agents: [] }).pipe(log)
+      yield* guard.sharedFailure(unknownAgent, engineer.id).pipe(log)
+      assert.deepStrictEqual(yield* guard.parkedAgents, [engineer.id])
+      yield* roster.accept({ revision: 2, agents: [engineer] }).pipe(log)
+      assert.deepStrictEqual(yield* guard.parkedAgents, [engineer.id])
     })
   )
 })
