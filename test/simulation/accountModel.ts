@@ -653,7 +653,6 @@ export class AccountModel {
           this.broken.set(attempt, code)
           return code === "misshapen" ? { id, context: { ...context, fold: "gone" } } : { id, broken: code }
         }
-        this.broken.delete(attempt)
         this.contexts.set(attempt, context)
         return { id, context }
       }),

@@ -140,7 +140,8 @@ export class Invariants {
       if (turn?.truth === "TurnAmbiguous" && row.silences === 0 && row.attempts < this.limits.maxAttempts) {
         this.world.violate("I5", `${row.id} was skipped at the first "internal error"`)
       }
-      const context = account.contexts.get(`${event.row} ${event.epoch}`)
+      const attempt = `${event.row} ${event.epoch}`
+      const context = account.broken.has(attempt) ? undefined : account.contexts.get(attempt)
       if (context !== undefined && isAnswerOwed(divideFold(context).accepted)) {
         this.world.violate("I5", `${row.id} ended skipped although an answer is owed`)
       }
@@ -212,8 +213,11 @@ export class Invariants {
 
   /** What cannot be shown to an agent is skipped when a part of it is gone, and otherwise its own failure. */
   private judgeBroken(event: Extract<Event, { kind: "end" }>): void {
-    const code = this.world.account.broken.get(`${event.row} ${event.epoch}`)
-    if (code === undefined || !this.isVerdict(event)) return
+    const { broken, contexts } = this.world.account
+    const attempt = `${event.row} ${event.epoch}`
+    const code = broken.get(attempt)
+    // Asked twice, it may have been answered both ways.
+    if (code === undefined || contexts.has(attempt) || !this.isVerdict(event)) return
     const isGone = code.endsWith("_missing")
     this.world.cover(code, isGone ? "complete" : "fail")
     const isRight = isGone

@@ -50,8 +50,8 @@ type Behaviour = (typeof behaviours)[number]
 export class MemoryGateway {
   private readonly world: World
   private readonly sessions = new Map<string, Semaphore.Semaphore>()
-  /** The turn that a process runs in a session, for the rounds after the first. */
-  private readonly current = new Map<string, Turn>()
+  /** Whose calls these are, for the rounds after the first: a process may run a turn whose lease it has lost beside the next. */
+  private readonly callers = new Map<string, Turn>()
   private calls = 0
 
   constructor(world: World) {
@@ -60,18 +60,20 @@ export class MemoryGateway {
 
   private turnOf(process: RuntimeProcess, request: GatewayRequest): Turn {
     const { account, now, turns } = this.world
-    const key = `${process.name} ${request.sessionKey}`
-    const row =
-      typeof request.input === "string"
-        ? /^(?:delivery|heartbeat) (\S+), attempt \d+:/.exec(request.input)?.[1]
-        : undefined
-    const known = this.current.get(key)
-    if (row === undefined) {
+    if (typeof request.input !== "string") {
+      const [item] = request.input
+      const known = item?.type === "function_call_output" ? this.callers.get(item.call_id) : undefined
       if (known === undefined) throw new Error("a round without a turn")
       return known
     }
+    const [, row, attempt] = /^(?:delivery|heartbeat) (\S+), attempt (\d+):/.exec(request.input) ?? []
+    if (row === undefined) throw new Error("a prompt that names no run")
     const claim = account.queue.history.findLast(
-      (event) => event.kind === "claim" && event.row === row && event.bootId === process.bootId
+      (event) =>
+        event.kind === "claim" &&
+        event.row === row &&
+        event.bootId === process.bootId &&
+        event.attempt === Number(attempt)
     )
     if (claim?.kind !== "claim") throw new Error("a turn without a claim")
     const { epoch, session } = claim
@@ -90,7 +92,6 @@ export class MemoryGateway {
       isTruncated: false,
       providerFailedBefore: Infinity
     }
-    this.current.set(key, turn)
     turns.push(turn)
     this.checkGeneration(turn, claim.at)
     return turn
@@ -130,6 +131,7 @@ export class MemoryGateway {
     const tasks = [...account.tasks.keys()]
     const taskId = account.queue.rows.get(turn.row)?.task ?? (tasks.length === 0 ? "none" : dice.pick(tasks))
     const callId = `call_${(this.calls += 1)}`
+    this.callers.set(callId, turn)
     // Few different arguments, so that a second attempt repeats what the first did.
     const some = dice.between(1, 2)
     const args: Record<string, unknown> = {

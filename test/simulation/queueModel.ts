@@ -121,6 +121,7 @@ export type Event =
       readonly epoch: number
       readonly row: string
       readonly isBeat: boolean
+      readonly attempt: number
       readonly fold: ReadonlyArray<string>
       readonly spent: boolean
       readonly alone: boolean
@@ -633,6 +634,7 @@ export class QueueModel {
     if (!spent) row.attempts += 1
     const memory = `${request.bootId} ${row.id}`
     if (!spent) this.counted.set(memory, (this.counted.get(memory) ?? 0) + 1)
+    const attempt = this.mistakes.has("retry counter in memory") ? (this.counted.get(memory) ?? 0) : row.attempts
     row.claims += 1
     row.aloneAt = null
     this.set(now, row, "claimed")
@@ -658,6 +660,7 @@ export class QueueModel {
       epoch: session.epoch,
       row: row.id,
       isBeat: false,
+      attempt,
       fold: others.map(({ id }) => id),
       spent,
       alone,
@@ -668,7 +671,7 @@ export class QueueModel {
       session: session.id,
       epoch: session.epoch,
       expiresAt: session.lease.expiresAt,
-      attempt: this.mistakes.has("retry counter in memory") ? (this.counted.get(memory) ?? 0) : row.attempts,
+      attempt,
       spent,
       alone,
       failures: row.failures,
@@ -1026,7 +1029,8 @@ export class QueueModel {
       isSpent: false,
       expiresAt
     }
-    const claim = { session: session.id, epoch, row, isBeat: true, fold: [], spent: false, alone: false }
+    const { attempts: attempt } = beat
+    const claim = { session: session.id, epoch, row, isBeat: true, attempt, fold: [], spent: false, alone: false }
     this.history.push({ kind: "claim", at: now, runtimeId, bootId, ...claim, parked: request.parkedAgents })
     return { heartbeatId: row, session: session.id, epoch, expiresAt, attempt: beat.attempts }
   }
