@@ -3,6 +3,7 @@ import {
   Context,
   Duration,
   Effect,
+  Exit,
   FiberMap,
   Layer,
   Queue,
@@ -17,15 +18,16 @@ import {
 import { SecureRandom } from "effect/crypto/SecureRandom"
 import { backoffBounds, backoffMillis } from "../domain/Backoff.ts"
 import type { ControlPlaneFailure } from "../domain/ControlPlaneFailure.ts"
-import type { Backlog, Claim, Fence } from "../domain/Delivery.ts"
+import type { Backlog, ClaimedDelivery, Fence } from "../domain/Delivery.ts"
 import { monotonicMillis } from "../domain/Monotonic.ts"
 import { RuntimeConfig } from "../layers/Config.ts"
 import { ConvexClient } from "../layers/ConvexClient.ts"
 import { ControlPlane } from "../services/ControlPlane.ts"
+import type { ContextOrBroken } from "../services/ControlPlane.ts"
 import { Admission, GatewayGuard } from "../services/GatewayGuard.ts"
 import { canClaim, Lifecycle } from "../services/Lifecycle.ts"
 import { Permits } from "../services/Permits.ts"
-import { Runs } from "../services/Runs.ts"
+import { RELEASE_TIMEOUT, Runs } from "../services/Runs.ts"
 import type { ClaimTimes } from "../services/Runs.ts"
 import { Supervisor } from "../services/Supervisor.ts"
 import { Deliveries } from "./Deliveries.ts"
@@ -50,7 +52,7 @@ export class DeliveryLoop extends Context.Service<
   {
     /** Starts the loop under the supervisor, within the scope. */
     readonly start: Effect.Effect<void>
-    /** Aborts what still runs and gives it back; returns when that is done. */
+    /** Claims nothing more, aborts what still runs and gives all of it back; returns when that is done, or after 2 s. */
     readonly halt: Effect.Effect<void>
     /** Makes the loop look for work now. */
     readonly wake: Effect.Effect<void>
@@ -84,6 +86,8 @@ export class DeliveryLoop extends Context.Service<
       const scope = yield* Effect.scope
 
       const running = yield* FiberMap.make<string>()
+      // The loop's own, so that it can be stopped before what it began.
+      const claiming = yield* Scope.fork(scope)
       const wakeups = yield* Queue.sliding<void>(1)
       const mustLook = yield* Ref.make(false)
       const wake = Effect.andThen(Ref.set(mustLook, true), Effect.asVoid(Queue.offer(wakeups, undefined)))
@@ -111,77 +115,120 @@ export class DeliveryLoop extends Context.Service<
       const several = (count: number, one: Effect.Effect<void>) =>
         Effect.forEach(Array.from({ length: count }), () => one, { discard: true })
 
-      /** Begins what was claimed, whose permits are taken already. */
-      const fork = Effect.fnUntraced(function* (
-        claim: Claim,
-        times: { readonly from: number; readonly claimed: number }
+      /** Leased work that does not run is given back, or it would wait for its lease's end and lose its attempt. */
+      const giveBack = (unbegun: ReadonlyArray<ClaimedDelivery>) =>
+        Effect.forEach(unbegun, (delivery) => Effect.ignore(controlPlane.release(delivery)), {
+          concurrency: "unbounded",
+          discard: true
+        }).pipe(Effect.timeoutOption(RELEASE_TIMEOUT), Effect.asVoid)
+
+      /** Begins a delivery whose permit is taken already, and gives that back at its end. */
+      const begin = Effect.fnUntraced(function* (
+        delivery: ClaimedDelivery,
+        context: ContextOrBroken | undefined,
+        times: ClaimTimes
       ) {
-        if (claim.deliveries.length === 0) return
-        const unspent = claim.deliveries.filter(({ spent }) => !spent)
-        const contexts = yield* controlPlane
-          .context(
-            unspent.map(({ notificationIds }) => notificationIds[0]),
-            unspent.map(({ epoch }) => epoch)
-          )
+        if (delivery.alone) yield* Ref.set(isAloneRunning, true)
+        yield* deliveries
+          .deliver(delivery, context ?? { broken: "notification_missing" }, times)
           .pipe(
-            // Leased work without its context is given back, or it would wait for the lease's end.
-            Effect.tapError((failure) =>
-              Effect.forEach(
-                claim.deliveries,
-                (delivery) => Effect.ignore(Effect.timeout(controlPlane.release(delivery), "5 seconds")),
-                { concurrency: 8, discard: true }
-              ).pipe(
-                Effect.ensuring(Effect.andThen(several(claim.deliveries.length, permits.giveBack), guard.inconclusive)),
-                Effect.andThen(Effect.logWarning(`claimed work given back: its context did not come (${failure._tag})`))
+            Effect.ensuring(
+              permits.giveBack.pipe(
+                Effect.andThen(delivery.alone ? Ref.set(isAloneRunning, false) : Effect.void),
+                Effect.andThen(wake)
               )
-            )
+            ),
+            (work) => FiberMap.run(running, leaseOf(delivery), work)
           )
-        const known: ClaimTimes = {
-          ...times,
-          claimedThere: claim.now,
-          known: yield* Clock.currentTimeMillis,
-          deliveries: claim.deliveries.length
-        }
-        for (const delivery of claim.deliveries) {
-          const [id] = delivery.notificationIds
-          if (delivery.alone) yield* Ref.set(isAloneRunning, true)
-          yield* deliveries
-            .deliver(delivery, contexts.get(id) ?? { broken: "notification_missing" }, known)
-            .pipe(
-              Effect.ensuring(
-                permits.giveBack.pipe(
-                  Effect.andThen(delivery.alone ? Ref.set(isAloneRunning, false) : Effect.void),
-                  Effect.andThen(wake)
-                )
-              ),
-              (fiber) => FiberMap.run(running, leaseOf(delivery), fiber)
-            )
-        }
       })
 
-      const claimAdmitted = Effect.fnUntraced(function* (free: number) {
-        const request = (yield* Ref.get(openRequest)) ?? { requestId: yield* secureRandom.uuidV4(), permits: free }
-        yield* Ref.set(openRequest, request)
-        // From here on they are taken: no heartbeat begins with a permit, or as the breaker's probe, that this claim may
-        // fill, and a drain waits for what it leases.
-        yield* several(request.permits, permits.take)
-        const from = yield* Clock.currentTimeMillis
-        const claim = yield* controlPlane
-          .claim({ ...request, parkedAgents: yield* guard.parkedAgents })
-          .pipe(Effect.onError(() => Effect.andThen(several(request.permits, permits.giveBack), guard.inconclusive)))
-        yield* several(request.permits - claim.deliveries.length, permits.giveBack)
-        if (claim.deliveries.length === 0) yield* guard.inconclusive
-        yield* Ref.set(openRequest, null)
-        yield* Ref.set(isHeldBack, claim.isBlocked)
-        const now = yield* monotonicMillis
-        yield* Ref.set(dueAt, claim.nextDueAt === null ? null : now + Math.max(0, claim.nextDueAt - claim.now))
-        yield* fork(claim, { from, claimed: yield* Clock.currentTimeMillis })
-        return { count: claim.deliveries.length, isFull: claim.deliveries.length === request.permits }
-      })
-
-      /** In a half-open breaker what is claimed here is the probe. */
+      /**
+       * Claims and begins what may run. Whatever else the claim leased is given back, however this ends: more than there
+       * is room for by now, or all of it when its context does not come or the process halts.
+       */
       const claimOnce = (free: number) =>
-        Effect.flatMap(guard.claimed, (admission) => Effect.provideService(claimAdmitted(free), Admission, admission))
+        Effect.uninterruptibleMask((restore) =>
+          Effect.gen(function* () {
+            const request = (yield* Ref.get(openRequest)) ?? { requestId: yield* secureRandom.uuidV4(), permits: free }
+            yield* Ref.set(openRequest, request)
+            // From here on they are taken: no heartbeat begins with a permit, or as the breaker's probe, that this claim
+            // may fill, and a drain waits for what it leases.
+            let held = Math.min(request.permits, free)
+            yield* several(held, permits.take)
+            const admission = yield* guard.claimed
+            let unbegun: ReadonlyArray<ClaimedDelivery> = []
+            let begun = 0
+
+            const claimAndBegin = Effect.gen(function* () {
+              const from = yield* Clock.currentTimeMillis
+              const claim = yield* restore(controlPlane.claim({ ...request, parkedAgents: yield* guard.parkedAgents }))
+              unbegun = claim.deliveries
+              yield* Ref.set(openRequest, null)
+              yield* Ref.set(isHeldBack, claim.isBlocked)
+              const now = yield* monotonicMillis
+              yield* Ref.set(dueAt, claim.nextDueAt === null ? null : now + Math.max(0, claim.nextDueAt - claim.now))
+              // A request that is repeated asks for the room of its first time; meanwhile heartbeats may have begun, or
+              // the breaker may have opened.
+              const room = Math.min(held, yield* guard.admitted(admission))
+              const begins = claim.deliveries.slice(0, room)
+              yield* several(held - begins.length, permits.giveBack)
+              held = begins.length
+              if (begins.length > 0) {
+                const claimed = yield* Clock.currentTimeMillis
+                const unspent = begins.filter(({ spent }) => !spent)
+                const contexts = yield* restore(
+                  controlPlane.context(
+                    unspent.map(({ notificationIds }) => notificationIds[0]),
+                    unspent.map(({ epoch }) => epoch)
+                  )
+                )
+                const times: ClaimTimes = {
+                  from,
+                  claimed,
+                  claimedThere: claim.now,
+                  known: yield* Clock.currentTimeMillis,
+                  deliveries: claim.deliveries.length
+                }
+                for (const delivery of begins) {
+                  unbegun = unbegun.slice(1)
+                  held -= 1
+                  begun += 1
+                  yield* begin(delivery, contexts.get(delivery.notificationIds[0]), times)
+                }
+              }
+              return { count: begun, isFull: claim.deliveries.length === request.permits || unbegun.length > 0 }
+            })
+
+            return yield* claimAndBegin.pipe(
+              Effect.onExit((exit) =>
+                Effect.gen(function* () {
+                  if (unbegun.length > 0) {
+                    const why = exit._tag === "Success" ? "there is no room for it" : "its context did not come"
+                    yield* Effect.logWarning(`claimed work given back (${unbegun.length}): ${why}`)
+                    yield* giveBack(unbegun)
+                  }
+                  yield* several(held, permits.giveBack)
+                  if (begun === 0) yield* guard.inconclusive
+                })
+              ),
+              Effect.provideService(Admission, admission)
+            )
+          })
+        )
+
+      /** A claim whose answer did not come may have leased sessions all the same: asked again, it says which. */
+      const giveBackUnanswered = Effect.gen(function* () {
+        const request = yield* Ref.getAndSet(openRequest, null)
+        if (request === null) return
+        // One that never arrived leases now; it need not be much.
+        const claim = yield* controlPlane.claim({ ...request, permits: 1, parkedAgents: yield* guard.parkedAgents })
+        yield* giveBack(claim.deliveries)
+      }).pipe(
+        Effect.timeout(RELEASE_TIMEOUT),
+        Effect.catch((failure) =>
+          Effect.logWarning(`what the last claim leased is not given back, its leases will expire: ${failure._tag}`)
+        )
+      )
 
       const onAnswer = Effect.gen(function* () {
         const { reasons } = yield* lifecycle.state
@@ -309,7 +356,7 @@ export class DeliveryLoop extends Context.Service<
       }).pipe(Effect.ignore, Effect.repeat(Schedule.spaced(TOKEN_RETRY)), Effect.andThen(Effect.never))
 
       const start = Effect.gen(function* () {
-        yield* supervisor.run("delivery-loop", loop)
+        yield* supervisor.run("delivery-loop", loop).pipe(Effect.provideService(Scope.Scope, claiming))
         yield* supervisor.run("delivery-backlog", followBacklog)
         yield* supervisor.run("delivery-push", followPush)
         yield* supervisor.run("delivery-lifecycle", followLifecycle)
@@ -320,7 +367,14 @@ export class DeliveryLoop extends Context.Service<
 
       return DeliveryLoop.of({
         start,
-        halt: FiberMap.clear(running),
+        // What was begun while the loop was being stopped ends with the second round.
+        halt: Effect.all(
+          [Effect.andThen(Scope.close(claiming, Exit.void), giveBackUnanswered), FiberMap.clear(running)],
+          {
+            concurrency: 2,
+            discard: true
+          }
+        ).pipe(Effect.andThen(FiberMap.clear(running))),
         wake,
         controlPlaneAnswered,
         beatEnded: Effect.fnUntraced(function* (hasWork: boolean) {

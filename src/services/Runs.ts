@@ -24,7 +24,7 @@ const NEW_AGENT_RETRY_MILLIS = 2_000
 /** "internal error" may be a provider's cooldown of a minute: sooner is pointless. */
 const AMBIGUOUS_RETRY_MILLIS = 60_000
 /** The whole of abort and release at the end of the process. */
-const RELEASE_TIMEOUT = Duration.seconds(2)
+export const RELEASE_TIMEOUT = Duration.seconds(2)
 
 /** Whose failure a turn's is, and after how many milliseconds at the earliest it makes sense to try again. */
 export interface Verdict {

@@ -1,6 +1,19 @@
 import { NodeCrypto } from "@effect/platform-node"
 import { assert, describe, it } from "@effect/vitest"
-import { Clock, Deferred, Duration, Effect, Layer, Logger, Queue, Ref, Result, Stream, SubscriptionRef } from "effect"
+import {
+  Clock,
+  Deferred,
+  Duration,
+  Effect,
+  Fiber,
+  Layer,
+  Logger,
+  Queue,
+  Ref,
+  Result,
+  Stream,
+  SubscriptionRef
+} from "effect"
 import { TestClock } from "effect/testing"
 import { BootConflict, ControlPlaneUnavailable, TokenRefused } from "../../src/domain/ControlPlaneFailure.ts"
 import type { ControlPlaneFailure } from "../../src/domain/ControlPlaneFailure.ts"
@@ -56,6 +69,9 @@ const house = (settings: Partial<Settings> = {}) =>
     const waiting = yield* Ref.make<ReadonlyArray<ClaimedDelivery>>([])
     const claimFailures = yield* Ref.make<ReadonlyArray<ControlPlaneFailure>>([])
     const contextFailures = yield* Ref.make<ReadonlyArray<ControlPlaneFailure>>([])
+    const contextDelay = yield* Ref.make(0)
+    const isReleaseHung = yield* Ref.make(false)
+    const answered = new Map<string, ReadonlyArray<ClaimedDelivery>>()
     const nextDueIn = yield* Ref.make<number | null>(null)
     const backlog = yield* Queue.unbounded<Result.Result<Backlog, ControlPlaneFailure>>()
     const push = yield* SubscriptionRef.make<PushState>({ isConnected: true, lastMessageAt: null })
@@ -76,12 +92,13 @@ const house = (settings: Partial<Settings> = {}) =>
       claim: Effect.fnUntraced(function* (options) {
         const failure = yield* shift(claimFailures)
         yield* Queue.offer(calls, options)
+        const deliveries =
+          answered.get(options.requestId) ??
+          (yield* Ref.modify(waiting, (all) => [all.slice(0, options.permits), all.slice(options.permits)]))
+        // What is leased is leased, also when its answer comes late or never.
+        answered.set(options.requestId, deliveries)
         yield* Effect.sleep(Duration.millis(yield* Ref.get(claimDelay)))
         if (failure !== undefined) return yield* failure
-        const deliveries = yield* Ref.modify(waiting, (all) => [
-          all.slice(0, options.permits),
-          all.slice(options.permits)
-        ])
         const now = yield* Clock.currentTimeMillis
         const dueIn = yield* Ref.get(nextDueIn)
         const nextDueAt = dueIn === null ? null : now + dueIn
@@ -93,14 +110,16 @@ const house = (settings: Partial<Settings> = {}) =>
           ids.map((id, index) => [id, epochs?.[index]])
         )
         const failure = yield* shift(contextFailures)
+        yield* Effect.sleep(Duration.millis(yield* Ref.get(contextDelay)))
         if (failure !== undefined) return yield* failure
         return new Map<string, ContextOrBroken>(ids.map((id) => [id, { broken: "damaged" }]))
       }),
-      release: ({ session }) =>
-        Effect.as(
-          Ref.update(released, (all) => [...all, session]),
-          "ready" as const
-        )
+      release: Effect.fnUntraced(function* ({ session }, shared) {
+        if (yield* Ref.get(isReleaseHung)) return yield* Effect.never
+        // Without a delay and a class: the attempt is given back, and nothing is counted.
+        yield* Ref.update(released, (all) => [...all, shared === undefined ? session : `${session} failed`])
+        return "ready" as const
+      })
     })
     const deliveries = Layer.mock(Deliveries, {
       deliver: Effect.fnUntraced(function* (delivery) {
@@ -148,11 +167,13 @@ const house = (settings: Partial<Settings> = {}) =>
       begun,
       calls,
       claimFailures,
+      contextDelay,
       contextFailures,
       claimDelay,
       guard,
       interrupted,
       isBlocked,
+      isReleaseHung,
       /** The contexts asked for, with the epoch of each. */
       leases,
       lifecycle,
@@ -329,24 +350,29 @@ describe("DeliveryLoop", () => {
     }).pipe(quiet)
   )
 
-  it.effect("claims again at once after a full claim", () =>
+  it.effect("claims again at once after a full claim, with what became free meanwhile", () =>
     Effect.gen(function* () {
-      const { calls, guard, loop, start, waiting } = yield* house({ deliveryMaxConcurrentSessions: 3 })
+      const { begun, calls, contextDelay, loop, permits, start, waiting } = yield* house({
+        deliveryMaxConcurrentSessions: 3
+      })
       yield* start
-      assert.strictEqual(yield* guard.allowance, Number.POSITIVE_INFINITY)
-      yield* Ref.set(waiting, [claimed("a"), claimed("b")])
-      yield* loop.wake
-      yield* settle
-      assert.deepStrictEqual(
-        (yield* claimsOf(calls)).map(({ permits }) => permits),
-        [3]
+      yield* permits.take
+      yield* Ref.set(
+        waiting,
+        ["a", "b", "c"].map((id) => claimed(id))
       )
-      yield* Ref.set(waiting, [claimed("c")])
+      yield* Ref.set(contextDelay, 1_000)
       yield* loop.wake
       yield* settle
+      // Nothing wakes the loop for this one.
+      yield* permits.giveBack
+      yield* TestClock.adjust("1 second")
+      assert.deepStrictEqual(yield* Queue.takeAll(begun), ["a", "b"])
+      yield* TestClock.adjust("1 second")
+      assert.deepStrictEqual(yield* Queue.takeAll(begun), ["c"])
       assert.deepStrictEqual(
         (yield* claimsOf(calls)).map(({ permits }) => permits),
-        [1]
+        [2, 1]
       )
     }).pipe(quiet)
   )
@@ -751,6 +777,135 @@ describe("DeliveryLoop", () => {
       yield* loop.halt
       assert.strictEqual(yield* permits.free, permits.total)
       yield* permits.idle
+    }).pipe(quiet)
+  )
+
+  it.effect("does not wait longer than two seconds for what it cannot give back when it is halted", () =>
+    Effect.gen(function* () {
+      const { contextDelay, isReleaseHung, loop, permits, start, waiting } = yield* house()
+      yield* start
+      yield* Ref.set(waiting, [claimed("a"), claimed("b")])
+      yield* Ref.set(contextDelay, 60_000)
+      yield* Ref.set(isReleaseHung, true)
+      yield* loop.wake
+      yield* settle
+      const halting = yield* Effect.forkChild(loop.halt)
+      yield* TestClock.adjust("2 seconds")
+      yield* Fiber.join(halting)
+      assert.strictEqual(yield* permits.free, permits.total)
+    }).pipe(quiet)
+  )
+
+  it.effect("gives claimed work back when it is halted before its context has come", () =>
+    Effect.gen(function* () {
+      const { begun, contextDelay, loop, permits, released, start, waiting } = yield* house()
+      yield* start
+      yield* Ref.set(waiting, [claimed("a"), claimed("b")])
+      yield* Ref.set(contextDelay, 60_000)
+      yield* loop.wake
+      yield* settle
+      yield* loop.halt
+      assert.sameMembers([...(yield* Ref.get(released))], ["session_a", "session_b"])
+      assert.strictEqual(yield* permits.free, permits.total)
+      yield* TestClock.adjust("1 hour")
+      assert.strictEqual(yield* Queue.size(begun), 0)
+    }).pipe(quiet)
+  )
+
+  it.effect("gives back what a claim leased whose answer had not come when it was halted, and claims no more", () =>
+    Effect.gen(function* () {
+      const { begun, calls, claimDelay, loop, permits, released, start, waiting } = yield* house()
+      yield* start
+      yield* Ref.set(waiting, [claimed("a"), claimed("b")])
+      yield* Ref.set(claimDelay, 500)
+      yield* loop.wake
+      yield* settle
+      const halting = yield* Effect.forkChild(loop.halt)
+      yield* TestClock.adjust("2 seconds")
+      yield* Fiber.join(halting)
+      const [asked, again] = yield* claimsOf(calls)
+      assert.strictEqual(again?.requestId, asked?.requestId)
+      // Had the first one not arrived, this one would lease little.
+      assert.strictEqual(again?.permits, 1)
+      assert.sameMembers([...(yield* Ref.get(released))], ["session_a", "session_b"])
+      assert.strictEqual(yield* permits.free, permits.total)
+      yield* loop.wake
+      yield* TestClock.adjust("1 hour")
+      assert.deepStrictEqual(yield* claimsOf(calls), [])
+      assert.strictEqual(yield* Queue.size(begun), 0)
+    }).pipe(quiet)
+  )
+
+  it.effect("waits for a claim that is not answered for two seconds at most when it is halted", () =>
+    Effect.gen(function* () {
+      const { claimDelay, loop, start } = yield* house()
+      yield* start
+      yield* Ref.set(claimDelay, 3_600_000)
+      yield* loop.wake
+      yield* settle
+      const halting = yield* Effect.forkChild(loop.halt)
+      yield* TestClock.adjust("2 seconds")
+      yield* Fiber.join(halting)
+    }).pipe(quiet)
+  )
+
+  it.effect("gives back what a repeated claim brings beyond the permits that heartbeats have left", () =>
+    Effect.gen(function* () {
+      const { begun, calls, claimFailures, loop, permits, released, start, waiting } = yield* house({
+        deliveryMaxConcurrentSessions: 4
+      })
+      yield* start
+      yield* Ref.set(
+        waiting,
+        ["a", "b", "c", "d"].map((id) => claimed(id))
+      )
+      yield* Ref.set(claimFailures, [unavailable])
+      yield* loop.wake
+      yield* settle
+      yield* Effect.repeat(Effect.forkChild(permits.withSpare(Effect.never)), { times: 1 })
+      yield* settle
+      assert.strictEqual(yield* permits.free, 2)
+      yield* TestClock.adjust("1 minute")
+      assert.deepStrictEqual(yield* Queue.takeAll(begun), ["a", "b"])
+      assert.sameMembers([...(yield* Ref.get(released))], ["session_c", "session_d"])
+      assert.strictEqual(yield* permits.free, 0)
+      const [first, second] = yield* claimsOf(calls)
+      assert.deepStrictEqual(second, first)
+    }).pipe(quiet)
+  )
+
+  it.effect("begins one probe of what a repeated claim brings when the breaker has opened meanwhile", () =>
+    Effect.gen(function* () {
+      const { begun, claimFailures, guard, loop, permits, released, start, waiting } = yield* house({
+        deliveryBackoffBase: Duration.minutes(10),
+        deliveryBackoffMax: Duration.minutes(10)
+      })
+      yield* start
+      yield* Ref.set(waiting, [claimed("a"), claimed("b"), claimed("c")])
+      yield* Ref.set(claimFailures, [unavailable])
+      yield* loop.wake
+      yield* settle
+      yield* Effect.repeat(guard.sharedFailure(new GatewayUnreachable({ detail: "refused" }), "agent"), { times: 4 })
+      yield* TestClock.adjust("10 minutes")
+      assert.deepStrictEqual(yield* Queue.takeAll(begun), ["a"])
+      assert.sameMembers([...(yield* Ref.get(released))], ["session_b", "session_c"])
+      assert.strictEqual(yield* permits.free, permits.total - 1)
+      assert.strictEqual(yield* guard.allowance, 0)
+    }).pipe(quiet)
+  )
+
+  it.effect("begins nothing of a claim during which the breaker opened", () =>
+    Effect.gen(function* () {
+      const { begun, claimDelay, guard, loop, released, start, waiting } = yield* house()
+      yield* start
+      yield* Ref.set(waiting, [claimed("a")])
+      yield* Ref.set(claimDelay, 1_000)
+      yield* loop.wake
+      yield* settle
+      yield* Effect.repeat(guard.sharedFailure(new GatewayUnreachable({ detail: "refused" }), "agent"), { times: 4 })
+      yield* TestClock.adjust("1 second")
+      assert.deepStrictEqual(yield* Ref.get(released), ["session_a"])
+      assert.strictEqual(yield* Queue.size(begun), 0)
     }).pipe(quiet)
   )
 
