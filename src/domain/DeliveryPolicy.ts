@@ -37,14 +37,16 @@ export const shouldDeliverToAgent = (context: DeliveryContext, row: FoldedNotifi
   const { agent, task } = context
   const byPerson = row.actor.type === "person"
   const byOrchestrator = context.orchestrator !== null && row.actor.id === context.orchestrator.id
-  if (task?.isOrchestratorChat === true) {
+  // Where the control plane finds that agent or task have vanished, it answers a broken context, which ends skipped too.
+  if (task === null) return no("the task is gone")
+  if (task.isOrchestratorChat) {
     return agent.isOrchestrator ? yes("orchestrator chat") : no("orchestrator chat is the orchestrator's")
   }
-  if (task?.status === "archived") {
+  if (task.status === "archived") {
     return row.type === "mention" && byPerson ? yes("a person mentioned the agent") : no("task archived")
   }
-  if (row.type === "thread_update" && task?.status === "done") return no("update on a done task")
-  if (row.type === "thread_update" && task?.status === "blocked" && !byPerson && !byOrchestrator) {
+  if (row.type === "thread_update" && task.status === "done") return no("update on a done task")
+  if (row.type === "thread_update" && task.status === "blocked" && !byPerson && !byOrchestrator) {
     return no("update on a blocked task by an agent")
   }
   if (row.type === "status_change") {

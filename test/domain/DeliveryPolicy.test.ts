@@ -109,6 +109,16 @@ const isDelivered = (cell: Partial<Cell>): boolean => verdictOf(cell).shouldDeli
 const types = NotificationType.literals
 const statuses = TaskStatus.literals
 
+describe("rule 1, a task that is gone", () => {
+  it("ends it for everybody, also for a person's words and the orchestrator", () => {
+    for (const recipient of Object.keys(recipients) as ReadonlyArray<Recipient>) {
+      for (const type of types) {
+        for (const author of authors) assert.isFalse(isDelivered({ recipient, type, author, status: null }))
+      }
+    }
+  })
+})
+
 describe("rule 2, the orchestrator's chat", () => {
   it("delivers everything to the orchestrator and nothing to others, whatever the status", () => {
     for (const type of types) {
@@ -214,11 +224,6 @@ describe("rule 7, everything else", () => {
       }
     }
   })
-
-  it("is delivered without a task, too", () => {
-    assert.isTrue(isDelivered({ type: "mention", status: null }))
-    assert.isTrue(isDelivered({ type: "thread_update", status: null }))
-  })
 })
 
 /** The policy a second time, by type and not in the order of the rules: what must hold for a delivery. */
@@ -229,7 +234,8 @@ const mustHold = (cell: Cell): boolean => {
   const byOrchestrator = cell.author === "orchestrator" || (cell.author === "recipient" && isOrchestrator)
   const byAgent = byItself || cell.author === "orchestrator" || cell.author === "other agent"
   const concerns = isAssignee || (cell.status === "review" && isReviewer)
-  if (cell.status !== null && cell.isChat) return isOrchestrator
+  if (cell.status === null) return false
+  if (cell.isChat) return isOrchestrator
   const livesOn = cell.status !== "archived"
   switch (cell.type) {
     case "mention":
