@@ -69,10 +69,16 @@ export class Deliveries extends Context.Service<
         return ended(outcome.outcome)
       })
 
-      const fail = Effect.fnUntraced(function* (delivery: ClaimedDelivery, failure: Failure) {
+      const fail = Effect.fnUntraced(function* (
+        delivery: ClaimedDelivery,
+        failure: Failure,
+        { isRequired }: { readonly isRequired: boolean } = { isRequired: true }
+      ) {
         const error = redactor.error(failure.error)
         const state = yield* controlPlane.fail(delivery, { ...failure, error })
-        return ended(state === "delivered" ? "fallback" : state, `${failure.class}: ${error}`, failure.silence)
+        // At the silence limit the control plane posts the fallback where an answer was owed, and skips the row elsewhere.
+        const outcome = state === "delivered" ? (isRequired ? "fallback" : "skipped") : state
+        return ended(outcome, `${failure.class}: ${error}`, failure.silence)
       })
 
       /** A failure of the notification's own: another try after its backoff, unless this was the last. */
@@ -138,7 +144,7 @@ export class Deliveries extends Context.Service<
           return yield* complete(delivery, { outcome: "skipped", reason: failure.detail, refused })
         }
         const retryInMillis = Math.max(leastMillis, yield* runs.backoff(delivery.failures + 1))
-        return yield* fail(delivery, {
+        const silence: Failure = {
           class: failure._tag,
           error: failure.detail,
           silence: true,
@@ -146,7 +152,8 @@ export class Deliveries extends Context.Service<
           // Without a retry the control plane ends it: at the silence limit by the fallback, before it as a dead letter.
           ...(isLast ? {} : { retryInMillis }),
           ...(isAmbiguous && isAnswerOwed(accepted) && isNextTryLast(delivery) ? { rotate: true } : {})
-        })
+        }
+        return yield* fail(delivery, silence, context.notification)
       })
 
       const onTurnEnd = Effect.fnUntraced(function* (

@@ -342,6 +342,21 @@ describe("a delivery that fails on its own account", () => {
     }).pipe(quiet)
   )
 
+  it.effect("is counted as skipped, not as fallback, when the control plane ended it with no answer owed", () =>
+    Effect.gen(function* () {
+      const { outcome, written } = yield* deliverOnce(
+        {
+          ...failsWith(new TurnAmbiguous({ detail: "internal error" })),
+          fail: Effect.succeed("delivered"),
+          settings: { noResponseLimit: 1 }
+        },
+        { context: { ...passive, notification: { ...sampleContext().notification, isRequired: false } } }
+      )
+      assert.isTrue(only(written, "fail").failure.silence)
+      assert.strictEqual(outcome, "skipped")
+    }).pipe(quiet)
+  )
+
   it.effect("is counted as fallback when the control plane posted one", () =>
     Effect.gen(function* () {
       const { outcome } = yield* deliverOnce(
