@@ -28,6 +28,7 @@ import { canClaim, Lifecycle } from "../services/Lifecycle.ts"
 import type { LifecycleState } from "../services/Lifecycle.ts"
 import { Permits } from "../services/Permits.ts"
 import { Roster } from "../services/Roster.ts"
+import { RELEASE_TIMEOUT } from "../services/Runs.ts"
 import { Supervisor } from "../services/Supervisor.ts"
 import { Beats } from "./Beats.ts"
 import type { BeatResult } from "./Beats.ts"
@@ -143,6 +144,16 @@ export class Heartbeats extends Context.Service<
         }
       })
 
+      /** An answer that will not come any more may have leased the session all the same: asked again, it says so. */
+      const giveBackUnanswered = (request: Parameters<ControlPlane["Service"]["claimBeat"]>[0]) =>
+        controlPlane.claimBeat(request).pipe(
+          Effect.flatMap((answer) =>
+            "claimed" in answer ? Effect.asVoid(controlPlane.release(answer.claimed)) : Effect.void
+          ),
+          Effect.timeout(RELEASE_TIMEOUT),
+          Effect.ignore
+        )
+
       /**
        * Asks for the beat and runs it. Answers in how many milliseconds to ask again, and whether the delivery loop may
        * have missed the permit that was held meanwhile.
@@ -158,12 +169,15 @@ export class Heartbeats extends Context.Service<
         chain.requestId ??= yield* secureRandom.uuidV4()
         const wasClosed = (yield* guard.breaker)._tag === "Closed"
         const from = yield* Clock.currentTimeMillis
-        const answer = yield* controlPlane.claimBeat({
+        const request = {
           agentId: agent.id,
           requestId: chain.requestId,
           parkedAgents: yield* guard.parkedAgents,
           ...reckoned
-        })
+        }
+        const answer = yield* controlPlane
+          .claimBeat(request)
+          .pipe(Effect.onInterrupt(() => giveBackUnanswered(request)))
         chain.requestId = null
         if (!("claimed" in answer)) {
           return { wait: answer.notBefore - answer.now, isMissed: !wasClosed || (yield* permits.free) === 0 }

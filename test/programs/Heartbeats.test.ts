@@ -1,8 +1,9 @@
 import { NodeCrypto } from "@effect/platform-node"
 import { assert, describe, it } from "@effect/vitest"
-import { Clock, Effect, Exit, Layer, Logger, Ref, Scope } from "effect"
+import { Clock, Effect, Exit, Fiber, Layer, Logger, Ref, Scope } from "effect"
 import { TestClock } from "effect/testing"
 import { BootConflict, ControlPlaneUnavailable } from "../../src/domain/ControlPlaneFailure.ts"
+import type { BeatAnswer } from "../../src/domain/Heartbeat.ts"
 import { GatewayUnreachable } from "../../src/domain/TurnFailure.ts"
 import { RuntimeConfig } from "../../src/layers/Config.ts"
 import type { Settings } from "../../src/layers/Config.ts"
@@ -60,7 +61,12 @@ const runtime = (
       Layer.provideMerge(Layer.mergeAll(Lifecycle.layerTest, Roster.layer)),
       Layer.provide([
         beats,
-        Layer.mock(ControlPlane, { bootId: "boot", now: Clock.currentTimeMillis, claimBeat: plane.claimBeat }),
+        Layer.mock(ControlPlane, {
+          bootId: "boot",
+          now: Clock.currentTimeMillis,
+          claimBeat: plane.claimBeat,
+          release: plane.release
+        }),
         Layer.mock(DeliveryLoop, {
           wake: Ref.update(wakes, (count) => count + 1),
           beatEnded: (hasWork) => (hasWork ? Ref.update(wakes, (count) => count + 1) : Effect.void)
@@ -424,6 +430,34 @@ describe("heartbeats", () => {
       const asked = plane.asked.length
       yield* TestClock.adjust(DAY)
       assert.strictEqual(plane.asked.length, asked)
+    })
+  )
+
+  it.effect("that were claimed are given back when the process halts before the answer has come", () =>
+    Effect.gen(function* () {
+      const plane = new BeatPlane()
+      const claimBeat = plane.claimBeat
+      const answers = new Map<string, BeatAnswer>()
+      // What was leased is answered again to the same request.
+      plane.claimBeat = (options) =>
+        Effect.suspend(() => {
+          const known = answers.get(options.requestId)
+          return known === undefined ? claimBeat(options) : Effect.succeed(known)
+        }).pipe(
+          Effect.tap((answer) => Effect.sync(() => answers.set(options.requestId, answer))),
+          Effect.tap((answer) => ("claimed" in answer ? Effect.sleep(1_000) : Effect.void))
+        )
+      const house = yield* runtime(plane)
+      yield* house.start
+      yield* publish(plane, [house], rosterOf(1, agents(1)))
+      while (plane.rows.get("a0")?.lease == null) yield* TestClock.adjust(500)
+      const halting = yield* Effect.forkChild(house.heartbeats.halt)
+      yield* TestClock.adjust(2_000)
+      yield* Fiber.join(halting)
+      assert.lengthOf(house.begun, 0)
+      assert.lengthOf(plane.givenBack, 1)
+      assert.isNull(plane.rows.get("a0")?.lease)
+      assert.strictEqual(yield* house.permits.free, 8)
     })
   )
 
