@@ -16,8 +16,8 @@ export interface Agent {
   readonly name: string
   isOrchestrator: boolean
   readonly canReview: boolean
-  /** Minutes between its heartbeats. */
-  heartbeat: number
+  /** Minutes between its heartbeats, or a cron expression. */
+  heartbeat: number | string
   isRemoved?: boolean
 }
 
@@ -357,8 +357,8 @@ export class AccountModel {
     if (path !== null && path.length > 0) this.move(task, to, this.person, 0, PERSON_MAX_HOPS, 0)
   }
 
-  reschedule(id: string, minutes: number): void {
-    this.agent(id).heartbeat = minutes
+  reschedule(id: string, heartbeat: number | string): void {
+    this.agent(id).heartbeat = heartbeat
     this.rosterRevision += 1
   }
 
@@ -570,7 +570,9 @@ export class AccountModel {
     return { claimed: { ...answer, context }, now: this.now }
   }
 
-  private finishBeat(args: Fence & { message?: { taskId: string; content: string }; maxHops: number }): object {
+  private finishBeat(
+    args: Fence & { nextDueAt?: number; message?: { taskId: string; content: string }; maxHops: number }
+  ): object {
     const answer = this.queue.finishBeat(this.now, args, (run) => {
       const { message } = args
       if (message === undefined || message.content.trim() === "") return null

@@ -77,5 +77,6 @@ export const expectedCells: ReadonlyArray<string> = [
   ...Object.entries(faults).flatMap(([fault, steps]) => steps.map((step) => `${fault}|${step}`)),
   ...behaviours.map((behaviour) => `${behaviour}|turn`),
   ...ends,
-  "agent removed|people"
+  "agent removed|people",
+  "by cron|beat"
 ]

@@ -1,6 +1,8 @@
 /** I1 to I12 as far as a queue and its turns can break them, judged from what happened and not from what was meant. */
+import { Option } from "effect"
 import { isAnswerOwed } from "../../src/domain/AnswerDuty.ts"
 import { divideFold } from "../../src/domain/DeliveryPolicy.ts"
+import { nextCronMoment } from "../../src/domain/HeartbeatCadence.ts"
 import { ACCOUNT } from "./accountModel.ts"
 import { GATEWAY_SECRET } from "./memoryGateway.ts"
 import type { Event, Row, RowState } from "./queueModel.ts"
@@ -246,6 +248,11 @@ export class Invariants {
     const { beats, rowsOf } = this.queue
     if (this.finished.has(event.row)) this.world.violate("I2", `${event.row} is tried although it was finished`)
     const beat = [...beats.values()].find(({ agent }) => event.row.startsWith(`${agent}:`))
+    if (typeof beat?.schedule === "string") {
+      this.world.cover("by cron", "beat")
+      const isMoment = Option.contains(nextCronMoment(beat.schedule, beat.dueAt - 1), beat.dueAt)
+      if (!isMoment) this.world.violate("cron", `${event.row} is no moment of ${beat.schedule}`)
+    }
     const spent = (beat?.failures ?? 0) + (beat?.crashes ?? 0)
     if (spent >= BEAT_FAILURES) this.world.violate("I6", `${event.row} is tried after ${spent} failures`)
     if (rowsOf.call(this.queue, event.session, "ready").length > 0) {

@@ -1,8 +1,10 @@
 import { ConvexError } from "convex/values"
+import { Option } from "effect"
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest"
 import { api } from "../../convex/_generated/api.js"
 import type { Doc, Id } from "../../convex/_generated/dataModel.js"
 import { notifyAgents } from "../../convex/model/fanOut.ts"
+import { nextCronMoment } from "../../src/domain/HeartbeatCadence.ts"
 import { first, seededPlane } from "../convex/controlPlane.ts"
 import { Dice } from "./dice.ts"
 import { QueueModel, Refusal } from "./queueModel.ts"
@@ -32,6 +34,9 @@ const bare = (answer: unknown): unknown => {
   const { messageId, now: _, ...rest } = answer as { readonly now?: unknown; readonly messageId?: unknown }
   return messageId === undefined ? rest : { ...rest, isPosted: messageId !== null }
 }
+
+/** The schedules of the one agent whose heartbeats are no minutes. */
+const crons = ["*/2 * * * *", "*/30 * * * *"]
 
 const types: ReadonlyArray<NotificationType> = [
   "mention",
@@ -82,6 +87,8 @@ const comparedBeat = (beat: Beat | Doc<"heartbeats">) => ({
   tries: beat.tries,
   failures: beat.failures,
   crashes: beat.crashes,
+  schedule: beat.schedule,
+  followingAt: beat.followingAt ?? null,
   notBefore: beat.notBefore ?? null,
   requestId: beat.requestId ?? null
 })
@@ -97,6 +104,7 @@ const play = async (seed: number, length: number): Promise<number> => {
   for (const title of ["One", "Two"]) {
     tasks.push((await plane.asPerson(api.app.tasks.create, { title, assigneeIds: [] })).taskId as Id<"tasks">)
   }
+  await plane.asPerson(api.app.agents.update, { agentId: plane.qa, heartbeat: dice.pick(crons) })
   const agents = [plane.lead, plane.engineer, plane.qa] as Array<Id<"agents">>
   /** When the plane says that an agent's first beat is due: by a digest, which is its own affair. */
   const firstBeats = new Map<string, number>()
@@ -280,7 +288,12 @@ const play = async (seed: number, length: number): Promise<number> => {
     beat: async () => {
       const agentId = dice.pick(agents)
       const runtimeId = dice.pick(Object.keys(boots))
+      const heartbeat = (await t.run((ctx) => ctx.db.get("agents", agentId)))?.heartbeat ?? 15
+      // Now and then a runtime has not heard yet of another schedule.
+      const schedule = typeof heartbeat === "string" && dice.chance(0.8) ? heartbeat : dice.pick(crons)
+      const nextDueAt = Option.getOrThrow(nextCronMoment(schedule, Date.now()))
       const request = {
+        ...(typeof heartbeat === "string" ? { schedule, nextDueAt } : {}),
         requestId: `beat ${dice.between(1, 1_000_000)}`,
         runtimeId,
         bootId: boots[runtimeId] ?? "none",
@@ -288,7 +301,6 @@ const play = async (seed: number, length: number): Promise<number> => {
         leaseMs,
         parkedAgents: dice.chance(0.1) ? [agentId] : []
       }
-      const row = await t.run((ctx) => ctx.db.get("agents", agentId))
       const own = await t.run(async (ctx) => {
         const sessions = await ctx.db.query("sessions").collect()
         return sessions.find((session) => session.agentId === agentId && session.taskId === undefined)?._id
@@ -311,7 +323,7 @@ const play = async (seed: number, length: number): Promise<number> => {
             return sessions.find((session) => session.agentId === agentId && session.taskId === undefined)?._id
           })
           const session = model.sessionFor(own ?? made ?? "none", agentId)
-          return model.claimBeat(Date.now(), request, session, typeof row?.heartbeat === "number" ? row.heartbeat : 15)
+          return model.claimBeat(Date.now(), request, session, heartbeat)
         }
       )
       if (typeof answer === "object" && answer !== null && "heartbeatId" in answer) {
@@ -321,7 +333,8 @@ const play = async (seed: number, length: number): Promise<number> => {
     },
     "beat's end": async () => {
       const { epoch, session } = someFence()
-      const args = { session, epoch, maxHops: 0 }
+      const nextDueAt = Option.getOrThrow(nextCronMoment(dice.pick(crons), Date.now()))
+      const args = { session, epoch, maxHops: 0, ...(dice.chance(0.5) ? { nextDueAt } : {}) }
       await twice(
         "the end of a beat",
         () => plane.mutate(api.service.agents.updateAgentHeartbeat, { ...args, status: "idle" }),
@@ -345,6 +358,9 @@ const play = async (seed: number, length: number): Promise<number> => {
           return null
         }
       )
+    },
+    reschedule: async () => {
+      await plane.asPerson(api.app.agents.update, { agentId: plane.qa, heartbeat: dice.pick(crons) })
     },
     rotate: async () => {
       const agent = dice.pick(agents)
@@ -381,6 +397,7 @@ const play = async (seed: number, length: number): Promise<number> => {
       "an earlier boot's pulse": 0.2,
       "dead letter": 1.5,
       rotate: 0.5,
+      reschedule: 0.3,
       backlog: 0.5
     })
     await steps[name]?.()

@@ -51,8 +51,11 @@ export interface Row {
 /** An agent's heartbeat: the one that is due next, or that is being tried. */
 export interface Beat {
   readonly agent: string
-  minutes: number
+  /** Minutes, or a cron expression, whose moments the runtime reckons. */
+  schedule: number | string
   dueAt: number
+  /** The moment after this beat's, as the claim of a cron schedule named it. */
+  followingAt: number | null
   attempts: number
   /** Claims, given back or not. */
   tries: number
@@ -60,6 +63,17 @@ export interface Beat {
   crashes: number
   notBefore: number | null
   requestId: string | null
+}
+
+/** A beat of which nothing has been tried. */
+const unbegun = {
+  followingAt: null,
+  attempts: 0,
+  tries: 0,
+  failures: 0,
+  crashes: 0,
+  notBefore: null,
+  requestId: null
 }
 
 /** The identity of a beat, the same in all its attempts. */
@@ -184,7 +198,7 @@ export interface Surroundings {
   /** Moves an assigned task on when its assignee replied or acted. */
   readonly begun: (row: Row, maxHops: number) => void
   /** When an agent's first beat by this interval is due. */
-  readonly firstBeatAt: (agent: string, minutes: number, now: number) => number
+  readonly firstBeatAt: (agent: string, minutes: number, now: number, before: Beat | null) => number
 }
 
 export interface BeatRequest {
@@ -194,6 +208,8 @@ export interface BeatRequest {
   readonly agentId: string
   readonly leaseMs: number
   readonly parkedAgents: ReadonlyArray<string>
+  readonly nextDueAt?: number
+  readonly schedule?: string
 }
 
 /** The lease of a beat, or when to ask again and why. */
@@ -972,7 +988,7 @@ export class QueueModel {
   }
 
   /** Leases the agent's session for its beat when that is due and nothing comes first; otherwise when to ask again. */
-  claimBeat(now: number, request: BeatRequest, session: Session, minutes: number): BeatClaim {
+  claimBeat(now: number, request: BeatRequest, session: Session, schedule: number | string): BeatClaim {
     this.mustBeCurrent(request.runtimeId, request.bootId)
     const agent = request.agentId
     const before = this.beats.get(agent)
@@ -986,11 +1002,14 @@ export class QueueModel {
       const notBefore = Math.min(lease.expiresAt, now + ASK_AGAIN)
       return { notBefore, dueAt: before?.dueAt ?? now, reason: "session_busy" }
     }
-    if (before !== undefined && before.minutes === minutes && before.dueAt > now) {
+    if (typeof schedule === "string" && request.schedule !== undefined && request.schedule !== schedule) {
+      return { notBefore: now + ASK_AGAIN, dueAt: before?.dueAt ?? now, reason: "not_due" }
+    }
+    if (before !== undefined && before.schedule === schedule && before.dueAt > now) {
       return { notBefore: before.dueAt, dueAt: before.dueAt, reason: "not_due" }
     }
     this.rescue(now, session)
-    const beat = this.currentBeat(now, agent, minutes)
+    const beat = this.currentBeat(now, agent, schedule, request.nextDueAt)
     const wait = (reason: string, notBefore: number): BeatClaim => ({ notBefore, dueAt: beat.dueAt, reason })
     if (beat.dueAt > now) return wait("not_due", beat.dueAt)
     if (beat.notBefore !== null && beat.notBefore > now) return wait("backing_off", beat.notBefore)
@@ -1011,6 +1030,7 @@ export class QueueModel {
     beat.tries += 1
     beat.notBefore = null
     beat.requestId = request.requestId
+    if (typeof schedule === "string") beat.followingAt = this.named(request.nextDueAt)
     this.startGeneration(session)
     session.epoch += 1
     const { epoch } = session
@@ -1035,30 +1055,44 @@ export class QueueModel {
     return { heartbeatId: row, session: session.id, epoch, expiresAt, attempt: beat.attempts }
   }
 
-  /** The agent's beat as of now: made at need, anew after another interval, and past those that were given up. */
-  private currentBeat(now: number, agent: string, minutes: number): Beat {
-    const interval = minutes * 60_000
-    const anew = { minutes, attempts: 0, tries: 0, failures: 0, crashes: 0, notBefore: null, requestId: null }
+  private named(nextDueAt: number | undefined): number {
+    if (nextDueAt === undefined) throw new Refusal("invalid")
+    return nextDueAt
+  }
+
+  /** The beat that follows this one after the time given. */
+  private following({ dueAt, followingAt, schedule }: Beat, after: number): number {
+    if (typeof schedule === "string") return followingAt ?? after + 60_000
+    const interval = schedule * 60_000
+    return dueAt + interval * Math.max(1, Math.floor((after - dueAt) / interval) + 1)
+  }
+
+  /** The agent's beat as of now: made at need, anew after another schedule, and past those that were given up. */
+  private currentBeat(now: number, agent: string, schedule: number | string, given: number | undefined): Beat {
     const found = this.beats.get(agent)
-    if (found === undefined) {
-      const made = { agent, dueAt: this.surroundings.firstBeatAt(agent, minutes, now), ...anew }
-      this.beats.set(agent, made)
+    if (found === undefined || found.schedule !== schedule) {
+      const dueAt =
+        typeof schedule === "string"
+          ? this.named(given)
+          : this.surroundings.firstBeatAt(agent, schedule, now, found ?? null)
+      const made = found ?? { agent, schedule, dueAt, ...unbegun }
+      this.beats.set(agent, Object.assign(made, unbegun, { schedule, dueAt }))
       return made
     }
-    if (found.minutes !== minutes) {
-      Object.assign(found, anew, { dueAt: this.surroundings.firstBeatAt(agent, minutes, now) })
-    } else if (found.failures + found.crashes >= BEAT_FAILURES) this.advance(now, found)
-    else if (found.tries > 0 && found.dueAt + interval <= now) {
+    if (found.failures + found.crashes >= BEAT_FAILURES) this.advance(now, found)
+    else if (found.tries > 0 && this.following(found, found.dueAt) <= now) {
       // The next one is due: the one that fails is given up for the latest that is.
-      Object.assign(found, anew, { dueAt: found.dueAt + Math.floor((now - found.dueAt) / interval) * interval })
+      const dueAt =
+        typeof schedule === "string"
+          ? this.following(found, found.dueAt)
+          : found.dueAt + Math.floor((now - found.dueAt) / (schedule * 60_000)) * schedule * 60_000
+      Object.assign(found, unbegun, { dueAt })
     }
     return found
   }
 
   private advance(now: number, beat: Beat): void {
-    const interval = beat.minutes * 60_000
-    beat.dueAt += interval * Math.max(1, Math.floor((now - beat.dueAt) / interval) + 1)
-    Object.assign(beat, { attempts: 0, tries: 0, failures: 0, crashes: 0, notBefore: null, requestId: null })
+    Object.assign(beat, unbegun, { dueAt: this.following(beat, now) })
   }
 
   private releaseBeat(now: number, args: Fence & { nextAttemptAt?: number; class?: string }): object {
@@ -1093,7 +1127,7 @@ export class QueueModel {
   }
 
   /** Ends a beat well, with what it says; answers when the next one is due. */
-  finishBeat(now: number, fence: Fence, say: (run: Run) => string | null): object {
+  finishBeat(now: number, fence: Fence & { nextDueAt?: number }, say: (run: Run) => string | null): object {
     const again = this.repeated(fence, "beat")
     if (again !== null) return again
     const { lease, session } = this.held(fence)
@@ -1101,7 +1135,10 @@ export class QueueModel {
     const messageId = say({ id: lease.row, isBeat: true, agent: session.agent, row: null })
     this.noteEnd(now, session, "beat", {})
     const beat = this.beatOf(session)
-    if (beat !== undefined) this.advance(now, beat)
+    if (beat !== undefined) {
+      beat.followingAt = fence.nextDueAt ?? beat.followingAt
+      this.advance(now, beat)
+    }
     session.generation = lease.generation
     const hasWork = this.rowsOf(session.id, "ready").length > 0 || this.retryAt(session.id) !== null
     const answer = { dueAt: beat?.dueAt ?? now, messageId, hasWork }

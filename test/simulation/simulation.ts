@@ -42,8 +42,8 @@ const agents: ReadonlyArray<Omit<Agent, "heartbeat">> = [
   { id: "a_designer", slug: "designer", name: "Designer", isOrchestrator: false, canReview: false }
 ]
 
-/** Minutes between heartbeats: often enough that faults meet them. */
-const INTERVALS = [1, 3, 15]
+/** Minutes between heartbeats, or cron expressions: often enough that faults meet them. */
+const INTERVALS = [1, 3, 15, "*/2 * * * *"]
 const CHUNK_MILLIS = 10_000
 /** After the faults everything must have ended within this. */
 const REST_MILLIS = 3 * 60 * 60 * 1_000
@@ -315,7 +315,10 @@ export const simulate = Effect.fnUntraced(function* (seed: number, options: Opti
       .filter(([path]) => !FOLLOWED.has(path))
       .reduce((sum, [path, count]) => sum + count - (before.get(path) ?? 0), 0)
     // A beat is two calls; the day's allowance for an agent is for one in 15 minutes.
-    const beats = account.agents.reduce((sum, { heartbeat }) => sum + Math.ceil(10 / heartbeat) + 1, 0)
+    const beats = account.agents.reduce(
+      (sum, { heartbeat }) => sum + Math.ceil(10 / (typeof heartbeat === "number" ? heartbeat : 2)) + 1,
+      0
+    )
     const stated = Math.ceil((1_500 / 144) * running) + 2 * beats * Math.max(1, running) + running
     if (calls > stated) world.violate("I12", `${calls} calls in ten idle minutes, stated are ${stated}`)
   }
