@@ -1,5 +1,6 @@
 /** Listens on HEALTH_HOST and HEALTH_PORT, nothing else: what is served there are the programs' routes. */
 import { createServer } from "node:http"
+import type { IncomingMessage, Server, ServerResponse } from "node:http"
 import * as NodeHttpServer from "@effect/platform-node/NodeHttpServer"
 import { Effect, Layer, Schema } from "effect"
 import { RuntimeConfig } from "./Config.ts"
@@ -21,11 +22,34 @@ const reasonOf = (cause: unknown): string => {
   }
 }
 
+/**
+ * The port is ours before the routes are there: a request that comes between is held until they are. Node would never
+ * answer it, and a probe without a deadline of its own would wait for ever.
+ */
+const holdingEarlyRequests = (server: Server): Server => {
+  const early: Array<readonly [IncomingMessage, ServerResponse]> = []
+  const hold = (request: IncomingMessage, response: ServerResponse) => void early.push([request, response])
+  const handOver = (event: string | symbol) => {
+    if (event !== "request") return
+    server.off("newListener", handOver)
+    server.off("request", hold)
+    // Told of the listener before it is there.
+    process.nextTick(() => {
+      for (const [request, response] of early) server.emit("request", request, response)
+    })
+  }
+  server.on("request", hold)
+  return server.on("newListener", handOver)
+}
+
 /** The server with Node's own limits for slow clients: 10 s for headers, 30 s for a request. */
 export const layer = Layer.unwrap(
   Effect.map(RuntimeConfig, ({ healthHost, healthPort }) =>
     NodeHttpServer.layer(
-      () => createServer({ headersTimeout: 10_000, requestTimeout: 30_000, connectionsCheckingInterval: 5_000 }),
+      () =>
+        holdingEarlyRequests(
+          createServer({ headersTimeout: 10_000, requestTimeout: 30_000, connectionsCheckingInterval: 5_000 })
+        ),
       { port: healthPort, host: healthHost, gracefulShutdownTimeout: "200 millis" }
     ).pipe(
       Layer.catchTag("ServeError", ({ cause }) =>
