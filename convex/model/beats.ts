@@ -302,6 +302,10 @@ export const claimBeat = async (
   // An expired lease is taken over only when a beat is due: until then it is still good to its holder.
   const isDue = held === null || held.schedule !== agent.heartbeat || held.dueAt <= now
   if (held !== null && !isDue) return { notBefore: held.dueAt, dueAt: held.dueAt, reason: "not_due", now }
+  if (typeof agent.heartbeat === "string" && request.nextDueAt !== undefined && request.nextDueAt <= now) {
+    // Reckoned long ago: the beat of that moment may have been finished by another runtime, and would come again.
+    return { notBefore: now, dueAt: held?.dueAt ?? now, reason: "not_due", now }
+  }
   if (lease !== undefined) await rescueLease(ctx, { ...session, lease })
 
   const beat = await currentBeat(ctx, agent, request.nextDueAt, now)

@@ -154,15 +154,21 @@ export class Heartbeats extends Context.Service<
           Effect.ignore
         )
 
+      /** For an agent by cron the moment that follows now, which the control plane cannot reckon; none if none ever does. */
+      const followingMoment = Effect.fnUntraced(function* ({ heartbeat: schedule }: RosterAgent) {
+        if (typeof schedule !== "string") return Option.some({})
+        return Option.map(nextCronMoment(schedule, yield* controlPlane.now), (nextDueAt) => ({ nextDueAt, schedule }))
+      })
+
       /**
        * Asks for the beat and runs it. Answers in how many milliseconds to ask again, and whether the delivery loop may
        * have missed the permit that was held meanwhile.
        */
-      const askAndRun = Effect.fnUntraced(function* (
-        chain: Chain,
-        reckoned: { readonly nextDueAt: number; readonly schedule: string } | undefined
-      ) {
+      const askAndRun = Effect.fnUntraced(function* (chain: Chain) {
         const { agent } = chain
+        // Only now: what is reckoned before the wait for a permit may have passed by, and be another runtime's beat.
+        const moment = yield* followingMoment(agent)
+        if (Option.isNone(moment)) return { wait: 0, isMissed: (yield* permits.free) === 0 }
         if (chain.isRemoved || !mayBeat(yield* lifecycle.state) || (yield* guard.admitted(yield* Admission)) < 1) {
           return { wait: 0, isMissed: (yield* permits.free) === 0 }
         }
@@ -173,7 +179,7 @@ export class Heartbeats extends Context.Service<
           agentId: agent.id,
           requestId: chain.requestId,
           parkedAgents: yield* guard.parkedAgents,
-          ...reckoned
+          ...moment.value
         }
         const answer = yield* controlPlane
           .claimBeat(request)
@@ -210,19 +216,14 @@ export class Heartbeats extends Context.Service<
         yield* untilBreakerCloses
         if (chain.isRemoved) return
         const { agent } = chain
-        const schedule = agent.heartbeat
-        const reckoned =
-          typeof schedule === "string"
-            ? Option.map(nextCronMoment(schedule, yield* controlPlane.now), (nextDueAt) => ({ nextDueAt, schedule }))
-            : Option.some(undefined)
-        if (Option.isNone(reckoned)) {
+        if (Option.isNone(yield* followingMoment(agent))) {
           yield* metrics.heartbeatDue(agent.slug, null)
           yield* Effect.logError(
             `no heartbeats for ${agent.slug}: ${JSON.stringify(agent.heartbeat)} is no cron expression that ever fires; set minutes or five fields in UTC`
           )
           return yield* Queue.take(chain.wakeups)
         }
-        const wait = yield* askAndRun(chain, reckoned.value).pipe(
+        const wait = yield* askAndRun(chain).pipe(
           asAdmitted,
           permits.withSpare,
           Effect.onExit((exit) => (exit._tag === "Success" && !exit.value.isMissed ? Effect.void : loop.wake)),

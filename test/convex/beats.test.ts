@@ -327,6 +327,16 @@ describe("a heartbeat", () => {
     expect(await claimBeat(plane, soon)).toMatchObject({ reason: "not_due", dueAt: soon.nextDueAt })
   })
 
+  it("is not claimed with a next moment that has passed meanwhile: it may have been another runtime's beat", async () => {
+    const plane = await seededPlane()
+    await plane.asPerson(api.app.agents.update, { agentId: plane.engineer, heartbeat: "0 * * * *" })
+    const dueAt = Date.now() + 60 * minute
+    await claimBeat(plane, { nextDueAt: dueAt })
+    vi.setSystemTime(dueAt)
+    expect(await claimBeat(plane, { nextDueAt: dueAt })).toMatchObject({ reason: "not_due", dueAt, notBefore: dueAt })
+    expect((await claimed(plane, { nextDueAt: dueAt + 60 * minute })).heartbeatId).toBe(`${plane.engineer}:${dueAt}`)
+  })
+
   it("follows a changed schedule at once, counted from the last beat", async () => {
     const plane = await due()
     const beat = await claimed(plane)

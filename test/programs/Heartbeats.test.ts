@@ -385,6 +385,22 @@ describe("heartbeats", () => {
     })
   )
 
+  it.effect("by cron that had to wait for a permit say the moment that follows the wait", () =>
+    Effect.gen(function* () {
+      const plane = new BeatPlane()
+      const house = yield* runtime(plane, { settings: { deliveryMaxConcurrentSessions: 4 } })
+      yield* house.start
+      yield* publish(plane, [house], rosterOf(1, agents(1, "*/2 * * * *")))
+      for (let index = 0; index < 4; index++) yield* house.permits.take
+      yield* TestClock.adjust(11 * MINUTE)
+      assert.lengthOf(house.begun, 0)
+      for (let index = 0; index < 4; index++) yield* house.permits.giveBack
+      yield* TestClock.adjust(10 * MINUTE)
+      assert.isAtLeast(house.begun.length, 5)
+      for (const { at, nextDueAt } of plane.reckoned) assert.isAbove(nextDueAt ?? 0, at)
+    })
+  )
+
   it.effect("of what is no cron expression are none, said once, until it is changed", () =>
     Effect.gen(function* () {
       const lines: Array<string> = []

@@ -57,6 +57,8 @@ export class BeatPlane {
   readonly finished: Array<{ readonly id: string; readonly at: number }> = []
   readonly givenBack: Array<string> = []
   readonly failed: Array<string> = []
+  /** The following moments that were told with claims of beats that are due. */
+  readonly reckoned: Array<{ readonly at: number; readonly nextDueAt: number | undefined }> = []
   /** Whether deliveries wait in the sessions of the beats that end. */
   hasWork = false
   /** Answered instead of the next claims. */
@@ -123,6 +125,7 @@ export class BeatPlane {
         now
       })
       if (row.dueAt > now) return wait("not_due", row.dueAt)
+      this.reckoned.push({ at: now, nextDueAt })
       if (row.notBefore > now) return wait("backing_off", row.notBefore)
       row.epoch += 1
       row.followingAt = nextDueAt

@@ -291,7 +291,9 @@ const play = async (seed: number, length: number): Promise<number> => {
       const heartbeat = (await t.run((ctx) => ctx.db.get("agents", agentId)))?.heartbeat ?? 15
       // Now and then a runtime has not heard yet of another schedule.
       const schedule = typeof heartbeat === "string" && dice.chance(0.8) ? heartbeat : dice.pick(crons)
-      const nextDueAt = Option.getOrThrow(nextCronMoment(schedule, Date.now()))
+      // Or has reckoned long before it asks.
+      const reckonedAt = Date.now() - (dice.chance(0.2) ? dice.between(1, 600_000) : 0)
+      const nextDueAt = Option.getOrThrow(nextCronMoment(schedule, reckonedAt))
       const request = {
         ...(typeof heartbeat === "string" ? { schedule, nextDueAt } : {}),
         requestId: `beat ${dice.between(1, 1_000_000)}`,

@@ -1008,6 +1008,9 @@ export class QueueModel {
     if (before !== undefined && before.schedule === schedule && before.dueAt > now) {
       return { notBefore: before.dueAt, dueAt: before.dueAt, reason: "not_due" }
     }
+    if (typeof schedule === "string" && request.nextDueAt !== undefined && request.nextDueAt <= now) {
+      return { notBefore: now, dueAt: before?.dueAt ?? now, reason: "not_due" }
+    }
     this.rescue(now, session)
     const beat = this.currentBeat(now, agent, schedule, request.nextDueAt)
     const wait = (reason: string, notBefore: number): BeatClaim => ({ notBefore, dueAt: beat.dueAt, reason })
