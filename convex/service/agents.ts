@@ -147,7 +147,9 @@ export const updateAgentHeartbeat = serviceMutation({
     }
     let dueAt = now
     if (beat !== null && heartbeatId(beat) === run.id) {
-      const following = args.nextDueAt ?? beat.followingAt
+      // The present one's own moment, by a clock that is behind ours, would let the finished beat come again.
+      const isAhead = args.nextDueAt !== undefined && args.nextDueAt > beat.dueAt
+      const following = isAhead ? args.nextDueAt : beat.followingAt
       dueAt = await advanceBeat(ctx, { ...beat, ...(following === undefined ? {} : { followingAt: following }) }, now)
       await ctx.db.patch("heartbeats", beat._id, {
         status: cut(args.status, 50),

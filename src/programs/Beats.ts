@@ -71,7 +71,9 @@ export class Beats extends Context.Service<
         const current = !agent.isOrchestrator && first?.task.status === "in_progress" ? first.task.id : null
         const nextDueAt =
           typeof heartbeat.schedule === "string"
-            ? Option.getOrUndefined(nextCronMoment(heartbeat.schedule, yield* controlPlane.now))
+            ? Option.getOrUndefined(
+                nextCronMoment(heartbeat.schedule, Math.max(heartbeat.dueAt, yield* controlPlane.now))
+              )
             : undefined
         const report: BeatReport = {
           status: current === null ? "idle" : "busy",

@@ -38,6 +38,11 @@ import { DeliveryLoop } from "./DeliveryLoop.ts"
 const REFUSED_RETRY_MILLIS = 60_000
 /** Another turn is the breaker's probe: its end will tell. */
 const PROBE_WAIT_MILLIS = 15_000
+/**
+ * What we know of the control plane's clock is behind it by as long as its answers travel: so much at most, or the moment
+ * that is due would be told as the following one.
+ */
+const MOST_BEHIND_MILLIS = 1_000
 /** No answer makes an agent be asked about in a busy loop, and no timer is longer than timers can be. */
 const SHORTEST_WAIT_MILLIS = 100
 const LONGEST_WAIT_MILLIS = Duration.toMillis("1 day")
@@ -157,7 +162,8 @@ export class Heartbeats extends Context.Service<
       /** For an agent by cron the moment that follows now, which the control plane cannot reckon; none if none ever does. */
       const followingMoment = Effect.fnUntraced(function* ({ heartbeat: schedule }: RosterAgent) {
         if (typeof schedule !== "string") return Option.some({})
-        return Option.map(nextCronMoment(schedule, yield* controlPlane.now), (nextDueAt) => ({ nextDueAt, schedule }))
+        const now = (yield* controlPlane.now) + MOST_BEHIND_MILLIS
+        return Option.map(nextCronMoment(schedule, now), (nextDueAt) => ({ nextDueAt, schedule }))
       })
 
       /**

@@ -337,6 +337,17 @@ describe("a heartbeat", () => {
     expect((await claimed(plane, { nextDueAt: dueAt + 60 * minute })).heartbeatId).toBe(`${plane.engineer}:${dueAt}`)
   })
 
+  it("is not followed by itself when a runtime's clock is behind as it ends", async () => {
+    const plane = await seededPlane()
+    await plane.asPerson(api.app.agents.update, { agentId: plane.engineer, heartbeat: "0 * * * *" })
+    const dueAt = Date.now() + 60 * minute
+    await claimBeat(plane, { nextDueAt: dueAt })
+    vi.setSystemTime(dueAt)
+    const nextDueAt = dueAt + 60 * minute
+    const beat = await claimed(plane, { nextDueAt })
+    expect((await finish(plane, beat, { nextDueAt: dueAt })).dueAt).toBe(nextDueAt)
+  })
+
   it("follows a changed schedule at once, counted from the last beat", async () => {
     const plane = await due()
     const beat = await claimed(plane)

@@ -219,6 +219,16 @@ describe("a heartbeat", () => {
     })
   )
 
+  it.effect("tells the moment after its own of a cron schedule, also when it knows the time a little late", () =>
+    Effect.gen(function* () {
+      yield* TestClock.setTime(Date.parse("2026-01-05T08:59:59.980Z"))
+      const { calls, run } = yield* house({ turn: says("HEARTBEAT_OK") })
+      const dueAt = Date.parse("2026-01-05T09:00:00Z")
+      yield* run({ heartbeat: { id: "a:1", dueAt, schedule: "0 9 * * *", lastHeartbeatAt: null } })
+      assert.strictEqual(calls.reports[0]?.nextDueAt, Date.parse("2026-01-06T09:00:00Z"))
+    })
+  )
+
   it.effect("tells the moment after next of a cron schedule", () =>
     Effect.gen(function* () {
       yield* TestClock.setTime(Date.parse("2026-01-05T09:00:01Z"))

@@ -27,7 +27,13 @@ const away = new ControlPlaneUnavailable({ function: "service/sessions:claimBeat
 /** A runtime's heartbeats over a control plane in memory; a beat's turn takes `turnMillis`. */
 const runtime = (
   plane: BeatPlane,
-  options: { readonly settings?: Partial<Settings>; readonly turnMillis?: number; readonly lines?: Array<string> } = {}
+  options: {
+    readonly settings?: Partial<Settings>
+    readonly turnMillis?: number
+    readonly lines?: Array<string>
+    /** So much the control plane's clock is ahead of what the runtime knows of it. */
+    readonly behindMillis?: number
+  } = {}
 ) =>
   Effect.gen(function* () {
     const running = yield* Ref.make(0)
@@ -63,7 +69,7 @@ const runtime = (
         beats,
         Layer.mock(ControlPlane, {
           bootId: "boot",
-          now: Clock.currentTimeMillis,
+          now: Effect.map(Clock.currentTimeMillis, (now) => now - (options.behindMillis ?? 0)),
           claimBeat: plane.claimBeat,
           release: plane.release
         }),
@@ -399,6 +405,20 @@ describe("heartbeats", () => {
       assert.isAtLeast(house.begun.length, 5)
       for (const { at, nextDueAt } of plane.reckoned) assert.isAbove(nextDueAt ?? 0, at)
     })
+  )
+
+  it.effect(
+    "by cron do not take the moment that is due for the following one when they know the time a little late",
+    () =>
+      Effect.gen(function* () {
+        const plane = new BeatPlane()
+        const house = yield* runtime(plane, { behindMillis: 40 })
+        yield* house.start
+        yield* publish(plane, [house], rosterOf(1, agents(1, "*/2 * * * *")))
+        yield* TestClock.adjust(11 * MINUTE)
+        assert.isAtLeast(plane.reckoned.length, 5)
+        for (const { at, nextDueAt } of plane.reckoned) assert.isAbove(nextDueAt ?? 0, at)
+      })
   )
 
   it.effect("of what is no cron expression are none, said once, until it is changed", () =>

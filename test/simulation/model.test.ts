@@ -335,7 +335,8 @@ const play = async (seed: number, length: number): Promise<number> => {
     },
     "beat's end": async () => {
       const { epoch, session } = someFence()
-      const nextDueAt = Option.getOrThrow(nextCronMoment(dice.pick(crons), Date.now()))
+      const reckonedAt = Date.now() - (dice.chance(0.2) ? dice.between(1, 600_000) : 0)
+      const nextDueAt = Option.getOrThrow(nextCronMoment(dice.pick(crons), reckonedAt))
       const args = { session, epoch, maxHops: 0, ...(dice.chance(0.5) ? { nextDueAt } : {}) }
       await twice(
         "the end of a beat",

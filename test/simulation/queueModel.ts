@@ -1139,7 +1139,7 @@ export class QueueModel {
     this.noteEnd(now, session, "beat", {})
     const beat = this.beatOf(session)
     if (beat !== undefined) {
-      beat.followingAt = fence.nextDueAt ?? beat.followingAt
+      if (fence.nextDueAt !== undefined && fence.nextDueAt > beat.dueAt) beat.followingAt = fence.nextDueAt
       this.advance(now, beat)
     }
     session.generation = lease.generation
