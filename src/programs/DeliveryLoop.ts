@@ -5,6 +5,7 @@ import {
   Effect,
   Exit,
   FiberMap,
+  FiberSet,
   Layer,
   Queue,
   Random,
@@ -12,6 +13,7 @@ import {
   Result,
   Schedule,
   Scope,
+  Semaphore,
   Stream,
   SubscriptionRef
 } from "effect"
@@ -34,6 +36,8 @@ import { Deliveries } from "./Deliveries.ts"
 
 /** So long at least a claim that failed is not tried again, whatever happens meanwhile. */
 const LEAST_RETRY = Duration.seconds(1)
+/** So many claims are at work at once: while the contexts of one come from far away, the next one is made. */
+const CLAIMS_AT_ONCE = 2
 /** A refused token is tried again this often. */
 const TOKEN_RETRY = Duration.seconds(30)
 
@@ -42,6 +46,16 @@ export interface DeliveryLoopState {
   /** Since when the oldest ready notification waits, epoch milliseconds of the control plane; null when none does. */
   readonly oldestWaiting: number | null
 }
+
+/** What a claim leased and has room for: its permits are taken. */
+interface ClaimedWork {
+  readonly begins: ReadonlyArray<ClaimedDelivery>
+  readonly admission: typeof Admission.Service
+  readonly times: Omit<ClaimTimes, "known">
+}
+
+/** Lets what waits for the control plane be interrupted, and nothing else of a claim. */
+type Restore = <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
 
 /**
  * Claims whatever may run and forks a fiber for each delivery. Woken by the push, by its own deliveries' ends, by the
@@ -66,8 +80,6 @@ export class DeliveryLoop extends Context.Service<
     /** Tells the loop the earliest moment of due work that the pulse reported, in milliseconds from now. */
     dueIn(millis: number): Effect.Effect<void>
     readonly state: Effect.Effect<DeliveryLoopState>
-    /** The delivery cycle once, for tests and for the loop: claims until nothing more may run, says how many began. */
-    readonly cycle: Effect.Effect<number, ControlPlaneFailure>
   }
 >()("runtime-service/programs/DeliveryLoop") {
   static readonly layer = Layer.effect(
@@ -86,6 +98,9 @@ export class DeliveryLoop extends Context.Service<
       const scope = yield* Effect.scope
 
       const running = yield* FiberMap.make<string>()
+      /** Claimed work whose contexts are on their way. */
+      const preparing = yield* FiberSet.make()
+      const overlaps = yield* Semaphore.make(CLAIMS_AT_ONCE)
       // The loop's own, so that it can be stopped before what it began.
       const claiming = yield* Scope.fork(scope)
       const wakeups = yield* Queue.sliding<void>(1)
@@ -116,103 +131,148 @@ export class DeliveryLoop extends Context.Service<
         Effect.forEach(Array.from({ length: count }), () => one, { discard: true })
 
       /** Leased work that does not run is given back, or it would wait for its lease's end and lose its attempt. */
-      const giveBack = (unbegun: ReadonlyArray<ClaimedDelivery>) =>
-        Effect.forEach(unbegun, (delivery) => Effect.ignore(controlPlane.release(delivery)), {
-          concurrency: "unbounded",
-          discard: true
-        }).pipe(Effect.timeoutOption(RELEASE_TIMEOUT), Effect.asVoid)
-
-      /** Begins a delivery whose permit is taken already, and gives that back at its end. */
-      const begin = Effect.fnUntraced(function* (
-        delivery: ClaimedDelivery,
-        context: ContextOrBroken | undefined,
-        times: ClaimTimes
-      ) {
-        if (delivery.alone) yield* Ref.set(isAloneRunning, true)
-        yield* deliveries
-          .deliver(delivery, context ?? { broken: "notification_missing" }, times)
-          .pipe(
-            Effect.ensuring(
-              permits.giveBack.pipe(
-                Effect.andThen(delivery.alone ? Ref.set(isAloneRunning, false) : Effect.void),
-                Effect.andThen(wake)
-              )
-            ),
-            (work) => FiberMap.run(running, leaseOf(delivery), work)
-          )
-      })
-
-      /**
-       * Claims and begins what may run. Whatever else the claim leased is given back, however this ends: more than there
-       * is room for by now, or all of it when its context does not come or the process halts.
-       */
-      const claimOnce = (free: number) =>
-        Effect.uninterruptibleMask((restore) =>
-          Effect.gen(function* () {
-            const request = (yield* Ref.get(openRequest)) ?? { requestId: yield* secureRandom.uuidV4(), permits: free }
-            yield* Ref.set(openRequest, request)
-            // From here on they are taken: no heartbeat begins with a permit, or as the breaker's probe, that this claim
-            // may fill, and a drain waits for what it leases.
-            let held = Math.min(request.permits, free)
-            yield* several(held, permits.take)
-            const admission = yield* guard.claimed
-            let unbegun: ReadonlyArray<ClaimedDelivery> = []
-            let begun = 0
-
-            const claimAndBegin = Effect.gen(function* () {
-              const from = yield* Clock.currentTimeMillis
-              const claim = yield* restore(controlPlane.claim({ ...request, parkedAgents: yield* guard.parkedAgents }))
-              unbegun = claim.deliveries
-              yield* Ref.set(openRequest, null)
-              yield* Ref.set(isHeldBack, claim.isBlocked)
-              const now = yield* monotonicMillis
-              yield* Ref.set(dueAt, claim.nextDueAt === null ? null : now + Math.max(0, claim.nextDueAt - claim.now))
-              // A request that is repeated asks for the room of its first time; meanwhile heartbeats may have begun, or
-              // the breaker may have opened.
-              const room = Math.min(held, yield* guard.admitted(admission))
-              const begins = claim.deliveries.slice(0, room)
-              yield* several(held - begins.length, permits.giveBack)
-              held = begins.length
-              if (begins.length > 0) {
-                const claimed = yield* Clock.currentTimeMillis
-                const unspent = begins.filter(({ spent }) => !spent)
-                const contexts = yield* restore(
-                  controlPlane.context(
-                    unspent.map(({ notificationIds }) => notificationIds[0]),
-                    unspent.map(({ epoch }) => epoch)
-                  )
-                )
-                const times: ClaimTimes = {
-                  from,
-                  claimed,
-                  claimedThere: claim.now,
-                  known: yield* Clock.currentTimeMillis,
-                  deliveries: claim.deliveries.length
-                }
-                for (const delivery of begins) {
-                  unbegun = unbegun.slice(1)
-                  held -= 1
-                  begun += 1
-                  yield* begin(delivery, contexts.get(delivery.notificationIds[0]), times)
-                }
-              }
-              return { count: begun, isFull: claim.deliveries.length === request.permits || unbegun.length > 0 }
-            })
-
-            return yield* claimAndBegin.pipe(
-              Effect.onExit((exit) =>
-                Effect.gen(function* () {
-                  if (unbegun.length > 0) {
-                    const why = exit._tag === "Success" ? "there is no room for it" : "its context did not come"
-                    yield* Effect.logWarning(`claimed work given back (${unbegun.length}): ${why}`)
-                    yield* giveBack(unbegun)
-                  }
-                  yield* several(held, permits.giveBack)
-                  if (begun === 0) yield* guard.inconclusive
+      const giveBack = (unbegun: ReadonlyArray<ClaimedDelivery>, why: string) =>
+        unbegun.length === 0
+          ? Effect.void
+          : Effect.logWarning(`claimed work given back (${unbegun.length}): ${why}`).pipe(
+              Effect.andThen(
+                Effect.forEach(unbegun, (delivery) => Effect.ignore(controlPlane.release(delivery)), {
+                  concurrency: "unbounded",
+                  discard: true
                 })
               ),
-              Effect.provideService(Admission, admission)
+              Effect.timeoutOption(RELEASE_TIMEOUT),
+              Effect.asVoid
             )
+
+      /** A permit of claimed work, and the process if that had it alone, are free again. */
+      const leave = (delivery: ClaimedDelivery) =>
+        permits.giveBack.pipe(Effect.andThen(delivery.alone ? Ref.set(isAloneRunning, false) : Effect.void))
+
+      /** Begins a delivery whose permit is taken already, and gives that back at its end. */
+      const begin = (delivery: ClaimedDelivery, context: ContextOrBroken | undefined, times: ClaimTimes) =>
+        deliveries
+          .deliver(delivery, context ?? { broken: "notification_missing" }, times)
+          .pipe(Effect.ensuring(Effect.andThen(leave(delivery), wake)), (work) =>
+            FiberMap.run(running, leaseOf(delivery), work)
+          )
+
+      /**
+       * Claims what may run and takes its permits. What the claim leased beyond the room that is left is given back, and so
+       * are the permits of a claim that fails.
+       */
+      const claimOnce = (free: number, restore: Restore) =>
+        Effect.gen(function* () {
+          const request = (yield* Ref.get(openRequest)) ?? { requestId: yield* secureRandom.uuidV4(), permits: free }
+          yield* Ref.set(openRequest, request)
+          // From here on they are taken: no heartbeat begins with a permit, or as the breaker's probe, that this claim
+          // may fill, and a drain waits for what it leases.
+          let held = Math.min(request.permits, free)
+          yield* several(held, permits.take)
+          const admission = yield* guard.claimed
+          return yield* Effect.gen(function* () {
+            const from = yield* Clock.currentTimeMillis
+            const claim = yield* restore(controlPlane.claim({ ...request, parkedAgents: yield* guard.parkedAgents }))
+            const claimed = yield* Clock.currentTimeMillis
+            yield* Ref.set(openRequest, null)
+            yield* Ref.set(isHeldBack, claim.isBlocked)
+            const now = yield* monotonicMillis
+            yield* Ref.set(dueAt, claim.nextDueAt === null ? null : now + Math.max(0, claim.nextDueAt - claim.now))
+            // A request that is repeated asks for the room of its first time; meanwhile heartbeats may have begun, or
+            // the breaker may have opened.
+            const room = Math.min(held, yield* guard.admitted(admission))
+            const begins = claim.deliveries.slice(0, room)
+            const beyond = claim.deliveries.slice(room)
+            if (begins.some(({ alone }) => alone)) yield* Ref.set(isAloneRunning, true)
+            yield* several(held - begins.length, permits.giveBack)
+            held = 0
+            yield* giveBack(beyond, "there is no room for it")
+            return {
+              begins,
+              admission,
+              times: { from, claimed, claimedThere: claim.now, deliveries: claim.deliveries.length },
+              isFull: claim.deliveries.length === request.permits || beyond.length > 0
+            }
+          }).pipe(
+            Effect.onExit((exit) =>
+              Effect.gen(function* () {
+                yield* several(held, permits.giveBack)
+                if (exit._tag === "Failure" || exit.value.begins.length === 0) yield* guard.inconclusive
+              })
+            ),
+            Effect.provideService(Admission, admission)
+          )
+        })
+
+      /**
+       * Begins what was claimed as soon as its contexts have come. However this ends, what does not begin is given back,
+       * with its permits: when the contexts do not come, or the process halts.
+       */
+      const beginAll = ({ admission, begins, times }: ClaimedWork, restore: Restore) =>
+        Effect.suspend(() => {
+          let unbegun = begins
+          return Effect.gen(function* () {
+            const unspent = begins.filter(({ spent }) => !spent)
+            const contexts = yield* restore(
+              controlPlane.context(
+                unspent.map(({ notificationIds }) => notificationIds[0]),
+                unspent.map(({ epoch }) => epoch)
+              )
+            )
+            const known = yield* Clock.currentTimeMillis
+            for (const delivery of begins) {
+              unbegun = unbegun.slice(1)
+              yield* begin(delivery, contexts.get(delivery.notificationIds[0]), { ...times, known })
+            }
+          }).pipe(
+            Effect.ensuring(
+              Effect.suspend(() => {
+                const left = unbegun
+                return giveBack(left, "its context did not come").pipe(
+                  Effect.andThen(Effect.forEach(left, leave, { discard: true })),
+                  Effect.andThen(left.length < begins.length ? Effect.void : guard.inconclusive)
+                )
+              })
+            ),
+            Effect.provideService(Admission, admission)
+          )
+        })
+
+      /** Contexts that did not come while the loop went on: its next cycle fails with this and backs off. */
+      const contextFailure = yield* Ref.make<ControlPlaneFailure | null>(null)
+
+      const beginBeside = (work: ClaimedWork) =>
+        Effect.uninterruptibleMask((restore) => beginAll(work, restore)).pipe(
+          Effect.catch((failure) => Effect.andThen(Ref.set(contextFailure, failure), wake)),
+          Effect.catchDefect((cause) =>
+            Effect.andThen(Effect.logError("claimed work did not begin because of a bug", cause), wake)
+          ),
+          Effect.ensuring(overlaps.release(1)),
+          (beginning) => FiberSet.run(preparing, beginning)
+        )
+
+      /**
+       * Claims and begins what may run: with `isOverlapping` the next claim need not wait for the contexts of this one.
+       * Null when nothing may run.
+       */
+      const claimAndBegin = (isOverlapping: boolean) =>
+        Effect.uninterruptibleMask((restore) =>
+          Effect.gen(function* () {
+            yield* restore(overlaps.take(1))
+            let isHandedOver = false
+            return yield* Effect.gen(function* () {
+              const isOpen = canClaim(yield* lifecycle.state) && !(yield* Ref.get(isAloneRunning))
+              const free = Math.min(yield* permits.free, yield* guard.allowance)
+              if (!isOpen || free < 1) return null
+              const work = yield* claimOnce(free, restore)
+              if (work.begins.length > 0 && isOverlapping) {
+                isHandedOver = true
+                yield* beginBeside(work)
+              } else if (work.begins.length > 0) {
+                yield* beginAll(work, restore)
+              }
+              return work
+            }).pipe(Effect.ensuring(Effect.suspend(() => (isHandedOver ? Effect.void : overlaps.release(1)))))
           })
         )
 
@@ -222,7 +282,7 @@ export class DeliveryLoop extends Context.Service<
         if (request === null) return
         // One that never arrived leases now; it need not be much.
         const claim = yield* controlPlane.claim({ ...request, permits: 1, parkedAgents: yield* guard.parkedAgents })
-        yield* giveBack(claim.deliveries)
+        yield* giveBack(claim.deliveries, "the process ends")
       }).pipe(
         Effect.timeout(RELEASE_TIMEOUT),
         Effect.catch((failure) =>
@@ -236,24 +296,21 @@ export class DeliveryLoop extends Context.Service<
         yield* lifecycle.setReason("control-plane", null)
       })
 
-      const cycle = Effect.gen(function* () {
-        let begun = 0
+      /** Claims until nothing more may run. */
+      const cycle = Effect.fn("DeliveryLoop.cycle")(function* (isOverlapping: boolean) {
+        const failure = yield* Ref.getAndSet(contextFailure, null)
+        if (failure !== null) return yield* failure
         let isFull = true
         let isAnswered = false
         while (isFull) {
           yield* runs.renewMissed
-          const isOpen = canClaim(yield* lifecycle.state) && !(yield* Ref.get(isAloneRunning))
-          const free = Math.min(yield* permits.free, yield* guard.allowance)
-          if (!isOpen || free < 1) break
-          const claimed = yield* claimOnce(free)
-          isAnswered = true
-          begun += claimed.count
-          isFull = claimed.isFull
+          const claimed = yield* claimAndBegin(isOverlapping)
+          isAnswered ||= claimed !== null
+          isFull = claimed?.isFull ?? false
         }
         // A cycle that asked nothing knows nothing of the control plane.
         if (isAnswered) yield* onAnswer
-        return begun
-      }).pipe(Effect.withSpan("DeliveryLoop.cycle"))
+      })
 
       const onFailure = Effect.fnUntraced(function* (failure: ControlPlaneFailure) {
         switch (failure._tag) {
@@ -278,7 +335,8 @@ export class DeliveryLoop extends Context.Service<
         let failures = 0
         const attempt = Effect.gen(function* () {
           yield* Queue.clear(signs)
-          const isWell = yield* cycle.pipe(
+          // After a failure each step waits for the one before, so that only a whole claim ends the backing off.
+          const isWell = yield* cycle(failures === 0).pipe(
             Effect.as(true),
             Effect.catch((failure) => Effect.as(onFailure(failure), false))
           )
@@ -369,7 +427,13 @@ export class DeliveryLoop extends Context.Service<
         start,
         // What was begun while the loop was being stopped ends with the second round.
         halt: Effect.all(
-          [Effect.andThen(Scope.close(claiming, Exit.void), giveBackUnanswered), FiberMap.clear(running)],
+          [
+            Scope.close(claiming, Exit.void).pipe(
+              Effect.andThen(FiberSet.clear(preparing)),
+              Effect.andThen(giveBackUnanswered)
+            ),
+            FiberMap.clear(running)
+          ],
           {
             concurrency: 2,
             discard: true
@@ -381,8 +445,7 @@ export class DeliveryLoop extends Context.Service<
           if (hasWork || (yield* Ref.get(isHeldBack))) yield* wake
         }),
         dueIn,
-        state: Effect.map(Ref.get(backlog), ({ oldest }) => ({ oldestWaiting: oldest })),
-        cycle
+        state: Effect.map(Ref.get(backlog), ({ oldest }) => ({ oldestWaiting: oldest }))
       })
     })
   )

@@ -352,7 +352,7 @@ describe("DeliveryLoop", () => {
 
   it.effect("claims again at once after a full claim, with what became free meanwhile", () =>
     Effect.gen(function* () {
-      const { begun, calls, contextDelay, loop, permits, start, waiting } = yield* house({
+      const { begun, calls, claimDelay, loop, permits, start, waiting } = yield* house({
         deliveryMaxConcurrentSessions: 3
       })
       yield* start
@@ -361,7 +361,7 @@ describe("DeliveryLoop", () => {
         waiting,
         ["a", "b", "c"].map((id) => claimed(id))
       )
-      yield* Ref.set(contextDelay, 1_000)
+      yield* Ref.set(claimDelay, 1_000)
       yield* loop.wake
       yield* settle
       // Nothing wakes the loop for this one.
@@ -374,6 +374,77 @@ describe("DeliveryLoop", () => {
         (yield* claimsOf(calls)).map(({ permits }) => permits),
         [2, 1]
       )
+    }).pipe(quiet)
+  )
+
+  it.effect("claims the next work while the contexts of what it claimed are on their way, once", () =>
+    Effect.gen(function* () {
+      const { begun, calls, contextDelay, loop, permits, start, waiting } = yield* house()
+      yield* start
+      yield* Ref.set(contextDelay, 1_000)
+      for (const id of ["a", "b", "c"]) {
+        yield* Ref.set(waiting, [claimed(id)])
+        yield* loop.wake
+        yield* settle
+      }
+      assert.lengthOf(yield* claimsOf(calls), 2)
+      assert.strictEqual(yield* permits.free, permits.total - 2)
+      yield* TestClock.adjust("1 second")
+      assert.deepStrictEqual(yield* Queue.takeAll(begun), ["a", "b"])
+      yield* TestClock.adjust("1 second")
+      assert.deepStrictEqual(yield* Queue.takeAll(begun), ["c"])
+      assert.strictEqual(yield* permits.free, permits.total - 3)
+    }).pipe(quiet)
+  )
+
+  it.effect("claims nothing while the context of work that must be alone is on its way", () =>
+    Effect.gen(function* () {
+      const { begun, calls, contextDelay, contextFailures, loop, start, waiting } = yield* house()
+      yield* start
+      yield* Ref.set(contextDelay, 1_000)
+      yield* Ref.set(contextFailures, [unavailable])
+      yield* Ref.set(waiting, [claimed("a", { alone: true })])
+      yield* loop.wake
+      yield* settle
+      assert.lengthOf(yield* claimsOf(calls), 1)
+      yield* Ref.set(waiting, [claimed("b")])
+      yield* loop.wake
+      yield* settle
+      assert.lengthOf(yield* claimsOf(calls), 0)
+      // It does not begin after all: the others may.
+      yield* TestClock.adjust("1 minute")
+      assert.deepStrictEqual(yield* Queue.takeAll(begun), ["b"])
+    }).pipe(quiet)
+  )
+
+  it.effect("backs off while contexts do not come, says so in the state, and clears that when they do", () =>
+    Effect.gen(function* () {
+      const { begun, calls, contextDelay, contextFailures, lifecycle, loop, permits, start, waiting } = yield* house()
+      yield* start
+      // The answer comes too late for the cycle that claimed.
+      yield* Ref.set(contextDelay, 1_000)
+      yield* Ref.set(
+        contextFailures,
+        Array.from({ length: 1_000 }, () => unavailable)
+      )
+      const refill = Ref.set(
+        waiting,
+        Array.from({ length: 5_000 }, (_, index) => claimed(`n${index}`))
+      )
+      yield* refill
+      yield* loop.wake
+      yield* TestClock.adjust("2 seconds")
+      assert.strictEqual((yield* lifecycle.state).reasons["control-plane"], "ECONNREFUSED")
+      yield* TestClock.adjust("1 hour")
+      const tries = (yield* claimsOf(calls)).length
+      assert.isAbove(tries, 10)
+      assert.isBelow(tries, 120)
+      assert.strictEqual(yield* permits.free, permits.total)
+      yield* Ref.set(contextFailures, [])
+      yield* refill
+      yield* TestClock.adjust("6 minutes")
+      assert.deepStrictEqual((yield* lifecycle.state).reasons, {})
+      assert.strictEqual(yield* Queue.size(begun), permits.total)
     }).pipe(quiet)
   )
 
