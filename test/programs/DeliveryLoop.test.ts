@@ -70,7 +70,9 @@ const house = (settings: Partial<Settings> = {}) =>
     const claimFailures = yield* Ref.make<ReadonlyArray<ControlPlaneFailure>>([])
     const contextFailures = yield* Ref.make<ReadonlyArray<ControlPlaneFailure>>([])
     const contextDelay = yield* Ref.make(0)
+    const isContextBroken = yield* Ref.make(false)
     const isReleaseHung = yield* Ref.make(false)
+    const releaseDelay = yield* Ref.make(0)
     const answered = new Map<string, ReadonlyArray<ClaimedDelivery>>()
     const nextDueIn = yield* Ref.make<number | null>(null)
     const backlog = yield* Queue.unbounded<Result.Result<Backlog, ControlPlaneFailure>>()
@@ -111,11 +113,13 @@ const house = (settings: Partial<Settings> = {}) =>
         )
         const failure = yield* shift(contextFailures)
         yield* Effect.sleep(Duration.millis(yield* Ref.get(contextDelay)))
+        if (yield* Ref.get(isContextBroken)) return yield* Effect.die(new TypeError("a bug"))
         if (failure !== undefined) return yield* failure
         return new Map<string, ContextOrBroken>(ids.map((id) => [id, { broken: "damaged" }]))
       }),
       release: Effect.fnUntraced(function* ({ session }, shared) {
         if (yield* Ref.get(isReleaseHung)) return yield* Effect.never
+        yield* Effect.sleep(Duration.millis(yield* Ref.get(releaseDelay)))
         // Without a delay and a class: the attempt is given back, and nothing is counted.
         yield* Ref.update(released, (all) => [...all, shared === undefined ? session : `${session} failed`])
         return "ready" as const
@@ -173,6 +177,7 @@ const house = (settings: Partial<Settings> = {}) =>
       guard,
       interrupted,
       isBlocked,
+      isContextBroken,
       isReleaseHung,
       /** The contexts asked for, with the epoch of each. */
       leases,
@@ -184,6 +189,7 @@ const house = (settings: Partial<Settings> = {}) =>
       permits,
       push,
       released,
+      releaseDelay,
       /** What renewing the leases comes to that could not be renewed. */
       renewal,
       waiting,
@@ -445,6 +451,121 @@ describe("DeliveryLoop", () => {
       yield* TestClock.adjust("6 minutes")
       assert.deepStrictEqual((yield* lifecycle.state).reasons, {})
       assert.strictEqual(yield* Queue.size(begun), permits.total)
+    }).pipe(quiet)
+  )
+
+  it.effect("claims nothing beside a lease that waits for its context longer than it may without renewal", () =>
+    Effect.gen(function* () {
+      const { begun, calls, contextDelay, loop, start, waiting } = yield* house({ deliveryLease: Duration.seconds(90) })
+      yield* start
+      yield* Ref.set(contextDelay, 40_000)
+      yield* Ref.set(waiting, [claimed("a")])
+      yield* loop.wake
+      yield* TestClock.adjust("31 seconds")
+      assert.lengthOf(yield* claimsOf(calls), 1)
+      yield* Ref.set(waiting, [claimed("b")])
+      yield* loop.wake
+      yield* TestClock.adjust("8 seconds")
+      assert.lengthOf(yield* claimsOf(calls), 0)
+      yield* TestClock.adjust("1 second")
+      assert.lengthOf(yield* claimsOf(calls), 1)
+      assert.deepStrictEqual(yield* Queue.takeAll(begun), ["a"])
+    }).pipe(quiet)
+  )
+
+  it.effect("claims nothing before the leases are renewed that were missed while it waited for contexts", () =>
+    Effect.gen(function* () {
+      const { calls, contextDelay, loop, renewal, start, waiting } = yield* house()
+      yield* start
+      yield* Ref.set(contextDelay, 20_000)
+      for (const id of ["a", "b", "c"]) {
+        yield* Ref.set(waiting, [claimed(id)])
+        yield* loop.wake
+        yield* settle
+      }
+      assert.lengthOf(yield* claimsOf(calls), 2)
+      yield* Ref.set(renewal, Effect.fail(unavailable))
+      yield* TestClock.adjust("1 minute")
+      assert.lengthOf(yield* claimsOf(calls), 0)
+    }).pipe(quiet)
+  )
+
+  it.effect("goes on at once when the control plane is back, though older contexts failed while it waited", () =>
+    Effect.gen(function* () {
+      const { calls, contextDelay, contextFailures, loop, start, waiting } = yield* house({
+        deliveryBackoffBase: Duration.minutes(10),
+        deliveryBackoffMax: Duration.minutes(10)
+      })
+      yield* start
+      yield* Ref.set(contextFailures, [unavailable, unavailable])
+      for (const [id, delay] of [
+        ["a", 1_000],
+        ["b", 3_000]
+      ] as const) {
+        yield* Ref.set(contextDelay, delay)
+        yield* Ref.set(waiting, [claimed(id)])
+        yield* loop.wake
+        yield* settle
+      }
+      yield* TestClock.adjust("5 seconds")
+      assert.lengthOf(yield* claimsOf(calls), 2)
+      yield* loop.controlPlaneAnswered
+      yield* TestClock.adjust("1 second")
+      assert.isNotEmpty(yield* claimsOf(calls))
+    }).pipe(quiet)
+  )
+
+  it.effect("does not take the control plane for back before contexts have come from it", () =>
+    Effect.gen(function* () {
+      const { contextDelay, contextFailures, lifecycle, loop, start, waiting } = yield* house()
+      yield* start
+      const failing = Array.from({ length: 1_000 }, () => unavailable)
+      yield* Ref.set(contextFailures, failing)
+      yield* Ref.set(waiting, [claimed("a")])
+      yield* loop.wake
+      yield* settle
+      assert.strictEqual((yield* lifecycle.state).reasons["control-plane"], "ECONNREFUSED")
+      // The backing off ends without a claim.
+      yield* lifecycle.setPaused(true)
+      yield* TestClock.adjust("10 minutes")
+      yield* Ref.set(contextDelay, 10_000)
+      yield* Ref.set(waiting, [claimed("b")])
+      yield* lifecycle.setPaused(false)
+      yield* TestClock.adjust("5 seconds")
+      assert.strictEqual((yield* lifecycle.state).reasons["control-plane"], "ECONNREFUSED")
+    }).pipe(quiet)
+  )
+
+  it.effect("is restarted with growing waits when a bug keeps claimed work from beginning, and gives that back", () =>
+    Effect.gen(function* () {
+      const { calls, isContextBroken, loop, permits, released, start, waiting } = yield* house()
+      yield* start
+      yield* Ref.set(isContextBroken, true)
+      yield* Ref.set(
+        waiting,
+        Array.from({ length: 5_000 }, (_, index) => claimed(`n${index}`))
+      )
+      yield* loop.wake
+      yield* TestClock.adjust("8 seconds")
+      const tries = (yield* claimsOf(calls)).length
+      assert.isAtLeast(tries, 3)
+      assert.isAtMost(tries, 10)
+      assert.isAtLeast((yield* Ref.get(released)).length, tries)
+      assert.strictEqual(yield* permits.free, permits.total)
+    }).pipe(quiet)
+  )
+
+  it.effect("looks for what woke it when a bug has ended it and it is restarted", () =>
+    Effect.gen(function* () {
+      const { begun, loop, renewal, start, waiting } = yield* house()
+      yield* start
+      yield* Ref.set(renewal, Effect.die(new TypeError("a bug")))
+      yield* Ref.set(waiting, [claimed("a")])
+      yield* loop.wake
+      yield* settle
+      yield* Ref.set(renewal, Effect.void)
+      yield* TestClock.adjust("5 seconds")
+      assert.deepStrictEqual(yield* Queue.takeAll(begun), ["a"])
     }).pipe(quiet)
   )
 
@@ -867,6 +988,25 @@ describe("DeliveryLoop", () => {
     }).pipe(quiet)
   )
 
+  it.effect("does not wait longer when beside such work another claim is not answered", () =>
+    Effect.gen(function* () {
+      const { claimDelay, contextDelay, isReleaseHung, loop, permits, start, waiting } = yield* house()
+      yield* start
+      yield* Ref.set(waiting, [claimed("a")])
+      yield* Ref.set(contextDelay, 60_000)
+      yield* Ref.set(isReleaseHung, true)
+      yield* loop.wake
+      yield* settle
+      yield* Ref.set(claimDelay, 60_000)
+      yield* loop.wake
+      yield* settle
+      const halting = yield* Effect.forkChild(loop.halt)
+      yield* TestClock.adjust("2 seconds")
+      assert.isDefined(halting.pollUnsafe())
+      assert.strictEqual(yield* permits.free, permits.total)
+    }).pipe(quiet)
+  )
+
   it.effect("gives claimed work back when it is halted before its context has come", () =>
     Effect.gen(function* () {
       const { begun, contextDelay, loop, permits, released, start, waiting } = yield* house()
@@ -942,6 +1082,32 @@ describe("DeliveryLoop", () => {
       assert.strictEqual(yield* permits.free, 0)
       const [first, second] = yield* claimsOf(calls)
       assert.deepStrictEqual(second, first)
+    }).pipe(quiet)
+  )
+
+  it.effect("looks again after it has given back what there was no room for", () =>
+    Effect.gen(function* () {
+      const { begun, claimFailures, loop, permits, released, releaseDelay, start, waiting } = yield* house({
+        deliveryMaxConcurrentSessions: 3
+      })
+      yield* start
+      yield* Ref.set(waiting, [claimed("a"), claimed("b"), claimed("c")])
+      yield* Ref.set(claimFailures, [unavailable])
+      yield* loop.wake
+      yield* settle
+      yield* permits.take
+      yield* Ref.set(releaseDelay, 1_000)
+      yield* Effect.repeat(TestClock.adjust("100 millis"), {
+        until: () => Effect.map(Queue.size(begun), (size) => size === 2)
+      })
+      // The permit is free before the work is: the claim that it is worth finds nothing.
+      yield* permits.giveBack
+      yield* loop.wake
+      yield* settle
+      yield* Ref.set(waiting, [claimed("c", { epoch: 2 })])
+      yield* TestClock.adjust("1 second")
+      assert.deepStrictEqual(yield* Ref.get(released), ["session_c"])
+      assert.deepStrictEqual(yield* Queue.takeAll(begun), ["a", "b", "c"])
     }).pipe(quiet)
   )
 
