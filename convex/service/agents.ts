@@ -114,7 +114,8 @@ export const updateAgentHeartbeat = serviceMutation({
     currentTaskId: v.optional(v.union(v.string(), v.null())),
     /** Epoch milliseconds of Convex's time; now when absent. */
     lastHeartbeatAt: v.optional(v.number()),
-    message: v.optional(v.object({ taskId: v.string(), content: v.string() })),
+    /** `truncated` when the model's limit cut it. */
+    message: v.optional(v.object({ taskId: v.string(), content: v.string(), truncated: v.optional(v.boolean()) })),
     /** The next moment of a cron schedule; minutes are reckoned here. */
     nextDueAt: v.optional(v.number()),
     ...traceArgs
@@ -142,7 +143,8 @@ export const updateAgentHeartbeat = serviceMutation({
     if (message !== undefined && message.content.trim() !== "") {
       const task = await taskOf(ctx, ctx.accountId, message.taskId)
       mustActOn(run, task)
-      const written = { runId: run.id, epoch: run.epoch }
+      const { truncated } = message
+      const written = { runId: run.id, epoch: run.epoch, ...(truncated === true ? { isTruncated: true } : {}) }
       messageId = await postMessage(ctx, task, { content: message.content, kind: "message", run: written }, run.origin)
     }
     let dueAt = now

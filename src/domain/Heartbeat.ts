@@ -80,7 +80,8 @@ export type BeatAnswer = typeof BeatAnswer.Type
 export interface BeatReport {
   readonly status: string
   readonly currentTaskId: string | null
-  readonly message?: { readonly taskId: string; readonly content: string }
+  /** What it says in a task's thread; `truncated` when the model's limit cut it. */
+  readonly message?: { readonly taskId: string; readonly content: string; readonly truncated?: boolean }
   /** The next moment of a cron schedule, the control plane's epoch milliseconds. */
   readonly nextDueAt?: number
 }

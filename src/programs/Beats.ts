@@ -152,7 +152,8 @@ export class Beats extends Context.Service<
           return yield* finish(beat, hasActed ? "acted" : "ok")
         }
         const content = cutReply(redactor.redact(reply.text))
-        return yield* finish(beat, "posted", { taskId: focus.task.id, content })
+        const truncated = end.isTruncated ? { truncated: true } : {}
+        return yield* finish(beat, "posted", { taskId: focus.task.id, content, ...truncated })
       })
 
       const beatUnderLease = Effect.fn("Beats.work")(function* (beat: ClaimedBeat) {

@@ -255,10 +255,13 @@ describe("a heartbeat", () => {
     expect(await codeOf(set("in_progress"))).toBeNull()
     const elsewhere = { taskId: other.taskId, content: "hello" }
     expect(await codeOf(finish(plane, beat, { message: elsewhere }))).toBe("forbidden")
-    const end = { message: { taskId, content: "Half way." }, currentTaskId: taskId }
+    const end = { message: { taskId, content: "Half way.", truncated: true }, currentTaskId: taskId }
     const { messageId } = await finish(plane, beat, end)
     await finish(plane, beat, end)
     expect(await plane.thread(taskId)).toMatchObject([{ id: messageId, content: "Half way.", kind: "message" }])
+    expect(await plane.t.run((ctx) => ctx.db.query("messages").order("desc").first())).toMatchObject({
+      isTruncated: true
+    })
     const agents = await plane.seen(api.app.agents.list, {})
     expect(agents.find((agent) => agent.slug === "engineer")).toMatchObject({ currentTaskId: taskId, status: "ok" })
   })

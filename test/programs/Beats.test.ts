@@ -35,10 +35,10 @@ const MINUTE = 60_000
 type TurnRun = Turns["Service"]["run"]
 
 /** A turn that ends with this text after these effects. */
-const says = (text: string, effects: ReadonlyArray<string> = []): ReturnType<TurnRun> =>
+const says = (text: string, effects: ReadonlyArray<string> = [], isTruncated = false): ReturnType<TurnRun> =>
   Effect.succeed<TurnEnd>({
     spoken: readSpokenText(text),
-    isTruncated: false,
+    isTruncated,
     usage: { inputTokens: 1, outputTokens: 1, totalTokens: 2 },
     rounds: 1,
     effects
@@ -163,6 +163,14 @@ describe("a heartbeat", () => {
         )
         assert.deepStrictEqual(calls.failures, [])
       }
+    })
+  )
+
+  it.effect("marks what it posts when the model's limit cut it", () =>
+    Effect.gen(function* () {
+      const { calls, run } = yield* house({ turn: says("The dark mode is half", [], true) })
+      assert.strictEqual((yield* run({ tasks: [sampleBeatTask({ id: "k1" })] })).outcome, "posted")
+      assert.isTrue(calls.reports[0]?.message?.truncated)
     })
   )
 

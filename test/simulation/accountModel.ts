@@ -571,14 +571,19 @@ export class AccountModel {
   }
 
   private finishBeat(
-    args: Fence & { nextDueAt?: number; message?: { taskId: string; content: string }; maxHops: number }
+    args: Fence & {
+      nextDueAt?: number
+      message?: { taskId: string; content: string; truncated?: boolean }
+      maxHops: number
+    }
   ): object {
     const answer = this.queue.finishBeat(this.now, args, (run) => {
       const { message } = args
       if (message === undefined || message.content.trim() === "") return null
       const task = this.task(message.taskId)
       this.mustActOn(run, task)
-      const said = { content: message.content, run: run.id, epoch: args.epoch, answersType: null }
+      const isTruncated = message.truncated === true
+      const said = { content: message.content, isTruncated, run: run.id, epoch: args.epoch, answersType: null }
       const author: Cause = { type: "agent", id: run.agent }
       return this.post(task, author, { kind: "message", ...said }, BEAT_HOPS + 1, args.maxHops, BEAT_HOPS + 1)
     })

@@ -58,6 +58,7 @@ const behaviours = [
 /** Ends that were looked at because of what came before them; what each must be the invariants say. */
 const ends = [
   "posted, marked|complete",
+  "posted, marked|beat",
   "ConnectionLost|fail",
   "TurnRefused|fail",
   "TurnUnreadable|fail",

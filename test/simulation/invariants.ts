@@ -132,7 +132,10 @@ export class Invariants {
     }
     if (event.how === "fail" && event.isSilence) this.judgeSilence(event, turn)
     this.judgeFailure(event, turn)
-    if (event.isBeat) return this.judgeBeatEnd(event)
+    if (event.isBeat) {
+      this.judgeTruncated(event, turn)
+      return this.judgeBeatEnd(event)
+    }
     const row = account.queue.row(event.row)
     if (event.how === "release" && claim?.spent === false) this.spent.set(row.id, (this.spent.get(row.id) ?? 1) - 1)
     if (claim?.spent === false) this.judgeBroken(event)
@@ -235,10 +238,13 @@ export class Invariants {
   private judgeTruncated(event: Extract<Event, { kind: "end" }>, turn: Turn | undefined): void {
     const { epoch, row } = event
     const reply = this.world.account.messages.findLast(
-      (message) => message.run === row && message.epoch === epoch && message.kind === "reply"
+      (message) =>
+        message.run === row &&
+        message.epoch === epoch &&
+        (event.isBeat ? message.content.startsWith("news of") : message.kind === "reply")
     )
     if (reply === undefined || turn === undefined) return
-    if (turn.isTruncated) this.world.cover("posted, marked", "complete")
+    if (turn.isTruncated) this.world.cover("posted, marked", event.isBeat ? "beat" : "complete")
     if (reply.isTruncated !== turn.isTruncated) {
       this.world.violate("I5", `the reply of ${row} is ${reply.isTruncated ? "" : "not "}marked as truncated`)
     }
