@@ -4,6 +4,9 @@ import { Schema } from "effect"
 export const Fence = Schema.Struct({ session: Schema.String, epoch: Schema.Finite })
 export type Fence = typeof Fence.Type
 
+/** The lease that a fence belongs to, as a key: a session's leases follow one another, and may overlap in our books. */
+export const leaseOf = ({ epoch, session }: Fence): string => `${session} ${epoch}`
+
 /** A leased session with the notification to deliver and those folded into it; the kept one comes first. */
 export const ClaimedDelivery = Schema.Struct({
   notificationIds: Schema.NonEmptyArray(Schema.String),

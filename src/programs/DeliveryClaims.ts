@@ -2,7 +2,8 @@ import { Cause, Clock, Duration, Effect, FiberMap, FiberSet, Ref, Semaphore } fr
 import type { Scope } from "effect"
 import { SecureRandom } from "effect/crypto/SecureRandom"
 import type { ControlPlaneFailure } from "../domain/ControlPlaneFailure.ts"
-import type { ClaimedDelivery, Fence } from "../domain/Delivery.ts"
+import { leaseOf } from "../domain/Delivery.ts"
+import type { ClaimedDelivery } from "../domain/Delivery.ts"
 import { monotonicMillis } from "../domain/Monotonic.ts"
 import { RuntimeConfig } from "../layers/Config.ts"
 import { ControlPlane } from "../services/ControlPlane.ts"
@@ -48,9 +49,6 @@ export interface DeliveryClaims {
 /** Lets what waits for the control plane be interrupted, and nothing else of a claim. */
 type Restore = <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
 
-/** A session is free for its next claim before the answer that says so has come: the two may overlap. */
-const leaseOf = ({ epoch, session }: Fence): string => `${session} ${epoch}`
-
 const several = (count: number, one: Effect.Effect<void>) =>
   Effect.forEach(Array.from({ length: count }), () => one, { discard: true })
 
@@ -72,6 +70,7 @@ export const makeDeliveryClaims = (
     const runs = yield* Runs
     const secureRandom = yield* SecureRandom
 
+    // By lease: a session is free for its next claim before the answer that says so has come.
     const running = yield* FiberMap.make<string>()
     /** Claimed work whose contexts are on their way. */
     const preparing = yield* FiberSet.make()

@@ -3,7 +3,7 @@ import { SecureRandom } from "effect/crypto/SecureRandom"
 import { ControlPlaneUnavailable } from "../domain/ControlPlaneFailure.ts"
 import type { ControlPlaneFailure } from "../domain/ControlPlaneFailure.ts"
 import { DeadLetter } from "../domain/DeadLetter.ts"
-import { Backlog, Claim, FailedState } from "../domain/Delivery.ts"
+import { Backlog, Claim, FailedState, leaseOf } from "../domain/Delivery.ts"
 import type { Failure, Fence, Outcome } from "../domain/Delivery.ts"
 import { DeliveryContext } from "../domain/DeliveryContext.ts"
 import { BeatAnswer, FinishedBeat } from "../domain/Heartbeat.ts"
@@ -125,7 +125,7 @@ export class ControlPlane extends Context.Service<
       ids: ReadonlyArray<string>,
       epochs?: ReadonlyArray<number>
     ): Effect.Effect<ReadonlyMap<string, ContextOrBroken>, ControlPlaneFailure>
-    /** Keeps the lease for another DELIVERY_LEASE_MS. */
+    /** Keeps the lease for another DELIVERY_LEASE_MS; while its end is being written, losing it is no failure. */
     renew(fence: Fence): Effect.Effect<void, ControlPlaneFailure>
     /** Writes reply and outcome in one transaction; fails with LeaseLost, having written nothing, when another holds the session. */
     complete(fence: Fence, outcome: Outcome): Effect.Effect<void, ControlPlaneFailure>
@@ -285,6 +285,17 @@ export class ControlPlane extends Context.Service<
           )
         )
       }
+      /** Leases whose end is being written, as `session epoch`. */
+      const ending = new Set<string>()
+      /** What ends a lease: only its own answer says whether it was written, repeated or not. */
+      const endOf = <A>(fence: Fence, write: Effect.Effect<A, ControlPlaneFailure>) => {
+        const lease = leaseOf(fence)
+        return Effect.acquireUseRelease(
+          Effect.sync(() => void ending.add(lease)),
+          () => settled(write),
+          () => Effect.sync(() => void ending.delete(lease))
+        )
+      }
       const inConvexTime = (millis: number) =>
         Effect.map(Ref.get(skew), (offset) => Math.round(monotonicMillisUnsafe(clock) + offset + millis))
 
@@ -353,8 +364,14 @@ export class ControlPlane extends Context.Service<
             ...exactly(fence),
             leaseMs: Duration.toMillis(config.deliveryLease)
           })
+        ).pipe(
+          // Its end was written already, and the answer to that is still on its way.
+          Effect.catchIf(
+            (failure) => failure._tag === "LeaseLost" && ending.has(leaseOf(fence)),
+            () => Effect.succeed(null)
+          )
         )
-        yield* noteTime(answer.now)
+        if (answer !== null) yield* noteTime(answer.now)
       })
 
       const completions = yield* Semaphore.make(COMPLETIONS_AT_ONCE)
@@ -368,13 +385,14 @@ export class ControlPlane extends Context.Service<
           ...(yield* trace),
           maxHops: config.maxAgentHops
         })
-        yield* settled(completions.withPermit(write))
+        yield* endOf(fence, completions.withPermit(write))
       })
 
       const fail = Effect.fn("ControlPlane.fail")(function* (fence: Fence, failure: Failure) {
         const { refused, retryInMillis, ...rest } = failure
         const nextAttemptAt = retryInMillis === undefined ? undefined : yield* inConvexTime(retryInMillis)
-        const { state } = yield* settled(
+        const { state } = yield* endOf(
+          fence,
           call("mutation", "service/notifications:fail", Failed, {
             ...exactly(fence),
             ...rest,
@@ -397,7 +415,8 @@ export class ControlPlane extends Context.Service<
           readonly limit?: Duration.Duration
         }
       ) {
-        const { state } = yield* settled(
+        const { state } = yield* endOf(
+          fence,
           call("mutation", "service/notifications:release", Released, {
             ...exactly(fence),
             ...(yield* trace),
@@ -435,7 +454,8 @@ export class ControlPlane extends Context.Service<
         fence: Fence,
         { message, ...report }: BeatReport
       ) {
-        const answer = yield* settled(
+        const answer = yield* endOf(
+          fence,
           call("mutation", "service/agents:updateAgentHeartbeat", FinishedBeat, {
             ...exactly(fence),
             ...report,

@@ -157,6 +157,20 @@ describe("an outcome", () => {
     })
   )
 
+  it.effect("is judged by its own answer when a renewal comes to a lease that it has ended meanwhile", () =>
+    Effect.gen(function* () {
+      const lost = Exit.fail(new LeaseLost({ function: "service/notifications:renew" }))
+      // Written, but the answer is lost; the repeated call is answered as the first.
+      const { controlPlane } = yield* setUp(Exit.fail(away), lost, settled, lost)
+      const completing = yield* Effect.forkChild(controlPlane.complete(fence, { outcome: "replied", reply: "Done." }))
+      yield* Effect.yieldNow
+      yield* controlPlane.renew(fence)
+      yield* TestClock.adjust("1 second")
+      yield* Fiber.join(completing)
+      assert.strictEqual((yield* Effect.flip(controlPlane.renew(fence)))._tag, "LeaseLost")
+    })
+  )
+
   it.effect("is not repeated when the lease is lost", () =>
     Effect.gen(function* () {
       const lost = new LeaseLost({ function: "service/notifications:complete" })
