@@ -22,6 +22,8 @@ const CLAIMS_AT_ONCE = 2
 interface ClaimedWork {
   readonly begins: ReadonlyArray<ClaimedDelivery>
   readonly beyond: ReadonlyArray<ClaimedDelivery>
+  /** Monotonic milliseconds before the claim: its leases are this old at most. */
+  readonly askedAt: number
   readonly admission: typeof Admission.Service
   readonly times: Omit<ClaimTimes, "known">
 }
@@ -74,8 +76,8 @@ export const makeDeliveryClaims = (
     const running = yield* FiberMap.make<string>()
     /** Claimed work whose contexts are on their way. */
     const preparing = yield* FiberSet.make()
-    /** When each of those was asked for, monotonic milliseconds: nobody renews its leases yet. */
-    const askedAt = new Set<{ readonly at: number }>()
+    /** The same: nobody renews these leases yet. */
+    const unrenewed = new Set<ClaimedWork>()
     /** Why claimed work did not begin, until the loop has heard of it. */
     const notBegun = yield* Ref.make<Cause.Cause<ControlPlaneFailure> | null>(null)
     const claims = yield* Semaphore.make(CLAIMS_AT_ONCE)
@@ -115,6 +117,7 @@ export const makeDeliveryClaims = (
         yield* several(held, permits.take)
         const admission = yield* guard.claimed
         return yield* Effect.gen(function* () {
+          const askedAt = yield* monotonicMillis
           const from = yield* Clock.currentTimeMillis
           const { deliveries, isBlocked, nextDueAt, now } = yield* restore(
             controlPlane.claim({ ...request, parkedAgents: yield* guard.parkedAgents })
@@ -131,6 +134,7 @@ export const makeDeliveryClaims = (
           return {
             begins,
             beyond: deliveries.slice(room),
+            askedAt,
             admission,
             times: { from, claimed, claimedThere: now, deliveries: deliveries.length },
             answer: {
@@ -188,17 +192,18 @@ export const makeDeliveryClaims = (
       })
 
     /** In a fiber of its own: what goes wrong, a bug included, is kept for the loop, which is woken for it. */
-    const beginBeside = Effect.fnUntraced(function* (work: ClaimedWork) {
-      const asked = { at: yield* monotonicMillis }
-      askedAt.add(asked)
-      yield* beginAll(work).pipe(
-        Effect.catchCause((cause) =>
-          Effect.andThen(Cause.hasInterruptsOnly(cause) ? Effect.void : Ref.set(notBegun, cause), wake)
-        ),
-        Effect.ensuring(Effect.suspend(() => (askedAt.delete(asked), claims.release(1)))),
-        (beginning) => FiberSet.run(preparing, beginning)
-      )
-    })
+    const beginBeside = (work: ClaimedWork) =>
+      Effect.suspend(() => {
+        unrenewed.add(work)
+        return beginAll(work).pipe(
+          Effect.catchCause((cause) =>
+            Effect.andThen(Cause.hasInterruptsOnly(cause) ? Effect.void : Ref.set(notBegun, cause), wake)
+          ),
+          Effect.ensuring(Effect.sync(() => void unrenewed.delete(work))),
+          Effect.ensuring(claims.release(1)),
+          (beginning) => FiberSet.run(preparing, beginning)
+        )
+      })
 
     const failIfNotBegun = Effect.gen(function* () {
       const cause = yield* Ref.getAndSet(notBegun, null)
@@ -209,7 +214,7 @@ export const makeDeliveryClaims = (
     /** A lease that nobody renews must not expire beside a claim: that would lease it anew, or work to run alone. */
     const untilLeasesAreFresh = Effect.gen(function* () {
       const now = yield* monotonicMillis
-      const isOld = [...askedAt].some(({ at }) => now - at > Duration.toMillis(deliveryLease) / 3)
+      const isOld = [...unrenewed].some(({ askedAt }) => now - askedAt > Duration.toMillis(deliveryLease) / 3)
       if (isOld) yield* begun
       yield* runs.renewMissed
     })
