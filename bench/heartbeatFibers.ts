@@ -9,6 +9,7 @@ import { DeliveryLoop } from "../src/programs/DeliveryLoop.ts"
 import { Heartbeats } from "../src/programs/Heartbeats.ts"
 import { ControlPlane } from "../src/services/ControlPlane.ts"
 import { GatewayGuard } from "../src/services/GatewayGuard.ts"
+import { Leases } from "../src/services/Leases.ts"
 import { Lifecycle } from "../src/services/Lifecycle.ts"
 import { Permits } from "../src/services/Permits.ts"
 import { Roster } from "../src/services/Roster.ts"
@@ -46,6 +47,7 @@ const layer = Heartbeats.layer.pipe(
     }),
     Layer.mock(DeliveryLoop, { wake: Effect.void, beatEnded: () => Effect.void }),
     Layer.mock(Gateway, {}),
+    Layer.mock(Leases, { renewOverdue: Effect.void }),
     Metrics.layer,
     RuntimeConfig.layerTest(),
     NodeCrypto.layerSecureRandom

@@ -47,6 +47,7 @@ import { SystemdNotices } from "./programs/SystemdNotices.ts"
 import { AgentTools } from "./services/AgentTools.ts"
 import { ControlPlane } from "./services/ControlPlane.ts"
 import { GatewayGuard } from "./services/GatewayGuard.ts"
+import { Leases } from "./services/Leases.ts"
 import { Lifecycle, StopSignal } from "./services/Lifecycle.ts"
 import { LiveRuns } from "./services/LiveRuns.ts"
 import { Operator } from "./services/Operator.ts"
@@ -65,7 +66,7 @@ const services = Layer.empty.pipe(
   Layer.provideMerge(GatewayGuard.layer),
   Layer.provideMerge(Supervisor.layer),
   Layer.provideMerge(Permits.layer),
-  Layer.provideMerge(Roster.layer),
+  Layer.provideMerge(Layer.mergeAll(Leases.layer, Roster.layer)),
   Layer.provideMerge(ControlPlane.layer),
   Layer.provideMerge(Lifecycle.layer),
   Layer.provideMerge(GatewayProcess.layer),

@@ -19,7 +19,7 @@ import { effectsOf, primaryPersonOf } from "./context.ts"
 import { advanceBeat, beatOf, followingDueAt, heartbeatId, maxBeatFailures } from "./heartbeats.ts"
 import { readWithin } from "./readWithin.ts"
 import { refusal } from "./refusal.ts"
-import { sessionFor, takeLease } from "./sessions.ts"
+import { keepLease, sessionFor, takeLease } from "./sessions.ts"
 import { sha256 } from "./sha256.ts"
 import { taskSize, taskView, toTaskViews } from "./tasks.ts"
 import { earlierTrace, earlierTraceOf } from "./traces.ts"
@@ -107,6 +107,9 @@ const descriptionLength = { own: 4_000, orchestrator: 500 }
 const staggerMs = 120_000
 /** When to ask again if what holds the beat back ends at no known moment. */
 const askAgainMs = 15_000
+
+/** When to ask again whoever told a moment that has passed: it learns the time by the answer. */
+const staleAgainMs = 1_000
 
 /** A number from 0 up to 1 that is the same for the same text, so that agents' first beats spread over the window. */
 const spread = (text: string): number => {
@@ -262,7 +265,7 @@ const contextOf = async (
 
 /**
  * Leases the agent's session for its beat when that is due and nothing else comes first; otherwise says when to ask
- * again. The same requestId answers the same lease again while it lives.
+ * again. The same requestId answers the same lease again while it lives, begun anew.
  */
 export const claimBeat = async (
   ctx: MutationCtx,
@@ -287,7 +290,9 @@ export const claimBeat = async (
   ) {
     const before = { ...held, tries: held.tries - 1 }
     const { context } = await contextOf(ctx, agent, before, session, lease.generation)
-    const { epoch, expiresAt } = lease
+    const { epoch } = lease
+    const expiresAt = now + request.leaseMs
+    await keepLease(ctx, { ...session, lease }, expiresAt)
     const claimed = { heartbeatId: lease.holder, session: session._id, epoch, expiresAt, attempt: held.attempts }
     return { claimed: { ...claimed, context }, now }
   }
@@ -304,7 +309,7 @@ export const claimBeat = async (
   if (held !== null && !isDue) return { notBefore: held.dueAt, dueAt: held.dueAt, reason: "not_due", now }
   if (typeof agent.heartbeat === "string" && request.nextDueAt !== undefined && request.nextDueAt <= now) {
     // Reckoned long ago: the beat of that moment may have been finished by another runtime, and would come again.
-    return { notBefore: now, dueAt: held?.dueAt ?? now, reason: "not_due", now }
+    return { notBefore: now + staleAgainMs, dueAt: held?.dueAt ?? now, reason: "not_due", now }
   }
   if (lease !== undefined) await rescueLease(ctx, { ...session, lease })
 

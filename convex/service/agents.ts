@@ -116,7 +116,7 @@ export const updateAgentHeartbeat = serviceMutation({
     lastHeartbeatAt: v.optional(v.number()),
     /** `truncated` when the model's limit cut it. */
     message: v.optional(v.object({ taskId: v.string(), content: v.string(), truncated: v.optional(v.boolean()) })),
-    /** The next moment of a cron schedule; minutes are reckoned here. */
+    /** The next moment of a cron schedule, ignored unless it is after this beat's own; minutes are reckoned here. */
     nextDueAt: v.optional(v.number()),
     ...traceArgs
   },

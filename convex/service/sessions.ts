@@ -7,8 +7,9 @@ import { taskOf } from "../model/tasks.ts"
 
 /**
  * Leases an agent's session for its heartbeat when that is due, or says when to ask again. `nextDueAt` is the moment of
- * the agent's cron expression that comes next (Convex's time), by the `schedule` given; minutes are reckoned here. For runtimes; about ten rows,
- * the roster and the tasks shown are read.
+ * the agent's cron expression that comes next (Convex's time), by the `schedule` given: without a schedule's moment that
+ * lies ahead nothing is claimed. Minutes are reckoned here. For runtimes; about ten rows, the roster and the tasks shown
+ * are read.
  */
 export const claimBeat = serviceMutation({
   args: {

@@ -1,17 +1,17 @@
-import { Cause, Clock, Duration, Effect, FiberMap, FiberSet, Ref, Semaphore } from "effect"
+import { Cause, Clock, Effect, FiberMap, FiberSet, Ref, Semaphore } from "effect"
 import type { Scope } from "effect"
 import { SecureRandom } from "effect/crypto/SecureRandom"
 import type { ControlPlaneFailure } from "../domain/ControlPlaneFailure.ts"
 import { leaseOf } from "../domain/Delivery.ts"
 import type { ClaimedDelivery } from "../domain/Delivery.ts"
 import { monotonicMillis } from "../domain/Monotonic.ts"
-import { RuntimeConfig } from "../layers/Config.ts"
 import { ControlPlane } from "../services/ControlPlane.ts"
 import type { ContextOrBroken } from "../services/ControlPlane.ts"
 import { Admission, GatewayGuard } from "../services/GatewayGuard.ts"
+import { Leases } from "../services/Leases.ts"
 import { canClaim, Lifecycle } from "../services/Lifecycle.ts"
 import { Permits } from "../services/Permits.ts"
-import { RELEASE_TIMEOUT, Runs } from "../services/Runs.ts"
+import { RELEASE_TIMEOUT } from "../services/Runs.ts"
 import type { ClaimTimes } from "../services/Runs.ts"
 import { Deliveries } from "./Deliveries.ts"
 
@@ -22,8 +22,6 @@ const CLAIMS_AT_ONCE = 2
 interface ClaimedWork {
   readonly begins: ReadonlyArray<ClaimedDelivery>
   readonly beyond: ReadonlyArray<ClaimedDelivery>
-  /** Monotonic milliseconds before the claim: its leases are this old at most. */
-  readonly askedAt: number
   readonly admission: typeof Admission.Service
   readonly times: Omit<ClaimTimes, "known">
 }
@@ -60,24 +58,21 @@ export const makeDeliveryClaims = (
 ): Effect.Effect<
   DeliveryClaims,
   never,
-  ControlPlane | Deliveries | GatewayGuard | Lifecycle | Permits | Runs | RuntimeConfig | SecureRandom | Scope.Scope
+  ControlPlane | Deliveries | GatewayGuard | Lifecycle | Leases | Permits | SecureRandom | Scope.Scope
 > =>
   Effect.gen(function* () {
-    const { deliveryLease } = yield* RuntimeConfig
     const controlPlane = yield* ControlPlane
     const deliveries = yield* Deliveries
     const guard = yield* GatewayGuard
+    const leases = yield* Leases
     const lifecycle = yield* Lifecycle
     const permits = yield* Permits
-    const runs = yield* Runs
     const secureRandom = yield* SecureRandom
 
     // By lease: a session is free for its next claim before the answer that says so has come.
     const running = yield* FiberMap.make<string>()
     /** Claimed work whose contexts are on their way. */
     const preparing = yield* FiberSet.make()
-    /** The same: nobody renews these leases yet. */
-    const unrenewed = new Set<ClaimedWork>()
     /** Why claimed work did not begin, until the loop has heard of it. */
     const notBegun = yield* Ref.make<Cause.Cause<ControlPlaneFailure> | null>(null)
     const claims = yield* Semaphore.make(CLAIMS_AT_ONCE)
@@ -94,9 +89,12 @@ export const makeDeliveryClaims = (
         yield* Effect.forEach(unbegun, release, { concurrency: "unbounded", discard: true })
       }).pipe(Effect.timeoutOption(RELEASE_TIMEOUT), Effect.asVoid)
 
-    /** A permit of claimed work, and the process if that had it alone, are free again. */
+    /** Lease and permit of claimed work, and the process if that had it alone, are free again. */
     const leave = (delivery: ClaimedDelivery) =>
-      permits.giveBack.pipe(Effect.andThen(delivery.alone ? Ref.set(isAloneRunning, false) : Effect.void))
+      permits.giveBack.pipe(
+        Effect.andThen(leases.drop(delivery)),
+        Effect.andThen(delivery.alone ? Ref.set(isAloneRunning, false) : Effect.void)
+      )
 
     /** Begins a delivery whose permit is taken already, and gives that back at its end. */
     const begin = (delivery: ClaimedDelivery, context: ContextOrBroken | undefined, times: ClaimTimes) =>
@@ -131,10 +129,10 @@ export const makeDeliveryClaims = (
           if (begins.some(({ alone }) => alone)) yield* Ref.set(isAloneRunning, true)
           yield* several(held - begins.length, permits.giveBack)
           held = 0
+          yield* Effect.forEach(begins, (delivery) => leases.hold(delivery, askedAt), { discard: true })
           return {
             begins,
             beyond: deliveries.slice(room),
-            askedAt,
             admission,
             times: { from, claimed, claimedThere: now, deliveries: deliveries.length },
             answer: {
@@ -185,6 +183,7 @@ export const makeDeliveryClaims = (
               )
               yield* Effect.forEach(left, leave, { discard: true })
               if (left.length === begins.length) yield* guard.inconclusive
+              if (beyond.length > 0) yield* wake
             })
           ),
           Effect.provideService(Admission, admission)
@@ -193,17 +192,13 @@ export const makeDeliveryClaims = (
 
     /** In a fiber of its own: what goes wrong, a bug included, is kept for the loop, which is woken for it. */
     const beginBeside = (work: ClaimedWork) =>
-      Effect.suspend(() => {
-        unrenewed.add(work)
-        return beginAll(work).pipe(
-          Effect.catchCause((cause) =>
-            Effect.andThen(Cause.hasInterruptsOnly(cause) ? Effect.void : Ref.set(notBegun, cause), wake)
-          ),
-          Effect.ensuring(Effect.sync(() => void unrenewed.delete(work))),
-          Effect.ensuring(claims.release(1)),
-          (beginning) => FiberSet.run(preparing, beginning)
-        )
-      })
+      beginAll(work).pipe(
+        Effect.catchCause((cause) =>
+          Effect.andThen(Cause.hasInterruptsOnly(cause) ? Effect.void : Ref.set(notBegun, cause), wake)
+        ),
+        Effect.ensuring(claims.release(1)),
+        (beginning) => FiberSet.run(preparing, beginning)
+      )
 
     const failIfNotBegun = Effect.gen(function* () {
       const cause = yield* Ref.getAndSet(notBegun, null)
@@ -211,21 +206,13 @@ export const makeDeliveryClaims = (
     })
     const begun = Effect.andThen(FiberSet.awaitEmpty(preparing), failIfNotBegun)
 
-    /** A lease that nobody renews must not expire beside a claim: that would lease it anew, or work to run alone. */
-    const untilLeasesAreFresh = Effect.gen(function* () {
-      const now = yield* monotonicMillis
-      const isOld = [...unrenewed].some(({ askedAt }) => now - askedAt > Duration.toMillis(deliveryLease) / 3)
-      if (isOld) yield* begun
-      yield* runs.renewMissed
-    })
-
     const next = Effect.uninterruptibleMask((restore) =>
       Effect.gen(function* () {
         yield* restore(claims.take(1))
         let isHandedOver = false
         return yield* Effect.gen(function* () {
           yield* failIfNotBegun
-          yield* restore(untilLeasesAreFresh)
+          yield* restore(leases.renewOverdue)
           const isOpen = canClaim(yield* lifecycle.state) && !(yield* Ref.get(isAloneRunning))
           const free = Math.min(yield* permits.free, yield* guard.allowance)
           if (!isOpen || free < 1) return null

@@ -24,6 +24,7 @@ import { Metrics } from "../layers/Metrics.ts"
 import type { BeatEnd } from "../layers/Metrics.ts"
 import { ControlPlane } from "../services/ControlPlane.ts"
 import { Admission, GatewayGuard } from "../services/GatewayGuard.ts"
+import { Leases } from "../services/Leases.ts"
 import { canClaim, Lifecycle } from "../services/Lifecycle.ts"
 import type { LifecycleState } from "../services/Lifecycle.ts"
 import { Permits } from "../services/Permits.ts"
@@ -39,8 +40,9 @@ const REFUSED_RETRY_MILLIS = 60_000
 /** Another turn is the breaker's probe: its end will tell. */
 const PROBE_WAIT_MILLIS = 15_000
 /**
- * What we know of the control plane's clock is behind it by as long as its answers travel: so much at most, or the moment
- * that is due would be told as the following one.
+ * What we know of the control plane's clock is behind it by as long as its answers travel. So far ahead the following
+ * moment is looked for, or the one that is due would be told as it; beyond that the control plane refuses it, and its
+ * answer sets our clock. A schedule that begins within this time waits for its second moment.
  */
 const MOST_BEHIND_MILLIS = 1_000
 /** No answer makes an agent be asked about in a busy loop, and no timer is longer than timers can be. */
@@ -103,6 +105,7 @@ export class Heartbeats extends Context.Service<
       const beats = yield* Beats
       const controlPlane = yield* ControlPlane
       const guard = yield* GatewayGuard
+      const leases = yield* Leases
       const lifecycle = yield* Lifecycle
       const loop = yield* DeliveryLoop
       const metrics = yield* Metrics
@@ -174,10 +177,12 @@ export class Heartbeats extends Context.Service<
         const { agent } = chain
         // Only now: what is reckoned before the wait for a permit may have passed by, and be another runtime's beat.
         const moment = yield* followingMoment(agent)
-        if (Option.isNone(moment)) return { wait: 0, isMissed: (yield* permits.free) === 0 }
-        if (chain.isRemoved || !mayBeat(yield* lifecycle.state) || (yield* guard.admitted(yield* Admission)) < 1) {
+        const isOpen = mayBeat(yield* lifecycle.state) && (yield* guard.admitted(yield* Admission)) >= 1
+        if (chain.isRemoved || Option.isNone(moment) || !isOpen) {
           return { wait: 0, isMissed: (yield* permits.free) === 0 }
         }
+        // A beat takes the session from a lease that has expired, and this process may be at work under it.
+        yield* leases.renewOverdue
         chain.requestId ??= yield* secureRandom.uuidV4()
         const wasClosed = (yield* guard.breaker)._tag === "Closed"
         const from = yield* Clock.currentTimeMillis

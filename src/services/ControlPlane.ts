@@ -144,7 +144,7 @@ export class ControlPlane extends Context.Service<
     /**
      * Leases the agent's session for its heartbeat when that is due, or says when to ask again; the same requestId
      * answers alike. `nextDueAt` is the next moment of a cron `schedule`, the control plane's epoch milliseconds; one
-     * that was reckoned by a schedule that holds no more counts for nothing.
+     * that has passed, or was reckoned by a schedule that holds no more, is answered with `not_due`.
      */
     claimBeat(options: {
       readonly agentId: string
@@ -285,7 +285,7 @@ export class ControlPlane extends Context.Service<
           )
         )
       }
-      /** Leases whose end is being written, as `session epoch`. */
+      /** Leases whose end is being written. */
       const ending = new Set<string>()
       /** What ends a lease: only its own answer says whether it was written, repeated or not. */
       const endOf = <A>(fence: Fence, write: Effect.Effect<A, ControlPlaneFailure>) => {
@@ -365,7 +365,7 @@ export class ControlPlane extends Context.Service<
             leaseMs: Duration.toMillis(config.deliveryLease)
           })
         ).pipe(
-          // Its end was written already, and the answer to that is still on its way.
+          // Perhaps by that end, whose answer is still on its way: it says so itself.
           Effect.catchIf(
             (failure) => failure._tag === "LeaseLost" && ending.has(leaseOf(fence)),
             () => Effect.succeed(null)

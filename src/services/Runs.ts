@@ -1,4 +1,4 @@
-import { Cause, Context, Duration, Effect, Layer, Random, Schedule } from "effect"
+import { Cause, Context, Duration, Effect, Layer, Random } from "effect"
 import { SecureRandom } from "effect/crypto/SecureRandom"
 import { backoffBounds, backoffMillis } from "../domain/Backoff.ts"
 import { isControlPlaneFailure } from "../domain/ControlPlaneFailure.ts"
@@ -13,8 +13,9 @@ import { sessionHash } from "../layers/SessionHash.ts"
 import { Telemetry } from "../layers/Telemetry.ts"
 import type { TraceRef } from "../layers/Telemetry.ts"
 import { ControlPlane } from "./ControlPlane.ts"
-import { classOf, makeFailureStreak } from "./FailureStreak.ts"
+import { classOf } from "./FailureStreak.ts"
 import { GatewayGuard } from "./GatewayGuard.ts"
+import { Leases } from "./Leases.ts"
 import { Lifecycle } from "./Lifecycle.ts"
 
 /** An agent that the gateway does not know, or settings that are wrong, are looked at again after this. */
@@ -92,11 +93,6 @@ export class Runs extends Context.Service<
       run: { readonly noun: "delivery" | "heartbeat"; readonly fence: Fence; readonly settling: Settling<End> },
       work: Effect.Effect<End, ControlPlaneFailure, R>
     ): Effect.Effect<End, never, R>
-    /**
-     * Renews the leases of running work whose last renewal did not come through. One that has expired is good until
-     * somebody takes it: before this has gone well a claim might, and the work would be done twice.
-     */
-    readonly renewMissed: Effect.Effect<void, ControlPlaneFailure>
   }
 >()("runtime-service/services/Runs") {
   static readonly layer = Layer.effect(
@@ -104,6 +100,7 @@ export class Runs extends Context.Service<
     Effect.gen(function* () {
       const config = yield* RuntimeConfig
       const controlPlane = yield* ControlPlane
+      const leases = yield* Leases
       const guard = yield* GatewayGuard
       const lifecycle = yield* Lifecycle
       const gateway = yield* Gateway
@@ -155,44 +152,8 @@ export class Runs extends Context.Service<
         }
       })
 
-      const missed = new Set<Fence>()
-      const renew = (fence: Fence) =>
-        Effect.andThen(
-          controlPlane.renew(fence),
-          Effect.sync(() => void missed.delete(fence))
-        )
-      const renewMissed = Effect.suspend(() =>
-        Effect.forEach(
-          missed,
-          // A lease that is lost its own work hears of at its next renewal.
-          (fence) =>
-            Effect.catchTags(renew(fence), { LeaseLost: () => Effect.void, ControlPlaneRefused: () => Effect.void }),
-          { concurrency: "unbounded", discard: true }
-        )
-      )
-
-      const unrenewed = makeFailureStreak()
-      const renewal = (fence: Fence) =>
-        renew(fence).pipe(
-          // A refused token is told by whoever claims; the turn need not end for it, since its lease may outlast that.
-          Effect.matchEffect({
-            onSuccess: () => unrenewed.recovered("leases are renewed again"),
-            onFailure: (failure) => {
-              if (failure._tag !== "ControlPlaneUnavailable" && failure._tag !== "TokenRefused")
-                return Effect.fail(failure)
-              missed.add(fence)
-              const message = `lease not renewed: ${failure.detail}; an expired lease that nobody took is still good`
-              return unrenewed.isFirst(failure._tag) ? Effect.logWarning(message) : Effect.logDebug(message)
-            }
-          }),
-          Effect.schedule(Schedule.spaced(Duration.millis(Duration.toMillis(config.deliveryLease) / 3))),
-          Effect.andThen(Effect.never)
-        )
-
       const underLease: Runs["Service"]["underLease"] = ({ fence, noun, settling }, work) =>
-        Effect.raceFirst(work, renewal(fence)).pipe(
-          // An outcome that was written shows as well that the control plane is back; few turns outlast a renewal.
-          Effect.tap(() => unrenewed.recovered("leases can be renewed again")),
+        leases.during(fence, work).pipe(
           Effect.catchIf(isControlPlaneFailure, (failure) => onControlPlaneFailure(settling, failure)),
           Effect.catchCauseIf(
             (cause) => Cause.hasDies(cause) && !Cause.hasInterrupts(cause),
@@ -221,7 +182,6 @@ export class Runs extends Context.Service<
               })
             )
           ),
-          Effect.ensuring(Effect.sync(() => void missed.delete(fence))),
           // A probe that never came to a turn (skipped, spent, broken) must not hold the breaker half open for ever.
           Effect.ensuring(guard.inconclusive)
         )
@@ -294,8 +254,7 @@ export class Runs extends Context.Service<
         backoff: (failures) => Effect.map(Random.next, (random) => backoffMillis(bounds, failures, random)),
         boundary: Effect.map(secureRandom.uuidV4(), (uuid) => uuid.replaceAll("-", "").slice(0, 16)),
         judge,
-        underLease,
-        renewMissed
+        underLease
       })
     })
   )

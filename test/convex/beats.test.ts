@@ -87,6 +87,11 @@ describe("a heartbeat", () => {
     expect(beat.heartbeatId).toBe(`${plane.engineer}:${beat.context.heartbeat.dueAt}`)
     expect(await claimed(plane, { requestId: "same" })).toEqual(beat)
     expect(await reasonOf(plane)).toBe("session_busy")
+    // An answer that came after the lease's end: whoever has it is about to run the beat.
+    pass(5 * minute)
+    const again = await claimed(plane, { requestId: "same" })
+    expect(again).toMatchObject({ epoch: beat.epoch, attempt: 1, expiresAt: beat.expiresAt + 5 * minute })
+    expect(await reasonOf(plane)).toBe("session_busy")
   })
 
   it("is due an interval later once it is done, without drift, and missed ones are not made up for", async () => {
@@ -336,7 +341,11 @@ describe("a heartbeat", () => {
     const dueAt = Date.now() + 60 * minute
     await claimBeat(plane, { nextDueAt: dueAt })
     vi.setSystemTime(dueAt)
-    expect(await claimBeat(plane, { nextDueAt: dueAt })).toMatchObject({ reason: "not_due", dueAt, notBefore: dueAt })
+    expect(await claimBeat(plane, { nextDueAt: dueAt })).toMatchObject({
+      reason: "not_due",
+      dueAt,
+      notBefore: dueAt + 1_000
+    })
     expect((await claimed(plane, { nextDueAt: dueAt + 60 * minute })).heartbeatId).toBe(`${plane.engineer}:${dueAt}`)
   })
 

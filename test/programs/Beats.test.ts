@@ -23,6 +23,7 @@ import { Redactor } from "../../src/layers/Redactor.ts"
 import { Beats } from "../../src/programs/Beats.ts"
 import { ControlPlane } from "../../src/services/ControlPlane.ts"
 import { GatewayGuard } from "../../src/services/GatewayGuard.ts"
+import { Leases } from "../../src/services/Leases.ts"
 import { Lifecycle } from "../../src/services/Lifecycle.ts"
 import { LiveRuns } from "../../src/services/LiveRuns.ts"
 import { Roster } from "../../src/services/Roster.ts"
@@ -63,7 +64,7 @@ const house = (options: {
     const refusals = [...(options.reportFailures ?? [])]
     const layer = Beats.layer.pipe(
       Layer.provideMerge(Runs.layer),
-      Layer.provideMerge(Layer.mergeAll(GatewayGuard.layer, LiveRuns.layer)),
+      Layer.provideMerge(Layer.mergeAll(GatewayGuard.layer, Leases.layer, LiveRuns.layer)),
       Layer.provideMerge(Layer.mergeAll(Lifecycle.layer, Roster.layer)),
       Layer.provideMerge(
         Layer.mergeAll(
@@ -227,7 +228,7 @@ describe("a heartbeat", () => {
     })
   )
 
-  it.effect("tells the moment after its own of a cron schedule, also when it knows the time a little late", () =>
+  it.effect("tells the moment after its own of a cron schedule, also when its clock is a little behind Convex's", () =>
     Effect.gen(function* () {
       yield* TestClock.setTime(Date.parse("2026-01-05T08:59:59.980Z"))
       const { calls, run } = yield* house({ turn: says("HEARTBEAT_OK") })

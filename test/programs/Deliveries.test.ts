@@ -35,6 +35,7 @@ import { sessionHash } from "../../src/layers/SessionHash.ts"
 import { Deliveries } from "../../src/programs/Deliveries.ts"
 import { ControlPlane } from "../../src/services/ControlPlane.ts"
 import { Admission, GatewayGuard } from "../../src/services/GatewayGuard.ts"
+import { Leases } from "../../src/services/Leases.ts"
 import { Lifecycle } from "../../src/services/Lifecycle.ts"
 import { LiveRuns } from "../../src/services/LiveRuns.ts"
 import { Roster } from "../../src/services/Roster.ts"
@@ -95,7 +96,7 @@ const house = (options: Options = {}) =>
     const write = (entry: Written) => Ref.update(written, (all) => [...all, entry])
     const layer = Deliveries.layer.pipe(
       Layer.provideMerge(Runs.layer),
-      Layer.provideMerge(Layer.mergeAll(GatewayGuard.layer, LiveRuns.layer, Metrics.layer)),
+      Layer.provideMerge(Layer.mergeAll(GatewayGuard.layer, Leases.layer, LiveRuns.layer, Metrics.layer)),
       Layer.provideMerge(Layer.mergeAll(Lifecycle.layer, Roster.layer)),
       Layer.provide([
         Layer.mock(ControlPlane, {
@@ -123,14 +124,14 @@ const house = (options: Options = {}) =>
       )
     )
     const services = yield* Layer.build(layer)
-    const { deliveries, guard, lifecycle, metrics, runs } = yield* Effect.all({
+    const { deliveries, guard, leases, lifecycle, metrics } = yield* Effect.all({
       deliveries: Deliveries,
       guard: GatewayGuard,
+      leases: Leases,
       lifecycle: Lifecycle,
-      metrics: Metrics,
-      runs: Runs
+      metrics: Metrics
     }).pipe(Effect.provideContext(services))
-    return { deliver: deliveries.deliver, guard, lifecycle, metrics, renewals, runs, written: Ref.get(written) }
+    return { deliver: deliveries.deliver, guard, leases, lifecycle, metrics, renewals, written: Ref.get(written) }
   })
 
 /** Runs one delivery and answers what it wrote and how the runtime counted it. */
@@ -787,13 +788,13 @@ describe("the lease", () => {
     Effect.gen(function* () {
       const away = new ControlPlaneUnavailable({ function: "renew", detail: "ECONNREFUSED" })
       let isAway = true
-      const { deliver, renewals, runs } = yield* house({
+      const { deliver, leases, renewals } = yield* house({
         run: () => Effect.delay(Effect.succeed(said("At last.")), "80 seconds"),
         renew: Effect.suspend(() => (isAway ? Effect.fail(away) : Effect.void))
       })
       const asked = Effect.gen(function* () {
         const before = yield* Ref.get(renewals)
-        const exit = yield* Effect.exit(runs.renewMissed)
+        const exit = yield* Effect.exit(leases.renewOverdue)
         return [exit._tag, (yield* Ref.get(renewals)) - before]
       })
       const fiber = yield* Effect.forkChild(deliver(delivery, { context: sampleContext() }))

@@ -30,10 +30,10 @@ import { DeliveryLoop } from "../../src/programs/DeliveryLoop.ts"
 import { ControlPlane } from "../../src/services/ControlPlane.ts"
 import type { ContextOrBroken } from "../../src/services/ControlPlane.ts"
 import { GatewayGuard } from "../../src/services/GatewayGuard.ts"
+import { Leases } from "../../src/services/Leases.ts"
 import { Lifecycle } from "../../src/services/Lifecycle.ts"
 import { Permits } from "../../src/services/Permits.ts"
 import { Roster } from "../../src/services/Roster.ts"
-import { Runs } from "../../src/services/Runs.ts"
 import { Supervisor } from "../../src/services/Supervisor.ts"
 
 interface ClaimCall {
@@ -82,6 +82,7 @@ const house = (settings: Partial<Settings> = {}) =>
     const renewal = yield* Ref.make<Effect.Effect<void, ControlPlaneFailure>>(Effect.void)
     const ends = new Map<string, Deferred.Deferred<Effect.Effect<void>>>()
     const isBlocked = yield* Ref.make(false)
+    const held = yield* Ref.make<ReadonlyArray<string>>([])
     const claimDelay = yield* Ref.make(0)
     const shift = <A>(ref: Ref.Ref<ReadonlyArray<A>>) =>
       Ref.modify(ref, (items): readonly [A | undefined, ReadonlyArray<A>] => [items[0], items.slice(1)])
@@ -156,7 +157,11 @@ const house = (settings: Partial<Settings> = {}) =>
         deliveries,
         Layer.mock(ConvexClient, { push }),
         Layer.mock(Gateway, {}),
-        Layer.mock(Runs, { renewMissed: Effect.flatten(Ref.get(renewal)) }),
+        Layer.mock(Leases, {
+          hold: ({ session }, since) => Ref.update(held, (all) => [...all, `${session} since ${since}`]),
+          drop: ({ session }) => Ref.update(held, (all) => all.filter((each) => !each.startsWith(`${session} `))),
+          renewOverdue: Effect.flatten(Ref.get(renewal))
+        }),
         RuntimeConfig.layerTest(settings),
         NodeCrypto.layerSecureRandom
       ])
@@ -175,6 +180,8 @@ const house = (settings: Partial<Settings> = {}) =>
       contextFailures,
       claimDelay,
       guard,
+      /** The leases that are counted as held, with the monotonic moment since which. */
+      held,
       interrupted,
       isBlocked,
       isContextBroken,
@@ -454,22 +461,22 @@ describe("DeliveryLoop", () => {
     }).pipe(quiet)
   )
 
-  it.effect("claims nothing beside a lease that waits for its context longer than it may without renewal", () =>
+  it.effect("counts what it claimed as held since before the claim, until that ends or is given back", () =>
     Effect.gen(function* () {
-      const { begun, calls, contextDelay, loop, start, waiting } = yield* house({ deliveryLease: Duration.seconds(90) })
+      const { begun, claimDelay, contextFailures, end, held, loop, start, waiting } = yield* house()
       yield* start
-      yield* Ref.set(contextDelay, 40_000)
-      yield* Ref.set(waiting, [claimed("a")])
+      yield* TestClock.adjust("5 seconds")
+      yield* Ref.set(claimDelay, 2_000)
+      yield* Ref.set(waiting, [claimed("a"), claimed("b")])
       yield* loop.wake
-      yield* TestClock.adjust("31 seconds")
-      assert.lengthOf(yield* claimsOf(calls), 1)
-      yield* Ref.set(waiting, [claimed("b")])
-      yield* loop.wake
-      yield* TestClock.adjust("8 seconds")
-      assert.lengthOf(yield* claimsOf(calls), 0)
-      yield* TestClock.adjust("1 second")
-      assert.lengthOf(yield* claimsOf(calls), 1)
-      assert.deepStrictEqual(yield* Queue.takeAll(begun), ["a"])
+      yield* TestClock.adjust("2 seconds")
+      assert.lengthOf(yield* Queue.takeAll(begun), 2)
+      assert.deepStrictEqual(yield* Ref.get(held), ["session_a since 5000", "session_b since 5000"])
+      yield* end("a")
+      yield* Ref.set(contextFailures, [unavailable])
+      yield* Ref.set(waiting, [claimed("c")])
+      yield* TestClock.adjust("4 seconds")
+      assert.deepStrictEqual(yield* Ref.get(held), ["session_b since 5000"])
     }).pipe(quiet)
   )
 
@@ -1108,6 +1115,32 @@ describe("DeliveryLoop", () => {
       yield* TestClock.adjust("1 second")
       assert.deepStrictEqual(yield* Ref.get(released), ["session_c"])
       assert.deepStrictEqual(yield* Queue.takeAll(begun), ["a", "b", "c"])
+    }).pipe(quiet)
+  )
+
+  it.effect("looks again after it has given back what there was no room for while it went on", () =>
+    Effect.gen(function* () {
+      const { begun, claimFailures, lifecycle, loop, permits, releaseDelay, start, waiting } = yield* house({
+        deliveryMaxConcurrentSessions: 3
+      })
+      yield* start
+      yield* Ref.set(waiting, [claimed("a"), claimed("b"), claimed("c")])
+      // A refused token is no failure of the control plane, after which the loop would wait for each step.
+      yield* Ref.set(claimFailures, [new TokenRefused({ function: "claim", detail: "revoked" })])
+      yield* loop.wake
+      yield* settle
+      yield* TestClock.adjust("29 seconds")
+      yield* permits.take
+      yield* Ref.set(releaseDelay, 1_500)
+      yield* lifecycle.setReason("token", null)
+      yield* settle
+      assert.deepStrictEqual(yield* Queue.takeAll(begun), ["a", "b"])
+      yield* permits.giveBack
+      yield* loop.wake
+      yield* settle
+      yield* Ref.set(waiting, [claimed("c", { epoch: 2 })])
+      yield* TestClock.adjust("1500 millis")
+      assert.strictEqual(yield* Queue.take(begun), "c")
     }).pipe(quiet)
   )
 

@@ -14,6 +14,7 @@ import { DeliveryLoop } from "../../src/programs/DeliveryLoop.ts"
 import { Heartbeats } from "../../src/programs/Heartbeats.ts"
 import { ControlPlane } from "../../src/services/ControlPlane.ts"
 import { GatewayGuard } from "../../src/services/GatewayGuard.ts"
+import { Leases } from "../../src/services/Leases.ts"
 import { Lifecycle } from "../../src/services/Lifecycle.ts"
 import { Permits } from "../../src/services/Permits.ts"
 import { Roster } from "../../src/services/Roster.ts"
@@ -33,6 +34,9 @@ const runtime = (
     readonly lines?: Array<string>
     /** So much the control plane's clock is ahead of what the runtime knows of it. */
     readonly behindMillis?: number
+    readonly renewOverdue?: Effect.Effect<void, ControlPlaneUnavailable>
+    /** Its answers tell it the time. */
+    readonly isTold?: boolean
   } = {}
 ) =>
   Effect.gen(function* () {
@@ -41,6 +45,7 @@ const runtime = (
     const wakes = yield* Ref.make(0)
     const begun: Array<{ readonly id: string; readonly at: number }> = []
     const scope = yield* Scope.fork(yield* Effect.scope)
+    let behind = options.behindMillis ?? 0
     const beats = Layer.mock(Beats, {
       run: Effect.fnUntraced(function* (beat) {
         begun.push({ id: beat.heartbeatId, at: yield* Clock.currentTimeMillis })
@@ -69,8 +74,13 @@ const runtime = (
         beats,
         Layer.mock(ControlPlane, {
           bootId: "boot",
-          now: Effect.map(Clock.currentTimeMillis, (now) => now - (options.behindMillis ?? 0)),
-          claimBeat: plane.claimBeat,
+          now: Effect.map(Clock.currentTimeMillis, (now) => now - behind),
+          claimBeat: (request) =>
+            Effect.tap(plane.claimBeat(request), () =>
+              Effect.sync(() => {
+                if (options.isTold === true) behind = 0
+              })
+            ),
           release: plane.release
         }),
         Layer.mock(DeliveryLoop, {
@@ -78,6 +88,7 @@ const runtime = (
           beatEnded: (hasWork) => (hasWork ? Ref.update(wakes, (count) => count + 1) : Effect.void)
         }),
         Layer.mock(Gateway, {}),
+        Layer.mock(Leases, { renewOverdue: options.renewOverdue ?? Effect.void }),
         Metrics.layer,
         RuntimeConfig.layerTest(options.settings),
         NodeCrypto.layerSecureRandom
@@ -357,6 +368,23 @@ describe("heartbeats", () => {
     })
   )
 
+  it.effect("are not asked for before the leases are renewed that may have expired", () =>
+    Effect.gen(function* () {
+      const plane = new BeatPlane()
+      let isAway = true
+      const house = yield* runtime(plane, {
+        renewOverdue: Effect.suspend(() => (isAway ? Effect.fail(away) : Effect.void))
+      })
+      yield* house.start
+      yield* publish(plane, [house], rosterOf(1, agents(1)))
+      yield* TestClock.adjust(20 * MINUTE)
+      assert.lengthOf(plane.asked, 0)
+      isAway = false
+      yield* TestClock.adjust(10 * MINUTE)
+      assert.isNotEmpty(house.begun)
+    })
+  )
+
   it.effect("ask again with the same request when an answer was lost, with backoff", () =>
     Effect.gen(function* () {
       const plane = new BeatPlane()
@@ -408,7 +436,7 @@ describe("heartbeats", () => {
   )
 
   it.effect(
-    "by cron do not take the moment that is due for the following one when they know the time a little late",
+    "by cron do not take the moment that is due for the following one when their clock is a little behind Convex's",
     () =>
       Effect.gen(function* () {
         const plane = new BeatPlane()
@@ -419,6 +447,19 @@ describe("heartbeats", () => {
         assert.isAtLeast(plane.reckoned.length, 5)
         for (const { at, nextDueAt } of plane.reckoned) assert.isAbove(nextDueAt ?? 0, at)
       })
+  )
+
+  it.effect("by cron come although the clock was minutes behind, and are not asked for over and over", () =>
+    Effect.gen(function* () {
+      const plane = new BeatPlane()
+      const house = yield* runtime(plane, { behindMillis: 5 * MINUTE, isTold: true })
+      yield* TestClock.adjust(10 * MINUTE)
+      yield* house.start
+      yield* publish(plane, [house], rosterOf(1, agents(1, "*/2 * * * *")))
+      yield* TestClock.adjust(11 * MINUTE)
+      assert.isAtLeast(house.begun.length, 5)
+      assert.isAtMost(plane.asked.length, house.begun.length + 2)
+    })
   )
 
   it.effect("of what is no cron expression are none, said once, until it is changed", () =>

@@ -126,6 +126,7 @@ export class BeatPlane {
       })
       if (row.dueAt > now) return wait("not_due", row.dueAt)
       this.reckoned.push({ at: now, nextDueAt })
+      if (nextDueAt !== undefined && nextDueAt <= now) return wait("not_due", now + 1_000)
       if (row.notBefore > now) return wait("backing_off", row.notBefore)
       row.epoch += 1
       row.followingAt = nextDueAt

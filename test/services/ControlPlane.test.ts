@@ -157,19 +157,29 @@ describe("an outcome", () => {
     })
   )
 
-  it.effect("is judged by its own answer when a renewal comes to a lease that it has ended meanwhile", () =>
-    Effect.gen(function* () {
-      const lost = Exit.fail(new LeaseLost({ function: "service/notifications:renew" }))
-      // Written, but the answer is lost; the repeated call is answered as the first.
-      const { controlPlane } = yield* setUp(Exit.fail(away), lost, settled, lost)
-      const completing = yield* Effect.forkChild(controlPlane.complete(fence, { outcome: "replied", reply: "Done." }))
-      yield* Effect.yieldNow
-      yield* controlPlane.renew(fence)
-      yield* TestClock.adjust("1 second")
-      yield* Fiber.join(completing)
-      assert.strictEqual((yield* Effect.flip(controlPlane.renew(fence)))._tag, "LeaseLost")
-    })
-  )
+  const failure = { class: "ConnectionLost", error: "reset", silence: false }
+  const ends: Record<string, (plane: ControlPlane["Service"]) => Effect.Effect<unknown, ControlPlaneFailure>> = {
+    complete: (plane) => plane.complete(fence, { outcome: "replied", reply: "Done." }),
+    fail: (plane) => plane.fail(fence, failure),
+    release: (plane) => plane.release(fence),
+    updateAgentHeartbeat: (plane) => plane.updateAgentHeartbeat(fence, { status: "idle", currentTaskId: null })
+  }
+  for (const [name, end] of Object.entries(ends)) {
+    it.effect(`by ${name} is judged by its own answer when a renewal finds that it ended the lease`, () =>
+      Effect.gen(function* () {
+        const lost = Exit.fail(new LeaseLost({ function: "service/notifications:renew" }))
+        const written = Exit.succeed({ state: "waiting", dueAt: 0, messageId: null, hasWork: false, now: 0 })
+        // Written, but the answer is lost; the repeated call is answered as the first.
+        const { controlPlane } = yield* setUp(Exit.fail(away), lost, written, lost)
+        const ending = yield* Effect.forkChild(end(controlPlane))
+        yield* Effect.yieldNow
+        yield* controlPlane.renew(fence)
+        yield* TestClock.adjust("1 second")
+        yield* Fiber.join(ending)
+        assert.strictEqual((yield* Effect.flip(controlPlane.renew(fence)))._tag, "LeaseLost")
+      })
+    )
+  }
 
   it.effect("is not repeated when the lease is lost", () =>
     Effect.gen(function* () {

@@ -130,6 +130,11 @@ export class Invariants {
     if (event.how !== "rescue" && turn !== undefined && turn.open > 0 && turn.process.isRunning) {
       this.world.violate("I3", `${event.row} was ended by ${event.how} while its request still runs`)
     }
+    // A process that was frozen beyond its lease may wake to a claim before it wakes to a renewal.
+    const wasAwake = turn !== undefined && turn.process.awake.isOpen() && turn.process.lastWokeAt < (claim?.at ?? 0)
+    if (event.takenBy === event.bootId && turn !== undefined && turn.open > 0 && turn.process.isRunning && wasAwake) {
+      this.world.violate("I3", `${event.row} was taken by a claim of the process that still runs it`)
+    }
     if (event.how === "fail" && event.isSilence) this.judgeSilence(event, turn)
     this.judgeFailure(event, turn)
     if (event.isBeat) {

@@ -150,6 +150,8 @@ export type Event =
       readonly row: string
       readonly isBeat: boolean
       readonly bootId: string
+      /** Whose claim took the lease, of those that are rescued. */
+      readonly takenBy: string | null
       readonly isShared: boolean
       readonly isSilence: boolean
       readonly outcome: string | null
@@ -185,6 +187,7 @@ export type Mistake =
   | "hops without a limit"
   | "heartbeats with a lease of their own"
   | "beats go on while a row waits to be alone"
+  | "repeated claims keep their old leases"
 
 /** What the queue needs of the account around it. */
 export interface Surroundings {
@@ -263,6 +266,7 @@ const ALONE_OVERDUE = 60_000
 /** After so many own failures and crashes a beat is given up. */
 const BEAT_FAILURES = 3
 const ASK_AGAIN = 15_000
+const STALE_AGAIN = 1_000
 
 const order =
   <A>(...keys: ReadonlyArray<(item: A) => number>) =>
@@ -405,12 +409,12 @@ export class QueueModel {
     if (known?.former.includes(bootId) === true) throw new Refusal("conflict")
     this.boots.set(runtimeId, { bootId, former: known === undefined ? [] : [known.bootId, ...known.former] })
     const left = [...this.sessions.values()].filter(({ lease }) => lease?.runtimeId === runtimeId)
-    for (const session of left) this.rescue(now, session)
+    for (const session of left) this.rescue(now, session, null)
     return left.length
   }
 
   /** Ends a lease whose runtime is gone: the row is ready again, its attempt stays spent. */
-  private rescue(now: number, session: Session): void {
+  private rescue(now: number, session: Session, takenBy: string | null): void {
     const { lease } = session
     if (lease === null) return
     const row = lease.isBeat ? null : this.row(lease.row)
@@ -425,7 +429,7 @@ export class QueueModel {
       beat.crashes += 1
       beat.requestId = null
     }
-    this.noteEnd(now, session, "rescue", {})
+    this.noteEnd(now, session, "rescue", { takenBy })
     session.lease = null
   }
 
@@ -434,6 +438,7 @@ export class QueueModel {
     session: Session,
     how: "complete" | "fail" | "release" | "rescue" | "beat",
     more: {
+      readonly takenBy?: string | null
       readonly isShared?: boolean
       readonly isSilence?: boolean
       readonly outcome?: string | null
@@ -453,6 +458,7 @@ export class QueueModel {
       row: lease.row,
       isBeat: lease.isBeat,
       bootId: lease.bootId,
+      takenBy: null,
       isShared: false,
       isSilence: false,
       outcome: null,
@@ -497,7 +503,12 @@ export class QueueModel {
   claim(now: number, request: ClaimRequest): ClaimAnswer {
     this.mustBeCurrent(request.runtimeId, request.bootId)
     const last = this.lastClaims.get(request.runtimeId)
-    if (last !== undefined && last.requestId === request.requestId) return last.answer
+    if (last !== undefined && last.requestId === request.requestId) {
+      return {
+        ...last.answer,
+        deliveries: last.answer.deliveries.map((each) => this.kept(each, now + request.leaseMs))
+      }
+    }
     if (this.isPaused) return { deliveries: [], nextDueAt: null, isBlocked: false }
     const count = (last?.count ?? 0) + 1
     for (const session of this.sessions.values()) {
@@ -514,6 +525,14 @@ export class QueueModel {
     const answer = { ...taken, nextDueAt: this.nextDueAt(now) }
     this.lastClaims.set(request.runtimeId, { requestId: request.requestId, count, answer })
     return answer
+  }
+
+  /** A delivery of a repeated claim, its lease begun anew if it is held still. */
+  private kept<Delivery extends ClaimAnswer["deliveries"][number]>(delivery: Delivery, expiresAt: number): Delivery {
+    const lease = this.sessions.get(delivery.session)?.lease
+    if (lease?.epoch !== delivery.epoch || this.mistakes.has("repeated claims keep their old leases")) return delivery
+    lease.expiresAt = expiresAt
+    return { ...delivery, expiresAt }
   }
 
   private takeSessions(
@@ -538,7 +557,7 @@ export class QueueModel {
     const overdue = this.overdueAlone(now, request.parkedAgents, isSpent)
     if (overdue !== undefined) {
       if (!isIdle) return { deliveries: [], isBlocked: true }
-      this.rescue(now, overdue.session)
+      this.rescue(now, overdue.session, request.bootId)
       return { deliveries: [this.take(now, overdue.session, overdue.row, request, false, true)], isBlocked: false }
     }
     const expired = all
@@ -592,7 +611,7 @@ export class QueueModel {
       const canBeAlone = isIdle && deliveries.length === 0
       if (isExpired(session)) {
         if (mustRunAlone(expiredRow(session)) && !canBeAlone) continue
-        this.rescue(now, session)
+        this.rescue(now, session, request.bootId)
       }
       const [row] = ready(session)
       if (row === undefined) continue
@@ -995,6 +1014,7 @@ export class QueueModel {
     const { lease } = session
     const isSame = before?.requestId === request.requestId && lease?.bootId === request.bootId
     if (before !== undefined && isSame && lease?.row === beatId(before)) {
+      if (!this.mistakes.has("repeated claims keep their old leases")) lease.expiresAt = now + request.leaseMs
       const { epoch, expiresAt, row } = lease
       return { heartbeatId: row, session: session.id, epoch, expiresAt, attempt: before.attempts }
     }
@@ -1009,9 +1029,9 @@ export class QueueModel {
       return { notBefore: before.dueAt, dueAt: before.dueAt, reason: "not_due" }
     }
     if (typeof schedule === "string" && request.nextDueAt !== undefined && request.nextDueAt <= now) {
-      return { notBefore: now, dueAt: before?.dueAt ?? now, reason: "not_due" }
+      return { notBefore: now + STALE_AGAIN, dueAt: before?.dueAt ?? now, reason: "not_due" }
     }
-    this.rescue(now, session)
+    this.rescue(now, session, request.bootId)
     const beat = this.currentBeat(now, agent, schedule, request.nextDueAt)
     const wait = (reason: string, notBefore: number): BeatClaim => ({ notBefore, dueAt: beat.dueAt, reason })
     if (beat.dueAt > now) return wait("not_due", beat.dueAt)

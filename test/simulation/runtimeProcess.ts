@@ -38,6 +38,7 @@ import { SystemdNotices } from "../../src/programs/SystemdNotices.ts"
 import { AgentTools } from "../../src/services/AgentTools.ts"
 import { ControlPlane } from "../../src/services/ControlPlane.ts"
 import { GatewayGuard } from "../../src/services/GatewayGuard.ts"
+import { Leases } from "../../src/services/Leases.ts"
 import { canClaim, Lifecycle, StopSignal } from "../../src/services/Lifecycle.ts"
 import { LiveRuns } from "../../src/services/LiveRuns.ts"
 import { Permits } from "../../src/services/Permits.ts"
@@ -138,7 +139,7 @@ export const startProcess = Effect.fnUntraced(function* (options: {
     Layer.provideMerge(Layer.mergeAll(LiveRuns.layer, Runs.layer)),
     Layer.provideMerge(GatewayGuard.layer),
     Layer.provideMerge(Supervisor.layer),
-    Layer.provideMerge(Layer.mergeAll(permits, Roster.layer)),
+    Layer.provideMerge(Layer.mergeAll(permits, Leases.layer, Roster.layer)),
     Layer.provideMerge(ControlPlane.layer),
     Layer.provideMerge(Lifecycle.layer),
     Layer.provideMerge(

@@ -82,6 +82,7 @@ export class RuntimeProcess {
   clockOffset = 0
   lastFaultAt = Number.NEGATIVE_INFINITY
   lastJumpAt = Number.NEGATIVE_INFINITY
+  lastWokeAt = Number.NEGATIVE_INFINITY
   lastProviderFailureAt = Number.NEGATIVE_INFINITY
   stopRequestedAt: number | null = null
   ended: { readonly at: number; readonly exitCode: number } | null = null
@@ -241,6 +242,7 @@ export class World {
             Effect.sleep(millis),
             Effect.sync(() => {
               this.trace(`${process.name} wakes`)
+              process.lastWokeAt = this.now
               process.awake.openUnsafe()
             })
           )
