@@ -47,7 +47,7 @@ const layer = Heartbeats.layer.pipe(
     }),
     Layer.mock(DeliveryLoop, { wake: Effect.void, beatEnded: () => Effect.void }),
     Layer.mock(Gateway, {}),
-    Layer.mock(Leases, { renewOverdue: Effect.void }),
+    Layer.mock(Leases, { hold: () => Effect.void, renewOverdue: Effect.void }),
     Metrics.layer,
     RuntimeConfig.layerTest(),
     NodeCrypto.layerSecureRandom

@@ -19,7 +19,7 @@ import { effectsOf, primaryPersonOf } from "./context.ts"
 import { advanceBeat, beatOf, followingDueAt, heartbeatId, maxBeatFailures } from "./heartbeats.ts"
 import { readWithin } from "./readWithin.ts"
 import { refusal } from "./refusal.ts"
-import { keepLease, sessionFor, takeLease } from "./sessions.ts"
+import { sessionFor, takeLease } from "./sessions.ts"
 import { sha256 } from "./sha256.ts"
 import { taskSize, taskView, toTaskViews } from "./tasks.ts"
 import { earlierTrace, earlierTraceOf } from "./traces.ts"
@@ -265,7 +265,7 @@ const contextOf = async (
 
 /**
  * Leases the agent's session for its beat when that is due and nothing else comes first; otherwise says when to ask
- * again. The same requestId answers the same lease again while it lives, begun anew.
+ * again. The same requestId answers the same lease again while it lives.
  */
 export const claimBeat = async (
   ctx: MutationCtx,
@@ -290,9 +290,7 @@ export const claimBeat = async (
   ) {
     const before = { ...held, tries: held.tries - 1 }
     const { context } = await contextOf(ctx, agent, before, session, lease.generation)
-    const { epoch } = lease
-    const expiresAt = now + request.leaseMs
-    await keepLease(ctx, { ...session, lease }, expiresAt)
+    const { epoch, expiresAt } = lease
     const claimed = { heartbeatId: lease.holder, session: session._id, epoch, expiresAt, attempt: held.attempts }
     return { claimed: { ...claimed, context }, now }
   }

@@ -7,7 +7,6 @@ import {
   aloneAfterCrashes,
   bestReady,
   endLease,
-  keepLease,
   type LeasedSession,
   oldestAlone,
   oldestReady,
@@ -413,32 +412,8 @@ const takeSessions = async (
 }
 
 /**
- * The deliveries of a claim that is repeated, their leases begun anew: the answer may have been lost for longer than they
- * last, and the runtime would claim from itself what it is about to run. What is another's by now its context tells.
- */
-const stillHeld = async (
-  ctx: MutationCtx,
-  deliveries: ReadonlyArray<Delivery>,
-  expiresAt: number
-): Promise<Array<Delivery>> => {
-  const held: Array<Delivery> = []
-  for (const each of deliveries) {
-    const id = ctx.db.normalizeId("sessions", each.session)
-    const session = id === null ? null : await ctx.db.get("sessions", id)
-    const lease = session?.lease
-    if (session === null || lease?.epoch !== each.epoch) {
-      held.push(each)
-      continue
-    }
-    await keepLease(ctx, { ...session, lease }, expiresAt)
-    held.push({ ...each, expiresAt })
-  }
-  return held
-}
-
-/**
  * Leases up to `limit` sessions for a runtime, each with its first row and what folds into it. The same requestId
- * answers the same again, under leases begun anew. Fails with `conflict` for a boot that is not the current one.
+ * answers the same again. Fails with `conflict` for a boot that is not the current one.
  */
 export const claim = async (
   ctx: MutationCtx,
@@ -458,9 +433,7 @@ export const claim = async (
     .query("claims")
     .withIndex("by_runtime", (q) => q.eq("accountId", accountId).eq("runtimeId", request.runtimeId))
     .unique()
-  if (last !== null && last.requestId === request.requestId) {
-    return { ...last.answer, deliveries: await stillHeld(ctx, last.answer.deliveries, now + request.leaseMs), now }
-  }
+  if (last !== null && last.requestId === request.requestId) return { ...last.answer, now }
   if (await isPaused(ctx, accountId)) return { deliveries: [], nextDueAt: null, now, isBlocked: false }
   const count = (last?.count ?? 0) + 1
   const mayHaveMoreDue = await wakeDue(ctx, accountId, request.limit, now)

@@ -11,7 +11,7 @@ import type { Origin } from "./fanOut.ts"
 import { failBeat, releaseBeat } from "./heartbeats.ts"
 import { postMessage } from "./messages.ts"
 import { refusal } from "./refusal.ts"
-import { endLease, fenced, heldSession, keepLease, type LeasedSession, refreshSession } from "./sessions.ts"
+import { endLease, fenced, heldSession, type LeasedSession, refreshSession } from "./sessions.ts"
 import { moveTask } from "./tasks.ts"
 import { type Trace, traceOf } from "./traces.ts"
 
@@ -65,7 +65,7 @@ export const renew = async (
   const session = await heldSession(ctx, accountId, args)
   const now = Date.now()
   const expiresAt = now + args.leaseMs
-  await keepLease(ctx, session, expiresAt)
+  await ctx.db.patch("sessions", session._id, { expiresAt, lease: { ...session.lease, expiresAt } })
   return { expiresAt, now }
 }
 

@@ -109,15 +109,6 @@ export const takeLease = async (
   return held
 }
 
-/** Lets a lease last until `expiresAt`. */
-export const keepLease = async (
-  ctx: Pick<MutationCtx, "db">,
-  session: LeasedSession,
-  expiresAt: number
-): Promise<void> => {
-  await ctx.db.patch("sessions", session._id, { expiresAt, lease: { ...session.lease, expiresAt } })
-}
-
 /** Frees the session, and remembers how its lease ended when a call ended it. */
 export const endLease = async (
   ctx: Pick<MutationCtx, "db">,

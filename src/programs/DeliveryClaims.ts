@@ -78,7 +78,12 @@ export const makeDeliveryClaims = (
     const claims = yield* Semaphore.make(CLAIMS_AT_ONCE)
     const isAloneRunning = yield* Ref.make(false)
     // An answer that was lost may have leased sessions: the same request is repeated until it is answered.
-    const openRequest = yield* Ref.make<{ readonly requestId: string; readonly permits: number } | null>(null)
+    // It leases what it does at its first arrival; `askedAt` is monotonic milliseconds.
+    const openRequest = yield* Ref.make<{
+      readonly requestId: string
+      readonly permits: number
+      readonly askedAt: number
+    } | null>(null)
 
     /** Leased work that does not run is given back, or it would wait for its lease's end and lose its attempt. */
     const giveBack = (unbegun: ReadonlyArray<ClaimedDelivery>, why: string) =>
@@ -107,15 +112,19 @@ export const makeDeliveryClaims = (
     /** Claims what may run and takes its permits; those that it does not fill are given back. */
     const claim = (free: number, restore: Restore) =>
       Effect.gen(function* () {
-        const request = (yield* Ref.get(openRequest)) ?? { requestId: yield* secureRandom.uuidV4(), permits: free }
-        yield* Ref.set(openRequest, request)
+        const open = (yield* Ref.get(openRequest)) ?? {
+          requestId: yield* secureRandom.uuidV4(),
+          permits: free,
+          askedAt: yield* monotonicMillis
+        }
+        yield* Ref.set(openRequest, open)
+        const { askedAt, ...request } = open
         // From here on they are taken: no heartbeat begins with a permit, or as the breaker's probe, that this claim may
         // fill, and a drain waits for what it leases.
         let held = Math.min(request.permits, free)
         yield* several(held, permits.take)
         const admission = yield* guard.claimed
         return yield* Effect.gen(function* () {
-          const askedAt = yield* monotonicMillis
           const from = yield* Clock.currentTimeMillis
           const { deliveries, isBlocked, nextDueAt, now } = yield* restore(
             controlPlane.claim({ ...request, parkedAgents: yield* guard.parkedAgents })
@@ -231,8 +240,9 @@ export const makeDeliveryClaims = (
       const request = yield* Ref.getAndSet(openRequest, null)
       if (request === null) return
       // One that never arrived leases now; it need not be much.
+      const { requestId } = request
       const { deliveries } = yield* controlPlane.claim({
-        ...request,
+        requestId,
         permits: 1,
         parkedAgents: yield* guard.parkedAgents
       })

@@ -18,6 +18,7 @@ import { SecureRandom } from "effect/crypto/SecureRandom"
 import { backoffBounds, backoffSchedule } from "../domain/Backoff.ts"
 import type { ControlPlaneFailure } from "../domain/ControlPlaneFailure.ts"
 import { beatPermits, nextCronMoment } from "../domain/HeartbeatCadence.ts"
+import { monotonicMillis } from "../domain/Monotonic.ts"
 import type { RosterAgent } from "../domain/Roster.ts"
 import { RuntimeConfig } from "../layers/Config.ts"
 import { Metrics } from "../layers/Metrics.ts"
@@ -73,8 +74,11 @@ export interface HeartbeatsState {
 interface Chain {
   agent: RosterAgent
   isRemoved: boolean
-  /** An answer that was lost may have leased the session: the same request is repeated until it is answered. */
-  requestId: string | null
+  /**
+   * An answer that was lost may have leased the session: the same request is repeated until it is answered. It leases at
+   * its first arrival; `askedAt` is monotonic milliseconds.
+   */
+  open: { readonly requestId: string; readonly askedAt: number } | null
   readonly wakeups: Queue.Queue<void>
 }
 
@@ -174,6 +178,8 @@ export class Heartbeats extends Context.Service<
        * have missed the permit that was held meanwhile.
        */
       const askAndRun = Effect.fnUntraced(function* (chain: Chain) {
+        // A beat takes the session from a lease that has expired, and this process may be at work under it.
+        yield* leases.renewOverdue
         const { agent } = chain
         // Only now: what is reckoned before the wait for a permit may have passed by, and be another runtime's beat.
         const moment = yield* followingMoment(agent)
@@ -181,27 +187,26 @@ export class Heartbeats extends Context.Service<
         if (chain.isRemoved || Option.isNone(moment) || !isOpen) {
           return { wait: 0, isMissed: (yield* permits.free) === 0 }
         }
-        // A beat takes the session from a lease that has expired, and this process may be at work under it.
-        yield* leases.renewOverdue
-        chain.requestId ??= yield* secureRandom.uuidV4()
+        chain.open ??= { requestId: yield* secureRandom.uuidV4(), askedAt: yield* monotonicMillis }
+        const { askedAt, requestId } = chain.open
         const wasClosed = (yield* guard.breaker)._tag === "Closed"
         const from = yield* Clock.currentTimeMillis
         const request = {
           agentId: agent.id,
-          requestId: chain.requestId,
+          requestId,
           parkedAgents: yield* guard.parkedAgents,
           ...moment.value
         }
         const answer = yield* controlPlane
           .claimBeat(request)
           .pipe(Effect.onInterrupt(() => giveBackUnanswered(request)))
-        chain.requestId = null
+        chain.open = null
         if (!("claimed" in answer)) {
           return { wait: answer.notBefore - answer.now, isMissed: !wasClosed || (yield* permits.free) === 0 }
         }
         const times = { from, claimed: yield* Clock.currentTimeMillis, claimedThere: answer.now }
         const result = yield* Effect.acquireUseRelease(
-          changeInFlight(1),
+          Effect.andThen(changeInFlight(1), leases.hold(answer.claimed, askedAt)),
           () => beats.run(answer.claimed, times),
           () => changeInFlight(-1)
         )
@@ -284,7 +289,7 @@ export class Heartbeats extends Context.Service<
           for (const agent of agents) {
             const known = chains.get(agent.id)
             if (known === undefined) {
-              const chain: Chain = { agent, isRemoved: false, requestId: null, wakeups: yield* Queue.sliding<void>(1) }
+              const chain: Chain = { agent, isRemoved: false, open: null, wakeups: yield* Queue.sliding<void>(1) }
               chains.set(agent.id, chain)
               yield* FiberMap.run(fibers, agent.id, keep(chain))
               yield* Effect.logDebug(`heartbeats of ${agent.slug} are kept from now on`)

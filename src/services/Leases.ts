@@ -1,4 +1,4 @@
-import { Context, Duration, Effect, Layer, Schedule } from "effect"
+import { Clock, Context, Deferred, Duration, Effect, Fiber, Layer, Schedule } from "effect"
 import type { ControlPlaneFailure } from "../domain/ControlPlaneFailure.ts"
 import type { Fence } from "../domain/Delivery.ts"
 import { monotonicMillis } from "../domain/Monotonic.ts"
@@ -6,15 +6,21 @@ import { RuntimeConfig } from "../layers/Config.ts"
 import { ControlPlane } from "./ControlPlane.ts"
 import { makeFailureStreak } from "./FailureStreak.ts"
 
+/** So many overdue leases are renewed at a time; after a sleep of the machine all of them are. */
+const RENEWALS_AT_ONCE = 16
+
 /** How a lease that is held stands. */
 interface Held {
-  /** Monotonic milliseconds before the call that leased it, or renewed it last. */
+  /** Before the call that leased it, or renewed it last, by both clocks: a machine that sleeps stops the monotonic one. */
   renewedAt: number
+  renewedAtTimeOfDay: number
   /** The last renewal did not come through. */
   isMissed: boolean
+  /** Fails when somebody else than its own run hears that the lease is lost. */
+  readonly lost: Deferred.Deferred<never, ControlPlaneFailure>
 }
 
-/** The leases that this process holds, from their claim to the end of their runs. */
+/** The leases that this process holds, from their claim until what became of their runs is written. */
 export class Leases extends Context.Service<
   Leases,
   {
@@ -25,12 +31,13 @@ export class Leases extends Context.Service<
     /**
      * Does the work and renews its lease beside it, every third of DELIVERY_LEASE_MS, until the work has ended; a lease
      * that is lost interrupts the work and is the failure. One that merely cannot be renewed is good until it is taken.
+     * It stays held afterwards, until it is dropped.
      */
     during<A, E, R>(fence: Fence, work: Effect.Effect<A, E, R>): Effect.Effect<A, E | ControlPlaneFailure, R>
     /**
      * Renews the leases whose last renewal did not come through or lies back more than half of their time, be it that
-     * their context is late, a renewal hangs, or the process was stopped for a while. Before this has gone well a claim
-     * might take them, and the work would be done twice.
+     * their context is late, a renewal hangs, or the process or its machine was stopped for a while. Before this has gone
+     * well a claim might take them, and the work would be done twice. Who asks while it is under way waits for the same.
      */
     readonly renewOverdue: Effect.Effect<void, ControlPlaneFailure>
   }
@@ -40,20 +47,31 @@ export class Leases extends Context.Service<
     Effect.gen(function* () {
       const { deliveryLease } = yield* RuntimeConfig
       const controlPlane = yield* ControlPlane
+      const scope = yield* Effect.scope
       const leaseMillis = Duration.toMillis(deliveryLease)
       const held = new Map<Fence, Held>()
       const unrenewed = makeFailureStreak()
 
-      const hold = (fence: Fence, since: number) =>
-        Effect.sync(() => void held.set(fence, { renewedAt: since, isMissed: false }))
+      const hold = Effect.fnUntraced(function* (fence: Fence, since: number) {
+        const ago = (yield* monotonicMillis) - since
+        const renewedAtTimeOfDay = (yield* Clock.currentTimeMillis) - ago
+        const lost = yield* Deferred.make<never, ControlPlaneFailure>()
+        const lease: Held = { renewedAt: since, renewedAtTimeOfDay, isMissed: false, lost }
+        held.set(fence, lease)
+        return lease
+      })
       const drop = (fence: Fence) => Effect.sync(() => void held.delete(fence))
 
       const renew = Effect.fnUntraced(function* (fence: Fence) {
         const at = yield* monotonicMillis
+        const atTimeOfDay = yield* Clock.currentTimeMillis
         yield* controlPlane.renew(fence)
-        // A renewal that was asked for later may have been answered before.
         const lease = held.get(fence)
-        if (lease !== undefined) yield* hold(fence, Math.max(lease.renewedAt, at))
+        // One that was asked for later may have been answered before.
+        if (lease === undefined || lease.renewedAt > at) return
+        lease.renewedAt = at
+        lease.renewedAtTimeOfDay = atTimeOfDay
+        lease.isMissed = false
       })
 
       const renewOnce = (fence: Fence) =>
@@ -73,34 +91,57 @@ export class Leases extends Context.Service<
         )
 
       /** Renews for ever, first when a third of the time has passed since the lease began. */
-      const renewing = Effect.fnUntraced(function* (fence: Fence) {
-        const now = yield* monotonicMillis
-        const age = now - (held.get(fence)?.renewedAt ?? now)
+      const renewing = Effect.fnUntraced(function* (fence: Fence, { renewedAt }: Held) {
+        const age = (yield* monotonicMillis) - renewedAt
         yield* Effect.sleep(Duration.millis(Math.max(0, leaseMillis / 3 - age)))
         yield* Effect.repeat(renewOnce(fence), Schedule.spaced(Duration.millis(leaseMillis / 3)))
         return yield* Effect.never
       })
 
+      const overdue = Effect.gen(function* () {
+        const now = yield* monotonicMillis
+        const timeOfDay = yield* Clock.currentTimeMillis
+        return [...held].filter(([, lease]) => {
+          const age = Math.max(now - lease.renewedAt, timeOfDay - lease.renewedAtTimeOfDay)
+          return lease.isMissed || age > leaseMillis / 2
+        })
+      })
+
+      /** Its own run hears of a lost lease at once: the session may be claimed next, and must not have two turns. */
+      const renewOverdueOne = ([fence, { lost }]: readonly [Fence, Held]) => {
+        const lose = (failure: ControlPlaneFailure) => Effect.andThen(Deferred.fail(lost, failure), drop(fence))
+        return Effect.catchTags(renew(fence), { LeaseLost: lose, ControlPlaneRefused: lose })
+      }
+
+      // A second round for those that became overdue in the first, and no third: short leases of a slow control plane
+      // always are.
+      const renewAllOverdue = Effect.gen(function* () {
+        const leases = yield* overdue
+        yield* Effect.forEach(leases, renewOverdueOne, { concurrency: RENEWALS_AT_ONCE, discard: true })
+      }).pipe(Effect.repeat({ times: 1 }))
+
+      // In the scope of all: whoever asked first may leave.
+      let underway: Fiber.Fiber<void, ControlPlaneFailure> | null = null
+      const renewOverdue = Effect.gen(function* () {
+        if ((yield* overdue).length === 0) return
+        const isOver = Effect.sync(() => (underway = null))
+        underway ??= yield* Effect.forkIn(Effect.ensuring(renewAllOverdue, isOver), scope)
+        yield* Fiber.join(underway)
+      })
+
       return Leases.of({
-        hold,
+        hold: (fence, since) => Effect.asVoid(hold(fence, since)),
         drop,
         during: (fence, work) =>
           Effect.gen(function* () {
-            if (!held.has(fence)) yield* hold(fence, yield* monotonicMillis)
-            return yield* Effect.raceFirst(work, renewing(fence))
+            const lease = held.get(fence) ?? (yield* hold(fence, yield* monotonicMillis))
+            const lost = Effect.raceFirst(renewing(fence, lease), Deferred.await(lease.lost))
+            return yield* Effect.raceFirst(work, lost)
           }).pipe(
             // An outcome that was written shows as well that the control plane is back; few turns outlast a renewal.
-            Effect.tap(() => unrenewed.recovered("leases can be renewed again")),
-            Effect.ensuring(drop(fence))
+            Effect.tap(() => unrenewed.recovered("leases can be renewed again"))
           ),
-        renewOverdue: Effect.gen(function* () {
-          const now = yield* monotonicMillis
-          const overdue = [...held].filter(([, lease]) => lease.isMissed || now - lease.renewedAt > leaseMillis / 2)
-          // Of a lease that is lost its own work hears at its next renewal.
-          const renewed = ([fence]: readonly [Fence, Held]) =>
-            Effect.catchTags(renew(fence), { LeaseLost: () => drop(fence), ControlPlaneRefused: () => drop(fence) })
-          yield* Effect.forEach(overdue, renewed, { concurrency: "unbounded", discard: true })
-        })
+        renewOverdue
       })
     })
   )

@@ -183,7 +183,9 @@ export class Runs extends Context.Service<
             )
           ),
           // A probe that never came to a turn (skipped, spent, broken) must not hold the breaker half open for ever.
-          Effect.ensuring(guard.inconclusive)
+          Effect.ensuring(guard.inconclusive),
+          // Only now: while its end is being written nobody renews it, and a claim must not take it.
+          Effect.ensuring(leases.drop(fence))
         )
 
       const linesOf = ({ agent, attempt, lines, noun, runId, sessionKey }: Attempt): Record<string, unknown> => ({

@@ -87,11 +87,6 @@ describe("a heartbeat", () => {
     expect(beat.heartbeatId).toBe(`${plane.engineer}:${beat.context.heartbeat.dueAt}`)
     expect(await claimed(plane, { requestId: "same" })).toEqual(beat)
     expect(await reasonOf(plane)).toBe("session_busy")
-    // An answer that came after the lease's end: whoever has it is about to run the beat.
-    pass(5 * minute)
-    const again = await claimed(plane, { requestId: "same" })
-    expect(again).toMatchObject({ epoch: beat.epoch, attempt: 1, expiresAt: beat.expiresAt + 5 * minute })
-    expect(await reasonOf(plane)).toBe("session_busy")
   })
 
   it("is due an interval later once it is done, without drift, and missed ones are not made up for", async () => {

@@ -78,18 +78,6 @@ describe("a claim", () => {
     expect(await said({ ids: asked.ids })).toEqual(["whole", "whole", "whole"])
   })
 
-  it("that is repeated begins the leases anew that it holds still, so that the runtime does not claim them from itself", async () => {
-    const plane = await seededPlane()
-    await makeTask(plane, [plane.engineer])
-    const once = first((await plane.claim({ requestId: "same" })).deliveries)
-    pass(300_000)
-    const again = first((await plane.claim({ requestId: "same" })).deliveries)
-    expect(again).toEqual({ ...once, expiresAt: once.expiresAt + 300_000 })
-    expect((await plane.claim()).deliveries).toEqual([])
-    pass(300_000)
-    expect(first((await plane.claim()).deliveries)).toMatchObject({ epoch: once.epoch + 1, attempt: 2 })
-  })
-
   it("never takes a session twice: one agent has one turn, whatever waits for it", async () => {
     const plane = await seededPlane()
     await makeTask(plane, [plane.engineer])

@@ -595,6 +595,20 @@ describe("DeliveryLoop", () => {
     }).pipe(quiet)
   )
 
+  it.effect("counts what a repeated request leased as held since the first asking", () =>
+    Effect.gen(function* () {
+      const { begun, claimFailures, held, loop, start, waiting } = yield* house()
+      yield* start
+      yield* TestClock.adjust("5 seconds")
+      yield* Ref.set(claimFailures, [unavailable, unavailable])
+      yield* Ref.set(waiting, [claimed("a")])
+      yield* loop.wake
+      yield* TestClock.adjust("10 minutes")
+      assert.strictEqual(yield* Queue.take(begun), "a")
+      assert.deepStrictEqual(yield* Ref.get(held), ["session_a since 5000"])
+    }).pipe(quiet)
+  )
+
   it.effect("backs off while the control plane is away, says so in the state, and clears that when it is back", () =>
     Effect.gen(function* () {
       const { calls, claimFailures, lifecycle, loop, start } = yield* house()

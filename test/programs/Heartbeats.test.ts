@@ -45,6 +45,7 @@ const runtime = (
     const wakes = yield* Ref.make(0)
     const begun: Array<{ readonly id: string; readonly at: number }> = []
     const scope = yield* Scope.fork(yield* Effect.scope)
+    const heldSince: Array<number> = []
     let behind = options.behindMillis ?? 0
     const beats = Layer.mock(Beats, {
       run: Effect.fnUntraced(function* (beat) {
@@ -88,7 +89,10 @@ const runtime = (
           beatEnded: (hasWork) => (hasWork ? Ref.update(wakes, (count) => count + 1) : Effect.void)
         }),
         Layer.mock(Gateway, {}),
-        Layer.mock(Leases, { renewOverdue: options.renewOverdue ?? Effect.void }),
+        Layer.mock(Leases, {
+          hold: (_, since) => Effect.sync(() => void heldSince.push(since)),
+          renewOverdue: options.renewOverdue ?? Effect.void
+        }),
         Metrics.layer,
         RuntimeConfig.layerTest(options.settings),
         NodeCrypto.layerSecureRandom
@@ -111,6 +115,8 @@ const runtime = (
       close: Scope.close(scope, Exit.void),
       guard,
       heartbeats,
+      /** Since when the leases of the beats were counted as held, monotonic milliseconds. */
+      heldSince,
       lifecycle,
       /** How many beats ran at once at most. */
       most,
@@ -399,6 +405,20 @@ describe("heartbeats", () => {
       assert.notStrictEqual(plane.asked[4]?.requestId, first[0]?.requestId)
       assert.isAbove(first[3]!.at, first[0]!.at)
       assert.strictEqual(plane.finished.length, 1)
+    })
+  )
+
+  it.effect("count their lease as held since they were first asked for", () =>
+    Effect.gen(function* () {
+      const plane = new BeatPlane()
+      const house = yield* runtime(plane)
+      yield* house.start
+      plane.claimFailures.push(away, away)
+      yield* publish(plane, [house], rosterOf(1, agents(1)))
+      yield* TestClock.adjust(5 * MINUTE)
+      const [first, second] = plane.asked
+      assert.strictEqual(second?.requestId, first?.requestId)
+      assert.deepStrictEqual(house.heldSince, [first?.at])
     })
   )
 

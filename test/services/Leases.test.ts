@@ -1,5 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Duration, Effect, Exit, Fiber, Layer, Logger } from "effect"
+import { Clock, Duration, Effect, Exit, Fiber, Layer, Logger } from "effect"
 import { TestClock } from "effect/testing"
 import { ControlPlaneUnavailable, LeaseLost } from "../../src/domain/ControlPlaneFailure.ts"
 import type { ControlPlaneFailure } from "../../src/domain/ControlPlaneFailure.ts"
@@ -26,7 +26,8 @@ const house = Effect.gen(function* () {
   const layer = Leases.layer.pipe(
     Layer.provide([controlPlane, RuntimeConfig.layerTest({ deliveryLease: Duration.seconds(90) })])
   )
-  return { answers, leases: yield* Effect.provide(Leases, layer), renewals }
+  const services = yield* Layer.build(layer)
+  return { answers, leases: yield* Effect.provideContext(Leases, services), renewals }
 })
 
 const quiet = Effect.provide(Logger.layer([]))
@@ -63,8 +64,10 @@ describe("a lease", () => {
       yield* TestClock.adjust("5 seconds")
       yield* Fiber.join(working)
       yield* TestClock.adjust("10 minutes")
-      yield* leases.renewOverdue
       assert.lengthOf(renewals, 2)
+      // Its end may still be on its way to the control plane.
+      yield* leases.renewOverdue
+      assert.lengthOf(renewals, 3)
     }).pipe(quiet)
   )
 
@@ -90,6 +93,54 @@ describe("a lease", () => {
       yield* leases.renewOverdue
       yield* leases.renewOverdue
       assert.lengthOf(renewals, 2)
+    }).pipe(quiet)
+  )
+
+  it.effect("that another renewal finds lost interrupts its work at once", () =>
+    Effect.gen(function* () {
+      const { answers, leases } = yield* house
+      const lost = new LeaseLost({ function: "renew" })
+      answers.push(Effect.never, Effect.fail(lost))
+      const working = yield* Effect.forkChild(leases.during(fence, Effect.never))
+      yield* TestClock.adjust("46 seconds")
+      yield* leases.renewOverdue
+      assert.deepStrictEqual(yield* Fiber.await(working), Exit.fail(lost))
+    }).pipe(quiet)
+  )
+
+  it.effect("is renewed once for all who ask meanwhile, also when the first of them leaves", () =>
+    Effect.gen(function* () {
+      const { answers, leases, renewals } = yield* house
+      yield* leases.hold(fence, 0)
+      yield* TestClock.adjust("1 minute")
+      answers.push(Effect.sleep("10 seconds"))
+      const [first, second] = [
+        yield* Effect.forkChild(leases.renewOverdue),
+        yield* Effect.forkChild(leases.renewOverdue)
+      ]
+      yield* TestClock.adjust("1 second")
+      yield* Fiber.interrupt(first)
+      yield* TestClock.adjust("9 seconds")
+      yield* Fiber.join(second)
+      assert.lengthOf(renewals, 1)
+    }).pipe(quiet)
+  )
+
+  it.effect("is overdue after a sleep of the machine, which its monotonic clock does not count", () =>
+    Effect.gen(function* () {
+      const { leases, renewals } = yield* house
+      const clock = yield* Clock.Clock
+      let asleep = 0
+      const timeOfDay = () => clock.currentTimeMillisUnsafe() + asleep
+      const clocks = { ...clock, currentTimeMillisUnsafe: timeOfDay, currentTimeMillis: Effect.sync(timeOfDay) }
+      yield* Effect.gen(function* () {
+        yield* leases.hold(fence, 0)
+        yield* leases.renewOverdue
+        assert.lengthOf(renewals, 0)
+        asleep = 600_000
+        yield* leases.renewOverdue
+        assert.lengthOf(renewals, 1)
+      }).pipe(Effect.provideService(Clock.Clock, clocks))
     }).pipe(quiet)
   )
 

@@ -8,7 +8,6 @@ import type { Profile } from "./world.ts"
 /** Where the mistake shows soonest: machines that stop and die, with a slow gateway too, or nothing but a slow gateway. */
 const badMachines: Profile = { controlPlane: 0.03, process: 0.12, gateway: 0.3 }
 const slowAndDying: Profile = { controlPlane: 0, process: 0.05, gateway: 0.6 }
-const awayPlane: Profile = { controlPlane: 0.3, process: 0, gateway: 0.3 }
 const slowGateway: Profile = { controlPlane: 0, process: 0, gateway: 0.3 }
 
 /** One planted mistake. */
@@ -72,7 +71,6 @@ export const plantedMistakes: ReadonlyArray<PlantedMistake> = [
   inTheModel("a ledger that forgets", "I2"),
   inTheModel("hops without a limit", "I11"),
   { ...inTheModel("heartbeats with a lease of their own", "I4"), profile: slowGateway },
-  { ...inTheModel("repeated claims keep their old leases", "I3"), profile: awayPlane },
   { ...inTheModel("beats go on while a row waits to be alone", "I9"), profile: slowAndDying },
   {
     name: "500 taken as silence",

@@ -187,7 +187,6 @@ export type Mistake =
   | "hops without a limit"
   | "heartbeats with a lease of their own"
   | "beats go on while a row waits to be alone"
-  | "repeated claims keep their old leases"
 
 /** What the queue needs of the account around it. */
 export interface Surroundings {
@@ -503,12 +502,7 @@ export class QueueModel {
   claim(now: number, request: ClaimRequest): ClaimAnswer {
     this.mustBeCurrent(request.runtimeId, request.bootId)
     const last = this.lastClaims.get(request.runtimeId)
-    if (last !== undefined && last.requestId === request.requestId) {
-      return {
-        ...last.answer,
-        deliveries: last.answer.deliveries.map((each) => this.kept(each, now + request.leaseMs))
-      }
-    }
+    if (last !== undefined && last.requestId === request.requestId) return last.answer
     if (this.isPaused) return { deliveries: [], nextDueAt: null, isBlocked: false }
     const count = (last?.count ?? 0) + 1
     for (const session of this.sessions.values()) {
@@ -525,14 +519,6 @@ export class QueueModel {
     const answer = { ...taken, nextDueAt: this.nextDueAt(now) }
     this.lastClaims.set(request.runtimeId, { requestId: request.requestId, count, answer })
     return answer
-  }
-
-  /** A delivery of a repeated claim, its lease begun anew if it is held still. */
-  private kept<Delivery extends ClaimAnswer["deliveries"][number]>(delivery: Delivery, expiresAt: number): Delivery {
-    const lease = this.sessions.get(delivery.session)?.lease
-    if (lease?.epoch !== delivery.epoch || this.mistakes.has("repeated claims keep their old leases")) return delivery
-    lease.expiresAt = expiresAt
-    return { ...delivery, expiresAt }
   }
 
   private takeSessions(
@@ -1014,7 +1000,6 @@ export class QueueModel {
     const { lease } = session
     const isSame = before?.requestId === request.requestId && lease?.bootId === request.bootId
     if (before !== undefined && isSame && lease?.row === beatId(before)) {
-      if (!this.mistakes.has("repeated claims keep their old leases")) lease.expiresAt = now + request.leaseMs
       const { epoch, expiresAt, row } = lease
       return { heartbeatId: row, session: session.id, epoch, expiresAt, attempt: before.attempts }
     }
