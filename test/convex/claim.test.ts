@@ -435,6 +435,19 @@ describe("a row whose last two attempts took their runtime with them", () => {
     expect(await plane.claim(r2)).toMatchObject({ deliveries: [{ alone: false }], isBlocked: false })
   })
 
+  it("goes first also where the agent's other work died with its runtime a moment ago", async () => {
+    const { plane, poison, claim } = await poisoned()
+    await plane.pulse("r2", "c1")
+    await plane.post(await makeTask(plane), "@qa please")
+    await plane.post(await makeTask(plane), "@engineer please")
+    const left = await plane.claim({ runtimeId: "r2", bootId: "c1", limit: 2 })
+    expect(left.deliveries).toHaveLength(2)
+    expect(left.deliveries.flatMap(({ notificationIds }) => notificationIds)).not.toContain(poison)
+    pass(90_000)
+    const { deliveries } = await claim({ limit: 2 })
+    expect(deliveries).toMatchObject([{ notificationIds: [poison], alone: true, attempt: 3 }])
+  })
+
   it("runs with others again once an attempt ended otherwise", async () => {
     const { plane, poison, claim } = await poisoned()
     await plane.mutate(api.service.notifications.fail, {

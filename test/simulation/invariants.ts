@@ -163,10 +163,10 @@ export class Invariants {
     return [...this.queue.rows.values()].flatMap((row) => {
       const lease = this.queue.sessions.get(row.session)?.lease ?? null
       if (parked.includes(row.agent) || row.attempts >= this.limits.maxAttempts) return []
-      if (row.state === "ready" && row.aloneAt !== null && lease === null) {
+      if (row.state === "ready" && row.aloneAt !== null && (lease === null || lease.expiresAt <= this.world.now)) {
         // It may have become due while its session was held, or while no claim looked.
-        const since = Math.max(this.freedAt.get(row.session) ?? 0, this.readyAt.get(row.id) ?? 0)
-        return [{ row, overdueAt: Math.max(row.aloneAt + ALONE_MILLIS, since) }]
+        const freedAt = Math.max(this.freedAt.get(row.session) ?? 0, lease?.expiresAt ?? 0)
+        return [{ row, overdueAt: Math.max(row.aloneAt + ALONE_MILLIS, freedAt, this.readyAt.get(row.id) ?? 0) }]
       }
       return lease?.row === row.id && row.crashes + 1 >= ALONE_AFTER
         ? [{ row, overdueAt: lease.expiresAt + ALONE_MILLIS }]

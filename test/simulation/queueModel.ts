@@ -610,7 +610,10 @@ export class QueueModel {
     return { deliveries, isBlocked: false }
   }
 
-  /** What must run alone and has waited for more than a minute: ready rows first, then what a dead lease holds. */
+  /**
+   * What must run alone and has waited for more than a minute: ready rows of free sessions, then those beside a dead
+   * lease, then what a dead lease holds.
+   */
   overdueAlone(
     now: number,
     parkedAgents: ReadonlyArray<string>,
@@ -621,9 +624,10 @@ export class QueueModel {
       const [row] = this.rowsOf(session.id, "ready")
         .filter(({ aloneAt }) => aloneAt !== null)
         .toSorted(order((each) => each.aloneAt ?? 0))
-      return session.lease !== null || row === undefined || isSpent(row)
+      const isHeld = session.lease !== null && session.lease.expiresAt > now
+      return isHeld || row === undefined || isSpent(row)
         ? []
-        : [{ session, row, since: row.aloneAt ?? now }]
+        : [{ session, row, since: row.aloneAt ?? now, isLeft: session.lease !== null }]
     })
     const left = sessions.flatMap((session) => {
       const { lease } = session
@@ -633,7 +637,9 @@ export class QueueModel {
         : [{ session, row, since: lease.expiresAt }]
     })
     const bySince = order<{ readonly since: number }>(({ since }) => since)
-    return [...ready.toSorted(bySince), ...left.toSorted(bySince)].find(({ since }) => since <= now - ALONE_OVERDUE)
+    const [free, beside] = [false, true].map((isLeft) => ready.filter((each) => each.isLeft === isLeft))
+    const found = [free ?? [], beside ?? [], left].flatMap((each) => each.toSorted(bySince))
+    return found.find(({ since }) => since <= now - ALONE_OVERDUE)
   }
 
   private attemptsOf(row: Row, bootId: string): number {
