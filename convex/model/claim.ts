@@ -298,8 +298,8 @@ const isAloneOnceRescued = (row: Doc<"notifications">): boolean => row.crashes +
 
 /**
  * The row, with its free or expired session, that must run alone and has waited so long that nothing else may begin
- * before it: no delivery, and no heartbeat either, or beats would keep the runtimes busy for ever. Three index reads
- * where there is none.
+ * before it: no delivery, and no heartbeat either, or beats would keep the runtimes busy for ever. Two index reads where
+ * there is none.
  */
 export const overdueAlone = async (
   ctx: Pick<QueryCtx, "db">,
@@ -309,28 +309,28 @@ export const overdueAlone = async (
   isSpent: (row: Doc<"notifications">) => boolean = () => false
 ): Promise<{ readonly session: Doc<"sessions">; readonly row: Doc<"notifications"> } | null> => {
   const since = now - aloneOverdueMs
-  for (const isLeased of [false, true]) {
-    for await (const session of ctx.db
-      .query("sessions")
-      .withIndex("by_alone", (q) =>
-        q.eq("accountId", accountId).eq("isLeased", isLeased).gt("aloneAt", 0).lte("aloneAt", since)
-      )) {
-      if (parkedAgents.includes(session.agentId)) continue
-      // Until its lease has expired, what else the session runs comes first.
-      if (session.lease !== undefined && session.lease.expiresAt > now) continue
-      const row = await oldestAlone(ctx, session._id)
-      if (row !== null && !isSpent(row)) return { session, row }
-    }
+  for await (const session of ctx.db
+    .query("sessions")
+    .withIndex("by_alone", (q) =>
+      q.eq("accountId", accountId).eq("isLeased", false).gt("aloneAt", 0).lte("aloneAt", since)
+    )) {
+    if (parkedAgents.includes(session.agentId)) continue
+    const row = await oldestAlone(ctx, session._id)
+    if (row !== null && !isSpent(row)) return { session, row }
   }
   let scanned = 0
   for await (const session of ctx.db
     .query("sessions")
     .withIndex("by_expiry", (q) =>
-      q.eq("accountId", accountId).eq("isLeased", true).gt("expiresAt", 0).lte("expiresAt", since)
+      q.eq("accountId", accountId).eq("isLeased", true).gt("expiresAt", 0).lte("expiresAt", now)
     )) {
     scanned += 1
     if (scanned > scanLimit) break
     if (parkedAgents.includes(session.agentId) || session.lease === undefined) continue
+    // The lease may have kept back for long what is ready beside it.
+    const beside = (session.aloneAt ?? now) <= since ? await oldestAlone(ctx, session._id) : null
+    if (beside !== null && !isSpent(beside)) return { session, row: beside }
+    if (session.lease.expiresAt > since) continue
     const row = await leasedRow(ctx, { ...session, lease: session.lease })
     if (row?.state === "claimed" && !isSpent(row) && isAloneOnceRescued(row)) return { session, row }
   }

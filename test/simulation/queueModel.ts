@@ -610,36 +610,34 @@ export class QueueModel {
     return { deliveries, isBlocked: false }
   }
 
-  /**
-   * What must run alone and has waited for more than a minute: ready rows of free sessions, then those beside a dead
-   * lease, then what a dead lease holds.
-   */
+  /** What must run alone and has waited for a minute: in free sessions first, then beside and under dead leases. */
   overdueAlone(
     now: number,
     parkedAgents: ReadonlyArray<string>,
     isSpent: (row: Row) => boolean = () => false
   ): { readonly session: Session; readonly row: Row } | undefined {
     const sessions = [...this.sessions.values()].filter(({ agent }) => !parkedAgents.includes(agent))
-    const ready = sessions.flatMap((session) => {
+    const ready = (session: Session) => {
       const [row] = this.rowsOf(session.id, "ready")
         .filter(({ aloneAt }) => aloneAt !== null)
         .toSorted(order((each) => each.aloneAt ?? 0))
-      const isHeld = session.lease !== null && session.lease.expiresAt > now
-      return isHeld || row === undefined || isSpent(row)
-        ? []
-        : [{ session, row, since: row.aloneAt ?? now, isLeft: session.lease !== null }]
-    })
-    const left = sessions.flatMap((session) => {
-      const { lease } = session
-      const row = lease === null || lease.isBeat ? undefined : this.row(lease.row)
-      return lease === null || row === undefined || isSpent(row) || row.crashes + 1 < ALONE_AFTER
-        ? []
-        : [{ session, row, since: lease.expiresAt }]
-    })
-    const bySince = order<{ readonly since: number }>(({ since }) => since)
-    const [free, beside] = [false, true].map((isLeft) => ready.filter((each) => each.isLeft === isLeft))
-    const found = [free ?? [], beside ?? [], left].flatMap((each) => each.toSorted(bySince))
-    return found.find(({ since }) => since <= now - ALONE_OVERDUE)
+      return row === undefined || isSpent(row) ? [] : [{ session, row, since: row.aloneAt ?? now }]
+    }
+    const free = sessions
+      .filter(({ lease }) => lease === null)
+      .flatMap(ready)
+      .toSorted(order(({ since }) => since))
+    const left = sessions
+      .filter(({ lease }) => lease !== null && lease.expiresAt <= now)
+      .toSorted(order(({ lease }) => lease?.expiresAt ?? 0))
+      .flatMap((session) => {
+        const { lease } = session
+        const row = lease === null || lease.isBeat ? undefined : this.row(lease.row)
+        return lease === null || row === undefined || isSpent(row) || row.crashes + 1 < ALONE_AFTER
+          ? ready(session)
+          : [...ready(session), { session, row, since: lease.expiresAt }]
+      })
+    return [...free, ...left].find(({ since }) => since <= now - ALONE_OVERDUE)
   }
 
   private attemptsOf(row: Row, bootId: string): number {
