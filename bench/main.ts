@@ -3,10 +3,10 @@
  * `npm run bench -- [name ...]`: measures, prints a line for each figure and keeps each bench's result as JSON in
  * bench/results. Quote medians and ratios of one run: figures of two machines or two hours do not compare.
  */
-import { parseArgs } from "node:util"
 import type { Figure } from "./figure.ts"
 import { isMet } from "./figure.ts"
 import { machineNow } from "./machine.ts"
+import { optionsOf, refuse } from "./options.ts"
 import { writeSection } from "./page.ts"
 import { keepResult, keptResults } from "./results.ts"
 import type { Result } from "./results.ts"
@@ -43,7 +43,7 @@ BENCH_RUNS (5) and BENCH_SECONDS shorten a run, BENCH_HELD_SECONDS (60) the rate
 one.
 `
 
-const { positionals, values } = parseArgs({
+const { positionals, values } = optionsOf("bench", usage, {
   allowPositionals: true,
   options: {
     json: { type: "boolean", default: false },
@@ -54,10 +54,7 @@ const { positionals, values } = parseArgs({
   }
 })
 const unknown = positionals.filter((name) => !Object.hasOwn(benches, name))
-if (unknown.length > 0) {
-  process.stderr.write(`bench: unknown ${unknown.join(", ")}\n${usage}`)
-  process.exit(64)
-}
+if (unknown.length > 0) refuse("bench", `unknown ${unknown.join(", ")}`, usage)
 if (values.help) {
   process.stdout.write(usage)
   process.exit(0)

@@ -7,9 +7,9 @@
  */
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs"
 import { dirname, join } from "node:path"
-import { parseArgs } from "node:util"
 import { Cause, Effect, Exit, Fiber, Schedule } from "effect"
 import { machineNow } from "../machine.ts"
+import { optionsOf, refuse } from "../options.ts"
 import { writeSection } from "../page.ts"
 import { chaos } from "./chaos.ts"
 import { documentsIn, ledgerOf } from "./ledger.ts"
@@ -24,7 +24,8 @@ import type { Trend } from "./trend.ts"
 import { makeWorld } from "./world.ts"
 import type { World } from "./world.ts"
 
-const { values } = parseArgs({
+const usage = "usage: npm run soak -- [--minutes N] [--seed N] [--json] [--kept] [--write]\n"
+const { values } = optionsOf("soak", usage, {
   options: {
     minutes: { type: "string", default: "20" },
     seed: { type: "string", default: "1" },
@@ -34,16 +35,15 @@ const { values } = parseArgs({
     help: { type: "boolean", default: false }
   }
 })
-const usage = "usage: npm run soak -- [--minutes N] [--seed N] [--json] [--kept] [--write]\n"
 const minutes = Number(values.minutes)
 if (values.help) {
   process.stdout.write(usage)
   process.exit(0)
 }
-if (!(minutes > 0)) {
-  process.stderr.write(usage)
-  process.exit(64)
+if (!(minutes > 0 && minutes < Infinity)) {
+  refuse("soak", `--minutes is ${JSON.stringify(values.minutes)}: give a number above 0`, usage)
 }
+if (!/^\d+$/.test(values.seed)) refuse("soak", `--seed is ${JSON.stringify(values.seed)}: give a whole number`, usage)
 
 /** Numbers that a seed repeats (mulberry32); the processes' own timing it does not repeat. */
 const randomFrom = (seed: number) => {
