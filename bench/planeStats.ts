@@ -6,6 +6,13 @@ export type FunctionStats = {
   readonly byOrigin: Readonly<Record<"client" | "subscription" | "scheduled" | "cron" | "action", number>>
   readonly documentsRead: number
   readonly documentsWritten: number
+  /** What its transactions used: the last one, the largest one, and all together. */
+  readonly usage: Readonly<
+    Record<
+      "readIntervals" | "documentsRead" | "documentsWritten" | "bytesRead" | "bytesWritten",
+      { readonly last: number; readonly max: number; readonly total: number }
+    >
+  >
 }
 
 const headers = (plane: LaunchedPlane) => ({ authorization: `Convex ${plane.adminKey}` })

@@ -90,10 +90,29 @@ export type DatabaseFake = {
   _validateId(table: string | undefined, id: unknown): void
 }
 
+/** What convex-test counts of a transaction and limits. */
+export type TransactionMetrics = {
+  bytesRead: number
+  bytesWritten: number
+  documentsRead: number
+  documentsWritten: number
+  /** Read intervals; index ranges where `countReadIntervals` was not called. */
+  databaseQueries: number
+}
+
+type MetricsLayer = {
+  readonly metrics: TransactionMetrics
+  readonly limits: TransactionMetrics
+  readonly enforce: boolean
+}
+
 type MetricsTracker = {
   trackRead(bytes: number): void
+  trackIndexRange: () => void
   trackScheduledFunction(bytes: number): void
   commit(): void
+  /** The innermost open transaction; the outermost one's object outlives its end. */
+  _current(): MetricsLayer | undefined
 }
 
 /** convex-test's transactions: one at a time, nested ones inside it. */
@@ -102,6 +121,9 @@ export type TransactionManager = {
   begin(isNested: boolean, limits?: unknown): Promise<void>
   commit(isNested: boolean): bigint | null
   rollback(isNested: boolean): void
+  /** Hides what the open transaction wrote, for a read of a stale snapshot. */
+  stashWrites(): unknown
+  restoreWrites(stashed: unknown): void
   _endTransaction(isNested: boolean): void
   getMetricsTracker(): MetricsTracker | null
 }
@@ -141,6 +163,8 @@ const requiredOfTransactions = [
   "begin",
   "commit",
   "rollback",
+  "stashWrites",
+  "restoreWrites",
   "_endTransaction",
   "getMetricsTracker",
   "_lastCommitTs",

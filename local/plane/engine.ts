@@ -11,10 +11,17 @@ import {
   type Value
 } from "convex/values"
 import { type App, type AppFunction, type Kind, normalPath } from "./app.ts"
-import { type ConvexGlobal, type DatabaseFake, internalsOf, type TransactionManager } from "./convexInternals.ts"
+import {
+  type ConvexGlobal,
+  type DatabaseFake,
+  internalsOf,
+  type TransactionManager,
+  type TransactionMetrics
+} from "./convexInternals.ts"
 import { type Document } from "./document.ts"
 import { checkValue } from "./documentLimits.ts"
-import { type Origin, Stats } from "./stats.ts"
+import { countReadIntervals } from "./readIntervals.ts"
+import { type Origin, Stats, type TransactionUsage } from "./stats.ts"
 import { type Change, ReadSet, Store, type Usage } from "./store.ts"
 import { TransactionLock } from "./transactionLock.ts"
 
@@ -74,6 +81,8 @@ type Running = {
   readonly call: Call
   readonly holdsLock: boolean
   readonly usage: Usage
+  /** What the transaction used of its limits so far; undefined before it begins. */
+  metrics: (() => TransactionMetrics) | undefined
   reads: ReadSet
   isEntered: boolean
   value: JSONValue | undefined
@@ -121,6 +130,7 @@ export class Engine {
     this.database = this.internals.components[""]!.db
     this.transactions = this.internals.transactionManager
     this.store = new Store(this.database, (bytes) => this.transactions.getMetricsTracker()?.trackRead(bytes))
+    countReadIntervals(this.internals)
     this.transactions._lastCommitTs = BigInt(Date.now()) * 1_000_000n
     this.takeOverTransactions()
     this.takeOverSyscalls()
@@ -237,7 +247,7 @@ export class Engine {
       }
     }
     this.stats.record(path, call.origin, {
-      usage: running.usage,
+      usage: usageOf(running),
       failed: result.status !== "success",
       conflicts,
       milliseconds: performance.now() - begin
@@ -317,6 +327,8 @@ export class Engine {
       }
       this.watch(running?.call.path ?? "a transaction")
       await begin(false, limits)
+      const layer = transactions.getMetricsTracker()?._current()
+      if (running !== undefined && layer !== undefined) running.metrics = () => layer.metrics
     }
     transactions.commit = (isNested) => {
       if (isNested) return commit(true)
@@ -404,7 +416,7 @@ export class Engine {
       const running = begun(call, false)
       const record = (failed: boolean): void =>
         this.stats.record(path, "action", {
-          usage: running.usage,
+          usage: usageOf(running),
           failed,
           conflicts,
           milliseconds: performance.now() - begin
@@ -457,11 +469,22 @@ const begun = (call: Call, holdsLock: boolean): Running => ({
   call,
   holdsLock,
   usage: { documentsRead: 0, documentsWritten: 0 },
+  metrics: undefined,
   reads: new ReadSet(),
   isEntered: false,
   value: undefined,
   timestamp: null
 })
+
+const usageOf = ({ usage, metrics }: Running): TransactionUsage => {
+  const counted = metrics?.()
+  return {
+    ...usage,
+    readIntervals: counted?.databaseQueries ?? 0,
+    bytesRead: counted?.bytesRead ?? 0,
+    bytesWritten: counted?.bytesWritten ?? 0
+  }
+}
 
 const conflictFailure: Result = {
   status: "unavailable",

@@ -1,4 +1,14 @@
-import { type Usage } from "./store.ts"
+/** What one transaction used of a deployment's limits. */
+export type TransactionUsage = {
+  readonly readIntervals: number
+  readonly documentsRead: number
+  readonly documentsWritten: number
+  readonly bytesRead: number
+  readonly bytesWritten: number
+}
+
+/** A measure of a function's transactions. */
+export type Spread = { last: number; max: number; total: number }
 
 /** Who asked for a function to run. */
 export type Origin = "client" | "subscription" | "scheduled" | "cron" | "action"
@@ -13,6 +23,8 @@ export type FunctionStats = {
   conflicts: number
   documentsRead: number
   documentsWritten: number
+  /** What its transactions used: the last one, the largest one, and all together. */
+  readonly usage: Readonly<Record<keyof TransactionUsage, Spread>>
   /** Time inside, waiting for other transactions included, in milliseconds. */
   milliseconds: number
 }
@@ -24,7 +36,12 @@ export class Stats {
   record(
     path: string,
     origin: Origin,
-    run: { readonly usage: Usage; readonly failed: boolean; readonly conflicts: number; readonly milliseconds: number }
+    run: {
+      readonly usage: TransactionUsage
+      readonly failed: boolean
+      readonly conflicts: number
+      readonly milliseconds: number
+    }
   ): void {
     const stats = this.of(path)
     stats.calls += 1
@@ -33,6 +50,12 @@ export class Stats {
     stats.conflicts += run.conflicts
     stats.documentsRead += run.usage.documentsRead
     stats.documentsWritten += run.usage.documentsWritten
+    for (const measure of measures) {
+      const spread = stats.usage[measure]
+      spread.last = run.usage[measure]
+      spread.max = Math.max(spread.max, spread.last)
+      spread.total += spread.last
+    }
     stats.milliseconds += run.milliseconds
   }
 
@@ -58,9 +81,20 @@ export class Stats {
       conflicts: 0,
       documentsRead: 0,
       documentsWritten: 0,
+      usage: {
+        readIntervals: noUsage(),
+        documentsRead: noUsage(),
+        documentsWritten: noUsage(),
+        bytesRead: noUsage(),
+        bytesWritten: noUsage()
+      },
       milliseconds: 0
     }
     this.functions.set(path, stats)
     return stats
   }
 }
+
+const measures = ["readIntervals", "documentsRead", "documentsWritten", "bytesRead", "bytesWritten"] as const
+
+const noUsage = (): Spread => ({ last: 0, max: 0, total: 0 })

@@ -65,6 +65,8 @@ export class Store {
   private readonly onFiltered: (bytes: number) => void
   private readonly tables = new Map<string, Table>()
   private levels: Array<Array<Change>> = []
+  /** A stale snapshot is being read, on which the transaction does not depend. */
+  private isStale = false
   private readonly cursors = new Map<number, Cursor>()
   private nextCursor = 1
 
@@ -140,7 +142,7 @@ export class Store {
 
   private get(table: string | undefined, id: string): Document | null {
     this.database._validateId(table, id)
-    this.reads.ids.add(id)
+    if (!this.isStale) this.reads.ids.add(id)
     return this.peek(id)
   }
 
@@ -211,6 +213,7 @@ export class Store {
   private stash(): Array<Array<Change>> {
     const stashed = this.levels
     this.levels = []
+    this.isStale = true
     for (const level of stashed.toReversed()) this.undo(level)
     return stashed
   }
@@ -218,10 +221,11 @@ export class Store {
   private restore(stashed: Array<Array<Change>>): void {
     for (const level of stashed) for (const { id, table, before, after } of level) this.put(id, table, before, after)
     this.levels = stashed
+    this.isStale = false
   }
 
   private cursorsEnd(): void {
-    if (this.levels.length === 0) this.cursors.clear()
+    if (this.levels.length === 0 && !this.isStale) this.cursors.clear()
   }
 
   private startQuery(query: QueryJson): number {
@@ -270,7 +274,7 @@ export class Store {
       const searchIndex = table.searchIndexes.get(index)
       if (searchIndex === undefined) throw new Error(`Search index "${index}" of table "${name}" is not declared`)
       const search = searchOf(source, searchIndex)
-      this.reads.addRange(name, (document) => searchIndex.matches(document, search))
+      if (!this.isStale) this.reads.addRange(name, (document) => searchIndex.matches(document, search))
       const found = searchIndex.find(search)[Symbol.iterator]()
       return () => found.next().value
     }
@@ -279,7 +283,7 @@ export class Store {
     const index = this.index(name, indexName)
     const range = source.type === "FullTableScan" ? { equal: [] } : rangeOf(source.range)
     const reader = new RangeReader(index, range, plan.order, after)
-    this.reads.addRange(name, (document) => reader.covers(document))
+    if (!this.isStale) this.reads.addRange(name, (document) => reader.covers(document))
     return () => reader.next()
   }
 

@@ -6,6 +6,8 @@ import { ConvexError } from "convex/values"
 import { api } from "../../convex/_generated/api.js"
 import type { Id } from "../../convex/_generated/dataModel.js"
 import schema from "../../convex/schema.ts"
+import { internalsOf } from "../../local/plane/convexInternals.ts"
+import { countReadIntervals } from "../../local/plane/readIntervals.ts"
 
 const root = join(import.meta.dirname, "../../convex")
 const modules = Object.fromEntries(
@@ -18,12 +20,17 @@ const modules = Object.fromEntries(
 /** A function's arguments without the token that the account under test adds. */
 type Bare<F extends FunctionReference<any>> = Omit<FunctionArgs<F>, "accountId" | "serviceToken">
 
+const meteredPlane = () => {
+  const t = convexTest({ schema, modules, transactionLimits: true })
+  return { t, metrics: countReadIntervals(internalsOf(t as never)) }
+}
+
 /** The control plane's own functions on an empty database, with production's limits. */
-export const emptyPlane = () => convexTest({ schema, modules, transactionLimits: true })
+export const emptyPlane = () => meteredPlane().t
 
 /** An account with an owner, a service token, a booted runtime and three agents: lead, engineer and qa. */
 export const seededPlane = async (settings: { readonly sessionScope?: "agent" | "task" } = {}) => {
-  const t = emptyPlane()
+  const { t, metrics } = meteredPlane()
   const person = t.withIdentity({ subject: "ana", name: "Ana" })
   const { accountId, memberId } = await person.mutation(api.app.accounts.create, { name: "Acme" })
   const { serviceToken } = await person.mutation(api.app.tokens.provision, { accountId })
@@ -91,9 +98,17 @@ export const seededPlane = async (settings: { readonly sessionScope?: "agent" | 
     const token = await stranger.mutation(api.app.tokens.provision, { accountId: made.accountId })
     return { accountId: made.accountId, serviceToken: token.serviceToken }
   }
+  /** What the last call used of a deployment's limits. */
+  const usage = () => {
+    const used = metrics()
+    if (used === undefined) throw new Error("no transaction has run")
+    const { databaseQueries: readIntervals, ...rest } = used
+    return { readIntervals, ...rest }
+  }
   return {
     secondAccount,
     t,
+    usage,
     accountId,
     memberId,
     serviceToken,

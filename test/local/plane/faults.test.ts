@@ -154,8 +154,11 @@ describe("statistics", () => {
     await client.mutation(api["items"]!["ownWrites"]!, { group: "counted 2" })
     await rejection(client.query(api["failures"]!["unknown"]!, {}))
     const { calls, functions } = await served.local("GET", "stats")
-    const { milliseconds, ...ranks } = functions["items:ranks"]
+    const { milliseconds, usage, ...ranks } = functions["items:ranks"]
     assert.isAbove(milliseconds, 0)
+    assert.deepEqual(usage.documentsRead, { last: 7, max: 7, total: 10 })
+    assert.deepEqual(usage.readIntervals, { last: 1, max: 1, total: 2 })
+    assert.isAbove(usage.bytesRead.max, 0)
     assert.deepEqual(ranks, {
       calls: 2,
       byOrigin: { client: 2, subscription: 0, scheduled: 0, cron: 0, action: 0 },
