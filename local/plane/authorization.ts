@@ -1,6 +1,6 @@
 import { createHash, timingSafeEqual } from "node:crypto"
 import { type JSONValue } from "convex/values"
-import { type Identity } from "./engine.ts"
+import { type Identity } from "./call.ts"
 
 /** Who a request comes from. */
 export type Caller = { readonly identity: Identity | null; readonly isAdmin: boolean }

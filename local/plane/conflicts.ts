@@ -1,3 +1,41 @@
+import { type Result } from "./call.ts"
+import { type OptimisticOptions } from "./optimistic.ts"
+import { type Origin } from "./stats.ts"
+
+const { setTimeout: setTimer } = globalThis
+
+/** A mutation lost to another one: nothing of it was written. */
+export class Conflict extends Error {}
+
+/** What a deployment answers, with 503, when a mutation has lost too often. */
+export const conflictFailure: Result = {
+  status: "unavailable",
+  code: "OptimisticConcurrencyControlFailure",
+  message: "Documents read from or written to changed while this mutation was being run and on every subsequent retry."
+}
+
+/** A deployment retries a mutation this often; a scheduled one until it commits. */
+const maximumRetries = 4
+
+/** Whether a mutation that has lost this often is not run again. */
+export const isGivenUp = (origin: Origin, conflicts: number): boolean =>
+  (origin === "client" || origin === "action") && conflicts > maximumRetries
+
+export const waitFor = (milliseconds: number): Promise<void> =>
+  new Promise((resolve) => {
+    setTimer(resolve, milliseconds)
+  })
+
+/**
+ * Waits before the next try. In optimistic mode as a deployment does: 100 ms, doubled with each conflict up to 2 s, with
+ * full jitter. Otherwise 5 ms to a second, so that conflicts made by chance cost a test little time.
+ */
+export const pauseAfter = (conflicts: number, optimistic: OptimisticOptions | undefined): Promise<void> => {
+  if (optimistic === undefined) return waitFor(Math.min(1000, 2.5 * 2 ** conflicts))
+  const { random = Math.random, wait = waitFor } = optimistic
+  return wait(random() * Math.min(2000, 100 * 2 ** (conflicts - 1)))
+}
+
 /**
  * Decides by a seed which commits lose to a rival. Each function has a sequence of its own, so that the same calls meet the
  * same conflicts whatever else runs beside them. The generator is the 32-bit "mulberry" one.

@@ -1,7 +1,7 @@
 import { DatabaseSync, type StatementSync } from "node:sqlite"
 import { convexToJson, type JSONValue, jsonToConvex } from "convex/values"
+import { type Commit } from "./call.ts"
 import { type Document } from "./document.ts"
-import { type Commit } from "./engine.ts"
 
 /** What an earlier life has left. */
 export type Restored = {

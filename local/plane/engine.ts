@@ -2,64 +2,22 @@ import { AsyncLocalStorage } from "node:async_hooks"
 import { randomBytes } from "node:crypto"
 import { convexTest } from "convex-test"
 import { makeFunctionReference } from "convex/server"
-import {
-  type ConvexError,
-  convexToJson,
-  getDocumentSize,
-  type JSONValue,
-  jsonToConvex,
-  type Value
-} from "convex/values"
+import { convexToJson, jsonToConvex, type Value } from "convex/values"
 import { type App, type AppFunction, type Kind, normalPath } from "./app.ts"
-import {
-  type ConvexGlobal,
-  type DatabaseFake,
-  internalsOf,
-  type TransactionManager,
-  type TransactionMetrics
-} from "./convexInternals.ts"
+import { modulesOf } from "./appModules.ts"
+import { type Call, type Commit, type Identity, type Result } from "./call.ts"
+import { Conflict, conflictFailure, isGivenUp, pauseAfter, waitFor } from "./conflicts.ts"
+import { type ConvexGlobal, type DatabaseFake, internalsOf, type TransactionManager } from "./convexInternals.ts"
 import { type Document } from "./document.ts"
 import { checkValue } from "./documentLimits.ts"
+import { describe, isConvexError } from "./failures.ts"
+import { cancel, isPending, jobsTable, schedule, type ScheduleRequest } from "./jobs.ts"
+import { Drafts, Executed, type OptimisticOptions } from "./optimistic.ts"
 import { countReadIntervals } from "./readIntervals.ts"
-import { type Origin, Stats, type TransactionUsage } from "./stats.ts"
-import { type Change, ReadSet, Store, type Usage } from "./store.ts"
+import { begun, type Running, usageOf } from "./running.ts"
+import { Stats } from "./stats.ts"
+import { ReadSet, Store } from "./store.ts"
 import { TransactionLock } from "./transactionLock.ts"
-
-/** A person as whom a call acts. */
-export type Identity = { readonly [attribute: string]: JSONValue }
-
-/** A call of one function. */
-export type Call = {
-  readonly path: string
-  /** The kind the caller expects; absent when any will do. */
-  readonly kind?: Kind
-  readonly args: JSONValue
-  readonly identity: Identity | null
-  /** May call internal functions. */
-  readonly isAdmin: boolean
-  readonly origin: Origin
-  /** The scheduled job this call is; it ends in the same transaction. */
-  readonly jobId?: string
-  /** Written to the durable file in the same transaction, so that a call sent again is known. */
-  readonly request?: { readonly session: string; readonly id: number }
-}
-
-/** What became of a call. Everything but a ConvexError's data is redacted, as in production. */
-export type Result =
-  | { readonly status: "success"; readonly value: JSONValue; readonly timestamp: bigint; readonly reads: ReadSet }
-  | { readonly status: "error"; readonly errorMessage: string; readonly errorData?: JSONValue; readonly reads: ReadSet }
-  /** The deployment itself could not do it; retrying may help. */
-  | { readonly status: "unavailable"; readonly code: string; readonly message: string }
-
-/** A transaction that has happened. */
-export type Commit = {
-  readonly timestamp: bigint
-  readonly changes: ReadonlyArray<Change>
-  /** The client mutation it was, and its answer. */
-  readonly request?: { readonly session: string; readonly id: number; readonly value: JSONValue }
-  readonly nextDocumentId: number
-  readonly lastCreationTime: number
-}
 
 /** How an engine runs. */
 export type EngineOptions = {
@@ -68,6 +26,8 @@ export type EngineOptions = {
   readonly persist?: (commit: Commit) => void
   /** Whether this run of a mutation is to be thrown away as if another had won. */
   readonly isConflicted?: (path: string) => boolean
+  /** Runs mutations concurrently, each on a snapshot; absent: one after another, without conflicts. */
+  readonly optimistic?: OptimisticOptions
   /** How long a transaction may hold the plane, in milliseconds; `onStuck` hears of the one that does not end. */
   readonly transactionTimeout: number
   readonly onStuck: (path: string) => void
@@ -77,28 +37,6 @@ export type EngineOptions = {
 /** convex-test without its types: the app is known only while running. */
 type Caller = Record<Kind, (reference: unknown, args: Record<string, Value>) => Promise<Value>>
 
-type Running = {
-  readonly call: Call
-  readonly holdsLock: boolean
-  readonly usage: Usage
-  /** What the transaction used of its limits so far; undefined before it begins. */
-  metrics: (() => TransactionMetrics) | undefined
-  reads: ReadSet
-  isEntered: boolean
-  value: JSONValue | undefined
-  timestamp: bigint | null
-}
-
-/** A deployment gives up after this many conflicts of one client's mutation. */
-const maximumConflicts = 4
-
-/** A little longer after each conflict, from 5 ms to a second; others get their turn meanwhile. */
-const retryPause = (conflicts: number): Promise<void> =>
-  new Promise((resolve) => {
-    setTimer(resolve, Math.min(1000, 2.5 * 2 ** conflicts))
-  })
-
-class Conflict extends Error {}
 class JobIsOver extends Error {}
 
 // Work begun by a commit must not inherit the transaction's async context.
@@ -110,6 +48,7 @@ export class Engine {
   readonly stats = new Stats()
   readonly store: Store
   private readonly options: EngineOptions
+  private readonly drafts = new Drafts()
   private readonly lock = new TransactionLock()
   private readonly running = new AsyncLocalStorage<Running>()
   private readonly test: ReturnType<typeof convexTest>
@@ -123,7 +62,7 @@ export class Engine {
     this.options = options
     this.test = convexTest({
       schema: options.app.schema as never,
-      modules: this.modules(options.app),
+      modules: modulesOf(options.app, (known, context, input) => this.enter(known, context, input)),
       transactionLimits: true
     })
     this.internals = internalsOf(this.test as never)
@@ -216,43 +155,97 @@ export class Engine {
     if (call.kind !== undefined && known.kind !== call.kind) {
       return this.failure(requestId, path, new Error(`'${path}' is a ${known.kind}, not a ${call.kind}`))
     }
-    const begin = performance.now()
-    let conflicts = 0
-    let running = begun(call, holdsLock)
-    let result: Result
-    for (;;) {
-      try {
-        const args = jsonToConvex(call.args) as Record<string, Value>
-        const attempt = running
-        const value = await this.running.run(attempt, () => this.invoke(known, args, call.identity))
-        result = {
-          status: "success",
-          value: convexToJson(value ?? null),
-          timestamp: attempt.timestamp ?? this.timestamp,
-          reads: attempt.reads
-        }
-        break
-      } catch (error) {
-        if (!(error instanceof Conflict)) {
-          result = this.failure(requestId, path, error, running.reads)
-          break
-        }
-        conflicts += 1
-        if (call.origin === "client" && conflicts >= maximumConflicts) {
-          result = conflictFailure
-          break
-        }
-        await retryPause(conflicts)
-        running = begun(call, holdsLock)
+    const args = jsonToConvex(call.args) as Record<string, Value>
+    const { running, ...outcome } = await this.attempt(
+      { ...call, path },
+      known.kind,
+      holdsLock,
+      () => this.invoke(known, args, call.identity),
+      (value) => value
+    )
+    if ("value" in outcome) {
+      return {
+        status: "success",
+        value: convexToJson(outcome.value ?? null),
+        timestamp: running.timestamp ?? this.timestamp,
+        reads: running.reads
       }
     }
-    this.stats.record(path, call.origin, {
-      usage: usageOf(running),
-      failed: result.status !== "success",
-      conflicts,
-      milliseconds: performance.now() - begin
+    if (outcome.error instanceof Conflict) return conflictFailure
+    return this.failure(requestId, path, outcome.error, running.reads)
+  }
+
+  /**
+   * Runs a function, again after each conflict until a deployment would give up, and counts it. `fromValue` makes what
+   * `invoke` resolves to, for a mutation whose commit comes later than its run.
+   */
+  private async attempt<A>(
+    call: Call,
+    kind: Kind | undefined,
+    holdsLock: boolean,
+    invoke: () => Promise<A>,
+    fromValue: (value: Value) => A
+  ): Promise<{ readonly running: Running } & ({ readonly value: A } | { readonly error: unknown })> {
+    const begin = performance.now()
+    const { optimistic } = this.options
+    for (let conflicts = 0; ;) {
+      const running = begun(call, holdsLock)
+      const ended = (failed: boolean, retries: number): void =>
+        this.stats.record(call.path, call.origin, {
+          usage: usageOf(running),
+          failed,
+          conflicts,
+          retries,
+          milliseconds: performance.now() - begin
+        })
+      try {
+        const value =
+          optimistic !== undefined && kind === "mutation"
+            ? fromValue(await this.runThenCommit(running, invoke, optimistic))
+            : await this.running.run(running, invoke)
+        ended(false, conflicts)
+        return { running, value }
+      } catch (error) {
+        const isConflict = error instanceof Conflict
+        if (isConflict) conflicts += 1
+        if (isConflict && !isGivenUp(call.origin, conflicts)) {
+          await pauseAfter(conflicts, optimistic)
+          continue
+        }
+        ended(true, isConflict ? conflicts - 1 : conflicts)
+        return { running, error }
+      }
+    }
+  }
+
+  /** Runs a mutation on the present snapshot, lets its time pass, and commits what it wrote if nothing it read has changed. */
+  private async runThenCommit<A>(
+    running: Running,
+    invoke: () => Promise<A>,
+    { mutationMs, wait = waitFor }: OptimisticOptions
+  ): Promise<Value> {
+    const begin = performance.now()
+    running.isDraft = true
+    await this.running.run(running, invoke).catch((error: unknown) => {
+      if (!(error instanceof Executed)) throw error
     })
-    return result
+    const { draft } = running
+    if (draft === undefined) throw new Error(`${running.call.path} ended without a draft`)
+    try {
+      await wait(Math.max(0, mutationMs - (performance.now() - begin)))
+      const committing = { ...begun(running.call, false), isEntered: true, value: running.value }
+      const value = await this.running.run(committing, () =>
+        this.test.mutation(async () => {
+          if (draft.isBeaten) throw new Conflict()
+          for (const { id, after } of draft.changes) this.database._addWrite(id, after)
+          return jsonToConvex(running.value ?? null)
+        })
+      )
+      running.timestamp = committing.timestamp
+      return value as Value
+    } finally {
+      this.drafts.remove(draft)
+    }
   }
 
   private invoke({ path, kind }: AppFunction, args: Record<string, Value>, identity: Identity | null): Promise<Value> {
@@ -265,29 +258,6 @@ export class Engine {
     if (isConvexError(error)) return { status: "error", errorMessage, errorData: convexToJson(error.data), reads }
     if (!(error instanceof JobIsOver)) this.options.log(`${path} failed (${requestId}): ${describe(error)}`)
     return { status: "error", errorMessage, reads }
-  }
-
-  /** The app's functions as convex-test is to see them: each checks what it returns before its transaction commits. */
-  private modules(app: App): Record<string, () => Promise<Record<string, unknown>>> {
-    const modules = new Map<string, Record<string, unknown>>([["_generated/api", {}]])
-    for (const known of app.functions.values()) {
-      const [module = "", name = ""] = known.path.split(":")
-      const exports = modules.get(module) ?? {}
-      modules.set(module, exports)
-      const { registered } = known
-      const args = registered.exportArgs()
-      exports[name] = {
-        isQuery: registered.isQuery,
-        isMutation: registered.isMutation,
-        isAction: registered.isAction,
-        exportArgs: () => args,
-        exportReturns: () => "null",
-        _handler: (context: unknown, input: unknown) => this.enter(known, context, input)
-      }
-    }
-    return Object.fromEntries(
-      [...modules].map(([module, exports]) => [`./${module}.js`, () => Promise.resolve(exports)])
-    )
   }
 
   private async enter(known: AppFunction, context: unknown, input: unknown): Promise<Value> {
@@ -333,6 +303,10 @@ export class Engine {
     transactions.commit = (isNested) => {
       if (isNested) return commit(true)
       const running = this.running.getStore()
+      if (running?.isDraft === true) {
+        running.draft = this.drafts.add(this.store.changes(), running.reads, running.call.jobId)
+        throw new Executed()
+      }
       const { path } = running?.call ?? { path: "" }
       if (this.functionAt(path)?.kind === "mutation" && this.options.isConflicted?.(path) === true) throw new Conflict()
       const committed = this.settle(running)
@@ -343,6 +317,7 @@ export class Engine {
       transactions._lastCommitTs = timestamp
       transactions._endTransaction(false)
       if (running !== undefined) running.timestamp = timestamp
+      if (committed !== undefined) this.drafts.note(committed.changes)
       if (committed !== undefined) for (const listener of this.listeners) listener(committed)
       return timestamp
     }
@@ -358,7 +333,7 @@ export class Engine {
   private settle(running: Running | undefined): Commit | undefined {
     const jobId = running?.call.jobId
     if (jobId !== undefined && this.functionAt(running!.call.path)?.kind === "mutation") {
-      this.database.patch("_scheduled_functions", jobId, { state: { kind: "success" }, completedTime: Date.now() })
+      this.database.patch(jobsTable, jobId, { state: { kind: "success" }, completedTime: Date.now() })
     }
     const now = BigInt(Date.now()) * 1_000_000n
     const last = this.transactions._lastCommitTs
@@ -393,9 +368,11 @@ export class Engine {
         case "1.0/actions/action":
           return await this.fromAction(JSON.parse(json) as { name?: string }, () => original(operation, json))
         case "1.0/schedule":
-          return JSON.stringify(this.schedule(JSON.parse(json) as ScheduleRequest))
+          return JSON.stringify(
+            schedule(this.internals, (path) => this.functionAt(path) !== undefined, JSON.parse(json) as ScheduleRequest)
+          )
         case "1.0/cancel_job":
-          this.cancel((JSON.parse(json) as { id: string }).id)
+          cancel(this.internals, this.store, (JSON.parse(json) as { id: string }).id)
           return JSON.stringify({})
         default: {
           const result = await original(operation, json)
@@ -411,98 +388,12 @@ export class Engine {
   private async fromAction(target: { readonly name?: string }, invoke: () => Promise<string>): Promise<string> {
     const path = normalPath(target.name ?? "unknown")
     const call: Call = { path, args: {}, identity: null, isAdmin: true, origin: "action" }
-    const begin = performance.now()
-    for (let conflicts = 0; ; conflicts += 1) {
-      const running = begun(call, false)
-      const record = (failed: boolean): void =>
-        this.stats.record(path, "action", {
-          usage: usageOf(running),
-          failed,
-          conflicts,
-          milliseconds: performance.now() - begin
-        })
-      try {
-        const result = await this.running.run(running, invoke)
-        record(false)
-        return result
-      } catch (error) {
-        if (error instanceof Conflict && conflicts + 1 < maximumConflicts) {
-          await retryPause(conflicts + 1)
-          continue
-        }
-        record(true)
-        throw error
-      }
-    }
-  }
-
-  private schedule({ name, functionHandle, args, ts }: ScheduleRequest): string {
-    const path = name ?? functionHandle?.split(";")[1]
-    if (path === undefined) throw new Error("the plane schedules functions of the app only, not of components")
-    if (this.functionAt(path) === undefined) throw new Error(`Could not find function for '${path}'`)
-    const value = jsonToConvex(args)
-    this.transactions.getMetricsTracker()?.trackScheduledFunction(getDocumentSize(value as never))
-    return this.database.insert("_scheduled_functions", {
-      args: [value],
-      name: normalPath(path),
-      scheduledTime: ts * 1000,
-      state: { kind: "pending" }
-    })
-  }
-
-  private cancel(id: string): void {
-    if (!isPending(this.store, id)) return
-    this.database.patch("_scheduled_functions", id, { state: { kind: "canceled" }, completedTime: Date.now() })
+    const { running: _, ...outcome } = await this.attempt(call, this.functionAt(path)?.kind, false, invoke, (value) =>
+      JSON.stringify(convexToJson(value))
+    )
+    if ("value" in outcome) return outcome.value
+    throw outcome.error
   }
 }
 
 const readsOne = new Set(["1.0/get", "1.0/shallowMerge", "1.0/replace", "1.0/remove"])
-
-type ScheduleRequest = {
-  readonly name?: string
-  readonly functionHandle?: string
-  readonly args: JSONValue
-  readonly ts: number
-}
-
-const begun = (call: Call, holdsLock: boolean): Running => ({
-  call,
-  holdsLock,
-  usage: { documentsRead: 0, documentsWritten: 0 },
-  metrics: undefined,
-  reads: new ReadSet(),
-  isEntered: false,
-  value: undefined,
-  timestamp: null
-})
-
-const usageOf = ({ usage, metrics }: Running): TransactionUsage => {
-  const counted = metrics?.()
-  return {
-    ...usage,
-    readIntervals: counted?.databaseQueries ?? 0,
-    bytesRead: counted?.bytesRead ?? 0,
-    bytesWritten: counted?.bytesWritten ?? 0
-  }
-}
-
-const conflictFailure: Result = {
-  status: "unavailable",
-  code: "OptimisticConcurrencyControlFailure",
-  message: "Documents read from or written to changed while this mutation was being run and on every subsequent retry."
-}
-
-const isPending = (store: Store, jobId: string): boolean => {
-  const state = store.peek(jobId)?.["state"] as { readonly kind?: unknown } | undefined
-  return state?.kind === "pending"
-}
-
-const isConvexError = (error: unknown): error is ConvexError<Value> =>
-  typeof error === "object" && error !== null && Symbol.for("ConvexError") in error
-
-// Validation errors quote the value, and the value may be a secret.
-const describe = (error: unknown): string =>
-  (error instanceof Error ? (error.stack ?? error.message) : String(error)).replace(
-    /got `[^`]*`/g,
-    "got something else"
-  )

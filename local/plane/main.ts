@@ -27,6 +27,7 @@ const usage = `The embedded control plane: serves a convex/ folder with Convex's
   --admin-key KEY           random when absent
   --data FILE               keeps every commit in this file, and begins with what it holds
   --conflicts RATE          this share of mutations, 0 to 1, loses to a rival and is run again (0)
+  --mutation-ms MS          runs mutations concurrently, each taking this long, with conflicts as a deployment has them
   --seed N                  which ones they are (1)
   --ping-interval MS        between pings of an open socket (15000)
   --transaction-timeout MS  a transaction that holds the plane longer ends the process with code 70 (10000)
@@ -49,6 +50,7 @@ const options = () => {
         "admin-key": { type: "string" },
         data: { type: "string" },
         conflicts: { type: "string", default: "0" },
+        "mutation-ms": { type: "string" },
         seed: { type: "string", default: "1" },
         "ping-interval": { type: "string", default: "15000" },
         "transaction-timeout": { type: "string", default: "10000" },
@@ -68,7 +70,7 @@ if (values.help) {
 }
 
 const numberOf = (
-  name: "port" | "conflicts" | "seed" | "ping-interval" | "transaction-timeout",
+  name: "port" | "conflicts" | "mutation-ms" | "seed" | "ping-interval" | "transaction-timeout",
   maximum: number
 ): number => {
   const value = Number(values[name])
@@ -99,6 +101,7 @@ const engine = new Engine({
   app,
   ...(file === undefined ? {} : { persist: (commit) => file.write(commit) }),
   isConflicted: (path) => faults.take(["conflict"], path, undefined) !== undefined || loses(path),
+  ...(values["mutation-ms"] === undefined ? {} : { optimistic: { mutationMs: numberOf("mutation-ms", 60_000) } }),
   transactionTimeout,
   onStuck: (path) => {
     log(`${path} has held its transaction for ${transactionTimeout} ms and does not end: the plane gives up`)

@@ -1,5 +1,5 @@
 import { type JSONValue } from "convex/values"
-import { type Result } from "./engine.ts"
+import { type Result } from "./call.ts"
 
 /** How a client's mutation was answered. */
 export type Answered = { readonly value: JSONValue; readonly timestamp: bigint }

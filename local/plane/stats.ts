@@ -21,6 +21,10 @@ export type FunctionStats = {
   errors: number
   /** Runs thrown away because of a conflict, and run again. */
   conflicts: number
+  /** Runs after a conflict. */
+  retries: number
+  /** Mutations given up after too many conflicts, answered with 503. */
+  givenUp: number
   documentsRead: number
   documentsWritten: number
   /** What its transactions used: the last one, the largest one, and all together. */
@@ -40,6 +44,7 @@ export class Stats {
       readonly usage: TransactionUsage
       readonly failed: boolean
       readonly conflicts: number
+      readonly retries: number
       readonly milliseconds: number
     }
   ): void {
@@ -48,6 +53,8 @@ export class Stats {
     stats.byOrigin[origin] += 1
     stats.errors += run.failed ? 1 : 0
     stats.conflicts += run.conflicts
+    stats.retries += run.retries
+    stats.givenUp += run.conflicts > run.retries ? 1 : 0
     stats.documentsRead += run.usage.documentsRead
     stats.documentsWritten += run.usage.documentsWritten
     for (const measure of measures) {
@@ -79,6 +86,8 @@ export class Stats {
       byOrigin: { client: 0, subscription: 0, scheduled: 0, cron: 0, action: 0 },
       errors: 0,
       conflicts: 0,
+      retries: 0,
+      givenUp: 0,
       documentsRead: 0,
       documentsWritten: 0,
       usage: {

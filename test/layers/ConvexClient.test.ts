@@ -119,6 +119,7 @@ describe("a call", () => {
       for (const answer of [
         answerWith(560, { status: "error", errorMessage: "[Request ID: 1] Server Error", logLines: [] }),
         answerWith(503, { code: "TooManyConcurrentRequests", message: "Try again later." }),
+        answerWith(503, { code: "OptimisticConcurrencyControlFailure", message: "Documents changed." }),
         answerWith(500, ""),
         answerWith(200, "<!doctype html>"),
         answerWith(200, { unheard: "of" }),

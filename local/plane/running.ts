@@ -1,0 +1,47 @@
+import { type JSONValue } from "convex/values"
+import { type Call } from "./call.ts"
+import { type TransactionMetrics } from "./convexInternals.ts"
+import { type Draft } from "./optimistic.ts"
+import { type TransactionUsage } from "./stats.ts"
+import { ReadSet, type Usage } from "./store.ts"
+
+/** One run of a function; a run after a conflict is another one. */
+export type Running = {
+  readonly call: Call
+  readonly holdsLock: boolean
+  readonly usage: Usage
+  /** What the transaction used of its limits so far; undefined before it begins. */
+  metrics: (() => TransactionMetrics) | undefined
+  reads: ReadSet
+  isEntered: boolean
+  /** The run ends with a draft and not with a commit. */
+  isDraft: boolean
+  draft: Draft | undefined
+  value: JSONValue | undefined
+  timestamp: bigint | null
+}
+
+/** A run that has not begun its transaction yet. */
+export const begun = (call: Call, holdsLock: boolean): Running => ({
+  call,
+  holdsLock,
+  usage: { documentsRead: 0, documentsWritten: 0 },
+  metrics: undefined,
+  reads: new ReadSet(),
+  isEntered: false,
+  isDraft: false,
+  draft: undefined,
+  value: undefined,
+  timestamp: null
+})
+
+/** What a run used of a deployment's limits. */
+export const usageOf = ({ usage, metrics }: Running): TransactionUsage => {
+  const counted = metrics?.()
+  return {
+    ...usage,
+    readIntervals: counted?.databaseQueries ?? 0,
+    bytesRead: counted?.bytesRead ?? 0,
+    bytesWritten: counted?.bytesWritten ?? 0
+  }
+}
