@@ -30,7 +30,8 @@ const benches: Readonly<Record<string, () => Promise<{ readonly run: () => Promi
   gateway: () => import("./gateway.ts"),
   memory: () => import("./memory.ts"),
   profile: () => import("./profile.ts"),
-  tracing: () => import("./tracing.ts")
+  tracing: () => import("./tracing.ts"),
+  contention: () => import("./contention.ts")
 }
 
 const usage = `usage: npm run bench -- [name ...] [options]

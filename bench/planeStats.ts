@@ -4,6 +4,10 @@ import type { LaunchedPlane } from "../local/launcher.ts"
 export type FunctionStats = {
   readonly calls: number
   readonly byOrigin: Readonly<Record<"client" | "subscription" | "scheduled" | "cron" | "action", number>>
+  readonly conflicts: number
+  readonly retries: number
+  /** Calls answered with 503 after too many conflicts. */
+  readonly givenUp: number
   readonly documentsRead: number
   readonly documentsWritten: number
   /** What its transactions used: the last one, the largest one, and all together. */
