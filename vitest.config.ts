@@ -8,7 +8,13 @@ export default defineConfig({
         test: {
           name: "unit",
           include: ["test/**/*.test.ts"],
-          exclude: ["test/process/**", "test/openclaw/**", "test/container/**", "**/node_modules/**"],
+          exclude: [
+            "test/process/**",
+            "test/openclaw/**",
+            "test/convex-deployment/**",
+            "test/container/**",
+            "**/node_modules/**"
+          ],
           testTimeout: 30_000
         }
       },
@@ -28,6 +34,15 @@ export default defineConfig({
           exclude: ["**/node_modules/**"],
           testTimeout: 120_000,
           hookTimeout: 300_000,
+          fileParallelism: false
+        }
+      },
+      {
+        test: {
+          name: "convex-deployment",
+          include: ["test/convex-deployment/**/*.test.ts"],
+          testTimeout: 120_000,
+          hookTimeout: 120_000,
           fileParallelism: false
         }
       },

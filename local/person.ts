@@ -8,12 +8,12 @@ export type Person = {
   readonly mutation: (path: string, args: Record<string, Value>) => Promise<any>
 }
 
-/** What the embedded plane lets a holder of its admin key do: act as a person with this identity. */
+/** What a deployment lets a holder of its admin or deploy key do: act as a person with this identity. */
 type AdminClient = ConvexHttpClient & {
   setAdminAuth(adminKey: string, identity: Record<string, string>): void
 }
 
-/** The person of that name, by the plane's admin key; nothing of the kind exists on a deployment of others. */
+/** The person of that name, by the admin key of the plane or the deploy key of a deployment. */
 export const personAt = (planeUrl: string, adminKey: string, name = "Pat"): Person => {
   const client = new ConvexHttpClient(planeUrl, { logger: false, skipConvexDeploymentUrlCheck: true }) as AdminClient
   const subject = name.toLowerCase()
