@@ -180,12 +180,7 @@ export default defineSchema({
     createdBy: actor,
     /** The run (notification or heartbeat) in which an agent created it. */
     createdInRun: v.optional(v.string()),
-    updatedAt: v.number(),
-    lastMessageAt: v.union(v.number(), v.null()),
-    /** When an assignee last wrote or did something here. */
-    lastAssigneeAt: v.union(v.number(), v.null()),
-    /** A person was told that the agents' chain ended here; cleared when a person writes. */
-    hasHopNotice: v.boolean()
+    updatedAt: v.number()
   })
     .index("by_status", ["accountId", "status", "updatedAt"])
     .index("by_account", ["accountId", "updatedAt"])
@@ -201,6 +196,20 @@ export default defineSchema({
   })
     .index("by_task", ["taskId"])
     .index("by_agent", ["agentId", "status", "updatedAt"]),
+
+  /** One row per task and author. Only the author's own messages and status changes write it. */
+  participants: defineTable({
+    accountId: v.id("accounts"),
+    taskId: v.id("tasks"),
+    /** The id of the agent or member. */
+    authorId: v.string(),
+    lastMessageAt: v.union(v.number(), v.null()),
+    /** When the author last wrote here or changed the task's status. */
+    lastSignAt: v.number()
+  }).index("by_task", ["taskId", "authorId"]),
+
+  /** Tasks whose hop limit a person was told of; the row is deleted when a person writes. */
+  hopNotices: defineTable({ accountId: v.id("accounts"), taskId: v.id("tasks") }).index("by_task", ["taskId"]),
 
   subscriptions: defineTable({
     accountId: v.id("accounts"),

@@ -42,6 +42,7 @@ import type * as model_fanOut from "../model/fanOut.js";
 import type * as model_heartbeats from "../model/heartbeats.js";
 import type * as model_ledger from "../model/ledger.js";
 import type * as model_messages from "../model/messages.js";
+import type * as model_participants from "../model/participants.js";
 import type * as model_personFunctions from "../model/personFunctions.js";
 import type * as model_principal from "../model/principal.js";
 import type * as model_pullRequests from "../model/pullRequests.js";
@@ -109,6 +110,7 @@ declare const fullApi: ApiFromModules<{
   "model/heartbeats": typeof model_heartbeats;
   "model/ledger": typeof model_ledger;
   "model/messages": typeof model_messages;
+  "model/participants": typeof model_participants;
   "model/personFunctions": typeof model_personFunctions;
   "model/principal": typeof model_principal;
   "model/pullRequests": typeof model_pullRequests;

@@ -17,6 +17,7 @@ import { isPaused, mustBeCurrentBoot } from "./boots.ts"
 import { checkLeaseMs, liveLeases, overdueAlone, rescueLease } from "./claim.ts"
 import { effectsOf, primaryPersonOf } from "./context.ts"
 import { advanceBeat, beatOf, followingDueAt, heartbeatId, maxBeatFailures } from "./heartbeats.ts"
+import { type LastSigns, lastSignsOf } from "./participants.ts"
 import { readWithin } from "./readWithin.ts"
 import { refusal } from "./refusal.ts"
 import { sessionFor, takeLease } from "./sessions.ts"
@@ -226,7 +227,14 @@ const contextOf = async (
     tasks,
     agent.isOrchestrator ? descriptionLength.orchestrator : descriptionLength.own
   )
-  const seen = tasks.map((task) => [task._id, task.updatedAt, task.lastMessageAt, task.lastAssigneeAt])
+  const signs: Array<LastSigns> = []
+  for (const task of tasks) signs.push(await lastSignsOf(ctx, task))
+  const seen = tasks.map((task, index) => [
+    task._id,
+    task.updatedAt,
+    signs[index]?.lastMessageAt,
+    signs[index]?.lastAssigneeAt
+  ])
   const briefing = agent.isOrchestrator ? account.briefing : null
   const fingerprint = await sha256(JSON.stringify([account.rosterRevision, agent._id, briefing, seen]))
   const id = heartbeatId(beat)
@@ -245,8 +253,8 @@ const contextOf = async (
       generation,
       tasks: views.map((task, index) => ({
         task,
-        lastMessageAt: tasks[index]?.lastMessageAt ?? null,
-        lastAssigneeAt: tasks[index]?.lastAssigneeAt ?? null
+        lastMessageAt: signs[index]?.lastMessageAt ?? null,
+        lastAssigneeAt: signs[index]?.lastAssigneeAt ?? null
       })),
       orchestrator: orchestrator === undefined ? null : toAgentRef(orchestrator),
       primaryPerson: await primaryPersonOf(ctx, account._id),

@@ -7,6 +7,7 @@ import type { MutationCtx } from "../_generated/server.js"
 import type { NotificationType, notificationState } from "../schema.ts"
 import type { Actor } from "./actor.ts"
 import { accountOf, activeAgents, flagsOf, orchestratorOf } from "./agents.ts"
+import { markHopNotice } from "./participants.ts"
 import { sessionFor } from "./sessions.ts"
 import { subscribe, subscribersOf } from "./subscriptions.ts"
 
@@ -78,8 +79,7 @@ export const notifyMember = async (
 /** Tells the task's creator once (the account's owner, when an agent made it) that the agents' chain ended here. */
 const noticeHopLimit = async (ctx: Pick<MutationCtx, "db">, taskId: Id<"tasks">, origin: Origin): Promise<void> => {
   const task = await ctx.db.get("tasks", taskId)
-  if (task === null || task.hasHopNotice) return
-  await ctx.db.patch("tasks", task._id, { hasHopNotice: true })
+  if (task === null || !(await markHopNotice(ctx, task))) return
   const creatorId = task.createdBy.type === "person" ? ctx.db.normalizeId("members", task.createdBy.id ?? "") : null
   const creator = creatorId === null ? null : await ctx.db.get("members", creatorId)
   const recipient = creator ?? (await ownerOf(ctx, task.accountId))

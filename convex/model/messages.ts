@@ -5,6 +5,7 @@ import { messageKind, notificationType } from "../schema.ts"
 import { actor } from "./actor.ts"
 import { cut } from "./cut.ts"
 import { fanOutMessage, type Origin } from "./fanOut.ts"
+import { clearHopNotice, recordSign } from "./participants.ts"
 
 /** A message of a thread. */
 export const messageView = v.object({
@@ -35,7 +36,10 @@ export const toMessageView = (message: Doc<"messages">, length: number): Message
   answersType: message.answersType ?? null
 })
 
-/** Writes a message into the thread, cut with a mark beyond its longest length, and tells everyone concerned. */
+/**
+ * Writes a message into the thread, cut with a mark beyond its longest length, and notifies everyone concerned. Writes
+ * no row that the messages of other authors in the task write too.
+ */
 export const postMessage = async (
   ctx: Pick<MutationCtx, "db">,
   task: Doc<"tasks">,
@@ -59,12 +63,8 @@ export const postMessage = async (
     hops: origin.hops,
     ...message.run
   })
-  const now = Date.now()
-  await ctx.db.patch("tasks", task._id, {
-    lastMessageAt: now,
-    ...(task.assigneeIds.some((each) => each === origin.actor.id) ? { lastAssigneeAt: now } : {}),
-    ...(origin.actor.type === "person" ? { hasHopNotice: false } : {})
-  })
+  await recordSign(ctx, task, origin.actor, "message")
+  if (origin.actor.type === "person") await clearHopNotice(ctx, task._id)
   const isQuiet = message.kind === "fallback" || message.kind === "note"
   await fanOutMessage(ctx, task, { _id: id, content }, origin, isQuiet)
   return id

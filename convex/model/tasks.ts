@@ -8,6 +8,7 @@ import { actor } from "./actor.ts"
 import { agentRef, orchestratorOf, toAgentRef } from "./agents.ts"
 import { cut } from "./cut.ts"
 import { fanOutAssignment, fanOutStatus, type Origin } from "./fanOut.ts"
+import { recordSign } from "./participants.ts"
 import { refusal } from "./refusal.ts"
 import { subscribe, unsubscribeAssignee } from "./subscriptions.ts"
 
@@ -191,10 +192,7 @@ export const createTask = async (
     prNumber: null,
     createdBy: origin.actor,
     ...(made.runId === undefined ? {} : { createdInRun: made.runId }),
-    updatedAt: Date.now(),
-    lastMessageAt: null,
-    lastAssigneeAt: null,
-    hasHopNotice: false
+    updatedAt: Date.now()
   })
   const task = await reload(ctx, id)
   await recordActivity(ctx, { accountId, type: "task_created", actor: origin.actor, taskId: id, summary: title })
@@ -310,9 +308,9 @@ export const moveTask = async (
   const saved = await saveTask(ctx, task, {
     status: move.to,
     blockedReason: move.to === "blocked" ? mustFit(reason, limits.reason, "reason") : null,
-    ...(move.to === "inbox" ? { assigneeIds: [] } : {}),
-    ...(task.assigneeIds.some((each) => each === origin.actor.id) ? { lastAssigneeAt: Date.now() } : {})
+    ...(move.to === "inbox" ? { assigneeIds: [] } : {})
   })
+  if (task.assigneeIds.some((each) => each === origin.actor.id)) await recordSign(ctx, task, origin.actor, "act")
   await recordActivity(ctx, {
     accountId: task.accountId,
     type: "task_status",

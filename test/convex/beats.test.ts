@@ -310,6 +310,44 @@ describe("a heartbeat", () => {
     expect(await isUnchanged()).toBe(true)
   })
 
+  it("of the orchestrator tells when each task was last written in, and when an assignee last gave a sign", async () => {
+    const plane = await due()
+    const { taskId } = await plane.asPerson(api.app.tasks.create, { title: "T", assigneeIds: [plane.qa] })
+    const lead = { agentId: plane.lead }
+    await claimBeat(plane, lead)
+    const signs = async () => {
+      for (const delivery of (await plane.claim()).deliveries) {
+        await plane.mutate(api.service.notifications.complete, {
+          ...fenceOf(delivery),
+          outcome: "skipped",
+          maxHops: 12
+        })
+      }
+      pass(15 * minute)
+      const beat = await claimed(plane, lead)
+      await finish(plane, beat)
+      const { lastAssigneeAt, lastMessageAt } = first(beat.context.tasks)
+      return { lastAssigneeAt, lastMessageAt, isUnchanged: beat.context.isUnchanged }
+    }
+    expect(await signs()).toEqual({ lastAssigneeAt: null, lastMessageAt: null, isUnchanged: false })
+    const asked = Date.now()
+    await plane.post(taskId, "How far are you?")
+    expect(await signs()).toEqual({ lastAssigneeAt: null, lastMessageAt: asked, isUnchanged: false })
+    expect(await signs()).toMatchObject({ isUnchanged: true })
+    await plane.post(taskId, "@qa answer me")
+    const delivery = first((await plane.claim()).deliveries)
+    const moved = Date.now()
+    const fence = { ...fenceOf(delivery), maxHops: 12 }
+    await plane.mutate(api.service.tasks.setStatus, { ...fence, taskId, status: "in_progress" })
+    pass(minute)
+    const answered = Date.now()
+    await plane.mutate(api.service.notifications.complete, { ...fence, outcome: "replied", reply: "Half way." })
+    expect(moved).toBeLessThan(answered)
+    expect(await signs()).toEqual({ lastAssigneeAt: answered, lastMessageAt: answered, isUnchanged: false })
+    await plane.asPerson(api.app.tasks.assign, { taskId, assigneeIds: [plane.engineer] })
+    expect(await signs()).toEqual({ lastAssigneeAt: null, lastMessageAt: answered, isUnchanged: false })
+  })
+
   it("by a cron expression is due when the runtime says, which it must", async () => {
     const plane = await seededPlane()
     await plane.asPerson(api.app.agents.update, { agentId: plane.engineer, heartbeat: "0 * * * *" })
