@@ -118,9 +118,12 @@ export default defineSchema({
     accountId: v.id("accounts"),
     tokenIdentifier: v.string(),
     name: v.string(),
+    /** The name in lower case, as mentions look it up. */
+    nameKey: v.string(),
     role
   })
     .index("by_account", ["accountId"])
+    .index("by_name", ["accountId", "nameKey"])
     .index("by_identity", ["tokenIdentifier", "accountId"]),
 
   serviceTokens: defineTable({
@@ -137,6 +140,8 @@ export default defineSchema({
     accountId: v.id("accounts"),
     slug: v.string(),
     name: v.string(),
+    /** The name in lower case, as mentions look it up. */
+    nameKey: v.string(),
     role: v.string(),
     isOrchestrator: v.boolean(),
     flags: flagSettings,
@@ -151,6 +156,7 @@ export default defineSchema({
   })
     .index("by_account", ["accountId", "removedAt"])
     .index("by_slug", ["accountId", "removedAt", "slug"])
+    .index("by_name", ["accountId", "removedAt", "nameKey"])
     .index("by_orchestrator", ["accountId", "removedAt", "isOrchestrator"]),
 
   skills: defineTable({

@@ -2,7 +2,7 @@ import { v } from "convex/values"
 import { mutation, query } from "../_generated/server.js"
 import { recordActivity } from "../model/activities.ts"
 import { personActor } from "../model/actor.ts"
-import { accountOf } from "../model/agents.ts"
+import { accountOf, nameKey } from "../model/agents.ts"
 import { isPaused } from "../model/boots.ts"
 import { managerMutation, memberQuery, signedIn } from "../model/personFunctions.ts"
 import { refusal } from "../model/refusal.ts"
@@ -21,25 +21,27 @@ const mustBeName = (name: string): string => {
 export const create = mutation({
   args: { name: v.string() },
   returns: v.object({ accountId: v.string(), memberId: v.string() }),
-  handler: async (ctx, { name }) => {
+  handler: async (ctx, args) => {
     const identity = await signedIn(ctx)
     const accountId = await ctx.db.insert("accounts", {
-      name: mustBeName(name),
+      name: mustBeName(args.name),
       agentFlags: {},
       sessionScope: "agent",
       briefing: null,
       rosterRevision: 1
     })
-    const member = { name: mustBeName(identity.name ?? identity.nickname ?? "Owner"), role: "owner" as const }
+    const name = mustBeName(identity.name ?? identity.nickname ?? "Owner")
     const memberId = await ctx.db.insert("members", {
       accountId,
       tokenIdentifier: identity.tokenIdentifier,
-      ...member
+      name,
+      nameKey: nameKey(name),
+      role: "owner"
     })
     await recordActivity(ctx, {
       accountId,
       type: "account_created",
-      actor: personActor({ _id: memberId, name: member.name }),
+      actor: personActor({ _id: memberId, name }),
       summary: "account created"
     })
     return { accountId, memberId }

@@ -1,5 +1,6 @@
 import { v } from "convex/values"
 import { recordActivity } from "../model/activities.ts"
+import { nameKey } from "../model/agents.ts"
 import { managerMutation, memberQuery } from "../model/personFunctions.ts"
 import { refusal } from "../model/refusal.ts"
 import { role } from "../schema.ts"
@@ -43,9 +44,12 @@ export const add = managerMutation({
         accountId: ctx.accountId,
         tokenIdentifier: args.tokenIdentifier,
         name,
+        nameKey: nameKey(name),
         role: args.role
       }))
-    if (found !== null) await ctx.db.patch("members", found._id, { name, role: args.role })
+    if (found !== null) {
+      await ctx.db.patch("members", found._id, { name, nameKey: nameKey(name), role: args.role })
+    }
     await recordActivity(ctx, {
       accountId: ctx.accountId,
       type: "member_added",

@@ -7,7 +7,10 @@ import { memberMutation, memberQuery } from "../model/personFunctions.ts"
 import { refusal } from "../model/refusal.ts"
 import { taskOf } from "../model/tasks.ts"
 
-/** Posts into a task's thread. For members; the task, the roster and the task's subscriptions are read. */
+/**
+ * Posts into a task's thread. For members; the task, its subscriptions, the subscribed agents and whom the message
+ * mentions are read.
+ */
 export const post = memberMutation({
   args: { taskId: v.string(), content: v.string() },
   returns: v.object({ messageId: v.string() }),

@@ -84,7 +84,10 @@ export const assign = memberMutation({
   }
 })
 
-/** Moves a task by the shortest allowed path. For members; the roster, the task and its assignments are read. */
+/**
+ * Moves a task by the shortest allowed path. For members; the task, its assignments and assignees, for a review also its
+ * subscriptions and the subscribed agents are read.
+ */
 export const setStatus = memberMutation({
   args: { taskId: v.string(), status: taskStatus, blockedReason: v.optional(v.string()) },
   returns: v.object({ status: taskStatus, previousStatus: taskStatus, path: v.array(taskStatus) }),

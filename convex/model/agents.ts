@@ -55,12 +55,35 @@ export const colleaguesOf = (
 ): Array<Infer<typeof colleague>> =>
   agents.filter((each) => each._id !== agent._id).map((each) => ({ slug: each.slug, name: each.name, role: each.role }))
 
+/** The most agents that a roster holds. */
+export const maxAgents = 200
+
 /** The agents on the account's roster: one row read each. */
 export const activeAgents = (ctx: Pick<QueryCtx, "db">, accountId: Id<"accounts">): Promise<Array<Doc<"agents">>> =>
   ctx.db
     .query("agents")
     .withIndex("by_account", (q) => q.eq("accountId", accountId).eq("removedAt", undefined))
-    .collect()
+    .take(maxAgents)
+
+/** A name as mentions compare it. */
+export const nameKey = (name: string): string => name.toLowerCase()
+
+/** The agents in the order in which they joined, as the roster lists them. */
+export const inRosterOrder = (agents: Iterable<Doc<"agents">>): Array<Doc<"agents">> =>
+  [...agents].toSorted((left, right) => left._creationTime - right._creationTime)
+
+/** Those of these agents that are on the roster, each once, in its order. Reads one row per agent. */
+export const agentsOnRoster = async (
+  ctx: Pick<QueryCtx, "db">,
+  ids: Iterable<Id<"agents">>
+): Promise<Array<Doc<"agents">>> => {
+  const agents: Array<Doc<"agents">> = []
+  for (const id of new Set(ids)) {
+    const agent = await ctx.db.get("agents", id)
+    if (agent !== null && agent.removedAt === undefined) agents.push(agent)
+  }
+  return inRosterOrder(agents)
+}
 
 /** The account's orchestrator, when it has one. */
 export const orchestratorOf = (ctx: Pick<QueryCtx, "db">, accountId: Id<"accounts">): Promise<Doc<"agents"> | null> =>
@@ -83,6 +106,17 @@ export const agentBySlug = (
       q.eq("accountId", accountId).eq("removedAt", undefined).eq("slug", slug.trim().replace(/^@/, "").toLowerCase())
     )
     .unique()
+
+/** The agents on the roster whose name has this key. Reads one row each. */
+export const agentsByName = (
+  ctx: Pick<QueryCtx, "db">,
+  accountId: Id<"accounts">,
+  key: string
+): Promise<Array<Doc<"agents">>> =>
+  ctx.db
+    .query("agents")
+    .withIndex("by_name", (q) => q.eq("accountId", accountId).eq("removedAt", undefined).eq("nameKey", key))
+    .take(maxAgents)
 
 /** The agents of these slugs, each once; `not_found` names the position of the first that is unknown. */
 export const agentsBySlugs = async (

@@ -1,15 +1,24 @@
 import type { Infer } from "convex/values"
-import { parseMentions } from "../../src/domain/Mention.ts"
+import { type Mentions, parseMentions } from "../../src/domain/Mention.ts"
 import type { TaskStatus } from "../../src/domain/TaskStatus.ts"
 import { isReviewer } from "../../src/domain/TaskStatus.ts"
 import type { Doc, Id } from "../_generated/dataModel.js"
 import type { MutationCtx } from "../_generated/server.js"
 import type { NotificationType, notificationState } from "../schema.ts"
 import type { Actor } from "./actor.ts"
-import { accountOf, activeAgents, flagsOf, orchestratorOf } from "./agents.ts"
+import {
+  accountOf,
+  activeAgents,
+  agentBySlug,
+  agentsByName,
+  agentsOnRoster,
+  flagsOf,
+  inRosterOrder,
+  orchestratorOf
+} from "./agents.ts"
 import { markHopNotice } from "./participants.ts"
 import { sessionFor } from "./sessions.ts"
-import { subscribe, subscribersOf } from "./subscriptions.ts"
+import { subscribe, subscribeParticipants, subscribersOf } from "./subscriptions.ts"
 
 /** How many turns agents may set off in a row when nothing else says so; a person's act starts anew. */
 export const defaultMaxHops = 12
@@ -150,47 +159,77 @@ interface Mentioned {
   readonly members: ReadonlyArray<Doc<"members">>
 }
 
-/** Whom a message of this task mentions, as far as its author may mention them. */
+/** Up to this many mentions are looked up one by one; beyond that the roster and the members are read as a whole. */
+const maxLookups = 20
+const maxMembers = 1_000
+
+/** The account's agents and members that the mentions name, whoever wrote them. */
+const namedBy = async (
+  ctx: Pick<MutationCtx, "db">,
+  accountId: Id<"accounts">,
+  { all, names, slugs }: Mentions
+): Promise<Mentioned> => {
+  const memberKeys = [...new Set([...names, ...slugs])]
+  if (all || memberKeys.length > maxLookups) {
+    const agents = await activeAgents(ctx, accountId)
+    const members = await ctx.db
+      .query("members")
+      .withIndex("by_account", (q) => q.eq("accountId", accountId))
+      .take(maxMembers)
+    return {
+      agents: agents.filter((agent) => all || slugs.includes(agent.slug) || names.includes(agent.nameKey)),
+      members: members.filter((member) => all || memberKeys.includes(member.nameKey))
+    }
+  }
+  const agents = new Map<Id<"agents">, Doc<"agents">>()
+  for (const slug of slugs) {
+    const agent = await agentBySlug(ctx, accountId, slug)
+    if (agent !== null) agents.set(agent._id, agent)
+  }
+  for (const name of names) {
+    for (const agent of await agentsByName(ctx, accountId, name)) agents.set(agent._id, agent)
+  }
+  const members: Array<Doc<"members">> = []
+  for (const key of memberKeys) {
+    const namesakes = await ctx.db
+      .query("members")
+      .withIndex("by_name", (q) => q.eq("accountId", accountId).eq("nameKey", key))
+      .take(maxMembers)
+    members.push(...namesakes)
+  }
+  return { agents: inRosterOrder(agents.values()), members }
+}
+
+/**
+ * Whom a message of this task mentions, as far as its author may mention them. Reads nothing if there is no mention,
+ * the roster and at most 1,000 members for `@all` or more than twenty mentions, and otherwise the agents and members
+ * that are named.
+ */
 const mentionedIn = async (
   ctx: Pick<MutationCtx, "db">,
   task: Doc<"tasks">,
   content: string,
-  author: Actor,
-  agents: ReadonlyArray<Doc<"agents">>
+  author: Actor
 ): Promise<Mentioned> => {
   const mentions = parseMentions(content)
   if (!mentions.all && mentions.slugs.length === 0 && mentions.names.length === 0) return { agents: [], members: [] }
-  const isNamed = (name: string): boolean => mentions.names.includes(name.toLowerCase())
-  const members = await ctx.db
-    .query("members")
-    .withIndex("by_account", (q) => q.eq("accountId", task.accountId))
-    .take(1_000)
-  const writer = author.type === "agent" ? agents.find((agent) => agent._id === author.id) : undefined
-  const mayMention = async (agent: Doc<"agents">): Promise<boolean> => {
-    if (agent._id === author.id) return false
-    if (task.isOrchestratorChat) return author.type !== "agent" && agent.isOrchestrator
-    if (author.type !== "agent") return true
-    if (writer === undefined) return false
-    return flagsOf(await accountOf(ctx, task.accountId), writer).canMentionAgents
+  const named = await namedBy(ctx, task.accountId, mentions)
+  const members = named.members.filter((member) => member._id !== author.id)
+  const agents = named.agents.filter((agent) => agent._id !== author.id)
+  if (author.type !== "agent") {
+    return { agents: task.isOrchestratorChat ? agents.filter((agent) => agent.isOrchestrator) : agents, members }
   }
-  const mentionedAgents: Array<Doc<"agents">> = []
-  for (const agent of agents) {
-    const isMeant = mentions.all || mentions.slugs.includes(agent.slug) || isNamed(agent.name)
-    if (isMeant && (await mayMention(agent))) mentionedAgents.push(agent)
-  }
-  return {
-    agents: mentionedAgents,
-    members: members.filter(
-      (member) =>
-        member._id !== author.id &&
-        (mentions.all || isNamed(member.name) || mentions.slugs.includes(member.name.toLowerCase()))
-    )
-  }
+  if (task.isOrchestratorChat || agents.length === 0) return { agents: [], members }
+  const authorId = ctx.db.normalizeId("agents", author.id ?? "")
+  const [writer] = authorId === null ? [] : await agentsOnRoster(ctx, [authorId])
+  const mayMention = writer !== undefined && flagsOf(await accountOf(ctx, task.accountId), writer).canMentionAgents
+  return { agents: mayMention ? agents : [], members }
 }
 
 /**
- * Tells everyone concerned of a message: the mentioned, then the subscribers. Fallbacks and notes (`isQuiet`) reach
- * people only. Reads the roster, the members when someone is mentioned, and the task's subscriptions.
+ * Notifies everyone concerned of a message: the mentioned, then the subscribers. Fallbacks and notes (`isQuiet`) reach
+ * people only. Reads the task's subscriptions and the subscribed agents, the orchestrator if an agent wrote or the task
+ * is the orchestrator's chat, and whom the message mentions.
  */
 export const fanOutMessage = async (
   ctx: Pick<MutationCtx, "db">,
@@ -200,37 +239,37 @@ export const fanOutMessage = async (
   isQuiet: boolean
 ): Promise<void> => {
   const { actor: author } = origin
-  const agents = await activeAgents(ctx, task.accountId)
-  const mentioned = await mentionedIn(ctx, task, message.content, author, agents)
+  const mentioned = await mentionedIn(ctx, task, message.content, author)
   const mentionedAgents = isQuiet ? [] : mentioned.agents
   const authorId = author.type === "agent" ? ctx.db.normalizeId("agents", author.id ?? "") : null
   const authorMemberId = author.type === "person" ? ctx.db.normalizeId("members", author.id ?? "") : null
-  if (authorId !== null) await subscribe(ctx, task, { agentId: authorId }, "participant")
-  if (authorMemberId !== null) await subscribe(ctx, task, { memberId: authorMemberId }, "participant")
-  for (const agent of mentionedAgents) await subscribe(ctx, task, { agentId: agent._id }, "participant")
-  for (const member of mentioned.members) await subscribe(ctx, task, { memberId: member._id }, "participant")
-  const orchestrator = agents.find((agent) => agent.isOrchestrator)
-  if (orchestrator !== undefined && author.type === "agent" && !isQuiet) {
-    await subscribe(ctx, task, { agentId: orchestrator._id }, "participant")
-  }
+  const concernsOrchestrator = !isQuiet && (author.type === "agent" || task.isOrchestratorChat)
+  const orchestrator = concernsOrchestrator ? await orchestratorOf(ctx, task.accountId) : null
+  const subscribers = await subscribeParticipants(ctx, task, [
+    ...(authorId === null ? [] : [{ agentId: authorId }]),
+    ...(authorMemberId === null ? [] : [{ memberId: authorMemberId }]),
+    ...mentionedAgents.map((agent) => ({ agentId: agent._id })),
+    ...mentioned.members.map((member) => ({ memberId: member._id })),
+    ...(orchestrator !== null && author.type === "agent" ? [{ agentId: orchestrator._id }] : [])
+  ])
 
   const mention: Cause = { type: "mention", messageId: message._id }
   await notifyAgents(ctx, task, mentionedAgents, origin, mention)
   for (const member of mentioned.members) await notifyMember(ctx, task, member._id, origin, mention)
 
   const update: Cause = { type: "thread_update", messageId: message._id }
-  const subscribers = await subscribersOf(ctx, task._id)
-  const writtenByOrchestrator = orchestrator !== undefined && orchestrator._id === authorId
+  const writtenByOrchestrator = orchestrator !== null && orchestrator._id === authorId
   const isHeard =
     !isQuiet &&
     mentionedAgents.length === 0 &&
     task.status !== "done" &&
     task.status !== "archived" &&
     (task.status !== "blocked" || author.type === "person" || writtenByOrchestrator)
-  const listeners = agents.filter((agent) => {
-    if (!isHeard || agent._id === authorId) return false
-    return task.isOrchestratorChat ? agent.isOrchestrator : subscribers.some((each) => each.agentId === agent._id)
-  })
+  const audience = task.isOrchestratorChat ? [{ agentId: orchestrator?._id }] : subscribers
+  const listeners = await agentsOnRoster(
+    ctx,
+    isHeard ? audience.flatMap(({ agentId }) => (agentId === undefined || agentId === authorId ? [] : [agentId])) : []
+  )
   await notifyAgents(ctx, task, listeners, origin, update)
   for (const { memberId } of subscribers) {
     const isTold = memberId !== undefined && memberId !== authorMemberId
@@ -254,7 +293,10 @@ export const fanOutAssignment = async (
   await notifyAgents(ctx, task, newAssignees, origin, { type: "assignment" })
 }
 
-/** Tells the assignees but the actor of a new status; of a review also the orchestrator and subscribed reviewers. */
+/**
+ * Notifies the assignees but the actor of a new status, of a review also the orchestrator and subscribed reviewers.
+ * Reads the assignees; for a review also the account, the orchestrator and the subscribed agents.
+ */
 export const fanOutStatus = async (
   ctx: Pick<MutationCtx, "db">,
   task: Doc<"tasks">,
@@ -262,15 +304,22 @@ export const fanOutStatus = async (
   newStatus: TaskStatus,
   origin: Origin
 ): Promise<void> => {
-  const account = await accountOf(ctx, task.accountId)
-  const agents = await activeAgents(ctx, task.accountId)
-  const subscribers = newStatus === "review" ? await subscribersOf(ctx, task._id) : []
-  const recipients = agents.filter((agent) => {
-    if (agent._id === origin.actor.id) return false
-    if (task.assigneeIds.includes(agent._id)) return true
-    if (newStatus !== "review") return false
-    const reviews = isReviewer({ isOrchestrator: agent.isOrchestrator, flags: flagsOf(account, agent) })
-    return agent.isOrchestrator || (reviews && subscribers.some((each) => each.agentId === agent._id))
-  })
+  const told = new Set(task.assigneeIds)
+  if (newStatus === "review") {
+    const account = await accountOf(ctx, task.accountId)
+    const orchestrator = await orchestratorOf(ctx, task.accountId)
+    if (orchestrator !== null) told.add(orchestrator._id)
+    const subscribedIds = (await subscribersOf(ctx, task._id)).flatMap(({ agentId }) => agentId ?? [])
+    for (const agent of await agentsOnRoster(
+      ctx,
+      subscribedIds.filter((id) => !told.has(id))
+    )) {
+      if (isReviewer({ isOrchestrator: agent.isOrchestrator, flags: flagsOf(account, agent) })) told.add(agent._id)
+    }
+  }
+  const recipients = await agentsOnRoster(
+    ctx,
+    [...told].filter((id) => id !== origin.actor.id)
+  )
   await notifyAgents(ctx, task, recipients, origin, { type: "status_change", previousStatus, newStatus })
 }

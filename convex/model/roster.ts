@@ -4,13 +4,12 @@ import type { Doc, Id } from "../_generated/dataModel.js"
 import type { MutationCtx } from "../_generated/server.js"
 import { recordActivity } from "./activities.ts"
 import type { Actor } from "./actor.ts"
-import { accountOf, activeAgents, agentBySlug, orchestratorOf } from "./agents.ts"
+import { accountOf, activeAgents, agentBySlug, maxAgents, nameKey, orchestratorOf } from "./agents.ts"
 import { skipRowsOfSession } from "./delivery.ts"
 import { personOrigin } from "./fanOut.ts"
 import { refusal } from "./refusal.ts"
 import { assignTask, moveTask } from "./tasks.ts"
 
-const maxAgents = 200
 const maxTextLength = 100_000
 
 /** Tells subscribers and pulses that agents, skills or flags changed. */
@@ -101,10 +100,12 @@ export const addAgent = async (
     throw refusal("limit", `An account has at most ${maxAgents} agents: remove one first.`)
   }
   if (fields.isOrchestrator === true) await mustBeOnlyOrchestrator(ctx, accountId, null)
+  const given = await checkFields(ctx, accountId, fields)
   const id = await ctx.db.insert("agents", {
     accountId,
     slug,
     name: slug,
+    nameKey: nameKey(given.name ?? slug),
     role: "",
     isOrchestrator: false,
     flags: {},
@@ -114,7 +115,7 @@ export const addAgent = async (
     identity: "",
     userText: "",
     skillIds: [],
-    ...(await checkFields(ctx, accountId, fields))
+    ...given
   })
   await bumpRoster(ctx, accountId)
   await recordActivity(ctx, { accountId, type: "agent_created", actor, summary: `agent ${slug} joined` })
@@ -133,7 +134,10 @@ export const changeAgent = async (
   const change = await checkFields(ctx, agent.accountId, fields)
   const names = Object.keys(change)
   if (names.length === 0) return
-  await ctx.db.patch("agents", agent._id, change)
+  await ctx.db.patch("agents", agent._id, {
+    ...change,
+    ...(change.name === undefined ? {} : { nameKey: nameKey(change.name) })
+  })
   await bumpRoster(ctx, agent.accountId)
   await recordActivity(ctx, {
     accountId: agent.accountId,

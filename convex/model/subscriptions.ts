@@ -4,6 +4,8 @@ import type { MutationCtx, QueryCtx } from "../_generated/server.js"
 /** Who hears of a task: an agent or a member. */
 export type Subscriber = { readonly agentId: Id<"agents"> } | { readonly memberId: Id<"members"> }
 
+const maxSubscribers = 1_000
+
 const subscriptionOf = (ctx: Pick<QueryCtx, "db">, taskId: Id<"tasks">, who: Subscriber) =>
   "agentId" in who
     ? ctx.db
@@ -48,9 +50,41 @@ export const unsubscribeAssignee = async (
   else await ctx.db.delete("subscriptions", found._id)
 }
 
-/** Everyone subscribed to the task. */
+/** Everyone subscribed to the task, at most 1,000. Reads one row each. */
 export const subscribersOf = (ctx: Pick<QueryCtx, "db">, taskId: Id<"tasks">): Promise<Array<Doc<"subscriptions">>> =>
   ctx.db
     .query("subscriptions")
     .withIndex("by_task", (q) => q.eq("taskId", taskId))
-    .collect()
+    .take(maxSubscribers)
+
+/**
+ * Subscribes those who take part and returns everyone subscribed to the task. Reads the task's subscriptions and writes
+ * only those that change.
+ */
+export const subscribeParticipants = async (
+  ctx: Pick<MutationCtx, "db">,
+  task: Pick<Doc<"tasks">, "_id" | "accountId">,
+  participants: ReadonlyArray<Subscriber>
+): Promise<Array<Pick<Doc<"subscriptions">, "agentId" | "memberId">>> => {
+  const subscriptions = await subscribersOf(ctx, task._id)
+  const found = new Map(subscriptions.map((each) => [each.agentId ?? each.memberId, each]))
+  const added = new Map<string, Subscriber>()
+  for (const who of participants) {
+    const id = "agentId" in who ? who.agentId : who.memberId
+    const subscription = found.get(id)
+    if (subscription === undefined) added.set(id, who)
+    else if (!subscription.hasTakenPart) {
+      await ctx.db.patch("subscriptions", subscription._id, { hasTakenPart: true })
+    }
+  }
+  for (const who of added.values()) {
+    await ctx.db.insert("subscriptions", {
+      accountId: task.accountId,
+      taskId: task._id,
+      ...who,
+      isAssignee: false,
+      hasTakenPart: true
+    })
+  }
+  return [...subscriptions, ...added.values()]
+}

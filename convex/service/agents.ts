@@ -104,8 +104,8 @@ export const skills = serviceQuery({
 
 /**
  * Ends a beat: its status, the task it was about, and what it said there; answers when the next is due. Repeating it
- * answers as the first time. For runtimes; about ten rows are read, with a message also the roster and the task's
- * subscriptions.
+ * answers as the first time. For runtimes; about ten rows are read, with a message also the task's subscriptions,
+ * the subscribed agents and whom it mentions.
  */
 export const updateAgentHeartbeat = serviceMutation({
   args: {

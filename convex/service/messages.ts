@@ -8,7 +8,7 @@ import { taskOf } from "../model/tasks.ts"
 
 /**
  * Posts into another task's thread, once per run and arguments (task_message; the orchestrator's). For runtimes; the
- * roster, the task's subscriptions and about ten single rows are read.
+ * task's subscriptions, the subscribed agents, whom the message mentions and about ten single rows are read.
  */
 export const post = serviceMutation({
   args: { ...runArgs, taskId: v.string(), content: v.string() },

@@ -54,7 +54,8 @@ export const load = serviceQuery({
 
 /**
  * Moves a task for an agent by the shortest allowed path (task_status); fails with `invalid` when there is none, with
- * `forbidden` when the agent may not. For runtimes; the roster, the assignees and about twelve single rows are read.
+ * `forbidden` when the agent may not. For runtimes; the assignees, for a review also the task's
+ * subscriptions and the subscribed agents, and about twelve single rows are read.
  */
 export const setStatus = serviceMutation({
   args: {

@@ -2,10 +2,12 @@ import { describe, expect, it } from "vitest"
 import { api } from "../../convex/_generated/api.js"
 import type { Id } from "../../convex/_generated/dataModel.js"
 import type { MutationCtx } from "../../convex/_generated/server.js"
+import { agentActor } from "../../convex/model/actor.ts"
 import { claim } from "../../convex/model/claim.ts"
 import { complete, fail, release } from "../../convex/model/delivery.ts"
+import { postMessage } from "../../convex/model/messages.ts"
 import { commandsFor } from "../../convex/model/runtimes.ts"
-import { first, type Plane, seededPlane } from "./controlPlane.ts"
+import { fenceOf, first, type Plane, seededPlane } from "./controlPlane.ts"
 
 /** Runs a piece of the control plane as one transaction, and counts the documents and index ranges it read. */
 const cost = (plane: Plane, run: (ctx: MutationCtx, accountId: Id<"accounts">) => Promise<unknown>) =>
@@ -96,6 +98,37 @@ describe("what a delivery costs", () => {
     expect(old).toEqual(young)
     expect(young.claimCost.documents).toBeLessThanOrEqual(25)
     expect(young.completeCost.documents).toBeLessThanOrEqual(60)
+  })
+
+  it("does not grow with the roster for a reply that mentions no one", async () => {
+    const reads = async (colleagues: number) => {
+      const plane = await seededPlane()
+      for (let index = 0; index < colleagues; index += 1) {
+        await plane.asPerson(api.app.agents.create, { slug: `colleague-${index}`, name: `Colleague ${index}` })
+      }
+      const { taskId } = await plane.asPerson(api.app.tasks.create, { title: "T", assigneeIds: [plane.engineer] })
+      const begun = first((await plane.claim()).deliveries)
+      const fence = { maxHops: 12, outcome: "replied" as const }
+      await plane.mutate(api.service.notifications.complete, { ...fenceOf(begun), ...fence, reply: "I begin." })
+      for (let index = 0; index < 22; index += 1) await plane.post(taskId, `before ${index}`)
+      for (const { notificationIds, ...delivery } of (await plane.claim()).deliveries) {
+        if ((await plane.row(first(notificationIds))).agentId !== plane.engineer) continue
+        const done = { ...fenceOf(delivery), ...fence, reply: "Half way." }
+        const message = await cost(plane, async (ctx) => {
+          const task = await ctx.db.get("tasks", taskId as Id<"tasks">)
+          const agent = await ctx.db.get("agents", plane.engineer as Id<"agents">)
+          if (task === null || agent === null) throw new Error("expected a task and an agent")
+          const origin = { actor: agentActor(agent), hops: 1, maxHops: 12 }
+          await postMessage(ctx, task, { content: "Working.", kind: "reply" }, origin)
+        })
+        return { message, complete: await cost(plane, (ctx, accountId) => complete(ctx, accountId, done)) }
+      }
+      throw new Error("expected a delivery for the engineer")
+    }
+    const small = await reads(0)
+    expect(await reads(17)).toEqual(small)
+    // Two of them are the task and the agent that this test reads.
+    expect(small.message.documents).toBeLessThanOrEqual(12)
   })
 
   it("grows with what is claimed, not with what waits behind it", async () => {

@@ -108,6 +108,32 @@ describe("a message", () => {
     expect(await news()).toEqual(["Bob Builder:mention", "Engineer:mention", "QA:mention", "Squad Lead:mention"])
   })
 
+  it("mentions agents by the name they have now, in any case, and everyone who shares it", async () => {
+    const { plane, taskId, news } = await scene()
+    await plane.asPerson(api.app.agents.update, { agentId: plane.qa, name: "Test Lead" })
+    await plane.asPerson(api.app.agents.update, { agentId: plane.engineer, name: "TEST LEAD" })
+    await plane.post(taskId, '@"test lead" look')
+    expect(await news()).toEqual(["TEST LEAD:mention", "Test Lead:mention"])
+    await plane.post(taskId, '@"QA" look')
+    expect((await news()).filter((each) => each.endsWith(":mention"))).toEqual([])
+  })
+
+  it("mentions whom it names among more mentions than are looked up one by one", async () => {
+    const { plane, taskId, news } = await scene()
+    const strangers = Array.from({ length: 30 }, (_, index) => `@stranger-${index}`).join(" ")
+    await plane.asPerson(api.app.members.add, { tokenIdentifier: "x|bob", name: "Bob Builder", role: "member" })
+    await plane.post(taskId, `${strangers} @engineer @"Bob Builder" @"qa"`)
+    expect(await news()).toEqual(["Bob Builder:mention", "Engineer:mention", "QA:mention"])
+  })
+
+  it("does not reach a subscriber that left the roster", async () => {
+    const { plane, taskId, news } = await scene({ assignees: ["engineer", "qa"] })
+    await plane.asPerson(api.app.agents.remove, { agentId: plane.qa })
+    await news()
+    await plane.post(taskId, "hello @qa")
+    expect(await news()).toEqual(["Engineer:thread_update", "Squad Lead:thread_update"])
+  })
+
   it("of an agent that may not mention agents reaches subscribers as a thread update instead", async () => {
     const { plane, news, says } = await scene({ assignees: ["engineer", "qa"] })
     await plane.asPerson(api.app.agents.update, { agentId: plane.engineer, flags: { canMentionAgents: false } })
