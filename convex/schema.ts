@@ -420,13 +420,22 @@ export default defineSchema({
     .index("by_agent", ["agentId"])
     .index("by_account", ["accountId"]),
 
-  /** One per RUNTIME_ID. */
-  runtimes: defineTable({
+  /**
+   * One per RUNTIME_ID: which boot may claim. Apart from runtimes, so that the minute's pulse does not write what every
+   * claim and renewal reads.
+   */
+  boots: defineTable({
     accountId: v.id("accounts"),
     runtimeId: v.string(),
     bootId: v.string(),
     /** The last twenty boots before this one. */
-    formerBootIds: v.array(v.string()),
+    formerBootIds: v.array(v.string())
+  }).index("by_runtime", ["accountId", "runtimeId"]),
+
+  /** One per RUNTIME_ID: presence and health. */
+  runtimes: defineTable({
+    accountId: v.id("accounts"),
+    runtimeId: v.string(),
     status: runtimeStatus,
     reasons: v.array(v.string()),
     health: v.union(v.string(), v.null()),

@@ -2,13 +2,17 @@ import { v } from "convex/values"
 import type { Doc } from "../_generated/dataModel.js"
 import type { MutationCtx } from "../_generated/server.js"
 import { recordActivity } from "../model/activities.ts"
+import { bootRow } from "../model/boots.ts"
 import { cut } from "../model/cut.ts"
 import { type Caller, managerMutation, memberQuery } from "../model/personFunctions.ts"
 import { refusal } from "../model/refusal.ts"
 import { commands, commandsFor, lastCommand, lastCommandOf, runtimesOf } from "../model/runtimes.ts"
 import { infrastructure, runtimeStatus, versions } from "../schema.ts"
 
-/** The account's runtimes with presence, open commands and the last that ended. For members; three rows each and the open commands are read. */
+/**
+ * The account's runtimes with presence, open commands and the last that ended. For members; four rows each and the open
+ * commands are read.
+ */
 export const list = memberQuery({
   args: {},
   returns: v.array(
@@ -28,12 +32,13 @@ export const list = memberQuery({
   handler: async (ctx) => {
     const views = []
     for (const runtime of await runtimesOf(ctx, ctx.accountId)) {
-      const { runtimeId, bootId, status, reasons, health, versions, infrastructure, lastPulseAt } = runtime
+      const { runtimeId, status, reasons, health, versions, infrastructure, lastPulseAt } = runtime
+      const boot = await bootRow(ctx, ctx.accountId, runtimeId)
       const open = await commandsFor(ctx, ctx.accountId, runtimeId)
       const last = await lastCommandOf(ctx, ctx.accountId, runtimeId)
       views.push({
         runtimeId,
-        bootId,
+        bootId: boot?.bootId ?? "",
         status,
         reasons,
         health,

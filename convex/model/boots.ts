@@ -1,20 +1,21 @@
 import type { Doc, Id } from "../_generated/dataModel.js"
-import type { QueryCtx } from "../_generated/server.js"
+import type { MutationCtx, QueryCtx } from "../_generated/server.js"
 import { refusal } from "./refusal.ts"
 
-/** The row of a runtime, by its RUNTIME_ID. */
-export const runtimeRow = (
+const formerBootsKept = 20
+
+/** The row that says which boot of this RUNTIME_ID may claim. Reads one row. */
+export const bootRow = (
   ctx: Pick<QueryCtx, "db">,
   accountId: Id<"accounts">,
   runtimeId: string
-): Promise<Doc<"runtimes"> | null> =>
+): Promise<Doc<"boots"> | null> =>
   ctx.db
-    .query("runtimes")
+    .query("boots")
     .withIndex("by_runtime", (q) => q.eq("accountId", accountId).eq("runtimeId", runtimeId))
     .unique()
 
-/** What an earlier boot is told when it calls again. */
-export const supersededBoot = () =>
+const supersededBoot = () =>
   refusal("conflict", "A later process runs with the same RUNTIME_ID: stop this one, or give each its own id.", {
     reason: "superseded"
   })
@@ -26,7 +27,7 @@ export const mustBeCurrentBoot = async (
   runtimeId: string,
   bootId: string
 ): Promise<void> => {
-  const row = await runtimeRow(ctx, accountId, runtimeId)
+  const row = await bootRow(ctx, accountId, runtimeId)
   if (row === null) {
     throw refusal("conflict", "This runtime has not pulsed yet: call service/runtimes:pulse first.", {
       reason: "no_pulse"
@@ -37,6 +38,30 @@ export const mustBeCurrentBoot = async (
       ? supersededBoot()
       : refusal("conflict", "This boot has not pulsed yet: call service/runtimes:pulse first.", { reason: "no_pulse" })
   }
+}
+
+/**
+ * Makes this boot the current one of its RUNTIME_ID and returns whether it was not before. Fails with `conflict` for an
+ * earlier boot. Reads one row and writes it only if the boot changes.
+ */
+export const takeBoot = async (
+  ctx: Pick<MutationCtx, "db">,
+  accountId: Id<"accounts">,
+  runtimeId: string,
+  bootId: string
+): Promise<boolean> => {
+  const row = await bootRow(ctx, accountId, runtimeId)
+  if (row === null) {
+    await ctx.db.insert("boots", { accountId, runtimeId, bootId, formerBootIds: [] })
+    return true
+  }
+  if (row.bootId === bootId) return false
+  if (row.formerBootIds.includes(bootId)) throw supersededBoot()
+  await ctx.db.patch("boots", row._id, {
+    bootId,
+    formerBootIds: [row.bootId, ...row.formerBootIds].slice(0, formerBootsKept)
+  })
+  return true
 }
 
 /** Whether the account's runtimes are to hold still. Reads one row. */

@@ -6,7 +6,7 @@ import type { infrastructure, runtimeStatus, versions } from "../schema.ts"
 import { recordActivity } from "./activities.ts"
 import { systemActor } from "./actor.ts"
 import { accountOf } from "./agents.ts"
-import { isPaused, mustBeCurrentBoot, runtimeRow, supersededBoot } from "./boots.ts"
+import { bootRow, isPaused, mustBeCurrentBoot, takeBoot } from "./boots.ts"
 import { nextDueAt, rescueLease } from "./claim.ts"
 import { cut } from "./cut.ts"
 import { refusal } from "./refusal.ts"
@@ -52,7 +52,6 @@ export const lastCommand = v.union(
   v.null()
 )
 
-const formerBootsKept = 20
 const maxHealthLength = 64_000
 const leastLapseMs = 90_000
 
@@ -156,6 +155,17 @@ const presenceWords: Record<Infer<typeof runtimeStatus>, string> = {
   offline: "is offline"
 }
 
+/** The presence of a runtime, by its RUNTIME_ID. Reads one row. */
+const runtimeRow = (
+  ctx: Pick<QueryCtx, "db">,
+  accountId: Id<"accounts">,
+  runtimeId: string
+): Promise<Doc<"runtimes"> | null> =>
+  ctx.db
+    .query("runtimes")
+    .withIndex("by_runtime", (q) => q.eq("accountId", accountId).eq("runtimeId", runtimeId))
+    .unique()
+
 /** Writes a runtime's presence, and frees what its earlier boots held when this is a new one. */
 export const recordPulse = async (ctx: MutationCtx, accountId: Id<"accounts">, pulse: Pulse) => {
   const now = Date.now()
@@ -166,14 +176,12 @@ export const recordPulse = async (ctx: MutationCtx, accountId: Id<"accounts">, p
   if (runtimeId === "" || runtimeId.length > 200 || bootId === "" || bootId.length > 200) {
     throw refusal("invalid", "runtimeId and bootId have 1 to 200 characters.")
   }
-  const row = await runtimeRow(ctx, accountId, runtimeId)
-  if (row !== null && row.bootId !== bootId && row.formerBootIds.includes(bootId)) throw supersededBoot()
-  const isNewBoot = row === null || row.bootId !== bootId
+  const isNewBoot = await takeBoot(ctx, accountId, runtimeId, bootId)
   const releasedLeases = isNewBoot ? await releaseEarlierBoots(ctx, accountId, runtimeId, bootId) : 0
 
+  const row = await runtimeRow(ctx, accountId, runtimeId)
   if (row?.lapseJobId !== undefined) await ctx.scheduler.cancel(row.lapseJobId)
   const presence = {
-    bootId,
     status: pulse.status,
     reasons: pulse.reasons.slice(0, 20).map((reason) => cut(reason, 500)),
     health: healthText(pulse.health),
@@ -184,11 +192,10 @@ export const recordPulse = async (ctx: MutationCtx, accountId: Id<"accounts">, p
   }
   let id: Id<"runtimes">
   if (row === null) {
-    id = await ctx.db.insert("runtimes", { accountId, runtimeId, formerBootIds: [], ...presence })
+    id = await ctx.db.insert("runtimes", { accountId, runtimeId, ...presence })
   } else {
     id = row._id
-    const formerBootIds = isNewBoot ? [row.bootId, ...row.formerBootIds].slice(0, formerBootsKept) : row.formerBootIds
-    await ctx.db.patch("runtimes", id, { formerBootIds, ...presence })
+    await ctx.db.patch("runtimes", id, presence)
   }
   const lapseJobId =
     pulse.status === "offline"
@@ -232,8 +239,8 @@ export const runtimesOf = (ctx: Pick<QueryCtx, "db">, accountId: Id<"accounts">)
     .take(100)
 
 /**
- * Deletes runtimes that are offline and were last heard of before that moment, with their last claims and commands;
- * answers whether there may be more. Where each start has a RUNTIME_ID of its own their number would grow for ever.
+ * Deletes runtimes that are offline and were last heard of before that moment, with their boots, last claims and
+ * commands; answers whether there may be more. Where each start has a RUNTIME_ID of its own their number would grow for ever.
  */
 export const forgetRuntimes = async (ctx: MutationCtx, before: number, count: number): Promise<boolean> => {
   const runtimes = await ctx.db
@@ -246,6 +253,8 @@ export const forgetRuntimes = async (ctx: MutationCtx, before: number, count: nu
       .withIndex("by_runtime", (q) => q.eq("accountId", accountId).eq("runtimeId", runtimeId))
       .take(count)
     for (const claim of claims) await ctx.db.delete("claims", claim._id)
+    const boot = await bootRow(ctx, accountId, runtimeId)
+    if (boot !== null) await ctx.db.delete("boots", boot._id)
     const commands = await ctx.db
       .query("runtimeCommands")
       .withIndex("by_open", (q) => q.eq("accountId", accountId).eq("runtimeId", runtimeId))
@@ -359,7 +368,8 @@ export const timeOutUpgrade = async (ctx: MutationCtx, id: Id<"runtimeCommands">
   if (command === null || !command.isOpen || command.state !== "taken") return
   const now = Date.now()
   const runtime = await runtimeRow(ctx, command.accountId, command.runtimeId)
-  const isItsBootThere = runtime !== null && runtime.bootId === command.takenBy && runtime.status !== "offline"
+  const boot = await bootRow(ctx, command.accountId, command.runtimeId)
+  const isItsBootThere = runtime !== null && runtime.status !== "offline" && boot?.bootId === command.takenBy
   const heardAt = isItsBootThere ? now : (command.heardAt ?? command.takenAt ?? 0)
   const left = heardAt + upgradeTimeoutMs - now
   if (left > 0) {

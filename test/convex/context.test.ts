@@ -188,6 +188,7 @@ describe("retention", () => {
         const runtimeId = `a-pod-${count}`
         await ctx.db.insert("runtimes", { ...rest, runtimeId, status: "offline", lastPulseAt: 1 })
         await ctx.db.insert("claims", { accountId: rest.accountId, runtimeId, requestId: "r", count: 0, answer: null })
+        await ctx.db.insert("boots", { accountId: rest.accountId, runtimeId, bootId: "b", formerBootIds: [] })
       }
       await ctx.db.insert("runtimes", { ...rest, runtimeId: "yesterday", status: "offline", lastPulseAt: Date.now() })
       await ctx.db.patch("runtimes", _id, { runtimeId: "the-last", status: "online", lastPulseAt: 1 })
@@ -201,9 +202,10 @@ describe("retention", () => {
     }
     const left = await plane.t.run(async (ctx) => ({
       runtimes: (await ctx.db.query("runtimes").collect()).map(({ runtimeId }) => runtimeId),
+      boots: (await ctx.db.query("boots").collect()).map(({ runtimeId }) => runtimeId),
       claims: (await ctx.db.query("claims").collect()).filter(({ runtimeId }) => runtimeId.startsWith("a-pod")).length
     }))
-    expect(left).toEqual({ runtimes: ["the-last", "yesterday"], claims: 0 })
+    expect(left).toEqual({ runtimes: ["the-last", "yesterday"], boots: ["r1"], claims: 0 })
   })
 
   it("keeps what a run did for as long as the run may be tried again, whatever its age", async () => {

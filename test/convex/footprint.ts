@@ -18,7 +18,7 @@ export interface Footprint {
   readonly writes: ReadonlyMap<string, { readonly table: string; readonly versions: ReadonlyArray<Row> }>
 }
 
-const endings = new Set(["first", "unique", "take", "collect"])
+const endings = new Set<string | symbol>(["first", "unique", "take", "collect", Symbol.asyncIterator])
 
 /** Runs a transaction, rolls it back and returns its footprint, so that the next one starts from the same state. */
 export const footprintOf = async (
@@ -41,7 +41,7 @@ export const footprintOf = async (
       }
       const followed = (query: any, table: string): any =>
         new Proxy(query, {
-          get: (target, name: string) => {
+          get: (target, name) => {
             if (name === "withIndex") {
               return (index: string, range?: (q: unknown) => unknown) => {
                 const fixed: Array<readonly [string, unknown]> = []
@@ -58,7 +58,7 @@ export const footprintOf = async (
               }
             }
             if (name === "order") return (order: string) => followed(target.order(order), table)
-            if (!endings.has(name)) throw new Error(`footprintOf does not follow ${name}.`)
+            if (!endings.has(name)) throw new Error(`footprintOf does not follow ${String(name)}.`)
             return target[name].bind(target)
           }
         })

@@ -1,6 +1,9 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest"
 import { api } from "../../convex/_generated/api.js"
+import { mustBeCurrentBoot } from "../../convex/model/boots.ts"
+import { recordPulse } from "../../convex/model/runtimes.ts"
 import { codeOf, fenceOf, first, type Plane, seededPlane } from "./controlPlane.ts"
+import { conflictsOf, footprintOf } from "./footprint.ts"
 
 beforeEach(() => {
   vi.useFakeTimers({ now: new Date("2026-01-05T10:00:00Z") })
@@ -33,6 +36,23 @@ const acknowledge = (
 const lastOf = async (plane: Plane) => (await plane.seen(api.app.runtimes.list, {}))[0]?.lastCommand
 
 describe("a pulse", () => {
+  it("of the same boot does not write what claims and renewals read", async () => {
+    const plane = await seededPlane()
+    const presence = {
+      runtimeId: "r1",
+      status: "online" as const,
+      reasons: [],
+      versions: { runtime: "1.0.0", openclaw: null },
+      infrastructure: { dropletId: null, ipAddress: null, region: null },
+      intervalMs: 60_000
+    }
+    const pulseOf = (bootId: string) =>
+      footprintOf(plane, (ctx, accountId) => recordPulse(ctx, accountId, { ...presence, bootId }))
+    const fence = await footprintOf(plane, (ctx, accountId) => mustBeCurrentBoot(ctx, accountId, "r1", "b1"))
+    expect(conflictsOf(await pulseOf("b1"), fence)).toEqual([])
+    expect(conflictsOf(await pulseOf("b2"), fence)).toEqual(["boots"])
+  })
+
   it("shows the runtime with what it runs, and answers what is also pushed", async () => {
     const plane = await seededPlane()
     const now = Date.now()
