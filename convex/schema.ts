@@ -148,9 +148,6 @@ export default defineSchema({
     /** Minutes between beats, or a cron expression in UTC. */
     heartbeat: v.union(v.number(), v.string()),
     model: v.union(v.string(), v.null()),
-    soul: v.string(),
-    identity: v.string(),
-    userText: v.string(),
     skillIds: v.array(v.id("skills")),
     removedAt: v.optional(v.number())
   })
@@ -158,6 +155,15 @@ export default defineSchema({
     .index("by_slug", ["accountId", "removedAt", "slug"])
     .index("by_name", ["accountId", "removedAt", "nameKey"])
     .index("by_orchestrator", ["accountId", "removedAt", "isOrchestrator"]),
+
+  /** One per agent: what its workspace files are made of. Apart from agents, because many mutations read the roster. */
+  agentTexts: defineTable({
+    accountId: v.id("accounts"),
+    agentId: v.id("agents"),
+    soul: v.string(),
+    identity: v.string(),
+    userText: v.string()
+  }).index("by_agent", ["agentId"]),
 
   skills: defineTable({
     accountId: v.id("accounts"),

@@ -70,7 +70,7 @@ export const create = managerMutation({
   handler: async (ctx, { slug, ...rest }) => ({ agentId: await addAgent(ctx, ctx.accountId, slug, rest, ctx.actor) })
 })
 
-/** Changes what is given of an agent. For owners and admins; four rows are read. */
+/** Changes what is given of an agent. For owners and admins; six rows and one per skill are read. */
 export const update = managerMutation({
   args: { agentId: v.string(), name: v.optional(v.string()), ...fields },
   returns: v.null(),

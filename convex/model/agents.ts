@@ -47,6 +47,19 @@ export const toAgentView = (
   flags: flagsOf(account, agent)
 })
 
+/** The long texts of an agent. */
+export type AgentTexts = Pick<Doc<"agentTexts">, "soul" | "identity" | "userText">
+
+/** The agent's long texts, which only profiles show. Reads one row. */
+export const textsOf = async (ctx: Pick<QueryCtx, "db">, agentId: Id<"agents">): Promise<Doc<"agentTexts">> => {
+  const texts = await ctx.db
+    .query("agentTexts")
+    .withIndex("by_agent", (q) => q.eq("agentId", agentId))
+    .unique()
+  if (texts === null) throw new Error("An agent has no texts.")
+  return texts
+}
+
 /** The agents beside this one: whom it may mention. */
 export const colleague = v.object({ slug: v.string(), name: v.string(), role: v.string() })
 export const colleaguesOf = (

@@ -4,7 +4,16 @@ import type { Doc, Id } from "../_generated/dataModel.js"
 import type { MutationCtx } from "../_generated/server.js"
 import { recordActivity } from "./activities.ts"
 import type { Actor } from "./actor.ts"
-import { accountOf, activeAgents, agentBySlug, maxAgents, nameKey, orchestratorOf } from "./agents.ts"
+import {
+  accountOf,
+  activeAgents,
+  agentBySlug,
+  type AgentTexts,
+  maxAgents,
+  nameKey,
+  orchestratorOf,
+  textsOf
+} from "./agents.ts"
 import { skipRowsOfSession } from "./delivery.ts"
 import { personOrigin } from "./fanOut.ts"
 import { refusal } from "./refusal.ts"
@@ -34,9 +43,23 @@ export interface AgentFields {
 
 const cronForm = /^(?:[^\s]+\s+){4,5}[^\s]+$/
 
-/** The fields checked, ready to be stored. */
+/** The texts that are given, checked. */
+const checkTexts = ({ identity, soul, userText }: AgentFields): Partial<AgentTexts> => {
+  for (const text of [soul, identity, userText]) {
+    if (text !== undefined && text.length > maxTextLength) {
+      throw refusal("limit", `A text of an agent has at most ${maxTextLength} characters: shorten it.`)
+    }
+  }
+  return {
+    ...(soul === undefined ? {} : { soul }),
+    ...(identity === undefined ? {} : { identity }),
+    ...(userText === undefined ? {} : { userText })
+  }
+}
+
+/** The other fields checked, ready to be stored in the agent's row. */
 const checkFields = async (ctx: MutationCtx, accountId: Id<"accounts">, fields: AgentFields) => {
-  const { name, role, heartbeat, soul, identity, userText } = fields
+  const { name, role, heartbeat } = fields
   if (name !== undefined && (name.trim() === "" || name.length > 100)) {
     throw refusal("invalid", "A name has 1 to 100 characters.")
   }
@@ -46,11 +69,6 @@ const checkFields = async (ctx: MutationCtx, accountId: Id<"accounts">, fields: 
   }
   if (typeof heartbeat === "string" && !(heartbeat.length <= 100 && cronForm.test(heartbeat.trim()))) {
     throw refusal("invalid", "A heartbeat is 1 to 1440 whole minutes, or a cron expression of five or six fields.")
-  }
-  for (const text of [soul, identity, userText]) {
-    if (text !== undefined && text.length > maxTextLength) {
-      throw refusal("limit", `A text of an agent has at most ${maxTextLength} characters: shorten it.`)
-    }
   }
   const skillIds: Array<Id<"skills">> = []
   for (const each of fields.skillIds ?? []) {
@@ -68,9 +86,6 @@ const checkFields = async (ctx: MutationCtx, accountId: Id<"accounts">, fields: 
     ...(fields.flags === undefined ? {} : { flags: fields.flags }),
     ...(heartbeat === undefined ? {} : { heartbeat: typeof heartbeat === "string" ? heartbeat.trim() : heartbeat }),
     ...(fields.model === undefined ? {} : { model: fields.model }),
-    ...(soul === undefined ? {} : { soul }),
-    ...(identity === undefined ? {} : { identity }),
-    ...(userText === undefined ? {} : { userText }),
     ...(fields.skillIds === undefined ? {} : { skillIds })
   }
 }
@@ -101,6 +116,7 @@ export const addAgent = async (
   }
   if (fields.isOrchestrator === true) await mustBeOnlyOrchestrator(ctx, accountId, null)
   const given = await checkFields(ctx, accountId, fields)
+  const texts = checkTexts(fields)
   const id = await ctx.db.insert("agents", {
     accountId,
     slug,
@@ -111,12 +127,10 @@ export const addAgent = async (
     flags: {},
     heartbeat: 15,
     model: null,
-    soul: "",
-    identity: "",
-    userText: "",
     skillIds: [],
     ...given
   })
+  await ctx.db.insert("agentTexts", { accountId, agentId: id, soul: "", identity: "", userText: "", ...texts })
   await bumpRoster(ctx, accountId)
   await recordActivity(ctx, { accountId, type: "agent_created", actor, summary: `agent ${slug} joined` })
   return id
@@ -132,12 +146,16 @@ export const changeAgent = async (
   if (agent.removedAt !== undefined) throw refusal("not_found", "The agent was removed: create it anew.")
   if (fields.isOrchestrator === true) await mustBeOnlyOrchestrator(ctx, agent.accountId, agent._id)
   const change = await checkFields(ctx, agent.accountId, fields)
-  const names = Object.keys(change)
+  const texts = checkTexts(fields)
+  const names = [...Object.keys(change), ...Object.keys(texts)]
   if (names.length === 0) return
-  await ctx.db.patch("agents", agent._id, {
-    ...change,
-    ...(change.name === undefined ? {} : { nameKey: nameKey(change.name) })
-  })
+  if (Object.keys(change).length > 0) {
+    await ctx.db.patch("agents", agent._id, {
+      ...change,
+      ...(change.name === undefined ? {} : { nameKey: nameKey(change.name) })
+    })
+  }
+  if (Object.keys(texts).length > 0) await ctx.db.patch("agentTexts", (await textsOf(ctx, agent._id))._id, texts)
   await bumpRoster(ctx, agent.accountId)
   await recordActivity(ctx, {
     accountId: agent.accountId,

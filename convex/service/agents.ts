@@ -1,5 +1,5 @@
 import { v } from "convex/values"
-import { accountOf, activeAgents, agentBySlug, flagsOf, flagSet, toAgentRef } from "../model/agents.ts"
+import { accountOf, activeAgents, agentBySlug, flagsOf, flagSet, textsOf, toAgentRef } from "../model/agents.ts"
 import { cut } from "../model/cut.ts"
 import { advanceBeat, beatOf, heartbeatId } from "../model/heartbeats.ts"
 import { postMessage } from "../model/messages.ts"
@@ -48,7 +48,7 @@ export const list = serviceQuery({
 
 /**
  * What the agents' workspaces are made of: texts, model and enabled skills, each skill's text once. For runtimes; the
- * account, one row per agent and one per skill are read.
+ * account, two rows per agent and one per skill are read.
  */
 export const profiles = serviceQuery({
   args: {},
@@ -72,22 +72,23 @@ export const profiles = serviceQuery({
       ctx,
       agents.flatMap((agent) => agent.skillIds)
     )
-    return {
-      revision: account.rosterRevision,
-      agents: agents.map((agent) => ({
+    const profiles = []
+    for (const agent of agents) {
+      const { identity, soul, userText } = await textsOf(ctx, agent._id)
+      profiles.push({
         ...toAgentRef(agent),
         role: agent.role,
         isOrchestrator: agent.isOrchestrator,
         flags: flagsOf(account, agent),
         heartbeat: agent.heartbeat,
         model: agent.model,
-        soul: agent.soul,
-        identity: agent.identity,
-        userText: agent.userText,
+        soul,
+        identity,
+        userText,
         skillSlugs: skills.filter((skill) => agent.skillIds.some((id) => id === skill.id)).map((skill) => skill.slug)
-      })),
-      skills
+      })
     }
+    return { revision: account.rosterRevision, agents: profiles, skills }
   }
 })
 

@@ -1,7 +1,9 @@
 import { describe, expect, it, vi } from "vitest"
 import { api, internal } from "../../convex/_generated/api.js"
 import type { Id } from "../../convex/_generated/dataModel.js"
+import { contexts } from "../../convex/model/context.ts"
 import { fenceOf, first, type Plane, seededPlane } from "./controlPlane.ts"
+import { footprintOf } from "./footprint.ts"
 
 const contextOf = async (plane: Plane, id: string) => {
   const [answer] = await plane.query(api.service.notifications.context, { ids: [id] })
@@ -129,32 +131,21 @@ describe("the context of a delivery", () => {
 describe("the contexts of many notifications", () => {
   it("of a roster with long texts stay within a transaction's limits", async () => {
     const plane = await seededPlane()
-    await plane.t.run(async (ctx) => {
-      const { _id, _creationTime, ...agent } = (await ctx.db.get("agents", plane.engineer))!
-      await ctx.db.patch("agents", _id, { soul: "long ".repeat(10_000) })
-      for (let count = 0; count < 40; count += 1) {
-        await ctx.db.insert("agents", { ...agent, slug: `colleague-${count}`, soul: "long ".repeat(10_000) })
-      }
-    })
-    const agents = await plane.t.run((ctx) =>
-      ctx.db
-        .query("agents")
-        .take(60)
-        .then((rows) => rows.map(({ slug }) => slug).filter((slug) => slug.startsWith("colleague-")))
-    )
+    const slugs = Array.from({ length: 40 }, (_, index) => `colleague-${index}`)
+    for (const slug of slugs) {
+      await plane.asPerson(api.app.agents.create, { slug, name: slug, soul: "long ".repeat(10_000) })
+    }
     const { taskId } = await plane.asPerson(api.app.tasks.create, { title: "T", assigneeIds: [] })
-    await plane.post(
-      taskId,
-      agents
-        .slice(0, 20)
-        .map((slug) => `@${slug}`)
-        .join(" ")
-    )
+    const mentions = slugs.slice(0, 20).map((slug) => `@${slug}`)
+    await plane.post(taskId, mentions.join(" "))
     const { deliveries } = await plane.claim({ limit: 20 })
     const ids = deliveries.map((each) => first(each.notificationIds))
     expect(ids.length).toBeGreaterThanOrEqual(20)
     const answers = await plane.query(api.service.notifications.context, { ids })
     expect(answers.filter((answer) => "broken" in answer)).toEqual([])
+    const { ranges } = await footprintOf(plane, (ctx, accountId) => contexts(ctx, accountId, ids))
+    expect(ranges.map(({ table }) => table)).toContain("agents")
+    expect(ranges.map(({ table }) => table)).not.toContain("agentTexts")
   })
 })
 

@@ -49,6 +49,12 @@ describe("replies of two agents into one task", () => {
     expect((await reply(plane, taskId, plane.engineer)).writes.has(taskId)).toBe(false)
   })
 
+  it("do not read the agents' long texts", async () => {
+    const { plane, taskId } = await busyTask()
+    const { ranges } = await reply(plane, taskId, plane.engineer)
+    expect(ranges.map(({ table }) => table)).not.toContain("agentTexts")
+  })
+
   it("conflict at the hop limit, where one person is told once", async () => {
     const { plane, taskId } = await busyTask()
     const engineer = await reply(plane, taskId, plane.engineer, 13)

@@ -492,6 +492,11 @@ describe("get_agent_skills", () => {
     })
     expect(profiles.skills).toHaveLength(1)
     expect(await codeOf(plane.query(service.agents.skills, { agentSlug: "nobody" }))).toBe("not_found")
+    await plane.asPerson(api.app.agents.update, { agentId: plane.engineer, identity: "a welder", name: "Welder" })
+    const changed = (await plane.query(service.agents.profiles, {})).agents.find((agent) => agent.slug === "engineer")
+    expect(changed).toMatchObject({ name: "Welder", soul: "calm", identity: "a welder", userText: "" })
+    const [activity] = await plane.seen(api.app.activities.list, { limit: 1 })
+    expect(activity?.summary).toBe("agent engineer: changed name, identity")
     const before = profiles.revision
     await plane.asPerson(api.app.skills.remove, { skillId: first(skillIds) })
     const after = await plane.query(service.agents.list, {})
