@@ -235,6 +235,7 @@ export default defineSchema({
     .index("by_task", ["taskId"])
     .index("by_agent", ["taskId", "agentId"])
     .index("by_member", ["taskId", "memberId"])
+    .index("by_agent_all", ["agentId"])
     .index("by_member_all", ["memberId"]),
 
   messages: defineTable({

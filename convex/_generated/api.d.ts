@@ -61,6 +61,7 @@ import type * as model_tasks from "../model/tasks.js";
 import type * as model_tokens from "../model/tokens.js";
 import type * as model_traces from "../model/traces.js";
 import type * as scheduled_gitHub from "../scheduled/gitHub.js";
+import type * as scheduled_removals from "../scheduled/removals.js";
 import type * as scheduled_retention from "../scheduled/retention.js";
 import type * as scheduled_runtimes from "../scheduled/runtimes.js";
 import type * as service_agents from "../service/agents.js";
@@ -129,6 +130,7 @@ declare const fullApi: ApiFromModules<{
   "model/tokens": typeof model_tokens;
   "model/traces": typeof model_traces;
   "scheduled/gitHub": typeof scheduled_gitHub;
+  "scheduled/removals": typeof scheduled_removals;
   "scheduled/retention": typeof scheduled_retention;
   "scheduled/runtimes": typeof scheduled_runtimes;
   "service/agents": typeof service_agents;

@@ -80,11 +80,15 @@ export const update = managerMutation({
   }
 })
 
-/** Takes an agent off the roster. For owners and admins; its sessions, waiting rows and open tasks are read. */
+/**
+ * Takes an agent off the roster at once; its waiting notifications and open tasks follow in batches, the first in the
+ * same transaction. For owners and admins; ten of its sessions with their waiting rows, ten open tasks with their
+ * assignees and 200 subscriptions are read.
+ */
 export const remove = managerMutation({
   args: { agentId: v.string() },
   returns: v.null(),
-  handler: async (ctx, { agentId }) => {
+  handler: async (ctx, { agentId }): Promise<null> => {
     await removeAgent(ctx, await agentOf(ctx, ctx.accountId, agentId), ctx.actor)
     return null
   }

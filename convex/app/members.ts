@@ -1,8 +1,10 @@
 import { v } from "convex/values"
+import { internal } from "../_generated/api.js"
 import { recordActivity } from "../model/activities.ts"
 import { nameKey } from "../model/agents.ts"
 import { managerMutation, memberQuery } from "../model/personFunctions.ts"
 import { refusal } from "../model/refusal.ts"
+import { endSubscriptions } from "../model/subscriptions.ts"
 import { role } from "../schema.ts"
 
 /** The account's members. For members; one row each is read. */
@@ -60,11 +62,14 @@ export const add = managerMutation({
   }
 })
 
-/** Removes a member, whose subscriptions end. For owners and admins; the member's row is read. */
+/**
+ * Removes a member, whose subscriptions end: 200 at once, the rest in scheduled batches. For owners and admins; the
+ * member's row and those subscriptions are read.
+ */
 export const remove = managerMutation({
   args: { memberId: v.string() },
   returns: v.null(),
-  handler: async (ctx, args) => {
+  handler: async (ctx, args): Promise<null> => {
     const id = ctx.db.normalizeId("members", args.memberId)
     const member = id === null ? null : await ctx.db.get("members", id)
     if (member === null || member.accountId !== ctx.accountId) {
@@ -74,12 +79,10 @@ export const remove = managerMutation({
     if (member.role === "owner" && ctx.member.role !== "owner") {
       throw refusal("forbidden", "Only an owner removes owners: ask one of them.")
     }
-    const subscriptions = await ctx.db
-      .query("subscriptions")
-      .withIndex("by_member_all", (q) => q.eq("memberId", member._id))
-      .take(4_000)
-    for (const subscription of subscriptions) await ctx.db.delete("subscriptions", subscription._id)
     await ctx.db.delete("members", member._id)
+    if (await endSubscriptions(ctx, { memberId: member._id })) {
+      await ctx.scheduler.runAfter(0, internal.scheduled.removals.member, { memberId: member._id })
+    }
     await recordActivity(ctx, {
       accountId: ctx.accountId,
       type: "member_removed",

@@ -85,7 +85,7 @@ export const nameKey = (name: string): string => name.toLowerCase()
 export const inRosterOrder = (agents: Iterable<Doc<"agents">>): Array<Doc<"agents">> =>
   [...agents].toSorted((left, right) => left._creationTime - right._creationTime)
 
-/** Those of these agents that are on the roster, each once, in its order. Reads one row per agent. */
+/** Those of these agents that are on the roster, each once, in the order given. Reads one row per agent. */
 export const agentsOnRoster = async (
   ctx: Pick<QueryCtx, "db">,
   ids: Iterable<Id<"agents">>
@@ -95,7 +95,7 @@ export const agentsOnRoster = async (
     const agent = await ctx.db.get("agents", id)
     if (agent !== null && agent.removedAt === undefined) agents.push(agent)
   }
-  return inRosterOrder(agents)
+  return agents
 }
 
 /** The account's orchestrator, when it has one. */

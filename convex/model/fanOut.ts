@@ -270,7 +270,7 @@ export const fanOutMessage = async (
     ctx,
     isHeard ? audience.flatMap(({ agentId }) => (agentId === undefined || agentId === authorId ? [] : [agentId])) : []
   )
-  await notifyAgents(ctx, task, listeners, origin, update)
+  await notifyAgents(ctx, task, inRosterOrder(listeners), origin, update)
   for (const { memberId } of subscribers) {
     const isTold = memberId !== undefined && memberId !== authorMemberId
     if (isTold && !mentioned.members.some((member) => member._id === memberId)) {
@@ -321,5 +321,9 @@ export const fanOutStatus = async (
     ctx,
     [...told].filter((id) => id !== origin.actor.id)
   )
-  await notifyAgents(ctx, task, recipients, origin, { type: "status_change", previousStatus, newStatus })
+  await notifyAgents(ctx, task, inRosterOrder(recipients), origin, {
+    type: "status_change",
+    previousStatus,
+    newStatus
+  })
 }

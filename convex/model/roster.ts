@@ -1,13 +1,16 @@
+import { type Infer, v } from "convex/values"
 import { isAgentSlug } from "../../src/domain/SessionKey.ts"
 import { needsAssignee } from "../../src/domain/TaskStatus.ts"
+import { internal } from "../_generated/api.js"
 import type { Doc, Id } from "../_generated/dataModel.js"
 import type { MutationCtx } from "../_generated/server.js"
 import { recordActivity } from "./activities.ts"
-import type { Actor } from "./actor.ts"
+import { type Actor, actor } from "./actor.ts"
 import {
   accountOf,
   activeAgents,
   agentBySlug,
+  agentsOnRoster,
   type AgentTexts,
   maxAgents,
   nameKey,
@@ -16,7 +19,9 @@ import {
 } from "./agents.ts"
 import { skipRowsOfSession } from "./delivery.ts"
 import { personOrigin } from "./fanOut.ts"
+import { beatOf } from "./heartbeats.ts"
 import { refusal } from "./refusal.ts"
+import { endSubscriptions } from "./subscriptions.ts"
 import { assignTask, moveTask } from "./tasks.ts"
 
 const maxTextLength = 100_000
@@ -165,41 +170,97 @@ export const changeAgent = async (
   })
 }
 
+const sessionBatch = 10
+const taskBatch = 10
+
+/** How far the removal of an agent is. */
+export const removal = v.object({
+  agentId: v.id("agents"),
+  /** Who removed it. */
+  actor,
+  /** Absent once the waiting rows of all its sessions are skipped. Null stands for the first session. */
+  sessionsAfter: v.optional(v.union(v.id("tasks"), v.null()))
+})
+type Removal = Infer<typeof removal>
+
+/** Skips the waiting rows of up to ten sessions; returns where to continue, undefined when there are no more. */
+const skipSessions = async (
+  ctx: MutationCtx,
+  { agentId, sessionsAfter }: Removal
+): Promise<Id<"tasks"> | undefined> => {
+  if (sessionsAfter === undefined) return undefined
+  const sessions = await ctx.db
+    .query("sessions")
+    .withIndex("by_agent", (q) =>
+      sessionsAfter === null ? q.eq("agentId", agentId) : q.eq("agentId", agentId).gt("taskId", sessionsAfter)
+    )
+    .take(sessionBatch)
+  for (const session of sessions) await skipRowsOfSession(ctx, session._id, "the agent was removed")
+  return sessions.length === sessionBatch ? sessions.at(-1)?.taskId : undefined
+}
+
+/** Takes a removed agent from the assignees of a task; one in progress without another assignee is blocked. */
+const unassign = async (ctx: MutationCtx, agent: Doc<"agents">, task: Doc<"tasks">, by: Actor): Promise<void> => {
+  const origin = personOrigin(by)
+  const others = await agentsOnRoster(
+    ctx,
+    task.assigneeIds.filter((id) => id !== agent._id)
+  )
+  const isStuck = others.length === 0 && needsAssignee(task.status) && task.status !== "assigned"
+  const blockedReason = `Its only assignee ${agent.name} was removed.`
+  const left = isStuck ? (await moveTask(ctx, task, { to: "blocked", blockedReason }, origin)).task : task
+  await assignTask(ctx, left, others, origin)
+}
+
+/** Unassigns a removed agent from up to ten tasks that are not over; returns whether there may be more. */
+const unassignTasks = async (ctx: MutationCtx, agent: Doc<"agents">, by: Actor): Promise<boolean> => {
+  const assignments: Array<Doc<"assignments">> = []
+  for (const status of ["assigned", "blocked", "in_progress", "inbox", "review"] as const) {
+    if (assignments.length === taskBatch) break
+    const found = await ctx.db
+      .query("assignments")
+      .withIndex("by_agent", (q) => q.eq("agentId", agent._id).eq("status", status))
+      .take(taskBatch - assignments.length)
+    assignments.push(...found)
+  }
+  for (const { _id, taskId } of assignments) {
+    const task = await ctx.db.get("tasks", taskId)
+    if (task !== null) await unassign(ctx, agent, task, by)
+    // Whatever the task says, a row that stayed would be found again without end.
+    if ((await ctx.db.get("assignments", _id)) !== null) await ctx.db.delete("assignments", _id)
+  }
+  return assignments.length === taskBatch
+}
+
 /**
- * Takes an agent off the roster: what waits for it ends skipped, a live turn finishes, its tasks lose it as assignee
- * (those in progress without another are blocked and say why).
+ * One batch of what follows from a removal: skips the waiting rows of ten sessions, unassigns ten tasks, ends 200
+ * subscriptions, and schedules the next batch while there is more. Reads those rows, and the assignees of the tasks.
+ */
+export const continueRemoval = async (ctx: MutationCtx, given: Removal): Promise<void> => {
+  const agent = await ctx.db.get("agents", given.agentId)
+  if (agent === null) return
+  const sessionsAfter = await skipSessions(ctx, given)
+  const hasTasks = await unassignTasks(ctx, agent, given.actor)
+  const hasSubscriptions = await endSubscriptions(ctx, { agentId: agent._id })
+  if (sessionsAfter === undefined && !hasTasks && !hasSubscriptions) return
+  await ctx.scheduler.runAfter(0, internal.scheduled.removals.agent, {
+    agentId: agent._id,
+    actor: given.actor,
+    ...(sessionsAfter === undefined ? {} : { sessionsAfter })
+  })
+}
+
+/**
+ * Takes an agent off the roster: from then on nothing is made for it and no turn of it begins. Its waiting rows end
+ * skipped, a live turn finishes, its tasks lose it as assignee (those in progress without another are blocked and say
+ * why). The first batch of that is part of the transaction, the others are scheduled.
  */
 export const removeAgent = async (ctx: MutationCtx, agent: Doc<"agents">, actor: Actor): Promise<void> => {
   if (agent.removedAt !== undefined) return
   await ctx.db.patch("agents", agent._id, { removedAt: Date.now(), isOrchestrator: false })
-  const sessions = await ctx.db
-    .query("sessions")
-    .withIndex("by_agent", (q) => q.eq("agentId", agent._id))
-    .take(1_000)
-  for (const session of sessions) await skipRowsOfSession(ctx, session._id, "the agent was removed")
-  const beat = await ctx.db
-    .query("heartbeats")
-    .withIndex("by_agent", (q) => q.eq("agentId", agent._id))
-    .unique()
+  const beat = await beatOf(ctx, agent._id)
   if (beat !== null) await ctx.db.delete("heartbeats", beat._id)
-  const assignments = await ctx.db
-    .query("assignments")
-    .withIndex("by_agent", (q) => q.eq("agentId", agent._id))
-    .take(1_000)
-  for (const assignment of assignments) {
-    const task = await ctx.db.get("tasks", assignment.taskId)
-    if (task === null || task.status === "done" || task.status === "archived") continue
-    const origin = personOrigin(actor)
-    const others: Array<Doc<"agents">> = []
-    for (const id of task.assigneeIds) {
-      const other = id === agent._id ? null : await ctx.db.get("agents", id)
-      if (other !== null) others.push(other)
-    }
-    const isStuck = others.length === 0 && needsAssignee(task.status) && task.status !== "assigned"
-    const blockedReason = `Its only assignee ${agent.name} was removed.`
-    const left = isStuck ? (await moveTask(ctx, task, { to: "blocked", blockedReason }, origin)).task : task
-    await assignTask(ctx, left, others, origin)
-  }
+  await ctx.db.delete("agentTexts", (await textsOf(ctx, agent._id))._id)
   await bumpRoster(ctx, agent.accountId)
   await recordActivity(ctx, {
     accountId: agent.accountId,
@@ -207,4 +268,5 @@ export const removeAgent = async (ctx: MutationCtx, agent: Doc<"agents">, actor:
     actor,
     summary: `agent ${agent.slug} left`
   })
+  await continueRemoval(ctx, { agentId: agent._id, actor, sessionsAfter: null })
 }

@@ -53,6 +53,8 @@ export const lastCommand = v.union(
 )
 
 const maxHealthLength = 64_000
+const releaseBatch = 20
+const forgetBatch = 50
 const leastLapseMs = 90_000
 
 /** How long after a pulse a runtime is taken for gone: 90 s, or two and a half of its intervals. */
@@ -127,24 +129,31 @@ const healthText = (health: unknown): string | null => {
   return cut(typeof health === "string" ? health : JSON.stringify(health), maxHealthLength)
 }
 
-/** Frees the leases that earlier boots of this RUNTIME_ID left behind; answers how many. */
-const releaseEarlierBoots = async (
+/**
+ * Frees up to twenty leases that earlier boots of this RUNTIME_ID left behind, schedules the next batch if there are
+ * more, and returns how many it freed. Does nothing once a later boot has pulsed, which frees them all. Reads the boot
+ * and the runtime's sessions.
+ */
+export const releaseEarlierBoots = async (
   ctx: MutationCtx,
   accountId: Id<"accounts">,
   runtimeId: string,
   bootId: string
 ): Promise<number> => {
+  if ((await bootRow(ctx, accountId, runtimeId))?.bootId !== bootId) return 0
   const held = await ctx.db
     .query("sessions")
     .withIndex("by_runtime", (q) => q.eq("accountId", accountId).eq("leaseRuntimeId", runtimeId))
     .take(500)
-  let count = 0
-  for (const session of held) {
-    if (session.lease === undefined || session.lease.bootId === bootId) continue
-    await rescueLease(ctx, { ...session, lease: session.lease })
-    count += 1
+  const earlier = held.flatMap(({ lease, ...session }) =>
+    lease === undefined || lease.bootId === bootId ? [] : [{ ...session, lease }]
+  )
+  const batch = earlier.slice(0, releaseBatch)
+  for (const session of batch) await rescueLease(ctx, session)
+  if (earlier.length > batch.length) {
+    await ctx.scheduler.runAfter(0, internal.scheduled.runtimes.releaseEarlierBoots, { accountId, runtimeId, bootId })
   }
-  return count
+  return batch.length
 }
 
 const presenceWords: Record<Infer<typeof runtimeStatus>, string> = {
@@ -240,29 +249,32 @@ export const runtimesOf = (ctx: Pick<QueryCtx, "db">, accountId: Id<"accounts">)
 
 /**
  * Deletes runtimes that are offline and were last heard of before that moment, with their boots, last claims and
- * commands; answers whether there may be more. Where each start has a RUNTIME_ID of its own their number would grow for ever.
+ * commands, at most 50 of each per call; answers whether there may be more. Where each start has a RUNTIME_ID of its own their number would grow for ever.
  */
 export const forgetRuntimes = async (ctx: MutationCtx, before: number, count: number): Promise<boolean> => {
   const runtimes = await ctx.db
     .query("runtimes")
     .withIndex("by_status", (q) => q.eq("status", "offline").lt("lastPulseAt", before))
     .take(count)
+  let isMore = runtimes.length === count
   for (const { _id, accountId, runtimeId } of runtimes) {
     const claims = await ctx.db
       .query("claims")
       .withIndex("by_runtime", (q) => q.eq("accountId", accountId).eq("runtimeId", runtimeId))
-      .take(count)
+      .take(forgetBatch)
     for (const claim of claims) await ctx.db.delete("claims", claim._id)
     const boot = await bootRow(ctx, accountId, runtimeId)
     if (boot !== null) await ctx.db.delete("boots", boot._id)
     const commands = await ctx.db
       .query("runtimeCommands")
       .withIndex("by_open", (q) => q.eq("accountId", accountId).eq("runtimeId", runtimeId))
-      .take(count)
+      .take(forgetBatch)
     for (const command of commands) await ctx.db.delete("runtimeCommands", command._id)
-    await ctx.db.delete("runtimes", _id)
+    // The runtime's row goes last, so that the next batch finds what is left.
+    if (claims.length === forgetBatch || commands.length === forgetBatch) isMore = true
+    else await ctx.db.delete("runtimes", _id)
   }
-  return runtimes.length === count
+  return isMore
 }
 
 /** Whether a runtime of the account serves it now; only then are its agents online. */

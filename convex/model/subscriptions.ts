@@ -5,6 +5,7 @@ import type { MutationCtx, QueryCtx } from "../_generated/server.js"
 export type Subscriber = { readonly agentId: Id<"agents"> } | { readonly memberId: Id<"members"> }
 
 const maxSubscribers = 1_000
+const endBatch = 200
 
 const subscriptionOf = (ctx: Pick<QueryCtx, "db">, taskId: Id<"tasks">, who: Subscriber) =>
   "agentId" in who
@@ -87,4 +88,16 @@ export const subscribeParticipants = async (
     })
   }
   return [...subscriptions, ...added.values()]
+}
+
+/** Deletes up to 200 of a removed subscriber's subscriptions and returns whether there may be more. */
+export const endSubscriptions = async (ctx: Pick<MutationCtx, "db">, who: Subscriber): Promise<boolean> => {
+  const all = ctx.db.query("subscriptions")
+  const subscriptions = await (
+    "agentId" in who
+      ? all.withIndex("by_agent_all", (q) => q.eq("agentId", who.agentId))
+      : all.withIndex("by_member_all", (q) => q.eq("memberId", who.memberId))
+  ).take(endBatch)
+  for (const { _id } of subscriptions) await ctx.db.delete("subscriptions", _id)
+  return subscriptions.length === endBatch
 }

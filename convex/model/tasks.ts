@@ -16,6 +16,7 @@ import { subscribe, unsubscribeAssignee } from "./subscriptions.ts"
 export const orchestratorChatLabel = "system:orchestrator-chat"
 
 const maxAssignees = 20
+const assignmentsRead = 100
 const maxLabels = 20
 const limits = { title: 300, description: 20_000, label: 64, reason: 2_000 }
 
@@ -107,7 +108,7 @@ const saveTask = async (
   const rows = await ctx.db
     .query("assignments")
     .withIndex("by_task", (q) => q.eq("taskId", task._id))
-    .collect()
+    .take(assignmentsRead)
   for (const each of rows) {
     if (saved.assigneeIds.includes(each.agentId)) {
       await ctx.db.patch("assignments", each._id, { status: saved.status, updatedAt })

@@ -7,8 +7,8 @@ import { forgetRuntimes } from "../model/runtimes.ts"
 const dayMs = 24 * 60 * 60 * 1_000
 const keptMs = 90 * dayMs
 const runtimesKeptMs = 30 * dayMs
-const batch = 500
-const runtimesBatch = 50
+const batch = 250
+const runtimesBatch = 10
 
 /** Whether the run may be tried again, so that its ledger still keeps it from doing things twice. Reads one row. */
 const mayRunAgain = async (ctx: Pick<MutationCtx, "db">, runId: string): Promise<boolean> => {
@@ -19,9 +19,10 @@ const mayRunAgain = async (ctx: Pick<MutationCtx, "db">, runId: string): Promise
 }
 
 /**
- * Deletes notifications that ended ninety days ago, and ledger rows as old of runs that are over. Dead letters stay until
- * an operator decides, and with them what their runs did. Runtimes that are offline for thirty days go too. Daily, in batches of 500, the ledger from `after` (epoch
- * milliseconds) on; claims cost the same with or without it.
+ * Deletes notifications that ended ninety days ago, and ledger rows as old of runs that are over. Dead letters stay
+ * until an operator decides, and with them what their runs did. Deletes runtimes that have been offline for thirty days,
+ * too. Runs daily, in batches of 250 rows per kind and ten runtimes, and schedules the next batch while there is more;
+ * the ledger continues from `after` (epoch milliseconds). Reads those rows and the notification of each run.
  */
 export const sweep = internalMutation({
   args: { after: v.optional(v.number()) },

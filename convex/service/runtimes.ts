@@ -5,8 +5,9 @@ import { infrastructure, runtimeStatus, versions } from "../schema.ts"
 
 /**
  * A runtime's presence once per interval, answered with all that is also pushed. The first pulse of a boot frees what
- * earlier boots of its RUNTIME_ID held; an earlier boot's fails with `conflict`. For runtimes; about ten rows are read,
- * and one per lease freed.
+ * earlier boots of its RUNTIME_ID held: twenty leases at once, the rest in scheduled batches. An earlier boot's pulse
+ * fails with `conflict`. For runtimes; about ten rows are read, and at the first pulse the sessions that the runtime
+ * leases with their rows.
  */
 export const pulse = serviceMutation({
   args: {

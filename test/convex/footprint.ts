@@ -106,3 +106,7 @@ export const conflictsOf = (writer: Footprint, reader: Footprint): Array<string>
   }
   return [...tables].toSorted()
 }
+
+/** The read intervals of a transaction as a deployment counts them: index ranges, and documents read or written. */
+export const intervalsOf = ({ documents, ranges, writes }: Footprint): number =>
+  ranges.length + new Set([...documents, ...writes.keys()]).size

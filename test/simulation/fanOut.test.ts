@@ -249,8 +249,11 @@ const play = async (seed: number): Promise<Played> => {
     remove: async () => {
       if (model.agents.length < 3) return
       const { id } = dice.pick(model.agents)
+      const now = Date.now()
       await plane.asPerson(api.app.agents.remove, { agentId: id })
-      model.remove(Date.now(), id)
+      // With many tasks it takes more than one transaction.
+      await plane.t.finishAllScheduledFunctions(() => vi.advanceTimersByTime(1))
+      model.remove(now, id)
     },
     turns: async () => {
       const request = {
