@@ -3,12 +3,12 @@
  * delivery, by one runtime and by two; the way from created to POST at 10 sessions; nine fast sessions beside a hung one.
  */
 import { Effect } from "effect"
-import { makeHouse } from "../test/process/house.ts"
 import { figureOf, percentile } from "./figure.ts"
 import type { Figure } from "./figure.ts"
 import { createdToPost, hold, pushed, tasksFor, teamOf } from "./load.ts"
 import { planeStats } from "./planeStats.ts"
 import { interleaved, secondsOf } from "./runs.ts"
+import { here, houseOf } from "./subject.ts"
 
 const SESSIONS = 100
 /** Held long even when the comparisons are shortened: what a minute costs shows in no shorter time. */
@@ -25,7 +25,7 @@ const gatewayArgs = ["--max-concurrent", "200"]
 /** One run in a house of its own, so that the rows of the one before do not count. */
 const heldBy = (runtimeCount: number, seconds: number) =>
   Effect.gen(function* () {
-    const house = yield* makeHouse({ team: teamOf(SESSIONS), gatewayArgs })
+    const house = yield* houseOf(here, { team: teamOf(SESSIONS), gatewayArgs })
     yield* house.script(replies)
     const runtimes = yield* Effect.forEach(
       Array.from({ length: runtimeCount }, (_, index) => index),
@@ -84,7 +84,7 @@ const percentilesOf = (runs: ReadonlyArray<ReadonlyArray<number>>, share: number
 /** Three houses, one after another in short stretches: what one run meets of the machine, the others meet too. */
 const latencies = Effect.gen(function* () {
   const mode = Effect.fnUntraced(function* (sessions: number, fast: number) {
-    const house = yield* makeHouse({ team: teamOf(sessions), gatewayArgs })
+    const house = yield* houseOf(here, { team: teamOf(sessions), gatewayArgs })
     const hung = { matchSystem: `You are Agent ${fast} `, repeat: true, actions: [{ hang: true }] }
     yield* house.script({ ...replies, rules: fast < sessions ? [hung] : [] })
     const runtime = yield* house.startRuntime({ LOG_LEVEL: "error", DELIVERY_MAX_CONCURRENT_SESSIONS: "10" })

@@ -5,11 +5,12 @@
 import { fileURLToPath } from "node:url"
 import { Effect } from "effect"
 import { launch } from "../local/launcher.ts"
-import { eventually, makeHouse } from "../test/process/house.ts"
+import { eventually } from "../test/process/house.ts"
 import { figureOf, percentile } from "./figure.ts"
 import type { Figure } from "./figure.ts"
 import { createdToPost, deliveredBy, now, pushed, tasksFor, teamOf } from "./load.ts"
 import { interleaved, RUNS, secondsOf } from "./runs.ts"
+import { here, houseOf } from "./subject.ts"
 
 const SESSIONS = 100
 const SECONDS = secondsOf(12)
@@ -20,7 +21,7 @@ const proxy = fileURLToPath(new URL("delayProxy.ts", import.meta.url))
 /** The runtime reaches the plane through the proxy; who posts and measures reaches it directly. */
 const farHouse = (sessions: number, delay: number, turnMillis: number) =>
   Effect.gen(function* () {
-    const house = yield* makeHouse({ team: teamOf(sessions), gatewayArgs: ["--max-concurrent", "200"] })
+    const house = yield* houseOf(here, { team: teamOf(sessions), gatewayArgs: ["--max-concurrent", "200"] })
     yield* house.script({ fallback: { text: "Noted.", delayMs: turnMillis } })
     const far =
       delay === 0

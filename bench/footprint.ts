@@ -12,11 +12,13 @@ import type { House } from "../test/process/house.ts"
 import { figureOf } from "./figure.ts"
 import type { Figure } from "./figure.ts"
 import { RUNS } from "./runs.ts"
+import { shippedVariables } from "./subject.ts"
 
 /** Long enough for what is allocated at the start to be collected. */
 const IDLE = Duration.seconds(10)
 
-const residentMegabytes = (pid: number): number =>
+/** Resident memory of a process, in MB. */
+export const residentMegabytes = (pid: number): number =>
   (Number(/^VmRSS:\s+(\d+) kB/m.exec(readFileSync(`/proc/${pid}/status`, "utf8"))?.[1]) * 1024) / 1e6
 
 const answers = (url: string): Effect.Effect<boolean> =>
@@ -42,7 +44,7 @@ export const footprintOf = (house: House, entry: string, idle: Duration.Duration
       house.account,
       house.plane.url,
       { url: house.gateway.url },
-      { RUNTIME_ID: "footprint", HEALTH_PORT: port, LOG_LEVEL: "error" }
+      { ...shippedVariables, RUNTIME_ID: "footprint", HEALTH_PORT: port, LOG_LEVEL: "error" }
     )
     const from = performance.now()
     const child = yield* Effect.acquireRelease(

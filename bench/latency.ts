@@ -4,12 +4,12 @@
  * each in turn, so that they meet the same machine.
  */
 import { Effect } from "effect"
-import { makeHouse } from "../test/process/house.ts"
 import type { House } from "../test/process/house.ts"
 import { figureOf, percentile } from "./figure.ts"
 import type { Figure } from "./figure.ts"
 import { createdToPost, pushed, tasksFor, teamOf } from "./load.ts"
 import { interleaved, RUNS, secondsOf } from "./runs.ts"
+import { here, houseOf } from "./subject.ts"
 
 /** Two polls of the slowest mode and a little: each message lands somewhere between two of them. */
 const SECONDS = secondsOf(32)
@@ -33,7 +33,7 @@ const withoutPush = (house: House) =>
 
 /** A house with a runtime that has been used a little; answers how to measure it. */
 const mode = Effect.fnUntraced(function* (pollMillis: number | null) {
-  const house = yield* makeHouse({ team: teamOf(SESSIONS) })
+  const house = yield* houseOf(here, { team: teamOf(SESSIONS) })
   yield* house.script({ fallback: { text: "Noted." } })
   if (pollMillis !== null) yield* withoutPush(house)
   const runtime = yield* house.startRuntime({

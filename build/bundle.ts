@@ -13,7 +13,7 @@ const ENTRY = "main.js"
  * How the kernel starts the bundle. The optimising compiler takes 25 MB for undici's WebAssembly and gives nothing back
  * that an idle runtime would notice; young objects of turns fit into 2 MB.
  */
-const HASHBANG = "#!/usr/bin/env -S node --liftoff-only --max-semi-space-size=2\n"
+export const HASHBANG = "#!/usr/bin/env -S node --liftoff-only --max-semi-space-size=2\n"
 
 /** What the bundle consists of. */
 export type Bundle = {

@@ -290,6 +290,8 @@ export type LocalOptions = Pick<
 > & {
   readonly name?: string
   readonly args?: ReadonlyArray<string>
+  /** The checkout whose program is started; this one when absent. */
+  readonly root?: string
 }
 
 const local = (
@@ -302,7 +304,8 @@ const local = (
     ...options,
     name: options.name ?? name,
     command: process.execPath,
-    args: [...nodeArgs, join(root, entry), "--die-with-parent", ...(options.args ?? [])]
+    cwd: options.cwd ?? options.root ?? root,
+    args: [...nodeArgs, join(options.root ?? root, entry), "--die-with-parent", ...(options.args ?? [])]
   })
 
 /** A plane that runs; `adminKey` lets one call its internal functions and act as anyone. */
@@ -342,6 +345,8 @@ export type RuntimeOptions = LocalOptions & {
   readonly readyPath?: string
   /** What to run instead of `src/main.ts`, for instance the bundle. */
   readonly entry?: string
+  /** Flags of Node.js. */
+  readonly nodeArgs?: ReadonlyArray<string>
 }
 
 /** Starts the runtime on a free port of 127.0.0.1 and waits until it answers 200 where told. */
@@ -353,10 +358,12 @@ export const launchRuntime = (options: RuntimeOptions = {}): Effect.Effect<Launc
       ...options,
       name: options.name ?? "runtime",
       command: process.execPath,
+      cwd: options.cwd ?? options.root ?? root,
       args: [
+        ...(options.nodeArgs ?? []),
         "--import",
         new URL("launcher/dieWithParent.ts", import.meta.url).href,
-        options.entry ?? join(root, "src/main.ts"),
+        options.entry ?? join(options.root ?? root, "src/main.ts"),
         "start",
         ...(options.args ?? [])
       ],

@@ -96,13 +96,16 @@ export const makeHouse = (
     readonly team?: ReadonlyArray<NewAgent>
     readonly planeArgs?: ReadonlyArray<string>
     readonly gatewayArgs?: ReadonlyArray<string>
+    /** The checkout that plane and runtime are started from; this one when absent. */
+    readonly root?: string
   } = {}
 ): Effect.Effect<House, LaunchFailed, Scope.Scope> =>
   Effect.gen(function* () {
+    const from = options.root === undefined ? {} : { root: options.root }
     const team = (options.team ?? demoTeam).map((agent) => ({ heartbeat: RARELY, ...agent }))
     const [plane, gateway] = yield* Effect.all(
       [
-        launchPlane({ args: options.planeArgs ?? [] }),
+        launchPlane({ ...from, args: options.planeArgs ?? [] }),
         launchGateway({ args: ["--agents", team.map(({ slug }) => slug).join(","), ...(options.gatewayArgs ?? [])] })
       ],
       { concurrency: 2 }
@@ -117,6 +120,7 @@ export const makeHouse = (
       person,
       startRuntime: (env = {}, more = {}) =>
         launchRuntime({
+          ...from,
           ...more,
           env: runtimeEnv(account, plane.url, { url: gateway.url }, { RUNTIME_ID: "test", ...env })
         }),

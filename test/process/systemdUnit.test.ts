@@ -3,6 +3,7 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { assert, describe, it } from "@effect/vitest"
+import { shippedVariables } from "../../bench/subject.ts"
 import { allVariables } from "../../src/domain/Variables.ts"
 import { debianProgram } from "./debianProgram.ts"
 
@@ -23,8 +24,11 @@ describe("the systemd unit", () => {
     for (const setting of settings) assert.include(unit, `\n${setting}\n`)
   })
 
-  it("sets only variables that there are", () => {
-    const known = allVariables.flatMap(([each, { kind }]) => (kind === "secret" ? [each, `${each}_FILE`] : [each]))
+  it("sets only variables of the runtime, and those of Node.js and glibc that the image sets", () => {
+    const known = [
+      ...allVariables.flatMap(([each, { kind }]) => (kind === "secret" ? [each, `${each}_FILE`] : [each])),
+      ...Object.keys(shippedVariables)
+    ]
     for (const value of valuesOf("Environment")) assert.include(known, value.slice(0, value.indexOf("=")))
   })
 })
