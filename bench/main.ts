@@ -3,6 +3,8 @@
  * `npm run bench -- [name ...]`: measures, prints a line for each figure and keeps each bench's result as JSON in
  * bench/results. Quote medians and ratios of one run: figures of two machines or two hours do not compare.
  */
+import { existsSync } from "node:fs"
+import { join, resolve } from "node:path"
 import type { Figure } from "./figure.ts"
 import { isMet } from "./figure.ts"
 import { machineNow } from "./machine.ts"
@@ -12,9 +14,19 @@ import { keepResult, keptResults } from "./results.ts"
 import type { Result } from "./results.ts"
 import { lineOf, markdownOf } from "./table.ts"
 
+/** A bench; with another checkout it measures both in alternation. */
+type Bench = { readonly run: (against?: string) => Promise<ReadonlyArray<Figure>> }
+
+/** The benches that can measure another checkout in alternation with this one. */
+const comparable: ReadonlySet<string> = new Set(["lone", "rates", "renewals", "idleCpu"])
+
 /** The benches by name, in the order in which all are run; each is loaded when it is run. */
-const benches: Readonly<Record<string, () => Promise<{ readonly run: () => Promise<ReadonlyArray<Figure>> }>>> = {
+const benches: Readonly<Record<string, () => Promise<Bench>>> = {
   delivery: () => import("./delivery.ts"),
+  lone: () => import("./lone.ts"),
+  rates: () => import("./rates.ts"),
+  renewals: () => import("./renewals.ts"),
+  idleCpu: () => import("./idleCpu.ts"),
   latency: () => import("./latency.ts"),
   distance: () => import("./distance.ts"),
   drain: () => import("./drain.ts"),
@@ -35,18 +47,21 @@ const benches: Readonly<Record<string, () => Promise<{ readonly run: () => Promi
 }
 
 const usage = `usage: npm run bench -- [name ...] [options]
+  --against DIR  measures plane and runtime of the checkout DIR in alternation with this one, and keeps no result;
+                 DIR needs its own node_modules; for ${[...comparable].join(", ")}
   --json         prints one JSON object instead of lines
   --kept         measures nothing: shows the last kept result of each bench
   --markdown     prints the results as the table of docs/performance.md
   --write        puts that table of the kept results into docs/performance.md
 benches: ${Object.keys(benches).join(", ")}; all of them without a name
 BENCH_RUNS (5) and BENCH_SECONDS shorten a run, BENCH_HELD_SECONDS (60) the rate that is held, BENCH_MINUTES (15) the idle
-one.
+one. BENCH_FORM=source runs the runtime from source, without the flags of the bundle.
 `
 
 const { positionals, values } = optionsOf("bench", usage, {
   allowPositionals: true,
   options: {
+    against: { type: "string" },
     json: { type: "boolean", default: false },
     kept: { type: "boolean", default: false },
     markdown: { type: "boolean", default: false },
@@ -60,6 +75,17 @@ if (values.help) {
   process.stdout.write(usage)
   process.exit(0)
 }
+const { against } = values
+if (against !== undefined) {
+  const others = positionals.filter((name) => !comparable.has(name))
+  if (positionals.length === 0 || others.length > 0) {
+    refuse("bench", `--against needs names out of ${[...comparable].join(", ")}`, usage)
+  }
+  if (values.kept || values.write) refuse("bench", "--against keeps no result to show or write", usage)
+  for (const path of ["src/main.ts", "local/plane/main.ts", "node_modules"]) {
+    if (!existsSync(join(resolve(against), path))) refuse("bench", `${against} has no ${path}`, usage)
+  }
+}
 const chosen = positionals.length > 0 ? positionals : Object.keys(benches)
 const areLines = !values.json && !values.markdown
 
@@ -68,14 +94,14 @@ const measure = async (name: string): Promise<Result> => {
   const at = new Date()
   const from = performance.now()
   const bench = await benches[name]!()
-  const figures = await bench.run()
+  const figures = await bench.run(against)
   const tookSeconds = Math.round((performance.now() - from) / 1_000)
-  const shortened = ["BENCH_RUNS", "BENCH_SECONDS", "BENCH_HELD_SECONDS", "BENCH_MINUTES"]
+  const shortened = ["BENCH_RUNS", "BENCH_SECONDS", "BENCH_HELD_SECONDS", "BENCH_MINUTES", "BENCH_FORM"]
     .filter((variable) => process.env[variable] !== undefined)
     .map((variable) => `${variable}=${process.env[variable]}`)
     .join(" ")
   const result: Result = { bench: name, at: at.toISOString(), tookSeconds, machine, shortened, figures }
-  keepResult(result)
+  if (against === undefined) keepResult(result)
   return result
 }
 

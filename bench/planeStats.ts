@@ -27,6 +27,8 @@ export type PlaneStats = {
   readonly functions: Readonly<Record<string, FunctionStats>>
   /** How many documents each table holds. */
   readonly documents: Readonly<Record<string, number>>
+  /** Messages with news of subscriptions that were sent to all sockets since the last reset. */
+  readonly transitions: number
 }
 
 /** The plane's counters and the sizes of its tables. */

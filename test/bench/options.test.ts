@@ -8,6 +8,8 @@ describe("a command that measures", () => {
   it.each([
     ["bench/main.ts", ["--frob"], /^bench: Unknown option '--frob'/],
     ["bench/main.ts", ["nonsense"], /^bench: unknown nonsense/],
+    ["bench/main.ts", ["plane", "--against", "."], /^bench: --against needs names out of lone, /],
+    ["bench/main.ts", ["lone", "--against", "docs"], /^bench: docs has no src\/main\.ts/],
     ["bench/soak/main.ts", ["--frob"], /^soak: Unknown option '--frob'/],
     ["bench/soak/main.ts", ["--minutes", "-1"], /^soak: .*--minutes/],
     ["bench/soak/main.ts", ["--minutes", "soon"], /^soak: --minutes is "soon": give a number above 0/],

@@ -1,0 +1,33 @@
+/** What a runtime uses while nothing happens: processor time a minute, and resident memory, with five agents. */
+import { Effect } from "effect"
+import { threadMillis } from "./cpu.ts"
+import { residentMegabytes } from "./footprint.ts"
+import { pushed, teamOf } from "./load.ts"
+import { inPasses } from "./passes.ts"
+import type { Pass } from "./passes.ts"
+import { RUNS, secondsOf } from "./runs.ts"
+import { houseOf } from "./subject.ts"
+
+const AGENTS = 5
+/** What the start left to do is done by then. */
+const SETTLED = "20 seconds"
+/** One pulse falls into each minute. */
+const SECONDS = secondsOf(60)
+
+const pass: Pass = (subject) =>
+  Effect.gen(function* () {
+    const house = yield* houseOf(subject, { team: teamOf(AGENTS) })
+    const runtime = yield* house.startRuntime({ LOG_LEVEL: "error" })
+    yield* pushed(house, runtime)
+    yield* Effect.sleep(SETTLED)
+    const before = threadMillis(runtime.pid)
+    yield* Effect.sleep(`${SECONDS} seconds`)
+    const used = threadMillis(runtime.pid) - before
+    return [
+      { name: `processor time of an idle runtime, ${AGENTS} agents`, unit: "ms/min", samples: [(used * 60) / SECONDS] },
+      { name: `memory of an idle runtime, ${AGENTS} agents`, unit: "MB", samples: [residentMegabytes(runtime.pid)] }
+    ]
+  }).pipe(Effect.scoped)
+
+/** Runs the measurement; about seven minutes as it stands. */
+export const run = inPasses(pass, RUNS)

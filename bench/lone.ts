@@ -1,0 +1,191 @@
+/**
+ * One message when nothing else happens: the moments from its sending to the gateway's receipt of its turn, with the
+ * plane at hand and far away; the calls and documents that its delivery costs; the documents that a completion reads.
+ */
+import { fileURLToPath } from "node:url"
+import { Effect } from "effect"
+import { launch } from "../local/launcher.ts"
+import { arrivalsByAgent, deliveredBy, forgetArrivals, now, pushed, teamOf } from "./load.ts"
+import { inPasses } from "./passes.ts"
+import type { Pass, Row } from "./passes.ts"
+import { planeStats, resetPlaneStats } from "./planeStats.ts"
+import type { PlaneStats } from "./planeStats.ts"
+import { RUNS } from "./runs.ts"
+import { houseOf } from "./subject.ts"
+import type { Subject } from "./subject.ts"
+import { tapTo } from "./tap.ts"
+import type { Passed } from "./tap.ts"
+
+const AGENTS = 5
+const LARGE_TEAM = 20
+/** Messages of a thread, the measured one included. */
+const THREAD = 25
+const WARM_UP = 3
+/** Measured messages of a pass, of each distance. */
+const MESSAGES = 8
+/** Each of the two houses is quiet for the second half of its own wait and for the whole wait of the other one. */
+const QUIET = "2500 millis"
+/** One way; there and back is twice that. */
+const FAR_MILLIS = 15
+const proxy = fileURLToPath(new URL("delayProxy.ts", import.meta.url))
+
+/** A runtime that reaches its plane through a tap, and its messages. */
+const loneHouse = (subject: Subject, delay: number) =>
+  Effect.gen(function* () {
+    const house = yield* houseOf(subject, { team: teamOf(AGENTS) })
+    yield* house.script({ fallback: { text: "Noted." } })
+    const far =
+      delay === 0
+        ? house.plane
+        : yield* launch({
+            name: "proxy",
+            command: process.execPath,
+            args: [proxy, new URL(house.plane.url).port, String(delay)]
+          })
+    const { passed, url } = yield* tapTo(far.url)
+    const runtime = yield* house.startRuntime({ CONVEX_URL: url, LOG_LEVEL: "error" })
+    yield* pushed(house, runtime)
+    const tasks = yield* Effect.forEach(Array.from({ length: WARM_UP + MESSAGES }), () =>
+      Effect.tap(house.newTask(), (taskId) =>
+        Effect.forEach(Array.from({ length: THREAD - 1 }), (_, index) => house.post(taskId, `Remark ${index}.`))
+      )
+    )
+    let used = 0
+    const deliverOne = Effect.gen(function* () {
+      const before = yield* deliveredBy(house, [runtime])
+      yield* forgetArrivals(house)
+      yield* Effect.promise(() => resetPlaneStats(house.plane))
+      passed.length = 0
+      const agent = `agent-${used % AGENTS}`
+      const sentAt = now()
+      yield* house.post(tasks[used++]!, `@${agent} please look at this.`)
+      const postedAt = now()
+      yield* Effect.sleep(QUIET)
+      const stats = yield* Effect.promise(() => planeStats(house.plane))
+      const arrivals = (yield* arrivalsByAgent(house)).get(agent) ?? []
+      if ((yield* deliveredBy(house, [runtime])) !== before + 1 || arrivals.length !== 1) {
+        throw new Error(`one message made ${arrivals.length} turns, or was not delivered in time`)
+      }
+      return { sentAt, postedAt, arrivedAt: arrivals[0]!.at, passed: [...passed], stats }
+    })
+    return { deliverOne }
+  })
+
+type Delivered = {
+  readonly sentAt: number
+  readonly postedAt: number
+  readonly arrivedAt: number
+  readonly passed: ReadonlyArray<Passed>
+  readonly stats: PlaneStats
+}
+
+/** Milliseconds from the message's sending to the first moment of this kind. */
+const since = ({ passed, sentAt }: Delivered, what: Passed["what"], path: RegExp): number | undefined => {
+  const first = passed.find((each) => each.what === what && path.test(each.path))
+  return first === undefined ? undefined : first.at - sentAt
+}
+
+const waterfall = (distance: string, messages: ReadonlyArray<Delivered>): ReadonlyArray<Row> => {
+  const row = (name: string, of: (message: Delivered) => number | undefined): ReadonlyArray<Row> => {
+    const samples = messages.map(of).filter((millis) => millis !== undefined)
+    return samples.length === 0 ? [] : [{ name: `lone message, plane ${distance}: ${name}`, unit: "ms", samples }]
+  }
+  return [
+    ...row("sent to posted", (message) => message.postedAt - message.sentAt),
+    ...row("sent to push received", (message) => since(message, "pushed", /^/)),
+    ...row("sent to claim sent", (message) => since(message, "sent", /:claim$/)),
+    ...row("sent to claim answered", (message) => since(message, "answered", /:claim$/)),
+    ...row("sent to context answered", (message) => since(message, "answered", /:context$/)),
+    ...row("sent to POST at the gateway", (message) => message.arrivedAt - message.sentAt),
+    ...row("sent to completion answered", (message) => since(message, "answered", /:complete\w*$/))
+  ]
+}
+
+/** Functions that the delivery costs: what the person calls and what the clock does is not of it. */
+const ofDelivery = ({ functions }: PlaneStats) =>
+  Object.entries(functions).filter(([name]) => name.startsWith("service/") && name !== "service/runtimes:pulse")
+
+const costs = (messages: ReadonlyArray<Delivered>): ReadonlyArray<Row> => {
+  const count = (stats: PlaneStats): number =>
+    ofDelivery(stats).reduce((sum, [, { byOrigin }]) => sum + byOrigin.client, 0)
+  const documents = (stats: PlaneStats): number =>
+    ofDelivery(stats).reduce((sum, [, { documentsRead }]) => sum + documentsRead, 0)
+  const every = (of: (stats: PlaneStats) => number): ReadonlyArray<number> => messages.map(({ stats }) => of(stats))
+  const names = [...new Set(messages.flatMap(({ stats }) => ofDelivery(stats).map(([name]) => name)))].toSorted()
+  return [
+    {
+      name: "calls and pushes of a lone delivery",
+      unit: "calls",
+      samples: every((stats) => count(stats) + stats.transitions),
+      goal: { below: 3.5 }
+    },
+    { name: "of these pushes", unit: "pushes", samples: every(({ transitions }) => transitions) },
+    {
+      name: `documents read by a lone delivery, ${AGENTS} agents, thread of ${THREAD}`,
+      unit: "documents",
+      samples: every(documents),
+      goal: { below: 45.5 }
+    },
+    ...names.flatMap((name): ReadonlyArray<Row> => [
+      {
+        name: `of these by \`${name}\``,
+        unit: "documents",
+        samples: every(({ functions }) => functions[name]?.documentsRead ?? 0)
+      },
+      {
+        name: `runs of \`${name}\``,
+        unit: "runs",
+        samples: every(({ functions }) => functions[name]?.calls ?? 0)
+      }
+    ])
+  ]
+}
+
+const completions = (subject: Subject) =>
+  Effect.gen(function* () {
+    const house = yield* houseOf(subject, { team: teamOf(LARGE_TEAM) })
+    yield* house.script({ fallback: { text: "Noted." } })
+    const runtime = yield* house.startRuntime({ LOG_LEVEL: "error" })
+    yield* pushed(house, runtime)
+    const samples: Array<number> = []
+    for (let message = 0; message < 3; message++) {
+      const taskId = yield* house.newTask()
+      yield* Effect.promise(() => resetPlaneStats(house.plane))
+      yield* house.post(taskId, `@agent-${message} please look at this.`)
+      yield* Effect.sleep("1 second")
+      const { functions } = yield* Effect.promise(() => planeStats(house.plane))
+      const ends = Object.entries(functions).filter(([name]) => /:complete\w*$/.test(name))
+      const calls = ends.reduce((sum, [, stats]) => sum + stats.calls, 0)
+      samples.push(ends.reduce((sum, [, stats]) => sum + stats.documentsRead, 0) / calls)
+    }
+    const row: Row = {
+      name: `documents read by a completion, ${LARGE_TEAM} agents`,
+      unit: "documents",
+      samples,
+      goal: { below: 16.5 }
+    }
+    return row
+  }).pipe(Effect.scoped)
+
+const pass: Pass = (subject) =>
+  Effect.gen(function* () {
+    const completion = yield* completions(subject)
+    const [near, far] = yield* Effect.all([loneHouse(subject, 0), loneHouse(subject, FAR_MILLIS)])
+    const messages = { near: [] as Array<Delivered>, far: [] as Array<Delivered> }
+    for (let message = -WARM_UP; message < MESSAGES; message++) {
+      const here = yield* near.deliverOne
+      const there = yield* far.deliverOne
+      if (message < 0) continue
+      messages.near.push(here)
+      messages.far.push(there)
+    }
+    return [
+      ...waterfall("at hand", messages.near),
+      ...waterfall("30 ms away (there and back)", messages.far),
+      ...costs([...messages.near, ...messages.far]),
+      completion
+    ]
+  }).pipe(Effect.scoped)
+
+/** Runs the measurement; about six minutes as it stands. */
+export const run = inPasses(pass, RUNS)

@@ -1,0 +1,45 @@
+/** Calls that keep leases: a hundred turns that take longer than the measurement. */
+import { Effect } from "effect"
+import { eventually } from "../test/process/house.ts"
+import { pushed, tasksFor, teamOf } from "./load.ts"
+import { inPasses } from "./passes.ts"
+import type { Pass } from "./passes.ts"
+import { planeStats, resetPlaneStats } from "./planeStats.ts"
+import { houseOf } from "./subject.ts"
+
+const SESSIONS = 100
+const MINUTES = 5
+
+const pass: Pass = (subject) =>
+  Effect.gen(function* () {
+    const house = yield* houseOf(subject, { team: teamOf(SESSIONS), gatewayArgs: ["--max-concurrent", "200"] })
+    yield* house.script({ fallback: { text: "Noted.", delayMs: (MINUTES + 3) * 60_000 } })
+    const runtime = yield* house.startRuntime({
+      LOG_LEVEL: "error",
+      DELIVERY_MAX_CONCURRENT_SESSIONS: String(SESSIONS)
+    })
+    yield* pushed(house, runtime)
+    const tasks = yield* tasksFor(house, SESSIONS)
+    yield* Effect.forEach(tasks, (taskId, index) => house.post(taskId, `@agent-${index} take your time.`), {
+      concurrency: 4
+    })
+    yield* eventually(house.posts, (posts) => posts >= SESSIONS)
+    yield* Effect.promise(() => resetPlaneStats(house.plane))
+    yield* Effect.sleep(`${MINUTES} minutes`)
+    const { functions } = yield* Effect.promise(() => planeStats(house.plane))
+    const renewals = Object.entries(functions)
+      .filter(([name]) => /renew/i.test(name))
+      .reduce((sum, [, { calls }]) => sum + calls, 0)
+    yield* runtime.signal("SIGKILL")
+    return [
+      {
+        name: `renewals, ${SESSIONS} turns that run`,
+        unit: "a minute",
+        samples: [renewals / MINUTES],
+        goal: { below: 4.5 }
+      }
+    ]
+  }).pipe(Effect.scoped)
+
+/** Runs the measurement; about six minutes. */
+export const run = inPasses(pass, 1)
