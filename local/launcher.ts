@@ -362,7 +362,7 @@ export const launchRuntime = (options: RuntimeOptions = {}): Effect.Effect<Launc
       args: [
         ...(options.nodeArgs ?? []),
         "--import",
-        new URL("launcher/dieWithParent.ts", import.meta.url).href,
+        new URL("launcher/dieWithParent.js", import.meta.url).href,
         options.entry ?? join(options.root ?? root, "src/main.ts"),
         "start",
         ...(options.args ?? [])

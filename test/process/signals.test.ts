@@ -36,7 +36,7 @@ const spawnRuntime = (env: Record<string, string>) =>
       const mark = randomUUID()
       const child = spawn(
         process.execPath,
-        ["--import", join(root, "local/launcher/dieWithParent.ts"), join(root, "src/main.ts"), "start"],
+        ["--import", join(root, "local/launcher/dieWithParent.js"), join(root, "src/main.ts"), "start"],
         { detached: true, env: { ...process.env, ...env, TEST_MARK: mark }, stdio: ["pipe", "ignore", "pipe"] }
       )
       let words = ""
