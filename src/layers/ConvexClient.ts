@@ -93,9 +93,55 @@ interface FetchInit {
   readonly body: string
 }
 
-/** The part of fetch that Convex's client uses, without the web streams that cost as much as the rest of the call. */
-const send = async (dispatcher: Agent, url: string, init: FetchInit, signal: AbortSignal) => {
-  const { body, statusCode } = await request(url, { ...init, dispatcher, signal })
+/**
+ * How long an idle connection is kept. A lone message would otherwise wait for TCP and TLS first: three round trips.
+ * undici prefers the server's `Keep-Alive: timeout` to its own, less a threshold; a negative one makes it this time again.
+ */
+const KEPT_MILLIS = 600_000
+/** Proxies on the way forget a silent connection without a word; TCP's probes keep it known, or find that it is not. */
+const PROBE_AFTER_MILLIS = 15_000
+
+/** Codes of a connection that broke, as undici and Node report them. */
+const BROKEN = new Set(["UND_ERR_SOCKET", "ECONNRESET", "EPIPE"])
+const isBroken = (cause: unknown): boolean =>
+  cause instanceof Error && "code" in cause && typeof cause.code === "string" && BROKEN.has(cause.code)
+
+/** Whether a second arrival is answered as the first: of what only reads, of a request id and of a lease's epoch. */
+const isRepeatable = (kind: "query" | "mutation", args: Arguments): boolean =>
+  kind === "query" || "requestId" in args || "epoch" in args
+
+/** The connections to the deployment, and how many were opened. */
+const makeConnections = () => {
+  const agent = new Agent({
+    connections: 32,
+    pipelining: 1,
+    keepAliveTimeout: KEPT_MILLIS,
+    keepAliveMaxTimeout: KEPT_MILLIS,
+    keepAliveTimeoutThreshold: -KEPT_MILLIS,
+    connect: { keepAlive: true, keepAliveInitialDelay: PROBE_AFTER_MILLIS }
+  })
+  const connections = { agent, opened: 0 }
+  agent.on("connect", () => void connections.opened++)
+  return connections
+}
+
+/**
+ * The part of fetch that Convex's client uses, without the web streams that cost as much as the rest of the call. undici
+ * notices that the server closed an idle connection, unless that happens while the request is on its way: then a call
+ * that is repeatable is sent again. One that broke a connection opened for it is not: the server may be in trouble.
+ */
+const send = async (
+  connections: ReturnType<typeof makeConnections>,
+  url: string,
+  init: FetchInit,
+  options: { readonly signal: AbortSignal; readonly isRepeatable: boolean }
+) => {
+  const attempt = () => request(url, { ...init, dispatcher: connections.agent, signal: options.signal })
+  const { opened } = connections
+  const { body, statusCode } = await attempt().catch((cause: unknown) => {
+    if (options.isRepeatable && connections.opened === opened && isBroken(cause)) return attempt()
+    throw cause
+  })
   return {
     ok: statusCode >= 200 && statusCode < 300,
     status: statusCode,
@@ -110,7 +156,10 @@ export class ConvexClient extends Context.Service<
   {
     /** Runs a query once. */
     query(path: string, args: Arguments): Effect.Effect<unknown, ControlPlaneFailure>
-    /** Runs a mutation once; after ControlPlaneUnavailable it may or may not have happened. */
+    /**
+     * Runs a mutation; after ControlPlaneUnavailable it may or may not have happened. Arrives twice at most, and only
+     * with a `requestId` or `epoch`, by which the control plane answers a second arrival as the first.
+     */
     mutation(path: string, args: Arguments): Effect.Effect<unknown, ControlPlaneFailure>
     /** Every result of a query, as pushed; a failing query is an element, not the end. */
     subscribe(path: string, args: Arguments): Stream.Stream<Result.Result<unknown, ControlPlaneFailure>>
@@ -131,9 +180,8 @@ export class ConvexClient extends Context.Service<
         serviceToken: Redacted.value(secrets.now().serviceToken)
       })
 
-      const dispatcher = yield* Effect.acquireRelease(
-        Effect.sync(() => new Agent({ connections: 32, pipelining: 1, keepAliveTimeout: 30_000 })),
-        (agent) => Effect.promise(() => agent.destroy())
+      const connections = yield* Effect.acquireRelease(Effect.sync(makeConnections), ({ agent }) =>
+        Effect.promise(() => agent.destroy())
       )
       const once = Effect.fnUntraced(function* (kind: "query" | "mutation", path: string, args: Arguments) {
         return yield* Effect.tryPromise({
@@ -143,7 +191,10 @@ export class ConvexClient extends Context.Service<
               logger: false,
               skipConvexDeploymentUrlCheck: true,
               fetch: ((url: string, init: FetchInit) =>
-                send(dispatcher, url, init, signal)) as unknown as typeof globalThis.fetch
+                send(connections, url, init, {
+                  signal,
+                  isRepeatable: isRepeatable(kind, args)
+                })) as unknown as typeof globalThis.fetch
             })
             return kind === "query"
               ? http.query(makeFunctionReference<"query">(path), identified(args))

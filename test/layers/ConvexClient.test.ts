@@ -1,8 +1,8 @@
-import { assert, describe, it } from "@effect/vitest"
+import { assert, describe, it, vi } from "@effect/vitest"
 import { ConvexError } from "convex/values"
 import type { Value } from "convex/values"
 import { convexToJson } from "convex/values"
-import { Effect, Fiber, Layer, Logger, Queue, Redacted, Result, Stream, SubscriptionRef } from "effect"
+import { Deferred, Effect, Exit, Fiber, Layer, Logger, Queue, Redacted, Result, Stream, SubscriptionRef } from "effect"
 import { TestClock } from "effect/testing"
 import { makeAccount } from "../../local/account.ts"
 import { launchPlane } from "../../local/launcher.ts"
@@ -39,6 +39,86 @@ const refusal = (data: Value) =>
     errorData: convexToJson(data),
     logLines: []
   })
+
+describe("a connection", () => {
+  const answer = answerWith(200, { status: "success", value: null, logLines: [] })
+  /** undici takes a connection for free one turn of the event loop after its answer. */
+  const isFree = Effect.promise(() => new Promise<void>((resolve) => setImmediate(() => setImmediate(resolve))))
+
+  it.effect("is kept for minutes although the server hints at seconds", () =>
+    Effect.gen(function* () {
+      const { client, server } = yield* setUp
+      server.answer(
+        "*",
+        answerWith(200, { status: "success", value: null, logLines: [] }, { "keep-alive": "timeout=5" })
+      )
+      yield* Effect.acquireRelease(
+        Effect.sync(() => vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout"] })),
+        () => Effect.sync(() => vi.useRealTimers())
+      )
+      yield* client.query("service/tasks:load", {})
+      yield* isFree
+      vi.advanceTimersByTime(9 * 60_000)
+      yield* client.query("service/tasks:load", {})
+      const [first, second] = yield* Queue.takeN(server.received, 2)
+      assert.strictEqual(second?.connection, first?.connection)
+    })
+  )
+
+  it.effect("that the server closed while it was idle is replaced, and the call arrives once", () =>
+    Effect.gen(function* () {
+      const { client, server } = yield* setUp
+      const closed = yield* Deferred.make<void>()
+      server.answer("*", (request, response) => {
+        response.socket?.once("close", () => Deferred.doneUnsafe(closed, Exit.void))
+        answer(request, response)
+        response.socket?.end()
+      })
+      yield* client.mutation("service/tasks:create", {})
+      yield* Deferred.await(closed)
+      yield* client.mutation("service/tasks:create", {})
+      const received = yield* Queue.takeAll(server.received)
+      assert.strictEqual(new Set(received.map(({ connection }) => connection)).size, 2)
+      assert.strictEqual(received.length, 2)
+    })
+  )
+
+  const closedOnArrival: ReadonlyArray<
+    readonly [what: string, kind: "query" | "mutation", args: Record<string, Value>, arrivals: number]
+  > = [
+    ["a query", "query", {}, 2],
+    ["a mutation with a request id", "mutation", { requestId: "r1" }, 2],
+    ["a mutation under a lease", "mutation", { epoch: 3 }, 2],
+    ["a mutation that the control plane could run twice", "mutation", {}, 1]
+  ]
+  for (const [what, kind, args, arrivals] of closedOnArrival) {
+    it.effect(
+      `that the server closes while ${what} is on its way lets it arrive ${arrivals === 1 ? "once" : "again"}`,
+      () =>
+        Effect.gen(function* () {
+          const { client, server } = yield* setUp
+          server.answer("*", answer)
+          yield* client.query("service/tasks:load", {})
+          const { connection: idle } = yield* Queue.take(server.received)
+          yield* isFree
+          server.answer("*", (request, response) => (request.connection === idle ? reset : answer)(request, response))
+          const result = yield* Effect.result(client[kind]("service/tasks:load", args))
+          assert.strictEqual(Result.isSuccess(result), arrivals === 2)
+          assert.strictEqual((yield* Queue.takeAll(server.received)).length, arrivals)
+        })
+    )
+  }
+
+  it.effect("that was opened for a call and breaks lets it arrive once", () =>
+    Effect.gen(function* () {
+      const { client, server } = yield* setUp
+      server.answer("*", reset)
+      const failure = yield* Effect.flip(client.query("service/tasks:load", {}))
+      assert.strictEqual(failure._tag, "ControlPlaneUnavailable")
+      assert.strictEqual((yield* Queue.takeAll(server.received)).length, 1)
+    })
+  )
+})
 
 describe("a call", () => {
   it.effect("goes to its function with account and token, and brings the value", () =>

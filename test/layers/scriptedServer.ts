@@ -10,6 +10,8 @@ export interface Received {
   readonly path: string
   readonly headers: IncomingMessage["headers"]
   readonly body: string
+  /** Tells the caller's connections apart. */
+  readonly connection: number
   /** Completes when the caller closes its connection before an answer was written. */
   readonly closedEarly: Promise<void>
 }
@@ -64,6 +66,7 @@ export const startServer: Effect.Effect<ScriptedServer, never, Scope.Scope> = Ef
         path,
         headers: incoming.headers,
         body: Buffer.concat(chunks).toString("utf8"),
+        connection: incoming.socket.remotePort ?? 0,
         closedEarly
       }
       Queue.offerUnsafe(received, request)
