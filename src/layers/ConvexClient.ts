@@ -49,7 +49,10 @@ export interface PushState {
 const CALL_TIMEOUT = Duration.seconds(15)
 /** Convex pings every 15 s: three missed pings mean a parked socket, which the client itself does not notice. */
 const SILENCE_LIMIT = Duration.seconds(40)
+/** How often the socket is looked at while it is down; its own events end the wait, so that this is for missed ones. */
 const WATCH_INTERVAL = Duration.seconds(2)
+/** The same while it is up: each look wakes an idle process. */
+const CALM_INTERVAL = Duration.seconds(10)
 
 const ErrorData = Schema.Struct({
   code: Schema.String,
@@ -315,13 +318,14 @@ export class ConvexClient extends Context.Service<
           yield* Ref.set(socket, open())
         }
       }).pipe(Effect.uninterruptible)
+      // The library notes a lost socket itself only after our listener has run.
+      const reported = Effect.andThen(Queue.take(looks), Effect.sleep("1 millis"))
+      const pause = Effect.suspend(() =>
+        Effect.timeoutOption(reported, state.isConnected ? CALM_INTERVAL : WATCH_INTERVAL)
+      )
       yield* watch.pipe(
         Effect.catchCause((cause) => Effect.logError("the watchdog of the control plane's socket failed", cause)),
-        Effect.andThen(
-          Effect.timeoutOrElse(Queue.take(looks), { duration: WATCH_INTERVAL, orElse: () => Effect.void })
-        ),
-        // The library notes a lost socket itself only after our listener has run.
-        Effect.andThen(Effect.sleep("1 millis")),
+        Effect.andThen(pause),
         Effect.forever,
         Effect.forkScoped
       )

@@ -40,7 +40,8 @@ const UNREADY_LIMIT = Duration.minutes(2)
 const START_USUAL = Duration.seconds(60)
 const PROGRESS_INTERVAL_MILLIS = 10_000
 const PROBE_WHILE_WAITING = Duration.millis(500)
-const PROBE_WHILE_READY = Duration.seconds(5)
+/** A gateway that fails in between is noticed by the next turn, and one of ours by its exit; each probe wakes an idle process. */
+const PROBE_WHILE_READY = Duration.seconds(10)
 const VERSION_TIMEOUT = Duration.seconds(20)
 const CANARY_TIMEOUT = Duration.minutes(1)
 /** More ends than this within the window are no accident any more. */

@@ -226,8 +226,8 @@ const controlPlaneFunctions: ReadonlyArray<string> = [
 /** Agents beyond this many share the series `other`: a roster must not grow the scrape without end. */
 const AGENT_SERIES = 100
 
-/** How often the event loop's delay is sampled; what is recorded includes this. */
-const SAMPLE_MILLIS = 50
+/** How often the event loop's delay is sampled; recorded delays include this. Each sample wakes an idle process. */
+const SAMPLE_MILLIS = 500
 
 /** Linux tells about descriptors in /proc; elsewhere these families are left out. */
 const descriptors = (): { readonly open: number; readonly limit: number } | null => {
