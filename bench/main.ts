@@ -18,12 +18,13 @@ import { lineOf, markdownOf } from "./table.ts"
 type Bench = { readonly run: (against?: string) => Promise<ReadonlyArray<Figure>> }
 
 /** The benches that can measure another checkout in alternation with this one. */
-const comparable: ReadonlySet<string> = new Set(["lone", "rates", "renewals", "idleCpu"])
+const comparable: ReadonlySet<string> = new Set(["lone", "shipped", "rates", "renewals", "idleCpu"])
 
 /** The benches by name, in the order in which all are run; each is loaded when it is run. */
 const benches: Readonly<Record<string, () => Promise<Bench>>> = {
   delivery: () => import("./delivery.ts"),
   lone: () => import("./lone.ts"),
+  shipped: () => import("./shipped.ts"),
   rates: () => import("./rates.ts"),
   renewals: () => import("./renewals.ts"),
   idleCpu: () => import("./idleCpu.ts"),
