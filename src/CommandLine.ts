@@ -2,7 +2,7 @@
 // Each by its own path: the package as a whole loads clients of databases too.
 import * as NodeCrypto from "@effect/platform-node/NodeCrypto"
 import * as NodeServices from "@effect/platform-node/NodeServices"
-import { Cause, Deferred, Effect, Exit, Layer, Queue, Runtime, Stream } from "effect"
+import { Cause, Deferred, Effect, Exit, Layer, Queue, References, Runtime, Stream } from "effect"
 import { Command } from "effect/cli"
 import { FetchHttpClient, HttpRouter } from "effect/http"
 import packageJson from "../package.json" with { type: "json" }
@@ -188,6 +188,8 @@ export const main = (args: ReadonlyArray<string>): void => {
   const program = explained(Command.runWith(commandLine, { version: packageJson.version })(args)).pipe(
     Effect.provideService(StopSignal, Deferred.await(stopRequest)),
     Effect.provideService(ReloadSignal, hangups),
+    // Nobody reads the spans that Effect.fn makes at each call; ours are Telemetry's.
+    Effect.provideService(References.TracerEnabled, false),
     Effect.tapCause((cause) => {
       const isExpected = Cause.hasInterruptsOnly(cause) || codeOf(Exit.failCause(cause)) !== 70
       const isSaid = Cause.squash(cause) instanceof EndedWith
