@@ -227,7 +227,7 @@ const controlPlaneFunctions: ReadonlyArray<string> = [
 const AGENT_SERIES = 100
 
 /** How often the event loop's delay is sampled; recorded delays include this. Each sample wakes an idle process. */
-const SAMPLE_MILLIS = 500
+const SAMPLE_MILLIS = 1_000
 
 /** Linux tells about descriptors in /proc; elsewhere these families are left out. */
 const descriptors = (): { readonly open: number; readonly limit: number } | null => {
