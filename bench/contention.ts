@@ -4,6 +4,7 @@
  */
 import type { Value } from "convex/values"
 import { Effect } from "effect"
+import { functions } from "../src/domain/ControlPlaneFunctions.ts"
 import { eventually, makeHouse } from "../test/process/house.ts"
 import type { House } from "../test/process/house.ts"
 import { figureOf } from "./figure.ts"
@@ -15,12 +16,11 @@ import { RUNS, secondsOf } from "./runs.ts"
 
 const AGENTS = 20
 const MUTATION_MS = 40
-const claim = "service/notifications:claim"
-const complete = "service/notifications:complete"
+const { claim, complete } = functions
 
 /** Milliseconds between messages: ten a second. */
 const PACE = 100
-const deliveriesOfLoad = Math.ceil((secondsOf(30) * 1_000) / PACE)
+const messagesOfLoad = Math.ceil((secondsOf(30) * 1_000) / PACE)
 /** Ten turns a second of a second each keep half of the permits busy. */
 const STEADY_TURN_MS = 1_000
 /** Long enough that the last turn of a burst begins before the first one ends. */
@@ -43,15 +43,17 @@ const contended = Effect.fnUntraced(function* (turnMs: number) {
   })
   yield* pushed(house, runtime)
   const delivered = deliveredBy(house, [runtime])
-  /** Counts while `work` runs and until it has led to that many deliveries. */
-  const counted = <E>(work: Effect.Effect<unknown, E>, deliveries: number) =>
+  const newest = Effect.delay(house.notifications, "500 millis")
+  /** Counts while `work` runs and until what it led to has ended: messages that join a notification share its delivery. */
+  const counted = <E>(work: Effect.Effect<unknown, E>) =>
     Effect.gen(function* () {
       const before = yield* delivered
       yield* Effect.promise(() => resetPlaneStats(house.plane))
       yield* work
-      yield* eventually(Effect.delay(delivered, "100 millis"), (count) => count - before >= deliveries)
+      yield* eventually(newest, (rows) => rows.every(({ state }) => state !== "ready" && state !== "claimed"))
+      const deliveries = (yield* delivered) - before
       const { functions } = yield* Effect.promise(() => planeStats(house.plane))
-      return functions as Functions
+      return { functions: functions as Functions, deliveries }
     })
   return { house, counted }
 })
@@ -71,7 +73,7 @@ const steady = Effect.gen(function* () {
   const begin = now()
   return yield* counted(
     Effect.forEach(
-      Array.from({ length: deliveriesOfLoad }, (_, index) => index),
+      Array.from({ length: messagesOfLoad }, (_, index) => index),
       (index) =>
         Effect.andThen(
           Effect.suspend(() => Effect.sleep(Math.max(0, begin + index * PACE - now()))),
@@ -81,8 +83,7 @@ const steady = Effect.gen(function* () {
           })
         ),
       { concurrency: "unbounded", discard: true }
-    ),
-    deliveriesOfLoad
+    )
   )
 }).pipe(Effect.scoped)
 
@@ -97,12 +98,9 @@ const bursts = Effect.gen(function* () {
   })
   yield* eventually(house.notifications, (rows) => rows.every(({ state }) => state !== "ready" && state !== "claimed"))
   const burst = (number: number) =>
-    counted(
-      persistently(house, "app/messages:post", { taskId: String(taskId), content: `@all burst ${number}` }),
-      AGENTS
-    )
+    counted(persistently(house, "app/messages:post", { taskId: String(taskId), content: `@all burst ${number}` }))
   const rounds: Array<Functions> = []
-  for (let round = 0; round < BURSTS; round++) rounds.push(yield* burst(round))
+  for (let round = 0; round < BURSTS; round++) rounds.push((yield* burst(round)).functions)
   return rounds
 }).pipe(Effect.scoped)
 
@@ -130,23 +128,24 @@ const byFunction = (load: string, runs: ReadonlyArray<Functions>): ReadonlyArray
 /** Runs the measurement; about six minutes as it stands. */
 export const run = (): Promise<ReadonlyArray<Figure>> =>
   Effect.gen(function* () {
-    const paced: Array<Functions> = []
+    const steadyRuns: Array<{ readonly functions: Functions; readonly deliveries: number }> = []
     const burst: Array<ReadonlyArray<Functions>> = []
     for (let run = 0; run < RUNS; run++) {
-      paced.push(yield* steady)
+      steadyRuns.push(yield* steady)
       burst.push(yield* bursts)
     }
+    const paced = steadyRuns.map(({ functions }) => functions)
     const intervals = paced.map((functions) => functions[claim]?.usage.readIntervals.max ?? Number.NaN)
     return [
       figureOf(
-        `conflicts per claim, ${AGENTS} permits, 10 deliveries/s`,
+        `conflicts per claim, ${AGENTS} permits, 10 messages/s`,
         "ratio",
         paced.map((functions) => conflictsPerCall([functions], claim))
       ),
       figureOf(
         "conflicts of claims per delivery, the same load",
         "ratio",
-        paced.map((functions) => sumOf([functions], claim, "conflicts") / deliveriesOfLoad)
+        steadyRuns.map(({ deliveries, functions }) => sumOf([functions], claim, "conflicts") / deliveries)
       ),
       figureOf(
         "claims ending in 503, the same load",

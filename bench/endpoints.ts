@@ -2,6 +2,7 @@
 import { fileURLToPath } from "node:url"
 import { Effect } from "effect"
 import { launch } from "../local/launcher.ts"
+import { functions } from "../src/domain/ControlPlaneFunctions.ts"
 import { httpAccessIn } from "../test/actingModel.ts"
 import { eventually, makeHouse } from "../test/process/house.ts"
 import { cpuMillis } from "./cpu.ts"
@@ -56,7 +57,7 @@ const callCost = Effect.gen(function* () {
       method: "POST",
       headers: { "content-type": "application/json" },
       body: JSON.stringify({
-        path: "service/tasks:load",
+        path: functions.loadTask,
         format: "convex_encoded_json",
         args: [{ accountId, serviceToken, taskId }]
       })

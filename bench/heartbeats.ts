@@ -1,54 +1,20 @@
-/**
- * What heartbeats cost a runtime: the memory and processor time of 1,000 agents' fibers at 15 minutes, those of a whole
- * process that beats as often, and the way from a change of the roster to the new agent's fiber.
- */
-import { readFileSync } from "node:fs"
-import { fileURLToPath } from "node:url"
+/** What heartbeats cost: a runtime and a plane with as many heartbeats as 1,000 agents at 15 minutes have. */
 import { Effect } from "effect"
-import type { NewAgent } from "../local/account.ts"
-import { launch } from "../local/launcher.ts"
-import { eventually, makeHouse } from "../test/process/house.ts"
+import { eventually } from "../test/process/house.ts"
 import type { House } from "../test/process/house.ts"
 import { cpuMillis } from "./cpu.ts"
 import { figureOf } from "./figure.ts"
 import type { Figure } from "./figure.ts"
+import { residentMegabytes } from "./footprint.ts"
+import { pushed, teamOf } from "./load.ts"
+import { planeStats, resetPlaneStats } from "./planeStats.ts"
+import { here, houseOf } from "./subject.ts"
 
-const SECONDS = Number(process.env["BENCH_SECONDS"] ?? 30)
-/** Heartbeats of a process are spread over a part of their interval: only whole intervals tell the average. */
-const INTERVAL_SECONDS = 60
-const fibers = fileURLToPath(new URL("heartbeatFibers.ts", import.meta.url))
-
-const now = (): number => performance.timeOrigin + performance.now()
-
-/** Resident memory in MB, on Linux. */
-const residentMegabytes = (pid: number): number => {
-  const kilobytes = /^VmRSS:\s+(\d+) kB/m.exec(readFileSync(`/proc/${pid}/status`, "utf8"))?.[1]
-  return Number(kilobytes ?? Number.NaN) / 1_024
-}
-
-/** The share of one core that a process takes while the clock runs on. */
-const coreShare = (pid: number, seconds: number) =>
-  Effect.gen(function* () {
-    const [before, from] = [cpuMillis(pid), now()]
-    yield* Effect.sleep(`${seconds} seconds`)
-    return ((cpuMillis(pid) - before) / (now() - from)) * 100
-  })
-
-/** The program of heartbeats alone, over a control plane that answers from memory. */
-const fibersOf = (agents: number) =>
-  Effect.gen(function* () {
-    const child = yield* launch({
-      name: `fibers-${agents}`,
-      command: process.execPath,
-      args: ["--expose-gc", fibers, String(agents)],
-      readyTimeout: 60_000
-    })
-    const share = yield* coreShare(child.pid, SECONDS)
-    return { megabytes: Number(child.ready["megabytes"]), share }
-  }).pipe(Effect.scoped)
-
-const team = (size: number): ReadonlyArray<NewAgent> =>
-  Array.from({ length: size }, (_, index) => ({ slug: `agent-${index}`, name: `Agent ${index}`, role: "answers" }))
+/** An account holds 200 agents at most: 67 at one minute have as many heartbeats as 1,000 at 15. */
+const AGENTS = 67
+const MINUTES = 2
+/** Heartbeats are spread over a part of their interval: only whole intervals tell the average. */
+const SECONDS = MINUTES * 60
 
 const setHeartbeats = (house: House, heartbeat: number) =>
   Effect.forEach(
@@ -60,73 +26,63 @@ const setHeartbeats = (house: House, heartbeat: number) =>
     { concurrency: 8, discard: true }
   )
 
-/** A whole runtime with that many agents, beating every so many minutes once the first beats are over. */
-const processOf = (agents: number, minutes: number) =>
+/** A runtime with that many agents, measured over whole intervals once each agent had its first heartbeat. */
+const measured = (agents: number, heartbeatMinutes: number) =>
   Effect.gen(function* () {
-    const house = yield* makeHouse({ team: team(agents), gatewayArgs: ["--max-concurrent", "200"] })
+    const house = yield* houseOf(here, { team: teamOf(agents), gatewayArgs: ["--max-concurrent", "200"] })
     yield* house.script({ fallback: { text: "HEARTBEAT_OK" } })
-    yield* setHeartbeats(house, minutes)
+    yield* setHeartbeats(house, heartbeatMinutes)
     const runtime = yield* house.startRuntime({ LOG_LEVEL: "error" })
-    const beats = Effect.map(house.health(runtime), ({ heartbeats }) => Number(heartbeats.outcomes.ok ?? 0))
-    if (agents > 1) yield* eventually(beats, (count) => count >= agents)
-    const before = yield* beats
-    const share = yield* coreShare(runtime.pid, INTERVAL_SECONDS)
-    return { megabytes: residentMegabytes(runtime.pid), share, rate: ((yield* beats) - before) / INTERVAL_SECONDS }
+    yield* pushed(house, runtime)
+    const ended = Effect.map(house.health(runtime), ({ heartbeats }) => Number(heartbeats.outcomes.ok ?? 0))
+    if (agents > 1) yield* eventually(ended, (count) => count >= agents)
+    yield* Effect.promise(() => resetPlaneStats(house.plane))
+    const before = { ended: yield* ended, runtime: cpuMillis(runtime.pid), plane: cpuMillis(house.plane.pid) }
+    yield* Effect.sleep(`${SECONDS} seconds`)
+    const { functions } = yield* Effect.promise(() => planeStats(house.plane))
+    const costs = Object.entries(functions).filter(([name]) => name.startsWith("service/"))
+    return {
+      heartbeats: (yield* ended) - before.ended,
+      runtimeMillis: cpuMillis(runtime.pid) - before.runtime,
+      planeMillis: cpuMillis(house.plane.pid) - before.plane,
+      megabytes: residentMegabytes(runtime.pid),
+      calls: costs.reduce((sum, [, { calls }]) => sum + calls, 0),
+      documents: costs.reduce((sum, [, { documentsRead }]) => sum + documentsRead, 0)
+    }
   }).pipe(Effect.scoped)
 
-/** Milliseconds from the person's call that adds an agent to its fiber, as the runtime's log tells it. */
-const rosterToFiber = Effect.gen(function* () {
-  const added = Array.from({ length: 12 }, (_, index) => `newcomer-${index}`)
-  const house = yield* makeHouse({ gatewayArgs: ["--agents", ["squad-lead", "engineer", "qa", ...added].join(",")] })
-  const seen = new Map<string, number>()
-  const runtime = yield* house.startRuntime(
-    { LOG_LEVEL: "debug" },
-    {
-      onLine: (line) => {
-        const slug = /heartbeats of ([a-z0-9-]+) are kept/.exec(line)?.[1]
-        if (slug !== undefined) seen.set(slug, now())
-      }
-    }
-  )
-  yield* eventually(house.health(runtime), (health) => health["controlPlane"]["push"] === true && seen.size === 3)
-  const samples: Array<number> = []
-  for (const slug of added) {
-    const from = now()
-    yield* Effect.promise(() =>
-      house.person.mutation("app/agents:create", {
-        accountId: house.account.accountId,
-        slug,
-        name: slug,
-        role: "helps",
-        heartbeat: 1_440
-      })
-    )
-    yield* eventually(
-      Effect.sync(() => seen.get(slug)),
-      (at) => at !== undefined
-    )
-    samples.push((seen.get(slug) ?? Number.NaN) - from)
-  }
-  return figureOf("roster change to the new agent's fiber, with push", "ms", samples.slice(2), { below: 100 })
-}).pipe(Effect.scoped)
-
-/** Runs the measurements one after another; about three minutes. */
+/** Runs the measurements one after another; about seven minutes. */
 export const run = (): Promise<ReadonlyArray<Figure>> =>
   Effect.gen(function* () {
+    const idle = yield* measured(1, 1_440)
+    const busy = yield* measured(AGENTS, 1)
     const one = (name: string, unit: string, value: number, below?: number): Figure =>
       figureOf(name, unit, [value], below === undefined ? undefined : { below })
-    const change = yield* rosterToFiber
-    const none = yield* fibersOf(1)
-    const thousand = yield* fibersOf(1_000)
-    // An account holds 200 agents at most: 67 at one minute beat as often as 1,000 at 15.
-    const idle = yield* processOf(1, 1_440)
-    const busy = yield* processOf(67, INTERVAL_SECONDS / 60)
+    const each = (of: (side: typeof busy) => number): number => (of(busy) - of(idle)) / busy.heartbeats
+    const share = (busy.runtimeMillis - idle.runtimeMillis) / (SECONDS * 10)
     return [
-      change,
-      one("1,000 agents' fibers add to the heap", "MB", thousand.megabytes - none.megabytes, 60),
-      one("and take of a core while first beats come, without network", "%", thousand.share - none.share, 3),
-      one("a process that beats as often as 1,000 agents at 15 minutes", "1/s", busy.rate),
-      one("takes more of a core than an idle one, turns included", "%", busy.share - idle.share, 3),
-      one("and holds more resident memory, garbage included", "MB", busy.megabytes - idle.megabytes)
+      one("heartbeats, as many as 1,000 agents at 15 minutes have", "1/s", busy.heartbeats / SECONDS),
+      one("take of a core more than an idle runtime, turns included", "%", share, 3),
+      one(
+        "processor time of the runtime for one",
+        "ms",
+        each(({ runtimeMillis }) => runtimeMillis)
+      ),
+      one(
+        "processor time of the plane for one",
+        "ms",
+        each(({ planeMillis }) => planeMillis)
+      ),
+      one(
+        "control-plane calls for one, subscription updates included",
+        "",
+        each(({ calls }) => calls)
+      ),
+      one(
+        "documents read for one",
+        "",
+        each(({ documents }) => documents)
+      ),
+      one("memory of that runtime more than of an idle one", "MB", busy.megabytes - idle.megabytes)
     ]
   }).pipe(Effect.runPromise)

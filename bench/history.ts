@@ -1,5 +1,7 @@
 /** Documents read by a claim and by a completion, in a young account and after many delivered notifications. */
 import { Effect } from "effect"
+import { functions } from "../src/domain/ControlPlaneFunctions.ts"
+import type { FunctionPath } from "../src/domain/ControlPlaneFunctions.ts"
 import { eventually, makeHouse } from "../test/process/house.ts"
 import { figureOf } from "./figure.ts"
 import type { Figure } from "./figure.ts"
@@ -38,10 +40,10 @@ export const run = (): Promise<ReadonlyArray<Figure>> =>
     const readsPerCall = Effect.gen(function* () {
       yield* Effect.promise(() => resetPlaneStats(house.plane))
       yield* deliver(MEASURED, 1)
-      const { functions } = yield* Effect.promise(() => planeStats(house.plane))
-      const of = (name: string): number =>
-        (functions[name]?.documentsRead ?? 0) / Math.max(1, functions[name]?.calls ?? 0)
-      return { claim: of("service/notifications:claim"), complete: of("service/notifications:complete") }
+      const stats = (yield* Effect.promise(() => planeStats(house.plane))).functions
+      const of = (path: FunctionPath): number =>
+        (stats[path]?.documentsRead ?? 0) / Math.max(1, stats[path]?.calls ?? 0)
+      return { claim: of(functions.claim), complete: of(functions.complete) }
     })
     const young = yield* readsPerCall
     yield* deliver(PAST, team.length)

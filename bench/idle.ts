@@ -1,5 +1,5 @@
 /**
- * Calls of an account in which nothing happens, all loops on: counted for fifteen minutes, in which each agent beats once,
+ * Calls of an account in which nothing happens, all loops on: counted for fifteen minutes, in which each agent has one heartbeat,
  * and reckoned to a day.
  */
 import { Effect } from "effect"

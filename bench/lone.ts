@@ -5,6 +5,7 @@
 import { fileURLToPath } from "node:url"
 import { Effect } from "effect"
 import { launch } from "../local/launcher.ts"
+import { functions } from "../src/domain/ControlPlaneFunctions.ts"
 import { arrivalsByAgent, deliveredBy, forgetArrivals, now, pushed, teamOf } from "./load.ts"
 import { inPasses } from "./passes.ts"
 import type { Pass, Row } from "./passes.ts"
@@ -102,8 +103,8 @@ const waterfall = (distance: string, messages: ReadonlyArray<Delivered>): Readon
 }
 
 /** Functions that the delivery costs: what the person calls and what the clock does is not of it. */
-const ofDelivery = ({ functions }: PlaneStats) =>
-  Object.entries(functions).filter(([name]) => name.startsWith("service/") && name !== "service/runtimes:pulse")
+const ofDelivery = (stats: PlaneStats) =>
+  Object.entries(stats.functions).filter(([name]) => name.startsWith("service/") && name !== functions.pulse)
 
 const costs = (messages: ReadonlyArray<Delivered>): ReadonlyArray<Row> => {
   const count = (stats: PlaneStats): number =>
@@ -130,12 +131,12 @@ const costs = (messages: ReadonlyArray<Delivered>): ReadonlyArray<Row> => {
       {
         name: `of these by \`${name}\``,
         unit: "documents",
-        samples: every(({ functions }) => functions[name]?.documentsRead ?? 0)
+        samples: every((stats) => stats.functions[name]?.documentsRead ?? 0)
       },
       {
         name: `runs of \`${name}\``,
         unit: "runs",
-        samples: every(({ functions }) => functions[name]?.calls ?? 0)
+        samples: every((stats) => stats.functions[name]?.calls ?? 0)
       }
     ])
   ]

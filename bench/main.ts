@@ -39,6 +39,7 @@ const benches: Readonly<Record<string, () => Promise<Bench>>> = {
   history: () => import("./history.ts"),
   idle: () => import("./idle.ts"),
   heartbeats: () => import("./heartbeats.ts"),
+  storm: () => import("./storm.ts"),
   plane: () => import("./plane.ts"),
   gateway: () => import("./gateway.ts"),
   memory: () => import("./memory.ts"),

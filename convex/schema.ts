@@ -21,12 +21,10 @@ export const notificationType = v.union(
 )
 export type NotificationType = Infer<typeof notificationType>
 
-/** Where a notification stands; `unread` is the only state of a person's. */
+/** The states of a notification; `unread` is the only one of a person's until it is read. */
 export const notificationState = v.union(
   v.literal("ready"),
   v.literal("claimed"),
-  v.literal("folded"),
-  v.literal("waiting"),
   v.literal("delivered"),
   v.literal("dead"),
   v.literal("discarded"),
@@ -37,7 +35,6 @@ export const notificationOutcome = v.union(
   v.literal("replied"),
   v.literal("acted"),
   v.literal("skipped"),
-  v.literal("coalesced"),
   v.literal("fallback")
 )
 
@@ -81,24 +78,43 @@ export const infrastructure = v.object({
 /** Why a turn failed: the class of design, a redacted text, and when (epoch milliseconds). */
 export const failure = v.object({ class: v.string(), message: v.string(), at: v.number() })
 
-/** The one live turn of a session. `holder` is the run: a notification's id or a heartbeat's. */
+/** What a run is for: a notification or a heartbeat. */
+export const runKind = v.union(v.literal("notification"), v.literal("heartbeat"))
+
+/** The one live turn of a session. */
 export const lease = v.object({
   runtimeId: v.string(),
   bootId: v.string(),
   epoch: v.number(),
   expiresAt: v.number(),
-  holder: v.string(),
-  kind: v.union(v.literal("notification"), v.literal("heartbeat")),
-  /** Its runtime runs nothing beside it, because the row's last two attempts took a runtime with them. */
-  alone: v.boolean(),
-  /** Its row's budget was used up when it was claimed: no attempt was taken, and none can be given back. */
-  spent: v.optional(v.boolean()),
+  /** The notification's id, or the agent and due moment of a heartbeat. */
+  run: v.string(),
+  kind: runKind,
+  /** Its last two attempts ended with their process. */
+  isSuspect: v.boolean(),
   generation: v.number(),
   taskId: v.optional(v.id("tasks"))
 })
 
-/** How a lease ended, so that repeating the call that ended it answers as the first time. */
-export const leaseEnd = v.object({ epoch: v.number(), kind: v.string(), answer: v.any() })
+/** How a run's last attempt ended, so that a repeated call answers as the first time. */
+export const runEnd = v.object({ run: v.string(), epoch: v.number(), kind: v.string(), answer: v.any() })
+
+/** Why an agent has pending work on a task. */
+export const notificationEvent = v.object({
+  type: notificationType,
+  actor,
+  at: v.number(),
+  /** How far down a chain of agents' turns it is; 0 for a person's. */
+  hops: v.number(),
+  messageId: v.optional(v.id("messages")),
+  previousStatus: v.optional(taskStatus),
+  newStatus: v.optional(taskStatus),
+  /** The text of a response request, or why a person is told. */
+  request: v.optional(v.string()),
+  /** Why the policy refused it. */
+  refusal: v.optional(v.string())
+})
+export type NotificationEvent = Infer<typeof notificationEvent>
 
 export const usage = v.object({ inputTokens: v.number(), outputTokens: v.number(), totalTokens: v.number() })
 
@@ -145,7 +161,7 @@ export default defineSchema({
     role: v.string(),
     isOrchestrator: v.boolean(),
     flags: flagSettings,
-    /** Minutes between beats, or a cron expression in UTC. */
+    /** Minutes between heartbeats, or a cron expression in UTC. */
     heartbeat: v.union(v.number(), v.string()),
     model: v.union(v.string(), v.null()),
     skillIds: v.array(v.id("skills")),
@@ -278,7 +294,7 @@ export default defineSchema({
     .index("by_account", ["accountId"])
     .index("by_task", ["taskId"]),
 
-  /** One per agent (and task, where the account says so): the unit of exclusion. The last seven fields serve indexes. */
+  /** One per agent (and task, if the account says so): the unit of exclusion. */
   sessions: defineTable({
     accountId: v.id("accounts"),
     agentId: v.id("agents"),
@@ -288,66 +304,53 @@ export default defineSchema({
     nextGeneration: v.optional(v.number()),
     epoch: v.number(),
     lease: v.optional(lease),
-    recentEnds: v.array(leaseEnd),
-    isLeased: v.boolean(),
-    /** Of the best ready row: the lowest lane, then the oldest. */
-    lane: v.optional(v.number()),
-    readyAt: v.optional(v.number()),
-    /** readyAt of the oldest ready row of any lane. */
-    oldestAt: v.optional(v.number()),
-    /** The least nextAttemptAt of its waiting rows. */
-    retryAt: v.optional(v.number()),
-    /** Since when its oldest ready row that must run alone could have been claimed. */
-    aloneAt: v.optional(v.number()),
+    /** The least `at` of its ready notifications; absent while it is leased. */
+    at: v.optional(v.number()),
+    /** Of the lease, for the indexes. */
     expiresAt: v.optional(v.number()),
     leaseRuntimeId: v.optional(v.string())
   })
     .index("by_agent", ["agentId", "taskId"])
-    .index("by_lane", ["accountId", "isLeased", "lane", "readyAt"])
-    .index("by_oldest", ["accountId", "isLeased", "oldestAt"])
-    .index("by_retry", ["accountId", "isLeased", "retryAt"])
-    .index("by_alone", ["accountId", "isLeased", "aloneAt"])
-    .index("by_expiry", ["accountId", "isLeased", "expiresAt"])
+    .index("by_agent_at", ["agentId", "at"])
+    .index("by_agent_expiry", ["agentId", "expiresAt"])
+    .index("by_at", ["accountId", "at"])
     .index("by_runtime", ["accountId", "leaseRuntimeId", "expiresAt"]),
 
+  /** The pending work of one agent on one task, with the events that caused it; or one event that a person is told of. */
   notifications: defineTable({
     accountId: v.id("accounts"),
     recipientType: v.union(v.literal("agent"), v.literal("person")),
     agentId: v.optional(v.id("agents")),
     memberId: v.optional(v.id("members")),
     sessionId: v.optional(v.id("sessions")),
-    type: notificationType,
     taskId: v.id("tasks"),
-    messageId: v.optional(v.id("messages")),
-    actor,
-    previousStatus: v.optional(taskStatus),
-    newStatus: v.optional(taskStatus),
-    /** The text of a response request, or why a person is told. */
-    request: v.optional(v.string()),
+    /** Oldest first, at most 50. */
+    events: v.array(notificationEvent),
+    /** The strongest of the events' types. */
+    type: notificationType,
+    /** 0 if one of the events is a person's, otherwise the most hops of an event. */
+    hops: v.number(),
+    /** An answer is owed to one of the events. */
+    isRequired: v.boolean(),
     state: notificationState,
-    /** 0 a person's message or mention, 1 response request, 2 assignment, 3 the rest. */
-    lane: v.number(),
+    /** The order of claims: when it is due, less its head start. */
+    at: v.number(),
+    /** Since when it could be claimed. */
     readyAt: v.number(),
-    nextAttemptAt: v.optional(v.number()),
+    /** The moment of its retry, until it is claimed: apart from readyAt, so that new work conflicts with no claim. */
+    retryAt: v.optional(v.number()),
     attempts: v.number(),
-    /** How often it was claimed; unlike attempts never given back. */
+    /** How often it was claimed; unlike attempts never reduced. */
     claims: v.number(),
-    /** Consecutive failures, own and shared. */
+    /** Failures in a row, own and shared. */
     failures: v.number(),
     silences: v.number(),
-    /** Consecutive attempts that ended by expiry or boot release. */
+    /** Attempts in a row that ended with their process. */
     crashes: v.number(),
-    /** The first of an unbroken row of shared failures that are not waited for without end. */
+    /** The first of an unbroken series of shared failures that have a time limit. */
     sharedSince: v.optional(v.number()),
-    /** Since when it could have been claimed; only on a ready row that must run alone. */
-    aloneAt: v.optional(v.number()),
-    /** Its task, while it is an untried thread_update that can be folded. */
-    foldTaskId: v.optional(v.id("tasks")),
-    foldedInto: v.optional(v.id("notifications")),
-    hops: v.number(),
-    isRequired: v.boolean(),
     hasFallback: v.boolean(),
-    /** The next try runs in the next generation, which is kept only if that try completes. */
+    /** The next attempt runs in the next generation, which is kept only if that attempt completes. */
     runsInNextGeneration: v.boolean(),
     outcome: v.optional(notificationOutcome),
     outcomeReason: v.optional(v.string()),
@@ -356,31 +359,39 @@ export default defineSchema({
     traceId: v.optional(v.string()),
     /** The root span of that trace, to which the next attempt's links. */
     spanId: v.optional(v.string()),
+    end: v.optional(runEnd),
     endedAt: v.optional(v.number())
   })
     .index("by_state", ["accountId", "state", "readyAt"])
-    .index("by_ended", ["accountId", "state", "foldedInto", "endedAt"])
+    .index("by_ended", ["accountId", "state", "endedAt"])
     .index("by_retention", ["state", "endedAt"])
-    .index("by_lane", ["sessionId", "state", "lane", "readyAt"])
-    .index("by_age", ["sessionId", "state", "readyAt"])
-    .index("by_retry", ["sessionId", "state", "nextAttemptAt"])
-    .index("by_alone", ["sessionId", "state", "aloneAt"])
-    .index("by_fold", ["sessionId", "state", "foldTaskId", "readyAt"])
-    .index("by_folded_into", ["foldedInto"])
+    .index("by_session", ["sessionId", "state", "at"])
+    .index("by_retry", ["accountId", "retryAt"])
+    .index("by_untried", ["agentId", "taskId", "state", "claims"])
+    .index("by_agent", ["agentId", "state"])
     .index("by_task", ["taskId", "state"])
     .index("by_task_age", ["taskId"])
     .index("by_account", ["accountId"])
-    .index("by_request", ["agentId", "taskId", "type"])
     .index("by_member", ["memberId", "state"]),
 
-  /** The answer to each runtime's last claim, and how many claims it made. */
-  claims: defineTable({
+  /** Who asked whom for a response about a task, so that nobody is asked twice in four hours. */
+  responseRequests: defineTable({
     accountId: v.id("accounts"),
-    runtimeId: v.string(),
-    requestId: v.string(),
-    count: v.number(),
-    answer: v.any()
-  }).index("by_runtime", ["accountId", "runtimeId"]),
+    taskId: v.id("tasks"),
+    askerId: v.id("agents"),
+    recipientId: v.id("agents"),
+    notificationId: v.id("notifications"),
+    /** The position of its event in the notification. */
+    event: v.number()
+  }).index("by_pair", ["recipientId", "taskId", "askerId"]),
+
+  /**
+   * One per agent: grows when its work becomes claimable other than by time. Runtimes subscribe to the sum; a row of its
+   * own, so that claims and ends re-run no subscription.
+   */
+  wakes: defineTable({ accountId: v.id("accounts"), agentId: v.id("agents"), count: v.number() })
+    .index("by_account", ["accountId"])
+    .index("by_agent", ["agentId"]),
 
   /** What runs did, so that a creation happens once per run and arguments, and a redelivery lists it. */
   effects: defineTable({
@@ -396,36 +407,38 @@ export default defineSchema({
     .index("by_run", ["runId"])
     .index("by_key", ["runId", "tool", "key"]),
 
-  /** One per agent; apart from agents, so that a beat re-runs no subscription of the roster. */
+  /** One per agent; apart from agents, so that a heartbeat re-runs no subscription of the roster. */
   heartbeats: defineTable({
     accountId: v.id("accounts"),
     agentId: v.id("agents"),
-    /** The schedule by which dueAt was made. */
+    sessionId: v.id("sessions"),
+    /** The schedule by which dueAt was calculated: minutes, or a cron expression in UTC. */
     schedule: v.union(v.number(), v.string()),
+    /** The moment of this heartbeat; with the agent it identifies its run. */
     dueAt: v.number(),
-    /** The beat after dueAt, when the schedule is a cron expression. */
-    followingAt: v.optional(v.number()),
-    notBefore: v.optional(v.number()),
-    requestId: v.optional(v.string()),
+    /** When it can be claimed: dueAt, or later after a failure; absent while it is claimed. */
+    at: v.optional(v.number()),
     attempts: v.number(),
-    /** How often this beat was claimed; unlike attempts never given back. */
-    tries: v.number(),
-    /** Own failures of this beat. */
+    /** How often this heartbeat was claimed; unlike attempts never reduced. */
+    claims: v.number(),
+    /** Own failures of this heartbeat, and the crashes before them. */
     failures: v.number(),
     crashes: v.number(),
     error: v.optional(failure),
-    /** Of the last attempt that wrote how it ended; the span only until the next beat. */
+    /** Of the last attempt that stored its end; the span only until the next heartbeat. */
     traceId: v.optional(v.string()),
     spanId: v.optional(v.string()),
+    end: v.optional(runEnd),
     status: v.string(),
     currentTaskId: v.optional(v.id("tasks")),
     lastHeartbeatAt: v.optional(v.number()),
-    /** Of what the agent saw at its last finished beat. */
+    /** Of what the agent saw at its last finished heartbeat. */
     fingerprint: v.optional(v.string()),
     pendingFingerprint: v.optional(v.string())
   })
-    .index("by_agent", ["agentId"])
-    .index("by_account", ["accountId"]),
+    .index("by_agent", ["agentId", "at"])
+    .index("by_account", ["accountId"])
+    .index("by_at", ["accountId", "at"]),
 
   /**
    * One per RUNTIME_ID: which boot may claim. Apart from runtimes, so that the minute's pulse does not write what every
@@ -436,7 +449,11 @@ export default defineSchema({
     runtimeId: v.string(),
     bootId: v.string(),
     /** The last twenty boots before this one. */
-    formerBootIds: v.array(v.string())
+    formerBootIds: v.array(v.string()),
+    /** The number of the last claim that leased anything. */
+    lastClaim: v.number(),
+    /** It made its last claim: it releases what it held and claims no more. */
+    hasEnded: v.boolean()
   }).index("by_runtime", ["accountId", "runtimeId"]),
 
   /** One per RUNTIME_ID: presence and health. */

@@ -32,15 +32,14 @@ import { Telemetry } from "./layers/Telemetry.ts"
 import { Upgrader } from "./layers/Upgrader.ts"
 import * as AgentEndpoints from "./programs/AgentEndpoints.ts"
 import { AgentSync } from "./programs/AgentSync.ts"
-import { Beats } from "./programs/Beats.ts"
 import { Commands } from "./programs/Commands.ts"
-import { Deliveries } from "./programs/Deliveries.ts"
 import { DeliveryLoop } from "./programs/DeliveryLoop.ts"
 import { GatewayWatch } from "./programs/GatewayWatch.ts"
 import { Heartbeats } from "./programs/Heartbeats.ts"
 import { Presence } from "./programs/Presence.ts"
 import * as Probes from "./programs/Probes.ts"
 import { ProfileSync } from "./programs/ProfileSync.ts"
+import { RunExecution } from "./programs/RunExecution.ts"
 import { exitCodeOf, run } from "./programs/Runtime.ts"
 import * as StatusPage from "./programs/StatusPage.ts"
 import { SystemdNotices } from "./programs/SystemdNotices.ts"
@@ -53,7 +52,6 @@ import { LiveRuns } from "./services/LiveRuns.ts"
 import { Operator } from "./services/Operator.ts"
 import { Permits } from "./services/Permits.ts"
 import { Roster } from "./services/Roster.ts"
-import { Runs } from "./services/Runs.ts"
 import { Supervisor } from "./services/Supervisor.ts"
 import { Turns } from "./services/Turns.ts"
 import { listenToHangups, listenToSignals } from "./Signals.ts"
@@ -62,12 +60,10 @@ import { listenToHangups, listenToSignals } from "./Signals.ts"
 const services = Layer.empty.pipe(
   Layer.provideMerge(Turns.layer),
   Layer.provideMerge(AgentTools.layer),
-  Layer.provideMerge(Layer.mergeAll(LiveRuns.layer, Runs.layer)),
+  Layer.provideMerge(LiveRuns.layer),
   Layer.provideMerge(GatewayGuard.layer),
-  Layer.provideMerge(Supervisor.layer),
-  Layer.provideMerge(Permits.layer),
-  Layer.provideMerge(Layer.mergeAll(Leases.layer, Roster.layer)),
-  Layer.provideMerge(ControlPlane.layer),
+  Layer.provideMerge(Layer.mergeAll(Leases.layer, Permits.layer, Roster.layer)),
+  Layer.provideMerge(Layer.mergeAll(ControlPlane.layer, Supervisor.layer)),
   Layer.provideMerge(Lifecycle.layer),
   Layer.provideMerge(GatewayProcess.layer),
   Layer.provideMerge(Layer.mergeAll(ConvexClient.layer, Gateway.layer)),
@@ -85,7 +81,7 @@ const programs = HttpRouter.serve(Layer.mergeAll(Probes.layer, AgentEndpoints.la
   Layer.provideMerge(AgentSync.layer),
   Layer.provideMerge(Heartbeats.layer),
   Layer.provideMerge(DeliveryLoop.layer),
-  Layer.provideMerge(Layer.mergeAll(Beats.layer, Deliveries.layer)),
+  Layer.provideMerge(RunExecution.layer),
   // Below the loops: the gateway is stopped after the turns that it runs.
   Layer.provideMerge(GatewayWatch.layer),
   Layer.provideMerge(services),

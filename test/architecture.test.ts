@@ -18,6 +18,8 @@ interface Source {
   readonly environment: ReadonlyArray<string>
   /** Those of both that are imported when the code runs, and not when it is loaded. */
   readonly lazy: ReadonlyArray<string>
+  /** Files imported by `import type` alone: nothing of them is loaded. */
+  readonly typesOnly: ReadonlyArray<string>
   /** Imports whose path only a run would tell. */
   readonly computedImports: number
 }
@@ -27,6 +29,8 @@ const parseSource = (path: string, text: string): Source => {
   assert.deepStrictEqual(errors, [], path)
   const specifiers: Array<string> = []
   const lazy: Array<string> = []
+  const types: Array<string> = []
+  const values: Array<string> = []
   const names = new Set<string>()
   const environment = new Map<number, string>()
   let computedImports = 0
@@ -49,7 +53,10 @@ const parseSource = (path: string, text: string): Source => {
     )
   }
   new Visitor({
-    ImportDeclaration: (node) => literal(node.source),
+    ImportDeclaration: (node) => {
+      literal(node.source)
+      ;(node.importKind === "type" ? types : values).push(node.source.value)
+    },
     ExportAllDeclaration: (node) => literal(node.source),
     ExportNamedDeclaration: (node) => literal(node.source),
     ImportExpression: (node) => {
@@ -87,6 +94,7 @@ const parseSource = (path: string, text: string): Source => {
     path,
     files: specifiers.filter(isRelative).map(fromRoot),
     lazy: lazy.map(fromRoot),
+    typesOnly: types.filter((specifier) => !values.includes(specifier)).map(fromRoot),
     packages: specifiers.filter((specifier) => !isRelative(specifier)),
     names,
     environment: [...environment.values()],
@@ -111,7 +119,7 @@ const rooms = ["main", "commands", "programs", "services", "layers", "domain"] a
 const roomOf = (path: string): (typeof rooms)[number] => rooms.find((room) => path.startsWith(`src/${room}/`)) ?? "main"
 
 /** Domain files that the control plane shares, so they stand on nothing. */
-const shared = ["AgentFlags", "Mention", "ServiceToken", "SessionKey", "TaskStatus"].map(
+const shared = ["AgentFlags", "Mention", "Protocol", "ServiceToken", "SessionKey", "TaskStatus"].map(
   (name) => `src/domain/${name}.ts`
 )
 
@@ -149,6 +157,7 @@ describe("the reading of sources", () => {
     assert.deepStrictEqual(source.files, ["src/layers/A.ts", "src/domain/B.ts"])
     assert.sameMembers([...source.packages], ["undici", "node:fs", "convex/values"])
     assert.deepStrictEqual(source.lazy, ["node:fs"])
+    assert.deepStrictEqual(source.typesOnly, ["src/domain/B.ts"])
   })
 
   it("sees which variables of the environment are read, and globals that are named", () => {
@@ -175,11 +184,18 @@ describe("the arrows of src", () => {
     )
   })
 
-  it("leave src for nothing but package.json", () => {
+  it("leave src for package.json, and for the generated API's types in the one list of functions", () => {
+    const list = "src/domain/ControlPlaneFunctions.ts"
+    const api = "convex/_generated/api.js"
     assert.deepStrictEqual(
-      offences(src, "files", (imported) => isWithin(imported, "src", "package.json")),
+      offences(
+        src,
+        "files",
+        (imported, by) => isWithin(imported, "src", "package.json") || (by === list && imported === api)
+      ),
       []
     )
+    assert.deepStrictEqual(src.find(({ path }) => path === list)?.typesOnly, [api])
   })
 
   it("are all written down: nothing is imported by a computed path", () => {
@@ -257,9 +273,14 @@ describe("the arrows of the other folders", () => {
     )
   })
 
-  it("keep convex free of Node and of its stand-ins, so that it deploys as it is", () => {
+  it("keep convex free of Node and of its fakes, so that it deploys as it is; of Effect it uses Cron", () => {
+    const fromEffect = new Set(["effect/Cron", "effect/Result"])
     assert.deepStrictEqual(
-      offences(convex, "packages", (imported) => isConvex(imported) || ofPackage("convex-helpers")(imported)),
+      offences(
+        convex,
+        "packages",
+        (imported) => isConvex(imported) || ofPackage("convex-helpers")(imported) || fromEffect.has(imported)
+      ),
       []
     )
   })

@@ -346,8 +346,7 @@ describe("the page of what the runtime shows of itself", () => {
   const page = read("docs/observability.md")
   const sources = globSync("src/**/*.ts", { cwd: root }).filter((path) => !path.endsWith("TraceAttributes.ts"))
   const code = sources.map(read).join("\n")
-  const ownSpans =
-    /\b(?:Deliveries|Beats|ControlPlane|AgentEndpoints|AgentSync|ProfileSync|Runtime|Presence)\.[a-z]\w+/g
+  const ownSpans = /\b(?:RunExecution|ControlPlane|AgentEndpoints|AgentSync|ProfileSync|Runtime|Presence)\.[a-z]\w+/g
 
   it("has the table of attributes as the code has it", () => {
     assert.include(page, `\n\n${traceAttributesTable}\n\n`)
@@ -367,7 +366,7 @@ describe("the page of what the runtime shows of itself", () => {
     // Those of the control plane's client share their prefix.
     const isMade = (name: string) =>
       code.includes(`"${name}"`) ||
-      (name.startsWith("ControlPlane.") && code.includes(`traced("${name.slice("ControlPlane.".length)}"`))
+      (name.startsWith("ControlPlane.") && code.includes(`part("${name.slice("ControlPlane.".length)}"`))
     assert.deepStrictEqual(
       told.filter((name) => !isMade(name)),
       []

@@ -1,17 +1,23 @@
 /** What goes wrong during a soak: one thing after another, at random, each with a name to be counted by. */
 import { Effect } from "effect"
+import { functions } from "../../src/domain/ControlPlaneFunctions.ts"
+import type { FunctionPath } from "../../src/domain/ControlPlaneFunctions.ts"
 import { LEASE_SECONDS } from "./world.ts"
 import type { World } from "./world.ts"
 
-const functions = [
-  ...["claim", "context", "renew", "complete", "fail", "release"].map((name) => `service/notifications:${name}`),
-  "service/tasks:create",
-  "service/documents:upsert",
-  "service/responseRequests:create",
-  "service/runtimes:pulse",
-  "service/sessions:claimBeat",
-  "service/agents:updateAgentHeartbeat",
-  "service/agents:list"
+/** The functions whose calls meet the plane's faults. */
+const faulted: ReadonlyArray<FunctionPath> = [
+  functions.claim,
+  functions.renew,
+  functions.complete,
+  functions.fail,
+  functions.release,
+  functions.updateAgentHeartbeat,
+  functions.createTask,
+  functions.upsertDocument,
+  functions.requestResponses,
+  functions.pulse,
+  functions.agents
 ]
 
 type Mishap = { readonly name: string; readonly weight: number; readonly happen: Effect.Effect<unknown, unknown> }
@@ -32,7 +38,7 @@ export const mishapsOf = (world: World, random: () => number): ReadonlyArray<Mis
     name: `plane: ${kind}`,
     weight: 2,
     happen: Effect.suspend(() =>
-      planeFault({ kind, path: pick(functions), count: 1 + Math.floor(random() * 3), ...more })
+      planeFault({ kind, path: pick(faulted), count: 1 + Math.floor(random() * 3), ...more })
     )
   })
   const onGateway = (kind: string, more: object = {}, name = kind): Mishap => ({
@@ -49,7 +55,7 @@ export const mishapsOf = (world: World, random: () => number): ReadonlyArray<Mis
     {
       name: "plane: hang",
       weight: 1,
-      happen: Effect.suspend(() => planeFault({ kind: "hang", path: pick(functions), count: 1 }))
+      happen: Effect.suspend(() => planeFault({ kind: "hang", path: pick(faulted), count: 1 }))
     },
     { name: "push: parked", weight: 2, happen: planeFault({ kind: "park", count: 2 }) },
     { name: "push: refused", weight: 1, happen: planeFault({ kind: "refuse", transport: "websocket", count: 4 }) },

@@ -1,4 +1,5 @@
 /** Reads what the control plane holds after a soak, straight from its file, and says what is lost or doubled. */
+import type { Value } from "convex/values"
 import type { Document } from "../../local/plane/document.ts"
 import { tableOf } from "../../local/plane/document.ts"
 import { DurableFile } from "../../local/plane/durableFile.ts"
@@ -22,6 +23,11 @@ const countBy = (documents: ReadonlyArray<Document>, keyOf: (document: Document)
 
 const duplicates = (names: ReadonlyArray<string>): ReadonlyArray<string> =>
   [...Map.groupBy(names, (name) => name)].filter(([, some]) => some.length > 1).map(([name]) => name)
+
+type Event = Readonly<Record<string, Value | undefined>>
+
+/** The events that caused the notification. */
+const eventsOf = ({ events }: Document): ReadonlyArray<Event> => (events ?? []) as ReadonlyArray<Event>
 
 const ended = new Set(["delivered", "dead", "discarded"])
 
@@ -55,8 +61,9 @@ export const ledgerOf = (documents: ReadonlyArray<Document>, asked: Asked): Ledg
     if (!byRun.has(row._id)) wrong.push(`${row._id} counts as ${row["outcome"]} and has no answer`)
   }
 
+  const events = rows.flatMap((row) => eventsOf(row))
   const mentions = Map.groupBy(
-    rows.filter(({ type }) => type === "mention"),
+    events.filter(({ type }) => type === "mention"),
     ({ messageId }) => String(messageId)
   )
   const numberOf = ({ content }: Document): number => Number(/this is request number (\d+)/.exec(String(content))?.[1])
@@ -68,7 +75,7 @@ export const ledgerOf = (documents: ReadonlyArray<Document>, asked: Asked): Ledg
     if (!asked.certain.has(n) && !asked.perhaps.has(n)) wrong.push(`request ${n} was never made`)
     for (const message of some) {
       const count = mentions.get(message._id)?.length ?? 0
-      if (count !== 1) wrong.push(`request ${n} has ${count} notifications`)
+      if (count !== 1) wrong.push(`request ${n} is in ${count} notifications`)
     }
   }
 
@@ -78,7 +85,7 @@ export const ledgerOf = (documents: ReadonlyArray<Document>, asked: Asked): Ledg
   const notes = of("documents")
     .map(({ title }) => String(title))
     .filter((title) => title.startsWith("Note "))
-  const questions = rows.filter(({ type }) => type === "response_request").map(({ request }) => String(request))
+  const questions = events.filter(({ type }) => type === "response_request").map(({ request }) => String(request))
   for (const name of [...duplicates(titles), ...duplicates(notes), ...duplicates(questions)]) {
     wrong.push(`"${name}" was created more than once`)
   }

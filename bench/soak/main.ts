@@ -104,7 +104,7 @@ const rowStates = (world: World, taskId?: string): Effect.Effect<ReadonlyArray<s
     )
   )
 
-const open = new Set(["ready", "claimed", "folded", "waiting"])
+const open = new Set(["ready", "claimed"])
 
 /** Waits until no notification is open, at most ten minutes: a breaker that opened at the end waits up to five. */
 const rest = (world: World, journal: Journal) =>

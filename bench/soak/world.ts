@@ -13,7 +13,7 @@ import { serveSoakModel } from "./model.ts"
 const WORKERS = 6
 const GUESTS = 60
 
-/** Workers beat once a minute; the lead follows up, one of them reviews. */
+/** Workers have a heartbeat once a minute; the lead follows up, one of them reviews. */
 const team: ReadonlyArray<NewAgent> = [
   { slug: "lead", name: "Lead", role: "plans", isOrchestrator: true, heartbeat: 1 },
   ...Array.from({ length: WORKERS }, (_, index) => ({

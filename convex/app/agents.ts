@@ -41,13 +41,13 @@ export const list = memberQuery({
   handler: async (ctx) => {
     const account = await accountOf(ctx, ctx.accountId)
     const online = isOnline(await runtimesOf(ctx, ctx.accountId))
-    const beats = await ctx.db
+    const heartbeats = await ctx.db
       .query("heartbeats")
       .withIndex("by_account", (q) => q.eq("accountId", ctx.accountId))
       .take(1_000)
     const agents = await activeAgents(ctx, ctx.accountId)
     return agents.map((agent) => {
-      const beat = beats.find((each) => each.agentId === agent._id)
+      const heartbeat = heartbeats.find((each) => each.agentId === agent._id)
       return {
         ...toAgentRef(agent),
         role: agent.role,
@@ -55,9 +55,9 @@ export const list = memberQuery({
         flags: flagsOf(account, agent),
         heartbeat: agent.heartbeat,
         model: agent.model,
-        status: online ? (beat?.status ?? "online") : "offline",
-        currentTaskId: online ? (beat?.currentTaskId ?? null) : null,
-        lastHeartbeatAt: beat?.lastHeartbeatAt ?? null
+        status: online ? (heartbeat?.status ?? "online") : "offline",
+        currentTaskId: online ? (heartbeat?.currentTaskId ?? null) : null,
+        lastHeartbeatAt: heartbeat?.lastHeartbeatAt ?? null
       }
     })
   }

@@ -17,8 +17,18 @@ export const list = memberQuery({
       taskId: v.string(),
       recipientType: v.union(v.literal("agent"), v.literal("person")),
       recipientName: v.union(v.string(), v.null()),
+      /** The strongest of the events' types. */
       type: notificationType,
-      actor,
+      /** What caused it, oldest first; a refusal is the policy's reason. */
+      events: v.array(
+        v.object({
+          type: notificationType,
+          actor,
+          createdAt: v.number(),
+          messageId: v.union(v.string(), v.null()),
+          refusal: v.union(v.string(), v.null())
+        })
+      ),
       state: notificationState,
       attempts: v.number(),
       createdAt: v.number(),
@@ -54,11 +64,17 @@ export const list = memberQuery({
         recipientType: row.recipientType,
         recipientName: recipient?.name ?? null,
         type: row.type,
-        actor: row.actor,
+        events: row.events.map((event) => ({
+          type: event.type,
+          actor: event.actor,
+          createdAt: event.at,
+          messageId: event.messageId ?? null,
+          refusal: event.refusal ?? null
+        })),
         state: row.state,
         attempts: row.attempts,
         createdAt: row._creationTime,
-        nextAttemptAt: row.nextAttemptAt ?? null,
+        nextAttemptAt: row.retryAt ?? null,
         endedAt: row.endedAt ?? null,
         outcome: row.outcome ?? null,
         outcomeReason: row.outcomeReason ?? null,

@@ -153,8 +153,8 @@ const setPaused = async (ctx: MutationCtx & Caller, isPaused: boolean): Promise<
   return null
 }
 
-/** Stops claims and beats of all the account's runtimes at once. For owners and admins; one row is read. */
+/** Stops claims of all the account's runtimes at once. For owners and admins; one row is read. */
 export const pause = managerMutation({ args: {}, returns: v.null(), handler: (ctx) => setPaused(ctx, true) })
 
-/** Lets claims and beats go on. For owners and admins; one row is read. */
+/** Lets them claim again. For owners and admins; one row is read. */
 export const resume = managerMutation({ args: {}, returns: v.null(), handler: (ctx) => setPaused(ctx, false) })

@@ -3,7 +3,7 @@ import type { Doc, Id } from "../_generated/dataModel.js"
 import type { QueryCtx } from "../_generated/server.js"
 import { agentOf, agentRef, toAgentRef } from "../model/agents.ts"
 import { bounded } from "../model/bounded.ts"
-import { personOrigin } from "../model/fanOut.ts"
+import { personOrigin } from "../model/origin.ts"
 import { memberMutation, memberQuery } from "../model/personFunctions.ts"
 import { readWithin } from "../model/readWithin.ts"
 import { refusal } from "../model/refusal.ts"
@@ -125,7 +125,7 @@ export const get = memberQuery({
     const gone = new Set(runtimes.filter((each) => each.status === "offline").map((each) => each.runtimeId))
     const leased = await ctx.db
       .query("sessions")
-      .withIndex("by_expiry", (q) => q.eq("accountId", ctx.accountId).eq("isLeased", true))
+      .withIndex("by_runtime", (q) => q.eq("accountId", ctx.accountId).gt("leaseRuntimeId", ""))
       .take(500)
     const typing = []
     for (const { lease, agentId } of leased) {

@@ -85,14 +85,15 @@ export const nameKey = (name: string): string => name.toLowerCase()
 export const inRosterOrder = (agents: Iterable<Doc<"agents">>): Array<Doc<"agents">> =>
   [...agents].toSorted((left, right) => left._creationTime - right._creationTime)
 
-/** Those of these agents that are on the roster, each once, in the order given. Reads one row per agent. */
+/** Those of these agents that are on the roster, each once, in the order given. Reads one row per agent that is not known. */
 export const agentsOnRoster = async (
   ctx: Pick<QueryCtx, "db">,
-  ids: Iterable<Id<"agents">>
+  ids: Iterable<Id<"agents">>,
+  known: ReadonlyArray<Doc<"agents">> = []
 ): Promise<Array<Doc<"agents">>> => {
   const agents: Array<Doc<"agents">> = []
   for (const id of new Set(ids)) {
-    const agent = await ctx.db.get("agents", id)
+    const agent = known.find(({ _id }) => _id === id) ?? (await ctx.db.get("agents", id))
     if (agent !== null && agent.removedAt === undefined) agents.push(agent)
   }
   return agents

@@ -3,6 +3,8 @@ import type { MutationCtx, QueryCtx } from "../_generated/server.js"
 import { refusal } from "./refusal.ts"
 
 const formerBootsKept = 20
+/** A boot that has not claimed. */
+const unclaimed = { lastClaim: 0, hasEnded: false }
 
 /** The row that says which boot of this RUNTIME_ID may claim. Reads one row. */
 export const bootRow = (
@@ -20,24 +22,32 @@ const supersededBoot = () =>
     reason: "superseded"
   })
 
-/** Fails with `conflict` unless this boot is the one that last pulsed for its RUNTIME_ID. Reads one row. */
+/** The row of the current boot; fails with `conflict` if that is another. Reads one row. */
 export const mustBeCurrentBoot = async (
   ctx: Pick<QueryCtx, "db">,
   accountId: Id<"accounts">,
   runtimeId: string,
   bootId: string
-): Promise<void> => {
+): Promise<Doc<"boots">> => {
   const row = await bootRow(ctx, accountId, runtimeId)
-  if (row === null) {
-    throw refusal("conflict", "This runtime has not pulsed yet: call service/runtimes:pulse first.", {
-      reason: "no_pulse"
-    })
-  }
-  if (row.bootId !== bootId) {
-    throw row.formerBootIds.includes(bootId)
-      ? supersededBoot()
-      : refusal("conflict", "This boot has not pulsed yet: call service/runtimes:pulse first.", { reason: "no_pulse" })
-  }
+  if (row?.bootId === bootId) return row
+  if (row?.formerBootIds.includes(bootId) === true) throw supersededBoot()
+  const who = row === null ? "runtime" : "boot"
+  throw refusal("conflict", `This ${who} has not pulsed yet: call service/runtimes:pulse first.`, {
+    reason: "no_pulse"
+  })
+}
+
+/** As mustBeCurrentBoot; fails with `conflict` too if the boot has made its last claim. */
+export const claimingBoot = async (
+  ctx: Pick<QueryCtx, "db">,
+  accountId: Id<"accounts">,
+  runtimeId: string,
+  bootId: string
+): Promise<Doc<"boots">> => {
+  const row = await mustBeCurrentBoot(ctx, accountId, runtimeId, bootId)
+  if (!row.hasEnded) return row
+  throw refusal("conflict", "This boot has made its last claim: start the runtime again.", { reason: "ended" })
 }
 
 /**
@@ -52,13 +62,14 @@ export const takeBoot = async (
 ): Promise<boolean> => {
   const row = await bootRow(ctx, accountId, runtimeId)
   if (row === null) {
-    await ctx.db.insert("boots", { accountId, runtimeId, bootId, formerBootIds: [] })
+    await ctx.db.insert("boots", { accountId, runtimeId, bootId, formerBootIds: [], ...unclaimed })
     return true
   }
   if (row.bootId === bootId) return false
   if (row.formerBootIds.includes(bootId)) throw supersededBoot()
   await ctx.db.patch("boots", row._id, {
     bootId,
+    ...unclaimed,
     formerBootIds: [row.bootId, ...row.formerBootIds].slice(0, formerBootsKept)
   })
   return true

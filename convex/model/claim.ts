@@ -1,450 +1,442 @@
 import { type Infer, v } from "convex/values"
+import { protocolMismatch, servedProtocols } from "../../src/domain/Protocol.ts"
 import type { Doc, Id } from "../_generated/dataModel.js"
 import type { MutationCtx, QueryCtx } from "../_generated/server.js"
-import { isPaused, mustBeCurrentBoot } from "./boots.ts"
-import { refusal } from "./refusal.ts"
+import { runKind } from "../schema.ts"
+import { claimingBoot, isPaused } from "./boots.ts"
+import { brokenCode, contextOf, deliveryContext, type Surroundings, surroundingsOf } from "./deliveryContext.ts"
+import { die } from "./ends.ts"
+import { eventsSize } from "./events.ts"
+import { notificationOf } from "./fences.ts"
+import { heartbeatContext, heartbeatContextOf } from "./heartbeatContext.ts"
+import { movedTo } from "./heartbeats.ts"
+import { followingDueAt, heartbeatOf, heartbeatRun, latestDueAt } from "./heartbeatSchedule.ts"
 import {
-  aloneAfterCrashes,
-  bestReady,
-  endLease,
-  type LeasedSession,
-  oldestAlone,
-  oldestReady,
-  refreshSession,
-  takeLease
-} from "./sessions.ts"
+  checkLeaseMs,
+  checkNamed,
+  isNamed,
+  leasesOf,
+  type NamedLease,
+  otherLeases,
+  releaseLease,
+  rescue
+} from "./leases.ts"
+import { ReadBudget } from "./readBudget.ts"
+import { refusal } from "./refusal.ts"
+import { type LeasedSession, offerAgain, refreshSession, takeLease } from "./sessions.ts"
 
-/** One leased session with the rows of its turn. */
-export const delivery = v.object({
-  /** The kept row first, then what is folded into it. */
-  notificationIds: v.array(v.string()),
+const claimed = {
+  id: v.string(),
   session: v.string(),
   epoch: v.number(),
   expiresAt: v.number(),
   attempt: v.number(),
-  /** The budget is used up: no turn, only fail without nextAttemptAt. */
-  spent: v.boolean(),
-  alone: v.boolean(),
   failures: v.number(),
   silences: v.number(),
-  readyAt: v.number(),
-  lane: v.number()
-})
-type Delivery = Infer<typeof delivery>
+  readyAt: v.number()
+}
+
+/** One leased run with its context. */
+export const run = v.union(
+  v.object({ kind: v.literal("notification"), ...claimed, context: deliveryContext }),
+  v.object({ kind: v.literal("heartbeat"), ...claimed, context: heartbeatContext }),
+  v.object({ kind: runKind, ...claimed, broken: brokenCode })
+)
+type Run = Infer<typeof run>
 
 export const claimAnswer = v.object({
-  deliveries: v.array(delivery),
-  /** The earliest later moment at which a claim could find something without anything new happening. */
+  runs: v.array(run),
+  /** Notifications that became dead letters here, because their attempts were used up. */
+  spent: v.array(v.string()),
+  hasMore: v.boolean(),
+  hasMoreHeartbeats: v.boolean(),
+  /** The next moment at which a claim could find something because of time alone. */
   nextDueAt: v.union(v.number(), v.null()),
-  now: v.number(),
-  /** A row that must run alone holds this runtime back until it is idle. */
-  isBlocked: v.boolean()
+  oldest: v.union(v.number(), v.null()),
+  now: v.number()
 })
 type ClaimAnswer = Infer<typeof claimAnswer>
 
 export interface ClaimRequest {
-  readonly requestId: string
+  readonly protocol: number
   readonly runtimeId: string
   readonly bootId: string
+  readonly number: number
   readonly limit: number
+  readonly heartbeatLimit: number
   readonly leaseMs: number
   readonly maxAttempts: number
-  readonly parkedAgents: ReadonlyArray<string>
+  readonly held: ReadonlyArray<NamedLease>
+  readonly abandoned: ReadonlyArray<NamedLease>
 }
 
-/** Every fourth claim takes the oldest rows of all lanes, so that none starves. */
-const oldestFirstEvery = 4
-/** A row that must run alone and has waited this long holds other claims back. */
-const aloneOverdueMs = 60_000
-/** A parked agent's row that met nothing but shared failures for this long is spent. */
-const parkedLimitMs = 24 * 60 * 60 * 1_000
-const maxFold = 50
 const maxLimit = 100
-/** How many parked, busy or unusable sessions a claim looks past. */
-const scanLimit = 1_000
-/** How many due sessions beyond the limit, and rows of each, one claim makes ready. */
-const dueSlack = 16
+/** How many due sessions beyond the limit one claim looks at: some may be busy with a heartbeat, or suspect. */
+const scanSlack = 50
+/** How many notifications without attempts left one claim ends. */
+const maxSpent = 50
+/** Read intervals of a dead letter with its fallback, and of a rescue, at most. */
+const intervalsPerDeath = 40
+const intervalsPerRescue = 10
+/** Two attempts in a row that ended with their process make a run suspect. */
+const suspectAfter = 2
 
-/** Fails with `invalid` outside the range of a lease. */
-export const checkLeaseMs = (leaseMs: number): void => {
-  if (!(leaseMs >= 3_000 && leaseMs <= 600_000)) {
-    throw refusal("invalid", "leaseMs is out of range: 3000 to 600000 milliseconds.")
+const check = (request: ClaimRequest): void => {
+  const isCount = (value: number, most: number) => Number.isInteger(value) && value >= 0 && value <= most
+  checkLeaseMs(request.leaseMs)
+  checkNamed(request.held)
+  checkNamed(request.abandoned)
+  if (!isCount(request.limit, maxLimit)) throw refusal("invalid", `limit is out of range: 0 to ${maxLimit}.`)
+  if (!isCount(request.heartbeatLimit, maxLimit)) {
+    throw refusal("invalid", `heartbeatLimit is out of range: 0 to ${maxLimit}.`)
   }
-}
-
-/** The runtime's live leases, at most two: enough to know that it is idle or holds one that must be alone. */
-export const liveLeases = async (
-  ctx: Pick<QueryCtx, "db">,
-  accountId: Id<"accounts">,
-  runtimeId: string,
-  now: number
-): Promise<{ readonly isIdle: boolean; readonly isAlone: boolean }> => {
-  const held = await ctx.db
-    .query("sessions")
-    .withIndex("by_runtime", (q) => q.eq("accountId", accountId).eq("leaseRuntimeId", runtimeId).gt("expiresAt", now))
-    .take(2)
-  return { isIdle: held.length === 0, isAlone: held.some((session) => session.lease?.alone === true) }
-}
-
-/** Makes ready what waited and is due, in its old place of the order. Answers whether there may be more. */
-const wakeDue = async (ctx: MutationCtx, accountId: Id<"accounts">, limit: number, now: number): Promise<boolean> => {
-  const sessions = await ctx.db
-    .query("sessions")
-    .withIndex("by_retry", (q) =>
-      q.eq("accountId", accountId).eq("isLeased", false).gt("retryAt", 0).lte("retryAt", now)
-    )
-    .take(limit + dueSlack)
-  for (const session of sessions) {
-    const rows = await ctx.db
-      .query("notifications")
-      .withIndex("by_retry", (q) => q.eq("sessionId", session._id).eq("state", "waiting").lte("nextAttemptAt", now))
-      .take(dueSlack)
-    for (const row of rows) {
-      await ctx.db.patch("notifications", row._id, {
-        state: "ready",
-        nextAttemptAt: undefined,
-        ...(row.crashes >= aloneAfterCrashes ? { aloneAt: row.nextAttemptAt ?? now } : {})
-      })
-    }
-    await refreshSession(ctx, session._id)
+  if (!(Number.isInteger(request.maxAttempts) && request.maxAttempts >= 1)) {
+    throw refusal("invalid", "maxAttempts is out of range: 1 or more.")
   }
-  return sessions.length === limit + dueSlack
-}
-
-/** The notification a lease is for; null for a beat's lease. Reads one row. */
-export const leasedRow = async (
-  ctx: Pick<QueryCtx, "db">,
-  session: LeasedSession
-): Promise<Doc<"notifications"> | null> => {
-  const id = session.lease.kind === "notification" ? ctx.db.normalizeId("notifications", session.lease.holder) : null
-  return id === null ? null : await ctx.db.get("notifications", id)
-}
-
-/**
- * Ends a lease whose runtime is gone: the row is ready again with its attempt spent, the beat may be claimed again.
- * What was folded stays with its row.
- */
-export const rescueLease = async (ctx: MutationCtx, session: LeasedSession): Promise<void> => {
-  const now = Date.now()
-  const row = await leasedRow(ctx, session)
-  if (row !== null && row.state === "claimed") {
-    const crashes = row.crashes + 1
-    await ctx.db.patch("notifications", row._id, {
-      state: "ready",
-      crashes,
-      ...(crashes >= aloneAfterCrashes ? { aloneAt: now } : {})
+  if (!(Number.isInteger(request.number) && request.number >= 1)) {
+    throw refusal("invalid", "number is out of range: the claims of a boot are numbered from 1.")
+  }
+  const outdated = protocolMismatch(request.protocol, servedProtocols)
+  if (outdated !== null) {
+    throw refusal("conflict", `Runtime and deployment are too far apart: upgrade the ${outdated} first.`, {
+      reason: "protocol"
     })
   }
-  if (session.lease.kind === "heartbeat") {
-    const beat = await ctx.db
-      .query("heartbeats")
-      .withIndex("by_agent", (q) => q.eq("agentId", session.agentId))
-      .unique()
-    if (beat !== null) await ctx.db.patch("heartbeats", beat._id, { crashes: beat.crashes + 1, requestId: undefined })
-  }
-  await endLease(ctx, session, null)
-  await refreshSession(ctx, session._id)
 }
 
-const isPersons = (row: Doc<"notifications">): boolean => row.actor.type === "person"
-
-/** The strongest first: a person's before an agent's, then the newest. */
-const byStrength = (left: Doc<"notifications">, right: Doc<"notifications">): number => {
-  if (isPersons(left) !== isPersons(right)) return isPersons(left) ? -1 : 1
-  return right.readyAt - left.readyAt || right._creationTime - left._creationTime
+/** One claim at work: what it was asked, and what it has read and taken so far. */
+interface Claiming {
+  readonly ctx: MutationCtx
+  readonly accountId: Id<"accounts">
+  readonly request: ClaimRequest
+  readonly now: number
+  readonly budget: ReadBudget
+  /** What the contexts have in common, read at the first one. */
+  readonly surroundings: () => Promise<Surroundings>
+  readonly runs: Array<Run>
+  readonly spent: Array<string>
+  /** The process holds a suspect run, or takes one here. */
+  hasSuspect: boolean
+  hasMore: boolean
+  hasMoreHeartbeats: boolean
 }
 
-/** Folds at a row's first claim, finds the fold at later ones: the kept row and the ids of the others, oldest first. */
-const foldOf = async (
-  ctx: MutationCtx,
-  sessionId: Id<"sessions">,
-  row: Doc<"notifications">
-): Promise<{ readonly kept: Doc<"notifications">; readonly others: ReadonlyArray<Id<"notifications">> }> => {
-  if (row.foldTaskId === undefined) {
-    const folded = await ctx.db
-      .query("notifications")
-      .withIndex("by_folded_into", (q) => q.eq("foldedInto", row._id))
-      .take(maxFold)
-    return { kept: row, others: folded.map((each) => each._id) }
-  }
-  const oldest = await ctx.db
-    .query("notifications")
-    .withIndex("by_fold", (q) => q.eq("sessionId", sessionId).eq("state", "ready").eq("foldTaskId", row.foldTaskId))
-    .take(maxFold)
-  // The chosen row is among the oldest unless more than fifty wait; then it takes the place of the last of them.
-  const rows = oldest.some((each) => each._id === row._id) ? oldest : [...oldest.slice(0, maxFold - 1), row]
-  const kept = rows.toSorted(byStrength)[0] ?? row
-  const others = rows.filter((each) => each._id !== kept._id)
-  for (const each of others) {
-    await ctx.db.patch("notifications", each._id, { state: "folded", foldedInto: kept._id, foldTaskId: undefined })
-  }
-  const strongest = {
-    lane: Math.min(...rows.map((each) => each.lane)),
-    readyAt: Math.min(...rows.map((each) => each.readyAt)),
-    hops: Math.min(...rows.map((each) => each.hops)),
-    isRequired: rows.some((each) => each.isRequired)
-  }
-  await ctx.db.patch("notifications", kept._id, { ...strongest, foldTaskId: undefined })
-  return { kept: { ...kept, ...strongest }, others: others.map((each) => each._id) }
-}
+/** Whether one more run may be taken; the first one always may. */
+const hasRoom = ({ budget, request, runs }: Claiming): boolean =>
+  runs.length < request.limit && (runs.length === 0 || budget.hasRoom)
 
-/** Leases the session for this row. */
-const take = async (
-  ctx: MutationCtx,
+const leaseFields = ({ now, request }: Claiming) => ({
+  runtimeId: request.runtimeId,
+  bootId: request.bootId,
+  expiresAt: now + request.leaseMs
+})
+
+/** The run of a leased notification, with its context. */
+const notificationRun = async (
+  { budget, ctx, surroundings }: Claiming,
   session: Doc<"sessions">,
-  row: Doc<"notifications">,
-  request: ClaimRequest,
-  how: { readonly spent: boolean; readonly alone: boolean }
-): Promise<Delivery> => {
-  const now = Date.now()
-  const { kept, others } = await foldOf(ctx, session._id, row)
-  const attempt = kept.attempts + (how.spent ? 0 : 1)
-  await ctx.db.patch("notifications", kept._id, {
-    state: "claimed",
-    attempts: attempt,
-    claims: kept.claims + 1,
-    aloneAt: undefined
-  })
-  const held = await takeLease(ctx, session, {
-    runtimeId: request.runtimeId,
-    bootId: request.bootId,
-    expiresAt: now + request.leaseMs,
-    holder: kept._id,
-    kind: "notification",
-    alone: how.alone,
-    ...(how.spent ? { spent: true } : {}),
-    taskId: kept.taskId,
-    runsInNextGeneration: kept.runsInNextGeneration
-  })
+  lease: LeasedSession["lease"],
+  row: Doc<"notifications">
+): Promise<Run> => {
+  const { epoch, expiresAt, generation } = lease
+  const attempt = { session, generation, earlierAttempts: row.claims - 1 }
+  const built = await contextOf(ctx, row, attempt, await surroundings(), budget.forRun())
+  const { attempts, failures, readyAt, silences } = row
+  const fields = { id: row._id, session: session._id, epoch, expiresAt, attempt: attempts, failures, silences, readyAt }
+  return typeof built === "string"
+    ? { kind: "notification", ...fields, broken: built }
+    : { kind: "notification", ...fields, context: built }
+}
+
+/** The run of a leased heartbeat, with its context; what the agent will have seen is kept for its end. */
+const heartbeatRunOf = async (
+  { budget, ctx, surroundings }: Claiming,
+  session: Doc<"sessions">,
+  lease: LeasedSession["lease"],
+  heartbeat: Doc<"heartbeats">
+): Promise<Run> => {
+  const { epoch, expiresAt, generation } = lease
+  const attempt = { session, generation, earlierAttempts: heartbeat.claims - 1 }
+  const built = await heartbeatContextOf(ctx, heartbeat, attempt, await surroundings(), budget.forRun())
+  const { attempts, dueAt, failures } = heartbeat
+  const fields = { id: lease.run, session: session._id, epoch, expiresAt, attempt: attempts, failures, silences: 0 }
+  if (typeof built === "string") return { kind: "heartbeat", ...fields, readyAt: dueAt, broken: built }
+  await ctx.db.patch("heartbeats", heartbeat._id, { pendingFingerprint: built.fingerprint })
+  return { kind: "heartbeat", ...fields, readyAt: dueAt, context: built.context }
+}
+
+/** Offers a lease that this process did not name again, under a new epoch; its work is as it was. */
+const takeAgain = async (claiming: Claiming, session: LeasedSession): Promise<void> => {
+  const { ctx, now, request } = claiming
+  const row = session.lease.kind === "notification" ? await notificationOf(ctx, session.lease.run) : null
+  const heartbeat = session.lease.kind === "heartbeat" ? await heartbeatOf(ctx, session.agentId) : null
+  if (row === null && (heartbeat === null || heartbeatRun(heartbeat) !== session.lease.run)) {
+    // The agent was removed or its schedule changed before the heartbeat began.
+    await releaseLease(ctx, session)
+    return
+  }
+  claiming.hasSuspect ||= session.lease.isSuspect
+  const lease = await offerAgain(ctx, session, now + request.leaseMs)
+  if (row !== null) claiming.runs.push(await notificationRun(claiming, session, lease, row))
+  else if (heartbeat !== null) claiming.runs.push(await heartbeatRunOf(claiming, session, lease, heartbeat))
+}
+
+/** Whether the agent's heartbeat runs now, in a session of its own. Reads at most one row. */
+const isInHeartbeat = async (ctx: Pick<QueryCtx, "db">, session: Doc<"sessions">): Promise<boolean> => {
+  if (session.taskId === undefined) return false
+  const heartbeat = await heartbeatOf(ctx, session.agentId)
+  const own = heartbeat === null ? null : await ctx.db.get("sessions", heartbeat.sessionId)
+  return own?.lease?.kind === "heartbeat"
+}
+
+/** Takes the session's next due notification; those without attempts left end here as dead letters. */
+const takeNotification = async (claiming: Claiming, session: Doc<"sessions">): Promise<void> => {
+  const { ctx, now, request } = claiming
+  if (await isInHeartbeat(ctx, session)) return
+  const due = ctx.db
+    .query("notifications")
+    .withIndex("by_session", (q) => q.eq("sessionId", session._id).eq("state", "ready").lte("at", now))
+  let count = 0
+  // One by one: usually the first is taken, and each may hold fifty events.
+  for await (const row of due) {
+    claiming.budget.noteCharacters(eventsSize(row.events))
+    count += 1
+    if (count > scanSlack || claiming.spent.length === maxSpent) {
+      claiming.hasMore = true
+      break
+    }
+    if (row.attempts >= request.maxAttempts) {
+      const message = `the budget of ${request.maxAttempts} attempts is used up`
+      await die(ctx, row, session.epoch, { error: { class: "AttemptsSpent", message, at: now } })
+      claiming.spent.push(row._id)
+      claiming.budget.note(intervalsPerDeath)
+      continue
+    }
+    const isSuspect = row.crashes >= suspectAfter
+    if (isSuspect && claiming.hasSuspect) {
+      claiming.hasMore = true
+      continue
+    }
+    claiming.hasSuspect ||= isSuspect
+    const taken = { state: "claimed" as const, attempts: row.attempts + 1, claims: row.claims + 1 }
+    await ctx.db.patch("notifications", row._id, { ...taken, retryAt: undefined })
+    const lease = await takeLease(ctx, session, {
+      ...leaseFields(claiming),
+      run: row._id,
+      kind: "notification",
+      isSuspect,
+      taskId: row.taskId,
+      runsInNextGeneration: row.runsInNextGeneration
+    })
+    claiming.runs.push(await notificationRun(claiming, session, lease, { ...row, ...taken }))
+    return
+  }
   await refreshSession(ctx, session._id)
-  return {
-    notificationIds: [kept._id, ...others],
-    session: session._id,
-    epoch: held.epoch,
-    expiresAt: held.expiresAt,
-    attempt,
-    spent: how.spent,
-    alone: how.alone,
-    failures: kept.failures,
-    silences: kept.silences,
-    readyAt: kept.readyAt,
-    lane: kept.lane
-  }
 }
 
-/** A session that could be taken, with what decides its turn. */
-interface Candidate {
-  readonly session: Doc<"sessions">
-  readonly lane: number
-  readonly at: number
-}
-
-/** Sessions whose lease has expired and that hold a row, most overdue first. */
-const expiredCandidates = async (
-  ctx: MutationCtx,
-  accountId: Id<"accounts">,
-  limit: number,
-  now: number,
-  isParked: (session: Doc<"sessions">) => boolean
-): Promise<Array<Candidate & { readonly row: Doc<"notifications"> | null }>> => {
-  const found: Array<Candidate & { readonly row: Doc<"notifications"> | null }> = []
-  let scanned = 0
-  for await (const session of ctx.db
+/** Takes what is due of notifications, in their order, as far as there is room. */
+const takeNotifications = async (claiming: Claiming): Promise<void> => {
+  const { accountId, ctx, now, request } = claiming
+  const due = await ctx.db
     .query("sessions")
-    .withIndex("by_expiry", (q) =>
-      q.eq("accountId", accountId).eq("isLeased", true).gt("expiresAt", 0).lte("expiresAt", now)
-    )) {
-    scanned += 1
-    if (found.length === limit || scanned > scanLimit) break
-    if (isParked(session) || session.lease === undefined) continue
-    const row = await leasedRow(ctx, { ...session, lease: session.lease })
-    const own = row === null ? [] : [{ lane: row.lane, at: row.readyAt }]
-    const ready = session.lane === undefined ? [] : [{ lane: session.lane, at: session.readyAt ?? now }]
-    const best = [...own, ...ready].toSorted((left, right) => left.lane - right.lane || left.at - right.at)[0]
-    if (best !== undefined) found.push({ session, row, ...best })
+    .withIndex("by_at", (q) => q.eq("accountId", accountId).gt("at", 0).lte("at", now))
+    .take(request.limit + scanSlack)
+  if (due.length === request.limit + scanSlack) claiming.hasMore = true
+  for (const session of due) {
+    if (!hasRoom(claiming)) {
+      claiming.hasMore = true
+      return
+    }
+    await takeNotification(claiming, session)
   }
-  return found
+}
+
+/** Whether the agent is at work or has a due notification, so that its heartbeat waits. Reads at most two rows. */
+const isBusy = async (ctx: Pick<QueryCtx, "db">, agentId: Id<"agents">, now: number): Promise<boolean> => {
+  const leased = await ctx.db
+    .query("sessions")
+    .withIndex("by_agent_expiry", (q) => q.eq("agentId", agentId).gt("expiresAt", 0))
+    .first()
+  if (leased !== null) return true
+  const due = await ctx.db
+    .query("sessions")
+    .withIndex("by_agent_at", (q) => q.eq("agentId", agentId).gt("at", 0).lte("at", now))
+    .first()
+  return due !== null
+}
+
+/** Takes the heartbeat if nothing of the agent comes first; one that was tried gives way to a later one that is due. */
+const takeHeartbeat = async (claiming: Claiming, found: Doc<"heartbeats">): Promise<boolean> => {
+  const { ctx, now } = claiming
+  if (await isBusy(ctx, found.agentId, now)) return false
+  const session = await ctx.db.get("sessions", found.sessionId)
+  if (session === null) return false
+  const isPassed = found.claims > 0 && followingDueAt(found, found.dueAt) <= now
+  const dueAt = isPassed ? latestDueAt(found, now) : found.dueAt
+  const { spanId: _, ...untold } = found
+  const heartbeat = isPassed ? { ...untold, dueAt, attempts: 0, claims: 0, failures: 0, crashes: 0 } : found
+  const isSuspect = heartbeat.crashes >= suspectAfter
+  if (isSuspect && claiming.hasSuspect) {
+    claiming.hasMoreHeartbeats = true
+    return false
+  }
+  claiming.hasSuspect ||= isSuspect
+  const taken = { attempts: heartbeat.attempts + 1, claims: heartbeat.claims + 1 }
+  const moved = isPassed ? movedTo(dueAt) : {}
+  await ctx.db.patch("heartbeats", found._id, { ...moved, ...taken, at: undefined })
+  const lease = await takeLease(ctx, session, {
+    ...leaseFields(claiming),
+    run: heartbeatRun(heartbeat),
+    kind: "heartbeat",
+    isSuspect,
+    runsInNextGeneration: false
+  })
+  claiming.runs.push(await heartbeatRunOf(claiming, session, lease, { ...heartbeat, ...taken }))
+  return true
+}
+
+/** Takes due heartbeats with the room that notifications left. */
+const takeHeartbeats = async (claiming: Claiming): Promise<void> => {
+  const { accountId, ctx, now, request } = claiming
+  const due = await ctx.db
+    .query("heartbeats")
+    .withIndex("by_at", (q) => q.eq("accountId", accountId).gt("at", 0).lte("at", now))
+    .take(request.heartbeatLimit === 0 ? 1 : request.heartbeatLimit + scanSlack)
+  let count = 0
+  for (const heartbeat of due) {
+    if (count === request.heartbeatLimit || !hasRoom(claiming)) {
+      claiming.hasMoreHeartbeats = true
+      return
+    }
+    if (await takeHeartbeat(claiming, heartbeat)) count += 1
+  }
 }
 
 /**
- * The earliest moment after this one at which a free session has a retry due or a lease expires: two index reads. With
- * `exceptLive` the live leases of that runtime do not count, which costs one read for each: it keeps them itself.
+ * The next moment after `after` at which a claim could find something without anything happening: a notification's, a
+ * heartbeat's, or the expiry of another runtime's lease. A retry behind a running turn counts, because the end of that
+ * turn tells no one of it. Reads two rows.
  */
 export const nextDueAt = async (
   ctx: Pick<QueryCtx, "db">,
   accountId: Id<"accounts">,
-  after: number,
-  exceptLive?: { readonly runtimeId: string; readonly now: number }
+  nextExpiry: number | null,
+  after: number
 ): Promise<number | null> => {
-  const retry = await ctx.db
-    .query("sessions")
-    .withIndex("by_retry", (q) => q.eq("accountId", accountId).eq("isLeased", false).gt("retryAt", after))
+  const notification = await ctx.db
+    .query("notifications")
+    .withIndex("by_retry", (q) => q.eq("accountId", accountId).gt("retryAt", after))
     .first()
-  let expiresAt: number | undefined
-  for await (const session of ctx.db
-    .query("sessions")
-    .withIndex("by_expiry", (q) => q.eq("accountId", accountId).eq("isLeased", true).gt("expiresAt", after))) {
-    const isOwn = session.leaseRuntimeId === exceptLive?.runtimeId && (session.expiresAt ?? 0) > (exceptLive?.now ?? 0)
-    if (isOwn) continue
-    expiresAt = session.expiresAt
-    break
-  }
-  const moments = [retry?.retryAt, expiresAt].filter((moment) => moment !== undefined)
-  return moments.length === 0 ? null : Math.min(...moments)
+  const heartbeat = await ctx.db
+    .query("heartbeats")
+    .withIndex("by_at", (q) => q.eq("accountId", accountId).gt("at", after))
+    .first()
+  const moments = [notification?.retryAt, heartbeat?.at, nextExpiry]
+  const known = moments.filter((moment) => moment !== undefined && moment !== null)
+  return known.length === 0 ? null : Math.min(...known)
 }
 
-/** After one more attempt that ended with its runtime, a row that a lease holds must run alone. */
-const isAloneOnceRescued = (row: Doc<"notifications">): boolean => row.crashes + 1 >= aloneAfterCrashes
-
-/**
- * The row, with its free or expired session, that must run alone and has waited so long that nothing else may begin
- * before it: no delivery, and no heartbeat either, or beats would keep the runtimes busy for ever. Two index reads where
- * there is none.
- */
-export const overdueAlone = async (
+/** Whether a free session or a heartbeat is due. Reads at most two rows. */
+export const hasClaimable = async (
   ctx: Pick<QueryCtx, "db">,
   accountId: Id<"accounts">,
-  parkedAgents: ReadonlyArray<string>,
-  now: number,
-  isSpent: (row: Doc<"notifications">) => boolean = () => false
-): Promise<{ readonly session: Doc<"sessions">; readonly row: Doc<"notifications"> } | null> => {
-  const since = now - aloneOverdueMs
-  for await (const session of ctx.db
-    .query("sessions")
-    .withIndex("by_alone", (q) =>
-      q.eq("accountId", accountId).eq("isLeased", false).gt("aloneAt", 0).lte("aloneAt", since)
-    )) {
-    if (parkedAgents.includes(session.agentId)) continue
-    const row = await oldestAlone(ctx, session._id)
-    if (row !== null && !isSpent(row)) return { session, row }
-  }
-  let scanned = 0
-  for await (const session of ctx.db
-    .query("sessions")
-    .withIndex("by_expiry", (q) =>
-      q.eq("accountId", accountId).eq("isLeased", true).gt("expiresAt", 0).lte("expiresAt", now)
-    )) {
-    scanned += 1
-    if (scanned > scanLimit) break
-    if (parkedAgents.includes(session.agentId) || session.lease === undefined) continue
-    // The lease may have kept back for long what is ready beside it.
-    const beside = (session.aloneAt ?? now) <= since ? await oldestAlone(ctx, session._id) : null
-    if (beside !== null && !isSpent(beside)) return { session, row: beside }
-    if (session.lease.expiresAt > since) continue
-    const row = await leasedRow(ctx, { ...session, lease: session.lease })
-    if (row?.state === "claimed" && !isSpent(row) && isAloneOnceRescued(row)) return { session, row }
-  }
-  return null
-}
-
-/** Takes up to `limit` sessions; reads and writes queue rows only, their number bound by the limit, not by history. */
-const takeSessions = async (
-  ctx: MutationCtx,
-  accountId: Id<"accounts">,
-  request: ClaimRequest,
-  isOldestFirst: boolean,
   now: number
-): Promise<Pick<ClaimAnswer, "deliveries" | "isBlocked">> => {
-  const { isIdle, isAlone } = await liveLeases(ctx, accountId, request.runtimeId, now)
-  if (isAlone) return { deliveries: [], isBlocked: true }
-  const parked = new Set(request.parkedAgents)
-  const isParked = (session: Doc<"sessions">): boolean => parked.has(session.agentId)
-  const isSpent = (row: Doc<"notifications">): boolean => row.attempts >= request.maxAttempts
-  const expired = await expiredCandidates(ctx, accountId, request.limit, now, isParked)
-
-  const takeExpired = async (candidate: Pick<Candidate, "session">) => {
-    if (candidate.session.lease !== undefined) {
-      await rescueLease(ctx, { ...candidate.session, lease: candidate.session.lease })
-    }
-    return await ctx.db.get("sessions", candidate.session._id)
-  }
-
-  // A row that must run alone and is overdue goes first, or holds this runtime back until it is idle.
-  const overdue = await overdueAlone(ctx, accountId, request.parkedAgents, now, isSpent)
-  if (overdue !== null) {
-    if (!isIdle) return { deliveries: [], isBlocked: true }
-    const session = await takeExpired(overdue)
-    const row = await ctx.db.get("notifications", overdue.row._id)
-    if (session === null || row === null) throw new Error("What must run alone is gone within one transaction.")
-    return { deliveries: [await take(ctx, session, row, request, { spent: false, alone: true })], isBlocked: false }
-  }
-  const mustRunAlone = (row: Doc<"notifications"> | null): boolean =>
-    row !== null && !isSpent(row) && isAloneOnceRescued(row)
-
-  const nextOf = isOldestFirst ? oldestReady : bestReady
-  const queue: Array<Candidate> = [...expired]
-  let scanned = 0
-  let found = 0
-  const free = isOldestFirst
-    ? ctx.db
-        .query("sessions")
-        .withIndex("by_oldest", (q) => q.eq("accountId", accountId).eq("isLeased", false).gte("oldestAt", 0))
-    : ctx.db
-        .query("sessions")
-        .withIndex("by_lane", (q) => q.eq("accountId", accountId).eq("isLeased", false).gte("lane", 0))
-  for await (const session of free) {
-    scanned += 1
-    if (found === request.limit || scanned > scanLimit) break
-    const at = isOldestFirst ? session.oldestAt : session.readyAt
-    if (session.lane === undefined || at === undefined) continue
-    if (isParked(session)) {
-      const next = await nextOf(ctx, session._id)
-      if (next?.sharedSince === undefined || next.sharedSince > now - parkedLimitMs) continue
-    }
-    queue.push({ session, lane: session.lane, at })
-    if (session.aloneAt === undefined) found += 1
-  }
-  queue.sort((left, right) => (isOldestFirst ? 0 : left.lane - right.lane) || left.at - right.at)
-
-  const deliveries: Array<Delivery> = []
-  for (const candidate of queue) {
-    if (deliveries.length === request.limit) break
-    const leased = expired.find((each) => each.session._id === candidate.session._id)
-    const canBeAlone = isIdle && deliveries.length === 0
-    if (leased !== undefined && mustRunAlone(leased.row) && !canBeAlone) continue
-    const session = leased === undefined ? candidate.session : await takeExpired(candidate)
-    if (session === null) continue
-    const row = await nextOf(ctx, session._id)
-    if (row === null) continue
-    const spent = isSpent(row) || isParked(session)
-    const alone = !spent && row.crashes >= aloneAfterCrashes
-    if (alone && !canBeAlone) continue
-    deliveries.push(await take(ctx, session, row, request, { spent, alone }))
-    if (alone) break
-  }
-  return { deliveries, isBlocked: false }
+): Promise<boolean> => {
+  const session = await ctx.db
+    .query("sessions")
+    .withIndex("by_at", (q) => q.eq("accountId", accountId).gt("at", 0).lte("at", now))
+    .first()
+  if (session !== null) return true
+  const heartbeat = await ctx.db
+    .query("heartbeats")
+    .withIndex("by_at", (q) => q.eq("accountId", accountId).gt("at", 0).lte("at", now))
+    .first()
+  return heartbeat !== null
 }
+
+/** Since when the oldest ready notification waits; null if none does. Reads one row. */
+export const oldestReady = async (
+  ctx: Pick<QueryCtx, "db">,
+  accountId: Id<"accounts">,
+  now: number
+): Promise<number | null> => {
+  const oldest = await ctx.db
+    .query("notifications")
+    .withIndex("by_state", (q) => q.eq("accountId", accountId).eq("state", "ready").lte("readyAt", now))
+    .first()
+  return oldest?.readyAt ?? null
+}
+
+const nothing = (now: number): ClaimAnswer => ({
+  runs: [],
+  spent: [],
+  hasMore: false,
+  hasMoreHeartbeats: false,
+  nextDueAt: null,
+  oldest: null,
+  now
+})
 
 /**
- * Leases up to `limit` sessions for a runtime, each with its first row and what folds into it. The same requestId
- * answers the same again. Fails with `conflict` for a boot that is not the current one.
+ * Leases due work to a process, with its contexts, and settles what the process says of the leases it has. Claims of a
+ * boot are numbered; one that arrives late leases nothing, and one that leases nothing writes nothing. A claim of limit 0
+ * is the boot's last one. Fails with `conflict` for a boot that is not the current one or has ended.
  */
 export const claim = async (
   ctx: MutationCtx,
   accountId: Id<"accounts">,
   request: ClaimRequest
 ): Promise<ClaimAnswer> => {
+  check(request)
   const now = Date.now()
-  checkLeaseMs(request.leaseMs)
-  if (!(Number.isInteger(request.limit) && request.limit >= 1 && request.limit <= maxLimit)) {
-    throw refusal("invalid", `limit is out of range: 1 to ${maxLimit}.`)
+  const boot = await claimingBoot(ctx, accountId, request.runtimeId, request.bootId)
+  const own = (await leasesOf(ctx, accountId, request.runtimeId)).filter(({ lease }) => lease.bootId === request.bootId)
+  const abandoned = own.filter((session) => isNamed(request.abandoned, session))
+  const named = own.filter((session) => isNamed(request.held, session) && !abandoned.includes(session))
+  const unnamed = own.filter((session) => !named.includes(session) && !abandoned.includes(session))
+  for (const session of abandoned) await rescue(ctx, session)
+  if (request.limit === 0) {
+    for (const session of unnamed) await releaseLease(ctx, session)
+    await ctx.db.patch("boots", boot._id, { hasEnded: true })
+    return nothing(now)
   }
-  if (!(Number.isInteger(request.maxAttempts) && request.maxAttempts >= 1)) {
-    throw refusal("invalid", "maxAttempts is out of range: 1 up.")
+  if (request.number <= boot.lastClaim || (await isPaused(ctx, accountId))) return nothing(now)
+
+  const budget = new ReadBudget(own.length + abandoned.length * intervalsPerRescue)
+  let surroundings: Promise<Surroundings> | undefined
+  const claiming: Claiming = {
+    ctx,
+    accountId,
+    request,
+    now,
+    budget,
+    surroundings: () => (surroundings ??= surroundingsOf(ctx, accountId, budget)),
+    runs: [],
+    spent: [],
+    hasSuspect: [...named, ...unnamed].some(({ lease }) => lease.isSuspect),
+    hasMore: false,
+    hasMoreHeartbeats: false
   }
-  await mustBeCurrentBoot(ctx, accountId, request.runtimeId, request.bootId)
-  const last = await ctx.db
-    .query("claims")
-    .withIndex("by_runtime", (q) => q.eq("accountId", accountId).eq("runtimeId", request.runtimeId))
-    .unique()
-  if (last !== null && last.requestId === request.requestId) return { ...last.answer, now }
-  if (await isPaused(ctx, accountId)) return { deliveries: [], nextDueAt: null, now, isBlocked: false }
-  const count = (last?.count ?? 0) + 1
-  const mayHaveMoreDue = await wakeDue(ctx, accountId, request.limit, now)
-  const taken = await takeSessions(ctx, accountId, request, count % oldestFirstEvery === 0, now)
-  const answer = { ...taken, nextDueAt: mayHaveMoreDue ? now : await nextDueAt(ctx, accountId, now) }
-  const { requestId, runtimeId } = request
-  if (last === null) await ctx.db.insert("claims", { accountId, runtimeId, requestId, count, answer })
-  else await ctx.db.patch("claims", last._id, { requestId, count, answer })
-  return { ...answer, now }
+  for (const session of unnamed) {
+    if (hasRoom(claiming)) await takeAgain(claiming, session)
+    else claiming.hasMore = true
+  }
+  const { expired, nextExpiry } = await otherLeases(ctx, accountId, request.runtimeId, request.limit, now)
+  if (expired.length === request.limit) claiming.hasMore = true
+  for (const session of expired) await rescue(ctx, session)
+  budget.note(expired.length * intervalsPerRescue)
+  await takeNotifications(claiming)
+  await takeHeartbeats(claiming)
+
+  const { hasMore, hasMoreHeartbeats, runs, spent } = claiming
+  if (runs.length > 0) await ctx.db.patch("boots", boot._id, { lastClaim: request.number })
+  return {
+    runs,
+    spent,
+    hasMore,
+    hasMoreHeartbeats,
+    nextDueAt: await nextDueAt(ctx, accountId, nextExpiry, now),
+    oldest: await oldestReady(ctx, accountId, now),
+    now
+  }
 }

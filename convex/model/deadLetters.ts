@@ -5,9 +5,8 @@ import { failure, notificationType } from "../schema.ts"
 import { recordActivity } from "./activities.ts"
 import { type Actor, systemActor } from "./actor.ts"
 import { cut } from "./cut.ts"
-import { foldedRows } from "./delivery.ts"
 import { refusal } from "./refusal.ts"
-import { refreshSession } from "./sessions.ts"
+import { offer } from "./sessions.ts"
 
 /** A notification that was given up, as an operator judges it. */
 export const deadLetter = v.object({
@@ -23,8 +22,8 @@ export const deadLetter = v.object({
   error: v.union(failure, v.null()),
   isRequired: v.boolean(),
   hasFallback: v.boolean(),
-  /** How many notifications died with it. */
-  folded: v.number(),
+  /** Why the agent had work, oldest first. */
+  events: v.array(v.object({ type: notificationType, actorName: v.string(), at: v.number() })),
   traceId: v.union(v.string(), v.null())
 })
 
@@ -39,17 +38,13 @@ export const listDeadLetters = async (
 ): Promise<Array<Infer<typeof deadLetter>>> => {
   const rows = await ctx.db
     .query("notifications")
-    .withIndex("by_ended", (q) => q.eq("accountId", accountId).eq("state", "dead").eq("foldedInto", undefined))
+    .withIndex("by_ended", (q) => q.eq("accountId", accountId).eq("state", "dead"))
     .order("desc")
     .take(limit)
   const letters: Array<Infer<typeof deadLetter>> = []
   for (const row of rows) {
     const agent = row.agentId === undefined ? null : await ctx.db.get("agents", row.agentId)
     const task = await ctx.db.get("tasks", row.taskId)
-    const folded = await ctx.db
-      .query("notifications")
-      .withIndex("by_folded_into", (q) => q.eq("foldedInto", row._id))
-      .take(100)
     letters.push({
       id: row._id,
       type: row.type,
@@ -63,7 +58,7 @@ export const listDeadLetters = async (
       error: row.error ?? null,
       isRequired: row.isRequired,
       hasFallback: row.hasFallback,
-      folded: folded.length,
+      events: row.events.map(({ actor, at, type }) => ({ type, actorName: actor.name, at })),
       traceId: row.traceId ?? null
     })
   }
@@ -80,22 +75,27 @@ const deadLetterOf = async (
   if (row === null || row.accountId !== accountId) {
     throw refusal("not_found", "No such notification in this account: list the dead letters.")
   }
-  if (row.state !== "dead" || row.foldedInto !== undefined) {
+  if (row.state !== "dead") {
     throw refusal("conflict", "This notification is not a dead letter, or no longer: list the dead letters.")
   }
   return row
 }
 
-/** Makes a dead letter ready again with its fold and a new budget; a fallback it had is not posted twice. */
+/** Makes a dead letter ready again with a new budget of attempts; a fallback it had is not posted twice. */
 export const retryDeadLetter = async (ctx: MutationCtx, accountId: Id<"accounts">, id: string): Promise<void> => {
   const row = await deadLetterOf(ctx, accountId, id)
   const agent = row.agentId === undefined ? null : await ctx.db.get("agents", row.agentId)
   if (agent === null || agent.removedAt !== undefined || row.sessionId === undefined) {
     throw refusal("invalid", "The agent of this dead letter is gone: discard it instead.")
   }
+  const session = await ctx.db.get("sessions", row.sessionId)
+  if (session === null) throw refusal("invalid", "The session of this dead letter is gone: discard it instead.")
+  const now = Date.now()
+  // It goes behind what is ready now, whatever its events' head start was.
   await ctx.db.patch("notifications", row._id, {
     state: "ready",
-    readyAt: Date.now(),
+    at: now,
+    readyAt: now,
     attempts: 0,
     failures: 0,
     silences: 0,
@@ -104,10 +104,7 @@ export const retryDeadLetter = async (ctx: MutationCtx, accountId: Id<"accounts"
     endedAt: undefined,
     runsInNextGeneration: false
   })
-  for (const each of await foldedRows(ctx, row)) {
-    if (each.state === "dead") await ctx.db.patch("notifications", each._id, { state: "folded", endedAt: undefined })
-  }
-  await refreshSession(ctx, row.sessionId)
+  await offer(ctx, session, now)
   await recordActivity(ctx, {
     accountId,
     type: "dead_letter_retried",
@@ -117,7 +114,7 @@ export const retryDeadLetter = async (ctx: MutationCtx, accountId: Id<"accounts"
   })
 }
 
-/** Ends a dead letter and its fold for good. */
+/** Ends a dead letter for good. */
 export const discardDeadLetter = async (
   ctx: MutationCtx,
   accountId: Id<"accounts">,
@@ -128,9 +125,6 @@ export const discardDeadLetter = async (
   const outcomeReason = cut(reason?.trim() ?? "", 500)
   const ended = { state: "discarded" as const, ...(outcomeReason === "" ? {} : { outcomeReason }) }
   await ctx.db.patch("notifications", row._id, ended)
-  for (const each of await foldedRows(ctx, row)) {
-    if (each.state === "dead") await ctx.db.patch("notifications", each._id, ended)
-  }
   await recordActivity(ctx, {
     accountId,
     type: "dead_letter_discarded",

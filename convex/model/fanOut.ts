@@ -1,10 +1,8 @@
-import type { Infer } from "convex/values"
 import { type Mentions, parseMentions } from "../../src/domain/Mention.ts"
 import type { TaskStatus } from "../../src/domain/TaskStatus.ts"
 import { isReviewer } from "../../src/domain/TaskStatus.ts"
 import type { Doc, Id } from "../_generated/dataModel.js"
 import type { MutationCtx } from "../_generated/server.js"
-import type { NotificationType, notificationState } from "../schema.ts"
 import type { Actor } from "./actor.ts"
 import {
   accountOf,
@@ -16,143 +14,9 @@ import {
   inRosterOrder,
   orchestratorOf
 } from "./agents.ts"
-import { markHopNotice } from "./participants.ts"
-import { sessionFor } from "./sessions.ts"
+import { type Cause, notifyAgents, notifyMember } from "./notify.ts"
+import type { Origin } from "./origin.ts"
 import { subscribe, subscribeParticipants, subscribersOf } from "./subscriptions.ts"
-
-/** How many turns agents may set off in a row when nothing else says so; a person's act starts anew. */
-export const defaultMaxHops = 12
-
-/** Who caused a change, and how far down a chain of agents' turns it is. */
-export interface Origin {
-  readonly actor: Actor
-  /** The hops its notifications carry: 0 for a person, the run's hops + 1 for an agent. */
-  readonly hops: number
-  readonly maxHops: number
-}
-
-/** What a person does starts a chain of its own. */
-export const personOrigin = (actor: Actor): Origin => ({ actor, hops: 0, maxHops: defaultMaxHops })
-
-interface Cause {
-  readonly type: NotificationType
-  readonly messageId?: Id<"messages">
-  readonly previousStatus?: TaskStatus
-  readonly newStatus?: TaskStatus
-  readonly request?: string
-}
-
-const laneOf = (type: NotificationType, actor: Actor): number => {
-  if (actor.type === "person" && (type === "mention" || type === "thread_update")) return 0
-  if (type === "response_request") return 1
-  return type === "assignment" ? 2 : 3
-}
-
-/** Whether the sender is owed an answer. */
-const isRequired = (type: NotificationType, actor: Actor): boolean =>
-  type === "assignment" ||
-  type === "mention" ||
-  type === "response_request" ||
-  (type === "thread_update" && actor.type === "person")
-
-const row = (task: Pick<Doc<"tasks">, "_id" | "accountId">, origin: Origin, cause: Cause) => ({
-  accountId: task.accountId,
-  taskId: task._id,
-  ...cause,
-  actor: origin.actor,
-  lane: laneOf(cause.type, origin.actor),
-  readyAt: Date.now(),
-  attempts: 0,
-  claims: 0,
-  failures: 0,
-  silences: 0,
-  crashes: 0,
-  hops: origin.hops,
-  isRequired: isRequired(cause.type, origin.actor),
-  hasFallback: false,
-  runsInNextGeneration: false
-})
-
-/** Inserts a person's row, which no runtime ever claims. */
-export const notifyMember = async (
-  ctx: Pick<MutationCtx, "db">,
-  task: Pick<Doc<"tasks">, "_id" | "accountId">,
-  memberId: Id<"members">,
-  origin: Origin,
-  cause: Cause
-): Promise<void> => {
-  const state: Infer<typeof notificationState> = "unread"
-  await ctx.db.insert("notifications", { ...row(task, origin, cause), recipientType: "person", memberId, state })
-}
-
-/** Tells the task's creator once (the account's owner, when an agent made it) that the agents' chain ended here. */
-const noticeHopLimit = async (ctx: Pick<MutationCtx, "db">, taskId: Id<"tasks">, origin: Origin): Promise<void> => {
-  const task = await ctx.db.get("tasks", taskId)
-  if (task === null || !(await markHopNotice(ctx, task))) return
-  const creatorId = task.createdBy.type === "person" ? ctx.db.normalizeId("members", task.createdBy.id ?? "") : null
-  const creator = creatorId === null ? null : await ctx.db.get("members", creatorId)
-  const recipient = creator ?? (await ownerOf(ctx, task.accountId))
-  if (recipient === null) return
-  await notifyMember(ctx, task, recipient._id, origin, {
-    type: "thread_update",
-    request: "The agents' chain reached the hop limit: no agent is told of what follows until a person writes."
-  })
-}
-
-/** The account's first owner. */
-export const ownerOf = async (
-  ctx: Pick<MutationCtx, "db">,
-  accountId: Id<"accounts">
-): Promise<Doc<"members"> | null> => {
-  const members = await ctx.db
-    .query("members")
-    .withIndex("by_account", (q) => q.eq("accountId", accountId))
-    .take(100)
-  return members.find((member) => member.role === "owner") ?? null
-}
-
-/**
- * Inserts one ready row for each agent and puts it into its session's order; always a row of its own, folding is the
- * claim's. Beyond the hop limit no agent is told. Answers the rows' ids in the order of the agents.
- */
-export const notifyAgents = async (
-  ctx: Pick<MutationCtx, "db">,
-  task: Pick<Doc<"tasks">, "_id" | "accountId">,
-  agents: ReadonlyArray<Doc<"agents">>,
-  origin: Origin,
-  cause: Cause
-): Promise<Array<Id<"notifications">>> => {
-  if (agents.length === 0) return []
-  if (origin.hops > origin.maxHops) {
-    await noticeHopLimit(ctx, task._id, origin)
-    return []
-  }
-  const account = await accountOf(ctx, task.accountId)
-  const ids: Array<Id<"notifications">> = []
-  for (const agent of agents) {
-    const session = await sessionFor(ctx, agent, account.sessionScope, task._id)
-    const made = row(task, origin, cause)
-    ids.push(
-      await ctx.db.insert("notifications", {
-        ...made,
-        recipientType: "agent",
-        agentId: agent._id,
-        sessionId: session._id,
-        state: "ready",
-        ...(cause.type === "thread_update" ? { foldTaskId: task._id } : {})
-      })
-    )
-    // The newest row is best only in a lane of its own, and oldest only when there is no other.
-    const isBest = session.lane === undefined || made.lane < session.lane
-    if (isBest || session.oldestAt === undefined) {
-      await ctx.db.patch("sessions", session._id, {
-        ...(isBest ? { lane: made.lane, readyAt: made.readyAt } : {}),
-        ...(session.oldestAt === undefined ? { oldestAt: made.readyAt } : {})
-      })
-    }
-  }
-  return ids
-}
 
 interface Mentioned {
   readonly agents: ReadonlyArray<Doc<"agents">>
@@ -268,7 +132,8 @@ export const fanOutMessage = async (
   const audience = task.isOrchestratorChat ? [{ agentId: orchestrator?._id }] : subscribers
   const listeners = await agentsOnRoster(
     ctx,
-    isHeard ? audience.flatMap(({ agentId }) => (agentId === undefined || agentId === authorId ? [] : [agentId])) : []
+    isHeard ? audience.flatMap(({ agentId }) => (agentId === undefined || agentId === authorId ? [] : [agentId])) : [],
+    orchestrator === null ? [] : [orchestrator]
   )
   await notifyAgents(ctx, task, inRosterOrder(listeners), origin, update)
   for (const { memberId } of subscribers) {

@@ -1,83 +1,119 @@
-import type { Doc } from "../_generated/dataModel.js"
-import type { MutationCtx, QueryCtx } from "../_generated/server.js"
-import type { LeasedSession } from "./sessions.ts"
+import type { Doc, Id } from "../_generated/dataModel.js"
+import type { MutationCtx } from "../_generated/server.js"
+import type { Change } from "./change.ts"
+import { type Fence, endOf } from "./fences.ts"
+import { firstDueAt, followingDueAt, heartbeatOf, heartbeatRun } from "./heartbeatSchedule.ts"
+import { sessionFor, type LeasedSession } from "./sessions.ts"
+import { wakeFor } from "./wakes.ts"
 
-/** After so many own failures a beat is given up. */
-export const maxBeatFailures = 3
+/** After so many own failures and crashes a heartbeat is given up for the following one. */
+export const maxHeartbeatFailures = 3
 
-/** The heartbeat row of an agent. Reads one row. */
-export const beatOf = (ctx: Pick<QueryCtx, "db">, agentId: Doc<"agents">["_id"]): Promise<Doc<"heartbeats"> | null> =>
-  ctx.db
-    .query("heartbeats")
-    .withIndex("by_agent", (q) => q.eq("agentId", agentId))
-    .unique()
+type Heartbeat = Doc<"heartbeats">
 
-/** The beat's identity, the same in all its attempts. */
-export const heartbeatId = (beat: Pick<Doc<"heartbeats">, "agentId" | "dueAt">): string =>
-  `${beat.agentId}:${beat.dueAt}`
+/** A heartbeat that was never tried. */
+const untried = { attempts: 0, claims: 0, failures: 0, crashes: 0 }
 
-/** The beat that follows this one after `now`; missed ones are not made up for. */
-export const followingDueAt = (
-  beat: Pick<Doc<"heartbeats">, "schedule" | "dueAt" | "followingAt">,
-  now: number
-): number => {
-  if (typeof beat.schedule === "string") return beat.followingAt ?? now + 60_000
-  const interval = beat.schedule * 60_000
-  return beat.dueAt + interval * Math.max(1, Math.floor((now - beat.dueAt) / interval) + 1)
+/** The change of the row to the heartbeat of that moment. */
+export const movedTo = (dueAt: number) => ({ ...untried, dueAt, at: dueAt, spanId: undefined })
+
+/** Gives the agent its heartbeat row, or calculates its next moment by a changed schedule. Reads three rows. */
+export const scheduleHeartbeat = async (ctx: MutationCtx, agentId: Id<"agents">): Promise<void> => {
+  const agent = await ctx.db.get("agents", agentId)
+  if (agent === null || agent.removedAt !== undefined) return
+  const now = Date.now()
+  const found = await heartbeatOf(ctx, agentId)
+  if (found?.schedule === agent.heartbeat) return
+  const { accountId, heartbeat: schedule } = agent
+  const dueAt = firstDueAt(agentId, schedule, found?.lastHeartbeatAt, now)
+  if (found === null) {
+    const session = await sessionFor(ctx, agent, "agent", undefined)
+    const made = { accountId, agentId, sessionId: session._id, schedule, status: "online" }
+    await ctx.db.insert("heartbeats", { ...made, ...untried, dueAt, at: dueAt })
+  } else {
+    await ctx.db.patch("heartbeats", found._id, { schedule, ...movedTo(dueAt) })
+  }
+  // Runtimes sleep until the next moment that they know of: let them look for this one.
+  await wakeFor(ctx, { accountId, agentId })
 }
 
-/** Moves on to the next beat, with a new identity and no attempts. */
-export const advanceBeat = async (ctx: MutationCtx, beat: Doc<"heartbeats">, now: number): Promise<number> => {
-  const dueAt = followingDueAt(beat, now)
-  await ctx.db.patch("heartbeats", beat._id, {
-    dueAt,
-    followingAt: undefined,
-    notBefore: undefined,
-    requestId: undefined,
-    attempts: 0,
-    tries: 0,
-    failures: 0,
-    crashes: 0,
-    spanId: undefined
-  })
-  return dueAt
+/** The agent's heartbeat, and whether it is still that of the run; null if the agent was removed in the meantime. */
+const heartbeatIn = async (ctx: MutationCtx, session: LeasedSession) => {
+  const heartbeat = await heartbeatOf(ctx, session.agentId)
+  return heartbeat === null ? null : { heartbeat, isMoved: heartbeatRun(heartbeat) !== session.lease.run }
 }
 
-/** Gives a beat back: due as before, with the same identity, not before the time given. */
-export const releaseBeat = async (
-  ctx: MutationCtx,
-  session: LeasedSession,
-  notBefore: number | undefined,
-  told: Partial<Pick<Doc<"heartbeats">, "error" | "traceId" | "spanId">>
-): Promise<void> => {
-  const beat = await beatOf(ctx, session.agentId)
-  if (beat === null || heartbeatId(beat) !== session.lease.holder) return
-  await ctx.db.patch("heartbeats", beat._id, {
-    notBefore,
-    requestId: undefined,
-    attempts: Math.max(0, beat.attempts - 1),
-    ...told
-  })
-}
+/** Gives the heartbeat up for the following one. */
+const giveUp = async (ctx: MutationCtx, heartbeat: Heartbeat, change: Change<Heartbeat>): Promise<void> =>
+  ctx.db.patch("heartbeats", heartbeat._id, { ...movedTo(followingDueAt(heartbeat, Date.now())), ...change })
 
-/** Counts an own failure of a beat; the last one, or one without a next attempt, gives the beat up. */
-export const failBeat = async (
+/** Releases a heartbeat without counting the attempt, to be claimed again at once or at nextAttemptAt. */
+export const releaseHeartbeat = async (
   ctx: MutationCtx,
   session: LeasedSession,
   nextAttemptAt: number | undefined,
-  told: Partial<Pick<Doc<"heartbeats">, "error" | "traceId" | "spanId">>
-): Promise<"waiting" | "dead"> => {
-  const beat = await beatOf(ctx, session.agentId)
-  if (beat === null || heartbeatId(beat) !== session.lease.holder) return "dead"
-  const failures = beat.failures + 1
-  await ctx.db.patch("heartbeats", beat._id, {
-    failures,
-    crashes: 0,
-    notBefore: nextAttemptAt,
-    requestId: undefined,
-    ...told
+  change: Change<Heartbeat>
+): Promise<void> => {
+  const found = await heartbeatIn(ctx, session)
+  if (found === null) return
+  const { heartbeat, isMoved } = found
+  const released = { at: nextAttemptAt ?? heartbeat.dueAt, attempts: Math.max(0, heartbeat.attempts - 1) }
+  await ctx.db.patch("heartbeats", heartbeat._id, isMoved ? change : { ...released, ...change })
+}
+
+/** Counts an own failure; the last one, or one without a next attempt, gives the heartbeat up. */
+export const failHeartbeat = async (
+  ctx: MutationCtx,
+  session: LeasedSession,
+  failure: Fence & { readonly nextAttemptAt?: number },
+  told: Change<Heartbeat>
+): Promise<"ready" | "dead"> => {
+  const found = await heartbeatIn(ctx, session)
+  if (found === null) return "dead"
+  const { heartbeat, isMoved } = found
+  // Earlier crashes count as failures from now on, since crashes are counted in a row.
+  const failures = heartbeat.failures + heartbeat.crashes + 1
+  const isLast = isMoved || failure.nextAttemptAt === undefined || failures >= maxHeartbeatFailures
+  const state = isLast ? "dead" : "ready"
+  const change = { ...told, ...endOf(failure, "fail", { state }) }
+  if (isMoved) await ctx.db.patch("heartbeats", heartbeat._id, change)
+  else if (isLast) await giveUp(ctx, heartbeat, change)
+  else {
+    await ctx.db.patch("heartbeats", heartbeat._id, { ...change, failures, crashes: 0, at: failure.nextAttemptAt })
+  }
+  return state
+}
+
+/** Counts an attempt that ended with its process; too many of them give the heartbeat up. */
+export const crashHeartbeat = async (ctx: MutationCtx, session: LeasedSession): Promise<void> => {
+  const found = await heartbeatIn(ctx, session)
+  if (found === null || found.isMoved) return
+  const { heartbeat } = found
+  const crashes = heartbeat.crashes + 1
+  if (heartbeat.failures + crashes >= maxHeartbeatFailures) await giveUp(ctx, heartbeat, {})
+  else await ctx.db.patch("heartbeats", heartbeat._id, { crashes, at: heartbeat.dueAt })
+}
+
+/** Ends a heartbeat well; answers the message it posted and when the next one is due. */
+export const finishHeartbeat = async (
+  ctx: MutationCtx,
+  session: LeasedSession,
+  fence: Fence,
+  messageId: Id<"messages"> | null,
+  change: Change<Heartbeat>
+): Promise<{ dueAt: number; messageId: string | null }> => {
+  const now = Date.now()
+  const found = await heartbeatIn(ctx, session)
+  if (found === null) return { dueAt: now, messageId }
+  const { heartbeat, isMoved } = found
+  const answer = { dueAt: isMoved ? heartbeat.dueAt : followingDueAt(heartbeat, now), messageId }
+  await ctx.db.patch("heartbeats", heartbeat._id, {
+    fingerprint: heartbeat.pendingFingerprint,
+    pendingFingerprint: undefined,
+    error: undefined,
+    ...change,
+    ...(isMoved ? {} : movedTo(answer.dueAt)),
+    ...endOf(fence, "heartbeat", answer)
   })
-  if (nextAttemptAt !== undefined && failures < maxBeatFailures) return "waiting"
-  await advanceBeat(ctx, { ...beat, failures }, Date.now())
-  return "dead"
+  return answer
 }

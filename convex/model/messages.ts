@@ -4,7 +4,8 @@ import type { MutationCtx } from "../_generated/server.js"
 import { messageKind, notificationType } from "../schema.ts"
 import { actor } from "./actor.ts"
 import { cut } from "./cut.ts"
-import { fanOutMessage, type Origin } from "./fanOut.ts"
+import { fanOutMessage } from "./fanOut.ts"
+import { type Origin } from "./origin.ts"
 import { clearHopNotice, recordSign } from "./participants.ts"
 
 /** A message of a thread. */

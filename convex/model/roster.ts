@@ -17,10 +17,11 @@ import {
   orchestratorOf,
   textsOf
 } from "./agents.ts"
-import { skipRowsOfSession } from "./delivery.ts"
-import { personOrigin } from "./fanOut.ts"
-import { beatOf } from "./heartbeats.ts"
+import { scheduleHeartbeat } from "./heartbeats.ts"
+import { heartbeatOf, nextCronMoment } from "./heartbeatSchedule.ts"
+import { personOrigin } from "./origin.ts"
 import { refusal } from "./refusal.ts"
+import { skipReadyOfAgent } from "./skips.ts"
 import { endSubscriptions } from "./subscriptions.ts"
 import { assignTask, moveTask } from "./tasks.ts"
 
@@ -46,8 +47,6 @@ export interface AgentFields {
   readonly skillIds?: ReadonlyArray<string>
 }
 
-const cronForm = /^(?:[^\s]+\s+){4,5}[^\s]+$/
-
 /** The texts that are given, checked. */
 const checkTexts = ({ identity, soul, userText }: AgentFields): Partial<AgentTexts> => {
   for (const text of [soul, identity, userText]) {
@@ -72,8 +71,11 @@ const checkFields = async (ctx: MutationCtx, accountId: Id<"accounts">, fields: 
   if (typeof heartbeat === "number" && !(Number.isInteger(heartbeat) && heartbeat >= 1 && heartbeat <= 1_440)) {
     throw refusal("invalid", "A heartbeat is 1 to 1440 whole minutes, or a cron expression.")
   }
-  if (typeof heartbeat === "string" && !(heartbeat.length <= 100 && cronForm.test(heartbeat.trim()))) {
-    throw refusal("invalid", "A heartbeat is 1 to 1440 whole minutes, or a cron expression of five or six fields.")
+  if (typeof heartbeat === "string" && (heartbeat.length > 100 || nextCronMoment(heartbeat, Date.now()) === null)) {
+    throw refusal(
+      "invalid",
+      "A heartbeat is 1 to 1440 whole minutes, or a cron expression of five or six fields in UTC that fires at some time."
+    )
   }
   const skillIds: Array<Id<"skills">> = []
   for (const each of fields.skillIds ?? []) {
@@ -136,6 +138,7 @@ export const addAgent = async (
     ...given
   })
   await ctx.db.insert("agentTexts", { accountId, agentId: id, soul: "", identity: "", userText: "", ...texts })
+  await scheduleHeartbeat(ctx, id)
   await bumpRoster(ctx, accountId)
   await recordActivity(ctx, { accountId, type: "agent_created", actor, summary: `agent ${slug} joined` })
   return id
@@ -161,6 +164,7 @@ export const changeAgent = async (
     })
   }
   if (Object.keys(texts).length > 0) await ctx.db.patch("agentTexts", (await textsOf(ctx, agent._id))._id, texts)
+  await scheduleHeartbeat(ctx, agent._id)
   await bumpRoster(ctx, agent.accountId)
   await recordActivity(ctx, {
     accountId: agent.accountId,
@@ -170,34 +174,15 @@ export const changeAgent = async (
   })
 }
 
-const sessionBatch = 10
 const taskBatch = 10
 
-/** How far the removal of an agent is. */
+/** The removal of an agent that is not finished. */
 export const removal = v.object({
   agentId: v.id("agents"),
   /** Who removed it. */
-  actor,
-  /** Absent once the waiting rows of all its sessions are skipped. Null stands for the first session. */
-  sessionsAfter: v.optional(v.union(v.id("tasks"), v.null()))
+  actor
 })
 type Removal = Infer<typeof removal>
-
-/** Skips the waiting rows of up to ten sessions; returns where to continue, undefined when there are no more. */
-const skipSessions = async (
-  ctx: MutationCtx,
-  { agentId, sessionsAfter }: Removal
-): Promise<Id<"tasks"> | undefined> => {
-  if (sessionsAfter === undefined) return undefined
-  const sessions = await ctx.db
-    .query("sessions")
-    .withIndex("by_agent", (q) =>
-      sessionsAfter === null ? q.eq("agentId", agentId) : q.eq("agentId", agentId).gt("taskId", sessionsAfter)
-    )
-    .take(sessionBatch)
-  for (const session of sessions) await skipRowsOfSession(ctx, session._id, "the agent was removed")
-  return sessions.length === sessionBatch ? sessions.at(-1)?.taskId : undefined
-}
 
 /** Takes a removed agent from the assignees of a task; one in progress without another assignee is blocked. */
 const unassign = async (ctx: MutationCtx, agent: Doc<"agents">, task: Doc<"tasks">, by: Actor): Promise<void> => {
@@ -233,33 +218,29 @@ const unassignTasks = async (ctx: MutationCtx, agent: Doc<"agents">, by: Actor):
 }
 
 /**
- * One batch of what follows from a removal: skips the waiting rows of ten sessions, unassigns ten tasks, ends 200
- * subscriptions, and schedules the next batch while there is more. Reads those rows, and the assignees of the tasks.
+ * One batch of what follows from a removal: skips 50 ready notifications, unassigns ten tasks, ends 200 subscriptions, and
+ * schedules the next batch while there is more. Reads those rows, and the assignees of the tasks.
  */
 export const continueRemoval = async (ctx: MutationCtx, given: Removal): Promise<void> => {
   const agent = await ctx.db.get("agents", given.agentId)
   if (agent === null) return
-  const sessionsAfter = await skipSessions(ctx, given)
+  const hasNotifications = await skipReadyOfAgent(ctx, agent._id, "the agent was removed")
   const hasTasks = await unassignTasks(ctx, agent, given.actor)
   const hasSubscriptions = await endSubscriptions(ctx, { agentId: agent._id })
-  if (sessionsAfter === undefined && !hasTasks && !hasSubscriptions) return
-  await ctx.scheduler.runAfter(0, internal.scheduled.removals.agent, {
-    agentId: agent._id,
-    actor: given.actor,
-    ...(sessionsAfter === undefined ? {} : { sessionsAfter })
-  })
+  if (!hasNotifications && !hasTasks && !hasSubscriptions) return
+  await ctx.scheduler.runAfter(0, internal.scheduled.removals.agent, { agentId: agent._id, actor: given.actor })
 }
 
 /**
- * Takes an agent off the roster: from then on nothing is made for it and no turn of it begins. Its waiting rows end
- * skipped, a live turn finishes, its tasks lose it as assignee (those in progress without another are blocked and say
+ * Takes an agent off the roster: from then on nothing is made for it and no turn of it begins. Its ready
+ * notifications end skipped, a live turn finishes, its tasks lose it as assignee (those in progress without another are blocked and say
  * why). The first batch of that is part of the transaction, the others are scheduled.
  */
 export const removeAgent = async (ctx: MutationCtx, agent: Doc<"agents">, actor: Actor): Promise<void> => {
   if (agent.removedAt !== undefined) return
   await ctx.db.patch("agents", agent._id, { removedAt: Date.now(), isOrchestrator: false })
-  const beat = await beatOf(ctx, agent._id)
-  if (beat !== null) await ctx.db.delete("heartbeats", beat._id)
+  const heartbeat = await heartbeatOf(ctx, agent._id)
+  if (heartbeat !== null) await ctx.db.delete("heartbeats", heartbeat._id)
   await ctx.db.delete("agentTexts", (await textsOf(ctx, agent._id))._id)
   await bumpRoster(ctx, agent.accountId)
   await recordActivity(ctx, {
@@ -268,5 +249,5 @@ export const removeAgent = async (ctx: MutationCtx, agent: Doc<"agents">, actor:
     actor,
     summary: `agent ${agent.slug} left`
   })
-  await continueRemoval(ctx, { agentId: agent._id, actor, sessionsAfter: null })
+  await continueRemoval(ctx, { agentId: agent._id, actor })
 }

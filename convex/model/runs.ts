@@ -4,51 +4,50 @@ import type { Doc, Id } from "../_generated/dataModel.js"
 import type { MutationCtx } from "../_generated/server.js"
 import { agentActor } from "./actor.ts"
 import { accountOf, agentOf, flagsOf } from "./agents.ts"
-import { leasedRow } from "./claim.ts"
-import type { Origin } from "./fanOut.ts"
+import { type Fence, heldSession, notificationOf } from "./fences.ts"
+import type { Origin } from "./origin.ts"
 import { byPolicy, refusal } from "./refusal.ts"
-import { heldSession } from "./sessions.ts"
 
-/** What every effect of a run carries beside its own arguments. */
-export const fenceArgs = { session: v.string(), epoch: v.number() }
+/** What every effect of a run carries in addition to its own arguments. */
+export const fenceArgs = { run: v.string(), session: v.string(), epoch: v.number() }
 export const runArgs = { ...fenceArgs, maxHops: v.number() }
 
 /** A live run: who acts, for what, and with which permissions. */
 export interface Run {
   readonly accountId: Id<"accounts">
-  /** The notification's id or the heartbeat's: the same in all attempts. */
+  /** The notification's id, or the agent and due moment of a heartbeat: the same in all attempts. */
   readonly id: string
   readonly kind: "notification" | "heartbeat"
   readonly epoch: number
   readonly agent: Doc<"agents">
   readonly flags: AgentFlags
-  /** The notification's task; a beat has none. */
+  /** The notification's task; a heartbeat has none. */
   readonly taskId: Id<"tasks"> | null
   readonly origin: Origin
 }
 
-/** A beat starts a chain at one hop. */
-const beatHops = 1
+/** A heartbeat starts a chain at one hop. */
+const heartbeatHops = 1
 
 /** The run that holds the fence; fails with `lease_lost` before anything is written. Reads four rows. */
 export const liveRun = async (
   ctx: MutationCtx,
   accountId: Id<"accounts">,
-  fence: { readonly session: string; readonly epoch: number; readonly maxHops: number }
+  fence: Fence & { readonly maxHops: number }
 ): Promise<Run> => {
   const session = await heldSession(ctx, accountId, fence)
   const { lease } = session
-  const row = await leasedRow(ctx, session)
+  const row = await notificationOf(ctx, lease.run)
   const agent = await agentOf(ctx, accountId, session.agentId)
   return {
     accountId,
-    id: lease.holder,
+    id: lease.run,
     kind: lease.kind,
     epoch: lease.epoch,
     agent,
     flags: flagsOf(await accountOf(ctx, accountId), agent),
     taskId: row?.taskId ?? null,
-    origin: { actor: agentActor(agent), hops: (row?.hops ?? beatHops) + 1, maxHops: fence.maxHops }
+    origin: { actor: agentActor(agent), hops: (row?.hops ?? heartbeatHops) + 1, maxHops: fence.maxHops }
   }
 }
 
@@ -67,7 +66,7 @@ export const mustOrchestrate = (run: Run): void => {
 
 /**
  * Fails with `forbidden` unless the run may act on the task: the orchestrator on any, others on their notification's
- * task and on tasks they created in this run, in a beat on those they are assigned to.
+ * task and on tasks they created in this run, in a heartbeat on those they are assigned to.
  */
 export const mustActOn = (run: Run, task: Doc<"tasks">): void => {
   const isOwn =

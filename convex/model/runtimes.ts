@@ -1,4 +1,5 @@
 import { type Infer, v } from "convex/values"
+import { servedProtocols } from "../../src/domain/Protocol.ts"
 import { internal } from "../_generated/api.js"
 import type { Doc, Id } from "../_generated/dataModel.js"
 import type { MutationCtx, QueryCtx } from "../_generated/server.js"
@@ -7,8 +8,9 @@ import { recordActivity } from "./activities.ts"
 import { systemActor } from "./actor.ts"
 import { accountOf } from "./agents.ts"
 import { bootRow, isPaused, mustBeCurrentBoot, takeBoot } from "./boots.ts"
-import { nextDueAt, rescueLease } from "./claim.ts"
+import { hasClaimable, nextDueAt, oldestReady } from "./claim.ts"
 import { cut } from "./cut.ts"
+import { hasExpiredLease, leasesOf, otherLeases, rescue } from "./leases.ts"
 import { refusal } from "./refusal.ts"
 
 const versionChange = {
@@ -53,7 +55,6 @@ export const lastCommand = v.union(
 )
 
 const maxHealthLength = 64_000
-const releaseBatch = 20
 const forgetBatch = 50
 const leastLapseMs = 90_000
 
@@ -129,31 +130,16 @@ const healthText = (health: unknown): string | null => {
   return cut(typeof health === "string" ? health : JSON.stringify(health), maxHealthLength)
 }
 
-/**
- * Frees up to twenty leases that earlier boots of this RUNTIME_ID left behind, schedules the next batch if there are
- * more, and returns how many it freed. Does nothing once a later boot has pulsed, which frees them all. Reads the boot
- * and the runtime's sessions.
- */
-export const releaseEarlierBoots = async (
+/** Rescues the runs that earlier boots of this RUNTIME_ID left behind; answers how many. */
+const rescueEarlierBoots = async (
   ctx: MutationCtx,
   accountId: Id<"accounts">,
   runtimeId: string,
   bootId: string
 ): Promise<number> => {
-  if ((await bootRow(ctx, accountId, runtimeId))?.bootId !== bootId) return 0
-  const held = await ctx.db
-    .query("sessions")
-    .withIndex("by_runtime", (q) => q.eq("accountId", accountId).eq("leaseRuntimeId", runtimeId))
-    .take(500)
-  const earlier = held.flatMap(({ lease, ...session }) =>
-    lease === undefined || lease.bootId === bootId ? [] : [{ ...session, lease }]
-  )
-  const batch = earlier.slice(0, releaseBatch)
-  for (const session of batch) await rescueLease(ctx, session)
-  if (earlier.length > batch.length) {
-    await ctx.scheduler.runAfter(0, internal.scheduled.runtimes.releaseEarlierBoots, { accountId, runtimeId, bootId })
-  }
-  return batch.length
+  const left = (await leasesOf(ctx, accountId, runtimeId)).filter(({ lease }) => lease.bootId !== bootId)
+  for (const session of left) await rescue(ctx, session)
+  return left.length
 }
 
 const presenceWords: Record<Infer<typeof runtimeStatus>, string> = {
@@ -186,7 +172,7 @@ export const recordPulse = async (ctx: MutationCtx, accountId: Id<"accounts">, p
     throw refusal("invalid", "runtimeId and bootId have 1 to 200 characters.")
   }
   const isNewBoot = await takeBoot(ctx, accountId, runtimeId, bootId)
-  const releasedLeases = isNewBoot ? await releaseEarlierBoots(ctx, accountId, runtimeId, bootId) : 0
+  const releasedLeases = isNewBoot ? await rescueEarlierBoots(ctx, accountId, runtimeId, bootId) : 0
 
   const row = await runtimeRow(ctx, accountId, runtimeId)
   if (row?.lapseJobId !== undefined) await ctx.scheduler.cancel(row.lapseJobId)
@@ -224,19 +210,20 @@ export const recordPulse = async (ctx: MutationCtx, accountId: Id<"accounts">, p
   }
 
   const account = await accountOf(ctx, accountId)
-  // What is overdue counts too: whoever was to claim it may be gone, and the others did not see it come.
-  const dueAt = await nextDueAt(ctx, accountId, 0, { runtimeId, now })
-  const oldest = await ctx.db
-    .query("notifications")
-    .withIndex("by_state", (q) => q.eq("accountId", accountId).eq("state", "ready"))
-    .first()
+  const { expired, nextExpiry } = await otherLeases(ctx, accountId, runtimeId, 1, now)
+  // The process that was to claim it may be gone.
+  const isDue =
+    expired.length > 0 ||
+    (await hasExpiredLease(ctx, accountId, runtimeId, now)) ||
+    (await hasClaimable(ctx, accountId, now))
   return {
     commands: await commandsFor(ctx, accountId, runtimeId),
-    oldest: oldest?.readyAt ?? null,
-    nextDueAt: dueAt === null ? null : Math.max(now, dueAt),
+    oldest: await oldestReady(ctx, accountId, now),
+    nextDueAt: isDue ? now : await nextDueAt(ctx, accountId, nextExpiry, now),
     rosterRevision: account.rosterRevision,
     now,
-    releasedLeases
+    releasedLeases,
+    protocol: servedProtocols
   }
 }
 
@@ -258,11 +245,6 @@ export const forgetRuntimes = async (ctx: MutationCtx, before: number, count: nu
     .take(count)
   let isMore = runtimes.length === count
   for (const { _id, accountId, runtimeId } of runtimes) {
-    const claims = await ctx.db
-      .query("claims")
-      .withIndex("by_runtime", (q) => q.eq("accountId", accountId).eq("runtimeId", runtimeId))
-      .take(forgetBatch)
-    for (const claim of claims) await ctx.db.delete("claims", claim._id)
     const boot = await bootRow(ctx, accountId, runtimeId)
     if (boot !== null) await ctx.db.delete("boots", boot._id)
     const commands = await ctx.db
@@ -271,7 +253,7 @@ export const forgetRuntimes = async (ctx: MutationCtx, before: number, count: nu
       .take(forgetBatch)
     for (const command of commands) await ctx.db.delete("runtimeCommands", command._id)
     // The runtime's row goes last, so that the next batch finds what is left.
-    if (claims.length === forgetBatch || commands.length === forgetBatch) isMore = true
+    if (commands.length === forgetBatch) isMore = true
     else await ctx.db.delete("runtimes", _id)
   }
   return isMore

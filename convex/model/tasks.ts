@@ -7,7 +7,8 @@ import { recordActivity } from "./activities.ts"
 import { actor } from "./actor.ts"
 import { agentRef, orchestratorOf, toAgentRef } from "./agents.ts"
 import { cut } from "./cut.ts"
-import { fanOutAssignment, fanOutStatus, type Origin } from "./fanOut.ts"
+import { fanOutAssignment, fanOutStatus } from "./fanOut.ts"
+import { type Origin } from "./origin.ts"
 import { recordSign } from "./participants.ts"
 import { refusal } from "./refusal.ts"
 import { subscribe, unsubscribeAssignee } from "./subscriptions.ts"
@@ -38,15 +39,16 @@ export const taskView = v.object({
 })
 export type TaskView = Infer<typeof taskView>
 
-/** The tasks as seen, descriptions cut; reads one row per distinct assignee. */
+/** The tasks as seen, descriptions cut; reads one row per distinct assignee that is not among the known agents. */
 export const toTaskViews = async (
   ctx: Pick<QueryCtx, "db">,
   tasks: ReadonlyArray<Doc<"tasks">>,
-  descriptionLength = limits.description
+  descriptionLength = limits.description,
+  known: ReadonlyArray<Doc<"agents">> = []
 ): Promise<Array<TaskView>> => {
   const agents = new Map<Id<"agents">, Infer<typeof agentRef>>()
   for (const agentId of new Set(tasks.flatMap((task) => task.assigneeIds))) {
-    const agent = await ctx.db.get("agents", agentId)
+    const agent = known.find(({ _id }) => _id === agentId) ?? (await ctx.db.get("agents", agentId))
     if (agent !== null) agents.set(agentId, toAgentRef(agent))
   }
   return tasks.map((task) => ({
@@ -66,9 +68,13 @@ export const toTaskViews = async (
   }))
 }
 
-/** The task as seen; reads one row per assignee. */
-export const toTaskView = async (ctx: Pick<QueryCtx, "db">, task: Doc<"tasks">): Promise<TaskView> => {
-  const [view] = await toTaskViews(ctx, [task])
+/** The task as seen; reads one row per assignee that is not among the known agents. */
+export const toTaskView = async (
+  ctx: Pick<QueryCtx, "db">,
+  task: Doc<"tasks">,
+  known: ReadonlyArray<Doc<"agents">> = []
+): Promise<TaskView> => {
+  const [view] = await toTaskViews(ctx, [task], limits.description, known)
   if (view === undefined) throw new Error("One task makes one view.")
   return view
 }

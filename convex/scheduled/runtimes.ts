@@ -1,6 +1,6 @@
 import { v } from "convex/values"
 import { internalMutation } from "../_generated/server.js"
-import { lapse as lapseRuntime, releaseEarlierBoots as release, timeOutUpgrade as timeOut } from "../model/runtimes.ts"
+import { lapse as lapseRuntime, timeOutUpgrade as timeOut } from "../model/runtimes.ts"
 
 /** Marks a runtime offline whose pulse did not come in time. Scheduled by each pulse, which cancels the one before. */
 export const lapse = internalMutation({
@@ -8,16 +8,6 @@ export const lapse = internalMutation({
   returns: v.null(),
   handler: async (ctx, args): Promise<null> => {
     await lapseRuntime(ctx, args)
-    return null
-  }
-})
-
-/** Frees the next leases of earlier boots. Scheduled by the first pulse of a boot and by itself. */
-export const releaseEarlierBoots = internalMutation({
-  args: { accountId: v.id("accounts"), runtimeId: v.string(), bootId: v.string() },
-  returns: v.null(),
-  handler: async (ctx, { accountId, bootId, runtimeId }): Promise<null> => {
-    await release(ctx, accountId, runtimeId, bootId)
     return null
   }
 })

@@ -1,12 +1,14 @@
 import { v } from "convex/values"
+import type { Id } from "../_generated/dataModel.js"
 import { accountOf, activeAgents, agentBySlug, flagsOf, flagSet, textsOf, toAgentRef } from "../model/agents.ts"
 import { cut } from "../model/cut.ts"
-import { advanceBeat, beatOf, heartbeatId } from "../model/heartbeats.ts"
+import { fenced } from "../model/fences.ts"
+import { finishHeartbeat } from "../model/heartbeats.ts"
 import { postMessage } from "../model/messages.ts"
 import { refusal } from "../model/refusal.ts"
 import { liveRun, mustActOn, runArgs } from "../model/runs.ts"
 import { serviceMutation, serviceQuery } from "../model/serviceFunctions.ts"
-import { endLease, fenced } from "../model/sessions.ts"
+import { endLease } from "../model/sessions.ts"
 import { skillsOf, skillView } from "../model/skills.ts"
 import { taskOf } from "../model/tasks.ts"
 import { traceArgs, traceOf } from "../model/traces.ts"
@@ -56,7 +58,10 @@ export const profiles = serviceQuery({
     revision: v.number(),
     agents: v.array(
       v.object({
-        ...rosterEntry,
+        slug: v.string(),
+        name: v.string(),
+        role: v.string(),
+        model: v.union(v.string(), v.null()),
         soul: v.string(),
         identity: v.string(),
         userText: v.string(),
@@ -76,11 +81,9 @@ export const profiles = serviceQuery({
     for (const agent of agents) {
       const { identity, soul, userText } = await textsOf(ctx, agent._id)
       profiles.push({
-        ...toAgentRef(agent),
+        slug: agent.slug,
+        name: agent.name,
         role: agent.role,
-        isOrchestrator: agent.isOrchestrator,
-        flags: flagsOf(account, agent),
-        heartbeat: agent.heartbeat,
         model: agent.model,
         soul,
         identity,
@@ -104,9 +107,9 @@ export const skills = serviceQuery({
 })
 
 /**
- * Ends a beat: its status, the task it was about, and what it said there; answers when the next is due. Repeating it
- * answers as the first time. For runtimes; about ten rows are read, with a message also the task's subscriptions,
- * the subscribed agents and whom it mentions.
+ * Ends a heartbeat: the agent's status, the task it was about, and what it says there; answers when the next one is due.
+ * A repeated call answers as the first one. For runtimes; about ten rows are read, with a message also what posting it
+ * reads.
  */
 export const updateAgentHeartbeat = serviceMutation({
   args: {
@@ -117,30 +120,21 @@ export const updateAgentHeartbeat = serviceMutation({
     lastHeartbeatAt: v.optional(v.number()),
     /** `truncated` when the model's limit cut it. */
     message: v.optional(v.object({ taskId: v.string(), content: v.string(), truncated: v.optional(v.boolean()) })),
-    /** The next moment of a cron schedule, ignored unless it is after this beat's own; minutes are reckoned here. */
-    nextDueAt: v.optional(v.number()),
     ...traceArgs
   },
-  returns: v.object({
-    dueAt: v.number(),
-    messageId: v.union(v.string(), v.null()),
-    /** Whether a delivery of the session waits that the beat's lease kept from being claimed. */
-    hasWork: v.boolean(),
-    now: v.number()
-  }),
-  handler: async (ctx, args): Promise<{ dueAt: number; messageId: string | null; hasWork: boolean; now: number }> => {
+  returns: v.object({ dueAt: v.number(), messageId: v.union(v.string(), v.null()), now: v.number() }),
+  handler: async (ctx, args): Promise<{ dueAt: number; messageId: string | null; now: number }> => {
     const now = Date.now()
-    const fence = await fenced(ctx, ctx.accountId, args, "beat")
+    const fence = await fenced<{ dueAt: number; messageId: string | null }>(ctx, ctx.accountId, args, "heartbeat")
     if (fence.isRepeated) return { ...fence.answer, now }
     const run = await liveRun(ctx, ctx.accountId, args)
-    const beat = await beatOf(ctx, run.agent._id)
     if (run.kind !== "heartbeat") {
-      throw refusal("invalid", "This lease is a delivery's: end it with service/notifications:complete.")
+      throw refusal("invalid", "This run is a notification's: end it with service/notifications:complete.")
     }
     const { currentTaskId, message } = args
     const current =
       currentTaskId === undefined || currentTaskId === null ? null : await taskOf(ctx, ctx.accountId, currentTaskId)
-    let messageId: string | null = null
+    let messageId: Id<"messages"> | null = null
     if (message !== undefined && message.content.trim() !== "") {
       const task = await taskOf(ctx, ctx.accountId, message.taskId)
       mustActOn(run, task)
@@ -148,27 +142,13 @@ export const updateAgentHeartbeat = serviceMutation({
       const written = { runId: run.id, epoch: run.epoch, ...(truncated === true ? { isTruncated: true } : {}) }
       messageId = await postMessage(ctx, task, { content: message.content, kind: "message", run: written }, run.origin)
     }
-    let dueAt = now
-    if (beat !== null && heartbeatId(beat) === run.id) {
-      // The present one's own moment, by a clock that is behind ours, would let the finished beat come again.
-      const isAhead = args.nextDueAt !== undefined && args.nextDueAt > beat.dueAt
-      const following = isAhead ? args.nextDueAt : beat.followingAt
-      dueAt = await advanceBeat(ctx, { ...beat, ...(following === undefined ? {} : { followingAt: following }) }, now)
-      await ctx.db.patch("heartbeats", beat._id, {
-        status: cut(args.status, 50),
-        currentTaskId: current?._id,
-        lastHeartbeatAt: args.lastHeartbeatAt ?? now,
-        fingerprint: beat.pendingFingerprint,
-        pendingFingerprint: undefined,
-        error: undefined,
-        ...traceOf(args),
-        spanId: undefined
-      })
-    }
-    const session = await ctx.db.get("sessions", fence.session._id)
-    const hasWork = session?.lane !== undefined || session?.retryAt !== undefined
-    const answer = { dueAt, messageId, hasWork }
-    await endLease(ctx, fence.session, { kind: "beat", answer, generation: fence.session.lease.generation })
+    const answer = await finishHeartbeat(ctx, fence.session, args, messageId, {
+      status: cut(args.status, 50),
+      currentTaskId: current?._id,
+      lastHeartbeatAt: args.lastHeartbeatAt ?? now,
+      ...traceOf(args)
+    })
+    await endLease(ctx, fence.session, fence.session.lease.generation)
     return { ...answer, now }
   }
 })

@@ -1,78 +1,87 @@
 import { v } from "convex/values"
 import { bounded } from "../model/bounded.ts"
-import { claim as claimSessions, claimAnswer } from "../model/claim.ts"
-import { contextAnswer, contexts } from "../model/context.ts"
+import { claim as claimWork, claimAnswer, oldestReady } from "../model/claim.ts"
 import {
   deadLetter,
   discardDeadLetter as discard,
   listDeadLetters,
   retryDeadLetter as retry
 } from "../model/deadLetters.ts"
-import * as delivery from "../model/delivery.ts"
+import { contextAnswer, previews } from "../model/deliveryContext.ts"
+import * as ends from "../model/ends.ts"
+import { namedLease, renew as renewLeases } from "../model/leases.ts"
 import { fenceArgs } from "../model/runs.ts"
 import { serviceMutation, serviceQuery } from "../model/serviceFunctions.ts"
 import { traceArgs } from "../model/traces.ts"
+import { wakeCount } from "../model/wakes.ts"
 import { usage } from "../schema.ts"
 
-/** Rows of a fold that the policy refused, which end skipped where the others are delivered. */
-const refusedRows = v.array(v.object({ id: v.string(), reason: v.string() }))
+/** Events that the policy refused, by their position in the notification. */
+const refusedEvents = v.array(v.object({ event: v.number(), reason: v.string() }))
 
-/** What is ready: readyAt of the oldest and newest row. For runtimes, subscribed; the token and two rows are read. */
+/**
+ * A number that changes whenever work becomes claimable other than by time, and at nothing else. For runtimes,
+ * subscribed; the token and one row per agent that ever had work are read.
+ */
+export const wake = serviceQuery({
+  args: {},
+  returns: v.object({ count: v.number() }),
+  handler: async (ctx) => ({ count: await wakeCount(ctx, ctx.accountId) })
+})
+
+/** Since when the oldest ready notification waits. For operators by a runtime's token; two rows are read. */
 export const backlog = serviceQuery({
   args: {},
-  returns: v.object({
-    oldest: v.union(v.number(), v.null()),
-    newest: v.union(v.number(), v.null()),
-    newestId: v.union(v.string(), v.null())
-  }),
-  handler: async (ctx) => {
-    const ready = () =>
-      ctx.db.query("notifications").withIndex("by_state", (q) => q.eq("accountId", ctx.accountId).eq("state", "ready"))
-    const oldest = await ready().first()
-    const newest = await ready().order("desc").first()
-    return { oldest: oldest?.readyAt ?? null, newest: newest?.readyAt ?? null, newestId: newest?._id ?? null }
-  }
+  returns: v.object({ oldest: v.union(v.number(), v.null()) }),
+  handler: async (ctx) => ({ oldest: await oldestReady(ctx, ctx.accountId, Number.MAX_SAFE_INTEGER) })
 })
 
 /**
- * Leases up to `limit` sessions and their first rows. For runtimes; about ten rows plus twelve and the fold per
- * delivery are read, whatever the history.
+ * Leases due work with its contexts, and settles what the process says of the leases it has: it names what it holds;
+ * what it does not name is offered again, and what it calls abandoned is rescued. For runtimes; some ten rows, one per
+ * lease held, and per run its session, notification, task, thread (25 messages, and one per event) and documents are
+ * read: at most 2,000 read intervals and 4 MiB.
  */
 export const claim = serviceMutation({
   args: {
-    requestId: v.string(),
+    protocol: v.number(),
     runtimeId: v.string(),
     bootId: v.string(),
+    number: v.number(),
     limit: v.number(),
+    heartbeatLimit: v.number(),
     leaseMs: v.number(),
     maxAttempts: v.number(),
-    parkedAgents: v.array(v.string())
+    held: v.array(namedLease),
+    abandoned: v.array(namedLease)
   },
   returns: claimAnswer,
-  handler: (ctx, args) => claimSessions(ctx, ctx.accountId, args)
+  handler: (ctx, args) => claimWork(ctx, ctx.accountId, args)
 })
 
 /**
- * What each of the kept rows is about, built on its own, or why it cannot be; `lease_lost` where `epochs` (in the order
- * of the ids) are given and another claim holds the session or the lease has ended. For runtimes; per id the thread
- * (50), the roster, the fold, the task's documents and some ten single rows are read.
+ * The contexts of these notifications as their next attempt would get them, or why there is none. For operators by a
+ * runtime's token, for dry runs; per id what a claim reads for a run, at most 100.
  */
 export const context = serviceQuery({
-  args: { ids: v.array(v.string()), epochs: v.optional(v.array(v.number())) },
+  args: { ids: v.array(v.string()) },
   returns: v.array(contextAnswer),
-  handler: (ctx, { epochs, ids }) => contexts(ctx, ctx.accountId, ids, epochs)
-})
-
-/** Extends a lease, of a delivery or a beat, from now. For runtimes; three rows are read. */
-export const renew = serviceMutation({
-  args: { ...fenceArgs, leaseMs: v.number(), runtimeId: v.string(), bootId: v.string() },
-  returns: v.object({ expiresAt: v.number(), now: v.number() }),
-  handler: (ctx, args) => delivery.renew(ctx, ctx.accountId, args)
+  handler: (ctx, { ids }) => previews(ctx, ctx.accountId, ids)
 })
 
 /**
- * Gives a delivery or beat back without spending its attempt: at once, or at nextAttemptAt after a shared failure. For
- * runtimes; about eight rows are read.
+ * Extends the named leases from now; answers which of them are lost, and whether the boot has a lease that was not named.
+ * For runtimes; one row per lease and two more are read.
+ */
+export const renew = serviceMutation({
+  args: { runtimeId: v.string(), bootId: v.string(), leaseMs: v.number(), leases: v.array(namedLease) },
+  returns: v.object({ lost: v.array(namedLease), hasUnnamed: v.boolean(), now: v.number() }),
+  handler: (ctx, args) => renewLeases(ctx, ctx.accountId, args)
+})
+
+/**
+ * Releases a run without counting its attempt: to be claimed again at once, or at nextAttemptAt after a shared failure.
+ * Serves heartbeats too. For runtimes; about eight rows are read.
  */
 export const release = serviceMutation({
   args: {
@@ -81,19 +90,19 @@ export const release = serviceMutation({
     class: v.optional(v.string()),
     error: v.optional(v.string()),
     sharedLimitMs: v.optional(v.number()),
-    maxHops: v.optional(v.number()),
     ...traceArgs
   },
   returns: v.object({
-    state: v.union(v.literal("ready"), v.literal("waiting"), v.literal("dead")),
+    state: v.union(v.literal("ready"), v.literal("dead")),
     now: v.number()
   }),
-  handler: (ctx, args) => delivery.release(ctx, ctx.accountId, args)
+  handler: (ctx, args) => ends.release(ctx, ctx.accountId, args)
 })
 
 /**
- * Ends a delivery with its outcome, and posts the reply and tells whom it concerns in the same transaction. For
- * runtimes; the fold, the roster, the task's subscriptions and some fifteen single rows are read, whatever the history.
+ * Ends a notification's run with its outcome, posts the reply and notifies whom it concerns in the same transaction.
+ * For runtimes; the task's subscriptions, two rows per agent notified and some ten single rows are read, whatever the
+ * history.
  */
 export const complete = serviceMutation({
   args: {
@@ -101,7 +110,7 @@ export const complete = serviceMutation({
     outcome: v.union(v.literal("replied"), v.literal("acted"), v.literal("skipped"), v.literal("fallback")),
     reply: v.optional(v.string()),
     note: v.optional(v.string()),
-    refused: v.optional(refusedRows),
+    refused: v.optional(refusedEvents),
     reason: v.optional(v.string()),
     truncated: v.optional(v.boolean()),
     usage: v.optional(usage),
@@ -109,12 +118,12 @@ export const complete = serviceMutation({
     ...traceArgs
   },
   returns: v.object({ messageId: v.union(v.string(), v.null()), now: v.number() }),
-  handler: (ctx, args) => delivery.complete(ctx, ctx.accountId, args)
+  handler: (ctx, args) => ends.complete(ctx, ctx.accountId, args)
 })
 
 /**
- * Stores an own failure or a silence of a delivery or beat: waiting, dead, or delivered by a fallback. For runtimes; as
- * complete.
+ * Stores a failure of the run's own, or a silence: retried, dead, or delivered by a fallback. Serves heartbeats too. For
+ * runtimes; as complete.
  */
 export const fail = serviceMutation({
   args: {
@@ -124,21 +133,21 @@ export const fail = serviceMutation({
     nextAttemptAt: v.optional(v.number()),
     silence: v.boolean(),
     silenceLimit: v.number(),
-    refused: v.optional(refusedRows),
+    refused: v.optional(refusedEvents),
     rotate: v.optional(v.boolean()),
     maxHops: v.number(),
     ...traceArgs
   },
   returns: v.object({
-    state: v.union(v.literal("waiting"), v.literal("dead"), v.literal("delivered")),
+    state: v.union(v.literal("ready"), v.literal("dead"), v.literal("delivered")),
     now: v.number()
   }),
-  handler: (ctx, args) => delivery.fail(ctx, ctx.accountId, args)
+  handler: (ctx, args) => ends.fail(ctx, ctx.accountId, args)
 })
 
 /**
  * The notifications that were given up, the latest first, at most 200. For operators by a runtime's token; three rows
- * and the fold of each are read.
+ * of each are read.
  */
 export const deadLetters = serviceQuery({
   args: { limit: v.optional(v.number()) },
@@ -147,8 +156,8 @@ export const deadLetters = serviceQuery({
 })
 
 /**
- * Makes a dead letter ready again with a new budget; `conflict` when it is none. For operators by a runtime's token; its
- * fold and six rows are read.
+ * Makes a dead letter ready again with a new budget; `conflict` when it is none. For operators by a runtime's token; six
+ * rows are read.
  */
 export const retryDeadLetter = serviceMutation({
   args: { id: v.string(), reason: v.optional(v.string()) },
@@ -159,7 +168,7 @@ export const retryDeadLetter = serviceMutation({
   }
 })
 
-/** Ends a dead letter for good; `conflict` when it is none. For operators by a runtime's token; its fold is read. */
+/** Ends a dead letter for good; `conflict` when it is none. For operators by a runtime's token; one row is read. */
 export const discardDeadLetter = serviceMutation({
   args: { id: v.string(), reason: v.optional(v.string()) },
   returns: v.null(),

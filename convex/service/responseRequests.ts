@@ -4,8 +4,8 @@ import type { QueryCtx } from "../_generated/server.js"
 import { recordActivity } from "../model/activities.ts"
 import { agentBySlug } from "../model/agents.ts"
 import { cut } from "../model/cut.ts"
-import { notifyAgents } from "../model/fanOut.ts"
 import { createOnce } from "../model/ledger.ts"
+import { notifyAgents } from "../model/notify.ts"
 import { refusal } from "../model/refusal.ts"
 import { liveRun, mustActOn, mustHaveFlag, type Run, runArgs } from "../model/runs.ts"
 import { serviceMutation } from "../model/serviceFunctions.ts"
@@ -15,23 +15,25 @@ const maxRecipients = 10
 const maxMessageLength = 1_000
 const askAgainAfterMs = 4 * 60 * 60 * 1_000
 
-/** Whether this agent asked that one about the task less than four hours ago and has no answer yet. */
+/** Whether this agent asked that one about the task less than four hours ago and has no answer yet. Reads two rows. */
 const isAsked = async (ctx: Pick<QueryCtx, "db">, run: Run, recipientId: Id<"agents">, taskId: Id<"tasks">) => {
-  for await (const row of ctx.db
-    .query("notifications")
-    .withIndex("by_request", (q) => q.eq("agentId", recipientId).eq("taskId", taskId).eq("type", "response_request"))
-    .order("desc")) {
-    if (row._creationTime < Date.now() - askAgainAfterMs) return false
-    // One that ended by the fallback, or was skipped, has brought no answer.
-    const isOver = row.state === "discarded" || row.outcome === "replied" || row.outcome === "acted"
-    if (row.actor.id === run.agent._id && !isOver) return true
-  }
-  return false
+  const request = await ctx.db
+    .query("responseRequests")
+    .withIndex("by_pair", (q) => q.eq("recipientId", recipientId).eq("taskId", taskId).eq("askerId", run.agent._id))
+    .order("desc")
+    .first()
+  if (request === null || request._creationTime < Date.now() - askAgainAfterMs) return false
+  const row = await ctx.db.get("notifications", request.notificationId)
+  if (row === null) return false
+  // One that ended by the fallback, or was skipped or refused, has brought no answer.
+  const isAnswered = row.events[request.event]?.refusal === undefined && row.state === "delivered"
+  const isOver = row.state === "discarded" || (isAnswered && (row.outcome === "replied" || row.outcome === "acted"))
+  return !isOver
 }
 
 /**
  * Asks agents for a response in the task's thread, once per run and arguments (response_request), and says who was
- * skipped and why. For runtimes; about ten rows, three per recipient, and their requests of the last four hours are read.
+ * skipped and why. For runtimes; about ten rows, and six per recipient are read.
  */
 export const create = serviceMutation({
   args: { ...runArgs, recipientSlugs: v.array(v.string()), message: v.string(), taskId: v.optional(v.string()) },
@@ -68,13 +70,18 @@ export const create = serviceMutation({
         else if (await isAsked(ctx, run, agent._id, task._id)) skip("asked less than 4 hours ago and not yet answered")
         else recipients.push(agent)
       }
-      const ids = await notifyAgents(ctx, task, recipients, run.origin, { type: "response_request", request: message })
-      const asked = recipients.flatMap((agent, index) => {
-        const notificationId = ids[index]
-        if (notificationId !== undefined) return [{ slug: agent.slug, notificationId: notificationId as string }]
-        skipped.push({ slug: agent.slug, reason: "the agents' chain reached the hop limit" })
-        return []
-      })
+      const cause = { type: "response_request" as const, request: message }
+      const notified = await notifyAgents(ctx, task, recipients, run.origin, cause)
+      const asked: Array<{ slug: string; notificationId: string }> = []
+      for (const [index, agent] of recipients.entries()) {
+        const made = notified[index]
+        if (made === undefined) skipped.push({ slug: agent.slug, reason: "the agents' chain reached the hop limit" })
+        else {
+          const pair = { accountId: ctx.accountId, taskId: task._id, askerId: run.agent._id, recipientId: agent._id }
+          await ctx.db.insert("responseRequests", { ...pair, ...made })
+          asked.push({ slug: agent.slug, notificationId: made.notificationId })
+        }
+      }
       if (asked.length > 0) {
         await recordActivity(ctx, {
           accountId: ctx.accountId,

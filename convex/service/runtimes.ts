@@ -1,7 +1,10 @@
 import { v } from "convex/values"
+import { servedProtocols } from "../../src/domain/Protocol.ts"
 import { acknowledgeCommand, commands as commandsShape, commandsFor, recordPulse } from "../model/runtimes.ts"
 import { serviceMutation, serviceQuery } from "../model/serviceFunctions.ts"
 import { infrastructure, runtimeStatus, versions } from "../schema.ts"
+
+const servedProtocol = v.object({ oldest: v.number(), newest: v.number() })
 
 /**
  * A runtime's presence once per interval, answered with all that is also pushed. The first pulse of a boot frees what
@@ -19,7 +22,9 @@ export const pulse = serviceMutation({
     health: v.optional(v.any()),
     versions,
     infrastructure,
-    intervalMs: v.number()
+    intervalMs: v.number(),
+    /** The contract version of the runtime; the pulse serves any. */
+    protocol: v.optional(v.number())
   },
   returns: v.object({
     commands: commandsShape,
@@ -27,9 +32,17 @@ export const pulse = serviceMutation({
     nextDueAt: v.union(v.number(), v.null()),
     rosterRevision: v.number(),
     now: v.number(),
-    releasedLeases: v.number()
+    releasedLeases: v.number(),
+    protocol: servedProtocol
   }),
   handler: (ctx, args) => recordPulse(ctx, ctx.accountId, args)
+})
+
+/** The contract versions that this deployment serves. For runtimes and operators; the token is read. */
+export const protocol = serviceQuery({
+  args: {},
+  returns: servedProtocol,
+  handler: async () => servedProtocols
 })
 
 /** What people ask of this runtime. For runtimes, subscribed; the token, the pause and the open commands are read. */

@@ -1,30 +1,8 @@
 import { v } from "convex/values"
 import { agentBySlug, agentOf } from "../model/agents.ts"
-import { beatAnswer, claimBeat as claim } from "../model/beats.ts"
 import { refusal } from "../model/refusal.ts"
 import { serviceMutation } from "../model/serviceFunctions.ts"
 import { taskOf } from "../model/tasks.ts"
-
-/**
- * Leases an agent's session for its heartbeat when that is due, or says when to ask again. `nextDueAt` is the moment of
- * the agent's cron expression that comes next (Convex's time), by the `schedule` given: without a schedule's moment that
- * lies ahead nothing is claimed. Minutes are reckoned here. For runtimes; about ten rows, the roster and the tasks shown
- * are read.
- */
-export const claimBeat = serviceMutation({
-  args: {
-    requestId: v.string(),
-    runtimeId: v.string(),
-    bootId: v.string(),
-    agentId: v.string(),
-    leaseMs: v.number(),
-    parkedAgents: v.array(v.string()),
-    nextDueAt: v.optional(v.number()),
-    schedule: v.optional(v.string())
-  },
-  returns: beatAnswer,
-  handler: (ctx, args) => claim(ctx, ctx.accountId, args)
-})
 
 /**
  * Starts the next generation of an agent's session from its next claim: of one task's session when a task is given, of

@@ -4,9 +4,8 @@ import { recordActivity } from "../model/activities.ts"
 import { actor } from "../model/actor.ts"
 import { agentsBySlugs } from "../model/agents.ts"
 import { bounded } from "../model/bounded.ts"
-import { threadOf } from "../model/context.ts"
 import { cut } from "../model/cut.ts"
-import { skipRowsOfTask } from "../model/delivery.ts"
+import { threadOf } from "../model/deliveryContext.ts"
 import { createOnce, recordEffect } from "../model/ledger.ts"
 import { messageView } from "../model/messages.ts"
 import { linkPullRequest as link } from "../model/pullRequests.ts"
@@ -14,6 +13,7 @@ import { readWithin } from "../model/readWithin.ts"
 import { byPolicy, refusal } from "../model/refusal.ts"
 import { liveRun, mustActOn, mustHaveFlag, mustOrchestrate, runArgs } from "../model/runs.ts"
 import { serviceMutation, serviceQuery } from "../model/serviceFunctions.ts"
+import { skipReadyOfTask } from "../model/skips.ts"
 import { setStatusInRun } from "../model/statusChange.ts"
 import {
   assignTask,
@@ -207,8 +207,8 @@ const mustBePlainLabels = (labels: ReadonlyArray<string> | undefined, kept: Read
 export const create = serviceMutation({
   args: { ...runArgs, title: v.string(), status: v.optional(taskStatus), ...fields },
   returns: v.object({ taskId: v.string(), status: taskStatus, repeated: v.boolean() }),
-  handler: async (ctx, { session, epoch, maxHops, ...made }) => {
-    const run = await liveRun(ctx, ctx.accountId, { session, epoch, maxHops })
+  handler: async (ctx, { run: runId, session, epoch, maxHops, ...made }) => {
+    const run = await liveRun(ctx, ctx.accountId, { run: runId, session, epoch, maxHops })
     mustHaveFlag(run, "canCreateTasks")
     const { assigneeSlugs = [], ...rest } = made
     if (assigneeSlugs.length > 0) mustOrchestrate(run)
@@ -238,8 +238,8 @@ export const update = serviceMutation({
     ...fields
   },
   returns: v.object({ taskId: v.string(), status: taskStatus, previousStatus: taskStatus, changed: v.boolean() }),
-  handler: async (ctx, { session, epoch, maxHops, taskId, ...change }) => {
-    const run = await liveRun(ctx, ctx.accountId, { session, epoch, maxHops })
+  handler: async (ctx, { run: runId, session, epoch, maxHops, taskId, ...change }) => {
+    const run = await liveRun(ctx, ctx.accountId, { run: runId, session, epoch, maxHops })
     mustHaveFlag(run, "canModifyTaskStatus")
     const before = await taskOf(ctx, ctx.accountId, taskId)
     mustActOn(run, before)
@@ -291,7 +291,7 @@ export const remove = serviceMutation({
     if (reason === "") throw refusal("invalid", "The reason is empty: say why the task is removed.")
     if (found.isOrchestratorChat) throw refusal("forbidden", "The orchestrator's chat stays.", byPolicy)
     const { task, path } = await moveTask(ctx, found, { to: "archived" }, run.origin)
-    const skipped = await skipRowsOfTask(ctx, task._id, "the task was removed")
+    const skipped = await skipReadyOfTask(ctx, task._id, "the task was removed")
     if (path.length > 0) {
       await recordActivity(ctx, {
         accountId: ctx.accountId,

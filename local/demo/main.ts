@@ -103,7 +103,7 @@ const program = Effect.gen(function* () {
       toolCalls: story.toolCalls,
       notifications: {
         delivered: count("delivered"),
-        waiting: count("ready", "claimed", "folded", "waiting"),
+        waiting: count("ready", "claimed"),
         dead: count("dead")
       },
       runtimeStatus: String(runtimes[0]?.status ?? "unknown"),

@@ -6,7 +6,7 @@ import type { Story } from "./story.ts"
 type Message = { readonly id: string; readonly author: { readonly name: string }; readonly content: string }
 type Notification = { readonly recipientType: string; readonly state: string }
 
-const open = new Set(["ready", "claimed", "folded", "waiting"])
+const open = new Set(["ready", "claimed"])
 
 /**
  * A person's message, an assignment and a hand-over to QA in the Engineer's reply, each awaited by its effect in the

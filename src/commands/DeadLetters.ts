@@ -54,7 +54,7 @@ const retry = Command.make(
 ).pipe(
   Command.withDescription("Make one ready again with a new budget of attempts"),
   Command.withExamples([
-    { command: "mission-control-runtime dead-letters retry <id>", description: "After its cause is mended" }
+    { command: "mission-control-runtime dead-letters retry <id>", description: "After its cause is fixed" }
   ])
 )
 

@@ -25,7 +25,7 @@ const show = Effect.fnUntraced(function* (id: string, json: boolean) {
       `answer     ${preview.isAnswerOwed ? "owed" : "not owed"}`,
       ...verdicts.map(
         (verdict) =>
-          `verdict    ${verdict.shouldDeliver ? "deliver" : "skip"} ${verdict.type} ${verdict.id}: ${verdict.reason}`
+          `verdict    ${verdict.shouldDeliver ? "deliver" : "skip"} ${verdict.type} of ${verdict.actor}: ${verdict.reason}`
       ),
       `tools      ${tools.map(({ name }) => name).join(", ") || "none with the request"}`,
       ...(prompt === null ? [] : ["", "--- instructions ---", prompt.instructions, "", "--- input ---", prompt.input])

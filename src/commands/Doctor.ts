@@ -2,21 +2,20 @@ import { ConfigProvider, Console, Effect, Result } from "effect"
 import type { Layer } from "effect"
 import { Command, Flag, TerminalCapabilities } from "effect/cli"
 import type { HttpClient } from "effect/http"
-import { checkupExitCode, examine, renderCheckup } from "../domain/Checkup.ts"
-import type { Findings } from "../domain/Checkup.ts"
+import type { Findings } from "../domain/DoctorFindings.ts"
+import { doctorExitCode, examine, renderDoctorReport } from "../domain/DoctorReport.ts"
 import { makeRedactor } from "../domain/Redaction.ts"
 import { readSettings } from "../layers/Config.ts"
 import type { ConfigInvalid, RuntimeConfig } from "../layers/Config.ts"
-import type { ConvexClient } from "../layers/ConvexClient.ts"
 import type { Gateway } from "../layers/Gateway.ts"
 import { Redactor } from "../layers/Redactor.ts"
 import { collectFindings } from "../programs/Doctor.ts"
 import type { Operator } from "../services/Operator.ts"
 import { EndedWith } from "./EndedWith.ts"
 
-type Surroundings = RuntimeConfig | ConvexClient | Gateway | Operator | Redactor | HttpClient.HttpClient
+type Surroundings = RuntimeConfig | Gateway | Operator | Redactor | HttpClient.HttpClient
 
-/** `doctor`: what stands in the way of working, and what mends it. The layer is built only when the variables can be used. */
+/** `doctor`: what stands in the way of working, and how to fix it. The layer is built only when the variables can be used. */
 export const doctorWith = <R>(surroundings: Layer.Layer<Surroundings, ConfigInvalid, R>) =>
   Command.make(
     "doctor",
@@ -54,18 +53,20 @@ export const doctorWith = <R>(surroundings: Layer.Layer<Surroundings, ConfigInva
           )
       const checks = examine(found.findings)
       const { canColor } = yield* TerminalCapabilities.TerminalCapabilities
-      yield* Console.log(found.redact(json ? JSON.stringify({ checks }, null, 2) : renderCheckup(checks, canColor)))
-      const exitCode = checkupExitCode(checks)
+      yield* Console.log(
+        found.redact(json ? JSON.stringify({ checks }, null, 2) : renderDoctorReport(checks, canColor))
+      )
+      const exitCode = doctorExitCode(checks)
       return exitCode === 0 ? undefined : yield* new EndedWith({ exitCode })
     })
   ).pipe(
     Command.withDescription("Check everything that has to be right; exit code 0, 1 with warnings, 2 with failures"),
     Command.withExamples([
-      { command: "mission-control-runtime doctor", description: "Each check with what mends it" },
+      { command: "mission-control-runtime doctor", description: "Each check with how to fix it" },
       { command: "mission-control-runtime doctor --canary", description: "Also one tool call by an agent" },
       {
         command: `mission-control-runtime doctor --json | jq -r '.checks[] | select(.status == "fail") | .fix'`,
-        description: "What to mend"
+        description: "What to fix"
       }
     ])
   )

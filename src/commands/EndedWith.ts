@@ -47,6 +47,7 @@ export const explained = <A, E, R>(
         case "ControlPlaneUnavailable":
           return endWith(69, `The control plane does not answer (${failure.function}): ${failure.detail}`)
         case "ControlPlaneRefused":
+        case "ProtocolRefused":
           return endWith(1, failure.detail)
         case "LeaseLost":
         case "BootConflict":
@@ -61,7 +62,8 @@ const explainedTags: ReadonlySet<unknown> = new Set([
   "ControlPlaneUnavailable",
   "ControlPlaneRefused",
   "LeaseLost",
-  "BootConflict"
+  "BootConflict",
+  "ProtocolRefused"
 ] satisfies ReadonlyArray<(ConfigInvalid | ControlPlaneFailure)["_tag"]>)
 
 const isExplained = (tag: unknown): boolean => explainedTags.has(tag)

@@ -161,6 +161,7 @@ export interface WorkEnd {
 
 /** Work ended, whether its start was seen or not. */
 export const ended = (activity: Activity, end: WorkEnd): Activity => {
+  const isHeartbeat = end.type === "heartbeat"
   const work = activity.running.find(({ run }) => run === end.run)
   return {
     running: activity.running.filter((other) => other !== work),
@@ -179,20 +180,16 @@ export const ended = (activity: Activity, end: WorkEnd): Activity => {
       ...activity.ended
     ].slice(0, ENDED),
     errors: end.error === null ? activity.errors : withError(activity.errors, short(end.error), end.agent, end.at),
-    agents: touchAgent(activity.agents, end.agent, { lastWorkAt: end.at }),
-    spans:
-      end.type === "heartbeat" ? activity.spans : withSpan(activity.spans, end.at, end.isFailure, end.durationMillis)
+    agents: touchAgent(activity.agents, end.agent, {
+      lastWorkAt: end.at,
+      ...(isHeartbeat ? { lastHeartbeatAt: end.at, lastHeartbeatOutcome: end.outcome } : {})
+    }),
+    spans: isHeartbeat ? activity.spans : withSpan(activity.spans, end.at, end.isFailure, end.durationMillis)
   }
 }
 
-/** A heartbeat of the agent ended. */
-export const beaten = (activity: Activity, slug: string, outcome: string, at: number): Activity => ({
-  ...activity,
-  agents: touchAgent(activity.agents, slug, { lastHeartbeatAt: at, lastHeartbeatOutcome: outcome })
-})
-
 /** The agent's next heartbeat is known, or with null that it has none. */
-export const beatDue = (activity: Activity, slug: string, nextHeartbeatAt: number | null): Activity => ({
+export const heartbeatDue = (activity: Activity, slug: string, nextHeartbeatAt: number | null): Activity => ({
   ...activity,
   agents: touchAgent(activity.agents, slug, { nextHeartbeatAt })
 })

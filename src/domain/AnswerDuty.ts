@@ -1,5 +1,5 @@
-import type { FoldedNotification } from "./DeliveryContext.ts"
+import type { NotificationEvent } from "./DeliveryContext.ts"
 
-/** Whether somebody waits for an answer: an assignment, a mention, a request, or a person's message. */
-export const isAnswerOwed = (accepted: ReadonlyArray<FoldedNotification>): boolean =>
-  accepted.some((row) => (row.type === "thread_update" ? row.actor.type === "person" : row.type !== "status_change"))
+/** Whether an answer is owed to these events: to an assignment, a mention, a request, or a person's message. */
+export const isAnswerOwed = (accepted: ReadonlyArray<NotificationEvent>): boolean =>
+  accepted.some(({ actor, type }) => (type === "thread_update" ? actor.type === "person" : type !== "status_change"))

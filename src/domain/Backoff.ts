@@ -6,7 +6,7 @@ export interface BackoffBounds {
   readonly maxMillis: number
 }
 
-/** The bounds as they are configured for rows, beats and polls alike. */
+/** The bounds as they are configured for runs and claims alike. */
 export const backoffBounds = (config: {
   readonly deliveryBackoffBase: Duration.Duration
   readonly deliveryBackoffMax: Duration.Duration

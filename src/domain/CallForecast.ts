@@ -1,6 +1,6 @@
 import { Cron, Duration, Result } from "effect"
 
-/** How often an account's idle runtime calls the control plane, beside what deliveries cost. */
+/** How often an account's idle runtime calls the control plane, in addition to what deliveries cost. */
 export interface CallRates {
   readonly pulseInterval: Duration.Duration
   /** Each agent's minutes between heartbeats, or its cron expression. */
@@ -9,11 +9,11 @@ export interface CallRates {
 
 const MONTH_MINUTES = 30 * 24 * 60
 const WEEK_MILLIS = 7 * 24 * 60 * 60 * 1_000
-/** A claim of the beat, and its end. */
-const CALLS_PER_BEAT = 2
+/** The claim of a heartbeat, and its end. */
+const CALLS_PER_HEARTBEAT = 2
 
-/** Beats a month of a cron expression, reckoned from its next week; none when it cannot be read. */
-const beatsOfCron = (expression: string): number => {
+/** Heartbeats a month of a cron expression, estimated from its next week; 0 if it cannot be read. */
+const countOfCron = (expression: string): number => {
   const cron = Cron.parse(expression, "UTC")
   if (Result.isFailure(cron)) return 0
   let count = 0
@@ -24,12 +24,12 @@ const beatsOfCron = (expression: string): number => {
   return Math.round((count * 30) / 7)
 }
 
-/** Calls in 30 days without any delivery; each delivery adds three, and one per effect. */
+/** Calls in 30 days without any delivery; a lone delivery adds three, and one per effect. */
 export const callsPerMonth = ({ heartbeats, pulseInterval }: CallRates): number => {
   const pulses = MONTH_MINUTES / Duration.toMinutes(pulseInterval)
-  const beats = heartbeats.reduce<number>(
-    (sum, every) => sum + (typeof every === "number" ? MONTH_MINUTES / Math.max(1, every) : beatsOfCron(every)),
+  const count = heartbeats.reduce<number>(
+    (sum, every) => sum + (typeof every === "number" ? MONTH_MINUTES / Math.max(1, every) : countOfCron(every)),
     0
   )
-  return Math.round(pulses + beats * CALLS_PER_BEAT)
+  return Math.round(pulses + count * CALLS_PER_HEARTBEAT)
 }

@@ -18,6 +18,12 @@ export class LeaseLost extends Schema.TaggedError<LeaseLost>()("LeaseLost", { fu
 /** A second process runs with the same RUNTIME_ID, or this one belongs to an earlier boot. */
 export class BootConflict extends Schema.TaggedError<BootConflict>()("BootConflict", { detail: Schema.String }) {}
 
+/** The deployment does not serve this runtime's protocol version: nothing was leased. */
+export class ProtocolRefused extends Schema.TaggedError<ProtocolRefused>()("ProtocolRefused", {
+  function: Schema.String,
+  detail: Schema.String
+}) {}
+
 /** The control plane understood and said no: not_found, invalid, conflict, limit. */
 export class ControlPlaneRefused extends Schema.TaggedError<ControlPlaneRefused>()("ControlPlaneRefused", {
   function: Schema.String,
@@ -31,6 +37,7 @@ export type ControlPlaneFailure =
   | TokenRefused
   | LeaseLost
   | BootConflict
+  | ProtocolRefused
   | ControlPlaneRefused
 
 const tags: ReadonlySet<string> = new Set([
@@ -38,9 +45,14 @@ const tags: ReadonlySet<string> = new Set([
   "TokenRefused",
   "LeaseLost",
   "BootConflict",
+  "ProtocolRefused",
   "ControlPlaneRefused"
 ] satisfies ReadonlyArray<ControlPlaneFailure["_tag"]>)
 
 /** Tells the control plane's failures from the turn's, where both can come. */
 export const isControlPlaneFailure = (failure: { readonly _tag: string }): failure is ControlPlaneFailure =>
   tags.has(failure._tag)
+
+/** The failure in words, without its class where it has other words. */
+export const describeFailure = (failure: ControlPlaneFailure): string =>
+  failure._tag === "LeaseLost" ? failure._tag : failure.detail

@@ -1,5 +1,6 @@
 import { DateTime, Schema } from "effect"
 import { NotificationType } from "./DeliveryContext.ts"
+import { oneLine } from "./Prompt.ts"
 import { textTable } from "./TextTable.ts"
 
 /** A notification that was given up, as an operator judges it; times are the control plane's epoch milliseconds. */
@@ -14,11 +15,11 @@ export const DeadLetter = Schema.Struct({
   attempts: Schema.Finite,
   claims: Schema.Finite,
   error: Schema.NullOr(Schema.Struct({ class: Schema.String, message: Schema.String, at: Schema.Finite })),
-  /** Somebody was owed an answer. */
+  /** An answer was owed. */
   isRequired: Schema.Boolean,
   hasFallback: Schema.Boolean,
-  /** How many notifications died with it. */
-  folded: Schema.Finite,
+  /** Oldest first. */
+  events: Schema.Array(Schema.Struct({ type: NotificationType, actorName: Schema.String, at: Schema.Finite })),
   traceId: Schema.NullOr(Schema.String)
 })
 export type DeadLetter = typeof DeadLetter.Type
@@ -28,12 +29,13 @@ const when = (millis: number): string => DateTime.formatIso(DateTime.makeUnsafe(
 /** One line each, the latest first. */
 export const deadLetterTable = (letters: ReadonlyArray<DeadLetter>): string =>
   textTable(
-    ["id", "died", "agent", "type", "attempts", "error", "task"],
+    ["id", "died", "agent", "type", "events", "attempts", "error", "task"],
     letters.map((letter) => [
       letter.id,
       when(letter.diedAt),
       letter.agentSlug ?? "(gone)",
       letter.type,
+      String(letter.events.length),
       String(letter.attempts),
       letter.error?.class ?? "-",
       letter.taskTitle ?? "(gone)"
@@ -52,6 +54,6 @@ export const describeDeadLetter = (letter: DeadLetter): string =>
     `attempts   ${letter.attempts}, claimed ${letter.claims} times`,
     `error      ${letter.error === null ? "-" : `${letter.error.class}: ${letter.error.message.replace(/\s+/g, " ")}`}`,
     `fallback   ${letter.hasFallback ? "posted" : "none"}`,
-    `folded     ${letter.folded} more`,
+    ...letter.events.map(({ actorName, at, type }) => `event      ${when(at)} ${type} of ${oneLine(actorName)}`),
     `trace      ${letter.traceId ?? "-"}`
   ].join("\n")

@@ -65,9 +65,10 @@ export const MessageView = Schema.Struct({
 })
 export type MessageView = typeof MessageView.Type
 
-/** One notification of a fold, with the message or change that caused it. */
-export const FoldedNotification = Schema.Struct({
-  id: Schema.String,
+/** One event of a notification, with the message or change that caused it. */
+export const NotificationEvent = Schema.Struct({
+  /** Its position in the notification, by which verdicts name it. */
+  index: Schema.Finite,
   type: NotificationType,
   createdAt: Schema.Finite,
   message: Schema.NullOr(MessageView),
@@ -76,22 +77,22 @@ export const FoldedNotification = Schema.Struct({
   newStatus: Schema.NullOr(TaskStatus),
   request: Schema.NullOr(Schema.String)
 })
-export type FoldedNotification = typeof FoldedNotification.Type
+export type NotificationEvent = typeof NotificationEvent.Type
 
 /** The root span of the attempt before, as that wrote it down. */
 export const EarlierTrace = Schema.Struct({ traceId: Schema.String, spanId: Schema.String })
 
-/** Everything a turn needs to know, built by one query of the control plane. */
+/** Everything the turn of a notification needs to know, built by the claim. */
 export const DeliveryContext = Schema.Struct({
   notification: Schema.Struct({
     id: Schema.String,
     type: NotificationType,
     createdAt: Schema.Finite,
     hops: Schema.Finite,
-    isRequired: Schema.Boolean,
-    lane: Schema.Finite
+    isRequired: Schema.Boolean
   }),
-  fold: Schema.Array(FoldedNotification),
+  /** Oldest first, at most 50. */
+  events: Schema.Array(NotificationEvent),
   account: Schema.Struct({ id: Schema.String, name: Schema.String }),
   agent: Schema.Struct({
     id: Schema.String,
@@ -129,9 +130,6 @@ export const DeliveryContext = Schema.Struct({
     lastError: Schema.NullOr(Schema.Struct({ class: Schema.String, message: Schema.String, at: Schema.Finite })),
     effects: Schema.Array(Schema.Struct({ tool: Schema.String, summary: Schema.String, at: Schema.Finite })),
     trace: Schema.optionalKey(EarlierTrace)
-  }),
-  failures: Schema.Finite,
-  silences: Schema.Finite,
-  sharedSince: Schema.NullOr(Schema.Finite)
+  })
 })
 export type DeliveryContext = typeof DeliveryContext.Type

@@ -1,7 +1,8 @@
-import type { DeliveryContext, FoldedNotification } from "./DeliveryContext.ts"
+import type { DeliveryContext, NotificationEvent } from "./DeliveryContext.ts"
+import type { RefusedEvent } from "./Run.ts"
 import { isReviewer } from "./TaskStatus.ts"
 
-/** Whether an agent gets a notification, and why; the reason is counted and shown. */
+/** Whether an agent gets an event, and why; the reason is stored and shown. */
 export interface Verdict {
   readonly shouldDeliver: boolean
   readonly reason: string
@@ -10,14 +11,14 @@ export interface Verdict {
 const yes = (reason: string): Verdict => ({ shouldDeliver: true, reason })
 const no = (reason: string): Verdict => ({ shouldDeliver: false, reason })
 
-const updateWrittenByAgent = (context: DeliveryContext, row: FoldedNotification): Verdict => {
+const updateWrittenByAgent = (context: DeliveryContext, event: NotificationEvent): Verdict => {
   const { agent, task } = context
-  const wroteItself = row.actor.id === agent.id
-  const writtenByOrchestrator = context.orchestrator !== null && row.actor.id === context.orchestrator.id
+  const wroteItself = event.actor.id === agent.id
+  const writtenByOrchestrator = context.orchestrator !== null && event.actor.id === context.orchestrator.id
   const reviewsThis = task !== null && task.status === "review" && isReviewer(agent)
   if (wroteItself) return no("the recipient wrote it")
   // An answer to an update is where two agents start to chat for ever: only the orchestrator may carry that on.
-  if (row.message?.answersType === "thread_update") {
+  if (event.message?.answersType === "thread_update") {
     if (!writtenByOrchestrator)
       return agent.isOrchestrator ? yes("orchestrator follows agents") : no("answer to an update")
     return context.recipientIsAssignee || reviewsThis
@@ -30,45 +31,46 @@ const updateWrittenByAgent = (context: DeliveryContext, row: FoldedNotification)
 }
 
 /**
- * Whether the agent should get this notification of the fold, and if not, why.
+ * Whether the agent should get this event of the notification, and if not, why.
  * Order matters: the first rule that applies decides (contract of the notifications table).
  */
-export const shouldDeliverToAgent = (context: DeliveryContext, row: FoldedNotification): Verdict => {
+export const shouldDeliverToAgent = (context: DeliveryContext, event: NotificationEvent): Verdict => {
   const { agent, task } = context
-  const byPerson = row.actor.type === "person"
-  const byOrchestrator = context.orchestrator !== null && row.actor.id === context.orchestrator.id
-  // Where the control plane finds that agent or task have vanished, it answers a broken context, which ends skipped too.
+  const byPerson = event.actor.type === "person"
+  const byOrchestrator = context.orchestrator !== null && event.actor.id === context.orchestrator.id
+  // The control plane answers a broken context if it finds that the task is gone; that ends skipped too.
   if (task === null) return no("the task is gone")
   if (task.isOrchestratorChat) {
     return agent.isOrchestrator ? yes("orchestrator chat") : no("orchestrator chat is the orchestrator's")
   }
   if (task.status === "archived") {
-    return row.type === "mention" && byPerson ? yes("a person mentioned the agent") : no("task archived")
+    return event.type === "mention" && byPerson ? yes("a person mentioned the agent") : no("task archived")
   }
-  if (row.type === "thread_update" && task.status === "done") return no("update on a done task")
-  if (row.type === "thread_update" && task.status === "blocked" && !byPerson && !byOrchestrator) {
+  if (event.type === "thread_update" && task.status === "done") return no("update on a done task")
+  if (event.type === "thread_update" && task.status === "blocked" && !byPerson && !byOrchestrator) {
     return no("update on a blocked task by an agent")
   }
-  if (row.type === "status_change") {
-    if (row.newStatus === "done" || row.newStatus === "blocked") return no(`status became ${row.newStatus}`)
-    if (row.newStatus === "review" && !isReviewer(agent)) return no("review concerns reviewers")
+  if (event.type === "status_change") {
+    if (event.newStatus === "done" || event.newStatus === "blocked") return no(`status became ${event.newStatus}`)
+    if (event.newStatus === "review" && !isReviewer(agent)) return no("review concerns reviewers")
   }
-  if (row.type === "thread_update" && row.actor.type === "agent") return updateWrittenByAgent(context, row)
-  return yes(row.type)
+  if (event.type === "thread_update" && event.actor.type === "agent") return updateWrittenByAgent(context, event)
+  return yes(event.type)
 }
 
-/** The fold divided by the policy: rows the turn answers, and rows that end skipped with their reason. */
-export const divideFold = (
-  context: DeliveryContext
-): {
-  readonly accepted: ReadonlyArray<FoldedNotification>
-  readonly refused: ReadonlyArray<{ readonly id: string; readonly reason: string }>
-} => {
-  const verdicts = context.fold.map((row) => ({ row, verdict: shouldDeliverToAgent(context, row) }))
+/** The notification's events divided by the policy: those that the turn answers, and those refused with a reason. */
+export interface DividedEvents {
+  readonly accepted: ReadonlyArray<NotificationEvent>
+  readonly refused: ReadonlyArray<RefusedEvent>
+}
+
+/** Asks the policy for every event. */
+export const divideEvents = (context: DeliveryContext): DividedEvents => {
+  const judged = context.events.map((event) => ({ event, ...shouldDeliverToAgent(context, event) }))
   return {
-    accepted: verdicts.filter(({ verdict }) => verdict.shouldDeliver).map(({ row }) => row),
-    refused: verdicts
-      .filter(({ verdict }) => !verdict.shouldDeliver)
-      .map(({ row, verdict }) => ({ id: row.id, reason: verdict.reason }))
+    accepted: judged.filter(({ shouldDeliver }) => shouldDeliver).map(({ event }) => event),
+    refused: judged
+      .filter(({ shouldDeliver }) => !shouldDeliver)
+      .map(({ event, reason }) => ({ event: event.index, reason }))
   }
 }

@@ -1,5 +1,5 @@
 import { Option, Schema } from "effect"
-import type { Usage } from "./Delivery.ts"
+import type { Usage } from "./Run.ts"
 
 /** One function call of a response; `callId` is opaque, `arguments` is JSON text as the gateway sent it. */
 export interface FunctionCall {

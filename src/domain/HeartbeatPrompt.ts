@@ -1,26 +1,20 @@
-import type { BeatContext, BeatTask } from "./Heartbeat.ts"
+import type { HeartbeatContext, HeartbeatTask } from "./Heartbeat.ts"
 import { HEARTBEAT_OK } from "./HeartbeatReply.ts"
 import { cut, describeTask, fenced, oneLine, capabilityLines, closingLines, introduction } from "./Prompt.ts"
-import type { Prompt } from "./Prompt.ts"
+import type { Prompt, TurnPromptOptions } from "./Prompt.ts"
 
-/** What a heartbeat's text is made of beside its context. */
-export interface HeartbeatPromptOptions {
+/** What the text of a heartbeat's turn needs in addition to its context. */
+export interface HeartbeatPromptOptions extends TurnPromptOptions {
   readonly attempt: number
-  /** Random and fresh for each request, so that no text can close a fence it stands in. */
-  readonly boundary: string
-  /** One line for each tool offered, from the tools' own table. */
-  readonly capabilities: ReadonlyArray<string>
-  /** The tasks whose assignees are to be asked; of an orchestrator's beat only. */
-  readonly followUps: ReadonlyArray<BeatTask>
-  /** The control plane's epoch milliseconds, to say since when somebody is silent. */
+  /** The tasks whose assignees are to be asked; only in an orchestrator's heartbeat. */
+  readonly followUps: ReadonlyArray<HeartbeatTask>
+  /** The control plane's epoch milliseconds, to say since when an assignee has been silent. */
   readonly now: number
-  /** With function tools off: how to call the same tools over HTTP. */
-  readonly httpTools?: string
 }
 
 const LIMITS = { briefing: 4_000, agents: 25, effects: 50 }
 
-const instructionsOf = (context: BeatContext, options: HeartbeatPromptOptions): string => {
+const instructionsOf = (context: HeartbeatContext, options: HeartbeatPromptOptions): string => {
   const { agent } = context
   return [
     introduction(agent, context.account.name),
@@ -51,7 +45,7 @@ const ago = (since: number, now: number): string => {
   return minutes < 120 ? `${minutes} min` : `${Math.floor(minutes / 60)} h`
 }
 
-const oneLineOf = ({ lastAssigneeAt, task }: BeatTask, now: number): string =>
+const oneLineOf = ({ lastAssigneeAt, task }: HeartbeatTask, now: number): string =>
   [
     task.id,
     task.status,
@@ -61,13 +55,13 @@ const oneLineOf = ({ lastAssigneeAt, task }: BeatTask, now: number): string =>
     ...(task.blockedReason === null ? [] : [`blocked: ${oneLine(task.blockedReason, 200)}`])
   ].join(" ")
 
-const inputOf = (context: BeatContext, options: HeartbeatPromptOptions): string => {
+const inputOf = (context: HeartbeatContext, options: HeartbeatPromptOptions): string => {
   const { agent, earlier, heartbeat } = context
   const { boundary, now } = options
   const block = (label: string, body: string): ReadonlyArray<string> =>
     body === "" ? [] : ["", fenced(boundary, label, body)]
   const section = (title: string, body: string): ReadonlyArray<string> => (body === "" ? [] : ["", `${title}:`, body])
-  const lines = (rows: ReadonlyArray<BeatTask>) => rows.map((row) => oneLineOf(row, now)).join("\n")
+  const lines = (rows: ReadonlyArray<HeartbeatTask>) => rows.map((row) => oneLineOf(row, now)).join("\n")
   return [
     `heartbeat ${heartbeat.id}, attempt ${options.attempt}: this text replaces any earlier text with this id; act on this one, once.`,
     ...block("Follow up", lines(options.followUps)),
@@ -107,7 +101,7 @@ const inputOf = (context: BeatContext, options: HeartbeatPromptOptions): string 
 }
 
 /** The text of a heartbeat's turn, from the context of its claim; pure, so that a dry run shows exactly what is sent. */
-export const formatHeartbeatMessage = (context: BeatContext, options: HeartbeatPromptOptions): Prompt => ({
+export const formatHeartbeatMessage = (context: HeartbeatContext, options: HeartbeatPromptOptions): Prompt => ({
   instructions: instructionsOf(context, options),
   input: inputOf(context, options)
 })

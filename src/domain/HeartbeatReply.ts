@@ -1,4 +1,4 @@
-import type { BeatTask } from "./Heartbeat.ts"
+import type { HeartbeatTask } from "./Heartbeat.ts"
 import type { SpokenText } from "./Silence.ts"
 
 /** What an agent answers when its heartbeat found nothing to do. */
@@ -8,7 +8,7 @@ export const HEARTBEAT_OK = "HEARTBEAT_OK"
 const LOADING_LINE = /^loading context for heartbeat[.…]*$/i
 
 /** What the text of a heartbeat's turn means. */
-export type BeatReply =
+export type HeartbeatReply =
   /** Nothing to do; `isStray` when the token stood among other text, which is not posted. */
   | { readonly _tag: "Ok"; readonly isStray: boolean }
   /** Nothing that could be posted: no words, or words that stand for none. */
@@ -19,7 +19,7 @@ export type BeatReply =
 const TOKEN = /(?<![A-Za-z0-9_])HEARTBEAT_OK(?![A-Za-z0-9_])/
 
 /** Reads the end of a heartbeat's turn. */
-export const readBeatReply = (spoken: SpokenText): BeatReply => {
+export const readHeartbeatReply = (spoken: SpokenText): HeartbeatReply => {
   switch (spoken._tag) {
     case "Silent":
       return { _tag: "Silent", reason: spoken.reason }
@@ -56,7 +56,7 @@ const positionOf = (text: string, id: string): number => {
  * The task in whose thread a heartbeat's text belongs: the first one that the text names by id, provided it was offered,
  * otherwise the first that was. Null when none was.
  */
-export const focusTaskOf = (text: string, offered: ReadonlyArray<BeatTask>): BeatTask | null => {
+export const focusTaskOf = (text: string, offered: ReadonlyArray<HeartbeatTask>): HeartbeatTask | null => {
   const named = offered
     .map((row) => ({ row, at: positionOf(text, row.task.id) }))
     .filter(({ at }) => at >= 0)

@@ -1,4 +1,6 @@
-import type { Actor, DeliveryContext, FoldedNotification, MessageView, TaskView } from "./DeliveryContext.ts"
+import { isAnswerOwed } from "./AnswerDuty.ts"
+import type { Actor, DeliveryContext, MessageView, NotificationEvent, TaskView } from "./DeliveryContext.ts"
+import { nextStatusesFor } from "./TaskStatus.ts"
 
 /** The two texts of a turn: `instructions` hold only our words, `input` holds everybody else's inside fences. */
 export interface Prompt {
@@ -6,24 +8,25 @@ export interface Prompt {
   readonly input: string
 }
 
-/** What a turn's text is made of beside its context. */
-export interface PromptOptions {
-  /** The rows that the policy accepted, oldest first. */
-  readonly accepted: ReadonlyArray<FoldedNotification>
-  readonly attempt: number
+/** What the text of every turn needs in addition to its context. */
+export interface TurnPromptOptions {
   /** Random and fresh for each request, so that no text can close a fence it stands in. */
   readonly boundary: string
   /** One line for each tool offered, from the tools' own table. */
   readonly capabilities: ReadonlyArray<string>
-  /** The statuses the agent may ask for from here. */
-  readonly nextStatuses: ReadonlyArray<string>
   /** With function tools off: how to call the same tools over HTTP. */
   readonly httpTools?: string
 }
 
+/** What the text of a notification's turn needs in addition to its context. */
+export interface PromptOptions extends TurnPromptOptions {
+  /** The events that the policy accepted, oldest first. */
+  readonly accepted: ReadonlyArray<NotificationEvent>
+  readonly attempt: number
+}
+
 /** Budgets in characters, from the contract. */
 const LIMITS = {
-  requestMessages: 50,
   requestTotal: 75_000,
   requestLeast: 1_500,
   description: 4_000,
@@ -58,9 +61,9 @@ export const cut = (text: string, limit: number): string => {
 const nameOf = (actor: Actor): string =>
   actor.slug === null ? `${oneLine(actor.name)} (${actor.type})` : `${oneLine(actor.name)} (@${actor.slug})`
 
-const statement = (row: FoldedNotification): string => {
-  const who = nameOf(row.actor)
-  switch (row.type) {
+const statement = (event: NotificationEvent): string => {
+  const who = nameOf(event.actor)
+  switch (event.type) {
     case "mention":
       return `${who} mentioned you`
     case "thread_update":
@@ -68,14 +71,14 @@ const statement = (row: FoldedNotification): string => {
     case "assignment":
       return `${who} assigned this task to you`
     case "status_change":
-      return `${who} moved the task from ${row.previousStatus ?? "?"} to ${row.newStatus ?? "?"}`
+      return `${who} moved the task from ${event.previousStatus ?? "?"} to ${event.newStatus ?? "?"}`
     case "response_request":
       return `${who} asks you for a response`
   }
 }
 
-const endOfTurn = (isRequired: boolean): string =>
-  isRequired
+const endOfTurn = (isOwed: boolean): string =>
+  isOwed
     ? "End with a visible text: it is posted in the thread as your answer. An answer is owed here. Never end with NO_REPLY or with nothing."
     : "End with a visible text, which is posted in the thread, or with exactly NO_ACTION when you have nothing to add. Never end with NO_REPLY or with nothing."
 
@@ -114,6 +117,8 @@ export const closingLines = ({
 
 const instructionsOf = (context: DeliveryContext, options: PromptOptions): string => {
   const { agent, task } = context
+  const { accepted } = options
+  const nextStatuses = task === null ? [] : nextStatusesFor(agent, task.status, task.assignees.length)
   const lines = [
     introduction(agent, context.account.name),
     ...(agent.isOrchestrator
@@ -123,12 +128,12 @@ const instructionsOf = (context: DeliveryContext, options: PromptOptions): strin
     ...capabilityLines(options),
     "",
     "How to end a turn:",
-    `- ${endOfTurn(context.notification.isRequired)}`,
+    `- ${endOfTurn(isAnswerOwed(accepted))}`,
     "- Set the task's status before you write the text that speaks of it.",
-    ...(task === null || options.nextStatuses.length === 0
+    ...(task === null || nextStatuses.length === 0
       ? []
-      : [`- The task is ${task.status}. You may set it to: ${options.nextStatuses.join(", ")}.`]),
-    ...(context.notification.type === "assignment"
+      : [`- The task is ${task.status}. You may set it to: ${nextStatuses.join(", ")}.`]),
+    ...(accepted.some(({ type }) => type === "assignment")
       ? ["- This is an assignment: acknowledge it first in one or two sentences, then work."]
       : []),
     ...(task !== null && task.assignees.length > 1
@@ -146,17 +151,14 @@ const instructionsOf = (context: DeliveryContext, options: PromptOptions): strin
 export const fenced = (boundary: string, label: string, body: string): string =>
   `--- ${label} ${boundary} ---\n${body}\n--- end of ${label} ${boundary} ---`
 
-const requestOf = (options: PromptOptions): string => {
-  const rows = options.accepted.slice(-LIMITS.requestMessages)
-  const share = Math.max(LIMITS.requestLeast, Math.floor(LIMITS.requestTotal / Math.max(1, rows.length)))
-  const dropped = options.accepted.length - rows.length
-  return [
-    ...(dropped > 0 ? [`[${dropped} older notifications left out]`] : []),
-    ...rows.map((row) => {
-      const words = row.request ?? row.message?.content
-      return words === undefined ? `${statement(row)}.` : `${statement(row)}:\n${cut(words, share)}`
+const requestOf = (accepted: ReadonlyArray<NotificationEvent>): string => {
+  const share = Math.max(LIMITS.requestLeast, Math.floor(LIMITS.requestTotal / Math.max(1, accepted.length)))
+  return accepted
+    .map((event) => {
+      const words = event.request ?? event.message?.content
+      return words === undefined ? `${statement(event)}.` : `${statement(event)}:\n${cut(words, share)}`
     })
-  ].join("\n\n")
+    .join("\n\n")
 }
 
 /** A task as agents read it, its description cut. */
@@ -176,11 +178,8 @@ export const describeTask = (task: TaskView): string =>
 const describeMessage = (message: MessageView): string =>
   `${nameOf(message.author)}: ${cut(message.content, LIMITS.threadMessage)}`
 
-const threadOf = (
-  context: DeliveryContext,
-  accepted: ReadonlyArray<FoldedNotification>
-): ReadonlyArray<MessageView> => {
-  const requested = new Set(accepted.map((row) => row.message?.id))
+const threadOf = (context: DeliveryContext, accepted: ReadonlyArray<NotificationEvent>): ReadonlyArray<MessageView> => {
+  const requested = new Set(accepted.map(({ message }) => message?.id))
   return context.thread.filter((message) => !requested.has(message.id)).slice(-LIMITS.threadMessages)
 }
 
@@ -219,15 +218,18 @@ const earlierOf = (context: DeliveryContext, boundary: string): string => {
 const section = (title: string, body: string): ReadonlyArray<string> => (body === "" ? [] : ["", `${title}:`, body])
 
 const inputOf = (context: DeliveryContext, options: PromptOptions): string => {
-  const { boundary } = options
+  const { accepted, boundary } = options
   const block = (label: string, body: string): ReadonlyArray<string> =>
     body === "" ? [] : ["", fenced(boundary, label, body)]
   return [
     `delivery ${context.notification.id}, attempt ${options.attempt}: this text replaces any earlier text with this id; answer this one, once.`,
-    ...block("request", requestOf(options)),
+    ...(accepted.length > 1
+      ? [`The request consists of ${accepted.length} events, oldest first. Give one answer to all of them.`]
+      : []),
+    ...block("request", requestOf(accepted)),
     ...(context.task === null ? [] : block("task", describeTask(context.task))),
     ...block("documents", documentsOf(context)),
-    ...block("thread before it", threadOf(context, options.accepted).map(describeMessage).join("\n\n")),
+    ...block("thread before it", threadOf(context, accepted).map(describeMessage).join("\n\n")),
     ...block("briefing", cut(context.briefing ?? "", LIMITS.description)),
     ...block(
       "open tasks",

@@ -19,6 +19,9 @@ export const RuntimeCommands = Schema.Struct({
 })
 export type RuntimeCommands = typeof RuntimeCommands.Type
 
+/** The answer of service/runtimes:protocol, and a part of the pulse's. */
+export const ServedProtocols = Schema.Struct({ oldest: Schema.Finite, newest: Schema.Finite })
+
 /** The control plane's answer to the pulse: pending commands and everything that is otherwise pushed. */
 export const PulseAnswer = Schema.Struct({
   commands: RuntimeCommands,
@@ -26,6 +29,8 @@ export const PulseAnswer = Schema.Struct({
   nextDueAt: Schema.NullOr(Schema.Finite),
   rosterRevision: Schema.Finite,
   now: Schema.Finite,
-  releasedLeases: Schema.Finite
+  releasedLeases: Schema.Finite,
+  /** The protocol versions that the deployment serves; one that does not tell serves the first only. */
+  protocol: Schema.optionalKey(ServedProtocols)
 })
 export type PulseAnswer = typeof PulseAnswer.Type

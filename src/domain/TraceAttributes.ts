@@ -36,6 +36,7 @@ export const traceAttributes = {
     on: "root of a run, round, tool, endpoint",
     says: "the notification or heartbeat, the same in all attempts; the gateway's input has it too"
   },
+  "mission_control.run.kind": { on: "root of a run", says: "`notification` or `heartbeat`" },
   "mission_control.session": {
     on: "root of a run",
     says: "the session key's hash, as the log lines have it"
@@ -49,11 +50,10 @@ export const traceAttributes = {
   "mission_control.interrupted": { on: "any", says: "true when it was interrupted: a drain, or a lost lease" },
   "mission_control.rounds": { on: "root of a run", says: "requests to the gateway" },
   "mission_control.tool_calls": { on: "root of a run", says: "calls in those rounds" },
-  "mission_control.notification.id": { on: "root of a delivery", says: "the notification that was kept of the fold" },
+  "mission_control.notification.id": { on: "root of a delivery", says: "the notification" },
   "mission_control.notification.type": { on: "root of a delivery", says: "its type" },
-  "mission_control.fold.size": { on: "root of a delivery", says: "how many notifications the turn is for" },
+  "mission_control.event.count": { on: "root of a delivery", says: "how many events the notification has" },
   "mission_control.task.id": { on: "root of a delivery", says: "the task" },
-  "mission_control.lane": { on: "root of a delivery", says: "0 to 3: the lane in which it was claimed" },
   "mission_control.hops": { on: "root of a delivery", says: "how many agents' runs the chain has behind it" },
   "mission_control.silences": { on: "root of a delivery", says: "silences before it" },
   "mission_control.is_silence": { on: "root of a delivery", says: "true when the owed answer did not come" },
@@ -61,7 +61,7 @@ export const traceAttributes = {
     on: "root of a run",
     says: "from ready (of a heartbeat: due) to claimed, in milliseconds"
   },
-  "mission_control.claim.deliveries": { on: "ControlPlane.claim", says: "how many deliveries the claim brought" },
+  "mission_control.claim.runs": { on: "ControlPlane.claim", says: "how many runs the claim returned" },
   "mission_control.round": { on: "round", says: "which round of the turn, from 1" },
   "mission_control.tool.transport": { on: "tool", says: "`gateway` or `http`" },
   "mission_control.agents": { on: "AgentSync, ProfileSync", says: "agents on the roster" },

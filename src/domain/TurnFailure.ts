@@ -102,6 +102,22 @@ export const blameOf = (failure: TurnFailure, hasRecentProviderFailure: boolean)
   }
 }
 
+/** "internal error" can be a provider's cooldown, which lasts a minute. */
+const AMBIGUOUS_RETRY_MILLIS = 60_000
+const MISCONFIGURED_RETRY_MILLIS = 30_000
+
+/** How long a retry after the failure must wait at least, in milliseconds. */
+export const minimumRetryMillis = (failure: TurnFailure): number => {
+  switch (failure._tag) {
+    case "TurnAmbiguous":
+      return AMBIGUOUS_RETRY_MILLIS
+    case "GatewayMisconfigured":
+      return MISCONFIGURED_RETRY_MILLIS
+    default:
+      return "retryAfterMillis" in failure ? (failure.retryAfterMillis ?? 0) : 0
+  }
+}
+
 const TOOL_FIX =
   "one of our tools' names is taken by an enabled built-in, or listed twice: set tools.deny or rename it, and see the gateway's log for the name"
 

@@ -27,6 +27,7 @@ import {
   ControlPlaneRefused,
   ControlPlaneUnavailable,
   LeaseLost,
+  ProtocolRefused,
   TokenRefused
 } from "../domain/ControlPlaneFailure.ts"
 import type { ControlPlaneFailure } from "../domain/ControlPlaneFailure.ts"
@@ -60,6 +61,8 @@ const ErrorData = Schema.Struct({
   /** Tells apart what shares a code: the token's fault from a policy's, this boot's from a thing's. */
   reason: Schema.optionalKey(Schema.String)
 })
+/** Reasons of a conflict that concern this boot: a later one runs, it never pulsed, it has made its last claim. */
+const bootReasons: ReadonlySet<string | undefined> = new Set(["superseded", "no_pulse", "ended"])
 const decodeErrorData = Schema.decodeUnknownOption(ErrorData)
 
 /** Maps a thrown value by the code of ConvexError; anything else is transport, overload or a fault of the server. */
@@ -77,7 +80,8 @@ const failureOf = (path: string, cause: unknown, redact: (text: string) => strin
     return new TokenRefused({ function: path, detail })
   }
   if (code === "lease_lost") return new LeaseLost({ function: path })
-  if (code === "conflict" && (reason === "superseded" || reason === "no_pulse")) return new BootConflict({ detail })
+  if (code === "conflict" && reason === "protocol") return new ProtocolRefused({ function: path, detail })
+  if (code === "conflict" && bootReasons.has(reason)) return new BootConflict({ detail })
   return new ControlPlaneRefused({ function: path, code: redact(code), detail })
 }
 

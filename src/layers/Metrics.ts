@@ -5,8 +5,11 @@ import { Clock, Context, Effect, Layer, Metric, Ref, SubscriptionRef } from "eff
 import type { Stream } from "effect"
 import { PrometheusMetrics } from "effect/observability"
 import * as Activity from "../domain/Activity.ts"
-import type { Usage } from "../domain/Delivery.ts"
+import { functions } from "../domain/ControlPlaneFunctions.ts"
 import { NotificationType } from "../domain/DeliveryContext.ts"
+import type { Run, Usage } from "../domain/Run.ts"
+import { deliveryOutcomes, heartbeatOutcomes } from "../domain/RunEnd.ts"
+import type { DeliveryOutcome, HeartbeatOutcome, RunEnd } from "../domain/RunEnd.ts"
 
 const seconds = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 900]
 
@@ -16,7 +19,7 @@ const histogram = (name: string, description: string) => Metric.histogram(name, 
 
 const deliveries = counter(
   "mission_control_deliveries_total",
-  "Deliveries that ended, by outcome (replied, acted, skipped, fallback, waiting, dead, released, lease_lost) and notification type."
+  `Deliveries that ended, by outcome (${deliveryOutcomes.join(", ")}) and notification type.`
 )
 const successTotal = counter(
   "mission_control_delivery_successes_total",
@@ -24,16 +27,13 @@ const successTotal = counter(
 )
 const failureTotal = counter(
   "mission_control_delivery_failures_total",
-  "Deliveries that ended waiting for another try, or dead."
+  "Deliveries that ended with a retry to come, dead or abandoned."
 )
 const consecutiveFailures = gauge(
   "mission_control_delivery_consecutive_failures",
   "Failed deliveries since the last one that ended well."
 )
-const retries = counter(
-  "mission_control_delivery_retries_total",
-  "Deliveries that failed and will be tried again after a while."
-)
+const retries = counter("mission_control_delivery_retries_total", "Deliveries that failed and will be retried.")
 const silences = counter("mission_control_silences_total", "Turns that ended without the answer that was owed.")
 const deadLetters = counter("mission_control_dead_letters_total", "Notifications that were given up.")
 const leasesLost = counter(
@@ -68,7 +68,7 @@ const tokens = counter(
 )
 const heartbeats = counter(
   "mission_control_heartbeats_total",
-  "Heartbeats that ended, by outcome (ok, acted, posted, silent, unchanged, waiting, given_up, released, lease_lost)."
+  `Heartbeats that ended, by outcome (${heartbeatOutcomes.join(", ")}).`
 )
 const heartbeatLateness = histogram(
   "mission_control_heartbeat_lateness_seconds",
@@ -76,7 +76,7 @@ const heartbeatLateness = histogram(
 )
 const heartbeatOverdue = gauge(
   "mission_control_heartbeat_overdue_seconds",
-  "For how long the heartbeat that is most overdue has not begun; 0 when none is late."
+  "For how long due heartbeats have been waiting for a permit of this runtime; 0 when none waits."
 )
 const syncs = counter("mission_control_syncs_total", "Refreshes of roster and profiles, by kind and outcome.")
 const ready = gauge("mission_control_ready", "Whether the process is ready, as /readyz says it: 1 or 0.")
@@ -106,21 +106,6 @@ const openFiles = gauge("process_open_fds", "Open file descriptors.")
 const maxFiles = gauge("process_max_fds", "The limit of open file descriptors.")
 const heapUsed = gauge("nodejs_heap_size_used_bytes", "Memory that JavaScript objects take.")
 
-/** How a delivery ended, in the words of the metric's outcome label. */
-export type DeliveryEnd = "replied" | "acted" | "skipped" | "fallback" | "waiting" | "dead" | "released" | "lease_lost"
-
-/** How a heartbeat ended, in the words of the metric's outcome label. */
-export type BeatEnd =
-  | "ok"
-  | "acted"
-  | "posted"
-  | "silent"
-  | "unchanged"
-  | "waiting"
-  | "given_up"
-  | "released"
-  | "lease_lost"
-
 /** What is refreshed from the control plane. */
 export type SyncKind = "roster" | "profiles"
 
@@ -128,7 +113,7 @@ export type SyncKind = "roster" | "profiles"
 export interface LastDelivery {
   readonly notificationId: string
   readonly agent: string | null
-  readonly outcome: DeliveryEnd
+  readonly outcome: RunEnd["outcome"]
   readonly at: number
   readonly durationMillis: number
 }
@@ -147,11 +132,27 @@ export interface DeliverySummary {
   readonly deadLetters: number
 }
 
+/** A run of this process when it starts. */
+export interface StartedRun extends Omit<Activity.RunningWork, "startedAt" | "tool"> {
+  readonly kind: Run["kind"]
+  /** For how long it has been due. */
+  readonly lateMillis: number
+}
+
+/** A run of this process when it has ended. */
+export interface EndedRun extends Pick<StartedRun, "kind" | "run" | "agent" | "type"> {
+  readonly outcome: RunEnd["outcome"]
+  readonly durationMillis: number
+  readonly isSilence: boolean
+  readonly error: string | null
+}
+
 /** What the services know at the moment of a scrape. */
 export interface Observation {
   readonly isReady: boolean
   readonly isPushConnected: boolean
   readonly oldestWaitingSeconds: number
+  readonly heartbeatOverdueSeconds: number
   readonly breaker: "Closed" | "Open" | "HalfOpen"
   readonly isGatewayUp: boolean
   readonly gatewayRestarts: number
@@ -161,7 +162,7 @@ export interface Observation {
 
 /** The metrics in a few numbers for /health: counts since the start, means in seconds, null before the first. */
 export interface MetricsSummary {
-  readonly deliveries: Readonly<Record<DeliveryEnd, number>>
+  readonly deliveries: Readonly<Record<DeliveryOutcome, number>>
   readonly turns: number
   readonly meanTurnSeconds: number | null
   readonly meanCreatedToPostSeconds: number | null
@@ -176,52 +177,16 @@ export interface MetricsSummary {
   readonly cpuSeconds: number
 }
 
-const ends: ReadonlyArray<DeliveryEnd> = [
-  "replied",
-  "acted",
-  "skipped",
-  "fallback",
-  "waiting",
+const successes: ReadonlySet<string> = new Set<DeliveryOutcome>(["replied", "acted", "skipped", "fallback"])
+const failures: ReadonlySet<string> = new Set<DeliveryOutcome | HeartbeatOutcome>([
+  "retrying",
   "dead",
-  "released",
-  "lease_lost"
-]
-const beatEnds: ReadonlyArray<BeatEnd> = [
-  "ok",
-  "acted",
-  "posted",
-  "silent",
-  "unchanged",
-  "waiting",
   "given_up",
-  "released",
-  "lease_lost"
-]
-const successes: ReadonlySet<DeliveryEnd> = new Set(["replied", "acted", "skipped", "fallback"])
-const failures: ReadonlySet<DeliveryEnd> = new Set(["waiting", "dead"])
+  "abandoned"
+])
 /** A delivery whose context is broken has no type that is known. */
 const types: ReadonlyArray<string> = [...NotificationType.literals, "unknown"]
 const breakerStates = { Closed: "closed", Open: "open", HalfOpen: "half_open" } as const
-
-/** The functions that the runtime calls; their counters exist before the first call. */
-const controlPlaneFunctions: ReadonlyArray<string> = [
-  ...["claim", "context", "renew", "complete", "fail", "release", "deadLetters"].map(
-    (name) => `service/notifications:${name}`
-  ),
-  "service/runtimes:pulse",
-  "service/runtimes:acknowledge",
-  ...["load", "get", "list", "search", "thread", "history"].map((name) => `service/tasks:${name}`),
-  ...["setStatus", "create", "update", "assign", "remove", "linkPullRequest"].map((name) => `service/tasks:${name}`),
-  "service/documents:list",
-  "service/documents:upsert",
-  "service/agents:skills",
-  "service/agents:list",
-  "service/agents:profiles",
-  "service/agents:updateAgentHeartbeat",
-  "service/sessions:claimBeat",
-  "service/messages:post",
-  "service/responseRequests:create"
-]
 
 /** Agents beyond this many share the series `other`: a roster must not grow the scrape without end. */
 const AGENT_SERIES = 100
@@ -248,17 +213,9 @@ const processorSeconds = (): number => {
 export class Metrics extends Context.Service<
   Metrics,
   {
-    /** A delivery begins; what is told of it is shown while it runs. */
-    deliveryStarted(work: Omit<Activity.RunningWork, "startedAt" | "tool">): Effect.Effect<void>
-    deliveryEnded(end: {
-      readonly outcome: DeliveryEnd
-      readonly type: string
-      readonly notificationId: string
-      readonly agent: string | null
-      readonly durationMillis: number
-      readonly silence: boolean
-      readonly error: string | null
-    }): Effect.Effect<void>
+    /** A run starts; until it ends the activity shows it. */
+    runStarted(run: StartedRun): Effect.Effect<void>
+    runEnded(end: EndedRun): Effect.Effect<void>
     posted(sinceReadyMillis: number): Effect.Effect<void>
     turnEnded(durationMillis: number): Effect.Effect<void>
     /** The run executes the tool from now on, until `toolCalled` with the same run. */
@@ -268,22 +225,8 @@ export class Metrics extends Context.Service<
     toolsKnown(tools: ReadonlyArray<string>): Effect.Effect<void>
     tokensUsed(agent: string, usage: Usage): Effect.Effect<void>
     controlPlaneCalled(name: string, outcome: string, durationMillis: number): Effect.Effect<void>
-    heartbeatStarted(
-      work: Omit<Activity.RunningWork, "startedAt" | "tool" | "type">,
-      lateMillis: number
-    ): Effect.Effect<void>
-    /** `beat` tells which one ended, so that it is shown beside its agent. */
-    heartbeatEnded(
-      outcome: BeatEnd,
-      beat?: {
-        readonly run: string
-        readonly agent: string
-        readonly error: string | null
-        readonly durationMillis: number
-      }
-    ): Effect.Effect<void>
-    /** When the agent's next heartbeat is due (epoch milliseconds), or null that it has none. */
-    heartbeatDue(agent: string, at: number | null): Effect.Effect<void>
+    /** When the agent's next heartbeat is due, epoch milliseconds. */
+    heartbeatDue(agent: string, at: number): Effect.Effect<void>
     rosterKnown(
       agents: ReadonlyArray<{ readonly slug: string; readonly name: string; readonly role: string }>
     ): Effect.Effect<void>
@@ -341,14 +284,14 @@ export class Metrics extends Context.Service<
       )
 
       // What Prometheus has never seen cannot be alerted on: whatever can be known exists from the start.
-      for (const outcome of ends) for (const type of types) yield* set(deliveries, 0, { outcome, type })
+      for (const outcome of deliveryOutcomes) for (const type of types) yield* set(deliveries, 0, { outcome, type })
       for (const metric of [successTotal, failureTotal, retries, silences, deadLetters, leasesLost, gatewayRestarts]) {
         yield* set(metric, 0)
       }
-      for (const name of controlPlaneFunctions) {
+      for (const name of Object.values(functions)) {
         for (const outcome of ["success", "failure"]) yield* set(controlPlaneCalls, 0, { function: name, outcome })
       }
-      for (const outcome of beatEnds) yield* set(heartbeats, 0, { outcome })
+      for (const outcome of heartbeatOutcomes) yield* set(heartbeats, 0, { outcome })
       for (const kind of ["roster", "profiles"]) {
         for (const outcome of ["success", "failure"]) yield* set(syncs, 0, { kind, outcome })
       }
@@ -369,6 +312,33 @@ export class Metrics extends Context.Service<
         Ref.updateAndGet(summary, (before) => ({ ...before, inFlight: Math.max(0, before.inFlight + by) })).pipe(
           Effect.flatMap((after) => set(inFlight, after.inFlight))
         )
+
+      const deliveryEnded = Effect.fnUntraced(function* (end: EndedRun, isFailure: boolean, at: number) {
+        const { agent, durationMillis, error, isSilence, outcome, run, type } = end
+        const isSuccess = successes.has(outcome)
+        const after = yield* Ref.updateAndGet(summary, (before) => ({
+          ...before,
+          deliveredCount: before.deliveredCount + (isSuccess ? 1 : 0),
+          successCount: before.successCount + (isSuccess ? 1 : 0),
+          failureCount: before.failureCount + (isFailure ? 1 : 0),
+          consecutiveFailures: isSuccess ? 0 : before.consecutiveFailures + (isFailure ? 1 : 0),
+          lastErrorAt: error === null ? before.lastErrorAt : at,
+          lastErrorMessage: error ?? before.lastErrorMessage,
+          lastDelivery: { notificationId: run, agent, outcome, at, durationMillis },
+          silences: before.silences + (isSilence ? 1 : 0),
+          deadLetters: before.deadLetters + (outcome === "dead" ? 1 : 0)
+        }))
+        yield* changeInFlight(-1)
+        yield* set(deliveries, 1, { outcome, type })
+        yield* set(deliveryDuration, durationMillis / 1_000)
+        yield* set(consecutiveFailures, after.consecutiveFailures)
+        if (isSuccess) yield* set(successTotal, 1)
+        if (isFailure) yield* set(failureTotal, 1)
+        if (outcome === "retrying") yield* set(retries, 1)
+        if (outcome === "dead") yield* set(deadLetters, 1)
+        if (outcome === "lease_lost") yield* set(leasesLost, 1)
+        if (isSilence) yield* set(silences, 1)
+      })
 
       const observeProcess = Effect.sync(() => {
         const late = (nanoseconds: number): number =>
@@ -412,13 +382,7 @@ export class Metrics extends Context.Service<
         yield* set(ready, seen.isReady ? 1 : 0)
         yield* set(pushConnected, seen.isPushConnected ? 1 : 0)
         yield* set(oldestWaiting, seen.oldestWaitingSeconds)
-        const now = yield* Clock.currentTimeMillis
-        const { agents, running } = yield* SubscriptionRef.get(activity)
-        const busy = new Set(running.map(({ agent }) => agent))
-        const late = agents.flatMap(({ nextHeartbeatAt, slug }) =>
-          nextHeartbeatAt === null || busy.has(slug) ? [] : [now - nextHeartbeatAt]
-        )
-        yield* set(heartbeatOverdue, Math.max(0, ...late) / 1_000)
+        yield* set(heartbeatOverdue, seen.heartbeatOverdueSeconds)
         yield* set(gatewayUp, seen.isGatewayUp ? 1 : 0)
         for (const [state, label] of Object.entries(breakerStates)) {
           yield* set(breakerState, state === seen.breaker ? 1 : 0, { state: label })
@@ -455,46 +419,19 @@ export class Metrics extends Context.Service<
       }
 
       return Metrics.of({
-        deliveryStarted: Effect.fnUntraced(function* (work) {
+        runStarted: Effect.fnUntraced(function* ({ kind, lateMillis, ...work }) {
           const startedAt = yield* Clock.currentTimeMillis
           yield* note((before) => Activity.started(before, { ...work, startedAt, tool: null }))
-          yield* changeInFlight(1)
+          yield* kind === "heartbeat" ? set(heartbeatLateness, lateMillis / 1_000) : changeInFlight(1)
         }),
-        deliveryEnded: Effect.fnUntraced(function* (end) {
+        runEnded: Effect.fnUntraced(function* (end) {
           const at = yield* Clock.currentTimeMillis
-          const isSuccess = successes.has(end.outcome)
           const isFailure = failures.has(end.outcome)
-          const after = yield* Ref.updateAndGet(summary, (before) => ({
-            ...before,
-            deliveredCount: before.deliveredCount + (isSuccess ? 1 : 0),
-            successCount: before.successCount + (isSuccess ? 1 : 0),
-            failureCount: before.failureCount + (isFailure ? 1 : 0),
-            consecutiveFailures: isSuccess ? 0 : before.consecutiveFailures + (isFailure ? 1 : 0),
-            lastErrorAt: end.error === null ? before.lastErrorAt : at,
-            lastErrorMessage: end.error ?? before.lastErrorMessage,
-            lastDelivery: {
-              notificationId: end.notificationId,
-              agent: end.agent,
-              outcome: end.outcome,
-              at,
-              durationMillis: end.durationMillis
-            },
-            silences: before.silences + (end.silence ? 1 : 0),
-            deadLetters: before.deadLetters + (end.outcome === "dead" ? 1 : 0)
-          }))
-          yield* changeInFlight(-1)
-          yield* set(deliveries, 1, { outcome: end.outcome, type: end.type })
-          yield* set(deliveryDuration, end.durationMillis / 1_000)
-          yield* set(consecutiveFailures, after.consecutiveFailures)
-          if (isSuccess) yield* set(successTotal, 1)
-          if (isFailure) yield* set(failureTotal, 1)
-          if (end.outcome === "waiting") yield* set(retries, 1)
-          if (end.outcome === "dead") yield* set(deadLetters, 1)
-          if (end.outcome === "lease_lost") yield* set(leasesLost, 1)
-          if (end.silence) yield* set(silences, 1)
           yield* note((before) =>
-            Activity.ended(before, { ...end, run: end.notificationId, isSilence: end.silence, isFailure, at })
+            Activity.ended(before, { ...end, isSilence: end.isSilence || end.outcome === "silent", isFailure, at })
           )
+          if (end.kind === "heartbeat") yield* set(heartbeats, 1, { outcome: end.outcome })
+          else yield* deliveryEnded(end, isFailure, at)
         }),
         posted: (sinceReadyMillis) => set(createdToPost, sinceReadyMillis / 1_000),
         turnEnded: (durationMillis) => set(turnDuration, durationMillis / 1_000),
@@ -523,20 +460,7 @@ export class Metrics extends Context.Service<
             set(controlPlaneCalls, 1, { function: name, outcome }),
             set(controlPlaneSeconds, durationMillis / 1_000, { function: name })
           ),
-        heartbeatStarted: Effect.fnUntraced(function* (work, lateMillis) {
-          const startedAt = yield* Clock.currentTimeMillis
-          yield* set(heartbeatLateness, Math.max(0, lateMillis) / 1_000)
-          yield* note((before) => Activity.started(before, { ...work, type: "heartbeat", startedAt, tool: null }))
-        }),
-        heartbeatEnded: Effect.fnUntraced(function* (outcome, beat) {
-          const at = yield* Clock.currentTimeMillis
-          yield* set(heartbeats, 1, { outcome })
-          if (beat === undefined) return
-          const isFailure = outcome === "waiting" || outcome === "given_up"
-          const end = { ...beat, outcome, type: "heartbeat", isSilence: outcome === "silent", isFailure, at }
-          yield* note((before) => Activity.beaten(Activity.ended(before, end), beat.agent, outcome, at))
-        }),
-        heartbeatDue: (agent, at) => note((before) => Activity.beatDue(before, agent, at)),
+        heartbeatDue: (agent, at) => note((before) => Activity.heartbeatDue(before, agent, at)),
         rosterKnown: Effect.fnUntraced(function* (agents) {
           for (const { slug } of agents) {
             const agent = agentLabel(slug)
@@ -548,18 +472,11 @@ export class Metrics extends Context.Service<
         deliverySummary: Ref.get(summary),
         summary: Effect.sync(() => {
           const sumOf = sums()
-          const byEnd = (end: DeliveryEnd) => sumOf(deliveries.id, ({ outcome }) => outcome === end)
+          const byOutcome = (wanted: string) => sumOf(deliveries.id, ({ outcome }) => outcome === wanted)
           return {
-            deliveries: {
-              replied: byEnd("replied"),
-              acted: byEnd("acted"),
-              skipped: byEnd("skipped"),
-              fallback: byEnd("fallback"),
-              waiting: byEnd("waiting"),
-              dead: byEnd("dead"),
-              released: byEnd("released"),
-              lease_lost: byEnd("lease_lost")
-            },
+            deliveries: Object.fromEntries(
+              deliveryOutcomes.map((outcome) => [outcome, byOutcome(outcome)])
+            ) as MetricsSummary["deliveries"],
             turns: read(turnDuration).count,
             meanTurnSeconds: meanOf(turnDuration),
             meanCreatedToPostSeconds: meanOf(createdToPost),

@@ -55,6 +55,11 @@ export class AgentSync extends Context.Service<
       const noteRoster = ({ agents, revision }: RosterAnswer) =>
         telemetry.note({ "mission_control.roster.revision": revision, "mission_control.agents": agents.length })
 
+      const accept = (answer: RosterAnswer, options?: { readonly isLatest: boolean }) =>
+        Effect.tap(roster.accept(answer, options), (isNew) =>
+          isNew ? metrics.rosterKnown(answer.agents) : Effect.void
+        )
+
       const synced = Effect.gen(function* () {
         const lastSyncAt = yield* Clock.currentTimeMillis
         yield* Ref.update(last, (before) => ({ ...before, lastSyncAt }))
@@ -76,7 +81,7 @@ export class AgentSync extends Context.Service<
         const before = yield* roster.current
         const answer = yield* controlPlane.readRoster
         const isLatest = (yield* roster.current) === before
-        yield* roster.accept(answer, { isLatest })
+        yield* accept(answer, { isLatest })
         yield* noteRoster(answer)
         yield* synced
       }).pipe(telemetry.root("AgentSync.refresh"), Effect.catch(failed))
@@ -87,13 +92,11 @@ export class AgentSync extends Context.Service<
 
       const follow = Stream.runForEach(controlPlane.rosters, (result) =>
         Result.isSuccess(result)
-          ? roster
-              .accept(result.success)
-              .pipe(
-                Effect.andThen(noteRoster(result.success)),
-                telemetry.root("AgentSync.pushed"),
-                Effect.andThen(synced)
-              )
+          ? accept(result.success).pipe(
+              Effect.andThen(noteRoster(result.success)),
+              telemetry.root("AgentSync.pushed"),
+              Effect.andThen(synced)
+            )
           : failed(result.failure)
       ).pipe(Effect.andThen(Effect.never))
 

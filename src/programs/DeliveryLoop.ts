@@ -1,255 +1,308 @@
-import {
-  Context,
-  Duration,
-  Effect,
-  Exit,
-  Layer,
-  Queue,
-  Random,
-  Ref,
-  Result,
-  Schedule,
-  Scope,
-  Stream,
-  SubscriptionRef
-} from "effect"
-import { backoffBounds, backoffMillis } from "../domain/Backoff.ts"
+import { Cause, Clock, Context, Deferred, Duration, Effect, Exit, FiberMap, Layer, Option } from "effect"
+import { Queue, Schedule, Scope, Stream } from "effect"
+import { backoffBounds, backoffSchedule } from "../domain/Backoff.ts"
+import * as ClaimPlan from "../domain/ClaimPlan.ts"
+import type { ClaimReason, ClaimState } from "../domain/ClaimPlan.ts"
+import { describeFailure } from "../domain/ControlPlaneFailure.ts"
 import type { ControlPlaneFailure } from "../domain/ControlPlaneFailure.ts"
-import type { Backlog } from "../domain/Delivery.ts"
 import { monotonicMillis } from "../domain/Monotonic.ts"
+import { fenceOf, leaseKey } from "../domain/Run.ts"
+import type { Run } from "../domain/Run.ts"
+import type { RunEnd } from "../domain/RunEnd.ts"
 import { RuntimeConfig } from "../layers/Config.ts"
-import { ConvexClient } from "../layers/ConvexClient.ts"
+import type { ConvexClient } from "../layers/ConvexClient.ts"
+import { Metrics } from "../layers/Metrics.ts"
 import { ControlPlane } from "../services/ControlPlane.ts"
-import { GatewayGuard } from "../services/GatewayGuard.ts"
+import type { Claim, ClaimTimes } from "../services/ControlPlane.ts"
+import { noteRefusal } from "../services/ControlPlaneRefusal.ts"
+import { Admission, GatewayGuard } from "../services/GatewayGuard.ts"
+import { Leases } from "../services/Leases.ts"
 import { canClaim, Lifecycle } from "../services/Lifecycle.ts"
+import { Permits } from "../services/Permits.ts"
 import { Supervisor } from "../services/Supervisor.ts"
-import { makeDeliveryClaims } from "./DeliveryClaims.ts"
+import { claimWanted, eventSources } from "./DeliveryEvents.ts"
+import type { Awaited, DeliveryEvent, QueueReport } from "./DeliveryEvents.ts"
+import { RunExecution } from "./RunExecution.ts"
 
-/** So long at least a claim that failed is not tried again, whatever happens meanwhile. */
-const LEAST_RETRY = Duration.seconds(1)
-/** A refused token is tried again this often. */
+/** How often a refused token is tried. */
 const TOKEN_RETRY = Duration.seconds(30)
-
-/** What the loop knows of the work that waits. */
-export interface DeliveryLoopState {
-  /** Since when the oldest ready notification waits, epoch milliseconds of the control plane; null when none does. */
-  readonly oldestWaiting: number | null
-}
+/** For aborting what runs at the end of the process, and for all of its end up to the last claim's answer. */
+const ABORT_TIMEOUT = Duration.seconds(1)
+const HALT_TIMEOUT = Duration.seconds(2)
 
 /**
- * Claims whatever may run and forks a fiber for each delivery. Woken by the push, by its own deliveries' ends, by the
- * earliest due moment and by the pulse; while push is down it polls. A permit freed is a permit used: no barrier.
+ * Claims due runs and forks a fiber for each. One fiber owns the state and takes events from one queue: wakes, due
+ * moments, ended runs, the pulse, and while push is down the poll. A freed permit is used at once.
  */
 export class DeliveryLoop extends Context.Service<
   DeliveryLoop,
   {
     /** Starts the loop under the supervisor, within the scope. */
     readonly start: Effect.Effect<void>
-    /** Claims nothing more, aborts what still runs and gives all of it back; returns when that is done, or after 2 s. */
+    /** Claims nothing more, aborts what runs and has it released; takes 2 s at most. */
     readonly halt: Effect.Effect<void>
-    /** Makes the loop look for work now. */
-    readonly wake: Effect.Effect<void>
-    /** The control plane has answered somebody: a loop that waits for its return tries again, a second after the last time. */
+    /** Makes the loop claim as soon as it may. */
+    wake(reason: ClaimReason): Effect.Effect<void>
+    /** Waits for the answer to a claim that was sent after this moment (monotonic milliseconds), and has one made. */
+    claimedSince(moment: number): Effect.Effect<void, ControlPlaneFailure>
+    /** Hands on what the pulse reports. */
+    pulsed(report: QueueReport): Effect.Effect<void>
+    /** The control plane has answered another call: a loop that backs off tries again, a second after the last try. */
     readonly controlPlaneAnswered: Effect.Effect<void>
-    /**
-     * A heartbeat gave its session back; the loop looks for work when it left some there (`hasWork`), or when work that
-     * must run alone waits for the process to be idle. An idle account's beats cost no claims.
-     */
-    beatEnded(hasWork: boolean): Effect.Effect<void>
-    /** Tells the loop the earliest moment of due work that the pulse reported, in milliseconds from now. */
-    dueIn(millis: number): Effect.Effect<void>
-    readonly state: Effect.Effect<DeliveryLoopState>
+    /** The ends of the heartbeats that this process executed. */
+    readonly heartbeatEnds: Effect.Effect<Queue.Dequeue<RunEnd>>
+    readonly state: Effect.Effect<Pick<ClaimState, "oldest" | "heartbeatsInFlight" | "heartbeatsWaitSince">>
   }
 >()("runtime-service/programs/DeliveryLoop") {
   static readonly layer = Layer.effect(
     DeliveryLoop,
-    Effect.gen(function* () {
-      const config = yield* RuntimeConfig
-      const controlPlane = yield* ControlPlane
-      const { push } = yield* ConvexClient
-      const guard = yield* GatewayGuard
-      const lifecycle = yield* Lifecycle
-      const supervisor = yield* Supervisor
-      const scope = yield* Effect.scope
-
-      const wakeups = yield* Queue.sliding<void>(1)
-      const mustLook = yield* Ref.make(false)
-      const wake = Effect.andThen(Ref.set(mustLook, true), Effect.asVoid(Queue.offer(wakeups, undefined)))
-      const claims = yield* makeDeliveryClaims(wake)
-      // The loop's own, so that it can be stopped before what it began.
-      const claiming = yield* Scope.fork(scope)
-      /** The control plane may be back. */
-      const signs = yield* Queue.sliding<void>(1)
-      const controlPlaneAnswered = Effect.asVoid(Queue.offer(signs, undefined))
-      // Monotonic milliseconds of the next moment at which a claim could find something.
-      const dueAt = yield* Ref.make<number | null>(null)
-      /** Work that must run alone waits for this process to be idle, said the last claim. */
-      const isHeldBack = yield* Ref.make(false)
-      const backlog = yield* Ref.make<Backlog>({ oldest: null, newest: null, newestId: null })
-
-      const dueIn = Effect.fnUntraced(function* (millis: number) {
-        const at = (yield* monotonicMillis) + Math.max(0, millis)
-        const known = yield* Ref.get(dueAt)
-        if (known !== null && known <= at) return
-        yield* Ref.set(dueAt, at)
-        // The wait is reckoned anew; nothing is claimed before that moment.
-        yield* Queue.offer(wakeups, undefined)
-      })
-
-      const onAnswer = Effect.gen(function* () {
-        const { reasons } = yield* lifecycle.state
-        if (reasons["control-plane"] !== undefined) yield* Effect.logInfo("the control plane is back")
-        yield* lifecycle.setReason("control-plane", null)
-      })
-
-      /** Claims until nothing more may run. */
-      const cycle = Effect.fn("DeliveryLoop.cycle")(function* (isOverlapping: boolean) {
-        let isFull = true
-        let isAnswered = false
-        while (isFull) {
-          const answer = yield* claims.next
-          if (answer === null) break
-          isAnswered = true
-          isFull = answer.isFull
-          const { dueIn, isBlocked } = answer
-          yield* Ref.set(isHeldBack, isBlocked)
-          yield* Ref.set(dueAt, dueIn === null ? null : (yield* monotonicMillis) + dueIn)
-          if (!isOverlapping) yield* claims.begun
-        }
-        // A cycle that asked nothing knows nothing of the control plane.
-        if (isAnswered) yield* onAnswer
-      })
-
-      const onFailure = Effect.fnUntraced(function* (failure: ControlPlaneFailure) {
-        switch (failure._tag) {
-          case "TokenRefused":
-            return yield* lifecycle.setReason("token", `the deployment refuses SERVICE_TOKEN: ${failure.detail}`)
-          case "BootConflict":
-            return yield* lifecycle.abort({ exitCode: 78, message: failure.detail })
-          default: {
-            const state = yield* lifecycle.state
-            if (state.reasons["control-plane"] === undefined) {
-              yield* Effect.logWarning(`the control plane is away, trying again with backoff: ${describe(failure)}`)
-            }
-            return yield* lifecycle.setReason("control-plane", describe(failure))
-          }
-        }
-      })
-
-      const bounds = backoffBounds(config)
-
-      /** Cycles until one goes well, with backoff; a sign that the control plane is back ends the wait, since nothing is claimed in it. */
-      const patientCycle = Effect.gen(function* () {
-        let failures = 0
-        const attempt = Effect.gen(function* () {
-          // What is on its way still belongs to the failure that was counted.
-          if (failures > 0) yield* Effect.ignore(claims.begun)
-          yield* Queue.clear(signs)
-          const { reasons } = yield* lifecycle.state
-          // After a failure each step waits for the one before, so that only a whole claim ends the backing off.
-          const isOverlapping = failures === 0 && reasons["control-plane"] === undefined
-          const isWell = yield* cycle(isOverlapping).pipe(
-            Effect.as(true),
-            Effect.catch((failure) => Effect.as(onFailure(failure), false))
-          )
-          if (isWell) return true
-          failures += 1
-          const wait = Duration.millis(backoffMillis(bounds, failures, yield* Random.next))
-          yield* Queue.take(signs).pipe(Effect.delay(LEAST_RETRY), Effect.timeoutOption(wait))
-          return false
-        })
-        yield* Effect.repeat(attempt, { until: (isWell) => isWell })
-      })
-
-      /** Until the next reason to look: a wake-up, due work, a probe of the breaker, or the poll while push is down. */
-      const waitForWork: Effect.Effect<void> = Effect.gen(function* () {
-        const now = yield* monotonicMillis
-        const due = yield* Ref.get(dueAt)
-        const { isConnected } = yield* SubscriptionRef.get(push)
-        const opensIn = yield* guard.opensIn
-        const waits = [
-          ...(due === null ? [] : [Math.max(0, due - now)]),
-          ...(opensIn === null ? [] : [opensIn]),
-          ...(isConnected ? [] : [Duration.toMillis(config.deliveryInterval)])
-        ]
-        const signal = Effect.as(Queue.take(wakeups), true)
-        const isSignal = yield* waits.length === 0
-          ? signal
-          : Effect.raceFirst(signal, Effect.as(Effect.sleep(Duration.millis(Math.min(...waits))), false))
-        if (isSignal && !(yield* Ref.get(mustLook))) return yield* waitForWork
-        yield* Ref.set(mustLook, false)
-        // A moment that has passed is used up: whatever stands against a claim now wakes the loop when it goes.
-        const then = yield* monotonicMillis
-        yield* Ref.update(dueAt, (at) => (at !== null && at <= then ? null : at))
-      })
-
-      // What woke it is used up when a bug ends it.
-      const loop = Effect.forever(Effect.andThen(waitForWork, patientCycle)).pipe(Effect.onError(() => wake))
-
-      /** The push wakes the loop when something new became ready, not when something left. */
-      const followBacklog = Stream.runForEach(
-        controlPlane.backlog,
-        Effect.fnUntraced(function* (result) {
-          if (Result.isFailure(result)) {
-            if (result.failure._tag === "TokenRefused") yield* onFailure(result.failure)
-            return
-          }
-          const before = yield* Ref.getAndSet(backlog, result.success)
-          const { newest, newestId } = result.success
-          if (newest === null) return
-          const isNew =
-            before.newest === null ||
-            newest > before.newest ||
-            (newest === before.newest && newestId !== before.newestId)
-          if (isNew) yield* wake
-        })
-      ).pipe(Effect.andThen(Effect.never))
-
-      /** A push that is lost is polled for from now on, and what it did not tell meanwhile is claimed when it is back. */
-      const followPush = SubscriptionRef.changes(push).pipe(
-        Stream.map(({ isConnected }) => isConnected),
-        Stream.changes,
-        Stream.runForEach((isConnected) => (isConnected ? Effect.andThen(controlPlaneAnswered, wake) : wake)),
-        Effect.andThen(Effect.never)
-      )
-
-      const followLifecycle = Stream.runForEach(lifecycle.changes, (state) =>
-        canClaim(state) ? wake : Effect.void
-      ).pipe(Effect.andThen(Effect.never))
-
-      /** A refused token is not asked about at each wake-up, but every 30 s until it is accepted again. */
-      const retryToken = Effect.gen(function* () {
-        const { reasons } = yield* lifecycle.state
-        if (reasons.token === undefined) return
-        yield* controlPlane.context([])
-        yield* lifecycle.setReason("token", null)
-        yield* Effect.logInfo("the deployment accepts SERVICE_TOKEN again")
-      }).pipe(Effect.ignore, Effect.repeat(Schedule.spaced(TOKEN_RETRY)), Effect.andThen(Effect.never))
-
-      const start = Effect.gen(function* () {
-        yield* supervisor.run("delivery-loop", loop).pipe(Effect.provideService(Scope.Scope, claiming))
-        yield* supervisor.run("delivery-backlog", followBacklog)
-        yield* supervisor.run("delivery-push", followPush)
-        yield* supervisor.run("delivery-lifecycle", followLifecycle)
-        yield* supervisor.run("delivery-token", retryToken)
-        yield* supervisor.run("gateway-probe", guard.probing(wake))
-        yield* wake
-      }).pipe(Effect.provideService(Scope.Scope, scope))
-
-      return DeliveryLoop.of({
-        start,
-        halt: claims.halt(Scope.close(claiming, Exit.void)),
-        wake,
-        controlPlaneAnswered,
-        beatEnded: Effect.fnUntraced(function* (hasWork: boolean) {
-          if (hasWork || (yield* Ref.get(isHeldBack))) yield* wake
-        }),
-        dueIn,
-        state: Effect.map(Ref.get(backlog), ({ oldest }) => ({ oldestWaiting: oldest }))
-      })
-    })
+    Effect.suspend(() => make)
   )
 }
 
-const describe = (failure: ControlPlaneFailure): string =>
-  failure._tag === "LeaseLost" ? failure._tag : failure.detail
+const runEnd = (run: Run, end: Pick<RunEnd, "outcome" | "isStored" | "error">): RunEnd => ({
+  ...end,
+  kind: run.kind,
+  agent: "context" in run ? run.context.agent.slug : null,
+  dueInMillis: null
+})
+
+const make = Effect.gen(function* () {
+  const config = yield* RuntimeConfig
+  const controlPlane = yield* ControlPlane
+  const execution = yield* RunExecution
+  const guard = yield* GatewayGuard
+  const leases = yield* Leases
+  const lifecycle = yield* Lifecycle
+  const metrics = yield* Metrics
+  const permits = yield* Permits
+  const supervisor = yield* Supervisor
+  const scope = yield* Effect.scope
+  const services = yield* Effect.context<ControlPlane | ConvexClient | Leases | Lifecycle | RuntimeConfig>()
+  // The loop's own, so that it can be stopped before the runs.
+  const claiming = yield* Scope.fork(scope)
+
+  const events = yield* Queue.unbounded<DeliveryEvent>()
+  const heartbeatEnds = yield* Queue.unbounded<RunEnd>()
+  // By lease: a session is free for its next claim before the answer to its run's end has come.
+  const running = yield* FiberMap.make<string>()
+  const backoff = Schedule.toStep(backoffSchedule(backoffBounds(config)))
+
+  // Written by the loop's fiber only, and kept when a bug restarts that.
+  let state = ClaimPlan.initialState
+  let nextDelay = yield* backoff
+  let awaited: ReadonlyArray<Awaited> = []
+
+  const post = (event: DeliveryEvent) => Effect.asVoid(Queue.offer(events, event))
+  const wake = (reason: ClaimReason) => post(claimWanted(reason))
+
+  const onPulsed = ({ dueInMillis, oldest }: QueueReport, now: number) => {
+    state = { ...state, oldest }
+    if (dueInMillis !== null) state = ClaimPlan.due(state, now, dueInMillis)
+  }
+
+  const onRunEnded = (end: RunEnd, now: number) => {
+    state = ClaimPlan.ended(state, now, end)
+    if (end.kind === "heartbeat") Queue.offerUnsafe(heartbeatEnds, end)
+  }
+
+  const onAwaited = (event: Awaited) => {
+    if (state.answeredFrom > event.since) return Deferred.doneUnsafe(event.answered, Exit.void)
+    awaited = [...awaited, event]
+    state = ClaimPlan.wanted(state, "heartbeat")
+  }
+
+  const handle = (event: DeliveryEvent) =>
+    Effect.map(monotonicMillis, (now): void => {
+      switch (event._tag) {
+        case "Wanted":
+          return void (state = ClaimPlan.wanted(state, event.reason))
+        case "Pulsed":
+          return onPulsed(event.report, now)
+        case "ControlPlaneAnswered":
+          return void (state = ClaimPlan.controlPlaneAnswered(state))
+        case "RunEnded":
+          return onRunEnded(event.end, now)
+        case "Awaited":
+          return void onAwaited(event)
+      }
+    })
+
+  const endAwaited = (sentAt: number, exit: Exit.Exit<void, ControlPlaneFailure>) =>
+    Effect.sync(() => {
+      for (const { answered, since } of awaited) if (since < sentAt) Deferred.doneUnsafe(answered, exit)
+      awaited = awaited.filter(({ since }) => since >= sentAt)
+    })
+
+  /** The breaker has opened since the claim: the gateway is not asked for another turn. */
+  const releaseUnbegun = (run: Run) =>
+    Effect.match(controlPlane.release(fenceOf(run)), {
+      onSuccess: () => runEnd(run, { outcome: "released", isStored: true, error: null }),
+      onFailure: ({ _tag }) => runEnd(run, { outcome: "released", isStored: _tag === "LeaseLost", error: _tag })
+    })
+
+  /** Forks the work of a claimed run; its lease is named until the answer to its end has come. */
+  const begin = Effect.fnUntraced(function* (run: Run, work: Effect.Effect<RunEnd>) {
+    yield* permits.take
+    yield* leases.hold(run)
+    state = ClaimPlan.begun(state, run.kind)
+    yield* work.pipe(
+      Effect.catchCauseIf(
+        (cause) => !Cause.hasInterrupts(cause),
+        (cause) =>
+          Effect.as(
+            Effect.logError(`a ${run.kind} ended by a bug`, cause),
+            runEnd(run, { outcome: "abandoned", isStored: false, error: "Defect" })
+          )
+      ),
+      Effect.tap(({ isStored }) => (isStored ? leases.drop(run) : leases.abandon(run))),
+      Effect.onInterrupt(() => leases.drop(run)),
+      Effect.ensuring(permits.release),
+      Effect.flatMap((end) => post({ _tag: "RunEnded", end })),
+      (fiber) => FiberMap.run(running, leaseKey(run), fiber)
+    )
+  })
+
+  const noteSpent = Effect.fnUntraced(function* (id: string) {
+    const error = `AttemptsSpent: the budget of ${config.deliveryMaxAttempts} attempts is used up`
+    const dead = { kind: "notification", run: id, agent: null, type: "unknown" } as const
+    yield* Effect.logError(`delivery dead: ${error}`).pipe(Effect.annotateLogs({ notification: id }))
+    yield* metrics.runStarted({ ...dead, agentName: null, task: null, attempt: 0, lateMillis: 0 })
+    yield* metrics.runEnded({ ...dead, outcome: "dead", error, isSilence: false, durationMillis: 0 })
+  })
+
+  const onAnswered = Effect.fnUntraced(function* (answer: Claim, sentAt: number, times: ClaimTimes) {
+    if (state.failure !== null) nextDelay = yield* backoff
+    state = ClaimPlan.answered(state, yield* monotonicMillis, sentAt, answer)
+    const { reasons } = yield* lifecycle.state
+    if (reasons["control-plane"] !== undefined) yield* Effect.logInfo("the control plane is back")
+    yield* lifecycle.setReason("control-plane", null)
+    const admitted = yield* guard.admitted(yield* Admission)
+    for (const [index, run] of answer.runs.entries()) {
+      yield* begin(run, index < admitted ? execution.execute(run, times) : releaseUnbegun(run))
+    }
+    if (answer.runs.length === 0) yield* guard.inconclusive
+    yield* Effect.forEach(answer.spent, noteSpent, { discard: true })
+    yield* endAwaited(sentAt, Exit.void)
+  })
+
+  const onFailed = Effect.fnUntraced(function* (failure: ControlPlaneFailure, sentAt: number) {
+    yield* guard.inconclusive
+    if (!(yield* noteRefusal(lifecycle, failure))) {
+      const { reasons } = yield* lifecycle.state
+      const detail = describeFailure(failure)
+      if (reasons["control-plane"] === undefined) {
+        yield* Effect.logWarning(`the control plane is unavailable, retrying with backoff: ${detail}`)
+      }
+      yield* lifecycle.setReason("control-plane", detail)
+      const [, delay] = yield* Effect.orDie(nextDelay(yield* Clock.currentTimeMillis, undefined))
+      state = ClaimPlan.failed(state, yield* monotonicMillis, Duration.toMillis(delay))
+    }
+    yield* endAwaited(sentAt, Exit.fail(failure))
+  })
+
+  const claim = Effect.fn("DeliveryLoop.claim")(function* (
+    reason: ClaimReason,
+    limits: { readonly limit: number; readonly heartbeatLimit: number }
+  ) {
+    state = ClaimPlan.sent(state)
+    const sentAt = yield* monotonicMillis
+    const from = yield* Clock.currentTimeMillis
+    const named = yield* leases.named
+    const answered = Effect.fnUntraced(function* (answer: Claim) {
+      yield* Effect.logDebug(`claimed (${reason}): ${answer.runs.length} runs`)
+      yield* leases.rescued(named.abandoned)
+      const claimed = yield* Clock.currentTimeMillis
+      yield* onAnswered(answer, sentAt, { from, claimed, claimedThere: answer.now, runs: answer.runs.length })
+    })
+    // What comes of the claim reports to the breaker under this admission.
+    yield* controlPlane
+      .claim({ number: state.number, ...limits, ...named })
+      .pipe(
+        Effect.matchEffect({ onSuccess: answered, onFailure: (failure) => onFailed(failure, sentAt) }),
+        Effect.provideService(Admission, yield* guard.claimed)
+      )
+  })
+
+  const plan = Effect.gen(function* () {
+    const now = yield* monotonicMillis
+    state = ClaimPlan.passed(state, now)
+    return ClaimPlan.planClaim(state, {
+      now,
+      totalPermits: permits.total,
+      freePermits: yield* permits.free,
+      allowance: yield* guard.allowance,
+      opensInMillis: yield* guard.opensIn,
+      isAllowed: canClaim(yield* lifecycle.state)
+    })
+  })
+
+  /** One event, or when there is none the claim that may be made, or the wait for the next event. */
+  const step = Effect.gen(function* () {
+    const event = yield* Queue.poll(events)
+    if (Option.isSome(event)) return yield* handle(event.value)
+    const next = yield* plan
+    if (next._tag === "Claim") return yield* claim(next.reason, next)
+    const wait = Queue.peek(events)
+    yield* next.millis === null ? wait : Effect.timeoutOption(wait, Duration.millis(next.millis))
+  })
+  // An event that a bug has ended may have been a reason to claim.
+  const loop = Effect.forever(step, { disableYield: true }).pipe(Effect.onError(() => wake("restart")))
+
+  /** A refused token is not tried at each event, but at an interval until it is accepted. */
+  const tokenChecks = Effect.gen(function* () {
+    const { reasons } = yield* lifecycle.state
+    if (reasons.token === undefined) return
+    yield* controlPlane.backlog
+    yield* lifecycle.setReason("token", null)
+    yield* Effect.logInfo("the deployment accepts SERVICE_TOKEN again")
+  }).pipe(Effect.ignore, Effect.repeat(Schedule.spaced(TOKEN_RETRY)), Effect.andThen(Effect.never))
+
+  const start = Effect.gen(function* () {
+    yield* wake("start")
+    yield* supervisor.run("delivery-loop", loop).pipe(Effect.provideService(Scope.Scope, claiming))
+    const sources = Stream.runForEach(eventSources, post).pipe(Effect.provideContext(services))
+    yield* supervisor.run("delivery-events", Effect.andThen(sources, Effect.never))
+    yield* supervisor.run("delivery-token", tokenChecks)
+    yield* supervisor.run("gateway-probe", guard.probing(wake("gateway")))
+  }).pipe(Effect.provideService(Scope.Scope, scope))
+
+  /** Has everything released that this boot has leased, also what a claim leased that was not answered. */
+  const lastClaim = Effect.gen(function* () {
+    if (state.number === 0) return
+    state = ClaimPlan.sent(state)
+    const { abandoned } = yield* leases.named
+    yield* controlPlane.claim({ number: state.number, limit: 0, heartbeatLimit: 0, held: [], abandoned })
+  })
+
+  const halt = Effect.gen(function* () {
+    yield* Scope.close(claiming, Exit.void)
+    const aborted = yield* FiberMap.size(running)
+    yield* Effect.timeoutOption(FiberMap.clear(running), ABORT_TIMEOUT).pipe(
+      Effect.andThen(lastClaim),
+      Effect.timeout(HALT_TIMEOUT),
+      Effect.matchEffect({
+        onSuccess: () => (aborted === 0 ? Effect.void : Effect.logInfo(`released ${aborted} runs: the process ends`)),
+        onFailure: ({ _tag }) =>
+          aborted === 0
+            ? Effect.logDebug(`no last claim: ${_tag}`)
+            : Effect.logWarning(`${aborted} runs are not released, their leases will expire: ${_tag}`)
+      })
+    )
+  })
+
+  return DeliveryLoop.of({
+    start,
+    halt,
+    wake,
+    claimedSince: Effect.fnUntraced(function* (since: number) {
+      const answered = yield* Deferred.make<void, ControlPlaneFailure>()
+      yield* post({ _tag: "Awaited", since, answered })
+      yield* Deferred.await(answered)
+    }),
+    pulsed: (report) => post({ _tag: "Pulsed", report }),
+    controlPlaneAnswered: post({ _tag: "ControlPlaneAnswered" }),
+    heartbeatEnds: Effect.succeed(heartbeatEnds),
+    state: Effect.sync(() => state)
+  })
+})

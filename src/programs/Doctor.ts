@@ -2,10 +2,9 @@ import { Clock, Config, ConfigProvider, DateTime, Duration, Effect, FileSystem, 
 import { HttpClient, HttpClientRequest } from "effect/http"
 import { loopback } from "../domain/AddressList.ts"
 import { callsPerMonth } from "../domain/CallForecast.ts"
-import type { ControlPlaneFindings, Findings, GatewayFindings, MachineFindings } from "../domain/Checkup.ts"
+import type { ControlPlaneFindings, Findings, GatewayFindings, MachineFindings } from "../domain/DoctorFindings.ts"
 import { sessionKey } from "../domain/SessionKey.ts"
 import { RuntimeConfig } from "../layers/Config.ts"
-import { ConvexClient } from "../layers/ConvexClient.ts"
 import { Gateway } from "../layers/Gateway.ts"
 import { checkGatewayConfig } from "../layers/GatewayConfigCheck.ts"
 import { fileProblem, folderProblem, hasCommand, isPortFree } from "../layers/MachineProbes.ts"
@@ -19,21 +18,6 @@ export interface DoctorOptions {
   /** The gateway's own judgement of its configuration, about four seconds. */
   readonly validate: boolean
 }
-
-/** The functions that the runtime and its command line call. */
-export const calledFunctions: ReadonlyArray<string> = [
-  ...["backlog", "claim", "context", "renew", "release", "complete", "fail"].map((name) => `notifications:${name}`),
-  ...["deadLetters", "retryDeadLetter", "discardDeadLetter"].map((name) => `notifications:${name}`),
-  ...["claimBeat", "rotate"].map((name) => `sessions:${name}`),
-  ...["list", "profiles", "skills", "updateAgentHeartbeat"].map((name) => `agents:${name}`),
-  ...["get", "list", "search", "thread", "load", "history"].map((name) => `tasks:${name}`),
-  ...["create", "update", "setStatus", "assign", "remove", "linkPullRequest"].map((name) => `tasks:${name}`),
-  "documents:upsert",
-  "documents:list",
-  "messages:post",
-  "responseRequests:create",
-  ...["pulse", "commands", "acknowledge"].map((name) => `runtimes:${name}`)
-].map((name) => `service/${name}`)
 
 const PATIENCE = Duration.seconds(2)
 const CANARY_PATIENCE = Duration.seconds(90)
@@ -98,33 +82,22 @@ const ask = Effect.fnUntraced(function* (url: string, headers: Record<string, st
 
 const examineControlPlane = Effect.gen(function* () {
   const config = yield* RuntimeConfig
-  const convex = yield* ConvexClient
   const operator = yield* Operator
   const before = yield* Clock.currentTimeMillis
   const answered = yield* Effect.result(ask(`${config.convexUrl}/version`))
-  const nothing = { url: config.convexUrl, refusal: undefined, missingFunctions: null, skewMillis: null }
+  const nothing = {
+    url: config.convexUrl,
+    refusal: undefined,
+    protocol: null,
+    skewMillis: null
+  }
   if (answered._tag === "Failure") {
     return { ...nothing, away: answered.failure, agents: null, callsPerMonth: null } satisfies ControlPlaneFindings
   }
   const after = yield* Clock.currentTimeMillis
   const { date } = answered.success
-  const [token, missing, roster] = yield* Effect.all(
-    [
-      Effect.result(operator.backlog),
-      // Asked as a query and without its arguments: a function that is there refuses, and none can write.
-      Effect.filter(
-        calledFunctions,
-        (path) =>
-          convex.query(path, {}).pipe(
-            Effect.as(false),
-            Effect.catch((failure) =>
-              Effect.succeed("detail" in failure && /could not find .*function/i.test(failure.detail))
-            )
-          ),
-        { concurrency: 12 }
-      ),
-      Effect.option(operator.roster)
-    ],
+  const [token, protocol, roster] = yield* Effect.all(
+    [Effect.result(operator.backlog), Effect.option(operator.protocol), Effect.option(operator.roster)],
     { concurrency: "unbounded" }
   )
   const agents = Option.getOrNull(Option.map(roster, (known) => known.agents))
@@ -132,7 +105,7 @@ const examineControlPlane = Effect.gen(function* () {
     ...nothing,
     away: null,
     refusal: token._tag === "Success" ? null : token.failure._tag === "TokenRefused" ? token.failure.detail : undefined,
-    missingFunctions: missing,
+    protocol: Option.getOrNull(protocol),
     // The header counts whole seconds: its middle against the middle of the request.
     skewMillis: date === null ? null : date + 500 - (before + after) / 2,
     agents,

@@ -2,12 +2,14 @@ import { Context, Duration, Effect, Fiber, FiberSet, Layer, Random, Ref, Schedul
 import { backoffMillis } from "../domain/Backoff.ts"
 import { TokenRefused } from "../domain/ControlPlaneFailure.ts"
 import type { ControlPlaneFailure } from "../domain/ControlPlaneFailure.ts"
+import { firstProtocol, PROTOCOL, protocolProblem } from "../domain/Protocol.ts"
 import type { PulseAnswer } from "../domain/RuntimeCommands.ts"
 import { RuntimeConfig } from "../layers/Config.ts"
 import { Gateway } from "../layers/Gateway.ts"
 import { Metrics } from "../layers/Metrics.ts"
 import { Telemetry } from "../layers/Telemetry.ts"
 import { ControlPlane } from "../services/ControlPlane.ts"
+import { noteRefusal } from "../services/ControlPlaneRefusal.ts"
 import { Lifecycle, notReadyBecause, statusOf } from "../services/Lifecycle.ts"
 import type { Status } from "../services/Lifecycle.ts"
 import { Supervisor } from "../services/Supervisor.ts"
@@ -36,147 +38,155 @@ export class Presence extends Context.Service<
 >()("runtime-service/programs/Presence") {
   static readonly layer = Layer.effect(
     Presence,
-    Effect.gen(function* () {
-      const agentSync = yield* AgentSync
-      const commands = yield* Commands
-      const config = yield* RuntimeConfig
-      const controlPlane = yield* ControlPlane
-      const gateway = yield* Gateway
-      const lifecycle = yield* Lifecycle
-      const loop = yield* DeliveryLoop
-      const metrics = yield* Metrics
-      const supervisor = yield* Supervisor
-      const telemetry = yield* Telemetry
-      const scope = yield* Effect.scope
-      // From the first call on: its answer may get lost, and what it said would stand until the runtime lapses.
-      const known = yield* Ref.make<"no" | "perhaps" | "yes">("no")
-      // Calls travel side by side: a "draining" that arrives after "offline" would stand until the runtime lapses.
-      const underWay = yield* FiberSet.make<PulseAnswer, ControlPlaneFailure>()
-
-      const pulse = Effect.fnUntraced(function* (status: Status) {
-        const state = yield* lifecycle.state
-        const { lastSendError, version } = yield* gateway.state
-        const delivery = yield* metrics.deliverySummary
-        yield* Ref.update(known, (before) => (before === "no" ? "perhaps" : before))
-        const answer = yield* controlPlane
-          .pulse({
-            status,
-            reasons: status === "offline" ? [] : notReadyBecause(state),
-            health: JSON.stringify({ delivery, gateway: { lastSendError } }),
-            openclawVersion: version
-          })
-          .pipe(
-            // Refused: this boot is not known yet.
-            Effect.tapError(({ _tag }) =>
-              _tag === "ControlPlaneUnavailable"
-                ? Effect.void
-                : Ref.update(known, (before) => (before === "perhaps" ? "no" : before))
-            )
-          )
-        yield* Ref.set(known, "yes")
-        return answer
-      })
-
-      /** A call that outlives who waits for it: the goodbye waits for it instead, so that the last word stays the last. */
-      const pulseUnderWay = (status: Status) => Effect.flatMap(FiberSet.run(underWay, pulse(status)), Fiber.join)
-
-      /** The pulse's answer stands in for every push that may have been missed. */
-      const reconcile = Effect.fnUntraced(function* (answer: PulseAnswer) {
-        yield* commands.obey(answer.commands)
-        if (answer.releasedLeases > 0) {
-          yield* Effect.logInfo(`${answer.releasedLeases} leases of an earlier boot are free again`)
-        }
-        if (answer.nextDueAt !== null) yield* loop.dueIn(answer.nextDueAt - answer.now)
-        if (answer.oldest !== null) yield* loop.wake
-        yield* agentSync.noticed(answer.rosterRevision)
-        const { reasons } = yield* lifecycle.state
-        if (reasons.token !== undefined) yield* lifecycle.setReason("token", null)
-      })
-
-      const currentPulse = Effect.gen(function* () {
-        yield* reconcile(yield* pulseUnderWay(statusOf(yield* lifecycle.state)))
-      })
-      const quietly = (pulse: typeof currentPulse) =>
-        pulse.pipe(
-          Effect.catchTags({
-            BootConflict: ({ detail }) => lifecycle.abort({ exitCode: 78, message: detail }),
-            TokenRefused: ({ detail }) =>
-              lifecycle.setReason("token", `the deployment refuses SERVICE_TOKEN: ${detail}`)
-          }),
-          Effect.catch((failure) => Effect.logDebug(`pulse: ${failure._tag}`)),
-          Effect.withSpan("Presence.pulse")
-        )
-
-      const bootBackoff = Schedule.recurs(Number.MAX_SAFE_INTEGER).pipe(
-        Schedule.modifyDelay(({ output }) =>
-          Effect.map(Random.next, (random) => Duration.millis(backoffMillis(BOOT_BOUNDS, output + 1, random)))
-        )
-      )
-      const boot = pulseUnderWay("booting").pipe(
-        Effect.tapError((failure) =>
-          Effect.gen(function* () {
-            if (failure._tag !== "ControlPlaneUnavailable") return
-            const { reasons } = yield* lifecycle.state
-            if (reasons["control-plane"] === undefined) {
-              yield* Effect.logWarning(
-                `the control plane at ${config.convexUrl} is away, waiting for it with backoff: ${failure.detail}`
-              )
-            }
-            yield* lifecycle.setReason("control-plane", failure.detail)
-          })
-        ),
-        Effect.retry({ schedule: bootBackoff, while: (failure) => failure._tag === "ControlPlaneUnavailable" }),
-        Effect.tap(() => lifecycle.setReason("control-plane", null)),
-        Effect.flatMap(reconcile),
-        Effect.catchTag(
-          "TokenRefused",
-          (failure) => new TokenRefused({ ...failure, detail: `${config.convexUrl} refuses it: ${failure.detail}` })
-        )
-      )
-
-      yield* Effect.addFinalizer(() =>
-        Effect.gen(function* () {
-          yield* lifecycle.enter("stopped")
-          const isKnown = yield* Ref.get(known)
-          if (isKnown === "no") return
-          yield* FiberSet.awaitEmpty(underWay).pipe(
-            Effect.timeout(UNDER_WAY_TIMEOUT),
-            Effect.ignore,
-            Effect.andThen(pulse("offline")),
-            Effect.timeout(OFFLINE_TIMEOUT),
-            telemetry.root("Presence.offline"),
-            Effect.matchCauseEffect({
-              onSuccess: () => Effect.logInfo("offline"),
-              // A control plane that was away all the time, and said to be, has probably not heard of this boot.
-              onFailure: (cause) =>
-                isKnown === "perhaps"
-                  ? Effect.void
-                  : Effect.logError("could not report offline: the control plane will notice by itself", cause)
-            })
-          )
-        })
-      )
-
-      // Not told of the pulse at a change, which may come of a claim's failure: the two would chase each other.
-      const everyInterval = quietly(Effect.andThen(currentPulse, loop.controlPlaneAnswered)).pipe(
-        Effect.delay(config.healthCheckInterval),
-        Effect.repeat(Schedule.forever),
-        Effect.andThen(Effect.never)
-      )
-      // What people see follows the state at once, not after a minute.
-      const atEachChange = lifecycle.changes.pipe(
-        Stream.map((state) => `${statusOf(state)} ${notReadyBecause(state).join("; ")}`),
-        Stream.changes,
-        Stream.drop(1),
-        Stream.runForEach(() => quietly(currentPulse)),
-        Effect.andThen(Effect.never)
-      )
-      const start = Effect.gen(function* () {
-        yield* supervisor.run("presence", everyInterval)
-        yield* supervisor.run("presence-changes", atEachChange)
-      }).pipe(Effect.provideService(Scope.Scope, scope))
-
-      return Presence.of({ boot, start })
-    })
+    Effect.suspend(() => make)
   )
 }
+
+const make = Effect.gen(function* () {
+  const agentSync = yield* AgentSync
+  const commands = yield* Commands
+  const config = yield* RuntimeConfig
+  const controlPlane = yield* ControlPlane
+  const gateway = yield* Gateway
+  const lifecycle = yield* Lifecycle
+  const loop = yield* DeliveryLoop
+  const metrics = yield* Metrics
+  const supervisor = yield* Supervisor
+  const telemetry = yield* Telemetry
+  const scope = yield* Effect.scope
+  // From the first call on: its answer may get lost, and what it said would stand until the runtime lapses.
+  const known = yield* Ref.make<"no" | "perhaps" | "yes">("no")
+  // Calls travel side by side: a "draining" that arrives after "offline" would stand until the runtime lapses.
+  const underWay = yield* FiberSet.make<PulseAnswer, ControlPlaneFailure>()
+
+  const pulse = Effect.fnUntraced(function* (status: Status) {
+    const state = yield* lifecycle.state
+    const { lastSendError, version } = yield* gateway.state
+    const delivery = yield* metrics.deliverySummary
+    yield* Ref.update(known, (before) => (before === "no" ? "perhaps" : before))
+    const answer = yield* controlPlane
+      .pulse({
+        status,
+        reasons: status === "offline" ? [] : notReadyBecause(state),
+        health: JSON.stringify({ delivery, gateway: { lastSendError } }),
+        openclawVersion: version
+      })
+      .pipe(
+        // Refused: this boot is not known yet.
+        Effect.tapError(({ _tag }) =>
+          _tag === "ControlPlaneUnavailable"
+            ? Effect.void
+            : Ref.update(known, (before) => (before === "perhaps" ? "no" : before))
+        )
+      )
+    yield* Ref.set(known, "yes")
+    return answer
+  })
+
+  /** A call that outlives who waits for it: the goodbye waits for it instead, so that the last word stays the last. */
+  const pulseUnderWay = (status: Status) => Effect.flatMap(FiberSet.run(underWay, pulse(status)), Fiber.join)
+
+  /** The pulse's answer stands in for every push that may have been missed. */
+  const reconcile = Effect.fnUntraced(function* (answer: PulseAnswer) {
+    yield* commands.obey(answer.commands)
+    if (answer.releasedLeases > 0) {
+      yield* Effect.logInfo(`${answer.releasedLeases} leases of an earlier boot are free again`)
+    }
+    const dueInMillis = answer.nextDueAt === null ? null : answer.nextDueAt - answer.now
+    yield* loop.pulsed({ oldest: answer.oldest, dueInMillis })
+    yield* agentSync.noticed(answer.rosterRevision)
+    yield* lifecycle.setReason("token", null)
+    yield* checkProtocol(answer)
+  })
+
+  /** With a deployment of another protocol nothing is claimed, but commands are obeyed: an upgrade may repair it. */
+  const checkProtocol = Effect.fnUntraced(function* ({ protocol = firstProtocol }: PulseAnswer) {
+    const problem = protocolProblem(PROTOCOL, protocol)?.join(": ") ?? null
+    const { reasons } = yield* lifecycle.state
+    if (problem !== null && reasons.protocol !== problem) yield* Effect.logError(`nothing is claimed: ${problem}`)
+    if (problem === null && reasons.protocol !== undefined) yield* Effect.logInfo("the deployment serves our protocol")
+    yield* lifecycle.setReason("protocol", problem)
+  })
+
+  const currentPulse = Effect.gen(function* () {
+    yield* reconcile(yield* pulseUnderWay(statusOf(yield* lifecycle.state)))
+  })
+  const quietly = (pulse: typeof currentPulse) =>
+    pulse.pipe(
+      Effect.catch((failure) =>
+        Effect.andThen(noteRefusal(lifecycle, failure), Effect.logDebug(`pulse: ${failure._tag}`))
+      ),
+      Effect.withSpan("Presence.pulse")
+    )
+
+  const bootBackoff = Schedule.recurs(Number.MAX_SAFE_INTEGER).pipe(
+    Schedule.modifyDelay(({ output }) =>
+      Effect.map(Random.next, (random) => Duration.millis(backoffMillis(BOOT_BOUNDS, output + 1, random)))
+    )
+  )
+  const boot = pulseUnderWay("booting").pipe(
+    Effect.tapError((failure) =>
+      Effect.gen(function* () {
+        if (failure._tag !== "ControlPlaneUnavailable") return
+        const { reasons } = yield* lifecycle.state
+        if (reasons["control-plane"] === undefined) {
+          yield* Effect.logWarning(
+            `the control plane at ${config.convexUrl} is away, waiting for it with backoff: ${failure.detail}`
+          )
+        }
+        yield* lifecycle.setReason("control-plane", failure.detail)
+      })
+    ),
+    Effect.retry({ schedule: bootBackoff, while: (failure) => failure._tag === "ControlPlaneUnavailable" }),
+    Effect.tap(() => lifecycle.setReason("control-plane", null)),
+    Effect.flatMap(reconcile),
+    Effect.catchTag(
+      "TokenRefused",
+      (failure) => new TokenRefused({ ...failure, detail: `${config.convexUrl} refuses it: ${failure.detail}` })
+    )
+  )
+
+  yield* Effect.addFinalizer(() =>
+    Effect.gen(function* () {
+      yield* lifecycle.enter("stopped")
+      const isKnown = yield* Ref.get(known)
+      if (isKnown === "no") return
+      yield* FiberSet.awaitEmpty(underWay).pipe(
+        Effect.timeout(UNDER_WAY_TIMEOUT),
+        Effect.ignore,
+        Effect.andThen(pulse("offline")),
+        Effect.timeout(OFFLINE_TIMEOUT),
+        telemetry.root("Presence.offline"),
+        Effect.matchCauseEffect({
+          onSuccess: () => Effect.logInfo("offline"),
+          // A control plane that was away all the time, and said to be, has probably not heard of this boot.
+          onFailure: (cause) =>
+            isKnown === "perhaps"
+              ? Effect.void
+              : Effect.logError("could not report offline: the control plane will notice by itself", cause)
+        })
+      )
+    })
+  )
+
+  // Not told of the pulse at a change, which may come of a claim's failure: the two would chase each other.
+  const everyInterval = quietly(Effect.andThen(currentPulse, loop.controlPlaneAnswered)).pipe(
+    Effect.delay(config.healthCheckInterval),
+    Effect.repeat(Schedule.forever),
+    Effect.andThen(Effect.never)
+  )
+  // What people see follows the state at once, not after a minute.
+  const atEachChange = lifecycle.changes.pipe(
+    Stream.map((state) => `${statusOf(state)} ${notReadyBecause(state).join("; ")}`),
+    Stream.changes,
+    Stream.drop(1),
+    Stream.runForEach(() => quietly(currentPulse)),
+    Effect.andThen(Effect.never)
+  )
+  const start = Effect.gen(function* () {
+    yield* supervisor.run("presence", everyInterval)
+    yield* supervisor.run("presence-changes", atEachChange)
+  }).pipe(Effect.provideService(Scope.Scope, scope))
+
+  return Presence.of({ boot, start })
+})

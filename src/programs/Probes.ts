@@ -1,6 +1,7 @@
 import { Clock, Effect, Layer, Option, SubscriptionRef } from "effect"
 import { Duration } from "effect"
 import { HttpRouter, HttpServerResponse } from "effect/http"
+import { monotonicMillis } from "../domain/Monotonic.ts"
 import { RuntimeConfig } from "../layers/Config.ts"
 import { ConvexClient } from "../layers/ConvexClient.ts"
 import { Gateway } from "../layers/Gateway.ts"
@@ -63,7 +64,7 @@ export const layer = Layer.effectDiscard(
         gateway: { ...seen, restarts: yield* gatewayProcess.restarts },
         delivery: {
           ...(yield* metrics.deliverySummary),
-          oldestWaiting: (yield* loop.state).oldestWaiting,
+          oldestWaiting: (yield* loop.state).oldest,
           config: {
             intervalMillis: Duration.toMillis(config.deliveryInterval),
             leaseMillis: Duration.toMillis(config.deliveryLease),
@@ -103,12 +104,13 @@ export const layer = Layer.effectDiscard(
 
     const scrape = Effect.gen(function* () {
       const { state, version: gatewayVersion } = yield* gateway.state
-      const { oldestWaiting } = yield* loop.state
+      const { heartbeatsWaitSince, oldest } = yield* loop.state
       yield* metrics.observe({
         isReady: notReadyBecause(yield* lifecycle.state).length === 0,
         isPushConnected: (yield* SubscriptionRef.get(convex.push)).isConnected,
-        oldestWaitingSeconds:
-          oldestWaiting === null ? 0 : Math.max(0, ((yield* controlPlane.now) - oldestWaiting) / 1_000),
+        oldestWaitingSeconds: oldest === null ? 0 : Math.max(0, ((yield* controlPlane.now) - oldest) / 1_000),
+        heartbeatOverdueSeconds:
+          heartbeatsWaitSince === null ? 0 : ((yield* monotonicMillis) - heartbeatsWaitSince) / 1_000,
         breaker: (yield* guard.breaker)._tag,
         isGatewayUp: state === "ready",
         gatewayRestarts: yield* gatewayProcess.restarts,

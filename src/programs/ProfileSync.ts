@@ -162,7 +162,7 @@ export class ProfileSync extends Context.Service<
 
       /** The gateway takes a second or more to read a change: who was asked for an agent too early is asked again then. */
       const noticed = guard.recheck.pipe(
-        Effect.flatMap((isRecovered) => (isRecovered ? loop.wake : Effect.void)),
+        Effect.flatMap((isRecovered) => (isRecovered ? loop.wake("gateway") : Effect.void)),
         Effect.repeat(Schedule.spaced("1 second").pipe(Schedule.upTo({ times: NOTICED_WITHIN_SECONDS }))),
         Effect.asVoid
       )

@@ -1,4 +1,5 @@
 import { Clock, Duration, Effect } from "effect"
+import { describeFailure } from "../domain/ControlPlaneFailure.ts"
 import { RuntimeConfig } from "../layers/Config.ts"
 import { Telemetry } from "../layers/Telemetry.ts"
 import { Lifecycle } from "../services/Lifecycle.ts"
@@ -61,7 +62,7 @@ export const run = Effect.gen(function* () {
           lifecycle.abort(
             failure._tag === "TokenRefused"
               ? { exitCode: 77, message: `SERVICE_TOKEN was refused: ${failure.detail}` }
-              : { exitCode: 78, message: failure._tag === "LeaseLost" ? failure._tag : failure.detail }
+              : { exitCode: 78, message: describeFailure(failure) }
           ),
           Effect.never
         )
@@ -107,12 +108,13 @@ export const run = Effect.gen(function* () {
     const live = permits.total - (yield* permits.free)
     const idleWithin = (budget: Duration.Duration) =>
       Effect.logInfo(
-        live === 0 ? "stopping" : `draining: ${live} turns run, waiting up to ${Duration.format(budget)}`
+        live === 0 ? "stopping" : `draining: waiting up to ${Duration.format(budget)} for running turns`
       ).pipe(
+        Effect.annotateLogs({ running: live }),
         Effect.andThen(permits.idle),
         Effect.timeoutOrElse({
           duration: budget,
-          orElse: () => Effect.logWarning("the drain's time is over: the turns that still run are given back")
+          orElse: () => Effect.logWarning("the drain's time is over: turns that still run are aborted and released")
         })
       )
     // A signal has a deadline outside, and so has one that comes while turns are waited for; the host means it to stop.
@@ -137,8 +139,5 @@ export const run = Effect.gen(function* () {
     )
     yield* commands.leaving
     return left
-  }).pipe(
-    Effect.ensuring(systemd.stopping),
-    Effect.ensuring(Effect.all([loop.halt, heartbeats.halt], { concurrency: 2, discard: true }))
-  )
+  }).pipe(Effect.ensuring(systemd.stopping), Effect.ensuring(loop.halt))
 })

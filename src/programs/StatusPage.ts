@@ -44,6 +44,8 @@ interface LetterList {
   readonly list: ReadonlyArray<{
     readonly id: string
     readonly type: string
+    /** What it was about, oldest first. */
+    readonly events: ReadonlyArray<{ readonly type: string; readonly by: string }>
     readonly agent: string | null
     readonly task: string | null
     readonly attempts: number
@@ -92,6 +94,8 @@ const help: Readonly<Record<string, string>> = {
     "The supervised gateway does not run; it is started again with backoff. Its log says why it ended.",
   "profile-sync":
     "Workspaces or the gateway's configuration are not as the account wants them; turns go on with what is there.",
+  protocol:
+    "Nothing is claimed until runtime and deployment speak the same protocol: upgrade the side that the reason names.",
   "gateway-configuration": "Delivery is paused until the gateway accepts us; it is looked at again every 30 s.",
   breaker: "Every turn failed, whatever its agent: the gateway's log or its model provider's status says why."
 }
@@ -177,7 +181,7 @@ export const layer = Layer.effectDiscard(
       const now = yield* Clock.currentTimeMillis
       const state = yield* lifecycle.state
       const { version } = yield* gateway.state
-      const { oldestWaiting } = yield* loop.state
+      const { oldest } = yield* loop.state
       const activity = yield* metrics.activity
       const { ended, errors, running, agents } = activity
       const status = statusOf(state)
@@ -196,7 +200,7 @@ export const layer = Layer.effectDiscard(
         permits: permits.total,
         delivery: yield* metrics.deliverySummary,
         // The browser knows this process's clock only.
-        oldestWaitingSince: oldestWaiting === null ? null : oldestWaiting - (yield* controlPlane.now) + now,
+        oldestWaitingSince: oldest === null ? null : oldest - (yield* controlPlane.now) + now,
         activity: { ended, errors, running, agents },
         spans: sparkline(activity, now),
         spanMillis: SPAN_MILLIS
@@ -213,9 +217,10 @@ export const layer = Layer.effectDiscard(
         const error = redactor.error("detail" in failure ? failure.detail : failure._tag)
         return yield* Ref.updateAndGet(lastLetters, (before) => ({ ...before, error }))
       }
-      const list = found.success.map(({ agentSlug, attempts, diedAt, error, id, taskTitle, type }) => ({
+      const list = found.success.map(({ agentSlug, attempts, diedAt, error, events, id, taskTitle, type }) => ({
         id,
         type,
+        events: events.map(({ actorName, type }) => ({ type, by: actorName })),
         agent: agentSlug,
         task: taskTitle,
         attempts,

@@ -1,10 +1,11 @@
 import { Context, Effect, Layer, Option, Result, Schema } from "effect"
 import { CAPABILITY_HEADER, SESSION_KEY_HEADER } from "../domain/Capability.ts"
-import type { BootConflict, ControlPlaneUnavailable, LeaseLost, TokenRefused } from "../domain/ControlPlaneFailure.ts"
+import type { ControlPlaneFailure, ControlPlaneRefused } from "../domain/ControlPlaneFailure.ts"
 import type { FunctionCall, FunctionTool } from "../layers/Gateway.ts"
 import { Metrics } from "../layers/Metrics.ts"
 import { Redactor } from "../layers/Redactor.ts"
 import { Telemetry } from "../layers/Telemetry.ts"
+import type { Tracing } from "../layers/Telemetry.ts"
 import { ControlPlane } from "./ControlPlane.ts"
 import type { AgentTool, RunContext, ToolRun } from "./tools/AgentTool.ts"
 import { ToolRejected } from "./tools/AgentTool.ts"
@@ -23,7 +24,7 @@ export interface ToolResult {
 }
 
 /** Failures that end the turn and not only the call. */
-export type ToolInterruption = LeaseLost | ControlPlaneUnavailable | TokenRefused | BootConflict
+export type ToolInterruption = Exclude<ControlPlaneFailure, ControlPlaneRefused>
 
 /** The id of calls that come over HTTP and have none. */
 export const HTTP_CALL = "http"
@@ -83,6 +84,15 @@ export const describeHttpTools = (context: RunContext, { baseUrl, capability }: 
     })
   ].join("\n")
 
+/** The tools as a prompt describes them; with `access` they are called over HTTP. */
+export const toolTexts = (
+  context: RunContext,
+  access: HttpAccess | null
+): { readonly capabilities: ReadonlyArray<string>; readonly httpTools?: string } => ({
+  capabilities: buildHttpCapabilityLabels(context),
+  ...(access === null ? {} : { httpTools: describeHttpTools(context, access) })
+})
+
 const decodeJson = Schema.decodeOption(Schema.fromJsonString(Schema.Record(Schema.String, Schema.Unknown)))
 
 /** The gateway turns null for an optional string into "": both count as absent. */
@@ -133,90 +143,95 @@ export class AgentTools extends Context.Service<
 >()("runtime-service/services/AgentTools") {
   static readonly layer = Layer.effect(
     AgentTools,
-    Effect.gen(function* () {
-      const controlPlane = yield* ControlPlane
-      const metrics = yield* Metrics
-      const redactor = yield* Redactor
-      const telemetry = yield* Telemetry
-
-      const offered = (context: RunContext) =>
-        offeredTools(context).map((tool): FunctionTool => ({
-          type: "function",
-          name: tool.name,
-          description: tool.description,
-          parameters: jsonSchemaOf(parametersOf(tool, context))
-        }))
-
-      const execute = Effect.fn("AgentTools.executeAgentTool")(function* (
-        run: Omit<ToolRun, "controlPlane">,
-        call: FunctionCall
-      ) {
-        const tool = tools.find((candidate) => candidate.name === call.name)
-        const refuse = (code: string, error: string): ToolResult => ({
-          tool: call.name,
-          success: false,
-          isEffect: false,
-          code,
-          json: refusalJson(call.name, code, error)
-        })
-        const { id: runId } = run.context.notification
-        yield* metrics.toolStarted(tool?.name ?? "unknown", runId)
-        const names = offeredTools(run.context).map(({ name }) => name)
-        const result: ToolResult =
-          tool === undefined || !tool.isOffered(run.context)
-            ? refuse("forbidden", `this tool is not offered here; offered are: ${names.join(", ") || "none"}`)
-            : yield* decodeParameters(tool, call.arguments, redactor.redact).pipe(
-                Effect.flatMap((parameters) => tool.run({ ...run, controlPlane }, parameters)),
-                Effect.map((answer): ToolResult => ({
-                  tool: tool.name,
-                  success: true,
-                  isEffect: tool.isEffect,
-                  json: JSON.stringify({ tool: tool.name, success: true, ...answer })
-                })),
-                Effect.catchTags({
-                  ToolRejected: (rejected) => Effect.succeed(refuse(rejected.code, rejected.detail)),
-                  ControlPlaneRefused: (refused) => Effect.succeed(refuse(refused.code, refused.detail))
-                })
-              )
-        yield* metrics.toolCalled(tool?.name ?? "unknown", result.success, runId)
-        yield* Effect.logInfo("tool called").pipe(
-          Effect.annotateLogs({ tool: call.name.slice(0, NAME_CHARACTERS), success: result.success })
-        )
-        return result
-      })
-
-      /** The call as a span of the trace; its name is one of ours, whatever the agent made up. */
-      const executeTraced = (run: Omit<ToolRun, "controlPlane">, call: FunctionCall) => {
-        const { agent, notification, sessionKey } = run.context
-        const isHttp = call.callId === HTTP_CALL
-        return execute(run, call).pipe(
-          Effect.tap((result) =>
-            Effect.andThen(
-              telemetry.note({ "gen_ai.tool.call.result": telemetry.content(() => result.json) }),
-              // The code alone: what else the refusal says repeats the agent's words.
-              result.success ? Effect.void : telemetry.fail(result.code ?? "refused", "the call was refused")
-            )
-          ),
-          telemetry.span(`execute_tool ${tools.some(({ name }) => name === call.name) ? call.name : "unknown"}`, {
-            attributes: {
-              "gen_ai.operation.name": "execute_tool",
-              "gen_ai.tool.name": call.name.slice(0, NAME_CHARACTERS),
-              "gen_ai.tool.type": "function",
-              "gen_ai.tool.call.id": call.callId,
-              "gen_ai.agent.id": agent.id,
-              "gen_ai.agent.name": agent.name,
-              "gen_ai.conversation.id": sessionKey,
-              "gen_ai.tool.call.arguments": telemetry.content(() => call.arguments),
-              "mission_control.run.id": notification.id,
-              "mission_control.tool.transport": isHttp ? "http" : "gateway"
-            }
-          })
-        )
-      }
-
-      const executeAgentTool = telemetry.isOn ? executeTraced : execute
-
-      return AgentTools.of({ offered, executeAgentTool })
-    })
+    Effect.suspend(() => make)
   )
 }
+
+const offered = (context: RunContext): ReadonlyArray<FunctionTool> =>
+  offeredTools(context).map((tool) => ({
+    type: "function",
+    name: tool.name,
+    description: tool.description,
+    parameters: jsonSchemaOf(parametersOf(tool, context))
+  }))
+
+/** A call as a span of the trace; its name is one of ours, whatever the agent made up. */
+const asSpan = <E>(
+  telemetry: Tracing,
+  { agent, notification, sessionKey }: RunContext,
+  call: FunctionCall,
+  result: Effect.Effect<ToolResult, E>
+): Effect.Effect<ToolResult, E> =>
+  result.pipe(
+    Effect.tap((result) =>
+      Effect.andThen(
+        telemetry.note({ "gen_ai.tool.call.result": telemetry.content(() => result.json) }),
+        // The code alone: the rest of the refusal repeats the agent's words.
+        result.success ? Effect.void : telemetry.fail(result.code ?? "refused", "the call was refused")
+      )
+    ),
+    telemetry.span(`execute_tool ${tools.some(({ name }) => name === call.name) ? call.name : "unknown"}`, {
+      attributes: {
+        "gen_ai.operation.name": "execute_tool",
+        "gen_ai.tool.name": call.name.slice(0, NAME_CHARACTERS),
+        "gen_ai.tool.type": "function",
+        "gen_ai.tool.call.id": call.callId,
+        "gen_ai.agent.id": agent.id,
+        "gen_ai.agent.name": agent.name,
+        "gen_ai.conversation.id": sessionKey,
+        "gen_ai.tool.call.arguments": telemetry.content(() => call.arguments),
+        "mission_control.run.id": notification.id,
+        "mission_control.tool.transport": call.callId === HTTP_CALL ? "http" : "gateway"
+      }
+    })
+  )
+
+const make = Effect.gen(function* () {
+  const controlPlane = yield* ControlPlane
+  const metrics = yield* Metrics
+  const redactor = yield* Redactor
+  const telemetry = yield* Telemetry
+
+  const execute = Effect.fn("AgentTools.executeAgentTool")(function* (
+    run: Omit<ToolRun, "controlPlane">,
+    call: FunctionCall
+  ) {
+    const tool = tools.find((candidate) => candidate.name === call.name)
+    const refuse = (code: string, error: string): ToolResult => ({
+      tool: call.name,
+      success: false,
+      isEffect: false,
+      code,
+      json: refusalJson(call.name, code, error)
+    })
+    const { id: runId } = run.context.notification
+    yield* metrics.toolStarted(tool?.name ?? "unknown", runId)
+    const names = offeredTools(run.context).map(({ name }) => name)
+    const result: ToolResult =
+      tool === undefined || !tool.isOffered(run.context)
+        ? refuse("forbidden", `this tool is not offered here; offered are: ${names.join(", ") || "none"}`)
+        : yield* decodeParameters(tool, call.arguments, redactor.redact).pipe(
+            Effect.flatMap((parameters) => tool.run({ ...run, controlPlane }, parameters)),
+            Effect.map((answer): ToolResult => ({
+              tool: tool.name,
+              success: true,
+              isEffect: tool.isEffect,
+              json: JSON.stringify({ tool: tool.name, success: true, ...answer })
+            })),
+            Effect.catchTags({
+              ToolRejected: (rejected) => Effect.succeed(refuse(rejected.code, rejected.detail)),
+              ControlPlaneRefused: (refused) => Effect.succeed(refuse(refused.code, refused.detail))
+            })
+          )
+    yield* metrics.toolCalled(tool?.name ?? "unknown", result.success, runId)
+    yield* Effect.logInfo("tool called").pipe(
+      Effect.annotateLogs({ tool: call.name.slice(0, NAME_CHARACTERS), success: result.success })
+    )
+    return result
+  })
+
+  return AgentTools.of({
+    offered,
+    executeAgentTool: telemetry.isOn ? (run, call) => asSpan(telemetry, run.context, call, execute(run, call)) : execute
+  })
+})

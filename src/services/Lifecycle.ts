@@ -13,6 +13,7 @@ export type StopReason = "signal" | "restart" | "upgrade"
 export type Concern =
   | "control-plane"
   | "token"
+  | "protocol"
   | "gateway"
   | "gateway-process"
   | "gateway-configuration"
@@ -20,7 +21,7 @@ export type Concern =
   | "breaker"
 
 /** With these no work is begun at all; with the others it is tried, more carefully. */
-const blocking: ReadonlyArray<Concern> = ["token", "gateway-process", "gateway-configuration"]
+const blocking: ReadonlyArray<Concern> = ["token", "protocol", "gateway-process", "gateway-configuration"]
 
 /** The one state of the process; `reasons` say why it is not ready, by what they concern, without a secret. */
 export interface LifecycleState {
@@ -92,41 +93,43 @@ export class Lifecycle extends Context.Service<
 >()("runtime-service/services/Lifecycle") {
   static readonly layer = Layer.effect(
     Lifecycle,
-    Effect.gen(function* () {
-      const ref = yield* SubscriptionRef.make<LifecycleState>({ phase: "booting", isPaused: false, reasons: {} })
-      const stop = yield* Deferred.make<StopReason>()
-      const fatal = yield* Deferred.make<Fatal>()
-      const signal = yield* StopSignal
-      const { redact } = yield* Redactor
-      // Whoever follows the state acts on each element: what changes nothing is not published.
-      const change = (step: (before: LifecycleState) => LifecycleState) =>
-        SubscriptionRef.updateSome(ref, (before) => {
-          const after = step(before)
-          return after === before ? Option.none() : Option.some(after)
-        })
-      yield* signal.pipe(Effect.andThen(Deferred.succeed(stop, "signal")), Effect.forkScoped)
-      return Lifecycle.of({
-        state: SubscriptionRef.get(ref),
-        changes: SubscriptionRef.changes(ref),
-        enter: (phase) => change((before) => (before.phase === phase ? before : { ...before, phase })),
-        setPaused: (isPaused) => change((before) => (before.isPaused === isPaused ? before : { ...before, isPaused })),
-        // Reasons hold words of the gateway, and go to members and into systemd-notify's arguments.
-        setReason: (concern, text) =>
-          change((before) => {
-            const reason = text === null ? null : redact(text)
-            if ((before.reasons[concern] ?? null) === reason) return before
-            const { [concern]: _, ...others } = before.reasons
-            return { ...before, reasons: reason === null ? others : { ...others, [concern]: reason } }
-          }),
-        requestStop: (reason) => Deferred.succeed(stop, reason),
-        stopRequested: Deferred.await(stop),
-        signalled: signal,
-        abort: (failure) => Effect.asVoid(Deferred.succeed(fatal, failure)),
-        aborted: Deferred.await(fatal)
-      })
-    })
+    Effect.suspend(() => make)
   )
 
   /** The same, which knows no secret, for tests that are not about one. */
   static readonly layerTest = this.layer.pipe(Layer.provide(Redactor.layer), Layer.provide(RuntimeConfig.layerTest()))
 }
+
+const make = Effect.gen(function* () {
+  const ref = yield* SubscriptionRef.make<LifecycleState>({ phase: "booting", isPaused: false, reasons: {} })
+  const stop = yield* Deferred.make<StopReason>()
+  const fatal = yield* Deferred.make<Fatal>()
+  const signal = yield* StopSignal
+  const { redact } = yield* Redactor
+  // Whoever follows the state acts on each element: what changes nothing is not published.
+  const change = (step: (before: LifecycleState) => LifecycleState) =>
+    SubscriptionRef.updateSome(ref, (before) => {
+      const after = step(before)
+      return after === before ? Option.none() : Option.some(after)
+    })
+  yield* signal.pipe(Effect.andThen(Deferred.succeed(stop, "signal")), Effect.forkScoped)
+  return Lifecycle.of({
+    state: SubscriptionRef.get(ref),
+    changes: SubscriptionRef.changes(ref),
+    enter: (phase) => change((before) => (before.phase === phase ? before : { ...before, phase })),
+    setPaused: (isPaused) => change((before) => (before.isPaused === isPaused ? before : { ...before, isPaused })),
+    // Reasons hold words of the gateway, and go to members and into systemd-notify's arguments.
+    setReason: (concern, text) =>
+      change((before) => {
+        const reason = text === null ? null : redact(text)
+        if ((before.reasons[concern] ?? null) === reason) return before
+        const { [concern]: _, ...others } = before.reasons
+        return { ...before, reasons: reason === null ? others : { ...others, [concern]: reason } }
+      }),
+    requestStop: (reason) => Deferred.succeed(stop, reason),
+    stopRequested: Deferred.await(stop),
+    signalled: signal,
+    abort: (failure) => Effect.asVoid(Deferred.succeed(fatal, failure)),
+    aborted: Deferred.await(fatal)
+  })
+})

@@ -3,7 +3,7 @@ import type { Scope } from "effect"
 import { hmacSha256, Mac, timingSafeEqual } from "effect/crypto/Mac"
 import { Base64Url } from "effect/encoding"
 import { CAPABILITY_PREFIX, capabilityText } from "../domain/Capability.ts"
-import type { Fence } from "../domain/Delivery.ts"
+import type { Fence } from "../domain/Run.ts"
 import { RuntimeConfig } from "../layers/Config.ts"
 import { Telemetry } from "../layers/Telemetry.ts"
 import type { RunContext } from "./tools/AgentTool.ts"
@@ -51,66 +51,67 @@ export class LiveRuns extends Context.Service<
 >()("runtime-service/services/LiveRuns") {
   static readonly layer = Layer.effect(
     LiveRuns,
-    Effect.gen(function* () {
-      const { agentHttpAuth } = yield* RuntimeConfig
-      const mac = yield* Mac
-      const telemetry = yield* Telemetry
-      // Dies with the process: what an earlier boot gave out opens nothing here.
-      const key = yield* Effect.orDie(mac.generateKey(hmacSha256))
-      const encoder = new TextEncoder()
-      const runs = new Map<string, LiveRun>()
-
-      const open = Effect.fn("LiveRuns.open")(function* (run: { readonly context: RunContext; readonly fence: Fence }) {
-        const { agent, notification, sessionKey, task } = run.context
-        const text = capabilityText({
-          runId: notification.id,
-          agentId: agent.id,
-          taskId: task?.id ?? null,
-          epoch: run.fence.epoch
-        })
-        const tag = yield* Effect.orDie(mac.sign(key, encoder.encode(text)))
-        const capability = Redacted.make(`${CAPABILITY_PREFIX}${Base64Url.encode(tag)}`, { label: "capability" })
-        const lines = yield* References.CurrentLogAnnotations
-        const withinTrace = yield* telemetry.within
-        const live: LiveRun = {
-          ...run,
-          capability,
-          within: (effect) => withinTrace(Effect.annotateLogs(effect, lines)),
-          createdTaskIds: new Set(),
-          httpEffects: [],
-          end: Effect.sync(() => {
-            // The session may have its next run already.
-            if (runs.get(sessionKey) === live) runs.delete(sessionKey)
-          })
-        }
-        yield* Effect.acquireRelease(
-          Effect.sync(() => runs.set(sessionKey, live)),
-          () => live.end
-        )
-        return live
-      })
-
-      const authenticate = (sessionKey: string | undefined, capability: string | undefined) =>
-        Effect.suspend(() => {
-          const live = sessionKey === undefined ? undefined : runs.get(sessionKey)
-          const expected = live === undefined ? NO_CAPABILITY : Redacted.value(live.capability)
-          const isProven =
-            agentHttpAuth === "session-key" ||
-            timingSafeEqual(encoder.encode(capability ?? ""), encoder.encode(expected))
-          return live !== undefined && isProven
-            ? Effect.succeed(live)
-            : Effect.fail<Unauthenticated>({
-                _tag: "Unauthenticated",
-                detail:
-                  sessionKey === undefined
-                    ? "the session key is missing: send it as the instructions say"
-                    : agentHttpAuth === "capability" && capability === undefined
-                      ? "the capability is missing: send it as the instructions say"
-                      : "session key and capability open no live run: the run may have ended"
-              })
-        })
-
-      return LiveRuns.of({ open, authenticate })
-    })
+    Effect.suspend(() => make)
   )
 }
+
+const make = Effect.gen(function* () {
+  const { agentHttpAuth } = yield* RuntimeConfig
+  const mac = yield* Mac
+  const telemetry = yield* Telemetry
+  // Dies with the process: what an earlier boot gave out opens nothing here.
+  const key = yield* Effect.orDie(mac.generateKey(hmacSha256))
+  const encoder = new TextEncoder()
+  const runs = new Map<string, LiveRun>()
+
+  const open = Effect.fn("LiveRuns.open")(function* (run: { readonly context: RunContext; readonly fence: Fence }) {
+    const { agent, notification, sessionKey, task } = run.context
+    const text = capabilityText({
+      runId: notification.id,
+      agentId: agent.id,
+      taskId: task?.id ?? null,
+      epoch: run.fence.epoch
+    })
+    const tag = yield* Effect.orDie(mac.sign(key, encoder.encode(text)))
+    const capability = Redacted.make(`${CAPABILITY_PREFIX}${Base64Url.encode(tag)}`, { label: "capability" })
+    const lines = yield* References.CurrentLogAnnotations
+    const withinTrace = yield* telemetry.within
+    const live: LiveRun = {
+      ...run,
+      capability,
+      within: (effect) => withinTrace(Effect.annotateLogs(effect, lines)),
+      createdTaskIds: new Set(),
+      httpEffects: [],
+      end: Effect.sync(() => {
+        // The session may have its next run already.
+        if (runs.get(sessionKey) === live) runs.delete(sessionKey)
+      })
+    }
+    yield* Effect.acquireRelease(
+      Effect.sync(() => runs.set(sessionKey, live)),
+      () => live.end
+    )
+    return live
+  })
+
+  const authenticate = (sessionKey: string | undefined, capability: string | undefined) =>
+    Effect.suspend(() => {
+      const live = sessionKey === undefined ? undefined : runs.get(sessionKey)
+      const expected = live === undefined ? NO_CAPABILITY : Redacted.value(live.capability)
+      const isProven =
+        agentHttpAuth === "session-key" || timingSafeEqual(encoder.encode(capability ?? ""), encoder.encode(expected))
+      return live !== undefined && isProven
+        ? Effect.succeed(live)
+        : Effect.fail<Unauthenticated>({
+            _tag: "Unauthenticated",
+            detail:
+              sessionKey === undefined
+                ? "the session key is missing: send it as the instructions say"
+                : agentHttpAuth === "capability" && capability === undefined
+                  ? "the capability is missing: send it as the instructions say"
+                  : "session key and capability open no live run: the run may have ended"
+          })
+    })
+
+  return LiveRuns.of({ open, authenticate })
+})

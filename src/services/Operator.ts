@@ -1,13 +1,15 @@
 import { Context, Effect, Layer, Schema } from "effect"
-import { ControlPlaneUnavailable } from "../domain/ControlPlaneFailure.ts"
 import type { ControlPlaneFailure } from "../domain/ControlPlaneFailure.ts"
+import { functions } from "../domain/ControlPlaneFunctions.ts"
 import { DeadLetter } from "../domain/DeadLetter.ts"
-import { Backlog } from "../domain/Delivery.ts"
 import { Roster } from "../domain/Roster.ts"
+import { Backlog } from "../domain/Run.ts"
+import { ServedProtocols } from "../domain/RuntimeCommands.ts"
 import { ConvexClient } from "../layers/ConvexClient.ts"
-import type { Arguments } from "../layers/ConvexClient.ts"
+import { uncountedCalls } from "./ControlPlaneCalls.ts"
 
-const Rotated = Schema.Struct({ rotated: Schema.Finite })
+/** How many sessions start their next generation. */
+export const Rotated = Schema.Struct({ rotated: Schema.Finite })
 
 /** The control plane as a person at the command line needs it: one call each, nothing is tried again. */
 export class Operator extends Context.Service<
@@ -15,6 +17,8 @@ export class Operator extends Context.Service<
   {
     /** What waits; also the cheapest way to learn whether the token is accepted. */
     readonly backlog: Effect.Effect<Backlog, ControlPlaneFailure>
+    /** The protocol versions that the deployment serves. */
+    readonly protocol: Effect.Effect<typeof ServedProtocols.Type, ControlPlaneFailure>
     readonly roster: Effect.Effect<Roster, ControlPlaneFailure>
     /** The latest first, at most 200. */
     deadLetters(limit: number): Effect.Effect<ReadonlyArray<DeadLetter>, ControlPlaneFailure>
@@ -28,42 +32,32 @@ export class Operator extends Context.Service<
 >()("runtime-service/services/Operator") {
   static readonly layer = Layer.effect(
     Operator,
-    Effect.gen(function* () {
-      const convex = yield* ConvexClient
-      const call = <A>(
-        kind: "query" | "mutation",
-        path: string,
-        schema: Schema.Codec<A, unknown>,
-        args: Arguments = {}
-      ): Effect.Effect<A, ControlPlaneFailure> =>
-        Effect.flatMap(convex[kind](path, args), (value) =>
-          Schema.decodeUnknownEffect(schema)(value).pipe(
-            Effect.mapError(
-              (error) => new ControlPlaneUnavailable({ function: path, detail: error.message.slice(0, 300) })
-            )
-          )
-        )
-      return Operator.of({
-        backlog: call("query", "service/notifications:backlog", Backlog),
-        roster: call("query", "service/agents:list", Roster),
-        deadLetters: (limit) => call("query", "service/notifications:deadLetters", Schema.Array(DeadLetter), { limit }),
-        retry: (id) => Effect.asVoid(call("mutation", "service/notifications:retryDeadLetter", Schema.Null, { id })),
-        discard: (id, reason) =>
-          Effect.asVoid(
-            call("mutation", "service/notifications:discardDeadLetter", Schema.Null, {
-              id,
-              ...(reason === undefined ? {} : { reason })
-            })
-          ),
-        rotate: (agent, taskId) =>
-          Effect.map(
-            call("mutation", "service/sessions:rotate", Rotated, {
-              agent,
-              ...(taskId === undefined ? {} : { taskId })
-            }),
-            ({ rotated }) => rotated
-          )
-      })
-    })
+    Effect.suspend(() => make)
   )
 }
+
+const make = Effect.gen(function* () {
+  const { mutation, query } = uncountedCalls(yield* ConvexClient)
+  return Operator.of({
+    backlog: query(functions.backlog, Backlog),
+    protocol: query(functions.protocol, ServedProtocols),
+    roster: query(functions.agents, Roster),
+    deadLetters: (limit) => query(functions.deadLetters, Schema.Array(DeadLetter), { limit }),
+    retry: (id) => Effect.asVoid(mutation(functions.retryDeadLetter, Schema.Null, { id })),
+    discard: (id, reason) =>
+      Effect.asVoid(
+        mutation(functions.discardDeadLetter, Schema.Null, {
+          id,
+          ...(reason === undefined ? {} : { reason })
+        })
+      ),
+    rotate: (agent, taskId) =>
+      Effect.map(
+        mutation(functions.rotateSessions, Rotated, {
+          agent,
+          ...(taskId === undefined ? {} : { taskId })
+        }),
+        ({ rotated }) => rotated
+      )
+  })
+})

@@ -1,9 +1,9 @@
 import { Clock, Context, Duration, Effect, Layer } from "effect"
-import type { Fence, Usage } from "../domain/Delivery.ts"
-import type { DeliveryContext } from "../domain/DeliveryContext.ts"
 import type { Prompt } from "../domain/Prompt.ts"
+import type { Fence, Usage } from "../domain/Run.ts"
 import { readSpokenText } from "../domain/Silence.ts"
 import type { SpokenText } from "../domain/Silence.ts"
+import type { TurnEnd } from "../domain/TurnEnd.ts"
 import { TurnSilent, TurnTimeout } from "../domain/TurnFailure.ts"
 import type { TurnFailure } from "../domain/TurnFailure.ts"
 import { RuntimeConfig } from "../layers/Config.ts"
@@ -11,28 +11,20 @@ import { Gateway } from "../layers/Gateway.ts"
 import type { FunctionCall, GatewayRequest, InputItem, RoundAnswer } from "../layers/Gateway.ts"
 import { Metrics } from "../layers/Metrics.ts"
 import { Telemetry } from "../layers/Telemetry.ts"
+import type { Tracing } from "../layers/Telemetry.ts"
 import { AgentTools } from "./AgentTools.ts"
 import type { ToolInterruption, ToolResult } from "./AgentTools.ts"
 import type { RunContext } from "./tools/AgentTool.ts"
 
 /** A turn to run: whose, with which text, under which fence. */
 export interface Turn {
-  readonly context: RunContext & { readonly earlier: { readonly effects: DeliveryContext["earlier"]["effects"] } }
+  readonly context: RunContext & Required<Pick<RunContext, "earlier">>
   readonly fence: Fence
   readonly prompt: Prompt
   /** The tasks made in this run, which its tools may act on. */
   readonly createdTaskIds?: Set<string>
   /** The effect tools that the agent called over HTTP while the turn ran; grows meanwhile. */
   readonly httpEffects?: ReadonlyArray<string>
-}
-
-/** How a turn ended: words, "nothing to add", or silence after effects. */
-export interface TurnEnd {
-  readonly spoken: SpokenText
-  readonly isTruncated: boolean
-  readonly usage: Usage
-  readonly rounds: number
-  readonly effects: ReadonlyArray<string>
 }
 
 interface ExecutedCall {
@@ -62,137 +54,138 @@ export class Turns extends Context.Service<
 >()("runtime-service/services/Turns") {
   static readonly layer = Layer.effect(
     Turns,
-    Effect.gen(function* () {
-      const config = yield* RuntimeConfig
-      const gateway = yield* Gateway
-      const agentTools = yield* AgentTools
-      const metrics = yield* Metrics
-      const telemetry = yield* Telemetry
-
-      /** One round as a span of the trace. */
-      const sendTraced = (turn: Turn, request: GatewayRequest, round: number) => {
-        const { agent, notification, sessionKey } = turn.context
-        return gateway.sendToOpenClaw(request).pipe(
-          Effect.tap((answer) =>
-            telemetry.note({
-              "gen_ai.response.id": answer.responseId,
-              "gen_ai.response.finish_reasons": [
-                answer._tag === "Calls" ? "tool_calls" : answer.isTruncated ? "length" : "stop"
-              ],
-              "gen_ai.usage.input_tokens": answer.usage.inputTokens,
-              "gen_ai.usage.output_tokens": answer.usage.outputTokens,
-              "gen_ai.output.messages": telemetry.content(() =>
-                answer._tag === "Text" ? answer.text : JSON.stringify(answer.calls)
-              )
-            })
-          ),
-          telemetry.span(`invoke_agent ${agent.name}`, {
-            kind: "client",
-            attributes: {
-              "gen_ai.operation.name": "invoke_agent",
-              "gen_ai.provider.name": "openclaw",
-              "gen_ai.agent.id": agent.id,
-              "gen_ai.agent.name": agent.name,
-              "gen_ai.conversation.id": sessionKey,
-              "gen_ai.request.model": `openclaw/${agent.slug}`,
-              "mission_control.run.id": notification.id,
-              "mission_control.round": round,
-              "gen_ai.system_instructions": telemetry.content(() => request.instructions),
-              "gen_ai.input.messages": telemetry.content(() =>
-                typeof request.input === "string" ? request.input : JSON.stringify(request.input)
-              )
-            }
-          })
-        )
-      }
-      const send = (turn: Turn, request: GatewayRequest, round: number) =>
-        telemetry.isOn ? sendTraced(turn, request, round) : gateway.sendToOpenClaw(request)
-
-      const execute = Effect.fnUntraced(function* (turn: Turn, calls: ReadonlyArray<FunctionCall>) {
-        const results: Array<ExecutedCall> = []
-        // One after another: the agent wrote them in this order, and a later one may count on an earlier one.
-        for (const call of calls) {
-          results.push({ call, result: yield* agentTools.executeAgentTool(turn, call) })
-        }
-        return results
-      })
-
-      const rounds = Effect.fnUntraced(function* (turn: Turn) {
-        const { context, prompt } = turn
-        const offered = config.clientToolsEnabled ? agentTools.offered(context) : []
-        const called: Array<string> = []
-        let usage = NO_USAGE
-        let round = 0
-        let calls = 0
-        let input: string | ReadonlyArray<InputItem> = prompt.input
-        let answer: RoundAnswer
-        do {
-          const isLast = round >= config.maxToolRounds
-          const request: GatewayRequest = {
-            agentSlug: context.agent.slug,
-            sessionKey: context.sessionKey,
-            instructions: prompt.instructions,
-            input,
-            tools: isLast ? [] : offered
-          }
-          round += 1
-          answer = yield* send(turn, request, round)
-          usage = sum(usage, answer.usage)
-          if (answer._tag === "Calls") calls += answer.calls.length
-          if (telemetry.isOn) {
-            yield* telemetry.noteRoot({
-              "mission_control.rounds": round,
-              "mission_control.tool_calls": calls,
-              "gen_ai.usage.input_tokens": usage.inputTokens,
-              "gen_ai.usage.output_tokens": usage.outputTokens
-            })
-          }
-          yield* metrics.tokensUsed(context.agent.slug, answer.usage)
-          if (answer._tag === "Text" || isLast) break
-          const results: ReadonlyArray<ExecutedCall> = yield* execute(turn, answer.calls)
-          called.push(
-            ...results.filter(({ result }) => result.isEffect && result.success).map(({ result }) => result.tool)
-          )
-          input = [
-            ...results.map(({ call, result }): InputItem => ({
-              type: "function_call_output",
-              call_id: call.callId,
-              output: result.json
-            })),
-            ...(round >= config.maxToolRounds
-              ? [{ type: "message", role: "user", content: LAST_ROUND } satisfies InputItem]
-              : [])
-          ]
-        } while (round <= config.maxToolRounds)
-        const effects = [...called, ...(turn.httpEffects ?? [])]
-        const spoken: SpokenText =
-          answer._tag === "Text"
-            ? readSpokenText(answer.text)
-            : { _tag: "Silent", reason: "calls although no tools were offered" }
-        // What an earlier attempt did stands, and the agent was told so: there may be nothing left to say.
-        if (spoken._tag === "Silent" && effects.length === 0 && context.earlier.effects.length === 0) {
-          return yield* new TurnSilent({ detail: `the agent ended its turn without an answer (${spoken.reason})` })
-        }
-        return { spoken, isTruncated: answer._tag === "Text" && answer.isTruncated, usage, rounds: round, effects }
-      })
-
-      const run = Effect.fn("Turns.run")(function* (turn: Turn) {
-        const startedAt = yield* Clock.currentTimeMillis
-        return yield* rounds(turn).pipe(
-          Effect.timeoutOrElse({
-            duration: config.turnTimeout,
-            orElse: () =>
-              Effect.fail(
-                new TurnTimeout({
-                  detail: `no end within TURN_TIMEOUT_MS (${Duration.format(config.turnTimeout)}): aborted`
-                })
-              )
-          }),
-          Effect.ensuring(Effect.flatMap(Clock.currentTimeMillis, (now) => metrics.turnEnded(now - startedAt)))
-        )
-      })
-
-      return Turns.of({ run })
-    })
+    Effect.suspend(() => make)
   )
 }
+
+/** A round as a span of the trace. */
+const asSpan = (
+  telemetry: Tracing,
+  { context: { agent, notification, sessionKey } }: Turn,
+  request: GatewayRequest,
+  round: number,
+  answer: Effect.Effect<RoundAnswer, TurnFailure>
+): Effect.Effect<RoundAnswer, TurnFailure> =>
+  answer.pipe(
+    Effect.tap((answer) =>
+      telemetry.note({
+        "gen_ai.response.id": answer.responseId,
+        "gen_ai.response.finish_reasons": [
+          answer._tag === "Calls" ? "tool_calls" : answer.isTruncated ? "length" : "stop"
+        ],
+        "gen_ai.usage.input_tokens": answer.usage.inputTokens,
+        "gen_ai.usage.output_tokens": answer.usage.outputTokens,
+        "gen_ai.output.messages": telemetry.content(() =>
+          answer._tag === "Text" ? answer.text : JSON.stringify(answer.calls)
+        )
+      })
+    ),
+    telemetry.span(`invoke_agent ${agent.name}`, {
+      kind: "client",
+      attributes: {
+        "gen_ai.operation.name": "invoke_agent",
+        "gen_ai.provider.name": "openclaw",
+        "gen_ai.agent.id": agent.id,
+        "gen_ai.agent.name": agent.name,
+        "gen_ai.conversation.id": sessionKey,
+        "gen_ai.request.model": `openclaw/${agent.slug}`,
+        "mission_control.run.id": notification.id,
+        "mission_control.round": round,
+        "gen_ai.system_instructions": telemetry.content(() => request.instructions),
+        "gen_ai.input.messages": telemetry.content(() =>
+          typeof request.input === "string" ? request.input : JSON.stringify(request.input)
+        )
+      }
+    })
+  )
+
+const make = Effect.gen(function* () {
+  const config = yield* RuntimeConfig
+  const gateway = yield* Gateway
+  const agentTools = yield* AgentTools
+  const metrics = yield* Metrics
+  const telemetry = yield* Telemetry
+
+  const send = (turn: Turn, request: GatewayRequest, round: number) => {
+    const answer = gateway.sendToOpenClaw(request)
+    return telemetry.isOn ? asSpan(telemetry, turn, request, round, answer) : answer
+  }
+
+  const rounds = Effect.fnUntraced(function* (turn: Turn) {
+    const { context, prompt } = turn
+    const offered = config.clientToolsEnabled ? agentTools.offered(context) : []
+    const called: Array<string> = []
+    let usage = NO_USAGE
+    let round = 0
+    let calls = 0
+    let input: string | ReadonlyArray<InputItem> = prompt.input
+    let answer: RoundAnswer
+    do {
+      const isLast = round >= config.maxToolRounds
+      const request: GatewayRequest = {
+        agentSlug: context.agent.slug,
+        sessionKey: context.sessionKey,
+        instructions: prompt.instructions,
+        input,
+        tools: isLast ? [] : offered
+      }
+      round += 1
+      answer = yield* send(turn, request, round)
+      usage = sum(usage, answer.usage)
+      if (answer._tag === "Calls") calls += answer.calls.length
+      if (telemetry.isOn) {
+        yield* telemetry.noteRoot({
+          "mission_control.rounds": round,
+          "mission_control.tool_calls": calls,
+          "gen_ai.usage.input_tokens": usage.inputTokens,
+          "gen_ai.usage.output_tokens": usage.outputTokens
+        })
+      }
+      yield* metrics.tokensUsed(context.agent.slug, answer.usage)
+      if (answer._tag === "Text" || isLast) break
+      // One after another: the agent wrote them in this order, and a later one can depend on an earlier one.
+      const results: ReadonlyArray<ExecutedCall> = yield* Effect.forEach(answer.calls, (call) =>
+        Effect.map(agentTools.executeAgentTool(turn, call), (result) => ({ call, result }))
+      )
+      called.push(...results.filter(({ result }) => result.isEffect && result.success).map(({ result }) => result.tool))
+      input = [
+        ...results.map(({ call, result }): InputItem => ({
+          type: "function_call_output",
+          call_id: call.callId,
+          output: result.json
+        })),
+        ...(round >= config.maxToolRounds
+          ? [{ type: "message", role: "user", content: LAST_ROUND } satisfies InputItem]
+          : [])
+      ]
+    } while (round <= config.maxToolRounds)
+    const effects = [...called, ...(turn.httpEffects ?? [])]
+    const spoken: SpokenText =
+      answer._tag === "Text"
+        ? readSpokenText(answer.text)
+        : { _tag: "Silent", reason: "calls although no tools were offered" }
+    // The prompt named the effects of earlier attempts: there may be nothing left to say.
+    if (spoken._tag === "Silent" && effects.length === 0 && context.earlier.effects.length === 0) {
+      return yield* new TurnSilent({ detail: `the agent ended its turn without an answer (${spoken.reason})` })
+    }
+    return { spoken, isTruncated: answer._tag === "Text" && answer.isTruncated, usage, rounds: round, effects }
+  })
+
+  const run = Effect.fn("Turns.run")(function* (turn: Turn) {
+    const startedAt = yield* Clock.currentTimeMillis
+    return yield* rounds(turn).pipe(
+      Effect.timeoutOrElse({
+        duration: config.turnTimeout,
+        orElse: () =>
+          Effect.fail(
+            new TurnTimeout({
+              detail: `no end within TURN_TIMEOUT_MS (${Duration.format(config.turnTimeout)}): aborted`
+            })
+          )
+      }),
+      Effect.ensuring(Effect.flatMap(Clock.currentTimeMillis, (now) => metrics.turnEnded(now - startedAt)))
+    )
+  })
+
+  return Turns.of({ run })
+})

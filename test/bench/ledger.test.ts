@@ -2,7 +2,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { ledgerOf } from "../../bench/soak/ledger.ts"
 import type { Document } from "../../local/plane/document.ts"
 
-const document = (_id: string, fields: Record<string, string | number>): Document => ({
+const document = (_id: string, fields: Omit<Document, "_id" | "_creationTime">): Document => ({
   _id,
   _creationTime: 0,
   ...fields
@@ -14,7 +14,7 @@ const house: ReadonlyArray<Document> = [1, 2].flatMap((n) => [
   document(`${n}notifications`, {
     recipientType: "agent",
     type: "mention",
-    messageId: `${n}messages`,
+    events: [{ type: "mention", messageId: `${n}messages` }],
     state: "delivered",
     outcome: "replied"
   }),
@@ -41,9 +41,20 @@ describe("the soak's ledger", () => {
 
   it("sees a request whose notification is missing, or is there twice", () => {
     const without = house.filter(({ _id }) => _id !== "2notifications" && _id !== "12messages")
-    assert.deepStrictEqual(wrongWith(without), ["request 2 has 0 notifications"])
+    assert.deepStrictEqual(wrongWith(without), ["request 2 is in 0 notifications"])
     const twice = [...house, { ...house[1]!, _id: "3notifications", outcome: "skipped" }]
-    assert.deepStrictEqual(wrongWith(twice), ["request 1 has 2 notifications"])
+    assert.deepStrictEqual(wrongWith(twice), ["request 1 is in 2 notifications"])
+  })
+
+  it("finds several events of one notification each", () => {
+    const joined = house
+      .filter(({ _id }) => _id !== "2notifications" && _id !== "12messages")
+      .map((one) =>
+        one._id === "1notifications"
+          ? { ...one, events: [1, 2].map((n) => ({ type: "mention", messageId: `${n}messages` })) }
+          : one
+      )
+    assert.deepStrictEqual(wrongWith(joined), [])
   })
 
   it("sees a notification that is still open", () => {

@@ -9,17 +9,17 @@ const team = [
 const { account, ask, person, tell } = await newAccount(team)
 const { accountId } = account
 
-type Lease = { readonly session: string; readonly epoch: number }
-const fenceOf = ({ session, epoch }: Lease): Lease => ({ session, epoch })
+type Run = { readonly id: string; readonly session: string; readonly epoch: number }
+const fenceOf = ({ epoch, id, session }: Run) => ({ run: id, session, epoch })
 
 /** An account of its own with a task on which a person has mentioned the engineer. */
 const mentioned = async () => {
   const house = await newAccount(team)
   const { taskId } = await house.tell("app/tasks:create", { title: "Fix the login button" })
   await house.tell("app/messages:post", { taskId, content: "@engineer please" })
-  const complete = (lease: Lease, reply = "Done.") =>
+  const complete = (run: Run, reply = "Done.") =>
     house.service.mutation(api.service.notifications.complete, {
-      ...fenceOf(lease),
+      ...fenceOf(run),
       outcome: "replied",
       reply,
       maxHops: 12
@@ -74,11 +74,11 @@ describe("a service token", () => {
   it("ends its calls and subscriptions when it is revoked", async () => {
     const { id, serviceToken } = await tell("app/tokens:provision", { label: "short-lived" })
     const credentials = { accountId, serviceToken }
-    const backlog = subscription(credentials, api.service.notifications.backlog, {})
-    await backlog.next((result) => !(result instanceof Error))
+    const wakes = subscription(credentials, api.service.notifications.wake, {})
+    await wakes.next((result) => !(result instanceof Error))
     await tell("app/tokens:revoke", { id })
-    await backlog.next((result) => result instanceof Error)
-    await backlog.close()
+    await wakes.next((result) => result instanceof Error)
+    await wakes.close()
     assert.equal(await codeOf(serviceOf(credentials).query(api.service.agents.list, {})), "unauthenticated")
   })
 })
@@ -86,25 +86,29 @@ describe("a service token", () => {
 describe("a delivery", () => {
   it("is pushed when a person writes", async () => {
     const { account, tell } = await newAccount(team)
-    const backlog = subscription(account, api.service.notifications.backlog, {})
-    await backlog.next((result) => !(result instanceof Error) && result.newestId === null)
+    const wakes = subscription(account, api.service.notifications.wake, {})
+    const before = await wakes.next((result) => !(result instanceof Error))
+    assert.notInstanceOf(before, Error)
     const { taskId } = await tell("app/tasks:create", { title: "Pushed" })
     await tell("app/messages:post", { taskId, content: "@engineer please" })
-    await backlog.next((result) => !(result instanceof Error) && result.newestId !== null)
-    await backlog.close()
+    await wakes.next((result) => !(result instanceof Error) && result.count > (before as { count: number }).count)
+    await wakes.close()
   })
 
-  it("goes to one of several claims, and its reply is posted once", async () => {
-    const { ask, claim, complete, service, taskId } = await mentioned()
-    const claims = await Promise.all([claim(), claim(), claim()])
-    const deliveries = claims.flatMap(({ deliveries }) => deliveries)
-    assert.lengthOf(deliveries, 1)
-    const delivery = deliveries[0]!
-    const read = { ids: delivery.notificationIds, epochs: [delivery.epoch] }
-    assert.lengthOf(await service.query(api.service.notifications.context, read), 1)
+  it("goes to one of several runtimes with its context, and its reply is posted once", async () => {
+    const { ask, boot, claim, complete, taskId } = await mentioned()
+    const others = await Promise.all(["second", "third"].map((runtimeId) => boot(runtimeId)))
+    const answers = await Promise.all([claim(), ...others.map((other) => other.claim())])
+    const runs = answers.flatMap(({ runs }) => runs)
+    assert.lengthOf(runs, 1)
+    const run = runs[0]!
+    assert.include(run, { kind: "notification", attempt: 1, failures: 0, silences: 0 })
+    assert.deepEqual("context" in run && "thread" in run.context && run.context.thread.map(({ content }) => content), [
+      "@engineer please"
+    ])
 
-    const answer = await complete(delivery, "I have looked.")
-    assert.equal((await complete(delivery, "I have looked.")).messageId, answer.messageId)
+    const answer = await complete(run, "I have looked.")
+    assert.equal((await complete(run, "I have looked.")).messageId, answer.messageId)
     const thread: ReadonlyArray<{ readonly content: string }> = await ask("app/messages:list", { taskId })
     assert.deepEqual(
       thread.map(({ content }) => content),
@@ -117,32 +121,56 @@ describe("a delivery", () => {
     )
   })
 
-  it("is the answer of a repeated claim, too", async () => {
+  it("is offered again to a process that does not name it, as the same attempt", async () => {
+    const { claim, complete } = await mentioned()
+    const [lost] = (await claim()).runs
+    const [again] = (await claim()).runs
+    assert.include(again, { id: lost!.id, session: lost!.session, attempt: 1 })
+    assert.isAbove(again!.epoch, lost!.epoch)
+    assert.lengthOf((await claim({ held: [again!] })).runs, 0)
+    assert.equal(await codeOf(complete(lost!)), "lease_lost")
+    await complete(again!)
+  })
+
+  it("is not leased by a claim that arrives late", async () => {
     const { claim } = await mentioned()
-    const idsOf = async (requestId: string) =>
-      (await claim(requestId)).deliveries.map(({ notificationIds }) => notificationIds)
-    const requestId = crypto.randomUUID()
-    const first = await idsOf(requestId)
-    assert.lengthOf(first, 1)
-    assert.deepEqual(await idsOf(requestId), first)
-    assert.lengthOf(await idsOf(crypto.randomUUID()), 0)
+    assert.lengthOf((await claim({ number: 2 })).runs, 1)
+    assert.lengthOf((await claim({ number: 1 })).runs, 0)
+  })
+
+  it("is renewed with all others in one call, which tells what is lost and what was not named", async () => {
+    const { claim, renew } = await mentioned()
+    const [run] = (await claim()).runs
+    assert.include(await renew([run!]), { hasUnnamed: false })
+    const stale = { session: run!.session, epoch: run!.epoch - 1 }
+    assert.deepInclude(await renew([stale]), { lost: [stale], hasUnnamed: true })
   })
 
   it("that was released is claimed again, and its old lease can no longer complete it", async () => {
     const { claim, complete, service } = await mentioned()
-    const [first] = (await claim()).deliveries
-    await service.mutation(api.service.notifications.release, { ...fenceOf(first!), maxHops: 12 })
-    const [again] = (await claim()).deliveries
+    const [first] = (await claim()).runs
+    await service.mutation(api.service.notifications.release, fenceOf(first!))
+    const [again] = (await claim()).runs
     assert.isAbove(again!.epoch, first!.epoch)
+    assert.equal(again!.attempt, 1)
     assert.equal(await codeOf(complete(first!)), "lease_lost")
     await complete(again!)
   })
 
+  it("is released by the last claim of its process, and another one gets it", async () => {
+    const { boot, claim } = await mentioned()
+    const [first] = (await claim()).runs
+    assert.lengthOf((await claim({ limit: 0 })).runs, 0)
+    assert.equal(await codeOf(claim()), "conflict")
+    const [again] = (await (await boot("second")).claim()).runs
+    assert.include(again, { id: first!.id, attempt: 1 })
+  })
+
   it("lets its agent create a task once, find it and write a document on it", async () => {
     const { claim, service } = await mentioned()
-    const [delivery] = (await claim()).deliveries
-    const run = { ...fenceOf(delivery!), maxHops: 12 }
-    const made = { ...run, title: "Replace the quokka parser" }
+    const [run] = (await claim()).runs
+    const fence = { ...fenceOf(run!), maxHops: 12 }
+    const made = { ...fence, title: "Replace the quokka parser" }
     const first = await service.mutation(api.service.tasks.create, made)
     const second = await service.mutation(api.service.tasks.create, made)
     assert.deepEqual([first.repeated, second.repeated, second.taskId], [false, true, first.taskId])
@@ -151,7 +179,7 @@ describe("a delivery", () => {
       found.tasks.map(({ title }) => title),
       ["Replace the quokka parser"]
     )
-    const document = { ...run, title: "Plan", content: "Steps", type: "note" as const }
+    const document = { ...fence, title: "Plan", content: "Steps", type: "note" as const }
     const { documentId } = await service.mutation(api.service.documents.upsert, document)
     assert.equal((await service.query(api.service.documents.get, { documentId })).document.title, "Plan")
   })

@@ -8,6 +8,7 @@ import { makeAccount } from "../../local/account.ts"
 import type { Account, NewAgent } from "../../local/account.ts"
 import { personAt } from "../../local/person.ts"
 import type { Person } from "../../local/person.ts"
+import { PROTOCOL } from "../../src/domain/Protocol.ts"
 
 const setting = (name: string): string => {
   const value = process.env[name]
@@ -66,47 +67,64 @@ export const subscription = <F extends FunctionReference<"query">>(
   }
 }
 
+/** The lease of a run, as later calls name it. */
+type Lease = { readonly session: string; readonly epoch: number }
+const leaseOf = ({ epoch, session }: Lease): Lease => ({ session, epoch })
+
+type ClaimOptions = {
+  /** The claim's number; the next one when absent. */
+  readonly number?: number
+  readonly limit?: number
+  readonly held?: ReadonlyArray<Lease>
+}
+
+/** A boot of a runtime, and the calls that it makes about its leases. */
+const bootRuntime = async (service: ReturnType<typeof serviceOf>, runtimeId: string) => {
+  const boot = { runtimeId, bootId: randomUUID() }
+  await service.mutation(api.service.runtimes.pulse, {
+    ...boot,
+    protocol: PROTOCOL,
+    status: "online",
+    reasons: [],
+    versions: { runtime: "1.0.0", openclaw: null },
+    infrastructure: { dropletId: null, ipAddress: null, region: null },
+    intervalMs: 60_000
+  })
+  let claims = 0
+  return {
+    claim: ({ held = [], limit = 8, number }: ClaimOptions = {}) =>
+      service.mutation(api.service.notifications.claim, {
+        ...boot,
+        protocol: PROTOCOL,
+        number: number ?? ++claims,
+        limit,
+        heartbeatLimit: 0,
+        leaseMs: 90_000,
+        maxAttempts: 8,
+        held: held.map(leaseOf),
+        abandoned: []
+      }),
+    renew: (leases: ReadonlyArray<Lease>) =>
+      service.mutation(api.service.notifications.renew, { ...boot, leaseMs: 90_000, leases: leases.map(leaseOf) })
+  }
+}
+
 /** A new account with one owner, a service token and a booted runtime. */
 export const newAccount = async (team: ReadonlyArray<NewAgent>) => {
   const person = newPerson()
   const account = await makeAccount(person, team, "Conformance test")
   const { accountId } = account
   const service = serviceOf(account)
-  const runtimeId = "conformance"
-  /** Begins another boot of the runtime; returns its id. */
-  const boot = async () => {
-    const bootId = randomUUID()
-    await service.mutation(api.service.runtimes.pulse, {
-      runtimeId,
-      bootId,
-      status: "online",
-      reasons: [],
-      versions: { runtime: "1.0.0", openclaw: null },
-      infrastructure: { dropletId: null, ipAddress: null, region: null },
-      intervalMs: 60_000
-    })
-    return bootId
-  }
-  const bootId = await boot()
   return {
     account,
     person,
     service,
-    boot,
+    /** Starts another boot, of the same runtime unless another one is named. */
+    boot: (runtimeId = "conformance") => bootRuntime(service, runtimeId),
     /** Calls one of the functions that people use, in this account. */
     ask: (path: string, args: Record<string, any> = {}): Promise<any> => person.query(path, { accountId, ...args }),
     tell: (path: string, args: Record<string, any> = {}): Promise<any> => person.mutation(path, { accountId, ...args }),
-    /** Claims for the first boot. */
-    claim: (requestId: string = randomUUID()) =>
-      service.mutation(api.service.notifications.claim, {
-        runtimeId,
-        bootId,
-        requestId,
-        limit: 8,
-        leaseMs: 90_000,
-        maxAttempts: 8,
-        parkedAgents: []
-      })
+    ...(await bootRuntime(service, "conformance"))
   }
 }
 

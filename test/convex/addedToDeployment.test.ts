@@ -36,7 +36,7 @@ export const add = mutation({
   for (const folder of ["service", "model", "scheduled", "app"]) {
     await cp(join(root, "convex", folder), join(convex, folder), { recursive: true })
   }
-  for (const name of ["AgentFlags", "Mention", "ServiceToken", "SessionKey", "TaskStatus"]) {
+  for (const name of ["AgentFlags", "Mention", "Protocol", "ServiceToken", "SessionKey", "TaskStatus"]) {
     await cp(join(root, "src/domain", `${name}.ts`), join(product, "src/domain", `${name}.ts`))
   }
   await cp(join(root, "convex/schema.ts"), join(convex, "missionControl.ts"))
@@ -48,7 +48,7 @@ export const add = mutation({
   await run(process.execPath, args, { cwd: product, timeout: 25_000 })
 }
 
-it.live("the functions of convex/ work beside those of a product, added as docs/control-plane.md says", () =>
+it.live("the functions of convex/ work next to those of a product, added as docs/control-plane.md says", () =>
   Effect.gen(function* () {
     const product = yield* Effect.acquireRelease(
       Effect.promise(() => mkdtemp(join(tmpdir(), "mission-control-product-"))),

@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest"
-import { api, internal } from "../../convex/_generated/api.js"
+import { api } from "../../convex/_generated/api.js"
 import type { Id } from "../../convex/_generated/dataModel.js"
 import { agentOf } from "../../convex/model/agents.ts"
 import { removeAgent } from "../../convex/model/roster.ts"
@@ -125,58 +125,15 @@ describe("a boot whose predecessor held many leases", () => {
     for (let index = 0; index < 25; index += 1) {
       await plane.asPerson(api.app.tasks.create, { title: `T${index}`, assigneeIds: [plane.engineer] })
     }
-    expect((await plane.claim({ limit: 25 })).deliveries).toHaveLength(25)
+    expect((await plane.claim({ limit: 25 })).runs).toHaveLength(25)
     return plane
   }
 
-  it("frees twenty with its first pulse and the rest in batches", async () => {
+  it("frees all of them with its first pulse, in one bounded transaction", async () => {
     const plane = await scene()
-    expect((await plane.pulse("r1", "b2")).releasedLeases).toBe(20)
-    expect(await leasedBoots(plane)).toHaveLength(5)
-    await finishBatches(plane)
+    expect((await plane.pulse("r1", "b2")).releasedLeases).toBe(25)
+    expect(plane.usage().readIntervals).toBeLessThan(500)
     expect(await leasedBoots(plane)).toEqual([])
-    expect((await plane.claim({ bootId: "b2", limit: 25 })).deliveries).toHaveLength(25)
-  })
-
-  it("frees nothing any more once a later boot has pulsed", async () => {
-    const plane = await scene()
-    await plane.pulse("r1", "b2")
-    expect((await plane.pulse("r1", "b3")).releasedLeases).toBe(5)
-    expect((await plane.claim({ bootId: "b3", limit: 25 })).deliveries).toHaveLength(25)
-    await finishBatches(plane)
-    expect(await leasedBoots(plane)).toEqual(Array.from({ length: 25 }, () => "b3"))
-  })
-})
-
-describe("a runtime that is forgotten", () => {
-  it("goes with all its commands, however many there are", async () => {
-    const plane = await seededPlane()
-    await plane.t.run(async (ctx) => {
-      const runtime = await ctx.db.query("runtimes").first()
-      if (runtime === null) throw new Error("expected a runtime")
-      if (runtime.lapseJobId !== undefined) await ctx.scheduler.cancel(runtime.lapseJobId)
-      await ctx.db.patch("runtimes", runtime._id, { status: "offline", lastPulseAt: 1 })
-      for (let count = 0; count < 120; count += 1) {
-        await ctx.db.insert("runtimeCommands", {
-          accountId: runtime.accountId,
-          runtimeId: "r1",
-          kind: "restart",
-          runtimeVersion: null,
-          openclawVersion: null,
-          requestedBy: { type: "person", id: plane.memberId, name: "Ana", slug: null },
-          state: "taken",
-          isOpen: false
-        })
-      }
-    })
-    const left = () =>
-      plane.t.run(async (ctx) => ({
-        runtimes: (await ctx.db.query("runtimes").collect()).length,
-        commands: (await ctx.db.query("runtimeCommands").collect()).length
-      }))
-    await plane.t.mutation(internal.scheduled.retention.sweep, {})
-    expect(await left()).toEqual({ runtimes: 1, commands: 70 })
-    await finishBatches(plane)
-    expect(await left()).toEqual({ runtimes: 0, commands: 0 })
+    expect((await plane.claim({ bootId: "b2", limit: 25 })).runs).toHaveLength(25)
   })
 })

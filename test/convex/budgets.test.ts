@@ -2,7 +2,7 @@ import { describe, it } from "@effect/vitest"
 import { Effect, Schema } from "effect"
 import { afterEach, beforeEach, expect, vi } from "vitest"
 import { api } from "../../convex/_generated/api.js"
-import { fenceOf, first, seededPlane } from "./controlPlane.ts"
+import { fenceOf, only, seededPlane } from "./controlPlane.ts"
 
 // Effect's own timers stay real.
 beforeEach(() => {
@@ -19,41 +19,34 @@ const End = Schema.Literals(["own failure", "silence", "shared failure", "drain"
 const Budget = Schema.Int.check(Schema.isBetween({ minimum: 1, maximum: 5 }))
 const History = Schema.Array(End).check(Schema.isMinLength(3), Schema.isMaxLength(14))
 
-/** One assignment through this history, each call made twice; what stands afterwards beside what the words say. */
+/** One assignment through this history, each call made twice; what is stored afterwards must be as expected. */
 const live = async (maxAttempts: number, silenceLimit: number, history: ReadonlyArray<typeof End.Type>) => {
   const plane = await seededPlane()
   const { taskId } = await plane.asPerson(api.app.tasks.create, { title: "T", assigneeIds: [plane.engineer] })
-  let calls = 0
   const twice = async <A>(call: () => Promise<A>): Promise<A> => {
     const answer = await call()
     expect(await call()).toEqual(answer)
     return answer
   }
-  const boot = { count: 1 }
-  const claim = () => {
-    const requestId = `claim ${(calls += 1)}`
-    return twice(async () => {
-      const { deliveries } = await plane.claim({ requestId, bootId: `b${boot.count}`, maxAttempts })
-      return first(deliveries)
-    })
-  }
+  let boot = 1
+  const claim = () => plane.take({ bootId: `b${boot}`, maxAttempts })
   const expected = { attempts: 0, silences: 0, state: "ready" }
   const isOver = () => expected.state === "dead" || expected.state === "delivered"
   let id = ""
   for (const end of history) {
     if (isOver()) break
-    const delivery = await claim()
-    id = first(delivery.notificationIds)
-    const fence = fenceOf(delivery)
-    const failure = { ...fence, class: "TurnTimeout", error: "late", silence: false, silenceLimit, maxHops: 12 }
-    expect(delivery.spent).toBe(expected.attempts === maxAttempts)
-    if (delivery.spent) {
-      await twice(() => plane.mutate(service.notifications.fail, failure))
+    const { runs, spent } = await claim()
+    if (expected.attempts === maxAttempts) {
+      expect([runs, spent]).toEqual([[], [id]])
       expected.state = "dead"
       break
     }
+    const run = only(runs)
+    id = run.id
+    const fence = fenceOf(run)
+    const failure = { ...fence, class: "TurnTimeout", error: "late", silence: false, silenceLimit, maxHops: 12 }
     expected.attempts += 1
-    expect(delivery).toMatchObject({ attempt: expected.attempts, silences: expected.silences })
+    expect(run).toMatchObject({ attempt: expected.attempts, silences: expected.silences })
     const nextAttemptAt = Date.now()
     const isLast = expected.attempts === maxAttempts
     switch (end) {
@@ -64,14 +57,14 @@ const live = async (maxAttempts: number, silenceLimit: number, history: Readonly
         await twice(() => plane.mutate(service.notifications.fail, { ...failure, ...retry, silence: isSilence }))
         expected.silences += isSilence ? 1 : 0
         const isAnsweredFor = isSilence && expected.silences >= silenceLimit
-        expected.state = isAnsweredFor ? "delivered" : isLast ? "dead" : "waiting"
+        expected.state = isAnsweredFor ? "delivered" : isLast ? "dead" : "ready"
         break
       }
       case "shared failure": {
         const release = { ...fence, nextAttemptAt, class: "ProviderFailed", sharedLimitMs: 86_400_000 }
         await twice(() => plane.mutate(service.notifications.release, release))
         expected.attempts -= 1
-        expected.state = "waiting"
+        expected.state = "ready"
         break
       }
       case "drain":
@@ -80,8 +73,8 @@ const live = async (maxAttempts: number, silenceLimit: number, history: Readonly
         expected.state = "ready"
         break
       case "crash":
-        boot.count += 1
-        await plane.pulse("r1", `b${boot.count}`)
+        boot += 1
+        await plane.pulse("r1", `b${boot}`)
         expected.state = "ready"
     }
     expect(await plane.row(id)).toMatchObject(expected)

@@ -1,23 +1,17 @@
 import { describe, expect, it, vi } from "vitest"
 import { api, internal } from "../../convex/_generated/api.js"
 import type { Id } from "../../convex/_generated/dataModel.js"
-import { contexts } from "../../convex/model/context.ts"
-import { fenceOf, first, type Plane, seededPlane } from "./controlPlane.ts"
+import { previews } from "../../convex/model/deliveryContext.ts"
+import { complete, contextOf, fail, fenceOf, first, makeTask, only, type Plane, seededPlane } from "./controlPlane.ts"
 import { footprintOf } from "./footprint.ts"
 
-const contextOf = async (plane: Plane, id: string) => {
-  const [answer] = await plane.query(api.service.notifications.context, { ids: [id] })
-  if (answer === undefined || !("context" in answer)) throw new Error(`no context: ${answer?.broken}`)
-  return answer.context
-}
-/** The kept notification of what the engineer has claimed. */
-const claimedId = async (plane: Plane) => {
-  const ids = (await plane.claim()).deliveries.map((each) => first(each.notificationIds))
-  const rows = await Promise.all(ids.map(plane.row))
-  return first(rows.filter((row) => row.agentId === (plane.engineer as string)))._id
+/** The context of the engineer's run; whatever others have is claimed too. */
+const engineersContext = async (plane: Plane) => {
+  const contexts = (await plane.take()).runs.map((run) => contextOf(run))
+  return only(contexts.filter(({ agent }) => agent.slug === "engineer"))
 }
 
-describe("the context of a delivery", () => {
+describe("the context of a notification", () => {
   it("holds who is asked, by whom, about what, and with whom", async () => {
     const plane = await seededPlane()
     const { taskId } = await plane.asPerson(api.app.tasks.create, {
@@ -35,11 +29,18 @@ describe("the context of a delivery", () => {
     })
     await plane.post(taskId, "Earlier words")
     await plane.post(taskId, "@engineer can you start?")
-    const context = await contextOf(plane, await claimedId(plane))
+    const context = await engineersContext(plane)
     expect(context).toMatchObject({
-      notification: { type: "mention", hops: 0, isRequired: true, lane: 0 },
-      fold: [
-        { type: "mention", message: { content: "@engineer can you start?" }, actor: { type: "person", name: "Ana" } }
+      notification: { type: "mention", hops: 0, isRequired: true },
+      events: [
+        {
+          index: 0,
+          type: "mention",
+          message: { content: "@engineer can you start?" },
+          actor: { type: "person", name: "Ana" },
+          previousStatus: null,
+          request: null
+        }
       ],
       account: { id: plane.accountId, name: "Acme" },
       agent: { slug: "engineer", isOrchestrator: false, flags: { canModifyTaskStatus: true } },
@@ -52,8 +53,7 @@ describe("the context of a delivery", () => {
       documents: [{ title: "Plan", content: "Step 1", type: "note" }],
       briefing: null,
       taskOverview: null,
-      earlier: { attempts: 0, lastError: null, effects: [] },
-      sharedSince: null
+      earlier: { attempts: 0, lastError: null, effects: [] }
     })
     expect(context.thread.map((message) => message.content)).toEqual(["Earlier words", "@engineer can you start?"])
     expect(context.mentionableAgents.map((agent) => agent.slug).toSorted()).toEqual(["lead", "qa"])
@@ -65,8 +65,7 @@ describe("the context of a delivery", () => {
     await plane.asPerson(api.app.tasks.create, { title: "Work", assigneeIds: [plane.qa] })
     const chat = await plane.asPerson(api.app.tasks.create, { title: "Chat", labels: ["system:orchestrator-chat"] })
     await plane.post(chat.taskId, "How are we doing?")
-    const { deliveries } = await plane.claim()
-    const contexts = await Promise.all(deliveries.map((each) => contextOf(plane, first(each.notificationIds))))
+    const contexts = (await plane.take()).runs.map((run) => contextOf(run))
     expect(contexts.map((context) => [context.agent.slug, context.briefing, context.taskOverview])).toEqual([
       ["lead", "Be brief.", [expect.objectContaining({ title: "Work", status: "assigned", assigneeSlugs: ["qa"] })]],
       ["qa", null, null]
@@ -79,11 +78,11 @@ describe("the context of a delivery", () => {
     await plane.asPerson(api.app.documents.upsert, { taskId, title: "D", content: "d".repeat(9_000), type: "note" })
     for (let count = 0; count < 60; count += 1) await plane.post(taskId, `message ${count}`)
     await plane.post(taskId, `@engineer ${"x".repeat(90_000)}`)
-    const context = await contextOf(plane, await claimedId(plane))
+    const context = await engineersContext(plane)
     expect(context.thread).toHaveLength(26)
     expect(context.thread.at(-1)).toMatchObject({ isCut: true })
     expect(context.thread.at(-1)?.content).toHaveLength(4_000)
-    expect(context.fold[0]?.message?.content).toHaveLength(75_000)
+    expect(context.events[0]?.message?.content).toHaveLength(75_000)
     expect(context.documents[0]?.content).toHaveLength(4_000)
   })
 
@@ -92,12 +91,10 @@ describe("the context of a delivery", () => {
     const { taskId } = await plane.asPerson(api.app.tasks.create, { title: "T" })
     for (let count = 0; count < 30; count += 1) await plane.post(taskId, `before ${count}`)
     await plane.asPerson(api.app.tasks.assign, { taskId, assigneeIds: [plane.engineer] })
-    for (const delivery of (await plane.claim()).deliveries) {
-      await plane.mutate(api.service.notifications.complete, { ...fenceOf(delivery), outcome: "acted", maxHops: 12 })
-    }
+    for (const run of (await plane.take()).runs) await complete(plane, run, { outcome: "acted" })
     for (let count = 0; count < 40; count += 1) await plane.post(taskId, `request ${count}`)
-    const context = await contextOf(plane, await claimedId(plane))
-    expect(context.fold).toHaveLength(40)
+    const context = await engineersContext(plane)
+    expect(context.events).toHaveLength(40)
     expect(context.thread.map((message) => message.content)).toEqual([
       ...Array.from({ length: 25 }, (_, index) => `before ${index + 5}`),
       ...Array.from({ length: 40 }, (_, index) => `request ${index}`)
@@ -107,24 +104,32 @@ describe("the context of a delivery", () => {
   it("of a hundred of the longest messages stays within a transaction's limits", async () => {
     const plane = await seededPlane()
     const { taskId } = await plane.asPerson(api.app.tasks.create, { title: "T", assigneeIds: [plane.engineer] })
-    await plane.mutate(api.service.notifications.complete, {
-      ...fenceOf(first((await plane.claim()).deliveries)),
-      outcome: "skipped",
-      maxHops: 12
-    })
-    for (let count = 0; count < 60; count += 1) await plane.post(taskId, "長".repeat(100_000))
-    const { deliveries } = await plane.claim()
-    const answers = await plane.query(api.service.notifications.context, {
-      ids: deliveries.map((each) => first(each.notificationIds))
-    })
-    expect(answers).toHaveLength(2)
-    for (const answer of answers) {
-      if (!("context" in answer)) throw new Error(answer.broken)
-      const characters = answer.context.fold.reduce((sum, each) => sum + (each.message?.content.length ?? 0), 0)
-      expect(characters).toBeLessThanOrEqual(75_000)
-      expect(answer.context.fold.at(-1)?.message?.content.length).toBeGreaterThan(0)
-      expect(answer.context.fold[0]?.message?.isCut).toBe(true)
+    await complete(plane, await plane.takeOne())
+    for (let count = 0; count < 45; count += 1) await plane.post(taskId, "長".repeat(100_000))
+    const { runs } = await plane.take()
+    expect(runs).toHaveLength(2)
+    for (const run of runs) {
+      const { events } = contextOf(run)
+      expect(events).toHaveLength(45)
+      expect(events.reduce((sum, each) => sum + (each.message?.content.length ?? 0), 0)).toBeLessThanOrEqual(75_000)
+      expect(events.at(-1)?.message?.content.length).toBeGreaterThan(0)
+      expect(events[0]?.message?.isCut).toBe(true)
     }
+  })
+
+  it("of a dry run is that of the next attempt, and says why there is none", async () => {
+    const plane = await seededPlane()
+    const taskId = await makeTask(plane, [plane.engineer])
+    const run = await plane.takeOne()
+    const preview = async () =>
+      first(await plane.query(api.service.notifications.context, { ids: [run.id, "nonsense"] }))
+    expect(await preview()).toEqual({ id: run.id, context: contextOf(run) })
+    await fail(plane, run, { nextAttemptAt: Date.now() })
+    expect(await preview()).toMatchObject({ context: { earlier: { attempts: 1 } } })
+    await plane.t.run((ctx) => ctx.db.delete("tasks", taskId as Id<"tasks">))
+    expect(await preview()).toEqual({ id: run.id, broken: "task_missing" })
+    const [, unknown] = await plane.query(api.service.notifications.context, { ids: [run.id, "nonsense"] })
+    expect(unknown).toEqual({ id: "nonsense", broken: "notification_missing" })
   })
 })
 
@@ -138,24 +143,24 @@ describe("the contexts of many notifications", () => {
     const { taskId } = await plane.asPerson(api.app.tasks.create, { title: "T", assigneeIds: [] })
     const mentions = slugs.slice(0, 20).map((slug) => `@${slug}`)
     await plane.post(taskId, mentions.join(" "))
-    const { deliveries } = await plane.claim({ limit: 20 })
-    const ids = deliveries.map((each) => first(each.notificationIds))
+    const { runs } = await plane.take({ limit: 20 })
+    const ids = runs.map(({ id }) => id)
     expect(ids.length).toBeGreaterThanOrEqual(20)
     const answers = await plane.query(api.service.notifications.context, { ids })
     expect(answers.filter((answer) => "broken" in answer)).toEqual([])
-    const { ranges } = await footprintOf(plane, (ctx, accountId) => contexts(ctx, accountId, ids))
+    const { ranges } = await footprintOf(plane, (ctx, accountId) => previews(ctx, accountId, ids))
     expect(ranges.map(({ table }) => table)).toContain("agents")
     expect(ranges.map(({ table }) => table)).not.toContain("agentTexts")
   })
 })
 
 describe("retention", () => {
-  it("deletes what ended ninety days ago and its ledger, and keeps dead letters and all that waits", async () => {
+  it("deletes what ended ninety days ago and its ledger, and keeps dead letters and pending work", async () => {
     const plane = await seededPlane()
     const { taskId } = await plane.asPerson(api.app.tasks.create, { title: "T", assigneeIds: [plane.engineer] })
-    const id = await claimedId(plane)
+    const { id } = await plane.takeOne()
     await plane.t.run(async (ctx) => {
-      const row = await ctx.db.get("notifications", id)
+      const row = await ctx.db.get("notifications", id as Id<"notifications">)
       if (row === null) throw new Error("expected a row")
       const { _id, _creationTime, ...rest } = row
       for (const state of ["delivered", "discarded", "dead"] as const) {
@@ -178,8 +183,8 @@ describe("retention", () => {
       for (let count = 0; count < 120; count += 1) {
         const runtimeId = `a-pod-${count}`
         await ctx.db.insert("runtimes", { ...rest, runtimeId, status: "offline", lastPulseAt: 1 })
-        await ctx.db.insert("claims", { accountId: rest.accountId, runtimeId, requestId: "r", count: 0, answer: null })
-        await ctx.db.insert("boots", { accountId: rest.accountId, runtimeId, bootId: "b", formerBootIds: [] })
+        const boot = { bootId: "b", formerBootIds: [], lastClaim: 0, hasEnded: false }
+        await ctx.db.insert("boots", { accountId: rest.accountId, runtimeId, ...boot })
       }
       await ctx.db.insert("runtimes", { ...rest, runtimeId: "yesterday", status: "offline", lastPulseAt: Date.now() })
       await ctx.db.patch("runtimes", _id, { runtimeId: "the-last", status: "online", lastPulseAt: 1 })
@@ -193,10 +198,9 @@ describe("retention", () => {
     }
     const left = await plane.t.run(async (ctx) => ({
       runtimes: (await ctx.db.query("runtimes").collect()).map(({ runtimeId }) => runtimeId),
-      boots: (await ctx.db.query("boots").collect()).map(({ runtimeId }) => runtimeId),
-      claims: (await ctx.db.query("claims").collect()).filter(({ runtimeId }) => runtimeId.startsWith("a-pod")).length
+      boots: (await ctx.db.query("boots").collect()).map(({ runtimeId }) => runtimeId)
     }))
-    expect(left).toEqual({ runtimes: ["the-last", "yesterday"], boots: ["r1"], claims: 0 })
+    expect(left).toEqual({ runtimes: ["the-last", "yesterday"], boots: ["r1"] })
   })
 
   it("keeps what a run did for as long as the run may be tried again, whatever its age", async () => {
@@ -205,19 +209,19 @@ describe("retention", () => {
       const plane = await seededPlane()
       await plane.asPerson(api.app.accounts.configure, { agentFlags: { canCreateTasks: true } })
       const runs: Record<string, string> = {}
-      for (const name of ["delivered", "discarded", "dead", "waiting"] as const) {
+      for (const name of ["delivered", "discarded", "dead", "retried"] as const) {
         await plane.asPerson(api.app.tasks.create, {
           title: name,
-          assigneeIds: [name === "waiting" ? plane.qa : plane.engineer]
+          assigneeIds: [name === "retried" ? plane.qa : plane.engineer]
         })
-        const delivery = first((await plane.claim()).deliveries)
-        const fence = { ...fenceOf(delivery), maxHops: 12 }
+        const run = await plane.takeOne()
+        const fence = { ...fenceOf(run), maxHops: 12 }
         await plane.mutate(api.service.tasks.create, { ...fence, title: `made in ${name}` })
-        const id = first(delivery.notificationIds)
+        const { id } = run
         runs[id] = name
         const failure = { ...fence, class: "TurnTimeout", error: "late", silence: false, silenceLimit: 3 }
         if (name === "delivered") await plane.mutate(api.service.notifications.complete, { ...fence, outcome: "acted" })
-        else if (name === "waiting") {
+        else if (name === "retried") {
           const nextAttemptAt = Date.now() + 60_000
           await plane.mutate(api.service.notifications.fail, { ...failure, nextAttemptAt })
         } else await plane.mutate(api.service.notifications.fail, failure)
@@ -235,12 +239,12 @@ describe("retention", () => {
         return effects.map(({ runId }) => runs[runId] ?? "heartbeat")
       }
       vi.setSystemTime(Date.now() + 89 * 86_400_000)
-      expect(await left()).toEqual(["delivered", "discarded", "dead", "waiting", "heartbeat"])
+      expect(await left()).toEqual(["delivered", "discarded", "dead", "retried", "heartbeat"])
       vi.setSystemTime(Date.now() + 2 * 86_400_000)
-      expect(await left()).toEqual(["dead", "waiting"])
+      expect(await left()).toEqual(["dead", "retried"])
       const [dead = ""] = Object.keys(runs).filter((id) => runs[id] === "dead")
       await plane.mutate(api.service.notifications.retryDeadLetter, { id: dead })
-      const tried = (await plane.claim()).deliveries.find(({ notificationIds }) => notificationIds.includes(dead))
+      const tried = (await plane.take()).runs.find(({ id }) => id === dead)
       if (tried === undefined) throw new Error("expected the dead letter to be tried again")
       const again = { ...fenceOf(tried), maxHops: 12, title: "made in dead" }
       expect(await plane.mutate(api.service.tasks.create, again)).toMatchObject({ repeated: true })
@@ -254,7 +258,7 @@ describe("retention", () => {
     try {
       const plane = await seededPlane()
       await plane.asPerson(api.app.tasks.create, { title: "T", assigneeIds: [plane.engineer] })
-      const runId = await claimedId(plane)
+      const { id: runId } = await plane.takeOne()
       const made = {
         accountId: plane.accountId as Id<"accounts">,
         tool: "task_create",

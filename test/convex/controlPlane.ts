@@ -5,9 +5,11 @@ import type { FunctionArgs, FunctionReference, FunctionReturnType } from "convex
 import { ConvexError } from "convex/values"
 import { api } from "../../convex/_generated/api.js"
 import type { Id } from "../../convex/_generated/dataModel.js"
+import type { NamedLease } from "../../convex/model/leases.ts"
 import schema from "../../convex/schema.ts"
 import { internalsOf } from "../../local/plane/convexInternals.ts"
 import { countReadIntervals } from "../../local/plane/readIntervals.ts"
+import { PROTOCOL } from "../../src/domain/Protocol.ts"
 
 const root = join(import.meta.dirname, "../../convex")
 const modules = Object.fromEntries(
@@ -19,6 +21,11 @@ const modules = Object.fromEntries(
 
 /** A function's arguments without the token that the account under test adds. */
 type Bare<F extends FunctionReference<any>> = Omit<FunctionArgs<F>, "accountId" | "serviceToken">
+export type ClaimArgs = Bare<typeof api.service.notifications.claim>
+export type ClaimAnswer = FunctionReturnType<typeof api.service.notifications.claim>
+export type Run = ClaimAnswer["runs"][number]
+export type DeliveryContext = Extract<Run, { kind: "notification"; context: unknown }>["context"]
+export type HeartbeatContext = Extract<Run, { kind: "heartbeat"; context: unknown }>["context"]
 
 const meteredPlane = () => {
   const t = convexTest({ schema, modules, transactionLimits: true })
@@ -71,23 +78,39 @@ export const seededPlane = async (settings: { readonly sessionScope?: "agent" | 
     await asPerson(api.app.agents.create, { slug: "qa", name: "QA", role: "QA", flags: { canReviewTasks: true } })
   ).agentId
 
-  let requests = 0
-  const claim = (more: Partial<Bare<typeof api.service.notifications.claim>> = {}) =>
+  let claims = 0
+  /** Claims under the next number, naming no lease; heartbeats only on request. */
+  const claim = (more: Partial<ClaimArgs> = {}) =>
     mutate(api.service.notifications.claim, {
-      requestId: `request-${(requests += 1)}`,
+      protocol: PROTOCOL,
       runtimeId: "r1",
       bootId: "b1",
+      number: (claims += 1),
       limit: 8,
+      heartbeatLimit: 0,
       leaseMs: 90_000,
       maxAttempts: 8,
-      parkedAgents: [],
+      held: [],
+      abandoned: [],
       ...more
     })
+  const leased = new Map<string, Array<NamedLease>>()
+  /** Claims as a process does that names every lease it got. Naming one that has ended means nothing. */
+  const take = async (more: Partial<ClaimArgs> = {}) => {
+    const boot = `${more.runtimeId ?? "r1"} ${more.bootId ?? "b1"}`
+    const held = leased.get(boot) ?? []
+    const answer = await claim({ held, ...more })
+    leased.set(boot, [...held, ...answer.runs.map(leaseOf)].slice(-200))
+    return answer
+  }
+  /** Takes the one run that is due. */
+  const takeOne = async (more: Partial<ClaimArgs> = {}) => only((await take(more)).runs)
   const row = async (id: string) => {
     const found = await t.run((ctx) => ctx.db.get("notifications", id as Id<"notifications">))
     if (found === null) throw new Error("no such notification")
     return found
   }
+  const wakes = async () => (await query(api.service.notifications.wake, {})).count
   const post = (taskId: string, content: string) => asPerson(api.app.messages.post, { taskId, content })
   const thread = (taskId: string) => seen(api.app.messages.list, { taskId })
   const notifications = (taskId?: string) => seen(api.app.notifications.list, taskId === undefined ? {} : { taskId })
@@ -118,6 +141,9 @@ export const seededPlane = async (settings: { readonly sessionScope?: "agent" | 
     seen,
     pulse,
     claim,
+    take,
+    takeOne,
+    wakes,
     row,
     post,
     thread,
@@ -136,19 +162,92 @@ export const first = <A>(items: ReadonlyArray<A>): A => {
   return item
 }
 
-/** The fence of a delivery. */
-export const fenceOf = (delivery: { readonly session: string; readonly epoch: number }) => ({
-  session: delivery.session,
-  epoch: delivery.epoch
-})
+/** The one item of a list, which the test says is there. */
+export const only = <A>(items: ReadonlyArray<A>): A => {
+  if (items.length !== 1) throw new Error(`expected one, got ${items.length}`)
+  return first(items)
+}
 
-/** The code with which a call was refused; null when it was not. Any other failure is the test's. */
-export const codeOf = async (call: Promise<unknown>): Promise<string | null> => {
+/** What identifies a run. */
+export type Leased = Pick<Run, "id" | "session" | "epoch">
+
+/** The fence of a run. */
+export const fenceOf = ({ epoch, id, session }: Leased) => ({ run: id, session, epoch })
+
+/** A run's lease, as a process names it. */
+export const leaseOf = ({ epoch, session }: NamedLease): NamedLease => ({ session, epoch })
+
+/** The context of a notification's run. */
+export const contextOf = (run: Run): DeliveryContext => {
+  if (run.kind !== "notification" || !("context" in run)) throw new Error(`no notification with its context: ${run.id}`)
+  return run.context
+}
+
+/** The context of a heartbeat's run. */
+export const heartbeatOf = (run: Run): HeartbeatContext => {
+  if (run.kind !== "heartbeat" || !("context" in run)) throw new Error(`no heartbeat with its context: ${run.id}`)
+  return run.context
+}
+
+/** Takes every agent's heartbeat away, where a test is about other moments. */
+export const withoutHeartbeats = async (plane: Plane): Promise<Plane> => {
+  await plane.t.run(async (ctx) => {
+    for (const { _id } of await ctx.db.query("heartbeats").collect()) await ctx.db.delete("heartbeats", _id)
+  })
+  return plane
+}
+
+/** Ends the run as skipped, unless told otherwise. */
+export const complete = (plane: Plane, run: Leased, more: object = {}) =>
+  plane.mutate(api.service.notifications.complete, { ...fenceOf(run), outcome: "skipped", maxHops: 12, ...more })
+
+/** Ends the run's attempt as a failure of its own, for good unless told when the next attempt is due. */
+export const fail = (plane: Plane, run: Leased, more: object = {}) =>
+  plane.mutate(api.service.notifications.fail, {
+    ...fenceOf(run),
+    class: "TurnTimeout",
+    error: "took too long",
+    silence: false,
+    silenceLimit: 3,
+    maxHops: 12,
+    ...more
+  })
+
+/** Ends the run's attempt as silence, to be retried at once unless told otherwise. */
+export const silence = (plane: Plane, run: Leased, more: object = {}) =>
+  fail(plane, run, { class: "TurnSilent", error: "", silence: true, nextAttemptAt: Date.now(), ...more })
+
+/** Releases the run without counting its attempt. */
+export const release = (plane: Plane, run: Leased, more: object = {}) =>
+  plane.mutate(api.service.notifications.release, { ...fenceOf(run), ...more })
+
+/** Ends a heartbeat. */
+export const finish = (plane: Plane, run: Leased, more: object = {}) =>
+  plane.mutate(api.service.agents.updateAgentHeartbeat, { ...fenceOf(run), maxHops: 12, status: "ok", ...more })
+
+/** A task with these assignees; answers its id. */
+export const makeTask = async (plane: Plane, assigneeIds: ReadonlyArray<string> = [], title = "T") =>
+  (await plane.asPerson(api.app.tasks.create, { title, assigneeIds: [...assigneeIds] })).taskId
+
+/** A task that the engineer is assigned to and has looked at, so that it hears of messages and nothing is due. */
+export const workedOn = async (plane: Plane) => {
+  const taskId = await makeTask(plane, [plane.engineer])
+  await complete(plane, await plane.takeOne())
+  return taskId
+}
+
+/** How a call was refused; null when it was not. Any other failure is the test's. */
+export const refusalOf = async (
+  call: Promise<unknown>
+): Promise<{ readonly code: string; readonly reason?: string } | null> => {
   try {
     await call
     return null
   } catch (error) {
-    if (error instanceof ConvexError) return (error.data as { readonly code: string }).code
+    if (error instanceof ConvexError) return error.data as { readonly code: string; readonly reason?: string }
     throw error
   }
 }
+
+/** The code with which a call was refused; null when it was not. */
+export const codeOf = async (call: Promise<unknown>): Promise<string | null> => (await refusalOf(call))?.code ?? null

@@ -1,152 +1,145 @@
 import { describe, expect, it } from "vitest"
 import { api } from "../../convex/_generated/api.js"
 import type { Id } from "../../convex/_generated/dataModel.js"
-import type { MutationCtx } from "../../convex/_generated/server.js"
-import { agentActor } from "../../convex/model/actor.ts"
-import { claim } from "../../convex/model/claim.ts"
-import { complete, fail, release } from "../../convex/model/delivery.ts"
-import { postMessage } from "../../convex/model/messages.ts"
-import { commandsFor } from "../../convex/model/runtimes.ts"
-import { fenceOf, first, type Plane, seededPlane } from "./controlPlane.ts"
+import { complete, contextOf, fail, leaseOf, makeTask, type Plane, release, seededPlane } from "./controlPlane.ts"
 
-/** Runs a piece of the control plane as one transaction, and counts the documents and index ranges it read. */
-const cost = (plane: Plane, run: (ctx: MutationCtx, accountId: Id<"accounts">) => Promise<unknown>) =>
-  plane.t.run(async (context) => {
-    const ctx = context as unknown as MutationCtx
-    await run(ctx, plane.accountId as Id<"accounts">)
-    const { documentsRead, databaseQueries } = await ctx.meta.getTransactionMetrics()
-    return { documents: documentsRead.used, queries: databaseQueries.used }
-  })
+/** What a call reads: documents, each patch included, and read intervals. */
+const cost = async (plane: Plane, call: () => Promise<unknown>) => {
+  await call()
+  const { documentsRead: documents, readIntervals: intervals } = plane.usage()
+  return { documents, intervals }
+}
 
-let requests = 0
-const claimOf = (more: object = {}) => ({
-  requestId: `cost-${(requests += 1)}`,
-  runtimeId: "r1",
-  bootId: "b1",
-  limit: 8,
-  leaseMs: 90_000,
-  maxAttempts: 8,
-  parkedAgents: [],
-  ...more
-})
-
-/** Delivered rows, messages, activities and ended sessions of a long past, all of the same agent and task. */
+/** Delivered notifications, messages and activities of a long past, all of the same agent and task. */
 const addHistory = (plane: Plane, taskId: string, rows: number) =>
   plane.t.run(async (ctx) => {
     const template = await ctx.db.query("notifications").first()
     if (template === null) throw new Error("expected a notification to copy")
     const { _id, _creationTime, ...row } = template
     const { accountId } = row
+    const author = { type: "system" as const, id: null, name: "Past", slug: null }
     for (let index = 0; index < rows; index += 1) {
-      await ctx.db.insert("notifications", {
-        ...row,
-        state: index % 10 === 0 ? "dead" : "delivered",
-        outcome: "replied",
-        endedAt: index,
-        readyAt: index
-      })
-      await ctx.db.insert("messages", {
-        accountId,
-        taskId: taskId as Id<"tasks">,
-        author: row.actor,
-        content: "past",
-        kind: "message",
-        hops: 0
-      })
-      await ctx.db.insert("activities", { accountId, type: "past", actor: row.actor, summary: "past" })
+      const state = index % 10 === 0 ? "dead" : "delivered"
+      const past = { ...row, claims: 1, outcome: "replied" as const, endedAt: index, readyAt: index, at: index }
+      await ctx.db.insert("notifications", { ...past, state })
+      const message = { accountId, taskId: taskId as Id<"tasks">, author, content: "past", hops: 0 }
+      await ctx.db.insert("messages", { ...message, kind: "message" })
+      await ctx.db.insert("activities", { accountId, type: "past", actor: author, summary: "past" })
     }
   })
 
-/** What one claim, one release, one failure and one completion read. */
-const measure = async (history: number) => {
-  const plane = await seededPlane()
-  const { taskId } = await plane.asPerson(api.app.tasks.create, { title: "T", assigneeIds: [plane.engineer] })
-  if (history > 0) {
-    await addHistory(plane, taskId, history / 2)
-    await addHistory(plane, taskId, history / 2)
+/** Ends all that is due. */
+const settle = async (plane: Plane) => {
+  for (;;) {
+    const { runs } = await plane.take()
+    if (runs.length === 0) return
+    for (const run of runs) await complete(plane, run)
   }
-  const claimCost = await cost(plane, (ctx, accountId) => claim(ctx, accountId, claimOf()))
-  await plane.pulse("r1", "b2")
-  await plane.pulse("r1", "b3")
-  const again = async () => first((await plane.claim({ bootId: "b3" })).deliveries)
-  const fence = { maxHops: 12 }
-  const released = await again()
-  const releaseCost = await cost(plane, (ctx, accountId) => release(ctx, accountId, { ...released, ...fence }))
-  const failed = await again()
-  const failCost = await cost(plane, (ctx, accountId) =>
-    fail(ctx, accountId, {
-      ...failed,
-      ...fence,
-      class: "TurnTimeout",
-      error: "slow",
-      nextAttemptAt: 1,
-      silence: false,
-      silenceLimit: 3
-    })
-  )
-  const completed = await again()
-  const completeCost = await cost(plane, (ctx, accountId) =>
-    complete(ctx, accountId, { ...completed, ...fence, outcome: "replied", reply: "done" })
-  )
-  return { claimCost, releaseCost, failCost, completeCost }
 }
 
+/** A plane of `agents` agents, and a task with `messages` messages in which the engineer has replied before. */
+const worked = async ({ agents, messages }: { readonly agents: number; readonly messages: number }) => {
+  const plane = await seededPlane()
+  for (let index = 3; index < agents; index += 1) {
+    await plane.asPerson(api.app.agents.create, { slug: `agent-${index}`, name: `Agent ${index}` })
+  }
+  const taskId = await makeTask(plane, [plane.engineer])
+  await complete(plane, await plane.takeOne(), { outcome: "replied", reply: "I begin." })
+  for (let index = 2; index < messages; index += 1) await plane.post(taskId, `before ${index}`)
+  await settle(plane)
+  await plane.post(taskId, "@engineer go on")
+  return { plane, taskId }
+}
+
+/** What each call of a lone delivery reads: the push, the claim and the completion, whose reply concerns one other. */
+const loneDelivery = async (account: { readonly agents: number; readonly messages: number }) => {
+  const { plane } = await worked(account)
+  const push = await cost(plane, () => plane.wakes())
+  const run = await plane.takeOne()
+  const claim = plane.usage()
+  const completion = await cost(plane, () => complete(plane, run, { outcome: "replied", reply: "Half way." }))
+  expect(contextOf(run).thread).toHaveLength(account.messages)
+  return { push, claim: { documents: claim.documentsRead, intervals: claim.readIntervals }, completion }
+}
+
+describe("a lone delivery", () => {
+  it("reads 65 documents with 5 agents and a thread of 25", async () => {
+    const { claim, completion, push } = await loneDelivery({ agents: 5, messages: 25 })
+    // The token and the wakes of five agents.
+    expect(push).toEqual({ documents: 6, intervals: 2 })
+    // Token, boot, session, notification, account, 5 agents, owner, task, 25 messages, the next heartbeat;
+    // boot, session and notification again as they are written.
+    expect(claim).toEqual({ documents: 41, intervals: 21 })
+    // Token, session, notification, task, agent, participant, orchestrator, 3 subscriptions, account; the orchestrator's
+    // session and wake; participant, notification and both sessions and the wake again as they are written.
+    expect(completion).toEqual({ documents: 18, intervals: 18 })
+  })
+
+  it("reads as much in the completion with 20 agents, and one more in push and claim per agent", async () => {
+    const few = await loneDelivery({ agents: 5, messages: 25 })
+    const many = await loneDelivery({ agents: 20, messages: 25 })
+    expect(many.completion).toEqual(few.completion)
+    expect(many.claim).toEqual({ ...few.claim, documents: few.claim.documents + 15 })
+    expect(many.push).toEqual({ ...few.push, documents: few.push.documents + 15 })
+  })
+
+  it("reads 16 documents in a completion whose reply joins work that waits already", async () => {
+    const { plane, taskId } = await worked({ agents: 20, messages: 25 })
+    const run = await plane.takeOne()
+    await plane.post(taskId, "@lead are you there?")
+    expect(await cost(plane, () => complete(plane, run, { outcome: "replied", reply: "Half way." }))).toMatchObject({
+      documents: 16
+    })
+  })
+})
+
 describe("what a delivery costs", () => {
-  it("is the same after 2,000 delivered notifications as after none", async () => {
-    const young = await measure(0)
-    const old = await measure(2_000)
-    expect(old).toEqual(young)
-    expect(young.claimCost.documents).toBeLessThanOrEqual(25)
-    expect(young.completeCost.documents).toBeLessThanOrEqual(60)
-  })
-
-  it("does not grow with the roster for a reply that mentions no one", async () => {
-    const reads = async (colleagues: number) => {
-      const plane = await seededPlane()
-      for (let index = 0; index < colleagues; index += 1) {
-        await plane.asPerson(api.app.agents.create, { slug: `colleague-${index}`, name: `Colleague ${index}` })
-      }
-      const { taskId } = await plane.asPerson(api.app.tasks.create, { title: "T", assigneeIds: [plane.engineer] })
-      const begun = first((await plane.claim()).deliveries)
-      const fence = { maxHops: 12, outcome: "replied" as const }
-      await plane.mutate(api.service.notifications.complete, { ...fenceOf(begun), ...fence, reply: "I begin." })
-      for (let index = 0; index < 22; index += 1) await plane.post(taskId, `before ${index}`)
-      for (const { notificationIds, ...delivery } of (await plane.claim()).deliveries) {
-        if ((await plane.row(first(notificationIds))).agentId !== plane.engineer) continue
-        const done = { ...fenceOf(delivery), ...fence, reply: "Half way." }
-        const message = await cost(plane, async (ctx) => {
-          const task = await ctx.db.get("tasks", taskId as Id<"tasks">)
-          const agent = await ctx.db.get("agents", plane.engineer as Id<"agents">)
-          if (task === null || agent === null) throw new Error("expected a task and an agent")
-          const origin = { actor: agentActor(agent), hops: 1, maxHops: 12 }
-          await postMessage(ctx, task, { content: "Working.", kind: "reply" }, origin)
-        })
-        return { message, complete: await cost(plane, (ctx, accountId) => complete(ctx, accountId, done)) }
-      }
-      throw new Error("expected a delivery for the engineer")
-    }
-    const small = await reads(0)
-    expect(await reads(17)).toEqual(small)
-    // Two of them are the task and the agent that this test reads.
-    expect(small.message.documents).toBeLessThanOrEqual(12)
-  })
-
-  it("grows with what is claimed, not with what waits behind it", async () => {
-    const reads = async (waiting: number) => {
-      const plane = await seededPlane({ sessionScope: "task" })
-      for (let index = 0; index < waiting; index += 1) {
-        await plane.asPerson(api.app.tasks.create, { title: `T${index}`, assigneeIds: [plane.engineer] })
-      }
-      return await cost(plane, (ctx, accountId) => claim(ctx, accountId, claimOf({ limit: 4 })))
-    }
-    expect(await reads(60)).toEqual(await reads(20))
-  })
-
-  it("of an idle claim is a handful of rows, and of the subscriptions two at most", async () => {
+  /** What one claim, one release, one failure and one completion read. */
+  const measure = async (history: number) => {
     const plane = await seededPlane()
-    const idle = await cost(plane, (ctx, accountId) => claim(ctx, accountId, claimOf()))
-    expect(idle.documents).toBeLessThanOrEqual(3)
-    const commands = await cost(plane, (ctx, accountId) => commandsFor(ctx, accountId, "r1"))
-    expect(commands.documents).toBe(0)
+    const taskId = await makeTask(plane, [plane.engineer])
+    for (let part = 0; part < history; part += 500) await addHistory(plane, taskId, 500)
+    // As many as a context reads of a thread, and more.
+    for (let index = 0; index < 30; index += 1) await plane.post(taskId, `before ${index}`)
+    await settle(plane)
+    for (let index = 0; index < 30; index += 1) await plane.post(taskId, `@engineer ${index}`)
+    const run = await plane.takeOne()
+    const { documentsRead, readIntervals } = plane.usage()
+    const released = await cost(plane, () => release(plane, run))
+    const again = await plane.takeOne()
+    const failed = await cost(plane, () => fail(plane, again, { nextAttemptAt: 1 }))
+    const last = await plane.takeOne()
+    const completed = await cost(plane, () => complete(plane, last, { outcome: "replied", reply: "done" }))
+    return { claimed: { documentsRead, readIntervals }, released, failed, completed }
+  }
+
+  it("is the same after 1,000 delivered notifications as after none", async () => {
+    expect(await measure(1_000)).toEqual(await measure(0))
+  })
+
+  it("does not grow with what waits behind the work that is claimed", async () => {
+    const reads = async (waiting: number, sessionScope: "agent" | "task") => {
+      const plane = await seededPlane({ sessionScope })
+      for (let index = 0; index < waiting; index += 1) await makeTask(plane, [plane.engineer])
+      return await cost(plane, () => plane.take({ limit: 4 }))
+    }
+    expect(await reads(40, "agent")).toEqual(await reads(10, "agent"))
+    expect(await reads(120, "task")).toEqual(await reads(60, "task"))
+  })
+
+  it("is a handful of documents for an idle claim, a renewal and the commands", async () => {
+    const plane = await seededPlane()
+    // Token, boot, and the next heartbeat.
+    expect(await cost(plane, () => plane.take())).toMatchObject({ documents: 3 })
+    expect(await cost(plane, () => plane.query(api.service.runtimes.commands, { runtimeId: "r1" }))).toMatchObject({
+      documents: 1
+    })
+    await makeTask(plane, [plane.engineer])
+    const run = await plane.takeOne()
+    const boot = { runtimeId: "r1", bootId: "b1", leaseMs: 90_000 }
+    const renewal = { ...boot, leases: [leaseOf(run)] }
+    expect(await cost(plane, () => plane.mutate(api.service.notifications.renew, renewal))).toMatchObject({
+      documents: 4
+    })
   })
 })

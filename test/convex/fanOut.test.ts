@@ -1,12 +1,15 @@
 import { describe, expect, it } from "vitest"
 import { api } from "../../convex/_generated/api.js"
-import { fenceOf, first, type Plane, seededPlane } from "./controlPlane.ts"
+import { complete, contextOf, type Plane, seededPlane } from "./controlPlane.ts"
 
-/** Who was told what about a task since the last look: `recipient:type`, sorted. */
-const told = async (plane: Plane, taskId: string, seen: Set<string> = new Set()) => {
-  const fresh = (await plane.notifications(taskId)).filter((row) => !seen.has(row.id))
-  for (const row of fresh) seen.add(row.id)
-  return fresh.map((row) => `${row.recipientName}:${row.type}`).toSorted()
+/** Who got which events about a task since the last look: `recipient:type`, sorted. */
+const told = async (plane: Plane, taskId: string, seen: Map<string, number> = new Map()) => {
+  const fresh: Array<string> = []
+  for (const { events, id, recipientName } of await plane.notifications(taskId)) {
+    for (const event of events.slice(seen.get(id) ?? 0)) fresh.push(`${recipientName}:${event.type}`)
+    seen.set(id, events.length)
+  }
+  return fresh.toSorted()
 }
 
 /** A task, a look at what is new, and a way to let an agent say something in a turn of its own. */
@@ -17,28 +20,21 @@ const scene = async (more: { assignees?: ReadonlyArray<"lead" | "engineer" | "qa
     labels: more.labels ?? [],
     assigneeIds: (more.assignees ?? []).map((slug) => plane[slug])
   })
-  const seen = new Set<string>()
+  const seen = new Map<string, number>()
   const news = () => told(plane, taskId, seen)
-  /** Ends whatever the agent has waiting, and with the last turn lets it reply. */
+  /** Ends all that is due, and lets the agent reply to a mention. */
   const says = async (agent: "lead" | "engineer" | "qa", reply: string, maxHops = 12) => {
     await plane.post(taskId, `@${agent} go`)
     for (;;) {
-      const { deliveries } = await plane.claim()
-      let mine = null
-      for (const delivery of deliveries) {
-        const row = await plane.row(first(delivery.notificationIds))
-        if (row.agentId === plane[agent] && row.type === "mention") mine = delivery
-        else {
-          await plane.mutate(api.service.notifications.complete, {
-            ...fenceOf(delivery),
-            outcome: "skipped",
-            maxHops
-          })
-        }
-      }
-      if (mine === null) continue
+      const { runs } = await plane.take()
+      const mine = runs.find((run) => {
+        const { agent: recipient, notification } = contextOf(run)
+        return recipient.slug === agent && notification.type === "mention"
+      })
+      for (const run of runs) if (run !== mine) await complete(plane, run, { maxHops })
+      if (mine === undefined) continue
       await news()
-      await plane.mutate(api.service.notifications.complete, { ...fenceOf(mine), outcome: "replied", reply, maxHops })
+      await complete(plane, mine, { outcome: "replied", reply, maxHops })
       return
     }
   }
@@ -177,19 +173,12 @@ describe("a message", () => {
   it("that is a fallback or a note reaches no agent", async () => {
     const { plane, taskId, news } = await scene({ assignees: ["engineer", "qa"] })
     await plane.post(taskId, "I listen")
-    const { deliveries } = await plane.claim()
+    const [one, two] = (await plane.take()).runs
     await news()
-    const [one, two] = deliveries
-    if (one === undefined || two === undefined) throw new Error("expected two deliveries")
-    const end = { maxHops: 12 }
-    await plane.mutate(api.service.notifications.complete, { ...fenceOf(one), outcome: "fallback", ...end })
+    if (one === undefined || two === undefined) throw new Error("expected two runs")
+    await complete(plane, one, { outcome: "fallback" })
     expect(await news()).toEqual(["Ana:thread_update"])
-    await plane.mutate(api.service.notifications.complete, {
-      ...fenceOf(two),
-      outcome: "skipped",
-      note: "Wrote to @lead.",
-      ...end
-    })
+    await complete(plane, two, { note: "Wrote to @lead." })
     expect(await news()).toEqual(["Ana:thread_update"])
   })
 })
@@ -217,34 +206,34 @@ describe("a change of status", () => {
 })
 
 describe("hops", () => {
-  it("grow along a chain of agents, start anew with a person, and end it at the limit with one notice", async () => {
+  it("grow along a chain of agents, start again with a person, and end it at the limit with one notice", async () => {
     const { plane, taskId, news, says } = await scene({ assignees: ["engineer", "qa"] })
-    const hopsOf = async (type: string) =>
+    /** The hops of the agents' mentions. */
+    const mentionHops = async () =>
       plane.t.run(async (ctx) =>
         (await ctx.db.query("notifications").collect())
-          .filter((row) => row.type === type && row.recipientType === "agent" && row.actor.type === "agent")
-          .map((row) => row.hops)
+          .filter((row) => row.recipientType === "agent")
+          .flatMap(({ events }) => events)
+          .filter((event) => event.type === "mention" && event.actor.type === "agent")
+          .map(({ hops }) => hops)
       )
     await says("engineer", "@qa your turn", 1)
-    expect(await hopsOf("mention")).toEqual([1])
+    expect(await mentionHops()).toEqual([1])
     await news()
     for (let turn = 0; turn < 2; turn += 1) {
-      const { deliveries } = await plane.claim()
-      for (const delivery of deliveries) {
-        const row = await plane.row(first(delivery.notificationIds))
-        const isHandOver = row.type === "mention"
-        await plane.mutate(api.service.notifications.complete, {
-          ...fenceOf(delivery),
-          ...(isHandOver ? { outcome: "replied", reply: "@engineer back to you" } : { outcome: "skipped" }),
-          maxHops: 1
-        })
+      for (const run of (await plane.take()).runs) {
+        const isHandOver = contextOf(run).notification.type === "mention"
+        const reply = { outcome: "replied", reply: "@engineer back to you" }
+        await complete(plane, run, { ...(isHandOver ? reply : {}), maxHops: 1 })
       }
     }
     const people = (await plane.notifications(taskId)).filter((row) => row.recipientType === "person")
-    expect(await hopsOf("mention")).toEqual([1])
+    expect(await mentionHops()).toEqual([1])
     expect(people.filter((row) => row.type === "thread_update").length).toBeGreaterThan(0)
     const notices = await plane.t.run(async (ctx) =>
-      (await ctx.db.query("notifications").collect()).filter((row) => row.request?.includes("hop limit"))
+      (await ctx.db.query("notifications").collect()).filter(({ events }) =>
+        events.some(({ request }) => request?.includes("hop limit"))
+      )
     )
     expect(notices).toMatchObject([{ memberId: plane.memberId, recipientType: "person" }])
     await plane.post(taskId, "@qa again")

@@ -2,26 +2,23 @@ import { globSync } from "node:fs"
 import { basename, join } from "node:path"
 import { getFunctionName } from "convex/server"
 import type { FunctionReference } from "convex/server"
-import { afterEach, beforeEach, describe, expect, it, vi } from "vitest"
+import { describe, expect, it, vi } from "vitest"
 import { api } from "../../convex/_generated/api.js"
 import schema from "../../convex/schema.ts"
-import { codeOf, fenceOf, first, type Plane, seededPlane } from "./controlPlane.ts"
+import { PROTOCOL } from "../../src/domain/Protocol.ts"
+import { minute, pass, stopTime } from "./clock.ts"
+import { codeOf, fenceOf, first, leaseOf, makeTask, type Plane, seededPlane } from "./controlPlane.ts"
 
-beforeEach(() => {
-  vi.useFakeTimers({ now: new Date("2026-01-05T10:00:00Z") })
-})
-afterEach(() => {
-  vi.useRealTimers()
-})
+stopTime()
 
 const { service } = api
 
 /** A plane in which the orchestrator's session is held by a run on a task of its own. */
 const held = async () => {
   const plane = await seededPlane()
-  const { taskId } = await plane.asPerson(api.app.tasks.create, { title: "Own", assigneeIds: [plane.lead] })
-  const delivery = first((await plane.claim()).deliveries)
-  return { plane, taskId, delivery, fence: fenceOf(delivery), run: { ...fenceOf(delivery), maxHops: 12 } }
+  const taskId = await makeTask(plane, [plane.lead], "Own")
+  const leased = await plane.takeOne()
+  return { plane, taskId, leased, fence: fenceOf(leased), run: { ...fenceOf(leased), maxHops: 12 } }
 }
 type Held = Awaited<ReturnType<typeof held>>
 
@@ -34,21 +31,33 @@ interface Sent {
   readonly args: object
 }
 
-const dead = async ({ delivery, fence, plane }: Held) => {
+const dead = async ({ fence, leased, plane }: Held) => {
   await plane.mutate(service.notifications.fail, { ...fence, ...failure })
-  return { id: first(delivery.notificationIds) }
+  return { id: leased.id }
 }
+
+/** The arguments of a claim that names what is held. */
+const claimOf = ({ leased }: Held) => ({
+  ...boot,
+  protocol: PROTOCOL,
+  number: 100,
+  limit: 8,
+  heartbeatLimit: 8,
+  leaseMs: 90_000,
+  maxAttempts: 8,
+  held: [leaseOf(leased)],
+  abandoned: []
+})
 
 /** Every mutation that a runtime may call, with arguments that do something the first time. */
 const mutations: Readonly<Record<string, (held: Held) => Promise<Sent>>> = {
-  "notifications:claim": async ({ plane, taskId }) => {
-    await plane.post(taskId, "@qa please")
-    const limits = { limit: 8, leaseMs: 90_000, maxAttempts: 8, parkedAgents: [] }
-    return { f: service.notifications.claim, args: { ...boot, ...limits, requestId: "twice" } }
+  "notifications:claim": async (held) => {
+    await held.plane.post(held.taskId, "@qa please")
+    return { f: service.notifications.claim, args: claimOf(held) }
   },
-  "notifications:renew": async ({ fence }) => ({
+  "notifications:renew": async ({ leased }) => ({
     f: service.notifications.renew,
-    args: { ...fence, ...boot, leaseMs: 60_000 }
+    args: { ...boot, leases: [leaseOf(leased)], leaseMs: 60_000 }
   }),
   "notifications:release": async ({ fence }) => ({
     f: service.notifications.release,
@@ -65,22 +74,15 @@ const mutations: Readonly<Record<string, (held: Held) => Promise<Sent>>> = {
   }),
   "notifications:discardDeadLetter": async (held) => ({
     f: service.notifications.discardDeadLetter,
-    args: { ...(await dead(held)), reason: "nobody waits" }
+    args: { ...(await dead(held)), reason: "obsolete" }
   }),
-  "sessions:claimBeat": async ({ plane }) => {
-    const args = { ...boot, agentId: plane.qa, requestId: "twice", leaseMs: 90_000, parkedAgents: [] }
-    await plane.mutate(service.sessions.claimBeat, { ...args, requestId: "when" })
-    vi.setSystemTime(Date.now() + 120_000)
-    return { f: service.sessions.claimBeat, args }
-  },
   "sessions:rotate": async () => ({ f: service.sessions.rotate, args: { agent: "lead" } }),
   "agents:updateAgentHeartbeat": async (held) => {
-    const { args } = await mutations["sessions:claimBeat"]!(held)
-    const answer = await held.plane.mutate(service.sessions.claimBeat, args as never)
-    if (!("claimed" in answer)) throw new Error(`expected a beat, got ${answer.reason}`)
+    pass(2 * minute)
+    const { runs } = await held.plane.mutate(service.notifications.claim, claimOf(held))
     return {
       f: service.agents.updateAgentHeartbeat,
-      args: { ...fenceOf(answer.claimed), maxHops: 12, status: "idle", currentTaskId: null }
+      args: { ...fenceOf(first(runs)), maxHops: 12, status: "idle", currentTaskId: null }
     }
   },
   "tasks:create": async ({ plane, run }) => {
@@ -141,7 +143,7 @@ const mutations: Readonly<Record<string, (held: Held) => Promise<Sent>>> = {
 /** Their second arrival is a second sign of life. */
 const tellsThePresent = new Set(["notifications:renew", "runtimes:pulse"])
 
-/** Everything that stands in the database, but the list of what runs did, where a repeated setter stands again. */
+/** All tables but the list of what runs did, which a repeated setter writes again. */
 const everything = (plane: Plane) =>
   plane.t.run(async (ctx) => {
     const tables = Object.keys(schema.tables) as Array<keyof typeof schema.tables>

@@ -3,24 +3,18 @@ import { api } from "../../convex/_generated/api.js"
 import type { Id } from "../../convex/_generated/dataModel.js"
 import { agentActor } from "../../convex/model/actor.ts"
 import { postMessage } from "../../convex/model/messages.ts"
-import { fenceOf, type Plane, seededPlane } from "./controlPlane.ts"
+import { complete, type Plane, seededPlane } from "./controlPlane.ts"
 import { conflictsOf, footprintOf } from "./footprint.ts"
 
 /** A task in which the engineer and QA have written before, and in whose sessions a person's message waits. */
-const busyTask = async () => {
+const busyTask = async (isOrchestrated = false) => {
   const plane = await seededPlane()
+  await plane.asPerson(api.app.agents.update, { agentId: plane.lead, isOrchestrator: isOrchestrated })
   const { taskId } = await plane.asPerson(api.app.tasks.create, {
     title: "T",
     assigneeIds: [plane.engineer, plane.qa]
   })
-  for (const delivery of (await plane.claim()).deliveries) {
-    await plane.mutate(api.service.notifications.complete, {
-      ...fenceOf(delivery),
-      outcome: "replied",
-      reply: "I begin.",
-      maxHops: 12
-    })
-  }
+  for (const run of (await plane.take()).runs) await complete(plane, run, { outcome: "replied", reply: "I begin." })
   await plane.post(taskId, "Go on.")
   return { plane, taskId }
 }
@@ -35,13 +29,26 @@ const reply = (plane: Plane, taskId: string, agentId: string, hops = 1) =>
   })
 
 describe("replies of two agents into one task", () => {
-  it("do not conflict: neither writes what the other reads or writes", async () => {
+  it("do not conflict if they concern no third agent: neither writes what the other reads or writes", async () => {
     const { plane, taskId } = await busyTask()
     const engineer = await reply(plane, taskId, plane.engineer)
     const qa = await reply(plane, taskId, plane.qa)
     expect(engineer.writes.size).toBeGreaterThan(2)
     expect(conflictsOf(engineer, qa)).toEqual([])
     expect(conflictsOf(qa, engineer)).toEqual([])
+  })
+
+  it("conflict in the notification of a third agent, which both join, and in nothing else", async () => {
+    const { plane, taskId } = await busyTask(true)
+    const engineer = await reply(plane, taskId, plane.engineer)
+    const qa = await reply(plane, taskId, plane.qa)
+    const leads = (await plane.notifications(taskId)).filter(
+      ({ recipientName, state }) => recipientName === "Squad Lead" && state === "ready"
+    )
+    const common = [...engineer.writes.keys()].filter((id) => qa.writes.has(id))
+    expect(common).toEqual(leads.map(({ id }) => id))
+    expect(conflictsOf(engineer, qa)).toEqual(["notifications"])
+    expect(conflictsOf(qa, engineer)).toEqual(["notifications"])
   })
 
   it("do not write the task", async () => {

@@ -2,7 +2,8 @@ import { afterEach, beforeEach, describe, expect, it, vi } from "vitest"
 import { api } from "../../convex/_generated/api.js"
 import { mustBeCurrentBoot } from "../../convex/model/boots.ts"
 import { recordPulse } from "../../convex/model/runtimes.ts"
-import { codeOf, fenceOf, first, type Plane, seededPlane } from "./controlPlane.ts"
+import { servedProtocols } from "../../src/domain/Protocol.ts"
+import { codeOf, complete, first, type Plane, seededPlane } from "./controlPlane.ts"
 import { conflictsOf, footprintOf } from "./footprint.ts"
 
 beforeEach(() => {
@@ -67,10 +68,11 @@ describe("a pulse", () => {
     expect(answer).toEqual({
       commands: { paused: false, restart: null, upgrade: null, underway: null },
       oldest: now,
-      nextDueAt: null,
+      nextDueAt: now,
       rosterRevision: roster.revision,
       now,
-      releasedLeases: 0
+      releasedLeases: 0,
+      protocol: servedProtocols
     })
     expect(await plane.seen(api.app.runtimes.list, {})).toMatchObject([
       { status: "degraded", reasons: ["gateway away"], health: '{"inFlight":0}', infrastructure: { region: "fra1" } }
@@ -80,7 +82,7 @@ describe("a pulse", () => {
   it("that stops coming lets the runtime lapse to offline, with its agents and what they type", async () => {
     const plane = await seededPlane()
     const { taskId } = await plane.asPerson(api.app.tasks.create, { title: "T", assigneeIds: [plane.engineer] })
-    await plane.claim()
+    await plane.take()
     const typing = async () => (await plane.seen(api.app.tasks.get, { taskId })).typing.map((agent) => agent.slug)
     const agents = async () => new Set((await plane.seen(api.app.agents.list, {})).map((agent) => agent.status))
     await later(plane, 140_000)
@@ -281,20 +283,15 @@ describe("the roster", () => {
   it("loses an agent: what waits ends skipped, a live turn finishes, its work in progress is blocked", async () => {
     const plane = await seededPlane()
     const { taskId } = await plane.asPerson(api.app.tasks.create, { title: "T", assigneeIds: [plane.engineer] })
-    const delivery = first((await plane.claim()).deliveries)
+    const run = await plane.takeOne()
     await plane.asPerson(api.app.tasks.setStatus, { taskId, status: "in_progress" })
     await plane.asPerson(api.app.agents.remove, { agentId: plane.engineer })
     expect((await plane.query(api.service.agents.list, {})).agents.map((agent) => agent.slug)).toEqual(["lead", "qa"])
     const { task } = await plane.query(api.service.tasks.get, { taskId })
     expect(task).toMatchObject({ status: "blocked", assignees: [] })
-    await plane.mutate(api.service.notifications.complete, {
-      ...fenceOf(delivery),
-      outcome: "replied",
-      reply: "My last words.",
-      maxHops: 12
-    })
+    await complete(plane, run, { outcome: "replied", reply: "My last words." })
     expect((await plane.thread(taskId)).map((message) => message.content)).toEqual(["My last words."])
-    expect((await plane.claim()).deliveries.length).toBeLessThanOrEqual(1)
+    expect((await plane.take()).runs.length).toBeLessThanOrEqual(1)
     const rows = (await plane.notifications(taskId)).filter((row) => row.recipientName === "Engineer")
     expect(rows.every((row) => row.state === "delivered")).toBe(true)
     await plane.asPerson(api.app.agents.create, { slug: "engineer", name: "Engineer II" })

@@ -2,7 +2,8 @@ import { afterEach, beforeEach, describe, expect, it, vi } from "vitest"
 import { api } from "../../convex/_generated/api.js"
 import type { Id } from "../../convex/_generated/dataModel.js"
 import { nextStatusesFor, taskStatuses } from "../../src/domain/TaskStatus.ts"
-import { codeOf, fenceOf, first, type Plane, seededPlane } from "./controlPlane.ts"
+import { hour, pass } from "./clock.ts"
+import { codeOf, complete, contextOf, fenceOf, first, makeTask, only, type Plane, seededPlane } from "./controlPlane.ts"
 
 beforeEach(() => {
   vi.useFakeTimers({ now: new Date("2026-01-05T10:00:00Z") })
@@ -18,10 +19,10 @@ const { service } = api
 /** A live run of one agent on a task, and the fence its tools carry. */
 const runOf = async (slug: "lead" | "engineer" | "qa", given?: Plane) => {
   const plane = given ?? (await seededPlane())
-  const { taskId } = await plane.asPerson(api.app.tasks.create, { title: "Own", assigneeIds: [plane[slug]] })
-  const delivery = first((await plane.claim()).deliveries)
-  const fence = { ...fenceOf(delivery), maxHops: 12 }
-  return { plane, taskId, delivery, fence, runId: first(delivery.notificationIds) }
+  const taskId = await makeTask(plane, [plane[slug]], "Own")
+  const { runs } = await plane.take()
+  const run = only(runs.filter((each) => contextOf(each).task?.id === taskId))
+  return { plane, taskId, fence: { ...fenceOf(run), maxHops: 12 }, runId: run.id }
 }
 
 const otherTask = async (plane: Plane) => (await plane.asPerson(api.app.tasks.create, { title: "Other" })).taskId
@@ -155,28 +156,21 @@ describe("creations", () => {
     }
     const after = await counts()
     await plane.pulse("r1", "b2")
-    const again = (await plane.claim({ bootId: "b2" })).deliveries.find((each) => each.notificationIds.includes(runId))
+    const again = (await plane.take({ bootId: "b2" })).runs.find(({ id }) => id === runId)
     if (again === undefined) throw new Error("expected the same run again")
     for (const [index, call] of calls({ ...fenceOf(again), maxHops: 12 }).entries()) {
       expect(await call()).toEqual({ ...answers[index], repeated: true })
     }
     expect(await counts()).toEqual(after)
-    const [context] = await plane.query(service.notifications.context, { ids: [runId] })
-    expect(context).toMatchObject({
-      context: {
-        earlier: {
-          effects: [
-            { tool: "task_create" },
-            { tool: "task_message" },
-            { tool: "document_upsert" },
-            { tool: "response_request" }
-          ]
-        }
-      }
-    })
+    expect(contextOf(again).earlier.effects.map(({ tool }) => tool)).toEqual([
+      "task_create",
+      "task_message",
+      "document_upsert",
+      "response_request"
+    ])
   })
 
-  it("of other arguments, or in another run, happen anew", async () => {
+  it("of other arguments, or in another run, happen again", async () => {
     const { plane, taskId, fence } = await runOf("lead")
     const post = (by: typeof fence, content: string) => plane.mutate(service.messages.post, { ...by, taskId, content })
     await post(fence, "one")
@@ -257,7 +251,7 @@ describe("task_delete", () => {
     await plane.post(taskId, "@engineer @qa please")
     const { changed, skipped } = await plane.mutate(service.tasks.remove, { ...fence, taskId, reason: "duplicate" })
     expect({ changed, skipped }).toEqual({ changed: true, skipped: 2 })
-    expect((await plane.claim()).deliveries).toEqual([])
+    expect((await plane.take()).runs).toEqual([])
     const rows = (await plane.notifications(taskId)).filter((row) => row.recipientType === "agent")
     expect(rows.every((row) => row.outcome === "skipped")).toBe(true)
     expect((await plane.query(service.tasks.history, { taskId })).activities.map((each) => each.summary)).toContain(
@@ -351,6 +345,10 @@ describe("document_upsert", () => {
 })
 
 describe("response_request", () => {
+  /** QA's one run, whatever else is due. */
+  const qas = async (plane: Plane) =>
+    only((await plane.take()).runs.filter((run) => contextOf(run).agent.slug === "qa"))
+
   it("asks the agents named and says who was skipped and why", async () => {
     const { plane, taskId, fence } = await runOf("engineer")
     const ask = (recipientSlugs: Array<string>, message = "Please review") =>
@@ -363,42 +361,76 @@ describe("response_request", () => {
     expect(again).toMatchObject({ asked: [], skipped: [{ slug: "qa" }] })
   })
 
-  it("asks again after four hours, or once there was an answer, which neither silence nor a skip is", async () => {
+  it("asks again after four hours, or once there was an answer, which neither a fallback nor a skip is", async () => {
     const { plane, fence } = await runOf("engineer")
     const ask = async (message: string) =>
       (await plane.mutate(service.responseRequests.create, { ...fence, recipientSlugs: ["qa"], message })).asked.length
     const answerWith = async (end: object) => {
-      for (;;) {
-        const { deliveries } = await plane.claim({ leaseMs: 600_000 })
-        const request = deliveries.find((each) => each.lane === 1)
-        if (request === undefined) return
-        await plane.mutate(service.notifications.complete, {
-          ...fenceOf(request),
-          outcome: "skipped",
-          maxHops: 12,
-          ...end
-        })
+      const { runs } = await plane.take({ leaseMs: 600_000 })
+      for (const run of runs) {
+        const isRequest = contextOf(run).notification.type === "response_request"
+        await complete(plane, run, isRequest ? end : {})
       }
     }
-    const later = async () => {
-      vi.setSystemTime(Date.now() + 4 * 60 * 60 * 1_000 + 1)
-      const boot = { runtimeId: "r1", bootId: "b1" }
-      await plane.mutate(service.notifications.renew, { ...fenceOf(fence), ...boot, leaseMs: 600_000 })
-    }
+    const later = () => pass(4 * hour + 1)
     expect(await ask("one")).toBe(1)
     expect(await ask("two")).toBe(0)
     await answerWith({ outcome: "fallback" })
     expect(await ask("three")).toBe(0)
-    await later()
+    later()
     expect(await ask("four")).toBe(1)
     await answerWith({ outcome: "skipped", reason: "no response" })
     expect(await ask("five")).toBe(0)
-    await later()
+    later()
     expect(await ask("six")).toBe(1)
     await answerWith({ outcome: "replied", reply: "It is right." })
     expect(await ask("seven")).toBe(1)
     await answerWith({ outcome: "acted" })
     expect(await ask("eight")).toBe(1)
+  })
+
+  it("takes no reply to something else for an answer: a request that the policy refused is still open", async () => {
+    const { plane, fence, taskId } = await runOf("engineer")
+    const ask = async (message: string) =>
+      (await plane.mutate(service.responseRequests.create, { ...fence, recipientSlugs: ["qa"], message })).asked.length
+    await plane.post(taskId, "@qa hello")
+    expect(await ask("one")).toBe(1)
+    const run = await plane.takeOne()
+    expect(contextOf(run).events.map(({ request, type }) => [type, request])).toEqual([
+      ["mention", null],
+      ["response_request", "one"]
+    ])
+    await complete(plane, run, { outcome: "replied", reply: "Hello.", refused: [{ event: 1, reason: "no" }] })
+    expect(await ask("two")).toBe(0)
+    pass(4 * hour + 1)
+    expect(await ask("three")).toBe(1)
+    await complete(plane, await qas(plane), { outcome: "replied", reply: "Yes." })
+    expect(await ask("four")).toBe(1)
+  })
+
+  it("joins what its recipient has ready on the task, and is answered with it", async () => {
+    const { plane, fence, taskId } = await runOf("engineer")
+    await plane.post(taskId, "@qa hello")
+    const ask = (message: string) =>
+      plane.mutate(service.responseRequests.create, { ...fence, recipientSlugs: ["qa"], message })
+    const { asked } = await ask("one")
+    const run = await plane.takeOne()
+    expect(asked).toEqual([{ slug: "qa", notificationId: run.id }])
+    await complete(plane, run, { outcome: "replied", reply: "Yes." })
+    expect((await ask("two")).asked).toHaveLength(1)
+  })
+
+  it("is no longer open if the notification was discarded", async () => {
+    const { plane, fence } = await runOf("engineer")
+    const ask = async (message: string) =>
+      (await plane.mutate(service.responseRequests.create, { ...fence, recipientSlugs: ["qa"], message })).asked.length
+    await ask("one")
+    const run = await plane.takeOne()
+    const failure = { class: "TurnRefused", error: "no", silence: false, silenceLimit: 3, maxHops: 12 }
+    await plane.mutate(service.notifications.fail, { ...fenceOf(run), ...failure })
+    expect(await ask("two")).toBe(0)
+    await plane.mutate(service.notifications.discardDeadLetter, { id: run.id })
+    expect(await ask("three")).toBe(1)
   })
 
   it.each([

@@ -27,6 +27,7 @@ const sampleNames = Effect.gen(function* () {
     isReady: true,
     isPushConnected: true,
     oldestWaitingSeconds: 0,
+    heartbeatOverdueSeconds: 0,
     breaker: "Closed",
     isGatewayUp: true,
     gatewayRestarts: 0,

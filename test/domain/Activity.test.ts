@@ -94,7 +94,8 @@ describe("the activity of the process", () => {
   })
 
   it("forgets agents that left the roster and keeps what was seen of the others", () => {
-    const before = Activity.beaten(Activity.beaten(Activity.nothing, "engineer", "ok", 5), "qa", "ok", 6)
+    const heartbeat = (agent: string, at: number) => end(`${agent}:1`, { agent, type: "heartbeat", outcome: "ok", at })
+    const before = [heartbeat("engineer", 5), heartbeat("qa", 6)].reduce(Activity.ended, Activity.nothing)
     const after = Activity.rosterKnown(before, [
       { slug: "engineer", name: "Engineer", role: "Builds" },
       { slug: "writer", name: "Writer", role: "Writes" }

@@ -1,8 +1,8 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Schema } from "effect"
 import { NotificationType, TaskStatus } from "../../src/domain/DeliveryContext.ts"
-import type { Actor, DeliveryContext, FoldedNotification } from "../../src/domain/DeliveryContext.ts"
-import { divideFold, shouldDeliverToAgent } from "../../src/domain/DeliveryPolicy.ts"
+import type { Actor, DeliveryContext, NotificationEvent } from "../../src/domain/DeliveryContext.ts"
+import { divideEvents, shouldDeliverToAgent } from "../../src/domain/DeliveryPolicy.ts"
 import {
   defaultFlags,
   engineer,
@@ -11,7 +11,7 @@ import {
   quality,
   sampleContext,
   sampleMessage,
-  sampleRow,
+  sampleEvent,
   sampleTask,
   system
 } from "./sampleContext.ts"
@@ -52,7 +52,7 @@ interface Cell {
   readonly status: TaskStatus | null
   readonly recipient: Recipient
   readonly author: Author
-  /** What the row's message itself answered. */
+  /** What the event's message itself answered. */
   readonly source: NotificationType | null
   readonly isChat: boolean
   /** What the task became, for a change of status. */
@@ -60,10 +60,10 @@ interface Cell {
 }
 type TaskStatus = typeof TaskStatus.Type
 
-const contextOf = (cell: Cell): { readonly context: DeliveryContext; readonly row: FoldedNotification } => {
+const contextOf = (cell: Cell): { readonly context: DeliveryContext; readonly event: NotificationEvent } => {
   const { actor, canReviewTasks, isAssignee, isOrchestrator } = recipients[cell.recipient]
   const author = actorOf(cell.author, cell.recipient)
-  const row = sampleRow({
+  const event = sampleEvent({
     type: cell.type,
     actor: author,
     message:
@@ -73,9 +73,9 @@ const contextOf = (cell: Cell): { readonly context: DeliveryContext; readonly ro
     newStatus: cell.newStatus
   })
   return {
-    row,
+    event,
     context: sampleContext({
-      fold: [row],
+      events: [event],
       agent: {
         id: actor.id ?? "",
         slug: actor.slug ?? "",
@@ -91,7 +91,7 @@ const contextOf = (cell: Cell): { readonly context: DeliveryContext; readonly ro
 }
 
 const verdictOf = (cell: Partial<Cell>) => {
-  const { context, row } = contextOf({
+  const { context, event } = contextOf({
     type: "thread_update",
     status: "in_progress",
     recipient: "assignee",
@@ -101,7 +101,7 @@ const verdictOf = (cell: Partial<Cell>) => {
     newStatus: null,
     ...cell
   })
-  return shouldDeliverToAgent(context, row)
+  return shouldDeliverToAgent(context, event)
 }
 
 const isDelivered = (cell: Partial<Cell>): boolean => verdictOf(cell).shouldDeliver
@@ -274,8 +274,8 @@ describe("the whole matrix", () => {
               for (const isChat of [true, false])
                 for (const newStatus of type === "status_change" ? [...statuses, null] : [null]) {
                   const cell: Cell = { type, status, recipient, author, source, isChat, newStatus }
-                  const { context, row } = contextOf(cell)
-                  const verdict = shouldDeliverToAgent(context, row)
+                  const { context, event } = contextOf(cell)
+                  const verdict = shouldDeliverToAgent(context, event)
                   cells += 1
                   if (verdict.shouldDeliver) delivered += 1
                   // Not an assertion in each cell: a hundred thousand messages would take most of the time.
@@ -289,35 +289,32 @@ describe("the whole matrix", () => {
   })
 })
 
-describe("a fold", () => {
-  it("is divided row by row, in its order, each refused row with its reason", () => {
-    const fold = [
-      sampleRow({ id: "a", actor: other, message: sampleMessage({ author: other }) }),
-      sampleRow({ id: "b" }),
-      sampleRow({ id: "c", actor: other, message: sampleMessage({ author: other, answersType: "thread_update" }) }),
-      sampleRow({ id: "d" })
-    ]
-    const { accepted, refused } = divideFold(sampleContext({ fold, recipientIsAssignee: false }))
+describe("several events", () => {
+  it("are judged one by one, in their order, each refused one with its reason", () => {
+    const byAgent = { actor: other, message: sampleMessage({ author: other }) }
+    const answer = { actor: other, message: sampleMessage({ author: other, answersType: "thread_update" }) } as const
+    const events = [byAgent, {}, answer, { type: "mention" as const }].map((changes, index) =>
+      sampleEvent({ ...changes, index })
+    )
+    const { accepted, refused } = divideEvents(sampleContext({ events, recipientIsAssignee: false }))
     assert.deepStrictEqual(
-      accepted.map(({ id }) => id),
-      ["b", "d"]
+      accepted.map(({ index }) => index),
+      [1, 3]
     )
     assert.deepStrictEqual(
-      refused.map(({ id }) => id),
-      ["a", "c"]
+      refused.map(({ event }) => event),
+      [0, 2]
     )
     for (const { reason } of refused) assert.isNotEmpty(reason)
   })
 
   const Authors = Schema.Array(Schema.Literals(authors))
-  it.prop("loses no row and doubles none", { by: Authors }, ({ by }) => {
-    const fold = by.map((author, index) =>
-      sampleRow({ id: String(index), actor: actorOf(author, "bystander"), message: null })
-    )
-    const { accepted, refused } = divideFold(sampleContext({ fold, recipientIsAssignee: false }))
+  it.prop("are neither lost nor doubled", { by: Authors }, ({ by }) => {
+    const events = by.map((author, index) => sampleEvent({ index, actor: actorOf(author, "bystander"), message: null }))
+    const { accepted, refused } = divideEvents(sampleContext({ events, recipientIsAssignee: false }))
     assert.sameMembers(
-      [...accepted, ...refused].map(({ id }) => id),
-      fold.map(({ id }) => id)
+      [...accepted.map(({ index }) => index), ...refused.map(({ event }) => event)],
+      events.map(({ index }) => index)
     )
   })
 })

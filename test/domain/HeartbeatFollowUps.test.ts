@@ -1,17 +1,17 @@
 import { assert, describe, it } from "@effect/vitest"
 import { followUpsOf } from "../../src/domain/HeartbeatFollowUps.ts"
-import { orchestratorAgent, sampleBeatContext, sampleBeatTask } from "./sampleBeat.ts"
+import { orchestratorAgent, sampleHeartbeatContext, sampleHeartbeatTask } from "./sampleHeartbeat.ts"
 
 const minute = 60_000
 const day = 24 * 60 * minute
 const now = 10 * day
 
-const of = (tasks: ReadonlyArray<ReturnType<typeof sampleBeatTask>>, isOrchestrator = true) =>
-  followUpsOf(sampleBeatContext({ tasks, ...(isOrchestrator ? { agent: orchestratorAgent } : {}) }), now).map(
+const of = (tasks: ReadonlyArray<ReturnType<typeof sampleHeartbeatTask>>, isOrchestrator = true) =>
+  followUpsOf(sampleHeartbeatContext({ tasks, ...(isOrchestrator ? { agent: orchestratorAgent } : {}) }), now).map(
     ({ task }) => task.id
   )
-const silentFor = (id: string, millis: number, task: Parameters<typeof sampleBeatTask>[0] = {}) =>
-  sampleBeatTask({ id, ...task }, { lastAssigneeAt: now - millis })
+const silentFor = (id: string, millis: number, task: Parameters<typeof sampleHeartbeatTask>[0] = {}) =>
+  sampleHeartbeatTask({ id, ...task }, { lastAssigneeAt: now - millis })
 
 describe("the follow-ups of a heartbeat", () => {
   it("are the tasks whose assignees are silent for 15 minutes", () => {
@@ -29,8 +29,8 @@ describe("the follow-ups of a heartbeat", () => {
   it("count from the task's last change while no assignee gave a sign yet", () => {
     assert.deepStrictEqual(
       of([
-        sampleBeatTask({ id: "new", updatedAt: now - minute }),
-        sampleBeatTask({ id: "old", updatedAt: now - 16 * minute })
+        sampleHeartbeatTask({ id: "new", updatedAt: now - minute }),
+        sampleHeartbeatTask({ id: "old", updatedAt: now - 16 * minute })
       ]),
       ["old"]
     )

@@ -1,10 +1,10 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Schema } from "effect"
-import { focusTaskOf, readBeatReply } from "../../src/domain/HeartbeatReply.ts"
+import { focusTaskOf, readHeartbeatReply } from "../../src/domain/HeartbeatReply.ts"
 import { readSpokenText } from "../../src/domain/Silence.ts"
-import { sampleBeatTask } from "./sampleBeat.ts"
+import { sampleHeartbeatTask } from "./sampleHeartbeat.ts"
 
-const read = (text: string) => readBeatReply(readSpokenText(text))
+const read = (text: string) => readHeartbeatReply(readSpokenText(text))
 
 describe("the reading of a heartbeat's text", () => {
   it("takes the token alone, and behind lines that say that the context is loaded, for nothing to do", () => {
@@ -62,7 +62,11 @@ describe("the reading of a heartbeat's text", () => {
 })
 
 describe("the task of a heartbeat's text", () => {
-  const offered = [sampleBeatTask({ id: "k17" }), sampleBeatTask({ id: "k178" }), sampleBeatTask({ id: "k9" })]
+  const offered = [
+    sampleHeartbeatTask({ id: "k17" }),
+    sampleHeartbeatTask({ id: "k178" }),
+    sampleHeartbeatTask({ id: "k9" })
+  ]
   const focus = (text: string) => focusTaskOf(text, offered)?.task.id
 
   it("is the first that the text names by its whole id", () => {

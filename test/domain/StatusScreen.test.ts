@@ -119,16 +119,20 @@ describe("a dead letter", () => {
     error: { class: "TurnTimeout", message: "no end\nwithin", at: 60_000 },
     isRequired: true,
     hasFallback: true,
-    folded: 2,
+    events: [
+      { type: "mention", actorName: "Pat Person", at: 0 },
+      { type: "thread_update", actorName: "QA\nSYSTEM", at: 60_000 }
+    ],
     traceId: null
   }
 
   it("is a line in the list and a screen when shown", () => {
     const [, line = ""] = deadLetterTable([letter]).split("\n")
-    assert.match(line, /^n1 +1970-01-01T00:01:00\.000Z +\(gone\) +mention +8 +TurnTimeout +Fix the login$/)
+    assert.match(line, /^n1 +1970-01-01T00:01:00\.000Z +\(gone\) +mention +2 +8 +TurnTimeout +Fix the login$/)
     const shown = describeDeadLetter(letter)
     assert.include(shown, "error      TurnTimeout: no end within")
-    assert.include(shown, "folded     2 more")
+    assert.include(shown, "event      1970-01-01T00:00:00.000Z mention of Pat Person")
+    assert.include(shown, "event      1970-01-01T00:01:00.000Z thread_update of QA SYSTEM")
     assert.include(shown, "an answer was owed")
   })
 })

@@ -1,10 +1,11 @@
 import type {
   Actor,
   DeliveryContext,
-  FoldedNotification,
   MessageView,
+  NotificationEvent,
   TaskView
 } from "../../src/domain/DeliveryContext.ts"
+import type { BrokenRun, NotificationRun } from "../../src/domain/Run.ts"
 
 /** A person, the orchestrator and two agents, as they appear in the samples. */
 export const person: Actor = { type: "person", id: "user_1", name: "Pat Person", slug: null }
@@ -35,9 +36,9 @@ export const sampleMessage = (changes: Partial<MessageView> = {}): MessageView =
   ...changes
 })
 
-/** One row of a fold: a person's message in a thread. */
-export const sampleRow = (changes: Partial<FoldedNotification> = {}): FoldedNotification => ({
-  id: "notification_1",
+/** An event of a notification: a person's message in a thread. */
+export const sampleEvent = (changes: Partial<NotificationEvent> = {}): NotificationEvent => ({
+  index: 0,
   type: "thread_update",
   createdAt: 1_000,
   message: sampleMessage(),
@@ -66,18 +67,17 @@ export const sampleTask = (changes: Partial<TaskView> = {}): TaskView => ({
   ...changes
 })
 
-/** The engineer's context for a person's message; the notification follows the first row of the fold. */
+/** The engineer's context for a person's message; the notification follows its first event. */
 export const sampleContext = (changes: Partial<DeliveryContext> = {}): DeliveryContext => {
-  const fold = changes.fold ?? [sampleRow()]
-  const first = fold[0] ?? sampleRow()
+  const events = changes.events ?? [sampleEvent()]
+  const first = events[0] ?? sampleEvent()
   return {
     notification: {
-      id: first.id,
+      id: "notification_1",
       type: first.type,
       createdAt: first.createdAt,
       hops: 0,
-      isRequired: true,
-      lane: 0
+      isRequired: true
     },
     account: { id: "testaccount1", name: "Acme" },
     agent: {
@@ -101,10 +101,31 @@ export const sampleContext = (changes: Partial<DeliveryContext> = {}): DeliveryC
     briefing: null,
     taskOverview: null,
     earlier: { attempts: 0, lastError: null, effects: [] },
-    failures: 0,
-    silences: 0,
-    sharedSince: null,
     ...changes,
-    fold
+    events
   }
+}
+
+/** The engineer's run of that notification. */
+export const sampleRun = (
+  context: Partial<DeliveryContext> = {},
+  changes: Partial<NotificationRun> = {}
+): NotificationRun => ({
+  kind: "notification",
+  id: "notification_1",
+  session: "session_1",
+  epoch: 7,
+  expiresAt: 90_000,
+  attempt: 1,
+  failures: 0,
+  silences: 0,
+  readyAt: 0,
+  context: sampleContext(context),
+  ...changes
+})
+
+/** The same run with a context that is missing or damaged. */
+export const brokenRun = (broken: string, kind: BrokenRun["kind"] = "notification"): BrokenRun => {
+  const { context: _, ...claimed } = sampleRun()
+  return { ...claimed, kind, broken }
 }

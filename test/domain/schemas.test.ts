@@ -1,9 +1,18 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Schema } from "effect"
-import { Backlog, Claim, Fence, Usage } from "../../src/domain/Delivery.ts"
 import { DeliveryContext } from "../../src/domain/DeliveryContext.ts"
+import {
+  Backlog,
+  ClaimAnswer,
+  Fence,
+  HeartbeatRun,
+  NotificationRun,
+  RenewAnswer,
+  Usage,
+  Wake
+} from "../../src/domain/Run.ts"
 import { PulseAnswer, RuntimeCommands } from "../../src/domain/RuntimeCommands.ts"
-import { sampleContext } from "./sampleContext.ts"
+import { sampleContext, sampleRun } from "./sampleContext.ts"
 
 const throughJson = (value: unknown): unknown => JSON.parse(JSON.stringify(value))
 
@@ -21,13 +30,16 @@ const roundTrip = <A, I>(name: string, schema: Schema.Codec<A, I>) => {
 }
 
 describe("the schemas of the control plane's answers", () => {
-  roundTrip("a claim", Claim)
+  roundTrip("a claim's answer", ClaimAnswer)
+  roundTrip("a notification's run", NotificationRun)
+  roundTrip("a heartbeat's run", HeartbeatRun)
+  roundTrip("a renewal's answer", RenewAnswer)
+  roundTrip("a wake", Wake)
   roundTrip("a backlog", Backlog)
   roundTrip("a fence", Fence)
   roundTrip("usage", Usage)
   roundTrip("commands", RuntimeCommands)
   roundTrip("a pulse's answer", PulseAnswer)
-  roundTrip("a context", DeliveryContext)
 
   it("take more fields than this version knows", () => {
     const context = { ...sampleContext(), addedLater: { nested: true } }
@@ -36,15 +48,11 @@ describe("the schemas of the control plane's answers", () => {
 
   it("refuse what is missing or of another kind, by its path", () => {
     const decode = Schema.decodeUnknownResult(DeliveryContext)
-    const { fold, ...withoutFold } = sampleContext()
-    assert.include(String(decode(withoutFold)), "fold")
-    assert.include(String(decode({ ...sampleContext(), fold: [{ ...fold[0], type: "unheard_of" }] })), "type")
-    assert.include(String(Schema.decodeUnknownResult(Claim)({ deliveries: [], nextDueAt: null, now: "soon" })), "now")
-  })
-
-  it("refuse a delivery without notifications", () => {
-    const [delivery] = [{ notificationIds: [], session: "s", epoch: 1 }]
-    const claim = { deliveries: [delivery], nextDueAt: null, now: 0, isBlocked: false }
-    assert.include(String(Schema.decodeUnknownResult(Claim)(claim)), "notificationIds")
+    const { events, ...withoutEvents } = sampleContext()
+    assert.include(String(decode(withoutEvents)), "events")
+    assert.include(String(decode({ ...sampleContext(), events: [{ ...events[0], type: "unheard_of" }] })), "type")
+    const decodeRun = Schema.decodeUnknownResult(NotificationRun)
+    assert.include(String(decodeRun({ ...sampleRun(), epoch: "seven" })), "epoch")
+    assert.include(String(decodeRun({ ...sampleRun(), kind: "heartbeat" })), "kind")
   })
 })

@@ -8,6 +8,7 @@ import { makeAccount } from "../../local/account.ts"
 import { launchPlane } from "../../local/launcher.ts"
 import { personAt } from "../../local/person.ts"
 import type { ControlPlaneFailure } from "../../src/domain/ControlPlaneFailure.ts"
+import { functions } from "../../src/domain/ControlPlaneFunctions.ts"
 import { RuntimeConfig } from "../../src/layers/Config.ts"
 import { ConvexClient } from "../../src/layers/ConvexClient.ts"
 import { Redactor } from "../../src/layers/Redactor.ts"
@@ -56,10 +57,10 @@ describe("a connection", () => {
         Effect.sync(() => vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout"] })),
         () => Effect.sync(() => vi.useRealTimers())
       )
-      yield* client.query("service/tasks:load", {})
+      yield* client.query(functions.loadTask, {})
       yield* isFree
       vi.advanceTimersByTime(9 * 60_000)
-      yield* client.query("service/tasks:load", {})
+      yield* client.query(functions.loadTask, {})
       const [first, second] = yield* Queue.takeN(server.received, 2)
       assert.strictEqual(second?.connection, first?.connection)
     })
@@ -74,9 +75,9 @@ describe("a connection", () => {
         answer(request, response)
         response.socket?.end()
       })
-      yield* client.mutation("service/tasks:create", {})
+      yield* client.mutation(functions.createTask, {})
       yield* Deferred.await(closed)
-      yield* client.mutation("service/tasks:create", {})
+      yield* client.mutation(functions.createTask, {})
       const received = yield* Queue.takeAll(server.received)
       assert.strictEqual(new Set(received.map(({ connection }) => connection)).size, 2)
       assert.strictEqual(received.length, 2)
@@ -98,11 +99,11 @@ describe("a connection", () => {
         Effect.gen(function* () {
           const { client, server } = yield* setUp
           server.answer("*", answer)
-          yield* client.query("service/tasks:load", {})
+          yield* client.query(functions.loadTask, {})
           const { connection: idle } = yield* Queue.take(server.received)
           yield* isFree
           server.answer("*", (request, response) => (request.connection === idle ? reset : answer)(request, response))
-          const result = yield* Effect.result(client[kind]("service/tasks:load", args))
+          const result = yield* Effect.result(client[kind](functions.loadTask, args))
           assert.strictEqual(Result.isSuccess(result), arrivals === 2)
           assert.strictEqual((yield* Queue.takeAll(server.received)).length, arrivals)
         })
@@ -113,7 +114,7 @@ describe("a connection", () => {
     Effect.gen(function* () {
       const { client, server } = yield* setUp
       server.answer("*", reset)
-      const failure = yield* Effect.flip(client.query("service/tasks:load", {}))
+      const failure = yield* Effect.flip(client.query(functions.loadTask, {}))
       assert.strictEqual(failure._tag, "ControlPlaneUnavailable")
       assert.strictEqual((yield* Queue.takeAll(server.received)).length, 1)
     })
@@ -126,16 +127,16 @@ describe("a call", () => {
       const { client, server } = yield* setUp
       server.answer("/api/query", answerWith(200, { status: "success", value: { count: 3 }, logLines: [] }))
       server.answer("/api/mutation", answerWith(200, { status: "success", value: null, logLines: [] }))
-      assert.deepStrictEqual(yield* client.query("service/tasks:load", { taskId: "t1" }), { count: 3 })
-      assert.isNull(yield* client.mutation("service/notifications:renew", { epoch: 3, absent: undefined }))
+      assert.deepStrictEqual(yield* client.query(functions.loadTask, { taskId: "t1" }), { count: 3 })
+      assert.isNull(yield* client.mutation(functions.renew, { epoch: 3, absent: undefined }))
       const account = { accountId: "k57account", serviceToken: `mc_service_k57account_${secret}` }
       const [query, mutation] = yield* Queue.takeN(server.received, 2)
       assert.deepInclude(JSON.parse(query?.body ?? ""), {
-        path: "service/tasks:load",
+        path: functions.loadTask,
         args: [{ taskId: "t1", ...account }]
       })
       assert.deepInclude(JSON.parse(mutation?.body ?? ""), {
-        path: "service/notifications:renew",
+        path: functions.renew,
         args: [{ epoch: 3, ...account }]
       })
     })
@@ -145,7 +146,7 @@ describe("a call", () => {
     Effect.gen(function* () {
       const { client, server } = yield* setUp
       server.answer("*", answerWith(200, { status: "success", value: null, logLines: [] }))
-      yield* client.mutation("service/tasks:create", { title: "a \ud83d b", labels: ["\udc00"] })
+      yield* client.mutation(functions.createTask, { title: "a \ud83d b", labels: ["\udc00"] })
       const { body } = yield* Queue.take(server.received)
       assert.deepInclude(JSON.parse(body).args[0], { title: "a \ufffd b", labels: ["\ufffd"] })
     })
@@ -172,7 +173,7 @@ describe("a call", () => {
     Effect.gen(function* () {
       const { client, server } = yield* setUp
       server.answer("*", refusal({ code: `invalid ${secret}`, message: "no" }))
-      const failure = yield* Effect.flip(client.mutation("service/tasks:setStatus", {}))
+      const failure = yield* Effect.flip(client.mutation(functions.setTaskStatus, {}))
       assert.strictEqual(failure._tag === "ControlPlaneRefused" ? failure.code : "", "invalid <redacted>")
     })
   )
@@ -182,7 +183,7 @@ describe("a call", () => {
       Effect.gen(function* () {
         const { client, server } = yield* setUp
         server.answer("*", refusal({ ...data, message: `no, says ${secret}` }))
-        const failure = yield* Effect.flip(client.mutation("service/tasks:setStatus", {}))
+        const failure = yield* Effect.flip(client.mutation(functions.setTaskStatus, {}))
         assert.strictEqual(failure._tag, tag)
         assert.notInclude(JSON.stringify(failure), secret)
         if (failure._tag === "ControlPlaneRefused" && data["code"] !== undefined) {
@@ -206,7 +207,7 @@ describe("a call", () => {
         reset
       ]) {
         server.answer("*", answer)
-        const failure = yield* Effect.flip(client.query("service/tasks:load", {}))
+        const failure = yield* Effect.flip(client.query(functions.loadTask, {}))
         assert.strictEqual(failure._tag, "ControlPlaneUnavailable")
       }
     })
@@ -215,7 +216,7 @@ describe("a call", () => {
   it.effect("is unavailable with the reason when nobody listens", () =>
     Effect.gen(function* () {
       const client = yield* clientAt(`http://127.0.0.1:${yield* closedPort}`)
-      const failure = yield* Effect.flip(client.query("service/tasks:load", {}))
+      const failure = yield* Effect.flip(client.query(functions.loadTask, {}))
       assert.strictEqual(failure._tag, "ControlPlaneUnavailable")
       assert.include("detail" in failure ? failure.detail : "", "ECONNREFUSED")
     })
@@ -225,7 +226,7 @@ describe("a call", () => {
     Effect.gen(function* () {
       const { client, server } = yield* setUp
       server.answer("*", hang)
-      const fiber = yield* Effect.forkChild(Effect.flip(client.mutation("service/notifications:claim", {})))
+      const fiber = yield* Effect.forkChild(Effect.flip(client.mutation(functions.claim, {})))
       const { closedEarly } = yield* Queue.take(server.received)
       yield* TestClock.adjust("14999 millis")
       assert.isUndefined(fiber.pollUnsafe())
@@ -239,7 +240,7 @@ describe("a call", () => {
     Effect.gen(function* () {
       const { client, server } = yield* setUp
       server.answer("*", hang)
-      const fiber = yield* Effect.forkChild(client.query("service/tasks:load", {}))
+      const fiber = yield* Effect.forkChild(client.query(functions.loadTask, {}))
       const { closedEarly } = yield* Queue.take(server.received)
       yield* Fiber.interrupt(fiber)
       yield* Effect.promise(() => closedEarly)
@@ -251,11 +252,11 @@ describe("a call", () => {
       const { client, server } = yield* setUp
       server.answer("/api/mutation", hang)
       server.answer("/api/query", answerWith(200, { status: "success", value: 1, logLines: [] }))
-      const hanging = yield* Effect.forkChild(client.mutation("service/notifications:claim", {}))
+      const hanging = yield* Effect.forkChild(client.mutation(functions.claim, {}))
       yield* Queue.take(server.received)
-      const another = yield* Effect.forkChild(client.mutation("service/notifications:renew", {}))
+      const another = yield* Effect.forkChild(client.mutation(functions.renew, {}))
       assert.include((yield* Queue.take(server.received)).body, "renew")
-      assert.strictEqual(yield* client.query("service/tasks:load", {}), 1)
+      assert.strictEqual(yield* client.query(functions.loadTask, {}), 1)
       yield* Fiber.interruptAll([hanging, another])
     })
   )
@@ -264,7 +265,7 @@ describe("a call", () => {
     Effect.gen(function* () {
       const { client, server } = yield* setUp
       server.answer("*", answerWith(200, { status: "success", value: 1, logLines: [] }))
-      yield* client.query("service/tasks:load", {})
+      yield* client.query(functions.loadTask, {})
       yield* TestClock.adjust("1 minute")
       assert.deepStrictEqual(
         (yield* Queue.takeAll(server.received)).map(({ method }) => method),
@@ -282,7 +283,7 @@ const account = Effect.gen(function* () {
   const { accountId, serviceToken } = yield* Effect.promise(() => makeAccount(person))
   const client = yield* clientAt(plane.url, accountId, serviceToken)
   const pushed = yield* Queue.unbounded<Result.Result<unknown, ControlPlaneFailure>>()
-  const follower = yield* client.subscribe("service/notifications:backlog", {}).pipe(
+  const follower = yield* client.subscribe(functions.backlog, {}).pipe(
     Stream.runForEach((result) => Queue.offer(pushed, result)),
     Effect.forkScoped
   )
@@ -301,7 +302,7 @@ const account = Effect.gen(function* () {
   }
 })
 
-const nothing = { oldest: null, newest: null, newestId: null }
+const nothing = { oldest: null }
 const quiet = Effect.provide(Logger.layer([]))
 
 /** Takes what was pushed until something satisfies. */
@@ -314,7 +315,7 @@ describe("a subscription", () => {
       const { assign, pushed } = yield* account
       assert.deepStrictEqual(yield* Queue.take(pushed), Result.succeed(nothing))
       yield* assign
-      yield* until(pushed, (result) => Result.isSuccess(result) && (result.success as typeof nothing).newestId !== null)
+      yield* until(pushed, (result) => Result.isSuccess(result) && (result.success as typeof nothing).oldest !== null)
     }).pipe(Effect.scoped, quiet)
   )
 
@@ -397,8 +398,8 @@ describe("a subscription", () => {
       yield* Fiber.interrupt(follower)
       yield* assign
       // A second subscription on the same socket has seen the change, so the first would have as well.
-      const second = yield* client.subscribe("service/notifications:backlog", {}).pipe(
-        Stream.filter((result) => Result.isSuccess(result) && (result.success as typeof nothing).newestId !== null),
+      const second = yield* client.subscribe(functions.backlog, {}).pipe(
+        Stream.filter((result) => Result.isSuccess(result) && (result.success as typeof nothing).oldest !== null),
         Stream.take(1),
         Stream.runCollect
       )

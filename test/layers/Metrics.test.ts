@@ -1,21 +1,25 @@
-import { readFileSync } from "node:fs"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import { TestClock } from "effect/testing"
+import { functions } from "../../src/domain/ControlPlaneFunctions.ts"
+import { deliveryOutcomes, heartbeatOutcomes } from "../../src/domain/RunEnd.ts"
+import type { DeliveryOutcome } from "../../src/domain/RunEnd.ts"
 import { Metrics } from "../../src/layers/Metrics.ts"
-import type { DeliveryEnd } from "../../src/layers/Metrics.ts"
 
-const end = (outcome: DeliveryEnd, error: string | null = null) => ({
+const end = (outcome: DeliveryOutcome, error: string | null = null) => ({
+  kind: "notification" as const,
   outcome,
   type: "mention",
-  notificationId: `notification_${outcome}`,
+  run: `notification_${outcome}`,
   agent: "engineer",
   durationMillis: 1_200,
-  silence: outcome === "waiting",
+  isSilence: outcome === "retrying",
   error
 })
 
-const start = (run: string) => ({
+const start = (run: string) => ({ ...work(run), kind: "notification" as const, lateMillis: 250 })
+
+const work = (run: string) => ({
   run,
   agent: "engineer",
   agentName: "Engineer",
@@ -28,6 +32,7 @@ const seen = {
   isReady: true,
   isPushConnected: false,
   oldestWaitingSeconds: 12.5,
+  heartbeatOverdueSeconds: 20,
   breaker: "HalfOpen",
   isGatewayUp: true,
   gatewayRestarts: 2,
@@ -51,13 +56,13 @@ describe("the summary of deliveries", () => {
   it.effect("counts what runs, what ended well and what failed, and the last of each", () =>
     Effect.gen(function* () {
       const metrics = yield* Metrics
-      yield* metrics.deliveryStarted(start("one"))
-      yield* metrics.deliveryStarted(start("two"))
+      yield* metrics.runStarted(start("one"))
+      yield* metrics.runStarted(start("two"))
       assert.strictEqual((yield* metrics.deliverySummary).inFlight, 2)
       yield* TestClock.setTime(1_000)
-      yield* metrics.deliveryEnded(end("waiting", "TurnSilent: empty"))
+      yield* metrics.runEnded(end("retrying", "TurnSilent: empty"))
       yield* TestClock.setTime(2_000)
-      yield* metrics.deliveryEnded(end("dead", "TurnRefused: 413"))
+      yield* metrics.runEnded(end("dead", "TurnRefused: 413"))
       assert.deepStrictEqual(yield* metrics.deliverySummary, {
         deliveredCount: 0,
         successCount: 0,
@@ -83,8 +88,8 @@ describe("the summary of deliveries", () => {
     Effect.gen(function* () {
       const metrics = yield* Metrics
       for (const outcome of ["replied", "acted", "skipped", "fallback"] as const) {
-        yield* metrics.deliveryEnded(end("waiting", "ConnectionLost: reset"))
-        yield* metrics.deliveryEnded(end(outcome))
+        yield* metrics.runEnded(end("retrying", "ConnectionLost: reset"))
+        yield* metrics.runEnded(end(outcome))
       }
       const summary = yield* metrics.deliverySummary
       assert.strictEqual(summary.successCount, 4)
@@ -94,11 +99,11 @@ describe("the summary of deliveries", () => {
     }).pipe(Effect.provide(Metrics.layer))
   )
 
-  it.effect("counts what was given back neither as success nor as failure", () =>
+  it.effect("counts released and lost deliveries neither as success nor as failure", () =>
     Effect.gen(function* () {
       const metrics = yield* Metrics
-      yield* metrics.deliveryEnded(end("waiting", "x"))
-      for (const outcome of ["released", "lease_lost"] as const) yield* metrics.deliveryEnded(end(outcome))
+      yield* metrics.runEnded(end("retrying", "x"))
+      for (const outcome of ["released", "lease_lost"] as const) yield* metrics.runEnded(end(outcome))
       const summary = yield* metrics.deliverySummary
       assert.strictEqual(summary.successCount, 0)
       assert.strictEqual(summary.failureCount, 1)
@@ -113,7 +118,7 @@ describe("the Prometheus text", () => {
       const metrics = yield* Metrics
       yield* metrics.posted(1_500)
       yield* metrics.turnEnded(2_500)
-      yield* metrics.controlPlaneCalled("service/tasks:load", "success", 20)
+      yield* metrics.controlPlaneCalled(functions.loadTask, "success", 20)
       const text = yield* metrics.prometheus
       for (const name of [
         "mission_control_deliveries_total",
@@ -136,9 +141,9 @@ describe("the Prometheus text", () => {
     Effect.gen(function* () {
       const metrics = yield* Metrics
       const before = yield* metrics.prometheus
-      yield* metrics.deliveryEnded({ ...end("acted"), type: "assignment" })
+      yield* metrics.runEnded({ ...end("acted"), type: "assignment" })
       yield* metrics.toolCalled("task_status", false)
-      yield* metrics.controlPlaneCalled("service/notifications:fail", "failure", 5)
+      yield* metrics.controlPlaneCalled(functions.fail, "failure", 5)
       const after = yield* metrics.prometheus
       const grown = (name: string, labels: Record<string, string>) =>
         (valueOf(after, name, labels) ?? 0) - (valueOf(before, name, labels) ?? 0)
@@ -146,7 +151,7 @@ describe("the Prometheus text", () => {
       assert.strictEqual(grown("mission_control_tool_calls_total", { tool: "task_status", success: "false" }), 1)
       assert.strictEqual(
         grown("mission_control_control_plane_calls_total", {
-          function: "service/notifications:fail",
+          function: functions.fail,
           outcome: "failure"
         }),
         1
@@ -161,7 +166,7 @@ describe("the Prometheus text", () => {
       yield* metrics.rosterKnown([{ slug: "engineer", name: "Engineer", role: "" }])
       yield* metrics.observe({ ...seen, gatewayRestarts: 0 })
       const text = yield* metrics.prometheus
-      for (const outcome of ["replied", "acted", "skipped", "fallback", "waiting", "dead", "released", "lease_lost"]) {
+      for (const outcome of deliveryOutcomes) {
         for (const type of ["mention", "thread_update", "assignment", "status_change", "response_request", "unknown"]) {
           assert.strictEqual(valueOf(text, "mission_control_deliveries_total", { outcome, type }), 0)
         }
@@ -169,7 +174,7 @@ describe("the Prometheus text", () => {
       for (const success of ["true", "false"]) {
         assert.strictEqual(valueOf(text, "mission_control_tool_calls_total", { tool: "task_status", success }), 0)
       }
-      for (const outcome of ["ok", "acted", "posted", "silent", "unchanged", "waiting", "given_up", "lease_lost"]) {
+      for (const outcome of heartbeatOutcomes) {
         assert.strictEqual(valueOf(text, "mission_control_heartbeats_total", { outcome }), 0)
       }
       for (const kind of ["roster", "profiles"]) {
@@ -198,21 +203,13 @@ describe("the Prometheus text", () => {
     }).pipe(Effect.provide(Metrics.layer))
   )
 
-  it.effect("has a counter for each function that the control plane's service calls", () =>
+  it.effect("has a counter for each function of the control plane", () =>
     Effect.gen(function* () {
-      const source = readFileSync(new URL("../../src/services/ControlPlane.ts", import.meta.url), "utf8")
-      const called = [...source.matchAll(/(?:call\("(?:query|mutation)", |read\(|change\()"(service\/\w+:\w+)"/g)].map(
-        ([, name]) => name!
-      )
-      assert.isAbove(called.length, 15)
       const text = yield* Effect.flatMap(Metrics, ({ prometheus }) => prometheus)
-      assert.deepStrictEqual(
-        called.filter(
-          (name) =>
-            valueOf(text, "mission_control_control_plane_calls_total", { function: name, outcome: "failure" }) !== 0
-        ),
-        []
-      )
+      for (const path of Object.values(functions)) {
+        const labels = { function: path, outcome: "failure" }
+        assert.strictEqual(valueOf(text, "mission_control_control_plane_calls_total", labels), 0, path)
+      }
     }).pipe(Effect.provide(Metrics.layer))
   )
 
@@ -231,20 +228,6 @@ describe("the Prometheus text", () => {
     }).pipe(Effect.provide(Metrics.layer))
   )
 
-  it.effect("says how late the latest heartbeat is, but for agents that work", () =>
-    Effect.gen(function* () {
-      const metrics = yield* Metrics
-      yield* metrics.rosterKnown(["engineer", "qa", "writer"].map((slug) => ({ slug, name: slug, role: "" })))
-      yield* metrics.heartbeatDue("engineer", 1_000)
-      yield* metrics.heartbeatDue("qa", 40_000)
-      yield* metrics.heartbeatDue("writer", 90_000)
-      yield* metrics.deliveryStarted(start("one"))
-      yield* TestClock.setTime(60_000)
-      yield* metrics.observe(seen)
-      assert.match(yield* metrics.prometheus, /^mission_control_heartbeat_overdue_seconds 20$/m)
-    }).pipe(Effect.provide(Metrics.layer))
-  )
-
   it.effect("shows what the services know: one breaker state, one build, restarts as they were counted", () =>
     Effect.gen(function* () {
       const metrics = yield* Metrics
@@ -254,6 +237,7 @@ describe("the Prometheus text", () => {
       assert.match(text, /^mission_control_ready 1$/m)
       assert.match(text, /^mission_control_push_connected 0$/m)
       assert.match(text, /^mission_control_oldest_waiting_seconds 12.5$/m)
+      assert.match(text, /^mission_control_heartbeat_overdue_seconds 20$/m)
       assert.match(text, /^mission_control_gateway_restarts_total 2$/m)
       assert.strictEqual(valueOf(text, "mission_control_breaker_state", { state: "half_open" }), 1)
       assert.strictEqual(valueOf(text, "mission_control_breaker_state", { state: "open" }), 0)
@@ -275,17 +259,17 @@ describe("the activity", () => {
     Effect.gen(function* () {
       const metrics = yield* Metrics
       yield* TestClock.setTime(60_000)
-      yield* metrics.deliveryStarted(start("one"))
+      yield* metrics.runStarted(start("one"))
       yield* metrics.toolStarted("task_status", "one")
       const [running] = (yield* metrics.activity).running
-      assert.deepStrictEqual(running, { ...start("one"), startedAt: 60_000, tool: "task_status" })
+      assert.deepStrictEqual(running, { ...work("one"), startedAt: 60_000, tool: "task_status" })
       yield* metrics.toolCalled("task_status", true, "one")
       assert.isNull((yield* metrics.activity).running[0]?.tool)
       yield* TestClock.setTime(61_200)
-      yield* metrics.deliveryEnded({ ...end("waiting", "TurnSilent: empty"), notificationId: "one" })
+      yield* metrics.runEnded({ ...end("retrying", "TurnSilent: empty"), run: "one" })
       const after = yield* metrics.activity
       assert.deepStrictEqual(after.running, [])
-      assert.strictEqual(after.ended[0]?.outcome, "waiting")
+      assert.strictEqual(after.ended[0]?.outcome, "retrying")
       assert.strictEqual(after.ended[0]?.task, "Fix it")
       assert.deepStrictEqual(after.errors, [
         { message: "TurnSilent: empty", agent: "engineer", firstAt: 61_200, at: 61_200, count: 1 }
@@ -295,16 +279,14 @@ describe("the activity", () => {
     }).pipe(Effect.provide(Metrics.layer))
   )
 
-  it.effect("keeps of an agent when it last beat and when it will next", () =>
+  it.effect("shows the last and the next heartbeat of an agent", () =>
     Effect.gen(function* () {
       const metrics = yield* Metrics
       yield* metrics.rosterKnown([{ slug: "engineer", name: "Engineer", role: "Builds" }])
-      yield* metrics.heartbeatStarted(
-        { run: "beat", agent: "engineer", agentName: "Engineer", task: null, attempt: 1 },
-        250
-      )
+      const heartbeat = { kind: "heartbeat" as const, type: "heartbeat", run: "agent_engineer:1000" }
+      yield* metrics.runStarted({ ...start(heartbeat.run), ...heartbeat, task: null })
       yield* TestClock.setTime(5_000)
-      yield* metrics.heartbeatEnded("ok", { run: "beat", agent: "engineer", error: null, durationMillis: 5_000 })
+      yield* metrics.runEnded({ ...end("replied"), ...heartbeat, outcome: "ok" })
       yield* metrics.heartbeatDue("engineer", 900_000)
       assert.deepStrictEqual((yield* metrics.activity).agents, [
         {

@@ -3,6 +3,7 @@ import { ConvexError } from "convex/values"
 import { convexToJson } from "convex/values"
 import { Effect, Layer, Option, Queue, Redacted, Stream } from "effect"
 import type { Scope } from "effect"
+import { functions } from "../../src/domain/ControlPlaneFunctions.ts"
 import { ConfigInvalid, RuntimeConfig } from "../../src/layers/Config.ts"
 import type { Credentials } from "../../src/layers/Config.ts"
 import { ConvexClient } from "../../src/layers/ConvexClient.ts"
@@ -85,8 +86,8 @@ describe("a call that the deployment refuses", () => {
           : answerWith(560, refused)(request, response)
       )
       files.content = newOnes
-      assert.strictEqual(yield* convex.mutation("service/notifications:renew", {}), "done")
-      assert.strictEqual(yield* convex.mutation("service/notifications:renew", {}), "done")
+      assert.strictEqual(yield* convex.mutation(functions.renew, {}), "done")
+      assert.strictEqual(yield* convex.mutation(functions.renew, {}), "done")
       // The second call began with the new one.
       assert.lengthOf(yield* Queue.takeAll(server.received), 3)
       for (const { serviceToken } of [oldOnes, newOnes]) {
@@ -104,7 +105,7 @@ describe("a call that the deployment refuses", () => {
       server.answer("/api/query", answerWith(560, refused))
       for (const content of [oldOnes, new ConfigInvalid({ problems: ["SERVICE_TOKEN_FILE is empty"] })]) {
         files.content = content
-        const failure = yield* Effect.flip(convex.query("service/notifications:backlog", {}))
+        const failure = yield* Effect.flip(convex.query(functions.backlog, {}))
         assert.strictEqual(failure._tag, "TokenRefused")
       }
       assert.lengthOf(yield* Queue.takeAll(server.received), 2)

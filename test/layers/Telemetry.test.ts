@@ -112,16 +112,16 @@ describe("telemetry", () => {
         .pipe(
           Effect.andThen(Effect.fail(new Broken({ detail: `refused ${key}` }))),
           telemetry.span(`execute_tool ${key}`),
-          telemetry.root("Deliveries.deliver"),
+          telemetry.root("RunExecution.execute"),
           Effect.ignore
         )
       const cause = new Error(`deeper: ${key} ${base64}`)
-      yield* Effect.die(new Error(`a bug near ${key}`, { cause })).pipe(telemetry.root("Beats.run"), Effect.exit)
+      yield* Effect.die(new Error(`a bug near ${key}`, { cause })).pipe(telemetry.root("ProfileSync.sync"), Effect.exit)
       yield* close
       const spans = receiver.spans()
       assert.sameMembers(
         spans.map(({ attributes, name }) => `${name}: ${attributes["error.type"]}`),
-        ["execute_tool <redacted>: Broken", "Deliveries.deliver: Broken", "Beats.run: Defect"]
+        ["execute_tool <redacted>: Broken", "RunExecution.execute: Broken", "ProfileSync.sync: Defect"]
       )
       for (const { events, status } of spans) {
         assert.strictEqual(status.code, "2")
@@ -143,7 +143,7 @@ describe("telemetry", () => {
         const { telemetry } = yield* telemetryWith(settings)
         assert.isFalse(telemetry.isOn)
         const work = Effect.succeed(1)
-        assert.strictEqual(telemetry.root("Beats.run")(work), work)
+        assert.strictEqual(telemetry.root("ProfileSync.sync")(work), work)
         assert.isUndefined(yield* telemetry.attempt)
       }
     })

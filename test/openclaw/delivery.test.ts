@@ -114,8 +114,7 @@ describe("the runtime before a real gateway", () => {
         assert.deepStrictEqual(spans.map(({ name }) => name).toSorted(), [
           "ControlPlane.claim",
           "ControlPlane.complete",
-          "ControlPlane.context",
-          "Deliveries.deliver",
+          "RunExecution.execute",
           "execute_tool task_load",
           "execute_tool task_status",
           "invoke_agent Alpha One",
@@ -142,7 +141,6 @@ describe("the runtime before a real gateway", () => {
           "mission_control.notification.id": mention.id,
           "mission_control.notification.type": "mention",
           "mission_control.task.id": task.taskId,
-          "mission_control.lane": 0,
           "mission_control.hops": 0,
           "mission_control.attempt": 1,
           "mission_control.rounds": 3,

@@ -28,15 +28,6 @@ const makesATask = {
   ]
 }
 
-const planeFault = (house: House, fault: Record<string, unknown>) =>
-  Effect.promise(() =>
-    fetch(`${house.plane.url}/__local/faults`, {
-      method: "POST",
-      headers: { authorization: `Convex ${house.plane.adminKey}`, "content-type": "application/json" },
-      body: JSON.stringify(fault)
-    })
-  ).pipe(Effect.map((response) => assert.strictEqual(response.status, 200)))
-
 const tasksOf = (house: House): Effect.Effect<ReadonlyArray<{ readonly title: string }>> =>
   Effect.promise(() => house.person.query("app/tasks:list", { accountId: house.account.accountId })).pipe(
     Effect.map((tasks) => tasks.filter((task: { readonly title: string }) => task.title === title))
@@ -60,7 +51,7 @@ describe("an effect of a tool", () => {
       const first = yield* house.startRuntime()
       const taskId = yield* house.newTask()
       // Done in the plane, and never heard of in the runtime.
-      yield* planeFault(house, { kind: "delay", path: "service/tasks:create", milliseconds: 60_000, count: 1 })
+      yield* house.planeFault({ kind: "delay", path: "service/tasks:create", milliseconds: 60_000, count: 1 })
       yield* house.post(taskId, "@engineer please make a task of it.")
       yield* eventually(tasksOf(house), (tasks) => tasks.length === 1)
       yield* first.signal("SIGKILL")
@@ -77,7 +68,7 @@ describe("an effect of a tool", () => {
       yield* house.script(makesATask)
       yield* house.startRuntime()
       const taskId = yield* house.newTask()
-      yield* planeFault(house, { kind: "drop", path: "service/tasks:create", count: 2 })
+      yield* house.planeFault({ kind: "drop", path: "service/tasks:create", count: 2 })
       yield* house.post(taskId, "@engineer please make a task of it.")
       assert.deepStrictEqual(yield* replies(house, taskId), ["It was made before."])
       assert.lengthOf(yield* tasksOf(house), 1)
@@ -99,7 +90,7 @@ describe("an effect of a tool", () => {
       const env = { OPENCLAW_CLIENT_TOOLS_ENABLED: "false" }
       const first = yield* house.startRuntime(env)
       const taskId = yield* house.newTask()
-      yield* planeFault(house, { kind: "delay", path: "service/tasks:create", milliseconds: 60_000, count: 1 })
+      yield* house.planeFault({ kind: "delay", path: "service/tasks:create", milliseconds: 60_000, count: 1 })
       yield* house.post(taskId, "@engineer please make a task of it.")
       yield* eventually(tasksOf(house), (tasks) => tasks.length === 1)
       yield* first.signal("SIGKILL")

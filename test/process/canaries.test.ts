@@ -4,7 +4,6 @@ import { Effect } from "effect"
 import { httpAccessIn, serveActingModel } from "../actingModel.ts"
 import { receiveTraces } from "../traceReceiver.ts"
 import { eventually, makeHouse } from "./house.ts"
-import type { House } from "./house.ts"
 
 /** The forms in which a secret may come back in somebody's error. */
 const formsOf = (secret: string): ReadonlyArray<string> => [
@@ -18,16 +17,6 @@ const formsOf = (secret: string): ReadonlyArray<string> => [
 /** A sink may write an echoed form as JSON once more. */
 const isIn = (text: string, form: string): boolean =>
   text.includes(form) || text.includes(JSON.stringify(form).slice(1, -1))
-
-/** The next call of this function finds that it threw a ConvexError with this data. */
-const throwsConvexError = (house: House, path: string, data: unknown) =>
-  Effect.promise(() =>
-    fetch(`${house.plane.url}/__local/faults`, {
-      method: "POST",
-      headers: { authorization: `Convex ${house.plane.adminKey}`, "content-type": "application/json" },
-      body: JSON.stringify({ kind: "error", path, count: 1, data })
-    })
-  ).pipe(Effect.map((response) => assert.strictEqual(response.status, 200)))
 
 const textOf = (url: string) => Effect.promise(async () => await (await fetch(url)).text())
 
@@ -105,9 +94,11 @@ describe("secrets that come back in an error, in whatever form", () => {
             body: JSON.stringify({ error: { message, type: "invalid_request_error" } })
           })
           yield* dies
-          yield* throwsConvexError(house, "service/notifications:complete", {
-            code: `invalid ${part[0]}`,
-            message: `thrown: ${part.join(" ")}`
+          yield* house.planeFault({
+            kind: "error",
+            path: "service/notifications:complete",
+            count: 1,
+            data: { code: `invalid ${part[0]}`, message: `thrown: ${part.join(" ")}` }
           })
           yield* dies
         }

@@ -59,7 +59,7 @@ type World = {
   readonly check: (requests: number) => Effect.Effect<void>
 }
 
-const open = new Set(["ready", "claimed", "folded", "waiting"])
+const open = new Set(["ready", "claimed"])
 
 const makeWorld = Effect.gen(function* () {
   const folder = yield* Effect.acquireRelease(

@@ -1,29 +1,13 @@
-import { execFile } from "node:child_process"
 import { existsSync, mkdtempSync, readdirSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"
-import { join, resolve } from "node:path"
+import { join } from "node:path"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import { runtimeEnv } from "../../local/account.ts"
 import { eventually, makeHouse } from "./house.ts"
 import type { House } from "./house.ts"
+import { runIn } from "./runIn.ts"
 import { gatewaySettings, makeGatewayHome } from "./supervisedGateway.ts"
-
-const main = join(resolve(import.meta.dirname, "../.."), "src/main.ts")
-
-/** Runs the command line to its end, piped, in an environment of its own. */
-const runIn = (env: Record<string, string>, ...args: ReadonlyArray<string>) =>
-  Effect.promise(
-    () =>
-      new Promise<{ readonly code: number; readonly out: string; readonly err: string }>((done) => {
-        execFile(
-          process.execPath,
-          [main, ...args],
-          { env: { PATH: process.env["PATH"] ?? "", HOME: "/nonexistent", ...env }, timeout: 60_000 },
-          (error, out, err) => done({ code: error === null ? 0 : Number(error.code ?? -1), out, err })
-        )
-      })
-  )
 
 const envOf = (house: House, more: Record<string, string> = {}): Record<string, string> =>
   runtimeEnv(house.account, house.plane.url, { url: house.gateway.url }, { RUNTIME_ID: "test", ...more })
@@ -226,13 +210,14 @@ describe("the command line", () => {
     }).pipe(Effect.scoped)
   )
 
-  it.live("begins an agent's sessions anew, and says when there is none", () =>
+  it.live("starts new generations of an agent's sessions, and says when there is none of that task", () =>
     Effect.gen(function* () {
       const house = yield* makeHouse()
-      const none = yield* runIn(envOf(house), "sessions", "rotate", "qa")
-      assert.strictEqual(none.code, 1)
       const taskId = yield* house.newTask()
       yield* house.post(taskId, "@qa hello")
+      const none = yield* runIn(envOf(house), "sessions", "rotate", "qa", "--task", taskId)
+      assert.strictEqual(none.code, 1)
+      assert.include(none.err, "nothing to rotate")
       const rotated = yield* runIn(envOf(house), "sessions", "rotate", "qa")
       assert.strictEqual(rotated.code, 0, rotated.err)
       assert.include(rotated.err, "1 session begins anew")

@@ -23,9 +23,9 @@ const run = (args: ReadonlyArray<string>, deployKey: string | undefined) =>
   })
 
 describe("npm run test:convex", () => {
-  it.live("passes against the local plane", () =>
+  it.live.each([[], ["--mutation-ms", "40"]])("passes against the local plane, with options %j", (args) =>
     Effect.gen(function* () {
-      const plane = yield* launchPlane()
+      const plane = yield* launchPlane({ args })
       const { code, stderr, stdout } = yield* run(["--url", plane.url], plane.adminKey)
       assert.strictEqual(code, 0, stdout + stderr)
       assert.notInclude(stdout + stderr, plane.adminKey)

@@ -17,7 +17,7 @@ const others: ReadonlyArray<Rule> = [
 ]
 
 /** The ids of the heartbeats that reached the gateway, one for each request. */
-const beatsOf = (house: House, agent: string) =>
+const heartbeatsOf = (house: House, agent: string) =>
   Effect.map(house.requests, (requests) =>
     requests.flatMap((request) =>
       request.agent === agent ? [...request.input.matchAll(/^heartbeat (\S+), attempt/gm)].map(([, id]) => id!) : []
@@ -61,14 +61,14 @@ describe("heartbeats over whole processes", () => {
       const taskId = yield* assigned(house, "engineer")
       yield* eventually(house.messages(taskId), (messages) => messages.some(({ content }) => content === "On it."))
       yield* setHeartbeat(house, "engineer", EVERY_SECOND)
-      yield* eventually(beatsOf(house, "engineer"), (beats) => beats.length >= 4)
+      yield* eventually(heartbeatsOf(house, "engineer"), (ids) => ids.length >= 4)
       const messages = yield* house.messages(taskId)
       assert.deepStrictEqual(
         messages.filter(({ content }) => content !== "On it.").map(({ author, content }) => [author.name, content]),
         [["Engineer", "The button works again."]]
       )
-      const beats = yield* beatsOf(house, "engineer")
-      assert.strictEqual(new Set(beats).size, beats.length)
+      const ids = yield* heartbeatsOf(house, "engineer")
+      assert.strictEqual(new Set(ids).size, ids.length)
       const { agentSync, heartbeats } = yield* eventually(
         house.health(runtime),
         (health) => health["heartbeats"]["outcomes"]["ok"] >= 2
@@ -102,16 +102,16 @@ describe("heartbeats over whole processes", () => {
             heartbeat: EVERY_SECOND
           })
         )
-        yield* eventually(beatsOf(house, "newcomer"), (beats) => beats.length >= 2)
+        yield* eventually(heartbeatsOf(house, "newcomer"), (ids) => ids.length >= 2)
         assert.strictEqual((yield* house.health(runtime))["heartbeats"]["agents"], 4)
         yield* Effect.promise(() => house.person.mutation("app/agents:remove", { accountId, agentId }))
         yield* eventually(house.health(runtime), (health) => health["heartbeats"]["agents"] === 3)
         yield* eventually(house.health(runtime), (health) => health["heartbeats"]["inFlight"] === 0)
-        const before = (yield* beatsOf(house, "newcomer")).length
-        // Another agent's beats tell that time went on.
+        const before = (yield* heartbeatsOf(house, "newcomer")).length
+        // Another agent's heartbeats show that time passed.
         yield* setHeartbeat(house, "qa", EVERY_SECOND)
-        yield* eventually(beatsOf(house, "qa"), (beats) => beats.length >= 3)
-        assert.strictEqual((yield* beatsOf(house, "newcomer")).length, before)
+        yield* eventually(heartbeatsOf(house, "qa"), (ids) => ids.length >= 3)
+        assert.strictEqual((yield* heartbeatsOf(house, "newcomer")).length, before)
         assert.notInclude(runtime.output(), '"level":"ERROR"')
       }).pipe(Effect.scoped)
   )
@@ -148,12 +148,12 @@ describe("heartbeats over whole processes", () => {
         house.health(runtime),
         (health) => health["heartbeats"]["inFlight"] === 0 && health["heartbeats"]["agents"] === 1
       )
-      assert.strictEqual(heartbeats["lastBeat"]["agent"], "qa")
-      assert.strictEqual(heartbeats["lastBeat"]["outcome"], "ok")
+      assert.strictEqual(heartbeats["lastHeartbeat"]["agent"], "qa")
+      assert.strictEqual(heartbeats["lastHeartbeat"]["outcome"], "ok")
     }).pipe(Effect.scoped)
   )
 
-  it.live("of two runtimes on one account never beat twice, also when one is killed in mid-beat", () =>
+  it.live("of two runtimes on one account never run twice, also when one is killed in the middle of one", () =>
     Effect.gen(function* () {
       const house = yield* makeHouse()
       yield* house.script({
@@ -169,18 +169,18 @@ describe("heartbeats over whole processes", () => {
       const first = yield* house.startRuntime({ RUNTIME_ID: "one", DELIVERY_LEASE_MS: "3000" })
       yield* house.startRuntime({ RUNTIME_ID: "two", DELIVERY_LEASE_MS: "3000" })
       for (const slug of ["squad-lead", "engineer", "qa"]) yield* setHeartbeat(house, slug, EVERY_SECOND)
-      yield* eventually(beatsOf(house, "qa"), (beats) => beats.length >= 3)
+      yield* eventually(heartbeatsOf(house, "qa"), (ids) => ids.length >= 3)
       for (const slug of ["squad-lead", "engineer", "qa"]) {
-        const beats = yield* beatsOf(house, slug)
-        assert.strictEqual(new Set(beats).size, beats.length)
+        const ids = yield* heartbeatsOf(house, slug)
+        assert.strictEqual(new Set(ids).size, ids.length)
       }
       yield* eventually(house.health(first), (health) => health["heartbeats"]["inFlight"] > 0)
       yield* first.signal("SIGKILL")
       yield* first.exit
       // The other one takes over what the dead one held, once its lease has ended.
       for (const slug of ["squad-lead", "engineer", "qa"]) {
-        const before = (yield* beatsOf(house, slug)).length
-        yield* eventually(beatsOf(house, slug), (beats) => beats.length > before)
+        const before = (yield* heartbeatsOf(house, slug)).length
+        yield* eventually(heartbeatsOf(house, slug), (ids) => ids.length > before)
       }
     }).pipe(Effect.scoped)
   )

@@ -41,7 +41,10 @@ export type House = {
     options?: Omit<RuntimeOptions, "env">
   ) => Effect.Effect<Launched, LaunchFailed, Scope.Scope>
   readonly script: (script: Script) => Effect.Effect<void>
+  /** Has the gateway's next requests meet this fault. */
   readonly fault: (fault: Record<string, unknown>) => Effect.Effect<void>
+  /** Has the plane's next calls meet this fault. */
+  readonly planeFault: (fault: Record<string, unknown>) => Effect.Effect<void>
   /** How many turns the gateway has begun. */
   readonly posts: Effect.Effect<number>
   /** What the gateway was asked, oldest first. */
@@ -74,11 +77,12 @@ export const eventually = <A, E, R>(
     )
   })
 
-const json = (url: string, method = "GET", body?: unknown): Effect.Effect<any> =>
+const json = (url: string, method = "GET", body?: unknown, headers: Record<string, string> = {}): Effect.Effect<any> =>
   Effect.promise(async () => {
     const response = await fetch(url, {
       method,
-      ...(body === undefined ? {} : { body: JSON.stringify(body), headers: { "content-type": "application/json" } })
+      headers: { ...headers, ...(body === undefined ? {} : { "content-type": "application/json" }) },
+      ...(body === undefined ? {} : { body: JSON.stringify(body) })
     })
     const text = await response.text()
     if (response.status >= 400) throw new Error(`${method} ${url}: ${response.status} ${text}`)
@@ -86,7 +90,7 @@ const json = (url: string, method = "GET", body?: unknown): Effect.Effect<any> =
   })
 
 /**
- * On a 29th of February: a first beat would otherwise come at some moment of the first two minutes, take a fault that
+ * On a 29th of February: a first heartbeat would otherwise come at some moment of the first two minutes, take a fault that
  * was meant for a delivery, or be counted as its post. Tests of heartbeats say when they want one.
  */
 const RARELY = "0 0 29 2 *"
@@ -126,6 +130,10 @@ export const makeHouse = (
         }),
       script: (script) => Effect.asVoid(json(`${gateway.url}/__local/script`, "POST", script)),
       fault: (fault) => Effect.asVoid(json(`${gateway.url}/__local/faults`, "POST", fault)),
+      planeFault: (fault) =>
+        Effect.asVoid(
+          json(`${plane.url}/__local/faults`, "POST", fault, { authorization: `Convex ${plane.adminKey}` })
+        ),
       posts: Effect.map(json(`${gateway.url}/__local/requests`), (requests: { count: number }) => requests.count),
       requests: Effect.map(json(`${gateway.url}/__local/requests`), ({ requests }) => requests),
       newTask: (title = "Fix the login button") =>

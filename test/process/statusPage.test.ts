@@ -98,8 +98,9 @@ describe.skipIf(missing !== null)("the status page", () => {
       assert.strictEqual(yield* textOf(page, "n-running"), "1 of 8")
       yield* says(page, "running", "thinks")
       yield* says(page, "agents", "working")
-      // The agent's session is taken: what comes for it now waits.
+      // The agent's session is taken, so this notification waits. The next claim or pulse reports it.
       yield* house.post(taskId, "@engineer one more thing")
+      yield* house.post(taskId, "@squad-lead are you there?")
       yield* says(page, "n-waiting", "Yes")
       yield* says(page, "n-waiting-more", "the oldest for")
       // No secret is shown, and no message's text.
@@ -108,7 +109,6 @@ describe.skipIf(missing !== null)("the status page", () => {
       assert.notInclude(shown, house.account.serviceToken)
       assert.notInclude(shown, "never mind")
 
-      yield* house.post(taskId, "@squad-lead are you there?")
       yield* says(page, "ended", "replied")
       yield* house.fault({ kind: "garbage", agent: "qa" })
       yield* house.post(taskId, "@qa and you?")

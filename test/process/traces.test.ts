@@ -72,13 +72,12 @@ describe("traces", () => {
       const { root, spans } = yield* traceOf(
         receiver,
         ({ attributes, name }) =>
-          name === "Deliveries.deliver" && attributes["mission_control.notification.id"] === row!.id
+          name === "RunExecution.execute" && attributes["mission_control.notification.id"] === row!.id
       )
       assert.deepStrictEqual(namesOf(spans), [
         "ControlPlane.claim",
         "ControlPlane.complete",
-        "ControlPlane.context",
-        "Deliveries.deliver",
+        "RunExecution.execute",
         "execute_tool task_create",
         "invoke_agent Engineer",
         "invoke_agent Engineer"
@@ -103,10 +102,10 @@ describe("traces", () => {
         "mission_control.account.id": accountId,
         "mission_control.runtime.id": "test",
         "mission_control.run.id": row!.id,
+        "mission_control.run.kind": "notification",
         "mission_control.notification.type": "mention",
         "mission_control.task.id": taskId,
-        "mission_control.fold.size": 1,
-        "mission_control.lane": 0,
+        "mission_control.event.count": 1,
         "mission_control.hops": 0,
         "mission_control.attempt": 1,
         "mission_control.failures": 0,
@@ -189,7 +188,7 @@ describe("traces", () => {
       assert.isNumber(drain!.attributes["mission_control.stop.live_turns"])
       // Neither Effect's own spans nor probes and scrapes: the launcher has asked /readyz many times.
       assert.isEmpty(
-        all.filter(({ name }) => /^http|^GET|^POST|Deliveries\.work|Turns|Gateway\.send|LiveRuns|Probes/.test(name))
+        all.filter(({ name }) => /^http|^GET|^POST|DeliveryLoop|Turns|Gateway\.send|LiveRuns|Probes/.test(name))
       )
       for (const words of [question, answer, title, "heron"]) assert.notInclude(receiver.text(), words)
       assert.lengthOf(
@@ -202,7 +201,7 @@ describe("traces", () => {
     }).pipe(Effect.scoped)
   )
 
-  it.live("link each attempt to the one before, whether that was given back or failed", () =>
+  it.live("link each attempt to the one before, whether that was released or failed", () =>
     Effect.gen(function* () {
       const receiver = yield* receiveTraces
       const house = yield* makeHouse({ team })
@@ -215,7 +214,7 @@ describe("traces", () => {
       const [row] = yield* eventually(mentions(house), (rows) => rows[0]?.state === "delivered")
       const isOfRow = ({ attributes }: ReceivedSpan) => attributes["mission_control.run.id"] === row!.id
       const roots = yield* eventually(
-        Effect.sync(() => rootsOf(receiver.spans(), "Deliveries.deliver").filter(isOfRow)),
+        Effect.sync(() => rootsOf(receiver.spans(), "RunExecution.execute").filter(isOfRow)),
         (found) => found.length === 3
       )
       const [first, second, third] = roots.toSorted((a, b) => (a.startNanos < b.startNanos ? -1 : 1))
@@ -230,8 +229,8 @@ describe("traces", () => {
           status.code
         ]),
         [
-          ["waiting", "GatewayUnreachable", "2"],
-          ["waiting", "TurnRefused", "2"],
+          ["retrying", "GatewayUnreachable", "2"],
+          ["retrying", "TurnRefused", "2"],
           ["replied", undefined, "0"]
         ]
       )

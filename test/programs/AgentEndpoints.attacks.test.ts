@@ -6,11 +6,12 @@ import { TestClock } from "effect/testing"
 import { loopback, parseAddressList } from "../../src/domain/AddressList.ts"
 import { CAPABILITY_HEADER, SESSION_KEY_HEADER } from "../../src/domain/Capability.ts"
 import type { DeliveryContext } from "../../src/domain/DeliveryContext.ts"
+import { fenceOf } from "../../src/domain/Run.ts"
 import type { Settings } from "../../src/layers/Config.ts"
 import { ControlPlane } from "../../src/services/ControlPlane.ts"
 import type { LiveRun } from "../../src/services/LiveRuns.ts"
 import { allTools } from "../../src/services/tools/AllTools.ts"
-import { sampleContext, sampleTask } from "../domain/sampleContext.ts"
+import { sampleContext, sampleRun, sampleTask } from "../domain/sampleContext.ts"
 import { makeToolSide } from "./toolHouse.ts"
 
 const path = "/agent/task-load"
@@ -31,7 +32,7 @@ const setUp = (settings: Partial<Settings> = {}) =>
       createTask: () => Effect.succeed({ taskId: "task_new", status: "inbox" as const, repeated: false })
     })
     const side = yield* makeToolSide(settings, controlPlane)
-    const run = yield* side.liveRuns.open({ context: sampleContext(), fence: { session: "session_1", epoch: 3 } })
+    const run = yield* side.liveRuns.open({ context: sampleContext(), fence: fenceOf(sampleRun()) })
     const status = (headers: Record<string, string>, body: unknown = good) =>
       Effect.map(
         side.http(path, {
@@ -131,7 +132,10 @@ describe("who calls", () => {
       const { liveRuns, run, status } = yield* setUp()
       const { context } = run
       const open = (changes: Partial<DeliveryContext>, epoch = 3) =>
-        liveRuns.open({ context: { ...context, ...changes }, fence: { session: "session_x", epoch } })
+        liveRuns.open({
+          context: { ...context, ...changes },
+          fence: { run: "notification_1", session: "session_x", epoch }
+        })
       const others = [
         yield* open({ sessionKey: "agent:qa:testaccount1", agent: { ...context.agent, id: "agent_qa", slug: "qa" } }),
         yield* open({ sessionKey: `${context.sessionKey}:task:task_2`, task: sampleTask({ id: "task_2" }) })

@@ -3,7 +3,7 @@ import { Effect, Logger } from "effect"
 import type { NewAgent } from "../../local/account.ts"
 import type { DeliveryContext } from "../../src/domain/DeliveryContext.ts"
 import { formatNotificationMessage } from "../../src/domain/Prompt.ts"
-import { agentTaskStatuses, nextStatusesFor, taskStatuses } from "../../src/domain/TaskStatus.ts"
+import { agentTaskStatuses, taskStatuses } from "../../src/domain/TaskStatus.ts"
 import { makeToolHouse } from "./toolHouse.ts"
 
 /** Every kind of agent as far as statuses go; all make the tasks that they move, so that these are their own. */
@@ -32,7 +32,6 @@ it.live(
       let allowed = 0
       for (const { slug } of kinds) {
         const run = runs[slug]!
-        const { agent } = run.context
         /** A task of this run in that status, moved there by a person. */
         const taskIn = Effect.fnUntraced(function* (status: string) {
           const call = {
@@ -53,13 +52,15 @@ it.live(
         for (const from of taskStatuses) {
           const promptTask = yield* statusOf(yield* taskIn(from))
           assert.strictEqual(promptTask.status, from)
-          const { instructions } = formatNotificationMessage(run.context as DeliveryContext, {
-            accepted: [],
-            attempt: 1,
-            boundary: "boundary",
-            capabilities: [],
-            nextStatuses: nextStatusesFor(agent, from, promptTask.assignees.length)
-          })
+          const { instructions } = formatNotificationMessage(
+            { ...(run.context as DeliveryContext), task: promptTask },
+            {
+              accepted: [],
+              attempt: 1,
+              boundary: "boundary",
+              capabilities: []
+            }
+          )
           const promised = /You may set it to: ([a-z_, ]+)\./.exec(instructions)?.[1]?.split(", ") ?? []
           for (const to of agentTaskStatuses) {
             const parameters = (taskId: string) => ({

@@ -13,7 +13,7 @@ import { ControlPlane } from "../../src/services/ControlPlane.ts"
 import { Lifecycle } from "../../src/services/Lifecycle.ts"
 import { Roster } from "../../src/services/Roster.ts"
 import { Supervisor } from "../../src/services/Supervisor.ts"
-import { agentOf, rosterOf } from "./beatPlane.ts"
+import { agentOf, rosterOf } from "../domain/sampleRoster.ts"
 
 const away = new ControlPlaneUnavailable({ function: "service/agents:list", detail: "ECONNREFUSED" })
 

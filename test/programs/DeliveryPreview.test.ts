@@ -9,7 +9,7 @@ import { Redactor } from "../../src/layers/Redactor.ts"
 import { previewDelivery } from "../../src/programs/DeliveryPreview.ts"
 import { AgentTools } from "../../src/services/AgentTools.ts"
 import { ControlPlane } from "../../src/services/ControlPlane.ts"
-import { sampleContext } from "../domain/sampleContext.ts"
+import { quality, sampleContext, sampleEvent, sampleTask } from "../domain/sampleContext.ts"
 
 /** The preview over a control plane that has this answer to the context and dies of any write. */
 const previewOf = (answer: object, settings: Parameters<typeof RuntimeConfig.layerTest>[0] = {}) =>
@@ -47,12 +47,27 @@ describe("the preview of a delivery", () => {
       assert.strictEqual(preview.sessionKey, context.sessionKey)
       assert.strictEqual(preview.endpoint, "POST http://127.0.0.1:18789/v1/responses")
       assert.deepStrictEqual(
-        preview.verdicts.map(({ shouldDeliver }) => shouldDeliver),
-        context.fold.map(() => true)
+        preview.verdicts.map(({ actor, event, shouldDeliver, type }) => [event, type, actor, shouldDeliver]),
+        [[0, "thread_update", "Pat Person", true]]
       )
       assert.isAbove(preview.tools.length, 0)
       assert.isNotEmpty(preview.prompt?.instructions)
       assert.isNotEmpty(preview.prompt?.input)
+    })
+  )
+
+  it.effect("shows the verdict on every event, and no prompt if none is accepted", () =>
+    Effect.gen(function* () {
+      const events = [sampleEvent({ actor: quality }), sampleEvent({ index: 1, type: "mention" })]
+      const { preview } = yield* previewOf({ context: sampleContext({ events, recipientIsAssignee: false }) })
+      if ("broken" in preview) return assert.fail(preview.broken)
+      assert.deepStrictEqual(
+        preview.verdicts.map(({ shouldDeliver }) => shouldDeliver),
+        [false, true]
+      )
+      assert.isTrue(preview.isAnswerOwed)
+      const archived = yield* previewOf({ context: sampleContext({ task: sampleTask({ status: "archived" }) }) })
+      assert.isNull("broken" in archived.preview ? "broken" : archived.preview.prompt)
     })
   )
 

@@ -55,7 +55,7 @@ const complain = (text: string) =>
             bootId: "boot",
             pulse: (report) => Effect.as(Queue.offer(reasons, report.reasons.join("; ")), answered)
           }),
-          Layer.mock(DeliveryLoop, {}),
+          Layer.mock(DeliveryLoop, { pulsed: () => Effect.void }),
           Layer.mock(AgentSync, { noticed: () => Effect.void }),
           Layer.mock(Gateway, {
             ready: Effect.succeed(false),

@@ -3,6 +3,7 @@ import { Deferred, Effect, Exit, Fiber, Layer, Logger, Queue, Ref, Scope } from 
 import { TestClock } from "effect/testing"
 import { BootConflict, ControlPlaneUnavailable, TokenRefused } from "../../src/domain/ControlPlaneFailure.ts"
 import type { ControlPlaneFailure } from "../../src/domain/ControlPlaneFailure.ts"
+import { PROTOCOL } from "../../src/domain/Protocol.ts"
 import type { PulseAnswer, RuntimeCommands } from "../../src/domain/RuntimeCommands.ts"
 import { RuntimeConfig } from "../../src/layers/Config.ts"
 import { Gateway } from "../../src/layers/Gateway.ts"
@@ -10,11 +11,12 @@ import { Metrics } from "../../src/layers/Metrics.ts"
 import { Upgrader } from "../../src/layers/Upgrader.ts"
 import { AgentSync } from "../../src/programs/AgentSync.ts"
 import { Commands } from "../../src/programs/Commands.ts"
+import type { QueueReport } from "../../src/programs/DeliveryEvents.ts"
 import { DeliveryLoop } from "../../src/programs/DeliveryLoop.ts"
 import { Presence } from "../../src/programs/Presence.ts"
 import { ControlPlane } from "../../src/services/ControlPlane.ts"
 import type { PulseReport } from "../../src/services/ControlPlane.ts"
-import { Lifecycle } from "../../src/services/Lifecycle.ts"
+import { canClaim, Lifecycle } from "../../src/services/Lifecycle.ts"
 import { Supervisor } from "../../src/services/Supervisor.ts"
 
 const away = new ControlPlaneUnavailable({ function: "service/runtimes:pulse", detail: "ECONNREFUSED" })
@@ -32,8 +34,7 @@ const answered: PulseAnswer = {
 const setUp = Effect.gen(function* () {
   const reports = yield* Queue.unbounded<PulseReport>()
   const answer = yield* Ref.make<Effect.Effect<PulseAnswer, ControlPlaneFailure>>(Effect.succeed(answered))
-  const wakes = yield* Ref.make(0)
-  const dueIns = yield* Ref.make<ReadonlyArray<number>>([])
+  const pulsed = yield* Ref.make<ReadonlyArray<QueueReport>>([])
   const answers = yield* Ref.make(0)
   const noticed = yield* Ref.make<ReadonlyArray<number>>([])
   const lines: Array<string> = []
@@ -52,9 +53,8 @@ const setUp = Effect.gen(function* () {
           pulse: (report) => Effect.andThen(Queue.offer(reports, report), Effect.flatten(Ref.get(answer)))
         }),
         Layer.mock(DeliveryLoop, {
-          wake: Ref.update(wakes, (count) => count + 1),
-          controlPlaneAnswered: Ref.update(answers, (count) => count + 1),
-          dueIn: (millis) => Ref.update(dueIns, (all) => [...all, millis])
+          pulsed: (report) => Ref.update(pulsed, (all) => [...all, report]),
+          controlPlaneAnswered: Ref.update(answers, (count) => count + 1)
         }),
         Layer.mock(AgentSync, { noticed: (revision) => Ref.update(noticed, (all) => [...all, revision]) }),
         Layer.mock(Gateway, {
@@ -83,14 +83,14 @@ const setUp = Effect.gen(function* () {
     answers,
     boot: within(presence.boot),
     close: within(Scope.close(scope, Exit.void)),
-    dueIns,
     lifecycle,
     lines,
     noticed,
+    /** What the loop was told about the queue. */
+    pulsed,
     reports,
     start: within(presence.start),
-    statuses: Effect.map(Queue.clear(reports), (all) => all.map(({ status }) => status)),
-    wakes
+    statuses: Effect.map(Queue.clear(reports), (all) => all.map(({ status }) => status))
   }
 })
 
@@ -142,9 +142,9 @@ describe("the first pulse", () => {
     })
   )
 
-  it.effect("brings the pause that was asked for before, and the work that waits", () =>
+  it.effect("brings the pause that was asked for before, and reports the queue to the loop", () =>
     Effect.gen(function* () {
-      const { answer, boot, dueIns, lifecycle, noticed, wakes } = yield* setUp
+      const { answer, boot, lifecycle, noticed, pulsed } = yield* setUp
       yield* Ref.set(
         answer,
         Effect.succeed({
@@ -158,8 +158,7 @@ describe("the first pulse", () => {
       )
       yield* boot
       assert.isTrue((yield* lifecycle.state).isPaused)
-      assert.strictEqual(yield* Ref.get(wakes), 1)
-      assert.deepStrictEqual(yield* Ref.get(dueIns), [5_000])
+      assert.deepStrictEqual(yield* Ref.get(pulsed), [{ oldest: 500, dueInMillis: 5_000 }])
       assert.deepStrictEqual(yield* Ref.get(noticed), [3])
     })
   )
@@ -256,6 +255,60 @@ describe("the pulse", () => {
       yield* TestClock.adjust("1 minute")
       assert.deepStrictEqual(yield* lifecycle.aborted, { exitCode: 78, message: "a later boot" })
     })
+  )
+})
+
+describe("the protocol", () => {
+  const serving = (oldest: number, newest: number) => Effect.succeed({ ...answered, protocol: { oldest, newest } })
+
+  it.effect(
+    "that the deployment does not serve any more has the runtime upgraded, which obeys commands meanwhile",
+    () =>
+      Effect.gen(function* () {
+        const { answer, boot, lifecycle, lines, start, statuses } = yield* setUp
+        yield* Ref.set(answer, serving(PROTOCOL + 1, PROTOCOL + 2))
+        yield* boot
+        yield* lifecycle.enter("ready")
+        yield* start
+        yield* TestClock.adjust("10 minutes")
+        const state = yield* lifecycle.state
+        assert.include(state.reasons.protocol ?? "", "upgrade the runtime")
+        assert.isFalse(canClaim(state))
+        assert.isAtLeast((yield* statuses).length, 10)
+        const errors = lines.filter((line) => line.startsWith("ERROR"))
+        assert.lengthOf(errors, 1)
+        assert.match(errors[0] ?? "", /^ERROR nothing is claimed: the deployment serves protocol versions/)
+        yield* Ref.set(answer, Effect.succeed({ ...answered, commands: { ...noCommands, paused: true } }))
+        yield* TestClock.adjust("1 minute")
+        assert.isTrue((yield* lifecycle.state).isPaused)
+        assert.deepStrictEqual((yield* lifecycle.state).reasons, {})
+      })
+  )
+
+  it.effect("that the deployment does not serve yet has the deployment upgraded", () =>
+    Effect.gen(function* () {
+      const { answer, boot, lifecycle } = yield* setUp
+      yield* Ref.set(answer, serving(PROTOCOL - 1, PROTOCOL - 1))
+      yield* boot
+      assert.include((yield* lifecycle.state).reasons.protocol ?? "", "upgrade the deployment")
+    })
+  )
+
+  it.effect(
+    "that the deployment serves beside others is no reason, and the first is served by one that does not tell",
+    () =>
+      Effect.gen(function* () {
+        const { answer, boot, lifecycle } = yield* setUp
+        for (const range of [
+          serving(PROTOCOL - 1, PROTOCOL),
+          serving(PROTOCOL, PROTOCOL + 1),
+          Effect.succeed(answered)
+        ]) {
+          yield* Ref.set(answer, range)
+          yield* boot
+          assert.deepStrictEqual((yield* lifecycle.state).reasons, {})
+        }
+      })
   )
 })
 

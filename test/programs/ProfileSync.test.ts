@@ -199,11 +199,11 @@ describe("profile sync", () => {
       yield* until(() => deferrals() === 1)
       assert.isUndefined(mode())
       yield* Ref.set(answer, Effect.as(permits.take, profiles))
-      yield* permits.giveBack
+      yield* permits.release
       yield* until(() => deferrals() === 2)
       assert.isUndefined(mode())
       yield* Ref.set(answer, Effect.succeed(profiles))
-      yield* permits.giveBack
+      yield* permits.release
       yield* until(() => mode() === "local")
     }).pipe(Effect.scoped)
   )

@@ -38,7 +38,7 @@ const letter = {
   error: { class: "TurnRefused", message: "413", at: 2 },
   isRequired: true,
   hasFallback: true,
-  folded: 0,
+  events: [{ type: "mention" as const, actorName: "Pat Person", at: 0 }],
   traceId: null
 }
 
@@ -119,7 +119,9 @@ const setUp = (settings: Partial<Settings> = {}) =>
         state: Effect.succeed({ state: "ready" as const, version: "2026.9.6", lastSendAt: null, lastSendError: null })
       }),
       Layer.mock(GatewayGuard, { breaker: Effect.succeed(closed) }),
-      Layer.mock(DeliveryLoop, { state: Effect.succeed({ oldestWaiting: null }) }),
+      Layer.mock(DeliveryLoop, {
+        state: Effect.succeed({ oldest: null, heartbeatsInFlight: 0, heartbeatsWaitSince: null })
+      }),
       Permits.layer
     ).pipe(
       Layer.provideMerge(Layer.mergeAll(Metrics.layer, Lifecycle.layer)),
@@ -165,13 +167,15 @@ const setUp = (settings: Partial<Settings> = {}) =>
   })
 
 const work = {
+  kind: "notification",
+  lateMillis: 0,
   run: "notification_2",
   agent: "engineer",
   agentName: "Engineer",
   task: `Use ${secret}`,
   type: "mention",
   attempt: 1
-}
+} as const
 
 describe("the status page", () => {
   it.live("allows its own script and style by their hashes and nothing else", () =>
@@ -232,20 +236,21 @@ describe("the status page", () => {
       assert.strictEqual(first.status, "online")
       assert.deepStrictEqual(first.reasons, [])
       assert.lengthOf(first.spans, 40)
-      yield* metrics.deliveryStarted(work)
+      yield* metrics.runStarted(work)
       yield* metrics.toolStarted("task_status", work.run)
       const running = yield* nextOf(line, "state").pipe(
         Effect.repeat({ until: ({ activity }) => activity.running[0]?.tool === "task_status" })
       )
       assert.strictEqual(running.activity.running[0].agentName, "Engineer")
       assert.include(running.activity.running[0].task, "Use ")
-      yield* metrics.deliveryEnded({
-        outcome: "waiting",
+      yield* metrics.runEnded({
+        kind: "notification",
+        outcome: "retrying",
         type: "mention",
-        notificationId: work.run,
+        run: work.run,
         agent: "engineer",
         durationMillis: 5,
-        silence: true,
+        isSilence: true,
         error: `the header was Bearer ${secret}`
       })
       const ended = yield* nextOf(line, "state").pipe(
@@ -272,15 +277,17 @@ describe("the status page", () => {
       yield* nextOf(two, "letters")
       assert.strictEqual(yield* asked, 1)
       assert.strictEqual(letters.list[0].error, "TurnRefused: 413")
+      assert.deepStrictEqual(letters.list[0].events, [{ type: "mention", by: "Pat Person" }])
       assert.notInclude(JSON.stringify(letters), secret.slice(-64))
       yield* Ref.set(isAway, true)
-      yield* metrics.deliveryEnded({
+      yield* metrics.runEnded({
+        kind: "notification",
         outcome: "dead",
         type: "mention",
-        notificationId: "notification_3",
+        run: "notification_3",
         agent: "engineer",
         durationMillis: 5,
-        silence: false,
+        isSilence: false,
         error: "TurnRefused: 413"
       })
       const later = yield* nextOf(one, "letters")

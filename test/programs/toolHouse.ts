@@ -10,8 +10,9 @@ import { personAt } from "../../local/person.ts"
 import { CAPABILITY_HEADER, SESSION_KEY_HEADER } from "../../src/domain/Capability.ts"
 import { ControlPlaneRefused, ControlPlaneUnavailable, TokenRefused } from "../../src/domain/ControlPlaneFailure.ts"
 import type { ControlPlaneFailure } from "../../src/domain/ControlPlaneFailure.ts"
-import type { Fence } from "../../src/domain/Delivery.ts"
 import type { DeliveryContext } from "../../src/domain/DeliveryContext.ts"
+import { fenceOf } from "../../src/domain/Run.ts"
+import type { Fence, Lease } from "../../src/domain/Run.ts"
 import { RuntimeConfig } from "../../src/layers/Config.ts"
 import type { Settings } from "../../src/layers/Config.ts"
 import { ConvexClient } from "../../src/layers/ConvexClient.ts"
@@ -177,20 +178,22 @@ export const makeToolHouse = Effect.fnUntraced(function* (members: ReadonlyArray
   const scope = yield* Effect.scope
   yield* side.plane.pulse({ status: "online", reasons: [], health: "{}", openclawVersion: null })
 
-  let requests = 0
-  /** Leases what is due and answers its runs by slug, opened in this process. */
+  let number = 0
+  const held: Array<Lease> = []
+  /** Claims the due notifications and answers their runs by slug, opened in this process. */
   const claimRuns: Effect.Effect<Record<string, LiveRun>, ControlPlaneFailure, Scope.Scope> = Effect.gen(function* () {
-    const { deliveries } = yield* side.plane.claim({
-      permits: 8,
-      requestId: `request-${(requests += 1)}`,
-      parkedAgents: []
+    const claimed = yield* side.plane.claim({
+      number: (number += 1),
+      limit: 8,
+      heartbeatLimit: 0,
+      held: held.map(({ epoch, session }) => ({ session, epoch })),
+      abandoned: []
     })
-    const contexts = yield* side.plane.context(deliveries.map(({ notificationIds }) => notificationIds[0]))
     const runs: Record<string, LiveRun> = {}
-    for (const { epoch, notificationIds, session } of deliveries) {
-      const found = contexts.get(notificationIds[0])
-      if (found === undefined || "broken" in found) continue
-      runs[found.context.agent.slug] = yield* side.liveRuns.open({ context: found.context, fence: { epoch, session } })
+    for (const run of claimed.runs) {
+      if (!("context" in run) || run.kind === "heartbeat") continue
+      held.push(run)
+      runs[run.context.agent.slug] = yield* side.liveRuns.open({ context: run.context, fence: fenceOf(run) })
     }
     return runs
   })

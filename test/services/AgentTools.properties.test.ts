@@ -33,7 +33,7 @@ const call = (name: string, text: string) =>
   Effect.gen(function* () {
     const { executeAgentTool } = yield* AgentTools
     const result = yield* executeAgentTool(
-      { context, fence: { session: "session_1", epoch: 1 } },
+      { context, fence: { run: "notification_1", session: "session_1", epoch: 1 } },
       { callId: "call_1", name, arguments: text }
     )
     const answer = JSON.parse(result.json)

@@ -12,7 +12,7 @@ import type { RunContext } from "../../src/services/tools/AgentTool.ts"
 import { allTools } from "../../src/services/tools/AllTools.ts"
 import { defaultFlags, lead, sampleContext, sampleMessage, sampleTask } from "../domain/sampleContext.ts"
 
-const fence = { session: "session_1", epoch: 3 }
+const fence = { run: "notification_1", session: "session_1", epoch: 3 }
 
 type Change = Parameters<ControlPlane["Service"]["setTaskStatus"]>
 
@@ -437,13 +437,19 @@ describe("a call", () => {
     Effect.gen(function* () {
       const { call } = yield* setUp()
       const { agent } = sampleContext()
-      const beat: RunContext = {
+      const heartbeat: RunContext = {
         ...sampleContext({ task: null, agent: { ...agent, flags: { ...defaultFlags, canMarkDone: true } } }),
         heartbeat: { taskIds: ["task_5"] }
       }
-      assert.isTrue((yield* call("task_status", { taskId: "task_5", status: "review" }, beat)).success)
-      assert.strictEqual((yield* call("task_status", { taskId: "task_5", status: "done" }, beat)).code, "forbidden")
-      assert.strictEqual((yield* call("task_status", { taskId: "task_6", status: "review" }, beat)).code, "forbidden")
+      assert.isTrue((yield* call("task_status", { taskId: "task_5", status: "review" }, heartbeat)).success)
+      assert.strictEqual(
+        (yield* call("task_status", { taskId: "task_5", status: "done" }, heartbeat)).code,
+        "forbidden"
+      )
+      assert.strictEqual(
+        (yield* call("task_status", { taskId: "task_6", status: "review" }, heartbeat)).code,
+        "forbidden"
+      )
     })
   )
 

@@ -1,15 +1,20 @@
 import { NodeCrypto } from "@effect/platform-node"
 import { assert, describe, it } from "@effect/vitest"
-import { Duration, Effect, Exit, Fiber, Latch, Layer, Option, Queue, Result, Stream } from "effect"
+import { Duration, Effect, Exit, Fiber, Latch, Layer, Logger, Option, Queue, Result, Stream, Struct } from "effect"
 import { TestClock } from "effect/testing"
 import { ControlPlaneUnavailable, LeaseLost, TokenRefused } from "../../src/domain/ControlPlaneFailure.ts"
 import type { ControlPlaneFailure } from "../../src/domain/ControlPlaneFailure.ts"
+import { functions } from "../../src/domain/ControlPlaneFunctions.ts"
+import { PROTOCOL } from "../../src/domain/Protocol.ts"
+import type { ClaimAnswer } from "../../src/domain/Run.ts"
 import { RuntimeConfig } from "../../src/layers/Config.ts"
 import { ConvexClient } from "../../src/layers/ConvexClient.ts"
 import type { Arguments } from "../../src/layers/ConvexClient.ts"
 import { Metrics } from "../../src/layers/Metrics.ts"
 import { ControlPlane } from "../../src/services/ControlPlane.ts"
-import { sampleContext } from "../domain/sampleContext.ts"
+import type { ClaimRequest } from "../../src/services/ControlPlane.ts"
+import { sampleContext, sampleRun } from "../domain/sampleContext.ts"
+import { sampleHeartbeatRun } from "../domain/sampleHeartbeat.ts"
 
 interface Call {
   readonly kind: "query" | "mutation"
@@ -17,7 +22,9 @@ interface Call {
   readonly args: Arguments
 }
 
-const fence = { session: "session_1", epoch: 7 }
+const fence = { run: "notification_1", session: "session_1", epoch: 7 }
+const lease = { session: "session_1", epoch: 7 }
+const request: ClaimRequest = { number: 1, limit: 3, heartbeatLimit: 1, held: [], abandoned: [] }
 const away = new ControlPlaneUnavailable({ function: "any", detail: "ECONNREFUSED" })
 
 const serviceOver = (client: Layer.Layer<ConvexClient>) =>
@@ -59,37 +66,51 @@ const setUp = (...answers: ReadonlyArray<Exit.Exit<unknown, ControlPlaneFailure>
     return { calls, controlPlane: yield* serviceOver(client), pushed }
   })
 
-const claimAnswer = (now: number) => Exit.succeed({ deliveries: [], nextDueAt: null, now, isBlocked: false })
-const settled = Exit.succeed({ now: 0 })
+const claimAnswer = (changes: Partial<ClaimAnswer> = {}) =>
+  Exit.succeed({
+    runs: [],
+    spent: [],
+    hasMore: false,
+    hasMoreHeartbeats: false,
+    nextDueAt: null,
+    oldest: null,
+    now: 0,
+    ...changes
+  })
+const stored = Exit.succeed({ messageId: null, now: 0 })
 
 describe("a claim", () => {
-  it.effect("says who asks, for how long and how much, and is not repeated behind the caller's back", () =>
+  it.effect("names its number, its limits and the leases of this process, and is made once", () =>
     Effect.gen(function* () {
       const { calls, controlPlane } = yield* setUp(Exit.fail(away))
-      const options = { permits: 3, requestId: "request_1", parkedAgents: ["agent_1"] }
-      assert.deepStrictEqual(yield* Effect.flip(controlPlane.claim(options)), away)
+      const claim = { ...request, number: 5, held: [sampleRun()], abandoned: [{ session: "session_2", epoch: 3 }] }
+      assert.deepStrictEqual(yield* Effect.flip(controlPlane.claim(claim)), away)
       const { args, kind, path } = yield* Queue.take(calls)
       assert.strictEqual(kind, "mutation")
-      assert.strictEqual(path, "service/notifications:claim")
+      assert.strictEqual(path, functions.claim)
       assert.deepStrictEqual(args, {
+        protocol: PROTOCOL,
         runtimeId: "runtime_1",
         bootId: controlPlane.bootId,
-        requestId: "request_1",
+        number: 5,
         limit: 3,
+        heartbeatLimit: 1,
         leaseMs: 90_000,
         maxAttempts: 8,
-        parkedAgents: ["agent_1"]
+        held: [lease],
+        abandoned: [{ session: "session_2", epoch: 3 }]
       })
       yield* TestClock.adjust("1 hour")
       assert.strictEqual(yield* Queue.size(calls), 0)
     })
   )
 
-  it.effect("teaches the control plane's clock, in which all later moments are told", () =>
+  it.effect("teaches the control plane's clock, by which all later moments are sent", () =>
     Effect.gen(function* () {
       yield* TestClock.setTime(1_000_000)
-      const { calls, controlPlane } = yield* setUp(claimAnswer(5_000_000), Exit.succeed({ state: "waiting", now: 0 }))
-      yield* controlPlane.claim({ permits: 1, requestId: "r", parkedAgents: [] })
+      const failed = Exit.succeed({ state: "ready", now: 5_010_000 })
+      const { calls, controlPlane } = yield* setUp(claimAnswer({ now: 5_000_000 }), failed)
+      yield* controlPlane.claim(request)
       yield* TestClock.adjust("10 seconds")
       assert.strictEqual(yield* controlPlane.now, 5_010_000)
       yield* controlPlane.fail(fence, { class: "ConnectionLost", error: "reset", silence: false, retryInMillis: 7_000 })
@@ -98,12 +119,60 @@ describe("a claim", () => {
     })
   )
 
-  it.effect("that is answered in another shape is unavailable, so that it is asked again", () =>
+  it.effect("that is answered in another shape is unavailable, so that it is repeated", () =>
     Effect.gen(function* () {
-      const { controlPlane } = yield* setUp(Exit.succeed({ deliveries: "none" }))
-      const failure = yield* Effect.flip(controlPlane.claim({ permits: 1, requestId: "r", parkedAgents: [] }))
+      const { controlPlane } = yield* setUp(Exit.succeed({ runs: "none" }))
+      const failure = yield* Effect.flip(controlPlane.claim(request))
       assert.strictEqual(failure._tag, "ControlPlaneUnavailable")
       assert.include("detail" in failure ? failure.detail : "", "another shape")
+    })
+  )
+
+  it.effect("brings runs of both kinds, each decoded on its own: a damaged one leaves the others whole", () =>
+    Effect.gen(function* () {
+      const { events: _, ...damaged } = sampleContext()
+      const broken = { ...Struct.omit(sampleRun(), ["context"]), id: "gone", broken: "task_missing" }
+      const { controlPlane } = yield* setUp(
+        claimAnswer({
+          runs: [
+            sampleRun(),
+            sampleHeartbeatRun(),
+            broken,
+            { ...sampleRun(), id: "damaged", context: damaged },
+            { ...sampleHeartbeatRun(), id: "damaged heartbeat", context: "none" },
+            { id: "no run at all" }
+          ]
+        })
+      )
+      const { runs } = yield* controlPlane.claim(request)
+      assert.deepStrictEqual(runs.slice(0, 3), [sampleRun(), sampleHeartbeatRun(), broken])
+      assert.deepStrictEqual(
+        runs.slice(3).map((run) => [run.kind, run.id, "broken" in run && run.broken.startsWith("damaged: ")]),
+        [
+          ["notification", "damaged", true],
+          ["heartbeat", "damaged heartbeat", true]
+        ]
+      )
+      for (const run of runs.slice(3)) assert.notProperty(run, "context")
+    }).pipe(Effect.provide(Logger.layer([])))
+  )
+})
+
+describe("a renewal", () => {
+  it.effect("names all leases in one call, made once, and answers what is lost", () =>
+    Effect.gen(function* () {
+      const answer = { lost: [lease], hasUnnamed: true, now: 4_000 }
+      const { calls, controlPlane } = yield* setUp(Exit.succeed(answer), Exit.fail(away))
+      const other = { session: "session_2", epoch: 1 }
+      assert.deepStrictEqual(yield* controlPlane.renew([sampleRun(), other]), answer)
+      assert.deepStrictEqual((yield* Queue.take(calls)).args, {
+        runtimeId: "runtime_1",
+        bootId: controlPlane.bootId,
+        leaseMs: 90_000,
+        leases: [lease, other]
+      })
+      assert.strictEqual(yield* controlPlane.now, 4_000)
+      assert.deepStrictEqual(yield* Effect.flip(controlPlane.renew([other])), away)
     })
   )
 })
@@ -111,12 +180,12 @@ describe("a claim", () => {
 describe("an outcome", () => {
   it.effect("is repeated with the same words until the control plane answers", () =>
     Effect.gen(function* () {
-      const { calls, controlPlane } = yield* setUp(Exit.fail(away), Exit.fail(away), Exit.fail(away), settled)
+      const { calls, controlPlane } = yield* setUp(Exit.fail(away), Exit.fail(away), Exit.fail(away), stored)
       const fiber = yield* Effect.forkChild(
         controlPlane.complete(fence, {
           outcome: "replied",
           reply: "Done.",
-          refused: [{ id: "n2", reason: "task archived" }],
+          refused: [{ event: 1, reason: "task archived" }],
           usage: { inputTokens: 1, outputTokens: 2, totalTokens: 3 }
         })
       )
@@ -129,7 +198,7 @@ describe("an outcome", () => {
         ...fence,
         outcome: "replied",
         reply: "Done.",
-        refused: [{ id: "n2", reason: "task archived" }],
+        refused: [{ event: 1, reason: "task archived" }],
         usage: { inputTokens: 1, outputTokens: 2, totalTokens: 3 },
         maxHops: 12
       })
@@ -149,42 +218,18 @@ describe("an outcome", () => {
 
   it.effect("waits for a token that is just being changed, and is written once that is accepted", () =>
     Effect.gen(function* () {
-      const refused = Exit.fail(new TokenRefused({ function: "service/notifications:complete", detail: "revoked" }))
-      const { controlPlane } = yield* setUp(refused, refused, refused, settled)
+      const refused = Exit.fail(new TokenRefused({ function: functions.complete, detail: "revoked" }))
+      const { controlPlane } = yield* setUp(refused, refused, refused, stored)
       const fiber = yield* Effect.forkChild(controlPlane.complete(fence, { outcome: "skipped" }))
       yield* TestClock.adjust("10 seconds")
       yield* Fiber.join(fiber)
     })
   )
 
-  const failure = { class: "ConnectionLost", error: "reset", silence: false }
-  const ends: Record<string, (plane: ControlPlane["Service"]) => Effect.Effect<unknown, ControlPlaneFailure>> = {
-    complete: (plane) => plane.complete(fence, { outcome: "replied", reply: "Done." }),
-    fail: (plane) => plane.fail(fence, failure),
-    release: (plane) => plane.release(fence),
-    updateAgentHeartbeat: (plane) => plane.updateAgentHeartbeat(fence, { status: "idle", currentTaskId: null })
-  }
-  for (const [name, end] of Object.entries(ends)) {
-    it.effect(`by ${name} is judged by its own answer when a renewal finds that it ended the lease`, () =>
-      Effect.gen(function* () {
-        const lost = Exit.fail(new LeaseLost({ function: "service/notifications:renew" }))
-        const written = Exit.succeed({ state: "waiting", dueAt: 0, messageId: null, hasWork: false, now: 0 })
-        // Written, but the answer is lost; the repeated call is answered as the first.
-        const { controlPlane } = yield* setUp(Exit.fail(away), lost, written, lost)
-        const ending = yield* Effect.forkChild(end(controlPlane))
-        yield* Effect.yieldNow
-        yield* controlPlane.renew(fence)
-        yield* TestClock.adjust("1 second")
-        yield* Fiber.join(ending)
-        assert.strictEqual((yield* Effect.flip(controlPlane.renew(fence)))._tag, "LeaseLost")
-      })
-    )
-  }
-
   it.effect("is not repeated when the lease is lost", () =>
     Effect.gen(function* () {
-      const lost = new LeaseLost({ function: "service/notifications:complete" })
-      const { calls, controlPlane } = yield* setUp(Exit.fail(lost), settled)
+      const lost = new LeaseLost({ function: functions.complete })
+      const { calls, controlPlane } = yield* setUp(Exit.fail(lost), stored)
       assert.deepStrictEqual(yield* Effect.flip(controlPlane.complete(fence, { outcome: "skipped" })), lost)
       assert.strictEqual(yield* Queue.size(calls), 1)
     })
@@ -207,9 +252,9 @@ describe("an outcome", () => {
     })
   )
 
-  it.effect("that is given back says nothing for a drain, and moment, class and limit for a shared failure", () =>
+  it.effect("that is a release says moment, class and limit of a shared failure, and nothing without one", () =>
     Effect.gen(function* () {
-      const { calls, controlPlane } = yield* setUp(Exit.succeed({ state: "waiting", now: 0 }))
+      const { calls, controlPlane } = yield* setUp(Exit.succeed({ state: "ready", now: 0 }))
       yield* controlPlane.release(fence)
       assert.deepStrictEqual((yield* Queue.take(calls)).args, fence)
       yield* controlPlane.release(fence, {
@@ -228,17 +273,29 @@ describe("an outcome", () => {
     })
   )
 
-  it.effect("carries session and epoch of its delivery and nothing else of it", () =>
+  it.effect("of a heartbeat carries the agent's status and its message, and answers when the next one is due", () =>
     Effect.gen(function* () {
-      const { calls, controlPlane } = yield* setUp(Exit.succeed({ state: "waiting", now: 0, expiresAt: 0 }))
-      const delivery = { ...fence, attempt: 2, spent: false, notificationIds: ["n1"] }
-      yield* controlPlane.release(delivery)
-      yield* controlPlane.renew(delivery)
-      yield* controlPlane.complete(delivery, { outcome: "skipped" })
-      yield* controlPlane.fail(delivery, { class: "Defect", error: "bug", silence: false })
-      for (const { args } of yield* Queue.takeAll(calls)) {
+      const { calls, controlPlane } = yield* setUp(Exit.succeed({ dueAt: 9_000, messageId: "message_1", now: 4_000 }))
+      const message = { taskId: "task_1", content: "Done." }
+      const report = { status: "idle", currentTaskId: null, message }
+      assert.strictEqual((yield* controlPlane.updateAgentHeartbeat(fence, report)).dueAt, 9_000)
+      assert.deepStrictEqual((yield* Queue.take(calls)).args, { ...fence, ...report, maxHops: 12 })
+    })
+  )
+
+  it.effect("carries the fence of its run and nothing else of it, as a tool's change does", () =>
+    Effect.gen(function* () {
+      const linked = { taskId: "task_1", prNumber: 7, changed: true, github: "off" }
+      const { calls, controlPlane } = yield* setUp(Exit.succeed({ state: "ready", now: 0, messageId: null, ...linked }))
+      const whole = { ...sampleRun(), ...fence }
+      yield* controlPlane.release(whole)
+      yield* controlPlane.complete(whole, { outcome: "skipped" })
+      yield* controlPlane.fail(whole, { class: "Defect", error: "bug", silence: false })
+      yield* controlPlane.linkPullRequest(whole, { taskId: "task_1", prNumber: 7 })
+      const sent = yield* Queue.takeN(calls, 4)
+      for (const { args } of sent) {
         assert.deepInclude(args, fence)
-        for (const name of ["attempt", "spent", "notificationIds"]) assert.notProperty(args, name)
+        for (const name of ["id", "attempt", "context"]) assert.notProperty(args, name)
       }
     })
   )
@@ -253,23 +310,23 @@ describe("outcomes of many turns that end together", () => {
         mutation: (path: string) =>
           Effect.gen(function* () {
             calls.push(path)
-            if (path === "service/notifications:claim") return yield* claimAnswer(0)
+            if (path === functions.claim) return yield* claimAnswer()
             yield* answered.await
-            return yield* settled
+            return yield* stored
           }),
         push: undefined as never
       })
       const controlPlane = yield* serviceOver(client)
       const ends = yield* Effect.forEach(
         Array.from({ length: 100 }, (_, epoch) => epoch),
-        (epoch) => Effect.forkChild(controlPlane.complete({ session: "session_1", epoch }, { outcome: "skipped" }))
+        (epoch) => Effect.forkChild(controlPlane.complete({ ...fence, epoch }, { outcome: "skipped" }))
       )
       yield* TestClock.adjust(0)
       const before = calls.length
       assert.isAtLeast(before, 2)
       assert.isAtMost(before, 10)
-      yield* controlPlane.claim({ permits: 50, requestId: "request_1", parkedAgents: [] })
-      assert.strictEqual(calls.at(-1), "service/notifications:claim")
+      yield* controlPlane.claim(request)
+      assert.strictEqual(calls.at(-1), functions.claim)
       yield* answered.open
       yield* Fiber.joinAll(ends)
       assert.lengthOf(calls, 101)
@@ -280,7 +337,7 @@ describe("outcomes of many turns that end together", () => {
 describe("contexts", () => {
   it.effect("are read each on its own: a damaged one leaves the others whole", () =>
     Effect.gen(function* () {
-      const { fold: _, ...damaged } = sampleContext()
+      const { events: _, ...damaged } = sampleContext()
       const { controlPlane } = yield* setUp(
         Exit.succeed([
           { id: "good", context: sampleContext() },
@@ -300,29 +357,14 @@ describe("contexts", () => {
   )
 })
 
-describe("contexts of claimed work", () => {
-  it.effect("are asked for with the epochs of its leases", () =>
-    Effect.gen(function* () {
-      const { calls, controlPlane } = yield* setUp(Exit.succeed([]))
-      yield* controlPlane.context(["n1", "n2"], [4, 7])
-      yield* controlPlane.context(["n1"])
-      const asked = yield* Queue.takeN(calls, 2)
-      assert.deepStrictEqual(
-        asked.map(({ args }) => args),
-        [{ ids: ["n1", "n2"], epochs: [4, 7] }, { ids: ["n1"] }]
-      )
-    })
-  )
-})
-
 describe("what is pushed", () => {
   it.effect("is read as it should be, and what cannot be is a failure among the others", () =>
     Effect.gen(function* () {
       const { controlPlane, pushed } = yield* setUp()
       const lost = Result.fail(new LeaseLost({ function: "x" }))
-      const good = Result.succeed({ oldest: 1, newest: 2, newestId: "n" })
-      yield* Queue.offerAll(pushed, [good, Result.succeed({ oldest: "yesterday" }), lost, good])
-      const seen = yield* controlPlane.backlog.pipe(Stream.take(4), Stream.runCollect)
+      const good = Result.succeed({ count: 2 })
+      yield* Queue.offerAll(pushed, [good, Result.succeed({ count: "two" }), lost, good])
+      const seen = yield* controlPlane.wakes.pipe(Stream.take(4), Stream.runCollect)
       assert.deepStrictEqual(seen[0], good)
       assert.isTrue(seen[1] !== undefined && Result.isFailure(seen[1]))
       assert.deepStrictEqual(seen[2], lost)
@@ -354,6 +396,7 @@ describe("the pulse", () => {
       assert.strictEqual(yield* controlPlane.now, 4_000)
       const { args } = yield* Queue.take(calls)
       assert.deepInclude(args, { runtimeId: "runtime_1", bootId: controlPlane.bootId, status: "online" })
+      assert.strictEqual(args["protocol"], PROTOCOL)
       assert.deepInclude(args["infrastructure"] as object, { dropletId: "droplet_1", ipAddress: null, region: null })
       assert.strictEqual(args["intervalMs"], 60_000)
     })

@@ -8,6 +8,8 @@ import {
   TurnAmbiguous,
   UnknownAgent
 } from "../../src/domain/TurnFailure.ts"
+import { RuntimeConfig } from "../../src/layers/Config.ts"
+import type { Settings } from "../../src/layers/Config.ts"
 import { Gateway } from "../../src/layers/Gateway.ts"
 import { Admission, GatewayGuard } from "../../src/services/GatewayGuard.ts"
 import { canClaim, Lifecycle } from "../../src/services/Lifecycle.ts"
@@ -19,7 +21,7 @@ const providerFailed = new ProviderFailed({ detail: "502", status: 502 })
 const misconfigured = new GatewayMisconfigured({ detail: "HTTP 404", fix: "enable the endpoint" })
 const unknownAgent = new UnknownAgent({ detail: "HTTP 400", agentSlug: "engineer" })
 
-const setUp = Effect.gen(function* () {
+const setUpWith = Effect.fnUntraced(function* (settings: Partial<Settings>) {
   const agents = yield* Ref.make<ReadonlyArray<string> | GatewayUnreachable>(unreachable)
   const probes = yield* Ref.make(0)
   const lines: Array<string> = []
@@ -36,7 +38,7 @@ const setUp = Effect.gen(function* () {
   const services = yield* Layer.build(
     GatewayGuard.layer.pipe(
       Layer.provideMerge(Layer.mergeAll(Lifecycle.layerTest, Roster.layer)),
-      Layer.provide(gateway)
+      Layer.provide([gateway, RuntimeConfig.layerTest(settings)])
     )
   )
   const { guard, lifecycle, roster } = yield* Effect.provideContext(
@@ -46,6 +48,8 @@ const setUp = Effect.gen(function* () {
   yield* lifecycle.enter("ready")
   return { agents, guard, lifecycle, lines, log: Effect.provide(Logger.layer([logger])), probes, roster }
 })
+
+const setUp = setUpWith({ profileSync: false })
 
 /** Something is claimed, and its run tells this of its end. */
 const claimedAndEnded = (guard: GatewayGuard["Service"], end: Effect.Effect<void>) =>
@@ -80,8 +84,8 @@ describe("the breaker", () => {
       const { guard, lifecycle, lines, log } = yield* setUp
       yield* Effect.repeat(guard.sharedFailure(unreachable, "agent"), { times: 4 }).pipe(log)
       yield* TestClock.adjust("30 seconds")
-      yield* claimedAndEnded(guard, guard.completed).pipe(log)
-      yield* claimedAndEnded(guard, guard.completed).pipe(log)
+      yield* claimedAndEnded(guard, guard.completed("agent")).pipe(log)
+      yield* claimedAndEnded(guard, guard.completed("agent")).pipe(log)
       assert.strictEqual(yield* guard.allowance, Number.POSITIVE_INFINITY)
       assert.deepStrictEqual((yield* lifecycle.state).reasons, {})
       assert.deepStrictEqual(
@@ -117,7 +121,7 @@ describe("the breaker", () => {
         yield* Effect.forEach([early, probe, late], (admission) => guard.admitted(admission)),
         [0, 1, 0]
       )
-      for (const end of [guard.inconclusive, guard.completed, guard.sharedFailure(unreachable, "agent")]) {
+      for (const end of [guard.inconclusive, guard.completed("agent"), guard.sharedFailure(unreachable, "agent")]) {
         for (const admission of [early, late]) yield* end.pipe(Effect.provideService(Admission, admission), log)
         assert.strictEqual(yield* guard.allowance, 0)
         assert.isNull(yield* guard.opensIn)
@@ -177,37 +181,73 @@ describe("a provider's failure", () => {
 })
 
 describe("an unknown agent", () => {
-  it.effect("is parked, said once, until the gateway lists it", () =>
+  const { agentSlug } = unknownAgent
+  const id = "agent_engineer"
+
+  it.effect("has a delay, logged once, until GET /v1/models lists it", () =>
     Effect.gen(function* () {
       const { agents, guard, lifecycle, lines, log, probes } = yield* setUp
       const recovered = yield* Ref.make(0)
       yield* Effect.forkScoped(guard.probing(Ref.update(recovered, (count) => count + 1))).pipe(log)
       yield* TestClock.adjust(0)
-      yield* guard.sharedFailure(unknownAgent, "agent_engineer").pipe(log)
-      yield* guard.sharedFailure(unknownAgent, "agent_engineer").pipe(log)
-      assert.deepStrictEqual(yield* guard.parkedAgents, ["agent_engineer"])
+      assert.isNull(yield* guard.unknownAgentDelay(id))
+      yield* guard.sharedFailure(unknownAgent, id).pipe(log)
+      yield* guard.sharedFailure(unknownAgent, id).pipe(log)
+      assert.strictEqual(yield* guard.unknownAgentDelay(id), 30_000)
+      assert.isNull(yield* guard.unknownAgentDelay("agent_qa"))
       assert.lengthOf(lines, 1)
-      assert.include(lines[0] ?? "", "engineer")
+      assert.include(lines[0] ?? "", agentSlug)
       assert.isTrue(canClaim(yield* lifecycle.state))
-      yield* TestClock.adjust("30 seconds")
-      assert.strictEqual(yield* Ref.get(probes), 1)
-      assert.deepStrictEqual(yield* guard.parkedAgents, ["agent_engineer"])
       yield* Ref.set(agents, ["squad-lead"])
       yield* TestClock.adjust("30 seconds")
-      assert.deepStrictEqual(yield* guard.parkedAgents, ["agent_engineer"])
+      assert.isNotNull(yield* guard.unknownAgentDelay(id))
       assert.strictEqual(yield* Ref.get(recovered), 0)
-      yield* Ref.set(agents, ["squad-lead", "engineer"])
+      yield* Ref.set(agents, ["squad-lead", agentSlug])
       yield* TestClock.adjust("30 seconds")
-      assert.deepStrictEqual(yield* guard.parkedAgents, [])
-      // Its notifications wait for a claim: somebody has to be told that there is something to claim.
+      assert.isNull(yield* guard.unknownAgentDelay(id))
       assert.strictEqual(yield* Ref.get(recovered), 1)
       yield* TestClock.adjust("1 hour")
-      assert.strictEqual(yield* Ref.get(probes), 3)
+      assert.strictEqual(yield* Ref.get(probes), 2)
+    })
+  )
+
+  it.effect("has the same moment for all its work, and a longer wait each time that has passed", () =>
+    Effect.gen(function* () {
+      const { guard, log } = yield* setUp
+      yield* guard.sharedFailure(unknownAgent, id).pipe(log)
+      for (const wait of [30_000, 60_000, 120_000, 240_000, 300_000, 300_000]) {
+        assert.strictEqual(yield* guard.unknownAgentDelay(id), wait)
+        yield* TestClock.adjust(10_000)
+        assert.strictEqual(yield* guard.unknownAgentDelay(id), wait - 10_000)
+        yield* TestClock.adjust(wait - 10_000)
+      }
+    })
+  )
+
+  it.effect("is tried again after 2 s with profile sync, which is about to write it, and then as any other", () =>
+    Effect.gen(function* () {
+      const { guard, log } = yield* setUpWith({ profileSync: true })
+      yield* guard.sharedFailure(unknownAgent, id).pipe(log)
+      for (const wait of [2_000, 30_000, 60_000]) {
+        assert.strictEqual(yield* guard.unknownAgentDelay(id), wait)
+        yield* TestClock.adjust(wait)
+      }
+    })
+  )
+
+  it.effect("is known again when one of its turns is completed", () =>
+    Effect.gen(function* () {
+      const { guard, log } = yield* setUp
+      yield* guard.sharedFailure(unknownAgent, id).pipe(log)
+      yield* guard.completed("agent_qa").pipe(log)
+      assert.isNotNull(yield* guard.unknownAgentDelay(id))
+      yield* guard.completed(id).pipe(log)
+      assert.isNull(yield* guard.unknownAgentDelay(id))
     })
   )
 })
 
-describe("a parked agent that leaves the roster", () => {
+describe("an unknown agent that leaves the roster", () => {
   const engineer = {
     id: "agent_engineer",
     slug: "engineer",
@@ -219,14 +259,13 @@ describe("a parked agent that leaves the roster", () => {
     model: null
   }
 
-  it.effect("is not asked about any more, nor named in claims, even when its last turn ends later", () =>
+  it.effect("is not asked about any more, even when its last turn ends later", () =>
     Effect.gen(function* () {
       const { agents, guard, log, probes, roster } = yield* setUp
       yield* Ref.set(agents, ["squad-lead"])
       yield* Effect.forkScoped(guard.probing(Effect.void)).pipe(log)
       yield* roster.accept({ revision: 1, agents: [engineer] }).pipe(log)
       yield* guard.sharedFailure(unknownAgent, engineer.id).pipe(log)
-      assert.deepStrictEqual(yield* guard.parkedAgents, [engineer.id])
       yield* TestClock.adjust("30 seconds")
       const before = yield* Ref.get(probes)
       assert.isAtLeast(before, 1)
@@ -234,20 +273,23 @@ describe("a parked agent that leaves the roster", () => {
       yield* TestClock.adjust("1 hour")
       assert.strictEqual(yield* Ref.get(probes), before)
       yield* guard.sharedFailure(unknownAgent, engineer.id).pipe(log)
-      assert.deepStrictEqual(yield* guard.parkedAgents, [])
       yield* TestClock.adjust("1 hour")
       assert.strictEqual(yield* Ref.get(probes), before)
+      assert.isNull(yield* guard.unknownAgentDelay(engineer.id))
     })
   )
 
-  it.effect("stays parked while it has not come onto it yet", () =>
+  it.effect("stays unknown while it has not come onto it yet", () =>
     Effect.gen(function* () {
-      const { guard, log, roster } = yield* setUp
+      const { agents, guard, log, probes, roster } = yield* setUp
+      yield* Ref.set(agents, ["squad-lead"])
+      yield* Effect.forkScoped(guard.probing(Effect.void)).pipe(log)
       yield* roster.accept({ revision: 1, agents: [] }).pipe(log)
       yield* guard.sharedFailure(unknownAgent, engineer.id).pipe(log)
-      assert.deepStrictEqual(yield* guard.parkedAgents, [engineer.id])
       yield* roster.accept({ revision: 2, agents: [engineer] }).pipe(log)
-      assert.deepStrictEqual(yield* guard.parkedAgents, [engineer.id])
+      yield* TestClock.adjust("30 seconds")
+      assert.isAtLeast(yield* Ref.get(probes), 1)
+      assert.isNotNull(yield* guard.unknownAgentDelay(engineer.id))
     })
   )
 })
@@ -300,7 +342,7 @@ describe("wrong settings of the gateway", () => {
         lines.filter((line) => line.startsWith("ERROR")),
         1
       )
-      yield* guard.completed.pipe(Effect.provideService(Admission, admission), log)
+      yield* guard.completed("agent").pipe(Effect.provideService(Admission, admission), log)
       assert.strictEqual(yield* guard.allowance, Number.POSITIVE_INFINITY)
       // What was right once and is wrong again is new.
       yield* guard.sharedFailure(misconfigured, "agent").pipe(log)

@@ -1,162 +1,251 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Clock, Duration, Effect, Exit, Fiber, Layer, Logger } from "effect"
+import { Deferred, Duration, Effect, Exit, Fiber, Layer, Logger, Queue, Ref, Stream } from "effect"
 import { TestClock } from "effect/testing"
-import { ControlPlaneUnavailable, LeaseLost } from "../../src/domain/ControlPlaneFailure.ts"
+import { BootConflict, ControlPlaneUnavailable, TokenRefused } from "../../src/domain/ControlPlaneFailure.ts"
 import type { ControlPlaneFailure } from "../../src/domain/ControlPlaneFailure.ts"
-import type { Fence } from "../../src/domain/Delivery.ts"
+import type { Lease, RenewAnswer } from "../../src/domain/Run.ts"
 import { RuntimeConfig } from "../../src/layers/Config.ts"
 import { ControlPlane } from "../../src/services/ControlPlane.ts"
 import { Leases } from "../../src/services/Leases.ts"
+import { Lifecycle } from "../../src/services/Lifecycle.ts"
+import { Supervisor } from "../../src/services/Supervisor.ts"
 
-const fence: Fence = { session: "session_1", epoch: 7 }
-const away = new ControlPlaneUnavailable({ function: "renew", detail: "ECONNREFUSED" })
+const lease: Lease = { session: "session_1", epoch: 7 }
+const other: Lease = { session: "session_2", epoch: 3 }
+const renewed: RenewAnswer = { lost: [], hasUnnamed: false, now: 0 }
+const unavailable = new ControlPlaneUnavailable({ function: "renew", detail: "ECONNREFUSED" })
 
-/** Leases of ninety seconds; the renewals that were asked for, answered as the test has it. */
-const house = Effect.gen(function* () {
-  const renewals: Array<Fence> = []
-  const answers: Array<Effect.Effect<void, ControlPlaneFailure>> = []
+/** Leases of ninety seconds; each renewal is answered as the test has it. */
+const setUp = Effect.gen(function* () {
+  const renewals: Array<ReadonlyArray<Lease>> = []
+  const lines: Array<string> = []
+  const answer = yield* Ref.make<Effect.Effect<RenewAnswer, ControlPlaneFailure>>(Effect.succeed(renewed))
   const controlPlane = Layer.mock(ControlPlane, {
     bootId: "boot",
-    renew: (fence) =>
+    renew: (leases) =>
       Effect.suspend(() => {
-        renewals.push(fence)
-        return answers.shift() ?? Effect.void
+        renewals.push(leases)
+        return Effect.flatten(Ref.get(answer))
       })
   })
-  const layer = Leases.layer.pipe(
-    Layer.provide([controlPlane, RuntimeConfig.layerTest({ deliveryLease: Duration.seconds(90) })])
+  const logger = Logger.map(Logger.formatStructured, ({ level, message }) => {
+    if (level !== "DEBUG") lines.push(`${level} ${String(message)}`)
+  })
+  const services = yield* Layer.build(
+    Leases.layer.pipe(
+      Layer.provide(Supervisor.layer),
+      Layer.provideMerge(Lifecycle.layerTest),
+      Layer.provide([controlPlane, RuntimeConfig.layerTest({ deliveryLease: Duration.seconds(90) })]),
+      Layer.provideMerge(Logger.layer([logger]))
+    )
   )
-  const services = yield* Layer.build(layer)
-  return { answers, leases: yield* Effect.provideContext(Leases, services), renewals }
+  return {
+    answer,
+    leases: yield* Effect.provideContext(Leases, services),
+    lifecycle: yield* Effect.provideContext(Lifecycle, services),
+    lines,
+    renewals
+  }
 })
 
-const quiet = Effect.provide(Logger.layer([]))
-
-describe("a lease", () => {
-  it.effect("is overdue once half of its time has passed without a renewal, and not again after one", () =>
+describe("held leases", () => {
+  it.effect("are all renewed by one call every third of their time, and by none while nothing is held", () =>
     Effect.gen(function* () {
-      const { leases, renewals } = yield* house
-      yield* leases.hold(fence, 0)
-      yield* TestClock.adjust("45 seconds")
-      yield* leases.renewOverdue
+      const { leases, renewals } = yield* setUp
+      yield* TestClock.adjust("10 minutes")
+      assert.deepStrictEqual(renewals, [])
+      yield* leases.hold(lease)
+      yield* leases.hold(other)
+      yield* TestClock.adjust("29 seconds")
       assert.deepStrictEqual(renewals, [])
       yield* TestClock.adjust("1 second")
-      yield* leases.renewOverdue
-      yield* leases.renewOverdue
-      assert.deepStrictEqual(renewals, [fence])
-      yield* TestClock.adjust("46 seconds")
-      yield* leases.drop(fence)
-      yield* leases.renewOverdue
-      assert.lengthOf(renewals, 1)
-    }).pipe(quiet)
-  )
-
-  it.effect("whose work began late is renewed when a third of its time has passed, counted from its claim", () =>
-    Effect.gen(function* () {
-      const { leases, renewals } = yield* house
-      yield* leases.hold(fence, 0)
-      yield* TestClock.adjust("25 seconds")
-      const working = yield* Effect.forkChild(leases.during(fence, Effect.sleep("40 seconds")))
-      yield* TestClock.adjust("5 seconds")
-      assert.lengthOf(renewals, 1)
+      assert.deepStrictEqual(renewals, [[lease, other]])
+      yield* leases.drop(lease)
       yield* TestClock.adjust("30 seconds")
-      assert.lengthOf(renewals, 2)
-      yield* TestClock.adjust("5 seconds")
-      yield* Fiber.join(working)
+      assert.deepStrictEqual(renewals.at(-1), [other])
+      yield* leases.drop(other)
       yield* TestClock.adjust("10 minutes")
       assert.lengthOf(renewals, 2)
-      // Its end may still be on its way to the control plane.
-      yield* leases.renewOverdue
+    })
+  )
+
+  it.effect("cost two renewals a minute when a hundred turns are long", () =>
+    Effect.gen(function* () {
+      const { leases, renewals } = yield* setUp
+      for (let epoch = 0; epoch < 100; epoch++) {
+        yield* leases.hold({ session: `session_${epoch}`, epoch })
+        yield* TestClock.adjust("1 second")
+      }
+      const before = renewals.length
+      yield* TestClock.adjust("10 minutes")
+      assert.isAtMost(renewals.length - before, 20)
+      assert.lengthOf(renewals.at(-1) ?? [], 100)
+    })
+  )
+
+  it.effect("are renewed within a third of their time, also those that are held soon after others ended", () =>
+    Effect.gen(function* () {
+      const { leases, renewals } = yield* setUp
+      yield* leases.hold(lease)
+      yield* TestClock.adjust("5 seconds")
+      yield* leases.drop(lease)
+      yield* TestClock.adjust("15 seconds")
+      yield* leases.hold(other)
+      yield* TestClock.adjust("30 seconds")
+      assert.deepInclude(renewals, [other])
+    })
+  )
+
+  it.effect("are named until they are dropped", () =>
+    Effect.gen(function* () {
+      const { leases } = yield* setUp
+      yield* leases.hold(lease)
+      yield* leases.hold({ ...lease, epoch: 8 })
+      yield* leases.drop(lease)
+      assert.deepStrictEqual(yield* leases.named, { held: [{ ...lease, epoch: 8 }], abandoned: [] })
+    })
+  )
+
+  it.effect("that are abandoned are named as such, and not renewed, until a claim that named them is answered", () =>
+    Effect.gen(function* () {
+      const { leases, renewals } = yield* setUp
+      yield* leases.hold(lease)
+      yield* leases.hold(other)
+      yield* leases.abandon(lease)
+      const named = yield* leases.named
+      assert.deepStrictEqual(named, { held: [other], abandoned: [lease] })
+      yield* TestClock.adjust("30 seconds")
+      assert.deepStrictEqual(renewals, [[other]])
+      yield* leases.abandon(other)
+      yield* leases.rescued(named.abandoned)
+      assert.deepStrictEqual(yield* leases.named, { held: [], abandoned: [other] })
+    })
+  )
+})
+
+describe("a lost lease", () => {
+  const lost = Effect.succeed({ ...renewed, lost: [lease] })
+
+  it.effect("interrupts the work of its run and of no other", () =>
+    Effect.gen(function* () {
+      const { answer, leases } = yield* setUp
+      const isInterrupted = yield* Deferred.make<void>()
+      yield* leases.hold(lease)
+      yield* leases.hold(other)
+      const work = yield* Effect.forkChild(
+        Effect.exit(
+          leases.during(
+            lease,
+            Effect.onInterrupt(Effect.never, () => Deferred.succeed(isInterrupted, undefined))
+          )
+        )
+      )
+      const otherWork = yield* Effect.forkChild(leases.during(other, Effect.never))
+      yield* Ref.set(answer, lost)
+      yield* TestClock.adjust("30 seconds")
+      yield* Deferred.await(isInterrupted)
+      const exit = yield* Fiber.join(work)
+      assert.isTrue(Exit.isFailure(exit))
+      assert.isUndefined(otherWork.pollUnsafe())
+    })
+  )
+
+  it.effect("is a failure of work that begins afterwards, and of work whose lease is not held", () =>
+    Effect.gen(function* () {
+      const { answer, leases } = yield* setUp
+      yield* leases.hold(lease)
+      yield* Ref.set(answer, lost)
+      yield* TestClock.adjust("30 seconds")
+      for (const each of [lease, other]) {
+        assert.strictEqual((yield* Effect.flip(leases.during(each, Effect.never)))._tag, "LeaseLost")
+      }
+    })
+  )
+
+  it.effect("leaves the storing of its run's end alone, whose own answer decides", () =>
+    Effect.gen(function* () {
+      const { answer, leases } = yield* setUp
+      yield* leases.hold(lease)
+      const run = yield* Effect.forkChild(
+        Effect.andThen(
+          leases.during(lease, Effect.sleep("20 seconds")),
+          Effect.as(Effect.sleep("60 seconds"), "stored")
+        )
+      )
+      yield* Ref.set(answer, lost)
+      yield* TestClock.adjust("80 seconds")
+      assert.strictEqual(yield* Fiber.join(run), "stored")
+    })
+  )
+})
+
+describe("a renewal", () => {
+  it.effect("that reports a lease which it did not name is an element of `unnamed`", () =>
+    Effect.gen(function* () {
+      const { answer, leases } = yield* setUp
+      const seen = yield* Queue.unbounded<void>()
+      yield* Effect.forkScoped(Stream.runForEach(leases.unnamed, () => Queue.offer(seen, undefined)))
+      yield* leases.hold(lease)
+      yield* TestClock.adjust("30 seconds")
+      assert.strictEqual(yield* Queue.size(seen), 0)
+      yield* Ref.set(answer, Effect.succeed({ ...renewed, hasUnnamed: true }))
+      yield* TestClock.adjust("30 seconds")
+      assert.strictEqual(yield* Queue.size(seen), 1)
+    })
+  )
+
+  it.effect(
+    "that fails is repeated with backoff and logged once, with the leases of the moment, and so is the recovery",
+    () =>
+      Effect.gen(function* () {
+        const { answer, leases, lines, renewals } = yield* setUp
+        yield* Ref.set(answer, Effect.fail(unavailable))
+        yield* leases.hold(lease)
+        const work = yield* Effect.forkChild(leases.during(lease, Effect.never))
+        yield* TestClock.adjust("90 seconds")
+        assert.isAtLeast(renewals.length, 10)
+        assert.isAtMost(renewals.length, 25)
+        yield* leases.hold(other)
+        yield* TestClock.adjust("10 seconds")
+        assert.deepStrictEqual(renewals.at(-1), [lease, other])
+        assert.isUndefined(work.pollUnsafe())
+        yield* Ref.set(answer, Effect.succeed(renewed))
+        yield* TestClock.adjust("10 seconds")
+        assert.lengthOf(lines, 2)
+        assert.match(lines[0] ?? "", /^WARN leases are not renewed: ECONNREFUSED/)
+        assert.match(lines[1] ?? "", /^INFO leases are renewed again/)
+      })
+  )
+
+  it.effect("with a refused token is repeated at the next third", () =>
+    Effect.gen(function* () {
+      const { answer, leases, renewals } = yield* setUp
+      yield* Ref.set(answer, Effect.fail(new TokenRefused({ function: "renew", detail: "revoked" })))
+      yield* leases.hold(lease)
+      yield* TestClock.adjust("90 seconds")
       assert.lengthOf(renewals, 3)
-    }).pipe(quiet)
+    })
   )
 
-  it.effect("whose renewal hangs is renewed beside that before something is claimed", () =>
+  it.effect("outlives a bug", () =>
     Effect.gen(function* () {
-      const { answers, leases, renewals } = yield* house
-      answers.push(Effect.never)
-      yield* Effect.forkChild(leases.during(fence, Effect.never))
-      yield* TestClock.adjust("46 seconds")
-      assert.lengthOf(renewals, 1)
-      yield* leases.renewOverdue
-      assert.lengthOf(renewals, 2)
-    }).pipe(quiet)
+      const { answer, leases, renewals } = yield* setUp
+      yield* Ref.set(answer, Effect.die(new TypeError("a bug")))
+      yield* leases.hold(lease)
+      yield* TestClock.adjust("30 seconds")
+      yield* Ref.set(answer, Effect.succeed(renewed))
+      yield* TestClock.adjust("31 seconds")
+      assert.deepStrictEqual(renewals, [[lease], [lease]])
+    })
   )
 
-  it.effect("that cannot be renewed stays overdue and lets nothing be claimed; one that is lost does not", () =>
+  it.effect("ends the process when a later boot of the same RUNTIME_ID runs", () =>
     Effect.gen(function* () {
-      const { answers, leases, renewals } = yield* house
-      yield* leases.hold(fence, 0)
-      yield* TestClock.adjust("1 minute")
-      answers.push(Effect.fail(away), Effect.fail(new LeaseLost({ function: "renew" })))
-      assert.deepStrictEqual(yield* Effect.flip(leases.renewOverdue), away)
-      yield* leases.renewOverdue
-      yield* leases.renewOverdue
-      assert.lengthOf(renewals, 2)
-    }).pipe(quiet)
-  )
-
-  it.effect("that another renewal finds lost interrupts its work at once", () =>
-    Effect.gen(function* () {
-      const { answers, leases } = yield* house
-      const lost = new LeaseLost({ function: "renew" })
-      answers.push(Effect.never, Effect.fail(lost))
-      const working = yield* Effect.forkChild(leases.during(fence, Effect.never))
-      yield* TestClock.adjust("46 seconds")
-      yield* leases.renewOverdue
-      assert.deepStrictEqual(yield* Fiber.await(working), Exit.fail(lost))
-    }).pipe(quiet)
-  )
-
-  it.effect("is renewed once for all who ask meanwhile, also when the first of them leaves", () =>
-    Effect.gen(function* () {
-      const { answers, leases, renewals } = yield* house
-      yield* leases.hold(fence, 0)
-      yield* TestClock.adjust("1 minute")
-      answers.push(Effect.sleep("10 seconds"))
-      const [first, second] = [
-        yield* Effect.forkChild(leases.renewOverdue),
-        yield* Effect.forkChild(leases.renewOverdue)
-      ]
-      yield* TestClock.adjust("1 second")
-      yield* Fiber.interrupt(first)
-      yield* TestClock.adjust("9 seconds")
-      yield* Fiber.join(second)
-      assert.lengthOf(renewals, 1)
-    }).pipe(quiet)
-  )
-
-  it.effect("is overdue after a sleep of the machine, which its monotonic clock does not count", () =>
-    Effect.gen(function* () {
-      const { leases, renewals } = yield* house
-      const clock = yield* Clock.Clock
-      let asleep = 0
-      const timeOfDay = () => clock.currentTimeMillisUnsafe() + asleep
-      const clocks = { ...clock, currentTimeMillisUnsafe: timeOfDay, currentTimeMillis: Effect.sync(timeOfDay) }
-      yield* Effect.gen(function* () {
-        yield* leases.hold(fence, 0)
-        yield* leases.renewOverdue
-        assert.lengthOf(renewals, 0)
-        asleep = 600_000
-        yield* leases.renewOverdue
-        assert.lengthOf(renewals, 1)
-      }).pipe(Effect.provideService(Clock.Clock, clocks))
-    }).pipe(quiet)
-  )
-
-  it.effect("that is lost interrupts the work and is its failure", () =>
-    Effect.gen(function* () {
-      const { answers, leases } = yield* house
-      const lost = new LeaseLost({ function: "renew" })
-      answers.push(Effect.fail(away), Effect.fail(lost))
-      let isInterrupted = false
-      const work = Effect.onInterrupt(Effect.never, () => Effect.sync(() => (isInterrupted = true)))
-      const working = yield* Effect.forkChild(leases.during(fence, work))
-      yield* TestClock.adjust("59 seconds")
-      assert.isUndefined(working.pollUnsafe())
-      yield* TestClock.adjust("1 second")
-      assert.deepStrictEqual(yield* Fiber.await(working), Exit.fail(lost))
-      assert.isTrue(isInterrupted)
-    }).pipe(quiet)
+      const { answer, leases, lifecycle } = yield* setUp
+      yield* Ref.set(answer, Effect.fail(new BootConflict({ detail: "a later boot" })))
+      yield* leases.hold(lease)
+      yield* TestClock.adjust("30 seconds")
+      assert.deepStrictEqual(yield* lifecycle.aborted, { exitCode: 78, message: "a later boot" })
+    })
   )
 })

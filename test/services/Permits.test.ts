@@ -14,7 +14,7 @@ describe("Permits", () => {
     }).pipe(Effect.provide(twoPermits))
   )
 
-  it.effect("count down with each taken and up with each given back, never below none nor above all", () =>
+  it.effect("count down with each taken and up with each released, never below none nor above all", () =>
     Effect.gen(function* () {
       const permits = yield* Permits
       yield* permits.take
@@ -22,60 +22,27 @@ describe("Permits", () => {
       yield* permits.take
       yield* permits.take
       assert.strictEqual(yield* permits.free, 0)
-      yield* permits.giveBack
+      yield* permits.release
       assert.strictEqual(yield* permits.free, 0)
-      yield* permits.giveBack
-      yield* permits.giveBack
-      yield* permits.giveBack
+      yield* permits.release
+      yield* permits.release
+      yield* permits.release
       assert.strictEqual(yield* permits.free, 2)
     }).pipe(Effect.provide(twoPermits))
   )
 
-  it.effect("are idle at first, and again only when the last is given back", () =>
+  it.effect("are idle at first, and again only when the last is released", () =>
     Effect.gen(function* () {
       const permits = yield* Permits
       yield* permits.idle
       yield* permits.take
       yield* permits.take
       const idle = yield* Effect.forkChild(permits.idle, { startImmediately: true })
-      yield* permits.giveBack
+      yield* permits.release
       yield* Effect.yieldNow
       assert.isUndefined(idle.pollUnsafe())
-      yield* permits.giveBack
+      yield* permits.release
       yield* Fiber.join(idle)
-    }).pipe(Effect.provide(twoPermits))
-  )
-
-  it.effect("are given to patient work only while another one stays free", () =>
-    Effect.gen(function* () {
-      const permits = yield* Permits
-      const work = permits.withSpare(permits.free)
-      assert.strictEqual(yield* work, 1)
-      assert.strictEqual(yield* permits.free, 2)
-      yield* permits.take
-      const waiting = yield* Effect.forkChild(work, { startImmediately: true })
-      const other = yield* Effect.forkChild(work, { startImmediately: true })
-      yield* Effect.yieldNow
-      assert.isUndefined(waiting.pollUnsafe())
-      yield* permits.giveBack
-      // One after the other: the second finds the last one free only when the first is done.
-      assert.strictEqual(yield* Fiber.join(waiting), 1)
-      assert.strictEqual(yield* Fiber.join(other), 1)
-      assert.strictEqual(yield* permits.free, 2)
-    }).pipe(Effect.provide(twoPermits))
-  )
-
-  it.effect("are given back by patient work that is interrupted, waiting or working", () =>
-    Effect.gen(function* () {
-      const permits = yield* Permits
-      const working = yield* Effect.forkChild(permits.withSpare(Effect.never), { startImmediately: true })
-      const waiting = yield* Effect.forkChild(permits.withSpare(Effect.never), { startImmediately: true })
-      assert.strictEqual(yield* permits.free, 1)
-      yield* Fiber.interrupt(waiting)
-      assert.strictEqual(yield* permits.free, 1)
-      yield* Fiber.interrupt(working)
-      assert.strictEqual(yield* permits.free, 2)
-      yield* permits.idle
     }).pipe(Effect.provide(twoPermits))
   )
 })

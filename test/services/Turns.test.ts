@@ -2,8 +2,9 @@ import { assert, describe, it } from "@effect/vitest"
 import { Deferred, Duration, Effect, Fiber, Layer, Ref } from "effect"
 import { TestClock } from "effect/testing"
 import { LeaseLost } from "../../src/domain/ControlPlaneFailure.ts"
-import type { Fence } from "../../src/domain/Delivery.ts"
+import { functions } from "../../src/domain/ControlPlaneFunctions.ts"
 import type { DeliveryContext } from "../../src/domain/DeliveryContext.ts"
+import type { Fence } from "../../src/domain/Run.ts"
 import { ProviderFailed } from "../../src/domain/TurnFailure.ts"
 import type { TurnFailure } from "../../src/domain/TurnFailure.ts"
 import { RuntimeConfig } from "../../src/layers/Config.ts"
@@ -47,7 +48,7 @@ interface Options {
   readonly httpEffects?: ReadonlyArray<string>
 }
 
-const fence: Fence = { session: "session_1", epoch: 3 }
+const fence: Fence = { run: "notification_1", session: "session_1", epoch: 3 }
 
 const setUp = (options: Options) =>
   Effect.gen(function* () {
@@ -285,7 +286,7 @@ describe("a turn that breaks off", () => {
     Effect.gen(function* () {
       const { run, sent } = yield* setUp({
         answers: [calls("act"), says("Done.")],
-        tool: () => Effect.fail(new LeaseLost({ function: "service/tasks:setStatus" }))
+        tool: () => Effect.fail(new LeaseLost({ function: functions.setTaskStatus }))
       })
       assert.strictEqual((yield* Effect.flip(run))._tag, "LeaseLost")
       assert.lengthOf(yield* sent, 1)

@@ -1,19 +1,8 @@
+import { behaviours } from "./memoryGateway.ts"
 import type { Fault, Step } from "./world.ts"
 
 /** Every call of the control plane. */
-const calls = [
-  "claim",
-  "context",
-  "renew",
-  "complete",
-  "fail",
-  "release",
-  "beat",
-  "beat end",
-  "pulse",
-  "tool",
-  "read"
-] as const
+const calls = ["claim", "renew", "complete", "fail", "release", "heartbeat", "pulse", "tool", "read"] as const
 
 /** Where each fault must have struck. */
 const faults: Readonly<Record<Fault, ReadonlyArray<Step>>> = {
@@ -27,38 +16,16 @@ const faults: Readonly<Record<Fault, ReadonlyArray<Step>>> = {
   "crash after": [...calls, "turn"],
   freeze: [...calls, "turn"],
   "clock jump": [...calls, "turn"],
-  // It is the account's, whichever call it comes with; claims are the most.
+  outage: ["claim"],
+  // It strikes the account, whichever call it comes with; claims are the most frequent.
   "token refused": ["claim"],
   "parked push": ["push"]
 }
 
-/** What the gateway must have done with a round. */
-const behaviours = [
-  "text",
-  "truncated",
-  "calls",
-  "silence",
-  "nothing to add",
-  "slow",
-  "hang",
-  "unreachable",
-  "connection lost",
-  "proxy's patience",
-  "misconfigured",
-  "unknown agent",
-  "refused",
-  "provider failed",
-  "internal error",
-  "unreadable",
-  "defect",
-  "poison",
-  "in a new generation"
-] as const
-
-/** Ends that were looked at because of what came before them; what each must be the invariants say. */
+/** Ends that the invariants judged by what came before them. */
 const ends = [
   "posted, marked|complete",
-  "posted, marked|beat",
+  "posted, marked|heartbeat",
   "ConnectionLost|fail",
   "TurnRefused|fail",
   "TurnUnreadable|fail",
@@ -73,11 +40,16 @@ const ends = [
   "agent_missing|complete"
 ] as const
 
-/** The cells of the coverage, `what|where`, that a few hundred seeds must have filled. */
+/** The cells of the coverage, `what|where`, that a few hundred seeds must fill. */
 export const expectedCells: ReadonlyArray<string> = [
   ...Object.entries(faults).flatMap(([fault, steps]) => steps.map((step) => `${fault}|${step}`)),
-  ...behaviours.map((behaviour) => `${behaviour}|turn`),
+  ...[...behaviours, "poison", "in a new generation"].map((behaviour) => `${behaviour}|turn`),
   ...ends,
   "agent removed|people",
-  "by cron|beat"
+  "offered again|claim",
+  "abandoned|claim",
+  "last claim|claim",
+  "suspect|claim",
+  "joined|complete",
+  "by cron|heartbeat"
 ]

@@ -1,8 +1,8 @@
 /**
  * The control plane as a process reaches it over a network that loses, repeats, delays and reorders. A call's packet
- * travels in the world's time, not in the caller's: it arrives also when its caller has been interrupted or has died.
+ * travels in the world's time, not in the caller's: it arrives even if its caller was interrupted or has died.
  */
-import { Deferred, Duration, Effect, Exit, Layer, Queue, Result, Stream, SubscriptionRef } from "effect"
+import { Deferred, Duration, Effect, Exit, Layer, Option, Queue, Result, Stream, SubscriptionRef } from "effect"
 import {
   BootConflict,
   ControlPlaneRefused,
@@ -11,27 +11,62 @@ import {
   TokenRefused
 } from "../../src/domain/ControlPlaneFailure.ts"
 import type { ControlPlaneFailure } from "../../src/domain/ControlPlaneFailure.ts"
+import { functions } from "../../src/domain/ControlPlaneFunctions.ts"
+import { leaseKey } from "../../src/domain/Run.ts"
+import type { Lease } from "../../src/domain/Run.ts"
 import { ConvexClient } from "../../src/layers/ConvexClient.ts"
-import { Refusal } from "./queueModel.ts"
+import { Refusal } from "./queueState.ts"
 import type { RuntimeProcess, Step, World } from "./world.ts"
 
-/** As the real client: no answer within this is none. */
+/** The real client's timeout. */
 const CALL_TIMEOUT = Duration.seconds(15)
 /** A parked socket is noticed after this, as the real client's watchdog does. */
 export const WATCHDOG_MILLIS = 42_000
 
 const named: Readonly<Record<string, Step>> = {
-  "service/notifications:claim": "claim",
-  "service/notifications:context": "context",
-  "service/notifications:renew": "renew",
-  "service/notifications:complete": "complete",
-  "service/notifications:fail": "fail",
-  "service/notifications:release": "release",
-  "service/sessions:claimBeat": "beat",
-  "service/agents:updateAgentHeartbeat": "beat end",
-  "service/runtimes:pulse": "pulse"
+  [functions.claim]: "claim",
+  [functions.renew]: "renew",
+  [functions.complete]: "complete",
+  [functions.fail]: "fail",
+  [functions.release]: "release",
+  [functions.updateAgentHeartbeat]: "heartbeat",
+  [functions.pulse]: "pulse"
 }
-const bootChecked = new Set(["claim", "renew", "beat", "pulse"])
+const bootChecked = new Set<Step>(["claim", "renew", "pulse"])
+const ends = new Set<Step>(["complete", "fail", "release", "heartbeat", "tool"])
+
+/** What a process sends and is answered, as far as leases are concerned. */
+interface Claim {
+  readonly limit: number
+  readonly held: ReadonlyArray<Lease>
+  readonly abandoned: ReadonlyArray<Lease>
+}
+interface Answer {
+  readonly runs?: ReadonlyArray<Lease>
+  readonly lost?: ReadonlyArray<Lease>
+}
+
+/** A process names each lease in every claim, from the answer that brought it until the answer to its end. */
+const noteClaim = (world: World, process: RuntimeProcess, { abandoned, held, limit }: Claim): void => {
+  if (limit === 0) process.isEnding = true
+  for (const lease of abandoned) process.abandoned.add(leaseKey(lease))
+  const named = new Set([...held, ...abandoned].map(leaseKey))
+  for (const key of process.holds) {
+    if (limit > 0 && !named.has(key))
+      world.violate("I3", `${process.name} claims without naming ${key}, which it holds`)
+  }
+}
+const noteAnswer = (process: RuntimeProcess, step: Step, args: object, answer: Answer): void => {
+  if (step === "claim") {
+    for (const lease of (args as Claim).abandoned) process.holds.delete(leaseKey(lease))
+    for (const run of answer.runs ?? []) {
+      process.holds.add(leaseKey(run))
+      process.received.add(leaseKey(run))
+    }
+  }
+  for (const lease of answer.lost ?? []) process.holds.delete(leaseKey(lease))
+  if (ends.has(step) && step !== "tool") process.holds.delete(leaseKey(args as Lease))
+}
 
 const failureOf = (path: string, step: Step, refusal: Refusal): ControlPlaneFailure => {
   const detail = refusal.code
@@ -49,7 +84,7 @@ const failureOf = (path: string, step: Step, refusal: Refusal): ControlPlaneFail
   }
 }
 
-/** Pushes to every follower what changed; called after each transaction. */
+/** Pushes changed results to every subscription; called after each transaction. */
 export const pushChanges = (world: World): Effect.Effect<void> =>
   Effect.forEach(
     [...world.listeners],
@@ -73,7 +108,7 @@ export const pushChanges = (world: World): Effect.Effect<void> =>
     { discard: true }
   )
 
-/** The process's connection for pushes is parked: nothing comes, and it takes the watchdog to notice. */
+/** Parks the process's connection for pushes: nothing arrives, and only the watchdog notices. */
 export const park = Effect.fnUntraced(function* (world: World, process: RuntimeProcess, millis: number) {
   if (process.isParked) return
   process.isParked = true
@@ -109,6 +144,7 @@ export const memoryConvex = (world: World, process: RuntimeProcess): Layer.Layer
       world.trace(`${process.name} ${step}: ${fault}`)
     }
     if ("bootId" in args && typeof args.bootId === "string") process.bootId = args.bootId
+    if (step === "claim") noteClaim(world, process, args as Claim)
     const unavailable = (detail: string) => new ControlPlaneUnavailable({ function: path, detail })
     const answer = yield* Deferred.make<unknown, ControlPlaneFailure>()
 
@@ -132,11 +168,19 @@ export const memoryConvex = (world: World, process: RuntimeProcess): Layer.Layer
       return Effect.succeed(result)
     })
     const struck = (): void => {
-      if (fault !== null) world.cover(fault, fault === "parked push" ? "push" : step)
+      if (fault !== null) world.cover(fault, fault === "parked push" ? "push" : fault === "outage" ? "claim" : step)
     }
     const packet = Effect.gen(function* () {
       yield* Effect.sleep(latency())
+      if (world.now < world.outageUntil && !world.isCalm) {
+        process.noteFault(world.now)
+        return yield* Deferred.fail(answer, unavailable("HTTP 503"))
+      }
       switch (fault) {
+        case "outage":
+          struck()
+          world.outageUntil = world.now + world.faultDice.between(10_000, 300_000)
+          return yield* Deferred.fail(answer, unavailable("HTTP 503"))
         case "unavailable":
           struck()
           return yield* Deferred.fail(answer, unavailable("ECONNREFUSED"))
@@ -216,6 +260,9 @@ export const memoryConvex = (world: World, process: RuntimeProcess): Layer.Layer
     )
     if (process.isDead) return yield* Effect.never
     yield* process.awake.await
+    if (Exit.isSuccess(exit)) noteAnswer(process, step, args, exit.value as Answer)
+    const failure = Option.getOrNull(Exit.findErrorOption(exit))
+    if (ends.has(step) && failure?._tag === "LeaseLost") process.holds.delete(leaseKey(args as Lease))
     return yield* exit
   })
 

@@ -1,6 +1,7 @@
-/** The gateway in memory: turns as the dice script them, one at a time in a session, each round on record. */
+/** The gateway in memory: the dice script the turns, which run one at a time in a session. */
 import { Deferred, Effect, Fiber, Layer, Semaphore } from "effect"
 import type { Duration } from "effect"
+import { leaseKey } from "../../src/domain/Run.ts"
 import {
   ConnectionLost,
   GatewayMisconfigured,
@@ -18,14 +19,14 @@ import { Gateway } from "../../src/layers/Gateway.ts"
 import type { FunctionCall, GatewayRequest, RoundAnswer } from "../../src/layers/Gateway.ts"
 import type { RuntimeProcess, Turn, World } from "./world.ts"
 
-/** Stands in texts and errors of agents and providers; must stand nowhere afterwards. */
+/** Occurs in texts and errors of agents and providers; must not be stored anywhere. */
 export const GATEWAY_SECRET = "gateway-token-0123456789abcdef0123456789"
 
 const usage = { inputTokens: 1, outputTokens: 1, totalTokens: 2 }
 const text = (words: string) => ({ _tag: "Text", text: words, isTruncated: false, usage }) satisfies RoundAnswer
 
-/** What the gateway can do with a round. */
-const behaviours = [
+/** How the gateway can treat a round. */
+export const behaviours = [
   "text",
   "truncated",
   "calls",
@@ -50,7 +51,7 @@ type Behaviour = (typeof behaviours)[number]
 export class MemoryGateway {
   private readonly world: World
   private readonly sessions = new Map<string, Semaphore.Semaphore>()
-  /** Whose calls these are, for the rounds after the first: a process may run a turn whose lease it has lost beside the next. */
+  /** The turn of each tool call, for the rounds after the first. */
   private readonly callers = new Map<string, Turn>()
   private calls = 0
 
@@ -66,23 +67,24 @@ export class MemoryGateway {
       if (known === undefined) throw new Error("a round without a turn")
       return known
     }
-    const [, row, attempt] = /^(?:delivery|heartbeat) (\S+), attempt (\d+):/.exec(request.input) ?? []
-    if (row === undefined) throw new Error("a prompt that names no run")
+    const [, run, attempt] = /^(?:delivery|heartbeat) (\S+), attempt (\d+):/.exec(request.input) ?? []
+    if (run === undefined) throw new Error("a prompt that names no run")
     const claim = account.queue.history.findLast(
-      (event) =>
-        event.kind === "claim" &&
-        event.row === row &&
-        event.bootId === process.bootId &&
-        event.attempt === Number(attempt)
+      (entry) =>
+        entry.entry === "claim" &&
+        entry.run === run &&
+        entry.bootId === process.bootId &&
+        entry.attempt === Number(attempt) &&
+        process.received.has(leaseKey(entry))
     )
-    if (claim?.kind !== "claim") throw new Error("a turn without a claim")
+    if (claim?.entry !== "claim") throw new Error("a turn without a claim")
     const { epoch, session } = claim
     const { bootId } = process
     const { sessionKey } = request
     const turn: Turn = {
       process,
       bootId,
-      row,
+      run,
       session,
       sessionKey,
       epoch,
@@ -93,7 +95,8 @@ export class MemoryGateway {
       providerFailedBefore: Infinity
     }
     turns.push(turn)
-    this.checkGeneration(turn, claim.at)
+    // A lease that is offered again keeps its generation.
+    if (claim.offeredAgain === null) this.checkGeneration(turn, claim.at)
     return turn
   }
 
@@ -107,21 +110,21 @@ export class MemoryGateway {
     const others = this.world.turns.filter((other) => other !== turn && other.open > 0 && this.isLive(other))
     if (!this.isLive(turn)) return
     for (const other of others) {
-      if (other.row === turn.row) this.world.violate("I3", `${turn.row} has two turns with a live lease`)
+      if (other.run === turn.run) this.world.violate("I3", `${turn.run} has two turns with a live lease`)
       else if (other.sessionKey === turn.sessionKey) {
-        this.world.violate("I4", `${turn.sessionKey} has two turns with a live lease: ${other.row}, ${turn.row}`)
+        this.world.violate("I4", `${turn.sessionKey} has two turns with a live lease: ${other.run}, ${turn.run}`)
       }
     }
   }
 
-  /** What was claimed after an operator's rotation runs in the new generation. */
-  private checkGeneration({ row, session, sessionKey }: Turn, claimedAt: number): void {
+  /** A run that was claimed after an operator's rotation runs in the new generation. */
+  private checkGeneration({ run, session, sessionKey }: Turn, claimedAt: number): void {
     const rotation = this.world.account.rotations.get(session)
     if (rotation === undefined || claimedAt <= rotation.at) return
     const generation = Number(/:g(\d+)$/.exec(sessionKey)?.[1] ?? 1)
     this.world.cover("in a new generation", "turn")
     if (generation < rotation.least) {
-      this.world.violate("rotate", `${row} runs in ${sessionKey}, asked for is generation ${rotation.least}`)
+      this.world.violate("rotate", `${run} runs in ${sessionKey}, asked for is generation ${rotation.least}`)
     }
   }
 
@@ -129,7 +132,7 @@ export class MemoryGateway {
     const dice = this.world.gatewayDice
     const { account } = this.world
     const tasks = [...account.tasks.keys()]
-    const taskId = account.queue.rows.get(turn.row)?.task ?? (tasks.length === 0 ? "none" : dice.pick(tasks))
+    const taskId = account.queue.notifications.get(turn.run)?.task ?? (tasks.length === 0 ? "none" : dice.pick(tasks))
     const callId = `call_${(this.calls += 1)}`
     this.callers.set(callId, turn)
     // Few different arguments, so that a second attempt repeats what the first did.
@@ -137,24 +140,20 @@ export class MemoryGateway {
     const args: Record<string, unknown> = {
       task_status: { taskId, status: dice.pick(["in_progress", "review", "done"]) },
       task_load: { taskId },
-      task_create: { title: `made in ${turn.row}, ${some}` },
-      document_upsert: { title: `written in ${turn.row}, ${some}`, content: "text", type: "note" },
+      task_create: { title: `made in ${turn.run}, ${some}` },
+      document_upsert: { title: `written in ${turn.run}, ${some}`, content: "text", type: "note" },
       response_request: { recipientSlugs: [dice.pick(account.agents).slug], message: `help ${some}` },
-      task_message: { taskId, content: `said in ${turn.row}, ${some}` },
+      task_message: { taskId, content: `said in ${turn.run}, ${some}` },
       task_assign: { taskId, assigneeSlugs: [dice.pick(account.agents).slug] }
     }
-    return {
-      callId,
-      name,
-      arguments: dice.chance(0.05) ? "{ not json" : JSON.stringify(args[name] ?? { anything: 1 })
-    }
+    return { callId, name, arguments: dice.chance(0.05) ? "{ not json" : JSON.stringify(args[name] ?? { anything: 1 }) }
   }
 
   private behaviour(turn: Turn, request: GatewayRequest): Behaviour {
     const { gatewayDice: dice, isCalm, profile } = this.world
-    const isBeat = !this.world.account.queue.rows.has(turn.row)
+    const isHeartbeat = !this.world.account.queue.notifications.has(turn.run)
     // An account at rest has agents that find nothing to do.
-    if (isCalm && isBeat) return "nothing to add"
+    if (isCalm && isHeartbeat) return "nothing to add"
     if (isCalm)
       return dice.weighted({ text: 4, "nothing to add": 1, ...(request.tools.length > 0 ? { calls: 1 } : {}) })
     if (!dice.chance(profile.gateway)) {
@@ -185,16 +184,16 @@ export class MemoryGateway {
     })
   }
 
-  /** The gateway's own work on a round, after those that came earlier in the session. */
+  /** The gateway's own work on a round, after earlier rounds of the session. */
   private round(process: RuntimeProcess, turn: Turn, request: GatewayRequest): Effect.Effect<RoundAnswer, TurnFailure> {
     const { world } = this
     const { gatewayDice: dice } = world
     const detail = (words: string) => `${words}${dice.chance(0.2) ? ` Authorization: Bearer ${GATEWAY_SECRET}` : ""}`
     const agent = request.agentSlug
-    const isBeat = !world.account.queue.rows.has(turn.row)
+    const isHeartbeat = !world.account.queue.notifications.has(turn.run)
     return Effect.gen({ self: this }, function* () {
       yield* Effect.sleep(dice.between(20, 3_000))
-      if (world.isPoisoned.has(turn.row) && !world.isCalm) {
+      if (world.isPoisoned.has(turn.run) && !world.isCalm) {
         world.cover("poison", "turn")
         yield* world.crash(process)
         return yield* Effect.never
@@ -207,21 +206,21 @@ export class MemoryGateway {
       }
       const behaviour = this.behaviour(turn, request)
       world.cover(behaviour, "turn")
-      world.trace(`gateway: ${turn.row} of ${process.name} (${request.sessionKey}): ${behaviour}`)
+      world.trace(`gateway: ${turn.run} of ${process.name} (${request.sessionKey}): ${behaviour}`)
       switch (behaviour) {
         case "slow":
           yield* Effect.sleep(dice.between(1_000, 240_000))
-          return text(`slow answer to ${turn.row}`)
+          return text(`slow answer to ${turn.run}`)
         case "hang":
           return yield* Effect.never
         case "text": {
           const other = dice.pick(world.account.agents).slug
-          const words = `${isBeat ? "news of" : "answer to"} ${turn.row}`
+          const words = `${isHeartbeat ? "news of" : "answer to"} ${turn.run}`
           if (dice.chance(0.1)) return text(`${words}, @${other} please look`)
           return text(dice.chance(0.1) ? `${words}, with ${GATEWAY_SECRET}` : words)
         }
         case "truncated":
-          return { ...text(`${isBeat ? "news of" : "answer to"} ${turn.row}, cut in mid-`), isTruncated: true }
+          return { ...text(`${isHeartbeat ? "news of" : "answer to"} ${turn.run}, cut in mid-`), isTruncated: true }
         case "calls": {
           const names = [...request.tools.map(({ name }) => name), "made_up"]
           const offered = names.filter((name) => name.startsWith("task_") || !name.startsWith("get_"))
@@ -335,7 +334,7 @@ export class MemoryGateway {
       return yield* exit
     })
 
-  /** The gateway as this process reaches it. */
+  /** The gateway for this process. */
   layer(process: RuntimeProcess, requestTimeout: Duration.Duration): Layer.Layer<Gateway> {
     const { world } = this
     return Layer.succeed(Gateway, {

@@ -1,6 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Clock, Duration, Effect, Exit, Fiber, Scope } from "effect"
 import { TestClock } from "effect/testing"
+import { functions } from "../../src/domain/ControlPlaneFunctions.ts"
 import { AccountModel } from "./accountModel.ts"
 import { Dice } from "./dice.ts"
 import { park, pushChanges, WATCHDOG_MILLIS } from "./memoryConvex.ts"
@@ -10,7 +11,7 @@ import { World } from "./world.ts"
 
 const POLL_MILLIS = 15_000
 
-/** A runtime at rest that only push or poll can wake: its pulse, and its agent's next heartbeat, are far away. */
+/** An idle runtime that only push or poll can wake: its pulse and its agent's next heartbeat are far away. */
 const makeWorld = Effect.gen(function* () {
   const scope = yield* Scope.make()
   const account = new AccountModel({
@@ -54,12 +55,12 @@ const makeWorld = Effect.gen(function* () {
     world,
     process,
     write,
-    states: () => [...account.queue.rows.values()].map(({ state }) => state),
-    claims: () => account.counts.get("service/notifications:claim") ?? 0,
+    states: () => [...account.queue.notifications.values()].map(({ state }) => state),
+    claims: () => account.counts.get(functions.claim) ?? 0,
     end: Effect.gen(function* () {
       yield* world.crash(process)
       const closing = yield* Effect.forkChild(Scope.close(scope, Exit.void))
-      // What is left gives up in its own time.
+      // Fibers that are left give up in their own time.
       yield* TestClock.adjust("10 minutes")
       yield* Fiber.join(closing)
     })
@@ -84,7 +85,7 @@ describe("a push that is parked", () => {
       yield* TestClock.adjust(Duration.millis(1_000 + POLL_MILLIS + 4_000))
       assert.deepStrictEqual(states(), ["delivered", "delivered"])
 
-      // The push stays away: only polls bring what is written.
+      // The push stays parked: only polls find new work.
       yield* write
       yield* TestClock.adjust(Duration.millis(POLL_MILLIS + 4_000))
       assert.deepStrictEqual(states(), ["delivered", "delivered", "delivered"])

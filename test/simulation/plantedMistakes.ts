@@ -1,13 +1,22 @@
 /** Mistakes that a runtime or a control plane could make, planted from outside, each with the invariant it breaks. */
 import { Effect, Fiber } from "effect"
+import { functions } from "../../src/domain/ControlPlaneFunctions.ts"
+import { leaseKey } from "../../src/domain/Run.ts"
+import type { Fence, Lease } from "../../src/domain/Run.ts"
 import { TurnSilent } from "../../src/domain/TurnFailure.ts"
-import type { Mistake } from "./queueModel.ts"
+import type { ConvexClient } from "../../src/layers/ConvexClient.ts"
+import type { Mistake } from "./queueState.ts"
 import type { Wrappers } from "./runtimeProcess.ts"
 import type { Profile } from "./world.ts"
 
-/** Where the mistake shows soonest: machines that stop and die, with a slow gateway too, or nothing but a slow gateway. */
+/** Where a mistake shows soonest: machines that stop and die, a bad network, or nothing but a slow gateway. */
 const badMachines: Profile = { controlPlane: 0.03, process: 0.12, gateway: 0.3 }
-const slowAndDying: Profile = { controlPlane: 0, process: 0.05, gateway: 0.6 }
+const badTools: Profile = { controlPlane: 0.2, process: 0.1, gateway: 0.3 }
+const dying: Profile = { controlPlane: 0, process: 0.1, gateway: 0.4 }
+const badNetwork: Profile = { controlPlane: 0.2, process: 0, gateway: 0.3 }
+const outages: Profile = { controlPlane: 0.1, process: 0, gateway: 0.3, outages: 10 }
+const stops: Profile = { controlPlane: 0, process: 0, gateway: 0.6, stops: 10 }
+const stopsOnBadNetwork: Profile = { controlPlane: 0.5, process: 0, gateway: 0, stops: 20, outages: 0 }
 const slowGateway: Profile = { controlPlane: 0, process: 0, gateway: 0.3 }
 
 /** One planted mistake. */
@@ -19,16 +28,48 @@ export interface PlantedMistake {
   readonly profile?: Profile
 }
 
-interface Fold {
-  readonly context?: { readonly notification: { readonly id: string }; readonly fold: ReadonlyArray<{ id: string }> }
-}
+type Convex = ConvexClient["Service"]
 
-const inTheModel = (name: Mistake, breaks: string): PlantedMistake => ({
+const inTheModel = (name: Mistake, breaks: string, profile: Profile = badMachines): PlantedMistake => ({
   name,
   breaks,
   mistakes: new Set([name]),
-  profile: badMachines
+  profile
 })
+
+/** A client whose claims are answered with other contexts. */
+const withContexts = (
+  inner: Convex,
+  change: (context: { readonly events: ReadonlyArray<object> }) => object
+): Convex => ({
+  ...inner,
+  mutation: (path, args) =>
+    Effect.map(inner.mutation(path, args), (answer) => {
+      if (path !== functions.claim) return answer
+      const { runs, ...rest } = answer as { readonly runs: ReadonlyArray<{ readonly context?: any }> }
+      const isNotification = (context: any) => Array.isArray(context?.events)
+      return {
+        ...rest,
+        runs: runs.map((run) => (isNotification(run.context) ? { ...run, context: change(run.context) } : run))
+      }
+    })
+})
+
+const ends: ReadonlySet<string> = new Set([functions.complete, functions.fail, functions.release])
+
+/** A client that names a lease in claims only until the call that ends its run is sent. */
+const forgettingEnds = (inner: Convex): Convex => {
+  const ending = new Set<string>()
+  return {
+    ...inner,
+    mutation: (path, args) => {
+      if (ends.has(path)) ending.add(leaseKey(args as Fence))
+      if (path !== functions.claim) return inner.mutation(path, args)
+      const { held, ...rest } = args as unknown as { readonly held: ReadonlyArray<Lease> }
+      return inner.mutation(path, { ...rest, held: held.filter((lease) => !ending.has(leaseKey(lease))) })
+    }
+  }
+}
 
 /** Every mistake the simulation must notice. */
 export const plantedMistakes: ReadonlyArray<PlantedMistake> = [
@@ -38,42 +79,44 @@ export const plantedMistakes: ReadonlyArray<PlantedMistake> = [
     wrappers: {
       gateway: (inner, world) => ({
         ...inner,
-        // The caller goes; what it asked for runs on.
+        // The caller stops waiting; its request continues.
         sendToOpenClaw: (request) => Effect.flatMap(world.fork(inner.sendToOpenClaw(request)), Fiber.join)
       })
     }
   },
   {
-    name: "policy asked of the kept row only",
+    name: "policy asked of one event only",
     breaks: "I5",
     wrappers: {
-      convex: (inner) => ({
-        ...inner,
-        query: (path, args) =>
-          Effect.map(inner.query(path, args), (answer) =>
-            path === "service/notifications:context"
-              ? (answer as ReadonlyArray<Fold>).map((each) => {
-                  const { context } = each
-                  const kept = context?.fold.find(({ id }) => id === context.notification.id)
-                  if (context === undefined || kept === undefined) return each
-                  return { ...each, context: { ...context, fold: context.fold.map(({ id }) => ({ ...kept, id })) } }
-                })
-              : answer
-          )
-      })
+      convex: (inner) =>
+        withContexts(inner, (context) => ({
+          ...context,
+          events: context.events.map((_, index) => ({ ...context.events[0], index }))
+        }))
     }
   },
-  inTheModel("folding that ends rows too early", "I5"),
+  { name: "a lease no longer named before its end is answered", breaks: "I3", wrappers: { convex: forgettingEnds } },
+  inTheModel("coalescing into a row that is running", "I5", slowGateway),
   inTheModel("unfenced complete", "I3"),
-  inTheModel("unfenced tool", "I3"),
+  inTheModel("unfenced tool", "I3", badTools),
   inTheModel("attempts counted only on failure", "I6"),
   inTheModel("retry counter in memory", "I6"),
   inTheModel("a ledger that forgets", "I2"),
   inTheModel("hops without a limit", "I11"),
-  { ...inTheModel("heartbeats with a lease of their own", "I4"), profile: slowGateway },
-  { ...inTheModel("beats go on while a row waits to be alone", "I9"), profile: slowAndDying },
+  inTheModel("heartbeats with a session of their own", "I4", slowGateway),
+  inTheModel("several suspects at once", "I9", dying),
+  inTheModel("a claim that forgets unnamed leases", "I3", badNetwork),
+  inTheModel("an unnamed lease offered again without a new epoch", "I3", badNetwork),
+  inTheModel("a late claim that leases", "I3", badNetwork),
+  inTheModel("a named lease taken by its own process", "I3"),
+  inTheModel("an abandoned run not rescued", "I3", outages),
+  inTheModel("a last claim that counts attempts", "I7", stops),
+  inTheModel("a last claim that leaves leases behind", "I7", stops),
+  inTheModel("a claim after the last one", "I7", stopsOnBadNetwork),
+  inTheModel("a push that misses an insert", "I9", slowGateway),
+  inTheModel("a push that misses an end", "I9", slowGateway),
   {
-    name: "500 taken as silence",
+    name: "500 treated as silence",
     breaks: "I5",
     wrappers: {
       gateway: (inner) => ({

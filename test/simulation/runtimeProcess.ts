@@ -1,4 +1,4 @@
-/** The runtime as main builds it, programs and services alike, over a network, a gateway and a clock of the world. */
+/** The runtime with the programs and services that main builds, over a network, a gateway and a clock of the world. */
 import { NodeCrypto } from "@effect/platform-node"
 import {
   Cause,
@@ -23,16 +23,16 @@ import { Gateway } from "../../src/layers/Gateway.ts"
 import { GatewayProcess } from "../../src/layers/GatewayProcess.ts"
 import { Metrics } from "../../src/layers/Metrics.ts"
 import { Redactor } from "../../src/layers/Redactor.ts"
+import { Telemetry } from "../../src/layers/Telemetry.ts"
 import { Upgrader } from "../../src/layers/Upgrader.ts"
 import { AgentSync } from "../../src/programs/AgentSync.ts"
-import { Beats } from "../../src/programs/Beats.ts"
 import { Commands } from "../../src/programs/Commands.ts"
-import { Deliveries } from "../../src/programs/Deliveries.ts"
 import { DeliveryLoop } from "../../src/programs/DeliveryLoop.ts"
 import { GatewayWatch } from "../../src/programs/GatewayWatch.ts"
 import { Heartbeats } from "../../src/programs/Heartbeats.ts"
 import { Presence } from "../../src/programs/Presence.ts"
 import { ProfileSync } from "../../src/programs/ProfileSync.ts"
+import { RunExecution } from "../../src/programs/RunExecution.ts"
 import { exitCodeOf, run } from "../../src/programs/Runtime.ts"
 import { SystemdNotices } from "../../src/programs/SystemdNotices.ts"
 import { AgentTools } from "../../src/services/AgentTools.ts"
@@ -43,7 +43,6 @@ import { canClaim, Lifecycle, StopSignal } from "../../src/services/Lifecycle.ts
 import { LiveRuns } from "../../src/services/LiveRuns.ts"
 import { Permits } from "../../src/services/Permits.ts"
 import { Roster } from "../../src/services/Roster.ts"
-import { Runs } from "../../src/services/Runs.ts"
 import { Supervisor } from "../../src/services/Supervisor.ts"
 import { Turns } from "../../src/services/Turns.ts"
 import { Dice } from "./dice.ts"
@@ -53,7 +52,7 @@ import type { MemoryGateway } from "./memoryGateway.ts"
 import { RuntimeProcess } from "./world.ts"
 import type { World } from "./world.ts"
 
-/** Mistakes planted around the programs, by what stands between them and the world. */
+/** Mistakes planted between the programs and the world. */
 export interface Wrappers {
   readonly gateway?: (inner: Gateway["Service"], world: World) => Gateway["Service"]
   readonly convex?: (inner: ConvexClient["Service"]) => ConvexClient["Service"]
@@ -67,7 +66,7 @@ const wrapped = <I, S, R>(
   wrap: ((service: S) => S) | undefined
 ): Layer.Layer<I, never, R> => (wrap === undefined ? inner : layer(Effect.map(key, wrap)).pipe(Layer.provide(inner)))
 
-/** The process's own clock: the world's, as far as its machine lets it through. */
+/** The process's own clock: the world's, with the jumps and freezes of its machine. */
 const clockOf = (base: Clock.Clock, process: RuntimeProcess): Clock.Clock => {
   const millis = () => base.currentTimeMillisUnsafe() + process.clockOffset
   const nanos = () => BigInt(Math.round(millis())) * 1_000_000n
@@ -85,7 +84,7 @@ const clockOf = (base: Clock.Clock, process: RuntimeProcess): Clock.Clock => {
 
 const exitCodeOfCause = (cause: Cause.Cause<unknown>): number => (Cause.hasInterruptsOnly(cause) ? 0 : 70)
 
-/** Starts a runtime's process in the world; `onEnd` is told when it has ended by itself. */
+/** Starts a runtime's process in the world; calls `onEnd` if it ends on its own. */
 export const startProcess = Effect.fnUntraced(function* (options: {
   readonly world: World
   readonly gateway: MemoryGateway
@@ -132,21 +131,21 @@ export const startProcess = Effect.fnUntraced(function* (options: {
     Layer.provideMerge(Layer.mergeAll(Presence.layer, Heartbeats.layer)),
     Layer.provideMerge(Layer.mergeAll(Commands.layer, AgentSync.layer)),
     Layer.provideMerge(DeliveryLoop.layer),
-    Layer.provideMerge(Layer.mergeAll(Beats.layer, Deliveries.layer)),
+    Layer.provideMerge(RunExecution.layer),
     Layer.provideMerge(GatewayWatch.layer),
     Layer.provideMerge(Turns.layer),
     Layer.provideMerge(AgentTools.layer),
-    Layer.provideMerge(Layer.mergeAll(LiveRuns.layer, Runs.layer)),
+    Layer.provideMerge(LiveRuns.layer),
     Layer.provideMerge(GatewayGuard.layer),
-    Layer.provideMerge(Supervisor.layer),
     Layer.provideMerge(Layer.mergeAll(permits, Leases.layer, Roster.layer)),
-    Layer.provideMerge(ControlPlane.layer),
+    Layer.provideMerge(Layer.mergeAll(ControlPlane.layer, Supervisor.layer)),
     Layer.provideMerge(Lifecycle.layer),
     Layer.provideMerge(
       Layer.mergeAll(
         convex,
         gatewayLayer,
         Metrics.layer,
+        Telemetry.layer,
         GatewayProcess.layerTest,
         ProfileSync.layerTest,
         Upgrader.layerTest,
@@ -162,7 +161,7 @@ export const startProcess = Effect.fnUntraced(function* (options: {
         gatewayToken: Option.some(Redacted.make(GATEWAY_SECRET))
       })
     ),
-    // Signs without a promise: virtual time would not wait for one.
+    // Signs without a promise, for which virtual time would not wait.
     Layer.provideMerge(NodeCrypto.layerMac),
     Layer.provideMerge(
       Layer.succeed(
@@ -175,9 +174,8 @@ export const startProcess = Effect.fnUntraced(function* (options: {
     const guard = yield* GatewayGuard
     const lifecycle = yield* Lifecycle
     const total = (yield* Permits).total
-    process.parkedAgents = guard.parkedAgents
     process.canClaim = Effect.gen(function* () {
-      // A half-open breaker lets one probe through, and until it has ended nothing else: that is not starving.
+      // A half-open breaker lets one probe through, and nothing else until that has ended.
       const isOpen = canClaim(yield* lifecycle.state) && (yield* guard.breaker)._tag === "Closed"
       const leased = [...world.account.queue.sessions.values()].filter(
         ({ lease }) => lease?.bootId === process.bootId
@@ -189,7 +187,7 @@ export const startProcess = Effect.fnUntraced(function* (options: {
     Effect.provide(layer, { local: true }),
     Effect.provideService(StopSignal, Deferred.await(process.stop)),
     Effect.provideService(Random.Random, dice.service),
-    // Nobody reads spans here, and lines only when one seed is looked at.
+    // No spans, and lines only for the trace of one seed.
     Effect.provideService(References.TracerEnabled, false),
     Effect.provideService(References.MinimumLogLevel, world.lines === null ? "None" : "Debug"),
     Effect.provideService(Clock.Clock, clockOf(base, process)),

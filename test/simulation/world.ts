@@ -1,4 +1,4 @@
-/** What one simulated run is about: the account, the machines' faults, what was seen, and what must not happen. */
+/** The state that one simulated run shares: the account, the processes and their faults, and what was seen. */
 import { Clock, Effect, Latch } from "effect"
 import type { Deferred, Fiber, Scope, SubscriptionRef } from "effect"
 import type { PushState } from "../../src/layers/ConvexClient.ts"
@@ -8,13 +8,11 @@ import type { Dice } from "./dice.ts"
 /** Where something can happen: a kind of call of the control plane, the push, a round of a turn, or what people do. */
 export const steps = [
   "claim",
-  "context",
   "renew",
   "complete",
   "fail",
   "release",
-  "beat",
-  "beat end",
+  "heartbeat",
   "pulse",
   "tool",
   "read",
@@ -24,7 +22,7 @@ export const steps = [
 ] as const
 export type Step = (typeof steps)[number]
 
-/** What can go wrong beside what the gateway answers. */
+/** What can go wrong in addition to the gateway's failures. */
 export const faults = [
   "drop",
   "lost answer",
@@ -32,6 +30,7 @@ export const faults = [
   "reorder",
   "delay",
   "unavailable",
+  "outage",
   "token refused",
   "crash before",
   "crash after",
@@ -41,35 +40,37 @@ export const faults = [
 ] as const
 export type Fault = (typeof faults)[number]
 
-/** Calls that are few: faults come to them more often, so that each kind does within some hundred seeds. */
-const rareness: Readonly<Partial<Record<Step, number>>> = { fail: 2, release: 3, "beat end": 3, tool: 3, read: 3 }
+/** Rare calls have more faults, so that each kind of fault strikes within some hundred seeds. */
+const rareness: Readonly<Partial<Record<Step, number>>> = { fail: 2, release: 3, heartbeat: 3, tool: 3, read: 3 }
 
-/** How often, in calls, a fault comes. */
+/** The share of calls that meet a fault. */
 export interface Profile {
   readonly controlPlane: number
   readonly process: number
   readonly gateway: number
+  /** The weights of outages among the control plane's faults, and of stops among the people's deeds. */
+  readonly outages?: number
+  readonly stops?: number
 }
 
 /** A turn as the gateway saw it. */
 export interface Turn {
   readonly process: RuntimeProcess
   readonly bootId: string
-  /** The notification's id or the heartbeat's. */
-  readonly row: string
+  readonly run: string
   readonly session: string
   readonly sessionKey: string
   readonly epoch: number
   readonly startedAt: number
   /** Requests that the gateway works on. */
   open: number
-  /** What the gateway answered last, and since when the provider had failed then. */
+  /** What the gateway answered last, and how long before that the provider had failed. */
   truth: string
   isTruncated: boolean
   providerFailedBefore: number
 }
 
-/** A runtime's process; what its machine does to it is decided here. */
+/** A runtime's process, with the faults of its machine. */
 export class RuntimeProcess {
   readonly name: string
   readonly runtimeId: string
@@ -88,9 +89,16 @@ export class RuntimeProcess {
   ended: { readonly at: number; readonly exitCode: number } | null = null
   fiber: Fiber.Fiber<unknown, unknown> | null = null
   readonly stop: Deferred.Deferred<void>
-  /** Whether the process could claim now, as it says itself. */
+  /** Whether the process could claim now, by its own state. */
   canClaim: Effect.Effect<boolean> = Effect.succeed(false)
-  parkedAgents: Effect.Effect<ReadonlyArray<string>> = Effect.succeed([])
+  /** Leases that its claims were answered with and whose ends were not answered yet, by their key. */
+  readonly holds = new Set<string>()
+  /** All leases that its claims were answered with. */
+  readonly received = new Set<string>()
+  /** Leases that it named as abandoned. */
+  readonly abandoned = new Set<string>()
+  /** Its last claim was sent. */
+  isEnding = false
 
   constructor(options: {
     readonly name: string
@@ -106,7 +114,7 @@ export class RuntimeProcess {
     this.stop = options.stop
   }
 
-  /** The last moment at which something stood against the process, which may lie ahead. */
+  /** Notes a fault of the process; a freeze is noted with its end, which may lie ahead. */
   noteFault(at: number): void {
     this.lastFaultAt = Math.max(this.lastFaultAt, at)
   }
@@ -123,7 +131,7 @@ export interface Violation {
   readonly at: number
 }
 
-/** Who follows a query. */
+/** A subscription to a query. */
 export interface Listener {
   readonly process: RuntimeProcess
   readonly path: string
@@ -132,7 +140,7 @@ export interface Listener {
   last: string
 }
 
-/** One run's shared state. Virtual time is the clock's; nothing here reads another. */
+/** One run's shared state, in the virtual time of its clock. */
 export class World {
   readonly account: AccountModel
   readonly profile: Profile
@@ -146,9 +154,11 @@ export class World {
   readonly lines: Array<string> | null
   readonly isPoisoned = new Set<string>()
   readonly unknownAgents = new Set<string>()
-  /** The steps at which the next calls go wrong, whatever the dice say. */
+  /** No more faults. */
   isCalm = false
   isMisconfigured = false
+  /** The control plane answers no call until then. */
+  outageUntil = Number.NEGATIVE_INFINITY
   onCommit: () => void = () => {}
   private readonly clock: Clock.Clock
   private readonly scope: Scope.Scope
@@ -175,7 +185,7 @@ export class World {
     return this.clock.currentTimeMillisUnsafe()
   }
 
-  /** Runs beside every process, in the world's own time: packets, the gateway's work, people. */
+  /** Runs outside every process, in the world's own time: packets, the gateway's work, people. */
   fork<A, E>(effect: Effect.Effect<A, E>): Effect.Effect<Fiber.Fiber<A, E>> {
     return Effect.forkIn(Effect.provideService(effect, Clock.Clock, this.clock), this.scope)
   }
@@ -194,9 +204,9 @@ export class World {
     this.coverage.set(key, (this.coverage.get(key) ?? 0) + 1)
   }
 
-  /** The fault that is to strike this call, if any; where it does strike, it is covered. */
+  /** The fault that strikes this call, if any. */
   draw(step: Step): Fault | null {
-    const { controlPlane, process } = this.profile
+    const { controlPlane, outages = 0.3, process } = this.profile
     if (this.isCalm || !this.faultDice.chance((controlPlane + process) * (rareness[step] ?? 1))) return null
     const isProcess = this.faultDice.chance(process / (controlPlane + process))
     const fault = isProcess
@@ -210,13 +220,14 @@ export class World {
             reorder: 3,
             delay: 4,
             unavailable: 4,
+            outage: outages,
             "token refused": 0.3,
             "parked push": 1
           })
     return fault
   }
 
-  /** The process is gone at this instant: what it still does goes nowhere. */
+  /** Ends the process at this instant: nothing that it still does has an effect. */
   crash(process: RuntimeProcess): Effect.Effect<void> {
     return Effect.suspend(() => {
       if (!process.isRunning) return Effect.void

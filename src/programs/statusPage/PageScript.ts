@@ -151,14 +151,18 @@ const showLatency = (spans) => {
 }
 
 const OUTCOMES = { replied: "good", acted: "good", posted: "good", ok: "good", skipped: "idle", unchanged: "idle", released: "idle",
-  fallback: "warn", waiting: "warn", silent: "warn", lease_lost: "warn", dead: "bad", given_up: "bad" }
-const ENDS = { waiting: "to be tried again", skipped: "nothing to say", released: "given back", dead: "dead letter",
+  fallback: "warn", retrying: "warn", silent: "warn", lease_lost: "warn", abandoned: "warn", dead: "bad", given_up: "bad" }
+const ENDS = { retrying: "will be retried", skipped: "nothing to say", dead: "dead letter", abandoned: "end not stored",
   fallback: "fallback posted", lease_lost: "taken by another runtime", given_up: "given up", ok: "nothing to do" }
 const agentName = (slug) => {
   const agent = state && state.activity.agents.find((each) => each.slug === slug)
   return (agent && agent.name) || slug
 }
 const nameOf = (work) => work.agentName || work.agent || "Unknown agent"
+const eventsOf = ({ events }) => {
+  const first = events.slice(0, 3).map(({ by, type }) => words(type) + " by " + by).join(", ")
+  return first + (events.length > 3 ? " and " + (events.length - 3) + " more" : "")
+}
 
 const show = () => {
   if (state === null) return
@@ -229,7 +233,7 @@ const show = () => {
         tag: work ? "working" : "", tagLevel: "good",
         detail: work ? words(work.type) + (work.task ? ": " + work.task : "") : agent.role || "@" + agent.slug,
         side: agent.lastHeartbeatAt === null ? "no heartbeat yet" : "heartbeat {age} ago", sideAt: agent.lastHeartbeatAt,
-        sideMore: agent.nextHeartbeatAt !== null ? "next {until}" : agent.lastHeartbeatAt !== null ? ENDS[agent.lastHeartbeatOutcome] || agent.lastHeartbeatOutcome : "",
+        sideMore: agent.nextHeartbeatAt > state.now ? "next {until}" : agent.lastHeartbeatAt !== null ? ENDS[agent.lastHeartbeatOutcome] || agent.lastHeartbeatOutcome : "",
         sideMoreAt: agent.nextHeartbeatAt
       }
     })
@@ -258,7 +262,7 @@ const showLetters = () => {
     ({ id }) => id,
     (letter) => ({
       title: letter.agent === null ? "Unknown agent" : agentName(letter.agent), tag: words(letter.type),
-      detail: (letter.task ? letter.task + ". " : "") + (letter.error || "No error was kept") + " (ID " + letter.id + ")",
+      detail: (letter.task ? letter.task + ". " : "") + eventsOf(letter) + ". " + (letter.error || "No error was kept") + " (ID " + letter.id + ")",
       side: "{age} ago", sideAt: letter.diedAt, sideMore: plural(letter.attempts, "attempt", "attempts")
     }))
 }

@@ -1,8 +1,8 @@
 import { Schema } from "effect"
 import type { Effect } from "effect"
 import type { ControlPlaneFailure } from "../../domain/ControlPlaneFailure.ts"
-import type { Fence } from "../../domain/Delivery.ts"
 import type { DeliveryContext } from "../../domain/DeliveryContext.ts"
+import type { Fence, HeartbeatRun, NotificationRun } from "../../domain/Run.ts"
 import type { ControlPlane } from "../ControlPlane.ts"
 
 /** A tool's own no, by policy or by a value that its shape allows; the agent reads code and detail and may do better. */
@@ -19,6 +19,22 @@ export interface RunContext extends Pick<DeliveryContext, "agent" | "task" | "se
   readonly heartbeat?: { readonly taskIds: ReadonlyArray<string> }
   /** What earlier attempts of this run did; the control plane knows which tasks they made. */
   readonly earlier?: { readonly effects: ReadonlyArray<{ readonly tool: string }> }
+}
+
+/** What of a run its turn and its tools need to know. */
+export const toolContextOf = (
+  run: NotificationRun | HeartbeatRun
+): RunContext & Required<Pick<RunContext, "earlier">> => {
+  if (run.kind === "notification") return run.context
+  const { agent, earlier, sessionKey, tasks } = run.context
+  return {
+    agent,
+    task: null,
+    sessionKey,
+    notification: { id: run.id },
+    heartbeat: { taskIds: tasks.map(({ task }) => task.id) },
+    earlier
+  }
 }
 
 /** The run in which a tool is called: what it knows, and the fence that its effects carry. */

@@ -1,0 +1,357 @@
+import { type Infer, v } from "convex/values"
+import { sessionKey } from "../../src/domain/SessionKey.ts"
+import type { Doc, Id } from "../_generated/dataModel.js"
+import type { QueryCtx } from "../_generated/server.js"
+import { failure, notificationType, taskStatus } from "../schema.ts"
+import { actor } from "./actor.ts"
+import { activeAgents, agentRef, agentView, colleague, colleaguesOf, toAgentRef, toAgentView } from "./agents.ts"
+import { cut } from "./cut.ts"
+import { messageView, type MessageView, toMessageView } from "./messages.ts"
+import { isLimitError, type ReadBudget, RunBudget } from "./readBudget.ts"
+import { readWithin } from "./readWithin.ts"
+import { taskSize, taskView, toTaskView } from "./tasks.ts"
+import { earlierTrace, earlierTraceOf } from "./traces.ts"
+
+/** Everything the turn of a notification needs to know. */
+export const deliveryContext = v.object({
+  notification: v.object({
+    id: v.string(),
+    type: notificationType,
+    createdAt: v.number(),
+    hops: v.number(),
+    isRequired: v.boolean()
+  }),
+  /** Oldest first; verdicts name an event by its index. */
+  events: v.array(
+    v.object({
+      index: v.number(),
+      type: notificationType,
+      createdAt: v.number(),
+      message: v.union(messageView, v.null()),
+      actor,
+      previousStatus: v.union(taskStatus, v.null()),
+      newStatus: v.union(taskStatus, v.null()),
+      request: v.union(v.string(), v.null())
+    })
+  ),
+  account: v.object({ id: v.string(), name: v.string() }),
+  agent: agentView,
+  sessionKey: v.string(),
+  generation: v.number(),
+  task: v.union(taskView, v.null()),
+  recipientIsAssignee: v.boolean(),
+  thread: v.array(messageView),
+  orchestrator: v.union(agentRef, v.null()),
+  primaryPerson: v.union(v.object({ name: v.string() }), v.null()),
+  mentionableAgents: v.array(colleague),
+  repositoryDocument: v.union(v.object({ title: v.string(), content: v.string() }), v.null()),
+  documents: v.array(v.object({ id: v.string(), title: v.string(), type: v.string(), content: v.string() })),
+  briefing: v.union(v.string(), v.null()),
+  taskOverview: v.union(
+    v.array(v.object({ id: v.string(), title: v.string(), status: taskStatus, assigneeSlugs: v.array(v.string()) })),
+    v.null()
+  ),
+  earlier: v.object({
+    attempts: v.number(),
+    lastError: v.union(failure, v.null()),
+    effects: v.array(v.object({ tool: v.string(), summary: v.string(), at: v.number() })),
+    trace: earlierTrace
+  })
+})
+export type DeliveryContext = Infer<typeof deliveryContext>
+
+/** Why a context could not be built: something it is built from is gone, or damaged. */
+export const brokenCode = v.union(
+  v.literal("notification_missing"),
+  v.literal("agent_missing"),
+  v.literal("task_missing"),
+  v.literal("message_missing"),
+  v.literal("account_missing"),
+  v.literal("damaged")
+)
+export type BrokenCode = Infer<typeof brokenCode>
+
+export const contextAnswer = v.union(
+  v.object({ id: v.string(), context: deliveryContext }),
+  v.object({ id: v.string(), broken: brokenCode })
+)
+
+/** As many messages as a prompt shows before its request; those of the events are read in addition. */
+const threadBefore = 25
+const threadMessageLength = 4_000
+const eventsLength = 75_000
+const documentsLength = 4_000
+const overviewLength = 50
+const effectsListed = 50
+const maxIds = 100
+/** About as much as an agent's row holds. */
+const charactersPerAgent = 600
+
+/** The last messages of a thread, oldest first, each cut; stops early when the characters read use up the budget. */
+export const threadOf = async (
+  ctx: Pick<QueryCtx, "db">,
+  taskId: Id<"tasks">,
+  length: number,
+  budget: number,
+  messageLength = threadMessageLength
+): Promise<Array<MessageView>> => {
+  const newestFirst = ctx.db
+    .query("messages")
+    .withIndex("by_task", (q) => q.eq("taskId", taskId))
+    .order("desc")
+  const messages = await readWithin(newestFirst, length, budget, (message) => message.content.length)
+  return messages.map((message) => toMessageView(message, messageLength)).toReversed()
+}
+
+/** The account's first owner's name. */
+export const primaryPersonOf = async (ctx: Pick<QueryCtx, "db">, accountId: Id<"accounts">) => {
+  const members = await ctx.db
+    .query("members")
+    .withIndex("by_account", (q) => q.eq("accountId", accountId))
+    .take(100)
+  const person = members.find((member) => member.role === "owner") ?? members[0]
+  return person === undefined ? null : { name: person.name }
+}
+
+/** The account's tasks that are not over, most recently changed first, as the orchestrator's chat shows them. */
+const overviewOf = async (
+  ctx: Pick<QueryCtx, "db">,
+  accountId: Id<"accounts">,
+  agents: ReadonlyArray<Doc<"agents">>,
+  budget: RunBudget
+): Promise<NonNullable<DeliveryContext["taskOverview"]>> => {
+  const tasks: Array<Doc<"tasks">> = []
+  const share = budget.characters / 5
+  for (const status of ["in_progress", "review", "blocked", "assigned", "inbox"] as const) {
+    if (tasks.length >= overviewLength || (tasks.length > 0 && budget.characters === 0)) break
+    const newestFirst = ctx.db
+      .query("tasks")
+      .withIndex("by_status", (q) => q.eq("accountId", accountId).eq("status", status))
+      .order("desc")
+    const found = await readWithin(newestFirst, overviewLength - tasks.length, share, taskSize)
+    for (const task of found) budget.read(taskSize(task))
+    tasks.push(...found)
+  }
+  return tasks
+    .filter((task) => !task.isOrchestratorChat)
+    .map((task) => ({
+      id: task._id,
+      title: task.title,
+      status: task.status,
+      assigneeSlugs: agents.filter((agent) => task.assigneeIds.includes(agent._id)).map((agent) => agent.slug)
+    }))
+}
+
+/** The task's documents, newest first, cut at their common length. */
+const documentsOf = async (
+  ctx: Pick<QueryCtx, "db">,
+  taskId: Id<"tasks">,
+  budget: RunBudget
+): Promise<DeliveryContext["documents"]> => {
+  const newestFirst = ctx.db
+    .query("documents")
+    .withIndex("by_task", (q) => q.eq("taskId", taskId))
+    .order("desc")
+  const documents = await readWithin(newestFirst, 20, budget.characters, (document) => document.content.length)
+  let left = documentsLength
+  return documents.map((document) => {
+    budget.read(document.content.length)
+    const content = cut(document.content, Math.max(0, left))
+    left -= content.length
+    return { id: document._id, title: document.title, type: document.type, content }
+  })
+}
+
+/** What the run did so far, oldest first. */
+export const effectsOf = async (ctx: Pick<QueryCtx, "db">, runId: string) => {
+  const effects = await ctx.db
+    .query("effects")
+    .withIndex("by_run", (q) => q.eq("runId", runId))
+    .take(effectsListed)
+  return effects.map((effect) => ({ tool: effect.tool, summary: effect.summary, at: effect._creationTime }))
+}
+
+/** Stands for the message of an event that was too much to read; the thread holds it. */
+const unreadMessage = (id: Id<"messages">, event: Doc<"notifications">["events"][number]): MessageView => ({
+  id,
+  author: event.actor,
+  content: "",
+  kind: "message",
+  createdAt: event.at,
+  isCut: true,
+  answersType: null
+})
+
+/** What the contexts of an account have in common, read once for all of them. */
+export const surroundingsOf = async (ctx: Pick<QueryCtx, "db">, accountId: Id<"accounts">, budget?: ReadBudget) => {
+  const account = await ctx.db.get("accounts", accountId)
+  const agents = await activeAgents(ctx, accountId)
+  const primaryPerson = await primaryPersonOf(ctx, accountId)
+  const repository = await ctx.db
+    .query("documents")
+    .withIndex("by_repository", (q) => q.eq("accountId", accountId).eq("isRepository", true))
+    .first()
+  const texts = (account?.briefing?.length ?? 0) + (repository?.content.length ?? 0)
+  budget?.noteCharacters(texts + agents.length * charactersPerAgent)
+  return { accountId, account, agents, primaryPerson, repository }
+}
+export type Surroundings = Awaited<ReturnType<typeof surroundingsOf>>
+
+/**
+ * The events with their messages, from the thread where it holds them; the newest get their share of the text first.
+ * `message_missing` if the messages of all of them are gone.
+ */
+const eventsOf = async (
+  ctx: Pick<QueryCtx, "db">,
+  row: Doc<"notifications">,
+  thread: ReadonlyArray<Doc<"messages">>,
+  budget: RunBudget
+): Promise<DeliveryContext["events"] | "message_missing"> => {
+  const views: DeliveryContext["events"] = []
+  let left = eventsLength
+  let gone = 0
+  const viewOf = async (event: Doc<"notifications">["events"][number]): Promise<MessageView | null> => {
+    const { messageId } = event
+    if (messageId === undefined) return null
+    const shown = thread.find(({ _id }) => _id === messageId)
+    if (shown === undefined && !budget.takeMessage()) return unreadMessage(messageId, event)
+    const message = shown ?? (await ctx.db.get("messages", messageId))
+    if (message === null) {
+      gone += 1
+      return null
+    }
+    if (shown === undefined) budget.read(message.content.length)
+    return toMessageView(message, Math.max(0, left))
+  }
+  for (const [index, event] of [...row.events.entries()].toReversed()) {
+    const message = await viewOf(event)
+    left -= message?.content.length ?? 0
+    views.unshift({
+      index,
+      type: event.type,
+      createdAt: event.at,
+      message,
+      actor: event.actor,
+      previousStatus: event.previousStatus ?? null,
+      newStatus: event.newStatus ?? null,
+      request: event.request ?? null
+    })
+  }
+  return gone === views.length ? "message_missing" : views
+}
+
+/** How an attempt of a notification is leased, as its context tells of it. */
+export interface Attempt {
+  readonly session: Doc<"sessions">
+  readonly generation: number
+  /** Attempts before this one. */
+  readonly earlierAttempts: number
+}
+
+const buildContext = async (
+  ctx: Pick<QueryCtx, "db">,
+  row: Doc<"notifications">,
+  { earlierAttempts, generation, session }: Attempt,
+  { account, accountId, agents, primaryPerson, repository }: Surroundings,
+  budget: RunBudget
+): Promise<DeliveryContext | BrokenCode> => {
+  if (account === null) return "account_missing"
+  const agent = agents.find((each) => each._id === row.agentId)
+  if (agent === undefined) return "agent_missing"
+  const task = await ctx.db.get("tasks", row.taskId)
+  if (task === null || task.accountId !== accountId) return "task_missing"
+  budget.read(taskSize(task))
+  const newestFirst = ctx.db
+    .query("messages")
+    .withIndex("by_task", (q) => q.eq("taskId", task._id))
+    .order("desc")
+  const thread = await readWithin(
+    newestFirst,
+    threadBefore + row.events.length,
+    Math.floor(budget.characters / 2),
+    (message) => message.content.length
+  )
+  for (const message of thread) budget.read(message.content.length)
+  const events = await eventsOf(ctx, row, thread, budget)
+  if (events === "message_missing") return events
+  const orchestrator = agents.find((each) => each.isOrchestrator)
+  return {
+    notification: {
+      id: row._id,
+      type: row.type,
+      createdAt: row._creationTime,
+      hops: row.hops,
+      isRequired: row.isRequired
+    },
+    events,
+    account: { id: accountId, name: account.name },
+    agent: toAgentView(account, agent),
+    sessionKey: sessionKey({
+      slug: agent.slug,
+      accountId,
+      ...(session.taskId === undefined ? {} : { taskId: session.taskId }),
+      generation
+    }),
+    generation,
+    task: await toTaskView(ctx, task, agents),
+    recipientIsAssignee: task.assigneeIds.includes(agent._id),
+    thread: thread.map((message) => toMessageView(message, threadMessageLength)).toReversed(),
+    orchestrator: orchestrator === undefined ? null : toAgentRef(orchestrator),
+    primaryPerson,
+    mentionableAgents: colleaguesOf(agents, agent),
+    repositoryDocument:
+      repository === null ? null : { title: repository.title, content: cut(repository.content, documentsLength) },
+    documents: await documentsOf(ctx, task._id, budget),
+    briefing: task.isOrchestratorChat ? account.briefing : null,
+    taskOverview: task.isOrchestratorChat ? await overviewOf(ctx, accountId, agents, budget) : null,
+    earlier: {
+      attempts: earlierAttempts,
+      lastError: row.error ?? null,
+      effects: earlierAttempts > 0 ? await effectsOf(ctx, row._id) : [],
+      ...earlierTraceOf(row)
+    }
+  }
+}
+
+/** The context of a notification's attempt, or why there is none; what is damaged in it disturbs no other. */
+export const contextOf = async (...args: Parameters<typeof buildContext>): Promise<DeliveryContext | BrokenCode> => {
+  try {
+    return await buildContext(...args)
+  } catch (error) {
+    if (isLimitError(error)) throw error
+    return "damaged"
+  }
+}
+
+/** The contexts of these notifications as their next attempt would get them: for dry runs. */
+export const previews = async (
+  ctx: Pick<QueryCtx, "db">,
+  accountId: Id<"accounts">,
+  ids: ReadonlyArray<string>
+): Promise<Array<Infer<typeof contextAnswer>>> => {
+  const answers: Array<Infer<typeof contextAnswer>> = []
+  const surroundings = await surroundingsOf(ctx, accountId)
+  for (const notificationId of ids.slice(0, maxIds)) {
+    const id = ctx.db.normalizeId("notifications", notificationId)
+    const row = id === null ? null : await ctx.db.get("notifications", id)
+    const session = row?.sessionId === undefined ? null : await ctx.db.get("sessions", row.sessionId)
+    const built =
+      row === null || row.accountId !== accountId || session === null
+        ? "notification_missing"
+        : await contextOf(
+            ctx,
+            row,
+            {
+              session,
+              generation: session.lease?.generation ?? session.generation,
+              earlierAttempts: Math.max(0, row.claims - (row.state === "claimed" ? 1 : 0))
+            },
+            surroundings,
+            new RunBudget()
+          )
+    answers.push(
+      typeof built === "string" ? { id: notificationId, broken: built } : { id: notificationId, context: built }
+    )
+  }
+  return answers
+}

@@ -1,0 +1,55 @@
+import type { Doc } from "../_generated/dataModel.js"
+import type { NotificationEvent, NotificationType } from "../schema.ts"
+
+/** The most events that one notification holds. */
+export const maxEvents = 50
+
+/** What is derived from the events of a notification. */
+export type Derived = Pick<Doc<"notifications">, "type" | "hops" | "isRequired">
+
+/** The strongest type first: what an answer to several events is an answer to. */
+const byStrength: ReadonlyArray<NotificationType> = [
+  "mention",
+  "response_request",
+  "assignment",
+  "status_change",
+  "thread_update"
+]
+
+/** By how much an event goes before older ones, in milliseconds: a person who writes waits least. */
+const headStartOf = ({ actor, type }: NotificationEvent): number => {
+  if (actor.type === "person" && (type === "mention" || type === "thread_update")) return 300_000
+  if (type === "response_request") return 60_000
+  return type === "assignment" ? 30_000 : 0
+}
+
+/** Whether the event's author is owed an answer. */
+const isOwed = ({ actor, type }: NotificationEvent): boolean =>
+  type === "thread_update" ? actor.type === "person" : type !== "status_change"
+
+/** The order key of work that nobody tried: the earliest of its events, each less its head start. */
+export const orderOf = (events: ReadonlyArray<NotificationEvent>): number =>
+  Math.min(...events.map((event) => event.at - headStartOf(event)))
+
+/** The notification's own fields, from its events. */
+export const derivedFrom = (events: ReadonlyArray<NotificationEvent>): Derived => ({
+  type: byStrength.find((type) => events.some((event) => event.type === type)) ?? "thread_update",
+  hops: events.some(({ actor }) => actor.type === "person") ? 0 : Math.max(...events.map(({ hops }) => hops)),
+  isRequired: events.some(isOwed)
+})
+
+/** The characters that the events take in their row, as reads are counted. */
+export const eventsSize = (events: ReadonlyArray<NotificationEvent>): number =>
+  events.reduce((sum, { refusal, request }) => sum + 300 + (request?.length ?? 0) + (refusal?.length ?? 0), 0)
+
+/** An event that the policy refused, by its position. */
+export interface RefusedEvent {
+  readonly event: number
+  readonly reason: string
+}
+
+/** What is derived from the events without a refusal of the policy; from all of them if it refused every one. */
+export const derivedFromAccepted = (events: ReadonlyArray<NotificationEvent>): Derived => {
+  const accepted = events.filter(({ refusal }) => refusal === undefined)
+  return derivedFrom(accepted.length === 0 ? events : accepted)
+}

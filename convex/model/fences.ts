@@ -1,0 +1,71 @@
+import type { Doc, Id } from "../_generated/dataModel.js"
+import type { QueryCtx } from "../_generated/server.js"
+import { heartbeatOf } from "./heartbeatSchedule.ts"
+import { refusal } from "./refusal.ts"
+import type { LeasedSession } from "./sessions.ts"
+
+/** What fences every write of a run. */
+export interface Fence {
+  readonly run: string
+  readonly session: string
+  readonly epoch: number
+}
+
+const leaseLost = () =>
+  refusal("lease_lost", "Another claim holds this session or its lease has ended: stop the run and write nothing.")
+
+const sessionOf = async (ctx: Pick<QueryCtx, "db">, accountId: Id<"accounts">, sessionId: string) => {
+  const id = ctx.db.normalizeId("sessions", sessionId)
+  const session = id === null ? null : await ctx.db.get("sessions", id)
+  return session === null || session.accountId !== accountId ? null : session
+}
+
+/** Whether the session's lease is that of the fence. */
+const isHeld = (session: Doc<"sessions"> | null, { epoch, run }: Fence): session is LeasedSession =>
+  session?.lease !== undefined && session.lease.epoch === epoch && session.lease.run === run
+
+/**
+ * The session whose lease is that of the fence; fails with `lease_lost` before anything is written. A lease that has
+ * expired but was not taken still counts. Reads one row.
+ */
+export const heldSession = async (
+  ctx: Pick<QueryCtx, "db">,
+  accountId: Id<"accounts">,
+  fence: Fence
+): Promise<LeasedSession> => {
+  const session = await sessionOf(ctx, accountId, fence.session)
+  if (!isHeld(session, fence)) throw leaseLost()
+  return session
+}
+
+/** The notification of a run; null if the run is a heartbeat's. Reads at most one row. */
+export const notificationOf = async (ctx: Pick<QueryCtx, "db">, run: string): Promise<Doc<"notifications"> | null> => {
+  const id = ctx.db.normalizeId("notifications", run)
+  return id === null ? null : await ctx.db.get("notifications", id)
+}
+
+/** What the fence found: the live lease, or the answer of the same call made before. */
+export type Fenced<Answer> =
+  | { readonly isRepeated: false; readonly session: LeasedSession }
+  | { readonly isRepeated: true; readonly answer: Answer }
+
+/** As heldSession, but a call of this kind that already ended the run's lease gets its answer again. */
+export const fenced = async <Answer>(
+  ctx: Pick<QueryCtx, "db">,
+  accountId: Id<"accounts">,
+  fence: Fence,
+  kind: "complete" | "fail" | "release" | "heartbeat"
+): Promise<Fenced<Answer>> => {
+  const session = await sessionOf(ctx, accountId, fence.session)
+  if (isHeld(session, fence)) return { isRepeated: false, session }
+  if (session === null) throw leaseLost()
+  const work = (await notificationOf(ctx, fence.run)) ?? (await heartbeatOf(ctx, session.agentId))
+  const end = work?.sessionId === session._id ? work.end : undefined
+  if (end === undefined || end.run !== fence.run || end.epoch !== fence.epoch || end.kind !== kind) throw leaseLost()
+  return { isRepeated: true, answer: end.answer }
+}
+
+/** The end of a run's attempt, as the notification or heartbeat keeps it. */
+export const endOf = (fence: Fence, kind: string, answer: unknown) => ({
+  end: { run: fence.run, epoch: fence.epoch, kind, answer }
+})

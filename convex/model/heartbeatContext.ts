@@ -1,0 +1,162 @@
+import { type Infer, v } from "convex/values"
+import { sessionKey } from "../../src/domain/SessionKey.ts"
+import type { Doc } from "../_generated/dataModel.js"
+import type { QueryCtx } from "../_generated/server.js"
+import { agentRef, agentView, colleague, colleaguesOf, toAgentRef, toAgentView } from "./agents.ts"
+import { type Attempt, type BrokenCode, effectsOf, type Surroundings } from "./deliveryContext.ts"
+import { heartbeatRun } from "./heartbeatSchedule.ts"
+import { type LastSigns, lastSignsOf } from "./participants.ts"
+import { isLimitError, type RunBudget } from "./readBudget.ts"
+import { readWithin } from "./readWithin.ts"
+import { sha256 } from "./sha256.ts"
+import { taskSize, taskView, toTaskViews } from "./tasks.ts"
+import { earlierTrace, earlierTraceOf } from "./traces.ts"
+
+/** Everything the turn of a heartbeat needs to know. */
+export const heartbeatContext = v.object({
+  heartbeat: v.object({
+    id: v.string(),
+    dueAt: v.number(),
+    schedule: v.union(v.number(), v.string()),
+    lastHeartbeatAt: v.union(v.number(), v.null())
+  }),
+  account: v.object({ id: v.string(), name: v.string() }),
+  agent: agentView,
+  sessionKey: v.string(),
+  generation: v.number(),
+  /** Own tasks, newest first; for the orchestrator all that are open, stalest first. */
+  tasks: v.array(
+    v.object({
+      task: taskView,
+      lastMessageAt: v.union(v.number(), v.null()),
+      lastAssigneeAt: v.union(v.number(), v.null())
+    })
+  ),
+  orchestrator: v.union(agentRef, v.null()),
+  primaryPerson: v.union(v.object({ name: v.string() }), v.null()),
+  mentionableAgents: v.array(colleague),
+  /** The account's briefing, for the orchestrator only. */
+  briefing: v.union(v.string(), v.null()),
+  earlier: v.object({
+    attempts: v.number(),
+    effects: v.array(v.object({ tool: v.string(), summary: v.string(), at: v.number() })),
+    trace: earlierTrace
+  }),
+  /** Nothing the agent would see has changed since its last finished heartbeat. */
+  isUnchanged: v.boolean()
+})
+export type HeartbeatContext = Infer<typeof heartbeatContext>
+
+const ownTasks = 12
+const orchestratorTasks = 200
+/** How long a description an agent and the orchestrator see. */
+const descriptionLength = { own: 4_000, orchestrator: 500 }
+
+/** The tasks of a heartbeat: an agent's own (12), or all open ones for the orchestrator (200). */
+const tasksOf = async (
+  ctx: Pick<QueryCtx, "db">,
+  agent: Doc<"agents">,
+  budget: RunBudget
+): Promise<Array<Doc<"tasks">>> => {
+  const tasks: Array<Doc<"tasks">> = []
+  if (agent.isOrchestrator) {
+    const share = Math.floor(budget.characters / 4)
+    for (const status of ["in_progress", "review", "assigned", "blocked"] as const) {
+      const stalestFirst = ctx.db
+        .query("tasks")
+        .withIndex("by_status", (q) => q.eq("accountId", agent.accountId).eq("status", status))
+      tasks.push(...(await readWithin(stalestFirst, orchestratorTasks, share, taskSize)))
+    }
+    return tasks
+      .filter((task) => !task.isOrchestratorChat)
+      .toSorted((left, right) => left.updatedAt - right.updatedAt)
+      .slice(0, orchestratorTasks)
+  }
+  for (const status of ["in_progress", "assigned"] as const) {
+    if (tasks.length === ownTasks) break
+    const assignments = await ctx.db
+      .query("assignments")
+      .withIndex("by_agent", (q) => q.eq("agentId", agent._id).eq("status", status))
+      .order("desc")
+      .take(ownTasks - tasks.length)
+    for (const { taskId } of assignments) {
+      const task = await ctx.db.get("tasks", taskId)
+      if (task !== null) tasks.push(task)
+    }
+  }
+  return tasks
+}
+
+type Built = { readonly context: HeartbeatContext; readonly fingerprint: string }
+
+const buildContext = async (
+  ctx: Pick<QueryCtx, "db">,
+  heartbeat: Doc<"heartbeats">,
+  { earlierAttempts, generation, session }: Attempt,
+  { account, agents, primaryPerson }: Surroundings,
+  budget: RunBudget
+): Promise<Built | BrokenCode> => {
+  if (account === null) return "account_missing"
+  const agent = agents.find(({ _id }) => _id === heartbeat.agentId)
+  if (agent === undefined) return "agent_missing"
+  const tasks = await tasksOf(ctx, agent, budget)
+  for (const task of tasks) budget.read(taskSize(task))
+  const length = agent.isOrchestrator ? descriptionLength.orchestrator : descriptionLength.own
+  const views = await toTaskViews(ctx, tasks, length, agents)
+  const signs: Array<LastSigns> = []
+  for (const task of tasks) {
+    budget.noteInterval()
+    signs.push(await lastSignsOf(ctx, task))
+  }
+  const seen = tasks.map((task, index) => [
+    task._id,
+    task.updatedAt,
+    signs[index]?.lastMessageAt,
+    signs[index]?.lastAssigneeAt
+  ])
+  const briefing = agent.isOrchestrator ? account.briefing : null
+  const fingerprint = await sha256(JSON.stringify([account.rosterRevision, agent._id, briefing, seen]))
+  const orchestrator = agents.find((each) => each.isOrchestrator)
+  const { dueAt, lastHeartbeatAt = null, schedule } = heartbeat
+  const id = heartbeatRun(heartbeat)
+  return {
+    fingerprint,
+    context: {
+      heartbeat: { id, dueAt, schedule, lastHeartbeatAt },
+      account: { id: account._id, name: account.name },
+      agent: toAgentView(account, agent),
+      sessionKey: sessionKey({
+        slug: agent.slug,
+        accountId: account._id,
+        ...(session.taskId === undefined ? {} : { taskId: session.taskId }),
+        generation
+      }),
+      generation,
+      tasks: views.map((task, index) => ({
+        task,
+        lastMessageAt: signs[index]?.lastMessageAt ?? null,
+        lastAssigneeAt: signs[index]?.lastAssigneeAt ?? null
+      })),
+      orchestrator: orchestrator === undefined ? null : toAgentRef(orchestrator),
+      primaryPerson,
+      mentionableAgents: colleaguesOf(agents, agent),
+      briefing,
+      earlier: {
+        attempts: earlierAttempts,
+        effects: earlierAttempts > 0 ? await effectsOf(ctx, id) : [],
+        ...earlierTraceOf(heartbeat)
+      },
+      isUnchanged: heartbeat.fingerprint === fingerprint
+    }
+  }
+}
+
+/** The context of a heartbeat and the fingerprint of what the agent sees in it, or why there is none. */
+export const heartbeatContextOf = async (...args: Parameters<typeof buildContext>): Promise<Built | BrokenCode> => {
+  try {
+    return await buildContext(...args)
+  } catch (error) {
+    if (isLimitError(error)) throw error
+    return "damaged"
+  }
+}

@@ -1,0 +1,139 @@
+import type { Doc, Id } from "../_generated/dataModel.js"
+import type { MutationCtx } from "../_generated/server.js"
+import type { NotificationEvent } from "../schema.ts"
+import { accountOf } from "./agents.ts"
+import { derivedFrom, maxEvents, orderOf } from "./events.ts"
+import type { Origin } from "./origin.ts"
+import { markHopNotice } from "./participants.ts"
+import { offer, sessionFor } from "./sessions.ts"
+
+type Task = Pick<Doc<"tasks">, "_id" | "accountId">
+
+/** What an event is about. */
+export type Cause = Pick<NotificationEvent, "type" | "messageId" | "previousStatus" | "newStatus" | "request">
+
+const eventOf = (origin: Origin, cause: Cause): NotificationEvent => ({
+  ...cause,
+  actor: origin.actor,
+  at: Date.now(),
+  hops: origin.hops
+})
+
+/** A notification that nobody has tried. */
+const untried = (task: Task, events: Array<NotificationEvent>) => ({
+  accountId: task.accountId,
+  taskId: task._id,
+  events,
+  ...derivedFrom(events),
+  at: orderOf(events),
+  readyAt: Date.now(),
+  attempts: 0,
+  claims: 0,
+  failures: 0,
+  silences: 0,
+  crashes: 0,
+  hasFallback: false,
+  runsInNextGeneration: false
+})
+
+/** Notifies a person; no runtime ever claims it. */
+export const notifyMember = async (
+  ctx: Pick<MutationCtx, "db">,
+  task: Task,
+  memberId: Id<"members">,
+  origin: Origin,
+  cause: Cause
+): Promise<void> => {
+  const made = untried(task, [eventOf(origin, cause)])
+  await ctx.db.insert("notifications", { ...made, recipientType: "person", memberId, state: "unread" })
+}
+
+/** The account's first owner. */
+export const ownerOf = async (
+  ctx: Pick<MutationCtx, "db">,
+  accountId: Id<"accounts">
+): Promise<Doc<"members"> | null> => {
+  const members = await ctx.db
+    .query("members")
+    .withIndex("by_account", (q) => q.eq("accountId", accountId))
+    .take(100)
+  return members.find((member) => member.role === "owner") ?? null
+}
+
+/** Notifies the task's creator once (the account's owner, if an agent made it) that the agents' chain ended here. */
+const noticeHopLimit = async (ctx: Pick<MutationCtx, "db">, taskId: Id<"tasks">, origin: Origin): Promise<void> => {
+  const task = await ctx.db.get("tasks", taskId)
+  if (task === null || !(await markHopNotice(ctx, task))) return
+  const creatorId = task.createdBy.type === "person" ? ctx.db.normalizeId("members", task.createdBy.id ?? "") : null
+  const creator = creatorId === null ? null : await ctx.db.get("members", creatorId)
+  const recipient = creator ?? (await ownerOf(ctx, task.accountId))
+  if (recipient === null) return
+  await notifyMember(ctx, task, recipient._id, origin, {
+    type: "thread_update",
+    request: "The agents' chain reached the hop limit: no agent is notified of what follows until a person writes."
+  })
+}
+
+/** Where an event was put: its notification, and its position in it. */
+export interface Notified {
+  readonly notificationId: Id<"notifications">
+  readonly event: number
+}
+
+/** The agent's work on the task that an event may still join: ready, never claimed and not full. Reads one row. */
+const joinable = async (
+  ctx: Pick<MutationCtx, "db">,
+  agentId: Id<"agents">,
+  taskId: Id<"tasks">
+): Promise<Doc<"notifications"> | null> => {
+  const newest = await ctx.db
+    .query("notifications")
+    .withIndex("by_untried", (q) => q.eq("agentId", agentId).eq("taskId", taskId).eq("state", "ready").eq("claims", 0))
+    .order("desc")
+    .first()
+  return newest !== null && newest.events.length < maxEvents ? newest : null
+}
+
+/**
+ * Notifies the agents: the event joins work of the same agent and task that nobody has tried, so that a busy thread costs
+ * one turn and not one for each message; otherwise it makes a notification. Beyond the hop limit no agent is notified.
+ * Answers in the order of the agents. Reads two rows per agent, and the account if a notification is made.
+ */
+export const notifyAgents = async (
+  ctx: Pick<MutationCtx, "db">,
+  task: Task,
+  agents: ReadonlyArray<Doc<"agents">>,
+  origin: Origin,
+  cause: Cause
+): Promise<Array<Notified>> => {
+  if (agents.length === 0) return []
+  if (origin.hops > origin.maxHops) {
+    await noticeHopLimit(ctx, task._id, origin)
+    return []
+  }
+  let account: Doc<"accounts"> | undefined
+  const event = eventOf(origin, cause)
+  const notified: Array<Notified> = []
+  for (const agent of agents) {
+    const found = await joinable(ctx, agent._id, task._id)
+    let session: Doc<"sessions"> | null
+    if (found?.sessionId === undefined) {
+      account ??= await accountOf(ctx, task.accountId)
+      session = await sessionFor(ctx, agent, account.sessionScope, task._id)
+    } else session = await ctx.db.get("sessions", found.sessionId)
+    if (session === null) throw new Error("The session of a notification is gone.")
+    const events = [...(found?.events ?? []), event]
+    const at = orderOf(events)
+    if (found === null) {
+      const made = { ...untried(task, events), recipientType: "agent" as const, agentId: agent._id }
+      const state = "ready" as const
+      const id = await ctx.db.insert("notifications", { ...made, sessionId: session._id, state })
+      notified.push({ notificationId: id, event: 0 })
+    } else {
+      await ctx.db.patch("notifications", found._id, { events, ...derivedFrom(events), at })
+      notified.push({ notificationId: found._id, event: events.length - 1 })
+    }
+    await offer(ctx, session, at)
+  }
+  return notified
+}

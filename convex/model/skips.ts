@@ -1,0 +1,48 @@
+import type { Doc, Id } from "../_generated/dataModel.js"
+import type { MutationCtx } from "../_generated/server.js"
+import { refreshSession } from "./sessions.ts"
+
+/** How many notifications one transaction ends. */
+const batch = 50
+/** More than a task can have: each agent of the account has a few at most, since events join. */
+const taskBatch = 400
+
+const skipAll = async (ctx: MutationCtx, rows: ReadonlyArray<Doc<"notifications">>, reason: string): Promise<void> => {
+  for (const row of rows) {
+    await ctx.db.patch("notifications", row._id, {
+      state: "delivered",
+      outcome: "skipped",
+      outcomeReason: reason,
+      endedAt: Date.now(),
+      retryAt: undefined
+    })
+  }
+  const sessionIds = new Set(rows.flatMap(({ sessionId }) => sessionId ?? []))
+  for (const id of sessionIds) await refreshSession(ctx, id)
+}
+
+/**
+ * Ends the task's ready notifications as skipped, at most 400; running ones end by themselves. Answers how many. Reads
+ * them, and two rows per session.
+ */
+export const skipReadyOfTask = async (ctx: MutationCtx, taskId: Id<"tasks">, reason: string): Promise<number> => {
+  const rows = await ctx.db
+    .query("notifications")
+    .withIndex("by_task", (q) => q.eq("taskId", taskId).eq("state", "ready"))
+    .take(taskBatch)
+  await skipAll(ctx, rows, reason)
+  return rows.length
+}
+
+/**
+ * Ends up to 50 ready notifications of the agent as skipped; answers whether there may be more. Reads them, and two rows
+ * per session.
+ */
+export const skipReadyOfAgent = async (ctx: MutationCtx, agentId: Id<"agents">, reason: string): Promise<boolean> => {
+  const rows = await ctx.db
+    .query("notifications")
+    .withIndex("by_agent", (q) => q.eq("agentId", agentId).eq("state", "ready"))
+    .take(batch)
+  await skipAll(ctx, rows, reason)
+  return rows.length === batch
+}

@@ -1,0 +1,171 @@
+/**
+ * What the delivery loop knows of the queue, and whether it may claim. Pure; moments are monotonic milliseconds unless
+ * they say otherwise.
+ */
+import type { ClaimAnswer } from "./Run.ts"
+import type { RunEnd } from "./RunEnd.ts"
+
+/** Why the loop claims; without a reason it never does. */
+export type ClaimReason =
+  | "start"
+  | "wake"
+  | "due"
+  | "more"
+  | "push"
+  | "poll"
+  | "allowed"
+  | "gateway"
+  | "heartbeat"
+  | "unnamed"
+  | "abandoned"
+  | "released"
+  | "restart"
+
+/** The state of the loop; events change it one after another. */
+export interface ClaimState {
+  /** The number of the boot's last claim. */
+  readonly number: number
+  /** Kept until a claim is answered. */
+  readonly reason: ClaimReason | null
+  /** The last answer left notifications. */
+  readonly hasMore: boolean
+  /** Since when answers leave due heartbeats; null if the last one left none. */
+  readonly heartbeatsWaitSince: number | null
+  /** The last claim found nothing that it could take, though it left work: only the end of a run changes that. */
+  readonly isStuck: boolean
+  readonly heartbeatsInFlight: number
+  /** The next moment at which time alone makes something claimable. */
+  readonly dueAt: number | null
+  /** When the last claim that was answered was sent. */
+  readonly answeredFrom: number
+  /** The last claim, if it failed. */
+  readonly failure: { readonly at: number; readonly retryAt: number } | null
+  /** Since when the oldest ready notification waits, epoch milliseconds of the control plane. */
+  readonly oldest: number | null
+}
+
+/** What decides with the state whether a claim may be made. */
+export interface Situation {
+  readonly now: number
+  readonly totalPermits: number
+  readonly freePermits: number
+  /** How many runs the breaker lets begin, and in how many milliseconds it lets a probe through. */
+  readonly allowance: number
+  readonly opensInMillis: number | null
+  /** Lifecycle and settings let runs begin. */
+  readonly isAllowed: boolean
+}
+
+/** A claim to be made now, or how long to wait for the next event; null: until it comes. */
+export type ClaimPlan =
+  | {
+      readonly _tag: "Claim"
+      readonly reason: ClaimReason
+      readonly limit: number
+      readonly heartbeatLimit: number
+    }
+  | { readonly _tag: "Wait"; readonly millis: number | null }
+
+/** The most runs that one claim may ask for. */
+const CLAIM_LIMIT = 100
+/** A claim that failed is repeated no sooner, even if the control plane seems to be back. */
+const MINIMUM_RETRY_MILLIS = 1_000
+/** Timers cannot be of any length. */
+const LONGEST_WAIT_MILLIS = 24 * 60 * 60_000
+
+/** Before the first event. */
+export const initialState: ClaimState = {
+  number: 0,
+  reason: null,
+  hasMore: false,
+  heartbeatsWaitSince: null,
+  isStuck: false,
+  heartbeatsInFlight: 0,
+  dueAt: null,
+  answeredFrom: Number.NEGATIVE_INFINITY,
+  failure: null,
+  oldest: null
+}
+
+/** How many heartbeats may run at once in addition to deliveries: a quarter of all permits, and at least one. */
+export const heartbeatPermits = (total: number): number => Math.max(1, Math.floor(total / 4))
+
+/** A claim is wanted; the first reason counts. */
+export const wanted = (state: ClaimState, reason: ClaimReason): ClaimState => ({
+  ...state,
+  reason: state.reason ?? reason
+})
+
+/** Something is due in this time. */
+export const due = (state: ClaimState, now: number, millis: number): ClaimState => {
+  const at = now + Math.max(0, millis)
+  return { ...state, dueAt: Math.min(state.dueAt ?? at, at) }
+}
+
+/** The control plane answers other calls: a claim that failed is repeated soon. */
+export const controlPlaneAnswered = (state: ClaimState): ClaimState =>
+  state.failure === null
+    ? state
+    : {
+        ...state,
+        failure: { ...state.failure, retryAt: Math.min(state.failure.retryAt, state.failure.at + MINIMUM_RETRY_MILLIS) }
+      }
+
+/** A claimed run has begun. */
+export const begun = (state: ClaimState, kind: RunEnd["kind"]): ClaimState =>
+  kind === "heartbeat" ? { ...state, heartbeatsInFlight: state.heartbeatsInFlight + 1 } : state
+
+/** A run has ended; the moments of heartbeats are the concern of Heartbeats. */
+export const ended = (state: ClaimState, now: number, { dueInMillis, isStored, kind, outcome }: RunEnd): ClaimState => {
+  const isHeartbeat = kind === "heartbeat"
+  const after = { ...state, isStuck: false, heartbeatsInFlight: state.heartbeatsInFlight - (isHeartbeat ? 1 : 0) }
+  if (!isStored) return wanted(after, "abandoned")
+  if (outcome === "released") return wanted(after, "released")
+  return isHeartbeat || dueInMillis === null ? after : due(after, now, dueInMillis)
+}
+
+/** A claim is sent. */
+export const sent = (state: ClaimState): ClaimState => ({ ...state, number: state.number + 1 })
+
+/** The claim that was sent at this moment is answered. */
+export const answered = (state: ClaimState, now: number, sentAt: number, answer: ClaimAnswer): ClaimState => {
+  return {
+    ...state,
+    reason: null,
+    hasMore: answer.hasMore,
+    isStuck: answer.runs.length + answer.spent.length === 0,
+    heartbeatsWaitSince: answer.hasMoreHeartbeats ? (state.heartbeatsWaitSince ?? now) : null,
+    dueAt: answer.nextDueAt === null ? null : now + Math.max(0, answer.nextDueAt - answer.now),
+    answeredFrom: sentAt,
+    failure: null,
+    oldest: answer.oldest
+  }
+}
+
+/** A claim failed, and may be repeated after this time. */
+export const failed = (state: ClaimState, now: number, delayMillis: number): ClaimState => ({
+  ...state,
+  failure: { at: now, retryAt: now + delayMillis }
+})
+
+/** A moment that has passed is a reason from then on, whatever keeps the claim from being made. */
+export const passed = (state: ClaimState, now: number): ClaimState =>
+  state.dueAt !== null && state.dueAt <= now ? { ...wanted(state, "due"), dueAt: null } : state
+
+/** Whether to claim, and how much. */
+export const planClaim = (state: ClaimState, situation: Situation): ClaimPlan => {
+  const { allowance, freePermits, isAllowed, now, opensInMillis, totalPermits } = situation
+  const limit = Math.min(freePermits, allowance, CLAIM_LIMIT)
+  // A heartbeat leaves a permit for the next message, unless there is only one permit.
+  const kept = totalPermits === 1 ? 0 : 1
+  const spare = Math.min(heartbeatPermits(totalPermits) - state.heartbeatsInFlight, freePermits - kept, limit)
+  const heartbeatLimit = Math.max(0, spare)
+  const hasMore = state.hasMore || (state.heartbeatsWaitSince !== null && heartbeatLimit >= 1)
+  const reason = state.reason ?? (hasMore && !state.isStuck ? "more" : null)
+  const retryIn = Math.max(0, (state.failure?.retryAt ?? now) - now)
+  if (reason !== null && isAllowed && limit >= 1 && retryIn === 0)
+    return { _tag: "Claim", reason, limit, heartbeatLimit }
+  const blockers = reason === null ? [] : [retryIn === 0 ? null : retryIn, opensInMillis]
+  const waits = [state.dueAt === null ? null : state.dueAt - now, ...blockers].filter((wait) => wait !== null)
+  return { _tag: "Wait", millis: waits.length === 0 ? null : Math.min(...waits, LONGEST_WAIT_MILLIS) }
+}

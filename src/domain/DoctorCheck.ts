@@ -1,0 +1,24 @@
+export type CheckStatus = "ok" | "warn" | "fail" | "skip"
+
+/** One check's result; the ids are stable. */
+export interface Check {
+  readonly id: string
+  readonly status: CheckStatus
+  readonly message: string
+  /** One line that fixes it; null where nothing is wrong. */
+  readonly fix: string | null
+}
+
+export type Verdict = Omit<Check, "id">
+
+export const ok = (message: string): Verdict => ({ status: "ok", message, fix: null })
+export const warn = (message: string, fix: string): Verdict => ({ status: "warn", message, fix })
+export const fail = (message: string, fix: string): Verdict => ({ status: "fail", message, fix })
+export const skip = (message: string): Verdict => ({ status: "skip", message, fix: null })
+
+/** A check on what was found, to which its id belongs. */
+export type Rule<A> = (found: A) => Verdict
+
+/** The verdicts on what was found; every check is left out while the variables cannot be used. */
+export const judge = <A>(rules: ReadonlyArray<readonly [string, Rule<A>]>, found: A | null): ReadonlyArray<Check> =>
+  rules.map(([id, rule]) => ({ id, ...(found === null ? skip("the variables come first") : rule(found)) }))

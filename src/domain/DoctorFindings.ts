@@ -1,0 +1,75 @@
+import type { ServedProtocols } from "./Protocol.ts"
+
+/** What was found about the control plane. */
+export interface ControlPlaneFindings {
+  readonly url: string
+  /** Null when it answers. */
+  readonly away: string | null
+  /** What it says against the token; null when it accepts it, undefined when that could not be asked. */
+  readonly refusal: string | null | undefined
+  /** The protocol versions that it serves; null when it does not report them. */
+  readonly protocol: ServedProtocols | null
+  /** Its clock minus ours, in milliseconds, good to a second. */
+  readonly skewMillis: number | null
+  readonly agents: ReadonlyArray<{ readonly slug: string; readonly isOrchestrator: boolean }> | null
+  readonly callsPerMonth: number | null
+}
+
+/** What was found about the gateway; nulls where it could not be asked. */
+export interface GatewayFindings {
+  readonly url: string
+  /** Started by the runtime itself, so that it may rightly be away now. */
+  readonly isSupervised: boolean
+  /** Whether the command that starts it exists; null for an external one. */
+  readonly hasCommand: boolean | null
+  readonly away: string | null
+  readonly ready: { readonly isReady: boolean; readonly failing: ReadonlyArray<string> } | null
+  readonly version: string | null
+  /** HTTP status of GET /v1/models with the token, and the agents it lists, null when it is no list. */
+  readonly models: { readonly status: number; readonly agents: ReadonlyArray<string> | null } | null
+  /** HTTP status of GET /v1/responses: 405 where the endpoint is on. */
+  readonly responsesStatus: number | null
+  /** Its configuration file. */
+  readonly config:
+    | { readonly _tag: "Absent" }
+    | { readonly _tag: "Broken"; readonly detail: string }
+    | { readonly _tag: "Read"; readonly toolSearch: unknown; readonly responses: unknown }
+  /** What `config validate` of the gateway's command said; null when not asked. */
+  readonly validation: { readonly isValid: boolean; readonly detail: string } | null
+  /** How the canary's turn ended; null when not asked. */
+  readonly canary: { readonly didCall: boolean; readonly detail: string } | null
+}
+
+/** What was found on this machine. */
+export interface MachineFindings {
+  readonly nodeVersion: string
+  readonly paths: ReadonlyArray<{
+    readonly use: "state" | "workspaces" | "texts"
+    readonly path: string
+    /** Null when it can be used. */
+    readonly problem: string | null
+  }>
+  readonly syncsProfiles: boolean
+  readonly healthAddress: string
+  readonly healthPort: "free" | "runtime" | "taken"
+  readonly healthIsLoopback: boolean
+  readonly allowsOnlyLoopback: boolean
+  readonly baseUrl: string
+  readonly baseUrlIsLoopback: boolean
+  readonly gatewayIsLoopback: boolean
+  readonly clientToolsEnabled: boolean
+  readonly toolNames: ReadonlyArray<string>
+  readonly requestTimeoutMillis: number
+  readonly turnTimeoutMillis: number
+  /** Null when tracing is off. */
+  readonly tracing: { readonly endpoint: string; readonly problem: string | null } | null
+}
+
+/** Everything that the doctor looked at; the parts are null when the variables alone are wrong. */
+export interface Findings {
+  readonly problems: ReadonlyArray<string>
+  readonly hints: ReadonlyArray<string>
+  readonly controlPlane: ControlPlaneFindings | null
+  readonly gateway: GatewayFindings | null
+  readonly machine: MachineFindings | null
+}

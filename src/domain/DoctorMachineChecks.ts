@@ -1,0 +1,149 @@
+import { fail, ok, skip, warn } from "./DoctorCheck.ts"
+import type { Rule } from "./DoctorCheck.ts"
+import type { Findings, MachineFindings } from "./DoctorFindings.ts"
+
+const OLDEST_NODE = [24, 16] as const
+/** Names that the gateway keeps for tools of its own, whether or not they are switched on. */
+const BUILT_INS = new Set([
+  "message",
+  "exec",
+  "read",
+  "write",
+  "edit",
+  "apply_patch",
+  "process",
+  "browser",
+  "canvas",
+  "cron",
+  "gateway",
+  "image",
+  "memory_get",
+  "memory_search",
+  "nodes",
+  "portal",
+  "secrets",
+  "sessions",
+  "session_status",
+  "sessions_list",
+  "sessions_history",
+  "sessions_send",
+  "sessions_spawn",
+  "theme",
+  "automations",
+  "web_fetch",
+  "web_search"
+])
+
+export const onVariables: ReadonlyArray<readonly [string, Rule<Findings>]> = [
+  [
+    "variables",
+    ({ problems }) =>
+      problems.length === 0
+        ? ok("every variable can be used")
+        : fail(problems.join("; "), "correct what is named; `config print` shows every variable")
+  ],
+  [
+    "variable-names",
+    ({ hints }) => (hints.length === 0 ? ok("no name looks misspelt") : warn(hints.join("; "), "rename or remove them"))
+  ]
+]
+
+export const onMachine: ReadonlyArray<readonly [string, Rule<MachineFindings>]> = [
+  [
+    "node-version",
+    ({ nodeVersion }) => {
+      const [major = 0, minor = 0] = nodeVersion.replace(/^v/, "").split(".").map(Number)
+      const isEnough = major > OLDEST_NODE[0] || (major === OLDEST_NODE[0] && minor >= OLDEST_NODE[1])
+      return isEnough
+        ? ok(`Node.js ${nodeVersion}`)
+        : fail(`Node.js ${nodeVersion} is too old`, `install Node.js ${OLDEST_NODE.join(".")} or newer`)
+    }
+  ],
+  [
+    "state-writable",
+    ({ paths }) => {
+      const bad = paths.find(({ problem, use }) => use === "state" && problem !== null)
+      return bad === undefined
+        ? ok("the state folder can be written")
+        : fail(`${bad.path}: ${bad.problem}`, "give this user the folder, or set OPENCLAW_STATE_DIR")
+    }
+  ],
+  [
+    "workspaces-writable",
+    ({ paths, syncsProfiles }) => {
+      const bad = paths.find(({ problem, use }) => use === "workspaces" && problem !== null)
+      if (!syncsProfiles) return skip("profile sync is off")
+      return bad === undefined
+        ? ok("the workspaces can be written")
+        : fail(`${bad.path}: ${bad.problem}`, "give this user the folder, or set OPENCLAW_WORKSPACE_ROOT")
+    }
+  ],
+  [
+    "texts-readable",
+    ({ paths, syncsProfiles }) => {
+      const bad = paths.find(({ problem, use }) => use === "texts" && problem !== null)
+      if (!syncsProfiles) return skip("profile sync is off")
+      return bad === undefined
+        ? ok("the agents' texts can be read")
+        : fail(`${bad.path}: ${bad.problem}`, "correct OPENCLAW_AGENTS_MD_PATH or OPENCLAW_HEARTBEAT_MD_PATH")
+    }
+  ],
+  [
+    "health-port",
+    ({ healthAddress, healthPort }) =>
+      healthPort === "free"
+        ? ok(`${healthAddress} is free`)
+        : healthPort === "runtime"
+          ? ok(`${healthAddress} is held by a runtime that runs`)
+          : fail(`${healthAddress} is held by another program`, "stop it, or set HEALTH_PORT to a free port")
+  ],
+  [
+    "agents-admitted",
+    ({ allowsOnlyLoopback, baseUrl, baseUrlIsLoopback, gatewayIsLoopback, healthIsLoopback }) => {
+      if (gatewayIsLoopback) return ok("the gateway is on this machine")
+      if (baseUrlIsLoopback) {
+        return warn(
+          `the gateway is elsewhere, and ${baseUrl} means its own machine there`,
+          "set TASK_STATUS_BASE_URL to an address of this machine that the gateway reaches"
+        )
+      }
+      return healthIsLoopback || allowsOnlyLoopback
+        ? warn(
+            "the gateway is elsewhere, and agents there are not admitted",
+            "set HEALTH_HOST to an address of this machine and AGENT_HTTP_ALLOW to the gateway's network"
+          )
+        : ok("agents of the gateway's network are admitted")
+    }
+  ],
+  [
+    "tool-names",
+    ({ toolNames }) => {
+      const clashing = toolNames.filter((name) => BUILT_INS.has(name))
+      return clashing.length === 0
+        ? ok(`none of the ${toolNames.length} tools has the name of a built-in one`)
+        : fail(
+            `the gateway has tools of its own named ${clashing.join(", ")}`,
+            "rename these tools: every turn is refused"
+          )
+    }
+  ],
+  [
+    "time-limits",
+    ({ requestTimeoutMillis, turnTimeoutMillis }) =>
+      requestTimeoutMillis <= turnTimeoutMillis
+        ? ok("a turn has time for at least one request")
+        : warn(
+            "OPENCLAW_REQUEST_TIMEOUT_MS is longer than TURN_TIMEOUT_MS, which ends the request first",
+            "raise TURN_TIMEOUT_MS or lower OPENCLAW_REQUEST_TIMEOUT_MS"
+          )
+  ],
+  [
+    "tracing",
+    ({ tracing }) =>
+      tracing === null
+        ? skip("tracing is off")
+        : tracing.problem === null
+          ? ok(`${tracing.endpoint} answers`)
+          : warn(`${tracing.endpoint}: ${tracing.problem}`, "correct OTEL_EXPORTER_OTLP_ENDPOINT, or unset it")
+  ]
+]

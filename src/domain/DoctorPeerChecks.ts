@@ -1,0 +1,256 @@
+import { fail, ok, skip, warn } from "./DoctorCheck.ts"
+import type { Rule } from "./DoctorCheck.ts"
+import type { ControlPlaneFindings, Findings, GatewayFindings } from "./DoctorFindings.ts"
+import { judgeGatewayVersion, parseGatewayVersion } from "./GatewayVersion.ts"
+import { PROTOCOL, protocolProblem } from "./Protocol.ts"
+
+const FREE_CALLS = 1_000_000
+const MAX_SKEW_WARN = 5_000
+const MAX_SKEW_FAIL = 60_000
+
+const isClearText = (url: string): boolean => url.startsWith("http:")
+const isLoopbackUrl = (url: string): boolean => /^https?:\/\/(localhost|127(\.\d{1,3}){3}|\[::1\])(:|\/|$)/.test(url)
+
+/** What can be said only of a control plane that answers. */
+const present =
+  (rule: Rule<ControlPlaneFindings>): Rule<ControlPlaneFindings> =>
+  (found) =>
+    found.away === null ? rule(found) : skip("the control plane does not answer")
+
+const unasked = skip("the token is not accepted")
+
+export const onControlPlane: ReadonlyArray<readonly [string, Rule<ControlPlaneFindings>]> = [
+  [
+    "control-plane-reachable",
+    ({ away, url }) =>
+      away === null
+        ? ok(`${url} answers`)
+        : fail(`${url}: ${away}`, "check CONVEX_URL, the network and that the deployment runs")
+  ],
+  [
+    "control-plane-encrypted",
+    ({ url }) =>
+      isClearText(url) && !isLoopbackUrl(url)
+        ? warn("the token goes to the control plane in clear text", "set CONVEX_URL to its https address")
+        : ok("no secret goes to the control plane in clear text")
+  ],
+  [
+    "clock",
+    present(({ skewMillis }) => {
+      if (skewMillis === null) return skip("the control plane tells no time")
+      const size = Math.abs(skewMillis)
+      const message = `this machine's clock is ${Math.round(size / 1_000)} s ${skewMillis > 0 ? "behind" : "ahead of"} the control plane's`
+      const fix = "set the clock, e.g. by NTP"
+      return size > MAX_SKEW_FAIL
+        ? fail(message, fix)
+        : size > MAX_SKEW_WARN
+          ? warn(message, fix)
+          : ok("the clocks agree")
+    })
+  ],
+  [
+    "protocol",
+    present(({ protocol, refusal }) => {
+      if (protocol === null) {
+        return typeof refusal === "string"
+          ? unasked
+          : fail(
+              "the deployment does not report which protocol it serves",
+              "deploy this release's convex folder (npx convex deploy); if that is done, see the deployment's log"
+            )
+      }
+      const problem = protocolProblem(PROTOCOL, protocol)
+      if (problem === null) return ok(`the deployment serves protocol ${PROTOCOL}`)
+      const [found, fix] = problem
+      return fail(found, fix)
+    })
+  ],
+  [
+    "token-accepted",
+    present(({ refusal }) =>
+      refusal === undefined
+        ? skip("could not be asked")
+        : refusal === null
+          ? ok("the deployment accepts the token")
+          : fail(refusal, "provision a new token with app/tokens:provision, and set SERVICE_TOKEN to it")
+    )
+  ],
+  [
+    "roster",
+    present(({ agents }) =>
+      agents === null
+        ? unasked
+        : agents.length === 0
+          ? warn("the account has no agents", "make one with app/agents:create")
+          : ok(`${agents.length} agents`)
+    )
+  ],
+  [
+    "orchestrator",
+    present(({ agents }) =>
+      agents === null
+        ? unasked
+        : agents.some(({ isOrchestrator }) => isOrchestrator)
+          ? ok("the account has an orchestrator")
+          : warn("the account has no orchestrator: nobody is told of reviews", "make one agent the orchestrator")
+    )
+  ],
+  [
+    "calls-per-month",
+    present(({ callsPerMonth }) => {
+      if (callsPerMonth === null) return unasked
+      const message = `about ${callsPerMonth.toLocaleString("en-US")} calls a month, and three for each delivery`
+      return callsPerMonth > FREE_CALLS
+        ? warn(message, "raise HEALTH_CHECK_INTERVAL or the agents' heartbeat intervals")
+        : ok(message)
+    })
+  ]
+]
+
+/** What can be said only of a gateway that answers; one that the runtime starts may be away. */
+const answering =
+  (rule: Rule<GatewayFindings>): Rule<GatewayFindings> =>
+  (found) =>
+    found.away === null
+      ? rule(found)
+      : skip(found.isSupervised ? "the runtime starts the gateway" : "the gateway does not answer")
+
+export const onGateway: ReadonlyArray<readonly [string, Rule<GatewayFindings>]> = [
+  [
+    "gateway-command",
+    ({ hasCommand }) =>
+      hasCommand === null
+        ? skip("the gateway is not started here")
+        : hasCommand
+          ? ok("the gateway's command is there")
+          : fail("the command that starts the gateway is not there", "install openclaw, or set OPENCLAW_GATEWAY_PATH")
+  ],
+  [
+    "gateway-reachable",
+    ({ away, isSupervised, url }) =>
+      away === null
+        ? ok(`${url} answers`)
+        : isSupervised
+          ? skip("the runtime starts the gateway")
+          : fail(`${url}: ${away}`, "start the gateway, or correct OPENCLAW_GATEWAY_URL")
+  ],
+  [
+    "gateway-encrypted",
+    ({ url }) =>
+      isClearText(url) && !isLoopbackUrl(url)
+        ? warn("the gateway's token goes over the network in clear text", "reach the gateway by https or a tunnel")
+        : ok("no secret goes to the gateway in clear text")
+  ],
+  [
+    "gateway-ready",
+    answering(({ ready }) =>
+      ready === null
+        ? fail("/readyz is no gateway's", "check OPENCLAW_GATEWAY_URL: another program answers there")
+        : ready.isReady
+          ? ok("the gateway takes turns")
+          : warn(`the gateway is not ready: ${ready.failing.join(", ") || "no reason given"}`, "wait, or see its log")
+    )
+  ],
+  [
+    "gateway-version",
+    answering(({ version }) => {
+      const verdict = judgeGatewayVersion(version === null ? null : parseGatewayVersion(version))
+      if (verdict._tag === "Supported") return ok(`OpenClaw ${version}`)
+      return verdict._tag === "Refused"
+        ? fail(verdict.message, "install a tested version of openclaw")
+        : warn(verdict.message, "run doctor --canary, or install a tested version of openclaw")
+    })
+  ],
+  [
+    "responses-endpoint",
+    answering(({ responsesStatus }) =>
+      responsesStatus === 404
+        ? fail(
+            "the gateway does not serve POST /v1/responses",
+            "set gateway.http.endpoints.responses.enabled to true in its configuration"
+          )
+        : responsesStatus === 405 || responsesStatus === 401
+          ? ok("the gateway serves POST /v1/responses")
+          : warn(`/v1/responses answers HTTP ${responsesStatus ?? "nothing"} to GET, not 405`, "see the gateway's log")
+    )
+  ],
+  [
+    "gateway-token",
+    answering(({ models }) =>
+      models === null
+        ? skip("could not be asked")
+        : models.status === 401 || models.status === 403
+          ? fail("the gateway refuses the token", "set OPENCLAW_GATEWAY_TOKEN to its gateway.auth.token")
+          : models.agents === null
+            ? skip(`/v1/models answers HTTP ${models.status}`)
+            : ok("the gateway accepts the token")
+    )
+  ],
+  [
+    "gateway-configuration",
+    ({ config }) =>
+      config._tag === "Broken"
+        ? warn(`the gateway's configuration cannot be read: ${config.detail}`, "correct it, or OPENCLAW_CONFIG_PATH")
+        : config._tag === "Absent"
+          ? skip("no configuration of a gateway on this machine")
+          : ok("the gateway's configuration can be read")
+  ],
+  [
+    "tool-search",
+    ({ config, version }) => {
+      if (config._tag !== "Read") return skip("no configuration of a gateway on this machine")
+      if (config.toolSearch === false) return ok("agents see their tools")
+      const parsed = version === null ? null : parseGatewayVersion(version)
+      const isHidden = parsed === null || parsed.year * 10_000 + parsed.month * 100 + parsed.release >= 20_260_906
+      return config.toolSearch === true || isHidden
+        ? fail("Tool Search hides the agents' tools from them", "set tools.toolSearch to false in its configuration")
+        : warn("tools.toolSearch is not set: later versions hide the agents' tools then", "set it to false")
+    }
+  ],
+  [
+    "responses-configured",
+    ({ config }) =>
+      config._tag !== "Read"
+        ? skip("no configuration of a gateway on this machine")
+        : config.responses === true
+          ? ok("the responses endpoint is on in the configuration")
+          : fail(
+              "the responses endpoint is not on in the configuration",
+              "set gateway.http.endpoints.responses.enabled to true"
+            )
+  ],
+  [
+    "gateway-configuration-valid",
+    ({ validation }) =>
+      validation === null
+        ? skip("asked with --validate")
+        : validation.isValid
+          ? ok("the gateway calls its configuration valid")
+          : fail(`the gateway calls its configuration invalid: ${validation.detail}`, "run `openclaw config validate`")
+  ],
+  [
+    "canary",
+    ({ canary }) =>
+      canary === null
+        ? skip("asked with --canary")
+        : canary.didCall
+          ? ok("an agent called a tool")
+          : fail(
+              `no tool call came back: ${canary.detail}`,
+              "see responses-endpoint, tool-search and the gateway's log"
+            )
+  ]
+]
+
+export const agentsKnown: Rule<Findings> = ({ controlPlane, gateway }) => {
+  const listed = gateway?.models?.agents ?? null
+  const wanted = controlPlane?.agents ?? null
+  if (listed === null || wanted === null) return skip("one of the two lists could not be asked")
+  const unknown = wanted.map(({ slug }) => slug).filter((slug) => !listed.includes(slug))
+  return unknown.length === 0
+    ? ok("the gateway knows every agent")
+    : fail(
+        `the gateway does not know ${unknown.join(", ")}`,
+        "add them to agents.entries of its configuration, or set OPENCLAW_PROFILE_SYNC to true"
+      )
+}

@@ -1,0 +1,83 @@
+import type { HeartbeatReport, HeartbeatTask } from "./Heartbeat.ts"
+import { followUpsOf } from "./HeartbeatFollowUps.ts"
+import { formatHeartbeatMessage } from "./HeartbeatPrompt.ts"
+import { focusTaskOf, readHeartbeatReply } from "./HeartbeatReply.ts"
+import type { Completed, FailedTurn, Judgement, TurnPlan } from "./Judgement.ts"
+import type { HeartbeatRun } from "./Run.ts"
+import type { HeartbeatOutcome } from "./RunEnd.ts"
+import { cutReply } from "./Silence.ts"
+import type { TurnEnd } from "./TurnEnd.ts"
+
+const completed = (
+  { context: { agent, tasks } }: HeartbeatRun,
+  outcome: HeartbeatOutcome,
+  more: { readonly message?: NonNullable<HeartbeatReport["message"]>; readonly remark?: string } = {}
+): Completed => {
+  const [first] = tasks
+  const current = !agent.isOrchestrator && first?.task.status === "in_progress" ? first.task.id : null
+  const { message, remark } = more
+  return {
+    _tag: "Completed",
+    outcome,
+    report: {
+      status: current === null ? "idle" : "busy",
+      currentTaskId: current,
+      ...(message === undefined ? {} : { message })
+    },
+    ...(remark === undefined ? {} : { remark })
+  }
+}
+
+const judgeEnd = (run: HeartbeatRun, followUps: ReadonlyArray<HeartbeatTask>, end: TurnEnd): Judgement => {
+  const { earlier, tasks } = run.context
+  const reply = readHeartbeatReply(end.spoken)
+  const hasActed = end.effects.length > 0 || earlier.effects.length > 0
+  switch (reply._tag) {
+    case "Ok": {
+      const remark = "the heartbeat's text holds HEARTBEAT_OK among other words: treated as OK, not posted"
+      return completed(run, hasActed ? "acted" : "ok", reply.isStray ? { remark } : {})
+    }
+    case "Silent":
+      return completed(run, hasActed ? "acted" : "silent")
+    case "Text": {
+      const focus = focusTaskOf(reply.text, [...followUps, ...tasks])
+      if (focus === null) {
+        return completed(run, hasActed ? "acted" : "ok", {
+          remark: "the heartbeat's text belongs to no task: not posted"
+        })
+      }
+      return completed(run, "posted", {
+        message: {
+          taskId: focus.task.id,
+          content: cutReply(reply.text),
+          ...(end.isTruncated ? { truncated: true } : {})
+        }
+      })
+    }
+  }
+}
+
+const judgeFailure = (run: HeartbeatRun, failure: FailedTurn): Judgement => {
+  const { class: kind, error, isSilence, minimumMillis } = failure
+  // No answer is owed to a heartbeat: one second try if the gateway does not say what happened.
+  return isSilence && (kind !== "TurnAmbiguous" || run.failures > 0)
+    ? completed(run, "silent")
+    : { _tag: "Failed", class: kind, error, silence: isSilence, minimumMillis }
+}
+
+/** What a heartbeat needs: a turn, or none if its agent would see what it saw; `now` is the control plane's. */
+export const planHeartbeat = (
+  run: HeartbeatRun,
+  { now, skipsUnchanged }: { readonly now: number; readonly skipsUnchanged: boolean }
+): TurnPlan | Judgement => {
+  const { context } = run
+  const followUps = followUpsOf(context, now)
+  // Time alone makes a follow-up due, which the digest of changes does not show.
+  if (skipsUnchanged && context.isUnchanged && followUps.length === 0) return completed(run, "unchanged")
+  return {
+    _tag: "Turn",
+    prompt: (options) => formatHeartbeatMessage(context, { ...options, attempt: run.attempt, followUps, now }),
+    judgeEnd: (end) => judgeEnd(run, followUps, end),
+    judgeFailure: (failure) => judgeFailure(run, failure)
+  }
+}

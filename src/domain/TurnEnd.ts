@@ -1,0 +1,12 @@
+import type { Usage } from "./Run.ts"
+import type { SpokenText } from "./Silence.ts"
+
+/** How a turn ended: with words, with "nothing to add", or silent after effects. */
+export interface TurnEnd {
+  readonly spoken: SpokenText
+  readonly isTruncated: boolean
+  readonly usage: Usage
+  readonly rounds: number
+  /** The tools that changed something in this turn. */
+  readonly effects: ReadonlyArray<string>
+}

@@ -1,0 +1,115 @@
+/** Stores what an attempt of a run came to. */
+import { Effect, Random } from "effect"
+import { backoffBounds, backoffMillis } from "../domain/Backoff.ts"
+import { ownFailure } from "../domain/Judgement.ts"
+import type { Completed, Failed, Judgement, Released } from "../domain/Judgement.ts"
+import { contextsOf, fenceOf } from "../domain/Run.ts"
+import type { Fence, Run } from "../domain/Run.ts"
+import type { RunEnd } from "../domain/RunEnd.ts"
+import { RuntimeConfig } from "../layers/Config.ts"
+import { Redactor } from "../layers/Redactor.ts"
+import { ControlPlane } from "../services/ControlPlane.ts"
+
+/** How the attempt ended, with what only metrics and traces need. */
+export interface AttemptEnd extends Omit<RunEnd, "kind" | "agent"> {
+  /** An owed answer did not come. */
+  readonly isSilence: boolean
+}
+
+/** An attempt that ended so; stored and without a retry unless the changes say otherwise. */
+export const attemptEnd = (outcome: RunEnd["outcome"], changes: Partial<AttemptEnd> = {}): AttemptEnd => ({
+  outcome,
+  error: null,
+  isSilence: false,
+  isStored: true,
+  dueInMillis: null,
+  ...changes
+})
+
+/** The wait before a retry after this many failures in a row, in milliseconds, with full jitter. */
+const backoff = Effect.fnUntraced(function* (failures: number, minimumMillis = 0) {
+  const bounds = backoffBounds(yield* RuntimeConfig)
+  return Math.max(minimumMillis, backoffMillis(bounds, failures, yield* Random.next))
+})
+
+/** A retry's end; a run that gets none is over, and its agent's next heartbeat is known to the next claim only. */
+const retryEnd = (
+  { kind }: Run,
+  state: "ready" | "dead",
+  retry: number | undefined,
+  changes: Partial<AttemptEnd>
+): AttemptEnd => {
+  if (state === "ready") return attemptEnd("retrying", { ...changes, dueInMillis: retry ?? 0 })
+  return kind === "notification" ? attemptEnd("dead", changes) : attemptEnd("given_up", { ...changes, dueInMillis: 0 })
+}
+
+const storeFailed = Effect.fnUntraced(function* (run: Run, judgement: Failed) {
+  const { _tag, isAnswerOwed = true, isFinal = false, minimumMillis, ...failure } = judgement
+  const { deliveryMaxAttempts } = yield* RuntimeConfig
+  const isLast = isFinal || (run.kind === "notification" && run.attempt >= deliveryMaxAttempts)
+  const retry = isLast ? undefined : yield* backoff(run.failures + 1, minimumMillis)
+  const state = yield* (yield* ControlPlane).fail(fenceOf(run), {
+    ...failure,
+    ...(retry === undefined ? {} : { retryInMillis: retry })
+  })
+  const changes = { error: `${failure.class}: ${failure.error}`, isSilence: failure.silence }
+  return state === "delivered"
+    ? attemptEnd(isAnswerOwed ? "fallback" : "skipped", changes)
+    : retryEnd(run, state, retry, changes)
+})
+
+const storeReleased = Effect.fnUntraced(function* (run: Run, judgement: Released) {
+  const { class: kind, error, exactMillis, limit, minimumMillis } = judgement
+  // The failures of a heartbeat are its own ones only.
+  const failures = contextsOf(run).heartbeat?.earlier.attempts ?? run.failures
+  const retryInMillis = exactMillis ?? (yield* backoff(failures + 1, minimumMillis))
+  const state = yield* (yield* ControlPlane).release(fenceOf(run), {
+    retryInMillis,
+    class: kind,
+    error,
+    ...(limit === undefined ? {} : { limit })
+  })
+  return retryEnd(run, state, retryInMillis, { error: `${kind}: ${error}` })
+})
+
+/** A text that the control plane refuses, because the task moved on, is left out. */
+const storeCompleted = Effect.fnUntraced(function* (fence: Fence, { outcome, remark, report }: Completed) {
+  const controlPlane = yield* ControlPlane
+  const { message: _, ...silent } = report
+  if (remark !== undefined) yield* Effect.logInfo(remark)
+  const { dueAt, now } = yield* controlPlane.updateAgentHeartbeat(fence, report).pipe(
+    Effect.catchIf(
+      (failure) => failure._tag === "ControlPlaneRefused" && report.message !== undefined,
+      (failure) =>
+        Effect.logWarning(
+          `the heartbeat's text could not be posted: ${"detail" in failure ? failure.detail : ""}`
+        ).pipe(Effect.andThen(controlPlane.updateAgentHeartbeat(fence, { ...silent, currentTaskId: null })))
+    )
+  )
+  return attemptEnd(outcome, { dueInMillis: dueAt - now })
+})
+
+const store = Effect.fnUntraced(function* (run: Run, judgement: Judgement) {
+  const redactor = yield* Redactor
+  switch (judgement._tag) {
+    case "Delivered": {
+      const { outcome } = judgement
+      // The reason can be the gateway's words.
+      const reason = outcome.reason === undefined ? {} : { reason: redactor.error(outcome.reason) }
+      yield* (yield* ControlPlane).complete(fenceOf(run), { ...outcome, ...reason })
+      return attemptEnd(outcome.outcome)
+    }
+    case "Completed":
+      return yield* storeCompleted(fenceOf(run), judgement)
+    case "Failed":
+      return yield* storeFailed(run, { ...judgement, error: redactor.error(judgement.error) })
+    case "Released":
+      return yield* storeReleased(run, { ...judgement, error: redactor.error(judgement.error) })
+  }
+})
+
+/** Stores the judgement; one that the control plane refuses is a failure of the run's own. */
+export const storeJudgement = (run: Run, judgement: Judgement) =>
+  Effect.catchTag(store(run, judgement), "ControlPlaneRefused", ({ code, detail }) =>
+    store(run, ownFailure(code, detail))
+  )

@@ -1,0 +1,92 @@
+/** The turn of a run, from its plan to what it came to. */
+import { Effect, Redacted } from "effect"
+import { SecureRandom } from "effect/crypto/SecureRandom"
+import { planHeartbeat } from "../domain/HeartbeatPlan.ts"
+import { judgeBroken, sharedFailure, unknownAgent } from "../domain/Judgement.ts"
+import type { Judgement, TurnPlan } from "../domain/Judgement.ts"
+import { planNotification } from "../domain/NotificationPlan.ts"
+import { fenceOf } from "../domain/Run.ts"
+import type { HeartbeatRun, NotificationRun, Run } from "../domain/Run.ts"
+import type { TurnEnd } from "../domain/TurnEnd.ts"
+import { blameOf, isTurnFailure, minimumRetryMillis } from "../domain/TurnFailure.ts"
+import type { TurnFailure } from "../domain/TurnFailure.ts"
+import { RuntimeConfig } from "../layers/Config.ts"
+import { Metrics } from "../layers/Metrics.ts"
+import { Redactor } from "../layers/Redactor.ts"
+import { toolTexts } from "../services/AgentTools.ts"
+import { ControlPlane } from "../services/ControlPlane.ts"
+import { GatewayGuard } from "../services/GatewayGuard.ts"
+import { LiveRuns } from "../services/LiveRuns.ts"
+import { toolContextOf } from "../services/tools/AgentTool.ts"
+import { Turns } from "../services/Turns.ts"
+
+type ReadableRun = NotificationRun | HeartbeatRun
+
+const planOf = Effect.fnUntraced(function* (run: ReadableRun) {
+  const config = yield* RuntimeConfig
+  return run.kind === "notification"
+    ? planNotification(run, { maxAttempts: config.deliveryMaxAttempts, silenceLimit: config.noResponseLimit })
+    : planHeartbeat(run, { now: yield* (yield* ControlPlane).now, skipsUnchanged: config.heartbeatSkipUnchanged })
+})
+
+const onTurnEnd = Effect.fnUntraced(function* (run: ReadableRun, plan: TurnPlan, end: TurnEnd) {
+  const redactor = yield* Redactor
+  yield* (yield* GatewayGuard).completed(run.context.agent.id)
+  const { spoken } = end
+  return plan.judgeEnd(
+    spoken._tag === "Text" ? { ...end, spoken: { ...spoken, text: redactor.redact(spoken.text) } } : end
+  )
+})
+
+/** Reports to the guard what the failure says about the gateway. */
+const onTurnFailure = Effect.fnUntraced(function* (run: ReadableRun, plan: TurnPlan, failure: TurnFailure) {
+  const guard = yield* GatewayGuard
+  const { agent } = run.context
+  const error = (yield* Redactor).error(failure.detail)
+  const blame = blameOf(failure, yield* guard.hasRecentProviderFailure)
+  const minimumMillis = minimumRetryMillis(failure)
+  if (blame === "shared") {
+    yield* guard.sharedFailure(failure, agent.id)
+    const delay = failure._tag === "UnknownAgent" ? yield* guard.unknownAgentDelay(agent.id) : null
+    return delay === null ? sharedFailure(failure._tag, error, minimumMillis) : unknownAgent(agent.slug, delay)
+  }
+  // A silent turn was completed. Otherwise it is not known whether a model was reached: a gateway can refuse turns, or
+  // answer "internal error", for as long as its provider is down.
+  yield* failure._tag === "TurnSilent" ? guard.completed(agent.id) : guard.inconclusive
+  return plan.judgeFailure({ class: failure._tag, error, isSilence: blame === "silence", minimumMillis })
+})
+
+/** Everything that the run's turn needs, while its capability is valid. */
+const runTurn = Effect.fnUntraced(function* (run: ReadableRun, plan: TurnPlan) {
+  const config = yield* RuntimeConfig
+  const context = toolContextOf(run)
+  const fence = fenceOf(run)
+  const live = yield* (yield* LiveRuns).open({ context, fence })
+  const access = { baseUrl: config.taskStatusBaseUrl, capability: Redacted.value(live.capability) }
+  const boundary = (yield* (yield* SecureRandom).uuidV4()).replaceAll("-", "").slice(0, 16)
+  const prompt = plan.prompt({ boundary, ...toolTexts(context, config.clientToolsEnabled ? null : access) })
+  if (run.kind === "notification") {
+    yield* (yield* Metrics).posted(Math.max(0, (yield* (yield* ControlPlane).now) - run.readyAt))
+  }
+  const { createdTaskIds, httpEffects } = live
+  // The capability ends with the turn, before its end is judged.
+  return yield* (yield* Turns)
+    .run({ context, fence, prompt, createdTaskIds, httpEffects })
+    .pipe(Effect.ensuring(live.end))
+}, Effect.scoped)
+
+/** Runs the run's turn, if it needs one, and judges what it came to. */
+export const judgeRun = Effect.fnUntraced(function* (run: Run) {
+  if ("broken" in run) return judgeBroken(run)
+  const plan = yield* planOf(run)
+  if (plan._tag !== "Turn") return plan
+  const { agent } = run.context
+  const delay = yield* (yield* GatewayGuard).unknownAgentDelay(agent.id)
+  if (delay !== null) return unknownAgent(agent.slug, delay)
+  return yield* runTurn(run, plan).pipe(
+    Effect.flatMap((end) => onTurnEnd(run, plan, end)),
+    Effect.catchIf(isTurnFailure, (failure): Effect.Effect<Judgement, never, GatewayGuard | Redactor> =>
+      onTurnFailure(run, plan, failure)
+    )
+  )
+})

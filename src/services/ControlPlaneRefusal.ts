@@ -1,0 +1,20 @@
+import { Effect } from "effect"
+import type { ControlPlaneFailure } from "../domain/ControlPlaneFailure.ts"
+import type { Lifecycle } from "./Lifecycle.ts"
+
+/**
+ * Notes a failure that concerns the whole process and not one call: a refused token or protocol keeps it from claiming,
+ * and a boot that another one has superseded ends. Answers whether it was one.
+ */
+export const noteRefusal = (lifecycle: Lifecycle["Service"], failure: ControlPlaneFailure): Effect.Effect<boolean> => {
+  switch (failure._tag) {
+    case "TokenRefused":
+      return Effect.as(lifecycle.setReason("token", `the deployment refuses SERVICE_TOKEN: ${failure.detail}`), true)
+    case "ProtocolRefused":
+      return Effect.as(lifecycle.setReason("protocol", failure.detail), true)
+    case "BootConflict":
+      return Effect.as(lifecycle.abort({ exitCode: 78, message: failure.detail }), true)
+    default:
+      return Effect.succeed(false)
+  }
+}

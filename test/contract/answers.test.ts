@@ -1,0 +1,166 @@
+import { describe, expectTypeOf, it } from "vitest"
+import type { AnswerOf, functions } from "../../src/domain/ControlPlaneFunctions.ts"
+import type { DeadLetter } from "../../src/domain/DeadLetter.ts"
+import type { DeliveryContext } from "../../src/domain/DeliveryContext.ts"
+import type { FinishedHeartbeat, HeartbeatContext } from "../../src/domain/Heartbeat.ts"
+import type { Profiles } from "../../src/domain/ProfilePlan.ts"
+import type { Roster } from "../../src/domain/Roster.ts"
+import type {
+  Backlog,
+  BrokenRun,
+  ClaimAnswer,
+  CompleteAnswer,
+  ContextAnswers,
+  FailAnswer,
+  HeartbeatRun,
+  NotificationRun,
+  ReleaseAnswer,
+  RenewAnswer,
+  Run,
+  Wake
+} from "../../src/domain/Run.ts"
+import type { PulseAnswer, RuntimeCommands, ServedProtocols } from "../../src/domain/RuntimeCommands.ts"
+import type * as ToolAnswer from "../../src/domain/ToolAnswer.ts"
+import type { Rotated } from "../../src/services/Operator.ts"
+
+type KeysOf<A> = A extends unknown ? keyof A : never
+type ValueOf<A, Key> = A extends unknown ? (Key extends keyof A ? A[Key] : never) : never
+type ItemOf<A> = Extract<A, ReadonlyArray<unknown>> extends ReadonlyArray<infer Item> ? Item : never
+type ObjectsOf<A> = Exclude<Extract<A, object>, ReadonlyArray<unknown>>
+
+/**
+ * The fields of an answer that its reader does not know, by their path, at any depth; `*` is any item of an array. What
+ * the reader leaves undecoded is not looked into.
+ */
+type Unread<Answer, Reader> = unknown extends Reader
+  ? never
+  : Answer extends string
+    ? never // An Id is a string with a mark.
+    : Answer extends ReadonlyArray<infer Item>
+      ? Below<"*", Unread<Item, ItemOf<Reader>>>
+      : Answer extends object
+        ? {
+            [Key in keyof Answer & string]-?: Key extends KeysOf<ObjectsOf<Reader>>
+              ? Below<Key, Unread<Answer[Key], ValueOf<ObjectsOf<Reader>, Key>>>
+              : Key
+          }[keyof Answer & string]
+        : never
+type Below<Key extends string, Path> = Path extends string ? `${Key}.${Path}` : never
+
+/** What the runtime decodes the answer of each function with. */
+interface Readers {
+  readonly claim: typeof ClaimAnswer
+  readonly renew: typeof RenewAnswer
+  readonly complete: typeof CompleteAnswer
+  readonly fail: typeof FailAnswer
+  readonly release: typeof ReleaseAnswer
+  readonly updateAgentHeartbeat: typeof FinishedHeartbeat
+  readonly context: typeof ContextAnswers
+  readonly wake: typeof Wake
+  readonly backlog: typeof Backlog
+  readonly deadLetters: { readonly Encoded: ReadonlyArray<(typeof DeadLetter)["Encoded"]> }
+  readonly retryDeadLetter: { readonly Encoded: null }
+  readonly discardDeadLetter: { readonly Encoded: null }
+  readonly rotateSessions: typeof Rotated
+  readonly pulse: typeof PulseAnswer
+  readonly commands: typeof RuntimeCommands
+  readonly acknowledge: { readonly Encoded: null }
+  readonly protocol: typeof ServedProtocols
+  readonly agents: typeof Roster
+  readonly profiles: typeof Profiles
+  readonly agentSkills: typeof ToolAnswer.AgentSkills
+  readonly loadTask: typeof ToolAnswer.LoadedTask
+  readonly getTask: typeof ToolAnswer.OneTask
+  readonly listTasks: typeof ToolAnswer.SeveralTasks
+  readonly searchTasks: typeof ToolAnswer.SeveralTasks
+  readonly taskThread: typeof ToolAnswer.TaskThread
+  readonly taskHistory: typeof ToolAnswer.TaskHistory
+  readonly setTaskStatus: typeof ToolAnswer.StatusChange
+  readonly createTask: typeof ToolAnswer.MadeTask
+  readonly updateTask: typeof ToolAnswer.ChangedTask
+  readonly assignTask: typeof ToolAnswer.AssignedTask
+  readonly removeTask: typeof ToolAnswer.RemovedTask
+  readonly linkPullRequest: typeof ToolAnswer.LinkedPullRequest
+  readonly listDocuments: typeof ToolAnswer.SeveralDocuments
+  readonly upsertDocument: typeof ToolAnswer.WrittenDocument
+  readonly postMessage: typeof ToolAnswer.PostedMessage
+  readonly requestResponses: typeof ToolAnswer.AskedResponses
+}
+
+type Name = keyof typeof functions
+type Answer<Of extends Name> = AnswerOf<(typeof functions)[Of]>
+
+/** The functions whose answer the runtime could not decode. */
+type Undecodable = { [Of in Name]: Answer<Of> extends Readers[Of]["Encoded"] ? never : Of }[Name]
+
+/** All that functions answer and the runtime ignores, as function and field. */
+type Ignored = { [Of in Name]: Below<Of, Unread<Answer<Of>, Readers[Of]["Encoded"]>> }[Name]
+/** All that the runtime would read and no function answers. */
+type NeverAnswered = { [Of in Name]: Below<Of, Unread<Readers[Of]["Encoded"], Answer<Of>>> }[Name]
+
+type ClaimedRun = Answer<"claim">["runs"][number]
+type Claimed<Kind extends Run["kind"]> = Extract<ClaimedRun, { readonly kind: Kind; readonly context: unknown }>
+type Broken = Extract<ClaimedRun, { readonly broken: unknown }>
+type Preview = Extract<Answer<"context">[number], { readonly context: unknown }>["context"]
+
+// Compiled by tsc, which `npm test` runs first: at run time these tests do nothing.
+describe("the answers of the functions in convex/", () => {
+  it("are all decoded by the runtime's schemas", () => {
+    expectTypeOf<Undecodable>().toEqualTypeOf<never>()
+  })
+
+  it("hold no field that the runtime ignores, but for these", () => {
+    expectTypeOf<Ignored>().toEqualTypeOf<
+      // For a person who calls the function by hand.
+      | "complete.messageId"
+      // For people: `app/runtimes:list` shows the same commands.
+      | `${"commands" | "pulse.commands"}.underway.${"takenAt" | "message"}`
+      // A skill has one shape: agents that ask for theirs are answered with it too.
+      | "profiles.skills.*.id"
+    >()
+  })
+
+  it("hold every field that the runtime reads", () => {
+    expectTypeOf<NeverAnswered>().toEqualTypeOf<never>()
+  })
+})
+
+describe("the runs of a claim, which the runtime decodes one by one", () => {
+  it("are decoded by the schema of their kind", () => {
+    expectTypeOf<Claimed<"notification">>().toExtend<(typeof NotificationRun)["Encoded"]>()
+    expectTypeOf<Claimed<"heartbeat">>().toExtend<(typeof HeartbeatRun)["Encoded"]>()
+    expectTypeOf<Broken>().toExtend<(typeof BrokenRun)["Encoded"]>()
+    expectTypeOf<Exclude<ClaimedRun, Claimed<"notification"> | Claimed<"heartbeat"> | Broken>>().toEqualTypeOf<never>()
+  })
+
+  it("hold no field that the runtime ignores, and every one that it reads", () => {
+    expectTypeOf<Unread<Claimed<"notification">, (typeof NotificationRun)["Encoded"]>>().toEqualTypeOf<never>()
+    expectTypeOf<Unread<Claimed<"heartbeat">, (typeof HeartbeatRun)["Encoded"]>>().toEqualTypeOf<never>()
+    expectTypeOf<Unread<Broken, (typeof BrokenRun)["Encoded"]>>().toEqualTypeOf<never>()
+    expectTypeOf<Unread<(typeof NotificationRun)["Encoded"], Claimed<"notification">>>().toEqualTypeOf<never>()
+    expectTypeOf<Unread<(typeof HeartbeatRun)["Encoded"], Claimed<"heartbeat">>>().toEqualTypeOf<never>()
+    expectTypeOf<Unread<(typeof BrokenRun)["Encoded"], Broken>>().toEqualTypeOf<never>()
+  })
+
+  it("have the contexts that dry runs get", () => {
+    expectTypeOf<Preview>().toEqualTypeOf<Claimed<"notification">["context"]>()
+    expectTypeOf<Preview>().toExtend<(typeof DeliveryContext)["Encoded"]>()
+    expectTypeOf<Claimed<"heartbeat">["context"]>().toExtend<(typeof HeartbeatContext)["Encoded"]>()
+  })
+})
+
+describe("the comparison", () => {
+  it("finds a field at any depth, in arrays, and beside null", () => {
+    interface Here {
+      readonly a: string
+      readonly b: ReadonlyArray<{ readonly c: number; readonly d?: boolean }> | null
+      readonly e: { readonly f: string; readonly g: string } | null
+    }
+    interface There {
+      readonly b: ReadonlyArray<{ readonly c: number }> | null
+      readonly e: { readonly f: string } | null
+    }
+    expectTypeOf<Unread<Here, There>>().toEqualTypeOf<"a" | "b.*.d" | "e.g">()
+    expectTypeOf<Unread<There, Here>>().toEqualTypeOf<never>()
+  })
+})

@@ -1,0 +1,342 @@
+import { describe, expect, it, vi } from "vitest"
+import { api } from "../../convex/_generated/api.js"
+import { fallbackMessage } from "../../convex/model/fallbackMessage.ts"
+import { hour, pass, stopTime } from "./clock.ts"
+import {
+  codeOf,
+  complete,
+  contextOf,
+  fail,
+  fenceOf,
+  finish,
+  type Leased,
+  makeTask,
+  release,
+  seededPlane,
+  silence
+} from "./controlPlane.ts"
+
+stopTime()
+
+/** A task whose assignment the engineer's session holds. */
+const assigned = async () => {
+  const plane = await seededPlane()
+  const taskId = await makeTask(plane, [plane.engineer], "Ship it")
+  const run = await plane.takeOne()
+  const status = async () => (await plane.query(api.service.tasks.get, { taskId })).task.status
+  return { plane, taskId, run, id: run.id, status }
+}
+
+/** The same task, on which a status change without a duty to answer is held. */
+const passive = async () => {
+  const { plane, run, taskId } = await assigned()
+  await complete(plane, run)
+  await plane.asPerson(api.app.tasks.setStatus, { taskId, status: "in_progress" })
+  return { plane, taskId, run: await plane.takeOne() }
+}
+
+describe("completing a run", () => {
+  it("stores reply, outcome, usage and the task's progress in one transaction, and frees the session", async () => {
+    const { plane, taskId, run, id, status } = await assigned()
+    const usage = { inputTokens: 10, outputTokens: 2, totalTokens: 12 }
+    const end = { outcome: "replied", reply: "On it.", usage, traceId: "t1", truncated: true }
+    const { messageId } = await complete(plane, run, end)
+    expect(await plane.thread(taskId)).toMatchObject([
+      { id: messageId, content: "On it.", kind: "reply", answersType: "assignment", author: { slug: "engineer" } }
+    ])
+    expect(await plane.row(id)).toMatchObject({ state: "delivered", outcome: "replied", usage, traceId: "t1" })
+    expect(await status()).toBe("in_progress")
+    const sessions = await plane.t.run((ctx) => ctx.db.query("sessions").collect())
+    expect(sessions.filter(({ lease }) => lease !== undefined)).toEqual([])
+  })
+
+  it("answers a repeated call as the first time and writes nothing more", async () => {
+    const { plane, taskId, run } = await assigned()
+    const end = { outcome: "replied", reply: "Once." }
+    const answer = await complete(plane, run, end)
+    expect(await complete(plane, run, end)).toEqual(answer)
+    expect(await plane.thread(taskId)).toHaveLength(1)
+    expect(await codeOf(fail(plane, run))).toBe("lease_lost")
+  })
+
+  it("answers a repeated call as the first time however many runs of the session ended since", async () => {
+    const { plane, taskId, run } = await assigned()
+    const end = { outcome: "replied", reply: "Once." }
+    const answer = await complete(plane, run, end)
+    for (let count = 0; count < 7; count += 1) {
+      await plane.post(taskId, `@engineer again ${count}`)
+      for (const each of (await plane.take()).runs) await complete(plane, each)
+    }
+    expect(await complete(plane, run, end)).toEqual(answer)
+    expect(await plane.thread(taskId)).toHaveLength(8)
+  })
+
+  it.each([
+    [{ outcome: "acted", note: "Moved the task." }, "note", "in_progress"],
+    [{ outcome: "skipped", reason: "nothing to add" }, null, "assigned"],
+    [{ outcome: "fallback" }, "fallback", "assigned"]
+  ] as const)("%j posts %s and leaves the task %s", async (end, kind, after) => {
+    const { plane, taskId, run, id, status } = await assigned()
+    await complete(plane, run, end)
+    expect((await plane.thread(taskId)).map((message) => message.kind)).toEqual(kind === null ? [] : [kind])
+    expect(await status()).toBe(after)
+    expect((await plane.row(id)).outcome).toBe(end.outcome)
+  })
+
+  it("does not move a task that is no longer assigned, or whose assignee did not answer", async () => {
+    const { plane, taskId, run, status } = await assigned()
+    await plane.post(taskId, "@qa please look")
+    await complete(plane, await plane.takeOne(), { outcome: "replied", reply: "Looked." })
+    expect(await status()).toBe("assigned")
+    await plane.asPerson(api.app.tasks.setStatus, { taskId, status: "blocked", blockedReason: "waits" })
+    await complete(plane, run, { outcome: "replied", reply: "Hm." })
+    expect(await status()).toBe("blocked")
+  })
+
+  it("refuses a reply without text, and leaves the lease as it was", async () => {
+    const { plane, run, id } = await assigned()
+    expect(await codeOf(complete(plane, run, { outcome: "replied", reply: "  " }))).toBe("invalid")
+    expect((await plane.row(id)).state).toBe("claimed")
+    await complete(plane, run, { outcome: "replied", reply: "Better." })
+  })
+
+  it("cuts a reply beyond 100,000 characters, never in the middle of a character", async () => {
+    const { plane, taskId, run } = await assigned()
+    await complete(plane, run, { outcome: "replied", reply: "😀".repeat(60_000) })
+    const [message] = await plane.thread(taskId)
+    expect(message?.content.length).toBeLessThanOrEqual(100_000)
+    expect(message?.content).toContain("[cut:")
+    expect(message?.content.isWellFormed()).toBe(true)
+  })
+})
+
+describe("failing a run", () => {
+  it("keeps the error and retries at the time given", async () => {
+    const { plane, run, id } = await assigned()
+    const nextAttemptAt = Date.now() + 5_000
+    expect((await fail(plane, run, { nextAttemptAt, error: "x".repeat(900) })).state).toBe("ready")
+    const row = await plane.row(id)
+    expect(row).toMatchObject({ state: "ready", at: nextAttemptAt, failures: 1, error: { class: "TurnTimeout" } })
+    expect(row.error?.message).toHaveLength(500)
+    expect((await plane.take()).runs).toEqual([])
+    vi.setSystemTime(nextAttemptAt)
+    const again = await plane.takeOne()
+    expect(again).toMatchObject({ id, attempt: 2, failures: 1, readyAt: nextAttemptAt })
+    expect(contextOf(again).earlier).toMatchObject({ attempts: 1, lastError: { class: "TurnTimeout" } })
+  })
+
+  it("without a next attempt makes one dead letter, and posts the fallback if an answer was owed", async () => {
+    const { plane, taskId, run, id } = await assigned()
+    const answer = await fail(plane, run)
+    expect(answer.state).toBe("dead")
+    expect(await fail(plane, run)).toEqual(answer)
+    expect(await plane.thread(taskId)).toMatchObject([
+      { kind: "fallback", content: fallbackMessage("Engineer", "assignment") }
+    ])
+    expect(await plane.query(api.service.notifications.deadLetters, {})).toMatchObject([
+      { id, agentSlug: "engineer", hasFallback: true, error: { class: "TurnTimeout" } }
+    ])
+  })
+
+  it("posts no fallback if no answer was owed", async () => {
+    const { plane, run, taskId } = await passive()
+    expect((await fail(plane, run)).state).toBe("dead")
+    expect(await plane.thread(taskId)).toEqual([])
+  })
+
+  it("posts one fallback at the silence limit, which counts all attempts of all boots", async () => {
+    const { plane, taskId, run, id } = await assigned()
+    expect((await silence(plane, run)).state).toBe("ready")
+    await plane.pulse("r1", "b2")
+    const claim = () => plane.takeOne({ bootId: "b2" })
+    expect((await silence(plane, await claim())).state).toBe("ready")
+    const last = await claim()
+    expect(last.silences).toBe(2)
+    const answer = await silence(plane, last)
+    expect(answer.state).toBe("delivered")
+    expect(await silence(plane, last)).toEqual(answer)
+    expect(await plane.row(id)).toMatchObject({ state: "delivered", outcome: "fallback", hasFallback: true })
+    expect(await plane.thread(taskId)).toMatchObject([{ kind: "fallback" }])
+  })
+
+  it("skips work without a duty to answer at the silence limit, without a message", async () => {
+    const { plane, run, taskId } = await passive()
+    expect((await silence(plane, run, { silenceLimit: 1 })).state).toBe("delivered")
+    expect((await plane.row(run.id)).outcome).toBe("skipped")
+    expect(await plane.thread(taskId)).toEqual([])
+  })
+
+  it("runs the retry in the next generation on request, and keeps that only if the retry completes", async () => {
+    const { plane, run } = await assigned()
+    const generation = (each: typeof run) => [contextOf(each).generation, contextOf(each).sessionKey]
+    const base = `agent:engineer:${plane.accountId}`.toLowerCase()
+    await silence(plane, run, { rotate: true })
+    const tried = await plane.takeOne()
+    expect(generation(tried)).toEqual([2, `${base}:g2`])
+    await silence(plane, tried)
+    const back = await plane.takeOne()
+    expect(generation(back)).toEqual([1, base])
+    await fail(plane, back, { nextAttemptAt: Date.now(), rotate: true })
+    await complete(plane, await plane.takeOne(), { outcome: "replied", reply: "Fresh." })
+    const sessions = await plane.t.run((ctx) => ctx.db.query("sessions").collect())
+    expect(sessions.find(({ _id }) => _id === run.session)?.generation).toBe(2)
+  })
+})
+
+describe("releasing a run", () => {
+  const failing = { class: "ProviderFailed", error: "429", sharedLimitMs: 24 * hour }
+
+  it("makes it claimable at once, in its place, without counting the attempt", async () => {
+    const { plane, run, id } = await assigned()
+    const { at, readyAt } = await plane.row(id)
+    pass(1_000)
+    expect((await release(plane, run)).state).toBe("ready")
+    expect(await plane.row(id)).toMatchObject({ state: "ready", at, readyAt, attempts: 0, claims: 1 })
+    expect(await plane.takeOne()).toMatchObject({ id, attempt: 1, failures: 0 })
+  })
+
+  it("answers a repeated call as the first time", async () => {
+    const { plane, run, id } = await assigned()
+    const answer = await release(plane, run, { nextAttemptAt: Date.now() + 1_000, ...failing })
+    expect(await release(plane, run, { nextAttemptAt: Date.now() + 1_000, ...failing })).toEqual(answer)
+    expect(await plane.row(id)).toMatchObject({ failures: 1, attempts: 0 })
+  })
+
+  it("keeps the start of a series of shared failures, which an own failure ends", async () => {
+    const { plane, run, id } = await assigned()
+    const again = async () => release(plane, await plane.takeOne(), { nextAttemptAt: Date.now(), ...failing })
+    const since = Date.now()
+    await release(plane, run, { nextAttemptAt: Date.now(), ...failing })
+    pass(1_000)
+    await again()
+    expect(await plane.row(id)).toMatchObject({ sharedSince: since, failures: 2, attempts: 0 })
+    await fail(plane, await plane.takeOne(), { nextAttemptAt: Date.now() })
+    expect((await plane.row(id)).sharedSince).toBeUndefined()
+  })
+
+  it("counts no time in which the gateway was unavailable: a failure without a limit ends the series", async () => {
+    const { plane, run, id } = await assigned()
+    const unavailable = { class: "GatewayUnreachable", error: "ECONNREFUSED" }
+    const end = (each: Leased, more: object) => release(plane, each, { nextAttemptAt: Date.now(), ...more })
+    const endNext = async (more: object) => end(await plane.takeOne(), more)
+    await end(run, unavailable)
+    expect((await plane.row(id)).sharedSince).toBeUndefined()
+    pass(25 * hour)
+    expect((await endNext(failing)).state).toBe("ready")
+    const since = Date.now()
+    pass(20 * hour)
+    await endNext(failing)
+    expect((await plane.row(id)).sharedSince).toBe(since)
+    await endNext(unavailable)
+    expect((await plane.row(id)).sharedSince).toBeUndefined()
+    pass(20 * hour)
+    expect((await endNext(failing)).state).toBe("ready")
+    pass(25 * hour)
+    expect((await endNext(failing)).state).toBe("dead")
+  })
+
+  it("makes a dead letter after nothing but shared failures for longer than the limit", async () => {
+    const { plane, taskId, run } = await assigned()
+    const shared = { class: "ProviderFailed", sharedLimitMs: 60_000 }
+    expect((await release(plane, run, { nextAttemptAt: Date.now(), ...shared })).state).toBe("ready")
+    pass(60_001)
+    const last = await plane.takeOne()
+    const end = { nextAttemptAt: Date.now(), ...shared }
+    expect((await release(plane, last, end)).state).toBe("dead")
+    expect((await release(plane, last, end)).state).toBe("dead")
+    expect(await plane.thread(taskId)).toMatchObject([{ kind: "fallback" }])
+  })
+})
+
+describe("a dead letter", () => {
+  it("is retried with a new budget, behind what is ready, and its fallback is not posted twice", async () => {
+    const { plane, taskId, run, id } = await assigned()
+    await fail(plane, run)
+    pass(1_000)
+    await plane.mutate(api.service.notifications.retryDeadLetter, { id })
+    expect(await plane.row(id)).toMatchObject({ state: "ready", at: Date.now(), readyAt: Date.now() })
+    const again = await plane.takeOne()
+    expect(again).toMatchObject({ id, attempt: 1, failures: 0 })
+    await fail(plane, again)
+    expect((await plane.thread(taskId)).filter((message) => message.kind === "fallback")).toHaveLength(1)
+    await plane.mutate(api.service.notifications.retryDeadLetter, { id })
+    await complete(plane, await plane.takeOne(), { outcome: "replied", reply: "At last." })
+    expect((await plane.row(id)).state).toBe("delivered")
+  })
+
+  it("is discarded with a reason, once", async () => {
+    const { plane, run, id } = await assigned()
+    await fail(plane, run)
+    await plane.mutate(api.service.notifications.discardDeadLetter, { id, reason: "obsolete" })
+    expect(await plane.row(id)).toMatchObject({ state: "discarded", outcomeReason: "obsolete" })
+    expect(await plane.query(api.service.notifications.deadLetters, {})).toEqual([])
+    expect(await codeOf(plane.mutate(api.service.notifications.discardDeadLetter, { id }))).toBe("conflict")
+    expect(await codeOf(plane.mutate(api.service.notifications.retryDeadLetter, { id }))).toBe("conflict")
+    expect(await codeOf(plane.mutate(api.service.notifications.retryDeadLetter, { id: "nonsense" }))).toBe("not_found")
+  })
+})
+
+describe("the fence", () => {
+  const everyWrite = ({ plane, run, taskId }: Awaited<ReturnType<typeof assigned>>, changed: object = {}) => {
+    const fence = { ...fenceOf(run), maxHops: 12, ...changed }
+    const { service } = api
+    return [
+      () => complete(plane, run, { outcome: "replied", reply: "late", ...changed }),
+      () => fail(plane, run, changed),
+      () => release(plane, run, changed),
+      () => finish(plane, run, changed),
+      () => plane.mutate(service.tasks.setStatus, { ...fence, taskId, status: "in_progress" }),
+      () => plane.mutate(service.tasks.update, { ...fence, taskId, title: "late" }),
+      () => plane.mutate(service.tasks.create, { ...fence, title: "late" }),
+      () => plane.mutate(service.tasks.assign, { ...fence, taskId, assigneeSlugs: ["qa"] }),
+      () => plane.mutate(service.tasks.remove, { ...fence, taskId, reason: "late" }),
+      () => plane.mutate(service.tasks.linkPullRequest, { ...fence, taskId, prNumber: 1 }),
+      () => plane.mutate(service.documents.upsert, { ...fence, title: "late", content: "", type: "note" }),
+      () => plane.mutate(service.messages.post, { ...fence, taskId, content: "late" }),
+      () => plane.mutate(service.responseRequests.create, { ...fence, recipientSlugs: ["qa"], message: "late" })
+    ]
+  }
+  const everything = ({ plane }: Awaited<ReturnType<typeof assigned>>) =>
+    plane.t.run(async (ctx) => [
+      await ctx.db.query("activities").collect(),
+      await ctx.db.query("messages").collect(),
+      await ctx.db.query("sessions").collect(),
+      await ctx.db.query("notifications").collect()
+    ])
+
+  it("refuses every write of a run whose session was taken over, before anything is written", async () => {
+    const scene = await assigned()
+    await scene.plane.pulse("r1", "b2")
+    const before = await everything(scene)
+    for (const call of everyWrite(scene)) expect(await codeOf(call())).toBe("lease_lost")
+    expect(await everything(scene)).toEqual(before)
+  })
+
+  it("refuses every write under the epoch of an earlier offer of the same lease", async () => {
+    const scene = await assigned()
+    await scene.plane.claim()
+    const before = await everything(scene)
+    for (const call of everyWrite(scene)) expect(await codeOf(call())).toBe("lease_lost")
+    expect(await everything(scene)).toEqual(before)
+  })
+
+  it("refuses every write in the name of another run than the one that is leased", async () => {
+    const scene = await assigned()
+    const taskId = await makeTask(scene.plane, [scene.plane.qa])
+    const { id } = await scene.plane.takeOne()
+    expect((await scene.plane.row(id)).taskId).toBe(taskId)
+    const before = await everything(scene)
+    for (const call of everyWrite(scene, { run: id })) expect(await codeOf(call())).toBe("lease_lost")
+    expect(await everything(scene)).toEqual(before)
+  })
+
+  it("knows no session of another account, and none that does not exist", async () => {
+    const { plane, run } = await assigned()
+    const other = await plane.secondAccount()
+    const end = { outcome: "skipped" as const, maxHops: 12 }
+    const theirs = plane.t.mutation(api.service.notifications.complete, { ...other, ...fenceOf(run), ...end })
+    expect(await codeOf(theirs)).toBe("lease_lost")
+    expect(await codeOf(complete(plane, { ...run, session: "nonsense" }))).toBe("lease_lost")
+    expect(await codeOf(complete(plane, { ...run, epoch: Number.NaN }))).toBe("lease_lost")
+  })
+})

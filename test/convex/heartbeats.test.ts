@@ -1,0 +1,520 @@
+import { describe, expect, it, vi } from "vitest"
+import { api } from "../../convex/_generated/api.js"
+import type { Id } from "../../convex/_generated/dataModel.js"
+import { nextCronMoment } from "../../convex/model/heartbeatSchedule.ts"
+import { minute, pass, stopTime } from "./clock.ts"
+import {
+  type ClaimArgs,
+  codeOf,
+  complete,
+  contextOf,
+  fail,
+  fenceOf,
+  finish,
+  first,
+  heartbeatOf,
+  makeTask,
+  only,
+  type Plane,
+  release,
+  type Run,
+  seededPlane
+} from "./controlPlane.ts"
+
+stopTime()
+
+const rowOf = (plane: Plane, agentId: string) =>
+  plane.t.run((ctx) =>
+    ctx.db
+      .query("heartbeats")
+      .withIndex("by_agent", (q) => q.eq("agentId", agentId as Id<"agents">))
+      .unique()
+  )
+
+/** Lets only this agent have heartbeats. */
+const onlyOf = (plane: Plane, agentId: string) =>
+  plane.t.run(async (ctx) => {
+    for (const row of await ctx.db.query("heartbeats").collect()) {
+      if (row.agentId !== agentId) await ctx.db.delete("heartbeats", row._id)
+    }
+  })
+
+/** The moment of the agent's heartbeat. */
+const dueAtOf = async (plane: Plane, agentId: string): Promise<number> => {
+  const row = await rowOf(plane, agentId)
+  if (row === null) throw new Error("expected a heartbeat")
+  return row.dueAt
+}
+
+/** A plane whose engineer's heartbeat is due, and no other's. */
+const due = async (settings: { readonly sessionScope?: "agent" | "task" } = {}) => {
+  const plane = await seededPlane(settings)
+  await onlyOf(plane, plane.engineer)
+  pass(2 * minute)
+  return plane
+}
+
+/** Claims heartbeats and whatever else is due. */
+const takeAll = (plane: Plane, more: Partial<ClaimArgs> = {}) => plane.take({ heartbeatLimit: 8, ...more })
+const heartbeatsOf = (runs: ReadonlyArray<Run>) => runs.filter(({ kind }) => kind === "heartbeat")
+/** Takes the one heartbeat that is due; nothing else is. */
+const takeHeartbeat = (plane: Plane, more: Partial<ClaimArgs> = {}) => plane.takeOne({ heartbeatLimit: 8, ...more })
+
+/** Ends every delivery that is due. */
+const settleDeliveries = async (plane: Plane) => {
+  for (;;) {
+    const { runs } = await plane.take()
+    if (runs.length === 0) return
+    for (const run of runs) await complete(plane, run)
+  }
+}
+
+describe("an agent's heartbeat", () => {
+  it("is made with the agent, due within two minutes, at another moment for each agent", async () => {
+    const plane = await seededPlane()
+    const dueAts = await Promise.all([plane.engineer, plane.qa, plane.lead].map((agent) => dueAtOf(plane, agent)))
+    for (const dueAt of dueAts) {
+      expect(dueAt).toBeGreaterThanOrEqual(Date.now())
+      expect(dueAt).toBeLessThan(Date.now() + 2 * minute)
+    }
+    expect(new Set(dueAts).size).toBe(3)
+  })
+
+  it("is not claimed before it is due", async () => {
+    const plane = await seededPlane()
+    await onlyOf(plane, plane.engineer)
+    vi.setSystemTime((await dueAtOf(plane, plane.engineer)) - 1)
+    expect(await takeAll(plane)).toMatchObject({ runs: [], hasMoreHeartbeats: false })
+    pass(1)
+    expect(heartbeatsOf((await takeAll(plane)).runs)).toHaveLength(1)
+  })
+
+  it("is claimed once with its context, as a run of its own for each moment", async () => {
+    const plane = await due()
+    const taskId = await makeTask(plane, [plane.engineer])
+    await settleDeliveries(plane)
+    const run = await takeHeartbeat(plane)
+    const dueAt = await dueAtOf(plane, plane.engineer)
+    expect(run).toMatchObject({
+      id: `${plane.engineer}:${dueAt}`,
+      attempt: 1,
+      failures: 0,
+      silences: 0,
+      readyAt: dueAt
+    })
+    expect(heartbeatOf(run)).toMatchObject({
+      heartbeat: { id: run.id, dueAt, schedule: 15, lastHeartbeatAt: null },
+      agent: { slug: "engineer" },
+      sessionKey: `agent:engineer:${plane.accountId}`.toLowerCase(),
+      tasks: [{ task: { id: taskId } }],
+      briefing: null,
+      isUnchanged: false,
+      earlier: { attempts: 0, effects: [] }
+    })
+    expect((await takeAll(plane)).runs).toEqual([])
+  })
+
+  it("is due an interval later once it ended, without drift, and missed ones are skipped", async () => {
+    const plane = await due()
+    const run = await takeHeartbeat(plane)
+    const { dueAt } = heartbeatOf(run).heartbeat
+    pass(3 * minute)
+    const answer = await finish(plane, run)
+    expect(answer.dueAt).toBe(dueAt + 15 * minute)
+    expect(await finish(plane, run)).toEqual(answer)
+    vi.setSystemTime(dueAt + 100 * minute)
+    const late = await takeHeartbeat(plane)
+    expect(heartbeatOf(late).heartbeat.dueAt).toBe(dueAt + 15 * minute)
+    expect((await finish(plane, late)).dueAt).toBe(dueAt + 105 * minute)
+  })
+
+  it("follows a changed schedule at once, counted from the last heartbeat", async () => {
+    const plane = await due()
+    await finish(plane, await takeHeartbeat(plane))
+    await plane.asPerson(api.app.agents.update, { agentId: plane.engineer, heartbeat: 5 })
+    expect(await dueAtOf(plane, plane.engineer)).toBe(Date.now() + 5 * minute)
+    await plane.asPerson(api.app.agents.update, { agentId: plane.engineer, role: "Welder" })
+    expect(await dueAtOf(plane, plane.engineer)).toBe(Date.now() + 5 * minute)
+  })
+
+  it("keeps its answer if the schedule changes while it runs, and the new schedule holds", async () => {
+    const plane = await due()
+    const run = await takeHeartbeat(plane)
+    pass(1_000)
+    await plane.asPerson(api.app.agents.update, { agentId: plane.engineer, heartbeat: 60 })
+    const dueAt = await dueAtOf(plane, plane.engineer)
+    expect((await takeAll(plane)).runs).toEqual([])
+    const answer = await finish(plane, run)
+    expect(answer.dueAt).toBe(dueAt)
+    expect(await finish(plane, run)).toEqual(answer)
+    expect(await rowOf(plane, plane.engineer)).toMatchObject({ dueAt, at: dueAt, status: "ok" })
+  })
+
+  it("is deleted with the agent", async () => {
+    const plane = await due()
+    await plane.asPerson(api.app.agents.remove, { agentId: plane.engineer })
+    expect(await rowOf(plane, plane.engineer)).toBeNull()
+    expect((await takeAll(plane)).runs).toEqual([])
+  })
+
+  it("ends well if the agent is removed while it runs, and is not offered again", async () => {
+    const plane = await due()
+    const run = await takeHeartbeat(plane)
+    await plane.asPerson(api.app.agents.remove, { agentId: plane.engineer })
+    expect((await finish(plane, run)).messageId).toBeNull()
+    expect((await takeAll(plane)).runs).toEqual([])
+  })
+
+  it("is not offered again to its process if the agent was removed, and frees the session", async () => {
+    const plane = await due()
+    const run = await takeHeartbeat(plane)
+    await plane.asPerson(api.app.agents.remove, { agentId: plane.engineer })
+    expect((await plane.claim({ heartbeatLimit: 8 })).runs).toEqual([])
+    expect(await codeOf(finish(plane, run))).toBe("lease_lost")
+  })
+})
+
+describe("a heartbeat by a cron expression", () => {
+  const withCron = async (heartbeat: string) => {
+    const plane = await seededPlane()
+    await onlyOf(plane, plane.engineer)
+    await plane.asPerson(api.app.agents.update, { agentId: plane.engineer, heartbeat })
+    return plane
+  }
+
+  it.each([
+    ["0 * * * *", "2026-01-05T11:00:00Z"],
+    ["*/20 * * * *", "2026-01-05T10:20:00Z"],
+    ["30 9 * * 1", "2026-01-12T09:30:00Z"],
+    ["15 30 10 * * *", "2026-01-05T10:30:15Z"],
+    ["0 0 29 2 *", "2028-02-29T00:00:00Z"]
+  ])("%s is calculated in UTC, strictly later than now: %s", async (expression, moment) => {
+    const plane = await withCron(expression)
+    expect(await dueAtOf(plane, plane.engineer)).toBe(Date.parse(moment))
+  })
+
+  it("never comes twice for one moment, also if it ends within it", async () => {
+    const plane = await withCron("0 * * * *")
+    const moments: Array<number> = []
+    for (let count = 0; count < 4; count += 1) {
+      vi.setSystemTime(await dueAtOf(plane, plane.engineer))
+      const run = await takeHeartbeat(plane)
+      moments.push(heartbeatOf(run).heartbeat.dueAt)
+      expect((await finish(plane, run)).dueAt).toBe(Date.now() + 60 * minute)
+      expect((await takeAll(plane)).runs).toEqual([])
+    }
+    expect(new Set(moments).size).toBe(4)
+  })
+
+  it("skips the moments that passed while it ran", async () => {
+    const plane = await withCron("*/10 * * * *")
+    vi.setSystemTime(await dueAtOf(plane, plane.engineer))
+    const run = await takeHeartbeat(plane)
+    pass(25 * minute)
+    expect((await finish(plane, run)).dueAt).toBe(Date.parse("2026-01-05T10:40:00Z"))
+  })
+
+  it.each(["0 0 30 2 *", "0 0 31 4 *", "61 * * * *", "* * *", "every hour", "", "x".repeat(101)])(
+    "is refused where it never fires or is none: %s",
+    async (heartbeat) => {
+      const plane = await seededPlane()
+      const { dueAt } = (await rowOf(plane, plane.engineer)) ?? { dueAt: 0 }
+      const update = plane.asPerson(api.app.agents.update, { agentId: plane.engineer, heartbeat })
+      expect(await codeOf(update)).toBe("invalid")
+      const create = plane.asPerson(api.app.agents.create, { slug: "new", name: "New", heartbeat })
+      expect(await codeOf(create)).toBe("invalid")
+      expect(await dueAtOf(plane, plane.engineer)).toBe(dueAt)
+    }
+  )
+
+  it.each([0, 1_441, 1.5, Number.NaN])("is refused as minutes out of range: %d", async (heartbeat) => {
+    const plane = await seededPlane()
+    const update = plane.asPerson(api.app.agents.update, { agentId: plane.engineer, heartbeat })
+    expect(await codeOf(update)).toBe("invalid")
+  })
+
+  it("has a next moment later than any moment asked for", () => {
+    let moment = Date.parse("2026-03-29T00:59:59.999Z")
+    for (let count = 0; count < 50; count += 1) {
+      const next = nextCronMoment("*/30 * * * *", moment)
+      expect(next).toBeGreaterThan(moment)
+      moment = next ?? Number.NaN
+    }
+    expect(new Date(moment).toISOString()).toBe("2026-03-30T01:30:00.000Z")
+  })
+})
+
+describe("a heartbeat among other work", () => {
+  it("starts after deliveries, at most heartbeatLimit of them, with the permits that are left", async () => {
+    const plane = await seededPlane()
+    pass(2 * minute)
+    await makeTask(plane, [plane.qa])
+    const two = await plane.take({ limit: 2, heartbeatLimit: 2 })
+    expect(two.runs.map(({ kind }) => kind)).toEqual(["notification", "heartbeat"])
+    expect(two).toMatchObject({ hasMore: false, hasMoreHeartbeats: true })
+    const none = await plane.take({ limit: 2, heartbeatLimit: 0 })
+    expect(none).toMatchObject({ runs: [], hasMoreHeartbeats: true })
+    const last = await plane.take({ limit: 2, heartbeatLimit: 1 })
+    expect(last.runs.map(({ kind }) => kind)).toEqual(["heartbeat"])
+  })
+
+  it("reports that there are more only while one is left because of a limit", async () => {
+    const plane = await seededPlane()
+    pass(2 * minute)
+    expect(await plane.take({ heartbeatLimit: 1 })).toMatchObject({ hasMoreHeartbeats: true })
+    expect(await plane.take({ heartbeatLimit: 2 })).toMatchObject({ hasMoreHeartbeats: false })
+    expect(await plane.take({ heartbeatLimit: 2 })).toMatchObject({ runs: [], hasMoreHeartbeats: false })
+  })
+
+  it.each(["agent", "task"] as const)(
+    "never starts while a delivery of its agent runs or is due, with a session per %s",
+    async (sessionScope) => {
+      const plane = await due({ sessionScope })
+      await makeTask(plane, [plane.engineer])
+      const delivery = only((await takeAll(plane, { limit: 1 })).runs)
+      expect(delivery.kind).toBe("notification")
+      expect((await takeAll(plane)).runs).toEqual([])
+      await release(plane, delivery, { nextAttemptAt: Date.now() + 5_000 })
+      const run = await takeHeartbeat(plane)
+      pass(5_000)
+      expect((await takeAll(plane)).runs).toEqual([])
+      await finish(plane, run)
+      expect(await plane.takeOne()).toMatchObject({ id: delivery.id })
+    }
+  )
+
+  it.each(["agent", "task"] as const)(
+    "keeps its agent's deliveries back while it runs, and no other agent's, with a session per %s",
+    async (sessionScope) => {
+      const plane = await due({ sessionScope })
+      const run = await takeHeartbeat(plane)
+      await makeTask(plane, [plane.engineer, plane.qa])
+      await makeTask(plane, [plane.engineer])
+      const { runs } = await takeAll(plane)
+      expect(runs.map((each) => contextOf(each).agent.slug)).toEqual(["qa"])
+      await finish(plane, run)
+      expect((await takeAll(plane)).runs).toHaveLength(sessionScope === "task" ? 2 : 1)
+    }
+  )
+
+  it("waits while the account is paused", async () => {
+    const plane = await due()
+    await plane.asPerson(api.app.runtimes.pause, {})
+    expect((await takeAll(plane)).runs).toEqual([])
+    await plane.asPerson(api.app.runtimes.resume, {})
+    await takeHeartbeat(plane)
+  })
+
+  it("is ended by its own function only, and a delivery by no heartbeat's", async () => {
+    const plane = await due()
+    await makeTask(plane, [plane.qa])
+    const { runs } = await takeAll(plane)
+    const [delivery, run] = runs
+    if (delivery === undefined || run === undefined) throw new Error("expected a delivery and a heartbeat")
+    expect(await codeOf(finish(plane, delivery))).toBe("invalid")
+    expect(await codeOf(complete(plane, run))).toBe("invalid")
+    await finish(plane, run)
+    await complete(plane, delivery)
+  })
+})
+
+describe("a heartbeat that fails", () => {
+  it("keeps its identity over a shared failure, and waits until the next attempt", async () => {
+    const plane = await due()
+    const run = await takeHeartbeat(plane)
+    const nextAttemptAt = Date.now() + 30_000
+    const shared = { nextAttemptAt, class: "ProviderFailed", error: "529" }
+    expect((await release(plane, run, shared)).state).toBe("ready")
+    expect(await takeAll(plane)).toMatchObject({ runs: [], nextDueAt: nextAttemptAt })
+    vi.setSystemTime(nextAttemptAt)
+    expect(await takeHeartbeat(plane)).toMatchObject({ id: run.id, attempt: 1, failures: 0 })
+  })
+
+  it("is given up after three own failures, for the following moment", async () => {
+    const plane = await due()
+    const run = await takeHeartbeat(plane)
+    const retry = { nextAttemptAt: Date.now() }
+    expect((await fail(plane, run, retry)).state).toBe("ready")
+    expect((await fail(plane, await takeHeartbeat(plane), retry)).state).toBe("ready")
+    const third = await takeHeartbeat(plane)
+    expect(third).toMatchObject({ id: run.id, attempt: 3, failures: 2 })
+    expect((await fail(plane, third, retry)).state).toBe("dead")
+    expect((await fail(plane, third, retry)).state).toBe("dead")
+    const following = heartbeatOf(run).heartbeat.dueAt + 15 * minute
+    expect(await takeAll(plane)).toMatchObject({ runs: [], nextDueAt: following })
+    vi.setSystemTime(following)
+    expect(await takeHeartbeat(plane)).toMatchObject({ id: `${plane.engineer}:${following}`, attempt: 1, failures: 0 })
+  })
+
+  it("is given up at once where the runtime gives no next attempt", async () => {
+    const plane = await due()
+    const run = await takeHeartbeat(plane)
+    expect((await fail(plane, run)).state).toBe("dead")
+    expect(await dueAtOf(plane, plane.engineer)).toBe(heartbeatOf(run).heartbeat.dueAt + 15 * minute)
+  })
+
+  it("is given up after three crashes, and lists its effects in between", async () => {
+    const plane = await due()
+    const run = await takeHeartbeat(plane)
+    await plane.asPerson(api.app.agents.update, { agentId: plane.engineer, flags: { canCreateTasks: true } })
+    await plane.mutate(api.service.tasks.create, { ...fenceOf(run), maxHops: 12, title: "Found" })
+    await plane.pulse("r1", "b2")
+    const second = await takeHeartbeat(plane, { bootId: "b2" })
+    expect(second).toMatchObject({ id: run.id, attempt: 2 })
+    expect(heartbeatOf(second).earlier).toMatchObject({ attempts: 1, effects: [{ tool: "task_create" }] })
+    await plane.pulse("r1", "b3")
+    await takeHeartbeat(plane, { bootId: "b3" })
+    await plane.pulse("r1", "b4")
+    expect((await takeAll(plane, { bootId: "b4" })).runs).toEqual([])
+    expect(await dueAtOf(plane, plane.engineer)).toBe(heartbeatOf(run).heartbeat.dueAt + 15 * minute)
+  })
+
+  it("is given up after three failures and crashes together", async () => {
+    const plane = await due()
+    const run = await takeHeartbeat(plane)
+    await plane.pulse("r1", "b2")
+    await takeHeartbeat(plane, { bootId: "b2" })
+    await plane.pulse("r1", "b3")
+    const third = await takeHeartbeat(plane, { bootId: "b3" })
+    expect((await fail(plane, third, { nextAttemptAt: Date.now() })).state).toBe("dead")
+    expect(await dueAtOf(plane, plane.engineer)).toBe(heartbeatOf(run).heartbeat.dueAt + 15 * minute)
+  })
+
+  it("gives way to the latest one that is due if it was tried before", async () => {
+    const plane = await due()
+    const run = await takeHeartbeat(plane)
+    const { dueAt } = heartbeatOf(run).heartbeat
+    await fail(plane, run, { nextAttemptAt: Date.now() + minute })
+    vi.setSystemTime(dueAt + 40 * minute)
+    const later = await takeHeartbeat(plane)
+    expect(later).toMatchObject({ id: `${plane.engineer}:${dueAt + 30 * minute}`, attempt: 1, failures: 0 })
+    expect(heartbeatOf(later).earlier).toMatchObject({ attempts: 0, effects: [] })
+  })
+
+  it("does not give way while it was never tried: a late one has its turn", async () => {
+    const plane = await due()
+    const dueAt = await dueAtOf(plane, plane.engineer)
+    vi.setSystemTime(dueAt + 40 * minute)
+    expect(await takeHeartbeat(plane)).toMatchObject({ id: `${plane.engineer}:${dueAt}`, attempt: 1 })
+  })
+
+  it("is rescued by another runtime once its lease expired", async () => {
+    const plane = await due()
+    await plane.pulse("r2", "c1")
+    const run = await takeHeartbeat(plane)
+    pass(90_001)
+    const rescued = await takeHeartbeat(plane, { runtimeId: "r2", bootId: "c1" })
+    expect(rescued).toMatchObject({ id: run.id, attempt: 2 })
+    expect(await codeOf(finish(plane, run))).toBe("lease_lost")
+    await finish(plane, rescued)
+  })
+
+  it("is offered again to its own process under a new epoch if that does not name it", async () => {
+    const plane = await due()
+    const run = await takeHeartbeat(plane)
+    const again = only((await plane.claim({ heartbeatLimit: 0 })).runs)
+    expect(again).toMatchObject({ id: run.id, kind: "heartbeat", attempt: 1, epoch: run.epoch + 1 })
+    expect(await codeOf(finish(plane, run))).toBe("lease_lost")
+    await finish(plane, again)
+  })
+})
+
+describe("the turn of a heartbeat", () => {
+  it("posts its message once, acts on its own tasks only, and never sets done", async () => {
+    const plane = await due()
+    const taskId = await makeTask(plane, [plane.engineer])
+    const other = await makeTask(plane, [], "Not mine")
+    await plane.asPerson(api.app.agents.update, { agentId: plane.engineer, flags: { canMarkDone: true } })
+    await plane.asPerson(api.app.tasks.setStatus, { taskId, status: "review" })
+    await settleDeliveries(plane)
+    const run = await takeHeartbeat(plane)
+    const set = (status: "done" | "in_progress") =>
+      plane.mutate(api.service.tasks.setStatus, { ...fenceOf(run), maxHops: 12, taskId, status })
+    expect(await codeOf(set("done"))).toBe("forbidden")
+    expect(await codeOf(set("in_progress"))).toBeNull()
+    expect(await codeOf(finish(plane, run, { message: { taskId: other, content: "hello" } }))).toBe("forbidden")
+    const end = { message: { taskId, content: "Half way.", truncated: true }, currentTaskId: taskId }
+    const { messageId } = await finish(plane, run, end)
+    await finish(plane, run, end)
+    expect(await plane.thread(taskId)).toMatchObject([{ id: messageId, content: "Half way.", kind: "message" }])
+    const stored = await plane.t.run((ctx) => ctx.db.query("messages").order("desc").first())
+    expect(stored).toMatchObject({ isTruncated: true })
+    const agents = await plane.seen(api.app.agents.list, {})
+    expect(agents.find((agent) => agent.slug === "engineer")).toMatchObject({ currentTaskId: taskId, status: "ok" })
+  })
+
+  it("knows whether anything that the agent sees has changed since its last finished heartbeat", async () => {
+    const plane = await due()
+    const taskId = await makeTask(plane, [plane.engineer])
+    await settleDeliveries(plane)
+    const next = async () => {
+      const run = await takeHeartbeat(plane)
+      await finish(plane, run)
+      pass(15 * minute)
+      return heartbeatOf(run).isUnchanged
+    }
+    expect(await next()).toBe(false)
+    expect(await next()).toBe(true)
+    await plane.asPerson(api.app.tasks.update, { taskId, title: "New title" })
+    expect(await next()).toBe(false)
+    expect(await next()).toBe(true)
+  })
+
+  /** A plane whose orchestrator's heartbeat is due, and no other's. */
+  const leadDue = async () => {
+    const plane = await seededPlane()
+    await onlyOf(plane, plane.lead)
+    pass(2 * minute)
+    return plane
+  }
+
+  it("of the orchestrator shows all open tasks, stalest first, and the briefing", async () => {
+    const plane = await leadDue()
+    await plane.asPerson(api.app.accounts.configure, { briefing: "Ship on Friday." })
+    for (const title of ["old", "new"]) {
+      await makeTask(plane, [plane.qa], title)
+      pass(1_000)
+    }
+    await settleDeliveries(plane)
+    const context = heartbeatOf(await takeHeartbeat(plane))
+    expect(context.tasks.map(({ task }) => task.title)).toEqual(["old", "new"])
+    expect(context.briefing).toBe("Ship on Friday.")
+    await plane.asPerson(api.app.accounts.configure, { briefing: "Ship on Monday." })
+    const run = only((await plane.claim()).runs)
+    await finish(plane, run)
+    pass(15 * minute)
+    const next = await takeHeartbeat(plane)
+    expect(heartbeatOf(next)).toMatchObject({ briefing: "Ship on Monday.", isUnchanged: true })
+  })
+
+  it("of the orchestrator shows when each task was last written in, and when an assignee last gave a sign", async () => {
+    const plane = await leadDue()
+    const taskId = await makeTask(plane, [plane.qa])
+    const signs = async () => {
+      await settleDeliveries(plane)
+      pass(15 * minute)
+      const run = await takeHeartbeat(plane)
+      await finish(plane, run)
+      const { isUnchanged, tasks } = heartbeatOf(run)
+      const { lastAssigneeAt, lastMessageAt } = first(tasks)
+      return { lastAssigneeAt, lastMessageAt, isUnchanged }
+    }
+    expect(await signs()).toEqual({ lastAssigneeAt: null, lastMessageAt: null, isUnchanged: false })
+    const asked = Date.now()
+    await plane.post(taskId, "How far are you?")
+    expect(await signs()).toEqual({ lastAssigneeAt: null, lastMessageAt: asked, isUnchanged: false })
+    expect(await signs()).toMatchObject({ isUnchanged: true })
+    await plane.post(taskId, "@qa answer me")
+    const delivery = await plane.takeOne()
+    const moved = Date.now()
+    const fence = { ...fenceOf(delivery), maxHops: 12 }
+    await plane.mutate(api.service.tasks.setStatus, { ...fence, taskId, status: "in_progress" })
+    pass(minute)
+    const answered = Date.now()
+    await complete(plane, delivery, { outcome: "replied", reply: "Half way." })
+    expect(moved).toBeLessThan(answered)
+    expect(await signs()).toEqual({ lastAssigneeAt: answered, lastMessageAt: answered, isUnchanged: false })
+    await plane.asPerson(api.app.tasks.assign, { taskId, assigneeIds: [plane.engineer] })
+    expect(await signs()).toEqual({ lastAssigneeAt: null, lastMessageAt: answered, isUnchanged: false })
+  })
+})

@@ -1,0 +1,274 @@
+import { beforeEach, describe, expect, it } from "vitest"
+import { api, internal } from "../../convex/_generated/api.js"
+import type { Id } from "../../convex/_generated/dataModel.js"
+import { contextOf as buildContext } from "../../convex/model/deliveryContext.ts"
+import { ReadBudget } from "../../convex/model/readBudget.ts"
+import { minute, pass, stopTime } from "./clock.ts"
+import { complete, contextOf, first, makeTask, type Plane, seededPlane } from "./controlPlane.ts"
+
+stopTime()
+
+const mebibyte = 1_048_576
+/** What a claim may read: design 1.3. */
+const maxBytes = 4 * mebibyte
+const maxIntervals = 2_000
+
+/** A row without what the database adds. */
+const bare = <A extends { readonly _id: string; readonly _creationTime: number }>(row: A) => {
+  const { _creationTime, _id, ...rest } = row
+  return rest
+}
+
+/** Inserts a message by a person into the task's thread, and notifies no one. */
+const addMessages = (plane: Plane, taskId: string, contents: ReadonlyArray<string>) =>
+  plane.t.run(async (ctx) => {
+    const accountId = plane.accountId as Id<"accounts">
+    const author = { type: "person" as const, id: plane.memberId, name: "Ana", slug: null }
+    const made = { accountId, taskId: taskId as Id<"tasks">, author, kind: "message" as const, hops: 0 }
+    for (const content of contents) await ctx.db.insert("messages", { ...made, content })
+  })
+
+/** Claims until nothing is left; what each claim read and took. */
+const claimAll = async (plane: Plane, limit: number) => {
+  const claims: Array<{ readonly runs: number; readonly readIntervals: number; readonly bytesRead: number }> = []
+  let hasMore = true
+  while (hasMore) {
+    const answer = await plane.take({ limit })
+    const { bytesRead, readIntervals } = plane.usage()
+    claims.push({ runs: answer.runs.length, readIntervals, bytesRead })
+    hasMore = answer.hasMore
+    expect(answer.runs.length).toBeGreaterThan(0)
+    for (const run of answer.runs) await complete(plane, run)
+  }
+  return claims
+}
+
+describe("a claim's read intervals", () => {
+  it("stay under 2,000 at 100 permits, 50 events each and long threads; the rest follows at the next claim", async () => {
+    const plane = await seededPlane({ sessionScope: "task" })
+    await makeTask(plane, [plane.engineer])
+    await plane.t.run(async (ctx) => {
+      const [task] = await ctx.db.query("tasks").collect()
+      const [notification] = await ctx.db.query("notifications").collect()
+      const session = await ctx.db.get("sessions", notification?.sessionId as Id<"sessions">)
+      if (task === undefined || notification === undefined || session === null) throw new Error("expected a task")
+      const [event] = notification.events
+      const elsewhere = await ctx.db.insert("tasks", bare(task))
+      for (let index = 0; index < 45; index += 1) {
+        const taskId = index === 0 ? task._id : await ctx.db.insert("tasks", bare(task))
+        // Outside of the thread, so that each message is read on its own.
+        const made = {
+          accountId: task.accountId,
+          taskId: elsewhere,
+          author: task.createdBy,
+          kind: "message" as const,
+          hops: 0
+        }
+        const events = []
+        for (let each = 0; each < 50; each += 1) {
+          const messageId = await ctx.db.insert("messages", { ...made, content: `message ${each}` })
+          if (event !== undefined) events.push({ ...event, type: "mention" as const, messageId })
+        }
+        if (index === 0) await ctx.db.patch("notifications", notification._id, { events })
+        else {
+          const sessionId = await ctx.db.insert("sessions", { ...bare(session), taskId })
+          await ctx.db.insert("notifications", { ...bare(notification), taskId, sessionId, events })
+        }
+      }
+    })
+    const one = await plane.take({ limit: 100 })
+    const used = plane.usage()
+    expect(contextOf(first(one.runs)).events).toHaveLength(50)
+    expect(used.readIntervals).toBeLessThan(maxIntervals)
+    expect(used.bytesRead).toBeLessThan(maxBytes)
+    expect(one.hasMore).toBe(true)
+    expect(one.runs.length).toBeGreaterThan(20)
+    for (const run of one.runs) await complete(plane, run)
+    const rest = await claimAll(plane, 100)
+    expect(one.runs.length + rest.reduce((sum, { runs }) => sum + runs, 0)).toBe(45)
+    for (const { bytesRead, readIntervals } of rest) {
+      expect(readIntervals).toBeLessThan(maxIntervals)
+      expect(bytesRead).toBeLessThan(maxBytes)
+    }
+  }, 120_000)
+
+  it("stay under 2,000 for a hundred small runs, of which nearly all are taken at once", async () => {
+    const plane = await seededPlane({ sessionScope: "task" })
+    for (let index = 0; index < 100; index += 1) await makeTask(plane, [plane.engineer])
+    const { runs } = await plane.take({ limit: 100 })
+    expect(plane.usage().readIntervals).toBeLessThan(maxIntervals)
+    expect(runs.length).toBeGreaterThan(90)
+  }, 60_000)
+
+  it("stay under 2,000 while it rescues as many leases as a process can abandon", async () => {
+    const plane = await seededPlane({ sessionScope: "task" })
+    for (let index = 0; index < 190; index += 1) await makeTask(plane, [plane.engineer])
+    const held = []
+    for (let claim = 0; claim < 3; claim += 1) {
+      const { runs } = await plane.take({ limit: 100 })
+      held.push(...runs.map(({ epoch, session }) => ({ session, epoch })))
+    }
+    expect(held.length).toBeGreaterThan(180)
+    const answer = await plane.claim({ limit: 100, held: [], abandoned: held })
+    expect(plane.usage().readIntervals).toBeLessThan(maxIntervals)
+    expect(answer.runs.length).toBeGreaterThan(0)
+    expect(answer.hasMore).toBe(true)
+  }, 60_000)
+
+  it("stay under 2,000 while the last claim releases as many leases as a process can hold", async () => {
+    const plane = await seededPlane({ sessionScope: "task" })
+    for (let index = 0; index < 190; index += 1) await makeTask(plane, [plane.engineer])
+    for (let claim = 0; claim < 3; claim += 1) await plane.take({ limit: 100 })
+    await plane.claim({ limit: 0 })
+    expect(plane.usage().readIntervals).toBeLessThan(maxIntervals)
+    await plane.pulse("r2", "c1")
+    expect((await plane.take({ runtimeId: "r2", bootId: "c1", limit: 100 })).runs.length).toBeGreaterThan(90)
+  }, 60_000)
+})
+
+describe("what a claim reads in bytes", () => {
+  it("stays within 4 MiB with the longest messages in long threads: the first run is always taken", async () => {
+    const plane = await seededPlane()
+    for (const agent of ["lead", "engineer", "qa"]) {
+      const taskId = await makeTask(plane)
+      await addMessages(
+        plane,
+        taskId,
+        Array.from({ length: 30 }, () => "長".repeat(100_000))
+      )
+      for (let count = 0; count < 20; count += 1) await plane.post(taskId, `@${agent} ${"長".repeat(99_000)}`)
+    }
+    const claims = await claimAll(plane, 8)
+    expect(claims.reduce((sum, { runs }) => sum + runs, 0)).toBe(3)
+    expect(claims.length).toBeGreaterThan(1)
+    for (const { bytesRead, runs } of claims) {
+      expect(bytesRead).toBeLessThan(maxBytes)
+      expect(runs).toBeGreaterThan(0)
+    }
+  }, 60_000)
+
+  it("counts documents, descriptions and requests too", async () => {
+    const plane = await seededPlane({ sessionScope: "task" })
+    for (let index = 0; index < 12; index += 1) {
+      const { taskId } = await plane.asPerson(api.app.tasks.create, {
+        title: "T",
+        description: "長".repeat(20_000),
+        assigneeIds: [plane.engineer]
+      })
+      const document = { taskId, title: "D", type: "note" as const, content: "長".repeat(190_000) }
+      await plane.asPerson(api.app.documents.upsert, document)
+      await plane.asPerson(api.app.documents.upsert, document)
+    }
+    const claims = await claimAll(plane, 20)
+    expect(claims.reduce((sum, { runs }) => sum + runs, 0)).toBe(12)
+    for (const { bytesRead } of claims) expect(bytesRead).toBeLessThan(maxBytes)
+  }, 60_000)
+
+  it("does not grow with what waits behind the work that is taken", async () => {
+    const bytes = async (waiting: number) => {
+      const plane = await seededPlane()
+      for (let index = 0; index < waiting; index += 1) await makeTask(plane, [plane.engineer])
+      await plane.take()
+      return plane.usage().bytesRead
+    }
+    expect(await bytes(30)).toBe(await bytes(3))
+  })
+})
+
+describe("a context that meets a limit", () => {
+  const failing = (message: string) => {
+    const ctx = { db: { get: () => Promise.reject(new Error(message)) } }
+    const surroundings = { account: {}, agents: [{ _id: "a" }] }
+    const row = { agentId: "a", taskId: "t" }
+    return buildContext(ctx as never, row as never, {} as never, surroundings as never, new ReadBudget(0).forRun())
+  }
+
+  it("fails the claim, and is never stored as broken", async () => {
+    await expect(failing("Too many reads in a single function execution (limit: 4096).")).rejects.toThrow("Too many")
+    await expect(
+      failing("Too many bytes read in a single function execution (limit: 16777216 bytes).")
+    ).rejects.toThrow()
+  })
+
+  it("is damaged where anything else fails", async () => {
+    expect(await failing("no such row")).toBe("damaged")
+  })
+})
+
+describe("a change of hundreds of notifications", () => {
+  let largest = 0
+  beforeEach(() => {
+    largest = 0
+  })
+  const note = (plane: Plane) => {
+    largest = Math.max(largest, plane.usage().readIntervals)
+  }
+  /** Runs the scheduled batches one by one; answers how many there were. */
+  const finishBatches = async (plane: Plane) => {
+    for (let count = 0; ; count += 1) {
+      const job = await plane.t.run(async (ctx) => {
+        const jobs = await ctx.db.system.query("_scheduled_functions").collect()
+        const next = jobs.find(({ name, state }) => state.kind === "pending" && name.includes("removals"))
+        if (next !== undefined) await ctx.scheduler.cancel(next._id)
+        return next ?? null
+      })
+      if (job === null) return count
+      await plane.t.mutation(internal.scheduled.removals.agent, job.args[0])
+      note(plane)
+    }
+  }
+  const readyOf = (plane: Plane) =>
+    plane.t.run(async (ctx) => (await ctx.db.query("notifications").collect()).filter(({ state }) => state === "ready"))
+
+  it("that archives a task is one bounded transaction", async () => {
+    const plane = await seededPlane()
+    const taskId = await makeTask(plane, [plane.engineer])
+    await plane.t.run(async (ctx) => {
+      const template = bare(first(await ctx.db.query("notifications").collect()))
+      for (let count = 0; count < 350; count += 1) await ctx.db.insert("notifications", { ...template, claims: 1 })
+    })
+    await makeTask(plane, [plane.lead])
+    const leads = (await plane.take()).runs.find((run) => contextOf(run).agent.slug === "lead")
+    if (leads === undefined) throw new Error("expected the lead's run")
+    const fence = { run: leads.id, session: leads.session, epoch: leads.epoch, maxHops: 12 }
+    await plane.mutate(api.service.tasks.remove, { ...fence, taskId, reason: "made twice" })
+    note(plane)
+    expect(await readyOf(plane)).toEqual([])
+    expect(largest).toBeLessThan(maxIntervals)
+  }, 60_000)
+
+  it("that removes an agent with hundreds of sessions and tasks goes in batches, each bounded", async () => {
+    const plane = await seededPlane({ sessionScope: "task" })
+    for (let index = 0; index < 250; index += 1) await makeTask(plane, [plane.engineer])
+    for (const run of (await plane.take({ limit: 3 })).runs) {
+      const { id } = contextOf(run).task ?? { id: "" }
+      await plane.asPerson(api.app.tasks.setStatus, { taskId: id, status: "in_progress" })
+    }
+    await plane.asPerson(api.app.agents.remove, { agentId: plane.engineer })
+    note(plane)
+    expect(await finishBatches(plane)).toBeGreaterThan(10)
+    expect(largest).toBeLessThan(maxIntervals)
+    expect(await readyOf(plane)).toEqual([])
+    const tasks = await plane.t.run((ctx) => ctx.db.query("tasks").collect())
+    expect(tasks.filter(({ assigneeIds }) => assigneeIds.length > 0)).toEqual([])
+    expect(tasks.filter(({ status }) => status === "blocked")).toHaveLength(3)
+    expect(await plane.t.run((ctx) => ctx.db.query("assignments").collect())).toEqual([])
+    pass(minute)
+    expect((await plane.take()).runs).toEqual([])
+  }, 120_000)
+
+  it("that mentions a roster of 200 is one bounded transaction", async () => {
+    const plane = await seededPlane()
+    for (let index = 0; index < 197; index += 1) {
+      await plane.asPerson(api.app.agents.create, { slug: `agent-${index}`, name: `Agent ${index}` })
+    }
+    const taskId = await makeTask(plane)
+    await plane.post(taskId, "@all hello")
+    note(plane)
+    expect(await readyOf(plane)).toHaveLength(200)
+    await plane.post(taskId, "@all again")
+    note(plane)
+    expect(await readyOf(plane)).toHaveLength(200)
+    expect(largest).toBeLessThan(maxIntervals)
+  }, 60_000)
+})

@@ -1,0 +1,52 @@
+import { describe, expect, it } from "vitest"
+import { api } from "../../convex/_generated/api.js"
+import { stopTime } from "./clock.ts"
+import { codeOf, complete, contextOf, makeTask, release, seededPlane, silence } from "./controlPlane.ts"
+
+stopTime()
+
+describe("rotating a session", () => {
+  it("takes effect at the next claim, and repeating it changes nothing more", async () => {
+    const plane = await seededPlane()
+    await makeTask(plane, [plane.engineer])
+    const run = await plane.takeOne()
+    const rotate = () => plane.mutate(api.service.sessions.rotate, { agent: "engineer" })
+    expect(await rotate()).toEqual({ rotated: 1 })
+    await rotate()
+    const [preview] = await plane.query(api.service.notifications.context, { ids: [run.id] })
+    expect(preview).toMatchObject({ context: { generation: 1 } })
+    await release(plane, run)
+    expect(contextOf(await plane.takeOne()).sessionKey).toMatch(/:g2$/)
+  })
+
+  it("is not lost if a run tries the next generation already, which is kept when the run completes", async () => {
+    const plane = await seededPlane()
+    const taskId = await makeTask(plane, [plane.engineer])
+    await silence(plane, await plane.takeOne(), { rotate: true })
+    const tried = await plane.takeOne()
+    await plane.mutate(api.service.sessions.rotate, { agent: "engineer" })
+    await complete(plane, tried, { outcome: "acted" })
+    await plane.post(taskId, "@engineer and now?")
+    const { runs } = await plane.take()
+    const contexts = runs.map((run) => contextOf(run))
+    expect(contexts.find(({ agent }) => agent.slug === "engineer")).toMatchObject({ generation: 3 })
+  })
+
+  it("does not change a lease that is offered again", async () => {
+    const plane = await seededPlane()
+    await makeTask(plane, [plane.engineer])
+    await plane.takeOne()
+    await plane.mutate(api.service.sessions.rotate, { agent: "engineer" })
+    const { runs } = await plane.claim()
+    expect(runs.map((run) => contextOf(run).generation)).toEqual([1])
+  })
+
+  it("refuses an unknown agent or task, and a task on which the agent has no session", async () => {
+    const plane = await seededPlane({ sessionScope: "task" })
+    const taskId = await makeTask(plane)
+    const rotate = (args: { agent: string; taskId?: string }) => plane.mutate(api.service.sessions.rotate, args)
+    expect(await codeOf(rotate({ agent: "nobody" }))).toBe("not_found")
+    expect(await codeOf(rotate({ agent: "engineer", taskId: "nonsense" }))).toBe("not_found")
+    expect(await codeOf(rotate({ agent: "engineer", taskId }))).toBe("not_found")
+  })
+})

@@ -1,0 +1,79 @@
+import { cpSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+import { assert, describe, it } from "@effect/vitest"
+import { Effect } from "effect"
+import { planeStats } from "../../bench/planeStats.ts"
+import { runtimeEnv } from "../../local/account.ts"
+import { PROTOCOL } from "../../src/domain/Protocol.ts"
+import { eventually, makeHouse } from "./house.ts"
+import { runIn } from "./runIn.ts"
+
+const root = join(import.meta.dirname, "..", "..")
+
+/** A copy of the control plane's functions that speaks another version of the contract. */
+const appOfProtocol = (version: number) =>
+  Effect.acquireRelease(
+    Effect.sync(() => {
+      const folder = mkdtempSync(join(tmpdir(), "mission-control-protocol-"))
+      for (const part of ["convex", "src/domain", "package.json"]) {
+        cpSync(join(root, part), join(folder, part), { recursive: true })
+      }
+      symlinkSync(join(root, "node_modules"), join(folder, "node_modules"))
+      const file = join(folder, "src/domain/Protocol.ts")
+      const text = readFileSync(file, "utf8")
+      const changed = text.replace(/^export const PROTOCOL = \d+$/m, `export const PROTOCOL = ${version}`)
+      writeFileSync(file, changed)
+      return folder
+    }),
+    (folder) => Effect.sync(() => rmSync(folder, { recursive: true }))
+  ).pipe(Effect.map((folder) => join(folder, "convex")))
+
+const readyz = (url: string) =>
+  Effect.promise(async () => {
+    const response = await fetch(`${url}/readyz`)
+    return { status: response.status, body: await response.text() }
+  })
+
+describe("a runtime and a deployment of different versions", () => {
+  it.live("work together if the deployment is one version ahead", () =>
+    Effect.gen(function* () {
+      const house = yield* makeHouse({ planeArgs: ["--app", yield* appOfProtocol(PROTOCOL + 1)] })
+      yield* house.script({ rules: [{ match: "mentioned you", actions: [{ text: "Here." }] }] })
+      const runtime = yield* house.startRuntime({}, { readyPath: "/readyz" })
+      const taskId = yield* house.newTask()
+      yield* house.post(taskId, "@engineer are you there?")
+      yield* eventually(house.messages(taskId), (messages) => messages.some(({ content }) => content === "Here."))
+      assert.notInclude(runtime.output(), "protocol")
+    }).pipe(Effect.scoped)
+  )
+
+  it.live("do not if it is two ahead: the runtime says what to upgrade, claims nothing, and obeys a restart", () =>
+    Effect.gen(function* () {
+      const house = yield* makeHouse({ planeArgs: ["--app", yield* appOfProtocol(PROTOCOL + 2)] })
+      const taskId = yield* house.newTask()
+      yield* house.post(taskId, "@engineer are you there?")
+      const runtime = yield* house.startRuntime({}, { readyPath: "/livez" })
+      const { accountId } = house.account
+      const remedy =
+        /protocol: the deployment serves protocol versions \d+ to \d+, this runtime needs \d+: upgrade the runtime/
+      const ready = yield* eventually(readyz(runtime.url), ({ body }) => remedy.test(body) && !body.includes("booting"))
+      assert.strictEqual(ready.status, 503)
+      const env = runtimeEnv(house.account, house.plane.url, { url: house.gateway.url })
+      const { out } = yield* runIn(env, "doctor")
+      assert.match(out, /^fail {2}protocol .*this runtime needs \d+/m)
+      assert.match(out, /-> upgrade the runtime/)
+      // The pulse reports it as well, and brings the command.
+      yield* eventually(house.runtimeStatus, (status) => status === "degraded")
+      yield* Effect.promise(() => house.person.mutation("app/runtimes:restart", { accountId }))
+      assert.deepStrictEqual(yield* runtime.exit, { code: 75, signal: null })
+      const { functions } = yield* Effect.promise(() => planeStats(house.plane))
+      assert.isUndefined(functions["service/notifications:claim"])
+      assert.deepStrictEqual(
+        (yield* house.notifications).map(({ attempts, state }) => ({ attempts, state })),
+        [{ attempts: 0, state: "ready" }]
+      )
+      assert.strictEqual(yield* house.posts, 0)
+    }).pipe(Effect.scoped)
+  )
+})

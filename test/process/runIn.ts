@@ -1,0 +1,19 @@
+import { execFile } from "node:child_process"
+import { join, resolve } from "node:path"
+import { Effect } from "effect"
+
+const main = join(resolve(import.meta.dirname, "../.."), "src/main.ts")
+
+/** Runs the command line to its end, piped, in an environment of its own. */
+export const runIn = (env: Record<string, string>, ...args: ReadonlyArray<string>) =>
+  Effect.promise(
+    () =>
+      new Promise<{ readonly code: number; readonly out: string; readonly err: string }>((done) => {
+        execFile(
+          process.execPath,
+          [main, ...args],
+          { env: { PATH: process.env["PATH"] ?? "", HOME: "/nonexistent", ...env }, timeout: 60_000 },
+          (error, out, err) => done({ code: error === null ? 0 : Number(error.code ?? -1), out, err })
+        )
+      })
+  )

@@ -1,0 +1,198 @@
+/** What a claim may give, what becomes of leases, and that no work waits while a runtime could claim it. */
+import { leaseKey } from "../../src/domain/Run.ts"
+import { momentAfter } from "./queueEnds.ts"
+import { heartbeatRun, isSuspect, MAX_EVENTS } from "./queueState.ts"
+import type { ClaimEntry, EndEntry, Session } from "./queueState.ts"
+import type { RuntimeProcess, World } from "./world.ts"
+
+/** Due work waits no longer than this for a runtime that could claim it: less than a pulse, so that a wake must bring it. */
+const STARVED_MILLIS = 35_000
+/** A due heartbeat of an idle agent waits no longer than this, since other heartbeats go first. */
+const STARVED_HEARTBEAT_MILLIS = 600_000
+/** A lease that its process does not name lasts no longer than this: a renewal, or at the latest its end and a pulse. */
+const UNNAMED_MILLIS = 160_000
+/** How long the effects of faults last: two backoffs of the poll. */
+const RECOVERY_MILLIS = 150_000
+/** Own failures and crashes of a heartbeat before it is given up. */
+const HEARTBEAT_FAILURES = 3
+
+/** Watches the claims of one world. */
+export class ClaimInvariants {
+  private readonly world: World
+  private readonly maxAttempts: number
+  private readonly epochs = new Map<string, number>()
+  /** Attempts of a run that count, since its budget began. */
+  private readonly spent = new Map<string, number>()
+  /** Attempts in a row that ended with their process. */
+  private readonly crashes = new Map<string, number>()
+  private readonly finished = new Set<string>()
+  private readonly waitsSince = new Map<string, number>()
+
+  constructor(world: World, maxAttempts: number) {
+    this.world = world
+    this.maxAttempts = maxAttempts
+  }
+
+  private get queue() {
+    return this.world.account.queue
+  }
+
+  private processOf(bootId: string): RuntimeProcess | undefined {
+    return this.world.processes.find((process) => process.bootId === bootId)
+  }
+
+  judgeClaim(entry: ClaimEntry): void {
+    const { bootId, epoch, offeredAgain, run, session } = entry
+    const { world } = this
+    if (epoch <= (this.epochs.get(session) ?? 0)) world.violate("I3", `${session} has epoch ${epoch} twice`)
+    this.epochs.set(session, epoch)
+    if (this.queue.boots.get(this.runtimeOf(bootId))?.hasEnded === true) {
+      world.violate("I7", `${run} was claimed after the last claim of its process`)
+    }
+    if (offeredAgain !== null) {
+      world.cover("offered again", "claim")
+      const process = this.processOf(bootId)
+      const has = process?.isRunning === true && process.received.has(leaseKey({ session, epoch: offeredAgain }))
+      if (has) world.violate("I3", `${run} is offered again to ${process?.name}, which was given it`)
+      return
+    }
+    this.judgeExclusion(entry)
+    if (entry.kind === "heartbeat") this.judgeHeartbeat(entry)
+    else this.judgeNotification(entry)
+  }
+
+  private runtimeOf(bootId: string): string {
+    return [...this.queue.boots].find(([, boot]) => boot.bootId === bootId)?.[0] ?? ""
+  }
+
+  /** An agent's heartbeat runs next to no other turn of it. */
+  private judgeExclusion({ kind, run, session }: ClaimEntry): void {
+    const agent = this.queue.sessions.get(session)?.agent ?? ""
+    for (const { id, lease } of this.queue.sessionsOf(agent)) {
+      if (id === session || lease === null || (kind !== "heartbeat" && lease.kind !== "heartbeat")) continue
+      this.world.violate("I4", `${run} runs next to ${lease.run}, and one of them is a heartbeat`)
+    }
+  }
+
+  private judgeNotification({ bootId, run, session }: ClaimEntry): void {
+    const { world } = this
+    const spent = (this.spent.get(run) ?? 0) + 1
+    this.spent.set(run, spent)
+    if (spent > this.maxAttempts) {
+      world.violate("I6", `${run} was tried ${spent} times, the budget is ${this.maxAttempts}`)
+    }
+    if (!this.isSuspect(run)) return
+    world.cover("suspect", "claim")
+    for (const { id, lease } of this.queue.sessions.values()) {
+      const isOther = lease?.bootId === bootId && id !== session && this.isSuspect(lease.run)
+      if (isOther) world.violate("I9", `${run} runs next to ${lease.run}, and both are suspect`)
+    }
+  }
+
+  private isSuspect(run: string): boolean {
+    return isSuspect({ crashes: this.crashes.get(run) ?? 0 })
+  }
+
+  private judgeHeartbeat({ at, run, session }: ClaimEntry): void {
+    const { world } = this
+    if (this.finished.has(run)) world.violate("I2", `${run} is tried although it was finished`)
+    const heartbeat = [...this.queue.heartbeats.values()].find((each) => heartbeatRun(each) === run)
+    const agent = this.queue.sessions.get(session)?.agent ?? ""
+    if (typeof heartbeat?.schedule === "string") {
+      const { dueAt, schedule } = heartbeat
+      world.cover("by cron", "heartbeat")
+      const isMoment = momentAfter({ schedule, dueAt: dueAt - 1 }, dueAt - 1) === dueAt
+      if (!isMoment) world.violate("cron", `${run} is no moment of ${schedule}`)
+    }
+    const failed = (heartbeat?.failures ?? 0) + (heartbeat?.crashes ?? 0)
+    if (failed >= HEARTBEAT_FAILURES) world.violate("I6", `${run} is tried after ${failed} failures`)
+    const isBehind = this.queue.sessionsOf(agent).some((each) => this.queue.isDue(each, at))
+    if (isBehind) world.violate("I9", `${run} goes before a due notification of its agent`)
+  }
+
+  judgeEnd(entry: EndEntry): void {
+    const { bootId, endedBy, how, run } = entry
+    const { world } = this
+    const process = this.processOf(bootId)
+    const key = leaseKey(entry)
+    if (how === "rescue" && endedBy === bootId && process !== undefined) {
+      // Only what a process names as abandoned is rescued by its own claim.
+      if (process.abandoned.has(key)) world.cover("abandoned", "claim")
+      else if (process.isEnding) world.violate("I7", `${run} lost an attempt to the last claim of its process`)
+      else world.violate("I3", `${run} was taken by a claim of ${process.name}, which holds it`)
+    }
+    if (how === "last claim") world.cover("last claim", "claim")
+    if (how === "heartbeat") {
+      if (this.finished.has(run)) world.violate("I2", `${run} was finished twice`)
+      this.finished.add(run)
+    }
+    if (how === "rescue") this.crashes.set(run, (this.crashes.get(run) ?? 0) + 1)
+    else if (how === "complete" || how === "fail") this.crashes.delete(run)
+    if (how === "release" || how === "last claim") this.spent.set(run, (this.spent.get(run) ?? 1) - 1)
+  }
+
+  /** A notification became a dead letter because its attempts were used up. */
+  judgeSpent(run: string): void {
+    this.crashes.delete(run)
+    const spent = this.spent.get(run) ?? 0
+    if (spent < this.maxAttempts) this.world.violate("I6", `${run} was given up after ${spent} attempts`)
+  }
+
+  /** An operator retries a dead letter. */
+  renewBudget(run: string): void {
+    this.spent.delete(run)
+    this.crashes.delete(run)
+  }
+
+  /** At a moment between transactions: no work waits that one of these processes could claim. */
+  look(able: ReadonlyArray<RuntimeProcess>): void {
+    const { now } = this.world
+    for (const { attempts, events, id } of this.queue.notifications.values()) {
+      if (attempts > this.maxAttempts) this.world.violate("I6", `${id} has ${attempts} attempts`)
+      if (events.length > MAX_EVENTS) this.world.violate("I9", `${id} has ${events.length} events`)
+    }
+    const helpers = able.filter((process) => now - Math.max(process.lastFaultAt, process.startedAt) > RECOVERY_MILLIS)
+    for (const session of this.queue.sessions.values()) {
+      const { id } = session
+      const canRun = !this.queue.isPaused && helpers.some((process) => this.isClaimable(session, process))
+      this.mustNotWait("I9", `${id} is due`, canRun, STARVED_MILLIS)
+      const { lease } = session
+      const process = helpers.find(({ bootId }) => bootId === lease?.bootId)
+      const isUnnamed = lease !== null && process?.holds.has(leaseKey({ session: id, epoch: lease.epoch })) === false
+      this.mustNotWait("I3", `${id} is leased and not named`, isUnnamed, UNNAMED_MILLIS)
+    }
+    for (const heartbeat of this.queue.heartbeats.values()) {
+      const isIdle = this.queue
+        .sessionsOf(heartbeat.agent)
+        .every((session) => session.lease === null && !this.queue.isDue(session, now))
+      const isDue = heartbeat.at !== null && heartbeat.at <= now && isIdle
+      const canRun = isDue && helpers.length > 0 && !this.queue.isPaused
+      this.mustNotWait("I9", `the heartbeat of ${heartbeat.agent} is due`, canRun, STARVED_HEARTBEAT_MILLIS)
+    }
+  }
+
+  private mustNotWait(invariant: string, what: string, isWaiting: boolean, limit: number): void {
+    const { now } = this.world
+    if (!isWaiting) {
+      this.waitsSince.delete(what)
+      return
+    }
+    const since = this.waitsSince.get(what) ?? now
+    this.waitsSince.set(what, since)
+    if (now - since <= limit) return
+    this.world.violate(invariant, `${what} since ${since} although a runtime could act`)
+    this.waitsSince.delete(what)
+  }
+
+  /** Whether the process could claim something of the session: it is due, or its lease has expired. */
+  private isClaimable(session: Session, process: RuntimeProcess): boolean {
+    const { now } = this.world
+    const { agent, id, lease } = session
+    if (lease !== null) return lease.expiresAt <= now && lease.bootId !== process.bootId
+    if (!this.queue.isDue(session, now) || this.queue.isInHeartbeat(agent)) return false
+    const hasSuspect = [...this.queue.sessions.values()].some(
+      (each) => each.lease?.bootId === process.bootId && each.lease.isSuspect
+    )
+    return !hasSuspect || !isSuspect(this.queue.readyOf(id)[0] ?? { crashes: 0 })
+  }
+}

@@ -1,0 +1,128 @@
+/** The contexts of claimed runs, as the control plane builds them. */
+import type { AnswerOf, functions } from "../../src/domain/ControlPlaneFunctions.ts"
+import type { DeliveryContext } from "../../src/domain/DeliveryContext.ts"
+import type { HeartbeatContext } from "../../src/domain/Heartbeat.ts"
+import { sessionKey } from "../../src/domain/SessionKey.ts"
+import type { TaskStatus } from "../../src/domain/TaskStatus.ts"
+import { ACCOUNT } from "./accountState.ts"
+import type { Agent, Task } from "./accountState.ts"
+import { FanOutModel } from "./fanOutModel.ts"
+import type { ClaimedRun } from "./queueModel.ts"
+import { hopsOf, isOwed, typeOf } from "./queueState.ts"
+
+const account = { id: ACCOUNT, name: "Acme" }
+/** Tasks that a heartbeat shows at most. */
+const HEARTBEAT_TASKS = 12
+
+/** The account's views for agents' turns. */
+export class ContextModel extends FanOutModel {
+  protected effectsOf(run: string) {
+    return this.queue.history.flatMap((entry) =>
+      entry.entry === "effect" && entry.run === run ? [{ tool: entry.tool, summary: entry.tool, at: entry.at }] : []
+    )
+  }
+
+  /** What both kinds of context say of the agent and its session. */
+  private common(agent: Agent, task: string | null, generation: number) {
+    const { orchestrator } = this
+    const scoped = task !== null && this.scope === "task" ? { taskId: task } : {}
+    return {
+      account,
+      agent: this.view(agent),
+      sessionKey: sessionKey({ slug: agent.slug, accountId: ACCOUNT, ...scoped, generation }),
+      generation,
+      orchestrator: orchestrator === undefined ? null : this.ref(orchestrator.id),
+      primaryPerson: { name: "Pat Person" },
+      mentionableAgents: this.agents
+        .filter(({ id }) => id !== agent.id)
+        .map(({ name, slug }) => ({ slug, name, role: name }))
+    }
+  }
+
+  protected deliveryContext(id: string, generation: number): DeliveryContext {
+    const row = this.queue.row(id)
+    const task = this.task(row.task)
+    const agent = this.agent(row.agent)
+    const isLeased = row.state === "claimed"
+    return {
+      ...this.common(agent, task.id, generation),
+      notification: {
+        id,
+        type: typeOf(row.events),
+        createdAt: row.events[0]?.at ?? 0,
+        hops: hopsOf(row.events),
+        isRequired: isOwed(row.events)
+      },
+      events: row.events.map((event, index) => {
+        const message = this.messages.find((each) => each.id === event.message)
+        return {
+          index,
+          type: event.type,
+          createdAt: event.at,
+          message: message === undefined ? null : this.messageView(message),
+          actor: this.actorView(event.actor),
+          previousStatus: (event.statuses?.[0] ?? null) as TaskStatus | null,
+          newStatus: (event.statuses?.[1] ?? null) as TaskStatus | null,
+          request: event.request
+        }
+      }),
+      task: this.taskView(task),
+      recipientIsAssignee: task.assignees.includes(agent.id),
+      thread: this.messages
+        .filter((message) => message.task === task.id)
+        .slice(-10)
+        .map((message) => this.messageView(message)),
+      repositoryDocument: null,
+      documents: [],
+      briefing: task.isChat ? "We build a rocket." : null,
+      taskOverview: task.isChat ? [] : null,
+      earlier: { attempts: row.claims - (isLeased ? 1 : 0), lastError: row.error, effects: this.effectsOf(id) }
+    }
+  }
+
+  protected heartbeatContext(run: ClaimedRun, generation: number): HeartbeatContext | null {
+    const heartbeat = [...this.queue.heartbeats.values()].find(({ session }) => session === run.session)
+    if (heartbeat === undefined) return null
+    const agent = this.agent(heartbeat.agent)
+    const isOpen = (task: Task) =>
+      agent.isOrchestrator
+        ? ["in_progress", "review", "assigned", "blocked"].includes(task.status)
+        : task.assignees.includes(agent.id) && ["in_progress", "assigned"].includes(task.status)
+    const { claims, dueAt, schedule } = heartbeat
+    return {
+      ...this.common(agent, null, generation),
+      heartbeat: { id: run.id, dueAt, schedule, lastHeartbeatAt: null },
+      tasks: [...this.tasks.values()]
+        .filter((task) => !task.isChat && isOpen(task))
+        .slice(0, HEARTBEAT_TASKS)
+        .map((task) => ({ task: this.taskView(task), lastMessageAt: null, lastAssigneeAt: null })),
+      briefing: null,
+      earlier: { attempts: Math.max(0, claims - 1), effects: this.effectsOf(run.id) },
+      isUnchanged: false
+    }
+  }
+
+  /** A claimed run with its context, or with the reason why it has none. */
+  protected withContext(run: ClaimedRun): AnswerOf<typeof functions.claim>["runs"][number] {
+    const session = this.queue.sessions.get(run.session)
+    const agent = this.agent(session?.agent ?? "")
+    const generation = session?.lease?.generation ?? 1
+    const attempt = `${run.id} ${run.epoch}`
+    const damage = agent.isRemoved === true ? "agent_missing" : this.damaged.get(run.id)
+    if (damage !== undefined) this.broken.set(attempt, damage)
+    if (damage === "misshapen") {
+      // What no validator lets pass: the runtime must live with it.
+      const context = { ...this.deliveryContext(run.id, generation), events: "gone" as never }
+      return { ...run, kind: "notification", context }
+    }
+    if (damage !== undefined) return { ...run, broken: damage }
+    if (run.kind === "heartbeat") {
+      const context = this.heartbeatContext(run, generation)
+      if (context === null) throw new Error("a heartbeat without its agent")
+      return { ...run, kind: run.kind, context }
+    }
+    const context = this.deliveryContext(run.id, generation)
+    this.contexts.set(attempt, context)
+    return { ...run, kind: run.kind, context }
+  }
+}

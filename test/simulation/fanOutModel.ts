@@ -1,0 +1,212 @@
+/** Which agents are notified of what people and agents do, and what that does to tasks. */
+import { needsAssignee, pathTo } from "../../src/domain/TaskStatus.ts"
+import type { TaskStatus } from "../../src/domain/TaskStatus.ts"
+import { AccountState } from "./accountState.ts"
+import type { AccountOptions, Agent, Message, Origin, Task } from "./accountState.ts"
+import { acceptedOf, Refusal, typeOf } from "./queueState.ts"
+import type { Event, Surroundings } from "./queueState.ts"
+
+type Cause = Pick<Event, "type"> & Partial<Pick<Event, "message" | "statuses" | "request">>
+
+/** The account's tasks and threads, and the events that they cause. */
+export class FanOutModel extends AccountState {
+  /** The reply that is being stored was cut by the model's limit. */
+  protected isTruncated = false
+
+  constructor(options: AccountOptions) {
+    super(options)
+    for (const { heartbeat, id } of options.agents) this.schedule(id, heartbeat)
+  }
+
+  protected surroundings({ firstHeartbeatAt }: AccountOptions): Surroundings {
+    return {
+      hasTask: (task) => this.tasks.has(task),
+      post: (row, epoch, { content, kind }, maxHops) => {
+        const isTruncated = kind === "reply" && this.isTruncated
+        const answersType = typeOf(acceptedOf(row.events))
+        const text = content ?? `${row.agent} did not answer`
+        const message = { kind, content: text, epoch, answersType, isTruncated }
+        return this.post(this.task(row.task), message, this.originOf(row, maxHops))
+      },
+      beginWork: (row, maxHops) => {
+        const task = this.task(row.task)
+        const isBegun = task.status === "assigned" && task.assignees.includes(row.agent)
+        if (isBegun) this.move(task, "in_progress", this.originOf(row, maxHops))
+      },
+      // Spread over two minutes, as the control plane spreads them by a digest of the id.
+      firstHeartbeatAt: (agent, minutes, now) => {
+        if (firstHeartbeatAt !== undefined) return firstHeartbeatAt(agent)
+        const place = this.everyone.findIndex(({ id }) => id === agent) + 1
+        return now + Math.floor((Math.min(0.4 * minutes * 60_000, 120_000) * place) / 7)
+      }
+    }
+  }
+
+  private schedule(id: string, heartbeat: number | string): void {
+    const prefix = this.queue.mistakes.has("heartbeats with a session of their own") ? "heartbeats" : "session"
+    const { id: session } = this.queue.sessionFor(`${prefix}_${id}`, id)
+    this.queue.schedule(this.now, id, session, heartbeat)
+  }
+
+  /** Notifies the agents of one event; beyond the hop limit none. Answers the notifications in their order. */
+  protected notify(agents: ReadonlyArray<Agent>, task: Task, origin: Origin, cause: Cause): ReadonlyArray<string> {
+    const { actor, depth, hops, maxHops } = origin
+    if (hops > maxHops && !this.queue.mistakes.has("hops without a limit")) return []
+    return agents.map(({ id: agent }) => {
+      const session = this.scope === "task" ? `session_${agent}_${task.id}` : `session_${agent}`
+      this.queue.sessionFor(session, agent)
+      const made = `n${this.queue.notifications.size + 1}`
+      const event = { actor, hops, message: null, statuses: null, request: null, ...cause }
+      const { id } = this.queue.insert(this.now, { id: made, session, agent, task: task.id }, event)
+      this.depths.set(id, [...(this.depths.get(id) ?? []), depth])
+      if (id === made && this.damageNext !== null) {
+        this.damaged.set(id, this.damageNext)
+        this.damageNext = null
+      }
+      return id
+    })
+  }
+
+  private isSubscribed(task: Task, agent: string): boolean {
+    return task.participants.has(agent) || task.assignees.includes(agent)
+  }
+
+  protected post(
+    task: Task,
+    message: Pick<Message, "kind" | "content" | "epoch" | "answersType"> & { readonly isTruncated?: boolean },
+    origin: Origin
+  ): string {
+    const { actor: author, run } = origin
+    const id = `m${this.messages.length + 1}`
+    this.messages.push({ id, task: task.id, author, at: this.now, run, isTruncated: false, ...message })
+    const { orchestrator } = this
+    const byAgent = author.type === "agent"
+    // Fallbacks and notes notify no agent.
+    const isQuiet = message.kind === "fallback" || message.kind === "note"
+    const others = isQuiet ? [] : this.agents.filter((agent) => agent.id !== author.id)
+    // In the orchestrator's chat people can mention only it, and agents no one.
+    const mentioned = others
+      .filter(({ slug }) => new RegExp(`@(?:${slug}|all)\\b`).test(message.content))
+      .filter(({ isOrchestrator }) => !task.isChat || (!byAgent && isOrchestrator))
+    if (byAgent) task.participants.add(author.id)
+    for (const agent of mentioned) task.participants.add(agent.id)
+    if (byAgent && !isQuiet && orchestrator !== undefined) task.participants.add(orchestrator.id)
+    this.notify(mentioned, task, origin, { type: "mention", message: id })
+    const isHeard =
+      mentioned.length === 0 &&
+      task.status !== "done" &&
+      task.status !== "archived" &&
+      (task.status !== "blocked" || author.type === "person" || author.id === orchestrator?.id)
+    const hears = (agent: Agent) => (task.isChat ? agent.isOrchestrator : this.isSubscribed(task, agent.id))
+    this.notify(isHeard ? others.filter(hears) : [], task, origin, { type: "thread_update", message: id })
+    return id
+  }
+
+  protected move(task: Task, to: TaskStatus, origin: Origin): void {
+    const from = task.status
+    task.status = to
+    if (to === "inbox") task.assignees = []
+    const reviews = (agent: Agent) => agent.isOrchestrator || (agent.canReview && this.isSubscribed(task, agent.id))
+    const isConcerned = (agent: Agent) => task.assignees.includes(agent.id) || (to === "review" && reviews(agent))
+    const concerned = this.agents.filter((agent) => agent.id !== origin.actor.id && isConcerned(agent))
+    this.notify(concerned, task, origin, { type: "status_change", statuses: [from, to] })
+  }
+
+  protected makeTask(assignees: ReadonlyArray<string>, origin: Origin, isChat = false): Task {
+    const id = this.nextTaskId(this.tasks.size + 1)
+    const { orchestrator } = this
+    const task: Task = {
+      id,
+      title: `Task ${id}`,
+      isChat,
+      status: "inbox",
+      assignees: [],
+      participants: new Set(orchestrator === undefined ? [] : [orchestrator.id]),
+      createdInRun: origin.run
+    }
+    this.tasks.set(id, task)
+    this.reassign(task, assignees, origin)
+    return task
+  }
+
+  /** Makes these the only assignees and notifies the new ones. */
+  protected reassign(task: Task, assignees: ReadonlyArray<string>, origin: Origin): void {
+    const added = this.everyone.filter(({ id }) => assignees.includes(id) && !task.assignees.includes(id))
+    if (added.length === 0 && task.assignees.every((id) => assignees.includes(id))) return
+    const isEmpty = assignees.length === 0
+    if (task.status === "archived") throw new Refusal("invalid")
+    if (isEmpty && needsAssignee(task.status) && task.status !== "assigned") throw new Refusal("invalid")
+    if (task.status === "inbox") task.status = "assigned"
+    else if (task.status === "assigned" && isEmpty) task.status = "inbox"
+    task.assignees = [...assignees]
+    const { orchestrator } = this
+    if (added.length > 0 && orchestrator !== undefined) task.participants.add(orchestrator.id)
+    const inOrder = assignees.flatMap((id) => added.filter((agent) => agent.id === id))
+    this.notify(inOrder, task, origin, { type: "assignment" })
+  }
+
+  // What people do, each in one transaction.
+
+  private act<A>(now: number, deed: () => A): A {
+    this.now = now
+    return this.queue.transact(now, deed)
+  }
+
+  createTask(now: number, assignees: ReadonlyArray<string>, isChat = false): string {
+    return this.act(now, () => this.makeTask(assignees, this.person, isChat).id)
+  }
+
+  assign(now: number, id: string, assignees: ReadonlyArray<string>): void {
+    this.act(now, () => this.reassign(this.task(id), assignees, this.person))
+  }
+
+  write(now: number, task: string, content: string): void {
+    const message = { kind: "message", content, epoch: null, answersType: null } as const
+    this.act(now, () => this.post(this.task(task), message, this.person))
+  }
+
+  setStatus(now: number, id: string, to: TaskStatus): void {
+    const task = this.task(id)
+    const path = pathTo(task.status, to, { isPerson: true, assigneeCount: task.assignees.length })
+    if (path !== null && path.length > 0) this.act(now, () => this.move(task, to, this.person))
+  }
+
+  archive(now: number, id: string): void {
+    this.act(now, () => {
+      this.task(id).status = "archived"
+      this.queue.skip(now, { task: id })
+    })
+  }
+
+  /** Changes an agent's schedule. */
+  reschedule(now: number, id: string, heartbeat: number | string): void {
+    this.act(now, () => {
+      this.agent(id).heartbeat = heartbeat
+      this.rosterRevision += 1
+      this.schedule(id, heartbeat)
+    })
+  }
+
+  /** Takes an agent off the roster: its ready work ends skipped, a live turn finishes, its tasks lose it. */
+  remove(now: number, id: string): void {
+    this.act(now, () => {
+      Object.assign(this.agent(id), { isRemoved: true, isOrchestrator: false })
+      this.queue.skip(now, { agent: id })
+      this.queue.heartbeats.delete(id)
+      for (const task of this.tasks.values()) {
+        if (!task.assignees.includes(id) || task.status === "done" || task.status === "archived") continue
+        const others = task.assignees.filter((each) => each !== id)
+        if (this.isStuck(task, others)) this.move(task, "blocked", this.person)
+        this.reassign(task, others, this.person)
+      }
+      this.rosterRevision += 1
+    })
+  }
+
+  /** An operator gives an agent's sessions a new generation, from their next claim. */
+  rotate(now: number, id: string): void {
+    for (const session of this.queue.rotate(id)) {
+      this.rotations.set(session.id, { at: now, least: session.nextGeneration ?? 0 })
+    }
+  }
+}

@@ -1,0 +1,351 @@
+/** How runs end, what a run may do under its fence, and the schedule of heartbeats. */
+import { Cron, Result } from "effect"
+import type { ArgumentsOf, functions } from "../../src/domain/ControlPlaneFunctions.ts"
+import type { FailedState, RefusedEvent, ReleasedState } from "../../src/domain/Run.ts"
+import { acceptedOf, heartbeatRun, isOwed, QueueState, Refusal } from "./queueState.ts"
+import type { EndKind, Fence, Heartbeat, Lease, Notification, Outcome, RunKind, Session } from "./queueState.ts"
+
+/** A run as its effects see it; a heartbeat has no notification. */
+export interface Run {
+  readonly id: string
+  readonly kind: RunKind
+  readonly agent: string
+  readonly row: Notification | null
+}
+
+export type Completion = ArgumentsOf<typeof functions.complete>
+export type Failure = ArgumentsOf<typeof functions.fail>
+export type Release = ArgumentsOf<typeof functions.release>
+
+/** After so many own failures and crashes a heartbeat is given up. */
+const HEARTBEAT_FAILURES = 3
+
+/** A heartbeat that was never tried. */
+const untried = { attempts: 0, claims: 0, failures: 0, crashes: 0 }
+
+/** The moments at which a schedule fires: the first one strictly after a time, and the last one until it. */
+export const momentAfter = ({ dueAt, schedule }: Pick<Heartbeat, "dueAt" | "schedule">, after: number): number => {
+  const since = Math.max(dueAt, after)
+  if (typeof schedule === "string") return Cron.next(Result.getOrThrow(Cron.parse(schedule, "UTC")), since).getTime()
+  const interval = schedule * 60_000
+  return dueAt + (Math.floor((since - dueAt) / interval) + 1) * interval
+}
+const latestMoment = (heartbeat: Pick<Heartbeat, "dueAt" | "schedule">, until: number): number => {
+  let moment = heartbeat.dueAt
+  for (let next = moment; next <= until; next = momentAfter({ ...heartbeat, dueAt: next }, next)) moment = next
+  return moment
+}
+
+/** The ends of the runs of one account. */
+export class QueueEnds extends QueueState {
+  private readonly ledger = new Map<string, object>()
+  /** For the mistake "retry counter in memory": attempts as each boot counted them. */
+  protected readonly counted = new Map<string, number>()
+
+  /** The session whose lease the fence names, expired or not; `lease_lost` otherwise. */
+  held(fence: Fence, isUnfenced = false): { readonly session: Session; readonly lease: Lease } {
+    const session = this.sessions.get(fence.session)
+    const lease = session?.lease ?? null
+    const isNamed = lease?.epoch === fence.epoch && lease.run === fence.run
+    if (session === undefined || lease === null || !(isNamed || isUnfenced)) throw new Refusal("lease_lost")
+    return { session, lease }
+  }
+
+  /** Ends the run that the fence names; a repeated call is answered as the first time. */
+  private ending<A extends object>(
+    now: number,
+    fence: Fence,
+    kind: EndKind,
+    end: (session: Session, lease: Lease, row: Notification | null) => A
+  ): A {
+    return this.transact(now, () => {
+      const isHeld = this.sessions.get(fence.session)?.lease?.epoch === fence.epoch
+      const known = [...this.notifications.values(), ...this.heartbeats.values()].find(
+        (work) => work.end?.run === fence.run && work.end.epoch === fence.epoch && work.session === fence.session
+      )?.end
+      if (!isHeld && known?.kind === kind) return known.answer as A
+      const { lease, session } = this.held(fence, kind === "complete" && this.mistakes.has("unfenced complete"))
+      const row = lease.kind === "notification" ? this.row(lease.run) : null
+      const work = row ?? this.heartbeats.get(session.agent) ?? null
+      const answer = end(session, lease, row)
+      if (work !== null) work.end = { run: fence.run, epoch: fence.epoch, kind, answer }
+      return answer
+    })
+  }
+
+  complete(now: number, args: Completion): { readonly messageId: string | null } {
+    return this.ending(now, args, "complete", (session, lease, row) => {
+      if (row === null) throw new Refusal("invalid")
+      const isReplied = args.reply !== undefined && args.reply.trim() !== ""
+      if (args.outcome === "replied" && !isReplied) throw new Refusal("invalid")
+      this.free(now, session, "complete", { outcome: args.outcome, epoch: args.epoch })
+      this.judge(row, args.refused)
+      let messageId: string | null = null
+      if (args.outcome === "fallback") {
+        messageId = this.fallback(row, args.epoch)
+        row.hasFallback = true
+      } else if (this.surroundings.hasTask(row.task)) {
+        const kind = isReplied ? "reply" : "note"
+        const content = (isReplied ? args.reply : args.note) ?? ""
+        if (content.trim() !== "") messageId = this.surroundings.post(row, args.epoch, { kind, content }, args.maxHops)
+        if (args.outcome === "replied" || args.outcome === "acted") this.surroundings.beginWork(row, args.maxHops)
+      }
+      this.deliver(now, row, args.outcome)
+      session.generation = lease.generation
+      return { messageId }
+    })
+  }
+
+  fail(now: number, args: Failure): { readonly state: FailedState } {
+    const { class: kind, nextAttemptAt, silence } = args
+    const retryIn = nextAttemptAt === undefined ? null : nextAttemptAt - now
+    return this.ending(now, args, "fail", (session, _, row) => {
+      if (row === null) {
+        const state = this.failHeartbeat(now, session, nextAttemptAt)
+        this.free(now, session, "fail", { isSilence: silence, class: kind })
+        return { state }
+      }
+      this.free(now, session, "fail", { isSilence: silence, class: kind, retryIn })
+      row.failures += 1
+      row.silences += silence ? 1 : 0
+      row.crashes = 0
+      row.sharedSince = null
+      this.noteError(now, row, args)
+      if (silence && row.silences >= args.silenceLimit) {
+        this.judge(row, args.refused)
+        const isRequired = isOwed(acceptedOf(row.events))
+        if (isRequired) this.fallback(row, args.epoch)
+        row.hasFallback ||= isRequired
+        this.deliver(now, row, isRequired ? "fallback" : "skipped")
+        return { state: "delivered" }
+      }
+      if (nextAttemptAt === undefined) {
+        this.die(now, row, args.epoch)
+        return { state: "dead" }
+      }
+      this.retry(now, row, nextAttemptAt)
+      row.runsInNextGeneration = args.rotate ?? false
+      return { state: "ready" }
+    })
+  }
+
+  /** Ends an attempt that does not count: claimable at once in its old place, or at nextAttemptAt. */
+  release(now: number, args: Release): { readonly state: ReleasedState } {
+    const { class: kind, nextAttemptAt, sharedLimitMs } = args
+    const retryIn = nextAttemptAt === undefined ? null : nextAttemptAt - now
+    return this.ending(now, args, "release", (session, { bootId }, row) => {
+      const logged = { isShared: retryIn !== null, class: kind ?? null, retryIn }
+      if (row === null) {
+        const heartbeat = this.heartbeatOf(session)
+        if (heartbeat !== null) {
+          heartbeat.at = nextAttemptAt ?? heartbeat.dueAt
+          heartbeat.attempts -= 1
+        }
+        this.free(now, session, "release", logged)
+        return { state: "ready" }
+      }
+      this.free(now, session, "release", logged)
+      if (nextAttemptAt === undefined) {
+        this.uncount(now, row, bootId)
+        return { state: "ready" }
+      }
+      const since = sharedLimitMs === undefined ? null : (row.sharedSince ?? now)
+      this.noteError(now, row, args)
+      row.failures += 1
+      if (since !== null && now - since > (sharedLimitMs ?? 0)) {
+        this.die(now, row, args.epoch)
+        return { state: "dead" }
+      }
+      row.sharedSince = since
+      this.uncount(now, row, bootId)
+      this.retry(now, row, nextAttemptAt)
+      return { state: "ready" }
+    })
+  }
+
+  /** Ends a heartbeat with what the agent says; answers when the next one is due. */
+  finishHeartbeat(
+    now: number,
+    fence: Fence,
+    say: (run: Run) => string | null
+  ): { readonly dueAt: number; readonly messageId: string | null } {
+    return this.ending(now, fence, "heartbeat", (session, lease, row) => {
+      if (row !== null) throw new Refusal("invalid")
+      const messageId = say({ id: lease.run, kind: "heartbeat", agent: session.agent, row })
+      const heartbeat = this.heartbeatOf(session)
+      this.free(now, session, "heartbeat")
+      session.generation = lease.generation
+      if (heartbeat !== null) this.moveOn(heartbeat, momentAfter(heartbeat, now))
+      return { dueAt: this.heartbeats.get(session.agent)?.dueAt ?? now, messageId }
+    })
+  }
+
+  /** The effect of a tool under its fence. */
+  effect<A extends object>(
+    now: number,
+    fence: Fence,
+    tool: string,
+    act: (run: Run) => A,
+    creation: string | null = null
+  ): A {
+    const { lease, session } = this.held(fence, this.mistakes.has("unfenced tool"))
+    const { kind, run: id } = lease
+    const { epoch } = fence
+    const result = act({ id, kind, agent: session.agent, row: kind === "heartbeat" ? null : this.row(id) })
+    this.history.push({ entry: "effect", at: now, session: session.id, epoch, run: id, tool, creation })
+    return result
+  }
+
+  /** The effect of a tool that creates something: it happens once in a run for the same arguments. */
+  creation<A extends object>(
+    now: number,
+    fence: Fence,
+    tool: string,
+    creation: string,
+    act: (run: Run) => A
+  ): A & { readonly repeated: boolean } {
+    const { lease } = this.held(fence, this.mistakes.has("unfenced tool"))
+    const key = `${lease.run} ${tool} ${creation}`
+    const found = this.ledger.get(key)
+    if (found !== undefined && !this.mistakes.has("a ledger that forgets")) return { ...(found as A), repeated: true }
+    const result = this.effect(now, fence, tool, act, creation)
+    this.ledger.set(key, result)
+    return { ...result, repeated: false }
+  }
+
+  private judge(row: Notification, refused: ReadonlyArray<RefusedEvent> = []): void {
+    for (const { event, reason } of refused) {
+      const judged = row.events[event]
+      if (judged !== undefined) judged.refusal = reason
+    }
+  }
+
+  private deliver(now: number, row: Notification, outcome: Outcome): void {
+    row.outcome = outcome
+    row.crashes = 0
+    this.set(now, row, "delivered")
+  }
+
+  private retry(now: number, row: Notification, at: number): void {
+    row.at = at
+    row.readyAt = at
+    if (row.state !== "ready") this.set(now, row, "ready")
+  }
+
+  /** Makes a claimed notification ready again in its old place, without its attempt. */
+  protected uncount(now: number, row: Notification, bootId: string): void {
+    const memory = `${bootId} ${row.id}`
+    this.counted.set(memory, Math.max(0, (this.counted.get(memory) ?? 0) - 1))
+    row.attempts = Math.max(0, row.attempts - 1)
+    this.set(now, row, "ready")
+  }
+
+  private noteError(now: number, row: Notification, args: { class?: string; error?: string }): void {
+    if (args.class === undefined && args.error === undefined) return
+    row.error = { class: args.class ?? "Unknown", message: args.error ?? "", at: now }
+  }
+
+  /** Ends it as a dead letter; posts the fallback if an answer was owed. */
+  protected die(now: number, row: Notification, epoch: number): void {
+    if (isOwed(row.events) && this.fallback(row, epoch) !== null) row.hasFallback = true
+    row.crashes = 0
+    this.set(now, row, "dead")
+  }
+
+  private fallback(row: Notification, epoch: number): string | null {
+    if (row.hasFallback || !this.surroundings.hasTask(row.task)) return null
+    return this.surroundings.post(row, epoch, { kind: "fallback", content: null }, 0)
+  }
+
+  // Dead letters, and work that is over.
+
+  private deadLetter(id: string): Notification {
+    const row = this.row(id)
+    if (row.state !== "dead") throw new Refusal("conflict")
+    return row
+  }
+
+  /** A dead letter gets a new budget; a fallback it had is not posted twice. */
+  retryDeadLetter(now: number, id: string): void {
+    this.transact(now, () => {
+      const row = this.deadLetter(id)
+      // The agent was removed.
+      if (!this.heartbeats.has(row.agent)) throw new Refusal("invalid")
+      Object.assign(row, { attempts: 0, failures: 0, silences: 0, crashes: 0 })
+      Object.assign(row, { sharedSince: null, runsInNextGeneration: false })
+      this.retry(now, row, now)
+    })
+  }
+
+  discardDeadLetter(now: number, id: string): void {
+    this.set(now, this.deadLetter(id), "discarded")
+  }
+
+  /** Ends the notifications that no run holds, of a task that is over or an agent that was removed. */
+  skip(now: number, of: { readonly task?: string; readonly agent?: string }): void {
+    for (const row of this.notifications.values()) {
+      if (row.state !== "ready" || (row.task !== of.task && row.agent !== of.agent)) continue
+      row.outcome = "skipped"
+      this.set(now, row, "delivered")
+    }
+  }
+
+  // Heartbeats.
+
+  /** Gives the agent its heartbeat, or the first moment of its new schedule. */
+  schedule(now: number, agent: string, session: string, schedule: number | string): void {
+    this.transact(now, () => {
+      const found = this.heartbeats.get(agent)
+      if (found?.schedule === schedule) return
+      const dueAt =
+        typeof schedule === "string"
+          ? momentAfter({ dueAt: now, schedule }, now)
+          : this.surroundings.firstHeartbeatAt(agent, schedule, now)
+      const heartbeat = found ?? { agent, session, schedule, dueAt, at: dueAt, ...untried, end: null }
+      this.heartbeats.set(agent, heartbeat)
+      heartbeat.schedule = schedule
+      this.moveOn(heartbeat, dueAt)
+      this.noteRescheduled(agent)
+    })
+  }
+
+  /** The heartbeat of the session's lease; null if the agent was removed or its schedule changed since. */
+  protected heartbeatOf({ agent, lease }: Session): Heartbeat | null {
+    const heartbeat = this.heartbeats.get(agent)
+    return heartbeat !== undefined && heartbeatRun(heartbeat) === lease?.run ? heartbeat : null
+  }
+
+  private moveOn(heartbeat: Heartbeat, dueAt: number): void {
+    Object.assign(heartbeat, { ...untried, dueAt, at: dueAt })
+  }
+
+  private failHeartbeat(now: number, session: Session, nextAttemptAt: number | undefined): "ready" | "dead" {
+    const heartbeat = this.heartbeatOf(session)
+    if (heartbeat === null) return "dead"
+    heartbeat.failures += heartbeat.crashes + 1
+    heartbeat.crashes = 0
+    heartbeat.at = nextAttemptAt ?? null
+    const isOver = nextAttemptAt === undefined || heartbeat.failures >= HEARTBEAT_FAILURES
+    if (isOver) this.moveOn(heartbeat, momentAfter(heartbeat, now))
+    return isOver ? "dead" : "ready"
+  }
+
+  protected crashHeartbeat(now: number, session: Session): void {
+    const heartbeat = this.heartbeatOf(session)
+    if (heartbeat === null) return
+    heartbeat.crashes += 1
+    heartbeat.at = heartbeat.dueAt
+    if (heartbeat.failures + heartbeat.crashes >= HEARTBEAT_FAILURES) {
+      this.moveOn(heartbeat, momentAfter(heartbeat, now))
+    }
+  }
+
+  /** Whether the heartbeat was tried and the following one is due too: then it is given up for the latest that is. */
+  protected isLate(heartbeat: Heartbeat, now: number): boolean {
+    return heartbeat.claims > 0 && momentAfter(heartbeat, heartbeat.dueAt) <= now
+  }
+
+  protected skipToLatest(heartbeat: Heartbeat, now: number): void {
+    this.moveOn(heartbeat, latestMoment(heartbeat, now))
+  }
+}

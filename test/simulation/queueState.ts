@@ -1,0 +1,455 @@
+/**
+ * The queue's rows and what follows from them, independent of convex/: small, synchronous, in memory. Every rule is a
+ * plain filter over all rows, so that it can be read against the design; nothing here is indexed or fast.
+ */
+export type NotificationType = "mention" | "thread_update" | "assignment" | "status_change" | "response_request"
+export type NotificationState = "ready" | "claimed" | "delivered" | "dead" | "discarded"
+export type Outcome = "replied" | "acted" | "skipped" | "fallback"
+export type RunKind = "notification" | "heartbeat"
+
+/** Who caused an event. */
+export interface Cause {
+  readonly type: "person" | "agent" | "system"
+  readonly id: string
+}
+
+/** Why an agent has pending work on a task. */
+export interface Event {
+  readonly type: NotificationType
+  readonly actor: Cause
+  readonly at: number
+  readonly hops: number
+  readonly message: string | null
+  readonly statuses: readonly [string, string] | null
+  readonly request: string | null
+  refusal: string | null
+}
+
+/** The end of a run's last attempt, so that a repeated call answers as the first time. */
+export interface End {
+  readonly run: string
+  readonly epoch: number
+  readonly kind: EndKind
+  readonly answer: object
+}
+export type EndKind = "complete" | "fail" | "release" | "heartbeat"
+
+/** The pending work of one agent on one task. */
+export interface Notification {
+  readonly id: string
+  readonly seq: number
+  readonly session: string
+  readonly agent: string
+  readonly task: string
+  readonly events: Array<Event>
+  state: NotificationState
+  /** The only order of claims. */
+  at: number
+  readyAt: number
+  attempts: number
+  claims: number
+  failures: number
+  silences: number
+  crashes: number
+  sharedSince: number | null
+  hasFallback: boolean
+  runsInNextGeneration: boolean
+  outcome: Outcome | null
+  error: { readonly class: string; readonly message: string; readonly at: number } | null
+  end: End | null
+}
+
+/** The heartbeat of an agent that is due next, or that is running. */
+export interface Heartbeat {
+  readonly agent: string
+  readonly session: string
+  /** Minutes, or a cron expression in UTC. */
+  schedule: number | string
+  dueAt: number
+  /** When it can be claimed; null while it is claimed. */
+  at: number | null
+  attempts: number
+  claims: number
+  failures: number
+  crashes: number
+  end: End | null
+}
+
+/** The right to run a session's turn. */
+export interface Lease {
+  readonly runtimeId: string
+  readonly bootId: string
+  readonly epoch: number
+  readonly run: string
+  readonly kind: RunKind
+  readonly attempt: number
+  readonly isSuspect: boolean
+  readonly generation: number
+  expiresAt: number
+}
+
+/** The unit of exclusion: it runs one turn at a time. */
+export interface Session {
+  readonly id: string
+  readonly seq: number
+  readonly agent: string
+  generation: number
+  /** The generation that an operator asked for, from the next claim. */
+  nextGeneration: number | null
+  epoch: number
+  lease: Lease | null
+}
+
+/** The process that last pulsed for its RUNTIME_ID. */
+export interface Boot {
+  readonly bootId: string
+  readonly former: ReadonlyArray<string>
+  /** The number of its last claim that leased anything. */
+  lastClaim: number
+  hasEnded: boolean
+}
+
+/** A refusal with its code, as the control plane's functions answer it. */
+export class Refusal extends Error {
+  readonly code: string
+  constructor(code: string) {
+    super(code)
+    this.code = code
+  }
+}
+
+/** A run as the log names it. */
+interface Logged {
+  readonly at: number
+  readonly session: string
+  readonly epoch: number
+  readonly run: string
+  readonly kind: RunKind
+  readonly bootId: string
+}
+
+/** How a lease ended: by a call, by a rescue, or by the last claim of its process. */
+export type EndHow = EndKind | "rescue" | "last claim"
+export type EndEntry = { readonly entry: "end"; readonly how: EndHow } & Logged & {
+    /** Whose claim ended the lease. */
+    readonly endedBy: string | null
+    readonly isShared: boolean
+    readonly isSilence: boolean
+    readonly outcome: Outcome | null
+    readonly class: string | null
+    readonly retryIn: number | null
+  }
+export type ClaimEntry = { readonly entry: "claim" } & Logged & {
+    readonly attempt: number
+    readonly isSuspect: boolean
+    /** The epoch of the lease that is offered again; null if the run is newly taken. */
+    readonly offeredAgain: number | null
+  }
+export type EffectEntry = { readonly entry: "effect" } & Omit<Logged, "kind" | "bootId"> & {
+    readonly tool: string
+    /** The arguments of a creation; null for a setter. */
+    readonly creation: string | null
+  }
+
+/** Everything that happened, for the invariants. */
+export type Entry =
+  | ClaimEntry
+  | EndEntry
+  | EffectEntry
+  | {
+      readonly entry: "state"
+      readonly at: number
+      readonly run: string
+      readonly from: NotificationState
+      readonly to: NotificationState
+    }
+  | { readonly entry: "spent"; readonly at: number; readonly run: string }
+  | { readonly entry: "wake"; readonly at: number; readonly agent: string }
+
+/** Mistakes that can be planted, to see that the invariants notice them. */
+export type Mistake =
+  | "coalescing into a row that is running"
+  | "unfenced complete"
+  | "unfenced tool"
+  | "attempts counted only on failure"
+  | "retry counter in memory"
+  | "a ledger that forgets"
+  | "hops without a limit"
+  | "heartbeats with a session of their own"
+  | "several suspects at once"
+  | "a claim that forgets unnamed leases"
+  | "an unnamed lease offered again without a new epoch"
+  | "a late claim that leases"
+  | "a named lease taken by its own process"
+  | "an abandoned run not rescued"
+  | "a last claim that counts attempts"
+  | "a last claim that leaves leases behind"
+  | "a claim after the last one"
+  | "a push that misses an insert"
+  | "a push that misses an end"
+
+export interface LeaseName {
+  readonly session: string
+  readonly epoch: number
+}
+export interface Fence extends LeaseName {
+  readonly run: string
+}
+
+/** What the queue needs of the account around it. */
+export interface Surroundings {
+  readonly hasTask: (task: string) => boolean
+  readonly post: (
+    row: Notification,
+    epoch: number,
+    message: { readonly kind: "reply" | "fallback" | "note"; readonly content: string | null },
+    maxHops: number
+  ) => string | null
+  /** Moves an assigned task on when its assignee replied or acted. */
+  readonly beginWork: (row: Notification, maxHops: number) => void
+  /** When the first heartbeat by this interval in minutes is due. */
+  readonly firstHeartbeatAt: (agent: string, minutes: number, now: number) => number
+}
+
+export const MAX_EVENTS = 50
+/** After two attempts that ended with their process a run is suspect. */
+const SUSPECT_AFTER = 2
+
+/** By how much an event goes before older ones. */
+const headStart = ({ actor, type }: Event): number => {
+  if (actor.type === "person" && (type === "mention" || type === "thread_update")) return 300_000
+  if (type === "response_request") return 60_000
+  return type === "assignment" ? 30_000 : 0
+}
+const strength = ["mention", "response_request", "assignment", "status_change", "thread_update"] as const
+
+/** The order key of events that were never tried. */
+export const orderOf = (events: ReadonlyArray<Event>): number =>
+  Math.min(...events.map((event) => event.at - headStart(event)))
+/** The strongest type. */
+export const typeOf = (events: ReadonlyArray<Event>): NotificationType =>
+  strength.find((type) => events.some((event) => event.type === type)) ?? "thread_update"
+/** Whether one of the events is owed an answer. */
+export const isOwed = (events: ReadonlyArray<Event>): boolean =>
+  events.some(({ actor, type }) => (type === "thread_update" ? actor.type === "person" : type !== "status_change"))
+/** 0 if a person is among the authors, else the most of an event. */
+export const hopsOf = (events: ReadonlyArray<Event>): number =>
+  events.some(({ actor }) => actor.type === "person") ? 0 : Math.max(...events.map(({ hops }) => hops))
+/** The events that the policy let through; all of them if it refused every one. */
+export const acceptedOf = (events: ReadonlyArray<Event>): ReadonlyArray<Event> => {
+  const accepted = events.filter(({ refusal }) => refusal === null)
+  return accepted.length === 0 ? events : accepted
+}
+
+/** The id of a heartbeat's run, the same in all its attempts. */
+export const heartbeatRun = ({ agent, dueAt }: Pick<Heartbeat, "agent" | "dueAt">): string => `${agent}:${dueAt}`
+export const isSuspect = ({ crashes }: { readonly crashes: number }): boolean => crashes >= SUSPECT_AFTER
+
+export const least = (values: ReadonlyArray<number | null>): number | null => {
+  const present = values.filter((value) => value !== null)
+  return present.length === 0 ? null : Math.min(...present)
+}
+export const byOrder = (left: { readonly at: number | null; readonly seq: number }, right: typeof left): number =>
+  (left.at ?? 0) - (right.at ?? 0) || left.seq - right.seq
+
+/** The rows of one account's queue. Times are epoch milliseconds of the control plane, passed with each call. */
+export class QueueState {
+  readonly notifications = new Map<string, Notification>()
+  readonly sessions = new Map<string, Session>()
+  readonly heartbeats = new Map<string, Heartbeat>()
+  readonly boots = new Map<string, Boot>()
+  readonly history: Array<Entry> = []
+  readonly mistakes: ReadonlySet<Mistake>
+  /** How often runtimes were woken. */
+  wakes = 0
+  isPaused = false
+  protected readonly surroundings: Surroundings
+  private isInTransaction = false
+  /** Agents that this transaction must wake for: one of their leases ended, or their schedule changed. */
+  private readonly ended = new Set<string>()
+  private readonly rescheduled = new Set<string>()
+  private hasInserted = false
+
+  constructor(surroundings: Surroundings, mistakes: ReadonlySet<Mistake> = new Set()) {
+    this.surroundings = surroundings
+    this.mistakes = mistakes
+  }
+
+  row(id: string): Notification {
+    const row = this.notifications.get(id)
+    if (row === undefined) throw new Refusal("not_found")
+    return row
+  }
+
+  /** The session, made if there is none. */
+  sessionFor(id: string, agent: string): Session {
+    const found = this.sessions.get(id)
+    if (found !== undefined) return found
+    const seq = this.sessions.size
+    const made: Session = { id, seq, agent, generation: 1, nextGeneration: null, epoch: 0, lease: null }
+    this.sessions.set(id, made)
+    return made
+  }
+
+  sessionsOf(agent: string): Array<Session> {
+    return [...this.sessions.values()].filter((session) => session.agent === agent)
+  }
+
+  /** The session's ready notifications in their order. */
+  readyOf(session: string): Array<Notification> {
+    return [...this.notifications.values()]
+      .filter((row) => row.session === session && row.state === "ready")
+      .toSorted(byOrder)
+  }
+
+  /** The session's order key: null while it is leased or has nothing ready. */
+  atOf({ id, lease }: Session): number | null {
+    return lease === null ? (this.readyOf(id)[0]?.at ?? null) : null
+  }
+
+  isDue(session: Session, now: number): boolean {
+    const at = this.atOf(session)
+    return at !== null && at <= now
+  }
+
+  /** Whether the agent's heartbeat holds one of its sessions. */
+  isInHeartbeat(agent: string): boolean {
+    if (this.mistakes.has("heartbeats with a session of their own")) return false
+    return this.sessionsOf(agent).some(({ lease }) => lease?.kind === "heartbeat")
+  }
+
+  /** Since when the oldest due notification waits. */
+  oldest(now: number): number | null {
+    return least(
+      [...this.notifications.values()].map((row) => (row.state === "ready" && row.readyAt <= now ? row.readyAt : null))
+    )
+  }
+
+  /**
+   * One transaction at this moment. It wakes the runtimes for an agent whose session or heartbeat became due in it, and
+   * for one with due work of which it ended a lease; time alone wakes for nothing.
+   */
+  transact<A>(now: number, act: () => A): A {
+    if (this.isInTransaction) return act()
+    const before = this.due(now)
+    this.isInTransaction = true
+    this.ended.clear()
+    this.rescheduled.clear()
+    this.hasInserted = false
+    try {
+      return act()
+    } finally {
+      this.isInTransaction = false
+      const after = this.due(now)
+      const woken = new Set(this.rescheduled)
+      for (const [what, agent] of after) if (!before.has(what)) woken.add(agent)
+      for (const agent of after.values()) if (this.ended.has(agent)) woken.add(agent)
+      const isMissed =
+        (this.mistakes.has("a push that misses an insert") && this.hasInserted) ||
+        (this.mistakes.has("a push that misses an end") && this.ended.size > 0)
+      if (!isMissed) {
+        for (const agent of woken) this.history.push({ entry: "wake", at: now, agent })
+        this.wakes += woken.size
+      }
+    }
+  }
+
+  /** The sessions and heartbeats that are due now, each with its agent. */
+  private due(now: number): Map<string, string> {
+    const ready = new Set<string>()
+    for (const row of this.notifications.values()) if (row.state === "ready" && row.at <= now) ready.add(row.session)
+    const due = new Map<string, string>()
+    for (const { agent, id, lease } of this.sessions.values()) if (lease === null && ready.has(id)) due.set(id, agent)
+    for (const { agent, at } of this.heartbeats.values())
+      if (at !== null && at <= now) due.set(`heartbeat ${agent}`, agent)
+    return due
+  }
+
+  protected noteRescheduled(agent: string): void {
+    this.rescheduled.add(agent)
+  }
+
+  /**
+   * Adds the event to the agent's newest notification of the task that is ready, was never claimed and has fewer than 50
+   * events; otherwise makes one with this id.
+   */
+  insert(
+    now: number,
+    target: Pick<Notification, "id" | "session" | "agent" | "task">,
+    cause: Omit<Event, "at" | "refusal">
+  ): Notification {
+    return this.transact(now, () => {
+      this.hasInserted = true
+      const event: Event = { ...cause, at: now, refusal: null }
+      const canJoin = (row: Notification) =>
+        (row.state === "ready" && row.claims === 0) ||
+        (row.state === "claimed" && this.mistakes.has("coalescing into a row that is running"))
+      const found = [...this.notifications.values()].findLast(
+        (row) =>
+          row.agent === target.agent && row.task === target.task && canJoin(row) && row.events.length < MAX_EVENTS
+      )
+      if (found !== undefined) {
+        found.events.push(event)
+        if (found.state === "ready") found.at = orderOf(found.events)
+        return found
+      }
+      const made: Notification = {
+        ...target,
+        seq: this.notifications.size,
+        events: [event],
+        state: "ready",
+        at: orderOf([event]),
+        readyAt: now,
+        attempts: 0,
+        claims: 0,
+        failures: 0,
+        silences: 0,
+        crashes: 0,
+        sharedSince: null,
+        hasFallback: false,
+        runsInNextGeneration: false,
+        outcome: null,
+        error: null,
+        end: null
+      }
+      this.notifications.set(made.id, made)
+      return made
+    })
+  }
+
+  protected set(now: number, row: Notification, state: NotificationState): void {
+    this.history.push({ entry: "state", at: now, run: row.id, from: row.state, to: state })
+    row.state = state
+  }
+
+  /** Frees the session; its lease ended this way. */
+  protected free(
+    now: number,
+    session: Session,
+    how: EndHow,
+    more: Partial<Omit<EndEntry, "entry" | "how" | keyof Logged>> & { readonly epoch?: number } = {}
+  ): void {
+    const { lease } = session
+    if (lease === null) return
+    const { bootId, epoch, kind, run } = lease
+    this.history.push({
+      entry: "end",
+      how,
+      at: now,
+      session: session.id,
+      epoch,
+      run,
+      kind,
+      bootId,
+      endedBy: null,
+      isShared: false,
+      isSilence: false,
+      outcome: null,
+      class: null,
+      retryIn: null,
+      ...more
+    })
+    this.ended.add(session.agent)
+    session.lease = null
+  }
+}
