@@ -51,6 +51,8 @@ describe("the runtime before a real gateway", () => {
         yield* call("/__local/script", "POST", script)
         const plane = yield* launchPlane({})
         const person = personAt(plane.url, plane.adminKey)
+        // The plane's ids repeat, and the tests share a gateway: another account id gives this test a session of its own.
+        yield* Effect.promise(() => person.mutation("app/accounts:create", { name: "Not used" }))
         const account = yield* Effect.promise(() =>
           makeAccount(person, [{ slug: "alpha", name: "Alpha One", role: "builds" }])
         )

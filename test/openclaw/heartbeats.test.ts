@@ -51,6 +51,10 @@ describe("heartbeats before a real gateway", () => {
       yield* call("/__local/script", "POST", script)
       const plane = yield* launchPlane({})
       const person = personAt(plane.url, plane.adminKey)
+      // The plane's ids repeat, and the tests share a gateway: another account id gives this test sessions of its own.
+      for (const name of ["Not used", "Not used either"]) {
+        yield* Effect.promise(() => person.mutation("app/accounts:create", { name }))
+      }
       const account = yield* Effect.promise(() =>
         makeAccount(person, [
           { slug: "alpha", name: "Alpha Beating", role: "builds" },
