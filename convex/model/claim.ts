@@ -23,7 +23,7 @@ import {
 } from "./leases.ts"
 import { ReadBudget } from "./readBudget.ts"
 import { refusal } from "./refusal.ts"
-import { type LeasedSession, offerAgain, refreshSession, takeLease } from "./sessions.ts"
+import { hasDueSession, type LeasedSession, offerAgain, refreshSession, takeLease } from "./sessions.ts"
 
 const claimed = {
   id: v.string(),
@@ -257,12 +257,7 @@ const isBusy = async (ctx: Pick<QueryCtx, "db">, agentId: Id<"agents">, now: num
     .query("sessions")
     .withIndex("by_agent_expiry", (q) => q.eq("agentId", agentId).gt("expiresAt", 0))
     .first()
-  if (leased !== null) return true
-  const due = await ctx.db
-    .query("sessions")
-    .withIndex("by_agent_at", (q) => q.eq("agentId", agentId).gt("at", 0).lte("at", now))
-    .first()
-  return due !== null
+  return leased !== null || (await hasDueSession(ctx, agentId, now))
 }
 
 /** Takes the heartbeat if nothing of the agent comes first; one that was tried gives way to a later one that is due. */

@@ -2,7 +2,10 @@
 const intervalLimit = 2_000
 /** Characters of a claim's contexts, at most 4 MiB; a Convex transaction may read 16. */
 const characterLimit = 1_300_000
-/** What one run needs at most beside the messages of its events: its session, work, task, thread, documents and effects. */
+/**
+ * What one run needs at most in addition to the messages of its events: its session, work, task, thread, documents and
+ * effects.
+ */
 const intervalsPerRun = 20
 /** Characters that one run's context reads, so that one long thread leaves room for other runs. */
 const charactersPerRun = 300_000
@@ -24,7 +27,7 @@ export class ReadBudget {
     return this.intervals + intervalsPerRun <= intervalLimit && this.characters + mostCharactersPerRun <= characterLimit
   }
 
-  /** Counts what is read beside the runs. */
+  /** Counts what is read in addition to the runs. */
   note(intervals: number): void {
     this.intervals += intervals
   }

@@ -83,13 +83,22 @@ export const offerAgain = async (
   return held
 }
 
-/** Whether some work of the agent is due and not claimed: a session's or its heartbeat. Reads at most two rows. */
-const hasDueWork = async (ctx: Pick<QueryCtx, "db">, agentId: Id<"agents">, now: number): Promise<boolean> => {
+/** Whether a session of the agent is due and not claimed. Reads at most one row. */
+export const hasDueSession = async (
+  ctx: Pick<QueryCtx, "db">,
+  agentId: Id<"agents">,
+  now: number
+): Promise<boolean> => {
   const due = await ctx.db
     .query("sessions")
     .withIndex("by_agent_at", (q) => q.eq("agentId", agentId).gt("at", 0).lte("at", now))
     .first()
-  if (due !== null) return true
+  return due !== null
+}
+
+/** Whether some work of the agent is due and not claimed: a session's or its heartbeat. Reads at most two rows. */
+const hasDueWork = async (ctx: Pick<QueryCtx, "db">, agentId: Id<"agents">, now: number): Promise<boolean> => {
+  if (await hasDueSession(ctx, agentId, now)) return true
   const heartbeat = await ctx.db
     .query("heartbeats")
     .withIndex("by_agent", (q) => q.eq("agentId", agentId).gt("at", 0).lte("at", now))

@@ -40,19 +40,6 @@ export type ControlPlaneFailure =
   | ProtocolRefused
   | ControlPlaneRefused
 
-const tags: ReadonlySet<string> = new Set([
-  "ControlPlaneUnavailable",
-  "TokenRefused",
-  "LeaseLost",
-  "BootConflict",
-  "ProtocolRefused",
-  "ControlPlaneRefused"
-] satisfies ReadonlyArray<ControlPlaneFailure["_tag"]>)
-
-/** Tells the control plane's failures from the turn's, where both can come. */
-export const isControlPlaneFailure = (failure: { readonly _tag: string }): failure is ControlPlaneFailure =>
-  tags.has(failure._tag)
-
 /** The failure in words, without its class where it has other words. */
 export const describeFailure = (failure: ControlPlaneFailure): string =>
   failure._tag === "LeaseLost" ? failure._tag : failure.detail
