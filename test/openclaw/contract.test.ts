@@ -1,19 +1,13 @@
 import { describe } from "vitest"
 import { gatewayContract } from "../gateway-contract/suite.ts"
-
-const required = (name: string): string => {
-  const value = process.env[name]
-  if (value === undefined) throw new Error(`${name} is not set: run these tests with \`npm run test:openclaw\``)
-  return value
-}
+import { setting, sharedGateway } from "./sharedGateway.ts"
 
 describe("the real gateway", () => {
   gatewayContract(async () => ({
-    url: required("OPENCLAW_TEST_URL"),
-    token: required("OPENCLAW_TEST_TOKEN"),
-    modelUrl: required("OPENCLAW_TEST_MODEL_URL"),
-    version: required("OPENCLAW_TEST_VERSION"),
-    configPath: required("OPENCLAW_TEST_CONFIG_PATH"),
+    ...sharedGateway(),
+    modelUrl: setting("OPENCLAW_TEST_MODEL_URL"),
+    version: setting("OPENCLAW_TEST_VERSION"),
+    configPath: setting("OPENCLAW_TEST_CONFIG_PATH"),
     real: true
   }))
 })

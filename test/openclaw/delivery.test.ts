@@ -7,21 +7,7 @@ import { personAt } from "../../local/person.ts"
 import { eventually } from "../process/house.ts"
 import type { Message, NotificationRow } from "../process/house.ts"
 import { receiveTraces } from "../traceReceiver.ts"
-
-const setting = (name: string): string => {
-  const value = process.env[name]
-  if (value === undefined) throw new Error(`${name} is missing: run npm run test:openclaw`)
-  return value
-}
-
-const call = (path: string, method: string, body?: unknown): Effect.Effect<any> =>
-  Effect.promise(async () => {
-    const response = await fetch(`${setting("OPENCLAW_TEST_MODEL_URL")}${path}`, {
-      method,
-      ...(body === undefined ? {} : { body: JSON.stringify(body), headers: { "content-type": "application/json" } })
-    })
-    return response.json()
-  })
+import { playScript, setting, sharedGateway } from "./sharedGateway.ts"
 
 const taskId = { taskId: "task id: ([A-Za-z0-9]+)" }
 const script: Script = {
@@ -48,7 +34,7 @@ describe("the runtime before a real gateway", () => {
     () =>
       Effect.gen(function* () {
         const receiver = yield* receiveTraces
-        yield* call("/__local/script", "POST", script)
+        yield* playScript(script)
         const plane = yield* launchPlane({})
         const person = personAt(plane.url, plane.adminKey)
         // The plane's ids repeat, and the tests share a gateway: another account id gives this test a session of its own.
@@ -69,10 +55,7 @@ describe("the runtime before a real gateway", () => {
         )
         const runtime = yield* launchRuntime({
           env: {
-            ...runtimeEnv(account, plane.url, {
-              url: setting("OPENCLAW_TEST_URL"),
-              token: setting("OPENCLAW_TEST_TOKEN")
-            }),
+            ...runtimeEnv(account, plane.url, sharedGateway()),
             OTEL_EXPORTER_OTLP_ENDPOINT: receiver.url,
             OTEL_BSP_SCHEDULE_DELAY: "50"
           }

@@ -6,22 +6,7 @@ import type { Script } from "../../local/model/script.ts"
 import { personAt } from "../../local/person.ts"
 import { eventually } from "../process/house.ts"
 import type { Message } from "../process/house.ts"
-
-const setting = (name: string): string => {
-  const value = process.env[name]
-  if (value === undefined) throw new Error(`${name} is missing: run npm run test:openclaw`)
-  return value
-}
-
-const call = (path: string, method: string, body: unknown) =>
-  Effect.promise(async () => {
-    const response = await fetch(`${setting("OPENCLAW_TEST_MODEL_URL")}${path}`, {
-      method,
-      body: JSON.stringify(body),
-      headers: { "content-type": "application/json" }
-    })
-    return response.json()
-  })
+import { playScript, sharedGateway } from "./sharedGateway.ts"
 
 const inHeartbeatOf = (name: string) => ({ regex: `You are ${name}[\\s\\S]*This is your heartbeat` })
 
@@ -48,7 +33,7 @@ const script: Script = {
 describe("heartbeats before a real gateway", () => {
   it.live("act with tools, tell it in the task's thread once, and pass HEARTBEAT_OK over", () =>
     Effect.gen(function* () {
-      yield* call("/__local/script", "POST", script)
+      yield* playScript(script)
       const plane = yield* launchPlane({})
       const person = personAt(plane.url, plane.adminKey)
       // The plane's ids repeat, and the tests share a gateway: another account id gives this test sessions of its own.
@@ -70,10 +55,7 @@ describe("heartbeats before a real gateway", () => {
         })
       )
       const runtime = yield* launchRuntime({
-        env: runtimeEnv(account, plane.url, {
-          url: setting("OPENCLAW_TEST_URL"),
-          token: setting("OPENCLAW_TEST_TOKEN")
-        })
+        env: runtimeEnv(account, plane.url, sharedGateway())
       })
       const messages: Effect.Effect<ReadonlyArray<Message>> = Effect.promise(() =>
         person.query("app/messages:list", { accountId, taskId })

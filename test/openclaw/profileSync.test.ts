@@ -2,7 +2,8 @@ import { NodeServices } from "@effect/platform-node"
 import { assert, describe, it } from "@effect/vitest"
 import { Clock, Effect, Option } from "effect"
 import { checkGatewayConfig } from "../../src/layers/GatewayConfigCheck.ts"
-import { makeSupervisedHouse, setting } from "./supervisedHouse.ts"
+import { setting } from "./sharedGateway.ts"
+import { makeSupervisedHouse } from "./supervisedHouse.ts"
 
 const ANSWER_WITHIN_MILLIS = 15_000
 

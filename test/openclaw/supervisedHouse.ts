@@ -15,12 +15,7 @@ import type { Message, NotificationRow } from "../process/house.ts"
 import { makeGatewayHome } from "../process/supervisedGateway.ts"
 import type { GatewayHome } from "../process/supervisedGateway.ts"
 import { gatewayConfig } from "./gatewayConfig.ts"
-
-export const setting = (name: string): string => {
-  const value = process.env[name]
-  if (value === undefined) throw new Error(`${name} is missing: run npm run test:openclaw`)
-  return value
-}
+import { setting } from "./sharedGateway.ts"
 
 /** The command line by which the installed release is started. */
 export const realCommand = (): Record<string, string> => ({

@@ -12,12 +12,7 @@ import { allTools } from "../../src/services/tools/AllTools.ts"
 import { eventually } from "../process/house.ts"
 import type { Message, NotificationRow } from "../process/house.ts"
 import { RealGateway } from "./realGateway.ts"
-
-const setting = (name: string): string => {
-  const value = process.env[name]
-  if (value === undefined) throw new Error(`${name} is missing: run npm run test:openclaw`)
-  return value
-}
+import { playScript, setting, sharedGateway } from "./sharedGateway.ts"
 
 /** A plane with Alpha, the orchestrator, and Beta; a task of Alpha's, and one that nobody needs. */
 const setUp = Effect.gen(function* () {
@@ -53,7 +48,6 @@ const capture = { taskId: "task id: ([A-Za-z0-9]+)" }
 
 /** Nine calls in one round, eight in the next, then the text. */
 const everyTool: Script = {
-  replace: true,
   fallback: { text: "NO_ACTION" },
   rules: [
     { matchSystem: "You are Alpha One", match: '"tool":"task_delete"', actions: [{ text: "All of it is done." }] },
@@ -102,13 +96,7 @@ const everyTool: Script = {
 describe("the tools before a real gateway", () => {
   it.live("each is called once, several in a round, and does what it says", () =>
     Effect.gen(function* () {
-      yield* Effect.promise(() =>
-        fetch(`${setting("OPENCLAW_TEST_MODEL_URL")}/__local/script`, {
-          method: "POST",
-          headers: { "content-type": "application/json" },
-          body: JSON.stringify(everyTool)
-        })
-      )
+      yield* playScript(everyTool)
       const { account, messages, person, plane, taskId, uselessId } = yield* setUp
       const { accountId } = account
       yield* Effect.promise(() =>
@@ -119,10 +107,7 @@ describe("the tools before a real gateway", () => {
         })
       )
       const runtime = yield* launchRuntime({
-        env: runtimeEnv(account, plane.url, {
-          url: setting("OPENCLAW_TEST_URL"),
-          token: setting("OPENCLAW_TEST_TOKEN")
-        })
+        env: runtimeEnv(account, plane.url, sharedGateway())
       })
       const thread = yield* eventually(messages, (all) => all.some(({ content }) => content === "All of it is done."))
       const logged = runtime
