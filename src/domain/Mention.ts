@@ -1,3 +1,5 @@
+import MarkdownIt from "markdown-it"
+
 /** Whom a text mentions, in lower case and without repetition: slugs, quoted names, and whether it says @all. */
 export interface Mentions {
   readonly slugs: ReadonlyArray<string>
@@ -8,104 +10,169 @@ export interface Mentions {
 const maxNameLength = 100
 const maxSlugLength = 64
 
-const isWord = (char: string | undefined): boolean => char !== undefined && /[\p{L}\p{N}_]/u.test(char)
-const isSlugStart = (char: string | undefined): boolean => char !== undefined && /[a-zA-Z0-9]/.test(char)
-const isSlugPart = (char: string | undefined): boolean => char !== undefined && /[a-zA-Z0-9_-]/.test(char)
+/** Emphasis is not parsed: its marks separate words as they stand. HTML is parsed tag by tag, so Markdown in it counts. */
+const markdown = new MarkdownIt("commonmark", { maxNesting: 100 }).disable(["emphasis", "html_block", "text_join"])
 
-/** The text without fenced code and block quotes; lines without text are left empty. */
-const withoutBlocks = (text: string): string => {
-  const kept: Array<string> = []
-  let fence: { readonly char: string; readonly length: number } | null = null
-  for (const line of text.split("\n")) {
-    const trimmed = line.trimStart()
-    const char = trimmed[0]
-    let length = 0
-    if (char === "`" || char === "~") while (trimmed[length] === char) length += 1
-    if (fence !== null) {
-      if (char === fence.char && length >= fence.length && trimmed.slice(length).trim() === "") fence = null
-      continue
-    }
-    // A backtick after the opening run makes it inline code of one line, not a fence.
-    if (length >= 3 && char !== undefined && !(char === "`" && trimmed.slice(length).includes("`"))) {
-      fence = { char, length }
-      kept.push("")
-      continue
-    }
-    kept.push(char === ">" || char === undefined ? "" : line)
-  }
-  return kept.join("\n")
-}
-
-/** The text with each inline code span replaced by a space; a run of backticks that none of its length closes stays. */
-const withoutInlineCode = (text: string): string => {
-  const runs: Array<{ readonly at: number; readonly length: number }> = []
-  for (const match of text.matchAll(/`+/g)) runs.push({ at: match.index, length: match[0].length })
-  const nextOfLength = new Map<number, number>()
-  const closing: Array<number | undefined> = Array.from({ length: runs.length })
-  for (let index = runs.length - 1; index >= 0; index -= 1) {
-    const run = runs[index]
-    if (run === undefined) continue
-    closing[index] = nextOfLength.get(run.length)
-    nextOfLength.set(run.length, index)
-  }
-  const kept: Array<string> = []
-  let position = 0
-  let index = 0
-  while (index < runs.length) {
-    const open = runs[index]
-    const closeIndex = closing[index]
-    const close = closeIndex === undefined ? undefined : runs[closeIndex]
-    if (open === undefined || close === undefined || closeIndex === undefined) {
-      index += 1
-      continue
-    }
-    kept.push(text.slice(position, open.at), " ")
-    position = close.at + close.length
-    index = closeIndex + 1
-  }
-  kept.push(text.slice(position))
-  return kept.join("")
-}
+/** What stands before a line's own text: indentation, quote marks and list markers. */
+const containerPrefix = /^(?:[ \t]*(?:>|(?:[-*+]|\d{1,9}[.)])(?=[ \t])))*[ \t]*/
 
 /**
- * Whom a message mentions: `@slug`, `@"name"` and `@all`. Code (inline and fenced), block quotes and e-mail addresses
- * do not count. One pass, linear in the text.
+ * Moves fences that share a line with other words to a line of their own, as their authors mean them: "Run: ```",
+ * "code```", "``` thanks", and a list item's "- ```" if code or closing fence are not indented. Does nothing if the
+ * fences make no pairs.
+ */
+const withSeparateFences = (text: string): string => {
+  if (!text.includes("```")) return text
+  const lines = text.split("\n").map((line) => ({ line, runs: [...line.matchAll(/`{3,}/g)] }))
+  // Two runs in one line enclose code within it.
+  const fences = lines.filter(({ runs }) => runs.length % 2 === 1)
+  if (fences.length % 2 === 1) return text
+  let seen = 0
+  return lines
+    .map(({ line, runs }, index) => {
+      const last = runs.at(-1)
+      if (last === undefined || runs.length % 2 === 0) return line
+      seen += 1
+      const isOpening = seen % 2 === 1
+      const isOutside = isOpening && [lines[index + 1], fences[seen]].some((each) => /^[^\s>]/.test(each?.line ?? ""))
+      const [markers] = containerPrefix.exec(line) ?? [""]
+      const inside = isOutside ? "" : markers.replaceAll(/[^>\s]/g, " ")
+      const fence = last.index
+      const end = fence + last[0].length
+      const rest = line.slice(end)
+      if (fence > markers.length) {
+        return /^[^\s`]*\s*$/.test(rest) ? `${line.slice(0, fence)}\n${inside}${line.slice(fence)}` : line
+      }
+      if (/^[ \t]+\S/.test(rest)) return `${line.slice(0, end)}\n${inside}${rest.trim()}`
+      return isOutside ? line.slice(markers.length) : line
+    })
+    .join("\n")
+}
+
+/** HTML elements whose content is code or a quotation. */
+const hiddenElement = /^<(\/?)(code|pre|blockquote)\b/i
+
+/** The words of a Markdown text as its author says them: without code, quotations and what a link points to. */
+const ownWords = (text: string): string => {
+  const source = withSeparateFences(text.replaceAll(/\r\n?/g, "\n"))
+  const lines = source.split("\n")
+  const words: Array<string> = []
+  let quotes = 0
+  let hidden: { readonly element: string; readonly from: number } | undefined
+  for (const block of markdown.parse(source, {})) {
+    if (block.type === "blockquote_open") quotes += 1
+    if (block.type === "blockquote_close") quotes -= 1
+    if (block.type !== "inline") continue
+    const first = block.map?.[0] ?? 0
+    const tokens =
+      quotes === 0
+        ? (block.children ?? [])
+        : // A line without a mark below a quotation is the author's answer to it.
+          markdown
+            .parseInline(
+              block.content
+                .split("\n")
+                .filter((_, index) => index > 0 && !/^\s*>/.test(lines[first + index] ?? ">"))
+                .join("\n"),
+              {}
+            )
+            .flatMap(({ children }) => children ?? [])
+    for (const { content, info, type } of tokens) {
+      if (type === "text") words.push(content)
+      // An escaped at sign is a sign, and mentions no one.
+      else if (type === "text_special") words.push(info === "escape" && content === "@" ? " " : content)
+      else if (type === "softbreak" || type === "hardbreak") words.push("\n")
+      else words.push(" ")
+      const [, closing, element = ""] = (type === "html_inline" ? hiddenElement.exec(content) : null) ?? []
+      if (closing === "" && hidden === undefined) hidden = { element: element.toLowerCase(), from: words.length }
+      if (closing === "/" && hidden?.element === element.toLowerCase()) {
+        words.length = hidden.from
+        hidden = undefined
+      }
+    }
+    words.push("\n\n")
+    if (hidden?.element === "code") hidden = undefined
+  }
+  return words.join("")
+}
+
+/** Addresses in a text, as far as they hold what people do not put behind one without a space. */
+const url = /(?::\/\/|\bwww\.)[^\s<>()[\]{}"'`,;|\u0080-\uffff]*/g
+
+/** A letter of a script that writes words apart. Letters without case (漢字, ไทย, العربية) join other words unseparated. */
+const isWord = (char: string | undefined): boolean => char !== undefined && /[\p{LC}\p{Nd}]/u.test(char)
+
+/** The quotation marks that close what this one opens. */
+const closingMarks = ['"“”„‟〝〞〟«»＂', "'‘’‚‛‹›＇", "「」『』｢｣", "《》〈〉"]
+
+/** The name in quotation marks at this position and its end, if one stands there. */
+const nameAt = (text: string, at: number): { readonly name: string; readonly end: number } | null => {
+  const opening = text[at]
+  const closing = opening === undefined ? undefined : closingMarks.find((marks) => marks.includes(opening))
+  if (closing === undefined) return null
+  for (let end = at + 1; end <= at + 1 + maxNameLength; end += 1) {
+    const char = text[end]
+    if (char === undefined || char === "\n") return null
+    // An apostrophe inside of a word closes nothing.
+    if (closing.includes(char) && !(closing.includes("'") && isWord(text[end + 1]))) {
+      const name = text
+        .slice(at + 1, end)
+        .trim()
+        .toLowerCase()
+      return name === "" ? null : { name, end: end + 1 }
+    }
+  }
+  return null
+}
+
+/** Characters of full width as those of ASCII; every position stays. */
+const withoutWidth = (text: string): string =>
+  text.replaceAll(/[！-～]/g, (char) => String.fromCharCode(char.charCodeAt(0) - 0xfee0)).replaceAll("﹫", "@")
+
+/** Whether the character before a mention, or what a run of joining marks there follows, makes it part of an address. */
+const isJoined = (text: string, at: number, lastEnd: number): boolean => {
+  let start = at
+  while (start > lastEnd && /[-+._/]/.test(text[start - 1] ?? "")) start -= 1
+  if (start === lastEnd) return false
+  return isWord(text[start - 1]) || text[start - 1] === "@" || text.slice(start, at).includes("/")
+}
+
+const slugPattern = /[a-z0-9][a-z0-9_-]*/iy
+/** What makes `@slug` a part of something longer: an address, a package, a word. */
+const continuation = /[\p{LC}\p{Nd}]|[./][\p{LC}\p{Nd}_]|@[a-z0-9][a-z0-9_-]*\.[\p{LC}\p{Nd}]/iuy
+
+/**
+ * Whom a message mentions: `@slug`, `@"name"` in quotation marks of any language, and `@all`. Code, quotations, link
+ * targets, e-mail addresses and package names do not count. The text is read as Markdown, in time linear in its length.
  */
 export const parseMentions = (text: string): Mentions => {
   const slugs = new Set<string>()
   const names = new Set<string>()
   let all = false
-  if (text.includes("@")) {
-    // Inline code ends with its paragraph, so that a stray backtick hides nothing further down.
-    const plain = withoutBlocks(text).split("\n\n").map(withoutInlineCode).join("\n\n")
-    let at = plain.indexOf("@")
-    while (at !== -1) {
-      let end = at + 1
-      const before = plain[at - 1]
-      if (!(isWord(before) || before === "." || before === "-" || before === "+" || before === "@" || before === "/")) {
-        if (plain[end] === '"') {
-          const window = plain.slice(end + 1, end + 2 + maxNameLength)
-          const close = window.search(/["\n]/)
-          const name = close > 0 && window[close] === '"' ? window.slice(0, close).trim().toLowerCase() : ""
-          if (name !== "") {
-            names.add(name)
-            end += close + 2
-          }
-        } else if (isSlugStart(plain[end])) {
-          while (isSlugPart(plain[end])) end += 1
-          // Trailing marks belong to the sentence; a run longer than a slug can be is none, and is not looked at again.
-          let last = end
-          while (plain[last - 1] === "-" || plain[last - 1] === "_") last -= 1
-          const slug = last - at > maxSlugLength + 1 ? "" : plain.slice(at + 1, last).toLowerCase()
-          // "@host.example" and "@user@host" are addresses; "@slug." at the end of a sentence is a mention.
-          const isAddress = plain[end] === "@" || (plain[end] === "." && isWord(plain[end + 1])) || isWord(plain[end])
-          if (!isAddress && slug !== "") {
-            if (slug === "all") all = true
-            else slugs.add(slug)
-          }
-        }
+  if (/[@＠﹫]/.test(text)) {
+    const words = ownWords(text).replaceAll(url, (address) => " ".repeat(address.length))
+    const plain = withoutWidth(words)
+    let lastEnd = -1
+    for (let at = plain.indexOf("@"); at !== -1; at = plain.indexOf("@", at + 1)) {
+      if (isJoined(plain, at, lastEnd)) continue
+      const quoted = nameAt(words, at + 1)
+      if (quoted !== null) {
+        names.add(quoted.name)
+        at = quoted.end - 1
+        lastEnd = quoted.end
+        continue
       }
-      at = plain.indexOf("@", end)
+      slugPattern.lastIndex = at + 1
+      const run = slugPattern.exec(plain)?.[0] ?? ""
+      // Trailing marks belong to the sentence; a run longer than a slug can be is none.
+      let length = run.length
+      while (/[-_]/.test(run[length - 1] ?? "")) length -= 1
+      const slug = run.slice(0, length).toLowerCase()
+      continuation.lastIndex = at + 1 + run.length
+      if (slug === "" || slug.length > maxSlugLength || continuation.test(plain)) continue
+      lastEnd = at + 1 + slug.length
+      if (slug === "all") all = true
+      else slugs.add(slug)
     }
   }
   return { slugs: [...slugs], names: [...names], all }
