@@ -122,7 +122,7 @@ const overviewOf = async (
 ): Promise<NonNullable<DeliveryContext["taskOverview"]>> => {
   const tasks: Array<Doc<"tasks">> = []
   const share = budget.characters / 5
-  for (const status of ["in_progress", "review", "blocked", "assigned", "inbox"] as const) {
+  for (const status of ["in_progress", "review", "assigned", "blocked", "inbox"] as const) {
     if (tasks.length >= overviewLength || (tasks.length > 0 && budget.characters === 0)) break
     const newestFirst = ctx.db
       .query("tasks")

@@ -24,7 +24,7 @@ export const heartbeatContext = v.object({
   agent: agentView,
   sessionKey: v.string(),
   generation: v.number(),
-  /** Own tasks, newest first; for the orchestrator all that are open, stalest first. */
+  /** Own tasks, newest first; for the orchestrator all that are open, by status, stalest first. */
   tasks: v.array(
     v.object({
       task: taskView,
@@ -52,7 +52,10 @@ const orchestratorTasks = 200
 /** How long a description an agent and the orchestrator see. */
 const descriptionLength = { own: 4_000, orchestrator: 500 }
 
-/** The tasks of a heartbeat: an agent's own (12), or all open ones for the orchestrator (200). */
+/** By status, and of each status the stalest first: no heap of old tasks hides those of another status. */
+const openStatuses = ["in_progress", "review", "assigned", "blocked"] as const
+
+/** The tasks of a heartbeat: an agent's own (12), or the open ones for the orchestrator (200, at least 50 per status). */
 const tasksOf = async (
   ctx: Pick<QueryCtx, "db">,
   agent: Doc<"agents">,
@@ -60,17 +63,20 @@ const tasksOf = async (
 ): Promise<Array<Doc<"tasks">>> => {
   const tasks: Array<Doc<"tasks">> = []
   if (agent.isOrchestrator) {
-    const share = Math.floor(budget.characters / 4)
-    for (const status of ["in_progress", "review", "assigned", "blocked"] as const) {
+    const share = Math.floor(budget.characters / openStatuses.length)
+    const perStatus = orchestratorTasks / openStatuses.length
+    const more: Array<Doc<"tasks">> = []
+    for (const status of openStatuses) {
       const stalestFirst = ctx.db
         .query("tasks")
         .withIndex("by_status", (q) => q.eq("accountId", agent.accountId).eq("status", status))
-      tasks.push(...(await readWithin(stalestFirst, orchestratorTasks, share, taskSize)))
+      const found = await readWithin(stalestFirst, orchestratorTasks, share, taskSize)
+      const shown = found.filter((task) => !task.isOrchestratorChat)
+      tasks.push(...shown.slice(0, perStatus))
+      more.push(...shown.slice(perStatus))
     }
-    return tasks
-      .filter((task) => !task.isOrchestratorChat)
-      .toSorted((left, right) => left.updatedAt - right.updatedAt)
-      .slice(0, orchestratorTasks)
+    const rank = ({ status }: Doc<"tasks">): number => openStatuses.findIndex((each) => each === status)
+    return [...tasks, ...more].slice(0, orchestratorTasks).toSorted((left, right) => rank(left) - rank(right))
   }
   for (const status of ["in_progress", "assigned"] as const) {
     if (tasks.length === ownTasks) break

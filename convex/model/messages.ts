@@ -64,7 +64,8 @@ export const postMessage = async (
     hops: origin.hops,
     ...message.run
   })
-  await recordSign(ctx, task, origin.actor, "message")
+  // A fallback speaks for an agent that said nothing.
+  if (message.kind !== "fallback") await recordSign(ctx, task, origin.actor, "message")
   if (origin.actor.type === "person") await clearHopNotice(ctx, task._id)
   const isQuiet = message.kind === "fallback" || message.kind === "note"
   await fanOutMessage(ctx, task, { _id: id, content }, origin, isQuiet)

@@ -2,35 +2,56 @@ import type { HeartbeatContext, HeartbeatTask } from "./Heartbeat.ts"
 
 /** At most this many in one heartbeat, so that a bad day does not become a flood. */
 const FOLLOW_UPS = 3
+/** Of these, so many are kept for blocked tasks, which wait long and would otherwise take all or none. */
+const BLOCKED_FOLLOW_UPS = 1
 const SILENT_MILLIS = 15 * 60_000
 const SILENT_WHEN_BLOCKED_MILLIS = 24 * 60 * 60_000
 
-/** Since when the assignees have been silent; epoch milliseconds. */
-const silentSince = ({ lastAssigneeAt, task }: HeartbeatTask): number => lastAssigneeAt ?? task.updatedAt
+/** Since when the task waits; epoch milliseconds. A review waits for anyone, other tasks wait for their assignees. */
+const waitsSince = ({ lastAssigneeAt, lastMessageAt, task }: HeartbeatTask): number =>
+  task.status === "review" ? Math.max(task.updatedAt, lastMessageAt ?? 0) : (lastAssigneeAt ?? task.updatedAt)
 
 const isOverdue = (row: HeartbeatTask, now: number): boolean => {
   const { assignees, status } = row.task
-  if (assignees.length === 0) return false
-  const silent = now - silentSince(row)
+  const waits = now - waitsSince(row)
   switch (status) {
+    case "review":
+      return waits >= SILENT_MILLIS
     case "assigned":
     case "in_progress":
-      return silent >= SILENT_MILLIS
+      return assignees.length > 0 && waits >= SILENT_MILLIS
     case "blocked":
-      return silent >= SILENT_WHEN_BLOCKED_MILLIS
+      return assignees.length > 0 && waits >= SILENT_WHEN_BLOCKED_MILLIS
     default:
       return false
   }
 }
 
+/** Multiples of it, without their whole part, spread evenly over 0 to 1 whatever the distance of two heartbeats. */
+const GOLDEN_RATIO = 0.618_033_988_749_895
+
+/** The rows from another place in each heartbeat, so that all have their turn. */
+const rotated = (rows: ReadonlyArray<HeartbeatTask>, dueAt: number): ReadonlyArray<HeartbeatTask> => {
+  const start = Math.floor((((dueAt / 60_000) * GOLDEN_RATIO) % 1) * rows.length)
+  return [...rows.slice(start), ...rows.slice(0, start)]
+}
+
 /**
- * The tasks whose assignees the orchestrator should ask in this heartbeat: silent for 15 minutes, for a day when blocked,
- * the longest silent first, three at most. No other agent follows up. `now` is the control plane's epoch milliseconds.
+ * The tasks that the orchestrator should follow up on in this heartbeat, three at most: those whose assignees are silent
+ * for 15 minutes (a day when blocked), and reviews in which nothing happened for 15 minutes. At most one is blocked unless
+ * fewer than two others are due. If more are due, they take turns. In the order of the context, which is by status. No
+ * other agent follows up. `now` is the control plane's epoch milliseconds.
  */
-export const followUpsOf = (context: HeartbeatContext, now: number): ReadonlyArray<HeartbeatTask> =>
-  context.agent.isOrchestrator
-    ? context.tasks
-        .filter((row) => isOverdue(row, now))
-        .toSorted((left, right) => silentSince(left) - silentSince(right))
-        .slice(0, FOLLOW_UPS)
-    : []
+export const followUpsOf = (context: HeartbeatContext, now: number): ReadonlyArray<HeartbeatTask> => {
+  if (!context.agent.isOrchestrator) return []
+  const due = context.tasks.filter((row) => isOverdue(row, now))
+  const { dueAt } = context.heartbeat
+  const isBlocked = ({ task }: HeartbeatTask): boolean => task.status === "blocked"
+  const blocked = rotated(due.filter(isBlocked), dueAt)
+  const others = rotated(
+    due.filter((row) => !isBlocked(row)),
+    dueAt
+  ).slice(0, FOLLOW_UPS - Math.min(BLOCKED_FOLLOW_UPS, blocked.length))
+  const chosen = new Set([...others, ...blocked.slice(0, FOLLOW_UPS - others.length)])
+  return due.filter((row) => chosen.has(row))
+}

@@ -6,7 +6,7 @@ import type { Prompt, TurnPromptOptions } from "./Prompt.ts"
 /** What the text of a heartbeat's turn needs in addition to its context. */
 export interface HeartbeatPromptOptions extends TurnPromptOptions {
   readonly attempt: number
-  /** The tasks whose assignees are to be asked; only in an orchestrator's heartbeat. */
+  /** The tasks whose assignees or reviewers are to be asked; only in an orchestrator's heartbeat. */
   readonly followUps: ReadonlyArray<HeartbeatTask>
   /** The control plane's epoch milliseconds, to say since when an assignee has been silent. */
   readonly now: number
@@ -22,7 +22,7 @@ const instructionsOf = (context: HeartbeatContext, options: HeartbeatPromptOptio
     ...(agent.isOrchestrator
       ? [
           "You are the orchestrator: you plan, assign, follow up and review; you do not do the work of others.",
-          "Ask the assignees of the tasks under 'Follow up', in their threads, and of no others in this heartbeat."
+          "Ask the assignees of the tasks under 'Follow up' in their threads, and for a task in review its reviewer. Ask no one about other tasks in this heartbeat."
         ]
       : []),
     "",

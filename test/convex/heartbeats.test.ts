@@ -487,6 +487,38 @@ describe("the turn of a heartbeat", () => {
     expect(heartbeatOf(next)).toMatchObject({ briefing: "Ship on Monday.", isUnchanged: true })
   })
 
+  it("of the orchestrator shows tasks of each status, however many old ones another status has", async () => {
+    const plane = await leadDue()
+    const ids: Array<string> = []
+    for (const title of ["live", "reviewed", "waiting"]) ids.push(await makeTask(plane, [plane.qa], title))
+    await plane.t.run(async (ctx) => {
+      const task = await ctx.db.get("tasks", ids[2] as Id<"tasks">)
+      if (task === null) throw new Error("expected the task")
+      const { _creationTime, _id, ...copy } = task
+      for (let index = 0; index < 250; index += 1) {
+        await ctx.db.insert("tasks", { ...copy, status: "blocked", title: "stuck", updatedAt: index })
+      }
+      await ctx.db.patch("tasks", ids[0] as Id<"tasks">, { status: "in_progress" })
+      await ctx.db.patch("tasks", ids[1] as Id<"tasks">, { status: "review" })
+    })
+    await settleDeliveries(plane)
+    const titles = heartbeatOf(await takeHeartbeat(plane)).tasks.map(({ task }) => task.title)
+    expect(titles.slice(0, 4)).toEqual(["live", "reviewed", "waiting", "stuck"])
+    expect(titles.filter((title) => title === "stuck").length).toBeGreaterThanOrEqual(50)
+    expect(titles.length).toBeLessThanOrEqual(200)
+  }, 60_000)
+
+  it("of the orchestrator takes no fallback message for a sign of the assignee", async () => {
+    const plane = await leadDue()
+    const taskId = await makeTask(plane, [plane.qa])
+    const delivery = await plane.takeOne()
+    await complete(plane, delivery, { outcome: "fallback" })
+    expect((await plane.thread(taskId)).map(({ kind }) => kind)).toEqual(["fallback"])
+    pass(15 * minute)
+    const [row] = heartbeatOf(await takeHeartbeat(plane)).tasks
+    expect(row).toMatchObject({ lastMessageAt: null, lastAssigneeAt: null })
+  })
+
   it("of the orchestrator shows when each task was last written in, and when an assignee last gave a sign", async () => {
     const plane = await leadDue()
     const taskId = await makeTask(plane, [plane.qa])
