@@ -3,6 +3,7 @@ import type { Doc, Id } from "../_generated/dataModel.js"
 import type { MutationCtx } from "../_generated/server.js"
 import type { notificationOutcome, usage } from "../schema.ts"
 import { agentActor } from "./actor.ts"
+import { accountOf, flagsOf } from "./agents.ts"
 import type { Change } from "./change.ts"
 import { cut } from "./cut.ts"
 import { derivedFromAccepted, type RefusedEvent } from "./events.ts"
@@ -101,10 +102,11 @@ export interface Completion extends Fence, Trace {
   readonly maxHops: number
 }
 
-/** Moves an assigned task on once its assignee has begun: it replied, or it acted. */
-const beginWork = async (ctx: MutationCtx, row: Notification, task: Doc<"tasks">, origin: Origin): Promise<void> => {
-  if (task.status !== "assigned") return
-  if (task.assigneeIds.some((each) => each === row.agentId)) await moveTask(ctx, task, { to: "in_progress" }, origin)
+/** Moves an assigned task on once an assignee that may change statuses has begun: it replied, or it acted. */
+const beginWork = async (ctx: MutationCtx, agent: Doc<"agents">, task: Doc<"tasks">, origin: Origin): Promise<void> => {
+  if (task.status !== "assigned" || !task.assigneeIds.includes(agent._id)) return
+  if (!flagsOf(await accountOf(ctx, task.accountId), agent).canModifyTaskStatus) return
+  await moveTask(ctx, task, { to: "in_progress" }, origin)
 }
 
 /** Posts what the run says in the thread; answers the message's id. */
@@ -126,7 +128,7 @@ const say = async (ctx: MutationCtx, row: Notification, args: Completion): Promi
   } else if (note !== "") {
     messageId = await postMessage(ctx, task, { content: note, kind: "note", run: written }, origin)
   }
-  if (args.outcome === "replied" || args.outcome === "acted") await beginWork(ctx, row, task, origin)
+  if (args.outcome === "replied" || args.outcome === "acted") await beginWork(ctx, agent, task, origin)
   return messageId
 }
 

@@ -201,8 +201,8 @@ const mustBePlainLabels = (labels: ReadonlyArray<string> | undefined, kept: Read
 }
 
 /**
- * Makes a task once per run and arguments (task_create); only the orchestrator may assign it. For runtimes; about
- * fifteen rows, two per assignee, are read.
+ * Makes a task once per run and arguments (task_create). Only the orchestrator chooses assignees; another agent becomes
+ * the assignee of what it makes outside the inbox. For runtimes; about fifteen rows, two per assignee, are read.
  */
 export const create = serviceMutation({
   args: { ...runArgs, title: v.string(), status: v.optional(taskStatus), ...fields },
@@ -211,13 +211,14 @@ export const create = serviceMutation({
     const run = await liveRun(ctx, ctx.accountId, { run: runId, session, epoch, maxHops })
     mustHaveFlag(run, "canCreateTasks")
     const { assigneeSlugs = [], ...rest } = made
-    if (assigneeSlugs.length > 0) mustOrchestrate(run)
+    if (made.assigneeSlugs !== undefined) mustOrchestrate(run)
     mustBePlainLabels(made.labels, [])
     if (made.status === "done" || made.status === "archived") {
       throw refusal("invalid", "A task does not begin as done or archived: leave the status out.")
     }
     return await createOnce(ctx, run, "task_create", made, async () => {
-      const assignees = await agentsBySlugs(ctx, ctx.accountId, assigneeSlugs)
+      const takesIt = !run.agent.isOrchestrator && (made.status ?? "inbox") !== "inbox"
+      const assignees = takesIt ? [run.agent] : await agentsBySlugs(ctx, ctx.accountId, assigneeSlugs)
       const task = await createTask(ctx, ctx.accountId, { ...rest, assignees, runId: run.id }, run.origin)
       const result: { taskId: string; status: TaskStatus } = { taskId: task._id, status: task.status }
       return { result, summary: `created the task "${task.title}"` }
@@ -226,8 +227,8 @@ export const create = serviceMutation({
 })
 
 /**
- * Changes what is given of a task, its assignees and its status, all or nothing (task_update). For runtimes; as
- * setStatus and assign together.
+ * Changes what is given of a task, its status and, for the orchestrator, its assignees, all or nothing (task_update).
+ * For runtimes; as setStatus and assign together.
  */
 export const update = serviceMutation({
   args: {
@@ -241,6 +242,7 @@ export const update = serviceMutation({
   handler: async (ctx, { run: runId, session, epoch, maxHops, taskId, ...change }) => {
     const run = await liveRun(ctx, ctx.accountId, { run: runId, session, epoch, maxHops })
     mustHaveFlag(run, "canModifyTaskStatus")
+    if (change.assigneeSlugs !== undefined) mustOrchestrate(run)
     const before = await taskOf(ctx, ctx.accountId, taskId)
     mustActOn(run, before)
     mustBePlainLabels(change.labels, before.labels)

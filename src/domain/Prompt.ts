@@ -136,7 +136,7 @@ const instructionsOf = (context: DeliveryContext, options: PromptOptions): strin
     ...(accepted.some(({ type }) => type === "assignment")
       ? ["- This is an assignment: acknowledge it first in one or two sentences, then work."]
       : []),
-    ...(task !== null && task.assignees.length > 1
+    ...(task !== null && task.assignees.length > 1 && task.assignees.some(({ id }) => id === agent.id)
       ? ["- Several agents are assigned: say which part is yours, and keep to it."]
       : []),
     "- When a tool answers success: false, read its error. If you cannot go on, set the task to blocked with the reason, and say so.",

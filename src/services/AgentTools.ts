@@ -95,9 +95,16 @@ export const toolTexts = (
 
 const decodeJson = Schema.decodeOption(Schema.fromJsonString(Schema.Record(Schema.String, Schema.Unknown)))
 
-/** The gateway turns null for an optional string into "": both count as absent. */
-const withoutAbsent = (parameters: Record<string, unknown>): Record<string, unknown> =>
-  Object.fromEntries(Object.entries(parameters).filter(([, value]) => value !== null && value !== ""))
+/**
+ * The arguments as they are meant: ids without space around them, and without what is absent. The gateway turns null for
+ * an optional string into "", so both count as absent.
+ */
+const normalized = (parameters: Record<string, unknown>): Record<string, unknown> =>
+  Object.fromEntries(
+    Object.entries(parameters)
+      .map(([key, value]) => [key, key.endsWith("Id") && typeof value === "string" ? value.trim() : value] as const)
+      .filter(([, value]) => value !== null && value !== "")
+  )
 
 const malformed = (detail: string) => new ToolRejected({ code: "malformed", detail })
 
@@ -119,7 +126,7 @@ const decodeParameters = (tool: AgentTool, text: string, redact: Redact): Effect
       errors: "all",
       onExcessProperty: "error"
     })
-    const decoded = decode(redacted(withoutAbsent(json.value), redact))
+    const decoded = decode(redacted(normalized(json.value), redact))
     return Result.isSuccess(decoded)
       ? Effect.succeed(decoded.success as never)
       : Effect.fail(malformed(decoded.failure.message.slice(0, 1_000)))

@@ -83,6 +83,13 @@ describe("completing a run", () => {
     expect((await plane.row(id)).outcome).toBe(end.outcome)
   })
 
+  it("does not move a task for an assignee that may not change statuses", async () => {
+    const { plane, run, status } = await assigned()
+    await plane.asPerson(api.app.agents.update, { agentId: plane.engineer, flags: { canModifyTaskStatus: false } })
+    await complete(plane, run, { outcome: "replied", reply: "On it." })
+    expect(await status()).toBe("assigned")
+  })
+
   it("does not move a task that is no longer assigned, or whose assignee did not answer", async () => {
     const { plane, taskId, run, status } = await assigned()
     await plane.post(taskId, "@qa please look")

@@ -189,7 +189,20 @@ describe("task_create", () => {
     await plane.asPerson(api.app.agents.update, { agentId: plane.engineer, flags: { canCreateTasks: true } })
     expect(await create()).toMatchObject({ status: "inbox", repeated: false })
     expect(await codeOf(create({ assigneeSlugs: ["qa"] }))).toBe("forbidden")
+    expect(await codeOf(create({ assigneeSlugs: ["engineer"] }))).toBe("forbidden")
   })
+
+  it.each(["inbox", "assigned", "in_progress", "review", "blocked"] as const)(
+    "makes a task in %s for an agent that cannot assign, which becomes its assignee outside the inbox",
+    async (status) => {
+      const { plane, fence } = await runOf("engineer")
+      await plane.asPerson(api.app.accounts.configure, { agentFlags: { canCreateTasks: true } })
+      const made = { ...fence, title: "New", status, ...(status === "blocked" ? { blockedReason: "no key" } : {}) }
+      const { taskId } = await plane.mutate(service.tasks.create, made)
+      const { task } = await plane.query(service.tasks.get, { taskId })
+      expect(task).toMatchObject({ status, assignees: status === "inbox" ? [] : [{ slug: "engineer" }] })
+    }
+  )
 
   it.each([
     ["an empty title", { title: " " }, "invalid"],
@@ -229,7 +242,7 @@ describe("task_create", () => {
 
 describe("task_update", () => {
   it("changes fields, assignees and status together, or nothing at all", async () => {
-    const { plane, taskId, fence } = await runOf("engineer")
+    const { plane, taskId, fence } = await runOf("lead")
     const update = (more: object) => plane.mutate(service.tasks.update, { ...fence, taskId, ...more } as any)
     expect(await codeOf(update({ title: "Half", status: "done" }))).toBe("invalid")
     expect((await plane.query(service.tasks.get, { taskId })).task.title).toBe("Own")
@@ -241,6 +254,16 @@ describe("task_update", () => {
       dueDate: 5
     })
     expect(await update({})).toMatchObject({ changed: false })
+  })
+
+  it("lets only the orchestrator choose assignees", async () => {
+    const { plane, taskId, fence } = await runOf("engineer")
+    for (const assigneeSlugs of [["qa"], ["engineer", "qa"], []]) {
+      const call = plane.mutate(service.tasks.update, { ...fence, taskId, title: "New", assigneeSlugs })
+      expect(await codeOf(call)).toBe("forbidden")
+    }
+    const { task } = await plane.query(service.tasks.get, { taskId })
+    expect(task).toMatchObject({ title: "Own", assignees: [{ slug: "engineer" }] })
   })
 })
 

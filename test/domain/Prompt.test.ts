@@ -228,13 +228,16 @@ describe("the instructions", () => {
     const plain = promptOf().instructions
     assert.notInclude(plain, "acknowledge")
     assert.notInclude(plain, "which part is yours")
-    const two = ["engineer", "qa"].map((slug) => ({ id: slug, slug, name: slug }))
+    const ref = (slug: string) => ({ id: `agent_${slug}`, slug, name: slug })
+    const two = [ref("engineer"), ref("qa")]
     const { instructions } = promptOf({
       events: [sampleEvent(), sampleEvent({ index: 1, type: "assignment", message: null })],
       task: sampleTask({ assignees: two })
     })
     assert.include(instructions, "acknowledge it first in one or two sentences")
     assert.include(instructions, "say which part is yours")
+    const others = promptOf({ task: sampleTask({ assignees: [ref("designer"), ref("qa")] }) })
+    assert.notInclude(others.instructions, "which part is yours")
   })
 
   it("tell the orchestrator what it is for", () => {

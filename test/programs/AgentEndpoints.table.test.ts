@@ -78,7 +78,6 @@ const rows: Record<Name, Row> = {
     ],
     task: own,
     invalid: ({ ids }) => ({ taskId: ids.own, dueDate: "2027-02-31" }),
-    missing: ({ ids }) => ({ taskId: ids.own, assigneeSlugs: ["nobody-here"] }),
     isEffect: true
   },
   task_create: {

@@ -199,15 +199,18 @@ describe("the tools offered", () => {
     })
   )
 
-  it.effect("show assignees of a new task only to the orchestrator", () =>
+  it.effect("show assignees only to the orchestrator", () =>
     Effect.gen(function* () {
       const { offered } = yield* setUp()
-      const shows = (context: RunContext) =>
-        JSON.stringify(offered(context).find(({ name }) => name === "task_create")?.parameters).includes(
-          "assigneeSlugs"
-        )
-      assert.isFalse(shows(withFlags({ canCreateTasks: true })))
-      assert.isTrue(shows(everything))
+      const show = (context: RunContext) =>
+        offered(context)
+          .filter(({ parameters }) => JSON.stringify(parameters).includes("assigneeSlugs"))
+          .map(({ name }) => name)
+      assert.deepStrictEqual(show(withFlags({ canCreateTasks: true })), [])
+      assert.deepStrictEqual(show(withFlags({ canCreateTasks: true, canReviewTasks: true })), [])
+      const tools = ["task_update", "task_create", "task_assign"]
+      assert.deepStrictEqual(show(everything), tools)
+      assert.deepStrictEqual(show({ ...everything, heartbeat: { taskIds: ["task_1"] } }), tools)
     })
   )
 
@@ -252,6 +255,17 @@ describe("a call", () => {
       })
       assert.isTrue(result.isEffect)
       assert.deepStrictEqual(yield* changes, [[fence, { taskId: "task_1", status: "review" }]])
+    })
+  )
+
+  it.effect("reads ids without the space around them, and one of nothing but space as absent", () =>
+    Effect.gen(function* () {
+      const { call, changes, loads } = yield* setUp()
+      yield* call("task_status", { taskId: " task_1\n", status: "review" })
+      assert.deepStrictEqual(yield* changes, [[fence, { taskId: "task_1", status: "review" }]])
+      yield* call("task_load", { taskId: "\ttask_9 " })
+      assert.deepStrictEqual(yield* loads, [{ taskId: "task_9" }])
+      assert.strictEqual((yield* call("task_load", { taskId: "  " })).code, "malformed")
     })
   )
 

@@ -2,7 +2,7 @@ import { Effect, Schema } from "effect"
 import { TaskStatus } from "../../domain/DeliveryContext.ts"
 import { agentTaskStatuses, canAgentMarkDone, nextStatusesFor } from "../../domain/TaskStatus.ts"
 import type { RunContext } from "./AgentTool.ts"
-import { hasTask, ToolRejected } from "./AgentTool.ts"
+import { hasTask, isOrchestrators, ToolRejected } from "./AgentTool.ts"
 
 const settable = <const Status extends string>(statuses: ReadonlyArray<Status>) =>
   Schema.Literals(statuses).annotate({ description: "The status to set." })
@@ -51,3 +51,12 @@ export const checkStatus = Effect.fnUntraced(function* (
     ? yield* new ToolRejected({ code: "invalid", detail: "blockedReason: say why the task is blocked" })
     : { reason }
 })
+
+/** Only the orchestrator chooses assignees, by whichever tool. */
+export const checkAssignees = (
+  context: RunContext,
+  assigneeSlugs: ReadonlyArray<string> | undefined
+): Effect.Effect<void, ToolRejected> =>
+  assigneeSlugs === undefined || isOrchestrators(context)
+    ? Effect.void
+    : Effect.fail(new ToolRejected({ code: "forbidden", detail: "assigneeSlugs: only the orchestrator may assign" }))

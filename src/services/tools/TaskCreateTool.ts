@@ -1,28 +1,25 @@
 import { Effect, Schema } from "effect"
 import { TaskStatus } from "../../domain/DeliveryContext.ts"
-import { defineTool, isOrchestrators, ToolRejected } from "./AgentTool.ts"
-import { checkStatus } from "./StatusRules.ts"
+import { defineTool, isOrchestrators } from "./AgentTool.ts"
+import { checkAssignees, checkStatus } from "./StatusRules.ts"
 import { blockedReason, description, dueDate, labels, momentOf, priority, slugs, title } from "./ToolParameters.ts"
 
 /** No task begins as done or archived. */
 const firstStatuses = ["inbox", "assigned", "in_progress", "review", "blocked"] as const
 
-const fields = {
-  title,
-  description,
-  priority,
-  labels,
-  status: Schema.optionalKey(
-    Schema.Literals(firstStatuses).annotate({
-      description: "Where the task begins; by itself in the inbox, or assigned when it has assignees."
-    })
-  ),
-  blockedReason,
-  dueDate
-}
-const withoutAssignees = Schema.Struct(fields)
+const firstStatus = (words: string) =>
+  Schema.optionalKey(Schema.Literals(firstStatuses).annotate({ description: words }))
+
+const fields = { title, description, priority, labels, blockedReason, dueDate }
+const withoutAssignees = Schema.Struct({
+  ...fields,
+  status: firstStatus("The first status, inbox when absent. You become the assignee unless it is inbox.")
+})
 const parameters = Schema.Struct({
   ...fields,
+  status: firstStatus(
+    "The first status; inbox when absent, or assigned with assignees. A status other than inbox needs assignees."
+  ),
   assigneeSlugs: Schema.optionalKey(slugs(0, 20, "The slugs of the assignees; only the orchestrator assigns."))
 })
 
@@ -39,9 +36,7 @@ export const taskCreateTool = defineTool({
   isEffect: true,
   isOffered: ({ agent }) => agent.flags.canCreateTasks,
   run: Effect.fn("AgentTools.task_create")(function* (run, { blockedReason: given, dueDate: due, ...made }) {
-    if ((made.assigneeSlugs?.length ?? 0) > 0 && !isOrchestrators(run.context)) {
-      return yield* new ToolRejected({ code: "forbidden", detail: "assigneeSlugs: only the orchestrator may assign" })
-    }
+    yield* checkAssignees(run.context, made.assigneeSlugs)
     const { reason } = yield* checkStatus(run.context, made.status, given)
     const task = yield* run.controlPlane.createTask(run.fence, {
       ...made,

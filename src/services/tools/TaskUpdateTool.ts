@@ -1,6 +1,14 @@
 import { Effect, Schema } from "effect"
-import { actsOnTask, defineTool, otherTask, ToolRejected } from "./AgentTool.ts"
-import { anyStatus, anyStatusButDone, changedStatus, checkStatus, mayChangeTask, maySetDone } from "./StatusRules.ts"
+import { actsOnTask, defineTool, isOrchestrators, otherTask, ToolRejected } from "./AgentTool.ts"
+import {
+  anyStatus,
+  anyStatusButDone,
+  changedStatus,
+  checkAssignees,
+  checkStatus,
+  mayChangeTask,
+  maySetDone
+} from "./StatusRules.ts"
 import {
   blockedReason,
   description,
@@ -19,22 +27,30 @@ const fields = {
   description,
   priority,
   labels,
-  assigneeSlugs: Schema.optionalKey(slugs(0, 20, "The slugs of all assignees; others are unassigned.")),
   blockedReason,
   dueDate
 }
-const withoutDone = Schema.Struct({ ...fields, status: Schema.optionalKey(anyStatusButDone) })
-const parameters = Schema.Struct({ ...fields, status: Schema.optionalKey(anyStatus) })
+const assignees = {
+  assigneeSlugs: Schema.optionalKey(slugs(0, 20, "The slugs of all assignees; others are unassigned."))
+}
+const withDone = { status: Schema.optionalKey(anyStatus) }
+const withoutDone = { status: Schema.optionalKey(anyStatusButDone) }
+const parameters = Schema.Struct({ ...fields, ...assignees, ...withDone })
+const ofOrchestratorHeartbeat = Schema.Struct({ ...fields, ...assignees, ...withoutDone })
+const ofReviewer = Schema.Struct({ ...fields, ...withDone })
+const ofOthers = Schema.Struct({ ...fields, ...withoutDone })
 
-/** Changes what a task says of itself, its assignees and its status, all or nothing. */
+/** Changes what a task says of itself, its status and, for the orchestrator, its assignees, all or nothing. */
 export const taskUpdateTool = defineTool({
   name: "task_update",
-  description:
-    "Change fields, assignees or status of a task; what is absent stays. Either all of it happens or nothing.",
-  capability: "change a task's fields, assignees and status",
+  description: "Change fields or status of a task; what is absent stays. Either all of it happens or nothing.",
+  capability: "change a task's fields and status",
   path: "/agent/task-update",
   parameters,
-  parametersFor: (context) => (maySetDone(context) ? parameters : withoutDone),
+  parametersFor: (context) => {
+    if (isOrchestrators(context)) return maySetDone(context) ? parameters : ofOrchestratorHeartbeat
+    return maySetDone(context) ? ofReviewer : ofOthers
+  },
   answer: changedStatus,
   isEffect: true,
   isOffered: mayChangeTask,
@@ -43,6 +59,7 @@ export const taskUpdateTool = defineTool({
     if (Object.keys(change).length === 1 && due === undefined) {
       return yield* new ToolRejected({ code: "invalid", detail: "nothing to change: give at least one field" })
     }
+    yield* checkAssignees(run.context, change.assigneeSlugs)
     const { reason } = yield* checkStatus(run.context, change.status, given)
     return yield* run.controlPlane.updateTask(run.fence, {
       ...change,
