@@ -1,6 +1,6 @@
 import { v } from "convex/values"
 import type { Id } from "../_generated/dataModel.js"
-import { accountOf, activeAgents, agentBySlug, flagsOf, flagSet, textsOf, toAgentRef } from "../model/agents.ts"
+import { accountOf, activeAgents, agentsBySlugs, flagsOf, flagSet, textsOf, toAgentRef } from "../model/agents.ts"
 import { cut } from "../model/cut.ts"
 import { fenced } from "../model/fences.ts"
 import { finishHeartbeat } from "../model/heartbeats.ts"
@@ -9,7 +9,7 @@ import { refusal } from "../model/refusal.ts"
 import { liveRun, mustActOn, runArgs } from "../model/runs.ts"
 import { serviceMutation, serviceQuery } from "../model/serviceFunctions.ts"
 import { endLease } from "../model/sessions.ts"
-import { skillsOf, skillView } from "../model/skills.ts"
+import { skillsOf, skillView, slugsOf } from "../model/skills.ts"
 import { taskOf } from "../model/tasks.ts"
 import { traceArgs, traceOf } from "../model/traces.ts"
 
@@ -88,21 +88,40 @@ export const profiles = serviceQuery({
         soul,
         identity,
         userText,
-        skillSlugs: skills.filter((skill) => agent.skillIds.some((id) => id === skill.id)).map((skill) => skill.slug)
+        skillSlugs: slugsOf(skills, agent.skillIds)
       })
     }
     return { revision: account.rosterRevision, agents: profiles, skills }
   }
 })
 
-/** An agent's enabled skills (get_agent_skills). For runtimes; the agent and one row per skill are read. */
+/** Characters of skills read for one answer. */
+const skillBudget = 3_000_000
+
+/**
+ * The enabled skills of an agent, or of all (get_agent_skills): which agent has which, and each skill once. For runtimes;
+ * the agents and one row per skill are read, up to 3,000,000 characters.
+ */
 export const skills = serviceQuery({
-  args: { agentSlug: v.string() },
-  returns: v.object({ agent: v.object({ slug: v.string(), name: v.string() }), skills: v.array(skillView) }),
+  args: { agentSlug: v.optional(v.string()) },
+  returns: v.object({
+    agents: v.array(v.object({ slug: v.string(), name: v.string(), skillSlugs: v.array(v.string()) })),
+    skills: v.array(skillView)
+  }),
   handler: async (ctx, { agentSlug }) => {
-    const agent = await agentBySlug(ctx, ctx.accountId, agentSlug)
-    if (agent === null) throw refusal("not_found", "No agent on the roster has this slug: use one from it.")
-    return { agent: { slug: agent.slug, name: agent.name }, skills: await skillsOf(ctx, agent.skillIds) }
+    const agents =
+      agentSlug === undefined
+        ? await activeAgents(ctx, ctx.accountId)
+        : await agentsBySlugs(ctx, ctx.accountId, [agentSlug])
+    const found = await skillsOf(
+      ctx,
+      agents.flatMap(({ skillIds }) => skillIds),
+      skillBudget
+    )
+    return {
+      agents: agents.map(({ name, skillIds, slug }) => ({ slug, name, skillSlugs: slugsOf(found, skillIds) })),
+      skills: found
+    }
   }
 })
 

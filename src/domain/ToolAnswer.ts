@@ -102,9 +102,11 @@ export const AskedResponses = Schema.Struct({
   repeated: Schema.Boolean
 })
 
-/** An agent's enabled skills. */
+/** The enabled skills of one or all agents: which agent has which, and each skill once. */
 export const AgentSkills = Schema.Struct({
-  agent: Schema.Struct({ slug: Schema.String, name: Schema.String }),
+  agents: Schema.Array(
+    Schema.Struct({ slug: Schema.String, name: Schema.String, skillSlugs: Schema.Array(Schema.String) })
+  ),
   skills: Schema.Array(
     Schema.Struct({
       id: Schema.String,

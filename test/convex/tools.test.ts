@@ -538,7 +538,8 @@ describe("get_agent_skills", () => {
       plane.asPerson(api.app.skills.upsert, { slug, name: slug, description: "d", content: `# ${slug}`, isEnabled })
     const skillIds = [(await skill("weld", true)).skillId, (await skill("paint", false)).skillId]
     await plane.asPerson(api.app.agents.update, { agentId: plane.engineer, skillIds, soul: "calm" })
-    const { skills } = await plane.query(service.agents.skills, { agentSlug: "engineer" })
+    const { agents, skills } = await plane.query(service.agents.skills, { agentSlug: "@Engineer" })
+    expect(agents).toEqual([{ slug: "engineer", name: "Engineer", skillSlugs: ["weld"] }])
     expect(skills).toMatchObject([{ slug: "weld", content: "# weld" }])
     const profiles = await plane.query(service.agents.profiles, {})
     expect(profiles.agents.find((agent) => agent.slug === "engineer")).toMatchObject({
@@ -557,5 +558,37 @@ describe("get_agent_skills", () => {
     const after = await plane.query(service.agents.list, {})
     expect(after.revision).toBeGreaterThan(before)
     expect((await plane.query(service.agents.skills, { agentSlug: "engineer" })).skills).toEqual([])
+  })
+
+  it("answers the enabled skills of all agents, each skill once", async () => {
+    const { plane } = await runOf("engineer")
+    const skillOf = async (slug: string) => {
+      const skill = { slug, name: slug, description: "d", content: `# ${slug}` }
+      return (await plane.asPerson(api.app.skills.upsert, skill)).skillId
+    }
+    const [weld = "", paint = "", spare = ""] = [await skillOf("weld"), await skillOf("paint"), await skillOf("spare")]
+    await plane.asPerson(api.app.agents.update, { agentId: plane.engineer, skillIds: [weld, paint] })
+    await plane.asPerson(api.app.agents.update, { agentId: plane.qa, skillIds: [weld] })
+    const { agents, skills } = await plane.query(service.agents.skills, {})
+    expect(new Map(agents.map(({ skillSlugs, slug }) => [slug, skillSlugs]))).toEqual(
+      new Map([
+        ["lead", []],
+        ["engineer", ["paint", "weld"]],
+        ["qa", ["weld"]]
+      ])
+    )
+    expect(skills.map(({ id }) => id)).toEqual([paint, weld])
+    expect(skills.map(({ id }) => id)).not.toContain(spare)
+  })
+
+  it("reads no more skills than fit into one answer", async () => {
+    const { plane } = await runOf("engineer")
+    const skillIds: Array<string> = []
+    for (let index = 0; index < 40; index += 1) {
+      const skill = { slug: `s${index}`, name: "Long", description: "d", content: "x".repeat(100_000) }
+      skillIds.push((await plane.asPerson(api.app.skills.upsert, skill)).skillId)
+    }
+    await plane.asPerson(api.app.agents.update, { agentId: plane.engineer, skillIds })
+    expect((await plane.query(service.agents.skills, {})).skills).toHaveLength(30)
   })
 })

@@ -3,18 +3,22 @@ import { cut } from "../../domain/Prompt.ts"
 import { defineTool } from "./AgentTool.ts"
 import { agentSlug } from "./ToolParameters.ts"
 
-/** One skill's text; longer ones would not fit into a model's context. */
+/** One skill's text, and the texts of all that are answered; longer ones would not fit into a model's context. */
 const SKILL_CHARACTERS = 20_000
+const ALL_CHARACTERS = 100_000
 
-/** Reads the enabled skills of the agent itself or of another on the roster. */
+/** Reads the enabled skills of one agent, or of all on the roster. */
 export const getAgentSkillsTool = defineTool({
   name: "get_agent_skills",
-  description: "Read the enabled skills of an agent, your own when no slug is given.",
-  capability: "read the skills of an agent",
+  description:
+    "Read the enabled skills of one agent, or of all agents. Long texts are cut, shorter when there are many.",
+  capability: "read the skills of one or all agents",
   path: "/agent/get-agent-skills",
-  parameters: Schema.Struct({ agentSlug: agentSlug("The agent's slug; yourself when absent.") }),
+  parameters: Schema.Struct({ agentSlug: agentSlug("The agent's slug; all agents when absent.") }),
   answer: Schema.Struct({
-    agent: Schema.Struct({ slug: Schema.String, name: Schema.String }),
+    agents: Schema.Array(
+      Schema.Struct({ slug: Schema.String, name: Schema.String, skillSlugs: Schema.Array(Schema.String) })
+    ),
     skills: Schema.Array(
       Schema.Struct({
         slug: Schema.String,
@@ -26,13 +30,12 @@ export const getAgentSkillsTool = defineTool({
   }),
   isEffect: false,
   isOffered: () => true,
-  run: Effect.fn("AgentTools.get_agent_skills")(function* ({ context, controlPlane }, parameters) {
-    const { agent, skills } = yield* controlPlane.agentSkills({
-      agentSlug: parameters.agentSlug ?? context.agent.slug
-    })
+  run: Effect.fn("AgentTools.get_agent_skills")(function* ({ controlPlane }, parameters) {
+    const { agents, skills } = yield* controlPlane.agentSkills(parameters)
+    const length = Math.min(SKILL_CHARACTERS, Math.floor(ALL_CHARACTERS / Math.max(1, skills.length)))
     return {
-      agent,
-      skills: skills.map((skill) => ({ ...Struct.omit(skill, ["id"]), content: cut(skill.content, SKILL_CHARACTERS) }))
+      agents,
+      skills: skills.map((skill) => ({ ...Struct.omit(skill, ["id"]), content: cut(skill.content, length) }))
     }
   })
 })
