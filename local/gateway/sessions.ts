@@ -1,5 +1,5 @@
 import { createHash, randomUUID } from "node:crypto"
-import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs"
+import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import type { ChatMessage } from "../model/chat.ts"
 
@@ -94,7 +94,10 @@ export class Sessions {
       ...(abandoned === undefined ? {} : { abandoned }),
       ...(running === undefined ? {} : { running })
     }
-    writeFileSync(this.#fileOf(key), JSON.stringify(stored))
+    // Replaced whole, so that a kill leaves the old text or the new one.
+    const file = this.#fileOf(key)
+    writeFileSync(`${file}.tmp`, JSON.stringify(stored))
+    renameSync(`${file}.tmp`, file)
   }
 
   /** Forgets every session, also on disk. */

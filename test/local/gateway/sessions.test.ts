@@ -1,0 +1,27 @@
+import { closeSync, mkdtempSync, openSync, readdirSync, readFileSync, rmSync } from "node:fs"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+import { assert, describe, it } from "@effect/vitest"
+import { Sessions } from "../../../local/gateway/sessions.ts"
+
+describe("the sessions of a gateway with a state folder", () => {
+  it("are replaced whole on disk, so that a kill leaves a file that can be read", () => {
+    const folder = mkdtempSync(join(tmpdir(), "scripted-gateway-"))
+    try {
+      const sessions = new Sessions(folder)
+      const session = sessions.open("agent:alpha:acct", "alpha")
+      session.messages.push({ role: "user", content: "first" })
+      sessions.save(session)
+      const [file = ""] = readdirSync(join(folder, "sessions"))
+      const descriptor = openSync(join(folder, "sessions", file), "r")
+      session.messages.push({ role: "user", content: "second" })
+      sessions.save(session)
+      // The old text was not written over: there is no moment at which the file has neither.
+      assert.deepStrictEqual(JSON.parse(readFileSync(descriptor, "utf8")).messages.length, 1)
+      closeSync(descriptor)
+      assert.strictEqual(new Sessions(folder).open("agent:alpha:acct", "alpha").messages.length, 2)
+    } finally {
+      rmSync(folder, { recursive: true, force: true })
+    }
+  })
+})
