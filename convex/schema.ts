@@ -165,9 +165,12 @@ export default defineSchema({
     heartbeat: v.union(v.number(), v.string()),
     model: v.union(v.string(), v.null()),
     skillIds: v.array(v.id("skills")),
+    /** The first generation of its sessions: no earlier agent of this slug has used it. 1 if absent. */
+    firstGeneration: v.optional(v.number()),
     removedAt: v.optional(v.number())
   })
     .index("by_account", ["accountId", "removedAt"])
+    .index("by_slug_ever", ["accountId", "slug"])
     .index("by_slug", ["accountId", "removedAt", "slug"])
     .index("by_name", ["accountId", "removedAt", "nameKey"])
     .index("by_orchestrator", ["accountId", "removedAt", "isOrchestrator"]),
@@ -311,6 +314,7 @@ export default defineSchema({
     leaseRuntimeId: v.optional(v.string())
   })
     .index("by_agent", ["agentId", "taskId"])
+    .index("by_generation", ["agentId", "generation"])
     .index("by_agent_at", ["agentId", "at"])
     .index("by_agent_expiry", ["agentId", "expiresAt"])
     .index("by_at", ["accountId", "at"])
@@ -470,6 +474,7 @@ export default defineSchema({
     lapseJobId: v.optional(v.id("_scheduled_functions"))
   })
     .index("by_runtime", ["accountId", "runtimeId"])
+    .index("by_account", ["accountId", "status", "lastPulseAt"])
     .index("by_status", ["status", "lastPulseAt"]),
 
   /** What people asked a runtime to do. */

@@ -6,7 +6,7 @@ import { accountOf, nameKey } from "../model/agents.ts"
 import { isPaused } from "../model/boots.ts"
 import { managerMutation, memberQuery, signedIn } from "../model/personFunctions.ts"
 import { refusal } from "../model/refusal.ts"
-import { isOnline, runtimesOf } from "../model/runtimes.ts"
+import { isOnline } from "../model/runtimes.ts"
 import { flagSettings, role } from "../schema.ts"
 
 const sessionScope = v.union(v.literal("agent"), v.literal("task"))
@@ -67,7 +67,7 @@ export const list = query({
   }
 })
 
-/** The account with its settings and whether a runtime serves it. For members; the runtimes and two rows are read. */
+/** The account with its settings and whether a runtime serves it. For members; three rows are read. */
 export const get = memberQuery({
   args: {},
   returns: v.object({
@@ -89,7 +89,7 @@ export const get = memberQuery({
       sessionScope: account.sessionScope,
       briefing: account.briefing,
       rosterRevision: account.rosterRevision,
-      isOnline: isOnline(await runtimesOf(ctx, ctx.accountId)),
+      isOnline: await isOnline(ctx, ctx.accountId),
       isPaused: await isPaused(ctx, ctx.accountId)
     }
   }

@@ -2,7 +2,7 @@ import { v } from "convex/values"
 import { accountOf, activeAgents, agentOf, flagsOf, flagSet, toAgentRef } from "../model/agents.ts"
 import { managerMutation, memberQuery } from "../model/personFunctions.ts"
 import { addAgent, changeAgent, removeAgent } from "../model/roster.ts"
-import { isOnline, runtimesOf } from "../model/runtimes.ts"
+import { isOnline } from "../model/runtimes.ts"
 import { flagSettings } from "../schema.ts"
 
 const fields = {
@@ -18,8 +18,8 @@ const fields = {
 }
 
 /**
- * The roster with presence: an agent is online while a runtime of the account is. For members; the runtimes and two
- * rows per agent are read.
+ * The roster with presence: an agent is online while a runtime of the account is. For members; two rows per agent and
+ * one of the runtimes are read.
  */
 export const list = memberQuery({
   args: {},
@@ -40,7 +40,7 @@ export const list = memberQuery({
   ),
   handler: async (ctx) => {
     const account = await accountOf(ctx, ctx.accountId)
-    const online = isOnline(await runtimesOf(ctx, ctx.accountId))
+    const online = await isOnline(ctx, ctx.accountId)
     const heartbeats = await ctx.db
       .query("heartbeats")
       .withIndex("by_account", (q) => q.eq("accountId", ctx.accountId))

@@ -3,18 +3,30 @@ import type { Doc } from "../_generated/dataModel.js"
 import type { MutationCtx } from "../_generated/server.js"
 import { recordActivity } from "../model/activities.ts"
 import { bootRow } from "../model/boots.ts"
+import { bounded } from "../model/bounded.ts"
 import { cut } from "../model/cut.ts"
 import { type Caller, managerMutation, memberQuery } from "../model/personFunctions.ts"
 import { refusal } from "../model/refusal.ts"
-import { commands, commandsFor, lastCommand, lastCommandOf, runtimesOf } from "../model/runtimes.ts"
+import {
+  addCommand,
+  commands,
+  commandsFor,
+  lastCommand,
+  lastCommandOf,
+  offlineRuntimes,
+  openCommands,
+  runningRuntimes,
+  runtimeRow
+} from "../model/runtimes.ts"
 import { infrastructure, runtimeStatus, versions } from "../schema.ts"
 
 /**
- * The account's runtimes with presence, open commands and the last that ended. For members; four rows each and the open
- * commands are read.
+ * The account's runtimes with presence, open commands and the last that ended: those that are not offline, then offline
+ * ones, the last heard of first. `before` pages on: the `lastPulseAt` of the last one shown, and only offline ones follow.
+ * For members; four rows each and the open commands are read, of at most 100 offline runtimes.
  */
 export const list = memberQuery({
-  args: {},
+  args: { limit: v.optional(v.number()), before: v.optional(v.number()) },
   returns: v.array(
     v.object({
       runtimeId: v.string(),
@@ -29,9 +41,11 @@ export const list = memberQuery({
       lastCommand
     })
   ),
-  handler: async (ctx) => {
+  handler: async (ctx, { limit, before }) => {
+    const running = before === undefined ? await runningRuntimes(ctx, ctx.accountId) : []
+    const offline = await offlineRuntimes(ctx, ctx.accountId, before ?? Infinity, bounded(limit, 50, 100))
     const views = []
-    for (const runtime of await runtimesOf(ctx, ctx.accountId)) {
+    for (const runtime of [...running, ...offline]) {
       const { runtimeId, status, reasons, health, versions, infrastructure, lastPulseAt } = runtime
       const boot = await bootRow(ctx, ctx.accountId, runtimeId)
       const open = await commandsFor(ctx, ctx.accountId, runtimeId)
@@ -53,25 +67,25 @@ export const list = memberQuery({
   }
 })
 
-/** Writes one command for the runtime named, or for each of the account; an open one of its kind is replaced. */
+/** Writes one command for the runtime named, or for each that is not offline; an open one of its kind is replaced. */
 const request = async (
   ctx: MutationCtx & Caller,
   runtimeId: string | undefined,
   wanted: Pick<Doc<"runtimeCommands">, "kind" | "runtimeVersion" | "openclawVersion">
 ): Promise<{ commandIds: Array<string> }> => {
-  const runtimes = (await runtimesOf(ctx, ctx.accountId)).filter(
-    (each) => runtimeId === undefined || each.runtimeId === runtimeId
-  )
-  if (runtimes.length === 0) throw refusal("not_found", "No such runtime has ever pulsed: list the account's runtimes.")
+  const named = runtimeId === undefined ? null : await runtimeRow(ctx, ctx.accountId, runtimeId)
+  const runtimes = runtimeId === undefined ? await runningRuntimes(ctx, ctx.accountId) : named === null ? [] : [named]
+  if (runtimes.length === 0) {
+    throw refusal(
+      "not_found",
+      runtimeId === undefined
+        ? "Every runtime of the account is offline: start one, or name the one that is to obey at its next start."
+        : "The account has no runtime of this id: list its runtimes."
+    )
+  }
   const commandIds: Array<string> = []
   for (const runtime of runtimes) {
-    const open = await ctx.db
-      .query("runtimeCommands")
-      .withIndex("by_open", (q) =>
-        q.eq("accountId", ctx.accountId).eq("runtimeId", runtime.runtimeId).eq("isOpen", true)
-      )
-      .take(50)
-    for (const command of open) {
+    for (const command of await openCommands(ctx, ctx.accountId, runtime.runtimeId)) {
       if ((command.kind === "restart") !== (wanted.kind === "restart")) continue
       if (command.state === "taken") {
         throw refusal("conflict", "An upgrade or rollback of this runtime is under way: wait for its end.")
@@ -79,13 +93,11 @@ const request = async (
       await ctx.db.patch("runtimeCommands", command._id, { isOpen: false, state: "failed", message: "replaced" })
     }
     commandIds.push(
-      await ctx.db.insert("runtimeCommands", {
+      await addCommand(ctx, {
         accountId: ctx.accountId,
         runtimeId: runtime.runtimeId,
         ...wanted,
-        requestedBy: ctx.actor,
-        state: "pending",
-        isOpen: true
+        requestedBy: ctx.actor
       })
     )
   }
@@ -98,7 +110,10 @@ const request = async (
   return { commandIds }
 }
 
-/** Asks a runtime, or all, to restart after a drain. For owners and admins; the runtimes and open commands are read. */
+/**
+ * Asks a runtime, or all that are not offline, to restart after a drain. It expires after a day, and with a start in the
+ * meantime. For owners and admins; the runtimes and open commands are read.
+ */
 export const restart = managerMutation({
   args: { runtimeId: v.optional(v.string()) },
   returns: v.object({ commandIds: v.array(v.string()) }),
@@ -122,14 +137,14 @@ const targetOf = (args: { readonly runtimeVersion?: string; readonly openclawVer
   return { runtimeVersion: args.runtimeVersion ?? null, openclawVersion: args.openclawVersion ?? null }
 }
 
-/** Asks a runtime, or all, to upgrade to these versions. For owners and admins; as restart. */
+/** Asks a runtime, or all that are not offline, to upgrade to these versions within a day. For owners and admins; as restart. */
 export const upgrade = managerMutation({
   args: targets,
   returns: v.object({ commandIds: v.array(v.string()) }),
   handler: (ctx, args) => request(ctx, args.runtimeId, { kind: "upgrade", ...targetOf(args) })
 })
 
-/** Asks a runtime, or all, to go back to these versions. For owners and admins; as restart. */
+/** Asks a runtime, or all that are not offline, to go back to these versions within a day. For owners and admins; as restart. */
 export const rollback = managerMutation({
   args: targets,
   returns: v.object({ commandIds: v.array(v.string()) }),

@@ -7,7 +7,7 @@ import { personOrigin } from "../model/origin.ts"
 import { memberMutation, memberQuery } from "../model/personFunctions.ts"
 import { readWithin } from "../model/readWithin.ts"
 import { refusal } from "../model/refusal.ts"
-import { runtimesOf } from "../model/runtimes.ts"
+import { runtimeRow } from "../model/runtimes.ts"
 import {
   assignTask,
   createTask,
@@ -113,23 +113,23 @@ export const list = memberQuery({
 })
 
 /**
- * A task, and the agents at work on it now (what people see as typing). For members; the task, its assignees, the
- * runtimes and the account's leased sessions are read.
+ * A task, and the agents at work on it now (what people see as typing). For members; the task, its assignees and the
+ * account's leased sessions are read, and the runtimes at work on the task.
  */
 export const get = memberQuery({
   args: { taskId: v.string() },
   returns: v.object({ task: taskView, typing: v.array(agentRef) }),
   handler: async (ctx, { taskId }) => {
     const task = await taskOf(ctx, ctx.accountId, taskId)
-    const runtimes = await runtimesOf(ctx, ctx.accountId)
-    const gone = new Set(runtimes.filter((each) => each.status === "offline").map((each) => each.runtimeId))
     const leased = await ctx.db
       .query("sessions")
       .withIndex("by_runtime", (q) => q.eq("accountId", ctx.accountId).gt("leaseRuntimeId", ""))
       .take(500)
     const typing = []
     for (const { lease, agentId } of leased) {
-      if (lease?.taskId !== task._id || gone.has(lease.runtimeId)) continue
+      if (lease?.taskId !== task._id) continue
+      const runtime = await runtimeRow(ctx, ctx.accountId, lease.runtimeId)
+      if (runtime === null || runtime.status === "offline") continue
       const agent = await ctx.db.get("agents", agentId)
       if (agent !== null) typing.push(toAgentRef(agent))
     }

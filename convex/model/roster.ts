@@ -21,6 +21,7 @@ import { scheduleHeartbeat } from "./heartbeats.ts"
 import { heartbeatOf, nextCronMoment } from "./heartbeatSchedule.ts"
 import { personOrigin } from "./origin.ts"
 import { refusal } from "./refusal.ts"
+import { firstGenerationFor } from "./sessions.ts"
 import { skipReadyOfAgent } from "./skips.ts"
 import { endSubscriptions } from "./subscriptions.ts"
 import { assignTask, moveTask } from "./tasks.ts"
@@ -135,6 +136,7 @@ export const addAgent = async (
     heartbeat: 15,
     model: null,
     skillIds: [],
+    firstGeneration: await firstGenerationFor(ctx, accountId, slug),
     ...given
   })
   await ctx.db.insert("agentTexts", { accountId, agentId: id, soul: "", identity: "", userText: "", ...texts })

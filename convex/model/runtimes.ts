@@ -1,3 +1,4 @@
+import type { WithoutSystemFields } from "convex/server"
 import { type Infer, v } from "convex/values"
 import { servedProtocols } from "../../src/domain/Protocol.ts"
 import { internal } from "../_generated/api.js"
@@ -61,16 +62,24 @@ const leastLapseMs = 90_000
 /** How long after a pulse a runtime is taken for gone: 90 s, or two and a half of its intervals. */
 export const lapseAfterMs = (intervalMs: number): number => Math.max(leastLapseMs, 2.5 * intervalMs)
 
+/** The runtime's commands that have not ended, the oldest first: at most one of each kind. */
+export const openCommands = (
+  ctx: Pick<QueryCtx, "db">,
+  accountId: Id<"accounts">,
+  runtimeId: string
+): Promise<Array<Doc<"runtimeCommands">>> =>
+  ctx.db
+    .query("runtimeCommands")
+    .withIndex("by_open", (q) => q.eq("accountId", accountId).eq("runtimeId", runtimeId).eq("isOpen", true))
+    .take(50)
+
 /** The open commands for a runtime: the pause, the oldest restart, the newest upgrade or rollback. */
 export const commandsFor = async (
   ctx: Pick<QueryCtx, "db">,
   accountId: Id<"accounts">,
   runtimeId: string
 ): Promise<Infer<typeof commands>> => {
-  const open = await ctx.db
-    .query("runtimeCommands")
-    .withIndex("by_open", (q) => q.eq("accountId", accountId).eq("runtimeId", runtimeId).eq("isOpen", true))
-    .take(50)
+  const open = await openCommands(ctx, accountId, runtimeId)
   const restart = open.find((command) => command.kind === "restart")
   const changes = open.flatMap(({ kind, ...rest }) => (kind === "restart" ? [] : [{ kind, ...rest }]))
   const upgrade = changes.findLast((command) => command.state === "pending")
@@ -142,6 +151,15 @@ const rescueEarlierBoots = async (
   return left.length
 }
 
+/** Ends the restarts that were asked for before this start, which has done what they are for. */
+const endRestarts = async (ctx: MutationCtx, accountId: Id<"accounts">, runtimeId: string): Promise<void> => {
+  for (const command of await openCommands(ctx, accountId, runtimeId)) {
+    if (command.kind !== "restart") continue
+    const message = "The runtime has started since."
+    await ctx.db.patch("runtimeCommands", command._id, { state: "success", isOpen: false, message })
+  }
+}
+
 const presenceWords: Record<Infer<typeof runtimeStatus>, string> = {
   booting: "is starting",
   online: "is online",
@@ -151,7 +169,7 @@ const presenceWords: Record<Infer<typeof runtimeStatus>, string> = {
 }
 
 /** The presence of a runtime, by its RUNTIME_ID. Reads one row. */
-const runtimeRow = (
+export const runtimeRow = (
   ctx: Pick<QueryCtx, "db">,
   accountId: Id<"accounts">,
   runtimeId: string
@@ -173,6 +191,7 @@ export const recordPulse = async (ctx: MutationCtx, accountId: Id<"accounts">, p
   }
   const isNewBoot = await takeBoot(ctx, accountId, runtimeId, bootId)
   const releasedLeases = isNewBoot ? await rescueEarlierBoots(ctx, accountId, runtimeId, bootId) : 0
+  if (isNewBoot) await endRestarts(ctx, accountId, runtimeId)
 
   const row = await runtimeRow(ctx, accountId, runtimeId)
   if (row?.lapseJobId !== undefined) await ctx.scheduler.cancel(row.lapseJobId)
@@ -227,12 +246,33 @@ export const recordPulse = async (ctx: MutationCtx, accountId: Id<"accounts">, p
   }
 }
 
-/** The account's runtimes, one row read each. */
-export const runtimesOf = (ctx: Pick<QueryCtx, "db">, accountId: Id<"accounts">): Promise<Array<Doc<"runtimes">>> =>
+const withStatus = (ctx: Pick<QueryCtx, "db">, accountId: Id<"accounts">, status: Doc<"runtimes">["status"]) =>
+  ctx.db.query("runtimes").withIndex("by_account", (q) => q.eq("accountId", accountId).eq("status", status))
+
+/** The account's runtimes that are not offline, however many others are: at most 25 of each status, one row read each. */
+export const runningRuntimes = async (
+  ctx: Pick<QueryCtx, "db">,
+  accountId: Id<"accounts">
+): Promise<Array<Doc<"runtimes">>> => {
+  const running: Array<Doc<"runtimes">> = []
+  for (const status of ["online", "degraded", "draining", "booting"] as const) {
+    running.push(...(await withStatus(ctx, accountId, status).order("desc").take(25)))
+  }
+  return running
+}
+
+/** The account's offline runtimes that were last heard of before that moment, the latest first. One row is read each. */
+export const offlineRuntimes = (
+  ctx: Pick<QueryCtx, "db">,
+  accountId: Id<"accounts">,
+  before: number,
+  count: number
+): Promise<Array<Doc<"runtimes">>> =>
   ctx.db
     .query("runtimes")
-    .withIndex("by_runtime", (q) => q.eq("accountId", accountId))
-    .take(100)
+    .withIndex("by_account", (q) => q.eq("accountId", accountId).eq("status", "offline").lt("lastPulseAt", before))
+    .order("desc")
+    .take(count)
 
 /**
  * Deletes runtimes that are offline and were last heard of before that moment, with their boots, last claims and
@@ -259,9 +299,10 @@ export const forgetRuntimes = async (ctx: MutationCtx, before: number, count: nu
   return isMore
 }
 
-/** Whether a runtime of the account serves it now; only then are its agents online. */
-export const isOnline = (runtimes: ReadonlyArray<Doc<"runtimes">>): boolean =>
-  runtimes.some((runtime) => runtime.status === "online" || runtime.status === "degraded")
+/** Whether a runtime of the account serves it now; only then are its agents online. Reads at most one row. */
+export const isOnline = async (ctx: Pick<QueryCtx, "db">, accountId: Id<"accounts">): Promise<boolean> =>
+  (await withStatus(ctx, accountId, "online").first()) !== null ||
+  (await withStatus(ctx, accountId, "degraded").first()) !== null
 
 /** Marks a runtime offline that has not pulsed since; a pulse that came meanwhile wins. */
 export const lapse = async (
@@ -300,7 +341,20 @@ const commandOf = async (ctx: MutationCtx, accountId: Id<"accounts">, args: Ackn
 }
 
 const timeOutIn = (ctx: MutationCtx, id: Id<"runtimeCommands">, ms: number) =>
-  ctx.scheduler.runAfter(ms, internal.scheduled.runtimes.timeOutUpgrade, { id })
+  ctx.scheduler.runAfter(ms, internal.scheduled.runtimes.timeOutCommand, { id })
+
+/** How long a command waits for its runtime to take it. */
+const expiryMs = 24 * 60 * 60 * 1_000
+
+/** Writes a command for a runtime, which expires a day later if it is not taken by then. */
+export const addCommand = async (
+  ctx: MutationCtx,
+  command: Omit<WithoutSystemFields<Doc<"runtimeCommands">>, "state" | "isOpen">
+): Promise<Id<"runtimeCommands">> => {
+  const id = await ctx.db.insert("runtimeCommands", { ...command, state: "pending", isOpen: true })
+  await timeOutIn(ctx, id, expiryMs)
+  return id
+}
 
 /**
  * Writes what became of a command. A restart ends when it is taken; an upgrade when its next start reports, or ten
@@ -353,14 +407,29 @@ export const acknowledgeCommand = async (
   })
 }
 
+/** Ends a command without success, and tells people. */
+const giveUp = async (ctx: MutationCtx, command: Doc<"runtimeCommands">, message: string, summary: string) => {
+  await ctx.db.patch("runtimeCommands", command._id, { state: "failed", isOpen: false, message })
+  await recordActivity(ctx, {
+    accountId: command.accountId,
+    type: "runtime_command",
+    actor: systemActor,
+    summary: `${command.kind} of ${cut(command.runtimeId, 100)}: failed, ${summary}`
+  })
+}
+
 /**
- * Gives up an upgrade of which nothing was heard for ten minutes. While the boot that took it is still there, finishing
- * its turns, the minutes have not begun.
+ * Gives up a command that no boot has taken within a day, and an upgrade of which nothing was heard for ten minutes.
+ * While the boot that took it is still there, finishing its turns, the minutes have not begun.
  */
-export const timeOutUpgrade = async (ctx: MutationCtx, id: Id<"runtimeCommands">): Promise<void> => {
+export const timeOutCommand = async (ctx: MutationCtx, id: Id<"runtimeCommands">): Promise<void> => {
   const command = await ctx.db.get("runtimeCommands", id)
-  if (command === null || !command.isOpen || command.state !== "taken") return
+  if (command === null || !command.isOpen) return
   const now = Date.now()
+  if (command.state === "pending") {
+    await giveUp(ctx, command, "The runtime did not take it within a day.", "not taken within a day")
+    return
+  }
   const runtime = await runtimeRow(ctx, command.accountId, command.runtimeId)
   const boot = await bootRow(ctx, command.accountId, command.runtimeId)
   const isItsBootThere = runtime !== null && runtime.status !== "offline" && boot?.bootId === command.takenBy
@@ -375,15 +444,6 @@ export const timeOutUpgrade = async (ctx: MutationCtx, id: Id<"runtimeCommands">
     versions === undefined
       ? ""
       : ` The runtime last reported ${versions.runtime}${versions.openclaw === null ? "" : ` with OpenClaw ${versions.openclaw}`}.`
-  await ctx.db.patch("runtimeCommands", id, {
-    state: "failed",
-    isOpen: false,
-    message: `No runtime of the target versions reported within ten minutes.${runs}`
-  })
-  await recordActivity(ctx, {
-    accountId: command.accountId,
-    type: "runtime_command",
-    actor: systemActor,
-    summary: `${command.kind} of ${cut(command.runtimeId, 100)}: failed, nothing was heard for ten minutes`
-  })
+  const message = `No runtime of the target versions reported within ten minutes.${runs}`
+  await giveUp(ctx, command, message, "nothing was heard for ten minutes")
 }

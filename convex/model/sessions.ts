@@ -10,7 +10,7 @@ export type LeasedSession = Doc<"sessions"> & { readonly lease: Lease }
 /** The session in which the agent's turn for this task runs, made if there is none. Reads one row. */
 export const sessionFor = async (
   ctx: Pick<MutationCtx, "db">,
-  agent: { readonly _id: Id<"agents">; readonly accountId: Id<"accounts"> },
+  agent: Pick<Doc<"agents">, "_id" | "accountId" | "firstGeneration">,
   scope: Doc<"accounts">["sessionScope"],
   taskId: Id<"tasks"> | undefined
 ): Promise<Doc<"sessions">> => {
@@ -24,12 +24,36 @@ export const sessionFor = async (
     accountId: agent.accountId,
     agentId: agent._id,
     ...(scopedTaskId === undefined ? {} : { taskId: scopedTaskId }),
-    generation: 1,
+    generation: agent.firstGeneration ?? 1,
     epoch: 0
   })
   const made = await ctx.db.get("sessions", id)
   if (made === null) throw new Error("An inserted session is gone.")
   return made
+}
+
+/**
+ * The first generation for the sessions of a new agent: beyond each that earlier agents of its slug have used, because
+ * the gateway's keys hold the slug. Reads two rows.
+ */
+export const firstGenerationFor = async (
+  ctx: Pick<QueryCtx, "db">,
+  accountId: Id<"accounts">,
+  slug: string
+): Promise<number> => {
+  const former = await ctx.db
+    .query("agents")
+    .withIndex("by_slug_ever", (q) => q.eq("accountId", accountId).eq("slug", slug))
+    .order("desc")
+    .first()
+  if (former === null) return 1
+  const last = await ctx.db
+    .query("sessions")
+    .withIndex("by_generation", (q) => q.eq("agentId", former._id))
+    .order("desc")
+    .first()
+  // A turn of the removed agent that is still running may try the generation after its session's.
+  return last === null ? (former.firstGeneration ?? 1) : last.generation + 2
 }
 
 /** The session's ready notification that comes next, due or not. Reads at most one row. */

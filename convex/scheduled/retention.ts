@@ -6,7 +6,7 @@ import { forgetRuntimes } from "../model/runtimes.ts"
 
 const dayMs = 24 * 60 * 60 * 1_000
 const keptMs = 90 * dayMs
-const runtimesKeptMs = 30 * dayMs
+const runtimesKeptMs = 7 * dayMs
 const batch = 250
 const runtimesBatch = 10
 
@@ -20,7 +20,7 @@ const mayRunAgain = async (ctx: Pick<MutationCtx, "db">, runId: string): Promise
 
 /**
  * Deletes notifications that ended ninety days ago, and ledger rows as old of runs that are over. Dead letters stay
- * until an operator decides, and with them what their runs did. Deletes runtimes that have been offline for thirty days,
+ * until an operator decides, and with them what their runs did. Deletes runtimes that have been offline for seven days,
  * too. Runs daily, in batches of 250 rows per kind and ten runtimes, and schedules the next batch while there is more;
  * the ledger continues from `after` (epoch milliseconds). Reads those rows and the notification of each run.
  */

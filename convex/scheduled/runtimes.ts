@@ -1,6 +1,6 @@
 import { v } from "convex/values"
 import { internalMutation } from "../_generated/server.js"
-import { lapse as lapseRuntime, timeOutUpgrade as timeOut } from "../model/runtimes.ts"
+import { lapse as lapseRuntime, timeOutCommand as timeOut } from "../model/runtimes.ts"
 
 /** Marks a runtime offline whose pulse did not come in time. Scheduled by each pulse, which cancels the one before. */
 export const lapse = internalMutation({
@@ -12,8 +12,8 @@ export const lapse = internalMutation({
   }
 })
 
-/** Gives up an upgrade of which nothing was heard. Scheduled when a runtime takes it. */
-export const timeOutUpgrade = internalMutation({
+/** Gives up a command that was not taken, or an upgrade of which nothing was heard. Scheduled when it is requested or taken. */
+export const timeOutCommand = internalMutation({
   args: { id: v.id("runtimeCommands") },
   returns: v.null(),
   handler: async (ctx, { id }): Promise<null> => {

@@ -3,7 +3,7 @@ import { api } from "../../convex/_generated/api.js"
 import { mustBeCurrentBoot } from "../../convex/model/boots.ts"
 import { recordPulse } from "../../convex/model/runtimes.ts"
 import { servedProtocols } from "../../src/domain/Protocol.ts"
-import { codeOf, complete, first, type Plane, seededPlane } from "./controlPlane.ts"
+import { codeOf, complete, contextOf, first, type Plane, seededPlane, silence } from "./controlPlane.ts"
 import { conflictsOf, footprintOf } from "./footprint.ts"
 
 beforeEach(() => {
@@ -255,6 +255,29 @@ describe("commands", () => {
     expect(await codeOf(plane.asPerson(api.app.runtimes.restart, { runtimeId: "nobody" }))).toBe("not_found")
   })
 
+  it("expire a day after the request, and tell people", async () => {
+    const plane = await seededPlane()
+    await plane.asPerson(api.app.runtimes.upgrade, { runtimeVersion: "1.1.0" })
+    await plane.asPerson(api.app.runtimes.restart, {})
+    await later(plane, 86_399_000)
+    expect(await commands(plane)).toMatchObject({ restart: {}, upgrade: {} })
+    await later(plane, 1_000)
+    expect(await commands(plane)).toMatchObject({ restart: null, upgrade: null })
+    const lines = (await plane.seen(api.app.activities.list, {})).map((each) => each.summary)
+    expect(lines).toContain("restart of r1: failed, not taken within a day")
+    expect(lines).toContain("upgrade of r1: failed, not taken within a day")
+  })
+
+  it("do not restart a runtime that has started since the request", async () => {
+    const plane = await seededPlane()
+    await plane.asPerson(api.app.runtimes.restart, {})
+    await plane.asPerson(api.app.runtimes.upgrade, { runtimeVersion: "1.1.0" })
+    expect((await plane.pulse("r1", "b1")).commands).toMatchObject({ restart: {}, upgrade: {} })
+    const { commands: open } = await plane.pulse("r1", "b2")
+    expect(open).toMatchObject({ restart: null, upgrade: { runtimeVersion: "1.1.0" } })
+    expect(await lastOf(plane)).toMatchObject({ kind: "restart", state: "success" })
+  })
+
   it("pause and resume the account", async () => {
     const plane = await seededPlane()
     await plane.asPerson(api.app.runtimes.pause, {})
@@ -295,5 +318,88 @@ describe("the roster", () => {
     const rows = (await plane.notifications(taskId)).filter((row) => row.recipientName === "Engineer")
     expect(rows.every((row) => row.state === "delivered")).toBe(true)
     await plane.asPerson(api.app.agents.create, { slug: "engineer", name: "Engineer II" })
+  })
+
+  it.each(["agent", "task"] as const)(
+    "gives an agent under a removed one's slug sessions of its own (scope %s)",
+    async (sessionScope) => {
+      const plane = await seededPlane({ sessionScope })
+      const { taskId } = await plane.asPerson(api.app.tasks.create, { title: "T", assigneeIds: [plane.engineer] })
+      const used: Array<string> = []
+      const work = async () => {
+        const run = await plane.takeOne()
+        used.push(contextOf(run).sessionKey)
+        return run
+      }
+      await complete(plane, await work())
+      await plane.mutate(api.service.sessions.rotate, { agent: "engineer" })
+      // The try after this silence runs in a generation that the session does not have yet.
+      await plane.post(taskId, "@engineer?")
+      await silence(plane, await work(), { rotate: true })
+      const live = await work()
+      await plane.asPerson(api.app.agents.remove, { agentId: plane.engineer })
+      for (const name of ["Engineer II", "Engineer III"]) {
+        const { agentId } = await plane.asPerson(api.app.agents.create, { slug: "engineer", name })
+        await plane.asPerson(api.app.tasks.assign, { taskId, assigneeIds: [agentId] })
+        await complete(plane, await work())
+        if (name === "Engineer II") {
+          await complete(plane, live)
+          await plane.asPerson(api.app.agents.remove, { agentId })
+        }
+      }
+      expect(used).toHaveLength(5)
+      expect(new Set(used).size).toBe(5)
+    }
+  )
+})
+
+describe("an account with hundreds of runtimes that are gone", () => {
+  const crowded = async () => {
+    const plane = await seededPlane()
+    await plane.t.run(async (ctx) => {
+      const row = await ctx.db.query("runtimes").first()
+      if (row === null) throw new Error("expected a runtime")
+      const { _id, _creationTime, ...rest } = row
+      for (let count = 0; count < 220; count += 1) {
+        const runtimeId = `a-container-${count}`
+        const lastPulseAt = rest.lastPulseAt - 1_000 * (1 + count)
+        await ctx.db.insert("runtimes", { ...rest, runtimeId, status: "offline", lastPulseAt })
+      }
+    })
+    return plane
+  }
+
+  it("is online while one runtime serves it, which the list shows first", async () => {
+    const plane = await crowded()
+    const { taskId } = await plane.asPerson(api.app.tasks.create, { title: "T", assigneeIds: [plane.engineer] })
+    await plane.take()
+    expect((await plane.seen(api.app.accounts.get, {})).isOnline).toBe(true)
+    expect((await plane.seen(api.app.agents.list, {})).every(({ status }) => status === "online")).toBe(true)
+    expect((await plane.seen(api.app.tasks.get, { taskId })).typing).toMatchObject([{ slug: "engineer" }])
+    expect((await plane.seen(api.app.runtimes.list, {}))[0]?.runtimeId).toBe("r1")
+  })
+
+  it("lists all of them in pages, each once", async () => {
+    const plane = await crowded()
+    const seen: Array<string> = []
+    let before: number | undefined
+    for (;;) {
+      const page = await plane.seen(api.app.runtimes.list, { limit: 100, ...(before === undefined ? {} : { before }) })
+      if (page.length === 0) break
+      seen.push(...page.map(({ runtimeId }) => runtimeId))
+      before = page.at(-1)?.lastPulseAt
+    }
+    expect(seen.slice(0, 2)).toEqual(["r1", "a-container-0"])
+    expect([seen.length, new Set(seen).size]).toEqual([221, 221])
+  })
+
+  it("asks only the one that runs to restart, unless an offline one is named", async () => {
+    const plane = await crowded()
+    expect((await plane.asPerson(api.app.runtimes.restart, {})).commandIds).toHaveLength(1)
+    expect((await commands(plane)).restart).not.toBeNull()
+    const named = { runtimeId: "a-container-219", runtimeVersion: "1.1.0" }
+    expect((await plane.asPerson(api.app.runtimes.upgrade, named)).commandIds).toHaveLength(1)
+    await plane.pulse("r1", "b1", { status: "offline" })
+    expect(await codeOf(plane.asPerson(api.app.runtimes.restart, {}))).toBe("not_found")
   })
 })
