@@ -58,6 +58,7 @@ export const profiles = serviceQuery({
     revision: v.number(),
     agents: v.array(
       v.object({
+        id: v.string(),
         slug: v.string(),
         name: v.string(),
         role: v.string(),
@@ -81,8 +82,7 @@ export const profiles = serviceQuery({
     for (const agent of agents) {
       const { identity, soul, userText } = await textsOf(ctx, agent._id)
       profiles.push({
-        slug: agent.slug,
-        name: agent.name,
+        ...toAgentRef(agent),
         role: agent.role,
         model: agent.model,
         soul,

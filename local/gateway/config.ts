@@ -1,5 +1,6 @@
 import { readFileSync, watch } from "node:fs"
 import { basename, dirname } from "node:path"
+import { evaluate, parse } from "@humanwhocodes/momoa"
 import { z } from "zod"
 
 /** The parts of OpenClaw's configuration that the stand-in acts on. */
@@ -150,11 +151,14 @@ export const configIssues = (path: string): ReadonlyArray<ConfigIssue> => {
   const text = contentOf(path)
   if (text === undefined) return [{ path: "<root>", message: "file not found" }]
   try {
-    return issuesOf(JSON.parse(text))
+    return issuesOf(parseJson5(text))
   } catch (error) {
     return [{ path: "<root>", message: `JSON5 parse failed: ${(error as Error).message}` }]
   }
 }
+
+/** As the real one reads its configuration. */
+const parseJson5 = (text: string): unknown => evaluate(parse(text, { mode: "json5" }))
 
 const issuesOf = (input: unknown): ReadonlyArray<ConfigIssue> => {
   const parsed = schema.safeParse(input)
@@ -180,7 +184,7 @@ export const readConfig = (path: string): GatewayConfig => {
   }
   let input: unknown
   try {
-    input = JSON.parse(text)
+    input = parseJson5(text)
   } catch (cause) {
     throw new ConfigRefused(`existing config is missing gateway.mode, the file is broken: ${(cause as Error).message}`)
   }

@@ -12,22 +12,36 @@ interface Run {
   readonly steps: SyncSteps
 }
 
-const linesOf = ({ steps, target }: Run): ReadonlyArray<string> => [
-  ...steps.folders.map((path) => `make    ${[target.workspaceRoot, ...path].join("/")}`),
-  ...steps.writes.map(({ path }) => `write   ${[target.workspaceRoot, ...path].join("/")}`),
-  ...steps.removes.map((path) => `remove  ${[target.workspaceRoot, ...path].join("/")}`),
-  ...(steps.config === null ? [] : [`change  ${target.configPath}`]),
-  ...steps.deferred.map((key) => `later   ${key} of ${target.configPath}: a runtime works with this gateway`)
-]
+const linesOf = ({ steps, target }: Run): ReadonlyArray<string> => {
+  const at = (path: ReadonlyArray<string>) => [target.workspaceRoot, ...path].join("/")
+  const { configPath } = target
+  return [
+    ...steps.moves.map(({ from, to }) => `move    ${at(from)} to ${at(to)}: its agent was removed`),
+    ...steps.folders.map((path) => `make    ${at(path)}`),
+    ...steps.writes.map(
+      ({ copy, path }) => `write   ${at(path)}${copy === null ? "" : `, a copy is kept: ${at(copy)}`}`
+    ),
+    ...steps.removes.map((path) => `remove  ${at(path)}`),
+    ...(steps.config === null ? [] : [`change  ${configPath}`]),
+    ...steps.replaced.map((key) => `replace ${key} of ${configPath}, a copy is kept: ${steps.configCopy}`),
+    ...steps.deferred.map((key) => `later   ${key} of ${configPath}: a runtime works with this gateway`),
+    ...steps.left.map((what) => `leave   ${what}: the runtime did not write it`)
+  ]
+}
 
 const show = Effect.fnUntraced(function* (run: Run, json: boolean) {
   const { steps } = run
   if (json) {
     yield* printJson({
+      move: steps.moves.map(({ from, to }) => ({ from: from.join("/"), to: to.join("/") })),
       make: steps.folders.map((path) => path.join("/")),
       write: steps.writes.map(({ path }) => path.join("/")),
+      keep: steps.writes.flatMap(({ copy }) => (copy === null ? [] : [copy.join("/")])),
       remove: steps.removes.map((path) => path.join("/")),
       changesConfiguration: steps.config !== null,
+      replace: steps.replaced,
+      configurationCopy: steps.configCopy,
+      leave: steps.left,
       deferred: steps.deferred,
       problems: steps.problems
     })

@@ -12,21 +12,38 @@ export interface AgentSettings {
   readonly model: string | null
 }
 
+/** What we wrote of an agent; what is absent was not ours to write. */
+export interface WrittenSettings {
+  readonly slug: string
+  readonly workspace: string
+  readonly skills?: ReadonlyArray<string>
+  readonly model?: string
+}
+
 /** What is to stand in the configuration, and what of it we wrote earlier. */
 export interface SettingsWish {
   readonly agents: ReadonlyArray<AgentSettings>
-  /** Agents that we wrote earlier, with their workspaces; those that are not wished for any more go. */
-  readonly formerly: ReadonlyArray<Pick<AgentSettings, "slug" | "workspace">>
+  /** What we wrote earlier, perhaps several times of an agent; agents that are not wished for any more go. */
+  readonly formerly: ReadonlyArray<WrittenSettings>
   /** Whether the gateway is to listen on this machine alone where its configuration does not say. */
   readonly bindsLoopback: boolean
   /** Whether keys wait for which the gateway restarts itself. */
   readonly defersBootOnly: boolean
 }
 
-/** The merged configuration, and the keys that were left for later. */
+/** The merged configuration, and what became of its keys. */
 export interface MergedSettings {
   readonly settings: JsonObject
+  /** Keys that were left for later. */
   readonly deferred: ReadonlyArray<string>
+  /** Keys that got another value although the runtime did not write the old one. */
+  readonly replaced: ReadonlyArray<string>
+  /** Keys of agents that stay as they are because the runtime did not write them. */
+  readonly kept: ReadonlyArray<string>
+  /** Agents with a workspace that the runtime did not choose: their entries are left alone altogether. */
+  readonly foreign: ReadonlyArray<{ readonly slug: string; readonly workspace: unknown }>
+  /** What is ours now. */
+  readonly written: ReadonlyArray<WrittenSettings>
 }
 
 /** Our part cannot stand in this configuration; the message names the key. */
@@ -71,24 +88,56 @@ const always: ReadonlyArray<readonly [ReadonlyArray<string>, unknown]> = [
   [["agents", "defaults", "skipBootstrap"], true]
 ]
 
-const withAgent = (settings: JsonObject, agent: AgentSettings): JsonObject => {
-  const path = [...entriesPath, agent.slug]
-  let next = set(settings, [...path, "workspace"], agent.workspace)
-  next = set(next, [...path, "skills"], [...agent.skills])
-  if (agent.model !== null) return set(next, [...path, "model"], agent.model)
-  const entry = get(next, path)
-  return isObject(entry) ? set(next, path, without(entry, ["model"])) : next
+const isEqual = (left: unknown, right: unknown): boolean => JSON.stringify(left) === JSON.stringify(right)
+
+/** Whether the entry's value is one that we wrote. */
+const isOurs = (
+  formerly: ReadonlyArray<WrittenSettings>,
+  slug: string,
+  key: "workspace" | "skills" | "model",
+  value: unknown
+): boolean => formerly.some((former) => former.slug === slug && isEqual(former[key], value))
+
+/**
+ * The settings with an agent's entry. A value that the runtime did not write gives way to the control plane's, and stays
+ * where the control plane has none: no skill, no model.
+ */
+const withAgent = (settings: JsonObject, agent: AgentSettings, formerly: ReadonlyArray<WrittenSettings>) => {
+  const { slug, workspace } = agent
+  const path = [...entriesPath, slug]
+  let next = set(settings, [...path, "workspace"], workspace)
+  const replaced: Array<string> = []
+  const kept: Array<string> = []
+  const written: { skills?: ReadonlyArray<string>; model?: string } = {}
+  const write = <K extends "skills" | "model">(key: K, wanted: AgentSettings[K], says: boolean) => {
+    const found = get(settings, [...path, key])
+    const isForeign = found !== undefined && !isEqual(found, wanted) && !isOurs(formerly, slug, key, found)
+    if (isForeign) (says ? replaced : kept).push([...path, key].join("."))
+    if (isForeign && !says) return
+    if (wanted !== null) {
+      next = set(next, [...path, key], wanted)
+      Object.assign(written, { [key]: wanted })
+    } else {
+      const entry = get(next, path)
+      if (isObject(entry)) next = set(next, path, without(entry, [key]))
+    }
+  }
+  write("skills", [...agent.skills], agent.skills.length > 0)
+  write("model", agent.model, agent.model !== null)
+  return { settings: next, replaced, kept, written: { slug, workspace, ...written } }
 }
 
 const withoutAgent = (
   settings: JsonObject,
-  { slug, workspace }: Pick<AgentSettings, "slug" | "workspace">
+  { slug, workspace }: WrittenSettings,
+  formerly: ReadonlyArray<WrittenSettings>
 ): JsonObject => {
   const entry = get(settings, [...entriesPath, slug])
   const entries = get(settings, entriesPath)
-  // With another workspace it has become somebody else's agent.
+  // With another workspace the entry is no longer the runtime's.
   if (!isObject(entries) || !isObject(entry) || entry["workspace"] !== workspace) return settings
-  const rest = without(entry, ["workspace", "skills", "model"])
+  const ours = (["skills", "model"] as const).filter((key) => isOurs(formerly, slug, key, entry[key]))
+  const rest = without(entry, ["workspace", ...ours])
   return Object.keys(rest).length === 0
     ? set(settings, entriesPath, without(entries, [slug]))
     : set(settings, [...entriesPath, slug], rest)
@@ -104,22 +153,46 @@ export const mergeGatewaySettings = (existing: JsonObject, wish: SettingsWish): 
       "agents.list is the form of releases before 2026.8.2: `openclaw doctor --fix` makes agents.entries of it"
     )
   }
+  const { formerly } = wish
   let settings = existing
-  for (const former of wish.formerly) {
-    if (!wish.agents.some(({ slug }) => slug === former.slug)) settings = withoutAgent(settings, former)
+  for (const former of formerly) {
+    if (!wish.agents.some(({ slug }) => slug === former.slug)) settings = withoutAgent(settings, former, formerly)
   }
   settings = set(settings, ["agents", "ownership"], "explicit")
   const entries = get(settings, entriesPath)
   if (entries === undefined) settings = set(settings, entriesPath, {})
   else if (!isObject(entries)) throw new SettingsUnusable("agents.entries must be an object")
-  for (const agent of wish.agents) settings = withAgent(settings, agent)
-  for (const [path, value] of always) settings = set(settings, path, value)
+  const replaced: Array<string> = []
+  const kept: Array<string> = []
+  const foreign: Array<MergedSettings["foreign"][number]> = []
+  const written: Array<WrittenSettings> = []
+  for (const agent of wish.agents) {
+    const { slug } = agent
+    const workspace = get(settings, [...entriesPath, slug, "workspace"])
+    const isForeign = ![undefined, agent.workspace].some((ours) => ours === workspace)
+    if (isForeign && !isOurs(formerly, slug, "workspace", workspace)) {
+      foreign.push({ slug, workspace })
+      kept.push([...entriesPath, slug].join("."))
+      written.push(...formerly.filter((former) => former.slug === slug))
+      continue
+    }
+    const merged = withAgent(settings, agent, formerly)
+    settings = merged.settings
+    replaced.push(...merged.replaced)
+    kept.push(...merged.kept)
+    written.push(merged.written)
+  }
   const bootOnly: Array<readonly [ReadonlyArray<string>, unknown]> = [[["gateway", "mode"], "local"]]
   if (wish.bindsLoopback && get(settings, ["gateway", "bind"]) === undefined) {
     bootOnly.push([["gateway", "bind"], "loopback"])
   }
   const changed = bootOnly.filter(([path, value]) => get(settings, path) !== value)
-  if (wish.defersBootOnly) return { settings, deferred: changed.map(([path]) => path.join(".")) }
-  for (const [path, value] of changed) settings = set(settings, path, value)
-  return { settings, deferred: [] }
+  const fixed = wish.defersBootOnly ? always : [...always, ...changed]
+  for (const [path, value] of fixed) {
+    const found = get(settings, path)
+    if (found !== undefined && found !== value) replaced.push(path.join("."))
+    settings = set(settings, path, value)
+  }
+  const deferred = wish.defersBootOnly ? changed.map(([path]) => path.join(".")) : []
+  return { settings, deferred, replaced, kept, foreign, written }
 }

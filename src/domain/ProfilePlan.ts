@@ -5,6 +5,7 @@ import { isWorkspaceSlug } from "./WorkspaceSlug.ts"
 
 /** An agent's texts, model and enabled skills, as service/agents:profiles answers them. */
 export const Profile = Schema.Struct({
+  id: Schema.String,
   slug: Schema.String,
   name: Schema.String,
   role: Schema.String,
@@ -45,15 +46,24 @@ export interface SharedTexts {
 export interface PlannedFile {
   readonly path: ReadonlyArray<string>
   readonly content: string
-  /** Made when it is missing and never touched again: it is the agent's. */
-  readonly isOnce: boolean
+  /**
+   * What it may replace: `made` is written if it is missing and never touched again, because it is the agent's; `default`
+   * replaces what the runtime wrote, because the control plane has no text for it; `given` replaces everything.
+   */
+  readonly kind: "made" | "default" | "given"
+}
+
+/** An agent as the gateway shall know it, but for its workspace. */
+export interface PlannedAgent extends Omit<AgentSettings, "workspace"> {
+  /** Of two agents with one slug, one after the other, each has its own. */
+  readonly id: string
 }
 
 /** What the workspaces and the gateway's agents shall be; `problems` say what was left out and why. */
 export interface ProfilePlan {
   readonly files: ReadonlyArray<PlannedFile>
   readonly folders: ReadonlyArray<ReadonlyArray<string>>
-  readonly agents: ReadonlyArray<Omit<AgentSettings, "workspace">>
+  readonly agents: ReadonlyArray<PlannedAgent>
   readonly problems: ReadonlyArray<string>
 }
 
@@ -94,7 +104,7 @@ export const planProfiles = (profiles: Profiles, texts: SharedTexts): ProfilePla
   }
   const files: Array<PlannedFile> = []
   const folders: Array<ReadonlyArray<string>> = []
-  const agents: Array<Omit<AgentSettings, "workspace">> = []
+  const agents: Array<PlannedAgent> = []
   for (const agent of profiles.agents) {
     const { slug } = agent
     if (!isWorkspaceSlug(slug)) {
@@ -108,27 +118,24 @@ export const planProfiles = (profiles: Profiles, texts: SharedTexts): ProfilePla
     const name = oneLine(agent.name)
     const role = oneLine(agent.role)
     const own = [...new Set(agent.skillSlugs)].filter((skill) => skills.has(skill)).toSorted()
-    const write = (file: string, content: string, isOnce = false) => files.push({ path: [slug, file], content, isOnce })
-    write("SOUL.md", ended(agent.soul.trim() === "" ? `# ${name}\n\nYou are ${name}. Your role: ${role}.` : agent.soul))
-    write("USER.md", ended(agent.userText.trim() === "" ? "# User\n\nNothing is known yet." : agent.userText))
-    write(
-      "IDENTITY.md",
-      ended(
-        agent.identity.trim() === ""
-          ? `# Identity\n\n- Name: ${name}\n- Role: ${role}\n- Mention: @${slug}`
-          : agent.identity
-      )
-    )
-    write("AGENTS.md", ended(`${texts.agentsMd.trim()}\n\n## Tools\n\n${texts.tools.trim()}`))
-    write("TOOLS.md", ended(`# Tools\n\n${texts.tools.trim()}`))
-    write("HEARTBEAT.md", ended(texts.heartbeatMd))
-    write("worktree.sh", ended(texts.worktreeScript))
-    write("MEMORY.md", "# Memory\n", true)
+    const write = (file: string, text: string, kind: PlannedFile["kind"] = "given") =>
+      files.push({ path: [slug, file], content: ended(text), kind })
+    const writeText = (file: string, text: string, otherwise: string) =>
+      text.trim() === "" ? write(file, otherwise, "default") : write(file, text)
+    writeText("SOUL.md", agent.soul, `# ${name}\n\nYou are ${name}. Your role: ${role}.`)
+    writeText("USER.md", agent.userText, "# User\n\nNothing is known yet.")
+    writeText("IDENTITY.md", agent.identity, `# Identity\n\n- Name: ${name}\n- Role: ${role}\n- Mention: @${slug}`)
+    write("AGENTS.md", `${texts.agentsMd.trim()}\n\n## Tools\n\n${texts.tools.trim()}`)
+    write("TOOLS.md", `# Tools\n\n${texts.tools.trim()}`)
+    write("HEARTBEAT.md", texts.heartbeatMd)
+    write("worktree.sh", texts.worktreeScript)
+    write("MEMORY.md", "# Memory", "made")
     for (const skill of own) {
-      files.push({ path: [slug, "skills", skill, "SKILL.md"], content: skills.get(skill) ?? "", isOnce: false })
+      files.push({ path: [slug, "skills", skill, "SKILL.md"], content: skills.get(skill) ?? "", kind: "given" })
     }
     for (const folder of agentFolders) folders.push([slug, folder])
-    agents.push({ slug, skills: own, model: agent.model === null || agent.model.trim() === "" ? null : agent.model })
+    const model = agent.model === null || agent.model.trim() === "" ? null : agent.model
+    agents.push({ id: agent.id, slug, skills: own, model })
   }
   return { files, folders, agents, problems }
 }

@@ -96,6 +96,8 @@ export class ProfileSync extends Context.Service<
       const scope = yield* Effect.scope
       const one = yield* Semaphore.make(1)
       const failing = makeFailureStreak()
+      /** What was logged as left alone. */
+      const told = new Set<string>()
       const later = yield* FiberHandle.make<void>()
       const noticing = yield* FiberHandle.make<void>()
       /** Something to write may have come. Each run reads what is newest: of several one is enough. */
@@ -126,9 +128,16 @@ export class ProfileSync extends Context.Service<
               agents: plan.agents.length,
               written: steps.writes.length,
               removed: steps.removes.length,
+              movedAside: steps.moves.length,
+              copiesKept: steps.writes.filter(({ copy }) => copy !== null).length,
               configuration: steps.config === null ? "as it was" : "changed"
             })
           )
+        }
+        for (const what of steps.left) {
+          if (told.has(what)) continue
+          told.add(what)
+          yield* Effect.logInfo(`profile sync leaves ${what}: the runtime did not write it`)
         }
         for (const problem of steps.problems) {
           const message = `profile sync: ${problem}`

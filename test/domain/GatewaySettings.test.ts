@@ -1,7 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Schema } from "effect"
 import { mergeGatewaySettings, SettingsUnusable } from "../../src/domain/GatewaySettings.ts"
-import type { AgentSettings, JsonObject, SettingsWish } from "../../src/domain/GatewaySettings.ts"
+import type { AgentSettings, JsonObject, SettingsWish, WrittenSettings } from "../../src/domain/GatewaySettings.ts"
 
 const agent = (slug: string, more: Partial<AgentSettings> = {}): AgentSettings => ({
   slug,
@@ -9,6 +9,13 @@ const agent = (slug: string, more: Partial<AgentSettings> = {}): AgentSettings =
   skills: ["triage"],
   model: null,
   ...more
+})
+/** What the record has of that agent. */
+const written = (slug: string, model?: string): WrittenSettings => ({
+  slug,
+  workspace: `/root/${slug}`,
+  skills: ["triage"],
+  ...(model === undefined ? {} : { model })
 })
 const wish = (agents: ReadonlyArray<AgentSettings>, more: Partial<SettingsWish> = {}): SettingsWish => ({
   agents,
@@ -113,19 +120,41 @@ describe("our part of the gateway's configuration", () => {
       { agents: { entries: { alpha: { tools: { deny: ["*"] } } } } },
       wish([agent("alpha"), agent("beta")])
     )
-    const after = merged(before, wish([], { formerly: [agent("alpha"), agent("beta")] }))
+    const after = merged(before, wish([], { formerly: [written("alpha"), written("beta")] }))
     assert.deepStrictEqual(after.agents.entries, { alpha: { tools: { deny: ["*"] } } })
   })
 
   it("leaves an entry alone that has become somebody else's, and entries it never wrote", () => {
     const existing = { agents: { entries: { alpha: { workspace: "/elsewhere" }, gamma: {} } } }
-    const after = merged(existing, wish([], { formerly: [agent("alpha")] }))
+    const after = merged(existing, wish([], { formerly: [written("alpha")] }))
     assert.deepStrictEqual(after.agents.entries, existing.agents.entries)
   })
 
   it("takes the model out again when the agent has none any more", () => {
     const before = merged({}, wish([agent("alpha", { model: "a/b" })]))
-    assert.notProperty(merged(before, wish([agent("alpha")])).agents.entries.alpha, "model")
+    const after = merged(before, wish([agent("alpha")], { formerly: [written("alpha", "a/b")] }))
+    assert.notProperty(after.agents.entries.alpha, "model")
+  })
+
+  it("keeps a model and skills that it did not write while the control plane has none", () => {
+    const existing = { agents: { entries: { alpha: { model: "mine/1", skills: ["own"] } } } }
+    const { kept, replaced, settings } = mergeGatewaySettings(existing, wish([agent("alpha", { skills: [] })]))
+    assert.deepStrictEqual([kept, replaced], [["agents.entries.alpha.skills", "agents.entries.alpha.model"], []])
+    assert.deepStrictEqual((settings["agents"] as any).entries.alpha, {
+      model: "mine/1",
+      skills: ["own"],
+      workspace: "/root/alpha"
+    })
+    const given = mergeGatewaySettings(existing, wish([agent("alpha", { model: "a/b" })]))
+    assert.deepStrictEqual(given.replaced, ["agents.entries.alpha.skills", "agents.entries.alpha.model"])
+    assert.deepStrictEqual(given.written, [written("alpha", "a/b")])
+  })
+
+  it("names the settings of others that it replaces", () => {
+    const existing = { tools: { toolSearch: true }, gateway: { mode: "remote", bind: "lan" } }
+    assert.deepStrictEqual(mergeGatewaySettings(existing, wish([])).replaced, ["tools.toolSearch", "gateway.mode"])
+    const later = mergeGatewaySettings(existing, wish([], { defersBootOnly: true }))
+    assert.deepStrictEqual([later.replaced, later.deferred], [["tools.toolSearch"], ["gateway.mode"]])
   })
 
   it("does not say where to listen when the file does, nor for a gateway that runs elsewhere", () => {

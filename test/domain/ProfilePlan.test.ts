@@ -11,6 +11,7 @@ const texts = {
   tools: "- `task_load`: reads a task"
 }
 const profile = (slug: string, more: Partial<Profile> = {}): Profile => ({
+  id: `id-${slug}`,
   slug,
   name: "Alpha",
   role: "builds",
@@ -46,10 +47,15 @@ describe("the plan of the workspaces", () => {
       ["alpha", "memory"],
       ["alpha", "deliverables"]
     ])
-    assert.deepStrictEqual(agents, [{ slug: "alpha", skills: ["triage"], model: null }])
+    assert.deepStrictEqual(agents, [{ id: "id-alpha", slug: "alpha", skills: ["triage"], model: null }])
     assert.deepStrictEqual(
-      files.filter(({ isOnce }) => isOnce).map(({ path }) => path[1]),
-      ["MEMORY.md"]
+      files.filter(({ kind }) => kind !== "given").map(({ kind, path }) => [kind, path[1]]),
+      [
+        ["default", "SOUL.md"],
+        ["default", "USER.md"],
+        ["default", "IDENTITY.md"],
+        ["made", "MEMORY.md"]
+      ]
     )
   })
 

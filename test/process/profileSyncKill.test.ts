@@ -12,7 +12,17 @@ const fixture = (name: string) => join(import.meta.dirname, "fixtures", name)
 const profiles = (soul: string, skills: ReadonlyArray<string>): Profiles => ({
   revision: 1,
   agents: [
-    { slug: "alpha", name: "Alpha", role: "builds", model: null, soul, identity: "", userText: "", skillSlugs: skills }
+    {
+      id: "a1",
+      slug: "alpha",
+      name: "Alpha",
+      role: "builds",
+      model: null,
+      soul,
+      identity: "",
+      userText: "",
+      skillSlugs: skills
+    }
   ],
   skills: skills.map((slug) => ({ slug, name: slug, description: "does it", content: `${slug}. `.repeat(500) }))
 })

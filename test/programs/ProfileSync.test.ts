@@ -25,6 +25,7 @@ const profiles: Profiles = {
   revision: 1,
   agents: [
     {
+      id: "e1",
       slug: "engineer",
       name: "Engineer",
       role: "Builds",
