@@ -24,7 +24,6 @@ interface Turn {
   readonly agent: string
   readonly at: number
   readonly input: string
-  readonly instructions: string
 }
 
 const timed = async (work: () => Promise<unknown>): Promise<number> => {
@@ -46,7 +45,7 @@ const callCost = Effect.gen(function* () {
   const turns = yield* eventually(house.requests as Effect.Effect<ReadonlyArray<Turn>>, (all) =>
     all.some(({ agent }) => agent === "engineer")
   )
-  const access = httpAccessIn(turns.find(({ agent }) => agent === "engineer")!.instructions)
+  const access = httpAccessIn(turns.find(({ agent }) => agent === "engineer")!.input)
   const { accountId, serviceToken } = house.account
   const throughRuntime = async () => {
     const { status } = await access.call("/agent/task-load", { taskId })

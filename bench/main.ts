@@ -18,7 +18,7 @@ import { lineOf, markdownOf } from "./table.ts"
 type Bench = { readonly run: (against?: string) => Promise<ReadonlyArray<Figure>> }
 
 /** The benches that can measure another checkout in alternation with this one. */
-const comparable: ReadonlySet<string> = new Set(["lone", "shipped", "rates", "renewals", "idleCpu"])
+const comparable: ReadonlySet<string> = new Set(["lone", "shipped", "rates", "renewals", "idleCpu", "tokens"])
 
 /** The benches by name, in the order in which all are run; each is loaded when it is run. */
 const benches: Readonly<Record<string, () => Promise<Bench>>> = {
@@ -40,6 +40,7 @@ const benches: Readonly<Record<string, () => Promise<Bench>>> = {
   idle: () => import("./idle.ts"),
   heartbeats: () => import("./heartbeats.ts"),
   storm: () => import("./storm.ts"),
+  tokens: () => import("./tokens.ts"),
   plane: () => import("./plane.ts"),
   gateway: () => import("./gateway.ts"),
   memory: () => import("./memory.ts"),

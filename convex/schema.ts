@@ -116,7 +116,14 @@ export const notificationEvent = v.object({
 })
 export type NotificationEvent = Infer<typeof notificationEvent>
 
-export const usage = v.object({ inputTokens: v.number(), outputTokens: v.number(), totalTokens: v.number() })
+export const usage = v.object({
+  inputTokens: v.number(),
+  outputTokens: v.number(),
+  totalTokens: v.number(),
+  /** The parts of inputTokens that the provider read from its prompt cache and wrote to it. */
+  cacheReadTokens: v.optional(v.number()),
+  cacheWriteTokens: v.optional(v.number())
+})
 
 /** All times are epoch milliseconds of the control plane. */
 export default defineSchema({
@@ -301,8 +308,12 @@ export default defineSchema({
   sessions: defineTable({
     accountId: v.id("accounts"),
     agentId: v.id("agents"),
+    /** Deliveries and heartbeats of an agent run in different sessions, one at a time. */
+    kind: runKind,
     taskId: v.optional(v.id("tasks")),
     generation: v.number(),
+    /** Random; the mark of the fences in its prompts derives from it and the generation. */
+    fenceSecret: v.string(),
     /** Takes effect at the next claim. */
     nextGeneration: v.optional(v.number()),
     epoch: v.number(),
@@ -313,10 +324,10 @@ export default defineSchema({
     expiresAt: v.optional(v.number()),
     leaseRuntimeId: v.optional(v.string())
   })
-    .index("by_agent", ["agentId", "taskId"])
+    .index("by_agent", ["agentId", "kind", "taskId"])
     .index("by_generation", ["agentId", "generation"])
     .index("by_agent_at", ["agentId", "at"])
-    .index("by_agent_expiry", ["agentId", "expiresAt"])
+    .index("by_agent_expiry", ["agentId", "kind", "expiresAt"])
     .index("by_at", ["accountId", "at"])
     .index("by_runtime", ["accountId", "leaseRuntimeId", "expiresAt"]),
 

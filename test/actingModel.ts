@@ -7,42 +7,70 @@ import type { ChatRequest } from "../local/model/chat.ts"
 import { textOf } from "../local/model/chat.ts"
 import { readBody } from "../local/model/control.ts"
 
-/** What the model is shown; its answer is the text of its reply. */
-export type Act = (prompt: {
-  readonly system: string
-  readonly user: string
-  readonly tools: ReadonlyArray<string>
-}) => Promise<string>
+/** A call of one tool, instead of a text. */
+export interface ActedCall {
+  readonly name: string
+  readonly args: object
+}
+
+/** What the model is shown, and the whole request; its answer is the text of its reply, or a call. */
+export type Act = (
+  prompt: { readonly system: string; readonly user: string; readonly tools: ReadonlyArray<string> },
+  chat: ChatRequest
+) => Promise<string | ActedCall>
+
+const messageOf = (answer: string | ActedCall, number: number) =>
+  typeof answer === "string"
+    ? { message: { role: "assistant", content: answer }, finish_reason: "stop" }
+    : {
+        message: {
+          role: "assistant",
+          content: null,
+          tool_calls: [
+            {
+              id: `call_${number}`,
+              type: "function",
+              function: { name: answer.name, arguments: JSON.stringify(answer.args) }
+            }
+          ]
+        },
+        finish_reason: "tool_calls"
+      }
 
 /** Serves the model on a free port; answers the provider's base URL. */
 export const serveActingModel = (act: Act): Effect.Effect<string, never, Scope.Scope> =>
   Effect.acquireRelease(
     Effect.promise(async () => {
+      let answers = 0
       const server = createServer((request, response) => {
-        const answer = async () => {
+        const serve = async () => {
           const chat = JSON.parse(await readBody(request)) as ChatRequest
-          const said = (...roles: ReadonlyArray<string>) =>
+          const textIn = (...roles: ReadonlyArray<string>) =>
             chat.messages
               .filter(({ role }) => roles.includes(role))
               .map(textOf)
               .join("\n")
-          const content = await act({
-            system: said("system", "developer"),
-            user: said("user"),
-            tools: (chat.tools ?? []).map((tool) => tool.function.name)
-          })
+          const answer = await act(
+            {
+              system: textIn("system", "developer"),
+              user: textIn("user"),
+              tools: (chat.tools ?? []).map((tool) => tool.function.name)
+            },
+            chat
+          )
+          answers += 1
           response.writeHead(200, { "content-type": "application/json" }).end(
             JSON.stringify({
               id: "chatcmpl-acting",
               object: "chat.completion",
               created: 0,
               model: chat.model,
-              choices: [{ index: 0, message: { role: "assistant", content }, finish_reason: "stop" }],
+              choices: [{ index: 0, ...messageOf(answer, answers) }],
               usage: { prompt_tokens: 1, completion_tokens: 1, total_tokens: 2 }
             })
           )
         }
-        answer().catch((error: unknown) => response.writeHead(500).end(String(error)))
+        serve().catch((error: unknown) => response.writeHead(500).end(String(error)))
       })
       await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve))
       return server
@@ -57,11 +85,11 @@ export const serveActingModel = (act: Act): Effect.Effect<string, never, Scope.S
       )
   ).pipe(Effect.map((server) => `http://127.0.0.1:${(server.address() as AddressInfo).port}/v1`))
 
-/** What the instructions tell an agent that works over HTTP. */
-export const httpAccessIn = (system: string) => {
+/** How the last turn in this text tells an agent to call its tools over HTTP. */
+export const httpAccessIn = (text: string) => {
   const found = (pattern: RegExp): string => {
-    const hit = pattern.exec(system)?.[1]
-    if (hit === undefined) throw new Error(`the instructions do not say ${pattern}`)
+    const hit = [...text.matchAll(new RegExp(pattern, "g"))].at(-1)?.[1]
+    if (hit === undefined) throw new Error(`the prompt does not say ${pattern}`)
     return hit
   }
   const baseUrl = found(/curl -sS -X POST (http:\S+)\/agent\//)

@@ -47,10 +47,6 @@ const decide = async (
   random: () => number,
   isBusy: boolean
 ): Promise<Answer> => {
-  const system = chat.messages
-    .filter(({ role }) => role === "system" || role === "developer")
-    .map(textOf)
-    .join("\n")
   const lastUser = chat.messages.findLastIndex(({ role }) => role === "user")
   const user = textOf(chat.messages[lastUser] ?? { role: "user", content: "" })
   // A word posted by a heartbeat is news to others: none while everything is to come to its rest.
@@ -66,7 +62,7 @@ const decide = async (
     const offered = (chat.tools ?? []).map((tool) => tool.function.name)
     if (offered.includes(call.name)) return { call }
     // Refusals are the runtime's business; what became of the effect is seen in the control plane.
-    if (system.includes("x-mission-control-capability")) await httpAccessIn(system).call(call.path, call.args)
+    if (user.includes("x-mission-control-capability")) await httpAccessIn(user).call(call.path, call.args)
   }
   return { text: `Answer ${n}` }
 }

@@ -53,6 +53,7 @@ import type * as model_participants from "../model/participants.js";
 import type * as model_personFunctions from "../model/personFunctions.js";
 import type * as model_principal from "../model/principal.js";
 import type * as model_pullRequests from "../model/pullRequests.js";
+import type * as model_randomHex from "../model/randomHex.js";
 import type * as model_readBudget from "../model/readBudget.js";
 import type * as model_readWithin from "../model/readWithin.js";
 import type * as model_refusal from "../model/refusal.js";
@@ -132,6 +133,7 @@ declare const fullApi: ApiFromModules<{
   "model/personFunctions": typeof model_personFunctions;
   "model/principal": typeof model_principal;
   "model/pullRequests": typeof model_pullRequests;
+  "model/randomHex": typeof model_randomHex;
   "model/readBudget": typeof model_readBudget;
   "model/readWithin": typeof model_readWithin;
   "model/refusal": typeof model_refusal;

@@ -10,7 +10,7 @@ import { eventsSize } from "./events.ts"
 import { notificationOf } from "./fences.ts"
 import { heartbeatContext, heartbeatContextOf } from "./heartbeatContext.ts"
 import { movedTo } from "./heartbeats.ts"
-import { followingDueAt, heartbeatOf, heartbeatRun, latestDueAt } from "./heartbeatSchedule.ts"
+import { followingDueAt, heartbeatOf, heartbeatRun, isFirstOfDay, latestDueAt } from "./heartbeatSchedule.ts"
 import {
   checkLeaseMs,
   checkNamed,
@@ -23,7 +23,7 @@ import {
 } from "./leases.ts"
 import { ReadBudget } from "./readBudget.ts"
 import { refusal } from "./refusal.ts"
-import { hasDueSession, type LeasedSession, offerAgain, refreshSession, takeLease } from "./sessions.ts"
+import { hasDueSession, hasLease, type LeasedSession, offerAgain, refreshSession, takeLease } from "./sessions.ts"
 
 const claimed = {
   id: v.string(),
@@ -181,18 +181,10 @@ const takeAgain = async (claiming: Claiming, session: LeasedSession): Promise<vo
   else if (heartbeat !== null) claiming.runs.push(await heartbeatRunOf(claiming, session, lease, heartbeat))
 }
 
-/** Whether the agent's heartbeat runs now, in a session of its own. Reads at most one row. */
-const isInHeartbeat = async (ctx: Pick<QueryCtx, "db">, session: Doc<"sessions">): Promise<boolean> => {
-  if (session.taskId === undefined) return false
-  const heartbeat = await heartbeatOf(ctx, session.agentId)
-  const own = heartbeat === null ? null : await ctx.db.get("sessions", heartbeat.sessionId)
-  return own?.lease?.kind === "heartbeat"
-}
-
 /** Takes the session's next due notification; those without attempts left end here as dead letters. */
 const takeNotification = async (claiming: Claiming, session: Doc<"sessions">): Promise<void> => {
   const { ctx, now, request } = claiming
-  if (await isInHeartbeat(ctx, session)) return
+  if (await hasLease(ctx, session.agentId, "heartbeat")) return
   const due = ctx.db
     .query("notifications")
     .withIndex("by_session", (q) => q.eq("sessionId", session._id).eq("state", "ready").lte("at", now))
@@ -252,13 +244,8 @@ const takeNotifications = async (claiming: Claiming): Promise<void> => {
 }
 
 /** Whether the agent is at work or has a due notification, so that its heartbeat waits. Reads at most two rows. */
-const isBusy = async (ctx: Pick<QueryCtx, "db">, agentId: Id<"agents">, now: number): Promise<boolean> => {
-  const leased = await ctx.db
-    .query("sessions")
-    .withIndex("by_agent_expiry", (q) => q.eq("agentId", agentId).gt("expiresAt", 0))
-    .first()
-  return leased !== null || (await hasDueSession(ctx, agentId, now))
-}
+const isBusy = async (ctx: Pick<QueryCtx, "db">, agentId: Id<"agents">, now: number): Promise<boolean> =>
+  (await hasLease(ctx, agentId, "notification")) || (await hasDueSession(ctx, agentId, now))
 
 /** Takes the heartbeat if nothing of the agent comes first; one that was tried gives way to a later one that is due. */
 const takeHeartbeat = async (claiming: Claiming, found: Doc<"heartbeats">): Promise<boolean> => {
@@ -284,7 +271,7 @@ const takeHeartbeat = async (claiming: Claiming, found: Doc<"heartbeats">): Prom
     run: heartbeatRun(heartbeat),
     kind: "heartbeat",
     isSuspect,
-    runsInNextGeneration: false
+    runsInNextGeneration: isFirstOfDay(heartbeat, now)
   })
   claiming.runs.push(await heartbeatRunOf(claiming, session, lease, { ...heartbeat, ...taken }))
   return true

@@ -9,6 +9,7 @@ import { cut } from "./cut.ts"
 import { messageView, type MessageView, toMessageView } from "./messages.ts"
 import { isLimitError, type ReadBudget, RunBudget } from "./readBudget.ts"
 import { readWithin } from "./readWithin.ts"
+import { fenceMarkOf } from "./sessions.ts"
 import { taskSize, taskView, toTaskView } from "./tasks.ts"
 import { earlierTrace, earlierTraceOf } from "./traces.ts"
 
@@ -38,6 +39,7 @@ export const deliveryContext = v.object({
   agent: agentView,
   sessionKey: v.string(),
   generation: v.number(),
+  fenceMark: v.string(),
   task: v.union(taskView, v.null()),
   recipientIsAssignee: v.boolean(),
   thread: v.array(messageView),
@@ -293,6 +295,7 @@ const buildContext = async (
       generation
     }),
     generation,
+    fenceMark: await fenceMarkOf(session, generation),
     task: await toTaskView(ctx, task, agents),
     recipientIsAssignee: task.assigneeIds.includes(agent._id),
     thread: thread.map((message) => toMessageView(message, threadMessageLength)).toReversed(),

@@ -8,6 +8,7 @@ import { heartbeatRun } from "./heartbeatSchedule.ts"
 import { type LastSigns, lastSignsOf } from "./participants.ts"
 import { isLimitError, type RunBudget } from "./readBudget.ts"
 import { readWithin } from "./readWithin.ts"
+import { fenceMarkOf } from "./sessions.ts"
 import { sha256 } from "./sha256.ts"
 import { taskSize, taskView, toTaskViews } from "./tasks.ts"
 import { earlierTrace, earlierTraceOf } from "./traces.ts"
@@ -24,6 +25,7 @@ export const heartbeatContext = v.object({
   agent: agentView,
   sessionKey: v.string(),
   generation: v.number(),
+  fenceMark: v.string(),
   /** Own tasks, newest first; for the orchestrator all that are open, by status, stalest first. */
   tasks: v.array(
     v.object({
@@ -134,10 +136,11 @@ const buildContext = async (
       sessionKey: sessionKey({
         slug: agent.slug,
         accountId: account._id,
-        ...(session.taskId === undefined ? {} : { taskId: session.taskId }),
+        isHeartbeat: true,
         generation
       }),
       generation,
+      fenceMark: await fenceMarkOf(session, generation),
       tasks: views.map((task, index) => ({
         task,
         lastMessageAt: signs[index]?.lastMessageAt ?? null,

@@ -27,7 +27,7 @@ export const scheduleHeartbeat = async (ctx: MutationCtx, agentId: Id<"agents">)
   const { accountId, heartbeat: schedule } = agent
   const dueAt = firstDueAt(agentId, schedule, found?.lastHeartbeatAt, now)
   if (found === null) {
-    const session = await sessionFor(ctx, agent, "agent", undefined)
+    const session = await sessionFor(ctx, agent, { kind: "heartbeat" })
     const made = { accountId, agentId, sessionId: session._id, schedule, status: "online" }
     await ctx.db.insert("heartbeats", { ...made, ...untried, dueAt, at: dueAt })
   } else {

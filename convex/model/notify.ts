@@ -119,7 +119,10 @@ export const notifyAgents = async (
     let session: Doc<"sessions"> | null
     if (found?.sessionId === undefined) {
       account ??= await accountOf(ctx, task.accountId)
-      session = await sessionFor(ctx, agent, account.sessionScope, task._id)
+      session = await sessionFor(ctx, agent, {
+        kind: "notification",
+        ...(account.sessionScope === "task" ? { taskId: task._id } : {})
+      })
     } else session = await ctx.db.get("sessions", found.sessionId)
     if (session === null) throw new Error("The session of a notification is gone.")
     const events = [...(found?.events ?? []), event]

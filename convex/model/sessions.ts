@@ -2,29 +2,37 @@ import type { Infer } from "convex/values"
 import type { Doc, Id } from "../_generated/dataModel.js"
 import type { MutationCtx, QueryCtx } from "../_generated/server.js"
 import type { lease } from "../schema.ts"
+import { randomHex } from "./randomHex.ts"
+import { sha256 } from "./sha256.ts"
 import { wakeFor } from "./wakes.ts"
 
 export type Lease = Infer<typeof lease>
 export type LeasedSession = Doc<"sessions"> & { readonly lease: Lease }
 
-/** The session in which the agent's turn for this task runs, made if there is none. Reads one row. */
+/** The agent's session for its heartbeats, or for its deliveries: of one task, or of all if none is named. */
+export interface SessionOf {
+  readonly kind: Doc<"sessions">["kind"]
+  readonly taskId?: Id<"tasks">
+}
+
+/** The session in which a turn of the agent runs, made if there is none. Reads one row. */
 export const sessionFor = async (
   ctx: Pick<MutationCtx, "db">,
   agent: Pick<Doc<"agents">, "_id" | "accountId" | "firstGeneration">,
-  scope: Doc<"accounts">["sessionScope"],
-  taskId: Id<"tasks"> | undefined
+  { kind, taskId }: SessionOf
 ): Promise<Doc<"sessions">> => {
-  const scopedTaskId = scope === "task" ? taskId : undefined
   const found = await ctx.db
     .query("sessions")
-    .withIndex("by_agent", (q) => q.eq("agentId", agent._id).eq("taskId", scopedTaskId))
+    .withIndex("by_agent", (q) => q.eq("agentId", agent._id).eq("kind", kind).eq("taskId", taskId))
     .unique()
   if (found !== null) return found
   const id = await ctx.db.insert("sessions", {
     accountId: agent.accountId,
     agentId: agent._id,
-    ...(scopedTaskId === undefined ? {} : { taskId: scopedTaskId }),
+    kind,
+    ...(taskId === undefined ? {} : { taskId }),
     generation: agent.firstGeneration ?? 1,
+    fenceSecret: randomHex(16),
     epoch: 0
   })
   const made = await ctx.db.get("sessions", id)
@@ -55,6 +63,13 @@ export const firstGenerationFor = async (
   // A turn of the removed agent that is still running may try the generation after its session's.
   return last === null ? (former.firstGeneration ?? 1) : last.generation + 2
 }
+
+/**
+ * The mark of the fences in the session's prompts: the same for every turn of a generation, so that a provider's prompt
+ * cache can reuse what came before, and unknown to other generations.
+ */
+export const fenceMarkOf = async ({ fenceSecret }: Doc<"sessions">, generation: number): Promise<string> =>
+  (await sha256(`${fenceSecret} ${generation}`)).slice(0, 16)
 
 /** The session's ready notification that comes next, due or not. Reads at most one row. */
 export const nextOf = (ctx: Pick<QueryCtx, "db">, sessionId: Id<"sessions">): Promise<Doc<"notifications"> | null> =>
@@ -105,6 +120,19 @@ export const offerAgain = async (
   const held: Lease = { ...session.lease, epoch: session.epoch + 1, expiresAt }
   await ctx.db.patch("sessions", session._id, { epoch: held.epoch, lease: held, expiresAt })
   return held
+}
+
+/** Whether a run of this kind of the agent holds a lease. Reads at most one row. */
+export const hasLease = async (
+  ctx: Pick<QueryCtx, "db">,
+  agentId: Id<"agents">,
+  kind: Doc<"sessions">["kind"]
+): Promise<boolean> => {
+  const leased = await ctx.db
+    .query("sessions")
+    .withIndex("by_agent_expiry", (q) => q.eq("agentId", agentId).eq("kind", kind).gt("expiresAt", 0))
+    .first()
+  return leased !== null
 }
 
 /** Whether a session of the agent is due and not claimed. Reads at most one row. */

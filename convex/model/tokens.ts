@@ -4,6 +4,7 @@ import type { MutationCtx } from "../_generated/server.js"
 import { recordActivity } from "./activities.ts"
 import type { Actor } from "./actor.ts"
 import { cut } from "./cut.ts"
+import { randomHex } from "./randomHex.ts"
 import { sha256 } from "./sha256.ts"
 
 /** Makes a token of 256 random bits; its text is answered this once, only its hash is stored. */
@@ -13,8 +14,7 @@ export const provisionToken = async (
   label: string,
   createdBy: Actor
 ): Promise<{ id: Id<"serviceTokens">; serviceToken: string }> => {
-  const bytes = crypto.getRandomValues(new Uint8Array(32))
-  const secret = [...bytes].map((byte) => byte.toString(16).padStart(2, "0")).join("")
+  const secret = randomHex(32)
   const id = await ctx.db.insert("serviceTokens", {
     accountId,
     hash: await sha256(secret),

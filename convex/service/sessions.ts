@@ -6,7 +6,7 @@ import { taskOf } from "../model/tasks.ts"
 
 /**
  * Starts the next generation of an agent's session from its next claim: of one task's session when a task is given, of
- * all its sessions otherwise. `agent` is an id or a slug. For runtimes; one row per session is read, at most 1,000.
+ * all its sessions, its heartbeats' too, otherwise. `agent` is an id or a slug. For runtimes; one row per session is read, at most 1,000.
  */
 export const rotate = serviceMutation({
   args: { agent: v.string(), taskId: v.optional(v.string()) },
@@ -17,7 +17,9 @@ export const rotate = serviceMutation({
     const sessions = await ctx.db
       .query("sessions")
       .withIndex("by_agent", (q) =>
-        task === null ? q.eq("agentId", agent._id) : q.eq("agentId", agent._id).eq("taskId", task._id)
+        task === null
+          ? q.eq("agentId", agent._id)
+          : q.eq("agentId", agent._id).eq("kind", "notification").eq("taskId", task._id)
       )
       .take(1_000)
     if (sessions.length === 0) throw refusal("not_found", "The agent has no such session yet: nothing to rotate.")

@@ -177,8 +177,11 @@ const fillIn = (value: unknown, values: ReadonlyMap<string, string>): unknown =>
   return Object.fromEntries(Object.entries(value).map(([key, item]) => [key, fillIn(item, values)]))
 }
 
-/** Where the Runtime line stands differs by release: in the session's first user text, or in the system prompt. */
-const sessionOf = (messages: ReadonlyArray<ChatMessage>): { session: string; agent: string } | undefined => {
+/**
+ * The session and the agent that the Runtime line of a prompt names. Its place differs by release: in the session's first
+ * user text, or in the system prompt.
+ */
+export const sessionOf = (messages: ReadonlyArray<ChatMessage>): { session: string; agent: string } | undefined => {
   for (const message of messages) {
     if (message.role !== "user" && message.role !== "system") continue
     const line = /^Runtime: agent=([^|\s]+) \| session=([^|\s]+)/m.exec(textOf(message))

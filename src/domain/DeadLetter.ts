@@ -1,6 +1,6 @@
 import { DateTime, Schema } from "effect"
 import { NotificationType } from "./DeliveryContext.ts"
-import { oneLine } from "./Prompt.ts"
+import { oneLine } from "./Text.ts"
 import { textTable } from "./TextTable.ts"
 
 /** A notification that was given up, as an operator judges it; times are the control plane's epoch milliseconds. */

@@ -1,4 +1,5 @@
 import { Option, Schema } from "effect"
+import { noUsage } from "./Run.ts"
 import type { Usage } from "./Run.ts"
 
 /** One function call of a response; `callId` is opaque, `arguments` is JSON text as the gateway sent it. */
@@ -68,7 +69,13 @@ const SpokenItemJson = Schema.Struct({ type: Schema.Literals(["function_call", "
 
 const UsageJson = Schema.Struct({
   input_tokens: Schema.optionalKey(Schema.Unknown),
-  output_tokens: Schema.optionalKey(Schema.Unknown)
+  output_tokens: Schema.optionalKey(Schema.Unknown),
+  input_tokens_details: Schema.optionalKey(
+    Schema.Struct({
+      cached_tokens: Schema.optionalKey(Schema.Unknown),
+      cache_write_tokens: Schema.optionalKey(Schema.Unknown)
+    })
+  )
 })
 
 const TruncatedJson = Schema.Struct({ reason: Schema.Literal("max_output_tokens") })
@@ -95,11 +102,13 @@ const count = (value: unknown): number =>
 /** Sums input and output itself: some versions report the total of one model call only. */
 const readUsage = (json: unknown): Usage =>
   Option.match(asUsage(json), {
-    onNone: () => ({ inputTokens: 0, outputTokens: 0, totalTokens: 0 }),
-    onSome: ({ input_tokens, output_tokens }) => ({
+    onNone: () => noUsage,
+    onSome: ({ input_tokens, input_tokens_details: details, output_tokens }) => ({
       inputTokens: count(input_tokens),
       outputTokens: count(output_tokens),
-      totalTokens: count(input_tokens) + count(output_tokens)
+      totalTokens: count(input_tokens) + count(output_tokens),
+      cacheReadTokens: count(details?.cached_tokens),
+      cacheWriteTokens: count(details?.cache_write_tokens)
     })
   })
 

@@ -65,15 +65,32 @@ const judgeFailure = (run: HeartbeatRun, failure: FailedTurn): Judgement => {
     : { _tag: "Failed", class: kind, error, silence: isSilence, minimumMillis }
 }
 
-/** What a heartbeat needs: a turn, or none if its agent would see what it saw; `now` is the control plane's. */
+const DAY = 86_400_000
+
+/**
+ * Whether the agent has nothing to look at: no open task and no briefing, or nothing new. The first heartbeat
+ * of an agent and of each day (UTC), those by a cron expression and those with a due follow-up always count as work: time
+ * alone makes a follow-up due, which `isUnchanged` does not show.
+ */
+const isIdle = (
+  { context: { briefing, heartbeat, isUnchanged, tasks } }: HeartbeatRun,
+  followUps: ReadonlyArray<HeartbeatTask>,
+  now: number
+): boolean => {
+  const { lastHeartbeatAt, schedule } = heartbeat
+  const isFirst = lastHeartbeatAt === null || Math.floor(lastHeartbeatAt / DAY) < Math.floor(now / DAY)
+  if (isFirst || typeof schedule === "string" || followUps.length > 0) return false
+  return isUnchanged || (tasks.length === 0 && (briefing ?? "").trim() === "")
+}
+
+/** What a heartbeat needs: a turn, or none if its agent has nothing to look at; `now` is the control plane's. */
 export const planHeartbeat = (
   run: HeartbeatRun,
-  { now, skipsUnchanged }: { readonly now: number; readonly skipsUnchanged: boolean }
+  { now, skipsIdle }: { readonly now: number; readonly skipsIdle: boolean }
 ): TurnPlan | Judgement => {
   const { context } = run
   const followUps = followUpsOf(context, now)
-  // Time alone makes a follow-up due, which the digest of changes does not show.
-  if (skipsUnchanged && context.isUnchanged && followUps.length === 0) return completed(run, "unchanged")
+  if (skipsIdle && isIdle(run, followUps, now)) return completed(run, "skipped")
   return {
     _tag: "Turn",
     prompt: (options) => formatHeartbeatMessage(context, { ...options, attempt: run.attempt, followUps, now }),

@@ -1,7 +1,10 @@
+import { fenced, withoutFenceMark } from "./FenceMark.ts"
 import type { HeartbeatContext, HeartbeatTask } from "./Heartbeat.ts"
 import { HEARTBEAT_OK } from "./HeartbeatReply.ts"
-import { cut, describeTask, fenced, oneLine, capabilityLines, closingLines, introduction } from "./Prompt.ts"
+import { instructionsFor, turnRules } from "./Instructions.ts"
+import { describeTask } from "./Prompt.ts"
 import type { Prompt, TurnPromptOptions } from "./Prompt.ts"
+import { cut, oneLine } from "./Text.ts"
 
 /** What the text of a heartbeat's turn needs in addition to its context. */
 export interface HeartbeatPromptOptions extends TurnPromptOptions {
@@ -14,31 +17,17 @@ export interface HeartbeatPromptOptions extends TurnPromptOptions {
 
 const LIMITS = { briefing: 4_000, agents: 25, effects: 50 }
 
-const instructionsOf = (context: HeartbeatContext, options: HeartbeatPromptOptions): string => {
-  const { agent } = context
-  return [
-    introduction(agent, context.account.name),
-    "This is your heartbeat: nobody asks anything of you. Look at your work and move it on if you can. If your workspace has a HEARTBEAT.md, follow it.",
-    ...(agent.isOrchestrator
-      ? [
-          "You are the orchestrator: you plan, assign, follow up and review; you do not do the work of others.",
-          "Ask the assignees of the tasks under 'Follow up' in their threads, and for a task in review its reviewer. Ask no one about other tasks in this heartbeat."
-        ]
-      : []),
-    "",
-    ...capabilityLines(options),
-    "",
-    "How to end this turn:",
-    `- With exactly ${HEARTBEAT_OK} when there is nothing that people or other agents should read. It is not posted.`,
-    "- Otherwise with a short text: it is posted in the thread of the task whose id it names, or else of the first task listed. Never say that nothing happened.",
-    "- Never end with NO_REPLY or with nothing.",
-    "- Set a task's status before you write about it. A heartbeat never sets done: ask for a review.",
-    "- When a tool answers success: false, read its error. If you cannot go on, set the task to blocked with the reason.",
-    "- Mention another agent as @slug only when it must act.",
-    "",
-    ...closingLines(options)
-  ].join("\n")
-}
+const rulesOf = ({ agent }: HeartbeatContext): ReadonlyArray<string> => [
+  "This is your heartbeat: no one asks anything of you. Look at your work and advance it if you can. If your workspace has a HEARTBEAT.md, follow it.",
+  ...(agent.isOrchestrator
+    ? [
+        "Ask the assignees of the tasks under 'Follow up' in their threads, and for a task in review its reviewer. Ask no one about other tasks in this heartbeat."
+      ]
+    : []),
+  `End with exactly ${HEARTBEAT_OK} when there is nothing that people or other agents should read. It is not posted.`,
+  "Otherwise end with a short text: it is posted in the thread of the task whose id it names, or else of the first task listed. Never say that nothing happened.",
+  "A heartbeat never sets done: ask for a review."
+]
 
 const ago = (since: number, now: number): string => {
   const minutes = Math.max(0, Math.floor((now - since) / 60_000))
@@ -57,9 +46,9 @@ const oneLineOf = ({ lastAssigneeAt, task }: HeartbeatTask, now: number): string
 
 const inputOf = (context: HeartbeatContext, options: HeartbeatPromptOptions): string => {
   const { agent, earlier, heartbeat } = context
-  const { boundary, now } = options
+  const { now } = options
   const block = (label: string, body: string): ReadonlyArray<string> =>
-    body === "" ? [] : ["", fenced(boundary, label, body)]
+    body === "" ? [] : ["", fenced(context.fenceMark, label, body)]
   const section = (title: string, body: string): ReadonlyArray<string> => (body === "" ? [] : ["", `${title}:`, body])
   const lines = (rows: ReadonlyArray<HeartbeatTask>) => rows.map((row) => oneLineOf(row, now)).join("\n")
   return [
@@ -88,7 +77,7 @@ const inputOf = (context: HeartbeatContext, options: HeartbeatPromptOptions): st
             : [
                 "These effects already stand; do not do them again:",
                 fenced(
-                  boundary,
+                  context.fenceMark,
                   "effects",
                   earlier.effects
                     .slice(-LIMITS.effects)
@@ -96,12 +85,17 @@ const inputOf = (context: HeartbeatContext, options: HeartbeatPromptOptions): st
                     .join("\n")
                 )
               ])
-        ])
+        ]),
+    ...turnRules(rulesOf(context), options.httpTools)
   ].join("\n")
 }
 
 /** The text of a heartbeat's turn, from the context of its claim; pure, so that a dry run shows exactly what is sent. */
-export const formatHeartbeatMessage = (context: HeartbeatContext, options: HeartbeatPromptOptions): Prompt => ({
-  instructions: instructionsOf(context, options),
-  input: inputOf(context, options)
-})
+export const formatHeartbeatMessage = (context: HeartbeatContext, options: HeartbeatPromptOptions): Prompt => {
+  const { fenceMark } = context
+  const clean = { ...withoutFenceMark(fenceMark, context), fenceMark }
+  return {
+    instructions: instructionsFor(clean, options.httpTools !== undefined),
+    input: inputOf(clean, { ...options, followUps: withoutFenceMark(fenceMark, options.followUps) })
+  }
+}

@@ -125,7 +125,7 @@ export const planProfiles = (profiles: Profiles, texts: SharedTexts): ProfilePla
     writeText("SOUL.md", agent.soul, `# ${name}\n\nYou are ${name}. Your role: ${role}.`)
     writeText("USER.md", agent.userText, "# User\n\nNothing is known yet.")
     writeText("IDENTITY.md", agent.identity, `# Identity\n\n- Name: ${name}\n- Role: ${role}\n- Mention: @${slug}`)
-    write("AGENTS.md", `${texts.agentsMd.trim()}\n\n## Tools\n\n${texts.tools.trim()}`)
+    write("AGENTS.md", texts.agentsMd)
     write("TOOLS.md", `# Tools\n\n${texts.tools.trim()}`)
     write("HEARTBEAT.md", texts.heartbeatMd)
     write("worktree.sh", texts.worktreeScript)

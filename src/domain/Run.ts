@@ -115,9 +115,21 @@ export type Backlog = typeof Backlog.Type
 export const Usage = Schema.Struct({
   inputTokens: Schema.Finite,
   outputTokens: Schema.Finite,
-  totalTokens: Schema.Finite
+  totalTokens: Schema.Finite,
+  /** The parts of inputTokens that the provider read from its prompt cache and wrote to it. */
+  cacheReadTokens: Schema.Finite,
+  cacheWriteTokens: Schema.Finite
 })
 export type Usage = typeof Usage.Type
+
+/** No tokens. */
+export const noUsage: Usage = {
+  inputTokens: 0,
+  outputTokens: 0,
+  totalTokens: 0,
+  cacheReadTokens: 0,
+  cacheWriteTokens: 0
+}
 
 /** An event that the policy refused, by its position in the notification. */
 export interface RefusedEvent {

@@ -20,7 +20,7 @@ export const heartbeatOutcomes = [
   "acted",
   "posted",
   "silent",
-  "unchanged",
+  "skipped",
   "retrying",
   "given_up",
   "released",

@@ -3,6 +3,8 @@ export interface SessionKeyParts {
   readonly slug: string
   readonly accountId: string
   readonly taskId?: string
+  /** The session of the agent's heartbeats, which knows no task. */
+  readonly isHeartbeat?: boolean
   readonly generation: number
 }
 
@@ -10,12 +12,16 @@ const slugForm = /^[a-z0-9][a-z0-9_-]{0,63}$/
 const idForm = /^[a-z0-9_-]{1,64}$/
 const generationForm = /^g([1-9][0-9]{0,8})$/
 
+/** The number in `g{n}`; 0 when the text has another form. */
+const generationIn = (text = ""): number => Number(generationForm.exec(text)?.[1] ?? 0)
+
 /** Whether the text is an agent's slug: 1 to 64 of a-z, 0-9, hyphen and underscore, not starting with the last two. */
 export const isAgentSlug = (text: string): boolean => slugForm.test(text)
 
 /**
- * The gateway's key of an agent's session: `agent:{slug}:{accountId}`, with `:task:{taskId}` where tasks have sessions
- * of their own and `:g{n}` from the second generation; lower case throughout, since the gateway folds case.
+ * The gateway's key of an agent's session: `agent:{slug}:{accountId}`, with `:task:{taskId}` if tasks have sessions of
+ * their own and `:g{n}` from the second generation. Heartbeats run in `agent:{slug}:{accountId}:heartbeat:g{n}`. Lower case
+ * throughout, since the gateway folds case.
  */
 export const sessionKey = (parts: SessionKeyParts): string =>
   [
@@ -23,7 +29,8 @@ export const sessionKey = (parts: SessionKeyParts): string =>
     parts.slug.toLowerCase(),
     parts.accountId.toLowerCase(),
     ...(parts.taskId === undefined ? [] : ["task", parts.taskId.toLowerCase()]),
-    ...(parts.generation > 1 ? [`g${parts.generation}`] : [])
+    ...(parts.isHeartbeat === true ? ["heartbeat"] : []),
+    ...(parts.generation > 1 || parts.isHeartbeat === true ? [`g${parts.generation}`] : [])
   ].join(":")
 
 /** The parts of a session key, ids in lower case; null when the text is none. */
@@ -32,10 +39,14 @@ export const parseSessionKey = (key: string): SessionKeyParts | null => {
   if (scheme !== "agent" || slug === undefined || accountId === undefined) return null
   if (!isAgentSlug(slug) || !idForm.test(accountId)) return null
   const [word, id, ...afterTask] = rest
+  if (word === "heartbeat") {
+    const generation = generationIn(id)
+    return afterTask.length > 0 || generation === 0 ? null : { slug, accountId, isHeartbeat: true, generation }
+  }
   if (word === "task" && (id === undefined || !idForm.test(id))) return null
   const task = word === "task" && id !== undefined ? { taskId: id } : {}
   const [suffix, ...more] = word === "task" ? afterTask : rest
   if (suffix === undefined) return { slug, accountId, ...task, generation: 1 }
-  const generation = Number(generationForm.exec(suffix)?.[1] ?? 0)
+  const generation = generationIn(suffix)
   return more.length > 0 || generation < 2 ? null : { slug, accountId, ...task, generation }
 }

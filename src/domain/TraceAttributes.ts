@@ -16,6 +16,14 @@ export const traceAttributes = {
   "gen_ai.response.finish_reasons": { on: "round", says: "`tool_calls`, `stop` or `length`" },
   "gen_ai.usage.input_tokens": { on: "root, round", says: "of the round; on the root the sum of all rounds" },
   "gen_ai.usage.output_tokens": { on: "root, round", says: "the same" },
+  "gen_ai.usage.cache_read.input_tokens": {
+    on: "root, round",
+    says: "the part of the input tokens that the provider read from its prompt cache"
+  },
+  "gen_ai.usage.cache_creation.input_tokens": {
+    on: "root, round",
+    says: "the part that it wrote to its prompt cache"
+  },
   "gen_ai.tool.name": { on: "tool", says: "the tool that was called" },
   "gen_ai.tool.type": { on: "tool", says: "`function`" },
   "gen_ai.tool.call.id": { on: "tool", says: "the gateway's id of the call; `http` for a call of an endpoint" },

@@ -240,11 +240,11 @@ export const variables = {
     DAY_MILLIS,
     "Milliseconds between full reads of the roster while pushes do not arrive."
   ),
-  HEARTBEAT_SKIP_UNCHANGED: choice(
+  HEARTBEAT_SKIP_IDLE: choice(
     "Profiles",
-    "false",
+    "true",
     yesOrNo,
-    "Whether a heartbeat is left out when nothing has changed that the agent would see."
+    "Whether a heartbeat calls no model when the agent has no open task or nothing changed since the last one."
   ),
   HEALTH_CHECK_INTERVAL: integer(
     "Life of the process",

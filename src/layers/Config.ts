@@ -72,7 +72,7 @@ export interface Settings {
   /** How often the roster is read while push is down. */
   readonly agentSyncInterval: Duration.Duration
   /** Whether heartbeats pass over the model when nothing that the agent would see has changed. */
-  readonly heartbeatSkipUnchanged: boolean
+  readonly heartbeatSkipIdle: boolean
   readonly drainTimeout: Duration.Duration
   readonly logLevel: "trace" | "debug" | "info" | "warn" | "error"
   readonly logFormat: "auto" | "json" | "pretty"
@@ -166,7 +166,7 @@ const makeReader = (provider: ConfigProvider.ConfigProvider, fileSystem: FileSys
     name:
       | "OPENCLAW_CLIENT_TOOLS_ENABLED"
       | "OPENCLAW_PROFILE_SYNC"
-      | "HEARTBEAT_SKIP_UNCHANGED"
+      | "HEARTBEAT_SKIP_IDLE"
       | "OTEL_SDK_DISABLED"
       | "TRACE_CONTENT"
   ): Read<boolean> => Effect.map(oneOf(name), (value) => value === "true")
@@ -458,7 +458,7 @@ export const readSettings = Effect.fn("Config.readSettings")(function* (provider
     turnTimeout: yield* collect(read.millis("TURN_TIMEOUT_MS")),
     healthCheckInterval: yield* collect(read.millis("HEALTH_CHECK_INTERVAL")),
     agentSyncInterval: yield* collect(read.millis("AGENT_SYNC_INTERVAL")),
-    heartbeatSkipUnchanged: yield* collect(read.flag("HEARTBEAT_SKIP_UNCHANGED")),
+    heartbeatSkipIdle: yield* collect(read.flag("HEARTBEAT_SKIP_IDLE")),
     drainTimeout: yield* collect(read.millis("DRAIN_TIMEOUT_MS")),
     logLevel: yield* collect(read.oneOf("LOG_LEVEL")),
     logFormat: yield* collect(read.oneOf("LOG_FORMAT")),
@@ -607,7 +607,7 @@ const defaults: Omit<Settings, "readCredentials"> = {
   turnTimeout: Duration.minutes(15),
   healthCheckInterval: Duration.minutes(1),
   agentSyncInterval: Duration.minutes(5),
-  heartbeatSkipUnchanged: false,
+  heartbeatSkipIdle: true,
   drainTimeout: Duration.seconds(25),
   logLevel: "info",
   logFormat: "json",

@@ -62,10 +62,18 @@ const controlPlaneCalls = counter(
   "Calls of control-plane functions, by function and outcome."
 )
 const controlPlaneSeconds = histogram("mission_control_control_plane_call_seconds", "Duration of control-plane calls.")
+const tokenDirections = ["input", "output", "cache_read", "cache_write"] as const
 const tokens = counter(
   "mission_control_tokens_total",
-  "Tokens of turns as the gateway reported them, by agent and direction (input, output)."
+  "Tokens of turns as the gateway reported them, by agent and direction (input, output; cache_read and cache_write are parts of input)."
 )
+const tokensOf = (usage: Usage, direction: (typeof tokenDirections)[number]): number =>
+  ({
+    input: usage.inputTokens,
+    output: usage.outputTokens,
+    cache_read: usage.cacheReadTokens,
+    cache_write: usage.cacheWriteTokens
+  })[direction]
 const heartbeats = counter(
   "mission_control_heartbeats_total",
   `Heartbeats that ended, by outcome (${heartbeatOutcomes.join(", ")}).`
@@ -295,7 +303,7 @@ export class Metrics extends Context.Service<
       for (const kind of ["roster", "profiles"]) {
         for (const outcome of ["success", "failure"]) yield* set(syncs, 0, { kind, outcome })
       }
-      for (const direction of ["input", "output"]) yield* set(tokens, 0, { agent: "other", direction })
+      for (const direction of tokenDirections) yield* set(tokens, 0, { agent: "other", direction })
       for (const success of ["true", "false"]) yield* set(toolCalls, 0, { tool: "unknown", success })
       yield* set(inFlight, 0)
       yield* set(consecutiveFailures, 0)
@@ -450,9 +458,10 @@ export class Metrics extends Context.Service<
         tokensUsed: (agent, usage) =>
           Effect.suspend(() => {
             const label = agentLabel(agent)
-            return Effect.andThen(
-              set(tokens, usage.inputTokens, { agent: label, direction: "input" }),
-              set(tokens, usage.outputTokens, { agent: label, direction: "output" })
+            return Effect.forEach(
+              tokenDirections,
+              (direction) => set(tokens, tokensOf(usage, direction), { agent: label, direction }),
+              { discard: true }
             )
           }),
         controlPlaneCalled: (name, outcome, durationMillis) =>
@@ -464,7 +473,7 @@ export class Metrics extends Context.Service<
         rosterKnown: Effect.fnUntraced(function* (agents) {
           for (const { slug } of agents) {
             const agent = agentLabel(slug)
-            for (const direction of ["input", "output"]) yield* set(tokens, 0, { agent, direction })
+            for (const direction of tokenDirections) yield* set(tokens, 0, { agent, direction })
           }
           yield* note((before) => Activity.rosterKnown(before, agents))
         }),

@@ -3,10 +3,10 @@ import { isAnswerOwed } from "../domain/AnswerDuty.ts"
 import { divideEvents, shouldDeliverToAgent } from "../domain/DeliveryPolicy.ts"
 import { formatNotificationMessage } from "../domain/Prompt.ts"
 import { RuntimeConfig } from "../layers/Config.ts"
-import { AgentTools, toolTexts } from "../services/AgentTools.ts"
+import { AgentTools, describeHttpTools } from "../services/AgentTools.ts"
 import { ControlPlane } from "../services/ControlPlane.ts"
 
-/** Replaces what is secret or random in each run. */
+/** Shown instead of the capability and of the fences' mark: whoever knows them could imitate the agent or close a fence. */
 const OF_THE_RUN = "of-the-run"
 
 /**
@@ -34,15 +34,17 @@ export const previewDelivery = Effect.fn("DeliveryPreview.previewDelivery")(func
       actor: event.actor.name,
       ...shouldDeliverToAgent(context, event)
     })),
-    tools: config.clientToolsEnabled ? agentTools.offered(context) : [],
+    tools: config.clientToolsEnabled ? agentTools.offered(context.agent) : [],
     prompt:
       accepted.length === 0
         ? null
-        : formatNotificationMessage(context, {
-            accepted,
-            attempt: context.earlier.attempts + 1,
-            boundary: OF_THE_RUN,
-            ...toolTexts(context, config.clientToolsEnabled ? null : access)
-          })
+        : formatNotificationMessage(
+            { ...context, fenceMark: OF_THE_RUN },
+            {
+              accepted,
+              attempt: context.earlier.attempts + 1,
+              ...(config.clientToolsEnabled ? {} : { httpTools: describeHttpTools(context, access) })
+            }
+          )
   }
 })

@@ -79,7 +79,7 @@ export const layer = Layer.effectDiscard(
         },
         heartbeats: {
           ...(yield* heartbeats.state),
-          config: { skipUnchanged: config.heartbeatSkipUnchanged }
+          config: { skipIdle: config.heartbeatSkipIdle }
         },
         agentSync: {
           ...(yield* agentSync.state),

@@ -33,9 +33,9 @@ import { Supervisor } from "../services/Supervisor.ts"
 import { allTools } from "../services/tools/AllTools.ts"
 import { DeliveryLoop } from "./DeliveryLoop.ts"
 
-/** The tools as AGENTS.md and TOOLS.md list them. */
+/** The tools as TOOLS.md lists them. */
 export const toolsText: string = [
-  "Mission Control offers these tools. Each turn says which of them you have now, and with which parameters.",
+  "Mission Control has these tools. Each request describes those that you have, with their parameters.",
   "",
   ...allTools.map(({ description, name }) => `- \`${name}\`: ${description.replace(/\s+/g, " ").trim()}`)
 ].join("\n")

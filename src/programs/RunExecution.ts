@@ -93,7 +93,7 @@ const logEnd = ({ kind }: Run, { error, outcome }: AttemptEnd, streak: FailureSt
   const message = `${noun} ${outcome}${error === null ? "" : `: ${error}`}`
   if (outcome === "dead") return Effect.logError(message)
   if (error !== null) return streak.isFirst(error) ? Effect.logWarning(message) : Effect.logDebug(message)
-  const isQuiet = outcome === "ok" || outcome === "silent" || outcome === "unchanged"
+  const isQuiet = outcome === "ok" || outcome === "silent" || outcome === "skipped"
   return Effect.andThen(
     isQuiet ? Effect.logDebug(message) : Effect.logInfo(message),
     streak.recovered(kind === "notification" ? "deliveries recovered" : "heartbeats recovered")

@@ -1,6 +1,5 @@
 /** The turn of a run, from its plan to what it came to. */
 import { Effect, Redacted } from "effect"
-import { SecureRandom } from "effect/crypto/SecureRandom"
 import { planHeartbeat } from "../domain/HeartbeatPlan.ts"
 import { judgeBroken, sharedFailure, unknownAgent } from "../domain/Judgement.ts"
 import type { Judgement, TurnPlan } from "../domain/Judgement.ts"
@@ -13,7 +12,7 @@ import type { TurnFailure } from "../domain/TurnFailure.ts"
 import { RuntimeConfig } from "../layers/Config.ts"
 import { Metrics } from "../layers/Metrics.ts"
 import { Redactor } from "../layers/Redactor.ts"
-import { toolTexts } from "../services/AgentTools.ts"
+import { describeHttpTools } from "../services/AgentTools.ts"
 import { ControlPlane } from "../services/ControlPlane.ts"
 import { GatewayGuard } from "../services/GatewayGuard.ts"
 import { LiveRuns } from "../services/LiveRuns.ts"
@@ -26,7 +25,7 @@ const planOf = Effect.fnUntraced(function* (run: ReadableRun) {
   const config = yield* RuntimeConfig
   return run.kind === "notification"
     ? planNotification(run, { maxAttempts: config.deliveryMaxAttempts, silenceLimit: config.noResponseLimit })
-    : planHeartbeat(run, { now: yield* (yield* ControlPlane).now, skipsUnchanged: config.heartbeatSkipUnchanged })
+    : planHeartbeat(run, { now: yield* (yield* ControlPlane).now, skipsIdle: config.heartbeatSkipIdle })
 })
 
 const onTurnEnd = Effect.fnUntraced(function* (run: ReadableRun, plan: TurnPlan, end: TurnEnd) {
@@ -63,8 +62,7 @@ const runTurn = Effect.fnUntraced(function* (run: ReadableRun, plan: TurnPlan) {
   const fence = fenceOf(run)
   const live = yield* (yield* LiveRuns).open({ context, fence })
   const access = { baseUrl: config.taskStatusBaseUrl, capability: Redacted.value(live.capability) }
-  const boundary = (yield* (yield* SecureRandom).uuidV4()).replaceAll("-", "").slice(0, 16)
-  const prompt = plan.prompt({ boundary, ...toolTexts(context, config.clientToolsEnabled ? null : access) })
+  const prompt = plan.prompt(config.clientToolsEnabled ? {} : { httpTools: describeHttpTools(context, access) })
   if (run.kind === "notification") {
     yield* (yield* Metrics).posted(Math.max(0, (yield* (yield* ControlPlane).now) - run.readyAt))
   }

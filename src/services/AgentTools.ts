@@ -7,7 +7,7 @@ import { Redactor } from "../layers/Redactor.ts"
 import { Telemetry } from "../layers/Telemetry.ts"
 import type { Tracing } from "../layers/Telemetry.ts"
 import { ControlPlane } from "./ControlPlane.ts"
-import type { AgentTool, RunContext, ToolRun } from "./tools/AgentTool.ts"
+import type { AgentTool, RunContext, ToolAgent, ToolRun } from "./tools/AgentTool.ts"
 import { ToolRejected } from "./tools/AgentTool.ts"
 import { allTools } from "./tools/AllTools.ts"
 
@@ -48,14 +48,10 @@ const jsonSchemaOf = (parameters: Schema.Codec<unknown, unknown>): object => {
   return closed
 }
 
-const parametersOf = (tool: AgentTool, context: RunContext): Schema.Codec<unknown, unknown> =>
-  tool.parametersFor?.(context) ?? (tool.parameters as unknown as Schema.Codec<unknown, unknown>)
+const parametersOf = (tool: AgentTool, agent: ToolAgent): Schema.Codec<unknown, unknown> =>
+  tool.parametersFor?.(agent) ?? (tool.parameters as unknown as Schema.Codec<unknown, unknown>)
 
-const offeredTools = (context: RunContext): ReadonlyArray<AgentTool> => tools.filter((tool) => tool.isOffered(context))
-
-/** The tools' capabilities as the prompt lists them, from the tools' own table. */
-export const buildHttpCapabilityLabels = (context: RunContext): ReadonlyArray<string> =>
-  offeredTools(context).map((tool) => `${tool.name}: ${tool.capability}`)
+const toolsOf = (agent: ToolAgent): ReadonlyArray<AgentTool> => tools.filter((tool) => tool.isOffered(agent))
 
 /** By what an agent reaches its tools over HTTP. */
 export interface HttpAccess {
@@ -69,6 +65,14 @@ const JsonSchemaShape = Schema.Struct({
 })
 const decodeShape = Schema.decodeUnknownSync(JsonSchemaShape)
 
+/** What the agent's tools do and how to call each over HTTP, a line per tool; with function tools the schemas say it. */
+export const buildHttpCapabilityLabels = (agent: ToolAgent, baseUrl: string): ReadonlyArray<string> =>
+  toolsOf(agent).map((tool) => {
+    const { properties, required } = decodeShape(jsonSchemaOf(parametersOf(tool, agent)))
+    const names = Object.keys(properties).map((name) => (required.includes(name) ? `${name}*` : name))
+    return `${tool.name}: ${tool.capability}. POST ${baseUrl}${tool.path} with ${names.join(", ")}`
+  })
+
 /** How to call the run's tools over HTTP: our words only, and the one place where the run's capability is written. */
 export const describeHttpTools = (context: RunContext, { baseUrl, capability }: HttpAccess): string =>
   [
@@ -77,21 +81,8 @@ export const describeHttpTools = (context: RunContext, { baseUrl, capability }: 
     "The answer is JSON: success true with what was asked for, or success false with code and error.",
     "The capability is yours for this run alone: write it nowhere else.",
     `Tools with their arguments (* required; in full at ${baseUrl}/openapi.json):`,
-    ...offeredTools(context).map((tool) => {
-      const { properties, required } = decodeShape(jsonSchemaOf(parametersOf(tool, context)))
-      const names = Object.keys(properties).map((name) => (required.includes(name) ? `${name}*` : name))
-      return `- ${tool.name}: POST ${baseUrl}${tool.path} with ${names.join(", ")}`
-    })
+    ...buildHttpCapabilityLabels(context.agent, baseUrl).map((label) => `- ${label}`)
   ].join("\n")
-
-/** The tools as a prompt describes them; with `access` they are called over HTTP. */
-export const toolTexts = (
-  context: RunContext,
-  access: HttpAccess | null
-): { readonly capabilities: ReadonlyArray<string>; readonly httpTools?: string } => ({
-  capabilities: buildHttpCapabilityLabels(context),
-  ...(access === null ? {} : { httpTools: describeHttpTools(context, access) })
-})
 
 const decodeJson = Schema.decodeOption(Schema.fromJsonString(Schema.Record(Schema.String, Schema.Unknown)))
 
@@ -139,8 +130,8 @@ const decodeParameters = (tool: AgentTool, text: string, redact: Redact): Effect
 export class AgentTools extends Context.Service<
   AgentTools,
   {
-    /** The function tools offered in this run. */
-    offered(context: RunContext): ReadonlyArray<FunctionTool>
+    /** The function tools of this agent, the same in each of its runs. */
+    offered(agent: ToolAgent): ReadonlyArray<FunctionTool>
     /** Runs one call. Refusals are results for the agent; only what ends the turn is a failure. */
     executeAgentTool(
       run: Omit<ToolRun, "controlPlane">,
@@ -154,12 +145,12 @@ export class AgentTools extends Context.Service<
   )
 }
 
-const offered = (context: RunContext): ReadonlyArray<FunctionTool> =>
-  offeredTools(context).map((tool) => ({
+const offered = (agent: ToolAgent): ReadonlyArray<FunctionTool> =>
+  toolsOf(agent).map((tool) => ({
     type: "function",
     name: tool.name,
     description: tool.description,
-    parameters: jsonSchemaOf(parametersOf(tool, context))
+    parameters: jsonSchemaOf(parametersOf(tool, agent))
   }))
 
 /** A call as a span of the trace; its name is one of ours, whatever the agent made up. */
@@ -213,10 +204,15 @@ const make = Effect.gen(function* () {
     })
     const { id: runId } = run.context.notification
     yield* metrics.toolStarted(tool?.name ?? "unknown", runId)
-    const names = offeredTools(run.context).map(({ name }) => name)
+    const { agent } = run.context
     const result: ToolResult =
-      tool === undefined || !tool.isOffered(run.context)
-        ? refuse("forbidden", `this tool is not offered here; offered are: ${names.join(", ") || "none"}`)
+      tool === undefined || !tool.isOffered(agent)
+        ? refuse(
+            "forbidden",
+            `you do not have this tool; you have: ${toolsOf(agent)
+              .map(({ name }) => name)
+              .join(", ")}`
+          )
         : yield* decodeParameters(tool, call.arguments, redactor.redact).pipe(
             Effect.flatMap((parameters) => tool.run({ ...run, controlPlane }, parameters)),
             Effect.map((answer): ToolResult => ({

@@ -1,5 +1,6 @@
 import { Clock, Context, Duration, Effect, Layer } from "effect"
 import type { Prompt } from "../domain/Prompt.ts"
+import { noUsage } from "../domain/Run.ts"
 import type { Fence, Usage } from "../domain/Run.ts"
 import { readSpokenText } from "../domain/Silence.ts"
 import type { SpokenText } from "../domain/Silence.ts"
@@ -12,7 +13,7 @@ import type { FunctionCall, GatewayRequest, InputItem, RoundAnswer } from "../la
 import { Metrics } from "../layers/Metrics.ts"
 import { Telemetry } from "../layers/Telemetry.ts"
 import type { Tracing } from "../layers/Telemetry.ts"
-import { AgentTools } from "./AgentTools.ts"
+import { AgentTools, refusalJson } from "./AgentTools.ts"
 import type { ToolInterruption, ToolResult } from "./AgentTools.ts"
 import type { RunContext } from "./tools/AgentTool.ts"
 
@@ -32,17 +33,26 @@ interface ExecutedCall {
   readonly result: ToolResult
 }
 
-const NO_USAGE: Usage = { inputTokens: 0, outputTokens: 0, totalTokens: 0 }
-
 const sum = (a: Usage, b: Usage): Usage => ({
   inputTokens: a.inputTokens + b.inputTokens,
   outputTokens: a.outputTokens + b.outputTokens,
-  totalTokens: a.totalTokens + b.totalTokens
+  totalTokens: a.totalTokens + b.totalTokens,
+  cacheReadTokens: a.cacheReadTokens + b.cacheReadTokens,
+  cacheWriteTokens: a.cacheWriteTokens + b.cacheWriteTokens
 })
 
-/** What the agent is told once its tool rounds are used up; the tools are no longer sent with it. */
+/** What the agent is told once its tool rounds are used up. The tools are still sent: without them the cache is useless. */
 const LAST_ROUND =
   "The tools of this turn are used up. Answer now in text: what was done, what is left, and what you need."
+
+/** The result of a call that came after the last tool round. */
+const notExecuted = (call: FunctionCall): ToolResult => ({
+  tool: call.name,
+  success: false,
+  isEffect: false,
+  code: "forbidden",
+  json: refusalJson(call.name, "forbidden", "not executed: the tools of this turn are used up")
+})
 
 /** Runs turns: rounds of request and tool calls until the agent speaks, at most MAX_TOOL_ROUNDS with tools. */
 export class Turns extends Context.Service<
@@ -75,6 +85,8 @@ const asSpan = (
         ],
         "gen_ai.usage.input_tokens": answer.usage.inputTokens,
         "gen_ai.usage.output_tokens": answer.usage.outputTokens,
+        "gen_ai.usage.cache_read.input_tokens": answer.usage.cacheReadTokens,
+        "gen_ai.usage.cache_creation.input_tokens": answer.usage.cacheWriteTokens,
         "gen_ai.output.messages": telemetry.content(() =>
           answer._tag === "Text" ? answer.text : JSON.stringify(answer.calls)
         )
@@ -113,21 +125,21 @@ const make = Effect.gen(function* () {
 
   const rounds = Effect.fnUntraced(function* (turn: Turn) {
     const { context, prompt } = turn
-    const offered = config.clientToolsEnabled ? agentTools.offered(context) : []
+    const offered = config.clientToolsEnabled ? agentTools.offered(context.agent) : []
     const called: Array<string> = []
-    let usage = NO_USAGE
+    let usage = noUsage
     let round = 0
     let calls = 0
     let input: string | ReadonlyArray<InputItem> = prompt.input
     let answer: RoundAnswer
     do {
-      const isLast = round >= config.maxToolRounds
       const request: GatewayRequest = {
         agentSlug: context.agent.slug,
         sessionKey: context.sessionKey,
         instructions: prompt.instructions,
         input,
-        tools: isLast ? [] : offered
+        // Only an agent that calls tools although they are used up is asked without any.
+        tools: round > config.maxToolRounds ? [] : offered
       }
       round += 1
       answer = yield* send(turn, request, round)
@@ -138,14 +150,23 @@ const make = Effect.gen(function* () {
           "mission_control.rounds": round,
           "mission_control.tool_calls": calls,
           "gen_ai.usage.input_tokens": usage.inputTokens,
-          "gen_ai.usage.output_tokens": usage.outputTokens
+          "gen_ai.usage.output_tokens": usage.outputTokens,
+          "gen_ai.usage.cache_read.input_tokens": usage.cacheReadTokens,
+          "gen_ai.usage.cache_creation.input_tokens": usage.cacheWriteTokens
         })
       }
       yield* metrics.tokensUsed(context.agent.slug, answer.usage)
-      if (answer._tag === "Text" || isLast) break
+      if (answer._tag === "Text" || round > config.maxToolRounds + 1) break
+      const isUsedUp = round > config.maxToolRounds
       // One after another: the agent wrote them in this order, and a later one can depend on an earlier one.
       const results: ReadonlyArray<ExecutedCall> = yield* Effect.forEach(answer.calls, (call) =>
-        Effect.map(agentTools.executeAgentTool(turn, call), (result) => ({ call, result }))
+        Effect.map(
+          isUsedUp ? Effect.succeed(notExecuted(call)) : agentTools.executeAgentTool(turn, call),
+          (result) => ({
+            call,
+            result
+          })
+        )
       )
       called.push(...results.filter(({ result }) => result.isEffect && result.success).map(({ result }) => result.tool))
       input = [
@@ -158,7 +179,7 @@ const make = Effect.gen(function* () {
           ? [{ type: "message", role: "user", content: LAST_ROUND } satisfies InputItem]
           : [])
       ]
-    } while (round <= config.maxToolRounds)
+    } while (round <= config.maxToolRounds + 1)
     const effects = [...called, ...(turn.httpEffects ?? [])]
     const spoken: SpokenText =
       answer._tag === "Text"

@@ -69,7 +69,7 @@ describe("a lone delivery", () => {
     expect(push).toEqual({ documents: 6, intervals: 2 })
     // Token, boot, session, notification, account, 5 agents, owner, task, 25 messages, the next heartbeat;
     // boot, session and notification again as they are written.
-    expect(claim).toEqual({ documents: 41, intervals: 21 })
+    expect(claim).toEqual({ documents: 41, intervals: 22 })
     // Token, session, notification, task, agent, participant, orchestrator, 3 subscriptions, account; the orchestrator's
     // session and wake; participant, notification and both sessions and the wake again as they are written.
     expect(completion).toEqual({ documents: 18, intervals: 18 })

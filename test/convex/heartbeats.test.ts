@@ -105,13 +105,40 @@ describe("an agent's heartbeat", () => {
     expect(heartbeatOf(run)).toMatchObject({
       heartbeat: { id: run.id, dueAt, schedule: 15, lastHeartbeatAt: null },
       agent: { slug: "engineer" },
-      sessionKey: `agent:engineer:${plane.accountId}`.toLowerCase(),
+      sessionKey: `agent:engineer:${plane.accountId}:heartbeat:g1`.toLowerCase(),
       tasks: [{ task: { id: taskId } }],
       briefing: null,
       isUnchanged: false,
       earlier: { attempts: 0, effects: [] }
     })
     expect((await takeAll(plane)).runs).toEqual([])
+  })
+
+  it("runs in a session of its own, of which a fresh generation begins with the first one of each day", async () => {
+    const plane = await due()
+    const generations: Array<number> = []
+    const days: Array<string> = []
+    for (let count = 0; count < 100; count += 1) {
+      const run = await takeHeartbeat(plane)
+      generations.push(heartbeatOf(run).generation)
+      days.push(new Date().toISOString().slice(0, 10))
+      const { dueAt } = await finish(plane, run)
+      vi.setSystemTime(dueAt)
+    }
+    const [first = ""] = days
+    expect(new Set(days).size).toBeGreaterThan(1)
+    const expected = days.map((day) => 1 + (Date.parse(day) - Date.parse(first)) / 86_400_000)
+    expect(generations).toEqual(expected)
+  })
+
+  it("tries a fresh generation again after a failure, and keeps the one that completed", async () => {
+    const plane = await due()
+    await finish(plane, await takeHeartbeat(plane))
+    pass(24 * 60 * minute)
+    const failed = await takeHeartbeat(plane)
+    await fail(plane, failed, { nextAttemptAt: Date.now() })
+    const again = await takeHeartbeat(plane)
+    expect([failed, again].map((run) => heartbeatOf(run).generation)).toEqual([2, 2])
   })
 
   it("is due an interval later once it ended, without drift, and missed ones are skipped", async () => {

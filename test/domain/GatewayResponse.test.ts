@@ -2,6 +2,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Schema } from "effect"
 import { readGatewayAnswer } from "../../src/domain/GatewayResponse.ts"
 import type { GatewayAnswer } from "../../src/domain/GatewayResponse.ts"
+import { noUsage } from "../../src/domain/Run.ts"
 
 const read = (status: number, body: unknown): GatewayAnswer =>
   readGatewayAnswer(status, typeof body === "string" ? body : JSON.stringify(body))
@@ -13,7 +14,7 @@ const usage = {
   output_tokens_details: { reasoning_tokens: 0 },
   total_tokens: 133
 }
-const readUsage = { inputTokens: 111, outputTokens: 22, totalTokens: 133 }
+const readUsage = { ...noUsage, inputTokens: 111, outputTokens: 22, totalTokens: 133 }
 
 const message = (text: string, phase?: string) => ({
   type: "message",
@@ -129,25 +130,30 @@ const known: ReadonlyArray<readonly [what: string, status: number, body: unknown
     "a text of 2026.6.11, whose total is of one call only",
     200,
     response([message("ok")], { usage: { input_tokens: 222, output_tokens: 44, total_tokens: 133 } }),
-    { ...text("ok"), usage: { inputTokens: 222, outputTokens: 44, totalTokens: 266 } } as GatewayAnswer
+    { ...text("ok"), usage: { ...noUsage, inputTokens: 222, outputTokens: 44, totalTokens: 266 } } as GatewayAnswer
   ],
   [
     "a text without usage",
     200,
     response([message("ok")], { usage: undefined }),
-    { ...text("ok"), usage: { inputTokens: 0, outputTokens: 0, totalTokens: 0 } } as GatewayAnswer
+    { ...text("ok"), usage: { ...noUsage, inputTokens: 0, outputTokens: 0, totalTokens: 0 } } as GatewayAnswer
   ],
   [
     "usage that is no number",
     200,
     response([message("ok")], { usage: { input_tokens: "111", output_tokens: -5 } }),
-    { ...text("ok"), usage: { inputTokens: 0, outputTokens: 0, totalTokens: 0 } } as GatewayAnswer
+    { ...text("ok"), usage: { ...noUsage, inputTokens: 0, outputTokens: 0, totalTokens: 0 } } as GatewayAnswer
   ],
   [
     "half a surrogate pair",
     200,
     '{"object":"response","output":[{"type":"message","content":[{"type":"output_text","text":"a\\ud83d"}]}]}',
-    { _tag: "Text", text: "a\ufffd", isTruncated: false, usage: { inputTokens: 0, outputTokens: 0, totalTokens: 0 } }
+    {
+      _tag: "Text",
+      text: "a\ufffd",
+      isTruncated: false,
+      usage: { ...noUsage, inputTokens: 0, outputTokens: 0, totalTokens: 0 }
+    }
   ],
   [
     "silence, overflow, cooldown or a bad key",

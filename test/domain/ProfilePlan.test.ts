@@ -59,9 +59,10 @@ describe("the plan of the workspaces", () => {
     )
   })
 
-  it("puts the tools into AGENTS.md, since the gateway reads no TOOLS.md", () => {
-    const agentsMd = plan([profile("alpha")]).files.find(({ path }) => path[1] === "AGENTS.md")
-    assert.strictEqual(agentsMd?.content, "# How\n\n## Tools\n\n- `task_load`: reads a task\n")
+  it("lists the tools in TOOLS.md only: each request describes them, and AGENTS.md is part of its prompt", () => {
+    const content = (file: string) => plan([profile("alpha")]).files.find(({ path }) => path[1] === file)?.content
+    assert.strictEqual(content("AGENTS.md"), "# How\n")
+    assert.strictEqual(content("TOOLS.md"), "# Tools\n\n- `task_load`: reads a task\n")
   })
 
   it("says who an agent is when nobody has written it down", () => {

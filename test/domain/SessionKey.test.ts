@@ -4,6 +4,9 @@ import { isAgentSlug, parseSessionKey, sessionKey } from "../../src/domain/Sessi
 describe("a session key", () => {
   it("names agent, account, task and generation, in lower case", () => {
     expect(sessionKey({ slug: "engineer", accountId: "Ab1", generation: 1 })).toBe("agent:engineer:ab1")
+    expect(sessionKey({ slug: "engineer", accountId: "Ab1", isHeartbeat: true, generation: 3 })).toBe(
+      "agent:engineer:ab1:heartbeat:g3"
+    )
     expect(sessionKey({ slug: "qa", accountId: "Ab1", taskId: "Tk9", generation: 3 })).toBe("agent:qa:ab1:task:tk9:g3")
   })
 
@@ -13,6 +16,8 @@ describe("a session key", () => {
         for (const generation of [1, 2, 17]) {
           const parts = { slug, accountId: "acc", ...(taskId === undefined ? {} : { taskId }), generation }
           expect(parseSessionKey(sessionKey(parts))).toEqual(parts)
+          const heartbeat = { slug, accountId: "acc", isHeartbeat: true, generation }
+          expect(parseSessionKey(sessionKey(heartbeat))).toEqual(heartbeat)
         }
       }
     }
@@ -31,6 +36,10 @@ describe("a session key", () => {
     "agent:a:acc:g1",
     "agent:a:acc:g0",
     "agent:a:acc:task:t:extra",
+    "agent:a:acc:heartbeat",
+    "agent:a:acc:heartbeat:g0",
+    "agent:a:acc:heartbeat:g1:extra",
+    "agent:a:acc:heartbeat:task:t",
     "agent:a/b:acc",
     "agent:a:acc:job:t"
   ])("is not made of %j", (text) => {

@@ -90,6 +90,7 @@ export const sampleContext = (changes: Partial<DeliveryContext> = {}): DeliveryC
     },
     sessionKey: "agent:engineer:testaccount1",
     generation: 1,
+    fenceMark: "0123456789abcdef",
     task: sampleTask(),
     recipientIsAssignee: true,
     thread: [sampleMessage()],

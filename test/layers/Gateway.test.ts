@@ -1,6 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Duration, Effect, Fiber, Layer, Option, Queue, Redacted } from "effect"
 import { TestClock } from "effect/testing"
+import { noUsage } from "../../src/domain/Run.ts"
 import { RuntimeConfig } from "../../src/layers/Config.ts"
 import type { Settings } from "../../src/layers/Config.ts"
 import { Gateway } from "../../src/layers/Gateway.ts"
@@ -72,7 +73,7 @@ describe("a round", () => {
         _tag: "Text",
         text: "ok",
         isTruncated: false,
-        usage: { inputTokens: 3, outputTokens: 2, totalTokens: 5 }
+        usage: { ...noUsage, inputTokens: 3, outputTokens: 2, totalTokens: 5 }
       })
       const { body, headers, method } = yield* Queue.take(server.received)
       assert.strictEqual(method, "POST")

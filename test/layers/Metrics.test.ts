@@ -2,6 +2,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import { TestClock } from "effect/testing"
 import { functions } from "../../src/domain/ControlPlaneFunctions.ts"
+import { noUsage } from "../../src/domain/Run.ts"
 import { deliveryOutcomes, heartbeatOutcomes } from "../../src/domain/RunEnd.ts"
 import type { DeliveryOutcome } from "../../src/domain/RunEnd.ts"
 import { Metrics } from "../../src/layers/Metrics.ts"
@@ -217,7 +218,7 @@ describe("the Prometheus text", () => {
     Effect.gen(function* () {
       const metrics = yield* Metrics
       for (let n = 0; n < 150; n += 1) {
-        yield* metrics.tokensUsed(`agent-${n}`, { inputTokens: 10, outputTokens: 1, totalTokens: 11 })
+        yield* metrics.tokensUsed(`agent-${n}`, { ...noUsage, inputTokens: 10, outputTokens: 1, totalTokens: 11 })
       }
       const text = yield* metrics.prometheus
       const name = "mission_control_tokens_total"

@@ -8,23 +8,25 @@ import { eventually } from "../process/house.ts"
 import type { Message } from "../process/house.ts"
 import { playScript, sharedGateway } from "./sharedGateway.ts"
 
-const inHeartbeatOf = (name: string) => ({ regex: `You are ${name}[\\s\\S]*This is your heartbeat` })
+/** The first heartbeats of this agent, which have a session of their own. */
+const inHeartbeatOf = (name: string, match: string) => ({
+  matchSystem: `You are ${name}`,
+  match: { regex: `${match}[\\s\\S]*This is your heartbeat|This is your heartbeat[\\s\\S]*${match}` }
+})
 
 /** Alpha looks at its task and tells; from then on, like beta from the start, it finds nothing to do. */
 const script: Script = {
   rules: [
     {
-      matchSystem: inHeartbeatOf("Alpha Beating"),
-      match: "your tasks",
+      ...inHeartbeatOf("Alpha Beating", "your tasks"),
       capture: { taskId: "task id: ([A-Za-z0-9]+)" },
       actions: [{ toolCalls: [{ name: "task_status", args: { taskId: "{{taskId}}", status: "in_progress" } }] }]
     },
     {
-      matchSystem: inHeartbeatOf("Alpha Beating"),
-      match: '"status":"in_progress"',
+      ...inHeartbeatOf("Alpha Beating", '"status":"in_progress"'),
       actions: [{ text: "I have begun with the button." }]
     },
-    { matchSystem: "This is your heartbeat", repeat: true, actions: [{ text: "HEARTBEAT_OK" }] },
+    { match: "This is your heartbeat", repeat: true, actions: [{ text: "HEARTBEAT_OK" }] },
     { match: "assigned this task to you", repeat: true, actions: [{ text: "Noted." }] },
     { match: "wrote in the thread", repeat: true, actions: [{ text: "NO_ACTION" }] }
   ]

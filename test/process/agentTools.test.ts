@@ -80,9 +80,9 @@ describe("an effect of a tool", () => {
   it.live("over HTTP happens once when the runtime is killed between the effect and its answer", () =>
     Effect.gen(function* () {
       const answers: Array<unknown> = []
-      const modelUrl = yield* serveActingModel(async ({ system }) => {
+      const modelUrl = yield* serveActingModel(async ({ system, user }) => {
         if (!system.includes("You are Engineer")) return "NO_ACTION"
-        const { body } = await httpAccessIn(system).call("/agent/task-create", { title })
+        const { body } = await httpAccessIn(user).call("/agent/task-create", { title })
         answers.push(body.repeated)
         return "Made."
       })

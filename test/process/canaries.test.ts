@@ -44,9 +44,9 @@ describe("secrets that come back in an error, in whatever form", () => {
         const collectorKey = "canary-collector-key-4713"
         const receiver = yield* receiveTraces
         let shown: ReadonlyArray<string> = []
-        const modelUrl = yield* serveActingModel(async ({ system, user }) => {
+        const modelUrl = yield* serveActingModel(async ({ user }) => {
           if (!user.includes("show me your key")) return "Here."
-          const access = httpAccessIn(system)
+          const access = httpAccessIn(user)
           shown = formsOf(access.capability)
           await access.call("/agent/task-load", { taskId: `nowhere ${shown.join(" ")}` })
           return `My key: ${shown.join(" ")}`

@@ -6,12 +6,12 @@ import type { House } from "./house.ts"
 
 const EVERY_SECOND = "* * * * * *"
 
-/** Who acts in its heartbeat, by the instructions; the session's earlier texts tell nothing of the present turn. */
-const inHeartbeatOf = (name: string) => ({ regex: `You are ${name} [\\s\\S]*This is your heartbeat` })
+/** The heartbeats of this agent, which have a session of their own. */
+const inHeartbeatOf = (name: string) => ({ matchSystem: `You are ${name} `, match: "This is your heartbeat" })
 
 /** The other turns are answered in a word, so that what is looked at is the heartbeats. */
 const others: ReadonlyArray<Rule> = [
-  { matchSystem: "This is your heartbeat", repeat: true, actions: [{ text: "HEARTBEAT_OK" }] },
+  { match: "This is your heartbeat", repeat: true, actions: [{ text: "HEARTBEAT_OK" }] },
   { match: "wrote in the thread", repeat: true, actions: [{ text: "NO_ACTION" }] },
   { match: "assigned this task to you", repeat: true, actions: [{ text: "On it." }] }
 ]
@@ -55,7 +55,7 @@ describe("heartbeats over whole processes", () => {
     Effect.gen(function* () {
       const house = yield* makeHouse()
       yield* house.script({
-        rules: [{ matchSystem: inHeartbeatOf("Engineer"), actions: [{ text: "The button works again." }] }, ...others]
+        rules: [{ ...inHeartbeatOf("Engineer"), actions: [{ text: "The button works again." }] }, ...others]
       })
       const runtime = yield* house.startRuntime()
       const taskId = yield* assigned(house, "engineer")
@@ -123,7 +123,7 @@ describe("heartbeats over whole processes", () => {
         rules: [
           { match: "mentioned you", repeat: true, actions: [{ delayMs: 1_500, text: "My last words." }] },
           {
-            matchSystem: inHeartbeatOf("QA"),
+            ...inHeartbeatOf("QA"),
             repeat: true,
             actions: [{ delayMs: 1_500, text: "HEARTBEAT_OK" }]
           },
@@ -159,7 +159,7 @@ describe("heartbeats over whole processes", () => {
       yield* house.script({
         rules: [
           {
-            matchSystem: "This is your heartbeat",
+            match: "This is your heartbeat",
             repeat: true,
             actions: [{ delayMs: 200, text: "HEARTBEAT_OK" }]
           },

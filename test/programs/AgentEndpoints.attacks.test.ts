@@ -507,7 +507,7 @@ describe("the OpenAPI document", () => {
       const everything = sampleContext({
         agent: { ...agent, isOrchestrator: true, flags: { ...agent.flags, canCreateTasks: true } }
       })
-      const offered = agentTools.offered(everything)
+      const offered = agentTools.offered(everything.agent)
       assert.strictEqual(offered.length, allTools.length)
       for (const tool of allTools) {
         const operation = body.paths[tool.path].post

@@ -52,16 +52,11 @@ it.live(
         for (const from of taskStatuses) {
           const promptTask = yield* statusOf(yield* taskIn(from))
           assert.strictEqual(promptTask.status, from)
-          const { instructions } = formatNotificationMessage(
+          const { input } = formatNotificationMessage(
             { ...(run.context as DeliveryContext), task: promptTask },
-            {
-              accepted: [],
-              attempt: 1,
-              boundary: "boundary",
-              capabilities: []
-            }
+            { accepted: [], attempt: 1 }
           )
-          const promised = /You may set it to: ([a-z_, ]+)\./.exec(instructions)?.[1]?.split(", ") ?? []
+          const promised = /You may set it to: ([a-z_, ]+)\./.exec(input)?.[1]?.split(", ") ?? []
           for (const to of agentTaskStatuses) {
             const parameters = (taskId: string) => ({
               taskId,

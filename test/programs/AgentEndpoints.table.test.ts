@@ -103,7 +103,8 @@ const rows: Record<Name, Row> = {
     good: ({ ids }) => ({ taskId: ids.own, limit: 5 }),
     bad: [() => ({ limit: 0 }), () => ({ limit: "5" }), () => ({ type: "poem" })],
     task: any,
-    isEffect: false
+    isEffect: false,
+    isAlwaysOffered: true
   },
   response_request: {
     agent: "engineer",
@@ -142,7 +143,8 @@ const rows: Record<Name, Row> = {
     good: ({ ids }) => ({ taskId: ids.own, activityLimit: 3 }),
     bad: [({ ids }) => ({ taskId: ids.own, activityLimit: -1 })],
     task: any,
-    isEffect: false
+    isEffect: false,
+    isAlwaysOffered: true
   },
   task_list: {
     agent: "lead",

@@ -76,7 +76,7 @@ describe("the preview of a delivery", () => {
       const { preview } = yield* previewOf({ context: sampleContext() }, { clientToolsEnabled: false })
       if ("broken" in preview) return assert.fail(preview.broken)
       assert.deepStrictEqual(preview.tools, [])
-      assert.include(preview.prompt?.instructions ?? "", "of-the-run")
+      assert.include(preview.prompt?.input ?? "", "of-the-run")
     })
   )
 

@@ -15,7 +15,7 @@ const scenario = (env: Record<string, string>, reply: string) =>
     const turns: Array<Done> = []
     const modelUrl = yield* serveActingModel(async ({ system, tools, user }) => {
       if (!system.includes("You are Engineer")) return "NO_ACTION"
-      const { call, capability } = httpAccessIn(system)
+      const { call, capability } = httpAccessIn(user)
       const taskId = /task id: (\w+)/.exec(user)?.[1] ?? ""
       const answers = [
         await call("/agent/task-status", { taskId, status: "in_progress" }),
@@ -45,7 +45,7 @@ const scenario = (env: Record<string, string>, reply: string) =>
 
 describe("with OPENCLAW_CLIENT_TOOLS_ENABLED=false", () => {
   it.live(
-    "an agent gets its work done over HTTP, by what its instructions say, and its reply is posted",
+    "an agent gets its work done over HTTP, by what its prompt says, and its reply is posted",
     () =>
       Effect.gen(function* () {
         const { house, runtime, taskId, turn } = yield* scenario({}, "All done.")
@@ -71,7 +71,7 @@ describe("with OPENCLAW_CLIENT_TOOLS_ENABLED=false", () => {
           messages.map(({ content }) => content),
           ["All done."]
         )
-        // The capability is in the instructions and nowhere else.
+        // The capability is in the prompt and nowhere else.
         const documents = yield* Effect.promise(() =>
           person.query("app/documents:list", { accountId: account.accountId, taskId })
         )

@@ -5,7 +5,6 @@ import type { DeliveryContext, NotificationEvent } from "../../src/domain/Delive
 import type { NotificationRun } from "../../src/domain/Run.ts"
 import { ProviderFailed, TurnAmbiguous, TurnSilent } from "../../src/domain/TurnFailure.ts"
 import type { Settings } from "../../src/layers/Config.ts"
-import type { Turn } from "../../src/services/Turns.ts"
 import {
   brokenRun,
   engineer,
@@ -13,7 +12,8 @@ import {
   sampleEvent,
   sampleMessage,
   sampleRun,
-  sampleTask
+  sampleTask,
+  sampleContext
 } from "../domain/sampleContext.ts"
 import {
   deliverOnce,
@@ -124,10 +124,10 @@ describe("a delivery", () => {
       })
       const { stored, turns } = yield* deliverOnce({}, { context: { events: [update, mention], thread: [] } })
       assert.lengthOf(turns, 1)
-      const { input, instructions } = turns[0]!.prompt
+      const { input } = turns[0]!.prompt
       assert.isBelow(input.indexOf("words of the lead"), input.indexOf("words of a person"))
       assert.include(input, "Give one answer to all of them.")
-      assert.include(instructions, "An answer is owed here.")
+      assert.include(input, "An answer is owed here.")
       assert.deepInclude(only(stored, "complete").outcome, { outcome: "replied", refused: [] })
     }).pipe(quiet)
   )
@@ -181,16 +181,16 @@ describe("a delivery", () => {
     }).pipe(quiet)
   )
 
-  it.effect("gives the turn its fence, and a boundary that no other turn has", () =>
+  it.effect("gives the turn the right to write for its run, and the session's mark, the same in each attempt", () =>
     Effect.gen(function* () {
       const { execute, turns } = yield* runHouse()
       yield* execute(sampleRun())
       yield* execute(sampleRun({}, { attempt: 2 }))
       const [first, second] = turns
       assert.deepStrictEqual(first?.fence, { run: "notification_1", session: "session_1", epoch: 7 })
-      const boundaryOf = (turn: Turn | undefined) => /^--- request ([0-9a-f]{16}) ---$/m.exec(turn?.prompt.input ?? "")
-      assert.isNotNull(boundaryOf(first))
-      assert.notStrictEqual(boundaryOf(first)?.[1], boundaryOf(second)?.[1])
+      const { fenceMark } = sampleContext()
+      for (const turn of [first, second]) assert.include(turn?.prompt.input, `--- request ${fenceMark} ---`)
+      assert.strictEqual(first?.prompt.instructions, second?.prompt.instructions)
     }).pipe(quiet)
   )
 })

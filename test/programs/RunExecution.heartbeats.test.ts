@@ -14,7 +14,12 @@ import {
 } from "../../src/domain/TurnFailure.ts"
 import type { TurnFailure } from "../../src/domain/TurnFailure.ts"
 import { brokenRun } from "../domain/sampleContext.ts"
-import { orchestratorAgent, sampleHeartbeatRun, sampleHeartbeatTask } from "../domain/sampleHeartbeat.ts"
+import {
+  orchestratorAgent,
+  sampleHeartbeatContext,
+  sampleHeartbeatRun,
+  sampleHeartbeatTask
+} from "../domain/sampleHeartbeat.ts"
 import { executeOnce, failsWith, heartbeatOnce, MINUTE, noTurn, only, quiet, runHouse, said } from "./runHouse.ts"
 import type { Options } from "./runHouse.ts"
 
@@ -113,11 +118,10 @@ describe("a heartbeat", () => {
   it.effect("offers its tools for the tasks shown, as a heartbeat, under its own id", () =>
     Effect.gen(function* () {
       const { turns } = yield* heartbeatOnce(says("HEARTBEAT_OK"))
-      const { context, fence, prompt } = turns[0]!
+      const { context, fence } = turns[0]!
       assert.deepInclude(context, { task: null, heartbeat: { taskIds: ["task_1"] } })
       assert.strictEqual(context.notification.id, "agent_engineer:1000")
       assert.deepStrictEqual(fence, { run: "agent_engineer:1000", session: "session_engineer", epoch: 1 })
-      assert.include(prompt.instructions, "- task_status:")
     }).pipe(quiet)
   )
 
@@ -137,26 +141,40 @@ describe("a heartbeat", () => {
   )
 })
 
-describe("HEARTBEAT_SKIP_UNCHANGED", () => {
-  const skipping = { settings: { heartbeatSkipUnchanged: true } }
+describe("a heartbeat of an agent that is idle", () => {
+  const seen = { heartbeat: { ...sampleHeartbeatContext().heartbeat, lastHeartbeatAt: 1 } }
+  const turnsOf = (context: Partial<HeartbeatContext>, settings = {}) =>
+    Effect.map(heartbeatOnce({ ...says("HEARTBEAT_OK"), settings }, { context }), ({ turns }) => turns.length)
 
-  it.effect("does not call the model if the agent would see what it saw, and still ends the heartbeat", () =>
+  it.effect("does not call the model, and still ends", () =>
     Effect.gen(function* () {
-      const unchanged = yield* heartbeatOnce({ ...noTurn, ...skipping }, { context: { isUnchanged: true } })
-      assert.strictEqual(unchanged.outcome, "unchanged")
-      only(unchanged.stored, "heartbeat")
-      const changed = yield* heartbeatOnce({ ...says("HEARTBEAT_OK"), ...skipping })
-      assert.lengthOf(changed.turns, 1)
+      for (const idle of [{ isUnchanged: true }, { tasks: [] }]) {
+        const { outcome, stored } = yield* heartbeatOnce(noTurn, { context: { ...seen, ...idle } })
+        assert.strictEqual(outcome, "skipped")
+        only(stored, "heartbeat")
+      }
+      assert.strictEqual(yield* turnsOf(seen), 1)
+      assert.strictEqual(yield* turnsOf({ ...seen, tasks: [], briefing: "watch the release" }), 1)
     }).pipe(quiet)
   )
 
-  it.effect("leaves the orchestrator the follow-ups that time alone made due, and is off by default", () =>
+  it.effect("calls it the first time, once a day, by a cron expression, and if skipping is turned off", () =>
     Effect.gen(function* () {
+      const idle = { tasks: [], isUnchanged: true }
+      const { heartbeat } = seen
+      assert.strictEqual(yield* turnsOf({ ...idle, heartbeat: { ...heartbeat, lastHeartbeatAt: null } }), 1)
+      assert.strictEqual(yield* turnsOf({ ...idle, heartbeat: { ...heartbeat, schedule: "0 9 * * *" } }), 1)
+      assert.strictEqual(yield* turnsOf({ ...seen, ...idle }, { heartbeatSkipIdle: false }), 1)
+      assert.strictEqual(yield* turnsOf({ ...seen, ...idle }), 0)
       yield* TestClock.adjust("1 day")
-      const context = { isUnchanged: true, agent: orchestratorAgent }
-      assert.lengthOf((yield* heartbeatOnce({ ...says("HEARTBEAT_OK"), ...skipping }, { context })).turns, 1)
-      const usual = yield* heartbeatOnce(says("HEARTBEAT_OK"), { context: { isUnchanged: true } })
-      assert.lengthOf(usual.turns, 1)
+      assert.strictEqual(yield* turnsOf({ ...seen, ...idle }), 1)
+    }).pipe(quiet)
+  )
+
+  it.effect("leaves the orchestrator the follow-ups that time alone made due", () =>
+    Effect.gen(function* () {
+      yield* TestClock.adjust("16 minutes")
+      assert.strictEqual(yield* turnsOf({ ...seen, isUnchanged: true, agent: orchestratorAgent }), 1)
     }).pipe(quiet)
   )
 })

@@ -15,6 +15,7 @@ import type {
   ReleasedState,
   Run
 } from "../../src/domain/Run.ts"
+import { noUsage } from "../../src/domain/Run.ts"
 import { readSpokenText } from "../../src/domain/Silence.ts"
 import type { SpokenText } from "../../src/domain/Silence.ts"
 import type { TurnEnd } from "../../src/domain/TurnEnd.ts"
@@ -47,7 +48,7 @@ export type Stored =
   | { readonly _tag: "release"; readonly shared: SharedFailure | undefined }
   | { readonly _tag: "heartbeat"; readonly report: HeartbeatReport }
 
-export const usage = { inputTokens: 10, outputTokens: 5, totalTokens: 15 }
+export const usage = { ...noUsage, inputTokens: 10, outputTokens: 5, totalTokens: 15 }
 
 /** A turn that ended so. */
 export const spoke = (spoken: SpokenText, changes: Partial<TurnEnd> = {}): TurnEnd => ({

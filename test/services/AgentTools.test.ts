@@ -6,9 +6,9 @@ import type { DeliveryContext } from "../../src/domain/DeliveryContext.ts"
 import { RuntimeConfig } from "../../src/layers/Config.ts"
 import { Metrics } from "../../src/layers/Metrics.ts"
 import { Redactor } from "../../src/layers/Redactor.ts"
-import { AgentTools, buildHttpCapabilityLabels, describeHttpTools } from "../../src/services/AgentTools.ts"
+import { AgentTools, describeHttpTools } from "../../src/services/AgentTools.ts"
 import { ControlPlane } from "../../src/services/ControlPlane.ts"
-import type { RunContext } from "../../src/services/tools/AgentTool.ts"
+import type { RunContext, ToolAgent } from "../../src/services/tools/AgentTool.ts"
 import { allTools } from "../../src/services/tools/AllTools.ts"
 import { defaultFlags, lead, sampleContext, sampleMessage, sampleTask } from "../domain/sampleContext.ts"
 
@@ -108,7 +108,7 @@ describe("the tools offered", () => {
   it.effect("are flat functions with closed object schemas without combinators at the root", () =>
     Effect.gen(function* () {
       const { offered } = yield* setUp()
-      const definitions = offered(everything)
+      const definitions = offered(everything.agent)
       assert.sameMembers(
         definitions.map(({ name }) => name),
         allTools.map(({ name }) => name)
@@ -132,9 +132,16 @@ describe("the tools offered", () => {
     })
   )
 
-  const reads = ["task_load", "get_agent_skills"]
-  const always = ["document_upsert", "document_list", ...reads]
-  const onTask = ["task_status", "task_update", "response_request", "task_history", ...always]
+  const always = [
+    "task_status",
+    "task_update",
+    "response_request",
+    "task_history",
+    "document_upsert",
+    "document_list",
+    "task_load",
+    "get_agent_skills"
+  ]
   const orchestrators = [
     "task_list",
     "task_get",
@@ -146,71 +153,64 @@ describe("the tools offered", () => {
     "task_link_pr"
   ]
   const { agent } = sampleContext()
-  const withFlags = (flags: Partial<typeof defaultFlags>) =>
-    sampleContext({ agent: { ...agent, flags: { ...defaultFlags, ...flags } } })
-  const offers: ReadonlyArray<readonly [string, RunContext, ReadonlyArray<string>]> = [
-    ["with a task and the default flags", sampleContext(), onTask],
-    ["without a task", sampleContext({ task: null }), always],
-    ["in a heartbeat with tasks", { ...sampleContext({ task: null }), heartbeat: { taskIds: ["task_1"] } }, onTask],
-    ["in a heartbeat without tasks", { ...sampleContext({ task: null }), heartbeat: { taskIds: [] } }, always],
+  const withFlags = (flags: Partial<typeof defaultFlags>) => ({ ...agent, flags: { ...defaultFlags, ...flags } })
+  const offers: ReadonlyArray<readonly [string, ToolAgent, ReadonlyArray<string>]> = [
+    ["with the default flags", agent, always],
     [
       "without canModifyTaskStatus",
       withFlags({ canModifyTaskStatus: false }),
-      onTask.filter((name) => name !== "task_status" && name !== "task_update")
+      always.filter((name) => name !== "task_status" && name !== "task_update")
     ],
     [
       "without canMentionAgents",
       withFlags({ canMentionAgents: false }),
-      onTask.filter((name) => name !== "response_request")
+      always.filter((name) => name !== "response_request")
     ],
     [
-      "without canCreateDocuments, but with a task",
+      "without canCreateDocuments",
       withFlags({ canCreateDocuments: false }),
-      onTask.filter((name) => name !== "document_upsert")
+      always.filter((name) => name !== "document_upsert")
     ],
-    ["with canCreateTasks", withFlags({ canCreateTasks: true }), [...onTask, "task_create"]],
-    ["to the orchestrator", orchestrator, [...onTask, ...orchestrators]]
+    ["with canCreateTasks", withFlags({ canCreateTasks: true }), [...always, "task_create"]],
+    ["to the orchestrator", orchestrator.agent, [...always, ...orchestrators]]
   ]
-  for (const [when, context, names] of offers) {
+  for (const [when, given, names] of offers) {
     it.effect(`${when} are ${names.length}, as the contract says`, () =>
       Effect.gen(function* () {
         const { offered } = yield* setUp()
         assert.sameMembers(
-          offered(context).map(({ name }) => name),
+          offered(given).map(({ name }) => name),
           [...names]
         )
       })
     )
   }
 
-  it.effect("show done only to who may set it, and never in a heartbeat", () =>
+  it.effect("show done only to agents that may set it", () =>
     Effect.gen(function* () {
       const { offered } = yield* setUp()
-      const statuses = (context: RunContext) =>
+      const statuses = (given: ToolAgent) =>
         ["task_status", "task_update"].map((name) => {
-          const definition = offered(context).find((tool) => tool.name === name)
+          const definition = offered(given).find((tool) => tool.name === name)
           return JSON.stringify(definition?.parameters).includes('"done"')
         })
-      assert.deepStrictEqual(statuses(sampleContext()), [false, false])
+      assert.deepStrictEqual(statuses(agent), [false, false])
       assert.deepStrictEqual(statuses(withFlags({ canMarkDone: true })), [true, true])
       assert.deepStrictEqual(statuses(withFlags({ canReviewTasks: true })), [true, true])
-      assert.deepStrictEqual(statuses(orchestrator), [true, true])
-      assert.deepStrictEqual(statuses({ ...orchestrator, heartbeat: { taskIds: ["task_1"] } }), [false, false])
+      assert.deepStrictEqual(statuses(orchestrator.agent), [true, true])
     })
   )
 
   it.effect("show assignees only to the orchestrator", () =>
     Effect.gen(function* () {
       const { offered } = yield* setUp()
-      const show = (context: RunContext) =>
-        offered(context)
+      const show = (given: ToolAgent) =>
+        offered(given)
           .filter(({ parameters }) => JSON.stringify(parameters).includes("assigneeSlugs"))
           .map(({ name }) => name)
       assert.deepStrictEqual(show(withFlags({ canCreateTasks: true })), [])
       assert.deepStrictEqual(show(withFlags({ canCreateTasks: true, canReviewTasks: true })), [])
-      const tools = ["task_update", "task_create", "task_assign"]
-      assert.deepStrictEqual(show(everything), tools)
-      assert.deepStrictEqual(show({ ...everything, heartbeat: { taskIds: ["task_1"] } }), tools)
+      assert.deepStrictEqual(show(everything.agent), ["task_update", "task_create", "task_assign"])
     })
   )
 
@@ -221,21 +221,12 @@ describe("the tools offered", () => {
       const text = describeHttpTools(context, { baseUrl: "http://10.0.0.5:3000", capability: "the-capability" })
       assert.include(text, "x-openclaw-session-key: agent:engineer:testaccount1")
       assert.include(text, "x-mission-control-capability: the-capability")
-      assert.include(text, "http://10.0.0.5:3000/agent/task-status with taskId*, status*, blockedReason")
-      for (const { name } of offered(context)) assert.include(text, `- ${name}: POST http://10.0.0.5:3000/agent/`)
+      assert.include(
+        text,
+        "- task_status: set a task's status. POST http://10.0.0.5:3000/agent/task-status with taskId*, status*, blockedReason"
+      )
+      for (const { name } of offered(context.agent)) assert.include(text, `\n- ${name}: `)
       assert.notInclude(text, "task-delete")
-    })
-  )
-
-  it.effect("are the ones whose capabilities the prompt lists", () =>
-    Effect.gen(function* () {
-      const { offered } = yield* setUp()
-      for (const context of [sampleContext(), sampleContext({ task: null }), orchestrator]) {
-        assert.deepStrictEqual(
-          buildHttpCapabilityLabels(context).map((label) => label.split(":")[0]),
-          offered(context).map(({ name }) => name)
-        )
-      }
     })
   )
 })
@@ -290,11 +281,18 @@ describe("a call", () => {
   }> = [
     { what: "of an unknown tool", name: "exec", parameters: {}, code: "forbidden", names: "task_load" },
     {
-      what: "of a tool that is not offered here",
+      what: "of a tool that the agent does not have",
+      name: "task_delete",
+      parameters: { taskId: "task_1", reason: "not needed" },
+      code: "forbidden",
+      names: "task_load"
+    },
+    {
+      what: "on a task when the run has none",
       name: "task_status",
       parameters: { taskId: "task_1", status: "review" },
       code: "forbidden",
-      names: "task_load",
+      names: "taskId",
       context: sampleContext({ task: null })
     },
     {

@@ -7,6 +7,7 @@ import type { ControlPlaneFailure } from "../../src/domain/ControlPlaneFailure.t
 import { functions } from "../../src/domain/ControlPlaneFunctions.ts"
 import { PROTOCOL } from "../../src/domain/Protocol.ts"
 import type { ClaimAnswer } from "../../src/domain/Run.ts"
+import { noUsage } from "../../src/domain/Run.ts"
 import { RuntimeConfig } from "../../src/layers/Config.ts"
 import { ConvexClient } from "../../src/layers/ConvexClient.ts"
 import type { Arguments } from "../../src/layers/ConvexClient.ts"
@@ -186,7 +187,7 @@ describe("an outcome", () => {
           outcome: "replied",
           reply: "Done.",
           refused: [{ event: 1, reason: "task archived" }],
-          usage: { inputTokens: 1, outputTokens: 2, totalTokens: 3 }
+          usage: { ...noUsage, inputTokens: 1, outputTokens: 2, totalTokens: 3 }
         })
       )
       yield* TestClock.adjust("10 seconds")
@@ -199,7 +200,7 @@ describe("an outcome", () => {
         outcome: "replied",
         reply: "Done.",
         refused: [{ event: 1, reason: "task archived" }],
-        usage: { inputTokens: 1, outputTokens: 2, totalTokens: 3 },
+        usage: { ...noUsage, inputTokens: 1, outputTokens: 2, totalTokens: 3 },
         maxHops: 12
       })
     })

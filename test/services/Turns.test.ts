@@ -5,6 +5,7 @@ import { LeaseLost } from "../../src/domain/ControlPlaneFailure.ts"
 import { functions } from "../../src/domain/ControlPlaneFunctions.ts"
 import type { DeliveryContext } from "../../src/domain/DeliveryContext.ts"
 import type { Fence } from "../../src/domain/Run.ts"
+import { noUsage } from "../../src/domain/Run.ts"
 import { ProviderFailed } from "../../src/domain/TurnFailure.ts"
 import type { TurnFailure } from "../../src/domain/TurnFailure.ts"
 import { RuntimeConfig } from "../../src/layers/Config.ts"
@@ -17,7 +18,7 @@ import type { ToolInterruption, ToolResult } from "../../src/services/AgentTools
 import { Turns } from "../../src/services/Turns.ts"
 import { sampleContext } from "../domain/sampleContext.ts"
 
-const usage = { inputTokens: 100, outputTokens: 10, totalTokens: 110 }
+const usage = { ...noUsage, inputTokens: 100, outputTokens: 10, totalTokens: 110 }
 const says = (text: string, isTruncated = false): RoundAnswer => ({ _tag: "Text", text, isTruncated, usage })
 const calls = (...names: ReadonlyArray<string>): RoundAnswer => ({
   _tag: "Calls",
@@ -166,7 +167,7 @@ describe("a turn", () => {
   it.effect("sums the usage of its rounds", () =>
     Effect.gen(function* () {
       const { run } = yield* setUp({ answers: [calls("look"), calls("look"), says("Done.")] })
-      assert.deepStrictEqual((yield* run).usage, { inputTokens: 300, outputTokens: 30, totalTokens: 330 })
+      assert.deepStrictEqual((yield* run).usage, { ...noUsage, inputTokens: 300, outputTokens: 30, totalTokens: 330 })
     })
   )
 
@@ -189,37 +190,45 @@ describe("a turn", () => {
 })
 
 describe("a turn that calls and calls", () => {
-  it.effect("gets MAX_TOOL_ROUNDS rounds with tools and one without, in which it is told to answer", () =>
-    Effect.gen(function* () {
-      const { called, run, sent } = yield* setUp({
-        answers: [calls("act"), calls("act"), calls("act"), says("I could not finish.")],
-        settings: { maxToolRounds: 3 }
+  it.effect(
+    "gets MAX_TOOL_ROUNDS rounds in which its tools are executed, and one more in which it is told to answer",
+    () =>
+      Effect.gen(function* () {
+        const { called, run, sent } = yield* setUp({
+          answers: [calls("act"), calls("act"), calls("act"), says("I could not finish.")],
+          settings: { maxToolRounds: 3 }
+        })
+        const end = yield* run
+        assert.strictEqual(end.rounds, 4)
+        assert.lengthOf(yield* called, 3)
+        const requests = yield* sent
+        assert.deepStrictEqual(
+          requests.map(({ tools }) => tools.length),
+          [2, 2, 2, 2]
+        )
+        const last = requests[3]?.input
+        assert.isTrue(Array.isArray(last))
+        assert.deepStrictEqual(
+          (last as ReadonlyArray<{ type: string }>).map(({ type }) => type),
+          ["function_call_output", "message"]
+        )
+        assert.notInclude(JSON.stringify(requests.slice(0, 3)), "used up")
+        assert.include(JSON.stringify(last), "used up")
       })
-      const end = yield* run
-      assert.strictEqual(end.rounds, 4)
-      assert.lengthOf(yield* called, 3)
+  )
+
+  it.effect("is asked once without tools if it calls all the same, and none of these calls is executed", () =>
+    Effect.gen(function* () {
+      const { called, run, sent } = yield* setUp({ answers: [calls("look")], settings: { maxToolRounds: 2 } })
+      const failure = yield* Effect.flip(run)
+      assert.strictEqual(failure._tag, "TurnSilent")
+      assert.lengthOf(yield* called, 2)
       const requests = yield* sent
       assert.deepStrictEqual(
         requests.map(({ tools }) => tools.length),
         [2, 2, 2, 0]
       )
-      const last = requests[3]?.input
-      assert.isTrue(Array.isArray(last))
-      assert.deepStrictEqual(
-        (last as ReadonlyArray<{ type: string }>).map(({ type }) => type),
-        ["function_call_output", "message"]
-      )
-      assert.notInclude(JSON.stringify(requests.slice(0, 3)), "used up")
-      assert.include(JSON.stringify(last), "used up")
-    })
-  )
-
-  it.effect("does not get its calls of the round without tools executed", () =>
-    Effect.gen(function* () {
-      const { called, run } = yield* setUp({ answers: [calls("look")], settings: { maxToolRounds: 2 } })
-      const failure = yield* Effect.flip(run)
-      assert.strictEqual(failure._tag, "TurnSilent")
-      assert.lengthOf(yield* called, 2)
+      assert.include(JSON.stringify(requests[3]?.input), "not executed: the tools of this turn are used up")
     })
   )
 

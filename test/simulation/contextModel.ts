@@ -25,12 +25,13 @@ export class ContextModel extends FanOutModel {
   /** What both kinds of context say of the agent and its session. */
   private common(agent: Agent, task: string | null, generation: number) {
     const { orchestrator } = this
-    const scoped = task !== null && this.scope === "task" ? { taskId: task } : {}
+    const scoped = task === null ? { isHeartbeat: true } : this.scope === "task" ? { taskId: task } : {}
     return {
       account,
       agent: this.view(agent),
       sessionKey: sessionKey({ slug: agent.slug, accountId: ACCOUNT, ...scoped, generation }),
       generation,
+      fenceMark: `mark${generation}`,
       orchestrator: orchestrator === undefined ? null : this.ref(orchestrator.id),
       primaryPerson: { name: "Pat Person" },
       mentionableAgents: this.agents

@@ -43,8 +43,7 @@ export class FanOutModel extends AccountState {
   }
 
   private schedule(id: string, heartbeat: number | string): void {
-    const prefix = this.queue.mistakes.has("heartbeats with a session of their own") ? "heartbeats" : "session"
-    const { id: session } = this.queue.sessionFor(`${prefix}_${id}`, id)
+    const { id: session } = this.queue.sessionFor(`heartbeats_${id}`, id)
     this.queue.schedule(this.now, id, session, heartbeat)
   }
 

@@ -2,6 +2,7 @@
 import { Deferred, Effect, Fiber, Layer, Semaphore } from "effect"
 import type { Duration } from "effect"
 import { leaseKey } from "../../src/domain/Run.ts"
+import { noUsage } from "../../src/domain/Run.ts"
 import {
   ConnectionLost,
   GatewayMisconfigured,
@@ -22,7 +23,7 @@ import type { RuntimeProcess, Turn, World } from "./world.ts"
 /** Occurs in texts and errors of agents and providers; must not be stored anywhere. */
 export const GATEWAY_SECRET = "gateway-token-0123456789abcdef0123456789"
 
-const usage = { inputTokens: 1, outputTokens: 1, totalTokens: 2 }
+const usage = { ...noUsage, inputTokens: 1, outputTokens: 1, totalTokens: 2 }
 const text = (words: string) => ({ _tag: "Text", text: words, isTruncated: false, usage }) satisfies RoundAnswer
 
 /** How the gateway can treat a round. */

@@ -88,8 +88,9 @@ const play = async (seed: number, length: number) => {
     const sessions = await t.run((ctx) => ctx.db.query("sessions").collect())
     const names = [
       ...rows.map(({ _id }, index) => [`n${index + 1}`, _id] as const),
-      ...sessions.map(({ _id, agentId: agent, taskId }) => {
-        return [taskId === undefined ? `session_${agent}` : `session_${agent}_${taskId}`, _id] as const
+      ...sessions.map(({ _id, agentId: agent, kind, taskId }) => {
+        const name = kind === "heartbeat" ? `heartbeats_${agent}` : `session_${agent}`
+        return [taskId === undefined ? name : `${name}_${taskId}`, _id] as const
       })
     ]
     for (const [own, id] of names) {
@@ -331,7 +332,7 @@ const play = async (seed: number, length: number) => {
     expect(rows.length, `notifications after ${name}`).toBe(own.length)
     for (const heartbeat of await heartbeats()) {
       const { end: _, session: __, agent: ___, ...expected } = queue.heartbeats.get(heartbeat.agentId) ?? {}
-      expect({ at: null, ...heartbeat }, `heartbeat after ${name}`).toMatchObject(expected)
+      expect({ at: null, lastHeartbeatAt: null, ...heartbeat }, `heartbeat after ${name}`).toMatchObject(expected)
     }
     for (const { _id, at = null, epoch, generation, lease } of sessions) {
       const expected = queue.sessionFor(modelIds.get(_id) ?? "none", "none")

@@ -103,7 +103,7 @@ export const plantedMistakes: ReadonlyArray<PlantedMistake> = [
   inTheModel("retry counter in memory", "I6"),
   inTheModel("a ledger that forgets", "I2"),
   inTheModel("hops without a limit", "I11"),
-  inTheModel("heartbeats with a session of their own", "I4", slowGateway),
+  inTheModel("a heartbeat next to a delivery", "I4", slowGateway),
   inTheModel("several suspects at once", "I9", dying),
   inTheModel("a claim that forgets unnamed leases", "I3", badNetwork),
   inTheModel("an unnamed lease offered again without a new epoch", "I3", badNetwork),

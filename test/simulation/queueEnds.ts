@@ -175,6 +175,9 @@ export class QueueEnds extends QueueState {
       const heartbeat = this.heartbeatOf(session)
       this.free(now, session, "heartbeat")
       session.generation = lease.generation
+      // A heartbeat whose schedule changed in the meantime has ended all the same.
+      const current = this.heartbeats.get(session.agent)
+      if (current !== undefined) current.lastHeartbeatAt = now
       if (heartbeat !== null) this.moveOn(heartbeat, momentAfter(heartbeat, now))
       return { dueAt: this.heartbeats.get(session.agent)?.dueAt ?? now, messageId }
     })
@@ -301,7 +304,16 @@ export class QueueEnds extends QueueState {
         typeof schedule === "string"
           ? momentAfter({ dueAt: now, schedule }, now)
           : this.surroundings.firstHeartbeatAt(agent, schedule, now)
-      const heartbeat = found ?? { agent, session, schedule, dueAt, at: dueAt, ...untried, end: null }
+      const heartbeat = found ?? {
+        agent,
+        session,
+        schedule,
+        dueAt,
+        at: dueAt,
+        ...untried,
+        lastHeartbeatAt: null,
+        end: null
+      }
       this.heartbeats.set(agent, heartbeat)
       heartbeat.schedule = schedule
       this.moveOn(heartbeat, dueAt)

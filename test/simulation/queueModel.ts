@@ -231,7 +231,7 @@ export class QueueModel extends QueueEnds {
         taking.hasMoreHeartbeats = true
         return
       }
-      const isApart = this.mistakes.has("heartbeats with a session of their own")
+      const isApart = this.mistakes.has("a heartbeat next to a delivery")
       const sessions = this.sessionsOf(heartbeat.agent).filter(({ id }) => !isApart || id === heartbeat.session)
       if (sessions.some((session) => session.lease !== null || this.isDue(session, now))) continue
       if (isSuspect(heartbeat) && !this.isLate(heartbeat, now) && this.hasSuspect(taking)) {
@@ -262,6 +262,8 @@ export class QueueModel extends QueueEnds {
       this.set(now, row, "claimed")
     }
     const heartbeat = this.heartbeats.get(session.agent)
+    const lastDay = dayOf(heartbeat?.lastHeartbeatAt ?? now)
+    const isFirstOfDay = lastDay < dayOf(now)
     session.generation = Math.max(session.generation, session.nextGeneration ?? 0)
     session.nextGeneration = null
     session.epoch += 1
@@ -273,7 +275,7 @@ export class QueueModel extends QueueEnds {
       run: row?.id ?? (heartbeat === undefined ? "" : heartbeatRun(heartbeat)),
       kind: row === null ? "heartbeat" : "notification",
       isSuspect: isSuspect(row ?? heartbeat ?? { crashes: 0 }),
-      generation: session.generation + (row?.runsInNextGeneration === true ? 1 : 0),
+      generation: session.generation + ((row ?? { runsInNextGeneration: isFirstOfDay }).runsInNextGeneration ? 1 : 0),
       expiresAt: now + leaseMs
     }
     return this.claimed(now, session, session.lease, null)
@@ -301,6 +303,8 @@ export class QueueModel extends QueueEnds {
     return rotated
   }
 }
+
+const dayOf = (moment: number): number => Math.floor(moment / 86_400_000)
 
 const isNamed = ({ id, lease }: Session, names: ReadonlyArray<LeaseName>): boolean =>
   names.some(({ epoch, session }) => session === id && epoch === lease?.epoch)

@@ -72,6 +72,8 @@ export interface Heartbeat {
   claims: number
   failures: number
   crashes: number
+  /** When it last ended well; on another day a fresh generation of its session begins. */
+  lastHeartbeatAt: number | null
   end: End | null
 }
 
@@ -175,7 +177,7 @@ export type Mistake =
   | "retry counter in memory"
   | "a ledger that forgets"
   | "hops without a limit"
-  | "heartbeats with a session of their own"
+  | "a heartbeat next to a delivery"
   | "several suspects at once"
   | "a claim that forgets unnamed leases"
   | "an unnamed lease offered again without a new epoch"
@@ -314,7 +316,7 @@ export class QueueState {
 
   /** Whether the agent's heartbeat holds one of its sessions. */
   isInHeartbeat(agent: string): boolean {
-    if (this.mistakes.has("heartbeats with a session of their own")) return false
+    if (this.mistakes.has("a heartbeat next to a delivery")) return false
     return this.sessionsOf(agent).some(({ lease }) => lease?.kind === "heartbeat")
   }
 

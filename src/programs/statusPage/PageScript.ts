@@ -150,7 +150,7 @@ const showLatency = (spans) => {
   byId("latency").setAttribute("aria-label", "Mean duration of a delivery: " + text)
 }
 
-const OUTCOMES = { replied: "good", acted: "good", posted: "good", ok: "good", skipped: "idle", unchanged: "idle", released: "idle",
+const OUTCOMES = { replied: "good", acted: "good", posted: "good", ok: "good", skipped: "idle", released: "idle",
   fallback: "warn", retrying: "warn", silent: "warn", lease_lost: "warn", abandoned: "warn", dead: "bad", given_up: "bad" }
 const ENDS = { retrying: "will be retried", skipped: "nothing to say", dead: "dead letter", abandoned: "end not stored",
   fallback: "fallback posted", lease_lost: "taken by another runtime", given_up: "given up", ok: "nothing to do" }

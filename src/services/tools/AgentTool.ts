@@ -11,6 +11,9 @@ export class ToolRejected extends Schema.TaggedError<ToolRejected>()("ToolReject
   detail: Schema.String
 }) {}
 
+/** What of an agent decides which tools it has. */
+export type ToolAgent = Pick<DeliveryContext["agent"], "isOrchestrator" | "flags">
+
 /** What of a run decides about tools; a delivery's context is one. */
 export interface RunContext extends Pick<DeliveryContext, "agent" | "task" | "sessionKey"> {
   /** The run's id: the notification's, or the heartbeat's. */
@@ -62,13 +65,17 @@ export interface AgentTool<
   /** Where the tool is served over HTTP, by POST. */
   readonly path: `/agent/${string}`
   readonly parameters: Schema.Struct<Parameters>
-  /** The parameters as this run is offered them, when that is less than all. */
-  readonly parametersFor?: (context: RunContext) => Schema.Codec<unknown, unknown>
+  /** The parameters as this agent is offered them, when that is less than all. */
+  readonly parametersFor?: (agent: ToolAgent) => Schema.Codec<unknown, unknown>
   /** What a success holds beside `tool` and `success`. */
   readonly answer: Schema.Struct<Answer>
   /** Whether a call changes something; reads alone do not count as having acted. */
   readonly isEffect: boolean
-  readonly isOffered: (context: RunContext) => boolean
+  /**
+   * Whether the agent has the tool. The list must not depend on the run: a provider's prompt cache begins with the tools.
+   * What a run does not allow is refused when the tool is called.
+   */
+  readonly isOffered: (agent: ToolAgent) => boolean
   readonly run: (
     run: ToolRun,
     parameters: never
@@ -89,12 +96,8 @@ export const defineTool = <
   }
 ): AgentTool<Name, Parameters, Answer> => tool as unknown as AgentTool<Name, Parameters, Answer>
 
-/** Whether the run is about a task, or in a heartbeat about several. */
-export const hasTask = ({ heartbeat, task }: RunContext): boolean =>
-  task !== null || (heartbeat !== undefined && heartbeat.taskIds.length > 0)
-
-/** Whether the run is the orchestrator's. */
-export const isOrchestrators = ({ agent }: RunContext): boolean => agent.isOrchestrator
+/** Whether the agent is the orchestrator. */
+export const isOrchestrator = (agent: ToolAgent): boolean => agent.isOrchestrator
 
 /**
  * Whether the run may act on the task: the orchestrator on any of the account, others on their notification's, on those

@@ -1,6 +1,6 @@
 import { Effect, Schema, Struct } from "effect"
 import { DocumentType } from "../../domain/ToolAnswer.ts"
-import { defineTool, hasTask } from "./AgentTool.ts"
+import { defineTool } from "./AgentTool.ts"
 import { nameOf, timeOf } from "./TaskAnswer.ts"
 import { limit } from "./ToolParameters.ts"
 
@@ -32,7 +32,7 @@ export const documentListTool = defineTool({
     )
   }),
   isEffect: false,
-  isOffered: (context) => context.agent.flags.canCreateDocuments || hasTask(context),
+  isOffered: () => true,
   run: Effect.fn("AgentTools.document_list")(function* ({ controlPlane }, parameters) {
     const { documents } = yield* controlPlane.listDocuments(parameters)
     return {

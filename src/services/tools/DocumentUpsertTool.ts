@@ -25,7 +25,7 @@ export const documentUpsertTool = defineTool({
     repeated: Schema.Boolean
   }),
   isEffect: true,
-  isOffered: ({ agent }) => agent.flags.canCreateDocuments,
+  isOffered: ({ flags }) => flags.canCreateDocuments,
   run: Effect.fn("AgentTools.document_upsert")(function* (run, parameters) {
     if (parameters.taskId !== undefined && !actsOnTask(run, parameters.taskId)) return yield* otherTask(run)
     return yield* run.controlPlane.upsertDocument(run.fence, parameters)

@@ -1,5 +1,5 @@
 import { Effect, Schema } from "effect"
-import { actsOnTask, defineTool, hasTask, otherTask, ToolRejected } from "./AgentTool.ts"
+import { actsOnTask, defineTool, otherTask, ToolRejected } from "./AgentTool.ts"
 import { ownTaskId, slugs } from "./ToolParameters.ts"
 
 /** Asks agents for a response in a task's thread, once per run and arguments. */
@@ -22,7 +22,7 @@ export const responseRequestTool = defineTool({
     repeated: Schema.Boolean
   }),
   isEffect: true,
-  isOffered: (context) => hasTask(context) && context.agent.flags.canMentionAgents,
+  isOffered: ({ flags }) => flags.canMentionAgents,
   run: Effect.fn("AgentTools.response_request")(function* (run, parameters) {
     const { taskId } = parameters
     if (taskId !== undefined && !actsOnTask(run, taskId)) return yield* otherTask(run)

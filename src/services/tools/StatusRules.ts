@@ -1,8 +1,8 @@
 import { Effect, Schema } from "effect"
 import { TaskStatus } from "../../domain/DeliveryContext.ts"
 import { agentTaskStatuses, canAgentMarkDone, nextStatusesFor } from "../../domain/TaskStatus.ts"
-import type { RunContext } from "./AgentTool.ts"
-import { hasTask, isOrchestrators, ToolRejected } from "./AgentTool.ts"
+import { ToolRejected } from "./AgentTool.ts"
+import type { RunContext, ToolAgent } from "./AgentTool.ts"
 
 const settable = <const Status extends string>(statuses: ReadonlyArray<Status>) =>
   Schema.Literals(statuses).annotate({ description: "The status to set." })
@@ -19,13 +19,8 @@ export const changedStatus = Schema.Struct({
   changed: Schema.Boolean
 })
 
-/** Whether the run is offered what changes a task. */
-export const mayChangeTask = (context: RunContext): boolean =>
-  hasTask(context) && context.agent.flags.canModifyTaskStatus
-
-/** Whether the run could set any task to done: a heartbeat never, others if their agent may end a review. */
-export const maySetDone = (context: RunContext): boolean =>
-  context.heartbeat === undefined && canAgentMarkDone(context.agent, "review")
+/** Whether the agent could set any task to done, which it may if it may end a review. */
+export const maySetDone = (agent: ToolAgent): boolean => canAgentMarkDone(agent, "review")
 
 /**
  * What can be said of a wanted status before the task is read: no agent without the right asks for done, no block goes
@@ -36,7 +31,13 @@ export const checkStatus = Effect.fnUntraced(function* (
   status: string | undefined,
   blockedReason: string | undefined
 ) {
-  if (status === "done" && !maySetDone(context)) {
+  if (status === "done" && context.heartbeat !== undefined) {
+    return yield* new ToolRejected({
+      code: "forbidden",
+      detail: "status: a heartbeat never sets done; set review, and done in the turn about that review"
+    })
+  }
+  if (status === "done" && !maySetDone(context.agent)) {
     const { agent, task } = context
     const next = task === null ? [] : nextStatusesFor(agent, task.status, task.assignees.length)
     const allowed = next.filter((one) => one !== "done").join(", ")
@@ -57,6 +58,6 @@ export const checkAssignees = (
   context: RunContext,
   assigneeSlugs: ReadonlyArray<string> | undefined
 ): Effect.Effect<void, ToolRejected> =>
-  assigneeSlugs === undefined || isOrchestrators(context)
+  assigneeSlugs === undefined || context.agent.isOrchestrator
     ? Effect.void
     : Effect.fail(new ToolRejected({ code: "forbidden", detail: "assigneeSlugs: only the orchestrator may assign" }))

@@ -2,7 +2,7 @@
 import { DateTime, Schema, Struct } from "effect"
 import { TaskStatus } from "../../domain/DeliveryContext.ts"
 import type { Actor, MessageView, TaskView } from "../../domain/DeliveryContext.ts"
-import { cut } from "../../domain/Prompt.ts"
+import { cut } from "../../domain/Text.ts"
 
 export const TaskAnswer = Schema.Struct({
   id: Schema.String,

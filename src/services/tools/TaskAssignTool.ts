@@ -1,6 +1,6 @@
 import { Effect, Schema } from "effect"
 import { TaskStatus } from "../../domain/DeliveryContext.ts"
-import { defineTool, isOrchestrators } from "./AgentTool.ts"
+import { defineTool, isOrchestrator } from "./AgentTool.ts"
 import { slugs, taskId } from "./ToolParameters.ts"
 
 /** Makes these agents, and only these, the assignees of a task. */
@@ -15,7 +15,7 @@ export const taskAssignTool = defineTool({
   }),
   answer: Schema.Struct({ taskId: Schema.String, status: TaskStatus, assigneeSlugs: Schema.Array(Schema.String) }),
   isEffect: true,
-  isOffered: isOrchestrators,
+  isOffered: isOrchestrator,
   run: Effect.fn("AgentTools.task_assign")(({ controlPlane, fence }, parameters) =>
     controlPlane.assignTask(fence, parameters)
   )

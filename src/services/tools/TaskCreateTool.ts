@@ -1,6 +1,6 @@
 import { Effect, Schema } from "effect"
 import { TaskStatus } from "../../domain/DeliveryContext.ts"
-import { defineTool, isOrchestrators } from "./AgentTool.ts"
+import { defineTool, isOrchestrator } from "./AgentTool.ts"
 import { checkAssignees, checkStatus } from "./StatusRules.ts"
 import { blockedReason, description, dueDate, labels, momentOf, priority, slugs, title } from "./ToolParameters.ts"
 
@@ -31,10 +31,10 @@ export const taskCreateTool = defineTool({
   capability: "make a task",
   path: "/agent/task-create",
   parameters,
-  parametersFor: (context) => (isOrchestrators(context) ? parameters : withoutAssignees),
+  parametersFor: (agent) => (isOrchestrator(agent) ? parameters : withoutAssignees),
   answer: Schema.Struct({ taskId: Schema.String, status: TaskStatus, repeated: Schema.Boolean }),
   isEffect: true,
-  isOffered: ({ agent }) => agent.flags.canCreateTasks,
+  isOffered: ({ flags }) => flags.canCreateTasks,
   run: Effect.fn("AgentTools.task_create")(function* (run, { blockedReason: given, dueDate: due, ...made }) {
     yield* checkAssignees(run.context, made.assigneeSlugs)
     const { reason } = yield* checkStatus(run.context, made.status, given)

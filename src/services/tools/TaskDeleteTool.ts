@@ -1,6 +1,6 @@
 import { Effect, Schema } from "effect"
 import { TaskStatus } from "../../domain/DeliveryContext.ts"
-import { defineTool, isOrchestrators, ToolRejected } from "./AgentTool.ts"
+import { defineTool, isOrchestrator, ToolRejected } from "./AgentTool.ts"
 import { taskId } from "./ToolParameters.ts"
 
 /** Archives a task. */
@@ -17,7 +17,7 @@ export const taskDeleteTool = defineTool({
   }),
   answer: Schema.Struct({ taskId: Schema.String, status: TaskStatus, changed: Schema.Boolean, skipped: Schema.Finite }),
   isEffect: true,
-  isOffered: isOrchestrators,
+  isOffered: isOrchestrator,
   run: Effect.fn("AgentTools.task_delete")(function* ({ controlPlane, fence }, parameters) {
     if (parameters.reason.trim() === "") {
       return yield* new ToolRejected({ code: "invalid", detail: "reason: say why the task is archived" })

@@ -1,5 +1,5 @@
 import { Effect, Schema } from "effect"
-import { defineTool, isOrchestrators } from "./AgentTool.ts"
+import { defineTool, isOrchestrator } from "./AgentTool.ts"
 import { TaskAnswer, taskAnswer } from "./TaskAnswer.ts"
 import { taskId } from "./ToolParameters.ts"
 
@@ -12,7 +12,7 @@ export const taskGetTool = defineTool({
   parameters: Schema.Struct({ taskId }),
   answer: Schema.Struct({ task: TaskAnswer }),
   isEffect: false,
-  isOffered: isOrchestrators,
+  isOffered: isOrchestrator,
   run: Effect.fn("AgentTools.task_get")(function* ({ controlPlane }, parameters) {
     const { task } = yield* controlPlane.getTask(parameters)
     return { task: taskAnswer(task) }

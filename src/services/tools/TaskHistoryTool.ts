@@ -1,5 +1,5 @@
 import { Effect, Schema } from "effect"
-import { defineTool, hasTask } from "./AgentTool.ts"
+import { defineTool } from "./AgentTool.ts"
 import { MessageAnswer, nameOf, TaskAnswer, taskAnswer, threadAnswer, timeOf } from "./TaskAnswer.ts"
 import { limit, taskId } from "./ToolParameters.ts"
 
@@ -23,7 +23,7 @@ export const taskHistoryTool = defineTool({
     )
   }),
   isEffect: false,
-  isOffered: hasTask,
+  isOffered: () => true,
   run: Effect.fn("AgentTools.task_history")(function* ({ controlPlane }, parameters) {
     const { activities, task, thread } = yield* controlPlane.taskHistory(parameters)
     return {

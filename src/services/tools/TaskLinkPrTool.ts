@@ -1,5 +1,5 @@
 import { Effect, Schema } from "effect"
-import { defineTool, isOrchestrators } from "./AgentTool.ts"
+import { defineTool, isOrchestrator } from "./AgentTool.ts"
 import { taskId } from "./ToolParameters.ts"
 
 /** Writes a pull request's number on a task; GitHub is told later where the deployment can. */
@@ -22,7 +22,7 @@ export const taskLinkPrTool = defineTool({
     github: Schema.Literals(["queued", "off"])
   }),
   isEffect: true,
-  isOffered: isOrchestrators,
+  isOffered: isOrchestrator,
   run: Effect.fn("AgentTools.task_link_pr")(({ controlPlane, fence }, parameters) =>
     controlPlane.linkPullRequest(fence, parameters)
   )

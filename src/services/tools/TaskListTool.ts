@@ -1,6 +1,6 @@
 import { Effect, Schema } from "effect"
 import { TaskStatus } from "../../domain/DeliveryContext.ts"
-import { defineTool, isOrchestrators } from "./AgentTool.ts"
+import { defineTool, isOrchestrator } from "./AgentTool.ts"
 import { TaskAnswer, taskAnswer } from "./TaskAnswer.ts"
 import { agentSlug, limit } from "./ToolParameters.ts"
 
@@ -17,7 +17,7 @@ export const taskListTool = defineTool({
   }),
   answer: Schema.Struct({ tasks: Schema.Array(TaskAnswer) }),
   isEffect: false,
-  isOffered: isOrchestrators,
+  isOffered: isOrchestrator,
   run: Effect.fn("AgentTools.task_list")(function* ({ controlPlane }, parameters) {
     const { tasks } = yield* controlPlane.listTasks(parameters)
     return { tasks: tasks.map(taskAnswer) }

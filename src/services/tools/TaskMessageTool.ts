@@ -1,5 +1,5 @@
 import { Effect, Schema } from "effect"
-import { defineTool, isOrchestrators, ToolRejected } from "./AgentTool.ts"
+import { defineTool, isOrchestrator, ToolRejected } from "./AgentTool.ts"
 import { taskId } from "./ToolParameters.ts"
 
 /** Posts into a task's thread, once per run and arguments. */
@@ -15,7 +15,7 @@ export const taskMessageTool = defineTool({
   }),
   answer: Schema.Struct({ messageId: Schema.String, repeated: Schema.Boolean }),
   isEffect: true,
-  isOffered: isOrchestrators,
+  isOffered: isOrchestrator,
   run: Effect.fn("AgentTools.task_message")(function* ({ controlPlane, fence }, parameters) {
     if (parameters.content.trim() === "") {
       return yield* new ToolRejected({ code: "invalid", detail: "content: write something" })

@@ -1,5 +1,5 @@
 import { Effect, Schema } from "effect"
-import { defineTool, isOrchestrators, ToolRejected } from "./AgentTool.ts"
+import { defineTool, isOrchestrator, ToolRejected } from "./AgentTool.ts"
 import { TaskAnswer, taskAnswer } from "./TaskAnswer.ts"
 import { limit } from "./ToolParameters.ts"
 
@@ -15,7 +15,7 @@ export const taskSearchTool = defineTool({
   }),
   answer: Schema.Struct({ tasks: Schema.Array(TaskAnswer) }),
   isEffect: false,
-  isOffered: isOrchestrators,
+  isOffered: isOrchestrator,
   run: Effect.fn("AgentTools.task_search")(function* ({ controlPlane }, parameters) {
     if (parameters.query.trim() === "") {
       return yield* new ToolRejected({ code: "invalid", detail: "query: name words of the title or description" })

@@ -1,6 +1,6 @@
 import { Effect, Schema, Struct } from "effect"
 import { actsOnTask, defineTool, otherTask } from "./AgentTool.ts"
-import { anyStatus, anyStatusButDone, changedStatus, checkStatus, mayChangeTask, maySetDone } from "./StatusRules.ts"
+import { anyStatus, anyStatusButDone, changedStatus, checkStatus, maySetDone } from "./StatusRules.ts"
 import { blockedReason, taskId } from "./ToolParameters.ts"
 
 const withoutDone = Schema.Struct({ taskId, status: anyStatusButDone, blockedReason })
@@ -14,10 +14,10 @@ export const taskStatusTool = defineTool({
   capability: "set a task's status",
   path: "/agent/task-status",
   parameters,
-  parametersFor: (context) => (maySetDone(context) ? parameters : withoutDone),
+  parametersFor: (agent) => (maySetDone(agent) ? parameters : withoutDone),
   answer: changedStatus,
   isEffect: true,
-  isOffered: mayChangeTask,
+  isOffered: ({ flags }) => flags.canModifyTaskStatus,
   run: Effect.fn("AgentTools.task_status")(function* (run, { blockedReason: given, status, taskId: id }) {
     if (!actsOnTask(run, id)) return yield* otherTask(run)
     const { reason } = yield* checkStatus(run.context, status, given)

@@ -1,5 +1,5 @@
 import { Effect, Schema } from "effect"
-import { defineTool, isOrchestrators } from "./AgentTool.ts"
+import { defineTool, isOrchestrator } from "./AgentTool.ts"
 import { MessageAnswer, threadAnswer } from "./TaskAnswer.ts"
 import { limit, taskId } from "./ToolParameters.ts"
 
@@ -12,7 +12,7 @@ export const taskThreadTool = defineTool({
   parameters: Schema.Struct({ taskId, limit: limit("of the latest messages", 50, 200) }),
   answer: Schema.Struct({ taskId: Schema.String, thread: Schema.Array(MessageAnswer) }),
   isEffect: false,
-  isOffered: isOrchestrators,
+  isOffered: isOrchestrator,
   run: Effect.fn("AgentTools.task_thread")(function* ({ controlPlane }, parameters) {
     const { taskId: id, thread } = yield* controlPlane.taskThread(parameters)
     return { taskId: id, thread: threadAnswer(thread) }

@@ -1,14 +1,6 @@
 import { Effect, Schema } from "effect"
-import { actsOnTask, defineTool, isOrchestrators, otherTask, ToolRejected } from "./AgentTool.ts"
-import {
-  anyStatus,
-  anyStatusButDone,
-  changedStatus,
-  checkAssignees,
-  checkStatus,
-  mayChangeTask,
-  maySetDone
-} from "./StatusRules.ts"
+import { actsOnTask, defineTool, otherTask, ToolRejected } from "./AgentTool.ts"
+import { anyStatus, anyStatusButDone, changedStatus, checkAssignees, checkStatus, maySetDone } from "./StatusRules.ts"
 import {
   blockedReason,
   description,
@@ -36,7 +28,6 @@ const assignees = {
 const withDone = { status: Schema.optionalKey(anyStatus) }
 const withoutDone = { status: Schema.optionalKey(anyStatusButDone) }
 const parameters = Schema.Struct({ ...fields, ...assignees, ...withDone })
-const ofOrchestratorHeartbeat = Schema.Struct({ ...fields, ...assignees, ...withoutDone })
 const ofReviewer = Schema.Struct({ ...fields, ...withDone })
 const ofOthers = Schema.Struct({ ...fields, ...withoutDone })
 
@@ -47,13 +38,10 @@ export const taskUpdateTool = defineTool({
   capability: "change a task's fields and status",
   path: "/agent/task-update",
   parameters,
-  parametersFor: (context) => {
-    if (isOrchestrators(context)) return maySetDone(context) ? parameters : ofOrchestratorHeartbeat
-    return maySetDone(context) ? ofReviewer : ofOthers
-  },
+  parametersFor: (agent) => (agent.isOrchestrator ? parameters : maySetDone(agent) ? ofReviewer : ofOthers),
   answer: changedStatus,
   isEffect: true,
-  isOffered: mayChangeTask,
+  isOffered: ({ flags }) => flags.canModifyTaskStatus,
   run: Effect.fn("AgentTools.task_update")(function* (run, { blockedReason: given, dueDate: due, ...change }) {
     if (!actsOnTask(run, change.taskId)) return yield* otherTask(run)
     if (Object.keys(change).length === 1 && due === undefined) {
