@@ -78,12 +78,16 @@ export const nextOf = (ctx: Pick<QueryCtx, "db">, sessionId: Id<"sessions">): Pr
     .withIndex("by_session", (q) => q.eq("sessionId", sessionId).eq("state", "ready"))
     .first()
 
-/** Puts the session of new or changed work into the order of claims, and wakes the runtimes if that makes it due. */
+/**
+ * Puts the session of new or changed work into the order of claims, and wakes the runtimes if that makes it due. Work that
+ * waits for the agent's heartbeat is left to the end of that.
+ */
 export const offer = async (ctx: Pick<MutationCtx, "db">, session: Doc<"sessions">, at: number): Promise<void> => {
   if (session.lease !== undefined || (session.at !== undefined && session.at <= at)) return
   await ctx.db.patch("sessions", session._id, { at })
   const now = Date.now()
-  if (at <= now && (session.at === undefined || session.at > now)) await wakeFor(ctx, session)
+  if (at > now || (session.at !== undefined && session.at <= now)) return
+  if (!(await hasLease(ctx, session.agentId, "heartbeat"))) await wakeFor(ctx, session)
 }
 
 /** Takes the session: the epoch grows, and a rotation that was asked for takes effect. */

@@ -11,7 +11,8 @@ describe("rotating a session", () => {
     await makeTask(plane, [plane.engineer])
     const run = await plane.takeOne()
     const rotate = () => plane.mutate(api.service.sessions.rotate, { agent: "engineer" })
-    expect(await rotate()).toEqual({ rotated: 1 })
+    // The deliveries' and the heartbeats'.
+    expect(await rotate()).toEqual({ rotated: 2 })
     await rotate()
     const [preview] = await plane.query(api.service.notifications.context, { ids: [run.id] })
     expect(preview).toMatchObject({ context: { generation: 1 } })

@@ -344,7 +344,7 @@ export class QueueState {
       this.isInTransaction = false
       const after = this.due(now)
       const woken = new Set(this.rescheduled)
-      for (const [what, agent] of after) if (!before.has(what)) woken.add(agent)
+      for (const [what, agent] of after) if (!before.has(what) && !this.waitsForHeartbeat(what, agent)) woken.add(agent)
       for (const agent of after.values()) if (this.ended.has(agent)) woken.add(agent)
       const isMissed =
         (this.mistakes.has("a push that misses an insert") && this.hasInserted) ||
@@ -354,6 +354,11 @@ export class QueueState {
         this.wakes += woken.size
       }
     }
+  }
+
+  /** Whether what became due is a session of an agent in its heartbeat, whose end wakes the runtimes. */
+  private waitsForHeartbeat(what: string, agent: string): boolean {
+    return this.sessions.has(what) && this.isInHeartbeat(agent)
   }
 
   /** The sessions and heartbeats that are due now, each with its agent. */
