@@ -7,7 +7,7 @@ import { accountOf, flagsOf } from "./agents.ts"
 import type { Change } from "./change.ts"
 import { cut } from "./cut.ts"
 import { derivedFromAccepted, type RefusedEvent } from "./events.ts"
-import { fallbackMessage } from "./fallbackMessage.ts"
+import { type Cause, fallbackMessage } from "./fallbackMessage.ts"
 import { type Fence, endOf, fenced, notificationOf } from "./fences.ts"
 import { failHeartbeat, releaseHeartbeat } from "./heartbeats.ts"
 import { postMessage } from "./messages.ts"
@@ -44,6 +44,8 @@ const writtenIn = (row: Notification, epoch: number) => ({
   answersType: derivedFromAccepted(row.events).type
 })
 
+const silent: Cause = { class: "TurnSilent", message: "" }
+
 /** The notification with the verdicts of the policy in its events. */
 const withRefusals = (row: Notification, refused: ReadonlyArray<RefusedEvent> = []): Notification => ({
   ...row,
@@ -53,17 +55,18 @@ const withRefusals = (row: Notification, refused: ReadonlyArray<RefusedEvent> = 
   })
 })
 
-/** Posts the fallback once in the life of a notification, if its task and agent still exist. */
+/** Posts the fallback, a text or the words for its cause, once in the life of a notification, if its task and agent still exist. */
 const postFallback = async (
   ctx: MutationCtx,
   row: Notification,
   epoch: number,
-  text?: string
+  said: string | Cause
 ): Promise<Id<"messages"> | null> => {
   const task = await ctx.db.get("tasks", row.taskId)
   const agent = row.agentId === undefined ? null : await ctx.db.get("agents", row.agentId)
   if (row.hasFallback || task === null || agent === null) return null
-  const content = text ?? fallbackMessage(agent.name, derivedFromAccepted(row.events).type)
+  const content =
+    typeof said === "string" ? said : fallbackMessage(agent.name, derivedFromAccepted(row.events).type, said)
   // A fallback notifies no agent, so its hops count for nothing.
   return await postMessage(
     ctx,
@@ -78,9 +81,9 @@ export const die = async (
   ctx: MutationCtx,
   row: Notification,
   epoch: number,
-  change: Change<Notification>
+  change: Change<Notification> & { readonly error: Cause & { readonly at: number } }
 ): Promise<void> => {
-  const posted = row.isRequired ? await postFallback(ctx, row, epoch) : null
+  const posted = row.isRequired ? await postFallback(ctx, row, epoch, change.error) : null
   await ctx.db.patch("notifications", row._id, {
     ...change,
     state: "dead",
@@ -113,7 +116,9 @@ const beginWork = async (ctx: MutationCtx, agent: Doc<"agents">, task: Doc<"task
 const say = async (ctx: MutationCtx, row: Notification, args: Completion): Promise<Id<"messages"> | null> => {
   const reply = args.reply?.trim() ?? ""
   const note = args.note?.trim() ?? ""
-  if (args.outcome === "fallback") return await postFallback(ctx, row, args.epoch, reply === "" ? undefined : reply)
+  if (args.outcome === "fallback") {
+    return await postFallback(ctx, row, args.epoch, reply === "" ? silent : reply)
+  }
   const isSilent = reply === "" && note === ""
   if (isSilent && args.outcome !== "replied" && args.outcome !== "acted") return null
   const task = await ctx.db.get("tasks", row.taskId)
@@ -172,10 +177,11 @@ export interface Release extends Fence, Trace {
   readonly sharedLimitMs?: number
 }
 
-const errorOf = (given: { readonly class?: string; readonly error?: string }, now: number) =>
-  given.class === undefined && given.error === undefined
-    ? {}
-    : { error: { class: cut(given.class ?? "Unknown", 100), message: cut(given.error ?? "", maxErrorLength), at: now } }
+const errorOf = (given: { readonly class?: string; readonly error?: string }, now: number) => ({
+  class: cut(given.class ?? "Unknown", 100),
+  message: cut(given.error ?? "", maxErrorLength),
+  at: now
+})
 
 /** The change to a notification that is retried at that moment. */
 const retriedAt = (nextAttemptAt: number) => ({
@@ -204,7 +210,9 @@ export const release = async (
   const fence = await fenced<{ state: "ready" | "dead" }>(ctx, accountId, args, "release")
   if (fence.isRepeated) return { ...fence.answer, now }
   const { session } = fence
-  const told = { ...errorOf(args, now), ...traceOf(args) }
+  const error = errorOf(args, now)
+  const isTold = args.class !== undefined || args.error !== undefined
+  const told = { ...(isTold ? { error } : {}), ...traceOf(args) }
   let state: "ready" | "dead" = "ready"
   if (session.lease.kind === "heartbeat") {
     await releaseHeartbeat(ctx, session, args.nextAttemptAt, { ...told, ...endOf(args, "release", { state }) })
@@ -218,7 +226,7 @@ export const release = async (
     } else if (isOver) {
       state = "dead"
       const end = endOf(args, "release", { state })
-      await die(ctx, row, args.epoch, { failures: row.failures + 1, ...told, ...end })
+      await die(ctx, row, args.epoch, { failures: row.failures + 1, ...told, error, ...end })
     } else {
       await ctx.db.patch("notifications", row._id, {
         ...retriedAt(args.nextAttemptAt),
@@ -259,14 +267,14 @@ const failNotification = async (ctx: MutationCtx, session: LeasedSession, args: 
     silences,
     crashes: 0,
     sharedSince: undefined,
-    ...errorOf(args, now),
+    error: errorOf(args, now),
     ...traceOf(args),
     ...endOf(args, "fail", { state })
   }
   if (isSilenceLimit) {
     const judged = withRefusals(row, args.refused)
     const { isRequired } = derivedFromAccepted(judged.events)
-    if (isRequired) await postFallback(ctx, judged, session.lease.epoch)
+    if (isRequired) await postFallback(ctx, judged, session.lease.epoch, change.error)
     await ctx.db.patch("notifications", row._id, {
       ...change,
       state,
@@ -303,7 +311,7 @@ export const fail = async (
   const { session } = fence
   const state =
     session.lease.kind === "heartbeat"
-      ? await failHeartbeat(ctx, session, args, { ...errorOf(args, now), ...traceOf(args) })
+      ? await failHeartbeat(ctx, session, args, { error: errorOf(args, now), ...traceOf(args) })
       : await failNotification(ctx, session, args)
   await endLease(ctx, session)
   return { state, now }

@@ -233,7 +233,7 @@ describe("the verdicts of the policy", () => {
     expect(await refusals(plane, run.id)).toEqual([undefined, undefined, "no"])
     expect((await plane.thread(taskId)).at(-1)).toMatchObject({
       kind: "fallback",
-      content: fallbackMessage("Engineer", "status_change")
+      content: fallbackMessage("Engineer", "status_change", { class: "TurnSilent", message: "" })
     })
   })
 

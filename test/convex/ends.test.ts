@@ -138,11 +138,21 @@ describe("failing a run", () => {
     expect(answer.state).toBe("dead")
     expect(await fail(plane, run)).toEqual(answer)
     expect(await plane.thread(taskId)).toMatchObject([
-      { kind: "fallback", content: fallbackMessage("Engineer", "assignment") }
+      { kind: "fallback", content: fallbackMessage("Engineer", "assignment", { class: "TurnTimeout", message: "" }) }
     ])
     expect(await plane.query(api.service.notifications.deadLetters, {})).toMatchObject([
       { id, agentSlug: "engineer", hasFallback: true, error: { class: "TurnTimeout" } }
     ])
+  })
+
+  it("names in the fallback why a day of shared failures or the silence limit ended it", async () => {
+    const dead = await assigned()
+    const day = { class: "ProviderFailed", error: "429", nextAttemptAt: Date.now(), sharedLimitMs: -1 }
+    expect((await release(dead.plane, dead.run, day)).state).toBe("dead")
+    expect((await dead.plane.thread(dead.taskId))[0]?.content).toContain("provider has failed for a day")
+    const silent = await assigned()
+    await silence(silent.plane, silent.run, { class: "TurnAmbiguous", silenceLimit: 1 })
+    expect((await silent.plane.thread(silent.taskId))[0]?.content).toContain("internal error")
   })
 
   it("posts no fallback if no answer was owed", async () => {
