@@ -25,6 +25,8 @@ interface Described {
 export interface IntegerVariable extends Described {
   readonly kind: "integer"
   readonly usual: number
+  /** The variable whose value is the default; `usual` is that one's default. */
+  readonly usualFrom?: string
   readonly least: number
   readonly most: number
 }
@@ -206,13 +208,16 @@ export const variables = {
     "The gateway's state, the runtime's pid file and upgrade.json."
   ),
   OPENCLAW_CONFIG_PATH: text("Gateway", "openclaw.json in the state folder", "a file", "The gateway's configuration."),
-  OPENCLAW_REQUEST_TIMEOUT_MS: integer(
-    "Gateway",
-    300_000,
-    5_000,
-    600_000,
-    "Milliseconds for one request; a provider's refusal alone can take 140 s of it."
-  ),
+  OPENCLAW_REQUEST_TIMEOUT_MS: {
+    ...integer(
+      "Gateway",
+      900_000,
+      5_000,
+      DAY_MILLIS,
+      "Milliseconds for one request; a provider's refusal alone can take ten minutes of it."
+    ),
+    usualFrom: "TURN_TIMEOUT_MS"
+  },
   OPENCLAW_CLIENT_TOOLS_ENABLED: choice(
     "Gateway",
     "true",
@@ -355,4 +360,5 @@ export const ruleOf = (variable: Variable): string =>
       : variable.rule
 
 /** The default in words. */
-export const usualOf = ({ usual }: Variable): string => (usual === null ? "required" : String(usual))
+export const usualOf = (variable: Variable): string =>
+  (variable.kind === "integer" ? variable.usualFrom : undefined) ?? String(variable.usual ?? "required")

@@ -130,8 +130,8 @@ const makeReader = (provider: ConfigProvider.ConfigProvider, fileSystem: FileSys
       })
     )
   const optional = (name: NamesOf<"text">): Read<Option.Option<string>> => raw(provider, name)
-  const integer = (name: NamesOf<"integer">): Read<number> => {
-    const { least, most, usual } = variables[name]
+  const integer = (name: NamesOf<"integer">, usual: number = variables[name].usual): Read<number> => {
+    const { least, most } = variables[name]
     return Effect.flatMap(
       raw(provider, name),
       Option.match({
@@ -145,7 +145,8 @@ const makeReader = (provider: ConfigProvider.ConfigProvider, fileSystem: FileSys
       })
     )
   }
-  const millis = (name: NamesOf<"integer">): Read<Duration.Duration> => Effect.map(integer(name), Duration.millis)
+  const millis = (name: NamesOf<"integer">, usual?: Duration.Duration): Read<Duration.Duration> =>
+    Effect.map(integer(name, usual && Duration.toMillis(usual)), Duration.millis)
   const oneOf = <Name extends NamesOf<"choice">>(name: Name): Read<(typeof variables)[Name]["usual"]> => {
     type Choice = (typeof variables)[Name]["usual"]
     const allowed: ReadonlyArray<Choice> = variables[name].allowed
@@ -411,6 +412,7 @@ export const readSettings = Effect.fn("Config.readSettings")(function* (provider
     Effect.map(name, (value) => resolve(Option.getOrElse(value, () => otherwise)))
   const stateDir = yield* collect(path(read.optional("OPENCLAW_STATE_DIR"), join(homedir(), ".openclaw")))
   const inStateDir = (name: string) => join(Result.getOrElse(stateDir, homedir), name)
+  const turnTimeout = yield* collect(read.millis("TURN_TIMEOUT_MS"))
   const fields = {
     stateDir,
     gatewayPath: yield* collect(
@@ -454,8 +456,10 @@ export const readSettings = Effect.fn("Config.readSettings")(function* (provider
     noResponseLimit: yield* collect(read.integer("NO_RESPONSE_LIMIT")),
     maxToolRounds: yield* collect(read.integer("MAX_TOOL_ROUNDS")),
     maxAgentHops: yield* collect(read.integer("MAX_AGENT_HOPS")),
-    gatewayRequestTimeout: yield* collect(read.millis("OPENCLAW_REQUEST_TIMEOUT_MS")),
-    turnTimeout: yield* collect(read.millis("TURN_TIMEOUT_MS")),
+    gatewayRequestTimeout: yield* collect(
+      read.millis("OPENCLAW_REQUEST_TIMEOUT_MS", Result.getOrUndefined(turnTimeout))
+    ),
+    turnTimeout,
     healthCheckInterval: yield* collect(read.millis("HEALTH_CHECK_INTERVAL")),
     agentSyncInterval: yield* collect(read.millis("AGENT_SYNC_INTERVAL")),
     heartbeatSkipIdle: yield* collect(read.flag("HEARTBEAT_SKIP_IDLE")),
@@ -603,7 +607,7 @@ const defaults: Omit<Settings, "readCredentials"> = {
   agentsMdPath: packaged("docs/runtime/AGENTS.md"),
   heartbeatMdPath: packaged("docs/runtime/HEARTBEAT.md"),
   worktreeScriptPath: packaged("docs/runtime/worktree.sh"),
-  gatewayRequestTimeout: Duration.minutes(5),
+  gatewayRequestTimeout: Duration.minutes(15),
   turnTimeout: Duration.minutes(15),
   healthCheckInterval: Duration.minutes(1),
   agentSyncInterval: Duration.minutes(5),

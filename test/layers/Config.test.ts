@@ -81,7 +81,7 @@ describe("a complete environment", () => {
         ["deliveryBackoffBase", 5_000],
         ["deliveryBackoffMax", 300_000],
         ["deliveryLease", 90_000],
-        ["gatewayRequestTimeout", 300_000],
+        ["gatewayRequestTimeout", 900_000],
         ["turnTimeout", 900_000],
         ["healthCheckInterval", 60_000],
         ["drainTimeout", 25_000]
@@ -99,6 +99,15 @@ describe("a complete environment", () => {
       for (const [name, value] of numbers) assert.strictEqual(settings[name], value, name)
       assert.strictEqual(settings.logLevel, "info")
       assert.strictEqual(settings.logFormat, "auto")
+    })
+  )
+
+  it.effect("gives one request as long as the turn, unless it says otherwise", () =>
+    Effect.gen(function* () {
+      const longer = yield* read({ ...complete, TURN_TIMEOUT_MS: "7200000" })
+      assert.strictEqual(Duration.toMillis(longer.gatewayRequestTimeout), 7_200_000)
+      const both = { TURN_TIMEOUT_MS: "7200000", OPENCLAW_REQUEST_TIMEOUT_MS: "3600000" }
+      assert.strictEqual(Duration.toMillis((yield* read({ ...complete, ...both })).gatewayRequestTimeout), 3_600_000)
     })
   )
 
@@ -208,7 +217,7 @@ const bad: ReadonlyArray<readonly [name: string, values: ReadonlyArray<string>, 
   ["NO_RESPONSE_LIMIT", ["0", "NaN"], ["1 to 100"]],
   ["MAX_TOOL_ROUNDS", ["0", "Infinity"], ["1 to 100"]],
   ["MAX_AGENT_HOPS", ["0", ""], []],
-  ["OPENCLAW_REQUEST_TIMEOUT_MS", ["4999", "600001"], ["5000 to 600000"]],
+  ["OPENCLAW_REQUEST_TIMEOUT_MS", ["4999", "86400001"], ["5000 to 86400000"]],
   ["TURN_TIMEOUT_MS", ["4999"], ["5000 to"]],
   ["HEALTH_CHECK_INTERVAL", ["4999"], ["5000 to"]],
   ["AGENT_SYNC_INTERVAL", ["999", "86400001"], ["1000 to 86400000"]],
