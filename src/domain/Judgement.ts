@@ -43,6 +43,8 @@ export interface Released {
   /** The retry waits exactly this long, in milliseconds, instead of a backoff of at least `minimumMillis`. */
   readonly exactMillis?: number
   readonly minimumMillis?: number
+  /** The backoff does not grow with the failures before: something else paces these retries. */
+  readonly isFirstBackoff?: boolean
   /** For how long nothing but such failures may follow one another; without it there is no limit. */
   readonly limit?: Duration.Duration
 }
@@ -77,12 +79,16 @@ export const ownFailure = (kind: string, error: string): Failed => ({
 /** A failure of the control plane, which says nothing about the run. */
 export const controlPlaneFailure = (kind: string, error: string): Released => ({ _tag: "Released", class: kind, error })
 
-/** A failure of the gateway or its provider, which all runs share. */
+/**
+ * A failure of the gateway or its provider, which all runs share. While the gateway is down the breaker paces the
+ * retries; a wait of the run's own would keep it idle next to a gateway that is back.
+ */
 export const sharedFailure = (kind: TurnFailure["_tag"], error: string, minimumMillis: number): Released => ({
   _tag: "Released",
   class: kind,
   error,
   minimumMillis,
+  ...(kind === "GatewayUnreachable" || kind === "GatewayRestarted" ? { isFirstBackoff: true } : {}),
   ...(kind === "GatewayUnreachable" || kind === "GatewayMisconfigured" ? {} : { limit: SHARED_LIMIT })
 })
 

@@ -44,7 +44,10 @@ export class TurnSilent extends Schema.TaggedError<TurnSilent>()("TurnSilent", D
 /** "internal error": a silence, a provider's cooldown, an overflow or a bad key; the gateway does not say which. */
 export class TurnAmbiguous extends Schema.TaggedError<TurnAmbiguous>()("TurnAmbiguous", Detail) {}
 
-/** The turn outlived its deadline and was aborted. Own. */
+/** "internal error" just after the gateway came up: it may be continuing the session that its end interrupted. Shared. */
+export class GatewayRestarted extends Schema.TaggedError<GatewayRestarted>()("GatewayRestarted", Detail) {}
+
+/** The turn outlived its deadline and was aborted. Own, unless its provider fails. */
 export class TurnTimeout extends Schema.TaggedError<TurnTimeout>()("TurnTimeout", Detail) {}
 
 /** A success of a shape that nobody knows. Own. */
@@ -60,6 +63,7 @@ export type TurnFailure =
   | ProviderFailed
   | TurnSilent
   | TurnAmbiguous
+  | GatewayRestarted
   | TurnTimeout
   | TurnUnreadable
 
@@ -72,6 +76,7 @@ const tags: ReadonlySet<string> = new Set([
   "ProviderFailed",
   "TurnSilent",
   "TurnAmbiguous",
+  "GatewayRestarted",
   "TurnTimeout",
   "TurnUnreadable"
 ] satisfies ReadonlyArray<TurnFailure["_tag"]>)
@@ -82,21 +87,31 @@ export const isTurnFailure = (failure: { readonly _tag: string }): failure is Tu
 /** Whose failure it is: the notification's own (costs an attempt), shared (gateway or provider), or a silence. */
 export type Blame = "own" | "shared" | "silence"
 
-/** `hasRecentProviderFailure`: a ProviderFailed was seen from this gateway within its cooldown of 120 s. */
-export const blameOf = (failure: TurnFailure, hasRecentProviderFailure: boolean): Blame => {
+/** What other turns of this process saw of the provider. */
+export interface ProviderSeen {
+  /** It failed within the gateway's cooldown of 120 s. */
+  readonly hasFailedRecently: boolean
+  /** It failed while the turn ran or in the cooldown before, and no round of any turn was completed since. */
+  readonly isFailing: boolean
+}
+
+/** Whose failure it is, given what other turns saw of the provider. */
+export const blameOf = (failure: TurnFailure, { hasFailedRecently, isFailing }: ProviderSeen): Blame => {
   switch (failure._tag) {
     case "GatewayUnreachable":
     case "GatewayMisconfigured":
     case "UnknownAgent":
     case "ProviderFailed":
+    case "GatewayRestarted":
       return "shared"
     case "TurnSilent":
       return "silence"
     case "TurnAmbiguous":
-      return hasRecentProviderFailure ? "shared" : "silence"
+      return hasFailedRecently ? "shared" : "silence"
+    case "TurnTimeout":
+      return isFailing ? "shared" : "own"
     case "ConnectionLost":
     case "TurnRefused":
-    case "TurnTimeout":
     case "TurnUnreadable":
       return "own"
   }
@@ -105,6 +120,8 @@ export const blameOf = (failure: TurnFailure, hasRecentProviderFailure: boolean)
 /** "internal error" can be a provider's cooldown, which lasts a minute. */
 const AMBIGUOUS_RETRY_MILLIS = 60_000
 const MISCONFIGURED_RETRY_MILLIS = 30_000
+/** The gateway's recovery of a session may still run. */
+const RESTARTED_RETRY_MILLIS = 5_000
 
 /** How long a retry after the failure must wait at least, in milliseconds. */
 export const minimumRetryMillis = (failure: TurnFailure): number => {
@@ -113,6 +130,8 @@ export const minimumRetryMillis = (failure: TurnFailure): number => {
       return AMBIGUOUS_RETRY_MILLIS
     case "GatewayMisconfigured":
       return MISCONFIGURED_RETRY_MILLIS
+    case "GatewayRestarted":
+      return RESTARTED_RETRY_MILLIS
     default:
       return "retryAfterMillis" in failure ? (failure.retryAfterMillis ?? 0) : 0
   }

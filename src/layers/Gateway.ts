@@ -2,15 +2,18 @@
  * The OpenClaw gateway over HTTP, as version 2026.9.6 speaks it. The only importer of undici beside the control plane's
  * client: its agent waits without limit, since a provider's 429 alone holds a request for 140 s; our deadlines end it.
  */
-import { Cause, Clock, Context, Duration, Effect, Exit, Layer, Option, Redacted, Ref, Schema } from "effect"
+import { Cause, Clock, Context, Duration, Effect, Exit, Layer, Option, Redacted, Ref, Schema, Stream } from "effect"
+import { SubscriptionRef } from "effect"
 import { Agent, request } from "undici"
 import { readGatewayAnswer } from "../domain/GatewayResponse.ts"
 import type { FunctionCall, GatewayAnswer } from "../domain/GatewayResponse.ts"
+import { monotonicMillis } from "../domain/Monotonic.ts"
 import { parseSessionKey } from "../domain/SessionKey.ts"
 import {
   ConnectionLost,
   failureOf,
   GatewayMisconfigured,
+  GatewayRestarted,
   GatewayUnreachable,
   TurnRefused,
   TurnTimeout,
@@ -61,8 +64,18 @@ export interface GatewayState {
 /** Replies beyond this are no replies: 32 MiB. */
 const MAX_BODY_BYTES = 32 * 1024 * 1024
 const PROBE_TIMEOUT = Duration.seconds(5)
+/** An open request is given up when no probe has been answered for so long: its gateway hangs, or is cut off. */
+const UNANSWERED_LIMIT = Duration.minutes(2)
+/** After so long without a byte the kernel asks whether the other side still holds the connection. */
+const KEEP_ALIVE_MILLIS = 30_000
+/** So soon after it came up the gateway may fail a turn, because it first continues interrupted sessions on its own. */
+const RECOVERY_MILLIS = 60_000
 
-const ReadyJson = Schema.Struct({ ready: Schema.Boolean, failing: Schema.optionalKey(Schema.Array(Schema.String)) })
+const ReadyJson = Schema.Struct({
+  ready: Schema.Boolean,
+  failing: Schema.optionalKey(Schema.Array(Schema.String)),
+  uptimeMs: Schema.optionalKey(Schema.Finite)
+})
 const StartupJson = Schema.Struct({ version: Schema.String })
 const ModelsJson = Schema.Struct({
   object: Schema.Literal("list"),
@@ -152,7 +165,7 @@ export class Gateway extends Context.Service<
             new Agent({
               headersTimeout: 0,
               bodyTimeout: 0,
-              connect: { timeout: 10_000 },
+              connect: { timeout: 10_000, keepAliveInitialDelay: KEEP_ALIVE_MILLIS },
               keepAliveTimeout: 4_000,
               maxResponseSize: MAX_BODY_BYTES
             })
@@ -165,6 +178,23 @@ export class Gateway extends Context.Service<
         lastSendAt: null,
         lastSendError: null
       })
+      /** Whether the last probe was answered, whatever it said; true until one was, since some proxies pass none on. */
+      const isAnswering = yield* SubscriptionRef.make(true)
+      let hasAnswered = false
+      const noteProbe = (isAnswered: boolean) =>
+        Effect.suspend(() => {
+          hasAnswered ||= isAnswered
+          return SubscriptionRef.set(isAnswering, isAnswered || !hasAnswered)
+        })
+      /** When the gateway last started or was seen to become ready, monotonic milliseconds. */
+      let cameUpAt = Number.NEGATIVE_INFINITY
+      let wasReady = true
+      const noteReadiness = (isReady: boolean, uptimeMs = Number.POSITIVE_INFINITY) =>
+        Effect.map(monotonicMillis, (now) => {
+          // A start can take longer than the recovery after it.
+          cameUpAt = isReady && !wasReady ? now : Math.max(cameUpAt, now - uptimeMs)
+          wasReady = isReady
+        })
       const note = (change: Partial<GatewayState>) => Ref.update(state, (before) => ({ ...before, ...change }))
 
       const get = (path: string) => authorized((headers) => getWith(path, headers))
@@ -187,10 +217,12 @@ export class Gateway extends Context.Service<
 
       const ready = Effect.gen(function* () {
         const { body } = yield* get("/readyz")
+        yield* noteProbe(true)
         const json = decodeReady(body)
         const isReady = Option.isSome(json) && json.value.ready
         const isDraining = Option.isSome(json) && (json.value.failing ?? []).includes("gateway-draining")
         yield* note({ state: isReady ? "ready" : isDraining ? "draining" : "unreachable" })
+        yield* noteReadiness(isReady, Option.getOrUndefined(json)?.uptimeMs)
         if (isReady && (yield* Ref.get(state)).version === null) {
           const startup = decodeStartup((yield* get("/startupz")).body)
           if (Option.isSome(startup)) yield* note({ version: startup.value.version })
@@ -198,7 +230,11 @@ export class Gateway extends Context.Service<
         return isReady
       }).pipe(
         Effect.catch((failure) =>
-          note({ state: "unreachable", lastSendError: redact(failure.detail) }).pipe(Effect.as(false))
+          note({ state: "unreachable", lastSendError: redact(failure.detail) }).pipe(
+            Effect.andThen(noteProbe(false)),
+            Effect.andThen(noteReadiness(false)),
+            Effect.as(false)
+          )
         ),
         Effect.withSpan("Gateway.ready")
       )
@@ -259,6 +295,25 @@ export class Gateway extends Context.Service<
         })
       })
 
+      /** Fails when the gateway answers no probe for too long. */
+      const abandoned = SubscriptionRef.changes(isAnswering).pipe(
+        Stream.changes,
+        Stream.switchMap((isAnswered) =>
+          isAnswered ? Stream.never : Stream.fromEffect(Effect.sleep(UNANSWERED_LIMIT))
+        ),
+        Stream.runHead,
+        Effect.andThen(
+          Effect.fail(
+            new ConnectionLost({
+              detail: `the gateway answered no readiness probe for ${Duration.format(UNANSWERED_LIMIT)} while the request was open: given up`
+            })
+          )
+        )
+      )
+
+      /** Whether the gateway came up about that moment (monotonic milliseconds); asks, as it may have restarted unseen. */
+      const cameUpAbout = (moment: number) => Effect.map(ready, () => Math.abs(moment - cameUpAt) < RECOVERY_MILLIS)
+
       const sendToOpenClaw = Effect.fn("Gateway.sendToOpenClaw")(
         function* (round: GatewayRequest) {
           // The gateway lets the key choose the agent whatever the header says: what disagrees is never sent.
@@ -268,11 +323,19 @@ export class Gateway extends Context.Service<
               status: 0
             })
           }
+          const sentAt = yield* monotonicMillis
           yield* note({ lastSendAt: yield* Clock.currentTimeMillis })
-          const { body, retryAfter, status } = yield* authorized((headers) => post(round, headers))
+          const { body, retryAfter, status } = yield* Effect.raceFirst(
+            authorized((headers) => post(round, headers)),
+            abandoned
+          )
           const answer = readGatewayAnswer(status, body)
           if (answer._tag === "Calls" || answer._tag === "Text") return answer
-          return yield* failureOf(round.agentSlug, answer, retryAfter)
+          const failure = failureOf(round.agentSlug, answer, retryAfter)
+          if (failure._tag === "TurnAmbiguous" && (yield* cameUpAbout(sentAt))) {
+            return yield* new GatewayRestarted({ detail: `${failure.detail}, just after the gateway came up` })
+          }
+          return yield* failure
         },
         Effect.timeoutOrElse({
           duration: config.gatewayRequestTimeout,

@@ -59,9 +59,9 @@ const storeFailed = Effect.fnUntraced(function* (run: Run, judgement: Failed) {
 })
 
 const storeReleased = Effect.fnUntraced(function* (run: Run, judgement: Released) {
-  const { class: kind, error, exactMillis, limit, minimumMillis } = judgement
+  const { class: kind, error, exactMillis, isFirstBackoff = false, limit, minimumMillis } = judgement
   // The failures of a heartbeat are its own ones only.
-  const failures = contextsOf(run).heartbeat?.earlier.attempts ?? run.failures
+  const failures = isFirstBackoff ? 0 : (contextsOf(run).heartbeat?.earlier.attempts ?? run.failures)
   const retryInMillis = exactMillis ?? (yield* backoff(failures + 1, minimumMillis))
   const state = yield* (yield* ControlPlane).release(fenceOf(run), {
     retryInMillis,

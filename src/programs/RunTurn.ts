@@ -30,7 +30,6 @@ const planOf = Effect.fnUntraced(function* (run: ReadableRun) {
 
 const onTurnEnd = Effect.fnUntraced(function* (run: ReadableRun, plan: TurnPlan, end: TurnEnd) {
   const redactor = yield* Redactor
-  yield* (yield* GatewayGuard).completed(run.context.agent.id)
   const { spoken } = end
   return plan.judgeEnd(
     spoken._tag === "Text" ? { ...end, spoken: { ...spoken, text: redactor.redact(spoken.text) } } : end
@@ -42,16 +41,16 @@ const onTurnFailure = Effect.fnUntraced(function* (run: ReadableRun, plan: TurnP
   const guard = yield* GatewayGuard
   const { agent } = run.context
   const error = (yield* Redactor).error(failure.detail)
-  const blame = blameOf(failure, yield* guard.hasRecentProviderFailure)
+  const blame = blameOf(failure, yield* guard.provider)
   const minimumMillis = minimumRetryMillis(failure)
   if (blame === "shared") {
     yield* guard.sharedFailure(failure, agent.id)
     const delay = failure._tag === "UnknownAgent" ? yield* guard.unknownAgentDelay(agent.id) : null
     return delay === null ? sharedFailure(failure._tag, error, minimumMillis) : unknownAgent(agent.slug, delay)
   }
-  // A silent turn was completed. Otherwise it is not known whether a model was reached: a gateway can refuse turns, or
-  // answer "internal error", for as long as its provider is down.
-  yield* failure._tag === "TurnSilent" ? guard.completed(agent.id) : guard.inconclusive
+  // Whether a model was reached is not known: a gateway can refuse turns, or answer "internal error", for as long as
+  // its provider is down.
+  yield* guard.inconclusive
   return plan.judgeFailure({ class: failure._tag, error, isSilence: blame === "silence", minimumMillis })
 })
 

@@ -1,9 +1,10 @@
-import { Context, Duration, Effect, Layer, Ref, Schedule } from "effect"
+import { Context, Duration, Effect, Layer, Ref, Schedule, Stream } from "effect"
 import * as Breaker from "../domain/Breaker.ts"
 import { monotonicMillis } from "../domain/Monotonic.ts"
-import type { TurnFailure } from "../domain/TurnFailure.ts"
+import type { ProviderSeen, TurnFailure } from "../domain/TurnFailure.ts"
 import { RuntimeConfig } from "../layers/Config.ts"
 import { Gateway } from "../layers/Gateway.ts"
+import { GatewayProcess } from "../layers/GatewayProcess.ts"
 import { Lifecycle } from "./Lifecycle.ts"
 import { Roster } from "./Roster.ts"
 
@@ -48,26 +49,26 @@ export class GatewayGuard extends Context.Service<
   {
     /** How many turns may begin now; unlimited while the breaker is closed. */
     readonly allowance: Effect.Effect<number>
-    /** Milliseconds until the breaker lets a probe through; null when it is not open. */
+    /** Milliseconds until the breaker lets a probe through; null when it holds nothing up. */
     readonly opensIn: Effect.Effect<number | null>
     readonly breaker: Effect.Effect<Breaker.Breaker>
     /** Something is about to be claimed; whatever comes of it runs with this `Admission`, and says how it ended. */
     readonly claimed: Effect.Effect<Breaker.Admission>
     /** How many turns of this admission may begin now: the breaker may have opened since. */
     admitted(admission: Breaker.Admission): Effect.Effect<number>
-    /** A turn of the agent was completed, whatever it said; a failure is none, even if gateway or provider answered. */
+    /** A round of the agent's turn was completed, with calls or a text: gateway, agent and provider work. */
     completed(agentId: string): Effect.Effect<void>
     /** A run ended without telling anything about the gateway; after another word about the same run it changes nothing. */
     readonly inconclusive: Effect.Effect<void>
     /** A shared failure: feeds the breaker, pauses delivery, or makes the agent unknown. */
     sharedFailure(failure: TurnFailure, agentId: string): Effect.Effect<void>
-    /** Whether a provider failed within the gateway's cooldown, so that "internal error" is not taken for silence. */
-    readonly hasRecentProviderFailure: Effect.Effect<boolean>
+    /** What all turns saw of the provider, for failures that do not say whose they are. */
+    readonly provider: Effect.Effect<ProviderSeen>
     /** In how many milliseconds work of an agent that the gateway does not know may be tried again; null if it knows it. */
     unknownAgentDelay(agentId: string): Effect.Effect<number | null>
     /** Looks once whether paused delivery or an unknown agent has recovered. */
     readonly recheck: Effect.Effect<boolean>
-    /** Rechecks for ever, and runs `onRecovered` after each recovery. */
+    /** Rechecks for ever, follows the gateway's readiness, and runs `onRecovered` after each recovery. */
     probing(onRecovered: Effect.Effect<void>): Effect.Effect<never>
   }
 >()("runtime-service/services/GatewayGuard") {
@@ -78,12 +79,14 @@ export class GatewayGuard extends Context.Service<
 }
 
 const make = Effect.gen(function* () {
-  const { profileSync } = yield* RuntimeConfig
+  const { profileSync, turnTimeout } = yield* RuntimeConfig
   const gateway = yield* Gateway
+  const gatewayProcess = yield* GatewayProcess
   const lifecycle = yield* Lifecycle
   const roster = yield* Roster
   const breaker = yield* Ref.make<Breaker.Breaker>(Breaker.closed)
   const lastProviderFailureAt = yield* Ref.make(Number.NEGATIVE_INFINITY)
+  const lastRoundAt = yield* Ref.make(Number.NEGATIVE_INFINITY)
   const unknown = new Map<string, UnknownAgent>()
   /** Every agent that the roster has listed. */
   const listed = new Set<string>()
@@ -144,6 +147,9 @@ const make = Effect.gen(function* () {
       case "ProviderFailed":
         yield* Ref.set(lastProviderFailureAt, yield* monotonicMillis)
         return yield* change(Breaker.onSharedFailure)
+      // The gateway answers, and settles within a minute.
+      case "GatewayRestarted":
+        return yield* change(Breaker.onInconclusive)
       default:
         return yield* change(Breaker.onSharedFailure)
     }
@@ -190,12 +196,25 @@ const make = Effect.gen(function* () {
     return true
   }).pipe(Effect.catch((failure) => Effect.as(Effect.logDebug(`probe of GET /v1/models: ${failure.detail}`), false)))
 
+  const readiness = gatewayProcess.changes.pipe(
+    Stream.map(({ status }) => status),
+    Stream.changes,
+    Stream.filter((status) => status === "ready")
+  )
+
+  /** The gateway is ready again: the breaker waits no longer. */
+  const tryAgain = Effect.gen(function* () {
+    if ((yield* current)._tag === "Closed") return false
+    yield* change(Breaker.onReady)
+    yield* Effect.logInfo("the gateway is ready again: one run is tried at once")
+    return true
+  })
+
   return GatewayGuard.of({
     allowance: Effect.map(current, Breaker.allowance),
     opensIn: Effect.gen(function* () {
       const now = yield* monotonicMillis
-      const breaker = yield* current
-      return breaker._tag === "Open" ? breaker.until - now : null
+      return Breaker.opensIn(yield* current, now)
     }),
     breaker: current,
     claimed: Effect.suspend(() => {
@@ -205,6 +224,7 @@ const make = Effect.gen(function* () {
     admitted: (admission) => Effect.map(current, (breaker) => Breaker.admitted(breaker, admission)),
     completed: Effect.fnUntraced(function* (agentId: string) {
       unknown.delete(agentId)
+      yield* Ref.set(lastRoundAt, yield* monotonicMillis)
       yield* change(Breaker.onCompleted)
       // While one delivery tries settings that were wrong, the end of an earlier one tells nothing of them.
       if ((yield* current)._tag !== "Closed") return
@@ -212,17 +232,29 @@ const make = Effect.gen(function* () {
     }),
     inconclusive: change(Breaker.onInconclusive),
     sharedFailure,
-    hasRecentProviderFailure: Effect.gen(function* () {
-      const now = yield* monotonicMillis
-      return now - (yield* Ref.get(lastProviderFailureAt)) < Duration.toMillis(PROVIDER_COOLDOWN)
+    provider: Effect.gen(function* () {
+      const failedAt = yield* Ref.get(lastProviderFailureAt)
+      const ago = (yield* monotonicMillis) - failedAt
+      const cooldown = Duration.toMillis(PROVIDER_COOLDOWN)
+      return {
+        hasFailedRecently: ago < cooldown,
+        isFailing: ago < cooldown + Duration.toMillis(turnTimeout) && failedAt > (yield* Ref.get(lastRoundAt))
+      }
     }),
     unknownAgentDelay,
     recheck,
     probing: (onRecovered) =>
-      recheck.pipe(
-        Effect.flatMap((isRecovered) => (isRecovered ? onRecovered : Effect.void)),
-        Effect.repeat(Schedule.spaced(PROBE_INTERVAL)),
-        Effect.andThen(Effect.never)
-      )
+      Effect.all(
+        [
+          recheck.pipe(
+            Effect.flatMap((isRecovered) => (isRecovered ? onRecovered : Effect.void)),
+            Effect.repeat(Schedule.spaced(PROBE_INTERVAL))
+          ),
+          Stream.runForEach(readiness, () =>
+            Effect.flatMap(tryAgain, (isOpened) => (isOpened ? onRecovered : Effect.void))
+          )
+        ],
+        { concurrency: "unbounded", discard: true }
+      ).pipe(Effect.andThen(Effect.never))
   })
 })

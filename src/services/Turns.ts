@@ -15,6 +15,7 @@ import { Telemetry } from "../layers/Telemetry.ts"
 import type { Tracing } from "../layers/Telemetry.ts"
 import { AgentTools, refusalJson } from "./AgentTools.ts"
 import type { ToolInterruption, ToolResult } from "./AgentTools.ts"
+import { GatewayGuard } from "./GatewayGuard.ts"
 import type { RunContext } from "./tools/AgentTool.ts"
 
 /** A turn to run: whose, with which text, under which fence. */
@@ -114,6 +115,7 @@ const asSpan = (
 const make = Effect.gen(function* () {
   const config = yield* RuntimeConfig
   const gateway = yield* Gateway
+  const guard = yield* GatewayGuard
   const agentTools = yield* AgentTools
   const metrics = yield* Metrics
   const telemetry = yield* Telemetry
@@ -143,6 +145,8 @@ const make = Effect.gen(function* () {
       }
       round += 1
       answer = yield* send(turn, request, round)
+      // Now, not at the turn's end: a long turn that is the breaker's probe must not hold up all others.
+      yield* guard.completed(context.agent.id)
       usage = sum(usage, answer.usage)
       if (answer._tag === "Calls") calls += answer.calls.length
       if (telemetry.isOn) {

@@ -5,6 +5,7 @@ import {
   blameOf,
   ConnectionLost,
   failureOf,
+  GatewayRestarted,
   GatewayUnreachable,
   isTurnFailure,
   TurnSilent,
@@ -76,24 +77,40 @@ const rows: ReadonlyArray<readonly [what: string, failure: () => TurnFailure, ta
     ["an internal error", () => failure(500, run("api_error", "internal error")), "TurnAmbiguous", "silence"],
     ["a page instead of an answer", () => failure(200, "<html></html>"), "TurnUnreadable", "own"],
     ["a lost connection", () => new ConnectionLost({ detail: "reset" }), "ConnectionLost", "own"],
+    [
+      "an internal error of a gateway that has just started",
+      () => new GatewayRestarted({ detail: "internal error" }),
+      "GatewayRestarted",
+      "shared"
+    ],
     ["a deadline", () => new TurnTimeout({ detail: "no end" }), "TurnTimeout", "own"],
     ["a turn without a word", () => new TurnSilent({ detail: "empty" }), "TurnSilent", "silence"],
     ["a refused connection", () => new GatewayUnreachable({ detail: "ECONNREFUSED" }), "GatewayUnreachable", "shared"]
   ]
+
+const working = { hasFailedRecently: false, isFailing: false }
 
 describe("the table of failures", () => {
   for (const [what, make, tag, blame] of rows) {
     it(`takes ${what} for ${tag}, ${blame}`, () => {
       const found = make()
       assert.strictEqual(found._tag, tag)
-      assert.strictEqual(blameOf(found, false), blame)
+      assert.strictEqual(blameOf(found, working), blame)
       assert.isTrue(isTurnFailure(found))
     })
   }
 
   it("takes an internal error for shared, and nothing else, while a provider cools down", () => {
     for (const [what, make, tag, blame] of rows) {
-      assert.strictEqual(blameOf(make(), true), tag === "TurnAmbiguous" ? "shared" : blame, what)
+      const found = blameOf(make(), { ...working, hasFailedRecently: true })
+      assert.strictEqual(found, tag === "TurnAmbiguous" ? "shared" : blame, what)
+    }
+  })
+
+  it("takes a deadline for shared, and nothing else, while a provider fails and nothing is completed", () => {
+    for (const [what, make, tag, blame] of rows) {
+      const found = blameOf(make(), { ...working, isFailing: true })
+      assert.strictEqual(found, tag === "TurnTimeout" ? "shared" : blame, what)
     }
   })
 

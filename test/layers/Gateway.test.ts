@@ -1,5 +1,7 @@
+import { readFileSync } from "node:fs"
+import type { ServerResponse } from "node:http"
 import { assert, describe, it } from "@effect/vitest"
-import { Duration, Effect, Fiber, Layer, Option, Queue, Redacted } from "effect"
+import { Deferred, Duration, Effect, Fiber, Layer, Option, Queue, Redacted } from "effect"
 import { TestClock } from "effect/testing"
 import { noUsage } from "../../src/domain/Run.ts"
 import { RuntimeConfig } from "../../src/layers/Config.ts"
@@ -8,6 +10,7 @@ import { Gateway } from "../../src/layers/Gateway.ts"
 import type { GatewayRequest } from "../../src/layers/Gateway.ts"
 import { Redactor } from "../../src/layers/Redactor.ts"
 import { answerWith, closedPort, hang, reset, startServer } from "./scriptedServer.ts"
+import type { ScriptedServer } from "./scriptedServer.ts"
 
 const token = "gateway-token-0123456789"
 
@@ -212,6 +215,80 @@ describe("a round that fails", () => {
     })
   )
 
+  describe("with a 500 when the gateway has just come up", () => {
+    const internal = { ...response([]), status: "failed", error: { code: "api_error", message: "internal error" } }
+    const failed = (gateway: Gateway["Service"]) => Effect.flip(gateway.sendToOpenClaw(round))
+
+    it.effect("is a restart's for 60 s after its start, also if no probe has seen that", () =>
+      Effect.gen(function* () {
+        const server = yield* startServer
+        server.answer("/v1/responses", answerWith(500, internal))
+        for (const [readiness, tag] of [
+          [{ ready: true, uptimeMs: 59_999 }, "GatewayRestarted"],
+          [{ ready: false, failing: ["startup-sidecars"], uptimeMs: 900 }, "GatewayRestarted"],
+          [{ ready: true, uptimeMs: 60_000 }, "TurnAmbiguous"],
+          [{ ready: true }, "TurnAmbiguous"],
+          ["<!doctype html>", "TurnAmbiguous"]
+        ] as const) {
+          server.answer("/readyz", answerWith(200, readiness))
+          assert.strictEqual((yield* failed(yield* gatewayAt(server.url)))._tag, tag, JSON.stringify(readiness))
+        }
+      })
+    )
+
+    it.effect("is a restart's for 60 s after it was seen to become ready, however long its start took", () =>
+      Effect.gen(function* () {
+        const { gateway, server } = yield* setUp()
+        server.answer("/v1/responses", answerWith(500, internal))
+        for (const uptime of [{}, { uptimeMs: 90_000 }]) {
+          server.answer("/readyz", answerWith(200, { ready: false, failing: ["startup-sidecars"] }))
+          yield* gateway.ready
+          server.answer("/readyz", answerWith(200, { ready: true, ...uptime }))
+          yield* gateway.ready
+          yield* TestClock.adjust("59 seconds")
+          assert.strictEqual((yield* failed(gateway))._tag, "GatewayRestarted")
+          yield* TestClock.adjust("1 second")
+          assert.strictEqual((yield* failed(gateway))._tag, "TurnAmbiguous")
+        }
+      })
+    )
+
+    /** A request that is answered after five minutes, in which `then` becomes true. */
+    const waited = (then: (gateway: Gateway["Service"], server: ScriptedServer) => Effect.Effect<unknown>) =>
+      Effect.gen(function* () {
+        const { gateway, server } = yield* setUp()
+        const waiting = yield* Deferred.make<ServerResponse>()
+        server.answer("/v1/responses", (_, answer) => Deferred.doneUnsafe(waiting, Effect.succeed(answer)))
+        const fiber = yield* Effect.forkChild(failed(gateway))
+        const answer = yield* Deferred.await(waiting)
+        yield* TestClock.adjust("5 minutes")
+        yield* then(gateway, server)
+        answer.writeHead(500, { "content-type": "application/json" }).end(JSON.stringify(internal))
+        return (yield* Fiber.join(fiber))._tag
+      })
+
+    it.effect("is a restart's as well if it waited minutes for the recovery of its session", () =>
+      Effect.gen(function* () {
+        const tag = yield* waited((_, server) =>
+          Effect.sync(() => server.answer("/readyz", answerWith(200, { ready: true, uptimeMs: 330_000 })))
+        )
+        assert.strictEqual(tag, "GatewayRestarted")
+      })
+    )
+
+    it.effect("is no restart's if it was sent long before a probe got lost", () =>
+      Effect.gen(function* () {
+        const tag = yield* waited((gateway, server) => {
+          server.answer("/readyz", reset)
+          return Effect.tap(gateway.ready, () =>
+            Effect.sync(() => server.answer("/readyz", answerWith(200, { ready: true, uptimeMs: 3_600_000 })))
+          )
+        })
+        assert.strictEqual(tag, "TurnAmbiguous")
+      })
+    )
+  })
+
   it.effect("keeps Retry-After in seconds, an hour at most, and no date", () =>
     Effect.gen(function* () {
       const { gateway, server } = yield* setUp()
@@ -264,6 +341,96 @@ describe("a round that fails", () => {
       assert.strictEqual((yield* Fiber.join(fiber))._tag, "TurnTimeout")
       yield* Effect.promise(() => closedEarly)
     })
+  )
+
+  // Measured: how long 2026.9.6 keeps a request open while its provider answers 429 with this Retry-After.
+  for (const [retryAfter, held] of [
+    [30, "295 seconds"],
+    [60, "571 seconds"]
+  ] as const) {
+    it.effect(`outlives a provider's Retry-After of ${retryAfter} s, and says that the provider failed`, () =>
+      Effect.gen(function* () {
+        const { gateway, server } = yield* setUp()
+        const waiting = yield* Deferred.make<ServerResponse>()
+        server.answer("/v1/responses", (_, answer) => Deferred.doneUnsafe(waiting, Effect.succeed(answer)))
+        const fiber = yield* Effect.forkChild(Effect.flip(gateway.sendToOpenClaw(round)))
+        const answer = yield* Deferred.await(waiting)
+        yield* TestClock.adjust(held)
+        assert.isUndefined(fiber.pollUnsafe())
+        const error = { code: "rate_limit_error", message: "429 Rate limit reached" }
+        answer.writeHead(429, { "content-type": "application/json" })
+        answer.end(JSON.stringify({ ...response([]), status: "failed", error }))
+        assert.strictEqual((yield* Fiber.join(fiber))._tag, "ProviderFailed")
+      })
+    )
+  }
+
+  it.effect("is given up when the gateway has answered no probe for two minutes, and no sooner", () =>
+    Effect.gen(function* () {
+      const { gateway, server } = yield* setUp()
+      server.answer("/readyz", answerWith(200, { ready: true }))
+      server.answer("/v1/responses", hang)
+      const fiber = yield* Effect.forkChild(Effect.flip(gateway.sendToOpenClaw(round)))
+      const { closedEarly } = yield* Queue.take(server.received)
+      yield* gateway.ready
+      const missed = Effect.gen(function* () {
+        yield* Queue.clear(server.received)
+        server.answer("/readyz", hang)
+        const probe = yield* Effect.forkChild(gateway.ready)
+        yield* Queue.take(server.received)
+        yield* TestClock.adjust("5 seconds")
+        assert.isFalse(yield* Fiber.join(probe))
+      })
+      yield* missed
+      yield* TestClock.adjust("115 seconds")
+      // A gateway that is not ready answers all the same: it drains, or one of its channels is down.
+      server.answer("/readyz", answerWith(503, { ready: false, failing: ["slack"] }))
+      assert.isFalse(yield* gateway.ready)
+      yield* TestClock.adjust("10 minutes")
+      assert.isUndefined(fiber.pollUnsafe())
+      yield* missed
+      yield* TestClock.adjust("119 seconds")
+      assert.isUndefined(fiber.pollUnsafe())
+      yield* TestClock.adjust("1 second")
+      const failure = yield* Fiber.join(fiber)
+      assert.strictEqual(failure._tag, "ConnectionLost")
+      assert.match(failure.detail, /readiness probe/)
+      yield* Effect.promise(() => closedEarly)
+    })
+  )
+
+  it.effect("is not given up for probes that were never answered: a proxy may pass on none", () =>
+    Effect.gen(function* () {
+      const { gateway, server } = yield* setUp()
+      server.answer("/v1/responses", hang)
+      const fiber = yield* Effect.forkChild(Effect.flip(gateway.sendToOpenClaw(round)))
+      yield* Queue.take(server.received)
+      server.answer("/readyz", reset)
+      assert.isFalse(yield* gateway.ready)
+      yield* TestClock.adjust("10 minutes")
+      assert.isUndefined(fiber.pollUnsafe())
+    })
+  )
+
+  it.effect.skipIf(process.platform !== "linux")(
+    "has the kernel look after 30 s whether its connection still exists",
+    () =>
+      Effect.gen(function* () {
+        const { gateway, server } = yield* setUp()
+        server.answer("/v1/responses", hang)
+        yield* Effect.forkChild(gateway.sendToOpenClaw(round))
+        const { connection } = yield* Queue.take(server.received)
+        const port = `:${connection.toString(16).toUpperCase().padStart(4, "0")}`
+        // Columns: number, local address, remote address, state, queues, timer and hundredths of a second until it ends.
+        const timers = readFileSync("/proc/net/tcp", "utf8")
+          .split("\n")
+          .map((line) => line.trim().split(/\s+/))
+          .filter(([, local]) => local?.endsWith(port))
+          .map(([, , , , , timer = ""]) => timer.split(":"))
+        const [kind, left = ""] = timers[0] ?? []
+        assert.strictEqual(kind, "02")
+        assert.isAtMost(Number.parseInt(left, 16), 3_000)
+      })
   )
 
   it.effect("has its deadline over headers and body together", () =>

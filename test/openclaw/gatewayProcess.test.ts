@@ -65,6 +65,40 @@ describe("a real gateway that the runtime starts", () => {
   )
 
   it.live(
+    "killed in mid-turn three times, no attempt is counted as silence although it continues the turn on its own",
+    () =>
+      Effect.gen(function* () {
+        const house = yield* makeSupervisedHouse({ team, agents: ["alpha"] })
+        const hangs = { matchSystem: "You are Alpha One", match: "the question", actions: [{ hang: true }] }
+        yield* house.script({ replace: true, fallback: { text: "NO_ACTION" }, rules: [hangs, hangs, hangs] })
+        // One silence would already end it with the fallback.
+        yield* house.startRuntime({ NO_RESPONSE_LIMIT: "1" })
+        yield* house.post("@alpha the question")
+        for (let crash = 1; crash <= 3; crash += 1) {
+          yield* eventually(house.modelRequests, (requests) => {
+            // The gateway's own continuation of the turn knows nothing of our instructions.
+            const ours = requests.filter(({ messages }) =>
+              /You are Alpha One.*the question/s.test(JSON.stringify(messages))
+            )
+            return ours.length >= crash
+          })
+          const pid = house.home.pid() ?? 0
+          if (crash === 3) {
+            const answers = { match: "the question", repeat: true, actions: [{ text: "Done." }] }
+            yield* house.script({ replace: true, fallback: { text: "NO_ACTION" }, rules: [answers] })
+          }
+          process.kill(pid, "SIGKILL")
+          yield* eventually(Effect.sync(house.home.pid), (now) => now !== null && now !== pid)
+        }
+        assert.strictEqual(yield* house.answer("Alpha One"), "Done.")
+        const [mention] = yield* eventually(house.mentions, (rows) => rows.every(({ state }) => state === "delivered"))
+        assert.strictEqual(mention?.outcome, "replied")
+      }).pipe(Effect.scoped),
+    // Four starts of the gateway.
+    { timeout: 900_000 }
+  )
+
+  it.live(
     "with a configuration broken on purpose says why in one line and is not started over and over",
     () =>
       Effect.gen(function* () {

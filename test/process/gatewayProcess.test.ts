@@ -3,7 +3,7 @@ import { createServer } from "node:http"
 import { join } from "node:path"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
-import type { Script } from "../../local/model/script.ts"
+import type { Action, Script } from "../../local/model/script.ts"
 import { eventually, makeHouse } from "./house.ts"
 import { gatewaySettings, isRunning, makeGatewayHome, scriptedGateway } from "./supervisedGateway.ts"
 import type { GatewayHome } from "./supervisedGateway.ts"
@@ -83,6 +83,37 @@ describe("the gateway that the runtime starts", () => {
       const mention = (yield* house.notifications).find(({ type }) => type === "mention")
       assert.strictEqual(mention?.outcome, "replied")
     }).pipe(Effect.scoped)
+  )
+
+  it.live(
+    "killed three times in a row, with a 500 after each start, costs the agent no silence",
+    () =>
+      Effect.gen(function* () {
+        const house = yield* makeHouse()
+        const home = yield* makeGatewayHome(settings)
+        // The gateway asks a model that said nothing once more, and then answers "internal error".
+        const thenPlays = (action: Action): Script => ({
+          rules: [{ match: "mentioned you", actions: [{ empty: true }, { empty: true }, action] }]
+        })
+        const env = withScript(home, thenPlays({ hang: true }))
+        const runtime = yield* house.startRuntime({ ...env, DELIVERY_BACKOFF_BASE_MS: "1000", NO_RESPONSE_LIMIT: "1" })
+        const taskId = yield* house.newTask()
+        yield* house.post(taskId, "@engineer are you there?")
+        for (const next of [thenPlays({ hang: true }), thenPlays({ hang: true }), thenPlays({ text: "Here I am." })]) {
+          const pid = home.pid() ?? 0
+          yield* eventually(turns(home), (count) => count === 2)
+          withScript(home, next)
+          process.kill(pid, "SIGKILL")
+          yield* eventually(Effect.sync(home.pid), (now) => now !== null && now !== pid)
+        }
+        const messages = yield* eventually(house.messages(taskId), (messages) => said("Engineer")(messages) > 0)
+        assert.deepStrictEqual(
+          messages.filter(({ author }) => author.name === "Engineer").map(({ content }) => content),
+          ["Here I am."]
+        )
+        assert.strictEqual((yield* house.health(runtime))["gateway"].restarts, 3)
+      }).pipe(Effect.scoped),
+    120_000
   )
 
   it.live("left behind by a killed runtime, is stopped by the next one, whose token it does not know", () =>

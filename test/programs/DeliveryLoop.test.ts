@@ -14,6 +14,8 @@ import type { Settings } from "../../src/layers/Config.ts"
 import { ConvexClient } from "../../src/layers/ConvexClient.ts"
 import type { PushState } from "../../src/layers/ConvexClient.ts"
 import { Gateway } from "../../src/layers/Gateway.ts"
+import { GatewayProcess } from "../../src/layers/GatewayProcess.ts"
+import type { GatewayHealth } from "../../src/layers/GatewayProcess.ts"
 import { Metrics } from "../../src/layers/Metrics.ts"
 import { DeliveryLoop } from "../../src/programs/DeliveryLoop.ts"
 import { RunExecution } from "../../src/programs/RunExecution.ts"
@@ -43,6 +45,7 @@ const setUp = (settings: Partial<Settings> = {}) =>
     const lines: Array<string> = []
     const ends = new Map<string, Deferred.Deferred<Ending>>()
     const push = yield* SubscriptionRef.make<PushState>({ isConnected: true, lastMessageAt: null })
+    const health = yield* SubscriptionRef.make<GatewayHealth>({ status: "ready", detail: "" })
     const execution = Layer.mock(RunExecution, {
       execute: Effect.fnUntraced(function* (run) {
         const ending = yield* Deferred.make<Ending>()
@@ -77,6 +80,7 @@ const setUp = (settings: Partial<Settings> = {}) =>
           execution,
           Layer.mock(ConvexClient, { push }),
           Layer.mock(Gateway, {}),
+          Layer.mock(GatewayProcess, { isSupervised: false, changes: SubscriptionRef.changes(health) }),
           RuntimeConfig.layerTest(settings)
         ]),
         Layer.provideMerge(Logger.layer([logger]))
@@ -109,6 +113,8 @@ const setUp = (settings: Partial<Settings> = {}) =>
         settle,
         Effect.sync(() => begun.splice(0))
       ),
+      setReadiness: (status: GatewayHealth["status"]) =>
+        Effect.andThen(SubscriptionRef.set(health, { status, detail: "" }), settle),
       setPush: (isConnected: boolean) =>
         Effect.andThen(SubscriptionRef.set(push, { isConnected, lastMessageAt: null }), settle),
       /** Makes something due and has the push tell of it. */
@@ -702,7 +708,7 @@ describe("the breaker", () => {
   const open = (guard: GatewayGuard["Service"]) =>
     Effect.repeat(guard.sharedFailure(unreachable, "agent"), { times: 4 })
 
-  it.effect("lets one run at a time be claimed as its probe, and only its end decides", () =>
+  it.effect("lets one run be claimed as its probe, and only its own rounds decide", () =>
     Effect.gen(function* () {
       const { begun, end, guard, insert, plane, start } = yield* setUp()
       yield* start
@@ -720,10 +726,54 @@ describe("the breaker", () => {
         [1]
       )
       yield* end("early", {}, guard.sharedFailure(failure, "agent"))
-      yield* TestClock.adjust("10 minutes")
+      yield* TestClock.adjust("59 seconds")
       assert.deepStrictEqual(yield* begun, [])
       yield* end("probe", {}, guard.completed("agent"))
       assert.deepStrictEqual(yield* begun, ["other"])
+    })
+  )
+
+  it.effect("lets one more run be claimed each minute while a probe takes ten minutes for its first round", () =>
+    Effect.gen(function* () {
+      const { begun, end, guard, insert, start } = yield* setUp()
+      yield* start
+      yield* open(guard)
+      yield* insert(...ids("long", "second", "third", "fourth"))
+      yield* TestClock.adjust("30 seconds")
+      assert.deepStrictEqual(yield* begun, ["long"])
+      yield* TestClock.adjust("60 seconds")
+      assert.deepStrictEqual(yield* begun, ["second"])
+      yield* end("second", {}, guard.completed("agent"))
+      assert.deepStrictEqual(yield* begun, ["third", "fourth"])
+    })
+  )
+
+  it.effect("lets work be claimed as soon as the gateway is ready again after an outage of 270 s", () =>
+    Effect.gen(function* () {
+      const { begun, end, guard, insert, setReadiness, start } = yield* setUp()
+      yield* start
+      yield* open(guard)
+      yield* setReadiness("not-ready")
+      yield* insert(...ids("a", "b", "c", "d", "e"))
+      for (let second = 0; second < 270; second += 1) {
+        yield* TestClock.adjust("1 second")
+        for (const id of yield* begun) yield* end(id, {}, guard.sharedFailure(unreachable, "agent"))
+      }
+      assert.strictEqual(yield* guard.opensIn, 180_000)
+      yield* setReadiness("ready")
+      assert.deepStrictEqual(yield* begun, ["d"])
+      yield* end("d", {}, guard.completed("agent"))
+      assert.deepStrictEqual(yield* begun, ["e"])
+    })
+  )
+
+  it.effect("makes no claim for a readiness that nothing waits for", () =>
+    Effect.gen(function* () {
+      const { plane, setReadiness, start } = yield* setUp()
+      yield* start
+      yield* setReadiness("not-ready")
+      yield* setReadiness("ready")
+      assert.deepStrictEqual(yield* plane.claims, [])
     })
   )
 

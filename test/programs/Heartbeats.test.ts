@@ -10,6 +10,7 @@ import type { Settings } from "../../src/layers/Config.ts"
 import { ConvexClient } from "../../src/layers/ConvexClient.ts"
 import type { PushState } from "../../src/layers/ConvexClient.ts"
 import { Gateway } from "../../src/layers/Gateway.ts"
+import { GatewayProcess } from "../../src/layers/GatewayProcess.ts"
 import { Metrics } from "../../src/layers/Metrics.ts"
 import { DeliveryLoop } from "../../src/programs/DeliveryLoop.ts"
 import { Heartbeats } from "../../src/programs/Heartbeats.ts"
@@ -202,6 +203,7 @@ describe("heartbeats and the delivery loop", () => {
             Layer.mock(RunExecution, { execute }),
             Layer.mock(ConvexClient, { push }),
             Layer.mock(Gateway, {}),
+            GatewayProcess.layerTest,
             RuntimeConfig.layerTest({ deliveryMaxConcurrentSessions: 8 })
           ]),
           Layer.provideMerge(Logger.layer([]))

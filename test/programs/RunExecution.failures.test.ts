@@ -6,6 +6,7 @@ import type { TurnEnd } from "../../src/domain/TurnEnd.ts"
 import {
   ConnectionLost,
   GatewayMisconfigured,
+  GatewayRestarted,
   GatewayUnreachable,
   ProviderFailed,
   TurnAmbiguous,
@@ -27,7 +28,8 @@ import {
   only,
   passive,
   quiet,
-  runHouse
+  runHouse,
+  said
 } from "./runHouse.ts"
 
 describe("a delivery that fails on its own account", () => {
@@ -169,7 +171,8 @@ describe("a delivery that shares its failure with others", () => {
       limit: Duration.hours(24)
     },
     { failure: new ProviderFailed({ detail: "502", status: 502 }), least: 0, limit: Duration.hours(24) },
-    { failure: new GatewayMisconfigured({ detail: "404", fix: "enable it" }), least: 30_000, limit: undefined }
+    { failure: new GatewayMisconfigured({ detail: "404", fix: "enable it" }), least: 30_000, limit: undefined },
+    { failure: new GatewayRestarted({ detail: "internal error" }), least: 5_000, limit: Duration.hours(24) }
   ]
   for (const { failure, least, limit } of cases) {
     const after = least === 0 ? "after its backoff" : `not before ${least} ms`
@@ -186,6 +189,63 @@ describe("a delivery that shares its failure with others", () => {
       }).pipe(quiet)
     )
   }
+
+  for (const failure of [
+    new GatewayUnreachable({ detail: "refused" }),
+    new GatewayRestarted({ detail: "internal error" })
+  ]) {
+    it.effect(`is retried within 5 s of a ${failure._tag}, however many failures came before`, () =>
+      Effect.gen(function* () {
+        const { stored } = yield* deliverOnce(failsWith(failure), { run: { failures: 9 } })
+        assert.isAtMost(only(stored, "release").shared?.retryInMillis ?? Infinity, 5_000)
+      }).pipe(quiet)
+    )
+  }
+
+  it.effect("survives three crashes of the gateway with the 500s that follow them, without a silence", () =>
+    Effect.gen(function* () {
+      const crash = [new ConnectionLost({ detail: "reset" }), new GatewayRestarted({ detail: "internal error" })]
+      const ends = [...crash, ...crash, ...crash]
+      const { execute, stored } = yield* runHouse({
+        run: () =>
+          Effect.suspend((): Effect.Effect<TurnEnd, TurnFailure> => {
+            const failure = ends.shift()
+            return failure === undefined ? Effect.succeed(said("Done.")) : Effect.fail(failure)
+          })
+      })
+      for (let attempt = 1; attempt <= 7; attempt += 1)
+        yield* execute(sampleRun({}, { attempt: Math.ceil(attempt / 2) }))
+      assert.deepStrictEqual(
+        stored.map((entry) => (entry._tag === "fail" ? entry.failure.silence : entry._tag)),
+        [false, "release", false, "release", false, "release", "complete"]
+      )
+    }).pipe(quiet)
+  )
+
+  it.effect("is released when its provider fails at its only attempt", () =>
+    Effect.gen(function* () {
+      const { stored } = yield* deliverOnce({
+        ...failsWith(new ProviderFailed({ detail: "429", status: 429 })),
+        settings: { deliveryMaxAttempts: 1 }
+      })
+      assert.strictEqual(only(stored, "release").shared?.class, "ProviderFailed")
+    }).pipe(quiet)
+  )
+
+  it.effect("is released when it times out while its provider fails, also at its only attempt", () =>
+    Effect.gen(function* () {
+      const { execute, guard, stored } = yield* runHouse({
+        ...failsWith(new TurnTimeout({ detail: "no answer" })),
+        settings: { deliveryMaxAttempts: 1 }
+      })
+      yield* guard.sharedFailure(new ProviderFailed({ detail: "429", status: 429 }), "another agent")
+      yield* TestClock.adjust("15 minutes")
+      yield* execute(sampleRun())
+      const { shared } = only(stored, "release")
+      assert.strictEqual(shared?.class, "TurnTimeout")
+      assert.deepStrictEqual(shared?.limit, Duration.hours(24))
+    }).pipe(quiet)
+  )
 
   it.effect("is dead when the control plane says that it waited a day for nothing", () =>
     Effect.gen(function* () {
@@ -255,7 +315,12 @@ describe("a delivery that shares its failure with others", () => {
           // The next delivery is the next probe, at once.
           for (let count = 0; count < 2; count += 1) {
             yield* meets(failure)
-            assert.deepStrictEqual(yield* guard.breaker, { _tag: "HalfOpen", probe: null, waitMillis: 30_000 })
+            assert.deepStrictEqual(yield* guard.breaker, {
+              _tag: "HalfOpen",
+              probes: [],
+              heldUntil: null,
+              waitMillis: 30_000
+            })
             assert.strictEqual(yield* guard.allowance, 1)
           }
           yield* meets(new TurnSilent({ detail: "empty" }))

@@ -23,6 +23,7 @@ import type { TurnFailure } from "../../src/domain/TurnFailure.ts"
 import { RuntimeConfig } from "../../src/layers/Config.ts"
 import type { Settings } from "../../src/layers/Config.ts"
 import { Gateway } from "../../src/layers/Gateway.ts"
+import { GatewayProcess } from "../../src/layers/GatewayProcess.ts"
 import { Metrics } from "../../src/layers/Metrics.ts"
 import { Redactor } from "../../src/layers/Redactor.ts"
 import { RunExecution } from "../../src/programs/RunExecution.ts"
@@ -111,19 +112,33 @@ export const runHouse = Effect.fnUntraced(function* (options: Options = {}) {
       ),
     renew: () => Effect.succeed({ lost: options.lost ?? [], hasUnnamed: false, now: 0 })
   })
-  const turn = (turn: Turn) =>
-    Effect.suspend(() => {
-      turns.push(turn)
-      return (options.run ?? (() => Effect.succeed(said("Done."))))(turn)
-    })
+  const turnsLayer = Layer.effect(
+    Turns,
+    Effect.map(GatewayGuard, (guard) =>
+      Turns.of({
+        run: (turn) =>
+          Effect.suspend(() => {
+            turns.push(turn)
+            return (options.run ?? (() => Effect.succeed(said("Done."))))(turn)
+          }).pipe(
+            // A silent turn has had a round too.
+            Effect.tapError(({ _tag }) =>
+              _tag === "TurnSilent" ? guard.completed(turn.context.agent.id) : Effect.void
+            ),
+            Effect.tap(() => guard.completed(turn.context.agent.id))
+          ) as never
+      })
+    )
+  )
   const services = yield* Layer.build(
     RunExecution.layer.pipe(
+      Layer.provide(turnsLayer),
       Layer.provideMerge(Layer.mergeAll(GatewayGuard.layer, Leases.layer, LiveRuns.layer, Metrics.layer)),
       Layer.provideMerge(Layer.mergeAll(Roster.layer, Supervisor.layer)),
       Layer.provideMerge(Lifecycle.layer),
       Layer.provide([
         controlPlane,
-        Layer.mock(Turns, { run: (asked) => turn(asked) as never }),
+        GatewayProcess.layerTest,
         Layer.mock(Gateway, { state: Effect.succeed({ version: "2026.9.6" } as never) }),
         NodeCrypto.layerMac,
         NodeCrypto.layerSecureRandom

@@ -3,6 +3,7 @@ import { Clock, Effect, Layer, Logger, Ref } from "effect"
 import { TestClock } from "effect/testing"
 import {
   GatewayMisconfigured,
+  GatewayRestarted,
   GatewayUnreachable,
   ProviderFailed,
   TurnAmbiguous,
@@ -11,6 +12,7 @@ import {
 import { RuntimeConfig } from "../../src/layers/Config.ts"
 import type { Settings } from "../../src/layers/Config.ts"
 import { Gateway } from "../../src/layers/Gateway.ts"
+import { GatewayProcess } from "../../src/layers/GatewayProcess.ts"
 import { Admission, GatewayGuard } from "../../src/services/GatewayGuard.ts"
 import { canClaim, Lifecycle } from "../../src/services/Lifecycle.ts"
 import { Roster } from "../../src/services/Roster.ts"
@@ -38,7 +40,7 @@ const setUpWith = Effect.fnUntraced(function* (settings: Partial<Settings>) {
   const services = yield* Layer.build(
     GatewayGuard.layer.pipe(
       Layer.provideMerge(Layer.mergeAll(Lifecycle.layerTest, Roster.layer)),
-      Layer.provide([gateway, RuntimeConfig.layerTest(settings)])
+      Layer.provide([gateway, GatewayProcess.layerTest, RuntimeConfig.layerTest(settings)])
     )
   )
   const { guard, lifecycle, roster } = yield* Effect.provideContext(
@@ -124,7 +126,6 @@ describe("the breaker", () => {
       for (const end of [guard.inconclusive, guard.completed("agent"), guard.sharedFailure(unreachable, "agent")]) {
         for (const admission of [early, late]) yield* end.pipe(Effect.provideService(Admission, admission), log)
         assert.strictEqual(yield* guard.allowance, 0)
-        assert.isNull(yield* guard.opensIn)
       }
       yield* guard.inconclusive.pipe(Effect.provideService(Admission, probe))
       assert.strictEqual(yield* guard.allowance, 1)
@@ -144,11 +145,11 @@ describe("the breaker", () => {
         yield* guard.sharedFailure(providerFailed, "agent").pipe(log)
         yield* Effect.repeat(guard.sharedFailure(unreachable, "agent"), { times: 3 }).pipe(log)
         assert.strictEqual(yield* guard.opensIn.pipe(jumped), 30_000)
-        assert.isTrue(yield* guard.hasRecentProviderFailure.pipe(jumped))
+        assert.isTrue((yield* guard.provider.pipe(jumped)).hasFailedRecently)
         yield* TestClock.adjust("30 seconds")
         assert.strictEqual(yield* guard.allowance.pipe(jumped), 1)
         yield* TestClock.adjust("90 seconds")
-        assert.isFalse(yield* guard.hasRecentProviderFailure.pipe(jumped))
+        assert.isFalse((yield* guard.provider.pipe(jumped)).hasFailedRecently)
       }
     })
   )
@@ -167,15 +168,45 @@ describe("a provider's failure", () => {
   it.effect("is remembered for its cooldown of 120 s", () =>
     Effect.gen(function* () {
       const { guard } = yield* setUp
-      assert.isFalse(yield* guard.hasRecentProviderFailure)
+      assert.isFalse((yield* guard.provider).hasFailedRecently)
       yield* guard.sharedFailure(unreachable, "agent")
       yield* guard.sharedFailure(new TurnAmbiguous({ detail: "internal error" }), "agent")
-      assert.isFalse(yield* guard.hasRecentProviderFailure)
+      assert.isFalse((yield* guard.provider).hasFailedRecently)
       yield* guard.sharedFailure(providerFailed, "agent")
       yield* TestClock.adjust("119999 millis")
-      assert.isTrue(yield* guard.hasRecentProviderFailure)
+      assert.isTrue((yield* guard.provider).hasFailedRecently)
       yield* TestClock.adjust("1 millis")
-      assert.isFalse(yield* guard.hasRecentProviderFailure)
+      assert.isFalse((yield* guard.provider).hasFailedRecently)
+    })
+  )
+})
+
+describe("a provider that fails", () => {
+  it.effect("is failing until a round of any turn is completed, and no longer than a turn and the cooldown", () =>
+    Effect.gen(function* () {
+      const { guard } = yield* setUp
+      const isFailing = Effect.map(guard.provider, (seen) => seen.isFailing)
+      assert.isFalse(yield* isFailing)
+      yield* guard.sharedFailure(providerFailed, "agent")
+      yield* TestClock.adjust("10 minutes")
+      assert.isTrue(yield* isFailing)
+      yield* guard.completed("another agent")
+      assert.isFalse(yield* isFailing)
+      yield* TestClock.adjust("1 second")
+      yield* guard.sharedFailure(providerFailed, "agent")
+      yield* TestClock.adjust("17 minutes")
+      assert.isFalse(yield* isFailing)
+    })
+  )
+})
+
+describe("a gateway that has just restarted", () => {
+  it.effect("does not feed the breaker", () =>
+    Effect.gen(function* () {
+      const { guard } = yield* setUp
+      const restarted = new GatewayRestarted({ detail: "internal error" })
+      yield* Effect.repeat(guard.sharedFailure(restarted, "agent"), { times: 9 })
+      assert.deepStrictEqual(yield* guard.breaker, { _tag: "Closed", failures: 0 })
     })
   )
 })

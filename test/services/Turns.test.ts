@@ -15,6 +15,7 @@ import type { FunctionTool, GatewayRequest, RoundAnswer } from "../../src/layers
 import { Metrics } from "../../src/layers/Metrics.ts"
 import { AgentTools } from "../../src/services/AgentTools.ts"
 import type { ToolInterruption, ToolResult } from "../../src/services/AgentTools.ts"
+import { GatewayGuard } from "../../src/services/GatewayGuard.ts"
 import { Turns } from "../../src/services/Turns.ts"
 import { sampleContext } from "../domain/sampleContext.ts"
 
@@ -55,6 +56,7 @@ const setUp = (options: Options) =>
   Effect.gen(function* () {
     const sent = yield* Ref.make<ReadonlyArray<GatewayRequest>>([])
     const called = yield* Ref.make<ReadonlyArray<string>>([])
+    const completed = yield* Ref.make(0)
     const gateway = Layer.mock(Gateway, {
       sendToOpenClaw: Effect.fnUntraced(function* (request: GatewayRequest) {
         const index = (yield* Ref.getAndUpdate(sent, (all) => [...all, request])).length
@@ -76,7 +78,13 @@ const setUp = (options: Options) =>
     const { run } = yield* Effect.provide(
       Turns,
       Turns.layer.pipe(
-        Layer.provide([gateway, agentTools, Metrics.layer, RuntimeConfig.layerTest(options.settings ?? {})])
+        Layer.provide([
+          gateway,
+          Layer.mock(GatewayGuard, { completed: () => Ref.update(completed, (count) => count + 1) }),
+          agentTools,
+          Metrics.layer,
+          RuntimeConfig.layerTest(options.settings ?? {})
+        ])
       )
     )
     return {
@@ -87,7 +95,8 @@ const setUp = (options: Options) =>
         ...(options.httpEffects === undefined ? {} : { httpEffects: options.httpEffects })
       }),
       sent: Ref.get(sent),
-      called: Ref.get(called)
+      called: Ref.get(called),
+      completed: Ref.get(completed)
     }
   })
 
@@ -302,6 +311,15 @@ describe("a turn that breaks off", () => {
     })
   )
 
+  it.effect("tells of each completed round at once, so that a long probe holds up no one", () =>
+    Effect.gen(function* () {
+      const { completed, run } = yield* setUp({ answers: [calls("act")], tool: () => Effect.never })
+      yield* Effect.forkChild(run)
+      yield* TestClock.adjust("1 minute")
+      assert.strictEqual(yield* completed, 1)
+    })
+  )
+
   it.effect("is aborted after TURN_TIMEOUT_MS over all its rounds", () =>
     Effect.gen(function* () {
       const { run, sent } = yield* setUp({
@@ -331,6 +349,7 @@ describe("a turn that breaks off", () => {
               sendToOpenClaw: () => Effect.never.pipe(Effect.onInterrupt(() => Deferred.succeed(isAborted, undefined)))
             }),
             Layer.mock(AgentTools, { offered: () => [] }),
+            Layer.mock(GatewayGuard, {}),
             Metrics.layer,
             RuntimeConfig.layerTest({ turnTimeout: Duration.seconds(5) })
           ])

@@ -33,7 +33,8 @@ const endsOf: Readonly<Record<string, "fail" | "release">> = {
   GatewayUnreachable: "release",
   GatewayMisconfigured: "release",
   UnknownAgent: "release",
-  ProviderFailed: "release"
+  ProviderFailed: "release",
+  GatewayRestarted: "release"
 }
 
 /** Watches one world. */
@@ -154,13 +155,24 @@ export class Invariants {
 
   /** A failure ends by its own class: the run's own costs an attempt, a shared one does not. */
   private judgeFailure(entry: EndEntry, turn: Turn | undefined): void {
-    const expected = turn === undefined ? undefined : endsOf[turn.truth]
-    if (turn === undefined || expected === undefined || !this.isVerdict(entry)) return
+    if (turn === undefined || !this.isVerdict(entry)) return
+    if (turn.truth === "aborted") return this.judgeTimeout(entry, turn)
+    const expected = endsOf[turn.truth]
+    if (expected === undefined) return
     // After a freeze a process may meet its deadline before the answer.
     if (entry.class === "TurnTimeout" && turn.process.lastFaultAt >= turn.startedAt) return
     this.world.cover(turn.truth, expected)
     if (entry.how !== expected || entry.class !== turn.truth) {
       this.world.violate("classes", `${entry.run} met ${turn.truth} and ended by ${entry.how} (${entry.class})`)
+    }
+  }
+
+  /** A request that got no answer ends by its deadline; that is shared only if the process saw the provider fail. */
+  private judgeTimeout(entry: EndEntry, turn: Turn): void {
+    const isShared = entry.how === "release"
+    this.world.cover("TurnTimeout", isShared ? "release" : "fail")
+    if (entry.class !== "TurnTimeout" || (isShared && turn.process.lastProviderFailureAt < 0)) {
+      this.world.violate("classes", `${entry.run} got no answer and ended by ${entry.how} (${entry.class})`)
     }
   }
 

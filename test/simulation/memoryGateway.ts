@@ -6,6 +6,7 @@ import { noUsage } from "../../src/domain/Run.ts"
 import {
   ConnectionLost,
   GatewayMisconfigured,
+  GatewayRestarted,
   GatewayUnreachable,
   ProviderFailed,
   TurnAmbiguous,
@@ -43,6 +44,7 @@ export const behaviours = [
   "refused",
   "provider failed",
   "internal error",
+  "restarted",
   "unreadable",
   "defect"
 ] as const
@@ -179,6 +181,7 @@ export class MemoryGateway {
       refused: 1,
       "provider failed": 3,
       "internal error": 4,
+      restarted: 1,
       unreadable: 1,
       defect: 1,
       calls: 1
@@ -268,6 +271,8 @@ export class MemoryGateway {
           })
         case "internal error":
           return yield* new TurnAmbiguous({ detail: "api_error: internal error (HTTP 500)" })
+        case "restarted":
+          return yield* new GatewayRestarted({ detail: "api_error: internal error (HTTP 500)" })
         case "unreadable":
           return yield* new TurnUnreadable({ detail: "HTTP 200: not JSON" })
         case "defect":

@@ -3,7 +3,7 @@ import { Effect, Fiber } from "effect"
 import { functions } from "../../src/domain/ControlPlaneFunctions.ts"
 import { leaseKey } from "../../src/domain/Run.ts"
 import type { Fence, Lease } from "../../src/domain/Run.ts"
-import { TurnSilent } from "../../src/domain/TurnFailure.ts"
+import { ProviderFailed, TurnSilent } from "../../src/domain/TurnFailure.ts"
 import type { ConvexClient } from "../../src/layers/ConvexClient.ts"
 import type { Mistake } from "./queueState.ts"
 import type { Wrappers } from "./runtimeProcess.ts"
@@ -126,6 +126,32 @@ export const plantedMistakes: ReadonlyArray<PlantedMistake> = [
             failure._tag === "TurnAmbiguous" || failure._tag === "ProviderFailed"
               ? new TurnSilent({ detail: failure.detail })
               : failure
+          )
+      })
+    }
+  },
+  {
+    name: "a restarted gateway's 500 treated as silence",
+    breaks: "classes",
+    wrappers: {
+      gateway: (inner) => ({
+        ...inner,
+        sendToOpenClaw: (request) =>
+          Effect.mapError(inner.sendToOpenClaw(request), (failure) =>
+            failure._tag === "GatewayRestarted" ? new TurnSilent({ detail: failure.detail }) : failure
+          )
+      })
+    }
+  },
+  {
+    name: "a timeout blamed on a provider that works",
+    breaks: "classes",
+    wrappers: {
+      gateway: (inner) => ({
+        ...inner,
+        sendToOpenClaw: (request) =>
+          Effect.mapError(inner.sendToOpenClaw(request), (failure) =>
+            failure._tag === "TurnTimeout" ? new ProviderFailed({ detail: failure.detail, status: 429 }) : failure
           )
       })
     }
