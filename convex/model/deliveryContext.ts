@@ -2,7 +2,7 @@ import { type Infer, v } from "convex/values"
 import { sessionKey } from "../../src/domain/SessionKey.ts"
 import type { Doc, Id } from "../_generated/dataModel.js"
 import type { QueryCtx } from "../_generated/server.js"
-import { failure, notificationType, taskStatus } from "../schema.ts"
+import { failure, notificationOutcome, notificationState, notificationType, taskStatus } from "../schema.ts"
 import { actor } from "./actor.ts"
 import { activeAgents, agentRef, agentView, colleague, colleaguesOf, toAgentRef, toAgentView } from "./agents.ts"
 import { cut } from "./cut.ts"
@@ -74,7 +74,12 @@ export const brokenCode = v.union(
 export type BrokenCode = Infer<typeof brokenCode>
 
 export const contextAnswer = v.union(
-  v.object({ id: v.string(), context: deliveryContext }),
+  v.object({
+    id: v.string(),
+    context: deliveryContext,
+    state: notificationState,
+    outcome: v.optional(notificationOutcome)
+  }),
   v.object({ id: v.string(), broken: brokenCode })
 )
 
@@ -338,22 +343,26 @@ export const previews = async (
     const id = ctx.db.normalizeId("notifications", notificationId)
     const row = id === null ? null : await ctx.db.get("notifications", id)
     const session = row?.sessionId === undefined ? null : await ctx.db.get("sessions", row.sessionId)
-    const built =
-      row === null || row.accountId !== accountId || session === null
-        ? "notification_missing"
-        : await contextOf(
-            ctx,
-            row,
-            {
-              session,
-              generation: session.lease?.generation ?? session.generation,
-              earlierAttempts: Math.max(0, row.claims - (row.state === "claimed" ? 1 : 0))
-            },
-            surroundings,
-            new RunBudget()
-          )
+    if (row === null || row.accountId !== accountId || session === null) {
+      answers.push({ id: notificationId, broken: "notification_missing" })
+      continue
+    }
+    const { outcome, state } = row
+    const built = await contextOf(
+      ctx,
+      row,
+      {
+        session,
+        generation: session.lease?.generation ?? session.generation,
+        earlierAttempts: Math.max(0, row.claims - (state === "claimed" ? 1 : 0))
+      },
+      surroundings,
+      new RunBudget()
+    )
     answers.push(
-      typeof built === "string" ? { id: notificationId, broken: built } : { id: notificationId, context: built }
+      typeof built === "string"
+        ? { id: notificationId, broken: built }
+        : { id: notificationId, context: built, state, ...(outcome === undefined ? {} : { outcome }) }
     )
   }
   return answers

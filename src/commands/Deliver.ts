@@ -11,14 +11,36 @@ import { jsonFlag, print, printJson } from "./Print.ts"
 
 type Surroundings = RuntimeConfig | ControlPlane | AgentTools | Redactor
 
+/** What a state means for a delivery; null where the control plane does not report it. */
+const meaningOf = (state: string | null, outcome: string | null): string | null => {
+  switch (state) {
+    case null:
+      return null
+    case "ready":
+      return "ready: waits to be delivered"
+    case "claimed":
+      return "claimed: a runtime is delivering it now; this is its prompt"
+    case "delivered":
+      return `delivered (${outcome ?? "no outcome"}): finished, no runtime delivers it again; a new attempt would look like this`
+    case "dead":
+      return "dead: given up; after `dead-letters retry` its next attempt would look like this"
+    case "discarded":
+      return "discarded: an operator ended it, no runtime delivers it; an attempt would look like this"
+    default:
+      return state
+  }
+}
+
 const show = Effect.fnUntraced(function* (id: string, json: boolean) {
   const preview = yield* previewDelivery(id)
   if (json) yield* printJson(preview)
   if ("broken" in preview) return yield* endWith(1, `${id} cannot be delivered: ${preview.broken}`)
   if (json) return undefined
   const { prompt, tools, verdicts } = preview
+  const meaning = meaningOf(preview.state, preview.outcome)
   return yield* print(
     [
+      ...(meaning === null ? [] : [`state      ${meaning}`]),
       `agent      ${preview.agent}`,
       `session    ${preview.sessionKey}`,
       `endpoint   ${preview.endpoint}`,

@@ -99,7 +99,10 @@ export const ContextAnswers = Schema.Array(
   Schema.Struct({
     id: Schema.String,
     context: Schema.optionalKey(Schema.Unknown),
-    broken: Schema.optionalKey(Schema.String)
+    broken: Schema.optionalKey(Schema.String),
+    /** Of the notification, with its outcome once it is delivered; a deployment of an earlier release sends neither. */
+    state: Schema.optionalKey(Schema.String),
+    outcome: Schema.optionalKey(Schema.String)
   })
 )
 

@@ -18,12 +18,14 @@ export const previewDelivery = Effect.fn("DeliveryPreview.previewDelivery")(func
   const agentTools = yield* AgentTools
   const found = (yield* (yield* ControlPlane).context([id])).get(id) ?? { broken: "notification_missing" }
   if ("broken" in found) return { id, broken: found.broken }
-  const { context } = found
+  const { context, outcome, state } = found
   const { accepted } = divideEvents(context)
   const gateway = Option.getOrElse(config.gatewayUrl, () => `http://127.0.0.1:${config.gatewayPort}`)
   const access = { baseUrl: config.taskStatusBaseUrl, capability: OF_THE_RUN }
   return {
     id,
+    state,
+    outcome,
     agent: context.agent.slug,
     sessionKey: context.sessionKey,
     endpoint: `POST ${gateway}/v1/responses`,

@@ -69,7 +69,9 @@ export interface SharedFailure {
 }
 
 /** A notification's context for a dry run, or the code that says what is missing or damaged. */
-export type ContextOrBroken = { readonly context: DeliveryContext } | { readonly broken: string }
+export type ContextOrBroken =
+  | { readonly context: DeliveryContext; readonly state: string | null; readonly outcome: string | null }
+  | { readonly broken: string }
 
 /** Presence and health of this process as the pulse reports them. */
 export interface PulseReport {
@@ -260,7 +262,11 @@ const context = ({ calls }: Plane) =>
       rows.map((row): readonly [string, ContextOrBroken] => {
         if (row.broken !== undefined) return [row.id, { broken: row.broken }]
         const found = Result.match(decode(row.context), {
-          onSuccess: (context): ContextOrBroken => ({ context }),
+          onSuccess: (context): ContextOrBroken => ({
+            context,
+            state: row.state ?? null,
+            outcome: row.outcome ?? null
+          }),
           onFailure: (error) => ({ broken: `damaged: ${error.message.slice(0, 200)}` })
         })
         return [row.id, found]

@@ -123,9 +123,9 @@ describe("the context of a notification", () => {
     const run = await plane.takeOne()
     const preview = async () =>
       first(await plane.query(api.service.notifications.context, { ids: [run.id, "nonsense"] }))
-    expect(await preview()).toEqual({ id: run.id, context: contextOf(run) })
+    expect(await preview()).toEqual({ id: run.id, state: "claimed", context: contextOf(run) })
     await fail(plane, run, { nextAttemptAt: Date.now() })
-    expect(await preview()).toMatchObject({ context: { earlier: { attempts: 1 } } })
+    expect(await preview()).toMatchObject({ state: "ready", context: { earlier: { attempts: 1 } } })
     await plane.t.run((ctx) => ctx.db.delete("tasks", taskId as Id<"tasks">))
     expect(await preview()).toEqual({ id: run.id, broken: "task_missing" })
     const [, unknown] = await plane.query(api.service.notifications.context, { ids: [run.id, "nonsense"] })

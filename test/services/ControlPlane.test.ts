@@ -341,14 +341,18 @@ describe("contexts", () => {
       const { events: _, ...damaged } = sampleContext()
       const { controlPlane } = yield* setUp(
         Exit.succeed([
-          { id: "good", context: sampleContext() },
+          { id: "good", context: sampleContext(), state: "delivered", outcome: "replied" },
           { id: "gone", broken: "task_missing" },
           { id: "damaged", context: damaged },
           { id: "empty" }
         ])
       )
       const contexts = yield* controlPlane.context(["good", "gone", "damaged", "empty"])
-      assert.deepStrictEqual(contexts.get("good"), { context: sampleContext() })
+      assert.deepStrictEqual(contexts.get("good"), {
+        context: sampleContext(),
+        state: "delivered",
+        outcome: "replied"
+      })
       assert.deepStrictEqual(contexts.get("gone"), { broken: "task_missing" })
       for (const id of ["damaged", "empty"]) {
         const found = contexts.get(id)
