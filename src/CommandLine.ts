@@ -16,6 +16,7 @@ import { profile } from "./commands/Profile.ts"
 import { sessions } from "./commands/Sessions.ts"
 import { status } from "./commands/Status.ts"
 import { token } from "./commands/Token.ts"
+import { usageLayer } from "./commands/Usage.ts"
 import { makeRedactor } from "./domain/Redaction.ts"
 import { RuntimeConfig } from "./layers/Config.ts"
 import { ConvexClient } from "./layers/ConvexClient.ts"
@@ -136,7 +137,12 @@ const commandLine = Command.make("mission-control-runtime").pipe(
   Command.withDescription("Delivers an account's notifications to its agents, each with one visible effect"),
   Command.withSubcommands([
     start,
-    doctorWith(Layer.mergeAll(asking, Layer.provide(Gateway.layer, asking), FetchHttpClient.layer)),
+    doctorWith(
+      Layer.mergeAll(Gateway.layer, FetchHttpClient.layer).pipe(
+        Layer.provideMerge(GatewayToken.layerOfRunning),
+        Layer.provideMerge(asking)
+      )
+    ),
     status.pipe(Command.provide(FetchHttpClient.layer)),
     healthcheck.pipe(Command.provide(FetchHttpClient.layer)),
     deadLetters.pipe(Command.provide(asking)),
@@ -191,7 +197,7 @@ export const main = (args: ReadonlyArray<string>): void => {
       const isSaid = Cause.squash(cause) instanceof EndedWith
       return isExpected || isSaid ? Effect.void : Effect.logError("the runtime ended with an unexpected failure", cause)
     }),
-    Effect.provide(NodeServices.layer)
+    Effect.provide(Layer.merge(usageLayer, NodeServices.layer))
   )
   runMain(program, { disableErrorReporting: true, teardown: (exit, onExit) => onExit(codeOf(exit)) })
 }

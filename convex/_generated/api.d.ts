@@ -77,6 +77,7 @@ import type * as scheduled_retention from "../scheduled/retention.js";
 import type * as scheduled_runtimes from "../scheduled/runtimes.js";
 import type * as service_agents from "../service/agents.js";
 import type * as service_documents from "../service/documents.js";
+import type * as service_functions from "../service/functions.js";
 import type * as service_messages from "../service/messages.js";
 import type * as service_notifications from "../service/notifications.js";
 import type * as service_responseRequests from "../service/responseRequests.js";
@@ -157,6 +158,7 @@ declare const fullApi: ApiFromModules<{
   "scheduled/runtimes": typeof scheduled_runtimes;
   "service/agents": typeof service_agents;
   "service/documents": typeof service_documents;
+  "service/functions": typeof service_functions;
   "service/messages": typeof service_messages;
   "service/notifications": typeof service_notifications;
   "service/responseRequests": typeof service_responseRequests;

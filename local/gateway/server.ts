@@ -3,6 +3,7 @@ import { readFileSync } from "node:fs"
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http"
 import type { AddressInfo } from "node:net"
 import { setTimeout as sleep } from "node:timers/promises"
+import { isCanarySession } from "../../src/domain/Canary.ts"
 import type { ChatModel } from "../model/chat.ts"
 import { readBody, serveModelControl } from "../model/control.ts"
 import type { Script } from "../model/script.ts"
@@ -339,7 +340,7 @@ export class ScriptedGateway implements AsyncDisposable {
       if (record.ended === "open") record.ended = "closed-early"
       aborted.abort(new Error("client disconnected"))
     })
-    const fault = this.faults.take(record.agent, record.session)
+    const fault = isCanarySession(record.session) ? undefined : this.faults.take(record.agent, record.session)
     if (fault !== undefined && (await this.#suffer(fault, record, response, aborted.signal))) return
     const identity = newIdentity(body.model)
     this.#remember(identity.id, scope, sessionKey)
@@ -446,8 +447,10 @@ export class ScriptedGateway implements AsyncDisposable {
     this.requests.length = 0
   }
 
+  /** Keeps what was asked. A runtime's canary is no work: it is not counted, and meets no fault. */
   #record(body: RequestBody, agent: string, session: string, request: IncomingMessage): GatewayRequest {
-    this.#count += 1
+    const isCounted = !isCanarySession(session)
+    if (isCounted) this.#count += 1
     const { traceparent } = request.headers
     const record: GatewayRequest = {
       id: this.#count,
@@ -463,6 +466,7 @@ export class ScriptedGateway implements AsyncDisposable {
       status: 0,
       ended: "open"
     }
+    if (!isCounted) return record
     this.requests.push(record)
     if (this.requests.length > keptRequests * 2) this.requests.splice(0, keptRequests)
     this.arrivals.push({ at: record.at, agent })

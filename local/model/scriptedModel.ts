@@ -1,5 +1,6 @@
 import { randomBytes } from "node:crypto"
 import { setTimeout as sleep } from "node:timers/promises"
+import { CANARY_TOOL, isCanarySession } from "../../src/domain/Canary.ts"
 import { type ChatMessage, type ChatModel, type ChatReply, type ChatRequest, ProviderFailure, textOf } from "./chat.ts"
 import type { Action, Match, Rule, Script } from "./script.ts"
 
@@ -24,6 +25,7 @@ export interface Decision {
   readonly request: ModelRequest
 }
 
+const canaryCall: Action = { toolCalls: [{ name: CANARY_TOOL, args: { word: "canary" } }] }
 const usageOfReply = { input: 111, output: 22 }
 const keptRequests = 250
 
@@ -62,10 +64,16 @@ export class ScriptedModel implements ChatModel {
     this.#count = 0
   }
 
-  /** Records the request and takes the next action of the first rule that matches it. */
+  /**
+   * Records the request and takes the next action of the first rule that matches it. A runtime's canary is answered as
+   * told, without the script and uncounted: by its call if the tool is offered.
+   */
   decide(request: ChatRequest): Decision {
-    this.#count += 1
-    const session = this.#rules.length > 0 || this.#count <= keptRequests ? sessionOf(request.messages) : undefined
+    const isOffered = request.tools?.some((tool) => tool.function.name === CANARY_TOOL) === true
+    const known = this.#rules.length > 0 || this.#count < keptRequests ? sessionOf(request.messages) : undefined
+    const isCanary = isOffered || (known !== undefined && isCanarySession(known.session))
+    if (!isCanary) this.#count += 1
+    const session = known
     const record: ModelRequest = {
       id: this.#count,
       session: session?.session ?? "",
@@ -76,6 +84,7 @@ export class ScriptedModel implements ChatModel {
       stream: request.stream === true,
       ended: "open"
     }
+    if (isCanary) return { action: isOffered ? canaryCall : { text: "There is no such tool." }, request: record }
     this.requests.push(record)
     if (this.requests.length > keptRequests * 2) this.requests.splice(0, keptRequests)
     return { action: this.#actionFor(request.messages, record.session), request: record }

@@ -21,6 +21,10 @@ export const doctorWith = <R>(surroundings: Layer.Layer<Surroundings, ConfigInva
     "doctor",
     {
       json: Flag.Boolean("json").pipe(Flag.withDescription("Print { checks } as JSON"), Flag.withDefault(false)),
+      verbose: Flag.Boolean("verbose").pipe(
+        Flag.withDescription("Print every check, not only what is wrong"),
+        Flag.withDefault(false)
+      ),
       canary: Flag.Boolean("canary").pipe(
         Flag.withDescription("Also run one turn with a tool call, in a session of its own"),
         Flag.withDefault(false)
@@ -30,7 +34,7 @@ export const doctorWith = <R>(surroundings: Layer.Layer<Surroundings, ConfigInva
         Flag.withDefault(false)
       )
     },
-    Effect.fn(function* ({ canary, json, validate }) {
+    Effect.fn(function* ({ canary, json, validate, verbose }) {
       const settings = yield* Effect.result(readSettings(yield* ConfigProvider.ConfigProvider))
       const found: { readonly findings: Findings; readonly redact: (text: string) => string } = Result.isFailure(
         settings
@@ -54,7 +58,11 @@ export const doctorWith = <R>(surroundings: Layer.Layer<Surroundings, ConfigInva
       const checks = examine(found.findings)
       const { canColor } = yield* TerminalCapabilities.TerminalCapabilities
       yield* Console.log(
-        found.redact(json ? JSON.stringify({ checks }, null, 2) : renderDoctorReport(checks, canColor))
+        found.redact(
+          json
+            ? JSON.stringify({ checks }, null, 2)
+            : renderDoctorReport(checks, { isColored: canColor, isVerbose: verbose })
+        )
       )
       const exitCode = doctorExitCode(checks)
       return exitCode === 0 ? undefined : yield* new EndedWith({ exitCode })
@@ -62,7 +70,8 @@ export const doctorWith = <R>(surroundings: Layer.Layer<Surroundings, ConfigInva
   ).pipe(
     Command.withDescription("Check everything that has to be right; exit code 0, 1 with warnings, 2 with failures"),
     Command.withExamples([
-      { command: "mission-control-runtime doctor", description: "Each check with how to fix it" },
+      { command: "mission-control-runtime doctor", description: "What is wrong, and how to fix it" },
+      { command: "mission-control-runtime doctor --verbose", description: "Every check" },
       { command: "mission-control-runtime doctor --canary", description: "Also one tool call by an agent" },
       {
         command: `mission-control-runtime doctor --json | jq -r '.checks[] | select(.status == "fail") | .fix'`,

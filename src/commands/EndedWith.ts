@@ -1,5 +1,6 @@
 import { Cause, Console, Effect, Schema } from "effect"
 import type { ControlPlaneFailure } from "../domain/ControlPlaneFailure.ts"
+import { counted } from "../domain/Count.ts"
 import type { ConfigInvalid } from "../layers/Config.ts"
 
 /** The process ended on purpose with a code that is not 0. */
@@ -24,10 +25,11 @@ export const defectsSaid = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Eff
       )
   )
 
-/** All problems of the configuration together, and names that may be their cause. */
-const describeProblems = ({ hints = [], problems }: ConfigInvalid): ReadonlyArray<string> => [
-  problems.length === 1 ? "The configuration has a problem:" : `The configuration has ${problems.length} problems:`,
-  ...[...problems, ...hints].map((line) => `  - ${line}`)
+/** All problems of the configuration together, and apart from them the names that may be their cause. */
+export const describeProblems = ({ hints = [], problems }: ConfigInvalid): ReadonlyArray<string> => [
+  `The configuration has ${counted(problems.length, "problem")}:`,
+  ...problems.map((line) => `  - ${line}`),
+  ...(hints.length === 0 ? [] : ["Names that look misspelt:", ...hints.map((line) => `  - ${line}`)])
 ]
 
 /** Turns what a command can meet into a message and an exit code: 78 settings, 77 token, 69 away, 1 refused. */

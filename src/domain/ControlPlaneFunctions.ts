@@ -59,6 +59,7 @@ export const functions = {
   commands: "service/runtimes:commands",
   acknowledge: "service/runtimes:acknowledge",
   protocol: "service/runtimes:protocol",
+  serviceFunctions: "service/functions:list",
   agents: "service/agents:list",
   profiles: "service/agents:profiles",
   agentSkills: "service/agents:skills",
@@ -79,6 +80,10 @@ export const functions = {
   postMessage: "service/messages:post",
   requestResponses: "service/responseRequests:create"
 } as const satisfies Record<string, ServicePath>
+
+/** Functions that the runtime calls and a deployment does not list. */
+export const missingFunctions = (listed: ReadonlyArray<string>): ReadonlyArray<string> =>
+  Object.values(functions).filter((path) => path !== functions.serviceFunctions && !listed.includes(path))
 
 /** The path of a function that the runtime calls. */
 export type FunctionPath = (typeof functions)[keyof typeof functions]

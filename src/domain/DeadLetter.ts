@@ -1,4 +1,5 @@
 import { DateTime, Schema } from "effect"
+import { counted } from "./Count.ts"
 import { NotificationType } from "./DeliveryContext.ts"
 import { oneLine } from "./Text.ts"
 import { textTable } from "./TextTable.ts"
@@ -51,7 +52,7 @@ export const describeDeadLetter = (letter: DeadLetter): string =>
     `task       ${letter.taskTitle ?? "(gone)"} (${letter.taskId})`,
     `made       ${when(letter.createdAt)}`,
     `died       ${when(letter.diedAt)}`,
-    `attempts   ${letter.attempts}, claimed ${letter.claims} times`,
+    `attempts   ${letter.attempts}, claimed ${counted(letter.claims, "time")}`,
     `error      ${letter.error === null ? "-" : `${letter.error.class}: ${letter.error.message.replace(/\s+/g, " ")}`}`,
     `fallback   ${letter.hasFallback ? "posted" : "none"}`,
     ...letter.events.map(({ actorName, at, type }) => `event      ${when(at)} ${type} of ${oneLine(actorName)}`),

@@ -1,15 +1,19 @@
 export type CheckStatus = "ok" | "warn" | "fail" | "skip"
 
+export type CheckGroup = "Variables" | "Machine" | "Control plane" | "Gateway"
+
 /** One check's result; the ids are stable. */
 export interface Check {
   readonly id: string
+  readonly group: CheckGroup
   readonly status: CheckStatus
+  /** One line for each finding. */
   readonly message: string
   /** One line that fixes it; null where nothing is wrong. */
   readonly fix: string | null
 }
 
-export type Verdict = Omit<Check, "id">
+export type Verdict = Omit<Check, "id" | "group">
 
 export const ok = (message: string): Verdict => ({ status: "ok", message, fix: null })
 export const warn = (message: string, fix: string): Verdict => ({ status: "warn", message, fix })
@@ -20,5 +24,9 @@ export const skip = (message: string): Verdict => ({ status: "skip", message, fi
 export type Rule<A> = (found: A) => Verdict
 
 /** The verdicts on what was found; every check is left out while the variables cannot be used. */
-export const judge = <A>(rules: ReadonlyArray<readonly [string, Rule<A>]>, found: A | null): ReadonlyArray<Check> =>
-  rules.map(([id, rule]) => ({ id, ...(found === null ? skip("the variables come first") : rule(found)) }))
+export const judge = <A>(
+  group: CheckGroup,
+  rules: ReadonlyArray<readonly [string, Rule<A>]>,
+  found: A | null
+): ReadonlyArray<Check> =>
+  rules.map(([id, rule]) => ({ id, group, ...(found === null ? skip("the variables come first") : rule(found)) }))

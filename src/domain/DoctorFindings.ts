@@ -1,14 +1,18 @@
+import type { AddressFailure } from "./AddressFailure.ts"
+import type { CanaryOutcome } from "./Canary.ts"
 import type { ServedProtocols } from "./Protocol.ts"
 
 /** What was found about the control plane. */
 export interface ControlPlaneFindings {
   readonly url: string
-  /** Null when it answers. */
-  readonly away: string | null
+  /** Null when a deployment answers. */
+  readonly away: AddressFailure | null
   /** What it says against the token; null when it accepts it, undefined when that could not be asked. */
   readonly refusal: string | null | undefined
   /** The protocol versions that it serves; null when it does not report them. */
   readonly protocol: ServedProtocols | null
+  /** The functions that it lacks; null when it does not list its functions. */
+  readonly missing: ReadonlyArray<string> | null
   /** Its clock minus ours, in milliseconds, good to a second. */
   readonly skewMillis: number | null
   readonly agents: ReadonlyArray<{ readonly slug: string; readonly isOrchestrator: boolean }> | null
@@ -22,7 +26,12 @@ export interface GatewayFindings {
   readonly isSupervised: boolean
   /** Whether the command that starts it exists; null for an external one. */
   readonly hasCommand: boolean | null
-  readonly away: string | null
+  /** Whether doctor has the token; a random one is known to the runtime and its gateway alone. */
+  readonly isTokenKnown: boolean
+  /** Whether the runtime writes its part of the configuration (OPENCLAW_PROFILE_SYNC). */
+  readonly writesConfig: boolean
+  /** Null when a gateway answers. */
+  readonly away: AddressFailure | null
   readonly ready: { readonly isReady: boolean; readonly failing: ReadonlyArray<string> } | null
   readonly version: string | null
   /** HTTP status of GET /v1/models with the token, and the agents it lists, null when it is no list. */
@@ -33,11 +42,11 @@ export interface GatewayFindings {
   readonly config:
     | { readonly _tag: "Absent" }
     | { readonly _tag: "Broken"; readonly detail: string }
-    | { readonly _tag: "Read"; readonly toolSearch: unknown; readonly responses: unknown }
-  /** What `config validate` of the gateway's command said; null when not asked. */
-  readonly validation: { readonly isValid: boolean; readonly detail: string } | null
-  /** How the canary's turn ended; null when not asked. */
-  readonly canary: { readonly didCall: boolean; readonly detail: string } | null
+    | { readonly _tag: "Read"; readonly toolSearch: unknown; readonly deniesAll: boolean; readonly responses: unknown }
+  /** What `config validate` of the gateway's command reported, `isValid` null for no report; null when not asked. */
+  readonly validation: { readonly isValid: boolean | null; readonly detail: string } | null
+  /** Null when not asked. */
+  readonly canary: CanaryOutcome | null
 }
 
 /** What was found on this machine. */
@@ -62,7 +71,7 @@ export interface MachineFindings {
   readonly requestTimeoutMillis: number
   readonly turnTimeoutMillis: number
   /** Null when tracing is off. */
-  readonly tracing: { readonly endpoint: string; readonly problem: string | null } | null
+  readonly tracing: { readonly endpoint: string; readonly problem: AddressFailure | null } | null
 }
 
 /** Everything that the doctor looked at; the parts are null when the variables alone are wrong. */

@@ -40,11 +40,11 @@ export const onVariables: ReadonlyArray<readonly [string, Rule<Findings>]> = [
     ({ problems }) =>
       problems.length === 0
         ? ok("every variable can be used")
-        : fail(problems.join("; "), "correct what is named; `config print` shows every variable")
+        : fail(problems.join("\n"), "correct what is named; `config print` shows every variable")
   ],
   [
     "variable-names",
-    ({ hints }) => (hints.length === 0 ? ok("no name looks misspelt") : warn(hints.join("; "), "rename or remove them"))
+    ({ hints }) => (hints.length === 0 ? ok("no name looks misspelt") : warn(hints.join("\n"), "rename or remove them"))
   ]
 ]
 
@@ -144,6 +144,6 @@ export const onMachine: ReadonlyArray<readonly [string, Rule<MachineFindings>]> 
         ? skip("tracing is off")
         : tracing.problem === null
           ? ok(`${tracing.endpoint} answers`)
-          : warn(`${tracing.endpoint}: ${tracing.problem}`, "correct OTEL_EXPORTER_OTLP_ENDPOINT, or unset it")
+          : warn(tracing.problem.problem, `${tracing.problem.fix}, or unset it`)
   ]
 ]

@@ -1,9 +1,12 @@
+import { TOOL_SEARCH_FIX } from "./Canary.ts"
+import { counted } from "./Count.ts"
 import { fail, ok, skip, warn } from "./DoctorCheck.ts"
 import type { Rule } from "./DoctorCheck.ts"
 import type { ControlPlaneFindings, Findings, GatewayFindings } from "./DoctorFindings.ts"
-import { judgeGatewayVersion, parseGatewayVersion } from "./GatewayVersion.ts"
+import { compareGatewayVersions, judgeGatewayVersion, parseGatewayVersion } from "./GatewayVersion.ts"
 import { PROTOCOL, protocolProblem } from "./Protocol.ts"
 
+const DEPLOY_FIX = "deploy this release's convex folder (npx convex deploy)"
 const FREE_CALLS = 1_000_000
 const MAX_SKEW_WARN = 5_000
 const MAX_SKEW_FAIL = 60_000
@@ -20,13 +23,7 @@ const present =
 const unasked = skip("the token is not accepted")
 
 export const onControlPlane: ReadonlyArray<readonly [string, Rule<ControlPlaneFindings>]> = [
-  [
-    "control-plane-reachable",
-    ({ away, url }) =>
-      away === null
-        ? ok(`${url} answers`)
-        : fail(`${url}: ${away}`, "check CONVEX_URL, the network and that the deployment runs")
-  ],
+  ["control-plane-reachable", ({ away, url }) => (away === null ? ok(`${url} answers`) : fail(away.problem, away.fix))],
   [
     "control-plane-encrypted",
     ({ url }) =>
@@ -56,7 +53,7 @@ export const onControlPlane: ReadonlyArray<readonly [string, Rule<ControlPlaneFi
           ? unasked
           : fail(
               "the deployment does not report which protocol it serves",
-              "deploy this release's convex folder (npx convex deploy); if that is done, see the deployment's log"
+              `${DEPLOY_FIX}; if that is done, see the deployment's log`
             )
       }
       const problem = protocolProblem(PROTOCOL, protocol)
@@ -64,6 +61,16 @@ export const onControlPlane: ReadonlyArray<readonly [string, Rule<ControlPlaneFi
       const [found, fix] = problem
       return fail(found, fix)
     })
+  ],
+  [
+    "functions",
+    present(({ missing }) =>
+      missing === null
+        ? skip("the deployment does not list its functions")
+        : missing.length === 0
+          ? ok("the deployment has every function that this runtime calls")
+          : fail(`the deployment lacks ${missing.join(", ")}`, DEPLOY_FIX)
+    )
   ],
   [
     "token-accepted",
@@ -82,7 +89,7 @@ export const onControlPlane: ReadonlyArray<readonly [string, Rule<ControlPlaneFi
         ? unasked
         : agents.length === 0
           ? warn("the account has no agents", "make one with app/agents:create")
-          : ok(`${agents.length} agents`)
+          : ok(counted(agents.length, "agent"))
     )
   ],
   [
@@ -107,6 +114,15 @@ export const onControlPlane: ReadonlyArray<readonly [string, Rule<ControlPlaneFi
   ]
 ]
 
+/** From this release on Tool Search is on unless the configuration says otherwise. */
+const HIDES_TOOLS = { year: 2026, month: 9, release: 6 }
+
+/** `tools.toolSearch` is a boolean or an object with `enabled`; undefined leaves it to the release. */
+const isToolSearchOn = (value: unknown): boolean | undefined => {
+  if (typeof value !== "object" || value === null) return typeof value === "boolean" ? value : undefined
+  return !("enabled" in value && value.enabled === false)
+}
+
 /** What can be said only of a gateway that answers; one that the runtime starts may be away. */
 const answering =
   (rule: Rule<GatewayFindings>): Rule<GatewayFindings> =>
@@ -114,6 +130,9 @@ const answering =
     found.away === null
       ? rule(found)
       : skip(found.isSupervised ? "the runtime starts the gateway" : "the gateway does not answer")
+
+const unknownToken =
+  "only the runtime that started the gateway knows its random token: set OPENCLAW_GATEWAY_TOKEN to have this checked"
 
 export const onGateway: ReadonlyArray<readonly [string, Rule<GatewayFindings>]> = [
   [
@@ -130,9 +149,9 @@ export const onGateway: ReadonlyArray<readonly [string, Rule<GatewayFindings>]> 
     ({ away, isSupervised, url }) =>
       away === null
         ? ok(`${url} answers`)
-        : isSupervised
+        : isSupervised && away.kind === "down"
           ? skip("the runtime starts the gateway")
-          : fail(`${url}: ${away}`, "start the gateway, or correct OPENCLAW_GATEWAY_URL")
+          : fail(away.problem, away.fix)
   ],
   [
     "gateway-encrypted",
@@ -145,7 +164,7 @@ export const onGateway: ReadonlyArray<readonly [string, Rule<GatewayFindings>]> 
     "gateway-ready",
     answering(({ ready }) =>
       ready === null
-        ? fail("/readyz is no gateway's", "check OPENCLAW_GATEWAY_URL: another program answers there")
+        ? skip("could not be asked")
         : ready.isReady
           ? ok("the gateway takes turns")
           : warn(`the gateway is not ready: ${ready.failing.join(", ") || "no reason given"}`, "wait, or see its log")
@@ -176,9 +195,9 @@ export const onGateway: ReadonlyArray<readonly [string, Rule<GatewayFindings>]> 
   ],
   [
     "gateway-token",
-    answering(({ models }) =>
+    answering(({ isTokenKnown, models }) =>
       models === null
-        ? skip("could not be asked")
+        ? skip(isTokenKnown ? "could not be asked" : unknownToken)
         : models.status === 401 || models.status === 403
           ? fail("the gateway refuses the token", "set OPENCLAW_GATEWAY_TOKEN to its gateway.auth.token")
           : models.agents === null
@@ -197,55 +216,69 @@ export const onGateway: ReadonlyArray<readonly [string, Rule<GatewayFindings>]> 
   ],
   [
     "tool-search",
-    ({ config, version }) => {
+    ({ config, version, writesConfig }) => {
       if (config._tag !== "Read") return skip("no configuration of a gateway on this machine")
-      if (config.toolSearch === false) return ok("agents see their tools")
+      const isOn = isToolSearchOn(config.toolSearch)
+      if (isOn === false) return ok("agents see their tools")
+      // Tool Search is a tool of the gateway's own.
+      if (config.deniesAll) return ok("agents see their tools: tools.deny denies Tool Search too")
+      if (writesConfig) return skip("the runtime sets tools.toolSearch to false when it starts")
       const parsed = version === null ? null : parseGatewayVersion(version)
-      const isHidden = parsed === null || parsed.year * 10_000 + parsed.month * 100 + parsed.release >= 20_260_906
-      return config.toolSearch === true || isHidden
-        ? fail("Tool Search hides the agents' tools from them", "set tools.toolSearch to false in its configuration")
-        : warn("tools.toolSearch is not set: later versions hide the agents' tools then", "set it to false")
+      return isOn || parsed === null || compareGatewayVersions(parsed, HIDES_TOOLS) >= 0
+        ? fail("Tool Search hides the agents' tools from them", TOOL_SEARCH_FIX)
+        : warn("tools.toolSearch is not set: from 2026.9.6 on that hides the agents' tools", TOOL_SEARCH_FIX)
     }
   ],
   [
     "responses-configured",
-    ({ config }) =>
+    ({ config, writesConfig }) =>
       config._tag !== "Read"
         ? skip("no configuration of a gateway on this machine")
         : config.responses === true
           ? ok("the responses endpoint is on in the configuration")
-          : fail(
-              "the responses endpoint is not on in the configuration",
-              "set gateway.http.endpoints.responses.enabled to true"
-            )
+          : writesConfig
+            ? skip("the runtime switches the responses endpoint on when it starts")
+            : fail(
+                "the responses endpoint is not on in the configuration",
+                "set gateway.http.endpoints.responses.enabled to true"
+              )
   ],
   [
     "gateway-configuration-valid",
     ({ validation }) =>
       validation === null
         ? skip("asked with --validate")
-        : validation.isValid
-          ? ok("the gateway calls its configuration valid")
-          : fail(`the gateway calls its configuration invalid: ${validation.detail}`, "run `openclaw config validate`")
+        : validation.isValid === null
+          ? warn(
+              `the gateway's configuration was not checked: ${validation.detail}`,
+              "install openclaw on this machine, or set OPENCLAW_GATEWAY_PATH to its path"
+            )
+          : validation.isValid
+            ? ok("the gateway calls its configuration valid")
+            : fail(
+                `the gateway calls its configuration invalid: ${validation.detail}`,
+                "run `openclaw config validate`"
+              )
   ],
   [
     "canary",
-    ({ canary }) =>
-      canary === null
-        ? skip("asked with --canary")
-        : canary.didCall
-          ? ok("an agent called a tool")
-          : fail(
-              `no tool call came back: ${canary.detail}`,
-              "see responses-endpoint, tool-search and the gateway's log"
-            )
+    ({ away, canary, isTokenKnown }) => {
+      if (canary === null) return skip("asked with --canary")
+      if (canary._tag === "Called") return ok("an agent called a tool")
+      if (away === null && !isTokenKnown) return skip(unknownToken)
+      return canary._tag === "Silent"
+        ? fail(`no tool call came back: ${canary.detail}`, TOOL_SEARCH_FIX)
+        : fail(`the turn failed: ${canary.detail}`, "see the checks of the gateway above, and its log")
+    }
   ]
 ]
 
 export const agentsKnown: Rule<Findings> = ({ controlPlane, gateway }) => {
   const listed = gateway?.models?.agents ?? null
   const wanted = controlPlane?.agents ?? null
-  if (listed === null || wanted === null) return skip("one of the two lists could not be asked")
+  if (listed === null || wanted === null) {
+    return skip(gateway?.isTokenKnown === false ? unknownToken : "one of the two lists could not be asked")
+  }
   const unknown = wanted.map(({ slug }) => slug).filter((slug) => !listed.includes(slug))
   return unknown.length === 0
     ? ok("the gateway knows every agent")

@@ -22,6 +22,8 @@ import {
   SubscriptionRef
 } from "effect"
 import { Agent, request } from "undici"
+import { describeAddressFailure, judgeAddress } from "../domain/AddressFailure.ts"
+import type { Address, AddressOutcome } from "../domain/AddressFailure.ts"
 import {
   BootConflict,
   ControlPlaneRefused,
@@ -65,8 +67,20 @@ const ErrorData = Schema.Struct({
 const bootReasons: ReadonlySet<string | undefined> = new Set(["superseded", "no_pulse", "ended"])
 const decodeErrorData = Schema.decodeUnknownOption(ErrorData)
 
+/** Where the control plane is. */
+export const controlPlaneAddress = (url: string): Address => ({
+  url,
+  variable: "CONVEX_URL",
+  server: "the deployment"
+})
+
 /** Maps a thrown value by the code of ConvexError; anything else is transport, overload or a fault of the server. */
-const failureOf = (path: string, cause: unknown, redact: (text: string) => string): ControlPlaneFailure => {
+const failureOf = (
+  path: string,
+  cause: unknown,
+  redact: (text: string) => string,
+  describe: (cause: unknown) => string
+): ControlPlaneFailure => {
   if (!(cause instanceof ConvexError)) {
     return new ControlPlaneUnavailable({ function: path, detail: redact(describe(cause)) })
   }
@@ -85,13 +99,21 @@ const failureOf = (path: string, cause: unknown, redact: (text: string) => strin
   return new ControlPlaneRefused({ function: path, code: redact(code), detail })
 }
 
-/** Undici hides the reason (ECONNREFUSED and the like) in nested causes. */
-const describe = (cause: unknown): string => {
-  if (!(cause instanceof Error)) return String(cause)
-  const inner = cause.cause
-  const code = inner instanceof Error && "code" in inner ? `: ${String(inner.code)}` : ""
-  const reason = inner instanceof Error && inner.message !== "" ? ` (${inner.message})` : code
-  return `${cause.message}${reason}`
+const messageOf = (cause: unknown): string => (cause instanceof Error ? cause.message : String(cause))
+
+type AnsweredWith = Extract<AddressOutcome, { readonly _tag: "Answered" }>
+
+/**
+ * Why a call failed for another reason than the function's: what is wrong with the address, unless the answer is JSON as
+ * a deployment writes it. Then the library's error holds the deployment's own words.
+ */
+const describeFault = (convexUrl: string, answer: AnsweredWith | undefined, cause: unknown): string => {
+  const address = controlPlaneAddress(convexUrl)
+  if (answer === undefined) return describeAddressFailure(judgeAddress(address, { _tag: "Failed", cause }))
+  const isRedirect = answer.status >= 300 && answer.status < 400
+  const isJson = /\bjson\b/i.test(answer.contentType ?? "")
+  const isDeployment = isJson && !isRedirect && !messageOf(cause).startsWith("Invalid response")
+  return isDeployment ? messageOf(cause) : describeAddressFailure(judgeAddress(address, answer))
 }
 
 interface FetchInit {
@@ -141,13 +163,23 @@ const send = async (
   connections: ReturnType<typeof makeConnections>,
   url: string,
   init: FetchInit,
-  options: { readonly signal: AbortSignal; readonly isRepeatable: boolean }
+  options: {
+    readonly signal: AbortSignal
+    readonly isRepeatable: boolean
+    readonly onAnswer: (answer: AnsweredWith) => void
+  }
 ) => {
   const attempt = () => request(url, { ...init, dispatcher: connections.agent, signal: options.signal })
   const { opened } = connections
-  const { body, statusCode } = await attempt().catch((cause: unknown) => {
+  const { body, headers, statusCode } = await attempt().catch((cause: unknown) => {
     if (options.isRepeatable && connections.opened === opened && isBroken(cause)) return attempt()
     throw cause
+  })
+  options.onAnswer({
+    _tag: "Answered",
+    status: statusCode,
+    location: headers.location?.toString(),
+    contentType: headers["content-type"]?.toString()
   })
   return {
     ok: statusCode >= 200 && statusCode < 300,
@@ -191,6 +223,7 @@ export class ConvexClient extends Context.Service<
         Effect.promise(() => agent.destroy())
       )
       const once = Effect.fnUntraced(function* (kind: "query" | "mutation", path: string, args: Arguments) {
+        let answer: AnsweredWith | undefined
         return yield* Effect.tryPromise({
           try: (signal): Promise<unknown> => {
             // One client a call: it queues nothing, and its fetch carries this call's signal.
@@ -200,14 +233,15 @@ export class ConvexClient extends Context.Service<
               fetch: ((url: string, init: FetchInit) =>
                 send(connections, url, init, {
                   signal,
-                  isRepeatable: isRepeatable(kind, args)
+                  isRepeatable: isRepeatable(kind, args),
+                  onAnswer: (seen) => void (answer = seen)
                 })) as unknown as typeof globalThis.fetch
             })
             return kind === "query"
               ? http.query(makeFunctionReference<"query">(path), identified(args))
               : http.mutation(makeFunctionReference<"mutation">(path), identified(args), { skipQueue: true })
           },
-          catch: (cause) => failureOf(path, cause, redact)
+          catch: (cause) => failureOf(path, cause, redact, (fault) => describeFault(convexUrl, answer, fault))
         }).pipe(
           Effect.timeoutOrElse({
             duration: CALL_TIMEOUT,
@@ -215,7 +249,12 @@ export class ConvexClient extends Context.Service<
               Effect.fail(
                 new ControlPlaneUnavailable({
                   function: path,
-                  detail: `no answer within ${Duration.format(CALL_TIMEOUT)}`
+                  detail: describeAddressFailure(
+                    judgeAddress(controlPlaneAddress(convexUrl), {
+                      _tag: "Silent",
+                      within: Duration.format(CALL_TIMEOUT)
+                    })
+                  )
                 })
               )
           })
@@ -274,7 +313,7 @@ export class ConvexClient extends Context.Service<
           identified(listener.args),
           (value) => listener.offer(Result.succeed(value)),
           (cause) => {
-            const failure = failureOf(listener.path, cause, redact)
+            const failure = failureOf(listener.path, cause, redact, messageOf)
             const tell = () => listener.offer(Result.fail(failure))
             if (failure._tag === "TokenRefused") Queue.offerUnsafe(refusals, { used, tell })
             else tell()

@@ -5,6 +5,8 @@
 import { Cause, Clock, Context, Duration, Effect, Exit, Layer, Option, Redacted, Ref, Schema, Stream } from "effect"
 import { SubscriptionRef } from "effect"
 import { Agent, request } from "undici"
+import { describeAddressFailure, judgeAddress, transportError } from "../domain/AddressFailure.ts"
+import type { Address, AddressOutcome } from "../domain/AddressFailure.ts"
 import { readGatewayAnswer } from "../domain/GatewayResponse.ts"
 import type { FunctionCall, GatewayAnswer } from "../domain/GatewayResponse.ts"
 import { monotonicMillis } from "../domain/Monotonic.ts"
@@ -57,8 +59,22 @@ export type { FunctionCall }
 export interface GatewayState {
   readonly state: "unknown" | "ready" | "draining" | "unreachable" | "misconfigured"
   readonly version: string | null
+  /** Why it takes no turns, with the fix; null while it is ready, and before the first look. */
+  readonly problem: string | null
+  /** Whether a tool call of an agent has reached this process. */
+  readonly hasSentToolCalls: boolean
   readonly lastSendAt: number | null
   readonly lastSendError: string | null
+}
+
+/** A gateway that was not asked yet. */
+export const unseenGateway: GatewayState = {
+  state: "unknown",
+  version: null,
+  problem: null,
+  hasSentToolCalls: false,
+  lastSendAt: null,
+  lastSendError: null
 }
 
 /** Replies beyond this are no replies: 32 MiB. */
@@ -85,28 +101,43 @@ const decodeReady = Schema.decodeUnknownOption(Schema.fromJsonString(ReadyJson))
 const decodeStartup = Schema.decodeUnknownOption(Schema.fromJsonString(StartupJson))
 const decodeModels = Schema.decodeUnknownOption(Schema.fromJsonString(ModelsJson))
 
-/** The system calls in which a connection fails before anything was written; in others ETIMEDOUT means the opposite. */
-const BEFORE_SENDING = new Set(["connect", "getaddrinfo"])
+/** Where the gateway is: OPENCLAW_GATEWAY_URL, otherwise the port of the one that this process starts. */
+export const gatewayAddress = ({
+  gatewayPort,
+  gatewayUrl
+}: Pick<RuntimeConfig["Service"], "gatewayPort" | "gatewayUrl">): Address =>
+  Option.match(gatewayUrl, {
+    onNone: () => ({
+      url: `http://127.0.0.1:${gatewayPort}`,
+      variable: "OPENCLAW_GATEWAY_PORT",
+      server: "the gateway"
+    }),
+    onSome: (url) => ({ url, variable: "OPENCLAW_GATEWAY_URL", server: "the gateway" })
+  })
 
-/** The error that says why: undici and Node put it into causes and aggregates. */
-const rootOf = (cause: unknown): { readonly code: string; readonly isBeforeSending: boolean } => {
-  if (!(cause instanceof Error)) return { code: "unknown", isBeforeSending: false }
-  if (cause instanceof AggregateError && cause.errors.length > 0) return rootOf(cause.errors[0])
-  if ("code" in cause && typeof cause.code === "string") {
-    const { code } = cause
-    const isConnecting = "syscall" in cause && typeof cause.syscall === "string" && BEFORE_SENDING.has(cause.syscall)
-    return { code, isBeforeSending: isConnecting || code === "UND_ERR_CONNECT_TIMEOUT" }
+const transportFailure = (address: Address, cause: unknown): GatewayUnreachable | ConnectionLost | TurnUnreadable => {
+  const { code, isBeforeSending } = transportError(cause)
+  const failure = judgeAddress(address, { _tag: "Failed", cause })
+  if (isBeforeSending || failure.kind === "wrong") {
+    return new GatewayUnreachable({ detail: `the gateway cannot be reached: ${describeAddressFailure(failure)}` })
   }
-  return cause.cause === undefined ? { code: cause.name, isBeforeSending: false } : rootOf(cause.cause)
-}
-
-const transportFailure = (cause: unknown): GatewayUnreachable | ConnectionLost | TurnUnreadable => {
-  const { code, isBeforeSending } = rootOf(cause)
-  if (isBeforeSending) return new GatewayUnreachable({ detail: `the gateway cannot be reached (${code})` })
   return code === "UND_ERR_RES_EXCEEDED_MAX_SIZE"
     ? new TurnUnreadable({ detail: `the answer is larger than ${MAX_BODY_BYTES} bytes` })
     : new ConnectionLost({ detail: `the connection to the gateway broke after the request was sent (${code})` })
 }
+
+/** An answer of HTTP as an outcome for the judgement of the address. */
+const answered = (status: number, headers: Record<string, string | Array<string> | undefined>): AddressOutcome => ({
+  _tag: "Answered",
+  status,
+  location: headers["location"]?.toString(),
+  contentType: headers["content-type"]?.toString()
+})
+
+/** What the gateway never answers: a redirect, or a page. */
+const isOfAnotherServer = (outcome: AddressOutcome): boolean =>
+  outcome._tag === "Answered" &&
+  ((outcome.status >= 300 && outcome.status < 400) || /\bhtml\b/i.test(outcome.contentType ?? ""))
 
 /** `Retry-After` in seconds, as milliseconds; an HTTP date is not used by the gateway. */
 const retryAfterMillis = (header: string | ReadonlyArray<string> | undefined): number | undefined => {
@@ -135,7 +166,8 @@ export class Gateway extends Context.Service<
       const ownToken = yield* GatewayToken
       const secrets = yield* Secrets
       const telemetry = yield* Telemetry
-      const baseUrl = Option.getOrElse(config.gatewayUrl, () => `http://127.0.0.1:${config.gatewayPort}`)
+      const address = gatewayAddress(config)
+      const baseUrl = address.url
       const authorization = (token: Option.Option<Redacted.Redacted>): Record<string, string> =>
         Option.match(
           Option.orElse(token, () => ownToken),
@@ -173,10 +205,8 @@ export class Gateway extends Context.Service<
         (agent) => Effect.promise(() => agent.destroy())
       )
       const state = yield* Ref.make<GatewayState>({
-        state: "unknown",
-        version: Option.getOrNull(config.openclawVersion),
-        lastSendAt: null,
-        lastSendError: null
+        ...unseenGateway,
+        version: Option.getOrNull(config.openclawVersion)
       })
       /** Whether the last probe was answered, whatever it said; true until one was, since some proxies pass none on. */
       const isAnswering = yield* SubscriptionRef.make(true)
@@ -197,40 +227,52 @@ export class Gateway extends Context.Service<
         })
       const note = (change: Partial<GatewayState>) => Ref.update(state, (before) => ({ ...before, ...change }))
 
+      const unreachable = (outcome: AddressOutcome) =>
+        new GatewayUnreachable({ detail: describeAddressFailure(judgeAddress(address, outcome)) })
       const get = (path: string) => authorized((headers) => getWith(path, headers))
       const getWith = (path: string, headers: Record<string, string>) =>
         Effect.tryPromise({
           try: async (signal) => {
             const response = await request(`${baseUrl}${path}`, { dispatcher, signal, headers })
-            return { status: response.statusCode, body: await response.body.text() }
+            const outcome = answered(response.statusCode, response.headers)
+            return { status: response.statusCode, body: await response.body.text(), outcome }
           },
-          catch: transportFailure
+          catch: (cause) => unreachable({ _tag: "Failed", cause })
         }).pipe(
           Effect.timeoutOrElse({
             duration: PROBE_TIMEOUT,
-            orElse: () =>
-              Effect.fail(
-                new GatewayUnreachable({ detail: `GET ${path}: no answer within ${Duration.format(PROBE_TIMEOUT)}` })
-              )
+            orElse: () => Effect.fail(unreachable({ _tag: "Silent", within: Duration.format(PROBE_TIMEOUT) }))
           })
         )
 
       const ready = Effect.gen(function* () {
-        const { body } = yield* get("/readyz")
+        const { body, outcome } = yield* get("/readyz")
         yield* noteProbe(true)
         const json = decodeReady(body)
-        const isReady = Option.isSome(json) && json.value.ready
-        const isDraining = Option.isSome(json) && (json.value.failing ?? []).includes("gateway-draining")
-        yield* note({ state: isReady ? "ready" : isDraining ? "draining" : "unreachable" })
-        yield* noteReadiness(isReady, Option.getOrUndefined(json)?.uptimeMs)
+        if (Option.isNone(json)) {
+          const failure = judgeAddress(address, outcome)
+          yield* note({
+            state: failure.kind === "wrong" ? "misconfigured" : "unreachable",
+            problem: redact(describeAddressFailure(failure))
+          })
+          yield* noteReadiness(false)
+          return false
+        }
+        const { failing = [], ready: isReady, uptimeMs } = json.value
+        const isDraining = failing.includes("gateway-draining")
+        yield* note({
+          state: isReady ? "ready" : isDraining ? "draining" : "unreachable",
+          problem: isReady ? null : redact(`it reports ${failing.join(", ") || "no reason"}`)
+        })
+        yield* noteReadiness(isReady, uptimeMs)
         if (isReady && (yield* Ref.get(state)).version === null) {
           const startup = decodeStartup((yield* get("/startupz")).body)
           if (Option.isSome(startup)) yield* note({ version: startup.value.version })
         }
         return isReady
       }).pipe(
-        Effect.catch((failure) =>
-          note({ state: "unreachable", lastSendError: redact(failure.detail) }).pipe(
+        Effect.catch(({ detail }) =>
+          note({ state: "unreachable", problem: redact(detail), lastSendError: redact(detail) }).pipe(
             Effect.andThen(noteProbe(false)),
             Effect.andThen(noteReadiness(false)),
             Effect.as(false)
@@ -240,15 +282,17 @@ export class Gateway extends Context.Service<
       )
 
       const agents = Effect.gen(function* () {
-        const { body, status } = yield* get("/v1/models").pipe(
-          Effect.mapError((failure) => new GatewayUnreachable({ detail: failure.detail }))
-        )
+        const { body, outcome, status } = yield* get("/v1/models")
         const models = decodeModels(body)
         if (Option.isSome(models)) {
           return models.value.data.flatMap(({ id }) => {
             const slug = id.startsWith("openclaw/") ? id.slice("openclaw/".length) : ""
             return slug === "" || slug === "default" ? [] : [slug]
           })
+        }
+        if (isOfAnotherServer(outcome) && status < 400) {
+          const { fix, problem } = judgeAddress(address, outcome)
+          return yield* new GatewayMisconfigured({ detail: `GET /v1/models: ${problem}`, fix })
         }
         const failure = failureOf("", { _tag: "Refused", status, message: "GET /v1/models gave no list" })
         // A proxy that gives up on this question has told of no turn.
@@ -289,9 +333,10 @@ export class Gateway extends Context.Service<
               }
             })
             const retryAfter = retryAfterMillis(response.headers["retry-after"])
-            return { status: response.statusCode, body: await response.body.text(), retryAfter }
+            const outcome = answered(response.statusCode, response.headers)
+            return { status: response.statusCode, body: await response.body.text(), outcome, retryAfter }
           },
-          catch: transportFailure
+          catch: (cause) => transportFailure(address, cause)
         })
       })
 
@@ -325,12 +370,16 @@ export class Gateway extends Context.Service<
           }
           const sentAt = yield* monotonicMillis
           yield* note({ lastSendAt: yield* Clock.currentTimeMillis })
-          const { body, retryAfter, status } = yield* Effect.raceFirst(
+          const { body, outcome, retryAfter, status } = yield* Effect.raceFirst(
             authorized((headers) => post(round, headers)),
             abandoned
           )
           const answer = readGatewayAnswer(status, body)
           if (answer._tag === "Calls" || answer._tag === "Text") return answer
+          if (answer._tag === "Unreadable" && isOfAnotherServer(outcome)) {
+            const { fix, problem } = judgeAddress(address, outcome)
+            return yield* new GatewayMisconfigured({ detail: `POST /v1/responses: ${problem}`, fix })
+          }
           const failure = failureOf(round.agentSlug, answer, retryAfter)
           if (failure._tag === "TurnAmbiguous" && (yield* cameUpAbout(sentAt))) {
             return yield* new GatewayRestarted({ detail: `${failure.detail}, just after the gateway came up` })
@@ -348,7 +397,13 @@ export class Gateway extends Context.Service<
         }),
         Effect.onExit((exit) =>
           Exit.match(exit, {
-            onSuccess: () => note({ state: "ready", lastSendError: null }),
+            onSuccess: ({ _tag }) =>
+              note({
+                state: "ready",
+                problem: null,
+                lastSendError: null,
+                ...(_tag === "Calls" ? { hasSentToolCalls: true } : {})
+              }),
             onFailure: (cause) =>
               Option.match(Cause.findErrorOption(cause), {
                 onNone: () => Effect.void,

@@ -3,7 +3,7 @@
  * is watched the same way and otherwise left alone.
  */
 import { createConnection } from "node:net"
-import { dirname, join } from "node:path"
+import { dirname } from "node:path"
 import {
   Clock,
   Context,
@@ -22,11 +22,13 @@ import {
 } from "effect"
 import type { Scope } from "effect"
 import { ChildProcess, ChildProcessSpawner } from "effect/process"
+import { TOOL_SEARCH_FIX } from "../domain/Canary.ts"
 import { judgeGatewayExit } from "../domain/GatewayExit.ts"
 import { judgeGatewayVersion, parseGatewayVersion } from "../domain/GatewayVersion.ts"
-import { sessionKey } from "../domain/SessionKey.ts"
+import { runCanary } from "./Canary.ts"
 import { RuntimeConfig } from "./Config.ts"
-import { Gateway } from "./Gateway.ts"
+import { Gateway, gatewayAddress } from "./Gateway.ts"
+import { notedGateway, pidFileOf } from "./GatewayPidFile.ts"
 import { GatewayToken } from "./GatewayToken.ts"
 import { processIdentity, stopProcessGroup } from "./ProcessGroup.ts"
 import { Redactor } from "./Redactor.ts"
@@ -43,7 +45,7 @@ const PROBE_WHILE_WAITING = Duration.millis(500)
 /** A gateway that fails in between is noticed by the next turn, and one of ours by its exit; each probe wakes an idle process. */
 const PROBE_WHILE_READY = Duration.seconds(10)
 const VERSION_TIMEOUT = Duration.seconds(20)
-const CANARY_TIMEOUT = Duration.minutes(1)
+const CANARY_INTERVAL = "10 minutes"
 /** More ends than this within the window are no accident any more. */
 const RESTARTS = 10
 const RESTART_WINDOW_MILLIS = Duration.toMillis("10 minutes")
@@ -55,7 +57,10 @@ const growingWait = (times: number): Duration.Duration =>
 const KEPT_LINES = 40
 const LINE_CHARACTERS = 4_000
 
-/** How the gateway is: only `ready` takes turns; `faulty` needs a person, and after `spent` it is not started again. */
+/**
+ * How the gateway is: only `ready` takes turns, and has a detail if something is wrong all the same; `faulty` needs a
+ * person, and after `spent` it is not started again.
+ */
 export interface GatewayHealth {
   readonly status: "starting" | "ready" | "not-ready" | "faulty" | "spent"
   readonly detail: string
@@ -89,18 +94,6 @@ export interface GatewayLaunch {
 export class GatewayNotStarted extends Schema.TaggedError<GatewayNotStarted>()("GatewayNotStarted", {
   detail: Schema.String
 }) {}
-
-const PidFile = Schema.Struct({
-  pid: Schema.Int,
-  /** Null where the kernel does not tell. */
-  identity: Schema.NullOr(Schema.String),
-  command: Schema.String,
-  args: Schema.Array(Schema.String),
-  port: Schema.Int
-})
-const decodePidFile = Schema.decodeUnknownOption(Schema.fromJsonString(PidFile))
-
-const pidFileOf = (stateDir: string): string => join(stateDir, "mission-control-gateway.json")
 
 /** The gateway's agents can read its environment, which must not hold what is ours alone. */
 const withheld: Record<string, undefined> = { ...withheldFromChildren, OPENCLAW_GATEWAY_URL: undefined }
@@ -240,7 +233,7 @@ export class GatewayProcess extends Context.Service<
       const ownToken = yield* GatewayToken
       const redactor = yield* Redactor
       const isSupervised = Option.isNone(config.gatewayUrl)
-      const where = Option.getOrElse(config.gatewayUrl, () => `http://127.0.0.1:${config.gatewayPort}`)
+      const where = gatewayAddress(config).url
       const health = yield* SubscriptionRef.make<GatewayHealth>({ status: "starting", detail: "not started yet" })
       const restarts = yield* Ref.make(0)
       const judged = yield* Ref.make("")
@@ -275,32 +268,34 @@ export class GatewayProcess extends Context.Service<
           Effect.timeoutOrElse({ duration: VERSION_TIMEOUT, orElse: () => Effect.succeed("") })
         )
 
-      /** One function tool, one prompt: an untested version must answer with the call, otherwise tools do not reach us. */
+      /** That agents do not see our tools; turns run all the same. */
+      const toolsProblem = yield* Ref.make("")
+
+      /** Asks an agent for a tool call, again and again until one arrives, be it a delivery's. */
       const canary = Effect.gen(function* () {
-        const [agentSlug] = yield* gateway.agents
-        if (agentSlug === undefined) return
-        const answer = yield* gateway.sendToOpenClaw({
-          agentSlug,
-          sessionKey: sessionKey({ slug: agentSlug, accountId: config.accountId, taskId: "canary", generation: 1 }),
-          instructions: "This is a check of the connection. Call the tool canary_ping once and say nothing.",
-          input: "Call canary_ping now.",
-          tools: [
-            {
-              type: "function",
-              name: "canary_ping",
-              description: "Confirms that tool calls arrive.",
-              parameters: { type: "object", properties: {}, required: [], additionalProperties: false }
-            }
-          ]
-        })
-        yield* answer._tag === "Calls"
-          ? Effect.logInfo("tool calls of this gateway arrive")
-          : Effect.logWarning(
-              "the gateway's agent answered a request to call a tool with text: check tools.toolSearch (must be false) and the release's notes on /v1/responses"
+        if ((yield* gateway.state).hasSentToolCalls) return true
+        const [agentSlug] = yield* Effect.orElseSucceed(gateway.agents, () => [])
+        if (agentSlug === undefined) return false
+        const outcome = yield* runCanary(agentSlug)
+        switch (outcome._tag) {
+          case "Called":
+            yield* Effect.logInfo("tool calls of this gateway's agents arrive")
+            return true
+          case "Failed":
+            yield* Effect.logWarning(
+              `asking an agent for a tool call failed, trying again in ${CANARY_INTERVAL}: ${outcome.detail}`
             )
+            return false
+          case "Silent": {
+            const problem = `agents do not see the runtime's tools: ${outcome.detail}: ${TOOL_SEARCH_FIX}`
+            if ((yield* Ref.getAndSet(toolsProblem, problem)) === "") yield* Effect.logError(problem)
+            return false
+          }
+        }
       }).pipe(
-        Effect.timeout(CANARY_TIMEOUT),
-        Effect.catch((failure) => Effect.logWarning(`the trial of a tool call failed: ${failure._tag}`))
+        Effect.repeat({ schedule: Schedule.spaced(CANARY_INTERVAL), until: (isDone) => isDone }),
+        Effect.provideService(Gateway, gateway),
+        Effect.provideService(RuntimeConfig, config)
       )
 
       /** Why the gateway that runs does not accept us; null when it does. */
@@ -328,7 +323,9 @@ export class GatewayProcess extends Context.Service<
           isKnown = true
           // Its own answer tells what runs; the command's told only what would be started.
           const verdict = version === null && isSupervised ? null : yield* judge(version)
-          if (verdict?._tag === "Newer" || verdict?._tag === "Unknown") yield* Effect.forkScoped(canary)
+          // Tool Search is off where the runtime writes the configuration of a release that it knows.
+          const isKnownGood = isSupervised && config.profileSync && verdict?._tag === "Supported"
+          if (!isKnownGood) yield* Effect.forkScoped(canary)
         })
 
         const look = Effect.gen(function* () {
@@ -342,7 +339,9 @@ export class GatewayProcess extends Context.Service<
             isGood = true
             misses = 0
             goodAt = saidAt = now
-            yield* verdict._tag === "Refused" ? publish("faulty", verdict.message) : publish("ready", "")
+            yield* verdict._tag === "Refused"
+              ? publish("faulty", verdict.message)
+              : publish("ready", seen.hasSentToolCalls ? "" : yield* Ref.get(toolsProblem))
             return false
           }
           if (problem !== null) {
@@ -351,22 +350,23 @@ export class GatewayProcess extends Context.Service<
             yield* publish("faulty", problem)
             return false
           }
-          const { state } = yield* gateway.state
+          const { problem: why, state } = yield* gateway.state
+          const reason = why ?? state
           if (state === "draining") goodAt = now
           misses += 1
           // One probe may get lost under load; what was ready is doubted at the second.
           if (isGood && misses < 2 && state !== "draining") return false
           if (!isKnown && misses === 1 && !isSupervised) {
-            yield* Effect.logWarning(`the gateway at ${where} is not ready (${state}): waiting for it with backoff`)
+            yield* Effect.logWarning(`the gateway at ${where} is not ready, waiting for it with backoff: ${reason}`)
           } else if (isGood) {
-            yield* Effect.logWarning(`the gateway is not ready any more (${state})`)
+            yield* Effect.logWarning(`the gateway is no longer ready: ${reason}`)
           } else if (isSupervised && now - saidAt >= PROGRESS_INTERVAL_MILLIS) {
             saidAt = now
-            const line = `the gateway is not ready after ${Math.round((now - startedAt) / 1_000)} s (${state})`
+            const line = `the gateway is not ready after ${Math.round((now - startedAt) / 1_000)} s: ${reason}`
             yield* now - startedAt >= Duration.toMillis(START_USUAL) ? Effect.logWarning(line) : Effect.logInfo(line)
           }
           isGood = false
-          yield* publish(isKnown ? "not-ready" : "starting", `the gateway is not ready (${state})`)
+          yield* publish(isKnown ? "not-ready" : "starting", `the gateway is not ready: ${reason}`)
           return isSupervised && now - goodAt >= Duration.toMillis(UNREADY_LIMIT)
         })
         yield* look.pipe(
@@ -383,10 +383,7 @@ export class GatewayProcess extends Context.Service<
 
       /** A gateway of an earlier life of this process: taken over when it is ours in every respect, otherwise stopped. */
       const inherited = Effect.gen(function* () {
-        const text = yield* Effect.option(fileSystem.readFileString(pidFileOf(config.stateDir)))
-        const record = Option.flatMap(text, decodePidFile)
-        const identity = Option.isSome(record) ? yield* processIdentity(record.value.pid) : null
-        const orphan = Option.filter(record, (noted) => identity !== null && identity === noted.identity)
+        const orphan = yield* notedGateway(config.stateDir)
         const isTaken = yield* isListening(config.gatewayPort)
         const isAccepted =
           isTaken &&
@@ -401,7 +398,7 @@ export class GatewayProcess extends Context.Service<
           const running: RunningGateway = { pid: null, ended: Effect.never, stop: Effect.void }
           return running
         }
-        const { args, command, pid, port } = orphan.value
+        const { args, command, identity, pid, port } = orphan.value
         const stop = Effect.gen(function* () {
           yield* stopProcessGroup(pid, STOP_GRACE)
           yield* Effect.ignore(fileSystem.remove(pidFileOf(config.stateDir), { force: true }))

@@ -5,6 +5,7 @@ import * as ClaimPlan from "../domain/ClaimPlan.ts"
 import type { ClaimReason, ClaimState } from "../domain/ClaimPlan.ts"
 import { describeFailure } from "../domain/ControlPlaneFailure.ts"
 import type { ControlPlaneFailure } from "../domain/ControlPlaneFailure.ts"
+import { counted } from "../domain/Count.ts"
 import { monotonicMillis } from "../domain/Monotonic.ts"
 import { fenceOf, leaseKey } from "../domain/Run.ts"
 import type { Run } from "../domain/Run.ts"
@@ -210,7 +211,7 @@ const make = Effect.gen(function* () {
     const from = yield* Clock.currentTimeMillis
     const named = yield* leases.named
     const answered = Effect.fnUntraced(function* (answer: Claim) {
-      yield* Effect.logDebug(`claimed (${reason}): ${answer.runs.length} runs`)
+      yield* Effect.logDebug(`claimed (${reason}): ${counted(answer.runs.length, "run")}`)
       yield* leases.rescued(named.abandoned)
       const claimed = yield* Clock.currentTimeMillis
       yield* onAnswered(answer, sentAt, { from, claimed, claimedThere: answer.now, runs: answer.runs.length })
@@ -282,11 +283,12 @@ const make = Effect.gen(function* () {
       Effect.andThen(lastClaim),
       Effect.timeout(HALT_TIMEOUT),
       Effect.matchEffect({
-        onSuccess: () => (aborted === 0 ? Effect.void : Effect.logInfo(`released ${aborted} runs: the process ends`)),
+        onSuccess: () =>
+          aborted === 0 ? Effect.void : Effect.logInfo(`released ${counted(aborted, "run")}: the process ends`),
         onFailure: ({ _tag }) =>
           aborted === 0
             ? Effect.logDebug(`no last claim: ${_tag}`)
-            : Effect.logWarning(`${aborted} runs are not released, their leases will expire: ${_tag}`)
+            : Effect.logWarning(`could not release ${counted(aborted, "run")}, the leases will expire: ${_tag}`)
       })
     )
   })

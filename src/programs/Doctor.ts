@@ -1,12 +1,17 @@
 import { Clock, Config, ConfigProvider, DateTime, Duration, Effect, FileSystem, Option, Redacted, Schema } from "effect"
-import { HttpClient, HttpClientRequest } from "effect/http"
+import { FetchHttpClient, HttpClient, HttpClientRequest } from "effect/http"
+import { describeAddressFailure, judgeAddress } from "../domain/AddressFailure.ts"
+import type { Address, AddressOutcome } from "../domain/AddressFailure.ts"
 import { loopback } from "../domain/AddressList.ts"
 import { callsPerMonth } from "../domain/CallForecast.ts"
+import { missingFunctions } from "../domain/ControlPlaneFunctions.ts"
 import type { ControlPlaneFindings, Findings, GatewayFindings, MachineFindings } from "../domain/DoctorFindings.ts"
-import { sessionKey } from "../domain/SessionKey.ts"
+import { runCanary } from "../layers/Canary.ts"
 import { RuntimeConfig } from "../layers/Config.ts"
-import { Gateway } from "../layers/Gateway.ts"
+import { controlPlaneAddress } from "../layers/ConvexClient.ts"
+import { gatewayAddress } from "../layers/Gateway.ts"
 import { checkGatewayConfig } from "../layers/GatewayConfigCheck.ts"
+import { GatewayToken } from "../layers/GatewayToken.ts"
 import { fileProblem, folderProblem, hasCommand, isPortFree } from "../layers/MachineProbes.ts"
 import { Operator } from "../services/Operator.ts"
 import { allTools } from "../services/tools/AllTools.ts"
@@ -20,8 +25,6 @@ export interface DoctorOptions {
 }
 
 const PATIENCE = Duration.seconds(2)
-const CANARY_PATIENCE = Duration.seconds(90)
-const CANARY_TOOL = "mission_control_canary"
 
 const decodeReady = Schema.decodeUnknownOption(
   Schema.fromJsonString(
@@ -38,7 +41,12 @@ const decodeLive = Schema.decodeUnknownOption(Schema.fromJsonString(Schema.Struc
 const decodeGatewayConfig = Schema.decodeUnknownOption(
   Schema.fromJsonString(
     Schema.Struct({
-      tools: Schema.optionalKey(Schema.Struct({ toolSearch: Schema.optionalKey(Schema.Unknown) })),
+      tools: Schema.optionalKey(
+        Schema.Struct({
+          toolSearch: Schema.optionalKey(Schema.Unknown),
+          deny: Schema.optionalKey(Schema.Array(Schema.String))
+        })
+      ),
       gateway: Schema.optionalKey(
         Schema.Struct({
           http: Schema.optionalKey(
@@ -60,35 +68,55 @@ interface Answered {
   readonly status: number
   readonly body: string
   readonly date: number | null
+  readonly outcome: AddressOutcome
 }
 
-/** GET within 2 s; what went wrong is said in a word or two. */
-const ask = Effect.fnUntraced(function* (url: string, headers: Record<string, string> = {}) {
+/** GET of a path below the address within 2 s; redirects are not followed. */
+const ask = Effect.fnUntraced(function* (address: Address, path = "", headers: Record<string, string> = {}) {
   const client = yield* HttpClient.HttpClient
-  return yield* client.execute(HttpClientRequest.get(url, { headers })).pipe(
+  return yield* client.execute(HttpClientRequest.get(`${address.url}${path}`, { headers })).pipe(
     Effect.flatMap((response) =>
       Effect.map(response.text, (body): Answered => {
         const date = DateTime.make(response.headers["date"] ?? "")
-        return { status: response.status, body, date: Option.getOrNull(Option.map(date, DateTime.toEpochMillis)) }
+        return {
+          status: response.status,
+          body,
+          date: Option.getOrNull(Option.map(date, DateTime.toEpochMillis)),
+          outcome: {
+            _tag: "Answered",
+            status: response.status,
+            location: response.headers["location"],
+            contentType: response.headers["content-type"]
+          }
+        }
       })
     ),
-    Effect.mapError((error) => `no answer (${error.reason._tag})`),
+    Effect.mapError((error) => judgeAddress(address, { _tag: "Failed", cause: error.reason.cause ?? error })),
     Effect.timeoutOrElse({
       duration: PATIENCE,
-      orElse: () => Effect.fail(`no answer within ${Duration.format(PATIENCE)}`)
-    })
+      orElse: () => Effect.fail(judgeAddress(address, { _tag: "Silent", within: Duration.format(PATIENCE) }))
+    }),
+    Effect.provideService(FetchHttpClient.RequestInit, { redirect: "manual" })
   )
 })
+
+/** What a deployment answers to GET /version: a word, no page and no JSON. */
+const isDeploymentVersion = ({ body, status }: Answered): boolean =>
+  status === 200 && /^[\w.+ -]{1,100}$/.test(body.trim())
 
 const examineControlPlane = Effect.gen(function* () {
   const config = yield* RuntimeConfig
   const operator = yield* Operator
   const before = yield* Clock.currentTimeMillis
-  const answered = yield* Effect.result(ask(`${config.convexUrl}/version`))
+  const address = controlPlaneAddress(config.convexUrl)
+  const answered = yield* Effect.result(
+    Effect.filterOrFail(ask(address, "/version"), isDeploymentVersion, ({ outcome }) => judgeAddress(address, outcome))
+  )
   const nothing = {
     url: config.convexUrl,
     refusal: undefined,
     protocol: null,
+    missing: null,
     skewMillis: null
   }
   if (answered._tag === "Failure") {
@@ -96,8 +124,13 @@ const examineControlPlane = Effect.gen(function* () {
   }
   const after = yield* Clock.currentTimeMillis
   const { date } = answered.success
-  const [token, protocol, roster] = yield* Effect.all(
-    [Effect.result(operator.backlog), Effect.option(operator.protocol), Effect.option(operator.roster)],
+  const [token, protocol, listed, roster] = yield* Effect.all(
+    [
+      Effect.result(operator.backlog),
+      Effect.option(operator.protocol),
+      Effect.option(operator.functions),
+      Effect.option(operator.roster)
+    ],
     { concurrency: "unbounded" }
   )
   const agents = Option.getOrNull(Option.map(roster, (known) => known.agents))
@@ -106,6 +139,7 @@ const examineControlPlane = Effect.gen(function* () {
     away: null,
     refusal: token._tag === "Success" ? null : token.failure._tag === "TokenRefused" ? token.failure.detail : undefined,
     protocol: Option.getOrNull(protocol),
+    missing: Option.getOrNull(Option.map(listed, missingFunctions)),
     // The header counts whole seconds: its middle against the middle of the request.
     skewMillis: date === null ? null : date + 500 - (before + after) / 2,
     agents,
@@ -117,47 +151,6 @@ const examineControlPlane = Effect.gen(function* () {
             heartbeats: agents.map(({ heartbeat }) => heartbeat)
           })
   } satisfies ControlPlaneFindings
-})
-
-/** One turn in a session of its own that asks for one tool call. */
-const runCanary = Effect.fnUntraced(function* (slug: string) {
-  const { accountId } = yield* RuntimeConfig
-  const gateway = yield* Gateway
-  return yield* gateway
-    .sendToOpenClaw({
-      agentSlug: slug,
-      sessionKey: sessionKey({ slug, accountId, taskId: "doctor", generation: 1 }),
-      instructions: "This is a check of the installation, not work.",
-      input: `Call the tool ${CANARY_TOOL} once with {"word":"canary"}, and say nothing.`,
-      tools: [
-        {
-          type: "function",
-          name: CANARY_TOOL,
-          description: "Tells the operator that tools work.",
-          parameters: {
-            type: "object",
-            properties: { word: { type: "string" } },
-            required: ["word"],
-            additionalProperties: false
-          }
-        }
-      ]
-    })
-    .pipe(
-      Effect.map((answer) =>
-        answer._tag === "Calls" && answer.calls.some(({ name }) => name === CANARY_TOOL)
-          ? { didCall: true, detail: "" }
-          : {
-              didCall: false,
-              detail: answer._tag === "Text" ? `the agent said: ${answer.text.slice(0, 200)}` : "other calls"
-            }
-      ),
-      Effect.catch((failure) => Effect.succeed({ didCall: false, detail: `${failure._tag}: ${failure.detail}` })),
-      Effect.timeoutOrElse({
-        duration: CANARY_PATIENCE,
-        orElse: () => Effect.succeed({ didCall: false, detail: `no end within ${Duration.format(CANARY_PATIENCE)}` })
-      })
-    )
 })
 
 const readGatewayConfig = Effect.fnUntraced(function* (path: string) {
@@ -174,34 +167,51 @@ const readGatewayConfig = Effect.fnUntraced(function* (path: string) {
       ({
         _tag: "Read",
         toolSearch: tools?.toolSearch,
+        deniesAll: tools?.deny?.includes("*") === true,
         responses: gateway?.http?.endpoints?.responses?.enabled
       }) as const
   })
 })
 
-const gatewayUrlOf = (config: RuntimeConfig["Service"]): string =>
-  Option.getOrElse(config.gatewayUrl, () => `http://127.0.0.1:${config.gatewayPort}`)
+const isLoopbackUrl = (url: string): boolean => /^(localhost|127(\.\d{1,3}){3}|\[::1\])$/.test(new URL(url).hostname)
+
+/** A configuration of this machine says nothing about a gateway that runs elsewhere. */
+const gatewayConfigOf = (config: RuntimeConfig["Service"]) =>
+  isLoopbackUrl(gatewayAddress(config).url)
+    ? readGatewayConfig(config.gatewayConfigPath)
+    : Effect.succeed({ _tag: "Absent" } as const)
 
 const examineGateway = Effect.gen(function* () {
   const config = yield* RuntimeConfig
-  const url = gatewayUrlOf(config)
+  const ownToken = yield* GatewayToken
+  const address = gatewayAddress(config)
+  const token = Option.orElse(config.gatewayToken, () => ownToken)
   const isSupervised = Option.isNone(config.gatewayUrl)
   const searchPath = yield* Config.option(Config.String("PATH"))
     .parse(yield* ConfigProvider.ConfigProvider)
     .pipe(Effect.orElseSucceed(() => Option.none<string>()))
   const base = {
-    url,
+    url: address.url,
     isSupervised,
+    isTokenKnown: !isSupervised || Option.isSome(token),
+    writesConfig: config.profileSync,
     hasCommand: isSupervised
       ? yield* hasCommand(
           config.gatewayPath,
           Option.getOrElse(searchPath, () => "")
         )
       : null,
-    config: yield* readGatewayConfig(config.gatewayConfigPath),
+    config: yield* gatewayConfigOf(config),
     validation: null
   }
-  const readyz = yield* Effect.result(ask(`${url}/readyz`))
+  const readyz = yield* Effect.result(
+    Effect.flatMap(ask(address, "/readyz"), ({ body, outcome }) =>
+      Option.match(decodeReady(body), {
+        onNone: () => Effect.fail(judgeAddress(address, outcome)),
+        onSome: ({ failing = [], ready }) => Effect.succeed({ isReady: ready, failing })
+      })
+    )
+  )
   if (readyz._tag === "Failure") {
     return {
       ...base,
@@ -213,19 +223,18 @@ const examineGateway = Effect.gen(function* () {
       canary: null
     } satisfies GatewayFindings
   }
-  const authorization: Record<string, string> = Option.match(config.gatewayToken, {
+  const authorization: Record<string, string> = Option.match(token, {
     onNone: () => ({}),
-    onSome: (token) => ({ authorization: `Bearer ${Redacted.value(token)}` })
+    onSome: (held) => ({ authorization: `Bearer ${Redacted.value(held)}` })
   })
   const [startup, models, responses] = yield* Effect.all(
     [
-      Effect.option(ask(`${url}/startupz`)),
-      Effect.option(ask(`${url}/v1/models`, authorization)),
-      Effect.option(ask(`${url}/v1/responses`, authorization))
+      Effect.option(ask(address, "/startupz")),
+      base.isTokenKnown ? Effect.option(ask(address, "/v1/models", authorization)) : Effect.succeedNone,
+      Effect.option(ask(address, "/v1/responses", authorization))
     ],
     { concurrency: "unbounded" }
   )
-  const ready = decodeReady(readyz.success.body)
   const listed = Option.map(models, ({ body, status }) => ({
     status,
     agents: Option.getOrNull(
@@ -239,7 +248,7 @@ const examineGateway = Effect.gen(function* () {
   return {
     ...base,
     away: null,
-    ready: Option.getOrNull(Option.map(ready, ({ failing, ready: isReady }) => ({ isReady, failing: failing ?? [] }))),
+    ready: readyz.success,
     version: Option.getOrElse(
       Option.map(
         Option.flatMap(startup, ({ body }) => decodeVersion(body)),
@@ -264,12 +273,10 @@ const validateConfig = Effect.gen(function* () {
     configPath: config.gatewayConfigPath
   })
   return Option.match(issues, {
-    onNone: () => ({ isValid: false, detail: `${config.gatewayPath} config validate gave no answer` }),
+    onNone: () => ({ isValid: null, detail: `\`${config.gatewayPath} config validate --json\` gave no report` }),
     onSome: (lines) => ({ isValid: lines.length === 0, detail: lines.join("; ") })
   })
 })
-
-const isLoopbackUrl = (url: string): boolean => /^(localhost|127(\.\d{1,3}){3}|\[::1\])$/.test(new URL(url).hostname)
 
 const examineMachine = Effect.gen(function* () {
   const config = yield* RuntimeConfig
@@ -280,7 +287,8 @@ const examineMachine = Effect.gen(function* () {
   )
   const healthPort = Effect.gen(function* () {
     if (yield* isPortFree(config.healthHost, config.healthPort)) return "free" as const
-    const live = yield* Effect.option(ask(`http://${healthAddress}/livez`))
+    const health = { url: `http://${healthAddress}`, variable: "HEALTH_PORT", server: "a runtime" }
+    const live = yield* Effect.option(ask(health, "/livez"))
     return Option.isSome(Option.flatMap(live, ({ body }) => decodeLive(body)))
       ? ("runtime" as const)
       : ("taken" as const)
@@ -295,8 +303,8 @@ const examineMachine = Effect.gen(function* () {
       Option.match(endpoint, {
         onNone: () => Effect.succeed(null),
         onSome: (url) =>
-          // Whatever it answers, somebody is there.
-          ask(url).pipe(
+          // Collectors answer GET differently: only a failed connection counts.
+          ask({ url, variable: "OTEL_EXPORTER_OTLP_ENDPOINT", server: "the collector" }).pipe(
             Effect.match({
               onSuccess: () => ({ endpoint: url, problem: null }),
               onFailure: (problem) => ({ endpoint: url, problem })
@@ -321,7 +329,7 @@ const examineMachine = Effect.gen(function* () {
     allowsOnlyLoopback: config.agentHttpAllow.length <= loopback.length,
     baseUrl: config.taskStatusBaseUrl,
     baseUrlIsLoopback: isLoopbackUrl(config.taskStatusBaseUrl),
-    gatewayIsLoopback: isLoopbackUrl(gatewayUrlOf(config)),
+    gatewayIsLoopback: isLoopbackUrl(gatewayAddress(config).url),
     clientToolsEnabled: config.clientToolsEnabled,
     toolNames: allTools.map(({ name }) => name),
     requestTimeoutMillis: Duration.toMillis(config.gatewayRequestTimeout),
@@ -341,8 +349,11 @@ export const collectFindings = Effect.fn("Doctor.collectFindings")(function* (op
   const slug = controlPlane.agents?.find((agent) => known.includes(agent.slug))?.slug ?? known[0]
   const canary = !options.canary
     ? null
-    : slug === undefined
-      ? { didCall: false, detail: gateway.away ?? "the gateway lists no agent" }
-      : yield* runCanary(slug)
+    : slug !== undefined
+      ? yield* runCanary(slug)
+      : ({
+          _tag: "Failed",
+          detail: gateway.away === null ? "the gateway lists no agent" : describeAddressFailure(gateway.away)
+        } as const)
   return { problems: [], hints, controlPlane, gateway: { ...gateway, canary, validation }, machine } satisfies Findings
 })

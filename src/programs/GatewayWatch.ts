@@ -28,7 +28,7 @@ export class GatewayWatch extends Context.Service<
         // An external gateway may answer turns although its probe does not: those are tried, with the breaker's care.
         const isBlocking = gatewayProcess.isSupervised || status === "faulty"
         yield* lifecycle.setReason("gateway-process", status !== "ready" && isBlocking ? detail : null)
-        yield* lifecycle.setReason("gateway", status !== "ready" && !isBlocking ? detail : null)
+        yield* lifecycle.setReason("gateway", detail !== "" && (status === "ready" || !isBlocking) ? detail : null)
       })
 
       const isTold = (reasons: LifecycleState["reasons"]) =>

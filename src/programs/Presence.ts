@@ -2,6 +2,7 @@ import { Context, Duration, Effect, Fiber, FiberSet, Layer, Random, Ref, Schedul
 import { backoffMillis } from "../domain/Backoff.ts"
 import { TokenRefused } from "../domain/ControlPlaneFailure.ts"
 import type { ControlPlaneFailure } from "../domain/ControlPlaneFailure.ts"
+import { counted } from "../domain/Count.ts"
 import { firstProtocol, PROTOCOL, protocolProblem } from "../domain/Protocol.ts"
 import type { PulseAnswer } from "../domain/RuntimeCommands.ts"
 import { RuntimeConfig } from "../layers/Config.ts"
@@ -90,7 +91,7 @@ const make = Effect.gen(function* () {
   const reconcile = Effect.fnUntraced(function* (answer: PulseAnswer) {
     yield* commands.obey(answer.commands)
     if (answer.releasedLeases > 0) {
-      yield* Effect.logInfo(`${answer.releasedLeases} leases of an earlier boot are free again`)
+      yield* Effect.logInfo(`released ${counted(answer.releasedLeases, "lease")} of an earlier boot`)
     }
     const dueInMillis = answer.nextDueAt === null ? null : answer.nextDueAt - answer.now
     yield* loop.pulsed({ oldest: answer.oldest, dueInMillis })

@@ -19,6 +19,8 @@ export class Operator extends Context.Service<
     readonly backlog: Effect.Effect<Backlog, ControlPlaneFailure>
     /** The protocol versions that the deployment serves. */
     readonly protocol: Effect.Effect<typeof ServedProtocols.Type, ControlPlaneFailure>
+    /** The functions that the deployment offers to runtimes. */
+    readonly functions: Effect.Effect<ReadonlyArray<string>, ControlPlaneFailure>
     readonly roster: Effect.Effect<Roster, ControlPlaneFailure>
     /** The latest first, at most 200. */
     deadLetters(limit: number): Effect.Effect<ReadonlyArray<DeadLetter>, ControlPlaneFailure>
@@ -41,6 +43,7 @@ const make = Effect.gen(function* () {
   return Operator.of({
     backlog: query(functions.backlog, Backlog),
     protocol: query(functions.protocol, ServedProtocols),
+    functions: query(functions.serviceFunctions, Schema.Array(Schema.String)),
     roster: query(functions.agents, Roster),
     deadLetters: (limit) => query(functions.deadLetters, Schema.Array(DeadLetter), { limit }),
     retry: (id) => Effect.asVoid(mutation(functions.retryDeadLetter, Schema.Null, { id })),

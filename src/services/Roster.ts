@@ -1,4 +1,5 @@
 import { Context, Effect, Layer, Stream, SubscriptionRef } from "effect"
+import { counted } from "../domain/Count.ts"
 import { rosterChange } from "../domain/Roster.ts"
 import type { Roster as Agents, RosterAgent } from "../domain/Roster.ts"
 
@@ -38,7 +39,7 @@ export class Roster extends Context.Service<
         ]
         if (parts.length > 0) {
           yield* Effect.logInfo(
-            before === null ? `roster: ${roster.agents.length} agents` : `roster: ${parts.join("; ")}`
+            before === null ? `roster: ${counted(roster.agents.length, "agent")}` : `roster: ${parts.join("; ")}`
           )
         }
         return true

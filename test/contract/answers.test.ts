@@ -66,6 +66,7 @@ interface Readers {
   readonly commands: typeof RuntimeCommands
   readonly acknowledge: { readonly Encoded: null }
   readonly protocol: typeof ServedProtocols
+  readonly serviceFunctions: { readonly Encoded: ReadonlyArray<string> }
   readonly agents: typeof Roster
   readonly profiles: typeof Profiles
   readonly agentSkills: typeof ToolAnswer.AgentSkills

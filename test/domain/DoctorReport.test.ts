@@ -1,5 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Duration } from "effect"
+import type { AddressFailure } from "../../src/domain/AddressFailure.ts"
 import { callsPerMonth } from "../../src/domain/CallForecast.ts"
 import type { Check, CheckStatus } from "../../src/domain/DoctorCheck.ts"
 import type {
@@ -16,6 +17,7 @@ const controlPlane: ControlPlaneFindings = {
   away: null,
   refusal: null,
   protocol: servedProtocols,
+  missing: [],
   skewMillis: 300,
   agents: [{ slug: "engineer", isOrchestrator: true }],
   callsPerMonth: 50_000
@@ -24,14 +26,16 @@ const gateway: GatewayFindings = {
   url: "http://127.0.0.1:18789",
   isSupervised: true,
   hasCommand: true,
+  isTokenKnown: true,
+  writesConfig: false,
   away: null,
   ready: { isReady: true, failing: [] },
   version: "2026.9.6",
   models: { status: 200, agents: ["engineer"] },
   responsesStatus: 405,
-  config: { _tag: "Read", toolSearch: false, responses: true },
+  config: { _tag: "Read", toolSearch: false, deniesAll: false, responses: true },
   validation: { isValid: true, detail: "" },
-  canary: { didCall: true, detail: "" }
+  canary: { _tag: "Called" }
 }
 const machine: MachineFindings = {
   nodeVersion: "v24.21.0",
@@ -54,6 +58,7 @@ const machine: MachineFindings = {
   turnTimeoutMillis: 900_000,
   tracing: { endpoint: "http://127.0.0.1:4318", problem: null }
 }
+const down: AddressFailure = { kind: "down", problem: "nothing listens there", fix: "start it" }
 const healthy: Findings = { problems: [], hints: [], controlPlane, gateway, machine }
 
 const whole = (change: Partial<Findings>): Findings => ({ ...healthy, ...change })
@@ -81,23 +86,24 @@ const broken: ReadonlyArray<readonly [string, CheckStatus, Findings]> = [
   ["agents-admitted", "warn", host({ gatewayIsLoopback: false, baseUrlIsLoopback: false, healthIsLoopback: true })],
   ["tool-names", "fail", host({ toolNames: ["task_status", "exec"] })],
   ["time-limits", "warn", host({ turnTimeoutMillis: 100_000 })],
-  ["tracing", "warn", host({ tracing: { endpoint: "http://127.0.0.1:1", problem: "no answer" } })],
-  ["control-plane-reachable", "fail", plane({ away: "no answer" })],
+  ["tracing", "warn", host({ tracing: { endpoint: "http://127.0.0.1:1", problem: down } })],
+  ["control-plane-reachable", "fail", plane({ away: down })],
   ["control-plane-encrypted", "warn", plane({ url: "http://convex.example" })],
   ["clock", "warn", plane({ skewMillis: -6_000 })],
   ["clock", "fail", plane({ skewMillis: 61_000 })],
   ["protocol", "fail", plane({ protocol: { oldest: PROTOCOL + 1, newest: PROTOCOL + 2 } })],
   ["protocol", "fail", plane({ protocol: null })],
   ["protocol", "fail", plane({ protocol: null, refusal: undefined, agents: null })],
+  ["functions", "fail", plane({ missing: ["service/tasks:history"] })],
   ["token-accepted", "fail", plane({ refusal: "The service token is unknown or revoked." })],
   ["roster", "warn", plane({ agents: [] })],
   ["orchestrator", "warn", plane({ agents: [{ slug: "engineer", isOrchestrator: false }] })],
   ["calls-per-month", "warn", plane({ callsPerMonth: 1_000_001 })],
   ["gateway-command", "fail", gate({ hasCommand: false })],
-  ["gateway-reachable", "fail", gate({ isSupervised: false, away: "no answer" })],
+  ["gateway-reachable", "fail", gate({ isSupervised: false, away: down })],
+  ["gateway-reachable", "fail", gate({ away: { ...down, kind: "wrong" } })],
   ["gateway-encrypted", "warn", gate({ url: "http://10.0.0.2:18789" })],
   ["gateway-ready", "warn", gate({ ready: { isReady: false, failing: ["startup-sidecars"] } })],
-  ["gateway-ready", "fail", gate({ ready: null })],
   ["gateway-version", "fail", gate({ version: "2026.4.19" })],
   ["gateway-version", "warn", gate({ version: "2026.10.1" })],
   ["gateway-version", "warn", gate({ version: null })],
@@ -105,16 +111,26 @@ const broken: ReadonlyArray<readonly [string, CheckStatus, Findings]> = [
   ["responses-endpoint", "warn", gate({ responsesStatus: 500 })],
   ["gateway-token", "fail", gate({ models: { status: 401, agents: null } })],
   ["gateway-configuration", "warn", gate({ config: { _tag: "Broken", detail: "no JSON" } })],
-  ["tool-search", "fail", gate({ config: { _tag: "Read", toolSearch: undefined, responses: true } })],
-  ["tool-search", "fail", gate({ version: "2026.8.2", config: { _tag: "Read", toolSearch: true, responses: true } })],
+  ["tool-search", "fail", gate({ config: { _tag: "Read", toolSearch: undefined, deniesAll: false, responses: true } })],
+  [
+    "tool-search",
+    "fail",
+    gate({ version: "2026.8.2", config: { _tag: "Read", toolSearch: true, deniesAll: false, responses: true } })
+  ],
   [
     "tool-search",
     "warn",
-    gate({ version: "2026.8.2", config: { _tag: "Read", toolSearch: undefined, responses: true } })
+    gate({ version: "2026.8.2", config: { _tag: "Read", toolSearch: undefined, deniesAll: false, responses: true } })
   ],
-  ["responses-configured", "fail", gate({ config: { _tag: "Read", toolSearch: false, responses: undefined } })],
+  [
+    "responses-configured",
+    "fail",
+    gate({ config: { _tag: "Read", toolSearch: false, deniesAll: false, responses: undefined } })
+  ],
   ["gateway-configuration-valid", "fail", gate({ validation: { isValid: false, detail: "agents.entries: required" } })],
-  ["canary", "fail", gate({ canary: { didCall: false, detail: "the agent said: no tools" } })],
+  ["gateway-configuration-valid", "warn", gate({ validation: { isValid: null, detail: "no report" } })],
+  ["canary", "fail", gate({ canary: { _tag: "Failed", detail: "ProviderFailed: down" } })],
+  ["canary", "fail", gate({ canary: { _tag: "Silent", detail: "agent engineer wrote: no tools" } })],
   ["agents-known", "fail", gate({ models: { status: 200, agents: ["qa"] } })]
 ]
 
@@ -162,13 +178,13 @@ describe("the doctor", () => {
   })
 
   it("leaves out what rests on something that failed, instead of failing it too", () => {
-    const away = examine(plane({ away: "no answer", refusal: undefined, protocol: null, agents: null }))
+    const away = examine(plane({ away: down, refusal: undefined, protocol: null, agents: null }))
     assert.deepStrictEqual(
       away.filter(({ status }) => status === "fail").map(({ id }) => id),
       ["control-plane-reachable"]
     )
     const supervised = examine(
-      gate({ away: "no answer", ready: null, version: null, models: null, responsesStatus: null, canary: null })
+      gate({ away: down, ready: null, version: null, models: null, responsesStatus: null, canary: null })
     )
     assert.deepStrictEqual(
       supervised.filter(({ status }) => status === "fail").map(({ id }) => id),
@@ -181,13 +197,65 @@ describe("the doctor", () => {
     assert.strictEqual(doctorExitCode(examine(whole({ hints: ["HELTH_PORT is set"] }))), 1)
   })
 
-  it("prints a line for each check and each fix, and colours only where asked", () => {
-    const checks = examine(plane({ away: "no\nanswer" }))
-    const plain = renderDoctorReport(checks, false)
-    const fixes = checks.filter(({ fix }) => fix !== null).length
-    assert.lengthOf(plain.split("\n"), checks.length + fixes + 2)
-    assert.notInclude(plain, "\u001b")
-    assert.include(renderDoctorReport(checks, true), "\u001b[31mfail")
+  it("does not judge what only the runtime that started the gateway can know", () => {
+    const unknown = examine(
+      gate({ isTokenKnown: false, models: null, responsesStatus: 401, canary: { _tag: "Failed", detail: "HTTP 401" } })
+    )
+    for (const id of ["gateway-token", "agents-known", "canary"]) {
+      assert.deepInclude(find(unknown, id), { status: "skip", fix: null })
+      assert.include(find(unknown, id)?.message, "random token")
+    }
+    assert.strictEqual(doctorExitCode(unknown), 0)
+  })
+
+  it("leaves Tool Search alone where it hides nothing, and where the runtime switches it off", () => {
+    const statusOf = (toolSearch: unknown, more: Partial<GatewayFindings> = {}, deniesAll = false) =>
+      find(examine(gate({ config: { _tag: "Read", toolSearch, deniesAll, responses: true }, ...more })), "tool-search")
+        ?.status
+    assert.strictEqual(statusOf(undefined, {}, true), "ok")
+    assert.strictEqual(statusOf(true, {}, true), "ok")
+    assert.strictEqual(statusOf({ enabled: false }), "ok")
+    assert.strictEqual(statusOf({}), "fail")
+    assert.strictEqual(statusOf(undefined, { writesConfig: true }), "skip")
+  })
+
+  it("prints failures before warnings, each with its fix, and the rest as a line for each group", () => {
+    const checks = examine(whole({ hints: ["HELTH_PORT is set"], controlPlane: { ...controlPlane, away: down } }))
+    const report = renderDoctorReport(checks, { isColored: false, isVerbose: false })
+    assert.match(
+      report,
+      /^fail {2}control-plane-reachable .*nothing listens there\n +-> start it\nwarn {2}variable-names /
+    )
+    assert.match(report, /^Control plane {2}1 failed, 1 ok, 7 not checked$/m)
+    assert.match(report, /^Gateway +\d+ ok$/m)
+    assert.notMatch(report, /^(ok|skip) /m)
+    assert.notInclude(report, "\u001b")
+    assert.include(renderDoctorReport(checks, { isColored: true, isVerbose: false }), "\u001b[31mfail")
+  })
+
+  it("says in a few lines that variables are missing, one line for each of them", () => {
+    const problems = ["ACCOUNT_ID is missing", "CONVEX_URL is missing"]
+    const checks = examine(whole({ problems, controlPlane: null, gateway: null, machine: null }))
+    const lines = renderDoctorReport(checks, { isColored: false, isVerbose: false }).split("\n")
+    assert.isBelow(lines.length, 12)
+    for (const problem of problems)
+      assert.lengthOf(
+        lines.filter((line) => line.endsWith(problem)),
+        1
+      )
+  })
+
+  it("prints every check under its group when asked to", () => {
+    const checks = examine(plane({ away: down }))
+    const lines = renderDoctorReport(checks, { isColored: false, isVerbose: true }).split("\n")
+    for (const { id, status } of checks) {
+      assert.lengthOf(
+        lines.filter((line) => line.startsWith(`${status.padEnd(4)}  ${id} `)),
+        1,
+        id
+      )
+    }
+    assert.includeMembers(lines, ["Variables", "Machine", "Control plane", "Gateway"])
   })
 })
 

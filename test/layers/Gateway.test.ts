@@ -6,7 +6,7 @@ import { TestClock } from "effect/testing"
 import { noUsage } from "../../src/domain/Run.ts"
 import { RuntimeConfig } from "../../src/layers/Config.ts"
 import type { Settings } from "../../src/layers/Config.ts"
-import { Gateway } from "../../src/layers/Gateway.ts"
+import { Gateway, unseenGateway } from "../../src/layers/Gateway.ts"
 import type { GatewayRequest } from "../../src/layers/Gateway.ts"
 import { Redactor } from "../../src/layers/Redactor.ts"
 import { answerWith, closedPort, hang, reset, startServer } from "./scriptedServer.ts"
@@ -468,9 +468,9 @@ describe("readiness", () => {
         [200, { ready: true, failing: [], uptimeMs: 3747 }, true, "ready"],
         [200, { ready: false, failing: ["models"] }, false, "unreachable"],
         [503, { ready: false, failing: ["gateway-draining"] }, false, "draining"],
-        [200, "<!doctype html>", false, "unreachable"],
-        [404, "Not Found", false, "unreachable"],
-        [200, { ready: "true" }, false, "unreachable"]
+        [200, "<!doctype html>", false, "misconfigured"],
+        [404, "Not Found", false, "misconfigured"],
+        [200, { ready: "true" }, false, "misconfigured"]
       ] as const) {
         server.answer("/readyz", answerWith(status, body))
         assert.strictEqual(yield* gateway.ready, isReady, JSON.stringify(body))
@@ -544,12 +544,7 @@ describe("the gateway's state", () => {
   it.effect("is unknown at first, then what the last round and its time say, without secrets", () =>
     Effect.gen(function* () {
       const { gateway, server } = yield* setUp()
-      assert.deepStrictEqual(yield* gateway.state, {
-        state: "unknown",
-        version: null,
-        lastSendAt: null,
-        lastSendError: null
-      })
+      assert.deepStrictEqual(yield* gateway.state, unseenGateway)
       yield* TestClock.setTime(5_000)
       server.answer("/v1/responses", answerWith(404, `no such thing for ${token}`))
       yield* Effect.flip(gateway.sendToOpenClaw(round))

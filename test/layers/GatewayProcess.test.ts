@@ -5,12 +5,13 @@ import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { NodeFileSystem } from "@effect/platform-node"
 import { assert, describe, it } from "@effect/vitest"
-import { Deferred, Effect, Layer, Option, Ref, Sink, Stream } from "effect"
+import { Context, Deferred, Effect, Layer, Option, Ref, Sink, Stream } from "effect"
 import { ChildProcessSpawner } from "effect/process"
 import { TestClock } from "effect/testing"
+import { CANARY_TOOL } from "../../src/domain/Canary.ts"
 import { RuntimeConfig } from "../../src/layers/Config.ts"
-import { Gateway } from "../../src/layers/Gateway.ts"
-import type { GatewayState } from "../../src/layers/Gateway.ts"
+import { Gateway, unseenGateway } from "../../src/layers/Gateway.ts"
+import type { GatewayState, RoundAnswer } from "../../src/layers/Gateway.ts"
 import { GatewayProcess } from "../../src/layers/GatewayProcess.ts"
 import { Redactor } from "../../src/layers/Redactor.ts"
 
@@ -72,10 +73,9 @@ const setUp = Effect.gen(function* () {
     ready: Effect.map(Ref.get(state), (now) => now === "ready"),
     agents: Effect.succeed(["alpha"]),
     state: Effect.map(Ref.get(state), (now) => ({
+      ...unseenGateway,
       state: now,
-      version: "2026.9.6",
-      lastSendAt: null,
-      lastSendError: null
+      version: "2026.9.6"
     }))
   })
   const context = yield* Layer.build(
@@ -188,6 +188,70 @@ describe("a gateway that cannot run as it is configured", () => {
       assert.strictEqual(yield* Ref.get(spawned), 2)
       writeFileSync(configPath, "mended by a person")
       yield* until(Ref.get(spawned), (count) => count === 3)
+    }).pipe(Effect.scoped)
+  )
+})
+
+describe("an external gateway", () => {
+  /** A gateway that is ready and whose agents answer a canary with this. */
+  const external = Effect.gen(function* () {
+    const state = yield* Ref.make<GatewayState>({ ...unseenGateway, state: "ready", version: "2026.9.6" })
+    const canaries = yield* Ref.make(0)
+    const answer = yield* Ref.make<RoundAnswer>({ _tag: "Text", text: "No such tool.", isTruncated: false, usage })
+    const gateway = Layer.mock(Gateway, {
+      ready: Effect.succeed(true),
+      agents: Effect.succeed(["alpha"]),
+      state: Ref.get(state),
+      sendToOpenClaw: () =>
+        Effect.gen(function* () {
+          yield* Ref.update(canaries, (count) => count + 1)
+          const given = yield* Ref.get(answer)
+          if (given._tag === "Calls") yield* Ref.update(state, (seen) => ({ ...seen, hasSentToolCalls: true }))
+          return given
+        })
+    })
+    const spawner = ChildProcessSpawner.make(() => Effect.die("an external gateway is not started"))
+    const context = yield* Layer.build(
+      GatewayProcess.layer.pipe(
+        Layer.provide([gateway, Redactor.layer, NodeFileSystem.layer]),
+        Layer.provide(RuntimeConfig.layerTest()),
+        Layer.provide(Layer.succeed(ChildProcessSpawner.ChildProcessSpawner, spawner))
+      )
+    )
+    const gatewayProcess = Context.get(context, GatewayProcess)
+    yield* Effect.forkScoped(gatewayProcess.supervise)
+    yield* TestClock.adjust("1 second")
+    return { answer, canaries, health: gatewayProcess.health, state }
+  })
+  const usage = { inputTokens: 0, outputTokens: 0, totalTokens: 0 }
+  const call: RoundAnswer = { _tag: "Calls", calls: [{ callId: "c", name: CANARY_TOOL, arguments: "{}" }], usage }
+
+  it.effect("whose agents see no tools is ready with the reason and its fix, until a call arrives", () =>
+    Effect.gen(function* () {
+      const { canaries, health, state } = yield* external
+      yield* TestClock.adjust("11 seconds")
+      assert.strictEqual(yield* Ref.get(canaries), 1)
+      const { detail, status } = yield* health
+      assert.strictEqual(status, "ready")
+      assert.include(detail, "agents do not see the runtime's tools")
+      assert.include(detail, "set tools.toolSearch to false")
+      // That of a delivery counts like the canary's.
+      yield* Ref.update(state, (seen) => ({ ...seen, hasSentToolCalls: true }))
+      yield* TestClock.adjust("10 seconds")
+      assert.deepStrictEqual(yield* health, { status: "ready", detail: "" })
+    }).pipe(Effect.scoped)
+  )
+
+  it.effect("is asked again every ten minutes until a call arrives, and then no more", () =>
+    Effect.gen(function* () {
+      const { answer, canaries, health } = yield* external
+      yield* TestClock.adjust("10 minutes")
+      assert.strictEqual(yield* Ref.get(canaries), 2)
+      yield* Ref.set(answer, call)
+      yield* TestClock.adjust("11 minutes")
+      assert.deepStrictEqual(yield* health, { status: "ready", detail: "" })
+      yield* TestClock.adjust("1 hour")
+      assert.strictEqual(yield* Ref.get(canaries), 3)
     }).pipe(Effect.scoped)
   )
 })

@@ -6,7 +6,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Effect, Layer, Logger, Option, Redacted, Schedule } from "effect"
 import { allVariables } from "../../src/domain/Variables.ts"
 import { RuntimeConfig } from "../../src/layers/Config.ts"
-import { Gateway } from "../../src/layers/Gateway.ts"
+import { Gateway, unseenGateway } from "../../src/layers/Gateway.ts"
 import { checkGatewayConfig } from "../../src/layers/GatewayConfigCheck.ts"
 import { GatewayProcess } from "../../src/layers/GatewayProcess.ts"
 import { Redactor } from "../../src/layers/Redactor.ts"
@@ -57,10 +57,8 @@ const startAll = Effect.gen(function* () {
         Layer.mock(Gateway, {
           ready: Effect.succeed(false),
           state: Effect.succeed({
-            state: "unreachable" as const,
-            version: null,
-            lastSendAt: null,
-            lastSendError: null
+            ...unseenGateway,
+            state: "unreachable" as const
           })
         })
       ),

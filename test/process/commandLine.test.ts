@@ -4,6 +4,7 @@ import { join } from "node:path"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import { runtimeEnv } from "../../local/account.ts"
+import { answerWith, startServer } from "../layers/scriptedServer.ts"
 import { eventually, makeHouse } from "./house.ts"
 import type { House } from "./house.ts"
 import { runIn } from "./runIn.ts"
@@ -56,6 +57,8 @@ describe("the command line", () => {
         assert.include(help.out, name)
         assert.strictEqual(code, 0, name)
         assert.include(out, "EXAMPLES", name)
+        // The flags of the whole program stand in its own help.
+        for (const flag of ["--wizard", "--log-level", "--completions", "--version"]) assert.notInclude(out, flag, name)
         assert.include(out, `mission-control-runtime ${commands[index]?.join(" ")}`, name)
       }
       const completions = yield* runIn({}, "--completions", "bash")
@@ -66,9 +69,11 @@ describe("the command line", () => {
   it.live("ends with 64 for wrong arguments and 78 for settings, with nothing on standard output", () =>
     Effect.gen(function* () {
       for (const args of [["no-such-command"], ["dead-letters", "retry"], ["status", "--no-such"]]) {
-        const { code, err } = yield* runIn({}, ...args)
+        const { code, err, out } = yield* runIn({}, ...args)
         assert.strictEqual(code, 64, args.join(" "))
-        assert.isNotEmpty(err, args.join(" "))
+        // The error and the way to the help, not the help.
+        assert.match(err, /^.+\nSee mission-control-runtime.* --help\.\n$/, args.join(" "))
+        assert.strictEqual(out, "", args.join(" "))
       }
       // Wrong whatever the variables are: what is typed wrong is said before what is set wrong.
       const undry = yield* runIn({}, "deliver", "some-id")
@@ -82,6 +87,9 @@ describe("the command line", () => {
         assert.include(err, words)
       }
       assert.include(err, "ACOUNT_ID is set, but no such variable is read: did you mean ACCOUNT_ID?")
+      // As many problems as it counts; a name that looks misspelt is none.
+      const [, counted] = /The configuration has (\d+) problems:\n((?: {2}- .*\n)*)/.exec(err)?.slice(1) ?? []
+      assert.lengthOf((counted ?? "").trimEnd().split("\n"), 3)
       const started = yield* runIn({ ACOUNT_ID: "k57account" }, "start")
       assert.strictEqual(started.code, 78)
       assert.include(started.err, "did you mean ACCOUNT_ID?")
@@ -174,10 +182,16 @@ describe("the command line", () => {
       // The plane's timestamp grows with every transaction that writes.
       const after = yield* callsOf(house)
       assert.strictEqual(after["timestamp"], before["timestamp"])
+      assert.match(shown.out, /^state +ready: waits to be delivered$/m)
       assert.strictEqual((yield* runIn(envOf(house), "deliver", id)).code, 64)
       const unknown = yield* runIn(envOf(house), "deliver", "--dry-run", "nothing")
       assert.strictEqual(unknown.code, 1)
       assert.include(unknown.err, "notification_missing")
+      yield* house.script({ rules: [{ match: "mentioned you", actions: [{ text: "Here." }] }] })
+      yield* house.startRuntime()
+      yield* eventually(house.notifications, (all) => all.some((each) => each.id === id && each.state === "delivered"))
+      const finished = yield* runIn(envOf(house), "deliver", "--dry-run", id)
+      assert.match(finished.out, /^state +delivered \(replied\): finished, no runtime delivers it again/m)
     }).pipe(Effect.scoped)
   )
 
@@ -274,6 +288,7 @@ describe("the command line", () => {
         assert.match(broken.out, new RegExp(`^fail  ${id} `, "m"))
       }
       assert.match(broken.out, /^warn {2}variable-names .*DELIVERY_LEASE_MS/m)
+      assert.notMatch(broken.out, /^(ok|skip) /m)
       assert.include(broken.out, "-> provision a new token")
 
       const unusable = yield* runIn({ HEALTH_PORT: "x" }, "doctor", "--json")
@@ -299,32 +314,68 @@ describe("the command line", () => {
       assert.strictEqual(invalid?.status, "fail")
       assert.include(invalid?.message, "gateway.port")
       const missing = yield* judged({ OPENCLAW_GATEWAY_PATH: "/nonexistent/openclaw" }, "--validate")
-      assert.strictEqual(missing?.status, "fail")
-      assert.include(missing?.message, "/nonexistent/openclaw config validate gave no answer")
+      assert.strictEqual(missing?.status, "warn")
+      assert.include(missing?.message, "was not checked")
+      assert.notInclude(missing?.message, "invalid")
     }).pipe(Effect.scoped)
   )
 
   it.live("the doctor's canary is one tool call of an agent in a session of its own", () =>
     Effect.gen(function* () {
-      const house = yield* makeHouse()
-      const env = envOf(house, { OPENCLAW_STATE_DIR: "/tmp", OPENCLAW_CONFIG_PATH: "/nonexistent/openclaw.json" })
-      yield* house.script({
-        rules: [
-          {
-            match: "mission_control_canary",
-            actions: [
-              { toolCalls: [{ name: "mission_control_canary", args: { word: "canary" } }] },
-              { text: "No tools." }
-            ]
-          }
-        ]
+      const state = { OPENCLAW_STATE_DIR: "/tmp", OPENCLAW_CONFIG_PATH: "/nonexistent/openclaw.json" }
+      const canaryOf = Effect.fnUntraced(function* (toolSearch: boolean) {
+        const house = yield* makeHouse({ gatewayArgs: ["--tool-search", String(toolSearch)] })
+        const { out } = yield* runIn(envOf(house, state), "doctor", "--canary", "--json")
+        return checksOf(out).get("canary")
       })
-      const called = yield* runIn(env, "doctor", "--canary", "--json")
-      assert.strictEqual(checksOf(called.out).get("canary")?.status, "ok", called.out)
-      const silent = yield* runIn(env, "doctor", "--canary", "--json")
-      assert.strictEqual(checksOf(silent.out).get("canary")?.status, "fail")
-      assert.include(checksOf(silent.out).get("canary")?.message ?? "", "No tools.")
-      assert.strictEqual(yield* house.posts, 2)
+      assert.strictEqual((yield* canaryOf(false))?.status, "ok")
+      const hidden = yield* canaryOf(true)
+      assert.strictEqual(hidden?.status, "fail")
+      assert.include(hidden?.message, "There is no such tool.")
+      assert.include(hidden?.fix, "tools.toolSearch")
+    }).pipe(Effect.scoped)
+  )
+
+  it.live("the doctor knows the random token of the gateway that a runtime has started", () =>
+    Effect.gen(function* () {
+      const house = yield* makeHouse()
+      const home = yield* makeGatewayHome(gatewaySettings(["squad-lead", "engineer", "qa"]))
+      const runtime = yield* house.startRuntime(home.env, { readyPath: "/readyz" })
+      const env = envOf(house, { ...home.env, HEALTH_PORT: new URL(runtime.url).port })
+      const { code, err, out } = yield* runIn(env, "doctor", "--canary", "--json")
+      const checks = checksOf(out)
+      const wrong = [...checks].filter(([, { status }]) => status === "warn" || status === "fail")
+      assert.deepStrictEqual(wrong, [])
+      assert.strictEqual(code, 0, err)
+      for (const id of ["gateway-token", "agents-known", "canary"]) {
+        assert.strictEqual(checks.get(id)?.status, "ok", id)
+      }
+      const unknown = yield* runIn({ ...env, OPENCLAW_STATE_DIR: home.folder }, "doctor", "--canary", "--json")
+      for (const id of ["gateway-token", "agents-known", "canary"]) {
+        assert.strictEqual(checksOf(unknown.out).get(id)?.status, "skip", id)
+      }
+    }).pipe(Effect.scoped)
+  )
+
+  it.live("start, /readyz and the doctor name the same fault of an address", () =>
+    Effect.gen(function* () {
+      const house = yield* makeHouse()
+      const server = yield* startServer
+      server.answer("*", answerWith(200, "<html>Welcome</html>", { "content-type": "text/html" }))
+      const words = "another server answers at"
+      for (const [variable, concern, check] of [
+        ["CONVEX_URL", "control-plane", "control-plane-reachable"],
+        ["OPENCLAW_GATEWAY_URL", "gateway", "gateway-reachable"]
+      ] as const) {
+        const env = { [variable]: server.url }
+        const runtime = yield* house.startRuntime(env, { readyPath: "/livez" })
+        const readyz = Effect.promise(async () => (await fetch(`${runtime.url}/readyz`)).text())
+        yield* eventually(readyz, (body) => body.includes(`"${concern}: `) && body.includes(words))
+        assert.include(runtime.output(), words)
+        const { out } = yield* runIn(envOf(house, env), "doctor", "--json")
+        assert.include(checksOf(out).get(check)?.message, words)
+        assert.include(checksOf(out).get(check)?.fix, variable)
+      }
     }).pipe(Effect.scoped)
   )
 })

@@ -11,8 +11,8 @@ import { runIn } from "./runIn.ts"
 
 const root = join(import.meta.dirname, "..", "..")
 
-/** A copy of the control plane's functions that speaks another version of the contract. */
-const appOfProtocol = (version: number) =>
+/** A copy of the control plane's functions of which one file is another. */
+const changedApp = (path: string, change: (text: string) => string) =>
   Effect.acquireRelease(
     Effect.sync(() => {
       const folder = mkdtempSync(join(tmpdir(), "mission-control-protocol-"))
@@ -20,14 +20,21 @@ const appOfProtocol = (version: number) =>
         cpSync(join(root, part), join(folder, part), { recursive: true })
       }
       symlinkSync(join(root, "node_modules"), join(folder, "node_modules"))
-      const file = join(folder, "src/domain/Protocol.ts")
+      const file = join(folder, path)
       const text = readFileSync(file, "utf8")
-      const changed = text.replace(/^export const PROTOCOL = \d+$/m, `export const PROTOCOL = ${version}`)
+      const changed = change(text)
+      assert.notStrictEqual(changed, text)
       writeFileSync(file, changed)
       return folder
     }),
     (folder) => Effect.sync(() => rmSync(folder, { recursive: true }))
   ).pipe(Effect.map((folder) => join(folder, "convex")))
+
+/** One that speaks another version of the contract. */
+const appOfProtocol = (version: number) =>
+  changedApp("src/domain/Protocol.ts", (text) =>
+    text.replace(/^export const PROTOCOL = \d+$/m, `export const PROTOCOL = ${version}`)
+  )
 
 const readyz = (url: string) =>
   Effect.promise(async () => {
@@ -74,6 +81,20 @@ describe("a runtime and a deployment of different versions", () => {
         [{ attempts: 0, state: "ready" }]
       )
       assert.strictEqual(yield* house.posts, 0)
+    }).pipe(Effect.scoped)
+  )
+})
+
+describe("a deployment that lacks a function", () => {
+  it.live("is told from a whole one by the doctor, although it answers every failure alike", () =>
+    Effect.gen(function* () {
+      const app = yield* changedApp("convex/service/tasks.ts", (text) =>
+        text.replace("export const history =", "const history =")
+      )
+      const house = yield* makeHouse({ planeArgs: ["--app", app] })
+      const { out } = yield* runIn(runtimeEnv(house.account, house.plane.url, { url: house.gateway.url }), "doctor")
+      assert.match(out, /^fail {2}functions +the deployment lacks service\/tasks:history$/m)
+      assert.notMatch(out, /^fail {2}protocol/m)
     }).pipe(Effect.scoped)
   )
 })

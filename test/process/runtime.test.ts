@@ -64,7 +64,7 @@ describe("the runtime as a process", () => {
       assert.strictEqual(row?.state, "delivered")
       assert.strictEqual(row?.attempts, 2)
       // The lease was freed by the first pulse of the new boot, not by its expiry.
-      assert.include(restarted.output(), "leases of an earlier boot are free again")
+      assert.include(restarted.output(), "of an earlier boot")
     }).pipe(Effect.scoped)
   )
 
@@ -202,6 +202,21 @@ describe("the runtime as a process", () => {
       const said = runtime.output().split("waiting for it with backoff").length - 1
       assert.isAtMost(said, 1)
       assert.strictEqual((yield* statusOf(`${runtime.url}/readyz`)).status, 200)
+    }).pipe(Effect.scoped)
+  )
+
+  it.live("is not ready behind a gateway that hides the tools from its agents, says how to fix it, and delivers", () =>
+    Effect.gen(function* () {
+      const house = yield* makeHouse({ gatewayArgs: ["--tool-search", "true"] })
+      yield* house.script({ rules: [{ match: "mentioned you", actions: [{ text: "Here." }] }] })
+      const runtime = yield* house.startRuntime()
+      const fix = "set tools.toolSearch to false"
+      const { status } = yield* eventually(statusOf(`${runtime.url}/readyz`), ({ body }) => body.includes(fix))
+      assert.strictEqual(status, 503)
+      assert.include(runtime.output(), fix)
+      const taskId = yield* house.newTask()
+      yield* house.post(taskId, "@engineer are you there?")
+      yield* eventually(house.messages(taskId), (messages) => messages.some(({ content }) => content === "Here."))
     }).pipe(Effect.scoped)
   )
 

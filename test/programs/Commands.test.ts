@@ -5,7 +5,7 @@ import { BootConflict, ControlPlaneRefused, ControlPlaneUnavailable } from "../.
 import type { ControlPlaneFailure } from "../../src/domain/ControlPlaneFailure.ts"
 import type { RuntimeCommands, VersionChange } from "../../src/domain/RuntimeCommands.ts"
 import { RuntimeConfig } from "../../src/layers/Config.ts"
-import { Gateway } from "../../src/layers/Gateway.ts"
+import { Gateway, unseenGateway } from "../../src/layers/Gateway.ts"
 import { UpgradeFailed, Upgrader } from "../../src/layers/Upgrader.ts"
 import { Commands } from "../../src/programs/Commands.ts"
 import { ControlPlane } from "../../src/services/ControlPlane.ts"
@@ -60,10 +60,9 @@ const setUp = Effect.gen(function* () {
         }),
         Layer.mock(Gateway, {
           state: Effect.map(Ref.get(openclaw), (version) => ({
+            ...unseenGateway,
             state: "ready" as const,
-            version,
-            lastSendAt: null,
-            lastSendError: null
+            version
           }))
         }),
         RuntimeConfig.layerTest({ runtimeVersion: "1.0.0" })

@@ -887,7 +887,7 @@ describe("halting", () => {
       assert.isUndefined(halting.pollUnsafe())
       yield* TestClock.adjust("1 millis")
       yield* Fiber.join(halting)
-      assert.deepStrictEqual(lines, ["WARN 1 runs are not released, their leases will expire: TimeoutError"])
+      assert.deepStrictEqual(lines, ["WARN could not release 1 run, the leases will expire: TimeoutError"])
     })
   )
 

@@ -6,7 +6,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Effect, Layer, Logger, Option, Queue, Redacted } from "effect"
 import type { PulseAnswer } from "../../src/domain/RuntimeCommands.ts"
 import { RuntimeConfig } from "../../src/layers/Config.ts"
-import { Gateway } from "../../src/layers/Gateway.ts"
+import { Gateway, unseenGateway } from "../../src/layers/Gateway.ts"
 import { GatewayProcess } from "../../src/layers/GatewayProcess.ts"
 import { Metrics } from "../../src/layers/Metrics.ts"
 import { Redactor } from "../../src/layers/Redactor.ts"
@@ -60,10 +60,8 @@ const complain = (text: string) =>
           Layer.mock(Gateway, {
             ready: Effect.succeed(false),
             state: Effect.succeed({
-              state: "unreachable" as const,
-              version: null,
-              lastSendAt: null,
-              lastSendError: null
+              ...unseenGateway,
+              state: "unreachable" as const
             })
           }),
           Upgrader.layerTest,

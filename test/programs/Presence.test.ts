@@ -6,7 +6,7 @@ import type { ControlPlaneFailure } from "../../src/domain/ControlPlaneFailure.t
 import { PROTOCOL } from "../../src/domain/Protocol.ts"
 import type { PulseAnswer, RuntimeCommands } from "../../src/domain/RuntimeCommands.ts"
 import { RuntimeConfig } from "../../src/layers/Config.ts"
-import { Gateway } from "../../src/layers/Gateway.ts"
+import { Gateway, unseenGateway } from "../../src/layers/Gateway.ts"
 import { Metrics } from "../../src/layers/Metrics.ts"
 import { Upgrader } from "../../src/layers/Upgrader.ts"
 import { AgentSync } from "../../src/programs/AgentSync.ts"
@@ -59,10 +59,9 @@ const setUp = Effect.gen(function* () {
         Layer.mock(AgentSync, { noticed: (revision) => Ref.update(noticed, (all) => [...all, revision]) }),
         Layer.mock(Gateway, {
           state: Effect.succeed({
+            ...unseenGateway,
             state: "ready" as const,
-            version: "2026.9.6",
-            lastSendAt: null,
-            lastSendError: null
+            version: "2026.9.6"
           })
         }),
         Upgrader.layerTest,

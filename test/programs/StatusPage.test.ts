@@ -11,7 +11,7 @@ import { ControlPlaneUnavailable } from "../../src/domain/ControlPlaneFailure.ts
 import { RuntimeConfig } from "../../src/layers/Config.ts"
 import type { Settings } from "../../src/layers/Config.ts"
 import { ConvexClient } from "../../src/layers/ConvexClient.ts"
-import { Gateway } from "../../src/layers/Gateway.ts"
+import { Gateway, unseenGateway } from "../../src/layers/Gateway.ts"
 import { Metrics } from "../../src/layers/Metrics.ts"
 import { Redactor } from "../../src/layers/Redactor.ts"
 import { DeliveryLoop } from "../../src/programs/DeliveryLoop.ts"
@@ -116,7 +116,7 @@ const setUp = (settings: Partial<Settings> = {}) =>
           )
       }),
       Layer.mock(Gateway, {
-        state: Effect.succeed({ state: "ready" as const, version: "2026.9.6", lastSendAt: null, lastSendError: null })
+        state: Effect.succeed({ ...unseenGateway, state: "ready" as const, version: "2026.9.6" })
       }),
       Layer.mock(GatewayGuard, { breaker: Effect.succeed(closed) }),
       Layer.mock(DeliveryLoop, {

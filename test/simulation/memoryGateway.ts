@@ -17,7 +17,7 @@ import {
   failureOf
 } from "../../src/domain/TurnFailure.ts"
 import type { TurnFailure } from "../../src/domain/TurnFailure.ts"
-import { Gateway } from "../../src/layers/Gateway.ts"
+import { Gateway, unseenGateway } from "../../src/layers/Gateway.ts"
 import type { FunctionCall, GatewayRequest, RoundAnswer } from "../../src/layers/Gateway.ts"
 import type { RuntimeProcess, Turn, World } from "./world.ts"
 
@@ -357,7 +357,7 @@ export class MemoryGateway {
           )
         )
       ),
-      state: Effect.succeed({ state: "ready" as const, version: "2026.9.6", lastSendAt: null, lastSendError: null })
+      state: Effect.succeed({ ...unseenGateway, state: "ready" as const, version: "2026.9.6" })
     })
   }
 }

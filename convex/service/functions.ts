@@ -1,0 +1,25 @@
+import { v } from "convex/values"
+import { serviceQuery } from "../model/serviceFunctions.ts"
+import * as agents from "./agents.ts"
+import * as documents from "./documents.ts"
+import * as messages from "./messages.ts"
+import * as notifications from "./notifications.ts"
+import * as responseRequests from "./responseRequests.ts"
+import * as runtimes from "./runtimes.ts"
+import * as sessions from "./sessions.ts"
+import * as tasks from "./tasks.ts"
+
+const modules = { agents, documents, messages, notifications, responseRequests, runtimes, sessions, tasks }
+
+/**
+ * The paths of the functions that this deployment offers to runtimes, besides this one: a production deployment answers
+ * a call of a missing function like that of a failing one. For operators; the token is read.
+ */
+export const list = serviceQuery({
+  args: {},
+  returns: v.array(v.string()),
+  handler: async () =>
+    Object.entries(modules).flatMap(([module, functions]) =>
+      Object.keys(functions).map((name) => `service/${module}:${name}`)
+    )
+})
