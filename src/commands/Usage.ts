@@ -13,7 +13,7 @@ const presenter: CliOutput.Presenter = {
         return CliOutput.defaultPresenter.present({ ...event, helpDoc: { ...event.helpDoc, globalFlags } })
       }
       case "InvalidInvocation": {
-        const errors = new Set(event.errors.map(({ message }) => message))
+        const errors = new Set(event.errors.map(({ message }) => message.replace(/\s*\n\s*/g, " ")))
         return Console.error([...errors, `See ${event.commandPath.join(" ")} --help.`].join("\n"))
       }
     }

@@ -29,4 +29,4 @@ export const judge = <A>(
   rules: ReadonlyArray<readonly [string, Rule<A>]>,
   found: A | null
 ): ReadonlyArray<Check> =>
-  rules.map(([id, rule]) => ({ id, group, ...(found === null ? skip("the variables come first") : rule(found)) }))
+  rules.map(([id, rule]) => ({ id, group, ...(found === null ? skip("fix the variables first") : rule(found)) }))

@@ -9,6 +9,7 @@ import { Context, Deferred, Effect, Layer, Option, Ref, Sink, Stream } from "eff
 import { ChildProcessSpawner } from "effect/process"
 import { TestClock } from "effect/testing"
 import { CANARY_TOOL } from "../../src/domain/Canary.ts"
+import { noUsage } from "../../src/domain/Run.ts"
 import { RuntimeConfig } from "../../src/layers/Config.ts"
 import { Gateway, unseenGateway } from "../../src/layers/Gateway.ts"
 import type { GatewayState, RoundAnswer } from "../../src/layers/Gateway.ts"
@@ -223,7 +224,7 @@ describe("an external gateway", () => {
     yield* TestClock.adjust("1 second")
     return { answer, canaries, health: gatewayProcess.health, state }
   })
-  const usage = { inputTokens: 0, outputTokens: 0, totalTokens: 0 }
+  const usage = { ...noUsage, inputTokens: 0, outputTokens: 0, totalTokens: 0 }
   const call: RoundAnswer = { _tag: "Calls", calls: [{ callId: "c", name: CANARY_TOOL, arguments: "{}" }], usage }
 
   it.effect("whose agents see no tools is ready with the reason and its fix, until a call arrives", () =>
