@@ -3,6 +3,7 @@ import { CANARY_TOOL, canaryRequest } from "../domain/Canary.ts"
 import type { CanaryOutcome } from "../domain/Canary.ts"
 import { RuntimeConfig } from "./Config.ts"
 import { Gateway } from "./Gateway.ts"
+import { Redactor } from "./Redactor.ts"
 
 /** The first turn of a gateway that has just started takes up to 10 s, and a provider's retries longer. */
 const PATIENCE = Duration.seconds(90)
@@ -12,10 +13,13 @@ const SHOWN_CHARACTERS = 200
 export const runCanary = Effect.fn("Canary.runCanary")(function* (agentSlug: string) {
   const { accountId } = yield* RuntimeConfig
   const gateway = yield* Gateway
+  const { redact } = yield* Redactor
   return yield* gateway.sendToOpenClaw(canaryRequest(agentSlug, accountId)).pipe(
     Effect.map((answer): CanaryOutcome => {
       if (answer._tag === "Text") {
-        return { _tag: "Silent", detail: `agent ${agentSlug} wrote: ${answer.text.slice(0, SHOWN_CHARACTERS)}` }
+        // Before the cut, which could leave a part of a secret.
+        const words = redact(answer.text).replace(/\s+/g, " ").slice(0, SHOWN_CHARACTERS).toWellFormed()
+        return { _tag: "Silent", detail: `agent ${agentSlug} wrote: ${words}` }
       }
       return answer.calls.some(({ name }) => name === CANARY_TOOL)
         ? { _tag: "Called" }

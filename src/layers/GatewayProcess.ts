@@ -295,6 +295,7 @@ export class GatewayProcess extends Context.Service<
       }).pipe(
         Effect.repeat({ schedule: Schedule.spaced(CANARY_INTERVAL), until: (isDone) => isDone }),
         Effect.provideService(Gateway, gateway),
+        Effect.provideService(Redactor, redactor),
         Effect.provideService(RuntimeConfig, config)
       )
 

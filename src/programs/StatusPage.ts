@@ -89,7 +89,7 @@ const help: Readonly<Record<string, string>> = {
   token:
     "Nothing is claimed until the deployment accepts SERVICE_TOKEN: provision a new one and put it into place. It is tried again every 30 s.",
   gateway:
-    "Turns are tried with backoff and cost their notifications no attempt. Check that the gateway runs, and OPENCLAW_GATEWAY_URL.",
+    "Turns are tried all the same, and cost their notifications no attempt while the gateway cannot be reached. Do what the reason names.",
   "gateway-process":
     "The supervised gateway does not run; it is started again with backoff. Its log says why it ended.",
   "profile-sync":

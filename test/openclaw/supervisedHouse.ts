@@ -26,6 +26,7 @@ export const realCommand = (): Record<string, string> => ({
 export interface SupervisedHouse {
   readonly account: Account
   readonly home: GatewayHome
+  readonly planeUrl: string
   readonly person: Person
   readonly taskId: string
   readonly post: (content: string) => Effect.Effect<void>
@@ -89,6 +90,7 @@ export const makeSupervisedHouse = (options: {
     return {
       account,
       home,
+      planeUrl: plane.url,
       person,
       taskId,
       post: (content) =>
