@@ -2,7 +2,8 @@ import { ConfigProvider, Console, Effect, Result } from "effect"
 import { Command, Flag } from "effect/cli"
 import { configurationPage } from "../domain/ConfigurationPage.ts"
 import { textTable } from "../domain/TextTable.ts"
-import { printSettings, readSettings } from "../layers/Config.ts"
+import { readSettings } from "../layers/Config.ts"
+import { printSettings } from "../layers/ConfigPrint.ts"
 
 const print = Command.make(
   "print",

@@ -20,7 +20,8 @@ export const parseServiceToken = (text: string): ServiceTokenParts | null => {
 export const serviceTokenProblem = (text: string): string | null => {
   if (text === "") return "is empty"
   if (parseServiceToken(text) !== null) return null
-  if (text.trim() !== text) return "has white space around it"
+  if (/\s/.test(text)) return "holds white space"
+  if (/["'`]/.test(text)) return "holds a quotation mark"
   if (!text.startsWith("mc_service_")) return "does not start with mc_service_"
   const rest = text.slice("mc_service_".length)
   const cut = rest.lastIndexOf("_")

@@ -2,13 +2,40 @@
  * Tells systemd how the process is, by its own `systemd-notify`: Node has no datagram sockets of the local machine. The
  * messages come from a child, so the unit needs `NotifyAccess=all`; outside of systemd nothing is said to anybody.
  */
-import { ConfigProvider, Context, Effect, Layer, Ref, Semaphore } from "effect"
-import type { Duration, Option } from "effect"
+import { ConfigProvider, Context, Duration, Effect, Layer, Option, Ref, Semaphore } from "effect"
 import { ChildProcess, ChildProcessSpawner } from "effect/process"
-import { readServiceManager } from "./Config.ts"
+import { raw } from "./ConfigReader.ts"
 import { withheldSecrets } from "./WithheldFromChildren.ts"
 
 const TIMEOUT = "5 seconds"
+
+/** What a service manager tells the process it started; none of it where there is no such manager. */
+export interface ServiceManagerSettings {
+  /** Whether it wants to be told how the process is. */
+  readonly isListening: boolean
+  /** Without a sign of life for this long it ends the process. */
+  readonly watchdog: Option.Option<Duration.Duration>
+}
+
+/** Reads NOTIFY_SOCKET, WATCHDOG_USEC and WATCHDOG_PID, which systemd sets and no person. */
+export const readServiceManager = Effect.fn("Systemd.readServiceManager")(function* (
+  provider: ConfigProvider.ConfigProvider,
+  pid: number
+) {
+  const read = (name: string) => Effect.orElseSucceed(raw(provider, name), () => Option.none<string>())
+  const isListening = Option.isSome(yield* read("NOTIFY_SOCKET"))
+  const micros = Option.map(yield* read("WATCHDOG_USEC"), Number)
+  // Inherited from a parent that it is meant for.
+  const isOurs = Option.match(yield* read("WATCHDOG_PID"), { onNone: () => true, onSome: (of) => Number(of) === pid })
+  const settings: ServiceManagerSettings = {
+    isListening,
+    watchdog: Option.map(
+      Option.filter(micros, (value) => isListening && isOurs && Number.isSafeInteger(value) && value > 0),
+      (value) => Duration.micros(BigInt(value))
+    )
+  }
+  return settings
+})
 
 /** The service manager that started the process, if it is systemd. */
 export class Systemd extends Context.Service<

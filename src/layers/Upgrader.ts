@@ -43,11 +43,10 @@ export class Upgrader extends Context.Service<
       const failed = (detail: string) => new UpgradeFailed({ detail: redact(detail) })
 
       const runCommand = Effect.fn("Upgrader.runCommand")(function* (
-        commandLine: string,
+        [command = "", ...args]: ReadonlyArray<string>,
         change: VersionChange,
         from: RunningVersions
       ) {
-        const [command = "", ...args] = commandLine.split(/\s+/)
         const lastLine = yield* Ref.make("")
         const told = Effect.map(Ref.get(lastLine), (line) => (line === "" ? "it said nothing" : line))
         const handle = yield* spawner

@@ -1,14 +1,12 @@
+import { homedir } from "node:os"
+import { join } from "node:path"
 import { assert, describe, it } from "@effect/vitest"
 import { ConfigProvider, Duration, Effect, FileSystem, Layer, Option, PlatformError, Redacted } from "effect"
 import { allVariables } from "../../src/domain/Variables.ts"
-import {
-  EnvironmentNames,
-  printSettings,
-  readLocalUrl,
-  readServiceManager,
-  RuntimeConfig
-} from "../../src/layers/Config.ts"
+import { EnvironmentNames, readLocalUrl, RuntimeConfig } from "../../src/layers/Config.ts"
 import type { Settings } from "../../src/layers/Config.ts"
+import { printSettings } from "../../src/layers/ConfigPrint.ts"
+import { readServiceManager } from "../../src/layers/Systemd.ts"
 
 const secret = "0123456789abcdef".repeat(4)
 const token = `mc_service_k57account_${secret}`
@@ -23,7 +21,9 @@ const complete = {
 const files: Record<string, string> = {
   "/run/secrets/service": `${token}\n`,
   "/run/secrets/gateway": "gateway-token-from-a-file\n",
-  "/run/secrets/empty": " \n"
+  "/run/secrets/empty": " \n",
+  "/run/secrets/line": `SERVICE_TOKEN="${token}"\r\n`,
+  "/run/secrets/half": `"${token}\n`
 }
 
 const fileSystem = FileSystem.layerNoop({
@@ -32,7 +32,7 @@ const fileSystem = FileSystem.layerNoop({
     return content === undefined
       ? Effect.fail(
           PlatformError.systemError({
-            _tag: "NotFound",
+            _tag: path === "/run/secrets" ? "BadResource" : "NotFound",
             module: "FileSystem",
             method: "readFileString",
             pathOrDescriptor: path
@@ -111,24 +111,6 @@ describe("a complete environment", () => {
     })
   )
 
-  it.effect("is what the settings of a test begin with", () =>
-    Effect.gen(function* () {
-      const real = yield* read({ ...complete, OPENCLAW_GATEWAY_URL: "http://127.0.0.1:18789" })
-      const { testSettings } = yield* Effect.provide(
-        Effect.map(RuntimeConfig, (testSettings) => ({ testSettings })),
-        RuntimeConfig.layerTest({})
-      )
-      const own = ["accountId", "convexUrl", "serviceToken", "runtimeId", "logFormat"]
-      // A test must not find its way into the home folder.
-      own.push("stateDir", "gatewayConfigPath", "workspaceRoot", "upgradeFile")
-      // Functions are equal to themselves only.
-      own.push("readCredentials")
-      const others = (settings: object) =>
-        Object.fromEntries(Object.entries(settings).filter(([name]) => !own.includes(name)))
-      assert.deepStrictEqual(others(testSettings), others(real))
-    })
-  )
-
   it.effect("may have space around its values and a slash behind its addresses", () =>
     Effect.gen(function* () {
       const settings = yield* read({
@@ -144,6 +126,63 @@ describe("a complete environment", () => {
       assert.strictEqual(Redacted.value(settings.serviceToken), token)
       assert.strictEqual(settings.healthPort, 8080)
       assert.strictEqual(settings.logLevel, "debug")
+    })
+  )
+
+  it.effect("means the same in quotation marks, with a line end of Windows and with a byte order mark", () =>
+    Effect.gen(function* () {
+      const plain = {
+        ...complete,
+        HEALTH_HOST: "0.0.0.0",
+        HEALTH_PORT: "8080",
+        LOG_LEVEL: "debug",
+        OPENCLAW_GATEWAY_URL: "http://10.0.0.2:18789",
+        OPENCLAW_GATEWAY_TOKEN: "gateway-token",
+        OPENCLAW_STATE_DIR: "/var/lib/openclaw",
+        UPGRADE_COMMAND: "/opt/upgrade now"
+      }
+      const comparable = (settings: Settings) => ({
+        ...settings,
+        gatewayToken: Option.map(settings.gatewayToken, Redacted.value),
+        serviceToken: Redacted.value(settings.serviceToken),
+        // Functions are equal to themselves only.
+        readCredentials: null
+      })
+      const expected = comparable(yield* read(plain))
+      const forms: ReadonlyArray<(value: string) => string> = [
+        (value) => `"${value}"`,
+        (value) => `'${value}'`,
+        (value) => `'"${value}"'`,
+        (value) => `" ${value} "`,
+        (value) => `${value}\r\n`,
+        (value) => `\uFEFF${value}`
+      ]
+      for (const form of forms) {
+        const written = Object.fromEntries(Object.entries(plain).map(([name, value]) => [name, form(value)]))
+        assert.deepStrictEqual(comparable(yield* read(written)), expected, form("value"))
+      }
+    })
+  )
+
+  it.effect("puts the home folder into paths that name it, and never makes a folder named ~", () =>
+    Effect.gen(function* () {
+      for (const home of ["~", "$HOME", "${HOME}"]) {
+        const settings = yield* read({
+          ...complete,
+          OPENCLAW_STATE_DIR: `${home}/.openclaw`,
+          OPENCLAW_WORKSPACE_ROOT: home,
+          OPENCLAW_GATEWAY_PATH: `${home}/bin/openclaw`,
+          UPGRADE_COMMAND: `${home}/bin/upgrade --from ${home}/releases`
+        })
+        assert.strictEqual(settings.stateDir, join(homedir(), ".openclaw"))
+        assert.strictEqual(settings.gatewayConfigPath, join(homedir(), ".openclaw/openclaw.json"))
+        assert.strictEqual(settings.workspaceRoot, homedir())
+        assert.strictEqual(settings.gatewayPath, join(homedir(), "bin/openclaw"))
+        assert.deepStrictEqual(
+          settings.upgradeCommand,
+          Option.some([join(homedir(), "bin/upgrade"), "--from", join(homedir(), "releases")])
+        )
+      }
     })
   )
 
@@ -182,6 +221,26 @@ describe("secrets in files", () => {
     })
   )
 
+  it.effect("may be lines of an env file", () =>
+    Effect.gen(function* () {
+      const { SERVICE_TOKEN: _, ...others } = complete
+      const settings = yield* read({ ...others, SERVICE_TOKEN_FILE: '"/run/secrets/line"' })
+      assert.strictEqual(Redacted.value(settings.serviceToken), token)
+    })
+  )
+
+  it.effect("are named by their path when they hold no secret or are folders", () =>
+    Effect.gen(function* () {
+      const { SERVICE_TOKEN: _, ...others } = complete
+      const half = yield* problemsOf({ ...others, SERVICE_TOKEN_FILE: "/run/secrets/half" })
+      assert.lengthOf(half, 1)
+      assert.include(half[0] ?? "", 'SERVICE_TOKEN in the file "/run/secrets/half" holds a quotation mark')
+      assert.notInclude(half[0] ?? "", secret)
+      const folder = yield* problemsOf({ ...others, SERVICE_TOKEN_FILE: "/run/secrets" })
+      assert.include(folder[0] ?? "", 'SERVICE_TOKEN_FILE is "/run/secrets", which is not a file')
+    })
+  )
+
   it.effect("are a problem when they cannot be read or are empty, by variable and path", () =>
     Effect.gen(function* () {
       const { SERVICE_TOKEN: _, ...others } = complete
@@ -207,6 +266,14 @@ const bad: ReadonlyArray<readonly [name: string, values: ReadonlyArray<string>, 
     ["nonsense", "mc_service_", `mc_service_k57account_${"g".repeat(64)}`, `mc_service_k57account_${"a".repeat(63)}`],
     ["mc_service_{accountId}_{64 hex digits}"]
   ],
+  ["HEALTH_HOST", ["http://0.0.0.0", "0.0.0.0:3000", "*", "$(hostname)"], ["host name or an IP address"]],
+  [
+    "OPENCLAW_STATE_DIR",
+    ["~other/.openclaw", "$STATE/openclaw", "%h/.openclaw", '"/a', "file:///a", "/a # state"],
+    ["path"]
+  ],
+  ["UPGRADE_COMMAND", ['sh -c "upgrade"', "~other/upgrade"], ["separated by spaces"]],
+  ["RUNTIME_ID", ["${HOSTNAME}", "$HOSTNAME"], ["not replaced"]],
   ["HEALTH_PORT", ["0", "65536", "-1", "80.5", "http", "1e3", "0x50"], ["1 to 65535"]],
   ["DELIVERY_INTERVAL", ["999", "86400001", "15s"], ["1000 to 86400000"]],
   ["DELIVERY_BACKOFF_BASE_MS", ["999", "none"], ["1000 to"]],
@@ -225,7 +292,11 @@ const bad: ReadonlyArray<readonly [name: string, values: ReadonlyArray<string>, 
   ["DRAIN_TIMEOUT_MS", ["-1"], ["0 to"]],
   ["LOG_LEVEL", ["loud"], ["trace, debug, info, warn, error"]],
   ["LOG_FORMAT", ["xml"], ["auto, json, pretty"]],
-  ["OPENCLAW_GATEWAY_URL", ["127.0.0.1:18789", "ws://127.0.0.1:18789", "http://pat:hunter2@127.0.0.1"], ["http://"]],
+  [
+    "OPENCLAW_GATEWAY_URL",
+    ["gateway.example:18789", "ws://127.0.0.1:18789", "http://pat:hunter2@127.0.0.1"],
+    ["http://"]
+  ],
   ["OPENCLAW_GATEWAY_TOKEN", ["two words", "tökén"], ["HTTP header"]],
   ["OPENCLAW_GATEWAY_PORT", ["0", "65536"], ["1 to 65535"]],
   ["OPENCLAW_GATEWAY_ARGS", ["gateway run --port 1", "gateway run --token=x"], ["OPENCLAW_GATEWAY_"]],
@@ -234,9 +305,9 @@ const bad: ReadonlyArray<readonly [name: string, values: ReadonlyArray<string>, 
   ["TRACE_CONTENT", ["all"], ["true, false"]],
   ["AGENT_HTTP_ALLOW", ["10.0.0.1/8", "everyone"], ["CIDR"]],
   ["AGENT_HTTP_AUTH", ["none"], ["capability, session-key"]],
-  ["TASK_STATUS_BASE_URL", ["localhost:3000", "ftp://here"], ["address by which the gateway reaches"]],
-  ["OTEL_EXPORTER_OTLP_ENDPOINT", ["127.0.0.1:4318", "grpc://127.0.0.1"], ["collector"]],
-  ["OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", ["127.0.0.1:4318", "https://key@127.0.0.1"], ["collector"]],
+  ["TASK_STATUS_BASE_URL", ["runtime:3000", "ftp://here"], ["address by which the gateway reaches"]],
+  ["OTEL_EXPORTER_OTLP_ENDPOINT", ["collector:4318", "grpc://127.0.0.1"], ["collector"]],
+  ["OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", ["collector:4318", "https://key@127.0.0.1"], ["collector"]],
   ["OTEL_EXPORTER_OTLP_HEADERS", ["no pairs", "näme=value", "a b=value"], ["name=value"]],
   ["OTEL_EXPORTER_OTLP_TRACES_HEADERS", ["no pairs", "key=%0A"], ["name=value"]],
   ["OTEL_TRACES_SAMPLER", ["some", "jaeger_remote"], ["parentbased_always_on"]],

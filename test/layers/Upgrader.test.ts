@@ -30,7 +30,7 @@ const upgraderOf = (settings: { readonly command?: string; readonly file?: strin
         Layer.provide(Redactor.layer),
         Layer.provide([
           RuntimeConfig.layerTest({
-            upgradeCommand: Option.fromNullishOr(settings.command),
+            upgradeCommand: Option.fromNullishOr(settings.command?.split(/\s+/)),
             upgradeFile: settings.file ?? "/nonexistent/upgrade.json"
           }),
           NodeServices.layer,

@@ -69,7 +69,7 @@ const startAll = Effect.gen(function* () {
           gatewayPath: command,
           gatewayPort: 1,
           stateDir: at,
-          upgradeCommand: Option.some(`${command} upgrade`)
+          upgradeCommand: Option.some([command, "upgrade"])
         })
       ),
       Layer.provideMerge(NodeServices.layer)
