@@ -74,7 +74,8 @@ const services = Layer.empty.pipe(
 
 const programs = HttpRouter.serve(Layer.mergeAll(Probes.layer, AgentEndpoints.layer, StatusPage.layer), {
   disableLogger: true,
-  disableListenLog: true
+  disableListenLog: true,
+  middleware: HttpServer.strictly
 }).pipe(
   Layer.provideMerge(Presence.layer),
   Layer.provideMerge(Layer.mergeAll(Commands.layer, SystemdNotices.layer)),

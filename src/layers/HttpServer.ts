@@ -1,8 +1,10 @@
-/** Listens on HEALTH_HOST and HEALTH_PORT, nothing else: what is served there are the programs' routes. */
+/** Listens on HEALTH_HOST and HEALTH_PORT; what is served there are the programs' routes. */
 import { createServer } from "node:http"
 import type { IncomingMessage, Server, ServerResponse } from "node:http"
 import * as NodeHttpServer from "@effect/platform-node/NodeHttpServer"
+import { toIncomingMessage } from "@effect/platform-node/NodeHttpServerRequest"
 import { Effect, Layer, Schema } from "effect"
+import { HttpServerRequest, HttpServerResponse } from "effect/http"
 import { RuntimeConfig } from "./Config.ts"
 
 /** The address cannot be listened on; the process ends with exit code 78. */
@@ -60,3 +62,21 @@ export const layer = Layer.unwrap(
     )
   )
 )
+
+/** How the path of every route is written; a query may follow. */
+const PLAIN_PATH = /^\/(?:[a-z0-9._-]+(?:\/[a-z0-9._-]+)*)?(?:\?|$)/
+
+/**
+ * Middleware: a request reaches a route only under the route's own path. The router would also take `//health`,
+ * `/AGENT/task-load`, `/health/`, `/health;a=b` and `/%68ealth`, which a proxy's rules by prefix do not cover. Two Host
+ * headers are refused, since a proxy may have read the other one.
+ */
+export const strictly = <E, R>(app: Effect.Effect<HttpServerResponse.HttpServerResponse, E, R>) =>
+  Effect.flatMap(HttpServerRequest.HttpServerRequest, (request) => {
+    const { rawHeaders, url = "" } = toIncomingMessage(request)
+    const hosts = rawHeaders.filter((text, index) => index % 2 === 0 && text.toLowerCase() === "host")
+    if (hosts.length > 1) {
+      return Effect.succeed(HttpServerResponse.text("two Host headers: send one\n", { status: 400 }))
+    }
+    return PLAIN_PATH.test(url) ? app : Effect.succeed(HttpServerResponse.empty({ status: 404 }))
+  })

@@ -306,7 +306,10 @@ export const layer = Layer.effectDiscard(
             Ref.modify(watchers, (count) => [count >= WATCHERS, Math.min(WATCHERS, count + 1)] as const),
             (isFull) => (isFull ? Effect.void : Ref.update(watchers, (count) => count - 1))
           )
-          if (isFull) return HttpServerResponse.text(`${WATCHERS} watch already\n`, { status: 503, headers })
+          if (isFull) {
+            const text = `${WATCHERS} pages show this runtime already, the most at a time: close one of them\n`
+            return HttpServerResponse.text(text, { status: 503, headers })
+          }
           return HttpServerResponse.stream(Stream.encodeText(events), {
             contentType: "text/event-stream",
             headers: { ...headers, "x-accel-buffering": "no" }

@@ -272,6 +272,9 @@ describe("the runtime as a process", () => {
       assert.deepStrictEqual(health["infrastructure"], { dropletId: "d-1", ipAddress: null, region: "fra1" })
       const version = JSON.parse((yield* statusOf(`${runtime.url}/version`)).body)
       assert.deepStrictEqual(Object.keys(version).toSorted(), ["dropletId", "openclaw", "region", "runtime"])
+      for (const path of ["//", "//health", "/health/", "/AGENT/task-load"]) {
+        assert.strictEqual((yield* statusOf(`${runtime.url}${path}`)).status, 404, path)
+      }
       const metrics = yield* statusOf(`${runtime.url}/metrics`)
       assert.include(metrics.body, "mission_control_deliveries_total")
       assert.isTrue(Option.isSome(Option.fromNullishOr(health["uptime"])))

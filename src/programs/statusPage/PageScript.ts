@@ -295,7 +295,7 @@ const connect = () => {
   })
   source.addEventListener("error", () => {
     notice(lastEventAt === 0
-      ? "The runtime gives no events. It may have ended, or this address may not be allowed to watch it (AGENT_HTTP_ALLOW). Trying again."
+      ? "The runtime gives no events. It may have ended, too many pages may show it already, or this address may not be allowed to (AGENT_HTTP_ALLOW). Trying again."
       : "The connection to the runtime is lost: this is its state of " + clock(lastEventAt) + ". It may be restarting. Trying again.")
     if (source.readyState !== EventSource.CLOSED) return
     source.close()
