@@ -22,7 +22,8 @@ export const documentView = v.object({
 })
 
 const maxTitleLength = 300
-const maxContentLength = 200_000
+/** The longest content a document holds, in characters. */
+export const maxContentLength = 200_000
 /** Characters of documents read for one list. */
 const listBudget = 3_000_000
 

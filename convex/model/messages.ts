@@ -4,6 +4,7 @@ import type { MutationCtx } from "../_generated/server.js"
 import { messageKind, notificationType } from "../schema.ts"
 import { actor } from "./actor.ts"
 import { cut } from "./cut.ts"
+import { createDocument, maxContentLength } from "./documents.ts"
 import { fanOutMessage } from "./fanOut.ts"
 import { type Origin } from "./origin.ts"
 import { clearHopNotice, recordSign } from "./participants.ts"
@@ -26,6 +27,27 @@ export type MessageView = Infer<typeof messageView>
 export const maxMessageLength = 100_000
 const cutMark = "\n\n[cut: the message was too long]"
 
+/** Keeps what a thread does not hold as a document of the task; answers the message that names it. */
+const keepAsDocument = async (
+  ctx: MutationCtx,
+  task: Doc<"tasks">,
+  content: string,
+  by: Origin["actor"]
+): Promise<string> => {
+  const isCut = content.length > maxContentLength
+  const documentId = await createDocument(
+    ctx,
+    task.accountId,
+    {
+      title: cut(`${by.name}: ${task.title}`, 200),
+      content: isCut ? cut(content, maxContentLength - cutMark.length) + cutMark : content,
+      type: "note"
+    },
+    { actor: by, taskId: task._id }
+  )
+  return `This message has ${content.length} characters, more than a thread holds. It is the task's document ${documentId}.`
+}
+
 /** The message with its content cut to `length` characters. */
 export const toMessageView = (message: Doc<"messages">, length: number): MessageView => ({
   id: message._id,
@@ -38,11 +60,12 @@ export const toMessageView = (message: Doc<"messages">, length: number): Message
 })
 
 /**
- * Writes a message into the thread, cut with a mark beyond its longest length, and notifies everyone concerned. Writes
- * no row that the messages of other authors in the task write too.
+ * Writes a message into the thread and notifies everyone concerned. A message that a thread does not hold becomes a
+ * document of the task, and its mentions count all the same. Writes no row that the messages of other authors in the
+ * task write too.
  */
 export const postMessage = async (
-  ctx: Pick<MutationCtx, "db">,
+  ctx: MutationCtx,
   task: Doc<"tasks">,
   message: {
     readonly content: string
@@ -53,7 +76,7 @@ export const postMessage = async (
 ): Promise<Id<"messages">> => {
   const content =
     message.content.length > maxMessageLength
-      ? cut(message.content, maxMessageLength - cutMark.length) + cutMark
+      ? await keepAsDocument(ctx, task, message.content, origin.actor)
       : message.content
   const id = await ctx.db.insert("messages", {
     accountId: task.accountId,
@@ -68,6 +91,6 @@ export const postMessage = async (
   if (message.kind !== "fallback") await recordSign(ctx, task, origin.actor, "message")
   if (origin.actor.type === "person") await clearHopNotice(ctx, task._id)
   const isQuiet = message.kind === "fallback" || message.kind === "note"
-  await fanOutMessage(ctx, task, { _id: id, content }, origin, isQuiet)
+  await fanOutMessage(ctx, task, { _id: id, content: message.content }, origin, isQuiet)
   return id
 }

@@ -20,8 +20,8 @@ const BLOCKED_TOOL = /^⚠️ (?:🧩 )?[^\n]{1,100} blocked$/u
 /** NO_REPLY as the gateway recognises it: any case, dressed in punctuation or quotes, alone or as a JSON action. */
 const DRESSED_NO_REPLY = /^(?:\{\s*"action"\s*:\s*"NO_REPLY"\s*\}|[\s*_`"'.!()[\]]*NO_REPLY[\s*_`"'.!()[\]]*)$/i
 
-/** Longer replies are cut with a mark; the control plane's documents hold at most a mebibyte. */
-export const MAX_REPLY_CHARACTERS = 100_000
+/** Longer replies are cut with a mark: the control plane keeps what no thread holds as a document of at most this length. */
+export const MAX_REPLY_CHARACTERS = 200_000
 
 /** A `@slug` at the start of a text, with what separates it from the rest; `@scope/name` and addresses are words. */
 const LEADING_MENTION = /^@[a-z0-9][a-z0-9_-]{0,63}(?:[\s,:]+|$)/i
@@ -48,7 +48,7 @@ export const readSpokenText = (raw: string): SpokenText => {
   return { _tag: "Text", text }
 }
 
-/** Cuts a reply to what a thread can hold, without splitting a surrogate pair, and says so in its last line. */
+/** Cuts a reply to what the control plane can keep, without splitting a surrogate pair, and says so in its last line. */
 export const cutReply = (text: string, limit = MAX_REPLY_CHARACTERS): string => {
   if (text.length <= limit) return text
   const mark = `\n\n[cut: the reply had ${text.length} characters, the limit is ${limit}]`

@@ -3,6 +3,7 @@ import { api } from "../../convex/_generated/api.js"
 import { fallbackMessage } from "../../convex/model/fallbackMessage.ts"
 import { hour, pass, stopTime } from "./clock.ts"
 import {
+  type Plane,
   codeOf,
   complete,
   contextOf,
@@ -107,13 +108,31 @@ describe("completing a run", () => {
     await complete(plane, run, { outcome: "replied", reply: "Better." })
   })
 
-  it("cuts a reply beyond 100,000 characters, never in the middle of a character", async () => {
+  const documentsOf = async (plane: Plane, taskId: string) => {
+    const list = await plane.seen(api.app.documents.list, { taskId })
+    return await Promise.all(list.map(({ id }) => plane.seen(api.app.documents.get, { documentId: id })))
+  }
+
+  it("keeps a reply beyond 100,000 characters as a document that the thread names, with its mentions", async () => {
     const { plane, taskId, run } = await assigned()
-    await complete(plane, run, { outcome: "replied", reply: "😀".repeat(60_000) })
+    const reply = `${"😀".repeat(60_000)} @qa please look`
+    await complete(plane, run, { outcome: "replied", reply })
     const [message] = await plane.thread(taskId)
-    expect(message?.content.length).toBeLessThanOrEqual(100_000)
-    expect(message?.content).toContain("[cut:")
-    expect(message?.content.isWellFormed()).toBe(true)
+    const documents = await documentsOf(plane, taskId)
+    expect(documents).toHaveLength(1)
+    expect(documents[0]).toMatchObject({ content: reply, taskId, type: "note", author: message?.author })
+    expect(message?.content).toContain(documents[0]?.id ?? "no document")
+    expect(message?.content.length).toBeLessThan(200)
+    expect((await plane.take()).runs.map((each) => contextOf(each).agent.slug)).toContain("qa")
+  })
+
+  it("cuts a reply that no document holds, never in the middle of a character", async () => {
+    const { plane, taskId, run } = await assigned()
+    await complete(plane, run, { outcome: "replied", reply: `x${"😀".repeat(110_000)}` })
+    const [document] = await documentsOf(plane, taskId)
+    expect(document?.content.length).toBeLessThanOrEqual(200_000)
+    expect(document?.content).toContain("[cut:")
+    expect(document?.content.isWellFormed()).toBe(true)
   })
 })
 

@@ -93,7 +93,7 @@ describe("words", () => {
 })
 
 describe("a reply", () => {
-  it("is left alone up to 100,000 characters", () => {
+  it("is left alone up to 200,000 characters", () => {
     const text = "x".repeat(MAX_REPLY_CHARACTERS)
     assert.strictEqual(cutReply(text), text)
   })
@@ -101,7 +101,7 @@ describe("a reply", () => {
   it("is cut beyond them, and its last line says how long it was", () => {
     const cut = cutReply("x".repeat(MAX_REPLY_CHARACTERS + 1))
     assert.lengthOf(cut, MAX_REPLY_CHARACTERS)
-    assert.match(cut, /\n\n\[cut: the reply had 100001 characters, the limit is 100000\]$/)
+    assert.match(cut, /\n\n\[cut: the reply had 200001 characters, the limit is 200000\]$/)
   })
 
   it.prop(
