@@ -1,5 +1,5 @@
 import { Context, Effect, Layer, Option, Redacted } from "effect"
-import { makeRedactor } from "../domain/Redaction.ts"
+import { makeOwnRedactor, makeRedactor } from "../domain/Redaction.ts"
 import { parseServiceToken } from "../domain/ServiceToken.ts"
 import { headerSecrets } from "../domain/TraceTarget.ts"
 import { RuntimeConfig } from "./Config.ts"
@@ -10,6 +10,8 @@ export class Redactor extends Context.Service<
   {
     /** The text without any secret known to this process, in whatever encoding. */
     redact(text: string): string
+    /** The text for a model: without this process's secrets and service tokens, but with what people put into it. */
+    own(text: string): string
     /** Redacted and cut to 500 characters, the size of an error that is shown or stored. */
     error(text: string): string
     /** Makes a further secret known, e.g. after a rotation; false when it was known already, which costs nothing. */
@@ -37,8 +39,10 @@ export class Redactor extends Context.Service<
         if (Option.isSome(headers)) headerSecrets(Redacted.value(headers.value)).forEach(learn)
       }
       let redact = makeRedactor([...secrets])
+      let own = makeOwnRedactor([...secrets])
       return Redactor.of({
         redact: (text) => redact(text),
+        own: (text) => own(text),
         error: (text) => {
           // Half a surrogate pair, from a cut or from elsewhere, could never be stored.
           const redacted = redact(text).toWellFormed()
@@ -47,7 +51,10 @@ export class Redactor extends Context.Service<
         addSecret: (secret) =>
           Effect.sync(() => {
             const isNew = learn(Redacted.value(secret))
-            if (isNew) redact = makeRedactor([...secrets])
+            if (isNew) {
+              redact = makeRedactor([...secrets])
+              own = makeOwnRedactor([...secrets])
+            }
             return isNew
           })
       })

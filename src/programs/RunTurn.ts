@@ -61,7 +61,10 @@ const runTurn = Effect.fnUntraced(function* (run: ReadableRun, plan: TurnPlan) {
   const fence = fenceOf(run)
   const live = yield* (yield* LiveRuns).open({ context, fence })
   const access = { baseUrl: config.taskStatusBaseUrl, capability: Redacted.value(live.capability) }
-  const prompt = plan.prompt(config.clientToolsEnabled ? {} : { httpTools: describeHttpTools(context, access) })
+  const { own } = yield* Redactor
+  const written = plan.prompt(config.clientToolsEnabled ? {} : { httpTools: describeHttpTools(context, access) })
+  // Only the run's capability stays, at the end of its input.
+  const prompt = { instructions: own(written.instructions), input: own(written.input) }
   if (run.kind === "notification") {
     yield* (yield* Metrics).posted(Math.max(0, (yield* (yield* ControlPlane).now) - run.readyAt))
   }

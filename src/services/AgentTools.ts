@@ -230,7 +230,7 @@ const make = Effect.gen(function* () {
     yield* Effect.logInfo("tool called").pipe(
       Effect.annotateLogs({ tool: call.name.slice(0, NAME_CHARACTERS), success: result.success })
     )
-    return result
+    return { ...result, json: redactor.own(result.json) }
   })
 
   return AgentTools.of({

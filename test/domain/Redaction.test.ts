@@ -1,7 +1,8 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Schema } from "effect"
 import { CAPABILITY_PREFIX } from "../../src/domain/Capability.ts"
-import { makeRedactor, REDACTED } from "../../src/domain/Redaction.ts"
+import { makeOwnRedactor, makeRedactor, REDACTED } from "../../src/domain/Redaction.ts"
+import type { credentialForms } from "../../src/domain/Redaction.ts"
 
 const base64 = (text: string) => Buffer.from(text, "utf8").toString("base64").replace(/=+$/, "")
 const base64Url = (text: string) => Buffer.from(text, "utf8").toString("base64url")
@@ -117,8 +118,144 @@ describe("a secret known by its shape alone", () => {
   })
 
   it("is nothing in ordinary text", () => {
-    const text = "The bearer of this note asked for basic help at https://host.example:8080/@pat, see mc_service_ docs."
-    assert.strictEqual(redact(text), text)
+    for (const text of [
+      "The bearer of this note asked for basic help at https://host.example:8080/@pat, see mc_service_ docs.",
+      "Basic authentication, basic JavaScript, basic task_status and/or a bearer certificate.",
+      "The file begins with -----BEGIN PRIVATE KEY----- and then the key; a certificate with -----BEGIN CERTIFICATE-----.",
+      "Set AWS_SECRET_ACCESS_KEY and x-api-key, as sk-learn does; the prefix of a token is ghp_ or xoxb-, xoxo-hugs-and-kisses."
+    ]) {
+      assert.strictEqual(redact(text), text)
+    }
+  })
+})
+
+const letters = "aB3dE5gH7jK9mN".repeat(8)
+const awsId = "IOSFODNN7EXAMPLE"
+const hex = "0123456789abcdef".repeat(8)
+const keyLines = Array.from({ length: 5 }, () => `${letters.slice(0, 60)}+/AB`)
+const pem = (kind: string) => `-----BEGIN ${kind}-----\n${keyLines.join("\n")}\nAb3=\n-----END ${kind}-----`
+
+/** Credentials as their issuers form them, put together here so that no scanner takes them for real ones. */
+const credentials: Readonly<Record<keyof typeof credentialForms, ReadonlyArray<string>>> = {
+  Anthropic: [`sk-ant-api03-${letters.slice(0, 93)}-_AA`],
+  AWS: [`AKIA${awsId}`, `ASIA${awsId}`],
+  Cerebras: [`csk-${letters.toLowerCase().slice(0, 48)}`],
+  Convex: [`prod:happy-animal-123|${letters.slice(0, 60)}==`, `preview:team:project|${letters.slice(0, 60)}`],
+  DigitalOcean: [`dop_v1_${hex.slice(0, 64)}`],
+  GitHub: [
+    `ghp_${letters.slice(0, 36)}`,
+    `ghs_${letters.slice(0, 36)}`,
+    `github_pat_${letters.slice(0, 22)}_${letters.slice(0, 59)}`
+  ],
+  GitLab: [`glpat-${letters.slice(0, 18)}_-`],
+  Google: [`AIza${letters.slice(0, 33)}_-`, `ya29.${letters.slice(0, 60)}`, `GOCSPX-${letters.slice(0, 28)}`],
+  Groq: [`gsk_${letters.slice(0, 52)}`],
+  "Hugging Face": [`hf_${letters.slice(0, 34)}`],
+  "JSON Web Token": [`${base64Url('{"alg":"HS256"}')}.${base64Url('{"sub":"1234567890"}')}.${letters.slice(0, 43)}`],
+  npm: [`npm_${letters.slice(0, 36)}`],
+  NVIDIA: [`nvapi-${letters.slice(0, 64)}`],
+  OpenAI: [`sk-proj-${letters.slice(0, 60)}_-`, `sk-${letters.slice(0, 48)}`],
+  OpenRouter: [`sk-or-v1-${hex.slice(0, 64)}`],
+  Perplexity: [`pplx-${letters.slice(0, 48)}`],
+  "private key": [pem("PRIVATE KEY"), pem("OPENSSH PRIVATE KEY"), pem("RSA PRIVATE KEY"), pem("PGP PRIVATE KEY BLOCK")],
+  PyPI: [`pypi-AgE${letters.slice(0, 80)}`],
+  Replicate: [`r8_${letters.slice(0, 37)}`],
+  SendGrid: [`SG.${letters.slice(0, 22)}.${letters.slice(0, 43)}`],
+  Slack: [
+    `xoxb-${"1234567890".repeat(2)}-${letters.slice(0, 24)}`,
+    `xoxe.xoxp-1-${letters.slice(0, 40)}`,
+    `xapp-1-A012-${letters.slice(0, 40)}`,
+    `hooks.slack.com/services/T01234567/B01234567/${letters.slice(0, 24)}`
+  ],
+  Stripe: [`sk_live_${letters.slice(0, 24)}`, `rk_test_${letters.slice(0, 24)}`, `whsec_${letters.slice(0, 32)}`],
+  Telegram: [`123456789:AA${letters.slice(0, 33)}`],
+  xAI: [`xai-${letters.slice(0, 80)}`]
+}
+
+describe("a credential of another service", () => {
+  const redact = makeRedactor([])
+  const surroundings: ReadonlyArray<(text: string) => string> = [
+    (text) => text,
+    (text) => `the key is ${text}.`,
+    (text) => `KEY=${text}\nNEXT=1`,
+    (text) => `line\n${text}\nline`,
+    (text) => `\`${text}\` "${text}" (${text})`
+  ]
+
+  for (const [issuer, samples] of Object.entries(credentials)) {
+    it(`of ${issuer} goes whole, and nothing around it`, () => {
+      for (const sample of samples) {
+        for (const surround of surroundings) {
+          const expected = surround(REDACTED)
+          assert.strictEqual(redact(surround(sample)), expected)
+          assert.strictEqual(redact(JSON.stringify(surround(sample))), JSON.stringify(expected))
+          assert.strictEqual(
+            redact(JSON.stringify(JSON.stringify(surround(sample)))),
+            JSON.stringify(JSON.stringify(expected))
+          )
+        }
+        assert.strictEqual(redact(`?a=%22${sample}&b=c`), `?a=%22${REDACTED}&b=c`)
+      }
+    })
+  }
+
+  it("that is a private key cut short is taken out as far as it goes", () => {
+    const whole = pem("RSA PRIVATE KEY")
+    const cut = whole.slice(0, whole.indexOf("Ab3="))
+    for (const line of keyLines) assert.notInclude(redact(`the key: ${cut}`), line)
+    for (const line of keyLines) assert.notInclude(redact(JSON.stringify(`the key: ${cut}`)), line)
+  })
+
+  it("that has no form of its own is known by its name", () => {
+    const secret = "wJalrXUtnFEMI/K7MDENG/bPxRfiCY".padEnd(40, "EXAMPLEKEY")
+    for (const [text, expected] of [
+      [`AWS_SECRET_ACCESS_KEY=${secret}`, `AWS_SECRET_ACCESS_KEY=${REDACTED}`],
+      [JSON.stringify({ SecretAccessKey: secret }), JSON.stringify({ SecretAccessKey: REDACTED })],
+      ["x-api-key: abcdef", `x-api-key: ${REDACTED}`],
+      ["Authorization: Bearer abcdefgh", `Authorization: Bearer ${REDACTED}`]
+    ] as const) {
+      assert.strictEqual(redact(text), expected)
+    }
+  })
+
+  it("takes time that grows with the text alone", () => {
+    const many = ["-----BEGIN PRIVATE KEY-----\n", "eyJaaaaaaaa.", "prod:", "sk-", "aws_session_token   ", "Bearer a"]
+    for (const part of many) assert.isString(redact(part.repeat(20_000)))
+  })
+
+  const Id = Schema.String.check(Schema.isPattern(/^[a-z0-9]{32}$/))
+  const Hash = Schema.String.check(Schema.isPattern(/^[0-9a-f]{40}$/))
+  const Digest = Schema.String.check(Schema.isPattern(/^[0-9a-f]{64}$/))
+  const Slug = Schema.String.check(Schema.isPattern(/^[a-z][a-z0-9-]{0,30}$/))
+  it.prop(
+    "is no id, hash, digest, slug or key of a session",
+    { Id, Hash, Digest, Slug },
+    ({ Digest, Hash, Id, Slug }) => {
+      for (const text of [
+        Id,
+        Hash,
+        Digest,
+        Slug,
+        `task-${Id}`,
+        `agent:${Slug}:${Id}:task:${Id}:g2`,
+        `https://github.com/acme/app/commit/${Hash}`,
+        `sha256:${Digest}`,
+        `feature/${Slug}-${Hash.slice(0, 8)}`
+      ]) {
+        assert.strictEqual(redact(JSON.stringify({ text: `see ${text}.` })), JSON.stringify({ text: `see ${text}.` }))
+      }
+    }
+  )
+})
+
+describe("a text for a model", () => {
+  it("loses our own secrets and service tokens, and keeps what people put into it", () => {
+    const own = makeOwnRedactor(["the-gateway-token"])
+    const pasted = `use ${credentials.GitHub[0]} and Bearer abc123def`
+    assert.strictEqual(
+      own(`${pasted} the-gateway-token ${token}`),
+      `${pasted} ${REDACTED} mc_service_k57abc_${REDACTED}`
+    )
   })
 })
 

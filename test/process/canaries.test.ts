@@ -44,7 +44,9 @@ describe("secrets that come back in an error, in whatever form", () => {
         const collectorKey = "canary-collector-key-4713"
         const receiver = yield* receiveTraces
         let shown: ReadonlyArray<string> = []
-        const modelUrl = yield* serveActingModel(async ({ user }) => {
+        const asked: Array<string> = []
+        const modelUrl = yield* serveActingModel(async ({ system, user }) => {
+          asked.push(system, user)
           if (!user.includes("show me your key")) return "Here."
           const access = httpAccessIn(user)
           shown = formsOf(access.capability)
@@ -144,6 +146,9 @@ describe("secrets that come back in an error, in whatever form", () => {
         }
         assert.include(sinks["health"], "thrown: ")
         assert.include(sinks["thread"], "My key: ")
+        const prompts = asked.join("\n")
+        assert.include(prompts, "Look at <redacted>")
+        for (const secret of secrets.slice(0, 5)) assert.notInclude(prompts, secret)
         const exceptions = receiver.spans().flatMap(({ events }) => events)
         assert.isTrue(exceptions.some(({ attributes }) => String(attributes["exception.message"]).includes("thrown: ")))
         const loads = receiver.spans().filter(({ name }) => name === "execute_tool task_load")

@@ -9,6 +9,7 @@ import {
   brokenRun,
   engineer,
   lead,
+  sampleContext,
   sampleEvent,
   sampleMessage,
   sampleRun,
@@ -64,6 +65,29 @@ describe("a delivery", () => {
       assert.isAtMost(reply.length, 200_000)
       assert.notInclude(reply, gatewaySecret)
       assert.include(reply, "the reply had")
+    }).pipe(quiet)
+  )
+
+  it.effect("shows the model no token of the runtime, but the run's capability and what people pasted", () =>
+    Effect.gen(function* () {
+      const serviceToken = `mc_service_testaccount1_${"0".repeat(64)}`
+      const pasted = `ghp_${"aB3dE5".repeat(6)}`
+      const content = `Use ${pasted}, not ${gatewaySecret} or ${serviceToken}.`
+      const { turns } = yield* deliverOnce(
+        { settings: { clientToolsEnabled: false } },
+        {
+          context: {
+            agent: { ...sampleContext().agent, role: `Keeper of ${gatewaySecret}` },
+            events: [sampleEvent({ message: sampleMessage({ content }) })],
+            task: sampleTask({ description: content })
+          }
+        }
+      )
+      const { input, instructions } = turns[0]!.prompt
+      for (const secret of [gatewaySecret, "0".repeat(16)]) assert.notInclude(input + instructions, secret)
+      assert.lengthOf(input.match(new RegExp(pasted, "g")) ?? [], 2)
+      assert.include(instructions, "Keeper of <redacted>")
+      assert.match(instructions, /mc_run_[\w-]{43}/)
     }).pipe(quiet)
   )
 

@@ -14,6 +14,9 @@ import { defaultFlags, lead, sampleContext, sampleMessage, sampleTask } from "..
 
 const fence = { run: "notification_1", session: "session_1", epoch: 3 }
 
+/** The service token of a test's settings. */
+const ownToken = `mc_service_testaccount1_${"0".repeat(64)}`
+
 type Change = Parameters<ControlPlane["Service"]["setTaskStatus"]>
 
 /** Tools over a control plane that notes each change of status. */
@@ -41,7 +44,7 @@ const setUp = (failure?: ControlPlaneFailure) =>
           Ref.update(loads, (all) => [...all, options]),
           failure === undefined
             ? Effect.succeed({
-                task: sampleTask({ id: options.taskId }),
+                task: sampleTask({ id: options.taskId, description: `Not ${ownToken}, but ghp_${"aB3dE5".repeat(6)}` }),
                 thread: [sampleMessage({ content: "x".repeat(10_000) })]
               })
             : Effect.fail(failure)
@@ -257,6 +260,15 @@ describe("a call", () => {
       yield* call("task_load", { taskId: "\ttask_9 " })
       assert.deepStrictEqual(yield* loads, [{ taskId: "task_9" }])
       assert.strictEqual((yield* call("task_load", { taskId: "  " })).code, "malformed")
+    })
+  )
+
+  it.effect("answers without the runtime's own tokens, and with what people pasted", () =>
+    Effect.gen(function* () {
+      const { call } = yield* setUp()
+      const { json } = yield* call("task_load", { taskId: "task_9" })
+      assert.notInclude(json, ownToken.slice(-16))
+      assert.include(json, `ghp_${"aB3dE5".repeat(6)}`)
     })
   )
 
