@@ -66,6 +66,19 @@ export const readUrl = (text: string): Reading<URL> => {
   return url.hash === "" ? Result.succeed(url) : Result.fail("has a fragment")
 }
 
+/** The address of a proxy, which may carry credentials; as everywhere, it is http where it has no scheme. */
+export const readProxy = (text: string): Reading<URL> => {
+  const address = /^[a-z][a-z0-9+.-]*:\/\//i.test(text) ? text : `http://${text}`
+  if (UNREPLACED.test(text)) return Result.fail(isUnreplaced)
+  if (!URL.canParse(address)) return Result.fail("is not a URL")
+  const url = new URL(address)
+  if (url.protocol !== "http:" && url.protocol !== "https:") return Result.fail("is neither http nor https")
+  return Result.mapBoth(
+    Result.try(() => decodeURIComponent(url.username + url.password)),
+    { onSuccess: () => url, onFailure: () => "has a % in its credentials that must be written %25" }
+  )
+}
+
 /** An address to which paths are added: without a query and without a slash at its end. */
 export const readBaseUrl = (text: string): Reading<string> =>
   Result.flatMap(readUrl(text), (url) =>

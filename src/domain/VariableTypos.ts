@@ -19,11 +19,13 @@ const distance = (from: string, to: string): number => {
 
 const secretFiles = allVariables.flatMap(([name, { kind }]) => (kind === "secret" ? [`${name}_FILE`] : []))
 const known: ReadonlyArray<string> = [...allVariables.map(([name]) => name), ...secretFiles]
+/** Other programs' variables, which look like ours. */
+const foreign: ReadonlyArray<string> = ["HTTP_PROXY", "http_proxy", "https_proxy", "no_proxy"]
 
 /** One line for each name of the environment that was probably meant to be a variable of ours; values are not looked at. */
 export const variableTypos = (names: ReadonlyArray<string>): ReadonlyArray<string> =>
   names.flatMap((name) => {
-    if (known.includes(name)) return []
+    if (known.includes(name) || foreign.includes(name)) return []
     const base = name.endsWith("_FILE") ? name.slice(0, -"_FILE".length) : null
     if (base !== null && Object.hasOwn(variables, base)) {
       return [`${name} is set, but only secrets are read from files: set ${base} itself`]

@@ -103,6 +103,18 @@ export const variables = {
     "mc_service_{accountId}_{64 hex digits}",
     "Proves to the control plane that this process works for the account."
   ),
+  HTTPS_PROXY: text(
+    "Account",
+    "none",
+    "http or https, also in lower case as https_proxy",
+    "The proxy for https addresses of the control plane and of traces; the gateway is always reached directly."
+  ),
+  NO_PROXY: text(
+    "Account",
+    "none",
+    "hosts separated by commas, also in lower case as no_proxy",
+    "Hosts, with their subdomains, that are reached without the proxy; * is all."
+  ),
   RUNTIME_ID: text(
     "Account",
     "host name",

@@ -6,7 +6,7 @@ import { Redacted, Result, Schema } from "effect"
 import type { ConfigProvider } from "effect"
 import packageJson from "../../package.json" with { type: "json" }
 import type { AddressList } from "../domain/AddressList.ts"
-import { readDeploymentUrl, readPath, readUrl } from "../domain/EnvironmentValue.ts"
+import { readDeploymentUrl, readPath, readProxy, readUrl } from "../domain/EnvironmentValue.ts"
 import type { TracingSettings } from "../domain/TraceTarget.ts"
 import { variables } from "../domain/Variables.ts"
 import { variableTypos } from "../domain/VariableTypos.ts"
@@ -42,6 +42,9 @@ export interface Settings {
   readonly accountId: string
   readonly convexUrl: string
   readonly serviceToken: Redacted.Redacted
+  /** The proxy for https addresses, with its credentials, and the hosts that are reached without it. */
+  readonly proxy: Option.Option<Redacted.Redacted>
+  readonly noProxy: string
   readonly runtimeId: string
   readonly healthHost: string
   readonly healthPort: number
@@ -174,6 +177,18 @@ export const readSettings = Effect.fn("Config.readSettings")(function* (provider
     agentsMdPath: yield* collect(read.path("OPENCLAW_AGENTS_MD_PATH", packaged("docs/runtime/AGENTS.md"))),
     heartbeatMdPath: yield* collect(read.path("OPENCLAW_HEARTBEAT_MD_PATH", packaged("docs/runtime/HEARTBEAT.md"))),
     worktreeScriptPath: yield* collect(Effect.succeed(packaged("docs/runtime/worktree.sh"))),
+    proxy: yield* collect(
+      Effect.map(
+        read.parsed("HTTPS_PROXY", readProxy, "the proxy's address, e.g. http://proxy.internal:3128"),
+        Option.map(({ href }) => Redacted.make(href, { label: "HTTPS_PROXY" }))
+      )
+    ),
+    noProxy: yield* collect(
+      Effect.map(
+        read.optional("NO_PROXY"),
+        Option.getOrElse(() => "")
+      )
+    ),
     runtimeId: yield* collect(
       Effect.map(
         read.optional("RUNTIME_ID"),

@@ -59,7 +59,13 @@ export const orProblem = <A>(
 /** The reader of one account's environment: each method looks up rule and default of the variable it is given. */
 export const makeReader = (provider: ConfigProvider.ConfigProvider, fileSystem: FileSystem.FileSystem) => {
   type Parse<A> = (value: string) => Result.Result<A, string>
-  const optional = (name: NamesOf<"text">): Read<Option.Option<string>> => raw(provider, name)
+  /** The variables of a proxy are written in lower case too, as other programs read them. */
+  const optional = (name: NamesOf<"text">): Read<Option.Option<string>> =>
+    name === "HTTPS_PROXY" || name === "NO_PROXY"
+      ? Effect.zipWith(raw(provider, name), raw(provider, name.toLowerCase()), (upper, lower) =>
+          Option.orElse(upper, () => lower)
+        )
+      : raw(provider, name)
   /** The variable as `parse` understands it. */
   const parsed = <A>(name: NamesOf<"text">, parse: Parse<A>, rule: string): Read<Option.Option<A>> =>
     Effect.flatMap(

@@ -1,6 +1,7 @@
 /**
  * The only importer of Convex's client library: everything else speaks of functions by path and of typed failures.
- * Queries and mutations go over HTTP, one request each with its own deadline; subscriptions share one WebSocket.
+ * Queries and mutations go over HTTP, one request each with its own deadline; subscriptions share one WebSocket. Both go
+ * through the proxy, if there is one for the address.
  */
 import { ConvexClient as SocketClient, ConvexHttpClient } from "convex/browser"
 import { makeFunctionReference } from "convex/server"
@@ -21,7 +22,7 @@ import {
   Stream,
   SubscriptionRef
 } from "effect"
-import { Agent, request } from "undici"
+import { EnvHttpProxyAgent, Pool, request, WebSocket } from "undici"
 import { describeAddressFailure, judgeAddress } from "../domain/AddressFailure.ts"
 import type { Address, AddressOutcome } from "../domain/AddressFailure.ts"
 import {
@@ -36,6 +37,7 @@ import type { ControlPlaneFailure } from "../domain/ControlPlaneFailure.ts"
 import { monotonicMillisUnsafe } from "../domain/Monotonic.ts"
 import { wellFormed } from "../domain/WellFormed.ts"
 import { RuntimeConfig } from "./Config.ts"
+import type { Settings } from "./Config.ts"
 import { Redactor } from "./Redactor.ts"
 import { Secrets } from "./Secrets.ts"
 
@@ -139,19 +141,22 @@ const isBroken = (cause: unknown): boolean =>
 const isRepeatable = (kind: "query" | "mutation", args: Arguments): boolean =>
   kind === "query" || "requestId" in args || "epoch" in args
 
-/** The connections to the deployment, and how many were opened. */
-const makeConnections = () => {
-  const agent = new Agent({
+/** The connections to the deployment, direct or through a proxy, and how many were opened. */
+const makeConnections = ({ noProxy, proxy }: Pick<Settings, "noProxy" | "proxy">) => {
+  const connections = { opened: 0 }
+  const agent = new EnvHttpProxyAgent({
+    httpProxy: "",
+    httpsProxy: Option.match(proxy, { onNone: () => "", onSome: Redacted.value }),
+    noProxy,
     connections: 32,
     pipelining: 1,
     keepAliveTimeout: KEPT_MILLIS,
     keepAliveMaxTimeout: KEPT_MILLIS,
     keepAliveTimeoutThreshold: -KEPT_MILLIS,
-    connect: { keepAlive: true, keepAliveInitialDelay: PROBE_AFTER_MILLIS }
+    connect: { keepAlive: true, keepAliveInitialDelay: PROBE_AFTER_MILLIS },
+    factory: (origin, options) => new Pool(origin, options).on("connect", () => void connections.opened++)
   })
-  const connections = { agent, opened: 0 }
-  agent.on("connect", () => void connections.opened++)
-  return connections
+  return Object.assign(connections, { agent })
 }
 
 /**
@@ -209,7 +214,7 @@ export class ConvexClient extends Context.Service<
   static readonly layer = Layer.effect(
     ConvexClient,
     Effect.gen(function* () {
-      const { accountId, convexUrl } = yield* RuntimeConfig
+      const { accountId, convexUrl, noProxy, proxy } = yield* RuntimeConfig
       const secrets = yield* Secrets
       const { error: redact } = yield* Redactor
       const clock = yield* Clock.Clock
@@ -219,8 +224,9 @@ export class ConvexClient extends Context.Service<
         serviceToken: Redacted.value(secrets.now().serviceToken)
       })
 
-      const connections = yield* Effect.acquireRelease(Effect.sync(makeConnections), ({ agent }) =>
-        Effect.promise(() => agent.destroy())
+      const connections = yield* Effect.acquireRelease(
+        Effect.sync(() => makeConnections({ noProxy, proxy })),
+        ({ agent }) => Effect.promise(() => agent.destroy())
       )
       const once = Effect.fnUntraced(function* (kind: "query" | "mutation", path: string, args: Arguments) {
         let answer: AnsweredWith | undefined
@@ -286,7 +292,7 @@ export class ConvexClient extends Context.Service<
       /** Notes every incoming message, pings included, which the library does not report. */
       class WatchedSocket extends WebSocket {
         constructor(url: string | URL, protocols?: string | Array<string>) {
-          super(url, protocols)
+          super(url, { dispatcher: connections.agent, ...(protocols === undefined ? {} : { protocols }) })
           this.addEventListener("message", () => {
             state.lastMessageAt = clock.currentTimeMillisUnsafe()
             state.lastSignAt = monotonicMillisUnsafe(clock)
@@ -326,7 +332,7 @@ export class ConvexClient extends Context.Service<
           logger: false,
           skipConvexDeploymentUrlCheck: true,
           unsavedChangesWarning: false,
-          webSocketConstructor: WatchedSocket as unknown as typeof WebSocket
+          webSocketConstructor: WatchedSocket as unknown as typeof globalThis.WebSocket
         })
         state.lastSignAt = monotonicMillisUnsafe(clock)
         state.lastMessageAt = null

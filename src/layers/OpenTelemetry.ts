@@ -152,7 +152,17 @@ export const openTelemetry: OpenTelemetry = Effect.fnUntraced(function* ({ heade
   }
   const exporter = new OTLPTraceExporter({
     url,
-    headers: Object.fromEntries(Object.entries(headers).map(([name, value]) => [name, Redacted.value(value)]))
+    headers: Object.fromEntries(Object.entries(headers).map(([name, value]) => [name, Redacted.value(value)])),
+    httpAgentOptions: {
+      keepAlive: true,
+      proxyEnv: {
+        NO_PROXY: config.noProxy,
+        ...Option.match(config.proxy, {
+          onNone: () => ({}),
+          onSome: (proxy) => ({ HTTPS_PROXY: Redacted.value(proxy) })
+        })
+      }
+    }
   })
   const processor = new BatchSpanProcessor(guarded(exporter, redact, noteExport))
 

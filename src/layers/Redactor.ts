@@ -21,7 +21,7 @@ export class Redactor extends Context.Service<
   static readonly layer = Layer.effect(
     Redactor,
     Effect.gen(function* () {
-      const { gatewayToken, serviceToken, tracing } = yield* RuntimeConfig
+      const { gatewayToken, proxy, serviceToken, tracing } = yield* RuntimeConfig
       const secrets = new Set<string>()
       /** False when nothing was learnt. */
       const learn = (secret: string): boolean => {
@@ -35,6 +35,9 @@ export class Redactor extends Context.Service<
       for (const secret of [Option.some(serviceToken), gatewayToken, tracing.honeycombApiKey]) {
         if (Option.isSome(secret)) learn(Redacted.value(secret.value))
       }
+      // An address without credentials is no secret.
+      const password = Option.map(proxy, (held) => new URL(Redacted.value(held)).password)
+      if (Option.isSome(password)) learn(decodeURIComponent(password.value))
       for (const headers of [tracing.headers, tracing.tracesHeaders]) {
         if (Option.isSome(headers)) headerSecrets(Redacted.value(headers.value)).forEach(learn)
       }

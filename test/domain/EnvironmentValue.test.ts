@@ -7,6 +7,7 @@ import {
   readDeploymentUrl,
   readHost,
   readPath,
+  readProxy,
   readSecretText,
   readUrl,
   unwrapped
@@ -134,6 +135,25 @@ describe("an address", () => {
     assert.isTrue(Result.isSuccess(readDeploymentUrl("http://127.0.0.1:3210")))
     for (const text of ["https://happy-animal-123.convex.site", "https://dashboard.convex.dev/d/happy"]) {
       assert.isTrue(Result.isFailure(readDeploymentUrl(text)), text)
+    }
+  })
+})
+
+describe("a proxy", () => {
+  it("may have credentials, and is http where it has no scheme", () => {
+    for (const [text, href] of [
+      ["http://proxy:3128", "http://proxy:3128/"],
+      ["https://pat:p%40ss@proxy", "https://pat:p%40ss@proxy/"],
+      ["10.0.0.1:3128", "http://10.0.0.1:3128/"],
+      ["pat:pass@proxy:3128", "http://pat:pass@proxy:3128/"]
+    ] as const) {
+      assert.deepStrictEqual(
+        Result.map(readProxy(text), (url) => url.href),
+        Result.succeed(href)
+      )
+    }
+    for (const text of ["socks5://proxy", "http://", "http://$PROXY", "http://pat:100%@proxy"]) {
+      assert.isTrue(Result.isFailure(readProxy(text)), text)
     }
   })
 })

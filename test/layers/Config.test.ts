@@ -186,6 +186,21 @@ describe("a complete environment", () => {
     })
   )
 
+  it.effect("may name its proxy in lower case, whose credentials are shown nowhere", () =>
+    Effect.gen(function* () {
+      const settings = yield* read({
+        ...complete,
+        https_proxy: "http://pat:hunter2@proxy:3128",
+        http_proxy: "http://proxy:3128",
+        NO_PROXY: "a.example,b.example"
+      })
+      assert.deepStrictEqual(Option.map(settings.proxy, Redacted.value), Option.some("http://pat:hunter2@proxy:3128/"))
+      assert.strictEqual(settings.noProxy, "a.example,b.example")
+      assert.deepStrictEqual(settings.hints, [])
+      assert.notInclude(JSON.stringify(settings), "hunter2")
+    })
+  )
+
   it.effect("takes an empty variable for an absent one", () =>
     Effect.gen(function* () {
       const settings = yield* read({ ...complete, HEALTH_PORT: "", OPENCLAW_GATEWAY_URL: "  ", LOG_LEVEL: "" })
@@ -266,6 +281,7 @@ const bad: ReadonlyArray<readonly [name: string, values: ReadonlyArray<string>, 
     ["nonsense", "mc_service_", `mc_service_k57account_${"g".repeat(64)}`, `mc_service_k57account_${"a".repeat(63)}`],
     ["mc_service_{accountId}_{64 hex digits}"]
   ],
+  ["HTTPS_PROXY", ["socks5://proxy", "http://pat:hunter2%@proxy"], ["the proxy's address"]],
   ["HEALTH_HOST", ["http://0.0.0.0", "0.0.0.0:3000", "*", "$(hostname)"], ["host name or an IP address"]],
   [
     "OPENCLAW_STATE_DIR",

@@ -1,8 +1,23 @@
+import { createServer } from "node:http"
+import type { AddressInfo } from "node:net"
 import { assert, describe, it, vi } from "@effect/vitest"
 import { ConvexError } from "convex/values"
 import type { Value } from "convex/values"
 import { convexToJson } from "convex/values"
-import { Deferred, Effect, Exit, Fiber, Layer, Logger, Queue, Redacted, Result, Stream, SubscriptionRef } from "effect"
+import {
+  Deferred,
+  Effect,
+  Exit,
+  Fiber,
+  Layer,
+  Logger,
+  Option,
+  Queue,
+  Redacted,
+  Result,
+  Stream,
+  SubscriptionRef
+} from "effect"
 import { TestClock } from "effect/testing"
 import { makeAccount } from "../../local/account.ts"
 import { launchPlane } from "../../local/launcher.ts"
@@ -10,18 +25,26 @@ import { personAt } from "../../local/person.ts"
 import type { ControlPlaneFailure } from "../../src/domain/ControlPlaneFailure.ts"
 import { functions } from "../../src/domain/ControlPlaneFunctions.ts"
 import { RuntimeConfig } from "../../src/layers/Config.ts"
+import type { Settings } from "../../src/layers/Config.ts"
 import { ConvexClient } from "../../src/layers/ConvexClient.ts"
 import { Redactor } from "../../src/layers/Redactor.ts"
 import { answerWith, closedPort, hang, reset, startServer } from "./scriptedServer.ts"
 
 const secret = "0123456789abcdef".repeat(4)
 
-const clientAt = (convexUrl: string, accountId = "k57account", token = `mc_service_k57account_${secret}`) =>
+const clientAt = (
+  convexUrl: string,
+  accountId = "k57account",
+  token = `mc_service_k57account_${secret}`,
+  settings: Partial<Settings> = {}
+) =>
   Effect.map(
     Layer.build(
       ConvexClient.layer.pipe(
         Layer.provide(Redactor.layer),
-        Layer.provide(RuntimeConfig.layerTest({ convexUrl, accountId, serviceToken: Redacted.make(token) }))
+        Layer.provide(
+          RuntimeConfig.layerTest({ convexUrl, accountId, serviceToken: Redacted.make(token), ...settings })
+        )
       )
     ),
     (services) => Effect.provideContext(ConvexClient, services)
@@ -40,6 +63,53 @@ const refusal = (data: Value) =>
     errorData: convexToJson(data),
     logLines: []
   })
+
+describe("a proxy", () => {
+  /** Refuses every tunnel and tells for whom it was asked. */
+  const startProxy = Effect.gen(function* () {
+    const asked = yield* Queue.unbounded<readonly [target: string | undefined, credentials: string | undefined]>()
+    const server = createServer().on("connect", (request, socket) => {
+      Queue.offerUnsafe(asked, [request.url, request.headers["proxy-authorization"]])
+      socket.end("HTTP/1.1 403 Forbidden\r\n\r\n")
+    })
+    yield* Effect.acquireRelease(
+      Effect.callback<void>((resume) => void server.listen(0, "127.0.0.1", () => resume(Effect.void))),
+      () => Effect.sync(() => server.close())
+    )
+    const { port } = server.address() as AddressInfo
+    return { asked, proxy: Option.some(Redacted.make(`http://pat:hunter2@127.0.0.1:${port}`)) }
+  })
+
+  it.live("is asked for the calls and for the socket of an https deployment, with its credentials", () =>
+    Effect.gen(function* () {
+      const { asked, proxy } = yield* startProxy
+      const client = yield* clientAt("https://happy-animal-123.convex.cloud", undefined, undefined, { proxy })
+      const failure = yield* Effect.flip(client.query(functions.loadTask, {}))
+      assert.include(failure, { _tag: "ControlPlaneUnavailable" })
+      assert.include(JSON.stringify(failure), "403")
+      const expected = ["happy-animal-123.convex.cloud:443", `Basic ${btoa("pat:hunter2")}`] as const
+      assert.deepStrictEqual(yield* Queue.take(asked), expected)
+      yield* Effect.forkScoped(Stream.runDrain(client.subscribe(functions.wake, {})))
+      assert.deepStrictEqual(yield* Queue.take(asked), expected)
+    }).pipe(Effect.scoped, Effect.provide(Logger.layer([])))
+  )
+
+  it.live("is not asked for hosts of NO_PROXY, nor for http", () =>
+    Effect.gen(function* () {
+      const { asked, proxy } = yield* startProxy
+      const port = yield* closedPort
+      const excepted = yield* clientAt(`https://127.0.0.1:${port}`, undefined, undefined, {
+        proxy,
+        noProxy: "example.com,127.0.0.1"
+      })
+      const plain = yield* clientAt(`http://127.0.0.1:${port}`, undefined, undefined, { proxy })
+      for (const client of [excepted, plain]) {
+        assert.include(JSON.stringify(yield* Effect.flip(client.query(functions.loadTask, {}))), "ECONNREFUSED")
+      }
+      assert.strictEqual(yield* Queue.size(asked), 0)
+    }).pipe(Effect.scoped)
+  )
+})
 
 describe("a connection", () => {
   const answer = answerWith(200, { status: "success", value: null, logLines: [] })

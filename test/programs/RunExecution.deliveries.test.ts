@@ -13,8 +13,7 @@ import {
   sampleEvent,
   sampleMessage,
   sampleRun,
-  sampleTask,
-  sampleContext
+  sampleTask
 } from "../domain/sampleContext.ts"
 import {
   deliverOnce,
