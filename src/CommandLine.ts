@@ -53,6 +53,7 @@ import { LiveRuns } from "./services/LiveRuns.ts"
 import { Operator } from "./services/Operator.ts"
 import { Permits } from "./services/Permits.ts"
 import { Roster } from "./services/Roster.ts"
+import { RuntimeHealth } from "./services/RuntimeHealth.ts"
 import { Supervisor } from "./services/Supervisor.ts"
 import { Turns } from "./services/Turns.ts"
 import { listenToHangups, listenToSignals } from "./Signals.ts"
@@ -62,7 +63,7 @@ const services = Layer.empty.pipe(
   Layer.provideMerge(Turns.layer),
   Layer.provideMerge(AgentTools.layer),
   Layer.provideMerge(LiveRuns.layer),
-  Layer.provideMerge(GatewayGuard.layer),
+  Layer.provideMerge(Layer.mergeAll(GatewayGuard.layer, RuntimeHealth.layer)),
   Layer.provideMerge(Layer.mergeAll(Leases.layer, Permits.layer, Roster.layer)),
   Layer.provideMerge(Layer.mergeAll(ControlPlane.layer, Supervisor.layer)),
   Layer.provideMerge(Lifecycle.layer),

@@ -2,18 +2,20 @@ import { Clock, Console, Effect, Option, Schedule, Schema } from "effect"
 import { Command, Flag } from "effect/cli"
 import { statusScreen } from "../domain/StatusScreen.ts"
 import { endWith } from "./EndedWith.ts"
-import { askRuntime, urlFlag } from "./LocalEndpoint.ts"
+import { askRuntime, RuntimeAway, urlFlag } from "./LocalEndpoint.ts"
 import { untilStopped } from "./UntilStopped.ts"
 
 const decodeJson = Schema.decodeUnknownOption(Schema.fromJsonString(Schema.Unknown))
 /** Clears the screen and its history, and goes to its top; written to terminals only. */
 const CLEAR = "\u001b[2J\u001b[3J\u001b[H"
 
+/** What /health answers; something else that listens there is no runtime. */
 const look = Effect.fnUntraced(function* (url: Option.Option<string>, json: boolean) {
   const { body } = yield* askRuntime(url, "/health")
-  const health = decodeJson(body)
-  if (Option.isNone(health)) return "The answer of /health is no JSON: something else listens there."
-  return json ? JSON.stringify(health.value, null, 2) : statusScreen(health.value, yield* Clock.currentTimeMillis)
+  const health = Option.getOrNull(decodeJson(body))
+  const screen = statusScreen(health, yield* Clock.currentTimeMillis)
+  if (screen === null) return yield* new RuntimeAway({ detail: "What answers there is no runtime of this version." })
+  return json ? { ...screen, text: JSON.stringify(health, null, 2) } : screen
 })
 
 /** `status`: one screen of what the runtime of this machine does. */
@@ -30,22 +32,25 @@ export const status = Command.make(
   },
   Effect.fn(function* ({ json, url, watch }) {
     if (!watch) {
-      return yield* look(url, json).pipe(
-        Effect.flatMap((screen) => Console.log(screen)),
+      const { isHealthy, text } = yield* look(url, json).pipe(
         Effect.catchTag("RuntimeAway", ({ detail }) => endWith(1, detail))
       )
+      yield* Console.log(text)
+      return isHealthy ? undefined : yield* endWith(2)
     }
     const isTerminal = process.stdout.isTTY === true
     // A runtime that restarts is away for a moment: that is something to watch too.
     yield* look(url, json).pipe(
-      Effect.catchTag("RuntimeAway", ({ detail }) => Effect.succeed(detail)),
-      Effect.flatMap((screen) => Console.log(isTerminal ? `${CLEAR}${screen}` : `${screen}\n`)),
+      Effect.catchTag("RuntimeAway", ({ detail }) => Effect.succeed({ text: detail })),
+      Effect.flatMap(({ text }) => Console.log(isTerminal ? `${CLEAR}${text}` : `${text}\n`)),
       Effect.repeat(Schedule.spaced("2 seconds")),
       untilStopped
     )
   })
 ).pipe(
-  Command.withDescription("Show what the runtime of this machine does: exit code 1 when none answers"),
+  Command.withDescription(
+    "Show what the runtime of this machine does; exit code 0 if it is healthy, 1 if none answers, otherwise 2"
+  ),
   Command.withExamples([
     { command: "mission-control-runtime status", description: "One screen" },
     { command: "mission-control-runtime status --watch", description: "Until interrupted" },

@@ -1,4 +1,6 @@
 /** What the process did lately, as people look at it: bounded in every direction, pure, all times epoch milliseconds. */
+import { afterOutcome } from "./Health.ts"
+import type { AgentOutcome, FailureRow } from "./Health.ts"
 
 /** A delivery or heartbeat that runs now. */
 export interface RunningWork {
@@ -25,6 +27,8 @@ export interface EndedWork {
   readonly type: string
   readonly outcome: string
   readonly isSilence: boolean
+  /** It ended with an error, which its outcome alone may not show. */
+  readonly isError: boolean
   readonly at: number
   readonly durationMillis: number
 }
@@ -55,6 +59,7 @@ export interface Span {
   readonly ended: number
   readonly failed: number
   readonly totalMillis: number
+  readonly longestMillis: number
 }
 
 /** Everything at one moment; lists have the newest first, but for `running` and `spans`. */
@@ -63,6 +68,7 @@ export interface Activity {
   readonly ended: ReadonlyArray<EndedWork>
   readonly errors: ReadonlyArray<RepeatedError>
   readonly agents: ReadonlyArray<SeenAgent>
+  readonly failures: ReadonlyArray<FailureRow>
   readonly spans: ReadonlyArray<Span>
 }
 
@@ -79,7 +85,7 @@ const short = (text: string): string =>
   text.length <= CHARACTERS ? text : `${text.slice(0, CHARACTERS - 1).toWellFormed()}…`
 
 /** Nothing has happened yet. */
-export const nothing: Activity = { running: [], ended: [], errors: [], agents: [], spans: [] }
+export const nothing: Activity = { running: [], ended: [], errors: [], agents: [], failures: [], spans: [] }
 
 const touchAgent = (
   agents: ReadonlyArray<SeenAgent>,
@@ -134,34 +140,32 @@ const withError = (
 const withSpan = (spans: ReadonlyArray<Span>, at: number, isFailure: boolean, millis: number): ReadonlyArray<Span> => {
   const start = Math.floor(at / SPAN_MILLIS) * SPAN_MILLIS
   const last = spans.at(-1)
-  const current = last?.at === start ? last : { at: start, ended: 0, failed: 0, totalMillis: 0 }
+  const current = last?.at === start ? last : { at: start, ended: 0, failed: 0, totalMillis: 0, longestMillis: 0 }
   return [
     ...spans.filter((span) => span.at !== start),
     {
       at: start,
       ended: current.ended + 1,
       failed: current.failed + (isFailure ? 1 : 0),
-      totalMillis: current.totalMillis + millis
+      totalMillis: current.totalMillis + millis,
+      longestMillis: Math.max(current.longestMillis, millis)
     }
   ].slice(-SPANS)
 }
 
 /** How a run ended, beside what its start told. */
-export interface WorkEnd {
+export interface WorkEnd extends AgentOutcome {
   readonly run: string
-  readonly agent: string | null
   readonly type: string
-  readonly outcome: string
   readonly isSilence: boolean
   readonly isFailure: boolean
-  readonly error: string | null
-  readonly at: number
   readonly durationMillis: number
 }
 
 /** Work ended, whether its start was seen or not. */
 export const ended = (activity: Activity, end: WorkEnd): Activity => {
-  const isHeartbeat = end.type === "heartbeat"
+  const isHeartbeat = end.kind === "heartbeat"
+  const error = end.error === null ? null : short(end.error)
   const work = activity.running.find(({ run }) => run === end.run)
   return {
     running: activity.running.filter((other) => other !== work),
@@ -174,12 +178,14 @@ export const ended = (activity: Activity, end: WorkEnd): Activity => {
         type: end.type,
         outcome: end.outcome,
         isSilence: end.isSilence,
+        isError: end.error !== null,
         at: end.at,
         durationMillis: end.durationMillis
       },
       ...activity.ended
     ].slice(0, ENDED),
-    errors: end.error === null ? activity.errors : withError(activity.errors, short(end.error), end.agent, end.at),
+    errors: error === null ? activity.errors : withError(activity.errors, error, end.agent, end.at),
+    failures: afterOutcome(activity.failures, { ...end, error }),
     agents: touchAgent(activity.agents, end.agent, {
       lastWorkAt: end.at,
       ...(isHeartbeat ? { lastHeartbeatAt: end.at, lastHeartbeatOutcome: end.outcome } : {})
@@ -200,6 +206,7 @@ export const rosterKnown = (
   roster: ReadonlyArray<{ readonly slug: string; readonly name: string; readonly role: string }>
 ): Activity => ({
   ...activity,
+  failures: activity.failures.filter(({ agent }) => roster.some(({ slug }) => slug === agent)),
   agents: roster.slice(0, AGENTS).map(({ name, role, slug }) => {
     const [seen] = touchAgent(
       activity.agents.filter((agent) => agent.slug === slug),
@@ -216,6 +223,6 @@ export const sparkline = (activity: Activity, now: number): ReadonlyArray<Span> 
   const known = new Map(activity.spans.map((span) => [span.at, span]))
   return Array.from({ length: SPANS }, (_, index) => {
     const at = last - (SPANS - 1 - index) * SPAN_MILLIS
-    return known.get(at) ?? { at, ended: 0, failed: 0, totalMillis: 0 }
+    return known.get(at) ?? { at, ended: 0, failed: 0, totalMillis: 0, longestMillis: 0 }
   })
 }

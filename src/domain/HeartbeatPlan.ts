@@ -60,8 +60,9 @@ const judgeEnd = (run: HeartbeatRun, followUps: ReadonlyArray<HeartbeatTask>, en
 const judgeFailure = (run: HeartbeatRun, failure: FailedTurn): Judgement => {
   const { class: kind, error, isSilence, minimumMillis } = failure
   // No answer is owed to a heartbeat: one second try if the gateway does not say what happened.
-  return isSilence && (kind !== "TurnAmbiguous" || run.failures > 0)
-    ? completed(run, "silent")
+  if (isSilence && kind !== "TurnAmbiguous") return completed(run, "silent")
+  return isSilence && run.failures > 0
+    ? { ...completed(run, "silent"), error: `${kind}: ${error}` }
     : { _tag: "Failed", class: kind, error, silence: isSilence, minimumMillis }
 }
 

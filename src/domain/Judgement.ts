@@ -13,6 +13,8 @@ const SHARED_LIMIT = Duration.hours(24)
 export interface Delivered {
   readonly _tag: "Delivered"
   readonly outcome: Outcome
+  /** The failure that ended its last try, although no answer was owed. */
+  readonly error?: string
 }
 
 /** The heartbeat was completed. */
@@ -22,6 +24,8 @@ export interface Completed {
   readonly report: HeartbeatReport
   /** Why its text is not posted, for the log. */
   readonly remark?: string
+  /** The failure that ended its last try. */
+  readonly error?: string
 }
 
 /** The attempt failed and counts. The last attempt of a notification gets no retry. */

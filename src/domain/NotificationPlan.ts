@@ -1,7 +1,7 @@
 import { isAnswerOwed } from "./AnswerDuty.ts"
 import { divideEvents } from "./DeliveryPolicy.ts"
 import type { DividedEvents } from "./DeliveryPolicy.ts"
-import type { FailedTurn, Judgement, TurnPlan } from "./Judgement.ts"
+import type { Delivered, FailedTurn, Judgement, TurnPlan } from "./Judgement.ts"
 import { formatNotificationMessage } from "./Prompt.ts"
 import type { NotificationRun, Outcome } from "./Run.ts"
 import { cutReply } from "./Silence.ts"
@@ -20,7 +20,7 @@ interface Situation extends DividedEvents {
   readonly isOwed: boolean
 }
 
-const delivered = (outcome: Outcome): Judgement => ({ _tag: "Delivered", outcome })
+const delivered = (outcome: Outcome): Delivered => ({ _tag: "Delivered", outcome })
 
 /** Whether the try after this silence is the last before the fallback: a session that overflowed stays silent. */
 const isNextTryLast = ({ limits: { maxAttempts, silenceLimit }, run: { attempt, silences } }: Situation): boolean =>
@@ -31,7 +31,8 @@ const judgeSilence = (situation: Situation, failure: FailedTurn): Judgement => {
   const isAmbiguous = failure.class === "TurnAmbiguous"
   // Without a duty to answer, one more try where the gateway does not say what happened.
   if (!isOwed && (!isAmbiguous || run.attempt >= limits.maxAttempts || run.silences > 0)) {
-    return delivered({ outcome: "skipped", reason: failure.error, refused })
+    const skipped = delivered({ outcome: "skipped", reason: failure.error, refused })
+    return isAmbiguous ? { ...skipped, error: `${failure.class}: ${failure.error}` } : skipped
   }
   return {
     _tag: "Failed",

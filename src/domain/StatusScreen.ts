@@ -3,8 +3,7 @@ import { Option, Schema } from "effect"
 /** The parts of /health that the screen shows; what is absent or of another shape is left out. */
 const Shown = Schema.Struct({
   status: Schema.String,
-  lifecycle: Schema.String,
-  isPaused: Schema.optionalKey(Schema.Boolean),
+  ready: Schema.optionalKey(Schema.Boolean),
   reasons: Schema.Array(Schema.String),
   uptime: Schema.optionalKey(Schema.Finite),
   gateway: Schema.optionalKey(
@@ -46,19 +45,23 @@ export const showSpan = (seconds: number): string => {
 const agentsOf = (agents: unknown): string =>
   Array.isArray(agents) ? String(agents.length) : typeof agents === "number" ? String(agents) : "-"
 
-/** One screen of what /health says, or why it is none; `now` is epoch milliseconds. */
-export const statusScreen = (health: unknown, now: number): string => {
+/** One screen of what /health says; `now` is epoch milliseconds. */
+export interface StatusScreen {
+  readonly text: string
+  readonly isHealthy: boolean
+}
+
+/** The screen, or null for an answer that is none of /health. */
+export const statusScreen = (health: unknown, now: number): StatusScreen | null => {
   const decoded = decode(health)
-  if (Option.isNone(decoded)) return "The answer of /health is of no shape that this version knows."
+  if (Option.isNone(decoded)) return null
   const { agentSync, controlPlane, delivery = {}, gateway, heartbeats, ...rest } = decoded.value
+  const readiness = rest.ready === undefined ? "" : rest.ready ? ", ready" : ", not ready"
   const ago = (millis: number | null | undefined) =>
     millis === null || millis === undefined ? "" : `${showSpan((now - millis) / 1_000)} ago`
   const lines: ReadonlyArray<readonly [string, string]> = [
-    [
-      "status",
-      `${rest.status} (${rest.lifecycle}${rest.isPaused === true ? ", paused" : ""})${rest.uptime === undefined ? "" : `, up ${showSpan(rest.uptime)}`}`
-    ],
-    ...rest.reasons.map((reason) => ["because", reason] as const),
+    ["status", `${rest.status}${readiness}${rest.uptime === undefined ? "" : `, up ${showSpan(rest.uptime)}`}`],
+    ...rest.reasons.map((reason) => ["because", reason.replace(/\s+/g, " ")] as const),
     ["push", controlPlane === undefined ? "-" : controlPlane.push ? "connected" : "down, polling"],
     [
       "gateway",
@@ -91,5 +94,8 @@ export const statusScreen = (health: unknown, now: number): string => {
       : [["gateway error", gateway.lastSendError.replace(/\s+/g, " ")] as const]),
     ["version", rest.versions?.runtime ?? "-"]
   ]
-  return lines.map(([name, value]) => `${name.padEnd(16)}${value}`).join("\n")
+  return {
+    text: lines.map(([name, value]) => `${name.padEnd(16)}${value}`).join("\n"),
+    isHealthy: rest.status === "healthy"
+  }
 }

@@ -145,6 +145,21 @@ const retryAfterMillis = (header: string | ReadonlyArray<string> | undefined): n
   return Number.isFinite(seconds) && seconds >= 0 ? Math.min(seconds, 3_600) * 1_000 : undefined
 }
 
+/** What a failed turn tells of the gateway: any answer of its own shows that it is there. */
+const stateAfter = ({ _tag }: TurnFailure): Pick<GatewayState, "state"> | undefined => {
+  switch (_tag) {
+    case "GatewayUnreachable":
+      return { state: "unreachable" }
+    case "GatewayMisconfigured":
+      return { state: "misconfigured" }
+    case "ConnectionLost":
+    case "TurnTimeout":
+      return undefined
+    default:
+      return { state: "ready" }
+  }
+}
+
 /** Talks to the gateway that OPENCLAW_GATEWAY_URL names, otherwise to the one that this process supervises. */
 export class Gateway extends Context.Service<
   Gateway,
@@ -260,10 +275,13 @@ export class Gateway extends Context.Service<
         }
         const { failing = [], ready: isReady, uptimeMs } = json.value
         const isDraining = failing.includes("gateway-draining")
-        yield* note({
+        yield* Ref.update(state, (before): GatewayState => ({
+          ...before,
           state: isReady ? "ready" : isDraining ? "draining" : "unreachable",
-          problem: isReady ? null : redact(`it reports ${failing.join(", ") || "no reason"}`)
-        })
+          problem: isReady ? null : redact(`it reports ${failing.join(", ") || "no reason"}`),
+          // An outage that is over is no error any more; what a turn met stays until a turn goes well.
+          lastSendError: isReady && before.state === "unreachable" ? null : before.lastSendError
+        }))
         yield* noteReadiness(isReady, uptimeMs)
         if (isReady && (yield* Ref.get(state)).version === null) {
           const startup = decodeStartup((yield* get("/startupz")).body)
@@ -410,8 +428,7 @@ export class Gateway extends Context.Service<
                 onSome: (failure) =>
                   note({
                     lastSendError: redact(`${failure._tag}: ${failure.detail}`),
-                    ...(failure._tag === "GatewayUnreachable" ? { state: "unreachable" as const } : {}),
-                    ...(failure._tag === "GatewayMisconfigured" ? { state: "misconfigured" as const } : {})
+                    ...stateAfter(failure)
                   })
               })
           })

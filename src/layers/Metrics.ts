@@ -31,7 +31,7 @@ const failureTotal = counter(
 )
 const consecutiveFailures = gauge(
   "mission_control_delivery_consecutive_failures",
-  "Failed deliveries since the last one that ended well."
+  "Failed deliveries since the last one that ended well, and failed claims since the last that was answered."
 )
 const retries = counter("mission_control_delivery_retries_total", "Deliveries that failed and will be retried.")
 const silences = counter("mission_control_silences_total", "Turns that ended without the answer that was owed.")
@@ -87,6 +87,11 @@ const heartbeatOverdue = gauge(
   "For how long due heartbeats have been waiting for a permit of this runtime; 0 when none waits."
 )
 const syncs = counter("mission_control_syncs_total", "Refreshes of roster and profiles, by kind and outcome.")
+const healthy = gauge("mission_control_healthy", "Whether /health says healthy: 1 or 0.")
+const failingAgents = gauge(
+  "mission_control_failing_agents",
+  "Agents whose last deliveries or heartbeats failed; an agent of which both failed counts twice."
+)
 const ready = gauge("mission_control_ready", "Whether the process is ready, as /readyz says it: 1 or 0.")
 const oldestWaiting = gauge(
   "mission_control_oldest_waiting_seconds",
@@ -126,12 +131,15 @@ export interface LastDelivery {
   readonly durationMillis: number
 }
 
-/** The delivery part of /health. */
+/** The delivery part of /health; failures are those of deliveries and of claims, the loop's polls. */
 export interface DeliverySummary {
   readonly deliveredCount: number
   readonly successCount: number
   readonly failureCount: number
   readonly consecutiveFailures: number
+  /** Claims that failed since the last one that was answered. */
+  readonly failedClaims: number
+  readonly retries: number
   readonly lastErrorAt: number | null
   readonly lastErrorMessage: string | null
   readonly lastDelivery: LastDelivery | null
@@ -152,12 +160,15 @@ export interface EndedRun extends Pick<StartedRun, "kind" | "run" | "agent" | "t
   readonly outcome: RunEnd["outcome"]
   readonly durationMillis: number
   readonly isSilence: boolean
+  readonly isTurnCompleted: boolean
   readonly error: string | null
 }
 
 /** What the services know at the moment of a scrape. */
 export interface Observation {
   readonly isReady: boolean
+  readonly isHealthy: boolean
+  readonly failingAgents: number
   readonly isPushConnected: boolean
   readonly oldestWaitingSeconds: number
   readonly heartbeatOverdueSeconds: number
@@ -224,6 +235,10 @@ export class Metrics extends Context.Service<
     /** A run starts; until it ends the activity shows it. */
     runStarted(run: StartedRun): Effect.Effect<void>
     runEnded(end: EndedRun): Effect.Effect<void>
+    /** A claim failed; `error` is redacted. */
+    claimFailed(error: string): Effect.Effect<void>
+    /** A claim was answered. */
+    readonly claimAnswered: Effect.Effect<void>
     posted(sinceReadyMillis: number): Effect.Effect<void>
     turnEnded(durationMillis: number): Effect.Effect<void>
     /** The run executes the tool from now on, until `toolCalled` with the same run. */
@@ -259,6 +274,8 @@ export class Metrics extends Context.Service<
         successCount: 0,
         failureCount: 0,
         consecutiveFailures: 0,
+        failedClaims: 0,
+        retries: 0,
         lastErrorAt: null,
         lastErrorMessage: null,
         lastDelivery: null,
@@ -329,7 +346,8 @@ export class Metrics extends Context.Service<
           deliveredCount: before.deliveredCount + (isSuccess ? 1 : 0),
           successCount: before.successCount + (isSuccess ? 1 : 0),
           failureCount: before.failureCount + (isFailure ? 1 : 0),
-          consecutiveFailures: isSuccess ? 0 : before.consecutiveFailures + (isFailure ? 1 : 0),
+          consecutiveFailures: isSuccess ? before.failedClaims : before.consecutiveFailures + (isFailure ? 1 : 0),
+          retries: before.retries + (outcome === "retrying" ? 1 : 0),
           lastErrorAt: error === null ? before.lastErrorAt : at,
           lastErrorMessage: error ?? before.lastErrorMessage,
           lastDelivery: { notificationId: run, agent, outcome, at, durationMillis },
@@ -346,6 +364,29 @@ export class Metrics extends Context.Service<
         if (outcome === "dead") yield* set(deadLetters, 1)
         if (outcome === "lease_lost") yield* set(leasesLost, 1)
         if (isSilence) yield* set(silences, 1)
+      })
+
+      const claimFailed = Effect.fnUntraced(function* (error: string) {
+        const at = yield* Clock.currentTimeMillis
+        const after = yield* Ref.updateAndGet(summary, (before) => ({
+          ...before,
+          failureCount: before.failureCount + 1,
+          consecutiveFailures: before.consecutiveFailures + 1,
+          failedClaims: before.failedClaims + 1,
+          lastErrorAt: at,
+          lastErrorMessage: error
+        }))
+        yield* set(consecutiveFailures, after.consecutiveFailures)
+      })
+
+      const claimAnswered = Effect.gen(function* () {
+        if ((yield* Ref.get(summary)).failedClaims === 0) return
+        const after = yield* Ref.updateAndGet(summary, (before) => ({
+          ...before,
+          consecutiveFailures: before.consecutiveFailures - before.failedClaims,
+          failedClaims: 0
+        }))
+        yield* set(consecutiveFailures, after.consecutiveFailures)
       })
 
       const observeProcess = Effect.sync(() => {
@@ -388,6 +429,8 @@ export class Metrics extends Context.Service<
       let lastBuild: Record<string, string> | null = null
       const observe = Effect.fnUntraced(function* (seen: Observation) {
         yield* set(ready, seen.isReady ? 1 : 0)
+        yield* set(healthy, seen.isHealthy ? 1 : 0)
+        yield* set(failingAgents, seen.failingAgents)
         yield* set(pushConnected, seen.isPushConnected ? 1 : 0)
         yield* set(oldestWaiting, seen.oldestWaitingSeconds)
         yield* set(heartbeatOverdue, seen.heartbeatOverdueSeconds)
@@ -435,12 +478,12 @@ export class Metrics extends Context.Service<
         runEnded: Effect.fnUntraced(function* (end) {
           const at = yield* Clock.currentTimeMillis
           const isFailure = failures.has(end.outcome)
-          yield* note((before) =>
-            Activity.ended(before, { ...end, isSilence: end.isSilence || end.outcome === "silent", isFailure, at })
-          )
+          yield* note((before) => Activity.ended(before, { ...end, isFailure, at }))
           if (end.kind === "heartbeat") yield* set(heartbeats, 1, { outcome: end.outcome })
           else yield* deliveryEnded(end, isFailure, at)
         }),
+        claimFailed,
+        claimAnswered,
         posted: (sinceReadyMillis) => set(createdToPost, sinceReadyMillis / 1_000),
         turnEnded: (durationMillis) => set(turnDuration, durationMillis / 1_000),
         toolStarted: (tool, run) => note((before) => Activity.toolChanged(before, run, tool)),

@@ -13,6 +13,7 @@ import type { RunEnd } from "../domain/RunEnd.ts"
 import { RuntimeConfig } from "../layers/Config.ts"
 import type { ConvexClient } from "../layers/ConvexClient.ts"
 import { Metrics } from "../layers/Metrics.ts"
+import { Redactor } from "../layers/Redactor.ts"
 import { ControlPlane } from "../services/ControlPlane.ts"
 import type { Claim, ClaimTimes } from "../services/ControlPlane.ts"
 import { noteRefusal } from "../services/ControlPlaneRefusal.ts"
@@ -77,6 +78,7 @@ const make = Effect.gen(function* () {
   const lifecycle = yield* Lifecycle
   const metrics = yield* Metrics
   const permits = yield* Permits
+  const redactor = yield* Redactor
   const supervisor = yield* Supervisor
   const scope = yield* Effect.scope
   const services = yield* Effect.context<ControlPlane | ConvexClient | Leases | Lifecycle | RuntimeConfig>()
@@ -169,7 +171,14 @@ const make = Effect.gen(function* () {
     const dead = { kind: "notification", run: id, agent: null, type: "unknown" } as const
     yield* Effect.logError(`delivery dead: ${error}`).pipe(Effect.annotateLogs({ notification: id }))
     yield* metrics.runStarted({ ...dead, agentName: null, task: null, attempt: 0, lateMillis: 0 })
-    yield* metrics.runEnded({ ...dead, outcome: "dead", error, isSilence: false, durationMillis: 0 })
+    yield* metrics.runEnded({
+      ...dead,
+      outcome: "dead",
+      error,
+      isSilence: false,
+      isTurnCompleted: false,
+      durationMillis: 0
+    })
   })
 
   const onAnswered = Effect.fnUntraced(function* (answer: Claim, sentAt: number, times: ClaimTimes) {
@@ -178,6 +187,7 @@ const make = Effect.gen(function* () {
     const { reasons } = yield* lifecycle.state
     if (reasons["control-plane"] !== undefined) yield* Effect.logInfo("the control plane is back")
     yield* lifecycle.setReason("control-plane", null)
+    yield* metrics.claimAnswered
     const admitted = yield* guard.admitted(yield* Admission)
     for (const [index, run] of answer.runs.entries()) {
       yield* begin(run, index < admitted ? execution.execute(run, times) : releaseUnbegun(run))
@@ -189,9 +199,10 @@ const make = Effect.gen(function* () {
 
   const onFailed = Effect.fnUntraced(function* (failure: ControlPlaneFailure, sentAt: number) {
     yield* guard.inconclusive
+    const detail = describeFailure(failure)
+    yield* metrics.claimFailed(redactor.error(`${failure._tag}: ${detail}`))
     if (!(yield* noteRefusal(lifecycle, failure))) {
       const { reasons } = yield* lifecycle.state
-      const detail = describeFailure(failure)
       if (reasons["control-plane"] === undefined) {
         yield* Effect.logWarning(`the control plane is unavailable, retrying with backoff: ${detail}`)
       }

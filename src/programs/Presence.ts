@@ -11,8 +11,8 @@ import { Metrics } from "../layers/Metrics.ts"
 import { Telemetry } from "../layers/Telemetry.ts"
 import { ControlPlane } from "../services/ControlPlane.ts"
 import { noteRefusal } from "../services/ControlPlaneRefusal.ts"
-import { Lifecycle, notReadyBecause, statusOf } from "../services/Lifecycle.ts"
-import type { Status } from "../services/Lifecycle.ts"
+import { Lifecycle } from "../services/Lifecycle.ts"
+import { RuntimeHealth } from "../services/RuntimeHealth.ts"
 import { Supervisor } from "../services/Supervisor.ts"
 import { AgentSync } from "./AgentSync.ts"
 import { Commands } from "./Commands.ts"
@@ -52,6 +52,7 @@ const make = Effect.gen(function* () {
   const lifecycle = yield* Lifecycle
   const loop = yield* DeliveryLoop
   const metrics = yield* Metrics
+  const runtimeHealth = yield* RuntimeHealth
   const supervisor = yield* Supervisor
   const telemetry = yield* Telemetry
   const scope = yield* Effect.scope
@@ -60,15 +61,16 @@ const make = Effect.gen(function* () {
   // Calls travel side by side: a "draining" that arrives after "offline" would stand until the runtime lapses.
   const underWay = yield* FiberSet.make<PulseAnswer, ControlPlaneFailure>()
 
-  const pulse = Effect.fnUntraced(function* (status: Status) {
-    const state = yield* lifecycle.state
+  const pulse = Effect.gen(function* () {
+    const { reasons, status } = yield* runtimeHealth.current
     const { lastSendError, version } = yield* gateway.state
     const delivery = yield* metrics.deliverySummary
     yield* Ref.update(known, (before) => (before === "no" ? "perhaps" : before))
     const answer = yield* controlPlane
       .pulse({
-        status,
-        reasons: status === "offline" ? [] : notReadyBecause(state),
+        // That the account is paused its people know; the runtime itself is well.
+        status: status === "paused" ? "online" : status,
+        reasons: status === "offline" ? [] : reasons,
         health: JSON.stringify({ delivery, gateway: { lastSendError } }),
         openclawVersion: version
       })
@@ -85,7 +87,7 @@ const make = Effect.gen(function* () {
   })
 
   /** A call that outlives who waits for it: the goodbye waits for it instead, so that the last word stays the last. */
-  const pulseUnderWay = (status: Status) => Effect.flatMap(FiberSet.run(underWay, pulse(status)), Fiber.join)
+  const pulseUnderWay = Effect.flatMap(FiberSet.run(underWay, pulse), Fiber.join)
 
   /** The pulse's answer stands in for every push that may have been missed. */
   const reconcile = Effect.fnUntraced(function* (answer: PulseAnswer) {
@@ -109,9 +111,7 @@ const make = Effect.gen(function* () {
     yield* lifecycle.setReason("protocol", problem)
   })
 
-  const currentPulse = Effect.gen(function* () {
-    yield* reconcile(yield* pulseUnderWay(statusOf(yield* lifecycle.state)))
-  })
+  const currentPulse = Effect.flatMap(pulseUnderWay, reconcile)
   const quietly = (pulse: typeof currentPulse) =>
     pulse.pipe(
       Effect.catch((failure) =>
@@ -125,7 +125,7 @@ const make = Effect.gen(function* () {
       Effect.map(Random.next, (random) => Duration.millis(backoffMillis(BOOT_BOUNDS, output + 1, random)))
     )
   )
-  const boot = pulseUnderWay("booting").pipe(
+  const boot = pulseUnderWay.pipe(
     Effect.tapError((failure) =>
       Effect.gen(function* () {
         if (failure._tag !== "ControlPlaneUnavailable") return
@@ -155,7 +155,7 @@ const make = Effect.gen(function* () {
       yield* FiberSet.awaitEmpty(underWay).pipe(
         Effect.timeout(UNDER_WAY_TIMEOUT),
         Effect.ignore,
-        Effect.andThen(pulse("offline")),
+        Effect.andThen(pulse),
         Effect.timeout(OFFLINE_TIMEOUT),
         telemetry.root("Presence.offline"),
         Effect.matchCauseEffect({
@@ -177,9 +177,7 @@ const make = Effect.gen(function* () {
     Effect.andThen(Effect.never)
   )
   // What people see follows the state at once, not after a minute.
-  const atEachChange = lifecycle.changes.pipe(
-    Stream.map((state) => `${statusOf(state)} ${notReadyBecause(state).join("; ")}`),
-    Stream.changes,
+  const atEachChange = runtimeHealth.changes.pipe(
     Stream.drop(1),
     Stream.runForEach(() => quietly(currentPulse)),
     Effect.andThen(Effect.never)

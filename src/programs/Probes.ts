@@ -2,6 +2,7 @@ import { Clock, Effect, Layer, Option, SubscriptionRef } from "effect"
 import { Duration } from "effect"
 import { HttpRouter, HttpServerResponse } from "effect/http"
 import { monotonicMillis } from "../domain/Monotonic.ts"
+import { shownGateway } from "../domain/StatusLights.ts"
 import { RuntimeConfig } from "../layers/Config.ts"
 import { ConvexClient } from "../layers/ConvexClient.ts"
 import { Gateway } from "../layers/Gateway.ts"
@@ -10,7 +11,8 @@ import { Metrics } from "../layers/Metrics.ts"
 import { Redactor } from "../layers/Redactor.ts"
 import { ControlPlane } from "../services/ControlPlane.ts"
 import { GatewayGuard } from "../services/GatewayGuard.ts"
-import { Lifecycle, notReadyBecause, statusOf } from "../services/Lifecycle.ts"
+import { Lifecycle, notReadyBecause } from "../services/Lifecycle.ts"
+import { RuntimeHealth } from "../services/RuntimeHealth.ts"
 import { allTools } from "../services/tools/AllTools.ts"
 import { AgentSync } from "./AgentSync.ts"
 import { DeliveryLoop } from "./DeliveryLoop.ts"
@@ -35,8 +37,14 @@ export const layer = Layer.effectDiscard(
     const loop = yield* DeliveryLoop
     const metrics = yield* Metrics
     const redactor = yield* Redactor
+    const runtimeHealth = yield* RuntimeHealth
     const startedAt = yield* Clock.currentTimeMillis
     yield* metrics.toolsKnown(["unknown", ...allTools.map(({ name }) => name)])
+
+    const seenGateway = Effect.gen(function* () {
+      const { reasons } = yield* lifecycle.state
+      return shownGateway(yield* gateway.state, reasons["gateway-configuration"] !== undefined)
+    })
 
     const version = Effect.gen(function* () {
       const { version: openclaw } = yield* gateway.state
@@ -51,17 +59,16 @@ export const layer = Layer.effectDiscard(
     const health = Effect.gen(function* () {
       const state = yield* lifecycle.state
       const push = yield* SubscriptionRef.get(convex.push)
-      const seen = yield* gateway.state
       const versions = yield* version
-      const status = statusOf(state)
-      const reasons = notReadyBecause(state)
-      const isDegraded = reasons.length > 0 || !push.isConnected
+      const { failing, isReady, reasons, status } = yield* runtimeHealth.current
       return {
-        status: status === "draining" ? "draining" : isDegraded ? "degraded" : "healthy",
-        reasons: push.isConnected ? reasons : [...reasons, "push: down, polling"],
+        status: status === "online" ? "healthy" : status,
+        ready: isReady,
+        reasons,
+        failing,
         lifecycle: state.phase,
         isPaused: state.isPaused,
-        gateway: { ...seen, restarts: yield* gatewayProcess.restarts },
+        gateway: { ...(yield* seenGateway), restarts: yield* gatewayProcess.restarts },
         delivery: {
           ...(yield* metrics.deliverySummary),
           oldestWaiting: (yield* loop.state).oldest,
@@ -97,16 +104,20 @@ export const layer = Layer.effectDiscard(
       }
     })
 
+    /** /readyz has the reasons of the process alone: agents that fail keep it from no work. */
     const ready = Effect.gen(function* () {
       const reasons = notReadyBecause(yield* lifecycle.state)
       return { ready: reasons.length === 0, reasons }
     })
 
     const scrape = Effect.gen(function* () {
-      const { state, version: gatewayVersion } = yield* gateway.state
+      const { state, version: gatewayVersion } = yield* seenGateway
+      const { failing, isReady, status } = yield* runtimeHealth.current
       const { heartbeatsWaitSince, oldest } = yield* loop.state
       yield* metrics.observe({
-        isReady: notReadyBecause(yield* lifecycle.state).length === 0,
+        isReady,
+        isHealthy: status === "online",
+        failingAgents: failing.length,
         isPushConnected: (yield* SubscriptionRef.get(convex.push)).isConnected,
         oldestWaitingSeconds: oldest === null ? 0 : Math.max(0, ((yield* controlPlane.now) - oldest) / 1_000),
         heartbeatOverdueSeconds:

@@ -14,7 +14,7 @@ import type { ToolInterruption } from "../services/AgentTools.ts"
 import { ControlPlane } from "../services/ControlPlane.ts"
 import type { ClaimTimes } from "../services/ControlPlane.ts"
 import { noteRefusal } from "../services/ControlPlaneRefusal.ts"
-import { makeFailureStreak } from "../services/FailureStreak.ts"
+import { makeFailureStreaks } from "../services/FailureStreak.ts"
 import type { FailureStreak } from "../services/FailureStreak.ts"
 import { GatewayGuard } from "../services/GatewayGuard.ts"
 import { Leases } from "../services/Leases.ts"
@@ -87,16 +87,20 @@ const judgeAndStore = Effect.fnUntraced(function* (run: Run) {
   )
 })
 
-/** Of failures in a row only the first of each class is a warning. */
-const logEnd = ({ kind }: Run, { error, outcome }: AttemptEnd, streak: FailureStreak): Effect.Effect<void> => {
-  const noun = kind === "notification" ? "delivery" : "heartbeat"
+/** Of an agent's failures in a row only the first of each class is a warning. */
+const logEnd = (
+  { agent, kind }: StartedRun,
+  { error, isTurnCompleted, outcome }: AttemptEnd,
+  streak: FailureStreak
+): Effect.Effect<void> => {
+  const [noun, all] = kind === "notification" ? ["delivery", "deliveries"] : ["heartbeat", "heartbeats"]
   const message = `${noun} ${outcome}${error === null ? "" : `: ${error}`}`
   if (outcome === "dead") return Effect.logError(message)
   if (error !== null) return streak.isFirst(error) ? Effect.logWarning(message) : Effect.logDebug(message)
   const isQuiet = outcome === "ok" || outcome === "silent" || outcome === "skipped"
   return Effect.andThen(
     isQuiet ? Effect.logDebug(message) : Effect.logInfo(message),
-    streak.recovered(kind === "notification" ? "deliveries recovered" : "heartbeats recovered")
+    isTurnCompleted ? streak.recovered(`${all} of ${agent ?? "an unknown agent"} recovered`) : Effect.void
   )
 }
 
@@ -114,7 +118,7 @@ const startOf = (run: Run, now: number): StartedRun => {
   }
 }
 
-const executeAttempt = Effect.fnUntraced(function* (run: Run, streak: FailureStreak) {
+const executeAttempt = Effect.fnUntraced(function* (run: Run, streakOf: (key: string) => FailureStreak) {
   const metrics = yield* Metrics
   const startedAt = yield* Clock.currentTimeMillis
   const start = startOf(run, yield* (yield* ControlPlane).now)
@@ -126,7 +130,8 @@ const executeAttempt = Effect.fnUntraced(function* (run: Run, streak: FailureStr
     return durationMillis
   })
   const end = yield* Effect.onInterrupt(judgeAndStore(run), () => report(attemptEnd("released")))
-  yield* Effect.annotateLogs(logEnd(run, end, streak), { durationMillis: yield* report(end) })
+  const streak = streakOf(`${run.kind} ${start.agent ?? ""}`)
+  yield* Effect.annotateLogs(logEnd(start, end, streak), { durationMillis: yield* report(end) })
   const { dueInMillis, error, isStored, outcome } = end
   return { kind: run.kind, agent: start.agent, outcome, error, isStored, dueInMillis } satisfies RunEnd
 })
@@ -135,13 +140,12 @@ type Needed = Effect.Services<ReturnType<typeof executeAttempt>> | Gateway
 
 const make = Effect.gen(function* () {
   const services = yield* Effect.context<Needed>()
-  const streaks = { notification: makeFailureStreak(), heartbeat: makeFailureStreak() }
+  const streakOf = makeFailureStreaks()
   return RunExecution.of({
     execute: (run, times) =>
       // What the run's own fiber says of itself, such as its admission, comes first.
-      Effect.updateContext(
-        asAttempt(run, times, executeAttempt(run, streaks[run.kind])),
-        (own: Context.Context<never>) => Context.merge(services, own)
+      Effect.updateContext(asAttempt(run, times, executeAttempt(run, streakOf)), (own: Context.Context<never>) =>
+        Context.merge(services, own)
       )
   })
 })

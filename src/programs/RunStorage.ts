@@ -12,8 +12,10 @@ import { ControlPlane } from "../services/ControlPlane.ts"
 
 /** How the attempt ended, with what only metrics and traces need. */
 export interface AttemptEnd extends Omit<RunEnd, "kind" | "agent"> {
-  /** An owed answer did not come. */
+  /** The agent ended its turn without the answer that it owed; an error of the gateway is none. */
   readonly isSilence: boolean
+  /** A turn of the agent ended without a failure. */
+  readonly isTurnCompleted: boolean
 }
 
 /** An attempt that ended so; stored and without a retry unless the changes say otherwise. */
@@ -21,6 +23,7 @@ export const attemptEnd = (outcome: RunEnd["outcome"], changes: Partial<AttemptE
   outcome,
   error: null,
   isSilence: false,
+  isTurnCompleted: false,
   isStored: true,
   dueInMillis: null,
   ...changes
@@ -52,7 +55,10 @@ const storeFailed = Effect.fnUntraced(function* (run: Run, judgement: Failed) {
     ...failure,
     ...(retry === undefined ? {} : { retryInMillis: retry })
   })
-  const changes = { error: `${failure.class}: ${failure.error}`, isSilence: failure.silence }
+  const changes = {
+    error: `${failure.class}: ${failure.error}`,
+    isSilence: failure.silence && failure.class === "TurnSilent"
+  }
   return state === "delivered"
     ? attemptEnd(isAnswerOwed ? "fallback" : "skipped", changes)
     : retryEnd(run, state, retry, changes)
@@ -73,7 +79,7 @@ const storeReleased = Effect.fnUntraced(function* (run: Run, judgement: Released
 })
 
 /** A text that the control plane refuses, because the task moved on, is left out. */
-const storeCompleted = Effect.fnUntraced(function* (fence: Fence, { outcome, remark, report }: Completed) {
+const storeCompleted = Effect.fnUntraced(function* (fence: Fence, { error, outcome, remark, report }: Completed) {
   const controlPlane = yield* ControlPlane
   const { message: _, ...silent } = report
   if (remark !== undefined) yield* Effect.logInfo(remark)
@@ -86,18 +92,20 @@ const storeCompleted = Effect.fnUntraced(function* (fence: Fence, { outcome, rem
         ).pipe(Effect.andThen(controlPlane.updateAgentHeartbeat(fence, { ...silent, currentTaskId: null })))
     )
   )
-  return attemptEnd(outcome, { dueInMillis: dueAt - now })
+  const isTurnCompleted = outcome === "ok" || outcome === "acted" || outcome === "posted"
+  return attemptEnd(outcome, { error: error ?? null, dueInMillis: dueAt - now, isTurnCompleted })
 })
 
 const store = Effect.fnUntraced(function* (run: Run, judgement: Judgement) {
   const redactor = yield* Redactor
   switch (judgement._tag) {
     case "Delivered": {
-      const { outcome } = judgement
+      const { error, outcome } = judgement
       // The reason can be the gateway's words.
       const reason = outcome.reason === undefined ? {} : { reason: redactor.error(outcome.reason) }
       yield* (yield* ControlPlane).complete(fenceOf(run), { ...outcome, ...reason })
-      return attemptEnd(outcome.outcome)
+      // Only a completed turn has a usage; what the policy skips needs no turn.
+      return attemptEnd(outcome.outcome, { error: error ?? null, isTurnCompleted: outcome.usage !== undefined })
     }
     case "Completed":
       return yield* storeCompleted(fenceOf(run), judgement)

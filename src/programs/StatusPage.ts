@@ -2,8 +2,8 @@ import { Clock, Duration, Effect, Layer, Option, Ref, Result, Stream, Subscripti
 import { Sse } from "effect/encoding"
 import { HttpRouter, HttpServerRequest, HttpServerResponse } from "effect/http"
 import { SPAN_MILLIS, sparkline } from "../domain/Activity.ts"
-import type { Breaker } from "../domain/Breaker.ts"
 import { hostsOf, peerProblem } from "../domain/PeerPolicy.ts"
+import { levelOf, shownGateway, statusLights } from "../domain/StatusLights.ts"
 import { RuntimeConfig } from "../layers/Config.ts"
 import { ConvexClient } from "../layers/ConvexClient.ts"
 import { Gateway } from "../layers/Gateway.ts"
@@ -11,9 +11,9 @@ import { Metrics } from "../layers/Metrics.ts"
 import { Redactor } from "../layers/Redactor.ts"
 import { ControlPlane } from "../services/ControlPlane.ts"
 import { GatewayGuard } from "../services/GatewayGuard.ts"
-import { Lifecycle, notReadyBecause, statusOf } from "../services/Lifecycle.ts"
-import type { Status } from "../services/Lifecycle.ts"
+import { canClaim, Lifecycle } from "../services/Lifecycle.ts"
 import { Permits } from "../services/Permits.ts"
+import { RuntimeHealth } from "../services/RuntimeHealth.ts"
 import { DeliveryLoop } from "./DeliveryLoop.ts"
 import { pageHtml, pagePolicy } from "./statusPage/PageHtml.ts"
 
@@ -26,17 +26,6 @@ const LETTERS_TTL = Duration.seconds(15)
 const LETTERS = 50
 /** Each watcher costs a snapshot per change. */
 const WATCHERS = 20
-
-type Level = "good" | "warn" | "bad" | "idle"
-
-/** One of the page's lights; `more` may hold {age} or {until}, counted from `at` (epoch milliseconds). */
-interface Light {
-  readonly name: string
-  readonly level: Level
-  readonly text: string
-  readonly more: string
-  readonly at: number | null
-}
 
 /** The dead letters as the page lists them; `error` says why they are not the latest. */
 interface LetterList {
@@ -52,30 +41,6 @@ interface LetterList {
     readonly diedAt: number
     readonly error: string | null
   }>
-}
-
-const levels: Readonly<Record<Status, Level>> = {
-  booting: "warn",
-  online: "good",
-  degraded: "warn",
-  draining: "warn",
-  offline: "bad"
-}
-
-const breakerLight = (breaker: Breaker): Omit<Light, "name"> => {
-  switch (breaker._tag) {
-    case "Closed":
-      return {
-        level: "good",
-        text: "Closed",
-        more: breaker.failures === 0 ? "turns are let through" : `${breaker.failures} shared failures in a row`,
-        at: null
-      }
-    case "Open":
-      return { level: "bad", text: "Open", more: "nothing is claimed; probe {until}", at: breaker.until }
-    case "HalfOpen":
-      return { level: "warn", text: "Half open", more: "one turn probes the gateway", at: null }
-  }
 }
 
 /** What each reason means for the account's work, and what mends it, by the word with which the reason begins. */
@@ -97,18 +62,13 @@ const help: Readonly<Record<string, string>> = {
   protocol:
     "Nothing is claimed until runtime and deployment speak the same protocol: upgrade the side that the reason names.",
   "gateway-configuration": "Delivery is paused until the gateway accepts us; it is looked at again every 30 s.",
-  breaker: "Every turn failed, whatever its agent: the gateway's log or its model provider's status says why."
+  breaker: "Every turn failed, whatever its agent: the gateway's log or its model provider's status says why.",
+  push: "The runtime polls every DELIVERY_INTERVAL until the push is back. A proxy may cut WebSockets.",
+  agent: "Its work is retried with backoff. Recent errors and dead letters have the details.",
+  agents: "Recent errors list what failed."
 }
 
 const helpFor = (reason: string): string => help[/^[\w-]+/.exec(reason)?.[0] ?? ""] ?? ""
-
-const gatewayLevels = {
-  unknown: "idle",
-  ready: "good",
-  draining: "warn",
-  unreachable: "bad",
-  misconfigured: "bad"
-} as const
 
 const headers = {
   "cache-control": "no-store",
@@ -135,68 +95,44 @@ export const layer = Layer.effectDiscard(
     const metrics = yield* Metrics
     const permits = yield* Permits
     const redactor = yield* Redactor
+    const runtimeHealth = yield* RuntimeHealth
     const startedAt = yield* Clock.currentTimeMillis
     const watchers = yield* Ref.make(0)
     const rules = { allow: config.agentHttpAllow, hosts: hostsOf(config.healthHost, config.taskStatusBaseUrl) }
 
-    const lights = Effect.gen(function* () {
-      const state = yield* lifecycle.state
-      const push = yield* SubscriptionRef.get(convex.push)
-      const seen = yield* gateway.state
-      const free = yield* permits.free
-      const status = statusOf(state)
-      return [
-        {
-          name: "Runtime",
-          level: state.isPaused ? "warn" : levels[status],
-          text: state.isPaused
-            ? "Paused"
-            : status === "online"
-              ? "Ready"
-              : `${status[0]!.toUpperCase()}${status.slice(1)}`,
-          more: state.isPaused
-            ? "by a person of the account"
-            : `${permits.total - free} of ${permits.total} turns at once`,
-          at: null
-        },
-        {
-          name: "Control plane's push",
-          level: push.isConnected ? "good" : "warn",
-          text: push.isConnected ? "Connected" : "Down, polling",
-          more: push.lastMessageAt === null ? "no message yet" : "last message {age} ago",
-          at: push.lastMessageAt
-        },
-        {
-          name: "Gateway",
-          level: gatewayLevels[seen.state],
-          text: `${seen.state[0]!.toUpperCase()}${seen.state.slice(1)}`,
-          more: seen.lastSendError ?? (seen.lastSendAt === null ? "no turn yet" : "last request {age} ago"),
-          at: seen.lastSendError === null ? seen.lastSendAt : null
-        },
-        { name: "Breaker", ...breakerLight(yield* guard.breaker) }
-      ] satisfies ReadonlyArray<Light>
-    })
-
     const snapshot = Effect.gen(function* () {
       const now = yield* Clock.currentTimeMillis
       const state = yield* lifecycle.state
-      const { version } = yield* gateway.state
+      const health = yield* runtimeHealth.current
       const { oldest } = yield* loop.state
+      const breaker = yield* guard.breaker
+      const isMisconfigured = state.reasons["gateway-configuration"] !== undefined
+      const seen = shownGateway(yield* gateway.state, isMisconfigured)
       const activity = yield* metrics.activity
       const { ended, errors, running, agents } = activity
-      const status = statusOf(state)
       return {
         now,
         account: config.accountId,
         runtime: config.runtimeId,
-        versions: { runtime: config.runtimeVersion, openclaw: version },
+        versions: { runtime: config.runtimeVersion, openclaw: seen.version },
         uptimeMillis: now - startedAt,
-        status: state.isPaused && status !== "draining" ? "paused" : status,
-        level: state.isPaused ? "warn" : levels[status],
+        status: health.status,
+        level: levelOf(health.status),
         phase: state.phase,
         isPaused: state.isPaused,
-        reasons: notReadyBecause(state).map((text) => ({ text, help: helpFor(text) })),
-        lights: yield* lights,
+        isClaiming: canClaim(state) && breaker._tag !== "Open",
+        failing: health.failing.map(({ agent }) => agent),
+        reasons: health.reasons.map((text) => ({ text, help: helpFor(text) })),
+        lights: statusLights({
+          health,
+          canClaim: canClaim(state),
+          push: yield* SubscriptionRef.get(convex.push),
+          gateway: seen,
+          breaker,
+          opensIn: yield* guard.opensIn,
+          permits: { total: permits.total, free: yield* permits.free },
+          now
+        }),
         permits: permits.total,
         delivery: yield* metrics.deliverySummary,
         // The browser knows this process's clock only.

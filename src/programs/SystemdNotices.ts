@@ -1,8 +1,9 @@
 import { Context, Deferred, Duration, Effect, Layer, Option, Ref, Schedule, Scope, Stream } from "effect"
+import type { Health } from "../domain/Health.ts"
 import { RuntimeConfig } from "../layers/Config.ts"
 import { Systemd } from "../layers/Systemd.ts"
-import { Lifecycle, notReadyBecause, statusOf } from "../services/Lifecycle.ts"
-import type { LifecycleState } from "../services/Lifecycle.ts"
+import { Lifecycle } from "../services/Lifecycle.ts"
+import { RuntimeHealth } from "../services/RuntimeHealth.ts"
 import { Supervisor } from "../services/Supervisor.ts"
 
 /** A start waits for control plane and gateway without end: it asks for more time this often, for this long. */
@@ -13,10 +14,12 @@ const AFTER_DRAIN = Duration.seconds(18)
 const LAST_WORD_TIMEOUT = "2 seconds"
 const STATUS_CHARACTERS = 300
 
+/** The statuses of a process that has been ready, until it drains. */
+const hasBooted: ReadonlySet<Health["status"]> = new Set(["online", "paused", "degraded"])
+
 /** The line that `systemctl status` shows. */
-export const statusLine = (state: LifecycleState): string => {
-  const reasons = notReadyBecause(state).filter((reason) => reason !== state.phase)
-  const status = statusOf(state)
+export const statusLine = ({ reasons: all, status }: Pick<Health, "status" | "reasons">): string => {
+  const reasons = all.filter((reason) => reason !== status)
   return `STATUS=${reasons.length === 0 ? status : `${status}: ${reasons.join("; ")}`}`
     .replace(/\s+/g, " ")
     .slice(0, STATUS_CHARACTERS)
@@ -42,6 +45,7 @@ export class SystemdNotices extends Context.Service<
     SystemdNotices,
     Effect.gen(function* () {
       const { drainTimeout } = yield* RuntimeConfig
+      const health = yield* RuntimeHealth
       const lifecycle = yield* Lifecycle
       const supervisor = yield* Supervisor
       const systemd = yield* Systemd
@@ -50,8 +54,8 @@ export class SystemdNotices extends Context.Service<
       const isStopping = yield* Ref.make(false)
       const isSaid = yield* Deferred.make<void>()
 
-      const follow = lifecycle.changes.pipe(
-        Stream.map((state) => ({ isReady: state.phase === "ready", status: statusLine(state) })),
+      const follow = health.changes.pipe(
+        Stream.map((state) => ({ isReady: hasBooted.has(state.status), status: statusLine(state) })),
         Stream.changesWith((before, after) => before.isReady === after.isReady && before.status === after.status),
         Stream.runForEach((now) =>
           Effect.gen(function* () {

@@ -14,6 +14,24 @@ export interface FailureStreak {
 /** The class of an error written as `class: detail`; undefined for a text of another form. */
 export const classOf = (error: string): string | undefined => /^\w+(?=: )/.exec(error)?.[0]
 
+/** The streaks of many, each made at its first failure and forgotten when it has recovered. */
+export const makeFailureStreaks = (): ((key: string) => FailureStreak) => {
+  const streaks = new Map<string, FailureStreak>()
+  return (key) => ({
+    isFirst: (error) => {
+      const streak = streaks.get(key) ?? makeFailureStreak()
+      streaks.set(key, streak)
+      return streak.isFirst(error)
+    },
+    recovered: (line) =>
+      Effect.suspend(() => {
+        const streak = streaks.get(key)
+        streaks.delete(key)
+        return streak?.recovered(line) ?? Effect.void
+      })
+  })
+}
+
 /** A streak that begins with the next failure. */
 export const makeFailureStreak = (): FailureStreak => {
   const counts = new Map<string, number>()

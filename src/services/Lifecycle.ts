@@ -36,23 +36,6 @@ export interface Fatal {
   readonly message: string
 }
 
-/** How the pulse and /health call it. */
-export type Status = "booting" | "online" | "degraded" | "draining" | "offline"
-
-/** The status of a state: ready with reasons is degraded. */
-export const statusOf = (state: LifecycleState): Status => {
-  switch (state.phase) {
-    case "booting":
-      return "booting"
-    case "draining":
-      return "draining"
-    case "stopped":
-      return "offline"
-    case "ready":
-      return Object.keys(state.reasons).length === 0 ? "online" : "degraded"
-  }
-}
-
 /** Whether new work may be taken: ready, not paused, and nothing that makes every turn pointless. */
 export const canClaim = (state: LifecycleState): boolean =>
   state.phase === "ready" && !state.isPaused && blocking.every((concern) => state.reasons[concern] === undefined)

@@ -25,6 +25,8 @@ const sampleNames = Effect.gen(function* () {
   const metrics = yield* Metrics
   yield* metrics.observe({
     isReady: true,
+    isHealthy: true,
+    failingAgents: 0,
     isPushConnected: true,
     oldestWaitingSeconds: 0,
     heartbeatOverdueSeconds: 0,

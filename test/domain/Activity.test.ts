@@ -15,10 +15,12 @@ const work = (run: string, agent = "engineer"): Activity.RunningWork => ({
 const end = (run: string, change: Partial<Activity.WorkEnd> = {}): Activity.WorkEnd => ({
   run,
   agent: "engineer",
+  kind: "notification",
   type: "mention",
   outcome: "replied",
   isSilence: false,
   isFailure: false,
+  isTurnCompleted: false,
   error: null,
   at: 1_000,
   durationMillis: 10,
@@ -81,11 +83,17 @@ describe("the activity of the process", () => {
       end("a", { at: now - Activity.SPAN_MILLIS, durationMillis: 100 }),
       end("b", { at: now, isFailure: true, durationMillis: 50 }),
       end("c", { at: now, durationMillis: 150 }),
-      end("beat", { at: now, type: "heartbeat" })
+      end("beat", { at: now, kind: "heartbeat", type: "heartbeat" })
     ].reduce(Activity.ended, Activity.nothing)
     const line = Activity.sparkline(activity, now)
     assert.lengthOf(line, Activity.SPANS)
-    assert.deepStrictEqual(line.at(-1), { at: 100 * Activity.SPAN_MILLIS, ended: 2, failed: 1, totalMillis: 200 })
+    assert.deepStrictEqual(line.at(-1), {
+      at: 100 * Activity.SPAN_MILLIS,
+      ended: 2,
+      failed: 1,
+      totalMillis: 200,
+      longestMillis: 150
+    })
     assert.strictEqual(line.at(-2)?.ended, 1)
     assert.strictEqual(
       line.slice(0, -2).reduce((sum, { ended }) => sum + ended, 0),
@@ -94,7 +102,8 @@ describe("the activity of the process", () => {
   })
 
   it("forgets agents that left the roster and keeps what was seen of the others", () => {
-    const heartbeat = (agent: string, at: number) => end(`${agent}:1`, { agent, type: "heartbeat", outcome: "ok", at })
+    const heartbeat = (agent: string, at: number) =>
+      end(`${agent}:1`, { agent, kind: "heartbeat", type: "heartbeat", outcome: "ok", at })
     const before = [heartbeat("engineer", 5), heartbeat("qa", 6)].reduce(Activity.ended, Activity.nothing)
     const after = Activity.rosterKnown(before, [
       { slug: "engineer", name: "Engineer", role: "Builds" },

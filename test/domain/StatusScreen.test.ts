@@ -8,8 +8,7 @@ const now = 1_800_000_000_000
 
 const health = {
   status: "degraded",
-  lifecycle: "ready",
-  isPaused: true,
+  ready: false,
   reasons: ["paused", "push: down, polling"],
   uptime: 7_200,
   gateway: { state: "ready", version: "2026.9.6", lastSendAt: null, lastSendError: "ConnectionLost: it\nbroke" },
@@ -31,6 +30,7 @@ const health = {
   versions: { runtime: "1.0.0", openclaw: "2026.9.6" }
 }
 
+const textOf = (answer: unknown): string => statusScreen(answer, now)?.text ?? ""
 const lineOf = (screen: string, name: string) =>
   screen
     .split("\n")
@@ -39,8 +39,8 @@ const lineOf = (screen: string, name: string) =>
 
 describe("the status screen", () => {
   it("tells lifecycle, reasons, push, gateway, turns, what waits and the last errors, a line each", () => {
-    const screen = statusScreen(health, now)
-    assert.strictEqual(lineOf(screen, "status"), "degraded (ready, paused), up 2 h")
+    const screen = textOf(health)
+    assert.strictEqual(lineOf(screen, "status"), "degraded, not ready, up 2 h")
     assert.strictEqual(lineOf(screen, "because"), "paused")
     assert.strictEqual(lineOf(screen, "push"), "down, polling")
     assert.strictEqual(lineOf(screen, "gateway"), "ready, OpenClaw 2026.9.6")
@@ -55,12 +55,14 @@ describe("the status screen", () => {
     const quiet = {
       ...health,
       status: "healthy",
-      isPaused: false,
+      ready: true,
       reasons: [],
       gateway: { ...health.gateway, lastSendError: null },
       delivery: { ...health.delivery, oldestWaiting: null, lastErrorMessage: null, lastErrorAt: null }
     }
-    const screen = statusScreen(quiet, now)
+    const screen = textOf(quiet)
+    assert.isTrue(statusScreen(quiet, now)?.isHealthy)
+    assert.strictEqual(lineOf(screen, "status"), "healthy, ready, up 2 h")
     assert.strictEqual(lineOf(screen, "last error"), "none")
     assert.strictEqual(lineOf(screen, "oldest waiting"), "nothing waits")
     assert.isUndefined(lineOf(screen, "because"))
@@ -69,9 +71,16 @@ describe("the status screen", () => {
 
   it("makes do with the parts that another version sends, and says when it is no health at all", () => {
     const least = { status: "healthy", lifecycle: "ready", reasons: [] }
-    assert.strictEqual(lineOf(statusScreen(least, now), "push"), "-")
-    assert.include(statusScreen({ hello: "world" }, now), "no shape that this version knows")
-    assert.include(statusScreen(null, now), "no shape that this version knows")
+    assert.strictEqual(lineOf(textOf(least), "push"), "-")
+    assert.strictEqual(lineOf(textOf(least), "status"), "healthy")
+    assert.isNull(statusScreen({ hello: "world" }, now))
+    assert.isNull(statusScreen(null, now))
+  })
+
+  it("is healthy by the word of /health alone, which follows /readyz and the agents", () => {
+    for (const status of ["booting", "paused", "degraded", "draining", "offline"]) {
+      assert.isFalse(statusScreen({ ...health, status }, now)?.isHealthy, status)
+    }
   })
 
   it("says spans as people do", () => {

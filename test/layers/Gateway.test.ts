@@ -560,4 +560,41 @@ describe("the gateway's state", () => {
       assert.isNull(answered.lastSendError)
     })
   )
+
+  it.effect("forgets an outage when the gateway is ready again, and keeps what a turn met", () =>
+    Effect.gen(function* () {
+      const { gateway, server } = yield* setUp()
+      server.answer("/readyz", hang)
+      const probe = yield* Effect.forkChild(gateway.ready)
+      yield* Queue.take(server.received)
+      yield* TestClock.adjust("5 seconds")
+      yield* Fiber.join(probe)
+      assert.deepInclude(yield* gateway.state, {
+        state: "unreachable",
+        lastSendError: "GET /readyz: no answer within 5s"
+      })
+      server.answer("/readyz", answerWith(200, { ready: true }))
+      yield* gateway.ready
+      assert.deepInclude(yield* gateway.state, { state: "ready", lastSendError: null })
+
+      server.answer("/v1/responses", answerWith(413, bare("too large", "invalid_request_error")))
+      yield* Effect.flip(gateway.sendToOpenClaw(round))
+      yield* gateway.ready
+      const { lastSendError, state } = yield* gateway.state
+      assert.strictEqual(state, "ready")
+      assert.include(lastSendError ?? "", "TurnRefused")
+    })
+  )
+
+  it.effect("is ready again when the gateway refuses a turn, without waiting for a probe", () =>
+    Effect.gen(function* () {
+      const { gateway, server } = yield* setUp()
+      server.answer("/readyz", answerWith(404, "Not Found"))
+      yield* gateway.ready
+      assert.strictEqual((yield* gateway.state).state, "unreachable")
+      server.answer("/v1/responses", answerWith(413, bare("too large", "invalid_request_error")))
+      yield* Effect.flip(gateway.sendToOpenClaw(round))
+      assert.strictEqual((yield* gateway.state).state, "ready")
+    })
+  )
 })

@@ -15,6 +15,7 @@ const end = (outcome: DeliveryOutcome, error: string | null = null) => ({
   agent: "engineer",
   durationMillis: 1_200,
   isSilence: outcome === "retrying",
+  isTurnCompleted: outcome === "replied",
   error
 })
 
@@ -31,6 +32,8 @@ const work = (run: string) => ({
 
 const seen = {
   isReady: true,
+  isHealthy: false,
+  failingAgents: 2,
   isPushConnected: false,
   oldestWaitingSeconds: 12.5,
   heartbeatOverdueSeconds: 20,
@@ -69,6 +72,8 @@ describe("the summary of deliveries", () => {
         successCount: 0,
         failureCount: 2,
         consecutiveFailures: 2,
+        failedClaims: 0,
+        retries: 1,
         lastErrorAt: 2_000,
         lastErrorMessage: "TurnRefused: 413",
         lastDelivery: {
@@ -275,7 +280,9 @@ describe("the activity", () => {
       assert.deepStrictEqual(after.errors, [
         { message: "TurnSilent: empty", agent: "engineer", firstAt: 61_200, at: 61_200, count: 1 }
       ])
-      assert.deepStrictEqual(after.spans, [{ at: 60_000, ended: 1, failed: 1, totalMillis: 1_200 }])
+      assert.deepStrictEqual(after.spans, [
+        { at: 60_000, ended: 1, failed: 1, totalMillis: 1_200, longestMillis: 1_200 }
+      ])
       assert.strictEqual(after.agents[0]?.lastWorkAt, 61_200)
     }).pipe(Effect.provide(Metrics.layer))
   )

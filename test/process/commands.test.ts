@@ -240,7 +240,7 @@ describe("a pause that a person asks for", () => {
       assert.strictEqual(ready.status, 503)
       assert.deepStrictEqual(JSON.parse(ready.body).reasons, ["paused"])
       const health = yield* house.health(second)
-      assert.deepInclude(health, { status: "degraded", isPaused: true, reasons: ["paused"], lifecycle: "ready" })
+      assert.deepInclude(health, { status: "paused", isPaused: true, reasons: ["paused"], lifecycle: "ready" })
       yield* eventually(seen(house), ({ reasons }) => reasons.includes("paused"))
       // The page's first event holds all of it; without the word the test runs out of time.
       yield* Effect.promise(async () => {

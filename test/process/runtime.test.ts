@@ -239,7 +239,9 @@ describe("the runtime as a process", () => {
       const health = yield* eventually(house.health(runtime), (body) => body["status"] === "healthy")
       assert.sameMembers(Object.keys(health), [
         "status",
+        "ready",
         "reasons",
+        "failing",
         "lifecycle",
         "isPaused",
         "gateway",

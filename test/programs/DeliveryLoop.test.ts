@@ -17,6 +17,7 @@ import { Gateway } from "../../src/layers/Gateway.ts"
 import { GatewayProcess } from "../../src/layers/GatewayProcess.ts"
 import type { GatewayHealth } from "../../src/layers/GatewayProcess.ts"
 import { Metrics } from "../../src/layers/Metrics.ts"
+import { Redactor } from "../../src/layers/Redactor.ts"
 import { DeliveryLoop } from "../../src/programs/DeliveryLoop.ts"
 import { RunExecution } from "../../src/programs/RunExecution.ts"
 import { GatewayGuard } from "../../src/services/GatewayGuard.ts"
@@ -74,7 +75,7 @@ const setUp = (settings: Partial<Settings> = {}) =>
       DeliveryLoop.layer.pipe(
         Layer.provideMerge(Layer.mergeAll(GatewayGuard.layer, Leases.layer, Permits.layer)),
         Layer.provideMerge(Supervisor.layer),
-        Layer.provideMerge(Layer.mergeAll(Lifecycle.layerTest, Roster.layer, Metrics.layer)),
+        Layer.provideMerge(Layer.mergeAll(Lifecycle.layerTest, Redactor.layer, Roster.layer, Metrics.layer)),
         Layer.provide([
           plane.layer,
           execution,
@@ -618,6 +619,27 @@ describe("while the control plane is unavailable", () => {
         yield* TestClock.adjust("1 second")
         assert.deepStrictEqual(yield* begun, ["a"])
       }
+    })
+  )
+
+  it.effect("failed claims count in the state of delivery, until one is answered", () =>
+    Effect.gen(function* () {
+      const { begun, end, insert, metrics, plane, start } = yield* setUp()
+      yield* start
+      plane.failures = [unavailable, unavailable]
+      yield* insert(...ids("a"))
+      yield* TestClock.adjust("2 minutes")
+      assert.deepStrictEqual(yield* begun, ["a"])
+      const summary = yield* metrics.deliverySummary
+      assert.deepInclude(summary, { failureCount: 2, consecutiveFailures: 0, deliveredCount: 0 })
+      assert.strictEqual(summary.lastErrorMessage, "ControlPlaneUnavailable: ECONNREFUSED")
+      assert.isNotNull(summary.lastErrorAt)
+
+      yield* end("a")
+      plane.failures = Array.from({ length: 100 }, () => unavailable)
+      yield* insert(...ids("b"))
+      yield* TestClock.adjust("2 minutes")
+      assert.isAtLeast((yield* metrics.deliverySummary).consecutiveFailures, 3)
     })
   )
 

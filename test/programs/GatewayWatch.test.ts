@@ -3,9 +3,10 @@ import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { NodeServices } from "@effect/platform-node"
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Layer, Logger, Option, Queue, Redacted } from "effect"
+import { Effect, Layer, Logger, Option, Queue, Redacted, SubscriptionRef } from "effect"
 import type { PulseAnswer } from "../../src/domain/RuntimeCommands.ts"
 import { RuntimeConfig } from "../../src/layers/Config.ts"
+import { ConvexClient } from "../../src/layers/ConvexClient.ts"
 import { Gateway, unseenGateway } from "../../src/layers/Gateway.ts"
 import { GatewayProcess } from "../../src/layers/GatewayProcess.ts"
 import { Metrics } from "../../src/layers/Metrics.ts"
@@ -20,6 +21,7 @@ import { Presence } from "../../src/programs/Presence.ts"
 import { SystemdNotices } from "../../src/programs/SystemdNotices.ts"
 import { ControlPlane } from "../../src/services/ControlPlane.ts"
 import { Lifecycle } from "../../src/services/Lifecycle.ts"
+import { RuntimeHealth } from "../../src/services/RuntimeHealth.ts"
 import { Supervisor } from "../../src/services/Supervisor.ts"
 
 const secret = "a-password-of-the-gateway"
@@ -44,10 +46,11 @@ const complain = (text: string) =>
     const command = join(at, "openclaw")
     writeFileSync(command, `#!/bin/sh\n[ "$1" = --version ] && exit 0\necho "${text}"\nexit 1\n`, { mode: 0o755 })
     const reasons = yield* Queue.unbounded<string>()
+    const push = yield* SubscriptionRef.make({ isConnected: true, lastMessageAt: null as number | null })
     const notices = yield* Queue.unbounded<string>()
     const services = yield* Layer.build(
       Layer.mergeAll(GatewayWatch.layer, Presence.layer, SystemdNotices.layer).pipe(
-        Layer.provide(Commands.layer),
+        Layer.provide([Commands.layer, RuntimeHealth.layer]),
         Layer.provide(Supervisor.layer),
         Layer.provide([Lifecycle.layer, GatewayProcess.layer, Metrics.layer]),
         Layer.provide([
@@ -64,6 +67,7 @@ const complain = (text: string) =>
               state: "unreachable" as const
             })
           }),
+          Layer.mock(ConvexClient, { push }),
           Upgrader.layerTest,
           Layer.succeed(Systemd, {
             isListening: true,

@@ -12,6 +12,7 @@ import type { PushState } from "../../src/layers/ConvexClient.ts"
 import { Gateway } from "../../src/layers/Gateway.ts"
 import { GatewayProcess } from "../../src/layers/GatewayProcess.ts"
 import { Metrics } from "../../src/layers/Metrics.ts"
+import { Redactor } from "../../src/layers/Redactor.ts"
 import { DeliveryLoop } from "../../src/programs/DeliveryLoop.ts"
 import { Heartbeats } from "../../src/programs/Heartbeats.ts"
 import { RunExecution } from "../../src/programs/RunExecution.ts"
@@ -197,7 +198,7 @@ describe("heartbeats and the delivery loop", () => {
           Layer.provideMerge(DeliveryLoop.layer),
           Layer.provideMerge(Layer.mergeAll(GatewayGuard.layer, Leases.layer, Permits.layer)),
           Layer.provideMerge(Supervisor.layer),
-          Layer.provideMerge(Layer.mergeAll(Lifecycle.layerTest, Roster.layer, Metrics.layer)),
+          Layer.provideMerge(Layer.mergeAll(Lifecycle.layerTest, Redactor.layer, Roster.layer, Metrics.layer)),
           Layer.provide([
             plane.layer,
             Layer.mock(RunExecution, { execute }),

@@ -1,11 +1,12 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Deferred, Effect, Exit, Fiber, Layer, Logger, Queue, Ref, Scope } from "effect"
+import { Deferred, Effect, Exit, Fiber, Layer, Logger, Queue, Ref, Scope, SubscriptionRef } from "effect"
 import { TestClock } from "effect/testing"
 import { BootConflict, ControlPlaneUnavailable, TokenRefused } from "../../src/domain/ControlPlaneFailure.ts"
 import type { ControlPlaneFailure } from "../../src/domain/ControlPlaneFailure.ts"
 import { PROTOCOL } from "../../src/domain/Protocol.ts"
 import type { PulseAnswer, RuntimeCommands } from "../../src/domain/RuntimeCommands.ts"
 import { RuntimeConfig } from "../../src/layers/Config.ts"
+import { ConvexClient } from "../../src/layers/ConvexClient.ts"
 import { Gateway, unseenGateway } from "../../src/layers/Gateway.ts"
 import { Metrics } from "../../src/layers/Metrics.ts"
 import { Upgrader } from "../../src/layers/Upgrader.ts"
@@ -17,6 +18,7 @@ import { Presence } from "../../src/programs/Presence.ts"
 import { ControlPlane } from "../../src/services/ControlPlane.ts"
 import type { PulseReport } from "../../src/services/ControlPlane.ts"
 import { canClaim, Lifecycle } from "../../src/services/Lifecycle.ts"
+import { RuntimeHealth } from "../../src/services/RuntimeHealth.ts"
 import { Supervisor } from "../../src/services/Supervisor.ts"
 
 const away = new ControlPlaneUnavailable({ function: "service/runtimes:pulse", detail: "ECONNREFUSED" })
@@ -30,6 +32,9 @@ const answered: PulseAnswer = {
   releasedLeases: 0
 }
 
+/** Lets every fiber run until all wait for something. */
+const settle = TestClock.adjust(0).pipe(Effect.andThen(Effect.yieldNow), Effect.repeat({ times: 30 }))
+
 /** Presence over a control plane whose answers the test sets, in a scope that the test may close. */
 const setUp = Effect.gen(function* () {
   const reports = yield* Queue.unbounded<PulseReport>()
@@ -41,12 +46,14 @@ const setUp = Effect.gen(function* () {
   const logger = Logger.map(Logger.formatStructured, ({ level, message }) => {
     lines.push(`${level} ${String(message)}`)
   })
+  const push = yield* SubscriptionRef.make({ isConnected: true, lastMessageAt: null as number | null })
   const scope = yield* Scope.fork(yield* Effect.scope)
   const services = yield* Layer.build(
     Presence.layer.pipe(
       Layer.provideMerge(Commands.layer),
       Layer.provideMerge(Supervisor.layer),
-      Layer.provideMerge(Lifecycle.layerTest),
+      Layer.provide(RuntimeHealth.layer),
+      Layer.provideMerge(Layer.mergeAll(Lifecycle.layerTest, Metrics.layer)),
       Layer.provide([
         Layer.mock(ControlPlane, {
           bootId: "boot",
@@ -64,15 +71,15 @@ const setUp = Effect.gen(function* () {
             version: "2026.9.6"
           })
         }),
+        Layer.mock(ConvexClient, { push }),
         Upgrader.layerTest,
-        Metrics.layer,
         RuntimeConfig.layerTest({ convexUrl: "https://happy.example" })
       ]),
       Layer.provideMerge(Logger.layer([logger]))
     )
   ).pipe(Scope.provide(scope))
-  const { lifecycle, presence } = yield* Effect.provideContext(
-    Effect.all({ lifecycle: Lifecycle, presence: Presence }),
+  const { lifecycle, metrics, presence } = yield* Effect.provideContext(
+    Effect.all({ lifecycle: Lifecycle, metrics: Metrics, presence: Presence }),
     services
   )
   const within = <A, E>(effect: Effect.Effect<A, E>) => Effect.provideContext(effect, services)
@@ -84,6 +91,7 @@ const setUp = Effect.gen(function* () {
     close: within(Scope.close(scope, Exit.void)),
     lifecycle,
     lines,
+    metrics,
     noticed,
     /** What the loop was told about the queue. */
     pulsed,
@@ -184,16 +192,47 @@ describe("the pulse", () => {
       const { boot, lifecycle, start, statuses } = yield* setUp
       yield* boot
       yield* start
-      yield* TestClock.adjust(0)
+      yield* settle
       yield* statuses
-      const after = (change: Effect.Effect<void>) =>
-        change.pipe(Effect.andThen(TestClock.adjust(0)), Effect.andThen(statuses))
+      const after = (change: Effect.Effect<void>) => change.pipe(Effect.andThen(settle), Effect.andThen(statuses))
       assert.deepStrictEqual(yield* after(lifecycle.enter("ready")), ["online"])
       assert.deepStrictEqual(yield* after(lifecycle.enter("ready")), [])
       assert.deepStrictEqual(yield* after(lifecycle.setReason("breaker", "open")), ["degraded"])
       assert.deepStrictEqual(yield* after(lifecycle.setReason("breaker", "open")), [])
       assert.deepStrictEqual(yield* after(lifecycle.setReason("breaker", null)), ["online"])
       assert.deepStrictEqual(yield* after(lifecycle.enter("draining")), ["draining"])
+    })
+  )
+
+  it.effect("reports an agent that begins to fail, and its recovery, and not each failure", () =>
+    Effect.gen(function* () {
+      const { boot, lifecycle, metrics, reports, start } = yield* setUp
+      yield* boot
+      yield* start
+      yield* lifecycle.enter("ready")
+      yield* settle
+      yield* Queue.clear(reports)
+      const work = { kind: "notification", type: "mention", agent: "qa", durationMillis: 1, isSilence: false } as const
+      const ends = (outcome: "retrying" | "replied", run: string) =>
+        metrics
+          .runEnded({
+            ...work,
+            run,
+            outcome,
+            isTurnCompleted: outcome === "replied",
+            error: outcome === "replied" ? null : `ProviderFailed: ${run}`
+          })
+          .pipe(Effect.andThen(settle))
+      for (const run of ["a", "b", "c", "d"]) yield* ends("retrying", run)
+      const [failing, ...more] = yield* Queue.clear(reports)
+      assert.strictEqual(failing?.status, "degraded")
+      assert.deepStrictEqual(failing?.reasons, ["agent qa: its last deliveries failed: ProviderFailed: c"])
+      assert.deepStrictEqual(more, [])
+      yield* ends("replied", "e")
+      assert.deepStrictEqual(
+        (yield* Queue.clear(reports)).map(({ reasons, status }) => [status, reasons]),
+        [["online", []]]
+      )
     })
   )
 

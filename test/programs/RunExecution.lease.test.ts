@@ -147,10 +147,7 @@ describe("a probe of the breaker", () => {
 })
 
 describe("the log lines of runs", () => {
-  const linesOf = Effect.fnUntraced(function* (
-    run: Parameters<typeof executeOnce>[1],
-    failures: Array<TurnFailure | null>
-  ) {
+  const linesOf = Effect.fnUntraced(function* (run: Run | ReadonlyArray<Run>, failures: Array<TurnFailure | null>) {
     const lines: Array<{ readonly level: string; readonly message: string; readonly fields: object }> = []
     const logger = Logger.map(Logger.formatStructured, ({ annotations, level, message }) => {
       lines.push({ level, message: String(message), fields: annotations })
@@ -164,7 +161,8 @@ describe("the log lines of runs", () => {
             return failure == null ? Effect.succeed(said("Done.")) : Effect.fail(failure)
           })
       })
-      for (let turn = 0; turn < count; turn += 1) yield* execute(run)
+      const runs = Array.isArray(run) ? run : [run]
+      for (let turn = 0; turn < count; turn += 1) yield* execute(runs[turn % runs.length])
     }).pipe(Effect.provide(Logger.layer([logger])))
     return lines.filter(({ message }) => /^(deliver|heartbeat)/.test(message))
   })
@@ -178,12 +176,43 @@ describe("the log lines of runs", () => {
         [
           "WARN delivery retrying: GatewayUnreachable: down",
           "INFO delivery replied",
-          "INFO deliveries recovered, after GatewayUnreachable 3"
+          "INFO deliveries of engineer recovered, after GatewayUnreachable 3"
         ]
       )
       const session = sessionHash(sampleContext().sessionKey)
       const fields = { notification: "notification_1", agent: "engineer", attempt: 1, type: "thread_update", session }
       for (const line of lines) assert.deepInclude(line.fields, fields)
+    })
+  )
+
+  it.effect("warn about each agent's failures, and call none recovered because another is", () =>
+    Effect.gen(function* () {
+      const context = sampleContext()
+      const qa = sampleRun({ agent: { ...context.agent, id: "agent_qa", slug: "qa" } }, { session: "session_qa" })
+      const lines = yield* linesOf([sampleRun(), qa], [down, down, null, down, null, null])
+      assert.deepStrictEqual(
+        lines.map(({ fields, level, message }) => `${level} ${(fields as { agent: string }).agent} ${message}`),
+        [
+          "WARN engineer delivery retrying: GatewayUnreachable: down",
+          "WARN qa delivery retrying: GatewayUnreachable: down",
+          "INFO engineer delivery replied",
+          "INFO engineer deliveries of engineer recovered, after GatewayUnreachable 1",
+          "INFO engineer delivery replied",
+          "INFO qa delivery replied",
+          "INFO qa deliveries of qa recovered, after GatewayUnreachable 2"
+        ]
+      )
+    })
+  )
+
+  it.effect("call no agent recovered by a notification that needed no turn", () =>
+    Effect.gen(function* () {
+      const nothing = sampleRun({ events: [] })
+      const lines = yield* linesOf([sampleRun(), nothing], [down, null])
+      assert.deepStrictEqual(
+        lines.map(({ message }) => message),
+        ["delivery retrying: GatewayUnreachable: down", "delivery skipped"]
+      )
     })
   )
 
@@ -197,7 +226,7 @@ describe("the log lines of runs", () => {
           "WARN heartbeat retrying: GatewayUnreachable: down",
           "WARN heartbeat retrying: TurnTimeout: too long",
           "INFO heartbeat posted",
-          "INFO heartbeats recovered, after GatewayUnreachable 3, TurnTimeout 1",
+          "INFO heartbeats of engineer recovered, after GatewayUnreachable 3, TurnTimeout 1",
           "INFO heartbeat posted",
           "WARN heartbeat retrying: GatewayUnreachable: down"
         ]

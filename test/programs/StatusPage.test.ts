@@ -22,6 +22,7 @@ import { ControlPlane } from "../../src/services/ControlPlane.ts"
 import { GatewayGuard } from "../../src/services/GatewayGuard.ts"
 import { Lifecycle } from "../../src/services/Lifecycle.ts"
 import { Permits } from "../../src/services/Permits.ts"
+import { RuntimeHealth } from "../../src/services/RuntimeHealth.ts"
 
 const secret = `mc_service_account_${"ab".repeat(32)}`
 
@@ -118,12 +119,13 @@ const setUp = (settings: Partial<Settings> = {}) =>
       Layer.mock(Gateway, {
         state: Effect.succeed({ ...unseenGateway, state: "ready" as const, version: "2026.9.6" })
       }),
-      Layer.mock(GatewayGuard, { breaker: Effect.succeed(closed) }),
+      Layer.mock(GatewayGuard, { breaker: Effect.succeed(closed), opensIn: Effect.succeed(null) }),
       Layer.mock(DeliveryLoop, {
         state: Effect.succeed({ oldest: null, heartbeatsInFlight: 0, heartbeatsWaitSince: null })
       }),
       Permits.layer
     ).pipe(
+      (services) => Layer.provideMerge(RuntimeHealth.layer, services),
       Layer.provideMerge(Layer.mergeAll(Metrics.layer, Lifecycle.layer)),
       Layer.provideMerge(Redactor.layer),
       Layer.provideMerge(RuntimeConfig.layerTest(settings))
@@ -251,6 +253,7 @@ describe("the status page", () => {
         agent: "engineer",
         durationMillis: 5,
         isSilence: true,
+        isTurnCompleted: false,
         error: `the header was Bearer ${secret}`
       })
       const ended = yield* nextOf(line, "state").pipe(
@@ -288,6 +291,7 @@ describe("the status page", () => {
         agent: "engineer",
         durationMillis: 5,
         isSilence: false,
+        isTurnCompleted: false,
         error: "TurnRefused: 413"
       })
       const later = yield* nextOf(one, "letters")

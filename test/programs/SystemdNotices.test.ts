@@ -1,11 +1,17 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Deferred, Duration, Effect, Layer, Logger, Option } from "effect"
+import { Deferred, Duration, Effect, Layer, Logger, Option, SubscriptionRef } from "effect"
 import { TestClock } from "effect/testing"
 import { RuntimeConfig } from "../../src/layers/Config.ts"
+import { ConvexClient } from "../../src/layers/ConvexClient.ts"
+import { Metrics } from "../../src/layers/Metrics.ts"
 import { Systemd } from "../../src/layers/Systemd.ts"
 import { statusLine, SystemdNotices } from "../../src/programs/SystemdNotices.ts"
 import { Lifecycle, StopSignal } from "../../src/services/Lifecycle.ts"
+import { RuntimeHealth } from "../../src/services/RuntimeHealth.ts"
 import { Supervisor } from "../../src/services/Supervisor.ts"
+
+/** Lets every fiber run until all wait for something. */
+const settle = TestClock.adjust(0).pipe(Effect.andThen(Effect.yieldNow), Effect.repeat({ times: 30 }))
 
 /** The notices beside a life that the test leads; `isWhole` is the supervisor's word. */
 const setUp = (options: { readonly isListening?: boolean } = {}) =>
@@ -13,6 +19,7 @@ const setUp = (options: { readonly isListening?: boolean } = {}) =>
     const said: Array<string> = []
     const signal = yield* Deferred.make<void>()
     let isWhole = true
+    const push = yield* SubscriptionRef.make({ isConnected: true, lastMessageAt: null as number | null })
     const services = yield* Layer.build(
       SystemdNotices.layer.pipe(
         Layer.provide(
@@ -21,8 +28,11 @@ const setUp = (options: { readonly isListening?: boolean } = {}) =>
             Effect.map(Supervisor, (real) => ({ ...real, isWhole: Effect.sync(() => isWhole) }))
           ).pipe(Layer.provide(Supervisor.layer))
         ),
+        Layer.provide(RuntimeHealth.layer),
         Layer.provideMerge(Lifecycle.layerTest),
         Layer.provide([
+          Layer.mock(ConvexClient, { push }),
+          Metrics.layer,
           Layer.succeed(Systemd, {
             isListening: options.isListening ?? true,
             watchdog: Option.some(Duration.seconds(60)),
@@ -38,7 +48,7 @@ const setUp = (options: { readonly isListening?: boolean } = {}) =>
       services
     )
     yield* notices.start
-    yield* TestClock.adjust(0)
+    yield* settle
     return {
       lifecycle,
       notices,
@@ -48,7 +58,7 @@ const setUp = (options: { readonly isListening?: boolean } = {}) =>
       },
       /** What was said since the last time this was asked. */
       heard: Effect.andThen(
-        TestClock.adjust(0),
+        settle,
         Effect.sync(() => said.splice(0))
       )
     }
@@ -62,7 +72,7 @@ describe("what systemd is told", () => {
       yield* lifecycle.enter("ready")
       assert.deepStrictEqual(yield* heard, ["READY=1|STATUS=online"])
       yield* lifecycle.setPaused(true)
-      assert.deepStrictEqual(yield* heard, ["STATUS=online: paused"])
+      assert.deepStrictEqual(yield* heard, ["STATUS=paused"])
       yield* lifecycle.setPaused(true)
       assert.deepStrictEqual(yield* heard, [])
       yield* lifecycle.setPaused(false)
@@ -135,8 +145,8 @@ describe("what systemd is told", () => {
 
 describe("the line that systemctl shows", () => {
   it("has the reasons on one line of at most 300 characters", () => {
-    const reasons = { gateway: "not\nready", breaker: "x".repeat(500) }
-    const line = statusLine({ phase: "ready", isPaused: true, reasons })
+    const reasons = ["paused", "gateway: not\nready", `breaker: ${"x".repeat(500)}`]
+    const line = statusLine({ status: "degraded", reasons })
     assert.match(line, /^STATUS=degraded: paused; gateway: not ready; breaker: x+$/)
     assert.lengthOf(line, 300)
   })

@@ -3,27 +3,12 @@ import { Deferred, Effect, Fiber, Layer, Option, Redacted, Ref, Stream } from "e
 import { REDACTED } from "../../src/domain/Redaction.ts"
 import { RuntimeConfig } from "../../src/layers/Config.ts"
 import { Redactor } from "../../src/layers/Redactor.ts"
-import { canClaim, Lifecycle, notReadyBecause, statusOf, StopSignal } from "../../src/services/Lifecycle.ts"
+import { canClaim, Lifecycle, notReadyBecause, StopSignal } from "../../src/services/Lifecycle.ts"
 import type { LifecycleState } from "../../src/services/Lifecycle.ts"
 
 const ready: LifecycleState = { phase: "ready", isPaused: false, reasons: {} }
 
 describe("the state of the process", () => {
-  it("is online when ready without reasons, degraded with one", () => {
-    assert.strictEqual(statusOf(ready), "online")
-    assert.strictEqual(statusOf({ ...ready, reasons: { breaker: "open" } }), "degraded")
-  })
-
-  it("tells each phase by its name, and stopped as offline", () => {
-    for (const [phase, status] of [
-      ["booting", "booting"],
-      ["draining", "draining"],
-      ["stopped", "offline"]
-    ] as const) {
-      assert.strictEqual(statusOf({ ...ready, phase }), status)
-    }
-  })
-
   it("lets work begin only when ready, not paused and neither token nor gateway settings are wrong", () => {
     assert.isTrue(canClaim(ready))
     assert.isTrue(canClaim({ ...ready, reasons: { breaker: "open", gateway: "away", "control-plane": "away" } }))

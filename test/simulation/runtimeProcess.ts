@@ -43,6 +43,7 @@ import { canClaim, Lifecycle, StopSignal } from "../../src/services/Lifecycle.ts
 import { LiveRuns } from "../../src/services/LiveRuns.ts"
 import { Permits } from "../../src/services/Permits.ts"
 import { Roster } from "../../src/services/Roster.ts"
+import { RuntimeHealth } from "../../src/services/RuntimeHealth.ts"
 import { Supervisor } from "../../src/services/Supervisor.ts"
 import { Turns } from "../../src/services/Turns.ts"
 import { Dice } from "./dice.ts"
@@ -136,7 +137,7 @@ export const startProcess = Effect.fnUntraced(function* (options: {
     Layer.provideMerge(Turns.layer),
     Layer.provideMerge(AgentTools.layer),
     Layer.provideMerge(LiveRuns.layer),
-    Layer.provideMerge(GatewayGuard.layer),
+    Layer.provideMerge(Layer.mergeAll(GatewayGuard.layer, RuntimeHealth.layer)),
     Layer.provideMerge(Layer.mergeAll(permits, Leases.layer, Roster.layer)),
     Layer.provideMerge(Layer.mergeAll(ControlPlane.layer, Supervisor.layer)),
     Layer.provideMerge(Lifecycle.layer),

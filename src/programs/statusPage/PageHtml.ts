@@ -45,7 +45,7 @@ export const pageHtml = `<!doctype html>
 <div class="grid">
 <p class="card notice" id="notice" role="alert" hidden></p>
 <section class="card reasons" id="reasons-card" aria-labelledby="reasons-title" hidden>
-<h2 id="reasons-title">Why it is not ready</h2>
+<h2 id="reasons-title">What is wrong</h2>
 <ul id="reasons"></ul>
 </section>
 </div>

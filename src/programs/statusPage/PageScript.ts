@@ -12,6 +12,7 @@ let letters = null
 let skew = 0
 let lastEventAt = 0
 let lastStatus = null
+let isLost = false
 
 const make = (tag, className) => {
   const node = document.createElement(tag)
@@ -145,15 +146,20 @@ const showLatency = (spans) => {
   for (const [index, mean] of points) nodes.push(svg("rect", { class: "dot", x: x(index) - 1, y: y(mean) - 2, width: 2, height: 4 }))
   byId("latency").replaceChildren(...nodes)
   const last = points.at(-1)
-  const text = last === undefined ? "nothing has ended yet" : "lately " + short(last[1]) + ", at most " + short(most)
+  const longest = Math.max(0, ...spans.map(({ longestMillis }) => longestMillis))
+  const text = last === undefined ? "nothing has ended yet" : "mean lately " + short(last[1]) + ", longest " + short(longest)
   write(byId("latency-text"), text)
-  byId("latency").setAttribute("aria-label", "Mean duration of a delivery: " + text)
+  byId("latency").setAttribute("aria-label", "Mean duration of deliveries: " + text)
 }
 
 const OUTCOMES = { replied: "good", acted: "good", posted: "good", ok: "good", skipped: "idle", released: "idle",
   fallback: "warn", retrying: "warn", silent: "warn", lease_lost: "warn", abandoned: "warn", dead: "bad", given_up: "bad" }
-const ENDS = { retrying: "will be retried", skipped: "nothing to say", dead: "dead letter", abandoned: "end not stored",
+const ENDS = { retrying: "will be retried", dead: "dead letter", abandoned: "end not stored",
   fallback: "fallback posted", lease_lost: "taken by another runtime", given_up: "given up", ok: "nothing to do" }
+// Where no answer was owed a run ends so after an error too.
+const endOf = (work) => work.isError && (work.outcome === "skipped" || work.outcome === "silent")
+  ? { tag: "failed, not retried", tagLevel: "warn" }
+  : { tag: (work.isSilence ? "silent, " : "") + (ENDS[work.outcome] || work.outcome), tagLevel: OUTCOMES[work.outcome] || "idle" }
 const agentName = (slug) => {
   const agent = state && state.activity.agents.find((each) => each.slug === slug)
   return (agent && agent.name) || slug
@@ -167,10 +173,10 @@ const eventsOf = ({ events }) => {
 const show = () => {
   if (state === null) return
   const { activity, delivery } = state
-  document.title = state.status + " · " + state.runtime
+  document.title = (isLost ? "lost" : state.status) + " · " + state.runtime
   const pill = byId("status")
-  pill.className = "pill " + state.level
-  write(pill, state.status)
+  pill.className = "pill " + (isLost ? "idle" : state.level)
+  write(pill, state.status + (isLost ? ", last known" : ""))
   write(byId("who"), "Account " + state.account + ", runtime " + state.runtime + ", version " + state.versions.runtime +
     (state.versions.openclaw ? ", gateway " + state.versions.openclaw : "") + ", up for " + span(state.uptimeMillis))
   if (lastStatus !== null && lastStatus !== state.status) write(byId("spoken"), "The runtime is " + state.status)
@@ -185,15 +191,16 @@ const show = () => {
   keep(byId("lights"), state.lights, ({ name }) => name, (node, light) => {
     node.className = "card"
     write(part(node, "name"), light.name)
+    const level = isLost ? "idle" : light.level
     const stateNode = part(node, "state")
-    stateNode.className = "state " + light.level
+    stateNode.className = "state " + level
     let glyph = stateNode.querySelector(".glyph")
     if (!glyph) {
       glyph = make("span", "glyph")
       glyph.setAttribute("aria-hidden", "true")
       stateNode.append(glyph, make("span", "word"))
     }
-    write(glyph, GLYPHS[light.level])
+    write(glyph, GLYPHS[level])
     write(stateNode.querySelector(".word"), light.text)
     grow(part(node, "more"), light.more || "", light.at)
   })
@@ -203,7 +210,7 @@ const show = () => {
   write(byId("n-waiting"), waits ? "Yes" : "None")
   grow(byId("n-waiting-more"), waits ? "the oldest for {age}" : "nothing is ready", waits ? state.oldestWaitingSince : null)
   write(byId("n-done"), String(delivery.successCount))
-  write(byId("n-retry"), String(delivery.failureCount - delivery.deadLetters))
+  write(byId("n-retry"), String(delivery.retries))
   write(byId("n-retry-more"), delivery.consecutiveFailures > 0 ? delivery.consecutiveFailures + " failures in a row" : "failed, then tried again")
   write(byId("n-silent"), String(delivery.silences))
   write(byId("n-dead"), String(delivery.deadLetters))
@@ -213,7 +220,8 @@ const show = () => {
   section("running", activity.running,
     state.isPaused ? "Paused: nothing new begins until somebody resumes the account."
       : state.phase === "draining" ? "Draining: nothing new begins, and no turn runs any more."
-      : state.reasons.length > 0 ? "No turn runs. What stands above keeps new ones from beginning, or makes them unlikely to succeed."
+      : !state.isClaiming ? "No turn runs, and for the reasons above none begins."
+      : state.reasons.length > 0 ? "No turn runs. For the reasons above the next may not begin, or not succeed."
       : "No turn runs. The next begins as soon as the control plane has something for an agent.",
     ({ run }) => run,
     (work) => ({
@@ -230,17 +238,20 @@ const show = () => {
       const work = working.get(agent.slug)
       return {
         title: agent.name || agent.slug,
-        tag: work ? "working" : "", tagLevel: "good",
+        tag: state.failing.includes(agent.slug) ? "failing" : work ? "working" : "",
+        tagLevel: isLost ? "idle" : state.failing.includes(agent.slug) ? "bad" : "good",
         detail: work ? words(work.type) + (work.task ? ": " + work.task : "") : agent.role || "@" + agent.slug,
         side: agent.lastHeartbeatAt === null ? "no heartbeat yet" : "heartbeat {age} ago", sideAt: agent.lastHeartbeatAt,
-        sideMore: agent.nextHeartbeatAt > state.now ? "next {until}" : agent.lastHeartbeatAt !== null ? ENDS[agent.lastHeartbeatOutcome] || agent.lastHeartbeatOutcome : "",
+        sideMore: agent.nextHeartbeatAt > state.now
+          ? state.isClaiming && !isLost ? "next {until}" : "on hold"
+          : agent.lastHeartbeatAt !== null ? ENDS[agent.lastHeartbeatOutcome] || agent.lastHeartbeatOutcome : "",
         sideMoreAt: agent.nextHeartbeatAt
       }
     })
 
   section("ended", activity.ended.slice(0, 12), "Nothing has ended since the start.", ({ at, run }) => run + " " + at,
     (work) => ({
-      title: nameOf(work), tag: (work.isSilence ? "silent, " : "") + (ENDS[work.outcome] || work.outcome), tagLevel: OUTCOMES[work.outcome] || "idle",
+      title: nameOf(work), ...endOf(work),
       detail: words(work.type) + (work.task ? ": " + work.task : ""),
       side: "{age} ago", sideAt: work.at, sideMore: "took " + short(work.durationMillis)
     }))
@@ -258,7 +269,7 @@ const showLetters = () => {
   byId("letters-stale").hidden = letters.error === null || letters.list.length === 0
   write(byId("letters-stale"), "The list may be old, it cannot be read now: " + letters.error)
   section("letters", letters.list,
-    letters.error ? "The list cannot be read now: " + letters.error : "None: every notification was delivered, or is on its way.",
+    letters.error ? "The list cannot be read now: " + letters.error : "None: no notification waits for a decision.",
     ({ id }) => id,
     (letter) => ({
       title: letter.agent === null ? "Unknown agent" : agentName(letter.agent), tag: words(letter.type),
@@ -267,13 +278,13 @@ const showLetters = () => {
     }))
 }
 
+/** What is shown of a runtime that does not answer is its last known state: no colour, and no time that goes on. */
 const notice = (text) => {
   byId("notice").hidden = text === ""
   write(byId("notice"), text)
-  if (text === "" || state === null) return
-  byId("status").className = "pill idle"
-  write(byId("status"), state.status + ", last known")
-  document.title = "lost · " + state.runtime
+  if (isLost === (text !== "")) return
+  isLost = text !== ""
+  show()
 }
 const clock = (millis) => new Date(millis).toLocaleTimeString()
 
@@ -304,7 +315,7 @@ const connect = () => {
 }
 
 setInterval(() => {
-  for (const node of aging.keys()) showAge(node)
+  if (!isLost) for (const node of aging.keys()) showAge(node)
   if (lastEventAt !== 0 && Date.now() - lastEventAt > SILENCE_MILLIS) {
     notice("The runtime has been silent since " + clock(lastEventAt) + ": this is its last known state.")
   }
