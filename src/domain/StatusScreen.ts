@@ -81,7 +81,7 @@ export const statusScreen = (health: unknown, now: number): StatusScreen | null 
     ],
     [
       "delivered",
-      `${delivery.successCount ?? 0}, failed ${delivery.failureCount ?? 0} (${delivery.consecutiveFailures ?? 0} in a row), silent ${delivery.silences ?? 0}, dead ${delivery.deadLetters ?? 0}`
+      `${delivery.successCount ?? 0}, failed ${delivery.failureCount ?? 0} (${delivery.consecutiveFailures ?? 0} in a row), unanswered ${delivery.silences ?? 0}, dead ${delivery.deadLetters ?? 0}`
     ],
     [
       "last error",

@@ -478,9 +478,10 @@ export class Metrics extends Context.Service<
         runEnded: Effect.fnUntraced(function* (end) {
           const at = yield* Clock.currentTimeMillis
           const isFailure = failures.has(end.outcome)
-          yield* note((before) => Activity.ended(before, { ...end, isFailure, at }))
           if (end.kind === "heartbeat") yield* set(heartbeats, 1, { outcome: end.outcome })
           else yield* deliveryEnded(end, isFailure, at)
+          // Last, because whoever follows the activity then reads the counts.
+          yield* note((before) => Activity.ended(before, { ...end, isFailure, at }))
         }),
         claimFailed,
         claimAnswered,

@@ -12,7 +12,7 @@ import { ControlPlane } from "../services/ControlPlane.ts"
 
 /** How the attempt ended, with what only metrics and traces need. */
 export interface AttemptEnd extends Omit<RunEnd, "kind" | "agent"> {
-  /** The agent ended its turn without the answer that it owed; an error of the gateway is none. */
+  /** The owed answer did not come: the agent was silent, or the gateway does not say what happened. */
   readonly isSilence: boolean
   /** A turn of the agent ended without a failure. */
   readonly isTurnCompleted: boolean
@@ -57,7 +57,7 @@ const storeFailed = Effect.fnUntraced(function* (run: Run, judgement: Failed) {
   })
   const changes = {
     error: `${failure.class}: ${failure.error}`,
-    isSilence: failure.silence && failure.class === "TurnSilent"
+    isSilence: failure.silence
   }
   return state === "delivered"
     ? attemptEnd(isAnswerOwed ? "fallback" : "skipped", changes)

@@ -64,7 +64,7 @@ const help: Readonly<Record<string, string>> = {
   "gateway-configuration": "Delivery is paused until the gateway accepts us; it is looked at again every 30 s.",
   breaker: "Every turn failed, whatever its agent: the gateway's log or its model provider's status says why.",
   push: "The runtime polls every DELIVERY_INTERVAL until the push is back. A proxy may cut WebSockets.",
-  agent: "Its work is retried with backoff. Recent errors and dead letters have the details.",
+  agent: "Its next completed turn ends this. Recent errors and dead letters have the details.",
   agents: "Recent errors list what failed."
 }
 

@@ -1,5 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Effect } from "effect"
+import { Effect, Fiber, Option, Stream } from "effect"
 import { TestClock } from "effect/testing"
 import { functions } from "../../src/domain/ControlPlaneFunctions.ts"
 import { noUsage } from "../../src/domain/Run.ts"
@@ -284,6 +284,21 @@ describe("the activity", () => {
         { at: 60_000, ended: 1, failed: 1, totalMillis: 1_200, longestMillis: 1_200 }
       ])
       assert.strictEqual(after.agents[0]?.lastWorkAt, 61_200)
+    }).pipe(Effect.provide(Metrics.layer))
+  )
+
+  it.effect("tells of an end when its counts are there", () =>
+    Effect.gen(function* () {
+      const metrics = yield* Metrics
+      const seen = yield* metrics.activityChanges.pipe(
+        Stream.filter(({ ended }) => ended.length > 0),
+        Stream.mapEffect(() => metrics.deliverySummary),
+        Stream.runHead,
+        Effect.forkChild
+      )
+      yield* Effect.yieldNow
+      yield* metrics.runEnded(end("dead", "TurnRefused: 413"))
+      assert.strictEqual(Option.getOrThrow(yield* Fiber.join(seen)).deadLetters, 1)
     }).pipe(Effect.provide(Metrics.layer))
   )
 

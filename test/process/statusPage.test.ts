@@ -118,7 +118,7 @@ describe.skipIf(missing !== null)("the status page", () => {
       assert.match(yield* textOf(page, "rate-text"), /^[1-9]\d* deliver(y|ies) in 20 min, 1 failed$/)
       yield* house.post(taskId, "@squad-lead keep quiet")
       yield* says(page, "n-silent", "1")
-      yield* says(page, "ended", "silent, ")
+      yield* says(page, "ended", "no answer, ")
       assert.match(
         yield* Effect.promise(async () => (await page.locator("#latency").getAttribute("aria-label")) ?? ""),
         /^Mean duration of deliveries: mean lately .*\d.*, longest .*\d/
@@ -171,6 +171,7 @@ describe.skipIf(missing !== null)("the status page", () => {
       yield* says(page, "notice", "The connection to the runtime is lost")
       assert.isTrue(yield* Effect.promise(() => page.locator("#notice").isVisible()))
       assert.strictEqual(yield* textOf(page, "status"), "degraded, last known")
+      assert.strictEqual(yield* Effect.promise(() => page.locator("#lights .state:not(.idle)").count()), 0)
       assert.deepStrictEqual(yield* violations(page), [])
       assert.deepStrictEqual(complaints, [])
     }).pipe(Effect.scoped)

@@ -57,7 +57,7 @@ ${number("running", "Running", "turns at once")}
 ${number("waiting", "Waiting")}
 ${number("done", "Done", "since the start")}
 ${number("retry", "Retries", "failed, then tried again")}
-${number("silent", "Silent", "no answer where one was owed")}
+${number("silent", "Unanswered", "no answer where one was owed")}
 ${number("dead", "Dead", "given up since the start")}
 </dl>
 <div class="grid two">

@@ -156,10 +156,10 @@ const OUTCOMES = { replied: "good", acted: "good", posted: "good", ok: "good", s
   fallback: "warn", retrying: "warn", silent: "warn", lease_lost: "warn", abandoned: "warn", dead: "bad", given_up: "bad" }
 const ENDS = { retrying: "will be retried", dead: "dead letter", abandoned: "end not stored",
   fallback: "fallback posted", lease_lost: "taken by another runtime", given_up: "given up", ok: "nothing to do" }
-// Where no answer was owed a run ends so after an error too.
+// The gateway's internal error may be an agent's silence or not, and a run to which no answer is owed can end with it.
 const endOf = (work) => work.isError && (work.outcome === "skipped" || work.outcome === "silent")
   ? { tag: "failed, not retried", tagLevel: "warn" }
-  : { tag: (work.isSilence ? "silent, " : "") + (ENDS[work.outcome] || work.outcome), tagLevel: OUTCOMES[work.outcome] || "idle" }
+  : { tag: (work.isSilence ? "no answer, " : "") + (ENDS[work.outcome] || work.outcome), tagLevel: OUTCOMES[work.outcome] || "idle" }
 const agentName = (slug) => {
   const agent = state && state.activity.agents.find((each) => each.slug === slug)
   return (agent && agent.name) || slug
