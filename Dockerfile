@@ -1,4 +1,7 @@
-FROM node:24-bookworm-slim AS build
+# A release names it with its digest, node:24-bookworm-slim@sha256:..., so that the same build has the same base.
+ARG BASE=node:24-bookworm-slim
+
+FROM ${BASE} AS build
 WORKDIR /work
 COPY package.json package-lock.json ./
 # No package of ours needs a script of its own to be built; the only one that has one brings a second Node.js.
@@ -16,7 +19,7 @@ RUN mkdir /demo && chown 10001:10001 /demo
 USER 10001:10001
 ENTRYPOINT ["node", "local/demo/stage.ts"]
 
-FROM node:24-bookworm-slim AS runtime
+FROM ${BASE} AS runtime
 ARG VERSION=unknown
 ARG REVISION=unknown
 LABEL org.opencontainers.image.title="mission-control-runtime" \

@@ -11,6 +11,7 @@ interface Component {
   readonly properties: ReadonlyArray<{ readonly name: string; readonly value: string }>
 }
 interface Bill {
+  readonly metadata: { readonly component: { readonly name: string; readonly "bom-ref": string } }
   readonly components: ReadonlyArray<Component>
   readonly dependencies: ReadonlyArray<{ readonly ref: string; readonly dependsOn: ReadonlyArray<string> }>
 }
@@ -24,8 +25,12 @@ const all: Bill = JSON.parse(
 const isOfDevelopment = ({ properties }: Component): boolean =>
   properties.some(({ name, value }) => name === "cdx:npm:package:development" && value === "true")
 const out = new Set(all.components.filter(isOfDevelopment).map((component) => component["bom-ref"]))
+// npm calls the root by the name of its folder.
+const { component } = all.metadata
+const name = component["bom-ref"].slice(0, component["bom-ref"].lastIndexOf("@"))
 const bill: Bill = {
   ...all,
+  metadata: { ...all.metadata, component: { ...component, name } },
   components: all.components.filter((component) => !out.has(component["bom-ref"])),
   dependencies: all.dependencies
     .filter(({ ref }) => !out.has(ref))

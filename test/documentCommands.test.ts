@@ -109,11 +109,14 @@ describe("the commands of the documents", () => {
   it("prints what the package is made of, and nothing that only its development needs", async () => {
     const { code, said } = await run("npm run --silent sbom")
     assert.strictEqual(code, 0, said)
-    const { bomFormat, components } = JSON.parse(said.slice(said.indexOf("{"))) as {
+    const { bomFormat, components, metadata } = JSON.parse(said.slice(said.indexOf("{"))) as {
       readonly bomFormat: string
+      readonly metadata: { readonly component: { readonly name: string } }
       readonly components: ReadonlyArray<{ readonly purl: string }>
     }
     assert.strictEqual(bomFormat, "CycloneDX")
+    // Of the package, whatever the folder of the checkout is called.
+    assert.strictEqual(metadata.component.name, JSON.parse(read("package.json")).name)
     const names = components.map(({ purl }) => decodeURIComponent(/^pkg:npm\/(.+)@/.exec(purl)?.[1] ?? ""))
     assert.includeMembers(names, Object.keys(JSON.parse(read("package.json")).dependencies))
     assert.notIncludeMembers(names, ["vitest"])

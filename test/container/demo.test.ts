@@ -45,6 +45,7 @@ describe("docker-compose.runtime.yml", () => {
       const { networks, services } = JSON.parse(out)
       for (const service of Object.values<any>(services)) {
         assert.strictEqual(service.stop_grace_period, "50s")
+        assert.strictEqual(service.restart, "unless-stopped")
         assert.isTrue(service.read_only)
         assert.deepStrictEqual(service.cap_drop, ["ALL"])
       }

@@ -66,7 +66,7 @@ export const startContainer = (
     yield* ask(
       "run",
       "--detach",
-      "--restart=on-failure",
+      "--restart=unless-stopped",
       "--name",
       name,
       ...hardened,
