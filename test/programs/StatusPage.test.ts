@@ -270,6 +270,27 @@ describe("the status page", () => {
     }).pipe(Effect.scoped)
   )
 
+  it.live("follows the agents' outcomes, and claims nothing while paused", () =>
+    Effect.gen(function* () {
+      const { lifecycle, metrics, url } = yield* setUp()
+      yield* lifecycle.enter("ready")
+      const line = yield* lineAt(url)
+      const online = yield* nextOf(line, "state")
+      assert.deepInclude(online, { status: "online", level: "good", isClaiming: true, failing: [] })
+      const end = { ...work, durationMillis: 5, isSilence: false, isTurnCompleted: false } as const
+      yield* metrics.runEnded({ ...end, outcome: "dead", error: "TurnRefused: 413" })
+      const failing = yield* nextOf(line, "state").pipe(Effect.repeat({ until: ({ status }) => status !== "online" }))
+      assert.deepInclude(failing, { status: "degraded", level: "warn", isClaiming: true, failing: ["engineer"] })
+      assert.strictEqual(failing.lights[0].level, "warn")
+      assert.match(failing.reasons[0].text, /^agent engineer: .*TurnRefused: 413$/)
+      assert.include(failing.reasons[0].help, "completed turn")
+      yield* metrics.runEnded({ ...end, outcome: "replied", isTurnCompleted: true, error: null })
+      yield* lifecycle.setPaused(true)
+      const paused = yield* nextOf(line, "state").pipe(Effect.repeat({ until: ({ isPaused }) => isPaused }))
+      assert.deepInclude(paused, { status: "paused", isClaiming: false, failing: [] })
+    }).pipe(Effect.scoped)
+  )
+
   it.live("asks for dead letters only while somebody watches, once for all, and again when one more dies", () =>
     Effect.gen(function* () {
       const { asked, isAway, metrics, page, url } = yield* setUp()
