@@ -135,7 +135,7 @@ describe("the commands of the documents", () => {
       /^sudo systemctl /,
       /^kubectl /,
       // An engine: `npm run test:container` brings one, builds the images and does the same.
-      /^(?:[A-Z_]+=\S.* )?docker (compose|build|push) /,
+      /^(?:[A-Z_]+=\S.* )?docker (compose|build|push|buildx imagetools inspect) /,
       // A deployment of the reader's: test/process/convexDeployment.test.ts does the same with the local plane.
       /^CONVEX_DEPLOY_KEY='[^']+' npm run test:convex\b/,
       // They leave something on the machine: test/process/package.test.ts does the same in a folder of its own.

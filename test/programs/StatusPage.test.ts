@@ -286,7 +286,7 @@ describe("the status page", () => {
       assert.include(failing.reasons[0].help, "completed turn")
       yield* metrics.runEnded({ ...end, outcome: "replied", isTurnCompleted: true, error: null })
       yield* lifecycle.setPaused(true)
-      const paused = yield* nextOf(line, "state").pipe(Effect.repeat({ until: ({ isPaused }) => isPaused }))
+      const paused = yield* nextOf(line, "state").pipe(Effect.repeat({ until: ({ isPaused }) => isPaused === true }))
       assert.deepInclude(paused, { status: "paused", isClaiming: false, failing: [] })
     }).pipe(Effect.scoped)
   )
