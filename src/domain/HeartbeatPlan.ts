@@ -34,7 +34,7 @@ const judgeEnd = (run: HeartbeatRun, followUps: ReadonlyArray<HeartbeatTask>, en
   const hasActed = end.effects.length > 0 || earlier.effects.length > 0
   switch (reply._tag) {
     case "Ok": {
-      const remark = "the heartbeat's text holds HEARTBEAT_OK among other words: treated as OK, not posted"
+      const remark = "the heartbeat ended with HEARTBEAT_OK and a short remark, which is not posted"
       return completed(run, hasActed ? "acted" : "ok", reply.isStray ? { remark } : {})
     }
     case "Silent":

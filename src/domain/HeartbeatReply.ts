@@ -1,3 +1,4 @@
+import { withoutToken } from "./EndToken.ts"
 import type { HeartbeatTask } from "./Heartbeat.ts"
 import type { SpokenText } from "./Silence.ts"
 
@@ -9,14 +10,20 @@ const LOADING_LINE = /^loading context for heartbeat[.…]*$/i
 
 /** What the text of a heartbeat's turn means. */
 export type HeartbeatReply =
-  /** Nothing to do; `isStray` when the token stood among other text, which is not posted. */
+  /** Nothing to do; `isStray` if there was a short remark next to the token, which is not posted. */
   | { readonly _tag: "Ok"; readonly isStray: boolean }
   /** Nothing that could be posted: no words, or words that stand for none. */
   | { readonly _tag: "Silent"; readonly reason: string }
   | { readonly _tag: "Text"; readonly text: string }
 
-/** The token as a word of its own, with whatever markup around it, not as a part of another. */
-const TOKEN = /(?<![A-Za-z0-9_])HEARTBEAT_OK(?![A-Za-z0-9_])/
+/** The token as the first or last word of a text, with whatever markup around it. */
+const AT_AN_END =
+  /^[^\p{L}\p{N}]*HEARTBEAT\\?_OK(?![\p{L}\p{N}_])[*_`~.,:;!]*|(?<![\p{L}\p{N}_])HEARTBEAT\\?_OK[^\p{L}\p{N}]*$/giu
+
+/** A remark next to the token that is no longer than this is not posted: the gateway's own limit for its heartbeats. */
+const REMARK_CHARACTERS = 300
+
+const MENTION = /(?<![\w@.])@[a-z0-9]/i
 
 /** Reads the end of a heartbeat's turn. */
 export const readHeartbeatReply = (spoken: SpokenText): HeartbeatReply => {
@@ -26,16 +33,13 @@ export const readHeartbeatReply = (spoken: SpokenText): HeartbeatReply => {
     case "NothingToAdd":
       return { _tag: "Ok", isStray: false }
     case "Text": {
-      const lines = spoken.text
-        .split("\n")
-        .map((line) => line.trim())
-        .filter((line) => line !== "")
-      const isPlain = lines.at(-1) === HEARTBEAT_OK && lines.slice(0, -1).every((line) => LOADING_LINE.test(line))
-      if (isPlain) return { _tag: "Ok", isStray: false }
-      if (TOKEN.test(spoken.text)) return { _tag: "Ok", isStray: true }
-      return lines.every((line) => LOADING_LINE.test(line))
-        ? { _tag: "Silent", reason: "only that it loads its context" }
-        : { _tag: "Text", text: spoken.text }
+      const lines = spoken.text.split("\n").filter((line) => line.trim() !== "")
+      if (lines.every((line) => LOADING_LINE.test(line.trim()))) {
+        return { _tag: "Silent", reason: "only that it loads its context" }
+      }
+      const text = withoutToken(spoken.text).replace(AT_AN_END, "").trim()
+      const isRemark = text !== spoken.text && text.length <= REMARK_CHARACTERS && !MENTION.test(text)
+      return isRemark ? { _tag: "Ok", isStray: true } : { _tag: "Text", text }
     }
   }
 }

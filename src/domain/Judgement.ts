@@ -35,8 +35,6 @@ export interface Failed extends Omit<Failure, "retryInMillis"> {
   readonly isFinal?: boolean
   /** A retry waits at least this long, in milliseconds. */
   readonly minimumMillis?: number
-  /** Whether an answer is owed, so that the last silence ends with a fallback. */
-  readonly isAnswerOwed?: boolean
 }
 
 /** The attempt failed for a reason that is not the run's, and does not count. */

@@ -1,18 +1,14 @@
-import { isAnswerOwed } from "./AnswerDuty.ts"
+import { isAnswerOwed, mayDecline } from "./AnswerDuty.ts"
 import { divideEvents } from "./DeliveryPolicy.ts"
 import type { DividedEvents } from "./DeliveryPolicy.ts"
+import { withoutToken } from "./EndToken.ts"
 import type { Delivered, FailedTurn, Judgement, TurnPlan } from "./Judgement.ts"
+import { afterNoResponse } from "./NoResponsePolicy.ts"
+import type { AttemptLimits } from "./NoResponsePolicy.ts"
 import { formatNotificationMessage } from "./Prompt.ts"
 import type { NotificationRun, Outcome } from "./Run.ts"
 import { cutReply } from "./Silence.ts"
 import type { TurnEnd } from "./TurnEnd.ts"
-
-/** How often a notification may be tried. */
-export interface AttemptLimits {
-  readonly maxAttempts: number
-  /** At this many silences the control plane posts the fallback. */
-  readonly silenceLimit: number
-}
 
 interface Situation extends DividedEvents {
   readonly run: NotificationRun
@@ -22,43 +18,45 @@ interface Situation extends DividedEvents {
 
 const delivered = (outcome: Outcome): Delivered => ({ _tag: "Delivered", outcome })
 
-/** Whether the try after this silence is the last before the fallback: a session that overflowed stays silent. */
-const isNextTryLast = ({ limits: { maxAttempts, silenceLimit }, run: { attempt, silences } }: Situation): boolean =>
-  silences + 2 === silenceLimit || (silences + 2 < silenceLimit && attempt + 1 === maxAttempts)
-
-const judgeSilence = (situation: Situation, failure: FailedTurn): Judgement => {
-  const { isOwed, limits, refused, run } = situation
-  const isAmbiguous = failure.class === "TurnAmbiguous"
-  // Without a duty to answer, one more try where the gateway does not say what happened.
-  if (!isOwed && (!isAmbiguous || run.attempt >= limits.maxAttempts || run.silences > 0)) {
-    const skipped = delivered({ outcome: "skipped", reason: failure.error, refused })
-    return isAmbiguous ? { ...skipped, error: `${failure.class}: ${failure.error}` } : skipped
+/** Asks the no-response policy; `skipped` is how the notification ends if nothing more is wanted of the agent. */
+const judgeNoResponse = (
+  { isOwed, limits, refused, run }: Situation,
+  { class: kind, error, minimumMillis }: Omit<FailedTurn, "isSilence">,
+  skipped: Omit<Outcome, "outcome" | "refused">,
+  isDeclined = false
+): Judgement => {
+  const { attempt, silences } = run
+  const isAmbiguous = kind === "TurnAmbiguous"
+  const verdict = afterNoResponse({ isOwed, isDeclined, isAmbiguous, attempt, silences }, limits)
+  if (verdict._tag === "Skip") {
+    const end = delivered({ outcome: "skipped", refused, ...skipped })
+    return isAmbiguous ? { ...end, error: `${kind}: ${error}` } : end
   }
   return {
     _tag: "Failed",
-    class: failure.class,
-    error: failure.error,
+    class: kind,
+    error,
     silence: true,
     refused,
-    isAnswerOwed: isOwed,
-    minimumMillis: failure.minimumMillis,
-    ...(isAmbiguous && isOwed && isNextTryLast(situation) ? { rotate: true } : {})
+    minimumMillis,
+    ...(verdict._tag === "Fallback" ? { isFinal: true } : {}),
+    ...(verdict._tag === "AskAgain" && verdict.isInNextGeneration ? { rotate: true } : {})
   }
 }
 
 const judgeFailure = (situation: Situation, failure: FailedTurn): Judgement => {
-  if (failure.isSilence) return judgeSilence(situation, failure)
+  if (failure.isSilence) return judgeNoResponse(situation, failure, { reason: failure.error })
   const last = situation.run.context.earlier.lastError
   const isRepeated = failure.class === "TurnRefused" && last?.class === failure.class && last.message === failure.error
   return { _tag: "Failed", class: failure.class, error: failure.error, silence: false, isFinal: isRepeated }
 }
 
 const judgeEnd = (situation: Situation, { effects, isTruncated, spoken, usage }: TurnEnd): Judgement => {
-  const { isOwed, refused, run } = situation
+  const { accepted, isOwed, refused, run } = situation
   if (spoken._tag === "Text") {
     return delivered({
       outcome: "replied",
-      reply: cutReply(spoken.text),
+      reply: cutReply(withoutToken(spoken.text)),
       refused,
       usage,
       ...(isTruncated ? { truncated: true } : {})
@@ -70,14 +68,11 @@ const judgeEnd = (situation: Situation, { effects, isTruncated, spoken, usage }:
     const note = `${agent.name} ended without a text. Done: ${[...done].join(", ")}.`
     return delivered({ outcome: "acted", refused, usage, ...(isOwed ? { note } : {}) })
   }
-  const reason = spoken._tag === "NothingToAdd" ? spoken.token : spoken.reason
-  if (!isOwed) return delivered({ outcome: "skipped", reason, refused, usage })
-  return judgeSilence(situation, {
-    class: "TurnSilent",
-    error: `the agent ended its turn with ${reason} although an answer is owed`,
-    isSilence: true,
-    minimumMillis: 0
-  })
+  const isToken = spoken._tag === "NothingToAdd"
+  const reason = isToken ? spoken.token : spoken.reason
+  const error = `the agent ended its turn with ${reason} although an answer is owed`
+  const silence = { class: "TurnSilent", error, minimumMillis: 0 } as const
+  return judgeNoResponse(situation, silence, { reason, usage }, isToken && mayDecline(accepted))
 }
 
 /** What a notification needs: a turn for the events that the policy accepts, or none if it refuses all. */

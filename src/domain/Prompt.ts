@@ -1,4 +1,4 @@
-import { isAnswerOwed } from "./AnswerDuty.ts"
+import { isAnswerOwed, mayDecline } from "./AnswerDuty.ts"
 import type { Actor, DeliveryContext, MessageView, NotificationEvent, TaskView } from "./DeliveryContext.ts"
 import { fenced, withoutFenceMark } from "./FenceMark.ts"
 import { instructionsFor, turnRules } from "./Instructions.ts"
@@ -55,10 +55,15 @@ const statement = (event: NotificationEvent): string => {
   }
 }
 
-const endOfTurn = (isOwed: boolean): string =>
-  isOwed
-    ? "End with a visible text: it is posted in the thread as your answer. An answer is owed here."
-    : "End with a visible text, which is posted in the thread, or with exactly NO_ACTION when you have nothing to add."
+const endOfTurn = (accepted: ReadonlyArray<NotificationEvent>): string => {
+  if (!isAnswerOwed(accepted)) {
+    return "End with a visible text, which is posted in the thread, or with exactly NO_ACTION when you have nothing to add."
+  }
+  const owed = "End with a visible text: it is posted in the thread as your answer. An answer is owed here."
+  return mayDecline(accepted)
+    ? `${owed} Only if nothing is asked of you, as in a word of thanks, may you end with exactly NO_ACTION instead.`
+    : owed
+}
 
 const rulesOf = (
   { agent, task }: DeliveryContext,
@@ -66,7 +71,7 @@ const rulesOf = (
 ): ReadonlyArray<string> => {
   const nextStatuses = task === null ? [] : nextStatusesFor(agent, task.status, task.assignees.length)
   return [
-    endOfTurn(isAnswerOwed(accepted)),
+    endOfTurn(accepted),
     ...(task === null || nextStatuses.length === 0
       ? []
       : [`The task is ${task.status}. You may set it to: ${nextStatuses.join(", ")}.`]),

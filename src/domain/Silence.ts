@@ -1,24 +1,35 @@
+import { onlyTokenOf } from "./EndToken.ts"
+import type { EndToken } from "./EndToken.ts"
+
 /** What the final text of a turn means: words for the thread, "nothing to add", or no answer at all. */
 export type SpokenText =
   | { readonly _tag: "Text"; readonly text: string }
-  | { readonly _tag: "NothingToAdd"; readonly token: string }
+  | { readonly _tag: "NothingToAdd"; readonly token: EndToken }
   | { readonly _tag: "Silent"; readonly reason: string }
 
-const NOTHING_TO_ADD = new Set(["HEARTBEAT_OK", "NO_ACTION"])
-const SILENT_TOKENS = new Set(["NO_REPLY", "NO", "NO_"])
+/** What the gateway leaves of a NO_REPLY that a model did not finish. */
+const CUT_TOKENS = new Set(["NO", "NO_"])
 
-/** Texts with which the gateway fills in for a model that said nothing (versions 2026.2.19 to 2026.7.1). */
-const PLACEHOLDERS = [
-  "no response from openclaw.",
-  "⚠️ agent couldn't generate a response. please try again.",
-  "agent couldn't generate a response. please try again."
-]
+/** Texts with which the gateway or one of its tools fills in for a model that said nothing (versions 2026.2.19 to 2026.9.6). */
+const PLACEHOLDERS = new Set([
+  "no response from openclaw",
+  "no reply from agent",
+  "no response from agent",
+  "no response generated. please try again",
+  "agent couldn't generate a response",
+  "agent couldn't generate a response. please try again"
+])
+
+const isPlaceholder = (text: string): boolean =>
+  PLACEHOLDERS.has(
+    text
+      .toLowerCase()
+      .replaceAll("’", "'")
+      .replace(/^⚠️?\s*|[.!]+$/gu, "")
+  )
 
 /** What the gateway answers for a model that fell silent after a tool call failed, e.g. "⚠️ Message Send blocked". */
 const BLOCKED_TOOL = /^⚠️ (?:🧩 )?[^\n]{1,100} blocked$/u
-
-/** NO_REPLY as the gateway recognises it: any case, dressed in punctuation or quotes, alone or as a JSON action. */
-const DRESSED_NO_REPLY = /^(?:\{\s*"action"\s*:\s*"NO_REPLY"\s*\}|[\s*_`"'.!()[\]]*NO_REPLY[\s*_`"'.!()[\]]*)$/i
 
 /** Longer replies are cut with a mark: the control plane keeps what no thread holds as a document of at most this length. */
 export const MAX_REPLY_CHARACTERS = 200_000
@@ -35,17 +46,15 @@ const withoutLeadingMentions = (text: string): string => {
   return rest
 }
 
-/** Reads the final text of a turn. Silence tokens and placeholders count only when they stand alone. */
+/** Reads the final text of a turn. Tokens and placeholders count only if nothing else is said. */
 export const readSpokenText = (raw: string): SpokenText => {
   const text = raw.trim()
   const bare = withoutLeadingMentions(text).trim()
   if (bare === "") return { _tag: "Silent", reason: text === "" ? "empty text" : "only mentions" }
-  if (SILENT_TOKENS.has(bare)) return { _tag: "Silent", reason: bare }
-  if (DRESSED_NO_REPLY.test(bare)) return { _tag: "Silent", reason: "NO_REPLY" }
-  if (BLOCKED_TOOL.test(bare)) return { _tag: "Silent", reason: "placeholder" }
-  if (PLACEHOLDERS.includes(bare.toLowerCase().replaceAll("’", "'"))) return { _tag: "Silent", reason: "placeholder" }
-  if (NOTHING_TO_ADD.has(bare)) return { _tag: "NothingToAdd", token: bare }
-  return { _tag: "Text", text }
+  if (CUT_TOKENS.has(bare)) return { _tag: "Silent", reason: bare }
+  if (BLOCKED_TOOL.test(bare) || isPlaceholder(bare)) return { _tag: "Silent", reason: "placeholder" }
+  const token = onlyTokenOf(text)
+  return token === null ? { _tag: "Text", text } : { _tag: "NothingToAdd", token }
 }
 
 /** Cuts a reply to what the control plane can keep, without splitting a surrogate pair, and says so in its last line. */

@@ -47,7 +47,7 @@ const retryEnd = (
 }
 
 const storeFailed = Effect.fnUntraced(function* (run: Run, judgement: Failed) {
-  const { _tag, isAnswerOwed = true, isFinal = false, minimumMillis, ...failure } = judgement
+  const { _tag, isFinal = false, minimumMillis, ...failure } = judgement
   const { deliveryMaxAttempts } = yield* RuntimeConfig
   const isLast = isFinal || (run.kind === "notification" && run.attempt >= deliveryMaxAttempts)
   const retry = isLast ? undefined : yield* backoff(run.failures + 1, minimumMillis)
@@ -55,13 +55,8 @@ const storeFailed = Effect.fnUntraced(function* (run: Run, judgement: Failed) {
     ...failure,
     ...(retry === undefined ? {} : { retryInMillis: retry })
   })
-  const changes = {
-    error: `${failure.class}: ${failure.error}`,
-    isSilence: failure.silence
-  }
-  return state === "delivered"
-    ? attemptEnd(isAnswerOwed ? "fallback" : "skipped", changes)
-    : retryEnd(run, state, retry, changes)
+  const changes = { error: `${failure.class}: ${failure.error}`, isSilence: failure.silence }
+  return state === "delivered" ? attemptEnd("fallback", changes) : retryEnd(run, state, retry, changes)
 })
 
 const storeReleased = Effect.fnUntraced(function* (run: Run, judgement: Released) {

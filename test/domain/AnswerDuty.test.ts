@@ -1,5 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import { isAnswerOwed } from "../../src/domain/AnswerDuty.ts"
+import { isAnswerOwed, mayDecline } from "../../src/domain/AnswerDuty.ts"
 import { engineer, person, sampleEvent, system } from "./sampleContext.ts"
 
 describe("an answer", () => {
@@ -24,5 +24,12 @@ describe("an answer", () => {
     assert.isFalse(isAnswerOwed([update, update]))
     assert.isTrue(isAnswerOwed([update, sampleEvent(), update]))
     assert.isFalse(isAnswerOwed([]))
+  })
+
+  it("may be declined, but not if one of the events is an assignment or a request", () => {
+    assert.isTrue(mayDecline([sampleEvent(), sampleEvent({ type: "mention" })]))
+    for (const type of ["assignment", "response_request"] as const) {
+      assert.isFalse(mayDecline([sampleEvent(), sampleEvent({ type })]))
+    }
   })
 })

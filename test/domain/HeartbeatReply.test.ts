@@ -12,6 +12,9 @@ describe("the reading of a heartbeat's text", () => {
       "HEARTBEAT_OK",
       "  HEARTBEAT_OK \n",
       "NO_ACTION",
+      "NO_REPLY",
+      "**HEARTBEAT_OK**",
+      "`heartbeat_ok`.",
       "Loading context for heartbeat\nHEARTBEAT_OK",
       "Loading context for heartbeat...\n\nloading context for heartbeat\nHEARTBEAT_OK"
     ]) {
@@ -19,22 +22,41 @@ describe("the reading of a heartbeat's text", () => {
     }
   })
 
-  it("takes the token among other text for nothing to do, and says that it strayed", () => {
+  it("does not post a short remark before or after the token, and reports it", () => {
     for (const text of [
-      "All is well. HEARTBEAT_OK",
-      "**HEARTBEAT_OK**",
+      "I looked at task_1, all is well. HEARTBEAT_OK",
       "HEARTBEAT_OK\nI looked at task_1.",
-      "`HEARTBEAT_OK`."
+      "HEARTBEAT_OK, task_1 waits for its review",
+      "Still waiting\n\n**HEARTBEAT_OK**"
     ]) {
       assert.deepStrictEqual(read(text), { _tag: "Ok", isStray: true }, text)
     }
+  })
+
+  it("posts a long text without the token at its start or end", () => {
+    const alert = `Disk full on the build machine. ${"The last three builds of task_1 failed. ".repeat(8)}`.trim()
+    for (const text of [
+      `${alert}\n\nHEARTBEAT_OK`,
+      `${alert} HEARTBEAT_OK`,
+      `${alert}\n> **HEARTBEAT\\_OK**.`,
+      `HEARTBEAT_OK\n\n${alert}`
+    ]) {
+      assert.deepStrictEqual(read(text), { _tag: "Text", text: alert }, text)
+    }
+  })
+
+  it("posts a short text that mentions someone, without the token", () => {
+    assert.deepStrictEqual(read("@qa please look at task_1.\nHEARTBEAT_OK"), {
+      _tag: "Text",
+      text: "@qa please look at task_1."
+    })
   })
 
   it("never posts silence, placeholders, or that a context is being loaded", () => {
     for (const text of [
       "",
       "  ",
-      "NO_REPLY",
+      "No reply from agent.",
       "NO",
       "NO_",
       "No response from OpenClaw.",
@@ -46,17 +68,19 @@ describe("the reading of a heartbeat's text", () => {
   })
 
   it("posts every other text whole, also one in which the token is part of another word", () => {
-    for (const text of ["The tests are green.", "I set MY_HEARTBEAT_OK_FLAG.", "heartbeat_ok"]) {
+    for (const text of ["The tests are green.", "I set MY_HEARTBEAT_OK_FLAG.", "It said HEARTBEAT_OK, but failed."]) {
       assert.deepStrictEqual(read(text), { _tag: "Text", text })
     }
   })
 
   it.prop(
-    "reads any text as one of the three, and posts none that holds the token as a word",
-    [Schema.String],
-    ([text]) => {
+    "reads any text as one of the three, and posts no token at its end",
+    { text: Schema.String, count: Schema.Literals([1, 400]) },
+    ({ count, text }) => {
       assert.include(["Ok", "Silent", "Text"], read(text)._tag)
-      assert.deepStrictEqual(read(`${text} HEARTBEAT_OK`)._tag, "Ok")
+      const reply = read(`${`${text} `.repeat(count)}HEARTBEAT_OK`)
+      assert.notStrictEqual(reply._tag, "Silent")
+      if (reply._tag === "Text") assert.notInclude(reply.text, "HEARTBEAT_OK")
     }
   )
 })

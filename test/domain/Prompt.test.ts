@@ -210,10 +210,19 @@ describe("the rules of the turn", () => {
   })
 
   it("say whether an answer is owed, and which statuses the agent may set", () => {
-    const { input } = promptOf()
+    const request = sampleEvent({ type: "response_request", actor: lead, message: null, request: "Is it done?" })
+    const { input } = promptOf({ events: [request] })
     assert.include(input, "You may set it to: review, blocked.")
     assert.include(input, "An answer is owed here.")
     assert.notInclude(input, "NO_ACTION")
+  })
+
+  it("allow NO_ACTION in answer to messages in which nothing is asked", () => {
+    for (const type of ["mention", "thread_update"] as const) {
+      const { input } = promptOf({ events: [sampleEvent({ type })] })
+      assert.include(input, "An answer is owed here. Only if nothing is asked of you")
+      assert.include(input, "exactly NO_ACTION instead.")
+    }
   })
 
   it("allow NO_ACTION where no answer is owed", () => {

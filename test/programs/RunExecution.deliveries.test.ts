@@ -233,12 +233,15 @@ describe("silence", () => {
     }).pipe(quiet)
   )
 
-  it.effect("is what NO_ACTION means where an answer is owed", () =>
+  it.effect("is what NO_ACTION means where an answer is owed, unless there is nothing but messages to answer", () =>
     Effect.gen(function* () {
-      const { stored } = yield* deliverOnce({
-        run: () => Effect.succeed(spoke({ _tag: "NothingToAdd", token: "NO_ACTION" }))
-      })
+      const declined = { run: () => Effect.succeed(said("> **NO_ACTION**")) }
+      const assignment = sampleEvent({ type: "assignment", message: null })
+      const { stored } = yield* deliverOnce(declined, { context: { events: [assignment] } })
       assert.isTrue(only(stored, "fail").failure.silence)
+      const thanks = sampleEvent({ message: sampleMessage({ content: "thanks, all good" }) })
+      const closed = yield* deliverOnce(declined, { context: { events: [thanks] } })
+      assert.deepInclude(only(closed.stored, "complete").outcome, { outcome: "skipped", reason: "NO_ACTION" })
     }).pipe(quiet)
   )
 

@@ -252,7 +252,7 @@ describe("a turn that calls and calls", () => {
 })
 
 describe("a silent turn", () => {
-  for (const text of ["", "  ", "NO_REPLY", "NO", "NO_", "No response from OpenClaw.", "@engineer NO_REPLY"]) {
+  for (const text of ["", "  ", "NO", "NO_", "No response from OpenClaw.", "No reply from agent.", "@engineer"]) {
     it.effect(`fails with TurnSilent when it ends with ${JSON.stringify(text)} and did nothing`, () =>
       Effect.gen(function* () {
         const { run } = yield* setUp({ answers: [says(text)] })
@@ -270,8 +270,8 @@ describe("a silent turn", () => {
 
   it.effect("is an end when effects of this attempt or of an earlier one stand", () =>
     Effect.gen(function* () {
-      const now = yield* setUp({ answers: [calls("act"), says("NO_REPLY")] })
-      assert.deepStrictEqual((yield* now.run).spoken, { _tag: "Silent", reason: "NO_REPLY" })
+      const now = yield* setUp({ answers: [calls("act"), says("NO_")] })
+      assert.deepStrictEqual((yield* now.run).spoken, { _tag: "Silent", reason: "NO_" })
       const earlier = yield* setUp({
         answers: [says("")],
         context: {

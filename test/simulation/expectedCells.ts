@@ -54,5 +54,6 @@ export const expectedCells: ReadonlyArray<string> = [
   "last claim|claim",
   "suspect|claim",
   "joined|complete",
+  "declined|complete",
   "by cron|heartbeat"
 ]

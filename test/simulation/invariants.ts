@@ -113,11 +113,13 @@ export class Invariants {
     if (how === "heartbeat" || entry.outcome === "replied") this.judgeTruncated(entry, turn)
     if (entry.kind === "heartbeat") return this.judgeHeartbeat(entry)
     this.judgeBroken(entry)
-    if (how === "complete" || (how === "fail" && this.queue.row(run).state === "delivered")) this.judgeVerdicts(entry)
+    const isDelivered = how === "complete" || (how === "fail" && this.queue.row(run).state === "delivered")
+    if (isDelivered) this.judgeVerdicts(entry, turn)
     if (how !== "complete" || entry.outcome !== "skipped") return
     const row = this.queue.row(run)
-    // Its last attempt is not followed by another.
-    if (turn?.truth === "TurnAmbiguous" && row.silences === 0 && row.attempts < this.limits.maxAttempts) {
+    // Neither its last attempt nor the last silence is followed by another try.
+    const hasNext = row.attempts < this.limits.maxAttempts && this.limits.silenceLimit > 1
+    if (turn?.truth === "TurnAmbiguous" && row.silences === 0 && hasNext) {
       this.world.violate("I5", `${run} was skipped at the first "internal error"`)
     }
   }
@@ -130,7 +132,7 @@ export class Invariants {
   }
 
   /** Each event of a delivered notification was shown to the agent, or refused by the policy. */
-  private judgeVerdicts(entry: EndEntry): void {
+  private judgeVerdicts(entry: EndEntry, turn: Turn | undefined): void {
     const context = this.contextOf(entry)
     if (context === undefined) return
     const { events, id, outcome } = this.queue.row(entry.run)
@@ -142,9 +144,11 @@ export class Invariants {
     const expected = new Set(refused.map(({ event }) => event))
     const wrong = events.findIndex(({ refusal }, index) => (refusal !== null) !== expected.has(index))
     if (wrong !== -1) this.world.violate("I5", `event ${wrong} of ${id} ends with another verdict than the policy's`)
-    if (outcome === "skipped" && isAnswerOwed(accepted)) {
-      this.world.violate("I5", `${id} ended skipped although an answer is owed`)
-    }
+    if (outcome !== "skipped" || !isAnswerOwed(accepted)) return
+    const isToken = /^text \W*(?:NO_ACTION|NO_REPLY|HEARTBEAT_OK)\W*$/.test(turn?.truth ?? "")
+    const isStrict = accepted.some(({ type }) => type === "assignment" || type === "response_request")
+    if (isToken && !isStrict) return this.world.cover("declined", "complete")
+    this.world.violate("I5", `${id} ended skipped although an answer is owed`)
   }
 
   /** Whether the end says what became of the turn, and not that the runtime or the control plane is down. */

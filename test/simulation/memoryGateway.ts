@@ -232,9 +232,9 @@ export class MemoryGateway {
           return { _tag: "Calls", calls, usage }
         }
         case "silence":
-          return text(dice.pick(["", "NO_REPLY", "@lead"]))
+          return text(dice.pick(["", "No reply from agent.", "@lead"]))
         case "nothing to add":
-          return text(dice.pick(["NO_ACTION", "HEARTBEAT_OK"]))
+          return text(dice.pick(["**NO_ACTION**", "NO_REPLY", "`HEARTBEAT_OK`"]))
         case "unreachable":
           return yield* new GatewayUnreachable({
             detail: detail("the gateway cannot be reached (ECONNREFUSED)"),

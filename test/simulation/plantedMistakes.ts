@@ -95,6 +95,20 @@ export const plantedMistakes: ReadonlyArray<PlantedMistake> = [
         }))
     }
   },
+  {
+    name: "a token accepted in answer to an assignment or a request",
+    breaks: "I5",
+    profile: slowGateway,
+    wrappers: {
+      convex: (inner) =>
+        withContexts(inner, (context) => ({
+          ...context,
+          events: context.events.map((event: { readonly type?: string }) =>
+            event.type === "assignment" || event.type === "response_request" ? { ...event, type: "mention" } : event
+          )
+        }))
+    }
+  },
   { name: "a lease no longer named before its end is answered", breaks: "I3", wrappers: { convex: forgettingEnds } },
   inTheModel("coalescing into a row that is running", "I5", slowGateway),
   inTheModel("unfenced complete", "I3"),
