@@ -31,7 +31,8 @@ const updateWrittenByAgent = (context: DeliveryContext, event: NotificationEvent
 }
 
 /**
- * Whether the agent should get this event of the notification, and if not, why.
+ * Whether the agent should get this event of the notification, and if not, why. An assignment or a change of status is
+ * judged by the task as it is now: other changes may have followed.
  * Order matters: the first rule that applies decides (contract of the notifications table).
  */
 export const shouldDeliverToAgent = (context: DeliveryContext, event: NotificationEvent): Verdict => {
@@ -50,9 +51,15 @@ export const shouldDeliverToAgent = (context: DeliveryContext, event: Notificati
   if (event.type === "thread_update" && task.status === "blocked" && !byPerson && !byOrchestrator) {
     return no("update on a blocked task by an agent")
   }
+  if (event.type === "assignment") {
+    // Work begins when the task is unblocked: its assignees are told of that.
+    if (task.status === "done" || task.status === "blocked") return no(`assignment on a ${task.status} task`)
+    if (!context.recipientIsAssignee) return no("no longer assigned")
+  }
   if (event.type === "status_change") {
-    if (event.newStatus === "done" || event.newStatus === "blocked") return no(`status became ${event.newStatus}`)
-    if (event.newStatus === "review" && !isReviewer(agent)) return no("review concerns reviewers")
+    if (event.newStatus !== task.status) return no(`no longer true: the task is ${task.status}`)
+    if (task.status === "done" || task.status === "blocked") return no(`status became ${task.status}`)
+    if (task.status === "review" && !isReviewer(agent)) return no("review concerns reviewers")
   }
   if (event.type === "thread_update" && event.actor.type === "agent") return updateWrittenByAgent(context, event)
   return yes(event.type)

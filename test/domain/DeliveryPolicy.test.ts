@@ -157,35 +157,66 @@ describe("rule 4, thread updates on done and blocked tasks", () => {
     assert.isFalse(isDelivered({ status: "blocked", author: "system" }))
   })
 
-  it("do not concern mentions, assignments and requests", () => {
-    for (const type of ["mention", "assignment", "response_request"] as const) {
+  it("do not concern mentions and requests", () => {
+    for (const type of ["mention", "response_request"] as const) {
       assert.isTrue(isDelivered({ type, status: "done", author: "other agent" }))
       assert.isTrue(isDelivered({ type, status: "blocked", author: "other agent" }))
     }
   })
 })
 
-describe("rule 5, changes of status", () => {
+describe("rule 5, assignments", () => {
+  it("are delivered while the task is open and the recipient still assigned", () => {
+    for (const status of ["inbox", "assigned", "in_progress", "review"] as const) {
+      assert.isTrue(isDelivered({ type: "assignment", status }))
+      assert.isFalse(isDelivered({ type: "assignment", status, recipient: "bystander" }))
+    }
+  })
+
+  it("start no turn on a task that is done, blocked or archived in the meantime, whoever assigned it", () => {
+    for (const status of ["done", "blocked", "archived"] as const) {
+      for (const author of authors) assert.isFalse(isDelivered({ type: "assignment", status, author }))
+    }
+  })
+})
+
+describe("rule 6, changes of status", () => {
   it("to done and blocked are not delivered", () => {
-    assert.isFalse(isDelivered({ type: "status_change", newStatus: "done" }))
-    assert.isFalse(isDelivered({ type: "status_change", newStatus: "blocked", recipient: "orchestrator" }))
+    assert.isFalse(isDelivered({ type: "status_change", status: "done", newStatus: "done" }))
+    const blocked = {
+      type: "status_change",
+      status: "blocked",
+      newStatus: "blocked",
+      recipient: "orchestrator"
+    } as const
+    assert.isFalse(isDelivered(blocked))
+  })
+
+  it("that are no longer true start no turn, also no review", () => {
+    for (const status of ["done", "blocked", "archived", "in_progress"] as const) {
+      const review = { type: "status_change", newStatus: "review", recipient: "reviewer", status } as const
+      assert.isFalse(isDelivered(review), status)
+    }
+    assert.match(verdictOf({ type: "status_change", newStatus: "review", status: "blocked" }).reason, /is blocked$/)
+    assert.isFalse(isDelivered({ type: "status_change", newStatus: "in_progress", status: "review" }))
   })
 
   it("to review are delivered to the orchestrator and reviewers", () => {
-    const toReview = (recipient: Recipient) => isDelivered({ type: "status_change", newStatus: "review", recipient })
+    const toReview = (recipient: Recipient) =>
+      isDelivered({ type: "status_change", status: "review", newStatus: "review", recipient })
     assert.isTrue(toReview("orchestrator"))
     assert.isTrue(toReview("reviewer"))
     assert.isFalse(toReview("assignee"))
   })
 
   it("to others are delivered", () => {
-    for (const newStatus of ["inbox", "assigned", "in_progress", "archived"] as const) {
-      assert.isTrue(isDelivered({ type: "status_change", newStatus }))
+    for (const newStatus of ["inbox", "assigned", "in_progress"] as const) {
+      assert.isTrue(isDelivered({ type: "status_change", status: newStatus, newStatus }))
     }
   })
 })
 
-describe("rule 6, thread updates written by an agent", () => {
+describe("rule 7, thread updates written by an agent", () => {
   it("are delivered to the orchestrator, unless it wrote itself", () => {
     assert.isTrue(isDelivered({ author: "other agent", recipient: "orchestrator" }))
     assert.isFalse(isDelivered({ author: "orchestrator", recipient: "orchestrator" }))
@@ -215,11 +246,11 @@ describe("rule 6, thread updates written by an agent", () => {
   })
 })
 
-describe("rule 7, everything else", () => {
-  it("is delivered: people's words, mentions, assignments and requests, to anybody", () => {
+describe("rule 8, everything else", () => {
+  it("is delivered: people's words, mentions and requests, to anybody", () => {
     for (const recipient of Object.keys(recipients) as ReadonlyArray<Recipient>) {
       assert.isTrue(isDelivered({ recipient, author: "person" }))
-      for (const type of ["mention", "assignment", "response_request"] as const) {
+      for (const type of ["mention", "response_request"] as const) {
         for (const author of authors) assert.isTrue(isDelivered({ recipient, type, author }))
       }
     }
@@ -237,19 +268,16 @@ const mustHold = (cell: Cell): boolean => {
   if (cell.status === null) return false
   if (cell.isChat) return isOrchestrator
   const livesOn = cell.status !== "archived"
+  const isOpen = livesOn && cell.status !== "done" && cell.status !== "blocked"
   switch (cell.type) {
     case "mention":
       return livesOn || cell.author === "person"
-    case "assignment":
     case "response_request":
       return livesOn
+    case "assignment":
+      return isAssignee && isOpen
     case "status_change":
-      return (
-        livesOn &&
-        cell.newStatus !== "done" &&
-        cell.newStatus !== "blocked" &&
-        (cell.newStatus !== "review" || isReviewer)
-      )
+      return isOpen && cell.newStatus === cell.status && (cell.newStatus !== "review" || isReviewer)
     case "thread_update":
       return (
         livesOn &&

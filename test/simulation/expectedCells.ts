@@ -55,5 +55,6 @@ export const expectedCells: ReadonlyArray<string> = [
   "suspect|claim",
   "joined|complete",
   "declined|complete",
+  "over|complete",
   "by cron|heartbeat"
 ]

@@ -144,6 +144,15 @@ export class Invariants {
     const expected = new Set(refused.map(({ event }) => event))
     const wrong = events.findIndex(({ refusal }, index) => (refusal !== null) !== expected.has(index))
     if (wrong !== -1) this.world.violate("I5", `event ${wrong} of ${id} ends with another verdict than the policy's`)
+    // Whatever the policy says: nobody begins with what the task no longer wants.
+    const isOver = ["done", "blocked", "archived"].includes(context.task?.status ?? "archived")
+    const isOutdated = ({ refusal, type }: (typeof events)[number]) =>
+      refusal === null && (type === "assignment" || type === "status_change") && isOver
+    if (context.task?.isOrchestratorChat === false && isOver) {
+      this.world.cover("over", "complete")
+      if (events.some(isOutdated))
+        this.world.violate("I5", `${id} tells of work on a task that is ${context.task.status}`)
+    }
     if (outcome !== "skipped" || !isAnswerOwed(accepted)) return
     const isToken = /^text \W*(?:NO_ACTION|NO_REPLY|HEARTBEAT_OK)\W*$/.test(turn?.truth ?? "")
     const isStrict = accepted.some(({ type }) => type === "assignment" || type === "response_request")

@@ -96,6 +96,19 @@ export const plantedMistakes: ReadonlyArray<PlantedMistake> = [
     }
   },
   {
+    name: "an assignment or status judged by the task as it was",
+    breaks: "I5",
+    profile: slowGateway,
+    wrappers: {
+      convex: (inner) =>
+        withContexts(inner, (context) => {
+          const { newStatus = null } = (context.events.at(-1) ?? {}) as { readonly newStatus?: string | null }
+          const { task } = context as { readonly task?: object | null }
+          return { ...context, ...(task ? { task: { ...task, status: newStatus ?? "assigned" } } : {}) }
+        })
+    }
+  },
+  {
     name: "a token accepted in answer to an assignment or a request",
     breaks: "I5",
     profile: slowGateway,
