@@ -93,7 +93,9 @@ export const lease = v.object({
   /** Its last two attempts ended with their process. */
   isSuspect: v.boolean(),
   generation: v.number(),
-  taskId: v.optional(v.id("tasks"))
+  taskId: v.optional(v.id("tasks")),
+  /** When its context was built: its turn knows nothing later. */
+  claimedAt: v.optional(v.number())
 })
 
 /** How a run's last attempt ended, so that a repeated call answers as the first time. */
@@ -218,6 +220,8 @@ export default defineSchema({
     createdBy: actor,
     /** The run (notification or heartbeat) in which an agent created it. */
     createdInRun: v.optional(v.string()),
+    /** By field: when a person set its present value, and the person's name. */
+    decided: v.optional(v.record(v.string(), v.object({ at: v.number(), by: v.string() }))),
     updatedAt: v.number()
   })
     .index("by_status", ["accountId", "status", "updatedAt"])

@@ -34,6 +34,7 @@ import type * as model_change from "../model/change.js";
 import type * as model_claim from "../model/claim.js";
 import type * as model_cut from "../model/cut.js";
 import type * as model_deadLetters from "../model/deadLetters.js";
+import type * as model_decisions from "../model/decisions.js";
 import type * as model_deliveryContext from "../model/deliveryContext.js";
 import type * as model_documents from "../model/documents.js";
 import type * as model_ends from "../model/ends.js";
@@ -115,6 +116,7 @@ declare const fullApi: ApiFromModules<{
   "model/claim": typeof model_claim;
   "model/cut": typeof model_cut;
   "model/deadLetters": typeof model_deadLetters;
+  "model/decisions": typeof model_decisions;
   "model/deliveryContext": typeof model_deliveryContext;
   "model/documents": typeof model_documents;
   "model/ends": typeof model_ends;

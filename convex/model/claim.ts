@@ -128,7 +128,8 @@ const hasRoom = ({ budget, request, runs }: Claiming): boolean =>
 const leaseFields = ({ now, request }: Claiming) => ({
   runtimeId: request.runtimeId,
   bootId: request.bootId,
-  expiresAt: now + request.leaseMs
+  expiresAt: now + request.leaseMs,
+  claimedAt: now
 })
 
 /** The run of a leased notification, with its context. */

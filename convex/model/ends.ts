@@ -6,6 +6,7 @@ import { agentActor } from "./actor.ts"
 import { accountOf, flagsOf } from "./agents.ts"
 import type { Change } from "./change.ts"
 import { cut } from "./cut.ts"
+import { decidedOtherwise } from "./decisions.ts"
 import { derivedFromAccepted, type RefusedEvent } from "./events.ts"
 import { type Cause, fallbackMessage } from "./fallbackMessage.ts"
 import { type Fence, endOf, fenced, notificationOf } from "./fences.ts"
@@ -105,15 +106,30 @@ export interface Completion extends Fence, Trace {
   readonly maxHops: number
 }
 
-/** Moves an assigned task on once an assignee that may change statuses has begun: it replied, or it acted. */
-const beginWork = async (ctx: MutationCtx, agent: Doc<"agents">, task: Doc<"tasks">, origin: Origin): Promise<void> => {
+/**
+ * Moves an assigned task on once an assignee that may change statuses has begun: it replied, or it acted. A person who
+ * set it back to assigned during the turn has the last word.
+ */
+const beginWork = async (
+  ctx: MutationCtx,
+  agent: Doc<"agents">,
+  lease: LeasedSession["lease"],
+  task: Doc<"tasks">,
+  origin: Origin
+): Promise<void> => {
   if (task.status !== "assigned" || !task.assigneeIds.includes(agent._id)) return
+  if (decidedOtherwise(task, lease, { status: "in_progress" }) !== null) return
   if (!flagsOf(await accountOf(ctx, task.accountId), agent).canModifyTaskStatus) return
   await moveTask(ctx, task, { to: "in_progress" }, origin)
 }
 
 /** Posts what the run says in the thread; answers the message's id. */
-const say = async (ctx: MutationCtx, row: Notification, args: Completion): Promise<Id<"messages"> | null> => {
+const say = async (
+  ctx: MutationCtx,
+  row: Notification,
+  lease: LeasedSession["lease"],
+  args: Completion
+): Promise<Id<"messages"> | null> => {
   const reply = args.reply?.trim() ?? ""
   const note = args.note?.trim() ?? ""
   if (args.outcome === "fallback") {
@@ -133,7 +149,7 @@ const say = async (ctx: MutationCtx, row: Notification, args: Completion): Promi
   } else if (note !== "") {
     messageId = await postMessage(ctx, task, { content: note, kind: "note", run: written }, origin)
   }
-  if (args.outcome === "replied" || args.outcome === "acted") await beginWork(ctx, agent, task, origin)
+  if (args.outcome === "replied" || args.outcome === "acted") await beginWork(ctx, agent, lease, task, origin)
   return messageId
 }
 
@@ -151,7 +167,7 @@ export const complete = async (
   if (args.outcome === "replied" && (args.reply?.trim() ?? "") === "") {
     throw refusal("invalid", "outcome replied needs a reply: send its text, or another outcome.")
   }
-  const messageId = await say(ctx, row, args)
+  const messageId = await say(ctx, row, session.lease, args)
   const answer = { messageId }
   await ctx.db.patch("notifications", row._id, {
     state: "delivered",

@@ -121,7 +121,7 @@ export const offerAgain = async (
   session: LeasedSession,
   expiresAt: number
 ): Promise<Lease> => {
-  const held: Lease = { ...session.lease, epoch: session.epoch + 1, expiresAt }
+  const held: Lease = { ...session.lease, epoch: session.epoch + 1, expiresAt, claimedAt: Date.now() }
   await ctx.db.patch("sessions", session._id, { epoch: held.epoch, lease: held, expiresAt })
   return held
 }

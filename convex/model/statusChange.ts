@@ -1,6 +1,7 @@
 import { canAgentMarkDone, nextStatusesFor, type TaskStatus } from "../../src/domain/TaskStatus.ts"
 import type { Doc } from "../_generated/dataModel.js"
 import type { MutationCtx } from "../_generated/server.js"
+import { decidedOtherwise } from "./decisions.ts"
 import { byPolicy, refusal } from "./refusal.ts"
 import { mustActOn, mustHaveFlag, type Run } from "./runs.ts"
 import { type Move, moveTask } from "./tasks.ts"
@@ -24,7 +25,7 @@ export const mustMayMove = (run: Run, task: Doc<"tasks">, to: TaskStatus): void 
   }
 }
 
-/** Sets a task's status for an agent's run; an expectation that no longer holds changes nothing. */
+/** Sets a task's status for an agent's run, unless a person has set another since its turn began. */
 export const setStatusInRun = async (
   ctx: MutationCtx,
   run: Run,
@@ -32,14 +33,12 @@ export const setStatusInRun = async (
   move: {
     readonly to: TaskStatus
     readonly blockedReason?: string | undefined
-    readonly expectedStatus?: TaskStatus | undefined
   }
 ): Promise<Move> => {
   mustHaveFlag(run, "canModifyTaskStatus")
   mustActOn(run, task)
-  if (move.expectedStatus !== undefined && move.expectedStatus !== task.status) {
-    return { task, previousStatus: task.status, path: [] }
-  }
+  const reason = decidedOtherwise(task, run, { status: move.to })
+  if (reason !== null) return { task, previousStatus: task.status, path: [], reason }
   mustMayMove(run, task, move.to)
   return await moveTask(ctx, task, move, run.origin)
 }

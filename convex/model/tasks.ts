@@ -7,6 +7,7 @@ import { recordActivity } from "./activities.ts"
 import { actor } from "./actor.ts"
 import { agentRef, orchestratorOf, toAgentRef } from "./agents.ts"
 import { cut } from "./cut.ts"
+import { decisionsAfter } from "./decisions.ts"
 import { fanOutAssignment, fanOutStatus } from "./fanOut.ts"
 import { type Origin } from "./origin.ts"
 import { recordSign } from "./participants.ts"
@@ -106,10 +107,11 @@ const reload = async (ctx: Pick<QueryCtx, "db">, taskId: Id<"tasks">): Promise<D
 const saveTask = async (
   ctx: Pick<MutationCtx, "db">,
   task: Doc<"tasks">,
-  change: Partial<Omit<Doc<"tasks">, "_id" | "_creationTime" | "accountId" | "updatedAt">>
+  change: Partial<Omit<Doc<"tasks">, "_id" | "_creationTime" | "accountId" | "decided" | "updatedAt">>,
+  origin: Origin
 ): Promise<Doc<"tasks">> => {
   const updatedAt = Date.now()
-  await ctx.db.patch("tasks", task._id, { ...change, updatedAt })
+  await ctx.db.patch("tasks", task._id, { ...change, decided: decisionsAfter(task, change, origin), updatedAt })
   const saved = await reload(ctx, task._id)
   const rows = await ctx.db
     .query("assignments")
@@ -226,10 +228,15 @@ export const updateTask = async (
   const isOther = (name: keyof typeof change): boolean => JSON.stringify(change[name]) !== JSON.stringify(task[name])
   const names = (Object.keys(change) as Array<keyof typeof change>).filter(isOther)
   if (names.length === 0) return task
-  const saved = await saveTask(ctx, task, {
-    ...change,
-    searchText: searchTextOf(change.title ?? task.title, change.description ?? task.description)
-  })
+  const saved = await saveTask(
+    ctx,
+    task,
+    {
+      ...change,
+      searchText: searchTextOf(change.title ?? task.title, change.description ?? task.description)
+    },
+    origin
+  )
   await recordActivity(ctx, {
     accountId: task.accountId,
     type: "task_updated",
@@ -264,7 +271,7 @@ export const assignTask = async (
   let status = task.status
   if (status === "inbox") status = "assigned"
   else if (status === "assigned" && wanted.length === 0) status = "inbox"
-  const saved = await saveTask(ctx, task, { assigneeIds: wanted.map((agent) => agent._id), status })
+  const saved = await saveTask(ctx, task, { assigneeIds: wanted.map((agent) => agent._id), status }, origin)
   for (const agentId of removed) await unsubscribeAssignee(ctx, task._id, agentId)
   await recordActivity(ctx, {
     accountId: task.accountId,
@@ -282,6 +289,8 @@ export interface Move {
   readonly task: Doc<"tasks">
   readonly previousStatus: TaskStatus
   readonly path: ReadonlyArray<TaskStatus>
+  /** Why an agent's move was not made. */
+  readonly reason?: string
 }
 
 /**
@@ -312,11 +321,16 @@ export const moveTask = async (
     throw refusal("invalid", "A blocked task needs a reason: say what it waits for.")
   }
   if (move.to === "inbox") for (const agentId of task.assigneeIds) await unsubscribeAssignee(ctx, task._id, agentId)
-  const saved = await saveTask(ctx, task, {
-    status: move.to,
-    blockedReason: move.to === "blocked" ? mustFit(reason, limits.reason, "reason") : null,
-    ...(move.to === "inbox" ? { assigneeIds: [] } : {})
-  })
+  const saved = await saveTask(
+    ctx,
+    task,
+    {
+      status: move.to,
+      blockedReason: move.to === "blocked" ? mustFit(reason, limits.reason, "reason") : null,
+      ...(move.to === "inbox" ? { assigneeIds: [] } : {})
+    },
+    origin
+  )
   if (task.assigneeIds.some((each) => each === origin.actor.id)) await recordSign(ctx, task, origin.actor, "act")
   await recordActivity(ctx, {
     accountId: task.accountId,

@@ -5,6 +5,7 @@ import { actor } from "../model/actor.ts"
 import { agentsBySlugs } from "../model/agents.ts"
 import { bounded } from "../model/bounded.ts"
 import { cut } from "../model/cut.ts"
+import { decidedOtherwise } from "../model/decisions.ts"
 import { threadOf } from "../model/deliveryContext.ts"
 import { createOnce, recordEffect } from "../model/ledger.ts"
 import { messageView } from "../model/messages.ts"
@@ -54,7 +55,7 @@ export const load = serviceQuery({
 
 /**
  * Moves a task for an agent by the shortest allowed path (task_status); fails with `invalid` when there is none, with
- * `forbidden` when the agent may not. For runtimes; the assignees, for a review also the task's
+ * `forbidden` when the agent may not. A status that a person set since the turn began stays, with the reason. For runtimes; the assignees, for a review also the task's
  * subscriptions and the subscribed agents, and about twelve single rows are read.
  */
 export const setStatus = serviceMutation({
@@ -62,26 +63,23 @@ export const setStatus = serviceMutation({
     ...runArgs,
     taskId: v.string(),
     status: taskStatus,
-    blockedReason: v.optional(v.string()),
-    expectedStatus: v.optional(taskStatus)
+    blockedReason: v.optional(v.string())
   },
   returns: v.object({
     taskId: v.string(),
     status: taskStatus,
     previousStatus: taskStatus,
     changed: v.boolean(),
-    path: v.array(taskStatus)
+    path: v.array(taskStatus),
+    reason: v.optional(v.string())
   }),
   handler: async (ctx, args) => {
     const run = await liveRun(ctx, ctx.accountId, args)
     const found = await taskOf(ctx, ctx.accountId, args.taskId)
-    const { task, previousStatus, path } = await setStatusInRun(ctx, run, found, {
-      to: args.status,
-      blockedReason: args.blockedReason,
-      expectedStatus: args.expectedStatus
-    })
+    const move = { to: args.status, blockedReason: args.blockedReason }
+    const { task, path, ...moved } = await setStatusInRun(ctx, run, found, move)
     if (path.length > 0) await recordEffect(ctx, run, "task_status", `moved "${task.title}" to ${task.status}`)
-    return { taskId: task._id, status: task.status, previousStatus, changed: path.length > 0, path: [...path] }
+    return { taskId: task._id, status: task.status, changed: path.length > 0, path: [...path], ...moved }
   }
 })
 
@@ -227,8 +225,8 @@ export const create = serviceMutation({
 })
 
 /**
- * Changes what is given of a task, its status and, for the orchestrator, its assignees, all or nothing (task_update).
- * For runtimes; as setStatus and assign together.
+ * Changes what is given of a task, its status and, for the orchestrator, its assignees, all or nothing (task_update);
+ * nothing if a person has set one of them otherwise since the turn began. For runtimes; as setStatus and assign together.
  */
 export const update = serviceMutation({
   args: {
@@ -238,7 +236,13 @@ export const update = serviceMutation({
     status: v.optional(taskStatus),
     ...fields
   },
-  returns: v.object({ taskId: v.string(), status: taskStatus, previousStatus: taskStatus, changed: v.boolean() }),
+  returns: v.object({
+    taskId: v.string(),
+    status: taskStatus,
+    previousStatus: taskStatus,
+    changed: v.boolean(),
+    reason: v.optional(v.string())
+  }),
   handler: async (ctx, { run: runId, session, epoch, maxHops, taskId, ...change }) => {
     const run = await liveRun(ctx, ctx.accountId, { run: runId, session, epoch, maxHops })
     mustHaveFlag(run, "canModifyTaskStatus")
@@ -246,14 +250,19 @@ export const update = serviceMutation({
     const before = await taskOf(ctx, ctx.accountId, taskId)
     mustActOn(run, before)
     mustBePlainLabels(change.labels, before.labels)
-    const { title, description, priority, labels, dueDate } = change
-    let task = await updateTask(ctx, before, { title, description, priority, labels, dueDate }, run.origin)
-    if (change.assigneeSlugs !== undefined) {
-      const assignees = await agentsBySlugs(ctx, ctx.accountId, change.assigneeSlugs)
-      task = await assignTask(ctx, task, assignees, run.origin)
+    const { title, description, priority, labels, dueDate, status } = change
+    const assignees =
+      change.assigneeSlugs === undefined ? undefined : await agentsBySlugs(ctx, ctx.accountId, change.assigneeSlugs)
+    const assigneeIds = assignees?.map(({ _id }) => _id)
+    const wanted = { title, description, priority, labels, dueDate, status, assigneeIds }
+    const reason = decidedOtherwise(before, run, wanted)
+    if (reason !== null) {
+      return { taskId: before._id, status: before.status, previousStatus: before.status, changed: false, reason }
     }
-    if (change.status !== undefined) {
-      const move = { to: change.status, blockedReason: change.blockedReason }
+    let task = await updateTask(ctx, before, { title, description, priority, labels, dueDate }, run.origin)
+    if (assignees !== undefined) task = await assignTask(ctx, task, assignees, run.origin)
+    if (status !== undefined) {
+      const move = { to: status, blockedReason: change.blockedReason }
       task = (await setStatusInRun(ctx, run, task, move)).task
     }
     const changed = task.updatedAt !== before.updatedAt || task !== before
@@ -262,29 +271,49 @@ export const update = serviceMutation({
   }
 })
 
-/** Makes these agents the only assignees (task_assign; the orchestrator's). For runtimes; as update. */
+/**
+ * Makes these agents the only assignees (task_assign; the orchestrator's), unless a person has assigned others since the
+ * turn began. For runtimes; as update.
+ */
 export const assign = serviceMutation({
   args: { ...runArgs, taskId: v.string(), assigneeSlugs: v.array(v.string()) },
-  returns: v.object({ taskId: v.string(), status: taskStatus, assigneeSlugs: v.array(v.string()) }),
+  returns: v.object({
+    taskId: v.string(),
+    status: taskStatus,
+    assigneeSlugs: v.array(v.string()),
+    changed: v.boolean(),
+    reason: v.optional(v.string())
+  }),
   handler: async (ctx, args) => {
     const run = await liveRun(ctx, ctx.accountId, args)
     mustOrchestrate(run)
     const task = await taskOf(ctx, ctx.accountId, args.taskId)
     const assignees = await agentsBySlugs(ctx, ctx.accountId, args.assigneeSlugs)
+    const reason = decidedOtherwise(task, run, { assigneeIds: assignees.map(({ _id }) => _id) })
+    if (reason !== null) {
+      const assigneeSlugs = (await toTaskView(ctx, task)).assignees.map(({ slug }) => slug)
+      return { taskId: task._id, status: task.status, assigneeSlugs, changed: false, reason }
+    }
     const saved = await assignTask(ctx, task, assignees, run.origin)
     const slugs = assignees.map((agent) => agent.slug)
     if (saved !== task) await recordEffect(ctx, run, "task_assign", `assigned "${task.title}" to ${slugs.join(", ")}`)
-    return { taskId: saved._id, status: saved.status, assigneeSlugs: slugs }
+    return { taskId: saved._id, status: saved.status, assigneeSlugs: slugs, changed: saved !== task }
   }
 })
 
 /**
- * Archives a task (task_delete; the orchestrator's): the reason stands in the activities, and what waits for agents
- * about it ends skipped. For runtimes; as setStatus, and the task's waiting rows are read.
+ * Archives a task (task_delete; the orchestrator's), unless a person has set its status since the turn began: the reason
+ * stands in the activities, and what waits for agents about it ends skipped. For runtimes; as setStatus, and the task's waiting rows are read.
  */
 export const remove = serviceMutation({
   args: { ...runArgs, taskId: v.string(), reason: v.string() },
-  returns: v.object({ taskId: v.string(), status: taskStatus, changed: v.boolean(), skipped: v.number() }),
+  returns: v.object({
+    taskId: v.string(),
+    status: taskStatus,
+    changed: v.boolean(),
+    skipped: v.number(),
+    reason: v.optional(v.string())
+  }),
   handler: async (ctx, args) => {
     const run = await liveRun(ctx, ctx.accountId, args)
     mustOrchestrate(run)
@@ -292,6 +321,8 @@ export const remove = serviceMutation({
     const reason = cut(args.reason.trim(), 500)
     if (reason === "") throw refusal("invalid", "The reason is empty: say why the task is removed.")
     if (found.isOrchestratorChat) throw refusal("forbidden", "The orchestrator's chat stays.", byPolicy)
+    const kept = decidedOtherwise(found, run, { status: "archived" })
+    if (kept !== null) return { taskId: found._id, status: found.status, changed: false, skipped: 0, reason: kept }
     const { task, path } = await moveTask(ctx, found, { to: "archived" }, run.origin)
     const skipped = await skipReadyOfTask(ctx, task._id, "the task was removed")
     if (path.length > 0) {

@@ -1,13 +1,17 @@
 import { Schema } from "effect"
 import { Actor, MessageView, TaskStatus, TaskView } from "./DeliveryContext.ts"
 
+/** Why nothing was changed: a person decided otherwise during the turn. */
+const reason = Schema.optionalKey(Schema.String)
+
 /** What a change of a task's status did; `path` holds each step that was taken. */
 export const StatusChange = Schema.Struct({
   taskId: Schema.String,
   status: TaskStatus,
   previousStatus: TaskStatus,
   changed: Schema.Boolean,
-  path: Schema.Array(TaskStatus)
+  path: Schema.Array(TaskStatus),
+  reason
 })
 
 /** A task with its thread, oldest message first. */
@@ -39,14 +43,17 @@ export const ChangedTask = Schema.Struct({
   taskId: Schema.String,
   status: TaskStatus,
   previousStatus: TaskStatus,
-  changed: Schema.Boolean
+  changed: Schema.Boolean,
+  reason
 })
 
 /** A task's assignees after an assignment. */
 export const AssignedTask = Schema.Struct({
   taskId: Schema.String,
   status: TaskStatus,
-  assigneeSlugs: Schema.Array(Schema.String)
+  assigneeSlugs: Schema.Array(Schema.String),
+  changed: Schema.Boolean,
+  reason
 })
 
 /** An archived task, and how many waiting notifications ended with it. */
@@ -54,7 +61,8 @@ export const RemovedTask = Schema.Struct({
   taskId: Schema.String,
   status: TaskStatus,
   changed: Schema.Boolean,
-  skipped: Schema.Finite
+  skipped: Schema.Finite,
+  reason
 })
 
 /** A pull request's number on a task, and whether GitHub will be told. */

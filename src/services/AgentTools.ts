@@ -218,7 +218,7 @@ const make = Effect.gen(function* () {
             Effect.map((answer): ToolResult => ({
               tool: tool.name,
               success: true,
-              isEffect: tool.isEffect,
+              isEffect: tool.isEffect && !("changed" in answer && answer.changed === false),
               json: JSON.stringify({ tool: tool.name, success: true, ...answer })
             })),
             Effect.catchTags({

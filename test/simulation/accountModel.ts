@@ -153,6 +153,9 @@ export class AccountModel extends ContextModel {
       this.mustActOn(run, task)
       const previousStatus = task.status
       if (previousStatus === to) return { taskId, previousStatus, path: [], status: to, changed: false }
+      if (this.keepsDecision(task, "status", run.id)) {
+        return { taskId, previousStatus, path: [], status: previousStatus, changed: false, reason: "a person's status" }
+      }
       if (to === "done" && previousStatus === "review" && !canAgentMarkDone(agent, previousStatus)) {
         throw new Refusal("forbidden")
       }
@@ -216,8 +219,16 @@ export class AccountModel extends ContextModel {
           if (agent === undefined) throw new Refusal("not_found")
           return agent.id
         })
-        this.reassign(task, [...new Set(wanted)], origin)
-        return { taskId: task.id, status: task.status, assigneeSlugs }
+        const assignees = [...new Set(wanted)]
+        const answer = { taskId: task.id, status: task.status, assigneeSlugs }
+        const isSame =
+          assignees.length === task.assignees.length && assignees.every((id) => task.assignees.includes(id))
+        if (isSame) return { ...answer, changed: false }
+        if (this.keepsDecision(task, "assignees", run.id)) {
+          return { ...answer, changed: false, reason: "a person's assignees" }
+        }
+        this.reassign(task, assignees, origin)
+        return { ...answer, status: task.status, changed: true }
       }),
     [functions.createTask]: (args) =>
       this.creation(args, "task_create", (_, origin) => {

@@ -27,6 +27,8 @@ export interface Task {
   readonly isChat: boolean
   status: TaskStatus
   assignees: Array<string>
+  /** When a person set its present status and assignees; absent if an agent did. */
+  readonly decided: { status?: number; assignees?: number }
   /** Participants stay subscribed; assignees are subscribed while they are assigned. */
   readonly participants: Set<string>
   readonly createdInRun: string | null
@@ -122,6 +124,24 @@ export abstract class AccountState {
     this.scope = options.scope
     this.now = options.now ?? 0
     this.queue = new QueueModel(this.surroundings(options), options.mistakes)
+  }
+
+  /** What turns undid that a person had decided after they were claimed, for the invariants. */
+  readonly undone: Array<string> = []
+
+  /** Notes whose change it is; one by an agent's turn must not undo what a person decided after its claim. */
+  protected noteDecision(task: Task, field: "status" | "assignees", { actor, run }: Origin): void {
+    if (actor.type === "person") task.decided[field] = this.now
+    else {
+      if (run !== null && this.isDecided(task, field, run)) this.undone.push(`the ${field} of ${task.id}, by ${run}`)
+      delete task.decided[field]
+    }
+  }
+
+  /** Whether a person decided this after the run was claimed. */
+  protected isDecided(task: Task, field: "status" | "assignees", run: string): boolean {
+    const claim = this.queue.history.findLast((entry) => entry.entry === "claim" && entry.run === run)
+    return (task.decided[field] ?? -Infinity) > (claim?.entry === "claim" ? claim.at : Infinity)
   }
 
   protected abstract surroundings(options: AccountOptions): Surroundings

@@ -30,7 +30,8 @@ export class FanOutModel extends AccountState {
       },
       beginWork: (row, maxHops) => {
         const task = this.task(row.task)
-        const isBegun = task.status === "assigned" && task.assignees.includes(row.agent)
+        const isDecided = this.keepsDecision(task, "status", row.id)
+        const isBegun = task.status === "assigned" && task.assignees.includes(row.agent) && !isDecided
         if (isBegun) this.move(task, "in_progress", this.originOf(row, maxHops))
       },
       // Spread over two minutes, as the control plane spreads them by a digest of the id.
@@ -101,10 +102,19 @@ export class FanOutModel extends AccountState {
     return id
   }
 
+  /** Whether a turn leaves this as it is, because a person decided it after the claim. */
+  protected keepsDecision(task: Task, field: "status" | "assignees", run: string): boolean {
+    return !this.queue.mistakes.has("an old turn's change over a person's") && this.isDecided(task, field, run)
+  }
+
   protected move(task: Task, to: TaskStatus, origin: Origin): void {
     const from = task.status
     task.status = to
-    if (to === "inbox") task.assignees = []
+    this.noteDecision(task, "status", origin)
+    if (to === "inbox") {
+      if (task.assignees.length > 0) this.noteDecision(task, "assignees", origin)
+      task.assignees = []
+    }
     const reviews = (agent: Agent) => agent.isOrchestrator || (agent.canReview && this.isSubscribed(task, agent.id))
     const isConcerned = (agent: Agent) => task.assignees.includes(agent.id) || (to === "review" && reviews(agent))
     const concerned = this.agents.filter((agent) => agent.id !== origin.actor.id && isConcerned(agent))
@@ -120,6 +130,7 @@ export class FanOutModel extends AccountState {
       isChat,
       status: "inbox",
       assignees: [],
+      decided: {},
       participants: new Set(orchestrator === undefined ? [] : [orchestrator.id]),
       createdInRun: origin.run
     }
@@ -135,8 +146,11 @@ export class FanOutModel extends AccountState {
     const isEmpty = assignees.length === 0
     if (task.status === "archived") throw new Refusal("invalid")
     if (isEmpty && needsAssignee(task.status) && task.status !== "assigned") throw new Refusal("invalid")
-    if (task.status === "inbox") task.status = "assigned"
-    else if (task.status === "assigned" && isEmpty) task.status = "inbox"
+    const { status } = task
+    if (status === "inbox") task.status = "assigned"
+    else if (status === "assigned" && isEmpty) task.status = "inbox"
+    if (task.status !== status) this.noteDecision(task, "status", origin)
+    this.noteDecision(task, "assignees", origin)
     task.assignees = [...assignees]
     const { orchestrator } = this
     if (added.length > 0 && orchestrator !== undefined) task.participants.add(orchestrator.id)
@@ -173,6 +187,7 @@ export class FanOutModel extends AccountState {
   archive(now: number, id: string): void {
     this.act(now, () => {
       this.task(id).status = "archived"
+      this.noteDecision(this.task(id), "status", this.person)
       this.queue.skip(now, { task: id })
     })
   }

@@ -61,6 +61,9 @@ export class Invariants {
 
   /** Judges what happened since the last look; called after each transaction. */
   observe(): void {
+    for (const what of this.world.account.undone.splice(0)) {
+      this.world.violate("decision", `a turn undid what a person decided during it: ${what}`)
+    }
     const { history } = this.queue
     for (; this.seen < history.length; this.seen += 1) {
       const entry = history[this.seen]

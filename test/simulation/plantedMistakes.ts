@@ -142,6 +142,7 @@ export const plantedMistakes: ReadonlyArray<PlantedMistake> = [
   inTheModel("a claim after the last one", "I7", stopsOnBadNetwork),
   inTheModel("a push that misses an insert", "I9", slowGateway),
   inTheModel("a push that misses an end", "I9", slowGateway),
+  inTheModel("an old turn's change over a person's", "decision", slowGateway),
   {
     name: "500 treated as silence",
     breaks: "I5",

@@ -189,6 +189,7 @@ export type Mistake =
   | "a claim after the last one"
   | "a push that misses an insert"
   | "a push that misses an end"
+  | "an old turn's change over a person's"
 
 export interface LeaseName {
   readonly session: string

@@ -11,12 +11,16 @@ const settable = <const Status extends string>(statuses: ReadonlyArray<Status>) 
 export const anyStatus = settable(agentTaskStatuses)
 export const anyStatusButDone = settable(agentTaskStatuses.filter((status) => status !== "done"))
 
+/** Why nothing was changed, where a person decided otherwise during the turn. */
+export const keptReason = Schema.optionalKey(Schema.String)
+
 /** Where a task stands after a change, and where it stood. */
 export const changedStatus = Schema.Struct({
   taskId: Schema.String,
   status: TaskStatus,
   previousStatus: TaskStatus,
-  changed: Schema.Boolean
+  changed: Schema.Boolean,
+  reason: keptReason
 })
 
 /** Whether the agent could set any task to done, which it may if it may end a review. */

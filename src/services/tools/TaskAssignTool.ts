@@ -1,6 +1,7 @@
 import { Effect, Schema } from "effect"
 import { TaskStatus } from "../../domain/DeliveryContext.ts"
 import { defineTool, isOrchestrator } from "./AgentTool.ts"
+import { keptReason } from "./StatusRules.ts"
 import { slugs, taskId } from "./ToolParameters.ts"
 
 /** Makes these agents, and only these, the assignees of a task. */
@@ -13,7 +14,13 @@ export const taskAssignTool = defineTool({
     taskId,
     assigneeSlugs: slugs(0, 20, "The slugs of all assignees; nobody when empty.")
   }),
-  answer: Schema.Struct({ taskId: Schema.String, status: TaskStatus, assigneeSlugs: Schema.Array(Schema.String) }),
+  answer: Schema.Struct({
+    taskId: Schema.String,
+    status: TaskStatus,
+    assigneeSlugs: Schema.Array(Schema.String),
+    changed: Schema.Boolean,
+    reason: keptReason
+  }),
   isEffect: true,
   isOffered: isOrchestrator,
   run: Effect.fn("AgentTools.task_assign")(({ controlPlane, fence }, parameters) =>

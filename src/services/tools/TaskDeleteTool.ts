@@ -1,6 +1,7 @@
 import { Effect, Schema } from "effect"
 import { TaskStatus } from "../../domain/DeliveryContext.ts"
 import { defineTool, isOrchestrator, ToolRejected } from "./AgentTool.ts"
+import { keptReason } from "./StatusRules.ts"
 import { taskId } from "./ToolParameters.ts"
 
 /** Archives a task. */
@@ -15,7 +16,13 @@ export const taskDeleteTool = defineTool({
       description: "Why, at most 500 characters."
     })
   }),
-  answer: Schema.Struct({ taskId: Schema.String, status: TaskStatus, changed: Schema.Boolean, skipped: Schema.Finite }),
+  answer: Schema.Struct({
+    taskId: Schema.String,
+    status: TaskStatus,
+    changed: Schema.Boolean,
+    skipped: Schema.Finite,
+    reason: keptReason
+  }),
   isEffect: true,
   isOffered: isOrchestrator,
   run: Effect.fn("AgentTools.task_delete")(function* ({ controlPlane, fence }, parameters) {
