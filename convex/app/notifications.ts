@@ -26,6 +26,8 @@ export const list = memberQuery({
           actor,
           createdAt: v.number(),
           messageId: v.union(v.string(), v.null()),
+          /** What was asked or reported, where no message of the thread says it. */
+          text: v.union(v.string(), v.null()),
           refusal: v.union(v.string(), v.null())
         })
       ),
@@ -69,6 +71,7 @@ export const list = memberQuery({
           actor: event.actor,
           createdAt: event.at,
           messageId: event.messageId ?? null,
+          text: event.request ?? null,
           refusal: event.refusal ?? null
         })),
         state: row.state,

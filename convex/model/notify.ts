@@ -70,7 +70,9 @@ const noticeHopLimit = async (ctx: Pick<MutationCtx, "db">, taskId: Id<"tasks">,
   if (recipient === null) return
   await notifyMember(ctx, task, recipient._id, origin, {
     type: "thread_update",
-    request: "The agents' chain reached the hop limit: no agent is notified of what follows until a person writes."
+    request:
+      `The agents' turns in a row reached the hop limit (MAX_AGENT_HOPS=${origin.maxHops}): ` +
+      "no agent is notified of the last one until a person writes in the thread."
   })
 }
 

@@ -4,7 +4,7 @@ import { backoffBounds, backoffMillis } from "../domain/Backoff.ts"
 import { ownFailure } from "../domain/Judgement.ts"
 import type { Completed, Failed, Judgement, Released } from "../domain/Judgement.ts"
 import { contextsOf, fenceOf } from "../domain/Run.ts"
-import type { Fence, Run } from "../domain/Run.ts"
+import type { Fence, Outcome, Run } from "../domain/Run.ts"
 import type { RunEnd } from "../domain/RunEnd.ts"
 import { RuntimeConfig } from "../layers/Config.ts"
 import { Redactor } from "../layers/Redactor.ts"
@@ -91,6 +91,16 @@ const storeCompleted = Effect.fnUntraced(function* (fence: Fence, { error, outco
   return attemptEnd(outcome, { error: error ?? null, dueInMillis: dueAt - now, isTurnCompleted })
 })
 
+/** Beyond the limit the control plane notifies no agent of what the run said or did, and tells a person. */
+const logHopLimit = Effect.fnUntraced(function* (run: Run, { outcome }: Outcome) {
+  const { maxAgentHops } = yield* RuntimeConfig
+  const hops = contextsOf(run).delivery?.notification.hops ?? 0
+  if (hops < maxAgentHops || (outcome !== "replied" && outcome !== "acted")) return
+  yield* Effect.logWarning(
+    "hop limit reached: no agent is notified of this turn until a person writes in the thread"
+  ).pipe(Effect.annotateLogs({ hops, maxAgentHops }))
+})
+
 const store = Effect.fnUntraced(function* (run: Run, judgement: Judgement) {
   const redactor = yield* Redactor
   switch (judgement._tag) {
@@ -99,6 +109,7 @@ const store = Effect.fnUntraced(function* (run: Run, judgement: Judgement) {
       // The reason can be the gateway's words.
       const reason = outcome.reason === undefined ? {} : { reason: redactor.error(outcome.reason) }
       yield* (yield* ControlPlane).complete(fenceOf(run), { ...outcome, ...reason })
+      yield* logHopLimit(run, outcome)
       // Only a completed turn has a usage; what the policy skips needs no turn.
       return attemptEnd(outcome.outcome, { error: error ?? null, isTurnCompleted: outcome.usage !== undefined })
     }

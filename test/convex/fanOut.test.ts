@@ -236,6 +236,12 @@ describe("hops", () => {
       )
     )
     expect(notices).toMatchObject([{ memberId: plane.memberId, recipientType: "person" }])
+    // The person reads it in the list of notifications.
+    const texts = people.flatMap(({ events }) => events).flatMap(({ text }) => text ?? [])
+    expect(texts).toEqual([
+      "The agents' turns in a row reached the hop limit (MAX_AGENT_HOPS=1): " +
+        "no agent is notified of the last one until a person writes in the thread."
+    ])
     await plane.post(taskId, "@qa again")
     expect(await news()).toContain("QA:mention")
   })

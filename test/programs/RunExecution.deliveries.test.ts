@@ -1,5 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Effect } from "effect"
+import { Effect, Logger } from "effect"
 import { TestClock } from "effect/testing"
 import type { DeliveryContext, NotificationEvent } from "../../src/domain/DeliveryContext.ts"
 import type { NotificationRun } from "../../src/domain/Run.ts"
@@ -215,6 +215,30 @@ describe("a delivery", () => {
       for (const turn of [first, second]) assert.include(turn?.prompt.input, `--- request ${fenceMark} ---`)
       assert.strictEqual(first?.prompt.instructions, second?.prompt.instructions)
     }).pipe(quiet)
+  )
+})
+
+describe("a turn at the hop limit", () => {
+  const warningsAt = Effect.fnUntraced(function* (hops: number, text: string) {
+    const lines: Array<unknown> = []
+    const logger = Logger.map(Logger.formatStructured, ({ annotations, level, message }) => {
+      if (level === "WARN") lines.push({ message, hops: annotations["hops"] })
+    })
+    const { notification } = sampleContext()
+    yield* deliverOnce(
+      { run: () => Effect.succeed(said(text)), settings: { maxAgentHops: 3 } },
+      { context: { ...passive, notification: { ...notification, hops } } }
+    ).pipe(Effect.provide(Logger.layer([logger])))
+    return lines
+  })
+
+  it.effect("is logged if it said something, of which no agent is notified", () =>
+    Effect.gen(function* () {
+      const message = "hop limit reached: no agent is notified of this turn until a person writes in the thread"
+      assert.deepStrictEqual(yield* warningsAt(3, "Over to you."), [{ message, hops: 3 }])
+      assert.deepStrictEqual(yield* warningsAt(2, "Over to you."), [])
+      assert.deepStrictEqual(yield* warningsAt(3, "NO_ACTION"), [])
+    })
   )
 })
 
