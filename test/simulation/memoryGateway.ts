@@ -19,6 +19,7 @@ import {
 import type { TurnFailure } from "../../src/domain/TurnFailure.ts"
 import { Gateway, unseenGateway } from "../../src/layers/Gateway.ts"
 import type { FunctionCall, GatewayRequest, RoundAnswer } from "../../src/layers/Gateway.ts"
+import { pushChanges } from "./memoryConvex.ts"
 import type { RuntimeProcess, Turn, World } from "./world.ts"
 
 /** Occurs in texts and errors of agents and providers; must not be stored anywhere. */
@@ -32,6 +33,7 @@ export const behaviours = [
   "text",
   "truncated",
   "calls",
+  "overruled",
   "silence",
   "nothing to add",
   "slow",
@@ -165,7 +167,8 @@ export class MemoryGateway {
         truncated: 0.3,
         "nothing to add": 1,
         slow: 1,
-        ...(request.tools.length > 0 ? { calls: 3 } : {})
+        ...(request.tools.length > 0 ? { calls: 3 } : {}),
+        ...(request.tools.some(({ name }) => name === "task_status") ? { overruled: 0.5 } : {})
       })
     }
     return dice.weighted({
@@ -230,6 +233,16 @@ export class MemoryGateway {
           const offered = names.filter((name) => name.startsWith("task_") || !name.startsWith("get_"))
           const calls = Array.from({ length: dice.between(1, 3) }, () => this.callOf(dice.pick(offered), turn))
           return { _tag: "Calls", calls, usage }
+        }
+        case "overruled": {
+          // A person decides while the agent thinks, and the agent goes on as its prompt said.
+          const { account } = world
+          const task = account.queue.notifications.get(turn.run)?.task
+          if (task !== undefined) account.setStatus(world.now, task, dice.pick(["blocked", "in_progress", "assigned"]))
+          world.onCommit()
+          yield* pushChanges(world)
+          yield* Effect.sleep(dice.between(20, 3_000))
+          return { _tag: "Calls", calls: [this.callOf("task_status", turn)], usage }
         }
         case "silence":
           return text(dice.pick(["", "No reply from agent.", "@lead"]))
