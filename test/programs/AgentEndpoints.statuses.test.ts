@@ -28,60 +28,68 @@ it.live(
         kinds.map(({ slug }) => slug)
       )
       let made = 0
+      /** A task of the agent's run in that status, moved there by a person. */
+      const taskIn = Effect.fnUntraced(function* (slug: string, status: string) {
+        const call = {
+          callId: "call",
+          name: "task_create",
+          arguments: JSON.stringify({ title: `Task ${(made += 1)}` })
+        }
+        const { taskId } = JSON.parse((yield* house.agentTools.executeAgentTool(runs[slug]!, call)).json)
+        yield* Effect.promise(async () => {
+          if (status === "inbox") return
+          await person.mutation("app/tasks:assign", { accountId, taskId, assigneeIds: [agents[slug]!] })
+          const move = { accountId, taskId, status, blockedReason: "waits" }
+          if (status !== "assigned") await person.mutation("app/tasks:setStatus", move)
+        })
+        return String(taskId)
+      })
+      const ways = ["tool", "endpoint", "plane"] as const
+      const cells = kinds.flatMap(({ slug }) => taskStatuses.map((from) => ({ slug, from })))
+      const tasks = yield* Effect.forEach(cells, ({ from, slug }) =>
+        Effect.gen(function* () {
+          const shown = yield* taskIn(slug, from)
+          const moves = yield* Effect.forEach(agentTaskStatuses, (to) =>
+            Effect.map(
+              Effect.forEach(ways, (way) => Effect.map(taskIn(slug, from), (taskId) => ({ way, taskId }))),
+              (tried) => ({ to, tried })
+            )
+          )
+          return { slug, from, shown, moves }
+        })
+      )
+      // A turn changes nothing that a person set after its claim.
+      const later = yield* house.claimAgain
+      for (const { slug } of kinds) {
+        for (const taskId of runs[slug]!.createdTaskIds) later[slug]!.createdTaskIds.add(taskId)
+      }
+      const statusOf = (taskId: string) => Effect.map(plane.loadTask({ taskId }), ({ task }) => task)
       const disagreements: Array<string> = []
       let allowed = 0
-      for (const { slug } of kinds) {
-        const run = runs[slug]!
-        /** A task of this run in that status, moved there by a person. */
-        const taskIn = Effect.fnUntraced(function* (status: string) {
-          const call = {
-            callId: "call",
-            name: "task_create",
-            arguments: JSON.stringify({ title: `Task ${(made += 1)}` })
-          }
-          const { taskId } = JSON.parse((yield* house.agentTools.executeAgentTool(run, call)).json)
-          yield* Effect.promise(async () => {
-            if (status === "inbox") return
-            await person.mutation("app/tasks:assign", { accountId, taskId, assigneeIds: [agents[slug]!] })
-            const move = { accountId, taskId, status, blockedReason: "waits" }
-            if (status !== "assigned") await person.mutation("app/tasks:setStatus", move)
-          })
-          return String(taskId)
-        })
-        const statusOf = (taskId: string) => Effect.map(plane.loadTask({ taskId }), ({ task }) => task)
-        for (const from of taskStatuses) {
-          const promptTask = yield* statusOf(yield* taskIn(from))
-          assert.strictEqual(promptTask.status, from)
-          const { input } = formatNotificationMessage(
-            { ...(run.context as DeliveryContext), task: promptTask },
-            { accepted: [], attempt: 1 }
-          )
-          const promised = /You may set it to: ([a-z_, ]+)\./.exec(input)?.[1]?.split(", ") ?? []
-          for (const to of agentTaskStatuses) {
-            const parameters = (taskId: string) => ({
-              taskId,
-              status: to,
-              ...(to === "blocked" ? { blockedReason: "waits" } : {})
-            })
-            const ways: Record<string, (taskId: string) => Effect.Effect<unknown, unknown>> = {
-              tool: (taskId) =>
-                house.agentTools.executeAgentTool(run, {
-                  callId: "call",
-                  name: "task_status",
-                  arguments: JSON.stringify(parameters(taskId))
-                }),
-              endpoint: (taskId) => house.post("/agent/task-status", run, parameters(taskId)),
-              plane: (taskId) => Effect.ignore(plane.setTaskStatus(run.fence, parameters(taskId)))
+      for (const { from, moves, shown, slug } of tasks) {
+        const run = later[slug]!
+        const promptTask = yield* statusOf(shown)
+        assert.strictEqual(promptTask.status, from)
+        const { input } = formatNotificationMessage(
+          { ...(run.context as DeliveryContext), task: promptTask },
+          { accepted: [], attempt: 1 }
+        )
+        const promised = /You may set it to: ([a-z_, ]+)\./.exec(input)?.[1]?.split(", ") ?? []
+        for (const { to, tried } of moves) {
+          const isPromised = promised.includes(to)
+          allowed += isPromised ? 1 : 0
+          for (const { taskId, way } of tried) {
+            const parameters = { taskId, status: to, ...(to === "blocked" ? { blockedReason: "waits" } : {}) }
+            const call = { callId: "call", name: "task_status", arguments: JSON.stringify(parameters) }
+            const sets: Record<(typeof ways)[number], Effect.Effect<unknown, unknown>> = {
+              tool: house.agentTools.executeAgentTool(run, call),
+              endpoint: house.post("/agent/task-status", run, parameters),
+              plane: Effect.ignore(plane.setTaskStatus(run.fence, parameters))
             }
-            const isPromised = promised.includes(to)
-            allowed += isPromised ? 1 : 0
-            for (const [way, set] of Object.entries(ways)) {
-              const taskId = yield* taskIn(from)
-              yield* set(taskId)
-              const after = (yield* statusOf(taskId)).status
-              if ((after === to && to !== from) !== isPromised || (after !== to && after !== from)) {
-                disagreements.push(`${slug}: ${from} -> ${to}: prompt ${isPromised}, ${way} left it in ${after}`)
-              }
+            yield* sets[way]
+            const after = (yield* statusOf(taskId)).status
+            if ((after === to && to !== from) !== isPromised || (after !== to && after !== from)) {
+              disagreements.push(`${slug}: ${from} -> ${to}: prompt ${isPromised}, ${way} left it in ${after}`)
             }
           }
         }

@@ -9,7 +9,6 @@ import {
   brokenRun,
   engineer,
   lead,
-  sampleContext,
   sampleEvent,
   sampleMessage,
   sampleRun,

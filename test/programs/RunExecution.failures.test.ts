@@ -18,7 +18,7 @@ import {
 } from "../../src/domain/TurnFailure.ts"
 import type { TurnFailure } from "../../src/domain/TurnFailure.ts"
 import { Admission } from "../../src/services/GatewayGuard.ts"
-import { brokenRun, sampleContext, sampleRun, sampleTask } from "../domain/sampleContext.ts"
+import { brokenRun, sampleRun, sampleTask } from "../domain/sampleContext.ts"
 import {
   deliverOnce,
   executeOnce,
@@ -64,17 +64,13 @@ describe("a delivery that fails on its own account", () => {
     }).pipe(quiet)
   )
 
-  it.effect("is counted as skipped, not as fallback, when the control plane ended it with no answer owed", () =>
+  it.effect("is skipped, without another try, if no answer is owed and no silence is left", () =>
     Effect.gen(function* () {
       const { outcome, stored } = yield* deliverOnce(
-        {
-          ...failsWith(new TurnAmbiguous({ detail: "internal error" })),
-          fail: Effect.succeed("delivered"),
-          settings: { noResponseLimit: 1 }
-        },
-        { context: { ...passive, notification: { ...sampleContext().notification, isRequired: false } } }
+        { ...failsWith(new TurnAmbiguous({ detail: "internal error" })), settings: { noResponseLimit: 1 } },
+        { context: passive }
       )
-      assert.isTrue(only(stored, "fail").failure.silence)
+      assert.strictEqual(only(stored, "complete").outcome.outcome, "skipped")
       assert.strictEqual(outcome, "skipped")
     }).pipe(quiet)
   )

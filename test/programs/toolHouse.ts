@@ -197,6 +197,11 @@ export const makeToolHouse = Effect.fnUntraced(function* (members: ReadonlyArray
     }
     return runs
   })
+  /** The same runs, shown what has happened since: this process forgets its leases, and is offered them again. */
+  const claimAgain = Effect.suspend(() => {
+    held.splice(0)
+    return claimRuns
+  })
   const mention = (taskId: string, content: string) =>
     Effect.promise(() => person.mutation("app/messages:post", { accountId, taskId, content }))
 
@@ -207,6 +212,7 @@ export const makeToolHouse = Effect.fnUntraced(function* (members: ReadonlyArray
     ids,
     person,
     claimRuns,
+    claimAgain,
     mention,
     make: (title: string, assignees: ReadonlyArray<string> = []) =>
       make(
