@@ -9,6 +9,7 @@ import {
   brokenRun,
   engineer,
   lead,
+  sampleContext,
   sampleEvent,
   sampleMessage,
   sampleRun,
