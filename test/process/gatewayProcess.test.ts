@@ -92,8 +92,9 @@ describe("the gateway that the runtime starts", () => {
         const house = yield* makeHouse()
         const home = yield* makeGatewayHome(settings)
         // The gateway asks a model that said nothing once more, and then answers "internal error".
+        // It also continues the killed turn on its own, without our instructions; that plays nothing of this.
         const thenPlays = (action: Action): Script => ({
-          rules: [{ match: "mentioned you", actions: [{ empty: true }, { empty: true }, action] }]
+          rules: [{ matchSystem: "You are Engineer", actions: [{ empty: true }, { empty: true }, action] }]
         })
         const env = withScript(home, thenPlays({ hang: true }))
         const runtime = yield* house.startRuntime({ ...env, DELIVERY_BACKOFF_BASE_MS: "1000", NO_RESPONSE_LIMIT: "1" })
