@@ -12,6 +12,7 @@ import { controlPlaneAddress } from "../layers/ConvexClient.ts"
 import { gatewayAddress } from "../layers/Gateway.ts"
 import { checkGatewayConfig } from "../layers/GatewayConfigCheck.ts"
 import { GatewayToken } from "../layers/GatewayToken.ts"
+import { readJson5 } from "../layers/Json5Text.ts"
 import { fileProblem, folderProblem, hasCommand, isPortFree } from "../layers/MachineProbes.ts"
 import { Operator } from "../services/Operator.ts"
 import { allTools } from "../services/tools/AllTools.ts"
@@ -39,29 +40,27 @@ const decodeModels = Schema.decodeUnknownOption(
 )
 const decodeLive = Schema.decodeUnknownOption(Schema.fromJsonString(Schema.Struct({ live: Schema.Boolean })))
 const decodeGatewayConfig = Schema.decodeUnknownOption(
-  Schema.fromJsonString(
-    Schema.Struct({
-      tools: Schema.optionalKey(
-        Schema.Struct({
-          toolSearch: Schema.optionalKey(Schema.Unknown),
-          deny: Schema.optionalKey(Schema.Array(Schema.String))
-        })
-      ),
-      gateway: Schema.optionalKey(
-        Schema.Struct({
-          http: Schema.optionalKey(
-            Schema.Struct({
-              endpoints: Schema.optionalKey(
-                Schema.Struct({
-                  responses: Schema.optionalKey(Schema.Struct({ enabled: Schema.optionalKey(Schema.Unknown) }))
-                })
-              )
-            })
-          )
-        })
-      )
-    })
-  )
+  Schema.Struct({
+    tools: Schema.optionalKey(
+      Schema.Struct({
+        toolSearch: Schema.optionalKey(Schema.Unknown),
+        deny: Schema.optionalKey(Schema.Array(Schema.String))
+      })
+    ),
+    gateway: Schema.optionalKey(
+      Schema.Struct({
+        http: Schema.optionalKey(
+          Schema.Struct({
+            endpoints: Schema.optionalKey(
+              Schema.Struct({
+                responses: Schema.optionalKey(Schema.Struct({ enabled: Schema.optionalKey(Schema.Unknown) }))
+              })
+            )
+          })
+        )
+      })
+    )
+  })
 )
 
 interface Answered {
@@ -161,8 +160,12 @@ const readGatewayConfig = Effect.fnUntraced(function* (path: string) {
       ? ({ _tag: "Absent" } as const)
       : ({ _tag: "Broken", detail: `${path} (${text.failure.reason._tag})` } as const)
   }
-  return Option.match(decodeGatewayConfig(text.success), {
-    onNone: () => ({ _tag: "Broken", detail: `${path} is no JSON of the expected shape` }) as const,
+  const settings = yield* Effect.result(
+    Effect.try({ try: () => readJson5(text.success), catch: (error) => (error as Error).message })
+  )
+  if (settings._tag === "Failure") return { _tag: "Broken", detail: `${path} ${settings.failure}` } as const
+  return Option.match(decodeGatewayConfig(settings.success), {
+    onNone: () => ({ _tag: "Broken", detail: `${path} has a value of an unexpected form` }) as const,
     onSome: ({ gateway, tools }) =>
       ({
         _tag: "Read",

@@ -224,7 +224,7 @@ describe("an external gateway", () => {
     yield* TestClock.adjust("1 second")
     return { answer, canaries, health: gatewayProcess.health, state }
   })
-  const usage = { ...noUsage, inputTokens: 0, outputTokens: 0, totalTokens: 0 }
+  const usage = noUsage
   const call: RoundAnswer = { _tag: "Calls", calls: [{ callId: "c", name: CANARY_TOOL, arguments: "{}" }], usage }
 
   it.effect("whose agents see no tools is ready with the reason and its fix, until a call arrives", () =>

@@ -347,6 +347,8 @@ describe("the command line", () => {
       const house = yield* makeHouse()
       const home = yield* makeGatewayHome(gatewaySettings(["squad-lead", "engineer", "qa"]))
       const runtime = yield* house.startRuntime(home.env, { readyPath: "/readyz" })
+      // As a person edits it, and the gateway reads it.
+      home.writeConfig(`\uFEFF// ours\n${JSON.stringify(gatewaySettings(["squad-lead", "engineer", "qa"]))}`)
       const env = envOf(house, { ...home.env, HEALTH_PORT: new URL(runtime.url).port })
       const { code, err, out } = yield* runIn(env, "doctor", "--canary", "--json")
       const checks = checksOf(out)
