@@ -10,7 +10,7 @@ const rotate = Command.make(
   },
   Effect.fn(function* ({ agent, task }) {
     const count = yield* (yield* Operator).rotate(agent, Option.getOrUndefined(task))
-    yield* Console.error(`${count} ${count === 1 ? "session begins" : "sessions begin"} anew with the next turn.`)
+    yield* Console.error(`${count} ${count === 1 ? "session starts" : "sessions start"} fresh with the next turn.`)
   })
 ).pipe(
   Command.withDescription("Begin an agent's sessions anew, e.g. when one has overflowed"),

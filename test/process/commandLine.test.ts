@@ -240,7 +240,8 @@ describe("the command line", () => {
       assert.include(none.err, "nothing to rotate")
       const rotated = yield* runIn(envOf(house), "sessions", "rotate", "qa")
       assert.strictEqual(rotated.code, 0, rotated.err)
-      assert.include(rotated.err, "1 session begins anew")
+      // The deliveries' and the heartbeats'.
+      assert.include(rotated.err, "2 sessions start fresh")
     }).pipe(Effect.scoped)
   )
 
