@@ -148,11 +148,27 @@ const onAnswer = (
   )
 }
 
+/** The status with which a proxy refused a tunnel, which undici has in its message only. */
+const refusedTunnel = (cause: unknown): string | undefined =>
+  cause instanceof Error
+    ? (/^Proxy response \((\d+)\)/.exec(cause.message)?.[1] ?? refusedTunnel(cause.cause))
+    : undefined
+
+const onRefusedTunnel = ({ url }: Address, status: string): AddressFailure => ({
+  kind: "wrong",
+  problem: `the proxy of HTTPS_PROXY opens no connection to ${new URL(url).host} (HTTP ${status})`,
+  fix: "correct HTTPS_PROXY and its credentials, or add the host to NO_PROXY"
+})
+
 /** Names what is wrong with an address, and how to fix it; for the log, /readyz and `doctor` alike. */
 export const judgeAddress = (address: Address, outcome: AddressOutcome): AddressFailure => {
   switch (outcome._tag) {
-    case "Failed":
-      return onError(address, transportError(outcome.cause).code)
+    case "Failed": {
+      const status = refusedTunnel(outcome.cause)
+      return status === undefined
+        ? onError(address, transportError(outcome.cause).code)
+        : onRefusedTunnel(address, status)
+    }
     case "Silent":
       return {
         kind: "down",

@@ -24,6 +24,14 @@ const cases: ReadonlyArray<
     "nothing listens at gateway.example:18789",
     "runs"
   ],
+  [
+    "a proxy that refuses the tunnel",
+    secure,
+    { _tag: "Failed", cause: new TypeError("failed", { cause: new Error("Proxy response (403) !== 200 when") }) },
+    "wrong",
+    "no connection to name-1.convex.cloud (HTTP 403)",
+    "NO_PROXY"
+  ],
   ["an unknown host", plain, failed("ENOTFOUND"), "down", "no host is named gateway.example", "DNS"],
   ["a network without a way", plain, failed("EHOSTUNREACH"), "down", "cannot be reached (EHOSTUNREACH)", "runs"],
   [

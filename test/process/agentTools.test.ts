@@ -139,8 +139,7 @@ describe("the runtime's process under attack", () => {
       const json = { "content-type": "application/json" }
       const key = { "x-openclaw-session-key": `agent:engineer:${house.account.accountId.toLowerCase()}` }
       const attacks: ReadonlyArray<readonly [string, RegExp]> = [
-        // Slashes in a row are one: this is the status page.
-        ["GET // HTTP/1.1\r\nhost: localhost\r\n\r\n", / 200 /],
+        ["GET // HTTP/1.1\r\nhost: localhost\r\n\r\n", / 404 /],
         ["GET //evil.example/x HTTP/1.1\r\nhost: localhost\r\n\r\n", / 404 /],
         ["GET /%ff%fe HTTP/1.1\r\nhost: localhost\r\n\r\n", / 40[04] /],
         ["GET http:// HTTP/1.1\r\nhost: localhost\r\n\r\n", / 40[04] |^$/],

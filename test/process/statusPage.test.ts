@@ -72,7 +72,7 @@ describe.skipIf(missing !== null)("the status page", () => {
       yield* house.script({
         rules: [
           { match: "never mind", actions: [{ hang: true }] },
-          { match: "keep quiet", repeat: true, actions: [{ text: "NO_REPLY" }] },
+          { match: "keep quiet", repeat: true, actions: [{ text: "No response from agent." }] },
           { match: "mentioned you", repeat: true, actions: [{ text: "Here I am." }] }
         ]
       })
