@@ -1,11 +1,13 @@
 /**
- * What the bundle takes of undici: the agent and `request`. The package's index loads everything it has (a fetch, a
+ * What the bundle takes of undici: the agents, the pool and `request`. The package's index loads everything it has (a fetch, a
  * WebSocket, mocks, caches), which is half a megabyte of code and three of memory that the runtime never uses.
  */
 import api from "undici/lib/api/index.js"
 import { parseURL } from "undici/lib/core/util.js"
 import Agent from "undici/lib/dispatcher/agent.js"
 import Dispatcher from "undici/lib/dispatcher/dispatcher.js"
+import EnvHttpProxyAgent from "undici/lib/dispatcher/env-http-proxy-agent.js"
+import Pool from "undici/lib/dispatcher/pool.js"
 
 Object.assign(Dispatcher.prototype, api)
 
@@ -20,4 +22,4 @@ const request = (url, { dispatcher, ...options }) => {
   })
 }
 
-export { Agent, request }
+export { Agent, EnvHttpProxyAgent, Pool, request }

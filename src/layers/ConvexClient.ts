@@ -3,6 +3,7 @@
  * Queries and mutations go over HTTP, one request each with its own deadline; subscriptions share one WebSocket. Both go
  * through the proxy, if there is one for the address.
  */
+import { setGlobalProxyFromEnv } from "node:http"
 import { ConvexClient as SocketClient, ConvexHttpClient } from "convex/browser"
 import { makeFunctionReference } from "convex/server"
 import { ConvexError } from "convex/values"
@@ -22,7 +23,7 @@ import {
   Stream,
   SubscriptionRef
 } from "effect"
-import { EnvHttpProxyAgent, Pool, request, WebSocket } from "undici"
+import { EnvHttpProxyAgent, Pool, request } from "undici"
 import { describeAddressFailure, judgeAddress } from "../domain/AddressFailure.ts"
 import type { Address, AddressOutcome } from "../domain/AddressFailure.ts"
 import {
@@ -228,6 +229,13 @@ export class ConvexClient extends Context.Service<
         Effect.sync(() => makeConnections({ noProxy, proxy })),
         ({ agent }) => Effect.promise(() => agent.destroy())
       )
+      // Node's own WebSocket takes no dispatcher of this undici: it goes by Node's setting for the whole process.
+      if (Option.isSome(proxy)) {
+        yield* Effect.acquireRelease(
+          Effect.sync(() => setGlobalProxyFromEnv({ https_proxy: Redacted.value(proxy.value), no_proxy: noProxy })),
+          (restore) => Effect.sync(restore)
+        )
+      }
       const once = Effect.fnUntraced(function* (kind: "query" | "mutation", path: string, args: Arguments) {
         let answer: AnsweredWith | undefined
         return yield* Effect.tryPromise({
@@ -292,7 +300,7 @@ export class ConvexClient extends Context.Service<
       /** Notes every incoming message, pings included, which the library does not report. */
       class WatchedSocket extends WebSocket {
         constructor(url: string | URL, protocols?: string | Array<string>) {
-          super(url, { dispatcher: connections.agent, ...(protocols === undefined ? {} : { protocols }) })
+          super(url, protocols)
           this.addEventListener("message", () => {
             state.lastMessageAt = clock.currentTimeMillisUnsafe()
             state.lastSignAt = monotonicMillisUnsafe(clock)
