@@ -154,15 +154,17 @@ describe("the image", () => {
       const tasks = yield* tasksFor(house, sessions)
       const messages = Array.from({ length: 10 * sessions }, (_, index) => index)
       const post = (index: number) => house.post(tasks[index % sessions]!, `@agent-${index % sessions} go on.`)
+      const allAnswered = eventually(Effect.forEach(tasks, house.messages, { concurrency: 8 }), (threads) =>
+        threads.every((thread) => thread.at(-1)?.author.type === "agent")
+      )
       // A backlog for all permits at once, then as fast as a few people can post.
       yield* Effect.forEach(messages.slice(0, 2 * sessions), post, { concurrency: 8, discard: true })
       const name = yield* startContainer(env, mounts)
-      yield* Effect.forEach(messages.slice(2 * sessions), post, { concurrency: 8, discard: true })
       yield* untilReady(url)
-      const answers = yield* eventually(Effect.forEach(tasks, house.messages, { concurrency: 8 }), (threads) =>
-        threads.every((thread) => thread.at(-1)?.author.type === "agent")
-      ).pipe(Effect.map((threads) => threads.flat().filter(({ author }) => author.type === "agent")))
-      // Messages of one agent that wait become one turn.
+      yield* allAnswered
+      yield* Effect.forEach(messages.slice(2 * sessions), post, { concurrency: 8, discard: true })
+      const answers = (yield* allAnswered).flat().filter(({ author }) => author.type === "agent")
+      // Messages of one agent that wait become one turn, so each wave is at least one.
       assert.isAtLeast(answers.length, 2 * sessions)
       assert.strictEqual(yield* inspect(name, ".State.OOMKilled"), "false")
       assert.strictEqual(yield* inspect(name, ".RestartCount"), "0")
