@@ -7,13 +7,14 @@ import { doctorExitCode, examine, renderDoctorReport } from "../domain/DoctorRep
 import { makeRedactor } from "../domain/Redaction.ts"
 import { readSettings } from "../layers/Config.ts"
 import type { ConfigInvalid, RuntimeConfig } from "../layers/Config.ts"
+import type { ConvexClient } from "../layers/ConvexClient.ts"
 import type { Gateway } from "../layers/Gateway.ts"
 import { Redactor } from "../layers/Redactor.ts"
 import { collectFindings } from "../programs/Doctor.ts"
 import type { Operator } from "../services/Operator.ts"
 import { EndedWith } from "./EndedWith.ts"
 
-type Surroundings = RuntimeConfig | Gateway | Operator | Redactor | HttpClient.HttpClient
+type Surroundings = RuntimeConfig | ConvexClient | Gateway | Operator | Redactor | HttpClient.HttpClient
 
 /** `doctor`: what stands in the way of working, and how to fix it. The layer is built only when the variables can be used. */
 export const doctorWith = <R>(surroundings: Layer.Layer<Surroundings, ConfigInvalid, R>) =>

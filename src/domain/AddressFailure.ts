@@ -4,6 +4,8 @@ export interface Address {
   readonly variable: string
   /** E.g. "the gateway". */
   readonly server: string
+  /** Whether a proxy may stand before it. */
+  readonly isProxied?: boolean
 }
 
 /** What a request to an address met: an error, silence, or an answer that is not the expected server's. */
@@ -59,12 +61,12 @@ export const transportError = (cause: unknown): { readonly code: string; readonl
 
 const parsed = (url: string): URL | null => (URL.canParse(url) ? new URL(url) : null)
 
-const onError = ({ server, url, variable }: Address, code: string): AddressFailure => {
+const onError = ({ isProxied, server, url, variable }: Address, code: string): AddressFailure => {
   const { host, hostname, protocol } = new URL(url)
   const down = (problem: string, fix = `check that ${server} runs, or correct ${variable}`): AddressFailure => ({
     kind: "down",
     problem: `${problem} (${code})`,
-    fix
+    fix: isProxied === true ? `check HTTPS_PROXY and NO_PROXY; then ${fix}` : fix
   })
   const wrong = (problem: string, fix: string): AddressFailure => ({
     kind: "wrong",
@@ -148,10 +150,11 @@ const onAnswer = (
   )
 }
 
-/** The status with which a proxy refused a tunnel, which undici has in its message only. */
+/** The status with which a proxy refused a tunnel, which undici and Node's agents have in their messages only. */
 const refusedTunnel = (cause: unknown): string | undefined =>
   cause instanceof Error
-    ? (/^Proxy response \((\d+)\)/.exec(cause.message)?.[1] ?? refusedTunnel(cause.cause))
+    ? (/^(?:Proxy response \(|Failed to establish tunnel .* HTTP\/1\.\d )(\d+)/.exec(cause.message)?.[1] ??
+      refusedTunnel(cause.cause))
     : undefined
 
 const onRefusedTunnel = ({ url }: Address, status: string): AddressFailure => ({

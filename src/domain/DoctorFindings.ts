@@ -70,8 +70,8 @@ export interface MachineFindings {
   readonly toolNames: ReadonlyArray<string>
   readonly requestTimeoutMillis: number
   readonly turnTimeoutMillis: number
-  /** Null when tracing is off. */
-  readonly tracing: { readonly endpoint: string; readonly problem: AddressFailure | null } | null
+  /** Null when tracing is off; the way through a proxy is the exporter's alone. */
+  readonly tracing: "proxied" | { readonly endpoint: string; readonly problem: AddressFailure | null } | null
 }
 
 /** Everything that the doctor looked at; the parts are null when the variables alone are wrong. */

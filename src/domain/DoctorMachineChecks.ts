@@ -142,8 +142,10 @@ export const onMachine: ReadonlyArray<readonly [string, Rule<MachineFindings>]> 
     ({ tracing }) =>
       tracing === null
         ? skip("tracing is off")
-        : tracing.problem === null
-          ? ok(`${tracing.endpoint} answers`)
-          : warn(tracing.problem.problem, `${tracing.problem.fix}, or unset it`)
+        : tracing === "proxied"
+          ? skip("traces go through the proxy")
+          : tracing.problem === null
+            ? ok(`${tracing.endpoint} answers`)
+            : warn(tracing.problem.problem, `${tracing.problem.fix}, or unset it`)
   ]
 ]

@@ -25,7 +25,7 @@ import {
 } from "effect"
 import { EnvHttpProxyAgent, Pool, request } from "undici"
 import { describeAddressFailure, judgeAddress } from "../domain/AddressFailure.ts"
-import type { Address, AddressOutcome } from "../domain/AddressFailure.ts"
+import type { Address, AddressFailure, AddressOutcome } from "../domain/AddressFailure.ts"
 import {
   BootConflict,
   ControlPlaneRefused,
@@ -53,6 +53,7 @@ export interface PushState {
 
 /** The longest a call may take before it counts as unavailable. */
 const CALL_TIMEOUT = Duration.seconds(15)
+const PROBE_TIMEOUT = Duration.seconds(2)
 /** Convex pings every 15 s: three missed pings mean a parked socket, which the client itself does not notice. */
 const SILENCE_LIMIT = Duration.seconds(40)
 /** How often the socket is looked at while it is down; its own events end the wait, so that this is for missed ones. */
@@ -71,10 +72,11 @@ const bootReasons: ReadonlySet<string | undefined> = new Set(["superseded", "no_
 const decodeErrorData = Schema.decodeUnknownOption(ErrorData)
 
 /** Where the control plane is. */
-export const controlPlaneAddress = (url: string): Address => ({
-  url,
+export const controlPlaneAddress = ({ convexUrl, proxy }: Pick<Settings, "convexUrl" | "proxy">): Address => ({
+  url: convexUrl,
   variable: "CONVEX_URL",
-  server: "the deployment"
+  server: "the deployment",
+  isProxied: Option.isSome(proxy) && convexUrl.startsWith("https:")
 })
 
 /** Maps a thrown value by the code of ConvexError; anything else is transport, overload or a fault of the server. */
@@ -104,14 +106,27 @@ const failureOf = (
 
 const messageOf = (cause: unknown): string => (cause instanceof Error ? cause.message : String(cause))
 
+/** What a deployment answers to GET /version: a word, no page and no JSON. */
+const isDeploymentVersion = (status: number, body: string): boolean =>
+  status === 200 && /^[\w.+ -]{1,100}$/.test(body.trim())
+
 type AnsweredWith = Extract<AddressOutcome, { readonly _tag: "Answered" }>
+
+const answeredWith = (
+  status: number,
+  headers: Record<string, string | ReadonlyArray<string> | undefined>
+): AnsweredWith => ({
+  _tag: "Answered",
+  status,
+  location: headers["location"]?.toString(),
+  contentType: headers["content-type"]?.toString()
+})
 
 /**
  * Why a call failed for another reason than the function's: what is wrong with the address, unless the answer is JSON as
  * a deployment writes it. Then the library's error holds the deployment's own words.
  */
-const describeFault = (convexUrl: string, answer: AnsweredWith | undefined, cause: unknown): string => {
-  const address = controlPlaneAddress(convexUrl)
+const describeFault = (address: Address, answer: AnsweredWith | undefined, cause: unknown): string => {
   if (answer === undefined) return describeAddressFailure(judgeAddress(address, { _tag: "Failed", cause }))
   const isRedirect = answer.status >= 300 && answer.status < 400
   const isJson = /\bjson\b/i.test(answer.contentType ?? "")
@@ -181,12 +196,7 @@ const send = async (
     if (options.isRepeatable && connections.opened === opened && isBroken(cause)) return attempt()
     throw cause
   })
-  options.onAnswer({
-    _tag: "Answered",
-    status: statusCode,
-    location: headers.location?.toString(),
-    contentType: headers["content-type"]?.toString()
-  })
+  options.onAnswer(answeredWith(statusCode, headers))
   return {
     ok: statusCode >= 200 && statusCode < 300,
     status: statusCode,
@@ -206,6 +216,11 @@ export class ConvexClient extends Context.Service<
      * with a `requestId` or `epoch`, by which the control plane answers a second arrival as the first.
      */
     mutation(path: string, args: Arguments): Effect.Effect<unknown, ControlPlaneFailure>
+    /**
+     * Asks over the connections of the calls whether a deployment answers at CONVEX_URL, and for its Date header; fails
+     * with what is wrong with the address.
+     */
+    readonly deployment: Effect.Effect<{ readonly date: string | undefined }, AddressFailure>
     /** Every result of a query, as pushed; a failing query is an element, not the end. */
     subscribe(path: string, args: Arguments): Stream.Stream<Result.Result<unknown, ControlPlaneFailure>>
     /** Whether pushes arrive; while they do not, callers poll. */
@@ -216,6 +231,7 @@ export class ConvexClient extends Context.Service<
     ConvexClient,
     Effect.gen(function* () {
       const { accountId, convexUrl, noProxy, proxy } = yield* RuntimeConfig
+      const address = controlPlaneAddress({ convexUrl, proxy })
       const secrets = yield* Secrets
       const { error: redact } = yield* Redactor
       const clock = yield* Clock.Clock
@@ -255,7 +271,7 @@ export class ConvexClient extends Context.Service<
               ? http.query(makeFunctionReference<"query">(path), identified(args))
               : http.mutation(makeFunctionReference<"mutation">(path), identified(args), { skipQueue: true })
           },
-          catch: (cause) => failureOf(path, cause, redact, (fault) => describeFault(convexUrl, answer, fault))
+          catch: (cause) => failureOf(path, cause, redact, (fault) => describeFault(address, answer, fault))
         }).pipe(
           Effect.timeoutOrElse({
             duration: CALL_TIMEOUT,
@@ -264,7 +280,7 @@ export class ConvexClient extends Context.Service<
                 new ControlPlaneUnavailable({
                   function: path,
                   detail: describeAddressFailure(
-                    judgeAddress(controlPlaneAddress(convexUrl), {
+                    judgeAddress(address, {
                       _tag: "Silent",
                       within: Duration.format(CALL_TIMEOUT)
                     })
@@ -274,6 +290,26 @@ export class ConvexClient extends Context.Service<
           })
         )
       })
+
+      const deployment = Effect.tryPromise({
+        try: async (signal) => {
+          const { body, headers, statusCode } = await request(`${convexUrl}/version`, {
+            dispatcher: connections.agent,
+            signal
+          })
+          return { text: await body.text(), answer: answeredWith(statusCode, headers), date: headers.date?.toString() }
+        },
+        catch: (cause) => judgeAddress(address, { _tag: "Failed", cause })
+      }).pipe(
+        Effect.timeoutOrElse({
+          duration: PROBE_TIMEOUT,
+          orElse: () => Effect.fail(judgeAddress(address, { _tag: "Silent", within: Duration.format(PROBE_TIMEOUT) }))
+        }),
+        Effect.filterOrFail(
+          ({ answer, text }) => isDeploymentVersion(answer.status, text),
+          ({ answer }) => judgeAddress(address, answer)
+        )
+      )
 
       /** A refused call has done nothing: with a token that was changed meanwhile it is made again, and nobody notices. */
       const run = (kind: "query" | "mutation", path: string, args: Arguments) =>
@@ -408,6 +444,7 @@ export class ConvexClient extends Context.Service<
       )
 
       return ConvexClient.of({
+        deployment,
         query: (path, args) => run("query", path, args),
         mutation: (path, args) => run("mutation", path, args),
         subscribe: (path, args) =>

@@ -146,7 +146,7 @@ const retryAfterMillis = (header: string | ReadonlyArray<string> | undefined): n
 }
 
 /** What a failed turn tells of the gateway: any answer of its own shows that it is there. */
-const stateAfter = ({ _tag }: TurnFailure): Pick<GatewayState, "state"> | undefined => {
+const stateAfter = ({ _tag }: TurnFailure): Partial<GatewayState> => {
   switch (_tag) {
     case "GatewayUnreachable":
       return { state: "unreachable" }
@@ -154,9 +154,9 @@ const stateAfter = ({ _tag }: TurnFailure): Pick<GatewayState, "state"> | undefi
       return { state: "misconfigured" }
     case "ConnectionLost":
     case "TurnTimeout":
-      return undefined
+      return {}
     default:
-      return { state: "ready" }
+      return { state: "ready", problem: null }
   }
 }
 

@@ -8,7 +8,7 @@ import { missingFunctions } from "../domain/ControlPlaneFunctions.ts"
 import type { ControlPlaneFindings, Findings, GatewayFindings, MachineFindings } from "../domain/DoctorFindings.ts"
 import { runCanary } from "../layers/Canary.ts"
 import { RuntimeConfig } from "../layers/Config.ts"
-import { controlPlaneAddress } from "../layers/ConvexClient.ts"
+import { ConvexClient } from "../layers/ConvexClient.ts"
 import { gatewayAddress } from "../layers/Gateway.ts"
 import { checkGatewayConfig } from "../layers/GatewayConfigCheck.ts"
 import { GatewayToken } from "../layers/GatewayToken.ts"
@@ -66,7 +66,6 @@ const decodeGatewayConfig = Schema.decodeUnknownOption(
 interface Answered {
   readonly status: number
   readonly body: string
-  readonly date: number | null
   readonly outcome: AddressOutcome
 }
 
@@ -75,20 +74,16 @@ const ask = Effect.fnUntraced(function* (address: Address, path = "", headers: R
   const client = yield* HttpClient.HttpClient
   return yield* client.execute(HttpClientRequest.get(`${address.url}${path}`, { headers })).pipe(
     Effect.flatMap((response) =>
-      Effect.map(response.text, (body): Answered => {
-        const date = DateTime.make(response.headers["date"] ?? "")
-        return {
+      Effect.map(response.text, (body): Answered => ({
+        status: response.status,
+        body,
+        outcome: {
+          _tag: "Answered",
           status: response.status,
-          body,
-          date: Option.getOrNull(Option.map(date, DateTime.toEpochMillis)),
-          outcome: {
-            _tag: "Answered",
-            status: response.status,
-            location: response.headers["location"],
-            contentType: response.headers["content-type"]
-          }
+          location: response.headers["location"],
+          contentType: response.headers["content-type"]
         }
-      })
+      }))
     ),
     Effect.mapError((error) => judgeAddress(address, { _tag: "Failed", cause: error.reason.cause ?? error })),
     Effect.timeoutOrElse({
@@ -99,18 +94,11 @@ const ask = Effect.fnUntraced(function* (address: Address, path = "", headers: R
   )
 })
 
-/** What a deployment answers to GET /version: a word, no page and no JSON. */
-const isDeploymentVersion = ({ body, status }: Answered): boolean =>
-  status === 200 && /^[\w.+ -]{1,100}$/.test(body.trim())
-
 const examineControlPlane = Effect.gen(function* () {
   const config = yield* RuntimeConfig
   const operator = yield* Operator
   const before = yield* Clock.currentTimeMillis
-  const address = controlPlaneAddress(config.convexUrl)
-  const answered = yield* Effect.result(
-    Effect.filterOrFail(ask(address, "/version"), isDeploymentVersion, ({ outcome }) => judgeAddress(address, outcome))
-  )
+  const answered = yield* Effect.result((yield* ConvexClient).deployment)
   const nothing = {
     url: config.convexUrl,
     refusal: undefined,
@@ -122,7 +110,9 @@ const examineControlPlane = Effect.gen(function* () {
     return { ...nothing, away: answered.failure, agents: null, callsPerMonth: null } satisfies ControlPlaneFindings
   }
   const after = yield* Clock.currentTimeMillis
-  const { date } = answered.success
+  const date = Option.getOrNull(
+    Option.map(DateTime.make(answered.success.date ?? ""), (moment) => DateTime.toEpochMillis(moment))
+  )
   const [token, protocol, listed, roster] = yield* Effect.all(
     [
       Effect.result(operator.backlog),
@@ -306,13 +296,15 @@ const examineMachine = Effect.gen(function* () {
       Option.match(endpoint, {
         onNone: () => Effect.succeed(null),
         onSome: (url) =>
-          // Collectors answer GET differently: only a failed connection counts.
-          ask({ url, variable: "OTEL_EXPORTER_OTLP_ENDPOINT", server: "the collector" }).pipe(
-            Effect.match({
-              onSuccess: () => ({ endpoint: url, problem: null }),
-              onFailure: (problem) => ({ endpoint: url, problem })
-            })
-          )
+          Option.isSome(config.proxy) && url.startsWith("https:")
+            ? Effect.succeed("proxied" as const)
+            : // Collectors answer GET differently: only a failed connection counts.
+              ask({ url, variable: "OTEL_EXPORTER_OTLP_ENDPOINT", server: "the collector" }).pipe(
+                Effect.match({
+                  onSuccess: () => ({ endpoint: url, problem: null }),
+                  onFailure: (problem) => ({ endpoint: url, problem })
+                })
+              )
       })
     ],
     { concurrency: "unbounded" }

@@ -62,6 +62,25 @@ const cases: ReadonlyArray<
     "another host name",
     "CONVEX_URL"
   ],
+  [
+    "the same of Node's own agents",
+    { ...secure, isProxied: true },
+    {
+      _tag: "Failed",
+      cause: new Error("Failed to establish tunnel to x:443 via http://p:secret@p: HTTP/1.1 407 Auth")
+    },
+    "wrong",
+    "no connection to name-1.convex.cloud (HTTP 407)",
+    "HTTPS_PROXY"
+  ],
+  [
+    "a proxy that is down",
+    { ...secure, isProxied: true },
+    failed("ECONNREFUSED"),
+    "down",
+    "nothing",
+    "check HTTPS_PROXY"
+  ],
   ["silence", plain, { _tag: "Silent", within: "2s" }, "down", "no answer within 2s", "firewall"],
   [
     "a redirect to https",

@@ -89,6 +89,9 @@ describe("a proxy", () => {
       assert.include(JSON.stringify(failure), "403")
       const expected = ["happy-animal-123.convex.cloud:443", `Basic ${btoa("pat:hunter2")}`] as const
       assert.deepStrictEqual(yield* Queue.take(asked), expected)
+      const probe = yield* Effect.flip(client.deployment)
+      assert.include(probe.problem, "HTTP 403")
+      assert.deepStrictEqual(yield* Queue.take(asked), expected)
       yield* Effect.forkScoped(Stream.runDrain(client.subscribe(functions.wake, {})))
       assert.deepStrictEqual(yield* Queue.take(asked), expected)
     }).pipe(Effect.scoped, Effect.provide(Logger.layer([])))
@@ -476,5 +479,24 @@ describe("a subscription", () => {
       assert.lengthOf(second, 1)
       assert.strictEqual(yield* Queue.size(pushed), 0)
     }).pipe(Effect.scoped, quiet)
+  )
+})
+
+describe("the question for a deployment", () => {
+  it.effect("brings the time of one that answers, and names another server", () =>
+    Effect.gen(function* () {
+      const { client, server } = yield* setUp
+      const date = "Sun, 29 Nov 2026 04:00:00 GMT"
+      server.answer("/version", answerWith(200, "unknown", { date }))
+      assert.deepStrictEqual(yield* Effect.map(client.deployment, (found) => found.date), date)
+      for (const answer of [
+        answerWith(200, { runtime: "1.0.0" }),
+        answerWith(200, "<!doctype html>", { "content-type": "text/html" }),
+        answerWith(404, "Not Found")
+      ]) {
+        server.answer("/version", answer)
+        assert.include((yield* Effect.flip(client.deployment)).problem, "another server answers")
+      }
+    })
   )
 })

@@ -1,4 +1,7 @@
 import { existsSync, mkdtempSync, readdirSync, rmSync } from "node:fs"
+import { createServer } from "node:http"
+import type { Server } from "node:http"
+import type { AddressInfo } from "node:net"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { assert, describe, it } from "@effect/vitest"
@@ -363,6 +366,28 @@ describe("the command line", () => {
       for (const id of ["gateway-token", "agents-known", "canary"]) {
         assert.strictEqual(checksOf(unknown.out).get(id)?.status, "skip", id)
       }
+    }).pipe(Effect.scoped)
+  )
+
+  it.live("the doctor goes through the proxy to an https deployment, as the runtime does", () =>
+    Effect.gen(function* () {
+      const house = yield* makeHouse()
+      const proxy = yield* Effect.acquireRelease(
+        Effect.callback<Server>((resume) => {
+          const server = createServer().on("connect", (_, socket) => void socket.end("HTTP/1.1 403 Forbidden\r\n\r\n"))
+          server.listen(0, "127.0.0.1", () => resume(Effect.succeed(server)))
+        }),
+        (server) => Effect.sync(() => server.close())
+      )
+      const { port } = proxy.address() as AddressInfo
+      const env = { CONVEX_URL: "https://name-123.convex.cloud", HTTPS_PROXY: `http://127.0.0.1:${port}` }
+      const { out } = yield* runIn(envOf(house, env), "doctor", "--json")
+      const reachable = checksOf(out).get("control-plane-reachable")
+      assert.include(
+        reachable?.message,
+        "the proxy of HTTPS_PROXY opens no connection to name-123.convex.cloud (HTTP 403)"
+      )
+      assert.strictEqual(checksOf(out).get("gateway-reachable")?.status, "ok")
     }).pipe(Effect.scoped)
   )
 

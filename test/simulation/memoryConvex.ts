@@ -267,6 +267,7 @@ export const memoryConvex = (world: World, process: RuntimeProcess): Layer.Layer
   })
 
   return Layer.succeed(ConvexClient, {
+    deployment: Effect.succeed({ date: undefined }),
     query: (path, args) => call("query", path, args),
     mutation: (path, args) => call("mutation", path, args),
     subscribe: (path, args) =>
