@@ -16,7 +16,7 @@ import { houseOf } from "./subject.ts"
 
 /** Messages of a person in the first task and in the second. */
 const MESSAGES = { first: 30, second: 12 }
-/** Heartbeats of one agent after the conversation. */
+/** Heartheartbeats of one agent after the conversation. */
 const HEARTBEATS = 5
 const CHARACTERS_PER_TOKEN = 4
 /** The price of a token relative to uncached input: read from the cache, and written to it at Anthropic. */
@@ -95,7 +95,7 @@ const rowsOf = (requests: ReadonlyArray<Request>): ReadonlyArray<Row> => {
   })
   const deliveries = requests.filter(({ kind }) => kind === "delivery")
   const late = deliveries.slice(-20)
-  const beats = requests.filter(({ kind }) => kind === "heartbeat")
+  const heartbeats = requests.filter(({ kind }) => kind === "heartbeat")
   return [
     row("turns", "turns", turns),
     row(
@@ -107,7 +107,7 @@ const rowsOf = (requests: ReadonlyArray<Request>): ReadonlyArray<Row> => {
     row("input per turn, price-weighted, warm, Anthropic", "tokens", tokens(requests, priced(CACHE_WRITE)) / turns),
     row("input per turn, price-weighted, warm, OpenAI", "tokens", tokens(requests, priced(1)) / turns),
     row("own input of a delivery, the last 20", "tokens", tokens(late, (each) => each.own) / late.length),
-    row("input of a heartbeat", "tokens", tokens(beats, length) / beats.length)
+    row("input of a heartbeat", "tokens", tokens(heartbeats, length) / heartbeats.length)
   ]
 }
 

@@ -95,7 +95,7 @@ export const lease = v.object({
   generation: v.number(),
   taskId: v.optional(v.id("tasks")),
   /** When its context was built: its turn knows nothing later. */
-  claimedAt: v.optional(v.number())
+  claimedAt: v.number()
 })
 
 /** How a run's last attempt ended, so that a repeated call answers as the first time. */
@@ -174,8 +174,8 @@ export default defineSchema({
     heartbeat: v.union(v.number(), v.string()),
     model: v.union(v.string(), v.null()),
     skillIds: v.array(v.id("skills")),
-    /** The first generation of its sessions: no earlier agent of this slug has used it. 1 if absent. */
-    firstGeneration: v.optional(v.number()),
+    /** The first generation of its sessions: no earlier agent of this slug has used it. */
+    firstGeneration: v.number(),
     removedAt: v.optional(v.number())
   })
     .index("by_account", ["accountId", "removedAt"])

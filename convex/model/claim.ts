@@ -1,5 +1,6 @@
 import { type Infer, v } from "convex/values"
 import { protocolMismatch, servedProtocols } from "../../src/domain/Protocol.ts"
+import { isOnEarlierDay } from "../../src/domain/SessionKey.ts"
 import type { Doc, Id } from "../_generated/dataModel.js"
 import type { MutationCtx, QueryCtx } from "../_generated/server.js"
 import { runKind } from "../schema.ts"
@@ -10,7 +11,7 @@ import { eventsSize } from "./events.ts"
 import { notificationOf } from "./fences.ts"
 import { heartbeatContext, heartbeatContextOf } from "./heartbeatContext.ts"
 import { movedTo } from "./heartbeats.ts"
-import { followingDueAt, heartbeatOf, heartbeatRun, isFirstOfDay, latestDueAt } from "./heartbeatSchedule.ts"
+import { followingDueAt, heartbeatOf, heartbeatRun, latestDueAt } from "./heartbeatSchedule.ts"
 import {
   checkLeaseMs,
   checkNamed,
@@ -272,7 +273,7 @@ const takeHeartbeat = async (claiming: Claiming, found: Doc<"heartbeats">): Prom
     run: heartbeatRun(heartbeat),
     kind: "heartbeat",
     isSuspect,
-    runsInNextGeneration: isFirstOfDay(heartbeat, now)
+    runsInNextGeneration: heartbeat.lastHeartbeatAt !== undefined && isOnEarlierDay(heartbeat.lastHeartbeatAt, now)
   })
   claiming.runs.push(await heartbeatRunOf(claiming, session, lease, { ...heartbeat, ...taken }))
   return true

@@ -39,11 +39,11 @@ export const decisionsAfter = (task: Doc<"tasks">, change: Wanted, { actor }: Or
 
 /**
  * Why an agent's run may not set these values: a person decided otherwise after the run was claimed, so that its turn was
- * not shown that. Null if nobody did.
+ * not shown that; null if no one did.
  */
 export const decidedOtherwise = (
   task: Doc<"tasks">,
-  { claimedAt = Infinity }: { readonly claimedAt?: number },
+  { claimedAt }: { readonly claimedAt: number },
   wanted: Wanted
 ): string | null => {
   for (const field of changedFields(task, wanted)) {

@@ -59,12 +59,6 @@ export const latestDueAt = (
   return Math.max(dueAt, latest)
 }
 
-const dayMs = 86_400_000
-
-/** Whether the agent's last finished heartbeat was on an earlier day (UTC): then a fresh session begins. */
-export const isFirstOfDay = ({ lastHeartbeatAt }: Pick<Doc<"heartbeats">, "lastHeartbeatAt">, now: number): boolean =>
-  lastHeartbeatAt !== undefined && Math.floor(lastHeartbeatAt / dayMs) < Math.floor(now / dayMs)
-
 /** A number from 0 up to 1 that is the same for the same text, so that agents' first heartbeats are spread. */
 const spread = (text: string): number => {
   let hash = 2_166_136_261

@@ -19,8 +19,8 @@ export interface Run {
   readonly id: string
   readonly kind: "notification" | "heartbeat"
   readonly epoch: number
-  /** When its turn was shown what it knows; absent on leases of an earlier version. */
-  readonly claimedAt?: number
+  /** When its turn was shown what it knows. */
+  readonly claimedAt: number
   readonly agent: Doc<"agents">
   readonly flags: AgentFlags
   /** The notification's task; a heartbeat has none. */
@@ -46,7 +46,7 @@ export const liveRun = async (
     id: lease.run,
     kind: lease.kind,
     epoch: lease.epoch,
-    ...(lease.claimedAt === undefined ? {} : { claimedAt: lease.claimedAt }),
+    claimedAt: lease.claimedAt,
     agent,
     flags: flagsOf(await accountOf(ctx, accountId), agent),
     taskId: row?.taskId ?? null,

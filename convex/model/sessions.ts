@@ -31,7 +31,7 @@ export const sessionFor = async (
     agentId: agent._id,
     kind,
     ...(taskId === undefined ? {} : { taskId }),
-    generation: agent.firstGeneration ?? 1,
+    generation: agent.firstGeneration,
     fenceSecret: randomHex(16),
     epoch: 0
   })
@@ -61,7 +61,7 @@ export const firstGenerationFor = async (
     .order("desc")
     .first()
   // A turn of the removed agent that is still running may try the generation after its session's.
-  return last === null ? (former.firstGeneration ?? 1) : last.generation + 2
+  return last === null ? former.firstGeneration : last.generation + 2
 }
 
 /**

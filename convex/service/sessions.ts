@@ -6,7 +6,8 @@ import { taskOf } from "../model/tasks.ts"
 
 /**
  * Starts the next generation of an agent's session from its next claim: of one task's session when a task is given, of
- * all its sessions, its heartbeats' too, otherwise. `agent` is an id or a slug. For runtimes; one row per session is read, at most 1,000.
+ * all its sessions, its heartbeats' too, otherwise. `agent` is an id or a slug. For runtimes; one row per session is read,
+ * at most 1,000.
  */
 export const rotate = serviceMutation({
   args: { agent: v.string(), taskId: v.optional(v.string()) },

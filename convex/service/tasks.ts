@@ -55,8 +55,9 @@ export const load = serviceQuery({
 
 /**
  * Moves a task for an agent by the shortest allowed path (task_status); fails with `invalid` when there is none, with
- * `forbidden` when the agent may not. A status that a person set since the turn began stays, with the reason. For runtimes; the assignees, for a review also the task's
- * subscriptions and the subscribed agents, and about twelve single rows are read.
+ * `forbidden` when the agent may not. A status that a person set since the turn began stays, with the reason. For
+ * runtimes; the assignees, for a review also the task's subscriptions and the subscribed agents, and about twelve single
+ * rows are read.
  */
 export const setStatus = serviceMutation({
   args: {
@@ -303,7 +304,8 @@ export const assign = serviceMutation({
 
 /**
  * Archives a task (task_delete; the orchestrator's), unless a person has set its status since the turn began: the reason
- * stands in the activities, and what waits for agents about it ends skipped. For runtimes; as setStatus, and the task's waiting rows are read.
+ * is in the activities, and ready notifications about the task end skipped. For runtimes; as setStatus, and the task's
+ * ready notifications are read.
  */
 export const remove = serviceMutation({
   args: { ...runArgs, taskId: v.string(), reason: v.string() },

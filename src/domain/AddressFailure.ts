@@ -29,7 +29,8 @@ export interface AddressFailure {
 /** Calls of the system in which a connection fails before anything is written; in others ETIMEDOUT means the opposite. */
 const CONNECTING = new Set(["connect", "getaddrinfo"])
 const DNS_CODES = new Set(["ENOTFOUND", "EAI_AGAIN", "EAI_FAIL", "EAI_NODATA", "EAI_NONAME"])
-const CLOSED_CODES = new Set(["UND_ERR_SOCKET", "ECONNRESET", "EPIPE"])
+/** Codes of a connection that the other side closed, as undici and Node report them. */
+export const CLOSED_CODES: ReadonlySet<string> = new Set(["UND_ERR_SOCKET", "ECONNRESET", "EPIPE"])
 
 /** How Node and OpenSSL name what they have against a certificate. */
 const certificateProblems: ReadonlyArray<readonly [RegExp, string]> = [

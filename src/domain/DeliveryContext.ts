@@ -104,7 +104,7 @@ export const DeliveryContext = Schema.Struct({
   }),
   sessionKey: Schema.String,
   generation: Schema.Finite,
-  /** Stands in the fences around other people's text; the same in every turn of the session and generation. */
+  /** In the fences around other people's text; the same in every turn of the session and generation. */
   fenceMark: Schema.String,
   task: Schema.NullOr(TaskView),
   recipientIsAssignee: Schema.Boolean,

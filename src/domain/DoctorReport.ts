@@ -36,7 +36,7 @@ const groupsOf = (checks: ReadonlyArray<Check>): ReadonlyArray<readonly [CheckGr
 
 /**
  * What fails and what is to be looked at, each with its fix, the failures first; then a line for each group. With
- * `isVerbose` every check stands under its group.
+ * `isVerbose` every check is under its group.
  */
 export const renderDoctorReport = (
   checks: ReadonlyArray<Check>,

@@ -5,6 +5,7 @@ import { focusTaskOf, readHeartbeatReply } from "./HeartbeatReply.ts"
 import type { Completed, FailedTurn, Judgement, TurnPlan } from "./Judgement.ts"
 import type { HeartbeatRun } from "./Run.ts"
 import type { HeartbeatOutcome } from "./RunEnd.ts"
+import { isOnEarlierDay } from "./SessionKey.ts"
 import { cutReply } from "./Silence.ts"
 import type { TurnEnd } from "./TurnEnd.ts"
 
@@ -66,8 +67,6 @@ const judgeFailure = (run: HeartbeatRun, failure: FailedTurn): Judgement => {
     : { _tag: "Failed", class: kind, error, silence: isSilence, minimumMillis }
 }
 
-const DAY = 86_400_000
-
 /**
  * Whether the agent has nothing to look at: no open task and no briefing, or nothing new. The first heartbeat
  * of an agent and of each day (UTC), those by a cron expression and those with a due follow-up always count as work: time
@@ -79,7 +78,7 @@ const isIdle = (
   now: number
 ): boolean => {
   const { lastHeartbeatAt, schedule } = heartbeat
-  const isFirst = lastHeartbeatAt === null || Math.floor(lastHeartbeatAt / DAY) < Math.floor(now / DAY)
+  const isFirst = lastHeartbeatAt === null || isOnEarlierDay(lastHeartbeatAt, now)
   if (isFirst || typeof schedule === "string" || followUps.length > 0) return false
   return isUnchanged || (tasks.length === 0 && (briefing ?? "").trim() === "")
 }

@@ -7,7 +7,7 @@ export type InstructionsContext = Pick<DeliveryContext, "account" | "agent" | "f
 /**
  * The instructions of every turn of an agent in one session and generation, byte for byte the same: a provider's prompt
  * cache reuses a request up to the first byte that differs, and the instructions come before the whole history. What
- * concerns one turn only stands at the end of its input (`turnRules`). They hold our words only.
+ * concerns one turn only is at the end of its input (`turnRules`). They hold our words only.
  */
 export const instructionsFor = ({ account, agent, fenceMark }: InstructionsContext, hasHttpTools: boolean): string =>
   [

@@ -13,7 +13,7 @@ const maxSlugLength = 64
 /** Emphasis is not parsed: its marks separate words as they stand. HTML is parsed tag by tag, so Markdown in it counts. */
 const markdown = new MarkdownIt("commonmark", { maxNesting: 100 }).disable(["emphasis", "html_block", "text_join"])
 
-/** What stands before a line's own text: indentation, quote marks and list markers. */
+/** What comes before a line's own text: indentation, quote marks and list markers. */
 const containerPrefix = /^(?:[ \t]*(?:>|(?:[-*+]|\d{1,9}[.)])(?=[ \t])))*[ \t]*/
 
 /**
@@ -105,7 +105,7 @@ const isWord = (char: string | undefined): boolean => char !== undefined && /[\p
 /** The quotation marks that close what this one opens. */
 const closingMarks = ['"“”„‟〝〞〟«»＂', "'‘’‚‛‹›＇", "「」『』｢｣", "《》〈〉"]
 
-/** The name in quotation marks at this position and its end, if one stands there. */
+/** The name in quotation marks at this position and its end, if there is one. */
 const nameAt = (text: string, at: number): { readonly name: string; readonly end: number } | null => {
   const opening = text[at]
   const closing = opening === undefined ? undefined : closingMarks.find((marks) => marks.includes(opening))

@@ -33,6 +33,15 @@ export const sessionKey = (parts: SessionKeyParts): string =>
     ...(parts.generation > 1 || parts.isHeartbeat === true ? [`g${parts.generation}`] : [])
   ].join(":")
 
+const DAY_MILLIS = 86_400_000
+
+/**
+ * Whether an agent's last heartbeat was on an earlier day (UTC), in epoch milliseconds: its heartbeats begin a fresh
+ * generation each day.
+ */
+export const isOnEarlierDay = (lastHeartbeatAt: number, now: number): boolean =>
+  Math.floor(lastHeartbeatAt / DAY_MILLIS) < Math.floor(now / DAY_MILLIS)
+
 /** The parts of a session key, ids in lower case; null when the text is none. */
 export const parseSessionKey = (key: string): SessionKeyParts | null => {
   const [scheme, slug, accountId, ...rest] = key.split(":")

@@ -24,7 +24,7 @@ import {
   SubscriptionRef
 } from "effect"
 import { EnvHttpProxyAgent, Pool, request } from "undici"
-import { describeAddressFailure, judgeAddress } from "../domain/AddressFailure.ts"
+import { CLOSED_CODES, describeAddressFailure, judgeAddress } from "../domain/AddressFailure.ts"
 import type { Address, AddressFailure, AddressOutcome } from "../domain/AddressFailure.ts"
 import {
   BootConflict,
@@ -148,10 +148,8 @@ const KEPT_MILLIS = 600_000
 /** Proxies on the way forget a silent connection without a word; TCP's probes keep it known, or find that it is not. */
 const PROBE_AFTER_MILLIS = 15_000
 
-/** Codes of a connection that broke, as undici and Node report them. */
-const BROKEN = new Set(["UND_ERR_SOCKET", "ECONNRESET", "EPIPE"])
 const isBroken = (cause: unknown): boolean =>
-  cause instanceof Error && "code" in cause && typeof cause.code === "string" && BROKEN.has(cause.code)
+  cause instanceof Error && "code" in cause && typeof cause.code === "string" && CLOSED_CODES.has(cause.code)
 
 /** Whether a second arrival is answered as the first: of what only reads, of a request id and of a lease's epoch. */
 const isRepeatable = (kind: "query" | "mutation", args: Arguments): boolean =>

@@ -145,7 +145,7 @@ const retryAfterMillis = (header: string | ReadonlyArray<string> | undefined): n
   return Number.isFinite(seconds) && seconds >= 0 ? Math.min(seconds, 3_600) * 1_000 : undefined
 }
 
-/** What a failed turn tells of the gateway: any answer of its own shows that it is there. */
+/** What a failed turn shows of the gateway: any answer from it proves that it is there. */
 const stateAfter = ({ _tag }: TurnFailure): Partial<GatewayState> => {
   switch (_tag) {
     case "GatewayUnreachable":

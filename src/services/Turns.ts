@@ -42,7 +42,7 @@ const sum = (a: Usage, b: Usage): Usage => ({
   cacheWriteTokens: a.cacheWriteTokens + b.cacheWriteTokens
 })
 
-/** What the agent is told once its tool rounds are used up. The tools are still sent: without them the cache is useless. */
+/** What the agent reads once its tool rounds are used up. The tools are still sent: without them the cache is useless. */
 const LAST_ROUND =
   "The tools of this turn are used up. Answer now in text: what was done, what is left, and what you need."
 
