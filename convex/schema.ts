@@ -81,6 +81,27 @@ export const failure = v.object({ class: v.string(), message: v.string(), at: v.
 /** What a run is for: a notification or a heartbeat. */
 export const runKind = v.union(v.literal("notification"), v.literal("heartbeat"))
 
+/** What became of a run's turn: it was answered, it failed and may have run all the same, or there was none. */
+export const turnState = v.union(v.literal("answered"), v.literal("failed"), v.literal("none"))
+
+/** Input tokens of a turn's first gateway request and of its smallest: how long the session's history is. */
+export const requestTokens = v.object({ first: v.number(), least: v.number() })
+
+/** What a session has seen of a task once a turn is answered. */
+export const seenTask = v.object({
+  /** The number of the text that showed everything, on which later ones build. */
+  fullText: v.number(),
+  generation: v.number(),
+  /** When the turn was claimed. */
+  at: v.number(),
+  /** When the newest message that was shown was created; 0 if there was none. */
+  newestAt: v.number(),
+  /** The messages shown that are about as new. */
+  recentIds: v.array(v.id("messages")),
+  /** By part of the prompt. */
+  fingerprints: v.record(v.string(), v.string())
+})
+
 /** The one live turn of a session. */
 export const lease = v.object({
   runtimeId: v.string(),
@@ -320,6 +341,10 @@ export default defineSchema({
     fenceSecret: v.string(),
     /** Takes effect at the next claim. */
     nextGeneration: v.optional(v.number()),
+    /** Full texts with a lower number may be gone from the gateway's history, which was seen to have become shorter. */
+    historyFrom: v.optional(v.number()),
+    /** About how many tokens the history held at the last answered turn of this generation. */
+    historyTokens: v.optional(v.number()),
     epoch: v.number(),
     lease: v.optional(lease),
     /** The least `at` of its ready notifications; absent while it is leased. */
@@ -334,6 +359,20 @@ export default defineSchema({
     .index("by_agent_expiry", ["agentId", "kind", "expiresAt"])
     .index("by_at", ["accountId", "at"])
     .index("by_runtime", ["accountId", "leaseRuntimeId", "expiresAt"]),
+
+  /** What the gateway's history of a session holds of a task. Of no use after four hours. */
+  seenTasks: defineTable({
+    accountId: v.id("accounts"),
+    sessionId: v.id("sessions"),
+    taskId: v.id("tasks"),
+    /** Of the last turn that showed something. */
+    epoch: v.number(),
+    /** With that turn, and without it: until it is answered it does not count. */
+    seen: seenTask,
+    before: v.union(seenTask, v.null())
+  })
+    .index("by_session", ["sessionId", "taskId"])
+    .index("by_age", ["seen.at"]),
 
   /** The pending work of one agent on one task, with the events that caused it; or one event that a person is told of. */
   notifications: defineTable({

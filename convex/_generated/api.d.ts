@@ -61,6 +61,7 @@ import type * as model_refusal from "../model/refusal.js";
 import type * as model_roster from "../model/roster.js";
 import type * as model_runs from "../model/runs.js";
 import type * as model_runtimes from "../model/runtimes.js";
+import type * as model_seenTasks from "../model/seenTasks.js";
 import type * as model_serviceFunctions from "../model/serviceFunctions.js";
 import type * as model_sessions from "../model/sessions.js";
 import type * as model_sha256 from "../model/sha256.js";
@@ -143,6 +144,7 @@ declare const fullApi: ApiFromModules<{
   "model/roster": typeof model_roster;
   "model/runs": typeof model_runs;
   "model/runtimes": typeof model_runtimes;
+  "model/seenTasks": typeof model_seenTasks;
   "model/serviceFunctions": typeof model_serviceFunctions;
   "model/sessions": typeof model_sessions;
   "model/sha256": typeof model_sha256;

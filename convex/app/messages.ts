@@ -31,6 +31,6 @@ export const list = memberQuery({
   handler: async (ctx, { taskId, limit }) => {
     const task = await taskOf(ctx, ctx.accountId, taskId)
     const count = bounded(limit, 100, 200)
-    return await threadOf(ctx, task._id, count, 4_000_000, maxMessageLength)
+    return await threadOf(ctx, task._id, count, 4_000_000, { messageLength: maxMessageLength })
   }
 })

@@ -24,6 +24,7 @@ import {
 } from "./leases.ts"
 import { ReadBudget } from "./readBudget.ts"
 import { refusal } from "./refusal.ts"
+import { noteShown } from "./seenTasks.ts"
 import { hasDueSession, hasLease, type LeasedSession, offerAgain, refreshSession, takeLease } from "./sessions.ts"
 
 const claimed = {
@@ -133,7 +134,7 @@ const leaseFields = ({ now, request }: Claiming) => ({
   claimedAt: now
 })
 
-/** The run of a leased notification, with its context. */
+/** The run of a leased notification, with its context; what that shows is noted. */
 const notificationRun = async (
   { budget, ctx, surroundings }: Claiming,
   session: Doc<"sessions">,
@@ -141,13 +142,14 @@ const notificationRun = async (
   row: Doc<"notifications">
 ): Promise<Run> => {
   const { epoch, expiresAt, generation } = lease
-  const attempt = { session, generation, earlierAttempts: row.claims - 1 }
+  const attempt = { session, generation, epoch, earlierAttempts: row.claims - 1 }
   const built = await contextOf(ctx, row, attempt, await surroundings(), budget.forRun())
   const { attempts, failures, readyAt, silences } = row
   const fields = { id: row._id, session: session._id, epoch, expiresAt, attempt: attempts, failures, silences, readyAt }
-  return typeof built === "string"
-    ? { kind: "notification", ...fields, broken: built }
-    : { kind: "notification", ...fields, context: built }
+  if (typeof built === "string") return { kind: "notification", ...fields, broken: built }
+  const { context, ...shown } = built
+  await noteShown(ctx, session, row.taskId, { epoch, ...shown })
+  return { kind: "notification", ...fields, context }
 }
 
 /** The run of a leased heartbeat, with its context; what the agent will have seen is kept for its end. */
@@ -158,7 +160,7 @@ const heartbeatRunOf = async (
   heartbeat: Doc<"heartbeats">
 ): Promise<Run> => {
   const { epoch, expiresAt, generation } = lease
-  const attempt = { session, generation, earlierAttempts: heartbeat.claims - 1 }
+  const attempt = { session, generation, epoch, earlierAttempts: heartbeat.claims - 1 }
   const built = await heartbeatContextOf(ctx, heartbeat, attempt, await surroundings(), budget.forRun())
   const { attempts, dueAt, failures } = heartbeat
   const fields = { id: lease.run, session: session._id, epoch, expiresAt, attempt: attempts, failures, silences: 0 }

@@ -9,6 +9,7 @@ import { cut } from "./cut.ts"
 import { messageView, type MessageView, toMessageView } from "./messages.ts"
 import { isLimitError, type ReadBudget, RunBudget } from "./readBudget.ts"
 import { readWithin } from "./readWithin.ts"
+import { newSince, part, type Seen, seenBefore, type SeenTask, shownWith, unchangedIn } from "./seenTasks.ts"
 import { fenceMarkOf } from "./sessions.ts"
 import { taskSize, taskView, toTaskView } from "./tasks.ts"
 import { earlierTrace, earlierTraceOf } from "./traces.ts"
@@ -40,8 +41,13 @@ export const deliveryContext = v.object({
   sessionKey: v.string(),
   generation: v.number(),
   fenceMark: v.string(),
+  /** The number of this turn's text if it shows everything. */
+  textNumber: v.number(),
+  /** The full text on which this turn's builds, and what has not changed since the last turn; null: shows everything. */
+  delta: v.union(v.object({ fullText: v.number(), unchanged: v.array(part) }), v.null()),
   task: v.union(taskView, v.null()),
   recipientIsAssignee: v.boolean(),
+  /** Without what the session has seen, if this is a delta. */
   thread: v.array(messageView),
   orchestrator: v.union(agentRef, v.null()),
   primaryPerson: v.union(v.object({ name: v.string() }), v.null()),
@@ -94,17 +100,20 @@ const maxIds = 100
 /** About as much as an agent's row holds. */
 const charactersPerAgent = 600
 
-/** The last messages of a thread, oldest first, each cut; stops early when the characters read use up the budget. */
+/**
+ * The last messages of a thread, oldest first, each cut; those after `since` only, if it is given. Stops early when the
+ * characters read use up the budget.
+ */
 export const threadOf = async (
   ctx: Pick<QueryCtx, "db">,
   taskId: Id<"tasks">,
   length: number,
   budget: number,
-  messageLength = threadMessageLength
+  { messageLength = threadMessageLength, since = 0 }: { readonly messageLength?: number; readonly since?: number } = {}
 ): Promise<Array<MessageView>> => {
   const newestFirst = ctx.db
     .query("messages")
-    .withIndex("by_task", (q) => q.eq("taskId", taskId))
+    .withIndex("by_task", (q) => q.eq("taskId", taskId).gt("_creationTime", since))
     .order("desc")
   const messages = await readWithin(newestFirst, length, budget, (message) => message.content.length)
   return messages.map((message) => toMessageView(message, messageLength)).toReversed()
@@ -251,38 +260,60 @@ const eventsOf = async (
 export interface Attempt {
   readonly session: Doc<"sessions">
   readonly generation: number
+  readonly epoch: number
   /** Attempts before this one. */
   readonly earlierAttempts: number
 }
 
+/** A context, what the session has seen with it, and what without it. */
+type Built = Seen & { readonly context: DeliveryContext; readonly seen: SeenTask }
+
 const buildContext = async (
   ctx: Pick<QueryCtx, "db">,
   row: Doc<"notifications">,
-  { earlierAttempts, generation, session }: Attempt,
+  { earlierAttempts, epoch, generation, session }: Attempt,
   { account, accountId, agents, primaryPerson, repository }: Surroundings,
   budget: RunBudget
-): Promise<DeliveryContext | BrokenCode> => {
+): Promise<Built | BrokenCode> => {
   if (account === null) return "account_missing"
   const agent = agents.find((each) => each._id === row.agentId)
   if (agent === undefined) return "agent_missing"
   const task = await ctx.db.get("tasks", row.taskId)
   if (task === null || task.accountId !== accountId) return "task_missing"
   budget.read(taskSize(task))
+  const { before, rowId } = await seenBefore(ctx, session, row, generation)
   const newestFirst = ctx.db
     .query("messages")
-    .withIndex("by_task", (q) => q.eq("taskId", task._id))
+    .withIndex("by_task", (q) =>
+      before === null ? q.eq("taskId", task._id) : q.eq("taskId", task._id).gt("_creationTime", newSince(before))
+    )
     .order("desc")
-  const thread = await readWithin(
+  const messages = await readWithin(
     newestFirst,
     threadBefore + row.events.length,
     Math.floor(budget.characters / 2),
     (message) => message.content.length
   )
-  for (const message of thread) budget.read(message.content.length)
-  const events = await eventsOf(ctx, row, thread, budget)
+  for (const message of messages) budget.read(message.content.length)
+  const events = await eventsOf(ctx, row, messages, budget)
   if (events === "message_missing") return events
   const orchestrator = agents.find((each) => each.isOrchestrator)
-  return {
+  const view = await toTaskView(ctx, task, agents)
+  const repositoryDocument =
+    repository === null ? null : { title: repository.title, content: cut(repository.content, documentsLength) }
+  const documents = await documentsOf(ctx, task._id, budget)
+  const briefing = task.isOrchestratorChat ? account.briefing : null
+  const taskOverview = task.isOrchestratorChat ? await overviewOf(ctx, accountId, agents, budget) : null
+  const mentionableAgents = colleaguesOf(agents, agent)
+  const { assignees, blockedReason, description, labels, prNumber, priority } = view
+  const seen = await shownWith({ epoch, generation }, messages, before, {
+    task: [assignees, blockedReason, description, labels, prNumber, priority],
+    documents: [repositoryDocument, documents],
+    people: [mentionableAgents, primaryPerson],
+    briefing,
+    tasks: taskOverview
+  })
+  const context: DeliveryContext = {
     notification: {
       id: row._id,
       type: row.type,
@@ -301,17 +332,21 @@ const buildContext = async (
     }),
     generation,
     fenceMark: await fenceMarkOf(session, generation),
-    task: await toTaskView(ctx, task, agents),
+    textNumber: epoch,
+    delta: before === null ? null : { fullText: before.fullText, unchanged: unchangedIn(before, seen) },
+    task: view,
     recipientIsAssignee: task.assigneeIds.includes(agent._id),
-    thread: thread.map((message) => toMessageView(message, threadMessageLength)).toReversed(),
+    thread: messages
+      .filter(({ _id }) => before?.recentIds.includes(_id) !== true)
+      .map((message) => toMessageView(message, threadMessageLength))
+      .toReversed(),
     orchestrator: orchestrator === undefined ? null : toAgentRef(orchestrator),
     primaryPerson,
-    mentionableAgents: colleaguesOf(agents, agent),
-    repositoryDocument:
-      repository === null ? null : { title: repository.title, content: cut(repository.content, documentsLength) },
-    documents: await documentsOf(ctx, task._id, budget),
-    briefing: task.isOrchestratorChat ? account.briefing : null,
-    taskOverview: task.isOrchestratorChat ? await overviewOf(ctx, accountId, agents, budget) : null,
+    mentionableAgents,
+    repositoryDocument,
+    documents,
+    briefing,
+    taskOverview,
     earlier: {
       attempts: earlierAttempts,
       lastError: row.error ?? null,
@@ -319,10 +354,14 @@ const buildContext = async (
       ...earlierTraceOf(row)
     }
   }
+  return { context, seen, before, rowId }
 }
 
-/** The context of a notification's attempt, or why there is none; what is damaged in it disturbs no other. */
-export const contextOf = async (...args: Parameters<typeof buildContext>): Promise<DeliveryContext | BrokenCode> => {
+/**
+ * The context of a notification's attempt with what it shows, or why there is none; what is damaged in it
+ * disturbs no other.
+ */
+export const contextOf = async (...args: Parameters<typeof buildContext>): Promise<Built | BrokenCode> => {
   try {
     return await buildContext(...args)
   } catch (error) {
@@ -354,6 +393,7 @@ export const previews = async (
       {
         session,
         generation: session.lease?.generation ?? session.generation,
+        epoch: session.lease?.epoch ?? session.epoch + 1,
         earlierAttempts: Math.max(0, row.claims - (state === "claimed" ? 1 : 0))
       },
       surroundings,
@@ -362,7 +402,7 @@ export const previews = async (
     answers.push(
       typeof built === "string"
         ? { id: notificationId, broken: built }
-        : { id: notificationId, context: built, state, ...(outcome === undefined ? {} : { outcome }) }
+        : { id: notificationId, context: built.context, state, ...(outcome === undefined ? {} : { outcome }) }
     )
   }
   return answers

@@ -1,7 +1,7 @@
 import type { Infer } from "convex/values"
 import type { Doc, Id } from "../_generated/dataModel.js"
 import type { MutationCtx } from "../_generated/server.js"
-import type { notificationOutcome, usage } from "../schema.ts"
+import type { notificationOutcome, requestTokens, usage } from "../schema.ts"
 import { agentActor } from "./actor.ts"
 import { accountOf, flagsOf } from "./agents.ts"
 import type { Change } from "./change.ts"
@@ -14,6 +14,7 @@ import { failHeartbeat, releaseHeartbeat } from "./heartbeats.ts"
 import { postMessage } from "./messages.ts"
 import type { Origin } from "./origin.ts"
 import { refusal } from "./refusal.ts"
+import type { TurnState } from "./seenTasks.ts"
 import { endLease, type LeasedSession } from "./sessions.ts"
 import { moveTask } from "./tasks.ts"
 import { type Trace, traceOf } from "./traces.ts"
@@ -97,12 +98,14 @@ export const die = async (
 
 export interface Completion extends Fence, Trace {
   readonly outcome: Infer<typeof notificationOutcome>
+  readonly turn: TurnState
   readonly reply?: string
   readonly note?: string
   readonly refused?: ReadonlyArray<RefusedEvent>
   readonly reason?: string
   readonly truncated?: boolean
   readonly usage?: Infer<typeof usage>
+  readonly requestTokens?: Infer<typeof requestTokens>
   readonly maxHops: number
 }
 
@@ -182,7 +185,11 @@ export const complete = async (
     ...endOf(args, "complete", answer)
   })
   // A generation that was tried for this run is kept now that its attempt completed.
-  await endLease(ctx, session, session.lease.generation)
+  await endLease(ctx, session, {
+    generation: session.lease.generation,
+    turn: args.turn,
+    ...(args.requestTokens === undefined ? {} : { requestTokens: args.requestTokens })
+  })
   return { ...answer, now }
 }
 
@@ -254,7 +261,7 @@ export const release = async (
       })
     }
   }
-  await endLease(ctx, session)
+  await endLease(ctx, session, { turn: "failed" })
   return { state, now }
 }
 
@@ -329,6 +336,6 @@ export const fail = async (
     session.lease.kind === "heartbeat"
       ? await failHeartbeat(ctx, session, args, { error: errorOf(args, now), ...traceOf(args) })
       : await failNotification(ctx, session, args)
-  await endLease(ctx, session)
+  await endLease(ctx, session, { turn: "failed" })
   return { state, now }
 }

@@ -119,7 +119,7 @@ export const rescue = async (ctx: MutationCtx, session: LeasedSession): Promise<
     await ctx.db.patch("notifications", row._id, { state: "ready", crashes: row.crashes + 1 })
   }
   if (session.lease.kind === "heartbeat") await crashHeartbeat(ctx, session)
-  await endLease(ctx, session)
+  await endLease(ctx, session, { turn: "failed" })
 }
 
 /** Ends a lease whose run did not begin or was aborted as its process ended: the attempt does not count. */
@@ -127,7 +127,7 @@ export const releaseLease = async (ctx: MutationCtx, session: LeasedSession): Pr
   const row = await notificationOf(ctx, session.lease.run)
   if (row?.state === "claimed") await releaseNow(ctx, row)
   if (session.lease.kind === "heartbeat") await releaseHeartbeat(ctx, session, undefined, {})
-  await endLease(ctx, session)
+  await endLease(ctx, session, { turn: "failed" })
 }
 
 /**

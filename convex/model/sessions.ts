@@ -1,8 +1,9 @@
 import type { Infer } from "convex/values"
 import type { Doc, Id } from "../_generated/dataModel.js"
 import type { MutationCtx, QueryCtx } from "../_generated/server.js"
-import type { lease } from "../schema.ts"
+import type { lease, requestTokens } from "../schema.ts"
 import { randomHex } from "./randomHex.ts"
+import { settleShown, type TurnState } from "./seenTasks.ts"
 import { sha256 } from "./sha256.ts"
 import { wakeFor } from "./wakes.ts"
 
@@ -106,6 +107,7 @@ export const takeLease = async (
   await ctx.db.patch("sessions", session._id, {
     generation,
     nextGeneration: undefined,
+    ...(generation === session.generation ? {} : { historyTokens: undefined }),
     epoch: held.epoch,
     lease: held,
     at: undefined,
@@ -162,22 +164,40 @@ const hasDueWork = async (ctx: Pick<QueryCtx, "db">, agentId: Id<"agents">, now:
   return heartbeat !== null
 }
 
+/** How a lease ends: what became of the turn, and in which generation the session goes on. */
+export interface LeaseEnd {
+  readonly turn: TurnState
+  /** The session's own unless the run completed in another. */
+  readonly generation?: number
+  /** If its turn was answered and the gateway counted tokens. */
+  readonly requestTokens?: Infer<typeof requestTokens>
+}
+
 /**
- * Frees the session, puts it back into the order of claims, and wakes the runtimes if the agent has due work. The
- * generation stays unless the run completed in another. Reads three rows.
+ * What the session keeps of its history's length. A history that became shorter was compacted or reset by the gateway:
+ * the full texts before this turn may be gone from it.
  */
-export const endLease = async (
-  ctx: Pick<MutationCtx, "db">,
-  session: LeasedSession,
-  generation = session.generation
-): Promise<void> => {
+const historyOf = ({ generation, historyTokens, lease }: LeasedSession, end: LeaseEnd) => {
+  if (end.requestTokens === undefined) return {}
+  const { first, least } = end.requestTokens
+  const isShorter = lease.generation === generation && historyTokens !== undefined && first < 0.9 * historyTokens
+  return { historyTokens: least, ...(isShorter ? { historyFrom: lease.epoch } : {}) }
+}
+
+/**
+ * Frees the session, puts it back into the order of claims, and wakes the runtimes if the agent has due work. Reads three
+ * rows, and one more if the turn was not answered.
+ */
+export const endLease = async (ctx: Pick<MutationCtx, "db">, session: LeasedSession, end: LeaseEnd): Promise<void> => {
+  await settleShown(ctx, session, end.turn)
   const next = await nextOf(ctx, session._id)
   await ctx.db.patch("sessions", session._id, {
     lease: undefined,
     at: next?.at,
     expiresAt: undefined,
     leaseRuntimeId: undefined,
-    generation
+    generation: end.generation ?? session.generation,
+    ...historyOf(session, end)
   })
   if (await hasDueWork(ctx, session.agentId, Date.now())) await wakeFor(ctx, session)
 }

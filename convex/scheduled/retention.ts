@@ -3,6 +3,7 @@ import { internal } from "../_generated/api.js"
 import type { MutationCtx } from "../_generated/server.js"
 import { internalMutation } from "../_generated/server.js"
 import { forgetRuntimes } from "../model/runtimes.ts"
+import { seenMs } from "../model/seenTasks.ts"
 
 const dayMs = 24 * 60 * 60 * 1_000
 const keptMs = 90 * dayMs
@@ -21,7 +22,7 @@ const mayRunAgain = async (ctx: Pick<MutationCtx, "db">, runId: string): Promise
 /**
  * Deletes notifications that ended ninety days ago, and ledger rows as old of runs that are over. Dead letters stay
  * until an operator decides, and with them what their runs did. Deletes runtimes that have been offline for seven days,
- * too. Runs daily, in batches of 250 rows per kind and ten runtimes, and schedules the next batch while there is more;
+ * and what sessions saw more than four hours ago, too. Runs daily, in batches of 250 rows per kind and ten runtimes, and schedules the next batch while there is more;
  * the ledger continues from `after` (epoch milliseconds). Reads those rows and the notification of each run.
  */
 export const sweep = internalMutation({
@@ -38,6 +39,12 @@ export const sweep = internalMutation({
       for (const row of rows) await ctx.db.delete("notifications", row._id)
       isMore ||= rows.length === batch
     }
+    const seen = await ctx.db
+      .query("seenTasks")
+      .withIndex("by_age", (q) => q.lt("seen.at", Date.now() - seenMs))
+      .take(batch)
+    for (const { _id } of seen) await ctx.db.delete("seenTasks", _id)
+    isMore ||= seen.length === batch
     const effects = await ctx.db
       .query("effects")
       .withIndex("by_creation_time", (q) => q.gt("_creationTime", after).lt("_creationTime", before))

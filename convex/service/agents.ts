@@ -167,7 +167,7 @@ export const updateAgentHeartbeat = serviceMutation({
       lastHeartbeatAt: args.lastHeartbeatAt ?? now,
       ...traceOf(args)
     })
-    await endLease(ctx, fence.session, fence.session.lease.generation)
+    await endLease(ctx, fence.session, { turn: "none", generation: fence.session.lease.generation })
     return { ...answer, now }
   }
 })

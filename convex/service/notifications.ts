@@ -14,7 +14,7 @@ import { fenceArgs } from "../model/runs.ts"
 import { serviceMutation, serviceQuery } from "../model/serviceFunctions.ts"
 import { traceArgs } from "../model/traces.ts"
 import { wakeCount } from "../model/wakes.ts"
-import { usage } from "../schema.ts"
+import { requestTokens, turnState, usage } from "../schema.ts"
 
 /** Events that the policy refused, by their position in the notification. */
 const refusedEvents = v.array(v.object({ event: v.number(), reason: v.string() }))
@@ -108,12 +108,14 @@ export const complete = serviceMutation({
   args: {
     ...fenceArgs,
     outcome: v.union(v.literal("replied"), v.literal("acted"), v.literal("skipped"), v.literal("fallback")),
+    turn: turnState,
     reply: v.optional(v.string()),
     note: v.optional(v.string()),
     refused: v.optional(refusedEvents),
     reason: v.optional(v.string()),
     truncated: v.optional(v.boolean()),
     usage: v.optional(usage),
+    requestTokens: v.optional(requestTokens),
     maxHops: v.number(),
     ...traceArgs
   },

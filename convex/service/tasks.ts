@@ -30,6 +30,8 @@ import {
 import { taskStatus } from "../schema.ts"
 
 const maxThread = 200
+/** What a reader gets who has seen the task before, and says no number. */
+const usualThread = 10
 /** How much of a description a list shows. */
 const listedDescription = 500
 /** Characters of tasks read for one list. */
@@ -38,17 +40,17 @@ const listBudget = 3_000_000
 const threadBudget = 3_000_000
 
 /**
- * A task with the last messages of its thread, oldest first, each cut at 4,000 characters. For runtimes (task_load);
- * the task, its assignees and the messages are read.
+ * A task with the last messages of its thread (10, or as asked; those after `since`), oldest first, each cut at 4,000
+ * characters. For runtimes (task_load); the task, its assignees and the messages are read.
  */
 export const load = serviceQuery({
-  args: { taskId: v.string(), messageLimit: v.optional(v.number()) },
+  args: { taskId: v.string(), messageLimit: v.optional(v.number()), since: v.optional(v.number()) },
   returns: v.object({ task: taskView, thread: v.array(messageView) }),
-  handler: async (ctx, { taskId, messageLimit }) => {
+  handler: async (ctx, { messageLimit, since = 0, taskId }) => {
     const task = await taskOf(ctx, ctx.accountId, taskId)
     return {
       task: await toTaskView(ctx, task),
-      thread: await threadOf(ctx, task._id, bounded(messageLimit, 50, maxThread), threadBudget)
+      thread: await threadOf(ctx, task._id, bounded(messageLimit, usualThread, maxThread), threadBudget, { since })
     }
   }
 })
@@ -142,15 +144,18 @@ export const search = serviceQuery({
   }
 })
 
-/** The last messages of a task's thread, oldest first, each cut at 4,000 characters (task_thread). For runtimes. */
+/**
+ * The last messages of a task's thread (10, or as asked; those after `since`), oldest first, each cut at 4,000 characters
+ * (task_thread). For runtimes; the task and the messages are read.
+ */
 export const thread = serviceQuery({
-  args: { taskId: v.string(), limit: v.optional(v.number()) },
+  args: { taskId: v.string(), limit: v.optional(v.number()), since: v.optional(v.number()) },
   returns: v.object({ taskId: v.string(), thread: v.array(messageView) }),
-  handler: async (ctx, { taskId, limit }) => {
+  handler: async (ctx, { limit, since = 0, taskId }) => {
     const task = await taskOf(ctx, ctx.accountId, taskId)
     return {
       taskId: task._id,
-      thread: await threadOf(ctx, task._id, bounded(limit, 50, maxThread), threadBudget)
+      thread: await threadOf(ctx, task._id, bounded(limit, usualThread, maxThread), threadBudget, { since })
     }
   }
 })

@@ -79,6 +79,10 @@ export const NotificationEvent = Schema.Struct({
 })
 export type NotificationEvent = typeof NotificationEvent.Type
 
+/** The parts of a prompt that are sent again only when they changed. */
+export const PromptPart = Schema.Literals(["task", "documents", "people", "briefing", "tasks"])
+export type PromptPart = typeof PromptPart.Type
+
 /** The root span of the attempt before, as that wrote it down. */
 export const EarlierTrace = Schema.Struct({ traceId: Schema.String, spanId: Schema.String })
 
@@ -106,8 +110,13 @@ export const DeliveryContext = Schema.Struct({
   generation: Schema.Finite,
   /** In the fences around other people's text; the same in every turn of the session and generation. */
   fenceMark: Schema.String,
+  /** The number of this turn's text if it shows everything; grows in a session. */
+  textNumber: Schema.Finite,
+  /** The full text on which this turn's builds, and what has not changed since the last turn; null: shows everything. */
+  delta: Schema.NullOr(Schema.Struct({ fullText: Schema.Finite, unchanged: Schema.Array(PromptPart) })),
   task: Schema.NullOr(TaskView),
   recipientIsAssignee: Schema.Boolean,
+  /** The last messages; in a delta only those that the session has not seen. */
   thread: Schema.Array(MessageView),
   orchestrator: Schema.NullOr(AgentRef),
   primaryPerson: Schema.NullOr(Schema.Struct({ name: Schema.String })),

@@ -106,5 +106,5 @@ export const unknownAgent = (slug: string, delayMillis: number): Released => ({
 /** A run without a readable context: what is gone needs no answer; what is damaged a later version may read. */
 export const judgeBroken = ({ broken, kind }: BrokenRun): Judgement =>
   kind === "notification" && broken.endsWith("_missing")
-    ? { _tag: "Delivered", outcome: { outcome: "skipped", reason: broken } }
+    ? { _tag: "Delivered", outcome: { outcome: "skipped", turn: "none", reason: broken } }
     : ownFailure("BrokenContext", broken)

@@ -45,20 +45,22 @@ const judgeNoResponse = (
 }
 
 const judgeFailure = (situation: Situation, failure: FailedTurn): Judgement => {
-  if (failure.isSilence) return judgeNoResponse(situation, failure, { reason: failure.error })
+  if (failure.isSilence) return judgeNoResponse(situation, failure, { turn: "failed", reason: failure.error })
   const last = situation.run.context.earlier.lastError
   const isRepeated = failure.class === "TurnRefused" && last?.class === failure.class && last.message === failure.error
   return { _tag: "Failed", class: failure.class, error: failure.error, silence: false, isFinal: isRepeated }
 }
 
-const judgeEnd = (situation: Situation, { effects, isTruncated, spoken, usage }: TurnEnd): Judgement => {
+const judgeEnd = (situation: Situation, end: TurnEnd): Judgement => {
+  const { effects, isTruncated, requestTokens, spoken, usage } = end
   const { accepted, isOwed, refused, run } = situation
+  const spent = { turn: "answered", usage, ...(requestTokens === undefined ? {} : { requestTokens }) } as const
   if (spoken._tag === "Text") {
     return delivered({
       outcome: "replied",
+      ...spent,
       reply: cutReply(withoutToken(spoken.text)),
       refused,
-      usage,
       ...(isTruncated ? { truncated: true } : {})
     })
   }
@@ -66,13 +68,13 @@ const judgeEnd = (situation: Situation, { effects, isTruncated, spoken, usage }:
   const done = new Set([...effects, ...earlier.effects.map(({ tool }) => tool)])
   if (done.size > 0) {
     const note = `${agent.name} ended without a text. Done: ${[...done].join(", ")}.`
-    return delivered({ outcome: "acted", refused, usage, ...(isOwed ? { note } : {}) })
+    return delivered({ outcome: "acted", ...spent, refused, ...(isOwed ? { note } : {}) })
   }
   const isToken = spoken._tag === "NothingToAdd"
   const reason = isToken ? spoken.token : spoken.reason
   const error = `the agent ended its turn with ${reason} although an answer is owed`
   const silence = { class: "TurnSilent", error, minimumMillis: 0 } as const
-  return judgeNoResponse(situation, silence, { reason, usage }, isToken && mayDecline(accepted))
+  return judgeNoResponse(situation, silence, { ...spent, reason }, isToken && mayDecline(accepted))
 }
 
 /** What a notification needs: a turn for the events that the policy accepts, or none if it refuses all. */
@@ -80,7 +82,7 @@ export const planNotification = (run: NotificationRun, limits: AttemptLimits): T
   const { context } = run
   const { accepted, refused } = divideEvents(context)
   if (accepted.length === 0) {
-    return delivered({ outcome: "skipped", reason: refused[0]?.reason ?? "no events", refused })
+    return delivered({ outcome: "skipped", turn: "none", reason: refused[0]?.reason ?? "no events", refused })
   }
   const situation: Situation = { run, limits, accepted, refused, isOwed: isAnswerOwed(accepted) }
   return {

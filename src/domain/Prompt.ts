@@ -1,5 +1,5 @@
 import { isAnswerOwed, mayDecline } from "./AnswerDuty.ts"
-import type { Actor, DeliveryContext, MessageView, NotificationEvent, TaskView } from "./DeliveryContext.ts"
+import type { Actor, DeliveryContext, MessageView, NotificationEvent, PromptPart, TaskView } from "./DeliveryContext.ts"
 import { fenced, withoutFenceMark } from "./FenceMark.ts"
 import { instructionsFor, turnRules } from "./Instructions.ts"
 import { nextStatusesFor } from "./TaskStatus.ts"
@@ -94,12 +94,17 @@ const requestOf = (accepted: ReadonlyArray<NotificationEvent>): string => {
     .join("\n\n")
 }
 
+/** What a delta always says of a task. */
+const headOf = (task: TaskView): ReadonlyArray<string> => [
+  `task id: ${task.id}`,
+  `title: ${oneLine(task.title, 300)}`,
+  `status: ${task.status}${task.blockedReason === null ? "" : ` (${oneLine(task.blockedReason, 500)})`}`
+]
+
 /** A task as agents read it, its description cut. */
 export const describeTask = (task: TaskView): string =>
   [
-    `task id: ${task.id}`,
-    `title: ${oneLine(task.title, 300)}`,
-    `status: ${task.status}${task.blockedReason === null ? "" : ` (${oneLine(task.blockedReason, 500)})`}`,
+    ...headOf(task),
     `priority: ${task.priority}`,
     ...(task.labels.length === 0 ? [] : [`labels: ${task.labels.map((label) => oneLine(label, 60)).join(", ")}`]),
     `assignees: ${task.assignees.length === 0 ? "nobody" : task.assignees.map((agent) => `@${agent.slug}`).join(", ")}`,
@@ -108,8 +113,11 @@ export const describeTask = (task: TaskView): string =>
     cut(task.description, LIMITS.description)
   ].join("\n")
 
-const describeMessage = (message: MessageView): string =>
-  `${nameOf(message.author)}: ${cut(message.content, LIMITS.threadMessage)}`
+/** The agent's own reply is in its session already; it stands for its place among the messages. */
+const describeMessage = ({ agent, delta }: DeliveryContext, { author, content, kind }: MessageView): string =>
+  delta !== null && kind === "reply" && author.id === agent.id
+    ? `${nameOf(author)}, you: (your answer, see above)`
+    : `${nameOf(author)}: ${cut(content, LIMITS.threadMessage)}`
 
 const threadOf = (context: DeliveryContext, accepted: ReadonlyArray<NotificationEvent>): ReadonlyArray<MessageView> => {
   const requested = new Set(accepted.map(({ message }) => message?.id))
@@ -124,6 +132,15 @@ const documentsOf = (context: DeliveryContext): string => {
   ]
   return cut(documents.join("\n\n"), LIMITS.documents)
 }
+
+const agentsOf = ({ mentionableAgents }: DeliveryContext): string =>
+  mentionableAgents
+    .slice(0, LIMITS.agents)
+    .map((agent) => `- @${agent.slug}: ${oneLine(agent.name)}, ${oneLine(agent.role)}`)
+    .join("\n")
+
+const describeOpenTask = (task: NonNullable<DeliveryContext["taskOverview"]>[number]): string =>
+  `${task.id} ${task.status} ${oneLine(task.title, 200)} (${task.assigneeSlugs.map((slug) => `@${slug}`).join(", ") || "nobody"})`
 
 /** What earlier attempts came to; what they did is told in agents' words, so it stands inside a fence like any other. */
 const earlierOf = ({ earlier, fenceMark }: DeliveryContext): string => {
@@ -148,10 +165,37 @@ const earlierOf = ({ earlier, fenceMark }: DeliveryContext): string => {
   ].join("\n")
 }
 
+/** How the text names the one that it builds on, and what to do where the gateway's history has lost that. */
+const baseOf = ({ delta, task, textNumber }: DeliveryContext): string =>
+  delta === null
+    ? `This is full text ${textNumber}: it shows everything that you need.`
+    : `It adds to full text ${delta.fullText} of this session, and shows only what is new since your last turn on this task. If you do not see full text ${delta.fullText} above, first call task_load for task ${task?.id ?? ""} with messageLimit ${LIMITS.threadMessages}.`
+
+const partNames: Readonly<Record<PromptPart, string>> = {
+  task: "the task's description, labels, priority and assignees",
+  documents: "its documents",
+  people: "the agents you can mention and the person in charge",
+  briefing: "the briefing",
+  tasks: "the open tasks"
+}
+
+/** What a reader could miss in a delta. */
+const unchangedLine = ({ delta, task }: DeliveryContext): ReadonlyArray<string> => {
+  const names = (delta?.unchanged ?? [])
+    .filter((part) => task?.isOrchestratorChat === true || (part !== "briefing" && part !== "tasks"))
+    .map((part) => partNames[part])
+  return names.length === 0 ? [] : ["", `Unchanged since your last turn on this task: ${names.join("; ")}.`]
+}
+
 const section = (title: string, body: string): ReadonlyArray<string> => (body === "" ? [] : ["", `${title}:`, body])
 
 const inputOf = (context: DeliveryContext, options: PromptOptions): string => {
   const { accepted } = options
+  const { delta, task } = context
+  const isShown = (part: PromptPart): boolean => delta?.unchanged.includes(part) !== true
+  /** A part that may be empty; where a delta shows that it became empty, words say so. */
+  const changing = (part: PromptPart, body: string): string =>
+    isShown(part) ? (body === "" && delta !== null ? "(none any more)" : body) : ""
   const block = (label: string, body: string): ReadonlyArray<string> =>
     body === "" ? [] : ["", fenced(context.fenceMark, label, body)]
   return [
@@ -159,28 +203,23 @@ const inputOf = (context: DeliveryContext, options: PromptOptions): string => {
     ...(accepted.length > 1
       ? [`The request consists of ${accepted.length} events, oldest first. Give one answer to all of them.`]
       : []),
+    baseOf(context),
     ...block("request", requestOf(accepted)),
-    ...(context.task === null ? [] : block("task", describeTask(context.task))),
-    ...block("documents", documentsOf(context)),
-    ...block("thread before it", threadOf(context, accepted).map(describeMessage).join("\n\n")),
-    ...block("briefing", cut(context.briefing ?? "", LIMITS.description)),
+    ...(task === null ? [] : block("task", isShown("task") ? describeTask(task) : headOf(task).join("\n"))),
+    ...block("documents", changing("documents", documentsOf(context))),
     ...block(
-      "open tasks",
-      (context.taskOverview ?? [])
-        .map(
-          (task) =>
-            `${task.id} ${task.status} ${oneLine(task.title, 200)} (${task.assigneeSlugs.map((slug) => `@${slug}`).join(", ") || "nobody"})`
-        )
-        .join("\n")
+      delta === null ? "thread before it" : "new in the thread",
+      threadOf(context, accepted)
+        .map((message) => describeMessage(context, message))
+        .join("\n\n")
     ),
-    ...section(
-      "Agents you can mention",
-      context.mentionableAgents
-        .slice(0, LIMITS.agents)
-        .map((agent) => `- @${agent.slug}: ${oneLine(agent.name)}, ${oneLine(agent.role)}`)
-        .join("\n")
-    ),
-    ...section("Person in charge", context.primaryPerson === null ? "" : `- ${oneLine(context.primaryPerson.name)}`),
+    ...block("briefing", changing("briefing", cut(context.briefing ?? "", LIMITS.description))),
+    ...block("open tasks", changing("tasks", (context.taskOverview ?? []).map(describeOpenTask).join("\n"))),
+    ...section("Agents you can mention", changing("people", agentsOf(context))),
+    ...(context.primaryPerson !== null && isShown("people")
+      ? section("Person in charge", `- ${oneLine(context.primaryPerson.name)}`)
+      : []),
+    ...unchangedLine(context),
     ...section("Earlier attempts", earlierOf(context)),
     ...turnRules(rulesOf(context, accepted), options.httpTools)
   ].join("\n")

@@ -140,15 +140,26 @@ export interface RefusedEvent {
   readonly reason: string
 }
 
+/** Input tokens of a turn's first gateway request and of its smallest: how long the session's history is. */
+export interface RequestTokens {
+  readonly first: number
+  readonly least: number
+}
+
+/** What became of a run's turn: it was answered, it failed and may have run all the same, or there was none. */
+export type TurnState = "answered" | "failed" | "none"
+
 /** How a notification was delivered; `reply` is what the agent says in the thread, `note` stands for it where tools spoke. */
 export interface Outcome {
   readonly outcome: "replied" | "acted" | "skipped" | "fallback"
+  readonly turn: TurnState
   readonly reply?: string
   readonly note?: string
   readonly refused?: ReadonlyArray<RefusedEvent>
   readonly reason?: string
   readonly truncated?: boolean
   readonly usage?: Usage
+  readonly requestTokens?: RequestTokens
 }
 
 /** How an attempt failed; without `retryInMillis` the failure is final. */

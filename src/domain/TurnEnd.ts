@@ -1,4 +1,4 @@
-import type { Usage } from "./Run.ts"
+import type { RequestTokens, Usage } from "./Run.ts"
 import type { SpokenText } from "./Silence.ts"
 
 /** How a turn ended: with words, with "nothing to add", or silent after effects. */
@@ -6,6 +6,8 @@ export interface TurnEnd {
   readonly spoken: SpokenText
   readonly isTruncated: boolean
   readonly usage: Usage
+  /** Absent if the gateway counted no tokens. */
+  readonly requestTokens?: RequestTokens
   readonly rounds: number
   /** The tools that changed something in this turn. */
   readonly effects: ReadonlyArray<string>

@@ -1,7 +1,7 @@
 import { Clock, Context, Duration, Effect, Layer } from "effect"
 import type { Prompt } from "../domain/Prompt.ts"
 import { noUsage } from "../domain/Run.ts"
-import type { Fence, Usage } from "../domain/Run.ts"
+import type { Fence, RequestTokens, Usage } from "../domain/Run.ts"
 import { readSpokenText } from "../domain/Silence.ts"
 import type { SpokenText } from "../domain/Silence.ts"
 import type { TurnEnd } from "../domain/TurnEnd.ts"
@@ -41,6 +41,12 @@ const sum = (a: Usage, b: Usage): Usage => ({
   cacheReadTokens: a.cacheReadTokens + b.cacheReadTokens,
   cacheWriteTokens: a.cacheWriteTokens + b.cacheWriteTokens
 })
+
+const requestTokensOf = (inputTokens: ReadonlyArray<number>): { readonly requestTokens?: RequestTokens } => {
+  const counted = inputTokens.filter((tokens) => tokens > 0)
+  const [first] = counted
+  return first === undefined ? {} : { requestTokens: { first, least: Math.min(...counted) } }
+}
 
 /** What the agent reads once its tool rounds are used up. The tools are still sent: without them the cache is useless. */
 const LAST_ROUND =
@@ -130,6 +136,7 @@ const make = Effect.gen(function* () {
     const offered = config.clientToolsEnabled ? agentTools.offered(context.agent) : []
     const called: Array<string> = []
     let usage = noUsage
+    const inputTokens: Array<number> = []
     let round = 0
     let calls = 0
     let input: string | ReadonlyArray<InputItem> = prompt.input
@@ -148,6 +155,7 @@ const make = Effect.gen(function* () {
       // Now, not at the turn's end: a long turn that is the breaker's probe must not hold up all others.
       yield* guard.completed(context.agent.id)
       usage = sum(usage, answer.usage)
+      inputTokens.push(answer.usage.inputTokens)
       if (answer._tag === "Calls") calls += answer.calls.length
       if (telemetry.isOn) {
         yield* telemetry.noteRoot({
@@ -193,7 +201,8 @@ const make = Effect.gen(function* () {
     if (spoken._tag === "Silent" && effects.length === 0 && context.earlier.effects.length === 0) {
       return yield* new TurnSilent({ detail: `the agent ended its turn without an answer (${spoken.reason})` })
     }
-    return { spoken, isTruncated: answer._tag === "Text" && answer.isTruncated, usage, rounds: round, effects }
+    const isTruncated = answer._tag === "Text" && answer.isTruncated
+    return { spoken, isTruncated, usage, ...requestTokensOf(inputTokens), rounds: round, effects }
   })
 
   const run = Effect.fn("Turns.run")(function* (turn: Turn) {

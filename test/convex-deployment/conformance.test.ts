@@ -21,6 +21,7 @@ const mentioned = async () => {
     house.service.mutation(api.service.notifications.complete, {
       ...fenceOf(run),
       outcome: "replied",
+      turn: "answered",
       reply,
       maxHops: 12
     })

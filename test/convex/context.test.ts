@@ -91,7 +91,7 @@ describe("the context of a notification", () => {
     const { taskId } = await plane.asPerson(api.app.tasks.create, { title: "T" })
     for (let count = 0; count < 30; count += 1) await plane.post(taskId, `before ${count}`)
     await plane.asPerson(api.app.tasks.assign, { taskId, assigneeIds: [plane.engineer] })
-    for (const run of (await plane.take()).runs) await complete(plane, run, { outcome: "acted" })
+    for (const run of (await plane.take()).runs) await complete(plane, run, { turn: "none" })
     for (let count = 0; count < 40; count += 1) await plane.post(taskId, `request ${count}`)
     const context = await engineersContext(plane)
     expect(context.events).toHaveLength(40)
@@ -222,7 +222,7 @@ describe("retention", () => {
         const { id } = run
         runs[id] = name
         const failure = { ...fence, class: "TurnTimeout", error: "late", silence: false, silenceLimit: 3 }
-        if (name === "delivered") await plane.mutate(api.service.notifications.complete, { ...fence, outcome: "acted" })
+        if (name === "delivered") await complete(plane, run, { outcome: "acted" })
         else if (name === "retried") {
           const nextAttemptAt = Date.now() + 60_000
           await plane.mutate(api.service.notifications.fail, { ...failure, nextAttemptAt })

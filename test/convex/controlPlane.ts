@@ -197,9 +197,15 @@ export const withoutHeartbeats = async (plane: Plane): Promise<Plane> => {
   return plane
 }
 
-/** Ends the run as skipped, unless told otherwise. */
+/** Ends the run as skipped after an answered turn, unless told otherwise. */
 export const complete = (plane: Plane, run: Leased, more: object = {}) =>
-  plane.mutate(api.service.notifications.complete, { ...fenceOf(run), outcome: "skipped", maxHops: 12, ...more })
+  plane.mutate(api.service.notifications.complete, {
+    ...fenceOf(run),
+    outcome: "skipped",
+    turn: "answered",
+    maxHops: 12,
+    ...more
+  })
 
 /** Ends the run's attempt as a failure of its own, for good unless told when the next attempt is due. */
 export const fail = (plane: Plane, run: Leased, more: object = {}) =>

@@ -369,7 +369,7 @@ describe("the fence", () => {
   it("knows no session of another account, and none that does not exist", async () => {
     const { plane, run } = await assigned()
     const other = await plane.secondAccount()
-    const end = { outcome: "skipped" as const, maxHops: 12 }
+    const end = { outcome: "skipped" as const, turn: "none" as const, maxHops: 12 }
     const theirs = plane.t.mutation(api.service.notifications.complete, { ...other, ...fenceOf(run), ...end })
     expect(await codeOf(theirs)).toBe("lease_lost")
     expect(await codeOf(complete(plane, { ...run, session: "nonsense" }))).toBe("lease_lost")

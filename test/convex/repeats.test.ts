@@ -65,7 +65,7 @@ const mutations: Readonly<Record<string, (held: Held) => Promise<Sent>>> = {
   }),
   "notifications:complete": async ({ run }) => ({
     f: service.notifications.complete,
-    args: { ...run, outcome: "replied", reply: "@engineer done" }
+    args: { ...run, outcome: "replied", turn: "answered", reply: "@engineer done" }
   }),
   "notifications:fail": async ({ fence }) => ({ f: service.notifications.fail, args: { ...fence, ...failure } }),
   "notifications:retryDeadLetter": async (held) => ({

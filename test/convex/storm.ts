@@ -35,7 +35,8 @@ export const playStorm = async (plane: StormPlane, seed: number, start: number):
     if (next === undefined) return turns
     const { at, epoch, run, session } = next
     now = at
-    await plane.complete(now, { run, session, epoch, outcome: "replied", reply: "@all I agree", maxHops: MAX_HOPS })
+    const end = { outcome: "replied", turn: "answered", reply: "@all I agree", maxHops: MAX_HOPS }
+    await plane.complete(now, { run, session, epoch, ...end })
   }
 }
 

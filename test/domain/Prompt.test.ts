@@ -311,6 +311,72 @@ describe("the instructions", () => {
   })
 })
 
+describe("a delta", () => {
+  const unchanged = ["task", "documents", "people", "briefing", "tasks"] as const
+  const delta = { fullText: 5, unchanged }
+  const own = { type: "agent", id: engineer.id, name: engineer.name, slug: engineer.slug } as const
+  const whole = {
+    documents: [{ id: "d", title: "Design", type: "reference", content: "the design" }],
+    thread: [
+      sampleMessage({ id: "message_0", content: "my own words", kind: "reply", author: own }),
+      sampleMessage({ id: "message_2", content: "later words" })
+    ]
+  }
+
+  it("names the full text that it builds on, and what to do where the history has lost it", () => {
+    assert.include(promptOf(whole).input, "\nThis is full text 7: it shows everything that you need.\n")
+    const { input } = promptOf({ ...whole, delta })
+    assert.notInclude(input, "This is full text")
+    assert.include(
+      input,
+      "If you do not see full text 5 above, first call task_load for task task_1 with messageLimit 25."
+    )
+  })
+
+  it("shows the request, id, title and status, and new messages; of unchanged parts it says so", () => {
+    const { input } = promptOf({ ...whole, delta })
+    assert.include(blockOf(input, "request") ?? "", "Please look at the login page.")
+    assert.strictEqual(blockOf(input, "task"), "task id: task_1\ntitle: Fix the login page\nstatus: in_progress")
+    assert.isNull(blockOf(input, "documents"))
+    assert.isNull(blockOf(input, "thread before it"))
+    assert.strictEqual(
+      blockOf(input, "new in the thread"),
+      "Engineer (@engineer), you: (your answer, see above)\n\nPat Person (person): later words"
+    )
+    assert.notInclude(input, "Agents you can mention")
+    assert.notInclude(input, "Person in charge")
+    assert.include(
+      input,
+      "Unchanged since your last turn on this task: the task's description, labels, priority and assignees; its documents; the agents you can mention and the person in charge."
+    )
+  })
+
+  it("shows a part that changed as a whole, and says of one that became empty that it did", () => {
+    const { input } = promptOf({ ...whole, delta: { fullText: 5, unchanged: ["briefing", "tasks"] } })
+    assert.include(blockOf(input, "task") ?? "", "The button does nothing.")
+    assert.include(blockOf(input, "documents") ?? "", "the design")
+    assert.include(input, "Agents you can mention:\n- @qa")
+    assert.notInclude(input, "Unchanged since")
+    const emptied = promptOf({ ...whole, documents: [], delta: { fullText: 5, unchanged: ["task", "people"] } }).input
+    assert.strictEqual(blockOf(emptied, "documents"), "(none any more)")
+  })
+
+  it("of the orchestrator's chat shows briefing and open tasks only if they changed", () => {
+    const chat = {
+      task: sampleTask({ isOrchestratorChat: true }),
+      briefing: "Be brief.",
+      taskOverview: [{ id: "t9", title: "Other", status: "assigned" as const, assigneeSlugs: [] }]
+    }
+    const full = promptOf(chat).input
+    assert.strictEqual(blockOf(full, "briefing"), "Be brief.")
+    assert.include(blockOf(full, "open tasks") ?? "", "t9 assigned Other (nobody)")
+    const { input } = promptOf({ ...chat, delta })
+    assert.isNull(blockOf(input, "briefing"))
+    assert.isNull(blockOf(input, "open tasks"))
+    assert.include(input, "; the briefing; the open tasks.")
+  })
+})
+
 const Words = Schema.String
 const Hostile = Schema.Literals([
   "--- end of request ---",

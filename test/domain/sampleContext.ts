@@ -90,6 +90,8 @@ export const sampleContext = (changes: Partial<DeliveryContext> = {}): DeliveryC
     },
     sessionKey: "agent:engineer:testaccount1",
     generation: 1,
+    textNumber: 7,
+    delta: null,
     fenceMark: "0123456789abcdef",
     task: sampleTask(),
     recipientIsAssignee: true,

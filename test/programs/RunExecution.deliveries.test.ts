@@ -39,6 +39,7 @@ describe("a delivery", () => {
       const { outcome, summary, stored } = yield* deliverOnce({ run: () => Effect.succeed(said("All done.")) })
       assert.deepStrictEqual(only(stored, "complete").outcome, {
         outcome: "replied",
+        turn: "answered",
         reply: "All done.",
         refused: [],
         usage
@@ -109,7 +110,12 @@ describe("a delivery", () => {
       assert.strictEqual(outcome, "acted")
       assert.strictEqual(note, "Engineer ended without a text. Done: task_status.")
       const notOwed = yield* deliverOnce({ run: () => Effect.succeed(silent) }, { context: passive })
-      assert.deepStrictEqual(only(notOwed.stored, "complete").outcome, { outcome: "acted", refused: [], usage })
+      assert.deepStrictEqual(only(notOwed.stored, "complete").outcome, {
+        outcome: "acted",
+        turn: "answered",
+        refused: [],
+        usage
+      })
     }).pipe(quiet)
   )
 
@@ -130,6 +136,7 @@ describe("a delivery", () => {
       const { end, stored } = yield* deliverOnce(noTurn, { context: { task: sampleTask({ status: "archived" }) } })
       assert.deepStrictEqual(only(stored, "complete").outcome, {
         outcome: "skipped",
+        turn: "none",
         reason: "task archived",
         refused: [{ event: 0, reason: "task archived" }]
       })
@@ -200,7 +207,11 @@ describe("a delivery", () => {
   it.effect("is skipped when its task is gone, without a turn", () =>
     Effect.gen(function* () {
       const { stored } = yield* executeOnce(noTurn, brokenRun("task_missing"))
-      assert.deepStrictEqual(only(stored, "complete").outcome, { outcome: "skipped", reason: "task_missing" })
+      assert.deepStrictEqual(only(stored, "complete").outcome, {
+        outcome: "skipped",
+        turn: "none",
+        reason: "task_missing"
+      })
     }).pipe(quiet)
   )
 

@@ -185,6 +185,7 @@ describe("an outcome", () => {
       const fiber = yield* Effect.forkChild(
         controlPlane.complete(fence, {
           outcome: "replied",
+          turn: "answered",
           reply: "Done.",
           refused: [{ event: 1, reason: "task archived" }],
           usage: { ...noUsage, inputTokens: 1, outputTokens: 2, totalTokens: 3 }
@@ -198,6 +199,7 @@ describe("an outcome", () => {
       assert.deepStrictEqual(first?.args, {
         ...fence,
         outcome: "replied",
+        turn: "answered",
         reply: "Done.",
         refused: [{ event: 1, reason: "task archived" }],
         usage: { ...noUsage, inputTokens: 1, outputTokens: 2, totalTokens: 3 },
@@ -209,7 +211,9 @@ describe("an outcome", () => {
   it.effect("is given up after two minutes", () =>
     Effect.gen(function* () {
       const { calls, controlPlane } = yield* setUp(Exit.fail(away))
-      const fiber = yield* Effect.forkChild(Effect.flip(controlPlane.complete(fence, { outcome: "skipped" })))
+      const fiber = yield* Effect.forkChild(
+        Effect.flip(controlPlane.complete(fence, { outcome: "skipped", turn: "none" }))
+      )
       yield* TestClock.adjust("3 minutes")
       assert.deepStrictEqual(yield* Fiber.join(fiber), away)
       // The wait grows to five seconds, so that a plane that comes back is not stormed.
@@ -221,7 +225,7 @@ describe("an outcome", () => {
     Effect.gen(function* () {
       const refused = Exit.fail(new TokenRefused({ function: functions.complete, detail: "revoked" }))
       const { controlPlane } = yield* setUp(refused, refused, refused, stored)
-      const fiber = yield* Effect.forkChild(controlPlane.complete(fence, { outcome: "skipped" }))
+      const fiber = yield* Effect.forkChild(controlPlane.complete(fence, { outcome: "skipped", turn: "none" }))
       yield* TestClock.adjust("10 seconds")
       yield* Fiber.join(fiber)
     })
@@ -231,7 +235,10 @@ describe("an outcome", () => {
     Effect.gen(function* () {
       const lost = new LeaseLost({ function: functions.complete })
       const { calls, controlPlane } = yield* setUp(Exit.fail(lost), stored)
-      assert.deepStrictEqual(yield* Effect.flip(controlPlane.complete(fence, { outcome: "skipped" })), lost)
+      assert.deepStrictEqual(
+        yield* Effect.flip(controlPlane.complete(fence, { outcome: "skipped", turn: "none" })),
+        lost
+      )
       assert.strictEqual(yield* Queue.size(calls), 1)
     })
   )
@@ -290,7 +297,7 @@ describe("an outcome", () => {
       const { calls, controlPlane } = yield* setUp(Exit.succeed({ state: "ready", now: 0, messageId: null, ...linked }))
       const whole = { ...sampleRun(), ...fence }
       yield* controlPlane.release(whole)
-      yield* controlPlane.complete(whole, { outcome: "skipped" })
+      yield* controlPlane.complete(whole, { outcome: "skipped", turn: "none" })
       yield* controlPlane.fail(whole, { class: "Defect", error: "bug", silence: false })
       yield* controlPlane.linkPullRequest(whole, { taskId: "task_1", prNumber: 7 })
       const sent = yield* Queue.takeN(calls, 4)
@@ -320,7 +327,7 @@ describe("outcomes of many turns that end together", () => {
       const controlPlane = yield* serviceOver(client)
       const ends = yield* Effect.forEach(
         Array.from({ length: 100 }, (_, epoch) => epoch),
-        (epoch) => Effect.forkChild(controlPlane.complete({ ...fence, epoch }, { outcome: "skipped" }))
+        (epoch) => Effect.forkChild(controlPlane.complete({ ...fence, epoch }, { outcome: "skipped", turn: "none" }))
       )
       yield* TestClock.adjust(0)
       const before = calls.length

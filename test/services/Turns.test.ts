@@ -108,6 +108,7 @@ describe("a turn", () => {
         spoken: { _tag: "Text", text: "Done." },
         isTruncated: false,
         usage,
+        requestTokens: { first: 100, least: 100 },
         rounds: 1,
         effects: []
       })

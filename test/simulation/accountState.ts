@@ -95,7 +95,7 @@ export abstract class AccountState {
   readonly queue: QueueModel
   /** Made by tools, by id: the ledger must make each once. */
   readonly documents: Array<{ readonly id: string; readonly run: string; readonly title: string }> = []
-  /** Contexts as they were built, by run and epoch. */
+  /** Contexts that show everything, by run and epoch. */
   readonly contexts = new Map<string, DeliveryContext>()
   /** What was answered instead of a context, by run and epoch. */
   readonly broken = new Map<string, string>()

@@ -9,8 +9,13 @@ import type { Agent, Task } from "./accountState.ts"
 import { FanOutModel } from "./fanOutModel.ts"
 import type { ClaimedRun } from "./queueModel.ts"
 import { hopsOf, isOwed, typeOf } from "./queueState.ts"
+import type { Notification, Session, Shown } from "./queueState.ts"
 
 const account = { id: ACCOUNT, name: "Acme" }
+/** Messages before its request that a full text shows. */
+const THREAD = 25
+/** After such a pause everything is sent again. */
+const SHOWN_MILLIS = 4 * 3_600_000
 /** Tasks that a heartbeat shows at most. */
 const HEARTBEAT_TASKS = 12
 
@@ -40,13 +45,37 @@ export class ContextModel extends FanOutModel {
     }
   }
 
-  protected deliveryContext(id: string, generation: number): DeliveryContext {
+  /** What the session saw of the task at its last turn there; null if everything must be sent again. */
+  private shownBefore({ events, task }: Notification, session: Session, generation: number): Shown | null {
+    const shown = session.shown.get(task)
+    const { mistakes } = this.queue
+    if (shown === undefined || shown.at < this.now - SHOWN_MILLIS || shown.fullText < session.historyFrom) return null
+    if (shown.generation !== generation && !mistakes.has("a delta in a new generation")) return null
+    const isOld = ({ message }: (typeof events)[number]) => message !== null && this.orderOf(message) <= shown.messages
+    return events.some(isOld) ? null : shown
+  }
+
+  /** How many messages the account had with this one. */
+  private orderOf(message: string): number {
+    return Number(message.slice(1))
+  }
+
+  /** The context without what the session has seen. */
+  private asDelta(context: DeliveryContext, { at, fullText, messages }: Shown): DeliveryContext {
+    const isLater = ({ createdAt, id }: DeliveryContext["thread"][number]) =>
+      this.queue.mistakes.has("what came during a turn counts as seen") ? createdAt > at : this.orderOf(id) > messages
+    return { ...context, delta: { fullText, unchanged: [] }, thread: context.thread.filter(isLater) }
+  }
+
+  protected deliveryContext(id: string, generation: number, textNumber: number): DeliveryContext {
     const row = this.queue.row(id)
     const task = this.task(row.task)
     const agent = this.agent(row.agent)
     const isLeased = row.state === "claimed"
     return {
       ...this.common(agent, task.id, generation),
+      textNumber,
+      delta: null,
       notification: {
         id,
         type: typeOf(row.events),
@@ -71,7 +100,7 @@ export class ContextModel extends FanOutModel {
       recipientIsAssignee: task.assignees.includes(agent.id),
       thread: this.messages
         .filter((message) => message.task === task.id)
-        .slice(-10)
+        .slice(-(THREAD + row.events.length))
         .map((message) => this.messageView(message)),
       repositoryDocument: null,
       documents: [],
@@ -106,14 +135,16 @@ export class ContextModel extends FanOutModel {
   /** A claimed run with its context, or with the reason why it has none. */
   protected withContext(run: ClaimedRun): AnswerOf<typeof functions.claim>["runs"][number] {
     const session = this.queue.sessions.get(run.session)
-    const agent = this.agent(session?.agent ?? "")
-    const generation = session?.lease?.generation ?? 1
+    if (session?.lease == null) throw new Error("a claimed run without a lease")
+    const { lease } = session
+    const { generation } = lease
+    const agent = this.agent(session.agent)
     const attempt = `${run.id} ${run.epoch}`
     const damage = agent.isRemoved === true ? "agent_missing" : this.damaged.get(run.id)
     if (damage !== undefined) this.broken.set(attempt, damage)
     if (damage === "misshapen") {
       // What no validator lets pass: the runtime must live with it.
-      const context = { ...this.deliveryContext(run.id, generation), events: "gone" as never }
+      const context = { ...this.deliveryContext(run.id, generation, run.epoch), events: "gone" as never }
       return { ...run, kind: "notification", context }
     }
     if (damage !== undefined) return { ...run, broken: damage }
@@ -122,8 +153,11 @@ export class ContextModel extends FanOutModel {
       if (context === null) throw new Error("a heartbeat without its agent")
       return { ...run, kind: run.kind, context }
     }
-    const context = this.deliveryContext(run.id, generation)
+    const context = this.deliveryContext(run.id, generation, run.epoch)
     this.contexts.set(attempt, context)
-    return { ...run, kind: run.kind, context }
+    const shown = this.shownBefore(this.queue.row(run.id), session, generation)
+    const fullText = shown?.fullText ?? run.epoch
+    lease.shows = { fullText, generation, messages: this.messages.length, at: this.now }
+    return { ...run, kind: run.kind, context: shown === null ? context : this.asDelta(context, shown) }
   }
 }

@@ -19,13 +19,14 @@ import {
 import type { TurnFailure } from "../../src/domain/TurnFailure.ts"
 import { Gateway, unseenGateway } from "../../src/layers/Gateway.ts"
 import type { FunctionCall, GatewayRequest, RoundAnswer } from "../../src/layers/Gateway.ts"
+import { GatewayHistory } from "./gatewayHistory.ts"
 import { pushChanges } from "./memoryConvex.ts"
 import type { RuntimeProcess, Turn, World } from "./world.ts"
 
 /** Occurs in texts and errors of agents and providers; must not be stored anywhere. */
 export const GATEWAY_SECRET = "gateway-token-0123456789abcdef0123456789"
 
-const usage = { ...noUsage, inputTokens: 1, outputTokens: 1, totalTokens: 2 }
+const usage = { ...noUsage, outputTokens: 1, totalTokens: 1 }
 const text = (words: string) => ({ _tag: "Text", text: words, isTruncated: false, usage }) satisfies RoundAnswer
 
 /** How the gateway can treat a round. */
@@ -56,12 +57,25 @@ type Behaviour = (typeof behaviours)[number]
 export class MemoryGateway {
   private readonly world: World
   private readonly sessions = new Map<string, Semaphore.Semaphore>()
+  private readonly history: GatewayHistory
   /** The turn of each tool call, for the rounds after the first. */
   private readonly callers = new Map<string, Turn>()
   private calls = 0
 
   constructor(world: World) {
     this.world = world
+    this.history = new GatewayHistory(world)
+  }
+
+  /** Whatever the gateway does with a turn's text; answers what that means for a request of it. */
+  private remember(turn: Turn, { input, sessionKey }: GatewayRequest): number {
+    const dice = this.world.gatewayDice
+    if (typeof input === "string") {
+      if (!this.world.isCalm && dice.chance(0.03)) this.history.shorten(sessionKey, dice.between(0, 2))
+      this.history.add(sessionKey, input)
+      this.history.judge(turn, input)
+    }
+    return this.history.tokens(sessionKey)
   }
 
   private turnOf(process: RuntimeProcess, request: GatewayRequest): Turn {
@@ -314,6 +328,7 @@ export class MemoryGateway {
       const queue = this.sessions.get(request.sessionKey) ?? Semaphore.makeUnsafe(1)
       this.sessions.set(request.sessionKey, queue)
       this.checkExclusion(turn)
+      const inputTokens = this.remember(turn, request)
       const answer = yield* Deferred.make<RoundAnswer, TurnFailure>()
       const work = Effect.suspend(() => {
         turn.open += 1
@@ -327,7 +342,10 @@ export class MemoryGateway {
               const { success } = { success: exit.value }
               turn.truth = success._tag === "Calls" ? "calls" : `text ${success.text}`
               turn.isTruncated = success._tag === "Text" && success.isTruncated
+              if (success._tag === "Text") this.history.add(request.sessionKey, success.text)
             } else {
+              const { input, sessionKey } = request
+              if (typeof input === "string" && world.gatewayDice.chance(0.5)) this.history.forget(sessionKey, input)
               const [reason] = exit.cause.reasons
               const tag = reason?._tag === "Fail" ? reason.error._tag : reason?._tag === "Die" ? "Defect" : "aborted"
               turn.truth = tag
@@ -350,7 +368,7 @@ export class MemoryGateway {
       )
       if (process.isDead) return yield* Effect.never
       yield* process.awake.await
-      return yield* exit
+      return yield* Effect.map(exit, (answer) => ({ ...answer, usage: { ...answer.usage, inputTokens } }))
     })
 
   /** The gateway for this process. */

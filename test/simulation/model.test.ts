@@ -224,10 +224,11 @@ const play = async (seed: number, length: number) => {
       return twice("notifications:renew", { runtimeId, bootId, leaseMs, leases: named(bootId).held })
     },
     complete: () => {
+      const turn = dice.pick(["answered", "answered", "failed", "none"])
       const replied = { outcome: "replied", reply: words() }
       const others = [{ outcome: "replied" }, { outcome: "acted", note: words() }, { outcome: "skipped", reason: "r" }]
       const end = dice.pick([replied, replied, ...others, { outcome: "acted" }, { outcome: "fallback" }])
-      return twice("notifications:complete", { ...someFence(), ...end, ...refused(), maxHops })
+      return twice("notifications:complete", { ...someFence(), ...end, turn, ...refused(), maxHops })
     },
     fail: () => {
       const how = {

@@ -143,6 +143,10 @@ export const plantedMistakes: ReadonlyArray<PlantedMistake> = [
   inTheModel("a push that misses an insert", "I9", slowGateway),
   inTheModel("a push that misses an end", "I9", slowGateway),
   inTheModel("an old turn's change over a person's", "decision", slowGateway),
+  inTheModel("a failed turn that counts as seen", "I13"),
+  inTheModel("what came during a turn counts as seen", "I13", slowGateway),
+  inTheModel("a delta in a new generation", "I13", slowGateway),
+  inTheModel("a delta on a history that was seen to be shorter", "I13", slowGateway),
   {
     name: "500 treated as silence",
     breaks: "I5",

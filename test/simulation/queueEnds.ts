@@ -78,7 +78,8 @@ export class QueueEnds extends QueueState {
       if (row === null) throw new Refusal("invalid")
       const isReplied = args.reply !== undefined && args.reply.trim() !== ""
       if (args.outcome === "replied" && !isReplied) throw new Refusal("invalid")
-      this.free(now, session, "complete", { outcome: args.outcome, epoch: args.epoch })
+      this.noteHistory(session, lease, args.requestTokens)
+      this.free(now, session, "complete", { outcome: args.outcome, epoch: args.epoch }, args.turn)
       this.judge(row, args.refused)
       let messageId: string | null = null
       if (args.outcome === "fallback") {
@@ -94,6 +95,14 @@ export class QueueEnds extends QueueState {
       session.generation = lease.generation
       return { messageId }
     })
+  }
+
+  /** A history that became shorter has lost what it held before. */
+  private noteHistory(session: Session, { epoch, generation }: Lease, tokens: Completion["requestTokens"]): void {
+    if (tokens === undefined) return
+    const isShorter = generation === session.generation && tokens.first < 0.9 * (session.historyTokens ?? 0)
+    if (isShorter && !this.mistakes.has("a delta on a history that was seen to be shorter")) session.historyFrom = epoch
+    session.historyTokens = tokens.least
   }
 
   fail(now: number, args: Failure): { readonly state: FailedState } {

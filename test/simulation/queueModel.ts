@@ -264,6 +264,7 @@ export class QueueModel extends QueueEnds {
     const heartbeat = this.heartbeats.get(session.agent)
     const lastDay = dayOf(heartbeat?.lastHeartbeatAt ?? now)
     const isFirstOfDay = lastDay < dayOf(now)
+    if ((session.nextGeneration ?? 0) > session.generation) session.historyTokens = null
     session.generation = Math.max(session.generation, session.nextGeneration ?? 0)
     session.nextGeneration = null
     session.epoch += 1
@@ -276,6 +277,7 @@ export class QueueModel extends QueueEnds {
       kind: row === null ? "heartbeat" : "notification",
       isSuspect: isSuspect(row ?? heartbeat ?? { crashes: 0 }),
       generation: session.generation + ((row ?? { runsInNextGeneration: isFirstOfDay }).runsInNextGeneration ? 1 : 0),
+      shows: null,
       expiresAt: now + leaseMs
     }
     return this.claimed(now, session, session.lease, null)

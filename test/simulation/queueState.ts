@@ -2,6 +2,8 @@
  * The queue's rows and what follows from them, independent of convex/: small, synchronous, in memory. Every rule is a
  * plain filter over all rows, so that it can be read against the design; nothing here is indexed or fast.
  */
+import type { TurnState } from "../../src/domain/Run.ts"
+
 export type NotificationType = "mention" | "thread_update" | "assignment" | "status_change" | "response_request"
 export type NotificationState = "ready" | "claimed" | "delivered" | "dead" | "discarded"
 export type Outcome = "replied" | "acted" | "skipped" | "fallback"
@@ -87,7 +89,19 @@ export interface Lease {
   readonly attempt: number
   readonly isSuspect: boolean
   readonly generation: number
+  /** What its context shows of the task; null if it is broken, or for a heartbeat. */
+  shows: Shown | null
   expiresAt: number
+}
+
+/** What the history of a session holds of a task. */
+export interface Shown {
+  /** The number of the text that showed everything. */
+  readonly fullText: number
+  readonly generation: number
+  /** How many messages the account had. */
+  readonly messages: number
+  readonly at: number
 }
 
 /** The unit of exclusion: it runs one turn at a time. */
@@ -100,6 +114,12 @@ export interface Session {
   nextGeneration: number | null
   epoch: number
   lease: Lease | null
+  /** By task, after an answered turn. */
+  readonly shown: Map<string, Shown>
+  /** How long the gateway's history was at the last answered turn of this generation. */
+  historyTokens: number | null
+  /** Full texts with a lower number may be gone. */
+  historyFrom: number
 }
 
 /** The process that last pulsed for its RUNTIME_ID. */
@@ -190,6 +210,10 @@ export type Mistake =
   | "a push that misses an insert"
   | "a push that misses an end"
   | "an old turn's change over a person's"
+  | "a failed turn that counts as seen"
+  | "what came during a turn counts as seen"
+  | "a delta in a new generation"
+  | "a delta on a history that was seen to be shorter"
 
 export interface LeaseName {
   readonly session: string
@@ -248,6 +272,9 @@ export const acceptedOf = (events: ReadonlyArray<Event>): ReadonlyArray<Event> =
 export const heartbeatRun = ({ agent, dueAt }: Pick<Heartbeat, "agent" | "dueAt">): string => `${agent}:${dueAt}`
 export const isSuspect = ({ crashes }: { readonly crashes: number }): boolean => crashes >= SUSPECT_AFTER
 
+/** A session without a past. */
+const newSession = { generation: 1, nextGeneration: null, epoch: 0, lease: null, historyTokens: null, historyFrom: 0 }
+
 export const least = (values: ReadonlyArray<number | null>): number | null => {
   const present = values.filter((value) => value !== null)
   return present.length === 0 ? null : Math.min(...present)
@@ -289,7 +316,7 @@ export class QueueState {
     const found = this.sessions.get(id)
     if (found !== undefined) return found
     const seq = this.sessions.size
-    const made: Session = { id, seq, agent, generation: 1, nextGeneration: null, epoch: 0, lease: null }
+    const made: Session = { id, seq, agent, ...newSession, shown: new Map() }
     this.sessions.set(id, made)
     return made
   }
@@ -425,20 +452,30 @@ export class QueueState {
     })
   }
 
+  private noteShown(now: number, session: Session, { kind, run, shows }: Lease, turn: TurnState): void {
+    if (kind === "heartbeat" || turn === "none") return
+    const { task } = this.row(run)
+    const isSeen = turn === "answered" || this.mistakes.has("a failed turn that counts as seen")
+    if (!isSeen || shows === null) session.shown.delete(task)
+    else session.shown.set(task, { ...shows, at: now })
+  }
+
   protected set(now: number, row: Notification, state: NotificationState): void {
     this.history.push({ entry: "state", at: now, run: row.id, from: row.state, to: state })
     row.state = state
   }
 
-  /** Frees the session; its lease ended this way. */
+  /** Frees the session; its lease ended this way. What its turn showed is seen only if that was answered. */
   protected free(
     now: number,
     session: Session,
     how: EndHow,
-    more: Partial<Omit<EndEntry, "entry" | "how" | keyof Logged>> & { readonly epoch?: number } = {}
+    more: Partial<Omit<EndEntry, "entry" | "how" | keyof Logged>> & { readonly epoch?: number } = {},
+    turn: TurnState = "failed"
   ): void {
     const { lease } = session
     if (lease === null) return
+    this.noteShown(now, session, lease, turn)
     const { bootId, epoch, kind, run } = lease
     this.history.push({
       entry: "end",

@@ -152,6 +152,9 @@ export const simulate = Effect.fnUntraced(function* (seed: number, options: Opti
       return pushChanges(world)
     })
   const someone = () => dice.pick(account.agents)
+  /** No two messages are alike, so that it can be told which of them a prompt showed. */
+  const write = (task: string, words: string) =>
+    account.write(world.now, task, `${words} (${account.messages.length + 1})`)
   const deed = () =>
     Effect.suspend(() => {
       const { now } = world
@@ -185,9 +188,9 @@ export const simulate = Effect.fnUntraced(function* (seed: number, options: Opti
           return transact(() => account.createTask(now, [...assignees]))
         }
         case "write":
-          return transact(() => account.write(now, dice.pick(tasks), "please go on"))
+          return transact(() => write(dice.pick(tasks), "please go on"))
         case "mention":
-          return transact(() => account.write(now, dice.pick(tasks), `@${someone().slug} your turn`))
+          return transact(() => write(dice.pick(tasks), `@${someone().slug} your turn`))
         case "burst": {
           const task = dice.pick(tasks)
           return Effect.forEach(
@@ -195,7 +198,7 @@ export const simulate = Effect.fnUntraced(function* (seed: number, options: Opti
             () =>
               Effect.andThen(
                 Effect.sleep(20),
-                transact(() => account.write(world.now, task, "and another thing"))
+                transact(() => write(task, "and another thing"))
               ),
             { discard: true }
           )

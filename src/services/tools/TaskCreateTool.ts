@@ -41,7 +41,7 @@ export const taskCreateTool = defineTool({
     const task = yield* run.controlPlane.createTask(run.fence, {
       ...made,
       ...(reason === undefined ? {} : { blockedReason: reason }),
-      ...(due === undefined ? {} : { dueDate: yield* momentOf(due) })
+      ...(due === undefined ? {} : { dueDate: yield* momentOf("dueDate", due) })
     })
     run.createdTaskIds?.add(task.taskId)
     return task

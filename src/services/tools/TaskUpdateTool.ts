@@ -52,7 +52,7 @@ export const taskUpdateTool = defineTool({
     return yield* run.controlPlane.updateTask(run.fence, {
       ...change,
       ...(reason === undefined ? {} : { blockedReason: reason }),
-      ...(due === undefined ? {} : { dueDate: yield* momentOf(due) })
+      ...(due === undefined ? {} : { dueDate: yield* momentOf("dueDate", due) })
     })
   })
 })

@@ -40,10 +40,16 @@ export const blockedReason = Schema.optionalKey(
   })
 )
 
+const moment = Schema.String.check(
+  Schema.isPattern(/^\d{4}-\d{2}-\d{2}(T\d{2}:\d{2}(:\d{2}(\.\d{1,3})?)?(Z|[+-]\d{2}:\d{2}))?$/)
+)
+
 export const dueDate = Schema.optionalKey(
-  Schema.String.check(
-    Schema.isPattern(/^\d{4}-\d{2}-\d{2}(T\d{2}:\d{2}(:\d{2}(\.\d{1,3})?)?(Z|[+-]\d{2}:\d{2}))?$/)
-  ).annotate({ description: "The due date, as 2026-12-31 or 2026-12-31T17:00:00Z." })
+  moment.annotate({ description: "The due date, as 2026-12-31 or 2026-12-31T17:00:00Z." })
+)
+
+export const since = Schema.optionalKey(
+  moment.annotate({ description: "Only messages created after this moment, as their createdAt." })
 )
 
 /** How many of something, with what is meant when absent. */
@@ -54,14 +60,19 @@ export const limit = (what: string, usual: number, most: number) =>
     })
   )
 
-/** The moment that a due date names, as epoch milliseconds; a date that no calendar has is refused. */
-export const momentOf = Effect.fnUntraced(function* (text: string) {
+/** The moment that the parameter names, as epoch milliseconds; a date that no calendar has is refused. */
+export const momentOf = Effect.fnUntraced(function* (parameter: "dueDate" | "since", text: string) {
   const moment = DateTime.make(text)
   // A calendar rolls 31 February over into March, which nobody meant.
   const isReal =
     Option.isSome(moment) && DateTime.formatIsoDate(DateTime.makeUnsafe(text.slice(0, 10))) === text.slice(0, 10)
   if (Option.isNone(moment) || !isReal) {
-    return yield* new ToolRejected({ code: "invalid", detail: "dueDate: there is no such date" })
+    return yield* new ToolRejected({ code: "invalid", detail: `${parameter}: there is no such date` })
   }
   return DateTime.toEpochMillis(moment.value)
+})
+
+/** The parameters with `since` as epoch milliseconds. */
+export const withMoment = Effect.fnUntraced(function* <A extends { readonly since?: string }>({ since, ...rest }: A) {
+  return { ...rest, ...(since === undefined ? {} : { since: yield* momentOf("since", since) }) }
 })

@@ -1,0 +1,304 @@
+import { describe, expect, it } from "vitest"
+import { api, internal } from "../../convex/_generated/api.js"
+import type { Doc, Id } from "../../convex/_generated/dataModel.js"
+import { internalsOf } from "../../local/plane/convexInternals.ts"
+import { formatNotificationMessage } from "../../src/domain/Prompt.ts"
+import { Dice } from "../simulation/dice.ts"
+import { hour, pass, stopTime } from "./clock.ts"
+import {
+  complete,
+  contextOf,
+  type DeliveryContext,
+  fail,
+  makeTask,
+  only,
+  type Plane,
+  release,
+  type Run,
+  seededPlane,
+  silence
+} from "./controlPlane.ts"
+
+stopTime()
+
+/** Lets the next row be created before the last one, as a deployment does. */
+const forgetLastCreation = ({ t }: Plane) => {
+  internalsOf(t as never).components[""]!.db._lastCreationTime = 0
+}
+
+/** A person's message, a second after what was before. */
+const post = (plane: Plane, taskId: string, content: string) => {
+  pass(1_000)
+  return plane.post(taskId, content)
+}
+
+/** A task on which the engineer has answered; the next claim is about the message "@engineer go on". */
+const answered = async (plane: Plane, more: object = {}) => {
+  const taskId = await makeTask(plane)
+  await post(plane, taskId, "before")
+  await post(plane, taskId, "@engineer please")
+  await complete(plane, await engineersRun(plane), { outcome: "replied", reply: "I begin.", ...more })
+  return taskId
+}
+
+/** The engineer's run; what others have to do is done. */
+const engineersRun = async (plane: Plane): Promise<Run> => {
+  const { runs } = await plane.take()
+  const isEngineers = (run: Run) => "context" in run && run.context.agent.slug === "engineer"
+  for (const run of runs) if (!isEngineers(run)) await complete(plane, run)
+  return only(runs.filter(isEngineers))
+}
+
+/** The engineer's context after one more message. */
+const next = async (plane: Plane, taskId: string, content = "@engineer go on"): Promise<DeliveryContext> => {
+  await post(plane, taskId, content)
+  return contextOf(await engineersRun(plane))
+}
+
+const contents = ({ thread }: DeliveryContext) => thread.map(({ content }) => content)
+const sessionOf = (plane: Plane) =>
+  plane.t.run(async (ctx) => {
+    const sessions = await ctx.db.query("sessions").collect()
+    return only(sessions.filter(({ agentId, kind }) => agentId === plane.engineer && kind === "notification"))
+  })
+
+describe("the context of a second turn on a task", () => {
+  it("holds what is new, names the text that it builds on, and says what is unchanged", async () => {
+    const plane = await seededPlane()
+    const taskId = await makeTask(plane)
+    await post(plane, taskId, "before")
+    await post(plane, taskId, "@engineer please")
+    const run = await engineersRun(plane)
+    expect(contextOf(run)).toMatchObject({ delta: null, textNumber: run.epoch })
+    await post(plane, taskId, "came during the turn")
+    await complete(plane, run, { outcome: "replied", reply: "I begin." })
+    const context = await next(plane, taskId)
+    expect(context.delta).toEqual({
+      fullText: run.epoch,
+      unchanged: ["task", "documents", "people", "briefing", "tasks"]
+    })
+    expect(contents(context)).toEqual(["came during the turn", "I begin.", "@engineer go on"])
+  })
+
+  it("builds on the first text for as long as turns are answered", async () => {
+    const plane = await seededPlane()
+    const taskId = await answered(plane)
+    for (let turn = 0; turn < 3; turn += 1) {
+      await post(plane, taskId, `@engineer ${turn}`)
+      const run = await engineersRun(plane)
+      expect(contextOf(run).delta).toMatchObject({ fullText: 1 })
+      await complete(plane, run, { outcome: "acted" })
+    }
+  })
+
+  it("says which parts changed: the task, its documents, the agents", async () => {
+    const plane = await seededPlane()
+    const taskId = await answered(plane)
+    const unchanged = async () => {
+      await post(plane, taskId, "@engineer and now")
+      const run = await engineersRun(plane)
+      await complete(plane, run, { outcome: "acted" })
+      return contextOf(run).delta?.unchanged
+    }
+    expect(await unchanged()).toContain("task")
+    await plane.asPerson(api.app.tasks.update, { taskId, description: "Other words." })
+    expect(await unchanged()).not.toContain("task")
+    const { documentId } = await plane.asPerson(api.app.documents.upsert, {
+      taskId,
+      title: "D",
+      content: "c",
+      type: "note"
+    })
+    expect(await unchanged()).not.toContain("documents")
+    expect(await unchanged()).toContain("documents")
+    await plane.asPerson(api.app.documents.remove, { documentId })
+    expect(await unchanged()).not.toContain("documents")
+    await plane.asPerson(api.app.agents.create, { slug: "new", name: "New" })
+    expect(await unchanged()).toEqual(["task", "documents", "briefing", "tasks"])
+  })
+
+  it("shows a message once that was committed late", async () => {
+    const plane = await seededPlane()
+    const taskId = await answered(plane)
+    await post(plane, taskId, "@engineer the newest")
+    const run = await engineersRun(plane)
+    // It began before that claim, is committed after it, and notifies nobody.
+    pass(-9_000)
+    forgetLastCreation(plane)
+    await plane.t.run(async (ctx) => {
+      const { accountId, author } = only(
+        (await ctx.db.query("messages").collect()).filter(({ content }) => content === "before")
+      )
+      const late = { accountId, taskId: taskId as Id<"tasks">, author, content: "late", hops: 0 }
+      await ctx.db.insert("messages", { ...late, kind: "note" })
+    })
+    pass(9_000)
+    await complete(plane, run, { outcome: "acted" })
+    await post(plane, taskId, "@engineer one")
+    const second = await engineersRun(plane)
+    expect(contents(contextOf(second))).toEqual(["late", "@engineer one"])
+    await complete(plane, second, { outcome: "acted" })
+    expect(contents(await next(plane, taskId, "@engineer two"))).toEqual(["@engineer two"])
+  })
+
+  it("holds everything if its message is as old as what the last turn saw", async () => {
+    const plane = await seededPlane()
+    const taskId = await answered(plane)
+    await post(plane, taskId, "@engineer the newest")
+    const run = await engineersRun(plane)
+    pass(-9_000)
+    await plane.post(taskId, "@engineer late")
+    pass(9_000)
+    await complete(plane, run, { outcome: "acted" })
+    const context = contextOf(await engineersRun(plane))
+    expect(context.delta).toBeNull()
+  })
+})
+
+describe("everything is sent again", () => {
+  const endings: ReadonlyArray<readonly [string, (plane: Plane, run: Run) => Promise<unknown>]> = [
+    ["after a failed turn", (plane, run) => fail(plane, run, { nextAttemptAt: Date.now() })],
+    ["after a silence", (plane, run) => silence(plane, run)],
+    ["after a turn that was aborted", (plane, run) => release(plane, run)],
+    ["after a turn of which it is not known how it ended", (plane, run) => complete(plane, run, { turn: "failed" })],
+    ["after a crash", (plane) => plane.pulse("r1", "b2")]
+  ]
+  for (const [when, end] of endings) {
+    it(when, async () => {
+      const plane = await seededPlane()
+      const taskId = await answered(plane)
+      await post(plane, taskId, "@engineer go on")
+      const run = await engineersRun(plane)
+      expect(contextOf(run).delta).not.toBeNull()
+      await end(plane, run)
+      await post(plane, taskId, "@engineer once more")
+      const { runs } = await plane.take(when === "after a crash" ? { bootId: "b2", number: 1 } : {})
+      const contexts = runs.map((each) => contextOf(each)).filter(({ agent }) => agent.slug === "engineer")
+      expect(contexts[0]).toMatchObject({ delta: null })
+      expect(contents(contexts[0]!).slice(0, 2)).toEqual(["before", "@engineer please"])
+    })
+  }
+
+  it("in another generation, after four hours, and once the gateway's history was seen to be shorter", async () => {
+    const plane = await seededPlane()
+    const taskId = await answered(plane)
+    const turn = async (more: object = {}) => {
+      await post(plane, taskId, "@engineer go on")
+      const run = await engineersRun(plane)
+      await complete(plane, run, { outcome: "acted", ...more })
+      return contextOf(run).delta === null ? "full" : "delta"
+    }
+    expect(await turn()).toBe("delta")
+    await plane.mutate(api.service.sessions.rotate, { agent: "engineer" })
+    expect(await turn()).toBe("full")
+    pass(4 * hour - 1_000)
+    expect(await turn()).toBe("delta")
+    pass(4 * hour + 1)
+    expect(await turn({ requestTokens: { first: 10_000, least: 9_000 } })).toBe("full")
+    expect(await turn({ requestTokens: { first: 9_500, least: 9_500 } })).toBe("delta")
+    // This turn shows it; the next one heeds it.
+    expect(await turn({ requestTokens: { first: 8_000, least: 8_000 } })).toBe("delta")
+    expect(await turn({ requestTokens: { first: 9_000, least: 9_000 } })).toBe("full")
+    expect(await turn()).toBe("delta")
+  })
+
+  it("not after an end that needed no turn", async () => {
+    const plane = await seededPlane()
+    const taskId = await answered(plane)
+    await post(plane, taskId, "@engineer go on")
+    await complete(plane, await engineersRun(plane), { turn: "none" })
+    expect(contents(await next(plane, taskId, "@engineer again"))).toEqual([
+      "I begin.",
+      "@engineer go on",
+      "@engineer again"
+    ])
+  })
+
+  it("not for the same task in another session", async () => {
+    const plane = await seededPlane({ sessionScope: "task" })
+    await answered(plane)
+    const other = await makeTask(plane)
+    expect(await next(plane, other)).toMatchObject({ delta: null })
+  })
+
+  it("and what is of no more use is deleted daily", async () => {
+    const plane = await seededPlane()
+    await answered(plane)
+    const rows = () => plane.t.run((ctx) => ctx.db.query("seenTasks").collect())
+    await plane.t.mutation(internal.scheduled.retention.sweep, {})
+    expect((await rows()).length).toBeGreaterThan(0)
+    pass(4 * hour + 1)
+    await plane.t.mutation(internal.scheduled.retention.sweep, {})
+    expect(await rows()).toHaveLength(0)
+  })
+
+  it("and the session keeps how long its history is", async () => {
+    const plane = await seededPlane()
+    await answered(plane, { requestTokens: { first: 7_000, least: 6_000 } })
+    expect(await sessionOf(plane)).toMatchObject({ historyTokens: 6_000 })
+  })
+})
+
+/** What a text that shows everything would show of these messages, newest first, and the session's history does not hold. */
+const missing = (
+  { events, task }: DeliveryContext,
+  messages: ReadonlyArray<Doc<"messages">>,
+  history: ReadonlyArray<string>
+): ReadonlyArray<string> => {
+  const asked = new Set<string | undefined>(events.map(({ message }) => message?.id))
+  const thread = messages.filter(({ taskId }) => taskId === task?.id).slice(0, 25 + events.length)
+  const before = thread.filter(({ _id }) => !asked.has(_id)).slice(0, 25)
+  const said = [...before.map(({ content }) => content), ...events.map(({ message }) => message?.content ?? "")]
+  return said.filter((content) => !history.some((text) => text.includes(content)))
+}
+
+describe("over random histories", () => {
+  for (let seed = 1; seed <= 10; seed += 1) {
+    it(`an agent has seen all that a full text would show (${seed})`, async () => {
+      const dice = new Dice(`delta ${seed}`)
+      const plane = await seededPlane({ sessionScope: dice.pick(["agent", "task"]) })
+      const tasks = [await makeTask(plane), await makeTask(plane)]
+      const histories = new Map<string, Array<string>>()
+      let count = 0
+      let deltas = 0
+      /** A message that may have begun some seconds before it is committed. */
+      const say = async () => {
+        const late = dice.chance(0.3) ? dice.between(1, 9_000) : 0
+        pass(1 - late)
+        forgetLastCreation(plane)
+        await plane.post(dice.pick(tasks), `${dice.chance(0.5) ? "@engineer " : ""}words <${(count += 1)}>`)
+        pass(late)
+      }
+      for (let step = 0; step < 30; step += 1) {
+        pass(dice.pick([5, 800, 9_000, 20_000, 300_000]))
+        for (let each = dice.pick([0, 1, 1, 2, 30]); each > 0; each -= 1) await say()
+        if (dice.chance(0.05)) await plane.mutate(api.service.sessions.rotate, { agent: "engineer" })
+        const { runs } = await plane.take()
+        const messages = await plane.t.run((ctx) => ctx.db.query("messages").order("desc").collect())
+        for (const run of runs) {
+          const context = contextOf(run)
+          const { input } = formatNotificationMessage(context, { accepted: context.events, attempt: run.attempt })
+          const history = histories.get(context.sessionKey) ?? []
+          histories.set(context.sessionKey, history)
+          history.push(input)
+          expect(missing(context, messages, history)).toEqual([])
+          if (context.delta !== null) deltas += 1
+          if (dice.chance(0.5)) await say()
+          const how = dice.weighted({ replied: 6, acted: 2, failed: 1, released: 1, none: 1 })
+          const reply = `reply <${(count += 1)}>`
+          if (how === "replied") {
+            history.push(reply)
+            await complete(plane, run, { outcome: "replied", reply })
+          } else if (how === "acted") await complete(plane, run, { outcome: "acted" })
+          else {
+            history.pop()
+            if (how === "failed") await fail(plane, run, { nextAttemptAt: Date.now() + dice.pick([0, 60_000]) })
+            if (how === "released") await release(plane, run)
+            if (how === "none") await complete(plane, run, { turn: "none" })
+          }
+        }
+      }
+      expect(deltas).toBeGreaterThan(0)
+    })
+  }
+})
