@@ -106,6 +106,7 @@ export interface Completion extends Fence, Trace {
   readonly truncated?: boolean
   readonly usage?: Infer<typeof usage>
   readonly requestTokens?: Infer<typeof requestTokens>
+  readonly isHistoryLong?: boolean
   readonly maxHops: number
 }
 
@@ -188,6 +189,7 @@ export const complete = async (
   await endLease(ctx, session, {
     generation: session.lease.generation,
     turn: args.turn,
+    isHistoryLong: args.isHistoryLong ?? false,
     ...(args.requestTokens === undefined ? {} : { requestTokens: args.requestTokens })
   })
   return { ...answer, now }

@@ -171,6 +171,8 @@ export interface LeaseEnd {
   readonly generation?: number
   /** If its turn was answered and the gateway counted tokens. */
   readonly requestTokens?: Infer<typeof requestTokens>
+  /** Its history has grown past the limit: the next generation begins, unless work of the session waits. */
+  readonly isHistoryLong?: boolean
 }
 
 /**
@@ -191,12 +193,15 @@ const historyOf = ({ generation, historyTokens, lease }: LeasedSession, end: Lea
 export const endLease = async (ctx: Pick<MutationCtx, "db">, session: LeasedSession, end: LeaseEnd): Promise<void> => {
   await settleShown(ctx, session, end.turn)
   const next = await nextOf(ctx, session._id)
+  const generation = end.generation ?? session.generation
+  const isAnew = end.isHistoryLong === true && next === null
   await ctx.db.patch("sessions", session._id, {
     lease: undefined,
     at: next?.at,
     expiresAt: undefined,
     leaseRuntimeId: undefined,
-    generation: end.generation ?? session.generation,
+    generation,
+    ...(isAnew ? { nextGeneration: Math.max(session.nextGeneration ?? 0, generation + 1) } : {}),
     ...historyOf(session, end)
   })
   if (await hasDueWork(ctx, session.agentId, Date.now())) await wakeFor(ctx, session)

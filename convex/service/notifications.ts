@@ -116,6 +116,7 @@ export const complete = serviceMutation({
     truncated: v.optional(v.boolean()),
     usage: v.optional(usage),
     requestTokens: v.optional(requestTokens),
+    isHistoryLong: v.optional(v.boolean()),
     maxHops: v.number(),
     ...traceArgs
   },

@@ -251,6 +251,7 @@ export class ScriptedGateway implements AsyncDisposable {
     response.setHeader("X-Content-Type-Options", "nosniff")
     response.setHeader("Referrer-Policy", "no-referrer")
     if (path === "/v1/models" || path.startsWith("/v1/models/")) return this.#serveModels(path, request, response)
+    if (/^\/sessions\/[^/]+\/history$/.test(path)) return this.#serveHistory(path, request, response)
     const probe = probes.get(path)
     if (probe !== undefined) return this.#serveProbe(probe, request, response)
     plain(response, 404, "Not Found")
@@ -292,6 +293,23 @@ export class ScriptedGateway implements AsyncDisposable {
     const id = decodeURIComponent(path.slice("/v1/models/".length))
     if (ids.includes(id)) return json(response, 200, entry(id))
     json(response, 404, { error: { message: `Model '${id}' not found.`, type: "invalid_request_error" } })
+  }
+
+  /** The end of a session's history: its last model call. */
+  #serveHistory(path: string, request: IncomingMessage, response: ServerResponse): void {
+    if (request.method !== "GET") return plain(response, 405, "Method Not Allowed")
+    if (!this.#isAuthorized(request)) return json(response, 401, unauthorized)
+    const sessionKey = decodeURIComponent(path.split("/")[2] ?? "")
+    const session = this.#sessions.find(sessionKey)
+    if (session === undefined) {
+      const error = { message: `Session not found: ${sessionKey}`, type: "not_found" }
+      return json(response, 404, { ok: false, error })
+    }
+    const input = session.lastCallTokens
+    const usage = { input, output: 0, cacheRead: 0, cacheWrite: 0, totalTokens: input }
+    const text = [{ type: "text", text: "" }]
+    const items = input === 0 ? [] : [{ role: "assistant", content: text, stopReason: "stop", usage }]
+    json(response, 200, { sessionKey, items, messages: items, hasMore: false })
   }
 
   async #serveResponses(request: IncomingMessage, response: ServerResponse): Promise<void> {

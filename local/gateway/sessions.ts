@@ -18,6 +18,8 @@ export interface Session {
   tail: Promise<void>
   /** Set while a model call is under way: what a crash leaves for the recovery turn. */
   running: string | undefined
+  /** Input tokens of the last model call, its history included; 0 before the first one. */
+  lastCallTokens: number
 }
 
 interface StoredSession {
@@ -45,6 +47,7 @@ export class Sessions {
         ...stored,
         abandoned: stored.abandoned,
         running: stored.running,
+        lastCallTokens: 0,
         tail: Promise.resolve()
       })
     }
@@ -65,10 +68,16 @@ export class Sessions {
       messages: [],
       abandoned: undefined,
       tail: Promise.resolve(),
-      running: undefined
+      running: undefined,
+      lastCallTokens: 0
     }
     this.#sessions.set(key, session)
     return session
+  }
+
+  /** The session of that key, if there is one. */
+  find(key: string): Session | undefined {
+    return this.#sessions.get(key)
   }
 
   /** Sessions whose turn a crash interrupted. */

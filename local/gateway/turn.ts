@@ -104,6 +104,7 @@ class Run {
       this.#turn.onSaved()
       const reply = await this.#provider.complete((attempt, overloaded) => this.#request(attempt, overloaded), signal)
       signal.throwIfAborted()
+      this.#session.lastCallTokens = reply.usage.prompt_tokens
       this.#usage.input += reply.usage.prompt_tokens
       this.#usage.output += reply.usage.completion_tokens
       if (reply.toolCalls.length > 0 && !this.#textOnly) {

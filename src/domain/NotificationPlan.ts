@@ -52,9 +52,14 @@ const judgeFailure = (situation: Situation, failure: FailedTurn): Judgement => {
 }
 
 const judgeEnd = (situation: Situation, end: TurnEnd): Judgement => {
-  const { effects, isTruncated, requestTokens, spoken, usage } = end
+  const { effects, isHistoryLong, isTruncated, requestTokens, spoken, usage } = end
   const { accepted, isOwed, refused, run } = situation
-  const spent = { turn: "answered", usage, ...(requestTokens === undefined ? {} : { requestTokens }) } as const
+  const spent = {
+    turn: "answered",
+    usage,
+    ...(requestTokens === undefined ? {} : { requestTokens }),
+    ...(isHistoryLong === true ? { isHistoryLong } : {})
+  } as const
   if (spoken._tag === "Text") {
     return delivered({
       outcome: "replied",

@@ -160,6 +160,8 @@ export interface Outcome {
   readonly truncated?: boolean
   readonly usage?: Usage
   readonly requestTokens?: RequestTokens
+  /** The session begins its next generation once no work of it waits. */
+  readonly isHistoryLong?: boolean
 }
 
 /** How an attempt failed; without `retryInMillis` the failure is final. */

@@ -8,6 +8,8 @@ export interface TurnEnd {
   readonly usage: Usage
   /** Absent if the gateway counted no tokens. */
   readonly requestTokens?: RequestTokens
+  /** The session's history is longer than SESSION_TOKEN_LIMIT. */
+  readonly isHistoryLong?: boolean
   readonly rounds: number
   /** The tools that changed something in this turn. */
   readonly effects: ReadonlyArray<string>

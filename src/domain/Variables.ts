@@ -186,6 +186,13 @@ export const variables = {
   ),
   MAX_TOOL_ROUNDS: integer("Delivery", 10, 1, 100, "Rounds with tools in a turn."),
   MAX_AGENT_HOPS: integer("Delivery", 12, 1, 100, "Turns that agents may set off among themselves in a row."),
+  SESSION_TOKEN_LIMIT: integer(
+    "Delivery",
+    100_000,
+    0,
+    10_000_000,
+    "Tokens of a session's history beyond which it begins anew, with everything sent again, once no work of it waits; 0 is never."
+  ),
   TURN_TIMEOUT_MS: integer(
     "Delivery",
     900_000,

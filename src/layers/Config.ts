@@ -63,6 +63,8 @@ export interface Settings {
   readonly noResponseLimit: number
   readonly maxToolRounds: number
   readonly maxAgentHops: number
+  /** Tokens of a session's history; 0 is no limit. */
+  readonly sessionTokenLimit: number
   readonly gatewayUrl: Option.Option<string>
   readonly gatewayToken: Option.Option<Redacted.Redacted>
   /** The command that starts the gateway when no address is given, its arguments, and the port it is told to take. */
@@ -209,6 +211,7 @@ export const readSettings = Effect.fn("Config.readSettings")(function* (provider
     noResponseLimit: yield* collect(read.integer("NO_RESPONSE_LIMIT")),
     maxToolRounds: yield* collect(read.integer("MAX_TOOL_ROUNDS")),
     maxAgentHops: yield* collect(read.integer("MAX_AGENT_HOPS")),
+    sessionTokenLimit: yield* collect(read.integer("SESSION_TOKEN_LIMIT")),
     gatewayRequestTimeout: yield* collect(
       read.millis("OPENCLAW_REQUEST_TIMEOUT_MS", Result.getOrUndefined(turnTimeout))
     ),

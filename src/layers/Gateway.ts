@@ -7,6 +7,7 @@ import { SubscriptionRef } from "effect"
 import { Agent, request } from "undici"
 import { describeAddressFailure, judgeAddress, transportError } from "../domain/AddressFailure.ts"
 import type { Address, AddressOutcome } from "../domain/AddressFailure.ts"
+import { readHistoryTokens } from "../domain/GatewayHistory.ts"
 import { readGatewayAnswer } from "../domain/GatewayResponse.ts"
 import type { FunctionCall, GatewayAnswer } from "../domain/GatewayResponse.ts"
 import { monotonicMillis } from "../domain/Monotonic.ts"
@@ -79,6 +80,8 @@ export const unseenGateway: GatewayState = {
 
 /** Replies beyond this are no replies: 32 MiB. */
 const MAX_BODY_BYTES = 32 * 1024 * 1024
+/** The last model call is among the last items: the results of its tool calls may follow it. */
+const HISTORY_ITEMS = 10
 const PROBE_TIMEOUT = Duration.seconds(5)
 /** An open request is given up when no probe has been answered for so long: its gateway hangs, or is cut off. */
 const UNANSWERED_LIMIT = Duration.minutes(2)
@@ -170,6 +173,8 @@ export class Gateway extends Context.Service<
     readonly ready: Effect.Effect<boolean>
     /** The agents that the gateway serves, by slug. */
     readonly agents: Effect.Effect<ReadonlyArray<string>, GatewayUnreachable | GatewayMisconfigured>
+    /** How many tokens the session's last model call read; null if the gateway does not say. */
+    historyTokens(sessionKey: string): Effect.Effect<number | null>
     readonly state: Effect.Effect<GatewayState>
   }
 >()("runtime-service/layers/Gateway") {
@@ -325,6 +330,16 @@ export class Gateway extends Context.Service<
             })
       }).pipe(Effect.withSpan("Gateway.agents"))
 
+      const historyTokens = Effect.fn("Gateway.historyTokens")(function* (sessionKey: string) {
+        const answer = yield* Effect.option(
+          get(`/sessions/${encodeURIComponent(sessionKey)}/history?limit=${HISTORY_ITEMS}`)
+        )
+        return Option.match(answer, {
+          onNone: () => null,
+          onSome: ({ body, status }) => (status === 200 ? readHistoryTokens(body) : null)
+        })
+      })
+
       const post = Effect.fnUntraced(function* (round: GatewayRequest, headers: Record<string, string>) {
         const question = JSON.stringify({
           model: `openclaw/${round.agentSlug}`,
@@ -435,7 +450,7 @@ export class Gateway extends Context.Service<
         )
       )
 
-      return Gateway.of({ sendToOpenClaw, ready, agents, state: Ref.get(state) })
+      return Gateway.of({ sendToOpenClaw, ready, agents, historyTokens, state: Ref.get(state) })
     })
   ).pipe(Layer.provide(Secrets.layer))
 }

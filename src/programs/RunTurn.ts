@@ -10,6 +10,7 @@ import type { TurnEnd } from "../domain/TurnEnd.ts"
 import { blameOf, isTurnFailure, minimumRetryMillis } from "../domain/TurnFailure.ts"
 import type { TurnFailure } from "../domain/TurnFailure.ts"
 import { RuntimeConfig } from "../layers/Config.ts"
+import { Gateway } from "../layers/Gateway.ts"
 import { Metrics } from "../layers/Metrics.ts"
 import { Redactor } from "../layers/Redactor.ts"
 import { describeHttpTools } from "../services/AgentTools.ts"
@@ -28,12 +29,17 @@ const planOf = Effect.fnUntraced(function* (run: ReadableRun) {
     : planHeartbeat(run, { now: yield* (yield* ControlPlane).now, skipsIdle: config.heartbeatSkipIdle })
 })
 
+/** Whether the session has grown past SESSION_TOKEN_LIMIT; asks the gateway only if the turn's usage allows for it. */
+const isHistoryLong = Effect.fnUntraced(function* ({ context, kind }: ReadableRun, { requestTokens }: TurnEnd) {
+  const limit = (yield* RuntimeConfig).sessionTokenLimit
+  if (kind === "heartbeat" || limit === 0 || (requestTokens?.least ?? 0) <= limit) return false
+  return ((yield* (yield* Gateway).historyTokens(context.sessionKey)) ?? 0) > limit
+})
+
 const onTurnEnd = Effect.fnUntraced(function* (run: ReadableRun, plan: TurnPlan, end: TurnEnd) {
   const redactor = yield* Redactor
-  const { spoken } = end
-  return plan.judgeEnd(
-    spoken._tag === "Text" ? { ...end, spoken: { ...spoken, text: redactor.redact(spoken.text) } } : end
-  )
+  const spoken = end.spoken._tag === "Text" ? { ...end.spoken, text: redactor.redact(end.spoken.text) } : end.spoken
+  return plan.judgeEnd({ ...end, spoken, isHistoryLong: yield* isHistoryLong(run, end) })
 })
 
 /** Reports to the guard what the failure says about the gateway. */

@@ -33,6 +33,21 @@ describe("rotating a session", () => {
     expect(contexts.find(({ agent }) => agent.slug === "engineer")).toMatchObject({ generation: 3 })
   })
 
+  it("begins by itself after a turn with a long history, once no work of the session waits", async () => {
+    const plane = await seededPlane()
+    const taskId = await makeTask(plane, [plane.engineer])
+    const first = await plane.takeOne()
+    await plane.post(taskId, "@engineer one more thing")
+    const end = { outcome: "acted", isHistoryLong: true }
+    await complete(plane, first, end)
+    const second = await plane.takeOne()
+    expect(contextOf(second)).toMatchObject({ generation: 1, delta: {} })
+    await complete(plane, second, end)
+    await plane.post(taskId, "@engineer and now?")
+    const contexts = (await plane.take()).runs.map((run) => contextOf(run))
+    expect(contexts.find(({ agent }) => agent.slug === "engineer")).toMatchObject({ generation: 2, delta: null })
+  })
+
   it("does not change a lease that is offered again", async () => {
     const plane = await seededPlane()
     await makeTask(plane, [plane.engineer])

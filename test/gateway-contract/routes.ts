@@ -51,6 +51,21 @@ export const routeCases = (contract: () => Contract): void => {
     expect(answer.json.data[2]).toMatchObject({ object: "model", owned_by: "openclaw" })
   })
 
+  it("tells how many tokens the last model call of a session read, not the sum over its calls", async () => {
+    const key = contract().newKey()
+    const marker = contract().newMarker()
+    const history = (of: string) =>
+      contract().request(`/sessions/${encodeURIComponent(of)}/history?limit=10`, { headers: authorized() })
+    expect((await history(key)).status).toBe(404)
+    await contract().turn({ input: marker }, { key })
+    const answer = await history(key)
+    expect(answer.status).toBe(200)
+    const calls = answer.json.items.filter((item: any) => item.role === "assistant")
+    expect(calls.at(-1).usage).toMatchObject({ input: 111, cacheRead: 0, cacheWrite: 0 })
+    const refused = await contract().request(`/sessions/${encodeURIComponent(key)}/history`)
+    expect(refused.status).toBe(401)
+  })
+
   it("answers one model by its id", async () => {
     const answer = await contract().request("/v1/models/openclaw%2Falpha", { headers: authorized() })
     expect(answer.status).toBe(200)

@@ -540,6 +540,43 @@ describe("the agents of the gateway", () => {
   )
 })
 
+describe("the length of a session's history", () => {
+  const call = (input: number, cacheRead = 0) => ({
+    role: "assistant",
+    usage: { input, output: 30, cacheRead, cacheWrite: 0 }
+  })
+  const path = "/sessions/agent%3Aengineer%3Aacme%3Ag2/history?limit=10"
+
+  it.effect("is what its last model call read, cached or not", () =>
+    Effect.gen(function* () {
+      const { gateway, server } = yield* setUp()
+      const items = [call(1_000), { role: "user" }, call(2_000, 30_000), { role: "toolResult", content: [] }, call(0)]
+      server.answer(path, answerWith(200, { sessionKey: "agent:engineer:acme:g2", items }))
+      assert.strictEqual(yield* gateway.historyTokens("agent:engineer:acme:g2"), 32_000)
+      const { headers } = yield* Queue.take(server.received)
+      assert.strictEqual(headers["authorization"], `Bearer ${token}`)
+    })
+  )
+
+  it.effect("is unknown if the gateway does not say", () =>
+    Effect.gen(function* () {
+      const { gateway, server } = yield* setUp()
+      for (const [status, body] of [
+        [404, bare("Session not found", "not_found")],
+        [401, bare("Unauthorized", "unauthorized")],
+        [200, "<!doctype html>"],
+        [200, { items: [] }],
+        [200, { items: [{ role: "assistant", usage: { input: "many" } }] }]
+      ] as const) {
+        server.answer(path, answerWith(status, body))
+        assert.isNull(yield* gateway.historyTokens("agent:engineer:acme:g2"))
+      }
+      const away = yield* gatewayAt(`http://127.0.0.1:${yield* closedPort}`)
+      assert.isNull(yield* away.historyTokens("agent:engineer:acme:g2"))
+    })
+  )
+})
+
 describe("the gateway's state", () => {
   it.effect("is unknown at first, then what the last round and its time say, without secrets", () =>
     Effect.gen(function* () {

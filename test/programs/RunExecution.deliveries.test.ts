@@ -253,6 +253,26 @@ describe("a turn at the hop limit", () => {
   )
 })
 
+describe("a session's history", () => {
+  const turn = (least: number) => ({
+    run: () => Effect.succeed({ ...said("Done."), requestTokens: { first: least, least } }),
+    settings: { sessionTokenLimit: 100_000 }
+  })
+  const isLong = (options: Parameters<typeof deliverOnce>[0]) =>
+    Effect.map(deliverOnce(options), ({ stored }) => only(stored, "complete").outcome.isHistoryLong === true)
+
+  it.effect("is too long if the gateway says so; the sum over the calls of a request may be larger", () =>
+    Effect.gen(function* () {
+      assert.isTrue(yield* isLong({ ...turn(400_000), historyTokens: 100_001 }))
+      assert.isFalse(yield* isLong({ ...turn(400_000), historyTokens: 40_000 }))
+      assert.isFalse(yield* isLong(turn(400_000)))
+      // Without the question.
+      assert.isFalse(yield* isLong({ ...turn(100_000), historyTokens: 400_000 }))
+      assert.isFalse(yield* isLong({ ...turn(400_000), historyTokens: 400_000, settings: { sessionTokenLimit: 0 } }))
+    }).pipe(quiet)
+  )
+})
+
 describe("silence", () => {
   const silent = failsWith(new TurnSilent({ detail: "empty text" }))
   const ambiguous = failsWith(new TurnAmbiguous({ detail: "internal error" }))

@@ -74,6 +74,8 @@ export interface Options {
   readonly report?: (report: HeartbeatReport) => Effect.Effect<void, ControlPlaneFailure>
   /** The leases that every renewal reports as lost. */
   readonly lost?: ReadonlyArray<Lease>
+  /** What the gateway says of the length of every session's history. */
+  readonly historyTokens?: number
   readonly settings?: Partial<Settings>
   readonly telemetry?: Layer.Layer<never>
 }
@@ -139,7 +141,10 @@ export const runHouse = Effect.fnUntraced(function* (options: Options = {}) {
       Layer.provide([
         controlPlane,
         GatewayProcess.layerTest,
-        Layer.mock(Gateway, { state: Effect.succeed({ version: "2026.9.6" } as never) }),
+        Layer.mock(Gateway, {
+          state: Effect.succeed({ version: "2026.9.6" } as never),
+          historyTokens: () => Effect.succeed(options.historyTokens ?? null)
+        }),
         NodeCrypto.layerMac,
         NodeCrypto.layerSecureRandom
       ]),

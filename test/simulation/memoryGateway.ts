@@ -376,6 +376,11 @@ export class MemoryGateway {
     const { world } = this
     return Layer.succeed(Gateway, {
       sendToOpenClaw: (request) => this.send(process, requestTimeout, request),
+      historyTokens: (sessionKey) =>
+        Effect.sync(() => {
+          world.cover("long history", "turn")
+          return this.history.tokens(sessionKey)
+        }),
       ready: Effect.andThen(Effect.sleep(50), process.awake.await).pipe(Effect.as(true)),
       agents: Effect.andThen(Effect.sleep(50), process.awake.await).pipe(
         Effect.andThen(

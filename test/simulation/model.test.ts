@@ -228,7 +228,11 @@ const play = async (seed: number, length: number) => {
       const replied = { outcome: "replied", reply: words() }
       const others = [{ outcome: "replied" }, { outcome: "acted", note: words() }, { outcome: "skipped", reason: "r" }]
       const end = dice.pick([replied, replied, ...others, { outcome: "acted" }, { outcome: "fallback" }])
-      return twice("notifications:complete", { ...someFence(), ...end, turn, ...refused(), maxHops })
+      const first = dice.between(1, 1_000)
+      const grown = dice.chance(0.3)
+        ? { requestTokens: { first, least: dice.between(1, first) }, isHistoryLong: dice.chance(0.5) }
+        : {}
+      return twice("notifications:complete", { ...someFence(), ...end, turn, ...grown, ...refused(), maxHops })
     },
     fail: () => {
       const how = {

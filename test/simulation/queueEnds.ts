@@ -93,6 +93,9 @@ export class QueueEnds extends QueueState {
       }
       this.deliver(now, row, args.outcome)
       session.generation = lease.generation
+      if (args.isHistoryLong === true && this.readyOf(session.id).length === 0) {
+        session.nextGeneration = Math.max(session.nextGeneration ?? 0, session.generation + 1)
+      }
       return { messageId }
     })
   }

@@ -98,6 +98,8 @@ export const simulate = Effect.fnUntraced(function* (seed: number, options: Opti
     deliveryMaxAttempts: limits.maxAttempts,
     noResponseLimit: limits.silenceLimit,
     maxAgentHops: limits.maxHops,
+    // In characters here: some ten turns.
+    sessionTokenLimit: 15_000,
     deliveryMaxConcurrentSessions: dice.pick([1, 2, 4, 8]),
     deliveryBackoffBase: Duration.seconds(dice.pick([1, 5])),
     deliveryBackoffMax: Duration.seconds(60),

@@ -1,0 +1,28 @@
+import { Option, Schema } from "effect"
+
+/** A page of a session's history, as `GET /sessions/{key}/history` answers it; of items only model calls matter here. */
+const HistoryJson = Schema.Struct({
+  items: Schema.Array(
+    Schema.Struct({
+      role: Schema.optionalKey(Schema.String),
+      usage: Schema.optionalKey(
+        Schema.Struct({ input: Schema.Finite, cacheRead: Schema.Finite, cacheWrite: Schema.Finite })
+      )
+    })
+  )
+})
+
+const decodeHistory = Schema.decodeUnknownOption(Schema.fromJsonString(HistoryJson))
+
+/**
+ * How many tokens the session's last model call read, its history included; null if the answer does not say. Unlike the
+ * usage of a response it is not the sum over the calls of the gateway's own tools.
+ */
+export const readHistoryTokens = (body: string): number | null => {
+  const history = decodeHistory(body)
+  if (Option.isNone(history)) return null
+  const tokens = history.value.items.flatMap(({ role, usage }) =>
+    role === "assistant" && usage !== undefined ? [usage.input + usage.cacheRead + usage.cacheWrite] : []
+  )
+  return tokens.findLast((count) => count > 0) ?? null
+}
