@@ -395,7 +395,7 @@ export default defineSchema({
     at: v.number(),
     /** Since when it could be claimed. */
     readyAt: v.number(),
-    /** The moment of its retry, until it is claimed: apart from readyAt, so that new work conflicts with no claim. */
+    /** The moment of its retry, or of the quiet that it waits for, until it is claimed: apart from readyAt, so that work that is due at once conflicts with no claim. */
     retryAt: v.optional(v.number()),
     attempts: v.number(),
     /** How often it was claimed; unlike attempts never reduced. */

@@ -256,7 +256,8 @@ const takeHeartbeat = async (claiming: Claiming, found: Doc<"heartbeats">): Prom
   const { ctx, now } = claiming
   if (await isBusy(ctx, found.agentId, now)) return false
   const session = await ctx.db.get("sessions", found.sessionId)
-  if (session === null) return false
+  // A new schedule may make the next heartbeat due while the last one still runs.
+  if (session === null || session.lease !== undefined) return false
   const isPassed = found.claims > 0 && followingDueAt(found, found.dueAt) <= now
   const dueAt = isPassed ? latestDueAt(found, now) : found.dueAt
   const { spanId: _, ...untold } = found

@@ -12,7 +12,7 @@ import { type Cause, fallbackMessage } from "./fallbackMessage.ts"
 import { type Fence, endOf, fenced, notificationOf } from "./fences.ts"
 import { failHeartbeat, releaseHeartbeat } from "./heartbeats.ts"
 import { postMessage } from "./messages.ts"
-import type { Origin } from "./origin.ts"
+import { type Origin, personOrigin, type RunSettings } from "./origin.ts"
 import { refusal } from "./refusal.ts"
 import type { TurnState } from "./seenTasks.ts"
 import { endLease, type LeasedSession } from "./sessions.ts"
@@ -33,10 +33,10 @@ const mustBeNotification = async (ctx: MutationCtx, fence: Fence): Promise<Notif
   return row
 }
 
-const originOf = (row: Notification, agent: Doc<"agents">, maxHops: number): Origin => ({
+const originOf = (row: Notification, agent: Doc<"agents">, settings: RunSettings): Origin => ({
   actor: agentActor(agent),
   hops: row.hops + 1,
-  maxHops
+  settings
 })
 
 /** What a message of the run says of it. */
@@ -69,12 +69,12 @@ const postFallback = async (
   if (row.hasFallback || task === null || agent === null) return null
   const content =
     typeof said === "string" ? said : fallbackMessage(agent.name, derivedFromAccepted(row.events).type, said)
-  // A fallback notifies no agent, so its hops count for nothing.
+  // A fallback notifies no agent, so that nothing of its origin but the actor counts.
   return await postMessage(
     ctx,
     task,
     { content, kind: "fallback", run: writtenIn(row, epoch) },
-    originOf(row, agent, 0)
+    { ...personOrigin(agentActor(agent)), hops: row.hops + 1 }
   )
 }
 
@@ -107,7 +107,7 @@ export interface Completion extends Fence, Trace {
   readonly usage?: Infer<typeof usage>
   readonly requestTokens?: Infer<typeof requestTokens>
   readonly isHistoryLong?: boolean
-  readonly maxHops: number
+  readonly settings: RunSettings
 }
 
 /**
@@ -144,7 +144,7 @@ const say = async (
   const task = await ctx.db.get("tasks", row.taskId)
   const agent = row.agentId === undefined ? null : await ctx.db.get("agents", row.agentId)
   if (task === null || agent === null) return null
-  const origin = originOf(row, agent, args.maxHops)
+  const origin = originOf(row, agent, args.settings)
   const written = writtenIn(row, args.epoch)
   let messageId: Id<"messages"> | null = null
   if (reply !== "") {
@@ -275,7 +275,6 @@ export interface Failure extends Fence, Trace {
   readonly silenceLimit: number
   readonly refused?: ReadonlyArray<RefusedEvent>
   readonly rotate?: boolean
-  readonly maxHops: number
 }
 
 type FailedState = "ready" | "dead" | "delivered"

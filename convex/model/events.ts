@@ -1,5 +1,6 @@
 import type { Doc } from "../_generated/dataModel.js"
 import type { NotificationEvent, NotificationType } from "../schema.ts"
+import type { RunSettings } from "./origin.ts"
 
 /** The most events that one notification holds. */
 export const maxEvents = 50
@@ -30,6 +31,30 @@ const isOwed = ({ actor, type }: NotificationEvent): boolean =>
 /** The order key of work that nobody tried: the earliest of its events, each less its head start. */
 export const orderOf = (events: ReadonlyArray<NotificationEvent>): number =>
   Math.min(...events.map((event) => event.at - headStartOf(event)))
+
+/** When work is claimed: its place in the order, since when it can be claimed, and the moment that it waits for. */
+export interface Due {
+  readonly at: number
+  readonly readyAt: number
+  readonly retryAt: number | undefined
+}
+
+/**
+ * When work that nobody tried is due, after the last of its events at `now`. Agents' updates alone wait until nothing
+ * has come for the quiet time, at most for its limit; any other event makes the work due at once, and it stays due.
+ */
+export const dueOf = (
+  events: ReadonlyArray<NotificationEvent>,
+  before: Pick<Due, "readyAt"> | null,
+  { quietLimitMs, quietTimeMs }: RunSettings,
+  now: number
+): Due => {
+  const isPassive = events.every(({ actor, type }) => type === "thread_update" && actor.type === "agent")
+  const isWaiting = before === null || before.readyAt > now
+  const quietAt = Math.min(now + quietTimeMs, (events[0]?.at ?? now) + quietLimitMs)
+  if (isPassive && isWaiting && quietAt > now) return { at: quietAt, readyAt: quietAt, retryAt: quietAt }
+  return { at: orderOf(events), readyAt: Math.min(before?.readyAt ?? now, now), retryAt: undefined }
+}
 
 /** The notification's own fields, from its events. */
 export const derivedFrom = (events: ReadonlyArray<NotificationEvent>): Derived => ({

@@ -2,10 +2,10 @@ import type { Doc, Id } from "../_generated/dataModel.js"
 import type { MutationCtx } from "../_generated/server.js"
 import type { NotificationEvent } from "../schema.ts"
 import { accountOf } from "./agents.ts"
-import { derivedFrom, maxEvents, orderOf } from "./events.ts"
+import { derivedFrom, type Due, dueOf, maxEvents, orderOf } from "./events.ts"
 import type { Origin } from "./origin.ts"
 import { markHopNotice } from "./participants.ts"
-import { offer, sessionFor } from "./sessions.ts"
+import { offer, refreshSession, sessionFor } from "./sessions.ts"
 
 type Task = Pick<Doc<"tasks">, "_id" | "accountId">
 
@@ -20,13 +20,14 @@ const eventOf = (origin: Origin, cause: Cause): NotificationEvent => ({
 })
 
 /** A notification that nobody has tried. */
-const untried = (task: Task, events: Array<NotificationEvent>) => ({
+const untried = (task: Task, events: Array<NotificationEvent>, { at, readyAt, retryAt }: Due) => ({
   accountId: task.accountId,
   taskId: task._id,
   events,
   ...derivedFrom(events),
-  at: orderOf(events),
-  readyAt: Date.now(),
+  at,
+  readyAt,
+  ...(retryAt === undefined ? {} : { retryAt }),
   attempts: 0,
   claims: 0,
   failures: 0,
@@ -44,7 +45,8 @@ export const notifyMember = async (
   origin: Origin,
   cause: Cause
 ): Promise<void> => {
-  const made = untried(task, [eventOf(origin, cause)])
+  const events = [eventOf(origin, cause)]
+  const made = untried(task, events, { at: orderOf(events), readyAt: Date.now(), retryAt: undefined })
   await ctx.db.insert("notifications", { ...made, recipientType: "person", memberId, state: "unread" })
 }
 
@@ -71,7 +73,7 @@ const noticeHopLimit = async (ctx: Pick<MutationCtx, "db">, taskId: Id<"tasks">,
   await notifyMember(ctx, task, recipient._id, origin, {
     type: "thread_update",
     request:
-      `The agents' turns in a row reached the hop limit (MAX_AGENT_HOPS=${origin.maxHops}): ` +
+      `The agents' turns in a row reached the hop limit (MAX_AGENT_HOPS=${origin.settings.maxHops}): ` +
       "no agent is notified of the last one until a person writes in the thread."
   })
 }
@@ -99,7 +101,8 @@ const joinable = async (
 /**
  * Notifies the agents: the event joins work of the same agent and task that nobody has tried, so that a busy thread costs
  * one turn and not one for each message; otherwise it makes a notification. Beyond the hop limit no agent is notified.
- * Answers in the order of the agents. Reads two rows per agent, and the account if a notification is made.
+ * Answers in the order of the agents. Reads two rows per agent, one more where it puts off work that waits for quiet, and
+ * the account if a notification is made.
  */
 export const notifyAgents = async (
   ctx: Pick<MutationCtx, "db">,
@@ -109,7 +112,7 @@ export const notifyAgents = async (
   cause: Cause
 ): Promise<Array<Notified>> => {
   if (agents.length === 0) return []
-  if (origin.hops > origin.maxHops) {
+  if (origin.hops > origin.settings.maxHops) {
     await noticeHopLimit(ctx, task._id, origin)
     return []
   }
@@ -128,17 +131,18 @@ export const notifyAgents = async (
     } else session = await ctx.db.get("sessions", found.sessionId)
     if (session === null) throw new Error("The session of a notification is gone.")
     const events = [...(found?.events ?? []), event]
-    const at = orderOf(events)
+    const due = dueOf(events, found, origin.settings, event.at)
     if (found === null) {
-      const made = { ...untried(task, events), recipientType: "agent" as const, agentId: agent._id }
+      const made = { ...untried(task, events, due), recipientType: "agent" as const, agentId: agent._id }
       const state = "ready" as const
       const id = await ctx.db.insert("notifications", { ...made, sessionId: session._id, state })
       notified.push({ notificationId: id, event: 0 })
     } else {
-      await ctx.db.patch("notifications", found._id, { events, ...derivedFrom(events), at })
+      await ctx.db.patch("notifications", found._id, { events, ...derivedFrom(events), ...due })
       notified.push({ notificationId: found._id, event: events.length - 1 })
     }
-    await offer(ctx, session, at)
+    if (found !== null && due.at > found.at && session.at === found.at) await refreshSession(ctx, session._id)
+    else await offer(ctx, session, due.at)
   }
   return notified
 }

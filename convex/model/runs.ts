@@ -5,12 +5,12 @@ import type { MutationCtx } from "../_generated/server.js"
 import { agentActor } from "./actor.ts"
 import { accountOf, agentOf, flagsOf } from "./agents.ts"
 import { type Fence, heldSession, notificationOf } from "./fences.ts"
-import type { Origin } from "./origin.ts"
+import { type Origin, type RunSettings, runSettings } from "./origin.ts"
 import { byPolicy, refusal } from "./refusal.ts"
 
 /** What every effect of a run carries in addition to its own arguments. */
 export const fenceArgs = { run: v.string(), session: v.string(), epoch: v.number() }
-export const runArgs = { ...fenceArgs, maxHops: v.number() }
+export const runArgs = { ...fenceArgs, settings: runSettings }
 
 /** A live run: who acts, for what, and with which permissions. */
 export interface Run {
@@ -35,7 +35,7 @@ const heartbeatHops = 1
 export const liveRun = async (
   ctx: MutationCtx,
   accountId: Id<"accounts">,
-  fence: Fence & { readonly maxHops: number }
+  fence: Fence & { readonly settings: RunSettings }
 ): Promise<Run> => {
   const session = await heldSession(ctx, accountId, fence)
   const { lease } = session
@@ -50,7 +50,7 @@ export const liveRun = async (
     agent,
     flags: flagsOf(await accountOf(ctx, accountId), agent),
     taskId: row?.taskId ?? null,
-    origin: { actor: agentActor(agent), hops: (row?.hops ?? heartbeatHops) + 1, maxHops: fence.maxHops }
+    origin: { actor: agentActor(agent), hops: (row?.hops ?? heartbeatHops) + 1, settings: fence.settings }
   }
 }
 

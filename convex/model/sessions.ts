@@ -207,7 +207,7 @@ export const endLease = async (ctx: Pick<MutationCtx, "db">, session: LeasedSess
   if (await hasDueWork(ctx, session.agentId, Date.now())) await wakeFor(ctx, session)
 }
 
-/** Brings the order key of a free session in line with its notifications, which became fewer. */
+/** Brings the order key of a free session in line with its notifications, which became fewer or wait longer. */
 export const refreshSession = async (ctx: Pick<MutationCtx, "db">, sessionId: Id<"sessions">): Promise<void> => {
   const session = await ctx.db.get("sessions", sessionId)
   if (session === null || session.lease !== undefined) return

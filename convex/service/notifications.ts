@@ -10,6 +10,7 @@ import {
 import { contextAnswer, previews } from "../model/deliveryContext.ts"
 import * as ends from "../model/ends.ts"
 import { namedLease, renew as renewLeases } from "../model/leases.ts"
+import { runSettings } from "../model/origin.ts"
 import { fenceArgs } from "../model/runs.ts"
 import { serviceMutation, serviceQuery } from "../model/serviceFunctions.ts"
 import { traceArgs } from "../model/traces.ts"
@@ -117,7 +118,7 @@ export const complete = serviceMutation({
     usage: v.optional(usage),
     requestTokens: v.optional(requestTokens),
     isHistoryLong: v.optional(v.boolean()),
-    maxHops: v.number(),
+    settings: runSettings,
     ...traceArgs
   },
   returns: v.object({ messageId: v.union(v.string(), v.null()), now: v.number() }),
@@ -138,7 +139,6 @@ export const fail = serviceMutation({
     silenceLimit: v.number(),
     refused: v.optional(refusedEvents),
     rotate: v.optional(v.boolean()),
-    maxHops: v.number(),
     ...traceArgs
   },
   returns: v.object({

@@ -211,8 +211,8 @@ const mustBePlainLabels = (labels: ReadonlyArray<string> | undefined, kept: Read
 export const create = serviceMutation({
   args: { ...runArgs, title: v.string(), status: v.optional(taskStatus), ...fields },
   returns: v.object({ taskId: v.string(), status: taskStatus, repeated: v.boolean() }),
-  handler: async (ctx, { run: runId, session, epoch, maxHops, ...made }) => {
-    const run = await liveRun(ctx, ctx.accountId, { run: runId, session, epoch, maxHops })
+  handler: async (ctx, { run: runId, session, epoch, settings, ...made }) => {
+    const run = await liveRun(ctx, ctx.accountId, { run: runId, session, epoch, settings })
     mustHaveFlag(run, "canCreateTasks")
     const { assigneeSlugs = [], ...rest } = made
     if (made.assigneeSlugs !== undefined) mustOrchestrate(run)
@@ -249,8 +249,8 @@ export const update = serviceMutation({
     changed: v.boolean(),
     reason: v.optional(v.string())
   }),
-  handler: async (ctx, { run: runId, session, epoch, maxHops, taskId, ...change }) => {
-    const run = await liveRun(ctx, ctx.accountId, { run: runId, session, epoch, maxHops })
+  handler: async (ctx, { run: runId, session, epoch, settings, taskId, ...change }) => {
+    const run = await liveRun(ctx, ctx.accountId, { run: runId, session, epoch, settings })
     mustHaveFlag(run, "canModifyTaskStatus")
     if (change.assigneeSlugs !== undefined) mustOrchestrate(run)
     const before = await taskOf(ctx, ctx.accountId, taskId)

@@ -87,3 +87,6 @@ export const missingFunctions = (listed: ReadonlyArray<string>): ReadonlyArray<s
 
 /** The path of a function that the runtime calls. */
 export type FunctionPath = (typeof functions)[keyof typeof functions]
+
+/** What each call of a run carries of the runtime's configuration. */
+export type RunSettings = ArgumentsOf<typeof functions.complete>["settings"]

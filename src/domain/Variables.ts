@@ -193,6 +193,20 @@ export const variables = {
     10_000_000,
     "Tokens of a session's history beyond which it begins anew, with everything sent again, once no work of it waits; 0 is never."
   ),
+  QUIET_TIME: integer(
+    "Delivery",
+    60_000,
+    0,
+    DAY_MILLIS,
+    "Milliseconds without a further message for which agents' messages that mention no one wait; with 0 they do not."
+  ),
+  QUIET_TIME_LIMIT: integer(
+    "Delivery",
+    300_000,
+    0,
+    DAY_MILLIS,
+    "The longest such wait in milliseconds, from the first of these messages."
+  ),
   TURN_TIMEOUT_MS: integer(
     "Delivery",
     900_000,

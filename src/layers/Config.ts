@@ -65,6 +65,8 @@ export interface Settings {
   readonly maxAgentHops: number
   /** Tokens of a session's history; 0 is no limit. */
   readonly sessionTokenLimit: number
+  readonly quietTime: Duration.Duration
+  readonly quietTimeLimit: Duration.Duration
   readonly gatewayUrl: Option.Option<string>
   readonly gatewayToken: Option.Option<Redacted.Redacted>
   /** The command that starts the gateway when no address is given, its arguments, and the port it is told to take. */
@@ -212,6 +214,8 @@ export const readSettings = Effect.fn("Config.readSettings")(function* (provider
     maxToolRounds: yield* collect(read.integer("MAX_TOOL_ROUNDS")),
     maxAgentHops: yield* collect(read.integer("MAX_AGENT_HOPS")),
     sessionTokenLimit: yield* collect(read.integer("SESSION_TOKEN_LIMIT")),
+    quietTime: yield* collect(read.millis("QUIET_TIME")),
+    quietTimeLimit: yield* collect(read.millis("QUIET_TIME_LIMIT")),
     gatewayRequestTimeout: yield* collect(
       read.millis("OPENCLAW_REQUEST_TIMEOUT_MS", Result.getOrUndefined(turnTimeout))
     ),

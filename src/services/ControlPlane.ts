@@ -3,6 +3,7 @@ import type { Stream } from "effect"
 import { SecureRandom } from "effect/crypto/SecureRandom"
 import type { ControlPlaneFailure } from "../domain/ControlPlaneFailure.ts"
 import { functions } from "../domain/ControlPlaneFunctions.ts"
+import type { RunSettings } from "../domain/ControlPlaneFunctions.ts"
 import { DeadLetter } from "../domain/DeadLetter.ts"
 import { DeliveryContext } from "../domain/DeliveryContext.ts"
 import { FinishedHeartbeat } from "../domain/Heartbeat.ts"
@@ -147,6 +148,13 @@ const DeadLetters = Schema.Array(DeadLetter)
  */
 const COMPLETIONS_AT_ONCE = 8
 
+/** What the runtime's configuration says about what a run sets off. */
+const settingsOf = (config: RuntimeConfig["Service"]): RunSettings => ({
+  maxHops: config.maxAgentHops,
+  quietTimeMs: Duration.toMillis(config.quietTime),
+  quietLimitMs: Duration.toMillis(config.quietTimeLimit)
+})
+
 /** What every function of this module works with. */
 interface Plane {
   readonly calls: ControlPlaneCalls
@@ -202,7 +210,7 @@ const complete = ({ calls, clock, config, telemetry }: Plane, completions: Semap
       ...exactly(fence),
       ...outcome,
       ...(yield* traceOf(telemetry)),
-      maxHops: config.maxAgentHops
+      settings: settingsOf(config)
     })
     const { now } = yield* persistently(completions.withPermit(stored))
     yield* clock.note(now)
@@ -216,8 +224,7 @@ const fail = ({ calls, clock, config, telemetry }: Plane) =>
       ...(retryInMillis === undefined ? {} : { nextAttemptAt: yield* clock.after(retryInMillis) }),
       ...(refused.length === 0 ? {} : { refused }),
       ...(yield* traceOf(telemetry)),
-      silenceLimit: config.noResponseLimit,
-      maxHops: config.maxAgentHops
+      silenceLimit: config.noResponseLimit
     })
     const { now, state } = yield* persistently(stored)
     yield* clock.note(now)
@@ -247,7 +254,7 @@ const updateAgentHeartbeat = ({ calls, clock, config, telemetry }: Plane) =>
       ...exactly(fence),
       ...report,
       ...(yield* traceOf(telemetry)),
-      maxHops: config.maxAgentHops
+      settings: settingsOf(config)
     })
     const answer = yield* persistently(stored)
     yield* clock.note(answer.now)
@@ -327,7 +334,7 @@ const make = Effect.gen(function* () {
   const plane: Plane = { calls, clock, config, telemetry, self: { runtimeId, bootId } }
   const part = traced(telemetry)
   return ControlPlane.of({
-    ...makeControlPlaneTools(calls, config.maxAgentHops),
+    ...makeControlPlaneTools(calls, settingsOf(config)),
     bootId,
     now: clock.after(0),
     backlog: calls.query(functions.backlog, Backlog),

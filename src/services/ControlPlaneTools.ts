@@ -1,7 +1,7 @@
 import type { Effect, Schema } from "effect"
 import type { ControlPlaneFailure } from "../domain/ControlPlaneFailure.ts"
 import { functions } from "../domain/ControlPlaneFunctions.ts"
-import type { ArgumentsOf, MutationPath, QueryPath } from "../domain/ControlPlaneFunctions.ts"
+import type { ArgumentsOf, MutationPath, QueryPath, RunSettings } from "../domain/ControlPlaneFunctions.ts"
 import type { Fence } from "../domain/Run.ts"
 import {
   AgentSkills,
@@ -36,7 +36,7 @@ type Read<Name extends QueryName, Answer extends Schema.Top> = (
 /** A change by a tool; one with a stale fence is refused with LeaseLost before anything is written. */
 type Change<Name extends MutationName, Answer extends Schema.Top> = (
   fence: Fence,
-  options: Omit<ArgumentsOf<Functions[Name]>, keyof Fence | "maxHops">
+  options: Omit<ArgumentsOf<Functions[Name]>, keyof Fence | "settings">
 ) => Effect.Effect<Answer["Type"], ControlPlaneFailure>
 
 /** What the agents' tools call; times are epoch milliseconds. */
@@ -64,13 +64,16 @@ export interface ControlPlaneTools {
 }
 
 /** The tools' calls, each repeated through a short outage. */
-export const makeControlPlaneTools = ({ mutation, query }: ControlPlaneCalls, maxHops: number): ControlPlaneTools => {
+export const makeControlPlaneTools = (
+  { mutation, query }: ControlPlaneCalls,
+  settings: RunSettings
+): ControlPlaneTools => {
   const fenced = <Options extends object>({ epoch, run, session }: Fence, options: Options) => ({
     ...options,
     run,
     session,
     epoch,
-    maxHops
+    settings
   })
   return {
     loadTask: (options) => patiently(query(functions.loadTask, LoadedTask, options)),

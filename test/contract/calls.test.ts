@@ -63,7 +63,7 @@ export const refusedByTheCompiler = (calls: ControlPlaneCalls) => {
     // @ts-expect-error an argument is of another type
     calls.mutation(functions.renew, RenewAnswer, { ...self, leases, leaseMs: "1" }),
     // @ts-expect-error Convex refuses an argument that the function does not take
-    calls.mutation(functions.renew, RenewAnswer, { ...self, leases, leaseMs: 1, maxHops: 12 }),
+    calls.mutation(functions.renew, RenewAnswer, { ...self, leases, leaseMs: 1, settings }),
     // @ts-expect-error also one that is spread
     calls.mutation(functions.renew, RenewAnswer, { ...self, leases, leaseMs: 1, ...lease }),
     // @ts-expect-error also where all arguments are optional

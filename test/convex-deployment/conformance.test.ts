@@ -23,7 +23,7 @@ const mentioned = async () => {
       outcome: "replied",
       turn: "answered",
       reply,
-      maxHops: 12
+      settings: { maxHops: 12, quietTimeMs: 0, quietLimitMs: 0 }
     })
   return { ...house, taskId: String(taskId), complete }
 }
@@ -170,7 +170,7 @@ describe("a delivery", () => {
   it("lets its agent create a task once, find it and write a document on it", async () => {
     const { claim, service } = await mentioned()
     const [run] = (await claim()).runs
-    const fence = { ...fenceOf(run!), maxHops: 12 }
+    const fence = { ...fenceOf(run!), settings: { maxHops: 12, quietTimeMs: 0, quietLimitMs: 0 } }
     const made = { ...fence, title: "Replace the quokka parser" }
     const first = await service.mutation(api.service.tasks.create, made)
     const second = await service.mutation(api.service.tasks.create, made)

@@ -44,7 +44,7 @@ const live = async (maxAttempts: number, silenceLimit: number, history: Readonly
     const run = only(runs)
     id = run.id
     const fence = fenceOf(run)
-    const failure = { ...fence, class: "TurnTimeout", error: "late", silence: false, silenceLimit, maxHops: 12 }
+    const failure = { ...fence, class: "TurnTimeout", error: "late", silence: false, silenceLimit }
     expected.attempts += 1
     expect(run).toMatchObject({ attempt: expected.attempts, silences: expected.silences })
     const nextAttemptAt = Date.now()

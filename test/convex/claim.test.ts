@@ -18,7 +18,8 @@ import {
   release,
   seededPlane,
   withoutHeartbeats,
-  workedOn
+  workedOn,
+  settings
 } from "./controlPlane.ts"
 
 stopTime()
@@ -156,7 +157,7 @@ describe("the order of claims", () => {
       taskId: asked,
       recipientSlugs: ["engineer"],
       message: "Is it right?",
-      maxHops: 12
+      settings
     })
     pass(239_000)
     await plane.post(written, "@engineer hello")

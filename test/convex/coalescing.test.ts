@@ -15,7 +15,8 @@ import {
   release,
   seededPlane,
   silence,
-  workedOn
+  workedOn,
+  settings
 } from "./controlPlane.ts"
 
 stopTime()
@@ -27,7 +28,7 @@ const say = (plane: Plane, taskId: string, agentId: string, content: string, hop
     const task = await ctx.db.get("tasks", taskId as Id<"tasks">)
     const agent = await ctx.db.get("agents", agentId as Id<"agents">)
     if (task === null || agent === null) throw new Error("expected a task and an agent")
-    const origin = { actor: agentActor(agent), hops, maxHops: 12 }
+    const origin = { actor: agentActor(agent), hops, settings }
     await postMessage(ctx, task, { content, kind: "reply" }, origin)
   })
 

@@ -2,7 +2,18 @@ import { describe, expect, it, vi } from "vitest"
 import { api, internal } from "../../convex/_generated/api.js"
 import type { Id } from "../../convex/_generated/dataModel.js"
 import { previews } from "../../convex/model/deliveryContext.ts"
-import { complete, contextOf, fail, fenceOf, first, makeTask, only, type Plane, seededPlane } from "./controlPlane.ts"
+import {
+  complete,
+  contextOf,
+  fail,
+  fenceOf,
+  first,
+  makeTask,
+  only,
+  type Plane,
+  seededPlane,
+  settings
+} from "./controlPlane.ts"
 import { footprintOf } from "./footprint.ts"
 
 /** The context of the engineer's run; whatever others have is claimed too. */
@@ -217,11 +228,11 @@ describe("retention", () => {
           assigneeIds: [name === "retried" ? plane.qa : plane.engineer]
         })
         const run = await plane.takeOne()
-        const fence = { ...fenceOf(run), maxHops: 12 }
+        const fence = { ...fenceOf(run), settings }
         await plane.mutate(api.service.tasks.create, { ...fence, title: `made in ${name}` })
         const { id } = run
         runs[id] = name
-        const failure = { ...fence, class: "TurnTimeout", error: "late", silence: false, silenceLimit: 3 }
+        const failure = { ...fenceOf(run), class: "TurnTimeout", error: "late", silence: false, silenceLimit: 3 }
         if (name === "delivered") await complete(plane, run, { outcome: "acted" })
         else if (name === "retried") {
           const nextAttemptAt = Date.now() + 60_000
@@ -248,7 +259,7 @@ describe("retention", () => {
       await plane.mutate(api.service.notifications.retryDeadLetter, { id: dead })
       const tried = (await plane.take()).runs.find(({ id }) => id === dead)
       if (tried === undefined) throw new Error("expected the dead letter to be tried again")
-      const again = { ...fenceOf(tried), maxHops: 12, title: "made in dead" }
+      const again = { ...fenceOf(tried), settings, title: "made in dead" }
       expect(await plane.mutate(api.service.tasks.create, again)).toMatchObject({ repeated: true })
     } finally {
       vi.useRealTimers()

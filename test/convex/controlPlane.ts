@@ -197,13 +197,16 @@ export const withoutHeartbeats = async (plane: Plane): Promise<Plane> => {
   return plane
 }
 
+/** What calls of runs say of their runtime's settings; updates wait for nothing. */
+export const settings = { maxHops: 12, quietTimeMs: 0, quietLimitMs: 0 }
+
 /** Ends the run as skipped after an answered turn, unless told otherwise. */
 export const complete = (plane: Plane, run: Leased, more: object = {}) =>
   plane.mutate(api.service.notifications.complete, {
     ...fenceOf(run),
     outcome: "skipped",
     turn: "answered",
-    maxHops: 12,
+    settings,
     ...more
   })
 
@@ -215,7 +218,6 @@ export const fail = (plane: Plane, run: Leased, more: object = {}) =>
     error: "took too long",
     silence: false,
     silenceLimit: 3,
-    maxHops: 12,
     ...more
   })
 
@@ -229,7 +231,7 @@ export const release = (plane: Plane, run: Leased, more: object = {}) =>
 
 /** Ends a heartbeat. */
 export const finish = (plane: Plane, run: Leased, more: object = {}) =>
-  plane.mutate(api.service.agents.updateAgentHeartbeat, { ...fenceOf(run), maxHops: 12, status: "ok", ...more })
+  plane.mutate(api.service.agents.updateAgentHeartbeat, { ...fenceOf(run), settings, status: "ok", ...more })
 
 /** A task with these assignees; answers its id. */
 export const makeTask = async (plane: Plane, assigneeIds: ReadonlyArray<string> = [], title = "T") =>

@@ -9,7 +9,8 @@ import {
   makeTask,
   type Plane,
   seededPlane,
-  withoutHeartbeats
+  withoutHeartbeats,
+  settings
 } from "./controlPlane.ts"
 
 stopTime()
@@ -22,7 +23,7 @@ const during = async (slug: "lead" | "engineer" = "engineer") => {
   await plane.asPerson(app.tasks.setStatus, { taskId, status: "in_progress" })
   const run = only((await plane.take()).runs)
   pass(minute)
-  const fence = { ...fenceOf(run), maxHops: 12, taskId }
+  const fence = { ...fenceOf(run), settings, taskId }
   return {
     plane,
     taskId,
@@ -73,7 +74,7 @@ describe("a person's decision during a turn", () => {
     await plane.post(taskId, "legal agrees, go on")
     const next = only((await plane.take()).runs.filter((each) => contextOf(each).agent.slug === "engineer"))
     expect(contextOf(next).task?.status).toBe("blocked")
-    const fence = { ...fenceOf(next), maxHops: 12, taskId }
+    const fence = { ...fenceOf(next), settings, taskId }
     expect(await plane.mutate(service.tasks.setStatus, { ...fence, status: "in_progress" })).toMatchObject({
       status: "in_progress",
       changed: true
@@ -85,7 +86,7 @@ describe("a person's decision during a turn", () => {
     await person("blocked")
     pass(minute)
     const again = only((await plane.claim({ held: [] })).runs)
-    const fence = { ...fenceOf(again), maxHops: 12, taskId }
+    const fence = { ...fenceOf(again), settings, taskId }
     expect(await plane.mutate(service.tasks.setStatus, { ...fence, status: "in_progress" })).toMatchObject({
       changed: true
     })
@@ -101,7 +102,7 @@ describe("a person's decision during a turn", () => {
     // The orchestrator's turn begins later, and has seen the block.
     await plane.asPerson(app.tasks.create, { title: "Chat", assigneeIds: [plane.lead] })
     const leads = only((await plane.take()).runs)
-    const fence = { ...fenceOf(leads), maxHops: 12, taskId }
+    const fence = { ...fenceOf(leads), settings, taskId }
     await plane.mutate(service.tasks.setStatus, { ...fence, status: "in_progress" })
     expect(await set("review")).toMatchObject({ changed: true })
     expect((await taskNow()).status).toBe("review")

@@ -14,7 +14,8 @@ import {
   makeTask,
   release,
   seededPlane,
-  silence
+  silence,
+  settings
 } from "./controlPlane.ts"
 
 stopTime()
@@ -314,7 +315,7 @@ describe("a dead letter", () => {
 
 describe("the fence", () => {
   const everyWrite = ({ plane, run, taskId }: Awaited<ReturnType<typeof assigned>>, changed: object = {}) => {
-    const fence = { ...fenceOf(run), maxHops: 12, ...changed }
+    const fence = { ...fenceOf(run), settings, ...changed }
     const { service } = api
     return [
       () => complete(plane, run, { outcome: "replied", reply: "late", ...changed }),
@@ -369,7 +370,7 @@ describe("the fence", () => {
   it("knows no session of another account, and none that does not exist", async () => {
     const { plane, run } = await assigned()
     const other = await plane.secondAccount()
-    const end = { outcome: "skipped" as const, turn: "none" as const, maxHops: 12 }
+    const end = { outcome: "skipped" as const, turn: "none" as const, settings }
     const theirs = plane.t.mutation(api.service.notifications.complete, { ...other, ...fenceOf(run), ...end })
     expect(await codeOf(theirs)).toBe("lease_lost")
     expect(await codeOf(complete(plane, { ...run, session: "nonsense" }))).toBe("lease_lost")

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest"
 import { api } from "../../convex/_generated/api.js"
-import { complete, contextOf, type Plane, seededPlane } from "./controlPlane.ts"
+import { complete, contextOf, type Plane, seededPlane, settings } from "./controlPlane.ts"
 
 /** Who got which events about a task since the last look: `recipient:type`, sorted. */
 const told = async (plane: Plane, taskId: string, seen: Map<string, number> = new Map()) => {
@@ -23,7 +23,8 @@ const scene = async (more: { assignees?: ReadonlyArray<"lead" | "engineer" | "qa
   const seen = new Map<string, number>()
   const news = () => told(plane, taskId, seen)
   /** Ends all that is due, and lets the agent reply to a mention. */
-  const says = async (agent: "lead" | "engineer" | "qa", reply: string, maxHops = 12) => {
+  const says = async (agent: "lead" | "engineer" | "qa", reply: string, maxHops = settings.maxHops) => {
+    const limited = { settings: { ...settings, maxHops } }
     await plane.post(taskId, `@${agent} go`)
     for (;;) {
       const { runs } = await plane.take()
@@ -31,10 +32,10 @@ const scene = async (more: { assignees?: ReadonlyArray<"lead" | "engineer" | "qa
         const { agent: recipient, notification } = contextOf(run)
         return recipient.slug === agent && notification.type === "mention"
       })
-      for (const run of runs) if (run !== mine) await complete(plane, run, { maxHops })
+      for (const run of runs) if (run !== mine) await complete(plane, run, limited)
       if (mine === undefined) continue
       await news()
-      await complete(plane, mine, { outcome: "replied", reply, maxHops })
+      await complete(plane, mine, { outcome: "replied", reply, ...limited })
       return
     }
   }
@@ -224,7 +225,7 @@ describe("hops", () => {
       for (const run of (await plane.take()).runs) {
         const isHandOver = contextOf(run).notification.type === "mention"
         const reply = { outcome: "replied", reply: "@engineer back to you" }
-        await complete(plane, run, { ...(isHandOver ? reply : {}), maxHops: 1 })
+        await complete(plane, run, { ...(isHandOver ? reply : {}), settings: { ...settings, maxHops: 1 } })
       }
     }
     const people = (await plane.notifications(taskId)).filter((row) => row.recipientType === "person")

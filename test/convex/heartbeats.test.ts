@@ -18,7 +18,8 @@ import {
   type Plane,
   release,
   type Run,
-  seededPlane
+  seededPlane,
+  settings
 } from "./controlPlane.ts"
 
 stopTime()
@@ -175,6 +176,16 @@ describe("an agent's heartbeat", () => {
     expect(answer.dueAt).toBe(dueAt)
     expect(await finish(plane, run)).toEqual(answer)
     expect(await rowOf(plane, plane.engineer)).toMatchObject({ dueAt, at: dueAt, status: "ok" })
+  })
+
+  it("waits for the end of one that runs if a new schedule makes the next one due before", async () => {
+    const plane = await due()
+    const run = await takeHeartbeat(plane)
+    await plane.asPerson(api.app.agents.update, { agentId: plane.engineer, heartbeat: 1 })
+    vi.setSystemTime(await dueAtOf(plane, plane.engineer))
+    expect((await takeAll(plane)).runs.filter(({ session }) => session === run.session)).toEqual([])
+    await finish(plane, run)
+    expect((await takeAll(plane)).runs.filter(({ session }) => session === run.session)).toHaveLength(1)
   })
 
   it("is deleted with the agent", async () => {
@@ -384,7 +395,7 @@ describe("a heartbeat that fails", () => {
     const plane = await due()
     const run = await takeHeartbeat(plane)
     await plane.asPerson(api.app.agents.update, { agentId: plane.engineer, flags: { canCreateTasks: true } })
-    await plane.mutate(api.service.tasks.create, { ...fenceOf(run), maxHops: 12, title: "Found" })
+    await plane.mutate(api.service.tasks.create, { ...fenceOf(run), settings, title: "Found" })
     await plane.pulse("r1", "b2")
     const second = await takeHeartbeat(plane, { bootId: "b2" })
     expect(second).toMatchObject({ id: run.id, attempt: 2 })
@@ -456,7 +467,7 @@ describe("the turn of a heartbeat", () => {
     await settleDeliveries(plane)
     const run = await takeHeartbeat(plane)
     const set = (status: "done" | "in_progress") =>
-      plane.mutate(api.service.tasks.setStatus, { ...fenceOf(run), maxHops: 12, taskId, status })
+      plane.mutate(api.service.tasks.setStatus, { ...fenceOf(run), settings, taskId, status })
     expect(await codeOf(set("done"))).toBe("forbidden")
     expect(await codeOf(set("in_progress"))).toBeNull()
     expect(await codeOf(finish(plane, run, { message: { taskId: other, content: "hello" } }))).toBe("forbidden")
@@ -566,7 +577,7 @@ describe("the turn of a heartbeat", () => {
     await plane.post(taskId, "@qa answer me")
     const delivery = await plane.takeOne()
     const moved = Date.now()
-    const fence = { ...fenceOf(delivery), maxHops: 12 }
+    const fence = { ...fenceOf(delivery), settings }
     await plane.mutate(api.service.tasks.setStatus, { ...fence, taskId, status: "in_progress" })
     pass(minute)
     const answered = Date.now()

@@ -4,7 +4,7 @@ import type { Id } from "../../convex/_generated/dataModel.js"
 import { contextOf as buildContext } from "../../convex/model/deliveryContext.ts"
 import { ReadBudget } from "../../convex/model/readBudget.ts"
 import { minute, pass, stopTime } from "./clock.ts"
-import { complete, contextOf, first, makeTask, type Plane, seededPlane } from "./controlPlane.ts"
+import { complete, contextOf, first, makeTask, type Plane, seededPlane, settings } from "./controlPlane.ts"
 
 stopTime()
 
@@ -230,7 +230,7 @@ describe("a change of hundreds of notifications", () => {
     await makeTask(plane, [plane.lead])
     const leads = (await plane.take()).runs.find((run) => contextOf(run).agent.slug === "lead")
     if (leads === undefined) throw new Error("expected the lead's run")
-    const fence = { run: leads.id, session: leads.session, epoch: leads.epoch, maxHops: 12 }
+    const fence = { run: leads.id, session: leads.session, epoch: leads.epoch, settings }
     await plane.mutate(api.service.tasks.remove, { ...fence, taskId, reason: "made twice" })
     note(plane)
     expect(await readyOf(plane)).toEqual([])

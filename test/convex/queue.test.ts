@@ -15,6 +15,9 @@ import {
 
 stopTime()
 
+/** Short chains of agents, and updates that wait a little. */
+const short = { maxHops: 3, quietTimeMs: 20_000, quietLimitMs: 60_000 }
+
 /** Numbers from 0 up to 1, the same for the same seed. */
 const randomOf = (seed: number) => {
   let state = seed
@@ -127,15 +130,15 @@ const live = async (seed: number, steps: number) => {
     else if (draw < 0.2) await twice(() => release(plane, run))
     else if (draw < 0.3) {
       await twice(() => release(plane, run, { nextAttemptAt, class: "ProviderFailed", error: "529" }))
-    } else if (draw < 0.45) await twice(() => fail(plane, run, { nextAttemptAt, maxHops: 3 }))
-    else if (draw < 0.5) await twice(() => fail(plane, run, { maxHops: 3 }))
-    else if (run.kind === "heartbeat") await twice(() => finish(plane, run, { maxHops: 3 }))
+    } else if (draw < 0.45) await twice(() => fail(plane, run, { nextAttemptAt }))
+    else if (draw < 0.5) await twice(() => fail(plane, run))
+    else if (run.kind === "heartbeat") await twice(() => finish(plane, run, { settings: short }))
     else if (draw < 0.6) {
-      await twice(() => fail(plane, run, { nextAttemptAt, silence: true, class: "TurnSilent", maxHops: 3 }))
-    } else if (draw < 0.7) await twice(() => complete(plane, run, { maxHops: 3 }))
+      await twice(() => fail(plane, run, { nextAttemptAt, silence: true, class: "TurnSilent" }))
+    } else if (draw < 0.7) await twice(() => complete(plane, run, { settings: short }))
     else {
       const reply = pick(["Done.", "@qa please", "@engineer please", "@all look"]) ?? ""
-      await twice(() => complete(plane, run, { outcome: "replied", reply, maxHops: 3 }))
+      await twice(() => complete(plane, run, { outcome: "replied", reply, settings: short }))
     }
   }
   const restart = async (process: Process) => {
@@ -180,7 +183,7 @@ const live = async (seed: number, steps: number) => {
     const { nextDueAt, runs } = await plane.take(last)
     for (const run of runs) {
       if (run.kind === "heartbeat") await finish(plane, run)
-      else await complete(plane, run, { outcome: "acted", maxHops: 3 })
+      else await complete(plane, run, { outcome: "acted", settings: short })
     }
     const left = await plane.t.run(async (ctx) =>
       (await ctx.db.query("notifications").collect()).filter(({ state }) => state === "ready" || state === "claimed")

@@ -7,7 +7,7 @@ import { api } from "../../convex/_generated/api.js"
 import schema from "../../convex/schema.ts"
 import { PROTOCOL } from "../../src/domain/Protocol.ts"
 import { minute, pass, stopTime } from "./clock.ts"
-import { codeOf, fenceOf, first, leaseOf, makeTask, type Plane, seededPlane } from "./controlPlane.ts"
+import { codeOf, fenceOf, first, leaseOf, makeTask, type Plane, seededPlane, settings } from "./controlPlane.ts"
 
 stopTime()
 
@@ -18,12 +18,12 @@ const held = async () => {
   const plane = await seededPlane()
   const taskId = await makeTask(plane, [plane.lead], "Own")
   const leased = await plane.takeOne()
-  return { plane, taskId, leased, fence: fenceOf(leased), run: { ...fenceOf(leased), maxHops: 12 } }
+  return { plane, taskId, leased, fence: fenceOf(leased), run: { ...fenceOf(leased), settings } }
 }
 type Held = Awaited<ReturnType<typeof held>>
 
 const boot = { runtimeId: "r1", bootId: "b1" }
-const failure = { class: "TurnTimeout", error: "late", silence: false, silenceLimit: 3, maxHops: 12 }
+const failure = { class: "TurnTimeout", error: "late", silence: false, silenceLimit: 3 }
 
 /** What is sent twice. */
 interface Sent {
@@ -82,7 +82,7 @@ const mutations: Readonly<Record<string, (held: Held) => Promise<Sent>>> = {
     const { runs } = await held.plane.mutate(service.notifications.claim, claimOf(held))
     return {
       f: service.agents.updateAgentHeartbeat,
-      args: { ...fenceOf(first(runs)), maxHops: 12, status: "idle", currentTaskId: null }
+      args: { ...fenceOf(first(runs)), settings, status: "idle", currentTaskId: null }
     }
   },
   "tasks:create": async ({ plane, run }) => {

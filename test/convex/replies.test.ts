@@ -3,7 +3,7 @@ import { api } from "../../convex/_generated/api.js"
 import type { Id } from "../../convex/_generated/dataModel.js"
 import { agentActor } from "../../convex/model/actor.ts"
 import { postMessage } from "../../convex/model/messages.ts"
-import { complete, type Plane, seededPlane } from "./controlPlane.ts"
+import { complete, type Plane, seededPlane, settings } from "./controlPlane.ts"
 import { conflictsOf, footprintOf } from "./footprint.ts"
 
 /** A task in which the engineer and QA have written before, and in whose sessions a person's message waits. */
@@ -24,7 +24,7 @@ const reply = (plane: Plane, taskId: string, agentId: string, hops = 1) =>
     const task = await ctx.db.get("tasks", taskId as Id<"tasks">)
     const agent = await ctx.db.get("agents", agentId as Id<"agents">)
     if (task === null || agent === null) throw new Error("expected a task and an agent")
-    const origin = { actor: agentActor(agent), hops, maxHops: 12 }
+    const origin = { actor: agentActor(agent), hops, settings }
     await postMessage(ctx, task, { content: "Done so far.", kind: "reply" }, origin)
   })
 

@@ -5,7 +5,7 @@ import { Dice } from "../simulation/dice.ts"
 import type { ClaimAnswer } from "../simulation/queueModel.ts"
 import type { Fence } from "../simulation/queueState.ts"
 
-const MAX_HOPS = 12
+const settings = { maxHops: 12, quietTimeMs: 60_000, quietLimitMs: 300_000 }
 const SHORTEST_MILLIS = 200
 const LONGEST_MILLIS = 20_000
 const SLUGS = ["lead", "engineer", "qa"]
@@ -35,7 +35,7 @@ export const playStorm = async (plane: StormPlane, seed: number, start: number):
     if (next === undefined) return turns
     const { at, epoch, run, session } = next
     now = at
-    const end = { outcome: "replied", turn: "answered", reply: "@all I agree", maxHops: MAX_HOPS }
+    const end = { outcome: "replied", turn: "answered", reply: "@all I agree", settings }
     await plane.complete(now, { run, session, epoch, ...end })
   }
 }

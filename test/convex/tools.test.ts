@@ -3,7 +3,18 @@ import { api } from "../../convex/_generated/api.js"
 import type { Id } from "../../convex/_generated/dataModel.js"
 import { nextStatusesFor, taskStatuses } from "../../src/domain/TaskStatus.ts"
 import { hour, pass } from "./clock.ts"
-import { codeOf, complete, contextOf, fenceOf, first, makeTask, only, type Plane, seededPlane } from "./controlPlane.ts"
+import {
+  codeOf,
+  complete,
+  contextOf,
+  fenceOf,
+  first,
+  makeTask,
+  only,
+  type Plane,
+  seededPlane,
+  settings
+} from "./controlPlane.ts"
 
 beforeEach(() => {
   vi.useFakeTimers({ now: new Date("2026-01-05T10:00:00Z") })
@@ -22,7 +33,7 @@ const runOf = async (slug: "lead" | "engineer" | "qa", given?: Plane) => {
   const taskId = await makeTask(plane, [plane[slug]], "Own")
   const { runs } = await plane.take()
   const run = only(runs.filter((each) => contextOf(each).task?.id === taskId))
-  return { plane, taskId, fence: { ...fenceOf(run), maxHops: 12 }, runId: run.id }
+  return { plane, taskId, fence: { ...fenceOf(run), settings }, runId: run.id }
 }
 
 const otherTask = async (plane: Plane) => (await plane.asPerson(api.app.tasks.create, { title: "Other" })).taskId
@@ -156,7 +167,7 @@ describe("creations", () => {
     await plane.pulse("r1", "b2")
     const again = (await plane.take({ bootId: "b2" })).runs.find(({ id }) => id === runId)
     if (again === undefined) throw new Error("expected the same run again")
-    for (const [index, call] of calls({ ...fenceOf(again), maxHops: 12 }).entries()) {
+    for (const [index, call] of calls({ ...fenceOf(again), settings }).entries()) {
       expect(await call()).toEqual({ ...answers[index], repeated: true })
     }
     expect(await counts()).toEqual(after)
@@ -452,7 +463,7 @@ describe("response_request", () => {
       (await plane.mutate(service.responseRequests.create, { ...fence, recipientSlugs: ["qa"], message })).asked.length
     await ask("one")
     const run = await plane.takeOne()
-    const failure = { class: "TurnRefused", error: "no", silence: false, silenceLimit: 3, maxHops: 12 }
+    const failure = { class: "TurnRefused", error: "no", silence: false, silenceLimit: 3 }
     await plane.mutate(service.notifications.fail, { ...fenceOf(run), ...failure })
     expect(await ask("two")).toBe(0)
     await plane.mutate(service.notifications.discardDeadLetter, { id: run.id })

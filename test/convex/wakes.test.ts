@@ -12,7 +12,8 @@ import {
   release,
   seededPlane,
   withoutHeartbeats,
-  workedOn
+  workedOn,
+  settings
 } from "./controlPlane.ts"
 
 stopTime()
@@ -190,7 +191,7 @@ describe("runtimes are not woken", () => {
     const plane = await scene()
     const taskId = await makeTask(plane, [plane.engineer])
     const run = await plane.takeOne()
-    const fence = { ...fenceOf(run), maxHops: 12 }
+    const fence = { ...fenceOf(run), settings }
     const document = { title: "D", content: "c", type: "note" as const }
     expect(await wakesBy(plane, () => plane.mutate(api.service.documents.upsert, { ...fence, ...document }))).toBe(0)
     expect(

@@ -83,6 +83,8 @@ describe("a complete environment", () => {
         ["deliveryLease", 90_000],
         ["gatewayRequestTimeout", 900_000],
         ["turnTimeout", 900_000],
+        ["quietTime", 60_000],
+        ["quietTimeLimit", 300_000],
         ["healthCheckInterval", 60_000],
         ["drainTimeout", 25_000]
       ]
@@ -301,6 +303,8 @@ const bad: ReadonlyArray<readonly [name: string, values: ReadonlyArray<string>, 
   ["MAX_TOOL_ROUNDS", ["0", "Infinity"], ["1 to 100"]],
   ["MAX_AGENT_HOPS", ["0", ""], []],
   ["SESSION_TOKEN_LIMIT", ["-1", "", "many"], ["0"]],
+  ["QUIET_TIME", ["-1", "86400001"], ["0 to 86400000"]],
+  ["QUIET_TIME_LIMIT", ["-1", "5m"], ["0 to 86400000"]],
   ["OPENCLAW_REQUEST_TIMEOUT_MS", ["4999", "86400001"], ["5000 to 86400000"]],
   ["TURN_TIMEOUT_MS", ["4999"], ["5000 to"]],
   ["HEALTH_CHECK_INTERVAL", ["4999"], ["5000 to"]],

@@ -203,7 +203,7 @@ describe("an outcome", () => {
         reply: "Done.",
         refused: [{ event: 1, reason: "task archived" }],
         usage: { ...noUsage, inputTokens: 1, outputTokens: 2, totalTokens: 3 },
-        maxHops: 12
+        settings: { maxHops: 12, quietTimeMs: 60_000, quietLimitMs: 300_000 }
       })
     })
   )
@@ -287,7 +287,11 @@ describe("an outcome", () => {
       const message = { taskId: "task_1", content: "Done." }
       const report = { status: "idle", currentTaskId: null, message }
       assert.strictEqual((yield* controlPlane.updateAgentHeartbeat(fence, report)).dueAt, 9_000)
-      assert.deepStrictEqual((yield* Queue.take(calls)).args, { ...fence, ...report, maxHops: 12 })
+      assert.deepStrictEqual((yield* Queue.take(calls)).args, {
+        ...fence,
+        ...report,
+        settings: { maxHops: 12, quietTimeMs: 60_000, quietLimitMs: 300_000 }
+      })
     })
   )
 

@@ -1,6 +1,6 @@
 /** The control plane's functions by their path, as a runtime calls them. */
 import { functions } from "../../src/domain/ControlPlaneFunctions.ts"
-import type { ArgumentsOf, ServiceFunctions } from "../../src/domain/ControlPlaneFunctions.ts"
+import type { ArgumentsOf, RunSettings, ServiceFunctions } from "../../src/domain/ControlPlaneFunctions.ts"
 import { canAgentMarkDone, nextStatusesFor, pathTo } from "../../src/domain/TaskStatus.ts"
 import type { AccountOptions, Agent, Origin, Task } from "./accountState.ts"
 import { ContextModel } from "./contextModel.ts"
@@ -8,7 +8,7 @@ import type { Run } from "./queueEnds.ts"
 import { Refusal } from "./queueState.ts"
 import type { Event, Fence } from "./queueState.ts"
 
-type ToolArgs = Fence & { readonly maxHops: number }
+type ToolArgs = Fence & { readonly settings: RunSettings }
 
 /** A heartbeat starts a chain at one hop. */
 const HEARTBEAT_HOPS = 1
@@ -101,15 +101,15 @@ export class AccountModel extends ContextModel {
       this.mustActOn(run, task)
       const { content, truncated = false } = message
       const said = { content, isTruncated: truncated, epoch: args.epoch, answersType: null }
-      return this.post(task, { kind: "message", ...said }, this.originOfRun(run, args.maxHops))
+      return this.post(task, { kind: "message", ...said }, this.originOfRun(run, args.settings))
     })
     return this.at(answer)
   }
 
-  private originOfRun({ agent, id, row }: Run, maxHops: number): Origin {
-    if (row !== null) return this.originOf(row, maxHops)
+  private originOfRun({ agent, id, row }: Run, settings: RunSettings): Origin {
+    if (row !== null) return this.originOf(row, settings)
     const actor = { type: "agent", id: agent } as const
-    return { actor, hops: HEARTBEAT_HOPS + 1, maxHops, depth: HEARTBEAT_HOPS + 1, run: id }
+    return { actor, hops: HEARTBEAT_HOPS + 1, settings, depth: HEARTBEAT_HOPS + 1, run: id }
   }
 
   private mustActOn(run: Run, task: Task): void {
@@ -127,21 +127,21 @@ export class AccountModel extends ContextModel {
 
   /** What a tool does once its fence holds. */
   private tool<A extends object>(
-    { maxHops, ...fence }: ToolArgs,
+    { settings, ...fence }: ToolArgs,
     name: string,
     act: (run: Run, origin: Origin) => A
   ): A {
-    return this.queue.effect(this.now, fence, name, (live) => act(live, this.originOfRun(live, maxHops)))
+    return this.queue.effect(this.now, fence, name, (live) => act(live, this.originOfRun(live, settings)))
   }
 
   /** A tool that creates something: once in a run for the same arguments. */
   private creation<A extends object>(
-    { epoch, maxHops, run, session, ...rest }: ToolArgs,
+    { epoch, settings, run, session, ...rest }: ToolArgs,
     name: string,
     act: (run: Run, origin: Origin) => A
   ): A & { readonly repeated: boolean } {
     return this.queue.creation(this.now, { run, session, epoch }, name, JSON.stringify(rest), (live) =>
-      act(live, this.originOfRun(live, maxHops))
+      act(live, this.originOfRun(live, settings))
     )
   }
 

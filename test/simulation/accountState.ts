@@ -1,10 +1,11 @@
 /** The account around the queue: its agents, tasks and messages, and how the control plane shows them. */
 import { defaultAgentFlags } from "../../src/domain/AgentFlags.ts"
+import type { RunSettings } from "../../src/domain/ControlPlaneFunctions.ts"
 import type { Actor, DeliveryContext, MessageView } from "../../src/domain/DeliveryContext.ts"
 import { needsAssignee } from "../../src/domain/TaskStatus.ts"
 import type { TaskStatus } from "../../src/domain/TaskStatus.ts"
 import { QueueModel } from "./queueModel.ts"
-import { Refusal } from "./queueState.ts"
+import { Refusal, unlimited } from "./queueState.ts"
 import type { Cause, Mistake, Notification, NotificationType, Surroundings } from "./queueState.ts"
 
 export const ACCOUNT = "testaccount1"
@@ -64,7 +65,7 @@ export interface Presence {
 export interface Origin {
   readonly actor: Cause
   readonly hops: number
-  readonly maxHops: number
+  readonly settings: RunSettings
   /** The agents' turns behind it, counted from the messages and not from `hops`. */
   readonly depth: number
   readonly run: string | null
@@ -81,9 +82,6 @@ export interface AccountOptions {
   /** When an agent's first heartbeat by an interval is due, unless the model spreads them itself. */
   readonly firstHeartbeatAt?: (agent: string) => number
 }
-
-/** The hops of agents after a person's act, unless a run says otherwise. */
-const PERSON_MAX_HOPS = 12
 
 /** One account of the control plane, in memory. */
 export abstract class AccountState {
@@ -119,7 +117,7 @@ export abstract class AccountState {
   constructor(options: AccountOptions) {
     this.everyone = [...options.agents]
     const actor: Cause = { type: "person", id: options.personId ?? "person" }
-    this.person = { actor, hops: 0, maxHops: PERSON_MAX_HOPS, depth: 0, run: null }
+    this.person = { actor, hops: 0, settings: unlimited, depth: 0, run: null }
     this.nextTaskId = options.nextTaskId ?? ((count) => `t${count}`)
     this.scope = options.scope
     this.now = options.now ?? 0
@@ -174,11 +172,11 @@ export abstract class AccountState {
   }
 
   /** What an agent's run causes. */
-  protected originOf(row: Notification, maxHops: number): Origin {
+  protected originOf(row: Notification, settings: RunSettings): Origin {
     const actor: Cause = { type: "agent", id: row.agent }
     const persons = row.events.some((event) => event.actor.type === "person")
     const hops = persons ? 0 : Math.max(...row.events.map((event) => event.hops))
-    return { actor, hops: hops + 1, maxHops, depth: this.depthOf(row) + 1, run: row.id }
+    return { actor, hops: hops + 1, settings, depth: this.depthOf(row) + 1, run: row.id }
   }
 
   protected isStuck(task: Task, assignees: ReadonlyArray<string>): boolean {

@@ -1,8 +1,8 @@
 /** What a claim may give, what becomes of leases, and that no work waits while a runtime could claim it. */
 import { leaseKey } from "../../src/domain/Run.ts"
 import { momentAfter } from "./queueEnds.ts"
-import { heartbeatRun, isSuspect, MAX_EVENTS } from "./queueState.ts"
-import type { ClaimEntry, EndEntry, Session } from "./queueState.ts"
+import { heartbeatRun, isPassive, isSuspect, MAX_EVENTS } from "./queueState.ts"
+import type { ClaimEntry, EndEntry, Event, Session } from "./queueState.ts"
 import type { RuntimeProcess, World } from "./world.ts"
 
 /** Due work waits no longer than this for a runtime that could claim it: less than a pulse, so that a wake must bring it. */
@@ -16,10 +16,21 @@ const RECOVERY_MILLIS = 150_000
 /** Own failures and crashes of a heartbeat before it is given up. */
 const HEARTBEAT_FAILURES = 3
 
+/** The limits a run was started with. */
+export interface Limits {
+  readonly maxAttempts: number
+  readonly silenceLimit: number
+  readonly maxHops: number
+  /** For how long agents' updates wait for quiet, and at most. */
+  readonly quietMillis: number
+  readonly quietLimitMillis: number
+  readonly drainMillis: number
+}
+
 /** Watches the claims of one world. */
 export class ClaimInvariants {
   private readonly world: World
-  private readonly maxAttempts: number
+  private readonly limits: Limits
   private readonly epochs = new Map<string, number>()
   /** Attempts of a run that count, since its budget began. */
   private readonly spent = new Map<string, number>()
@@ -28,9 +39,13 @@ export class ClaimInvariants {
   private readonly finished = new Set<string>()
   private readonly waitsSince = new Map<string, number>()
 
-  constructor(world: World, maxAttempts: number) {
+  constructor(world: World, limits: Limits) {
     this.world = world
-    this.maxAttempts = maxAttempts
+    this.limits = limits
+  }
+
+  private get maxAttempts(): number {
+    return this.limits.maxAttempts
   }
 
   private get queue() {
@@ -81,12 +96,28 @@ export class ClaimInvariants {
     if (spent > this.maxAttempts) {
       world.violate("I6", `${run} was tried ${spent} times, the budget is ${this.maxAttempts}`)
     }
+    const { claims, events } = this.queue.row(run)
+    if (claims === 1 && this.dueBy(events) > world.now)
+      world.violate("quiet", `${run} is claimed before its updates are due`)
+    if (events.every(isPassive)) world.cover("updates", "claim")
     if (!this.isSuspect(run)) return
     world.cover("suspect", "claim")
     for (const { id, lease } of this.queue.sessions.values()) {
       const isOther = lease?.bootId === bootId && id !== session && this.isSuspect(lease.run)
       if (isOther) world.violate("I9", `${run} runs next to ${lease.run}, and both are suspect`)
     }
+  }
+
+  /** When events that were never tried are due: at the first that does not wait, after the first quiet, or at the limit. */
+  private dueBy(events: ReadonlyArray<Event>): number {
+    const { quietLimitMillis, quietMillis } = this.limits
+    let due = (events[0]?.at ?? 0) + Math.min(quietMillis, quietLimitMillis)
+    for (const event of events) {
+      if (event.at >= due) return due
+      if (!isPassive(event)) return event.at
+      due = Math.min(event.at + quietMillis, (events[0]?.at ?? 0) + quietLimitMillis)
+    }
+    return due
   }
 
   private isSuspect(run: string): boolean {
@@ -147,7 +178,10 @@ export class ClaimInvariants {
   /** At a moment between transactions: no work waits that one of these processes could claim. */
   look(able: ReadonlyArray<RuntimeProcess>): void {
     const { now } = this.world
-    for (const { attempts, events, id } of this.queue.notifications.values()) {
+    for (const { at, attempts, claims, events, id, state } of this.queue.notifications.values()) {
+      if (state === "ready" && claims === 0 && at > now && this.dueBy(events) <= now) {
+        this.world.violate("quiet", `${id} waits although its events are due`)
+      }
       if (attempts > this.maxAttempts) this.world.violate("I6", `${id} has ${attempts} attempts`)
       if (events.length > MAX_EVENTS) this.world.violate("I9", `${id} has ${events.length} events`)
     }

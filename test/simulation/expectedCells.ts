@@ -54,6 +54,7 @@ export const expectedCells: ReadonlyArray<string> = [
   "last claim|claim",
   "suspect|claim",
   "joined|complete",
+  "updates|claim",
   "declined|complete",
   "over|complete",
   "by cron|heartbeat"

@@ -21,18 +21,18 @@ export class FanOutModel extends AccountState {
   protected surroundings({ firstHeartbeatAt }: AccountOptions): Surroundings {
     return {
       hasTask: (task) => this.tasks.has(task),
-      post: (row, epoch, { content, kind }, maxHops) => {
+      post: (row, epoch, { content, kind }, settings) => {
         const isTruncated = kind === "reply" && this.isTruncated
         const answersType = typeOf(acceptedOf(row.events))
         const text = content ?? `${row.agent} did not answer`
         const message = { kind, content: text, epoch, answersType, isTruncated }
-        return this.post(this.task(row.task), message, this.originOf(row, maxHops))
+        return this.post(this.task(row.task), message, this.originOf(row, settings))
       },
-      beginWork: (row, maxHops) => {
+      beginWork: (row, settings) => {
         const task = this.task(row.task)
         const isDecided = this.keepsDecision(task, "status", row.id)
         const isBegun = task.status === "assigned" && task.assignees.includes(row.agent) && !isDecided
-        if (isBegun) this.move(task, "in_progress", this.originOf(row, maxHops))
+        if (isBegun) this.move(task, "in_progress", this.originOf(row, settings))
       },
       // Spread over two minutes, as the control plane spreads them by a digest of the id.
       firstHeartbeatAt: (agent, minutes, now) => {
@@ -50,14 +50,14 @@ export class FanOutModel extends AccountState {
 
   /** Notifies the agents of one event; beyond the hop limit none. Answers the notifications in their order. */
   protected notify(agents: ReadonlyArray<Agent>, task: Task, origin: Origin, cause: Cause): ReadonlyArray<string> {
-    const { actor, depth, hops, maxHops } = origin
-    if (hops > maxHops && !this.queue.mistakes.has("hops without a limit")) return []
+    const { actor, depth, hops, settings } = origin
+    if (hops > settings.maxHops && !this.queue.mistakes.has("hops without a limit")) return []
     return agents.map(({ id: agent }) => {
       const session = this.scope === "task" ? `session_${agent}_${task.id}` : `session_${agent}`
       this.queue.sessionFor(session, agent)
       const made = `n${this.queue.notifications.size + 1}`
       const event = { actor, hops, message: null, statuses: null, request: null, ...cause }
-      const { id } = this.queue.insert(this.now, { id: made, session, agent, task: task.id }, event)
+      const { id } = this.queue.insert(this.now, { id: made, session, agent, task: task.id }, event, settings)
       this.depths.set(id, [...(this.depths.get(id) ?? []), depth])
       if (id === made && this.damageNext !== null) {
         this.damaged.set(id, this.damageNext)
@@ -84,8 +84,9 @@ export class FanOutModel extends AccountState {
     // Fallbacks and notes notify no agent.
     const isQuiet = message.kind === "fallback" || message.kind === "note"
     const others = isQuiet ? [] : this.agents.filter((agent) => agent.id !== author.id)
-    // In the orchestrator's chat people can mention only it, and agents no one.
-    const mentioned = others
+    // In the orchestrator's chat people can mention only it, and agents no one; a removed agent mentions no one.
+    const mayMention = !byAgent || this.agents.some((agent) => agent.id === author.id)
+    const mentioned = (mayMention ? others : [])
       .filter(({ slug }) => new RegExp(`@(?:${slug}|all)\\b`).test(message.content))
       .filter(({ isOrchestrator }) => !task.isChat || (!byAgent && isOrchestrator))
     if (byAgent) task.participants.add(author.id)

@@ -3,17 +3,10 @@ import { isAnswerOwed } from "../../src/domain/AnswerDuty.ts"
 import { divideEvents } from "../../src/domain/DeliveryPolicy.ts"
 import { ACCOUNT } from "./accountState.ts"
 import { ClaimInvariants } from "./claimInvariants.ts"
+import type { Limits } from "./claimInvariants.ts"
 import { GATEWAY_SECRET } from "./memoryGateway.ts"
 import type { ClaimEntry, EndEntry, Entry, NotificationState } from "./queueState.ts"
 import type { RuntimeProcess, Turn, World } from "./world.ts"
-
-/** The limits a run was started with. */
-export interface Limits {
-  readonly maxAttempts: number
-  readonly silenceLimit: number
-  readonly maxHops: number
-  readonly drainMillis: number
-}
 
 const moves: Readonly<Record<NotificationState, ReadonlyArray<NotificationState>>> = {
   ready: ["claimed", "delivered", "dead"],
@@ -52,7 +45,7 @@ export class Invariants {
   constructor(world: World, limits: Limits) {
     this.world = world
     this.limits = limits
-    this.claims = new ClaimInvariants(world, limits.maxAttempts)
+    this.claims = new ClaimInvariants(world, limits)
   }
 
   private get queue() {

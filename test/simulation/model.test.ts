@@ -52,7 +52,8 @@ const play = async (seed: number, length: number) => {
   /** Every third history is mostly of heartbeats, since notifications otherwise go first. */
   const isOfHeartbeats = seed % 3 === 0
   const scope = dice.pick(["agent", "task"] as const)
-  const maxHops = dice.between(1, 4)
+  const quiet = { quietTimeMs: dice.pick([0, 5_000, 30_000]), quietLimitMs: dice.pick([20_000, 120_000]) }
+  const settings = { maxHops: dice.between(1, 4), ...quiet }
   const plane = await seededPlane({ sessionScope: scope })
   const { t } = plane
   await plane.asPerson(api.app.accounts.configure, { agentFlags: { canCreateTasks: true } })
@@ -232,7 +233,7 @@ const play = async (seed: number, length: number) => {
       const grown = dice.chance(0.3)
         ? { requestTokens: { first, least: dice.between(1, first) }, isHistoryLong: dice.chance(0.5) }
         : {}
-      return twice("notifications:complete", { ...someFence(), ...end, turn, ...grown, ...refused(), maxHops })
+      return twice("notifications:complete", { ...someFence(), ...end, turn, ...grown, ...refused(), settings })
     },
     fail: () => {
       const how = {
@@ -242,7 +243,7 @@ const play = async (seed: number, length: number) => {
         ...refused()
       }
       const retry = dice.chance(0.75) ? later(60_000) : {}
-      const failure = { class: "TurnTimeout", error: "too long", ...how, ...retry, maxHops }
+      const failure = { class: "TurnTimeout", error: "too long", ...how, ...retry }
       return twice("notifications:fail", { ...someFence(), ...failure })
     },
     release: () => {
@@ -253,9 +254,9 @@ const play = async (seed: number, length: number) => {
         ...(dice.chance(0.6) ? { ...later(60_000), ...shared } : {})
       })
     },
-    finish: () => twice("agents:updateAgentHeartbeat", { ...someFence(), maxHops, status: "idle" }),
+    finish: () => twice("agents:updateAgentHeartbeat", { ...someFence(), settings, status: "idle" }),
     tool: () => {
-      const fence = { ...someFence(), maxHops }
+      const fence = { ...someFence(), settings }
       const taskId = queue.notifications.get(fence.run)?.task ?? someTask()
       const slugs = (least: number) => someAgents(least).map(({ slug }) => slug)
       const status = dice.pick(["in_progress", "review", "done", "blocked"])

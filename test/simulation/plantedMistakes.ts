@@ -147,6 +147,9 @@ export const plantedMistakes: ReadonlyArray<PlantedMistake> = [
   inTheModel("what came during a turn counts as seen", "I13", slowGateway),
   inTheModel("a delta in a new generation", "I13", slowGateway),
   inTheModel("a delta on a history that was seen to be shorter", "I13", slowGateway),
+  inTheModel("updates that do not wait", "quiet", slowGateway),
+  inTheModel("quiet without a limit", "quiet", slowGateway),
+  inTheModel("a mention that waits with updates", "quiet", slowGateway),
   {
     name: "500 treated as silence",
     breaks: "I5",

@@ -2,7 +2,7 @@
 import { Cron, Result } from "effect"
 import type { ArgumentsOf, functions } from "../../src/domain/ControlPlaneFunctions.ts"
 import type { FailedState, RefusedEvent, ReleasedState } from "../../src/domain/Run.ts"
-import { acceptedOf, heartbeatRun, isOwed, QueueState, Refusal } from "./queueState.ts"
+import { acceptedOf, heartbeatRun, isOwed, QueueState, Refusal, unlimited } from "./queueState.ts"
 import type { EndKind, Fence, Heartbeat, Lease, Notification, Outcome, RunKind, Session } from "./queueState.ts"
 
 /** A run as its effects see it; a heartbeat has no notification. */
@@ -88,8 +88,8 @@ export class QueueEnds extends QueueState {
       } else if (this.surroundings.hasTask(row.task)) {
         const kind = isReplied ? "reply" : "note"
         const content = (isReplied ? args.reply : args.note) ?? ""
-        if (content.trim() !== "") messageId = this.surroundings.post(row, args.epoch, { kind, content }, args.maxHops)
-        if (args.outcome === "replied" || args.outcome === "acted") this.surroundings.beginWork(row, args.maxHops)
+        if (content.trim() !== "") messageId = this.surroundings.post(row, args.epoch, { kind, content }, args.settings)
+        if (args.outcome === "replied" || args.outcome === "acted") this.surroundings.beginWork(row, args.settings)
       }
       this.deliver(now, row, args.outcome)
       session.generation = lease.generation
@@ -269,7 +269,7 @@ export class QueueEnds extends QueueState {
 
   private fallback(row: Notification, epoch: number): string | null {
     if (row.hasFallback || !this.surroundings.hasTask(row.task)) return null
-    return this.surroundings.post(row, epoch, { kind: "fallback", content: null }, 0)
+    return this.surroundings.post(row, epoch, { kind: "fallback", content: null }, unlimited)
   }
 
   // Dead letters, and work that is over.

@@ -2,6 +2,7 @@
  * The queue's rows and what follows from them, independent of convex/: small, synchronous, in memory. Every rule is a
  * plain filter over all rows, so that it can be read against the design; nothing here is indexed or fast.
  */
+import type { RunSettings } from "../../src/domain/ControlPlaneFunctions.ts"
 import type { TurnState } from "../../src/domain/Run.ts"
 
 export type NotificationType = "mention" | "thread_update" | "assignment" | "status_change" | "response_request"
@@ -214,6 +215,9 @@ export type Mistake =
   | "what came during a turn counts as seen"
   | "a delta in a new generation"
   | "a delta on a history that was seen to be shorter"
+  | "updates that do not wait"
+  | "quiet without a limit"
+  | "a mention that waits with updates"
 
 export interface LeaseName {
   readonly session: string
@@ -230,15 +234,17 @@ export interface Surroundings {
     row: Notification,
     epoch: number,
     message: { readonly kind: "reply" | "fallback" | "note"; readonly content: string | null },
-    maxHops: number
+    settings: RunSettings
   ) => string | null
   /** Moves an assigned task on when its assignee replied or acted. */
-  readonly beginWork: (row: Notification, maxHops: number) => void
+  readonly beginWork: (row: Notification, settings: RunSettings) => void
   /** When the first heartbeat by this interval in minutes is due. */
   readonly firstHeartbeatAt: (agent: string, minutes: number, now: number) => number
 }
 
 export const MAX_EVENTS = 50
+/** What a person or a fallback sets off is under no limit, and waits for nothing. */
+export const unlimited: RunSettings = { maxHops: Infinity, quietTimeMs: 0, quietLimitMs: 0 }
 /** After two attempts that ended with their process a run is suspect. */
 const SUSPECT_AFTER = 2
 
@@ -256,6 +262,8 @@ export const orderOf = (events: ReadonlyArray<Event>): number =>
 /** The strongest type. */
 export const typeOf = (events: ReadonlyArray<Event>): NotificationType =>
   strength.find((type) => events.some((event) => event.type === type)) ?? "thread_update"
+/** Whether the event waits for quiet: an agent's message that mentions no one. */
+export const isPassive = ({ actor, type }: Event): boolean => type === "thread_update" && actor.type === "agent"
 /** Whether one of the events is owed an answer. */
 export const isOwed = (events: ReadonlyArray<Event>): boolean =>
   events.some(({ actor, type }) => (type === "thread_update" ? actor.type === "person" : type !== "status_change"))
@@ -411,7 +419,8 @@ export class QueueState {
   insert(
     now: number,
     target: Pick<Notification, "id" | "session" | "agent" | "task">,
-    cause: Omit<Event, "at" | "refusal">
+    cause: Omit<Event, "at" | "refusal">,
+    settings: RunSettings
   ): Notification {
     return this.transact(now, () => {
       this.hasInserted = true
@@ -425,7 +434,7 @@ export class QueueState {
       )
       if (found !== undefined) {
         found.events.push(event)
-        if (found.state === "ready") found.at = orderOf(found.events)
+        if (found.state === "ready") this.putOff(now, found, settings)
         return found
       }
       const made: Notification = {
@@ -433,8 +442,8 @@ export class QueueState {
         seq: this.notifications.size,
         events: [event],
         state: "ready",
-        at: orderOf([event]),
-        readyAt: now,
+        at: Infinity,
+        readyAt: Infinity,
         attempts: 0,
         claims: 0,
         failures: 0,
@@ -447,6 +456,7 @@ export class QueueState {
         error: null,
         end: null
       }
+      this.putOff(now, made, settings)
       this.notifications.set(made.id, made)
       return made
     })
@@ -458,6 +468,16 @@ export class QueueState {
     const isSeen = turn === "answered" || this.mistakes.has("a failed turn that counts as seen")
     if (!isSeen || shows === null) session.shown.delete(task)
     else session.shown.set(task, { ...shows, at: now })
+  }
+
+  /** Sets when work that was never tried is due: at once, unless agents' updates alone wait for the first quiet. */
+  private putOff(now: number, row: Notification, { quietLimitMs, quietTimeMs }: RunSettings): void {
+    const limit = this.mistakes.has("quiet without a limit") ? Infinity : (row.events[0]?.at ?? now) + quietLimitMs
+    const quietAt = this.mistakes.has("updates that do not wait") ? now : Math.min(now + quietTimeMs, limit)
+    const isUpdate = this.mistakes.has("a mention that waits with updates") ? row.events.some(isPassive) : false
+    const waits = (isUpdate || row.events.every(isPassive)) && row.readyAt > now && quietAt > now
+    row.at = waits ? quietAt : orderOf(row.events)
+    row.readyAt = waits ? quietAt : Math.min(row.readyAt, now)
   }
 
   protected set(now: number, row: Notification, state: NotificationState): void {

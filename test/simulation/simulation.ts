@@ -91,7 +91,10 @@ export const simulate = Effect.fnUntraced(function* (seed: number, options: Opti
     maxAttempts: dice.between(2, 5),
     silenceLimit: dice.between(1, 3),
     maxHops: dice.between(2, 6),
-    drainMillis: 25_000
+    drainMillis: 25_000,
+    // Not below the pulse, by which runtimes learn of these moments.
+    quietMillis: dice.pick([0, 60_000, 60_000, 90_000]),
+    quietLimitMillis: dice.pick([100_000, 300_000])
   }
   const settings: Partial<Settings> = {
     deliveryLease: Duration.seconds(dice.pick([15, 30, 90])),
@@ -100,6 +103,8 @@ export const simulate = Effect.fnUntraced(function* (seed: number, options: Opti
     maxAgentHops: limits.maxHops,
     // In characters here: some ten turns.
     sessionTokenLimit: 15_000,
+    quietTime: Duration.millis(limits.quietMillis),
+    quietTimeLimit: Duration.millis(limits.quietLimitMillis),
     deliveryMaxConcurrentSessions: dice.pick([1, 2, 4, 8]),
     deliveryBackoffBase: Duration.seconds(dice.pick([1, 5])),
     deliveryBackoffMax: Duration.seconds(60),
