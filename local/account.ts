@@ -60,5 +60,7 @@ export const runtimeEnv = (
   OPENCLAW_GATEWAY_URL: gateway.url,
   ...(gateway.token === undefined ? {} : { OPENCLAW_GATEWAY_TOKEN: gateway.token }),
   LOG_FORMAT: "json",
+  // Whoever watches or tests does not wait a minute for what agents hear of each other.
+  QUIET_TIME: "0",
   ...more
 })
