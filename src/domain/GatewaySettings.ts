@@ -49,7 +49,8 @@ export interface MergedSettings {
 /** Our part cannot stand in this configuration; the message names the key. */
 export class SettingsUnusable extends Error {}
 
-const isObject = (value: unknown): value is JsonObject =>
+/** Whether the value is an object with keys. */
+export const isObject = (value: unknown): value is JsonObject =>
   typeof value === "object" && value !== null && !Array.isArray(value)
 
 /** The object with the value at that path; objects on the way are made, everything beside it stays as and where it is. */

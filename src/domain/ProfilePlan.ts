@@ -1,5 +1,6 @@
 import { Schema } from "effect"
-import type { AgentSettings } from "./GatewaySettings.ts"
+import { mayRunCommands } from "./CommandPolicy.ts"
+import type { AgentSettings, JsonObject } from "./GatewaySettings.ts"
 import { skillText } from "./SkillText.ts"
 import { isWorkspaceSlug } from "./WorkspaceSlug.ts"
 
@@ -94,8 +95,18 @@ const ended = (text: string): string => `${text.trim()}\n`
 const oneLine = (text: string): string => text.replace(/[\s\p{Cc}]+/gu, " ").trim()
 const shown = (slug: string): string => JSON.stringify(slug.length > 40 ? `${slug.slice(0, 40)}...` : slug)
 
-/** Plans every workspace; a slug that could not safely name a folder is left out with a problem, the others are planned. */
-export const planProfiles = (profiles: Profiles, texts: SharedTexts): ProfilePlan => {
+/** Parts of AGENTS.md between these lines concern agents that can run commands. */
+const commandPart = /^<!-- with commands -->\n+([\s\S]*?)^<!-- end -->\n*/gm
+
+/** AGENTS.md for an agent: it is a part of each of its requests, so what the agent cannot do is left out. */
+export const agentsMdFor = (text: string, canRunCommands: boolean): string =>
+  text.replace(commandPart, (_, part: string) => (canRunCommands ? part : ""))
+
+/**
+ * Plans every workspace; a slug that could not safely name a folder is left out with a problem, the others are planned.
+ * The gateway's configuration says which agents can run commands.
+ */
+export const planProfiles = (profiles: Profiles, texts: SharedTexts, gateway: JsonObject = {}): ProfilePlan => {
   const problems: Array<string> = []
   const skills = new Map<string, string>()
   for (const skill of profiles.skills) {
@@ -125,7 +136,7 @@ export const planProfiles = (profiles: Profiles, texts: SharedTexts): ProfilePla
     writeText("SOUL.md", agent.soul, `# ${name}\n\nYou are ${name}. Your role: ${role}.`)
     writeText("USER.md", agent.userText, "# User\n\nNothing is known yet.")
     writeText("IDENTITY.md", agent.identity, `# Identity\n\n- Name: ${name}\n- Role: ${role}\n- Mention: @${slug}`)
-    write("AGENTS.md", texts.agentsMd)
+    write("AGENTS.md", agentsMdFor(texts.agentsMd, mayRunCommands(gateway, slug)))
     write("TOOLS.md", `# Tools\n\n${texts.tools.trim()}`)
     write("HEARTBEAT.md", texts.heartbeatMd)
     write("worktree.sh", texts.worktreeScript)

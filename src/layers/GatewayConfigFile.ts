@@ -1,8 +1,9 @@
 /** Our part of openclaw.json, planned as a change of its text. */
 import { dirname, isAbsolute } from "node:path"
 import { isDeepStrictEqual } from "node:util"
+import { Effect } from "effect"
 import { mergeGatewaySettings, SettingsUnusable } from "../domain/GatewaySettings.ts"
-import type { AgentSettings, MergedSettings, WrittenSettings } from "../domain/GatewaySettings.ts"
+import type { AgentSettings, JsonObject, MergedSettings, WrittenSettings } from "../domain/GatewaySettings.ts"
 import { changeJson5, Json5Unusable, readJson5 } from "./Json5Text.ts"
 import { digest, readPlain, Refused } from "./OwnFiles.ts"
 import { readRecord } from "./SyncRecord.ts"
@@ -21,6 +22,13 @@ export interface ConfigPlan extends Omit<MergedSettings, "settings"> {
   /** Where a copy of the old text is kept, because the change replaces what the runtime did not write. */
   readonly copy: string | null
 }
+
+/** The configuration as it is; empty where it is missing or cannot be read, which the change of it reports. */
+export const readGatewayConfig = (configPath: string): Effect.Effect<JsonObject> =>
+  Effect.tryPromise(() => readPlain(configPath)).pipe(
+    Effect.flatMap((text) => Effect.try(() => (text === null ? {} : readJson5(text)))),
+    Effect.orElseSucceed(() => ({}))
+  )
 
 /** What the runtime wrote while its workspaces were in another root: each root keeps its record. */
 const writtenElsewhere = async (foreign: MergedSettings["foreign"]): Promise<ReadonlyArray<WrittenSettings>> => {

@@ -1,6 +1,7 @@
 import { Effect, Option } from "effect"
 import { planProfiles } from "../domain/ProfilePlan.ts"
 import { RuntimeConfig } from "../layers/Config.ts"
+import { readGatewayConfig } from "../layers/GatewayConfigFile.ts"
 import { planSync, SyncFailed, syncProfiles } from "../layers/Workspaces.ts"
 import { ControlPlane } from "../services/ControlPlane.ts"
 import { sharedTexts } from "./ProfileSync.ts"
@@ -11,7 +12,7 @@ const prepare = Effect.fnUntraced(function* (defersBootOnly: boolean) {
   const texts = yield* sharedTexts
   const profiles = yield* (yield* ControlPlane).profiles
   return {
-    plan: planProfiles(profiles, texts),
+    plan: planProfiles(profiles, texts, yield* readGatewayConfig(config.gatewayConfigPath)),
     target: {
       workspaceRoot: config.workspaceRoot,
       configPath: config.gatewayConfigPath,

@@ -19,6 +19,7 @@ import type { ControlPlaneFailure } from "../domain/ControlPlaneFailure.ts"
 import { planProfiles } from "../domain/ProfilePlan.ts"
 import { RuntimeConfig } from "../layers/Config.ts"
 import { checkGatewayConfig } from "../layers/GatewayConfigCheck.ts"
+import { readGatewayConfig } from "../layers/GatewayConfigFile.ts"
 import { Metrics } from "../layers/Metrics.ts"
 import { Telemetry } from "../layers/Telemetry.ts"
 import { hasSteps, SyncFailed, syncProfiles } from "../layers/Workspaces.ts"
@@ -111,7 +112,8 @@ export class ProfileSync extends Context.Service<
 
       const sync = Effect.gen(function* () {
         const shared = yield* texts
-        const plan = planProfiles(yield* controlPlane.profiles, shared)
+        const gateway = yield* readGatewayConfig(config.gatewayConfigPath)
+        const plan = planProfiles(yield* controlPlane.profiles, shared, gateway)
         const steps = yield* syncProfiles(
           {
             workspaceRoot: config.workspaceRoot,

@@ -65,6 +65,19 @@ describe("the plan of the workspaces", () => {
     assert.strictEqual(content("TOOLS.md"), "# Tools\n\n- `task_load`: reads a task\n")
   })
 
+  it("tells in AGENTS.md how to work with commands only those whose gateway may let them run some", () => {
+    const agentsMd = "# How\n\n<!-- with commands -->\n\n## Code\n\nUse the script.\n\n<!-- end -->\n\n## End\n"
+    const gateway = { agents: { entries: { beta: { tools: { deny: ["exec"] } } } } }
+    const { files } = planProfiles(
+      { revision: 1, agents: [profile("alpha"), profile("beta")], skills: [] },
+      { ...texts, agentsMd },
+      gateway
+    )
+    const read = (slug: string) => files.find(({ path }) => path.join("/") === `${slug}/AGENTS.md`)?.content
+    assert.strictEqual(read("alpha"), "# How\n\n## Code\n\nUse the script.\n\n## End\n")
+    assert.strictEqual(read("beta"), "# How\n\n## End\n")
+  })
+
   it("says who an agent is when nobody has written it down", () => {
     const soul = plan([profile("alpha", { name: "Al\npha" })]).files.find(({ path }) => path[1] === "SOUL.md")
     assert.strictEqual(soul?.content, "# Al pha\n\nYou are Al pha. Your role: builds.\n")

@@ -1,4 +1,4 @@
-import { existsSync, mkdtempSync, readFileSync, rmSync, symlinkSync, unlinkSync } from "node:fs"
+import { existsSync, mkdtempSync, readFileSync, rmSync, symlinkSync, unlinkSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { NodeServices } from "@effect/platform-node"
@@ -109,6 +109,23 @@ const until = (isSo: () => boolean) =>
   Effect.promise<void>(() => new Promise((resolve) => setImmediate(resolve))).pipe(Effect.repeat({ until: isSo }))
 
 describe("profile sync", () => {
+  it.effect("tells agents of worktrees unless the gateway's configuration keeps them from running commands", () =>
+    Effect.gen(function* () {
+      const { folder, once } = yield* setUp
+      const agentsMd = () => readFileSync(join(folder, "workspaces", "engineer", "AGENTS.md"), "utf8")
+      const configPath = join(folder, "openclaw.json")
+      yield* once
+      assert.include(agentsMd(), "sh worktree.sh create")
+      writeFileSync(configPath, '{ tools: { deny: ["exec"] } }')
+      yield* once
+      assert.notInclude(agentsMd(), "sh worktree.sh create")
+      assert.include(agentsMd(), "## Tasks")
+      writeFileSync(configPath, "{ tools: { deny")
+      yield* once
+      assert.include(agentsMd(), "sh worktree.sh create")
+    })
+  )
+
   it.effect("says the first of failures in a row and that it works again, and counts every run", () =>
     Effect.gen(function* () {
       const { answer, counted, lines, once, reason } = yield* setUp
