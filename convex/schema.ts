@@ -129,6 +129,8 @@ export const notificationEvent = v.object({
   at: v.number(),
   /** How far down a chain of agents' turns it is; 0 for a person's. */
   hops: v.number(),
+  /** The run with which its chain of agents' turns began; absent for a person's. */
+  chain: v.optional(v.string()),
   messageId: v.optional(v.id("messages")),
   previousStatus: v.optional(taskStatus),
   newStatus: v.optional(taskStatus),
@@ -238,6 +240,8 @@ export default defineSchema({
     blockedReason: v.union(v.string(), v.null()),
     dueDate: v.union(v.number(), v.null()),
     prNumber: v.union(v.number(), v.null()),
+    /** The agents' turns on it are used up until a person acts on it. */
+    isAtTurnLimit: v.boolean(),
     createdBy: actor,
     /** The run (notification or heartbeat) in which an agent created it. */
     createdInRun: v.optional(v.string()),
@@ -271,8 +275,18 @@ export default defineSchema({
     lastSignAt: v.number()
   }).index("by_task", ["taskId", "authorId"]),
 
-  /** Tasks whose hop limit a person was told of; the row is deleted when a person writes. */
-  hopNotices: defineTable({ accountId: v.id("accounts"), taskId: v.id("tasks") }).index("by_task", ["taskId"]),
+  /**
+   * What agents did on a task since a person last acted on it, upon which the row is deleted. Apart from the task,
+   * because each claim writes it.
+   */
+  taskLoops: defineTable({
+    accountId: v.id("accounts"),
+    taskId: v.id("tasks"),
+    /** The turns of agents on the task. */
+    turns: v.number(),
+    /** A person was told that a chain of turns reached the hop limit. */
+    isHopLimitTold: v.boolean()
+  }).index("by_task", ["taskId"]),
 
   subscriptions: defineTable({
     accountId: v.id("accounts"),
@@ -460,9 +474,12 @@ export default defineSchema({
     key: v.optional(v.string()),
     summary: v.string(),
     result: v.any(),
-    epoch: v.number()
+    epoch: v.number(),
+    /** Of a created task: the chain of agents' turns in which it was created. */
+    chain: v.optional(v.string())
   })
     .index("by_run", ["runId"])
+    .index("by_chain", ["chain"])
     .index("by_key", ["runId", "tool", "key"]),
 
   /** One per agent; apart from agents, so that a heartbeat re-runs no subscription of the roster. */

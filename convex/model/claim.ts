@@ -26,6 +26,7 @@ import { ReadBudget } from "./readBudget.ts"
 import { refusal } from "./refusal.ts"
 import { noteShown } from "./seenTasks.ts"
 import { hasDueSession, hasLease, type LeasedSession, offerAgain, refreshSession, takeLease } from "./sessions.ts"
+import { intervalsPerLimit, noteTurn } from "./turnLimit.ts"
 
 const claimed = {
   id: v.string(),
@@ -68,6 +69,7 @@ export interface ClaimRequest {
   readonly heartbeatLimit: number
   readonly leaseMs: number
   readonly maxAttempts: number
+  readonly maxTurns: number
   readonly held: ReadonlyArray<NamedLease>
   readonly abandoned: ReadonlyArray<NamedLease>
 }
@@ -94,6 +96,9 @@ const check = (request: ClaimRequest): void => {
   }
   if (!(Number.isInteger(request.maxAttempts) && request.maxAttempts >= 1)) {
     throw refusal("invalid", "maxAttempts is out of range: 1 or more.")
+  }
+  if (!(Number.isInteger(request.maxTurns) && request.maxTurns >= 1)) {
+    throw refusal("invalid", "maxTurns is out of range: 1 or more.")
   }
   if (!(Number.isInteger(request.number) && request.number >= 1)) {
     throw refusal("invalid", "number is out of range: the claims of a boot are numbered from 1.")
@@ -224,6 +229,7 @@ const takeNotification = async (claiming: Claiming, session: Doc<"sessions">): P
       taskId: row.taskId,
       runsInNextGeneration: row.runsInNextGeneration
     })
+    if (row.claims === 0 && (await noteTurn(ctx, row, request.maxTurns))) claiming.budget.note(intervalsPerLimit)
     claiming.runs.push(await notificationRun(claiming, session, lease, { ...row, ...taken }))
     return
   }

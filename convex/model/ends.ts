@@ -7,7 +7,7 @@ import { accountOf, flagsOf } from "./agents.ts"
 import type { Change } from "./change.ts"
 import { cut } from "./cut.ts"
 import { decidedOtherwise } from "./decisions.ts"
-import { derivedFromAccepted, type RefusedEvent } from "./events.ts"
+import { chainOf, derivedFromAccepted, type RefusedEvent } from "./events.ts"
 import { type Cause, fallbackMessage } from "./fallbackMessage.ts"
 import { type Fence, endOf, fenced, notificationOf } from "./fences.ts"
 import { failHeartbeat, releaseHeartbeat } from "./heartbeats.ts"
@@ -36,6 +36,7 @@ const mustBeNotification = async (ctx: MutationCtx, fence: Fence): Promise<Notif
 const originOf = (row: Notification, agent: Doc<"agents">, settings: RunSettings): Origin => ({
   actor: agentActor(agent),
   hops: row.hops + 1,
+  chain: chainOf(row),
   settings
 })
 

@@ -56,6 +56,10 @@ export const dueOf = (
   return { at: orderOf(events), readyAt: Math.min(before?.readyAt ?? now, now), retryAt: undefined }
 }
 
+/** The chain of agents' turns that a run on these events continues: that of the event with the most hops, or its own. */
+export const chainOf = ({ _id, events, hops }: Pick<Doc<"notifications">, "_id" | "events" | "hops">): string =>
+  events.find((event) => hops > 0 && event.hops === hops)?.chain ?? _id
+
 /** The notification's own fields, from its events. */
 export const derivedFrom = (events: ReadonlyArray<NotificationEvent>): Derived => ({
   type: byStrength.find((type) => events.some((event) => event.type === type)) ?? "thread_update",

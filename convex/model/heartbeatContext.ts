@@ -50,6 +50,8 @@ export const heartbeatContext = v.object({
 export type HeartbeatContext = Infer<typeof heartbeatContext>
 
 const ownTasks = 12
+/** How many of its tasks of each status are looked at: those at the limit of turns are left out. */
+const ownTasksRead = 50
 const orchestratorTasks = 200
 /** How long a description an agent and the orchestrator see. */
 const descriptionLength = { own: 4_000, orchestrator: 500 }
@@ -57,7 +59,10 @@ const descriptionLength = { own: 4_000, orchestrator: 500 }
 /** By status, and of each status the stalest first: no heap of old tasks hides those of another status. */
 const openStatuses = ["in_progress", "review", "assigned", "blocked"] as const
 
-/** The tasks of a heartbeat: an agent's own (12), or the open ones for the orchestrator (200, at least 50 per status). */
+/**
+ * The tasks of a heartbeat: an agent's own (12), or the open ones for the orchestrator (200, at least 50 per status).
+ * Those at the limit of agents' turns are left out.
+ */
 const tasksOf = async (
   ctx: Pick<QueryCtx, "db">,
   agent: Doc<"agents">,
@@ -73,7 +78,7 @@ const tasksOf = async (
         .query("tasks")
         .withIndex("by_status", (q) => q.eq("accountId", agent.accountId).eq("status", status))
       const found = await readWithin(stalestFirst, orchestratorTasks, share, taskSize)
-      const shown = found.filter((task) => !task.isOrchestratorChat)
+      const shown = found.filter((task) => !task.isOrchestratorChat && !task.isAtTurnLimit)
       tasks.push(...shown.slice(0, perStatus))
       more.push(...shown.slice(perStatus))
     }
@@ -82,14 +87,17 @@ const tasksOf = async (
   }
   for (const status of ["in_progress", "assigned"] as const) {
     if (tasks.length === ownTasks) break
-    const assignments = await ctx.db
+    const assignments = ctx.db
       .query("assignments")
       .withIndex("by_agent", (q) => q.eq("agentId", agent._id).eq("status", status))
       .order("desc")
-      .take(ownTasks - tasks.length)
-    for (const { taskId } of assignments) {
+    let looked = 0
+    // One by one: usually all are shown, and few are read in vain.
+    for await (const { taskId } of assignments) {
       const task = await ctx.db.get("tasks", taskId)
-      if (task !== null) tasks.push(task)
+      if (task !== null && !task.isAtTurnLimit) tasks.push(task)
+      looked += 1
+      if (tasks.length === ownTasks || looked === ownTasksRead) break
     }
   }
   return tasks

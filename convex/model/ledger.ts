@@ -8,6 +8,8 @@ const maxSummaryLength = 300
 
 /** How many effects one run may have; far beyond what a working agent does. */
 const maxEffects = 200
+/** How many tasks one run may create, and all runs of one chain of agents' turns. */
+const maxTasks = { run: 20, chain: 100 }
 
 /** Arguments with their keys sorted and absent ones left out, so that equal arguments are equal texts. */
 const canonical = (value: unknown): string => {
@@ -17,6 +19,31 @@ const canonical = (value: unknown): string => {
     .filter(([, each]) => each !== undefined)
     .toSorted(([left], [right]) => (left < right ? -1 : 1))
   return `{${entries.map(([name, each]) => `${JSON.stringify(name)}:${canonical(each)}`).join(",")}}`
+}
+
+/** Fails with `limit` if the run, or the chain it belongs to, may create no further task. Reads at most 120 small rows. */
+export const mustHaveTasksLeft = async (ctx: MutationCtx, { chain, id }: Run): Promise<void> => {
+  const ofRun = await ctx.db
+    .query("effects")
+    .withIndex("by_key", (q) => q.eq("runId", id).eq("tool", "task_create"))
+    .take(maxTasks.run)
+  if (ofRun.length === maxTasks.run) {
+    throw refusal(
+      "limit",
+      `This turn has created ${maxTasks.run} tasks, the most for one turn: leave the rest to later.`
+    )
+  }
+  const ofChain = await ctx.db
+    .query("effects")
+    .withIndex("by_chain", (q) => q.eq("chain", chain))
+    .take(maxTasks.chain)
+  if (ofChain.length === maxTasks.chain) {
+    throw refusal(
+      "limit",
+      `Agents have created ${maxTasks.chain} tasks since a person set this off, the most without a person: ` +
+        "say in the thread what else is needed, and wait for a person's answer."
+    )
+  }
 }
 
 /** Writes an effect that sets a state and may repeat into the run's list. */
@@ -70,7 +97,8 @@ export const createOnce = async <A extends Record<string, unknown>>(
     key,
     summary: cut(summary, maxSummaryLength),
     result,
-    epoch: run.epoch
+    epoch: run.epoch,
+    ...(tool === "task_create" ? { chain: run.chain } : {})
   })
   return { ...result, repeated: false }
 }

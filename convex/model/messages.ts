@@ -6,8 +6,9 @@ import { actor } from "./actor.ts"
 import { cut } from "./cut.ts"
 import { createDocument, maxContentLength } from "./documents.ts"
 import { fanOutMessage } from "./fanOut.ts"
+import { forgetLoops } from "./loops.ts"
 import { type Origin } from "./origin.ts"
-import { clearHopNotice, recordSign } from "./participants.ts"
+import { recordSign } from "./participants.ts"
 
 /** A message of a thread. */
 export const messageView = v.object({
@@ -89,7 +90,10 @@ export const postMessage = async (
   })
   // A fallback speaks for an agent that said nothing.
   if (message.kind !== "fallback") await recordSign(ctx, task, origin.actor, "message")
-  if (origin.actor.type === "person") await clearHopNotice(ctx, task._id)
+  if (origin.actor.type === "person") {
+    await forgetLoops(ctx, task._id)
+    if (task.isAtTurnLimit) await ctx.db.patch("tasks", task._id, { isAtTurnLimit: false })
+  }
   const isQuiet = message.kind === "fallback" || message.kind === "note"
   await fanOutMessage(ctx, task, { _id: id, content: message.content }, origin, isQuiet)
   return id

@@ -3,11 +3,11 @@ import type { MutationCtx } from "../_generated/server.js"
 import type { NotificationEvent } from "../schema.ts"
 import { accountOf } from "./agents.ts"
 import { derivedFrom, type Due, dueOf, maxEvents, orderOf } from "./events.ts"
+import { markHopLimitTold } from "./loops.ts"
 import type { Origin } from "./origin.ts"
-import { markHopNotice } from "./participants.ts"
 import { offer, refreshSession, sessionFor } from "./sessions.ts"
 
-type Task = Pick<Doc<"tasks">, "_id" | "accountId">
+type Task = Pick<Doc<"tasks">, "_id" | "accountId" | "isAtTurnLimit">
 
 /** What an event is about. */
 export type Cause = Pick<NotificationEvent, "type" | "messageId" | "previousStatus" | "newStatus" | "request">
@@ -16,7 +16,8 @@ const eventOf = (origin: Origin, cause: Cause): NotificationEvent => ({
   ...cause,
   actor: origin.actor,
   at: Date.now(),
-  hops: origin.hops
+  hops: origin.hops,
+  ...(origin.chain === undefined ? {} : { chain: origin.chain })
 })
 
 /** A notification that nobody has tried. */
@@ -62,13 +63,21 @@ export const ownerOf = async (
   return members.find((member) => member.role === "owner") ?? null
 }
 
-/** Notifies the task's creator once (the account's owner, if an agent made it) that the agents' chain ended here. */
-const noticeHopLimit = async (ctx: Pick<MutationCtx, "db">, taskId: Id<"tasks">, origin: Origin): Promise<void> => {
-  const task = await ctx.db.get("tasks", taskId)
-  if (task === null || !(await markHopNotice(ctx, task))) return
+/** Who answers for the task: the person who made it, or the account's owner. */
+export const responsibleFor = async (
+  ctx: Pick<MutationCtx, "db">,
+  task: Pick<Doc<"tasks">, "accountId" | "createdBy">
+): Promise<Doc<"members"> | null> => {
   const creatorId = task.createdBy.type === "person" ? ctx.db.normalizeId("members", task.createdBy.id ?? "") : null
   const creator = creatorId === null ? null : await ctx.db.get("members", creatorId)
-  const recipient = creator ?? (await ownerOf(ctx, task.accountId))
+  return creator ?? (await ownerOf(ctx, task.accountId))
+}
+
+/** Notifies who answers for the task once that the agents' chain ended here. */
+const noticeHopLimit = async (ctx: Pick<MutationCtx, "db">, taskId: Id<"tasks">, origin: Origin): Promise<void> => {
+  const task = await ctx.db.get("tasks", taskId)
+  if (task === null || !(await markHopLimitTold(ctx, task))) return
+  const recipient = await responsibleFor(ctx, task)
   if (recipient === null) return
   await notifyMember(ctx, task, recipient._id, origin, {
     type: "thread_update",
@@ -100,7 +109,7 @@ const joinable = async (
 
 /**
  * Notifies the agents: the event joins work of the same agent and task that nobody has tried, so that a busy thread costs
- * one turn and not one for each message; otherwise it makes a notification. Beyond the hop limit no agent is notified.
+ * one turn and not one for each message; otherwise it makes a notification. Beyond the limits of hops and turns no agent is notified by an agent.
  * Answers in the order of the agents. Reads two rows per agent, one more where it puts off work that waits for quiet, and
  * the account if a notification is made.
  */
@@ -111,7 +120,7 @@ export const notifyAgents = async (
   origin: Origin,
   cause: Cause
 ): Promise<Array<Notified>> => {
-  if (agents.length === 0) return []
+  if (agents.length === 0 || (task.isAtTurnLimit && origin.actor.type === "agent")) return []
   if (origin.hops > origin.settings.maxHops) {
     await noticeHopLimit(ctx, task._id, origin)
     return []

@@ -16,6 +16,8 @@ export interface Origin {
   readonly actor: Actor
   /** The hops of the events it causes: 0 for a person, the run's hops + 1 for an agent. */
   readonly hops: number
+  /** The run with which the chain began; none for a person's act. */
+  readonly chain?: string
   readonly settings: RunSettings
 }
 

@@ -1,4 +1,4 @@
-import type { Doc, Id } from "../_generated/dataModel.js"
+import type { Doc } from "../_generated/dataModel.js"
 import type { MutationCtx, QueryCtx } from "../_generated/server.js"
 import type { Actor } from "./actor.ts"
 
@@ -54,26 +54,4 @@ export const lastSignsOf = async (
       participants.filter((each) => assigneeIds.includes(each.authorId)).map((each) => each.lastSignAt)
     )
   }
-}
-
-const noticeOf = (ctx: Pick<QueryCtx, "db">, taskId: Id<"tasks">) =>
-  ctx.db
-    .query("hopNotices")
-    .withIndex("by_task", (q) => q.eq("taskId", taskId))
-    .unique()
-
-/** Marks the task as one whose hop limit a person was told of. Answers false if it already is. Reads one row. */
-export const markHopNotice = async (
-  ctx: Pick<MutationCtx, "db">,
-  task: Pick<Doc<"tasks">, "_id" | "accountId">
-): Promise<boolean> => {
-  if ((await noticeOf(ctx, task._id)) !== null) return false
-  await ctx.db.insert("hopNotices", { accountId: task.accountId, taskId: task._id })
-  return true
-}
-
-/** Clears the mark, so that the next chain of agents that ends at the limit is reported again. Reads one row. */
-export const clearHopNotice = async (ctx: Pick<MutationCtx, "db">, taskId: Id<"tasks">): Promise<void> => {
-  const notice = await noticeOf(ctx, taskId)
-  if (notice !== null) await ctx.db.delete("hopNotices", notice._id)
 }

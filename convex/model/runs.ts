@@ -4,6 +4,7 @@ import type { Doc, Id } from "../_generated/dataModel.js"
 import type { MutationCtx } from "../_generated/server.js"
 import { agentActor } from "./actor.ts"
 import { accountOf, agentOf, flagsOf } from "./agents.ts"
+import { chainOf } from "./events.ts"
 import { type Fence, heldSession, notificationOf } from "./fences.ts"
 import { type Origin, type RunSettings, runSettings } from "./origin.ts"
 import { byPolicy, refusal } from "./refusal.ts"
@@ -17,6 +18,8 @@ export interface Run {
   readonly accountId: Id<"accounts">
   /** The notification's id, or the agent and due moment of a heartbeat: the same in all attempts. */
   readonly id: string
+  /** The run with which its chain of agents' turns began. */
+  readonly chain: string
   readonly kind: "notification" | "heartbeat"
   readonly epoch: number
   /** When its turn was shown what it knows. */
@@ -41,16 +44,23 @@ export const liveRun = async (
   const { lease } = session
   const row = await notificationOf(ctx, lease.run)
   const agent = await agentOf(ctx, accountId, session.agentId)
+  const chain = row === null ? lease.run : chainOf(row)
   return {
     accountId,
     id: lease.run,
+    chain,
     kind: lease.kind,
     epoch: lease.epoch,
     claimedAt: lease.claimedAt,
     agent,
     flags: flagsOf(await accountOf(ctx, accountId), agent),
     taskId: row?.taskId ?? null,
-    origin: { actor: agentActor(agent), hops: (row?.hops ?? heartbeatHops) + 1, settings: fence.settings }
+    origin: {
+      actor: agentActor(agent),
+      hops: (row?.hops ?? heartbeatHops) + 1,
+      chain,
+      settings: fence.settings
+    }
   }
 }
 

@@ -35,6 +35,20 @@ export const skipReadyOfTask = async (ctx: MutationCtx, taskId: Id<"tasks">, rea
 }
 
 /**
+ * Ends the task's notifications that agents alone have caused and that were never claimed as skipped, at most 400. Reads
+ * them, and two rows per session.
+ */
+export const skipAgentsOwn = async (ctx: MutationCtx, taskId: Id<"tasks">, reason: string): Promise<void> => {
+  const rows = await ctx.db
+    .query("notifications")
+    .withIndex("by_task", (q) => q.eq("taskId", taskId).eq("state", "ready"))
+    .take(taskBatch)
+  const isAgentsOwn = ({ claims, events }: Doc<"notifications">) =>
+    claims === 0 && events.every(({ actor }) => actor.type === "agent")
+  await skipAll(ctx, rows.filter(isAgentsOwn), reason)
+}
+
+/**
  * Ends up to 50 ready notifications of the agent as skipped; answers whether there may be more. Reads them, and two rows
  * per session.
  */

@@ -9,6 +9,7 @@ import { agentRef, orchestratorOf, toAgentRef } from "./agents.ts"
 import { cut } from "./cut.ts"
 import { decisionsAfter } from "./decisions.ts"
 import { fanOutAssignment, fanOutStatus } from "./fanOut.ts"
+import { forgetLoops } from "./loops.ts"
 import { type Origin } from "./origin.ts"
 import { recordSign } from "./participants.ts"
 import { refusal } from "./refusal.ts"
@@ -103,7 +104,7 @@ const reload = async (ctx: Pick<QueryCtx, "db">, taskId: Id<"tasks">): Promise<D
   return task
 }
 
-/** Writes the task, and its status and time into the rows of its assignees. */
+/** Writes the task, and its status and time into the rows of its assignees. A person's change lets agents begin again. */
 const saveTask = async (
   ctx: Pick<MutationCtx, "db">,
   task: Doc<"tasks">,
@@ -111,7 +112,14 @@ const saveTask = async (
   origin: Origin
 ): Promise<Doc<"tasks">> => {
   const updatedAt = Date.now()
-  await ctx.db.patch("tasks", task._id, { ...change, decided: decisionsAfter(task, change, origin), updatedAt })
+  const isPersons = origin.actor.type === "person"
+  if (isPersons) await forgetLoops(ctx, task._id)
+  await ctx.db.patch("tasks", task._id, {
+    ...change,
+    ...(isPersons ? { isAtTurnLimit: false } : {}),
+    decided: decisionsAfter(task, change, origin),
+    updatedAt
+  })
   const saved = await reload(ctx, task._id)
   const rows = await ctx.db
     .query("assignments")
@@ -199,6 +207,7 @@ export const createTask = async (
     blockedReason: null,
     dueDate,
     prNumber: null,
+    isAtTurnLimit: false,
     createdBy: origin.actor,
     ...(made.runId === undefined ? {} : { createdInRun: made.runId }),
     updatedAt: Date.now()

@@ -53,6 +53,7 @@ export const claim = serviceMutation({
     heartbeatLimit: v.number(),
     leaseMs: v.number(),
     maxAttempts: v.number(),
+    maxTurns: v.number(),
     held: v.array(namedLease),
     abandoned: v.array(namedLease)
   },

@@ -15,6 +15,12 @@ const maxRecipients = 10
 const maxMessageLength = 1_000
 const askAgainAfterMs = 4 * 60 * 60 * 1_000
 
+/** Why agents cannot be notified in this task. */
+const limitOf = (task: Doc<"tasks">): string =>
+  task.isAtTurnLimit
+    ? "the agents' turns on this task are used up until a person acts on it"
+    : "the agents' chain reached the hop limit"
+
 /** Whether this agent asked that one about the task less than four hours ago and has no answer yet. Reads two rows. */
 const isAsked = async (ctx: Pick<QueryCtx, "db">, run: Run, recipientId: Id<"agents">, taskId: Id<"tasks">) => {
   const request = await ctx.db
@@ -75,7 +81,7 @@ export const create = serviceMutation({
       const asked: Array<{ slug: string; notificationId: string }> = []
       for (const [index, agent] of recipients.entries()) {
         const made = notified[index]
-        if (made === undefined) skipped.push({ slug: agent.slug, reason: "the agents' chain reached the hop limit" })
+        if (made === undefined) skipped.push({ slug: agent.slug, reason: limitOf(task) })
         else {
           const pair = { accountId: ctx.accountId, taskId: task._id, askerId: run.agent._id, recipientId: agent._id }
           await ctx.db.insert("responseRequests", { ...pair, ...made })

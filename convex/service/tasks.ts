@@ -7,7 +7,7 @@ import { bounded } from "../model/bounded.ts"
 import { cut } from "../model/cut.ts"
 import { decidedOtherwise } from "../model/decisions.ts"
 import { threadOf } from "../model/deliveryContext.ts"
-import { createOnce, recordEffect } from "../model/ledger.ts"
+import { createOnce, mustHaveTasksLeft, recordEffect } from "../model/ledger.ts"
 import { messageView } from "../model/messages.ts"
 import { linkPullRequest as link } from "../model/pullRequests.ts"
 import { readWithin } from "../model/readWithin.ts"
@@ -206,7 +206,8 @@ const mustBePlainLabels = (labels: ReadonlyArray<string> | undefined, kept: Read
 
 /**
  * Makes a task once per run and arguments (task_create). Only the orchestrator chooses assignees; another agent becomes
- * the assignee of what it makes outside the inbox. For runtimes; about fifteen rows, two per assignee, are read.
+ * the assignee of what it makes outside the inbox. At most 20 in a run and 100 in a chain of agents' turns. For runtimes;
+ * about fifteen rows, two per assignee and one per task that the run and its chain created are read.
  */
 export const create = serviceMutation({
   args: { ...runArgs, title: v.string(), status: v.optional(taskStatus), ...fields },
@@ -221,6 +222,7 @@ export const create = serviceMutation({
       throw refusal("invalid", "A task does not begin as done or archived: leave the status out.")
     }
     return await createOnce(ctx, run, "task_create", made, async () => {
+      await mustHaveTasksLeft(ctx, run)
       const takesIt = !run.agent.isOrchestrator && (made.status ?? "inbox") !== "inbox"
       const assignees = takesIt ? [run.agent] : await agentsBySlugs(ctx, ctx.accountId, assigneeSlugs)
       const task = await createTask(ctx, ctx.accountId, { ...rest, assignees, runId: run.id }, run.origin)

@@ -193,6 +193,13 @@ export const variables = {
     10_000_000,
     "Tokens of a session's history beyond which it begins anew, with everything sent again, once no work of it waits; 0 is never."
   ),
+  MAX_AGENT_TURNS_PER_TASK: integer(
+    "Delivery",
+    40,
+    1,
+    10_000,
+    "Turns that agents may have on a task until a person acts on it again."
+  ),
   QUIET_TIME: integer(
     "Delivery",
     60_000,

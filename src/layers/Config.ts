@@ -65,6 +65,7 @@ export interface Settings {
   readonly maxAgentHops: number
   /** Tokens of a session's history; 0 is no limit. */
   readonly sessionTokenLimit: number
+  readonly maxAgentTurnsPerTask: number
   readonly quietTime: Duration.Duration
   readonly quietTimeLimit: Duration.Duration
   readonly gatewayUrl: Option.Option<string>
@@ -214,6 +215,7 @@ export const readSettings = Effect.fn("Config.readSettings")(function* (provider
     maxToolRounds: yield* collect(read.integer("MAX_TOOL_ROUNDS")),
     maxAgentHops: yield* collect(read.integer("MAX_AGENT_HOPS")),
     sessionTokenLimit: yield* collect(read.integer("SESSION_TOKEN_LIMIT")),
+    maxAgentTurnsPerTask: yield* collect(read.integer("MAX_AGENT_TURNS_PER_TASK")),
     quietTime: yield* collect(read.millis("QUIET_TIME")),
     quietTimeLimit: yield* collect(read.millis("QUIET_TIME_LIMIT")),
     gatewayRequestTimeout: yield* collect(

@@ -185,6 +185,7 @@ const claim = ({ calls, clock, config, self }: Plane) =>
       heartbeatLimit,
       leaseMs: Duration.toMillis(config.deliveryLease),
       maxAttempts: config.deliveryMaxAttempts,
+      maxTurns: config.maxAgentTurnsPerTask,
       held: leasesOf(held),
       abandoned: leasesOf(abandoned)
     })

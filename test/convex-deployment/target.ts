@@ -101,6 +101,7 @@ const bootRuntime = async (service: ReturnType<typeof serviceOf>, runtimeId: str
         heartbeatLimit: 0,
         leaseMs: 90_000,
         maxAttempts: 8,
+        maxTurns: 40,
         held: held.map(leaseOf),
         abandoned: []
       }),

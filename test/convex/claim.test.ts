@@ -118,6 +118,7 @@ describe("a claim", () => {
         heartbeatLimit: 0,
         leaseMs: 90_000,
         maxAttempts: 8,
+        maxTurns: 40,
         held: [],
         abandoned: []
       })

@@ -90,6 +90,7 @@ export const seededPlane = async (settings: { readonly sessionScope?: "agent" | 
       heartbeatLimit: 0,
       leaseMs: 90_000,
       maxAttempts: 8,
+      maxTurns: 40,
       held: [],
       abandoned: [],
       ...more

@@ -70,7 +70,16 @@ describe("the number of a claim", () => {
 
   it("is not kept by an empty claim, which writes nothing", async () => {
     const plane = await seededPlane()
-    const request = { protocol: 1, runtimeId: "r1", bootId: "b1", limit: 8, heartbeatLimit: 8, leaseMs, maxAttempts: 8 }
+    const request = {
+      protocol: 1,
+      runtimeId: "r1",
+      bootId: "b1",
+      limit: 8,
+      heartbeatLimit: 8,
+      leaseMs,
+      maxAttempts: 8,
+      maxTurns: 40
+    }
     const { writes } = await footprintOf(plane, (ctx, accountId) =>
       claim(ctx, accountId, { ...request, number: 7, held: [], abandoned: [] })
     )

@@ -45,6 +45,7 @@ const claimOf = ({ leased }: Held) => ({
   heartbeatLimit: 8,
   leaseMs: 90_000,
   maxAttempts: 8,
+  maxTurns: 40,
   held: [leaseOf(leased)],
   abandoned: []
 })

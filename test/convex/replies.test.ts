@@ -56,6 +56,13 @@ describe("replies of two agents into one task", () => {
     expect((await reply(plane, taskId, plane.engineer)).writes.has(taskId)).toBe(false)
   })
 
+  it("do not read or write what each claim of the task counts", async () => {
+    const { plane, taskId } = await busyTask(true)
+    const { ranges, writes } = await reply(plane, taskId, plane.engineer)
+    expect(ranges.map(({ table }) => table)).not.toContain("taskLoops")
+    expect([...writes.values()].map(({ table }) => table)).not.toContain("taskLoops")
+  })
+
   it("do not read the agents' long texts", async () => {
     const { plane, taskId } = await busyTask()
     const { ranges } = await reply(plane, taskId, plane.engineer)
@@ -65,6 +72,6 @@ describe("replies of two agents into one task", () => {
   it("conflict at the hop limit, where one person is told once", async () => {
     const { plane, taskId } = await busyTask()
     const engineer = await reply(plane, taskId, plane.engineer, 13)
-    expect(conflictsOf(engineer, await reply(plane, taskId, plane.qa, 13))).toEqual(["hopNotices"])
+    expect(conflictsOf(engineer, await reply(plane, taskId, plane.qa, 13))).toEqual(["taskLoops"])
   })
 })

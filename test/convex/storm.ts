@@ -24,7 +24,7 @@ export const playStorm = async (plane: StormPlane, seed: number, start: number):
   let now = start
   for (;;) {
     const held = ends.map(({ epoch, session }) => ({ session, epoch }))
-    const limits = { limit: 100, heartbeatLimit: 0, leaseMs: 90_000, maxAttempts: 8 }
+    const limits = { limit: 100, heartbeatLimit: 0, leaseMs: 90_000, maxAttempts: 8, maxTurns: 10_000 }
     const named = { protocol: PROTOCOL, runtimeId: "r1", bootId: "b1", number: turns + 1, held, abandoned: [] }
     for (const run of await plane.claim(now, { ...named, ...limits })) {
       ends.push({ ...run, at: now + dice.between(SHORTEST_MILLIS, LONGEST_MILLIS) })

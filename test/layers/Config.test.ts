@@ -96,7 +96,8 @@ describe("a complete environment", () => {
         ["deliveryMaxAttempts", 8],
         ["noResponseLimit", 3],
         ["maxToolRounds", 10],
-        ["maxAgentHops", 12]
+        ["maxAgentHops", 12],
+        ["maxAgentTurnsPerTask", 40]
       ]
       for (const [name, value] of numbers) assert.strictEqual(settings[name], value, name)
       assert.strictEqual(settings.logLevel, "info")
@@ -303,6 +304,7 @@ const bad: ReadonlyArray<readonly [name: string, values: ReadonlyArray<string>, 
   ["MAX_TOOL_ROUNDS", ["0", "Infinity"], ["1 to 100"]],
   ["MAX_AGENT_HOPS", ["0", ""], []],
   ["SESSION_TOKEN_LIMIT", ["-1", "", "many"], ["0"]],
+  ["MAX_AGENT_TURNS_PER_TASK", ["0", "10001"], ["1 to 10000"]],
   ["QUIET_TIME", ["-1", "86400001"], ["0 to 86400000"]],
   ["QUIET_TIME_LIMIT", ["-1", "5m"], ["0 to 86400000"]],
   ["OPENCLAW_REQUEST_TIMEOUT_MS", ["4999", "86400001"], ["5000 to 86400000"]],

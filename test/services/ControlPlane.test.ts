@@ -98,6 +98,7 @@ describe("a claim", () => {
         heartbeatLimit: 1,
         leaseMs: 90_000,
         maxAttempts: 8,
+        maxTurns: 40,
         held: [lease],
         abandoned: [{ session: "session_2", epoch: 3 }]
       })

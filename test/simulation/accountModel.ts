@@ -12,6 +12,9 @@ type ToolArgs = Fence & { readonly settings: RunSettings }
 
 /** A heartbeat starts a chain at one hop. */
 const HEARTBEAT_HOPS = 1
+/** How many tasks a run and a chain may create. */
+const TASKS_OF_RUN = 20
+const TASKS_OF_CHAIN = 100
 /** How long a request for a response is not repeated. */
 const ASK_AGAIN_AFTER = 4 * 60 * 60 * 1_000
 const PROTOCOLS = { oldest: 1, newest: 1 }
@@ -29,6 +32,8 @@ interface ResponseRequest {
 /** One account with its functions. */
 export class AccountModel extends ContextModel {
   private readonly requests: Array<ResponseRequest> = []
+  /** The tasks that agents created. */
+  readonly created: Array<{ readonly run: string; readonly chain: string | null }> = []
   private readonly functions: Partial<ServiceFunctions>
 
   constructor(options: AccountOptions) {
@@ -109,7 +114,7 @@ export class AccountModel extends ContextModel {
   private originOfRun({ agent, id, row }: Run, settings: RunSettings): Origin {
     if (row !== null) return this.originOf(row, settings)
     const actor = { type: "agent", id: agent } as const
-    return { actor, hops: HEARTBEAT_HOPS + 1, settings, depth: HEARTBEAT_HOPS + 1, run: id }
+    return { actor, hops: HEARTBEAT_HOPS + 1, settings, depth: HEARTBEAT_HOPS + 1, run: id, chain: id }
   }
 
   private mustActOn(run: Run, task: Task): void {
@@ -143,6 +148,15 @@ export class AccountModel extends ContextModel {
     return this.queue.creation(this.now, { run, session, epoch }, name, JSON.stringify(rest), (live) =>
       act(live, this.originOfRun(live, settings))
     )
+  }
+
+  /** A run creates at most 20 tasks, and a chain of agents' turns at most 100. */
+  private mustHaveTasksLeft({ id }: Run, { chain }: Origin): void {
+    const ofRun = this.created.filter((task) => task.run === id).length
+    const ofChain = this.created.filter((task) => task.chain === chain).length
+    const isOver = ofRun >= TASKS_OF_RUN || ofChain >= TASKS_OF_CHAIN
+    if (isOver && !this.queue.mistakes.has("creations without a limit")) throw new Refusal("limit")
+    this.created.push({ run: id, chain })
   }
 
   private setStatusInRun(args: ArgumentsOf<typeof functions.setTaskStatus>) {
@@ -225,14 +239,20 @@ export class AccountModel extends ContextModel {
           assignees.length === task.assignees.length && assignees.every((id) => task.assignees.includes(id))
         if (isSame) return { ...answer, changed: false }
         if (this.keepsDecision(task, "assignees", run.id)) {
-          return { ...answer, changed: false, reason: "a person's assignees" }
+          const held = task.assignees.map((id) => this.agent(id).slug)
+          return { ...answer, assigneeSlugs: held, changed: false, reason: "a person's assignees" }
         }
         this.reassign(task, assignees, origin)
         return { ...answer, status: task.status, changed: true }
       }),
     [functions.createTask]: (args) =>
-      this.creation(args, "task_create", (_, origin) => {
-        const { id, status } = this.makeTask([], origin)
+      this.creation(args, "task_create", (run, origin) => {
+        const { assigneeSlugs = [] } = args
+        if (args.assigneeSlugs !== undefined) this.mustOrchestrate(run)
+        this.mustHaveTasksLeft(run, origin)
+        const assignees = assigneeSlugs.flatMap((slug) => this.agents.filter((agent) => agent.slug === slug))
+        const ids = [...new Set(assignees.map((agent) => agent.id))]
+        const { id, status } = this.makeTask(ids, origin)
         return { taskId: id, status }
       }),
     [functions.upsertDocument]: (args) =>

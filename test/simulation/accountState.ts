@@ -5,7 +5,7 @@ import type { Actor, DeliveryContext, MessageView } from "../../src/domain/Deliv
 import { needsAssignee } from "../../src/domain/TaskStatus.ts"
 import type { TaskStatus } from "../../src/domain/TaskStatus.ts"
 import { QueueModel } from "./queueModel.ts"
-import { Refusal, unlimited } from "./queueState.ts"
+import { chainOf, Refusal, unlimited } from "./queueState.ts"
 import type { Cause, Mistake, Notification, NotificationType, Surroundings } from "./queueState.ts"
 
 export const ACCOUNT = "testaccount1"
@@ -33,6 +33,9 @@ export interface Task {
   /** Participants stay subscribed; assignees are subscribed while they are assigned. */
   readonly participants: Set<string>
   readonly createdInRun: string | null
+  /** Turns of agents on it since a person last acted on it, and whether they are used up. */
+  turns: number
+  isAtTurnLimit: boolean
 }
 
 export interface Message {
@@ -69,6 +72,8 @@ export interface Origin {
   /** The agents' turns behind it, counted from the messages and not from `hops`. */
   readonly depth: number
   readonly run: string | null
+  /** The run with which the chain began; null for a person's act. */
+  readonly chain: string | null
 }
 
 export interface AccountOptions {
@@ -99,6 +104,10 @@ export abstract class AccountState {
   readonly broken = new Map<string, string>()
   /** The longest chain of agents' turns behind each event, by notification. */
   readonly depths = new Map<string, Array<number>>()
+  /** The tasks that a heartbeat showed, by run and epoch. */
+  readonly heartbeatTasks = new Map<string, ReadonlyArray<string>>()
+  /** How often people acted on each task. */
+  readonly acts = new Map<string, number>()
   /** Calls by function, and the claims that gave nothing. */
   readonly counts = new Map<string, number>()
   emptyClaims = 0
@@ -117,7 +126,7 @@ export abstract class AccountState {
   constructor(options: AccountOptions) {
     this.everyone = [...options.agents]
     const actor: Cause = { type: "person", id: options.personId ?? "person" }
-    this.person = { actor, hops: 0, settings: unlimited, depth: 0, run: null }
+    this.person = { actor, hops: 0, settings: unlimited, depth: 0, run: null, chain: null }
     this.nextTaskId = options.nextTaskId ?? ((count) => `t${count}`)
     this.scope = options.scope
     this.now = options.now ?? 0
@@ -129,11 +138,18 @@ export abstract class AccountState {
 
   /** Notes whose change it is; one by an agent's turn must not undo what a person decided after its claim. */
   protected noteDecision(task: Task, field: "status" | "assignees", { actor, run }: Origin): void {
-    if (actor.type === "person") task.decided[field] = this.now
-    else {
+    if (actor.type === "person") {
+      task.decided[field] = this.now
+      this.noteAct(task)
+    } else {
       if (run !== null && this.isDecided(task, field, run)) this.undone.push(`the ${field} of ${task.id}, by ${run}`)
       delete task.decided[field]
     }
+  }
+
+  /** A person has acted on the task. */
+  protected noteAct({ id }: Task): void {
+    this.acts.set(id, (this.acts.get(id) ?? 0) + 1)
   }
 
   /** Whether a person decided this after the run was claimed. */
@@ -176,7 +192,7 @@ export abstract class AccountState {
     const actor: Cause = { type: "agent", id: row.agent }
     const persons = row.events.some((event) => event.actor.type === "person")
     const hops = persons ? 0 : Math.max(...row.events.map((event) => event.hops))
-    return { actor, hops: hops + 1, settings, depth: this.depthOf(row) + 1, run: row.id }
+    return { actor, hops: hops + 1, settings, depth: this.depthOf(row) + 1, run: row.id, chain: chainOf(row) }
   }
 
   protected isStuck(task: Task, assignees: ReadonlyArray<string>): boolean {

@@ -21,6 +21,7 @@ export interface Limits {
   readonly maxAttempts: number
   readonly silenceLimit: number
   readonly maxHops: number
+  readonly maxTurns: number
   /** For how long agents' updates wait for quiet, and at most. */
   readonly quietMillis: number
   readonly quietLimitMillis: number
@@ -37,6 +38,9 @@ export class ClaimInvariants {
   /** Attempts in a row that ended with their process. */
   private readonly crashes = new Map<string, number>()
   private readonly finished = new Set<string>()
+  /** The turns on each task since a person acted on it for the last time, and how often they were used up. */
+  private readonly turns = new Map<string, { readonly acts: number; readonly count: number }>()
+  private readonly limited = new Map<string, number>()
   private readonly waitsSince = new Map<string, number>()
 
   constructor(world: World, limits: Limits) {
@@ -96,7 +100,8 @@ export class ClaimInvariants {
     if (spent > this.maxAttempts) {
       world.violate("I6", `${run} was tried ${spent} times, the budget is ${this.maxAttempts}`)
     }
-    const { claims, events } = this.queue.row(run)
+    const { claims, events, task } = this.queue.row(run)
+    if (claims === 1) this.judgeTurn(run, task, events)
     if (claims === 1 && this.dueBy(events) > world.now)
       world.violate("quiet", `${run} is claimed before its updates are due`)
     if (events.every(isPassive)) world.cover("updates", "claim")
@@ -105,6 +110,36 @@ export class ClaimInvariants {
     for (const { id, lease } of this.queue.sessions.values()) {
       const isOther = lease?.bootId === bootId && id !== session && this.isSuspect(lease.run)
       if (isOther) world.violate("I9", `${run} runs next to ${lease.run}, and both are suspect`)
+    }
+  }
+
+  /** Agents have no more turns of their own on a task than the limit since a person last acted on it. */
+  private judgeTurn(run: string, task: string, events: ReadonlyArray<Event>): void {
+    const { world } = this
+    const turns = this.turnsOn(task) + 1
+    this.turns.set(task, { acts: world.account.acts.get(task) ?? 0, count: turns })
+    if (turns === this.limits.maxTurns) {
+      this.limited.set(task, (this.limited.get(task) ?? 0) + 1)
+      world.cover("turns used up", "claim")
+    }
+    if (turns > this.limits.maxTurns && events.every(({ actor }) => actor.type === "agent")) {
+      world.violate("turns", `${run} is turn ${turns} of agents on ${task}`)
+    }
+  }
+
+  /** The turns on the task since a person last acted on it. */
+  private turnsOn(task: string): number {
+    const found = this.turns.get(task)
+    return found !== undefined && found.acts === (this.world.account.acts.get(task) ?? 0) ? found.count : 0
+  }
+
+  /** At the end: each time that agents used up their turns on a task, the thread says so once. */
+  judgeRest(): void {
+    const { messages } = this.world.account
+    for (const [task, times] of this.limited) {
+      const told = messages.filter(({ author, task: of }) => of === task && author.type === "system").length
+      if (told !== times)
+        this.world.violate("turns", `${task} reached its limit ${times} times and says so ${told} times`)
     }
   }
 
@@ -124,9 +159,13 @@ export class ClaimInvariants {
     return isSuspect({ crashes: this.crashes.get(run) ?? 0 })
   }
 
-  private judgeHeartbeat({ at, run, session }: ClaimEntry): void {
+  private judgeHeartbeat({ at, epoch, run, session }: ClaimEntry): void {
     const { world } = this
     if (this.finished.has(run)) world.violate("I2", `${run} is tried although it was finished`)
+    for (const task of world.account.heartbeatTasks.get(`${run} ${epoch}`) ?? []) {
+      if (this.turnsOn(task) >= this.limits.maxTurns)
+        world.violate("turns", `${run} shows ${task}, which is closed to agents`)
+    }
     const heartbeat = [...this.queue.heartbeats.values()].find((each) => heartbeatRun(each) === run)
     const agent = this.queue.sessions.get(session)?.agent ?? ""
     if (typeof heartbeat?.schedule === "string") {

@@ -124,6 +124,7 @@ export class ContextModel extends FanOutModel {
       heartbeat: { id: run.id, dueAt, schedule, lastHeartbeatAt: null },
       tasks: [...this.tasks.values()]
         .filter((task) => !task.isChat && isOpen(task))
+        .filter((task) => !task.isAtTurnLimit || this.queue.mistakes.has("heartbeats beyond the limit of turns"))
         .slice(0, HEARTBEAT_TASKS)
         .map((task) => ({ task: this.taskView(task), lastMessageAt: null, lastAssigneeAt: null })),
       briefing: null,
@@ -151,6 +152,10 @@ export class ContextModel extends FanOutModel {
     if (run.kind === "heartbeat") {
       const context = this.heartbeatContext(run, generation)
       if (context === null) throw new Error("a heartbeat without its agent")
+      this.heartbeatTasks.set(
+        attempt,
+        context.tasks.map(({ task }) => task.id)
+      )
       return { ...run, kind: run.kind, context }
     }
     const context = this.deliveryContext(run.id, generation, run.epoch)

@@ -55,6 +55,7 @@ export const expectedCells: ReadonlyArray<string> = [
   "suspect|claim",
   "joined|complete",
   "updates|claim",
+  "turns used up|claim",
   "declined|complete",
   "over|complete",
   "by cron|heartbeat"

@@ -4,7 +4,7 @@ import type { TaskStatus } from "../../src/domain/TaskStatus.ts"
 import { AccountState } from "./accountState.ts"
 import type { AccountOptions, Agent, Message, Origin, Task } from "./accountState.ts"
 import { acceptedOf, Refusal, typeOf } from "./queueState.ts"
-import type { Event, Surroundings } from "./queueState.ts"
+import type { Event, Notification, Surroundings } from "./queueState.ts"
 
 type Cause = Pick<Event, "type"> & Partial<Pick<Event, "message" | "statuses" | "request">>
 
@@ -28,6 +28,7 @@ export class FanOutModel extends AccountState {
         const message = { kind, content: text, epoch, answersType, isTruncated }
         return this.post(this.task(row.task), message, this.originOf(row, settings))
       },
+      turnBegins: (row, maxTurns) => this.beginTurn(row, maxTurns),
       beginWork: (row, settings) => {
         const task = this.task(row.task)
         const isDecided = this.keepsDecision(task, "status", row.id)
@@ -50,13 +51,15 @@ export class FanOutModel extends AccountState {
 
   /** Notifies the agents of one event; beyond the hop limit none. Answers the notifications in their order. */
   protected notify(agents: ReadonlyArray<Agent>, task: Task, origin: Origin, cause: Cause): ReadonlyArray<string> {
-    const { actor, depth, hops, settings } = origin
+    const { actor, chain, depth, hops, settings } = origin
+    const isClosed = task.isAtTurnLimit && actor.type === "agent"
+    if (isClosed && !this.queue.mistakes.has("agents' events beyond the limit of turns")) return []
     if (hops > settings.maxHops && !this.queue.mistakes.has("hops without a limit")) return []
     return agents.map(({ id: agent }) => {
       const session = this.scope === "task" ? `session_${agent}_${task.id}` : `session_${agent}`
       this.queue.sessionFor(session, agent)
       const made = `n${this.queue.notifications.size + 1}`
-      const event = { actor, hops, message: null, statuses: null, request: null, ...cause }
+      const event = { actor, hops, chain, message: null, statuses: null, request: null, ...cause }
       const { id } = this.queue.insert(this.now, { id: made, session, agent, task: task.id }, event, settings)
       this.depths.set(id, [...(this.depths.get(id) ?? []), depth])
       if (id === made && this.damageNext !== null) {
@@ -65,6 +68,24 @@ export class FanOutModel extends AccountState {
       }
       return id
     })
+  }
+
+  /** Counts a turn; the last one closes the task to agents until a person acts on it, and a note says so. */
+  private beginTurn(row: Notification, maxTurns: number): void {
+    const task = this.tasks.get(row.task)
+    if (task === undefined) return
+    task.turns += 1
+    const { mistakes } = this.queue
+    if (task.turns < maxTurns || task.isAtTurnLimit || mistakes.has("turns without a limit")) return
+    task.isAtTurnLimit = true
+    this.queue.skip(this.now, { agentsOwnOf: task.id })
+    if (mistakes.has("a limit that no one is told of")) return
+    const note = { kind: "note", content: "the limit of turns", epoch: null, answersType: null } as const
+    this.post(task, note, { ...this.person, actor: { type: "system", id: "system" } })
+  }
+
+  private forgetTurns(task: Task): void {
+    Object.assign(task, { turns: 0, isAtTurnLimit: false })
   }
 
   private isSubscribed(task: Task, agent: string): boolean {
@@ -77,6 +98,9 @@ export class FanOutModel extends AccountState {
     origin: Origin
   ): string {
     const { actor: author, run } = origin
+    const forgives = this.queue.mistakes.has("turns that every message forgives")
+    if (author.type === "person") this.noteAct(task)
+    if (author.type === "person" || forgives) this.forgetTurns(task)
     const id = `m${this.messages.length + 1}`
     this.messages.push({ id, task: task.id, author, at: this.now, run, isTruncated: false, ...message })
     const { orchestrator } = this
@@ -111,6 +135,7 @@ export class FanOutModel extends AccountState {
   protected move(task: Task, to: TaskStatus, origin: Origin): void {
     const from = task.status
     task.status = to
+    if (origin.actor.type === "person") this.forgetTurns(task)
     this.noteDecision(task, "status", origin)
     if (to === "inbox") {
       if (task.assignees.length > 0) this.noteDecision(task, "assignees", origin)
@@ -133,7 +158,9 @@ export class FanOutModel extends AccountState {
       assignees: [],
       decided: {},
       participants: new Set(orchestrator === undefined ? [] : [orchestrator.id]),
-      createdInRun: origin.run
+      createdInRun: origin.run,
+      turns: 0,
+      isAtTurnLimit: false
     }
     this.tasks.set(id, task)
     this.reassign(task, assignees, origin)
@@ -150,6 +177,7 @@ export class FanOutModel extends AccountState {
     const { status } = task
     if (status === "inbox") task.status = "assigned"
     else if (status === "assigned" && isEmpty) task.status = "inbox"
+    if (origin.actor.type === "person") this.forgetTurns(task)
     if (task.status !== status) this.noteDecision(task, "status", origin)
     this.noteDecision(task, "assignees", origin)
     task.assignees = [...assignees]
@@ -188,6 +216,7 @@ export class FanOutModel extends AccountState {
   archive(now: number, id: string): void {
     this.act(now, () => {
       this.task(id).status = "archived"
+      this.forgetTurns(this.task(id))
       this.noteDecision(this.task(id), "status", this.person)
       this.queue.skip(now, { task: id })
     })

@@ -291,6 +291,7 @@ export class Invariants {
 
   /** At the end, when nothing is left to do. */
   judgeRest(): void {
+    this.claims.judgeRest()
     const { account, now } = this.world
     for (const row of this.queue.notifications.values()) {
       if (!ended.has(row.state)) this.world.violate("I1", `${row.id} is left ${row.state}`)

@@ -53,6 +53,7 @@ const play = async (seed: number, length: number) => {
   const isOfHeartbeats = seed % 3 === 0
   const scope = dice.pick(["agent", "task"] as const)
   const quiet = { quietTimeMs: dice.pick([0, 5_000, 30_000]), quietLimitMs: dice.pick([20_000, 120_000]) }
+  const maxTurns = dice.pick([3, 6, 40])
   const settings = { maxHops: dice.between(1, 4), ...quiet }
   const plane = await seededPlane({ sessionScope: scope })
   const { t } = plane
@@ -212,7 +213,7 @@ const play = async (seed: number, length: number) => {
       const number = dice.chance(0.9) ? last + 1 : Math.max(1, last - dice.between(0, 2))
       numbers.set(bootId, Math.max(last, number))
       const limits = { limit: dice.chance(0.03) ? 0 : dice.between(1, 3), heartbeatLimit: dice.between(0, 2) }
-      const request = { protocol: PROTOCOL, runtimeId, bootId, number, ...limits, leaseMs, maxAttempts: 3 }
+      const request = { protocol: PROTOCOL, runtimeId, bootId, number, ...limits, leaseMs, maxAttempts: 3, maxTurns }
       const answer = (await twice("notifications:claim", { ...request, ...named(bootId) })) as Partial<ClaimAnswer>
       for (const { epoch, id, kind, session } of answer.runs ?? []) {
         seen[kind] += 1
@@ -301,8 +302,13 @@ const play = async (seed: number, length: number) => {
       agent,
       task,
       error: error?.class ?? null,
-      events: events.map(({ actor, message, ...event }) => {
-        return { ...event, by: actor.id, message: model.messages.find(({ id }) => id === message)?.content ?? null }
+      events: events.map(({ actor, chain, message, ...event }) => {
+        return {
+          ...event,
+          chain: planeIds.get(chain ?? "") ?? chain,
+          by: actor.id,
+          message: model.messages.find(({ id }) => id === message)?.content ?? null
+        }
       })
     }
   }
@@ -320,6 +326,7 @@ const play = async (seed: number, length: number) => {
       const events = []
       for (const {
         actor,
+        chain = null,
         messageId,
         newStatus,
         previousStatus,
@@ -328,7 +335,7 @@ const play = async (seed: number, length: number) => {
         ...event
       } of row.events) {
         const statuses = newStatus === undefined ? null : [previousStatus, newStatus]
-        events.push({ ...event, refusal, request, statuses, by: actor.id, message: await contentOf(messageId) })
+        events.push({ ...event, chain, refusal, request, statuses, by: actor.id, message: await contentOf(messageId) })
       }
       const { agentId: agent, error, outcome = null, sharedSince = null, taskId: task } = row
       const renamed = { agent, task, outcome, sharedSince, error: error?.class ?? null, events }
@@ -350,9 +357,18 @@ const play = async (seed: number, length: number) => {
       expect(lease === undefined, `lease after ${name}`).toBe(expected.lease === null)
     }
     const tasks = await t.run((ctx) => ctx.db.query("tasks").collect())
-    const states = tasks.map(({ _id, assigneeIds, status }) => [_id, status, assigneeIds])
+    const turns = new Map(
+      (await t.run((ctx) => ctx.db.query("taskLoops").collect())).map((each) => [each.taskId, each])
+    )
+    const states = tasks.map(({ _id, assigneeIds, isAtTurnLimit, status }) => [
+      _id,
+      status,
+      assigneeIds,
+      isAtTurnLimit,
+      turns.get(_id)?.turns ?? 0
+    ])
     expect(states, `tasks after ${name}`).toEqual(
-      [...model.tasks].map(([id, each]) => [id, each.status, each.assignees])
+      [...model.tasks].map(([id, each]) => [id, each.status, each.assignees, each.isAtTurnLimit, each.turns])
     )
   }
 
@@ -409,7 +425,7 @@ describe("the control plane's functions and the model", () => {
 
 describe("differences that the model found", () => {
   const claim = (plane: Awaited<ReturnType<typeof seededPlane>>, bootId: string, number: number) => {
-    const limits = { limit: 8, heartbeatLimit: 0, leaseMs, maxAttempts: 8, held: [], abandoned: [] }
+    const limits = { limit: 8, heartbeatLimit: 0, leaseMs, maxAttempts: 8, maxTurns: 40, held: [], abandoned: [] }
     return plane.mutate(api.service.notifications.claim, {
       protocol: PROTOCOL,
       runtimeId: "r1",

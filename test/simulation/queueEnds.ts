@@ -296,10 +296,16 @@ export class QueueEnds extends QueueState {
     this.set(now, this.deadLetter(id), "discarded")
   }
 
-  /** Ends the notifications that no run holds, of a task that is over or an agent that was removed. */
-  skip(now: number, of: { readonly task?: string; readonly agent?: string }): void {
+  /**
+   * Ends the notifications that no run holds, of a task that is over or an agent that was removed, or those that agents
+   * alone caused and no one has tried.
+   */
+  skip(now: number, of: { readonly task?: string; readonly agent?: string; readonly agentsOwnOf?: string }): void {
+    const isAgentsOwn = ({ claims, events }: Notification) =>
+      claims === 0 && events.every(({ actor }) => actor.type === "agent")
     for (const row of this.notifications.values()) {
-      if (row.state !== "ready" || (row.task !== of.task && row.agent !== of.agent)) continue
+      const isOfTask = row.task === of.task || (row.task === of.agentsOwnOf && isAgentsOwn(row))
+      if (row.state !== "ready" || (!isOfTask && row.agent !== of.agent)) continue
       row.outcome = "skipped"
       this.set(now, row, "delivered")
     }

@@ -260,6 +260,7 @@ export class QueueModel extends QueueEnds {
       const memory = `${bootId} ${row.id}`
       this.counted.set(memory, (this.counted.get(memory) ?? 0) + 1)
       this.set(now, row, "claimed")
+      if (row.claims === 1) this.surroundings.turnBegins(row, request.maxTurns)
     }
     const heartbeat = this.heartbeats.get(session.agent)
     const lastDay = dayOf(heartbeat?.lastHeartbeatAt ?? now)

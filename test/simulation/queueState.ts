@@ -22,6 +22,7 @@ export interface Event {
   readonly actor: Cause
   readonly at: number
   readonly hops: number
+  readonly chain: string | null
   readonly message: string | null
   readonly statuses: readonly [string, string] | null
   readonly request: string | null
@@ -216,6 +217,12 @@ export type Mistake =
   | "a delta in a new generation"
   | "a delta on a history that was seen to be shorter"
   | "updates that do not wait"
+  | "turns without a limit"
+  | "turns that every message forgives"
+  | "agents' events beyond the limit of turns"
+  | "heartbeats beyond the limit of turns"
+  | "a limit that no one is told of"
+  | "creations without a limit"
   | "quiet without a limit"
   | "a mention that waits with updates"
 
@@ -236,6 +243,8 @@ export interface Surroundings {
     message: { readonly kind: "reply" | "fallback" | "note"; readonly content: string | null },
     settings: RunSettings
   ) => string | null
+  /** A turn on the task begins that was not tried before. */
+  readonly turnBegins: (row: Notification, maxTurns: number) => void
   /** Moves an assigned task on when its assignee replied or acted. */
   readonly beginWork: (row: Notification, settings: RunSettings) => void
   /** When the first heartbeat by this interval in minutes is due. */
@@ -270,6 +279,11 @@ export const isOwed = (events: ReadonlyArray<Event>): boolean =>
 /** 0 if a person is among the authors, else the most of an event. */
 export const hopsOf = (events: ReadonlyArray<Event>): number =>
   events.some(({ actor }) => actor.type === "person") ? 0 : Math.max(...events.map(({ hops }) => hops))
+/** The chain of agents' turns that a run on this continues: that of the event with the most hops, or its own. */
+export const chainOf = ({ events, id }: Notification): string => {
+  const hops = hopsOf(events)
+  return events.find((event) => hops > 0 && event.hops === hops)?.chain ?? id
+}
 /** The events that the policy let through; all of them if it refused every one. */
 export const acceptedOf = (events: ReadonlyArray<Event>): ReadonlyArray<Event> => {
   const accepted = events.filter(({ refusal }) => refusal === null)

@@ -91,6 +91,7 @@ export const simulate = Effect.fnUntraced(function* (seed: number, options: Opti
     maxAttempts: dice.between(2, 5),
     silenceLimit: dice.between(1, 3),
     maxHops: dice.between(2, 6),
+    maxTurns: dice.pick([3, 6, 40]),
     drainMillis: 25_000,
     // Not below the pulse, by which runtimes learn of these moments.
     quietMillis: dice.pick([0, 60_000, 60_000, 90_000]),
@@ -103,6 +104,7 @@ export const simulate = Effect.fnUntraced(function* (seed: number, options: Opti
     maxAgentHops: limits.maxHops,
     // In characters here: some ten turns.
     sessionTokenLimit: 15_000,
+    maxAgentTurnsPerTask: limits.maxTurns,
     quietTime: Duration.millis(limits.quietMillis),
     quietTimeLimit: Duration.millis(limits.quietLimitMillis),
     deliveryMaxConcurrentSessions: dice.pick([1, 2, 4, 8]),
