@@ -42,7 +42,14 @@ export interface GatewayFindings {
   readonly config:
     | { readonly _tag: "Absent" }
     | { readonly _tag: "Broken"; readonly detail: string }
-    | { readonly _tag: "Read"; readonly toolSearch: unknown; readonly deniesAll: boolean; readonly responses: unknown }
+    | {
+        readonly _tag: "Read"
+        readonly toolSearch: unknown
+        readonly deniesAll: boolean
+        readonly responses: unknown
+        /** The setting by which it resets the agents' sessions; null if it does not. */
+        readonly sessionReset: { readonly key: string; readonly mode: unknown } | null
+      }
   /** What `config validate` of the gateway's command reported, `isValid` null for no report; null when not asked. */
   readonly validation: { readonly isValid: boolean | null; readonly detail: string } | null
   /** Null when not asked. */

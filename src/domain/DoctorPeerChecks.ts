@@ -244,6 +244,19 @@ export const onGateway: ReadonlyArray<readonly [string, Rule<GatewayFindings>]> 
               )
   ],
   [
+    "session-reset",
+    ({ config, writesConfig }) => {
+      if (config._tag !== "Read") return skip("no configuration of a gateway on this machine")
+      const { sessionReset: found } = config
+      if (found === null) return ok("the gateway keeps the agents' sessions")
+      if (writesConfig) return skip(`the runtime sets ${found.key} to "none" when it starts`)
+      return warn(
+        `the gateway resets the agents' sessions: ${found.key} is ${JSON.stringify(found.mode)}. A reset session has lost what its agent was told`,
+        `set ${found.key} to "none" in the gateway's configuration`
+      )
+    }
+  ],
+  [
     "gateway-configuration-valid",
     ({ validation }) =>
       validation === null

@@ -77,7 +77,7 @@ const without = (object: JsonObject, keys: ReadonlyArray<string>): JsonObject =>
 
 const entriesPath = ["agents", "entries"]
 
-/** What client tools and our heartbeats need of the gateway; it takes these over without a restart. */
+/** What client tools, sessions and our heartbeats need of the gateway; it takes these over without a restart. */
 const always: ReadonlyArray<readonly [ReadonlyArray<string>, unknown]> = [
   // Hidden behind Tool Search our tools would never be called.
   [["tools", "toolSearch"], false],
@@ -86,8 +86,23 @@ const always: ReadonlyArray<readonly [ReadonlyArray<string>, unknown]> = [
   // Heartbeats are ours; the gateway's own would answer nobody.
   [["agents", "defaults", "heartbeat", "every"], "0m"],
   // The workspaces' first texts are ours too.
-  [["agents", "defaults", "skipBootstrap"], true]
+  [["agents", "defaults", "skipBootstrap"], true],
+  // A reset session has lost what the agent was told.
+  [["session", "reset", "mode"], "none"]
 ]
+
+/** The gateway treats our sessions as direct messages: a policy for that type overrides `session.reset`. */
+const directReset = ["session", "resetByType", "direct"]
+
+/** The setting by which the gateway resets our sessions on its own, with its mode; null if it does not. */
+export const sessionReset = (settings: JsonObject): { readonly key: string; readonly mode: unknown } | null => {
+  const base = get(settings, ["session", "reset"])
+  const baseMode = isObject(base) ? (base["mode"] ?? "daily") : "none"
+  const direct = get(settings, directReset)
+  const path = isObject(direct) ? directReset : ["session", "reset"]
+  const directMode = isObject(direct) ? (direct["mode"] ?? (baseMode === "none" ? "daily" : baseMode)) : baseMode
+  return directMode === "none" ? null : { key: [...path, "mode"].join("."), mode: directMode }
+}
 
 const isEqual = (left: unknown, right: unknown): boolean => JSON.stringify(left) === JSON.stringify(right)
 
@@ -188,7 +203,12 @@ export const mergeGatewaySettings = (existing: JsonObject, wish: SettingsWish): 
     bootOnly.push([["gateway", "bind"], "loopback"])
   }
   const changed = bootOnly.filter(([path, value]) => get(settings, path) !== value)
-  const fixed = wish.defersBootOnly ? always : [...always, ...changed]
+  const hasDirectReset = get(settings, directReset) !== undefined
+  const fixed: typeof always = [
+    ...always,
+    ...(hasDirectReset ? [[[...directReset, "mode"], "none"] as const] : []),
+    ...(wish.defersBootOnly ? [] : changed)
+  ]
   for (const [path, value] of fixed) {
     const found = get(settings, path)
     if (found !== undefined && found !== value) replaced.push(path.join("."))

@@ -6,6 +6,7 @@ import { loopback } from "../domain/AddressList.ts"
 import { callsPerMonth } from "../domain/CallForecast.ts"
 import { missingFunctions } from "../domain/ControlPlaneFunctions.ts"
 import type { ControlPlaneFindings, Findings, GatewayFindings, MachineFindings } from "../domain/DoctorFindings.ts"
+import { sessionReset } from "../domain/GatewaySettings.ts"
 import { runCanary } from "../layers/Canary.ts"
 import { RuntimeConfig } from "../layers/Config.ts"
 import { ConvexClient } from "../layers/ConvexClient.ts"
@@ -161,7 +162,8 @@ const readGatewayConfig = Effect.fnUntraced(function* (path: string) {
         _tag: "Read",
         toolSearch: tools?.toolSearch,
         deniesAll: tools?.deny?.includes("*") === true,
-        responses: gateway?.http?.endpoints?.responses?.enabled
+        responses: gateway?.http?.endpoints?.responses?.enabled,
+        sessionReset: sessionReset(settings.success)
       }) as const
   })
 })

@@ -22,6 +22,15 @@ const controlPlane: ControlPlaneFindings = {
   agents: [{ slug: "engineer", isOrchestrator: true }],
   callsPerMonth: 50_000
 }
+type ReadConfig = Extract<GatewayFindings["config"], { readonly _tag: "Read" }>
+const readConfig = (more: Partial<ReadConfig>): ReadConfig => ({
+  _tag: "Read",
+  toolSearch: false,
+  deniesAll: false,
+  responses: true,
+  sessionReset: null,
+  ...more
+})
 const gateway: GatewayFindings = {
   url: "http://127.0.0.1:18789",
   isSupervised: true,
@@ -33,7 +42,7 @@ const gateway: GatewayFindings = {
   version: "2026.9.6",
   models: { status: 200, agents: ["engineer"] },
   responsesStatus: 405,
-  config: { _tag: "Read", toolSearch: false, deniesAll: false, responses: true },
+  config: readConfig({}),
   validation: { isValid: true, detail: "" },
   canary: { _tag: "Called" }
 }
@@ -111,21 +120,14 @@ const broken: ReadonlyArray<readonly [string, CheckStatus, Findings]> = [
   ["responses-endpoint", "warn", gate({ responsesStatus: 500 })],
   ["gateway-token", "fail", gate({ models: { status: 401, agents: null } })],
   ["gateway-configuration", "warn", gate({ config: { _tag: "Broken", detail: "no JSON" } })],
-  ["tool-search", "fail", gate({ config: { _tag: "Read", toolSearch: undefined, deniesAll: false, responses: true } })],
+  ["tool-search", "fail", gate({ config: readConfig({ toolSearch: undefined }) })],
+  ["tool-search", "fail", gate({ version: "2026.8.2", config: readConfig({ toolSearch: true }) })],
+  ["tool-search", "warn", gate({ version: "2026.8.2", config: readConfig({ toolSearch: undefined }) })],
+  ["responses-configured", "fail", gate({ config: readConfig({ responses: undefined }) })],
   [
-    "tool-search",
-    "fail",
-    gate({ version: "2026.8.2", config: { _tag: "Read", toolSearch: true, deniesAll: false, responses: true } })
-  ],
-  [
-    "tool-search",
+    "session-reset",
     "warn",
-    gate({ version: "2026.8.2", config: { _tag: "Read", toolSearch: undefined, deniesAll: false, responses: true } })
-  ],
-  [
-    "responses-configured",
-    "fail",
-    gate({ config: { _tag: "Read", toolSearch: false, deniesAll: false, responses: undefined } })
+    gate({ config: readConfig({ sessionReset: { key: "session.reset.mode", mode: "daily" } }) })
   ],
   ["gateway-configuration-valid", "fail", gate({ validation: { isValid: false, detail: "agents.entries: required" } })],
   ["gateway-configuration-valid", "warn", gate({ validation: { isValid: null, detail: "no report" } })],
@@ -210,8 +212,7 @@ describe("the doctor", () => {
 
   it("leaves Tool Search alone where it hides nothing, and where the runtime switches it off", () => {
     const statusOf = (toolSearch: unknown, more: Partial<GatewayFindings> = {}, deniesAll = false) =>
-      find(examine(gate({ config: { _tag: "Read", toolSearch, deniesAll, responses: true }, ...more })), "tool-search")
-        ?.status
+      find(examine(gate({ config: readConfig({ toolSearch, deniesAll }), ...more })), "tool-search")?.status
     assert.strictEqual(statusOf(undefined, {}, true), "ok")
     assert.strictEqual(statusOf(true, {}, true), "ok")
     assert.strictEqual(statusOf({ enabled: false }), "ok")

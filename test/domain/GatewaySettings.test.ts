@@ -1,6 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Schema } from "effect"
-import { mergeGatewaySettings, SettingsUnusable } from "../../src/domain/GatewaySettings.ts"
+import { mergeGatewaySettings, sessionReset, SettingsUnusable } from "../../src/domain/GatewaySettings.ts"
 import type { AgentSettings, JsonObject, SettingsWish, WrittenSettings } from "../../src/domain/GatewaySettings.ts"
 
 const agent = (slug: string, more: Partial<AgentSettings> = {}): AgentSettings => ({
@@ -38,7 +38,8 @@ const ours = [
   "tools.sessions.visibility",
   "gateway.http.endpoints.responses.enabled",
   "gateway.mode",
-  "gateway.bind"
+  "gateway.bind",
+  "session.reset.mode"
 ]
 
 /** Path to value of everything but what is ours; objects show by what is in them, and when they are empty. */
@@ -98,9 +99,55 @@ describe("our part of the gateway's configuration", () => {
         defaults: { heartbeat: { every: "0m" }, skipBootstrap: true }
       },
       tools: { toolSearch: false, sessions: { visibility: "self" } },
-      gateway: { http: { endpoints: { responses: { enabled: true } } }, mode: "local", bind: "loopback" }
+      gateway: { http: { endpoints: { responses: { enabled: true } } }, mode: "local", bind: "loopback" },
+      session: { reset: { mode: "none" } }
     })
   })
+
+  it("keeps the gateway from resetting our sessions, and leaves the policies of other conversations alone", () => {
+    const others = { resetByType: { group: { mode: "daily" } }, resetByChannel: { discord: { mode: "idle" } } }
+    const existing = {
+      session: {
+        ...others,
+        reset: { mode: "daily", atHour: 4 },
+        resetByType: { ...others.resetByType, direct: { idleMinutes: 60 } }
+      }
+    }
+    const { replaced, settings } = mergeGatewaySettings(existing, wish([]))
+    assert.deepStrictEqual(settings["session"], {
+      resetByType: { ...others.resetByType, direct: { idleMinutes: 60, mode: "none" } },
+      resetByChannel: others.resetByChannel,
+      reset: { mode: "none", atHour: 4 }
+    })
+    assert.deepStrictEqual(replaced, ["session.reset.mode"])
+    assert.isNull(sessionReset(settings))
+  })
+
+  // As measured on 2026.8.2 and 2026.9.6; the contract tests repeat the cases that can be made within seconds.
+  for (const [session, found] of [
+    [undefined, null],
+    [{ reset: { mode: "none", idleMinutes: 1 } }, null],
+    [{ reset: { mode: "idle", idleMinutes: 1 } }, { key: "session.reset.mode", mode: "idle" }],
+    [{ reset: { atHour: 4 } }, { key: "session.reset.mode", mode: "daily" }],
+    [
+      { reset: { mode: "none" }, resetByType: { direct: { mode: "idle", idleMinutes: 1 } } },
+      { key: "session.resetByType.direct.mode", mode: "idle" }
+    ],
+    [
+      { reset: { mode: "none" }, resetByType: { direct: { idleMinutes: 1 } } },
+      { key: "session.resetByType.direct.mode", mode: "daily" }
+    ],
+    [
+      { reset: { mode: "idle" }, resetByType: { direct: { idleMinutes: 1 } } },
+      { key: "session.resetByType.direct.mode", mode: "idle" }
+    ],
+    [{ reset: { mode: "daily" }, resetByType: { direct: { mode: "none" } } }, null],
+    [{ resetByType: { group: { mode: "daily" } }, resetByChannel: { webchat: { mode: "daily" } } }, null]
+  ] as const) {
+    it(`finds ${found === null ? "no reset" : `the reset by ${found.key}`} in ${JSON.stringify(session)}`, () => {
+      assert.deepStrictEqual(sessionReset(session === undefined ? {} : { session }), found)
+    })
+  }
 
   it.effect.prop(
     "changes nothing but itself in arbitrary JSON, and merging twice is merging once",

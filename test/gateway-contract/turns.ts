@@ -129,13 +129,18 @@ export const turnCases = (contract: () => Contract): void => {
     expect(prompt?.maxTokens).toBe(77)
   })
 
-  it("does not execute slash commands", async () => {
-    const marker = contract().newMarker()
-    const answer = await contract().turn({ input: `/new ${marker}` }, { key: contract().newKey() })
-    expect(finalText(answer)).toBe("ok")
-    const [prompt] = await contract().prompts(marker)
-    expect(spokenOf(prompt!)).toEqual([`/new ${marker}`])
-  })
+  for (const command of ["/new", "/reset", "/new hello", "/compact"]) {
+    it(`does not execute ${command}, alone or in a longer text, and keeps the session`, async () => {
+      const marker = contract().newMarker()
+      const key = contract().newKey()
+      for (const input of ["first", command, `A person wrote:\n${command}`, marker]) {
+        await contract().turn({ input }, { key })
+      }
+      const [prompt] = await contract().prompts(marker)
+      const said = ["first", "ok", command, "ok", `A person wrote:\n${command}`, "ok", marker]
+      expect(spokenOf(prompt!)).toEqual(said)
+    })
+  }
 
   it("makes the last user item current and the earlier ones a block of history", async () => {
     const marker = contract().newMarker()
