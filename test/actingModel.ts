@@ -6,6 +6,8 @@ import type { Scope } from "effect"
 import type { ChatRequest } from "../local/model/chat.ts"
 import { textOf } from "../local/model/chat.ts"
 import { readBody } from "../local/model/control.ts"
+import { replyOf } from "../local/model/scriptedModel.ts"
+import { sendReply } from "../local/model/server.ts"
 
 /** A call of one tool, instead of a text. */
 export interface ActedCall {
@@ -19,29 +21,10 @@ export type Act = (
   chat: ChatRequest
 ) => Promise<string | ActedCall>
 
-const messageOf = (answer: string | ActedCall, number: number) =>
-  typeof answer === "string"
-    ? { message: { role: "assistant", content: answer }, finish_reason: "stop" }
-    : {
-        message: {
-          role: "assistant",
-          content: null,
-          tool_calls: [
-            {
-              id: `call_${number}`,
-              type: "function",
-              function: { name: answer.name, arguments: JSON.stringify(answer.args) }
-            }
-          ]
-        },
-        finish_reason: "tool_calls"
-      }
-
 /** Serves the model on a free port; answers the provider's base URL. */
 export const serveActingModel = (act: Act): Effect.Effect<string, never, Scope.Scope> =>
   Effect.acquireRelease(
     Effect.promise(async () => {
-      let answers = 0
       const server = createServer((request, response) => {
         const serve = async () => {
           const chat = JSON.parse(await readBody(request)) as ChatRequest
@@ -58,17 +41,8 @@ export const serveActingModel = (act: Act): Effect.Effect<string, never, Scope.S
             },
             chat
           )
-          answers += 1
-          response.writeHead(200, { "content-type": "application/json" }).end(
-            JSON.stringify({
-              id: "chatcmpl-acting",
-              object: "chat.completion",
-              created: 0,
-              model: chat.model,
-              choices: [{ index: 0, ...messageOf(answer, answers) }],
-              usage: { prompt_tokens: 1, completion_tokens: 1, total_tokens: 2 }
-            })
-          )
+          const action = typeof answer === "string" ? { text: answer } : { toolCalls: [answer] }
+          sendReply(response, chat, replyOf({ ...action, usage: { input: 1, output: 1 } }))
         }
         serve().catch((error: unknown) => response.writeHead(500).end(String(error)))
       })

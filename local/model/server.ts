@@ -92,9 +92,13 @@ const play = async (model: ScriptedModel, body: ChatRequest, response: ServerRes
     return
   }
   request.ended = "answered"
-  const reply = replyOf(action)
-  if (body.stream === true) stream(response, body.model, reply)
-  else json(response, 200, completion(body.model, reply))
+  sendReply(response, body, replyOf(action))
+}
+
+/** Answers a request as a provider does: as a stream if it asks for one. */
+export const sendReply = (response: ServerResponse, request: ChatRequest, reply: ChatReply): void => {
+  if (request.stream === true) stream(response, request.model, reply)
+  else json(response, 200, completion(request.model, reply))
 }
 
 const completion = (model: string, reply: ChatReply) => ({
