@@ -330,6 +330,25 @@ describe("the command line", () => {
     }).pipe(Effect.scoped)
   )
 
+  it.live("the doctor warns of a gateway that resets the agents' sessions, unless the runtime changes that", () =>
+    Effect.gen(function* () {
+      const house = yield* makeHouse()
+      const home = yield* makeGatewayHome({
+        ...gatewaySettings(["squad-lead", "engineer", "qa"]),
+        session: { reset: { mode: "daily" } }
+      })
+      const judged = Effect.fnUntraced(function* (profileSync: string) {
+        const env = { ...home.env, OPENCLAW_GATEWAY_URL: house.gateway.url, OPENCLAW_CONFIG_PATH: home.configPath }
+        const { out } = yield* runIn(envOf(house, { ...env, OPENCLAW_PROFILE_SYNC: profileSync }), "doctor", "--json")
+        return checksOf(out).get("session-reset")
+      })
+      const found = yield* judged("false")
+      assert.strictEqual(found?.status, "warn")
+      assert.include(found?.fix, "session.reset.mode")
+      assert.strictEqual((yield* judged("true"))?.status, "skip")
+    }).pipe(Effect.scoped)
+  )
+
   it.live("the doctor's canary is one tool call of an agent in a session of its own", () =>
     Effect.gen(function* () {
       const state = { OPENCLAW_STATE_DIR: "/tmp", OPENCLAW_CONFIG_PATH: "/nonexistent/openclaw.json" }
