@@ -119,6 +119,7 @@ export class Runs {
       })
     } finally {
       session.running = undefined
+      this.#sessions.trim(session)
       this.#sessions.save(session)
     }
   }

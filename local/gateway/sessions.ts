@@ -1,10 +1,18 @@
 import { createHash, randomUUID } from "node:crypto"
 import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
+import { textOf } from "../model/chat.ts"
 import type { ChatMessage } from "../model/chat.ts"
 
-/** Messages kept per session, so that a long-lived session costs constant memory. */
-const keptMessages = 60
+/**
+ * Characters of a history that are kept. As measured with 2026.9.6, a history is append-only up to there; beyond, each
+ * turn drops the oldest ones.
+ */
+const keptCharacters = 900_000
+
+const lengthOf = (message: ChatMessage): number =>
+  textOf(message).length +
+  (message.tool_calls ?? []).reduce((sum, call) => sum + call.function.name.length + call.function.arguments.length, 0)
 
 /** One conversation: its transcript, what an aborted turn left behind, and the runs waiting for their turn. */
 export interface Session {
@@ -85,14 +93,20 @@ export class Sessions {
     return [...this.#sessions.values()].filter((session) => session.running !== undefined)
   }
 
-  /** Cuts the transcript to what is kept and, with a state folder, writes it before returning. */
-  save(session: Session): void {
-    if (session.messages.length > keptMessages) {
-      const from = session.messages.findIndex(
-        (message, index) => index >= session.messages.length - keptMessages / 2 && message.role === "user"
-      )
-      session.messages = session.messages.slice(from < 0 ? -1 : from)
+  /** Drops the oldest turns beyond what is kept; the last message stays, however long. */
+  trim(session: Session): void {
+    const { messages } = session
+    let excess = messages.reduce((sum, message) => sum + lengthOf(message), -keptCharacters)
+    let from = 0
+    while (from < messages.length - 1 && (excess > 0 || (from > 0 && messages[from]?.role !== "user"))) {
+      excess -= lengthOf(messages[from]!)
+      from += 1
     }
+    if (from > 0) session.messages = messages.slice(from)
+  }
+
+  /** With a state folder, writes the session before returning. */
+  save(session: Session): void {
     if (this.#folder === undefined) return
     const { key, agent, id, messages, abandoned, running } = session
     const stored: StoredSession = {

@@ -25,3 +25,24 @@ describe("the sessions of a gateway with a state folder", () => {
     }
   })
 })
+
+describe("the history of a session", () => {
+  it("is kept whole for hundreds of turns, and then loses its oldest turns", () => {
+    const sessions = new Sessions(undefined)
+    const session = sessions.open("agent:alpha:acct", "alpha")
+    const take = (turn: number, characters: number) => {
+      session.messages.push(
+        { role: "user", content: `${turn} `.padEnd(characters) },
+        { role: "assistant", content: "ok" }
+      )
+      sessions.trim(session)
+    }
+    for (let turn = 0; turn < 400; turn += 1) take(turn, 1_000)
+    assert.lengthOf(session.messages, 800)
+    for (let turn = 400; turn < 406; turn += 1) take(turn, 100_000)
+    const [first] = session.messages
+    assert.strictEqual(first?.role, "user")
+    assert.match(String(first?.content), /^101 /)
+    assert.match(String(session.messages.at(-2)?.content), /^405 /)
+  })
+})
