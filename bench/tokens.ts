@@ -1,39 +1,32 @@
 /**
- * What the turns of a team cost in model tokens: a scripted conversation against the scripted gateway, which builds the
- * provider's requests as the real one does (tools, system prompt, append-only history). Tokens are characters / 4. A
- * provider's prompt cache reuses the part that a request shares with the previous one of its session.
+ * What the turns of a team cost in model tokens: a scripted conversation against the real gateway if it is installed, and
+ * otherwise against the scripted one, which builds the provider's requests in the same order (tools, system prompt,
+ * append-only history). Played once with a session for each agent and once with one for each task.
  */
+import { setTimeout as sleep } from "node:timers/promises"
 import { Effect } from "effect"
-import type { ChatRequest } from "../local/model/chat.ts"
-import { textOf } from "../local/model/chat.ts"
+import type { Scope } from "effect"
+import { demoTeam } from "../local/account.ts"
 import { sessionOf } from "../local/model/scriptedModel.ts"
+import { CANARY_TOOL } from "../src/domain/Canary.ts"
 import type { ActedCall } from "../test/actingModel.ts"
 import { serveActingModel } from "../test/actingModel.ts"
 import { eventually } from "../test/process/house.ts"
+import type { House, NotificationRow } from "../test/process/house.ts"
 import { inPasses } from "./passes.ts"
 import type { Pass, Row } from "./passes.ts"
-import { houseOf } from "./subject.ts"
+import { here, houseOf } from "./subject.ts"
+import type { Subject } from "./subject.ts"
+import { kindOf, makeRequestLog, ownText, rowsOf, tableOf } from "./tokenRequests.ts"
+import { base } from "./tokensBase.ts"
+import { gatewayName, isRealInstalled, startReal } from "./tokensGateway.ts"
 
 /** Messages of a person in the first task and in the second. */
 const MESSAGES = { first: 30, second: 12 }
-/** Heartheartbeats of one agent after the conversation. */
+/** Heartbeats of one agent after the conversation. */
 const HEARTBEATS = 5
-const CHARACTERS_PER_TOKEN = 4
-/** The price of a token relative to uncached input: read from the cache, and written to it at Anthropic. */
-const CACHE_READ = 0.1
-const CACHE_WRITE = 1.25
-
-type Kind = "delivery" | "tool round" | "heartbeat"
-
-/** One request as a provider reads it, and what it has in common with the previous one of its session. */
-interface Request {
-  readonly session: string
-  readonly kind: Kind
-  readonly text: string
-  /** The last user message: what this request adds. */
-  readonly own: number
-  readonly shared: number
-}
+/** Tasks in which the engineer is then asked at once, and how long the model takes for each answer. */
+const AT_ONCE = { tasks: 4, modelMillis: 2_000 }
 
 const words =
   "the login button on the settings page does not react when the network is slow so we should check the retry logic and the error text before the release"
@@ -43,28 +36,6 @@ const textFor = (number: number, characters: number): string => {
   const rotated = words.split(" ").map((_, index, all) => all[(index * 7 + number) % all.length])
   return `(${number}) ${Array.from({ length: Math.ceil(characters / words.length) }, () => rotated.join(" ")).join(". ")}`
 }
-
-const sharedPrefix = (left: string, right: string): number => {
-  const most = Math.min(left.length, right.length)
-  let at = 0
-  while (at < most && left.charCodeAt(at) === right.charCodeAt(at)) at += 1
-  return at
-}
-
-/** Everything that the provider reads, in its order. */
-const textOfRequest = ({ messages, tools = [] }: ChatRequest): string =>
-  [
-    JSON.stringify(tools),
-    ...messages.map((message) => `${message.role}: ${textOf(message)}${JSON.stringify(message.tool_calls ?? "")}`)
-  ].join("\n")
-
-const lastUserText = ({ messages }: ChatRequest): string => {
-  const last = messages.findLast(({ role }) => role === "user")
-  return last === undefined ? "" : textOf(last)
-}
-
-const kindOf = (own: string): Kind =>
-  own.includes('"tool":"') ? "tool round" : /\bheartbeat \S+, attempt /.test(own) ? "heartbeat" : "delivery"
 
 /** Answers as a team does: those who are asked look at the task and answer, the others have nothing to add. */
 const act = (own: string, number: number): string | ActedCall => {
@@ -81,74 +52,77 @@ const act = (own: string, number: number): string | ActedCall => {
   }
 }
 
-const rowsOf = (requests: ReadonlyArray<Request>): ReadonlyArray<Row> => {
-  const turns = requests.filter(({ kind }) => kind !== "tool round").length
-  const tokens = (all: ReadonlyArray<Request>, of: (request: Request) => number) =>
-    all.reduce((sum, request) => sum + of(request), 0) / CHARACTERS_PER_TOKEN
-  const length = ({ text }: Request) => text.length
-  const fresh = ({ shared, text }: Request) => text.length - shared
-  const priced = (write: number) => (request: Request) => CACHE_READ * request.shared + write * fresh(request)
-  const row = (name: string, unit: string, sample: number): Row => ({
-    name: `tokens: ${name}`,
-    unit,
-    samples: [sample]
-  })
-  const deliveries = requests.filter(({ kind }) => kind === "delivery")
-  const late = deliveries.slice(-20)
-  const heartbeats = requests.filter(({ kind }) => kind === "heartbeat")
-  return [
-    row("turns", "turns", turns),
-    row(
-      "shared with the session's previous request",
-      "%",
-      (100 * tokens(requests, (each) => each.shared)) / tokens(requests, length)
-    ),
-    row("input per turn", "tokens", tokens(requests, length) / turns),
-    row("input per turn, price-weighted, warm, Anthropic", "tokens", tokens(requests, priced(CACHE_WRITE)) / turns),
-    row("input per turn, price-weighted, warm, OpenAI", "tokens", tokens(requests, priced(1)) / turns),
-    row("own input of a delivery, the last 20", "tokens", tokens(late, (each) => each.own) / late.length),
-    row("input of a heartbeat", "tokens", tokens(heartbeats, length) / heartbeats.length)
-  ]
-}
+/** Nothing runs or is due, but for news of other agents' messages, which may wait. */
+const isSettled = (rows: ReadonlyArray<NotificationRow>): boolean =>
+  rows.every(({ state, type }) => state === "delivered" || (state === "ready" && type === "thread_update"))
 
-const pass: Pass = (subject) =>
+/** Waits until the team is quiet, and stays so for a moment. */
+const untilQuiet = ({ notifications }: House): Effect.Effect<unknown> =>
+  eventually(notifications, isSettled).pipe(
+    Effect.andThen(Effect.sleep("300 millis")),
+    Effect.andThen(notifications),
+    Effect.repeat({ until: isSettled })
+  )
+
+type SessionScope = "agent" | "task"
+
+/** A team whose agents answer by `act`, and the requests that its model got. */
+const makeTeam = (subject: Subject, sessionScope: SessionScope) =>
   Effect.gen(function* () {
-    const requests: Array<Request> = []
-    const previous = new Map<string, string>()
-    const sessions = new Map<string, string>()
-    const modelUrl = yield* serveActingModel(async (_, chat) => {
-      const text = textOfRequest(chat)
-      const own = lastUserText(chat)
-      // A long history loses the line that names the session; only deliveries have one that long.
-      const agent = /\(@([a-z-]+)\), /.exec(text)?.[1] ?? "unknown"
-      const session = sessionOf(chat.messages)?.session ?? sessions.get(agent) ?? "unknown"
-      if (!session.includes(":heartbeat:")) sessions.set(agent, session)
-      const shared = sharedPrefix(previous.get(session) ?? "", text)
-      previous.set(session, text)
-      requests.push({ session, kind: kindOf(own), text, own: own.length, shared })
-      return act(own, requests.length)
+    const log = makeRequestLog()
+    let modelMillis = 0
+    const modelUrl = yield* serveActingModel(async ({ tools }, chat) => {
+      if (tools.includes(CANARY_TOOL)) return { name: CANARY_TOOL, args: { word: "canary" } }
+      const own = ownText(chat)
+      const session = sessionOf(chat.messages)?.session
+      if (session === undefined || !/delivery|heartbeat|"tool":/.test(own)) return "ok"
+      log.add(session, chat)
+      if (modelMillis > 0) await sleep(modelMillis)
+      return act(own, log.requests.length)
     })
     const house = yield* houseOf(subject, { gatewayArgs: ["--model-url", modelUrl] })
+    const env = isRealInstalled
+      ? yield* startReal(
+          modelUrl,
+          demoTeam.map(({ slug }) => slug)
+        )
+      : {}
+    const { accountId } = house.account
+    yield* Effect.promise(() => house.person.mutation("app/accounts:configure", { accountId, sessionScope }))
+    yield* house.startRuntime({ LOG_LEVEL: "error", ...env })
+    const slowDown = () => {
+      modelMillis = AT_ONCE.modelMillis
+    }
+    return { house, requests: log.requests, slowDown }
+  })
+
+const play = (subject: Subject, sessionScope: SessionScope): Effect.Effect<ReadonlyArray<Row>, unknown, Scope.Scope> =>
+  Effect.gen(function* () {
+    const { house, requests, slowDown } = yield* makeTeam(subject, sessionScope)
     const { accountId, agents } = house.account
-    yield* house.startRuntime({ LOG_LEVEL: "error" })
-    const isQuiet = eventually(house.notifications, (rows) => rows.every(({ state }) => state === "delivered"))
-    const converse = (title: string, messages: number) =>
+    const engineer = agents["engineer"]!
+    const newTask = (title: string) =>
       Effect.gen(function* () {
         const taskId = yield* house.newTask(title)
         yield* Effect.promise(() =>
-          house.person.mutation("app/tasks:assign", { accountId, taskId, assigneeIds: [agents["engineer"]!] })
+          house.person.mutation("app/tasks:assign", { accountId, taskId, assigneeIds: [engineer] })
         )
+        return taskId
+      })
+    const converse = (title: string, messages: number) =>
+      Effect.gen(function* () {
+        const taskId = yield* newTask(title)
         for (let number = 0; number < messages; number += 1) {
           const slug = ["engineer", "qa", "squad-lead"][number % 3]!
           yield* house.post(taskId, `@${slug} ${textFor(number, 400)}`)
-          yield* isQuiet
+          yield* untilQuiet(house)
         }
       })
     yield* converse("Fix the login button", MESSAGES.first)
     yield* converse("Write the release notes", MESSAGES.second)
     const heartbeat = (schedule: string) =>
       Effect.promise(() =>
-        house.person.mutation("app/agents:update", { accountId, agentId: agents["engineer"]!, heartbeat: schedule })
+        house.person.mutation("app/agents:update", { accountId, agentId: engineer, heartbeat: schedule })
       )
     yield* heartbeat("* * * * * *")
     yield* eventually(
@@ -156,8 +130,48 @@ const pass: Pass = (subject) =>
       (count) => count >= HEARTBEATS
     )
     yield* heartbeat("0 0 29 2 *")
-    return rowsOf(requests)
-  }).pipe(Effect.scoped)
+    const measured = [...requests]
+    const tasks = yield* Effect.forEach(Array.from({ length: AT_ONCE.tasks }), (_, index) => newTask(`Task ${index}`))
+    yield* untilQuiet(house)
+    slowDown()
+    const from = performance.now()
+    yield* Effect.forEach(tasks, (taskId) => house.post(taskId, "@engineer how is it going?"))
+    yield* untilQuiet(house)
+    const seconds = (performance.now() - from) / 1_000
+    process.stderr.write(`\n${subject.root}, a session per ${sessionScope}, ${gatewayName}\n${tableOf(measured)}\n`)
+    return [
+      ...rowsOf(measured),
+      { name: `${AT_ONCE.tasks} messages to one agent in as many tasks, all answered`, unit: "s", samples: [seconds] }
+    ]
+  })
 
-/** Runs the measurement; about two minutes for each checkout. One pass: the conversation is the same each time. */
+/** What must be below the share of what commit f135eba took. */
+const shares = [
+  ["input per turn", 0.38],
+  ["input per turn, price-weighted, warm, Anthropic", 0.07],
+  ["input per turn, price-weighted, cold, Anthropic", 0.4],
+  ["own input of a delivery, the last 20", 0.2]
+] as const
+
+const toBase = (rows: ReadonlyArray<Row>): ReadonlyArray<Row> =>
+  shares.flatMap(([name, below]) => {
+    const before = base[isRealInstalled ? "real" : "scripted"][name]
+    const sample = rows.find((row) => row.name === name)?.samples[0]
+    if (before === undefined || sample === undefined) return []
+    return [{ name: `${name}, to commit f135eba`, unit: "ratio", samples: [sample / before], goal: { below } }]
+  })
+
+const pass: Pass = (subject) =>
+  Effect.gen(function* () {
+    const agent = yield* Effect.scoped(play(subject, "agent"))
+    const task = yield* Effect.scoped(play(subject, "task"))
+    return [
+      ...agent.map((row) => ({ ...row, name: `tokens: ${row.name}` })),
+      ...(subject === here ? toBase(agent) : []).map((row) => ({ ...row, name: `tokens: ${row.name}` })),
+      // The goals are those of the default.
+      ...task.map(({ name, samples, unit }) => ({ name: `tokens, a session per task: ${name}`, samples, unit }))
+    ]
+  })
+
+/** Runs the measurement; about ten minutes for each checkout. One pass: the conversation is the same each time. */
 export const run = inPasses(pass, 1)

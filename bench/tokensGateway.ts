@@ -1,0 +1,48 @@
+/** The gateway in front of the model of `npm run bench -- tokens`: the real one if it is installed. */
+import { existsSync, mkdtempSync, rmSync } from "node:fs"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+import { Effect } from "effect"
+import type { Scope } from "effect"
+import { installOpenClaw, pinnedVersion } from "../test/openclaw/install.ts"
+import { RealGateway } from "../test/openclaw/realGateway.ts"
+
+const installed = join(import.meta.dirname, "../test/openclaw/node_modules/openclaw/package.json")
+
+/** Whether `npm run test:openclaw` has installed the real gateway. */
+export const isRealInstalled = existsSync(installed)
+
+/** What the figures were measured on. */
+export const gatewayName = isRealInstalled ? `OpenClaw ${pinnedVersion}` : "the scripted gateway"
+
+/** Starts a real gateway with these agents; answers the runtime's variables that name it. */
+export const startReal = (
+  modelUrl: string,
+  agents: ReadonlyArray<string>
+): Effect.Effect<Record<string, string>, never, Scope.Scope> =>
+  Effect.gen(function* () {
+    const root = yield* Effect.acquireRelease(
+      Effect.sync(() => mkdtempSync(join(tmpdir(), "mission-control-tokens-"))),
+      (folder) => Effect.sync(() => rmSync(folder, { recursive: true, force: true, maxRetries: 3 }))
+    )
+    const gateway = yield* Effect.acquireRelease(
+      Effect.promise(async () =>
+        RealGateway.start({
+          version: pinnedVersion,
+          command: await installOpenClaw(pinnedVersion),
+          modelUrl: modelUrl.replace(/\/v1$/, ""),
+          root,
+          agents,
+          builtIns: ["read", "write", "edit", "exec"]
+        })
+      ),
+      (started) => Effect.promise(() => started.stop())
+    )
+    return {
+      OPENCLAW_GATEWAY_URL: gateway.url,
+      OPENCLAW_GATEWAY_TOKEN: gateway.token,
+      OPENCLAW_PROFILE_SYNC: "true",
+      OPENCLAW_CONFIG_PATH: gateway.configPath,
+      OPENCLAW_WORKSPACE_ROOT: join(root, "workspaces")
+    }
+  })
