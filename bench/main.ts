@@ -58,7 +58,8 @@ const usage = `usage: npm run bench -- [name ...] [options]
   --write        puts that table of the kept results into docs/performance.md
 benches: ${Object.keys(benches).join(", ")}; all of them without a name
 BENCH_RUNS (5) and BENCH_SECONDS shorten a run, BENCH_HELD_SECONDS (60) the rate that is held, BENCH_MINUTES (15) the idle
-one. BENCH_FORM=source runs the runtime from source, without the flags of the bundle.
+one. BENCH_FORM=source runs the runtime from source, without the flags of the bundle. BENCH_GATEWAY=scripted has tokens use
+the scripted gateway also where the real one is installed.
 `
 
 const { positionals, values } = optionsOf("bench", usage, {

@@ -129,8 +129,11 @@ export const tableOf = (requests: ReadonlyArray<TokenRequest>): string => {
   return [header, header.map(() => "---"), ...rows].map((cells) => `| ${cells.join(" | ")} |`).join("\n")
 }
 
-/** What a turn costs on average; tokens are characters / 4. */
-export const rowsOf = (requests: ReadonlyArray<TokenRequest>): ReadonlyArray<Row> => {
+/** What a turn costs on average; tokens are characters / 4. `first` are the requests up to the end of the longest thread. */
+export const rowsOf = (
+  requests: ReadonlyArray<TokenRequest>,
+  first: ReadonlyArray<TokenRequest>
+): ReadonlyArray<Row> => {
   const row = (name: string, unit: string, sample: number, goal?: Goal): Row => ({
     name,
     unit,
@@ -140,7 +143,7 @@ export const rowsOf = (requests: ReadonlyArray<TokenRequest>): ReadonlyArray<Row
   const turns = requests.filter(isFirstOfTurn).length
   const perTurn = (measure: Measure) => sum(requests, measure) / turns
   const deliveries = requests.filter(({ kind }) => kind === "delivery")
-  const late = deliveries.slice(-20)
+  const late = first.filter(({ kind }) => kind === "delivery").slice(-20)
   const heartbeats = requests.filter(({ kind }) => kind === "heartbeat")
   const sessions = new Set(deliveries.map(({ session }) => session))
   return [
@@ -151,7 +154,7 @@ export const rowsOf = (requests: ReadonlyArray<TokenRequest>): ReadonlyArray<Row
     row("input per turn, price-weighted, warm, OpenAI", "tokens", perTurn(priced("openai", warm))),
     row("input per turn, price-weighted, cold, Anthropic", "tokens", perTurn(priced("anthropic", cold))),
     row("input per turn, price-weighted, cold, OpenAI", "tokens", perTurn(priced("openai", cold))),
-    row("own input of a delivery, the last 20", "tokens", sum(late, ({ own }) => own) / late.length),
+    row("own input of a delivery, at 30 messages", "tokens", sum(late, ({ own }) => own) / late.length),
     row("largest delivery", "tokens", Math.max(...deliveries.map(total)) / CHARACTERS_PER_TOKEN),
     row("input of a heartbeat", "tokens", sum(heartbeats, total) / heartbeats.length),
     row("sessions of deliveries, with every rotation", "sessions", sessions.size)

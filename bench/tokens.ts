@@ -19,7 +19,7 @@ import { here, houseOf } from "./subject.ts"
 import type { Subject } from "./subject.ts"
 import { kindOf, makeRequestLog, ownText, rowsOf, tableOf } from "./tokenRequests.ts"
 import { base } from "./tokensBase.ts"
-import { gatewayName, isRealInstalled, startReal } from "./tokensGateway.ts"
+import { gatewayName, isReal, startReal } from "./tokensGateway.ts"
 
 /** Messages of a person in the first task and in the second. */
 const MESSAGES = { first: 30, second: 12 }
@@ -81,7 +81,7 @@ const makeTeam = (subject: Subject, sessionScope: SessionScope) =>
       return act(own, log.requests.length)
     })
     const house = yield* houseOf(subject, { gatewayArgs: ["--model-url", modelUrl] })
-    const env = isRealInstalled
+    const env = isReal
       ? yield* startReal(
           modelUrl,
           demoTeam.map(({ slug }) => slug)
@@ -119,6 +119,7 @@ const play = (subject: Subject, sessionScope: SessionScope): Effect.Effect<Reado
         }
       })
     yield* converse("Fix the login button", MESSAGES.first)
+    const first = [...requests]
     yield* converse("Write the release notes", MESSAGES.second)
     const heartbeat = (schedule: string) =>
       Effect.promise(() =>
@@ -140,7 +141,7 @@ const play = (subject: Subject, sessionScope: SessionScope): Effect.Effect<Reado
     const seconds = (performance.now() - from) / 1_000
     process.stderr.write(`\n${subject.root}, a session per ${sessionScope}, ${gatewayName}\n${tableOf(measured)}\n`)
     return [
-      ...rowsOf(measured),
+      ...rowsOf(measured, first),
       { name: `${AT_ONCE.tasks} messages to one agent in as many tasks, all answered`, unit: "s", samples: [seconds] }
     ]
   })
@@ -150,12 +151,12 @@ const shares = [
   ["input per turn", 0.38],
   ["input per turn, price-weighted, warm, Anthropic", 0.07],
   ["input per turn, price-weighted, cold, Anthropic", 0.4],
-  ["own input of a delivery, the last 20", 0.2]
+  ["own input of a delivery, at 30 messages", 0.2]
 ] as const
 
 const toBase = (rows: ReadonlyArray<Row>): ReadonlyArray<Row> =>
   shares.flatMap(([name, below]) => {
-    const before = base[isRealInstalled ? "real" : "scripted"][name]
+    const before = base[isReal ? "real" : "scripted"][name]
     const sample = rows.find((row) => row.name === name)?.samples[0]
     if (before === undefined || sample === undefined) return []
     return [{ name: `${name}, to commit f135eba`, unit: "ratio", samples: [sample / before], goal: { below } }]

@@ -9,11 +9,11 @@ import { RealGateway } from "../test/openclaw/realGateway.ts"
 
 const installed = join(import.meta.dirname, "../test/openclaw/node_modules/openclaw/package.json")
 
-/** Whether `npm run test:openclaw` has installed the real gateway. */
-export const isRealInstalled = existsSync(installed)
+/** Whether the real gateway answers: if `npm run test:openclaw` has installed it, and BENCH_GATEWAY is not `scripted`. */
+export const isReal = process.env["BENCH_GATEWAY"] !== "scripted" && existsSync(installed)
 
 /** What the figures were measured on. */
-export const gatewayName = isRealInstalled ? `OpenClaw ${pinnedVersion}` : "the scripted gateway"
+export const gatewayName = isReal ? `OpenClaw ${pinnedVersion}` : "the scripted gateway"
 
 /** Starts a real gateway with these agents; answers the runtime's variables that name it. */
 export const startReal = (

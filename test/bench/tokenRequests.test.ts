@@ -34,7 +34,8 @@ describe("the requests that the bench of tokens counts", () => {
     const first = user(`delivery 1 ${"a".repeat(400)}`)
     log.add("one", { model: "m", messages: [system, first] })
     log.add("one", { model: "m", messages: [system, first, assistant, user(`delivery 2 ${"b".repeat(400)}`)] })
-    const value = (name: string) => rowsOf(log.requests).find((row) => row.name === name)?.samples[0] ?? Number.NaN
+    const value = (name: string) =>
+      rowsOf(log.requests, log.requests).find((row) => row.name === name)?.samples[0] ?? Number.NaN
     const [one, two] = log.requests.map(({ text }) => text.length / 4)
     const perTurn = (tokens: number) => tokens / 2
     assert.closeTo(value("input per turn"), perTurn(one! + two!), 1e-6)

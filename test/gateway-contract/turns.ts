@@ -74,6 +74,16 @@ export const turnCases = (contract: () => Contract): void => {
     expect(prompt?.tools).toEqual([])
   })
 
+  it("keeps all of a long history", async () => {
+    const marker = contract().newMarker()
+    const key = contract().newKey()
+    const said = Array.from({ length: 35 }, (_, turn) => `turn ${turn}`)
+    for (const input of said) await contract().turn({ input }, { key })
+    await contract().turn({ input: marker }, { key })
+    const [prompt] = await contract().prompts(marker)
+    expect(spokenOf(prompt!)).toEqual([...said.flatMap((text) => [text, "ok"]), marker])
+  })
+
   it("passes HEARTBEAT_OK through", async () => {
     const marker = contract().newMarker()
     await contract().script(marker, [{ text: "HEARTBEAT_OK" }])
