@@ -10,6 +10,8 @@ export const base: Readonly<Record<"real" | "scripted", Readonly<Record<string, 
     "input per turn, price-weighted, warm, OpenAI": 57_939,
     "input per turn, price-weighted, cold, Anthropic": 79_600,
     "input per turn, price-weighted, cold, OpenAI": 63_955,
+    // The runtime's text alone: measured with the scripted gateway.
+    "own input of a delivery, at 30 messages": 2_803,
     "input of a heartbeat": 137_491
   },
   scripted: {
@@ -18,6 +20,7 @@ export const base: Readonly<Record<"real" | "scripted", Readonly<Record<string, 
     "input per turn, price-weighted, warm, OpenAI": 56_625,
     "input per turn, price-weighted, cold, Anthropic": 72_773,
     "input per turn, price-weighted, cold, OpenAI": 58_416,
+    "own input of a delivery, at 30 messages": 2_803,
     "input of a heartbeat": 131_118
   }
 }

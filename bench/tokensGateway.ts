@@ -33,10 +33,25 @@ export const startReal = (
           modelUrl: modelUrl.replace(/\/v1$/, ""),
           root,
           agents,
-          builtIns: ["read", "write", "edit", "exec"]
+          builtIns: ["read", "write", "edit", "exec"],
+          // The gateway would have the model summarize a history that comes near the window.
+          contextWindow: 1_000_000
         })
       ),
       (started) => Effect.promise(() => started.stop())
+    )
+    // A bench that is ended from outside must not leave a gateway of a gigabyte behind.
+    yield* Effect.acquireRelease(
+      Effect.sync(() => {
+        const end = () => {
+          gateway.kill()
+          rmSync(root, { recursive: true, force: true, maxRetries: 3 })
+          process.exit(130)
+        }
+        process.once("SIGINT", end).once("SIGTERM", end)
+        return end
+      }),
+      (end) => Effect.sync(() => process.off("SIGINT", end).off("SIGTERM", end))
     )
     return {
       OPENCLAW_GATEWAY_URL: gateway.url,

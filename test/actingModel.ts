@@ -42,7 +42,9 @@ export const serveActingModel = (act: Act): Effect.Effect<string, never, Scope.S
             chat
           )
           const action = typeof answer === "string" ? { text: answer } : { toolCalls: [answer] }
-          sendReply(response, chat, replyOf({ ...action, usage: { input: 1, output: 1 } }))
+          // About four characters are a token.
+          const input = Math.ceil(JSON.stringify([chat.tools, chat.messages]).length / 4)
+          sendReply(response, chat, replyOf({ ...action, usage: { input, output: 1 } }))
         }
         serve().catch((error: unknown) => response.writeHead(500).end(String(error)))
       })

@@ -10,6 +10,8 @@ export interface GatewayConfigOptions {
   readonly agents: ReadonlyArray<string>
   /** The built-in tools that agents get; none unless given. */
   readonly builtIns?: ReadonlyArray<string>
+  /** The model's context window in tokens, near which the gateway compacts a history; 128,000 unless given. */
+  readonly contextWindow?: number
 }
 
 /** A configuration with nothing but two agents, the responses endpoint and the scripted provider, in the form that the release accepts. */
@@ -46,7 +48,7 @@ export const gatewayConfig = (options: GatewayConfigOptions): object => {
               reasoning: false,
               input: ["text"],
               cost: { input: 0, output: 0, cacheRead: 0, cacheWrite: 0 },
-              contextWindow: 128_000,
+              contextWindow: options.contextWindow ?? 128_000,
               maxTokens: 4096
             }
           ]

@@ -17,6 +17,8 @@ export interface RealGatewayOptions {
   readonly agents?: ReadonlyArray<string>
   /** The built-in tools that agents get; none unless given. */
   readonly builtIns?: ReadonlyArray<string>
+  /** The model's context window in tokens; 128,000 unless given. */
+  readonly contextWindow?: number
 }
 
 const readyBudgetMs = 120_000
