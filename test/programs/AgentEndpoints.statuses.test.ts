@@ -4,6 +4,7 @@ import type { NewAgent } from "../../local/account.ts"
 import type { DeliveryContext } from "../../src/domain/DeliveryContext.ts"
 import { formatNotificationMessage } from "../../src/domain/Prompt.ts"
 import { agentTaskStatuses, taskStatuses } from "../../src/domain/TaskStatus.ts"
+import type { LiveRun } from "../../src/services/LiveRuns.ts"
 import { makeToolHouse } from "./toolHouse.ts"
 
 /** Every kind of agent as far as statuses go; all make the tasks that they move, so that these are their own. */
@@ -20,13 +21,20 @@ it.live(
   () =>
     Effect.gen(function* () {
       const house = yield* makeToolHouse(kinds)
-      const { accountId, agents, ids, mention, person, plane } = house
-      yield* mention(ids.own, `please look: ${kinds.map(({ slug }) => `@${slug}`).join(" ")}`)
-      const runs = yield* house.claimRuns
-      assert.sameMembers(
-        Object.keys(runs),
-        kinds.map(({ slug }) => slug)
-      )
+      const { accountId, agents, mention, person, plane } = house
+      // A run may make twenty tasks: each agent has one for each status.
+      yield* Effect.promise(() => person.mutation("app/accounts:configure", { accountId, sessionScope: "task" }))
+      const causes = new Map<string, string>()
+      for (const from of taskStatuses) {
+        const taskId = yield* house.make(`Own, for ${from}`)
+        causes.set(taskId, from)
+        yield* mention(taskId, `please look: ${kinds.map(({ slug }) => `@${slug}`).join(" ")}`)
+      }
+      const nameOf = ({ context }: LiveRun) =>
+        `${context.agent.slug} ${causes.get("task" in context ? (context.task?.id ?? "") : "")}`
+      const runs = new Map((yield* house.claimEach).map((run) => [nameOf(run), run]))
+      for (const { slug } of kinds)
+        for (const from of taskStatuses) assert.property(Object.fromEntries(runs), `${slug} ${from}`)
       let made = 0
       /** A task of the agent's run in that status, moved there by a person. */
       const taskIn = Effect.fnUntraced(function* (slug: string, status: string) {
@@ -35,7 +43,9 @@ it.live(
           name: "task_create",
           arguments: JSON.stringify({ title: `Task ${(made += 1)}` })
         }
-        const { taskId } = JSON.parse((yield* house.agentTools.executeAgentTool(runs[slug]!, call)).json)
+        const { taskId } = JSON.parse(
+          (yield* house.agentTools.executeAgentTool(runs.get(`${slug} ${status}`)!, call)).json
+        )
         yield* Effect.promise(async () => {
           if (status === "inbox") return
           await person.mutation("app/tasks:assign", { accountId, taskId, assigneeIds: [agents[slug]!] })
@@ -59,15 +69,15 @@ it.live(
         })
       )
       // A turn changes nothing that a person set after its claim.
-      const later = yield* house.claimAgain
-      for (const { slug } of kinds) {
-        for (const taskId of runs[slug]!.createdTaskIds) later[slug]!.createdTaskIds.add(taskId)
+      const later = new Map((yield* house.claimAgain).map((run) => [nameOf(run), run]))
+      for (const [name, run] of runs) {
+        for (const taskId of run.createdTaskIds) later.get(name)!.createdTaskIds.add(taskId)
       }
       const statusOf = (taskId: string) => Effect.map(plane.loadTask({ taskId }), ({ task }) => task)
       const disagreements: Array<string> = []
       let allowed = 0
       for (const { from, moves, shown, slug } of tasks) {
-        const run = later[slug]!
+        const run = later.get(`${slug} ${from}`)!
         const promptTask = yield* statusOf(shown)
         assert.strictEqual(promptTask.status, from)
         const { input } = formatNotificationMessage(

@@ -180,27 +180,31 @@ export const makeToolHouse = Effect.fnUntraced(function* (members: ReadonlyArray
 
   let number = 0
   const held: Array<Lease> = []
-  /** Claims the due notifications and answers their runs by slug, opened in this process. */
-  const claimRuns: Effect.Effect<Record<string, LiveRun>, ControlPlaneFailure, Scope.Scope> = Effect.gen(function* () {
+  /** Claims the due notifications and answers their runs, opened in this process. */
+  const claimEach: Effect.Effect<ReadonlyArray<LiveRun>, ControlPlaneFailure, Scope.Scope> = Effect.gen(function* () {
     const claimed = yield* side.plane.claim({
       number: (number += 1),
-      limit: 8,
+      limit: 100,
       heartbeatLimit: 0,
       held: held.map(({ epoch, session }) => ({ session, epoch })),
       abandoned: []
     })
-    const runs: Record<string, LiveRun> = {}
+    const runs: Array<LiveRun> = []
     for (const run of claimed.runs) {
       if (!("context" in run) || run.kind === "heartbeat") continue
       held.push(run)
-      runs[run.context.agent.slug] = yield* side.liveRuns.open({ context: run.context, fence: fenceOf(run) })
+      runs.push(yield* side.liveRuns.open({ context: run.context, fence: fenceOf(run) }))
     }
     return runs
   })
+  /** The same by slug, where each agent has one. */
+  const claimRuns = Effect.map(claimEach, (runs): Record<string, LiveRun> =>
+    Object.fromEntries(runs.map((run) => [run.context.agent.slug, run]))
+  )
   /** The same runs, shown what has happened since: this process forgets its leases, and is offered them again. */
   const claimAgain = Effect.suspend(() => {
     held.splice(0)
-    return claimRuns
+    return claimEach
   })
   const mention = (taskId: string, content: string) =>
     Effect.promise(() => person.mutation("app/messages:post", { accountId, taskId, content }))
@@ -211,6 +215,7 @@ export const makeToolHouse = Effect.fnUntraced(function* (members: ReadonlyArray
     agents,
     ids,
     person,
+    claimEach,
     claimRuns,
     claimAgain,
     mention,
