@@ -35,7 +35,8 @@ export const notificationOutcome = v.union(
   v.literal("replied"),
   v.literal("acted"),
   v.literal("skipped"),
-  v.literal("fallback")
+  v.literal("fallback"),
+  v.literal("stopped")
 )
 
 export const messageKind = v.union(v.literal("message"), v.literal("reply"), v.literal("fallback"), v.literal("note"))

@@ -15,7 +15,7 @@ import { fenceArgs } from "../model/runs.ts"
 import { serviceMutation, serviceQuery } from "../model/serviceFunctions.ts"
 import { traceArgs } from "../model/traces.ts"
 import { wakeCount } from "../model/wakes.ts"
-import { requestTokens, turnState, usage } from "../schema.ts"
+import { notificationOutcome, requestTokens, turnState, usage } from "../schema.ts"
 
 /** Events that the policy refused, by their position in the notification. */
 const refusedEvents = v.array(v.object({ event: v.number(), reason: v.string() }))
@@ -109,7 +109,7 @@ export const release = serviceMutation({
 export const complete = serviceMutation({
   args: {
     ...fenceArgs,
-    outcome: v.union(v.literal("replied"), v.literal("acted"), v.literal("skipped"), v.literal("fallback")),
+    outcome: notificationOutcome,
     turn: turnState,
     reply: v.optional(v.string()),
     note: v.optional(v.string()),

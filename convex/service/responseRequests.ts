@@ -33,8 +33,12 @@ const isAsked = async (ctx: Pick<QueryCtx, "db">, run: Run, recipientId: Id<"age
   if (row === null) return false
   // One that ended by the fallback, or was skipped or refused, has brought no answer.
   const isAnswered = row.events[request.event]?.refusal === undefined && row.state === "delivered"
-  const isOver = row.state === "discarded" || (isAnswered && (row.outcome === "replied" || row.outcome === "acted"))
-  return !isOver
+  const { outcome, state } = row
+  return !(
+    state === "discarded" ||
+    outcome === "stopped" ||
+    (isAnswered && (outcome === "replied" || outcome === "acted"))
+  )
 }
 
 /**

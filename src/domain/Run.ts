@@ -151,7 +151,7 @@ export type TurnState = "answered" | "failed" | "none"
 
 /** How a notification was delivered; `reply` is what the agent says in the thread, `note` stands for it where tools spoke. */
 export interface Outcome {
-  readonly outcome: "replied" | "acted" | "skipped" | "fallback"
+  readonly outcome: "replied" | "acted" | "skipped" | "fallback" | "stopped"
   readonly turn: TurnState
   readonly reply?: string
   readonly note?: string

@@ -76,7 +76,8 @@ describe("completing a run", () => {
   it.each([
     [{ outcome: "acted", note: "Moved the task." }, "note", "in_progress"],
     [{ outcome: "skipped", reason: "nothing to add" }, null, "assigned"],
-    [{ outcome: "fallback" }, "fallback", "assigned"]
+    [{ outcome: "fallback" }, "fallback", "assigned"],
+    [{ outcome: "stopped", note: "Stopped at the limit." }, "note", "assigned"]
   ] as const)("%j posts %s and leaves the task %s", async (end, kind, after) => {
     const { plane, taskId, run, id, status } = await assigned()
     await complete(plane, run, end)

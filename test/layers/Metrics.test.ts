@@ -105,11 +105,11 @@ describe("the summary of deliveries", () => {
     }).pipe(Effect.provide(Metrics.layer))
   )
 
-  it.effect("counts released and lost deliveries neither as success nor as failure", () =>
+  it.effect("counts released, stopped and lost deliveries neither as success nor as failure", () =>
     Effect.gen(function* () {
       const metrics = yield* Metrics
       yield* metrics.runEnded(end("retrying", "x"))
-      for (const outcome of ["released", "lease_lost"] as const) yield* metrics.runEnded(end(outcome))
+      for (const outcome of ["released", "stopped", "lease_lost"] as const) yield* metrics.runEnded(end(outcome))
       const summary = yield* metrics.deliverySummary
       assert.strictEqual(summary.successCount, 0)
       assert.strictEqual(summary.failureCount, 1)

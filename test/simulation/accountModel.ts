@@ -189,7 +189,7 @@ export class AccountModel extends ContextModel {
     if (latest === undefined || latest.at < this.now - ASK_AGAIN_AFTER) return false
     const { outcome, state } = this.queue.row(latest.notification)
     const isAnswered = latest.event.refusal === null && (outcome === "replied" || outcome === "acted")
-    return state !== "discarded" && !isAnswered
+    return state !== "discarded" && outcome !== "stopped" && !isAnswered
   }
 
   private request(args: ArgumentsOf<typeof functions.requestResponses>) {

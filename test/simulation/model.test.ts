@@ -228,8 +228,9 @@ const play = async (seed: number, length: number) => {
     complete: () => {
       const turn = dice.pick(["answered", "answered", "failed", "none"])
       const replied = { outcome: "replied", reply: words() }
+      const stopped = { outcome: "stopped", note: words() }
       const others = [{ outcome: "replied" }, { outcome: "acted", note: words() }, { outcome: "skipped", reason: "r" }]
-      const end = dice.pick([replied, replied, ...others, { outcome: "acted" }, { outcome: "fallback" }])
+      const end = dice.pick([replied, replied, ...others, { outcome: "acted" }, { outcome: "fallback" }, stopped])
       const first = dice.between(1, 1_000)
       const grown = dice.chance(0.3)
         ? { requestTokens: { first, least: dice.between(1, first) }, isHistoryLong: dice.chance(0.5) }

@@ -7,7 +7,7 @@ import type { TurnState } from "../../src/domain/Run.ts"
 
 export type NotificationType = "mention" | "thread_update" | "assignment" | "status_change" | "response_request"
 export type NotificationState = "ready" | "claimed" | "delivered" | "dead" | "discarded"
-export type Outcome = "replied" | "acted" | "skipped" | "fallback"
+export type Outcome = "replied" | "acted" | "skipped" | "fallback" | "stopped"
 export type RunKind = "notification" | "heartbeat"
 
 /** Who caused an event. */

@@ -153,7 +153,7 @@ const showLatency = (spans) => {
 }
 
 const OUTCOMES = { replied: "good", acted: "good", posted: "good", ok: "good", skipped: "idle", released: "idle",
-  fallback: "warn", retrying: "warn", silent: "warn", lease_lost: "warn", abandoned: "warn", dead: "bad", given_up: "bad" }
+  stopped: "idle", fallback: "warn", retrying: "warn", silent: "warn", lease_lost: "warn", abandoned: "warn", dead: "bad", given_up: "bad" }
 const ENDS = { retrying: "will be retried", dead: "dead letter", abandoned: "end not stored",
   fallback: "fallback posted", lease_lost: "taken by another runtime", given_up: "given up", ok: "nothing to do" }
 // The gateway's internal error may be an agent's silence or not, and a run to which no answer is owed can end with it.
