@@ -102,6 +102,8 @@ export const seenTask = v.object({
   /** By part of the prompt. */
   fingerprints: v.record(v.string(), v.string())
 })
+/** Why a lease was taken back from its process: its run was stopped, or its agent or account is paused. */
+export const recall = v.union(v.literal("stopped"), v.literal("paused"))
 
 /** The one live turn of a session. */
 export const lease = v.object({
@@ -366,13 +368,18 @@ export default defineSchema({
     at: v.optional(v.number()),
     /** Of the lease, for the indexes. */
     expiresAt: v.optional(v.number()),
-    leaseRuntimeId: v.optional(v.string())
+    leaseRuntimeId: v.optional(v.string()),
+    /** The lease fences nothing any more, and keeps the session until its process has aborted the turn, or it expires. */
+    recalled: v.optional(recall),
+    /** Runs of this generation that were stopped after they began, since a turn completed: the gateway still shows them. */
+    stoppedRuns: v.array(v.string())
   })
     .index("by_agent", ["agentId", "kind", "taskId"])
     .index("by_generation", ["agentId", "generation"])
     .index("by_agent_at", ["agentId", "at"])
     .index("by_agent_expiry", ["agentId", "kind", "expiresAt"])
     .index("by_at", ["accountId", "at"])
+    .index("by_recalled", ["accountId", "recalled"])
     .index("by_runtime", ["accountId", "leaseRuntimeId", "expiresAt"]),
 
   /** What the gateway's history of a session holds of a task. Of no use after four hours. */
@@ -388,6 +395,19 @@ export default defineSchema({
   })
     .index("by_session", ["sessionId", "taskId"])
     .index("by_age", ["seen.at"]),
+  /**
+   * Stops of an agent's or a task's runs that have not ended all of them yet. What is older than the row is not claimed and
+   * takes no more events.
+   */
+  stops: defineTable({
+    accountId: v.id("accounts"),
+    agentId: v.optional(v.id("agents")),
+    taskId: v.optional(v.id("tasks")),
+    /** The run that archived the task: it continues. */
+    exceptRun: v.optional(v.string()),
+    actor,
+    reason: v.string()
+  }).index("by_account", ["accountId"]),
 
   /** The pending work of one agent on one task, with the events that caused it; or one event that a person is told of. */
   notifications: defineTable({

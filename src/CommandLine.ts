@@ -13,6 +13,7 @@ import { doctorWith } from "./commands/Doctor.ts"
 import { defectsSaid, EndedWith, explained } from "./commands/EndedWith.ts"
 import { healthcheck } from "./commands/Healthcheck.ts"
 import { profile } from "./commands/Profile.ts"
+import { runs } from "./commands/Runs.ts"
 import { sessions } from "./commands/Sessions.ts"
 import { status } from "./commands/Status.ts"
 import { token } from "./commands/Token.ts"
@@ -148,6 +149,7 @@ const commandLine = Command.make("mission-control-runtime").pipe(
     status.pipe(Command.provide(FetchHttpClient.layer)),
     healthcheck.pipe(Command.provide(FetchHttpClient.layer)),
     deadLetters.pipe(Command.provide(asking)),
+    runs.pipe(Command.provide(asking)),
     deliverWith(asking),
     profile.pipe(Command.provide(Layer.merge(asking, FetchHttpClient.layer))),
     sessions.pipe(Command.provide(asking)),

@@ -8,6 +8,7 @@ import { memberMutation, memberQuery } from "../model/personFunctions.ts"
 import { readWithin } from "../model/readWithin.ts"
 import { refusal } from "../model/refusal.ts"
 import { runtimeRow } from "../model/runtimes.ts"
+import { stopAll } from "../model/stops.ts"
 import {
   assignTask,
   createTask,
@@ -85,7 +86,7 @@ export const assign = memberMutation({
 })
 
 /**
- * Moves a task by the shortest allowed path. For members; the task, its assignments and assignees, for a review also its
+ * Moves a task by the shortest allowed path; done and archived stop its runs. For members; the task, its assignments and assignees, for a review also its
  * subscriptions and the subscribed agents are read.
  */
 export const setStatus = memberMutation({
@@ -93,6 +94,10 @@ export const setStatus = memberMutation({
   returns: v.object({ status: taskStatus, previousStatus: taskStatus, path: v.array(taskStatus) }),
   handler: async (ctx, { taskId, status, blockedReason }) => {
     const task = await taskOf(ctx, ctx.accountId, taskId)
+    if ((status === "done" || status === "archived") && status !== task.status) {
+      const reason = status === "done" ? "the task was marked as done" : "the task was archived"
+      await stopAll(ctx, ctx.accountId, { taskId: task._id }, { actor: ctx.actor, reason })
+    }
     const moved = await moveTask(ctx, task, { to: status, blockedReason }, personOrigin(ctx.actor))
     return { status: moved.task.status, previousStatus: moved.previousStatus, path: [...moved.path] }
   }
@@ -126,8 +131,8 @@ export const get = memberQuery({
       .withIndex("by_runtime", (q) => q.eq("accountId", ctx.accountId).gt("leaseRuntimeId", ""))
       .take(500)
     const typing = []
-    for (const { lease, agentId } of leased) {
-      if (lease?.taskId !== task._id) continue
+    for (const { agentId, lease, recalled } of leased) {
+      if (lease?.taskId !== task._id || recalled !== undefined) continue
       const runtime = await runtimeRow(ctx, ctx.accountId, lease.runtimeId)
       if (runtime === null || runtime.status === "offline") continue
       const agent = await ctx.db.get("agents", agentId)

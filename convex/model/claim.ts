@@ -22,6 +22,7 @@ import {
   releaseLease,
   rescue
 } from "./leases.ts"
+import { isStopping, openStops } from "./openStops.ts"
 import { ReadBudget } from "./readBudget.ts"
 import { refusal } from "./refusal.ts"
 import { noteShown } from "./seenTasks.ts"
@@ -120,6 +121,8 @@ interface Claiming {
   readonly budget: ReadBudget
   /** What the contexts have in common, read at the first one. */
   readonly surroundings: () => Promise<Surroundings>
+  /** What these stop is not taken: it ends in their next batch. */
+  readonly stops: ReadonlyArray<Doc<"stops">>
   readonly runs: Array<Run>
   readonly spent: Array<string>
   /** The process holds a suspect run, or takes one here. */
@@ -206,6 +209,7 @@ const takeNotification = async (claiming: Claiming, session: Doc<"sessions">): P
       claiming.hasMore = true
       break
     }
+    if (isStopping(claiming.stops, row)) continue
     if (row.attempts >= request.maxAttempts) {
       const message = `the budget of ${request.maxAttempts} attempts is used up`
       await die(ctx, row, session.epoch, { error: { class: "AttemptsSpent", message, at: now } })
@@ -393,7 +397,10 @@ export const claim = async (
     await ctx.db.patch("boots", boot._id, { hasEnded: true })
     return nothing(now)
   }
-  if (request.number <= boot.lastClaim || (await isPaused(ctx, accountId))) return nothing(now)
+  if (request.number <= boot.lastClaim) return nothing(now)
+  // That it is not named says that the process has aborted its turn.
+  for (const session of unnamed) if (session.recalled !== undefined) await releaseLease(ctx, session)
+  if (await isPaused(ctx, accountId)) return nothing(now)
 
   const budget = new ReadBudget(own.length + abandoned.length * intervalsPerRescue)
   let surroundings: Promise<Surroundings> | undefined
@@ -404,6 +411,7 @@ export const claim = async (
     now,
     budget,
     surroundings: () => (surroundings ??= surroundingsOf(ctx, accountId, budget)),
+    stops: await openStops(ctx, accountId),
     runs: [],
     spent: [],
     hasSuspect: [...named, ...unnamed].some(({ lease }) => lease.isSuspect),
@@ -411,6 +419,7 @@ export const claim = async (
     hasMoreHeartbeats: false
   }
   for (const session of unnamed) {
+    if (session.recalled !== undefined) continue
     if (hasRoom(claiming)) await takeAgain(claiming, session)
     else claiming.hasMore = true
   }

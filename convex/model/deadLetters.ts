@@ -28,7 +28,7 @@ export const deadLetter = v.object({
 })
 
 /** An operator acts through a runtime's token, so that no person is known. */
-const operator: Actor = { ...systemActor, name: "Operator" }
+export const operator: Actor = { ...systemActor, name: "Operator" }
 
 /** The dead letters, the latest first. */
 export const listDeadLetters = async (
@@ -81,15 +81,15 @@ const deadLetterOf = async (
   return row
 }
 
-/** Makes a dead letter ready again with a new budget of attempts; a fallback it had is not posted twice. */
-export const retryDeadLetter = async (ctx: MutationCtx, accountId: Id<"accounts">, id: string): Promise<void> => {
-  const row = await deadLetterOf(ctx, accountId, id)
+/** Makes a notification that is over ready again with a new budget of attempts; a fallback it had is not posted twice. */
+export const makeReadyAgain = async (ctx: MutationCtx, row: Doc<"notifications">): Promise<Doc<"agents">> => {
   const agent = row.agentId === undefined ? null : await ctx.db.get("agents", row.agentId)
   if (agent === null || agent.removedAt !== undefined || row.sessionId === undefined) {
-    throw refusal("invalid", "The agent of this dead letter is gone: discard it instead.")
+    throw refusal("invalid", "The agent of this notification was removed: discard it if it is a dead letter.")
   }
   const session = await ctx.db.get("sessions", row.sessionId)
-  if (session === null) throw refusal("invalid", "The session of this dead letter is gone: discard it instead.")
+  if (session === null)
+    throw refusal("invalid", "The session of this notification is gone: discard it if it is a dead letter.")
   const now = Date.now()
   // It goes behind what is ready now, whatever its events' head start was.
   await ctx.db.patch("notifications", row._id, {
@@ -102,9 +102,18 @@ export const retryDeadLetter = async (ctx: MutationCtx, accountId: Id<"accounts"
     crashes: 0,
     sharedSince: undefined,
     endedAt: undefined,
+    outcome: undefined,
+    outcomeReason: undefined,
     runsInNextGeneration: false
   })
   await offer(ctx, session, now)
+  return agent
+}
+
+/** Makes a dead letter ready again. */
+export const retryDeadLetter = async (ctx: MutationCtx, accountId: Id<"accounts">, id: string): Promise<void> => {
+  const row = await deadLetterOf(ctx, accountId, id)
+  const agent = await makeReadyAgain(ctx, row)
   await recordActivity(ctx, {
     accountId,
     type: "dead_letter_retried",

@@ -6,11 +6,12 @@ import { failure, notificationOutcome, notificationState, notificationType, task
 import { actor } from "./actor.ts"
 import { activeAgents, agentRef, agentView, colleague, colleaguesOf, toAgentRef, toAgentView } from "./agents.ts"
 import { cut } from "./cut.ts"
+import { effectsOf } from "./ledger.ts"
 import { messageView, type MessageView, toMessageView } from "./messages.ts"
 import { isLimitError, type ReadBudget, RunBudget } from "./readBudget.ts"
 import { readWithin } from "./readWithin.ts"
 import { newSince, part, type Seen, seenBefore, type SeenTask, shownWith, unchangedIn } from "./seenTasks.ts"
-import { fenceMarkOf } from "./sessions.ts"
+import { fenceMarkOf, stoppedBefore } from "./sessions.ts"
 import { taskSize, taskView, toTaskView } from "./tasks.ts"
 import { earlierTrace, earlierTraceOf } from "./traces.ts"
 
@@ -45,6 +46,8 @@ export const deliveryContext = v.object({
   textNumber: v.number(),
   /** The full text on which this turn's builds, and what has not changed since the last turn; null: shows everything. */
   delta: v.union(v.object({ fullText: v.number(), unchanged: v.array(part) }), v.null()),
+  /** Other runs of this session that were stopped since a turn completed. */
+  stoppedRuns: v.array(v.string()),
   task: v.union(taskView, v.null()),
   recipientIsAssignee: v.boolean(),
   /** Without what the session has seen, if this is a delta. */
@@ -95,7 +98,6 @@ const threadMessageLength = 4_000
 const eventsLength = 75_000
 const documentsLength = 4_000
 const overviewLength = 50
-const effectsListed = 50
 const maxIds = 100
 /** About as much as an agent's row holds. */
 const charactersPerAgent = 600
@@ -176,15 +178,6 @@ const documentsOf = async (
     left -= content.length
     return { id: document._id, title: document.title, type: document.type, content }
   })
-}
-
-/** What the run did so far, oldest first. */
-export const effectsOf = async (ctx: Pick<QueryCtx, "db">, runId: string) => {
-  const effects = await ctx.db
-    .query("effects")
-    .withIndex("by_run", (q) => q.eq("runId", runId))
-    .take(effectsListed)
-  return effects.map((effect) => ({ tool: effect.tool, summary: effect.summary, at: effect._creationTime }))
 }
 
 /** Stands for the message of an event that was too much to read; the thread holds it. */
@@ -332,6 +325,7 @@ const buildContext = async (
     }),
     generation,
     fenceMark: await fenceMarkOf(session, generation),
+    stoppedRuns: stoppedBefore(session, generation, row._id),
     textNumber: epoch,
     delta: before === null ? null : { fullText: before.fullText, unchanged: unchangedIn(before, seen) },
     task: view,

@@ -11,8 +11,12 @@ export interface Fence {
   readonly epoch: number
 }
 
-const leaseLost = () =>
-  refusal("lease_lost", "Another claim holds this session or its lease has ended: stop the run and write nothing.")
+const leaseLost = (session: Doc<"sessions"> | null, { epoch }: Fence) =>
+  refusal(
+    "lease_lost",
+    "Another claim holds this session, its lease has ended, or the run was stopped: end the turn and write nothing.",
+    session?.recalled !== undefined && session.epoch === epoch ? { reason: session.recalled } : {}
+  )
 
 const sessionOf = async (ctx: Pick<QueryCtx, "db">, accountId: Id<"accounts">, sessionId: string) => {
   const id = ctx.db.normalizeId("sessions", sessionId)
@@ -20,9 +24,12 @@ const sessionOf = async (ctx: Pick<QueryCtx, "db">, accountId: Id<"accounts">, s
   return session === null || session.accountId !== accountId ? null : session
 }
 
-/** Whether the session's lease is that of the fence. */
+/** Whether the session's lease is that of the fence, and was not recalled. */
 const isHeld = (session: Doc<"sessions"> | null, { epoch, run }: Fence): session is LeasedSession =>
-  session?.lease !== undefined && session.lease.epoch === epoch && session.lease.run === run
+  session?.lease !== undefined &&
+  session.recalled === undefined &&
+  session.lease.epoch === epoch &&
+  session.lease.run === run
 
 /**
  * The session whose lease is that of the fence; fails with `lease_lost` before anything is written. A lease that has
@@ -34,7 +41,7 @@ export const heldSession = async (
   fence: Fence
 ): Promise<LeasedSession> => {
   const session = await sessionOf(ctx, accountId, fence.session)
-  if (!isHeld(session, fence)) throw leaseLost()
+  if (!isHeld(session, fence)) throw leaseLost(session, fence)
   return session
 }
 
@@ -58,10 +65,12 @@ export const fenced = async <Answer>(
 ): Promise<Fenced<Answer>> => {
   const session = await sessionOf(ctx, accountId, fence.session)
   if (isHeld(session, fence)) return { isRepeated: false, session }
-  if (session === null) throw leaseLost()
+  if (session === null) throw leaseLost(session, fence)
   const work = (await notificationOf(ctx, fence.run)) ?? (await heartbeatOf(ctx, session.agentId))
   const end = work?.sessionId === session._id ? work.end : undefined
-  if (end === undefined || end.run !== fence.run || end.epoch !== fence.epoch || end.kind !== kind) throw leaseLost()
+  if (end === undefined || end.run !== fence.run || end.epoch !== fence.epoch || end.kind !== kind) {
+    throw leaseLost(session, fence)
+  }
   return { isRepeated: true, answer: end.answer }
 }
 

@@ -3,12 +3,13 @@ import { sessionKey } from "../../src/domain/SessionKey.ts"
 import type { Doc } from "../_generated/dataModel.js"
 import type { QueryCtx } from "../_generated/server.js"
 import { agentRef, agentView, colleague, colleaguesOf, toAgentRef, toAgentView } from "./agents.ts"
-import { type Attempt, type BrokenCode, effectsOf, type Surroundings } from "./deliveryContext.ts"
+import { type Attempt, type BrokenCode, type Surroundings } from "./deliveryContext.ts"
 import { heartbeatRun } from "./heartbeatSchedule.ts"
+import { effectsOf } from "./ledger.ts"
 import { type LastSigns, lastSignsOf } from "./participants.ts"
 import { isLimitError, type RunBudget } from "./readBudget.ts"
 import { readWithin } from "./readWithin.ts"
-import { fenceMarkOf } from "./sessions.ts"
+import { fenceMarkOf, stoppedBefore } from "./sessions.ts"
 import { sha256 } from "./sha256.ts"
 import { taskSize, taskView, toTaskViews } from "./tasks.ts"
 import { earlierTrace, earlierTraceOf } from "./traces.ts"
@@ -26,6 +27,7 @@ export const heartbeatContext = v.object({
   sessionKey: v.string(),
   generation: v.number(),
   fenceMark: v.string(),
+  stoppedRuns: v.array(v.string()),
   /** Own tasks, newest first; for the orchestrator all that are open, by status, stalest first. */
   tasks: v.array(
     v.object({
@@ -149,6 +151,7 @@ const buildContext = async (
       }),
       generation,
       fenceMark: await fenceMarkOf(session, generation),
+      stoppedRuns: stoppedBefore(session, generation, heartbeatRun(heartbeat)),
       tasks: views.map((task, index) => ({
         task,
         lastMessageAt: signs[index]?.lastMessageAt ?? null,

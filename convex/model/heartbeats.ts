@@ -47,6 +47,12 @@ const heartbeatIn = async (ctx: MutationCtx, session: LeasedSession) => {
 const giveUp = async (ctx: MutationCtx, heartbeat: Heartbeat, change: Change<Heartbeat>): Promise<void> =>
   ctx.db.patch("heartbeats", heartbeat._id, { ...movedTo(followingDueAt(heartbeat, Date.now())), ...change })
 
+/** Gives the heartbeat of this run up for the following one; nothing if it has moved on, or its agent was removed. */
+export const giveUpHeartbeat = async (ctx: MutationCtx, agentId: Id<"agents">, run: string): Promise<void> => {
+  const heartbeat = await heartbeatOf(ctx, agentId)
+  if (heartbeat !== null && heartbeatRun(heartbeat) === run) await giveUp(ctx, heartbeat, {})
+}
+
 /** Releases a heartbeat without counting the attempt, to be claimed again at once or at nextAttemptAt. */
 export const releaseHeartbeat = async (
   ctx: MutationCtx,

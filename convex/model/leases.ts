@@ -1,6 +1,7 @@
 import { type Infer, v } from "convex/values"
 import type { Doc, Id } from "../_generated/dataModel.js"
 import type { MutationCtx, QueryCtx } from "../_generated/server.js"
+import { recall } from "../schema.ts"
 import { mustBeCurrentBoot } from "./boots.ts"
 import { releaseNow } from "./ends.ts"
 import { notificationOf } from "./fences.ts"
@@ -11,6 +12,10 @@ import { endLease, type LeasedSession } from "./sessions.ts"
 /** A lease as a process names it. */
 export const namedLease = v.object({ session: v.string(), epoch: v.number() })
 export type NamedLease = Infer<typeof namedLease>
+
+/** A lease that a process must give up, and why it was recalled; without a reason it has ended or another claim holds it. */
+export const recalledLease = v.object({ ...namedLease.fields, recalled: recall })
+export const lostLease = v.object({ ...namedLease.fields, recalled: v.optional(recall) })
 
 /** The most leases that one process may hold and name. */
 export const maxNamed = 200
@@ -52,6 +57,20 @@ export interface OtherLeases {
   readonly expired: ReadonlyArray<LeasedSession>
   /** When the next of the rest expires. */
   readonly nextExpiry: number | null
+}
+
+/** The account's recalled leases, of all runtimes, at most 1,000. Reads one row each. */
+export const recalledLeases = async (
+  ctx: Pick<QueryCtx, "db">,
+  accountId: Id<"accounts">
+): Promise<Array<Infer<typeof recalledLease>>> => {
+  const sessions = await ctx.db
+    .query("sessions")
+    .withIndex("by_recalled", (q) => q.eq("accountId", accountId).gt("recalled", undefined))
+    .take(1_000)
+  return sessions.flatMap(({ _id, epoch, recalled }) =>
+    recalled === undefined ? [] : [{ session: _id, epoch, recalled }]
+  )
 }
 
 /**
@@ -114,6 +133,7 @@ export const hasExpiredLease = async (
 
 /** Ends a lease whose process is gone or could not store the end: the attempt counts, the work can be claimed again. */
 export const rescue = async (ctx: MutationCtx, session: LeasedSession): Promise<void> => {
+  if (session.recalled !== undefined) return await endLease(ctx, session, { turn: "failed" })
   const row = await notificationOf(ctx, session.lease.run)
   if (row?.state === "claimed") {
     await ctx.db.patch("notifications", row._id, { state: "ready", crashes: row.crashes + 1 })
@@ -122,8 +142,12 @@ export const rescue = async (ctx: MutationCtx, session: LeasedSession): Promise<
   await endLease(ctx, session, { turn: "failed" })
 }
 
-/** Ends a lease whose run did not begin or was aborted as its process ended: the attempt does not count. */
+/**
+ * Ends a lease whose run did not begin, or was aborted as its process ended or because it was recalled: the attempt does
+ * not count.
+ */
 export const releaseLease = async (ctx: MutationCtx, session: LeasedSession): Promise<void> => {
+  if (session.recalled !== undefined) return await endLease(ctx, session, { turn: "failed" })
   const row = await notificationOf(ctx, session.lease.run)
   if (row?.state === "claimed") await releaseNow(ctx, row)
   if (session.lease.kind === "heartbeat") await releaseHeartbeat(ctx, session, undefined, {})
@@ -143,19 +167,22 @@ export const renew = async (
     readonly leaseMs: number
     readonly leases: ReadonlyArray<NamedLease>
   }
-): Promise<{ lost: Array<NamedLease>; hasUnnamed: boolean; now: number }> => {
+): Promise<{ lost: Array<Infer<typeof lostLease>>; hasUnnamed: boolean; now: number }> => {
   checkLeaseMs(args.leaseMs)
   checkNamed(args.leases)
   await mustBeCurrentBoot(ctx, accountId, args.runtimeId, args.bootId)
   const now = Date.now()
   const expiresAt = now + args.leaseMs
   const held = (await leasesOf(ctx, accountId, args.runtimeId)).filter(({ lease }) => lease.bootId === args.bootId)
-  const kept = held.filter((session) => isNamed(args.leases, session))
+  const named = held.filter((session) => isNamed(args.leases, session))
+  const kept = named.filter(({ recalled }) => recalled === undefined)
   for (const session of kept) {
     await ctx.db.patch("sessions", session._id, { expiresAt, lease: { ...session.lease, expiresAt } })
   }
-  const lost = args.leases.filter(
-    ({ epoch, session }) => !kept.some((each) => each._id === session && each.lease.epoch === epoch)
-  )
-  return { lost, hasUnnamed: kept.length < held.length, now }
+  const lost = args.leases.flatMap((lease) => {
+    const session = named.find((each) => each._id === lease.session && each.lease.epoch === lease.epoch)
+    if (session === undefined) return [lease]
+    return session.recalled === undefined ? [] : [{ ...lease, recalled: session.recalled }]
+  })
+  return { lost, hasUnnamed: named.length < held.length, now }
 }

@@ -1,10 +1,21 @@
-import type { MutationCtx } from "../_generated/server.js"
+import type { MutationCtx, QueryCtx } from "../_generated/server.js"
 import { cut } from "./cut.ts"
 import { refusal } from "./refusal.ts"
 import type { Run } from "./runs.ts"
 import { sha256 } from "./sha256.ts"
 
 const maxSummaryLength = 300
+
+const effectsListed = 50
+
+/** What the run did so far, oldest first, at most 50 effects. Reads one row each. */
+export const effectsOf = async (ctx: Pick<QueryCtx, "db">, runId: string) => {
+  const effects = await ctx.db
+    .query("effects")
+    .withIndex("by_run", (q) => q.eq("runId", runId))
+    .take(effectsListed)
+  return effects.map((effect) => ({ tool: effect.tool, summary: effect.summary, at: effect._creationTime }))
+}
 
 /** How many effects one run may have; far beyond what a working agent does. */
 const maxEffects = 200

@@ -4,6 +4,7 @@ import type { NotificationEvent } from "../schema.ts"
 import { accountOf } from "./agents.ts"
 import { derivedFrom, type Due, dueOf, maxEvents, orderOf } from "./events.ts"
 import { markHopLimitTold } from "./loops.ts"
+import { isStopping, openStops } from "./openStops.ts"
 import type { Origin } from "./origin.ts"
 import { offer, refreshSession, sessionFor } from "./sessions.ts"
 
@@ -93,7 +94,7 @@ export interface Notified {
   readonly event: number
 }
 
-/** The agent's work on the task that an event may still join: ready, never claimed and not full. Reads one row. */
+/** The agent's work on the task that an event may still join: ready, never claimed, not full, not to be stopped. */
 const joinable = async (
   ctx: Pick<MutationCtx, "db">,
   agentId: Id<"agents">,
@@ -104,7 +105,8 @@ const joinable = async (
     .withIndex("by_untried", (q) => q.eq("agentId", agentId).eq("taskId", taskId).eq("state", "ready").eq("claims", 0))
     .order("desc")
     .first()
-  return newest !== null && newest.events.length < maxEvents ? newest : null
+  if (newest === null || newest.events.length >= maxEvents) return null
+  return isStopping(await openStops(ctx, newest.accountId), newest) ? null : newest
 }
 
 /**

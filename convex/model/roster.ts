@@ -22,7 +22,7 @@ import { heartbeatOf, nextCronMoment } from "./heartbeatSchedule.ts"
 import { personOrigin } from "./origin.ts"
 import { refusal } from "./refusal.ts"
 import { firstGenerationFor } from "./sessions.ts"
-import { skipReadyOfAgent } from "./skips.ts"
+import { stopAll } from "./stops.ts"
 import { endSubscriptions } from "./subscriptions.ts"
 import { assignTask, moveTask } from "./tasks.ts"
 
@@ -220,23 +220,22 @@ const unassignTasks = async (ctx: MutationCtx, agent: Doc<"agents">, by: Actor):
 }
 
 /**
- * One batch of what follows from a removal: skips 50 ready notifications, unassigns ten tasks, ends 200 subscriptions, and
+ * One batch of what follows from a removal: unassigns ten tasks, ends 200 subscriptions, and
  * schedules the next batch while there is more. Reads those rows, and the assignees of the tasks.
  */
 export const continueRemoval = async (ctx: MutationCtx, given: Removal): Promise<void> => {
   const agent = await ctx.db.get("agents", given.agentId)
   if (agent === null) return
-  const hasNotifications = await skipReadyOfAgent(ctx, agent._id, "the agent was removed")
   const hasTasks = await unassignTasks(ctx, agent, given.actor)
   const hasSubscriptions = await endSubscriptions(ctx, { agentId: agent._id })
-  if (!hasNotifications && !hasTasks && !hasSubscriptions) return
+  if (!hasTasks && !hasSubscriptions) return
   await ctx.scheduler.runAfter(0, internal.scheduled.removals.agent, { agentId: agent._id, actor: given.actor })
 }
 
 /**
- * Takes an agent off the roster: from then on nothing is made for it and no turn of it begins. Its ready
- * notifications end skipped, a live turn finishes, its tasks lose it as assignee (those in progress without another are blocked and say
- * why). The first batch of that is part of the transaction, the others are scheduled.
+ * Takes an agent off the roster: from then on nothing is made for it and no turn of it begins. Its runs are stopped, its
+ * tasks lose it as assignee (those in progress without another are blocked and say why). The first batch of that is part
+ * of the transaction, the others are scheduled.
  */
 export const removeAgent = async (ctx: MutationCtx, agent: Doc<"agents">, actor: Actor): Promise<void> => {
   if (agent.removedAt !== undefined) return
@@ -251,5 +250,6 @@ export const removeAgent = async (ctx: MutationCtx, agent: Doc<"agents">, actor:
     actor,
     summary: `agent ${agent.slug} left`
   })
+  await stopAll(ctx, agent.accountId, { agentId: agent._id }, { actor, reason: "the agent was removed" })
   await continueRemoval(ctx, { agentId: agent._id, actor })
 }

@@ -34,7 +34,8 @@ export const sessionFor = async (
     ...(taskId === undefined ? {} : { taskId }),
     generation: agent.firstGeneration,
     fenceSecret: randomHex(16),
-    epoch: 0
+    epoch: 0,
+    stoppedRuns: []
   })
   const made = await ctx.db.get("sessions", id)
   if (made === null) throw new Error("An inserted session is gone.")
@@ -71,6 +72,10 @@ export const firstGenerationFor = async (
  */
 export const fenceMarkOf = async ({ fenceSecret }: Doc<"sessions">, generation: number): Promise<string> =>
   (await sha256(`${fenceSecret} ${generation}`)).slice(0, 16)
+
+/** The runs other than this one whose texts the generation may still hold although they were stopped. */
+export const stoppedBefore = (session: Doc<"sessions">, generation: number, run: string): Array<string> =>
+  generation === session.generation ? session.stoppedRuns.filter((each) => each !== run) : []
 
 /** The session's ready notification that comes next, due or not. Reads at most one row. */
 export const nextOf = (ctx: Pick<QueryCtx, "db">, sessionId: Id<"sessions">): Promise<Doc<"notifications"> | null> =>
@@ -112,7 +117,8 @@ export const takeLease = async (
     lease: held,
     at: undefined,
     expiresAt: held.expiresAt,
-    leaseRuntimeId: held.runtimeId
+    leaseRuntimeId: held.runtimeId,
+    ...(held.generation === session.generation ? {} : { stoppedRuns: [] })
   })
   return held
 }
@@ -126,6 +132,22 @@ export const offerAgain = async (
   const held: Lease = { ...session.lease, epoch: session.epoch + 1, expiresAt, claimedAt: Date.now() }
   await ctx.db.patch("sessions", session._id, { epoch: held.epoch, lease: held, expiresAt })
   return held
+}
+
+/** The agent's sessions that are leased, at most 1,000. Reads one row each. */
+export const leasedSessionsOf = async (
+  ctx: Pick<QueryCtx, "db">,
+  agentId: Id<"agents">
+): Promise<Array<Doc<"sessions">>> => {
+  const leased: Array<Doc<"sessions">> = []
+  for (const kind of ["heartbeat", "notification"] as const) {
+    const sessions = await ctx.db
+      .query("sessions")
+      .withIndex("by_agent_expiry", (q) => q.eq("agentId", agentId).eq("kind", kind).gt("expiresAt", 0))
+      .take(1_000 - leased.length)
+    leased.push(...sessions)
+  }
+  return leased
 }
 
 /** Whether a run of this kind of the agent holds a lease. Reads at most one row. */
@@ -200,7 +222,9 @@ export const endLease = async (ctx: Pick<MutationCtx, "db">, session: LeasedSess
     at: next?.at,
     expiresAt: undefined,
     leaseRuntimeId: undefined,
+    recalled: undefined,
     generation,
+    ...(end.turn === "answered" ? { stoppedRuns: [] } : {}),
     ...(isAnew ? { nextGeneration: Math.max(session.nextGeneration ?? 0, generation + 1) } : {}),
     ...historyOf(session, end)
   })

@@ -2,8 +2,6 @@ import type { Doc, Id } from "../_generated/dataModel.js"
 import type { MutationCtx } from "../_generated/server.js"
 import { refreshSession } from "./sessions.ts"
 
-/** How many notifications one transaction ends. */
-const batch = 50
 /** More than a task can have: each agent of the account has a few at most, since events join. */
 const taskBatch = 400
 
@@ -22,19 +20,6 @@ const skipAll = async (ctx: MutationCtx, rows: ReadonlyArray<Doc<"notifications"
 }
 
 /**
- * Ends the task's ready notifications as skipped, at most 400; running ones end by themselves. Answers how many. Reads
- * them, and two rows per session.
- */
-export const skipReadyOfTask = async (ctx: MutationCtx, taskId: Id<"tasks">, reason: string): Promise<number> => {
-  const rows = await ctx.db
-    .query("notifications")
-    .withIndex("by_task", (q) => q.eq("taskId", taskId).eq("state", "ready"))
-    .take(taskBatch)
-  await skipAll(ctx, rows, reason)
-  return rows.length
-}
-
-/**
  * Ends the task's notifications that agents alone have caused and that were never claimed as skipped, at most 400. Reads
  * them, and two rows per session.
  */
@@ -46,17 +31,4 @@ export const skipAgentsOwn = async (ctx: MutationCtx, taskId: Id<"tasks">, reaso
   const isAgentsOwn = ({ claims, events }: Doc<"notifications">) =>
     claims === 0 && events.every(({ actor }) => actor.type === "agent")
   await skipAll(ctx, rows.filter(isAgentsOwn), reason)
-}
-
-/**
- * Ends up to 50 ready notifications of the agent as skipped; answers whether there may be more. Reads them, and two rows
- * per session.
- */
-export const skipReadyOfAgent = async (ctx: MutationCtx, agentId: Id<"agents">, reason: string): Promise<boolean> => {
-  const rows = await ctx.db
-    .query("notifications")
-    .withIndex("by_agent", (q) => q.eq("agentId", agentId).eq("state", "ready"))
-    .take(batch)
-  await skipAll(ctx, rows, reason)
-  return rows.length === batch
 }

@@ -9,7 +9,7 @@ import {
 } from "../model/deadLetters.ts"
 import { contextAnswer, previews } from "../model/deliveryContext.ts"
 import * as ends from "../model/ends.ts"
-import { namedLease, renew as renewLeases } from "../model/leases.ts"
+import { lostLease, namedLease, recalledLease, recalledLeases, renew as renewLeases } from "../model/leases.ts"
 import { runSettings } from "../model/origin.ts"
 import { fenceArgs } from "../model/runs.ts"
 import { serviceMutation, serviceQuery } from "../model/serviceFunctions.ts"
@@ -21,13 +21,16 @@ import { notificationOutcome, requestTokens, turnState, usage } from "../schema.
 const refusedEvents = v.array(v.object({ event: v.number(), reason: v.string() }))
 
 /**
- * A number that changes whenever work becomes claimable other than by time, and at nothing else. For runtimes,
- * subscribed; the token and one row per agent that ever had work are read.
+ * A number that changes whenever work becomes claimable other than by time, and at nothing else; and the leases whose
+ * turns must be aborted. For runtimes, subscribed; the token and one row per agent that ever had work are read.
  */
 export const wake = serviceQuery({
   args: {},
-  returns: v.object({ count: v.number() }),
-  handler: async (ctx) => ({ count: await wakeCount(ctx, ctx.accountId) })
+  returns: v.object({ count: v.number(), recalled: v.array(recalledLease) }),
+  handler: async (ctx) => ({
+    count: await wakeCount(ctx, ctx.accountId),
+    recalled: await recalledLeases(ctx, ctx.accountId)
+  })
 })
 
 /** Since when the oldest ready notification waits. For operators by a runtime's token; two rows are read. */
@@ -77,7 +80,7 @@ export const context = serviceQuery({
  */
 export const renew = serviceMutation({
   args: { runtimeId: v.string(), bootId: v.string(), leaseMs: v.number(), leases: v.array(namedLease) },
-  returns: v.object({ lost: v.array(namedLease), hasUnnamed: v.boolean(), now: v.number() }),
+  returns: v.object({ lost: v.array(lostLease), hasUnnamed: v.boolean(), now: v.number() }),
   handler: (ctx, args) => renewLeases(ctx, ctx.accountId, args)
 })
 

@@ -14,8 +14,8 @@ import { readWithin } from "../model/readWithin.ts"
 import { byPolicy, refusal } from "../model/refusal.ts"
 import { liveRun, mustActOn, mustHaveFlag, mustOrchestrate, runArgs } from "../model/runs.ts"
 import { serviceMutation, serviceQuery } from "../model/serviceFunctions.ts"
-import { skipReadyOfTask } from "../model/skips.ts"
 import { setStatusInRun } from "../model/statusChange.ts"
+import { stopAll } from "../model/stops.ts"
 import {
   assignTask,
   createTask,
@@ -311,8 +311,7 @@ export const assign = serviceMutation({
 
 /**
  * Archives a task (task_delete; the orchestrator's), unless a person has set its status since the turn began: the reason
- * is in the activities, and ready notifications about the task end skipped. For runtimes; as setStatus, and the task's
- * ready notifications are read.
+ * is in the activities, and the task's other runs are stopped. For runtimes; as setStatus, and those runs are read.
  */
 export const remove = serviceMutation({
   args: { ...runArgs, taskId: v.string(), reason: v.string() },
@@ -320,7 +319,8 @@ export const remove = serviceMutation({
     taskId: v.string(),
     status: taskStatus,
     changed: v.boolean(),
-    skipped: v.number(),
+    /** How many runs of the task ended with it. */
+    stopped: v.number(),
     reason: v.optional(v.string())
   }),
   handler: async (ctx, args) => {
@@ -331,9 +331,10 @@ export const remove = serviceMutation({
     if (reason === "") throw refusal("invalid", "The reason is empty: say why the task is removed.")
     if (found.isOrchestratorChat) throw refusal("forbidden", "The orchestrator's chat stays.", byPolicy)
     const kept = decidedOtherwise(found, run, { status: "archived" })
-    if (kept !== null) return { taskId: found._id, status: found.status, changed: false, skipped: 0, reason: kept }
+    if (kept !== null) return { taskId: found._id, status: found.status, changed: false, stopped: 0, reason: kept }
     const { task, path } = await moveTask(ctx, found, { to: "archived" }, run.origin)
-    const skipped = await skipReadyOfTask(ctx, task._id, "the task was removed")
+    const stop = { actor: run.origin.actor, reason: `the task was removed: ${reason}` }
+    const stopped = await stopAll(ctx, ctx.accountId, { taskId: task._id }, stop, run.id, run.origin)
     if (path.length > 0) {
       await recordActivity(ctx, {
         accountId: ctx.accountId,
@@ -344,7 +345,7 @@ export const remove = serviceMutation({
       })
       await recordEffect(ctx, run, "task_delete", `removed the task "${task.title}"`)
     }
-    return { taskId: task._id, status: task.status, changed: path.length > 0, skipped }
+    return { taskId: task._id, status: task.status, changed: path.length > 0, stopped }
   }
 })
 

@@ -19,6 +19,7 @@ export type ClaimReason =
   | "unnamed"
   | "abandoned"
   | "released"
+  | "stopped"
   | "restart"
 
 /** The state of the loop; events change it one after another. */
@@ -120,7 +121,7 @@ export const ended = (state: ClaimState, now: number, { dueInMillis, isStored, k
   const isHeartbeat = kind === "heartbeat"
   const after = { ...state, isStuck: false, heartbeatsInFlight: state.heartbeatsInFlight - (isHeartbeat ? 1 : 0) }
   if (!isStored) return wanted(after, "abandoned")
-  if (outcome === "released") return wanted(after, "released")
+  if (outcome === "released" || outcome === "stopped") return wanted(after, outcome)
   return isHeartbeat || dueInMillis === null ? after : due(after, now, dueInMillis)
 }
 

@@ -1,4 +1,5 @@
 import { Schema } from "effect"
+import { Recall } from "./Run.ts"
 
 /** The control plane did not answer, was overloaded, or failed within: the same call may be repeated. Shared. */
 export class ControlPlaneUnavailable extends Schema.TaggedError<ControlPlaneUnavailable>()("ControlPlaneUnavailable", {
@@ -12,8 +13,11 @@ export class TokenRefused extends Schema.TaggedError<TokenRefused>()("TokenRefus
   detail: Schema.String
 }) {}
 
-/** Another claim holds the session: nothing was written. */
-export class LeaseLost extends Schema.TaggedError<LeaseLost>()("LeaseLost", { function: Schema.String }) {}
+/** Another claim holds the session, or the lease was recalled: nothing was written. */
+export class LeaseLost extends Schema.TaggedError<LeaseLost>()("LeaseLost", {
+  function: Schema.String,
+  recalled: Schema.optionalKey(Recall)
+}) {}
 
 /** A second process runs with the same RUNTIME_ID, or this one belongs to an earlier boot. */
 export class BootConflict extends Schema.TaggedError<BootConflict>()("BootConflict", { detail: Schema.String }) {}

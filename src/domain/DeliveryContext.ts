@@ -114,6 +114,8 @@ export const DeliveryContext = Schema.Struct({
   textNumber: Schema.Finite,
   /** The full text on which this turn's builds, and what has not changed since the last turn; null: shows everything. */
   delta: Schema.NullOr(Schema.Struct({ fullText: Schema.Finite, unchanged: Schema.Array(PromptPart) })),
+  /** Other runs of this session that were stopped since a turn completed. */
+  stoppedRuns: Schema.Array(Schema.String),
   task: Schema.NullOr(TaskView),
   recipientIsAssignee: Schema.Boolean,
   /** The last messages; in a delta only those that the session has not seen. */

@@ -30,6 +30,7 @@ export const HeartbeatContext = Schema.Struct({
   sessionKey: Schema.String,
   generation: Schema.Finite,
   fenceMark: Schema.String,
+  stoppedRuns: Schema.Array(Schema.String),
   /** Own tasks, in progress first and newest first; for the orchestrator all under way, by status, stalest first. */
   tasks: Schema.Array(HeartbeatTask),
   orchestrator: Schema.NullOr(AgentRef),

@@ -2,7 +2,7 @@ import { fenced, withoutFenceMark } from "./FenceMark.ts"
 import type { HeartbeatContext, HeartbeatTask } from "./Heartbeat.ts"
 import { HEARTBEAT_OK } from "./HeartbeatReply.ts"
 import { instructionsFor, turnRules } from "./Instructions.ts"
-import { describeTask } from "./Prompt.ts"
+import { describeTask, stoppedNotice } from "./Prompt.ts"
 import type { Prompt, TurnPromptOptions } from "./Prompt.ts"
 import { cut, oneLine } from "./Text.ts"
 
@@ -53,6 +53,7 @@ const inputOf = (context: HeartbeatContext, options: HeartbeatPromptOptions): st
   const lines = (rows: ReadonlyArray<HeartbeatTask>) => rows.map((row) => oneLineOf(row, now)).join("\n")
   return [
     `heartbeat ${heartbeat.id}, attempt ${options.attempt}: this text replaces any earlier text with this id; act on this one, once.`,
+    ...stoppedNotice(context.stoppedRuns),
     ...block("Follow up", lines(options.followUps)),
     ...(agent.isOrchestrator
       ? block("tasks under way", lines(context.tasks))

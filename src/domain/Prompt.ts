@@ -187,6 +187,12 @@ const unchangedLine = ({ delta, task }: DeliveryContext): ReadonlyArray<string> 
   return names.length === 0 ? [] : ["", `Unchanged since your last turn on this task: ${names.join("; ")}.`]
 }
 
+/** The gateway puts the text of a turn that was aborted before the next one. */
+export const stoppedNotice = (stoppedRuns: ReadonlyArray<string>): ReadonlyArray<string> =>
+  stoppedRuns.length === 0
+    ? []
+    : [`Stopped, do not continue or answer even if their texts stand above: ${stoppedRuns.join(", ")}.`]
+
 const section = (title: string, body: string): ReadonlyArray<string> => (body === "" ? [] : ["", `${title}:`, body])
 
 const inputOf = (context: DeliveryContext, options: PromptOptions): string => {
@@ -200,6 +206,7 @@ const inputOf = (context: DeliveryContext, options: PromptOptions): string => {
     body === "" ? [] : ["", fenced(context.fenceMark, label, body)]
   return [
     `delivery ${context.notification.id}, attempt ${options.attempt}: this text replaces any earlier text with this id; answer this one, once.`,
+    ...stoppedNotice(context.stoppedRuns),
     ...(accepted.length > 1
       ? [`The request consists of ${accepted.length} events, oldest first. Give one answer to all of them.`]
       : []),

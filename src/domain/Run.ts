@@ -10,6 +10,14 @@ export type Lease = typeof Lease.Type
 export const Fence = Schema.Struct({ run: Schema.String, ...Lease.fields })
 export type Fence = typeof Fence.Type
 
+/** Why the control plane took a lease back: its run was stopped, or its agent or account is paused. */
+export const Recall = Schema.Literals(["stopped", "paused"])
+export type Recall = typeof Recall.Type
+
+/** A lease whose turn must be aborted. */
+export const RecalledLease = Schema.Struct({ ...Lease.fields, recalled: Recall })
+export type RecalledLease = typeof RecalledLease.Type
+
 /** The lease as a key: the leases of one session follow one another. */
 export const leaseKey = ({ epoch, session }: Lease): string => `${session} ${epoch}`
 
@@ -88,7 +96,7 @@ export type ClaimAnswer = typeof ClaimAnswer.Type
 
 /** The answer to a renewal: leases that are held no longer, and whether this boot has one that was not named. */
 export const RenewAnswer = Schema.Struct({
-  lost: Schema.Array(Lease),
+  lost: Schema.Array(Schema.Struct({ ...Lease.fields, recalled: Schema.optionalKey(Recall) })),
   hasUnnamed: Schema.Boolean,
   now: Schema.Finite
 })
@@ -106,8 +114,8 @@ export const ContextAnswers = Schema.Array(
   })
 )
 
-/** Grows with every piece of work that becomes claimable other than by time. */
-export const Wake = Schema.Struct({ count: Schema.Finite })
+/** Grows with every piece of work that becomes claimable other than by time; and the leases of all runtimes to abort. */
+export const Wake = Schema.Struct({ count: Schema.Finite, recalled: Schema.Array(RecalledLease) })
 export type Wake = typeof Wake.Type
 
 /** Since when the oldest ready notification waits, epoch milliseconds of the control plane; null when none does. */

@@ -56,12 +56,12 @@ export const AssignedTask = Schema.Struct({
   reason
 })
 
-/** An archived task, and how many waiting notifications ended with it. */
+/** An archived task, and how many of its runs were stopped. */
 export const RemovedTask = Schema.Struct({
   taskId: Schema.String,
   status: TaskStatus,
   changed: Schema.Boolean,
-  skipped: Schema.Finite,
+  stopped: Schema.Finite,
   reason
 })
 

@@ -36,6 +36,7 @@ import {
 } from "../domain/ControlPlaneFailure.ts"
 import type { ControlPlaneFailure } from "../domain/ControlPlaneFailure.ts"
 import { monotonicMillisUnsafe } from "../domain/Monotonic.ts"
+import { Recall } from "../domain/Run.ts"
 import { wellFormed } from "../domain/WellFormed.ts"
 import { RuntimeConfig } from "./Config.ts"
 import type { Settings } from "./Config.ts"
@@ -98,7 +99,9 @@ const failureOf = (
   if (code === "unauthenticated" || (code === "forbidden" && reason === "token")) {
     return new TokenRefused({ function: path, detail })
   }
-  if (code === "lease_lost") return new LeaseLost({ function: path })
+  if (code === "lease_lost") {
+    return new LeaseLost({ function: path, ...(Schema.is(Recall)(reason) ? { recalled: reason } : {}) })
+  }
   if (code === "conflict" && reason === "protocol") return new ProtocolRefused({ function: path, detail })
   if (code === "conflict" && bootReasons.has(reason)) return new BootConflict({ detail })
   return new ControlPlaneRefused({ function: path, code: redact(code), detail })

@@ -102,7 +102,8 @@ export const layer = Layer.unwrap(
             orElse: () => refuse("unavailable", "no answer of the control plane: try the same call again")
           }),
           Effect.catchTags({
-            LeaseLost: () => refuse("lease_lost", "this run is over: another one has taken its place"),
+            LeaseLost: () =>
+              refuse("lease_lost", "this run is over: it was stopped, or another one has taken its place"),
             ControlPlaneUnavailable: () => refuse("unavailable", "the control plane is away: try the same call again"),
             TokenRefused: () => refuse("unavailable", "the control plane refuses this runtime"),
             BootConflict: () => refuse("unavailable", "another runtime has taken this one's place")

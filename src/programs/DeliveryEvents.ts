@@ -37,7 +37,7 @@ export type DeliveryEvent =
 /** A claim is wanted for this reason. */
 export const claimWanted = (reason: ClaimReason): DeliveryEvent => ({ _tag: "Wanted", reason })
 
-/** Wakes of the control plane, push that is lost or back with the poll in between, claims allowed again, unnamed leases. */
+/** Wakes and recalled leases of the control plane, push that is lost or back with the poll in between, claims allowed again, unnamed leases. */
 export const eventSources: Stream.Stream<
   DeliveryEvent,
   never,
@@ -51,11 +51,15 @@ export const eventSources: Stream.Stream<
     const lifecycle = yield* Lifecycle
     const wakes = controlPlane.wakes.pipe(
       Stream.tap((result) => (Result.isFailure(result) ? noteRefusal(lifecycle, result.failure) : Effect.void)),
+      Stream.tap((result) => (Result.isSuccess(result) ? leases.recalled(result.success.recalled) : Effect.void)),
       Stream.filterMap((result) => Result.map(result, ({ count }) => count)),
       Stream.changes,
       Stream.map(() => claimWanted("wake"))
     )
-    const polls = Stream.map(Stream.fromSchedule(Schedule.spaced(deliveryInterval)), () => claimWanted("poll"))
+    const polls = Stream.fromSchedule(Schedule.spaced(deliveryInterval)).pipe(
+      Stream.tap(() => leases.check),
+      Stream.map(() => claimWanted("poll"))
+    )
     const pushes = SubscriptionRef.changes(push).pipe(
       Stream.map(({ isConnected }) => isConnected),
       Stream.changes,

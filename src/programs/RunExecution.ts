@@ -31,8 +31,8 @@ export class RunExecution extends Context.Service<
   RunExecution,
   {
     /**
-     * Stores exactly one end, or none if it is interrupted or the lease is lost: the process's last claim releases what
-     * was interrupted. The lease stays held until the caller drops it.
+     * Stores exactly one end, or none if it is interrupted, or the lease is lost or recalled: the process's last claim
+     * releases what was interrupted. The lease stays held until the caller drops it.
      */
     execute(run: Run, times?: ClaimTimes): Effect.Effect<RunEnd>
   }
@@ -56,6 +56,10 @@ const judgeInterruption = Effect.fnUntraced(function* (
 
 /** The end of an attempt for which nothing could be stored, or nothing may be. */
 const unstoredEnd = Effect.fnUntraced(function* (failure: ControlPlaneFailure) {
+  // The control plane ended the run itself; the next claim, which does not name the lease, frees the session.
+  if (failure._tag === "LeaseLost" && failure.recalled !== undefined) {
+    return attemptEnd(failure.recalled === "stopped" ? "stopped" : "released")
+  }
   yield* noteRefusal(yield* Lifecycle, failure)
   const detail = failure._tag === "LeaseLost" ? "another claim holds the session" : describeFailure(failure)
   const error = (yield* Redactor).error(`${failure._tag}: ${detail}`)

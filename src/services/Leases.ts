@@ -3,7 +3,7 @@ import { describeFailure, LeaseLost } from "../domain/ControlPlaneFailure.ts"
 import type { ControlPlaneFailure } from "../domain/ControlPlaneFailure.ts"
 import { functions } from "../domain/ControlPlaneFunctions.ts"
 import { leaseKey } from "../domain/Run.ts"
-import type { Lease } from "../domain/Run.ts"
+import type { Lease, Recall, RecalledLease } from "../domain/Run.ts"
 import { RuntimeConfig } from "../layers/Config.ts"
 import { ControlPlane } from "./ControlPlane.ts"
 import { noteRefusal } from "./ControlPlaneRefusal.ts"
@@ -28,10 +28,14 @@ export class Leases extends Context.Service<
     /** Its run is over, and its end could not be stored: the next claim has it rescued. */
     abandon(lease: Lease): Effect.Effect<void>
     /**
-     * Does the work of a lease; if a renewal reports the lease as lost, interrupts the work and fails with LeaseLost.
+     * Does the work of a lease; if the lease is recalled or lost, interrupts the work and fails with LeaseLost.
      * Storing the run's end is no part of the work: only the answer to that tells whether it was stored.
      */
     during<A, E, R>(lease: Lease, work: Effect.Effect<A, E, R>): Effect.Effect<A, E | LeaseLost, R>
+    /** The account's recalled leases as the push lists them: the work of those held here is interrupted. */
+    recalled(leases: ReadonlyArray<RecalledLease>): Effect.Effect<void>
+    /** Renews all leases now and learns which are recalled or lost, while the push cannot tell. */
+    readonly check: Effect.Effect<void>
     readonly named: Effect.Effect<NamedLeases>
     /** A claim that named these as abandoned was answered. */
     rescued(abandoned: ReadonlyArray<Lease>): Effect.Effect<void>
@@ -67,11 +71,15 @@ const make = Effect.gen(function* () {
       if (held.size === 0) isAnyHeld.closeUnsafe()
     })
 
-  const lose = (lease: Lease) => {
+  /** The last list of the push: a claim that was under way may bring a lease that is recalled already. */
+  let recalled: ReadonlyMap<string, RecalledLease> = new Map()
+
+  const lose = (lease: Lease & { readonly recalled?: Recall }) => {
     const known = held.get(leaseKey(lease))
+    const reason = lease.recalled === undefined ? {} : { recalled: lease.recalled }
     return known === undefined
       ? Effect.void
-      : Effect.asVoid(Deferred.fail(known.lost, new LeaseLost({ function: functions.renew })))
+      : Effect.asVoid(Deferred.fail(known.lost, new LeaseLost({ function: functions.renew, ...reason })))
   }
 
   const renewAll = Effect.gen(function* () {
@@ -109,11 +117,19 @@ const make = Effect.gen(function* () {
   return Leases.of({
     // A run is a lease too, and would be kept with its context.
     hold: ({ epoch, session }) =>
-      Effect.sync(() => {
+      Effect.suspend(() => {
         const lease = { session, epoch }
         held.set(leaseKey(lease), { lease, lost: Deferred.makeUnsafe() })
         isAnyHeld.openUnsafe()
+        const known = recalled.get(leaseKey(lease))
+        return known === undefined ? Effect.void : lose(known)
       }),
+    recalled: (leases) =>
+      Effect.suspend(() => {
+        recalled = new Map(leases.map((lease) => [leaseKey(lease), lease]))
+        return Effect.forEach(leases, lose, { discard: true })
+      }),
+    check: renewAll.pipe(Effect.tapError(noteFailure), Effect.ignore),
     drop,
     abandon: ({ epoch, session }) => {
       const lease = { session, epoch }

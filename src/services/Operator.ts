@@ -5,6 +5,7 @@ import { DeadLetter } from "../domain/DeadLetter.ts"
 import { Roster } from "../domain/Roster.ts"
 import { Backlog } from "../domain/Run.ts"
 import { ServedProtocols } from "../domain/RuntimeCommands.ts"
+import { RunView, StopAnswer } from "../domain/RunView.ts"
 import { ConvexClient } from "../layers/ConvexClient.ts"
 import { uncountedCalls } from "./ControlPlaneCalls.ts"
 
@@ -28,6 +29,20 @@ export class Operator extends Context.Service<
     retry(id: string): Effect.Effect<void, ControlPlaneFailure>
     /** Ends a dead letter for good. */
     discard(id: string, reason?: string): Effect.Effect<void, ControlPlaneFailure>
+    /** What runs and waits, or the latest that ended; at most 200. */
+    runs(options: {
+      readonly ended: boolean
+      readonly limit: number
+    }): Effect.Effect<ReadonlyArray<RunView>, ControlPlaneFailure>
+    /** Stops a run, or all runs of an agent or a task: exactly one of them is named. */
+    stop(what: {
+      readonly run?: string
+      readonly agent?: string
+      readonly task?: string
+      readonly reason?: string
+    }): Effect.Effect<typeof StopAnswer.Type, ControlPlaneFailure>
+    /** Makes a stopped notification ready again with a new budget. */
+    again(run: string): Effect.Effect<void, ControlPlaneFailure>
     /** Starts the next generation of an agent's sessions, or of one task's; answers of how many. */
     rotate(agent: string, taskId?: string): Effect.Effect<number, ControlPlaneFailure>
   }
@@ -54,6 +69,9 @@ const make = Effect.gen(function* () {
           ...(reason === undefined ? {} : { reason })
         })
       ),
+    runs: (options) => query(functions.runs, Schema.Array(RunView), options),
+    stop: (what) => mutation(functions.stopRuns, StopAnswer, what),
+    again: (run) => Effect.asVoid(mutation(functions.runAgain, Schema.Null, { run })),
     rotate: (agent, taskId) =>
       Effect.map(
         mutation(functions.rotateSessions, Rotated, {

@@ -20,6 +20,7 @@ import type {
   Wake
 } from "../../src/domain/Run.ts"
 import type { PulseAnswer, RuntimeCommands, ServedProtocols } from "../../src/domain/RuntimeCommands.ts"
+import type { RunView, StopAnswer } from "../../src/domain/RunView.ts"
 import type * as ToolAnswer from "../../src/domain/ToolAnswer.ts"
 import type { Rotated } from "../../src/services/Operator.ts"
 
@@ -61,6 +62,9 @@ interface Readers {
   readonly deadLetters: { readonly Encoded: ReadonlyArray<(typeof DeadLetter)["Encoded"]> }
   readonly retryDeadLetter: { readonly Encoded: null }
   readonly discardDeadLetter: { readonly Encoded: null }
+  readonly runs: { readonly Encoded: ReadonlyArray<(typeof RunView)["Encoded"]> }
+  readonly stopRuns: typeof StopAnswer
+  readonly runAgain: { readonly Encoded: null }
   readonly rotateSessions: typeof Rotated
   readonly pulse: typeof PulseAnswer
   readonly commands: typeof RuntimeCommands

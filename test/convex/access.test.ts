@@ -143,7 +143,7 @@ describe("every app function", () => {
       "app/notifications:markRead"
     ])
     for (const { path, call, kind, args } of await functionsOf("app")) {
-      const isOpen = forMembers.has(path) || /^app\/(tasks|messages|documents):/.test(path)
+      const isOpen = forMembers.has(path) || /^app\/(tasks|messages|documents|runs):/.test(path)
       const { accountId } = plane
       const given = "accountId" in args ? { ...samplesOf(args), accountId } : samplesOf(args)
       const code = await codeOf((bob as any)[kind](call, given))

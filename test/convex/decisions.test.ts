@@ -61,9 +61,9 @@ describe("a person's decision during a turn", () => {
     await person("in_progress")
     expect(await set("review")).toMatchObject({ status: "in_progress", changed: false })
     await person("review")
-    await person("done")
-    expect((await set("in_progress")).reason).toMatch(/ to done after your turn began/)
-    expect((await taskNow()).status).toBe("done")
+    await person("blocked")
+    expect((await set("in_progress")).reason).toMatch(/ to blocked after your turn began/)
+    expect((await taskNow()).status).toBe("blocked")
   })
 
   it("is known to the next turn, which may change it", async () => {
@@ -133,7 +133,7 @@ describe("a person's decision during a turn", () => {
   it("keeps the task from being archived by task_delete", async () => {
     const { person, remove, taskNow } = await during("lead")
     await person("review")
-    expect(await remove()).toMatchObject({ status: "review", changed: false, skipped: 0 })
+    expect(await remove()).toMatchObject({ status: "review", changed: false, stopped: 0 })
     expect((await taskNow()).status).toBe("review")
   })
 

@@ -195,11 +195,11 @@ describe("an agent's heartbeat", () => {
     expect((await takeAll(plane)).runs).toEqual([])
   })
 
-  it("ends well if the agent is removed while it runs, and is not offered again", async () => {
+  it("is stopped if the agent is removed while it runs, and is not offered again", async () => {
     const plane = await due()
     const run = await takeHeartbeat(plane)
     await plane.asPerson(api.app.agents.remove, { agentId: plane.engineer })
-    expect((await finish(plane, run)).messageId).toBeNull()
+    expect(await codeOf(finish(plane, run))).toBe("lease_lost")
     expect((await takeAll(plane)).runs).toEqual([])
   })
 

@@ -208,19 +208,22 @@ describe("a change of hundreds of notifications", () => {
     for (let count = 0; ; count += 1) {
       const job = await plane.t.run(async (ctx) => {
         const jobs = await ctx.db.system.query("_scheduled_functions").collect()
-        const next = jobs.find(({ name, state }) => state.kind === "pending" && name.includes("removals"))
+        const next = jobs.find(({ name, state }) => state.kind === "pending" && /removals|stops/.test(name))
         if (next !== undefined) await ctx.scheduler.cancel(next._id)
         return next ?? null
       })
       if (job === null) return count
-      await plane.t.mutation(internal.scheduled.removals.agent, job.args[0])
+      const next = job.name.includes("stops")
+        ? internal.scheduled.stops.continueStop
+        : internal.scheduled.removals.agent
+      await plane.t.mutation(next as typeof internal.scheduled.removals.agent, job.args[0])
       note(plane)
     }
   }
   const readyOf = (plane: Plane) =>
     plane.t.run(async (ctx) => (await ctx.db.query("notifications").collect()).filter(({ state }) => state === "ready"))
 
-  it("that archives a task is one bounded transaction", async () => {
+  it("that archives a task goes in batches, each bounded", async () => {
     const plane = await seededPlane()
     const taskId = await makeTask(plane, [plane.engineer])
     await plane.t.run(async (ctx) => {
@@ -233,6 +236,7 @@ describe("a change of hundreds of notifications", () => {
     const fence = { run: leads.id, session: leads.session, epoch: leads.epoch, settings }
     await plane.mutate(api.service.tasks.remove, { ...fence, taskId, reason: "made twice" })
     note(plane)
+    expect(await finishBatches(plane)).toBeGreaterThan(10)
     expect(await readyOf(plane)).toEqual([])
     expect(largest).toBeLessThan(maxIntervals)
   }, 60_000)

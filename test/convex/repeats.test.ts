@@ -77,6 +77,11 @@ const mutations: Readonly<Record<string, (held: Held) => Promise<Sent>>> = {
     f: service.notifications.discardDeadLetter,
     args: { ...(await dead(held)), reason: "obsolete" }
   }),
+  "runs:stop": async ({ leased }) => ({ f: service.runs.stop, args: { run: leased.id, reason: "wrong branch" } }),
+  "runs:again": async ({ leased, plane }) => {
+    await plane.mutate(service.runs.stop, { run: leased.id })
+    return { f: service.runs.again, args: { run: leased.id } }
+  },
   "sessions:rotate": async () => ({ f: service.sessions.rotate, args: { agent: "lead" } }),
   "agents:updateAgentHeartbeat": async (held) => {
     pass(2 * minute)

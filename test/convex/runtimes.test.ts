@@ -303,7 +303,7 @@ describe("the roster", () => {
     expect(roster.agents.every((agent) => agent.flags.canMarkDone)).toBe(true)
   })
 
-  it("loses an agent: what waits ends skipped, a live turn finishes, its work in progress is blocked", async () => {
+  it("loses an agent: its runs are stopped, its work in progress is blocked", async () => {
     const plane = await seededPlane()
     const { taskId } = await plane.asPerson(api.app.tasks.create, { title: "T", assigneeIds: [plane.engineer] })
     const run = await plane.takeOne()
@@ -312,8 +312,10 @@ describe("the roster", () => {
     expect((await plane.query(api.service.agents.list, {})).agents.map((agent) => agent.slug)).toEqual(["lead", "qa"])
     const { task } = await plane.query(api.service.tasks.get, { taskId })
     expect(task).toMatchObject({ status: "blocked", assignees: [] })
-    await complete(plane, run, { outcome: "replied", reply: "My last words." })
-    expect((await plane.thread(taskId)).map((message) => message.content)).toEqual(["My last words."])
+    expect(await codeOf(complete(plane, run, { outcome: "replied", reply: "My last words." }))).toBe("lease_lost")
+    expect((await plane.thread(taskId)).map((message) => message.content)).toEqual([
+      "Ana stopped the turn of Engineer: the agent was removed\nIt had changed nothing here."
+    ])
     expect((await plane.take()).runs.length).toBeLessThanOrEqual(1)
     const rows = (await plane.notifications(taskId)).filter((row) => row.recipientName === "Engineer")
     expect(rows.every((row) => row.state === "delivered")).toBe(true)
@@ -343,7 +345,7 @@ describe("the roster", () => {
         await plane.asPerson(api.app.tasks.assign, { taskId, assigneeIds: [agentId] })
         await complete(plane, await work())
         if (name === "Engineer II") {
-          await complete(plane, live)
+          expect(await codeOf(complete(plane, live))).toBe("lease_lost")
           await plane.asPerson(api.app.agents.remove, { agentId })
         }
       }

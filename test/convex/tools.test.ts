@@ -277,15 +277,15 @@ describe("task_update", () => {
 })
 
 describe("task_delete", () => {
-  it("archives with its reason, and ends what waits about the task as skipped", async () => {
+  it("archives with its reason, and stops what waits about the task", async () => {
     const { plane, fence } = await runOf("lead")
     const taskId = await otherTask(plane)
     await plane.post(taskId, "@engineer @qa please")
-    const { changed, skipped } = await plane.mutate(service.tasks.remove, { ...fence, taskId, reason: "duplicate" })
-    expect({ changed, skipped }).toEqual({ changed: true, skipped: 2 })
+    const { changed, stopped } = await plane.mutate(service.tasks.remove, { ...fence, taskId, reason: "duplicate" })
+    expect({ changed, stopped }).toEqual({ changed: true, stopped: 2 })
     expect((await plane.take()).runs).toEqual([])
     const rows = (await plane.notifications(taskId)).filter((row) => row.recipientType === "agent")
-    expect(rows.every((row) => row.outcome === "skipped")).toBe(true)
+    expect(rows.every((row) => row.outcome === "stopped")).toBe(true)
     expect((await plane.query(service.tasks.history, { taskId })).activities.map((each) => each.summary)).toContain(
       "removed: duplicate"
     )

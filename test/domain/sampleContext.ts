@@ -93,6 +93,7 @@ export const sampleContext = (changes: Partial<DeliveryContext> = {}): DeliveryC
     textNumber: 7,
     delta: null,
     fenceMark: "0123456789abcdef",
+    stoppedRuns: [],
     task: sampleTask(),
     recipientIsAssignee: true,
     thread: [sampleMessage()],

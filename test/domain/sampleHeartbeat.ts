@@ -29,6 +29,7 @@ export const sampleHeartbeatContext = (changes: Partial<HeartbeatContext> = {}):
   sessionKey: "agent:engineer:testaccount1",
   generation: 1,
   fenceMark: "0123456789abcdef",
+  stoppedRuns: [],
   tasks: [sampleHeartbeatTask()],
   orchestrator: { id: "agent_lead", slug: "squad-lead", name: "Squad Lead" },
   primaryPerson: { name: "Pat Person" },

@@ -121,7 +121,7 @@ const setUp = (settings: Partial<Settings> = {}) =>
       /** Makes something due and has the push tell of it. */
       insert: Effect.fnUntraced(function* (...runs: ReadonlyArray<ReturnType<typeof notification>>) {
         plane.due.push(...runs)
-        yield* Queue.offer(plane.wakes, Result.succeed({ count: (wakes += 1) }))
+        yield* Queue.offer(plane.wakes, Result.succeed({ count: (wakes += 1), recalled: [] }))
         yield* settle
       }),
       end: (id: string, end: Partial<RunEnd> = {}, last: Effect.Effect<void> = Effect.void) =>
@@ -224,9 +224,43 @@ describe("a claim", () => {
       assert.deepStrictEqual(yield* plane.claims, [])
       yield* insert(notification("a"))
       assert.lengthOf(yield* plane.claims, 1)
-      yield* Queue.offer(plane.wakes, Result.succeed({ count: wakes }))
+      yield* Queue.offer(plane.wakes, Result.succeed({ count: wakes, recalled: [] }))
       yield* end("a")
       assert.deepStrictEqual(yield* plane.claims, [])
+    })
+  )
+
+  it.effect("hands on which leases are recalled, and frees the session of a stopped run with its next claim", () =>
+    Effect.gen(function* () {
+      const { end, insert, leases, plane, start } = yield* setUp()
+      yield* start
+      yield* insert(notification("a"))
+      const [held] = (yield* leases.named).held
+      if (held === undefined) return assert.fail("nothing is held")
+      const work = yield* Effect.forkChild(Effect.flip(leases.during(held, Effect.never)))
+      yield* plane.claims
+      yield* Queue.offer(plane.wakes, Result.succeed({ count: wakes, recalled: [{ ...held, recalled: "stopped" }] }))
+      assert.strictEqual((yield* Fiber.join(work)).recalled, "stopped")
+      assert.deepStrictEqual(yield* plane.claims, [])
+      yield* end("a", { outcome: "stopped" })
+      assert.deepStrictEqual(
+        (yield* plane.claims).map(({ held }) => held),
+        [[]]
+      )
+    })
+  )
+
+  it.effect("looks for recalled leases at each poll while push is down", () =>
+    Effect.gen(function* () {
+      const { insert, plane, setPush, start } = yield* setUp({ deliveryInterval: Duration.seconds(15) })
+      yield* start
+      yield* insert(notification("a"))
+      const renewals = () => plane.log.filter((call) => call === "renew").length
+      yield* TestClock.adjust("10 seconds")
+      assert.strictEqual(renewals(), 0)
+      yield* setPush(false)
+      yield* TestClock.adjust("16 seconds")
+      assert.strictEqual(renewals(), 1)
     })
   )
 

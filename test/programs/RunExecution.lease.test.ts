@@ -38,6 +38,40 @@ for (const run of runs) {
       }).pipe(quiet)
     )
 
+    it.effect.each([
+      ["stopped", "stopped"],
+      ["paused", "released"]
+    ] as const)(
+      "aborts the turn if it was recalled because the run is %s, stores nothing and ends as %s",
+      ([recalled, outcome]) =>
+        Effect.gen(function* () {
+          const isAborted = yield* Deferred.make<void>()
+          const { execute, metrics, stored } = yield* runHouse({
+            run: () => Effect.never.pipe(Effect.onInterrupt(() => Deferred.succeed(isAborted, undefined))),
+            lost: [{ session: run.session, epoch: run.epoch, recalled }]
+          })
+          const fiber = yield* Effect.forkChild(execute(run))
+          yield* TestClock.adjust("30 seconds")
+          const end = yield* Fiber.join(fiber)
+          yield* Deferred.await(isAborted)
+          assert.deepStrictEqual(stored, [])
+          assert.deepInclude(end, { kind, outcome, error: null, isStored: true, dueInMillis: null })
+          assert.deepInclude((yield* metrics.activity).ended[0], { outcome, isError: false })
+        }).pipe(quiet)
+    )
+
+    it.effect("ends as stopped if the stop came first as its end was stored", () =>
+      Effect.gen(function* () {
+        const refused = Effect.fail(new LeaseLost({ function: "complete", recalled: "stopped" }))
+        const { execute } = yield* runHouse({
+          complete: refused,
+          report: () => refused,
+          run: () => Effect.succeed(said("Done."))
+        })
+        assert.deepInclude(yield* execute(run), { outcome: "stopped", error: null, isStored: true })
+      }).pipe(quiet)
+    )
+
     it.effect("stores nothing if the run is interrupted: the last claim of the process releases it", () =>
       Effect.gen(function* () {
         const isRunning = yield* Deferred.make<void>()

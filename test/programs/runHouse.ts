@@ -9,10 +9,10 @@ import type {
   Failure,
   FailedState,
   HeartbeatRun,
-  Lease,
   NotificationRun,
   Outcome,
   ReleasedState,
+  RenewAnswer,
   Run
 } from "../../src/domain/Run.ts"
 import { noUsage } from "../../src/domain/Run.ts"
@@ -73,7 +73,7 @@ export interface Options {
   readonly release?: Effect.Effect<ReleasedState, ControlPlaneFailure>
   readonly report?: (report: HeartbeatReport) => Effect.Effect<void, ControlPlaneFailure>
   /** The leases that every renewal reports as lost. */
-  readonly lost?: ReadonlyArray<Lease>
+  readonly lost?: RenewAnswer["lost"]
   /** What the gateway says of the length of every session's history. */
   readonly historyTokens?: number
   readonly settings?: Partial<Settings>

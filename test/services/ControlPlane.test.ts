@@ -379,7 +379,7 @@ describe("what is pushed", () => {
     Effect.gen(function* () {
       const { controlPlane, pushed } = yield* setUp()
       const lost = Result.fail(new LeaseLost({ function: "x" }))
-      const good = Result.succeed({ count: 2 })
+      const good = Result.succeed({ count: 2, recalled: [] })
       yield* Queue.offerAll(pushed, [good, Result.succeed({ count: "two" }), lost, good])
       const seen = yield* controlPlane.wakes.pipe(Stream.take(4), Stream.runCollect)
       assert.deepStrictEqual(seen[0], good)

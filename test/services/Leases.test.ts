@@ -179,6 +179,50 @@ describe("a lost lease", () => {
   )
 })
 
+describe("a recalled lease", () => {
+  it.effect("interrupts the work of its run at once, and of no other, and says why", () =>
+    Effect.gen(function* () {
+      const { leases, renewals } = yield* setUp
+      yield* leases.hold(lease)
+      yield* leases.hold(other)
+      const work = yield* Effect.forkChild(Effect.flip(leases.during(lease, Effect.never)))
+      const otherWork = yield* Effect.forkChild(leases.during(other, Effect.never))
+      yield* Effect.yieldNow
+      yield* leases.recalled([{ ...lease, recalled: "stopped" }])
+      assert.deepInclude(yield* Fiber.join(work), { _tag: "LeaseLost", recalled: "stopped" })
+      assert.isUndefined(otherWork.pollUnsafe())
+      assert.deepStrictEqual(renewals, [])
+      // Until its run has ended the process holds the session.
+      assert.deepInclude((yield* leases.named).held, lease)
+    })
+  )
+
+  it.effect("lets no work begin if the claim that brings it is answered after the push", () =>
+    Effect.gen(function* () {
+      const { leases } = yield* setUp
+      yield* leases.recalled([{ ...lease, recalled: "paused" }])
+      yield* leases.hold(lease)
+      yield* leases.hold({ ...lease, epoch: lease.epoch + 1 })
+      assert.strictEqual((yield* Effect.flip(leases.during(lease, Effect.never))).recalled, "paused")
+      const next = yield* Effect.forkChild(leases.during({ ...lease, epoch: lease.epoch + 1 }, Effect.never))
+      yield* Effect.yieldNow
+      assert.isUndefined(next.pollUnsafe())
+    })
+  )
+
+  it.effect("is found by a check, and by the next renewal, while the push cannot tell", () =>
+    Effect.gen(function* () {
+      const { answer, leases, renewals } = yield* setUp
+      yield* leases.check
+      assert.deepStrictEqual(renewals, [])
+      yield* leases.hold(lease)
+      yield* Ref.set(answer, Effect.succeed({ ...renewed, lost: [{ ...lease, recalled: "stopped" as const }] }))
+      yield* leases.check
+      assert.strictEqual((yield* Effect.flip(leases.during(lease, Effect.never))).recalled, "stopped")
+    })
+  )
+})
+
 describe("a renewal", () => {
   it.effect("that reports a lease which it did not name is an element of `unnamed`", () =>
     Effect.gen(function* () {

@@ -17,6 +17,7 @@ const TASKS_OF_RUN = 20
 const TASKS_OF_CHAIN = 100
 /** How long a request for a response is not repeated. */
 const ASK_AGAIN_AFTER = 4 * 60 * 60 * 1_000
+const OPERATOR = { type: "system", id: "operator" } as const
 const PROTOCOLS = { oldest: 1, newest: 1 }
 const COMMANDS = { restart: null, upgrade: null, underway: null }
 
@@ -46,7 +47,17 @@ export class AccountModel extends ContextModel {
   }
 
   private readonly ofQueue: Partial<ServiceFunctions> = {
-    [functions.wake]: () => ({ count: this.queue.wakes }),
+    [functions.wake]: () => ({ count: this.queue.wakes, recalled: this.queue.recalled }),
+    [functions.stopRuns]: ({ agent, run, task }) =>
+      this.stop(this.now, OPERATOR, {
+        ...(agent === undefined ? {} : { agent: this.agent(agent).id }),
+        ...(run === undefined ? {} : { run }),
+        ...(task === undefined ? {} : { task: this.task(task).id })
+      }),
+    [functions.runAgain]: ({ run }) => {
+      this.queue.runAgain(this.now, run)
+      return null
+    },
     [functions.backlog]: () => ({ oldest: this.queue.oldest(Infinity) }),
     [functions.claim]: (args) => {
       const answer = this.queue.claim(this.now, args)
@@ -170,6 +181,7 @@ export class AccountModel extends ContextModel {
       if (this.keepsDecision(task, "status", run.id)) {
         return { taskId, previousStatus, path: [], status: previousStatus, changed: false, reason: "a person's status" }
       }
+      if (to === "done" && run.kind === "heartbeat") throw new Refusal("forbidden")
       if (to === "done" && previousStatus === "review" && !canAgentMarkDone(agent, previousStatus)) {
         throw new Refusal("forbidden")
       }

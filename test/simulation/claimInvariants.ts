@@ -38,6 +38,8 @@ export class ClaimInvariants {
   /** Attempts in a row that ended with their process. */
   private readonly crashes = new Map<string, number>()
   private readonly finished = new Set<string>()
+  /** What a person or operator had tried again, at once. */
+  private readonly renewed = new Set<string>()
   /** The turns on each task since a person acted on it for the last time, and how often they were used up. */
   private readonly turns = new Map<string, { readonly acts: number; readonly count: number }>()
   private readonly limited = new Map<string, number>()
@@ -102,7 +104,7 @@ export class ClaimInvariants {
     }
     const { claims, events, task } = this.queue.row(run)
     if (claims === 1) this.judgeTurn(run, task, events)
-    if (claims === 1 && this.dueBy(events) > world.now)
+    if (claims === 1 && !this.renewed.has(run) && this.dueBy(events) > world.now)
       world.violate("quiet", `${run} is claimed before its updates are due`)
     if (events.every(isPassive)) world.cover("updates", "claim")
     if (!this.isSuspect(run)) return
@@ -192,6 +194,7 @@ export class ClaimInvariants {
       else world.violate("I3", `${run} was taken by a claim of ${process.name}, which holds it`)
     }
     if (how === "last claim") world.cover("last claim", "claim")
+    if (how === "recalled") world.cover(endedBy === bootId ? "recalled" : "recalled, expired", "claim")
     if (how === "heartbeat") {
       if (this.finished.has(run)) world.violate("I2", `${run} was finished twice`)
       this.finished.add(run)
@@ -208,8 +211,9 @@ export class ClaimInvariants {
     if (spent < this.maxAttempts) this.world.violate("I6", `${run} was given up after ${spent} attempts`)
   }
 
-  /** An operator retries a dead letter. */
+  /** An operator retries a dead letter, or a person runs a stopped run again. */
   renewBudget(run: string): void {
+    this.renewed.add(run)
     this.spent.delete(run)
     this.crashes.delete(run)
   }

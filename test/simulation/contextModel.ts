@@ -28,8 +28,10 @@ export class ContextModel extends FanOutModel {
   }
 
   /** What both kinds of context say of the agent and its session. */
-  private common(agent: Agent, task: string | null, generation: number) {
+  private common(agent: Agent, task: string | null, generation: number, run: string) {
     const { orchestrator } = this
+    const own = task === null ? `heartbeats_${agent.id}` : `session_${agent.id}`
+    const session = this.queue.sessionFor(task === null || this.scope === "agent" ? own : `${own}_${task}`, agent.id)
     const scoped = task === null ? { isHeartbeat: true } : this.scope === "task" ? { taskId: task } : {}
     return {
       account,
@@ -37,6 +39,7 @@ export class ContextModel extends FanOutModel {
       sessionKey: sessionKey({ slug: agent.slug, accountId: ACCOUNT, ...scoped, generation }),
       generation,
       fenceMark: `mark${generation}`,
+      stoppedRuns: session.stoppedRuns.filter((each) => each !== run),
       orchestrator: orchestrator === undefined ? null : this.ref(orchestrator.id),
       primaryPerson: { name: "Pat Person" },
       mentionableAgents: this.agents
@@ -73,7 +76,7 @@ export class ContextModel extends FanOutModel {
     const agent = this.agent(row.agent)
     const isLeased = row.state === "claimed"
     return {
-      ...this.common(agent, task.id, generation),
+      ...this.common(agent, task.id, generation, id),
       textNumber,
       delta: null,
       notification: {
@@ -120,7 +123,7 @@ export class ContextModel extends FanOutModel {
         : task.assignees.includes(agent.id) && ["in_progress", "assigned"].includes(task.status)
     const { claims, dueAt, schedule } = heartbeat
     return {
-      ...this.common(agent, null, generation),
+      ...this.common(agent, null, generation, run.id),
       heartbeat: { id: run.id, dueAt, schedule, lastHeartbeatAt: null },
       tasks: [...this.tasks.values()]
         .filter((task) => !task.isChat && isOpen(task))

@@ -4,7 +4,7 @@ import type { TaskStatus } from "../../src/domain/TaskStatus.ts"
 import { AccountState } from "./accountState.ts"
 import type { AccountOptions, Agent, Message, Origin, Task } from "./accountState.ts"
 import { acceptedOf, Refusal, typeOf } from "./queueState.ts"
-import type { Event, Notification, Surroundings } from "./queueState.ts"
+import type { Cause as Actor, Event, Notification, Surroundings } from "./queueState.ts"
 
 type Cause = Pick<Event, "type"> & Partial<Pick<Event, "message" | "statuses" | "request">>
 
@@ -21,6 +21,16 @@ export class FanOutModel extends AccountState {
   protected surroundings({ firstHeartbeatAt }: AccountOptions): Surroundings {
     return {
       hasTask: (task) => this.tasks.has(task),
+      isOpen: (task) => this.tasks.has(task) && this.task(task).status !== "archived",
+      noteStop: (row, actor) => {
+        const note = {
+          kind: "note",
+          content: `the turn of ${row.agent} was stopped`,
+          epoch: null,
+          answersType: null
+        } as const
+        this.post(this.task(row.task), note, { ...this.person, actor, run: row.id })
+      },
       post: (row, epoch, { content, kind }, settings) => {
         const isTruncated = kind === "reply" && this.isTruncated
         const answersType = typeOf(acceptedOf(row.events))
@@ -78,7 +88,7 @@ export class FanOutModel extends AccountState {
     const { mistakes } = this.queue
     if (task.turns < maxTurns || task.isAtTurnLimit || mistakes.has("turns without a limit")) return
     task.isAtTurnLimit = true
-    this.queue.skip(this.now, { agentsOwnOf: task.id })
+    this.queue.skipAgentsOwn(this.now, task.id)
     if (mistakes.has("a limit that no one is told of")) return
     const note = { kind: "note", content: "the limit of turns", epoch: null, answersType: null } as const
     this.post(task, note, { ...this.person, actor: { type: "system", id: "system" } })
@@ -210,7 +220,11 @@ export class FanOutModel extends AccountState {
   setStatus(now: number, id: string, to: TaskStatus): void {
     const task = this.task(id)
     const path = pathTo(task.status, to, { isPerson: true, assigneeCount: task.assignees.length })
-    if (path !== null && path.length > 0) this.act(now, () => this.move(task, to, this.person))
+    if (path === null || path.length === 0) return
+    this.act(now, () => {
+      if (to === "done" || to === "archived") this.queue.stopAll(now, this.person.actor, { task: id })
+      this.move(task, to, this.person)
+    })
   }
 
   archive(now: number, id: string): void {
@@ -218,7 +232,7 @@ export class FanOutModel extends AccountState {
       this.task(id).status = "archived"
       this.forgetTurns(this.task(id))
       this.noteDecision(this.task(id), "status", this.person)
-      this.queue.skip(now, { task: id })
+      this.queue.stopAll(now, this.person.actor, { task: id })
     })
   }
 
@@ -231,12 +245,12 @@ export class FanOutModel extends AccountState {
     })
   }
 
-  /** Takes an agent off the roster: its ready work ends skipped, a live turn finishes, its tasks lose it. */
+  /** Takes an agent off the roster: its runs are stopped, its tasks lose it. */
   remove(now: number, id: string): void {
     this.act(now, () => {
       Object.assign(this.agent(id), { isRemoved: true, isOrchestrator: false })
-      this.queue.skip(now, { agent: id })
       this.queue.heartbeats.delete(id)
+      this.queue.stopAll(now, this.person.actor, { agent: id })
       for (const task of this.tasks.values()) {
         if (!task.assignees.includes(id) || task.status === "done" || task.status === "archived") continue
         const others = task.assignees.filter((each) => each !== id)
@@ -244,6 +258,15 @@ export class FanOutModel extends AccountState {
         this.reassign(task, others, this.person)
       }
       this.rosterRevision += 1
+    })
+  }
+
+  /** A person stops a run, or all runs of an agent or a task. */
+  stop(now: number, by: Actor, of: { readonly run?: string; readonly agent?: string; readonly task?: string }) {
+    return this.act(now, () => {
+      const { run, ...all } = of
+      if (run !== undefined) return this.queue.stopRun(now, by, run)
+      return { stopped: this.queue.stopAll(now, by, all), outcome: null }
     })
   }
 

@@ -12,10 +12,15 @@ const moves: Readonly<Record<NotificationState, ReadonlyArray<NotificationState>
   ready: ["claimed", "delivered", "dead"],
   claimed: ["delivered", "dead", "ready"],
   dead: ["ready", "discarded"],
-  delivered: [],
+  // Only a stopped one, by a person.
+  delivered: ["ready"],
   discarded: []
 }
 const ended: ReadonlySet<NotificationState> = new Set(["delivered", "dead", "discarded"])
+
+/** The turn of a lease that was taken back is aborted within this by a process without faults; and how long faults last. */
+const ABORT = 1_000
+const RECOVERY = 150_000
 
 /** How a run ends whose last round failed so. */
 const endsOf: Readonly<Record<string, "fail" | "release">> = {
@@ -41,6 +46,10 @@ export class Invariants {
   private readonly deaths = new Map<string, number>()
   private readonly revivals = new Map<string, number>()
   private readonly creations = new Set<string>()
+  /** By session: its last lease that was taken back. */
+  private readonly recalls = new Map<string, Extract<Entry, { entry: "recall" }>>()
+  private readonly stopped = new Set<string>()
+  private readonly stoppedTurns = new Set<string>()
 
   constructor(world: World, limits: Limits) {
     this.world = world
@@ -67,12 +76,17 @@ export class Invariants {
   private judge(entry: Entry): void {
     switch (entry.entry) {
       case "claim":
+        this.judgeRecalled(entry)
         this.lastClaim.set(entry.session, entry)
         this.isOver.set(entry.session, false)
         return this.claims.judgeClaim(entry)
       case "end":
         this.claims.judgeEnd(entry)
         return this.judgeEnd(entry)
+      case "recall":
+        this.recalls.set(entry.session, entry)
+        if (entry.reason === "stopped") this.stoppedTurns.add(entry.run)
+        return
       case "state":
         return this.judgeMove(entry)
       case "spent":
@@ -90,9 +104,26 @@ export class Invariants {
   }
 
   private judgeFence(entry: { readonly session: string; readonly epoch: number; readonly run: string }, what: string) {
+    const isWritten = !["rescue", "last claim", "recalled"].includes(what)
+    if (isWritten && this.recalls.get(entry.session)?.epoch === entry.epoch) {
+      this.world.violate("I14", `${what} of ${entry.run} was accepted after its lease was taken back`)
+    }
     const claim = this.lastClaim.get(entry.session)
     if (claim?.epoch !== entry.epoch || claim.run !== entry.run || this.isOver.get(entry.session) === true) {
       this.world.violate("I3", `${what} of ${entry.run} was accepted without its lease`)
+    }
+  }
+
+  /** A stopped run gets no second turn, and no other turn of its session begins before its own was aborted. */
+  private judgeRecalled({ at, epoch, run, session }: ClaimEntry): void {
+    if (this.stoppedTurns.has(run)) this.world.violate("I14", `${run} was claimed again although it was stopped`)
+    const recall = this.recalls.get(session)
+    if (recall === undefined) return
+    const isOpen = this.world.turns.some(
+      (turn) => turn.session === session && turn.epoch === recall.epoch && turn.open > 0 && turn.process.isRunning
+    )
+    if (isOpen && recall.epoch < epoch && at < recall.expiresAt) {
+      this.world.violate("I4", `${run} was claimed while the turn of ${recall.run}, which was taken back, still ran`)
     }
   }
 
@@ -101,7 +132,9 @@ export class Invariants {
     this.judgeFence(entry, how)
     this.isOver.set(entry.session, true)
     const turn = this.world.turns.findLast((each) => each.session === entry.session && each.epoch === entry.epoch)
-    if (how !== "rescue" && turn !== undefined && turn.open > 0 && turn.process.isRunning) {
+    // A recalled lease that has expired is ended by another process, which cannot know whether its turn was aborted.
+    const isUnseen = how === "rescue" || (how === "recalled" && entry.endedBy !== entry.bootId)
+    if (!isUnseen && turn !== undefined && turn.open > 0 && turn.process.isRunning) {
       this.world.violate("I3", `${run} was ended by ${how} while its request still runs`)
     }
     if (how === "fail" && entry.isSilence) this.judgeSilence(entry, turn)
@@ -159,7 +192,7 @@ export class Invariants {
   /** Whether the end says what became of the turn, and not that the runtime or the control plane is down. */
   private isVerdict({ class: kind, how, isShared }: EndEntry): boolean {
     const isReleased = how === "release" && (!isShared || kind === "ControlPlaneUnavailable" || kind === "TokenRefused")
-    return how !== "rescue" && how !== "last claim" && !isReleased
+    return how !== "rescue" && how !== "last claim" && how !== "recalled" && !isReleased
   }
 
   /** A failure ends by its own class: the run's own costs an attempt, a shared one does not. */
@@ -237,13 +270,15 @@ export class Invariants {
 
   private judgeMove({ from, run, to }: Extract<Entry, { entry: "state" }>): void {
     if (!moves[from].includes(to)) this.world.violate("I1", `${run} went from ${from} to ${to}`)
+    if (from === "delivered") this.stoppedTurns.delete(run)
+    if (from === "delivered" && !this.stopped.delete(run)) this.world.violate("I1", `${run} runs again unasked`)
     if (to === "delivered") this.judgeDelivered(run)
     if (to === "dead") {
       const deaths = (this.deaths.get(run) ?? 0) + 1
       this.deaths.set(run, deaths)
       if (deaths > 1 + (this.revivals.get(run) ?? 0)) this.world.violate("I6", `${run} died twice`)
     }
-    if (from === "dead" && to === "ready") {
+    if ((from === "dead" || from === "delivered") && to === "ready") {
       this.revivals.set(run, (this.revivals.get(run) ?? 0) + 1)
       this.claims.renewBudget(run)
     }
@@ -254,6 +289,7 @@ export class Invariants {
     const { messages } = this.world.account
     const { outcome } = this.queue.row(id)
     if (outcome === null) this.world.violate("I5", `${id} is delivered without an outcome`)
+    if (outcome === "stopped") this.stopped.add(id)
     const kind = outcome === "replied" ? "reply" : outcome === "fallback" ? "fallback" : null
     if (kind === null) return
     const { length } = messages.filter((message) => message.run === id && message.kind === kind)
@@ -263,6 +299,13 @@ export class Invariants {
   /** At a moment between transactions, with the processes that could claim. */
   look(able: ReadonlyArray<RuntimeProcess>): void {
     this.claims.look(able)
+    for (const { at, bootId, epoch, run, session } of this.recalls.values()) {
+      const turn = this.world.turns.findLast((each) => each.session === session && each.epoch === epoch)
+      const isUndisturbed = able.some((process) => process.bootId === bootId && at - process.lastFaultAt > RECOVERY)
+      if (isUndisturbed && this.world.now - at > ABORT && turn !== undefined && turn.open > 0) {
+        this.world.violate("I14", `${run} still runs ${this.world.now - at} ms after its lease was taken back`)
+      }
+    }
   }
 
   /** A process has ended on its own. */

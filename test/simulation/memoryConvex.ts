@@ -16,7 +16,7 @@ import { leaseKey } from "../../src/domain/Run.ts"
 import type { Lease } from "../../src/domain/Run.ts"
 import { ConvexClient } from "../../src/layers/ConvexClient.ts"
 import { Refusal } from "./queueState.ts"
-import type { RuntimeProcess, Step, World } from "./world.ts"
+import type { RuntimeProcess, Step, Turn, World } from "./world.ts"
 
 /** The real client's timeout. */
 const CALL_TIMEOUT = Duration.seconds(15)
@@ -46,13 +46,22 @@ interface Answer {
   readonly lost?: ReadonlyArray<Lease>
 }
 
-/** A process names each lease in every claim, from the answer that brought it until the answer to its end. */
+/**
+ * A process names each lease in every claim, from the answer that brought it until the answer to its end, or until it has
+ * aborted the turn of a lease that was recalled.
+ */
 const noteClaim = (world: World, process: RuntimeProcess, { abandoned, held, limit }: Claim): void => {
   if (limit === 0) process.isEnding = true
   for (const lease of abandoned) process.abandoned.add(leaseKey(lease))
   const named = new Set([...held, ...abandoned].map(leaseKey))
   for (const key of process.holds) {
-    if (limit > 0 && !named.has(key))
+    const [session = "", epoch = ""] = key.split(" ")
+    const isRecalled = world.account.queue.history.some(
+      (entry) => entry.entry === "recall" && entry.session === session && entry.epoch === Number(epoch)
+    )
+    const runs = ({ open, ...turn }: Turn) => open > 0 && turn.session === session && turn.epoch === Number(epoch)
+    if (isRecalled && !world.turns.some((turn) => turn.process === process && runs(turn))) process.holds.delete(key)
+    else if (limit > 0 && !named.has(key))
       world.violate("I3", `${process.name} claims without naming ${key}, which it holds`)
   }
 }
@@ -74,7 +83,7 @@ const failureOf = (path: string, step: Step, refusal: Refusal): ControlPlaneFail
     case "unauthenticated":
       return new TokenRefused({ function: path, detail })
     case "lease_lost":
-      return new LeaseLost({ function: path })
+      return new LeaseLost({ function: path, ...(refusal.recalled === null ? {} : { recalled: refusal.recalled }) })
     case "conflict":
       return bootChecked.has(step)
         ? new BootConflict({ detail })

@@ -206,6 +206,24 @@ const play = async (seed: number, length: number) => {
       queue.isPaused = !queue.isPaused
       await plane.asPerson(queue.isPaused ? api.app.runtimes.pause : api.app.runtimes.resume, {})
     },
+    stop: async () => {
+      const row = dice.pick([...queue.notifications.values()])
+      const heartbeat = dice.pick([...queue.heartbeats.values()])
+      const live = leases.filter(({ epoch, session }) => queue.sessions.get(session)?.lease?.epoch === epoch)
+      const of = dice.pick([
+        { run: live.length > 0 ? dice.pick(live).run : row.id },
+        { run: dice.chance(0.7) ? row.id : `${heartbeat.agent}:${heartbeat.dueAt}` },
+        { task: row.task },
+        { agent: heartbeat.agent }
+      ])
+      await twice("runs:stop", of)
+    },
+    again: async () => {
+      const rows = [...queue.notifications.values()]
+      const stopped = rows.filter(({ outcome }) => outcome === "stopped")
+      const { id } = dice.pick(stopped.length > 0 && dice.chance(0.9) ? stopped : rows)
+      await twice("runs:again", { run: id })
+    },
     claim: async () => {
       const runtimeId = dice.pick([...boots.keys()])
       const bootId = dice.chance(0.95) ? (boots.get(runtimeId) ?? "none") : "b0"
@@ -348,12 +366,21 @@ const play = async (seed: number, length: number) => {
       const { end: _, session: __, agent: ___, ...expected } = queue.heartbeats.get(heartbeat.agentId) ?? {}
       expect({ at: null, lastHeartbeatAt: null, ...heartbeat }, `heartbeat after ${name}`).toMatchObject(expected)
     }
-    for (const { _id, at = null, epoch, generation, lease } of sessions) {
+    const named = (run: string) => modelIds.get(run) ?? run
+    for (const { _id, at = null, epoch, generation, lease, recalled = null, stoppedRuns } of sessions) {
       const expected = queue.sessionFor(modelIds.get(_id) ?? "none", "none")
       const { expiresAt, isSuspect, run } = expected.lease ?? {}
       const held = { expiresAt, isSuspect, run: planeIds.get(run ?? "") ?? run }
-      const state = { at: queue.atOf(expected), epoch: expected.epoch, generation: expected.generation }
-      expect({ at, epoch, generation }, `session after ${name}`).toEqual(state)
+      const { epoch: lastEpoch, generation: last, recalled: recall, stoppedRuns: stopped } = expected
+      const state = {
+        at: queue.atOf(expected),
+        epoch: lastEpoch,
+        generation: last,
+        recalled: recall,
+        stopped: stopped.toSorted()
+      }
+      const found = { at, epoch, generation, recalled, stopped: stoppedRuns.map(named).toSorted() }
+      expect(found, `session after ${name}`).toEqual(state)
       expect(lease ?? {}, `lease after ${name}`).toMatchObject(expected.lease === null ? {} : held)
       expect(lease === undefined, `lease after ${name}`).toBe(expected.lease === null)
     }
@@ -394,13 +421,16 @@ const play = async (seed: number, length: number) => {
       claim: isOfHeartbeats ? 9 : 7,
       finish: (isOfHeartbeats ? 4 : 1) * runs,
       letter: queue.notifications.size > 0 ? 1.5 : 0,
+      stop: queue.notifications.size > 0 ? 1 : 0,
+      again: queue.notifications.size > 0 ? 0.7 : 0,
       rotate: 0.4
     })
     await steps[name]()
     await compare(name)
-    // A claim may wake for work that it then takes itself; otherwise there is a push exactly if the rule says so.
+    // A claim may wake for work that it then takes itself, and a task that is done for what takes the place of its stopped
+    // runs; otherwise there is a push exactly if the rule says so.
     const [isWoken, mustWake] = [(await wakesOf()) > before.plane, queue.wakes > before.model]
-    if (name !== "claim" || mustWake) expect(isWoken, `wake after ${name}`).toBe(mustWake)
+    if ((name !== "claim" && name !== "status") || mustWake) expect(isWoken, `wake after ${name}`).toBe(mustWake)
   }
   const events = [...queue.notifications.values()].flatMap((row) => row.events)
   const hops = Math.max(...events.map((event) => event.hops), 0)

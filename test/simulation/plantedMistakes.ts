@@ -17,6 +17,9 @@ const badNetwork: Profile = { controlPlane: 0.2, process: 0, gateway: 0.3 }
 const outages: Profile = { controlPlane: 0.1, process: 0, gateway: 0.3, outages: 10 }
 const stops: Profile = { controlPlane: 0, process: 0, gateway: 0.6, stops: 10 }
 const stopsOnBadNetwork: Profile = { controlPlane: 0.5, process: 0, gateway: 0, stops: 20, outages: 0 }
+const haltsOnBadMachines: Profile = { controlPlane: 0.3, process: 0.1, gateway: 0.3, halts: 10 }
+const halts: Profile = { controlPlane: 0, process: 0, gateway: 0.3, halts: 10 }
+const haltsOfSlowTurns: Profile = { controlPlane: 0, process: 0, gateway: 0.6, halts: 10 }
 const slowGateway: Profile = { controlPlane: 0, process: 0, gateway: 0.3 }
 
 /** One planted mistake. */
@@ -142,6 +145,10 @@ export const plantedMistakes: ReadonlyArray<PlantedMistake> = [
   inTheModel("a claim after the last one", "I7", stopsOnBadNetwork),
   inTheModel("a push that misses an insert", "I9", slowGateway),
   inTheModel("a push that misses an end", "I9", slowGateway),
+  inTheModel("a stop that does not fence", "I14", haltsOnBadMachines),
+  inTheModel("a stop that leaves work to be retried", "I14", halts),
+  inTheModel("a stop that frees the session at once", "I4", haltsOfSlowTurns),
+  inTheModel("a stop that is not pushed", "I14", haltsOfSlowTurns),
   inTheModel("an old turn's change over a person's", "decision", slowGateway),
   inTheModel("a failed turn that counts as seen", "I13"),
   inTheModel("what came during a turn counts as seen", "I13", slowGateway),

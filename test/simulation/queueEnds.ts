@@ -3,7 +3,7 @@ import { Cron, Result } from "effect"
 import type { ArgumentsOf, functions } from "../../src/domain/ControlPlaneFunctions.ts"
 import type { FailedState, RefusedEvent, ReleasedState } from "../../src/domain/Run.ts"
 import { acceptedOf, heartbeatRun, isOwed, QueueState, Refusal, unlimited } from "./queueState.ts"
-import type { EndKind, Fence, Heartbeat, Lease, Notification, Outcome, RunKind, Session } from "./queueState.ts"
+import type { Cause, EndKind, Fence, Heartbeat, Lease, Notification, Outcome, RunKind, Session } from "./queueState.ts"
 
 /** A run as its effects see it; a heartbeat has no notification. */
 export interface Run {
@@ -46,8 +46,12 @@ export class QueueEnds extends QueueState {
   held(fence: Fence, isUnfenced = false): { readonly session: Session; readonly lease: Lease } {
     const session = this.sessions.get(fence.session)
     const lease = session?.lease ?? null
-    const isNamed = lease?.epoch === fence.epoch && lease.run === fence.run
-    if (session === undefined || lease === null || !(isNamed || isUnfenced)) throw new Refusal("lease_lost")
+    const isRecalled = session?.recalled !== null && !this.mistakes.has("a stop that does not fence")
+    const isNamed = lease?.epoch === fence.epoch && lease.run === fence.run && !isRecalled
+    if (session === undefined || lease === null || !(isNamed || isUnfenced)) {
+      const reason = session?.epoch === fence.epoch ? session.recalled : null
+      throw new Refusal("lease_lost", reason)
+    }
     return { session, lease }
   }
 
@@ -59,7 +63,8 @@ export class QueueEnds extends QueueState {
     end: (session: Session, lease: Lease, row: Notification | null) => A
   ): A {
     return this.transact(now, () => {
-      const isHeld = this.sessions.get(fence.session)?.lease?.epoch === fence.epoch
+      const live = this.sessions.get(fence.session)
+      const isHeld = live?.lease?.epoch === fence.epoch && live.recalled === null
       const known = [...this.notifications.values(), ...this.heartbeats.values()].find(
         (work) => work.end?.run === fence.run && work.end.epoch === fence.epoch && work.session === fence.session
       )?.end
@@ -96,6 +101,7 @@ export class QueueEnds extends QueueState {
       if (args.isHistoryLong === true && this.readyOf(session.id).length === 0) {
         session.nextGeneration = Math.max(session.nextGeneration ?? 0, session.generation + 1)
       }
+      if (args.turn === "answered") session.stoppedRuns = []
       return { messageId }
     })
   }
@@ -283,32 +289,101 @@ export class QueueEnds extends QueueState {
   /** A dead letter gets a new budget; a fallback it had is not posted twice. */
   retryDeadLetter(now: number, id: string): void {
     this.transact(now, () => {
-      const row = this.deadLetter(id)
-      // The agent was removed.
-      if (!this.heartbeats.has(row.agent)) throw new Refusal("invalid")
-      Object.assign(row, { attempts: 0, failures: 0, silences: 0, crashes: 0 })
-      Object.assign(row, { sharedSince: null, runsInNextGeneration: false })
-      this.retry(now, row, now)
+      this.renewed(now, this.deadLetter(id))
     })
+  }
+
+  /** Makes a notification that is over ready with a new budget. */
+  private renewed(now: number, row: Notification): void {
+    // The agent was removed.
+    if (!this.heartbeats.has(row.agent)) throw new Refusal("invalid")
+    Object.assign(row, { attempts: 0, failures: 0, silences: 0, crashes: 0 })
+    Object.assign(row, { sharedSince: null, runsInNextGeneration: false, outcome: null })
+    this.retry(now, row, now)
   }
 
   discardDeadLetter(now: number, id: string): void {
     this.set(now, this.deadLetter(id), "discarded")
   }
 
-  /**
-   * Ends the notifications that no run holds, of a task that is over or an agent that was removed, or those that agents
-   * alone caused and no one has tried.
-   */
-  skip(now: number, of: { readonly task?: string; readonly agent?: string; readonly agentsOwnOf?: string }): void {
-    const isAgentsOwn = ({ claims, events }: Notification) =>
-      claims === 0 && events.every(({ actor }) => actor.type === "agent")
+  /** Ends the task's notifications that agents alone caused and no one has tried. */
+  skipAgentsOwn(now: number, task: string): void {
     for (const row of this.notifications.values()) {
-      const isOfTask = row.task === of.task || (row.task === of.agentsOwnOf && isAgentsOwn(row))
-      if (row.state !== "ready" || (!isOfTask && row.agent !== of.agent)) continue
+      const isAgentsOwn = row.claims === 0 && row.events.every(({ actor }) => actor.type === "agent")
+      if (row.state !== "ready" || row.task !== task || !isAgentsOwn) continue
       row.outcome = "skipped"
       this.set(now, row, "delivered")
     }
+  }
+
+  // Stops.
+
+  /** Ends the ready and running notifications of a task or an agent, and the agent's running heartbeat; answers how many. */
+  stopAll(
+    now: number,
+    by: Cause,
+    of: { readonly task?: string; readonly agent?: string },
+    exceptRun: string | null = null
+  ): number {
+    return this.transact(now, () => {
+      let stopped = 0
+      for (const session of this.sessions.values()) {
+        if (session.lease?.kind !== "heartbeat" || session.agent !== of.agent || session.recalled !== null) continue
+        const heartbeat = this.heartbeatOf(session)
+        this.recall(now, session, "stopped")
+        if (heartbeat !== null) this.moveOn(heartbeat, momentAfter(heartbeat, now))
+        stopped += 1
+      }
+      for (const row of this.notifications.values()) {
+        if (row.id === exceptRun || (row.task !== of.task && row.agent !== of.agent)) continue
+        if (this.stopNotification(now, row, by)) stopped += 1
+      }
+      return stopped
+    })
+  }
+
+  private stopNotification(now: number, row: Notification, by: Cause): boolean {
+    if (row.state !== "ready" && row.state !== "claimed") return false
+    const session = this.sessionFor(row.session, row.agent)
+    if (row.state === "claimed") this.recall(now, session, "stopped")
+    else if (row.claims > 0 && !session.stoppedRuns.includes(row.id)) session.stoppedRuns.push(row.id)
+    if (this.mistakes.has("a stop that leaves work to be retried")) {
+      if (row.state === "claimed") this.set(now, row, "ready")
+    } else this.deliver(now, row, "stopped")
+    if (row.claims > 0) this.surroundings.noteStop(row, by)
+    return true
+  }
+
+  /** Stops one run; answers what it ended with. */
+  stopRun(now: number, by: Cause, run: string): { readonly stopped: number; readonly outcome: string } {
+    return this.transact(now, () => {
+      const row = this.notifications.get(run)
+      if (row !== undefined) {
+        if (this.stopNotification(now, row, by)) return { stopped: 1, outcome: "stopped" }
+        return { stopped: 0, outcome: row.outcome ?? row.state }
+      }
+      const heartbeat = this.heartbeats.get(run.split(":")[0] ?? "")
+      if (heartbeat === undefined) throw new Refusal("not_found")
+      const session = this.sessionFor(heartbeat.session, heartbeat.agent)
+      const isCurrent = heartbeatRun(heartbeat) === run
+      const isLive = session.lease?.run === run
+      if (isLive ? session.recalled !== null : !isCurrent) return { stopped: 0, outcome: "ended" }
+      if (isLive) this.recall(now, session, "stopped")
+      if (isCurrent) this.moveOn(heartbeat, momentAfter(heartbeat, now))
+      return { stopped: 1, outcome: "stopped" }
+    })
+  }
+
+  /** A stopped notification gets a new budget. */
+  runAgain(now: number, id: string): void {
+    this.transact(now, () => {
+      const row = this.notifications.get(id)
+      const isHeartbeat = row === undefined && this.heartbeats.has(id.split(":")[0] ?? "")
+      if (row === undefined && !isHeartbeat) throw new Refusal("not_found")
+      if (row?.outcome !== "stopped") throw new Refusal("conflict")
+      if (!this.surroundings.isOpen(row.task)) throw new Refusal("invalid")
+      this.renewed(now, row)
+    })
   }
 
   // Heartbeats.

@@ -1,6 +1,6 @@
 /** The claim: who gets which work, and what becomes of leases whose process does not name them. */
 import type { ArgumentsOf, functions } from "../../src/domain/ControlPlaneFunctions.ts"
-import type { BrokenRun, ClaimAnswer as RunAnswer } from "../../src/domain/Run.ts"
+import type { BrokenRun, ClaimAnswer as RunAnswer, RenewAnswer } from "../../src/domain/Run.ts"
 import { QueueEnds } from "./queueEnds.ts"
 import { byOrder, heartbeatRun, isSuspect, least, Refusal } from "./queueState.ts"
 import type { Lease, LeaseName, Notification, Session } from "./queueState.ts"
@@ -46,6 +46,7 @@ export class QueueModel extends QueueEnds {
   /** Ends the lease of a process that is gone: the attempt stays spent, and a crash is counted. */
   private rescue(now: number, session: Session, endedBy: string | null): void {
     const { lease } = session
+    if (session.recalled !== null) return this.free(now, session, "recalled", { endedBy })
     if (lease?.kind === "heartbeat") this.crashHeartbeat(now, session)
     const row = lease?.kind === "notification" ? this.row(lease.run) : null
     if (row?.state === "claimed") {
@@ -82,14 +83,15 @@ export class QueueModel extends QueueEnds {
   }
 
   /** Extends the leases that are held; answers the others, and whether this boot has one that was not named. */
-  renew(now: number, args: Renewal): { readonly lost: ReadonlyArray<LeaseName>; readonly hasUnnamed: boolean } {
+  renew(now: number, args: Renewal): Omit<RenewAnswer, "now"> {
     const { bootId, leases, runtimeId } = args
     this.mustBeCurrent(runtimeId, bootId)
-    const lost: Array<LeaseName> = []
+    const lost: Array<RenewAnswer["lost"][number]> = []
     for (const { epoch, session } of leases) {
-      const lease = this.sessions.get(session)?.lease
-      if (lease?.epoch === epoch && lease.bootId === bootId) lease.expiresAt = now + args.leaseMs
-      else lost.push({ session, epoch })
+      const { lease = null, recalled = null } = this.sessions.get(session) ?? {}
+      const isHeld = lease?.epoch === epoch && lease.bootId === bootId
+      if (isHeld && recalled === null) lease.expiresAt = now + args.leaseMs
+      else lost.push({ session, epoch, ...(isHeld && recalled !== null ? { recalled } : {}) })
     }
     return { lost, hasUnnamed: this.leasedBy(bootId).some((session) => !isNamed(session, leases)) }
   }
@@ -113,7 +115,11 @@ export class QueueModel extends QueueEnds {
         return nothing
       }
       const isLate = number <= boot.lastClaim && !this.mistakes.has("a late claim that leases")
-      if (isLate || this.isPaused) return nothing
+      if (isLate) return nothing
+      for (const session of this.unnamed(request)) {
+        if (session.recalled !== null) this.free(now, session, "recalled", { endedBy: bootId })
+      }
+      if (this.isPaused) return nothing
       const taking: Taking = { now, request, runs: [], spent: [], hasMore: false, hasMoreHeartbeats: false }
       this.offerAgain(taking)
       this.rescueExpired(taking)
@@ -147,6 +153,7 @@ export class QueueModel extends QueueEnds {
 
   private releaseLease(now: number, session: Session & { readonly lease: Lease }): void {
     const { bootId, kind, run } = session.lease
+    if (session.recalled !== null) return this.free(now, session, "recalled", { endedBy: bootId })
     const heartbeat = this.heartbeatOf(session)
     if (heartbeat !== null) Object.assign(heartbeat, { at: heartbeat.dueAt, attempts: heartbeat.attempts - 1 })
     if (kind === "notification") this.uncount(now, this.row(run), bootId)
@@ -266,6 +273,7 @@ export class QueueModel extends QueueEnds {
     const lastDay = dayOf(heartbeat?.lastHeartbeatAt ?? now)
     const isFirstOfDay = lastDay < dayOf(now)
     if ((session.nextGeneration ?? 0) > session.generation) session.historyTokens = null
+    const before = session.generation
     session.generation = Math.max(session.generation, session.nextGeneration ?? 0)
     session.nextGeneration = null
     session.epoch += 1
@@ -281,6 +289,7 @@ export class QueueModel extends QueueEnds {
       shows: null,
       expiresAt: now + leaseMs
     }
+    if (session.lease.generation !== before) session.stoppedRuns = []
     return this.claimed(now, session, session.lease, null)
   }
 

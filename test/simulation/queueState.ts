@@ -9,6 +9,8 @@ export type NotificationType = "mention" | "thread_update" | "assignment" | "sta
 export type NotificationState = "ready" | "claimed" | "delivered" | "dead" | "discarded"
 export type Outcome = "replied" | "acted" | "skipped" | "fallback" | "stopped"
 export type RunKind = "notification" | "heartbeat"
+/** Why a lease was taken back from its process. */
+export type Recall = "stopped" | "paused"
 
 /** Who caused an event. */
 export interface Cause {
@@ -122,6 +124,10 @@ export interface Session {
   historyTokens: number | null
   /** Full texts with a lower number may be gone. */
   historyFrom: number
+  /** The lease fences nothing any more, and keeps the session until its process no longer names it. */
+  recalled: Recall | null
+  /** Runs of this generation that were stopped since a turn completed. */
+  stoppedRuns: Array<string>
 }
 
 /** The process that last pulsed for its RUNTIME_ID. */
@@ -136,9 +142,11 @@ export interface Boot {
 /** A refusal with its code, as the control plane's functions answer it. */
 export class Refusal extends Error {
   readonly code: string
-  constructor(code: string) {
+  readonly recalled: Recall | null
+  constructor(code: string, recalled: Recall | null = null) {
     super(code)
     this.code = code
+    this.recalled = recalled
   }
 }
 
@@ -152,8 +160,8 @@ interface Logged {
   readonly bootId: string
 }
 
-/** How a lease ended: by a call, by a rescue, or by the last claim of its process. */
-export type EndHow = EndKind | "rescue" | "last claim"
+/** How a lease ended: by a call, by a rescue, by the last claim of its process, or recalled and named no longer. */
+export type EndHow = EndKind | "rescue" | "last claim" | "recalled"
 export type EndEntry = { readonly entry: "end"; readonly how: EndHow } & Logged & {
     /** Whose claim ended the lease. */
     readonly endedBy: string | null
@@ -187,6 +195,7 @@ export type Entry =
       readonly from: NotificationState
       readonly to: NotificationState
     }
+  | ({ readonly entry: "recall"; readonly reason: Recall; readonly expiresAt: number } & Omit<Logged, "kind">)
   | { readonly entry: "spent"; readonly at: number; readonly run: string }
   | { readonly entry: "wake"; readonly at: number; readonly agent: string }
 
@@ -225,6 +234,10 @@ export type Mistake =
   | "creations without a limit"
   | "quiet without a limit"
   | "a mention that waits with updates"
+  | "a stop that does not fence"
+  | "a stop that leaves work to be retried"
+  | "a stop that frees the session at once"
+  | "a stop that is not pushed"
 
 export interface LeaseName {
   readonly session: string
@@ -237,6 +250,8 @@ export interface Fence extends LeaseName {
 /** What the queue needs of the account around it. */
 export interface Surroundings {
   readonly hasTask: (task: string) => boolean
+  /** Whether the task exists and is not archived. */
+  readonly isOpen: (task: string) => boolean
   readonly post: (
     row: Notification,
     epoch: number,
@@ -245,6 +260,8 @@ export interface Surroundings {
   ) => string | null
   /** A turn on the task begins that was not tried before. */
   readonly turnBegins: (row: Notification, maxTurns: number) => void
+  /** Says in the thread that a turn which had begun was stopped. */
+  readonly noteStop: (row: Notification, by: Cause) => void
   /** Moves an assigned task on when its assignee replied or acted. */
   readonly beginWork: (row: Notification, settings: RunSettings) => void
   /** When the first heartbeat by this interval in minutes is due. */
@@ -304,6 +321,8 @@ export const least = (values: ReadonlyArray<number | null>): number | null => {
 export const byOrder = (left: { readonly at: number | null; readonly seq: number }, right: typeof left): number =>
   (left.at ?? 0) - (right.at ?? 0) || left.seq - right.seq
 
+const unrecalled = () => ({ recalled: null, stoppedRuns: [] as Array<string> })
+
 /** The rows of one account's queue. Times are epoch milliseconds of the control plane, passed with each call. */
 export class QueueState {
   readonly notifications = new Map<string, Notification>()
@@ -338,7 +357,7 @@ export class QueueState {
     const found = this.sessions.get(id)
     if (found !== undefined) return found
     const seq = this.sessions.size
-    const made: Session = { id, seq, agent, ...newSession, shown: new Map() }
+    const made: Session = { id, seq, agent, ...newSession, shown: new Map(), ...unrecalled() }
     this.sessions.set(id, made)
     return made
   }
@@ -530,5 +549,25 @@ export class QueueState {
     })
     this.ended.add(session.agent)
     session.lease = null
+    session.recalled = null
+  }
+
+  /** Takes the lease back: it fences nothing any more, and keeps the session until its process has aborted the turn. */
+  protected recall(now: number, session: Session, reason: Recall): void {
+    const { lease } = session
+    if (lease === null || session.recalled !== null) return
+    const { bootId, epoch, expiresAt, run } = lease
+    this.history.push({ entry: "recall", at: now, reason, expiresAt, session: session.id, epoch, run, bootId })
+    session.recalled = reason
+    if (reason === "stopped") session.stoppedRuns.push(run)
+    if (this.mistakes.has("a stop that frees the session at once")) this.free(now, session, "recalled")
+  }
+
+  /** The recalled leases of all runtimes. */
+  get recalled(): ReadonlyArray<{ readonly session: string; readonly epoch: number; readonly recalled: Recall }> {
+    if (this.mistakes.has("a stop that is not pushed")) return []
+    return [...this.sessions.values()].flatMap(({ epoch, id, recalled }) =>
+      recalled === null ? [] : [{ session: id, epoch, recalled }]
+    )
   }
 }

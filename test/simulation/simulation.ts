@@ -169,6 +169,10 @@ export const simulate = Effect.fnUntraced(function* (seed: number, options: Opti
       const { now } = world
       const tasks = [...account.tasks.keys()]
       const dead = [...account.queue.notifications.values()].filter(({ state }) => state === "dead")
+      const stopped = [...account.queue.notifications.values()].filter(
+        ({ agent, outcome, task }) =>
+          outcome === "stopped" && !account.agent(agent).isRemoved && account.task(task).status !== "archived"
+      )
       const what =
         tasks.length === 0
           ? "create"
@@ -188,6 +192,8 @@ export const simulate = Effect.fnUntraced(function* (seed: number, options: Opti
               rotate: account.queue.sessions.size > 0 ? 1 : 0,
               reschedule: 0.5,
               pause: 0.4,
+              halt: profile.halts ?? 1,
+              again: stopped.length > 0 ? 1.5 : 0,
               stop: profile.stops ?? (profile.process > 0 ? 1 : 0.3)
             })
       world.trace(`people: ${what}`)
@@ -266,6 +272,26 @@ export const simulate = Effect.fnUntraced(function* (seed: number, options: Opti
           return transact(() => account.rotate(now, dice.pick([...account.queue.sessions.values()]).agent))
         case "reschedule":
           return transact(() => account.reschedule(now, someone().id, dice.pick(INTERVALS)))
+        case "halt":
+          return transact(() => {
+            const live = [...account.queue.sessions.values()].flatMap(({ lease, recalled }) =>
+              lease === null || recalled !== null ? [] : [lease.run]
+            )
+            const runs = [...account.queue.notifications.keys()]
+            const run = live.length > 0 && dice.chance(0.8) ? dice.pick(live) : dice.pick(runs)
+            const of = dice.weighted({ run: 6, task: 2, agent: 1 })
+            if (runs.length === 0) return
+            account.stop(
+              now,
+              { type: "person", id: "person" },
+              { run: { run }, task: { task: dice.pick(tasks) }, agent: { agent: someone().id } }[of]
+            )
+          })
+        case "again":
+          return transact(() => {
+            account.queue.runAgain(now, dice.pick(stopped).id)
+            world.cover("runs again", "people")
+          })
         case "pause":
           return Effect.gen(function* () {
             yield* transact(() => void (account.queue.isPaused = true))

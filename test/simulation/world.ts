@@ -48,9 +48,10 @@ export interface Profile {
   readonly controlPlane: number
   readonly process: number
   readonly gateway: number
-  /** The weights of outages among the control plane's faults, and of stops among the people's deeds. */
+  /** The weights of outages among the control plane's faults, and of process stops and halted runs among the people's deeds. */
   readonly outages?: number
   readonly stops?: number
+  readonly halts?: number
 }
 
 /** A turn as the gateway saw it. */

@@ -20,7 +20,7 @@ export const taskDeleteTool = defineTool({
     taskId: Schema.String,
     status: TaskStatus,
     changed: Schema.Boolean,
-    skipped: Schema.Finite,
+    stopped: Schema.Finite,
     reason: keptReason
   }),
   isEffect: true,

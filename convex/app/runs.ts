@@ -1,0 +1,34 @@
+import { v } from "convex/values"
+import { bounded } from "../model/bounded.ts"
+import { memberMutation, memberQuery } from "../model/personFunctions.ts"
+import { listRuns, runView } from "../model/runList.ts"
+import { stopAnswer, stopArgs, stopRequested } from "../model/stopRequest.ts"
+import { runStoppedAgain } from "../model/stops.ts"
+
+/** The runs that are running and waiting, or the latest that ended. For members; three or four rows of each are read. */
+export const list = memberQuery({
+  args: { ended: v.optional(v.boolean()), limit: v.optional(v.number()) },
+  returns: v.array(runView),
+  handler: (ctx, { ended, limit }) =>
+    listRuns(ctx, ctx.accountId, { hasEnded: ended ?? false, limit: bounded(limit, 50, 200) })
+})
+
+/**
+ * Stops a run, or all runs of an agent or a task, at once: nothing of them is written from this commit on. A run that has
+ * ended answers what it ended with. For members; the runs are read, and what a note in each thread reads.
+ */
+export const stop = memberMutation({
+  args: stopArgs,
+  returns: stopAnswer,
+  handler: (ctx, args) => stopRequested(ctx, ctx.accountId, ctx.actor, args)
+})
+
+/** Runs a stopped notification again with a new budget of attempts. For members; six rows are read. */
+export const again = memberMutation({
+  args: { run: v.string() },
+  returns: v.null(),
+  handler: async (ctx, { run }): Promise<null> => {
+    await runStoppedAgain(ctx, ctx.accountId, run, ctx.actor)
+    return null
+  }
+})

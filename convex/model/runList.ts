@@ -1,0 +1,107 @@
+import { type Infer, v } from "convex/values"
+import type { Doc, Id } from "../_generated/dataModel.js"
+import type { QueryCtx } from "../_generated/server.js"
+import { notificationOutcome, notificationType, runKind } from "../schema.ts"
+import { notificationOf } from "./fences.ts"
+
+/** A run as people and operators list it. */
+export const runView = v.object({
+  /** The notification's id, or the agent and due moment of a heartbeat. */
+  id: v.string(),
+  kind: runKind,
+  agentSlug: v.union(v.string(), v.null()),
+  taskId: v.union(v.string(), v.null()),
+  taskTitle: v.union(v.string(), v.null()),
+  type: v.union(notificationType, v.null()),
+  /** `stopping` until the process that ran it has aborted its turn. */
+  state: v.union(
+    v.literal("running"),
+    v.literal("stopping"),
+    v.literal("waiting"),
+    v.literal("delivered"),
+    v.literal("dead"),
+    v.literal("discarded")
+  ),
+  outcome: v.union(notificationOutcome, v.null()),
+  outcomeReason: v.union(v.string(), v.null()),
+  attempts: v.number(),
+  /** When its attempt was claimed, since when it waits, or when it ended: epoch milliseconds. */
+  at: v.number(),
+  runtimeId: v.union(v.string(), v.null()),
+  traceId: v.union(v.string(), v.null())
+})
+type RunView = Infer<typeof runView>
+
+const slugOf = async (ctx: Pick<QueryCtx, "db">, agentId: Id<"agents"> | undefined): Promise<string | null> =>
+  (agentId === undefined ? null : await ctx.db.get("agents", agentId))?.slug ?? null
+
+/** The notification as a run; `changes` say what its lease adds. Reads two rows. */
+export const toRunView = async (
+  ctx: Pick<QueryCtx, "db">,
+  row: Doc<"notifications">,
+  changes: Partial<RunView> = {}
+): Promise<RunView> => {
+  const task = await ctx.db.get("tasks", row.taskId)
+  const { state } = row
+  return {
+    id: row._id,
+    kind: "notification",
+    agentSlug: await slugOf(ctx, row.agentId),
+    taskId: row.taskId,
+    taskTitle: task?.title ?? null,
+    type: row.type,
+    state: state === "ready" || state === "unread" ? "waiting" : state === "claimed" ? "running" : state,
+    outcome: row.outcome ?? null,
+    outcomeReason: row.outcomeReason ?? null,
+    attempts: row.attempts,
+    at: row.endedAt ?? row.readyAt,
+    runtimeId: null,
+    traceId: row.traceId ?? null,
+    ...changes
+  }
+}
+
+/** The runs whose sessions are leased, heartbeats too, at most `limit`. Reads four rows each. */
+const runningRuns = async (
+  ctx: Pick<QueryCtx, "db">,
+  accountId: Id<"accounts">,
+  limit: number
+): Promise<Array<RunView>> => {
+  const sessions = await ctx.db
+    .query("sessions")
+    .withIndex("by_runtime", (q) => q.eq("accountId", accountId).gt("leaseRuntimeId", ""))
+    .take(limit)
+  const views: Array<RunView> = []
+  for (const { agentId, lease, recalled } of sessions) {
+    if (lease === undefined) continue
+    const state = recalled === undefined ? ("running" as const) : ("stopping" as const)
+    const held = { state, at: lease.claimedAt, runtimeId: lease.runtimeId }
+    const row = await notificationOf(ctx, lease.run)
+    if (row !== null) views.push(await toRunView(ctx, row, held))
+    else {
+      const heartbeat = { id: lease.run, kind: "heartbeat" as const, agentSlug: await slugOf(ctx, agentId), type: null }
+      const unknown = { taskId: null, taskTitle: null, outcome: null, outcomeReason: null, attempts: 1, traceId: null }
+      views.push({ ...heartbeat, ...unknown, ...held })
+    }
+  }
+  return views
+}
+
+/** The runs that are running and waiting, or the latest that ended. Reads three or four rows each. */
+export const listRuns = async (
+  ctx: Pick<QueryCtx, "db">,
+  accountId: Id<"accounts">,
+  { hasEnded, limit }: { readonly hasEnded: boolean; readonly limit: number }
+): Promise<Array<RunView>> => {
+  const views = hasEnded ? [] : await runningRuns(ctx, accountId, limit)
+  const rows = await (
+    hasEnded
+      ? ctx.db
+          .query("notifications")
+          .withIndex("by_ended", (q) => q.eq("accountId", accountId).eq("state", "delivered").gt("endedAt", 0))
+          .order("desc")
+      : ctx.db.query("notifications").withIndex("by_state", (q) => q.eq("accountId", accountId).eq("state", "ready"))
+  ).take(limit - views.length)
+  for (const row of rows) if (row.agentId !== undefined) views.push(await toRunView(ctx, row))
+  return views
+}

@@ -1,0 +1,32 @@
+import { v } from "convex/values"
+import { bounded } from "../model/bounded.ts"
+import { operator } from "../model/deadLetters.ts"
+import { listRuns, runView } from "../model/runList.ts"
+import { serviceMutation, serviceQuery } from "../model/serviceFunctions.ts"
+import { stopAnswer, stopArgs, stopRequested } from "../model/stopRequest.ts"
+import { runStoppedAgain } from "../model/stops.ts"
+
+/** As app/runs:list. For operators by a runtime's token; three or four rows of each are read. */
+export const list = serviceQuery({
+  args: { ended: v.optional(v.boolean()), limit: v.optional(v.number()) },
+  returns: v.array(runView),
+  handler: (ctx, { ended, limit }) =>
+    listRuns(ctx, ctx.accountId, { hasEnded: ended ?? false, limit: bounded(limit, 50, 200) })
+})
+
+/** As app/runs:stop. For operators by a runtime's token; the runs are read, and what a note in each thread reads. */
+export const stop = serviceMutation({
+  args: stopArgs,
+  returns: stopAnswer,
+  handler: (ctx, args) => stopRequested(ctx, ctx.accountId, operator, args)
+})
+
+/** As app/runs:again. For operators by a runtime's token; six rows are read. */
+export const again = serviceMutation({
+  args: { run: v.string() },
+  returns: v.null(),
+  handler: async (ctx, { run }): Promise<null> => {
+    await runStoppedAgain(ctx, ctx.accountId, run, operator)
+    return null
+  }
+})

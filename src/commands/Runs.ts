@@ -1,0 +1,82 @@
+import { Console, Effect, Option } from "effect"
+import { Argument, Command, Flag } from "effect/cli"
+import { counted } from "../domain/Count.ts"
+import { runTable } from "../domain/RunView.ts"
+import { Operator } from "../services/Operator.ts"
+import { endWith } from "./EndedWith.ts"
+import { jsonFlag, print, printJson } from "./Print.ts"
+
+const MOST = 200
+
+const list = Command.make(
+  "list",
+  {
+    ended: Flag.Boolean("ended").pipe(
+      Flag.withDescription("The latest that ended, instead of running and waiting ones")
+    ),
+    limit: Flag.Int("limit").pipe(Flag.withDescription("How many at most, 1 to 200"), Flag.withDefault(50)),
+    json: jsonFlag
+  },
+  Effect.fn(function* ({ ended, json, limit }) {
+    const runs = yield* (yield* Operator).runs({ ended, limit: Math.min(MOST, Math.max(1, limit)) })
+    if (json) return yield* printJson(runs)
+    return runs.length === 0 ? yield* Console.error("No runs.") : yield* print(runTable(runs))
+  })
+).pipe(
+  Command.withDescription("List what runs and waits"),
+  Command.withExamples([
+    { command: "mission-control-runtime runs list", description: "Running and waiting runs" },
+    { command: "mission-control-runtime runs list --ended", description: "The latest that ended, stopped ones too" }
+  ])
+)
+
+const stop = Command.make(
+  "stop",
+  {
+    run: Argument.String("run").pipe(Argument.withDescription("The run's id"), Argument.optional),
+    agent: Flag.String("agent").pipe(Flag.withDescription("All runs of this agent: its slug or id"), Flag.optional),
+    task: Flag.String("task").pipe(Flag.withDescription("All runs of this task: its id"), Flag.optional),
+    reason: Flag.String("reason").pipe(Flag.withDescription("Shown in the thread"), Flag.optional)
+  },
+  Effect.fn(function* ({ agent, reason, run, task }) {
+    const given = Object.entries({ run, agent, task }).flatMap(([name, value]) =>
+      Option.isSome(value) ? [[name, value.value] as const] : []
+    )
+    if (given.length !== 1) return yield* endWith(64, "Name exactly one: a run's id, --agent or --task.")
+    const why = Option.match(reason, { onNone: () => ({}), onSome: (reason) => ({ reason }) })
+    const { outcome, stopped } = yield* (yield* Operator).stop({ ...Object.fromEntries(given), ...why })
+    if (stopped > 0) return yield* Console.error(`Stopped ${counted(stopped, "run")}.`)
+    yield* Console.error(
+      outcome === null ? "There was no run to stop." : `Nothing to stop: it had ended as ${outcome}.`
+    )
+  })
+).pipe(
+  Command.withDescription("Stop a run, or all runs of an agent or a task, at once"),
+  Command.withExamples([
+    { command: "mission-control-runtime runs stop <run>", description: "One run" },
+    {
+      command: 'mission-control-runtime runs stop --agent engineer --reason "wrong branch"',
+      description: "All runs of an agent, with why"
+    }
+  ])
+)
+
+const again = Command.make(
+  "again",
+  { run: Argument.String("run").pipe(Argument.withDescription("The run's id")) },
+  Effect.fn(function* ({ run }) {
+    yield* (yield* Operator).again(run)
+    yield* Console.error(`${run} is ready again, with a new budget of attempts.`)
+  })
+).pipe(
+  Command.withDescription("Run a stopped notification again"),
+  Command.withExamples([
+    { command: "mission-control-runtime runs again <run>", description: "It was stopped by mistake" }
+  ])
+)
+
+/** `runs`: what the agents do now, and the button that stops it. */
+export const runs = Command.make("runs").pipe(
+  Command.withDescription("What runs and waits, and how to stop it"),
+  Command.withSubcommands([list, stop, again])
+)
