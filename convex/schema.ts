@@ -595,8 +595,11 @@ export default defineSchema({
     .index("by_open", ["accountId", "runtimeId", "isOpen"])
     .index("by_account", ["accountId"]),
 
-  /** Whether the account's runtimes hold still; a row of its own, so that only the pause re-runs its subscribers. */
-  pauses: defineTable({ accountId: v.id("accounts"), isPaused: v.boolean() }).index("by_account", ["accountId"]),
+  /** One row while the account, or one of its agents, is paused; rows of their own, so that only a pause re-runs readers. */
+  pauses: defineTable({ accountId: v.id("accounts"), agentId: v.optional(v.id("agents")), by: actor }).index(
+    "by_account",
+    ["accountId", "agentId"]
+  ),
 
   /** Pull requests to be linked on GitHub. */
   pullRequestLinks: defineTable({

@@ -12,7 +12,9 @@ import { deliverWith } from "./commands/Deliver.ts"
 import { doctorWith } from "./commands/Doctor.ts"
 import { defectsSaid, EndedWith, explained } from "./commands/EndedWith.ts"
 import { healthcheck } from "./commands/Healthcheck.ts"
+import { pause } from "./commands/Pause.ts"
 import { profile } from "./commands/Profile.ts"
+import { resume } from "./commands/Resume.ts"
 import { runs } from "./commands/Runs.ts"
 import { sessions } from "./commands/Sessions.ts"
 import { status } from "./commands/Status.ts"
@@ -150,6 +152,8 @@ const commandLine = Command.make("mission-control-runtime").pipe(
     healthcheck.pipe(Command.provide(FetchHttpClient.layer)),
     deadLetters.pipe(Command.provide(asking)),
     runs.pipe(Command.provide(asking)),
+    pause.pipe(Command.provide(asking)),
+    resume.pipe(Command.provide(asking)),
     deliverWith(asking),
     profile.pipe(Command.provide(Layer.merge(asking, FetchHttpClient.layer))),
     sessions.pipe(Command.provide(asking)),

@@ -3,7 +3,7 @@ import { mutation, query } from "../_generated/server.js"
 import { recordActivity } from "../model/activities.ts"
 import { personActor } from "../model/actor.ts"
 import { accountOf, nameKey } from "../model/agents.ts"
-import { isPaused } from "../model/boots.ts"
+import { pauseOf } from "../model/pauses.ts"
 import { managerMutation, memberQuery, signedIn } from "../model/personFunctions.ts"
 import { refusal } from "../model/refusal.ts"
 import { isOnline } from "../model/runtimes.ts"
@@ -90,7 +90,7 @@ export const get = memberQuery({
       briefing: account.briefing,
       rosterRevision: account.rosterRevision,
       isOnline: await isOnline(ctx, ctx.accountId),
-      isPaused: await isPaused(ctx, ctx.accountId)
+      isPaused: (await pauseOf(ctx, ctx.accountId)) !== null
     }
   }
 })

@@ -1,5 +1,7 @@
 import { v } from "convex/values"
 import { accountOf, activeAgents, agentOf, flagsOf, flagSet, toAgentRef } from "../model/agents.ts"
+import { pausesOf } from "../model/pauses.ts"
+import { pause as pauseIt, resume as resumeIt } from "../model/pausing.ts"
 import { managerMutation, memberQuery } from "../model/personFunctions.ts"
 import { addAgent, changeAgent, removeAgent } from "../model/roster.ts"
 import { isOnline } from "../model/runtimes.ts"
@@ -30,6 +32,7 @@ export const list = memberQuery({
       name: v.string(),
       role: v.string(),
       isOrchestrator: v.boolean(),
+      isPaused: v.boolean(),
       flags: flagSet,
       heartbeat: v.union(v.number(), v.string()),
       model: v.union(v.string(), v.null()),
@@ -46,12 +49,14 @@ export const list = memberQuery({
       .withIndex("by_account", (q) => q.eq("accountId", ctx.accountId))
       .take(1_000)
     const agents = await activeAgents(ctx, ctx.accountId)
+    const { agentIds } = await pausesOf(ctx, ctx.accountId)
     return agents.map((agent) => {
       const heartbeat = heartbeats.find((each) => each.agentId === agent._id)
       return {
         ...toAgentRef(agent),
         role: agent.role,
         isOrchestrator: agent.isOrchestrator,
+        isPaused: agentIds.has(agent._id),
         flags: flagsOf(account, agent),
         heartbeat: agent.heartbeat,
         model: agent.model,
@@ -76,6 +81,29 @@ export const update = managerMutation({
   returns: v.null(),
   handler: async (ctx, { agentId, ...rest }) => {
     await changeAgent(ctx, await agentOf(ctx, ctx.accountId, agentId), rest, ctx.actor)
+    return null
+  }
+})
+
+/**
+ * Pauses an agent: from then on no turn or heartbeat of it begins; with `release` its running ones are aborted and their
+ * work waits. For owners and admins; its due sessions are read, 200 in the same transaction, and the leases to release.
+ */
+export const pause = managerMutation({
+  args: { agentId: v.string(), release: v.optional(v.boolean()) },
+  returns: v.null(),
+  handler: async (ctx, { agentId, release = false }): Promise<null> => {
+    await pauseIt(ctx, ctx.accountId, await agentOf(ctx, ctx.accountId, agentId), { actor: ctx.actor, release })
+    return null
+  }
+})
+
+/** Ends the pause of an agent. For owners and admins; 200 of its ready notifications and their sessions are read. */
+export const resume = managerMutation({
+  args: { agentId: v.string() },
+  returns: v.null(),
+  handler: async (ctx, { agentId }): Promise<null> => {
+    await resumeIt(ctx, ctx.accountId, await agentOf(ctx, ctx.accountId, agentId), ctx.actor)
     return null
   }
 })

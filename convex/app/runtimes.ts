@@ -5,6 +5,7 @@ import { recordActivity } from "../model/activities.ts"
 import { bootRow } from "../model/boots.ts"
 import { bounded } from "../model/bounded.ts"
 import { cut } from "../model/cut.ts"
+import { pause as pauseIt, resume as resumeIt } from "../model/pausing.ts"
 import { type Caller, managerMutation, memberQuery } from "../model/personFunctions.ts"
 import { refusal } from "../model/refusal.ts"
 import {
@@ -151,25 +152,25 @@ export const rollback = managerMutation({
   handler: (ctx, args) => request(ctx, args.runtimeId, { kind: "rollback", ...targetOf(args) })
 })
 
-const setPaused = async (ctx: MutationCtx & Caller, isPaused: boolean): Promise<null> => {
-  const row = await ctx.db
-    .query("pauses")
-    .withIndex("by_account", (q) => q.eq("accountId", ctx.accountId))
-    .unique()
-  if ((row?.isPaused ?? false) === isPaused) return null
-  if (row === null) await ctx.db.insert("pauses", { accountId: ctx.accountId, isPaused })
-  else await ctx.db.patch("pauses", row._id, { isPaused })
-  await recordActivity(ctx, {
-    accountId: ctx.accountId,
-    type: isPaused ? "account_paused" : "account_resumed",
-    actor: ctx.actor,
-    summary: isPaused ? "agents are paused" : "agents go on"
-  })
-  return null
-}
-
-/** Stops claims of all the account's runtimes at once. For owners and admins; one row is read. */
-export const pause = managerMutation({ args: {}, returns: v.null(), handler: (ctx) => setPaused(ctx, true) })
+/**
+ * Stops claims of all the account's runtimes at once; with `release` their running turns are aborted and their work waits.
+ * For owners and admins; one row is read, and the leases to release.
+ */
+export const pause = managerMutation({
+  args: { release: v.optional(v.boolean()) },
+  returns: v.null(),
+  handler: async (ctx, { release = false }): Promise<null> => {
+    await pauseIt(ctx, ctx.accountId, null, { actor: ctx.actor, release })
+    return null
+  }
+})
 
 /** Lets them claim again. For owners and admins; one row is read. */
-export const resume = managerMutation({ args: {}, returns: v.null(), handler: (ctx) => setPaused(ctx, false) })
+export const resume = managerMutation({
+  args: {},
+  returns: v.null(),
+  handler: async (ctx): Promise<null> => {
+    await resumeIt(ctx, ctx.accountId, null, ctx.actor)
+    return null
+  }
+})

@@ -163,6 +163,13 @@ export const agentOf = async (
   return agent
 }
 
+/** The agent on the roster with this slug, or else of this id. Reads at most two rows. */
+export const agentByIdOrSlug = async (
+  ctx: Pick<QueryCtx, "db">,
+  accountId: Id<"accounts">,
+  agent: string
+): Promise<Doc<"agents">> => (await agentBySlug(ctx, accountId, agent)) ?? (await agentOf(ctx, accountId, agent))
+
 /** The account's row; `not_found` when it is gone. */
 export const accountOf = async (ctx: Pick<QueryCtx, "db">, accountId: Id<"accounts">): Promise<Doc<"accounts">> => {
   const account = await ctx.db.get("accounts", accountId)

@@ -74,12 +74,3 @@ export const takeBoot = async (
   })
   return true
 }
-
-/** Whether the account's runtimes are to hold still. Reads one row. */
-export const isPaused = async (ctx: Pick<QueryCtx, "db">, accountId: Id<"accounts">): Promise<boolean> => {
-  const row = await ctx.db
-    .query("pauses")
-    .withIndex("by_account", (q) => q.eq("accountId", accountId))
-    .unique()
-  return row?.isPaused ?? false
-}

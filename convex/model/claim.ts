@@ -4,7 +4,7 @@ import { isOnEarlierDay } from "../../src/domain/SessionKey.ts"
 import type { Doc, Id } from "../_generated/dataModel.js"
 import type { MutationCtx, QueryCtx } from "../_generated/server.js"
 import { runKind } from "../schema.ts"
-import { claimingBoot, isPaused } from "./boots.ts"
+import { claimingBoot } from "./boots.ts"
 import { brokenCode, contextOf, deliveryContext, type Surroundings, surroundingsOf } from "./deliveryContext.ts"
 import { die } from "./ends.ts"
 import { eventsSize } from "./events.ts"
@@ -23,6 +23,7 @@ import {
   rescue
 } from "./leases.ts"
 import { isStopping, openStops } from "./openStops.ts"
+import { type Pauses, pausesOf } from "./pauses.ts"
 import { ReadBudget } from "./readBudget.ts"
 import { refusal } from "./refusal.ts"
 import { noteShown } from "./seenTasks.ts"
@@ -121,6 +122,8 @@ interface Claiming {
   readonly budget: ReadBudget
   /** What the contexts have in common, read at the first one. */
   readonly surroundings: () => Promise<Surroundings>
+  /** Work of these agents is not taken. */
+  readonly pausedAgents: Pauses["agentIds"]
   /** What these stop is not taken: it ends in their next batch. */
   readonly stops: ReadonlyArray<Doc<"stops">>
   readonly runs: Array<Run>
@@ -196,7 +199,7 @@ const takeAgain = async (claiming: Claiming, session: LeasedSession): Promise<vo
 /** Takes the session's next due notification; those without attempts left end here as dead letters. */
 const takeNotification = async (claiming: Claiming, session: Doc<"sessions">): Promise<void> => {
   const { ctx, now, request } = claiming
-  if (await hasLease(ctx, session.agentId, "heartbeat")) return
+  if (claiming.pausedAgents.has(session.agentId) || (await hasLease(ctx, session.agentId, "heartbeat"))) return
   const due = ctx.db
     .query("notifications")
     .withIndex("by_session", (q) => q.eq("sessionId", session._id).eq("state", "ready").lte("at", now))
@@ -264,9 +267,9 @@ const isBusy = async (ctx: Pick<QueryCtx, "db">, agentId: Id<"agents">, now: num
 /** Takes the heartbeat if nothing of the agent comes first; one that was tried gives way to a later one that is due. */
 const takeHeartbeat = async (claiming: Claiming, found: Doc<"heartbeats">): Promise<boolean> => {
   const { ctx, now } = claiming
-  if (await isBusy(ctx, found.agentId, now)) return false
+  if (claiming.pausedAgents.has(found.agentId) || (await isBusy(ctx, found.agentId, now))) return false
   const session = await ctx.db.get("sessions", found.sessionId)
-  // A new schedule may make the next heartbeat due while the last one still runs.
+  // A new schedule may make the next heartbeat due while the last one still runs, or is recalled and not aborted yet.
   if (session === null || session.lease !== undefined) return false
   const isPassed = found.claims > 0 && followingDueAt(found, found.dueAt) <= now
   const dueAt = isPassed ? latestDueAt(found, now) : found.dueAt
@@ -400,7 +403,8 @@ export const claim = async (
   if (request.number <= boot.lastClaim) return nothing(now)
   // That it is not named says that the process has aborted its turn.
   for (const session of unnamed) if (session.recalled !== undefined) await releaseLease(ctx, session)
-  if (await isPaused(ctx, accountId)) return nothing(now)
+  const pauses = await pausesOf(ctx, accountId)
+  if (pauses.isAccountPaused) return nothing(now)
 
   const budget = new ReadBudget(own.length + abandoned.length * intervalsPerRescue)
   let surroundings: Promise<Surroundings> | undefined
@@ -411,6 +415,7 @@ export const claim = async (
     now,
     budget,
     surroundings: () => (surroundings ??= surroundingsOf(ctx, accountId, budget)),
+    pausedAgents: pauses.agentIds,
     stops: await openStops(ctx, accountId),
     runs: [],
     spent: [],
@@ -420,6 +425,10 @@ export const claim = async (
   }
   for (const session of unnamed) {
     if (session.recalled !== undefined) continue
+    if (pauses.agentIds.has(session.agentId)) {
+      await releaseLease(ctx, session)
+      continue
+    }
     if (hasRoom(claiming)) await takeAgain(claiming, session)
     else claiming.hasMore = true
   }

@@ -3,6 +3,7 @@ import type { MutationCtx } from "../_generated/server.js"
 import type { Change } from "./change.ts"
 import { type Fence, endOf } from "./fences.ts"
 import { firstDueAt, followingDueAt, heartbeatOf, heartbeatRun } from "./heartbeatSchedule.ts"
+import { pauseOf } from "./pauses.ts"
 import { sessionFor, type LeasedSession } from "./sessions.ts"
 import { wakeFor } from "./wakes.ts"
 
@@ -16,6 +17,28 @@ const untried = { attempts: 0, claims: 0, failures: 0, crashes: 0 }
 
 /** The change of the row to the heartbeat of that moment. */
 export const movedTo = (dueAt: number) => ({ ...untried, dueAt, at: dueAt, spanId: undefined })
+
+/** Writes the row; while the agent is paused its heartbeat cannot be claimed. Reads one row more than it writes. */
+const write = async (ctx: MutationCtx, heartbeat: Heartbeat, change: Change<Heartbeat>): Promise<void> => {
+  const { accountId, agentId, _id } = heartbeat
+  const isHeld = change.at !== undefined && (await pauseOf(ctx, accountId, agentId)) !== null
+  await ctx.db.patch("heartbeats", _id, isHeld ? { ...change, at: undefined } : change)
+}
+
+/** Keeps a heartbeat of a paused agent from being claimed. */
+export const holdHeartbeat = async (ctx: MutationCtx, agentId: Id<"agents">): Promise<void> => {
+  const found = await heartbeatOf(ctx, agentId)
+  if (found?.at !== undefined) await ctx.db.patch("heartbeats", found._id, { at: undefined })
+}
+
+/** Lets the heartbeat of an agent that is resumed be claimed when it is due, unless it runs. Reads two rows. */
+export const resumeHeartbeat = async (ctx: MutationCtx, agentId: Id<"agents">): Promise<void> => {
+  const found = await heartbeatOf(ctx, agentId)
+  if (found === null) return
+  const session = await ctx.db.get("sessions", found.sessionId)
+  const isRunning = session?.lease?.run === heartbeatRun(found) && session.recalled === undefined
+  if (!isRunning) await ctx.db.patch("heartbeats", found._id, { at: found.dueAt })
+}
 
 /** Gives the agent its heartbeat row, or calculates its next moment by a changed schedule. Reads three rows. */
 export const scheduleHeartbeat = async (ctx: MutationCtx, agentId: Id<"agents">): Promise<void> => {
@@ -31,7 +54,7 @@ export const scheduleHeartbeat = async (ctx: MutationCtx, agentId: Id<"agents">)
     const made = { accountId, agentId, sessionId: session._id, schedule, status: "online" }
     await ctx.db.insert("heartbeats", { ...made, ...untried, dueAt, at: dueAt })
   } else {
-    await ctx.db.patch("heartbeats", found._id, { schedule, ...movedTo(dueAt) })
+    await write(ctx, found, { schedule, ...movedTo(dueAt) })
   }
   // Runtimes sleep until the next moment that they know of: let them look for this one.
   await wakeFor(ctx, { accountId, agentId })
@@ -45,7 +68,7 @@ const heartbeatIn = async (ctx: MutationCtx, session: LeasedSession) => {
 
 /** Gives the heartbeat up for the following one. */
 const giveUp = async (ctx: MutationCtx, heartbeat: Heartbeat, change: Change<Heartbeat>): Promise<void> =>
-  ctx.db.patch("heartbeats", heartbeat._id, { ...movedTo(followingDueAt(heartbeat, Date.now())), ...change })
+  write(ctx, heartbeat, { ...movedTo(followingDueAt(heartbeat, Date.now())), ...change })
 
 /** Gives the heartbeat of this run up for the following one; nothing if it has moved on, or its agent was removed. */
 export const giveUpHeartbeat = async (ctx: MutationCtx, agentId: Id<"agents">, run: string): Promise<void> => {
@@ -64,7 +87,7 @@ export const releaseHeartbeat = async (
   if (found === null) return
   const { heartbeat, isMoved } = found
   const released = { at: nextAttemptAt ?? heartbeat.dueAt, attempts: Math.max(0, heartbeat.attempts - 1) }
-  await ctx.db.patch("heartbeats", heartbeat._id, isMoved ? change : { ...released, ...change })
+  await write(ctx, heartbeat, isMoved ? change : { ...released, ...change })
 }
 
 /** Counts an own failure; the last one, or one without a next attempt, gives the heartbeat up. */
@@ -85,7 +108,7 @@ export const failHeartbeat = async (
   if (isMoved) await ctx.db.patch("heartbeats", heartbeat._id, change)
   else if (isLast) await giveUp(ctx, heartbeat, change)
   else {
-    await ctx.db.patch("heartbeats", heartbeat._id, { ...change, failures, crashes: 0, at: failure.nextAttemptAt })
+    await write(ctx, heartbeat, { ...change, failures, crashes: 0, at: failure.nextAttemptAt })
   }
   return state
 }
@@ -97,7 +120,7 @@ export const crashHeartbeat = async (ctx: MutationCtx, session: LeasedSession): 
   const { heartbeat } = found
   const crashes = heartbeat.crashes + 1
   if (heartbeat.failures + crashes >= maxHeartbeatFailures) await giveUp(ctx, heartbeat, {})
-  else await ctx.db.patch("heartbeats", heartbeat._id, { crashes, at: heartbeat.dueAt })
+  else await write(ctx, heartbeat, { crashes, at: heartbeat.dueAt })
 }
 
 /** Ends a heartbeat well; answers the message it posted and when the next one is due. */
@@ -113,7 +136,7 @@ export const finishHeartbeat = async (
   if (found === null) return { dueAt: now, messageId }
   const { heartbeat, isMoved } = found
   const answer = { dueAt: isMoved ? heartbeat.dueAt : followingDueAt(heartbeat, now), messageId }
-  await ctx.db.patch("heartbeats", heartbeat._id, {
+  await write(ctx, heartbeat, {
     fingerprint: heartbeat.pendingFingerprint,
     pendingFingerprint: undefined,
     error: undefined,

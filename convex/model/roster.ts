@@ -20,6 +20,7 @@ import {
 import { scheduleHeartbeat } from "./heartbeats.ts"
 import { heartbeatOf, nextCronMoment } from "./heartbeatSchedule.ts"
 import { personOrigin } from "./origin.ts"
+import { pauseOf } from "./pauses.ts"
 import { refusal } from "./refusal.ts"
 import { firstGenerationFor } from "./sessions.ts"
 import { stopAll } from "./stops.ts"
@@ -242,6 +243,8 @@ export const removeAgent = async (ctx: MutationCtx, agent: Doc<"agents">, actor:
   await ctx.db.patch("agents", agent._id, { removedAt: Date.now(), isOrchestrator: false })
   const heartbeat = await heartbeatOf(ctx, agent._id)
   if (heartbeat !== null) await ctx.db.delete("heartbeats", heartbeat._id)
+  const pause = await pauseOf(ctx, agent.accountId, agent._id)
+  if (pause !== null) await ctx.db.delete("pauses", pause._id)
   await ctx.db.delete("agentTexts", (await textsOf(ctx, agent._id))._id)
   await bumpRoster(ctx, agent.accountId)
   await recordActivity(ctx, {

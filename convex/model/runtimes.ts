@@ -8,10 +8,11 @@ import type { infrastructure, runtimeStatus, versions } from "../schema.ts"
 import { recordActivity } from "./activities.ts"
 import { systemActor } from "./actor.ts"
 import { accountOf } from "./agents.ts"
-import { bootRow, isPaused, mustBeCurrentBoot, takeBoot } from "./boots.ts"
+import { bootRow, mustBeCurrentBoot, takeBoot } from "./boots.ts"
 import { hasClaimable, nextDueAt, oldestReady } from "./claim.ts"
 import { cut } from "./cut.ts"
 import { hasExpiredLease, leasesOf, otherLeases, rescue } from "./leases.ts"
+import { pauseOf } from "./pauses.ts"
 import { refusal } from "./refusal.ts"
 
 const versionChange = {
@@ -92,7 +93,7 @@ export const commandsFor = async (
     requestedAt: command._creationTime
   })
   return {
-    paused: await isPaused(ctx, accountId),
+    paused: (await pauseOf(ctx, accountId)) !== null,
     restart: restart === undefined ? null : { id: restart._id, requestedAt: restart._creationTime },
     upgrade: upgrade === undefined ? null : view(upgrade),
     underway:

@@ -2,6 +2,7 @@ import type { Infer } from "convex/values"
 import type { Doc, Id } from "../_generated/dataModel.js"
 import type { MutationCtx, QueryCtx } from "../_generated/server.js"
 import type { lease, requestTokens } from "../schema.ts"
+import { pauseOf } from "./pauses.ts"
 import { randomHex } from "./randomHex.ts"
 import { settleShown, type TurnState } from "./seenTasks.ts"
 import { sha256 } from "./sha256.ts"
@@ -84,12 +85,23 @@ export const nextOf = (ctx: Pick<QueryCtx, "db">, sessionId: Id<"sessions">): Pr
     .withIndex("by_session", (q) => q.eq("sessionId", sessionId).eq("state", "ready"))
     .first()
 
+/** The place of a free session in the order of claims: none while its agent is paused. Reads at most one row. */
+const orderKeyOf = async (
+  ctx: Pick<QueryCtx, "db">,
+  session: Doc<"sessions">,
+  next: Doc<"notifications"> | null
+): Promise<number | undefined> => {
+  if (next === null || (await pauseOf(ctx, session.accountId, session.agentId)) !== null) return undefined
+  return next.at
+}
+
 /**
  * Puts the session of new or changed work into the order of claims, and wakes the runtimes if that makes it due. Work that
  * waits for the agent's heartbeat is left to the end of that.
  */
 export const offer = async (ctx: Pick<MutationCtx, "db">, session: Doc<"sessions">, at: number): Promise<void> => {
   if (session.lease !== undefined || (session.at !== undefined && session.at <= at)) return
+  if ((await pauseOf(ctx, session.accountId, session.agentId)) !== null) return
   await ctx.db.patch("sessions", session._id, { at })
   const now = Date.now()
   if (at > now || (session.at !== undefined && session.at <= now)) return
@@ -219,7 +231,7 @@ export const endLease = async (ctx: Pick<MutationCtx, "db">, session: LeasedSess
   const isAnew = end.isHistoryLong === true && next === null
   await ctx.db.patch("sessions", session._id, {
     lease: undefined,
-    at: next?.at,
+    at: await orderKeyOf(ctx, session, next),
     expiresAt: undefined,
     leaseRuntimeId: undefined,
     recalled: undefined,
@@ -235,6 +247,6 @@ export const endLease = async (ctx: Pick<MutationCtx, "db">, session: LeasedSess
 export const refreshSession = async (ctx: Pick<MutationCtx, "db">, sessionId: Id<"sessions">): Promise<void> => {
   const session = await ctx.db.get("sessions", sessionId)
   if (session === null || session.lease !== undefined) return
-  const at = (await nextOf(ctx, sessionId))?.at
+  const at = await orderKeyOf(ctx, session, await nextOf(ctx, sessionId))
   if (at !== session.at) await ctx.db.patch("sessions", sessionId, { at })
 }

@@ -2,7 +2,7 @@ import { v } from "convex/values"
 import type { Id } from "../_generated/dataModel.js"
 import type { MutationCtx } from "../_generated/server.js"
 import type { Actor } from "./actor.ts"
-import { agentBySlug, agentOf } from "./agents.ts"
+import { agentByIdOrSlug } from "./agents.ts"
 import { cut } from "./cut.ts"
 import { refusal } from "./refusal.ts"
 import { stopAll, stopRun } from "./stops.ts"
@@ -41,8 +41,7 @@ export const stopRequested = async (
   const target =
     task === undefined
       ? {
-          agentId: ((await agentBySlug(ctx, accountId, agent ?? "")) ?? (await agentOf(ctx, accountId, agent ?? "")))
-            ._id
+          agentId: (await agentByIdOrSlug(ctx, accountId, agent ?? ""))._id
         }
       : { taskId: (await taskOf(ctx, accountId, task))._id }
   return { stopped: await stopAll(ctx, accountId, target, stop), outcome: null }

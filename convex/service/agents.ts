@@ -5,6 +5,7 @@ import { cut } from "../model/cut.ts"
 import { fenced } from "../model/fences.ts"
 import { finishHeartbeat } from "../model/heartbeats.ts"
 import { postMessage } from "../model/messages.ts"
+import { pausesOf } from "../model/pauses.ts"
 import { refusal } from "../model/refusal.ts"
 import { liveRun, mustActOn, runArgs } from "../model/runs.ts"
 import { serviceMutation, serviceQuery } from "../model/serviceFunctions.ts"
@@ -19,6 +20,7 @@ const rosterEntry = {
   name: v.string(),
   role: v.string(),
   isOrchestrator: v.boolean(),
+  isPaused: v.boolean(),
   flags: flagSet,
   heartbeat: v.union(v.number(), v.string()),
   model: v.union(v.string(), v.null())
@@ -26,7 +28,7 @@ const rosterEntry = {
 
 /**
  * The roster with effective flags, and its revision. For runtimes, subscribed; the account and one row per agent are
- * read, and no presence or heartbeat row.
+ * read, the pauses, and no presence or heartbeat row.
  */
 export const list = serviceQuery({
   args: {},
@@ -34,12 +36,14 @@ export const list = serviceQuery({
   handler: async (ctx) => {
     const account = await accountOf(ctx, ctx.accountId)
     const agents = await activeAgents(ctx, ctx.accountId)
+    const { agentIds } = await pausesOf(ctx, ctx.accountId)
     return {
       revision: account.rosterRevision,
       agents: agents.map((agent) => ({
         ...toAgentRef(agent),
         role: agent.role,
         isOrchestrator: agent.isOrchestrator,
+        isPaused: agentIds.has(agent._id),
         flags: flagsOf(account, agent),
         heartbeat: agent.heartbeat,
         model: agent.model

@@ -1,5 +1,5 @@
 import { v } from "convex/values"
-import { agentBySlug, agentOf } from "../model/agents.ts"
+import { agentByIdOrSlug } from "../model/agents.ts"
 import { refusal } from "../model/refusal.ts"
 import { serviceMutation } from "../model/serviceFunctions.ts"
 import { taskOf } from "../model/tasks.ts"
@@ -13,7 +13,7 @@ export const rotate = serviceMutation({
   args: { agent: v.string(), taskId: v.optional(v.string()) },
   returns: v.object({ rotated: v.number() }),
   handler: async (ctx, args) => {
-    const agent = (await agentBySlug(ctx, ctx.accountId, args.agent)) ?? (await agentOf(ctx, ctx.accountId, args.agent))
+    const agent = await agentByIdOrSlug(ctx, ctx.accountId, args.agent)
     const task = args.taskId === undefined ? null : await taskOf(ctx, ctx.accountId, args.taskId)
     const sessions = await ctx.db
       .query("sessions")

@@ -1,6 +1,7 @@
 /** What the process did lately, as people look at it: bounded in every direction, pure, all times epoch milliseconds. */
 import { afterOutcome } from "./Health.ts"
 import type { AgentOutcome, FailureRow } from "./Health.ts"
+import type { RosterAgent } from "./Roster.ts"
 
 /** A delivery or heartbeat that runs now. */
 export interface RunningWork {
@@ -47,6 +48,8 @@ export interface SeenAgent {
   readonly slug: string
   readonly name: string | null
   readonly role: string | null
+  /** A person paused it. */
+  readonly isPaused: boolean
   readonly lastHeartbeatAt: number | null
   readonly lastHeartbeatOutcome: string | null
   readonly nextHeartbeatAt: number | null
@@ -99,6 +102,7 @@ const touchAgent = (
       slug,
       name: null,
       role: null,
+      isPaused: false,
       lastHeartbeatAt: null,
       lastHeartbeatOutcome: null,
       nextHeartbeatAt: null,
@@ -203,15 +207,15 @@ export const heartbeatDue = (activity: Activity, slug: string, nextHeartbeatAt: 
 /** The roster is known: agents that left are forgotten, what was seen of the others stays. */
 export const rosterKnown = (
   activity: Activity,
-  roster: ReadonlyArray<{ readonly slug: string; readonly name: string; readonly role: string }>
+  roster: ReadonlyArray<Pick<RosterAgent, "slug" | "name" | "role" | "isPaused">>
 ): Activity => ({
   ...activity,
   failures: activity.failures.filter(({ agent }) => roster.some(({ slug }) => slug === agent)),
-  agents: roster.slice(0, AGENTS).map(({ name, role, slug }) => {
+  agents: roster.slice(0, AGENTS).map(({ isPaused, name, role, slug }) => {
     const [seen] = touchAgent(
       activity.agents.filter((agent) => agent.slug === slug),
       slug,
-      { name, role }
+      { name, role, isPaused }
     )
     return seen!
   })

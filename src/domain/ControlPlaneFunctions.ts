@@ -57,6 +57,8 @@ export const functions = {
   runs: "service/runs:list",
   stopRuns: "service/runs:stop",
   runAgain: "service/runs:again",
+  pause: "service/pauses:pause",
+  resume: "service/pauses:resume",
   rotateSessions: "service/sessions:rotate",
   pulse: "service/runtimes:pulse",
   commands: "service/runtimes:commands",

@@ -1,6 +1,7 @@
 import type { AddressFailure } from "./AddressFailure.ts"
 import type { CanaryOutcome } from "./Canary.ts"
 import type { ServedProtocols } from "./Protocol.ts"
+import type { RosterAgent } from "./Roster.ts"
 
 /** What was found about the control plane. */
 export interface ControlPlaneFindings {
@@ -15,7 +16,7 @@ export interface ControlPlaneFindings {
   readonly missing: ReadonlyArray<string> | null
   /** Its clock minus ours, in milliseconds, good to a second. */
   readonly skewMillis: number | null
-  readonly agents: ReadonlyArray<{ readonly slug: string; readonly isOrchestrator: boolean }> | null
+  readonly agents: ReadonlyArray<Pick<RosterAgent, "slug" | "isOrchestrator" | "isPaused">> | null
   readonly callsPerMonth: number | null
 }
 

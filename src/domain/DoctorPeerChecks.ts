@@ -89,7 +89,12 @@ export const onControlPlane: ReadonlyArray<readonly [string, Rule<ControlPlaneFi
         ? unasked
         : agents.length === 0
           ? warn("the account has no agents", "make one with app/agents:create")
-          : ok(counted(agents.length, "agent"))
+          : agents.some(({ isPaused }) => isPaused)
+            ? warn(
+                `paused: ${agents.flatMap(({ isPaused, slug }) => (isPaused ? [slug] : [])).join(", ")}`,
+                "resume them with mission-control-runtime resume AGENT"
+              )
+            : ok(counted(agents.length, "agent"))
     )
   ],
   [

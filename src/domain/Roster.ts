@@ -8,6 +8,8 @@ export const RosterAgent = Schema.Struct({
   name: Schema.String,
   role: Schema.String,
   isOrchestrator: Schema.Boolean,
+  /** A person paused it: it gets no turn and no heartbeat. */
+  isPaused: Schema.Boolean,
   flags: Flags,
   /** Minutes between heartbeats, or a cron expression in UTC. */
   heartbeat: Schema.Union([Schema.Finite, Schema.String]),

@@ -28,7 +28,14 @@ const Shown = Schema.Struct({
       config: Schema.optionalKey(Schema.Struct({ maxConcurrentSessions: Schema.Finite }))
     })
   ),
-  agentSync: Schema.optionalKey(Schema.NullOr(Schema.Struct({ agents: Schema.optionalKey(Schema.Unknown) }))),
+  agentSync: Schema.optionalKey(
+    Schema.NullOr(
+      Schema.Struct({
+        agents: Schema.optionalKey(Schema.Unknown),
+        paused: Schema.optionalKey(Schema.Array(Schema.String))
+      })
+    )
+  ),
   heartbeats: Schema.optionalKey(Schema.NullOr(Schema.Record(Schema.String, Schema.Unknown))),
   versions: Schema.optionalKey(Schema.Struct({ runtime: Schema.String, openclaw: Schema.NullOr(Schema.String) }))
 })
@@ -44,6 +51,9 @@ export const showSpan = (seconds: number): string => {
 
 const agentsOf = (agents: unknown): string =>
   Array.isArray(agents) ? String(agents.length) : typeof agents === "number" ? String(agents) : "-"
+
+const pausedOf = (paused: ReadonlyArray<string> = []): string =>
+  paused.length === 0 ? "" : `, paused: ${paused.join(", ")}`
 
 /** One screen of what /health says; `now` is epoch milliseconds. */
 export interface StatusScreen {
@@ -67,7 +77,10 @@ export const statusScreen = (health: unknown, now: number): StatusScreen | null 
       "gateway",
       gateway === undefined ? "-" : `${gateway.state}${gateway.version === null ? "" : `, OpenClaw ${gateway.version}`}`
     ],
-    ["agents", agentSync === null || agentSync === undefined ? "-" : agentsOf(agentSync.agents)],
+    [
+      "agents",
+      agentSync === null || agentSync === undefined ? "-" : agentsOf(agentSync.agents) + pausedOf(agentSync.paused)
+    ],
     ["heartbeats", heartbeats === null || heartbeats === undefined ? "-" : "on"],
     [
       "in flight",

@@ -7,6 +7,7 @@ import { PrometheusMetrics } from "effect/observability"
 import * as Activity from "../domain/Activity.ts"
 import { functions } from "../domain/ControlPlaneFunctions.ts"
 import { NotificationType } from "../domain/DeliveryContext.ts"
+import type { RosterAgent } from "../domain/Roster.ts"
 import type { Run, Usage } from "../domain/Run.ts"
 import { deliveryOutcomes, heartbeatOutcomes } from "../domain/RunEnd.ts"
 import type { DeliveryOutcome, HeartbeatOutcome, RunEnd } from "../domain/RunEnd.ts"
@@ -250,9 +251,7 @@ export class Metrics extends Context.Service<
     controlPlaneCalled(name: string, outcome: string, durationMillis: number): Effect.Effect<void>
     /** When the agent's next heartbeat is due, epoch milliseconds. */
     heartbeatDue(agent: string, at: number): Effect.Effect<void>
-    rosterKnown(
-      agents: ReadonlyArray<{ readonly slug: string; readonly name: string; readonly role: string }>
-    ): Effect.Effect<void>
+    rosterKnown(agents: ReadonlyArray<Pick<RosterAgent, "slug" | "name" | "role" | "isPaused">>): Effect.Effect<void>
     synced(kind: SyncKind, success: boolean): Effect.Effect<void>
     readonly deliverySummary: Effect.Effect<DeliverySummary>
     readonly summary: Effect.Effect<MetricsSummary>

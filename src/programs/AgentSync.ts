@@ -15,6 +15,8 @@ export interface AgentSyncState {
   /** Null while no roster has come yet. */
   readonly revision: number | null
   readonly agents: number
+  /** The slugs of those that a person paused. */
+  readonly paused: ReadonlyArray<string>
   readonly lastSyncAt: number | null
   readonly lastErrorAt: number | null
   readonly lastErrorMessage: string | null
@@ -118,6 +120,7 @@ export class AgentSync extends Context.Service<
           return {
             revision: current?.revision ?? null,
             agents: current?.agents.length ?? 0,
+            paused: (current?.agents ?? []).filter(({ isPaused }) => isPaused).map(({ slug }) => slug),
             ...(yield* Ref.get(last))
           }
         })

@@ -43,6 +43,9 @@ export class Operator extends Context.Service<
     }): Effect.Effect<typeof StopAnswer.Type, ControlPlaneFailure>
     /** Makes a stopped notification ready again with a new budget. */
     again(run: string): Effect.Effect<void, ControlPlaneFailure>
+    /** Pauses an agent, or without one the account; `release` aborts running turns and releases their work. */
+    pause(options: { readonly agent?: string; readonly release: boolean }): Effect.Effect<void, ControlPlaneFailure>
+    resume(options: { readonly agent?: string }): Effect.Effect<void, ControlPlaneFailure>
     /** Starts the next generation of an agent's sessions, or of one task's; answers of how many. */
     rotate(agent: string, taskId?: string): Effect.Effect<number, ControlPlaneFailure>
   }
@@ -72,6 +75,8 @@ const make = Effect.gen(function* () {
     runs: (options) => query(functions.runs, Schema.Array(RunView), options),
     stop: (what) => mutation(functions.stopRuns, StopAnswer, what),
     again: (run) => Effect.asVoid(mutation(functions.runAgain, Schema.Null, { run })),
+    pause: (options) => Effect.asVoid(mutation(functions.pause, Schema.Null, options)),
+    resume: (options) => Effect.asVoid(mutation(functions.resume, Schema.Null, options)),
     rotate: (agent, taskId) =>
       Effect.map(
         mutation(functions.rotateSessions, Rotated, {

@@ -65,6 +65,8 @@ interface Readers {
   readonly runs: { readonly Encoded: ReadonlyArray<(typeof RunView)["Encoded"]> }
   readonly stopRuns: typeof StopAnswer
   readonly runAgain: { readonly Encoded: null }
+  readonly pause: { readonly Encoded: null }
+  readonly resume: { readonly Encoded: null }
   readonly rotateSessions: typeof Rotated
   readonly pulse: typeof PulseAnswer
   readonly commands: typeof RuntimeCommands

@@ -77,6 +77,11 @@ const mutations: Readonly<Record<string, (held: Held) => Promise<Sent>>> = {
     f: service.notifications.discardDeadLetter,
     args: { ...(await dead(held)), reason: "obsolete" }
   }),
+  "pauses:pause": async () => ({ f: service.pauses.pause, args: { agent: "qa" } }),
+  "pauses:resume": async ({ plane }) => {
+    await plane.mutate(service.pauses.pause, { agent: "qa" })
+    return { f: service.pauses.resume, args: { agent: "qa" } }
+  },
   "runs:stop": async ({ leased }) => ({ f: service.runs.stop, args: { run: leased.id, reason: "wrong branch" } }),
   "runs:again": async ({ leased, plane }) => {
     await plane.mutate(service.runs.stop, { run: leased.id })

@@ -106,14 +106,14 @@ describe("the activity of the process", () => {
       end(`${agent}:1`, { agent, kind: "heartbeat", type: "heartbeat", outcome: "ok", at })
     const before = [heartbeat("engineer", 5), heartbeat("qa", 6)].reduce(Activity.ended, Activity.nothing)
     const after = Activity.rosterKnown(before, [
-      { slug: "engineer", name: "Engineer", role: "Builds" },
-      { slug: "writer", name: "Writer", role: "Writes" }
+      { slug: "engineer", name: "Engineer", role: "Builds", isPaused: false },
+      { slug: "writer", name: "Writer", role: "Writes", isPaused: true }
     ])
     assert.deepStrictEqual(
-      after.agents.map(({ lastHeartbeatAt, name, slug }) => [slug, name, lastHeartbeatAt]),
+      after.agents.map(({ isPaused, lastHeartbeatAt, name, slug }) => [slug, name, lastHeartbeatAt, isPaused]),
       [
-        ["engineer", "Engineer", 5],
-        ["writer", "Writer", null]
+        ["engineer", "Engineer", 5, false],
+        ["writer", "Writer", null, true]
       ]
     )
   })

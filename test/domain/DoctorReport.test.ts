@@ -19,7 +19,7 @@ const controlPlane: ControlPlaneFindings = {
   protocol: servedProtocols,
   missing: [],
   skewMillis: 300,
-  agents: [{ slug: "engineer", isOrchestrator: true }],
+  agents: [{ slug: "engineer", isOrchestrator: true, isPaused: false }],
   callsPerMonth: 50_000
 }
 type ReadConfig = Extract<GatewayFindings["config"], { readonly _tag: "Read" }>
@@ -106,7 +106,8 @@ const broken: ReadonlyArray<readonly [string, CheckStatus, Findings]> = [
   ["functions", "fail", plane({ missing: ["service/tasks:history"] })],
   ["token-accepted", "fail", plane({ refusal: "The service token is unknown or revoked." })],
   ["roster", "warn", plane({ agents: [] })],
-  ["orchestrator", "warn", plane({ agents: [{ slug: "engineer", isOrchestrator: false }] })],
+  ["roster", "warn", plane({ agents: [{ slug: "engineer", isOrchestrator: true, isPaused: true }] })],
+  ["orchestrator", "warn", plane({ agents: [{ slug: "engineer", isOrchestrator: false, isPaused: false }] })],
   ["calls-per-month", "warn", plane({ callsPerMonth: 1_000_001 })],
   ["gateway-command", "fail", gate({ hasCommand: false })],
   ["gateway-reachable", "fail", gate({ isSupervised: false, away: down })],

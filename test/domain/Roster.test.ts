@@ -9,6 +9,7 @@ const agent = (id: string, changes: Partial<RosterAgent> = {}): RosterAgent => (
   name: id,
   role: "",
   isOrchestrator: false,
+  isPaused: false,
   flags: defaultFlags,
   heartbeat: 15,
   model: null,

@@ -38,6 +38,11 @@ const lineOf = (screen: string, name: string) =>
     ?.slice(16)
 
 describe("the status screen", () => {
+  it("names the agents that are paused", () => {
+    const screen = textOf({ ...health, agentSync: { agents: 3, paused: ["qa", "writer"] } })
+    assert.strictEqual(lineOf(screen, "agents"), "3, paused: qa, writer")
+  })
+
   it("tells lifecycle, reasons, push, gateway, turns, what waits and the last errors, a line each", () => {
     const screen = textOf(health)
     assert.strictEqual(lineOf(screen, "status"), "degraded, not ready, up 2 h")

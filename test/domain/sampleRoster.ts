@@ -8,6 +8,7 @@ export const agentOf = (id: string, changes: Partial<RosterAgent> = {}): RosterA
   name: id,
   role: "works",
   isOrchestrator: false,
+  isPaused: false,
   flags: defaultFlags,
   heartbeat: 15,
   model: null,

@@ -169,7 +169,7 @@ describe("the Prometheus text", () => {
     Effect.gen(function* () {
       const metrics = yield* Metrics
       yield* metrics.toolsKnown(["task_status"])
-      yield* metrics.rosterKnown([{ slug: "engineer", name: "Engineer", role: "" }])
+      yield* metrics.rosterKnown([{ slug: "engineer", name: "Engineer", role: "", isPaused: false }])
       yield* metrics.observe({ ...seen, gatewayRestarts: 0 })
       const text = yield* metrics.prometheus
       for (const outcome of deliveryOutcomes) {
@@ -305,7 +305,7 @@ describe("the activity", () => {
   it.effect("shows the last and the next heartbeat of an agent", () =>
     Effect.gen(function* () {
       const metrics = yield* Metrics
-      yield* metrics.rosterKnown([{ slug: "engineer", name: "Engineer", role: "Builds" }])
+      yield* metrics.rosterKnown([{ slug: "engineer", name: "Engineer", role: "Builds", isPaused: false }])
       const heartbeat = { kind: "heartbeat" as const, type: "heartbeat", run: "agent_engineer:1000" }
       yield* metrics.runStarted({ ...start(heartbeat.run), ...heartbeat, task: null })
       yield* TestClock.setTime(5_000)
@@ -316,6 +316,7 @@ describe("the activity", () => {
           slug: "engineer",
           name: "Engineer",
           role: "Builds",
+          isPaused: false,
           lastHeartbeatAt: 5_000,
           lastHeartbeatOutcome: "ok",
           nextHeartbeatAt: 900_000,

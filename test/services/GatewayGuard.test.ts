@@ -285,6 +285,7 @@ describe("an unknown agent that leaves the roster", () => {
     name: "Engineer",
     role: "Builds",
     isOrchestrator: false,
+    isPaused: false,
     flags: defaultFlags,
     heartbeat: 15,
     model: null

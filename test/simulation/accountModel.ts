@@ -54,6 +54,17 @@ export class AccountModel extends ContextModel {
         ...(run === undefined ? {} : { run }),
         ...(task === undefined ? {} : { task: this.task(task).id })
       }),
+    [functions.pause]: ({ agent = null, release = false }) => {
+      if (agent !== null && this.agent(agent).isRemoved === true) throw new Refusal("not_found")
+      this.queue.pause(this.now, agent, release)
+      if (agent !== null) this.rosterRevision += 1
+      return null
+    },
+    [functions.resume]: ({ agent = null }) => {
+      this.queue.resume(this.now, agent)
+      if (agent !== null) this.rosterRevision += 1
+      return null
+    },
     [functions.runAgain]: ({ run }) => {
       this.queue.runAgain(this.now, run)
       return null
@@ -86,7 +97,10 @@ export class AccountModel extends ContextModel {
   private readonly ofAccount: Partial<ServiceFunctions> = {
     [functions.agents]: () => ({
       revision: this.rosterRevision,
-      agents: this.agents.map((agent) => ({ ...this.view(agent), heartbeat: agent.heartbeat, model: null }))
+      agents: this.agents.map((agent) => {
+        const isPaused = this.queue.paused.has(agent.id)
+        return { ...this.view(agent), isPaused, heartbeat: agent.heartbeat, model: null }
+      })
     }),
     [functions.protocol]: () => PROTOCOLS,
     [functions.commands]: () => ({ paused: this.queue.isPaused, ...COMMANDS }),

@@ -201,7 +201,12 @@ export class ClaimInvariants {
     }
     if (how === "rescue") this.crashes.set(run, (this.crashes.get(run) ?? 0) + 1)
     else if (how === "complete" || how === "fail") this.crashes.delete(run)
-    if (how === "release" || how === "last claim") this.spent.set(run, (this.spent.get(run) ?? 1) - 1)
+    if (how === "release" || how === "last claim") this.uncount(run)
+  }
+
+  /** The run is released without its attempt. */
+  uncount(run: string): void {
+    this.spent.set(run, (this.spent.get(run) ?? 1) - 1)
   }
 
   /** A notification became a dead letter because its attempts were used up. */
@@ -242,7 +247,8 @@ export class ClaimInvariants {
       const isIdle = this.queue
         .sessionsOf(heartbeat.agent)
         .every((session) => session.lease === null && !this.queue.isDue(session, now))
-      const isDue = heartbeat.at !== null && heartbeat.at <= now && isIdle
+      const at = this.queue.heartbeatAt(heartbeat)
+      const isDue = at !== null && at <= now && isIdle
       const canRun = isDue && helpers.length > 0 && !this.queue.isPaused
       this.mustNotWait("I9", `the heartbeat of ${heartbeat.agent} is due`, canRun, STARVED_HEARTBEAT_MILLIS)
     }

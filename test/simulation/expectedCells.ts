@@ -49,6 +49,8 @@ export const expectedCells: ReadonlyArray<string> = [
   ...[...behaviours, "poison", "in a new generation"].map((behaviour) => `${behaviour}|turn`),
   ...ends,
   "agent removed|people",
+  "agent paused|people",
+  "agent paused, released|people",
   "offered again|claim",
   "abandoned|claim",
   "last claim|claim",

@@ -250,6 +250,7 @@ export class FanOutModel extends AccountState {
     this.act(now, () => {
       Object.assign(this.agent(id), { isRemoved: true, isOrchestrator: false })
       this.queue.heartbeats.delete(id)
+      this.queue.paused.delete(id)
       this.queue.stopAll(now, this.person.actor, { agent: id })
       for (const task of this.tasks.values()) {
         if (!task.assignees.includes(id) || task.status === "done" || task.status === "archived") continue

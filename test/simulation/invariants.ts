@@ -86,6 +86,7 @@ export class Invariants {
       case "recall":
         this.recalls.set(entry.session, entry)
         if (entry.reason === "stopped") this.stoppedTurns.add(entry.run)
+        else this.claims.uncount(entry.run)
         return
       case "state":
         return this.judgeMove(entry)
@@ -116,6 +117,10 @@ export class Invariants {
 
   /** A stopped run gets no second turn, and no other turn of its session begins before its own was aborted. */
   private judgeRecalled({ at, epoch, run, session }: ClaimEntry): void {
+    const agent = this.queue.sessions.get(session)?.agent ?? ""
+    if (this.queue.isPaused || this.queue.paused.has(agent)) {
+      this.world.violate("I15", `${run} was claimed although ${agent} or the account is paused`)
+    }
     if (this.stoppedTurns.has(run)) this.world.violate("I14", `${run} was claimed again although it was stopped`)
     const recall = this.recalls.get(session)
     if (recall === undefined) return

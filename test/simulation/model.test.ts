@@ -203,8 +203,11 @@ const play = async (seed: number, length: number) => {
       model.reschedule(Date.now(), id, heartbeat)
     },
     pause: async () => {
-      queue.isPaused = !queue.isPaused
-      await plane.asPerson(queue.isPaused ? api.app.runtimes.pause : api.app.runtimes.resume, {})
+      const agent = dice.chance(0.3) && !queue.isPaused ? null : dice.pick(model.agents).id
+      const isPaused = agent === null ? queue.isPaused : queue.paused.has(agent)
+      const of = agent === null || queue.isPaused ? {} : { agent }
+      if (isPaused || queue.isPaused) await twice("pauses:resume", of)
+      else await twice("pauses:pause", { ...of, release: dice.chance(0.5) })
     },
     stop: async () => {
       const row = dice.pick([...queue.notifications.values()])
@@ -363,7 +366,9 @@ const play = async (seed: number, length: number) => {
     }
     expect(rows.length, `notifications after ${name}`).toBe(own.length)
     for (const heartbeat of await heartbeats()) {
-      const { end: _, session: __, agent: ___, ...expected } = queue.heartbeats.get(heartbeat.agentId) ?? {}
+      const known = queue.heartbeats.get(heartbeat.agentId)
+      const { end: _, session: __, agent: ___, ...rest } = known ?? {}
+      const expected = known === undefined ? rest : { ...rest, at: queue.heartbeatAt(known) }
       expect({ at: null, lastHeartbeatAt: null, ...heartbeat }, `heartbeat after ${name}`).toMatchObject(expected)
     }
     const named = (run: string) => modelIds.get(run) ?? run
@@ -417,7 +422,7 @@ const play = async (seed: number, length: number) => {
       ...ofPeople,
       ...ofRuns,
       ...ofBoots,
-      pause: queue.isPaused ? 3 : 0.2,
+      pause: queue.isPaused ? 3 : 0.2 + queue.paused.size,
       claim: isOfHeartbeats ? 9 : 7,
       finish: (isOfHeartbeats ? 4 : 1) * runs,
       letter: queue.notifications.size > 0 ? 1.5 : 0,

@@ -20,6 +20,7 @@ const stopsOnBadNetwork: Profile = { controlPlane: 0.5, process: 0, gateway: 0, 
 const haltsOnBadMachines: Profile = { controlPlane: 0.3, process: 0.1, gateway: 0.3, halts: 10 }
 const halts: Profile = { controlPlane: 0, process: 0, gateway: 0.3, halts: 10 }
 const haltsOfSlowTurns: Profile = { controlPlane: 0, process: 0, gateway: 0.6, halts: 10 }
+const pauses: Profile = { controlPlane: 0, process: 0, gateway: 0.3, pauses: 10 }
 const slowGateway: Profile = { controlPlane: 0, process: 0, gateway: 0.3 }
 
 /** One planted mistake. */
@@ -145,6 +146,7 @@ export const plantedMistakes: ReadonlyArray<PlantedMistake> = [
   inTheModel("a claim after the last one", "I7", stopsOnBadNetwork),
   inTheModel("a push that misses an insert", "I9", slowGateway),
   inTheModel("a push that misses an end", "I9", slowGateway),
+  inTheModel("a claim that takes a paused agent's work", "I15", pauses),
   inTheModel("a stop that does not fence", "I14", haltsOnBadMachines),
   inTheModel("a stop that leaves work to be retried", "I14", halts),
   inTheModel("a stop that frees the session at once", "I4", haltsOfSlowTurns),

@@ -374,6 +374,36 @@ export class QueueEnds extends QueueState {
     })
   }
 
+  // Pauses.
+
+  /** Pauses an agent, or with null the account; `release` takes running turns back without their attempt. */
+  pause(now: number, agent: string | null, release: boolean): void {
+    this.transact(now, () => {
+      if (agent === null) this.isPaused = true
+      else this.paused.add(agent)
+      if (!release) return
+      for (const session of this.sessions.values()) {
+        const { lease } = session
+        if (lease === null || session.recalled !== null || (agent !== null && session.agent !== agent)) continue
+        const heartbeat = this.heartbeatOf(session)
+        if (heartbeat !== null) Object.assign(heartbeat, { at: heartbeat.dueAt, attempts: heartbeat.attempts - 1 })
+        if (lease.kind === "notification") this.uncount(now, this.row(lease.run), lease.bootId)
+        this.recall(now, session, "paused")
+      }
+    })
+  }
+
+  resume(now: number, agent: string | null): void {
+    this.transact(now, () => {
+      if (agent === null) this.isPaused = false
+      else if (this.paused.delete(agent)) {
+        const heartbeat = this.heartbeats.get(agent)
+        if (heartbeat !== undefined && heartbeat.at !== null) heartbeat.at = heartbeat.dueAt
+        this.noteRescheduled(agent)
+      }
+    })
+  }
+
   /** A stopped notification gets a new budget. */
   runAgain(now: number, id: string): void {
     this.transact(now, () => {

@@ -59,13 +59,13 @@ export class QueueModel extends QueueEnds {
 
   /** The moments at which time alone makes work claimable: due notifications and heartbeats, and expired leases. */
   private moments(now: number, isOther: (lease: Lease) => boolean): ReadonlyArray<number | null> {
-    const isBehindTurn = ({ readyAt, session }: Notification) =>
-      readyAt <= now && this.sessions.get(session)?.lease !== null
+    const isBehindTurn = ({ agent, readyAt, session }: Notification) =>
+      readyAt <= now && (this.sessions.get(session)?.lease !== null || this.isHeld(agent))
     return [
       ...[...this.notifications.values()].map((row) =>
         row.state === "ready" && !isBehindTurn(row) ? row.readyAt : null
       ),
-      ...[...this.heartbeats.values()].map(({ at }) => at),
+      ...[...this.heartbeats.values()].map((heartbeat) => this.heartbeatAt(heartbeat)),
       ...[...this.sessions.values()].map(({ lease }) => (lease !== null && isOther(lease) ? lease.expiresAt : null))
     ]
   }
@@ -166,7 +166,8 @@ export class QueueModel extends QueueEnds {
     if (this.mistakes.has("a claim that forgets unnamed leases")) return
     for (const session of this.unnamed(request)) {
       const { lease } = session
-      if (runs.length >= request.limit) taking.hasMore = true
+      if (this.isHeld(session.agent)) this.releaseLease(now, session)
+      else if (runs.length >= request.limit) taking.hasMore = true
       else if (lease.kind === "heartbeat" && this.heartbeatOf(session) === null) this.releaseLease(now, session)
       else {
         if (!this.mistakes.has("an unnamed lease offered again without a new epoch")) session.epoch += 1
@@ -230,7 +231,7 @@ export class QueueModel extends QueueEnds {
     const { now, request, runs } = taking
     let taken = 0
     const due = [...this.heartbeats.values()]
-      .map((heartbeat, seq) => ({ heartbeat, at: heartbeat.at, seq }))
+      .map((heartbeat, seq) => ({ heartbeat, at: this.heartbeatAt(heartbeat), seq }))
       .filter(({ at }) => at !== null && at <= now)
       .toSorted(byOrder)
     for (const { heartbeat } of due) {

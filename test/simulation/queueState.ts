@@ -234,6 +234,7 @@ export type Mistake =
   | "creations without a limit"
   | "quiet without a limit"
   | "a mention that waits with updates"
+  | "a claim that takes a paused agent's work"
   | "a stop that does not fence"
   | "a stop that leaves work to be retried"
   | "a stop that frees the session at once"
@@ -334,6 +335,8 @@ export class QueueState {
   /** How often runtimes were woken. */
   wakes = 0
   isPaused = false
+  /** Agents that a person paused. */
+  readonly paused = new Set<string>()
   protected readonly surroundings: Surroundings
   private isInTransaction = false
   /** Agents that this transaction must wake for: one of their leases ended, or their schedule changed. */
@@ -374,8 +377,18 @@ export class QueueState {
   }
 
   /** The session's order key: null while it is leased or has nothing ready. */
-  atOf({ id, lease }: Session): number | null {
-    return lease === null ? (this.readyOf(id)[0]?.at ?? null) : null
+  atOf({ agent, id, lease }: Session): number | null {
+    return lease === null && !this.isHeld(agent) ? (this.readyOf(id)[0]?.at ?? null) : null
+  }
+
+  /** Whether nothing of the agent may be claimed. */
+  protected isHeld(agent: string): boolean {
+    return this.paused.has(agent) && !this.mistakes.has("a claim that takes a paused agent's work")
+  }
+
+  /** When the heartbeat can be claimed; null while it is claimed or its agent is paused. */
+  heartbeatAt({ agent, at }: Heartbeat): number | null {
+    return this.isHeld(agent) ? null : at
   }
 
   isDue(session: Session, now: number): boolean {
@@ -435,9 +448,14 @@ export class QueueState {
     const ready = new Set<string>()
     for (const row of this.notifications.values()) if (row.state === "ready" && row.at <= now) ready.add(row.session)
     const due = new Map<string, string>()
-    for (const { agent, id, lease } of this.sessions.values()) if (lease === null && ready.has(id)) due.set(id, agent)
-    for (const { agent, at } of this.heartbeats.values())
-      if (at !== null && at <= now) due.set(`heartbeat ${agent}`, agent)
+    for (const { agent, id, lease } of this.sessions.values())
+      if (lease === null && ready.has(id) && !this.isHeld(agent)) due.set(id, agent)
+    for (const heartbeat of this.heartbeats.values()) {
+      const at = this.heartbeatAt(heartbeat)
+      // A recalled heartbeat keeps its session, whose end wakes the runtimes.
+      const isFree = this.sessions.get(heartbeat.session)?.lease === null
+      if (at !== null && at <= now && isFree) due.set(`heartbeat ${heartbeat.agent}`, heartbeat.agent)
+    }
     return due
   }
 

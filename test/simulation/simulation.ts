@@ -191,7 +191,7 @@ export const simulate = Effect.fnUntraced(function* (seed: number, options: Opti
               remove: account.agents.length > 2 ? 0.8 : 0,
               rotate: account.queue.sessions.size > 0 ? 1 : 0,
               reschedule: 0.5,
-              pause: 0.4,
+              pause: profile.pauses ?? 0.6,
               halt: profile.halts ?? 1,
               again: stopped.length > 0 ? 1.5 : 0,
               stop: profile.stops ?? (profile.process > 0 ? 1 : 0.3)
@@ -294,9 +294,17 @@ export const simulate = Effect.fnUntraced(function* (seed: number, options: Opti
           })
         case "pause":
           return Effect.gen(function* () {
-            yield* transact(() => void (account.queue.isPaused = true))
-            yield* Effect.sleep(dice.between(1_000, 60_000))
-            yield* transact(() => void (account.queue.isPaused = false))
+            const agent = dice.chance(0.5) ? null : someone().id
+            const release = dice.chance(0.5)
+            const millis = dice.between(1_000, 60_000)
+            yield* transact(() => account.queue.pause(now, agent, release))
+            const resumed = Effect.andThen(
+              Effect.sleep(millis),
+              Effect.suspend(() => transact(() => account.queue.resume(world.now, agent)))
+            )
+            if (agent === null) return yield* resumed
+            world.cover(release ? "agent paused, released" : "agent paused", "people")
+            yield* world.fork(resumed)
           })
         case "stop":
           return Effect.gen(function* () {

@@ -52,6 +52,7 @@ export interface Profile {
   readonly outages?: number
   readonly stops?: number
   readonly halts?: number
+  readonly pauses?: number
 }
 
 /** A turn as the gateway saw it. */

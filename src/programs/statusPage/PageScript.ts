@@ -238,12 +238,12 @@ const show = () => {
       const work = working.get(agent.slug)
       return {
         title: agent.name || agent.slug,
-        tag: state.failing.includes(agent.slug) ? "failing" : work ? "working" : "",
-        tagLevel: isLost ? "idle" : state.failing.includes(agent.slug) ? "bad" : "good",
+        tag: agent.isPaused ? "paused" : state.failing.includes(agent.slug) ? "failing" : work ? "working" : "",
+        tagLevel: isLost ? "idle" : agent.isPaused ? "warn" : state.failing.includes(agent.slug) ? "bad" : "good",
         detail: work ? words(work.type) + (work.task ? ": " + work.task : "") : agent.role || "@" + agent.slug,
         side: agent.lastHeartbeatAt === null ? "no heartbeat yet" : "heartbeat {age} ago", sideAt: agent.lastHeartbeatAt,
         sideMore: agent.nextHeartbeatAt > state.now
-          ? state.isClaiming && !isLost ? "next {until}" : "on hold"
+          ? state.isClaiming && !isLost && !agent.isPaused ? "next {until}" : "on hold"
           : agent.lastHeartbeatAt !== null ? ENDS[agent.lastHeartbeatOutcome] || agent.lastHeartbeatOutcome : "",
         sideMoreAt: agent.nextHeartbeatAt
       }

@@ -1,0 +1,23 @@
+import { v } from "convex/values"
+import { internalMutation } from "../_generated/server.js"
+import { holdSessions, offerSessions } from "../model/pausing.ts"
+
+/** The next sessions of a paused agent. Scheduled by its pause and by itself. */
+export const hold = internalMutation({
+  args: { agentId: v.id("agents") },
+  returns: v.null(),
+  handler: async (ctx, { agentId }): Promise<null> => {
+    await holdSessions(ctx, agentId)
+    return null
+  }
+})
+
+/** The next sessions of a resumed agent. Scheduled by its resumption and by itself. */
+export const offer = internalMutation({
+  args: { agentId: v.id("agents"), after: v.number() },
+  returns: v.null(),
+  handler: async (ctx, { after, agentId }): Promise<null> => {
+    await offerSessions(ctx, agentId, after)
+    return null
+  }
+})

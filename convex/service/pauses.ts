@@ -1,0 +1,34 @@
+import { v } from "convex/values"
+import { agentByIdOrSlug } from "../model/agents.ts"
+import { operator } from "../model/deadLetters.ts"
+import { pause as pauseIt, resume as resumeIt } from "../model/pausing.ts"
+import { serviceMutation } from "../model/serviceFunctions.ts"
+
+/**
+ * Pauses an agent (its slug or id), or without one the account; `release` aborts running turns and releases their work.
+ * For operators by a runtime's token; as app/agents:pause and app/runtimes:pause.
+ */
+export const pause = serviceMutation({
+  args: { agent: v.optional(v.string()), release: v.optional(v.boolean()) },
+  returns: v.null(),
+  handler: async (ctx, { agent, release = false }): Promise<null> => {
+    const paused = agent === undefined ? null : await agentByIdOrSlug(ctx, ctx.accountId, agent)
+    await pauseIt(ctx, ctx.accountId, paused, { actor: operator, release })
+    return null
+  }
+})
+
+/** Ends such a pause. For operators by a runtime's token; as app/agents:resume and app/runtimes:resume. */
+export const resume = serviceMutation({
+  args: { agent: v.optional(v.string()) },
+  returns: v.null(),
+  handler: async (ctx, { agent }): Promise<null> => {
+    await resumeIt(
+      ctx,
+      ctx.accountId,
+      agent === undefined ? null : await agentByIdOrSlug(ctx, ctx.accountId, agent),
+      operator
+    )
+    return null
+  }
+})
