@@ -33,6 +33,7 @@ const benches: Readonly<Record<string, () => Promise<Bench>>> = {
   drain: () => import("./drain.ts"),
   stop: () => import("./stop.ts"),
   pause: () => import("./pause.ts"),
+  abort: () => import("./abort.ts"),
   endpoints: () => import("./endpoints.ts"),
   doctor: () => import("./doctor.ts"),
   footprint: () => import("./footprint.ts"),

@@ -63,6 +63,8 @@ export interface GatewayRequest {
   /** The HTTP status answered; 0 while open, when the caller left, or when a fault broke the connection. */
   status: number
   ended: "open" | "answered" | "closed-early" | "fault"
+  /** When its connection closed, as `at`; 0 before. */
+  closedAt: number
 }
 
 export interface GatewayStats {
@@ -356,6 +358,7 @@ export class ScriptedGateway implements AsyncDisposable {
     const aborted = new AbortController()
     response.once("close", () => {
       if (record.ended === "open") record.ended = "closed-early"
+      record.closedAt = performance.timeOrigin + performance.now()
       aborted.abort(new Error("client disconnected"))
     })
     const fault = isCanarySession(record.session) ? undefined : this.faults.take(record.agent, record.session)
@@ -482,7 +485,8 @@ export class ScriptedGateway implements AsyncDisposable {
       stream: body.stream === true,
       traceparent: typeof traceparent === "string" ? traceparent : undefined,
       status: 0,
-      ended: "open"
+      ended: "open",
+      closedAt: 0
     }
     if (!isCounted) return record
     this.requests.push(record)

@@ -1,0 +1,118 @@
+import { mkdtempSync, rmSync } from "node:fs"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+import { assert, describe, it } from "@effect/vitest"
+import { Effect } from "effect"
+import { makeAccount, runtimeEnv } from "../../local/account.ts"
+import { launchPlane, launchRuntime } from "../../local/launcher.ts"
+import type { Action, Script } from "../../local/model/script.ts"
+import { startModel } from "../../local/model/server.ts"
+import { personAt } from "../../local/person.ts"
+import { eventually } from "../process/house.ts"
+import type { Message, NotificationRow } from "../process/house.ts"
+import { RealGateway } from "./realGateway.ts"
+import { setting } from "./sharedGateway.ts"
+
+/** A gateway of its own whose agents may run commands; the first turn does this, each later one answers. */
+const makeWorld = Effect.fnUntraced(function* (first: Action) {
+  const script: Script = {
+    rules: [
+      {
+        matchSystem: "You are Alpha One",
+        match: "the second request",
+        repeat: true,
+        actions: [{ text: "Second done." }]
+      },
+      { matchSystem: "You are Alpha One", match: "the first request", actions: [first] }
+    ],
+    fallback: { text: "NO_ACTION" }
+  }
+  const model = yield* Effect.acquireRelease(
+    Effect.promise(() => startModel({ script })),
+    (server) => Effect.promise(() => server.stop())
+  )
+  const root = yield* Effect.acquireRelease(
+    Effect.sync(() => mkdtempSync(join(tmpdir(), "mission-control-stop-"))),
+    (folder) => Effect.sync(() => rmSync(folder, { recursive: true, force: true, maxRetries: 3 }))
+  )
+  const gateway = yield* Effect.acquireRelease(
+    Effect.promise(() =>
+      RealGateway.start({
+        version: setting("OPENCLAW_TEST_VERSION"),
+        command: setting("OPENCLAW_TEST_COMMAND"),
+        modelUrl: model.url,
+        root,
+        builtIns: ["exec"]
+      })
+    ),
+    (started) => Effect.promise(() => started.stop())
+  )
+  const plane = yield* launchPlane({})
+  const person = personAt(plane.url, plane.adminKey)
+  const account = yield* Effect.promise(() =>
+    makeAccount(person, [{ slug: "alpha", name: "Alpha One", role: "builds" }])
+  )
+  const { accountId } = account
+  const { taskId } = yield* Effect.promise(() => person.mutation("app/tasks:create", { accountId, title: "T" }))
+  yield* launchRuntime({ env: runtimeEnv(account, plane.url, { url: gateway.url, token: gateway.token }) })
+  const rows: Effect.Effect<ReadonlyArray<NotificationRow>> = Effect.promise(() =>
+    person.query("app/notifications:list", { accountId, limit: 500 })
+  ).pipe(Effect.map((all: ReadonlyArray<NotificationRow>) => all.filter((row) => row.recipientType === "agent")))
+  const messages: Effect.Effect<ReadonlyArray<Message>> = Effect.promise(() =>
+    person.query("app/messages:list", { accountId, taskId })
+  )
+  return {
+    rows,
+    messages,
+    root,
+    modelRequests: Effect.sync(() => model.model.requests),
+    post: (content: string) =>
+      Effect.asVoid(Effect.promise(() => person.mutation("app/messages:post", { accountId, taskId, content }))),
+    stop: (run: string) => Effect.promise(() => person.mutation("app/runs:stop", { accountId, run }))
+  }
+})
+
+type World = Effect.Success<ReturnType<typeof makeWorld>>
+
+/** Stops the first request's turn; then a second request must be answered alone, with the first one named as stopped. */
+const stopAndGoOn = Effect.fnUntraced(function* ({ messages, modelRequests, post, rows, stop }: World) {
+  const run = (yield* rows).find(({ type }) => type === "mention")!.id
+  assert.deepInclude(yield* stop(run), { stopped: 1, outcome: "stopped" })
+  yield* post("@alpha the second request")
+  const thread = yield* eventually(messages, (all) => all.some(({ content }) => content === "Second done."))
+  assert.deepStrictEqual(
+    thread.filter(({ author }) => author.name === "Alpha One").map(({ content }) => content),
+    ["Second done."]
+  )
+  const prompts = JSON.stringify((yield* modelRequests).at(-1))
+  assert.include(prompts, `Stopped, do not continue or answer even if their texts stand above: ${run}`)
+  assert.strictEqual((yield* rows).find(({ id }) => id === run)?.outcome, "stopped")
+})
+
+describe("a stop on a real gateway", () => {
+  it.live(
+    "ends a turn in the middle of a model call, and the next request is answered alone",
+    () =>
+      Effect.gen(function* () {
+        const world = yield* makeWorld({ text: "First done.", delayMs: 60_000 })
+        yield* world.post("@alpha the first request")
+        yield* eventually(world.modelRequests, (all) => JSON.stringify(all).includes("the first request"))
+        yield* stopAndGoOn(world)
+      }).pipe(Effect.scoped),
+    180_000
+  )
+
+  it.live(
+    "ends a turn in the middle of a built-in tool, and the next request is answered alone",
+    () =>
+      Effect.gen(function* () {
+        const world = yield* makeWorld({ toolCalls: [{ name: "exec", args: { command: "sleep 60" } }] })
+        yield* world.post("@alpha the first request")
+        yield* eventually(world.modelRequests, (all) => JSON.stringify(all).includes("the first request"))
+        yield* Effect.sleep("1 second")
+        assert.isFalse((yield* world.messages).some(({ author }) => author.name === "Alpha One"))
+        yield* stopAndGoOn(world)
+      }).pipe(Effect.scoped),
+    180_000
+  )
+})
