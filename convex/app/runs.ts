@@ -1,7 +1,7 @@
 import { v } from "convex/values"
 import { bounded } from "../model/bounded.ts"
 import { memberMutation, memberQuery } from "../model/personFunctions.ts"
-import { listRuns, runView } from "../model/runList.ts"
+import { listRuns, runDetails, runDetailsOf, runView } from "../model/runList.ts"
 import { stopAnswer, stopArgs, stopRequested } from "../model/stopRequest.ts"
 import { runStoppedAgain } from "../model/stops.ts"
 
@@ -11,6 +11,13 @@ export const list = memberQuery({
   returns: v.array(runView),
   handler: (ctx, { ended, limit }) =>
     listRuns(ctx, ctx.accountId, { hasEnded: ended ?? false, limit: bounded(limit, 50, 200) })
+})
+
+/** A run of a notification in full, with what its attempts did. For members; four rows and one per effect are read. */
+export const get = memberQuery({
+  args: { run: v.string() },
+  returns: runDetails,
+  handler: (ctx, { run }) => runDetailsOf(ctx, ctx.accountId, run)
 })
 
 /**

@@ -14,7 +14,7 @@ export const effectsOf = async (ctx: Pick<QueryCtx, "db">, runId: string) => {
     .query("effects")
     .withIndex("by_run", (q) => q.eq("runId", runId))
     .take(effectsListed)
-  return effects.map((effect) => ({ tool: effect.tool, summary: effect.summary, at: effect._creationTime }))
+  return effects.map(({ _creationTime: at, summary, tool }) => ({ tool, summary, at }))
 }
 
 /** How many effects one run may have; far beyond what a working agent does. */

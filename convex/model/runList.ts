@@ -1,8 +1,9 @@
 import { type Infer, v } from "convex/values"
 import type { Doc, Id } from "../_generated/dataModel.js"
 import type { QueryCtx } from "../_generated/server.js"
-import { notificationOutcome, notificationType, runKind } from "../schema.ts"
+import { failure, notificationOutcome, notificationType, runKind } from "../schema.ts"
 import { notificationOf } from "./fences.ts"
+import { refusal } from "./refusal.ts"
 
 /** A run as people and operators list it. */
 export const runView = v.object({
@@ -31,6 +32,24 @@ export const runView = v.object({
   traceId: v.union(v.string(), v.null())
 })
 type RunView = Infer<typeof runView>
+
+/** A notification's run with why it exists, what its attempts did and how the last one failed; times as in the view. */
+export const runDetails = v.object({
+  run: runView,
+  createdAt: v.number(),
+  /** How often it was claimed, whether or not the attempt counted. */
+  claims: v.number(),
+  failures: v.number(),
+  silences: v.number(),
+  nextAttemptAt: v.union(v.number(), v.null()),
+  error: v.union(failure, v.null()),
+  /** Oldest first. */
+  events: v.array(
+    v.object({ type: notificationType, actorName: v.string(), at: v.number(), refusal: v.union(v.string(), v.null()) })
+  ),
+  /** What its tools changed, oldest first; attempts differ in their epoch. */
+  effects: v.array(v.object({ epoch: v.number(), tool: v.string(), summary: v.string(), at: v.number() }))
+})
 
 const slugOf = async (ctx: Pick<QueryCtx, "db">, agentId: Id<"agents"> | undefined): Promise<string | null> =>
   (agentId === undefined ? null : await ctx.db.get("agents", agentId))?.slug ?? null
@@ -104,4 +123,43 @@ export const listRuns = async (
   ).take(limit - views.length)
   for (const row of rows) if (row.agentId !== undefined) views.push(await toRunView(ctx, row))
   return views
+}
+
+const maxEffects = 200
+
+/** A notification's run in full; `not_found` for any other. Reads four rows, and one per effect, at most 200. */
+export const runDetailsOf = async (
+  ctx: Pick<QueryCtx, "db">,
+  accountId: Id<"accounts">,
+  run: string
+): Promise<Infer<typeof runDetails>> => {
+  const row = await notificationOf(ctx, run)
+  if (row === null || row.accountId !== accountId || row.agentId === undefined) {
+    throw refusal("not_found", "No notification of an agent in this account has this id: list its runs.")
+  }
+  const session = row.sessionId === undefined ? null : await ctx.db.get("sessions", row.sessionId)
+  const isHeld = session?.lease?.run === row._id
+  const held =
+    isHeld && session.lease !== undefined ? { at: session.lease.claimedAt, runtimeId: session.lease.runtimeId } : {}
+  const effects = await ctx.db
+    .query("effects")
+    .withIndex("by_run", (q) => q.eq("runId", row._id))
+    .take(maxEffects)
+  const { _creationTime: createdAt, claims, error = null, failures, retryAt: nextAttemptAt = null, silences } = row
+  return {
+    run: await toRunView(ctx, row, isHeld && session.recalled !== undefined ? { ...held, state: "stopping" } : held),
+    createdAt,
+    claims,
+    failures,
+    silences,
+    nextAttemptAt,
+    error,
+    events: row.events.map(({ actor, at, refusal: why = null, type }) => ({
+      type,
+      actorName: actor.name,
+      at,
+      refusal: why
+    })),
+    effects: effects.map(({ _creationTime: at, epoch, summary, tool }) => ({ epoch, tool, summary, at }))
+  }
 }

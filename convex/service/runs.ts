@@ -1,7 +1,7 @@
 import { v } from "convex/values"
 import { bounded } from "../model/bounded.ts"
 import { operator } from "../model/deadLetters.ts"
-import { listRuns, runView } from "../model/runList.ts"
+import { listRuns, runDetails, runDetailsOf, runView } from "../model/runList.ts"
 import { serviceMutation, serviceQuery } from "../model/serviceFunctions.ts"
 import { stopAnswer, stopArgs, stopRequested } from "../model/stopRequest.ts"
 import { runStoppedAgain } from "../model/stops.ts"
@@ -12,6 +12,13 @@ export const list = serviceQuery({
   returns: v.array(runView),
   handler: (ctx, { ended, limit }) =>
     listRuns(ctx, ctx.accountId, { hasEnded: ended ?? false, limit: bounded(limit, 50, 200) })
+})
+
+/** As app/runs:get. For operators by a runtime's token; four rows and one per effect are read. */
+export const get = serviceQuery({
+  args: { run: v.string() },
+  returns: runDetails,
+  handler: (ctx, { run }) => runDetailsOf(ctx, ctx.accountId, run)
 })
 
 /** As app/runs:stop. For operators by a runtime's token; the runs are read, and what a note in each thread reads. */

@@ -1,7 +1,7 @@
 import { Console, Effect, Option } from "effect"
 import { Argument, Command, Flag } from "effect/cli"
 import { counted } from "../domain/Count.ts"
-import { runTable } from "../domain/RunView.ts"
+import { describeRun, runTable } from "../domain/RunView.ts"
 import { Operator } from "../services/Operator.ts"
 import { endWith } from "./EndedWith.ts"
 import { jsonFlag, print, printJson } from "./Print.ts"
@@ -28,6 +28,18 @@ const list = Command.make(
     { command: "mission-control-runtime runs list", description: "Running and waiting runs" },
     { command: "mission-control-runtime runs list --ended", description: "The latest that ended, stopped ones too" }
   ])
+)
+
+const show = Command.make(
+  "show",
+  { run: Argument.String("run").pipe(Argument.withDescription("The run's id")), json: jsonFlag },
+  Effect.fn(function* ({ json, run }) {
+    const details = yield* (yield* Operator).run(run)
+    return json ? yield* printJson(details) : yield* print(describeRun(details))
+  })
+).pipe(
+  Command.withDescription("Show why a run exists, what its attempts did, and how it ended"),
+  Command.withExamples([{ command: "mission-control-runtime runs show <run>", description: "Its history" }])
 )
 
 const stop = Command.make(
@@ -78,5 +90,5 @@ const again = Command.make(
 /** `runs`: what the agents do now, and the button that stops it. */
 export const runs = Command.make("runs").pipe(
   Command.withDescription("What runs and waits, and how to stop it"),
-  Command.withSubcommands([list, stop, again])
+  Command.withSubcommands([list, show, stop, again])
 )

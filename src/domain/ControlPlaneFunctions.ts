@@ -55,6 +55,7 @@ export const functions = {
   retryDeadLetter: "service/notifications:retryDeadLetter",
   discardDeadLetter: "service/notifications:discardDeadLetter",
   runs: "service/runs:list",
+  run: "service/runs:get",
   stopRuns: "service/runs:stop",
   runAgain: "service/runs:again",
   pause: "service/pauses:pause",

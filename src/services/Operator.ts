@@ -5,7 +5,7 @@ import { DeadLetter } from "../domain/DeadLetter.ts"
 import { Roster } from "../domain/Roster.ts"
 import { Backlog } from "../domain/Run.ts"
 import { ServedProtocols } from "../domain/RuntimeCommands.ts"
-import { RunView, StopAnswer } from "../domain/RunView.ts"
+import { RunDetails, RunView, StopAnswer } from "../domain/RunView.ts"
 import { ConvexClient } from "../layers/ConvexClient.ts"
 import { uncountedCalls } from "./ControlPlaneCalls.ts"
 
@@ -34,6 +34,8 @@ export class Operator extends Context.Service<
       readonly ended: boolean
       readonly limit: number
     }): Effect.Effect<ReadonlyArray<RunView>, ControlPlaneFailure>
+    /** A notification's run in full. */
+    run(id: string): Effect.Effect<RunDetails, ControlPlaneFailure>
     /** Stops a run, or all runs of an agent or a task: exactly one of them is named. */
     stop(what: {
       readonly run?: string
@@ -73,6 +75,7 @@ const make = Effect.gen(function* () {
         })
       ),
     runs: (options) => query(functions.runs, Schema.Array(RunView), options),
+    run: (run) => query(functions.run, RunDetails, { run }),
     stop: (what) => mutation(functions.stopRuns, StopAnswer, what),
     again: (run) => Effect.asVoid(mutation(functions.runAgain, Schema.Null, { run })),
     pause: (options) => Effect.asVoid(mutation(functions.pause, Schema.Null, options)),

@@ -20,7 +20,7 @@ import type {
   Wake
 } from "../../src/domain/Run.ts"
 import type { PulseAnswer, RuntimeCommands, ServedProtocols } from "../../src/domain/RuntimeCommands.ts"
-import type { RunView, StopAnswer } from "../../src/domain/RunView.ts"
+import type { RunDetails, RunView, StopAnswer } from "../../src/domain/RunView.ts"
 import type * as ToolAnswer from "../../src/domain/ToolAnswer.ts"
 import type { Rotated } from "../../src/services/Operator.ts"
 
@@ -63,6 +63,7 @@ interface Readers {
   readonly retryDeadLetter: { readonly Encoded: null }
   readonly discardDeadLetter: { readonly Encoded: null }
   readonly runs: { readonly Encoded: ReadonlyArray<(typeof RunView)["Encoded"]> }
+  readonly run: typeof RunDetails
   readonly stopRuns: typeof StopAnswer
   readonly runAgain: { readonly Encoded: null }
   readonly pause: { readonly Encoded: null }

@@ -242,4 +242,27 @@ describe("the list of runs", () => {
       { id: run.id, outcome: "stopped", outcomeReason: "stopped by Ana: why not", taskTitle: "T" }
     ])
   })
+
+  it("shows a run in full, with what each attempt did", async () => {
+    const { plane, run, taskId } = await turn()
+    const set = (leased: typeof run, status: "in_progress" | "review") =>
+      plane.mutate(service.tasks.setStatus, { ...fenceOf(leased), settings, taskId, status })
+    await set(run, "in_progress")
+    await fail(plane, run, { nextAttemptAt: Date.now() })
+    const again = await plane.takeOne()
+    await set(again, "review")
+    await plane.asPerson(app.runs.stop, { run: run.id })
+    expect(await plane.seen(app.runs.get, { run: run.id })).toMatchObject({
+      run: { state: "stopping", outcome: "stopped", runtimeId: "r1" },
+      claims: 2,
+      failures: 1,
+      error: { class: "TurnTimeout" },
+      events: [{ type: "assignment", actorName: "Ana" }],
+      effects: [
+        { epoch: run.epoch, tool: "task_status" },
+        { epoch: again.epoch, tool: "task_status" }
+      ]
+    })
+    expect(await codeOf(plane.seen(app.runs.get, { run: "nonsense" }))).toBe("not_found")
+  })
 })
