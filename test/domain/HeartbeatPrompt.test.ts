@@ -43,6 +43,14 @@ describe("the text of a heartbeat", () => {
     assert.strictEqual(input.split(`--- end of tasks under way ${mark} ---`).length, 2)
   })
 
+  it("names the stopped runs whose texts the gateway may put before it", () => {
+    const { input } = formatHeartbeatMessage(sampleHeartbeatContext({ stoppedRuns: ["agent_engineer:500"] }), options)
+    assert.include(
+      input.split("\n")[1],
+      "do not continue or answer even if their texts stand above: agent_engineer:500."
+    )
+  })
+
   it("lists what earlier attempts of the same heartbeat did", () => {
     const { input } = formatHeartbeatMessage(
       sampleHeartbeatContext({

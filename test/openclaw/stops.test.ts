@@ -99,7 +99,7 @@ describe("a stop on a real gateway", () => {
         yield* eventually(world.modelRequests, (all) => JSON.stringify(all).includes("the first request"))
         yield* stopAndGoOn(world)
       }).pipe(Effect.scoped),
-    180_000
+    300_000
   )
 
   it.live(
@@ -113,6 +113,6 @@ describe("a stop on a real gateway", () => {
         assert.isFalse((yield* world.messages).some(({ author }) => author.name === "Alpha One"))
         yield* stopAndGoOn(world)
       }).pipe(Effect.scoped),
-    180_000
+    300_000
   )
 })
