@@ -4,12 +4,25 @@ import * as agents from "./agents.ts"
 import * as documents from "./documents.ts"
 import * as messages from "./messages.ts"
 import * as notifications from "./notifications.ts"
+import * as pauses from "./pauses.ts"
 import * as responseRequests from "./responseRequests.ts"
+import * as runs from "./runs.ts"
 import * as runtimes from "./runtimes.ts"
 import * as sessions from "./sessions.ts"
 import * as tasks from "./tasks.ts"
 
-const modules = { agents, documents, messages, notifications, responseRequests, runtimes, sessions, tasks }
+const modules = {
+  agents,
+  documents,
+  messages,
+  notifications,
+  pauses,
+  responseRequests,
+  runs,
+  runtimes,
+  sessions,
+  tasks
+}
 
 /**
  * The paths of the functions that this deployment offers to runtimes, besides this one: a production deployment answers

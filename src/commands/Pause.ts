@@ -18,7 +18,8 @@ export const pause = Command.make(
   {
     agent,
     release: Flag.Boolean("release").pipe(
-      Flag.withDescription("Abort running turns too; their work waits, at no attempt")
+      Flag.withDescription("Abort running turns too; their work waits, at no attempt"),
+      Flag.withDefault(false)
     )
   },
   Effect.fn(function* ({ agent, release }) {

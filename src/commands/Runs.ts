@@ -12,7 +12,8 @@ const list = Command.make(
   "list",
   {
     ended: Flag.Boolean("ended").pipe(
-      Flag.withDescription("The latest that ended, instead of running and waiting ones")
+      Flag.withDescription("The latest that ended, instead of running and waiting ones"),
+      Flag.withDefault(false)
     ),
     limit: Flag.Int("limit").pipe(Flag.withDescription("How many at most, 1 to 200"), Flag.withDefault(50)),
     json: jsonFlag

@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest"
 import { api } from "../../convex/_generated/api.js"
+import { missingFunctions } from "../../src/domain/ControlPlaneFunctions.ts"
 import { PROTOCOL, servedProtocols } from "../../src/domain/Protocol.ts"
 import { stopTime } from "./clock.ts"
 import { makeTask, refusalOf, seededPlane } from "./controlPlane.ts"
@@ -47,5 +48,12 @@ describe("a runtime's protocol", () => {
   it("can be asked for before anything else is called", async () => {
     const plane = await seededPlane()
     expect(await plane.query(api.service.runtimes.protocol, {})).toEqual(servedProtocols)
+  })
+})
+
+describe("the list of functions", () => {
+  it("has every function that the runtime calls", async () => {
+    const plane = await seededPlane()
+    expect(missingFunctions(await plane.query(api.service.functions.list, {}))).toEqual([])
   })
 })
