@@ -358,6 +358,8 @@ export default defineSchema({
     fenceSecret: v.string(),
     /** Takes effect at the next claim. */
     nextGeneration: v.optional(v.number()),
+    /** When its last lease ended. */
+    usedAt: v.optional(v.number()),
     /** Full texts with a lower number may be gone from the gateway's history, which was seen to have become shorter. */
     historyFrom: v.optional(v.number()),
     /** About how many tokens the history held at the last answered turn of this generation. */

@@ -108,6 +108,13 @@ export const offer = async (ctx: Pick<MutationCtx, "db">, session: Doc<"sessions
   if (!(await hasLease(ctx, session.agentId, "heartbeat"))) await wakeFor(ctx, session)
 }
 
+/** Gateways archive or delete a session after thirty days of silence, and may refuse its turns from then on. */
+const keptByGatewayMs = 14 * 24 * 60 * 60 * 1_000
+
+/** The generation of the session's next turn: another one if that was asked for, or after a long silence. */
+const generationNow = ({ generation, nextGeneration = 0, usedAt }: Doc<"sessions">): number =>
+  Math.max(usedAt !== undefined && usedAt < Date.now() - keptByGatewayMs ? generation + 1 : generation, nextGeneration)
+
 /** Takes the session: the epoch grows, and a rotation that was asked for takes effect. */
 export const takeLease = async (
   ctx: Pick<MutationCtx, "db">,
@@ -115,7 +122,7 @@ export const takeLease = async (
   taken: Omit<Lease, "epoch" | "generation"> & { readonly runsInNextGeneration: boolean }
 ): Promise<Lease> => {
   const { runsInNextGeneration, ...rest } = taken
-  const generation = Math.max(session.generation, session.nextGeneration ?? 0)
+  const generation = generationNow(session)
   const held: Lease = {
     ...rest,
     epoch: session.epoch + 1,
@@ -235,6 +242,7 @@ export const endLease = async (ctx: Pick<MutationCtx, "db">, session: LeasedSess
     expiresAt: undefined,
     leaseRuntimeId: undefined,
     recalled: undefined,
+    usedAt: Date.now(),
     generation,
     ...(end.turn === "answered" ? { stoppedRuns: [] } : {}),
     ...(isAnew ? { nextGeneration: Math.max(session.nextGeneration ?? 0, generation + 1) } : {}),

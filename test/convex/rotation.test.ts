@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest"
 import { api } from "../../convex/_generated/api.js"
-import { stopTime } from "./clock.ts"
+import { hour, pass, stopTime } from "./clock.ts"
 import { codeOf, complete, contextOf, makeTask, release, seededPlane, silence } from "./controlPlane.ts"
 
 stopTime()
@@ -46,6 +46,22 @@ describe("rotating a session", () => {
     await plane.post(taskId, "@engineer and now?")
     const contexts = (await plane.take()).runs.map((run) => contextOf(run))
     expect(contexts.find(({ agent }) => agent.slug === "engineer")).toMatchObject({ generation: 2, delta: null })
+  })
+
+  it("begins by itself after fourteen days of silence, since gateways forget a session that is not used", async () => {
+    const plane = await seededPlane()
+    const taskId = await makeTask(plane, [plane.engineer])
+    await complete(plane, await plane.takeOne(), { outcome: "acted" })
+    const generationAfter = async (silence: number) => {
+      pass(silence)
+      await plane.post(taskId, "@engineer and now?")
+      const { runs } = await plane.take()
+      for (const run of runs) await complete(plane, run, { outcome: "acted" })
+      return runs.map((run) => contextOf(run)).find(({ agent }) => agent.slug === "engineer")?.generation
+    }
+    expect(await generationAfter(14 * 24 * hour)).toBe(1)
+    expect(await generationAfter(14 * 24 * hour + 1)).toBe(2)
+    expect(await generationAfter(hour)).toBe(2)
   })
 
   it("does not change a lease that is offered again", async () => {
