@@ -119,7 +119,25 @@ export const lease = v.object({
   generation: v.number(),
   taskId: v.optional(v.id("tasks")),
   /** When its context was built: its turn knows nothing later. */
-  claimedAt: v.number()
+  claimedAt: v.number(),
+  /** Price-weighted tokens that budgets let it spend; absent without a budget. */
+  allowance: v.optional(v.number())
+})
+
+/** Of what a budget limits the spending; a budget of neither is the account's. */
+export const budgetScope = { agentId: v.optional(v.id("agents")), taskId: v.optional(v.id("tasks")) }
+export const budgetPeriod = v.union(v.literal("day"), v.literal("month"), v.literal("lifetime"))
+/** US dollars, or price-weighted tokens. */
+export const budgetUnit = v.union(v.literal("usd"), v.literal("tokens"))
+
+/** Why a notification may not start, and until when; null means until the budget is raised. */
+export const hold = v.object({
+  budgetId: v.id("budgets"),
+  reason: v.string(),
+  until: v.union(v.number(), v.null()),
+  /** Its order and readiness before. */
+  at: v.number(),
+  readyAt: v.number()
 })
 
 /** How a run's last attempt ended, so that a repeated call answers as the first time. */
@@ -144,14 +162,63 @@ export const notificationEvent = v.object({
 })
 export type NotificationEvent = Infer<typeof notificationEvent>
 
-export const usage = v.object({
+/** US dollars per million tokens. */
+export const tokenPrice = v.object({
+  input: v.number(),
+  output: v.number(),
+  cacheRead: v.number(),
+  cacheWrite: v.number()
+})
+
+const tokens = {
   inputTokens: v.number(),
   outputTokens: v.number(),
-  totalTokens: v.number(),
   /** The parts of inputTokens that the provider read from its prompt cache and wrote to it. */
-  cacheReadTokens: v.optional(v.number()),
-  cacheWriteTokens: v.optional(v.number())
+  cacheReadTokens: v.number(),
+  cacheWriteTokens: v.number()
+}
+
+/** What an attempt of a run spent, as its runtime reports it. */
+export const spending = v.object({
+  ...tokens,
+  /** Requests to the gateway that were answered. */
+  rounds: v.number(),
+  /** Requests that were not answered and may have cost something. */
+  unanswered: v.number(),
+  /** Input tokens of the last request that was answered: the size of the session. */
+  contextTokens: v.number(),
+  model: v.union(v.string(), v.null()),
+  /** Of the model; null if the runtime knows none. */
+  price: v.union(tokenPrice, v.null())
 })
+
+/** What an attempt spent, as it is recorded. */
+export const attemptUsage = v.object({
+  ...tokens,
+  rounds: v.number(),
+  model: v.union(v.string(), v.null()),
+  /** What the tokens cost relative to uncached input: cache read 0.1, cache write 1.25, output 5. */
+  weightedTokens: v.number(),
+  /** US dollars; null without a price. */
+  cost: v.union(v.number(), v.null()),
+  isEstimated: v.boolean()
+})
+
+/** What several attempts spent. */
+export const usageSum = v.object({
+  attempts: v.number(),
+  ...tokens,
+  weightedTokens: v.number(),
+  /** The part of weightedTokens that is estimated. */
+  estimatedTokens: v.number(),
+  /** US dollars of everything that has a price. */
+  cost: v.number(),
+  /** The part of weightedTokens that has no price. */
+  unpricedTokens: v.number()
+})
+
+/** Running sums as of a day of the account's time zone (YYYY-MM-DD): of that day, of its month, and of all time. */
+const runningSums = { day: v.string(), today: usageSum, month: usageSum, total: usageSum }
 
 /** All times are epoch milliseconds of the control plane. */
 export default defineSchema({
@@ -161,6 +228,10 @@ export default defineSchema({
     /** `task` gives an agent one session per task instead of one for all. */
     sessionScope: v.union(v.literal("agent"), v.literal("task")),
     briefing: v.union(v.string(), v.null()),
+    /** In which days and months of usage begin, e.g. Europe/Berlin. */
+    timeZone: v.string(),
+    /** Of models whose price the runtimes do not know; the model * stands for all others. */
+    prices: v.array(v.object({ model: v.string(), price: tokenPrice })),
     /** Grows with every change of agents, skills or flags; the pulse and agents:list carry it. */
     rosterRevision: v.number()
   }),
@@ -364,6 +435,10 @@ export default defineSchema({
     historyFrom: v.optional(v.number()),
     /** About how many tokens the history held at the last answered turn of this generation. */
     historyTokens: v.optional(v.number()),
+    /** Its last answered request, by which requests without an answer are estimated. */
+    lastRequest: v.optional(
+      v.object({ inputTokens: v.number(), model: v.union(v.string(), v.null()), price: v.union(tokenPrice, v.null()) })
+    ),
     epoch: v.number(),
     lease: v.optional(lease),
     /** The least `at` of its ready notifications; absent while it is leased. */
@@ -371,6 +446,7 @@ export default defineSchema({
     /** Of the lease, for the indexes. */
     expiresAt: v.optional(v.number()),
     leaseRuntimeId: v.optional(v.string()),
+    leaseTaskId: v.optional(v.id("tasks")),
     /** The lease fences nothing any more, and keeps the session until its process has aborted the turn, or it expires. */
     recalled: v.optional(recall),
     /** Runs of this generation that were stopped after they began, since a turn completed: the gateway still shows them. */
@@ -382,6 +458,7 @@ export default defineSchema({
     .index("by_agent_expiry", ["agentId", "kind", "expiresAt"])
     .index("by_at", ["accountId", "at"])
     .index("by_recalled", ["accountId", "recalled"])
+    .index("by_lease_task", ["leaseTaskId"])
     .index("by_runtime", ["accountId", "leaseRuntimeId", "expiresAt"]),
 
   /** What the gateway's history of a session holds of a task. Of no use after four hours. */
@@ -434,6 +511,8 @@ export default defineSchema({
     readyAt: v.number(),
     /** The moment of its retry, or of the quiet that it waits for, until it is claimed: apart from readyAt, so that work that is due at once conflicts with no claim. */
     retryAt: v.optional(v.number()),
+    /** A budget keeps it waiting. */
+    held: v.optional(hold),
     attempts: v.number(),
     /** How often it was claimed; unlike attempts never reduced. */
     claims: v.number(),
@@ -450,7 +529,6 @@ export default defineSchema({
     outcome: v.optional(notificationOutcome),
     outcomeReason: v.optional(v.string()),
     error: v.optional(failure),
-    usage: v.optional(usage),
     traceId: v.optional(v.string()),
     /** The root span of that trace, to which the next attempt's links. */
     spanId: v.optional(v.string()),
@@ -462,6 +540,7 @@ export default defineSchema({
     .index("by_retention", ["state", "endedAt"])
     .index("by_session", ["sessionId", "state", "at"])
     .index("by_retry", ["accountId", "retryAt"])
+    .index("by_held", ["held.budgetId"])
     .index("by_untried", ["agentId", "taskId", "state", "claims"])
     .index("by_agent", ["agentId", "state"])
     .index("by_task", ["taskId", "state"])
@@ -504,6 +583,64 @@ export default defineSchema({
     .index("by_run", ["runId"])
     .index("by_chain", ["chain"])
     .index("by_key", ["runId", "tool", "key"]),
+
+  /** One per run and epoch that sent a request to the gateway, however it ended. */
+  attempts: defineTable({
+    accountId: v.id("accounts"),
+    agentId: v.id("agents"),
+    /** A heartbeat has none. */
+    taskId: v.optional(v.id("tasks")),
+    kind: runKind,
+    run: v.string(),
+    epoch: v.number(),
+    endedAt: v.number(),
+    usage: attemptUsage
+  }).index("by_run", ["run", "epoch"]),
+
+  /** One per agent and day with usage, by model. Only ends of the agent's own runs write it. */
+  usageDays: defineTable({
+    accountId: v.id("accounts"),
+    agentId: v.id("agents"),
+    ...runningSums,
+    models: v.array(v.object({ model: v.union(v.string(), v.null()), sum: usageSum }))
+  })
+    .index("by_agent", ["agentId", "day"])
+    .index("by_account", ["accountId", "day"])
+    .index("by_day", ["day"]),
+
+  /** One per task and agent that worked on it. Only ends of the agent's own runs write it. */
+  usageTotals: defineTable({
+    accountId: v.id("accounts"),
+    agentId: v.id("agents"),
+    taskId: v.id("tasks"),
+    ...runningSums
+  })
+    .index("by_task", ["taskId", "agentId"])
+    .index("by_account", ["accountId", "day"])
+    .index("by_day", ["day"]),
+
+  /** How much an account, an agent or the work on a task may spend. */
+  budgets: defineTable({
+    accountId: v.id("accounts"),
+    ...budgetScope,
+    period: budgetPeriod,
+    unit: budgetUnit,
+    limit: v.number(),
+    /** Of the account's: the window (a day, a month or nothing) and what agents have drawn of it. */
+    window: v.string(),
+    drawn: v.number(),
+    /** The windows in which people were last told of the warning and of the stop. */
+    warnedIn: v.optional(v.string()),
+    stoppedIn: v.optional(v.string())
+  }).index("by_scope", ["accountId", "agentId", "taskId"]),
+
+  /** What an agent drew of an account's budget in a window, in slices, so that the budget is written per slice. */
+  budgetDraws: defineTable({
+    budgetId: v.id("budgets"),
+    agentId: v.id("agents"),
+    window: v.string(),
+    drawn: v.number()
+  }).index("by_budget", ["budgetId", "agentId"]),
 
   /** One per agent; apart from agents, so that a heartbeat re-runs no subscription of the roster. */
   heartbeats: defineTable({

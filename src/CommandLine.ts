@@ -12,6 +12,7 @@ import { deliverWith } from "./commands/Deliver.ts"
 import { doctorWith } from "./commands/Doctor.ts"
 import { defectsSaid, EndedWith, explained } from "./commands/EndedWith.ts"
 import { healthcheck } from "./commands/Healthcheck.ts"
+import { helpLayer } from "./commands/HelpLayer.ts"
 import { pause } from "./commands/Pause.ts"
 import { profile } from "./commands/Profile.ts"
 import { resume } from "./commands/Resume.ts"
@@ -19,7 +20,7 @@ import { runs } from "./commands/Runs.ts"
 import { sessions } from "./commands/Sessions.ts"
 import { status } from "./commands/Status.ts"
 import { token } from "./commands/Token.ts"
-import { usageLayer } from "./commands/Usage.ts"
+import { usage } from "./commands/Usage.ts"
 import { makeRedactor } from "./domain/Redaction.ts"
 import { RuntimeConfig } from "./layers/Config.ts"
 import { ConvexClient } from "./layers/ConvexClient.ts"
@@ -29,6 +30,7 @@ import { GatewayToken } from "./layers/GatewayToken.ts"
 import * as HttpServer from "./layers/HttpServer.ts"
 import * as Logging from "./layers/Logging.ts"
 import { Metrics } from "./layers/Metrics.ts"
+import { ModelPrices } from "./layers/ModelPrices.ts"
 import { Redactor } from "./layers/Redactor.ts"
 import { ReloadSignal } from "./layers/Secrets.ts"
 import { Systemd } from "./layers/Systemd.ts"
@@ -73,7 +75,7 @@ const services = Layer.empty.pipe(
   Layer.provideMerge(GatewayProcess.layer),
   Layer.provideMerge(Layer.mergeAll(ConvexClient.layer, Gateway.layer)),
   Layer.provideMerge(GatewayToken.layer),
-  Layer.provideMerge(Layer.mergeAll(Metrics.layer, Systemd.layer, Upgrader.layer))
+  Layer.provideMerge(Layer.mergeAll(Metrics.layer, ModelPrices.layer, Systemd.layer, Upgrader.layer))
 )
 
 const programs = HttpRouter.serve(Layer.mergeAll(Probes.layer, AgentEndpoints.layer, StatusPage.layer), {
@@ -157,6 +159,7 @@ const commandLine = Command.make("mission-control-runtime").pipe(
     deliverWith(asking),
     profile.pipe(Command.provide(Layer.merge(asking, FetchHttpClient.layer))),
     sessions.pipe(Command.provide(asking)),
+    usage.pipe(Command.provide(asking)),
     token.pipe(Command.provide(asking)),
     config
   ])
@@ -205,7 +208,7 @@ export const main = (args: ReadonlyArray<string>): void => {
       const isSaid = Cause.squash(cause) instanceof EndedWith
       return isExpected || isSaid ? Effect.void : Effect.logError("the runtime ended with an unexpected failure", cause)
     }),
-    Effect.provide(Layer.merge(usageLayer, NodeServices.layer))
+    Effect.provide(Layer.merge(helpLayer, NodeServices.layer))
   )
   runMain(program, { disableErrorReporting: true, teardown: (exit, onExit) => onExit(codeOf(exit)) })
 }

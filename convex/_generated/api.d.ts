@@ -16,6 +16,7 @@ import type {
 import type * as app_accounts from "../app/accounts.js";
 import type * as app_activities from "../app/activities.js";
 import type * as app_agents from "../app/agents.js";
+import type * as app_budgets from "../app/budgets.js";
 import type * as app_documents from "../app/documents.js";
 import type * as app_members from "../app/members.js";
 import type * as app_messages from "../app/messages.js";
@@ -25,15 +26,19 @@ import type * as app_runtimes from "../app/runtimes.js";
 import type * as app_skills from "../app/skills.js";
 import type * as app_tasks from "../app/tasks.js";
 import type * as app_tokens from "../app/tokens.js";
+import type * as app_usage from "../app/usage.js";
 import type * as crons from "../crons.js";
 import type * as model_activities from "../model/activities.js";
 import type * as model_actor from "../model/actor.js";
 import type * as model_agents from "../model/agents.js";
 import type * as model_boots from "../model/boots.js";
 import type * as model_bounded from "../model/bounded.js";
+import type * as model_budgetNotices from "../model/budgetNotices.js";
+import type * as model_budgets from "../model/budgets.js";
 import type * as model_change from "../model/change.js";
 import type * as model_claim from "../model/claim.js";
 import type * as model_cut from "../model/cut.js";
+import type * as model_days from "../model/days.js";
 import type * as model_deadLetters from "../model/deadLetters.js";
 import type * as model_decisions from "../model/decisions.js";
 import type * as model_deliveryContext from "../model/deliveryContext.js";
@@ -81,7 +86,10 @@ import type * as model_tasks from "../model/tasks.js";
 import type * as model_tokens from "../model/tokens.js";
 import type * as model_traces from "../model/traces.js";
 import type * as model_turnLimit from "../model/turnLimit.js";
+import type * as model_usage from "../model/usage.js";
+import type * as model_usageReport from "../model/usageReport.js";
 import type * as model_wakes from "../model/wakes.js";
+import type * as scheduled_budgets from "../scheduled/budgets.js";
 import type * as scheduled_gitHub from "../scheduled/gitHub.js";
 import type * as scheduled_pauses from "../scheduled/pauses.js";
 import type * as scheduled_removals from "../scheduled/removals.js";
@@ -99,6 +107,7 @@ import type * as service_runs from "../service/runs.js";
 import type * as service_runtimes from "../service/runtimes.js";
 import type * as service_sessions from "../service/sessions.js";
 import type * as service_tasks from "../service/tasks.js";
+import type * as service_usage from "../service/usage.js";
 
 /**
  * A utility for referencing Convex functions in your app's API.
@@ -112,6 +121,7 @@ declare const fullApi: ApiFromModules<{
   "app/accounts": typeof app_accounts;
   "app/activities": typeof app_activities;
   "app/agents": typeof app_agents;
+  "app/budgets": typeof app_budgets;
   "app/documents": typeof app_documents;
   "app/members": typeof app_members;
   "app/messages": typeof app_messages;
@@ -121,15 +131,19 @@ declare const fullApi: ApiFromModules<{
   "app/skills": typeof app_skills;
   "app/tasks": typeof app_tasks;
   "app/tokens": typeof app_tokens;
+  "app/usage": typeof app_usage;
   crons: typeof crons;
   "model/activities": typeof model_activities;
   "model/actor": typeof model_actor;
   "model/agents": typeof model_agents;
   "model/boots": typeof model_boots;
   "model/bounded": typeof model_bounded;
+  "model/budgetNotices": typeof model_budgetNotices;
+  "model/budgets": typeof model_budgets;
   "model/change": typeof model_change;
   "model/claim": typeof model_claim;
   "model/cut": typeof model_cut;
+  "model/days": typeof model_days;
   "model/deadLetters": typeof model_deadLetters;
   "model/decisions": typeof model_decisions;
   "model/deliveryContext": typeof model_deliveryContext;
@@ -177,7 +191,10 @@ declare const fullApi: ApiFromModules<{
   "model/tokens": typeof model_tokens;
   "model/traces": typeof model_traces;
   "model/turnLimit": typeof model_turnLimit;
+  "model/usage": typeof model_usage;
+  "model/usageReport": typeof model_usageReport;
   "model/wakes": typeof model_wakes;
+  "scheduled/budgets": typeof scheduled_budgets;
   "scheduled/gitHub": typeof scheduled_gitHub;
   "scheduled/pauses": typeof scheduled_pauses;
   "scheduled/removals": typeof scheduled_removals;
@@ -195,6 +212,7 @@ declare const fullApi: ApiFromModules<{
   "service/runtimes": typeof service_runtimes;
   "service/sessions": typeof service_sessions;
   "service/tasks": typeof service_tasks;
+  "service/usage": typeof service_usage;
 }>;
 export declare const api: FilterApi<
   typeof fullApi,

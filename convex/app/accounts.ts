@@ -3,13 +3,19 @@ import { mutation, query } from "../_generated/server.js"
 import { recordActivity } from "../model/activities.ts"
 import { personActor } from "../model/actor.ts"
 import { accountOf, nameKey } from "../model/agents.ts"
+import { checkTimeZone } from "../model/days.ts"
 import { pauseOf } from "../model/pauses.ts"
 import { managerMutation, memberQuery, signedIn } from "../model/personFunctions.ts"
 import { refusal } from "../model/refusal.ts"
 import { isOnline } from "../model/runtimes.ts"
-import { flagSettings, role } from "../schema.ts"
+import { checkPrices } from "../model/usage.ts"
+import { flagSettings, role, tokenPrice } from "../schema.ts"
 
 const sessionScope = v.union(v.literal("agent"), v.literal("task"))
+const prices = v.array(v.object({ model: v.string(), price: tokenPrice }))
+
+/** A new account cannot spend without limit unseen: about $30 a day at $3 per million tokens. */
+const firstBudget = { period: "day", unit: "tokens", limit: 10_000_000, window: "", drawn: 0 } as const
 
 const mustBeName = (name: string): string => {
   const trimmed = name.trim()
@@ -17,7 +23,7 @@ const mustBeName = (name: string): string => {
   return trimmed
 }
 
-/** Makes an account whose owner is the caller. For anyone signed in; nothing is read. */
+/** Makes an account whose owner is the caller, with a daily budget. For anyone signed in; nothing is read. */
 export const create = mutation({
   args: { name: v.string() },
   returns: v.object({ accountId: v.string(), memberId: v.string() }),
@@ -28,6 +34,8 @@ export const create = mutation({
       agentFlags: {},
       sessionScope: "agent",
       briefing: null,
+      timeZone: "UTC",
+      prices: [],
       rosterRevision: 1
     })
     const name = mustBeName(identity.name ?? identity.nickname ?? "Owner")
@@ -38,6 +46,7 @@ export const create = mutation({
       nameKey: nameKey(name),
       role: "owner"
     })
+    await ctx.db.insert("budgets", { accountId, ...firstBudget })
     await recordActivity(ctx, {
       accountId,
       type: "account_created",
@@ -76,6 +85,8 @@ export const get = memberQuery({
     agentFlags: flagSettings,
     sessionScope,
     briefing: v.union(v.string(), v.null()),
+    timeZone: v.string(),
+    prices,
     rosterRevision: v.number(),
     isOnline: v.boolean(),
     isPaused: v.boolean()
@@ -88,6 +99,8 @@ export const get = memberQuery({
       agentFlags: account.agentFlags,
       sessionScope: account.sessionScope,
       briefing: account.briefing,
+      timeZone: account.timeZone,
+      prices: account.prices,
       rosterRevision: account.rosterRevision,
       isOnline: await isOnline(ctx, ctx.accountId),
       isPaused: (await pauseOf(ctx, ctx.accountId)) !== null
@@ -96,15 +109,17 @@ export const get = memberQuery({
 })
 
 /**
- * Changes what is given and keeps the rest; a new session scope holds for notifications made from now on. For owners
- * and admins; two rows are read.
+ * Changes what is given and keeps the rest; a new session scope holds for notifications made from now on, a time zone or
+ * price for usage from now on. For owners and admins; two rows are read.
  */
 export const configure = managerMutation({
   args: {
     name: v.optional(v.string()),
     agentFlags: v.optional(flagSettings),
     sessionScope: v.optional(sessionScope),
-    briefing: v.optional(v.union(v.string(), v.null()))
+    briefing: v.optional(v.union(v.string(), v.null())),
+    timeZone: v.optional(v.string()),
+    prices: v.optional(prices)
   },
   returns: v.null(),
   handler: async (ctx, args) => {
@@ -112,6 +127,8 @@ export const configure = managerMutation({
     if (typeof args.briefing === "string" && args.briefing.length > 20_000) {
       throw refusal("limit", "The briefing is longer than 20,000 characters: shorten it.")
     }
+    if (args.timeZone !== undefined) checkTimeZone(args.timeZone)
+    if (args.prices !== undefined) checkPrices(args.prices)
     const changed = Object.keys(args)
     if (changed.length === 0) return null
     await ctx.db.patch("accounts", account._id, {
@@ -119,6 +136,8 @@ export const configure = managerMutation({
       ...(args.agentFlags === undefined ? {} : { agentFlags: { ...account.agentFlags, ...args.agentFlags } }),
       ...(args.sessionScope === undefined ? {} : { sessionScope: args.sessionScope }),
       ...(args.briefing === undefined ? {} : { briefing: args.briefing }),
+      ...(args.timeZone === undefined ? {} : { timeZone: args.timeZone }),
+      ...(args.prices === undefined ? {} : { prices: args.prices }),
       rosterRevision: account.rosterRevision + 1
     })
     await recordActivity(ctx, {

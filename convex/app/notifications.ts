@@ -35,6 +35,8 @@ export const list = memberQuery({
       attempts: v.number(),
       createdAt: v.number(),
       nextAttemptAt: v.union(v.number(), v.null()),
+      /** The budget that keeps it waiting, and until when; until null: until the budget is raised. */
+      held: v.union(v.object({ reason: v.string(), until: v.union(v.number(), v.null()) }), v.null()),
       endedAt: v.union(v.number(), v.null()),
       outcome: v.union(notificationOutcome, v.null()),
       outcomeReason: v.union(v.string(), v.null()),
@@ -78,6 +80,7 @@ export const list = memberQuery({
         attempts: row.attempts,
         createdAt: row._creationTime,
         nextAttemptAt: row.retryAt ?? null,
+        held: row.held === undefined ? null : { reason: row.held.reason, until: row.held.until },
         endedAt: row.endedAt ?? null,
         outcome: row.outcome ?? null,
         outcomeReason: row.outcomeReason ?? null,

@@ -5,6 +5,7 @@ import type { Doc, Id } from "../_generated/dataModel.js"
 import type { MutationCtx, QueryCtx } from "../_generated/server.js"
 import { runKind } from "../schema.ts"
 import { claimingBoot } from "./boots.ts"
+import { holdBack, permit, type Permission, type Spender, SpendingBook, urgencyOf } from "./budgets.ts"
 import { brokenCode, contextOf, deliveryContext, type Surroundings, surroundingsOf } from "./deliveryContext.ts"
 import { die } from "./ends.ts"
 import { eventsSize } from "./events.ts"
@@ -38,7 +39,9 @@ const claimed = {
   attempt: v.number(),
   failures: v.number(),
   silences: v.number(),
-  readyAt: v.number()
+  readyAt: v.number(),
+  /** Price-weighted tokens that it may spend before it asks for more; null without a budget. */
+  allowance: v.union(v.number(), v.null())
 }
 
 /** One leased run with its context. */
@@ -53,6 +56,8 @@ export const claimAnswer = v.object({
   runs: v.array(run),
   /** Notifications that became dead letters here, because their attempts were used up. */
   spent: v.array(v.string()),
+  /** How many notifications and heartbeats a budget kept waiting here. */
+  heldBack: v.number(),
   hasMore: v.boolean(),
   hasMoreHeartbeats: v.boolean(),
   /** The next moment at which a claim could find something because of time alone. */
@@ -83,7 +88,9 @@ const scanSlack = 50
 const maxSpent = 50
 /** Read intervals of a dead letter with its fallback, and of a rescue, at most. */
 const intervalsPerDeath = 40
-const intervalsPerRescue = 10
+const intervalsPerRescue = 14
+/** A heartbeat that a budget keeps waiting is tried again after so long at the latest. */
+const heldHeartbeatMs = 60 * 60 * 1_000
 /** Two attempts in a row that ended with their process make a run suspect. */
 const suspectAfter = 2
 
@@ -126,10 +133,13 @@ interface Claiming {
   readonly pausedAgents: Pauses["agentIds"]
   /** What these stop is not taken: it ends in their next batch. */
   readonly stops: ReadonlyArray<Doc<"stops">>
+  /** What is known of budgets, read at the first run; null if the account is gone. */
+  readonly book: () => Promise<SpendingBook | null>
   readonly runs: Array<Run>
   readonly spent: Array<string>
   /** The process holds a suspect run, or takes one here. */
   hasSuspect: boolean
+  heldBack: number
   hasMore: boolean
   hasMoreHeartbeats: boolean
 }
@@ -152,11 +162,12 @@ const notificationRun = async (
   lease: LeasedSession["lease"],
   row: Doc<"notifications">
 ): Promise<Run> => {
-  const { epoch, expiresAt, generation } = lease
+  const { allowance = null, epoch, expiresAt, generation } = lease
   const attempt = { session, generation, epoch, earlierAttempts: row.claims - 1 }
   const built = await contextOf(ctx, row, attempt, await surroundings(), budget.forRun())
   const { attempts, failures, readyAt, silences } = row
-  const fields = { id: row._id, session: session._id, epoch, expiresAt, attempt: attempts, failures, silences, readyAt }
+  const held = { session: session._id, epoch, expiresAt, allowance }
+  const fields = { id: row._id, ...held, attempt: attempts, failures, silences, readyAt }
   if (typeof built === "string") return { kind: "notification", ...fields, broken: built }
   const { context, ...shown } = built
   await noteShown(ctx, session, row.taskId, { epoch, ...shown })
@@ -170,11 +181,12 @@ const heartbeatRunOf = async (
   lease: LeasedSession["lease"],
   heartbeat: Doc<"heartbeats">
 ): Promise<Run> => {
-  const { epoch, expiresAt, generation } = lease
+  const { allowance = null, epoch, expiresAt, generation } = lease
   const attempt = { session, generation, epoch, earlierAttempts: heartbeat.claims - 1 }
   const built = await heartbeatContextOf(ctx, heartbeat, attempt, await surroundings(), budget.forRun())
   const { attempts, dueAt, failures } = heartbeat
-  const fields = { id: lease.run, session: session._id, epoch, expiresAt, attempt: attempts, failures, silences: 0 }
+  const held = { session: session._id, epoch, expiresAt, allowance }
+  const fields = { id: lease.run, ...held, attempt: attempts, failures, silences: 0 }
   if (typeof built === "string") return { kind: "heartbeat", ...fields, readyAt: dueAt, broken: built }
   await ctx.db.patch("heartbeats", heartbeat._id, { pendingFingerprint: built.fingerprint })
   return { kind: "heartbeat", ...fields, readyAt: dueAt, context: built.context }
@@ -187,7 +199,7 @@ const takeAgain = async (claiming: Claiming, session: LeasedSession): Promise<vo
   const heartbeat = session.lease.kind === "heartbeat" ? await heartbeatOf(ctx, session.agentId) : null
   if (row === null && (heartbeat === null || heartbeatRun(heartbeat) !== session.lease.run)) {
     // The agent was removed or its schedule changed before the heartbeat began.
-    await releaseLease(ctx, session)
+    await releaseLease(ctx, session, { hasBegun: false })
     return
   }
   claiming.hasSuspect ||= session.lease.isSuspect
@@ -195,6 +207,15 @@ const takeAgain = async (claiming: Claiming, session: LeasedSession): Promise<vo
   if (row !== null) claiming.runs.push(await notificationRun(claiming, session, lease, row))
   else if (heartbeat !== null) claiming.runs.push(await heartbeatRunOf(claiming, session, lease, heartbeat))
 }
+
+/** Whether budgets let a run begin, and with how much. */
+const permitted = async ({ book, ctx }: Claiming, spender: Spender): Promise<Permission> => {
+  const known = await book()
+  return known === null ? { allowance: null } : await permit(ctx, known, spender)
+}
+
+const allowanceOf = (permission: Permission) =>
+  "allowance" in permission && permission.allowance !== null ? { allowance: permission.allowance } : {}
 
 /** Takes the session's next due notification; those without attempts left end here as dead letters. */
 const takeNotification = async (claiming: Claiming, session: Doc<"sessions">): Promise<void> => {
@@ -225,15 +246,23 @@ const takeNotification = async (claiming: Claiming, session: Doc<"sessions">): P
       claiming.hasMore = true
       continue
     }
+    const { agentId } = session
+    const permission = await permitted(claiming, { agentId, taskId: row.taskId, urgency: urgencyOf(row) })
+    if ("refusedBy" in permission) {
+      await holdBack(ctx, row, permission)
+      claiming.heldBack += 1
+      continue
+    }
     claiming.hasSuspect ||= isSuspect
     const taken = { state: "claimed" as const, attempts: row.attempts + 1, claims: row.claims + 1 }
-    await ctx.db.patch("notifications", row._id, { ...taken, retryAt: undefined })
+    await ctx.db.patch("notifications", row._id, { ...taken, retryAt: undefined, held: undefined })
     const lease = await takeLease(ctx, session, {
       ...leaseFields(claiming),
       run: row._id,
       kind: "notification",
       isSuspect,
       taskId: row.taskId,
+      ...allowanceOf(permission),
       runsInNextGeneration: row.runsInNextGeneration
     })
     if (row.claims === 0 && (await noteTurn(ctx, row, request.maxTurns))) claiming.budget.note(intervalsPerLimit)
@@ -280,6 +309,14 @@ const takeHeartbeat = async (claiming: Claiming, found: Doc<"heartbeats">): Prom
     claiming.hasMoreHeartbeats = true
     return false
   }
+  const { agentId } = found
+  const permission = await permitted(claiming, { agentId, taskId: undefined, urgency: "passive" })
+  if ("refusedBy" in permission) {
+    claiming.heldBack += 1
+    const until = Math.min(permission.until ?? Infinity, now + heldHeartbeatMs)
+    await ctx.db.patch("heartbeats", found._id, movedTo(followingDueAt(found, until)))
+    return false
+  }
   claiming.hasSuspect ||= isSuspect
   const taken = { attempts: heartbeat.attempts + 1, claims: heartbeat.claims + 1 }
   const moved = isPassed ? movedTo(dueAt) : {}
@@ -289,6 +326,7 @@ const takeHeartbeat = async (claiming: Claiming, found: Doc<"heartbeats">): Prom
     run: heartbeatRun(heartbeat),
     kind: "heartbeat",
     isSuspect,
+    ...allowanceOf(permission),
     runsInNextGeneration: heartbeat.lastHeartbeatAt !== undefined && isOnEarlierDay(heartbeat.lastHeartbeatAt, now)
   })
   claiming.runs.push(await heartbeatRunOf(claiming, session, lease, { ...heartbeat, ...taken }))
@@ -370,6 +408,7 @@ export const oldestReady = async (
 const nothing = (now: number): ClaimAnswer => ({
   runs: [],
   spent: [],
+  heldBack: 0,
   hasMore: false,
   hasMoreHeartbeats: false,
   nextDueAt: null,
@@ -396,18 +435,24 @@ export const claim = async (
   const unnamed = own.filter((session) => !named.includes(session) && !abandoned.includes(session))
   for (const session of abandoned) await rescue(ctx, session)
   if (request.limit === 0) {
-    for (const session of unnamed) await releaseLease(ctx, session)
+    for (const session of unnamed) await releaseLease(ctx, session, { hasBegun: true })
     await ctx.db.patch("boots", boot._id, { hasEnded: true })
     return nothing(now)
   }
   if (request.number <= boot.lastClaim) return nothing(now)
   // That it is not named says that the process has aborted its turn.
-  for (const session of unnamed) if (session.recalled !== undefined) await releaseLease(ctx, session)
+  for (const session of unnamed)
+    if (session.recalled !== undefined) await releaseLease(ctx, session, { hasBegun: true })
   const pauses = await pausesOf(ctx, accountId)
   if (pauses.isAccountPaused) return nothing(now)
 
   const budget = new ReadBudget(own.length + abandoned.length * intervalsPerRescue)
   let surroundings: Promise<Surroundings> | undefined
+  let book: Promise<SpendingBook | null> | undefined
+  const openBook = async () => {
+    const account = await ctx.db.get("accounts", accountId)
+    return account === null ? null : new SpendingBook(ctx, account, now, (intervals) => budget.note(intervals))
+  }
   const claiming: Claiming = {
     ctx,
     accountId,
@@ -417,16 +462,18 @@ export const claim = async (
     surroundings: () => (surroundings ??= surroundingsOf(ctx, accountId, budget)),
     pausedAgents: pauses.agentIds,
     stops: await openStops(ctx, accountId),
+    book: () => (book ??= openBook()),
     runs: [],
     spent: [],
     hasSuspect: [...named, ...unnamed].some(({ lease }) => lease.isSuspect),
+    heldBack: 0,
     hasMore: false,
     hasMoreHeartbeats: false
   }
   for (const session of unnamed) {
     if (session.recalled !== undefined) continue
     if (pauses.agentIds.has(session.agentId)) {
-      await releaseLease(ctx, session)
+      await releaseLease(ctx, session, { hasBegun: false })
       continue
     }
     if (hasRoom(claiming)) await takeAgain(claiming, session)
@@ -439,11 +486,12 @@ export const claim = async (
   await takeNotifications(claiming)
   await takeHeartbeats(claiming)
 
-  const { hasMore, hasMoreHeartbeats, runs, spent } = claiming
+  const { hasMore, hasMoreHeartbeats, heldBack, runs, spent } = claiming
   if (runs.length > 0) await ctx.db.patch("boots", boot._id, { lastClaim: request.number })
   return {
     runs,
     spent,
+    heldBack,
     hasMore,
     hasMoreHeartbeats,
     nextDueAt: await nextDueAt(ctx, accountId, nextExpiry, now),

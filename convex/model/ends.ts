@@ -1,7 +1,7 @@
 import type { Infer } from "convex/values"
 import type { Doc, Id } from "../_generated/dataModel.js"
 import type { MutationCtx } from "../_generated/server.js"
-import type { notificationOutcome, requestTokens, usage } from "../schema.ts"
+import type { notificationOutcome, requestTokens } from "../schema.ts"
 import { agentActor } from "./actor.ts"
 import { accountOf, flagsOf } from "./agents.ts"
 import type { Change } from "./change.ts"
@@ -15,9 +15,10 @@ import { postMessage } from "./messages.ts"
 import { type Origin, personOrigin, type RunSettings } from "./origin.ts"
 import { refusal } from "./refusal.ts"
 import type { TurnState } from "./seenTasks.ts"
-import { endLease, type LeasedSession } from "./sessions.ts"
+import type { LeasedSession } from "./sessions.ts"
 import { moveTask } from "./tasks.ts"
 import { type Trace, traceOf } from "./traces.ts"
+import { endAttempt, type Spending } from "./usage.ts"
 
 const maxErrorLength = 500
 const maxReasonLength = 500
@@ -105,7 +106,7 @@ export interface Completion extends Fence, Trace {
   readonly refused?: ReadonlyArray<RefusedEvent>
   readonly reason?: string
   readonly truncated?: boolean
-  readonly usage?: Infer<typeof usage>
+  readonly usage?: Spending
   readonly requestTokens?: Infer<typeof requestTokens>
   readonly isHistoryLong?: boolean
   readonly settings: RunSettings
@@ -181,13 +182,12 @@ export const complete = async (
     crashes: 0,
     endedAt: now,
     ...(args.reason === undefined ? {} : { outcomeReason: cut(args.reason, maxReasonLength) }),
-    ...(args.usage === undefined ? {} : { usage: args.usage }),
     ...(args.outcome === "fallback" ? { hasFallback: true } : {}),
     ...traceOf(args),
     ...endOf(args, "complete", answer)
   })
   // A generation that was tried for this run is kept now that its attempt completed.
-  await endLease(ctx, session, {
+  await endAttempt(ctx, session, args.usage, {
     generation: session.lease.generation,
     turn: args.turn,
     isHistoryLong: args.isHistoryLong ?? false,
@@ -201,6 +201,7 @@ export interface Release extends Fence, Trace {
   readonly class?: string
   readonly error?: string
   readonly sharedLimitMs?: number
+  readonly usage?: Spending
 }
 
 const errorOf = (given: { readonly class?: string; readonly error?: string }, now: number) => ({
@@ -264,7 +265,7 @@ export const release = async (
       })
     }
   }
-  await endLease(ctx, session, { turn: "failed" })
+  await endAttempt(ctx, session, args.usage, { turn: "failed" })
   return { state, now }
 }
 
@@ -276,6 +277,7 @@ export interface Failure extends Fence, Trace {
   readonly silenceLimit: number
   readonly refused?: ReadonlyArray<RefusedEvent>
   readonly rotate?: boolean
+  readonly usage?: Spending
 }
 
 type FailedState = "ready" | "dead" | "delivered"
@@ -338,6 +340,6 @@ export const fail = async (
     session.lease.kind === "heartbeat"
       ? await failHeartbeat(ctx, session, args, { error: errorOf(args, now), ...traceOf(args) })
       : await failNotification(ctx, session, args)
-  await endLease(ctx, session, { turn: "failed" })
+  await endAttempt(ctx, session, args.usage, { turn: "failed" })
   return { state, now }
 }

@@ -7,7 +7,8 @@ import { releaseNow } from "./ends.ts"
 import { notificationOf } from "./fences.ts"
 import { crashHeartbeat, releaseHeartbeat } from "./heartbeats.ts"
 import { refusal } from "./refusal.ts"
-import { endLease, type LeasedSession } from "./sessions.ts"
+import type { LeasedSession } from "./sessions.ts"
+import { endAttempt } from "./usage.ts"
 
 /** A lease as a process names it. */
 export const namedLease = v.object({ session: v.string(), epoch: v.number() })
@@ -131,27 +132,34 @@ export const hasExpiredLease = async (
   return expired !== null
 }
 
-/** Ends a lease whose process is gone or could not store the end: the attempt counts, the work can be claimed again. */
+/**
+ * Ends a lease whose process is gone or could not store the end: the attempt counts, the work can be claimed again, and
+ * what the attempt spent is estimated.
+ */
 export const rescue = async (ctx: MutationCtx, session: LeasedSession): Promise<void> => {
-  if (session.recalled !== undefined) return await endLease(ctx, session, { turn: "failed" })
+  if (session.recalled !== undefined) return await endAttempt(ctx, session, "unknown", { turn: "failed" })
   const row = await notificationOf(ctx, session.lease.run)
   if (row?.state === "claimed") {
     await ctx.db.patch("notifications", row._id, { state: "ready", crashes: row.crashes + 1 })
   }
   if (session.lease.kind === "heartbeat") await crashHeartbeat(ctx, session)
-  await endLease(ctx, session, { turn: "failed" })
+  await endAttempt(ctx, session, "unknown", { turn: "failed" })
 }
 
 /**
  * Ends a lease whose run did not begin, or was aborted as its process ended or because it was recalled: the attempt does
- * not count.
+ * not count. What an aborted one spent is estimated.
  */
-export const releaseLease = async (ctx: MutationCtx, session: LeasedSession): Promise<void> => {
-  if (session.recalled !== undefined) return await endLease(ctx, session, { turn: "failed" })
+export const releaseLease = async (
+  ctx: MutationCtx,
+  session: LeasedSession,
+  { hasBegun }: { readonly hasBegun: boolean }
+): Promise<void> => {
+  if (session.recalled !== undefined) return await endAttempt(ctx, session, "unknown", { turn: "failed" })
   const row = await notificationOf(ctx, session.lease.run)
   if (row?.state === "claimed") await releaseNow(ctx, row)
   if (session.lease.kind === "heartbeat") await releaseHeartbeat(ctx, session, undefined, {})
-  await endLease(ctx, session, { turn: "failed" })
+  await endAttempt(ctx, session, hasBegun ? "unknown" : undefined, { turn: "failed" })
 }
 
 /**

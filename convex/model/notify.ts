@@ -142,14 +142,16 @@ export const notifyAgents = async (
     } else session = await ctx.db.get("sessions", found.sessionId)
     if (session === null) throw new Error("The session of a notification is gone.")
     const events = [...(found?.events ?? []), event]
-    const due = dueOf(events, found, origin.settings, event.at)
+    // A budget that held it is asked again: a person's event may use more of it.
+    const known = found?.held === undefined ? found : { ...found, ...found.held, retryAt: undefined }
+    const due = dueOf(events, known, origin.settings, event.at)
     if (found === null) {
       const made = { ...untried(task, events, due), recipientType: "agent" as const, agentId: agent._id }
       const state = "ready" as const
       const id = await ctx.db.insert("notifications", { ...made, sessionId: session._id, state })
       notified.push({ notificationId: id, event: 0 })
     } else {
-      await ctx.db.patch("notifications", found._id, { events, ...derivedFrom(events), ...due })
+      await ctx.db.patch("notifications", found._id, { events, ...derivedFrom(events), held: undefined, ...due })
       notified.push({ notificationId: found._id, event: events.length - 1 })
     }
     if (found !== null && due.at > found.at && session.at === found.at) await refreshSession(ctx, session._id)

@@ -17,6 +17,7 @@ import {
   orchestratorOf,
   textsOf
 } from "./agents.ts"
+import { budgetsOf } from "./budgets.ts"
 import { scheduleHeartbeat } from "./heartbeats.ts"
 import { heartbeatOf, nextCronMoment } from "./heartbeatSchedule.ts"
 import { personOrigin } from "./origin.ts"
@@ -246,6 +247,9 @@ export const removeAgent = async (ctx: MutationCtx, agent: Doc<"agents">, actor:
   const pause = await pauseOf(ctx, agent.accountId, agent._id)
   if (pause !== null) await ctx.db.delete("pauses", pause._id)
   await ctx.db.delete("agentTexts", (await textsOf(ctx, agent._id))._id)
+  for (const budget of await budgetsOf(ctx, agent.accountId)) {
+    if (budget.agentId === agent._id) await ctx.db.delete("budgets", budget._id)
+  }
   await bumpRoster(ctx, agent.accountId)
   await recordActivity(ctx, {
     accountId: agent.accountId,

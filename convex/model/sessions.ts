@@ -137,6 +137,7 @@ export const takeLease = async (
     at: undefined,
     expiresAt: held.expiresAt,
     leaseRuntimeId: held.runtimeId,
+    leaseTaskId: held.taskId,
     ...(held.generation === session.generation ? {} : { stoppedRuns: [] })
   })
   return held
@@ -243,6 +244,8 @@ export const endLease = async (ctx: Pick<MutationCtx, "db">, session: LeasedSess
     leaseRuntimeId: undefined,
     recalled: undefined,
     usedAt: Date.now(),
+    leaseTaskId: undefined,
+    lastRequest: session.lastRequest,
     generation,
     ...(end.turn === "answered" ? { stoppedRuns: [] } : {}),
     ...(isAnew ? { nextGeneration: Math.max(session.nextGeneration ?? 0, generation + 1) } : {}),

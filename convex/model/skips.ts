@@ -12,7 +12,8 @@ const skipAll = async (ctx: MutationCtx, rows: ReadonlyArray<Doc<"notifications"
       outcome: "skipped",
       outcomeReason: reason,
       endedAt: Date.now(),
-      retryAt: undefined
+      retryAt: undefined,
+      held: undefined
     })
   }
   const sessionIds = new Set(rows.flatMap(({ sessionId }) => sessionId ?? []))

@@ -9,10 +9,11 @@ import { pausesOf } from "../model/pauses.ts"
 import { refusal } from "../model/refusal.ts"
 import { liveRun, mustActOn, runArgs } from "../model/runs.ts"
 import { serviceMutation, serviceQuery } from "../model/serviceFunctions.ts"
-import { endLease } from "../model/sessions.ts"
 import { skillsOf, skillView, slugsOf } from "../model/skills.ts"
 import { taskOf } from "../model/tasks.ts"
 import { traceArgs, traceOf } from "../model/traces.ts"
+import { endAttempt } from "../model/usage.ts"
+import { spending } from "../schema.ts"
 
 const rosterEntry = {
   id: v.string(),
@@ -143,6 +144,7 @@ export const updateAgentHeartbeat = serviceMutation({
     lastHeartbeatAt: v.optional(v.number()),
     /** `truncated` when the model's limit cut it. */
     message: v.optional(v.object({ taskId: v.string(), content: v.string(), truncated: v.optional(v.boolean()) })),
+    usage: v.optional(spending),
     ...traceArgs
   },
   returns: v.object({ dueAt: v.number(), messageId: v.union(v.string(), v.null()), now: v.number() }),
@@ -171,7 +173,7 @@ export const updateAgentHeartbeat = serviceMutation({
       lastHeartbeatAt: args.lastHeartbeatAt ?? now,
       ...traceOf(args)
     })
-    await endLease(ctx, fence.session, { turn: "none", generation: fence.session.lease.generation })
+    await endAttempt(ctx, fence.session, args.usage, { turn: "none", generation: fence.session.lease.generation })
     return { ...answer, now }
   }
 })

@@ -10,6 +10,7 @@ import * as runs from "./runs.ts"
 import * as runtimes from "./runtimes.ts"
 import * as sessions from "./sessions.ts"
 import * as tasks from "./tasks.ts"
+import * as usage from "./usage.ts"
 
 const modules = {
   agents,
@@ -21,7 +22,8 @@ const modules = {
   runs,
   runtimes,
   sessions,
-  tasks
+  tasks,
+  usage
 }
 
 /**

@@ -15,7 +15,7 @@ import { fenceArgs } from "../model/runs.ts"
 import { serviceMutation, serviceQuery } from "../model/serviceFunctions.ts"
 import { traceArgs } from "../model/traces.ts"
 import { wakeCount } from "../model/wakes.ts"
-import { notificationOutcome, requestTokens, turnState, usage } from "../schema.ts"
+import { notificationOutcome, requestTokens, spending, turnState } from "../schema.ts"
 
 /** Events that the policy refused, by their position in the notification. */
 const refusedEvents = v.array(v.object({ event: v.number(), reason: v.string() }))
@@ -95,6 +95,7 @@ export const release = serviceMutation({
     class: v.optional(v.string()),
     error: v.optional(v.string()),
     sharedLimitMs: v.optional(v.number()),
+    usage: v.optional(spending),
     ...traceArgs
   },
   returns: v.object({
@@ -119,7 +120,7 @@ export const complete = serviceMutation({
     refused: v.optional(refusedEvents),
     reason: v.optional(v.string()),
     truncated: v.optional(v.boolean()),
-    usage: v.optional(usage),
+    usage: v.optional(spending),
     requestTokens: v.optional(requestTokens),
     isHistoryLong: v.optional(v.boolean()),
     settings: runSettings,
@@ -143,6 +144,7 @@ export const fail = serviceMutation({
     silenceLimit: v.number(),
     refused: v.optional(refusedEvents),
     rotate: v.optional(v.boolean()),
+    usage: v.optional(spending),
     ...traceArgs
   },
   returns: v.object({

@@ -1,27 +1,31 @@
-import { Console, Layer } from "effect"
-import { CliConfig, CliOutput, GlobalFlag } from "effect/cli"
+import { Console, Effect } from "effect"
+import { Command, Flag } from "effect/cli"
+import { usageDimensions, usageTable } from "../domain/UsageReport.ts"
+import { Operator } from "../services/Operator.ts"
+import { jsonFlag, print, printJson } from "./Print.ts"
 
-/** A wrong call gets its error and the way to the help. The help itself shows the flags of a whole program once. */
-const presenter: CliOutput.Presenter = {
-  present: (event) => {
-    switch (event._tag) {
-      case "Version":
-        return CliOutput.defaultPresenter.present(event)
-      case "Help": {
-        const isRoot = event.commandPath.length <= 1
-        const globalFlags = (event.helpDoc.globalFlags ?? []).filter(({ name }) => isRoot || name === "help")
-        return CliOutput.defaultPresenter.present({ ...event, helpDoc: { ...event.helpDoc, globalFlags } })
-      }
-      case "InvalidInvocation": {
-        const errors = new Set(event.errors.map(({ message }) => message.replace(/\s*\n\s*/g, " ")))
-        return Console.error([...errors, `See ${event.commandPath.join(" ")} --help.`].join("\n"))
-      }
-    }
-  }
-}
-
-/** How the command line explains itself, and the flags that every command has. */
-export const usageLayer = Layer.merge(
-  CliOutput.layerPresenter(presenter),
-  CliConfig.layer({ builtIns: [GlobalFlag.Help, GlobalFlag.Version, GlobalFlag.Completions] })
+/** `usage`: what the account's agents spent. */
+export const usage = Command.make(
+  "usage",
+  {
+    by: Flag.Literals("by", usageDimensions).pipe(
+      Flag.withDescription("A line for each agent, task, day or model"),
+      Flag.withDefault("agent")
+    ),
+    days: Flag.Int("days").pipe(Flag.withDescription("The last days, 1 to 400, with today"), Flag.withDefault(7)),
+    json: jsonFlag
+  },
+  Effect.fn(function* ({ by, days, json }) {
+    const report = yield* (yield* Operator).usage({ by, days })
+    if (json) return yield* printJson(report)
+    return report.lines.length === 0
+      ? yield* Console.error(`Nothing was spent from ${report.from} to ${report.to}.`)
+      : yield* print(usageTable(report))
+  })
+).pipe(
+  Command.withDescription("Show what the account's agents spent"),
+  Command.withExamples([
+    { command: "mission-control-runtime usage", description: "The last 7 days by agent" },
+    { command: "mission-control-runtime usage --by task --days 30 --json", description: "By task, as JSON" }
+  ])
 )

@@ -134,7 +134,7 @@ export const answered = (state: ClaimState, now: number, sentAt: number, answer:
     ...state,
     reason: null,
     hasMore: answer.hasMore,
-    isStuck: answer.runs.length + answer.spent.length === 0,
+    isStuck: answer.runs.length + answer.spent.length + answer.heldBack === 0,
     heartbeatsWaitSince: answer.hasMoreHeartbeats ? (state.heartbeatsWaitSince ?? now) : null,
     dueAt: answer.nextDueAt === null ? null : now + Math.max(0, answer.nextDueAt - answer.now),
     answeredFrom: sentAt,

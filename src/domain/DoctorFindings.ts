@@ -18,6 +18,8 @@ export interface ControlPlaneFindings {
   readonly skewMillis: number | null
   readonly agents: ReadonlyArray<Pick<RosterAgent, "slug" | "isOrchestrator" | "isPaused">> | null
   readonly callsPerMonth: number | null
+  /** The models of the last week's usage that have no price. */
+  readonly unpricedModels: ReadonlyArray<string> | null
 }
 
 /** What was found about the gateway; nulls where it could not be asked. */

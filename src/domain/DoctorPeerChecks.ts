@@ -108,6 +108,19 @@ export const onControlPlane: ReadonlyArray<readonly [string, Rule<ControlPlaneFi
     )
   ],
   [
+    "prices",
+    present(({ unpricedModels }) =>
+      unpricedModels === null
+        ? unasked
+        : unpricedModels.length === 0
+          ? ok("every model that was used in the last week has a price")
+          : warn(
+              `no price is known of ${unpricedModels.join(", ")}: usage is reported in price-weighted tokens only`,
+              "set models.providers.<provider>.models[].cost in openclaw.json, or the account's prices with app/accounts:configure"
+            )
+    )
+  ],
+  [
     "calls-per-month",
     present(({ callsPerMonth }) => {
       if (callsPerMonth === null) return unasked

@@ -25,7 +25,13 @@ export type GatewayAnswer =
       readonly responseId?: string
     }
   /** A Response object with `status: "failed"`: the run began, and the model's provider or the run itself failed. */
-  | { readonly _tag: "RunFailed"; readonly status: number; readonly code: string; readonly message: string }
+  | {
+      readonly _tag: "RunFailed"
+      readonly status: number
+      readonly code: string
+      readonly message: string
+      readonly usage: Usage
+    }
   /** A bare `{ error }` or plain text: the gateway's refusal before any run, or a word of a proxy before it. */
   | { readonly _tag: "Refused"; readonly status: number; readonly message: string }
   /** A success of a shape that nobody knows. */
@@ -106,7 +112,6 @@ const readUsage = (json: unknown): Usage =>
     onSome: ({ input_tokens, input_tokens_details: details, output_tokens }) => ({
       inputTokens: count(input_tokens),
       outputTokens: count(output_tokens),
-      totalTokens: count(input_tokens) + count(output_tokens),
       cacheReadTokens: count(details?.cached_tokens),
       cacheWriteTokens: count(details?.cache_write_tokens)
     })
@@ -139,7 +144,8 @@ const readResponse = (status: number, response: typeof ResponseJson.Type): Gatew
       _tag: "RunFailed",
       status,
       code: text(error.code, text(error.type, "unknown")),
-      message: text(error.message, "no message")
+      message: text(error.message, "no message"),
+      usage: readUsage(response.usage)
     }
   }
   if (response.output === undefined && typeof response.output_text !== "string") {

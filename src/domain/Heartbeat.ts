@@ -1,5 +1,6 @@
 import { Schema } from "effect"
 import { AgentRef, EarlierTrace, Flags, TaskView } from "./DeliveryContext.ts"
+import type { SpentUsage } from "./Run.ts"
 
 /** A task as a heartbeat looks at it; times are the control plane's epoch milliseconds. */
 export const HeartbeatTask = Schema.Struct({
@@ -53,6 +54,7 @@ export interface HeartbeatReport {
   readonly currentTaskId: string | null
   /** What it says in a task's thread; `truncated` when the model's limit cut it. */
   readonly message?: { readonly taskId: string; readonly content: string; readonly truncated?: boolean }
+  readonly usage?: SpentUsage
 }
 
 /** When the next heartbeat is due after one was finished. */

@@ -31,6 +31,7 @@ const completed = (
 
 const judgeEnd = (run: HeartbeatRun, followUps: ReadonlyArray<HeartbeatTask>, end: TurnEnd): Judgement => {
   const { earlier, tasks } = run.context
+  if (end.stoppedBy !== undefined) return completed(run, "stopped", { remark: `stopped: ${end.stoppedBy.reason}` })
   const reply = readHeartbeatReply(end.spoken)
   const hasActed = end.effects.length > 0 || earlier.effects.length > 0
   switch (reply._tag) {

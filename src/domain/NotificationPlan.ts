@@ -1,3 +1,4 @@
+import { DateTime } from "effect"
 import { isAnswerOwed, mayDecline } from "./AnswerDuty.ts"
 import { divideEvents } from "./DeliveryPolicy.ts"
 import type { DividedEvents } from "./DeliveryPolicy.ts"
@@ -6,7 +7,7 @@ import type { Delivered, FailedTurn, Judgement, TurnPlan } from "./Judgement.ts"
 import { afterNoResponse } from "./NoResponsePolicy.ts"
 import type { AttemptLimits } from "./NoResponsePolicy.ts"
 import { formatNotificationMessage } from "./Prompt.ts"
-import type { NotificationRun, Outcome } from "./Run.ts"
+import type { BudgetRefusal, NotificationRun, Outcome } from "./Run.ts"
 import { cutReply } from "./Silence.ts"
 import type { TurnEnd } from "./TurnEnd.ts"
 
@@ -51,12 +52,29 @@ const judgeFailure = (situation: Situation, failure: FailedTurn): Judgement => {
   return { _tag: "Failed", class: failure.class, error: failure.error, silence: false, isFinal: isRepeated }
 }
 
+/** What a budget's stop leaves in the thread: why, until when, what was done, and the agent's last words. */
+const stopNote = (
+  { context: { agent, earlier } }: NotificationRun,
+  { effects, spoken }: TurnEnd,
+  { reason, until }: BudgetRefusal
+): string => {
+  const done = new Set([...effects, ...earlier.effects.map(({ tool }) => tool)])
+  const when = until === null ? "until it is raised" : `until ${DateTime.formatIso(DateTime.makeUnsafe(until))}`
+  const words = spoken._tag === "Text" ? `\n\n${withoutToken(spoken.text)}` : ""
+  return cutReply(
+    `${agent.name} was stopped: ${reason}, ${when}. Done: ${done.size === 0 ? "nothing" : [...done].join(", ")}.${words}`
+  )
+}
+
 const judgeEnd = (situation: Situation, end: TurnEnd): Judgement => {
-  const { effects, isHistoryLong, isTruncated, requestTokens, spoken, usage } = end
+  const { effects, isHistoryLong, isTruncated, requestTokens, spoken, stoppedBy } = end
   const { accepted, isOwed, refused, run } = situation
+  if (stoppedBy !== undefined) {
+    const note = stopNote(run, end, stoppedBy)
+    return delivered({ outcome: "stopped", turn: "failed", note, reason: stoppedBy.reason, refused })
+  }
   const spent = {
     turn: "answered",
-    usage,
     ...(requestTokens === undefined ? {} : { requestTokens }),
     ...(isHistoryLong === true ? { isHistoryLong } : {})
   } as const

@@ -1,6 +1,7 @@
 import { Schema } from "effect"
 import { DeliveryContext } from "./DeliveryContext.ts"
 import { HeartbeatContext } from "./Heartbeat.ts"
+import type { TokenPrice } from "./TokenPrice.ts"
 
 /** A session held under an epoch, as claims and renewals name it. */
 export const Lease = Schema.Struct({ session: Schema.String, epoch: Schema.Finite })
@@ -33,7 +34,9 @@ const claimed = {
   /** Silences before this attempt; 0 for heartbeats. */
   silences: Schema.Finite,
   /** Since when it could have been claimed, epoch milliseconds of the control plane. */
-  readyAt: Schema.Finite
+  readyAt: Schema.Finite,
+  /** Price-weighted tokens that it may spend before it asks for more; null without a budget. */
+  allowance: Schema.NullOr(Schema.Finite)
 }
 
 /** The claimed turn of an agent on a task. */
@@ -82,6 +85,8 @@ export const ClaimAnswer = Schema.Struct({
   runs: Schema.Array(Schema.Unknown),
   /** Notifications that became dead letters, because their attempts were used up. */
   spent: Schema.Array(Schema.String),
+  /** How many notifications and heartbeats a budget kept waiting. */
+  heldBack: Schema.Finite,
   /** More notifications could have been claimed. */
   hasMore: Schema.Boolean,
   /** Due heartbeats were left. */
@@ -122,11 +127,10 @@ export type Wake = typeof Wake.Type
 export const Backlog = Schema.Struct({ oldest: Schema.NullOr(Schema.Finite) })
 export type Backlog = typeof Backlog.Type
 
-/** Tokens of a turn, summed over its rounds. */
+/** Tokens of one request, or of several. */
 export const Usage = Schema.Struct({
   inputTokens: Schema.Finite,
   outputTokens: Schema.Finite,
-  totalTokens: Schema.Finite,
   /** The parts of inputTokens that the provider read from its prompt cache and wrote to it. */
   cacheReadTokens: Schema.Finite,
   cacheWriteTokens: Schema.Finite
@@ -137,10 +141,28 @@ export type Usage = typeof Usage.Type
 export const noUsage: Usage = {
   inputTokens: 0,
   outputTokens: 0,
-  totalTokens: 0,
   cacheReadTokens: 0,
   cacheWriteTokens: 0
 }
+
+/** What an attempt spent, as the control plane is told at its end. */
+export interface SpentUsage extends Usage {
+  /** Requests that were answered, and those without an answer that may have cost something. */
+  readonly rounds: number
+  readonly unanswered: number
+  /** Input tokens of the last answered request. */
+  readonly contextTokens: number
+  readonly model: string | null
+  readonly price: TokenPrice | null
+}
+
+/** A budget's refusal: why, and until when, epoch milliseconds of the control plane; null until it is raised. */
+export const BudgetRefusal = Schema.Struct({ reason: Schema.String, until: Schema.NullOr(Schema.Finite) })
+export type BudgetRefusal = typeof BudgetRefusal.Type
+
+/** How much a run may spend in all from now on, or why it may not spend more. */
+export const Allowed = Schema.Union([Schema.Struct({ allowance: Schema.NullOr(Schema.Finite) }), BudgetRefusal])
+export type Allowed = typeof Allowed.Type
 
 /** An event that the policy refused, by its position in the notification. */
 export interface RefusedEvent {
@@ -166,7 +188,7 @@ export interface Outcome {
   readonly refused?: ReadonlyArray<RefusedEvent>
   readonly reason?: string
   readonly truncated?: boolean
-  readonly usage?: Usage
+  readonly usage?: SpentUsage
   readonly requestTokens?: RequestTokens
   /** The session begins its next generation once no work of it waits. */
   readonly isHistoryLong?: boolean
@@ -180,6 +202,7 @@ export interface Failure {
   readonly silence: boolean
   readonly refused?: ReadonlyArray<RefusedEvent>
   readonly rotate?: boolean
+  readonly usage?: SpentUsage
 }
 
 /** The state of a notification or heartbeat after a failed attempt. */

@@ -1,7 +1,10 @@
 import { Schema } from "effect"
 import type { GatewayAnswer } from "./GatewayResponse.ts"
+import { Usage } from "./Run.ts"
 
 const Detail = { detail: Schema.String }
+/** What the failed run spent, if the gateway reports it. */
+const Reported = { usage: Schema.optionalKey(Usage) }
 const RetryAfter = { retryAfterMillis: Schema.optionalKey(Schema.Finite) }
 
 /** The gateway could not be reached, or is draining: nothing was sent. Shared: feeds the breaker. */
@@ -28,12 +31,14 @@ export class UnknownAgent extends Schema.TaggedError<UnknownAgent>()("UnknownAge
 /** The gateway or the provider refused this very turn. Own; the same refusal twice is final. */
 export class TurnRefused extends Schema.TaggedError<TurnRefused>()("TurnRefused", {
   ...Detail,
+  ...Reported,
   status: Schema.Finite
 }) {}
 
 /** The model's provider failed. Shared. */
 export class ProviderFailed extends Schema.TaggedError<ProviderFailed>()("ProviderFailed", {
   ...Detail,
+  ...Reported,
   status: Schema.Finite,
   ...RetryAfter
 }) {}
@@ -42,7 +47,10 @@ export class ProviderFailed extends Schema.TaggedError<ProviderFailed>()("Provid
 export class TurnSilent extends Schema.TaggedError<TurnSilent>()("TurnSilent", Detail) {}
 
 /** "internal error": a silence, a provider's cooldown, an overflow or a bad key; the gateway does not say which. */
-export class TurnAmbiguous extends Schema.TaggedError<TurnAmbiguous>()("TurnAmbiguous", Detail) {}
+export class TurnAmbiguous extends Schema.TaggedError<TurnAmbiguous>()("TurnAmbiguous", {
+  ...Detail,
+  ...Reported
+}) {}
 
 /** "internal error" just after the gateway came up: it may be continuing the session that its end interrupted. Shared. */
 export class GatewayRestarted extends Schema.TaggedError<GatewayRestarted>()("GatewayRestarted", Detail) {}
@@ -199,8 +207,15 @@ export const failureOf = (
   }
   if (answer._tag === "Refused") return refused(agentSlug, answer.status, answer.message, retryAfterMillis)
   const { code, message, status } = answer
+  const usage = answer.usage.inputTokens + answer.usage.outputTokens > 0 ? { usage: answer.usage } : {}
   const detail = `${code}: ${message} (HTTP ${status})`
-  if (status === 500 && /internal error/i.test(message)) return new TurnAmbiguous({ detail })
-  if (status === 400 || status === 404 || status === 413 || status === 422) return new TurnRefused({ detail, status })
-  return new ProviderFailed({ detail, status, ...(retryAfterMillis === undefined ? {} : { retryAfterMillis }) })
+  if (status === 500 && /internal error/i.test(message)) return new TurnAmbiguous({ detail, ...usage })
+  if (status === 400 || status === 404 || status === 413 || status === 422)
+    return new TurnRefused({ detail, status, ...usage })
+  return new ProviderFailed({
+    detail,
+    status,
+    ...usage,
+    ...(retryAfterMillis === undefined ? {} : { retryAfterMillis })
+  })
 }

@@ -8,9 +8,10 @@ import * as Activity from "../domain/Activity.ts"
 import { functions } from "../domain/ControlPlaneFunctions.ts"
 import { NotificationType } from "../domain/DeliveryContext.ts"
 import type { RosterAgent } from "../domain/Roster.ts"
-import type { Run, Usage } from "../domain/Run.ts"
+import type { Run, SpentUsage, Usage } from "../domain/Run.ts"
 import { deliveryOutcomes, heartbeatOutcomes } from "../domain/RunEnd.ts"
 import type { DeliveryOutcome, HeartbeatOutcome, RunEnd } from "../domain/RunEnd.ts"
+import { costOf, weightedTokensOf } from "../domain/TokenPrice.ts"
 
 const seconds = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 900]
 
@@ -75,6 +76,19 @@ const tokensOf = (usage: Usage, direction: (typeof tokenDirections)[number]): nu
     cache_read: usage.cacheReadTokens,
     cache_write: usage.cacheWriteTokens
   })[direction]
+const weightedTokens = counter(
+  "mission_control_weighted_tokens_total",
+  "Price-weighted tokens of answered requests (input 1, cache read 0.1, cache write 1.25, output 5), by agent."
+)
+const cost = counter(
+  "mission_control_cost_dollars_total",
+  "What answered requests cost in US dollars where the price is known, by agent."
+)
+const unansweredRequests = counter(
+  "mission_control_unanswered_requests_total",
+  "Requests without an answer that may have cost something; the control plane estimates them."
+)
+const runsHeld = counter("mission_control_runs_held_total", "Notifications and heartbeats that a budget kept waiting.")
 const heartbeats = counter(
   "mission_control_heartbeats_total",
   `Heartbeats that ended, by outcome (${heartbeatOutcomes.join(", ")}).`
@@ -248,6 +262,10 @@ export class Metrics extends Context.Service<
     /** The tools that exist, so that their counters do too. */
     toolsKnown(tools: ReadonlyArray<string>): Effect.Effect<void>
     tokensUsed(agent: string, usage: Usage): Effect.Effect<void>
+    /** A claim found that a budget keeps so many runs waiting. */
+    heldBack(count: number): Effect.Effect<void>
+    /** An attempt ended that spent this. */
+    attemptSpent(agent: string, usage: SpentUsage): Effect.Effect<void>
     controlPlaneCalled(name: string, outcome: string, durationMillis: number): Effect.Effect<void>
     /** When the agent's next heartbeat is due, epoch milliseconds. */
     heartbeatDue(agent: string, at: number): Effect.Effect<void>
@@ -309,7 +327,17 @@ export class Metrics extends Context.Service<
 
       // What Prometheus has never seen cannot be alerted on: whatever can be known exists from the start.
       for (const outcome of deliveryOutcomes) for (const type of types) yield* set(deliveries, 0, { outcome, type })
-      for (const metric of [successTotal, failureTotal, retries, silences, deadLetters, leasesLost, gatewayRestarts]) {
+      for (const metric of [
+        successTotal,
+        failureTotal,
+        retries,
+        silences,
+        deadLetters,
+        leasesLost,
+        gatewayRestarts,
+        runsHeld,
+        unansweredRequests
+      ]) {
         yield* set(metric, 0)
       }
       for (const name of Object.values(functions)) {
@@ -320,6 +348,7 @@ export class Metrics extends Context.Service<
         for (const outcome of ["success", "failure"]) yield* set(syncs, 0, { kind, outcome })
       }
       for (const direction of tokenDirections) yield* set(tokens, 0, { agent: "other", direction })
+      for (const metric of [weightedTokens, cost]) yield* set(metric, 0, { agent: "other" })
       for (const success of ["true", "false"]) yield* set(toolCalls, 0, { tool: "unknown", success })
       yield* set(inFlight, 0)
       yield* set(consecutiveFailures, 0)
@@ -507,6 +536,19 @@ export class Metrics extends Context.Service<
               { discard: true }
             )
           }),
+        heldBack: (count) => set(runsHeld, count),
+        attemptSpent: (agent, usage) =>
+          Effect.suspend(() => {
+            const label = { agent: agentLabel(agent) }
+            return Effect.all(
+              [
+                set(weightedTokens, weightedTokensOf(usage), label),
+                set(cost, usage.price === null ? 0 : costOf(usage, usage.price), label),
+                set(unansweredRequests, usage.unanswered)
+              ],
+              { discard: true }
+            )
+          }),
         controlPlaneCalled: (name, outcome, durationMillis) =>
           Effect.andThen(
             set(controlPlaneCalls, 1, { function: name, outcome }),
@@ -517,6 +559,7 @@ export class Metrics extends Context.Service<
           for (const { slug } of agents) {
             const agent = agentLabel(slug)
             for (const direction of tokenDirections) yield* set(tokens, 0, { agent, direction })
+            for (const metric of [weightedTokens, cost]) yield* set(metric, 0, { agent })
           }
           yield* note((before) => Activity.rosterKnown(before, agents))
         }),

@@ -194,6 +194,10 @@ const make = Effect.gen(function* () {
     }
     if (answer.runs.length === 0) yield* guard.inconclusive
     yield* Effect.forEach(answer.spent, noteSpent, { discard: true })
+    if (answer.heldBack > 0) {
+      yield* metrics.heldBack(answer.heldBack)
+      yield* Effect.logWarning(`${counted(answer.heldBack, "run")} held: a budget is used up`)
+    }
     yield* endAwaited(sentAt, Exit.void)
   })
 

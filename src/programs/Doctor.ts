@@ -108,18 +108,25 @@ const examineControlPlane = Effect.gen(function* () {
     skewMillis: null
   }
   if (answered._tag === "Failure") {
-    return { ...nothing, away: answered.failure, agents: null, callsPerMonth: null } satisfies ControlPlaneFindings
+    return {
+      ...nothing,
+      away: answered.failure,
+      agents: null,
+      callsPerMonth: null,
+      unpricedModels: null
+    } satisfies ControlPlaneFindings
   }
   const after = yield* Clock.currentTimeMillis
   const date = Option.getOrNull(
     Option.map(DateTime.make(answered.success.date ?? ""), (moment) => DateTime.toEpochMillis(moment))
   )
-  const [token, protocol, listed, roster] = yield* Effect.all(
+  const [token, protocol, listed, roster, usage] = yield* Effect.all(
     [
       Effect.result(operator.backlog),
       Effect.option(operator.protocol),
       Effect.option(operator.functions),
-      Effect.option(operator.roster)
+      Effect.option(operator.roster),
+      Effect.option(operator.usage({ by: "model", days: 7 }))
     ],
     { concurrency: "unbounded" }
   )
@@ -133,6 +140,9 @@ const examineControlPlane = Effect.gen(function* () {
     // The header counts whole seconds: its middle against the middle of the request.
     skewMillis: date === null ? null : date + 500 - (before + after) / 2,
     agents,
+    unpricedModels: Option.getOrNull(
+      Option.map(usage, ({ lines }) => lines.filter(({ sum }) => sum.unpricedTokens > 0).map(({ name }) => name))
+    ),
     callsPerMonth:
       agents === null
         ? null

@@ -1,14 +1,16 @@
-import { Cause, Clock, Context, Effect, Layer } from "effect"
+import { Cause, Clock, Context, Effect, Layer, Ref } from "effect"
 import { describeFailure } from "../domain/ControlPlaneFailure.ts"
 import type { BootConflict, ControlPlaneFailure, LeaseLost } from "../domain/ControlPlaneFailure.ts"
 import { controlPlaneFailure, ownFailure } from "../domain/Judgement.ts"
 import type { Judgement } from "../domain/Judgement.ts"
-import { contextsOf } from "../domain/Run.ts"
-import type { Run } from "../domain/Run.ts"
+import { contextsOf, fenceOf } from "../domain/Run.ts"
+import type { Run, SpentUsage } from "../domain/Run.ts"
 import type { RunEnd } from "../domain/RunEnd.ts"
+import { noSpending, spentUsage } from "../domain/Spending.ts"
 import type { Gateway } from "../layers/Gateway.ts"
 import { Metrics } from "../layers/Metrics.ts"
 import type { StartedRun } from "../layers/Metrics.ts"
+import { ModelPrices } from "../layers/ModelPrices.ts"
 import { Redactor } from "../layers/Redactor.ts"
 import type { ToolInterruption } from "../services/AgentTools.ts"
 import { ControlPlane } from "../services/ControlPlane.ts"
@@ -55,7 +57,15 @@ const judgeInterruption = Effect.fnUntraced(function* (
 })
 
 /** The end of an attempt for which nothing could be stored, or nothing may be. */
-const unstoredEnd = Effect.fnUntraced(function* (failure: ControlPlaneFailure) {
+const unstoredEnd = Effect.fnUntraced(function* (
+  run: Run,
+  failure: ControlPlaneFailure,
+  usage: SpentUsage | undefined
+) {
+  // No other call can report it: the run has ended without this attempt.
+  if (usage !== undefined && (failure._tag === "LeaseLost" || failure._tag === "BootConflict")) {
+    yield* Effect.ignore((yield* ControlPlane).recordUsage(fenceOf(run), usage))
+  }
   // The control plane ended the run itself; the next claim, which does not name the lease, frees the session.
   if (failure._tag === "LeaseLost" && failure.recalled !== undefined) {
     return attemptEnd(failure.recalled === "stopped" ? "stopped" : "released")
@@ -63,25 +73,37 @@ const unstoredEnd = Effect.fnUntraced(function* (failure: ControlPlaneFailure) {
   yield* noteRefusal(yield* Lifecycle, failure)
   const detail = failure._tag === "LeaseLost" ? "another claim holds the session" : describeFailure(failure)
   const error = (yield* Redactor).error(`${failure._tag}: ${detail}`)
-  return failure._tag === "LeaseLost" || failure._tag === "BootConflict"
-    ? attemptEnd("lease_lost", { error })
-    : attemptEnd("abandoned", { error, isStored: false })
+  if (failure._tag !== "LeaseLost" && failure._tag !== "BootConflict") {
+    return attemptEnd("abandoned", { error, isStored: false })
+  }
+  return attemptEnd("lease_lost", { error })
 })
 
 /** The turn under its lease, then its storage: a lease that is lost while the end is being stored interrupts nothing. */
 const judgeAndStore = Effect.fnUntraced(function* (run: Run) {
   const guard = yield* GatewayGuard
-  const judgement = (yield* Leases).during(run, judgeRun(run)).pipe(
+  const prices = yield* ModelPrices
+  const spending = yield* Ref.make(noSpending)
+  const slug = contextsOf(run).context?.agent.slug ?? ""
+  const spent = Effect.gen(function* () {
+    return spentUsage(yield* Ref.get(spending), yield* prices.of(slug))
+  })
+  const metrics = yield* Metrics
+  const count = Effect.flatMap(spent, (usage) =>
+    usage === undefined ? Effect.void : metrics.attemptSpent(slug, usage)
+  )
+  const judgement = (yield* Leases).during(run, judgeRun(run, spending)).pipe(
     Effect.catch(judgeInterruption),
     Effect.catchCauseIf(isDefect, (cause) =>
       Effect.as(Effect.logError(`defect in a ${run.kind}`, cause), ownFailure("Defect", Cause.pretty(cause)))
     ),
     // A probe that needed no turn must not keep the breaker half open.
-    Effect.ensuring(guard.inconclusive)
+    Effect.ensuring(guard.inconclusive),
+    Effect.ensuring(count)
   )
   return yield* judgement.pipe(
-    Effect.flatMap((judgement) => storeJudgement(run, judgement)),
-    Effect.catch(unstoredEnd),
+    Effect.flatMap((judgement) => Effect.flatMap(spent, (usage) => storeJudgement(run, judgement, usage))),
+    Effect.catch((failure) => Effect.flatMap(spent, (usage) => unstoredEnd(run, failure, usage))),
     Effect.catchCauseIf(isDefect, (cause) =>
       Effect.as(
         Effect.logError(`the end of a ${run.kind} could not be stored`, cause),

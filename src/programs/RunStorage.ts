@@ -4,7 +4,7 @@ import { backoffBounds, backoffMillis } from "../domain/Backoff.ts"
 import { ownFailure } from "../domain/Judgement.ts"
 import type { Completed, Failed, Judgement, Released } from "../domain/Judgement.ts"
 import { contextsOf, fenceOf } from "../domain/Run.ts"
-import type { Fence, Outcome, Run } from "../domain/Run.ts"
+import type { Fence, Outcome, Run, SpentUsage } from "../domain/Run.ts"
 import type { RunEnd } from "../domain/RunEnd.ts"
 import { RuntimeConfig } from "../layers/Config.ts"
 import { Redactor } from "../layers/Redactor.ts"
@@ -46,20 +46,21 @@ const retryEnd = (
   return kind === "notification" ? attemptEnd("dead", changes) : attemptEnd("given_up", { ...changes, dueInMillis: 0 })
 }
 
-const storeFailed = Effect.fnUntraced(function* (run: Run, judgement: Failed) {
+const storeFailed = Effect.fnUntraced(function* (run: Run, judgement: Failed, usage: SpentUsage | undefined) {
   const { _tag, isFinal = false, minimumMillis, ...failure } = judgement
   const { deliveryMaxAttempts } = yield* RuntimeConfig
   const isLast = isFinal || (run.kind === "notification" && run.attempt >= deliveryMaxAttempts)
   const retry = isLast ? undefined : yield* backoff(run.failures + 1, minimumMillis)
   const state = yield* (yield* ControlPlane).fail(fenceOf(run), {
     ...failure,
-    ...(retry === undefined ? {} : { retryInMillis: retry })
+    ...(retry === undefined ? {} : { retryInMillis: retry }),
+    ...(usage === undefined ? {} : { usage })
   })
   const changes = { error: `${failure.class}: ${failure.error}`, isSilence: failure.silence }
   return state === "delivered" ? attemptEnd("fallback", changes) : retryEnd(run, state, retry, changes)
 })
 
-const storeReleased = Effect.fnUntraced(function* (run: Run, judgement: Released) {
+const storeReleased = Effect.fnUntraced(function* (run: Run, judgement: Released, usage: SpentUsage | undefined) {
   const { class: kind, error, exactMillis, isFirstBackoff = false, limit, minimumMillis } = judgement
   // The failures of a heartbeat are its own ones only.
   const failures = isFirstBackoff ? 0 : (contextsOf(run).heartbeat?.earlier.attempts ?? run.failures)
@@ -68,14 +69,20 @@ const storeReleased = Effect.fnUntraced(function* (run: Run, judgement: Released
     retryInMillis,
     class: kind,
     error,
-    ...(limit === undefined ? {} : { limit })
+    ...(limit === undefined ? {} : { limit }),
+    ...(usage === undefined ? {} : { usage })
   })
   return retryEnd(run, state, retryInMillis, { error: `${kind}: ${error}` })
 })
 
 /** A text that the control plane refuses, because the task moved on, is left out. */
-const storeCompleted = Effect.fnUntraced(function* (fence: Fence, { error, outcome, remark, report }: Completed) {
+const storeCompleted = Effect.fnUntraced(function* (
+  fence: Fence,
+  { error, outcome, remark, report: judged }: Completed,
+  usage: SpentUsage | undefined
+) {
   const controlPlane = yield* ControlPlane
+  const report = usage === undefined ? judged : { ...judged, usage }
   const { message: _, ...silent } = report
   if (remark !== undefined) yield* Effect.logInfo(remark)
   const { dueAt, now } = yield* controlPlane.updateAgentHeartbeat(fence, report).pipe(
@@ -101,29 +108,34 @@ const logHopLimit = Effect.fnUntraced(function* (run: Run, { outcome }: Outcome)
   ).pipe(Effect.annotateLogs({ hops, maxAgentHops }))
 })
 
-const store = Effect.fnUntraced(function* (run: Run, judgement: Judgement) {
+const store = Effect.fnUntraced(function* (run: Run, judgement: Judgement, usage: SpentUsage | undefined) {
   const redactor = yield* Redactor
   switch (judgement._tag) {
     case "Delivered": {
       const { error, outcome } = judgement
       // The reason can be the gateway's words.
       const reason = outcome.reason === undefined ? {} : { reason: redactor.error(outcome.reason) }
-      yield* (yield* ControlPlane).complete(fenceOf(run), { ...outcome, ...reason })
+      yield* (yield* ControlPlane).complete(fenceOf(run), {
+        ...outcome,
+        ...reason,
+        ...(usage === undefined ? {} : { usage })
+      })
       yield* logHopLimit(run, outcome)
-      // Only a completed turn has a usage; what the policy skips needs no turn.
-      return attemptEnd(outcome.outcome, { error: error ?? null, isTurnCompleted: outcome.usage !== undefined })
+      // What the policy skips needs no turn.
+      const isTurnCompleted = error === undefined && usage !== undefined
+      return attemptEnd(outcome.outcome, { error: error ?? null, isTurnCompleted })
     }
     case "Completed":
-      return yield* storeCompleted(fenceOf(run), judgement)
+      return yield* storeCompleted(fenceOf(run), judgement, usage)
     case "Failed":
-      return yield* storeFailed(run, { ...judgement, error: redactor.error(judgement.error) })
+      return yield* storeFailed(run, { ...judgement, error: redactor.error(judgement.error) }, usage)
     case "Released":
-      return yield* storeReleased(run, { ...judgement, error: redactor.error(judgement.error) })
+      return yield* storeReleased(run, { ...judgement, error: redactor.error(judgement.error) }, usage)
   }
 })
 
-/** Stores the judgement; one that the control plane refuses is a failure of the run's own. */
-export const storeJudgement = (run: Run, judgement: Judgement) =>
-  Effect.catchTag(store(run, judgement), "ControlPlaneRefused", ({ code, detail }) =>
-    store(run, ownFailure(code, detail))
+/** Stores the judgement and what the attempt spent; one that the control plane refuses is a failure of the run's own. */
+export const storeJudgement = (run: Run, judgement: Judgement, usage: SpentUsage | undefined) =>
+  Effect.catchTag(store(run, judgement, usage), "ControlPlaneRefused", ({ code, detail }) =>
+    store(run, ownFailure(code, detail), usage)
   )

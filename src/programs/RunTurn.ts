@@ -1,11 +1,13 @@
 /** The turn of a run, from its plan to what it came to. */
 import { Effect, Redacted } from "effect"
+import type { Ref } from "effect"
 import { planHeartbeat } from "../domain/HeartbeatPlan.ts"
 import { judgeBroken, sharedFailure, unknownAgent } from "../domain/Judgement.ts"
 import type { Judgement, TurnPlan } from "../domain/Judgement.ts"
 import { planNotification } from "../domain/NotificationPlan.ts"
 import { fenceOf } from "../domain/Run.ts"
 import type { HeartbeatRun, NotificationRun, Run } from "../domain/Run.ts"
+import type { Spending } from "../domain/Spending.ts"
 import type { TurnEnd } from "../domain/TurnEnd.ts"
 import { blameOf, isTurnFailure, minimumRetryMillis } from "../domain/TurnFailure.ts"
 import type { TurnFailure } from "../domain/TurnFailure.ts"
@@ -61,7 +63,7 @@ const onTurnFailure = Effect.fnUntraced(function* (run: ReadableRun, plan: TurnP
 })
 
 /** Everything that the run's turn needs, while its capability is valid. */
-const runTurn = Effect.fnUntraced(function* (run: ReadableRun, plan: TurnPlan) {
+const runTurn = Effect.fnUntraced(function* (run: ReadableRun, plan: TurnPlan, spending: Ref.Ref<Spending>) {
   const config = yield* RuntimeConfig
   const context = toolContextOf(run)
   const fence = fenceOf(run)
@@ -77,19 +79,19 @@ const runTurn = Effect.fnUntraced(function* (run: ReadableRun, plan: TurnPlan) {
   const { createdTaskIds, httpEffects } = live
   // The capability ends with the turn, before its end is judged.
   return yield* (yield* Turns)
-    .run({ context, fence, prompt, createdTaskIds, httpEffects })
+    .run({ context, fence, prompt, createdTaskIds, httpEffects, spending, allowance: run.allowance })
     .pipe(Effect.ensuring(live.end))
 }, Effect.scoped)
 
-/** Runs the run's turn, if it needs one, and judges what it came to. */
-export const judgeRun = Effect.fnUntraced(function* (run: Run) {
+/** Runs the run's turn, if it needs one, and judges what it came to; `spending` grows with its requests. */
+export const judgeRun = Effect.fnUntraced(function* (run: Run, spending: Ref.Ref<Spending>) {
   if ("broken" in run) return judgeBroken(run)
   const plan = yield* planOf(run)
   if (plan._tag !== "Turn") return plan
   const { agent } = run.context
   const delay = yield* (yield* GatewayGuard).unknownAgentDelay(agent.id)
   if (delay !== null) return unknownAgent(agent.slug, delay)
-  return yield* runTurn(run, plan).pipe(
+  return yield* runTurn(run, plan, spending).pipe(
     Effect.flatMap((end) => onTurnEnd(run, plan, end)),
     Effect.catchIf(isTurnFailure, (failure): Effect.Effect<Judgement, never, GatewayGuard | Redactor> =>
       onTurnFailure(run, plan, failure)

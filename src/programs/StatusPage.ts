@@ -4,6 +4,7 @@ import { HttpRouter, HttpServerRequest, HttpServerResponse } from "effect/http"
 import { SPAN_MILLIS, sparkline } from "../domain/Activity.ts"
 import { hostsOf, peerProblem } from "../domain/PeerPolicy.ts"
 import { levelOf, shownGateway, statusLights } from "../domain/StatusLights.ts"
+import { costText } from "../domain/UsageReport.ts"
 import { RuntimeConfig } from "../layers/Config.ts"
 import { ConvexClient } from "../layers/ConvexClient.ts"
 import { Gateway } from "../layers/Gateway.ts"
@@ -24,6 +25,9 @@ const TICK = Duration.seconds(5)
 /** The list of dead letters is asked for this often, only while somebody watches, and once for all who do. */
 const LETTERS_TTL = Duration.seconds(15)
 const LETTERS = 50
+/** What was spent is asked for this often, only while somebody watches, and once for all who do. */
+const USAGE_TTL = Duration.minutes(1)
+const USAGE_DAYS = 7
 /** Each watcher costs a snapshot per change. */
 const WATCHERS = 20
 
@@ -40,6 +44,17 @@ interface LetterList {
     readonly attempts: number
     readonly diedAt: number
     readonly error: string | null
+  }>
+}
+
+/** What agents spent in the last days, as the page lists it. */
+interface UsageList {
+  readonly error: string | null
+  readonly list: ReadonlyArray<{
+    readonly agent: string
+    readonly attempts: number
+    readonly weightedTokens: number
+    readonly cost: string
   }>
 }
 
@@ -168,6 +183,26 @@ export const layer = Layer.effectDiscard(
     })
     const [letters, forgetLetters] = yield* Effect.cachedInvalidateWithTTL(readLetters, LETTERS_TTL)
 
+    const lastUsage = yield* Ref.make<UsageList>({ error: null, list: [] })
+    const readUsage = Effect.gen(function* () {
+      const found = yield* Effect.result(controlPlane.usage({ days: USAGE_DAYS }))
+      if (Result.isFailure(found)) {
+        const { failure } = found
+        const error = redactor.error("detail" in failure ? failure.detail : failure._tag)
+        return yield* Ref.updateAndGet(lastUsage, (before) => ({ ...before, error }))
+      }
+      const { lines, total } = found.success
+      const entries = lines.length > 1 ? [...lines, { name: "All agents", sum: total }] : lines
+      const list = entries.map(({ name, sum }) => ({
+        agent: name,
+        attempts: sum.attempts,
+        weightedTokens: sum.weightedTokens,
+        cost: costText(sum)
+      }))
+      return yield* Ref.updateAndGet(lastUsage, () => ({ error: null, list }))
+    })
+    const usage = yield* Effect.cachedWithTTL(readUsage, USAGE_TTL)
+
     /** Whatever is shown passes the redactor as text, so that no field can be forgotten. */
     const event = (name: string, body: unknown): string =>
       Sse.encoder.write({ _tag: "Event", event: name, id: undefined, data: redactor.redact(JSON.stringify(body)) })
@@ -196,8 +231,15 @@ export const layer = Layer.effectDiscard(
       Stream.mapEffect(() => letters),
       Stream.map((body) => event("letters", body))
     )
+    const usageEvents = Stream.tick(USAGE_TTL).pipe(
+      Stream.mapEffect(() => usage),
+      Stream.map((body) => event("usage", body))
+    )
     const first = Stream.fromEffect(Effect.map(snapshot, (body) => event("state", body)))
-    const events = Stream.concat(first, Stream.merge(states, letterEvents)).pipe(
+    const events = Stream.concat(
+      first,
+      Stream.mergeAll([states, letterEvents, usageEvents], { concurrency: "unbounded" })
+    ).pipe(
       // The process ends: so does the line, before the server would break it.
       Stream.interruptWhen(
         lifecycle.changes.pipe(

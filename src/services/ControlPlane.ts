@@ -12,6 +12,7 @@ import { Profiles } from "../domain/ProfilePlan.ts"
 import { PROTOCOL } from "../domain/Protocol.ts"
 import { Roster } from "../domain/Roster.ts"
 import {
+  Allowed,
   Backlog,
   BrokenRun,
   ClaimAnswer,
@@ -24,8 +25,9 @@ import {
   RenewAnswer,
   Wake
 } from "../domain/Run.ts"
-import type { FailedState, Failure, Fence, Lease, Outcome, ReleasedState, Run } from "../domain/Run.ts"
+import type { FailedState, Failure, Fence, Lease, Outcome, ReleasedState, Run, SpentUsage } from "../domain/Run.ts"
 import { PulseAnswer, RuntimeCommands } from "../domain/RuntimeCommands.ts"
+import { UsageReport } from "../domain/UsageReport.ts"
 import { RuntimeConfig } from "../layers/Config.ts"
 import { Telemetry } from "../layers/Telemetry.ts"
 import type { Tracing } from "../layers/Telemetry.ts"
@@ -67,6 +69,7 @@ export interface SharedFailure {
   readonly error: string
   /** After so long the notification is given up. */
   readonly limit?: Duration.Duration
+  readonly usage?: SpentUsage
 }
 
 /** A notification's context for a dry run, or the code that says what is missing or damaged. */
@@ -109,6 +112,8 @@ export class ControlPlane extends Context.Service<
     readonly profiles: Called<Profiles>
     /** The notifications that were given up, the latest first. */
     deadLetters(options: { readonly limit?: number }): Called<ReadonlyArray<DeadLetter>>
+    /** What the account's agents spent in the last days, by agent. */
+    usage(options: { readonly days: number }): Called<UsageReport>
     /** Contexts of notifications for dry runs, each on its own; leases nothing. */
     context(ids: ReadonlyArray<string>): Called<ReadonlyMap<string, ContextOrBroken>>
     /** Leases due runs and returns them with their contexts; made once, since the next claim recovers a lost answer. */
@@ -121,6 +126,10 @@ export class ControlPlane extends Context.Service<
     fail(fence: Fence, failure: Failure): Called<FailedState>
     /** Releases the run without counting the attempt: at once, or for a shared failure with a delay and its class. */
     release(fence: Fence, shared?: SharedFailure): Called<ReleasedState>
+    /** Asks whether a run that used this many price-weighted tokens may spend more. */
+    allow(fence: Fence, usedTokens: number): Called<Allowed>
+    /** Records what an attempt spent whose lease was lost. */
+    recordUsage(fence: Fence, usage: SpentUsage): Called<void>
     /** Ends a heartbeat with the agent's status and what it says in a thread; answers when the next one is due. */
     updateAgentHeartbeat(fence: Fence, report: HeartbeatReport): Called<typeof FinishedHeartbeat.Type>
     /** Presence and health out, commands and reconciliation back: one call a minute. */
@@ -241,7 +250,8 @@ const release = ({ calls, clock, telemetry }: Plane) =>
             nextAttemptAt: yield* clock.after(shared.retryInMillis),
             class: shared.class,
             error: shared.error,
-            ...(shared.limit === undefined ? {} : { sharedLimitMs: Duration.toMillis(shared.limit) })
+            ...(shared.limit === undefined ? {} : { sharedLimitMs: Duration.toMillis(shared.limit) }),
+            ...(shared.usage === undefined ? {} : { usage: shared.usage })
           }
     const args = { ...exactly(fence), ...(yield* traceOf(telemetry)), ...delay }
     const { now, state } = yield* persistently(calls.mutation(functions.release, ReleaseAnswer, args))
@@ -345,12 +355,18 @@ const make = Effect.gen(function* () {
     readRoster: part("readRoster", () => calls.query(functions.agents, Roster))(),
     profiles: part("profiles", () => patiently(calls.query(functions.profiles, Profiles)))(),
     deadLetters: (options) => patiently(calls.query(functions.deadLetters, DeadLetters, options)),
+    usage: ({ days }) => patiently(calls.query(functions.usageReport, UsageReport, { by: "agent", days })),
     context: context(plane),
     claim: claim(plane),
     renew: renew(plane),
     complete: part("complete", complete(plane, completions)),
     fail: part("fail", fail(plane)),
     release: part("release", release(plane)),
+    allow: part("allow", (fence: Fence, usedTokens: number) =>
+      patiently(calls.mutation(functions.allowUsage, Allowed, { ...exactly(fence), usedTokens }))
+    ),
+    recordUsage: (fence, usage) =>
+      Effect.asVoid(patiently(calls.mutation(functions.recordUsage, Schema.Null, { ...exactly(fence), usage }))),
     updateAgentHeartbeat: part("updateAgentHeartbeat", updateAgentHeartbeat(plane)),
     pulse: pulse(plane),
     acknowledge: (options) =>

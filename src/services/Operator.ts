@@ -6,6 +6,8 @@ import { Roster } from "../domain/Roster.ts"
 import { Backlog } from "../domain/Run.ts"
 import { ServedProtocols } from "../domain/RuntimeCommands.ts"
 import { RunDetails, RunView, StopAnswer } from "../domain/RunView.ts"
+import { UsageReport } from "../domain/UsageReport.ts"
+import type { UsageDimension } from "../domain/UsageReport.ts"
 import { ConvexClient } from "../layers/ConvexClient.ts"
 import { uncountedCalls } from "./ControlPlaneCalls.ts"
 
@@ -50,6 +52,11 @@ export class Operator extends Context.Service<
     resume(options: { readonly agent?: string }): Effect.Effect<void, ControlPlaneFailure>
     /** Starts the next generation of an agent's sessions, or of one task's; answers of how many. */
     rotate(agent: string, taskId?: string): Effect.Effect<number, ControlPlaneFailure>
+    /** What the account's agents spent in the last days. */
+    usage(options: {
+      readonly by: UsageDimension
+      readonly days: number
+    }): Effect.Effect<UsageReport, ControlPlaneFailure>
   }
 >()("runtime-service/services/Operator") {
   static readonly layer = Layer.effect(
@@ -87,6 +94,7 @@ const make = Effect.gen(function* () {
           ...(taskId === undefined ? {} : { taskId })
         }),
         ({ rotated }) => rotated
-      )
+      ),
+    usage: (options) => query(functions.usageReport, UsageReport, options)
   })
 })

@@ -1,9 +1,11 @@
-import { Clock, Context, Duration, Effect, Layer } from "effect"
+import { Clock, Context, Duration, Effect, Layer, Ref } from "effect"
 import type { Prompt } from "../domain/Prompt.ts"
-import { noUsage } from "../domain/Run.ts"
-import type { Fence, RequestTokens, Usage } from "../domain/Run.ts"
+import type { BudgetRefusal, Fence, RequestTokens } from "../domain/Run.ts"
 import { readSpokenText } from "../domain/Silence.ts"
 import type { SpokenText } from "../domain/Silence.ts"
+import { requestAnswered, requestFailed, requestSent } from "../domain/Spending.ts"
+import type { Spending } from "../domain/Spending.ts"
+import { weightedTokensOf } from "../domain/TokenPrice.ts"
 import type { TurnEnd } from "../domain/TurnEnd.ts"
 import { TurnSilent, TurnTimeout } from "../domain/TurnFailure.ts"
 import type { TurnFailure } from "../domain/TurnFailure.ts"
@@ -15,6 +17,7 @@ import { Telemetry } from "../layers/Telemetry.ts"
 import type { Tracing } from "../layers/Telemetry.ts"
 import { AgentTools, refusalJson } from "./AgentTools.ts"
 import type { ToolInterruption, ToolResult } from "./AgentTools.ts"
+import { ControlPlane } from "./ControlPlane.ts"
 import { GatewayGuard } from "./GatewayGuard.ts"
 import type { RunContext } from "./tools/AgentTool.ts"
 
@@ -27,20 +30,16 @@ export interface Turn {
   readonly createdTaskIds?: Set<string>
   /** The effect tools that the agent called over HTTP while the turn ran; grows meanwhile. */
   readonly httpEffects?: ReadonlyArray<string>
+  /** Grows with each request, however the turn ends. */
+  readonly spending: Ref.Ref<Spending>
+  /** Price-weighted tokens that it may spend before it asks for more; null without a budget. */
+  readonly allowance: number | null
 }
 
 interface ExecutedCall {
   readonly call: FunctionCall
   readonly result: ToolResult
 }
-
-const sum = (a: Usage, b: Usage): Usage => ({
-  inputTokens: a.inputTokens + b.inputTokens,
-  outputTokens: a.outputTokens + b.outputTokens,
-  totalTokens: a.totalTokens + b.totalTokens,
-  cacheReadTokens: a.cacheReadTokens + b.cacheReadTokens,
-  cacheWriteTokens: a.cacheWriteTokens + b.cacheWriteTokens
-})
 
 const requestTokensOf = (inputTokens: ReadonlyArray<number>): { readonly requestTokens?: RequestTokens } => {
   const counted = inputTokens.filter((tokens) => tokens > 0)
@@ -52,6 +51,10 @@ const requestTokensOf = (inputTokens: ReadonlyArray<number>): { readonly request
 const LAST_ROUND =
   "The tools of this turn are used up. Answer now in text: what was done, what is left, and what you need."
 
+/** What the agent reads when the budget allows no more than this one answer. */
+const LAST_OF_BUDGET =
+  "The budget is used up, and no tool of this turn is executed any more. Answer now in text: what was done, and what is left."
+
 /** The result of a call that came after the last tool round. */
 const notExecuted = (call: FunctionCall): ToolResult => ({
   tool: call.name,
@@ -60,6 +63,16 @@ const notExecuted = (call: FunctionCall): ToolResult => ({
   code: "forbidden",
   json: refusalJson(call.name, "forbidden", "not executed: the tools of this turn are used up")
 })
+
+/** The turn's input after the results of a round. */
+const nextInput = (results: ReadonlyArray<ExecutedCall>, lastWords: string | null): ReadonlyArray<InputItem> => [
+  ...results.map(({ call, result }): InputItem => ({
+    type: "function_call_output",
+    call_id: call.callId,
+    output: result.json
+  })),
+  ...(lastWords === null ? [] : [{ type: "message", role: "user", content: lastWords } satisfies InputItem])
+]
 
 /** Runs turns: rounds of request and tool calls until the agent speaks, at most MAX_TOOL_ROUNDS with tools. */
 export class Turns extends Context.Service<
@@ -123,11 +136,16 @@ const make = Effect.gen(function* () {
   const gateway = yield* Gateway
   const guard = yield* GatewayGuard
   const agentTools = yield* AgentTools
+  const controlPlane = yield* ControlPlane
   const metrics = yield* Metrics
   const telemetry = yield* Telemetry
 
   const send = (turn: Turn, request: GatewayRequest, round: number) => {
-    const answer = gateway.sendToOpenClaw(request)
+    const answer = Ref.update(turn.spending, requestSent).pipe(
+      Effect.andThen(gateway.sendToOpenClaw(request)),
+      Effect.tap(({ usage }) => Ref.update(turn.spending, (spending) => requestAnswered(spending, usage))),
+      Effect.tapError((failure) => Ref.update(turn.spending, (spending) => requestFailed(spending, failure)))
+    )
     return telemetry.isOn ? asSpan(telemetry, turn, request, round, answer) : answer
   }
 
@@ -135,10 +153,11 @@ const make = Effect.gen(function* () {
     const { context, prompt } = turn
     const offered = config.clientToolsEnabled ? agentTools.offered(context.agent) : []
     const called: Array<string> = []
-    let usage = noUsage
     const inputTokens: Array<number> = []
     let round = 0
     let calls = 0
+    let { allowance } = turn
+    let stoppedBy: BudgetRefusal | null = null
     let input: string | ReadonlyArray<InputItem> = prompt.input
     let answer: RoundAnswer
     do {
@@ -154,10 +173,10 @@ const make = Effect.gen(function* () {
       answer = yield* send(turn, request, round)
       // Now, not at the turn's end: a long turn that is the breaker's probe must not hold up all others.
       yield* guard.completed(context.agent.id)
-      usage = sum(usage, answer.usage)
       inputTokens.push(answer.usage.inputTokens)
       if (answer._tag === "Calls") calls += answer.calls.length
       if (telemetry.isOn) {
+        const { usage } = yield* Ref.get(turn.spending)
         yield* telemetry.noteRoot({
           "mission_control.rounds": round,
           "mission_control.tool_calls": calls,
@@ -169,7 +188,7 @@ const make = Effect.gen(function* () {
       }
       yield* metrics.tokensUsed(context.agent.slug, answer.usage)
       if (answer._tag === "Text" || round > config.maxToolRounds + 1) break
-      const isUsedUp = round > config.maxToolRounds
+      const isUsedUp = round > config.maxToolRounds || stoppedBy !== null
       // One after another: the agent wrote them in this order, and a later one can depend on an earlier one.
       const results: ReadonlyArray<ExecutedCall> = yield* Effect.forEach(answer.calls, (call) =>
         Effect.map(
@@ -181,16 +200,25 @@ const make = Effect.gen(function* () {
         )
       )
       called.push(...results.filter(({ result }) => result.isEffect && result.success).map(({ result }) => result.tool))
-      input = [
-        ...results.map(({ call, result }): InputItem => ({
-          type: "function_call_output",
-          call_id: call.callId,
-          output: result.json
-        })),
-        ...(round >= config.maxToolRounds
-          ? [{ type: "message", role: "user", content: LAST_ROUND } satisfies InputItem]
-          : [])
-      ]
+      // The turn's last words were asked for, and the agent called tools instead.
+      if (stoppedBy !== null) break
+      const used = weightedTokensOf((yield* Ref.get(turn.spending)).usage)
+      const next = weightedTokensOf(answer.usage)
+      if (allowance !== null && used + next > allowance) {
+        const allowed = yield* controlPlane
+          .allow(turn.fence, used)
+          .pipe(
+            Effect.catchTag("ControlPlaneRefused", ({ code, detail }) =>
+              Effect.succeed({ reason: `${code}: ${detail}`, until: null })
+            )
+          )
+        if ("reason" in allowed) {
+          stoppedBy = allowed
+          if (used >= allowance) break
+        } else allowance = allowed.allowance
+      }
+      const lastWords = stoppedBy !== null ? LAST_OF_BUDGET : round >= config.maxToolRounds ? LAST_ROUND : null
+      input = nextInput(results, lastWords)
     } while (round <= config.maxToolRounds + 1)
     const effects = [...called, ...(turn.httpEffects ?? [])]
     const spoken: SpokenText =
@@ -198,11 +226,17 @@ const make = Effect.gen(function* () {
         ? readSpokenText(answer.text)
         : { _tag: "Silent", reason: "calls although no tools were offered" }
     // The prompt named the effects of earlier attempts: there may be nothing left to say.
-    if (spoken._tag === "Silent" && effects.length === 0 && context.earlier.effects.length === 0) {
+    if (
+      stoppedBy === null &&
+      spoken._tag === "Silent" &&
+      effects.length === 0 &&
+      context.earlier.effects.length === 0
+    ) {
       return yield* new TurnSilent({ detail: `the agent ended its turn without an answer (${spoken.reason})` })
     }
     const isTruncated = answer._tag === "Text" && answer.isTruncated
-    return { spoken, isTruncated, usage, ...requestTokensOf(inputTokens), rounds: round, effects }
+    const stopped = stoppedBy === null ? {} : { stoppedBy }
+    return { spoken, isTruncated, ...requestTokensOf(inputTokens), effects, ...stopped }
   })
 
   const run = Effect.fn("Turns.run")(function* (turn: Turn) {

@@ -6,6 +6,7 @@ import type { FinishedHeartbeat, HeartbeatContext } from "../../src/domain/Heart
 import type { Profiles } from "../../src/domain/ProfilePlan.ts"
 import type { Roster } from "../../src/domain/Roster.ts"
 import type {
+  Allowed,
   Backlog,
   BrokenRun,
   ClaimAnswer,
@@ -22,6 +23,7 @@ import type {
 import type { PulseAnswer, RuntimeCommands, ServedProtocols } from "../../src/domain/RuntimeCommands.ts"
 import type { RunDetails, RunView, StopAnswer } from "../../src/domain/RunView.ts"
 import type * as ToolAnswer from "../../src/domain/ToolAnswer.ts"
+import type { UsageReport } from "../../src/domain/UsageReport.ts"
 import type { Rotated } from "../../src/services/Operator.ts"
 
 type KeysOf<A> = A extends unknown ? keyof A : never
@@ -56,6 +58,9 @@ interface Readers {
   readonly fail: typeof FailAnswer
   readonly release: typeof ReleaseAnswer
   readonly updateAgentHeartbeat: typeof FinishedHeartbeat
+  readonly recordUsage: { readonly Encoded: null }
+  readonly allowUsage: typeof Allowed
+  readonly usageReport: typeof UsageReport
   readonly context: typeof ContextAnswers
   readonly wake: typeof Wake
   readonly backlog: typeof Backlog

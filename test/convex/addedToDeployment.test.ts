@@ -36,7 +36,7 @@ export const add = mutation({
   for (const folder of ["service", "model", "scheduled", "app"]) {
     await cp(join(root, "convex", folder), join(convex, folder), { recursive: true })
   }
-  for (const name of ["AgentFlags", "Mention", "Protocol", "ServiceToken", "SessionKey", "TaskStatus"]) {
+  for (const name of ["AgentFlags", "Mention", "Protocol", "ServiceToken", "SessionKey", "TaskStatus", "TokenPrice"]) {
     await cp(join(root, "src/domain", `${name}.ts`), join(product, "src/domain", `${name}.ts`))
   }
   await cp(join(root, "convex/schema.ts"), join(convex, "missionControl.ts"))

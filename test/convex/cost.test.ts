@@ -2,7 +2,17 @@ import { describe, expect, it } from "vitest"
 import { api } from "../../convex/_generated/api.js"
 import type { Id } from "../../convex/_generated/dataModel.js"
 import { pass, stopTime } from "./clock.ts"
-import { complete, contextOf, fail, leaseOf, makeTask, type Plane, release, seededPlane } from "./controlPlane.ts"
+import {
+  complete,
+  contextOf,
+  fail,
+  leaseOf,
+  makeTask,
+  type Plane,
+  release,
+  seededPlane,
+  withoutHeartbeats
+} from "./controlPlane.ts"
 
 stopTime()
 
@@ -53,6 +63,7 @@ const worked = async ({ agents, messages }: { readonly agents: number; readonly 
       heartbeat: "0 0 1 1 *"
     })
   }
+  await withoutHeartbeats(plane)
   const taskId = await makeTask(plane, [plane.engineer])
   await complete(plane, await plane.takeOne(), { outcome: "replied", reply: "I begin." })
   for (let index = 3; index < messages; index += 1) await plane.post(taskId, `before ${index}`)
@@ -77,14 +88,14 @@ const loneDelivery = async (account: { readonly agents: number; readonly message
 }
 
 describe("a lone delivery", () => {
-  it("reads 44 documents with 5 agents, whatever the thread", async () => {
+  it("reads 46 documents with 5 agents, whatever the thread", async () => {
     const { claim, completion, push } = await loneDelivery({ agents: 5, messages: 25 })
     // The token and the wakes of five agents; there is no recalled lease.
     expect(push).toEqual({ documents: 6, intervals: 3 })
-    // Token, boot, session, notification, account, 5 agents, owner, task, what was seen of it, 2 messages, the
-    // next heartbeat; boot, session, notification and what was seen again as they are
+    // Token, boot, session, notification, account, its budget, what the agent drew of it, account again, 5 agents, owner,
+    // task, what was seen of it, 2 messages; boot, session, notification and what was seen again as they are
     // written. The person's message has deleted the count of turns.
-    expect(claim).toEqual({ documents: 20, intervals: 26 })
+    expect(claim).toEqual({ documents: 22, intervals: 30 })
     // Token, session, notification, task, agent, participant, orchestrator, 3 subscriptions, account; the orchestrator's
     // session and wake; participant, notification and both sessions and the wake again as they are written. The orchestrator
     // is not paused.

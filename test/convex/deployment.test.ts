@@ -69,7 +69,8 @@ describe("convex/", () => {
       "Protocol.ts",
       "ServiceToken.ts",
       "SessionKey.ts",
-      "TaskStatus.ts"
+      "TaskStatus.ts",
+      "TokenPrice.ts"
     ])
   })
 

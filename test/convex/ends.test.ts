@@ -38,15 +38,14 @@ const passive = async () => {
 }
 
 describe("completing a run", () => {
-  it("stores reply, outcome, usage and the task's progress in one transaction, and frees the session", async () => {
+  it("stores reply, outcome and the task's progress in one transaction, and frees the session", async () => {
     const { plane, taskId, run, id, status } = await assigned()
-    const usage = { inputTokens: 10, outputTokens: 2, totalTokens: 12 }
-    const end = { outcome: "replied", reply: "On it.", usage, traceId: "t1", truncated: true }
+    const end = { outcome: "replied", reply: "On it.", traceId: "t1", truncated: true }
     const { messageId } = await complete(plane, run, end)
     expect(await plane.thread(taskId)).toMatchObject([
       { id: messageId, content: "On it.", kind: "reply", answersType: "assignment", author: { slug: "engineer" } }
     ])
-    expect(await plane.row(id)).toMatchObject({ state: "delivered", outcome: "replied", usage, traceId: "t1" })
+    expect(await plane.row(id)).toMatchObject({ state: "delivered", outcome: "replied", traceId: "t1" })
     expect(await status()).toBe("in_progress")
     const sessions = await plane.t.run((ctx) => ctx.db.query("sessions").collect())
     expect(sessions.filter(({ lease }) => lease !== undefined)).toEqual([])

@@ -50,6 +50,9 @@ const claimOf = ({ leased }: Held) => ({
   abandoned: []
 })
 
+const tokens = { inputTokens: 100, outputTokens: 10, cacheReadTokens: 0, cacheWriteTokens: 0, contextTokens: 100 }
+const usage = { ...tokens, rounds: 1, unanswered: 0, model: null, price: null }
+
 /** Every mutation that a runtime may call, with arguments that do something the first time. */
 const mutations: Readonly<Record<string, (held: Held) => Promise<Sent>>> = {
   "notifications:claim": async (held) => {
@@ -132,6 +135,8 @@ const mutations: Readonly<Record<string, (held: Held) => Promise<Sent>>> = {
     f: service.responseRequests.create,
     args: { ...run, recipientSlugs: ["qa"], message: "Is it right?" }
   }),
+  "usage:allow": async ({ fence }) => ({ f: service.usage.allow, args: { ...fence, usedTokens: 50_000 } }),
+  "usage:record": async ({ fence }) => ({ f: service.usage.record, args: { ...fence, usage } }),
   "runtimes:pulse": async () => ({
     f: service.runtimes.pulse,
     args: {

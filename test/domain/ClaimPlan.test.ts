@@ -15,6 +15,7 @@ const situation: Situation = {
 const answer: ClaimAnswer = {
   runs: [],
   spent: [],
+  heldBack: 0,
   hasMore: false,
   hasMoreHeartbeats: false,
   nextDueAt: null,

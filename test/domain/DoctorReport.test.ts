@@ -20,7 +20,8 @@ const controlPlane: ControlPlaneFindings = {
   missing: [],
   skewMillis: 300,
   agents: [{ slug: "engineer", isOrchestrator: true, isPaused: false }],
-  callsPerMonth: 50_000
+  callsPerMonth: 50_000,
+  unpricedModels: []
 }
 type ReadConfig = Extract<GatewayFindings["config"], { readonly _tag: "Read" }>
 const readConfig = (more: Partial<ReadConfig>): ReadConfig => ({
@@ -108,6 +109,7 @@ const broken: ReadonlyArray<readonly [string, CheckStatus, Findings]> = [
   ["roster", "warn", plane({ agents: [] })],
   ["roster", "warn", plane({ agents: [{ slug: "engineer", isOrchestrator: true, isPaused: true }] })],
   ["orchestrator", "warn", plane({ agents: [{ slug: "engineer", isOrchestrator: false, isPaused: false }] })],
+  ["prices", "warn", plane({ unpricedModels: ["anthropic/claude"] })],
   ["calls-per-month", "warn", plane({ callsPerMonth: 1_000_001 })],
   ["gateway-command", "fail", gate({ hasCommand: false })],
   ["gateway-reachable", "fail", gate({ isSupervised: false, away: down })],
@@ -228,7 +230,7 @@ describe("the doctor", () => {
       report,
       /^fail {2}control-plane-reachable .*nothing listens there\n +-> start it\nwarn {2}variable-names /
     )
-    assert.match(report, /^Control plane {2}1 failed, 1 ok, 7 not checked$/m)
+    assert.match(report, /^Control plane {2}1 failed, 1 ok, 8 not checked$/m)
     assert.match(report, /^Gateway +\d+ ok$/m)
     assert.notMatch(report, /^(ok|skip) /m)
     assert.notInclude(report, "\u001b")

@@ -5,7 +5,6 @@ import type { Judgement } from "../../src/domain/Judgement.ts"
 import { afterNoResponse } from "../../src/domain/NoResponsePolicy.ts"
 import type { AttemptLimits } from "../../src/domain/NoResponsePolicy.ts"
 import { planNotification } from "../../src/domain/NotificationPlan.ts"
-import { noUsage } from "../../src/domain/Run.ts"
 import { readSpokenText } from "../../src/domain/Silence.ts"
 import { engineer, lead, person, sampleEvent, sampleMessage, sampleRun } from "./sampleContext.ts"
 
@@ -25,7 +24,6 @@ type Cause = keyof typeof causes
 const attempts = ["text", "token", "silence", "internal error", "own failure", "shared failure", "crash"] as const
 type Attempt = (typeof attempts)[number]
 
-const usage = { ...noUsage, inputTokens: 1, outputTokens: 1, totalTokens: 2 }
 const texts: Partial<Record<Attempt, string>> = { text: "Here it is.", token: "**NO_ACTION**", silence: "" }
 
 const judge = (context: Partial<DeliveryContext>, ending: Attempt, limits: AttemptLimits, state: State): Judgement => {
@@ -34,7 +32,7 @@ const judge = (context: Partial<DeliveryContext>, ending: Attempt, limits: Attem
   const text = texts[ending]
   if (text !== undefined) {
     const spoken = readSpokenText(text)
-    return plan.judgeEnd({ spoken, isTruncated: false, usage, rounds: 1, effects: [] })
+    return plan.judgeEnd({ spoken, isTruncated: false, effects: [] })
   }
   return ending === "internal error"
     ? plan.judgeFailure({ class: "TurnAmbiguous", error: ending, isSilence: true, minimumMillis: 60_000 })

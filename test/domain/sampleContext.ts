@@ -124,6 +124,7 @@ export const sampleRun = (
   failures: 0,
   silences: 0,
   readyAt: 0,
+  allowance: null,
   context: sampleContext(context),
   ...changes
 })

@@ -66,6 +66,7 @@ export const sampleHeartbeatRun = (
     failures: 0,
     silences: 0,
     readyAt: full.heartbeat.dueAt,
+    allowance: null,
     context: full,
     ...changes
   }

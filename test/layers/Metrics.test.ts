@@ -219,11 +219,26 @@ describe("the Prometheus text", () => {
     }).pipe(Effect.provide(Metrics.layer))
   )
 
+  it.effect("counts what attempts spent in price-weighted tokens and dollars", () =>
+    Effect.gen(function* () {
+      const metrics = yield* Metrics
+      const price = { input: 3, output: 15, cacheRead: 0.3, cacheWrite: 3.75 }
+      const usage = { ...noUsage, inputTokens: 1_000_000, cacheReadTokens: 500_000, outputTokens: 100_000 }
+      const spent = { ...usage, rounds: 2, unanswered: 1, contextTokens: 1, model: "m", price }
+      yield* metrics.attemptSpent("engineer", spent)
+      yield* metrics.attemptSpent("engineer", { ...spent, price: null })
+      const text = yield* metrics.prometheus
+      assert.strictEqual(valueOf(text, "mission_control_weighted_tokens_total", { agent: "engineer" }), 2_100_000)
+      assert.strictEqual(valueOf(text, "mission_control_cost_dollars_total", { agent: "engineer" }), 3.15)
+      assert.match(text, /^mission_control_unanswered_requests_total 2$/m)
+    }).pipe(Effect.provide(Metrics.layer))
+  )
+
   it.effect("counts the tokens of a hundred agents each, and of further ones together", () =>
     Effect.gen(function* () {
       const metrics = yield* Metrics
       for (let n = 0; n < 150; n += 1) {
-        yield* metrics.tokensUsed(`agent-${n}`, { ...noUsage, inputTokens: 10, outputTokens: 1, totalTokens: 11 })
+        yield* metrics.tokensUsed(`agent-${n}`, { ...noUsage, inputTokens: 10, outputTokens: 1 })
       }
       const text = yield* metrics.prometheus
       const name = "mission_control_tokens_total"

@@ -26,24 +26,26 @@ import {
   quiet,
   runHouse,
   said,
-  spoke,
-  usage
+  spent,
+  spoke
 } from "./runHouse.ts"
 
 /** What an agent wrote that concerns only the assigned. */
 const fromAgent: Partial<NotificationEvent> = { actor: { ...engineer, id: "agent_other", slug: "other" } }
 
 describe("a delivery", () => {
-  it.effect("writes the reply with its usage", () =>
+  it.effect("writes the reply, and what the turn spent", () =>
     Effect.gen(function* () {
-      const { outcome, summary, stored } = yield* deliverOnce({ run: () => Effect.succeed(said("All done.")) })
+      const { outcome, spendings, summary, stored } = yield* deliverOnce({
+        run: () => Effect.succeed(said("All done."))
+      })
       assert.deepStrictEqual(only(stored, "complete").outcome, {
         outcome: "replied",
         turn: "answered",
         reply: "All done.",
-        refused: [],
-        usage
+        refused: []
       })
+      assert.deepStrictEqual(spendings, [spent])
       assert.strictEqual(outcome, "replied")
       assert.strictEqual(summary.successCount, 1)
     }).pipe(quiet)
@@ -113,8 +115,7 @@ describe("a delivery", () => {
       assert.deepStrictEqual(only(notOwed.stored, "complete").outcome, {
         outcome: "acted",
         turn: "answered",
-        refused: [],
-        usage
+        refused: []
       })
     }).pipe(quiet)
   )

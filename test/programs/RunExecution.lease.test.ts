@@ -15,7 +15,7 @@ import { sessionHash } from "../../src/layers/SessionHash.ts"
 import { Admission } from "../../src/services/GatewayGuard.ts"
 import { brokenRun, sampleContext, sampleRun, sampleTask } from "../domain/sampleContext.ts"
 import { sampleHeartbeatRun } from "../domain/sampleHeartbeat.ts"
-import { deliverOnce, executeOnce, failsWith, noTurn, only, quiet, runHouse, said } from "./runHouse.ts"
+import { deliverOnce, executeOnce, failsWith, noTurn, only, quiet, runHouse, said, spent } from "./runHouse.ts"
 
 const runs: ReadonlyArray<Run> = [sampleRun(), sampleHeartbeatRun()]
 
@@ -25,7 +25,7 @@ for (const run of runs) {
     it.effect("interrupts the turn if it is lost, and nothing is stored", () =>
       Effect.gen(function* () {
         const isAborted = yield* Deferred.make<void>()
-        const { execute, stored } = yield* runHouse({
+        const { execute, reported, stored } = yield* runHouse({
           run: () => Effect.never.pipe(Effect.onInterrupt(() => Deferred.succeed(isAborted, undefined))),
           lost: [run]
         })
@@ -34,6 +34,7 @@ for (const run of runs) {
         const end = yield* Fiber.join(fiber)
         yield* Deferred.await(isAborted)
         assert.deepStrictEqual(stored, [])
+        assert.deepStrictEqual(reported, [spent])
         assert.deepInclude(end, { kind, outcome: "lease_lost", isStored: true, dueInMillis: null })
       }).pipe(quiet)
     )
@@ -75,13 +76,13 @@ for (const run of runs) {
     it.effect("stores nothing if the run is interrupted: the last claim of the process releases it", () =>
       Effect.gen(function* () {
         const isRunning = yield* Deferred.make<void>()
-        const { execute, metrics, stored } = yield* runHouse({
+        const { execute, metrics, reported, stored } = yield* runHouse({
           run: () => Effect.andThen(Deferred.succeed(isRunning, undefined), Effect.never)
         })
         const fiber = yield* Effect.forkChild(execute(run))
         yield* Deferred.await(isRunning)
         yield* Fiber.interrupt(fiber)
-        assert.deepStrictEqual(stored, [])
+        assert.deepStrictEqual([...stored, ...reported], [])
         const { ended, running } = yield* metrics.activity
         assert.lengthOf(running, 0)
         assert.strictEqual(ended[0]?.outcome, "released")
@@ -134,6 +135,7 @@ describe("a lease that is lost", () => {
     Effect.gen(function* () {
       const atTool = yield* deliverOnce(failsWith(lost))
       assert.deepStrictEqual(atTool.stored, [])
+      assert.deepStrictEqual(atTool.reported, [spent])
       const atEnd = yield* deliverOnce({ complete: Effect.fail(lost) })
       only(atEnd.stored, "complete")
       assert.deepInclude(atEnd.end, { outcome: "lease_lost", isStored: true })

@@ -8,6 +8,7 @@ import { parseSync } from "rolldown/utils"
 import { parseAddressList } from "../../src/domain/AddressList.ts"
 import { closed } from "../../src/domain/Breaker.ts"
 import { ControlPlaneUnavailable } from "../../src/domain/ControlPlaneFailure.ts"
+import type { UsageReport } from "../../src/domain/UsageReport.ts"
 import { RuntimeConfig } from "../../src/layers/Config.ts"
 import type { Settings } from "../../src/layers/Config.ts"
 import { ConvexClient } from "../../src/layers/ConvexClient.ts"
@@ -41,6 +42,27 @@ const letter = {
   hasFallback: true,
   events: [{ type: "mention" as const, actorName: "Pat Person", at: 0 }],
   traceId: null
+}
+
+const sum = {
+  attempts: 3,
+  inputTokens: 1_000,
+  outputTokens: 0,
+  cacheReadTokens: 0,
+  cacheWriteTokens: 0,
+  weightedTokens: 1_000,
+  estimatedTokens: 0,
+  cost: 1.5,
+  unpricedTokens: 0
+}
+const report: UsageReport = {
+  by: "agent",
+  from: "2026-03-01",
+  to: "2026-03-07",
+  timeZone: "UTC",
+  lines: [{ key: "agent_1", name: "engineer", sum }],
+  total: sum,
+  isCut: false
 }
 
 /** A line of events that is read until it is closed. */
@@ -106,6 +128,7 @@ const setUp = (settings: Partial<Settings> = {}) =>
       Layer.mock(ControlPlane, {
         bootId: "boot",
         now: Effect.succeed(0),
+        usage: () => Effect.succeed(report),
         deadLetters: () =>
           Ref.update(asked, (count) => count + 1).pipe(
             Effect.andThen(Ref.get(isAway)),
@@ -288,6 +311,17 @@ describe("the status page", () => {
       yield* lifecycle.setPaused(true)
       const paused = yield* nextOf(line, "state").pipe(Effect.repeat({ until: ({ isPaused }) => isPaused === true }))
       assert.deepInclude(paused, { status: "paused", isClaiming: false, failing: [] })
+    }).pipe(Effect.scoped)
+  )
+
+  it.live("shows what the agents spent", () =>
+    Effect.gen(function* () {
+      const { url } = yield* setUp()
+      const usage = yield* nextOf(yield* lineAt(url), "usage")
+      assert.deepStrictEqual(usage, {
+        error: null,
+        list: [{ agent: "engineer", attempts: 3, weightedTokens: 1_000, cost: "$1.50" }]
+      })
     }).pipe(Effect.scoped)
   )
 

@@ -87,7 +87,7 @@ export class QueuePlane {
       if (failure !== undefined) return yield* failure
       const now = yield* Clock.currentTimeMillis
       const nextDueAt = this.nextDueIn === null ? null : now + this.nextDueIn
-      return { runs, spent: [], hasMore, hasMoreHeartbeats, nextDueAt, oldest: null, now, ...this.changes }
+      return { runs, spent: [], heldBack: 0, hasMore, hasMoreHeartbeats, nextDueAt, oldest: null, now, ...this.changes }
     }.bind(this)
   )
 

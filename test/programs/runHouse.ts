@@ -1,7 +1,7 @@
 /** RunExecution over a control plane and turns that the test holds; everything else is real. */
 import { NodeCrypto } from "@effect/platform-node"
 import { assert } from "@effect/vitest"
-import { Clock, Effect, Layer, Logger, Option, Redacted } from "effect"
+import { Clock, Effect, Layer, Logger, Option, Redacted, Ref } from "effect"
 import type { ControlPlaneFailure } from "../../src/domain/ControlPlaneFailure.ts"
 import type { DeliveryContext } from "../../src/domain/DeliveryContext.ts"
 import type { HeartbeatContext, HeartbeatReport } from "../../src/domain/Heartbeat.ts"
@@ -16,8 +16,10 @@ import type {
   Run
 } from "../../src/domain/Run.ts"
 import { noUsage } from "../../src/domain/Run.ts"
+import type { SpentUsage } from "../../src/domain/Run.ts"
 import { readSpokenText } from "../../src/domain/Silence.ts"
 import type { SpokenText } from "../../src/domain/Silence.ts"
+import { requestAnswered, requestSent } from "../../src/domain/Spending.ts"
 import type { TurnEnd } from "../../src/domain/TurnEnd.ts"
 import type { TurnFailure } from "../../src/domain/TurnFailure.ts"
 import { RuntimeConfig } from "../../src/layers/Config.ts"
@@ -25,6 +27,7 @@ import type { Settings } from "../../src/layers/Config.ts"
 import { Gateway } from "../../src/layers/Gateway.ts"
 import { GatewayProcess } from "../../src/layers/GatewayProcess.ts"
 import { Metrics } from "../../src/layers/Metrics.ts"
+import { ModelPrices } from "../../src/layers/ModelPrices.ts"
 import { Redactor } from "../../src/layers/Redactor.ts"
 import { RunExecution } from "../../src/programs/RunExecution.ts"
 import { ControlPlane } from "../../src/services/ControlPlane.ts"
@@ -49,14 +52,22 @@ export type Stored =
   | { readonly _tag: "release"; readonly shared: SharedFailure | undefined }
   | { readonly _tag: "heartbeat"; readonly report: HeartbeatReport }
 
-export const usage = { ...noUsage, inputTokens: 10, outputTokens: 5, totalTokens: 15 }
+const usage = { ...noUsage, inputTokens: 10, outputTokens: 5 }
+const price = { input: 3, output: 15, cacheRead: 0.3, cacheWrite: 3.75 }
+/** What a run stores of a turn of one round. */
+export const spent: SpentUsage = {
+  ...usage,
+  rounds: 1,
+  unanswered: 0,
+  contextTokens: 10,
+  model: "anthropic/claude",
+  price
+}
 
 /** A turn that ended so. */
 export const spoke = (spoken: SpokenText, changes: Partial<TurnEnd> = {}): TurnEnd => ({
   spoken,
   isTruncated: false,
-  usage,
-  rounds: 1,
   effects: [],
   ...changes
 })
@@ -95,23 +106,34 @@ export const passive: Partial<DeliveryContext> = {
 /** The program, with what it stores and the turns that it runs; each run's lease is held from its start. */
 export const runHouse = Effect.fnUntraced(function* (options: Options = {}) {
   const stored: Array<Stored> = []
+  /** What was spent, as each end says it, and as a run without its lease does. */
+  const spendings: Array<SpentUsage | undefined> = []
+  const reported: Array<SpentUsage> = []
   const turns: Array<Turn> = []
-  const store = <A, E>(entry: Stored, answer: Effect.Effect<A, E>) =>
+  const store = <A, E>(entry: Stored, usage: SpentUsage | undefined, answer: Effect.Effect<A, E>) =>
     Effect.suspend(() => {
+      spendings.push(usage)
       stored.push(entry)
       return answer
     })
   const controlPlane = Layer.mock(ControlPlane, {
     bootId: "boot",
     now: Clock.currentTimeMillis,
-    complete: (_, outcome) => store({ _tag: "complete", outcome }, options.complete ?? Effect.void),
-    fail: (_, failure) => store({ _tag: "fail", failure }, options.fail ?? Effect.succeed("ready" as const)),
-    release: (_, shared) => store({ _tag: "release", shared }, options.release ?? Effect.succeed("ready" as const)),
-    updateAgentHeartbeat: (_, report) =>
-      store({ _tag: "heartbeat", report }, options.report?.(report) ?? Effect.void).pipe(
+    complete: (_, { usage, ...outcome }) =>
+      store({ _tag: "complete", outcome }, usage, options.complete ?? Effect.void),
+    fail: (_, { usage, ...failure }) =>
+      store({ _tag: "fail", failure }, usage, options.fail ?? Effect.succeed("ready" as const)),
+    release: (_, given) => {
+      const { usage, ...shared } = given ?? {}
+      const entry = { _tag: "release", shared: given === undefined ? undefined : (shared as SharedFailure) } as const
+      return store(entry, usage, options.release ?? Effect.succeed("ready" as const))
+    },
+    updateAgentHeartbeat: (_, { usage, ...report }) =>
+      store({ _tag: "heartbeat", report }, usage, options.report?.(report) ?? Effect.void).pipe(
         Effect.andThen(Clock.currentTimeMillis),
         Effect.map((now) => ({ dueAt: now + 15 * MINUTE, messageId: null, now }))
       ),
+    recordUsage: (_, usage) => Effect.sync(() => void reported.push(usage)),
     renew: () => Effect.succeed({ lost: options.lost ?? [], hasUnnamed: false, now: 0 })
   })
   const turnsLayer = Layer.effect(
@@ -121,7 +143,10 @@ export const runHouse = Effect.fnUntraced(function* (options: Options = {}) {
         run: (turn) =>
           Effect.suspend(() => {
             turns.push(turn)
-            return (options.run ?? (() => Effect.succeed(said("Done."))))(turn)
+            return Effect.andThen(
+              Ref.update(turn.spending, (spending) => requestAnswered(requestSent(spending), usage)),
+              (options.run ?? (() => Effect.succeed(said("Done."))))(turn)
+            )
           }).pipe(
             // A silent turn has had a round too.
             Effect.tapError(({ _tag }) =>
@@ -141,6 +166,7 @@ export const runHouse = Effect.fnUntraced(function* (options: Options = {}) {
       Layer.provide([
         controlPlane,
         GatewayProcess.layerTest,
+        ModelPrices.layerTest({ model: "anthropic/claude", price }),
         Layer.mock(Gateway, {
           state: Effect.succeed({ version: "2026.9.6" } as never),
           historyTokens: () => Effect.succeed(options.historyTokens ?? null)
@@ -171,6 +197,8 @@ export const runHouse = Effect.fnUntraced(function* (options: Options = {}) {
     guard,
     lifecycle,
     metrics,
+    reported,
+    spendings,
     stored,
     turns
   }
@@ -178,11 +206,11 @@ export const runHouse = Effect.fnUntraced(function* (options: Options = {}) {
 
 /** Executes one run and answers what it stored and how it ended. */
 export const executeOnce = Effect.fnUntraced(function* (options: Options, run: Run) {
-  const { execute, metrics, stored, turns } = yield* runHouse(options)
+  const { execute, metrics, reported, spendings, stored, turns } = yield* runHouse(options)
   const end = yield* execute(run)
   const summary = yield* metrics.deliverySummary
   assert.strictEqual(summary.inFlight, 0)
-  return { end, outcome: end.outcome, stored, summary, turns }
+  return { end, outcome: end.outcome, reported, spendings, stored, summary, turns }
 })
 
 interface Changes<Context, OneRun> {

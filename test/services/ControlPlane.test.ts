@@ -71,6 +71,7 @@ const claimAnswer = (changes: Partial<ClaimAnswer> = {}) =>
   Exit.succeed({
     runs: [],
     spent: [],
+    heldBack: 0,
     hasMore: false,
     hasMoreHeartbeats: false,
     nextDueAt: null,
@@ -179,6 +180,17 @@ describe("a renewal", () => {
   )
 })
 
+const spent = {
+  ...noUsage,
+  inputTokens: 1,
+  outputTokens: 2,
+  rounds: 1,
+  unanswered: 0,
+  contextTokens: 1,
+  model: null,
+  price: null
+}
+
 describe("an outcome", () => {
   it.effect("is repeated with the same words until the control plane answers", () =>
     Effect.gen(function* () {
@@ -189,7 +201,7 @@ describe("an outcome", () => {
           turn: "answered",
           reply: "Done.",
           refused: [{ event: 1, reason: "task archived" }],
-          usage: { ...noUsage, inputTokens: 1, outputTokens: 2, totalTokens: 3 }
+          usage: spent
         })
       )
       yield* TestClock.adjust("10 seconds")
@@ -203,7 +215,7 @@ describe("an outcome", () => {
         turn: "answered",
         reply: "Done.",
         refused: [{ event: 1, reason: "task archived" }],
-        usage: { ...noUsage, inputTokens: 1, outputTokens: 2, totalTokens: 3 },
+        usage: spent,
         settings: { maxHops: 12, quietTimeMs: 60_000, quietLimitMs: 300_000 }
       })
     })

@@ -4,9 +4,10 @@ import { TestClock } from "effect/testing"
 import { LeaseLost } from "../../src/domain/ControlPlaneFailure.ts"
 import { functions } from "../../src/domain/ControlPlaneFunctions.ts"
 import type { DeliveryContext } from "../../src/domain/DeliveryContext.ts"
-import type { Fence } from "../../src/domain/Run.ts"
+import type { Allowed, Fence } from "../../src/domain/Run.ts"
 import { noUsage } from "../../src/domain/Run.ts"
-import { ProviderFailed } from "../../src/domain/TurnFailure.ts"
+import { noSpending } from "../../src/domain/Spending.ts"
+import { ConnectionLost, GatewayUnreachable, ProviderFailed } from "../../src/domain/TurnFailure.ts"
 import type { TurnFailure } from "../../src/domain/TurnFailure.ts"
 import { RuntimeConfig } from "../../src/layers/Config.ts"
 import type { Settings } from "../../src/layers/Config.ts"
@@ -15,11 +16,12 @@ import type { FunctionTool, GatewayRequest, RoundAnswer } from "../../src/layers
 import { Metrics } from "../../src/layers/Metrics.ts"
 import { AgentTools } from "../../src/services/AgentTools.ts"
 import type { ToolInterruption, ToolResult } from "../../src/services/AgentTools.ts"
+import { ControlPlane } from "../../src/services/ControlPlane.ts"
 import { GatewayGuard } from "../../src/services/GatewayGuard.ts"
 import { Turns } from "../../src/services/Turns.ts"
 import { sampleContext } from "../domain/sampleContext.ts"
 
-const usage = { ...noUsage, inputTokens: 100, outputTokens: 10, totalTokens: 110 }
+const usage = { ...noUsage, inputTokens: 100, outputTokens: 10 }
 const says = (text: string, isTruncated = false): RoundAnswer => ({ _tag: "Text", text, isTruncated, usage })
 const calls = (...names: ReadonlyArray<string>): RoundAnswer => ({
   _tag: "Calls",
@@ -48,6 +50,9 @@ interface Options {
   readonly settings?: Partial<Settings>
   readonly context?: Partial<DeliveryContext>
   readonly httpEffects?: ReadonlyArray<string>
+  readonly allowance?: number
+  /** The answers to the turn's requests for more, in order; the last one is given again. */
+  readonly allowed?: ReadonlyArray<Allowed>
 }
 
 const fence: Fence = { run: "notification_1", session: "session_1", epoch: 3 }
@@ -75,6 +80,14 @@ const setUp = (options: Options) =>
         )
       }
     })
+    const asked = yield* Ref.make<ReadonlyArray<number>>([])
+    const controlPlane = Layer.mock(ControlPlane, {
+      bootId: "boot",
+      allow: Effect.fnUntraced(function* (_, usedTokens) {
+        const index = (yield* Ref.getAndUpdate(asked, (all) => [...all, usedTokens])).length
+        return options.allowed?.at(Math.min(index, options.allowed.length - 1)) ?? { allowance: null }
+      })
+    })
     const { run } = yield* Effect.provide(
       Turns,
       Turns.layer.pipe(
@@ -82,18 +95,24 @@ const setUp = (options: Options) =>
           gateway,
           Layer.mock(GatewayGuard, { completed: () => Ref.update(completed, (count) => count + 1) }),
           agentTools,
+          controlPlane,
           Metrics.layer,
           RuntimeConfig.layerTest(options.settings ?? {})
         ])
       )
     )
+    const spending = yield* Ref.make(noSpending)
     return {
+      spending: Ref.get(spending),
       run: run({
+        spending,
+        allowance: options.allowance ?? null,
         context: sampleContext(options.context),
         fence,
         prompt: { instructions: "the rules", input: "the request" },
         ...(options.httpEffects === undefined ? {} : { httpEffects: options.httpEffects })
       }),
+      asked: Ref.get(asked),
       sent: Ref.get(sent),
       called: Ref.get(called),
       completed: Ref.get(completed)
@@ -107,9 +126,7 @@ describe("a turn", () => {
       assert.deepStrictEqual(yield* run, {
         spoken: { _tag: "Text", text: "Done." },
         isTruncated: false,
-        usage,
         requestTokens: { first: 100, least: 100 },
-        rounds: 1,
         effects: []
       })
       assert.deepStrictEqual(yield* sent, [
@@ -146,7 +163,6 @@ describe("a turn", () => {
       const end = yield* run
       assert.deepStrictEqual(yield* called, ["look", "act"])
       assert.deepStrictEqual(end.effects, ["act"])
-      assert.strictEqual(end.rounds, 2)
       const second = (yield* sent)[1]
       assert.deepStrictEqual(second?.input, [
         { type: "function_call_output", call_id: "call_0", output: '{"tool":"look","success":true}' },
@@ -174,10 +190,34 @@ describe("a turn", () => {
     })
   )
 
-  it.effect("sums the usage of its rounds", () =>
+  it.effect("sums what its rounds spent", () =>
     Effect.gen(function* () {
-      const { run } = yield* setUp({ answers: [calls("look"), calls("look"), says("Done.")] })
-      assert.deepStrictEqual((yield* run).usage, { ...noUsage, inputTokens: 300, outputTokens: 30, totalTokens: 330 })
+      const { run, spending } = yield* setUp({ answers: [calls("look"), calls("look"), says("Done.")] })
+      yield* run
+      const sum = { ...noUsage, inputTokens: 300, outputTokens: 30 }
+      assert.deepStrictEqual(yield* spending, { usage: sum, rounds: 3, unanswered: 0, contextTokens: 100 })
+    })
+  )
+
+  const noted = { ...noUsage, inputTokens: 40, outputTokens: 4 }
+  const provider = { detail: "HTTP 502", status: 502 }
+  it.effect.each([
+    ["a lost connection may have cost something", new ConnectionLost({ detail: "reset" }), usage, 1, 1],
+    ["a failed provider may have worked before", new ProviderFailed(provider), usage, 1, 1],
+    [
+      "what a failed run reports",
+      new ProviderFailed({ ...provider, usage: noted }),
+      { ...usage, inputTokens: 140, outputTokens: 14 },
+      2,
+      0
+    ],
+    ["a provider that refuses charges nothing", new ProviderFailed({ detail: "rate limit", status: 429 }), usage, 1, 0],
+    ["a gateway that is down costs nothing", new GatewayUnreachable({ detail: "refused" }), usage, 1, 0]
+  ] as const)("counts the rounds before a failure, and of the failure: %s", ([, failure, sum, rounds, unanswered]) =>
+    Effect.gen(function* () {
+      const { run, spending } = yield* setUp({ answers: [calls("look"), failure] })
+      yield* Effect.flip(run)
+      assert.deepInclude(yield* spending, { usage: sum, rounds, unanswered })
     })
   )
 
@@ -199,6 +239,49 @@ describe("a turn", () => {
   )
 })
 
+describe("a turn under a budget", () => {
+  const refused: Allowed = { reason: "100 % of the budget is used", until: 5 }
+  // A round is 100 tokens in and 10 out: 150 price-weighted tokens.
+  it.effect("asks for more before a request that its allowance may not cover, and continues with what it gets", () =>
+    Effect.gen(function* () {
+      const { asked, run, sent } = yield* setUp({
+        answers: [calls("look"), calls("look"), calls("look"), says("Done.")],
+        allowance: 400,
+        allowed: [{ allowance: null }]
+      })
+      const end = yield* run
+      assert.deepStrictEqual(yield* asked, [300])
+      assert.lengthOf(yield* sent, 4)
+      assert.isUndefined(end.stoppedBy)
+    })
+  )
+
+  it.effect("ends with one last request, whose calls are not executed, if it gets no more", () =>
+    Effect.gen(function* () {
+      const { called, run, sent } = yield* setUp({
+        answers: [calls("act"), calls("act"), calls("act"), says("never")],
+        allowance: 400,
+        allowed: [refused]
+      })
+      const end = yield* run
+      assert.deepStrictEqual(end.stoppedBy, refused)
+      assert.deepStrictEqual(end.effects, ["act", "act"])
+      assert.lengthOf(yield* called, 2)
+      const [, , last, ...more] = yield* sent
+      assert.lengthOf(more, 0)
+      assert.deepInclude(last?.input.at(-1), { type: "message", role: "user" })
+    })
+  )
+
+  it.effect("ends without another request if its allowance is exceeded already", () =>
+    Effect.gen(function* () {
+      const { run, sent } = yield* setUp({ answers: [calls("act")], allowance: 100, allowed: [refused] })
+      assert.deepInclude(yield* run, { stoppedBy: refused, effects: ["act"] })
+      assert.lengthOf(yield* sent, 1)
+    })
+  )
+})
+
 describe("a turn that calls and calls", () => {
   it.effect(
     "gets MAX_TOOL_ROUNDS rounds in which its tools are executed, and one more in which it is told to answer",
@@ -208,8 +291,7 @@ describe("a turn that calls and calls", () => {
           answers: [calls("act"), calls("act"), calls("act"), says("I could not finish.")],
           settings: { maxToolRounds: 3 }
         })
-        const end = yield* run
-        assert.strictEqual(end.rounds, 4)
+        yield* run
         assert.lengthOf(yield* called, 3)
         const requests = yield* sent
         assert.deepStrictEqual(
@@ -350,18 +432,23 @@ describe("a turn that breaks off", () => {
               sendToOpenClaw: () => Effect.never.pipe(Effect.onInterrupt(() => Deferred.succeed(isAborted, undefined)))
             }),
             Layer.mock(AgentTools, { offered: () => [] }),
+            Layer.mock(ControlPlane, { bootId: "boot" }),
             Layer.mock(GatewayGuard, {}),
             Metrics.layer,
             RuntimeConfig.layerTest({ turnTimeout: Duration.seconds(5) })
           ])
         )
       )
+      const spending = yield* Ref.make(noSpending)
       const fiber = yield* Effect.forkChild(
-        Effect.flip(run({ context: sampleContext(), fence, prompt: { instructions: "", input: "" } }))
+        Effect.flip(
+          run({ context: sampleContext(), fence, prompt: { instructions: "", input: "" }, spending, allowance: null })
+        )
       )
       yield* TestClock.adjust("5 seconds")
       yield* Deferred.await(isAborted)
       assert.strictEqual((yield* Fiber.join(fiber))._tag, "TurnTimeout")
+      assert.deepStrictEqual(yield* Ref.get(spending), { ...noSpending, unanswered: 1 })
     })
   )
 })

@@ -91,6 +91,8 @@ export class AccountModel extends ContextModel {
       return null
     },
     [functions.updateAgentHeartbeat]: (args) => this.finishHeartbeat(args),
+    [functions.recordUsage]: (args) => this.queue.recordUsage(this.now, args),
+    [functions.allowUsage]: (args) => this.queue.allow(this.now, args),
     [functions.rotateSessions]: ({ agent }) => ({ rotated: this.queue.rotate(agent).length })
   }
 

@@ -226,8 +226,9 @@ export class ClaimInvariants {
   /** At a moment between transactions: no work waits that one of these processes could claim. */
   look(able: ReadonlyArray<RuntimeProcess>): void {
     const { now } = this.world
-    for (const { at, attempts, claims, events, id, state } of this.queue.notifications.values()) {
-      if (state === "ready" && claims === 0 && at > now && this.dueBy(events) <= now) {
+    for (const { at, attempts, claims, events, heldUntil, id, state } of this.queue.notifications.values()) {
+      const isHeld = heldUntil !== null
+      if (state === "ready" && claims === 0 && !isHeld && at > now && this.dueBy(events) <= now) {
         this.world.violate("quiet", `${id} waits although its events are due`)
       }
       if (attempts > this.maxAttempts) this.world.violate("I6", `${id} has ${attempts} attempts`)

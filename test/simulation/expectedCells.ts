@@ -63,5 +63,8 @@ export const expectedCells: ReadonlyArray<string> = [
   "turns used up|claim",
   "declined|complete",
   "over|complete",
-  "by cron|heartbeat"
+  "by cron|heartbeat",
+  "exact|usage",
+  "estimated|usage",
+  "resumed|claim"
 ]

@@ -1,4 +1,4 @@
-/** I1 to I12 as far as a queue and its turns can break them, judged by what happened and not by what was meant. */
+/** I1 to I15 as far as a queue and its turns can break them, judged by what happened and not by what was meant. */
 import { isAnswerOwed } from "../../src/domain/AnswerDuty.ts"
 import { divideEvents } from "../../src/domain/DeliveryPolicy.ts"
 import { ACCOUNT } from "./accountState.ts"
@@ -6,6 +6,7 @@ import { ClaimInvariants } from "./claimInvariants.ts"
 import type { Limits } from "./claimInvariants.ts"
 import { GATEWAY_SECRET } from "./memoryGateway.ts"
 import type { ClaimEntry, EndEntry, Entry, NotificationState } from "./queueState.ts"
+import { judgeGrant, judgeReservations, judgeUsage } from "./usageInvariants.ts"
 import type { RuntimeProcess, Turn, World } from "./world.ts"
 
 const moves: Readonly<Record<NotificationState, ReadonlyArray<NotificationState>>> = {
@@ -66,6 +67,7 @@ export class Invariants {
     for (const what of this.world.account.undone.splice(0)) {
       this.world.violate("decision", `a turn undid what a person decided during it: ${what}`)
     }
+    judgeReservations(this.world)
     const { history } = this.queue
     for (; this.seen < history.length; this.seen += 1) {
       const entry = history[this.seen]
@@ -79,6 +81,7 @@ export class Invariants {
         this.judgeRecalled(entry)
         this.lastClaim.set(entry.session, entry)
         this.isOver.set(entry.session, false)
+        if (entry.offeredAgain === null) judgeGrant(this.world)
         return this.claims.judgeClaim(entry)
       case "end":
         this.claims.judgeEnd(entry)
@@ -92,6 +95,11 @@ export class Invariants {
         return this.judgeMove(entry)
       case "spent":
         return this.claims.judgeSpent(entry.run)
+      case "resumed":
+        if (entry.at < entry.heldUntil) {
+          this.world.violate("I17", `${entry.run} was held until ${entry.heldUntil} and claimed before`)
+        }
+        return this.world.cover("resumed", "claim")
       case "wake":
         return
       case "effect": {
@@ -351,6 +359,7 @@ export class Invariants {
         this.world.violate("I8", `${runtimeId} stays online`)
       }
     }
+    judgeUsage(this.world)
     const stored = JSON.stringify([
       account.messages,
       account.documents,

@@ -30,6 +30,8 @@ const named: Readonly<Record<string, Step>> = {
   [functions.fail]: "fail",
   [functions.release]: "release",
   [functions.updateAgentHeartbeat]: "heartbeat",
+  [functions.recordUsage]: "usage",
+  [functions.allowUsage]: "usage",
   [functions.pulse]: "pulse"
 }
 const bootChecked = new Set<Step>(["claim", "renew", "pulse"])

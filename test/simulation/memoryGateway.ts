@@ -1,8 +1,9 @@
 /** The gateway in memory: the dice script the turns, which run one at a time in a session. */
-import { Deferred, Effect, Fiber, Layer, Semaphore } from "effect"
+import { Deferred, Effect, Exit, Fiber, Layer, Semaphore } from "effect"
 import type { Duration } from "effect"
 import { leaseKey } from "../../src/domain/Run.ts"
 import { noUsage } from "../../src/domain/Run.ts"
+import { weightedTokensOf } from "../../src/domain/TokenPrice.ts"
 import {
   ConnectionLost,
   GatewayMisconfigured,
@@ -26,8 +27,28 @@ import type { RuntimeProcess, Turn, World } from "./world.ts"
 /** Occurs in texts and errors of agents and providers; must not be stored anywhere. */
 export const GATEWAY_SECRET = "gateway-token-0123456789abcdef0123456789"
 
-const usage = { ...noUsage, outputTokens: 1, totalTokens: 1 }
+const usage = { ...noUsage, outputTokens: 1 }
 const text = (words: string) => ({ _tag: "Text", text: words, isTruncated: false, usage }) satisfies RoundAnswer
+
+/** Failures for which no model worked. */
+const free: ReadonlySet<string> = new Set(["GatewayUnreachable", "GatewayMisconfigured", "UnknownAgent", "TurnRefused"])
+
+/** What the request cost, as far as its process can know it. */
+const noteCost = (turn: Turn, exit: Exit.Exit<RoundAnswer, TurnFailure>): void => {
+  if (exit._tag === "Success") {
+    const spent = weightedTokensOf(exit.value.usage)
+    turn.tokens += spent
+    turn.largest = Math.max(turn.largest, spent)
+    turn.hasSpent = true
+    return
+  }
+  const [reason] = exit.cause.reasons
+  const failure = reason?._tag === "Fail" ? reason.error : null
+  const isRefused = failure?._tag === "ProviderFailed" && failure.status < 500
+  if (failure !== null && (free.has(failure._tag) || isRefused)) return
+  turn.hasSpent = true
+  turn.hasUnknown = true
+}
 
 /** How the gateway can treat a round. */
 export const behaviours = [
@@ -111,7 +132,11 @@ export class MemoryGateway {
       open: 0,
       truth: "none",
       isTruncated: false,
-      providerFailedBefore: Infinity
+      providerFailedBefore: Infinity,
+      tokens: 0,
+      largest: 0,
+      hasSpent: false,
+      hasUnknown: false
     }
     turns.push(turn)
     // A lease that is offered again keeps its generation.
@@ -357,6 +382,14 @@ export class MemoryGateway {
         Effect.flatMap((exit) => Deferred.done(answer, exit))
       )
       const running = yield* world.fork(work)
+      let isHeard = false
+      yield* Effect.addFinalizer(() =>
+        Effect.sync(() => {
+          if (isHeard) return
+          turn.hasSpent = true
+          turn.hasUnknown = true
+        })
+      )
       const exit = yield* Deferred.await(answer).pipe(
         Effect.timeoutOrElse({
           duration: requestTimeout,
@@ -368,8 +401,11 @@ export class MemoryGateway {
       )
       if (process.isDead) return yield* Effect.never
       yield* process.awake.await
-      return yield* Effect.map(exit, (answer) => ({ ...answer, usage: { ...answer.usage, inputTokens } }))
-    })
+      isHeard = true
+      const counted = Exit.map(exit, (answer) => ({ ...answer, usage: { ...answer.usage, inputTokens } }))
+      noteCost(turn, counted)
+      return yield* counted
+    }).pipe(Effect.scoped)
 
   /** The gateway for this process. */
   layer(process: RuntimeProcess, requestTimeout: Duration.Duration): Layer.Layer<Gateway> {

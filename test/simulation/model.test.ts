@@ -32,7 +32,17 @@ const outcomeOf = async (call: () => unknown): Promise<unknown> => {
 }
 
 /** Parts of answers that are not compared: contexts, times of the call, words, and what the model leaves out. */
-const ignored = new Set(["context", "now", "reason", "commands", "rosterRevision", "protocol", "taskId", "documentId"])
+const ignored = new Set([
+  "context",
+  "allowance",
+  "now",
+  "reason",
+  "commands",
+  "rosterRevision",
+  "protocol",
+  "taskId",
+  "documentId"
+])
 
 /** A value with its ids translated, and without what is not compared. */
 const translated = (value: unknown, ids: ReadonlyMap<string, string>): any =>
@@ -315,8 +325,9 @@ const play = async (seed: number, length: number) => {
     rotate: () => both("sessions:rotate", { agent: dice.pick(model.agents).id })
   }
 
-  const comparedRow = ({ agent, error, events, task, ...row }: Notification) => {
+  const comparedRow = ({ agent, error, events, heldSince, heldUntil, task, ...row }: Notification) => {
     const { end: _, id: __, seq: ___, session: ____, ...counters } = row
+    expect([heldSince, heldUntil], "no budget holds").toEqual([0, null])
     const derived = { type: typeOf(events), hops: hopsOf(events), isRequired: isOwed(events) }
     return {
       ...counters,

@@ -164,6 +164,29 @@ export const plantedMistakes: ReadonlyArray<PlantedMistake> = [
   inTheModel("updates that do not wait", "quiet", slowGateway),
   inTheModel("quiet without a limit", "quiet", slowGateway),
   inTheModel("a mention that waits with updates", "quiet", slowGateway),
+  inTheModel("an end that records no usage", "I16", slowGateway),
+  inTheModel("a rescue that records no usage", "I16", dying),
+  inTheModel("a report counted next to its estimate", "I16"),
+  inTheModel("a budget without reservations", "I17", slowGateway),
+  inTheModel("a held notification taken before its time", "I17", slowGateway),
+  inTheModel("a run that gets more without asking the budget", "I17", slowGateway),
+  {
+    name: "a request without an answer taken for free",
+    breaks: "I16",
+    profile: slowGateway,
+    wrappers: {
+      convex: (inner) => ({
+        ...inner,
+        mutation: (path, args) => {
+          const { usage } = args as { readonly usage?: object }
+          return inner.mutation(
+            path,
+            usage === undefined ? args : ({ ...args, usage: { ...usage, unanswered: 0 } } as never)
+          )
+        }
+      })
+    }
+  },
   {
     name: "500 treated as silence",
     breaks: "I5",

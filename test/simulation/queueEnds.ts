@@ -1,9 +1,10 @@
 /** How runs end, what a run may do under its fence, and the schedule of heartbeats. */
 import { Cron, Result } from "effect"
 import type { ArgumentsOf, functions } from "../../src/domain/ControlPlaneFunctions.ts"
-import type { FailedState, RefusedEvent, ReleasedState } from "../../src/domain/Run.ts"
+import type { Allowed, FailedState, RefusedEvent, ReleasedState } from "../../src/domain/Run.ts"
 import { acceptedOf, heartbeatRun, isOwed, QueueState, Refusal, unlimited } from "./queueState.ts"
 import type { Cause, EndKind, Fence, Heartbeat, Lease, Notification, Outcome, RunKind, Session } from "./queueState.ts"
+import { shares } from "./usageModel.ts"
 
 /** A run as its effects see it; a heartbeat has no notification. */
 export interface Run {
@@ -13,12 +14,20 @@ export interface Run {
   readonly row: Notification | null
 }
 
+/** The end of an attempt, with what it spent. */
+type Ended = Fence & Pick<ArgumentsOf<typeof functions.complete>, "usage">
 export type Completion = ArgumentsOf<typeof functions.complete>
 export type Failure = ArgumentsOf<typeof functions.fail>
 export type Release = ArgumentsOf<typeof functions.release>
 
 /** After so many own failures and crashes a heartbeat is given up. */
 const HEARTBEAT_FAILURES = 3
+
+/** Why work is done: heartbeats and passive updates stop first, people's messages last. */
+export const urgencyOf = (row: Notification | null): keyof typeof shares => {
+  if (row === null || !isOwed(row.events)) return "passive"
+  return row.events.some(({ actor }) => actor.type === "person") ? "person" : "own"
+}
 
 /** A heartbeat that was never tried. */
 const untried = { attempts: 0, claims: 0, failures: 0, crashes: 0 }
@@ -58,7 +67,7 @@ export class QueueEnds extends QueueState {
   /** Ends the run that the fence names; a repeated call is answered as the first time. */
   private ending<A extends object>(
     now: number,
-    fence: Fence,
+    fence: Ended,
     kind: EndKind,
     end: (session: Session, lease: Lease, row: Notification | null) => A
   ): A {
@@ -70,6 +79,10 @@ export class QueueEnds extends QueueState {
       )?.end
       if (!isHeld && known?.kind === kind) return known.answer as A
       const { lease, session } = this.held(fence, kind === "complete" && this.mistakes.has("unfenced complete"))
+      if (!this.mistakes.has("an end that records no usage") || kind !== "fail") {
+        const attempt = { run: lease.run, session: session.id, epoch: lease.epoch }
+        this.usage.end(now, attempt, fence.usage, lease.allowance)
+      }
       const row = lease.kind === "notification" ? this.row(lease.run) : null
       const work = row ?? this.heartbeats.get(session.agent) ?? null
       const answer = end(session, lease, row)
@@ -184,7 +197,7 @@ export class QueueEnds extends QueueState {
   /** Ends a heartbeat with what the agent says; answers when the next one is due. */
   finishHeartbeat(
     now: number,
-    fence: Fence,
+    fence: Ended,
     say: (run: Run) => string | null
   ): { readonly dueAt: number; readonly messageId: string | null } {
     return this.ending(now, fence, "heartbeat", (session, lease, row) => {
@@ -199,6 +212,31 @@ export class QueueEnds extends QueueState {
       if (heartbeat !== null) this.moveOn(heartbeat, momentAfter(heartbeat, now))
       return { dueAt: this.heartbeats.get(session.agent)?.dueAt ?? now, messageId }
     })
+  }
+
+  /** Records what an attempt spent that lost its lease. */
+  recordUsage(now: number, { usage, ...fence }: ArgumentsOf<typeof functions.recordUsage>): null {
+    const session = this.sessions.get(fence.session)
+    const isOf = (run: string) =>
+      this.notifications.has(run) ? this.row(run).session === session?.id : run.startsWith(session?.agent ?? "none")
+    if (session === undefined || fence.epoch < 1 || fence.epoch > session.epoch || !isOf(fence.run)) {
+      throw new Refusal("not_found")
+    }
+    this.usage.record(now, fence, usage, null)
+    return null
+  }
+
+  /** Lets a run spend more than its allowance, if the budget does. */
+  allow(now: number, { usedTokens, ...fence }: ArgumentsOf<typeof functions.allowUsage>): Allowed {
+    const { lease, session } = this.held(fence)
+    const row = lease.kind === "heartbeat" ? null : this.row(lease.run)
+    const isUnasked = this.mistakes.has("a run that gets more without asking the budget")
+    const more = isUnasked
+      ? 1_000
+      : this.usage.permit(now, shares[urgencyOf(row)], this.reserved(session.id) + usedTokens)
+    if (more === 0) return { reason: "the budget is used", until: this.usage.windowEnd(now) }
+    lease.allowance = more === null ? null : usedTokens + more
+    return { allowance: lease.allowance }
   }
 
   /** The effect of a tool under its fence. */
@@ -450,7 +488,7 @@ export class QueueEnds extends QueueState {
     return heartbeat !== undefined && heartbeatRun(heartbeat) === lease?.run ? heartbeat : null
   }
 
-  private moveOn(heartbeat: Heartbeat, dueAt: number): void {
+  protected moveOn(heartbeat: Heartbeat, dueAt: number): void {
     Object.assign(heartbeat, { ...untried, dueAt, at: dueAt })
   }
 

@@ -1,9 +1,10 @@
 /** The claim: who gets which work, and what becomes of leases whose process does not name them. */
 import type { ArgumentsOf, functions } from "../../src/domain/ControlPlaneFunctions.ts"
 import type { BrokenRun, ClaimAnswer as RunAnswer, RenewAnswer } from "../../src/domain/Run.ts"
-import { QueueEnds } from "./queueEnds.ts"
+import { momentAfter, QueueEnds, urgencyOf } from "./queueEnds.ts"
 import { byOrder, heartbeatRun, isSuspect, least, Refusal } from "./queueState.ts"
 import type { Lease, LeaseName, Notification, Session } from "./queueState.ts"
+import { shares } from "./usageModel.ts"
 
 export type ClaimRequest = Omit<ArgumentsOf<typeof functions.claim>, "protocol">
 type Renewal = ArgumentsOf<typeof functions.renew>
@@ -11,12 +12,16 @@ type Renewal = ArgumentsOf<typeof functions.renew>
 export type ClaimedRun = Omit<BrokenRun, "broken">
 export type ClaimAnswer = Omit<RunAnswer, "runs" | "now"> & { readonly runs: ReadonlyArray<ClaimedRun> }
 
+/** A heartbeat that the budget keeps waiting is tried again after so long at the latest. */
+const HELD_HEARTBEAT = 60 * 60 * 1_000
+
 /** One claim at work. */
 interface Taking {
   readonly now: number
   readonly request: ClaimRequest
   readonly runs: Array<ClaimedRun>
   readonly spent: Array<string>
+  heldBack: number
   hasMore: boolean
   hasMoreHeartbeats: boolean
 }
@@ -46,6 +51,7 @@ export class QueueModel extends QueueEnds {
   /** Ends the lease of a process that is gone: the attempt stays spent, and a crash is counted. */
   private rescue(now: number, session: Session, endedBy: string | null): void {
     const { lease } = session
+    if (lease !== null && !this.mistakes.has("a rescue that records no usage")) this.spendUnknown(now, session, lease)
     if (session.recalled !== null) return this.free(now, session, "recalled", { endedBy })
     if (lease?.kind === "heartbeat") this.crashHeartbeat(now, session)
     const row = lease?.kind === "notification" ? this.row(lease.run) : null
@@ -55,6 +61,10 @@ export class QueueModel extends QueueEnds {
       this.set(now, row, "ready")
     }
     this.free(now, session, "rescue", { endedBy })
+  }
+
+  private spendUnknown(now: number, { id }: Session, { allowance, epoch, run }: Lease): void {
+    this.usage.end(now, { run, session: id, epoch }, "unknown", allowance)
   }
 
   /** The moments at which time alone makes work claimable: due notifications and heartbeats, and expired leases. */
@@ -107,7 +117,15 @@ export class QueueModel extends QueueEnds {
       const { bootId, limit, number, runtimeId } = request
       const boot = this.mustBeCurrent(runtimeId, bootId)
       if (boot.hasEnded && !this.mistakes.has("a claim after the last one")) throw new Refusal("conflict")
-      const nothing = { runs: [], spent: [], hasMore: false, hasMoreHeartbeats: false, nextDueAt: null, oldest: null }
+      const nothing = {
+        runs: [],
+        spent: [],
+        heldBack: 0,
+        hasMore: false,
+        hasMoreHeartbeats: false,
+        nextDueAt: null,
+        oldest: null
+      }
       this.rescueAbandoned(now, request)
       if (limit === 0) {
         boot.hasEnded = true
@@ -117,18 +135,28 @@ export class QueueModel extends QueueEnds {
       const isLate = number <= boot.lastClaim && !this.mistakes.has("a late claim that leases")
       if (isLate) return nothing
       for (const session of this.unnamed(request)) {
-        if (session.recalled !== null) this.free(now, session, "recalled", { endedBy: bootId })
+        if (session.recalled === null) continue
+        this.spendUnknown(now, session, session.lease)
+        this.free(now, session, "recalled", { endedBy: bootId })
       }
       if (this.isPaused) return nothing
-      const taking: Taking = { now, request, runs: [], spent: [], hasMore: false, hasMoreHeartbeats: false }
+      const taking: Taking = {
+        now,
+        request,
+        runs: [],
+        spent: [],
+        heldBack: 0,
+        hasMore: false,
+        hasMoreHeartbeats: false
+      }
       this.offerAgain(taking)
       this.rescueExpired(taking)
       this.takeNotifications(taking)
       this.takeHeartbeats(taking)
-      const { hasMore, hasMoreHeartbeats, runs, spent } = taking
+      const { hasMore, hasMoreHeartbeats, heldBack, runs, spent } = taking
       if (runs.length > 0) boot.lastClaim = Math.max(boot.lastClaim, number)
       const nextDueAt = this.nextDueAt(now, bootId)
-      return { runs, spent, hasMore, hasMoreHeartbeats, nextDueAt, oldest: this.oldest(now) }
+      return { runs, spent, heldBack, hasMore, hasMoreHeartbeats, nextDueAt, oldest: this.oldest(now) }
     })
   }
 
@@ -147,7 +175,10 @@ export class QueueModel extends QueueEnds {
     if (this.mistakes.has("a last claim that leaves leases behind")) return
     for (const session of this.unnamed(request)) {
       if (this.mistakes.has("a last claim that counts attempts")) this.rescue(now, session, request.bootId)
-      else this.releaseLease(now, session)
+      else {
+        this.spendUnknown(now, session, session.lease)
+        this.releaseLease(now, session)
+      }
     }
   }
 
@@ -200,6 +231,7 @@ export class QueueModel extends QueueEnds {
 
   /** Takes the first due notification of each due session, in their order, until the limit. */
   private takeNotifications(taking: Taking): void {
+    const isEarly = this.mistakes.has("a held notification taken before its time")
     const { now, request, runs, spent } = taking
     const due = [...this.sessions.values()]
       .filter((session) => this.isDue(session, now))
@@ -218,7 +250,13 @@ export class QueueModel extends QueueEnds {
           this.history.push({ entry: "spent", at: now, run: row.id })
           spent.push(row.id)
         } else if (isSuspect(row) && this.hasSuspect(taking)) taking.hasMore = true
-        else {
+        else if (!(isEarly && row.heldUntil !== null) && this.permit(now, row) === 0) {
+          const until = this.usage.windowEnd(now)
+          const at = isEarly ? now + 1_000 : until
+          if (row.heldUntil === null) row.heldSince = row.readyAt
+          Object.assign(row, { heldUntil: until, at, readyAt: at })
+          taking.heldBack += 1
+        } else {
           runs.push(this.take(now, session, request, row))
           break
         }
@@ -246,6 +284,11 @@ export class QueueModel extends QueueEnds {
         taking.hasMoreHeartbeats = true
         continue
       }
+      if (this.permit(now, null) === 0) {
+        this.moveOn(heartbeat, momentAfter(heartbeat, Math.min(this.usage.windowEnd(now), now + HELD_HEARTBEAT)))
+        taking.heldBack += 1
+        continue
+      }
       if (this.isLate(heartbeat, now)) this.skipToLatest(heartbeat, now)
       heartbeat.at = null
       heartbeat.attempts += 1
@@ -253,6 +296,11 @@ export class QueueModel extends QueueEnds {
       taken += 1
       runs.push(this.take(now, this.sessionFor(heartbeat.session, heartbeat.agent), request, null))
     }
+  }
+
+  /** How much a run of the notification, or a heartbeat, may spend before it asks again. */
+  private permit(now: number, row: Notification | null): number | null {
+    return this.usage.permit(now, shares[urgencyOf(row)], this.reserved())
   }
 
   private attemptsOf(row: Notification, bootId: string): number {
@@ -265,6 +313,9 @@ export class QueueModel extends QueueEnds {
     if (row !== null) {
       row.attempts += 1
       row.claims += 1
+      const { heldUntil } = row
+      if (heldUntil !== null) this.history.push({ entry: "resumed", at: now, run: row.id, heldUntil })
+      row.heldUntil = null
       const memory = `${bootId} ${row.id}`
       this.counted.set(memory, (this.counted.get(memory) ?? 0) + 1)
       this.set(now, row, "claimed")
@@ -288,6 +339,7 @@ export class QueueModel extends QueueEnds {
       isSuspect: isSuspect(row ?? heartbeat ?? { crashes: 0 }),
       generation: session.generation + ((row ?? { runsInNextGeneration: isFirstOfDay }).runsInNextGeneration ? 1 : 0),
       shows: null,
+      allowance: this.permit(now, row),
       expiresAt: now + leaseMs
     }
     if (session.lease.generation !== before) session.stoppedRuns = []
@@ -295,7 +347,7 @@ export class QueueModel extends QueueEnds {
   }
 
   private claimed(now: number, session: Session, lease: Lease, offeredAgain: number | null): ClaimedRun {
-    const { attempt, bootId, epoch, expiresAt, kind, run } = lease
+    const { allowance, attempt, bootId, epoch, expiresAt, kind, run } = lease
     const row = this.notifications.get(run)
     const heartbeat = this.heartbeats.get(session.agent)
     const named = { session: session.id, epoch, kind }
@@ -303,7 +355,7 @@ export class QueueModel extends QueueEnds {
     this.history.push({ entry: "claim", at: now, ...logged })
     const { failures = 0 } = row ?? heartbeat ?? {}
     const readyAt = row?.readyAt ?? heartbeat?.dueAt ?? now
-    return { id: run, ...named, expiresAt, attempt, failures, silences: row?.silences ?? 0, readyAt }
+    return { id: run, ...named, expiresAt, attempt, failures, silences: row?.silences ?? 0, readyAt, allowance }
   }
 
   /** Gives the agent's sessions a new generation, newer than the running one, from their next claim. */

@@ -4,6 +4,7 @@
  */
 import type { RunSettings } from "../../src/domain/ControlPlaneFunctions.ts"
 import type { TurnState } from "../../src/domain/Run.ts"
+import { type Budget, UsageModel } from "./usageModel.ts"
 
 export type NotificationType = "mention" | "thread_update" | "assignment" | "status_change" | "response_request"
 export type NotificationState = "ready" | "claimed" | "delivered" | "dead" | "discarded"
@@ -58,6 +59,10 @@ export interface Notification {
   silences: number
   crashes: number
   sharedSince: number | null
+  /** Until when the budget keeps it waiting. */
+  heldUntil: number | null
+  /** Since when it was ready before. */
+  heldSince: number
   hasFallback: boolean
   runsInNextGeneration: boolean
   outcome: Outcome | null
@@ -95,6 +100,8 @@ export interface Lease {
   readonly generation: number
   /** What its context shows of the task; null if it is broken, or for a heartbeat. */
   shows: Shown | null
+  /** Price-weighted tokens that it may spend; null without a budget. */
+  allowance: number | null
   expiresAt: number
 }
 
@@ -197,6 +204,7 @@ export type Entry =
     }
   | ({ readonly entry: "recall"; readonly reason: Recall; readonly expiresAt: number } & Omit<Logged, "kind">)
   | { readonly entry: "spent"; readonly at: number; readonly run: string }
+  | { readonly entry: "resumed"; readonly at: number; readonly run: string; readonly heldUntil: number }
   | { readonly entry: "wake"; readonly at: number; readonly agent: string }
 
 /** Mistakes that can be planted, to see that the invariants notice them. */
@@ -239,6 +247,12 @@ export type Mistake =
   | "a stop that leaves work to be retried"
   | "a stop that frees the session at once"
   | "a stop that is not pushed"
+  | "an end that records no usage"
+  | "a rescue that records no usage"
+  | "a report counted next to its estimate"
+  | "a budget without reservations"
+  | "a held notification taken before its time"
+  | "a run that gets more without asking the budget"
 
 export interface LeaseName {
   readonly session: string
@@ -332,6 +346,9 @@ export class QueueState {
   readonly boots = new Map<string, Boot>()
   readonly history: Array<Entry> = []
   readonly mistakes: ReadonlySet<Mistake>
+  readonly usage: UsageModel
+  /** The first budget, for the invariants. */
+  budgetWas: Budget | null = null
   /** How often runtimes were woken. */
   wakes = 0
   isPaused = false
@@ -347,6 +364,7 @@ export class QueueState {
   constructor(surroundings: Surroundings, mistakes: ReadonlySet<Mistake> = new Set()) {
     this.surroundings = surroundings
     this.mistakes = mistakes
+    this.usage = new UsageModel(mistakes)
   }
 
   row(id: string): Notification {
@@ -459,6 +477,26 @@ export class QueueState {
     return due
   }
 
+  /** What live runs may still spend, without the one of this session. */
+  protected reserved(except?: string): number {
+    return [...this.sessions.values()].reduce(
+      (sum, { id, lease }) => sum + (id === except ? 0 : (lease?.allowance ?? 0)),
+      0
+    )
+  }
+
+  /** Sets or removes the budget; what waits for it is ready again. */
+  setBudget(now: number, budget: Budget | null): void {
+    this.transact(now, () => {
+      this.usage.budget = budget
+      this.budgetWas ??= budget
+      for (const row of this.notifications.values()) {
+        if (row.heldUntil === null) continue
+        Object.assign(row, { heldUntil: null, at: now, readyAt: now })
+      }
+    })
+  }
+
   protected noteRescheduled(agent: string): void {
     this.rescheduled.add(agent)
   }
@@ -485,6 +523,8 @@ export class QueueState {
       )
       if (found !== undefined) {
         found.events.push(event)
+        // A budget that held it is asked again.
+        if (found.heldUntil !== null) Object.assign(found, { heldUntil: null, readyAt: found.heldSince })
         if (found.state === "ready") this.putOff(now, found, settings)
         return found
       }
@@ -501,6 +541,8 @@ export class QueueState {
         silences: 0,
         crashes: 0,
         sharedSince: null,
+        heldUntil: null,
+        heldSince: 0,
         hasFallback: false,
         runsInNextGeneration: false,
         outcome: null,

@@ -22,6 +22,7 @@ import type { PushState } from "../../src/layers/ConvexClient.ts"
 import { Gateway } from "../../src/layers/Gateway.ts"
 import { GatewayProcess } from "../../src/layers/GatewayProcess.ts"
 import { Metrics } from "../../src/layers/Metrics.ts"
+import { ModelPrices } from "../../src/layers/ModelPrices.ts"
 import { Redactor } from "../../src/layers/Redactor.ts"
 import { Telemetry } from "../../src/layers/Telemetry.ts"
 import { Upgrader } from "../../src/layers/Upgrader.ts"
@@ -146,6 +147,7 @@ export const startProcess = Effect.fnUntraced(function* (options: {
         convex,
         gatewayLayer,
         Metrics.layer,
+        ModelPrices.layerTest(),
         Telemetry.layer,
         GatewayProcess.layerTest,
         ProfileSync.layerTest,

@@ -78,6 +78,11 @@ export const simulate = Effect.fnUntraced(function* (seed: number, options: Opti
     scope: dice.chance(0.4) ? "task" : "agent",
     ...(options.mistakes === undefined ? {} : { mistakes: options.mistakes })
   })
+  // Every third account has a budget that its work exceeds.
+  if (seed % 3 === 0) {
+    const budget = { limit: dice.between(300, 4_000), windowMillis: dice.between(2, 10) * 60_000 }
+    account.queue.setBudget(0, budget)
+  }
   const world = new World({
     account,
     profile,
@@ -369,6 +374,12 @@ export const simulate = Effect.fnUntraced(function* (seed: number, options: Opti
   while (world.violations.length === 0 && (world.now < trouble || crowd.pollUnsafe() === undefined)) yield* pass
   world.trace("the faults are over")
   world.isCalm = true
+  // Raising the budget resumes what waited for it.
+  yield* Effect.suspend(() => {
+    account.queue.setBudget(world.now, null)
+    world.onCommit()
+    return pushChanges(world)
+  })
   const limit = world.now + REST_MILLIS
   while (world.violations.length === 0 && !isAtRest() && world.now < limit) yield* pass
 

@@ -13,6 +13,7 @@ export const steps = [
   "fail",
   "release",
   "heartbeat",
+  "usage",
   "pulse",
   "tool",
   "read",
@@ -41,7 +42,14 @@ export const faults = [
 export type Fault = (typeof faults)[number]
 
 /** Rare calls have more faults, so that each kind of fault strikes within some hundred seeds. */
-const rareness: Readonly<Partial<Record<Step, number>>> = { fail: 2, release: 3, heartbeat: 3, tool: 3, read: 3 }
+const rareness: Readonly<Partial<Record<Step, number>>> = {
+  fail: 2,
+  release: 3,
+  heartbeat: 3,
+  usage: 3,
+  tool: 3,
+  read: 3
+}
 
 /** The share of calls that meet a fault. */
 export interface Profile {
@@ -70,6 +78,14 @@ export interface Turn {
   truth: string
   isTruncated: boolean
   providerFailedBefore: number
+  /** Price-weighted tokens of its answered requests. */
+  tokens: number
+  /** Of its most expensive answered request. */
+  largest: number
+  /** A request was answered, or has or had an end that is no refusal. */
+  hasSpent: boolean
+  /** A request can have cost something that no one knows. */
+  hasUnknown: boolean
 }
 
 /** A runtime's process, with the faults of its machine. */

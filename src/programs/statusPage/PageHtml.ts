@@ -5,6 +5,9 @@ import { pageStyle } from "./PageStyle.ts"
 const lettersHint = `<p class="hint" id="letters-stale" hidden></p>
 <p class="hint" id="letters-hint" hidden>After its cause is mended: <code>mission-control-runtime dead-letters retry ID</code>, or <code>discard ID</code>.</p>`
 
+const usageHint = `<p class="hint" id="usage-stale" hidden></p>
+<p class="hint">Price-weighted tokens: uncached input 1, cache read 0.1, cache write 1.25, output 5. By task, day or model: <code>mission-control-runtime usage --by task</code>.</p>`
+
 const list = (name: string, title: string, hint = "") => `
 <section class="card" aria-labelledby="${name}-title">
 <h2 id="${name}-title">${title} <span class="count" id="${name}-count"></span></h2>
@@ -68,6 +71,7 @@ ${chart("latency", "Duration")}
 <div class="column">
 ${list("running", "Running now")}
 ${list("agents", "Agents")}
+${list("usage", "Spent in 7 days", usageHint)}
 </div>
 <div class="column">
 ${list("letters", "Dead letters", lettersHint)}

@@ -9,6 +9,7 @@ const SILENCE_MILLIS = 20000
 const RETRY_MILLIS = 3000
 let state = null
 let letters = null
+let usage = null
 let skew = 0
 let lastEventAt = 0
 let lastStatus = null
@@ -278,6 +279,20 @@ const showLetters = () => {
     }))
 }
 
+const showUsage = () => {
+  if (usage === null) return
+  byId("usage-stale").hidden = usage.error === null || usage.list.length === 0
+  write(byId("usage-stale"), "The figures may be old, they cannot be read now: " + usage.error)
+  section("usage", usage.list,
+    usage.error ? "The figures cannot be read now: " + usage.error : "Nothing was spent.",
+    ({ agent }) => agent,
+    (line) => ({
+      title: agentName(line.agent), tag: line.cost === "-" ? "no price" : line.cost,
+      detail: plural(line.attempts, "attempt", "attempts"),
+      side: line.weightedTokens.toLocaleString("en-US"), sideMore: "weighted tokens"
+    }))
+}
+
 /** What is shown of a runtime that does not answer is its last known state: no colour, and no time that goes on. */
 const notice = (text) => {
   byId("notice").hidden = text === ""
@@ -303,6 +318,10 @@ const connect = () => {
   source.addEventListener("letters", (event) => {
     letters = arrived(event)
     showLetters()
+  })
+  source.addEventListener("usage", (event) => {
+    usage = arrived(event)
+    showUsage()
   })
   source.addEventListener("error", () => {
     notice(lastEventAt === 0

@@ -1,0 +1,112 @@
+import { v } from "convex/values"
+import { internal } from "../_generated/api.js"
+import type { Doc } from "../_generated/dataModel.js"
+import { recordActivity } from "../model/activities.ts"
+import { activeAgents, agentOf } from "../model/agents.ts"
+import { budgetsOf, deleteBudget, drawSpent, maxBudgets, spentOf } from "../model/budgets.ts"
+import { managerMutation, memberQuery } from "../model/personFunctions.ts"
+import { refusal } from "../model/refusal.ts"
+import { taskOf } from "../model/tasks.ts"
+import { budgetPeriod, budgetUnit } from "../schema.ts"
+
+const maxLimit = 1_000_000_000_000
+
+/**
+ * Sets how much the account, an agent or the work on a task may spend in a period, in place of an earlier budget of the
+ * same scope and period; what is spent stays spent. Waiting work is judged again. For owners and admins; the
+ * budgets are read, and for one of the account three rows of each agent.
+ */
+export const set = managerMutation({
+  args: {
+    agentId: v.optional(v.string()),
+    taskId: v.optional(v.string()),
+    period: budgetPeriod,
+    unit: budgetUnit,
+    limit: v.number()
+  },
+  returns: v.object({ id: v.string() }),
+  handler: async (ctx, { agentId, limit, period, taskId, unit }) => {
+    if (agentId !== undefined && taskId !== undefined) {
+      throw refusal("invalid", "A budget is of an agent or of a task, not of both: set one for each.")
+    }
+    if (!(limit > 0 && limit <= maxLimit)) {
+      throw refusal(
+        "invalid",
+        `limit is out of range: more than 0, at most ${maxLimit}. Pause instead to spend nothing.`
+      )
+    }
+    const scope: Pick<Doc<"budgets">, "agentId" | "taskId"> = {
+      ...(agentId === undefined ? {} : { agentId: (await agentOf(ctx, ctx.accountId, agentId))._id }),
+      ...(taskId === undefined ? {} : { taskId: (await taskOf(ctx, ctx.accountId, taskId))._id })
+    }
+    const all = await budgetsOf(ctx, ctx.accountId)
+    const found = all.find(
+      (each) => each.period === period && each.agentId === scope.agentId && each.taskId === scope.taskId
+    )
+    if (found === undefined && all.length >= maxBudgets) {
+      throw refusal("limit", `An account has at most ${maxBudgets} budgets: remove one first.`)
+    }
+    // What people were told of another limit says nothing about this one.
+    const change = { unit, limit, warnedIn: undefined, stoppedIn: undefined }
+    const isSame = found !== undefined && found.unit === unit
+    if (isSame) await ctx.db.patch("budgets", found._id, change)
+    else if (found !== undefined) await deleteBudget(ctx, found._id)
+    const { accountId } = ctx
+    const id = isSame
+      ? found._id
+      : await ctx.db.insert("budgets", { accountId, ...scope, period, unit, limit, window: "", drawn: 0 })
+    await drawSpent(ctx, id)
+    const summary = `budget set to ${limit} ${unit} (${period})`
+    await recordActivity(ctx, { accountId, type: "budget_set", actor: ctx.actor, summary })
+    if (found !== undefined) await ctx.scheduler.runAfter(0, internal.scheduled.budgets.resume, { budgetId: found._id })
+    return { id }
+  }
+})
+
+/** Removes a budget; waiting work is judged by the others. For owners and admins; one row is read. */
+export const remove = managerMutation({
+  args: { id: v.string() },
+  returns: v.null(),
+  handler: async (ctx, args) => {
+    const id = ctx.db.normalizeId("budgets", args.id)
+    const budget = id === null ? null : await ctx.db.get("budgets", id)
+    if (id === null || budget === null || budget.accountId !== ctx.accountId) {
+      throw refusal("not_found", "The account has no such budget.")
+    }
+    await deleteBudget(ctx, id)
+    const summary = `budget of ${budget.limit} ${budget.unit} (${budget.period}) removed`
+    await recordActivity(ctx, { accountId: ctx.accountId, type: "budget_removed", actor: ctx.actor, summary })
+    await ctx.scheduler.runAfter(0, internal.scheduled.budgets.resume, { budgetId: id })
+    return null
+  }
+})
+
+/**
+ * The account's budgets, and how much of each is spent in its present day, month or lifetime. For members; the budgets,
+ * at most 200, and the latest sums of every agent or of a task's agents are read.
+ */
+export const list = memberQuery({
+  args: {},
+  returns: v.array(
+    v.object({
+      id: v.string(),
+      agentId: v.union(v.string(), v.null()),
+      taskId: v.union(v.string(), v.null()),
+      period: budgetPeriod,
+      unit: budgetUnit,
+      limit: v.number(),
+      spent: v.number()
+    })
+  ),
+  handler: async (ctx) => {
+    const budgets = await budgetsOf(ctx, ctx.accountId)
+    const agents = await activeAgents(ctx, ctx.accountId)
+    const views = []
+    for (const budget of budgets) {
+      const { _id, agentId = null, limit, period, taskId = null, unit } = budget
+      const spent = await spentOf(ctx, budget, agents)
+      views.push({ id: _id, agentId, taskId, period, unit, limit, spent })
+    }
+    return views
+  }
+})

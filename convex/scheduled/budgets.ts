@@ -1,0 +1,17 @@
+import { v } from "convex/values"
+import { internal } from "../_generated/api.js"
+import { internalMutation } from "../_generated/server.js"
+import { letGo } from "../model/budgets.ts"
+
+/**
+ * Makes the next hundred notifications that waited for a budget ready again, so that claims judge them anew. Scheduled
+ * when the budget is set or removed, and by itself while there are more; reads them and their sessions.
+ */
+export const resume = internalMutation({
+  args: { budgetId: v.id("budgets") },
+  returns: v.null(),
+  handler: async (ctx, { budgetId }): Promise<null> => {
+    if (await letGo(ctx, budgetId)) await ctx.scheduler.runAfter(0, internal.scheduled.budgets.resume, { budgetId })
+    return null
+  }
+})

@@ -1,0 +1,68 @@
+import { v } from "convex/values"
+import { accountOf } from "../model/agents.ts"
+import { permit, SpendingBook, urgencyOf } from "../model/budgets.ts"
+import { heldSession, notificationOf } from "../model/fences.ts"
+import { refusal } from "../model/refusal.ts"
+import { fenceArgs } from "../model/runs.ts"
+import { serviceMutation, serviceQuery } from "../model/serviceFunctions.ts"
+import { recordUsage } from "../model/usage.ts"
+import { reportArgs, usageReport, usageReportOf } from "../model/usageReport.ts"
+import { spending } from "../schema.ts"
+
+/**
+ * Records what an attempt spent whose lease was lost, so that no other call could say it: in place of the estimate, if
+ * there is one. Needs no lease. For runtimes; seven rows are read.
+ */
+export const record = serviceMutation({
+  args: { ...fenceArgs, usage: spending },
+  returns: v.null(),
+  handler: async (ctx, { epoch, run, session: sessionId, usage }) => {
+    const id = ctx.db.normalizeId("sessions", sessionId)
+    const session = id === null ? null : await ctx.db.get("sessions", id)
+    const row = await notificationOf(ctx, run)
+    const isOfSession =
+      session?.accountId === ctx.accountId &&
+      epoch >= 1 &&
+      epoch <= session.epoch &&
+      (row === null ? run.startsWith(session.agentId) : row.sessionId === session._id)
+    if (!isOfSession) throw refusal("not_found", "No attempt of a run had this session and epoch.")
+    const { accountId, agentId, kind } = session
+    await recordUsage(ctx, { accountId, agentId, kind, run, epoch, taskId: row?.taskId }, session, usage)
+    return null
+  }
+})
+
+/**
+ * Lets a run that used its allowance spend more, and says how much it may spend in all (null: without limit); or says
+ * which budget does not allow it, and until when. For runtimes; as a claim reads for the budgets of one run.
+ */
+export const allow = serviceMutation({
+  args: { ...fenceArgs, usedTokens: v.number() },
+  returns: v.union(
+    v.object({ allowance: v.union(v.number(), v.null()) }),
+    v.object({ reason: v.string(), until: v.union(v.number(), v.null()) })
+  ),
+  handler: async (ctx, { usedTokens, ...fence }) => {
+    const session = await heldSession(ctx, ctx.accountId, fence)
+    const row = await notificationOf(ctx, fence.run)
+    const book = new SpendingBook(ctx, await accountOf(ctx, ctx.accountId), Date.now())
+    const permission = await permit(ctx, book, {
+      agentId: session.agentId,
+      taskId: row?.taskId,
+      urgency: row === null ? "passive" : urgencyOf(row),
+      running: { session: session._id, used: Math.max(0, usedTokens) }
+    })
+    if ("refusedBy" in permission) return { reason: permission.reason, until: permission.until }
+    const { allowance } = permission
+    const { allowance: _, ...lease } = session.lease
+    await ctx.db.patch("sessions", session._id, { lease: allowance === null ? lease : { ...lease, allowance } })
+    return { allowance }
+  }
+})
+
+/** As app/usage:report. For operators by a runtime's token. */
+export const report = serviceQuery({
+  args: reportArgs,
+  returns: usageReport,
+  handler: (ctx, args) => usageReportOf(ctx, ctx.accountId, args)
+})
