@@ -134,6 +134,8 @@ describe("every app function", () => {
       "app/accounts:create",
       "app/accounts:list",
       "app/accounts:get",
+      "app/budgets:list",
+      "app/usage:report",
       "app/members:list",
       "app/agents:list",
       "app/runtimes:list",
