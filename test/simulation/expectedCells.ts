@@ -39,8 +39,7 @@ const ends = [
   "TurnTimeout|release",
   "damaged|fail",
   "misshapen|fail",
-  "message_missing|complete",
-  "agent_missing|complete"
+  "message_missing|complete"
 ] as const
 
 /** The cells of the coverage, `what|where`, that a few hundred seeds must fill. */

@@ -135,7 +135,9 @@ export class Invariants {
     const isOpen = this.world.turns.some(
       (turn) => turn.session === session && turn.epoch === recall.epoch && turn.open > 0 && turn.process.isRunning
     )
-    if (isOpen && recall.epoch < epoch && at < recall.expiresAt) {
+    // A new boot of its runtime says that the process is gone, though it may only be frozen.
+    const isCurrent = [...this.queue.boots.values()].some(({ bootId }) => bootId === recall.bootId)
+    if (isOpen && isCurrent && recall.epoch < epoch && at < recall.expiresAt) {
       this.world.violate("I4", `${run} was claimed while the turn of ${recall.run}, which was taken back, still ran`)
     }
   }

@@ -94,7 +94,8 @@ export class MemoryGateway {
     if (typeof input === "string") {
       if (!this.world.isCalm && dice.chance(0.03)) this.history.shorten(sessionKey, dice.between(0, 2))
       this.history.add(sessionKey, input)
-      this.history.judge(turn, input)
+      // What a process does that was frozen for longer than its lease counts for nothing.
+      if (this.isLive(turn)) this.history.judge(turn, input)
     }
     return this.history.tokens(sessionKey)
   }
