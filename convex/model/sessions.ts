@@ -236,7 +236,7 @@ export const endLease = async (ctx: Pick<MutationCtx, "db">, session: LeasedSess
   await settleShown(ctx, session, end.turn)
   const next = await nextOf(ctx, session._id)
   const generation = end.generation ?? session.generation
-  const isAnew = end.isHistoryLong === true && next === null
+  const startsOver = end.isHistoryLong === true && next === null
   await ctx.db.patch("sessions", session._id, {
     lease: undefined,
     at: await orderKeyOf(ctx, session, next),
@@ -248,7 +248,7 @@ export const endLease = async (ctx: Pick<MutationCtx, "db">, session: LeasedSess
     lastRequest: session.lastRequest,
     generation,
     ...(end.turn === "answered" ? { stoppedRuns: [] } : {}),
-    ...(isAnew ? { nextGeneration: Math.max(session.nextGeneration ?? 0, generation + 1) } : {}),
+    ...(startsOver ? { nextGeneration: Math.max(session.nextGeneration ?? 0, generation + 1) } : {}),
     ...historyOf(session, end)
   })
   if (await hasDueWork(ctx, session.agentId, Date.now())) await wakeFor(ctx, session)

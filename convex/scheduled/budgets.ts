@@ -4,7 +4,7 @@ import { internalMutation } from "../_generated/server.js"
 import { letGo } from "../model/budgets.ts"
 
 /**
- * Makes the next hundred notifications that waited for a budget ready again, so that claims judge them anew. Scheduled
+ * Makes the next hundred notifications that waited for a budget ready again, so that claims judge them again. Scheduled
  * when the budget is set or removed, and by itself while there are more; reads them and their sessions.
  */
 export const resume = internalMutation({

@@ -191,7 +191,7 @@ export const variables = {
     100_000,
     0,
     10_000_000,
-    "Tokens of a session's history beyond which it begins anew, with everything sent again, once no work of it waits; 0 is never."
+    "Tokens of history beyond which a session starts over, with everything sent again, once none of its work waits; 0 is never."
   ),
   MAX_AGENT_TURNS_PER_TASK: integer(
     "Delivery",

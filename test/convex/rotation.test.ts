@@ -33,7 +33,7 @@ describe("rotating a session", () => {
     expect(contexts.find(({ agent }) => agent.slug === "engineer")).toMatchObject({ generation: 3 })
   })
 
-  it("begins by itself after a turn with a long history, once no work of the session waits", async () => {
+  it("starts on its own after a turn with a long history, once none of the session's work waits", async () => {
     const plane = await seededPlane()
     const taskId = await makeTask(plane, [plane.engineer])
     const first = await plane.takeOne()
@@ -48,7 +48,7 @@ describe("rotating a session", () => {
     expect(contexts.find(({ agent }) => agent.slug === "engineer")).toMatchObject({ generation: 2, delta: null })
   })
 
-  it("begins by itself after fourteen days of silence, since gateways forget a session that is not used", async () => {
+  it("starts on its own after fourteen days of silence, because gateways forget unused sessions", async () => {
     const plane = await seededPlane()
     const taskId = await makeTask(plane, [plane.engineer])
     await complete(plane, await plane.takeOne(), { outcome: "acted" })
