@@ -26,6 +26,15 @@ const engineersRun = async (plane: Plane, heartbeatLimit = 0): Promise<Notificat
   return decodeRun(only(own))
 }
 
+/** Ids in their order, so that the page does not change with what else the control plane stores. */
+const names = new Map<string, string>()
+const nameFor = (id: string, table: string): string => {
+  const number = [...names.values()].filter((name) => name.startsWith(table)).length + 1
+  const name = names.get(id) ?? `${table}_${number}`
+  names.set(id, name)
+  return name
+}
+
 const promptOf = (run: NotificationRun | HeartbeatRun) => {
   const plan: TurnPlan | { readonly _tag: string } =
     run.kind === "notification"
@@ -36,7 +45,10 @@ const promptOf = (run: NotificationRun | HeartbeatRun) => {
   // The mark is random, and so is the moment of an agent's first heartbeat.
   const moment = run.kind === "heartbeat" ? String(run.context.heartbeat.dueAt) : ""
   const shown = (text: string) =>
-    text.replaceAll(run.context.fenceMark, "0123456789abcdef").replace(moment, moment === "" ? "" : "1767607200000")
+    text
+      .replaceAll(run.context.fenceMark, "0123456789abcdef")
+      .replace(moment, moment === "" ? "" : "1767607200000")
+      .replaceAll(/\b\d{15,}(task|notification|agent)s\b/g, (id, table: string) => nameFor(id, table))
   return { instructions: shown(prompt.instructions), input: shown(prompt.input) }
 }
 

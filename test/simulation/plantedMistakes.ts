@@ -11,7 +11,7 @@ import type { Profile } from "./world.ts"
 
 /** Where a mistake shows soonest: machines that stop and die, a bad network, or nothing but a slow gateway. */
 const badMachines: Profile = { controlPlane: 0.03, process: 0.12, gateway: 0.3 }
-const badTools: Profile = { controlPlane: 0.2, process: 0.1, gateway: 0.3 }
+const badTools: Profile = { controlPlane: 0.4, process: 0.2, gateway: 0.2 }
 const dying: Profile = { controlPlane: 0, process: 0.1, gateway: 0.4 }
 const badNetwork: Profile = { controlPlane: 0.2, process: 0, gateway: 0.3 }
 const outages: Profile = { controlPlane: 0.1, process: 0, gateway: 0.3, outages: 10 }
