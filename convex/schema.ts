@@ -178,7 +178,27 @@ const tokens = {
   cacheWriteTokens: v.number()
 }
 
-/** What an attempt of a run spent, as its runtime reports it. */
+/** What an attempt did: a request to the gateway, or a tool call; `error` says how it failed. */
+export const runStep = v.union(
+  v.object({
+    kind: v.literal("round"),
+    durationMs: v.number(),
+    inputTokens: v.number(),
+    outputTokens: v.number(),
+    error: v.union(v.string(), v.null())
+  }),
+  v.object({
+    kind: v.literal("tool"),
+    tool: v.string(),
+    durationMs: v.number(),
+    error: v.union(v.string(), v.null())
+  })
+)
+
+/** The latest steps of an attempt in the order in which they ended, and how many came before them. */
+const timeline = { steps: v.array(runStep), stepsLeftOut: v.number() }
+
+/** What an attempt of a run did and spent, as its runtime reports it. */
 export const spending = v.object({
   ...tokens,
   /** Requests to the gateway that were answered. */
@@ -189,8 +209,23 @@ export const spending = v.object({
   contextTokens: v.number(),
   model: v.union(v.string(), v.null()),
   /** Of the model; null if the runtime knows none. */
-  price: v.union(tokenPrice, v.null())
+  price: v.union(tokenPrice, v.null()),
+  /** Its prompt built on an earlier turn's and was no full text. */
+  isDelta: v.boolean(),
+  ...timeline
 })
+
+/** How an attempt ended; `finished` is a heartbeat. */
+export const attemptEnd = v.union(
+  notificationOutcome,
+  recall,
+  v.literal("finished"),
+  v.literal("failed"),
+  v.literal("released"),
+  v.literal("process_ended"),
+  v.literal("lease_lost"),
+  v.literal("abandoned")
+)
 
 /** What an attempt spent, as it is recorded. */
 export const attemptUsage = v.object({
@@ -584,7 +619,7 @@ export default defineSchema({
     .index("by_chain", ["chain"])
     .index("by_key", ["runId", "tool", "key"]),
 
-  /** One per run and epoch that sent a request to the gateway, however it ended. */
+  /** One per run and epoch, however it ended; of heartbeats only those that sent a request to the gateway. */
   attempts: defineTable({
     accountId: v.id("accounts"),
     agentId: v.id("agents"),
@@ -593,8 +628,17 @@ export default defineSchema({
     kind: runKind,
     run: v.string(),
     epoch: v.number(),
+    /** Absent if its lease was gone when it was recorded. */
+    claim: v.optional(v.object({ at: v.number(), runtimeId: v.string() })),
     endedAt: v.number(),
-    usage: attemptUsage
+    end: attemptEnd,
+    reason: v.optional(v.string()),
+    traceId: v.optional(v.string()),
+    /** Absent if no prompt was sent, or it is not known which. */
+    isDelta: v.optional(v.boolean()),
+    ...timeline,
+    /** Null without a request to the gateway. */
+    usage: v.union(attemptUsage, v.null())
   }).index("by_run", ["run", "epoch"]),
 
   /** One per agent and day with usage, by model. Only ends of the agent's own runs write it. */

@@ -13,7 +13,7 @@ export const list = memberQuery({
     listRuns(ctx, ctx.accountId, { hasEnded: ended ?? false, limit: bounded(limit, 50, 200) })
 })
 
-/** A run of a notification in full, with what its attempts did. For members; four rows and one per effect are read. */
+/** A run of a notification in full, with what its attempts did. For members; four rows, one per attempt and one per effect are read. */
 export const get = memberQuery({
   args: { run: v.string() },
   returns: runDetails,

@@ -433,7 +433,7 @@ export const claim = async (
   const abandoned = own.filter((session) => isNamed(request.abandoned, session))
   const named = own.filter((session) => isNamed(request.held, session) && !abandoned.includes(session))
   const unnamed = own.filter((session) => !named.includes(session) && !abandoned.includes(session))
-  for (const session of abandoned) await rescue(ctx, session)
+  for (const session of abandoned) await rescue(ctx, session, "abandoned")
   if (request.limit === 0) {
     for (const session of unnamed) await releaseLease(ctx, session, { hasBegun: true })
     await ctx.db.patch("boots", boot._id, { hasEnded: true })

@@ -187,12 +187,19 @@ export const complete = async (
     ...endOf(args, "complete", answer)
   })
   // A generation that was tried for this run is kept now that its attempt completed.
-  await endAttempt(ctx, session, args.usage, {
-    generation: session.lease.generation,
-    turn: args.turn,
-    isHistoryLong: args.isHistoryLong ?? false,
-    ...(args.requestTokens === undefined ? {} : { requestTokens: args.requestTokens })
-  })
+  const attemptEnd = { end: args.outcome, ...(args.reason === undefined ? {} : { reason: args.reason }) }
+  await endAttempt(
+    ctx,
+    session,
+    args.usage,
+    { ...attemptEnd, ...traceOf(args) },
+    {
+      generation: session.lease.generation,
+      turn: args.turn,
+      isHistoryLong: args.isHistoryLong ?? false,
+      ...(args.requestTokens === undefined ? {} : { requestTokens: args.requestTokens })
+    }
+  )
   return { ...answer, now }
 }
 
@@ -209,6 +216,9 @@ const errorOf = (given: { readonly class?: string; readonly error?: string }, no
   message: cut(given.error ?? "", maxErrorLength),
   at: now
 })
+
+/** The error as the reason of an attempt's end. */
+const reasonOf = ({ class: kind, message }: ReturnType<typeof errorOf>): string => `${kind}: ${message}`
 
 /** The change to a notification that is retried at that moment. */
 const retriedAt = (nextAttemptAt: number) => ({
@@ -265,7 +275,8 @@ export const release = async (
       })
     }
   }
-  await endAttempt(ctx, session, args.usage, { turn: "failed" })
+  const attemptEnd = { end: "released" as const, ...(isTold ? { reason: reasonOf(error) } : {}), ...traceOf(args) }
+  await endAttempt(ctx, session, args.usage, attemptEnd, { turn: "failed" })
   return { state, now }
 }
 
@@ -340,6 +351,7 @@ export const fail = async (
     session.lease.kind === "heartbeat"
       ? await failHeartbeat(ctx, session, args, { error: errorOf(args, now), ...traceOf(args) })
       : await failNotification(ctx, session, args)
-  await endAttempt(ctx, session, args.usage, { turn: "failed" })
+  const attemptEnd = { end: "failed" as const, reason: reasonOf(errorOf(args, now)), ...traceOf(args) }
+  await endAttempt(ctx, session, args.usage, attemptEnd, { turn: "failed" })
   return { state, now }
 }

@@ -132,18 +132,26 @@ export const hasExpiredLease = async (
   return expired !== null
 }
 
+/** Frees the session of a lease that was taken back, once its turn is aborted or its process gone. */
+const endRecalled = (ctx: MutationCtx, session: LeasedSession, end: "stopped" | "paused"): Promise<void> =>
+  endAttempt(ctx, session, "unknown", { end }, { turn: "failed" })
+
 /**
  * Ends a lease whose process is gone or could not store the end: the attempt counts, the work can be claimed again, and
  * what the attempt spent is estimated.
  */
-export const rescue = async (ctx: MutationCtx, session: LeasedSession): Promise<void> => {
-  if (session.recalled !== undefined) return await endAttempt(ctx, session, "unknown", { turn: "failed" })
+export const rescue = async (
+  ctx: MutationCtx,
+  session: LeasedSession,
+  end: "process_ended" | "abandoned" = "process_ended"
+): Promise<void> => {
+  if (session.recalled !== undefined) return await endRecalled(ctx, session, session.recalled)
   const row = await notificationOf(ctx, session.lease.run)
   if (row?.state === "claimed") {
     await ctx.db.patch("notifications", row._id, { state: "ready", crashes: row.crashes + 1 })
   }
   if (session.lease.kind === "heartbeat") await crashHeartbeat(ctx, session)
-  await endAttempt(ctx, session, "unknown", { turn: "failed" })
+  await endAttempt(ctx, session, "unknown", { end }, { turn: "failed" })
 }
 
 /**
@@ -155,11 +163,12 @@ export const releaseLease = async (
   session: LeasedSession,
   { hasBegun }: { readonly hasBegun: boolean }
 ): Promise<void> => {
-  if (session.recalled !== undefined) return await endAttempt(ctx, session, "unknown", { turn: "failed" })
+  if (session.recalled !== undefined) return await endRecalled(ctx, session, session.recalled)
   const row = await notificationOf(ctx, session.lease.run)
   if (row?.state === "claimed") await releaseNow(ctx, row)
   if (session.lease.kind === "heartbeat") await releaseHeartbeat(ctx, session, undefined, {})
-  await endAttempt(ctx, session, hasBegun ? "unknown" : undefined, { turn: "failed" })
+  if (!hasBegun) await endAttempt(ctx, session, undefined, null, { turn: "failed" })
+  else await endAttempt(ctx, session, "unknown", { end: "released", reason: "its process ended" }, { turn: "failed" })
 }
 
 /**

@@ -1,9 +1,18 @@
 import { type Infer, v } from "convex/values"
 import type { Doc, Id } from "../_generated/dataModel.js"
 import type { QueryCtx } from "../_generated/server.js"
-import { failure, notificationOutcome, notificationType, runKind } from "../schema.ts"
+import {
+  attemptEnd,
+  attemptUsage,
+  failure,
+  notificationOutcome,
+  notificationType,
+  runKind,
+  runStep
+} from "../schema.ts"
 import { notificationOf } from "./fences.ts"
 import { refusal } from "./refusal.ts"
+import type { Lease } from "./sessions.ts"
 
 /** A run as people and operators list it. */
 export const runView = v.object({
@@ -33,6 +42,22 @@ export const runView = v.object({
 })
 type RunView = Infer<typeof runView>
 
+/** An attempt; of one that is running, or whose process ended, only its claim is known. */
+const attemptView = v.object({
+  epoch: v.number(),
+  claimedAt: v.union(v.number(), v.null()),
+  runtimeId: v.union(v.string(), v.null()),
+  endedAt: v.union(v.number(), v.null()),
+  end: v.union(attemptEnd, v.null()),
+  reason: v.union(v.string(), v.null()),
+  traceId: v.union(v.string(), v.null()),
+  isDelta: v.union(v.boolean(), v.null()),
+  steps: v.array(runStep),
+  stepsLeftOut: v.number(),
+  usage: v.union(attemptUsage, v.null())
+})
+type AttemptView = Infer<typeof attemptView>
+
 /** A notification's run with why it exists, what its attempts did and how the last one failed; times as in the view. */
 export const runDetails = v.object({
   run: runView,
@@ -47,6 +72,8 @@ export const runDetails = v.object({
   events: v.array(
     v.object({ type: notificationType, actorName: v.string(), at: v.number(), refusal: v.union(v.string(), v.null()) })
   ),
+  /** The latest 50, oldest first. */
+  timeline: v.array(attemptView),
   /** What its tools changed, oldest first; attempts differ in their epoch. */
   effects: v.array(v.object({ epoch: v.number(), tool: v.string(), summary: v.string(), at: v.number() }))
 })
@@ -126,8 +153,32 @@ export const listRuns = async (
 }
 
 const maxEffects = 200
+const maxAttempts = 50
 
-/** A notification's run in full; `not_found` for any other. Reads four rows, and one per effect, at most 200. */
+/** The run's attempts, oldest first, with the one that holds the lease. Reads one row each, at most 50. */
+const timelineOf = async (
+  ctx: Pick<QueryCtx, "db">,
+  run: string,
+  held: Lease | undefined
+): Promise<Array<AttemptView>> => {
+  const rows = await ctx.db
+    .query("attempts")
+    .withIndex("by_run", (q) => q.eq("run", run))
+    .order("desc")
+    .take(maxAttempts)
+  const views = rows.toReversed().map((row): AttemptView => {
+    const { claim, end, endedAt, epoch, isDelta = null, reason = null, steps, stepsLeftOut, traceId = null } = row
+    const claimed = { claimedAt: claim?.at ?? null, runtimeId: claim?.runtimeId ?? null }
+    return { epoch, ...claimed, endedAt, end, reason, traceId, isDelta, steps, stepsLeftOut, usage: row.usage }
+  })
+  // The record of a stopped attempt can come before its session is free.
+  if (held === undefined || views.some(({ epoch }) => epoch === held.epoch)) return views
+  const unknown = { endedAt: null, end: null, reason: null, traceId: null, isDelta: null, steps: [], stepsLeftOut: 0 }
+  const { claimedAt, epoch, runtimeId } = held
+  return [...views, { epoch, claimedAt, runtimeId, ...unknown, usage: null }]
+}
+
+/** A notification's run in full; `not_found` for any other. Reads four rows, at most 50 attempts and 200 effects. */
 export const runDetailsOf = async (
   ctx: Pick<QueryCtx, "db">,
   accountId: Id<"accounts">,
@@ -139,8 +190,8 @@ export const runDetailsOf = async (
   }
   const session = row.sessionId === undefined ? null : await ctx.db.get("sessions", row.sessionId)
   const isHeld = session?.lease?.run === row._id
-  const held =
-    isHeld && session.lease !== undefined ? { at: session.lease.claimedAt, runtimeId: session.lease.runtimeId } : {}
+  const lease = isHeld ? session.lease : undefined
+  const held = lease === undefined ? {} : { at: lease.claimedAt, runtimeId: lease.runtimeId }
   const effects = await ctx.db
     .query("effects")
     .withIndex("by_run", (q) => q.eq("runId", row._id))
@@ -160,6 +211,7 @@ export const runDetailsOf = async (
       at,
       refusal: why
     })),
+    timeline: await timelineOf(ctx, row._id, lease),
     effects: effects.map(({ _creationTime: at, epoch, summary, tool }) => ({ epoch, tool, summary, at }))
   }
 }

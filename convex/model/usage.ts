@@ -2,11 +2,13 @@ import type { Infer } from "convex/values"
 import { costOf, weightedTokensOf } from "../../src/domain/TokenPrice.ts"
 import type { Doc, Id } from "../_generated/dataModel.js"
 import type { MutationCtx, QueryCtx } from "../_generated/server.js"
-import type { attemptUsage, spending, usageSum } from "../schema.ts"
+import type { attemptEnd, attemptUsage, spending, usageSum } from "../schema.ts"
 import { accountOf } from "./agents.ts"
+import { cut } from "./cut.ts"
 import { dayIn, monthOf } from "./days.ts"
 import { refusal } from "./refusal.ts"
-import { endLease, type LeasedSession, type LeaseEnd } from "./sessions.ts"
+import { endLease, type Lease, type LeasedSession, type LeaseEnd } from "./sessions.ts"
+import { type Trace, traceOf } from "./traces.ts"
 
 export type Spending = Infer<typeof spending>
 export type AttemptUsage = Infer<typeof attemptUsage>
@@ -35,6 +37,35 @@ const firstRequestTokens = 10_000
 /** Whose attempt it is. */
 export type Attempt = Pick<Doc<"attempts">, "accountId" | "agentId" | "kind" | "run" | "epoch"> & {
   readonly taskId: Id<"tasks"> | undefined
+  /** Undefined if its lease is gone. */
+  readonly lease: Lease | undefined
+}
+
+/** How an attempt ended. */
+export interface AttemptEnd extends Trace {
+  readonly end: Infer<typeof attemptEnd>
+  readonly reason?: string
+}
+
+const maxReason = 300
+const maxSteps = 60
+const maxStepText = 64
+
+/** What the record says of the attempt's turn; nothing is known of a process that is gone. */
+const timelineOf = (
+  report: Spending | "unknown" | undefined
+): Pick<Doc<"attempts">, "isDelta" | "steps" | "stepsLeftOut"> => {
+  if (report === undefined || report === "unknown") return { steps: [], stepsLeftOut: 0 }
+  const { isDelta, steps, stepsLeftOut } = report
+  const short = (text: string) => cut(text, maxStepText)
+  return {
+    isDelta,
+    steps: steps.slice(-maxSteps).map((step) => {
+      const error = step.error === null ? null : short(step.error)
+      return step.kind === "tool" ? { ...step, tool: short(step.tool), error } : { ...step, error }
+    }),
+    stepsLeftOut: stepsLeftOut + Math.max(0, steps.length - maxSteps)
+  }
 }
 
 export const noUsage: UsageSum = {
@@ -131,10 +162,12 @@ const usageOf = (
   report: Spending,
   lastRequest: Doc<"sessions">["lastRequest"]
 ): AttemptUsage => {
-  const { contextTokens, model: reported, price: given, unanswered, ...rest } = report
+  const { contextTokens, model: reported, price: given, unanswered } = report
+  const { cacheReadTokens, cacheWriteTokens, inputTokens, outputTokens, rounds } = report
   const model = reported ?? lastRequest?.model ?? null
   const size = contextTokens > 0 ? contextTokens : (lastRequest?.inputTokens ?? firstRequestTokens)
-  const usage = { ...rest, inputTokens: rest.inputTokens + unanswered * size }
+  const counted = inputTokens + unanswered * size
+  const usage = { inputTokens: counted, outputTokens, cacheReadTokens, cacheWriteTokens, rounds }
   const priced = (name: string | null) => account.prices.find((each) => each.model === name)?.price
   const earlier = reported === null ? lastRequest?.price : null
   const price = given ?? priced(model) ?? earlier ?? priced("*") ?? null
@@ -152,36 +185,49 @@ const oneRequest: Spending = {
   unanswered: 1,
   contextTokens: 0,
   model: null,
-  price: null
+  price: null,
+  isDelta: false,
+  steps: [],
+  stepsLeftOut: 0
 }
 
 /**
- * Records what an attempt spent, once: a report replaces an estimate, and nothing replaces an exact record. `unknown`
- * records an estimate unless something is known. Reads four rows and writes three.
+ * Records what an attempt did and spent, once: a report replaces an estimate, and nothing replaces an exact record.
+ * `unknown` records an estimate unless something is known; without a report nothing was spent. Reads four rows and writes
+ * three.
  */
-export const recordUsage = async (
+export const recordAttempt = async (
   ctx: MutationCtx,
   attempt: Attempt,
   session: Pick<Doc<"sessions">, "lastRequest">,
-  report: Spending | "unknown"
+  report: Spending | "unknown" | undefined,
+  { end, reason, traceId }: AttemptEnd
 ): Promise<void> => {
-  const { accountId, agentId, epoch, kind, run, taskId } = attempt
+  const { accountId, agentId, epoch, kind, lease, run, taskId } = attempt
   const found = await ctx.db
     .query("attempts")
     .withIndex("by_run", (q) => q.eq("run", run).eq("epoch", epoch))
     .unique()
-  if (found !== null && (report === "unknown" || !found.usage.isEstimated)) return
+  const estimate = found?.usage?.isEstimated === true ? found.usage : null
+  if (found !== null && (estimate === null || report === "unknown" || report === undefined)) return
   const now = Date.now()
+  const whose = { accountId, agentId, kind, run, epoch, ...(taskId === undefined ? {} : { taskId }) }
+  const claim = lease === undefined ? {} : { claim: { at: lease.claimedAt, runtimeId: lease.runtimeId } }
+  const ended = { endedAt: now, end, ...(reason === undefined ? {} : { reason: cut(reason, maxReason) }) }
+  const told = { ...timelineOf(report), ...traceOf(traceId === undefined ? {} : { traceId }) }
+  if (report === undefined) {
+    await ctx.db.insert("attempts", { ...whose, ...claim, ...ended, ...told, usage: null })
+    return
+  }
   const account = await accountOf(ctx, accountId)
   const usage = usageOf(account, report === "unknown" ? oneRequest : report, session.lastRequest)
   const day = dayIn(account.timeZone, now)
-  if (found === null) {
-    const whose = { accountId, agentId, kind, run, epoch, ...(taskId === undefined ? {} : { taskId }) }
-    await ctx.db.insert("attempts", { ...whose, endedAt: now, usage })
-  } else {
-    await ctx.db.patch("attempts", found._id, { usage })
-    await addToSums(ctx, attempt, day, found.usage.model, addUsage(noUsage, sumOf(found.usage), -1))
+  if (found === null) await ctx.db.insert("attempts", { ...whose, ...claim, ...ended, ...told, usage })
+  else {
+    // A process that reports was alive after all.
+    await ctx.db.patch("attempts", found._id, { ...told, usage, ...(found.end === "process_ended" ? { end } : {}) })
   }
+  if (estimate !== null) await addToSums(ctx, attempt, day, estimate.model, addUsage(noUsage, sumOf(estimate), -1))
   await addToSums(ctx, attempt, day, usage.model, sumOf(usage))
 }
 
@@ -192,17 +238,19 @@ const attemptOf = ({ accountId, agentId, lease }: LeasedSession): Attempt => ({
   kind: lease.kind,
   run: lease.run,
   epoch: lease.epoch,
-  taskId: lease.taskId
+  taskId: lease.taskId,
+  lease
 })
 
 /**
- * Records what the attempt spent and frees its session; an attempt without a request has no usage. `end` is as for
- * endLease.
+ * Records what the attempt did and spent, and frees its session; an attempt without a request has no usage, and one that
+ * did not begin (`attemptEnd` null) no record. `end` is as for endLease.
  */
 export const endAttempt = async (
   ctx: MutationCtx,
   session: LeasedSession,
   report: Spending | "unknown" | undefined,
+  attemptEnd: AttemptEnd | null,
   end: LeaseEnd
 ): Promise<void> => {
   // A run may have spent all that was reserved for it.
@@ -211,9 +259,10 @@ export const endAttempt = async (
     allowance === undefined
       ? {}
       : { lastRequest: { model: null, price: null, ...session.lastRequest, inputTokens: allowance } }
-  if (report !== undefined) {
+  // Heartbeats that need no turn are many, and say nothing.
+  if (attemptEnd !== null && (report !== undefined || session.lease.kind === "notification")) {
     const known = report === "unknown" ? { ...session, ...reserved } : session
-    await recordUsage(ctx, attemptOf(session), known, report)
+    await recordAttempt(ctx, attemptOf(session), known, report, attemptEnd)
   }
   const isAnswered = report !== undefined && report !== "unknown" && report.contextTokens > 0
   await endLease(

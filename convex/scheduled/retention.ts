@@ -3,6 +3,7 @@ import { internal } from "../_generated/api.js"
 import type { MutationCtx } from "../_generated/server.js"
 import { internalMutation } from "../_generated/server.js"
 import { dayIn } from "../model/days.ts"
+import { notificationOf } from "../model/fences.ts"
 import { forgetRuntimes } from "../model/runtimes.ts"
 import { seenMs } from "../model/seenTasks.ts"
 
@@ -14,21 +15,28 @@ const sumsKeptMs = 396 * dayMs
 const batch = 250
 const runtimesBatch = 10
 
-/** Whether the run may be tried again, so that its ledger still keeps it from doing things twice. Reads one row. */
-const mayRunAgain = async (ctx: Pick<MutationCtx, "db">, runId: string): Promise<boolean> => {
-  const id = ctx.db.normalizeId("notifications", runId)
-  // A heartbeat is given up when the next one is due.
-  const row = id === null ? null : await ctx.db.get("notifications", id)
-  return row !== null && row.state !== "delivered" && row.state !== "discarded"
+/**
+ * Those of the rows whose run is forgotten, so that no retry needs them and no one can ask what it did. A heartbeat has no
+ * notification. Reads one row per run.
+ */
+const ofForgottenRuns = async <Row>(
+  ctx: Pick<MutationCtx, "db">,
+  rows: ReadonlyArray<Row>,
+  runOf: (row: Row) => string
+): Promise<Array<Row>> => {
+  const kept = new Map<string, boolean>()
+  const forgotten: Array<Row> = []
+  for (const row of rows) {
+    const run = runOf(row)
+    const isKept = kept.get(run) ?? (await notificationOf(ctx, run)) !== null
+    kept.set(run, isKept)
+    if (!isKept) forgotten.push(row)
+  }
+  return forgotten
 }
 
-/** Deletes what attempts spent ninety days ago, and sums of 13 months ago; returns whether there may be more. */
-const forgetUsage = async (ctx: MutationCtx, now: number): Promise<boolean> => {
-  const attempts = await ctx.db
-    .query("attempts")
-    .withIndex("by_creation_time", (q) => q.lt("_creationTime", now - keptMs))
-    .take(batch)
-  for (const { _id } of attempts) await ctx.db.delete("attempts", _id)
+/** Deletes the sums of usage of 13 months ago; returns whether there may be more. */
+const forgetSums = async (ctx: MutationCtx, now: number): Promise<boolean> => {
   const firstDay = dayIn("UTC", now - sumsKeptMs)
   const days = await ctx.db
     .query("usageDays")
@@ -40,23 +48,24 @@ const forgetUsage = async (ctx: MutationCtx, now: number): Promise<boolean> => {
     .withIndex("by_day", (q) => q.lt("day", firstDay))
     .take(batch)
   for (const { _id } of totals) await ctx.db.delete("usageTotals", _id)
-  return [attempts, days, totals].some((rows) => rows.length === batch)
+  return [days, totals].some((rows) => rows.length === batch)
 }
 
 /**
- * Deletes notifications that ended ninety days ago, and ledger rows as old of runs that are over. Dead letters stay
- * until an operator decides, and with them what their runs did. Deletes what attempts spent after ninety days, sums of
+ * Deletes notifications that ended ninety days ago, and records as old of what their runs did and spent once the
+ * notification is gone. Dead letters stay until an operator decides, and with them what their runs did. Deletes sums of
  * usage after 13 months, runtimes that have been offline for seven days, and what sessions saw more than four hours ago.
  * Runs daily, in batches of 250 rows per kind and ten runtimes, and schedules the next batch while there is more;
- * the ledger continues from `after` (epoch milliseconds). Reads those rows and the notification of each run.
+ * effects and attempts continue from `after` and `attemptsAfter` (epoch milliseconds). Reads those rows and the
+ * notification of each run.
  */
 export const sweep = internalMutation({
-  args: { after: v.optional(v.number()) },
+  args: { after: v.optional(v.number()), attemptsAfter: v.optional(v.number()) },
   returns: v.null(),
-  handler: async (ctx, { after = 0 }): Promise<null> => {
+  handler: async (ctx, { after = 0, attemptsAfter = 0 }): Promise<null> => {
     const before = Date.now() - keptMs
     let isMore = await forgetRuntimes(ctx, Date.now() - runtimesKeptMs, runtimesBatch)
-    if (await forgetUsage(ctx, Date.now())) isMore = true
+    if (await forgetSums(ctx, Date.now())) isMore = true
     for (const state of ["delivered", "discarded"] as const) {
       const rows = await ctx.db
         .query("notifications")
@@ -75,16 +84,19 @@ export const sweep = internalMutation({
       .query("effects")
       .withIndex("by_creation_time", (q) => q.gt("_creationTime", after).lt("_creationTime", before))
       .take(batch)
-    const kept = new Map<string, boolean>()
-    for (const { _id, runId } of effects) {
-      const isKept = kept.get(runId) ?? (await mayRunAgain(ctx, runId))
-      kept.set(runId, isKept)
-      if (!isKept) await ctx.db.delete("effects", _id)
-    }
-    isMore ||= effects.length === batch
+    for (const { _id } of await ofForgottenRuns(ctx, effects, ({ runId }) => runId)) await ctx.db.delete("effects", _id)
+    const attempts = await ctx.db
+      .query("attempts")
+      .withIndex("by_creation_time", (q) => q.gt("_creationTime", attemptsAfter).lt("_creationTime", before))
+      .take(batch)
+    for (const { _id } of await ofForgottenRuns(ctx, attempts, ({ run }) => run)) await ctx.db.delete("attempts", _id)
+    isMore ||= effects.length === batch || attempts.length === batch
     // What is kept is not looked at again before tomorrow.
-    const last = effects.at(-1)?._creationTime ?? after
-    if (isMore) await ctx.scheduler.runAfter(0, internal.scheduled.retention.sweep, { after: last })
+    const next = {
+      after: effects.at(-1)?._creationTime ?? after,
+      attemptsAfter: attempts.at(-1)?._creationTime ?? attemptsAfter
+    }
+    if (isMore) await ctx.scheduler.runAfter(0, internal.scheduled.retention.sweep, next)
     return null
   }
 })

@@ -173,7 +173,9 @@ export const updateAgentHeartbeat = serviceMutation({
       lastHeartbeatAt: args.lastHeartbeatAt ?? now,
       ...traceOf(args)
     })
-    await endAttempt(ctx, fence.session, args.usage, { turn: "none", generation: fence.session.lease.generation })
+    const { generation } = fence.session.lease
+    const attemptEnd = { end: "finished" as const, ...traceOf(args) }
+    await endAttempt(ctx, fence.session, args.usage, attemptEnd, { turn: "none", generation })
     return { ...answer, now }
   }
 })

@@ -5,7 +5,8 @@ import { heldSession, notificationOf } from "../model/fences.ts"
 import { refusal } from "../model/refusal.ts"
 import { fenceArgs } from "../model/runs.ts"
 import { serviceMutation, serviceQuery } from "../model/serviceFunctions.ts"
-import { recordUsage } from "../model/usage.ts"
+import { traceArgs, traceOf } from "../model/traces.ts"
+import { recordAttempt } from "../model/usage.ts"
 import { reportArgs, usageReport, usageReportOf } from "../model/usageReport.ts"
 import { spending } from "../schema.ts"
 
@@ -14,9 +15,9 @@ import { spending } from "../schema.ts"
  * there is one. Needs no lease. For runtimes; seven rows are read.
  */
 export const record = serviceMutation({
-  args: { ...fenceArgs, usage: spending },
+  args: { ...fenceArgs, usage: spending, ...traceArgs },
   returns: v.null(),
-  handler: async (ctx, { epoch, run, session: sessionId, usage }) => {
+  handler: async (ctx, { epoch, run, session: sessionId, usage, ...trace }) => {
     const id = ctx.db.normalizeId("sessions", sessionId)
     const session = id === null ? null : await ctx.db.get("sessions", id)
     const row = await notificationOf(ctx, run)
@@ -27,7 +28,11 @@ export const record = serviceMutation({
       (row === null ? run.startsWith(session.agentId) : row.sessionId === session._id)
     if (!isOfSession) throw refusal("not_found", "No attempt of a run had this session and epoch.")
     const { accountId, agentId, kind } = session
-    await recordUsage(ctx, { accountId, agentId, kind, run, epoch, taskId: row?.taskId }, session, usage)
+    // The lease of a run that was stopped stays until its process has aborted the turn.
+    const lease = session.lease?.epoch === epoch ? session.lease : undefined
+    const end = (lease === undefined ? undefined : session.recalled) ?? "lease_lost"
+    const attempt = { accountId, agentId, kind, run, epoch, taskId: row?.taskId, lease }
+    await recordAttempt(ctx, attempt, session, usage, { end, ...traceOf(trace) })
     return null
   }
 })

@@ -1,6 +1,7 @@
 import { Schema } from "effect"
 import { DeliveryContext } from "./DeliveryContext.ts"
 import { HeartbeatContext } from "./Heartbeat.ts"
+import type { RunStep } from "./RunStep.ts"
 import type { TokenPrice } from "./TokenPrice.ts"
 
 /** A session held under an epoch, as claims and renewals name it. */
@@ -145,7 +146,7 @@ export const noUsage: Usage = {
   cacheWriteTokens: 0
 }
 
-/** What an attempt spent, as the control plane is told at its end. */
+/** What an attempt did and spent, as the control plane is told at its end. */
 export interface SpentUsage extends Usage {
   /** Requests that were answered, and those without an answer that may have cost something. */
   readonly rounds: number
@@ -154,6 +155,11 @@ export interface SpentUsage extends Usage {
   readonly contextTokens: number
   readonly model: string | null
   readonly price: TokenPrice | null
+  /** Its prompt built on an earlier turn's and was no full text. */
+  readonly isDelta: boolean
+  /** The latest rounds and tool calls in the order in which they ended, and how many came before them. */
+  readonly steps: ReadonlyArray<RunStep>
+  readonly stepsLeftOut: number
 }
 
 /** A budget's refusal: why, and until when, epoch milliseconds of the control plane; null until it is raised. */

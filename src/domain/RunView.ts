@@ -1,8 +1,11 @@
 import { DateTime, Schema } from "effect"
 import { counted } from "./Count.ts"
 import { NotificationType } from "./DeliveryContext.ts"
+import { Usage } from "./Run.ts"
+import { RunStep } from "./RunStep.ts"
 import { oneLine } from "./Text.ts"
 import { textTable } from "./TextTable.ts"
+import { costText, whole } from "./UsageReport.ts"
 
 /** A run as an operator lists it; times are the control plane's epoch milliseconds. */
 export const RunView = Schema.Struct({
@@ -25,6 +28,34 @@ export const RunView = Schema.Struct({
 })
 export type RunView = typeof RunView.Type
 
+/** An attempt; of one that is running, or whose process ended, only its claim is known. */
+const RunAttempt = Schema.Struct({
+  epoch: Schema.Finite,
+  claimedAt: Schema.NullOr(Schema.Finite),
+  runtimeId: Schema.NullOr(Schema.String),
+  endedAt: Schema.NullOr(Schema.Finite),
+  end: Schema.NullOr(Schema.String),
+  reason: Schema.NullOr(Schema.String),
+  traceId: Schema.NullOr(Schema.String),
+  /** Its prompt built on an earlier turn's and was no full text. */
+  isDelta: Schema.NullOr(Schema.Boolean),
+  /** The latest rounds and tool calls in the order in which they ended, and how many came before them. */
+  steps: Schema.Array(RunStep),
+  stepsLeftOut: Schema.Finite,
+  usage: Schema.NullOr(
+    Schema.Struct({
+      ...Usage.fields,
+      rounds: Schema.Finite,
+      model: Schema.NullOr(Schema.String),
+      weightedTokens: Schema.Finite,
+      /** US dollars; null without a price. */
+      cost: Schema.NullOr(Schema.Finite),
+      isEstimated: Schema.Boolean
+    })
+  )
+})
+type RunAttempt = typeof RunAttempt.Type
+
 /** A notification's run with why it exists, what its attempts did and how the last one failed. */
 export const RunDetails = Schema.Struct({
   run: RunView,
@@ -42,6 +73,8 @@ export const RunDetails = Schema.Struct({
       refusal: Schema.NullOr(Schema.String)
     })
   ),
+  /** Its latest attempts, oldest first. */
+  timeline: Schema.Array(RunAttempt),
   /** Attempts differ in their epoch. */
   effects: Schema.Array(
     Schema.Struct({ epoch: Schema.Finite, tool: Schema.String, summary: Schema.String, at: Schema.Finite })
@@ -69,9 +102,67 @@ export const runTable = (runs: ReadonlyArray<RunView>): string =>
     ])
   )
 
+const seconds = (millis: number): string => `${(millis / 1_000).toFixed(1)} s`
+
+const tokensText = (input: number, output: number): string => `${whole(input)} tokens in, ${whole(output)} out`
+
+const endTexts: Readonly<Record<string, string>> = {
+  process_ended: "its process ended",
+  lease_lost: "another process took over its lease",
+  abandoned: "its end could not be stored"
+}
+
+/** What the attempt did, one line a step. */
+const stepLines = ({ steps, stepsLeftOut }: RunAttempt): ReadonlyArray<string> => {
+  const leftOut = stepsLeftOut === 0 ? [] : [`${counted(stepsLeftOut, "earlier step")} left out`]
+  const lines = steps.map((step) => {
+    const name = step.kind === "round" ? "round" : step.tool
+    const result =
+      step.error !== null
+        ? `failed: ${oneLine(step.error)}`
+        : step.kind === "round"
+          ? tokensText(step.inputTokens, step.outputTokens)
+          : "succeeded"
+    return `${oneLine(name)}, ${seconds(step.durationMs)}: ${result}`
+  })
+  return [...leftOut, ...lines].map((line) => `${" ".repeat(26)}${line}`)
+}
+
+/** How the attempt ended and what it came to; its steps follow. */
+const attemptText = (attempt: RunAttempt): string => {
+  const { claimedAt, end, endedAt, epoch, isDelta, reason, traceId, usage } = attempt
+  const after = claimedAt === null || endedAt === null ? "" : ` after ${seconds(endedAt - claimedAt)}`
+  const why = reason === null ? "" : `: ${oneLine(reason, 300)}`
+  const facts = [
+    ...(isDelta === null ? [] : [isDelta ? "delta" : "full text"]),
+    ...(usage === null
+      ? ["no request to the gateway"]
+      : [
+          counted(usage.rounds, "round"),
+          `${usage.isEstimated ? "about " : ""}${tokensText(usage.inputTokens, usage.outputTokens)}`,
+          ...(usage.cost === null ? [] : [costText({ cost: usage.cost, unpricedTokens: 0 })]),
+          usage.model ?? "unknown model"
+        ]),
+    ...(traceId === null ? [] : [`trace ${traceId}`])
+  ]
+  const text = `epoch ${epoch}: ${endTexts[end ?? ""] ?? end}${after}${why} (${facts.join("; ")})`
+  return [text, ...stepLines(attempt)].join("\n")
+}
+
+/** The claim and the end of each attempt. */
+const attemptsHappened = (timeline: ReadonlyArray<RunAttempt>) =>
+  timeline.flatMap((attempt) => {
+    const { claimedAt, end, endedAt, epoch, runtimeId } = attempt
+    return [
+      ...(claimedAt === null ? [] : [{ at: claimedAt, text: `epoch ${epoch}: claimed by ${runtimeId ?? "-"}` }]),
+      ...(endedAt === null || end === null ? [] : [{ at: endedAt, text: attemptText(attempt) }])
+    ]
+  })
+
 /** Everything about one, in the order in which it happened. */
 export const describeRun = ({ run, ...details }: RunDetails): string => {
-  const { claims, createdAt, effects, error, events, failures, nextAttemptAt, silences } = details
+  const { claims, createdAt, effects, error, events, failures, nextAttemptAt, silences, timeline } = details
+  const isTold = timeline.some(({ endedAt }) => endedAt === error?.at)
   const happened = [
     ...events.map(({ actorName, at, refusal, type }) => ({
       at,
@@ -81,7 +172,9 @@ export const describeRun = ({ run, ...details }: RunDetails): string => {
       at,
       text: `epoch ${epoch}: ${tool}: ${oneLine(summary, 200)}`
     })),
-    ...(error === null ? [] : [{ at: error.at, text: `${error.class}: ${oneLine(error.message, 300)}` }]),
+    ...attemptsHappened(timeline),
+    // An attempt that failed says it itself.
+    ...(error === null || isTold ? [] : [{ at: error.at, text: `${error.class}: ${oneLine(error.message, 300)}` }]),
     ...(run.outcome === null ? [] : [{ at: run.at, text: `ended as ${run.outcome}` }])
   ].toSorted((left, right) => left.at - right.at)
   return [

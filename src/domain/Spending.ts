@@ -1,9 +1,10 @@
 import type { PricedModel } from "./ModelPrice.ts"
 import type { SpentUsage, Usage } from "./Run.ts"
 import { noUsage } from "./Run.ts"
+import type { RunStep } from "./RunStep.ts"
 import type { TurnFailure } from "./TurnFailure.ts"
 
-/** What an attempt has spent so far; grows while its turn runs, whatever becomes of it. */
+/** What an attempt has done and spent so far; grows while its turn runs, whatever becomes of it. */
 export interface Spending {
   readonly usage: Usage
   /** Requests that were answered. */
@@ -12,9 +13,28 @@ export interface Spending {
   readonly unanswered: number
   /** Input tokens of the last answered request. */
   readonly contextTokens: number
+  /** The latest rounds and tool calls in the order in which they ended, and how many came before them. */
+  readonly steps: ReadonlyArray<RunStep>
+  readonly stepsLeftOut: number
 }
 
-export const noSpending: Spending = { usage: noUsage, rounds: 0, unanswered: 0, contextTokens: 0 }
+export const noSpending: Spending = {
+  usage: noUsage,
+  rounds: 0,
+  unanswered: 0,
+  contextTokens: 0,
+  steps: [],
+  stepsLeftOut: 0
+}
+
+/** More would make the ends of long turns large. */
+const maxSteps = 60
+
+export const stepEnded = (spending: Spending, step: RunStep): Spending => {
+  const steps = [...spending.steps, step]
+  const surplus = Math.max(0, steps.length - maxSteps)
+  return { ...spending, steps: steps.slice(surplus), stepsLeftOut: spending.stepsLeftOut + surplus }
+}
 
 const sum = (a: Usage, b: Usage): Usage => ({
   inputTokens: a.inputTokens + b.inputTokens,
@@ -26,10 +46,11 @@ const sum = (a: Usage, b: Usage): Usage => ({
 /** A request is sent: if nothing is heard of it, it may have cost something. */
 export const requestSent = (spending: Spending): Spending => ({ ...spending, unanswered: spending.unanswered + 1 })
 
-export const requestAnswered = ({ rounds, unanswered, usage }: Spending, spent: Usage): Spending => ({
-  usage: sum(usage, spent),
-  rounds: rounds + 1,
-  unanswered: unanswered - 1,
+export const requestAnswered = (spending: Spending, spent: Usage): Spending => ({
+  ...spending,
+  usage: sum(spending.usage, spent),
+  rounds: spending.rounds + 1,
+  unanswered: spending.unanswered - 1,
   contextTokens: spent.inputTokens
 })
 
@@ -61,7 +82,8 @@ const canHaveCost = (failure: TurnFailure): boolean => {
 
 /** What the control plane is told; nothing if no request can have cost anything. */
 export const spentUsage = (
-  { contextTokens, rounds, unanswered, usage }: Spending,
-  { model, price }: PricedModel
+  { usage, ...rest }: Spending,
+  { model, price }: PricedModel,
+  isDelta: boolean
 ): SpentUsage | undefined =>
-  rounds + unanswered === 0 ? undefined : { ...usage, rounds, unanswered, contextTokens, model, price }
+  rest.rounds + rest.unanswered === 0 ? undefined : { ...usage, ...rest, model, price, isDelta }

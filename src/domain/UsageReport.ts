@@ -33,10 +33,10 @@ export const UsageReport = Schema.Struct({
 })
 export type UsageReport = typeof UsageReport.Type
 
-const whole = (count: number): string => Math.round(count).toLocaleString("en-US")
+export const whole = (count: number): string => Math.round(count).toLocaleString("en-US")
 
 /** Dollars of what has a price; a dash if nothing has. */
-export const costText = ({ cost, unpricedTokens }: UsageSum): string =>
+export const costText = ({ cost, unpricedTokens }: Pick<UsageSum, "cost" | "unpricedTokens">): string =>
   cost === 0 && unpricedTokens > 0 ? "-" : `$${cost.toFixed(cost < 1 ? 4 : 2)}`
 
 const row = (name: string, sum: UsageSum): ReadonlyArray<string> => [

@@ -84,9 +84,11 @@ const judgeAndStore = Effect.fnUntraced(function* (run: Run) {
   const guard = yield* GatewayGuard
   const prices = yield* ModelPrices
   const spending = yield* Ref.make(noSpending)
-  const slug = contextsOf(run).context?.agent.slug ?? ""
+  const { context, delivery } = contextsOf(run)
+  const slug = context?.agent.slug ?? ""
+  const isDelta = (delivery?.delta ?? null) !== null
   const spent = Effect.gen(function* () {
-    return spentUsage(yield* Ref.get(spending), yield* prices.of(slug))
+    return spentUsage(yield* Ref.get(spending), yield* prices.of(slug), isDelta)
   })
   const metrics = yield* Metrics
   const count = Effect.flatMap(spent, (usage) =>

@@ -1,12 +1,14 @@
-import { Context, Effect, Layer, Option, Result, Schema } from "effect"
+import { Context, Effect, Exit, Layer, Option, Result, Schema } from "effect"
 import { CAPABILITY_HEADER, SESSION_KEY_HEADER } from "../domain/Capability.ts"
 import type { ControlPlaneFailure, ControlPlaneRefused } from "../domain/ControlPlaneFailure.ts"
+import type { RunStep } from "../domain/RunStep.ts"
 import type { FunctionCall, FunctionTool } from "../layers/Gateway.ts"
 import { Metrics } from "../layers/Metrics.ts"
 import { Redactor } from "../layers/Redactor.ts"
 import { Telemetry } from "../layers/Telemetry.ts"
 import type { Tracing } from "../layers/Telemetry.ts"
 import { ControlPlane } from "./ControlPlane.ts"
+import { asStep, stepError } from "./RunSteps.ts"
 import type { AgentTool, RunContext, ToolAgent, ToolRun } from "./tools/AgentTool.ts"
 import { ToolRejected } from "./tools/AgentTool.ts"
 import { allTools } from "./tools/AllTools.ts"
@@ -153,6 +155,18 @@ const offered = (agent: ToolAgent): ReadonlyArray<FunctionTool> =>
     parameters: jsonSchemaOf(parametersOf(tool, agent))
   }))
 
+/** The tool's name, or one of ours for a name that the agent made up. */
+const knownName = (name: string): string => (tools.some((tool) => tool.name === name) ? name : "unknown")
+
+/** A call as a step of the attempt. */
+const toolStep =
+  ({ name }: FunctionCall) =>
+  (exit: Exit.Exit<ToolResult, ToolInterruption>, durationMs: number): RunStep => {
+    const refusal = Exit.isSuccess(exit) && !exit.value.success ? (exit.value.code ?? "refused") : null
+    const error = Exit.isSuccess(exit) ? refusal : stepError(exit.cause)
+    return { kind: "tool", tool: knownName(name), durationMs, error }
+  }
+
 /** A call as a span of the trace; its name is one of ours, whatever the agent made up. */
 const asSpan = <E>(
   telemetry: Tracing,
@@ -168,7 +182,7 @@ const asSpan = <E>(
         result.success ? Effect.void : telemetry.fail(result.code ?? "refused", "the call was refused")
       )
     ),
-    telemetry.span(`execute_tool ${tools.some(({ name }) => name === call.name) ? call.name : "unknown"}`, {
+    telemetry.span(`execute_tool ${knownName(call.name)}`, {
       attributes: {
         "gen_ai.operation.name": "execute_tool",
         "gen_ai.tool.name": call.name.slice(0, NAME_CHARACTERS),
@@ -190,7 +204,7 @@ const make = Effect.gen(function* () {
   const redactor = yield* Redactor
   const telemetry = yield* Telemetry
 
-  const execute = Effect.fn("AgentTools.executeAgentTool")(function* (
+  const executeCall = Effect.fn("AgentTools.executeAgentTool")(function* (
     run: Omit<ToolRun, "controlPlane">,
     call: FunctionCall
   ) {
@@ -232,6 +246,9 @@ const make = Effect.gen(function* () {
     )
     return { ...result, json: redactor.own(result.json) }
   })
+
+  const execute = (run: Omit<ToolRun, "controlPlane">, call: FunctionCall) =>
+    asStep(run.spending, executeCall(run, call), toolStep(call))
 
   return AgentTools.of({
     offered,

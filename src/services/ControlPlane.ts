@@ -365,8 +365,10 @@ const make = Effect.gen(function* () {
     allow: part("allow", (fence: Fence, usedTokens: number) =>
       patiently(calls.mutation(functions.allowUsage, Allowed, { ...exactly(fence), usedTokens }))
     ),
-    recordUsage: (fence, usage) =>
-      Effect.asVoid(patiently(calls.mutation(functions.recordUsage, Schema.Null, { ...exactly(fence), usage }))),
+    recordUsage: Effect.fnUntraced(function* (fence: Fence, usage: SpentUsage) {
+      const args = { ...exactly(fence), usage, ...(yield* traceOf(telemetry)) }
+      yield* patiently(calls.mutation(functions.recordUsage, Schema.Null, args))
+    }),
     updateAgentHeartbeat: part("updateAgentHeartbeat", updateAgentHeartbeat(plane)),
     pulse: pulse(plane),
     acknowledge: (options) =>

@@ -1,9 +1,10 @@
 import { Context, Effect, Layer, Redacted, References } from "effect"
-import type { Scope } from "effect"
+import type { Ref, Scope } from "effect"
 import { hmacSha256, Mac, timingSafeEqual } from "effect/crypto/Mac"
 import { Base64Url } from "effect/encoding"
 import { CAPABILITY_PREFIX, capabilityText } from "../domain/Capability.ts"
 import type { Fence } from "../domain/Run.ts"
+import type { Spending } from "../domain/Spending.ts"
 import { RuntimeConfig } from "../layers/Config.ts"
 import { Telemetry } from "../layers/Telemetry.ts"
 import type { RunContext } from "./tools/AgentTool.ts"
@@ -17,10 +18,15 @@ export interface Unauthenticated {
   readonly detail: string
 }
 
-/** A run of this process, from its claim until its turn has ended. */
-export interface LiveRun {
+interface OpenedRun {
   readonly context: RunContext
   readonly fence: Fence
+  /** Grows with each tool call. */
+  readonly spending: Ref.Ref<Spending>
+}
+
+/** A run of this process, from its claim until its turn has ended. */
+export interface LiveRun extends OpenedRun {
   /** What the agent shows over HTTP; it opens this run's tools and nothing else. */
   readonly capability: Redacted.Redacted
   /** The tasks made in this run, over whichever transport. */
@@ -41,7 +47,7 @@ export class LiveRuns extends Context.Service<
   LiveRuns,
   {
     /** Makes the run known to the endpoints; its end, at the latest the scope's, makes it unknown. */
-    open(run: { readonly context: RunContext; readonly fence: Fence }): Effect.Effect<LiveRun, never, Scope.Scope>
+    open(run: OpenedRun): Effect.Effect<LiveRun, never, Scope.Scope>
     /** The run of this session if the capability is its own; asks nobody. */
     authenticate(
       sessionKey: string | undefined,
@@ -64,7 +70,7 @@ const make = Effect.gen(function* () {
   const encoder = new TextEncoder()
   const runs = new Map<string, LiveRun>()
 
-  const open = Effect.fn("LiveRuns.open")(function* (run: { readonly context: RunContext; readonly fence: Fence }) {
+  const open = Effect.fn("LiveRuns.open")(function* (run: OpenedRun) {
     const { agent, notification, sessionKey, task } = run.context
     const text = capabilityText({
       runId: notification.id,

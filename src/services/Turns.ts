@@ -1,6 +1,8 @@
-import { Clock, Context, Duration, Effect, Layer, Ref } from "effect"
+import { Clock, Context, Duration, Effect, Exit, Layer, Ref } from "effect"
 import type { Prompt } from "../domain/Prompt.ts"
+import { noUsage } from "../domain/Run.ts"
 import type { BudgetRefusal, Fence, RequestTokens } from "../domain/Run.ts"
+import type { RunStep } from "../domain/RunStep.ts"
 import { readSpokenText } from "../domain/Silence.ts"
 import type { SpokenText } from "../domain/Silence.ts"
 import { requestAnswered, requestFailed, requestSent } from "../domain/Spending.ts"
@@ -19,6 +21,7 @@ import { AgentTools, refusalJson } from "./AgentTools.ts"
 import type { ToolInterruption, ToolResult } from "./AgentTools.ts"
 import { ControlPlane } from "./ControlPlane.ts"
 import { GatewayGuard } from "./GatewayGuard.ts"
+import { asStep, stepError } from "./RunSteps.ts"
 import type { RunContext } from "./tools/AgentTool.ts"
 
 /** A turn to run: whose, with which text, under which fence. */
@@ -30,7 +33,7 @@ export interface Turn {
   readonly createdTaskIds?: Set<string>
   /** The effect tools that the agent called over HTTP while the turn ran; grows meanwhile. */
   readonly httpEffects?: ReadonlyArray<string>
-  /** Grows with each request, however the turn ends. */
+  /** Grows with each request and tool call, however the turn ends. */
   readonly spending: Ref.Ref<Spending>
   /** Price-weighted tokens that it may spend before it asks for more; null without a budget. */
   readonly allowance: number | null
@@ -88,6 +91,13 @@ export class Turns extends Context.Service<
   )
 }
 
+/** A round as a step of the attempt. */
+const roundStep = (exit: Exit.Exit<RoundAnswer, TurnFailure>, durationMs: number): RunStep => {
+  const { inputTokens, outputTokens } = Exit.isSuccess(exit) ? exit.value.usage : noUsage
+  const error = Exit.isSuccess(exit) ? null : stepError(exit.cause)
+  return { kind: "round", durationMs, inputTokens, outputTokens, error }
+}
+
 /** A round as a span of the trace. */
 const asSpan = (
   telemetry: Tracing,
@@ -142,7 +152,7 @@ const make = Effect.gen(function* () {
 
   const send = (turn: Turn, request: GatewayRequest, round: number) => {
     const answer = Ref.update(turn.spending, requestSent).pipe(
-      Effect.andThen(gateway.sendToOpenClaw(request)),
+      Effect.andThen(asStep(turn.spending, gateway.sendToOpenClaw(request), roundStep)),
       Effect.tap(({ usage }) => Ref.update(turn.spending, (spending) => requestAnswered(spending, usage))),
       Effect.tapError((failure) => Ref.update(turn.spending, (spending) => requestFailed(spending, failure)))
     )

@@ -230,6 +230,9 @@ export const silence = (plane: Plane, run: Leased, more: object = {}) =>
 export const release = (plane: Plane, run: Leased, more: object = {}) =>
   plane.mutate(api.service.notifications.release, { ...fenceOf(run), ...more })
 
+/** What a report says of an attempt that noted no step. */
+export const noSteps = { isDelta: false, steps: [], stepsLeftOut: 0 }
+
 /** Ends a heartbeat. */
 export const finish = (plane: Plane, run: Leased, more: object = {}) =>
   plane.mutate(api.service.agents.updateAgentHeartbeat, { ...fenceOf(run), settings, status: "ok", ...more })

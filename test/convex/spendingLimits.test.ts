@@ -7,6 +7,7 @@ import {
   fenceOf,
   type Leased,
   makeTask,
+  noSteps,
   type Plane,
   seededPlane,
   settings
@@ -29,7 +30,8 @@ const tokens = (count: number) => ({
   unanswered: 0,
   contextTokens: count,
   model: "m",
-  price: null
+  price: null,
+  ...noSteps
 })
 const allow = (plane: Plane, run: Leased, usedTokens: number) =>
   plane.mutate(api.service.usage.allow, { ...fenceOf(run), usedTokens })

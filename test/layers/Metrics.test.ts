@@ -224,7 +224,17 @@ describe("the Prometheus text", () => {
       const metrics = yield* Metrics
       const price = { input: 3, output: 15, cacheRead: 0.3, cacheWrite: 3.75 }
       const usage = { ...noUsage, inputTokens: 1_000_000, cacheReadTokens: 500_000, outputTokens: 100_000 }
-      const spent = { ...usage, rounds: 2, unanswered: 1, contextTokens: 1, model: "m", price }
+      const spent = {
+        ...usage,
+        rounds: 2,
+        unanswered: 1,
+        contextTokens: 1,
+        model: "m",
+        price,
+        isDelta: false,
+        steps: [],
+        stepsLeftOut: 0
+      }
       yield* metrics.attemptSpent("engineer", spent)
       yield* metrics.attemptSpent("engineer", { ...spent, price: null })
       const text = yield* metrics.prometheus

@@ -7,6 +7,7 @@ import { loopback, parseAddressList } from "../../src/domain/AddressList.ts"
 import { CAPABILITY_HEADER, SESSION_KEY_HEADER } from "../../src/domain/Capability.ts"
 import type { DeliveryContext } from "../../src/domain/DeliveryContext.ts"
 import { fenceOf } from "../../src/domain/Run.ts"
+import { noSpending } from "../../src/domain/Spending.ts"
 import type { Settings } from "../../src/layers/Config.ts"
 import { ControlPlane } from "../../src/services/ControlPlane.ts"
 import type { LiveRun } from "../../src/services/LiveRuns.ts"
@@ -32,7 +33,11 @@ const setUp = (settings: Partial<Settings> = {}) =>
       createTask: () => Effect.succeed({ taskId: "task_new", status: "inbox" as const, repeated: false })
     })
     const side = yield* makeToolSide(settings, controlPlane)
-    const run = yield* side.liveRuns.open({ context: sampleContext(), fence: fenceOf(sampleRun()) })
+    const run = yield* side.liveRuns.open({
+      context: sampleContext(),
+      fence: fenceOf(sampleRun()),
+      spending: Ref.makeUnsafe(noSpending)
+    })
     const status = (headers: Record<string, string>, body: unknown = good) =>
       Effect.map(
         side.http(path, {
@@ -134,7 +139,8 @@ describe("who calls", () => {
       const open = (changes: Partial<DeliveryContext>, epoch = 3) =>
         liveRuns.open({
           context: { ...context, ...changes },
-          fence: { run: "notification_1", session: "session_x", epoch }
+          fence: { run: "notification_1", session: "session_x", epoch },
+          spending: run.spending
         })
       const others = [
         yield* open({ sessionKey: "agent:qa:testaccount1", agent: { ...context.agent, id: "agent_qa", slug: "qa" } }),
@@ -158,7 +164,7 @@ describe("who calls", () => {
       yield* run.end
       assert.strictEqual(yield* status(headers), 401)
       const scope = yield* Scope.make()
-      const next = yield* Scope.provide(liveRuns.open({ context: run.context, fence: run.fence }), scope)
+      const next = yield* Scope.provide(liveRuns.open(run), scope)
       assert.strictEqual(yield* status(headers), 200)
       // The end of the first run must not end the second.
       yield* run.end
@@ -186,7 +192,8 @@ describe("who calls", () => {
       const later = yield* Effect.scoped(
         liveRuns.open({
           context: sampleContext({ sessionKey: "agent:qa:testaccount1" }),
-          fence: { ...run.fence, epoch: 9 }
+          fence: { ...run.fence, epoch: 9 },
+          spending: run.spending
         })
       )
       assert.strictEqual(redactor.redact(capabilityOf(later)), "<redacted>")
@@ -467,10 +474,11 @@ describe("a request", () => {
   it.effect("that meets a bug is answered 500 without its cause, and the next one is served", () =>
     Effect.gen(function* () {
       const { liveRuns, post, run } = yield* setUp()
-      const { context, fence } = run
+      const { context, fence, spending } = run
       const lead = yield* liveRuns.open({
         context: { ...context, agent: { ...context.agent, isOrchestrator: true } },
-        fence
+        fence,
+        spending
       })
       const answer = yield* post("/agent/task-get", lead, good)
       assert.strictEqual(answer.status, 500)
@@ -480,17 +488,29 @@ describe("a request", () => {
     })
   )
 
-  it.effect("that has an effect counts as the run's, and what it made is the run's own", () =>
+  it.effect("that has an effect counts as the run's, what it made is the run's own, and its timeline shows it", () =>
     Effect.gen(function* () {
       const { liveRuns, post, run } = yield* setUp()
-      const { context, fence } = run
+      const { context, fence, spending } = run
       const flags = { ...context.agent.flags, canCreateTasks: true }
-      const maker = yield* liveRuns.open({ context: { ...context, agent: { ...context.agent, flags } }, fence })
+      const maker = yield* liveRuns.open({
+        context: { ...context, agent: { ...context.agent, flags } },
+        fence,
+        spending
+      })
       assert.strictEqual((yield* post(path, maker, good)).status, 200)
       assert.deepStrictEqual(maker.httpEffects, [])
       assert.strictEqual((yield* post("/agent/task-create", maker, { title: "New" })).status, 200)
       assert.deepStrictEqual(maker.httpEffects, ["task_create"])
       assert.deepStrictEqual([...maker.createdTaskIds], ["task_new"])
+      const { steps } = yield* Ref.get(spending)
+      assert.deepStrictEqual(
+        steps.map((step) => step.kind === "tool" && [step.tool, step.error]),
+        [
+          ["task_load", null],
+          ["task_create", null]
+        ]
+      )
     })
   )
 })

@@ -51,6 +51,13 @@ describe("a delivery", () => {
     }).pipe(quiet)
   )
 
+  it.effect("says whether the prompt was a full text or a delta", () =>
+    Effect.gen(function* () {
+      const { spendings } = yield* deliverOnce({}, { context: { delta: { fullText: 1, unchanged: [] } } })
+      assert.deepStrictEqual(spendings, [{ ...spent, isDelta: true }])
+    }).pipe(quiet)
+  )
+
   it.effect("marks a truncated reply", () =>
     Effect.gen(function* () {
       const { stored } = yield* deliverOnce({ run: () => Effect.succeed(said("Half", { isTruncated: true })) })

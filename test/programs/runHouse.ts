@@ -61,7 +61,10 @@ export const spent: SpentUsage = {
   unanswered: 0,
   contextTokens: 10,
   model: "anthropic/claude",
-  price
+  price,
+  isDelta: false,
+  steps: [],
+  stepsLeftOut: 0
 }
 
 /** A turn that ended so. */

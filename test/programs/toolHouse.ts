@@ -1,7 +1,7 @@
 /** The tools over both transports before a real plane: live runs of claimed deliveries, and a switch for its failures. */
 import { createServer } from "node:http"
 import { NodeCrypto, NodeHttpServer } from "@effect/platform-node"
-import { Clock, Duration, Effect, Layer, Option, Redacted, Scope } from "effect"
+import { Clock, Duration, Effect, Layer, Option, Redacted, Ref, Scope } from "effect"
 import { HttpRouter, HttpServer, HttpServerRequest } from "effect/http"
 import { makeAccount } from "../../local/account.ts"
 import type { NewAgent } from "../../local/account.ts"
@@ -13,6 +13,7 @@ import type { ControlPlaneFailure } from "../../src/domain/ControlPlaneFailure.t
 import type { DeliveryContext } from "../../src/domain/DeliveryContext.ts"
 import { fenceOf } from "../../src/domain/Run.ts"
 import type { Fence, Lease } from "../../src/domain/Run.ts"
+import { noSpending } from "../../src/domain/Spending.ts"
 import { RuntimeConfig } from "../../src/layers/Config.ts"
 import type { Settings } from "../../src/layers/Config.ts"
 import { ConvexClient } from "../../src/layers/ConvexClient.ts"
@@ -193,7 +194,9 @@ export const makeToolHouse = Effect.fnUntraced(function* (members: ReadonlyArray
     for (const run of claimed.runs) {
       if (!("context" in run) || run.kind === "heartbeat") continue
       held.push(run)
-      runs.push(yield* side.liveRuns.open({ context: run.context, fence: fenceOf(run) }))
+      runs.push(
+        yield* side.liveRuns.open({ context: run.context, fence: fenceOf(run), spending: Ref.makeUnsafe(noSpending) })
+      )
     }
     return runs
   })
@@ -233,7 +236,7 @@ export const makeToolHouse = Effect.fnUntraced(function* (members: ReadonlyArray
         () => Effect.sync(() => void (mode.current = "real"))
       ),
     /** Makes the run the live one of its session again, for as long as the house stands. */
-    reopen: ({ context, fence }: LiveRun) => Scope.provide(side.liveRuns.open({ context, fence }), scope),
+    reopen: (run: LiveRun) => Scope.provide(side.liveRuns.open(run), scope),
     /** The same run as another agent's settings, task or lease would make it. */
     variant: (
       run: LiveRun,
@@ -241,7 +244,8 @@ export const makeToolHouse = Effect.fnUntraced(function* (members: ReadonlyArray
     ) =>
       side.liveRuns.open({
         context: { ...run.context, ...changes.context },
-        fence: { ...run.fence, ...changes.fence }
+        fence: { ...run.fence, ...changes.fence },
+        spending: run.spending
       })
   }
 })

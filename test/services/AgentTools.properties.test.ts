@@ -1,6 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Layer, Schema } from "effect"
+import { Effect, Layer, Ref, Schema } from "effect"
 import { ControlPlaneRefused } from "../../src/domain/ControlPlaneFailure.ts"
+import { noSpending } from "../../src/domain/Spending.ts"
 import { RuntimeConfig } from "../../src/layers/Config.ts"
 import { Metrics } from "../../src/layers/Metrics.ts"
 import { Redactor } from "../../src/layers/Redactor.ts"
@@ -33,7 +34,11 @@ const call = (name: string, text: string) =>
   Effect.gen(function* () {
     const { executeAgentTool } = yield* AgentTools
     const result = yield* executeAgentTool(
-      { context, fence: { run: "notification_1", session: "session_1", epoch: 1 } },
+      {
+        context,
+        fence: { run: "notification_1", session: "session_1", epoch: 1 },
+        spending: Ref.makeUnsafe(noSpending)
+      },
       { callId: "call_1", name, arguments: text }
     )
     const answer = JSON.parse(result.json)

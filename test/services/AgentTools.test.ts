@@ -1,8 +1,10 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Layer, Ref } from "effect"
+import { Effect, Fiber, Layer, Ref } from "effect"
+import { TestClock } from "effect/testing"
 import { ControlPlaneRefused, ControlPlaneUnavailable, LeaseLost } from "../../src/domain/ControlPlaneFailure.ts"
 import type { ControlPlaneFailure } from "../../src/domain/ControlPlaneFailure.ts"
 import type { DeliveryContext } from "../../src/domain/DeliveryContext.ts"
+import { noSpending } from "../../src/domain/Spending.ts"
 import { RuntimeConfig } from "../../src/layers/Config.ts"
 import { Metrics } from "../../src/layers/Metrics.ts"
 import { Redactor } from "../../src/layers/Redactor.ts"
@@ -17,10 +19,19 @@ const fence = { run: "notification_1", session: "session_1", epoch: 3 }
 /** The service token of a test's settings. */
 const ownToken = `mc_service_testaccount1_${"0".repeat(64)}`
 
+const refusedArchived = new ControlPlaneRefused({
+  function: "setStatus",
+  code: "conflict",
+  detail: "archived already"
+})
+
 type Change = Parameters<ControlPlane["Service"]["setTaskStatus"]>
 
+/** How long the control plane takes for a change of status. */
+const LATENCY = 250
+
 /** Tools over a control plane that notes each change of status. */
-const setUp = (failure?: ControlPlaneFailure) =>
+const setUp = (failure?: ControlPlaneFailure, isSlow = false) =>
   Effect.gen(function* () {
     const changes = yield* Ref.make<ReadonlyArray<Change>>([])
     const loads = yield* Ref.make<ReadonlyArray<object>>([])
@@ -28,7 +39,10 @@ const setUp = (failure?: ControlPlaneFailure) =>
       bootId: "boot",
       setTaskStatus: (...change) =>
         Effect.andThen(
-          Ref.update(changes, (all) => [...all, change]),
+          Effect.andThen(
+            Ref.update(changes, (all) => [...all, change]),
+            isSlow ? Effect.sleep(LATENCY) : Effect.void
+          ),
           failure === undefined
             ? Effect.succeed({
                 taskId: change[1].taskId,
@@ -57,10 +71,11 @@ const setUp = (failure?: ControlPlaneFailure) =>
         Layer.provide(RuntimeConfig.layerTest())
       )
     )
+    const spending = yield* Ref.make(noSpending)
     const call = (name: string, parameters: unknown, context: RunContext = sampleContext()) =>
       Effect.map(
         executeAgentTool(
-          { context, fence },
+          { context, fence, spending },
           {
             callId: "call_1",
             name,
@@ -69,7 +84,8 @@ const setUp = (failure?: ControlPlaneFailure) =>
         ),
         (result) => ({ ...result, answer: JSON.parse(result.json) as Record<string, unknown> })
       )
-    return { call, changes: Ref.get(changes), executeAgentTool, loads: Ref.get(loads), offered }
+    const steps = Effect.map(Ref.get(spending), (all) => all.steps)
+    return { call, changes: Ref.get(changes), executeAgentTool, loads: Ref.get(loads), offered, spending, steps }
   })
 
 const orchestrator = sampleContext({
@@ -436,10 +452,10 @@ describe("a call", () => {
 
   it.effect("on a task that was made in this run is the agent's own", () =>
     Effect.gen(function* () {
-      const { changes, executeAgentTool } = yield* setUp()
+      const { changes, executeAgentTool, spending } = yield* setUp()
       const parameters = JSON.stringify({ taskId: "task_2", status: "review" })
       const call = { callId: "call_1", name: "task_status", arguments: parameters }
-      const run = { context: sampleContext(), fence, createdTaskIds: new Set(["task_2"]) }
+      const run = { context: sampleContext(), fence, spending, createdTaskIds: new Set(["task_2"]) }
       assert.isTrue((yield* executeAgentTool(run, call)).success)
       assert.lengthOf(yield* changes, 1)
     })
@@ -512,8 +528,7 @@ describe("a call", () => {
 
   it.effect("that the control plane refuses is a result with its code", () =>
     Effect.gen(function* () {
-      const refused = new ControlPlaneRefused({ function: "setStatus", code: "conflict", detail: "archived already" })
-      const { call } = yield* setUp(refused)
+      const { call } = yield* setUp(refusedArchived)
       const result = yield* call("task_status", { taskId: "task_1", status: "review" })
       assert.deepStrictEqual(result.answer, {
         tool: "task_status",
@@ -522,6 +537,21 @@ describe("a call", () => {
         error: "archived already"
       })
       assert.isFalse(result.isEffect)
+    })
+  )
+
+  it.effect.each([
+    ["null", undefined, "task_status", "task_status", LATENCY, null],
+    ["its refusal", refusedArchived, "task_status", "task_status", LATENCY, "conflict"],
+    ["a lost lease", new LeaseLost({ function: "setStatus" }), "task_status", "task_status", LATENCY, "LeaseLost"],
+    ["a made-up name", undefined, "sudo", "unknown", 0, "forbidden"]
+  ] as const)("is noted as a step with its duration and as error: %s", ([, failure, name, tool, durationMs, error]) =>
+    Effect.gen(function* () {
+      const { call, steps } = yield* setUp(failure, true)
+      const fiber = yield* Effect.forkChild(Effect.exit(call(name, { taskId: "task_1", status: "review" })))
+      yield* TestClock.adjust(LATENCY)
+      yield* Fiber.join(fiber)
+      assert.deepStrictEqual(yield* steps, [{ kind: "tool", tool, durationMs, error }])
     })
   )
 

@@ -188,7 +188,10 @@ const spent = {
   unanswered: 0,
   contextTokens: 1,
   model: null,
-  price: null
+  price: null,
+  isDelta: true,
+  steps: [{ kind: "tool" as const, tool: "task_load", durationMs: 5, error: null }],
+  stepsLeftOut: 0
 }
 
 describe("an outcome", () => {

@@ -51,6 +51,8 @@ interface Options {
   readonly context?: Partial<DeliveryContext>
   readonly httpEffects?: ReadonlyArray<string>
   readonly allowance?: number
+  /** How long the gateway takes for each round. */
+  readonly roundMillis?: number
   /** The answers to the turn's requests for more, in order; the last one is given again. */
   readonly allowed?: ReadonlyArray<Allowed>
 }
@@ -66,6 +68,7 @@ const setUp = (options: Options) =>
       sendToOpenClaw: Effect.fnUntraced(function* (request: GatewayRequest) {
         const index = (yield* Ref.getAndUpdate(sent, (all) => [...all, request])).length
         const answer = options.answers[Math.min(index, options.answers.length - 1)]
+        if (options.roundMillis !== undefined) yield* Effect.sleep(options.roundMillis)
         if (answer === undefined) return yield* Effect.never
         return answer._tag === "Text" || answer._tag === "Calls" ? answer : yield* answer
       })
@@ -195,7 +198,35 @@ describe("a turn", () => {
       const { run, spending } = yield* setUp({ answers: [calls("look"), calls("look"), says("Done.")] })
       yield* run
       const sum = { ...noUsage, inputTokens: 300, outputTokens: 30 }
-      assert.deepStrictEqual(yield* spending, { usage: sum, rounds: 3, unanswered: 0, contextTokens: 100 })
+      assert.deepInclude(yield* spending, { usage: sum, rounds: 3, unanswered: 0, contextTokens: 100 })
+    })
+  )
+
+  it.effect("notes each round with its duration, its tokens and how it failed", () =>
+    Effect.gen(function* () {
+      const { run, spending } = yield* setUp({
+        answers: [calls("look"), new ConnectionLost({ detail: "reset" })],
+        roundMillis: 1_500
+      })
+      const fiber = yield* Effect.forkChild(Effect.flip(run))
+      yield* TestClock.adjust("3 seconds")
+      yield* Fiber.join(fiber)
+      const { steps, stepsLeftOut } = yield* spending
+      assert.deepStrictEqual(steps, [
+        { kind: "round", durationMs: 1_500, inputTokens: 100, outputTokens: 10, error: null },
+        { kind: "round", durationMs: 1_500, inputTokens: 0, outputTokens: 0, error: "ConnectionLost" }
+      ])
+      assert.strictEqual(stepsLeftOut, 0)
+    })
+  )
+
+  it.effect("keeps the latest 60 steps and counts the others", () =>
+    Effect.gen(function* () {
+      const { run, spending } = yield* setUp({ answers: [calls("look")], settings: { maxToolRounds: 70 } })
+      yield* Effect.flip(run)
+      const { steps, stepsLeftOut } = yield* spending
+      assert.lengthOf(steps, 60)
+      assert.strictEqual(stepsLeftOut, 12)
     })
   )
 
@@ -448,7 +479,8 @@ describe("a turn that breaks off", () => {
       yield* TestClock.adjust("5 seconds")
       yield* Deferred.await(isAborted)
       assert.strictEqual((yield* Fiber.join(fiber))._tag, "TurnTimeout")
-      assert.deepStrictEqual(yield* Ref.get(spending), { ...noSpending, unanswered: 1 })
+      const aborted = { kind: "round", durationMs: 5_000, inputTokens: 0, outputTokens: 0, error: "aborted" } as const
+      assert.deepStrictEqual(yield* Ref.get(spending), { ...noSpending, unanswered: 1, steps: [aborted] })
     })
   )
 })

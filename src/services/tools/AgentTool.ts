@@ -1,8 +1,9 @@
 import { Schema } from "effect"
-import type { Effect } from "effect"
+import type { Effect, Ref } from "effect"
 import type { ControlPlaneFailure } from "../../domain/ControlPlaneFailure.ts"
 import type { DeliveryContext } from "../../domain/DeliveryContext.ts"
 import type { Fence, HeartbeatRun, NotificationRun } from "../../domain/Run.ts"
+import type { Spending } from "../../domain/Spending.ts"
 import type { ControlPlane } from "../ControlPlane.ts"
 
 /** A tool's own no, by policy or by a value that its shape allows; the agent reads code and detail and may do better. */
@@ -46,6 +47,8 @@ export interface ToolRun {
   readonly fence: Fence
   /** The tasks made in this run, over whichever transport; they are the agent's own too. */
   readonly createdTaskIds?: Set<string>
+  /** Grows with each call, over whichever transport. */
+  readonly spending: Ref.Ref<Spending>
   readonly controlPlane: ControlPlane["Service"]
 }
 

@@ -1,0 +1,27 @@
+/** Notes the steps of a run with their durations. */
+import { Cause, Clock, Effect, Option, Ref } from "effect"
+import type { Exit } from "effect"
+import type { RunStep } from "../domain/RunStep.ts"
+import type { Spending } from "../domain/Spending.ts"
+import { stepEnded } from "../domain/Spending.ts"
+
+/** How a step ended that has no result: the tag of its failure, `aborted` or `Defect`. */
+export const stepError = (cause: Cause.Cause<{ readonly _tag: string }>): string =>
+  Option.match(Cause.findErrorOption(cause), {
+    onNone: () => (Cause.hasInterrupts(cause) ? "aborted" : "Defect"),
+    onSome: ({ _tag }) => _tag
+  })
+
+/** Notes the work as a step, however it ends. */
+export const asStep = <A, E, R>(
+  spending: Ref.Ref<Spending>,
+  work: Effect.Effect<A, E, R>,
+  stepOf: (exit: Exit.Exit<A, E>, durationMs: number) => RunStep
+): Effect.Effect<A, E, R> =>
+  Effect.flatMap(Clock.currentTimeMillis, (from) =>
+    Effect.onExit(work, (exit) =>
+      Effect.flatMap(Clock.currentTimeMillis, (now) =>
+        Ref.update(spending, (all) => stepEnded(all, stepOf(exit, now - from)))
+      )
+    )
+  )
