@@ -182,6 +182,7 @@ const tokens = {
 export const runStep = v.union(
   v.object({
     kind: v.literal("round"),
+    round: v.number(),
     durationMs: v.number(),
     inputTokens: v.number(),
     outputTokens: v.number(),

@@ -4,6 +4,8 @@ import { Schema } from "effect"
 export const RunStep = Schema.Union([
   Schema.Struct({
     kind: Schema.Literal("round"),
+    /** From 1. */
+    round: Schema.Finite,
     durationMs: Schema.Finite,
     inputTokens: Schema.Finite,
     outputTokens: Schema.Finite,

@@ -102,7 +102,8 @@ export const runTable = (runs: ReadonlyArray<RunView>): string =>
     ])
   )
 
-const seconds = (millis: number): string => `${(millis / 1_000).toFixed(1)} s`
+const lasted = (millis: number): string =>
+  millis < 1_000 ? `${Math.round(millis)} ms` : `${(millis / 1_000).toFixed(1)} s`
 
 const tokensText = (input: number, output: number): string => `${whole(input)} tokens in, ${whole(output)} out`
 
@@ -116,14 +117,14 @@ const endTexts: Readonly<Record<string, string>> = {
 const stepLines = ({ steps, stepsLeftOut }: RunAttempt): ReadonlyArray<string> => {
   const leftOut = stepsLeftOut === 0 ? [] : [`${counted(stepsLeftOut, "earlier step")} left out`]
   const lines = steps.map((step) => {
-    const name = step.kind === "round" ? "round" : step.tool
+    const name = step.kind === "round" ? `round ${step.round}` : step.tool
     const result =
       step.error !== null
         ? `failed: ${oneLine(step.error)}`
         : step.kind === "round"
           ? tokensText(step.inputTokens, step.outputTokens)
           : "succeeded"
-    return `${oneLine(name)}, ${seconds(step.durationMs)}: ${result}`
+    return `${oneLine(name)}, ${lasted(step.durationMs)}: ${result}`
   })
   return [...leftOut, ...lines].map((line) => `${" ".repeat(26)}${line}`)
 }
@@ -131,7 +132,7 @@ const stepLines = ({ steps, stepsLeftOut }: RunAttempt): ReadonlyArray<string> =
 /** How the attempt ended and what it came to; its steps follow. */
 const attemptText = (attempt: RunAttempt): string => {
   const { claimedAt, end, endedAt, epoch, isDelta, reason, traceId, usage } = attempt
-  const after = claimedAt === null || endedAt === null ? "" : ` after ${seconds(endedAt - claimedAt)}`
+  const after = claimedAt === null || endedAt === null ? "" : ` after ${lasted(endedAt - claimedAt)}`
   const why = reason === null ? "" : `: ${oneLine(reason, 300)}`
   const facts = [
     ...(isDelta === null ? [] : [isDelta ? "delta" : "full text"]),
@@ -141,7 +142,7 @@ const attemptText = (attempt: RunAttempt): string => {
           counted(usage.rounds, "round"),
           `${usage.isEstimated ? "about " : ""}${tokensText(usage.inputTokens, usage.outputTokens)}`,
           ...(usage.cost === null ? [] : [costText({ cost: usage.cost, unpricedTokens: 0 })]),
-          usage.model ?? "unknown model"
+          ...(usage.model === null ? [] : [usage.model])
         ]),
     ...(traceId === null ? [] : [`trace ${traceId}`])
   ]
@@ -162,7 +163,8 @@ const attemptsHappened = (timeline: ReadonlyArray<RunAttempt>) =>
 /** Everything about one, in the order in which it happened. */
 export const describeRun = ({ run, ...details }: RunDetails): string => {
   const { claims, createdAt, effects, error, events, failures, nextAttemptAt, silences, timeline } = details
-  const isTold = timeline.some(({ endedAt }) => endedAt === error?.at)
+  const isErrorShown = error !== null && timeline.some(({ reason }) => reason?.startsWith(`${error.class}: `) === true)
+  const isEndShown = run.outcome !== null && timeline.at(-1)?.end === run.outcome
   const happened = [
     ...events.map(({ actorName, at, refusal, type }) => ({
       at,
@@ -173,9 +175,11 @@ export const describeRun = ({ run, ...details }: RunDetails): string => {
       text: `epoch ${epoch}: ${tool}: ${oneLine(summary, 200)}`
     })),
     ...attemptsHappened(timeline),
-    // An attempt that failed says it itself.
-    ...(error === null || isTold ? [] : [{ at: error.at, text: `${error.class}: ${oneLine(error.message, 300)}` }]),
-    ...(run.outcome === null ? [] : [{ at: run.at, text: `ended as ${run.outcome}` }])
+    // The attempt that ended so shows both.
+    ...(error === null || isErrorShown
+      ? []
+      : [{ at: error.at, text: `${error.class}: ${oneLine(error.message, 300)}` }]),
+    ...(run.outcome === null || isEndShown ? [] : [{ at: run.at, text: `ended as ${run.outcome}` }])
   ].toSorted((left, right) => left.at - right.at)
   return [
     `id         ${run.id}`,

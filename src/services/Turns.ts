@@ -92,11 +92,13 @@ export class Turns extends Context.Service<
 }
 
 /** A round as a step of the attempt. */
-const roundStep = (exit: Exit.Exit<RoundAnswer, TurnFailure>, durationMs: number): RunStep => {
-  const { inputTokens, outputTokens } = Exit.isSuccess(exit) ? exit.value.usage : noUsage
-  const error = Exit.isSuccess(exit) ? null : stepError(exit.cause)
-  return { kind: "round", durationMs, inputTokens, outputTokens, error }
-}
+const roundStep =
+  (round: number) =>
+  (exit: Exit.Exit<RoundAnswer, TurnFailure>, durationMs: number): RunStep => {
+    const { inputTokens, outputTokens } = Exit.isSuccess(exit) ? exit.value.usage : noUsage
+    const error = Exit.isSuccess(exit) ? null : stepError(exit.cause)
+    return { kind: "round", round, durationMs, inputTokens, outputTokens, error }
+  }
 
 /** A round as a span of the trace. */
 const asSpan = (
@@ -152,7 +154,7 @@ const make = Effect.gen(function* () {
 
   const send = (turn: Turn, request: GatewayRequest, round: number) => {
     const answer = Ref.update(turn.spending, requestSent).pipe(
-      Effect.andThen(asStep(turn.spending, gateway.sendToOpenClaw(request), roundStep)),
+      Effect.andThen(asStep(turn.spending, gateway.sendToOpenClaw(request), roundStep(round))),
       Effect.tap(({ usage }) => Ref.update(turn.spending, (spending) => requestAnswered(spending, usage))),
       Effect.tapError((failure) => Ref.update(turn.spending, (spending) => requestFailed(spending, failure)))
     )

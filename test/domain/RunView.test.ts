@@ -66,10 +66,10 @@ const history = (...args: Parameters<typeof details>) =>
 describe("a run in the terminal", () => {
   it("shows of each attempt its claim, its end with what it spent, and its steps", () => {
     const steps = [
-      { kind: "round", durationMs: 1_240, inputTokens: 6_000, outputTokens: 60, error: null },
+      { kind: "round", round: 3, durationMs: 1_240, inputTokens: 6_000, outputTokens: 60, error: null },
       { kind: "tool", tool: "task_load", durationMs: 80, error: null },
       { kind: "tool", tool: "task_status", durationMs: 30, error: "forbidden" },
-      { kind: "round", durationMs: 2_000, inputTokens: 0, outputTokens: 0, error: "aborted" }
+      { kind: "round", round: 4, durationMs: 2_000, inputTokens: 0, outputTokens: 0, error: "aborted" }
     ] as const
     const effects = [{ epoch: 1, tool: "task_status", summary: "moved to review", at: 4_000 }]
     assert.deepStrictEqual(history([attempt({ steps, stepsLeftOut: 3, traceId: "abc" })], { effects }), [
@@ -78,10 +78,10 @@ describe("a run in the terminal", () => {
       "1970-01-01T00:00:04.000Z  epoch 1: task_status: moved to review",
       "1970-01-01T00:00:06.500Z  epoch 1: replied after 4.5 s (full text; 2 rounds; 12,345 tokens in, 67 out; $0.0123; anthropic/claude; trace abc)",
       "                          3 earlier steps left out",
-      "                          round, 1.2 s: 6,000 tokens in, 60 out",
-      "                          task_load, 0.1 s: succeeded",
-      "                          task_status, 0.0 s: failed: forbidden",
-      "                          round, 2.0 s: failed: aborted"
+      "                          round 3, 1.2 s: 6,000 tokens in, 60 out",
+      "                          task_load, 80 ms: succeeded",
+      "                          task_status, 30 ms: failed: forbidden",
+      "                          round 4, 2.0 s: failed: aborted"
     ])
   })
 
@@ -96,7 +96,7 @@ describe("a run in the terminal", () => {
       attempt({ epoch: 3, claimedAt: 7_000, endedAt: null, end: null, usage: null, isDelta: null })
     ]
     assert.deepStrictEqual(history(timeline, { error }).slice(2), [
-      "1970-01-01T00:00:03.000Z  epoch 1: its process ended after 1.0 s (0 rounds; about 10,000 tokens in, 0 out; unknown model)",
+      "1970-01-01T00:00:03.000Z  epoch 1: its process ended after 1.0 s (0 rounds; about 10,000 tokens in, 0 out)",
       "1970-01-01T00:00:05.000Z  epoch 2: claimed by r1",
       "1970-01-01T00:00:06.500Z  epoch 2: released after 1.5 s: GatewayUnreachable: refused (no request to the gateway)",
       "1970-01-01T00:00:07.000Z  epoch 3: claimed by r1"
@@ -109,5 +109,13 @@ describe("a run in the terminal", () => {
       history([attempt({})], { error }),
       "1970-01-01T00:00:09.000Z  AttemptsSpent: the budget of 5 attempts is used up"
     )
+  })
+
+  it("shows how a run ended once", () => {
+    const run = { ...details([]).run, state: "delivered" as const, at: 6_500 }
+    const ends = (outcome: string, end: string) =>
+      history([attempt({ end })], { run: { ...run, outcome } }).filter((line) => line.includes("ended as"))
+    assert.deepStrictEqual(ends("replied", "replied"), [])
+    assert.deepStrictEqual(ends("fallback", "failed"), ["1970-01-01T00:00:06.500Z  ended as fallback"])
   })
 })

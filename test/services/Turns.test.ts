@@ -213,8 +213,8 @@ describe("a turn", () => {
       yield* Fiber.join(fiber)
       const { steps, stepsLeftOut } = yield* spending
       assert.deepStrictEqual(steps, [
-        { kind: "round", durationMs: 1_500, inputTokens: 100, outputTokens: 10, error: null },
-        { kind: "round", durationMs: 1_500, inputTokens: 0, outputTokens: 0, error: "ConnectionLost" }
+        { kind: "round", round: 1, durationMs: 1_500, inputTokens: 100, outputTokens: 10, error: null },
+        { kind: "round", round: 2, durationMs: 1_500, inputTokens: 0, outputTokens: 0, error: "ConnectionLost" }
       ])
       assert.strictEqual(stepsLeftOut, 0)
     })
@@ -479,7 +479,14 @@ describe("a turn that breaks off", () => {
       yield* TestClock.adjust("5 seconds")
       yield* Deferred.await(isAborted)
       assert.strictEqual((yield* Fiber.join(fiber))._tag, "TurnTimeout")
-      const aborted = { kind: "round", durationMs: 5_000, inputTokens: 0, outputTokens: 0, error: "aborted" } as const
+      const aborted = {
+        kind: "round",
+        round: 1,
+        durationMs: 5_000,
+        inputTokens: 0,
+        outputTokens: 0,
+        error: "aborted"
+      } as const
       assert.deepStrictEqual(yield* Ref.get(spending), { ...noSpending, unanswered: 1, steps: [aborted] })
     })
   )
