@@ -78,6 +78,7 @@ import type * as model_sessions from "../model/sessions.js";
 import type * as model_sha256 from "../model/sha256.js";
 import type * as model_skills from "../model/skills.js";
 import type * as model_skips from "../model/skips.js";
+import type * as model_spendingBook from "../model/spendingBook.js";
 import type * as model_statusChange from "../model/statusChange.js";
 import type * as model_stopRequest from "../model/stopRequest.js";
 import type * as model_stops from "../model/stops.js";
@@ -183,6 +184,7 @@ declare const fullApi: ApiFromModules<{
   "model/sha256": typeof model_sha256;
   "model/skills": typeof model_skills;
   "model/skips": typeof model_skips;
+  "model/spendingBook": typeof model_spendingBook;
   "model/statusChange": typeof model_statusChange;
   "model/stopRequest": typeof model_stopRequest;
   "model/stops": typeof model_stops;

@@ -17,13 +17,13 @@ import {
   orchestratorOf,
   textsOf
 } from "./agents.ts"
-import { budgetsOf } from "./budgets.ts"
 import { scheduleHeartbeat } from "./heartbeats.ts"
 import { heartbeatOf, nextCronMoment } from "./heartbeatSchedule.ts"
 import { personOrigin } from "./origin.ts"
 import { pauseOf } from "./pauses.ts"
 import { refusal } from "./refusal.ts"
 import { firstGenerationFor } from "./sessions.ts"
+import { budgetsOf } from "./spendingBook.ts"
 import { stopAll } from "./stops.ts"
 import { endSubscriptions } from "./subscriptions.ts"
 import { assignTask, moveTask } from "./tasks.ts"
