@@ -674,6 +674,9 @@ export default defineSchema({
     /** Of the account's: the window (a day, a month or nothing) and what agents have drawn of it. */
     window: v.string(),
     drawn: v.number(),
+    /** What agents had spent of it in the window when that was last counted, and when a claim last counted. */
+    spent: v.number(),
+    countedAt: v.number(),
     /** The windows in which people were last told of the warning and of the stop. */
     warnedIn: v.optional(v.string()),
     stoppedIn: v.optional(v.string())

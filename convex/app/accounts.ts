@@ -8,6 +8,7 @@ import { pauseOf } from "../model/pauses.ts"
 import { managerMutation, memberQuery, signedIn } from "../model/personFunctions.ts"
 import { refusal } from "../model/refusal.ts"
 import { isOnline } from "../model/runtimes.ts"
+import { undrawn } from "../model/spendingBook.ts"
 import { checkPrices } from "../model/usage.ts"
 import { flagSettings, role, tokenPrice } from "../schema.ts"
 
@@ -15,7 +16,7 @@ const sessionScope = v.union(v.literal("agent"), v.literal("task"))
 const prices = v.array(v.object({ model: v.string(), price: tokenPrice }))
 
 /** A new account cannot spend without limit unseen: about $30 a day at $3 per million tokens. */
-const firstBudget = { period: "day", unit: "tokens", limit: 10_000_000, window: "", drawn: 0 } as const
+const firstBudget = { period: "day", unit: "tokens", limit: 10_000_000, ...undrawn } as const
 
 const mustBeName = (name: string): string => {
   const trimmed = name.trim()

@@ -2,11 +2,11 @@ import { v } from "convex/values"
 import { internal } from "../_generated/api.js"
 import type { Doc } from "../_generated/dataModel.js"
 import { recordActivity } from "../model/activities.ts"
-import { activeAgents, agentOf } from "../model/agents.ts"
-import { deleteBudget, drawSpent, spentOf } from "../model/budgets.ts"
+import { accountOf, activeAgents, agentOf } from "../model/agents.ts"
+import { countDraws, deleteBudget, spentOf } from "../model/budgets.ts"
 import { managerMutation, memberQuery } from "../model/personFunctions.ts"
 import { refusal } from "../model/refusal.ts"
-import { budgetsOf, maxBudgets } from "../model/spendingBook.ts"
+import { budgetsOf, maxBudgets, SpendingBook, undrawn } from "../model/spendingBook.ts"
 import { taskOf } from "../model/tasks.ts"
 import { budgetPeriod, budgetUnit } from "../schema.ts"
 
@@ -55,8 +55,10 @@ export const set = managerMutation({
     const { accountId } = ctx
     const id = isSame
       ? found._id
-      : await ctx.db.insert("budgets", { accountId, ...scope, period, unit, limit, window: "", drawn: 0 })
-    await drawSpent(ctx, id)
+      : await ctx.db.insert("budgets", { accountId, ...scope, period, unit, limit, ...undrawn })
+    const budget = await ctx.db.get("budgets", id)
+    const book = new SpendingBook(ctx, await accountOf(ctx, accountId), Date.now())
+    if (budget !== null) await countDraws(ctx, book, budget)
     const summary = `budget set to ${limit} ${unit} (${period})`
     await recordActivity(ctx, { accountId, type: "budget_set", actor: ctx.actor, summary })
     if (found !== undefined) await ctx.scheduler.runAfter(0, internal.scheduled.budgets.resume, { budgetId: found._id })

@@ -11,10 +11,9 @@ import {
   type Budget,
   dollarsPerToken,
   drawOf,
+  drawsOf,
   inPeriod,
-  leasedOfAgent,
   mostRead,
-  reservedBy,
   type SpendingBook,
   windowOf
 } from "./spendingBook.ts"
@@ -33,6 +32,8 @@ const mostAllowed = 0.01
 const leastAllowed = 0.001
 /** In between it is allowed twice what the agent's attempts spend on average: this much before its first. */
 const firstAttemptTokens = 20_000
+/** Work that waits only for what other runs have reserved is tried again after so long. */
+const reservedMs = 60_000
 /** An agent draws this share of the account's budget at once: of 200 agents the unused slices are at most 40 %. */
 const drawShare = 0.002
 export const urgencyOf = ({ events, isRequired }: Pick<Doc<"notifications">, "events" | "isRequired">): Urgency => {
@@ -61,6 +62,8 @@ interface Room {
   /** The budget's unit by price-weighted token. */
   readonly rate: number
   readonly tokens: number
+  /** As tokens, if live runs gave back what they may still spend. */
+  readonly unspent: number
   /** Spent and reserved, or drawn. */
   readonly used: number
   /** Of the account's budgets: what the agent has drawn and not used, what all and it have drawn, and its row. */
@@ -79,9 +82,49 @@ const describe = ({ agentId, limit, period, taskId, unit }: Budget): string => {
 }
 
 /**
+ * Counts what agents have spent and reserved in the present window as drawn of an account's budget; what they drew beyond
+ * that goes back. Reads two ranges for each agent, and the rows of what was drawn.
+ */
+export const countDraws = async (ctx: MutationCtx, book: SpendingBook, budget: Budget): Promise<void> => {
+  if (budget.agentId !== undefined || budget.taskId !== undefined) return
+  const window = windowOf(budget.period, book.day)
+  const rows = await book.drawsOf(budget._id)
+  const agents = await activeAgents(ctx, budget.accountId)
+  const counted = { window, drawn: 0, spent: 0 }
+  // A removed agent's row keeps what it had spent.
+  for (const agentId of new Set([...agents.map(({ _id }) => _id), ...rows.map((row) => row.agentId)])) {
+    const { reserved, sums } = await book.spentBy(agentId, undefined)
+    const rate = budget.unit === "tokens" ? 1 : dollarsPerToken(sums.total)
+    const spent = amountOf(budget.unit, inPeriod(budget.period, sums))
+    const drawn = spent + reserved * rate
+    const row = rows.find((each) => each.agentId === agentId)
+    if (row === undefined && drawn > 0) {
+      await ctx.db.insert("budgetDraws", { budgetId: budget._id, agentId, window, drawn })
+    } else if (row !== undefined && (row.drawn !== drawn || row.window !== window)) {
+      await ctx.db.patch("budgetDraws", row._id, { window, drawn })
+    }
+    counted.drawn += drawn
+    counted.spent += spent
+  }
+  await ctx.db.patch("budgets", budget._id, counted)
+  Object.assign(budget, counted)
+  book.forgetDraws()
+}
+
+/** Takes back what agents drew of the budget and do not use: once a minute at most, and not if all of it is spent. */
+const takeBack = async (ctx: MutationCtx, book: SpendingBook, { budget, unspent, window }: Room): Promise<boolean> => {
+  if (budget.window === window && (unspent < 1 || book.now - budget.countedAt < reservedMs)) return false
+  await countDraws(ctx, book, budget)
+  await ctx.db.patch("budgets", budget._id, { countedAt: book.now })
+  Object.assign(budget, { countedAt: book.now })
+  return true
+}
+
+/**
  * How many tokens a run may spend before it asks again: a small share of each budget that concerns it, so that what
  * is spent and reserved stays within every limit. Draws slices of the account's budgets. Reads the budgets once for the
- * book, and if one concerns the run, three ranges for each agent and two for the budget of a task.
+ * book, and if one concerns the run, three ranges for each agent and two for the budget of a task; once a minute, if the
+ * account's is drawn, three ranges for each agent of the account.
  */
 export const permit = async (ctx: MutationCtx, book: SpendingBook, spender: Spender): Promise<Permission> => {
   const { agentId, running, taskId, urgency } = spender
@@ -101,22 +144,32 @@ export const permit = async (ctx: MutationCtx, book: SpendingBook, spender: Spen
     if (budget.taskId !== undefined) {
       const { reserved: others, spent } = await book.task(budget, budget.taskId, running?.session)
       const all = spent + (used + others) * rate
-      rooms.push({ budget, window, rate, tokens: (cap - all) / rate, used: all })
+      const unspent = (cap - spent) / rate - used
+      rooms.push({ budget, window, rate, tokens: (cap - all) / rate, unspent, used: all })
     } else if (budget.agentId !== undefined) {
-      const all = amountOf(budget.unit, inPeriod(budget.period, sums)) + reserved * rate
-      rooms.push({ budget, window, rate, tokens: (cap - all) / rate, used: all })
+      const spent = amountOf(budget.unit, inPeriod(budget.period, sums))
+      const all = spent + reserved * rate
+      const unspent = (cap - spent) / rate - used
+      rooms.push({ budget, window, rate, tokens: (cap - all) / rate, unspent, used: all })
     } else {
-      const { row } = await book.drawn(budget._id, agentId)
-      const drawnBefore = budget.window === window ? budget.drawn : 0
-      const drawn = row?.window === window ? row.drawn : 0
-      const unused = drawn - amountOf(budget.unit, inPeriod(budget.period, sums)) - reserved * rate
-      // After the limit was lowered, what the agent drew of the higher one and did not use goes back.
-      const returned = drawnBefore > budget.limit ? Math.max(0, unused) : 0
-      const [total, own] = [drawnBefore - returned, unused - returned]
-      const left = Math.max(0, cap - total)
-      // Beyond their share, agents' own work does not use what was drawn before either.
-      const tokens = urgency !== "person" && left === 0 ? 0 : (own + left) / rate
-      rooms.push({ budget, window, rate, tokens, used: total, drawn: { own, total, agents: drawn - returned, row } })
+      const look = async (): Promise<Room> => {
+        const { row } = await book.drawn(budget._id, agentId)
+        const isPresent = budget.window === window
+        const drawn = row?.window === window ? row.drawn : 0
+        const before = isPresent ? budget.drawn : 0
+        const unused = drawn - amountOf(budget.unit, inPeriod(budget.period, sums)) - reserved * rate
+        // After the limit was lowered, what the agent drew of the higher one and did not use goes back.
+        const returned = before > budget.limit ? Math.max(0, unused) : 0
+        const [total, own] = [before - returned, unused - returned]
+        const left = Math.max(0, cap - total)
+        // Beyond their share, agents' own work does not use what was drawn before either.
+        const tokens = urgency !== "person" && left === 0 ? 0 : (own + left) / rate
+        const unspent = (cap - (isPresent ? budget.spent : 0)) / rate - used
+        const draws = { own, total, agents: drawn - returned, row }
+        return { budget, window, rate, tokens, unspent, used: total, drawn: draws }
+      }
+      const room = await look()
+      rooms.push(room.tokens < 1 && (await takeBack(ctx, book, room)) ? await look() : room)
     }
   }
   const { attempts, weightedTokens } = sums.total
@@ -126,17 +179,22 @@ export const permit = async (ctx: MutationCtx, book: SpendingBook, spender: Spen
   const extra = Math.floor(Math.min(...rooms.map((room) => Math.min(room.tokens, sliceOf(room)))))
   const refusing = rooms.filter(({ tokens }) => tokens < 1)
   if (extra < 1) {
-    const ends = refusing.map(({ budget }) =>
+    const [first] = refusing
+    if (first === undefined) return { allowance: null }
+    const spentUp = refusing.filter(({ unspent }) => unspent < 1)
+    if (spentUp.length === 0) {
+      const reason = `other runs have reserved the rest of ${describe(first.budget)}`
+      return { refusedBy: first.budget, reason, until: now + reservedMs }
+    }
+    const ends = spentUp.map(({ budget }) =>
       budget.period === "lifetime" ? null : endOf(budget.period, account.timeZone, now)
     )
     const until = ends.includes(null) ? null : Math.max(...ends.filter((end) => end !== null))
-    const index = Math.max(0, ends.indexOf(until))
-    const room = refusing[index] ?? rooms[0]
-    if (room === undefined) return { allowance: null }
+    const { budget, window } = spentUp[ends.indexOf(until)] ?? first
     const share = Math.round(100 * shares[urgency])
-    const reason = `${share} % of ${describe(room.budget)} is used`
-    await tellOf(ctx, room.budget, { window: room.window, kind: "stopped", taskId, what: describe(room.budget) })
-    return { refusedBy: room.budget, reason, until }
+    const reason = `${share} % of ${describe(budget)} is used`
+    await tellOf(ctx, budget, { window, kind: "stopped", taskId, what: describe(budget) })
+    return { refusedBy: budget, reason, until }
   }
   for (const { budget, drawn, rate, used: spent, window } of rooms) {
     let present = spent
@@ -144,8 +202,9 @@ export const permit = async (ctx: MutationCtx, book: SpendingBook, spender: Spen
       const left = budget.limit * shares[urgency] - drawn.total
       const amount = Math.min(left, Math.max(budget.limit * drawShare, extra * rate - drawn.own))
       present = drawn.total + amount
-      await ctx.db.patch("budgets", budget._id, { window, drawn: present })
-      Object.assign(budget, { window, drawn: present })
+      const counted = { window, drawn: present, spent: budget.window === window ? budget.spent : 0 }
+      await ctx.db.patch("budgets", budget._id, counted)
+      Object.assign(budget, counted)
       const change = { window, drawn: drawn.agents + amount }
       if (drawn.row === null) await ctx.db.insert("budgetDraws", { budgetId: budget._id, agentId, ...change })
       else await ctx.db.patch("budgetDraws", drawn.row._id, change)
@@ -166,11 +225,13 @@ const never = 8_640_000_000_000_000
 /** Keeps a notification waiting for a budget without counting an attempt. */
 export const holdBack = async (
   ctx: MutationCtx,
-  { _id, at, readyAt }: Pick<Doc<"notifications">, "_id" | "at" | "readyAt">,
+  row: Pick<Doc<"notifications">, "_id" | "at" | "held" | "readyAt">,
   { reason, refusedBy, until }: Exclude<Permission, { readonly allowance: unknown }>
 ): Promise<void> => {
   const since = until ?? never
-  await ctx.db.patch("notifications", _id, {
+  // If it was held before, its order is the one before that.
+  const { at, readyAt } = row.held ?? row
+  await ctx.db.patch("notifications", row._id, {
     held: { budgetId: refusedBy._id, reason, until, at, readyAt },
     at: since,
     readyAt: since,
@@ -224,29 +285,5 @@ export const spentOf = async (
 /** Deletes the budget with what was drawn of it. Reads at most a row for each agent there was. */
 export const deleteBudget = async (ctx: MutationCtx, budgetId: Id<"budgets">): Promise<void> => {
   await ctx.db.delete("budgets", budgetId)
-  const draws = await ctx.db
-    .query("budgetDraws")
-    .withIndex("by_budget", (q) => q.eq("budgetId", budgetId))
-    .take(1_000)
-  for (const { _id } of draws) await ctx.db.delete("budgetDraws", _id)
-}
-
-/** Counts what agents have spent and reserved in the present window as drawn of an account's new or changed budget. */
-export const drawSpent = async (ctx: MutationCtx, budgetId: Id<"budgets">): Promise<void> => {
-  const budget = await ctx.db.get("budgets", budgetId)
-  if (budget === null || budget.agentId !== undefined || budget.taskId !== undefined) return
-  const day = dayIn((await accountOf(ctx, budget.accountId)).timeZone, Date.now())
-  const window = windowOf(budget.period, day)
-  let total = 0
-  for (const { _id: agentId } of await activeAgents(ctx, budget.accountId)) {
-    const sums = sumsOn(day, await latestDay(ctx, agentId))
-    const reserved = reservedBy(await leasedOfAgent(ctx, agentId), undefined)
-    const rate = budget.unit === "tokens" ? 1 : dollarsPerToken(sums.total)
-    const drawn = amountOf(budget.unit, inPeriod(budget.period, sums)) + reserved * rate
-    const row = await drawOf(ctx, budgetId, agentId)
-    if (row !== null) await ctx.db.patch("budgetDraws", row._id, { window, drawn })
-    else if (drawn > 0) await ctx.db.insert("budgetDraws", { budgetId, agentId, window, drawn })
-    total += drawn
-  }
-  await ctx.db.patch("budgets", budgetId, { window, drawn: total })
+  for (const { _id } of await drawsOf(ctx, budgetId)) await ctx.db.delete("budgetDraws", _id)
 }

@@ -40,8 +40,18 @@ export const drawOf = (
     .withIndex("by_budget", (q) => q.eq("budgetId", budgetId).eq("agentId", agentId))
     .unique()
 
+/** What agents have drawn of the budget, at most 1,000 rows. */
+export const drawsOf = (ctx: Pick<QueryCtx, "db">, budgetId: Id<"budgets">): Promise<Array<Doc<"budgetDraws">>> =>
+  ctx.db
+    .query("budgetDraws")
+    .withIndex("by_budget", (q) => q.eq("budgetId", budgetId))
+    .take(1_000)
+
 /** The most budgets that an account has. */
 export const maxBudgets = 200
+
+/** Of a new budget nothing is drawn. */
+export const undrawn = { window: "", drawn: 0, spent: 0, countedAt: 0 }
 
 /** All budgets of the account: one range, at most 200 rows. */
 export const budgetsOf = (ctx: Pick<QueryCtx, "db">, accountId: Id<"accounts">): Promise<Array<Budget>> =>
@@ -51,11 +61,11 @@ export const budgetsOf = (ctx: Pick<QueryCtx, "db">, accountId: Id<"accounts">):
     .take(maxBudgets)
 
 /** What live runs of these sessions may still spend, without the one that asks. */
-export const reservedBy = (sessions: ReadonlyArray<Doc<"sessions">>, except: Id<"sessions"> | undefined): number =>
+const reservedBy = (sessions: ReadonlyArray<Doc<"sessions">>, except: Id<"sessions"> | undefined): number =>
   sessions.reduce((sum, { _id, lease }) => sum + (_id === except ? 0 : (lease?.allowance ?? 0)), 0)
 
 /** Live deliveries of the agent: its heartbeat never runs next to another run. */
-export const leasedOfAgent = (ctx: Pick<QueryCtx, "db">, agentId: Id<"agents">): Promise<Array<Doc<"sessions">>> =>
+const leasedOfAgent = (ctx: Pick<QueryCtx, "db">, agentId: Id<"agents">): Promise<Array<Doc<"sessions">>> =>
   ctx.db
     .query("sessions")
     .withIndex("by_agent_expiry", (q) => q.eq("agentId", agentId).eq("kind", "notification").gt("expiresAt", 0))
@@ -97,14 +107,26 @@ export class SpendingBook {
 
   /** The agent's sums, and what its live runs may spend, without the one of this session. */
   agent(agentId: Id<"agents">, except: Id<"sessions"> | undefined) {
-    const read = async () => {
-      this.note(2)
-      const sums = sumsOn(this.day, await latestDay(this.ctx, agentId))
-      return { sums, reserved: reservedBy(await leasedOfAgent(this.ctx, agentId), except) }
-    }
-    const known = this.agents.get(agentId) ?? read()
+    const known = this.agents.get(agentId) ?? this.spentBy(agentId, except)
     this.agents.set(agentId, known)
     return known
+  }
+
+  /** The same as the database has it now. */
+  async spentBy(agentId: Id<"agents">, except: Id<"sessions"> | undefined) {
+    this.note(2)
+    const sums = sumsOn(this.day, await latestDay(this.ctx, agentId))
+    return { sums, reserved: reservedBy(await leasedOfAgent(this.ctx, agentId), except) }
+  }
+
+  /** What all agents have drawn, at most 1,000 rows. */
+  drawsOf(budgetId: Id<"budgets">): Promise<Array<Doc<"budgetDraws">>> {
+    this.note(1)
+    return drawsOf(this.ctx, budgetId)
+  }
+
+  forgetDraws(): void {
+    this.draws.clear()
   }
 
   drawn(budgetId: Id<"budgets">, agentId: Id<"agents">) {

@@ -3,8 +3,10 @@ import { api } from "../../convex/_generated/api.js"
 import {
   codeOf,
   complete,
+  contextOf,
   fail,
   fenceOf,
+  first,
   type Leased,
   makeTask,
   noSteps,
@@ -54,8 +56,8 @@ const set = (
 ) => plane.asPerson(api.app.budgets.set, { period: "day", unit: "tokens", ...budget })
 
 /** An account without heartbeats whose only budget is this one, and a task of the engineer's. */
-const limited = async (budget: Budget) => {
-  const plane = await seededPlane()
+const limited = async (budget: Budget, sessionScope: "agent" | "task" = "agent") => {
+  const plane = await seededPlane({ sessionScope })
   await plane.t.run(async (ctx) => {
     for (const { _id } of await ctx.db.query("heartbeats").collect()) await ctx.db.delete("heartbeats", _id)
     for (const { _id } of await ctx.db.query("budgets").collect()) await ctx.db.delete("budgets", _id)
@@ -95,6 +97,46 @@ describe("a budget", () => {
     const next = await plane.takeOne()
     expect(next).toMatchObject({ attempt: 1, allowance: 10 })
     expect(await heldOf(plane, taskId)).toEqual([null, null])
+  })
+
+  it.each([
+    ["the account's", "@qa please", () => ({})],
+    ["the agent's", "@engineer please", (plane: Plane) => ({ agentId: plane.engineer as string })],
+    ["the task's", "@qa please", (_: Plane, taskId: string) => ({ taskId })]
+  ])("that is %s and reserved by others holds work for a minute at a time, untold", async (_, text, scope) => {
+    const { plane, run, taskId } = await limited({ limit: 1_000_000 }, "task")
+    await set(plane, { limit: 1_000, ...scope(plane, taskId) })
+    expect(await allow(plane, run, 995)).toEqual({ allowance: 1_000 })
+    // The agent's own work on another task, or another agent's on the same.
+    const other = text.startsWith("@qa") ? taskId : await makeTask(plane, [])
+    await plane.post(other, text)
+    const nextMinute = async () => {
+      const until = Date.now() + 60_000
+      expect(await plane.take()).toMatchObject({ heldBack: 1, runs: [], nextDueAt: until })
+      expect((await heldOf(plane, other))[0]).toEqual({ reason: expect.stringContaining("other runs"), until })
+      vi.setSystemTime(until)
+    }
+    await nextMinute()
+    await nextMinute()
+    await complete(plane, run, { outcome: "skipped", reason: "none", usage: tokens(500) })
+    expect(await plane.takeOne()).toMatchObject({ attempt: 1, allowance: 10 })
+    const texts = (await plane.notifications(other)).flatMap(({ events }) => events.map((event) => event.text))
+    expect(texts.filter((each) => each?.includes("Work waits"))).toEqual([])
+  })
+
+  it("lets work that waited keep its order when it is held again", async () => {
+    const { plane, run, taskId } = await limited({ limit: 1_000 })
+    await spend(plane, run, 1_000)
+    await plane.post(taskId, "@engineer first")
+    expect(await plane.take()).toMatchObject({ heldBack: 1 })
+    vi.setSystemTime(new Date("2026-03-06T00:00:00Z"))
+    await plane.post(taskId, "@lead second")
+    await spend(plane, first((await plane.take({ limit: 1 })).runs), 1_000)
+    await plane.post(taskId, "@lead third")
+    expect(await plane.take()).toMatchObject({ heldBack: 2 })
+    await set(plane, { limit: 2_000 })
+    await finishJobs(plane)
+    expect((await plane.take()).runs.map((each) => contextOf(each).agent.slug)).toEqual(["engineer", "lead"])
   })
 
   it("is the account's for all its agents, whose claims draw slices of it", async () => {

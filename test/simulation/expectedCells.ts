@@ -65,5 +65,7 @@ export const expectedCells: ReadonlyArray<string> = [
   "by cron|heartbeat",
   "exact|usage",
   "estimated|usage",
+  "held, spent|claim",
+  "held, reserved|claim",
   "resumed|claim"
 ]

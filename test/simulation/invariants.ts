@@ -6,7 +6,7 @@ import { ClaimInvariants } from "./claimInvariants.ts"
 import type { Limits } from "./claimInvariants.ts"
 import { GATEWAY_SECRET } from "./memoryGateway.ts"
 import type { ClaimEntry, EndEntry, Entry, NotificationState } from "./queueState.ts"
-import { judgeGrant, judgeReservations, judgeUsage } from "./usageInvariants.ts"
+import { judgeGrant, judgeHold, judgeReservations, judgeUsage } from "./usageInvariants.ts"
 import type { RuntimeProcess, Turn, World } from "./world.ts"
 
 const moves: Readonly<Record<NotificationState, ReadonlyArray<NotificationState>>> = {
@@ -95,6 +95,8 @@ export class Invariants {
         return this.judgeMove(entry)
       case "spent":
         return this.claims.judgeSpent(entry.run)
+      case "held":
+        return judgeHold(this.world, entry)
       case "resumed":
         if (entry.at < entry.heldUntil) {
           this.world.violate("I17", `${entry.run} was held until ${entry.heldUntil} and claimed before`)

@@ -169,6 +169,7 @@ export const plantedMistakes: ReadonlyArray<PlantedMistake> = [
   inTheModel("a report counted next to its estimate", "I16"),
   inTheModel("a budget without reservations", "I17", slowGateway),
   inTheModel("a held notification taken before its time", "I17", slowGateway),
+  inTheModel("a reservation that holds work until the window ends", "I17", slowGateway),
   inTheModel("a run that gets more without asking the budget", "I17", slowGateway),
   {
     name: "a request without an answer taken for free",

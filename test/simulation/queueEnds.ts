@@ -234,7 +234,7 @@ export class QueueEnds extends QueueState {
     const more = isUnasked
       ? 1_000
       : this.usage.permit(now, shares[urgencyOf(row)], this.reserved(session.id) + usedTokens)
-    if (more === 0) return { reason: "the budget is used", until: this.usage.windowEnd(now) }
+    if (more === 0) return { reason: "the budget is used", until: this.usage.heldUntil(now, shares[urgencyOf(row)]) }
     lease.allowance = more === null ? null : usedTokens + more
     return { allowance: lease.allowance }
   }

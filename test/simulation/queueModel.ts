@@ -251,8 +251,10 @@ export class QueueModel extends QueueEnds {
           spent.push(row.id)
         } else if (isSuspect(row) && this.hasSuspect(taking)) taking.hasMore = true
         else if (!(isEarly && row.heldUntil !== null) && this.permit(now, row) === 0) {
-          const until = this.usage.windowEnd(now)
+          const share = shares[urgencyOf(row)]
+          const until = this.usage.heldUntil(now, share)
           const at = isEarly ? now + 1_000 : until
+          this.history.push({ entry: "held", at: now, run: row.id, until, share })
           if (row.heldUntil === null) row.heldSince = row.readyAt
           Object.assign(row, { heldUntil: until, at, readyAt: at })
           taking.heldBack += 1
@@ -285,7 +287,8 @@ export class QueueModel extends QueueEnds {
         continue
       }
       if (this.permit(now, null) === 0) {
-        this.moveOn(heartbeat, momentAfter(heartbeat, Math.min(this.usage.windowEnd(now), now + HELD_HEARTBEAT)))
+        const until = this.usage.heldUntil(now, shares[urgencyOf(null)])
+        this.moveOn(heartbeat, momentAfter(heartbeat, Math.min(until, now + HELD_HEARTBEAT)))
         taking.heldBack += 1
         continue
       }

@@ -204,6 +204,14 @@ export type Entry =
     }
   | ({ readonly entry: "recall"; readonly reason: Recall; readonly expiresAt: number } & Omit<Logged, "kind">)
   | { readonly entry: "spent"; readonly at: number; readonly run: string }
+  | {
+      readonly entry: "held"
+      readonly at: number
+      readonly run: string
+      readonly until: number
+      /** Its share of the budget. */
+      readonly share: number
+    }
   | { readonly entry: "resumed"; readonly at: number; readonly run: string; readonly heldUntil: number }
   | { readonly entry: "wake"; readonly at: number; readonly agent: string }
 
@@ -252,6 +260,7 @@ export type Mistake =
   | "a report counted next to its estimate"
   | "a budget without reservations"
   | "a held notification taken before its time"
+  | "a reservation that holds work until the window ends"
   | "a run that gets more without asking the budget"
 
 export interface LeaseName {

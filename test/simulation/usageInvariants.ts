@@ -17,6 +17,20 @@ export const judgeReservations = (world: World): void => {
   }
 }
 
+/** I17: work waits for the next window only if its share of the budget is spent, and not if others reserved the rest. */
+export const judgeHold = (
+  world: World,
+  held: { readonly run: string; readonly until: number; readonly share: number }
+) => {
+  const { usage } = world.account.queue
+  if (usage.budget === null) return
+  const left = usage.budget.limit * held.share - usage.spentIn(usage.window(world.now))
+  world.cover(left < 1 ? "held, spent" : "held, reserved", "claim")
+  if (left >= 1 && held.until > world.now + 60_000) {
+    world.violate("I17", `${held.run} was held for ${held.until - world.now} ms although ${left} tokens are not spent`)
+  }
+}
+
 /** I17 after a claim: nothing begins unless what is spent and reserved is within the budget. */
 export const judgeGrant = (world: World): void => {
   const { sessions, usage } = world.account.queue

@@ -34,6 +34,8 @@ export const shares = { person: 1, own: 0.9, passive: 0.8 } as const
 
 /** Input tokens of a request whose session has none before it. */
 const FIRST_REQUEST = 10_000
+/** Work that waits only for what other runs have reserved is tried again after so long. */
+const RESERVED = 60_000
 
 /** The records of one account, and their running sum. */
 export class UsageModel {
@@ -67,6 +69,13 @@ export class UsageModel {
     const known = this.mistakes.has("a budget without reservations") ? 0 : reserved
     const left = this.budget.limit * share - this.spentIn(this.window(now)) - known
     return Math.max(0, Math.floor(Math.min(left, Math.max(1, this.budget.limit / 100))))
+  }
+
+  /** Until when work waits: for a minute if no more than others' reservations is in its way, otherwise for the window. */
+  heldUntil(now: number, share: number): number {
+    const isReserved = this.permit(now, share, 0) !== 0
+    const isForgiving = !this.mistakes.has("a reservation that holds work until the window ends")
+    return isReserved && isForgiving ? now + RESERVED : this.windowEnd(now)
   }
 
   /** Records an attempt once: a report replaces an estimate, nothing replaces what is exact. */
