@@ -34,6 +34,7 @@ import type * as model_agents from "../model/agents.js";
 import type * as model_boots from "../model/boots.js";
 import type * as model_bounded from "../model/bounded.js";
 import type * as model_budgetNotices from "../model/budgetNotices.js";
+import type * as model_budgetReport from "../model/budgetReport.js";
 import type * as model_budgets from "../model/budgets.js";
 import type * as model_change from "../model/change.js";
 import type * as model_claim from "../model/claim.js";
@@ -140,6 +141,7 @@ declare const fullApi: ApiFromModules<{
   "model/boots": typeof model_boots;
   "model/bounded": typeof model_bounded;
   "model/budgetNotices": typeof model_budgetNotices;
+  "model/budgetReport": typeof model_budgetReport;
   "model/budgets": typeof model_budgets;
   "model/change": typeof model_change;
   "model/claim": typeof model_claim;

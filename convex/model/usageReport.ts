@@ -4,6 +4,7 @@ import type { QueryCtx } from "../_generated/server.js"
 import { usageSum } from "../schema.ts"
 import { accountOf } from "./agents.ts"
 import { bounded } from "./bounded.ts"
+import { budgetReport, budgetReportOf } from "./budgetReport.ts"
 import { dayIn } from "./days.ts"
 import { addUsage, noUsage, type UsageSum } from "./usage.ts"
 
@@ -34,6 +35,7 @@ export const usageReport = v.object({
     })
   ),
   total: usageSum,
+  ...budgetReport.fields,
   /** Not everything was read. */
   isCut: v.boolean()
 })
@@ -101,5 +103,6 @@ export const usageReportOf = async (
   const lines = []
   for (const [key, sum] of sorted.slice(0, maxLines)) lines.push({ key, name: await nameOf(ctx, by, key), sum })
   const total = [...sums.values()].reduce((left, right) => addUsage(left, right), noUsage)
-  return { by, from, to, timeZone, lines, total, isCut: count === maxRows || sorted.length > maxLines }
+  const limits = await budgetReportOf(ctx, accountId, now)
+  return { by, from, to, timeZone, lines, total, ...limits, isCut: count === maxRows || sorted.length > maxLines }
 }

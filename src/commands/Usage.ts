@@ -1,6 +1,6 @@
 import { Console, Effect } from "effect"
 import { Command, Flag } from "effect/cli"
-import { usageDimensions, usageTable } from "../domain/UsageReport.ts"
+import { budgetTables, usageDimensions, usageTable } from "../domain/UsageReport.ts"
 import { Operator } from "../services/Operator.ts"
 import { jsonFlag, print, printJson } from "./Print.ts"
 
@@ -18,12 +18,12 @@ export const usage = Command.make(
   Effect.fn(function* ({ by, days, json }) {
     const report = yield* (yield* Operator).usage({ by, days })
     if (json) return yield* printJson(report)
-    return report.lines.length === 0
-      ? yield* Console.error(`Nothing was spent from ${report.from} to ${report.to}.`)
-      : yield* print(usageTable(report))
+    if (report.lines.length === 0) yield* Console.error(`Nothing was spent from ${report.from} to ${report.to}.`)
+    const tables = [report.lines.length === 0 ? "" : usageTable(report), budgetTables(report)]
+    yield* print(tables.filter((table) => table !== "").join("\n\n"))
   })
 ).pipe(
-  Command.withDescription("Show what the account's agents spent"),
+  Command.withDescription("Show what the account's agents spent, the budgets, and the work that they hold"),
   Command.withExamples([
     { command: "mission-control-runtime usage", description: "The last 7 days by agent" },
     { command: "mission-control-runtime usage --by task --days 30 --json", description: "By task, as JSON" }

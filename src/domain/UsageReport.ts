@@ -1,4 +1,4 @@
-import { Schema } from "effect"
+import { DateTime, Schema } from "effect"
 import { textTable } from "./TextTable.ts"
 
 /** What usage can be reported by. */
@@ -20,6 +20,27 @@ export const UsageSum = Schema.Struct({
 })
 export type UsageSum = typeof UsageSum.Type
 
+/** What the account, an agent or the work on a task may spend in a period, and has spent in the present one. */
+const Budget = Schema.Struct({
+  scope: Schema.Literals(["account", "agent", "task"]),
+  name: Schema.NullOr(Schema.String),
+  period: Schema.Literals(["day", "month", "lifetime"]),
+  unit: Schema.Literals(["usd", "tokens"]),
+  limit: Schema.Finite,
+  spent: Schema.Finite,
+  /** Epoch milliseconds; null for a lifetime. */
+  until: Schema.NullOr(Schema.Finite)
+})
+type Budget = typeof Budget.Type
+
+/** Work that a budget does not let begin; until null means until the budget is raised. */
+const Held = Schema.Struct({
+  agent: Schema.String,
+  task: Schema.String,
+  reason: Schema.String,
+  until: Schema.NullOr(Schema.Finite)
+})
+
 /** What an account's agents spent in some days of its time zone, the most expensive line first. */
 export const UsageReport = Schema.Struct({
   by: Schema.Literals(usageDimensions),
@@ -28,6 +49,9 @@ export const UsageReport = Schema.Struct({
   timeZone: Schema.String,
   lines: Schema.Array(Schema.Struct({ key: Schema.String, name: Schema.String, sum: UsageSum })),
   total: UsageSum,
+  budgets: Schema.Array(Budget),
+  /** At most 20. */
+  held: Schema.Array(Held),
   /** Not everything could be read. */
   isCut: Schema.Boolean
 })
@@ -69,4 +93,46 @@ export const usageTable = (report: UsageReport): string => {
       : []),
     ...(isCut ? ["Not all rows were read: ask for fewer days."] : [])
   ].join("\n")
+}
+
+const amountText = (unit: Budget["unit"], amount: number): string =>
+  unit === "usd" ? `$${amount.toFixed(2)}` : whole(amount)
+
+export const untilText = (until: number | null, otherwise: string): string =>
+  until === null ? otherwise : DateTime.formatIso(DateTime.makeUnsafe(until)).replace(/\.\d+Z$/, "Z")
+
+/** A budget in words, and what waits because of it. */
+export const budgetText = ({ limit, name, period, scope, spent, unit, until }: Budget) => {
+  const share = spent / limit
+  return {
+    of: name === null ? scope : `${scope} ${name}`,
+    period,
+    used: `${amountText(unit, spent)} of ${amountText(unit, limit)}${unit === "tokens" ? " tokens" : ""}`,
+    share: `${Math.floor(100 * share)} %`,
+    ends: untilText(until, "never"),
+    waits:
+      share >= 1
+        ? "all work waits"
+        : share >= 0.9
+          ? "agents' own work waits"
+          : share >= 0.8
+            ? "heartbeats and updates wait"
+            : ""
+  }
+}
+
+/** The budgets, and the work that they hold; empty without budgets. */
+export const budgetTables = ({ budgets, held }: Pick<UsageReport, "budgets" | "held">): string => {
+  const limits = budgets.map(budgetText)
+  const tables = [
+    textTable(
+      ["budget of", "period", "used", "share", "ends", "effect"],
+      limits.map(({ ends, of, period, share, used, waits }) => [of, period, used, share, ends, waits])
+    ),
+    textTable(
+      ["held", "task", "until", "reason"],
+      held.map(({ agent, reason, task, until }) => [agent, task, untilText(until, "it is raised"), reason])
+    )
+  ]
+  return tables.filter((table) => table !== "").join("\n\n")
 }

@@ -4,7 +4,7 @@ import { HttpRouter, HttpServerRequest, HttpServerResponse } from "effect/http"
 import { SPAN_MILLIS, sparkline } from "../domain/Activity.ts"
 import { hostsOf, peerProblem } from "../domain/PeerPolicy.ts"
 import { levelOf, shownGateway, statusLights } from "../domain/StatusLights.ts"
-import { costText } from "../domain/UsageReport.ts"
+import { budgetText, costText, untilText } from "../domain/UsageReport.ts"
 import { RuntimeConfig } from "../layers/Config.ts"
 import { ConvexClient } from "../layers/ConvexClient.ts"
 import { Gateway } from "../layers/Gateway.ts"
@@ -47,9 +47,16 @@ interface LetterList {
   }>
 }
 
-/** What agents spent in the last days, as the page lists it. */
+/** What agents spent in the last days, the budgets, and the work that they hold, as the page lists them. */
 interface UsageList {
   readonly error: string | null
+  readonly budgets: ReadonlyArray<ReturnType<typeof budgetText>>
+  readonly held: ReadonlyArray<{
+    readonly agent: string
+    readonly task: string
+    readonly reason: string
+    readonly until: string
+  }>
   readonly list: ReadonlyArray<{
     readonly agent: string
     readonly attempts: number
@@ -183,7 +190,7 @@ export const layer = Layer.effectDiscard(
     })
     const [letters, forgetLetters] = yield* Effect.cachedInvalidateWithTTL(readLetters, LETTERS_TTL)
 
-    const lastUsage = yield* Ref.make<UsageList>({ error: null, list: [] })
+    const lastUsage = yield* Ref.make<UsageList>({ error: null, budgets: [], held: [], list: [] })
     const readUsage = Effect.gen(function* () {
       const found = yield* Effect.result(controlPlane.usage({ days: USAGE_DAYS }))
       if (Result.isFailure(found)) {
@@ -191,7 +198,7 @@ export const layer = Layer.effectDiscard(
         const error = redactor.error("detail" in failure ? failure.detail : failure._tag)
         return yield* Ref.updateAndGet(lastUsage, (before) => ({ ...before, error }))
       }
-      const { lines, total } = found.success
+      const { budgets, held, lines, total } = found.success
       const entries = lines.length > 1 ? [...lines, { name: "All agents", sum: total }] : lines
       const list = entries.map(({ name, sum }) => ({
         agent: name,
@@ -199,7 +206,9 @@ export const layer = Layer.effectDiscard(
         weightedTokens: sum.weightedTokens,
         cost: costText(sum)
       }))
-      return yield* Ref.updateAndGet(lastUsage, () => ({ error: null, list }))
+      const waiting = held.map((each) => ({ ...each, until: untilText(each.until, "the budget is raised") }))
+      const latest = { error: null, budgets: budgets.map(budgetText), held: waiting, list }
+      return yield* Ref.updateAndGet(lastUsage, () => latest)
     })
     const usage = yield* Effect.cachedWithTTL(readUsage, USAGE_TTL)
 

@@ -124,6 +124,22 @@ describe("a budget", () => {
     expect(texts.filter((each) => each?.includes("Work waits"))).toEqual([])
   })
 
+  it("is in the report of usage, with the work that it holds and until when", async () => {
+    const { plane, run, taskId } = await limited({ limit: 1_000 })
+    await set(plane, { limit: 5, unit: "usd", period: "lifetime", agentId: plane.qa })
+    await spend(plane, run, 1_000)
+    await plane.post(taskId, "@engineer and now?")
+    await plane.take()
+    const until = Date.parse("2026-03-06T00:00:00Z")
+    expect(await plane.query(api.service.usage.report, { by: "agent" })).toMatchObject({
+      budgets: [
+        { scope: "account", name: null, period: "day", unit: "tokens", limit: 1_000, spent: 1_000, until },
+        { scope: "agent", name: "qa", period: "lifetime", unit: "usd", limit: 5, spent: 0, until: null }
+      ],
+      held: [{ agent: "engineer", task: expect.any(String), reason: expect.stringContaining("100 %"), until }]
+    })
+  })
+
   it("lets work that waited keep its order when it is held again", async () => {
     const { plane, run, taskId } = await limited({ limit: 1_000 })
     await spend(plane, run, 1_000)

@@ -68,7 +68,12 @@ const makeWorld = Effect.fnUntraced(function* (first: Action) {
     modelRequests: Effect.sync(() => model.model.requests),
     post: (content: string) =>
       Effect.asVoid(Effect.promise(() => person.mutation("app/messages:post", { accountId, taskId, content }))),
-    stop: (run: string) => Effect.promise(() => person.mutation("app/runs:stop", { accountId, run }))
+    stop: (run: string) => Effect.promise(() => person.mutation("app/runs:stop", { accountId, run })),
+    limit: (tokens: number) =>
+      Effect.promise(() =>
+        person.mutation("app/budgets:set", { accountId, period: "lifetime", unit: "tokens", limit: tokens })
+      ),
+    tasks: Effect.promise(() => person.query("app/tasks:list", { accountId }))
   }
 })
 
@@ -112,6 +117,34 @@ describe("a stop on a real gateway", () => {
         yield* Effect.sleep("1 second")
         assert.isFalse((yield* world.messages).some(({ author }) => author.name === "Alpha One"))
         yield* stopAndGoOn(world)
+      }).pipe(Effect.scoped),
+    300_000
+  )
+})
+
+describe("a budget on a real gateway", () => {
+  it.live(
+    "that is reached in mid-turn ends the run with one note and without the tool, and resumes when it is raised",
+    () =>
+      Effect.gen(function* () {
+        const call = { name: "task_create", args: { title: "Beyond the budget" } }
+        const { limit, messages, modelRequests, post, rows, tasks } = yield* makeWorld({ toolCalls: [call] })
+        yield* limit(100)
+        yield* post("@alpha the first request")
+        const [run] = yield* eventually(rows, (all) => all.some(({ outcome }) => outcome !== null))
+        assert.strictEqual(run?.outcome, "stopped")
+        const before = (yield* modelRequests).length
+        const ofAlpha = Effect.map(messages, (all) => all.filter(({ author }) => author.type !== "person"))
+        const notes = yield* ofAlpha
+        assert.lengthOf(notes, 1)
+        assert.include(notes[0]?.content, "Alpha One was stopped: 100 % of the account's budget of 100")
+        yield* post("@alpha the second request")
+        yield* eventually(rows, (all) => all.some((row) => (row as { held?: unknown }).held !== null))
+        assert.strictEqual((yield* modelRequests).length, before)
+        yield* limit(1_000_000)
+        yield* eventually(messages, (all) => all.some(({ content }) => content === "Second done."))
+        assert.lengthOf(yield* ofAlpha, 2)
+        assert.notInclude(JSON.stringify(yield* tasks), call.args.title)
       }).pipe(Effect.scoped),
     300_000
   )

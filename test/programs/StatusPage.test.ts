@@ -62,6 +62,10 @@ const report: UsageReport = {
   timeZone: "UTC",
   lines: [{ key: "agent_1", name: "engineer", sum }],
   total: sum,
+  budgets: [
+    { scope: "account", name: null, period: "day", unit: "tokens", limit: 1_000, spent: 950, until: 1_772_928_000_000 }
+  ],
+  held: [{ agent: "engineer", task: "Fix it", reason: "90 % is used", until: null }],
   isCut: false
 }
 
@@ -314,12 +318,23 @@ describe("the status page", () => {
     }).pipe(Effect.scoped)
   )
 
-  it.live("shows what the agents spent", () =>
+  it.live("shows what the agents spent, the budgets and the work that they hold", () =>
     Effect.gen(function* () {
       const { url } = yield* setUp()
       const usage = yield* nextOf(yield* lineAt(url), "usage")
       assert.deepStrictEqual(usage, {
         error: null,
+        budgets: [
+          {
+            of: "account",
+            period: "day",
+            used: "950 of 1,000 tokens",
+            share: "95 %",
+            ends: "2026-03-08T00:00:00Z",
+            waits: "agents' own work waits"
+          }
+        ],
+        held: [{ agent: "engineer", task: "Fix it", reason: "90 % is used", until: "the budget is raised" }],
         list: [{ agent: "engineer", attempts: 3, weightedTokens: 1_000, cost: "$1.50" }]
       })
     }).pipe(Effect.scoped)

@@ -72,6 +72,8 @@ ${chart("latency", "Duration")}
 ${list("running", "Running now")}
 ${list("agents", "Agents")}
 ${list("usage", "Spent in 7 days", usageHint)}
+${list("budgets", "Budgets")}
+${list("held", "Held by a budget")}
 </div>
 <div class="column">
 ${list("letters", "Dead letters", lettersHint)}

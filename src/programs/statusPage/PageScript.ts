@@ -291,6 +291,17 @@ const showUsage = () => {
       detail: plural(line.attempts, "attempt", "attempts"),
       side: line.weightedTokens.toLocaleString("en-US"), sideMore: "weighted tokens"
     }))
+  section("budgets", usage.budgets, usage.error ? "" : "There is no budget.",
+    ({ of, period }) => of + " " + period,
+    (budget) => ({
+      title: "Of the " + budget.of, tag: budget.period, detail: budget.used + (budget.waits === "" ? "" : ": " + budget.waits),
+      side: budget.share, sideMore: budget.ends === "never" ? "" : "until " + budget.ends
+    }))
+  section("held", usage.held, usage.error ? "" : "Nothing waits.",
+    ({ agent, task }, index) => agent + " " + task + " " + index,
+    (work) => ({
+      title: agentName(work.agent), tag: "", detail: work.task + ": " + work.reason, side: "until", sideMore: work.until
+    }))
 }
 
 /** What is shown of a runtime that does not answer is its last known state: no colour, and no time that goes on. */
