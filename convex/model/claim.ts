@@ -450,8 +450,10 @@ export const claim = async (
   const budget = new ReadBudget(own.length + abandoned.length * intervalsPerRescue)
   let surroundings: Promise<Surroundings> | undefined
   let book: Promise<SpendingBook | null> | undefined
+  let ownRow: Promise<Doc<"accounts"> | null> | undefined
+  const readAccount = () => (ownRow ??= ctx.db.get("accounts", accountId))
   const openBook = async () => {
-    const account = await ctx.db.get("accounts", accountId)
+    const account = await readAccount()
     return account === null ? null : new SpendingBook(ctx, account, now, (intervals) => budget.note(intervals))
   }
   const claiming: Claiming = {
@@ -460,7 +462,7 @@ export const claim = async (
     request,
     now,
     budget,
-    surroundings: () => (surroundings ??= surroundingsOf(ctx, accountId, budget)),
+    surroundings: () => (surroundings ??= surroundingsOf(ctx, accountId, budget, readAccount())),
     pausedAgents: pauses.agentIds,
     stops: await openStops(ctx, accountId),
     book: () => (book ??= openBook()),

@@ -191,9 +191,14 @@ const unreadMessage = (id: Id<"messages">, event: Doc<"notifications">["events"]
   answersType: null
 })
 
-/** What the contexts of an account have in common, read once for all of them. */
-export const surroundingsOf = async (ctx: Pick<QueryCtx, "db">, accountId: Id<"accounts">, budget?: ReadBudget) => {
-  const account = await ctx.db.get("accounts", accountId)
+/** What the contexts of an account have in common, read once for all of them; its row unless that is known. */
+export const surroundingsOf = async (
+  ctx: Pick<QueryCtx, "db">,
+  accountId: Id<"accounts">,
+  budget?: ReadBudget,
+  known = ctx.db.get("accounts", accountId)
+) => {
+  const account = await known
   const agents = await activeAgents(ctx, accountId)
   const primaryPerson = await primaryPersonOf(ctx, accountId)
   const repository = await ctx.db

@@ -16,6 +16,18 @@ import {
 
 stopTime()
 
+const spent = {
+  inputTokens: 1_000,
+  outputTokens: 100,
+  cacheReadTokens: 0,
+  cacheWriteTokens: 0,
+  rounds: 1,
+  unanswered: 0,
+  contextTokens: 1_000,
+  model: "m",
+  price: null
+}
+
 /** Messages so far apart are not read again by a later turn. */
 const apart = 11_000
 
@@ -88,14 +100,14 @@ const loneDelivery = async (account: { readonly agents: number; readonly message
 }
 
 describe("a lone delivery", () => {
-  it("reads 46 documents with 5 agents, whatever the thread", async () => {
+  it("reads 45 documents with 5 agents, whatever the thread", async () => {
     const { claim, completion, push } = await loneDelivery({ agents: 5, messages: 25 })
     // The token and the wakes of five agents; there is no recalled lease.
     expect(push).toEqual({ documents: 6, intervals: 3 })
-    // Token, boot, session, notification, account, its budget, what the agent drew of it, account again, 5 agents, owner,
-    // task, what was seen of it, 2 messages; boot, session, notification and what was seen again as they are
+    // Token, boot, session, notification, account, its budget, what the agent drew of it, 5 agents, owner, task,
+    // what was seen of it, 2 messages; boot, session, notification and what was seen again as they are
     // written. The person's message has deleted the count of turns.
-    expect(claim).toEqual({ documents: 22, intervals: 30 })
+    expect(claim).toEqual({ documents: 21, intervals: 30 })
     // Token, session, notification, task, agent, participant, orchestrator, 3 subscriptions, account; the orchestrator's
     // session and wake; participant, notification and both sessions and the wake again as they are written. The orchestrator
     // is not paused.
@@ -117,6 +129,45 @@ describe("a lone delivery", () => {
     expect(await cost(plane, () => complete(plane, run, { outcome: "replied", reply: "Half way." }))).toMatchObject({
       documents: 16
     })
+  })
+})
+
+/** What claim and completion of the third delivery of a day on a task read and write. */
+const thirdDelivery = async (isCounted: boolean) => {
+  const { plane, taskId } = await worked({ agents: 5, messages: 25 })
+  if (!isCounted) {
+    await plane.t.run(async (ctx) => {
+      for (const { _id } of await ctx.db.query("budgets").collect()) await ctx.db.delete("budgets", _id)
+    })
+  }
+  const amounts = () => {
+    const { documentsRead: read, documentsWritten: written } = plane.usage()
+    return { read, written }
+  }
+  const deliver = async () => {
+    const run = await plane.takeOne()
+    const claim = amounts()
+    await complete(plane, run, { outcome: "skipped", reason: "none", ...(isCounted ? { usage: spent } : {}) })
+    return { claim, end: amounts() }
+  }
+  for (let index = 0; index < 2; index += 1) {
+    await deliver()
+    await plane.post(taskId, `@engineer go on ${index}`)
+  }
+  return await deliver()
+}
+
+describe("usage and budgets", () => {
+  it("add 6 documents read to a delivery, two of them read again as they are written, and 3 written", async () => {
+    const [counted, without] = [await thirdDelivery(true), await thirdDelivery(false)]
+    const added = (call: "claim" | "end") => ({
+      read: counted[call].read - without[call].read,
+      written: counted[call].written - without[call].written
+    })
+    // The budget, what the agent drew of it, and its sums.
+    expect(added("claim")).toEqual({ read: 3, written: 0 })
+    // The account, and the sums of agent and task, which are read again as they are written; the record is new.
+    expect(added("end")).toEqual({ read: 3 + 2, written: 3 })
   })
 })
 
