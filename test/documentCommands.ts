@@ -8,12 +8,16 @@ import { join, resolve } from "node:path"
 
 const root = resolve(import.meta.dirname, "..")
 
-/** Everything that a reader is given to read. */
+/** The page whose commands create the account that the commands of later pages use. */
+export const gettingStarted = "docs/getting-started.md"
+
+/** Every document for readers, in an order in which their commands can run. */
 export const documents: ReadonlyArray<string> = [
   "README.md",
+  gettingStarted,
   "CHANGELOG.md",
   "CONTRIBUTING.md",
-  ...globSync("{docs,deploy}/**/*.md", { cwd: root }).toSorted()
+  ...globSync("{docs,deploy}/**/*.md", { cwd: root, exclude: [gettingStarted] }).toSorted()
 ]
 
 export interface CommandBlock {

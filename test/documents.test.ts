@@ -5,20 +5,20 @@ import { assert, describe, it } from "@effect/vitest"
 import { Context, Effect, Layer } from "effect"
 import { notificationState } from "../convex/schema.ts"
 import { readConfig } from "../local/gateway/config.ts"
-import { configurationPage, variablesTable } from "../src/domain/ConfigurationPage.ts"
+import { configurationPage } from "../src/domain/ConfigurationPage.ts"
 import * as controlPlaneFailures from "../src/domain/ControlPlaneFailure.ts"
 import { judgeGatewayVersion, parseGatewayVersion } from "../src/domain/GatewayVersion.ts"
 import { agentTaskStatuses, taskStatuses } from "../src/domain/TaskStatus.ts"
 import { traceAttributes, traceAttributesTable } from "../src/domain/TraceAttributes.ts"
 import * as turnFailures from "../src/domain/TurnFailure.ts"
-import { allVariables } from "../src/domain/Variables.ts"
+import { allVariables, usualOf } from "../src/domain/Variables.ts"
 import { RuntimeConfig } from "../src/layers/Config.ts"
 import { Metrics } from "../src/layers/Metrics.ts"
 import { Redactor } from "../src/layers/Redactor.ts"
 import { toolsText } from "../src/programs/ProfileSync.ts"
 import { ControlPlane } from "../src/services/ControlPlane.ts"
 import { allTools } from "../src/services/tools/AllTools.ts"
-import { documents } from "./documentCommands.ts"
+import { documents, gettingStarted } from "./documentCommands.ts"
 
 const root = resolve(import.meta.dirname, "..")
 const read = (path: string): string => readFileSync(join(root, path), "utf8")
@@ -82,9 +82,7 @@ describe("the documents", () => {
       const [begin = "", ...chapters] = proseOf(path).split(/^## /m)
       const listed = [...begin.matchAll(/^- \[([^\]]+)\]\(#/gm)].map((match) => match[1] ?? "")
       const titles = chapters.map((chapter) => chapter.split("\n")[0] ?? "")
-      // The README leaves out what only developers look for.
-      if (path === "README.md") assert.includeMembers(titles, listed)
-      else if (listed.length > 0) assert.deepStrictEqual(listed, titles, path)
+      if (listed.length > 0) assert.deepStrictEqual(listed, titles, path)
     }
   })
 
@@ -132,12 +130,13 @@ describe("the documents", () => {
 describe("the table of Effect's packages", () => {
   it("names packages that this one has, and every package of Effect that runs with it", () => {
     const { dependencies, devDependencies } = JSON.parse(read("package.json"))
-    const [, table = ""] = /## Effect 4\.1\n([\s\S]*?)\n## /.exec(read("README.md")) ?? []
-    const imports = [...table.matchAll(/^\| `[^`]+`\s*\|(.+)\|$/gm)].flatMap(([, cell = ""]) =>
+    const [, table = ""] = /## Decision\n([\s\S]*?)\n## /.exec(read("docs/decisions/0001-effect-4.md")) ?? []
+    const imports = [...table.matchAll(/^\| [a-z@][^|`]*\|(.+)\|$/gm)].flatMap(([, cell = ""]) =>
       [...cell.matchAll(/`([^`]+)`/g)].map((match) => match[1] ?? "")
     )
+    assert.isAbove(imports.length, 7)
     const packages = imports
-      .filter((name) => /^[a-z@]/.test(name))
+      .filter((name) => /^[a-z@]/.test(name) && !/^(src|convex)\/(.+\.ts)?$/.test(name))
       .map((name) => name.split("/", name.startsWith("@") ? 2 : 1).join("/"))
     for (const name of packages) assert.property({ ...dependencies, ...devDependencies }, name)
     for (const name of Object.keys(dependencies).filter((each) => each.startsWith("@effect/"))) {
@@ -190,19 +189,8 @@ describe("the README", () => {
     assert.includeMembers(lines, ["npm ci && npm run demo", "npm ci && npm test"])
   })
 
-  it("tells the required variables and some others, each with its default and rule as the configuration has them", () => {
-    const told = rowsOf("README.md").filter(([name = ""]) => /^[A-Z]+(_[A-Z]+)+$/.test(name))
-    const rows = variablesTable.split("\n").map((line) =>
-      line
-        .split("|")
-        .slice(1, -1)
-        .map((cell) => cell.replaceAll("`", "").trim())
-    )
-    assert.includeMembers(
-      told.map(([name]) => name),
-      rows.filter(([, usual]) => usual === "required").map(([name]) => name)
-    )
-    for (const row of told) assert.deepInclude(rows, row)
+  it("has at most 1,200 words", () => {
+    assert.isAtMost(read("README.md").trim().split(/\s+/).length, 1200)
   })
 
   it("shows a picture of the status page of less than 200 kB, and links every document", () => {
@@ -214,24 +202,30 @@ describe("the README", () => {
       assert.isTrue(linked.has(path), path)
     }
   })
+})
 
-  it("tells every script", () => {
-    const told = rowsOf("README.md").map(([name = ""]) => name.replace(/^npm (run )?/, ""))
-    // npm runs these by itself.
+describe("the page for contributors", () => {
+  it("lists every script", () => {
+    const told = rowsOf("CONTRIBUTING.md").map(([name = ""]) => name.replace(/^npm (run )?/, ""))
+    // npm runs these on its own.
     assert.includeMembers(
       told,
       Object.keys(scripts).filter((script) => !["prepare", "prepack"].includes(script))
     )
   })
+})
 
-  it("tells every command", () => {
+describe("the page of the command line", () => {
+  const page = "docs/command-line.md"
+
+  it("lists every command", () => {
     const made = globSync("src/commands/*.ts", { cwd: root }).flatMap((path) => {
       const names = [...read(path).matchAll(/Command\.make\(\s*"([a-z-]+)"/g)].map((match) => match[1] ?? "")
       // The one that the others are within is made last.
       const group = names.length > 1 ? names.at(-1) : undefined
       return group === undefined ? names : names.slice(0, -1).map((name) => `${group} ${name}`)
     })
-    const told = rowsOf("README.md")
+    const told = rowsOf(page)
       .filter(([name = ""]) => /^(start|[a-z-]+)( |,|$)/.test(name))
       .flatMap(([names = ""]) => {
         const [first = "", ...others] = names.replaceAll(/ (<\w+>|--[a-z-]+)/g, "").split(", ")
@@ -240,18 +234,29 @@ describe("the README", () => {
     assert.isAbove(made.length, 10)
     assert.includeMembers(told, [...made, "start"])
   })
+})
 
-  it("tells every endpoint, and no other", () => {
+describe("the page of the endpoints", () => {
+  it("lists every endpoint, and no other", () => {
     const served = ["Probes", "StatusPage"].flatMap((program) =>
       [...read(`src/programs/${program}.ts`).matchAll(/"GET",\s*"(\/[a-z/]*)"/g)].map((match) => match[1] ?? "")
     )
-    const told = rowsOf("README.md").flatMap(([path = ""]) => (path.startsWith("/") ? [path] : []))
+    const told = rowsOf("docs/endpoints.md").flatMap(([path = ""]) => (path.startsWith("/") ? [path] : []))
     assert.isNotEmpty(served)
     assert.sameMembers(told, served)
   })
+})
 
-  it("shows settings of the gateway that a gateway accepts", () => {
-    const [settings] = blocksOf("README.md", "json")
+describe("the first steps", () => {
+  it("set every required variable", () => {
+    const set = [...read(gettingStarted).matchAll(/^export ([A-Z_]+)=/gm)].map((match) => match[1] ?? "")
+    const required = allVariables.filter(([, variable]) => usualOf(variable) === "required").map(([name]) => name)
+    assert.isNotEmpty(required)
+    assert.includeMembers(set, required)
+  })
+
+  it("show settings of the gateway that a gateway accepts", () => {
+    const [settings] = blocksOf(gettingStarted, "json")
     const folder = mkdtempSync(join(tmpdir(), "mission-control-documents-"))
     try {
       const file = join(folder, "openclaw.json")
@@ -266,9 +271,9 @@ describe("the README", () => {
     }
   })
 
-  it("shows the conversation that the demonstration plays", () => {
+  it("show the conversation that the demonstration plays", () => {
     const played = read("local/demo/script.json") + read("local/demo/scenario.ts")
-    const [shown] = blocksOf("README.md", "text")
+    const [shown] = blocksOf(gettingStarted, "text")
     const said = [...(shown ?? "").matchAll(/^(?:Pat|Squad Lead|Engineer|QA): (.+)$/gm)].map((match) => match[1] ?? "")
     assert.strictEqual(said.length, 4)
     for (const words of said) assert.include(played, words)
@@ -334,9 +339,9 @@ describe("the versions of the gateway", () => {
     )
   })
 
-  it("that are supported are the README's, and the gate tests the first and the last", () => {
+  it("that are supported are those of the README and of the first steps, and the gate tests the first and the last", () => {
     const [, supported] = rows
-    assert.include(read("README.md"), `OpenClaw ${supported?.versions}`)
+    for (const path of ["README.md", gettingStarted]) assert.include(read(path), `OpenClaw ${supported?.versions}`)
     assert.include(read(".ci/run"), `npm run test:openclaw -- --version ${supported?.first}\n`)
     assert.strictEqual(JSON.parse(read("test/openclaw/package.json")).dependencies.openclaw, supported?.last)
   })
@@ -377,8 +382,8 @@ describe("the page of what the runtime shows of itself", () => {
 describe("the states of a notification", () => {
   const states = notificationState.members.map((member) => member.value)
 
-  it.each(["README.md", "docs/architecture.md"])("are drawn in %s as the schema has them", (path) => {
-    const drawn = blocksOf(path, "text").find((block) => block.includes("claimed"))
+  it("are drawn in the architecture as the schema has them", () => {
+    const drawn = blocksOf("docs/architecture.md", "text").find((block) => block.includes("claimed"))
     // Rows of people are no runtime's, so they have no place in the picture.
     for (const state of states) if (state !== "unread") assert.include(drawn, state)
   })

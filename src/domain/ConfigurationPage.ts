@@ -15,12 +15,6 @@ const tableOf = (header: ReadonlyArray<string>, rows: ReadonlyArray<ReadonlyArra
   return [line(header), line(widths.map((width) => "-".repeat(width))), ...rows.map(line)].join("\n")
 }
 
-/** The table of the README: every variable with its default and its rule. */
-export const variablesTable: string = tableOf(
-  ["name", "default", "rule"],
-  allVariables.map(([name, variable]) => [`\`${name}\``, usualOf(variable), ruleOf(variable)])
-)
-
 const sectionOf = (group: string): string => {
   const rows = allVariables.filter(([, variable]) => variable.group === group)
   return [

@@ -215,7 +215,7 @@ describe("the commands of the documents that need an account", () => {
             yield* run(block)
           }
         }
-        // The agent that the README makes has answered what the README asks it.
+        // The agent of the page that creates it has replied to that page's message.
         const list = filled(
           'npx convex run --identity "$ME" app/messages:list \'{"accountId":"<the accountId>","taskId":"<the taskId>"}\''
         )
