@@ -236,6 +236,21 @@ describe("the page of the command line", () => {
   })
 })
 
+describe("the exit codes", () => {
+  it("are listed with what to do, each that the program ends with", () => {
+    const codes = globSync("src/**/*.ts", { cwd: root }).flatMap((path) =>
+      [...read(path).matchAll(/\b(?:exitCode: |endWith\()(\d+(?: \| \d+)*)/g)].flatMap(([, list = ""]) =>
+        list.split(" | ")
+      )
+    )
+    assert.isAbove(codes.length, 5)
+    assert.includeMembers(
+      rowsOf("docs/command-line.md").map(([code]) => code),
+      [...new Set([...codes, "0", "64", "75"])]
+    )
+  })
+})
+
 describe("the page of the endpoints", () => {
   it("lists every endpoint, and no other", () => {
     const served = ["Probes", "StatusPage"].flatMap((program) =>
