@@ -1,6 +1,6 @@
 /**
  * Deliveries under load: the rate held with 100 sessions and instant replies and the processor time of each process per
- * delivery, by one runtime and by two; the way from created to POST at 10 sessions; nine fast sessions beside a hung one.
+ * delivery, by one runtime and by two; the way from created to POST at 10 sessions; nine fast sessions next to a hung one.
  */
 import { Effect } from "effect"
 import { figureOf, percentile } from "./figure.ts"
@@ -70,10 +70,10 @@ const throughput = Effect.gen(function* () {
     ),
     figureOf("processor time of the runtime per delivery", "ms", cpuOf("runtime"), { below: 3.5 }),
     figureOf("processor time of the plane per delivery", "ms", cpuOf("plane")),
-    figureOf("processor time of the gateway stand-in per delivery", "ms", cpuOf("gateway")),
+    figureOf("processor time of the scripted gateway per delivery", "ms", cpuOf("gateway")),
     figureOf("processor time of who posts per delivery", "ms", cpuOf("load")),
-    figureOf("one core's share that the runtime took meanwhile", "%", coreOf("runtime")),
-    figureOf("one core's share that the plane took meanwhile", "%", coreOf("plane")),
+    figureOf("one core's share that the runtime took", "%", coreOf("runtime")),
+    figureOf("one core's share that the plane took", "%", coreOf("plane")),
     figureOf("rate of two runtimes to that of one, same processors", "ratio", shared)
   ]
 })
@@ -106,9 +106,9 @@ const latencies = Effect.gen(function* () {
     figureOf("created to POST with push, 10 sessions, p50 of each run", "ms", percentilesOf(ten, 0.5), { below: 15 }),
     figureOf("created to POST with push, 10 sessions, p99 of each run", "ms", percentilesOf(ten, 0.99), { below: 60 }),
     figureOf("nine fast sessions alone, p99 of each run", "ms", aloneP99),
-    figureOf("nine fast sessions beside a hung one, p99 of each run", "ms", besideP99),
+    figureOf("nine fast sessions next to a hung one, p99 of each run", "ms", besideP99),
     figureOf(
-      "p99 beside a hung session to p99 alone, medians of the runs",
+      "p99 next to a hung session to p99 alone, medians of the runs",
       "ratio",
       [percentile(besideP99, 0.5) / percentile(aloneP99, 0.5)],
       { below: 1.2 }

@@ -64,7 +64,7 @@ export const run = (): Promise<ReadonlyArray<Figure>> =>
       plain: Effect.promise(() => timed(env)),
       validating: Effect.promise(() => timed(env, "--validate"))
     })
-    const whose = command === installed ? "of the real gateway" : "of the stand-in"
+    const whose = command === installed ? "of the real gateway" : "of the scripted gateway"
     return [
       figureOf("doctor, whole process, without config validate", "ms", plain, { below: 3_000 }),
       figureOf(`doctor, whole process, with config validate ${whose}`, "ms", validating, { below: 8_000 })

@@ -60,7 +60,7 @@ export const run = (): Promise<ReadonlyArray<Figure>> =>
       figureOf("SIGTERM with 10 live turns: exit after the last one's end, all delivered", "ms", after(ten)),
       figureOf("SIGTERM with 100 live turns: exit after the last one's end, all delivered", "ms", after(hundred)),
       figureOf(
-        "SIGTERM with 10 turns that outlast a budget of 2 s, all given back",
+        "SIGTERM with 10 turns that outlast a budget of 2 s, all released",
         "ms",
         cut.map(({ took }) => took),
         { below: BUDGET + 2_000 + 3_000 }

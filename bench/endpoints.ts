@@ -129,10 +129,10 @@ const refusals = Effect.gen(function* () {
   const ratios = (runs: typeof quiet, to: typeof quiet, share: number): ReadonlyArray<number> =>
     of(runs, share).map((value, run) => value / of(to, share)[run]!)
   return [
-    figureOf("created to POST, nobody refused, p50 of each run", "ms", of(quiet, 0.5)),
+    figureOf("created to POST, no call refused, p50 of each run", "ms", of(quiet, 0.5)),
     figureOf("created to POST, while calls are refused, p50 of each run", "ms", of(flooded, 0.5)),
     figureOf(
-      "calls refused with 401 meanwhile",
+      "calls refused with 401 during this",
       "1/s",
       flooded.map(({ rate }) => rate)
     ),

@@ -35,11 +35,11 @@ export const run = async (): Promise<ReadonlyArray<Figure>> => {
     const response = await fetch(`${gateway.url}/__local/stats`)
     const stats = (await response.json()) as { readonly rssBytes: number; readonly ownBytes: number }
     return [
-      figureOf("gateway stand-in: instant turns, 64 sessions", "turns/s", rates, { atLeast: 2_000 }),
-      figureOf("gateway stand-in: one turn, alone", "ms", latencies),
-      figureOf("gateway stand-in: memory of its own after the turns", "MB", [stats.ownBytes / 2 ** 20], { below: 80 }),
-      figureOf("gateway stand-in: resident set, with the node binary", "MB", [stats.rssBytes / 2 ** 20]),
-      figureOf("gateway stand-in: process start to ready", "ms", starts)
+      figureOf("scripted gateway: instant turns, 64 sessions", "turns/s", rates, { atLeast: 2_000 }),
+      figureOf("scripted gateway: one turn, alone", "ms", latencies),
+      figureOf("scripted gateway: its own memory after the turns", "MB", [stats.ownBytes / 2 ** 20], { below: 80 }),
+      figureOf("scripted gateway: resident set, with the node binary", "MB", [stats.rssBytes / 2 ** 20]),
+      figureOf("scripted gateway: process start to ready", "ms", starts)
     ]
   } finally {
     agent.destroy()

@@ -103,6 +103,6 @@ export const run = (): Promise<ReadonlyArray<Figure>> =>
         .map(([name, millis]) => figureOf(name, "%", share(millis))),
       ...timesBy((frame) => `${packageOf(frame)}: ${placeOf(frame)}`)
         .slice(0, FUNCTIONS)
-        .map(([name, millis]) => figureOf(`by itself, ${name}`, "%", share(millis)))
+        .map(([name, millis]) => figureOf(`own time, ${name}`, "%", share(millis)))
     ]
   }).pipe(Effect.scoped, Effect.runPromise)

@@ -78,7 +78,7 @@ const MEGABYTE = 2 ** 20
 /** What has to stay flat, and what growth an hour still counts as that: less than a day of it would notice. */
 const quantities: ReadonlyArray<readonly [name: string, unit: string, limit: number, of: (one: Observed) => number]> = [
   ["heap after collection", "MB", 5, ({ heap }) => heap / MEGABYTE],
-  ["memory beside the heap", "MB", 5, ({ external }) => external / MEGABYTE],
+  ["memory outside the heap", "MB", 5, ({ external }) => external / MEGABYTE],
   ["resident memory", "MB", 30, ({ resident }) => resident / MEGABYTE],
   ["handles", "", 10, ({ handles }) => handles],
   ["sockets", "", 10, ({ sockets }) => sockets],

@@ -4,7 +4,7 @@ import { request } from "node:http"
 /** What a process holds at a moment; bytes and counts, after a collection of garbage. */
 export type Sample = {
   readonly heap: number
-  /** Memory beside the heap: buffers, and what native objects hold. */
+  /** Memory outside the heap: buffers, and what native objects hold. */
   readonly external: number
   readonly resident: number
   /** What keeps the event loop busy, without timers. */

@@ -92,8 +92,8 @@ export const people = (world: World, random: () => number, journal: Journal) => 
         () => void journal.counts.set(name, (journal.counts.get(name) ?? 0) + 1),
         () =>
           void journal.counts.set(
-            `${name} while the plane is away`,
-            (journal.counts.get(`${name} while the plane is away`) ?? 0) + 1
+            `${name} while the plane is down`,
+            (journal.counts.get(`${name} while the plane is down`) ?? 0) + 1
           )
       )
     )
