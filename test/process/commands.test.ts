@@ -239,8 +239,9 @@ describe("a pause that a person asks for", () => {
       const ready = yield* statusOf(`${second.url}/readyz`)
       assert.strictEqual(ready.status, 503)
       assert.deepStrictEqual(JSON.parse(ready.body).reasons, ["paused"])
-      const health = yield* house.health(second)
-      assert.deepInclude(health, { status: "paused", isPaused: true, reasons: ["paused"], lifecycle: "ready" })
+      // It is degraded until its push is connected.
+      const health = yield* eventually(house.health(second), ({ status }) => status === "paused")
+      assert.deepInclude(health, { isPaused: true, reasons: ["paused"], lifecycle: "ready" })
       yield* eventually(seen(house), ({ reasons }) => reasons.includes("paused"))
       // The page's first event holds all of it; without the word the test runs out of time.
       yield* Effect.promise(async () => {

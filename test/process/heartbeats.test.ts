@@ -139,12 +139,13 @@ describe("heartbeats over whole processes", () => {
       yield* Effect.all([removeAgent(house, "engineer"), removeAgent(house, "qa")], { concurrency: 2 })
       const messages = yield* eventually(house.messages(taskId), (messages) => messages.length === 2)
       assert.match(messages[1]?.content ?? "", /stopped/)
-      // Neither a success nor a failure of the agent.
       const { heartbeats } = yield* eventually(
         house.health(runtime),
-        (health) => health["heartbeats"]["inFlight"] === 0 && health["heartbeats"]["agents"] === 1
+        ({ heartbeats }) =>
+          heartbeats["inFlight"] === 0 && heartbeats["agents"] === 1 && heartbeats["lastHeartbeat"] !== null
       )
-      assert.isNull(heartbeats["lastHeartbeat"])
+      assert.strictEqual(heartbeats["lastHeartbeat"]["agent"], "qa")
+      assert.strictEqual(heartbeats["lastHeartbeat"]["outcome"], "stopped")
     }).pipe(Effect.scoped)
   )
 
