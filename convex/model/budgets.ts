@@ -5,6 +5,7 @@ import type { hold } from "../schema.ts"
 import { accountOf, activeAgents } from "./agents.ts"
 import { tellOf } from "./budgetNotices.ts"
 import { dayIn, endOf } from "./days.ts"
+import { notWaiting } from "./events.ts"
 import { offer } from "./sessions.ts"
 import {
   amountOf,
@@ -250,7 +251,7 @@ export const letGo = async (ctx: MutationCtx, budgetId: Id<"budgets">): Promise<
   for (const { _id, held, sessionId } of rows) {
     if (held === undefined) continue
     const { at, readyAt } = held
-    await ctx.db.patch("notifications", _id, { held: undefined, retryAt: undefined, at, readyAt })
+    await ctx.db.patch("notifications", _id, { ...notWaiting, at, readyAt })
     const session = sessionId === undefined ? null : await ctx.db.get("sessions", sessionId)
     if (session !== null) await offer(ctx, session, at)
   }

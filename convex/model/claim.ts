@@ -8,7 +8,7 @@ import { claimingBoot } from "./boots.ts"
 import { holdBack, permit, type Permission, type Spender, urgencyOf } from "./budgets.ts"
 import { brokenCode, contextOf, deliveryContext, type Surroundings, surroundingsOf } from "./deliveryContext.ts"
 import { die } from "./ends.ts"
-import { eventsSize } from "./events.ts"
+import { eventsSize, notWaiting } from "./events.ts"
 import { notificationOf } from "./fences.ts"
 import { heartbeatContext, heartbeatContextOf } from "./heartbeatContext.ts"
 import { movedTo } from "./heartbeats.ts"
@@ -256,7 +256,7 @@ const takeNotification = async (claiming: Claiming, session: Doc<"sessions">): P
     }
     claiming.hasSuspect ||= isSuspect
     const taken = { state: "claimed" as const, attempts: row.attempts + 1, claims: row.claims + 1 }
-    await ctx.db.patch("notifications", row._id, { ...taken, retryAt: undefined, held: undefined })
+    await ctx.db.patch("notifications", row._id, { ...taken, ...notWaiting })
     const lease = await takeLease(ctx, session, {
       ...leaseFields(claiming),
       run: row._id,

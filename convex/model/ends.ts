@@ -7,7 +7,7 @@ import { accountOf, flagsOf } from "./agents.ts"
 import type { Change } from "./change.ts"
 import { cut } from "./cut.ts"
 import { decidedOtherwise } from "./decisions.ts"
-import { chainOf, derivedFromAccepted, type RefusedEvent } from "./events.ts"
+import { chainOf, derivedFromAccepted, notWaiting, type RefusedEvent } from "./events.ts"
 import { type Cause, fallbackMessage } from "./fallbackMessage.ts"
 import { type Fence, endOf, fenced, notificationOf } from "./fences.ts"
 import { failHeartbeat, releaseHeartbeat } from "./heartbeats.ts"
@@ -91,7 +91,7 @@ export const die = async (
   await ctx.db.patch("notifications", row._id, {
     ...change,
     state: "dead",
-    retryAt: undefined,
+    ...notWaiting,
     crashes: 0,
     endedAt: Date.now(),
     ...(posted === null ? {} : { hasFallback: true })

@@ -39,6 +39,9 @@ export interface Due {
   readonly retryAt: number | undefined
 }
 
+/** What a notification no longer waits for once it is claimed, ends or may begin: a moment, or a budget. */
+export const notWaiting = { retryAt: undefined, held: undefined }
+
 /**
  * When work that nobody tried is due, after the last of its events at `now`. Agents' updates alone wait until nothing
  * has come for the quiet time, at most for its limit; any other event makes the work due at once, and it stays due.

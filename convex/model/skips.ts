@@ -1,5 +1,6 @@
 import type { Doc, Id } from "../_generated/dataModel.js"
 import type { MutationCtx } from "../_generated/server.js"
+import { notWaiting } from "./events.ts"
 import { refreshSession } from "./sessions.ts"
 
 /** More than a task can have: each agent of the account has a few at most, since events join. */
@@ -12,8 +13,7 @@ const skipAll = async (ctx: MutationCtx, rows: ReadonlyArray<Doc<"notifications"
       outcome: "skipped",
       outcomeReason: reason,
       endedAt: Date.now(),
-      retryAt: undefined,
-      held: undefined
+      ...notWaiting
     })
   }
   const sessionIds = new Set(rows.flatMap(({ sessionId }) => sessionId ?? []))

@@ -5,6 +5,7 @@ import { recordActivity } from "./activities.ts"
 import type { Actor } from "./actor.ts"
 import { cut } from "./cut.ts"
 import { makeReadyAgain } from "./deadLetters.ts"
+import { notWaiting } from "./events.ts"
 import { notificationOf } from "./fences.ts"
 import { giveUpHeartbeat } from "./heartbeats.ts"
 import { heartbeatOf, heartbeatRun } from "./heartbeatSchedule.ts"
@@ -68,7 +69,7 @@ const endNotification = async (ctx: MutationCtx, row: Notification, stop: Stop, 
     outcome: "stopped",
     outcomeReason: cut(`stopped by ${actor.name}${reason === "" ? "" : `: ${reason}`}`, maxReasonLength),
     endedAt: Date.now(),
-    retryAt: undefined,
+    ...notWaiting,
     crashes: 0
   })
   const session = row.sessionId === undefined ? null : await ctx.db.get("sessions", row.sessionId)

@@ -204,6 +204,22 @@ describe("a budget", () => {
     expect(taskId).toBeDefined()
   })
 
+  it("holds nothing any more that is stopped in the meantime", async () => {
+    const { plane, run, taskId } = await limited({ limit: 1_000 })
+    await spend(plane, run, 1_000)
+    await plane.post(taskId, "@engineer wait")
+    await plane.take()
+    expect((await heldOf(plane, taskId)).filter((held) => held !== null)).toHaveLength(1)
+    await plane.asPerson(api.app.runs.stop, { task: taskId })
+    const report = await plane.query(api.service.usage.report, { by: "agent", days: 7 })
+    expect(report.held).toEqual([])
+    await set(plane, { limit: 10_000 })
+    await finishJobs(plane)
+    const rows = await plane.t.run((ctx) => ctx.db.query("notifications").collect())
+    expect(rows.filter(({ held }) => held !== undefined)).toEqual([])
+    expect(rows.find(({ outcome }) => outcome === "stopped")?.retryAt).toBeUndefined()
+  })
+
   it("warns and tells of a stop once in a window, with an activity", async () => {
     const { plane, run, taskId } = await limited({ limit: 1_000 })
     await spend(plane, run, 1_000)
