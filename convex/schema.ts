@@ -545,7 +545,10 @@ export default defineSchema({
     at: v.number(),
     /** Since when it could be claimed. */
     readyAt: v.number(),
-    /** The moment of its retry, or of the quiet that it waits for, until it is claimed: apart from readyAt, so that work that is due at once conflicts with no claim. */
+    /**
+     * The time of its retry, or of the quiet that it waits for, until it is claimed: apart from readyAt, so that work that
+     * is due at once conflicts with no claim.
+     */
     retryAt: v.optional(v.number()),
     /** A budget keeps it waiting. */
     held: v.optional(hold),

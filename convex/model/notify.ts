@@ -111,9 +111,9 @@ const joinable = async (
 
 /**
  * Notifies the agents: the event joins work of the same agent and task that nobody has tried, so that a busy thread costs
- * one turn and not one for each message; otherwise it makes a notification. Beyond the limits of hops and turns no agent is notified by an agent.
- * Answers in the order of the agents. Reads two rows per agent, one more where it puts off work that waits for quiet, and
- * the account if a notification is made.
+ * one turn and not one for each message; otherwise it makes a notification. Beyond the limits of hops and turns an agent
+ * notifies no agent. Answers in the order of the agents. Reads two rows per agent, one more where it puts off work that
+ * waits for quiet, and the account if a notification is made.
  */
 export const notifyAgents = async (
   ctx: Pick<MutationCtx, "db">,

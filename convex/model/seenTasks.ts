@@ -11,8 +11,6 @@ export type SeenTask = Infer<typeof seenTask>
 export type TurnState = Infer<typeof turnState>
 
 /** The parts of a prompt that are sent again only when they changed. */
-const parts = ["task", "documents", "people", "briefing", "tasks"] as const
-export type Part = (typeof parts)[number]
 export const part = v.union(
   v.literal("task"),
   v.literal("documents"),
@@ -20,6 +18,8 @@ export const part = v.union(
   v.literal("briefing"),
   v.literal("tasks")
 )
+export type Part = Infer<typeof part>
+const parts = part.members.map(({ value }) => value)
 
 /** After such a pause everything is sent again: providers no longer hold the session's prefix in their cache. */
 export const seenMs = 4 * 60 * 60 * 1_000

@@ -37,7 +37,10 @@ export type DeliveryEvent =
 /** A claim is wanted for this reason. */
 export const claimWanted = (reason: ClaimReason): DeliveryEvent => ({ _tag: "Wanted", reason })
 
-/** Wakes and recalled leases of the control plane, push that is lost or back with the poll in between, claims allowed again, unnamed leases. */
+/**
+ * Wakes and recalled leases of the control plane, push that is lost or back with the poll in between, claims allowed
+ * again, unnamed leases.
+ */
 export const eventSources: Stream.Stream<
   DeliveryEvent,
   never,

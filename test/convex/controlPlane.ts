@@ -233,6 +233,20 @@ export const release = (plane: Plane, run: Leased, more: object = {}) =>
 /** What a report says of an attempt that noted no step. */
 export const noSteps = { isDelta: false, steps: [], stepsLeftOut: 0 }
 
+/** What an attempt reports that spent so many price-weighted tokens in one round. */
+export const spent = (tokens: number) => ({
+  inputTokens: tokens,
+  outputTokens: 0,
+  cacheReadTokens: 0,
+  cacheWriteTokens: 0,
+  rounds: 1,
+  unanswered: 0,
+  contextTokens: tokens,
+  model: "m",
+  price: null,
+  ...noSteps
+})
+
 /** Ends a heartbeat. */
 export const finish = (plane: Plane, run: Leased, more: object = {}) =>
   plane.mutate(api.service.agents.updateAgentHeartbeat, { ...fenceOf(run), settings, status: "ok", ...more })

@@ -8,27 +8,14 @@ import {
   fail,
   leaseOf,
   makeTask,
-  noSteps,
   type Plane,
   release,
   seededPlane,
+  spent,
   withoutHeartbeats
 } from "./controlPlane.ts"
 
 stopTime()
-
-const spent = {
-  inputTokens: 1_000,
-  outputTokens: 100,
-  cacheReadTokens: 0,
-  cacheWriteTokens: 0,
-  rounds: 1,
-  unanswered: 0,
-  contextTokens: 1_000,
-  model: "m",
-  price: null,
-  ...noSteps
-}
 
 /** Messages so far apart are not read again by a later turn. */
 const apart = 11_000
@@ -149,7 +136,7 @@ const thirdDelivery = async (isCounted: boolean) => {
   const deliver = async () => {
     const run = await plane.takeOne()
     const claim = amounts()
-    await complete(plane, run, { outcome: "skipped", reason: "none", ...(isCounted ? { usage: spent } : {}) })
+    await complete(plane, run, { outcome: "skipped", reason: "none", ...(isCounted ? { usage: spent(1_000) } : {}) })
     return { claim, end: amounts() }
   }
   for (let index = 0; index < 2; index += 1) {

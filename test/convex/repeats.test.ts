@@ -7,17 +7,7 @@ import { api } from "../../convex/_generated/api.js"
 import schema from "../../convex/schema.ts"
 import { PROTOCOL } from "../../src/domain/Protocol.ts"
 import { minute, pass, stopTime } from "./clock.ts"
-import {
-  codeOf,
-  fenceOf,
-  first,
-  leaseOf,
-  makeTask,
-  noSteps,
-  type Plane,
-  seededPlane,
-  settings
-} from "./controlPlane.ts"
+import { codeOf, fenceOf, first, leaseOf, makeTask, spent, type Plane, seededPlane, settings } from "./controlPlane.ts"
 
 stopTime()
 
@@ -60,8 +50,7 @@ const claimOf = ({ leased }: Held) => ({
   abandoned: []
 })
 
-const tokens = { inputTokens: 100, outputTokens: 10, cacheReadTokens: 0, cacheWriteTokens: 0, contextTokens: 100 }
-const usage = { ...tokens, rounds: 1, unanswered: 0, model: null, price: null, ...noSteps }
+const usage = { ...spent(100), outputTokens: 10, model: null }
 
 /** Every mutation that a runtime may call, with arguments that do something the first time. */
 const mutations: Readonly<Record<string, (held: Held) => Promise<Sent>>> = {

@@ -9,10 +9,10 @@ import {
   first,
   type Leased,
   makeTask,
-  noSteps,
   type Plane,
   seededPlane,
-  settings
+  settings,
+  spent
 } from "./controlPlane.ts"
 
 beforeEach(() => {
@@ -22,25 +22,12 @@ afterEach(() => {
   vi.useRealTimers()
 })
 
-/** So many price-weighted tokens. */
-const tokens = (count: number) => ({
-  inputTokens: count,
-  outputTokens: 0,
-  cacheReadTokens: 0,
-  cacheWriteTokens: 0,
-  rounds: 1,
-  unanswered: 0,
-  contextTokens: count,
-  model: "m",
-  price: null,
-  ...noSteps
-})
 const allow = (plane: Plane, run: Leased, usedTokens: number) =>
   plane.mutate(api.service.usage.allow, { ...fenceOf(run), usedTokens })
 /** Ends the run once it has spent so much, for which it asked. */
 const spend = async (plane: Plane, run: Leased, count: number) => {
   await allow(plane, run, count - 10)
-  return await complete(plane, run, { outcome: "skipped", reason: "none", usage: tokens(count) })
+  return await complete(plane, run, { outcome: "skipped", reason: "none", usage: spent(count) })
 }
 
 type Budget = Parameters<typeof set>[1]
@@ -118,7 +105,7 @@ describe("a budget", () => {
     }
     await nextMinute()
     await nextMinute()
-    await complete(plane, run, { outcome: "skipped", reason: "none", usage: tokens(500) })
+    await complete(plane, run, { outcome: "skipped", reason: "none", usage: spent(500) })
     expect(await plane.takeOne()).toMatchObject({ attempt: 1, allowance: 10 })
     const texts = (await plane.notifications(other)).flatMap(({ events }) => events.map((event) => event.text))
     expect(texts.filter((each) => each?.includes("Work waits"))).toEqual([])
@@ -249,7 +236,7 @@ describe("a budget", () => {
     await plane.post(taskId, "@engineer please")
     const next = await plane.takeOne()
     await fail(plane, next, {
-      usage: { ...tokens(1_000), price: { input: 100, output: 1, cacheRead: 1, cacheWrite: 1 } }
+      usage: { ...spent(1_000), price: { input: 100, output: 1, cacheRead: 1, cacheWrite: 1 } }
     })
     expect(await plane.seen(api.app.budgets.list, {})).toMatchObject([{ spent: 1 }])
     await plane.post(taskId, "@engineer again")

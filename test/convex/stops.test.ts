@@ -11,7 +11,7 @@ import {
   heartbeatOf,
   leaseOf,
   makeTask,
-  noSteps,
+  spent,
   only,
   refusalOf,
   release,
@@ -103,8 +103,7 @@ describe("a stopped run", () => {
     await fail(plane, next, { nextAttemptAt: Date.now() })
     const again = await plane.takeOne()
     expect(contextOf(again).stoppedRuns).toEqual([run.id])
-    const tokens = { inputTokens: 1, outputTokens: 1, cacheReadTokens: 0, cacheWriteTokens: 0, contextTokens: 1 }
-    const usage = { ...tokens, rounds: 1, unanswered: 0, model: null, price: null, ...noSteps }
+    const usage = { ...spent(1), outputTokens: 1, model: null }
     await complete(plane, again, { outcome: "replied", reply: "Done.", usage })
     await plane.post(taskId, "@engineer and now")
     const own = (await plane.take()).runs.filter((each) => contextOf(each).agent.slug === "engineer")

@@ -7,29 +7,17 @@ import {
   fenceOf,
   type Leased,
   makeTask,
-  noSteps,
   type Plane,
   release,
-  seededPlane
+  seededPlane,
+  spent
 } from "./controlPlane.ts"
 
 stopTime()
 
 const round = { kind: "round" as const, round: 1, durationMs: 1_200, inputTokens: 1_000, outputTokens: 10, error: null }
 const tool = { kind: "tool" as const, tool: "task_status", durationMs: 30, error: "forbidden" }
-const usage = {
-  inputTokens: 1_000,
-  outputTokens: 10,
-  cacheReadTokens: 0,
-  cacheWriteTokens: 0,
-  rounds: 1,
-  unanswered: 0,
-  contextTokens: 1_000,
-  model: "m",
-  price: null,
-  ...noSteps,
-  steps: [round, tool]
-}
+const usage = { ...spent(1_000), outputTokens: 10, steps: [round, tool] }
 
 /** An engineer's run, claimed. */
 const assigned = async () => {

@@ -1,6 +1,3 @@
-import { mkdtempSync, rmSync } from "node:fs"
-import { tmpdir } from "node:os"
-import { join } from "node:path"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import { makeAccount, runtimeEnv } from "../../local/account.ts"
@@ -12,8 +9,7 @@ import { CANARY_TOOL } from "../../src/domain/Canary.ts"
 import { serveActingModel } from "../actingModel.ts"
 import { eventually } from "../process/house.ts"
 import type { Message } from "../process/house.ts"
-import { RealGateway } from "./realGateway.ts"
-import { setting } from "./sharedGateway.ts"
+import { startGateway } from "./oneGateway.ts"
 
 /** The messages of a request without the note about the gateway that it adds to each call. */
 const spoken = ({ messages }: ChatRequest) =>
@@ -51,22 +47,11 @@ describe("the provider's requests behind a real gateway", () => {
             return { name: "task_load", args: { taskId } }
           return `answer ${deliveries.length}`
         })
-        const root = yield* Effect.acquireRelease(
-          Effect.sync(() => mkdtempSync(join(tmpdir(), "mission-control-prefix-"))),
-          (folder) => Effect.sync(() => rmSync(folder, { recursive: true, force: true, maxRetries: 3 }))
-        )
-        const gateway = yield* Effect.acquireRelease(
-          Effect.promise(() =>
-            RealGateway.start({
-              version: setting("OPENCLAW_TEST_VERSION"),
-              command: setting("OPENCLAW_TEST_COMMAND"),
-              modelUrl: baseUrl.replace(/\/v1$/, ""),
-              root,
-              builtIns: ["read", "exec"]
-            })
-          ),
-          (started) => Effect.promise(() => started.stop())
-        )
+        const { gateway } = yield* startGateway({
+          name: "prefix",
+          modelUrl: baseUrl.replace(/\/v1$/, ""),
+          builtIns: ["read", "exec"]
+        })
         const plane = yield* launchPlane({})
         const person = personAt(plane.url, plane.adminKey)
         const account = yield* Effect.promise(() =>

@@ -1,6 +1,3 @@
-import { mkdtempSync, rmSync } from "node:fs"
-import { tmpdir } from "node:os"
-import { join } from "node:path"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import { makeAccount, runtimeEnv } from "../../local/account.ts"
@@ -10,8 +7,7 @@ import { startModel } from "../../local/model/server.ts"
 import { personAt } from "../../local/person.ts"
 import { eventually } from "../process/house.ts"
 import type { Message, NotificationRow } from "../process/house.ts"
-import { RealGateway } from "./realGateway.ts"
-import { setting } from "./sharedGateway.ts"
+import { startGateway } from "./oneGateway.ts"
 
 /** A gateway of its own whose agents may run commands; the first turn does this, each later one answers. */
 const makeWorld = Effect.fnUntraced(function* (first: Action) {
@@ -31,22 +27,7 @@ const makeWorld = Effect.fnUntraced(function* (first: Action) {
     Effect.promise(() => startModel({ script })),
     (server) => Effect.promise(() => server.stop())
   )
-  const root = yield* Effect.acquireRelease(
-    Effect.sync(() => mkdtempSync(join(tmpdir(), "mission-control-stop-"))),
-    (folder) => Effect.sync(() => rmSync(folder, { recursive: true, force: true, maxRetries: 3 }))
-  )
-  const gateway = yield* Effect.acquireRelease(
-    Effect.promise(() =>
-      RealGateway.start({
-        version: setting("OPENCLAW_TEST_VERSION"),
-        command: setting("OPENCLAW_TEST_COMMAND"),
-        modelUrl: model.url,
-        root,
-        builtIns: ["exec"]
-      })
-    ),
-    (started) => Effect.promise(() => started.stop())
-  )
+  const { gateway, root } = yield* startGateway({ name: "stop", modelUrl: model.url, builtIns: ["exec"] })
   const plane = yield* launchPlane({})
   const person = personAt(plane.url, plane.adminKey)
   const account = yield* Effect.promise(() =>

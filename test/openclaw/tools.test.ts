@@ -1,6 +1,3 @@
-import { mkdtempSync, rmSync } from "node:fs"
-import { tmpdir } from "node:os"
-import { join } from "node:path"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import { makeAccount, runtimeEnv } from "../../local/account.ts"
@@ -11,8 +8,8 @@ import { personAt } from "../../local/person.ts"
 import { allTools } from "../../src/services/tools/AllTools.ts"
 import { eventually } from "../process/house.ts"
 import type { Message, NotificationRow } from "../process/house.ts"
-import { RealGateway } from "./realGateway.ts"
-import { playScript, setting, sharedGateway } from "./sharedGateway.ts"
+import { startGateway } from "./oneGateway.ts"
+import { playScript, sharedGateway } from "./sharedGateway.ts"
 
 /** A plane with Alpha, the orchestrator, and Beta; a task of Alpha's, and one that nobody needs. */
 const setUp = Effect.gen(function* () {
@@ -184,22 +181,7 @@ describe("the tools before a real gateway", () => {
           Effect.promise(() => startModel({ script })),
           (server) => Effect.promise(() => server.stop())
         )
-        const root = yield* Effect.acquireRelease(
-          Effect.sync(() => mkdtempSync(join(tmpdir(), "mission-control-exec-"))),
-          (folder) => Effect.sync(() => rmSync(folder, { recursive: true, force: true, maxRetries: 3 }))
-        )
-        const gateway = yield* Effect.acquireRelease(
-          Effect.promise(() =>
-            RealGateway.start({
-              version: setting("OPENCLAW_TEST_VERSION"),
-              command: setting("OPENCLAW_TEST_COMMAND"),
-              modelUrl: model.url,
-              root,
-              builtIns: ["exec"]
-            })
-          ),
-          (started) => Effect.promise(() => started.stop())
-        )
+        const { gateway } = yield* startGateway({ name: "exec", modelUrl: model.url, builtIns: ["exec"] })
         const { account, messages, person, plane, taskId } = yield* setUp
         const { accountId } = account
         yield* Effect.promise(() =>
