@@ -175,9 +175,12 @@ const usageOf = (
   return { ...usage, model, weightedTokens: weightedTokensOf(usage), cost, isEstimated: unanswered > 0 }
 }
 
-/** What is recorded of an attempt whose process is gone: one request. */
-const oneRequest: Spending = {
-  inputTokens: 0,
+/**
+ * What is recorded of an attempt whose process is gone: all that it was allowed, and one request that may have gone beyond
+ * that. An estimate that is too small would let each crash spend something that no budget counts.
+ */
+const mostSpent = (lease: LeasedSession["lease"] | undefined): Spending => ({
+  inputTokens: lease?.allowance ?? 0,
   outputTokens: 0,
   cacheReadTokens: 0,
   cacheWriteTokens: 0,
@@ -189,7 +192,7 @@ const oneRequest: Spending = {
   isDelta: false,
   steps: [],
   stepsLeftOut: 0
-}
+})
 
 /**
  * Records what an attempt did and spent, once: a report replaces an estimate, and nothing replaces an exact record.
@@ -220,7 +223,7 @@ export const recordAttempt = async (
     return
   }
   const account = await accountOf(ctx, accountId)
-  const usage = usageOf(account, report === "unknown" ? oneRequest : report, session.lastRequest)
+  const usage = usageOf(account, report === "unknown" ? mostSpent(lease) : report, session.lastRequest)
   const day = dayIn(account.timeZone, now)
   if (found === null) await ctx.db.insert("attempts", { ...whose, ...claim, ...ended, ...told, usage })
   else {
@@ -253,16 +256,9 @@ export const endAttempt = async (
   attemptEnd: AttemptEnd | null,
   end: LeaseEnd
 ): Promise<void> => {
-  // A run may have spent all that was reserved for it.
-  const { allowance } = session.lease
-  const reserved =
-    allowance === undefined
-      ? {}
-      : { lastRequest: { model: null, price: null, ...session.lastRequest, inputTokens: allowance } }
   // Heartbeats that need no turn are many, and say nothing.
   if (attemptEnd !== null && (report !== undefined || session.lease.kind === "notification")) {
-    const known = report === "unknown" ? { ...session, ...reserved } : session
-    await recordAttempt(ctx, attemptOf(session), known, report, attemptEnd)
+    await recordAttempt(ctx, attemptOf(session), session, report, attemptEnd)
   }
   const isAnswered = report !== undefined && report !== "unknown" && report.contextTokens > 0
   await endLease(

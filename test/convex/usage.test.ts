@@ -112,8 +112,8 @@ describe("usage", () => {
   it("of a process that is gone is estimated, and replaced by its report", async () => {
     const { plane, run } = await assigned()
     await plane.pulse("r1", "b2")
-    // What was reserved for it.
-    const estimated = { attempts: 1, weightedTokens: 40_000, estimatedTokens: 40_000, unpricedTokens: 40_000 }
+    // What was reserved for it, and one request.
+    const estimated = { attempts: 1, weightedTokens: 50_000, estimatedTokens: 50_000, unpricedTokens: 50_000 }
     expect(await attemptsOf(plane)).toMatchObject([{ epoch: run.epoch, usage: { isEstimated: true } }])
     expect(await daysOf(plane)).toMatchObject([{ total: estimated }])
     await record(plane, run, usage)

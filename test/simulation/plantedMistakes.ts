@@ -171,6 +171,7 @@ export const plantedMistakes: ReadonlyArray<PlantedMistake> = [
   inTheModel("a held notification taken before its time", "I17", slowGateway),
   inTheModel("a reservation that holds work until the window ends", "I17", slowGateway),
   inTheModel("a run that gets more without asking the budget", "I17", slowGateway),
+  inTheModel("an estimate without the request that may go beyond the allowance", "I17"),
   {
     name: "a request without an answer taken for free",
     breaks: "I16",

@@ -262,6 +262,7 @@ export type Mistake =
   | "a held notification taken before its time"
   | "a reservation that holds work until the window ends"
   | "a run that gets more without asking the budget"
+  | "an estimate without the request that may go beyond the allowance"
 
 export interface LeaseName {
   readonly session: string

@@ -79,6 +79,10 @@ export const judgeUsage = (world: World): void => {
     }
     world.cover(record.isEstimated ? "estimated" : "exact", "usage")
     if (record.run !== run) world.violate("I16", `what ${run} spent is recorded as that of ${record.run}`)
+    // A request of the turn can be larger than the one by which it was estimated.
+    if (turn.tokens - Math.max(0, turn.largest - record.request) > record.tokens) {
+      world.violate("I17", `${run} spent ${turn.tokens} tokens in epoch ${epoch}, estimated are ${record.tokens}`)
+    }
     if (record.isEstimated) continue
     if (record.tokens !== turn.tokens || turn.hasUnknown) {
       const spent = `${turn.tokens} tokens${turn.hasUnknown ? " and a request without an answer" : ""}`

@@ -85,9 +85,10 @@ export class UsageModel {
     if (found !== undefined && (report === "unknown" || !found.isEstimated)) return
     const unanswered = report === "unknown" ? 1 : report.unanswered
     const own = report === "unknown" ? 0 : report.contextTokens
-    const last = allowance ?? this.sizes.get(attempt.session) ?? FIRST_REQUEST
-    const size = own > 0 ? own : last
-    const tokens = (report === "unknown" ? 0 : weightedTokensOf(report)) + unanswered * size
+    const size = own > 0 ? own : (this.sizes.get(attempt.session) ?? FIRST_REQUEST)
+    const isForgetful = this.mistakes.has("an estimate without the request that may go beyond the allowance")
+    const most = isForgetful && allowance !== null ? allowance - size : (allowance ?? 0)
+    const tokens = (report === "unknown" ? most : weightedTokensOf(report)) + unanswered * size
     if (!this.mistakes.has("a report counted next to its estimate")) this.total -= found?.tokens ?? 0
     this.total += tokens
     const { window = this.window(now), allowance: allowed = allowance } = found ?? {}
