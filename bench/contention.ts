@@ -4,7 +4,7 @@
  */
 import type { Value } from "convex/values"
 import { Effect } from "effect"
-import { functions } from "../src/domain/ControlPlaneFunctions.ts"
+import { functions } from "../src/domain/controlPlane/ControlPlaneFunctions.ts"
 import { eventually, makeHouse } from "../test/process/house.ts"
 import type { House } from "../test/process/house.ts"
 import { figureOf } from "./figure.ts"

@@ -2,7 +2,7 @@
 import { fileURLToPath } from "node:url"
 import { Effect } from "effect"
 import { launch } from "../local/launcher.ts"
-import { functions } from "../src/domain/ControlPlaneFunctions.ts"
+import { functions } from "../src/domain/controlPlane/ControlPlaneFunctions.ts"
 import { httpAccessIn } from "../test/actingModel.ts"
 import { eventually, makeHouse } from "../test/process/house.ts"
 import { cpuMillis } from "./cpu.ts"

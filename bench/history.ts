@@ -1,7 +1,7 @@
 /** Documents read by a claim and by a completion, in a young account and after many delivered notifications. */
 import { Effect } from "effect"
-import { functions } from "../src/domain/ControlPlaneFunctions.ts"
-import type { FunctionPath } from "../src/domain/ControlPlaneFunctions.ts"
+import { functions } from "../src/domain/controlPlane/ControlPlaneFunctions.ts"
+import type { FunctionPath } from "../src/domain/controlPlane/ControlPlaneFunctions.ts"
 import { eventually, makeHouse } from "../test/process/house.ts"
 import { figureOf } from "./figure.ts"
 import type { Figure } from "./figure.ts"

@@ -5,7 +5,7 @@
 import { fileURLToPath } from "node:url"
 import { Effect } from "effect"
 import { launch } from "../local/launcher.ts"
-import { functions } from "../src/domain/ControlPlaneFunctions.ts"
+import { functions } from "../src/domain/controlPlane/ControlPlaneFunctions.ts"
 import { arrivalsByAgent, deliveredBy, forgetArrivals, now, pushed, teamOf } from "./load.ts"
 import { inPasses } from "./passes.ts"
 import type { Pass, Row } from "./passes.ts"

@@ -2,7 +2,7 @@ import { spawn } from "node:child_process"
 import { existsSync, globSync, readFileSync } from "node:fs"
 import { delimiter, join, resolve } from "node:path"
 import { assert, describe, it } from "@effect/vitest"
-import { allVariables } from "../src/domain/Variables.ts"
+import { allVariables } from "../src/domain/settings/Variables.ts"
 import { blocksIn, commandsOf, documents } from "./documentCommands.ts"
 import type { CommandBlock } from "./documentCommands.ts"
 

@@ -5,17 +5,17 @@ import { assert, describe, it } from "@effect/vitest"
 import { Context, Effect, Layer } from "effect"
 import { notificationState } from "../convex/schema.ts"
 import { readConfig } from "../local/gateway/config.ts"
-import { configurationPage } from "../src/domain/ConfigurationPage.ts"
-import * as controlPlaneFailures from "../src/domain/ControlPlaneFailure.ts"
-import { judgeGatewayVersion, parseGatewayVersion } from "../src/domain/GatewayVersion.ts"
-import { agentTaskStatuses, taskStatuses } from "../src/domain/TaskStatus.ts"
-import { traceAttributes, traceAttributesTable } from "../src/domain/TraceAttributes.ts"
-import * as turnFailures from "../src/domain/TurnFailure.ts"
-import { allVariables, usualOf } from "../src/domain/Variables.ts"
+import * as controlPlaneFailures from "../src/domain/controlPlane/ControlPlaneFailure.ts"
+import * as turnFailures from "../src/domain/delivery/TurnFailure.ts"
+import { judgeGatewayVersion, parseGatewayVersion } from "../src/domain/gateway/GatewayVersion.ts"
+import { traceAttributes, traceAttributesTable } from "../src/domain/observability/TraceAttributes.ts"
+import { configurationPage } from "../src/domain/settings/ConfigurationPage.ts"
+import { allVariables, usualOf } from "../src/domain/settings/Variables.ts"
+import { agentTaskStatuses, taskStatuses } from "../src/domain/shared/TaskStatus.ts"
 import { RuntimeConfig } from "../src/layers/Config.ts"
 import { Metrics } from "../src/layers/Metrics.ts"
 import { Redactor } from "../src/layers/Redactor.ts"
-import { toolsText } from "../src/programs/ProfileSync.ts"
+import { toolsText } from "../src/programs/agents/ProfileSync.ts"
 import { ControlPlane } from "../src/services/ControlPlane.ts"
 import { allTools } from "../src/services/tools/AllTools.ts"
 import { documents, gettingStarted } from "./documentCommands.ts"
@@ -254,7 +254,7 @@ describe("the exit codes", () => {
 describe("the page of the endpoints", () => {
   it("lists every endpoint, and no other", () => {
     const served = ["Probes", "StatusPage"].flatMap((program) =>
-      [...read(`src/programs/${program}.ts`).matchAll(/"GET",\s*"(\/[a-z/]*)"/g)].map((match) => match[1] ?? "")
+      [...read(`src/programs/http/${program}.ts`).matchAll(/"GET",\s*"(\/[a-z/]*)"/g)].map((match) => match[1] ?? "")
     )
     const told = rowsOf("docs/endpoints.md").flatMap(([path = ""]) => (path.startsWith("/") ? [path] : []))
     assert.isNotEmpty(served)

@@ -1,7 +1,7 @@
 /** What goes wrong during a soak: one thing after another, at random, each with a name to be counted by. */
 import { Effect } from "effect"
-import { functions } from "../../src/domain/ControlPlaneFunctions.ts"
-import type { FunctionPath } from "../../src/domain/ControlPlaneFunctions.ts"
+import { functions } from "../../src/domain/controlPlane/ControlPlaneFunctions.ts"
+import type { FunctionPath } from "../../src/domain/controlPlane/ControlPlaneFunctions.ts"
 import { LEASE_SECONDS } from "./world.ts"
 import type { World } from "./world.ts"
 

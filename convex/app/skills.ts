@@ -1,5 +1,5 @@
 import { v } from "convex/values"
-import { isAgentSlug } from "../../src/domain/SessionKey.ts"
+import { isAgentSlug } from "../../src/domain/shared/SessionKey.ts"
 import type { Doc } from "../_generated/dataModel.js"
 import type { QueryCtx } from "../_generated/server.js"
 import { activeAgents } from "../model/agents.ts"

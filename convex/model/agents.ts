@@ -1,5 +1,5 @@
 import { type Infer, v } from "convex/values"
-import { type AgentFlags, effectiveFlags } from "../../src/domain/AgentFlags.ts"
+import { type AgentFlags, effectiveFlags } from "../../src/domain/shared/AgentFlags.ts"
 import type { Doc, Id } from "../_generated/dataModel.js"
 import type { QueryCtx } from "../_generated/server.js"
 import { refusal } from "./refusal.ts"

@@ -1,6 +1,6 @@
 import { type Infer, v } from "convex/values"
-import { protocolMismatch, servedProtocols } from "../../src/domain/Protocol.ts"
-import { isOnEarlierDay } from "../../src/domain/SessionKey.ts"
+import { protocolMismatch, servedProtocols } from "../../src/domain/shared/Protocol.ts"
+import { isOnEarlierDay } from "../../src/domain/shared/SessionKey.ts"
 import type { Doc, Id } from "../_generated/dataModel.js"
 import type { MutationCtx, QueryCtx } from "../_generated/server.js"
 import { runKind } from "../schema.ts"

@@ -1,5 +1,5 @@
 import { type Infer, v } from "convex/values"
-import { sessionKey } from "../../src/domain/SessionKey.ts"
+import { sessionKey } from "../../src/domain/shared/SessionKey.ts"
 import type { Doc } from "../_generated/dataModel.js"
 import type { QueryCtx } from "../_generated/server.js"
 import { agentRef, agentView, colleague, colleaguesOf, toAgentRef, toAgentView } from "./agents.ts"

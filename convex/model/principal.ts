@@ -1,4 +1,4 @@
-import { parseServiceToken } from "../../src/domain/ServiceToken.ts"
+import { parseServiceToken } from "../../src/domain/shared/ServiceToken.ts"
 import type { Id } from "../_generated/dataModel.js"
 import type { QueryCtx } from "../_generated/server.js"
 import { refusal } from "./refusal.ts"

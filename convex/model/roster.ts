@@ -1,6 +1,6 @@
 import { type Infer, v } from "convex/values"
-import { isAgentSlug } from "../../src/domain/SessionKey.ts"
-import { needsAssignee } from "../../src/domain/TaskStatus.ts"
+import { isAgentSlug } from "../../src/domain/shared/SessionKey.ts"
+import { needsAssignee } from "../../src/domain/shared/TaskStatus.ts"
 import { internal } from "../_generated/api.js"
 import type { Doc, Id } from "../_generated/dataModel.js"
 import type { MutationCtx } from "../_generated/server.js"

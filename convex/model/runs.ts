@@ -1,5 +1,5 @@
 import { v } from "convex/values"
-import type { AgentFlags } from "../../src/domain/AgentFlags.ts"
+import type { AgentFlags } from "../../src/domain/shared/AgentFlags.ts"
 import type { Doc, Id } from "../_generated/dataModel.js"
 import type { MutationCtx } from "../_generated/server.js"
 import { agentActor } from "./actor.ts"

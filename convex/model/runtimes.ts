@@ -1,6 +1,6 @@
 import type { WithoutSystemFields } from "convex/server"
 import { type Infer, v } from "convex/values"
-import { servedProtocols } from "../../src/domain/Protocol.ts"
+import { servedProtocols } from "../../src/domain/shared/Protocol.ts"
 import { internal } from "../_generated/api.js"
 import type { Doc, Id } from "../_generated/dataModel.js"
 import type { MutationCtx, QueryCtx } from "../_generated/server.js"

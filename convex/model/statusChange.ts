@@ -1,4 +1,4 @@
-import { canAgentMarkDone, nextStatusesFor, type TaskStatus } from "../../src/domain/TaskStatus.ts"
+import { canAgentMarkDone, nextStatusesFor, type TaskStatus } from "../../src/domain/shared/TaskStatus.ts"
 import type { Doc } from "../_generated/dataModel.js"
 import type { MutationCtx } from "../_generated/server.js"
 import { decidedOtherwise } from "./decisions.ts"

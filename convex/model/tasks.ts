@@ -1,5 +1,5 @@
 import { type Infer, v } from "convex/values"
-import { needsAssignee, pathTo, type TaskStatus } from "../../src/domain/TaskStatus.ts"
+import { needsAssignee, pathTo, type TaskStatus } from "../../src/domain/shared/TaskStatus.ts"
 import type { Doc, Id } from "../_generated/dataModel.js"
 import type { MutationCtx, QueryCtx } from "../_generated/server.js"
 import { taskStatus } from "../schema.ts"

@@ -1,4 +1,4 @@
-import { formatServiceToken } from "../../src/domain/ServiceToken.ts"
+import { formatServiceToken } from "../../src/domain/shared/ServiceToken.ts"
 import type { Id } from "../_generated/dataModel.js"
 import type { MutationCtx } from "../_generated/server.js"
 import { recordActivity } from "./activities.ts"

@@ -1,5 +1,5 @@
 import type { Infer } from "convex/values"
-import { costOf, weightedTokensOf } from "../../src/domain/TokenPrice.ts"
+import { costOf, weightedTokensOf } from "../../src/domain/shared/TokenPrice.ts"
 import type { Doc, Id } from "../_generated/dataModel.js"
 import type { MutationCtx, QueryCtx } from "../_generated/server.js"
 import type { attemptEnd, attemptUsage, spending, usageSum } from "../schema.ts"

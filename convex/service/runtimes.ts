@@ -1,5 +1,5 @@
 import { v } from "convex/values"
-import { servedProtocols } from "../../src/domain/Protocol.ts"
+import { servedProtocols } from "../../src/domain/shared/Protocol.ts"
 import { acknowledgeCommand, commands as commandsShape, commandsFor, recordPulse } from "../model/runtimes.ts"
 import { serviceMutation, serviceQuery } from "../model/serviceFunctions.ts"
 import { infrastructure, runtimeStatus, versions } from "../schema.ts"

@@ -1,5 +1,5 @@
 import { v } from "convex/values"
-import type { TaskStatus } from "../../src/domain/TaskStatus.ts"
+import type { TaskStatus } from "../../src/domain/shared/TaskStatus.ts"
 import { recordActivity } from "../model/activities.ts"
 import { actor } from "../model/actor.ts"
 import { agentsBySlugs } from "../model/agents.ts"

@@ -1,6 +1,6 @@
 import { randomBytes } from "node:crypto"
 import { setTimeout as sleep } from "node:timers/promises"
-import { CANARY_TOOL, isCanarySession } from "../../src/domain/Canary.ts"
+import { CANARY_TOOL, isCanarySession } from "../../src/domain/gateway/Canary.ts"
 import { type ChatMessage, type ChatModel, type ChatReply, type ChatRequest, ProviderFailure, textOf } from "./chat.ts"
 import type { Action, Match, Rule, Script } from "./script.ts"
 

@@ -1,6 +1,6 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http"
 import { type JSONValue } from "convex/values"
-import { wellFormed } from "../../src/domain/WellFormed.ts"
+import { wellFormed } from "../../src/domain/text/WellFormed.ts"
 import { type Kind, normalPath } from "./app.ts"
 import { callerOf } from "./authorization.ts"
 import { type Result } from "./call.ts"

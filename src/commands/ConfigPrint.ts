@@ -1,7 +1,7 @@
 import { ConfigProvider, Console, Effect, Result } from "effect"
 import { Command, Flag } from "effect/cli"
-import { configurationPage } from "../domain/ConfigurationPage.ts"
-import { textTable } from "../domain/TextTable.ts"
+import { configurationPage } from "../domain/settings/ConfigurationPage.ts"
+import { textTable } from "../domain/text/TextTable.ts"
 import { readSettings } from "../layers/Config.ts"
 import { printSettings } from "../layers/ConfigPrint.ts"
 

@@ -1,6 +1,6 @@
 import { Console, Effect, Option } from "effect"
 import { Argument, Command, Flag } from "effect/cli"
-import { deadLetterTable, describeDeadLetter } from "../domain/DeadLetter.ts"
+import { deadLetterTable, describeDeadLetter } from "../domain/delivery/DeadLetter.ts"
 import { Operator } from "../services/Operator.ts"
 import { endWith } from "./EndedWith.ts"
 import { jsonFlag, print, printJson } from "./Print.ts"

@@ -1,6 +1,6 @@
 import { Cause, Console, Effect, Schema } from "effect"
-import type { ControlPlaneFailure } from "../domain/ControlPlaneFailure.ts"
-import { counted } from "../domain/Count.ts"
+import type { ControlPlaneFailure } from "../domain/controlPlane/ControlPlaneFailure.ts"
+import { counted } from "../domain/text/Count.ts"
 import type { ConfigInvalid } from "../layers/Config.ts"
 
 /** The process ended on purpose with a code that is not 0. */

@@ -1,6 +1,6 @@
 import { Clock, Console, Effect, Option, Schedule, Schema } from "effect"
 import { Command, Flag } from "effect/cli"
-import { statusScreen } from "../domain/StatusScreen.ts"
+import { statusScreen } from "../domain/observability/StatusScreen.ts"
 import { endWith } from "./EndedWith.ts"
 import { askRuntime, RuntimeAway, urlFlag } from "./LocalEndpoint.ts"
 import { untilStopped } from "./UntilStopped.ts"

@@ -1,6 +1,6 @@
 import { Console, Effect } from "effect"
 import { Command, Flag } from "effect/cli"
-import { budgetTables, usageDimensions, usageTable } from "../domain/UsageReport.ts"
+import { budgetTables, usageDimensions, usageTable } from "../domain/usage/UsageReport.ts"
 import { Operator } from "../services/Operator.ts"
 import { jsonFlag, print, printJson } from "./Print.ts"
 

@@ -1,6 +1,6 @@
 import { Duration, Effect } from "effect"
-import { CANARY_TOOL, canaryRequest } from "../domain/Canary.ts"
-import type { CanaryOutcome } from "../domain/Canary.ts"
+import { CANARY_TOOL, canaryRequest } from "../domain/gateway/Canary.ts"
+import type { CanaryOutcome } from "../domain/gateway/Canary.ts"
 import { RuntimeConfig } from "./Config.ts"
 import { Gateway } from "./Gateway.ts"
 import { Redactor } from "./Redactor.ts"

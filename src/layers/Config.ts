@@ -5,11 +5,11 @@ import { ConfigProvider as Provider, Context, Duration, Effect, FileSystem, Laye
 import { Redacted, Result, Schema } from "effect"
 import type { ConfigProvider } from "effect"
 import packageJson from "../../package.json" with { type: "json" }
-import type { AddressList } from "../domain/AddressList.ts"
-import { readDeploymentUrl, readPath, readProxy, readUrl } from "../domain/EnvironmentValue.ts"
-import type { TracingSettings } from "../domain/TraceTarget.ts"
-import { variables } from "../domain/Variables.ts"
-import { variableTypos } from "../domain/VariableTypos.ts"
+import type { TracingSettings } from "../domain/observability/TraceTarget.ts"
+import type { AddressList } from "../domain/settings/AddressList.ts"
+import { readDeploymentUrl, readPath, readProxy, readUrl } from "../domain/settings/EnvironmentValue.ts"
+import { variables } from "../domain/settings/Variables.ts"
+import { variableTypos } from "../domain/settings/VariableTypos.ts"
 import {
   addressListOf,
   argumentsOf,

@@ -1,9 +1,9 @@
 /** What single variables must be beyond their form; a problem is one line without a secret. */
 import { Effect, Option, Redacted, Result } from "effect"
-import { loopback, parseAddressList } from "../domain/AddressList.ts"
-import type { AddressList } from "../domain/AddressList.ts"
-import { parseServiceToken, serviceTokenProblem } from "../domain/ServiceToken.ts"
-import { readPairs } from "../domain/TraceTarget.ts"
+import { readPairs } from "../domain/observability/TraceTarget.ts"
+import { loopback, parseAddressList } from "../domain/settings/AddressList.ts"
+import type { AddressList } from "../domain/settings/AddressList.ts"
+import { parseServiceToken, serviceTokenProblem } from "../domain/shared/ServiceToken.ts"
 import { shown } from "./ConfigReader.ts"
 import type { Problem, Read } from "./ConfigReader.ts"
 

@@ -1,8 +1,8 @@
 import { Effect, Option } from "effect"
 import type { ConfigProvider } from "effect"
-import { REDACTED } from "../domain/Redaction.ts"
-import { allVariables, usualOf } from "../domain/Variables.ts"
-import type { VariableName } from "../domain/Variables.ts"
+import { REDACTED } from "../domain/observability/Redaction.ts"
+import { allVariables, usualOf } from "../domain/settings/Variables.ts"
+import type { VariableName } from "../domain/settings/Variables.ts"
 import { raw, safe } from "./ConfigReader.ts"
 import type { Read } from "./ConfigReader.ts"
 

@@ -3,6 +3,7 @@ import { homedir } from "node:os"
 import { resolve } from "node:path"
 import { Config, Duration, Effect, Option, Redacted } from "effect"
 import type { ConfigProvider, FileSystem, Result } from "effect"
+import { makeRedactor } from "../domain/observability/Redaction.ts"
 import {
   isReference,
   readBaseUrl,
@@ -11,10 +12,9 @@ import {
   readPath,
   readSecretText,
   unwrapped
-} from "../domain/EnvironmentValue.ts"
-import { makeRedactor } from "../domain/Redaction.ts"
-import { variables } from "../domain/Variables.ts"
-import type { NamesOf, VariableName } from "../domain/Variables.ts"
+} from "../domain/settings/EnvironmentValue.ts"
+import { variables } from "../domain/settings/Variables.ts"
+import type { NamesOf, VariableName } from "../domain/settings/Variables.ts"
 
 export type Problem = string
 export type Read<A> = Effect.Effect<A, Problem>

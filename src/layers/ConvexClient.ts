@@ -24,8 +24,6 @@ import {
   SubscriptionRef
 } from "effect"
 import { EnvHttpProxyAgent, Pool, request } from "undici"
-import { CLOSED_CODES, describeAddressFailure, judgeAddress } from "../domain/AddressFailure.ts"
-import type { Address, AddressFailure, AddressOutcome } from "../domain/AddressFailure.ts"
 import {
   BootConflict,
   ControlPlaneRefused,
@@ -33,11 +31,13 @@ import {
   LeaseLost,
   ProtocolRefused,
   TokenRefused
-} from "../domain/ControlPlaneFailure.ts"
-import type { ControlPlaneFailure } from "../domain/ControlPlaneFailure.ts"
-import { monotonicMillisUnsafe } from "../domain/Monotonic.ts"
-import { Recall } from "../domain/Run.ts"
-import { wellFormed } from "../domain/WellFormed.ts"
+} from "../domain/controlPlane/ControlPlaneFailure.ts"
+import type { ControlPlaneFailure } from "../domain/controlPlane/ControlPlaneFailure.ts"
+import { Recall } from "../domain/delivery/Run.ts"
+import { CLOSED_CODES, describeAddressFailure, judgeAddress } from "../domain/doctor/AddressFailure.ts"
+import type { Address, AddressFailure, AddressOutcome } from "../domain/doctor/AddressFailure.ts"
+import { monotonicMillisUnsafe } from "../domain/observability/Monotonic.ts"
+import { wellFormed } from "../domain/text/WellFormed.ts"
 import { RuntimeConfig } from "./Config.ts"
 import type { Settings } from "./Config.ts"
 import { Redactor } from "./Redactor.ts"

@@ -5,13 +5,6 @@
 import { Cause, Clock, Context, Duration, Effect, Exit, Layer, Option, Redacted, Ref, Schema, Stream } from "effect"
 import { SubscriptionRef } from "effect"
 import { Agent, request } from "undici"
-import { describeAddressFailure, judgeAddress, transportError } from "../domain/AddressFailure.ts"
-import type { Address, AddressOutcome } from "../domain/AddressFailure.ts"
-import { readHistoryTokens } from "../domain/GatewayHistory.ts"
-import { readGatewayAnswer } from "../domain/GatewayResponse.ts"
-import type { FunctionCall, GatewayAnswer } from "../domain/GatewayResponse.ts"
-import { monotonicMillis } from "../domain/Monotonic.ts"
-import { parseSessionKey } from "../domain/SessionKey.ts"
 import {
   ConnectionLost,
   failureOf,
@@ -21,9 +14,16 @@ import {
   TurnRefused,
   TurnTimeout,
   TurnUnreadable
-} from "../domain/TurnFailure.ts"
-import type { TurnFailure } from "../domain/TurnFailure.ts"
-import { wellFormed } from "../domain/WellFormed.ts"
+} from "../domain/delivery/TurnFailure.ts"
+import type { TurnFailure } from "../domain/delivery/TurnFailure.ts"
+import { describeAddressFailure, judgeAddress, transportError } from "../domain/doctor/AddressFailure.ts"
+import type { Address, AddressOutcome } from "../domain/doctor/AddressFailure.ts"
+import { readHistoryTokens } from "../domain/gateway/GatewayHistory.ts"
+import { readGatewayAnswer } from "../domain/gateway/GatewayResponse.ts"
+import type { FunctionCall, GatewayAnswer } from "../domain/gateway/GatewayResponse.ts"
+import { monotonicMillis } from "../domain/observability/Monotonic.ts"
+import { parseSessionKey } from "../domain/shared/SessionKey.ts"
+import { wellFormed } from "../domain/text/WellFormed.ts"
 import { RuntimeConfig } from "./Config.ts"
 import { GatewayToken } from "./GatewayToken.ts"
 import { Redactor } from "./Redactor.ts"

@@ -2,7 +2,7 @@
 import { isDeepStrictEqual } from "node:util"
 import { evaluate, parse } from "@humanwhocodes/momoa"
 import type { DocumentNode, MemberNode, ObjectNode, Token } from "@humanwhocodes/momoa"
-import type { JsonObject } from "../domain/GatewaySettings.ts"
+import type { JsonObject } from "../domain/gateway/GatewaySettings.ts"
 
 /** A text cannot be read as a JSON5 object, or cannot be changed; the message says where and quotes nothing of it. */
 export class Json5Unusable extends Error {}

@@ -1,6 +1,6 @@
 import { Context, Effect, FileSystem, Layer } from "effect"
-import { pricedModelOf } from "../domain/ModelPrice.ts"
-import type { PricedModel } from "../domain/ModelPrice.ts"
+import { pricedModelOf } from "../domain/usage/ModelPrice.ts"
+import type { PricedModel } from "../domain/usage/ModelPrice.ts"
 import { RuntimeConfig } from "./Config.ts"
 import { readJson5 } from "./Json5Text.ts"
 

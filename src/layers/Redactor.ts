@@ -1,7 +1,7 @@
 import { Context, Effect, Layer, Option, Redacted } from "effect"
-import { makeOwnRedactor, makeRedactor } from "../domain/Redaction.ts"
-import { parseServiceToken } from "../domain/ServiceToken.ts"
-import { headerSecrets } from "../domain/TraceTarget.ts"
+import { makeOwnRedactor, makeRedactor } from "../domain/observability/Redaction.ts"
+import { headerSecrets } from "../domain/observability/TraceTarget.ts"
+import { parseServiceToken } from "../domain/shared/ServiceToken.ts"
 import { RuntimeConfig } from "./Config.ts"
 
 /** The one function that every text passes before it leaves the process: log, metric, health, thread, control plane. */

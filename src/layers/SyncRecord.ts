@@ -1,8 +1,8 @@
 /** The record of what profile sync wrote, kept in the workspace root, so that it knows its own from what is not. */
 import { join } from "node:path"
 import { Schema } from "effect"
-import { isWorkspacePath } from "../domain/ProfilePlan.ts"
-import { isWorkspaceSlug } from "../domain/WorkspaceSlug.ts"
+import { isWorkspacePath } from "../domain/gateway/ProfilePlan.ts"
+import { isWorkspaceSlug } from "../domain/gateway/WorkspaceSlug.ts"
 import { readOwn } from "./OwnFiles.ts"
 
 /** What a root's record says. */

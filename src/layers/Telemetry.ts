@@ -4,8 +4,8 @@
  */
 import { Cause, Context, Effect, Exit, Layer, Option } from "effect"
 import type { Scope } from "effect"
-import type { Attributes } from "../domain/TraceAttributes.ts"
-import { traceTarget } from "../domain/TraceTarget.ts"
+import type { Attributes } from "../domain/observability/TraceAttributes.ts"
+import { traceTarget } from "../domain/observability/TraceTarget.ts"
 import { RuntimeConfig } from "./Config.ts"
 import type { Redactor } from "./Redactor.ts"
 

@@ -1,4 +1,4 @@
-import { allVariables } from "../domain/Variables.ts"
+import { allVariables } from "../domain/settings/Variables.ts"
 
 const withhold = (names: ReadonlyArray<string>): Readonly<Record<string, undefined>> =>
   Object.fromEntries(names.map((name) => [name, undefined]))

@@ -5,8 +5,8 @@
 import { mkdir, rename } from "node:fs/promises"
 import { dirname, join } from "node:path"
 import { Effect, Schema } from "effect"
-import type { AgentSettings } from "../domain/GatewaySettings.ts"
-import type { ProfilePlan } from "../domain/ProfilePlan.ts"
+import type { AgentSettings } from "../domain/gateway/GatewaySettings.ts"
+import type { ProfilePlan } from "../domain/gateway/ProfilePlan.ts"
 import { planConfig } from "./GatewayConfigFile.ts"
 import type { ConfigPlan, ConfigTarget } from "./GatewayConfigFile.ts"
 import {

@@ -1,12 +1,17 @@
 import { Clock, Config, ConfigProvider, DateTime, Duration, Effect, FileSystem, Option, Redacted, Schema } from "effect"
 import { FetchHttpClient, HttpClient, HttpClientRequest } from "effect/http"
-import { describeAddressFailure, judgeAddress } from "../domain/AddressFailure.ts"
-import type { Address, AddressOutcome } from "../domain/AddressFailure.ts"
-import { loopback } from "../domain/AddressList.ts"
-import { callsPerMonth } from "../domain/CallForecast.ts"
-import { missingFunctions } from "../domain/ControlPlaneFunctions.ts"
-import type { ControlPlaneFindings, Findings, GatewayFindings, MachineFindings } from "../domain/DoctorFindings.ts"
-import { sessionReset } from "../domain/GatewaySettings.ts"
+import { callsPerMonth } from "../domain/controlPlane/CallForecast.ts"
+import { missingFunctions } from "../domain/controlPlane/ControlPlaneFunctions.ts"
+import { describeAddressFailure, judgeAddress } from "../domain/doctor/AddressFailure.ts"
+import type { Address, AddressOutcome } from "../domain/doctor/AddressFailure.ts"
+import type {
+  ControlPlaneFindings,
+  Findings,
+  GatewayFindings,
+  MachineFindings
+} from "../domain/doctor/DoctorFindings.ts"
+import { sessionReset } from "../domain/gateway/GatewaySettings.ts"
+import { loopback } from "../domain/settings/AddressList.ts"
 import { runCanary } from "../layers/Canary.ts"
 import { RuntimeConfig } from "../layers/Config.ts"
 import { ConvexClient } from "../layers/ConvexClient.ts"

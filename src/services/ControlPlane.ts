@@ -1,16 +1,12 @@
 import { Context, Duration, Effect, Layer, Option, Result, Schema, Semaphore, Struct } from "effect"
 import type { Stream } from "effect"
 import { SecureRandom } from "effect/crypto/SecureRandom"
-import type { ControlPlaneFailure } from "../domain/ControlPlaneFailure.ts"
-import { functions } from "../domain/ControlPlaneFunctions.ts"
-import type { RunSettings } from "../domain/ControlPlaneFunctions.ts"
-import { DeadLetter } from "../domain/DeadLetter.ts"
-import { DeliveryContext } from "../domain/DeliveryContext.ts"
-import { FinishedHeartbeat } from "../domain/Heartbeat.ts"
-import type { HeartbeatReport } from "../domain/Heartbeat.ts"
-import { Profiles } from "../domain/ProfilePlan.ts"
-import { PROTOCOL } from "../domain/Protocol.ts"
-import { Roster } from "../domain/Roster.ts"
+import type { ControlPlaneFailure } from "../domain/controlPlane/ControlPlaneFailure.ts"
+import { functions } from "../domain/controlPlane/ControlPlaneFunctions.ts"
+import type { RunSettings } from "../domain/controlPlane/ControlPlaneFunctions.ts"
+import { PulseAnswer, RuntimeCommands } from "../domain/controlPlane/RuntimeCommands.ts"
+import { DeadLetter } from "../domain/delivery/DeadLetter.ts"
+import { DeliveryContext } from "../domain/delivery/DeliveryContext.ts"
 import {
   Allowed,
   Backlog,
@@ -24,10 +20,23 @@ import {
   ReleaseAnswer,
   RenewAnswer,
   Wake
-} from "../domain/Run.ts"
-import type { FailedState, Failure, Fence, Lease, Outcome, ReleasedState, Run, SpentUsage } from "../domain/Run.ts"
-import { PulseAnswer, RuntimeCommands } from "../domain/RuntimeCommands.ts"
-import { UsageReport } from "../domain/UsageReport.ts"
+} from "../domain/delivery/Run.ts"
+import type {
+  FailedState,
+  Failure,
+  Fence,
+  Lease,
+  Outcome,
+  ReleasedState,
+  Run,
+  SpentUsage
+} from "../domain/delivery/Run.ts"
+import { Profiles } from "../domain/gateway/ProfilePlan.ts"
+import { FinishedHeartbeat } from "../domain/heartbeats/Heartbeat.ts"
+import type { HeartbeatReport } from "../domain/heartbeats/Heartbeat.ts"
+import { PROTOCOL } from "../domain/shared/Protocol.ts"
+import { Roster } from "../domain/tasks/Roster.ts"
+import { UsageReport } from "../domain/usage/UsageReport.ts"
 import { RuntimeConfig } from "../layers/Config.ts"
 import { Telemetry } from "../layers/Telemetry.ts"
 import type { Tracing } from "../layers/Telemetry.ts"

@@ -1,7 +1,7 @@
 import { Clock, Effect, Result, Schedule, Schema, Stream } from "effect"
 import type { Duration } from "effect"
-import { ControlPlaneUnavailable } from "../domain/ControlPlaneFailure.ts"
-import type { ControlPlaneFailure } from "../domain/ControlPlaneFailure.ts"
+import { ControlPlaneUnavailable } from "../domain/controlPlane/ControlPlaneFailure.ts"
+import type { ControlPlaneFailure } from "../domain/controlPlane/ControlPlaneFailure.ts"
 import type {
   AnswerOf,
   ArgumentsOf,
@@ -9,7 +9,7 @@ import type {
   MutationPath,
   QueryPath,
   ServicePath
-} from "../domain/ControlPlaneFunctions.ts"
+} from "../domain/controlPlane/ControlPlaneFunctions.ts"
 import { ConvexClient } from "../layers/ConvexClient.ts"
 import type { Arguments } from "../layers/ConvexClient.ts"
 import { Metrics } from "../layers/Metrics.ts"

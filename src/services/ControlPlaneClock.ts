@@ -1,5 +1,5 @@
 import { Clock, Effect } from "effect"
-import { monotonicMillisUnsafe } from "../domain/Monotonic.ts"
+import { monotonicMillisUnsafe } from "../domain/observability/Monotonic.ts"
 
 /** The control plane's clock as its answers let us know it. Moments that are sent to it or come from it are in its time. */
 export interface ControlPlaneClock {

@@ -1,5 +1,5 @@
 import { Effect } from "effect"
-import type { ControlPlaneFailure } from "../domain/ControlPlaneFailure.ts"
+import type { ControlPlaneFailure } from "../domain/controlPlane/ControlPlaneFailure.ts"
 import type { Lifecycle } from "./Lifecycle.ts"
 
 /**

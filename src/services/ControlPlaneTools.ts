@@ -1,8 +1,8 @@
 import type { Effect, Schema } from "effect"
-import type { ControlPlaneFailure } from "../domain/ControlPlaneFailure.ts"
-import { functions } from "../domain/ControlPlaneFunctions.ts"
-import type { ArgumentsOf, MutationPath, QueryPath, RunSettings } from "../domain/ControlPlaneFunctions.ts"
-import type { Fence } from "../domain/Run.ts"
+import type { ControlPlaneFailure } from "../domain/controlPlane/ControlPlaneFailure.ts"
+import { functions } from "../domain/controlPlane/ControlPlaneFunctions.ts"
+import type { ArgumentsOf, MutationPath, QueryPath, RunSettings } from "../domain/controlPlane/ControlPlaneFunctions.ts"
+import type { Fence } from "../domain/delivery/Run.ts"
 import {
   AgentSkills,
   AskedResponses,
@@ -20,7 +20,7 @@ import {
   TaskHistory,
   TaskThread,
   WrittenDocument
-} from "../domain/ToolAnswer.ts"
+} from "../domain/tasks/ToolAnswer.ts"
 import { patiently } from "./ControlPlaneCalls.ts"
 import type { ControlPlaneCalls } from "./ControlPlaneCalls.ts"
 

@@ -1,7 +1,7 @@
 import { Context, Effect, Layer, Stream, SubscriptionRef } from "effect"
-import { counted } from "../domain/Count.ts"
-import { rosterChange } from "../domain/Roster.ts"
-import type { Roster as Agents, RosterAgent } from "../domain/Roster.ts"
+import { rosterChange } from "../domain/tasks/Roster.ts"
+import type { Roster as Agents, RosterAgent } from "../domain/tasks/Roster.ts"
+import { counted } from "../domain/text/Count.ts"
 
 const slugs = (agents: ReadonlyArray<RosterAgent>): string => agents.map(({ slug }) => slug).join(", ")
 

@@ -1,9 +1,9 @@
 /** Notes the steps of a run with their durations. */
 import { Cause, Clock, Effect, Option, Ref } from "effect"
 import type { Exit } from "effect"
-import type { RunStep } from "../domain/RunStep.ts"
-import type { Spending } from "../domain/Spending.ts"
-import { stepEnded } from "../domain/Spending.ts"
+import type { RunStep } from "../domain/delivery/RunStep.ts"
+import type { Spending } from "../domain/usage/Spending.ts"
+import { stepEnded } from "../domain/usage/Spending.ts"
 
 /** How a step ended that has no result: the tag of its failure, `aborted` or `Defect`. */
 export const stepError = (cause: Cause.Cause<{ readonly _tag: string }>): string =>

@@ -1,6 +1,6 @@
 import { Clock, Context, Effect, Layer, Stream, SubscriptionRef } from "effect"
-import { judgeHealth } from "../domain/Health.ts"
-import type { Health } from "../domain/Health.ts"
+import { judgeHealth } from "../domain/observability/Health.ts"
+import type { Health } from "../domain/observability/Health.ts"
 import { ConvexClient } from "../layers/ConvexClient.ts"
 import { Metrics } from "../layers/Metrics.ts"
 import { Lifecycle, notReadyBecause } from "./Lifecycle.ts"

@@ -1,10 +1,8 @@
 import { describe, expectTypeOf, it } from "vitest"
-import type { AnswerOf, functions } from "../../src/domain/ControlPlaneFunctions.ts"
-import type { DeadLetter } from "../../src/domain/DeadLetter.ts"
-import type { DeliveryContext } from "../../src/domain/DeliveryContext.ts"
-import type { FinishedHeartbeat, HeartbeatContext } from "../../src/domain/Heartbeat.ts"
-import type { Profiles } from "../../src/domain/ProfilePlan.ts"
-import type { Roster } from "../../src/domain/Roster.ts"
+import type { AnswerOf, functions } from "../../src/domain/controlPlane/ControlPlaneFunctions.ts"
+import type { PulseAnswer, RuntimeCommands, ServedProtocols } from "../../src/domain/controlPlane/RuntimeCommands.ts"
+import type { DeadLetter } from "../../src/domain/delivery/DeadLetter.ts"
+import type { DeliveryContext } from "../../src/domain/delivery/DeliveryContext.ts"
 import type {
   Allowed,
   Backlog,
@@ -19,11 +17,13 @@ import type {
   RenewAnswer,
   Run,
   Wake
-} from "../../src/domain/Run.ts"
-import type { PulseAnswer, RuntimeCommands, ServedProtocols } from "../../src/domain/RuntimeCommands.ts"
-import type { RunDetails, RunView, StopAnswer } from "../../src/domain/RunView.ts"
-import type * as ToolAnswer from "../../src/domain/ToolAnswer.ts"
-import type { UsageReport } from "../../src/domain/UsageReport.ts"
+} from "../../src/domain/delivery/Run.ts"
+import type { RunDetails, RunView, StopAnswer } from "../../src/domain/delivery/RunView.ts"
+import type { Profiles } from "../../src/domain/gateway/ProfilePlan.ts"
+import type { FinishedHeartbeat, HeartbeatContext } from "../../src/domain/heartbeats/Heartbeat.ts"
+import type { Roster } from "../../src/domain/tasks/Roster.ts"
+import type * as ToolAnswer from "../../src/domain/tasks/ToolAnswer.ts"
+import type { UsageReport } from "../../src/domain/usage/UsageReport.ts"
 import type { Rotated } from "../../src/services/Operator.ts"
 
 type KeysOf<A> = A extends unknown ? keyof A : never

@@ -2,9 +2,9 @@ import { globSync } from "node:fs"
 import { join } from "node:path"
 import { Schema } from "effect"
 import { describe, expect, it } from "vitest"
-import { functions } from "../../src/domain/ControlPlaneFunctions.ts"
-import type { ServicePath } from "../../src/domain/ControlPlaneFunctions.ts"
-import { Backlog, RenewAnswer, Wake } from "../../src/domain/Run.ts"
+import { functions } from "../../src/domain/controlPlane/ControlPlaneFunctions.ts"
+import type { ServicePath } from "../../src/domain/controlPlane/ControlPlaneFunctions.ts"
+import { Backlog, RenewAnswer, Wake } from "../../src/domain/delivery/Run.ts"
 import type { ControlPlaneCalls } from "../../src/services/ControlPlaneCalls.ts"
 
 const folder = join(import.meta.dirname, "../../convex/service")

@@ -9,7 +9,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Schema } from "effect"
 import { acknowledge, commands, protocol, pulse } from "../../convex/service/runtimes.ts"
-import { PulseAnswer, RuntimeCommands, ServedProtocols } from "../../src/domain/RuntimeCommands.ts"
+import { PulseAnswer, RuntimeCommands, ServedProtocols } from "../../src/domain/controlPlane/RuntimeCommands.ts"
 
 /** A validator as Convex exports it. */
 type Validator =

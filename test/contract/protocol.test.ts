@@ -1,6 +1,11 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Schema } from "effect"
-import { firstProtocol, protocolMismatch, protocolProblem, protocolsServedAt } from "../../src/domain/Protocol.ts"
+import {
+  firstProtocol,
+  protocolMismatch,
+  protocolProblem,
+  protocolsServedAt
+} from "../../src/domain/shared/Protocol.ts"
 
 const version = Schema.Int.check(Schema.isBetween({ minimum: 1, maximum: 1_000 }))
 const many = { arbitrary: { runs: 200 } }

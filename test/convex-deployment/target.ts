@@ -8,7 +8,7 @@ import { makeAccount } from "../../local/account.ts"
 import type { Account, NewAgent } from "../../local/account.ts"
 import { personAt } from "../../local/person.ts"
 import type { Person } from "../../local/person.ts"
-import { PROTOCOL } from "../../src/domain/Protocol.ts"
+import { PROTOCOL } from "../../src/domain/shared/Protocol.ts"
 
 const setting = (name: string): string => {
   const value = process.env[name]

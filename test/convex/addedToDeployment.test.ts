@@ -36,9 +36,7 @@ export const add = mutation({
   for (const folder of ["service", "model", "scheduled", "app"]) {
     await cp(join(root, "convex", folder), join(convex, folder), { recursive: true })
   }
-  for (const name of ["AgentFlags", "Mention", "Protocol", "ServiceToken", "SessionKey", "TaskStatus", "TokenPrice"]) {
-    await cp(join(root, "src/domain", `${name}.ts`), join(product, "src/domain", `${name}.ts`))
-  }
+  await cp(join(root, "src/domain/shared"), join(product, "src/domain/shared"), { recursive: true })
   await cp(join(root, "convex/schema.ts"), join(convex, "missionControl.ts"))
   const [schema] = blocksIn("docs/control-plane.md").filter(({ kind }) => kind === "ts")
   await writeFile(join(convex, "schema.ts"), schema?.text ?? "")

@@ -2,7 +2,7 @@ import { ConvexError } from "convex/values"
 import { describe, expect, it } from "vitest"
 import { api } from "../../convex/_generated/api.js"
 import type { Id } from "../../convex/_generated/dataModel.js"
-import { PROTOCOL } from "../../src/domain/Protocol.ts"
+import { PROTOCOL } from "../../src/domain/shared/Protocol.ts"
 import { hour, minute, pass, stopTime } from "./clock.ts"
 import {
   codeOf,

@@ -9,7 +9,7 @@ import type { NamedLease } from "../../convex/model/leases.ts"
 import schema from "../../convex/schema.ts"
 import { internalsOf } from "../../local/plane/convexInternals.ts"
 import { countReadIntervals } from "../../local/plane/readIntervals.ts"
-import { PROTOCOL } from "../../src/domain/Protocol.ts"
+import { PROTOCOL } from "../../src/domain/shared/Protocol.ts"
 
 const root = join(import.meta.dirname, "../../convex")
 const modules = Object.fromEntries(

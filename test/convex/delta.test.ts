@@ -2,7 +2,7 @@ import { describe, expect, it } from "vitest"
 import { api, internal } from "../../convex/_generated/api.js"
 import type { Doc, Id } from "../../convex/_generated/dataModel.js"
 import { internalsOf } from "../../local/plane/convexInternals.ts"
-import { formatNotificationMessage } from "../../src/domain/Prompt.ts"
+import { formatNotificationMessage } from "../../src/domain/prompt/Prompt.ts"
 import { Dice } from "../simulation/dice.ts"
 import { hour, pass, stopTime } from "./clock.ts"
 import {

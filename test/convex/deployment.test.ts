@@ -58,20 +58,13 @@ describe("convex/", () => {
     for (const name of shared) {
       expect([name, await readFile(join(root, "src/domain", name), "utf8")]).toEqual([
         name,
-        name === "Mention.ts"
+        name === "shared/Mention.ts"
           ? expect.stringMatching(/^import MarkdownIt from "markdown-it"\n(?![\s\S]*^import )/)
           : expect.not.stringMatching(/^import /m)
       ])
     }
-    expect([...shared].toSorted()).toEqual([
-      "AgentFlags.ts",
-      "Mention.ts",
-      "Protocol.ts",
-      "ServiceToken.ts",
-      "SessionKey.ts",
-      "TaskStatus.ts",
-      "TokenPrice.ts"
-    ])
+    const files = await readdir(join(root, "src/domain/shared"))
+    expect([...shared].toSorted()).toEqual(files.map((name) => `shared/${name}`).toSorted())
   })
 
   it("says of every public function who may call it and what it reads", async () => {

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest"
 import { fallbackMessage } from "../../convex/model/fallbackMessage.ts"
-import type { TurnFailure } from "../../src/domain/TurnFailure.ts"
+import type { TurnFailure } from "../../src/domain/delivery/TurnFailure.ts"
 
 const of = (kind: string, message = "") => fallbackMessage("Engineer", "mention", { class: kind, message })
 

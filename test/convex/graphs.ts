@@ -1,5 +1,5 @@
 /** Random accounts of agents that mention and ask each other and create tasks, until none of them is notified any more. */
-import { PROTOCOL } from "../../src/domain/Protocol.ts"
+import { PROTOCOL } from "../../src/domain/shared/Protocol.ts"
 import type { Dice } from "../simulation/dice.ts"
 import type { Fence } from "../simulation/queueState.ts"
 

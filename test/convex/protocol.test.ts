@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest"
 import { api } from "../../convex/_generated/api.js"
-import { missingFunctions } from "../../src/domain/ControlPlaneFunctions.ts"
-import { PROTOCOL, servedProtocols } from "../../src/domain/Protocol.ts"
+import { missingFunctions } from "../../src/domain/controlPlane/ControlPlaneFunctions.ts"
+import { PROTOCOL, servedProtocols } from "../../src/domain/shared/Protocol.ts"
 import { stopTime } from "./clock.ts"
 import { makeTask, refusalOf, seededPlane } from "./controlPlane.ts"
 

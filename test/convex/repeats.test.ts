@@ -5,7 +5,7 @@ import type { FunctionReference } from "convex/server"
 import { describe, expect, it, vi } from "vitest"
 import { api } from "../../convex/_generated/api.js"
 import schema from "../../convex/schema.ts"
-import { PROTOCOL } from "../../src/domain/Protocol.ts"
+import { PROTOCOL } from "../../src/domain/shared/Protocol.ts"
 import { minute, pass, stopTime } from "./clock.ts"
 import { codeOf, fenceOf, first, leaseOf, makeTask, spent, type Plane, seededPlane, settings } from "./controlPlane.ts"
 

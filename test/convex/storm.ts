@@ -1,5 +1,5 @@
 /** How many turns one `@all` sets off among agents that always answer `@all`: the work coalesces while they are busy. */
-import { PROTOCOL } from "../../src/domain/Protocol.ts"
+import { PROTOCOL } from "../../src/domain/shared/Protocol.ts"
 import { AccountModel } from "../simulation/accountModel.ts"
 import { Dice } from "../simulation/dice.ts"
 import type { ClaimAnswer } from "../simulation/queueModel.ts"

@@ -1,7 +1,7 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest"
 import { api } from "../../convex/_generated/api.js"
 import type { Id } from "../../convex/_generated/dataModel.js"
-import { nextStatusesFor, taskStatuses } from "../../src/domain/TaskStatus.ts"
+import { nextStatusesFor, taskStatuses } from "../../src/domain/shared/TaskStatus.ts"
 import { hour, pass } from "./clock.ts"
 import {
   codeOf,

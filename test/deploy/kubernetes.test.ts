@@ -1,7 +1,7 @@
 import { readFileSync } from "node:fs"
 import { describe, expect, it } from "vitest"
 import { parse } from "yaml"
-import { allVariables, variables } from "../../src/domain/Variables.ts"
+import { allVariables, variables } from "../../src/domain/settings/Variables.ts"
 
 const manifest = parse(readFileSync(new URL("../../docs/kubernetes.yaml", import.meta.url), "utf8")) as any
 const pod = manifest.spec.template.spec

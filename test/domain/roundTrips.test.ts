@@ -1,8 +1,8 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Schema } from "effect"
-import { parseMentions } from "../../src/domain/Mention.ts"
-import { formatServiceToken, parseServiceToken, serviceTokenProblem } from "../../src/domain/ServiceToken.ts"
-import { isAgentSlug, parseSessionKey, sessionKey } from "../../src/domain/SessionKey.ts"
+import { parseMentions } from "../../src/domain/shared/Mention.ts"
+import { formatServiceToken, parseServiceToken, serviceTokenProblem } from "../../src/domain/shared/ServiceToken.ts"
+import { isAgentSlug, parseSessionKey, sessionKey } from "../../src/domain/shared/SessionKey.ts"
 
 const Slug = Schema.String.check(Schema.isPattern(/^[a-z0-9][a-z0-9_-]{0,63}$/))
 const Id = Schema.String.check(Schema.isPattern(/^[a-z0-9]{8,64}$/))

@@ -1,6 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Schema } from "effect"
-import { DeliveryContext } from "../../src/domain/DeliveryContext.ts"
+import { PulseAnswer, RuntimeCommands } from "../../src/domain/controlPlane/RuntimeCommands.ts"
+import { DeliveryContext } from "../../src/domain/delivery/DeliveryContext.ts"
 import {
   Backlog,
   ClaimAnswer,
@@ -10,9 +11,8 @@ import {
   RenewAnswer,
   Usage,
   Wake
-} from "../../src/domain/Run.ts"
-import { PulseAnswer, RuntimeCommands } from "../../src/domain/RuntimeCommands.ts"
-import { sampleContext, sampleRun } from "./sampleContext.ts"
+} from "../../src/domain/delivery/Run.ts"
+import { sampleContext, sampleRun } from "./delivery/sampleContext.ts"
 
 const throughJson = (value: unknown): unknown => JSON.parse(JSON.stringify(value))
 

@@ -1,10 +1,10 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Fiber, Option, Stream } from "effect"
 import { TestClock } from "effect/testing"
-import { functions } from "../../src/domain/ControlPlaneFunctions.ts"
-import { noUsage } from "../../src/domain/Run.ts"
-import { deliveryOutcomes, heartbeatOutcomes } from "../../src/domain/RunEnd.ts"
-import type { DeliveryOutcome } from "../../src/domain/RunEnd.ts"
+import { functions } from "../../src/domain/controlPlane/ControlPlaneFunctions.ts"
+import { noUsage } from "../../src/domain/delivery/Run.ts"
+import { deliveryOutcomes, heartbeatOutcomes } from "../../src/domain/delivery/RunEnd.ts"
+import type { DeliveryOutcome } from "../../src/domain/delivery/RunEnd.ts"
 import { Metrics } from "../../src/layers/Metrics.ts"
 
 const end = (outcome: DeliveryOutcome, error: string | null = null) => ({

@@ -1,6 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Layer, Option, Redacted } from "effect"
-import { REDACTED } from "../../src/domain/Redaction.ts"
+import { REDACTED } from "../../src/domain/observability/Redaction.ts"
 import { RuntimeConfig } from "../../src/layers/Config.ts"
 import { Redactor } from "../../src/layers/Redactor.ts"
 

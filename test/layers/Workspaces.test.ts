@@ -17,11 +17,11 @@ import { assert, describe, it } from "@effect/vitest"
 import { Effect, Schema } from "effect"
 import type { Scope } from "effect"
 import { configIssues } from "../../local/gateway/config.ts"
-import { planProfiles } from "../../src/domain/ProfilePlan.ts"
-import type { Profile, ProfilePlan } from "../../src/domain/ProfilePlan.ts"
+import { planProfiles } from "../../src/domain/gateway/ProfilePlan.ts"
+import type { Profile, ProfilePlan } from "../../src/domain/gateway/ProfilePlan.ts"
 import { applySync, hasSteps, planSync } from "../../src/layers/Workspaces.ts"
 import type { SyncSteps, SyncTarget } from "../../src/layers/Workspaces.ts"
-import { attacks } from "../domain/slugAttacks.ts"
+import { attacks } from "../domain/gateway/slugAttacks.ts"
 
 const texts = { agentsMd: "# How", heartbeatMd: "# Beat", worktreeScript: "#!/bin/sh", tools: "- `task_load`" }
 const profile = (slug: string, more: Partial<Profile> = {}): Profile => ({

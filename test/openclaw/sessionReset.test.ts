@@ -1,8 +1,8 @@
 import { readFileSync, writeFileSync } from "node:fs"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
-import { sessionReset } from "../../src/domain/GatewaySettings.ts"
-import { sessionKey } from "../../src/domain/SessionKey.ts"
+import { sessionReset } from "../../src/domain/gateway/GatewaySettings.ts"
+import { sessionKey } from "../../src/domain/shared/SessionKey.ts"
 import { Contract, spokenOf } from "../gateway-contract/target.ts"
 import { setting, sharedGateway } from "./sharedGateway.ts"
 

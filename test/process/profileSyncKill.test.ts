@@ -4,7 +4,7 @@ import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
-import type { Profiles } from "../../src/domain/ProfilePlan.ts"
+import type { Profiles } from "../../src/domain/gateway/ProfilePlan.ts"
 import { syncOnce } from "./fixtures/syncOnce.ts"
 
 const fixture = (name: string) => join(import.meta.dirname, "fixtures", name)

@@ -5,7 +5,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import { planeStats } from "../../bench/planeStats.ts"
 import { runtimeEnv } from "../../local/account.ts"
-import { PROTOCOL } from "../../src/domain/Protocol.ts"
+import { PROTOCOL } from "../../src/domain/shared/Protocol.ts"
 import { eventually, makeHouse } from "./house.ts"
 import { runIn } from "./runIn.ts"
 
@@ -32,7 +32,7 @@ const changedApp = (path: string, change: (text: string) => string) =>
 
 /** One that speaks another version of the contract. */
 const appOfProtocol = (version: number) =>
-  changedApp("src/domain/Protocol.ts", (text) =>
+  changedApp("src/domain/shared/Protocol.ts", (text) =>
     text.replace(/^export const PROTOCOL = \d+$/m, `export const PROTOCOL = ${version}`)
   )
 

@@ -4,7 +4,7 @@ import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { assert, describe, it } from "@effect/vitest"
 import { shippedVariables } from "../../bench/subject.ts"
-import { allVariables } from "../../src/domain/Variables.ts"
+import { allVariables } from "../../src/domain/settings/Variables.ts"
 import { debianProgram } from "./debianProgram.ts"
 
 const name = "mission-control-runtime@.service"

@@ -1,14 +1,14 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Layer, Ref, Schema } from "effect"
-import { ControlPlaneRefused } from "../../src/domain/ControlPlaneFailure.ts"
-import { noSpending } from "../../src/domain/Spending.ts"
+import { ControlPlaneRefused } from "../../src/domain/controlPlane/ControlPlaneFailure.ts"
+import { noSpending } from "../../src/domain/usage/Spending.ts"
 import { RuntimeConfig } from "../../src/layers/Config.ts"
 import { Metrics } from "../../src/layers/Metrics.ts"
 import { Redactor } from "../../src/layers/Redactor.ts"
 import { AgentTools } from "../../src/services/AgentTools.ts"
 import { ControlPlane } from "../../src/services/ControlPlane.ts"
 import { allTools } from "../../src/services/tools/AllTools.ts"
-import { defaultFlags, sampleContext } from "../domain/sampleContext.ts"
+import { defaultFlags, sampleContext } from "../domain/delivery/sampleContext.ts"
 
 /** Refuses whatever reaches it, so that a call can be told from one that was refused before. */
 const refusing = Layer.effect(

@@ -1,10 +1,14 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Fiber, Layer, Ref } from "effect"
 import { TestClock } from "effect/testing"
-import { ControlPlaneRefused, ControlPlaneUnavailable, LeaseLost } from "../../src/domain/ControlPlaneFailure.ts"
-import type { ControlPlaneFailure } from "../../src/domain/ControlPlaneFailure.ts"
-import type { DeliveryContext } from "../../src/domain/DeliveryContext.ts"
-import { noSpending } from "../../src/domain/Spending.ts"
+import {
+  ControlPlaneRefused,
+  ControlPlaneUnavailable,
+  LeaseLost
+} from "../../src/domain/controlPlane/ControlPlaneFailure.ts"
+import type { ControlPlaneFailure } from "../../src/domain/controlPlane/ControlPlaneFailure.ts"
+import type { DeliveryContext } from "../../src/domain/delivery/DeliveryContext.ts"
+import { noSpending } from "../../src/domain/usage/Spending.ts"
 import { RuntimeConfig } from "../../src/layers/Config.ts"
 import { Metrics } from "../../src/layers/Metrics.ts"
 import { Redactor } from "../../src/layers/Redactor.ts"
@@ -12,7 +16,7 @@ import { AgentTools, describeHttpTools } from "../../src/services/AgentTools.ts"
 import { ControlPlane } from "../../src/services/ControlPlane.ts"
 import type { RunContext, ToolAgent } from "../../src/services/tools/AgentTool.ts"
 import { allTools } from "../../src/services/tools/AllTools.ts"
-import { defaultFlags, lead, sampleContext, sampleMessage, sampleTask } from "../domain/sampleContext.ts"
+import { defaultFlags, lead, sampleContext, sampleMessage, sampleTask } from "../domain/delivery/sampleContext.ts"
 
 const fence = { run: "notification_1", session: "session_1", epoch: 3 }
 

@@ -8,7 +8,7 @@ import {
   ProviderFailed,
   TurnAmbiguous,
   UnknownAgent
-} from "../../src/domain/TurnFailure.ts"
+} from "../../src/domain/delivery/TurnFailure.ts"
 import { RuntimeConfig } from "../../src/layers/Config.ts"
 import type { Settings } from "../../src/layers/Config.ts"
 import { Gateway } from "../../src/layers/Gateway.ts"
@@ -16,7 +16,7 @@ import { GatewayProcess } from "../../src/layers/GatewayProcess.ts"
 import { Admission, GatewayGuard } from "../../src/services/GatewayGuard.ts"
 import { canClaim, Lifecycle } from "../../src/services/Lifecycle.ts"
 import { Roster } from "../../src/services/Roster.ts"
-import { defaultFlags } from "../domain/sampleContext.ts"
+import { defaultFlags } from "../domain/delivery/sampleContext.ts"
 
 const unreachable = new GatewayUnreachable({ detail: "ECONNREFUSED" })
 const providerFailed = new ProviderFailed({ detail: "502", status: 502 })

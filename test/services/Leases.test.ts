@@ -1,9 +1,13 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Deferred, Duration, Effect, Exit, Fiber, Layer, Logger, Queue, Ref, Stream } from "effect"
 import { TestClock } from "effect/testing"
-import { BootConflict, ControlPlaneUnavailable, TokenRefused } from "../../src/domain/ControlPlaneFailure.ts"
-import type { ControlPlaneFailure } from "../../src/domain/ControlPlaneFailure.ts"
-import type { Lease, RenewAnswer } from "../../src/domain/Run.ts"
+import {
+  BootConflict,
+  ControlPlaneUnavailable,
+  TokenRefused
+} from "../../src/domain/controlPlane/ControlPlaneFailure.ts"
+import type { ControlPlaneFailure } from "../../src/domain/controlPlane/ControlPlaneFailure.ts"
+import type { Lease, RenewAnswer } from "../../src/domain/delivery/Run.ts"
 import { RuntimeConfig } from "../../src/layers/Config.ts"
 import { ControlPlane } from "../../src/services/ControlPlane.ts"
 import { Leases } from "../../src/services/Leases.ts"

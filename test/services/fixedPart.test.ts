@@ -2,14 +2,14 @@ import { readFileSync } from "node:fs"
 import { join } from "node:path"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Layer } from "effect"
-import { instructionsFor } from "../../src/domain/Instructions.ts"
-import { planProfiles } from "../../src/domain/ProfilePlan.ts"
+import { planProfiles } from "../../src/domain/gateway/ProfilePlan.ts"
+import { instructionsFor } from "../../src/domain/prompt/Instructions.ts"
 import { RuntimeConfig } from "../../src/layers/Config.ts"
 import { Metrics } from "../../src/layers/Metrics.ts"
 import { Redactor } from "../../src/layers/Redactor.ts"
 import { AgentTools } from "../../src/services/AgentTools.ts"
 import { ControlPlane } from "../../src/services/ControlPlane.ts"
-import { sampleContext } from "../domain/sampleContext.ts"
+import { sampleContext } from "../domain/delivery/sampleContext.ts"
 
 /** The files of a workspace that the gateway puts into each request. */
 const injected = ["AGENTS.md", "SOUL.md", "IDENTITY.md", "USER.md", "MEMORY.md"]

@@ -1,7 +1,7 @@
 /** The control plane's functions by their path, as a runtime calls them. */
-import { functions } from "../../src/domain/ControlPlaneFunctions.ts"
-import type { ArgumentsOf, RunSettings, ServiceFunctions } from "../../src/domain/ControlPlaneFunctions.ts"
-import { canAgentMarkDone, nextStatusesFor, pathTo } from "../../src/domain/TaskStatus.ts"
+import { functions } from "../../src/domain/controlPlane/ControlPlaneFunctions.ts"
+import type { ArgumentsOf, RunSettings, ServiceFunctions } from "../../src/domain/controlPlane/ControlPlaneFunctions.ts"
+import { canAgentMarkDone, nextStatusesFor, pathTo } from "../../src/domain/shared/TaskStatus.ts"
 import type { AccountOptions, Agent, Origin, Task } from "./accountState.ts"
 import { ContextModel } from "./contextModel.ts"
 import type { Run } from "./queueEnds.ts"

@@ -1,5 +1,5 @@
 /** What a claim may give, what becomes of leases, and that no work waits while a runtime could claim it. */
-import { leaseKey } from "../../src/domain/Run.ts"
+import { leaseKey } from "../../src/domain/delivery/Run.ts"
 import { momentAfter } from "./queueEnds.ts"
 import { heartbeatRun, isPassive, isSuspect, MAX_EVENTS } from "./queueState.ts"
 import type { ClaimEntry, EndEntry, Event, Session } from "./queueState.ts"

@@ -1,6 +1,6 @@
 /** Which agents are notified of what people and agents do, and what that does to tasks. */
-import { needsAssignee, pathTo } from "../../src/domain/TaskStatus.ts"
-import type { TaskStatus } from "../../src/domain/TaskStatus.ts"
+import { needsAssignee, pathTo } from "../../src/domain/shared/TaskStatus.ts"
+import type { TaskStatus } from "../../src/domain/shared/TaskStatus.ts"
 import { AccountState } from "./accountState.ts"
 import type { AccountOptions, Agent, Message, Origin, Task } from "./accountState.ts"
 import { acceptedOf, Refusal, typeOf } from "./queueState.ts"

@@ -1,5 +1,5 @@
 /** What the gateway remembers of each session, and whether an agent has seen there what it must have seen. */
-import { divideEvents } from "../../src/domain/DeliveryPolicy.ts"
+import { divideEvents } from "../../src/domain/delivery/DeliveryPolicy.ts"
 import type { Turn, World } from "./world.ts"
 
 /** As many messages before its request as a full prompt shows. */

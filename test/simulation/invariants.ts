@@ -1,6 +1,6 @@
 /** I1 to I15 as far as a queue and its turns can break them, judged by what happened and not by what was meant. */
-import { isAnswerOwed } from "../../src/domain/AnswerDuty.ts"
-import { divideEvents } from "../../src/domain/DeliveryPolicy.ts"
+import { isAnswerOwed } from "../../src/domain/delivery/AnswerDuty.ts"
+import { divideEvents } from "../../src/domain/delivery/DeliveryPolicy.ts"
 import { ACCOUNT } from "./accountState.ts"
 import { ClaimInvariants } from "./claimInvariants.ts"
 import type { Limits } from "./claimInvariants.ts"

@@ -9,11 +9,11 @@ import {
   ControlPlaneUnavailable,
   LeaseLost,
   TokenRefused
-} from "../../src/domain/ControlPlaneFailure.ts"
-import type { ControlPlaneFailure } from "../../src/domain/ControlPlaneFailure.ts"
-import { functions } from "../../src/domain/ControlPlaneFunctions.ts"
-import { leaseKey } from "../../src/domain/Run.ts"
-import type { Lease } from "../../src/domain/Run.ts"
+} from "../../src/domain/controlPlane/ControlPlaneFailure.ts"
+import type { ControlPlaneFailure } from "../../src/domain/controlPlane/ControlPlaneFailure.ts"
+import { functions } from "../../src/domain/controlPlane/ControlPlaneFunctions.ts"
+import { leaseKey } from "../../src/domain/delivery/Run.ts"
+import type { Lease } from "../../src/domain/delivery/Run.ts"
 import { ConvexClient } from "../../src/layers/ConvexClient.ts"
 import { Refusal } from "./queueState.ts"
 import type { RuntimeProcess, Step, Turn, World } from "./world.ts"

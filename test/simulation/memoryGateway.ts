@@ -1,9 +1,8 @@
 /** The gateway in memory: the dice script the turns, which run one at a time in a session. */
 import { Deferred, Effect, Exit, Fiber, Layer, Semaphore } from "effect"
 import type { Duration } from "effect"
-import { leaseKey } from "../../src/domain/Run.ts"
-import { noUsage } from "../../src/domain/Run.ts"
-import { weightedTokensOf } from "../../src/domain/TokenPrice.ts"
+import { leaseKey } from "../../src/domain/delivery/Run.ts"
+import { noUsage } from "../../src/domain/delivery/Run.ts"
 import {
   ConnectionLost,
   GatewayMisconfigured,
@@ -16,8 +15,9 @@ import {
   TurnUnreadable,
   UnknownAgent,
   failureOf
-} from "../../src/domain/TurnFailure.ts"
-import type { TurnFailure } from "../../src/domain/TurnFailure.ts"
+} from "../../src/domain/delivery/TurnFailure.ts"
+import type { TurnFailure } from "../../src/domain/delivery/TurnFailure.ts"
+import { weightedTokensOf } from "../../src/domain/shared/TokenPrice.ts"
 import { Gateway, unseenGateway } from "../../src/layers/Gateway.ts"
 import type { FunctionCall, GatewayRequest, RoundAnswer } from "../../src/layers/Gateway.ts"
 import { GatewayHistory } from "./gatewayHistory.ts"

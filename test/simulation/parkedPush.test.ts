@@ -1,7 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Clock, Duration, Effect, Exit, Fiber, Scope } from "effect"
 import { TestClock } from "effect/testing"
-import { functions } from "../../src/domain/ControlPlaneFunctions.ts"
+import { functions } from "../../src/domain/controlPlane/ControlPlaneFunctions.ts"
 import { AccountModel } from "./accountModel.ts"
 import { Dice } from "./dice.ts"
 import { park, pushChanges, WATCHDOG_MILLIS } from "./memoryConvex.ts"

@@ -1,9 +1,9 @@
 /** Mistakes that a runtime or a control plane could make, planted from outside, each with the invariant it breaks. */
 import { Effect, Fiber } from "effect"
-import { functions } from "../../src/domain/ControlPlaneFunctions.ts"
-import { leaseKey } from "../../src/domain/Run.ts"
-import type { Fence, Lease } from "../../src/domain/Run.ts"
-import { ProviderFailed, TurnSilent } from "../../src/domain/TurnFailure.ts"
+import { functions } from "../../src/domain/controlPlane/ControlPlaneFunctions.ts"
+import { leaseKey } from "../../src/domain/delivery/Run.ts"
+import type { Fence, Lease } from "../../src/domain/delivery/Run.ts"
+import { ProviderFailed, TurnSilent } from "../../src/domain/delivery/TurnFailure.ts"
 import type { ConvexClient } from "../../src/layers/ConvexClient.ts"
 import type { Mistake } from "./queueState.ts"
 import type { Wrappers } from "./runtimeProcess.ts"

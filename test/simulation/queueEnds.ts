@@ -1,7 +1,7 @@
 /** How runs end, what a run may do under its fence, and the schedule of heartbeats. */
 import { Cron, Result } from "effect"
-import type { ArgumentsOf, functions } from "../../src/domain/ControlPlaneFunctions.ts"
-import type { Allowed, FailedState, RefusedEvent, ReleasedState } from "../../src/domain/Run.ts"
+import type { ArgumentsOf, functions } from "../../src/domain/controlPlane/ControlPlaneFunctions.ts"
+import type { Allowed, FailedState, RefusedEvent, ReleasedState } from "../../src/domain/delivery/Run.ts"
 import { acceptedOf, heartbeatRun, isOwed, QueueState, Refusal, unlimited } from "./queueState.ts"
 import type { Cause, EndKind, Fence, Heartbeat, Lease, Notification, Outcome, RunKind, Session } from "./queueState.ts"
 import { shares } from "./usageModel.ts"

@@ -1,6 +1,6 @@
 /** The claim: who gets which work, and what becomes of leases whose process does not name them. */
-import type { ArgumentsOf, functions } from "../../src/domain/ControlPlaneFunctions.ts"
-import type { BrokenRun, ClaimAnswer as RunAnswer, RenewAnswer } from "../../src/domain/Run.ts"
+import type { ArgumentsOf, functions } from "../../src/domain/controlPlane/ControlPlaneFunctions.ts"
+import type { BrokenRun, ClaimAnswer as RunAnswer, RenewAnswer } from "../../src/domain/delivery/Run.ts"
 import { momentAfter, QueueEnds, urgencyOf } from "./queueEnds.ts"
 import { byOrder, heartbeatRun, isSuspect, least, Refusal } from "./queueState.ts"
 import type { Lease, LeaseName, Notification, Session } from "./queueState.ts"

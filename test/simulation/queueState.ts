@@ -2,8 +2,8 @@
  * The queue's rows and what follows from them, independent of convex/: small, synchronous, in memory. Every rule is a
  * plain filter over all rows, so that it can be read against the design; nothing here is indexed or fast.
  */
-import type { RunSettings } from "../../src/domain/ControlPlaneFunctions.ts"
-import type { TurnState } from "../../src/domain/Run.ts"
+import type { RunSettings } from "../../src/domain/controlPlane/ControlPlaneFunctions.ts"
+import type { TurnState } from "../../src/domain/delivery/Run.ts"
 import { type Budget, UsageModel } from "./usageModel.ts"
 
 export type NotificationType = "mention" | "thread_update" | "assignment" | "status_change" | "response_request"

@@ -1,7 +1,7 @@
 /** One seed: an account, its people, one or two runtimes, a gateway, and everything that can go wrong with them. */
 import { Clock, Deferred, Duration, Effect, Exit, Fiber, Scope } from "effect"
 import { TestClock } from "effect/testing"
-import { functions } from "../../src/domain/ControlPlaneFunctions.ts"
+import { functions } from "../../src/domain/controlPlane/ControlPlaneFunctions.ts"
 import type { Settings } from "../../src/layers/Config.ts"
 import { AccountModel } from "./accountModel.ts"
 import { damages } from "./accountState.ts"

@@ -1,6 +1,6 @@
 /** What attempts spent, as the control plane records it. */
-import type { ArgumentsOf, functions } from "../../src/domain/ControlPlaneFunctions.ts"
-import { weightedTokensOf } from "../../src/domain/TokenPrice.ts"
+import type { ArgumentsOf, functions } from "../../src/domain/controlPlane/ControlPlaneFunctions.ts"
+import { weightedTokensOf } from "../../src/domain/shared/TokenPrice.ts"
 import type { Mistake } from "./queueState.ts"
 
 type Spent = ArgumentsOf<typeof functions.recordUsage>["usage"]

@@ -1,9 +1,9 @@
 import { Schema } from "effect"
 import type { Effect, Ref } from "effect"
-import type { ControlPlaneFailure } from "../../domain/ControlPlaneFailure.ts"
-import type { DeliveryContext } from "../../domain/DeliveryContext.ts"
-import type { Fence, HeartbeatRun, NotificationRun } from "../../domain/Run.ts"
-import type { Spending } from "../../domain/Spending.ts"
+import type { ControlPlaneFailure } from "../../domain/controlPlane/ControlPlaneFailure.ts"
+import type { DeliveryContext } from "../../domain/delivery/DeliveryContext.ts"
+import type { Fence, HeartbeatRun, NotificationRun } from "../../domain/delivery/Run.ts"
+import type { Spending } from "../../domain/usage/Spending.ts"
 import type { ControlPlane } from "../ControlPlane.ts"
 
 /** A tool's own no, by policy or by a value that its shape allows; the agent reads code and detail and may do better. */

@@ -1,5 +1,5 @@
 import { Effect, Schema, Struct } from "effect"
-import { DocumentType } from "../../domain/ToolAnswer.ts"
+import { DocumentType } from "../../domain/tasks/ToolAnswer.ts"
 import { defineTool } from "./AgentTool.ts"
 import { nameOf, timeOf } from "./TaskAnswer.ts"
 import { limit } from "./ToolParameters.ts"

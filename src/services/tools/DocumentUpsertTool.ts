@@ -1,5 +1,5 @@
 import { Effect, Schema } from "effect"
-import { DocumentType } from "../../domain/ToolAnswer.ts"
+import { DocumentType } from "../../domain/tasks/ToolAnswer.ts"
 import { actsOnTask, defineTool, otherTask } from "./AgentTool.ts"
 import { ownTaskId, title } from "./ToolParameters.ts"
 

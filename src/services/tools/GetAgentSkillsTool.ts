@@ -1,5 +1,5 @@
 import { Effect, Schema, Struct } from "effect"
-import { cut } from "../../domain/Text.ts"
+import { cut } from "../../domain/text/Text.ts"
 import { defineTool } from "./AgentTool.ts"
 import { agentSlug } from "./ToolParameters.ts"
 

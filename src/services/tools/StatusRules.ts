@@ -1,6 +1,6 @@
 import { Effect, Schema } from "effect"
-import { TaskStatus } from "../../domain/DeliveryContext.ts"
-import { agentTaskStatuses, canAgentMarkDone, nextStatusesFor } from "../../domain/TaskStatus.ts"
+import { TaskStatus } from "../../domain/delivery/DeliveryContext.ts"
+import { agentTaskStatuses, canAgentMarkDone, nextStatusesFor } from "../../domain/shared/TaskStatus.ts"
 import { ToolRejected } from "./AgentTool.ts"
 import type { RunContext, ToolAgent } from "./AgentTool.ts"
 

@@ -1,8 +1,8 @@
 /** Tasks and messages as tools show them to agents: names for ids, dates that can be read, long texts cut. */
 import { DateTime, Schema, Struct } from "effect"
-import { TaskStatus } from "../../domain/DeliveryContext.ts"
-import type { Actor, MessageView, TaskView } from "../../domain/DeliveryContext.ts"
-import { cut } from "../../domain/Text.ts"
+import { TaskStatus } from "../../domain/delivery/DeliveryContext.ts"
+import type { Actor, MessageView, TaskView } from "../../domain/delivery/DeliveryContext.ts"
+import { cut } from "../../domain/text/Text.ts"
 
 export const TaskAnswer = Schema.Struct({
   id: Schema.String,

@@ -1,5 +1,5 @@
 import { Effect, Schema } from "effect"
-import { TaskStatus } from "../../domain/DeliveryContext.ts"
+import { TaskStatus } from "../../domain/delivery/DeliveryContext.ts"
 import { defineTool, isOrchestrator } from "./AgentTool.ts"
 import { keptReason } from "./StatusRules.ts"
 import { slugs, taskId } from "./ToolParameters.ts"

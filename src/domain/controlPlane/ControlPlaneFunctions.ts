@@ -1,0 +1,101 @@
+import type { api } from "../../../convex/_generated/api.js"
+
+type Api = (typeof api)["service"]
+
+/** The path of a function that the deployment offers to runtimes; types only, so that nothing of convex/ is loaded. */
+export type ServicePath = {
+  [Module in keyof Api & string]: `service/${Module}:${keyof Api[Module] & string}`
+}[keyof Api & string]
+
+type ReferenceOf<Path> = Path extends `service/${infer Module extends keyof Api & string}:${infer Name}`
+  ? Api[Module][Name & keyof Api[Module]]
+  : never
+
+type PathOfKind<Kind> = {
+  [Path in ServicePath]: ReferenceOf<Path> extends { readonly _type: Kind } ? Path : never
+}[ServicePath]
+
+export type QueryPath = PathOfKind<"query">
+export type MutationPath = PathOfKind<"mutation">
+
+/** A value that travels: neither side changes it, and an id of a table is a string. */
+type Travelled<A> = A extends string & { readonly __tableName: unknown }
+  ? string
+  : A extends ReadonlyArray<infer Item>
+    ? ReadonlyArray<Travelled<Item>>
+    : A extends object
+      ? { readonly [Key in keyof A]: Travelled<A[Key]> }
+      : A
+
+/** The arguments of a function, without the account and the token that every call carries. */
+export type ArgumentsOf<Path extends ServicePath> = Travelled<
+  Omit<ReferenceOf<Path>["_args"], "accountId" | "serviceToken">
+>
+
+/** The answer of a function. */
+export type AnswerOf<Path extends ServicePath> = Travelled<ReferenceOf<Path>["_returnType"]>
+
+/** The deployment as runtimes see it: each function by its path. */
+export type ServiceFunctions = {
+  readonly [Path in ServicePath]: (args: ArgumentsOf<Path>) => AnswerOf<Path>
+}
+
+/** The control plane's functions by what the runtime and its command line use them for; the only list of their paths. */
+export const functions = {
+  claim: "service/notifications:claim",
+  renew: "service/notifications:renew",
+  complete: "service/notifications:complete",
+  fail: "service/notifications:fail",
+  release: "service/notifications:release",
+  updateAgentHeartbeat: "service/agents:updateAgentHeartbeat",
+  recordUsage: "service/usage:record",
+  allowUsage: "service/usage:allow",
+  usageReport: "service/usage:report",
+  context: "service/notifications:context",
+  wake: "service/notifications:wake",
+  backlog: "service/notifications:backlog",
+  deadLetters: "service/notifications:deadLetters",
+  retryDeadLetter: "service/notifications:retryDeadLetter",
+  discardDeadLetter: "service/notifications:discardDeadLetter",
+  runs: "service/runs:list",
+  run: "service/runs:get",
+  stopRuns: "service/runs:stop",
+  runAgain: "service/runs:again",
+  pause: "service/pauses:pause",
+  resume: "service/pauses:resume",
+  rotateSessions: "service/sessions:rotate",
+  pulse: "service/runtimes:pulse",
+  commands: "service/runtimes:commands",
+  acknowledge: "service/runtimes:acknowledge",
+  protocol: "service/runtimes:protocol",
+  serviceFunctions: "service/functions:list",
+  agents: "service/agents:list",
+  profiles: "service/agents:profiles",
+  agentSkills: "service/agents:skills",
+  loadTask: "service/tasks:load",
+  getTask: "service/tasks:get",
+  listTasks: "service/tasks:list",
+  searchTasks: "service/tasks:search",
+  taskThread: "service/tasks:thread",
+  taskHistory: "service/tasks:history",
+  setTaskStatus: "service/tasks:setStatus",
+  createTask: "service/tasks:create",
+  updateTask: "service/tasks:update",
+  assignTask: "service/tasks:assign",
+  removeTask: "service/tasks:remove",
+  linkPullRequest: "service/tasks:linkPullRequest",
+  listDocuments: "service/documents:list",
+  upsertDocument: "service/documents:upsert",
+  postMessage: "service/messages:post",
+  requestResponses: "service/responseRequests:create"
+} as const satisfies Record<string, ServicePath>
+
+/** Functions that the runtime calls and a deployment does not list. */
+export const missingFunctions = (listed: ReadonlyArray<string>): ReadonlyArray<string> =>
+  Object.values(functions).filter((path) => path !== functions.serviceFunctions && !listed.includes(path))
+
+/** The path of a function that the runtime calls. */
+export type FunctionPath = (typeof functions)[keyof typeof functions]
+
+/** What each call of a run carries of the runtime's configuration. */
+export type RunSettings = ArgumentsOf<typeof functions.complete>["settings"]

@@ -1,0 +1,60 @@
+import { DateTime, Schema } from "effect"
+import { counted } from "../text/Count.ts"
+import { oneLine } from "../text/Text.ts"
+import { textTable } from "../text/TextTable.ts"
+import { NotificationType } from "./DeliveryContext.ts"
+
+/** A notification that was given up, as an operator judges it; times are the control plane's epoch milliseconds. */
+export const DeadLetter = Schema.Struct({
+  id: Schema.String,
+  type: NotificationType,
+  agentSlug: Schema.NullOr(Schema.String),
+  taskId: Schema.String,
+  taskTitle: Schema.NullOr(Schema.String),
+  createdAt: Schema.Finite,
+  diedAt: Schema.Finite,
+  attempts: Schema.Finite,
+  claims: Schema.Finite,
+  error: Schema.NullOr(Schema.Struct({ class: Schema.String, message: Schema.String, at: Schema.Finite })),
+  /** An answer was owed. */
+  isRequired: Schema.Boolean,
+  hasFallback: Schema.Boolean,
+  /** Oldest first. */
+  events: Schema.Array(Schema.Struct({ type: NotificationType, actorName: Schema.String, at: Schema.Finite })),
+  traceId: Schema.NullOr(Schema.String)
+})
+export type DeadLetter = typeof DeadLetter.Type
+
+const when = (millis: number): string => DateTime.formatIso(DateTime.makeUnsafe(millis))
+
+/** One line each, the latest first. */
+export const deadLetterTable = (letters: ReadonlyArray<DeadLetter>): string =>
+  textTable(
+    ["id", "died", "agent", "type", "events", "attempts", "error", "task"],
+    letters.map((letter) => [
+      letter.id,
+      when(letter.diedAt),
+      letter.agentSlug ?? "(gone)",
+      letter.type,
+      String(letter.events.length),
+      String(letter.attempts),
+      letter.error?.class ?? "-",
+      letter.taskTitle ?? "(gone)"
+    ])
+  )
+
+/** Everything about one, a line for each fact. */
+export const describeDeadLetter = (letter: DeadLetter): string =>
+  [
+    `id         ${letter.id}`,
+    `type       ${letter.type}${letter.isRequired ? ", an answer was owed" : ""}`,
+    `agent      ${letter.agentSlug ?? "(gone)"}`,
+    `task       ${letter.taskTitle ?? "(gone)"} (${letter.taskId})`,
+    `made       ${when(letter.createdAt)}`,
+    `died       ${when(letter.diedAt)}`,
+    `attempts   ${letter.attempts}, claimed ${counted(letter.claims, "time")}`,
+    `error      ${letter.error === null ? "-" : `${letter.error.class}: ${letter.error.message.replace(/\s+/g, " ")}`}`,
+    `fallback   ${letter.hasFallback ? "posted" : "none"}`,
+    ...letter.events.map(({ actorName, at, type }) => `event      ${when(at)} ${type} of ${oneLine(actorName)}`),
+    `trace      ${letter.traceId ?? "-"}`
+  ].join("\n")

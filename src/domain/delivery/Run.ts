@@ -1,0 +1,225 @@
+import { Schema } from "effect"
+import { HeartbeatContext } from "../heartbeats/Heartbeat.ts"
+import type { TokenPrice } from "../shared/TokenPrice.ts"
+import { DeliveryContext } from "./DeliveryContext.ts"
+import type { RunStep } from "./RunStep.ts"
+
+/** A session held under an epoch, as claims and renewals name it. */
+export const Lease = Schema.Struct({ session: Schema.String, epoch: Schema.Finite })
+export type Lease = typeof Lease.Type
+
+/** The right to write for a run: a call with a stale epoch is refused before anything is written. */
+export const Fence = Schema.Struct({ run: Schema.String, ...Lease.fields })
+export type Fence = typeof Fence.Type
+
+/** Why the control plane took a lease back: its run was stopped, or its agent or account is paused. */
+export const Recall = Schema.Literals(["stopped", "paused"])
+export type Recall = typeof Recall.Type
+
+/** A lease whose turn must be aborted. */
+export const RecalledLease = Schema.Struct({ ...Lease.fields, recalled: Recall })
+export type RecalledLease = typeof RecalledLease.Type
+
+/** The lease as a key: the leases of one session follow one another. */
+export const leaseKey = ({ epoch, session }: Lease): string => `${session} ${epoch}`
+
+const claimed = {
+  /** The notification's id, or the agent and due moment of a heartbeat: the same in all attempts. */
+  id: Schema.String,
+  ...Lease.fields,
+  expiresAt: Schema.Finite,
+  /** The number of this attempt, from 1. */
+  attempt: Schema.Finite,
+  /** Failures in a row before this attempt. */
+  failures: Schema.Finite,
+  /** Silences before this attempt; 0 for heartbeats. */
+  silences: Schema.Finite,
+  /** Since when it could have been claimed, epoch milliseconds of the control plane. */
+  readyAt: Schema.Finite,
+  /** Price-weighted tokens that it may spend before it asks for more; null without a budget. */
+  allowance: Schema.NullOr(Schema.Finite)
+}
+
+/** The claimed turn of an agent on a task. */
+export const NotificationRun = Schema.Struct({
+  kind: Schema.Literal("notification"),
+  ...claimed,
+  context: DeliveryContext
+})
+export type NotificationRun = typeof NotificationRun.Type
+
+/** The claimed turn of an agent's heartbeat. */
+export const HeartbeatRun = Schema.Struct({
+  kind: Schema.Literal("heartbeat"),
+  ...claimed,
+  context: HeartbeatContext
+})
+export type HeartbeatRun = typeof HeartbeatRun.Type
+
+/** A claimed run whose context could not be built or read; `broken` says why. */
+export const BrokenRun = Schema.Struct({
+  kind: Schema.Literals(["notification", "heartbeat"]),
+  ...claimed,
+  broken: Schema.String
+})
+export type BrokenRun = typeof BrokenRun.Type
+
+/** One attempt of a notification or a heartbeat, leased to this process. */
+export type Run = NotificationRun | HeartbeatRun | BrokenRun
+
+/** The fence of a run. */
+export const fenceOf = ({ epoch, id, session }: Pick<Run, "id" | "session" | "epoch">): Fence => ({
+  run: id,
+  session,
+  epoch
+})
+
+/** The run's context if it could be read, and the same by the run's kind. */
+export const contextsOf = (run: Run) => ({
+  context: "context" in run ? run.context : undefined,
+  delivery: "context" in run && run.kind === "notification" ? run.context : undefined,
+  heartbeat: "context" in run && run.kind === "heartbeat" ? run.context : undefined
+})
+
+/** The answer to a claim, its runs not yet decoded; times are the control plane's epoch milliseconds. */
+export const ClaimAnswer = Schema.Struct({
+  runs: Schema.Array(Schema.Unknown),
+  /** Notifications that became dead letters, because their attempts were used up. */
+  spent: Schema.Array(Schema.String),
+  /** How many notifications and heartbeats a budget kept waiting. */
+  heldBack: Schema.Finite,
+  /** More notifications could have been claimed. */
+  hasMore: Schema.Boolean,
+  /** Due heartbeats were left. */
+  hasMoreHeartbeats: Schema.Boolean,
+  /** The next moment at which a claim could find something because of time alone. */
+  nextDueAt: Schema.NullOr(Schema.Finite),
+  /** Since when the oldest ready notification waits. */
+  oldest: Schema.NullOr(Schema.Finite),
+  now: Schema.Finite
+})
+export type ClaimAnswer = typeof ClaimAnswer.Type
+
+/** The answer to a renewal: leases that are held no longer, and whether this boot has one that was not named. */
+export const RenewAnswer = Schema.Struct({
+  lost: Schema.Array(Schema.Struct({ ...Lease.fields, recalled: Schema.optionalKey(Recall) })),
+  hasUnnamed: Schema.Boolean,
+  now: Schema.Finite
+})
+export type RenewAnswer = typeof RenewAnswer.Type
+
+/** Contexts of notifications for a dry run, not yet decoded, or why there is none. */
+export const ContextAnswers = Schema.Array(
+  Schema.Struct({
+    id: Schema.String,
+    context: Schema.optionalKey(Schema.Unknown),
+    broken: Schema.optionalKey(Schema.String),
+    /** Of the notification, with its outcome once it is delivered; a deployment of an earlier release sends neither. */
+    state: Schema.optionalKey(Schema.String),
+    outcome: Schema.optionalKey(Schema.String)
+  })
+)
+
+/** Grows with every piece of work that becomes claimable other than by time; and the leases of all runtimes to abort. */
+export const Wake = Schema.Struct({ count: Schema.Finite, recalled: Schema.Array(RecalledLease) })
+export type Wake = typeof Wake.Type
+
+/** Since when the oldest ready notification waits, epoch milliseconds of the control plane; null when none does. */
+export const Backlog = Schema.Struct({ oldest: Schema.NullOr(Schema.Finite) })
+export type Backlog = typeof Backlog.Type
+
+/** Tokens of one request, or of several. */
+export const Usage = Schema.Struct({
+  inputTokens: Schema.Finite,
+  outputTokens: Schema.Finite,
+  /** The parts of inputTokens that the provider read from its prompt cache and wrote to it. */
+  cacheReadTokens: Schema.Finite,
+  cacheWriteTokens: Schema.Finite
+})
+export type Usage = typeof Usage.Type
+
+/** No tokens. */
+export const noUsage: Usage = {
+  inputTokens: 0,
+  outputTokens: 0,
+  cacheReadTokens: 0,
+  cacheWriteTokens: 0
+}
+
+/** What an attempt did and spent, as the control plane is told at its end. */
+export interface SpentUsage extends Usage {
+  /** Requests that were answered, and those without an answer that may have cost something. */
+  readonly rounds: number
+  readonly unanswered: number
+  /** Input tokens of the last answered request. */
+  readonly contextTokens: number
+  readonly model: string | null
+  readonly price: TokenPrice | null
+  /** Its prompt built on an earlier turn's and was no full text. */
+  readonly isDelta: boolean
+  /** The latest rounds and tool calls in the order in which they ended, and how many came before them. */
+  readonly steps: ReadonlyArray<RunStep>
+  readonly stepsLeftOut: number
+}
+
+/** A budget's refusal: why, and until when, epoch milliseconds of the control plane; null until it is raised. */
+export const BudgetRefusal = Schema.Struct({ reason: Schema.String, until: Schema.NullOr(Schema.Finite) })
+export type BudgetRefusal = typeof BudgetRefusal.Type
+
+/** How much a run may spend in all from now on, or why it may not spend more. */
+export const Allowed = Schema.Union([Schema.Struct({ allowance: Schema.NullOr(Schema.Finite) }), BudgetRefusal])
+export type Allowed = typeof Allowed.Type
+
+/** An event that the policy refused, by its position in the notification. */
+export interface RefusedEvent {
+  readonly event: number
+  readonly reason: string
+}
+
+/** Input tokens of a turn's first gateway request and of its smallest: how long the session's history is. */
+export interface RequestTokens {
+  readonly first: number
+  readonly least: number
+}
+
+/** What became of a run's turn: it was answered, it failed and may have run all the same, or there was none. */
+export type TurnState = "answered" | "failed" | "none"
+
+/** How a notification was delivered; `reply` is what the agent says in the thread, `note` stands for it where tools spoke. */
+export interface Outcome {
+  readonly outcome: "replied" | "acted" | "skipped" | "fallback" | "stopped"
+  readonly turn: TurnState
+  readonly reply?: string
+  readonly note?: string
+  readonly refused?: ReadonlyArray<RefusedEvent>
+  readonly reason?: string
+  readonly truncated?: boolean
+  readonly usage?: SpentUsage
+  readonly requestTokens?: RequestTokens
+  /** The session begins its next generation once no work of it waits. */
+  readonly isHistoryLong?: boolean
+}
+
+/** How an attempt failed; without `retryInMillis` the failure is final. */
+export interface Failure {
+  readonly class: string
+  readonly error: string
+  readonly retryInMillis?: number
+  readonly silence: boolean
+  readonly refused?: ReadonlyArray<RefusedEvent>
+  readonly rotate?: boolean
+  readonly usage?: SpentUsage
+}
+
+/** The state of a notification or heartbeat after a failed attempt. */
+export const FailedState = Schema.Literals(["ready", "dead", "delivered"])
+export type FailedState = typeof FailedState.Type
+
+/** The state of a notification or heartbeat after its release. */
+export const ReleasedState = Schema.Literals(["ready", "dead"])
+export type ReleasedState = typeof ReleasedState.Type
+
+/** The answers to the calls that end a run. */
+export const CompleteAnswer = Schema.Struct({ now: Schema.Finite })
+export const FailAnswer = Schema.Struct({ state: FailedState, now: Schema.Finite })
+export const ReleaseAnswer = Schema.Struct({ state: ReleasedState, now: Schema.Finite })

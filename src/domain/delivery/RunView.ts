@@ -1,0 +1,195 @@
+import { DateTime, Schema } from "effect"
+import { counted } from "../text/Count.ts"
+import { oneLine } from "../text/Text.ts"
+import { textTable } from "../text/TextTable.ts"
+import { costText, whole } from "../usage/UsageReport.ts"
+import { NotificationType } from "./DeliveryContext.ts"
+import { Usage } from "./Run.ts"
+import { RunStep } from "./RunStep.ts"
+
+/** A run as an operator lists it; times are the control plane's epoch milliseconds. */
+export const RunView = Schema.Struct({
+  /** The notification's id, or the agent and due moment of a heartbeat. */
+  id: Schema.String,
+  kind: Schema.Literals(["notification", "heartbeat"]),
+  agentSlug: Schema.NullOr(Schema.String),
+  taskId: Schema.NullOr(Schema.String),
+  taskTitle: Schema.NullOr(Schema.String),
+  type: Schema.NullOr(NotificationType),
+  /** `stopping` until the process that ran it has aborted its turn. */
+  state: Schema.Literals(["running", "stopping", "waiting", "delivered", "dead", "discarded"]),
+  outcome: Schema.NullOr(Schema.String),
+  outcomeReason: Schema.NullOr(Schema.String),
+  attempts: Schema.Finite,
+  /** When its attempt was claimed, since when it waits, or when it ended. */
+  at: Schema.Finite,
+  runtimeId: Schema.NullOr(Schema.String),
+  traceId: Schema.NullOr(Schema.String)
+})
+export type RunView = typeof RunView.Type
+
+/** An attempt; of one that is running, or whose process ended, only its claim is known. */
+const RunAttempt = Schema.Struct({
+  epoch: Schema.Finite,
+  claimedAt: Schema.NullOr(Schema.Finite),
+  runtimeId: Schema.NullOr(Schema.String),
+  endedAt: Schema.NullOr(Schema.Finite),
+  end: Schema.NullOr(Schema.String),
+  reason: Schema.NullOr(Schema.String),
+  traceId: Schema.NullOr(Schema.String),
+  /** Its prompt built on an earlier turn's and was no full text. */
+  isDelta: Schema.NullOr(Schema.Boolean),
+  /** The latest rounds and tool calls in the order in which they ended, and how many came before them. */
+  steps: Schema.Array(RunStep),
+  stepsLeftOut: Schema.Finite,
+  usage: Schema.NullOr(
+    Schema.Struct({
+      ...Usage.fields,
+      rounds: Schema.Finite,
+      model: Schema.NullOr(Schema.String),
+      weightedTokens: Schema.Finite,
+      /** US dollars; null without a price. */
+      cost: Schema.NullOr(Schema.Finite),
+      isEstimated: Schema.Boolean
+    })
+  )
+})
+type RunAttempt = typeof RunAttempt.Type
+
+/** A notification's run with why it exists, what its attempts did and how the last one failed. */
+export const RunDetails = Schema.Struct({
+  run: RunView,
+  createdAt: Schema.Finite,
+  claims: Schema.Finite,
+  failures: Schema.Finite,
+  silences: Schema.Finite,
+  nextAttemptAt: Schema.NullOr(Schema.Finite),
+  error: Schema.NullOr(Schema.Struct({ class: Schema.String, message: Schema.String, at: Schema.Finite })),
+  events: Schema.Array(
+    Schema.Struct({
+      type: NotificationType,
+      actorName: Schema.String,
+      at: Schema.Finite,
+      refusal: Schema.NullOr(Schema.String)
+    })
+  ),
+  /** Its latest attempts, oldest first. */
+  timeline: Schema.Array(RunAttempt),
+  /** Attempts differ in their epoch. */
+  effects: Schema.Array(
+    Schema.Struct({ epoch: Schema.Finite, tool: Schema.String, summary: Schema.String, at: Schema.Finite })
+  )
+})
+export type RunDetails = typeof RunDetails.Type
+
+/** How many runs a stop ended at once, and for one run how it ended. */
+export const StopAnswer = Schema.Struct({ stopped: Schema.Finite, outcome: Schema.NullOr(Schema.String) })
+
+const when = (millis: number): string => DateTime.formatIso(DateTime.makeUnsafe(millis))
+
+/** One line each. */
+export const runTable = (runs: ReadonlyArray<RunView>): string =>
+  textTable(
+    ["id", "state", "since", "agent", "type", "attempts", "task"],
+    runs.map((run) => [
+      run.id,
+      run.outcome ?? run.state,
+      when(run.at),
+      run.agentSlug ?? "(gone)",
+      run.type ?? run.kind,
+      String(run.attempts),
+      run.taskTitle ?? "-"
+    ])
+  )
+
+const lasted = (millis: number): string =>
+  millis < 1_000 ? `${Math.round(millis)} ms` : `${(millis / 1_000).toFixed(1)} s`
+
+const tokensText = (input: number, output: number): string => `${whole(input)} tokens in, ${whole(output)} out`
+
+const endTexts: Readonly<Record<string, string>> = {
+  process_ended: "its process ended",
+  lease_lost: "another process took over its lease",
+  abandoned: "its end could not be stored"
+}
+
+/** What the attempt did, one line a step. */
+const stepLines = ({ steps, stepsLeftOut }: RunAttempt): ReadonlyArray<string> => {
+  const leftOut = stepsLeftOut === 0 ? [] : [`${counted(stepsLeftOut, "earlier step")} left out`]
+  const lines = steps.map((step) => {
+    const name = step.kind === "round" ? `round ${step.round}` : step.tool
+    const result =
+      step.error !== null
+        ? `failed: ${oneLine(step.error)}`
+        : step.kind === "round"
+          ? tokensText(step.inputTokens, step.outputTokens)
+          : "succeeded"
+    return `${oneLine(name)}, ${lasted(step.durationMs)}: ${result}`
+  })
+  return [...leftOut, ...lines].map((line) => `${" ".repeat(26)}${line}`)
+}
+
+/** How the attempt ended and what it came to; its steps follow. */
+const attemptText = (attempt: RunAttempt): string => {
+  const { claimedAt, end, endedAt, epoch, isDelta, reason, traceId, usage } = attempt
+  const after = claimedAt === null || endedAt === null ? "" : ` after ${lasted(endedAt - claimedAt)}`
+  const why = reason === null ? "" : `: ${oneLine(reason, 300)}`
+  const facts = [
+    ...(isDelta === null ? [] : [isDelta ? "delta" : "full text"]),
+    ...(usage === null
+      ? ["no request to the gateway"]
+      : [
+          counted(usage.rounds, "round"),
+          `${usage.isEstimated ? "about " : ""}${tokensText(usage.inputTokens, usage.outputTokens)}`,
+          ...(usage.cost === null ? [] : [costText({ cost: usage.cost, unpricedTokens: 0 })]),
+          ...(usage.model === null ? [] : [usage.model])
+        ]),
+    ...(traceId === null ? [] : [`trace ${traceId}`])
+  ]
+  const text = `epoch ${epoch}: ${endTexts[end ?? ""] ?? end}${after}${why} (${facts.join("; ")})`
+  return [text, ...stepLines(attempt)].join("\n")
+}
+
+/** The claim and the end of each attempt. */
+const attemptsHappened = (timeline: ReadonlyArray<RunAttempt>) =>
+  timeline.flatMap((attempt) => {
+    const { claimedAt, end, endedAt, epoch, runtimeId } = attempt
+    return [
+      ...(claimedAt === null ? [] : [{ at: claimedAt, text: `epoch ${epoch}: claimed by ${runtimeId ?? "-"}` }]),
+      ...(endedAt === null || end === null ? [] : [{ at: endedAt, text: attemptText(attempt) }])
+    ]
+  })
+
+/** Everything about one, in the order in which it happened. */
+export const describeRun = ({ run, ...details }: RunDetails): string => {
+  const { claims, createdAt, effects, error, events, failures, nextAttemptAt, silences, timeline } = details
+  const isErrorShown = error !== null && timeline.some(({ reason }) => reason?.startsWith(`${error.class}: `) === true)
+  const isEndShown = run.outcome !== null && timeline.at(-1)?.end === run.outcome
+  const happened = [
+    ...events.map(({ actorName, at, refusal, type }) => ({
+      at,
+      text: `${type} of ${oneLine(actorName)}${refusal === null ? "" : `, refused: ${oneLine(refusal)}`}`
+    })),
+    ...effects.map(({ at, epoch, summary, tool }) => ({
+      at,
+      text: `epoch ${epoch}: ${tool}: ${oneLine(summary, 200)}`
+    })),
+    ...attemptsHappened(timeline),
+    // The attempt that ended so shows both.
+    ...(error === null || isErrorShown
+      ? []
+      : [{ at: error.at, text: `${error.class}: ${oneLine(error.message, 300)}` }]),
+    ...(run.outcome === null || isEndShown ? [] : [{ at: run.at, text: `ended as ${run.outcome}` }])
+  ].toSorted((left, right) => left.at - right.at)
+  return [
+    `id         ${run.id}`,
+    `state      ${run.outcome ?? run.state}${run.outcomeReason === null ? "" : `: ${oneLine(run.outcomeReason, 300)}`}`,
+    `agent      ${run.agentSlug ?? "(gone)"}`,
+    `task       ${run.taskTitle ?? "(gone)"} (${run.taskId})`,
+    `made       ${when(createdAt)}`,
+    `attempts   ${run.attempts}, claimed ${counted(claims, "time")}, ${counted(failures, "failure")}, ${counted(silences, "silence")}`,
+    ...(nextAttemptAt === null ? [] : [`next       ${when(nextAttemptAt)}`]),
+    `trace      ${run.traceId ?? "-"}`,
+    ...happened.map(({ at, text }) => `${when(at)}  ${text}`)
+  ].join("\n")
+}

@@ -1,0 +1,221 @@
+import { Schema } from "effect"
+import type { GatewayAnswer } from "../gateway/GatewayResponse.ts"
+import { Usage } from "./Run.ts"
+
+const Detail = { detail: Schema.String }
+/** What the failed run spent, if the gateway reports it. */
+const Reported = { usage: Schema.optionalKey(Usage) }
+const RetryAfter = { retryAfterMillis: Schema.optionalKey(Schema.Finite) }
+
+/** The gateway could not be reached, or is draining: nothing was sent. Shared: feeds the breaker. */
+export class GatewayUnreachable extends Schema.TaggedError<GatewayUnreachable>()("GatewayUnreachable", {
+  ...Detail,
+  ...RetryAfter
+}) {}
+
+/** The connection broke after the request was written, or a proxy gave up on it: the run may have begun. Own. */
+export class ConnectionLost extends Schema.TaggedError<ConnectionLost>()("ConnectionLost", Detail) {}
+
+/** The gateway is there but not set up for us (token, endpoint, tools); `fix` says what to do. Shared. */
+export class GatewayMisconfigured extends Schema.TaggedError<GatewayMisconfigured>()("GatewayMisconfigured", {
+  ...Detail,
+  fix: Schema.String
+}) {}
+
+/** The gateway does not know the agent. Shared, for that agent only. */
+export class UnknownAgent extends Schema.TaggedError<UnknownAgent>()("UnknownAgent", {
+  ...Detail,
+  agentSlug: Schema.String
+}) {}
+
+/** The gateway or the provider refused this very turn. Own; the same refusal twice is final. */
+export class TurnRefused extends Schema.TaggedError<TurnRefused>()("TurnRefused", {
+  ...Detail,
+  ...Reported,
+  status: Schema.Finite
+}) {}
+
+/** The model's provider failed. Shared. */
+export class ProviderFailed extends Schema.TaggedError<ProviderFailed>()("ProviderFailed", {
+  ...Detail,
+  ...Reported,
+  status: Schema.Finite,
+  ...RetryAfter
+}) {}
+
+/** A completed turn without calls and without words. A silence: the no-response policy decides. */
+export class TurnSilent extends Schema.TaggedError<TurnSilent>()("TurnSilent", Detail) {}
+
+/** "internal error": a silence, a provider's cooldown, an overflow or a bad key; the gateway does not say which. */
+export class TurnAmbiguous extends Schema.TaggedError<TurnAmbiguous>()("TurnAmbiguous", {
+  ...Detail,
+  ...Reported
+}) {}
+
+/** "internal error" just after the gateway came up: it may be continuing the session that its end interrupted. Shared. */
+export class GatewayRestarted extends Schema.TaggedError<GatewayRestarted>()("GatewayRestarted", Detail) {}
+
+/** The turn outlived its deadline and was aborted. Own, unless its provider fails. */
+export class TurnTimeout extends Schema.TaggedError<TurnTimeout>()("TurnTimeout", Detail) {}
+
+/** A success of a shape that nobody knows. Own. */
+export class TurnUnreadable extends Schema.TaggedError<TurnUnreadable>()("TurnUnreadable", Detail) {}
+
+/** Everything by which a turn can fail; which of them count as whose failure is `blameOf`. */
+export type TurnFailure =
+  | GatewayUnreachable
+  | ConnectionLost
+  | GatewayMisconfigured
+  | UnknownAgent
+  | TurnRefused
+  | ProviderFailed
+  | TurnSilent
+  | TurnAmbiguous
+  | GatewayRestarted
+  | TurnTimeout
+  | TurnUnreadable
+
+const tags: ReadonlySet<string> = new Set([
+  "GatewayUnreachable",
+  "ConnectionLost",
+  "GatewayMisconfigured",
+  "UnknownAgent",
+  "TurnRefused",
+  "ProviderFailed",
+  "TurnSilent",
+  "TurnAmbiguous",
+  "GatewayRestarted",
+  "TurnTimeout",
+  "TurnUnreadable"
+] satisfies ReadonlyArray<TurnFailure["_tag"]>)
+
+/** Tells the turn's failures from the control plane's, where both can come. */
+export const isTurnFailure = (failure: { readonly _tag: string }): failure is TurnFailure => tags.has(failure._tag)
+
+/** Whose failure it is: the notification's own (costs an attempt), shared (gateway or provider), or a silence. */
+export type Blame = "own" | "shared" | "silence"
+
+/** What other turns of this process saw of the provider. */
+export interface ProviderSeen {
+  /** It failed within the gateway's cooldown of 120 s. */
+  readonly hasFailedRecently: boolean
+  /** It failed while the turn ran or in the cooldown before, and no round of any turn was completed since. */
+  readonly isFailing: boolean
+}
+
+/** Whose failure it is, given what other turns saw of the provider. */
+export const blameOf = (failure: TurnFailure, { hasFailedRecently, isFailing }: ProviderSeen): Blame => {
+  switch (failure._tag) {
+    case "GatewayUnreachable":
+    case "GatewayMisconfigured":
+    case "UnknownAgent":
+    case "ProviderFailed":
+    case "GatewayRestarted":
+      return "shared"
+    case "TurnSilent":
+      return "silence"
+    case "TurnAmbiguous":
+      return hasFailedRecently ? "shared" : "silence"
+    case "TurnTimeout":
+      return isFailing ? "shared" : "own"
+    case "ConnectionLost":
+    case "TurnRefused":
+    case "TurnUnreadable":
+      return "own"
+  }
+}
+
+/** "internal error" can be a provider's cooldown, which lasts a minute. */
+const AMBIGUOUS_RETRY_MILLIS = 60_000
+const MISCONFIGURED_RETRY_MILLIS = 30_000
+/** The gateway's recovery of a session may still run. */
+const RESTARTED_RETRY_MILLIS = 5_000
+
+/** How long a retry after the failure must wait at least, in milliseconds. */
+export const minimumRetryMillis = (failure: TurnFailure): number => {
+  switch (failure._tag) {
+    case "TurnAmbiguous":
+      return AMBIGUOUS_RETRY_MILLIS
+    case "GatewayMisconfigured":
+      return MISCONFIGURED_RETRY_MILLIS
+    case "GatewayRestarted":
+      return RESTARTED_RETRY_MILLIS
+    default:
+      return "retryAfterMillis" in failure ? (failure.retryAfterMillis ?? 0) : 0
+  }
+}
+
+const TOOL_FIX =
+  "one of our tools' names is taken by an enabled built-in, or listed twice: set tools.deny or rename it, and see the gateway's log for the name"
+
+const refused = (
+  agentSlug: string,
+  status: number,
+  message: string,
+  retryAfterMillis: number | undefined
+): TurnFailure => {
+  const detail = `HTTP ${status}: ${message}`
+  switch (status) {
+    case 401:
+    case 403:
+      return new GatewayMisconfigured({
+        detail,
+        fix: "the gateway refuses our token: set OPENCLAW_GATEWAY_TOKEN to its gateway.auth.token"
+      })
+    case 404:
+    case 405:
+      return new GatewayMisconfigured({
+        detail,
+        fix: "POST /v1/responses is not served there: set gateway.http.endpoints.responses.enabled to true, and check OPENCLAW_GATEWAY_URL"
+      })
+    case 400:
+      if (/unknown agent/i.test(message)) return new UnknownAgent({ detail, agentSlug })
+      return new TurnRefused({ detail, status })
+    case 413:
+    case 422:
+      return new TurnRefused({ detail, status })
+    // What the gateway says while it drains, and a proxy before it for one that is down or restarting: nothing ran.
+    case 429:
+    case 502:
+    case 503:
+      return new GatewayUnreachable({ detail, ...(retryAfterMillis === undefined ? {} : { retryAfterMillis }) })
+    case 408:
+    case 504:
+      return new ConnectionLost({
+        detail: `a proxy before the gateway gave up waiting, and the turn may have run: raise its read timeout above OPENCLAW_REQUEST_TIMEOUT_MS (${detail})`
+      })
+    default:
+      return status >= 500
+        ? new ConnectionLost({
+            detail: `a proxy before the gateway failed, and the turn may have run: see the proxy's log (${detail})`
+          })
+        : new TurnRefused({ detail, status })
+  }
+}
+
+/** The failure that an answer stands for; a text or calls are none. */
+export const failureOf = (
+  agentSlug: string,
+  answer: Exclude<GatewayAnswer, { readonly _tag: "Calls" | "Text" }>,
+  retryAfterMillis?: number
+): TurnFailure => {
+  if (answer._tag === "Unreadable") {
+    return new TurnUnreadable({ detail: `HTTP ${answer.status}: ${answer.detail}` })
+  }
+  if (/invalid tool configuration/i.test(answer.message)) {
+    return new GatewayMisconfigured({ detail: `HTTP ${answer.status}: ${answer.message}`, fix: TOOL_FIX })
+  }
+  if (answer._tag === "Refused") return refused(agentSlug, answer.status, answer.message, retryAfterMillis)
+  const { code, message, status } = answer
+  const usage = answer.usage.inputTokens + answer.usage.outputTokens > 0 ? { usage: answer.usage } : {}
+  const detail = `${code}: ${message} (HTTP ${status})`
+  if (status === 500 && /internal error/i.test(message)) return new TurnAmbiguous({ detail, ...usage })
+  if (status === 400 || status === 404 || status === 413 || status === 422)
+    return new TurnRefused({ detail, status, ...usage })
+  return new ProviderFailed({
+    detail,
+    status,
+    ...usage,
+    ...(retryAfterMillis === undefined ? {} : { retryAfterMillis })
+  })
+}

@@ -1,0 +1,50 @@
+import { isListed } from "../settings/AddressList.ts"
+import type { AddressList } from "../settings/AddressList.ts"
+
+/** Whom this process serves beside probes: from which addresses, and under which names. */
+export interface PeerRules {
+  readonly allow: AddressList
+  /** Host names without a port; a port may be mapped on the way. */
+  readonly hosts: ReadonlySet<string>
+}
+
+/** What a request says of its sender. */
+export interface Peer {
+  readonly remoteAddress: string | undefined
+  readonly host: string | undefined
+  readonly origin: string | undefined
+}
+
+/** The name in a Host header or a URL, lower case, without brackets, port and the root's dot. */
+const nameOf = (host: string): string | null => {
+  if (!/^[\w.:[\]%-]+$/.test(host) || !URL.canParse(`http://${host}/`)) return null
+  return new URL(`http://${host}/`).hostname.replace(/^\[|\]$/g, "").replace(/\.$/, "")
+}
+
+/** A wildcard is no name: who listens everywhere is reached as this machine, or by the address the gateway was told. */
+const WILDCARDS = new Set(["0.0.0.0", "::", ""])
+
+/** The names of this process: this machine's own, where it listens, and the one by which the gateway reaches it. */
+export const hostsOf = (listensOn: string, baseUrl: string): ReadonlySet<string> => {
+  const told = [listensOn.includes(":") ? `[${listensOn.replace(/^\[|\]$/g, "")}]` : listensOn, new URL(baseUrl).host]
+  const names = told.flatMap((host) => nameOf(host) ?? []).filter((name) => !WILDCARDS.has(name))
+  return new Set(["localhost", "127.0.0.1", "::1", ...names])
+}
+
+/** Most requests name the host as it stands here; only others are worth a URL's parsing. */
+const isNamed = (hosts: ReadonlySet<string>, host: string): boolean => {
+  if (hosts.has(host.replace(/:\d{1,5}$/, ""))) return true
+  const name = nameOf(host)
+  return name !== null && hosts.has(name)
+}
+
+/**
+ * Why a request is refused before anything of it is read, or null. A browser sends an Origin, or reaches a name that
+ * somebody else's DNS points here: agents do neither.
+ */
+export const peerProblem = ({ allow, hosts }: PeerRules, peer: Peer): string | null => {
+  if (!isListed(allow, peer.remoteAddress)) return "this address may not call: AGENT_HTTP_ALLOW lists who may"
+  if (peer.host === undefined || !isNamed(hosts, peer.host))
+    return "this host name is not served: TASK_STATUS_BASE_URL names the one that is"
+  return peer.origin === undefined ? null : "requests of web pages are refused: agents send no Origin"
+}

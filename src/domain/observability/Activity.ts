@@ -1,0 +1,232 @@
+import type { RosterAgent } from "../tasks/Roster.ts"
+/** What the process did lately, as people look at it: bounded in every direction, pure, all times epoch milliseconds. */
+import { afterOutcome } from "./Health.ts"
+import type { AgentOutcome, FailureRow } from "./Health.ts"
+
+/** A delivery or heartbeat that runs now. */
+export interface RunningWork {
+  /** The notification or heartbeat. */
+  readonly run: string
+  /** The agent's slug; null while it is not known. */
+  readonly agent: string | null
+  readonly agentName: string | null
+  readonly task: string | null
+  /** The notification's type, or `heartbeat`. */
+  readonly type: string
+  readonly attempt: number
+  readonly startedAt: number
+  /** The tool that is being executed; null while the agent thinks. */
+  readonly tool: string | null
+}
+
+/** Work that has ended. */
+export interface EndedWork {
+  readonly run: string
+  readonly agent: string | null
+  readonly agentName: string | null
+  readonly task: string | null
+  readonly type: string
+  readonly outcome: string
+  readonly isSilence: boolean
+  /** It ended with an error, which its outcome alone may not show. */
+  readonly isError: boolean
+  readonly at: number
+  readonly durationMillis: number
+}
+
+/** An error, once however often it repeats without another between. */
+export interface RepeatedError {
+  readonly message: string
+  readonly agent: string | null
+  readonly firstAt: number
+  readonly at: number
+  readonly count: number
+}
+
+/** An agent as far as this process has seen it. */
+export interface SeenAgent {
+  readonly slug: string
+  readonly name: string | null
+  readonly role: string | null
+  /** A person paused it. */
+  readonly isPaused: boolean
+  readonly lastHeartbeatAt: number | null
+  readonly lastHeartbeatOutcome: string | null
+  readonly nextHeartbeatAt: number | null
+  readonly lastWorkAt: number | null
+}
+
+/** Deliveries that ended within one span of SPAN_MILLIS, which begins at `at`. */
+export interface Span {
+  readonly at: number
+  readonly ended: number
+  readonly failed: number
+  readonly totalMillis: number
+  readonly longestMillis: number
+}
+
+/** Everything at one moment; lists have the newest first, but for `running` and `spans`. */
+export interface Activity {
+  readonly running: ReadonlyArray<RunningWork>
+  readonly ended: ReadonlyArray<EndedWork>
+  readonly errors: ReadonlyArray<RepeatedError>
+  readonly agents: ReadonlyArray<SeenAgent>
+  readonly failures: ReadonlyArray<FailureRow>
+  readonly spans: ReadonlyArray<Span>
+}
+
+export const SPAN_MILLIS = 30_000
+/** Twenty minutes. */
+export const SPANS = 40
+const ENDED = 30
+const ERRORS = 20
+const AGENTS = 200
+/** Of a title or an error no more is kept. */
+const CHARACTERS = 500
+
+const short = (text: string): string =>
+  text.length <= CHARACTERS ? text : `${text.slice(0, CHARACTERS - 1).toWellFormed()}…`
+
+/** Nothing has happened yet. */
+export const nothing: Activity = { running: [], ended: [], errors: [], agents: [], failures: [], spans: [] }
+
+const touchAgent = (
+  agents: ReadonlyArray<SeenAgent>,
+  slug: string | null,
+  change: Partial<SeenAgent>
+): ReadonlyArray<SeenAgent> => {
+  if (slug === null) return agents
+  const before = agents.find((agent) => agent.slug === slug)
+  if (before === undefined) {
+    const fresh: SeenAgent = {
+      slug,
+      name: null,
+      role: null,
+      isPaused: false,
+      lastHeartbeatAt: null,
+      lastHeartbeatOutcome: null,
+      nextHeartbeatAt: null,
+      lastWorkAt: null
+    }
+    return agents.length >= AGENTS ? agents : [...agents, { ...fresh, ...change }]
+  }
+  return agents.map((agent) => (agent === before ? { ...agent, ...change } : agent))
+}
+
+/** Work began. */
+export const started = (activity: Activity, work: RunningWork): Activity => ({
+  ...activity,
+  running: [
+    ...activity.running.filter(({ run }) => run !== work.run),
+    { ...work, task: work.task === null ? null : short(work.task) }
+  ],
+  agents: touchAgent(activity.agents, work.agent, work.agentName === null ? {} : { name: work.agentName })
+})
+
+/** A tool is executed in the run, or with null its execution has ended. */
+export const toolChanged = (activity: Activity, run: string, tool: string | null): Activity => ({
+  ...activity,
+  running: activity.running.map((work) => (work.run === run ? { ...work, tool } : work))
+})
+
+const withError = (
+  errors: ReadonlyArray<RepeatedError>,
+  message: string,
+  agent: string | null,
+  at: number
+): ReadonlyArray<RepeatedError> => {
+  const [last] = errors
+  return last?.message === message && last.agent === agent
+    ? [{ ...last, at, count: last.count + 1 }, ...errors.slice(1)]
+    : [{ message, agent, firstAt: at, at, count: 1 }, ...errors].slice(0, ERRORS)
+}
+
+const withSpan = (spans: ReadonlyArray<Span>, at: number, isFailure: boolean, millis: number): ReadonlyArray<Span> => {
+  const start = Math.floor(at / SPAN_MILLIS) * SPAN_MILLIS
+  const last = spans.at(-1)
+  const current = last?.at === start ? last : { at: start, ended: 0, failed: 0, totalMillis: 0, longestMillis: 0 }
+  return [
+    ...spans.filter((span) => span.at !== start),
+    {
+      at: start,
+      ended: current.ended + 1,
+      failed: current.failed + (isFailure ? 1 : 0),
+      totalMillis: current.totalMillis + millis,
+      longestMillis: Math.max(current.longestMillis, millis)
+    }
+  ].slice(-SPANS)
+}
+
+/** How a run ended, beside what its start told. */
+export interface WorkEnd extends AgentOutcome {
+  readonly run: string
+  readonly type: string
+  readonly isSilence: boolean
+  readonly isFailure: boolean
+  readonly durationMillis: number
+}
+
+/** Work ended, whether its start was seen or not. */
+export const ended = (activity: Activity, end: WorkEnd): Activity => {
+  const isHeartbeat = end.kind === "heartbeat"
+  const error = end.error === null ? null : short(end.error)
+  const work = activity.running.find(({ run }) => run === end.run)
+  return {
+    running: activity.running.filter((other) => other !== work),
+    ended: [
+      {
+        run: end.run,
+        agent: end.agent,
+        agentName: work?.agentName ?? null,
+        task: work?.task ?? null,
+        type: end.type,
+        outcome: end.outcome,
+        isSilence: end.isSilence,
+        isError: end.error !== null,
+        at: end.at,
+        durationMillis: end.durationMillis
+      },
+      ...activity.ended
+    ].slice(0, ENDED),
+    errors: error === null ? activity.errors : withError(activity.errors, error, end.agent, end.at),
+    failures: afterOutcome(activity.failures, { ...end, error }),
+    agents: touchAgent(activity.agents, end.agent, {
+      lastWorkAt: end.at,
+      ...(isHeartbeat ? { lastHeartbeatAt: end.at, lastHeartbeatOutcome: end.outcome } : {})
+    }),
+    spans: isHeartbeat ? activity.spans : withSpan(activity.spans, end.at, end.isFailure, end.durationMillis)
+  }
+}
+
+/** The agent's next heartbeat is known, or with null that it has none. */
+export const heartbeatDue = (activity: Activity, slug: string, nextHeartbeatAt: number | null): Activity => ({
+  ...activity,
+  agents: touchAgent(activity.agents, slug, { nextHeartbeatAt })
+})
+
+/** The roster is known: agents that left are forgotten, what was seen of the others stays. */
+export const rosterKnown = (
+  activity: Activity,
+  roster: ReadonlyArray<Pick<RosterAgent, "slug" | "name" | "role" | "isPaused">>
+): Activity => ({
+  ...activity,
+  failures: activity.failures.filter(({ agent }) => roster.some(({ slug }) => slug === agent)),
+  agents: roster.slice(0, AGENTS).map(({ isPaused, name, role, slug }) => {
+    const [seen] = touchAgent(
+      activity.agents.filter((agent) => agent.slug === slug),
+      slug,
+      { name, role, isPaused }
+    )
+    return seen!
+  })
+})
+
+/** One value for each of the last SPANS spans up to now, the oldest first; a span without deliveries is empty. */
+export const sparkline = (activity: Activity, now: number): ReadonlyArray<Span> => {
+  const last = Math.floor(now / SPAN_MILLIS) * SPAN_MILLIS
+  const known = new Map(activity.spans.map((span) => [span.at, span]))
+  return Array.from({ length: SPANS }, (_, index) => {
+    const at = last - (SPANS - 1 - index) * SPAN_MILLIS
+    return known.get(at) ?? { at, ended: 0, failed: 0, totalMillis: 0, longestMillis: 0 }
+  })
+}

@@ -1,0 +1,250 @@
+import { isAnswerOwed, mayDecline } from "../delivery/AnswerDuty.ts"
+import type {
+  Actor,
+  DeliveryContext,
+  MessageView,
+  NotificationEvent,
+  PromptPart,
+  TaskView
+} from "../delivery/DeliveryContext.ts"
+import { nextStatusesFor } from "../shared/TaskStatus.ts"
+import { cut, oneLine } from "../text/Text.ts"
+import { fenced, withoutFenceMark } from "./FenceMark.ts"
+import { instructionsFor, turnRules } from "./Instructions.ts"
+
+/** The two texts of a turn: `instructions` hold only our words, `input` holds everybody else's inside fences. */
+export interface Prompt {
+  readonly instructions: string
+  readonly input: string
+}
+
+/** What the text of every turn needs in addition to its context. */
+export interface TurnPromptOptions {
+  /** With function tools off: how to call the same tools over HTTP. */
+  readonly httpTools?: string
+}
+
+/** What the text of a notification's turn needs in addition to its context. */
+export interface PromptOptions extends TurnPromptOptions {
+  /** The events that the policy accepted, oldest first. */
+  readonly accepted: ReadonlyArray<NotificationEvent>
+  readonly attempt: number
+}
+
+/** Budgets in characters, from the contract. */
+const LIMITS = {
+  requestTotal: 75_000,
+  requestLeast: 1_500,
+  description: 4_000,
+  documents: 4_000,
+  threadMessages: 25,
+  threadMessage: 1_500,
+  agents: 25,
+  effects: 50
+}
+
+const nameOf = (actor: Actor): string =>
+  actor.slug === null ? `${oneLine(actor.name)} (${actor.type})` : `${oneLine(actor.name)} (@${actor.slug})`
+
+const statement = (event: NotificationEvent): string => {
+  const who = nameOf(event.actor)
+  switch (event.type) {
+    case "mention":
+      return `${who} mentioned you`
+    case "thread_update":
+      return `${who} wrote in the thread`
+    case "assignment":
+      return `${who} assigned this task to you`
+    case "status_change":
+      return `${who} moved the task from ${event.previousStatus ?? "?"} to ${event.newStatus ?? "?"}`
+    case "response_request":
+      return `${who} asks you for a response`
+  }
+}
+
+const endOfTurn = (accepted: ReadonlyArray<NotificationEvent>): string => {
+  if (!isAnswerOwed(accepted)) {
+    return "End with a visible text, which is posted in the thread, or with exactly NO_ACTION when you have nothing to add."
+  }
+  const owed = "End with a visible text: it is posted in the thread as your answer. An answer is owed here."
+  return mayDecline(accepted)
+    ? `${owed} Only if nothing is asked of you, as in a word of thanks, may you end with exactly NO_ACTION instead.`
+    : owed
+}
+
+const rulesOf = (
+  { agent, task }: DeliveryContext,
+  accepted: ReadonlyArray<NotificationEvent>
+): ReadonlyArray<string> => {
+  const nextStatuses = task === null ? [] : nextStatusesFor(agent, task.status, task.assignees.length)
+  return [
+    endOfTurn(accepted),
+    ...(task === null || nextStatuses.length === 0
+      ? []
+      : [`The task is ${task.status}. You may set it to: ${nextStatuses.join(", ")}.`]),
+    ...(accepted.some(({ type }) => type === "assignment")
+      ? ["This is an assignment: acknowledge it first in one or two sentences, then work."]
+      : []),
+    ...(task !== null && task.assignees.length > 1 && task.assignees.some(({ id }) => id === agent.id)
+      ? ["Several agents are assigned: say which part is yours, and keep to it."]
+      : [])
+  ]
+}
+
+const requestOf = (accepted: ReadonlyArray<NotificationEvent>): string => {
+  const share = Math.max(LIMITS.requestLeast, Math.floor(LIMITS.requestTotal / Math.max(1, accepted.length)))
+  return accepted
+    .map((event) => {
+      const words = event.request ?? event.message?.content
+      return words === undefined ? `${statement(event)}.` : `${statement(event)}:\n${cut(words, share)}`
+    })
+    .join("\n\n")
+}
+
+/** What a delta always says of a task. */
+const headOf = (task: TaskView): ReadonlyArray<string> => [
+  `task id: ${task.id}`,
+  `title: ${oneLine(task.title, 300)}`,
+  `status: ${task.status}${task.blockedReason === null ? "" : ` (${oneLine(task.blockedReason, 500)})`}`
+]
+
+/** A task as agents read it, its description cut. */
+export const describeTask = (task: TaskView): string =>
+  [
+    ...headOf(task),
+    `priority: ${task.priority}`,
+    ...(task.labels.length === 0 ? [] : [`labels: ${task.labels.map((label) => oneLine(label, 60)).join(", ")}`]),
+    `assignees: ${task.assignees.length === 0 ? "nobody" : task.assignees.map((agent) => `@${agent.slug}`).join(", ")}`,
+    ...(task.prNumber === null ? [] : [`pull request: #${task.prNumber}`]),
+    "",
+    cut(task.description, LIMITS.description)
+  ].join("\n")
+
+/** The agent's own reply is in its session already; it stands for its place among the messages. */
+const describeMessage = ({ agent, delta }: DeliveryContext, { author, content, kind }: MessageView): string =>
+  delta !== null && kind === "reply" && author.id === agent.id
+    ? `${nameOf(author)}, you: (your answer, see above)`
+    : `${nameOf(author)}: ${cut(content, LIMITS.threadMessage)}`
+
+const threadOf = (context: DeliveryContext, accepted: ReadonlyArray<NotificationEvent>): ReadonlyArray<MessageView> => {
+  const requested = new Set(accepted.map(({ message }) => message?.id))
+  return context.thread.filter((message) => !requested.has(message.id)).slice(-LIMITS.threadMessages)
+}
+
+const documentsOf = (context: DeliveryContext): string => {
+  const repository = context.repositoryDocument
+  const documents = [
+    ...(repository === null ? [] : [`${oneLine(repository.title)} (repository)\n${repository.content}`]),
+    ...context.documents.map((document) => `${oneLine(document.title)} (${document.type})\n${document.content}`)
+  ]
+  return cut(documents.join("\n\n"), LIMITS.documents)
+}
+
+const agentsOf = ({ mentionableAgents }: DeliveryContext): string =>
+  mentionableAgents
+    .slice(0, LIMITS.agents)
+    .map((agent) => `- @${agent.slug}: ${oneLine(agent.name)}, ${oneLine(agent.role)}`)
+    .join("\n")
+
+const describeOpenTask = (task: NonNullable<DeliveryContext["taskOverview"]>[number]): string =>
+  `${task.id} ${task.status} ${oneLine(task.title, 200)} (${task.assigneeSlugs.map((slug) => `@${slug}`).join(", ") || "nobody"})`
+
+/** What earlier attempts came to; what they did is told in agents' words, so it stands inside a fence like any other. */
+const earlierOf = ({ earlier, fenceMark }: DeliveryContext): string => {
+  const { attempts, effects, lastError } = earlier
+  if (attempts === 0 && effects.length === 0) return ""
+  return [
+    `This was tried before (${attempts} ${attempts === 1 ? "time" : "times"}); an earlier attempt may have gone on after it was cut off.`,
+    ...(lastError === null ? [] : [`It ended with ${oneLine(lastError.class)}.`]),
+    ...(effects.length === 0
+      ? ["It had no effects that are known."]
+      : [
+          "These effects already stand; do not do them again:",
+          fenced(
+            fenceMark,
+            "effects",
+            effects
+              .slice(-LIMITS.effects)
+              .map((effect) => `- ${oneLine(effect.tool)}: ${oneLine(effect.summary, 300)}`)
+              .join("\n")
+          )
+        ])
+  ].join("\n")
+}
+
+/** How the text names the one that it builds on, and what to do where the gateway's history has lost that. */
+const baseOf = ({ delta, task, textNumber }: DeliveryContext): string =>
+  delta === null
+    ? `This is full text ${textNumber}: it shows everything that you need.`
+    : `It adds to full text ${delta.fullText} of this session, and shows only what is new since your last turn on this task. If you do not see full text ${delta.fullText} above, first call task_load for task ${task?.id ?? ""} with messageLimit ${LIMITS.threadMessages}.`
+
+const partNames: Readonly<Record<PromptPart, string>> = {
+  task: "the task's description, labels, priority and assignees",
+  documents: "its documents",
+  people: "the agents you can mention and the person in charge",
+  briefing: "the briefing",
+  tasks: "the open tasks"
+}
+
+/** What a reader could miss in a delta. */
+const unchangedLine = ({ delta, task }: DeliveryContext): ReadonlyArray<string> => {
+  const names = (delta?.unchanged ?? [])
+    .filter((part) => task?.isOrchestratorChat === true || (part !== "briefing" && part !== "tasks"))
+    .map((part) => partNames[part])
+  return names.length === 0 ? [] : ["", `Unchanged since your last turn on this task: ${names.join("; ")}.`]
+}
+
+/** The gateway puts the text of a turn that was aborted before the next one. */
+export const stoppedNotice = (stoppedRuns: ReadonlyArray<string>): ReadonlyArray<string> =>
+  stoppedRuns.length === 0
+    ? []
+    : [`Stopped, do not continue or answer even if their texts stand above: ${stoppedRuns.join(", ")}.`]
+
+const section = (title: string, body: string): ReadonlyArray<string> => (body === "" ? [] : ["", `${title}:`, body])
+
+const inputOf = (context: DeliveryContext, options: PromptOptions): string => {
+  const { accepted } = options
+  const { delta, task } = context
+  const isShown = (part: PromptPart): boolean => delta?.unchanged.includes(part) !== true
+  /** A part that may be empty; where a delta shows that it became empty, words say so. */
+  const changing = (part: PromptPart, body: string): string =>
+    isShown(part) ? (body === "" && delta !== null ? "(none any more)" : body) : ""
+  const block = (label: string, body: string): ReadonlyArray<string> =>
+    body === "" ? [] : ["", fenced(context.fenceMark, label, body)]
+  return [
+    `delivery ${context.notification.id}, attempt ${options.attempt}: this text replaces any earlier text with this id; answer this one, once.`,
+    ...stoppedNotice(context.stoppedRuns),
+    ...(accepted.length > 1
+      ? [`The request consists of ${accepted.length} events, oldest first. Give one answer to all of them.`]
+      : []),
+    baseOf(context),
+    ...block("request", requestOf(accepted)),
+    ...(task === null ? [] : block("task", isShown("task") ? describeTask(task) : headOf(task).join("\n"))),
+    ...block("documents", changing("documents", documentsOf(context))),
+    ...block(
+      delta === null ? "thread before it" : "new in the thread",
+      threadOf(context, accepted)
+        .map((message) => describeMessage(context, message))
+        .join("\n\n")
+    ),
+    ...block("briefing", changing("briefing", cut(context.briefing ?? "", LIMITS.description))),
+    ...block("open tasks", changing("tasks", (context.taskOverview ?? []).map(describeOpenTask).join("\n"))),
+    ...section("Agents you can mention", changing("people", agentsOf(context))),
+    ...(context.primaryPerson !== null && isShown("people")
+      ? section("Person in charge", `- ${oneLine(context.primaryPerson.name)}`)
+      : []),
+    ...unchangedLine(context),
+    ...section("Earlier attempts", earlierOf(context)),
+    ...turnRules(rulesOf(context, accepted), options.httpTools)
+  ].join("\n")
+}
+
+/** The text of one turn, from the context of its delivery; pure, so that a dry run shows exactly what is sent. */
+export const formatNotificationMessage = (context: DeliveryContext, options: PromptOptions): Prompt => {
+  const { fenceMark } = context
+  const clean = { ...withoutFenceMark(fenceMark, context), fenceMark }
+  return {
+    instructions: instructionsFor(clean, options.httpTools !== undefined),
+    input: inputOf(clean, { ...options, accepted: withoutFenceMark(fenceMark, options.accepted) })
+  }
+}

@@ -1,0 +1,127 @@
+import { Schema } from "effect"
+import { Actor, MessageView, TaskStatus, TaskView } from "../delivery/DeliveryContext.ts"
+
+/** Why nothing was changed: a person decided otherwise during the turn. */
+const reason = Schema.optionalKey(Schema.String)
+
+/** What a change of a task's status did; `path` holds each step that was taken. */
+export const StatusChange = Schema.Struct({
+  taskId: Schema.String,
+  status: TaskStatus,
+  previousStatus: TaskStatus,
+  changed: Schema.Boolean,
+  path: Schema.Array(TaskStatus),
+  reason
+})
+
+/** A task with its thread, oldest message first. */
+export const LoadedTask = Schema.Struct({ task: TaskView, thread: Schema.Array(MessageView) })
+
+/** A task alone. */
+export const OneTask = Schema.Struct({ task: TaskView })
+
+/** Tasks of a list or a search, descriptions cut. */
+export const SeveralTasks = Schema.Struct({ tasks: Schema.Array(TaskView) })
+
+/** The last messages of a task's thread. */
+export const TaskThread = Schema.Struct({ taskId: Schema.String, thread: Schema.Array(MessageView) })
+
+/** A task with its thread and what was done to it; times are epoch milliseconds. */
+export const TaskHistory = Schema.Struct({
+  task: TaskView,
+  thread: Schema.Array(MessageView),
+  activities: Schema.Array(
+    Schema.Struct({ type: Schema.String, actor: Actor, summary: Schema.String, createdAt: Schema.Finite })
+  )
+})
+
+/** A task that was made, or had been made by the same call before. */
+export const MadeTask = Schema.Struct({ taskId: Schema.String, status: TaskStatus, repeated: Schema.Boolean })
+
+/** What a change of a task's fields, assignees or status did. */
+export const ChangedTask = Schema.Struct({
+  taskId: Schema.String,
+  status: TaskStatus,
+  previousStatus: TaskStatus,
+  changed: Schema.Boolean,
+  reason
+})
+
+/** A task's assignees after an assignment. */
+export const AssignedTask = Schema.Struct({
+  taskId: Schema.String,
+  status: TaskStatus,
+  assigneeSlugs: Schema.Array(Schema.String),
+  changed: Schema.Boolean,
+  reason
+})
+
+/** An archived task, and how many of its runs were stopped. */
+export const RemovedTask = Schema.Struct({
+  taskId: Schema.String,
+  status: TaskStatus,
+  changed: Schema.Boolean,
+  stopped: Schema.Finite,
+  reason
+})
+
+/** A pull request's number on a task, and whether GitHub will be told. */
+export const LinkedPullRequest = Schema.Struct({
+  taskId: Schema.String,
+  prNumber: Schema.Finite,
+  changed: Schema.Boolean,
+  github: Schema.Literals(["queued", "off"])
+})
+
+/** What a document can be. */
+export const DocumentType = Schema.Literals(["deliverable", "note", "template", "reference"])
+
+/** A document that was written. */
+export const WrittenDocument = Schema.Struct({
+  documentId: Schema.String,
+  taskId: Schema.NullOr(Schema.String),
+  repeated: Schema.Boolean
+})
+
+/** Documents of a list, contents cut. */
+export const SeveralDocuments = Schema.Struct({
+  documents: Schema.Array(
+    Schema.Struct({
+      id: Schema.String,
+      taskId: Schema.NullOr(Schema.String),
+      title: Schema.String,
+      type: DocumentType,
+      author: Actor,
+      isRepository: Schema.Boolean,
+      updatedAt: Schema.Finite,
+      content: Schema.String,
+      isCut: Schema.Boolean
+    })
+  )
+})
+
+/** A message that was posted. */
+export const PostedMessage = Schema.Struct({ messageId: Schema.String, repeated: Schema.Boolean })
+
+/** Who was asked for a response, and who was not and why. */
+export const AskedResponses = Schema.Struct({
+  asked: Schema.Array(Schema.Struct({ slug: Schema.String, notificationId: Schema.String })),
+  skipped: Schema.Array(Schema.Struct({ slug: Schema.String, reason: Schema.String })),
+  repeated: Schema.Boolean
+})
+
+/** The enabled skills of one or all agents: which agent has which, and each skill once. */
+export const AgentSkills = Schema.Struct({
+  agents: Schema.Array(
+    Schema.Struct({ slug: Schema.String, name: Schema.String, skillSlugs: Schema.Array(Schema.String) })
+  ),
+  skills: Schema.Array(
+    Schema.Struct({
+      id: Schema.String,
+      slug: Schema.String,
+      name: Schema.String,
+      description: Schema.String,
+      content: Schema.String
+    })
+  )
+})

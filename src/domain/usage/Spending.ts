@@ -1,0 +1,89 @@
+import type { SpentUsage, Usage } from "../delivery/Run.ts"
+import { noUsage } from "../delivery/Run.ts"
+import type { RunStep } from "../delivery/RunStep.ts"
+import type { TurnFailure } from "../delivery/TurnFailure.ts"
+import type { PricedModel } from "./ModelPrice.ts"
+
+/** What an attempt has done and spent so far; grows while its turn runs, whatever becomes of it. */
+export interface Spending {
+  readonly usage: Usage
+  /** Requests that were answered. */
+  readonly rounds: number
+  /** Requests whose end is not known yet, or that failed although the model may have worked. */
+  readonly unanswered: number
+  /** Input tokens of the last answered request. */
+  readonly contextTokens: number
+  /** The latest rounds and tool calls in the order in which they ended, and how many came before them. */
+  readonly steps: ReadonlyArray<RunStep>
+  readonly stepsLeftOut: number
+}
+
+export const noSpending: Spending = {
+  usage: noUsage,
+  rounds: 0,
+  unanswered: 0,
+  contextTokens: 0,
+  steps: [],
+  stepsLeftOut: 0
+}
+
+/** More would make the ends of long turns large. */
+const maxSteps = 60
+
+export const stepEnded = (spending: Spending, step: RunStep): Spending => {
+  const steps = [...spending.steps, step]
+  const surplus = Math.max(0, steps.length - maxSteps)
+  return { ...spending, steps: steps.slice(surplus), stepsLeftOut: spending.stepsLeftOut + surplus }
+}
+
+const sum = (a: Usage, b: Usage): Usage => ({
+  inputTokens: a.inputTokens + b.inputTokens,
+  outputTokens: a.outputTokens + b.outputTokens,
+  cacheReadTokens: a.cacheReadTokens + b.cacheReadTokens,
+  cacheWriteTokens: a.cacheWriteTokens + b.cacheWriteTokens
+})
+
+/** A request is sent: if nothing is heard of it, it may have cost something. */
+export const requestSent = (spending: Spending): Spending => ({ ...spending, unanswered: spending.unanswered + 1 })
+
+export const requestAnswered = (spending: Spending, spent: Usage): Spending => ({
+  ...spending,
+  usage: sum(spending.usage, spent),
+  rounds: spending.rounds + 1,
+  unanswered: spending.unanswered - 1,
+  contextTokens: spent.inputTokens
+})
+
+/** A request failed: with the usage that the gateway reported, for nothing, or at an unknown cost. */
+export const requestFailed = (spending: Spending, failure: TurnFailure): Spending => {
+  if ("usage" in failure && failure.usage !== undefined) return requestAnswered(spending, failure.usage)
+  return canHaveCost(failure) ? spending : { ...spending, unanswered: spending.unanswered - 1 }
+}
+
+/** Whether the model may have worked for a request that failed so. A provider that refuses a call charges nothing. */
+const canHaveCost = (failure: TurnFailure): boolean => {
+  switch (failure._tag) {
+    case "ConnectionLost":
+    case "TurnTimeout":
+    case "TurnAmbiguous":
+    case "TurnUnreadable":
+    case "TurnSilent":
+    case "GatewayRestarted":
+      return true
+    case "ProviderFailed":
+      return failure.status >= 500 || failure.status === 408
+    case "GatewayUnreachable":
+    case "GatewayMisconfigured":
+    case "UnknownAgent":
+    case "TurnRefused":
+      return false
+  }
+}
+
+/** What the control plane is told; nothing if no request can have cost anything. */
+export const spentUsage = (
+  { usage, ...rest }: Spending,
+  { model, price }: PricedModel,
+  isDelta: boolean
+): SpentUsage | undefined =>
+  rest.rounds + rest.unanswered === 0 ? undefined : { ...usage, ...rest, model, price, isDelta }

@@ -1,0 +1,251 @@
+import {
+  Context,
+  Duration,
+  Effect,
+  FiberHandle,
+  FileSystem,
+  Layer,
+  Option,
+  Queue,
+  Random,
+  Schedule,
+  Scope,
+  Semaphore,
+  Stream
+} from "effect"
+import { ChildProcessSpawner } from "effect/process"
+import type { ControlPlaneFailure } from "../../domain/controlPlane/ControlPlaneFailure.ts"
+import { backoffMillis } from "../../domain/delivery/Backoff.ts"
+import { planProfiles } from "../../domain/gateway/ProfilePlan.ts"
+import { RuntimeConfig } from "../../layers/Config.ts"
+import { checkGatewayConfig } from "../../layers/GatewayConfigCheck.ts"
+import { readGatewayConfig } from "../../layers/GatewayConfigFile.ts"
+import { Metrics } from "../../layers/Metrics.ts"
+import { Telemetry } from "../../layers/Telemetry.ts"
+import { hasSteps, SyncFailed, syncProfiles } from "../../layers/Workspaces.ts"
+import type { SyncSteps } from "../../layers/Workspaces.ts"
+import { ControlPlane } from "../../services/ControlPlane.ts"
+import { makeFailureStreak } from "../../services/FailureStreak.ts"
+import { GatewayGuard } from "../../services/GatewayGuard.ts"
+import { Lifecycle } from "../../services/Lifecycle.ts"
+import { Permits } from "../../services/Permits.ts"
+import { Roster } from "../../services/Roster.ts"
+import { Supervisor } from "../../services/Supervisor.ts"
+import { allTools } from "../../services/tools/AllTools.ts"
+import { DeliveryLoop } from "../delivery/DeliveryLoop.ts"
+
+/** The tools as TOOLS.md lists them. */
+export const toolsText: string = [
+  "Mission Control has these tools. Each request describes those that you have, with their parameters.",
+  "",
+  ...allTools.map(({ description, name }) => `- \`${name}\`: ${description.replace(/\s+/g, " ").trim()}`)
+].join("\n")
+
+/** The texts that are the same in every workspace, read anew each time; fails with SyncFailed for one that cannot be read. */
+export const sharedTexts = Effect.gen(function* () {
+  const config = yield* RuntimeConfig
+  const fileSystem = yield* FileSystem.FileSystem
+  const text = (path: string) =>
+    Effect.mapError(
+      fileSystem.readFileString(path),
+      (error) => new SyncFailed({ detail: `${path} cannot be read (${error.reason._tag})` })
+    )
+  return {
+    agentsMd: yield* text(config.agentsMdPath),
+    heartbeatMd: yield* text(config.heartbeatMdPath),
+    worktreeScript: yield* text(config.worktreeScriptPath),
+    tools: toolsText
+  }
+})
+
+/** How long after a change of its configuration the gateway is asked for agents that it did not know. */
+const NOTICED_WITHIN_SECONDS = 30
+
+/** What failed, or is for people to mend, is looked at again after such waits. */
+const lookAgain = { baseMillis: 5_000, maxMillis: Duration.toMillis("5 minutes") }
+
+/**
+ * Writes what the control plane knows of the agents to where the gateway reads it: their workspaces, and our part of
+ * openclaw.json (OPENCLAW_PROFILE_SYNC). What cannot be written stands in /readyz with its path, and the rest is.
+ */
+export class ProfileSync extends Context.Service<
+  ProfileSync,
+  {
+    /** Reads, plans and applies once; answers what was done. */
+    readonly sync: Effect.Effect<SyncSteps, ControlPlaneFailure | SyncFailed>
+    /** The first run, before the gateway starts; whatever fails is said and tried again later. Nothing when sync is off. */
+    readonly boot: Effect.Effect<void>
+    /** Follows the roster, whose revision also tells of texts and skills. */
+    readonly start: Effect.Effect<void>
+  }
+>()("runtime-service/programs/ProfileSync") {
+  static readonly layer = Layer.effect(
+    ProfileSync,
+    Effect.gen(function* () {
+      const config = yield* RuntimeConfig
+      const controlPlane = yield* ControlPlane
+      const fileSystem = yield* FileSystem.FileSystem
+      const guard = yield* GatewayGuard
+      const lifecycle = yield* Lifecycle
+      const metrics = yield* Metrics
+      const loop = yield* DeliveryLoop
+      const permits = yield* Permits
+      const roster = yield* Roster
+      const spawner = yield* ChildProcessSpawner.ChildProcessSpawner
+      const supervisor = yield* Supervisor
+      const telemetry = yield* Telemetry
+      const scope = yield* Effect.scope
+      const one = yield* Semaphore.make(1)
+      const failing = makeFailureStreak()
+      /** What was logged as left alone. */
+      const told = new Set<string>()
+      const later = yield* FiberHandle.make<void>()
+      const noticing = yield* FiberHandle.make<void>()
+      /** Something to write may have come. Each run reads what is newest: of several one is enough. */
+      const news = yield* Queue.sliding<void>(1)
+      const isSupervised = Option.isNone(config.gatewayUrl)
+
+      const texts = sharedTexts.pipe(
+        Effect.provideService(RuntimeConfig, config),
+        Effect.provideService(FileSystem.FileSystem, fileSystem)
+      )
+
+      const sync = Effect.gen(function* () {
+        const shared = yield* texts
+        const gateway = yield* readGatewayConfig(config.gatewayConfigPath)
+        const plan = planProfiles(yield* controlPlane.profiles, shared, gateway)
+        const steps = yield* syncProfiles(
+          {
+            workspaceRoot: config.workspaceRoot,
+            configPath: config.gatewayConfigPath,
+            bindsLoopback: isSupervised,
+            // The gateway restarts itself for these.
+            defersBootOnly: (yield* permits.free) < permits.total
+          },
+          plan
+        )
+        if (hasSteps(steps)) {
+          yield* Effect.logInfo("profiles written").pipe(
+            Effect.annotateLogs({
+              agents: plan.agents.length,
+              written: steps.writes.length,
+              removed: steps.removes.length,
+              movedAside: steps.moves.length,
+              copiesKept: steps.writes.filter(({ copy }) => copy !== null).length,
+              configuration: steps.config === null ? "as it was" : "changed"
+            })
+          )
+        }
+        for (const what of steps.left) {
+          if (told.has(what)) continue
+          told.add(what)
+          yield* Effect.logInfo(`profile sync leaves ${what}: the runtime did not write it`)
+        }
+        for (const problem of steps.problems) {
+          const message = `profile sync: ${problem}`
+          yield* failing.isFirst(problem) ? Effect.logError(message) : Effect.logDebug(message)
+        }
+        if (steps.problems.length === 0) yield* failing.recovered("profiles are in step again")
+        yield* lifecycle.setReason("profile-sync", steps.problems[0] ?? null)
+        yield* telemetry.note({
+          "mission_control.agents": plan.agents.length,
+          "mission_control.profiles.written": steps.writes.length,
+          "mission_control.profiles.removed": steps.removes.length
+        })
+        return steps
+      }).pipe(
+        telemetry.root("ProfileSync.sync"),
+        Effect.onExit((exit) =>
+          metrics.synced("profiles", exit._tag === "Success" && exit.value.problems.length === 0)
+        ),
+        one.withPermits(1)
+      )
+
+      const say = (failure: ControlPlaneFailure | SyncFailed) => {
+        const detail = "detail" in failure ? failure.detail : failure._tag
+        const message = `profile sync failed, what was written before stays: ${detail}`
+        const isFirst = failing.isFirst(failure._tag === "SyncFailed" ? detail : failure._tag)
+        return Effect.andThen(
+          lifecycle.setReason("profile-sync", detail),
+          isFirst ? Effect.logError(message) : Effect.logDebug(message)
+        )
+      }
+
+      /** The gateway takes a second or more to read a change: who was asked for an agent too early is asked again then. */
+      const noticed = guard.recheck.pipe(
+        Effect.flatMap((isRecovered) => (isRecovered ? loop.wake("gateway") : Effect.void)),
+        Effect.repeat(Schedule.spaced("1 second").pipe(Schedule.upTo({ times: NOTICED_WITHIN_SECONDS }))),
+        Effect.asVoid
+      )
+
+      /** The whole way of a change, and whether all of it was done; what has to wait for the running turns comes up again when they have ended. */
+      const settle = Effect.gen(function* () {
+        const { config: written, deferred, problems } = yield* sync
+        if (written !== null) yield* FiberHandle.run(noticing, noticed)
+        if (deferred.length > 0) {
+          yield* Effect.logInfo(`${deferred.join(", ")} of the gateway's configuration: changed once no turn runs`)
+          yield* FiberHandle.run(later, Effect.andThen(permits.idle, Effect.asVoid(Queue.offer(news, undefined))))
+        }
+        return problems.length === 0
+      }).pipe(Effect.catch((failure) => Effect.as(say(failure), false)))
+
+      const check = Effect.gen(function* () {
+        const issues = yield* checkGatewayConfig({
+          command: config.gatewayPath,
+          prefix: config.gatewayArgs.slice(0, Math.max(0, config.gatewayArgs.indexOf("gateway"))),
+          stateDir: config.stateDir,
+          configPath: config.gatewayConfigPath
+        })
+        if (Option.isNone(issues) || issues.value.length === 0) return
+        yield* Effect.logError(`the gateway will not accept ${config.gatewayConfigPath}: ${issues.value.join("; ")}`)
+      }).pipe(Effect.provideService(ChildProcessSpawner.ChildProcessSpawner, spawner))
+
+      const boot = Effect.gen(function* () {
+        const { config: written } = yield* sync
+        if (isSupervised && written !== null) yield* check
+      }).pipe(Effect.catch(say))
+
+      const hear = roster.changes.pipe(
+        Stream.map(({ revision }) => revision),
+        Stream.changes,
+        Stream.runForEach(() => Queue.offer(news, undefined))
+      )
+
+      const write = Effect.gen(function* () {
+        let misses = 0
+        const step = Effect.gen(function* () {
+          misses = (yield* settle) ? 0 : misses + 1
+          if (misses === 0) return yield* Queue.take(news)
+          // Nothing tells of a file that was mended: it is looked for, and what is new does not wait for that.
+          const hasNews = yield* Queue.take(news).pipe(
+            Effect.as(true),
+            Effect.timeoutOrElse({
+              duration: Duration.millis(backoffMillis(lookAgain, misses, yield* Random.next)),
+              orElse: () => Effect.succeed(false)
+            })
+          )
+          if (hasNews) misses = 0
+        })
+        yield* Queue.take(news)
+        return yield* Effect.forever(step)
+      })
+
+      const follow = Effect.raceFirst(Effect.andThen(hear, Effect.never), write)
+
+      return ProfileSync.of({
+        sync,
+        boot: config.profileSync ? boot : Effect.void,
+        start: config.profileSync
+          ? supervisor.run("profile-sync", follow).pipe(Effect.provideService(Scope.Scope, scope))
+          : Effect.void
+      })
+    })
+  )
+
+  /** Writes nothing, for tests that are not about it. */
+  static readonly layerTest = Layer.succeed(ProfileSync, {
+    sync: Effect.fail(new SyncFailed({ detail: "profile sync is off" })),
+    boot: Effect.void,
+    start: Effect.void
+  })
+}

@@ -1,0 +1,308 @@
+import { Clock, Duration, Effect, Layer, Option, Ref, Result, Stream, SubscriptionRef } from "effect"
+import { Sse } from "effect/encoding"
+import { HttpRouter, HttpServerRequest, HttpServerResponse } from "effect/http"
+import { hostsOf, peerProblem } from "../../domain/http/PeerPolicy.ts"
+import { SPAN_MILLIS, sparkline } from "../../domain/observability/Activity.ts"
+import { levelOf, shownGateway, statusLights } from "../../domain/observability/StatusLights.ts"
+import { budgetText, costText, untilText } from "../../domain/usage/UsageReport.ts"
+import { RuntimeConfig } from "../../layers/Config.ts"
+import { ConvexClient } from "../../layers/ConvexClient.ts"
+import { Gateway } from "../../layers/Gateway.ts"
+import { Metrics } from "../../layers/Metrics.ts"
+import { Redactor } from "../../layers/Redactor.ts"
+import { ControlPlane } from "../../services/ControlPlane.ts"
+import { GatewayGuard } from "../../services/GatewayGuard.ts"
+import { canClaim, Lifecycle } from "../../services/Lifecycle.ts"
+import { Permits } from "../../services/Permits.ts"
+import { RuntimeHealth } from "../../services/RuntimeHealth.ts"
+import { DeliveryLoop } from "../delivery/DeliveryLoop.ts"
+import { pageHtml, pagePolicy } from "./statusPage/PageHtml.ts"
+
+/** Changes within this are one event. */
+const GATHER = Duration.millis(100)
+/** What changes without telling (the breaker, the gateway's state) is looked at this often; keeps the line alive too. */
+const TICK = Duration.seconds(5)
+/** The list of dead letters is asked for this often, only while somebody watches, and once for all who do. */
+const LETTERS_TTL = Duration.seconds(15)
+const LETTERS = 50
+/** What was spent is asked for this often, only while somebody watches, and once for all who do. */
+const USAGE_TTL = Duration.minutes(1)
+const USAGE_DAYS = 7
+/** Each watcher costs a snapshot per change. */
+const WATCHERS = 20
+
+/** The dead letters as the page lists them; `error` says why they are not the latest. */
+interface LetterList {
+  readonly error: string | null
+  readonly list: ReadonlyArray<{
+    readonly id: string
+    readonly type: string
+    /** What it was about, oldest first. */
+    readonly events: ReadonlyArray<{ readonly type: string; readonly by: string }>
+    readonly agent: string | null
+    readonly task: string | null
+    readonly attempts: number
+    readonly diedAt: number
+    readonly error: string | null
+  }>
+}
+
+/** What agents spent in the last days, the budgets, and the work that they hold, as the page lists them. */
+interface UsageList {
+  readonly error: string | null
+  readonly budgets: ReadonlyArray<ReturnType<typeof budgetText>>
+  readonly held: ReadonlyArray<{
+    readonly agent: string
+    readonly task: string
+    readonly reason: string
+    readonly until: string
+  }>
+  readonly list: ReadonlyArray<{
+    readonly agent: string
+    readonly attempts: number
+    readonly weightedTokens: number
+    readonly cost: string
+  }>
+}
+
+/** What each reason means for the account's work, and what mends it, by the word with which the reason begins. */
+const help: Readonly<Record<string, string>> = {
+  booting: "Turns begin once the control plane and the gateway have answered.",
+  draining: "Nothing new begins; what runs may end, then the process does.",
+  stopped: "The process is about to end.",
+  paused: "Nothing new begins until a person of the account resumes it. What runs goes on.",
+  "control-plane":
+    "Nothing new can be claimed and no outcome written; what runs goes on, and its outcome is written when the control plane is back. Check CONVEX_URL and the network.",
+  token:
+    "Nothing is claimed until the deployment accepts SERVICE_TOKEN: provision a new one and put it into place. It is tried again every 30 s.",
+  gateway:
+    "Turns are tried all the same, and cost their notifications no attempt while the gateway cannot be reached. Do what the reason names.",
+  "gateway-process":
+    "The supervised gateway does not run; it is started again with backoff. Its log says why it ended.",
+  "profile-sync":
+    "Workspaces or the gateway's configuration are not as the account wants them; turns go on with what is there.",
+  protocol:
+    "Nothing is claimed until runtime and deployment speak the same protocol: upgrade the side that the reason names.",
+  "gateway-configuration": "Delivery is paused until the gateway accepts us; it is looked at again every 30 s.",
+  breaker: "Every turn failed, whatever its agent: the gateway's log or its model provider's status says why.",
+  push: "The runtime polls every DELIVERY_INTERVAL until the push is back. A proxy may cut WebSockets.",
+  agent: "Its next completed turn ends this. Recent errors and dead letters have the details.",
+  agents: "Recent errors list what failed."
+}
+
+const helpFor = (reason: string): string => help[/^[\w-]+/.exec(reason)?.[0] ?? ""] ?? ""
+
+const headers = {
+  "cache-control": "no-store",
+  "x-content-type-options": "nosniff",
+  "referrer-policy": "no-referrer",
+  "cross-origin-opener-policy": "same-origin",
+  "cross-origin-resource-policy": "same-origin"
+}
+
+/**
+ * The status page at / and its events: what runs, what ended, what is wrong. For people on the addresses that agents
+ * may call from; no message's text is on it, and everything passes the redactor.
+ */
+export const layer = Layer.effectDiscard(
+  Effect.gen(function* () {
+    const router = yield* HttpRouter.HttpRouter
+    const config = yield* RuntimeConfig
+    const controlPlane = yield* ControlPlane
+    const convex = yield* ConvexClient
+    const gateway = yield* Gateway
+    const guard = yield* GatewayGuard
+    const lifecycle = yield* Lifecycle
+    const loop = yield* DeliveryLoop
+    const metrics = yield* Metrics
+    const permits = yield* Permits
+    const redactor = yield* Redactor
+    const runtimeHealth = yield* RuntimeHealth
+    const startedAt = yield* Clock.currentTimeMillis
+    const watchers = yield* Ref.make(0)
+    const rules = { allow: config.agentHttpAllow, hosts: hostsOf(config.healthHost, config.taskStatusBaseUrl) }
+
+    const snapshot = Effect.gen(function* () {
+      const now = yield* Clock.currentTimeMillis
+      const state = yield* lifecycle.state
+      const health = yield* runtimeHealth.current
+      const { oldest } = yield* loop.state
+      const breaker = yield* guard.breaker
+      const isMisconfigured = state.reasons["gateway-configuration"] !== undefined
+      const seen = shownGateway(yield* gateway.state, isMisconfigured)
+      const activity = yield* metrics.activity
+      const { ended, errors, running, agents } = activity
+      return {
+        now,
+        account: config.accountId,
+        runtime: config.runtimeId,
+        versions: { runtime: config.runtimeVersion, openclaw: seen.version },
+        uptimeMillis: now - startedAt,
+        status: health.status,
+        level: levelOf(health.status),
+        phase: state.phase,
+        isPaused: state.isPaused,
+        isClaiming: canClaim(state) && breaker._tag !== "Open",
+        failing: health.failing.map(({ agent }) => agent),
+        reasons: health.reasons.map((text) => ({ text, help: helpFor(text) })),
+        lights: statusLights({
+          health,
+          canClaim: canClaim(state),
+          push: yield* SubscriptionRef.get(convex.push),
+          gateway: seen,
+          breaker,
+          opensIn: yield* guard.opensIn,
+          permits: { total: permits.total, free: yield* permits.free },
+          now
+        }),
+        permits: permits.total,
+        delivery: yield* metrics.deliverySummary,
+        // The browser knows this process's clock only.
+        oldestWaitingSince: oldest === null ? null : oldest - (yield* controlPlane.now) + now,
+        activity: { ended, errors, running, agents },
+        spans: sparkline(activity, now),
+        spanMillis: SPAN_MILLIS
+      }
+    })
+
+    const lastLetters = yield* Ref.make<LetterList>({ error: null, list: [] })
+    /** What cannot be read now is shown as it was, with the reason. */
+    const readLetters = Effect.gen(function* () {
+      const skew = (yield* controlPlane.now) - (yield* Clock.currentTimeMillis)
+      const found = yield* Effect.result(controlPlane.deadLetters({ limit: LETTERS }))
+      if (Result.isFailure(found)) {
+        const { failure } = found
+        const error = redactor.error("detail" in failure ? failure.detail : failure._tag)
+        return yield* Ref.updateAndGet(lastLetters, (before) => ({ ...before, error }))
+      }
+      const list = found.success.map(({ agentSlug, attempts, diedAt, error, events, id, taskTitle, type }) => ({
+        id,
+        type,
+        events: events.map(({ actorName, type }) => ({ type, by: actorName })),
+        agent: agentSlug,
+        task: taskTitle,
+        attempts,
+        // The browser knows this process's clock only.
+        diedAt: diedAt - skew,
+        error: error === null ? null : `${error.class}: ${error.message}`
+      }))
+      return yield* Ref.updateAndGet(lastLetters, () => ({ error: null, list }))
+    })
+    const [letters, forgetLetters] = yield* Effect.cachedInvalidateWithTTL(readLetters, LETTERS_TTL)
+
+    const lastUsage = yield* Ref.make<UsageList>({ error: null, budgets: [], held: [], list: [] })
+    const readUsage = Effect.gen(function* () {
+      const found = yield* Effect.result(controlPlane.usage({ days: USAGE_DAYS }))
+      if (Result.isFailure(found)) {
+        const { failure } = found
+        const error = redactor.error("detail" in failure ? failure.detail : failure._tag)
+        return yield* Ref.updateAndGet(lastUsage, (before) => ({ ...before, error }))
+      }
+      const { budgets, held, lines, total } = found.success
+      const entries = lines.length > 1 ? [...lines, { name: "All agents", sum: total }] : lines
+      const list = entries.map(({ name, sum }) => ({
+        agent: name,
+        attempts: sum.attempts,
+        weightedTokens: sum.weightedTokens,
+        cost: costText(sum)
+      }))
+      const waiting = held.map((each) => ({ ...each, until: untilText(each.until, "the budget is raised") }))
+      const latest = { error: null, budgets: budgets.map(budgetText), held: waiting, list }
+      return yield* Ref.updateAndGet(lastUsage, () => latest)
+    })
+    const usage = yield* Effect.cachedWithTTL(readUsage, USAGE_TTL)
+
+    /** Whatever is shown passes the redactor as text, so that no field can be forgotten. */
+    const event = (name: string, body: unknown): string =>
+      Sse.encoder.write({ _tag: "Event", event: name, id: undefined, data: redactor.redact(JSON.stringify(body)) })
+
+    const changes = Stream.mergeAll(
+      [
+        Stream.map(metrics.activityChanges, () => undefined),
+        Stream.map(lifecycle.changes, () => undefined),
+        Stream.map(SubscriptionRef.changes(convex.push), () => undefined),
+        Stream.tick(TICK)
+      ],
+      { concurrency: "unbounded" }
+    )
+    const states = changes.pipe(
+      Stream.buffer({ capacity: 1, strategy: "sliding" }),
+      Stream.mapEffect(() => Effect.andThen(Effect.sleep(GATHER), snapshot)),
+      Stream.map((body) => event("state", body))
+    )
+    const deaths = metrics.activityChanges.pipe(
+      Stream.mapEffect(() => Effect.map(metrics.deliverySummary, ({ deadLetters }) => deadLetters)),
+      Stream.changes,
+      Stream.drop(1),
+      Stream.mapEffect(() => forgetLetters)
+    )
+    const letterEvents = Stream.merge(Stream.tick(LETTERS_TTL), deaths).pipe(
+      Stream.mapEffect(() => letters),
+      Stream.map((body) => event("letters", body))
+    )
+    const usageEvents = Stream.tick(USAGE_TTL).pipe(
+      Stream.mapEffect(() => usage),
+      Stream.map((body) => event("usage", body))
+    )
+    const first = Stream.fromEffect(Effect.map(snapshot, (body) => event("state", body)))
+    const events = Stream.concat(
+      first,
+      Stream.mergeAll([states, letterEvents, usageEvents], { concurrency: "unbounded" })
+    ).pipe(
+      // The process ends: so does the line, before the server would break it.
+      Stream.interruptWhen(
+        lifecycle.changes.pipe(
+          Stream.filter(({ phase }) => phase === "stopped"),
+          Stream.take(1),
+          Stream.runDrain
+        )
+      )
+    )
+
+    const guarded = <E, R>(serve: Effect.Effect<HttpServerResponse.HttpServerResponse, E, R>) =>
+      Effect.flatMap(HttpServerRequest.HttpServerRequest, ({ headers: sent, remoteAddress }) => {
+        const problem = peerProblem(rules, {
+          remoteAddress: Option.getOrUndefined(remoteAddress),
+          host: sent["host"],
+          origin: sent["origin"]
+        })
+        return problem === null
+          ? serve
+          : Effect.succeed(HttpServerResponse.text(`${problem}\n`, { status: 403, headers }))
+      })
+
+    yield* router.add(
+      "GET",
+      "/",
+      guarded(
+        Effect.succeed(
+          HttpServerResponse.text(pageHtml, {
+            contentType: "text/html; charset=utf-8",
+            headers: { ...headers, "content-security-policy": pagePolicy }
+          })
+        )
+      )
+    )
+    yield* router.add(
+      "GET",
+      "/status/events",
+      guarded(
+        Effect.gen(function* () {
+          // Until the request is over, not until the stream is: that of HEAD, or of a client that has gone, never runs.
+          const isFull = yield* Effect.acquireRelease(
+            Ref.modify(watchers, (count) => [count >= WATCHERS, Math.min(WATCHERS, count + 1)] as const),
+            (isFull) => (isFull ? Effect.void : Ref.update(watchers, (count) => count - 1))
+          )
+          if (isFull) {
+            const text = `${WATCHERS} pages show this runtime already, the most at a time: close one of them\n`
+            return HttpServerResponse.text(text, { status: 503, headers })
+          }
+          return HttpServerResponse.stream(Stream.encodeText(events), {
+            contentType: "text/event-stream",
+            headers: { ...headers, "x-accel-buffering": "no" }
+          })
+        })
+      )
+    )
+  })
+)

@@ -1,0 +1,194 @@
+import { Context, Effect, Layer, Queue, Ref, Result, Schedule, Scope, Stream } from "effect"
+import { describeTarget, nextStep } from "../../domain/controlPlane/CommandStep.ts"
+import type { RunningVersions } from "../../domain/controlPlane/CommandStep.ts"
+import type { ControlPlaneFailure } from "../../domain/controlPlane/ControlPlaneFailure.ts"
+import type { RuntimeCommands, VersionChange } from "../../domain/controlPlane/RuntimeCommands.ts"
+import { RuntimeConfig } from "../../layers/Config.ts"
+import { Gateway } from "../../layers/Gateway.ts"
+import { Upgrader } from "../../layers/Upgrader.ts"
+import { ControlPlane } from "../../services/ControlPlane.ts"
+import type { CommandResult } from "../../services/ControlPlane.ts"
+import { Lifecycle } from "../../services/Lifecycle.ts"
+import { Supervisor } from "../../services/Supervisor.ts"
+
+/** Whether a command was taken is asked until it is known: a restart that the control plane has forgotten comes never. */
+const ASK_AGAIN = Schedule.spaced("5 seconds").pipe(Schedule.jittered)
+/** What only tells people how far it is may get lost. */
+const PROGRESS_TIMEOUT = "3 seconds"
+
+const isPassing = ({ _tag }: ControlPlaneFailure): boolean =>
+  _tag === "ControlPlaneUnavailable" || _tag === "TokenRefused"
+
+/**
+ * Does what people ask of this runtime, pushed and with each pulse: pause and resume at once; restart, upgrade and
+ * rollback one after another, each tried once, ending in a drain and exit code 75. An upgrade that the host does not
+ * take is reported as failed and the process goes on.
+ */
+export class Commands extends Context.Service<
+  Commands,
+  {
+    /** Notes what is asked for now; never waits for it to be done. */
+    obey(commands: RuntimeCommands): Effect.Effect<void>
+    /** Starts to follow the pushed commands and to carry out what is asked for. */
+    readonly start: Effect.Effect<void>
+    /** Says, when the process ends for an upgrade, that its turns are done and the next start is awaited. */
+    readonly leaving: Effect.Effect<void>
+  }
+>()("runtime-service/programs/Commands") {
+  static readonly layer = Layer.effect(
+    Commands,
+    Effect.gen(function* () {
+      const config = yield* RuntimeConfig
+      const controlPlane = yield* ControlPlane
+      const gateway = yield* Gateway
+      const lifecycle = yield* Lifecycle
+      const supervisor = yield* Supervisor
+      const upgrader = yield* Upgrader
+      const scope = yield* Effect.scope
+      // Only the latest counts: each holds everything that is asked for.
+      const latest = yield* Queue.sliding<RuntimeCommands>(1)
+      // What arrives after a command was taken may have been read before: nothing is done twice.
+      const done = new Set<string>()
+      const current = yield* Ref.make<VersionChange | null>(null)
+      let isFileJudged = false
+
+      const running: Effect.Effect<RunningVersions> = Effect.map(gateway.state, ({ version }) => ({
+        bootId: controlPlane.bootId,
+        runtime: config.runtimeVersion,
+        openclaw: version
+      }))
+
+      const obey = Effect.fnUntraced(function* (commands: RuntimeCommands) {
+        const { isPaused } = yield* lifecycle.state
+        if (isPaused !== commands.paused) {
+          yield* lifecycle.setPaused(commands.paused)
+          yield* Effect.logInfo(commands.paused ? "paused: nothing new begins" : "resumed")
+        }
+        yield* Queue.offer(latest, commands)
+      })
+
+      /** Says it until it is heard; false when the control plane does not want to hear it (any more). */
+      const acknowledge = (command: string, result: CommandResult, message?: string) =>
+        controlPlane.acknowledge({ command, result, ...(message === undefined ? {} : { message }) }).pipe(
+          Effect.retry({ schedule: ASK_AGAIN, while: isPassing }),
+          Effect.as(true),
+          Effect.catch((failure) =>
+            failure._tag === "BootConflict"
+              ? Effect.as(lifecycle.abort({ exitCode: 78, message: failure.detail }), false)
+              : Effect.as(
+                  Effect.logInfo(
+                    `a command is none any more: ${failure._tag === "LeaseLost" ? failure._tag : failure.detail}`
+                  ),
+                  false
+                )
+          )
+        )
+
+      const progress = (change: VersionChange, message: string) =>
+        controlPlane
+          .acknowledge({ command: change.id, result: "progress", message })
+          .pipe(Effect.timeout(PROGRESS_TIMEOUT), Effect.ignore)
+
+      const takeRestart = Effect.fnUntraced(function* (id: string) {
+        done.add(id)
+        return yield* acknowledge(id, "taken")
+      })
+
+      const changeVersion = Effect.fnUntraced(function* (
+        change: VersionChange,
+        from: RunningVersions,
+        restart: RuntimeCommands["restart"]
+      ) {
+        const what = `${change.kind} to ${describeTarget(change)}`
+        if (!(yield* acknowledge(change.id, "taken", upgrader.means))) return
+        yield* Effect.logInfo(`${what}: ${upgrader.means}`)
+        const handedOver = yield* upgrader.handOver(change, from).pipe(
+          // A bug on the way must not leave the request under way for as long as this process lives.
+          Effect.catchDefect((defect) => Effect.fail({ detail: `an unexpected failure: ${String(defect)}` })),
+          Effect.result
+        )
+        if (Result.isFailure(handedOver)) {
+          const { detail } = handedOver.failure
+          yield* Effect.logError(`${what} failed, going on with ${from.runtime}: ${detail}`)
+          yield* acknowledge(change.id, "failed", detail)
+          return
+        }
+        yield* Ref.set(current, change)
+        yield* progress(change, "handed over; the running turns end, then the process")
+        if (restart !== null) yield* takeRestart(restart.id)
+        yield* Effect.logInfo(`${what}: handed over, the process ends to be started again`)
+        yield* lifecycle.requestStop("upgrade")
+      })
+
+      const arrived = Effect.fnUntraced(function* (change: VersionChange) {
+        yield* upgrader.clear
+        const isSaid = yield* acknowledge(change.id, change.kind === "rollback" ? "rolled_back" : "success")
+        if (isSaid) yield* Effect.logInfo(`${change.kind} to ${describeTarget(change)} has arrived`)
+      })
+
+      const act = Effect.fnUntraced(function* (commands: RuntimeCommands) {
+        if (!isFileJudged) {
+          isFileJudged = true
+          // Of a request that is over, so that no host carries it out late.
+          if (commands.underway === null) yield* upgrader.clear
+        }
+        const now = yield* running
+        const without = <A extends { readonly id: string }>(command: A | null) =>
+          command === null || done.has(command.id) ? null : command
+        const step = nextStep(
+          {
+            ...commands,
+            restart: without(commands.restart),
+            upgrade: without(commands.upgrade),
+            underway: without(commands.underway)
+          },
+          now
+        )
+        switch (step._tag) {
+          case "Nothing":
+            return
+          case "Restart":
+            if (yield* takeRestart(step.id)) {
+              yield* Effect.logInfo("a restart is asked for")
+              yield* lifecycle.requestStop("restart")
+            }
+            return
+          case "ChangeVersion":
+            done.add(step.change.id)
+            return yield* changeVersion(step.change, now, without(commands.restart))
+          case "AlreadyThere":
+            done.add(step.change.id)
+            if (yield* acknowledge(step.change.id, "taken")) yield* arrived(step.change)
+            return
+          case "Refuse":
+            done.add(step.change.id)
+            if (yield* acknowledge(step.change.id, "taken")) {
+              yield* Effect.logError(`${step.change.kind} refused: ${step.reason}`)
+              yield* acknowledge(step.change.id, "failed", step.reason)
+            }
+            return
+          case "Arrived":
+            done.add(step.change.id)
+            return yield* arrived(step.change)
+        }
+      })
+
+      const follow = Stream.runForEach(controlPlane.commands, (result) =>
+        Result.isSuccess(result) ? obey(result.success) : Effect.void
+      ).pipe(Effect.andThen(Effect.never))
+
+      return Commands.of({
+        obey,
+        start: Effect.gen(function* () {
+          yield* supervisor.run("commands", follow)
+          yield* supervisor.run("commands-carried-out", Effect.forever(Effect.flatMap(Queue.take(latest), act)))
+        }).pipe(Effect.provideService(Scope.Scope, scope)),
+        leaving: Effect.flatMap(Ref.get(current), (change) =>
+          change === null
+            ? Effect.void
+            : progress(change, "the process ends; the next start reports whether the versions match")
+        )
+      })
+    })
+  )
+}

@@ -1,0 +1,55 @@
+import { Context, Effect, Layer, Scope, Stream } from "effect"
+import { GatewayProcess } from "../../layers/GatewayProcess.ts"
+import type { GatewayHealth } from "../../layers/GatewayProcess.ts"
+import { Lifecycle } from "../../services/Lifecycle.ts"
+import type { LifecycleState } from "../../services/Lifecycle.ts"
+import { Supervisor } from "../../services/Supervisor.ts"
+
+/** Keeps the gateway running for as long as the loops run, and tells the life of the process how it is. */
+export class GatewayWatch extends Context.Service<
+  GatewayWatch,
+  {
+    /** Starts the gateway, or the watch of an external one; it is stopped after the loops that use it. */
+    readonly start: Effect.Effect<void>
+    /** Waits until the gateway takes turns. */
+    readonly ready: Effect.Effect<void>
+  }
+>()("runtime-service/programs/GatewayWatch") {
+  static readonly layer = Layer.effect(
+    GatewayWatch,
+    Effect.gen(function* () {
+      const gatewayProcess = yield* GatewayProcess
+      const lifecycle = yield* Lifecycle
+      const supervisor = yield* Supervisor
+      const scope = yield* Effect.scope
+
+      const follow = Effect.fnUntraced(function* ({ detail, status }: GatewayHealth) {
+        if (status === "spent") return yield* lifecycle.abort({ exitCode: 70, message: detail })
+        // An external gateway may answer turns although its probe does not: those are tried, with the breaker's care.
+        const isBlocking = gatewayProcess.isSupervised || status === "faulty"
+        yield* lifecycle.setReason("gateway-process", status !== "ready" && isBlocking ? detail : null)
+        yield* lifecycle.setReason("gateway", detail !== "" && (status === "ready" || !isBlocking) ? detail : null)
+      })
+
+      const isTold = (reasons: LifecycleState["reasons"]) =>
+        reasons.gateway === undefined && reasons["gateway-process"] === undefined
+
+      return GatewayWatch.of({
+        start: Effect.gen(function* () {
+          yield* supervisor.run("gateway", gatewayProcess.supervise)
+          yield* supervisor.run(
+            "gateway-health",
+            Stream.runForEach(gatewayProcess.changes, follow).pipe(Effect.andThen(Effect.never))
+          )
+        }).pipe(Effect.provideService(Scope.Scope, scope)),
+        ready: gatewayProcess.changes.pipe(
+          Stream.filter(({ status }) => status === "ready"),
+          Stream.runHead,
+          // And until that has been told, or the process would be ready with a reason against it.
+          Effect.andThen(Stream.runHead(Stream.filter(lifecycle.changes, ({ reasons }) => isTold(reasons)))),
+          Effect.asVoid
+        )
+      })
+    })
+  )
+}

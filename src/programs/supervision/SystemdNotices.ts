@@ -1,0 +1,105 @@
+import { Context, Deferred, Duration, Effect, Layer, Option, Ref, Schedule, Scope, Stream } from "effect"
+import type { Health } from "../../domain/observability/Health.ts"
+import { RuntimeConfig } from "../../layers/Config.ts"
+import { Systemd } from "../../layers/Systemd.ts"
+import { Lifecycle } from "../../services/Lifecycle.ts"
+import { RuntimeHealth } from "../../services/RuntimeHealth.ts"
+import { Supervisor } from "../../services/Supervisor.ts"
+
+/** A start waits for control plane and gateway without end: it asks for more time this often, for this long. */
+const START_INTERVAL = Duration.seconds(20)
+const START_EXTENSION = Duration.seconds(60)
+/** What follows a drain: abort and release, the last pulse, the gateway's end, telemetry. */
+const AFTER_DRAIN = Duration.seconds(18)
+const LAST_WORD_TIMEOUT = "2 seconds"
+const STATUS_CHARACTERS = 300
+
+/** The statuses of a process that has been ready, until it drains. */
+const hasBooted: ReadonlySet<Health["status"]> = new Set(["online", "paused", "degraded"])
+
+/** The line that `systemctl status` shows. */
+export const statusLine = ({ reasons: all, status }: Pick<Health, "status" | "reasons">): string => {
+  const reasons = all.filter((reason) => reason !== status)
+  return `STATUS=${reasons.length === 0 ? status : `${status}: ${reasons.join("; ")}`}`
+    .replace(/\s+/g, " ")
+    .slice(0, STATUS_CHARACTERS)
+}
+
+const extend = (by: Duration.Duration): string => `EXTEND_TIMEOUT_USEC=${Duration.toMillis(by) * 1_000}`
+
+/**
+ * What systemd is told (Type=notify): READY=1 at the first readiness, STATUS at each change, WATCHDOG=1 at half the
+ * watchdog's time while the event loop and every supervised loop live, STOPPING=1 at a signal, or after the drain of a
+ * restart or upgrade: from that word on systemd counts TimeoutStopSec, and such a drain has no deadline.
+ */
+export class SystemdNotices extends Context.Service<
+  SystemdNotices,
+  {
+    /** Starts to tell; does nothing where no systemd listens. */
+    readonly start: Effect.Effect<void>
+    /** Says STOPPING=1 unless it was said, and waits two seconds at most for it to be heard. */
+    readonly stopping: Effect.Effect<void>
+  }
+>()("runtime-service/programs/SystemdNotices") {
+  static readonly layer = Layer.effect(
+    SystemdNotices,
+    Effect.gen(function* () {
+      const { drainTimeout } = yield* RuntimeConfig
+      const health = yield* RuntimeHealth
+      const lifecycle = yield* Lifecycle
+      const supervisor = yield* Supervisor
+      const systemd = yield* Systemd
+      const scope = yield* Effect.scope
+      const isReady = yield* Ref.make(false)
+      const isStopping = yield* Ref.make(false)
+      const isSaid = yield* Deferred.make<void>()
+
+      const follow = health.changes.pipe(
+        Stream.map((state) => ({ isReady: hasBooted.has(state.status), status: statusLine(state) })),
+        Stream.changesWith((before, after) => before.isReady === after.isReady && before.status === after.status),
+        Stream.runForEach((now) =>
+          Effect.gen(function* () {
+            const isFirst = now.isReady && !(yield* Ref.getAndUpdate(isReady, (before) => before || now.isReady))
+            yield* systemd.notify([...(isFirst ? ["READY=1"] : []), now.status])
+          })
+        ),
+        Effect.andThen(Effect.never)
+      )
+
+      const askForTime = Effect.gen(function* () {
+        if (!(yield* Ref.get(isReady))) yield* systemd.notify([extend(START_EXTENSION)])
+      }).pipe(Effect.repeat(Schedule.spaced(START_INTERVAL)), Effect.andThen(Effect.never))
+
+      const keepAlive = (interval: Duration.Duration) =>
+        Effect.gen(function* () {
+          if (yield* supervisor.isWhole) yield* systemd.notify(["WATCHDOG=1"])
+        }).pipe(Effect.repeat(Schedule.fixed(interval)), Effect.andThen(Effect.never))
+
+      const say = systemd
+        .notify(["STOPPING=1", extend(Duration.sum(drainTimeout, AFTER_DRAIN))])
+        .pipe(Effect.ensuring(Deferred.succeed(isSaid, undefined)))
+      const stopping = Effect.gen(function* () {
+        if (!systemd.isListening) return
+        if (!(yield* Ref.getAndSet(isStopping, true))) yield* Effect.forkIn(say, scope)
+        yield* Deferred.await(isSaid).pipe(Effect.timeout(LAST_WORD_TIMEOUT), Effect.ignore)
+      })
+
+      const start = Effect.gen(function* () {
+        if (!systemd.isListening) return
+        yield* supervisor.run("systemd", follow)
+        yield* supervisor.run("systemd-start", askForTime)
+        yield* supervisor.run(
+          "systemd-stop",
+          Effect.andThen(lifecycle.signalled, Effect.andThen(stopping, Effect.never))
+        )
+        if (Option.isSome(systemd.watchdog)) {
+          yield* supervisor.run("systemd-watchdog", keepAlive(Duration.times(systemd.watchdog.value, 0.5)))
+        }
+      }).pipe(Effect.provideService(Scope.Scope, scope))
+
+      return SystemdNotices.of({ start, stopping })
+    })
+  )
+  /** No systemd, for tests that are not about it. */
+  static readonly layerTest = Layer.succeed(SystemdNotices, { start: Effect.void, stopping: Effect.void })
+}

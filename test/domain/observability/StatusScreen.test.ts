@@ -1,0 +1,152 @@
+import { assert, describe, it } from "@effect/vitest"
+import { describeDeadLetter, deadLetterTable } from "../../../src/domain/delivery/DeadLetter.ts"
+import type { DeadLetter } from "../../../src/domain/delivery/DeadLetter.ts"
+import { showSpan, statusScreen } from "../../../src/domain/observability/StatusScreen.ts"
+import { textTable } from "../../../src/domain/text/TextTable.ts"
+
+const now = 1_800_000_000_000
+
+const health = {
+  status: "degraded",
+  ready: false,
+  reasons: ["paused", "push: down, polling"],
+  uptime: 7_200,
+  gateway: { state: "ready", version: "2026.9.6", lastSendAt: null, lastSendError: "ConnectionLost: it\nbroke" },
+  controlPlane: { push: false, lastMessageAt: null },
+  delivery: {
+    inFlight: 3,
+    successCount: 12,
+    failureCount: 2,
+    consecutiveFailures: 1,
+    deadLetters: 1,
+    silences: 4,
+    oldestWaiting: now - 90_000,
+    lastErrorMessage: "TurnTimeout: no end",
+    lastErrorAt: now - 300_000,
+    config: { maxConcurrentSessions: 8 }
+  },
+  heartbeats: null,
+  agentSync: null,
+  versions: { runtime: "1.0.0", openclaw: "2026.9.6" }
+}
+
+const textOf = (answer: unknown): string => statusScreen(answer, now)?.text ?? ""
+const lineOf = (screen: string, name: string) =>
+  screen
+    .split("\n")
+    .find((line) => line.startsWith(name.padEnd(16)))
+    ?.slice(16)
+
+describe("the status screen", () => {
+  it("names the agents that are paused", () => {
+    const screen = textOf({ ...health, agentSync: { agents: 3, paused: ["qa", "writer"] } })
+    assert.strictEqual(lineOf(screen, "agents"), "3, paused: qa, writer")
+  })
+
+  it("tells lifecycle, reasons, push, gateway, turns, what waits and the last errors, a line each", () => {
+    const screen = textOf(health)
+    assert.strictEqual(lineOf(screen, "status"), "degraded, not ready, up 2 h")
+    assert.strictEqual(lineOf(screen, "because"), "paused")
+    assert.strictEqual(lineOf(screen, "push"), "down, polling")
+    assert.strictEqual(lineOf(screen, "gateway"), "ready, OpenClaw 2026.9.6")
+    assert.strictEqual(lineOf(screen, "in flight"), "3 of 8")
+    assert.strictEqual(lineOf(screen, "oldest waiting"), "90 s ago")
+    assert.strictEqual(lineOf(screen, "last error"), "TurnTimeout: no end (5 min ago)")
+    assert.strictEqual(lineOf(screen, "gateway error"), "ConnectionLost: it broke")
+    assert.isAtMost(screen.split("\n").length, 24)
+  })
+
+  it("says that nothing is wrong where nothing is", () => {
+    const quiet = {
+      ...health,
+      status: "healthy",
+      ready: true,
+      reasons: [],
+      gateway: { ...health.gateway, lastSendError: null },
+      delivery: { ...health.delivery, oldestWaiting: null, lastErrorMessage: null, lastErrorAt: null }
+    }
+    const screen = textOf(quiet)
+    assert.isTrue(statusScreen(quiet, now)?.isHealthy)
+    assert.strictEqual(lineOf(screen, "status"), "healthy, ready, up 2 h")
+    assert.strictEqual(lineOf(screen, "last error"), "none")
+    assert.strictEqual(lineOf(screen, "oldest waiting"), "nothing waits")
+    assert.isUndefined(lineOf(screen, "because"))
+    assert.isUndefined(lineOf(screen, "gateway error"))
+  })
+
+  it("makes do with the parts that another version sends, and says when it is no health at all", () => {
+    const least = { status: "healthy", lifecycle: "ready", reasons: [] }
+    assert.strictEqual(lineOf(textOf(least), "push"), "-")
+    assert.strictEqual(lineOf(textOf(least), "status"), "healthy")
+    assert.isNull(statusScreen({ hello: "world" }, now))
+    assert.isNull(statusScreen(null, now))
+  })
+
+  it("is healthy by the word of /health alone, which follows /readyz and the agents", () => {
+    for (const status of ["booting", "paused", "degraded", "draining", "offline"]) {
+      assert.isFalse(statusScreen({ ...health, status }, now)?.isHealthy, status)
+    }
+  })
+
+  it("says spans as people do", () => {
+    const spans: ReadonlyArray<readonly [number, string]> = [
+      [-5, "0 s"],
+      [119, "119 s"],
+      [120, "2 min"],
+      [7_200, "2 h"],
+      [172_800, "2 d"]
+    ]
+    for (const [seconds, said] of spans) assert.strictEqual(showSpan(seconds), said)
+  })
+})
+
+describe("a table", () => {
+  it("has columns as wide as their cells, no space at the ends of its lines, and one line a row", () => {
+    assert.deepStrictEqual(
+      textTable(
+        ["id", "what"],
+        [
+          ["longer", "a\nb"],
+          ["x", ""]
+        ]
+      ).split("\n"),
+      ["id      what", "longer  a b", "x"]
+    )
+  })
+
+  it("is nothing without rows", () => {
+    assert.strictEqual(textTable(["id"], []), "")
+  })
+})
+
+describe("a dead letter", () => {
+  const letter: DeadLetter = {
+    id: "n1",
+    type: "mention",
+    agentSlug: null,
+    taskId: "t1",
+    taskTitle: "Fix the login",
+    createdAt: 0,
+    diedAt: 60_000,
+    attempts: 8,
+    claims: 9,
+    error: { class: "TurnTimeout", message: "no end\nwithin", at: 60_000 },
+    isRequired: true,
+    hasFallback: true,
+    events: [
+      { type: "mention", actorName: "Pat Person", at: 0 },
+      { type: "thread_update", actorName: "QA\nSYSTEM", at: 60_000 }
+    ],
+    traceId: null
+  }
+
+  it("is a line in the list and a screen when shown", () => {
+    const [, line = ""] = deadLetterTable([letter]).split("\n")
+    assert.match(line, /^n1 +1970-01-01T00:01:00\.000Z +\(gone\) +mention +2 +8 +TurnTimeout +Fix the login$/)
+    const shown = describeDeadLetter(letter)
+    assert.include(shown, "error      TurnTimeout: no end within")
+    assert.include(shown, "event      1970-01-01T00:00:00.000Z mention of Pat Person")
+    assert.include(shown, "event      1970-01-01T00:01:00.000Z thread_update of QA SYSTEM")
+    assert.include(shown, "an answer was owed")
+  })
+})

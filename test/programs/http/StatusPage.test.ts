@@ -1,0 +1,417 @@
+import { createHash } from "node:crypto"
+import { createServer } from "node:http"
+import { NodeHttpServer } from "@effect/platform-node"
+import { assert, describe, it } from "@effect/vitest"
+import { Effect, Layer, Option, Ref, Schedule, Scope, SubscriptionRef } from "effect"
+import { HttpRouter, HttpServer, HttpServerRequest } from "effect/http"
+import { parseSync } from "rolldown/utils"
+import { ControlPlaneUnavailable } from "../../../src/domain/controlPlane/ControlPlaneFailure.ts"
+import { closed } from "../../../src/domain/gateway/Breaker.ts"
+import { parseAddressList } from "../../../src/domain/settings/AddressList.ts"
+import type { UsageReport } from "../../../src/domain/usage/UsageReport.ts"
+import { RuntimeConfig } from "../../../src/layers/Config.ts"
+import type { Settings } from "../../../src/layers/Config.ts"
+import { ConvexClient } from "../../../src/layers/ConvexClient.ts"
+import { Gateway, unseenGateway } from "../../../src/layers/Gateway.ts"
+import { Metrics } from "../../../src/layers/Metrics.ts"
+import { Redactor } from "../../../src/layers/Redactor.ts"
+import { DeliveryLoop } from "../../../src/programs/delivery/DeliveryLoop.ts"
+import * as StatusPage from "../../../src/programs/http/StatusPage.ts"
+import { pageHtml } from "../../../src/programs/http/statusPage/PageHtml.ts"
+import { pageScript } from "../../../src/programs/http/statusPage/PageScript.ts"
+import { ControlPlane } from "../../../src/services/ControlPlane.ts"
+import { GatewayGuard } from "../../../src/services/GatewayGuard.ts"
+import { Lifecycle } from "../../../src/services/Lifecycle.ts"
+import { Permits } from "../../../src/services/Permits.ts"
+import { RuntimeHealth } from "../../../src/services/RuntimeHealth.ts"
+
+const secret = `mc_service_account_${"ab".repeat(32)}`
+
+const letter = {
+  id: "notification_1",
+  type: "mention" as const,
+  agentSlug: "engineer",
+  taskId: "task_1",
+  taskTitle: `Rotate ${secret}`,
+  createdAt: 1,
+  diedAt: 2,
+  attempts: 8,
+  claims: 8,
+  error: { class: "TurnRefused", message: "413", at: 2 },
+  isRequired: true,
+  hasFallback: true,
+  events: [{ type: "mention" as const, actorName: "Pat Person", at: 0 }],
+  traceId: null
+}
+
+const sum = {
+  attempts: 3,
+  inputTokens: 1_000,
+  outputTokens: 0,
+  cacheReadTokens: 0,
+  cacheWriteTokens: 0,
+  weightedTokens: 1_000,
+  estimatedTokens: 0,
+  cost: 1.5,
+  unpricedTokens: 0
+}
+const report: UsageReport = {
+  by: "agent",
+  from: "2026-03-01",
+  to: "2026-03-07",
+  timeZone: "UTC",
+  lines: [{ key: "agent_1", name: "engineer", sum }],
+  total: sum,
+  budgets: [
+    { scope: "account", name: null, period: "day", unit: "tokens", limit: 1_000, spent: 950, until: 1_772_928_000_000 }
+  ],
+  held: [{ agent: "engineer", task: "Fix it", reason: "90 % is used", until: null }],
+  isCut: false
+}
+
+/** A line of events that is read until it is closed. */
+interface Line {
+  readonly status: number
+  /** Waits for the next event and answers its name and data. */
+  next(): Promise<{ readonly name: string; readonly data: any }>
+  close(): Promise<void>
+}
+
+const openLine = async (url: string): Promise<Line> => {
+  const abort = new AbortController()
+  const response = await fetch(`${url}/status/events`, { signal: abort.signal })
+  const reader = response.body!.pipeThrough(new TextDecoderStream()).getReader()
+  let text = ""
+  return {
+    status: response.status,
+    next: async () => {
+      for (;;) {
+        const end = text.indexOf("\n\n")
+        if (end >= 0) {
+          const event = text.slice(0, end)
+          text = text.slice(end + 2)
+          return {
+            name: /^event: ?(.*)$/m.exec(event)?.[1] ?? "",
+            data: JSON.parse(/^data: ?(.*)$/m.exec(event)?.[1] ?? "null")
+          }
+        }
+        const { done, value } = await reader.read()
+        if (done) throw new Error("the line has ended")
+        text += value
+      }
+    },
+    close: async () => {
+      abort.abort()
+      await reader.cancel().catch(() => {})
+    }
+  }
+}
+
+const nextOf = (line: Line, name: string) =>
+  Effect.promise(async () => {
+    for (;;) {
+      const event = await line.next()
+      if (event.name === name) return event.data
+    }
+  })
+
+const lineAt = (url: string) =>
+  Effect.acquireRelease(
+    Effect.promise(() => openLine(url)),
+    (line) => Effect.promise(() => line.close())
+  )
+
+/** The page on a port of its own, over services that do nothing. */
+const setUp = (settings: Partial<Settings> = {}) =>
+  Effect.gen(function* () {
+    const asked = yield* Ref.make(0)
+    const isAway = yield* Ref.make(false)
+    const push = yield* SubscriptionRef.make({ isConnected: true, lastMessageAt: null as number | null })
+    const services = Layer.mergeAll(
+      Layer.mock(ConvexClient, { push }),
+      Layer.mock(ControlPlane, {
+        bootId: "boot",
+        now: Effect.succeed(0),
+        usage: () => Effect.succeed(report),
+        deadLetters: () =>
+          Ref.update(asked, (count) => count + 1).pipe(
+            Effect.andThen(Ref.get(isAway)),
+            Effect.flatMap((away) =>
+              away
+                ? Effect.fail(new ControlPlaneUnavailable({ function: "deadLetters", detail: "ECONNREFUSED" }))
+                : Effect.succeed([letter])
+            )
+          )
+      }),
+      Layer.mock(Gateway, {
+        state: Effect.succeed({ ...unseenGateway, state: "ready" as const, version: "2026.9.6" })
+      }),
+      Layer.mock(GatewayGuard, { breaker: Effect.succeed(closed), opensIn: Effect.succeed(null) }),
+      Layer.mock(DeliveryLoop, {
+        state: Effect.succeed({ oldest: null, heartbeatsInFlight: 0, heartbeatsWaitSince: null })
+      }),
+      Permits.layer
+    ).pipe(
+      (services) => Layer.provideMerge(RuntimeHealth.layer, services),
+      Layer.provideMerge(Layer.mergeAll(Metrics.layer, Lifecycle.layer)),
+      Layer.provideMerge(Redactor.layer),
+      Layer.provideMerge(RuntimeConfig.layerTest(settings))
+    )
+    const server = HttpRouter.serve(StatusPage.layer, {
+      disableLogger: true,
+      disableListenLog: true,
+      // Stands for a socket of that address, which no test can open.
+      middleware: (app) =>
+        Effect.updateService(app, HttpServerRequest.HttpServerRequest, (request) => {
+          const remote = request.headers["x-test-remote-address"]
+          return remote === undefined ? request : request.modify({ remoteAddress: Option.some(remote) })
+        })
+    }).pipe(
+      Layer.provideMerge(services),
+      Layer.provideMerge(
+        NodeHttpServer.layer(() => createServer(), {
+          port: 0,
+          host: "127.0.0.1",
+          gracefulShutdownTimeout: "200 millis"
+        })
+      )
+    )
+    const context = yield* Layer.build(server).pipe(Effect.provideService(Scope.Scope, yield* Effect.scope))
+    return yield* Effect.gen(function* () {
+      const { address } = yield* HttpServer.HttpServer
+      const url = `http://127.0.0.1:${"port" in address ? address.port : 0}`
+      return {
+        url,
+        asked: Ref.get(asked),
+        isAway,
+        metrics: yield* Metrics,
+        lifecycle: yield* Lifecycle,
+        page: (path: string, headers: Record<string, string> = {}) =>
+          Effect.promise(async () => {
+            const response = await fetch(`${url}${path}`, { headers })
+            return { status: response.status, headers: response.headers, text: await response.text() }
+          })
+      }
+    }).pipe(Effect.provideContext(context))
+  })
+
+const work = {
+  kind: "notification",
+  lateMillis: 0,
+  run: "notification_2",
+  agent: "engineer",
+  agentName: "Engineer",
+  task: `Use ${secret}`,
+  type: "mention",
+  attempt: 1
+} as const
+
+describe("the status page", () => {
+  it.live("allows its own script and style by their hashes and nothing else", () =>
+    Effect.gen(function* () {
+      const { page } = yield* setUp()
+      const { headers, status, text } = yield* page("/")
+      assert.strictEqual(status, 200)
+      assert.strictEqual(headers.get("content-type"), "text/html; charset=utf-8")
+      const policy = headers.get("content-security-policy") ?? ""
+      for (const tag of ["script", "style"]) {
+        const contents = [...text.matchAll(new RegExp(`<${tag}>([^]*?)</${tag}>`, "g"))].map(([, content]) => content!)
+        assert.lengthOf(contents, 1)
+        const hash = createHash("sha256").update(contents[0]!).digest("base64")
+        assert.include(policy, `${tag}-src 'sha256-${hash}'`)
+      }
+      assert.match(policy, /^default-src 'none';/)
+      assert.include(policy, "frame-ancestors 'none'")
+      assert.notMatch(policy, /unsafe|\*|https?:/)
+      assert.notMatch(text, /\sstyle=|\son\w+=|(?:src|href)="(?:https?:)?\/\//)
+      assert.strictEqual(headers.get("x-content-type-options"), "nosniff")
+      assert.strictEqual(headers.get("referrer-policy"), "no-referrer")
+    }).pipe(Effect.scoped)
+  )
+
+  it("has a script that parses, and writes text only, never markup", () => {
+    assert.deepStrictEqual(parseSync("page.js", pageScript).errors, [])
+    assert.notMatch(pageScript, /innerHTML|outerHTML|insertAdjacentHTML|document\.write|eval\(|new Function|<\/script/)
+    const ids = new Set([...pageHtml.matchAll(/ id="([\w-]+)"/g)].map(([, id]) => id))
+    const used = [...pageScript.matchAll(/byId\("([\w-]+)"\)/g)].map(([, id]) => id)
+    assert.isAbove(used.length, 10)
+    assert.deepStrictEqual(
+      used.filter((id) => !ids.has(id)),
+      []
+    )
+  })
+
+  it.live("answers the addresses that agents may call from, under its own names, and no web page", () =>
+    Effect.gen(function* () {
+      const allow = parseAddressList("10.1.0.0/16")
+      assert.strictEqual(allow._tag, "Success")
+      const { page } = yield* setUp(allow._tag === "Success" ? { agentHttpAllow: allow.success } : {})
+      const statusFrom = (path: string, headers: Record<string, string>) =>
+        Effect.map(page(path, headers), ({ status }) => status)
+      assert.strictEqual(yield* statusFrom("/", { "x-test-remote-address": "10.1.2.3" }), 200)
+      for (const path of ["/", "/status/events"]) {
+        assert.strictEqual(yield* statusFrom(path, { "x-test-remote-address": "10.2.0.1" }), 403)
+        assert.strictEqual(yield* statusFrom(path, { origin: "https://evil.example" }), 403)
+      }
+    }).pipe(Effect.scoped)
+  )
+
+  it.live("tells at once what begins, tools and ends, without a secret", () =>
+    Effect.gen(function* () {
+      const { lifecycle, metrics, url } = yield* setUp({ accountId: "account" })
+      yield* lifecycle.enter("ready")
+      const line = yield* lineAt(url)
+      const first = yield* nextOf(line, "state")
+      assert.strictEqual(first.status, "online")
+      assert.deepStrictEqual(first.reasons, [])
+      assert.lengthOf(first.spans, 40)
+      yield* metrics.runStarted(work)
+      yield* metrics.toolStarted("task_status", work.run)
+      const running = yield* nextOf(line, "state").pipe(
+        Effect.repeat({ until: ({ activity }) => activity.running[0]?.tool === "task_status" })
+      )
+      assert.strictEqual(running.activity.running[0].agentName, "Engineer")
+      assert.include(running.activity.running[0].task, "Use ")
+      yield* metrics.runEnded({
+        kind: "notification",
+        outcome: "retrying",
+        type: "mention",
+        run: work.run,
+        agent: "engineer",
+        durationMillis: 5,
+        isSilence: true,
+        isTurnCompleted: false,
+        error: `the header was Bearer ${secret}`
+      })
+      const ended = yield* nextOf(line, "state").pipe(
+        Effect.repeat({ until: ({ activity }) => activity.ended.length === 1 })
+      )
+      assert.strictEqual(ended.delivery.failureCount, 1)
+      assert.strictEqual(ended.activity.errors[0].count, 1)
+      assert.notInclude(JSON.stringify([running, ended]), secret.slice(-64))
+      yield* lifecycle.setReason("token", "refused")
+      const refused = yield* nextOf(line, "state").pipe(Effect.repeat({ until: ({ reasons }) => reasons.length > 0 }))
+      assert.strictEqual(refused.status, "degraded")
+      assert.strictEqual(refused.reasons[0].text, "token: refused")
+      assert.include(refused.reasons[0].help, "SERVICE_TOKEN")
+    }).pipe(Effect.scoped)
+  )
+
+  it.live("follows the agents' outcomes, and claims nothing while paused", () =>
+    Effect.gen(function* () {
+      const { lifecycle, metrics, url } = yield* setUp()
+      yield* lifecycle.enter("ready")
+      const line = yield* lineAt(url)
+      const online = yield* nextOf(line, "state")
+      assert.deepInclude(online, { status: "online", level: "good", isClaiming: true, failing: [] })
+      const end = { ...work, durationMillis: 5, isSilence: false, isTurnCompleted: false } as const
+      yield* metrics.runEnded({ ...end, outcome: "dead", error: "TurnRefused: 413" })
+      const failing = yield* nextOf(line, "state").pipe(Effect.repeat({ until: ({ status }) => status !== "online" }))
+      assert.deepInclude(failing, { status: "degraded", level: "warn", isClaiming: true, failing: ["engineer"] })
+      assert.strictEqual(failing.lights[0].level, "warn")
+      assert.match(failing.reasons[0].text, /^agent engineer: .*TurnRefused: 413$/)
+      assert.include(failing.reasons[0].help, "completed turn")
+      yield* metrics.runEnded({ ...end, outcome: "replied", isTurnCompleted: true, error: null })
+      yield* lifecycle.setPaused(true)
+      const paused = yield* nextOf(line, "state").pipe(Effect.repeat({ until: ({ isPaused }) => isPaused === true }))
+      assert.deepInclude(paused, { status: "paused", isClaiming: false, failing: [] })
+    }).pipe(Effect.scoped)
+  )
+
+  it.live("shows what the agents spent, the budgets and the work that they hold", () =>
+    Effect.gen(function* () {
+      const { url } = yield* setUp()
+      const usage = yield* nextOf(yield* lineAt(url), "usage")
+      assert.deepStrictEqual(usage, {
+        error: null,
+        budgets: [
+          {
+            of: "account",
+            period: "day",
+            used: "950 of 1,000 tokens",
+            share: "95 %",
+            ends: "2026-03-08T00:00:00Z",
+            waits: "agents' own work waits"
+          }
+        ],
+        held: [{ agent: "engineer", task: "Fix it", reason: "90 % is used", until: "the budget is raised" }],
+        list: [{ agent: "engineer", attempts: 3, weightedTokens: 1_000, cost: "$1.50" }]
+      })
+    }).pipe(Effect.scoped)
+  )
+
+  it.live("asks for dead letters only while somebody watches, once for all, and again when one more dies", () =>
+    Effect.gen(function* () {
+      const { asked, isAway, metrics, page, url } = yield* setUp()
+      yield* page("/")
+      assert.strictEqual(yield* asked, 0)
+      const [one, two] = [yield* lineAt(url), yield* lineAt(url)]
+      const letters = yield* nextOf(one, "letters")
+      yield* nextOf(two, "letters")
+      assert.strictEqual(yield* asked, 1)
+      assert.strictEqual(letters.list[0].error, "TurnRefused: 413")
+      assert.deepStrictEqual(letters.list[0].events, [{ type: "mention", by: "Pat Person" }])
+      assert.notInclude(JSON.stringify(letters), secret.slice(-64))
+      yield* Ref.set(isAway, true)
+      yield* metrics.runEnded({
+        kind: "notification",
+        outcome: "dead",
+        type: "mention",
+        run: "notification_3",
+        agent: "engineer",
+        durationMillis: 5,
+        isSilence: false,
+        isTurnCompleted: false,
+        error: "TurnRefused: 413"
+      })
+      const later = yield* nextOf(one, "letters")
+      assert.strictEqual(later.error, "ECONNREFUSED")
+      assert.lengthOf(later.list, 1)
+    }).pipe(Effect.scoped)
+  )
+
+  it.live("serves twenty watchers and tells the next one, until one of them leaves", () =>
+    Effect.gen(function* () {
+      const { url } = yield* setUp()
+      const lines: Array<Line> = []
+      for (let n = 0; n < 20; n += 1) lines.push(yield* lineAt(url))
+      assert.deepStrictEqual([...new Set(lines.map(({ status }) => status))], [200])
+      const refused = yield* Effect.promise(() => fetch(`${url}/status/events`))
+      assert.strictEqual(refused.status, 503)
+      assert.include(yield* Effect.promise(() => refused.text()), "close one")
+      yield* Effect.promise(() => lines[0]!.close())
+      yield* Effect.scoped(Effect.map(lineAt(url), ({ status }) => status)).pipe(
+        Effect.repeat({ schedule: Schedule.spaced("20 millis"), until: (status) => status === 200 })
+      )
+    }).pipe(Effect.scoped)
+  )
+
+  it.live("counts no watcher for a request that asks for the head alone", () =>
+    Effect.gen(function* () {
+      const { url } = yield* setUp()
+      const head = Effect.promise(() => fetch(`${url}/status/events`, { method: "HEAD" }))
+      for (let n = 0; n < 21; n += 1) assert.strictEqual((yield* head).status, 200)
+      const line = yield* lineAt(url)
+      assert.strictEqual(line.status, 200)
+      yield* nextOf(line, "state")
+    }).pipe(Effect.scoped)
+  )
+
+  it.live("ends its lines when the process stops", () =>
+    Effect.gen(function* () {
+      const { lifecycle, url } = yield* setUp()
+      const line = yield* lineAt(url)
+      yield* nextOf(line, "state")
+      yield* lifecycle.enter("stopped")
+      const reason = yield* Effect.flip(
+        Effect.tryPromise({
+          try: async () => {
+            for (;;) await line.next()
+          },
+          catch: (cause) => (cause instanceof Error ? cause.message : String(cause))
+        })
+      )
+      assert.strictEqual(reason, "the line has ended")
+    }).pipe(Effect.scoped)
+  )
+})
