@@ -20,6 +20,7 @@ import {
   leasesOf,
   type NamedLease,
   otherLeases,
+  recalledOf,
   releaseLease,
   rescue
 } from "./leases.ts"
@@ -80,6 +81,7 @@ export interface ClaimRequest {
   readonly maxTurns: number
   readonly held: ReadonlyArray<NamedLease>
   readonly abandoned: ReadonlyArray<NamedLease>
+  readonly recoverUnnamed: boolean
 }
 
 const maxLimit = 100
@@ -138,8 +140,10 @@ interface Claiming {
   readonly book: () => Promise<SpendingBook | null>
   readonly runs: Array<Run>
   readonly spent: Array<string>
-  /** The process holds a suspect run, or takes one here. */
-  hasSuspect: boolean
+  /** The leases of this boot, read when they are needed: each that ends meanwhile conflicts with a claim that read them. */
+  readonly own: () => Promise<ReadonlyArray<LeasedSession>>
+  /** This claim takes a suspect run. */
+  takesSuspect: boolean
   heldBack: number
   hasMore: boolean
   hasMoreHeartbeats: boolean
@@ -148,6 +152,10 @@ interface Claiming {
 /** Whether one more run may be taken; the first one always may. */
 const hasRoom = ({ budget, request, runs }: Claiming): boolean =>
   runs.length < request.limit && (runs.length === 0 || budget.hasRoom)
+
+/** Whether the process has a suspect run, or takes one here: it gets only one at a time. */
+const hasSuspect = async ({ own, request, takesSuspect }: Claiming): Promise<boolean> =>
+  takesSuspect || (await own()).some((session) => session.lease.isSuspect && !isNamed(request.abandoned, session))
 
 const leaseFields = ({ now, request }: Claiming) => ({
   runtimeId: request.runtimeId,
@@ -203,7 +211,7 @@ const takeAgain = async (claiming: Claiming, session: LeasedSession): Promise<vo
     await releaseLease(ctx, session, { hasBegun: false })
     return
   }
-  claiming.hasSuspect ||= session.lease.isSuspect
+  claiming.takesSuspect ||= session.lease.isSuspect
   const lease = await offerAgain(ctx, session, now + request.leaseMs)
   if (row !== null) claiming.runs.push(await notificationRun(claiming, session, lease, row))
   else if (heartbeat !== null) claiming.runs.push(await heartbeatRunOf(claiming, session, lease, heartbeat))
@@ -243,7 +251,7 @@ const takeNotification = async (claiming: Claiming, session: Doc<"sessions">): P
       continue
     }
     const isSuspect = row.crashes >= suspectAfter
-    if (isSuspect && claiming.hasSuspect) {
+    if (isSuspect && (await hasSuspect(claiming))) {
       claiming.hasMore = true
       continue
     }
@@ -254,7 +262,7 @@ const takeNotification = async (claiming: Claiming, session: Doc<"sessions">): P
       claiming.heldBack += 1
       continue
     }
-    claiming.hasSuspect ||= isSuspect
+    claiming.takesSuspect ||= isSuspect
     const taken = { state: "claimed" as const, attempts: row.attempts + 1, claims: row.claims + 1 }
     await ctx.db.patch("notifications", row._id, { ...taken, ...notWaiting })
     const lease = await takeLease(ctx, session, {
@@ -306,7 +314,7 @@ const takeHeartbeat = async (claiming: Claiming, found: Doc<"heartbeats">): Prom
   const { spanId: _, ...untold } = found
   const heartbeat = isPassed ? { ...untold, dueAt, attempts: 0, claims: 0, failures: 0, crashes: 0 } : found
   const isSuspect = heartbeat.crashes >= suspectAfter
-  if (isSuspect && claiming.hasSuspect) {
+  if (isSuspect && (await hasSuspect(claiming))) {
     claiming.hasMoreHeartbeats = true
     return false
   }
@@ -318,7 +326,7 @@ const takeHeartbeat = async (claiming: Claiming, found: Doc<"heartbeats">): Prom
     await ctx.db.patch("heartbeats", found._id, movedTo(followingDueAt(found, until)))
     return false
   }
-  claiming.hasSuspect ||= isSuspect
+  claiming.takesSuspect ||= isSuspect
   const taken = { attempts: heartbeat.attempts + 1, claims: heartbeat.claims + 1 }
   const moved = isPassed ? movedTo(dueAt) : {}
   await ctx.db.patch("heartbeats", found._id, { ...moved, ...taken, at: undefined })
@@ -419,8 +427,8 @@ const nothing = (now: number): ClaimAnswer => ({
 
 /**
  * Leases due work to a process, with its contexts, and settles what the process says of the leases it has. Claims of a
- * boot are numbered; one that arrives late leases nothing, and one that leases nothing writes nothing. A claim of limit 0
- * is the boot's last one. Fails with `conflict` for a boot that is not the current one or has ended.
+ * boot are numbered; one that arrives late leases nothing, and one that leases nothing and recovers nothing writes
+ * nothing. A claim of limit 0 is the boot's last one. Fails with `conflict` for a boot that is not the current one or has ended.
  */
 export const claim = async (
   ctx: MutationCtx,
@@ -430,24 +438,37 @@ export const claim = async (
   check(request)
   const now = Date.now()
   const boot = await claimingBoot(ctx, accountId, request.runtimeId, request.bootId)
-  const own = (await leasesOf(ctx, accountId, request.runtimeId)).filter(({ lease }) => lease.bootId === request.bootId)
-  const abandoned = own.filter((session) => isNamed(request.abandoned, session))
-  const named = own.filter((session) => isNamed(request.held, session) && !abandoned.includes(session))
-  const unnamed = own.filter((session) => !named.includes(session) && !abandoned.includes(session))
-  for (const session of abandoned) await rescue(ctx, session, "abandoned")
+  const budget = new ReadBudget(request.abandoned.length * intervalsPerRescue)
+  let ownLeases: Promise<ReadonlyArray<LeasedSession>> | undefined
+  const readOwn = async () => {
+    const leases = await leasesOf(ctx, accountId, request.runtimeId)
+    budget.note(leases.length)
+    return leases.filter(({ lease }) => lease.bootId === request.bootId)
+  }
+  const own = () => (ownLeases ??= readOwn())
+  const isUnnamed = (session: LeasedSession) => !isNamed(request.held, session) && !isNamed(request.abandoned, session)
+  if (request.abandoned.length > 0) {
+    for (const session of await own()) {
+      if (isNamed(request.abandoned, session)) await rescue(ctx, session, "abandoned")
+    }
+  }
   if (request.limit === 0) {
-    for (const session of unnamed) await releaseLease(ctx, session, { hasBegun: true })
+    for (const session of (await own()).filter(isUnnamed)) await releaseLease(ctx, session, { hasBegun: true })
     await ctx.db.patch("boots", boot._id, { hasEnded: true })
     return nothing(now)
   }
   if (request.number <= boot.lastClaim) return nothing(now)
   // That it is not named says that the process has aborted its turn.
-  for (const session of unnamed)
-    if (session.recalled !== undefined) await releaseLease(ctx, session, { hasBegun: true })
+  for (const session of await recalledOf(ctx, accountId)) {
+    const isOwn = session.lease.runtimeId === request.runtimeId && session.lease.bootId === request.bootId
+    if (isOwn && isUnnamed(session)) await releaseLease(ctx, session, { hasBegun: true })
+  }
   const pauses = await pausesOf(ctx, accountId)
   if (pauses.isAccountPaused) return nothing(now)
+  // A process that holds nothing may have missed the answer to a late claim.
+  const isRecovering = request.recoverUnnamed || request.held.length === 0
+  const unnamed = isRecovering ? (await own()).filter(isUnnamed) : []
 
-  const budget = new ReadBudget(own.length + abandoned.length * intervalsPerRescue)
   let surroundings: Promise<Surroundings> | undefined
   let book: Promise<SpendingBook | null> | undefined
   let ownRow: Promise<Doc<"accounts"> | null> | undefined
@@ -468,7 +489,8 @@ export const claim = async (
     book: () => (book ??= openBook()),
     runs: [],
     spent: [],
-    hasSuspect: [...named, ...unnamed].some(({ lease }) => lease.isSuspect),
+    own,
+    takesSuspect: false,
     heldBack: 0,
     hasMore: false,
     hasMoreHeartbeats: false
@@ -490,7 +512,8 @@ export const claim = async (
   await takeHeartbeats(claiming)
 
   const { hasMore, hasMoreHeartbeats, heldBack, runs, spent } = claiming
-  if (runs.length > 0) await ctx.db.patch("boots", boot._id, { lastClaim: request.number })
+  // After a recovery no claim before it may still lease something.
+  if (runs.length > 0 || request.recoverUnnamed) await ctx.db.patch("boots", boot._id, { lastClaim: request.number })
   return {
     runs,
     spent,

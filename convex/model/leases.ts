@@ -60,19 +60,26 @@ export interface OtherLeases {
   readonly nextExpiry: number | null
 }
 
-/** The account's recalled leases, of all runtimes, at most 1,000. Reads one row each. */
-export const recalledLeases = async (
+/** The account's sessions whose lease is recalled, of all runtimes, at most 1,000. Reads one row each. */
+export const recalledOf = async (
   ctx: Pick<QueryCtx, "db">,
   accountId: Id<"accounts">
-): Promise<Array<Infer<typeof recalledLease>>> => {
+): Promise<Array<LeasedSession>> => {
   const sessions = await ctx.db
     .query("sessions")
     .withIndex("by_recalled", (q) => q.eq("accountId", accountId).gt("recalled", undefined))
     .take(1_000)
-  return sessions.flatMap(({ _id, epoch, recalled }) =>
+  return sessions.filter(isLeased)
+}
+
+/** The same as a push lists them. */
+export const recalledLeases = async (
+  ctx: Pick<QueryCtx, "db">,
+  accountId: Id<"accounts">
+): Promise<Array<Infer<typeof recalledLease>>> =>
+  (await recalledOf(ctx, accountId)).flatMap(({ _id, epoch, recalled }) =>
     recalled === undefined ? [] : [{ session: _id, epoch, recalled }]
   )
-}
 
 /**
  * The leases of other runtimes: those that have expired by `now`, at most `limit`, and when the next one will, without
@@ -89,13 +96,21 @@ export const otherLeases = async (
   let nextExpiry: number | null = null
   let runtimeId = ""
   for (;;) {
+    const after = runtimeId
+    // The range leaves this runtime's leases out: claims would conflict with each run that ends meanwhile.
     const next: Doc<"sessions"> | null = await ctx.db
       .query("sessions")
-      .withIndex("by_runtime", (q) => q.eq("accountId", accountId).gt("leaseRuntimeId", runtimeId))
+      .withIndex("by_runtime", (q) => {
+        const others = q.eq("accountId", accountId).gt("leaseRuntimeId", after)
+        return after < exceptRuntimeId ? others.lt("leaseRuntimeId", exceptRuntimeId) : others
+      })
       .first()
-    if (next?.leaseRuntimeId === undefined) return { expired, nextExpiry }
+    if (next?.leaseRuntimeId === undefined) {
+      if (after >= exceptRuntimeId) return { expired, nextExpiry }
+      runtimeId = exceptRuntimeId
+      continue
+    }
     runtimeId = next.leaseRuntimeId
-    if (runtimeId === exceptRuntimeId) continue
     let earliest: Doc<"sessions"> | null = next
     if ((next.expiresAt ?? 0) <= now) {
       if (expired.length < limit) {

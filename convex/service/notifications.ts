@@ -41,9 +41,9 @@ export const backlog = serviceQuery({
 })
 
 /**
- * Leases due work with its contexts, and settles what the process says of the leases it has: it names what it holds;
- * what it does not name is offered again, and what it calls abandoned is rescued. For runtimes; some ten rows, one per
- * lease held, and per run its session, notification, task, thread (25 messages, and one per event) and documents are
+ * Leases due work with its contexts, and rescues the leases that the process calls abandoned. If it asks to recover, or
+ * holds nothing, the leases of its boot that it does not name are offered again. For runtimes; some ten rows, in a
+ * recovery one per lease held, and per run its session, notification, task, thread (25 messages, and one per event) and documents are
  * read: at most 2,000 read intervals and 4 MiB.
  */
 export const claim = serviceMutation({
@@ -58,7 +58,8 @@ export const claim = serviceMutation({
     maxAttempts: v.number(),
     maxTurns: v.number(),
     held: v.array(namedLease),
-    abandoned: v.array(namedLease)
+    abandoned: v.array(namedLease),
+    recoverUnnamed: v.boolean()
   },
   returns: claimAnswer,
   handler: (ctx, args) => claimWork(ctx, ctx.accountId, args)

@@ -57,10 +57,16 @@ export interface ClaimRequest {
   readonly held: ReadonlyArray<Lease>
   /** Leases whose runs are over although their end could not be stored. */
   readonly abandoned: ReadonlyArray<Lease>
+  /** An answer of this boot may be missing: the leases that are not named are offered again. */
+  readonly recoverUnnamed: boolean
 }
 
 /** The answer to a claim, with the runs that could be read or were found broken. */
-export type Claim = Omit<ClaimAnswer, "runs"> & { readonly runs: ReadonlyArray<Run> }
+export type Claim = Omit<ClaimAnswer, "runs"> & {
+  readonly runs: ReadonlyArray<Run>
+  /** Some runs could not be read at all: their leases are not held here. */
+  readonly hasUnreadable: boolean
+}
 
 /** When a claim was made, for the traces of its runs; epoch milliseconds of this process, the last one of the control plane. */
 export interface ClaimTimes {
@@ -194,7 +200,8 @@ const readRun = (value: unknown): ReadonlyArray<Run> => {
 }
 
 const claim = ({ calls, clock, config, self }: Plane) =>
-  Effect.fn("ControlPlane.claim")(function* ({ abandoned, held, heartbeatLimit, limit, number }: ClaimRequest) {
+  Effect.fn("ControlPlane.claim")(function* (request: ClaimRequest) {
+    const { abandoned, held, heartbeatLimit, limit, number, recoverUnnamed } = request
     const answer = yield* calls.mutation(functions.claim, ClaimAnswer, {
       ...self,
       protocol: PROTOCOL,
@@ -205,14 +212,15 @@ const claim = ({ calls, clock, config, self }: Plane) =>
       maxAttempts: config.deliveryMaxAttempts,
       maxTurns: config.maxAgentTurnsPerTask,
       held: leasesOf(held),
-      abandoned: leasesOf(abandoned)
+      abandoned: leasesOf(abandoned),
+      recoverUnnamed
     })
     yield* clock.note(answer.now)
     const runs = answer.runs.flatMap(readRun)
     if (runs.length < answer.runs.length) {
       yield* Effect.logError(`${answer.runs.length - runs.length} claimed runs cannot be read by this version`)
     }
-    return { ...answer, runs }
+    return { ...answer, runs, hasUnreadable: runs.length < answer.runs.length }
   })
 
 const renew = ({ calls, clock, config, self }: Plane) =>

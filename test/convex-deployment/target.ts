@@ -103,7 +103,8 @@ const bootRuntime = async (service: ReturnType<typeof serviceOf>, runtimeId: str
         maxAttempts: 8,
         maxTurns: 40,
         held: held.map(leaseOf),
-        abandoned: []
+        abandoned: [],
+        recoverUnnamed: false
       }),
     renew: (leases: ReadonlyArray<Lease>) =>
       service.mutation(api.service.notifications.renew, { ...boot, leaseMs: 90_000, leases: leases.map(leaseOf) })

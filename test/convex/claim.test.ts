@@ -120,7 +120,8 @@ describe("a claim", () => {
         maxAttempts: 8,
         maxTurns: 40,
         held: [],
-        abandoned: []
+        abandoned: [],
+        recoverUnnamed: false
       })
       .then(
         () => null,

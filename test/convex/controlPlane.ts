@@ -93,6 +93,7 @@ export const seededPlane = async (settings: { readonly sessionScope?: "agent" | 
       maxTurns: 40,
       held: [],
       abandoned: [],
+      recoverUnnamed: false,
       ...more
     })
   const leased = new Map<string, Array<NamedLease>>()

@@ -96,7 +96,7 @@ describe("a lone delivery", () => {
     // Token, boot, session, notification, account, its budget, what the agent drew of it, 5 agents, owner, task,
     // what was seen of it, 2 messages; boot, session, notification and what was seen again as they are
     // written. The person's message has deleted the count of turns.
-    expect(claim).toEqual({ documents: 21, intervals: 30 })
+    expect(claim).toEqual({ documents: 21, intervals: 31 })
     // Token, session, notification, task, agent, participant, orchestrator, 3 subscriptions, account; the orchestrator's
     // session and wake; participant, notification and both sessions and the wake again as they are written. The orchestrator
     // is not paused.

@@ -49,6 +49,10 @@ const held = async () => {
   return { plane, engineers, qas }
 }
 
+/** A claim of a process that holds these leases and may have missed an answer. */
+const recover = (plane: Plane, holds: ReadonlyArray<Leased>, more: object = {}) =>
+  plane.claim({ held: holds.map(leaseOf), recoverUnnamed: true, ...more })
+
 const idsOf = (runs: ReadonlyArray<Run>) => runs.map(({ id }) => id)
 
 describe("the number of a claim", () => {
@@ -81,7 +85,7 @@ describe("the number of a claim", () => {
       maxTurns: 40
     }
     const { writes } = await footprintOf(plane, (ctx, accountId) =>
-      claim(ctx, accountId, { ...request, number: 7, held: [], abandoned: [] })
+      claim(ctx, accountId, { ...request, number: 7, held: [], abandoned: [], recoverUnnamed: false })
     )
     expect([...writes]).toEqual([])
     await plane.claim({ number: 7 })
@@ -103,7 +107,7 @@ describe("a lease that its process does not name", () => {
   it("is offered again under a new epoch and the same attempt, before other work", async () => {
     const { engineers, plane, qas } = await held()
     await plane.post(await makeTask(plane), "@lead hello")
-    const { hasMore, runs } = await plane.claim({ held: [leaseOf(qas)], limit: 1 })
+    const { hasMore, runs } = await recover(plane, [qas], { limit: 1 })
     expect(runs).toMatchObject([{ id: engineers.id, epoch: engineers.epoch + 1, attempt: 1, kind: "notification" }])
     expect(hasMore).toBe(true)
     const { textNumber: _, ...again } = contextOf(only(runs))
@@ -114,14 +118,14 @@ describe("a lease that its process does not name", () => {
   it("is offered again also after it expired", async () => {
     const { engineers, plane, qas } = await held()
     pass(leaseMs + 1)
-    const { runs } = await plane.claim({ held: [leaseOf(qas)] })
+    const { runs } = await recover(plane, [qas])
     expect(runs).toMatchObject([{ id: engineers.id, epoch: engineers.epoch + 1, attempt: 1 }])
     expect(only(runs).expiresAt).toBe(Date.now() + leaseMs)
   })
 
   it("loses its old epoch: every end under it is refused", async () => {
     const { engineers, plane, qas } = await held()
-    const again = only((await plane.claim({ held: [leaseOf(qas)] })).runs)
+    const again = only((await recover(plane, [qas])).runs)
     const ends = [complete(plane, engineers), fail(plane, engineers), release(plane, engineers)]
     for (const end of ends) expect(await codeOf(end)).toBe("lease_lost")
     await complete(plane, again)
@@ -130,9 +134,23 @@ describe("a lease that its process does not name", () => {
 
   it("is one that the process names under another epoch", async () => {
     const { engineers, plane, qas } = await held()
-    const again = only((await plane.claim({ held: [leaseOf(qas)] })).runs)
-    const { runs } = await plane.claim({ held: [leaseOf(qas), leaseOf(engineers)] })
+    const again = only((await recover(plane, [qas])).runs)
+    const { runs } = await recover(plane, [qas, engineers])
     expect(runs).toMatchObject([{ id: engineers.id, epoch: again.epoch + 1 }])
+  })
+
+  it("is offered again only if the process asks to recover, or holds nothing", async () => {
+    const { engineers, plane, qas } = await held()
+    expect((await plane.claim({ held: [leaseOf(qas)] })).runs).toEqual([])
+    expect(idsOf((await plane.claim({ held: [] })).runs)).toEqual([engineers.id, qas.id])
+  })
+
+  it("cannot be of an earlier claim that arrives after a recovery, though that leased nothing", async () => {
+    const plane = await seededPlane()
+    await plane.claim({ number: 8, recoverUnnamed: true })
+    await makeTask(plane, [plane.engineer])
+    expect((await plane.claim({ number: 7 })).runs).toEqual([])
+    expect((await plane.claim({ number: 9 })).runs).toHaveLength(1)
   })
 
   it("is not offered to another boot or runtime", async () => {
@@ -143,15 +161,15 @@ describe("a lease that its process does not name", () => {
   it("does not run twice where the process ended it before", async () => {
     const { engineers, plane, qas } = await held()
     await complete(plane, engineers)
-    expect((await plane.claim({ held: [leaseOf(qas)] })).runs).toEqual([])
+    expect((await recover(plane, [qas])).runs).toEqual([])
   })
 
   it("waits while the account is paused", async () => {
     const { engineers, plane, qas } = await held()
     await plane.asPerson(api.app.runtimes.pause, {})
-    expect((await plane.claim({ held: [leaseOf(qas)] })).runs).toEqual([])
+    expect((await recover(plane, [qas])).runs).toEqual([])
     await plane.asPerson(api.app.runtimes.resume, {})
-    expect(idsOf((await plane.claim({ held: [leaseOf(qas)] })).runs)).toEqual([engineers.id])
+    expect(idsOf((await recover(plane, [qas])).runs)).toEqual([engineers.id])
   })
 })
 
@@ -268,7 +286,7 @@ describe("the last claim of a process, with limit 0", () => {
 describe("a renewal", () => {
   it("extends each lease that is held and names each that is lost", async () => {
     const { engineers, plane, qas } = await held()
-    const again = only((await plane.claim({ held: [leaseOf(qas)] })).runs)
+    const again = only((await recover(plane, [qas])).runs)
     pass(30_000)
     const nonsense = { id: "none", session: "none", epoch: 1 }
     const answer = await renew(plane, [engineers, qas, nonsense])

@@ -47,7 +47,8 @@ const claimOf = ({ leased }: Held) => ({
   maxAttempts: 8,
   maxTurns: 40,
   held: [leaseOf(leased)],
-  abandoned: []
+  abandoned: [],
+  recoverUnnamed: false
 })
 
 const usage = { ...spent(100), outputTokens: 10, model: null }

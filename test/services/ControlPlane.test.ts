@@ -25,7 +25,7 @@ interface Call {
 
 const fence = { run: "notification_1", session: "session_1", epoch: 7 }
 const lease = { session: "session_1", epoch: 7 }
-const request: ClaimRequest = { number: 1, limit: 3, heartbeatLimit: 1, held: [], abandoned: [] }
+const request: ClaimRequest = { number: 1, limit: 3, heartbeatLimit: 1, held: [], abandoned: [], recoverUnnamed: false }
 const away = new ControlPlaneUnavailable({ function: "any", detail: "ECONNREFUSED" })
 
 const serviceOver = (client: Layer.Layer<ConvexClient>) =>
@@ -101,7 +101,8 @@ describe("a claim", () => {
         maxAttempts: 8,
         maxTurns: 40,
         held: [lease],
-        abandoned: [{ session: "session_2", epoch: 3 }]
+        abandoned: [{ session: "session_2", epoch: 3 }],
+        recoverUnnamed: false
       })
       yield* TestClock.adjust("1 hour")
       assert.strictEqual(yield* Queue.size(calls), 0)

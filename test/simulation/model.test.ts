@@ -158,7 +158,8 @@ const play = async (seed: number, length: number) => {
   const refused = () => (dice.chance(0.3) ? { refused: [{ event: dice.between(0, 3), reason: "policy" }] } : {})
   /** What a process names: mostly all that it holds; it forgets some and abandons some. */
   const named = (bootId: string) => {
-    const names = { held: [] as Array<LeaseName>, abandoned: [] as Array<LeaseName> }
+    const recoverUnnamed = dice.chance(0.5)
+    const names = { held: [] as Array<LeaseName>, abandoned: [] as Array<LeaseName>, recoverUnnamed }
     for (const { bootId: own, epoch, session } of leases) {
       const isLive = queue.sessions.get(session)?.lease?.epoch === epoch
       const how = dice.weighted({ held: 8, forgotten: 2, abandoned: 1 })
@@ -472,7 +473,16 @@ describe("the control plane's functions and the model", () => {
 
 describe("differences that the model found", () => {
   const claim = (plane: Awaited<ReturnType<typeof seededPlane>>, bootId: string, number: number) => {
-    const limits = { limit: 8, heartbeatLimit: 0, leaseMs, maxAttempts: 8, maxTurns: 40, held: [], abandoned: [] }
+    const limits = {
+      limit: 8,
+      heartbeatLimit: 0,
+      leaseMs,
+      maxAttempts: 8,
+      maxTurns: 40,
+      held: [],
+      abandoned: [],
+      recoverUnnamed: false
+    }
     return plane.mutate(api.service.notifications.claim, {
       protocol: PROTOCOL,
       runtimeId: "r1",

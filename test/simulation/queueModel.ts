@@ -154,7 +154,7 @@ export class QueueModel extends QueueEnds {
       this.takeNotifications(taking)
       this.takeHeartbeats(taking)
       const { hasMore, hasMoreHeartbeats, heldBack, runs, spent } = taking
-      if (runs.length > 0) boot.lastClaim = Math.max(boot.lastClaim, number)
+      if (runs.length > 0 || request.recoverUnnamed) boot.lastClaim = Math.max(boot.lastClaim, number)
       const nextDueAt = this.nextDueAt(now, bootId)
       return { runs, spent, heldBack, hasMore, hasMoreHeartbeats, nextDueAt, oldest: this.oldest(now) }
     })
@@ -194,7 +194,8 @@ export class QueueModel extends QueueEnds {
   /** Offers the unnamed leases of the boot again, under a new epoch and with the same attempt. */
   private offerAgain(taking: Taking): void {
     const { now, request, runs } = taking
-    if (this.mistakes.has("a claim that forgets unnamed leases")) return
+    const isRecovering = request.recoverUnnamed || request.held.length === 0
+    if (!isRecovering || this.mistakes.has("a claim that forgets unnamed leases")) return
     for (const session of this.unnamed(request)) {
       const { lease } = session
       if (this.isHeld(session.agent)) this.releaseLease(now, session)

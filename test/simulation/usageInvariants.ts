@@ -80,7 +80,8 @@ export const judgeUsage = (world: World): void => {
     world.cover(record.isEstimated ? "estimated" : "exact", "usage")
     if (record.run !== run) world.violate("I16", `what ${run} spent is recorded as that of ${record.run}`)
     // A request of the turn can be larger than the one by which it was estimated.
-    if (turn.tokens - Math.max(0, turn.largest - record.request) > record.tokens) {
+    const larger = Math.max(0, turn.largest - record.request)
+    if (record.isEstimated && record.allowance !== null && turn.tokens - larger > record.tokens) {
       world.violate("I17", `${run} spent ${turn.tokens} tokens in epoch ${epoch}, estimated are ${record.tokens}`)
     }
     if (record.isEstimated) continue

@@ -26,6 +26,8 @@ export type ClaimReason =
 export interface ClaimState {
   /** The number of the boot's last claim. */
   readonly number: number
+  /** An answer may be missing: the next claim asks for the leases that it does not name. */
+  readonly recoverUnnamed: boolean
   /** Kept until a claim is answered. */
   readonly reason: ClaimReason | null
   /** The last answer left notifications. */
@@ -77,6 +79,7 @@ const LONGEST_WAIT_MILLIS = 24 * 60 * 60_000
 /** Before the first event. */
 export const initialState: ClaimState = {
   number: 0,
+  recoverUnnamed: false,
   reason: null,
   hasMore: false,
   heartbeatsWaitSince: null,
@@ -91,9 +94,13 @@ export const initialState: ClaimState = {
 /** How many heartbeats may run at once in addition to deliveries: a quarter of all permits, and at least one. */
 export const heartbeatPermits = (total: number): number => Math.max(1, Math.floor(total / 4))
 
+/** Reasons that say that a lease of this process is not held. */
+const recovers: ReadonlySet<ClaimReason> = new Set(["unnamed", "restart"])
+
 /** A claim is wanted; the first reason counts. */
 export const wanted = (state: ClaimState, reason: ClaimReason): ClaimState => ({
   ...state,
+  recoverUnnamed: state.recoverUnnamed || recovers.has(reason),
   reason: state.reason ?? reason
 })
 
@@ -129,9 +136,15 @@ export const ended = (state: ClaimState, now: number, { dueInMillis, isStored, k
 export const sent = (state: ClaimState): ClaimState => ({ ...state, number: state.number + 1 })
 
 /** The claim that was sent at this moment is answered. */
-export const answered = (state: ClaimState, now: number, sentAt: number, answer: ClaimAnswer): ClaimState => {
+export const answered = (
+  state: ClaimState,
+  now: number,
+  sentAt: number,
+  answer: ClaimAnswer & { readonly hasUnreadable: boolean }
+): ClaimState => {
   return {
     ...state,
+    recoverUnnamed: answer.hasUnreadable || (state.recoverUnnamed && answer.hasMore),
     reason: null,
     hasMore: answer.hasMore,
     isStuck: answer.runs.length + answer.spent.length + answer.heldBack === 0,
@@ -146,6 +159,7 @@ export const answered = (state: ClaimState, now: number, sentAt: number, answer:
 /** A claim failed, and may be repeated after this time. */
 export const failed = (state: ClaimState, now: number, delayMillis: number): ClaimState => ({
   ...state,
+  recoverUnnamed: true,
   failure: { at: now, retryAt: now + delayMillis }
 })
 

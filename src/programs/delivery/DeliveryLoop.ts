@@ -233,7 +233,7 @@ const make = Effect.gen(function* () {
     })
     // What comes of the claim reports to the breaker under this admission.
     yield* controlPlane
-      .claim({ number: state.number, ...limits, ...named })
+      .claim({ number: state.number, recoverUnnamed: state.recoverUnnamed, ...limits, ...named })
       .pipe(
         Effect.matchEffect({ onSuccess: answered, onFailure: (failure) => onFailed(failure, sentAt) }),
         Effect.provideService(Admission, yield* guard.claimed)
@@ -288,7 +288,8 @@ const make = Effect.gen(function* () {
     if (state.number === 0) return
     state = ClaimPlan.sent(state)
     const { abandoned } = yield* leases.named
-    yield* controlPlane.claim({ number: state.number, limit: 0, heartbeatLimit: 0, held: [], abandoned })
+    const last = { limit: 0, heartbeatLimit: 0, held: [], abandoned, recoverUnnamed: true }
+    yield* controlPlane.claim({ number: state.number, ...last })
   })
 
   const halt = Effect.gen(function* () {

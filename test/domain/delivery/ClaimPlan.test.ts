@@ -33,8 +33,8 @@ const end: RunEnd = {
 const wanted = ClaimPlan.wanted(ClaimPlan.initialState, "wake")
 const plan = (state: ClaimState, changes: Partial<Situation> = {}) =>
   ClaimPlan.planClaim(state, { ...situation, ...changes })
-const answered = (changes: Partial<ClaimAnswer>, state = wanted) =>
-  ClaimPlan.answered(state, 10_000, 9_990, { ...answer, ...changes })
+const answered = (changes: Partial<ClaimAnswer & { hasUnreadable: boolean }>, state = wanted) =>
+  ClaimPlan.answered(state, 10_000, 9_990, { ...answer, hasUnreadable: false, ...changes })
 
 describe("a claim", () => {
   it("needs a reason, leave, a permit and the breaker's allowance", () => {
@@ -49,6 +49,18 @@ describe("a claim", () => {
     const state = ClaimPlan.failed(ClaimPlan.wanted(wanted, "poll"), 10_000, 5_000)
     assert.strictEqual(state.reason, "wake")
     assert.isNull(answered({}, state).reason)
+  })
+
+  it("recovers leases after a failed claim, a missing one or a restart, until an answer leaves nothing", () => {
+    assert.isFalse(wanted.recoverUnnamed)
+    const failed = ClaimPlan.failed(wanted, 10_000, 5_000)
+    for (const state of [failed, ClaimPlan.wanted(wanted, "unnamed"), ClaimPlan.wanted(wanted, "restart")]) {
+      assert.isTrue(state.recoverUnnamed)
+      assert.isTrue(answered({ hasMore: true }, state).recoverUnnamed)
+      assert.isFalse(answered({}, state).recoverUnnamed)
+    }
+    assert.isFalse(answered({ hasMore: true }).recoverUnnamed)
+    assert.isTrue(answered({ hasUnreadable: true }).recoverUnnamed)
   })
 
   it("that failed is repeated after its delay, a second after the failure if the control plane answers others", () => {

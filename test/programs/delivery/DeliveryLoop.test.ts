@@ -482,6 +482,25 @@ describe("leases", () => {
     })
   )
 
+  it.effect("of a claim whose answer is lost are asked for, once, also while another run works", () =>
+    Effect.gen(function* () {
+      const { begun, insert, plane, start } = yield* setUp()
+      yield* start
+      yield* insert(notification("busy"))
+      assert.deepStrictEqual(yield* begun, ["busy"])
+      plane.failures = [unavailable]
+      plane.isAnswerLost = true
+      yield* insert(notification("a"))
+      assert.deepStrictEqual(yield* begun, [])
+      yield* TestClock.adjust("1 minute")
+      assert.deepStrictEqual(yield* begun, ["a"])
+      yield* insert(notification("b"))
+      assert.deepStrictEqual(yield* begun, ["b"])
+      const asked = (yield* plane.claims).map(({ recoverUnnamed }) => recoverUnnamed)
+      assert.deepStrictEqual(asked, [false, false, true, false])
+    })
+  )
+
   it.effect("that a renewal finds unnamed are claimed", () =>
     Effect.gen(function* () {
       const { begun, insert, plane, start } = yield* setUp({ deliveryLease: Duration.seconds(90) })
@@ -908,7 +927,7 @@ describe("halting", () => {
       assert.sameMembers(interrupted, ["a", "b"])
       assert.sameMembers(plane.released, ["a", "b"])
       assert.deepStrictEqual(yield* plane.claims, [
-        { number: number + 1, limit: 0, heartbeatLimit: 0, held: [], abandoned: [] }
+        { number: number + 1, limit: 0, heartbeatLimit: 0, held: [], abandoned: [], recoverUnnamed: true }
       ])
       assert.strictEqual(yield* permits.free, permits.total)
       assert.deepStrictEqual(lines, ["INFO released 2 runs: the process ends"])

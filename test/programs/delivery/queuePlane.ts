@@ -48,12 +48,14 @@ export class QueuePlane {
   /** The claims since the last call of this. */
   readonly claims = Effect.sync(() => this.calls.splice(0))
 
-  private readonly lease = ({ abandoned, heartbeatLimit, held, limit }: ClaimRequest): Array<Run> => {
+  private readonly lease = (request: ClaimRequest): Array<Run> => {
+    const { abandoned, heartbeatLimit, held, limit, recoverUnnamed } = request
     const isNamed = (leases: ReadonlyArray<Lease>, run: Lease) =>
       leases.some((lease) => leaseKey(lease) === leaseKey(run))
     const runs: Array<Run> = []
     for (const [key, run] of this.leased) {
-      if (isNamed(held, run)) continue
+      const isRecovered = limit === 0 || recoverUnnamed || held.length === 0 || isNamed(abandoned, run)
+      if (isNamed(held, run) || !isRecovered) continue
       this.leased.delete(key)
       if (limit === 0) this.released.push(run.id)
       else if (isNamed(abandoned, run)) this.rescued.push(run.id)
@@ -87,7 +89,8 @@ export class QueuePlane {
       if (failure !== undefined) return yield* failure
       const now = yield* Clock.currentTimeMillis
       const nextDueAt = this.nextDueIn === null ? null : now + this.nextDueIn
-      return { runs, spent: [], heldBack: 0, hasMore, hasMoreHeartbeats, nextDueAt, oldest: null, now, ...this.changes }
+      const found = { runs, spent: [], heldBack: 0, hasMore, hasMoreHeartbeats, hasUnreadable: false }
+      return { ...found, nextDueAt, oldest: null, now, ...this.changes }
     }.bind(this)
   )
 

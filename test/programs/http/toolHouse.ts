@@ -192,7 +192,8 @@ export const makeToolHouse = Effect.fnUntraced(function* (members: ReadonlyArray
       limit: 100,
       heartbeatLimit: 0,
       held: held.map(({ epoch, session }) => ({ session, epoch })),
-      abandoned: []
+      abandoned: [],
+      recoverUnnamed: false
     })
     const runs: Array<LiveRun> = []
     for (const run of claimed.runs) {
