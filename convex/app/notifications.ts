@@ -1,6 +1,7 @@
 import { v } from "convex/values"
 import { actor } from "../model/actor.ts"
 import { bounded } from "../model/bounded.ts"
+import { discardDeadLetter, retryDeadLetter } from "../model/deadLetters.ts"
 import { memberMutation, memberQuery } from "../model/personFunctions.ts"
 import { taskOf } from "../model/tasks.ts"
 import { failure, notificationOutcome, notificationState, notificationType } from "../schema.ts"
@@ -103,5 +104,31 @@ export const markRead = memberMutation({
       .take(500)
     for (const row of rows) await ctx.db.patch("notifications", row._id, { state: "delivered", endedAt: Date.now() })
     return { count: rows.length }
+  }
+})
+
+/**
+ * Makes a dead letter ready again with a new budget of attempts; `conflict` if it is none. The activity names the caller.
+ * For members; six rows are read.
+ */
+export const retry = memberMutation({
+  args: { id: v.string() },
+  returns: v.null(),
+  handler: async (ctx, { id }) => {
+    await retryDeadLetter(ctx, ctx.accountId, ctx.actor, id)
+    return null
+  }
+})
+
+/**
+ * Ends a dead letter for good, with a reason; `conflict` if it is none. The activity names the caller. For members; one
+ * row is read.
+ */
+export const discard = memberMutation({
+  args: { id: v.string(), reason: v.optional(v.string()) },
+  returns: v.null(),
+  handler: async (ctx, { id, reason }) => {
+    await discardDeadLetter(ctx, ctx.accountId, ctx.actor, id, reason)
+    return null
   }
 })

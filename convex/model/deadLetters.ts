@@ -27,7 +27,7 @@ export const deadLetter = v.object({
   traceId: v.union(v.string(), v.null())
 })
 
-/** An operator acts through a runtime's token, so that no person is known. */
+/** An operator acts through a runtime's token: no person is known. */
 export const operator: Actor = { ...systemActor, name: "Operator" }
 
 /** The dead letters, the latest first. */
@@ -111,13 +111,18 @@ export const makeReadyAgain = async (ctx: MutationCtx, row: Doc<"notifications">
 }
 
 /** Makes a dead letter ready again. */
-export const retryDeadLetter = async (ctx: MutationCtx, accountId: Id<"accounts">, id: string): Promise<void> => {
+export const retryDeadLetter = async (
+  ctx: MutationCtx,
+  accountId: Id<"accounts">,
+  actor: Actor,
+  id: string
+): Promise<void> => {
   const row = await deadLetterOf(ctx, accountId, id)
   const agent = await makeReadyAgain(ctx, row)
   await recordActivity(ctx, {
     accountId,
     type: "dead_letter_retried",
-    actor: operator,
+    actor,
     taskId: row.taskId,
     summary: `a ${row.type} for ${agent.name} is tried again`
   })
@@ -127,6 +132,7 @@ export const retryDeadLetter = async (ctx: MutationCtx, accountId: Id<"accounts"
 export const discardDeadLetter = async (
   ctx: MutationCtx,
   accountId: Id<"accounts">,
+  actor: Actor,
   id: string,
   reason: string | undefined
 ): Promise<void> => {
@@ -137,7 +143,7 @@ export const discardDeadLetter = async (
   await recordActivity(ctx, {
     accountId,
     type: "dead_letter_discarded",
-    actor: operator,
+    actor,
     taskId: row.taskId,
     summary: `a dead ${row.type} was discarded${outcomeReason === "" ? "" : `: ${outcomeReason}`}`
   })

@@ -5,6 +5,7 @@ import {
   deadLetter,
   discardDeadLetter as discard,
   listDeadLetters,
+  operator,
   retryDeadLetter as retry
 } from "../model/deadLetters.ts"
 import { contextAnswer, previews } from "../model/deliveryContext.ts"
@@ -173,7 +174,7 @@ export const retryDeadLetter = serviceMutation({
   args: { id: v.string(), reason: v.optional(v.string()) },
   returns: v.null(),
   handler: async (ctx, { id }) => {
-    await retry(ctx, ctx.accountId, id)
+    await retry(ctx, ctx.accountId, operator, id)
     return null
   }
 })
@@ -183,7 +184,7 @@ export const discardDeadLetter = serviceMutation({
   args: { id: v.string(), reason: v.optional(v.string()) },
   returns: v.null(),
   handler: async (ctx, { id, reason }) => {
-    await discard(ctx, ctx.accountId, id, reason)
+    await discard(ctx, ctx.accountId, operator, id, reason)
     return null
   }
 })

@@ -142,7 +142,9 @@ describe("every app function", () => {
       "app/skills:list",
       "app/activities:list",
       "app/notifications:list",
-      "app/notifications:markRead"
+      "app/notifications:markRead",
+      "app/notifications:retry",
+      "app/notifications:discard"
     ])
     for (const { path, call, kind, args } of await functionsOf("app")) {
       const isOpen = forMembers.has(path) || /^app\/(tasks|messages|documents|runs):/.test(path)

@@ -313,6 +313,24 @@ describe("a dead letter", () => {
   })
 })
 
+describe("a dead letter that a person judges", () => {
+  it("is retried or discarded in their name", async () => {
+    const { plane, run, id } = await assigned()
+    await fail(plane, run)
+    await plane.asPerson(api.app.notifications.retry, { id })
+    await fail(plane, await plane.takeOne())
+    await plane.asPerson(api.app.notifications.discard, { id, reason: "answered by hand" })
+    expect(await plane.row(id)).toMatchObject({ state: "discarded", outcomeReason: "answered by hand" })
+    const activities = await plane.seen(api.app.activities.list, { limit: 20 })
+    const judged = activities.filter(({ type }) => /retried|discarded/.test(type))
+    expect(judged.map(({ actor, type }) => [type, actor.type])).toEqual([
+      ["dead_letter_discarded", "person"],
+      ["dead_letter_retried", "person"]
+    ])
+    expect(await codeOf(plane.asPerson(api.app.notifications.retry, { id }))).toBe("conflict")
+  })
+})
+
 describe("the fence", () => {
   const everyWrite = ({ plane, run, taskId }: Awaited<ReturnType<typeof assigned>>, changed: object = {}) => {
     const fence = { ...fenceOf(run), settings, ...changed }
