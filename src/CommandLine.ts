@@ -2,7 +2,7 @@
 // Each by its own path: the package as a whole loads clients of databases too.
 import * as NodeCrypto from "@effect/platform-node/NodeCrypto"
 import * as NodeServices from "@effect/platform-node/NodeServices"
-import { Cause, Deferred, Effect, Exit, Layer, Queue, References, Runtime, Stream } from "effect"
+import { Cause, Config, Deferred, Effect, Exit, Layer, Option, Queue, References, Runtime, Stream } from "effect"
 import { Command } from "effect/cli"
 import { FetchHttpClient, HttpRouter } from "effect/http"
 import packageJson from "../package.json" with { type: "json" }
@@ -10,10 +10,17 @@ import { config } from "./commands/ConfigPrint.ts"
 import { deadLetters } from "./commands/DeadLetters.ts"
 import { deliverWith } from "./commands/Deliver.ts"
 import { doctorWith } from "./commands/Doctor.ts"
-import { defectsSaid, EndedWith, explained } from "./commands/EndedWith.ts"
+import { defectsSaid, EndedWith, endWith, explained } from "./commands/EndedWith.ts"
 import { healthcheck } from "./commands/Healthcheck.ts"
 import { helpLayer } from "./commands/HelpLayer.ts"
 import { pause } from "./commands/Pause.ts"
+import { accounts } from "./commands/people/Accounts.ts"
+import { agents } from "./commands/people/Agents.ts"
+import { inbox } from "./commands/people/Inbox.ts"
+import { post } from "./commands/people/Post.ts"
+import { tasks } from "./commands/people/Tasks.ts"
+import { thread } from "./commands/people/Thread.ts"
+import { tokens } from "./commands/people/Tokens.ts"
 import { profile } from "./commands/Profile.ts"
 import { resume } from "./commands/Resume.ts"
 import { runs } from "./commands/Runs.ts"
@@ -31,6 +38,8 @@ import * as HttpServer from "./layers/HttpServer.ts"
 import * as Logging from "./layers/Logging.ts"
 import { Metrics } from "./layers/Metrics.ts"
 import { ModelPrices } from "./layers/ModelPrices.ts"
+import { PersonClient } from "./layers/PersonClient.ts"
+import { PersonConfig } from "./layers/PersonConfig.ts"
 import { Redactor } from "./layers/Redactor.ts"
 import { ReloadSignal } from "./layers/Secrets.ts"
 import { Systemd } from "./layers/Systemd.ts"
@@ -56,6 +65,7 @@ import { Leases } from "./services/Leases.ts"
 import { Lifecycle, StopSignal } from "./services/Lifecycle.ts"
 import { LiveRuns } from "./services/LiveRuns.ts"
 import { Operator } from "./services/Operator.ts"
+import { People } from "./services/People.ts"
 import { Permits } from "./services/Permits.ts"
 import { Roster } from "./services/Roster.ts"
 import { RuntimeHealth } from "./services/RuntimeHealth.ts"
@@ -114,12 +124,33 @@ const asking = Layer.empty.pipe(
   Layer.provideMerge(foundation)
 )
 
+/** What commands for people need: no account's token, but who the person is. */
+const asPerson = People.layer.pipe(
+  Layer.provideMerge(PersonClient.layer),
+  Layer.provideMerge(Redactor.layerForPeople),
+  Layer.provideMerge(PersonConfig.layer)
+)
+
 /** Names that look misspelt stop nothing, but say why a setting has no effect. */
 const sayHints = Effect.flatMap(RuntimeConfig, ({ hints }) =>
   Effect.forEach(hints, (hint) => Effect.logWarning(hint), { discard: true })
 )
 
-const startProgram = sayHints.pipe(
+/** A runtime that holds a deploy key could hand it to the gateway and its agents, who could then do anything. */
+const withoutDeployKey = Effect.gen(function* () {
+  for (const name of ["CONVEX_DEPLOY_KEY", "CONVEX_DEPLOY_KEY_FILE"]) {
+    const given = yield* Effect.orElseSucceed(Config.option(Config.String(name)), Option.none)
+    if (Option.isSome(given) && given.value !== "") {
+      return yield* endWith(
+        78,
+        `${name} is set: a runtime needs SERVICE_TOKEN only. Unset it, and keep the key for people.`
+      )
+    }
+  }
+})
+
+const startProgram = withoutDeployKey.pipe(
+  Effect.andThen(sayHints),
   Effect.andThen(Effect.provide(run, programs)),
   Effect.tapError((failure) => (failure._tag === "ListenFailed" ? Effect.logError(failure.detail) : Effect.void)),
   defectsSaid,
@@ -161,7 +192,19 @@ const commandLine = Command.make("mission-control-runtime").pipe(
     sessions.pipe(Command.provide(asking)),
     usage.pipe(Command.provide(asking)),
     token.pipe(Command.provide(asking)),
-    config
+    config,
+    {
+      group: "For people (CONVEX_DEPLOY_KEY with MISSION_CONTROL_IDENTITY, or MISSION_CONTROL_TOKEN)",
+      commands: [
+        accounts.pipe(Command.provide(asPerson)),
+        agents.pipe(Command.provide(asPerson)),
+        tasks.pipe(Command.provide(asPerson)),
+        post.pipe(Command.provide(asPerson)),
+        thread.pipe(Command.provide(asPerson)),
+        inbox.pipe(Command.provide(asPerson)),
+        tokens.pipe(Command.provide(asPerson))
+      ]
+    }
   ])
 )
 

@@ -150,7 +150,7 @@ describe("the commands of the documents", () => {
 
   it("call commands of the runtime that exist, also within sentences", () => {
     const made = new Set(
-      globSync("src/commands/*.ts", { cwd: root }).flatMap((path) =>
+      globSync("src/commands/**/*.ts", { cwd: root }).flatMap((path) =>
         [...read(path).matchAll(/Command\.make\(\s*"([a-z-]+)"/g)].map((match) => match[1] ?? "")
       )
     ).add("start")

@@ -174,8 +174,8 @@ describe("the page of the configuration", () => {
   })
 
   it("tells every variable that the configuration reads, and no other", () => {
-    const source = read("src/layers/Config.ts")
-    const names = [...source.matchAll(/read\.\w+\(\s*"([A-Z_]+)"/g)].map((match) => match[1] ?? "")
+    const source = read("src/layers/Config.ts") + read("src/layers/PersonConfig.ts")
+    const names = [...source.matchAll(/(?:read\.\w+\(|raw\(provider,)\s*"([A-Z_]+)"/g)].map((match) => match[1] ?? "")
     assert.sameMembers(
       [...new Set(names)],
       allVariables.map(([name]) => name)
@@ -219,7 +219,7 @@ describe("the page of the command line", () => {
   const page = "docs/command-line.md"
 
   it("lists every command", () => {
-    const made = globSync("src/commands/*.ts", { cwd: root }).flatMap((path) => {
+    const made = globSync("src/commands/**/*.ts", { cwd: root }).flatMap((path) => {
       const names = [...read(path).matchAll(/Command\.make\(\s*"([a-z-]+)"/g)].map((match) => match[1] ?? "")
       // The one that the others are within is made last.
       const group = names.length > 1 ? names.at(-1) : undefined

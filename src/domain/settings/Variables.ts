@@ -12,7 +12,8 @@ export const variableGroups = [
   "Life of the process",
   "Logs",
   "Where it runs",
-  "Tracing"
+  "Tracing",
+  "Commands for people"
 ] as const
 export type VariableGroup = (typeof variableGroups)[number]
 
@@ -374,7 +375,25 @@ export const variables = {
     "visible ASCII",
     "Alone sends traces to Honeycomb; with an endpoint it goes there as x-honeycomb-team."
   ),
-  TRACE_CONTENT: choice("Tracing", "false", yesOrNo, "Whether traces hold the texts of prompts and replies.")
+  TRACE_CONTENT: choice("Tracing", "false", yesOrNo, "Whether traces hold the texts of prompts and replies."),
+  CONVEX_DEPLOY_KEY: secret(
+    "Commands for people",
+    "none",
+    "a deploy key of the deployment",
+    "With MISSION_CONTROL_IDENTITY, the commands act as that person. `start` refuses to run with it."
+  ),
+  MISSION_CONTROL_IDENTITY: text(
+    "Commands for people",
+    "none",
+    "JSON with issuer, subject and name",
+    "Who the commands act as with CONVEX_DEPLOY_KEY; the same issuer and subject are the same person."
+  ),
+  MISSION_CONTROL_TOKEN: secret(
+    "Commands for people",
+    "none",
+    "an OpenID Connect token",
+    "Who the commands act as: a token of a sign-in provider that the deployment trusts."
+  )
 } as const satisfies Record<string, Variable>
 
 export type VariableName = keyof typeof variables

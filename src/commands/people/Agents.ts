@@ -1,0 +1,88 @@
+import { Console, Effect, Option, Schema } from "effect"
+import { Argument, Command, Flag } from "effect/cli"
+import { personFunctions } from "../../domain/people/PersonFunctions.ts"
+import { Agent, agentTable } from "../../domain/people/PersonViews.ts"
+import { People } from "../../services/People.ts"
+import { jsonFlag } from "../Print.ts"
+import { list, refusalShown } from "./Shown.ts"
+
+const agent = Argument.String("agent").pipe(Argument.withDescription("The agent's slug, with or without @"))
+
+const add = Command.make(
+  "add",
+  {
+    slug: Argument.String("slug").pipe(Argument.withDescription("Its id in the gateway, e.g. engineer")),
+    name: Flag.String("name").pipe(Flag.withDescription("Its name in threads; the slug if absent"), Flag.optional),
+    role: Flag.String("role").pipe(Flag.withDescription("What it does, in a sentence"), Flag.optional),
+    orchestrator: Flag.Boolean("orchestrator").pipe(
+      Flag.withDescription("It leads the team: it assigns tasks and hears of every change"),
+      Flag.withDefault(false)
+    )
+  },
+  Effect.fn(function* ({ name, orchestrator, role, slug }) {
+    const plain = slug.replace(/^@/, "")
+    yield* (yield* People).mutation(personFunctions.createAgent, Schema.Struct({ agentId: Schema.String }), {
+      slug: plain,
+      name: Option.getOrElse(name, () => plain),
+      ...Option.match(role, { onNone: () => ({}), onSome: (role) => ({ role }) }),
+      ...(orchestrator ? { isOrchestrator: true } : {})
+    })
+    yield* Console.error(`@${plain} is on the team.`)
+  }, refusalShown)
+).pipe(
+  Command.withDescription("Add an agent to the team"),
+  Command.withExamples([
+    {
+      command: 'mission-control-runtime agents add engineer --name "Engineer" --role "builds and fixes"',
+      description: "A first agent"
+    }
+  ])
+)
+
+const listAgents = Command.make(
+  "list",
+  { json: jsonFlag },
+  Effect.fn(function* ({ json }) {
+    const agents = yield* (yield* People).query(personFunctions.agents, Schema.Array(Agent), {})
+    yield* list(agents, json, agentTable, "There are no agents: add one with `agents add`.")
+  }, refusalShown)
+).pipe(Command.withDescription("List the agents and what they do now"))
+
+/** A command that does one thing to an agent. */
+const onAgent = (
+  name: string,
+  path: typeof personFunctions.pauseAgent | typeof personFunctions.resumeAgent | typeof personFunctions.removeAgent,
+  done: (slug: string) => string,
+  description: string
+) =>
+  Command.make(
+    name,
+    { agent },
+    Effect.fn(function* ({ agent }) {
+      const people = yield* People
+      const { id, slug } = yield* people.agent(agent)
+      yield* people.mutation(path, Schema.Null, { agentId: id })
+      yield* Console.error(done(slug))
+    }, refusalShown)
+  ).pipe(Command.withDescription(description))
+
+export const agents = Command.make("agents").pipe(
+  Command.withDescription("Add, list, pause, resume or remove agents"),
+  Command.withSubcommands([
+    add,
+    listAgents,
+    onAgent(
+      "pause",
+      personFunctions.pauseAgent,
+      (slug) => `@${slug} is paused: running turns end, and no new ones begin.`,
+      "Start no new turns of an agent"
+    ),
+    onAgent("resume", personFunctions.resumeAgent, (slug) => `@${slug} works again.`, "End the pause of an agent"),
+    onAgent(
+      "remove",
+      personFunctions.removeAgent,
+      (slug) => `@${slug} is removed, and its runs are stopped.`,
+      "Remove an agent from the team"
+    )
+  ])
+)

@@ -1,0 +1,29 @@
+import { Console, Effect, Schema } from "effect"
+import { Argument, Command } from "effect/cli"
+import { personFunctions } from "../../domain/people/PersonFunctions.ts"
+import { People } from "../../services/People.ts"
+import { refusalShown } from "./Shown.ts"
+
+const task = Argument.String("task").pipe(Argument.withDescription("The task's id, or the beginning of it"))
+
+export const post = Command.make(
+  "post",
+  {
+    task,
+    text: Argument.String("text").pipe(
+      Argument.withDescription("The message; @slug mentions an agent, @all all of them")
+    )
+  },
+  Effect.fn(function* ({ task, text }) {
+    const people = yield* People
+    const { id, title } = yield* people.task(task)
+    const Posted = Schema.Struct({ messageId: Schema.String })
+    yield* people.mutation(personFunctions.post, Posted, { taskId: id, content: text })
+    yield* Console.error(`Posted to "${title}". Follow it with \`thread ${task} --follow\`.`)
+  }, refusalShown)
+).pipe(
+  Command.withDescription("Post a message to a task's thread"),
+  Command.withExamples([
+    { command: 'mission-control-runtime post <task> "@engineer what is left?"', description: "Ask an agent" }
+  ])
+)

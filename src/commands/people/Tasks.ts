@@ -1,0 +1,126 @@
+import { Console, Effect, Option, Schema } from "effect"
+import { Argument, Command, Flag } from "effect/cli"
+import { personFunctions } from "../../domain/people/PersonFunctions.ts"
+import { describeTask, Task, taskTable } from "../../domain/people/PersonViews.ts"
+import { taskStatuses } from "../../domain/shared/TaskStatus.ts"
+import { People } from "../../services/People.ts"
+import { jsonFlag, print, printJson } from "../Print.ts"
+import { list, refusalShown } from "./Shown.ts"
+
+const task = Argument.String("task").pipe(Argument.withDescription("The task's id, or the beginning of it"))
+const agentsArgument = Argument.String("agent").pipe(
+  Argument.withDescription("An agent's slug, with or without @"),
+  Argument.variadic()
+)
+const status = Schema.Literals(taskStatuses)
+
+const agentIds = Effect.fnUntraced(function* (names: ReadonlyArray<string>) {
+  const people = yield* People
+  return (yield* Effect.forEach(names, (name) => people.agent(name))).map(({ id }) => id)
+})
+
+const create = Command.make(
+  "create",
+  {
+    title: Argument.String("title").pipe(Argument.withDescription("The task's title")),
+    description: Flag.String("description").pipe(Flag.withDescription("What is to be done"), Flag.optional),
+    assign: Flag.String("assign").pipe(Flag.withDescription("An agent's slug; give it once for each"), Flag.atLeast(0))
+  },
+  Effect.fn(function* ({ assign, description, title }) {
+    const Created = Schema.Struct({ taskId: Schema.String })
+    const { taskId } = yield* (yield* People).mutation(personFunctions.createTask, Created, {
+      title,
+      ...Option.match(description, { onNone: () => ({}), onSome: (description) => ({ description }) }),
+      ...(assign.length === 0 ? {} : { assigneeIds: yield* agentIds(assign) })
+    })
+    yield* print(taskId)
+  }, refusalShown)
+).pipe(
+  Command.withDescription("Create a task, and print its id"),
+  Command.withExamples([
+    { command: 'mission-control-runtime tasks create "Fix the login" --assign engineer', description: "With an agent" }
+  ])
+)
+
+const listTasks = Command.make(
+  "list",
+  {
+    status: Flag.Literals("status", taskStatuses).pipe(Flag.withDescription("Only with this status"), Flag.optional),
+    json: jsonFlag
+  },
+  Effect.fn(function* ({ json, status }) {
+    const tasks = yield* (yield* People).query(personFunctions.tasks, Schema.Array(Task), {
+      ...Option.match(status, { onNone: () => ({}), onSome: (status) => ({ status }) })
+    })
+    yield* list(tasks, json, taskTable, "There are no tasks: create one with `tasks create`.")
+  }, refusalShown)
+).pipe(Command.withDescription("List the tasks, the last changed first"))
+
+const show = Command.make(
+  "show",
+  { task, json: jsonFlag },
+  Effect.fn(function* ({ json, task }) {
+    const found = yield* (yield* People).task(task)
+    yield* json ? printJson(found) : print(describeTask(found))
+  }, refusalShown)
+).pipe(Command.withDescription("Show a task"))
+
+const assign = Command.make(
+  "assign",
+  { task, agents: agentsArgument },
+  Effect.fn(function* ({ agents, task }) {
+    const people = yield* People
+    const { id } = yield* people.task(task)
+    const assigneeIds = yield* agentIds(agents)
+    yield* people.mutation(personFunctions.assignTask, Schema.Struct({ status }), { taskId: id, assigneeIds })
+    yield* Console.error(agents.length === 0 ? "The task has no assignee now." : `Assigned to ${agents.join(", ")}.`)
+  }, refusalShown)
+).pipe(
+  Command.withDescription("Make these agents the task's only assignees"),
+  Command.withExamples([
+    { command: "mission-control-runtime tasks assign <task> engineer qa", description: "To two agents" }
+  ])
+)
+
+const moveTo = Effect.fnUntraced(function* (
+  task: string,
+  to: (typeof taskStatuses)[number],
+  blockedReason: Option.Option<string>
+) {
+  const people = yield* People
+  const { id } = yield* people.task(task)
+  const moved = yield* people.mutation(personFunctions.moveTask, Schema.Struct({ status, previousStatus: status }), {
+    taskId: id,
+    status: to,
+    ...Option.match(blockedReason, { onNone: () => ({}), onSome: (reason) => ({ blockedReason: reason }) })
+  })
+  yield* Console.error(`The task moved from ${moved.previousStatus} to ${moved.status}.`)
+}, refusalShown)
+
+const move = Command.make(
+  "move",
+  {
+    task,
+    status: Argument.Literals("status", taskStatuses).pipe(Argument.withDescription("Where it moves to")),
+    reason: Flag.String("reason").pipe(Flag.withDescription("Why it is blocked"), Flag.optional)
+  },
+  ({ reason, status, task }) => moveTo(task, status, reason)
+).pipe(
+  Command.withDescription("Change a task's status; done and archived stop its runs"),
+  Command.withExamples([
+    { command: "mission-control-runtime tasks move <task> done", description: "When it is finished" },
+    {
+      command: 'mission-control-runtime tasks move <task> blocked --reason "waits for a password"',
+      description: "With why"
+    }
+  ])
+)
+
+const archive = Command.make("archive", { task }, ({ task }) => moveTo(task, "archived", Option.none())).pipe(
+  Command.withDescription("Archive a task and stop its runs")
+)
+
+export const tasks = Command.make("tasks").pipe(
+  Command.withDescription("Create, list, show, assign, move or archive tasks"),
+  Command.withSubcommands([create, listTasks, show, assign, move, archive])
+)

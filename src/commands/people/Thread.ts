@@ -1,0 +1,50 @@
+import { Console, Effect, Schema, Stream } from "effect"
+import { Argument, Command, Flag } from "effect/cli"
+import { personFunctions } from "../../domain/people/PersonFunctions.ts"
+import { describeMessage, Message } from "../../domain/people/PersonViews.ts"
+import { People } from "../../services/People.ts"
+import { jsonFlag, print, printJson } from "../Print.ts"
+import { untilStopped } from "../UntilStopped.ts"
+import { refusalShown } from "./Shown.ts"
+
+const task = Argument.String("task").pipe(Argument.withDescription("The task's id, or the beginning of it"))
+
+export const thread = Command.make(
+  "thread",
+  {
+    task,
+    follow: Flag.Boolean("follow").pipe(
+      Flag.withDescription("Go on and print each new message until Ctrl-C"),
+      Flag.withDefault(false)
+    ),
+    json: jsonFlag
+  },
+  Effect.fn(function* ({ follow, json, task }) {
+    const people = yield* People
+    const { id } = yield* people.task(task)
+    const printAll = (messages: ReadonlyArray<Message>) =>
+      Effect.forEach(messages, (message) => (json ? printJson(message) : print(describeMessage(message))), {
+        discard: true
+      })
+    if (!follow) {
+      const args = { taskId: id, limit: 100 }
+      const messages = yield* people.query(personFunctions.thread, Schema.Array(Message), args)
+      if (json) return yield* printJson(messages)
+      return messages.length === 0 ? yield* Console.error("The thread is empty.") : yield* printAll(messages)
+    }
+    const seen = new Set<string>()
+    yield* people.thread(id).pipe(
+      Stream.runForEach((messages) => {
+        const unseen = messages.filter((message) => !seen.has(message.id))
+        for (const message of unseen) seen.add(message.id)
+        return printAll(unseen)
+      }),
+      untilStopped
+    )
+  }, refusalShown)
+).pipe(
+  Command.withDescription("Show a task's thread: its last 100 messages"),
+  Command.withExamples([
+    { command: "mission-control-runtime thread <task> --follow", description: "And every new message as it comes" }
+  ])
+)
