@@ -110,6 +110,20 @@ import type * as service_runtimes from "../service/runtimes.js";
 import type * as service_sessions from "../service/sessions.js";
 import type * as service_tasks from "../service/tasks.js";
 import type * as service_usage from "../service/usage.js";
+import type * as tables_accounts from "../tables/accounts.js";
+import type * as tables_actor from "../tables/actor.js";
+import type * as tables_agents from "../tables/agents.js";
+import type * as tables_attempts from "../tables/attempts.js";
+import type * as tables_budgets from "../tables/budgets.js";
+import type * as tables_heartbeats from "../tables/heartbeats.js";
+import type * as tables_missionControl from "../tables/missionControl.js";
+import type * as tables_notifications from "../tables/notifications.js";
+import type * as tables_runs from "../tables/runs.js";
+import type * as tables_runtimes from "../tables/runtimes.js";
+import type * as tables_sessions from "../tables/sessions.js";
+import type * as tables_tasks from "../tables/tasks.js";
+import type * as tables_threads from "../tables/threads.js";
+import type * as tables_usage from "../tables/usage.js";
 
 /**
  * A utility for referencing Convex functions in your app's API.
@@ -217,6 +231,20 @@ declare const fullApi: ApiFromModules<{
   "service/sessions": typeof service_sessions;
   "service/tasks": typeof service_tasks;
   "service/usage": typeof service_usage;
+  "tables/accounts": typeof tables_accounts;
+  "tables/actor": typeof tables_actor;
+  "tables/agents": typeof tables_agents;
+  "tables/attempts": typeof tables_attempts;
+  "tables/budgets": typeof tables_budgets;
+  "tables/heartbeats": typeof tables_heartbeats;
+  "tables/missionControl": typeof tables_missionControl;
+  "tables/notifications": typeof tables_notifications;
+  "tables/runs": typeof tables_runs;
+  "tables/runtimes": typeof tables_runtimes;
+  "tables/sessions": typeof tables_sessions;
+  "tables/tasks": typeof tables_tasks;
+  "tables/threads": typeof tables_threads;
+  "tables/usage": typeof tables_usage;
 }>;
 export declare const api: FilterApi<
   typeof fullApi,

@@ -10,7 +10,8 @@ import { refusal } from "../model/refusal.ts"
 import { isOnline } from "../model/runtimes.ts"
 import { undrawn } from "../model/spendingBook.ts"
 import { checkPrices } from "../model/usage.ts"
-import { flagSettings, role, tokenPrice } from "../schema.ts"
+import { flagSettings, role } from "../tables/accounts.ts"
+import { tokenPrice } from "../tables/usage.ts"
 
 const sessionScope = v.union(v.literal("agent"), v.literal("task"))
 const prices = v.array(v.object({ model: v.string(), price: tokenPrice }))

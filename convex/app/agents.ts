@@ -5,7 +5,7 @@ import { pause as pauseIt, resume as resumeIt } from "../model/pausing.ts"
 import { managerMutation, memberQuery } from "../model/personFunctions.ts"
 import { addAgent, changeAgent, removeAgent } from "../model/roster.ts"
 import { isOnline } from "../model/runtimes.ts"
-import { flagSettings } from "../schema.ts"
+import { flagSettings } from "../tables/accounts.ts"
 
 const fields = {
   role: v.optional(v.string()),

@@ -8,7 +8,7 @@ import { managerMutation, memberQuery } from "../model/personFunctions.ts"
 import { refusal } from "../model/refusal.ts"
 import { budgetsOf, maxBudgets, SpendingBook, undrawn } from "../model/spendingBook.ts"
 import { taskOf } from "../model/tasks.ts"
-import { budgetPeriod, budgetUnit } from "../schema.ts"
+import { budgetPeriod, budgetUnit } from "../tables/budgets.ts"
 
 const maxLimit = 1_000_000_000_000
 

@@ -10,7 +10,7 @@ import {
 } from "../model/documents.ts"
 import { memberMutation, memberQuery } from "../model/personFunctions.ts"
 import { taskOf } from "../model/tasks.ts"
-import { documentType } from "../schema.ts"
+import { documentType } from "../tables/threads.ts"
 
 /**
  * Writes a document, or replaces the one of this id. The one marked isRepository tells every agent where the code lives;

@@ -5,7 +5,7 @@ import { nameKey } from "../model/agents.ts"
 import { managerMutation, memberQuery } from "../model/personFunctions.ts"
 import { refusal } from "../model/refusal.ts"
 import { endSubscriptions } from "../model/subscriptions.ts"
-import { role } from "../schema.ts"
+import { role } from "../tables/accounts.ts"
 
 /** The account's members. For members; one row each is read. */
 export const list = memberQuery({

@@ -1,10 +1,11 @@
 import { v } from "convex/values"
-import { actor } from "../model/actor.ts"
 import { bounded } from "../model/bounded.ts"
 import { discardDeadLetter, retryDeadLetter } from "../model/deadLetters.ts"
 import { memberMutation, memberQuery } from "../model/personFunctions.ts"
 import { taskOf } from "../model/tasks.ts"
-import { failure, notificationOutcome, notificationState, notificationType } from "../schema.ts"
+import { actor } from "../tables/actor.ts"
+import { notificationOutcome, notificationState, notificationType } from "../tables/notifications.ts"
+import { failure } from "../tables/runs.ts"
 
 /**
  * Notifications of the account, or of one task, newest first, with their states. For members; each and the recipient's

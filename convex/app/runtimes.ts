@@ -19,7 +19,7 @@ import {
   runningRuntimes,
   runtimeRow
 } from "../model/runtimes.ts"
-import { infrastructure, runtimeStatus, versions } from "../schema.ts"
+import { infrastructure, runtimeStatus, versions } from "../tables/runtimes.ts"
 
 /**
  * The account's runtimes with presence, open commands and the last that ended: those that are not offline, then offline

@@ -20,7 +20,7 @@ import {
   toTaskViews,
   updateTask
 } from "../model/tasks.ts"
-import { taskStatus } from "../schema.ts"
+import { taskStatus } from "../tables/tasks.ts"
 
 const agentsOf = async (
   ctx: Pick<QueryCtx, "db">,

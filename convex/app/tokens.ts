@@ -1,9 +1,9 @@
 import { v } from "convex/values"
 import { recordActivity } from "../model/activities.ts"
-import { actor } from "../model/actor.ts"
 import { managerMutation, managerQuery } from "../model/personFunctions.ts"
 import { refusal } from "../model/refusal.ts"
 import { provisionToken } from "../model/tokens.ts"
+import { actor } from "../tables/actor.ts"
 
 /**
  * Makes a service token and answers its text, this once; earlier tokens stay good, so that a runtime can be given the

@@ -1,6 +1,6 @@
 import type { Id } from "../_generated/dataModel.js"
 import type { MutationCtx } from "../_generated/server.js"
-import type { Actor } from "./actor.ts"
+import type { Actor } from "../tables/actor.ts"
 
 /** Writes one line of the account's history. */
 export const recordActivity = async (

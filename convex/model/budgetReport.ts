@@ -1,7 +1,7 @@
 import { type Infer, v } from "convex/values"
 import type { Id } from "../_generated/dataModel.js"
 import type { QueryCtx } from "../_generated/server.js"
-import { budgetPeriod, budgetUnit } from "../schema.ts"
+import { budgetPeriod, budgetUnit } from "../tables/budgets.ts"
 import { accountOf, activeAgents } from "./agents.ts"
 import { spentOf } from "./budgets.ts"
 import { endOf } from "./days.ts"

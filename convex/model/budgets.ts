@@ -1,7 +1,7 @@
 import type { Infer } from "convex/values"
 import type { Doc, Id } from "../_generated/dataModel.js"
 import type { MutationCtx, QueryCtx } from "../_generated/server.js"
-import type { hold } from "../schema.ts"
+import type { hold } from "../tables/budgets.ts"
 import { accountOf, activeAgents } from "./agents.ts"
 import { tellOf } from "./budgetNotices.ts"
 import { dayIn, endOf } from "./days.ts"

@@ -3,7 +3,7 @@ import { protocolMismatch, servedProtocols } from "../../src/domain/shared/Proto
 import { isOnEarlierDay } from "../../src/domain/shared/SessionKey.ts"
 import type { Doc, Id } from "../_generated/dataModel.js"
 import type { MutationCtx, QueryCtx } from "../_generated/server.js"
-import { runKind } from "../schema.ts"
+import { runKind } from "../tables/runs.ts"
 import { claimingBoot } from "./boots.ts"
 import { holdBack, permit, type Permission, type Spender, urgencyOf } from "./budgets.ts"
 import { brokenCode, contextOf, deliveryContext, type Surroundings, surroundingsOf } from "./deliveryContext.ts"

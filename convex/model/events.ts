@@ -1,5 +1,5 @@
 import type { Doc } from "../_generated/dataModel.js"
-import type { NotificationEvent, NotificationType } from "../schema.ts"
+import type { NotificationEvent, NotificationType } from "../tables/notifications.ts"
 import type { RunSettings } from "./origin.ts"
 
 /** The most events that one notification holds. */

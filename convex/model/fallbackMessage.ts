@@ -1,4 +1,4 @@
-import type { NotificationType } from "../schema.ts"
+import type { NotificationType } from "../tables/notifications.ts"
 
 /** How the last attempt failed: the class and the message that are stored with the notification. */
 export interface Cause {

@@ -3,7 +3,7 @@ import type { TaskStatus } from "../../src/domain/shared/TaskStatus.ts"
 import { isReviewer } from "../../src/domain/shared/TaskStatus.ts"
 import type { Doc, Id } from "../_generated/dataModel.js"
 import type { MutationCtx } from "../_generated/server.js"
-import type { Actor } from "./actor.ts"
+import type { Actor } from "../tables/actor.ts"
 import {
   accountOf,
   activeAgents,

@@ -1,7 +1,7 @@
 import { type Infer, v } from "convex/values"
 import type { Doc, Id } from "../_generated/dataModel.js"
 import type { MutationCtx, QueryCtx } from "../_generated/server.js"
-import { recall } from "../schema.ts"
+import { recall } from "../tables/sessions.ts"
 import { mustBeCurrentBoot } from "./boots.ts"
 import { releaseNow } from "./ends.ts"
 import { notificationOf } from "./fences.ts"

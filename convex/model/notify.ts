@@ -1,6 +1,6 @@
 import type { Doc, Id } from "../_generated/dataModel.js"
 import type { MutationCtx } from "../_generated/server.js"
-import type { NotificationEvent } from "../schema.ts"
+import type { NotificationEvent } from "../tables/notifications.ts"
 import { accountOf } from "./agents.ts"
 import { derivedFrom, type Due, dueOf, maxEvents, orderOf } from "./events.ts"
 import { markHopLimitTold } from "./loops.ts"

@@ -1,5 +1,5 @@
 import { type Infer, v } from "convex/values"
-import type { Actor } from "./actor.ts"
+import type { Actor } from "../tables/actor.ts"
 
 /** A runtime's settings for what its runs set off; each call of a run carries them. */
 export const runSettings = v.object({

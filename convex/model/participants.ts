@@ -1,6 +1,6 @@
 import type { Doc } from "../_generated/dataModel.js"
 import type { MutationCtx, QueryCtx } from "../_generated/server.js"
-import type { Actor } from "./actor.ts"
+import type { Actor } from "../tables/actor.ts"
 
 const systemId = "system"
 const participantsRead = 100

@@ -2,8 +2,9 @@ import { customMutation, customQuery } from "convex-helpers/server/customFunctio
 import { type Infer, v } from "convex/values"
 import type { Doc, Id } from "../_generated/dataModel.js"
 import { mutation, query, type QueryCtx } from "../_generated/server.js"
-import type { role } from "../schema.ts"
-import { type Actor, personActor } from "./actor.ts"
+import type { role } from "../tables/accounts.ts"
+import type { Actor } from "../tables/actor.ts"
+import { personActor } from "./actor.ts"
 import { refusal } from "./refusal.ts"
 
 /** The person who calls, as a member of the account. */

@@ -1,8 +1,9 @@
 import { internal } from "../_generated/api.js"
 import type { Doc, Id } from "../_generated/dataModel.js"
 import type { MutationCtx } from "../_generated/server.js"
+import type { Actor } from "../tables/actor.ts"
 import { recordActivity } from "./activities.ts"
-import { type Actor, systemActor } from "./actor.ts"
+import { systemActor } from "./actor.ts"
 import { cut } from "./cut.ts"
 import { refusal } from "./refusal.ts"
 

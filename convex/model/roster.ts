@@ -4,8 +4,8 @@ import { needsAssignee } from "../../src/domain/shared/TaskStatus.ts"
 import { internal } from "../_generated/api.js"
 import type { Doc, Id } from "../_generated/dataModel.js"
 import type { MutationCtx } from "../_generated/server.js"
+import { type Actor, actor } from "../tables/actor.ts"
 import { recordActivity } from "./activities.ts"
-import { type Actor, actor } from "./actor.ts"
 import {
   accountOf,
   activeAgents,

@@ -1,15 +1,9 @@
 import { type Infer, v } from "convex/values"
 import type { Doc, Id } from "../_generated/dataModel.js"
 import type { QueryCtx } from "../_generated/server.js"
-import {
-  attemptEnd,
-  attemptUsage,
-  failure,
-  notificationOutcome,
-  notificationType,
-  runKind,
-  runStep
-} from "../schema.ts"
+import { attemptEnd, attemptUsage, runStep } from "../tables/attempts.ts"
+import { notificationOutcome, notificationType } from "../tables/notifications.ts"
+import { failure, runKind } from "../tables/runs.ts"
 import { notificationOf } from "./fences.ts"
 import { refusal } from "./refusal.ts"
 import type { Lease } from "./sessions.ts"

@@ -2,7 +2,8 @@
 import { type Infer, v } from "convex/values"
 import type { Doc, Id } from "../_generated/dataModel.js"
 import type { MutationCtx, QueryCtx } from "../_generated/server.js"
-import type { seenTask, turnState } from "../schema.ts"
+import type { turnState } from "../tables/runs.ts"
+import type { seenTask } from "../tables/sessions.ts"
 import { sha256 } from "./sha256.ts"
 
 /** What a session has seen of a task once a turn is answered. */

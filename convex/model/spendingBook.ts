@@ -1,7 +1,7 @@
 import type { Infer } from "convex/values"
 import type { Doc, Id } from "../_generated/dataModel.js"
 import type { MutationCtx, QueryCtx } from "../_generated/server.js"
-import type { budgetPeriod } from "../schema.ts"
+import type { budgetPeriod } from "../tables/budgets.ts"
 import { dayIn, monthOf } from "./days.ts"
 import { latestDay, sumsOn, type UsageSum } from "./usage.ts"
 

@@ -1,7 +1,7 @@
 import { v } from "convex/values"
 import type { Id } from "../_generated/dataModel.js"
 import type { MutationCtx } from "../_generated/server.js"
-import type { Actor } from "./actor.ts"
+import type { Actor } from "../tables/actor.ts"
 import { agentByIdOrSlug } from "./agents.ts"
 import { cut } from "./cut.ts"
 import { refusal } from "./refusal.ts"

@@ -1,7 +1,7 @@
 import { type Infer, v } from "convex/values"
 import type { Id } from "../_generated/dataModel.js"
 import type { QueryCtx } from "../_generated/server.js"
-import { usageSum } from "../schema.ts"
+import { usageSum } from "../tables/usage.ts"
 import { accountOf } from "./agents.ts"
 import { bounded } from "./bounded.ts"
 import { budgetReport, budgetReportOf } from "./budgetReport.ts"

@@ -13,7 +13,7 @@ import { skillsOf, skillView, slugsOf } from "../model/skills.ts"
 import { taskOf } from "../model/tasks.ts"
 import { traceArgs, traceOf } from "../model/traces.ts"
 import { endAttempt } from "../model/usage.ts"
-import { spending } from "../schema.ts"
+import { spending } from "../tables/attempts.ts"
 
 const rosterEntry = {
   id: v.string(),

@@ -13,7 +13,7 @@ import { byPolicy, refusal } from "../model/refusal.ts"
 import { liveRun, mustActOn, mustHaveFlag, runArgs } from "../model/runs.ts"
 import { serviceMutation, serviceQuery } from "../model/serviceFunctions.ts"
 import { taskOf } from "../model/tasks.ts"
-import { documentType } from "../schema.ts"
+import { documentType } from "../tables/threads.ts"
 
 /**
  * Writes a document (document_upsert): a new one once per run and arguments, on the run's task unless another is named;

@@ -16,7 +16,9 @@ import { fenceArgs } from "../model/runs.ts"
 import { serviceMutation, serviceQuery } from "../model/serviceFunctions.ts"
 import { traceArgs } from "../model/traces.ts"
 import { wakeCount } from "../model/wakes.ts"
-import { notificationOutcome, requestTokens, spending, turnState } from "../schema.ts"
+import { spending } from "../tables/attempts.ts"
+import { notificationOutcome } from "../tables/notifications.ts"
+import { requestTokens, turnState } from "../tables/runs.ts"
 
 /** Events that the policy refused, by their position in the notification. */
 const refusedEvents = v.array(v.object({ event: v.number(), reason: v.string() }))

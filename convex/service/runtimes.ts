@@ -2,7 +2,7 @@ import { v } from "convex/values"
 import { servedProtocols } from "../../src/domain/shared/Protocol.ts"
 import { acknowledgeCommand, commands as commandsShape, commandsFor, recordPulse } from "../model/runtimes.ts"
 import { serviceMutation, serviceQuery } from "../model/serviceFunctions.ts"
-import { infrastructure, runtimeStatus, versions } from "../schema.ts"
+import { infrastructure, runtimeStatus, versions } from "../tables/runtimes.ts"
 
 const servedProtocol = v.object({ oldest: v.number(), newest: v.number() })
 

@@ -1,7 +1,6 @@
 import { v } from "convex/values"
 import type { TaskStatus } from "../../src/domain/shared/TaskStatus.ts"
 import { recordActivity } from "../model/activities.ts"
-import { actor } from "../model/actor.ts"
 import { agentsBySlugs } from "../model/agents.ts"
 import { bounded } from "../model/bounded.ts"
 import { cut } from "../model/cut.ts"
@@ -27,7 +26,8 @@ import {
   toTaskViews,
   updateTask
 } from "../model/tasks.ts"
-import { taskStatus } from "../schema.ts"
+import { actor } from "../tables/actor.ts"
+import { taskStatus } from "../tables/tasks.ts"
 
 const maxThread = 200
 /** What a reader gets who has seen the task before, and says no number. */

@@ -9,7 +9,7 @@ import { SpendingBook } from "../model/spendingBook.ts"
 import { traceArgs, traceOf } from "../model/traces.ts"
 import { recordAttempt } from "../model/usage.ts"
 import { reportArgs, usageReport, usageReportOf } from "../model/usageReport.ts"
-import { spending } from "../schema.ts"
+import { spending } from "../tables/attempts.ts"
 
 /**
  * Records what an attempt spent whose lease was lost, so that no other call could say it: in place of the estimate, if

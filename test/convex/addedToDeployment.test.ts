@@ -33,11 +33,10 @@ export const add = mutation({
 })
 `
   )
-  for (const folder of ["service", "model", "scheduled", "app"]) {
+  for (const folder of ["service", "app", "scheduled", "model", "tables"]) {
     await cp(join(root, "convex", folder), join(convex, folder), { recursive: true })
   }
   await cp(join(root, "src/domain/shared"), join(product, "src/domain/shared"), { recursive: true })
-  await cp(join(root, "convex/schema.ts"), join(convex, "missionControl.ts"))
   const [schema] = blocksIn("docs/control-plane.md").filter(({ kind }) => kind === "ts")
   await writeFile(join(convex, "schema.ts"), schema?.text ?? "")
   await cp(join(root, "convex/crons.ts"), join(convex, "crons.ts"))

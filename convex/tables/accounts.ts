@@ -1,0 +1,64 @@
+import { defineTable } from "convex/server"
+import { v } from "convex/values"
+import { actor } from "./actor.ts"
+import { tokenPrice } from "./usage.ts"
+
+/** What an account or an agent says about its flags; what neither says is the default. */
+export const flagSettings = v.object({
+  canCreateTasks: v.optional(v.boolean()),
+  canModifyTaskStatus: v.optional(v.boolean()),
+  canCreateDocuments: v.optional(v.boolean()),
+  canMentionAgents: v.optional(v.boolean()),
+  canReviewTasks: v.optional(v.boolean()),
+  canMarkDone: v.optional(v.boolean())
+})
+
+export const role = v.union(v.literal("owner"), v.literal("admin"), v.literal("member"))
+
+export const accountTables = {
+  accounts: defineTable({
+    name: v.string(),
+    agentFlags: flagSettings,
+    /** `task` gives an agent one session per task instead of one for all. */
+    sessionScope: v.union(v.literal("agent"), v.literal("task")),
+    briefing: v.union(v.string(), v.null()),
+    /** In which days and months of usage begin, e.g. Europe/Berlin. */
+    timeZone: v.string(),
+    /** Of models whose price the runtimes do not know; the model * stands for all others. */
+    prices: v.array(v.object({ model: v.string(), price: tokenPrice })),
+    /** Grows with every change of agents, skills or flags; the pulse and agents:list carry it. */
+    rosterRevision: v.number()
+  }),
+
+  members: defineTable({
+    accountId: v.id("accounts"),
+    tokenIdentifier: v.string(),
+    name: v.string(),
+    /** The name in lower case, as mentions look it up. */
+    nameKey: v.string(),
+    role
+  })
+    .index("by_account", ["accountId"])
+    .index("by_name", ["accountId", "nameKey"])
+    .index("by_identity", ["tokenIdentifier", "accountId"]),
+
+  serviceTokens: defineTable({
+    accountId: v.id("accounts"),
+    hash: v.string(),
+    label: v.string(),
+    createdBy: actor,
+    revokedAt: v.optional(v.number())
+  })
+    .index("by_hash", ["hash"])
+    .index("by_account", ["accountId"]),
+
+  activities: defineTable({
+    accountId: v.id("accounts"),
+    type: v.string(),
+    actor,
+    taskId: v.optional(v.id("tasks")),
+    summary: v.string()
+  })
+    .index("by_account", ["accountId"])
+    .index("by_task", ["taskId"])
+}

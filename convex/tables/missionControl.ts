@@ -1,0 +1,28 @@
+import { accountTables } from "./accounts.ts"
+import { agentTables } from "./agents.ts"
+import { attemptTables } from "./attempts.ts"
+import { budgetTables } from "./budgets.ts"
+import { heartbeatTables } from "./heartbeats.ts"
+import { notificationTables } from "./notifications.ts"
+import { runTables } from "./runs.ts"
+import { runtimeTables } from "./runtimes.ts"
+import { sessionTables } from "./sessions.ts"
+import { taskTables } from "./tasks.ts"
+import { threadTables } from "./threads.ts"
+import { usageTables } from "./usage.ts"
+
+/** All tables of the control plane. Times are epoch milliseconds of the control plane. */
+export const missionControl = {
+  ...accountTables,
+  ...agentTables,
+  ...taskTables,
+  ...threadTables,
+  ...notificationTables,
+  ...runTables,
+  ...sessionTables,
+  ...attemptTables,
+  ...usageTables,
+  ...budgetTables,
+  ...heartbeatTables,
+  ...runtimeTables
+}

@@ -1,0 +1,80 @@
+import { defineTable } from "convex/server"
+import { v } from "convex/values"
+import { actor } from "./actor.ts"
+
+export const runtimeStatus = v.union(
+  v.literal("booting"),
+  v.literal("online"),
+  v.literal("degraded"),
+  v.literal("draining"),
+  v.literal("offline")
+)
+
+export const versions = v.object({ runtime: v.string(), openclaw: v.union(v.string(), v.null()) })
+
+export const infrastructure = v.object({
+  dropletId: v.union(v.string(), v.null()),
+  ipAddress: v.union(v.string(), v.null()),
+  region: v.union(v.string(), v.null())
+})
+
+export const runtimeTables = {
+  /**
+   * One per RUNTIME_ID: which boot may claim. Apart from runtimes, so that the minute's pulse does not write what every
+   * claim and renewal reads.
+   */
+  boots: defineTable({
+    accountId: v.id("accounts"),
+    runtimeId: v.string(),
+    bootId: v.string(),
+    /** The last twenty boots before this one. */
+    formerBootIds: v.array(v.string()),
+    /** The number of the last claim that leased anything. */
+    lastClaim: v.number(),
+    /** It made its last claim: it releases what it held and claims no more. */
+    hasEnded: v.boolean()
+  }).index("by_runtime", ["accountId", "runtimeId"]),
+
+  /** One per RUNTIME_ID: presence and health. */
+  runtimes: defineTable({
+    accountId: v.id("accounts"),
+    runtimeId: v.string(),
+    status: runtimeStatus,
+    reasons: v.array(v.string()),
+    health: v.union(v.string(), v.null()),
+    versions,
+    infrastructure,
+    intervalMs: v.number(),
+    lastPulseAt: v.number(),
+    lapseJobId: v.optional(v.id("_scheduled_functions"))
+  })
+    .index("by_runtime", ["accountId", "runtimeId"])
+    .index("by_account", ["accountId", "status", "lastPulseAt"])
+    .index("by_status", ["status", "lastPulseAt"]),
+
+  /** What people asked a runtime to do. */
+  runtimeCommands: defineTable({
+    accountId: v.id("accounts"),
+    runtimeId: v.string(),
+    kind: v.union(v.literal("restart"), v.literal("upgrade"), v.literal("rollback")),
+    runtimeVersion: v.union(v.string(), v.null()),
+    openclawVersion: v.union(v.string(), v.null()),
+    requestedBy: actor,
+    state: v.union(
+      v.literal("pending"),
+      v.literal("taken"),
+      v.literal("success"),
+      v.literal("failed"),
+      v.literal("rolled_back")
+    ),
+    isOpen: v.boolean(),
+    takenAt: v.optional(v.number()),
+    /** The boot that took it, and when it last said how far it is. */
+    takenBy: v.optional(v.string()),
+    heardAt: v.optional(v.number()),
+    /** How far it is, or why it failed. */
+    message: v.optional(v.string())
+  })
+    .index("by_open", ["accountId", "runtimeId", "isOpen"])
+    .index("by_account", ["accountId"])
+}
