@@ -7,7 +7,7 @@ import { countDraws, deleteBudget, spentOf } from "../model/budgets.ts"
 import { managerMutation, memberQuery } from "../model/personFunctions.ts"
 import { refusal } from "../model/refusal.ts"
 import { budgetsOf, maxBudgets, SpendingBook, undrawn } from "../model/spendingBook.ts"
-import { taskOf } from "../model/tasks.ts"
+import { taskOf } from "../model/taskView.ts"
 import { budgetPeriod, budgetUnit } from "../tables/budgets.ts"
 
 const maxLimit = 1_000_000_000_000

@@ -9,7 +9,7 @@ import {
   updateDocument
 } from "../model/documents.ts"
 import { memberMutation, memberQuery } from "../model/personFunctions.ts"
-import { taskOf } from "../model/tasks.ts"
+import { taskOf } from "../model/taskView.ts"
 import { documentType } from "../tables/threads.ts"
 
 /**

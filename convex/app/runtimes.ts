@@ -4,21 +4,12 @@ import type { MutationCtx } from "../_generated/server.js"
 import { recordActivity } from "../model/activities.ts"
 import { bootRow } from "../model/boots.ts"
 import { bounded } from "../model/bounded.ts"
+import { addCommand, commands, commandsFor, lastCommand, lastCommandOf, openCommands } from "../model/commands.ts"
 import { cut } from "../model/cut.ts"
 import { pause as pauseIt, resume as resumeIt } from "../model/pausing.ts"
 import { type Caller, managerMutation, memberQuery } from "../model/personFunctions.ts"
 import { refusal } from "../model/refusal.ts"
-import {
-  addCommand,
-  commands,
-  commandsFor,
-  lastCommand,
-  lastCommandOf,
-  offlineRuntimes,
-  openCommands,
-  runningRuntimes,
-  runtimeRow
-} from "../model/runtimes.ts"
+import { offlineRuntimes, runningRuntimes, runtimeRow } from "../model/runtimes.ts"
 import { infrastructure, runtimeStatus, versions } from "../tables/runtimes.ts"
 
 /**

@@ -9,17 +9,8 @@ import { readWithin } from "../model/readWithin.ts"
 import { refusal } from "../model/refusal.ts"
 import { runtimeRow } from "../model/runtimes.ts"
 import { stopAll } from "../model/stops.ts"
-import {
-  assignTask,
-  createTask,
-  moveTask,
-  taskOf,
-  taskSize,
-  taskView,
-  toTaskView,
-  toTaskViews,
-  updateTask
-} from "../model/tasks.ts"
+import { assignTask, createTask, moveTask, updateTask } from "../model/tasks.ts"
+import { taskOf, taskSize, taskView, toTaskView, toTaskViews } from "../model/taskView.ts"
 import { taskStatus } from "../tables/tasks.ts"
 
 const agentsOf = async (

@@ -1,137 +1,28 @@
-import { type Infer, v } from "convex/values"
 import { sessionKey } from "../../src/domain/shared/SessionKey.ts"
 import type { Doc, Id } from "../_generated/dataModel.js"
 import type { QueryCtx } from "../_generated/server.js"
-import { actor } from "../tables/actor.ts"
-import { notificationOutcome, notificationState, notificationType } from "../tables/notifications.ts"
-import { failure } from "../tables/runs.ts"
-import { taskStatus } from "../tables/tasks.ts"
-import { activeAgents, agentRef, agentView, colleague, colleaguesOf, toAgentRef, toAgentView } from "./agents.ts"
+import type { Surroundings } from "./accountContext.ts"
+import { colleaguesOf, toAgentRef, toAgentView } from "./agents.ts"
 import { cut } from "./cut.ts"
+import type { BrokenCode, DeliveryContext } from "./deliveryContextView.ts"
 import { effectsOf } from "./ledger.ts"
-import { messageView, type MessageView, toMessageView } from "./messages.ts"
-import { isLimitError, type ReadBudget, RunBudget } from "./readBudget.ts"
+import { type MessageView, toMessageView } from "./messages.ts"
+import { type RunBudget, isLimitError } from "./readBudget.ts"
 import { readWithin } from "./readWithin.ts"
-import { newSince, part, type Seen, seenBefore, type SeenTask, shownWith, unchangedIn } from "./seenTasks.ts"
+import { type Seen, type SeenTask, newSince, seenBefore, shownWith, unchangedIn } from "./seenTasks.ts"
 import { fenceMarkOf, stoppedBefore } from "./sessions.ts"
-import { taskSize, taskView, toTaskView } from "./tasks.ts"
-import { earlierTrace, earlierTraceOf } from "./traces.ts"
-
-/** Everything the turn of a notification needs to know. */
-export const deliveryContext = v.object({
-  notification: v.object({
-    id: v.string(),
-    type: notificationType,
-    createdAt: v.number(),
-    hops: v.number(),
-    isRequired: v.boolean()
-  }),
-  /** Oldest first; verdicts name an event by its index. */
-  events: v.array(
-    v.object({
-      index: v.number(),
-      type: notificationType,
-      createdAt: v.number(),
-      message: v.union(messageView, v.null()),
-      actor,
-      previousStatus: v.union(taskStatus, v.null()),
-      newStatus: v.union(taskStatus, v.null()),
-      request: v.union(v.string(), v.null())
-    })
-  ),
-  account: v.object({ id: v.string(), name: v.string() }),
-  agent: agentView,
-  sessionKey: v.string(),
-  generation: v.number(),
-  fenceMark: v.string(),
-  /** The number of this turn's text if it shows everything. */
-  textNumber: v.number(),
-  /** The full text on which this turn's builds, and what has not changed since the last turn; null: shows everything. */
-  delta: v.union(v.object({ fullText: v.number(), unchanged: v.array(part) }), v.null()),
-  /** Other runs of this session that were stopped since a turn completed. */
-  stoppedRuns: v.array(v.string()),
-  task: v.union(taskView, v.null()),
-  recipientIsAssignee: v.boolean(),
-  /** Without what the session has seen, if this is a delta. */
-  thread: v.array(messageView),
-  orchestrator: v.union(agentRef, v.null()),
-  primaryPerson: v.union(v.object({ name: v.string() }), v.null()),
-  mentionableAgents: v.array(colleague),
-  repositoryDocument: v.union(v.object({ title: v.string(), content: v.string() }), v.null()),
-  documents: v.array(v.object({ id: v.string(), title: v.string(), type: v.string(), content: v.string() })),
-  briefing: v.union(v.string(), v.null()),
-  taskOverview: v.union(
-    v.array(v.object({ id: v.string(), title: v.string(), status: taskStatus, assigneeSlugs: v.array(v.string()) })),
-    v.null()
-  ),
-  earlier: v.object({
-    attempts: v.number(),
-    lastError: v.union(failure, v.null()),
-    effects: v.array(v.object({ tool: v.string(), summary: v.string(), at: v.number() })),
-    trace: earlierTrace
-  })
-})
-export type DeliveryContext = Infer<typeof deliveryContext>
-
-/** Why a context could not be built: something it is built from is gone, or damaged. */
-export const brokenCode = v.union(
-  v.literal("notification_missing"),
-  v.literal("agent_missing"),
-  v.literal("task_missing"),
-  v.literal("message_missing"),
-  v.literal("account_missing"),
-  v.literal("damaged")
-)
-export type BrokenCode = Infer<typeof brokenCode>
-
-export const contextAnswer = v.union(
-  v.object({
-    id: v.string(),
-    context: deliveryContext,
-    state: notificationState,
-    outcome: v.optional(notificationOutcome)
-  }),
-  v.object({ id: v.string(), broken: brokenCode })
-)
+import { taskSize, toTaskView } from "./taskView.ts"
+import { threadMessageLength } from "./thread.ts"
+import { earlierTraceOf } from "./traces.ts"
 
 /** As many messages as a prompt shows before its request; those of the events are read in addition. */
 const threadBefore = 25
-const threadMessageLength = 4_000
+
 const eventsLength = 75_000
+
 const documentsLength = 4_000
+
 const overviewLength = 50
-const maxIds = 100
-/** About as much as an agent's row holds. */
-const charactersPerAgent = 600
-
-/**
- * The last messages of a thread, oldest first, each cut; those after `since` only, if it is given. Stops early when the
- * characters read use up the budget.
- */
-export const threadOf = async (
-  ctx: Pick<QueryCtx, "db">,
-  taskId: Id<"tasks">,
-  length: number,
-  budget: number,
-  { messageLength = threadMessageLength, since = 0 }: { readonly messageLength?: number; readonly since?: number } = {}
-): Promise<Array<MessageView>> => {
-  const newestFirst = ctx.db
-    .query("messages")
-    .withIndex("by_task", (q) => q.eq("taskId", taskId).gt("_creationTime", since))
-    .order("desc")
-  const messages = await readWithin(newestFirst, length, budget, (message) => message.content.length)
-  return messages.map((message) => toMessageView(message, messageLength)).toReversed()
-}
-
-/** The account's first owner's name. */
-export const primaryPersonOf = async (ctx: Pick<QueryCtx, "db">, accountId: Id<"accounts">) => {
-  const members = await ctx.db
-    .query("members")
-    .withIndex("by_account", (q) => q.eq("accountId", accountId))
-    .take(100)
-  const person = members.find((member) => member.role === "owner") ?? members[0]
-  return person === undefined ? null : { name: person.name }
-}
 
 /** The account's tasks that are not over, most recently changed first, as the orchestrator's chat shows them. */
 const overviewOf = async (
@@ -192,26 +83,6 @@ const unreadMessage = (id: Id<"messages">, event: Doc<"notifications">["events"]
   isCut: true,
   answersType: null
 })
-
-/** What the contexts of an account have in common, read once for all of them; its row unless that is known. */
-export const surroundingsOf = async (
-  ctx: Pick<QueryCtx, "db">,
-  accountId: Id<"accounts">,
-  budget?: ReadBudget,
-  known = ctx.db.get("accounts", accountId)
-) => {
-  const account = await known
-  const agents = await activeAgents(ctx, accountId)
-  const primaryPerson = await primaryPersonOf(ctx, accountId)
-  const repository = await ctx.db
-    .query("documents")
-    .withIndex("by_repository", (q) => q.eq("accountId", accountId).eq("isRepository", true))
-    .first()
-  const texts = (account?.briefing?.length ?? 0) + (repository?.content.length ?? 0)
-  budget?.noteCharacters(texts + agents.length * charactersPerAgent)
-  return { accountId, account, agents, primaryPerson, repository }
-}
-export type Surroundings = Awaited<ReturnType<typeof surroundingsOf>>
 
 /**
  * The events with their messages, from the thread where it holds them; the newest get their share of the text first.
@@ -369,42 +240,4 @@ export const contextOf = async (...args: Parameters<typeof buildContext>): Promi
     if (isLimitError(error)) throw error
     return "damaged"
   }
-}
-
-/** The contexts of these notifications as their next attempt would get them: for dry runs. */
-export const previews = async (
-  ctx: Pick<QueryCtx, "db">,
-  accountId: Id<"accounts">,
-  ids: ReadonlyArray<string>
-): Promise<Array<Infer<typeof contextAnswer>>> => {
-  const answers: Array<Infer<typeof contextAnswer>> = []
-  const surroundings = await surroundingsOf(ctx, accountId)
-  for (const notificationId of ids.slice(0, maxIds)) {
-    const id = ctx.db.normalizeId("notifications", notificationId)
-    const row = id === null ? null : await ctx.db.get("notifications", id)
-    const session = row?.sessionId === undefined ? null : await ctx.db.get("sessions", row.sessionId)
-    if (row === null || row.accountId !== accountId || session === null) {
-      answers.push({ id: notificationId, broken: "notification_missing" })
-      continue
-    }
-    const { outcome, state } = row
-    const built = await contextOf(
-      ctx,
-      row,
-      {
-        session,
-        generation: session.lease?.generation ?? session.generation,
-        epoch: session.lease?.epoch ?? session.epoch + 1,
-        earlierAttempts: Math.max(0, row.claims - (state === "claimed" ? 1 : 0))
-      },
-      surroundings,
-      new RunBudget()
-    )
-    answers.push(
-      typeof built === "string"
-        ? { id: notificationId, broken: built }
-        : { id: notificationId, context: built.context, state, ...(outcome === undefined ? {} : { outcome }) }
-    )
-  }
-  return answers
 }

@@ -1,5 +1,6 @@
 import type { Doc } from "../_generated/dataModel.js"
 import type { NotificationEvent, NotificationType } from "../tables/notifications.ts"
+import { cut } from "./cut.ts"
 import type { RunSettings } from "./origin.ts"
 
 /** The most events that one notification holds. */
@@ -85,3 +86,18 @@ export const derivedFromAccepted = (events: ReadonlyArray<NotificationEvent>): D
   const accepted = events.filter(({ refusal }) => refusal === undefined)
   return derivedFrom(accepted.length === 0 ? events : accepted)
 }
+
+/** The longest reason of a verdict or an outcome that is stored. */
+export const maxReasonLength = 500
+
+/** The notification with the verdicts of the policy in its events. */
+export const withRefusals = (
+  row: Doc<"notifications">,
+  refused: ReadonlyArray<RefusedEvent> = []
+): Doc<"notifications"> => ({
+  ...row,
+  events: row.events.map((event, index) => {
+    const verdict = refused.find((each) => each.event === index)
+    return verdict === undefined ? event : { ...event, refusal: cut(verdict.reason, maxReasonLength) }
+  })
+})

@@ -51,6 +51,15 @@ export const notificationOf = async (ctx: Pick<QueryCtx, "db">, run: string): Pr
   return id === null ? null : await ctx.db.get("notifications", id)
 }
 
+/** Fails with `invalid` if the run is a heartbeat's. */
+export const mustBeNotification = async (ctx: Pick<QueryCtx, "db">, fence: Fence): Promise<Doc<"notifications">> => {
+  const row = await notificationOf(ctx, fence.run)
+  if (row === null) {
+    throw refusal("invalid", "This run is a heartbeat: end it with service/agents:updateAgentHeartbeat.")
+  }
+  return row
+}
+
 /** What the fence found: the live lease, or the answer of the same call made before. */
 export type Fenced<Answer> =
   | { readonly isRepeated: false; readonly session: LeasedSession }

@@ -6,7 +6,7 @@ import { agentByIdOrSlug } from "./agents.ts"
 import { cut } from "./cut.ts"
 import { refusal } from "./refusal.ts"
 import { stopAll, stopRun } from "./stops.ts"
-import { taskOf } from "./tasks.ts"
+import { taskOf } from "./taskView.ts"
 
 /** What is to be stopped: exactly one of a run, an agent (its id or slug) and a task. */
 export const stopArgs = {

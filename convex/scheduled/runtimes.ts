@@ -1,6 +1,7 @@
 import { v } from "convex/values"
 import { internalMutation } from "../_generated/server.js"
-import { lapse as lapseRuntime, timeOutCommand as timeOut } from "../model/runtimes.ts"
+import { timeOutCommand as timeOut } from "../model/commands.ts"
+import { lapse as lapseRuntime } from "../model/presence.ts"
 
 /** Marks a runtime offline whose pulse did not come in time. Scheduled by each pulse, which cancels the one before. */
 export const lapse = internalMutation({

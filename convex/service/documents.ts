@@ -12,7 +12,7 @@ import { createOnce, recordEffect } from "../model/ledger.ts"
 import { byPolicy, refusal } from "../model/refusal.ts"
 import { liveRun, mustActOn, mustHaveFlag, runArgs } from "../model/runs.ts"
 import { serviceMutation, serviceQuery } from "../model/serviceFunctions.ts"
-import { taskOf } from "../model/tasks.ts"
+import { taskOf } from "../model/taskView.ts"
 import { documentType } from "../tables/threads.ts"
 
 /**

@@ -4,7 +4,7 @@ import { maxMessageLength, postMessage } from "../model/messages.ts"
 import { refusal } from "../model/refusal.ts"
 import { liveRun, mustOrchestrate, runArgs } from "../model/runs.ts"
 import { serviceMutation } from "../model/serviceFunctions.ts"
-import { taskOf } from "../model/tasks.ts"
+import { taskOf } from "../model/taskView.ts"
 
 /**
  * Posts into another task's thread, once per run and arguments (task_message; the orchestrator's). For runtimes; the

@@ -1,6 +1,8 @@
 import { v } from "convex/values"
 import { bounded } from "../model/bounded.ts"
-import { claim as claimWork, claimAnswer, oldestReady } from "../model/claim.ts"
+import { claimRuns } from "../model/claim.ts"
+import { claimAnswer } from "../model/claimAnswer.ts"
+import { completeRun } from "../model/completion.ts"
 import {
   deadLetter,
   discardDeadLetter as discard,
@@ -8,10 +10,12 @@ import {
   operator,
   retryDeadLetter as retry
 } from "../model/deadLetters.ts"
-import { contextAnswer, previews } from "../model/deliveryContext.ts"
-import * as ends from "../model/ends.ts"
+import { contextAnswer } from "../model/deliveryContextView.ts"
+import { oldestReady } from "../model/dueWork.ts"
+import { failRun, releaseRun } from "../model/failedAttempts.ts"
 import { lostLease, namedLease, recalledLease, recalledLeases, renew as renewLeases } from "../model/leases.ts"
 import { runSettings } from "../model/origin.ts"
+import { previews } from "../model/previews.ts"
 import { fenceArgs } from "../model/runs.ts"
 import { serviceMutation, serviceQuery } from "../model/serviceFunctions.ts"
 import { traceArgs } from "../model/traces.ts"
@@ -65,7 +69,7 @@ export const claim = serviceMutation({
     recoverUnnamed: v.boolean()
   },
   returns: claimAnswer,
-  handler: (ctx, args) => claimWork(ctx, ctx.accountId, args)
+  handler: (ctx, args) => claimRuns(ctx, ctx.accountId, args)
 })
 
 /**
@@ -106,7 +110,7 @@ export const release = serviceMutation({
     state: v.union(v.literal("ready"), v.literal("dead")),
     now: v.number()
   }),
-  handler: (ctx, args) => ends.release(ctx, ctx.accountId, args)
+  handler: (ctx, args) => releaseRun(ctx, ctx.accountId, args)
 })
 
 /**
@@ -131,7 +135,7 @@ export const complete = serviceMutation({
     ...traceArgs
   },
   returns: v.object({ messageId: v.union(v.string(), v.null()), now: v.number() }),
-  handler: (ctx, args) => ends.complete(ctx, ctx.accountId, args)
+  handler: (ctx, args) => completeRun(ctx, ctx.accountId, args)
 })
 
 /**
@@ -155,7 +159,7 @@ export const fail = serviceMutation({
     state: v.union(v.literal("ready"), v.literal("dead"), v.literal("delivered")),
     now: v.number()
   }),
-  handler: (ctx, args) => ends.fail(ctx, ctx.accountId, args)
+  handler: (ctx, args) => failRun(ctx, ctx.accountId, args)
 })
 
 /**

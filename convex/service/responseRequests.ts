@@ -9,7 +9,7 @@ import { notifyAgents } from "../model/notify.ts"
 import { refusal } from "../model/refusal.ts"
 import { liveRun, mustActOn, mustHaveFlag, type Run, runArgs } from "../model/runs.ts"
 import { serviceMutation } from "../model/serviceFunctions.ts"
-import { taskOf } from "../model/tasks.ts"
+import { taskOf } from "../model/taskView.ts"
 
 const maxRecipients = 10
 const maxMessageLength = 1_000

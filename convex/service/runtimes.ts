@@ -1,6 +1,7 @@
 import { v } from "convex/values"
 import { servedProtocols } from "../../src/domain/shared/Protocol.ts"
-import { acknowledgeCommand, commands as commandsShape, commandsFor, recordPulse } from "../model/runtimes.ts"
+import { acknowledgeCommand, commands as commandsShape, commandsFor } from "../model/commands.ts"
+import { recordPulse } from "../model/presence.ts"
 import { serviceMutation, serviceQuery } from "../model/serviceFunctions.ts"
 import { infrastructure, runtimeStatus, versions } from "../tables/runtimes.ts"
 

@@ -5,7 +5,6 @@ import { agentsBySlugs } from "../model/agents.ts"
 import { bounded } from "../model/bounded.ts"
 import { cut } from "../model/cut.ts"
 import { decidedOtherwise } from "../model/decisions.ts"
-import { threadOf } from "../model/deliveryContext.ts"
 import { createOnce, mustHaveTasksLeft, recordEffect } from "../model/ledger.ts"
 import { messageView } from "../model/messages.ts"
 import { linkPullRequest as link } from "../model/pullRequests.ts"
@@ -15,17 +14,9 @@ import { liveRun, mustActOn, mustHaveFlag, mustOrchestrate, runArgs } from "../m
 import { serviceMutation, serviceQuery } from "../model/serviceFunctions.ts"
 import { setStatusInRun } from "../model/statusChange.ts"
 import { stopAll } from "../model/stops.ts"
-import {
-  assignTask,
-  createTask,
-  moveTask,
-  taskOf,
-  taskSize,
-  taskView,
-  toTaskView,
-  toTaskViews,
-  updateTask
-} from "../model/tasks.ts"
+import { assignTask, createTask, moveTask, updateTask } from "../model/tasks.ts"
+import { taskOf, taskSize, taskView, toTaskView, toTaskViews } from "../model/taskView.ts"
+import { threadOf } from "../model/thread.ts"
 import { actor } from "../tables/actor.ts"
 import { taskStatus } from "../tables/tasks.ts"
 

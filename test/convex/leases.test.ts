@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest"
 import { api } from "../../convex/_generated/api.js"
-import { claim } from "../../convex/model/claim.ts"
+import { claimRuns } from "../../convex/model/claim.ts"
 import { pass, stopTime } from "./clock.ts"
 import {
   codeOf,
@@ -85,7 +85,7 @@ describe("the number of a claim", () => {
       maxTurns: 40
     }
     const { writes } = await footprintOf(plane, (ctx, accountId) =>
-      claim(ctx, accountId, { ...request, number: 7, held: [], abandoned: [], recoverUnnamed: false })
+      claimRuns(ctx, accountId, { ...request, number: 7, held: [], abandoned: [], recoverUnnamed: false })
     )
     expect([...writes]).toEqual([])
     await plane.claim({ number: 7 })

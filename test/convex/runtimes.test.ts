@@ -1,7 +1,7 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest"
 import { api } from "../../convex/_generated/api.js"
 import { mustBeCurrentBoot } from "../../convex/model/boots.ts"
-import { recordPulse } from "../../convex/model/runtimes.ts"
+import { recordPulse } from "../../convex/model/presence.ts"
 import { servedProtocols } from "../../src/domain/shared/Protocol.ts"
 import { codeOf, complete, contextOf, first, type Plane, seededPlane, silence } from "./controlPlane.ts"
 import { conflictsOf, footprintOf } from "./footprint.ts"
