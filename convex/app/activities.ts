@@ -1,7 +1,7 @@
 import { v } from "convex/values"
-import { bounded } from "../model/bounded.ts"
-import { memberQuery } from "../model/personFunctions.ts"
-import { taskOf } from "../model/taskView.ts"
+import { memberQuery } from "../model/access/personFunctions.ts"
+import { bounded } from "../model/database/bounded.ts"
+import { taskOf } from "../model/tasks/taskView.ts"
 import { actor } from "../tables/actor.ts"
 
 /** What happened in the account, or to one task, newest first. For members; each line is read, at most 200. */

@@ -1,10 +1,10 @@
 import { v } from "convex/values"
-import { accountOf, activeAgents, agentOf, flagsOf, flagSet, toAgentRef } from "../model/agents.ts"
-import { pausesOf } from "../model/pauses.ts"
-import { pause as pauseIt, resume as resumeIt } from "../model/pausing.ts"
-import { managerMutation, memberQuery } from "../model/personFunctions.ts"
-import { addAgent, changeAgent, removeAgent } from "../model/roster.ts"
-import { isOnline } from "../model/runtimes.ts"
+import { managerMutation, memberQuery } from "../model/access/personFunctions.ts"
+import { accountOf, activeAgents, agentOf, flagsOf, flagSet, toAgentRef } from "../model/agents/agents.ts"
+import { addAgent, changeAgent, removeAgent } from "../model/agents/roster.ts"
+import { pausesOf } from "../model/queue/pauses.ts"
+import { pause as pauseIt, resume as resumeIt } from "../model/queue/pausing.ts"
+import { isOnline } from "../model/runtimes/runtimes.ts"
 import { flagSettings } from "../tables/accounts.ts"
 
 const fields = {

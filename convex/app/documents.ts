@@ -1,5 +1,7 @@
 import { v } from "convex/values"
-import { bounded } from "../model/bounded.ts"
+import { memberMutation, memberQuery } from "../model/access/personFunctions.ts"
+import { bounded } from "../model/database/bounded.ts"
+import { taskOf } from "../model/tasks/taskView.ts"
 import {
   createDocument,
   documentOf,
@@ -7,9 +9,7 @@ import {
   listDocuments,
   toDocumentView,
   updateDocument
-} from "../model/documents.ts"
-import { memberMutation, memberQuery } from "../model/personFunctions.ts"
-import { taskOf } from "../model/taskView.ts"
+} from "../model/threads/documents.ts"
 import { documentType } from "../tables/threads.ts"
 
 /**

@@ -1,10 +1,10 @@
 import { v } from "convex/values"
 import { internal } from "../_generated/api.js"
-import { recordActivity } from "../model/activities.ts"
-import { nameKey } from "../model/agents.ts"
-import { managerMutation, memberQuery } from "../model/personFunctions.ts"
-import { refusal } from "../model/refusal.ts"
-import { endSubscriptions } from "../model/subscriptions.ts"
+import { managerMutation, memberQuery } from "../model/access/personFunctions.ts"
+import { refusal } from "../model/access/refusal.ts"
+import { recordActivity } from "../model/accounts/activities.ts"
+import { nameKey } from "../model/agents/agents.ts"
+import { endSubscriptions } from "../model/tasks/subscriptions.ts"
 import { role } from "../tables/accounts.ts"
 
 /** The account's members. For members; one row each is read. */

@@ -1,11 +1,11 @@
 import { v } from "convex/values"
-import { bounded } from "../model/bounded.ts"
-import { maxMessageLength, messageView, postMessage } from "../model/messages.ts"
-import { personOrigin } from "../model/origin.ts"
-import { memberMutation, memberQuery } from "../model/personFunctions.ts"
-import { refusal } from "../model/refusal.ts"
-import { taskOf } from "../model/taskView.ts"
-import { threadOf } from "../model/thread.ts"
+import { memberMutation, memberQuery } from "../model/access/personFunctions.ts"
+import { refusal } from "../model/access/refusal.ts"
+import { bounded } from "../model/database/bounded.ts"
+import { personOrigin } from "../model/notifications/origin.ts"
+import { taskOf } from "../model/tasks/taskView.ts"
+import { maxMessageLength, messageView, postMessage } from "../model/threads/messages.ts"
+import { threadOf } from "../model/threads/thread.ts"
 
 /**
  * Posts into a task's thread. For members; the task, its subscriptions, the subscribed agents and whom the message

@@ -1,9 +1,9 @@
 import { v } from "convex/values"
-import { bounded } from "../model/bounded.ts"
-import { memberMutation, memberQuery } from "../model/personFunctions.ts"
-import { listRuns, runDetails, runDetailsOf, runView } from "../model/runList.ts"
-import { stopAnswer, stopArgs, stopRequested } from "../model/stopRequest.ts"
-import { runStoppedAgain } from "../model/stops.ts"
+import { memberMutation, memberQuery } from "../model/access/personFunctions.ts"
+import { bounded } from "../model/database/bounded.ts"
+import { listRuns, runDetails, runDetailsOf, runView } from "../model/runs/runList.ts"
+import { stopAnswer, stopArgs, stopRequested } from "../model/runs/stopRequest.ts"
+import { runStoppedAgain } from "../model/runs/stops.ts"
 
 /** The runs that are running and waiting, or the latest that ended. For members; three or four rows of each are read. */
 export const list = memberQuery({

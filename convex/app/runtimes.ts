@@ -1,15 +1,22 @@
 import { v } from "convex/values"
 import type { Doc } from "../_generated/dataModel.js"
 import type { MutationCtx } from "../_generated/server.js"
-import { recordActivity } from "../model/activities.ts"
-import { bootRow } from "../model/boots.ts"
-import { bounded } from "../model/bounded.ts"
-import { addCommand, commands, commandsFor, lastCommand, lastCommandOf, openCommands } from "../model/commands.ts"
-import { cut } from "../model/cut.ts"
-import { pause as pauseIt, resume as resumeIt } from "../model/pausing.ts"
-import { type Caller, managerMutation, memberQuery } from "../model/personFunctions.ts"
-import { refusal } from "../model/refusal.ts"
-import { offlineRuntimes, runningRuntimes, runtimeRow } from "../model/runtimes.ts"
+import { type Caller, managerMutation, memberQuery } from "../model/access/personFunctions.ts"
+import { refusal } from "../model/access/refusal.ts"
+import { recordActivity } from "../model/accounts/activities.ts"
+import { bounded } from "../model/database/bounded.ts"
+import { cut } from "../model/database/cut.ts"
+import { pause as pauseIt, resume as resumeIt } from "../model/queue/pausing.ts"
+import { bootRow } from "../model/runtimes/boots.ts"
+import {
+  addCommand,
+  commands,
+  commandsFor,
+  lastCommand,
+  lastCommandOf,
+  openCommands
+} from "../model/runtimes/commands.ts"
+import { offlineRuntimes, runningRuntimes, runtimeRow } from "../model/runtimes/runtimes.ts"
 import { infrastructure, runtimeStatus, versions } from "../tables/runtimes.ts"
 
 /**

@@ -2,11 +2,11 @@ import { v } from "convex/values"
 import { isAgentSlug } from "../../src/domain/shared/SessionKey.ts"
 import type { Doc } from "../_generated/dataModel.js"
 import type { QueryCtx } from "../_generated/server.js"
-import { activeAgents } from "../model/agents.ts"
-import { type Caller, managerMutation, memberQuery } from "../model/personFunctions.ts"
-import { refusal } from "../model/refusal.ts"
-import { bumpRoster } from "../model/roster.ts"
-import { skillView } from "../model/skills.ts"
+import { type Caller, managerMutation, memberQuery } from "../model/access/personFunctions.ts"
+import { refusal } from "../model/access/refusal.ts"
+import { activeAgents } from "../model/agents/agents.ts"
+import { bumpRoster } from "../model/agents/roster.ts"
+import { skillView } from "../model/agents/skills.ts"
 
 const maxSkills = 500
 const maxContentLength = 100_000

@@ -1,8 +1,8 @@
 import { v } from "convex/values"
-import { recordActivity } from "../model/activities.ts"
-import { managerMutation, managerQuery } from "../model/personFunctions.ts"
-import { refusal } from "../model/refusal.ts"
-import { provisionToken } from "../model/tokens.ts"
+import { managerMutation, managerQuery } from "../model/access/personFunctions.ts"
+import { refusal } from "../model/access/refusal.ts"
+import { provisionToken } from "../model/access/tokens.ts"
+import { recordActivity } from "../model/accounts/activities.ts"
 import { actor } from "../tables/actor.ts"
 
 /**

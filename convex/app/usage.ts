@@ -1,5 +1,5 @@
-import { memberQuery } from "../model/personFunctions.ts"
-import { reportArgs, usageReport, usageReportOf } from "../model/usageReport.ts"
+import { memberQuery } from "../model/access/personFunctions.ts"
+import { reportArgs, usageReport, usageReportOf } from "../model/usage/usageReport.ts"
 
 /**
  * What the account's agents spent, by agent, task, day or model: over the last `days` days of the account's time zone

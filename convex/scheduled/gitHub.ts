@@ -1,8 +1,8 @@
 import { v } from "convex/values"
 import { internal } from "../_generated/api.js"
 import { internalAction, internalMutation, internalQuery } from "../_generated/server.js"
-import { cut } from "../model/cut.ts"
-import { recordLink } from "../model/pullRequests.ts"
+import { cut } from "../model/database/cut.ts"
+import { recordLink } from "../model/tasks/pullRequests.ts"
 
 /** What an intent links, while it is pending. */
 export const pending = internalQuery({

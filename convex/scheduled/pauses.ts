@@ -1,6 +1,6 @@
 import { v } from "convex/values"
 import { internalMutation } from "../_generated/server.js"
-import { holdSessions, offerSessions } from "../model/pausing.ts"
+import { holdSessions, offerSessions } from "../model/queue/pausing.ts"
 
 /** The next sessions of a paused agent. Scheduled by its pause and by itself. */
 export const hold = internalMutation({

@@ -1,8 +1,8 @@
 import { v } from "convex/values"
 import { internal } from "../_generated/api.js"
 import { internalMutation } from "../_generated/server.js"
-import { continueRemoval, removal } from "../model/roster.ts"
-import { endSubscriptions } from "../model/subscriptions.ts"
+import { continueRemoval, removal } from "../model/agents/roster.ts"
+import { endSubscriptions } from "../model/tasks/subscriptions.ts"
 
 /** The next batch of what follows from an agent's removal. Scheduled by app/agents:remove and by itself. */
 export const agent = internalMutation({

@@ -2,10 +2,10 @@ import { v } from "convex/values"
 import { internal } from "../_generated/api.js"
 import type { MutationCtx } from "../_generated/server.js"
 import { internalMutation } from "../_generated/server.js"
-import { dayIn } from "../model/days.ts"
-import { notificationOf } from "../model/fences.ts"
-import { forgetRuntimes } from "../model/runtimes.ts"
-import { seenMs } from "../model/seenTasks.ts"
+import { seenMs } from "../model/contexts/seenTasks.ts"
+import { notificationOf } from "../model/queue/fences.ts"
+import { forgetRuntimes } from "../model/runtimes/runtimes.ts"
+import { dayIn } from "../model/usage/days.ts"
 
 const dayMs = 24 * 60 * 60 * 1_000
 const keptMs = 90 * dayMs

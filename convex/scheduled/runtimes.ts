@@ -1,7 +1,7 @@
 import { v } from "convex/values"
 import { internalMutation } from "../_generated/server.js"
-import { timeOutCommand as timeOut } from "../model/commands.ts"
-import { lapse as lapseRuntime } from "../model/presence.ts"
+import { timeOutCommand as timeOut } from "../model/runtimes/commands.ts"
+import { lapse as lapseRuntime } from "../model/runtimes/presence.ts"
 
 /** Marks a runtime offline whose pulse did not come in time. Scheduled by each pulse, which cancels the one before. */
 export const lapse = internalMutation({

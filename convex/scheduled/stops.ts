@@ -1,6 +1,6 @@
 import { v } from "convex/values"
 import { internalMutation } from "../_generated/server.js"
-import { continueStop as next } from "../model/stops.ts"
+import { continueStop as next } from "../model/runs/stops.ts"
 
 /** The next batch of a stop of an agent's or a task's runs. Scheduled by the stop and by itself. */
 export const continueStop = internalMutation({

@@ -1,18 +1,26 @@
 import { v } from "convex/values"
 import type { Id } from "../_generated/dataModel.js"
-import { accountOf, activeAgents, agentsBySlugs, flagsOf, flagSet, textsOf, toAgentRef } from "../model/agents.ts"
-import { cut } from "../model/cut.ts"
-import { fenced } from "../model/fences.ts"
-import { finishHeartbeat } from "../model/heartbeats.ts"
-import { postMessage } from "../model/messages.ts"
-import { pausesOf } from "../model/pauses.ts"
-import { refusal } from "../model/refusal.ts"
-import { liveRun, mustActOn, runArgs } from "../model/runs.ts"
-import { serviceMutation, serviceQuery } from "../model/serviceFunctions.ts"
-import { skillsOf, skillView, slugsOf } from "../model/skills.ts"
-import { taskOf } from "../model/taskView.ts"
-import { traceArgs, traceOf } from "../model/traces.ts"
-import { endAttempt } from "../model/usage.ts"
+import { refusal } from "../model/access/refusal.ts"
+import { serviceMutation, serviceQuery } from "../model/access/serviceFunctions.ts"
+import {
+  accountOf,
+  activeAgents,
+  agentsBySlugs,
+  flagsOf,
+  flagSet,
+  textsOf,
+  toAgentRef
+} from "../model/agents/agents.ts"
+import { skillsOf, skillView, slugsOf } from "../model/agents/skills.ts"
+import { cut } from "../model/database/cut.ts"
+import { finishHeartbeat } from "../model/heartbeats/heartbeats.ts"
+import { fenced } from "../model/queue/fences.ts"
+import { pausesOf } from "../model/queue/pauses.ts"
+import { liveRun, mustActOn, runArgs } from "../model/runs/runs.ts"
+import { traceArgs, traceOf } from "../model/runs/traces.ts"
+import { taskOf } from "../model/tasks/taskView.ts"
+import { postMessage } from "../model/threads/messages.ts"
+import { endAttempt } from "../model/usage/usage.ts"
 import { spending } from "../tables/attempts.ts"
 
 const rosterEntry = {

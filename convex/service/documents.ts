@@ -1,5 +1,10 @@
 import { v } from "convex/values"
-import { bounded } from "../model/bounded.ts"
+import { byPolicy, refusal } from "../model/access/refusal.ts"
+import { serviceMutation, serviceQuery } from "../model/access/serviceFunctions.ts"
+import { bounded } from "../model/database/bounded.ts"
+import { createOnce, recordEffect } from "../model/runs/effects.ts"
+import { liveRun, mustActOn, mustHaveFlag, runArgs } from "../model/runs/runs.ts"
+import { taskOf } from "../model/tasks/taskView.ts"
 import {
   createDocument,
   documentOf,
@@ -7,12 +12,7 @@ import {
   listDocuments,
   toDocumentView,
   updateDocument
-} from "../model/documents.ts"
-import { createOnce, recordEffect } from "../model/ledger.ts"
-import { byPolicy, refusal } from "../model/refusal.ts"
-import { liveRun, mustActOn, mustHaveFlag, runArgs } from "../model/runs.ts"
-import { serviceMutation, serviceQuery } from "../model/serviceFunctions.ts"
-import { taskOf } from "../model/taskView.ts"
+} from "../model/threads/documents.ts"
 import { documentType } from "../tables/threads.ts"
 
 /**

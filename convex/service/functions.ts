@@ -1,5 +1,5 @@
 import { v } from "convex/values"
-import { serviceQuery } from "../model/serviceFunctions.ts"
+import { serviceQuery } from "../model/access/serviceFunctions.ts"
 import * as agents from "./agents.ts"
 import * as documents from "./documents.ts"
 import * as messages from "./messages.ts"

@@ -1,10 +1,10 @@
 import { v } from "convex/values"
-import { createOnce } from "../model/ledger.ts"
-import { maxMessageLength, postMessage } from "../model/messages.ts"
-import { refusal } from "../model/refusal.ts"
-import { liveRun, mustOrchestrate, runArgs } from "../model/runs.ts"
-import { serviceMutation } from "../model/serviceFunctions.ts"
-import { taskOf } from "../model/taskView.ts"
+import { refusal } from "../model/access/refusal.ts"
+import { serviceMutation } from "../model/access/serviceFunctions.ts"
+import { createOnce } from "../model/runs/effects.ts"
+import { liveRun, mustOrchestrate, runArgs } from "../model/runs/runs.ts"
+import { taskOf } from "../model/tasks/taskView.ts"
+import { maxMessageLength, postMessage } from "../model/threads/messages.ts"
 
 /**
  * Posts into another task's thread, once per run and arguments (task_message; the orchestrator's). For runtimes; the

@@ -1,8 +1,8 @@
 import { v } from "convex/values"
-import { agentByIdOrSlug } from "../model/agents.ts"
-import { operator } from "../model/deadLetters.ts"
-import { pause as pauseIt, resume as resumeIt } from "../model/pausing.ts"
-import { serviceMutation } from "../model/serviceFunctions.ts"
+import { serviceMutation } from "../model/access/serviceFunctions.ts"
+import { agentByIdOrSlug } from "../model/agents/agents.ts"
+import { operator } from "../model/notifications/deadLetters.ts"
+import { pause as pauseIt, resume as resumeIt } from "../model/queue/pausing.ts"
 
 /**
  * Pauses an agent (its slug or id), or without one the account; `release` aborts running turns and releases their work.

@@ -1,10 +1,10 @@
 import { v } from "convex/values"
-import { bounded } from "../model/bounded.ts"
-import { operator } from "../model/deadLetters.ts"
-import { listRuns, runDetails, runDetailsOf, runView } from "../model/runList.ts"
-import { serviceMutation, serviceQuery } from "../model/serviceFunctions.ts"
-import { stopAnswer, stopArgs, stopRequested } from "../model/stopRequest.ts"
-import { runStoppedAgain } from "../model/stops.ts"
+import { serviceMutation, serviceQuery } from "../model/access/serviceFunctions.ts"
+import { bounded } from "../model/database/bounded.ts"
+import { operator } from "../model/notifications/deadLetters.ts"
+import { listRuns, runDetails, runDetailsOf, runView } from "../model/runs/runList.ts"
+import { stopAnswer, stopArgs, stopRequested } from "../model/runs/stopRequest.ts"
+import { runStoppedAgain } from "../model/runs/stops.ts"
 
 /** As app/runs:list. For operators by a runtime's token; three or four rows of each are read. */
 export const list = serviceQuery({

@@ -1,8 +1,8 @@
 import { v } from "convex/values"
 import { servedProtocols } from "../../src/domain/shared/Protocol.ts"
-import { acknowledgeCommand, commands as commandsShape, commandsFor } from "../model/commands.ts"
-import { recordPulse } from "../model/presence.ts"
-import { serviceMutation, serviceQuery } from "../model/serviceFunctions.ts"
+import { serviceMutation, serviceQuery } from "../model/access/serviceFunctions.ts"
+import { acknowledgeCommand, commands as commandsShape, commandsFor } from "../model/runtimes/commands.ts"
+import { recordPulse } from "../model/runtimes/presence.ts"
 import { infrastructure, runtimeStatus, versions } from "../tables/runtimes.ts"
 
 const servedProtocol = v.object({ oldest: v.number(), newest: v.number() })

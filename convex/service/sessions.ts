@@ -1,8 +1,8 @@
 import { v } from "convex/values"
-import { agentByIdOrSlug } from "../model/agents.ts"
-import { refusal } from "../model/refusal.ts"
-import { serviceMutation } from "../model/serviceFunctions.ts"
-import { taskOf } from "../model/taskView.ts"
+import { refusal } from "../model/access/refusal.ts"
+import { serviceMutation } from "../model/access/serviceFunctions.ts"
+import { agentByIdOrSlug } from "../model/agents/agents.ts"
+import { taskOf } from "../model/tasks/taskView.ts"
 
 /**
  * Starts the next generation of an agent's session from its next claim: of one task's session when a task is given, of

@@ -1,8 +1,8 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest"
 import { api } from "../../convex/_generated/api.js"
 import type { Id } from "../../convex/_generated/dataModel.js"
-import { agentOf } from "../../convex/model/agents.ts"
-import { removeAgent } from "../../convex/model/roster.ts"
+import { agentOf } from "../../convex/model/agents/agents.ts"
+import { removeAgent } from "../../convex/model/agents/roster.ts"
 import { codeOf, type Plane, seededPlane } from "./controlPlane.ts"
 import { footprintOf, intervalsOf } from "./footprint.ts"
 

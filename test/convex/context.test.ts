@@ -1,7 +1,7 @@
 import { describe, expect, it, vi } from "vitest"
 import { api, internal } from "../../convex/_generated/api.js"
 import type { Id } from "../../convex/_generated/dataModel.js"
-import { previews } from "../../convex/model/previews.ts"
+import { previews } from "../../convex/model/contexts/deliveryPreviews.ts"
 import {
   complete,
   contextOf,

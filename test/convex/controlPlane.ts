@@ -5,7 +5,7 @@ import type { FunctionArgs, FunctionReference, FunctionReturnType } from "convex
 import { ConvexError } from "convex/values"
 import { api } from "../../convex/_generated/api.js"
 import type { Id } from "../../convex/_generated/dataModel.js"
-import type { NamedLease } from "../../convex/model/leases.ts"
+import type { NamedLease } from "../../convex/model/queue/leases.ts"
 import schema from "../../convex/schema.ts"
 import { internalsOf } from "../../local/plane/convexInternals.ts"
 import { countReadIntervals } from "../../local/plane/readIntervals.ts"

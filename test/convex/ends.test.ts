@@ -1,6 +1,6 @@
 import { describe, expect, it, vi } from "vitest"
 import { api } from "../../convex/_generated/api.js"
-import { fallbackMessage } from "../../convex/model/fallbackMessage.ts"
+import { fallbackMessage } from "../../convex/model/runs/fallbackMessage.ts"
 import { hour, pass, stopTime } from "./clock.ts"
 import {
   type Plane,

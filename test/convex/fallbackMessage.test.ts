@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest"
-import { fallbackMessage } from "../../convex/model/fallbackMessage.ts"
+import { fallbackMessage } from "../../convex/model/runs/fallbackMessage.ts"
 import type { TurnFailure } from "../../src/domain/delivery/TurnFailure.ts"
 
 const of = (kind: string, message = "") => fallbackMessage("Engineer", "mention", { class: kind, message })

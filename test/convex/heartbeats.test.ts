@@ -1,7 +1,7 @@
 import { describe, expect, it, vi } from "vitest"
 import { api } from "../../convex/_generated/api.js"
 import type { Id } from "../../convex/_generated/dataModel.js"
-import { nextCronMoment } from "../../convex/model/heartbeatSchedule.ts"
+import { nextCronMoment } from "../../convex/model/heartbeats/heartbeatSchedule.ts"
 import { minute, pass, stopTime } from "./clock.ts"
 import {
   type ClaimArgs,

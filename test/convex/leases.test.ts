@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest"
 import { api } from "../../convex/_generated/api.js"
-import { claimRuns } from "../../convex/model/claim.ts"
+import { claimRuns } from "../../convex/model/queue/claim.ts"
 import { pass, stopTime } from "./clock.ts"
 import {
   codeOf,

@@ -1,8 +1,8 @@
 import { beforeEach, describe, expect, it } from "vitest"
 import { api, internal } from "../../convex/_generated/api.js"
 import type { Id } from "../../convex/_generated/dataModel.js"
-import { contextOf as buildContext } from "../../convex/model/deliveryContext.ts"
-import { ReadBudget } from "../../convex/model/readBudget.ts"
+import { contextOf as buildContext } from "../../convex/model/contexts/deliveryContext.ts"
+import { ReadBudget } from "../../convex/model/contexts/readBudget.ts"
 import { minute, pass, stopTime } from "./clock.ts"
 import { complete, contextOf, first, makeTask, type Plane, seededPlane, settings } from "./controlPlane.ts"
 

@@ -1,5 +1,5 @@
 import { describe, expect, it, vi } from "vitest"
-import type { NamedLease } from "../../convex/model/leases.ts"
+import type { NamedLease } from "../../convex/model/queue/leases.ts"
 import { stopTime } from "./clock.ts"
 import {
   complete,

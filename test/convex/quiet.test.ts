@@ -1,8 +1,8 @@
 import { describe, expect, it } from "vitest"
 import { api } from "../../convex/_generated/api.js"
 import type { Id } from "../../convex/_generated/dataModel.js"
-import { agentActor } from "../../convex/model/actor.ts"
-import { postMessage } from "../../convex/model/messages.ts"
+import { agentActor } from "../../convex/model/accounts/actor.ts"
+import { postMessage } from "../../convex/model/threads/messages.ts"
 import { pass, stopTime } from "./clock.ts"
 import {
   complete,

@@ -1,0 +1,60 @@
+import type { Doc, Id } from "../../_generated/dataModel.js"
+import type { MutationCtx } from "../../_generated/server.js"
+import { recordActivity } from "../accounts/activities.ts"
+import { systemActor } from "../accounts/actor.ts"
+import { notifyMember } from "../notifications/notify.ts"
+import { personOrigin } from "../notifications/origin.ts"
+
+/** Who is told: the creator of the task whose budget it is, otherwise the account's owners. */
+const recipientsOf = async (ctx: Pick<MutationCtx, "db">, budget: Doc<"budgets">, task: Doc<"tasks">) => {
+  if (budget.taskId !== undefined && task.createdBy.type === "person") {
+    const id = ctx.db.normalizeId("members", task.createdBy.id ?? "")
+    const creator = id === null ? null : await ctx.db.get("members", id)
+    if (creator !== null) return [creator]
+  }
+  const members = await ctx.db
+    .query("members")
+    .withIndex("by_account", (q) => q.eq("accountId", budget.accountId))
+    .take(100)
+  return members.filter(({ role }) => role === "owner")
+}
+
+/** The task of the notice: that of the work, or for a heartbeat the one that agents last worked on. */
+const taskFor = async (ctx: Pick<MutationCtx, "db">, budget: Doc<"budgets">, taskId: Id<"tasks"> | undefined) => {
+  if (taskId !== undefined) return await ctx.db.get("tasks", taskId)
+  const latest = await ctx.db
+    .query("usageTotals")
+    .withIndex("by_account", (q) => q.eq("accountId", budget.accountId))
+    .order("desc")
+    .first()
+  return latest === null ? null : await ctx.db.get("tasks", latest.taskId)
+}
+
+/** Tells people once in a window that a budget is nearly used up, or that work waits for it. */
+export const tellOf = async (
+  ctx: MutationCtx,
+  budget: Doc<"budgets">,
+  options: {
+    readonly window: string
+    readonly kind: "warned" | "stopped"
+    readonly taskId: Id<"tasks"> | undefined
+    readonly what: string
+  }
+): Promise<void> => {
+  const { kind, taskId, what, window } = options
+  const field = kind === "warned" ? "warnedIn" : "stoppedIn"
+  if (budget[field] === window) return
+  const task = await taskFor(ctx, budget, taskId)
+  if (task === null) return
+  await ctx.db.patch("budgets", budget._id, { [field]: window })
+  const text =
+    kind === "warned"
+      ? `80 % of ${what} is used: agents' heartbeats and passive updates wait. Raise it with app/budgets:set.`
+      : `Work waits because of ${what}. It continues in the next window, or at once when the budget is raised (app/budgets:set).`
+  const { accountId } = budget
+  await recordActivity(ctx, { accountId, type: `budget_${kind}`, actor: systemActor, taskId: task._id, summary: text })
+  const origin = personOrigin(systemActor)
+  for (const { _id } of await recipientsOf(ctx, budget, task)) {
+    await notifyMember(ctx, task, _id, origin, { type: "thread_update", request: text })
+  }
+}

@@ -1,0 +1,290 @@
+import type { Infer } from "convex/values"
+import type { Doc, Id } from "../../_generated/dataModel.js"
+import type { MutationCtx, QueryCtx } from "../../_generated/server.js"
+import type { hold } from "../../tables/budgets.ts"
+import { accountOf, activeAgents } from "../agents/agents.ts"
+import { notWaiting } from "../notifications/events.ts"
+import { offer } from "../queue/sessions.ts"
+import { dayIn, endOf } from "../usage/days.ts"
+import { latestDay, sumsOn } from "../usage/usage.ts"
+import { tellOf } from "./budgetNotices.ts"
+import {
+  amountOf,
+  type Budget,
+  dollarsPerToken,
+  drawOf,
+  drawsOf,
+  inPeriod,
+  mostRead,
+  type SpendingBook,
+  windowOf
+} from "./spendingBook.ts"
+
+export type Hold = Infer<typeof hold>
+
+/** Why work is done: it may use this share of a budget. Heartbeats and passive updates stop first, people's messages last. */
+const shares = { person: 1, own: 0.9, passive: 0.8 } as const
+export type Urgency = keyof typeof shares
+
+/** From this share on people are warned. */
+const warningShare = 0.8
+/** A run may spend this share of a budget at most before it asks for more, and is allowed this share at least. */
+const mostAllowed = 0.01
+const leastAllowed = 0.001
+/** In between it is allowed twice what the agent's attempts spend on average: this much before its first. */
+const firstAttemptTokens = 20_000
+/** Work that waits only for what other runs have reserved is tried again after so long. */
+const reservedMs = 60_000
+/** An agent draws this share of the account's budget at once: of 200 agents the unused slices are at most 40 %. */
+const drawShare = 0.002
+export const urgencyOf = ({ events, isRequired }: Pick<Doc<"notifications">, "events" | "isRequired">): Urgency => {
+  if (!isRequired) return "passive"
+  return events.some(({ actor }) => actor.type === "person") ? "person" : "own"
+}
+
+/** Who wants to spend, and for what. */
+export interface Spender {
+  readonly agentId: Id<"agents">
+  readonly taskId: Id<"tasks"> | undefined
+  readonly urgency: Urgency
+  /** A run that asks for more: its session, and the price-weighted tokens that it has used. */
+  readonly running?: { readonly session: Id<"sessions">; readonly used: number }
+}
+
+/** A run may spend this many price-weighted tokens (null: without limit), or nothing, because of a budget. */
+export type Permission =
+  | { readonly allowance: number | null }
+  | { readonly refusedBy: Budget; readonly reason: string; readonly until: number | null }
+
+/** How much of one budget is left for the spender, in price-weighted tokens. */
+interface Room {
+  readonly budget: Budget
+  readonly window: string
+  /** The budget's unit by price-weighted token. */
+  readonly rate: number
+  readonly tokens: number
+  /** As tokens, if live runs gave back what they may still spend. */
+  readonly unspent: number
+  /** Spent and reserved, or drawn. */
+  readonly used: number
+  /** Of the account's budgets: what the agent has drawn and not used, what all and it have drawn, and its row. */
+  readonly drawn?: {
+    readonly own: number
+    readonly total: number
+    readonly agents: number
+    readonly row: Doc<"budgetDraws"> | null
+  }
+}
+
+const describe = ({ agentId, limit, period, taskId, unit }: Budget): string => {
+  const of = agentId !== undefined ? "the agent's" : taskId !== undefined ? "the task's" : "the account's"
+  const amount = unit === "usd" ? `$${limit}` : `${limit.toLocaleString("en-US")} price-weighted tokens`
+  return `${of} budget of ${amount}${period === "lifetime" ? "" : ` a ${period}`}`
+}
+
+/**
+ * Counts what agents have spent and reserved in the present window as drawn of an account's budget; what they drew beyond
+ * that goes back. Reads two ranges for each agent, and the rows of what was drawn.
+ */
+export const countDraws = async (ctx: MutationCtx, book: SpendingBook, budget: Budget): Promise<void> => {
+  if (budget.agentId !== undefined || budget.taskId !== undefined) return
+  const window = windowOf(budget.period, book.day)
+  const rows = await book.drawsOf(budget._id)
+  const agents = await activeAgents(ctx, budget.accountId)
+  const counted = { window, drawn: 0, spent: 0 }
+  // A removed agent's row keeps what it had spent.
+  for (const agentId of new Set([...agents.map(({ _id }) => _id), ...rows.map((row) => row.agentId)])) {
+    const { reserved, sums } = await book.spentBy(agentId, undefined)
+    const rate = budget.unit === "tokens" ? 1 : dollarsPerToken(sums.total)
+    const spent = amountOf(budget.unit, inPeriod(budget.period, sums))
+    const drawn = spent + reserved * rate
+    const row = rows.find((each) => each.agentId === agentId)
+    if (row === undefined && drawn > 0) {
+      await ctx.db.insert("budgetDraws", { budgetId: budget._id, agentId, window, drawn })
+    } else if (row !== undefined && (row.drawn !== drawn || row.window !== window)) {
+      await ctx.db.patch("budgetDraws", row._id, { window, drawn })
+    }
+    counted.drawn += drawn
+    counted.spent += spent
+  }
+  await ctx.db.patch("budgets", budget._id, counted)
+  Object.assign(budget, counted)
+  book.forgetDraws()
+}
+
+/** Takes back what agents drew of the budget and do not use: once a minute at most, and not if all of it is spent. */
+const takeBack = async (ctx: MutationCtx, book: SpendingBook, { budget, unspent, window }: Room): Promise<boolean> => {
+  if (budget.window === window && (unspent < 1 || book.now - budget.countedAt < reservedMs)) return false
+  await countDraws(ctx, book, budget)
+  await ctx.db.patch("budgets", budget._id, { countedAt: book.now })
+  Object.assign(budget, { countedAt: book.now })
+  return true
+}
+
+/**
+ * How many tokens a run may spend before it asks again: a small share of each budget that concerns it, so that what
+ * is spent and reserved stays within every limit. Draws slices of the account's budgets. Reads the budgets once for the
+ * book, and if one concerns the run, three ranges for each agent and two for the budget of a task; once a minute, if the
+ * account's is drawn, three ranges for each agent of the account.
+ */
+export const permit = async (ctx: MutationCtx, book: SpendingBook, spender: Spender): Promise<Permission> => {
+  const { agentId, running, taskId, urgency } = spender
+  const { account, day, now } = book
+  const budgets = await book.budgetsFor(agentId, taskId)
+  if (budgets.length === 0) return { allowance: null }
+  const known = await book.agent(agentId, running?.session)
+  const { sums } = known
+  const used = running?.used ?? 0
+  const reserved = used + known.reserved
+  const dollars = dollarsPerToken(sums.total)
+  const rooms: Array<Room> = []
+  for (const budget of budgets) {
+    const rate = budget.unit === "tokens" ? 1 : dollars
+    const window = windowOf(budget.period, day)
+    const cap = budget.limit * shares[urgency]
+    if (budget.taskId !== undefined) {
+      const { reserved: others, spent } = await book.task(budget, budget.taskId, running?.session)
+      const all = spent + (used + others) * rate
+      const unspent = (cap - spent) / rate - used
+      rooms.push({ budget, window, rate, tokens: (cap - all) / rate, unspent, used: all })
+    } else if (budget.agentId !== undefined) {
+      const spent = amountOf(budget.unit, inPeriod(budget.period, sums))
+      const all = spent + reserved * rate
+      const unspent = (cap - spent) / rate - used
+      rooms.push({ budget, window, rate, tokens: (cap - all) / rate, unspent, used: all })
+    } else {
+      const look = async (): Promise<Room> => {
+        const { row } = await book.drawn(budget._id, agentId)
+        const isPresent = budget.window === window
+        const drawn = row?.window === window ? row.drawn : 0
+        const before = isPresent ? budget.drawn : 0
+        const unused = drawn - amountOf(budget.unit, inPeriod(budget.period, sums)) - reserved * rate
+        // After the limit was lowered, what the agent drew of the higher one and did not use goes back.
+        const returned = before > budget.limit ? Math.max(0, unused) : 0
+        const [total, own] = [before - returned, unused - returned]
+        const left = Math.max(0, cap - total)
+        // Beyond their share, agents' own work does not use what was drawn before either.
+        const tokens = urgency !== "person" && left === 0 ? 0 : (own + left) / rate
+        const unspent = (cap - (isPresent ? budget.spent : 0)) / rate - used
+        const draws = { own, total, agents: drawn - returned, row }
+        return { budget, window, rate, tokens, unspent, used: total, drawn: draws }
+      }
+      const room = await look()
+      rooms.push(room.tokens < 1 && (await takeBack(ctx, book, room)) ? await look() : room)
+    }
+  }
+  const { attempts, weightedTokens } = sums.total
+  const wanted = 2 * (attempts > 0 ? weightedTokens / attempts : firstAttemptTokens)
+  const sliceOf = ({ budget: { limit }, rate }: Room) =>
+    Math.max(1, Math.min((limit * mostAllowed) / rate, Math.max((limit * leastAllowed) / rate, wanted)))
+  const extra = Math.floor(Math.min(...rooms.map((room) => Math.min(room.tokens, sliceOf(room)))))
+  const refusing = rooms.filter(({ tokens }) => tokens < 1)
+  if (extra < 1) {
+    const [first] = refusing
+    if (first === undefined) return { allowance: null }
+    const spentUp = refusing.filter(({ unspent }) => unspent < 1)
+    if (spentUp.length === 0) {
+      const reason = `other runs have reserved the rest of ${describe(first.budget)}`
+      return { refusedBy: first.budget, reason, until: now + reservedMs }
+    }
+    const ends = spentUp.map(({ budget }) =>
+      budget.period === "lifetime" ? null : endOf(budget.period, account.timeZone, now)
+    )
+    const until = ends.includes(null) ? null : Math.max(...ends.filter((end) => end !== null))
+    const { budget, window } = spentUp[ends.indexOf(until)] ?? first
+    const share = Math.round(100 * shares[urgency])
+    const reason = `${share} % of ${describe(budget)} is used`
+    await tellOf(ctx, budget, { window, kind: "stopped", taskId, what: describe(budget) })
+    return { refusedBy: budget, reason, until }
+  }
+  for (const { budget, drawn, rate, used: spent, window } of rooms) {
+    let present = spent
+    if (drawn !== undefined && drawn.own < extra * rate) {
+      const left = budget.limit * shares[urgency] - drawn.total
+      const amount = Math.min(left, Math.max(budget.limit * drawShare, extra * rate - drawn.own))
+      present = drawn.total + amount
+      const counted = { window, drawn: present, spent: budget.window === window ? budget.spent : 0 }
+      await ctx.db.patch("budgets", budget._id, counted)
+      Object.assign(budget, counted)
+      const change = { window, drawn: drawn.agents + amount }
+      if (drawn.row === null) await ctx.db.insert("budgetDraws", { budgetId: budget._id, agentId, ...change })
+      else await ctx.db.patch("budgetDraws", drawn.row._id, change)
+      const entry = await book.drawn(budget._id, agentId)
+      entry.row = drawn.row === null ? await drawOf(ctx, budget._id, agentId) : { ...drawn.row, ...change }
+    }
+    if (present >= budget.limit * warningShare) {
+      await tellOf(ctx, budget, { window, kind: "warned", taskId, what: describe(budget) })
+    }
+  }
+  known.reserved += extra
+  return { allowance: used + extra }
+}
+
+/** Later than any moment at which work can be due. */
+const never = 8_640_000_000_000_000
+
+/** Keeps a notification waiting for a budget without counting an attempt. */
+export const holdBack = async (
+  ctx: MutationCtx,
+  row: Pick<Doc<"notifications">, "_id" | "at" | "held" | "readyAt">,
+  { reason, refusedBy, until }: Exclude<Permission, { readonly allowance: unknown }>
+): Promise<void> => {
+  const since = until ?? never
+  // If it was held before, its order is the one before that.
+  const { at, readyAt } = row.held ?? row
+  await ctx.db.patch("notifications", row._id, {
+    held: { budgetId: refusedBy._id, reason, until, at, readyAt },
+    at: since,
+    readyAt: since,
+    retryAt: until ?? undefined
+  })
+}
+
+const batch = 100
+
+/** Makes notifications that wait for the budget ready again in their old order; returns whether there may be more. */
+export const letGo = async (ctx: MutationCtx, budgetId: Id<"budgets">): Promise<boolean> => {
+  const rows = await ctx.db
+    .query("notifications")
+    .withIndex("by_held", (q) => q.eq("held.budgetId", budgetId))
+    .take(batch)
+  for (const { _id, held, sessionId } of rows) {
+    if (held === undefined) continue
+    const { at, readyAt } = held
+    await ctx.db.patch("notifications", _id, { ...notWaiting, at, readyAt })
+    const session = sessionId === undefined ? null : await ctx.db.get("sessions", sessionId)
+    if (session !== null) await offer(ctx, session, at)
+  }
+  return rows.length === batch
+}
+
+/** What was spent of a budget in its present window, in its unit. Reads the latest sums of these agents, or of the task's. */
+export const spentOf = async (
+  ctx: Pick<QueryCtx, "db">,
+  budget: Budget,
+  agents: ReadonlyArray<Doc<"agents">>
+): Promise<number> => {
+  const { taskId } = budget
+  const day = dayIn((await accountOf(ctx, budget.accountId)).timeZone, Date.now())
+  const rows: Array<Pick<Doc<"usageTotals">, "day" | "today" | "month" | "total">> = []
+  if (taskId !== undefined) {
+    const ofTask = await ctx.db
+      .query("usageTotals")
+      .withIndex("by_task", (q) => q.eq("taskId", taskId))
+      .take(mostRead)
+    rows.push(...ofTask)
+  } else {
+    for (const { _id } of agents) {
+      if (budget.agentId !== undefined && budget.agentId !== _id) continue
+      const latest = await latestDay(ctx, _id)
+      if (latest !== null) rows.push(latest)
+    }
+  }
+  return rows.reduce((sum, row) => sum + amountOf(budget.unit, inPeriod(budget.period, sumsOn(day, row))), 0)
+}
+
+/** Deletes the budget with what was drawn of it. Reads at most a row for each agent there was. */
+export const deleteBudget = async (ctx: MutationCtx, budgetId: Id<"budgets">): Promise<void> => {
+  await ctx.db.delete("budgets", budgetId)
+  for (const { _id } of await drawsOf(ctx, budgetId)) await ctx.db.delete("budgetDraws", _id)
+}

@@ -1,0 +1,157 @@
+import type { Infer } from "convex/values"
+import type { Doc, Id } from "../../_generated/dataModel.js"
+import type { MutationCtx, QueryCtx } from "../../_generated/server.js"
+import type { budgetPeriod } from "../../tables/budgets.ts"
+import { dayIn, monthOf } from "../usage/days.ts"
+import { latestDay, sumsOn, type UsageSum } from "../usage/usage.ts"
+
+export type Budget = Doc<"budgets">
+type Period = Infer<typeof budgetPeriod>
+
+/** Dollars per price-weighted token where no price is known. */
+const assumedPrice = 3 / 1_000_000
+/** The most runs of an agent or task at once whose reservations are read, and agents of a task. */
+export const mostRead = 200
+
+/** The name of a budget's present window. */
+export const windowOf = (period: Period, day: string): string =>
+  period === "day" ? day : period === "month" ? monthOf(day) : "all"
+
+export const inPeriod = (period: Period, sums: ReturnType<typeof sumsOn>): UsageSum =>
+  period === "day" ? sums.today : period === "month" ? sums.month : sums.total
+
+/** What was spent in the budget's unit; tokens without a price count as expensive. */
+export const amountOf = (unit: Budget["unit"], { cost, unpricedTokens, weightedTokens }: UsageSum): number =>
+  unit === "tokens" ? weightedTokens : cost + unpricedTokens * assumedPrice
+
+/** What a price-weighted token has cost. A model that costs nothing has a price all the same: slices stay finite. */
+export const dollarsPerToken = (total: UsageSum): number =>
+  total.weightedTokens > 0
+    ? Math.max(amountOf("usd", total) / total.weightedTokens, assumedPrice / 1_000)
+    : assumedPrice
+
+export const drawOf = (
+  ctx: Pick<QueryCtx, "db">,
+  budgetId: Id<"budgets">,
+  agentId: Id<"agents">
+): Promise<Doc<"budgetDraws"> | null> =>
+  ctx.db
+    .query("budgetDraws")
+    .withIndex("by_budget", (q) => q.eq("budgetId", budgetId).eq("agentId", agentId))
+    .unique()
+
+/** What agents have drawn of the budget, at most 1,000 rows. */
+export const drawsOf = (ctx: Pick<QueryCtx, "db">, budgetId: Id<"budgets">): Promise<Array<Doc<"budgetDraws">>> =>
+  ctx.db
+    .query("budgetDraws")
+    .withIndex("by_budget", (q) => q.eq("budgetId", budgetId))
+    .take(1_000)
+
+/** The most budgets that an account has. */
+export const maxBudgets = 200
+
+/** Of a new budget nothing is drawn. */
+export const undrawn = { window: "", drawn: 0, spent: 0, countedAt: 0 }
+
+/** All budgets of the account: one range, at most 200 rows. */
+export const budgetsOf = (ctx: Pick<QueryCtx, "db">, accountId: Id<"accounts">): Promise<Array<Budget>> =>
+  ctx.db
+    .query("budgets")
+    .withIndex("by_scope", (q) => q.eq("accountId", accountId))
+    .take(maxBudgets)
+
+/** What live runs of these sessions may still spend, without the one that asks. */
+const reservedBy = (sessions: ReadonlyArray<Doc<"sessions">>, except: Id<"sessions"> | undefined): number =>
+  sessions.reduce((sum, { _id, lease }) => sum + (_id === except ? 0 : (lease?.allowance ?? 0)), 0)
+
+/** Live deliveries of the agent: its heartbeat never runs next to another run. */
+const leasedOfAgent = (ctx: Pick<QueryCtx, "db">, agentId: Id<"agents">): Promise<Array<Doc<"sessions">>> =>
+  ctx.db
+    .query("sessions")
+    .withIndex("by_agent_expiry", (q) => q.eq("agentId", agentId).eq("kind", "notification").gt("expiresAt", 0))
+    .take(mostRead)
+
+/** What a transaction has read of budgets and of what agents spent, kept in line with what it writes. */
+export class SpendingBook {
+  private budgets: Promise<Array<Budget>> | undefined
+  private readonly agents = new Map<string, Promise<{ readonly sums: ReturnType<typeof sumsOn>; reserved: number }>>()
+  private readonly draws = new Map<string, Promise<{ row: Doc<"budgetDraws"> | null }>>()
+  private readonly ctx: MutationCtx
+  readonly account: Pick<Doc<"accounts">, "_id" | "timeZone">
+  readonly now: number
+  readonly day: string
+  /** Counts the ranges that are read. */
+  private readonly note: (intervals: number) => void
+
+  constructor(
+    ctx: MutationCtx,
+    account: Pick<Doc<"accounts">, "_id" | "timeZone">,
+    now: number,
+    note: (intervals: number) => void = () => {}
+  ) {
+    this.ctx = ctx
+    this.account = account
+    this.now = now
+    this.day = dayIn(account.timeZone, now)
+    this.note = note
+  }
+
+  /** The budgets that concern the work of an agent on a task. */
+  async budgetsFor(agentId: Id<"agents">, taskId: Id<"tasks"> | undefined): Promise<Array<Budget>> {
+    if (this.budgets === undefined) this.note(1)
+    const all = await (this.budgets ??= budgetsOf(this.ctx, this.account._id))
+    return all.filter((each) =>
+      each.taskId === undefined ? [undefined, agentId].includes(each.agentId) : each.taskId === taskId
+    )
+  }
+
+  /** The agent's sums, and what its live runs may spend, without the one of this session. */
+  agent(agentId: Id<"agents">, except: Id<"sessions"> | undefined) {
+    const known = this.agents.get(agentId) ?? this.spentBy(agentId, except)
+    this.agents.set(agentId, known)
+    return known
+  }
+
+  /** The same as the database has it now. */
+  async spentBy(agentId: Id<"agents">, except: Id<"sessions"> | undefined) {
+    this.note(2)
+    const sums = sumsOn(this.day, await latestDay(this.ctx, agentId))
+    return { sums, reserved: reservedBy(await leasedOfAgent(this.ctx, agentId), except) }
+  }
+
+  /** What all agents have drawn, at most 1,000 rows. */
+  drawsOf(budgetId: Id<"budgets">): Promise<Array<Doc<"budgetDraws">>> {
+    this.note(1)
+    return drawsOf(this.ctx, budgetId)
+  }
+
+  forgetDraws(): void {
+    this.draws.clear()
+  }
+
+  drawn(budgetId: Id<"budgets">, agentId: Id<"agents">) {
+    const key = `${budgetId} ${agentId}`
+    const read = async () => {
+      this.note(1)
+      return { row: await drawOf(this.ctx, budgetId, agentId) }
+    }
+    const known = this.draws.get(key) ?? read()
+    this.draws.set(key, known)
+    return known
+  }
+
+  /** What was spent on the task in the budget's unit, and what live runs on it may spend. */
+  async task(budget: Budget, taskId: Id<"tasks">, except: Id<"sessions"> | undefined) {
+    this.note(2)
+    const rows = await this.ctx.db
+      .query("usageTotals")
+      .withIndex("by_task", (q) => q.eq("taskId", taskId))
+      .take(mostRead)
+    const leased = await this.ctx.db
+      .query("sessions")
+      .withIndex("by_lease_task", (q) => q.eq("leaseTaskId", taskId))
+      .take(mostRead)
+    const sumOf = (row: (typeof rows)[number]) => amountOf(budget.unit, inPeriod(budget.period, sumsOn(this.day, row)))
+    return { spent: rows.reduce((sum, row) => sum + sumOf(row), 0), reserved: reservedBy(leased, except) }
+  }
+}

@@ -1,0 +1,38 @@
+import type { Id } from "../../_generated/dataModel.js"
+import type { QueryCtx } from "../../_generated/server.js"
+import { activeAgents } from "../agents/agents.ts"
+import type { ReadBudget } from "./readBudget.ts"
+
+/** About as much as an agent's row holds. */
+const charactersPerAgent = 600
+
+/** The account's first owner's name. */
+export const primaryPersonOf = async (ctx: Pick<QueryCtx, "db">, accountId: Id<"accounts">) => {
+  const members = await ctx.db
+    .query("members")
+    .withIndex("by_account", (q) => q.eq("accountId", accountId))
+    .take(100)
+  const person = members.find((member) => member.role === "owner") ?? members[0]
+  return person === undefined ? null : { name: person.name }
+}
+
+/** What the contexts of an account have in common, read once for all of them; its row unless that is known. */
+export const surroundingsOf = async (
+  ctx: Pick<QueryCtx, "db">,
+  accountId: Id<"accounts">,
+  budget?: ReadBudget,
+  known = ctx.db.get("accounts", accountId)
+) => {
+  const account = await known
+  const agents = await activeAgents(ctx, accountId)
+  const primaryPerson = await primaryPersonOf(ctx, accountId)
+  const repository = await ctx.db
+    .query("documents")
+    .withIndex("by_repository", (q) => q.eq("accountId", accountId).eq("isRepository", true))
+    .first()
+  const texts = (account?.briefing?.length ?? 0) + (repository?.content.length ?? 0)
+  budget?.noteCharacters(texts + agents.length * charactersPerAgent)
+  return { accountId, account, agents, primaryPerson, repository }
+}
+
+export type Surroundings = Awaited<ReturnType<typeof surroundingsOf>>

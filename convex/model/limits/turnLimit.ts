@@ -1,0 +1,40 @@
+import type { Doc } from "../../_generated/dataModel.js"
+import type { MutationCtx } from "../../_generated/server.js"
+import { systemActor } from "../accounts/actor.ts"
+import { notifyMember, responsibleFor } from "../notifications/notify.ts"
+import { personOrigin } from "../notifications/origin.ts"
+import { skipAgentsOwn } from "../notifications/skips.ts"
+import { subscribersOf } from "../tasks/subscriptions.ts"
+import { postMessage } from "../threads/messages.ts"
+import { countTurn } from "./taskLoops.ts"
+
+/** Read intervals of reaching the limit, at most in addition to those of the subscribers. */
+export const intervalsPerLimit = 40
+
+const noticeOf = (maxTurns: number): string =>
+  `Agents have had ${maxTurns} turns on this task since a person last acted on it, which is the limit ` +
+  "(MAX_AGENT_TURNS_PER_TASK). What they write here now notifies no agent, and their heartbeats leave the task out. " +
+  "Write a message here to let them continue."
+
+/**
+ * Counts the first claim of a notification as a turn on its task. The last turn that the limit allows closes the task to
+ * agents until a person acts on it: what agents have caused and no one has begun is skipped, and a note in the thread
+ * tells who answers for the task. Answers whether it did so. Reads and writes one row, and at the limit those of the
+ * task's subscribers and waiting notifications.
+ */
+export const noteTurn = async (ctx: MutationCtx, row: Doc<"notifications">, maxTurns: number): Promise<boolean> => {
+  const turns = await countTurn(ctx, { _id: row.taskId, accountId: row.accountId })
+  if (turns < maxTurns) return false
+  const task = await ctx.db.get("tasks", row.taskId)
+  if (task === null || task.isAtTurnLimit) return false
+  await ctx.db.patch("tasks", task._id, { isAtTurnLimit: true })
+  await skipAgentsOwn(ctx, task._id, "the limit of agents' turns on the task is reached")
+  const origin = personOrigin(systemActor)
+  const messageId = await postMessage(ctx, task, { content: noticeOf(maxTurns), kind: "note" }, origin)
+  const recipient = await responsibleFor(ctx, task)
+  const isTold = (await subscribersOf(ctx, task._id)).some(({ memberId }) => memberId === recipient?._id)
+  if (recipient !== null && !isTold) {
+    await notifyMember(ctx, task, recipient._id, origin, { type: "thread_update", messageId })
+  }
+  return true
+}

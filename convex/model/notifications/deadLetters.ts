@@ -1,0 +1,152 @@
+import { type Infer, v } from "convex/values"
+import type { Doc, Id } from "../../_generated/dataModel.js"
+import type { MutationCtx, QueryCtx } from "../../_generated/server.js"
+import type { Actor } from "../../tables/actor.ts"
+import { notificationType } from "../../tables/notifications.ts"
+import { failure } from "../../tables/runs.ts"
+import { refusal } from "../access/refusal.ts"
+import { recordActivity } from "../accounts/activities.ts"
+import { systemActor } from "../accounts/actor.ts"
+import { cut } from "../database/cut.ts"
+import { offer } from "../queue/sessions.ts"
+
+/** A notification that was given up, as an operator judges it. */
+export const deadLetter = v.object({
+  id: v.string(),
+  type: notificationType,
+  agentSlug: v.union(v.string(), v.null()),
+  taskId: v.string(),
+  taskTitle: v.union(v.string(), v.null()),
+  createdAt: v.number(),
+  diedAt: v.number(),
+  attempts: v.number(),
+  claims: v.number(),
+  error: v.union(failure, v.null()),
+  isRequired: v.boolean(),
+  hasFallback: v.boolean(),
+  /** Why the agent had work, oldest first. */
+  events: v.array(v.object({ type: notificationType, actorName: v.string(), at: v.number() })),
+  traceId: v.union(v.string(), v.null())
+})
+
+/** An operator acts through a runtime's token: no person is known. */
+export const operator: Actor = { ...systemActor, name: "Operator" }
+
+/** The dead letters, the latest first. */
+export const listDeadLetters = async (
+  ctx: Pick<QueryCtx, "db">,
+  accountId: Id<"accounts">,
+  limit: number
+): Promise<Array<Infer<typeof deadLetter>>> => {
+  const rows = await ctx.db
+    .query("notifications")
+    .withIndex("by_ended", (q) => q.eq("accountId", accountId).eq("state", "dead"))
+    .order("desc")
+    .take(limit)
+  const letters: Array<Infer<typeof deadLetter>> = []
+  for (const row of rows) {
+    const agent = row.agentId === undefined ? null : await ctx.db.get("agents", row.agentId)
+    const task = await ctx.db.get("tasks", row.taskId)
+    letters.push({
+      id: row._id,
+      type: row.type,
+      agentSlug: agent?.slug ?? null,
+      taskId: row.taskId,
+      taskTitle: task?.title ?? null,
+      createdAt: row._creationTime,
+      diedAt: row.endedAt ?? row._creationTime,
+      attempts: row.attempts,
+      claims: row.claims,
+      error: row.error ?? null,
+      isRequired: row.isRequired,
+      hasFallback: row.hasFallback,
+      events: row.events.map(({ actor, at, type }) => ({ type, actorName: actor.name, at })),
+      traceId: row.traceId ?? null
+    })
+  }
+  return letters
+}
+
+const deadLetterOf = async (
+  ctx: MutationCtx,
+  accountId: Id<"accounts">,
+  notificationId: string
+): Promise<Doc<"notifications">> => {
+  const id = ctx.db.normalizeId("notifications", notificationId)
+  const row = id === null ? null : await ctx.db.get("notifications", id)
+  if (row === null || row.accountId !== accountId) {
+    throw refusal("not_found", "No such notification in this account: list the dead letters.")
+  }
+  if (row.state !== "dead") {
+    throw refusal("conflict", "This notification is not a dead letter, or no longer: list the dead letters.")
+  }
+  return row
+}
+
+/** Makes a notification that is over ready again with a new budget of attempts; a fallback it had is not posted twice. */
+export const makeReadyAgain = async (ctx: MutationCtx, row: Doc<"notifications">): Promise<Doc<"agents">> => {
+  const agent = row.agentId === undefined ? null : await ctx.db.get("agents", row.agentId)
+  if (agent === null || agent.removedAt !== undefined || row.sessionId === undefined) {
+    throw refusal("invalid", "The agent of this notification was removed: discard it if it is a dead letter.")
+  }
+  const session = await ctx.db.get("sessions", row.sessionId)
+  if (session === null)
+    throw refusal("invalid", "The session of this notification is gone: discard it if it is a dead letter.")
+  const now = Date.now()
+  // It goes behind what is ready now, whatever its events' head start was.
+  await ctx.db.patch("notifications", row._id, {
+    state: "ready",
+    at: now,
+    readyAt: now,
+    attempts: 0,
+    failures: 0,
+    silences: 0,
+    crashes: 0,
+    sharedSince: undefined,
+    endedAt: undefined,
+    outcome: undefined,
+    outcomeReason: undefined,
+    runsInNextGeneration: false
+  })
+  await offer(ctx, session, now)
+  return agent
+}
+
+/** Makes a dead letter ready again. */
+export const retryDeadLetter = async (
+  ctx: MutationCtx,
+  accountId: Id<"accounts">,
+  actor: Actor,
+  id: string
+): Promise<void> => {
+  const row = await deadLetterOf(ctx, accountId, id)
+  const agent = await makeReadyAgain(ctx, row)
+  await recordActivity(ctx, {
+    accountId,
+    type: "dead_letter_retried",
+    actor,
+    taskId: row.taskId,
+    summary: `a ${row.type} for ${agent.name} is tried again`
+  })
+}
+
+/** Ends a dead letter for good. */
+export const discardDeadLetter = async (
+  ctx: MutationCtx,
+  accountId: Id<"accounts">,
+  actor: Actor,
+  id: string,
+  reason: string | undefined
+): Promise<void> => {
+  const row = await deadLetterOf(ctx, accountId, id)
+  const outcomeReason = cut(reason?.trim() ?? "", 500)
+  const ended = { state: "discarded" as const, ...(outcomeReason === "" ? {} : { outcomeReason }) }
+  await ctx.db.patch("notifications", row._id, ended)
+  await recordActivity(ctx, {
+    accountId,
+    type: "dead_letter_discarded",
+    actor,
+    taskId: row.taskId,
+    summary: `a dead ${row.type} was discarded${outcomeReason === "" ? "" : `: ${outcomeReason}`}`
+  })
+}

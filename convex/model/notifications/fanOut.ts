@@ -1,0 +1,194 @@
+import { type Mentions, parseMentions } from "../../../src/domain/shared/Mention.ts"
+import type { TaskStatus } from "../../../src/domain/shared/TaskStatus.ts"
+import { isReviewer } from "../../../src/domain/shared/TaskStatus.ts"
+import type { Doc, Id } from "../../_generated/dataModel.js"
+import type { MutationCtx } from "../../_generated/server.js"
+import type { Actor } from "../../tables/actor.ts"
+import {
+  accountOf,
+  activeAgents,
+  agentBySlug,
+  agentsByName,
+  agentsOnRoster,
+  flagsOf,
+  inRosterOrder,
+  orchestratorOf
+} from "../agents/agents.ts"
+import { subscribe, subscribeParticipants, subscribersOf } from "../tasks/subscriptions.ts"
+import { type Cause, notifyAgents, notifyMember } from "./notify.ts"
+import type { Origin } from "./origin.ts"
+
+interface Mentioned {
+  readonly agents: ReadonlyArray<Doc<"agents">>
+  readonly members: ReadonlyArray<Doc<"members">>
+}
+
+/** Up to this many mentions are looked up one by one; beyond that the roster and the members are read as a whole. */
+const maxLookups = 20
+const maxMembers = 1_000
+
+/** The account's agents and members that the mentions name, whoever wrote them. */
+const namedBy = async (
+  ctx: Pick<MutationCtx, "db">,
+  accountId: Id<"accounts">,
+  { all, names, slugs }: Mentions
+): Promise<Mentioned> => {
+  const memberKeys = [...new Set([...names, ...slugs])]
+  if (all || memberKeys.length > maxLookups) {
+    const agents = await activeAgents(ctx, accountId)
+    const members = await ctx.db
+      .query("members")
+      .withIndex("by_account", (q) => q.eq("accountId", accountId))
+      .take(maxMembers)
+    return {
+      agents: agents.filter((agent) => all || slugs.includes(agent.slug) || names.includes(agent.nameKey)),
+      members: members.filter((member) => all || memberKeys.includes(member.nameKey))
+    }
+  }
+  const agents = new Map<Id<"agents">, Doc<"agents">>()
+  for (const slug of slugs) {
+    const agent = await agentBySlug(ctx, accountId, slug)
+    if (agent !== null) agents.set(agent._id, agent)
+  }
+  for (const name of names) {
+    for (const agent of await agentsByName(ctx, accountId, name)) agents.set(agent._id, agent)
+  }
+  const members: Array<Doc<"members">> = []
+  for (const key of memberKeys) {
+    const namesakes = await ctx.db
+      .query("members")
+      .withIndex("by_name", (q) => q.eq("accountId", accountId).eq("nameKey", key))
+      .take(maxMembers)
+    members.push(...namesakes)
+  }
+  return { agents: inRosterOrder(agents.values()), members }
+}
+
+/**
+ * Whom a message of this task mentions, as far as its author may mention them. Reads nothing if there is no mention,
+ * the roster and at most 1,000 members for `@all` or more than twenty mentions, and otherwise the agents and members
+ * that are named.
+ */
+const mentionedIn = async (
+  ctx: Pick<MutationCtx, "db">,
+  task: Doc<"tasks">,
+  content: string,
+  author: Actor
+): Promise<Mentioned> => {
+  const mentions = parseMentions(content)
+  if (!mentions.all && mentions.slugs.length === 0 && mentions.names.length === 0) return { agents: [], members: [] }
+  const named = await namedBy(ctx, task.accountId, mentions)
+  const members = named.members.filter((member) => member._id !== author.id)
+  const agents = named.agents.filter((agent) => agent._id !== author.id)
+  if (author.type !== "agent") {
+    return { agents: task.isOrchestratorChat ? agents.filter((agent) => agent.isOrchestrator) : agents, members }
+  }
+  if (task.isOrchestratorChat || agents.length === 0) return { agents: [], members }
+  const authorId = ctx.db.normalizeId("agents", author.id ?? "")
+  const [writer] = authorId === null ? [] : await agentsOnRoster(ctx, [authorId])
+  const mayMention = writer !== undefined && flagsOf(await accountOf(ctx, task.accountId), writer).canMentionAgents
+  return { agents: mayMention ? agents : [], members }
+}
+
+/**
+ * Notifies everyone concerned of a message: the mentioned, then the subscribers. Fallbacks and notes (`isQuiet`) reach
+ * people only. Reads the task's subscriptions and the subscribed agents, the orchestrator if an agent wrote or the task
+ * is the orchestrator's chat, and whom the message mentions.
+ */
+export const fanOutMessage = async (
+  ctx: Pick<MutationCtx, "db">,
+  task: Doc<"tasks">,
+  message: { readonly _id: Id<"messages">; readonly content: string },
+  origin: Origin,
+  isQuiet: boolean
+): Promise<void> => {
+  const { actor: author } = origin
+  const mentioned = await mentionedIn(ctx, task, message.content, author)
+  const mentionedAgents = isQuiet ? [] : mentioned.agents
+  const authorId = author.type === "agent" ? ctx.db.normalizeId("agents", author.id ?? "") : null
+  const authorMemberId = author.type === "person" ? ctx.db.normalizeId("members", author.id ?? "") : null
+  const concernsOrchestrator = !isQuiet && (author.type === "agent" || task.isOrchestratorChat)
+  const orchestrator = concernsOrchestrator ? await orchestratorOf(ctx, task.accountId) : null
+  const subscribers = await subscribeParticipants(ctx, task, [
+    ...(authorId === null ? [] : [{ agentId: authorId }]),
+    ...(authorMemberId === null ? [] : [{ memberId: authorMemberId }]),
+    ...mentionedAgents.map((agent) => ({ agentId: agent._id })),
+    ...mentioned.members.map((member) => ({ memberId: member._id })),
+    ...(orchestrator !== null && author.type === "agent" ? [{ agentId: orchestrator._id }] : [])
+  ])
+
+  const mention: Cause = { type: "mention", messageId: message._id }
+  await notifyAgents(ctx, task, mentionedAgents, origin, mention)
+  for (const member of mentioned.members) await notifyMember(ctx, task, member._id, origin, mention)
+
+  const update: Cause = { type: "thread_update", messageId: message._id }
+  const writtenByOrchestrator = orchestrator !== null && orchestrator._id === authorId
+  const isHeard =
+    !isQuiet &&
+    mentionedAgents.length === 0 &&
+    task.status !== "done" &&
+    task.status !== "archived" &&
+    (task.status !== "blocked" || author.type === "person" || writtenByOrchestrator)
+  const audience = task.isOrchestratorChat ? [{ agentId: orchestrator?._id }] : subscribers
+  const listeners = await agentsOnRoster(
+    ctx,
+    isHeard ? audience.flatMap(({ agentId }) => (agentId === undefined || agentId === authorId ? [] : [agentId])) : [],
+    orchestrator === null ? [] : [orchestrator]
+  )
+  await notifyAgents(ctx, task, inRosterOrder(listeners), origin, update)
+  for (const { memberId } of subscribers) {
+    const isTold = memberId !== undefined && memberId !== authorMemberId
+    if (isTold && !mentioned.members.some((member) => member._id === memberId)) {
+      await notifyMember(ctx, task, memberId, origin, update)
+    }
+  }
+}
+
+/** Tells the new assignees; they and the orchestrator are subscribed. */
+export const fanOutAssignment = async (
+  ctx: Pick<MutationCtx, "db">,
+  task: Doc<"tasks">,
+  newAssignees: ReadonlyArray<Doc<"agents">>,
+  origin: Origin
+): Promise<void> => {
+  if (newAssignees.length === 0) return
+  for (const agent of newAssignees) await subscribe(ctx, task, { agentId: agent._id }, "assignee")
+  const orchestrator = await orchestratorOf(ctx, task.accountId)
+  if (orchestrator !== null) await subscribe(ctx, task, { agentId: orchestrator._id }, "participant")
+  await notifyAgents(ctx, task, newAssignees, origin, { type: "assignment" })
+}
+
+/**
+ * Notifies the assignees but the actor of a new status, of a review also the orchestrator and subscribed reviewers.
+ * Reads the assignees; for a review also the account, the orchestrator and the subscribed agents.
+ */
+export const fanOutStatus = async (
+  ctx: Pick<MutationCtx, "db">,
+  task: Doc<"tasks">,
+  previousStatus: TaskStatus,
+  newStatus: TaskStatus,
+  origin: Origin
+): Promise<void> => {
+  const told = new Set(task.assigneeIds)
+  if (newStatus === "review") {
+    const account = await accountOf(ctx, task.accountId)
+    const orchestrator = await orchestratorOf(ctx, task.accountId)
+    if (orchestrator !== null) told.add(orchestrator._id)
+    const subscribedIds = (await subscribersOf(ctx, task._id)).flatMap(({ agentId }) => agentId ?? [])
+    for (const agent of await agentsOnRoster(
+      ctx,
+      subscribedIds.filter((id) => !told.has(id))
+    )) {
+      if (isReviewer({ isOrchestrator: agent.isOrchestrator, flags: flagsOf(account, agent) })) told.add(agent._id)
+    }
+  }
+  const recipients = await agentsOnRoster(
+    ctx,
+    [...told].filter((id) => id !== origin.actor.id)
+  )
+  await notifyAgents(ctx, task, inRosterOrder(recipients), origin, {
+    type: "status_change",
+    previousStatus,
+    newStatus
+  })
+}

@@ -1,0 +1,161 @@
+import type { Doc, Id } from "../../_generated/dataModel.js"
+import type { MutationCtx } from "../../_generated/server.js"
+import type { NotificationEvent } from "../../tables/notifications.ts"
+import { accountOf } from "../agents/agents.ts"
+import { markHopLimitTold } from "../limits/taskLoops.ts"
+import { offer, refreshSession, sessionFor } from "../queue/sessions.ts"
+import { isStopping, openStops } from "../runs/openStops.ts"
+import { derivedFrom, type Due, dueOf, maxEvents, orderOf } from "./events.ts"
+import type { Origin } from "./origin.ts"
+
+type Task = Pick<Doc<"tasks">, "_id" | "accountId" | "isAtTurnLimit">
+
+/** What an event is about. */
+export type Cause = Pick<NotificationEvent, "type" | "messageId" | "previousStatus" | "newStatus" | "request">
+
+const eventOf = (origin: Origin, cause: Cause): NotificationEvent => ({
+  ...cause,
+  actor: origin.actor,
+  at: Date.now(),
+  hops: origin.hops,
+  ...(origin.chain === undefined ? {} : { chain: origin.chain })
+})
+
+/** A notification that nobody has tried. */
+const untried = (task: Task, events: Array<NotificationEvent>, { at, readyAt, retryAt }: Due) => ({
+  accountId: task.accountId,
+  taskId: task._id,
+  events,
+  ...derivedFrom(events),
+  at,
+  readyAt,
+  ...(retryAt === undefined ? {} : { retryAt }),
+  attempts: 0,
+  claims: 0,
+  failures: 0,
+  silences: 0,
+  crashes: 0,
+  hasFallback: false,
+  runsInNextGeneration: false
+})
+
+/** Notifies a person; no runtime ever claims it. */
+export const notifyMember = async (
+  ctx: Pick<MutationCtx, "db">,
+  task: Task,
+  memberId: Id<"members">,
+  origin: Origin,
+  cause: Cause
+): Promise<void> => {
+  const events = [eventOf(origin, cause)]
+  const made = untried(task, events, { at: orderOf(events), readyAt: Date.now(), retryAt: undefined })
+  await ctx.db.insert("notifications", { ...made, recipientType: "person", memberId, state: "unread" })
+}
+
+/** The account's first owner. */
+export const ownerOf = async (
+  ctx: Pick<MutationCtx, "db">,
+  accountId: Id<"accounts">
+): Promise<Doc<"members"> | null> => {
+  const members = await ctx.db
+    .query("members")
+    .withIndex("by_account", (q) => q.eq("accountId", accountId))
+    .take(100)
+  return members.find((member) => member.role === "owner") ?? null
+}
+
+/** Who answers for the task: the person who made it, or the account's owner. */
+export const responsibleFor = async (
+  ctx: Pick<MutationCtx, "db">,
+  task: Pick<Doc<"tasks">, "accountId" | "createdBy">
+): Promise<Doc<"members"> | null> => {
+  const creatorId = task.createdBy.type === "person" ? ctx.db.normalizeId("members", task.createdBy.id ?? "") : null
+  const creator = creatorId === null ? null : await ctx.db.get("members", creatorId)
+  return creator ?? (await ownerOf(ctx, task.accountId))
+}
+
+/** Notifies who answers for the task once that the agents' chain ended here. */
+const noticeHopLimit = async (ctx: Pick<MutationCtx, "db">, taskId: Id<"tasks">, origin: Origin): Promise<void> => {
+  const task = await ctx.db.get("tasks", taskId)
+  if (task === null || !(await markHopLimitTold(ctx, task))) return
+  const recipient = await responsibleFor(ctx, task)
+  if (recipient === null) return
+  await notifyMember(ctx, task, recipient._id, origin, {
+    type: "thread_update",
+    request:
+      `The agents' turns in a row reached the hop limit (MAX_AGENT_HOPS=${origin.settings.maxHops}): ` +
+      "no agent is notified of the last one until a person writes in the thread."
+  })
+}
+
+/** Where an event was put: its notification, and its position in it. */
+export interface Notified {
+  readonly notificationId: Id<"notifications">
+  readonly event: number
+}
+
+/** The agent's work on the task that an event may still join: ready, never claimed, not full, not to be stopped. */
+const joinable = async (
+  ctx: Pick<MutationCtx, "db">,
+  agentId: Id<"agents">,
+  taskId: Id<"tasks">
+): Promise<Doc<"notifications"> | null> => {
+  const newest = await ctx.db
+    .query("notifications")
+    .withIndex("by_untried", (q) => q.eq("agentId", agentId).eq("taskId", taskId).eq("state", "ready").eq("claims", 0))
+    .order("desc")
+    .first()
+  if (newest === null || newest.events.length >= maxEvents) return null
+  return isStopping(await openStops(ctx, newest.accountId), newest) ? null : newest
+}
+
+/**
+ * Notifies the agents: the event joins work of the same agent and task that nobody has tried, so that a busy thread costs
+ * one turn and not one for each message; otherwise it makes a notification. Beyond the limits of hops and turns an agent
+ * notifies no agent. Answers in the order of the agents. Reads two rows per agent, one more where it puts off work that
+ * waits for quiet, and the account if a notification is made.
+ */
+export const notifyAgents = async (
+  ctx: Pick<MutationCtx, "db">,
+  task: Task,
+  agents: ReadonlyArray<Doc<"agents">>,
+  origin: Origin,
+  cause: Cause
+): Promise<Array<Notified>> => {
+  if (agents.length === 0 || (task.isAtTurnLimit && origin.actor.type === "agent")) return []
+  if (origin.hops > origin.settings.maxHops) {
+    await noticeHopLimit(ctx, task._id, origin)
+    return []
+  }
+  let account: Doc<"accounts"> | undefined
+  const event = eventOf(origin, cause)
+  const notified: Array<Notified> = []
+  for (const agent of agents) {
+    const found = await joinable(ctx, agent._id, task._id)
+    let session: Doc<"sessions"> | null
+    if (found?.sessionId === undefined) {
+      account ??= await accountOf(ctx, task.accountId)
+      session = await sessionFor(ctx, agent, {
+        kind: "notification",
+        ...(account.sessionScope === "task" ? { taskId: task._id } : {})
+      })
+    } else session = await ctx.db.get("sessions", found.sessionId)
+    if (session === null) throw new Error("The session of a notification is gone.")
+    const events = [...(found?.events ?? []), event]
+    // A budget that held it is asked again: a person's event may use more of it.
+    const known = found?.held === undefined ? found : { ...found, ...found.held, retryAt: undefined }
+    const due = dueOf(events, known, origin.settings, event.at)
+    if (found === null) {
+      const made = { ...untried(task, events, due), recipientType: "agent" as const, agentId: agent._id }
+      const state = "ready" as const
+      const id = await ctx.db.insert("notifications", { ...made, sessionId: session._id, state })
+      notified.push({ notificationId: id, event: 0 })
+    } else {
+      await ctx.db.patch("notifications", found._id, { events, ...derivedFrom(events), held: undefined, ...due })
+      notified.push({ notificationId: found._id, event: events.length - 1 })
+    }
+    if (found !== null && due.at > found.at && session.at === found.at) await refreshSession(ctx, session._id)
+    else await offer(ctx, session, due.at)
+  }
+  return notified
+}

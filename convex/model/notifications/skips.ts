@@ -1,0 +1,35 @@
+import type { Doc, Id } from "../../_generated/dataModel.js"
+import type { MutationCtx } from "../../_generated/server.js"
+import { refreshSession } from "../queue/sessions.ts"
+import { notWaiting } from "./events.ts"
+
+/** More than a task can have: each agent of the account has a few at most, since events join. */
+const taskBatch = 400
+
+const skipAll = async (ctx: MutationCtx, rows: ReadonlyArray<Doc<"notifications">>, reason: string): Promise<void> => {
+  for (const row of rows) {
+    await ctx.db.patch("notifications", row._id, {
+      state: "delivered",
+      outcome: "skipped",
+      outcomeReason: reason,
+      endedAt: Date.now(),
+      ...notWaiting
+    })
+  }
+  const sessionIds = new Set(rows.flatMap(({ sessionId }) => sessionId ?? []))
+  for (const id of sessionIds) await refreshSession(ctx, id)
+}
+
+/**
+ * Ends the task's notifications that agents alone have caused and that were never claimed as skipped, at most 400. Reads
+ * them, and two rows per session.
+ */
+export const skipAgentsOwn = async (ctx: MutationCtx, taskId: Id<"tasks">, reason: string): Promise<void> => {
+  const rows = await ctx.db
+    .query("notifications")
+    .withIndex("by_task", (q) => q.eq("taskId", taskId).eq("state", "ready"))
+    .take(taskBatch)
+  const isAgentsOwn = ({ claims, events }: Doc<"notifications">) =>
+    claims === 0 && events.every(({ actor }) => actor.type === "agent")
+  await skipAll(ctx, rows.filter(isAgentsOwn), reason)
+}

@@ -1,0 +1,53 @@
+import { type Infer, v } from "convex/values"
+import { runKind } from "../../tables/runs.ts"
+import { brokenCode, deliveryContext } from "../contexts/deliveryContextView.ts"
+import { heartbeatContext } from "../contexts/heartbeatContext.ts"
+
+const claimed = {
+  id: v.string(),
+  session: v.string(),
+  epoch: v.number(),
+  expiresAt: v.number(),
+  attempt: v.number(),
+  failures: v.number(),
+  silences: v.number(),
+  readyAt: v.number(),
+  /** Price-weighted tokens that it may spend before it asks for more; null without a budget. */
+  allowance: v.union(v.number(), v.null())
+}
+
+/** One leased run with its context. */
+export const run = v.union(
+  v.object({ kind: v.literal("notification"), ...claimed, context: deliveryContext }),
+  v.object({ kind: v.literal("heartbeat"), ...claimed, context: heartbeatContext }),
+  v.object({ kind: runKind, ...claimed, broken: brokenCode })
+)
+
+export type Run = Infer<typeof run>
+
+export const claimAnswer = v.object({
+  runs: v.array(run),
+  /** Notifications that became dead letters here, because their attempts were used up. */
+  spent: v.array(v.string()),
+  /** How many notifications and heartbeats a budget kept waiting here. */
+  heldBack: v.number(),
+  hasMore: v.boolean(),
+  hasMoreHeartbeats: v.boolean(),
+  /** The next moment at which a claim could find something because of time alone. */
+  nextDueAt: v.union(v.number(), v.null()),
+  oldest: v.union(v.number(), v.null()),
+  now: v.number()
+})
+
+export type ClaimAnswer = Infer<typeof claimAnswer>
+
+export const nothing = (now: number): ClaimAnswer => ({
+  runs: [],
+  spent: [],
+  heldBack: 0,
+  hasMore: false,
+  hasMoreHeartbeats: false,
+  nextDueAt: null,
+  oldest: null,
+  now
+})

@@ -1,0 +1,100 @@
+import { isOnEarlierDay } from "../../../src/domain/shared/SessionKey.ts"
+import type { Doc, Id } from "../../_generated/dataModel.js"
+import type { QueryCtx } from "../../_generated/server.js"
+import { heartbeatContextOf } from "../contexts/heartbeatContext.ts"
+import { movedTo } from "../heartbeats/heartbeats.ts"
+import { followingDueAt, heartbeatRun, latestDueAt } from "../heartbeats/heartbeatSchedule.ts"
+import { type Run } from "./claimAnswer.ts"
+import {
+  type Claiming,
+  allowanceOf,
+  hasRoom,
+  hasSuspect,
+  leaseFields,
+  permitted,
+  scanSlack,
+  suspectAfter
+} from "./claiming.ts"
+import { type LeasedSession, hasDueSession, hasLease, takeLease } from "./sessions.ts"
+
+/** A heartbeat that a budget keeps waiting is tried again after so long at the latest. */
+const heldHeartbeatMs = 60 * 60 * 1_000
+
+/** The run of a leased heartbeat, with its context; what the agent will have seen is kept for its end. */
+export const heartbeatRunOf = async (
+  { budget, ctx, surroundings }: Claiming,
+  session: Doc<"sessions">,
+  lease: LeasedSession["lease"],
+  heartbeat: Doc<"heartbeats">
+): Promise<Run> => {
+  const { allowance = null, epoch, expiresAt, generation } = lease
+  const attempt = { session, generation, epoch, earlierAttempts: heartbeat.claims - 1 }
+  const built = await heartbeatContextOf(ctx, heartbeat, attempt, await surroundings(), budget.forRun())
+  const { attempts, dueAt, failures } = heartbeat
+  const held = { session: session._id, epoch, expiresAt, allowance }
+  const fields = { id: lease.run, ...held, attempt: attempts, failures, silences: 0 }
+  if (typeof built === "string") return { kind: "heartbeat", ...fields, readyAt: dueAt, broken: built }
+  await ctx.db.patch("heartbeats", heartbeat._id, { pendingFingerprint: built.fingerprint })
+  return { kind: "heartbeat", ...fields, readyAt: dueAt, context: built.context }
+}
+
+/** Whether the agent is at work or has a due notification, so that its heartbeat waits. Reads at most two rows. */
+const isBusy = async (ctx: Pick<QueryCtx, "db">, agentId: Id<"agents">, now: number): Promise<boolean> =>
+  (await hasLease(ctx, agentId, "notification")) || (await hasDueSession(ctx, agentId, now))
+
+/** Takes the heartbeat if nothing of the agent comes first; one that was tried gives way to a later one that is due. */
+const takeHeartbeat = async (claiming: Claiming, found: Doc<"heartbeats">): Promise<boolean> => {
+  const { ctx, now } = claiming
+  if (claiming.pausedAgents.has(found.agentId) || (await isBusy(ctx, found.agentId, now))) return false
+  const session = await ctx.db.get("sessions", found.sessionId)
+  // A new schedule may make the next heartbeat due while the last one still runs, or is recalled and not aborted yet.
+  if (session === null || session.lease !== undefined) return false
+  const isPassed = found.claims > 0 && followingDueAt(found, found.dueAt) <= now
+  const dueAt = isPassed ? latestDueAt(found, now) : found.dueAt
+  const { spanId: _, ...untold } = found
+  const heartbeat = isPassed ? { ...untold, dueAt, attempts: 0, claims: 0, failures: 0, crashes: 0 } : found
+  const isSuspect = heartbeat.crashes >= suspectAfter
+  if (isSuspect && (await hasSuspect(claiming))) {
+    claiming.hasMoreHeartbeats = true
+    return false
+  }
+  const { agentId } = found
+  const permission = await permitted(claiming, { agentId, taskId: undefined, urgency: "passive" })
+  if ("refusedBy" in permission) {
+    claiming.heldBack += 1
+    const until = Math.min(permission.until ?? Infinity, now + heldHeartbeatMs)
+    await ctx.db.patch("heartbeats", found._id, movedTo(followingDueAt(found, until)))
+    return false
+  }
+  claiming.takesSuspect ||= isSuspect
+  const taken = { attempts: heartbeat.attempts + 1, claims: heartbeat.claims + 1 }
+  const moved = isPassed ? movedTo(dueAt) : {}
+  await ctx.db.patch("heartbeats", found._id, { ...moved, ...taken, at: undefined })
+  const lease = await takeLease(ctx, session, {
+    ...leaseFields(claiming),
+    run: heartbeatRun(heartbeat),
+    kind: "heartbeat",
+    isSuspect,
+    ...allowanceOf(permission),
+    runsInNextGeneration: heartbeat.lastHeartbeatAt !== undefined && isOnEarlierDay(heartbeat.lastHeartbeatAt, now)
+  })
+  claiming.runs.push(await heartbeatRunOf(claiming, session, lease, { ...heartbeat, ...taken }))
+  return true
+}
+
+/** Takes due heartbeats with the room that notifications left. */
+export const takeHeartbeats = async (claiming: Claiming): Promise<void> => {
+  const { accountId, ctx, now, request } = claiming
+  const due = await ctx.db
+    .query("heartbeats")
+    .withIndex("by_at", (q) => q.eq("accountId", accountId).gt("at", 0).lte("at", now))
+    .take(request.heartbeatLimit === 0 ? 1 : request.heartbeatLimit + scanSlack)
+  let count = 0
+  for (const heartbeat of due) {
+    if (count === request.heartbeatLimit || !hasRoom(claiming)) {
+      claiming.hasMoreHeartbeats = true
+      return
+    }
+    if (await takeHeartbeat(claiming, heartbeat)) count += 1
+  }
+}

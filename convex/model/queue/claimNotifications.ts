@@ -1,0 +1,117 @@
+import type { Doc } from "../../_generated/dataModel.js"
+import { holdBack, urgencyOf } from "../budgets/budgets.ts"
+import { contextOf } from "../contexts/deliveryContext.ts"
+import { noteShown } from "../contexts/seenTasks.ts"
+import { intervalsPerLimit, noteTurn } from "../limits/turnLimit.ts"
+import { eventsSize, notWaiting } from "../notifications/events.ts"
+import { die } from "../runs/fallback.ts"
+import { isStopping } from "../runs/openStops.ts"
+import { type Run } from "./claimAnswer.ts"
+import {
+  type Claiming,
+  allowanceOf,
+  hasRoom,
+  hasSuspect,
+  leaseFields,
+  permitted,
+  scanSlack,
+  suspectAfter
+} from "./claiming.ts"
+import { type LeasedSession, hasLease, refreshSession, takeLease } from "./sessions.ts"
+
+/** How many notifications without attempts left one claim ends. */
+const maxSpent = 50
+
+/** Read intervals of a dead letter with its fallback, and of a rescue, at most. */
+const intervalsPerDeath = 40
+
+/** The run of a leased notification, with its context; what that shows is noted. */
+export const notificationRun = async (
+  { budget, ctx, surroundings }: Claiming,
+  session: Doc<"sessions">,
+  lease: LeasedSession["lease"],
+  row: Doc<"notifications">
+): Promise<Run> => {
+  const { allowance = null, epoch, expiresAt, generation } = lease
+  const attempt = { session, generation, epoch, earlierAttempts: row.claims - 1 }
+  const built = await contextOf(ctx, row, attempt, await surroundings(), budget.forRun())
+  const { attempts, failures, readyAt, silences } = row
+  const held = { session: session._id, epoch, expiresAt, allowance }
+  const fields = { id: row._id, ...held, attempt: attempts, failures, silences, readyAt }
+  if (typeof built === "string") return { kind: "notification", ...fields, broken: built }
+  const { context, ...shown } = built
+  await noteShown(ctx, session, row.taskId, { epoch, ...shown })
+  return { kind: "notification", ...fields, context }
+}
+
+/** Takes the session's next due notification; those without attempts left end here as dead letters. */
+const takeNotification = async (claiming: Claiming, session: Doc<"sessions">): Promise<void> => {
+  const { ctx, now, request } = claiming
+  if (claiming.pausedAgents.has(session.agentId) || (await hasLease(ctx, session.agentId, "heartbeat"))) return
+  const due = ctx.db
+    .query("notifications")
+    .withIndex("by_session", (q) => q.eq("sessionId", session._id).eq("state", "ready").lte("at", now))
+  let count = 0
+  // One by one: usually the first is taken, and each may hold fifty events.
+  for await (const row of due) {
+    claiming.budget.noteCharacters(eventsSize(row.events))
+    count += 1
+    if (count > scanSlack || claiming.spent.length === maxSpent) {
+      claiming.hasMore = true
+      break
+    }
+    if (isStopping(claiming.stops, row)) continue
+    if (row.attempts >= request.maxAttempts) {
+      const message = `the budget of ${request.maxAttempts} attempts is used up`
+      await die(ctx, row, session.epoch, { error: { class: "AttemptsSpent", message, at: now } })
+      claiming.spent.push(row._id)
+      claiming.budget.note(intervalsPerDeath)
+      continue
+    }
+    const isSuspect = row.crashes >= suspectAfter
+    if (isSuspect && (await hasSuspect(claiming))) {
+      claiming.hasMore = true
+      continue
+    }
+    const { agentId } = session
+    const permission = await permitted(claiming, { agentId, taskId: row.taskId, urgency: urgencyOf(row) })
+    if ("refusedBy" in permission) {
+      await holdBack(ctx, row, permission)
+      claiming.heldBack += 1
+      continue
+    }
+    claiming.takesSuspect ||= isSuspect
+    const taken = { state: "claimed" as const, attempts: row.attempts + 1, claims: row.claims + 1 }
+    await ctx.db.patch("notifications", row._id, { ...taken, ...notWaiting })
+    const lease = await takeLease(ctx, session, {
+      ...leaseFields(claiming),
+      run: row._id,
+      kind: "notification",
+      isSuspect,
+      taskId: row.taskId,
+      ...allowanceOf(permission),
+      runsInNextGeneration: row.runsInNextGeneration
+    })
+    if (row.claims === 0 && (await noteTurn(ctx, row, request.maxTurns))) claiming.budget.note(intervalsPerLimit)
+    claiming.runs.push(await notificationRun(claiming, session, lease, { ...row, ...taken }))
+    return
+  }
+  await refreshSession(ctx, session._id)
+}
+
+/** Takes what is due of notifications, in their order, as far as there is room. */
+export const takeNotifications = async (claiming: Claiming): Promise<void> => {
+  const { accountId, ctx, now, request } = claiming
+  const due = await ctx.db
+    .query("sessions")
+    .withIndex("by_at", (q) => q.eq("accountId", accountId).gt("at", 0).lte("at", now))
+    .take(request.limit + scanSlack)
+  if (due.length === request.limit + scanSlack) claiming.hasMore = true
+  for (const session of due) {
+    if (!hasRoom(claiming)) {
+      claiming.hasMore = true
+      return
+    }
+    await takeNotification(claiming, session)
+  }
+}

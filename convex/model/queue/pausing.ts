@@ -1,0 +1,115 @@
+import { internal } from "../../_generated/api.js"
+import type { Doc, Id } from "../../_generated/dataModel.js"
+import type { MutationCtx } from "../../_generated/server.js"
+import type { Actor } from "../../tables/actor.ts"
+import { recordActivity } from "../accounts/activities.ts"
+import { bumpRoster } from "../agents/roster.ts"
+import { holdHeartbeat, releaseHeartbeat, resumeHeartbeat } from "../heartbeats/heartbeats.ts"
+import { releaseNow } from "../runs/failedAttempts.ts"
+import { notificationOf } from "./fences.ts"
+import { pauseOf } from "./pauses.ts"
+import { leasedSessionsOf, refreshSession } from "./sessions.ts"
+import { wakeFor } from "./wakes.ts"
+
+/** Sessions, or notifications whose sessions, one transaction takes out of the order of claims or puts back. */
+const batch = 200
+const maxLeases = 1_000
+
+/** What is paused: an agent, or with null the account. */
+type Paused = Doc<"agents"> | null
+
+/** Takes a lease back: its work is ready again, without its attempt, and the turn is aborted. */
+const recallPaused = async (ctx: MutationCtx, session: Doc<"sessions">): Promise<void> => {
+  const { lease } = session
+  if (lease === undefined || session.recalled !== undefined) return
+  const row = await notificationOf(ctx, lease.run)
+  if (row?.state === "claimed") await releaseNow(ctx, row)
+  if (lease.kind === "heartbeat") await releaseHeartbeat(ctx, { ...session, lease }, undefined, {})
+  await ctx.db.patch("sessions", session._id, { recalled: "paused" })
+}
+
+/** Takes the agent's due sessions out of the order of claims, 200 at once; the rest follows in batches. */
+export const holdSessions = async (ctx: MutationCtx, agentId: Id<"agents">): Promise<void> => {
+  const agent = await ctx.db.get("agents", agentId)
+  if (agent === null || (await pauseOf(ctx, agent.accountId, agentId)) === null) return
+  const sessions = await ctx.db
+    .query("sessions")
+    .withIndex("by_agent_at", (q) => q.eq("agentId", agentId).gt("at", 0))
+    .take(batch)
+  for (const { _id } of sessions) await ctx.db.patch("sessions", _id, { at: undefined })
+  if (sessions.length === batch) await ctx.scheduler.runAfter(0, internal.scheduled.pauses.hold, { agentId })
+}
+
+/** Puts the sessions of the agent's ready notifications back into the order of claims, from `after` on, in batches. */
+export const offerSessions = async (ctx: MutationCtx, agentId: Id<"agents">, after: number): Promise<void> => {
+  const agent = await ctx.db.get("agents", agentId)
+  if (agent === null || (await pauseOf(ctx, agent.accountId, agentId)) !== null) return
+  const rows = await ctx.db
+    .query("notifications")
+    .withIndex("by_agent", (q) => q.eq("agentId", agentId).eq("state", "ready").gt("_creationTime", after))
+    .take(batch)
+  for (const id of new Set(rows.flatMap(({ sessionId }) => sessionId ?? []))) await refreshSession(ctx, id)
+  const last = rows.at(-1)
+  if (rows.length === batch && last !== undefined) {
+    await ctx.scheduler.runAfter(0, internal.scheduled.pauses.offer, { agentId, after: last._creationTime })
+  }
+  await wakeFor(ctx, { accountId: agent.accountId, agentId })
+}
+
+const leasedSessions = (ctx: MutationCtx, accountId: Id<"accounts">, agent: Paused) =>
+  agent !== null
+    ? leasedSessionsOf(ctx, agent._id)
+    : ctx.db
+        .query("sessions")
+        .withIndex("by_runtime", (q) => q.eq("accountId", accountId).gt("leaseRuntimeId", ""))
+        .take(maxLeases)
+
+const note = (ctx: MutationCtx, accountId: Id<"accounts">, agent: Paused, actor: Actor, is: "paused" | "resumed") =>
+  recordActivity(ctx, {
+    accountId,
+    actor,
+    type: `${agent === null ? "account" : "agent"}_${is}`,
+    summary: `${agent === null ? "all agents are" : `agent ${agent.slug} is`} ${is}`
+  })
+
+/**
+ * Pauses an agent or the account: nothing of it is claimed, heartbeats included. Running turns continue, or with
+ * `release` are aborted; their work waits then, without an attempt. Pausing twice changes nothing but that. Reads the
+ * leases to release, and of an agent its due sessions, 200 in this transaction.
+ */
+export const pause = async (
+  ctx: MutationCtx,
+  accountId: Id<"accounts">,
+  agent: Paused,
+  { actor, release }: { readonly actor: Actor; readonly release: boolean }
+): Promise<void> => {
+  if ((await pauseOf(ctx, accountId, agent?._id)) === null) {
+    await ctx.db.insert("pauses", { accountId, ...(agent === null ? {} : { agentId: agent._id }), by: actor })
+    if (agent !== null) {
+      await holdHeartbeat(ctx, agent._id)
+      await holdSessions(ctx, agent._id)
+      await bumpRoster(ctx, accountId)
+    }
+    await note(ctx, accountId, agent, actor, "paused")
+  }
+  if (!release) return
+  for (const session of await leasedSessions(ctx, accountId, agent)) await recallPaused(ctx, session)
+}
+
+/** Ends a pause; what waits is claimed again, an agent's in batches. Reads the pause, and of an agent its ready notifications. */
+export const resume = async (
+  ctx: MutationCtx,
+  accountId: Id<"accounts">,
+  agent: Paused,
+  actor: Actor
+): Promise<void> => {
+  const found = await pauseOf(ctx, accountId, agent?._id)
+  if (found === null) return
+  await ctx.db.delete("pauses", found._id)
+  if (agent !== null) {
+    await resumeHeartbeat(ctx, agent._id)
+    await offerSessions(ctx, agent._id, 0)
+    await bumpRoster(ctx, accountId)
+  }
+  await note(ctx, accountId, agent, actor, "resumed")
+}

@@ -1,0 +1,264 @@
+import type { Infer } from "convex/values"
+import type { Doc, Id } from "../../_generated/dataModel.js"
+import type { MutationCtx, QueryCtx } from "../../_generated/server.js"
+import type { requestTokens } from "../../tables/runs.ts"
+import type { lease } from "../../tables/sessions.ts"
+import { settleShown, type TurnState } from "../contexts/seenTasks.ts"
+import { randomHex } from "../database/randomHex.ts"
+import { sha256 } from "../database/sha256.ts"
+import { pauseOf } from "./pauses.ts"
+import { wakeFor } from "./wakes.ts"
+
+export type Lease = Infer<typeof lease>
+export type LeasedSession = Doc<"sessions"> & { readonly lease: Lease }
+
+/** The agent's session for its heartbeats, or for its deliveries: of one task, or of all if none is named. */
+export interface SessionOf {
+  readonly kind: Doc<"sessions">["kind"]
+  readonly taskId?: Id<"tasks">
+}
+
+/** The session in which a turn of the agent runs, made if there is none. Reads one row. */
+export const sessionFor = async (
+  ctx: Pick<MutationCtx, "db">,
+  agent: Pick<Doc<"agents">, "_id" | "accountId" | "firstGeneration">,
+  { kind, taskId }: SessionOf
+): Promise<Doc<"sessions">> => {
+  const found = await ctx.db
+    .query("sessions")
+    .withIndex("by_agent", (q) => q.eq("agentId", agent._id).eq("kind", kind).eq("taskId", taskId))
+    .unique()
+  if (found !== null) return found
+  const id = await ctx.db.insert("sessions", {
+    accountId: agent.accountId,
+    agentId: agent._id,
+    kind,
+    ...(taskId === undefined ? {} : { taskId }),
+    generation: agent.firstGeneration,
+    fenceSecret: randomHex(16),
+    epoch: 0,
+    stoppedRuns: []
+  })
+  const made = await ctx.db.get("sessions", id)
+  if (made === null) throw new Error("An inserted session is gone.")
+  return made
+}
+
+/**
+ * The first generation for the sessions of a new agent: beyond each that earlier agents of its slug have used, because
+ * the gateway's keys hold the slug. Reads two rows.
+ */
+export const firstGenerationFor = async (
+  ctx: Pick<QueryCtx, "db">,
+  accountId: Id<"accounts">,
+  slug: string
+): Promise<number> => {
+  const former = await ctx.db
+    .query("agents")
+    .withIndex("by_slug_ever", (q) => q.eq("accountId", accountId).eq("slug", slug))
+    .order("desc")
+    .first()
+  if (former === null) return 1
+  const last = await ctx.db
+    .query("sessions")
+    .withIndex("by_generation", (q) => q.eq("agentId", former._id))
+    .order("desc")
+    .first()
+  // A turn of the removed agent that is still running may try the generation after its session's.
+  return last === null ? former.firstGeneration : last.generation + 2
+}
+
+/**
+ * The mark of the fences in the session's prompts: the same for every turn of a generation, so that a provider's prompt
+ * cache can reuse what came before, and unknown to other generations.
+ */
+export const fenceMarkOf = async ({ fenceSecret }: Doc<"sessions">, generation: number): Promise<string> =>
+  (await sha256(`${fenceSecret} ${generation}`)).slice(0, 16)
+
+/** The runs other than this one whose texts the generation may still hold although they were stopped. */
+export const stoppedBefore = (session: Doc<"sessions">, generation: number, run: string): Array<string> =>
+  generation === session.generation ? session.stoppedRuns.filter((each) => each !== run) : []
+
+/** The session's ready notification that comes next, due or not. Reads at most one row. */
+export const nextOf = (ctx: Pick<QueryCtx, "db">, sessionId: Id<"sessions">): Promise<Doc<"notifications"> | null> =>
+  ctx.db
+    .query("notifications")
+    .withIndex("by_session", (q) => q.eq("sessionId", sessionId).eq("state", "ready"))
+    .first()
+
+/** The place of a free session in the order of claims: none while its agent is paused. Reads at most one row. */
+const orderKeyOf = async (
+  ctx: Pick<QueryCtx, "db">,
+  session: Doc<"sessions">,
+  next: Doc<"notifications"> | null
+): Promise<number | undefined> => {
+  if (next === null || (await pauseOf(ctx, session.accountId, session.agentId)) !== null) return undefined
+  return next.at
+}
+
+/**
+ * Puts the session of new or changed work into the order of claims, and wakes the runtimes if that makes it due. Work that
+ * waits for the agent's heartbeat is left to the end of that.
+ */
+export const offer = async (ctx: Pick<MutationCtx, "db">, session: Doc<"sessions">, at: number): Promise<void> => {
+  if (session.lease !== undefined || (session.at !== undefined && session.at <= at)) return
+  if ((await pauseOf(ctx, session.accountId, session.agentId)) !== null) return
+  await ctx.db.patch("sessions", session._id, { at })
+  const now = Date.now()
+  if (at > now || (session.at !== undefined && session.at <= now)) return
+  if (!(await hasLease(ctx, session.agentId, "heartbeat"))) await wakeFor(ctx, session)
+}
+
+/** Gateways archive or delete a session after thirty days of silence, and may refuse its turns from then on. */
+const keptByGatewayMs = 14 * 24 * 60 * 60 * 1_000
+
+/** The generation of the session's next turn: another one if that was asked for, or after a long silence. */
+const generationNow = ({ generation, nextGeneration = 0, usedAt }: Doc<"sessions">): number =>
+  Math.max(usedAt !== undefined && usedAt < Date.now() - keptByGatewayMs ? generation + 1 : generation, nextGeneration)
+
+/** Takes the session: the epoch grows, and a rotation that was asked for takes effect. */
+export const takeLease = async (
+  ctx: Pick<MutationCtx, "db">,
+  session: Doc<"sessions">,
+  taken: Omit<Lease, "epoch" | "generation"> & { readonly runsInNextGeneration: boolean }
+): Promise<Lease> => {
+  const { runsInNextGeneration, ...rest } = taken
+  const generation = generationNow(session)
+  const held: Lease = {
+    ...rest,
+    epoch: session.epoch + 1,
+    generation: runsInNextGeneration ? generation + 1 : generation
+  }
+  await ctx.db.patch("sessions", session._id, {
+    generation,
+    nextGeneration: undefined,
+    ...(generation === session.generation ? {} : { historyTokens: undefined }),
+    epoch: held.epoch,
+    lease: held,
+    at: undefined,
+    expiresAt: held.expiresAt,
+    leaseRuntimeId: held.runtimeId,
+    leaseTaskId: held.taskId,
+    ...(held.generation === session.generation ? {} : { stoppedRuns: [] })
+  })
+  return held
+}
+
+/** Offers a lease of the same run again under the next epoch: the process that got the first offer never knew of it. */
+export const offerAgain = async (
+  ctx: Pick<MutationCtx, "db">,
+  session: LeasedSession,
+  expiresAt: number
+): Promise<Lease> => {
+  const held: Lease = { ...session.lease, epoch: session.epoch + 1, expiresAt, claimedAt: Date.now() }
+  await ctx.db.patch("sessions", session._id, { epoch: held.epoch, lease: held, expiresAt })
+  return held
+}
+
+/** The agent's sessions that are leased, at most 1,000. Reads one row each. */
+export const leasedSessionsOf = async (
+  ctx: Pick<QueryCtx, "db">,
+  agentId: Id<"agents">
+): Promise<Array<Doc<"sessions">>> => {
+  const leased: Array<Doc<"sessions">> = []
+  for (const kind of ["heartbeat", "notification"] as const) {
+    const sessions = await ctx.db
+      .query("sessions")
+      .withIndex("by_agent_expiry", (q) => q.eq("agentId", agentId).eq("kind", kind).gt("expiresAt", 0))
+      .take(1_000 - leased.length)
+    leased.push(...sessions)
+  }
+  return leased
+}
+
+/** Whether a run of this kind of the agent holds a lease. Reads at most one row. */
+export const hasLease = async (
+  ctx: Pick<QueryCtx, "db">,
+  agentId: Id<"agents">,
+  kind: Doc<"sessions">["kind"]
+): Promise<boolean> => {
+  const leased = await ctx.db
+    .query("sessions")
+    .withIndex("by_agent_expiry", (q) => q.eq("agentId", agentId).eq("kind", kind).gt("expiresAt", 0))
+    .first()
+  return leased !== null
+}
+
+/** Whether a session of the agent is due and not claimed. Reads at most one row. */
+export const hasDueSession = async (
+  ctx: Pick<QueryCtx, "db">,
+  agentId: Id<"agents">,
+  now: number
+): Promise<boolean> => {
+  const due = await ctx.db
+    .query("sessions")
+    .withIndex("by_agent_at", (q) => q.eq("agentId", agentId).gt("at", 0).lte("at", now))
+    .first()
+  return due !== null
+}
+
+/** Whether some work of the agent is due and not claimed: a session's or its heartbeat. Reads at most two rows. */
+const hasDueWork = async (ctx: Pick<QueryCtx, "db">, agentId: Id<"agents">, now: number): Promise<boolean> => {
+  if (await hasDueSession(ctx, agentId, now)) return true
+  const heartbeat = await ctx.db
+    .query("heartbeats")
+    .withIndex("by_agent", (q) => q.eq("agentId", agentId).gt("at", 0).lte("at", now))
+    .first()
+  return heartbeat !== null
+}
+
+/** How a lease ends: what became of the turn, and in which generation the session goes on. */
+export interface LeaseEnd {
+  readonly turn: TurnState
+  /** The session's own unless the run completed in another. */
+  readonly generation?: number
+  /** If its turn was answered and the gateway counted tokens. */
+  readonly requestTokens?: Infer<typeof requestTokens>
+  /** Its history has grown past the limit: the next generation begins, unless work of the session waits. */
+  readonly isHistoryLong?: boolean
+}
+
+/**
+ * What the session keeps of its history's length. A history that became shorter was compacted or reset by the gateway:
+ * the full texts before this turn may be gone from it.
+ */
+const historyOf = ({ generation, historyTokens, lease }: LeasedSession, end: LeaseEnd) => {
+  if (end.requestTokens === undefined) return {}
+  const { first, least } = end.requestTokens
+  const isShorter = lease.generation === generation && historyTokens !== undefined && first < 0.9 * historyTokens
+  return { historyTokens: least, ...(isShorter ? { historyFrom: lease.epoch } : {}) }
+}
+
+/**
+ * Frees the session, puts it back into the order of claims, and wakes the runtimes if the agent has due work. Reads three
+ * rows, and one more if the turn was not answered.
+ */
+export const endLease = async (ctx: Pick<MutationCtx, "db">, session: LeasedSession, end: LeaseEnd): Promise<void> => {
+  await settleShown(ctx, session, end.turn)
+  const next = await nextOf(ctx, session._id)
+  const generation = end.generation ?? session.generation
+  const startsOver = end.isHistoryLong === true && next === null
+  await ctx.db.patch("sessions", session._id, {
+    lease: undefined,
+    at: await orderKeyOf(ctx, session, next),
+    expiresAt: undefined,
+    leaseRuntimeId: undefined,
+    recalled: undefined,
+    usedAt: Date.now(),
+    leaseTaskId: undefined,
+    lastRequest: session.lastRequest,
+    generation,
+    ...(end.turn === "answered" ? { stoppedRuns: [] } : {}),
+    ...(startsOver ? { nextGeneration: Math.max(session.nextGeneration ?? 0, generation + 1) } : {}),
+    ...historyOf(session, end)
+  })
+  if (await hasDueWork(ctx, session.agentId, Date.now())) await wakeFor(ctx, session)
+}
+
+/** Brings the order key of a free session in line with its notifications, which became fewer or wait longer. */
+export const refreshSession = async (ctx: Pick<MutationCtx, "db">, sessionId: Id<"sessions">): Promise<void> => {
+  const session = await ctx.db.get("sessions", sessionId)
+  if (session === null || session.lease !== undefined) return
+  const at = await orderKeyOf(ctx, session, await nextOf(ctx, sessionId))
+  if (at !== session.at) await ctx.db.patch("sessions", sessionId, { at })
+}

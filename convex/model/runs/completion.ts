@@ -1,0 +1,137 @@
+import type { Infer } from "convex/values"
+import type { Doc, Id } from "../../_generated/dataModel.js"
+import type { MutationCtx } from "../../_generated/server.js"
+import type { notificationOutcome } from "../../tables/notifications.ts"
+import type { requestTokens } from "../../tables/runs.ts"
+import { refusal } from "../access/refusal.ts"
+import { agentActor } from "../accounts/actor.ts"
+import { accountOf, flagsOf } from "../agents/agents.ts"
+import type { TurnState } from "../contexts/seenTasks.ts"
+import { cut } from "../database/cut.ts"
+import { type RefusedEvent, chainOf, maxReasonLength, withRefusals } from "../notifications/events.ts"
+import type { Origin, RunSettings } from "../notifications/origin.ts"
+import { type Fence, endOf, fenced, mustBeNotification } from "../queue/fences.ts"
+import type { LeasedSession } from "../queue/sessions.ts"
+import { decidedOtherwise } from "../tasks/decisions.ts"
+import { moveTask } from "../tasks/tasks.ts"
+import { postMessage } from "../threads/messages.ts"
+import { type Spending, endAttempt } from "../usage/usage.ts"
+import { postFallback, writtenIn } from "./fallback.ts"
+import type { Cause } from "./fallbackMessage.ts"
+import { type Trace, traceOf } from "./traces.ts"
+
+type Notification = Doc<"notifications">
+
+const originOf = (row: Notification, agent: Doc<"agents">, settings: RunSettings): Origin => ({
+  actor: agentActor(agent),
+  hops: row.hops + 1,
+  chain: chainOf(row),
+  settings
+})
+
+const silent: Cause = { class: "TurnSilent", message: "" }
+
+export interface Completion extends Fence, Trace {
+  readonly outcome: Infer<typeof notificationOutcome>
+  readonly turn: TurnState
+  readonly reply?: string
+  readonly note?: string
+  readonly refused?: ReadonlyArray<RefusedEvent>
+  readonly reason?: string
+  readonly truncated?: boolean
+  readonly usage?: Spending
+  readonly requestTokens?: Infer<typeof requestTokens>
+  readonly isHistoryLong?: boolean
+  readonly settings: RunSettings
+}
+
+/**
+ * Moves an assigned task on once an assignee that may change statuses has begun: it replied, or it acted. A person who
+ * set it back to assigned during the turn has the last word.
+ */
+const beginWork = async (
+  ctx: MutationCtx,
+  agent: Doc<"agents">,
+  lease: LeasedSession["lease"],
+  task: Doc<"tasks">,
+  origin: Origin
+): Promise<void> => {
+  if (task.status !== "assigned" || !task.assigneeIds.includes(agent._id)) return
+  if (decidedOtherwise(task, lease, { status: "in_progress" }) !== null) return
+  if (!flagsOf(await accountOf(ctx, task.accountId), agent).canModifyTaskStatus) return
+  await moveTask(ctx, task, { to: "in_progress" }, origin)
+}
+
+/** Posts what the run says in the thread; answers the message's id. */
+const say = async (
+  ctx: MutationCtx,
+  row: Notification,
+  lease: LeasedSession["lease"],
+  args: Completion
+): Promise<Id<"messages"> | null> => {
+  const reply = args.reply?.trim() ?? ""
+  const note = args.note?.trim() ?? ""
+  if (args.outcome === "fallback") {
+    return await postFallback(ctx, row, args.epoch, reply === "" ? silent : reply)
+  }
+  const isSilent = reply === "" && note === ""
+  if (isSilent && args.outcome !== "replied" && args.outcome !== "acted") return null
+  const task = await ctx.db.get("tasks", row.taskId)
+  const agent = row.agentId === undefined ? null : await ctx.db.get("agents", row.agentId)
+  if (task === null || agent === null) return null
+  const origin = originOf(row, agent, args.settings)
+  const written = writtenIn(row, args.epoch)
+  let messageId: Id<"messages"> | null = null
+  if (reply !== "") {
+    const run = { ...written, ...(args.truncated === true ? { isTruncated: true } : {}) }
+    messageId = await postMessage(ctx, task, { content: reply, kind: "reply", run }, origin)
+  } else if (note !== "") {
+    messageId = await postMessage(ctx, task, { content: note, kind: "note", run: written }, origin)
+  }
+  if (args.outcome === "replied" || args.outcome === "acted") await beginWork(ctx, agent, lease, task, origin)
+  return messageId
+}
+
+/** Stores outcome, reply, usage and what follows from them in this one transaction, and frees the session. */
+export const completeRun = async (
+  ctx: MutationCtx,
+  accountId: Id<"accounts">,
+  args: Completion
+): Promise<{ messageId: string | null; now: number }> => {
+  const now = Date.now()
+  const fence = await fenced<{ messageId: string | null }>(ctx, accountId, args, "complete")
+  if (fence.isRepeated) return { ...fence.answer, now }
+  const { session } = fence
+  const row = withRefusals(await mustBeNotification(ctx, args), args.refused)
+  if (args.outcome === "replied" && (args.reply?.trim() ?? "") === "") {
+    throw refusal("invalid", "outcome replied needs a reply: send its text, or another outcome.")
+  }
+  const messageId = await say(ctx, row, session.lease, args)
+  const answer = { messageId }
+  await ctx.db.patch("notifications", row._id, {
+    state: "delivered",
+    events: row.events,
+    outcome: args.outcome,
+    crashes: 0,
+    endedAt: now,
+    ...(args.reason === undefined ? {} : { outcomeReason: cut(args.reason, maxReasonLength) }),
+    ...(args.outcome === "fallback" ? { hasFallback: true } : {}),
+    ...traceOf(args),
+    ...endOf(args, "complete", answer)
+  })
+  // A generation that was tried for this run is kept now that its attempt completed.
+  const attemptEnd = { end: args.outcome, ...(args.reason === undefined ? {} : { reason: args.reason }) }
+  await endAttempt(
+    ctx,
+    session,
+    args.usage,
+    { ...attemptEnd, ...traceOf(args) },
+    {
+      generation: session.lease.generation,
+      turn: args.turn,
+      isHistoryLong: args.isHistoryLong ?? false,
+      ...(args.requestTokens === undefined ? {} : { requestTokens: args.requestTokens })
+    }
+  )
+  return { ...answer, now }
+}

@@ -1,0 +1,115 @@
+import type { MutationCtx, QueryCtx } from "../../_generated/server.js"
+import { refusal } from "../access/refusal.ts"
+import { cut } from "../database/cut.ts"
+import { sha256 } from "../database/sha256.ts"
+import type { Run } from "./runs.ts"
+
+const maxSummaryLength = 300
+
+const effectsListed = 50
+
+/** What the run did so far, oldest first, at most 50 effects. Reads one row each. */
+export const effectsOf = async (ctx: Pick<QueryCtx, "db">, runId: string) => {
+  const effects = await ctx.db
+    .query("effects")
+    .withIndex("by_run", (q) => q.eq("runId", runId))
+    .take(effectsListed)
+  return effects.map(({ _creationTime: at, summary, tool }) => ({ tool, summary, at }))
+}
+
+/** How many effects one run may have; far beyond what a working agent does. */
+const maxEffects = 200
+/** How many tasks one run may create, and all runs of one chain of agents' turns. */
+const maxTasks = { run: 20, chain: 100 }
+
+/** Arguments with their keys sorted and absent ones left out, so that equal arguments are equal texts. */
+const canonical = (value: unknown): string => {
+  if (Array.isArray(value)) return `[${value.map(canonical).join(",")}]`
+  if (typeof value !== "object" || value === null) return JSON.stringify(value) ?? "null"
+  const entries = Object.entries(value)
+    .filter(([, each]) => each !== undefined)
+    .toSorted(([left], [right]) => (left < right ? -1 : 1))
+  return `{${entries.map(([name, each]) => `${JSON.stringify(name)}:${canonical(each)}`).join(",")}}`
+}
+
+/** Fails with `limit` if the run, or the chain it belongs to, may create no further task. Reads at most 120 small rows. */
+export const mustHaveTasksLeft = async (ctx: MutationCtx, { chain, id }: Run): Promise<void> => {
+  const ofRun = await ctx.db
+    .query("effects")
+    .withIndex("by_key", (q) => q.eq("runId", id).eq("tool", "task_create"))
+    .take(maxTasks.run)
+  if (ofRun.length === maxTasks.run) {
+    throw refusal(
+      "limit",
+      `This turn has created ${maxTasks.run} tasks, the most for one turn: leave the rest to later.`
+    )
+  }
+  const ofChain = await ctx.db
+    .query("effects")
+    .withIndex("by_chain", (q) => q.eq("chain", chain))
+    .take(maxTasks.chain)
+  if (ofChain.length === maxTasks.chain) {
+    throw refusal(
+      "limit",
+      `Agents have created ${maxTasks.chain} tasks since a person set this off, the most without a person: ` +
+        "say in the thread what else is needed, and wait for a person's answer."
+    )
+  }
+}
+
+/** Writes an effect that sets a state and may repeat into the run's list. */
+export const recordEffect = async (ctx: MutationCtx, run: Run, tool: string, summary: string): Promise<void> => {
+  const effects = await ctx.db
+    .query("effects")
+    .withIndex("by_run", (q) => q.eq("runId", run.id))
+    .take(maxEffects)
+  if (effects.length === maxEffects) {
+    throw refusal("limit", `This run has had ${maxEffects} effects, which is the limit: end the turn.`)
+  }
+  await ctx.db.insert("effects", {
+    accountId: run.accountId,
+    runId: run.id,
+    tool,
+    summary: cut(summary, maxSummaryLength),
+    result: null,
+    epoch: run.epoch
+  })
+}
+
+/**
+ * Makes a creation happen once per run and arguments: the first call acts and writes its ledger row in the same
+ * transaction, an identical one gets the first result with `repeated: true`.
+ */
+export const createOnce = async <A extends Record<string, unknown>>(
+  ctx: MutationCtx,
+  run: Run,
+  tool: string,
+  args: Readonly<Record<string, unknown>>,
+  act: () => Promise<{ readonly result: A; readonly summary: string }>
+): Promise<A & { repeated: boolean }> => {
+  const key = await sha256(canonical(args))
+  const found = await ctx.db
+    .query("effects")
+    .withIndex("by_key", (q) => q.eq("runId", run.id).eq("tool", tool).eq("key", key))
+    .first()
+  if (found !== null) return { ...(found.result as A), repeated: true }
+  const effects = await ctx.db
+    .query("effects")
+    .withIndex("by_run", (q) => q.eq("runId", run.id))
+    .take(maxEffects)
+  if (effects.length === maxEffects) {
+    throw refusal("limit", `This run has had ${maxEffects} effects, which is the limit: end the turn.`)
+  }
+  const { result, summary } = await act()
+  await ctx.db.insert("effects", {
+    accountId: run.accountId,
+    runId: run.id,
+    tool,
+    key,
+    summary: cut(summary, maxSummaryLength),
+    result,
+    epoch: run.epoch,
+    ...(tool === "task_create" ? { chain: run.chain } : {})
+  })
+  return { ...result, repeated: false }
+}

@@ -1,0 +1,211 @@
+import { type Infer, v } from "convex/values"
+import type { Doc, Id } from "../../_generated/dataModel.js"
+import type { QueryCtx } from "../../_generated/server.js"
+import { attemptEnd, attemptUsage, runStep } from "../../tables/attempts.ts"
+import { notificationOutcome, notificationType } from "../../tables/notifications.ts"
+import { failure, runKind } from "../../tables/runs.ts"
+import { refusal } from "../access/refusal.ts"
+import { notificationOf } from "../queue/fences.ts"
+import type { Lease } from "../queue/sessions.ts"
+
+/** A run as people and operators list it. */
+export const runView = v.object({
+  /** The notification's id, or the agent and due moment of a heartbeat. */
+  id: v.string(),
+  kind: runKind,
+  agentSlug: v.union(v.string(), v.null()),
+  taskId: v.union(v.string(), v.null()),
+  taskTitle: v.union(v.string(), v.null()),
+  type: v.union(notificationType, v.null()),
+  /** `stopping` until the process that ran it has aborted its turn. */
+  state: v.union(
+    v.literal("running"),
+    v.literal("stopping"),
+    v.literal("waiting"),
+    v.literal("delivered"),
+    v.literal("dead"),
+    v.literal("discarded")
+  ),
+  outcome: v.union(notificationOutcome, v.null()),
+  outcomeReason: v.union(v.string(), v.null()),
+  attempts: v.number(),
+  /** When its attempt was claimed, since when it waits, or when it ended: epoch milliseconds. */
+  at: v.number(),
+  runtimeId: v.union(v.string(), v.null()),
+  traceId: v.union(v.string(), v.null())
+})
+type RunView = Infer<typeof runView>
+
+/** An attempt; of one that is running, or whose process ended, only its claim is known. */
+const attemptView = v.object({
+  epoch: v.number(),
+  claimedAt: v.union(v.number(), v.null()),
+  runtimeId: v.union(v.string(), v.null()),
+  endedAt: v.union(v.number(), v.null()),
+  end: v.union(attemptEnd, v.null()),
+  reason: v.union(v.string(), v.null()),
+  traceId: v.union(v.string(), v.null()),
+  isDelta: v.union(v.boolean(), v.null()),
+  steps: v.array(runStep),
+  stepsLeftOut: v.number(),
+  usage: v.union(attemptUsage, v.null())
+})
+type AttemptView = Infer<typeof attemptView>
+
+/** A notification's run with why it exists, what its attempts did and how the last one failed; times as in the view. */
+export const runDetails = v.object({
+  run: runView,
+  createdAt: v.number(),
+  /** How often it was claimed, whether or not the attempt counted. */
+  claims: v.number(),
+  failures: v.number(),
+  silences: v.number(),
+  nextAttemptAt: v.union(v.number(), v.null()),
+  error: v.union(failure, v.null()),
+  /** Oldest first. */
+  events: v.array(
+    v.object({ type: notificationType, actorName: v.string(), at: v.number(), refusal: v.union(v.string(), v.null()) })
+  ),
+  /** The latest 50, oldest first. */
+  timeline: v.array(attemptView),
+  /** What its tools changed, oldest first; attempts differ in their epoch. */
+  effects: v.array(v.object({ epoch: v.number(), tool: v.string(), summary: v.string(), at: v.number() }))
+})
+
+const slugOf = async (ctx: Pick<QueryCtx, "db">, agentId: Id<"agents"> | undefined): Promise<string | null> =>
+  (agentId === undefined ? null : await ctx.db.get("agents", agentId))?.slug ?? null
+
+/** The notification as a run; `changes` say what its lease adds. Reads two rows. */
+export const toRunView = async (
+  ctx: Pick<QueryCtx, "db">,
+  row: Doc<"notifications">,
+  changes: Partial<RunView> = {}
+): Promise<RunView> => {
+  const task = await ctx.db.get("tasks", row.taskId)
+  const { state } = row
+  return {
+    id: row._id,
+    kind: "notification",
+    agentSlug: await slugOf(ctx, row.agentId),
+    taskId: row.taskId,
+    taskTitle: task?.title ?? null,
+    type: row.type,
+    state: state === "ready" || state === "unread" ? "waiting" : state === "claimed" ? "running" : state,
+    outcome: row.outcome ?? null,
+    outcomeReason: row.outcomeReason ?? null,
+    attempts: row.attempts,
+    at: row.endedAt ?? row.readyAt,
+    runtimeId: null,
+    traceId: row.traceId ?? null,
+    ...changes
+  }
+}
+
+/** The runs whose sessions are leased, heartbeats too, at most `limit`. Reads four rows each. */
+const runningRuns = async (
+  ctx: Pick<QueryCtx, "db">,
+  accountId: Id<"accounts">,
+  limit: number
+): Promise<Array<RunView>> => {
+  const sessions = await ctx.db
+    .query("sessions")
+    .withIndex("by_runtime", (q) => q.eq("accountId", accountId).gt("leaseRuntimeId", ""))
+    .take(limit)
+  const views: Array<RunView> = []
+  for (const { agentId, lease, recalled } of sessions) {
+    if (lease === undefined) continue
+    const state = recalled === undefined ? ("running" as const) : ("stopping" as const)
+    const held = { state, at: lease.claimedAt, runtimeId: lease.runtimeId }
+    const row = await notificationOf(ctx, lease.run)
+    if (row !== null) views.push(await toRunView(ctx, row, held))
+    else {
+      const heartbeat = { id: lease.run, kind: "heartbeat" as const, agentSlug: await slugOf(ctx, agentId), type: null }
+      const unknown = { taskId: null, taskTitle: null, outcome: null, outcomeReason: null, attempts: 1, traceId: null }
+      views.push({ ...heartbeat, ...unknown, ...held })
+    }
+  }
+  return views
+}
+
+/** The runs that are running and waiting, or the latest that ended. Reads three or four rows each. */
+export const listRuns = async (
+  ctx: Pick<QueryCtx, "db">,
+  accountId: Id<"accounts">,
+  { hasEnded, limit }: { readonly hasEnded: boolean; readonly limit: number }
+): Promise<Array<RunView>> => {
+  const views = hasEnded ? [] : await runningRuns(ctx, accountId, limit)
+  const rows = await (
+    hasEnded
+      ? ctx.db
+          .query("notifications")
+          .withIndex("by_ended", (q) => q.eq("accountId", accountId).eq("state", "delivered").gt("endedAt", 0))
+          .order("desc")
+      : ctx.db.query("notifications").withIndex("by_state", (q) => q.eq("accountId", accountId).eq("state", "ready"))
+  ).take(limit - views.length)
+  for (const row of rows) if (row.agentId !== undefined) views.push(await toRunView(ctx, row))
+  return views
+}
+
+const maxEffects = 200
+const maxAttempts = 50
+
+/** The run's attempts, oldest first, with the one that holds the lease. Reads one row each, at most 50. */
+const timelineOf = async (
+  ctx: Pick<QueryCtx, "db">,
+  run: string,
+  held: Lease | undefined
+): Promise<Array<AttemptView>> => {
+  const rows = await ctx.db
+    .query("attempts")
+    .withIndex("by_run", (q) => q.eq("run", run))
+    .order("desc")
+    .take(maxAttempts)
+  const views = rows.toReversed().map((row): AttemptView => {
+    const { claim, end, endedAt, epoch, isDelta = null, reason = null, steps, stepsLeftOut, traceId = null } = row
+    const claimed = { claimedAt: claim?.at ?? null, runtimeId: claim?.runtimeId ?? null }
+    return { epoch, ...claimed, endedAt, end, reason, traceId, isDelta, steps, stepsLeftOut, usage: row.usage }
+  })
+  // The record of a stopped attempt can come before its session is free.
+  if (held === undefined || views.some(({ epoch }) => epoch === held.epoch)) return views
+  const unknown = { endedAt: null, end: null, reason: null, traceId: null, isDelta: null, steps: [], stepsLeftOut: 0 }
+  const { claimedAt, epoch, runtimeId } = held
+  return [...views, { epoch, claimedAt, runtimeId, ...unknown, usage: null }]
+}
+
+/** A notification's run in full; `not_found` for any other. Reads four rows, at most 50 attempts and 200 effects. */
+export const runDetailsOf = async (
+  ctx: Pick<QueryCtx, "db">,
+  accountId: Id<"accounts">,
+  run: string
+): Promise<Infer<typeof runDetails>> => {
+  const row = await notificationOf(ctx, run)
+  if (row === null || row.accountId !== accountId || row.agentId === undefined) {
+    throw refusal("not_found", "No notification of an agent in this account has this id: list its runs.")
+  }
+  const session = row.sessionId === undefined ? null : await ctx.db.get("sessions", row.sessionId)
+  const isHeld = session?.lease?.run === row._id
+  const lease = isHeld ? session.lease : undefined
+  const held = lease === undefined ? {} : { at: lease.claimedAt, runtimeId: lease.runtimeId }
+  const effects = await ctx.db
+    .query("effects")
+    .withIndex("by_run", (q) => q.eq("runId", row._id))
+    .take(maxEffects)
+  const { _creationTime: createdAt, claims, error = null, failures, retryAt: nextAttemptAt = null, silences } = row
+  return {
+    run: await toRunView(ctx, row, isHeld && session.recalled !== undefined ? { ...held, state: "stopping" } : held),
+    createdAt,
+    claims,
+    failures,
+    silences,
+    nextAttemptAt,
+    error,
+    events: row.events.map(({ actor, at, refusal: why = null, type }) => ({
+      type,
+      actorName: actor.name,
+      at,
+      refusal: why
+    })),
+    timeline: await timelineOf(ctx, row._id, lease),
+    effects: effects.map(({ _creationTime: at, epoch, summary, tool }) => ({ epoch, tool, summary, at }))
+  }
+}

@@ -1,0 +1,93 @@
+import { v } from "convex/values"
+import type { AgentFlags } from "../../../src/domain/shared/AgentFlags.ts"
+import type { Doc, Id } from "../../_generated/dataModel.js"
+import type { MutationCtx } from "../../_generated/server.js"
+import { byPolicy, refusal } from "../access/refusal.ts"
+import { agentActor } from "../accounts/actor.ts"
+import { accountOf, agentOf, flagsOf } from "../agents/agents.ts"
+import { chainOf } from "../notifications/events.ts"
+import { type Origin, type RunSettings, runSettings } from "../notifications/origin.ts"
+import { type Fence, heldSession, notificationOf } from "../queue/fences.ts"
+
+/** What every effect of a run carries in addition to its own arguments. */
+export const fenceArgs = { run: v.string(), session: v.string(), epoch: v.number() }
+export const runArgs = { ...fenceArgs, settings: runSettings }
+
+/** A live run: who acts, for what, and with which permissions. */
+export interface Run {
+  readonly accountId: Id<"accounts">
+  /** The notification's id, or the agent and due moment of a heartbeat: the same in all attempts. */
+  readonly id: string
+  /** The run with which its chain of agents' turns began. */
+  readonly chain: string
+  readonly kind: "notification" | "heartbeat"
+  readonly epoch: number
+  /** When its turn was shown what it knows. */
+  readonly claimedAt: number
+  readonly agent: Doc<"agents">
+  readonly flags: AgentFlags
+  /** The notification's task; a heartbeat has none. */
+  readonly taskId: Id<"tasks"> | null
+  readonly origin: Origin
+}
+
+/** A heartbeat starts a chain at one hop. */
+const heartbeatHops = 1
+
+/** The run that holds the fence; fails with `lease_lost` before anything is written. Reads four rows. */
+export const liveRun = async (
+  ctx: MutationCtx,
+  accountId: Id<"accounts">,
+  fence: Fence & { readonly settings: RunSettings }
+): Promise<Run> => {
+  const session = await heldSession(ctx, accountId, fence)
+  const { lease } = session
+  const row = await notificationOf(ctx, lease.run)
+  const agent = await agentOf(ctx, accountId, session.agentId)
+  const chain = row === null ? lease.run : chainOf(row)
+  return {
+    accountId,
+    id: lease.run,
+    chain,
+    kind: lease.kind,
+    epoch: lease.epoch,
+    claimedAt: lease.claimedAt,
+    agent,
+    flags: flagsOf(await accountOf(ctx, accountId), agent),
+    taskId: row?.taskId ?? null,
+    origin: {
+      actor: agentActor(agent),
+      hops: (row?.hops ?? heartbeatHops) + 1,
+      chain,
+      settings: fence.settings
+    }
+  }
+}
+
+/** Fails with `forbidden` unless the run's agent has the flag. */
+export const mustHaveFlag = (run: Run, flag: keyof AgentFlags): void => {
+  if (!run.flags[flag]) {
+    throw refusal("forbidden", `This agent lacks ${flag}: an owner or admin of the account can grant it.`, byPolicy)
+  }
+}
+
+/** Fails with `forbidden` unless the run's agent is the orchestrator. */
+export const mustOrchestrate = (run: Run): void => {
+  if (!run.agent.isOrchestrator)
+    throw refusal("forbidden", "Only the orchestrator may do this: ask it in the thread.", byPolicy)
+}
+
+/**
+ * Fails with `forbidden` unless the run may act on the task: the orchestrator on any, others on their notification's
+ * task and on tasks they created in this run, in a heartbeat on those they are assigned to.
+ */
+export const mustActOn = (run: Run, task: Doc<"tasks">): void => {
+  const isOwn =
+    run.agent.isOrchestrator ||
+    task._id === run.taskId ||
+    task.createdInRun === run.id ||
+    (run.kind === "heartbeat" && task.assigneeIds.includes(run.agent._id))
+  if (!isOwn) {
+    throw refusal("forbidden", "This run may not act on that task: only on its own, or on tasks it created.", byPolicy)
+  }
+}

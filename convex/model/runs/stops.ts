@@ -1,0 +1,267 @@
+import { internal } from "../../_generated/api.js"
+import type { Doc, Id } from "../../_generated/dataModel.js"
+import type { MutationCtx } from "../../_generated/server.js"
+import type { Actor } from "../../tables/actor.ts"
+import { refusal } from "../access/refusal.ts"
+import { recordActivity } from "../accounts/activities.ts"
+import { cut } from "../database/cut.ts"
+import { giveUpHeartbeat } from "../heartbeats/heartbeats.ts"
+import { heartbeatOf, heartbeatRun } from "../heartbeats/heartbeatSchedule.ts"
+import { makeReadyAgain } from "../notifications/deadLetters.ts"
+import { notWaiting } from "../notifications/events.ts"
+import { type Origin, personOrigin } from "../notifications/origin.ts"
+import { notificationOf } from "../queue/fences.ts"
+import { type LeasedSession, leasedSessionsOf, refreshSession } from "../queue/sessions.ts"
+import { postMessage } from "../threads/messages.ts"
+import { effectsOf } from "./effects.ts"
+
+/** How many notifications one transaction ends. */
+const batch = 30
+/** A task has far fewer running notifications: at most a few of each agent. */
+const maxRunning = 500
+const maxReasonLength = 500
+const effectsShown = 20
+/** How many stopped runs a prompt names. */
+const stoppedRunsKept = 10
+
+/** Who stops runs, and why; the reason may be empty. */
+export interface Stop {
+  readonly actor: Actor
+  readonly reason: string
+}
+
+/** Whose runs are stopped. */
+export type Target = { readonly agentId: Id<"agents"> } | { readonly taskId: Id<"tasks"> }
+
+type Notification = Doc<"notifications">
+
+/** Ends the lease's right to write; it keeps the session until its process has aborted the turn. */
+const recallStopped = (ctx: MutationCtx, session: LeasedSession): Promise<void> =>
+  ctx.db.patch("sessions", session._id, {
+    recalled: "stopped",
+    stoppedRuns: [...session.stoppedRuns, session.lease.run].slice(-stoppedRunsKept)
+  })
+
+const agentNameOf = async (ctx: MutationCtx, agentId: Id<"agents"> | undefined): Promise<string> =>
+  (agentId === undefined ? null : await ctx.db.get("agents", agentId))?.name ?? "an agent"
+
+/** Says in the thread who stopped a turn that had begun, and what it had already done. */
+const postNote = async (ctx: MutationCtx, row: Notification, { actor, reason }: Stop, origin: Origin) => {
+  const task = await ctx.db.get("tasks", row.taskId)
+  if (task === null) return
+  const effects = await effectsOf(ctx, row._id)
+  const shown = effects.slice(-effectsShown).map(({ summary, tool }) => `- ${tool}: ${summary}`)
+  const left = effects.length - shown.length
+  const content = [
+    `${actor.name} stopped the turn of ${await agentNameOf(ctx, row.agentId)}${reason === "" ? "." : `: ${reason}`}`,
+    ...(shown.length === 0
+      ? ["It had changed nothing here."]
+      : ["What it had already done stays:", ...(left > 0 ? [`- ${left} earlier changes`] : []), ...shown])
+  ].join("\n")
+  await postMessage(ctx, task, { content, kind: "note", run: { runId: row._id } }, origin)
+}
+
+/** Ends a ready notification, or a claimed one whose lease is recalled. */
+const endNotification = async (ctx: MutationCtx, row: Notification, stop: Stop, origin: Origin): Promise<void> => {
+  const { actor, reason } = stop
+  await ctx.db.patch("notifications", row._id, {
+    state: "delivered",
+    outcome: "stopped",
+    outcomeReason: cut(`stopped by ${actor.name}${reason === "" ? "" : `: ${reason}`}`, maxReasonLength),
+    endedAt: Date.now(),
+    ...notWaiting,
+    crashes: 0
+  })
+  const session = row.sessionId === undefined ? null : await ctx.db.get("sessions", row.sessionId)
+  if (session !== null && row.state === "ready") {
+    // An attempt that was cut off is as much in the gateway's history as one that is cut off now.
+    if (row.claims > 0 && !session.stoppedRuns.includes(row._id)) {
+      const stoppedRuns = [...session.stoppedRuns, row._id].slice(-stoppedRunsKept)
+      await ctx.db.patch("sessions", session._id, { stoppedRuns })
+    }
+    await refreshSession(ctx, session._id)
+  }
+  if (row.claims > 0) await postNote(ctx, row, stop, origin)
+}
+
+const rowsOf = (ctx: MutationCtx, target: Target, state: "claimed" | "ready", until: number, count: number) =>
+  ("agentId" in target
+    ? ctx.db
+        .query("notifications")
+        .withIndex("by_agent", (q) => q.eq("agentId", target.agentId).eq("state", state).lte("_creationTime", until))
+    : ctx.db
+        .query("notifications")
+        .withIndex("by_task", (q) => q.eq("taskId", target.taskId).eq("state", state).lte("_creationTime", until))
+  ).take(count)
+
+/** Recalls every lease of the target, so that from this commit on none of its turns writes. */
+const recallAll = async (ctx: MutationCtx, target: Target, exceptRun: string | undefined): Promise<number> => {
+  const leased =
+    "agentId" in target
+      ? await leasedSessionsOf(ctx, target.agentId)
+      : await Promise.all(
+          (await rowsOf(ctx, target, "claimed", Infinity, maxRunning)).map(({ sessionId }) =>
+            sessionId === undefined ? null : ctx.db.get("sessions", sessionId)
+          )
+        )
+  let heartbeats = 0
+  for (const session of leased) {
+    if (session?.lease === undefined || session.recalled !== undefined || session.lease.run === exceptRun) continue
+    const { lease } = session
+    await recallStopped(ctx, { ...session, lease })
+    if (lease.kind === "heartbeat") {
+      await giveUpHeartbeat(ctx, session.agentId, lease.run)
+      heartbeats += 1
+    }
+  }
+  return heartbeats
+}
+
+/** Ends a batch of the target's notifications that are no newer than `until`; answers how many. */
+const endBatch = async (
+  ctx: MutationCtx,
+  target: Target,
+  stop: Stop,
+  {
+    exceptRun,
+    origin,
+    until
+  }: { readonly exceptRun: string | undefined; readonly origin: Origin; readonly until: number }
+): Promise<number> => {
+  const claimed = (await rowsOf(ctx, target, "claimed", until, batch + 1)).filter(({ _id }) => _id !== exceptRun)
+  const ready = await rowsOf(ctx, target, "ready", until, batch - Math.min(batch, claimed.length))
+  const rows = [...claimed.slice(0, batch), ...ready]
+  for (const row of rows) await endNotification(ctx, row, stop, origin)
+  return rows.length
+}
+
+/**
+ * Stops every run of an agent or a task: running, ready and retrying ones, but not the run `exceptRun`. All leases are
+ * recalled in this transaction; of the notifications the first 30 end here, the others in scheduled batches, and none of
+ * them is claimed in between. Answers how many runs ended here. Reads the leases, those notifications and their effects.
+ */
+export const stopAll = async (
+  ctx: MutationCtx,
+  accountId: Id<"accounts">,
+  target: Target,
+  stop: Stop,
+  exceptRun?: string,
+  origin: Origin = personOrigin(stop.actor)
+): Promise<number> => {
+  const heartbeats = await recallAll(ctx, target, exceptRun)
+  const ended = await endBatch(ctx, target, stop, { exceptRun, origin, until: Infinity })
+  if (ended === batch) {
+    const { actor, reason } = stop
+    const id = await ctx.db.insert("stops", {
+      accountId,
+      ...target,
+      actor,
+      reason,
+      ...(exceptRun === undefined ? {} : { exceptRun })
+    })
+    await ctx.scheduler.runAfter(0, internal.scheduled.stops.continueStop, { id })
+  }
+  if (ended + heartbeats > 0) {
+    const whose = "agentId" in target ? `of ${await agentNameOf(ctx, target.agentId)}` : "of the task"
+    await recordActivity(ctx, {
+      accountId,
+      type: "runs_stopped",
+      actor: stop.actor,
+      ...("taskId" in target ? { taskId: target.taskId } : {}),
+      summary: `stopped the runs ${whose}${stop.reason === "" ? "" : `: ${cut(stop.reason, 300)}`}`
+    })
+  }
+  return ended + heartbeats
+}
+
+/** The next batch of a stop; the last one deletes its row. */
+export const continueStop = async (ctx: MutationCtx, id: Id<"stops">): Promise<void> => {
+  const found = await ctx.db.get("stops", id)
+  if (found === null) return
+  const { _creationTime: until, actor, agentId, exceptRun, reason, taskId } = found
+  const target = agentId !== undefined ? { agentId } : taskId !== undefined ? { taskId } : null
+  const options = { exceptRun, origin: personOrigin(actor), until }
+  const ended = target === null ? 0 : await endBatch(ctx, target, { actor, reason }, options)
+  if (ended === batch) await ctx.scheduler.runAfter(0, internal.scheduled.stops.continueStop, { id })
+  else await ctx.db.delete("stops", id)
+}
+
+/** The agent's notification or heartbeat of this run; `not_found` if the account has none. Reads two rows. */
+const workOf = async (ctx: MutationCtx, accountId: Id<"accounts">, run: string) => {
+  const row = await notificationOf(ctx, run)
+  if (row !== null && row.accountId === accountId && row.agentId !== undefined) return { row }
+  const agentId = ctx.db.normalizeId("agents", run.split(":")[0] ?? "")
+  const heartbeat = agentId === null ? null : await heartbeatOf(ctx, agentId)
+  if (heartbeat === null || heartbeat.accountId !== accountId) {
+    throw refusal("not_found", "The account has no such run: list its runs.")
+  }
+  return { heartbeat }
+}
+
+/** Stops a heartbeat that runs or waits; answers whether it did. */
+const stopHeartbeat = async (ctx: MutationCtx, heartbeat: Doc<"heartbeats">, run: string): Promise<boolean> => {
+  const session = await ctx.db.get("sessions", heartbeat.sessionId)
+  const isLive = session?.lease?.run === run
+  if (session?.lease !== undefined && isLive) {
+    if (session.recalled !== undefined) return false
+    await recallStopped(ctx, { ...session, lease: session.lease })
+  } else if (heartbeatRun(heartbeat) !== run) return false
+  await giveUpHeartbeat(ctx, heartbeat.agentId, run)
+  return true
+}
+
+/**
+ * Stops one run, whatever it is doing; answers `stopped`, or what it had ended with before. A stopped heartbeat is given
+ * up for the following one. Reads about ten rows, and what a note in the thread reads.
+ */
+export const stopRun = async (
+  ctx: MutationCtx,
+  accountId: Id<"accounts">,
+  run: string,
+  stop: Stop
+): Promise<{ readonly hasStopped: boolean; readonly outcome: string }> => {
+  const { heartbeat, row } = await workOf(ctx, accountId, run)
+  if (heartbeat !== undefined) {
+    if (!(await stopHeartbeat(ctx, heartbeat, run))) return { hasStopped: false, outcome: "ended" }
+  } else {
+    if (row.state !== "ready" && row.state !== "claimed")
+      return { hasStopped: false, outcome: row.outcome ?? row.state }
+    const session = row.sessionId === undefined ? null : await ctx.db.get("sessions", row.sessionId)
+    if (row.state === "claimed" && session?.lease !== undefined && session.recalled === undefined) {
+      await recallStopped(ctx, { ...session, lease: session.lease })
+    }
+    await endNotification(ctx, row, stop, personOrigin(stop.actor))
+  }
+  const agentName = await agentNameOf(ctx, row?.agentId ?? heartbeat?.agentId)
+  await recordActivity(ctx, {
+    accountId,
+    type: "run_stopped",
+    actor: stop.actor,
+    ...(row === undefined ? {} : { taskId: row.taskId }),
+    summary: `stopped ${row === undefined ? "a heartbeat" : "a turn"} of ${agentName}${stop.reason === "" ? "" : `: ${cut(stop.reason, 300)}`}`
+  })
+  return { hasStopped: true, outcome: "stopped" }
+}
+
+/** Makes a stopped notification ready again, with a new budget of attempts; `conflict` if it was not stopped. */
+export const runStoppedAgain = async (
+  ctx: MutationCtx,
+  accountId: Id<"accounts">,
+  run: string,
+  actor: Actor
+): Promise<void> => {
+  const { row } = await workOf(ctx, accountId, run)
+  if (row?.outcome !== "stopped") throw refusal("conflict", "This run was not stopped: list the stopped runs.")
+  const task = await ctx.db.get("tasks", row.taskId)
+  if (task === null || task.status === "archived") {
+    throw refusal("invalid", "The task of this run is archived or gone: nothing can be done for it.")
+  }
+  const agent = await makeReadyAgain(ctx, row)
+  await recordActivity(ctx, {
+    accountId,
+    type: "run_again",
+    actor,
+    taskId: row.taskId,
+    summary: `a stopped ${row.type} of ${agent.name} runs again`
+  })
+}

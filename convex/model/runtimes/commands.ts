@@ -1,0 +1,251 @@
+import type { WithoutSystemFields } from "convex/server"
+import { type Infer, v } from "convex/values"
+import { internal } from "../../_generated/api.js"
+import type { Doc, Id } from "../../_generated/dataModel.js"
+import type { MutationCtx, QueryCtx } from "../../_generated/server.js"
+import { refusal } from "../access/refusal.ts"
+import { recordActivity } from "../accounts/activities.ts"
+import { systemActor } from "../accounts/actor.ts"
+import { cut } from "../database/cut.ts"
+import { pauseOf } from "../queue/pauses.ts"
+import { bootRow, mustBeCurrentBoot } from "./boots.ts"
+import { runtimeRow } from "./runtimes.ts"
+
+const versionChange = {
+  id: v.string(),
+  kind: v.union(v.literal("upgrade"), v.literal("rollback")),
+  runtimeVersion: v.union(v.string(), v.null()),
+  openclawVersion: v.union(v.string(), v.null()),
+  requestedAt: v.number()
+}
+
+/**
+ * What people ask of a runtime. An upgrade or rollback that a boot has taken moves to `underway`, so that it is tried
+ * once, and its next start can report how it went.
+ */
+export const commands = v.object({
+  paused: v.boolean(),
+  restart: v.union(v.object({ id: v.string(), requestedAt: v.number() }), v.null()),
+  upgrade: v.union(v.object(versionChange), v.null()),
+  underway: v.union(
+    v.object({
+      ...versionChange,
+      takenAt: v.number(),
+      takenBy: v.string(),
+      /** How far the boot that took it is, in its words. */
+      message: v.union(v.string(), v.null())
+    }),
+    v.null()
+  )
+})
+
+/** How the last command ended that is not open any more. */
+export const lastCommand = v.union(
+  v.object({
+    kind: v.union(v.literal("restart"), v.literal("upgrade"), v.literal("rollback")),
+    state: v.union(v.literal("taken"), v.literal("success"), v.literal("failed"), v.literal("rolled_back")),
+    runtimeVersion: v.union(v.string(), v.null()),
+    openclawVersion: v.union(v.string(), v.null()),
+    message: v.union(v.string(), v.null()),
+    requestedAt: v.number()
+  }),
+  v.null()
+)
+
+/** The runtime's commands that have not ended, the oldest first: at most one of each kind. */
+export const openCommands = (
+  ctx: Pick<QueryCtx, "db">,
+  accountId: Id<"accounts">,
+  runtimeId: string
+): Promise<Array<Doc<"runtimeCommands">>> =>
+  ctx.db
+    .query("runtimeCommands")
+    .withIndex("by_open", (q) => q.eq("accountId", accountId).eq("runtimeId", runtimeId).eq("isOpen", true))
+    .take(50)
+
+/** The open commands for a runtime: the pause, the oldest restart, the newest upgrade or rollback. */
+export const commandsFor = async (
+  ctx: Pick<QueryCtx, "db">,
+  accountId: Id<"accounts">,
+  runtimeId: string
+): Promise<Infer<typeof commands>> => {
+  const open = await openCommands(ctx, accountId, runtimeId)
+  const restart = open.find((command) => command.kind === "restart")
+  const changes = open.flatMap(({ kind, ...rest }) => (kind === "restart" ? [] : [{ kind, ...rest }]))
+  const upgrade = changes.findLast((command) => command.state === "pending")
+  const taken = changes.findLast((command) => command.state === "taken")
+  const view = (command: (typeof changes)[number]) => ({
+    id: command._id,
+    kind: command.kind,
+    runtimeVersion: command.runtimeVersion,
+    openclawVersion: command.openclawVersion,
+    requestedAt: command._creationTime
+  })
+  return {
+    paused: (await pauseOf(ctx, accountId)) !== null,
+    restart: restart === undefined ? null : { id: restart._id, requestedAt: restart._creationTime },
+    upgrade: upgrade === undefined ? null : view(upgrade),
+    underway:
+      taken === undefined
+        ? null
+        : {
+            ...view(taken),
+            takenAt: taken.takenAt ?? 0,
+            takenBy: taken.takenBy ?? "",
+            message: taken.message ?? null
+          }
+  }
+}
+
+/** The runtime's last command that ended; one row is read. */
+export const lastCommandOf = async (
+  ctx: Pick<QueryCtx, "db">,
+  accountId: Id<"accounts">,
+  runtimeId: string
+): Promise<Infer<typeof lastCommand>> => {
+  const last = await ctx.db
+    .query("runtimeCommands")
+    .withIndex("by_open", (q) => q.eq("accountId", accountId).eq("runtimeId", runtimeId).eq("isOpen", false))
+    .order("desc")
+    .first()
+  if (last === null || last.state === "pending") return null
+  const { kind, message = null, openclawVersion, runtimeVersion, state } = last
+  return { kind, state, runtimeVersion, openclawVersion, message, requestedAt: last._creationTime }
+}
+
+/** Ends the restarts that were asked for before this start, which has done what they are for. */
+export const endRestarts = async (ctx: MutationCtx, accountId: Id<"accounts">, runtimeId: string): Promise<void> => {
+  for (const command of await openCommands(ctx, accountId, runtimeId)) {
+    if (command.kind !== "restart") continue
+    const message = "The runtime has started since."
+    await ctx.db.patch("runtimeCommands", command._id, { state: "success", isOpen: false, message })
+  }
+}
+
+/** How long nothing may be heard of a taken upgrade before it counts as failed, once its boot is gone. */
+export const upgradeTimeoutMs = 10 * 60 * 1_000
+
+export interface Acknowledgement {
+  readonly runtimeId: string
+  readonly bootId: string
+  readonly command: string
+  readonly result: "taken" | "progress" | "success" | "failed" | "rolled_back"
+  readonly message?: string
+}
+
+const commandOf = async (ctx: MutationCtx, accountId: Id<"accounts">, args: Acknowledgement) => {
+  const id = ctx.db.normalizeId("runtimeCommands", args.command)
+  const command = id === null ? null : await ctx.db.get("runtimeCommands", id)
+  if (command === null || command.accountId !== accountId || command.runtimeId !== args.runtimeId) {
+    throw refusal("not_found", "No such command for this runtime: read service/runtimes:commands again.")
+  }
+  return command
+}
+
+const timeOutIn = (ctx: MutationCtx, id: Id<"runtimeCommands">, ms: number) =>
+  ctx.scheduler.runAfter(ms, internal.scheduled.runtimes.timeOutCommand, { id })
+
+/** How long a command waits for its runtime to take it. */
+const expiryMs = 24 * 60 * 60 * 1_000
+
+/** Writes a command for a runtime, which expires a day later if it is not taken by then. */
+export const addCommand = async (
+  ctx: MutationCtx,
+  command: Omit<WithoutSystemFields<Doc<"runtimeCommands">>, "state" | "isOpen">
+): Promise<Id<"runtimeCommands">> => {
+  const id = await ctx.db.insert("runtimeCommands", { ...command, state: "pending", isOpen: true })
+  await timeOutIn(ctx, id, expiryMs)
+  return id
+}
+
+/**
+ * Writes what became of a command. A restart ends when it is taken; an upgrade when its next start reports, or ten
+ * minutes after the last word of the boot that took it. A command is taken by one boot only: another gets `conflict`.
+ */
+export const acknowledgeCommand = async (
+  ctx: MutationCtx,
+  accountId: Id<"accounts">,
+  args: Acknowledgement
+): Promise<void> => {
+  await mustBeCurrentBoot(ctx, accountId, args.runtimeId, args.bootId)
+  const command = await commandOf(ctx, accountId, args)
+  const said = args.message === undefined ? {} : { message: cut(args.message, 500) }
+  switch (args.result) {
+    case "taken": {
+      if (command.takenBy === args.bootId) return
+      if (command.state !== "pending") {
+        throw refusal("conflict", "This command was taken or replaced: do not act on it.", { reason: "taken" })
+      }
+      const isRestart = command.kind === "restart"
+      const now = Date.now()
+      await ctx.db.patch("runtimeCommands", command._id, {
+        state: "taken",
+        isOpen: !isRestart,
+        takenAt: now,
+        heardAt: now,
+        takenBy: args.bootId,
+        ...said
+      })
+      if (!isRestart) await timeOutIn(ctx, command._id, upgradeTimeoutMs)
+      break
+    }
+    case "progress":
+      // People see it beside the runtime; the activities tell beginning and end.
+      if (command.isOpen && command.state === "taken" && command.takenBy === args.bootId) {
+        await ctx.db.patch("runtimeCommands", command._id, { heardAt: Date.now(), ...said })
+      }
+      return
+    default:
+      // A late success replaces the failure that the timeout wrote; any other second report changes nothing.
+      if (!command.isOpen && !(command.state === "failed" && args.result === "success")) return
+      await ctx.db.patch("runtimeCommands", command._id, { state: args.result, isOpen: false, ...said })
+  }
+  const detail = args.result === "failed" && args.message !== undefined ? `, ${cut(args.message, 300)}` : ""
+  await recordActivity(ctx, {
+    accountId,
+    type: "runtime_command",
+    actor: systemActor,
+    summary: `${command.kind} of ${cut(args.runtimeId, 100)}: ${args.result.replace("_", " ")}${detail}`
+  })
+}
+
+/** Ends a command without success, and tells people. */
+const giveUp = async (ctx: MutationCtx, command: Doc<"runtimeCommands">, message: string, summary: string) => {
+  await ctx.db.patch("runtimeCommands", command._id, { state: "failed", isOpen: false, message })
+  await recordActivity(ctx, {
+    accountId: command.accountId,
+    type: "runtime_command",
+    actor: systemActor,
+    summary: `${command.kind} of ${cut(command.runtimeId, 100)}: failed, ${summary}`
+  })
+}
+
+/**
+ * Gives up a command that no boot has taken within a day, and an upgrade of which nothing was heard for ten minutes.
+ * While the boot that took it is still there, finishing its turns, the minutes have not begun.
+ */
+export const timeOutCommand = async (ctx: MutationCtx, id: Id<"runtimeCommands">): Promise<void> => {
+  const command = await ctx.db.get("runtimeCommands", id)
+  if (command === null || !command.isOpen) return
+  const now = Date.now()
+  if (command.state === "pending") {
+    await giveUp(ctx, command, "The runtime did not take it within a day.", "not taken within a day")
+    return
+  }
+  const runtime = await runtimeRow(ctx, command.accountId, command.runtimeId)
+  const boot = await bootRow(ctx, command.accountId, command.runtimeId)
+  const isItsBootThere = runtime !== null && runtime.status !== "offline" && boot?.bootId === command.takenBy
+  const heardAt = isItsBootThere ? now : (command.heardAt ?? command.takenAt ?? 0)
+  const left = heardAt + upgradeTimeoutMs - now
+  if (left > 0) {
+    await timeOutIn(ctx, id, left)
+    return
+  }
+  const versions = runtime?.versions
+  const runs =
+    versions === undefined
+      ? ""
+      : ` The runtime last reported ${versions.runtime}${versions.openclaw === null ? "" : ` with OpenClaw ${versions.openclaw}`}.`
+  const message = `No runtime of the target versions reported within ten minutes.${runs}`
+  await giveUp(ctx, command, message, "nothing was heard for ten minutes")
+}

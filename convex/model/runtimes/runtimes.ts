@@ -1,0 +1,74 @@
+import type { Doc, Id } from "../../_generated/dataModel.js"
+import type { MutationCtx, QueryCtx } from "../../_generated/server.js"
+import { bootRow } from "./boots.ts"
+
+/** The presence of a runtime, by its RUNTIME_ID. Reads one row. */
+export const runtimeRow = (
+  ctx: Pick<QueryCtx, "db">,
+  accountId: Id<"accounts">,
+  runtimeId: string
+): Promise<Doc<"runtimes"> | null> =>
+  ctx.db
+    .query("runtimes")
+    .withIndex("by_runtime", (q) => q.eq("accountId", accountId).eq("runtimeId", runtimeId))
+    .unique()
+
+const withStatus = (ctx: Pick<QueryCtx, "db">, accountId: Id<"accounts">, status: Doc<"runtimes">["status"]) =>
+  ctx.db.query("runtimes").withIndex("by_account", (q) => q.eq("accountId", accountId).eq("status", status))
+
+/** The account's runtimes that are not offline, however many others are: at most 25 of each status, one row read each. */
+export const runningRuntimes = async (
+  ctx: Pick<QueryCtx, "db">,
+  accountId: Id<"accounts">
+): Promise<Array<Doc<"runtimes">>> => {
+  const running: Array<Doc<"runtimes">> = []
+  for (const status of ["online", "degraded", "draining", "booting"] as const) {
+    running.push(...(await withStatus(ctx, accountId, status).order("desc").take(25)))
+  }
+  return running
+}
+
+/** The account's offline runtimes that were last heard of before that moment, the latest first. One row is read each. */
+export const offlineRuntimes = (
+  ctx: Pick<QueryCtx, "db">,
+  accountId: Id<"accounts">,
+  before: number,
+  count: number
+): Promise<Array<Doc<"runtimes">>> =>
+  ctx.db
+    .query("runtimes")
+    .withIndex("by_account", (q) => q.eq("accountId", accountId).eq("status", "offline").lt("lastPulseAt", before))
+    .order("desc")
+    .take(count)
+
+const forgetBatch = 50
+
+/**
+ * Deletes runtimes that are offline and were last heard of before that moment, with their boots, last claims and
+ * commands, at most 50 of each per call; answers whether there may be more. Where each start has a RUNTIME_ID of its own their number would grow for ever.
+ */
+export const forgetRuntimes = async (ctx: MutationCtx, before: number, count: number): Promise<boolean> => {
+  const runtimes = await ctx.db
+    .query("runtimes")
+    .withIndex("by_status", (q) => q.eq("status", "offline").lt("lastPulseAt", before))
+    .take(count)
+  let isMore = runtimes.length === count
+  for (const { _id, accountId, runtimeId } of runtimes) {
+    const boot = await bootRow(ctx, accountId, runtimeId)
+    if (boot !== null) await ctx.db.delete("boots", boot._id)
+    const commands = await ctx.db
+      .query("runtimeCommands")
+      .withIndex("by_open", (q) => q.eq("accountId", accountId).eq("runtimeId", runtimeId))
+      .take(forgetBatch)
+    for (const command of commands) await ctx.db.delete("runtimeCommands", command._id)
+    // The runtime's row goes last, so that the next batch finds what is left.
+    if (commands.length === forgetBatch) isMore = true
+    else await ctx.db.delete("runtimes", _id)
+  }
+  return isMore
+}
+
+/** Whether a runtime of the account serves it now; only then are its agents online. Reads at most one row. */
+export const isOnline = async (ctx: Pick<QueryCtx, "db">, accountId: Id<"accounts">): Promise<boolean> =>
+  (await withStatus(ctx, accountId, "online").first()) !== null ||
+  (await withStatus(ctx, accountId, "degraded").first()) !== null

@@ -1,0 +1,44 @@
+import { canAgentMarkDone, nextStatusesFor, type TaskStatus } from "../../../src/domain/shared/TaskStatus.ts"
+import type { Doc } from "../../_generated/dataModel.js"
+import type { MutationCtx } from "../../_generated/server.js"
+import { byPolicy, refusal } from "../access/refusal.ts"
+import { mustActOn, mustHaveFlag, type Run } from "../runs/runs.ts"
+import { decidedOtherwise } from "./decisions.ts"
+import { type Move, moveTask } from "./tasks.ts"
+
+/** Fails with `forbidden` or `invalid` unless the run's agent may set the task to this status now. */
+export const mustMayMove = (run: Run, task: Doc<"tasks">, to: TaskStatus): void => {
+  mustHaveFlag(run, "canModifyTaskStatus")
+  mustActOn(run, task)
+  if (to === task.status) return
+  const agent = { isOrchestrator: run.agent.isOrchestrator, flags: run.flags }
+  if (to === "done" && run.kind === "heartbeat") {
+    throw refusal("forbidden", "A heartbeat does not end tasks: leave done to the review.", byPolicy)
+  }
+  if (to === "done" && task.status === "review" && !canAgentMarkDone(agent, task.status)) {
+    throw refusal("forbidden", "Only a reviewer or an agent with canMarkDone may set done: ask for a review.", byPolicy)
+  }
+  const next = nextStatusesFor(agent, task.status, task.assigneeIds.length)
+  if (!next.includes(to)) {
+    const allowed = next.length === 0 ? "no other status" : next.join(", ")
+    throw refusal("invalid", `A task in ${task.status} cannot be set to ${to} by this agent: allowed is ${allowed}.`)
+  }
+}
+
+/** Sets a task's status for an agent's run, unless a person has set another since its turn began. */
+export const setStatusInRun = async (
+  ctx: MutationCtx,
+  run: Run,
+  task: Doc<"tasks">,
+  move: {
+    readonly to: TaskStatus
+    readonly blockedReason?: string | undefined
+  }
+): Promise<Move> => {
+  mustHaveFlag(run, "canModifyTaskStatus")
+  mustActOn(run, task)
+  const reason = decidedOtherwise(task, run, { status: move.to })
+  if (reason !== null) return { task, previousStatus: task.status, path: [], reason }
+  mustMayMove(run, task, move.to)
+  return await moveTask(ctx, task, move, run.origin)
+}

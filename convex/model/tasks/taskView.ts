@@ -1,0 +1,89 @@
+import { type Infer, v } from "convex/values"
+import type { Doc, Id } from "../../_generated/dataModel.js"
+import type { QueryCtx } from "../../_generated/server.js"
+import { actor } from "../../tables/actor.ts"
+import { taskStatus } from "../../tables/tasks.ts"
+import { refusal } from "../access/refusal.ts"
+import { agentRef, toAgentRef } from "../agents/agents.ts"
+import { cut } from "../database/cut.ts"
+
+/** The label of the one task that is the people's chat with the orchestrator. */
+export const orchestratorChatLabel = "system:orchestrator-chat"
+
+export const limits = { title: 300, description: 20_000, label: 64, reason: 2_000 }
+
+/** A task as agents and people see it; times are epoch milliseconds. */
+export const taskView = v.object({
+  id: v.string(),
+  title: v.string(),
+  description: v.string(),
+  status: taskStatus,
+  priority: v.number(),
+  labels: v.array(v.string()),
+  assignees: v.array(agentRef),
+  blockedReason: v.union(v.string(), v.null()),
+  dueDate: v.union(v.number(), v.null()),
+  prNumber: v.union(v.number(), v.null()),
+  isOrchestratorChat: v.boolean(),
+  createdBy: actor,
+  updatedAt: v.number()
+})
+
+export type TaskView = Infer<typeof taskView>
+
+/** The tasks as seen, descriptions cut; reads one row per distinct assignee that is not among the known agents. */
+export const toTaskViews = async (
+  ctx: Pick<QueryCtx, "db">,
+  tasks: ReadonlyArray<Doc<"tasks">>,
+  descriptionLength = limits.description,
+  known: ReadonlyArray<Doc<"agents">> = []
+): Promise<Array<TaskView>> => {
+  const agents = new Map<Id<"agents">, Infer<typeof agentRef>>()
+  for (const agentId of new Set(tasks.flatMap((task) => task.assigneeIds))) {
+    const agent = known.find(({ _id }) => _id === agentId) ?? (await ctx.db.get("agents", agentId))
+    if (agent !== null) agents.set(agentId, toAgentRef(agent))
+  }
+  return tasks.map((task) => ({
+    id: task._id,
+    title: task.title,
+    description: cut(task.description, descriptionLength),
+    status: task.status,
+    priority: task.priority,
+    labels: task.labels,
+    assignees: task.assigneeIds.flatMap((agentId) => agents.get(agentId) ?? []),
+    blockedReason: task.blockedReason,
+    dueDate: task.dueDate,
+    prNumber: task.prNumber,
+    isOrchestratorChat: task.isOrchestratorChat,
+    createdBy: task.createdBy,
+    updatedAt: task.updatedAt
+  }))
+}
+
+/** The task as seen; reads one row per assignee that is not among the known agents. */
+export const toTaskView = async (
+  ctx: Pick<QueryCtx, "db">,
+  task: Doc<"tasks">,
+  known: ReadonlyArray<Doc<"agents">> = []
+): Promise<TaskView> => {
+  const [view] = await toTaskViews(ctx, [task], limits.description, known)
+  if (view === undefined) throw new Error("One task makes one view.")
+  return view
+}
+
+/** The characters a task's row holds, as reads are counted; its search text repeats title and description. */
+export const taskSize = (task: Doc<"tasks">): number => 2 * (task.title.length + task.description.length)
+
+/** The account's task of this id; `not_found` for any other. Reads one row. */
+export const taskOf = async (
+  ctx: Pick<QueryCtx, "db">,
+  accountId: Id<"accounts">,
+  taskId: string
+): Promise<Doc<"tasks">> => {
+  const id = ctx.db.normalizeId("tasks", taskId)
+  const task = id === null ? null : await ctx.db.get("tasks", id)
+  if (task === null || task.accountId !== accountId) {
+    throw refusal("not_found", "No such task in this account: check the task id.")
+  }
+  return task
+}

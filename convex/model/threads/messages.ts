@@ -1,0 +1,101 @@
+import { type Infer, v } from "convex/values"
+import type { Doc, Id } from "../../_generated/dataModel.js"
+import type { MutationCtx } from "../../_generated/server.js"
+import { actor } from "../../tables/actor.ts"
+import { notificationType } from "../../tables/notifications.ts"
+import { messageKind } from "../../tables/threads.ts"
+import { cut } from "../database/cut.ts"
+import { forgetLoops } from "../limits/taskLoops.ts"
+import { fanOutMessage } from "../notifications/fanOut.ts"
+import { type Origin } from "../notifications/origin.ts"
+import { recordSign } from "../tasks/participants.ts"
+import { createDocument, maxContentLength } from "./documents.ts"
+
+/** A message of a thread. */
+export const messageView = v.object({
+  id: v.string(),
+  author: actor,
+  content: v.string(),
+  kind: messageKind,
+  createdAt: v.number(),
+  /** The content was cut for whoever asked. */
+  isCut: v.boolean(),
+  /** The type of what a reply answered. */
+  answersType: v.union(notificationType, v.null())
+})
+export type MessageView = Infer<typeof messageView>
+
+/** The longest content a message holds, in characters. */
+export const maxMessageLength = 100_000
+const cutMark = "\n\n[cut: the message was too long]"
+
+/** Keeps what a thread does not hold as a document of the task; answers the message that names it. */
+const keepAsDocument = async (
+  ctx: MutationCtx,
+  task: Doc<"tasks">,
+  content: string,
+  by: Origin["actor"]
+): Promise<string> => {
+  const isCut = content.length > maxContentLength
+  const documentId = await createDocument(
+    ctx,
+    task.accountId,
+    {
+      title: cut(`${by.name}: ${task.title}`, 200),
+      content: isCut ? cut(content, maxContentLength - cutMark.length) + cutMark : content,
+      type: "note"
+    },
+    { actor: by, taskId: task._id }
+  )
+  return `This message has ${content.length} characters, more than a thread holds. It is the task's document ${documentId}.`
+}
+
+/** The message with its content cut to `length` characters. */
+export const toMessageView = (message: Doc<"messages">, length: number): MessageView => ({
+  id: message._id,
+  author: message.author,
+  content: cut(message.content, length),
+  kind: message.kind,
+  createdAt: message._creationTime,
+  isCut: message.content.length > length,
+  answersType: message.answersType ?? null
+})
+
+/**
+ * Writes a message into the thread and notifies everyone concerned. A message that a thread does not hold becomes a
+ * document of the task, and its mentions count all the same. Writes no row that the messages of other authors in the
+ * task write too.
+ */
+export const postMessage = async (
+  ctx: MutationCtx,
+  task: Doc<"tasks">,
+  message: {
+    readonly content: string
+    readonly kind: Doc<"messages">["kind"]
+    readonly run?: Pick<Doc<"messages">, "runId" | "epoch" | "answersType" | "isTruncated">
+  },
+  origin: Origin
+): Promise<Id<"messages">> => {
+  const content =
+    message.content.length > maxMessageLength
+      ? await keepAsDocument(ctx, task, message.content, origin.actor)
+      : message.content
+  const id = await ctx.db.insert("messages", {
+    accountId: task.accountId,
+    taskId: task._id,
+    author: origin.actor,
+    content,
+    kind: message.kind,
+    hops: origin.hops,
+    ...message.run
+  })
+  // A fallback speaks for an agent that said nothing.
+  if (message.kind !== "fallback") await recordSign(ctx, task, origin.actor, "message")
+  if (origin.actor.type === "person") {
+    await forgetLoops(ctx, task._id)
+    if (task.isAtTurnLimit) await ctx.db.patch("tasks", task._id, { isAtTurnLimit: false })
+  }
+  const isQuiet = message.kind === "fallback" || message.kind === "note"
+  await fanOutMessage(ctx, task, { _id: id, content: message.content }, origin, isQuiet)
+  return id
+}
