@@ -5,7 +5,7 @@ import { managerMutation, memberQuery } from "../model/access/personFunctions.ts
 import { refusal } from "../model/access/refusal.ts"
 import { recordActivity } from "../model/accounts/activities.ts"
 import { accountOf, activeAgents, agentOf } from "../model/agents/agents.ts"
-import { countDraws, deleteBudget, spentOf } from "../model/budgets/budgets.ts"
+import { recountDraws, deleteBudget, spentOf } from "../model/budgets/budgets.ts"
 import { budgetsOf, maxBudgets, SpendingBook, undrawn } from "../model/budgets/spendingBook.ts"
 import { taskOf } from "../model/tasks/taskView.ts"
 import { budgetPeriod, budgetUnit } from "../tables/budgets.ts"
@@ -58,7 +58,7 @@ export const set = managerMutation({
       : await ctx.db.insert("budgets", { accountId, ...scope, period, unit, limit, ...undrawn })
     const budget = await ctx.db.get("budgets", id)
     const book = new SpendingBook(ctx, await accountOf(ctx, accountId), Date.now())
-    if (budget !== null) await countDraws(ctx, book, budget)
+    if (budget !== null) await recountDraws(ctx, book, budget)
     const summary = `budget set to ${limit} ${unit} (${period})`
     await recordActivity(ctx, { accountId, type: "budget_set", actor: ctx.actor, summary })
     if (found !== undefined) await ctx.scheduler.runAfter(0, internal.scheduled.budgets.resume, { budgetId: found._id })

@@ -3,7 +3,7 @@ import { memberMutation, memberQuery } from "../model/access/personFunctions.ts"
 import { bounded } from "../model/database/bounded.ts"
 import { listRuns, runDetails, runDetailsOf, runView } from "../model/runs/runList.ts"
 import { stopAnswer, stopArgs, stopRequested } from "../model/runs/stopRequest.ts"
-import { runStoppedAgain } from "../model/runs/stops.ts"
+import { requeueStopped } from "../model/runs/stops.ts"
 
 /** The runs that are running and waiting, or the latest that ended. For members; three or four rows of each are read. */
 export const list = memberQuery({
@@ -35,7 +35,7 @@ export const again = memberMutation({
   args: { run: v.string() },
   returns: v.null(),
   handler: async (ctx, { run }): Promise<null> => {
-    await runStoppedAgain(ctx, ctx.accountId, run, ctx.actor)
+    await requeueStopped(ctx, ctx.accountId, run, ctx.actor)
     return null
   }
 })

@@ -1,7 +1,7 @@
 import { v } from "convex/values"
 import { internal } from "../_generated/api.js"
 import { internalMutation } from "../_generated/server.js"
-import { letGo } from "../model/budgets/budgets.ts"
+import { releaseHeld } from "../model/budgets/budgets.ts"
 
 /**
  * Makes the next hundred notifications that waited for a budget ready again, so that claims judge them again. Scheduled
@@ -11,7 +11,8 @@ export const resume = internalMutation({
   args: { budgetId: v.id("budgets") },
   returns: v.null(),
   handler: async (ctx, { budgetId }): Promise<null> => {
-    if (await letGo(ctx, budgetId)) await ctx.scheduler.runAfter(0, internal.scheduled.budgets.resume, { budgetId })
+    if (await releaseHeld(ctx, budgetId))
+      await ctx.scheduler.runAfter(0, internal.scheduled.budgets.resume, { budgetId })
     return null
   }
 })

@@ -1,6 +1,6 @@
 import { v } from "convex/values"
 import { internalMutation } from "../_generated/server.js"
-import { holdSessions, offerSessions } from "../model/queue/pausing.ts"
+import { holdSessions, requeueSessions } from "../model/queue/pausing.ts"
 
 /** The next sessions of a paused agent. Scheduled by its pause and by itself. */
 export const hold = internalMutation({
@@ -17,7 +17,7 @@ export const offer = internalMutation({
   args: { agentId: v.id("agents"), after: v.number() },
   returns: v.null(),
   handler: async (ctx, { after, agentId }): Promise<null> => {
-    await offerSessions(ctx, agentId, after)
+    await requeueSessions(ctx, agentId, after)
     return null
   }
 })

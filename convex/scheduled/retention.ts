@@ -4,7 +4,7 @@ import type { MutationCtx } from "../_generated/server.js"
 import { internalMutation } from "../_generated/server.js"
 import { seenMs } from "../model/contexts/seenTasks.ts"
 import { notificationOf } from "../model/queue/fences.ts"
-import { forgetRuntimes } from "../model/runtimes/runtimes.ts"
+import { deleteRuntimes } from "../model/runtimes/runtimes.ts"
 import { dayIn } from "../model/usage/days.ts"
 
 const dayMs = 24 * 60 * 60 * 1_000
@@ -19,7 +19,7 @@ const runtimesBatch = 10
  * Those of the rows whose run is forgotten, so that no retry needs them and no one can ask what it did. A heartbeat has no
  * notification. Reads one row per run.
  */
-const ofForgottenRuns = async <Row>(
+const ofDeletedRuns = async <Row>(
   ctx: Pick<MutationCtx, "db">,
   rows: ReadonlyArray<Row>,
   runOf: (row: Row) => string
@@ -36,7 +36,7 @@ const ofForgottenRuns = async <Row>(
 }
 
 /** Deletes the sums of usage of 13 months ago; returns whether there may be more. */
-const forgetSums = async (ctx: MutationCtx, now: number): Promise<boolean> => {
+const deleteSums = async (ctx: MutationCtx, now: number): Promise<boolean> => {
   const firstDay = dayIn("UTC", now - sumsKeptMs)
   const days = await ctx.db
     .query("usageDays")
@@ -64,8 +64,8 @@ export const sweep = internalMutation({
   returns: v.null(),
   handler: async (ctx, { after = 0, attemptsAfter = 0 }): Promise<null> => {
     const before = Date.now() - keptMs
-    let isMore = await forgetRuntimes(ctx, Date.now() - runtimesKeptMs, runtimesBatch)
-    if (await forgetSums(ctx, Date.now())) isMore = true
+    let isMore = await deleteRuntimes(ctx, Date.now() - runtimesKeptMs, runtimesBatch)
+    if (await deleteSums(ctx, Date.now())) isMore = true
     for (const state of ["delivered", "discarded"] as const) {
       const rows = await ctx.db
         .query("notifications")
@@ -84,12 +84,12 @@ export const sweep = internalMutation({
       .query("effects")
       .withIndex("by_creation_time", (q) => q.gt("_creationTime", after).lt("_creationTime", before))
       .take(batch)
-    for (const { _id } of await ofForgottenRuns(ctx, effects, ({ runId }) => runId)) await ctx.db.delete("effects", _id)
+    for (const { _id } of await ofDeletedRuns(ctx, effects, ({ runId }) => runId)) await ctx.db.delete("effects", _id)
     const attempts = await ctx.db
       .query("attempts")
       .withIndex("by_creation_time", (q) => q.gt("_creationTime", attemptsAfter).lt("_creationTime", before))
       .take(batch)
-    for (const { _id } of await ofForgottenRuns(ctx, attempts, ({ run }) => run)) await ctx.db.delete("attempts", _id)
+    for (const { _id } of await ofDeletedRuns(ctx, attempts, ({ run }) => run)) await ctx.db.delete("attempts", _id)
     isMore ||= effects.length === batch || attempts.length === batch
     // What is kept is not looked at again before tomorrow.
     const next = {

@@ -4,7 +4,7 @@ import { bounded } from "../model/database/bounded.ts"
 import { operator } from "../model/notifications/deadLetters.ts"
 import { listRuns, runDetails, runDetailsOf, runView } from "../model/runs/runList.ts"
 import { stopAnswer, stopArgs, stopRequested } from "../model/runs/stopRequest.ts"
-import { runStoppedAgain } from "../model/runs/stops.ts"
+import { requeueStopped } from "../model/runs/stops.ts"
 
 /** As app/runs:list. For operators by a runtime's token; three or four rows of each are read. */
 export const list = serviceQuery({
@@ -33,7 +33,7 @@ export const again = serviceMutation({
   args: { run: v.string() },
   returns: v.null(),
   handler: async (ctx, { run }): Promise<null> => {
-    await runStoppedAgain(ctx, ctx.accountId, run, operator)
+    await requeueStopped(ctx, ctx.accountId, run, operator)
     return null
   }
 })

@@ -22,7 +22,7 @@ import { taskStatus } from "../tables/tasks.ts"
 
 const maxThread = 200
 /** What a reader gets who has seen the task before, and says no number. */
-const usualThread = 10
+const defaultThread = 10
 /** How much of a description a list shows. */
 const listedDescription = 500
 /** Characters of tasks read for one list. */
@@ -41,7 +41,7 @@ export const load = serviceQuery({
     const task = await taskOf(ctx, ctx.accountId, taskId)
     return {
       task: await toTaskView(ctx, task),
-      thread: await threadOf(ctx, task._id, bounded(messageLimit, usualThread, maxThread), threadBudget, { since })
+      thread: await threadOf(ctx, task._id, bounded(messageLimit, defaultThread, maxThread), threadBudget, { since })
     }
   }
 })
@@ -146,7 +146,7 @@ export const thread = serviceQuery({
     const task = await taskOf(ctx, ctx.accountId, taskId)
     return {
       taskId: task._id,
-      thread: await threadOf(ctx, task._id, bounded(limit, usualThread, maxThread), threadBudget, { since })
+      thread: await threadOf(ctx, task._id, bounded(limit, defaultThread, maxThread), threadBudget, { since })
     }
   }
 })

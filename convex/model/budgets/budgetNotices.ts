@@ -31,7 +31,7 @@ const taskFor = async (ctx: Pick<MutationCtx, "db">, budget: Doc<"budgets">, tas
 }
 
 /** Tells people once in a window that a budget is nearly used up, or that work waits for it. */
-export const tellOf = async (
+export const sendBudgetNotice = async (
   ctx: MutationCtx,
   budget: Doc<"budgets">,
   options: {

@@ -4,10 +4,10 @@ import type { MutationCtx, QueryCtx } from "../../_generated/server.js"
 import type { hold } from "../../tables/budgets.ts"
 import { accountOf, activeAgents } from "../agents/agents.ts"
 import { notWaiting } from "../notifications/events.ts"
-import { offer } from "../queue/sessions.ts"
+import { enqueue } from "../queue/sessions.ts"
 import { dayIn, endOf } from "../usage/days.ts"
 import { latestDay, sumsOn } from "../usage/usage.ts"
-import { tellOf } from "./budgetNotices.ts"
+import { sendBudgetNotice } from "./budgetNotices.ts"
 import {
   amountOf,
   type Budget,
@@ -15,7 +15,7 @@ import {
   drawOf,
   drawsOf,
   inPeriod,
-  mostRead,
+  maxRead,
   type SpendingBook,
   windowOf
 } from "./spendingBook.ts"
@@ -23,14 +23,14 @@ import {
 export type Hold = Infer<typeof hold>
 
 /** Why work is done: it may use this share of a budget. Heartbeats and passive updates stop first, people's messages last. */
-const shares = { person: 1, own: 0.9, passive: 0.8 } as const
+const shares = { person: 1, agent: 0.9, passive: 0.8 } as const
 export type Urgency = keyof typeof shares
 
 /** From this share on people are warned. */
 const warningShare = 0.8
 /** A run may spend this share of a budget at most before it asks for more, and is allowed this share at least. */
-const mostAllowed = 0.01
-const leastAllowed = 0.001
+const maxAllowed = 0.01
+const minAllowed = 0.001
 /** In between it is allowed twice what the agent's attempts spend on average: this much before its first. */
 const firstAttemptTokens = 20_000
 /** Work that waits only for what other runs have reserved is tried again after so long. */
@@ -39,7 +39,7 @@ const reservedMs = 60_000
 const drawShare = 0.002
 export const urgencyOf = ({ events, isRequired }: Pick<Doc<"notifications">, "events" | "isRequired">): Urgency => {
   if (!isRequired) return "passive"
-  return events.some(({ actor }) => actor.type === "person") ? "person" : "own"
+  return events.some(({ actor }) => actor.type === "person") ? "person" : "agent"
 }
 
 /** Who wants to spend, and for what. */
@@ -57,7 +57,7 @@ export type Permission =
   | { readonly refusedBy: Budget; readonly reason: string; readonly until: number | null }
 
 /** How much of one budget is left for the spender, in price-weighted tokens. */
-interface Room {
+interface Headroom {
   readonly budget: Budget
   readonly window: string
   /** The budget's unit by price-weighted token. */
@@ -69,7 +69,7 @@ interface Room {
   readonly used: number
   /** Of the account's budgets: what the agent has drawn and not used, what all and it have drawn, and its row. */
   readonly drawn?: {
-    readonly own: number
+    readonly unused: number
     readonly total: number
     readonly agents: number
     readonly row: Doc<"budgetDraws"> | null
@@ -86,7 +86,7 @@ const describe = ({ agentId, limit, period, taskId, unit }: Budget): string => {
  * Counts what agents have spent and reserved in the present window as drawn of an account's budget; what they drew beyond
  * that goes back. Reads two ranges for each agent, and the rows of what was drawn.
  */
-export const countDraws = async (ctx: MutationCtx, book: SpendingBook, budget: Budget): Promise<void> => {
+export const recountDraws = async (ctx: MutationCtx, book: SpendingBook, budget: Budget): Promise<void> => {
   if (budget.agentId !== undefined || budget.taskId !== undefined) return
   const window = windowOf(budget.period, book.day)
   const rows = await book.drawsOf(budget._id)
@@ -109,13 +109,17 @@ export const countDraws = async (ctx: MutationCtx, book: SpendingBook, budget: B
   }
   await ctx.db.patch("budgets", budget._id, counted)
   Object.assign(budget, counted)
-  book.forgetDraws()
+  book.clearDraws()
 }
 
 /** Takes back what agents drew of the budget and do not use: once a minute at most, and not if all of it is spent. */
-const takeBack = async (ctx: MutationCtx, book: SpendingBook, { budget, unspent, window }: Room): Promise<boolean> => {
+const reclaimDraws = async (
+  ctx: MutationCtx,
+  book: SpendingBook,
+  { budget, unspent, window }: Headroom
+): Promise<boolean> => {
   if (budget.window === window && (unspent < 1 || book.now - budget.countedAt < reservedMs)) return false
-  await countDraws(ctx, book, budget)
+  await recountDraws(ctx, book, budget)
   await ctx.db.patch("budgets", budget._id, { countedAt: book.now })
   Object.assign(budget, { countedAt: book.now })
   return true
@@ -137,7 +141,7 @@ export const permit = async (ctx: MutationCtx, book: SpendingBook, spender: Spen
   const used = running?.used ?? 0
   const reserved = used + known.reserved
   const dollars = dollarsPerToken(sums.total)
-  const rooms: Array<Room> = []
+  const headrooms: Array<Headroom> = []
   for (const budget of budgets) {
     const rate = budget.unit === "tokens" ? 1 : dollars
     const window = windowOf(budget.period, day)
@@ -146,62 +150,63 @@ export const permit = async (ctx: MutationCtx, book: SpendingBook, spender: Spen
       const { reserved: others, spent } = await book.task(budget, budget.taskId, running?.session)
       const all = spent + (used + others) * rate
       const unspent = (cap - spent) / rate - used
-      rooms.push({ budget, window, rate, tokens: (cap - all) / rate, unspent, used: all })
+      headrooms.push({ budget, window, rate, tokens: (cap - all) / rate, unspent, used: all })
     } else if (budget.agentId !== undefined) {
       const spent = amountOf(budget.unit, inPeriod(budget.period, sums))
       const all = spent + reserved * rate
       const unspent = (cap - spent) / rate - used
-      rooms.push({ budget, window, rate, tokens: (cap - all) / rate, unspent, used: all })
+      headrooms.push({ budget, window, rate, tokens: (cap - all) / rate, unspent, used: all })
     } else {
-      const look = async (): Promise<Room> => {
+      const look = async (): Promise<Headroom> => {
         const { row } = await book.drawn(budget._id, agentId)
         const isPresent = budget.window === window
         const drawn = row?.window === window ? row.drawn : 0
         const before = isPresent ? budget.drawn : 0
-        const unused = drawn - amountOf(budget.unit, inPeriod(budget.period, sums)) - reserved * rate
+        const drawnUnused = drawn - amountOf(budget.unit, inPeriod(budget.period, sums)) - reserved * rate
         // After the limit was lowered, what the agent drew of the higher one and did not use goes back.
-        const returned = before > budget.limit ? Math.max(0, unused) : 0
-        const [total, own] = [before - returned, unused - returned]
+        const returned = before > budget.limit ? Math.max(0, drawnUnused) : 0
+        const total = before - returned
+        const unused = drawnUnused - returned
         const left = Math.max(0, cap - total)
         // Beyond their share, agents' own work does not use what was drawn before either.
-        const tokens = urgency !== "person" && left === 0 ? 0 : (own + left) / rate
+        const tokens = urgency !== "person" && left === 0 ? 0 : (unused + left) / rate
         const unspent = (cap - (isPresent ? budget.spent : 0)) / rate - used
-        const draws = { own, total, agents: drawn - returned, row }
+        const draws = { unused, total, agents: drawn - returned, row }
         return { budget, window, rate, tokens, unspent, used: total, drawn: draws }
       }
       const room = await look()
-      rooms.push(room.tokens < 1 && (await takeBack(ctx, book, room)) ? await look() : room)
+      headrooms.push(room.tokens < 1 && (await reclaimDraws(ctx, book, room)) ? await look() : room)
     }
   }
   const { attempts, weightedTokens } = sums.total
   const wanted = 2 * (attempts > 0 ? weightedTokens / attempts : firstAttemptTokens)
-  const sliceOf = ({ budget: { limit }, rate }: Room) =>
-    Math.max(1, Math.min((limit * mostAllowed) / rate, Math.max((limit * leastAllowed) / rate, wanted)))
-  const extra = Math.floor(Math.min(...rooms.map((room) => Math.min(room.tokens, sliceOf(room)))))
-  const refusing = rooms.filter(({ tokens }) => tokens < 1)
+  const sliceOf = ({ budget: { limit }, rate }: Headroom) =>
+    Math.max(1, Math.min((limit * maxAllowed) / rate, Math.max((limit * minAllowed) / rate, wanted)))
+  const extra = Math.floor(Math.min(...headrooms.map((room) => Math.min(room.tokens, sliceOf(room)))))
+  const refusing = headrooms.filter(({ tokens }) => tokens < 1)
   if (extra < 1) {
     const [first] = refusing
     if (first === undefined) return { allowance: null }
-    const spentUp = refusing.filter(({ unspent }) => unspent < 1)
-    if (spentUp.length === 0) {
+    const exhausted = refusing.filter(({ unspent }) => unspent < 1)
+    if (exhausted.length === 0) {
       const reason = `other runs have reserved the rest of ${describe(first.budget)}`
       return { refusedBy: first.budget, reason, until: now + reservedMs }
     }
-    const ends = spentUp.map(({ budget }) =>
+    const ends = exhausted.map(({ budget }) =>
       budget.period === "lifetime" ? null : endOf(budget.period, account.timeZone, now)
     )
     const until = ends.includes(null) ? null : Math.max(...ends.filter((end) => end !== null))
-    const { budget, window } = spentUp[ends.indexOf(until)] ?? first
+    const { budget, window } = exhausted[ends.indexOf(until)] ?? first
     const share = Math.round(100 * shares[urgency])
     const reason = `${share} % of ${describe(budget)} is used`
-    await tellOf(ctx, budget, { window, kind: "stopped", taskId, what: describe(budget) })
+    await sendBudgetNotice(ctx, budget, { window, kind: "stopped", taskId, what: describe(budget) })
     return { refusedBy: budget, reason, until }
   }
-  for (const { budget, drawn, rate, used: spent, window } of rooms) {
+  for (const { budget, drawn, rate, used: spent, window } of headrooms) {
     let present = spent
-    if (drawn !== undefined && drawn.own < extra * rate) {
+    if (drawn !== undefined && drawn.unused < extra * rate) {
       const left = budget.limit * shares[urgency] - drawn.total
-      const amount = Math.min(left, Math.max(budget.limit * drawShare, extra * rate - drawn.own))
+      const amount = Math.min(left, Math.max(budget.limit * drawShare, extra * rate - drawn.unused))
       present = drawn.total + amount
       const counted = { window, drawn: present, spent: budget.window === window ? budget.spent : 0 }
       await ctx.db.patch("budgets", budget._id, counted)
@@ -213,7 +218,7 @@ export const permit = async (ctx: MutationCtx, book: SpendingBook, spender: Spen
       entry.row = drawn.row === null ? await drawOf(ctx, budget._id, agentId) : { ...drawn.row, ...change }
     }
     if (present >= budget.limit * warningShare) {
-      await tellOf(ctx, budget, { window, kind: "warned", taskId, what: describe(budget) })
+      await sendBudgetNotice(ctx, budget, { window, kind: "warned", taskId, what: describe(budget) })
     }
   }
   known.reserved += extra
@@ -224,7 +229,7 @@ export const permit = async (ctx: MutationCtx, book: SpendingBook, spender: Spen
 const never = 8_640_000_000_000_000
 
 /** Keeps a notification waiting for a budget without counting an attempt. */
-export const holdBack = async (
+export const holdNotification = async (
   ctx: MutationCtx,
   row: Pick<Doc<"notifications">, "_id" | "at" | "held" | "readyAt">,
   { reason, refusedBy, until }: Exclude<Permission, { readonly allowance: unknown }>
@@ -243,7 +248,7 @@ export const holdBack = async (
 const batch = 100
 
 /** Makes notifications that wait for the budget ready again in their old order; returns whether there may be more. */
-export const letGo = async (ctx: MutationCtx, budgetId: Id<"budgets">): Promise<boolean> => {
+export const releaseHeld = async (ctx: MutationCtx, budgetId: Id<"budgets">): Promise<boolean> => {
   const rows = await ctx.db
     .query("notifications")
     .withIndex("by_held", (q) => q.eq("held.budgetId", budgetId))
@@ -253,7 +258,7 @@ export const letGo = async (ctx: MutationCtx, budgetId: Id<"budgets">): Promise<
     const { at, readyAt } = held
     await ctx.db.patch("notifications", _id, { ...notWaiting, at, readyAt })
     const session = sessionId === undefined ? null : await ctx.db.get("sessions", sessionId)
-    if (session !== null) await offer(ctx, session, at)
+    if (session !== null) await enqueue(ctx, session, at)
   }
   return rows.length === batch
 }
@@ -271,7 +276,7 @@ export const spentOf = async (
     const ofTask = await ctx.db
       .query("usageTotals")
       .withIndex("by_task", (q) => q.eq("taskId", taskId))
-      .take(mostRead)
+      .take(maxRead)
     rows.push(...ofTask)
   } else {
     for (const { _id } of agents) {

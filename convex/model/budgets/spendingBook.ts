@@ -11,7 +11,7 @@ type Period = Infer<typeof budgetPeriod>
 /** Dollars per price-weighted token where no price is known. */
 const assumedPrice = 3 / 1_000_000
 /** The most runs of an agent or task at once whose reservations are read, and agents of a task. */
-export const mostRead = 200
+export const maxRead = 200
 
 /** The name of a budget's present window. */
 export const windowOf = (period: Period, day: string): string =>
@@ -69,7 +69,7 @@ const leasedOfAgent = (ctx: Pick<QueryCtx, "db">, agentId: Id<"agents">): Promis
   ctx.db
     .query("sessions")
     .withIndex("by_agent_expiry", (q) => q.eq("agentId", agentId).eq("kind", "notification").gt("expiresAt", 0))
-    .take(mostRead)
+    .take(maxRead)
 
 /** What a transaction has read of budgets and of what agents spent, kept in line with what it writes. */
 export class SpendingBook {
@@ -125,7 +125,7 @@ export class SpendingBook {
     return drawsOf(this.ctx, budgetId)
   }
 
-  forgetDraws(): void {
+  clearDraws(): void {
     this.draws.clear()
   }
 
@@ -146,11 +146,11 @@ export class SpendingBook {
     const rows = await this.ctx.db
       .query("usageTotals")
       .withIndex("by_task", (q) => q.eq("taskId", taskId))
-      .take(mostRead)
+      .take(maxRead)
     const leased = await this.ctx.db
       .query("sessions")
       .withIndex("by_lease_task", (q) => q.eq("leaseTaskId", taskId))
-      .take(mostRead)
+      .take(maxRead)
     const sumOf = (row: (typeof rows)[number]) => amountOf(budget.unit, inPeriod(budget.period, sumsOn(this.day, row)))
     return { spent: rows.reduce((sum, row) => sum + sumOf(row), 0), reserved: reservedBy(leased, except) }
   }

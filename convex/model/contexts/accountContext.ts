@@ -17,7 +17,7 @@ export const primaryPersonOf = async (ctx: Pick<QueryCtx, "db">, accountId: Id<"
 }
 
 /** What the contexts of an account have in common, read once for all of them; its row unless that is known. */
-export const surroundingsOf = async (
+export const accountContextOf = async (
   ctx: Pick<QueryCtx, "db">,
   accountId: Id<"accounts">,
   budget?: ReadBudget,
@@ -35,4 +35,4 @@ export const surroundingsOf = async (
   return { accountId, account, agents, primaryPerson, repository }
 }
 
-export type Surroundings = Awaited<ReturnType<typeof surroundingsOf>>
+export type AccountContext = Awaited<ReturnType<typeof accountContextOf>>

@@ -10,7 +10,7 @@ import { earlierTraceOf } from "../runs/traces.ts"
 import { taskSize, toTaskView } from "../tasks/taskView.ts"
 import { type MessageView, toMessageView } from "../threads/messages.ts"
 import { threadMessageLength } from "../threads/thread.ts"
-import type { Surroundings } from "./accountContext.ts"
+import type { AccountContext } from "./accountContext.ts"
 import type { BrokenCode, DeliveryContext } from "./deliveryContextView.ts"
 import { type RunBudget, isLimitError } from "./readBudget.ts"
 import { type Seen, type SeenTask, newSince, seenBefore, shownWith, unchangedIn } from "./seenTasks.ts"
@@ -143,7 +143,7 @@ const buildContext = async (
   ctx: Pick<QueryCtx, "db">,
   row: Doc<"notifications">,
   { earlierAttempts, epoch, generation, session }: Attempt,
-  { account, accountId, agents, primaryPerson, repository }: Surroundings,
+  { account, accountId, agents, primaryPerson, repository }: AccountContext,
   budget: RunBudget
 ): Promise<Built | BrokenCode> => {
   if (account === null) return "account_missing"

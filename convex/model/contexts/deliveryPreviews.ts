@@ -1,7 +1,7 @@
 import type { Infer } from "convex/values"
 import type { Id } from "../../_generated/dataModel.js"
 import type { QueryCtx } from "../../_generated/server.js"
-import { surroundingsOf } from "./accountContext.ts"
+import { accountContextOf } from "./accountContext.ts"
 import { contextOf } from "./deliveryContext.ts"
 import type { contextAnswer } from "./deliveryContextView.ts"
 import { RunBudget } from "./readBudget.ts"
@@ -15,7 +15,7 @@ export const previews = async (
   ids: ReadonlyArray<string>
 ): Promise<Array<Infer<typeof contextAnswer>>> => {
   const answers: Array<Infer<typeof contextAnswer>> = []
-  const surroundings = await surroundingsOf(ctx, accountId)
+  const accountContext = await accountContextOf(ctx, accountId)
   for (const notificationId of ids.slice(0, maxIds)) {
     const id = ctx.db.normalizeId("notifications", notificationId)
     const row = id === null ? null : await ctx.db.get("notifications", id)
@@ -34,7 +34,7 @@ export const previews = async (
         epoch: session.lease?.epoch ?? session.epoch + 1,
         earlierAttempts: Math.max(0, row.claims - (state === "claimed" ? 1 : 0))
       },
-      surroundings,
+      accountContext,
       new RunBudget()
     )
     answers.push(

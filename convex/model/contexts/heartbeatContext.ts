@@ -9,9 +9,9 @@ import { heartbeatRun } from "../heartbeats/heartbeatSchedule.ts"
 import { fenceMarkOf, stoppedBefore } from "../queue/sessions.ts"
 import { effectsOf } from "../runs/effects.ts"
 import { earlierTrace, earlierTraceOf } from "../runs/traces.ts"
-import { type LastSigns, lastSignsOf } from "../tasks/participants.ts"
+import { type LastActivity, lastActivityOf } from "../tasks/participants.ts"
 import { taskSize, taskView, toTaskViews } from "../tasks/taskView.ts"
-import type { Surroundings } from "./accountContext.ts"
+import type { AccountContext } from "./accountContext.ts"
 import type { Attempt } from "./deliveryContext.ts"
 import type { BrokenCode } from "./deliveryContextView.ts"
 import { isLimitError, type RunBudget } from "./readBudget.ts"
@@ -113,7 +113,7 @@ const buildContext = async (
   ctx: Pick<QueryCtx, "db">,
   heartbeat: Doc<"heartbeats">,
   { earlierAttempts, generation, session }: Attempt,
-  { account, agents, primaryPerson }: Surroundings,
+  { account, agents, primaryPerson }: AccountContext,
   budget: RunBudget
 ): Promise<Built | BrokenCode> => {
   if (account === null) return "account_missing"
@@ -123,16 +123,16 @@ const buildContext = async (
   for (const task of tasks) budget.read(taskSize(task))
   const length = agent.isOrchestrator ? descriptionLength.orchestrator : descriptionLength.own
   const views = await toTaskViews(ctx, tasks, length, agents)
-  const signs: Array<LastSigns> = []
+  const activity: Array<LastActivity> = []
   for (const task of tasks) {
     budget.noteInterval()
-    signs.push(await lastSignsOf(ctx, task))
+    activity.push(await lastActivityOf(ctx, task))
   }
   const seen = tasks.map((task, index) => [
     task._id,
     task.updatedAt,
-    signs[index]?.lastMessageAt,
-    signs[index]?.lastAssigneeAt
+    activity[index]?.lastMessageAt,
+    activity[index]?.lastAssigneeAt
   ])
   const briefing = agent.isOrchestrator ? account.briefing : null
   const fingerprint = await sha256(JSON.stringify([account.rosterRevision, agent._id, briefing, seen]))
@@ -156,8 +156,8 @@ const buildContext = async (
       stoppedRuns: stoppedBefore(session, generation, heartbeatRun(heartbeat)),
       tasks: views.map((task, index) => ({
         task,
-        lastMessageAt: signs[index]?.lastMessageAt ?? null,
-        lastAssigneeAt: signs[index]?.lastAssigneeAt ?? null
+        lastMessageAt: activity[index]?.lastMessageAt ?? null,
+        lastAssigneeAt: activity[index]?.lastAssigneeAt ?? null
       })),
       orchestrator: orchestrator === undefined ? null : toAgentRef(orchestrator),
       primaryPerson,

@@ -10,7 +10,7 @@ const intervalsPerRun = 20
 /** Characters that one run's context reads, so that one long thread leaves room for other runs. */
 const charactersPerRun = 300_000
 /** With the rows that go beyond them: a message, a document, a task and what the run did before. */
-const mostCharactersPerRun = 700_000
+const maxCharactersPerRun = 700_000
 
 /** What one claim has read of what it may read. */
 export class ReadBudget {
@@ -24,7 +24,7 @@ export class ReadBudget {
 
   /** Whether there is room for one more run. */
   get hasRoom(): boolean {
-    return this.intervals + intervalsPerRun <= intervalLimit && this.characters + mostCharactersPerRun <= characterLimit
+    return this.intervals + intervalsPerRun <= intervalLimit && this.characters + maxCharactersPerRun <= characterLimit
   }
 
   /** Counts what is read in addition to the runs. */

@@ -89,7 +89,7 @@ export const unchangedIn = (before: SeenTask, now: SeenTask): Array<Part> =>
   parts.filter((each) => before.fingerprints[each] === now.fingerprints[each])
 
 /** Notes what the turn of this epoch shows: it is seen once the turn is answered. Reads one row. */
-export const noteShown = async (
+export const recordShown = async (
   ctx: Pick<MutationCtx, "db">,
   { _id: sessionId, accountId }: Doc<"sessions">,
   taskId: Id<"tasks">,
@@ -103,7 +103,7 @@ export const noteShown = async (
  * Takes back what the lease's turn showed, at its end: if it failed everything is sent again; without a turn nothing was
  * shown. Reads one row, and none if the turn was answered.
  */
-export const settleShown = async (
+export const revertShown = async (
   ctx: Pick<MutationCtx, "db">,
   { _id: sessionId, lease }: Doc<"sessions">,
   turn: TurnState

@@ -13,10 +13,10 @@ export const maxHeartbeatFailures = 3
 type Heartbeat = Doc<"heartbeats">
 
 /** A heartbeat that was never tried. */
-const untried = { attempts: 0, claims: 0, failures: 0, crashes: 0 }
+const unclaimed = { attempts: 0, claims: 0, failures: 0, crashes: 0 }
 
 /** The change of the row to the heartbeat of that moment. */
-export const movedTo = (dueAt: number) => ({ ...untried, dueAt, at: dueAt, spanId: undefined })
+export const rescheduledTo = (dueAt: number) => ({ ...unclaimed, dueAt, at: dueAt, spanId: undefined })
 
 /** Writes the row; while the agent is paused its heartbeat cannot be claimed. Reads one row more than it writes. */
 const write = async (ctx: MutationCtx, heartbeat: Heartbeat, change: Change<Heartbeat>): Promise<void> => {
@@ -52,9 +52,9 @@ export const scheduleHeartbeat = async (ctx: MutationCtx, agentId: Id<"agents">)
   if (found === null) {
     const session = await sessionFor(ctx, agent, { kind: "heartbeat" })
     const made = { accountId, agentId, sessionId: session._id, schedule, status: "online" }
-    await ctx.db.insert("heartbeats", { ...made, ...untried, dueAt, at: dueAt })
+    await ctx.db.insert("heartbeats", { ...made, ...unclaimed, dueAt, at: dueAt })
   } else {
-    await write(ctx, found, { schedule, ...movedTo(dueAt) })
+    await write(ctx, found, { schedule, ...rescheduledTo(dueAt) })
   }
   // Runtimes sleep until the next moment that they know of: let them look for this one.
   await wakeFor(ctx, { accountId, agentId })
@@ -67,13 +67,13 @@ const heartbeatIn = async (ctx: MutationCtx, session: LeasedSession) => {
 }
 
 /** Gives the heartbeat up for the following one. */
-const giveUp = async (ctx: MutationCtx, heartbeat: Heartbeat, change: Change<Heartbeat>): Promise<void> =>
-  write(ctx, heartbeat, { ...movedTo(followingDueAt(heartbeat, Date.now())), ...change })
+const skip = async (ctx: MutationCtx, heartbeat: Heartbeat, change: Change<Heartbeat>): Promise<void> =>
+  write(ctx, heartbeat, { ...rescheduledTo(followingDueAt(heartbeat, Date.now())), ...change })
 
 /** Gives the heartbeat of this run up for the following one; nothing if it has moved on, or its agent was removed. */
-export const giveUpHeartbeat = async (ctx: MutationCtx, agentId: Id<"agents">, run: string): Promise<void> => {
+export const skipHeartbeat = async (ctx: MutationCtx, agentId: Id<"agents">, run: string): Promise<void> => {
   const heartbeat = await heartbeatOf(ctx, agentId)
-  if (heartbeat !== null && heartbeatRun(heartbeat) === run) await giveUp(ctx, heartbeat, {})
+  if (heartbeat !== null && heartbeatRun(heartbeat) === run) await skip(ctx, heartbeat, {})
 }
 
 /** Releases a heartbeat without counting the attempt, to be claimed again at once or at nextAttemptAt. */
@@ -95,7 +95,7 @@ export const failHeartbeat = async (
   ctx: MutationCtx,
   session: LeasedSession,
   failure: Fence & { readonly nextAttemptAt?: number },
-  told: Change<Heartbeat>
+  details: Change<Heartbeat>
 ): Promise<"ready" | "dead"> => {
   const found = await heartbeatIn(ctx, session)
   if (found === null) return "dead"
@@ -104,9 +104,9 @@ export const failHeartbeat = async (
   const failures = heartbeat.failures + heartbeat.crashes + 1
   const isLast = isMoved || failure.nextAttemptAt === undefined || failures >= maxHeartbeatFailures
   const state = isLast ? "dead" : "ready"
-  const change = { ...told, ...endOf(failure, "fail", { state }) }
+  const change = { ...details, ...endOf(failure, "fail", { state }) }
   if (isMoved) await ctx.db.patch("heartbeats", heartbeat._id, change)
-  else if (isLast) await giveUp(ctx, heartbeat, change)
+  else if (isLast) await skip(ctx, heartbeat, change)
   else {
     await write(ctx, heartbeat, { ...change, failures, crashes: 0, at: failure.nextAttemptAt })
   }
@@ -119,7 +119,7 @@ export const crashHeartbeat = async (ctx: MutationCtx, session: LeasedSession): 
   if (found === null || found.isMoved) return
   const { heartbeat } = found
   const crashes = heartbeat.crashes + 1
-  if (heartbeat.failures + crashes >= maxHeartbeatFailures) await giveUp(ctx, heartbeat, {})
+  if (heartbeat.failures + crashes >= maxHeartbeatFailures) await skip(ctx, heartbeat, {})
   else await write(ctx, heartbeat, { crashes, at: heartbeat.dueAt })
 }
 
@@ -141,7 +141,7 @@ export const finishHeartbeat = async (
     pendingFingerprint: undefined,
     error: undefined,
     ...change,
-    ...(isMoved ? {} : movedTo(answer.dueAt)),
+    ...(isMoved ? {} : rescheduledTo(answer.dueAt)),
     ...endOf(fence, "heartbeat", answer)
   })
   return answer

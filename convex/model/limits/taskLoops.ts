@@ -29,7 +29,10 @@ export const countTurn = async (ctx: Ctx, task: Pick<Doc<"tasks">, "_id" | "acco
 }
 
 /** Marks the task as one whose hop limit a person was told of. Answers false if it already is. Reads one row. */
-export const markHopLimitTold = async (ctx: Ctx, task: Pick<Doc<"tasks">, "_id" | "accountId">): Promise<boolean> => {
+export const markHopLimitNotified = async (
+  ctx: Ctx,
+  task: Pick<Doc<"tasks">, "_id" | "accountId">
+): Promise<boolean> => {
   const found = await loopOf(ctx, task._id)
   if (found?.isHopLimitTold === true) return false
   await save(ctx, task, found, { isHopLimitTold: true })
@@ -37,7 +40,7 @@ export const markHopLimitTold = async (ctx: Ctx, task: Pick<Doc<"tasks">, "_id" 
 }
 
 /** Lets agents begin again, because a person acted on the task; who calls this clears the task's own mark. Reads one row. */
-export const forgetLoops = async (ctx: Ctx, taskId: Id<"tasks">): Promise<void> => {
+export const resetTaskLoop = async (ctx: Ctx, taskId: Id<"tasks">): Promise<void> => {
   const loop = await loopOf(ctx, taskId)
   if (loop !== null) await ctx.db.delete("taskLoops", loop._id)
 }

@@ -3,7 +3,7 @@ import type { MutationCtx } from "../../_generated/server.js"
 import { systemActor } from "../accounts/actor.ts"
 import { notifyMember, responsibleFor } from "../notifications/notify.ts"
 import { personOrigin } from "../notifications/origin.ts"
-import { skipAgentsOwn } from "../notifications/skips.ts"
+import { skipCausedByAgents } from "../notifications/skips.ts"
 import { subscribersOf } from "../tasks/subscriptions.ts"
 import { postMessage } from "../threads/messages.ts"
 import { countTurn } from "./taskLoops.ts"
@@ -22,18 +22,22 @@ const noticeOf = (maxTurns: number): string =>
  * tells who answers for the task. Answers whether it did so. Reads and writes one row, and at the limit those of the
  * task's subscribers and waiting notifications.
  */
-export const noteTurn = async (ctx: MutationCtx, row: Doc<"notifications">, maxTurns: number): Promise<boolean> => {
+export const enforceTurnLimit = async (
+  ctx: MutationCtx,
+  row: Doc<"notifications">,
+  maxTurns: number
+): Promise<boolean> => {
   const turns = await countTurn(ctx, { _id: row.taskId, accountId: row.accountId })
   if (turns < maxTurns) return false
   const task = await ctx.db.get("tasks", row.taskId)
   if (task === null || task.isAtTurnLimit) return false
   await ctx.db.patch("tasks", task._id, { isAtTurnLimit: true })
-  await skipAgentsOwn(ctx, task._id, "the limit of agents' turns on the task is reached")
+  await skipCausedByAgents(ctx, task._id, "the limit of agents' turns on the task is reached")
   const origin = personOrigin(systemActor)
   const messageId = await postMessage(ctx, task, { content: noticeOf(maxTurns), kind: "note" }, origin)
   const recipient = await responsibleFor(ctx, task)
-  const isTold = (await subscribersOf(ctx, task._id)).some(({ memberId }) => memberId === recipient?._id)
-  if (recipient !== null && !isTold) {
+  const isSubscribed = (await subscribersOf(ctx, task._id)).some(({ memberId }) => memberId === recipient?._id)
+  if (recipient !== null && !isSubscribed) {
     await notifyMember(ctx, task, recipient._id, origin, { type: "thread_update", messageId })
   }
   return true

@@ -8,7 +8,7 @@ import { refusal } from "../access/refusal.ts"
 import { recordActivity } from "../accounts/activities.ts"
 import { systemActor } from "../accounts/actor.ts"
 import { cut } from "../database/cut.ts"
-import { offer } from "../queue/sessions.ts"
+import { enqueue } from "../queue/sessions.ts"
 
 /** A notification that was given up, as an operator judges it. */
 export const deadLetter = v.object({
@@ -43,11 +43,11 @@ export const listDeadLetters = async (
     .withIndex("by_ended", (q) => q.eq("accountId", accountId).eq("state", "dead"))
     .order("desc")
     .take(limit)
-  const letters: Array<Infer<typeof deadLetter>> = []
+  const views: Array<Infer<typeof deadLetter>> = []
   for (const row of rows) {
     const agent = row.agentId === undefined ? null : await ctx.db.get("agents", row.agentId)
     const task = await ctx.db.get("tasks", row.taskId)
-    letters.push({
+    views.push({
       id: row._id,
       type: row.type,
       agentSlug: agent?.slug ?? null,
@@ -64,7 +64,7 @@ export const listDeadLetters = async (
       traceId: row.traceId ?? null
     })
   }
-  return letters
+  return views
 }
 
 const deadLetterOf = async (
@@ -84,7 +84,7 @@ const deadLetterOf = async (
 }
 
 /** Makes a notification that is over ready again with a new budget of attempts; a fallback it had is not posted twice. */
-export const makeReadyAgain = async (ctx: MutationCtx, row: Doc<"notifications">): Promise<Doc<"agents">> => {
+export const requeue = async (ctx: MutationCtx, row: Doc<"notifications">): Promise<Doc<"agents">> => {
   const agent = row.agentId === undefined ? null : await ctx.db.get("agents", row.agentId)
   if (agent === null || agent.removedAt !== undefined || row.sessionId === undefined) {
     throw refusal("invalid", "The agent of this notification was removed: discard it if it is a dead letter.")
@@ -108,7 +108,7 @@ export const makeReadyAgain = async (ctx: MutationCtx, row: Doc<"notifications">
     outcomeReason: undefined,
     runsInNextGeneration: false
   })
-  await offer(ctx, session, now)
+  await enqueue(ctx, session, now)
   return agent
 }
 
@@ -120,7 +120,7 @@ export const retryDeadLetter = async (
   id: string
 ): Promise<void> => {
   const row = await deadLetterOf(ctx, accountId, id)
-  const agent = await makeReadyAgain(ctx, row)
+  const agent = await requeue(ctx, row)
   await recordActivity(ctx, {
     accountId,
     type: "dead_letter_retried",

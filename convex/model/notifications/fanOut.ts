@@ -123,22 +123,24 @@ export const fanOutMessage = async (
 
   const update: Cause = { type: "thread_update", messageId: message._id }
   const writtenByOrchestrator = orchestrator !== null && orchestrator._id === authorId
-  const isHeard =
+  const isUpdate =
     !isQuiet &&
     mentionedAgents.length === 0 &&
     task.status !== "done" &&
     task.status !== "archived" &&
     (task.status !== "blocked" || author.type === "person" || writtenByOrchestrator)
-  const audience = task.isOrchestratorChat ? [{ agentId: orchestrator?._id }] : subscribers
-  const listeners = await agentsOnRoster(
+  const subscribed = task.isOrchestratorChat ? [{ agentId: orchestrator?._id }] : subscribers
+  const recipients = await agentsOnRoster(
     ctx,
-    isHeard ? audience.flatMap(({ agentId }) => (agentId === undefined || agentId === authorId ? [] : [agentId])) : [],
+    isUpdate
+      ? subscribed.flatMap(({ agentId }) => (agentId === undefined || agentId === authorId ? [] : [agentId]))
+      : [],
     orchestrator === null ? [] : [orchestrator]
   )
-  await notifyAgents(ctx, task, inRosterOrder(listeners), origin, update)
+  await notifyAgents(ctx, task, inRosterOrder(recipients), origin, update)
   for (const { memberId } of subscribers) {
-    const isTold = memberId !== undefined && memberId !== authorMemberId
-    if (isTold && !mentioned.members.some((member) => member._id === memberId)) {
+    const isRecipient = memberId !== undefined && memberId !== authorMemberId
+    if (isRecipient && !mentioned.members.some((member) => member._id === memberId)) {
       await notifyMember(ctx, task, memberId, origin, update)
     }
   }
@@ -169,22 +171,23 @@ export const fanOutStatus = async (
   newStatus: TaskStatus,
   origin: Origin
 ): Promise<void> => {
-  const told = new Set(task.assigneeIds)
+  const recipientIds = new Set(task.assigneeIds)
   if (newStatus === "review") {
     const account = await accountOf(ctx, task.accountId)
     const orchestrator = await orchestratorOf(ctx, task.accountId)
-    if (orchestrator !== null) told.add(orchestrator._id)
+    if (orchestrator !== null) recipientIds.add(orchestrator._id)
     const subscribedIds = (await subscribersOf(ctx, task._id)).flatMap(({ agentId }) => agentId ?? [])
     for (const agent of await agentsOnRoster(
       ctx,
-      subscribedIds.filter((id) => !told.has(id))
+      subscribedIds.filter((id) => !recipientIds.has(id))
     )) {
-      if (isReviewer({ isOrchestrator: agent.isOrchestrator, flags: flagsOf(account, agent) })) told.add(agent._id)
+      if (isReviewer({ isOrchestrator: agent.isOrchestrator, flags: flagsOf(account, agent) }))
+        recipientIds.add(agent._id)
     }
   }
   const recipients = await agentsOnRoster(
     ctx,
-    [...told].filter((id) => id !== origin.actor.id)
+    [...recipientIds].filter((id) => id !== origin.actor.id)
   )
   await notifyAgents(ctx, task, inRosterOrder(recipients), origin, {
     type: "status_change",

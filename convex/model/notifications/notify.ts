@@ -2,8 +2,8 @@ import type { Doc, Id } from "../../_generated/dataModel.js"
 import type { MutationCtx } from "../../_generated/server.js"
 import type { NotificationEvent } from "../../tables/notifications.ts"
 import { accountOf } from "../agents/agents.ts"
-import { markHopLimitTold } from "../limits/taskLoops.ts"
-import { offer, refreshSession, sessionFor } from "../queue/sessions.ts"
+import { markHopLimitNotified } from "../limits/taskLoops.ts"
+import { enqueue, refreshSession, sessionFor } from "../queue/sessions.ts"
 import { isStopping, openStops } from "../runs/openStops.ts"
 import { derivedFrom, type Due, dueOf, maxEvents, orderOf } from "./events.ts"
 import type { Origin } from "./origin.ts"
@@ -22,7 +22,7 @@ const eventOf = (origin: Origin, cause: Cause): NotificationEvent => ({
 })
 
 /** A notification that nobody has tried. */
-const untried = (task: Task, events: Array<NotificationEvent>, { at, readyAt, retryAt }: Due) => ({
+const newNotification = (task: Task, events: Array<NotificationEvent>, { at, readyAt, retryAt }: Due) => ({
   accountId: task.accountId,
   taskId: task._id,
   events,
@@ -48,8 +48,8 @@ export const notifyMember = async (
   cause: Cause
 ): Promise<void> => {
   const events = [eventOf(origin, cause)]
-  const made = untried(task, events, { at: orderOf(events), readyAt: Date.now(), retryAt: undefined })
-  await ctx.db.insert("notifications", { ...made, recipientType: "person", memberId, state: "unread" })
+  const notification = newNotification(task, events, { at: orderOf(events), readyAt: Date.now(), retryAt: undefined })
+  await ctx.db.insert("notifications", { ...notification, recipientType: "person", memberId, state: "unread" })
 }
 
 /** The account's first owner. */
@@ -75,9 +75,9 @@ export const responsibleFor = async (
 }
 
 /** Notifies who answers for the task once that the agents' chain ended here. */
-const noticeHopLimit = async (ctx: Pick<MutationCtx, "db">, taskId: Id<"tasks">, origin: Origin): Promise<void> => {
+const notifyHopLimit = async (ctx: Pick<MutationCtx, "db">, taskId: Id<"tasks">, origin: Origin): Promise<void> => {
   const task = await ctx.db.get("tasks", taskId)
-  if (task === null || !(await markHopLimitTold(ctx, task))) return
+  if (task === null || !(await markHopLimitNotified(ctx, task))) return
   const recipient = await responsibleFor(ctx, task)
   if (recipient === null) return
   await notifyMember(ctx, task, recipient._id, origin, {
@@ -95,7 +95,7 @@ export interface Notified {
 }
 
 /** The agent's work on the task that an event may still join: ready, never claimed, not full, not to be stopped. */
-const joinable = async (
+const joinableNotification = async (
   ctx: Pick<MutationCtx, "db">,
   agentId: Id<"agents">,
   taskId: Id<"tasks">
@@ -124,14 +124,14 @@ export const notifyAgents = async (
 ): Promise<Array<Notified>> => {
   if (agents.length === 0 || (task.isAtTurnLimit && origin.actor.type === "agent")) return []
   if (origin.hops > origin.settings.maxHops) {
-    await noticeHopLimit(ctx, task._id, origin)
+    await notifyHopLimit(ctx, task._id, origin)
     return []
   }
   let account: Doc<"accounts"> | undefined
   const event = eventOf(origin, cause)
   const notified: Array<Notified> = []
   for (const agent of agents) {
-    const found = await joinable(ctx, agent._id, task._id)
+    const found = await joinableNotification(ctx, agent._id, task._id)
     let session: Doc<"sessions"> | null
     if (found?.sessionId === undefined) {
       account ??= await accountOf(ctx, task.accountId)
@@ -146,16 +146,20 @@ export const notifyAgents = async (
     const known = found?.held === undefined ? found : { ...found, ...found.held, retryAt: undefined }
     const due = dueOf(events, known, origin.settings, event.at)
     if (found === null) {
-      const made = { ...untried(task, events, due), recipientType: "agent" as const, agentId: agent._id }
+      const notification = {
+        ...newNotification(task, events, due),
+        recipientType: "agent" as const,
+        agentId: agent._id
+      }
       const state = "ready" as const
-      const id = await ctx.db.insert("notifications", { ...made, sessionId: session._id, state })
+      const id = await ctx.db.insert("notifications", { ...notification, sessionId: session._id, state })
       notified.push({ notificationId: id, event: 0 })
     } else {
       await ctx.db.patch("notifications", found._id, { events, ...derivedFrom(events), held: undefined, ...due })
       notified.push({ notificationId: found._id, event: events.length - 1 })
     }
     if (found !== null && due.at > found.at && session.at === found.at) await refreshSession(ctx, session._id)
-    else await offer(ctx, session, due.at)
+    else await enqueue(ctx, session, due.at)
   }
   return notified
 }

@@ -24,12 +24,12 @@ const skipAll = async (ctx: MutationCtx, rows: ReadonlyArray<Doc<"notifications"
  * Ends the task's notifications that agents alone have caused and that were never claimed as skipped, at most 400. Reads
  * them, and two rows per session.
  */
-export const skipAgentsOwn = async (ctx: MutationCtx, taskId: Id<"tasks">, reason: string): Promise<void> => {
+export const skipCausedByAgents = async (ctx: MutationCtx, taskId: Id<"tasks">, reason: string): Promise<void> => {
   const rows = await ctx.db
     .query("notifications")
     .withIndex("by_task", (q) => q.eq("taskId", taskId).eq("state", "ready"))
     .take(taskBatch)
-  const isAgentsOwn = ({ claims, events }: Doc<"notifications">) =>
+  const isCausedByAgents = ({ claims, events }: Doc<"notifications">) =>
     claims === 0 && events.every(({ actor }) => actor.type === "agent")
-  await skipAll(ctx, rows.filter(isAgentsOwn), reason)
+  await skipAll(ctx, rows.filter(isCausedByAgents), reason)
 }

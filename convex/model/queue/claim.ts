@@ -1,26 +1,26 @@
 import type { Doc, Id } from "../../_generated/dataModel.js"
 import type { MutationCtx } from "../../_generated/server.js"
 import { SpendingBook } from "../budgets/spendingBook.ts"
-import { type Surroundings, surroundingsOf } from "../contexts/accountContext.ts"
+import { type AccountContext, accountContextOf } from "../contexts/accountContext.ts"
 import { ReadBudget } from "../contexts/readBudget.ts"
 import { heartbeatOf, heartbeatRun } from "../heartbeats/heartbeatSchedule.ts"
 import { openStops } from "../runs/openStops.ts"
 import { claimingBoot } from "../runtimes/boots.ts"
-import { type ClaimAnswer, nothing } from "./claimAnswer.ts"
+import { type ClaimAnswer, emptyAnswer } from "./claimAnswer.ts"
 import { heartbeatRunOf, takeHeartbeats } from "./claimHeartbeats.ts"
 import { type Claiming, hasRoom } from "./claiming.ts"
 import { notificationRun, takeNotifications } from "./claimNotifications.ts"
-import { type ClaimRequest, check } from "./claimRequest.ts"
+import { type ClaimRequest, checkRequest } from "./claimRequest.ts"
 import { nextDueAt, oldestReady } from "./dueWork.ts"
 import { notificationOf } from "./fences.ts"
 import { isNamed, leasesOf, otherLeases, recalledOf, releaseLease, rescue } from "./leases.ts"
 import { pausesOf } from "./pauses.ts"
-import { type LeasedSession, offerAgain } from "./sessions.ts"
+import { type LeasedSession, reissueLease } from "./sessions.ts"
 
 const intervalsPerRescue = 14
 
 /** Offers a lease that this process did not name again, under a new epoch; its work is as it was. */
-const takeAgain = async (claiming: Claiming, session: LeasedSession): Promise<void> => {
+const reissueUnnamed = async (claiming: Claiming, session: LeasedSession): Promise<void> => {
   const { ctx, now, request } = claiming
   const row = session.lease.kind === "notification" ? await notificationOf(ctx, session.lease.run) : null
   const heartbeat = session.lease.kind === "heartbeat" ? await heartbeatOf(ctx, session.agentId) : null
@@ -30,7 +30,7 @@ const takeAgain = async (claiming: Claiming, session: LeasedSession): Promise<vo
     return
   }
   claiming.takesSuspect ||= session.lease.isSuspect
-  const lease = await offerAgain(ctx, session, now + request.leaseMs)
+  const lease = await reissueLease(ctx, session, now + request.leaseMs)
   if (row !== null) claiming.runs.push(await notificationRun(claiming, session, lease, row))
   else if (heartbeat !== null) claiming.runs.push(await heartbeatRunOf(claiming, session, lease, heartbeat))
 }
@@ -45,44 +45,44 @@ export const claimRuns = async (
   accountId: Id<"accounts">,
   request: ClaimRequest
 ): Promise<ClaimAnswer> => {
-  check(request)
+  checkRequest(request)
   const now = Date.now()
   const boot = await claimingBoot(ctx, accountId, request.runtimeId, request.bootId)
   const budget = new ReadBudget(request.abandoned.length * intervalsPerRescue)
-  let ownLeases: Promise<ReadonlyArray<LeasedSession>> | undefined
+  let read: Promise<ReadonlyArray<LeasedSession>> | undefined
   const readOwn = async () => {
     const leases = await leasesOf(ctx, accountId, request.runtimeId)
     budget.note(leases.length)
     return leases.filter(({ lease }) => lease.bootId === request.bootId)
   }
-  const own = () => (ownLeases ??= readOwn())
+  const ownLeases = () => (read ??= readOwn())
   const isUnnamed = (session: LeasedSession) => !isNamed(request.held, session) && !isNamed(request.abandoned, session)
   if (request.abandoned.length > 0) {
-    for (const session of await own()) {
+    for (const session of await ownLeases()) {
       if (isNamed(request.abandoned, session)) await rescue(ctx, session, "abandoned")
     }
   }
   if (request.limit === 0) {
-    for (const session of (await own()).filter(isUnnamed)) await releaseLease(ctx, session, { hasBegun: true })
+    for (const session of (await ownLeases()).filter(isUnnamed)) await releaseLease(ctx, session, { hasBegun: true })
     await ctx.db.patch("boots", boot._id, { hasEnded: true })
-    return nothing(now)
+    return emptyAnswer(now)
   }
-  if (request.number <= boot.lastClaim) return nothing(now)
+  if (request.number <= boot.lastClaim) return emptyAnswer(now)
   // That it is not named says that the process has aborted its turn.
   for (const session of await recalledOf(ctx, accountId)) {
     const isOwn = session.lease.runtimeId === request.runtimeId && session.lease.bootId === request.bootId
     if (isOwn && isUnnamed(session)) await releaseLease(ctx, session, { hasBegun: true })
   }
   const pauses = await pausesOf(ctx, accountId)
-  if (pauses.isAccountPaused) return nothing(now)
+  if (pauses.isAccountPaused) return emptyAnswer(now)
   // A process that holds nothing may have missed the answer to a late claim.
   const isRecovering = request.recoverUnnamed || request.held.length === 0
-  const unnamed = isRecovering ? (await own()).filter(isUnnamed) : []
+  const unnamed = isRecovering ? (await ownLeases()).filter(isUnnamed) : []
 
-  let surroundings: Promise<Surroundings> | undefined
+  let accountContext: Promise<AccountContext> | undefined
   let book: Promise<SpendingBook | null> | undefined
-  let ownRow: Promise<Doc<"accounts"> | null> | undefined
-  const readAccount = () => (ownRow ??= ctx.db.get("accounts", accountId))
+  let accountRow: Promise<Doc<"accounts"> | null> | undefined
+  const readAccount = () => (accountRow ??= ctx.db.get("accounts", accountId))
   const openBook = async () => {
     const account = await readAccount()
     return account === null ? null : new SpendingBook(ctx, account, now, (intervals) => budget.note(intervals))
@@ -93,13 +93,13 @@ export const claimRuns = async (
     request,
     now,
     budget,
-    surroundings: () => (surroundings ??= surroundingsOf(ctx, accountId, budget, readAccount())),
+    accountContext: () => (accountContext ??= accountContextOf(ctx, accountId, budget, readAccount())),
     pausedAgents: pauses.agentIds,
     stops: await openStops(ctx, accountId),
     book: () => (book ??= openBook()),
     runs: [],
     spent: [],
-    own,
+    ownLeases,
     takesSuspect: false,
     heldBack: 0,
     hasMore: false,
@@ -111,7 +111,7 @@ export const claimRuns = async (
       await releaseLease(ctx, session, { hasBegun: false })
       continue
     }
-    if (hasRoom(claiming)) await takeAgain(claiming, session)
+    if (hasRoom(claiming)) await reissueUnnamed(claiming, session)
     else claiming.hasMore = true
   }
   const { expired, nextExpiry } = await otherLeases(ctx, accountId, request.runtimeId, request.limit, now)

@@ -41,7 +41,7 @@ export const claimAnswer = v.object({
 
 export type ClaimAnswer = Infer<typeof claimAnswer>
 
-export const nothing = (now: number): ClaimAnswer => ({
+export const emptyAnswer = (now: number): ClaimAnswer => ({
   runs: [],
   spent: [],
   heldBack: 0,

@@ -2,7 +2,7 @@ import { isOnEarlierDay } from "../../../src/domain/shared/SessionKey.ts"
 import type { Doc, Id } from "../../_generated/dataModel.js"
 import type { QueryCtx } from "../../_generated/server.js"
 import { heartbeatContextOf } from "../contexts/heartbeatContext.ts"
-import { movedTo } from "../heartbeats/heartbeats.ts"
+import { rescheduledTo } from "../heartbeats/heartbeats.ts"
 import { followingDueAt, heartbeatRun, latestDueAt } from "../heartbeats/heartbeatSchedule.ts"
 import { type Run } from "./claimAnswer.ts"
 import {
@@ -22,14 +22,14 @@ const heldHeartbeatMs = 60 * 60 * 1_000
 
 /** The run of a leased heartbeat, with its context; what the agent will have seen is kept for its end. */
 export const heartbeatRunOf = async (
-  { budget, ctx, surroundings }: Claiming,
+  { budget, ctx, accountContext }: Claiming,
   session: Doc<"sessions">,
   lease: LeasedSession["lease"],
   heartbeat: Doc<"heartbeats">
 ): Promise<Run> => {
   const { allowance = null, epoch, expiresAt, generation } = lease
   const attempt = { session, generation, epoch, earlierAttempts: heartbeat.claims - 1 }
-  const built = await heartbeatContextOf(ctx, heartbeat, attempt, await surroundings(), budget.forRun())
+  const built = await heartbeatContextOf(ctx, heartbeat, attempt, await accountContext(), budget.forRun())
   const { attempts, dueAt, failures } = heartbeat
   const held = { session: session._id, epoch, expiresAt, allowance }
   const fields = { id: lease.run, ...held, attempt: attempts, failures, silences: 0 }
@@ -51,8 +51,8 @@ const takeHeartbeat = async (claiming: Claiming, found: Doc<"heartbeats">): Prom
   if (session === null || session.lease !== undefined) return false
   const isPassed = found.claims > 0 && followingDueAt(found, found.dueAt) <= now
   const dueAt = isPassed ? latestDueAt(found, now) : found.dueAt
-  const { spanId: _, ...untold } = found
-  const heartbeat = isPassed ? { ...untold, dueAt, attempts: 0, claims: 0, failures: 0, crashes: 0 } : found
+  const { spanId: _, ...rest } = found
+  const heartbeat = isPassed ? { ...rest, dueAt, attempts: 0, claims: 0, failures: 0, crashes: 0 } : found
   const isSuspect = heartbeat.crashes >= suspectAfter
   if (isSuspect && (await hasSuspect(claiming))) {
     claiming.hasMoreHeartbeats = true
@@ -63,12 +63,12 @@ const takeHeartbeat = async (claiming: Claiming, found: Doc<"heartbeats">): Prom
   if ("refusedBy" in permission) {
     claiming.heldBack += 1
     const until = Math.min(permission.until ?? Infinity, now + heldHeartbeatMs)
-    await ctx.db.patch("heartbeats", found._id, movedTo(followingDueAt(found, until)))
+    await ctx.db.patch("heartbeats", found._id, rescheduledTo(followingDueAt(found, until)))
     return false
   }
   claiming.takesSuspect ||= isSuspect
   const taken = { attempts: heartbeat.attempts + 1, claims: heartbeat.claims + 1 }
-  const moved = isPassed ? movedTo(dueAt) : {}
+  const moved = isPassed ? rescheduledTo(dueAt) : {}
   await ctx.db.patch("heartbeats", found._id, { ...moved, ...taken, at: undefined })
   const lease = await takeLease(ctx, session, {
     ...leaseFields(claiming),

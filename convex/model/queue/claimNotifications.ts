@@ -1,10 +1,10 @@
 import type { Doc } from "../../_generated/dataModel.js"
-import { holdBack, urgencyOf } from "../budgets/budgets.ts"
+import { holdNotification, urgencyOf } from "../budgets/budgets.ts"
 import { contextOf } from "../contexts/deliveryContext.ts"
-import { noteShown } from "../contexts/seenTasks.ts"
-import { intervalsPerLimit, noteTurn } from "../limits/turnLimit.ts"
+import { recordShown } from "../contexts/seenTasks.ts"
+import { intervalsPerLimit, enforceTurnLimit } from "../limits/turnLimit.ts"
 import { eventsSize, notWaiting } from "../notifications/events.ts"
-import { die } from "../runs/fallback.ts"
+import { makeDeadLetter } from "../runs/fallback.ts"
 import { isStopping } from "../runs/openStops.ts"
 import { type Run } from "./claimAnswer.ts"
 import {
@@ -27,20 +27,20 @@ const intervalsPerDeath = 40
 
 /** The run of a leased notification, with its context; what that shows is noted. */
 export const notificationRun = async (
-  { budget, ctx, surroundings }: Claiming,
+  { budget, ctx, accountContext }: Claiming,
   session: Doc<"sessions">,
   lease: LeasedSession["lease"],
   row: Doc<"notifications">
 ): Promise<Run> => {
   const { allowance = null, epoch, expiresAt, generation } = lease
   const attempt = { session, generation, epoch, earlierAttempts: row.claims - 1 }
-  const built = await contextOf(ctx, row, attempt, await surroundings(), budget.forRun())
+  const built = await contextOf(ctx, row, attempt, await accountContext(), budget.forRun())
   const { attempts, failures, readyAt, silences } = row
   const held = { session: session._id, epoch, expiresAt, allowance }
   const fields = { id: row._id, ...held, attempt: attempts, failures, silences, readyAt }
   if (typeof built === "string") return { kind: "notification", ...fields, broken: built }
   const { context, ...shown } = built
-  await noteShown(ctx, session, row.taskId, { epoch, ...shown })
+  await recordShown(ctx, session, row.taskId, { epoch, ...shown })
   return { kind: "notification", ...fields, context }
 }
 
@@ -63,7 +63,7 @@ const takeNotification = async (claiming: Claiming, session: Doc<"sessions">): P
     if (isStopping(claiming.stops, row)) continue
     if (row.attempts >= request.maxAttempts) {
       const message = `the budget of ${request.maxAttempts} attempts is used up`
-      await die(ctx, row, session.epoch, { error: { class: "AttemptsSpent", message, at: now } })
+      await makeDeadLetter(ctx, row, session.epoch, { error: { class: "AttemptsSpent", message, at: now } })
       claiming.spent.push(row._id)
       claiming.budget.note(intervalsPerDeath)
       continue
@@ -76,7 +76,7 @@ const takeNotification = async (claiming: Claiming, session: Doc<"sessions">): P
     const { agentId } = session
     const permission = await permitted(claiming, { agentId, taskId: row.taskId, urgency: urgencyOf(row) })
     if ("refusedBy" in permission) {
-      await holdBack(ctx, row, permission)
+      await holdNotification(ctx, row, permission)
       claiming.heldBack += 1
       continue
     }
@@ -92,7 +92,8 @@ const takeNotification = async (claiming: Claiming, session: Doc<"sessions">): P
       ...allowanceOf(permission),
       runsInNextGeneration: row.runsInNextGeneration
     })
-    if (row.claims === 0 && (await noteTurn(ctx, row, request.maxTurns))) claiming.budget.note(intervalsPerLimit)
+    if (row.claims === 0 && (await enforceTurnLimit(ctx, row, request.maxTurns)))
+      claiming.budget.note(intervalsPerLimit)
     claiming.runs.push(await notificationRun(claiming, session, lease, { ...row, ...taken }))
     return
   }

@@ -19,7 +19,7 @@ export interface ClaimRequest {
 
 const maxLimit = 100
 
-export const check = (request: ClaimRequest): void => {
+export const checkRequest = (request: ClaimRequest): void => {
   const isCount = (value: number, most: number) => Number.isInteger(value) && value >= 0 && value <= most
   checkLeaseMs(request.leaseMs)
   checkNamed(request.held)

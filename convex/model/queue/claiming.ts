@@ -2,7 +2,7 @@ import type { Doc, Id } from "../../_generated/dataModel.js"
 import type { MutationCtx } from "../../_generated/server.js"
 import { type Permission, type Spender, permit } from "../budgets/budgets.ts"
 import type { SpendingBook } from "../budgets/spendingBook.ts"
-import type { Surroundings } from "../contexts/accountContext.ts"
+import type { AccountContext } from "../contexts/accountContext.ts"
 import type { ReadBudget } from "../contexts/readBudget.ts"
 import type { Run } from "./claimAnswer.ts"
 import type { ClaimRequest } from "./claimRequest.ts"
@@ -18,7 +18,7 @@ export interface Claiming {
   readonly now: number
   readonly budget: ReadBudget
   /** What the contexts have in common, read at the first one. */
-  readonly surroundings: () => Promise<Surroundings>
+  readonly accountContext: () => Promise<AccountContext>
   /** Work of these agents is not taken. */
   readonly pausedAgents: Pauses["agentIds"]
   /** What these stop is not taken: it ends in their next batch. */
@@ -28,7 +28,7 @@ export interface Claiming {
   readonly runs: Array<Run>
   readonly spent: Array<string>
   /** The leases of this boot, read when they are needed: each that ends meanwhile conflicts with a claim that read them. */
-  readonly own: () => Promise<ReadonlyArray<LeasedSession>>
+  readonly ownLeases: () => Promise<ReadonlyArray<LeasedSession>>
   /** This claim takes a suspect run. */
   takesSuspect: boolean
   heldBack: number
@@ -41,8 +41,8 @@ export const hasRoom = ({ budget, request, runs }: Claiming): boolean =>
   runs.length < request.limit && (runs.length === 0 || budget.hasRoom)
 
 /** Whether the process has a suspect run, or takes one here: it gets only one at a time. */
-export const hasSuspect = async ({ own, request, takesSuspect }: Claiming): Promise<boolean> =>
-  takesSuspect || (await own()).some((session) => session.lease.isSuspect && !isNamed(request.abandoned, session))
+export const hasSuspect = async ({ ownLeases, request, takesSuspect }: Claiming): Promise<boolean> =>
+  takesSuspect || (await ownLeases()).some((session) => session.lease.isSuspect && !isNamed(request.abandoned, session))
 
 export const leaseFields = ({ now, request }: Claiming) => ({
   runtimeId: request.runtimeId,

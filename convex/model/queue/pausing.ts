@@ -41,7 +41,7 @@ export const holdSessions = async (ctx: MutationCtx, agentId: Id<"agents">): Pro
 }
 
 /** Puts the sessions of the agent's ready notifications back into the order of claims, from `after` on, in batches. */
-export const offerSessions = async (ctx: MutationCtx, agentId: Id<"agents">, after: number): Promise<void> => {
+export const requeueSessions = async (ctx: MutationCtx, agentId: Id<"agents">, after: number): Promise<void> => {
   const agent = await ctx.db.get("agents", agentId)
   if (agent === null || (await pauseOf(ctx, agent.accountId, agentId)) !== null) return
   const rows = await ctx.db
@@ -64,7 +64,13 @@ const leasedSessions = (ctx: MutationCtx, accountId: Id<"accounts">, agent: Paus
         .withIndex("by_runtime", (q) => q.eq("accountId", accountId).gt("leaseRuntimeId", ""))
         .take(maxLeases)
 
-const note = (ctx: MutationCtx, accountId: Id<"accounts">, agent: Paused, actor: Actor, is: "paused" | "resumed") =>
+const recordPause = (
+  ctx: MutationCtx,
+  accountId: Id<"accounts">,
+  agent: Paused,
+  actor: Actor,
+  is: "paused" | "resumed"
+) =>
   recordActivity(ctx, {
     accountId,
     actor,
@@ -90,7 +96,7 @@ export const pause = async (
       await holdSessions(ctx, agent._id)
       await bumpRoster(ctx, accountId)
     }
-    await note(ctx, accountId, agent, actor, "paused")
+    await recordPause(ctx, accountId, agent, actor, "paused")
   }
   if (!release) return
   for (const session of await leasedSessions(ctx, accountId, agent)) await recallPaused(ctx, session)
@@ -108,8 +114,8 @@ export const resume = async (
   await ctx.db.delete("pauses", found._id)
   if (agent !== null) {
     await resumeHeartbeat(ctx, agent._id)
-    await offerSessions(ctx, agent._id, 0)
+    await requeueSessions(ctx, agent._id, 0)
     await bumpRoster(ctx, accountId)
   }
-  await note(ctx, accountId, agent, actor, "resumed")
+  await recordPause(ctx, accountId, agent, actor, "resumed")
 }

@@ -3,7 +3,7 @@ import type { Doc, Id } from "../../_generated/dataModel.js"
 import type { MutationCtx, QueryCtx } from "../../_generated/server.js"
 import type { requestTokens } from "../../tables/runs.ts"
 import type { lease } from "../../tables/sessions.ts"
-import { settleShown, type TurnState } from "../contexts/seenTasks.ts"
+import { revertShown, type TurnState } from "../contexts/seenTasks.ts"
 import { randomHex } from "../database/randomHex.ts"
 import { sha256 } from "../database/sha256.ts"
 import { pauseOf } from "./pauses.ts"
@@ -100,7 +100,7 @@ const orderKeyOf = async (
  * Puts the session of new or changed work into the order of claims, and wakes the runtimes if that makes it due. Work that
  * waits for the agent's heartbeat is left to the end of that.
  */
-export const offer = async (ctx: Pick<MutationCtx, "db">, session: Doc<"sessions">, at: number): Promise<void> => {
+export const enqueue = async (ctx: Pick<MutationCtx, "db">, session: Doc<"sessions">, at: number): Promise<void> => {
   if (session.lease !== undefined || (session.at !== undefined && session.at <= at)) return
   if ((await pauseOf(ctx, session.accountId, session.agentId)) !== null) return
   await ctx.db.patch("sessions", session._id, { at })
@@ -145,7 +145,7 @@ export const takeLease = async (
 }
 
 /** Offers a lease of the same run again under the next epoch: the process that got the first offer never knew of it. */
-export const offerAgain = async (
+export const reissueLease = async (
   ctx: Pick<MutationCtx, "db">,
   session: LeasedSession,
   expiresAt: number
@@ -234,7 +234,7 @@ const historyOf = ({ generation, historyTokens, lease }: LeasedSession, end: Lea
  * rows, and one more if the turn was not answered.
  */
 export const endLease = async (ctx: Pick<MutationCtx, "db">, session: LeasedSession, end: LeaseEnd): Promise<void> => {
-  await settleShown(ctx, session, end.turn)
+  await revertShown(ctx, session, end.turn)
   const next = await nextOf(ctx, session._id)
   const generation = end.generation ?? session.generation
   const startsOver = end.isHistoryLong === true && next === null

@@ -63,7 +63,7 @@ const beginWork = async (
 }
 
 /** Posts what the run says in the thread; answers the message's id. */
-const say = async (
+const postReply = async (
   ctx: MutationCtx,
   row: Notification,
   lease: LeasedSession["lease"],
@@ -106,7 +106,7 @@ export const completeRun = async (
   if (args.outcome === "replied" && (args.reply?.trim() ?? "") === "") {
     throw refusal("invalid", "outcome replied needs a reply: send its text, or another outcome.")
   }
-  const messageId = await say(ctx, row, session.lease, args)
+  const messageId = await postReply(ctx, row, session.lease, args)
   const answer = { messageId }
   await ctx.db.patch("notifications", row._id, {
     state: "delivered",

@@ -7,7 +7,7 @@ import { type RefusedEvent, derivedFromAccepted, withRefusals } from "../notific
 import { type Fence, endOf, fenced, mustBeNotification } from "../queue/fences.ts"
 import type { LeasedSession } from "../queue/sessions.ts"
 import { type Spending, endAttempt } from "../usage/usage.ts"
-import { die, postFallback } from "./fallback.ts"
+import { makeDeadLetter, postFallback } from "./fallback.ts"
 import { type Trace, traceOf } from "./traces.ts"
 
 type Notification = Doc<"notifications">
@@ -59,11 +59,11 @@ export const releaseRun = async (
   if (fence.isRepeated) return { ...fence.answer, now }
   const { session } = fence
   const error = errorOf(args, now)
-  const isTold = args.class !== undefined || args.error !== undefined
-  const told = { ...(isTold ? { error } : {}), ...traceOf(args) }
+  const hasError = args.class !== undefined || args.error !== undefined
+  const details = { ...(hasError ? { error } : {}), ...traceOf(args) }
   let state: "ready" | "dead" = "ready"
   if (session.lease.kind === "heartbeat") {
-    await releaseHeartbeat(ctx, session, args.nextAttemptAt, { ...told, ...endOf(args, "release", { state }) })
+    await releaseHeartbeat(ctx, session, args.nextAttemptAt, { ...details, ...endOf(args, "release", { state }) })
   } else {
     const row = await mustBeNotification(ctx, args)
     // Failures without a limit end the count of those with one.
@@ -74,19 +74,19 @@ export const releaseRun = async (
     } else if (isOver) {
       state = "dead"
       const end = endOf(args, "release", { state })
-      await die(ctx, row, args.epoch, { failures: row.failures + 1, ...told, error, ...end })
+      await makeDeadLetter(ctx, row, args.epoch, { failures: row.failures + 1, ...details, error, ...end })
     } else {
       await ctx.db.patch("notifications", row._id, {
         ...retriedAt(args.nextAttemptAt),
         attempts: Math.max(0, row.attempts - 1),
         failures: row.failures + 1,
         sharedSince,
-        ...told,
+        ...details,
         ...endOf(args, "release", { state })
       })
     }
   }
-  const attemptEnd = { end: "released" as const, ...(isTold ? { reason: reasonOf(error) } : {}), ...traceOf(args) }
+  const attemptEnd = { end: "released" as const, ...(hasError ? { reason: reasonOf(error) } : {}), ...traceOf(args) }
   await endAttempt(ctx, session, args.usage, attemptEnd, { turn: "failed" })
   return { state, now }
 }
@@ -134,7 +134,7 @@ const failNotification = async (ctx: MutationCtx, session: LeasedSession, args: 
       hasFallback: row.hasFallback || isRequired
     })
   } else if (args.nextAttemptAt === undefined) {
-    await die(ctx, row, args.epoch, change)
+    await makeDeadLetter(ctx, row, args.epoch, change)
   } else {
     await ctx.db.patch("notifications", row._id, {
       ...change,

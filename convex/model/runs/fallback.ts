@@ -38,7 +38,7 @@ export const postFallback = async (
 }
 
 /** Ends a notification as a dead letter, and posts the fallback if an answer was owed. */
-export const die = async (
+export const makeDeadLetter = async (
   ctx: MutationCtx,
   row: Notification,
   epoch: number,

@@ -5,9 +5,9 @@ import type { Actor } from "../../tables/actor.ts"
 import { refusal } from "../access/refusal.ts"
 import { recordActivity } from "../accounts/activities.ts"
 import { cut } from "../database/cut.ts"
-import { giveUpHeartbeat } from "../heartbeats/heartbeats.ts"
+import { skipHeartbeat } from "../heartbeats/heartbeats.ts"
 import { heartbeatOf, heartbeatRun } from "../heartbeats/heartbeatSchedule.ts"
-import { makeReadyAgain } from "../notifications/deadLetters.ts"
+import { requeue } from "../notifications/deadLetters.ts"
 import { notWaiting } from "../notifications/events.ts"
 import { type Origin, personOrigin } from "../notifications/origin.ts"
 import { notificationOf } from "../queue/fences.ts"
@@ -110,7 +110,7 @@ const recallAll = async (ctx: MutationCtx, target: Target, exceptRun: string | u
     const { lease } = session
     await recallStopped(ctx, { ...session, lease })
     if (lease.kind === "heartbeat") {
-      await giveUpHeartbeat(ctx, session.agentId, lease.run)
+      await skipHeartbeat(ctx, session.agentId, lease.run)
       heartbeats += 1
     }
   }
@@ -206,7 +206,7 @@ const stopHeartbeat = async (ctx: MutationCtx, heartbeat: Doc<"heartbeats">, run
     if (session.recalled !== undefined) return false
     await recallStopped(ctx, { ...session, lease: session.lease })
   } else if (heartbeatRun(heartbeat) !== run) return false
-  await giveUpHeartbeat(ctx, heartbeat.agentId, run)
+  await skipHeartbeat(ctx, heartbeat.agentId, run)
   return true
 }
 
@@ -244,7 +244,7 @@ export const stopRun = async (
 }
 
 /** Makes a stopped notification ready again, with a new budget of attempts; `conflict` if it was not stopped. */
-export const runStoppedAgain = async (
+export const requeueStopped = async (
   ctx: MutationCtx,
   accountId: Id<"accounts">,
   run: string,
@@ -256,7 +256,7 @@ export const runStoppedAgain = async (
   if (task === null || task.status === "archived") {
     throw refusal("invalid", "The task of this run is archived or gone: nothing can be done for it.")
   }
-  const agent = await makeReadyAgain(ctx, row)
+  const agent = await requeue(ctx, row)
   await recordActivity(ctx, {
     accountId,
     type: "run_again",

@@ -210,7 +210,7 @@ export const acknowledgeCommand = async (
 }
 
 /** Ends a command without success, and tells people. */
-const giveUp = async (ctx: MutationCtx, command: Doc<"runtimeCommands">, message: string, summary: string) => {
+const failCommand = async (ctx: MutationCtx, command: Doc<"runtimeCommands">, message: string, summary: string) => {
   await ctx.db.patch("runtimeCommands", command._id, { state: "failed", isOpen: false, message })
   await recordActivity(ctx, {
     accountId: command.accountId,
@@ -229,7 +229,7 @@ export const timeOutCommand = async (ctx: MutationCtx, id: Id<"runtimeCommands">
   if (command === null || !command.isOpen) return
   const now = Date.now()
   if (command.state === "pending") {
-    await giveUp(ctx, command, "The runtime did not take it within a day.", "not taken within a day")
+    await failCommand(ctx, command, "The runtime did not take it within a day.", "not taken within a day")
     return
   }
   const runtime = await runtimeRow(ctx, command.accountId, command.runtimeId)
@@ -247,5 +247,5 @@ export const timeOutCommand = async (ctx: MutationCtx, id: Id<"runtimeCommands">
       ? ""
       : ` The runtime last reported ${versions.runtime}${versions.openclaw === null ? "" : ` with OpenClaw ${versions.openclaw}`}.`
   const message = `No runtime of the target versions reported within ten minutes.${runs}`
-  await giveUp(ctx, command, message, "nothing was heard for ten minutes")
+  await failCommand(ctx, command, message, "nothing was heard for ten minutes")
 }

@@ -17,10 +17,10 @@ import { runtimeRow } from "./runtimes.ts"
 
 const maxHealthLength = 64_000
 
-const leastLapseMs = 90_000
+const minLapseMs = 90_000
 
 /** How long after a pulse a runtime is taken for gone: 90 s, or two and a half of its intervals. */
-export const lapseAfterMs = (intervalMs: number): number => Math.max(leastLapseMs, 2.5 * intervalMs)
+export const lapseAfterMs = (intervalMs: number): number => Math.max(minLapseMs, 2.5 * intervalMs)
 
 export interface Pulse {
   readonly runtimeId: string

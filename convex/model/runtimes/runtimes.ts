@@ -41,13 +41,13 @@ export const offlineRuntimes = (
     .order("desc")
     .take(count)
 
-const forgetBatch = 50
+const commandBatch = 50
 
 /**
  * Deletes runtimes that are offline and were last heard of before that moment, with their boots, last claims and
  * commands, at most 50 of each per call; answers whether there may be more. Where each start has a RUNTIME_ID of its own their number would grow for ever.
  */
-export const forgetRuntimes = async (ctx: MutationCtx, before: number, count: number): Promise<boolean> => {
+export const deleteRuntimes = async (ctx: MutationCtx, before: number, count: number): Promise<boolean> => {
   const runtimes = await ctx.db
     .query("runtimes")
     .withIndex("by_status", (q) => q.eq("status", "offline").lt("lastPulseAt", before))
@@ -59,10 +59,10 @@ export const forgetRuntimes = async (ctx: MutationCtx, before: number, count: nu
     const commands = await ctx.db
       .query("runtimeCommands")
       .withIndex("by_open", (q) => q.eq("accountId", accountId).eq("runtimeId", runtimeId))
-      .take(forgetBatch)
+      .take(commandBatch)
     for (const command of commands) await ctx.db.delete("runtimeCommands", command._id)
     // The runtime's row goes last, so that the next batch finds what is left.
-    if (commands.length === forgetBatch) isMore = true
+    if (commands.length === commandBatch) isMore = true
     else await ctx.db.delete("runtimes", _id)
   }
   return isMore

@@ -9,7 +9,7 @@ const participantsRead = 100
  * Stores when the actor last wrote in the task's thread (`message`) or changed its status (`act`). Reads and writes the
  * actor's own row, so replies of different authors into one task do not conflict.
  */
-export const recordSign = async (
+export const recordParticipation = async (
   ctx: Pick<MutationCtx, "db">,
   task: Pick<Doc<"tasks">, "_id" | "accountId">,
   actor: Actor,
@@ -21,16 +21,16 @@ export const recordSign = async (
     .query("participants")
     .withIndex("by_task", (q) => q.eq("taskId", task._id).eq("authorId", authorId))
     .unique()
-  const sign = { lastSignAt: now, ...(kind === "message" ? { lastMessageAt: now } : {}) }
-  if (found !== null) await ctx.db.patch("participants", found._id, sign)
+  const activity = { lastSignAt: now, ...(kind === "message" ? { lastMessageAt: now } : {}) }
+  if (found !== null) await ctx.db.patch("participants", found._id, activity)
   else {
     const { _id: taskId, accountId } = task
-    await ctx.db.insert("participants", { accountId, taskId, authorId, lastMessageAt: null, ...sign })
+    await ctx.db.insert("participants", { accountId, taskId, authorId, lastMessageAt: null, ...activity })
   }
 }
 
 /** When a task was last written in, and when one of its assignees last wrote or changed its status. */
-export interface LastSigns {
+export interface LastActivity {
   readonly lastMessageAt: number | null
   readonly lastAssigneeAt: number | null
 }
@@ -39,10 +39,10 @@ const latest = (times: ReadonlyArray<number | null>): number | null =>
   times.reduce((left, right) => (left === null || (right !== null && right > left) ? right : left), null)
 
 /** The task's last signs. Reads one row per participant, at most 100. */
-export const lastSignsOf = async (
+export const lastActivityOf = async (
   ctx: Pick<QueryCtx, "db">,
   task: Pick<Doc<"tasks">, "_id" | "assigneeIds">
-): Promise<LastSigns> => {
+): Promise<LastActivity> => {
   const participants = await ctx.db
     .query("participants")
     .withIndex("by_task", (q) => q.eq("taskId", task._id))

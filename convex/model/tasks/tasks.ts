@@ -4,11 +4,11 @@ import type { MutationCtx, QueryCtx } from "../../_generated/server.js"
 import { refusal } from "../access/refusal.ts"
 import { recordActivity } from "../accounts/activities.ts"
 import { orchestratorOf } from "../agents/agents.ts"
-import { forgetLoops } from "../limits/taskLoops.ts"
+import { resetTaskLoop } from "../limits/taskLoops.ts"
 import { fanOutAssignment, fanOutStatus } from "../notifications/fanOut.ts"
 import type { Origin } from "../notifications/origin.ts"
 import { decisionsAfter } from "./decisions.ts"
-import { recordSign } from "./participants.ts"
+import { recordParticipation } from "./participants.ts"
 import { subscribe, unsubscribeAssignee } from "./subscriptions.ts"
 import { limits, orchestratorChatLabel } from "./taskView.ts"
 
@@ -32,11 +32,11 @@ const saveTask = async (
   origin: Origin
 ): Promise<Doc<"tasks">> => {
   const updatedAt = Date.now()
-  const isPersons = origin.actor.type === "person"
-  if (isPersons) await forgetLoops(ctx, task._id)
+  const isByPerson = origin.actor.type === "person"
+  if (isByPerson) await resetTaskLoop(ctx, task._id)
   await ctx.db.patch("tasks", task._id, {
     ...change,
-    ...(isPersons ? { isAtTurnLimit: false } : {}),
+    ...(isByPerson ? { isAtTurnLimit: false } : {}),
     decided: decisionsAfter(task, change, origin),
     updatedAt
   })
@@ -260,7 +260,8 @@ export const moveTask = async (
     },
     origin
   )
-  if (task.assigneeIds.some((each) => each === origin.actor.id)) await recordSign(ctx, task, origin.actor, "act")
+  if (task.assigneeIds.some((each) => each === origin.actor.id))
+    await recordParticipation(ctx, task, origin.actor, "act")
   await recordActivity(ctx, {
     accountId: task.accountId,
     type: "task_status",

@@ -5,10 +5,10 @@ import { actor } from "../../tables/actor.ts"
 import { notificationType } from "../../tables/notifications.ts"
 import { messageKind } from "../../tables/threads.ts"
 import { cut } from "../database/cut.ts"
-import { forgetLoops } from "../limits/taskLoops.ts"
+import { resetTaskLoop } from "../limits/taskLoops.ts"
 import { fanOutMessage } from "../notifications/fanOut.ts"
 import { type Origin } from "../notifications/origin.ts"
-import { recordSign } from "../tasks/participants.ts"
+import { recordParticipation } from "../tasks/participants.ts"
 import { createDocument, maxContentLength } from "./documents.ts"
 
 /** A message of a thread. */
@@ -30,7 +30,7 @@ export const maxMessageLength = 100_000
 const cutMark = "\n\n[cut: the message was too long]"
 
 /** Keeps what a thread does not hold as a document of the task; answers the message that names it. */
-const keepAsDocument = async (
+const storeAsDocument = async (
   ctx: MutationCtx,
   task: Doc<"tasks">,
   content: string,
@@ -78,7 +78,7 @@ export const postMessage = async (
 ): Promise<Id<"messages">> => {
   const content =
     message.content.length > maxMessageLength
-      ? await keepAsDocument(ctx, task, message.content, origin.actor)
+      ? await storeAsDocument(ctx, task, message.content, origin.actor)
       : message.content
   const id = await ctx.db.insert("messages", {
     accountId: task.accountId,
@@ -90,9 +90,9 @@ export const postMessage = async (
     ...message.run
   })
   // A fallback speaks for an agent that said nothing.
-  if (message.kind !== "fallback") await recordSign(ctx, task, origin.actor, "message")
+  if (message.kind !== "fallback") await recordParticipation(ctx, task, origin.actor, "message")
   if (origin.actor.type === "person") {
-    await forgetLoops(ctx, task._id)
+    await resetTaskLoop(ctx, task._id)
     if (task.isAtTurnLimit) await ctx.db.patch("tasks", task._id, { isAtTurnLimit: false })
   }
   const isQuiet = message.kind === "fallback" || message.kind === "note"

@@ -180,7 +180,7 @@ const usageOf = (
  * What is recorded of an attempt whose process is gone: all that it was allowed, and one request that may have gone beyond
  * that. An estimate that is too small would let each crash spend something that no budget counts.
  */
-const mostSpent = (lease: LeasedSession["lease"] | undefined): Spending => ({
+const worstCaseSpending = (lease: LeasedSession["lease"] | undefined): Spending => ({
   inputTokens: lease?.allowance ?? 0,
   outputTokens: 0,
   cacheReadTokens: 0,
@@ -218,18 +218,18 @@ export const recordAttempt = async (
   const whose = { accountId, agentId, kind, run, epoch, ...(taskId === undefined ? {} : { taskId }) }
   const claim = lease === undefined ? {} : { claim: { at: lease.claimedAt, runtimeId: lease.runtimeId } }
   const ended = { endedAt: now, end, ...(reason === undefined ? {} : { reason: cut(reason, maxReason) }) }
-  const told = { ...timelineOf(report), ...traceOf(traceId === undefined ? {} : { traceId }) }
+  const timeline = { ...timelineOf(report), ...traceOf(traceId === undefined ? {} : { traceId }) }
   if (report === undefined) {
-    await ctx.db.insert("attempts", { ...whose, ...claim, ...ended, ...told, usage: null })
+    await ctx.db.insert("attempts", { ...whose, ...claim, ...ended, ...timeline, usage: null })
     return
   }
   const account = await accountOf(ctx, accountId)
-  const usage = usageOf(account, report === "unknown" ? mostSpent(lease) : report, session.lastRequest)
+  const usage = usageOf(account, report === "unknown" ? worstCaseSpending(lease) : report, session.lastRequest)
   const day = dayIn(account.timeZone, now)
-  if (found === null) await ctx.db.insert("attempts", { ...whose, ...claim, ...ended, ...told, usage })
+  if (found === null) await ctx.db.insert("attempts", { ...whose, ...claim, ...ended, ...timeline, usage })
   else {
     // A process that reports was alive after all.
-    await ctx.db.patch("attempts", found._id, { ...told, usage, ...(found.end === "process_ended" ? { end } : {}) })
+    await ctx.db.patch("attempts", found._id, { ...timeline, usage, ...(found.end === "process_ended" ? { end } : {}) })
   }
   if (estimate !== null) await addToSums(ctx, attempt, day, estimate.model, addUsage(noUsage, sumOf(estimate), -1))
   await addToSums(ctx, attempt, day, usage.model, sumOf(usage))
