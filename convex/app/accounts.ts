@@ -16,7 +16,7 @@ import { tokenPrice } from "../tables/usage.ts"
 const sessionScope = v.union(v.literal("agent"), v.literal("task"))
 const prices = v.array(v.object({ model: v.string(), price: tokenPrice }))
 
-/** A new account cannot spend without limit unseen: about $30 a day at $3 per million tokens. */
+/** The first budget of a new account limits its spending to about $30 a day at $3 per million tokens. */
 const firstBudget = { period: "day", unit: "tokens", limit: 10_000_000, ...undrawn } as const
 
 const mustBeName = (name: string): string => {
@@ -25,7 +25,7 @@ const mustBeName = (name: string): string => {
   return trimmed
 }
 
-/** Makes an account whose owner is the caller, with a daily budget. For anyone signed in; nothing is read. */
+/** Creates an account whose owner is the caller, with a daily budget. For anyone signed in. Reads nothing. */
 export const create = mutation({
   args: { name: v.string() },
   returns: v.object({ accountId: v.string(), memberId: v.string() }),
@@ -59,7 +59,7 @@ export const create = mutation({
   }
 })
 
-/** The accounts the caller is a member of. For anyone signed in; two rows per account are read. */
+/** The accounts of which the caller is a member. For anyone signed in. Reads two rows per account. */
 export const list = query({
   args: {},
   returns: v.array(v.object({ accountId: v.string(), name: v.string(), role })),
@@ -78,7 +78,7 @@ export const list = query({
   }
 })
 
-/** The account with its settings and whether a runtime serves it. For members; three rows are read. */
+/** The account with its settings, and whether a runtime serves it. For members. Reads four rows. */
 export const get = memberQuery({
   args: {},
   returns: v.object({
@@ -111,8 +111,8 @@ export const get = memberQuery({
 })
 
 /**
- * Changes what is given and keeps the rest; a new session scope holds for notifications made from now on, a time zone or
- * price for usage from now on. For owners and admins; two rows are read.
+ * Changes the given settings. A new session scope applies to notifications created from now on, a time zone or price to
+ * usage from now on. For owners and admins. Reads two rows.
  */
 export const configure = managerMutation({
   args: {

@@ -4,7 +4,7 @@ import { bounded } from "../model/database/bounded.ts"
 import { taskOf } from "../model/tasks/taskView.ts"
 import { actor } from "../tables/actor.ts"
 
-/** What happened in the account, or to one task, newest first. For members; each line is read, at most 200. */
+/** The activities of the account or of one task, newest first. For members. Reads one row each, at most 200. */
 export const list = memberQuery({
   args: { taskId: v.optional(v.string()), limit: v.optional(v.number()) },
   returns: v.array(

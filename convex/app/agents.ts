@@ -20,8 +20,8 @@ const fields = {
 }
 
 /**
- * The roster with presence: an agent is online while a runtime of the account is. For members; two rows per agent and
- * one of the runtimes are read.
+ * The roster with presence: an agent is online while a runtime of the account is. For members. Reads two rows per agent
+ * and two of the runtimes.
  */
 export const list = memberQuery({
   args: {},
@@ -68,14 +68,14 @@ export const list = memberQuery({
   }
 })
 
-/** Puts an agent on the roster. For owners and admins; the roster is read. */
+/** Adds an agent to the roster. For owners and admins. Reads the roster. */
 export const create = managerMutation({
   args: { slug: v.string(), name: v.string(), ...fields },
   returns: v.object({ agentId: v.string() }),
   handler: async (ctx, { slug, ...rest }) => ({ agentId: await addAgent(ctx, ctx.accountId, slug, rest, ctx.actor) })
 })
 
-/** Changes what is given of an agent. For owners and admins; six rows and one per skill are read. */
+/** Changes the given fields of an agent. For owners and admins. Reads six rows and one per skill. */
 export const update = managerMutation({
   args: { agentId: v.string(), name: v.optional(v.string()), ...fields },
   returns: v.null(),
@@ -86,8 +86,8 @@ export const update = managerMutation({
 })
 
 /**
- * Pauses an agent: from then on no turn or heartbeat of it begins; with `release` its running ones are aborted and their
- * work waits. For owners and admins; its due sessions are read, 200 in the same transaction, and the leases to release.
+ * Pauses an agent: none of its turns or heartbeats starts. With `release` its running turns are aborted and their work
+ * waits. For owners and admins. Reads its due sessions, 200 in this transaction, and the leases to release.
  */
 export const pause = managerMutation({
   args: { agentId: v.string(), release: v.optional(v.boolean()) },
@@ -98,7 +98,7 @@ export const pause = managerMutation({
   }
 })
 
-/** Ends the pause of an agent. For owners and admins; 200 of its ready notifications and their sessions are read. */
+/** Ends the pause of an agent. For owners and admins. Reads 200 of its ready notifications and their sessions. */
 export const resume = managerMutation({
   args: { agentId: v.string() },
   returns: v.null(),
@@ -109,9 +109,9 @@ export const resume = managerMutation({
 })
 
 /**
- * Takes an agent off the roster at once; its waiting notifications and open tasks follow in batches, the first in the
- * same transaction. For owners and admins; ten of its sessions with their waiting rows, ten open tasks with their
- * assignees and 200 subscriptions are read.
+ * Removes an agent from the roster at once. Its pending notifications, open tasks and subscriptions follow in batches,
+ * the first in this transaction. For owners and admins. Reads its leases, thirty notifications with their effects, ten
+ * open tasks with their assignees, and 200 subscriptions.
  */
 export const remove = managerMutation({
   args: { agentId: v.string() },

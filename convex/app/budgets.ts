@@ -13,9 +13,9 @@ import { budgetPeriod, budgetUnit } from "../tables/budgets.ts"
 const maxLimit = 1_000_000_000_000
 
 /**
- * Sets how much the account, an agent or the work on a task may spend in a period, in place of an earlier budget of the
- * same scope and period; what is spent stays spent. Waiting work is judged again. For owners and admins; the
- * budgets are read, and for one of the account three rows of each agent.
+ * Sets how much the account, an agent or the work on a task may spend in a period. Replaces the budget of the same
+ * scope and period; past spending still counts. Work that waits for the replaced budget is checked again. For owners
+ * and admins. Reads the budgets, and for a budget of the account three rows per agent.
  */
 export const set = managerMutation({
   args: {
@@ -47,7 +47,7 @@ export const set = managerMutation({
     if (found === undefined && all.length >= maxBudgets) {
       throw refusal("limit", `An account has at most ${maxBudgets} budgets: remove one first.`)
     }
-    // What people were told of another limit says nothing about this one.
+    // People are notified again under the new limit.
     const change = { unit, limit, warnedIn: undefined, stoppedIn: undefined }
     const isSame = found !== undefined && found.unit === unit
     if (isSame) await ctx.db.patch("budgets", found._id, change)
@@ -66,7 +66,9 @@ export const set = managerMutation({
   }
 })
 
-/** Removes a budget; waiting work is judged by the others. For owners and admins; one row is read. */
+/**
+ * Removes a budget. The other budgets decide about the work that waited for it. For owners and admins. Reads one row.
+ */
 export const remove = managerMutation({
   args: { id: v.string() },
   returns: v.null(),
@@ -85,8 +87,8 @@ export const remove = managerMutation({
 })
 
 /**
- * The account's budgets, and how much of each is spent in its present day, month or lifetime. For members; the budgets,
- * at most 200, and the latest sums of every agent or of a task's agents are read.
+ * The account's budgets with what was spent of each in its current day, month or lifetime. For members. Reads the
+ * budgets, at most 200, and the latest sums of every agent or of a task's agents.
  */
 export const list = memberQuery({
   args: {},

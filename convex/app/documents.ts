@@ -13,8 +13,8 @@ import {
 import { documentType } from "../tables/threads.ts"
 
 /**
- * Writes a document, or replaces the one of this id. The one marked isRepository tells every agent where the code lives;
- * marking another takes the mark from it. For members; about three rows are read.
+ * Creates a document, or replaces the one with this id. The document with isRepository shows every agent where the code
+ * is; setting it on one document removes it from the other. For members. Reads about three rows.
  */
 export const upsert = memberMutation({
   args: {
@@ -45,7 +45,10 @@ export const upsert = memberMutation({
   }
 })
 
-/** The account's documents, or a task's, the last changed first, cut at 4,000 characters. For members; each is read. */
+/**
+ * The documents of the account or a task, most recently changed first, cut at 4,000 characters. For members. Reads one
+ * row each.
+ */
 export const list = memberQuery({
   args: { taskId: v.optional(v.string()), type: v.optional(documentType), limit: v.optional(v.number()) },
   returns: v.array(documentView),
@@ -60,14 +63,14 @@ export const list = memberQuery({
   }
 })
 
-/** One document whole. For members; its row is read. */
+/** One document with its whole content. For members. Reads one row. */
 export const get = memberQuery({
   args: { documentId: v.string() },
   returns: documentView,
   handler: async (ctx, { documentId }) => toDocumentView(await documentOf(ctx, ctx.accountId, documentId))
 })
 
-/** Deletes a document. For members; its row is read. */
+/** Deletes a document. For members. Reads one row. */
 export const remove = memberMutation({
   args: { documentId: v.string() },
   returns: v.null(),

@@ -7,7 +7,7 @@ import { nameKey } from "../model/agents/agents.ts"
 import { endSubscriptions } from "../model/tasks/subscriptions.ts"
 import { role } from "../tables/accounts.ts"
 
-/** The account's members. For members; one row each is read. */
+/** The account's members. For members. Reads one row each. */
 export const list = memberQuery({
   args: {},
   returns: v.array(v.object({ id: v.string(), name: v.string(), role })),
@@ -21,8 +21,8 @@ export const list = memberQuery({
 })
 
 /**
- * Adds the person with this identity, or changes the role and name of one already added. For owners and admins; only an
- * owner makes owners. Two rows are read.
+ * Adds the person with this identity, or changes their name and role. Only an owner can add or change owners. For
+ * owners and admins. Reads two rows.
  */
 export const add = managerMutation({
   args: { tokenIdentifier: v.string(), name: v.string(), role },
@@ -63,8 +63,8 @@ export const add = managerMutation({
 })
 
 /**
- * Removes a member, whose subscriptions end: 200 at once, the rest in scheduled batches. For owners and admins; the
- * member's row and those subscriptions are read.
+ * Removes a member and deletes their subscriptions, 200 in this transaction and the rest in scheduled batches. For
+ * owners and admins. Reads the member's row and those subscriptions.
  */
 export const remove = managerMutation({
   args: { memberId: v.string() },

@@ -8,8 +8,8 @@ import { maxMessageLength, messageView, postMessage } from "../model/threads/mes
 import { threadOf } from "../model/threads/thread.ts"
 
 /**
- * Posts into a task's thread. For members; the task, its subscriptions, the subscribed agents and whom the message
- * mentions are read.
+ * Posts a message in a task's thread. For members. Reads the task, its subscriptions, and the subscribed and mentioned
+ * agents and members.
  */
 export const post = memberMutation({
   args: { taskId: v.string(), content: v.string() },
@@ -24,7 +24,7 @@ export const post = memberMutation({
   }
 })
 
-/** The last messages of a task's thread, oldest first. For members; the task and the messages are read. */
+/** The last messages of a task's thread, oldest first. For members. Reads the task and the messages. */
 export const list = memberQuery({
   args: { taskId: v.string(), limit: v.optional(v.number()) },
   returns: v.array(messageView),

@@ -8,8 +8,8 @@ import { notificationOutcome, notificationState, notificationType } from "../tab
 import { failure } from "../tables/runs.ts"
 
 /**
- * Notifications of the account, or of one task, newest first, with their states. For members; each and the recipient's
- * row are read, at most 500.
+ * The notifications of the account or of one task, newest first, with their states. For members. Reads two rows each,
+ * at most 500 notifications.
  */
 export const list = memberQuery({
   args: { taskId: v.optional(v.string()), limit: v.optional(v.number()) },
@@ -19,16 +19,16 @@ export const list = memberQuery({
       taskId: v.string(),
       recipientType: v.union(v.literal("agent"), v.literal("person")),
       recipientName: v.union(v.string(), v.null()),
-      /** The strongest of the events' types. */
+      /** The type of the event with the highest rank. */
       type: notificationType,
-      /** What caused it, oldest first; a refusal is the policy's reason. */
+      /** The events that caused it, oldest first. `refusal` is the policy's reason. */
       events: v.array(
         v.object({
           type: notificationType,
           actor,
           createdAt: v.number(),
           messageId: v.union(v.string(), v.null()),
-          /** What was asked or reported, where no message of the thread says it. */
+          /** The text of a request or notice that is not a message of the thread. */
           text: v.union(v.string(), v.null()),
           refusal: v.union(v.string(), v.null())
         })
@@ -37,7 +37,7 @@ export const list = memberQuery({
       attempts: v.number(),
       createdAt: v.number(),
       nextAttemptAt: v.union(v.number(), v.null()),
-      /** The budget that keeps it waiting, and until when; until null: until the budget is raised. */
+      /** The budget that holds it, and until when. `until` null: until someone raises the budget. */
       held: v.union(v.object({ reason: v.string(), until: v.union(v.number(), v.null()) }), v.null()),
       endedAt: v.union(v.number(), v.null()),
       outcome: v.union(notificationOutcome, v.null()),
@@ -94,7 +94,10 @@ export const list = memberQuery({
   }
 })
 
-/** Marks the caller's unread notifications read, at most 500 at once; answers how many. For members. */
+/**
+ * Marks the caller's unread notifications as read, at most 500 per call. Returns their number. For members. Reads those
+ * notifications.
+ */
 export const markRead = memberMutation({
   args: {},
   returns: v.object({ count: v.number() }),

@@ -5,7 +5,7 @@ import { listRuns, runDetails, runDetailsOf, runView } from "../model/runs/runLi
 import { stopAnswer, stopArgs, stopRequested } from "../model/runs/stopRequest.ts"
 import { requeueStopped } from "../model/runs/stops.ts"
 
-/** The runs that are running and waiting, or the latest that ended. For members; three or four rows of each are read. */
+/** The running and waiting runs, or the runs that ended last. For members. Reads three or four rows each. */
 export const list = memberQuery({
   args: { ended: v.optional(v.boolean()), limit: v.optional(v.number()) },
   returns: v.array(runView),
@@ -13,7 +13,10 @@ export const list = memberQuery({
     listRuns(ctx, ctx.accountId, { hasEnded: ended ?? false, limit: bounded(limit, 50, 200) })
 })
 
-/** A run of a notification in full, with what its attempts did. For members; four rows, one per attempt and one per effect are read. */
+/**
+ * The details of a notification's run, with its attempts. For members. Reads four rows, one per attempt and one per
+ * effect.
+ */
 export const get = memberQuery({
   args: { run: v.string() },
   returns: runDetails,
@@ -21,8 +24,8 @@ export const get = memberQuery({
 })
 
 /**
- * Stops a run, or all runs of an agent or a task, at once: nothing of them is written from this commit on. A run that has
- * ended answers what it ended with. For members; the runs are read, and what a note in each thread reads.
+ * Stops a run, or all runs of an agent or a task. From this commit on none of them can write. Returns the outcome of a
+ * run that had ended already. For members. Reads the runs, and what a note in each thread reads.
  */
 export const stop = memberMutation({
   args: stopArgs,
@@ -30,7 +33,7 @@ export const stop = memberMutation({
   handler: (ctx, args) => stopRequested(ctx, ctx.accountId, ctx.actor, args)
 })
 
-/** Runs a stopped notification again with a new budget of attempts. For members; six rows are read. */
+/** Runs a stopped notification again with a new budget of attempts. For members. Reads six rows. */
 export const again = memberMutation({
   args: { run: v.string() },
   returns: v.null(),

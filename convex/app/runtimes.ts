@@ -20,9 +20,10 @@ import { offlineRuntimes, runningRuntimes, runtimeRow } from "../model/runtimes/
 import { infrastructure, runtimeStatus, versions } from "../tables/runtimes.ts"
 
 /**
- * The account's runtimes with presence, open commands and the last that ended: those that are not offline, then offline
- * ones, the last heard of first. `before` pages on: the `lastPulseAt` of the last one shown, and only offline ones follow.
- * For members; four rows each and the open commands are read, of at most 100 offline runtimes.
+ * The account's runtimes with presence, open commands and the last command that ended. First those that are not
+ * offline, then offline ones, most recent pulse first. `before` is for paging: pass the `lastPulseAt` of the last
+ * runtime shown to get the offline ones that follow. For members. Reads four rows each and the open commands, of at
+ * most 100 offline runtimes.
  */
 export const list = memberQuery({
   args: { limit: v.optional(v.number()), before: v.optional(v.number()) },
@@ -66,7 +67,9 @@ export const list = memberQuery({
   }
 })
 
-/** Writes one command for the runtime named, or for each that is not offline; an open one of its kind is replaced. */
+/**
+ * Adds one command for the named runtime, or for each that is not offline. Replaces an open command of the same kind.
+ */
 const request = async (
   ctx: MutationCtx & Caller,
   runtimeId: string | undefined,
@@ -110,8 +113,8 @@ const request = async (
 }
 
 /**
- * Asks a runtime, or all that are not offline, to restart after a drain. It expires after a day, and with a start in the
- * meantime. For owners and admins; the runtimes and open commands are read.
+ * Asks a runtime, or all that are not offline, to restart after a drain. The command expires after a day, or if the
+ * runtime starts for another reason. For owners and admins. Reads the runtimes and open commands.
  */
 export const restart = managerMutation({
   args: { runtimeId: v.optional(v.string()) },
@@ -136,14 +139,20 @@ const targetOf = (args: { readonly runtimeVersion?: string; readonly openclawVer
   return { runtimeVersion: args.runtimeVersion ?? null, openclawVersion: args.openclawVersion ?? null }
 }
 
-/** Asks a runtime, or all that are not offline, to upgrade to these versions within a day. For owners and admins; as restart. */
+/**
+ * Asks a runtime, or all that are not offline, to upgrade to these versions within a day. For owners and admins. Reads
+ * the same as restart.
+ */
 export const upgrade = managerMutation({
   args: targets,
   returns: v.object({ commandIds: v.array(v.string()) }),
   handler: (ctx, args) => request(ctx, args.runtimeId, { kind: "upgrade", ...targetOf(args) })
 })
 
-/** Asks a runtime, or all that are not offline, to go back to these versions within a day. For owners and admins; as restart. */
+/**
+ * Asks a runtime, or all that are not offline, to roll back to these versions within a day. For owners and admins.
+ * Reads the same as restart.
+ */
 export const rollback = managerMutation({
   args: targets,
   returns: v.object({ commandIds: v.array(v.string()) }),
@@ -151,8 +160,8 @@ export const rollback = managerMutation({
 })
 
 /**
- * Stops claims of all the account's runtimes at once; with `release` their running turns are aborted and their work waits.
- * For owners and admins; one row is read, and the leases to release.
+ * Stops the claims of all the account's runtimes. With `release` their running turns are aborted and their work waits.
+ * For owners and admins. Reads one row, and the leases to release.
  */
 export const pause = managerMutation({
   args: { release: v.optional(v.boolean()) },
@@ -163,7 +172,7 @@ export const pause = managerMutation({
   }
 })
 
-/** Lets them claim again. For owners and admins; one row is read. */
+/** Ends the account's pause. For owners and admins. Reads one row. */
 export const resume = managerMutation({
   args: {},
   returns: v.null(),

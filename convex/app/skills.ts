@@ -20,7 +20,7 @@ const skillOf = async (ctx: Pick<QueryCtx, "db"> & Caller, skillId: string): Pro
   return skill
 }
 
-/** The account's skills by slug. For members; one row each is read. */
+/** The account's skills, sorted by slug. For members. Reads one row each. */
 export const list = memberQuery({
   args: {},
   returns: v.array(v.object({ ...skillView.fields, isEnabled: v.boolean() })),
@@ -41,8 +41,8 @@ export const list = memberQuery({
 })
 
 /**
- * Writes the skill of this slug, new or not; agents get it by app/agents:update. For owners and admins; two rows are
- * read.
+ * Creates or replaces the skill with this slug. app/agents:update assigns skills to agents. For owners and admins.
+ * Reads two rows.
  */
 export const upsert = managerMutation({
   args: {
@@ -73,7 +73,7 @@ export const upsert = managerMutation({
   }
 })
 
-/** Deletes a skill and takes it from every agent. For owners and admins; the roster is read. */
+/** Deletes a skill and removes it from every agent. For owners and admins. Reads the roster. */
 export const remove = managerMutation({
   args: { skillId: v.string() },
   returns: v.null(),

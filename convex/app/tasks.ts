@@ -27,7 +27,7 @@ const agentsOf = async (
   return agents
 }
 
-/** Makes a task, assigned at once when it has assignees. For members; the orchestrator and the assignees are read. */
+/** Creates a task, and assigns it if it has assignees. For members. Reads the orchestrator and the assignees. */
 export const create = memberMutation({
   args: {
     title: v.string(),
@@ -47,7 +47,7 @@ export const create = memberMutation({
   }
 })
 
-/** Changes what is given of a task. For members; the task and its assignments are read. */
+/** Changes the given fields of a task. For members. Reads the task and its assignments. */
 export const update = memberMutation({
   args: {
     taskId: v.string(),
@@ -64,7 +64,7 @@ export const update = memberMutation({
   }
 })
 
-/** Makes these agents the only assignees. For members; the task, its assignments and the agents are read. */
+/** Replaces the assignees of a task. For members. Reads the task, its assignments and the agents. */
 export const assign = memberMutation({
   args: { taskId: v.string(), assigneeIds: v.array(v.string()) },
   returns: v.object({ status: taskStatus }),
@@ -77,8 +77,8 @@ export const assign = memberMutation({
 })
 
 /**
- * Moves a task by the shortest allowed path; done and archived stop its runs. For members; the task, its assignments and assignees, for a review also its
- * subscriptions and the subscribed agents are read.
+ * Moves a task by the shortest allowed path. done and archived stop its runs. For members. Reads the task, its
+ * assignments and assignees; for a review also its subscriptions and the subscribed agents.
  */
 export const setStatus = memberMutation({
   args: { taskId: v.string(), status: taskStatus, blockedReason: v.optional(v.string()) },
@@ -94,7 +94,7 @@ export const setStatus = memberMutation({
   }
 })
 
-/** Tasks, most recently changed first. For members; each and its assignees are read, at most 200. */
+/** The tasks, most recently changed first. For members. Reads each with its assignees, at most 200. */
 export const list = memberQuery({
   args: { status: v.optional(taskStatus), limit: v.optional(v.number()) },
   returns: v.array(taskView),
@@ -109,8 +109,8 @@ export const list = memberQuery({
 })
 
 /**
- * A task, and the agents at work on it now (what people see as typing). For members; the task, its assignees and the
- * account's leased sessions are read, and the runtimes at work on the task.
+ * A task, and the agents that work on it now (shown to people as typing). For members. Reads the task, its assignees,
+ * the account's leased sessions, and the runtimes that run its turns.
  */
 export const get = memberQuery({
   args: { taskId: v.string() },

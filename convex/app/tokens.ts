@@ -6,8 +6,8 @@ import { recordActivity } from "../model/accounts/activities.ts"
 import { actor } from "../tables/actor.ts"
 
 /**
- * Makes a service token and answers its text, this once; earlier tokens stay good, so that a runtime can be given the
- * new one first. For owners and admins; the membership is read.
+ * Creates a service token and returns its text this one time. Earlier tokens stay valid, so that the runtime can
+ * receive the new one first. For owners and admins. Reads the membership.
  */
 export const provision = managerMutation({
   args: { label: v.optional(v.string()) },
@@ -15,7 +15,7 @@ export const provision = managerMutation({
   handler: (ctx, { label }) => provisionToken(ctx, ctx.accountId, label ?? "runtime", ctx.actor)
 })
 
-/** Revokes a token; open subscriptions made with it fail at once. For owners and admins; the token's row is read. */
+/** Revokes a token. Open subscriptions with it fail at once. For owners and admins. Reads the token's row. */
 export const revoke = managerMutation({
   args: { id: v.string() },
   returns: v.null(),
@@ -37,7 +37,7 @@ export const revoke = managerMutation({
   }
 })
 
-/** The account's tokens without their secrets. For owners and admins; one row each is read. */
+/** The account's tokens without their secrets. For owners and admins. Reads one row each. */
 export const list = managerQuery({
   args: {},
   returns: v.array(

@@ -4,8 +4,8 @@ import { internalMutation } from "../_generated/server.js"
 import { releaseHeld } from "../model/budgets/budgets.ts"
 
 /**
- * Makes the next hundred notifications that waited for a budget ready again, so that claims judge them again. Scheduled
- * when the budget is set or removed, and by itself while there are more; reads them and their sessions.
+ * Makes the next hundred notifications that waited for a budget ready again, so that claims check them again. Scheduled
+ * when the budget is set or removed, and by itself while there are more. Reads them and their sessions.
  */
 export const resume = internalMutation({
   args: { budgetId: v.id("budgets") },

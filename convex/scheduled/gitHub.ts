@@ -4,7 +4,7 @@ import { internalAction, internalMutation, internalQuery } from "../_generated/s
 import { cut } from "../model/database/cut.ts"
 import { recordLink } from "../model/tasks/pullRequests.ts"
 
-/** What an intent links, while it is pending. */
+/** A pending link: the pull request's number and the task. */
 export const pending = internalQuery({
   args: { id: v.id("pullRequestLinks") },
   returns: v.union(v.object({ prNumber: v.number(), taskId: v.string(), title: v.string() }), v.null()),
@@ -15,7 +15,7 @@ export const pending = internalQuery({
   }
 })
 
-/** Writes how an attempt went. */
+/** Stores the result of an attempt. */
 export const record = internalMutation({
   args: { id: v.id("pullRequestLinks"), error: v.union(v.string(), v.null()) },
   returns: v.null(),
@@ -25,7 +25,7 @@ export const record = internalMutation({
   }
 })
 
-/** A request to GitHub; fails with the status and the first words of the answer, which hold no secret of ours. */
+/** Sends a request to GitHub. Fails with the status and the start of the answer, which contains none of our secrets. */
 const gitHub = async (path: string, token: string, init: RequestInit = {}): Promise<unknown> => {
   const response = await fetch(`https://api.github.com/repos/${path}`, {
     ...init,
@@ -49,8 +49,8 @@ const bodyOf = (answer: unknown): string => {
 }
 
 /**
- * Names the task in the pull request's description, under a hidden marker that makes a repeated attempt change nothing.
- * Scheduled when a pull request is linked; retried with growing delays.
+ * Adds the task to the pull request's description, with a hidden marker that makes a repeated attempt change nothing.
+ * Scheduled when a pull request is linked, and retried with growing delays.
  */
 export const link = internalAction({
   args: { id: v.id("pullRequestLinks") },

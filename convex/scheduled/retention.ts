@@ -10,14 +10,14 @@ import { dayIn } from "../model/usage/days.ts"
 const dayMs = 24 * 60 * 60 * 1_000
 const keptMs = 90 * dayMs
 const runtimesKeptMs = 7 * dayMs
-/** Thirteen months, so that a month can be compared with the same one of last year. */
+/** Thirteen months, so that a month can be compared with the same month of the previous year. */
 const sumsKeptMs = 396 * dayMs
 const batch = 250
 const runtimesBatch = 10
 
 /**
- * Those of the rows whose run is forgotten, so that no retry needs them and no one can ask what it did. A heartbeat has no
- * notification. Reads one row per run.
+ * The rows whose notification was deleted. Heartbeats have none, so their rows are always included. Reads one row per
+ * run.
  */
 const ofDeletedRuns = async <Row>(
   ctx: Pick<MutationCtx, "db">,
@@ -35,7 +35,7 @@ const ofDeletedRuns = async <Row>(
   return forgotten
 }
 
-/** Deletes the sums of usage of 13 months ago; returns whether there may be more. */
+/** Deletes sums of usage older than 13 months. Returns whether there may be more. */
 const deleteSums = async (ctx: MutationCtx, now: number): Promise<boolean> => {
   const firstDay = dayIn("UTC", now - sumsKeptMs)
   const days = await ctx.db
@@ -52,12 +52,11 @@ const deleteSums = async (ctx: MutationCtx, now: number): Promise<boolean> => {
 }
 
 /**
- * Deletes notifications that ended ninety days ago, and records as old of what their runs did and spent once the
- * notification is gone. Dead letters stay until an operator decides, and with them what their runs did. Deletes sums of
- * usage after 13 months, runtimes that have been offline for seven days, and what sessions saw more than four hours ago.
- * Runs daily, in batches of 250 rows per kind and ten runtimes, and schedules the next batch while there is more;
- * effects and attempts continue from `after` and `attemptsAfter` (epoch milliseconds). Reads those rows and the
- * notification of each run.
+ * Deletes notifications 90 days after they ended, and the effects and attempts of their runs once the notification is
+ * gone. Dead letters, and the records of their runs, stay until an operator decides. Also deletes sums of usage after
+ * 13 months, runtimes that were offline for seven days, and what sessions saw more than four hours ago. Runs daily, in
+ * batches of 250 rows per kind and ten runtimes, and schedules the next batch if there is more. Effects and attempts
+ * continue from `after` and `attemptsAfter` (epoch milliseconds). Reads those rows and the notification of each run.
  */
 export const sweep = internalMutation({
   args: { after: v.optional(v.number()), attemptsAfter: v.optional(v.number()) },
@@ -91,7 +90,7 @@ export const sweep = internalMutation({
       .take(batch)
     for (const { _id } of await ofDeletedRuns(ctx, attempts, ({ run }) => run)) await ctx.db.delete("attempts", _id)
     isMore ||= effects.length === batch || attempts.length === batch
-    // What is kept is not looked at again before tomorrow.
+    // Rows that stay are not read again before tomorrow.
     const next = {
       after: effects.at(-1)?._creationTime ?? after,
       attemptsAfter: attempts.at(-1)?._creationTime ?? attemptsAfter

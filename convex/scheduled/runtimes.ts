@@ -3,7 +3,10 @@ import { internalMutation } from "../_generated/server.js"
 import { timeOutCommand as timeOut } from "../model/runtimes/commands.ts"
 import { lapse as lapseRuntime } from "../model/runtimes/presence.ts"
 
-/** Marks a runtime offline whose pulse did not come in time. Scheduled by each pulse, which cancels the one before. */
+/**
+ * Marks a runtime as offline if its next pulse did not arrive in time. Scheduled by each pulse, which cancels the
+ * previous one.
+ */
 export const lapse = internalMutation({
   args: { id: v.id("runtimes"), lastPulseAt: v.number() },
   returns: v.null(),
@@ -13,7 +16,9 @@ export const lapse = internalMutation({
   }
 })
 
-/** Gives up a command that was not taken, or an upgrade of which nothing was heard. Scheduled when it is requested or taken. */
+/**
+ * Fails a command that no boot took, or an upgrade without a report. Scheduled when the command is requested or taken.
+ */
 export const timeOutCommand = internalMutation({
   args: { id: v.id("runtimeCommands") },
   returns: v.null(),

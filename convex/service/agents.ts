@@ -36,8 +36,8 @@ const rosterEntry = {
 }
 
 /**
- * The roster with effective flags, and its revision. For runtimes, subscribed; the account and one row per agent are
- * read, the pauses, and no presence or heartbeat row.
+ * The roster with effective flags, and its revision. For runtimes, which subscribe to it. Reads the account, one row
+ * per agent and the pauses, but no presence or heartbeats.
  */
 export const list = serviceQuery({
   args: {},
@@ -62,8 +62,8 @@ export const list = serviceQuery({
 })
 
 /**
- * What the agents' workspaces are made of: texts, model and enabled skills, each skill's text once. For runtimes; the
- * account, two rows per agent and one per skill are read.
+ * The contents of the agents' workspaces: texts, model and enabled skills. Each skill's text is included once. For
+ * runtimes. Reads the account, two rows per agent and one per skill.
  */
 export const profiles = serviceQuery({
   args: {},
@@ -108,12 +108,12 @@ export const profiles = serviceQuery({
   }
 })
 
-/** Characters of skills read for one answer. */
+/** The maximum number of characters of skills read for one answer. */
 const skillBudget = 3_000_000
 
 /**
- * The enabled skills of an agent, or of all (get_agent_skills): which agent has which, and each skill once. For runtimes;
- * the agents and one row per skill are read, up to 3,000,000 characters.
+ * The enabled skills of one agent or of all (get_agent_skills): the slugs of each agent's skills, and each skill once.
+ * For runtimes. Reads the agents and one row per skill, up to 3,000,000 characters.
  */
 export const skills = serviceQuery({
   args: { agentSlug: v.optional(v.string()) },
@@ -139,8 +139,8 @@ export const skills = serviceQuery({
 })
 
 /**
- * Ends a heartbeat: the agent's status, the task it was about, and what it says there; answers when the next one is due.
- * A repeated call answers as the first one. For runtimes; about ten rows are read, with a message also what posting it
+ * Ends a heartbeat: stores the agent's status and current task, and posts its message. Returns when the next one is
+ * due. A repeated call gets the same answer. For runtimes. Reads about ten rows; with a message also what posting it
  * reads.
  */
 export const updateAgentHeartbeat = serviceMutation({
@@ -148,9 +148,9 @@ export const updateAgentHeartbeat = serviceMutation({
     ...runArgs,
     status: v.string(),
     currentTaskId: v.optional(v.union(v.string(), v.null())),
-    /** Epoch milliseconds of Convex's time; now when absent. */
+    /** Epoch milliseconds of Convex's clock. Default: now. */
     lastHeartbeatAt: v.optional(v.number()),
-    /** `truncated` when the model's limit cut it. */
+    /** `truncated` if the model's output limit cut it. */
     message: v.optional(v.object({ taskId: v.string(), content: v.string(), truncated: v.optional(v.boolean()) })),
     usage: v.optional(spending),
     ...traceArgs

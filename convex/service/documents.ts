@@ -16,9 +16,9 @@ import {
 import { documentType } from "../tables/threads.ts"
 
 /**
- * Writes a document (document_upsert): a new one once per run and arguments, on the run's task unless another is named;
- * an existing one by its id. What feeds prompts (references, the repository document) is changed only by the
- * orchestrator or its author. For runtimes; about ten rows are read.
+ * Writes a document (document_upsert). Creates a new one once per run and arguments, on the run's task unless another
+ * is named; or replaces the one with this id. Only the orchestrator or its author changes a document that prompts show
+ * (a reference, the repository document). For runtimes. Reads about ten rows.
  */
 export const upsert = serviceMutation({
   args: {
@@ -64,8 +64,8 @@ export const upsert = serviceMutation({
 })
 
 /**
- * The account's documents, or a task's, the last changed first, each cut at 4,000 characters (document_list). For
- * runtimes; the documents are read, at most 500 or 3,000,000 characters.
+ * The documents of the account or a task, most recently changed first, each cut at 4,000 characters (document_list).
+ * For runtimes. Reads the documents, at most 500 or 3,000,000 characters.
  */
 export const list = serviceQuery({
   args: { taskId: v.optional(v.string()), type: v.optional(documentType), limit: v.optional(v.number()) },
@@ -81,7 +81,7 @@ export const list = serviceQuery({
   }
 })
 
-/** One document whole. For runtimes; its row is read. */
+/** One document with its whole content. For runtimes. Reads one row. */
 export const get = serviceQuery({
   args: { documentId: v.string() },
   returns: v.object({ document: documentView }),

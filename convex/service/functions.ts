@@ -27,8 +27,8 @@ const modules = {
 }
 
 /**
- * The paths of the functions that this deployment offers to runtimes, besides this one: a production deployment answers
- * a call of a missing function like that of a failing one. For operators; the token is read.
+ * The paths of the functions that this deployment offers to runtimes, except this one. Needed because a production
+ * deployment answers a call of a missing function like that of a failing one. For operators. Reads the token.
  */
 export const list = serviceQuery({
   args: {},

@@ -7,8 +7,8 @@ import { taskOf } from "../model/tasks/taskView.ts"
 import { maxMessageLength, postMessage } from "../model/threads/messages.ts"
 
 /**
- * Posts into another task's thread, once per run and arguments (task_message; the orchestrator's). For runtimes; the
- * task's subscriptions, the subscribed agents, whom the message mentions and about ten single rows are read.
+ * Posts a message in another task's thread, once per run and arguments (task_message; only the orchestrator). For
+ * runtimes. Reads the task's subscriptions, the subscribed and mentioned agents and members, and about ten more rows.
  */
 export const post = serviceMutation({
   args: { ...runArgs, taskId: v.string(), content: v.string() },

@@ -24,12 +24,12 @@ import { spending } from "../tables/attempts.ts"
 import { notificationOutcome } from "../tables/notifications.ts"
 import { requestTokens, turnState } from "../tables/runs.ts"
 
-/** Events that the policy refused, by their position in the notification. */
+/** Events that the policy refused, by their index in the notification. */
 const refusedEvents = v.array(v.object({ event: v.number(), reason: v.string() }))
 
 /**
- * A number that changes whenever work becomes claimable other than by time, and at nothing else; and the leases whose
- * turns must be aborted. For runtimes, subscribed; the token and one row per agent that ever had work are read.
+ * A count that changes only when work becomes claimable other than by the passing of time, and the leases whose turns
+ * must be aborted. For runtimes, which subscribe to it. Reads the token and one row per agent that ever had work.
  */
 export const wake = serviceQuery({
   args: {},
@@ -40,7 +40,7 @@ export const wake = serviceQuery({
   })
 })
 
-/** Since when the oldest ready notification waits. For operators by a runtime's token; two rows are read. */
+/** The time since which the oldest ready notification waits. For operators with a runtime's token. Reads two rows. */
 export const backlog = serviceQuery({
   args: {},
   returns: v.object({ oldest: v.union(v.number(), v.null()) }),
@@ -48,10 +48,10 @@ export const backlog = serviceQuery({
 })
 
 /**
- * Leases due work with its contexts, and rescues the leases that the process calls abandoned. If it asks to recover, or
- * holds nothing, the leases of its boot that it does not name are offered again. For runtimes; some ten rows, in a
- * recovery one per lease held, and per run its session, notification, task, thread (25 messages, and one per event) and documents are
- * read: at most 2,000 read intervals and 4 MiB.
+ * Leases due work and returns it with its contexts. Rescues runs that the process names as abandoned. If the process
+ * asks to recover or holds nothing, the leases of its boot that it does not name are returned to it under a new epoch.
+ * For runtimes. Reads about ten rows, in a recovery one per lease held, and per run its session, notification, task,
+ * thread (25 messages, and one per event) and documents: at most 2,000 read intervals and 4 MiB.
  */
 export const claim = serviceMutation({
   args: {
@@ -73,8 +73,9 @@ export const claim = serviceMutation({
 })
 
 /**
- * The contexts of these notifications as their next attempt would get them, or why there is none. For operators by a
- * runtime's token, for dry runs; per id what a claim reads for a run, at most 100.
+ * The contexts of these notifications as their next attempt would get them, or the reason why there is none. For
+ * operators with a runtime's token, for dry runs of at most 100 notifications. Reads per notification what a claim
+ * reads for a run.
  */
 export const context = serviceQuery({
   args: { ids: v.array(v.string()) },
@@ -83,8 +84,8 @@ export const context = serviceQuery({
 })
 
 /**
- * Extends the named leases from now; answers which of them are lost, and whether the boot has a lease that was not named.
- * For runtimes; one row per lease and two more are read.
+ * Extends the named leases. Returns the lost ones, and whether the boot has a lease that was not named. For runtimes.
+ * Reads one row per lease and two more.
  */
 export const renew = serviceMutation({
   args: { runtimeId: v.string(), bootId: v.string(), leaseMs: v.number(), leases: v.array(namedLease) },
@@ -93,8 +94,8 @@ export const renew = serviceMutation({
 })
 
 /**
- * Releases a run without counting its attempt: to be claimed again at once, or at nextAttemptAt after a shared failure.
- * Serves heartbeats too. For runtimes; about eight rows are read.
+ * Releases a run without counting its attempt. It can be claimed again at once, or at nextAttemptAt after a shared
+ * failure. Also for heartbeats. For runtimes. Reads about eight rows.
  */
 export const release = serviceMutation({
   args: {
@@ -114,9 +115,9 @@ export const release = serviceMutation({
 })
 
 /**
- * Ends a notification's run with its outcome, posts the reply and notifies whom it concerns in the same transaction.
- * For runtimes; the task's subscriptions, two rows per agent notified and some ten single rows are read, whatever the
- * history.
+ * Ends a notification's run with its outcome, posts the reply and notifies the agents and people concerned, in one
+ * transaction. For runtimes. Reads the task's subscriptions, two rows per notified agent and about ten more rows,
+ * however long the history is.
  */
 export const complete = serviceMutation({
   args: {
@@ -139,8 +140,8 @@ export const complete = serviceMutation({
 })
 
 /**
- * Stores a failure of the run's own, or a silence: retried, dead, or delivered by a fallback. Serves heartbeats too. For
- * runtimes; as complete.
+ * Stores a failure of the run or a silence. The run is retried, dead, or delivered with a fallback. Also for
+ * heartbeats. For runtimes. Reads the same as complete.
  */
 export const fail = serviceMutation({
   args: {
@@ -162,10 +163,7 @@ export const fail = serviceMutation({
   handler: (ctx, args) => failRun(ctx, ctx.accountId, args)
 })
 
-/**
- * The notifications that were given up, the latest first, at most 200. For operators by a runtime's token; three rows
- * of each are read.
- */
+/** The dead letters, the latest first, at most 200. For operators with a runtime's token. Reads three rows each. */
 export const deadLetters = serviceQuery({
   args: { limit: v.optional(v.number()) },
   returns: v.array(deadLetter),
@@ -173,8 +171,8 @@ export const deadLetters = serviceQuery({
 })
 
 /**
- * Makes a dead letter ready again with a new budget; `conflict` when it is none. For operators by a runtime's token; six
- * rows are read.
+ * Makes a dead letter ready again with a new budget of attempts. Fails with `conflict` if the notification is not a
+ * dead letter. For operators with a runtime's token. Reads six rows.
  */
 export const retryDeadLetter = serviceMutation({
   args: { id: v.string(), reason: v.optional(v.string()) },
@@ -185,7 +183,10 @@ export const retryDeadLetter = serviceMutation({
   }
 })
 
-/** Ends a dead letter for good; `conflict` when it is none. For operators by a runtime's token; one row is read. */
+/**
+ * Discards a dead letter. Fails with `conflict` if the notification is not a dead letter. For operators with a
+ * runtime's token. Reads one row.
+ */
 export const discardDeadLetter = serviceMutation({
   args: { id: v.string(), reason: v.optional(v.string()) },
   returns: v.null(),

@@ -5,8 +5,8 @@ import { operator } from "../model/notifications/deadLetters.ts"
 import { pause as pauseIt, resume as resumeIt } from "../model/queue/pausing.ts"
 
 /**
- * Pauses an agent (its slug or id), or without one the account; `release` aborts running turns and releases their work.
- * For operators by a runtime's token; as app/agents:pause and app/runtimes:pause.
+ * Pauses an agent (its slug or id), or the account if none is named. `release` aborts running turns and releases their
+ * work. For operators with a runtime's token. Reads the same as app/agents:pause and app/runtimes:pause.
  */
 export const pause = serviceMutation({
   args: { agent: v.optional(v.string()), release: v.optional(v.boolean()) },
@@ -18,7 +18,10 @@ export const pause = serviceMutation({
   }
 })
 
-/** Ends such a pause. For operators by a runtime's token; as app/agents:resume and app/runtimes:resume. */
+/**
+ * Ends the pause of an agent or the account. For operators with a runtime's token. Reads the same as app/agents:resume
+ * and app/runtimes:resume.
+ */
 export const resume = serviceMutation({
   args: { agent: v.optional(v.string()) },
   returns: v.null(),

@@ -21,7 +21,9 @@ const limitOf = (task: Doc<"tasks">): string =>
     ? "the agents' turns on this task are used up until a person acts on it"
     : "the agents' chain reached the hop limit"
 
-/** Whether this agent asked that one about the task less than four hours ago and has no answer yet. Reads two rows. */
+/**
+ * Whether this agent asked the recipient about the task less than four hours ago and has no answer yet. Reads two rows.
+ */
 const isAsked = async (ctx: Pick<QueryCtx, "db">, run: Run, recipientId: Id<"agents">, taskId: Id<"tasks">) => {
   const request = await ctx.db
     .query("responseRequests")
@@ -31,7 +33,7 @@ const isAsked = async (ctx: Pick<QueryCtx, "db">, run: Run, recipientId: Id<"age
   if (request === null || request._creationTime < Date.now() - askAgainAfterMs) return false
   const row = await ctx.db.get("notifications", request.notificationId)
   if (row === null) return false
-  // One that ended by the fallback, or was skipped or refused, has brought no answer.
+  // A fallback, a skip or a refusal is not an answer.
   const isAnswered = row.events[request.event]?.refusal === undefined && row.state === "delivered"
   const { outcome, state } = row
   return !(
@@ -42,8 +44,8 @@ const isAsked = async (ctx: Pick<QueryCtx, "db">, run: Run, recipientId: Id<"age
 }
 
 /**
- * Asks agents for a response in the task's thread, once per run and arguments (response_request), and says who was
- * skipped and why. For runtimes; about ten rows, and six per recipient are read.
+ * Requests a response from agents in the task's thread, once per run and arguments (response_request). Returns which
+ * agents were skipped and why. For runtimes. Reads about ten rows, and six per recipient.
  */
 export const create = serviceMutation({
   args: { ...runArgs, recipientSlugs: v.array(v.string()), message: v.string(), taskId: v.optional(v.string()) },

@@ -6,7 +6,7 @@ import { listRuns, runDetails, runDetailsOf, runView } from "../model/runs/runLi
 import { stopAnswer, stopArgs, stopRequested } from "../model/runs/stopRequest.ts"
 import { requeueStopped } from "../model/runs/stops.ts"
 
-/** As app/runs:list. For operators by a runtime's token; three or four rows of each are read. */
+/** Like app/runs:list. For operators with a runtime's token. Reads three or four rows each. */
 export const list = serviceQuery({
   args: { ended: v.optional(v.boolean()), limit: v.optional(v.number()) },
   returns: v.array(runView),
@@ -14,21 +14,21 @@ export const list = serviceQuery({
     listRuns(ctx, ctx.accountId, { hasEnded: ended ?? false, limit: bounded(limit, 50, 200) })
 })
 
-/** As app/runs:get. For operators by a runtime's token; four rows and one per effect are read. */
+/** Like app/runs:get. For operators with a runtime's token. Reads four rows, one per attempt and one per effect. */
 export const get = serviceQuery({
   args: { run: v.string() },
   returns: runDetails,
   handler: (ctx, { run }) => runDetailsOf(ctx, ctx.accountId, run)
 })
 
-/** As app/runs:stop. For operators by a runtime's token; the runs are read, and what a note in each thread reads. */
+/** Like app/runs:stop. For operators with a runtime's token. Reads the runs, and what a note in each thread reads. */
 export const stop = serviceMutation({
   args: stopArgs,
   returns: stopAnswer,
   handler: (ctx, args) => stopRequested(ctx, ctx.accountId, operator, args)
 })
 
-/** As app/runs:again. For operators by a runtime's token; six rows are read. */
+/** Like app/runs:again. For operators with a runtime's token. Reads six rows. */
 export const again = serviceMutation({
   args: { run: v.string() },
   returns: v.null(),

@@ -8,10 +8,9 @@ import { infrastructure, runtimeStatus, versions } from "../tables/runtimes.ts"
 const servedProtocol = v.object({ oldest: v.number(), newest: v.number() })
 
 /**
- * A runtime's presence once per interval, answered with all that is also pushed. The first pulse of a boot frees what
- * earlier boots of its RUNTIME_ID held: twenty leases at once, the rest in scheduled batches. An earlier boot's pulse
- * fails with `conflict`. For runtimes; about ten rows are read, and at the first pulse the sessions that the runtime
- * leases with their rows.
+ * Stores a runtime's presence, once per interval, and returns everything that is also pushed. The first pulse of a boot
+ * rescues the runs of earlier boots with the same RUNTIME_ID. Fails with `conflict` for an earlier boot. For runtimes.
+ * Reads about ten rows; at the first pulse also the runtime's leases and their work.
  */
 export const pulse = serviceMutation({
   args: {
@@ -19,12 +18,12 @@ export const pulse = serviceMutation({
     bootId: v.string(),
     status: runtimeStatus,
     reasons: v.array(v.string()),
-    /** A record or its JSON; stored as text, cut at 64,000 characters. */
+    /** An object or its JSON. Stored as text, cut at 64,000 characters. */
     health: v.optional(v.any()),
     versions,
     infrastructure,
     intervalMs: v.number(),
-    /** The contract version of the runtime; the pulse serves any. */
+    /** The contract version of the runtime. The pulse serves every version. */
     protocol: v.optional(v.number())
   },
   returns: v.object({
@@ -39,14 +38,17 @@ export const pulse = serviceMutation({
   handler: (ctx, args) => recordPulse(ctx, ctx.accountId, args)
 })
 
-/** The contract versions that this deployment serves. For runtimes and operators; the token is read. */
+/** The contract versions that this deployment serves. For runtimes and operators. Reads the token. */
 export const protocol = serviceQuery({
   args: {},
   returns: servedProtocol,
   handler: async () => servedProtocols
 })
 
-/** What people ask of this runtime. For runtimes, subscribed; the token, the pause and the open commands are read. */
+/**
+ * The open commands of this runtime. For runtimes, which subscribe to it. Reads the token, the pause and the open
+ * commands.
+ */
 export const commands = serviceQuery({
   args: { runtimeId: v.string() },
   returns: commandsShape,
@@ -54,8 +56,8 @@ export const commands = serviceQuery({
 })
 
 /**
- * Says what became of a command: taken (by one boot only), how far it is (progress, with a message), success, failed or
- * rolled_back. For runtimes; three rows are read.
+ * Reports the state of a command: taken (by one boot only), progress with a message, success, failed or rolled_back.
+ * For runtimes. Reads three rows.
  */
 export const acknowledge = serviceMutation({
   args: {

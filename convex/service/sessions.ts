@@ -5,9 +5,9 @@ import { agentByIdOrSlug } from "../model/agents/agents.ts"
 import { taskOf } from "../model/tasks/taskView.ts"
 
 /**
- * Starts the next generation of an agent's session from its next claim: of one task's session when a task is given, of
- * all its sessions, its heartbeats' too, otherwise. `agent` is an id or a slug. For runtimes; one row per session is read,
- * at most 1,000.
+ * Starts the next generation of an agent's sessions at their next claim: of one task's session if a task is given,
+ * otherwise of all its sessions, including its heartbeats'. `agent` is an id or a slug. For runtimes. Reads one row per
+ * session, at most 1,000.
  */
 export const rotate = serviceMutation({
   args: { agent: v.string(), taskId: v.optional(v.string()) },
@@ -25,7 +25,7 @@ export const rotate = serviceMutation({
       .take(1_000)
     if (sessions.length === 0) throw refusal("not_found", "The agent has no such session yet: nothing to rotate.")
     for (const session of sessions) {
-      // A try in the next generation keeps that when it completes: what is asked for here lies beyond it.
+      // A running attempt may already use the next generation, so the new one comes after that.
       const current = Math.max(session.generation, session.lease?.generation ?? 0)
       await ctx.db.patch("sessions", session._id, { nextGeneration: current + 1 })
     }

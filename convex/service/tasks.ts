@@ -21,18 +21,18 @@ import { actor } from "../tables/actor.ts"
 import { taskStatus } from "../tables/tasks.ts"
 
 const maxThread = 200
-/** What a reader gets who has seen the task before, and says no number. */
+/** The default number of messages, for a reader who has seen the task before. */
 const defaultThread = 10
-/** How much of a description a list shows. */
+/** The length of a description in a list. */
 const listedDescription = 500
-/** Characters of tasks read for one list. */
+/** The maximum number of characters of tasks read for one list. */
 const listBudget = 3_000_000
-/** Characters of a thread read for one answer. */
+/** The maximum number of characters of a thread read for one answer. */
 const threadBudget = 3_000_000
 
 /**
- * A task with the last messages of its thread (10, or as asked; those after `since`), oldest first, each cut at 4,000
- * characters. For runtimes (task_load); the task, its assignees and the messages are read.
+ * A task with the last messages of its thread (default 10; only those after `since` if given), oldest first, each cut
+ * at 4,000 characters (task_load). For runtimes. Reads the task, its assignees and the messages.
  */
 export const load = serviceQuery({
   args: { taskId: v.string(), messageLimit: v.optional(v.number()), since: v.optional(v.number()) },
@@ -47,10 +47,10 @@ export const load = serviceQuery({
 })
 
 /**
- * Moves a task for an agent by the shortest allowed path (task_status); fails with `invalid` when there is none, with
- * `forbidden` when the agent may not. A status that a person set since the turn began stays, with the reason. For
- * runtimes; the assignees, for a review also the task's subscriptions and the subscribed agents, and about twelve single
- * rows are read.
+ * Moves a task for an agent by the shortest allowed path (task_status). Fails with `invalid` if there is no path, and
+ * with `forbidden` if the agent may not. If a person changed the status since the turn began, changes nothing and
+ * returns the reason. For runtimes. Reads the assignees, about twelve more rows, and for a review the task's
+ * subscriptions and the subscribed agents.
  */
 export const setStatus = serviceMutation({
   args: {
@@ -77,7 +77,7 @@ export const setStatus = serviceMutation({
   }
 })
 
-/** A task (task_get). For runtimes; its row and its assignees' are read. */
+/** A task (task_get). For runtimes. Reads the task and its assignees. */
 export const get = serviceQuery({
   args: { taskId: v.string() },
   returns: v.object({ task: taskView }),
@@ -85,8 +85,8 @@ export const get = serviceQuery({
 })
 
 /**
- * Tasks of a status, of an assignee, or all, the last changed first, descriptions cut at 500 characters (task_list).
- * For runtimes; each and its assignees are read, at most 200.
+ * The tasks of a status, of an assignee, or all, most recently changed first, with descriptions cut at 500 characters
+ * (task_list). For runtimes. Reads each with its assignees, at most 200.
  */
 export const list = serviceQuery({
   args: { status: v.optional(taskStatus), assigneeSlug: v.optional(v.string()), limit: v.optional(v.number()) },
@@ -118,8 +118,8 @@ export const list = serviceQuery({
 })
 
 /**
- * Tasks whose title or description match, best first, descriptions cut at 500 characters (task_search). For runtimes;
- * each hit and its assignees are read, at most 50.
+ * The tasks whose title or description matches, best match first, with descriptions cut at 500 characters
+ * (task_search). For runtimes. Reads each with its assignees, at most 50.
  */
 export const search = serviceQuery({
   args: { query: v.string(), limit: v.optional(v.number()) },
@@ -136,8 +136,8 @@ export const search = serviceQuery({
 })
 
 /**
- * The last messages of a task's thread (10, or as asked; those after `since`), oldest first, each cut at 4,000 characters
- * (task_thread). For runtimes; the task and the messages are read.
+ * The last messages of a task's thread (default 10; only those after `since` if given), oldest first, each cut at 4,000
+ * characters (task_thread). For runtimes. Reads the task and the messages.
  */
 export const thread = serviceQuery({
   args: { taskId: v.string(), limit: v.optional(v.number()), since: v.optional(v.number()) },
@@ -152,8 +152,8 @@ export const thread = serviceQuery({
 })
 
 /**
- * A task with its last messages and activities, oldest first (task_history). For runtimes; the task, its assignees, the
- * messages and the activities are read.
+ * A task with its last messages and activities, oldest first (task_history). For runtimes. Reads the task, its
+ * assignees, the messages and the activities.
  */
 export const history = serviceQuery({
   args: { taskId: v.string(), messageLimit: v.optional(v.number()), activityLimit: v.optional(v.number()) },
@@ -188,7 +188,7 @@ const fields = {
   assigneeSlugs: v.optional(v.array(v.string()))
 }
 
-/** Fails with `forbidden` when an agent sets a label that means something to the control plane. */
+/** Fails with `forbidden` if an agent sets or adds a label that is reserved for the control plane. */
 const mustBePlainLabels = (labels: ReadonlyArray<string> | undefined, kept: ReadonlyArray<string>): void => {
   if (labels?.some((label) => label.trim().startsWith("system:") && !kept.includes(label.trim())) === true) {
     throw refusal("forbidden", "Labels that begin with system: are the control plane's: choose another.", byPolicy)
@@ -196,9 +196,9 @@ const mustBePlainLabels = (labels: ReadonlyArray<string> | undefined, kept: Read
 }
 
 /**
- * Makes a task once per run and arguments (task_create). Only the orchestrator chooses assignees; another agent becomes
- * the assignee of what it makes outside the inbox. At most 20 in a run and 100 in a chain of agents' turns. For runtimes;
- * about fifteen rows, two per assignee and one per task that the run and its chain created are read.
+ * Creates a task once per run and arguments (task_create). Only the orchestrator chooses assignees; another agent is
+ * assigned the tasks that it creates outside the inbox. At most 20 tasks per run and 100 per chain of agents' turns.
+ * For runtimes. Reads about fifteen rows, two per assignee, and one per task that the run and its chain created.
  */
 export const create = serviceMutation({
   args: { ...runArgs, title: v.string(), status: v.optional(taskStatus), ...fields },
@@ -224,8 +224,9 @@ export const create = serviceMutation({
 })
 
 /**
- * Changes what is given of a task, its status and, for the orchestrator, its assignees, all or nothing (task_update);
- * nothing if a person has set one of them otherwise since the turn began. For runtimes; as setStatus and assign together.
+ * Changes the given fields of a task, its status and, for the orchestrator, its assignees, all or nothing
+ * (task_update). If a person changed one of these fields since the turn began, changes nothing and returns the reason.
+ * For runtimes. Reads the same as setStatus and assign together.
  */
 export const update = serviceMutation({
   args: {
@@ -271,8 +272,8 @@ export const update = serviceMutation({
 })
 
 /**
- * Makes these agents the only assignees (task_assign; the orchestrator's), unless a person has assigned others since the
- * turn began. For runtimes; as update.
+ * Replaces the assignees of a task (task_assign; only the orchestrator). If a person changed them since the turn began,
+ * changes nothing and returns the reason. For runtimes. Reads the same as update.
  */
 export const assign = serviceMutation({
   args: { ...runArgs, taskId: v.string(), assigneeSlugs: v.array(v.string()) },
@@ -301,8 +302,9 @@ export const assign = serviceMutation({
 })
 
 /**
- * Archives a task (task_delete; the orchestrator's), unless a person has set its status since the turn began: the reason
- * is in the activities, and the task's other runs are stopped. For runtimes; as setStatus, and those runs are read.
+ * Archives a task and stops its other runs (task_delete; only the orchestrator). The reason becomes an activity. If a
+ * person changed the status since the turn began, changes nothing and returns the reason. For runtimes. Reads the same
+ * as setStatus, and those runs.
  */
 export const remove = serviceMutation({
   args: { ...runArgs, taskId: v.string(), reason: v.string() },
@@ -310,7 +312,7 @@ export const remove = serviceMutation({
     taskId: v.string(),
     status: taskStatus,
     changed: v.boolean(),
-    /** How many runs of the task ended with it. */
+    /** The number of the task's runs that were stopped. */
     stopped: v.number(),
     reason: v.optional(v.string())
   }),
@@ -341,8 +343,8 @@ export const remove = serviceMutation({
 })
 
 /**
- * Writes a pull request's number on the task, and has it linked on GitHub where the deployment has GITHUB_TOKEN and
- * GITHUB_REPO (task_link_pr; the orchestrator's). For runtimes; about ten rows are read.
+ * Stores a pull request's number on the task, and links it on GitHub if the deployment has GITHUB_TOKEN and GITHUB_REPO
+ * (task_link_pr; only the orchestrator). For runtimes. Reads about ten rows.
  */
 export const linkPullRequest = serviceMutation({
   args: { ...runArgs, taskId: v.string(), prNumber: v.number() },

@@ -12,8 +12,8 @@ import { reportArgs, usageReport, usageReportOf } from "../model/usage/usageRepo
 import { spending } from "../tables/attempts.ts"
 
 /**
- * Records what an attempt spent whose lease was lost, so that no other call could say it: in place of the estimate, if
- * there is one. Needs no lease. For runtimes; seven rows are read.
+ * Records what an attempt spent after its lease was lost, when no other call can report it. Replaces an estimate. Needs
+ * no lease. For runtimes. Reads seven rows.
  */
 export const record = serviceMutation({
   args: { ...fenceArgs, usage: spending, ...traceArgs },
@@ -29,7 +29,7 @@ export const record = serviceMutation({
       (row === null ? run.startsWith(session.agentId) : row.sessionId === session._id)
     if (!isOfSession) throw refusal("not_found", "No attempt of a run had this session and epoch.")
     const { accountId, agentId, kind } = session
-    // The lease of a run that was stopped stays until its process has aborted the turn.
+    // The lease of a stopped run stays until its process has aborted the turn.
     const lease = session.lease?.epoch === epoch ? session.lease : undefined
     const end = (lease === undefined ? undefined : session.recalled) ?? "lease_lost"
     const attempt = { accountId, agentId, kind, run, epoch, taskId: row?.taskId, lease }
@@ -39,8 +39,8 @@ export const record = serviceMutation({
 })
 
 /**
- * Lets a run that used its allowance spend more, and says how much it may spend in all (null: without limit); or says
- * which budget does not allow it, and until when. For runtimes; as a claim reads for the budgets of one run.
+ * Lets a run that used up its allowance spend more. Returns its new total allowance (null: no limit), or the reason why
+ * a budget refuses, and until when. For runtimes. Reads what a claim reads for the budgets of one run.
  */
 export const allow = serviceMutation({
   args: { ...fenceArgs, usedTokens: v.number() },
@@ -66,7 +66,7 @@ export const allow = serviceMutation({
   }
 })
 
-/** As app/usage:report. For operators by a runtime's token. */
+/** Like app/usage:report. For operators with a runtime's token. */
 export const report = serviceQuery({
   args: reportArgs,
   returns: usageReport,

@@ -3,7 +3,7 @@ import { v } from "convex/values"
 import { actor } from "./actor.ts"
 import { tokenPrice } from "./usage.ts"
 
-/** What an account or an agent says about its flags; what neither says is the default. */
+/** The flags that an account or an agent sets. A flag that neither sets has its default. */
 export const flagSettings = v.object({
   canCreateTasks: v.optional(v.boolean()),
   canModifyTaskStatus: v.optional(v.boolean()),
@@ -22,11 +22,11 @@ export const accountTables = {
     /** `task` gives an agent one session per task instead of one for all. */
     sessionScope: v.union(v.literal("agent"), v.literal("task")),
     briefing: v.union(v.string(), v.null()),
-    /** In which days and months of usage begin, e.g. Europe/Berlin. */
+    /** The time zone of the days and months of usage, e.g. Europe/Berlin. */
     timeZone: v.string(),
-    /** Of models whose price the runtimes do not know; the model * stands for all others. */
+    /** Prices of models that the runtimes do not know. The model * applies to all others. */
     prices: v.array(v.object({ model: v.string(), price: tokenPrice })),
-    /** Grows with every change of agents, skills or flags; the pulse and agents:list carry it. */
+    /** Grows with every change of agents, skills or flags. The pulse and agents:list return it. */
     rosterRevision: v.number()
   }),
 
@@ -34,7 +34,7 @@ export const accountTables = {
     accountId: v.id("accounts"),
     tokenIdentifier: v.string(),
     name: v.string(),
-    /** The name in lower case, as mentions look it up. */
+    /** The name in lower case, for mentions. */
     nameKey: v.string(),
     role
   })

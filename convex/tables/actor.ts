@@ -1,6 +1,6 @@
 import { type Infer, v } from "convex/values"
 
-/** Who wrote or caused something, with the name they had then, so that a removed agent is still named. */
+/** Who wrote or caused something, with their name at that time, so that a removed agent keeps its name. */
 export const actor = v.object({
   type: v.union(v.literal("person"), v.literal("agent"), v.literal("system")),
   id: v.union(v.string(), v.null()),

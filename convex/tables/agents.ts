@@ -7,7 +7,7 @@ export const agentTables = {
     accountId: v.id("accounts"),
     slug: v.string(),
     name: v.string(),
-    /** The name in lower case, as mentions look it up. */
+    /** The name in lower case, for mentions. */
     nameKey: v.string(),
     role: v.string(),
     isOrchestrator: v.boolean(),
@@ -16,7 +16,7 @@ export const agentTables = {
     heartbeat: v.union(v.number(), v.string()),
     model: v.union(v.string(), v.null()),
     skillIds: v.array(v.id("skills")),
-    /** The first generation of its sessions: no earlier agent of this slug has used it. */
+    /** The first generation of its sessions. No earlier agent with this slug has used it. */
     firstGeneration: v.number(),
     removedAt: v.optional(v.number())
   })
@@ -26,7 +26,9 @@ export const agentTables = {
     .index("by_name", ["accountId", "removedAt", "nameKey"])
     .index("by_orchestrator", ["accountId", "removedAt", "isOrchestrator"]),
 
-  /** One per agent: what its workspace files are made of. Apart from agents, because many mutations read the roster. */
+  /**
+   * One row per agent: the texts of its workspace files. Separate from agents, because many mutations read the roster.
+   */
   agentTexts: defineTable({
     accountId: v.id("accounts"),
     agentId: v.id("agents"),

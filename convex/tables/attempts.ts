@@ -5,7 +5,7 @@ import { runKind } from "./runs.ts"
 import { recall } from "./sessions.ts"
 import { tokenPrice, tokens } from "./usage.ts"
 
-/** What an attempt did: a request to the gateway, or a tool call; `error` says how it failed. */
+/** A step of an attempt: a request to the gateway, or a tool call. `error` is its failure. */
 export const runStep = v.union(
   v.object({
     kind: v.literal("round"),
@@ -23,39 +23,41 @@ export const runStep = v.union(
   })
 )
 
-/** The latest steps of an attempt in the order in which they ended, and how many came before them. */
+/**
+ * The latest steps of an attempt in the order in which they ended, and the number of earlier steps that were dropped.
+ */
 export const timeline = { steps: v.array(runStep), stepsLeftOut: v.number() }
 
-/** What an attempt of a run did and spent, as its runtime reports it. */
+/** What an attempt of a run did and spent, as the runtime reports it. */
 export const spending = v.object({
   ...tokens,
-  /** Requests to the gateway that were answered. */
+  /** The number of requests to the gateway that were answered. */
   rounds: v.number(),
-  /** Requests that were not answered and may have cost something. */
+  /** The number of requests that were not answered but may have cost something. */
   unanswered: v.number(),
-  /** Input tokens of the last request that was answered: the size of the session. */
+  /** Input tokens of the last answered request, which is the size of the session. */
   contextTokens: v.number(),
   model: v.union(v.string(), v.null()),
-  /** Of the model; null if the runtime knows none. */
+  /** The price of the model; null if the runtime knows none. */
   price: v.union(tokenPrice, v.null()),
-  /** Its prompt built on an earlier turn's and was no full text. */
+  /** The prompt was a delta of an earlier turn and not a full text. */
   isDelta: v.boolean(),
   ...timeline
 })
 
-/** What an attempt spent, as it is recorded. */
+/** What an attempt spent, as it is stored. */
 export const attemptUsage = v.object({
   ...tokens,
   rounds: v.number(),
   model: v.union(v.string(), v.null()),
-  /** What the tokens cost relative to uncached input: cache read 0.1, cache write 1.25, output 5. */
+  /** The cost of the tokens relative to uncached input: cache read 0.1, cache write 1.25, output 5. */
   weightedTokens: v.number(),
   /** US dollars; null without a price. */
   cost: v.union(v.number(), v.null()),
   isEstimated: v.boolean()
 })
 
-/** How an attempt ended; `finished` is a heartbeat. */
+/** How an attempt ended; `finished` is for heartbeats. */
 export const attemptEnd = v.union(
   notificationOutcome,
   recall,
@@ -68,25 +70,25 @@ export const attemptEnd = v.union(
 )
 
 export const attemptTables = {
-  /** One per run and epoch, however it ended; of heartbeats only those that sent a request to the gateway. */
+  /** One row per run and epoch. For heartbeats, only those that sent a request to the gateway. */
   attempts: defineTable({
     accountId: v.id("accounts"),
     agentId: v.id("agents"),
-    /** A heartbeat has none. */
+    /** Absent for a heartbeat. */
     taskId: v.optional(v.id("tasks")),
     kind: runKind,
     run: v.string(),
     epoch: v.number(),
-    /** Absent if its lease was gone when it was recorded. */
+    /** Absent if the lease had ended when the attempt was recorded. */
     claim: v.optional(v.object({ at: v.number(), runtimeId: v.string() })),
     endedAt: v.number(),
     end: attemptEnd,
     reason: v.optional(v.string()),
     traceId: v.optional(v.string()),
-    /** Absent if no prompt was sent, or it is not known which. */
+    /** Absent if no prompt was sent, or the kind of prompt is unknown. */
     isDelta: v.optional(v.boolean()),
     ...timeline,
-    /** Null without a request to the gateway. */
+    /** Null if no request was sent to the gateway. */
     usage: v.union(attemptUsage, v.null())
   }).index("by_run", ["run", "epoch"])
 }

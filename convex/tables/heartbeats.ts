@@ -3,32 +3,32 @@ import { v } from "convex/values"
 import { failure, runEnd } from "./runs.ts"
 
 export const heartbeatTables = {
-  /** One per agent; apart from agents, so that a heartbeat re-runs no subscription of the roster. */
+  /** One row per agent. Separate from agents, so that a heartbeat does not rerun the roster's subscriptions. */
   heartbeats: defineTable({
     accountId: v.id("accounts"),
     agentId: v.id("agents"),
     sessionId: v.id("sessions"),
-    /** The schedule by which dueAt was calculated: minutes, or a cron expression in UTC. */
+    /** The schedule from which dueAt was calculated: minutes, or a cron expression in UTC. */
     schedule: v.union(v.number(), v.string()),
-    /** The moment of this heartbeat; with the agent it identifies its run. */
+    /** The due time of this heartbeat. Together with the agent it identifies the run. */
     dueAt: v.number(),
-    /** When it can be claimed: dueAt, or later after a failure; absent while it is claimed. */
+    /** When it can be claimed: dueAt, or later after a failure. Absent while it is claimed or its agent is paused. */
     at: v.optional(v.number()),
     attempts: v.number(),
-    /** How often this heartbeat was claimed; unlike attempts never reduced. */
+    /** The number of claims of this heartbeat. Unlike attempts it never decreases. */
     claims: v.number(),
-    /** Own failures of this heartbeat, and the crashes before them. */
+    /** The heartbeat's own failures, including the crashes before them. */
     failures: v.number(),
     crashes: v.number(),
     error: v.optional(failure),
-    /** Of the last attempt that stored its end; the span only until the next heartbeat. */
+    /** The trace of the last attempt that stored its outcome; the span is removed with the next heartbeat. */
     traceId: v.optional(v.string()),
     spanId: v.optional(v.string()),
     end: v.optional(runEnd),
     status: v.string(),
     currentTaskId: v.optional(v.id("tasks")),
     lastHeartbeatAt: v.optional(v.number()),
-    /** Of what the agent saw at its last finished heartbeat. */
+    /** A fingerprint of what the agent saw at its last finished heartbeat. */
     fingerprint: v.optional(v.string()),
     pendingFingerprint: v.optional(v.string())
   })

@@ -11,7 +11,7 @@ import { taskTables } from "./tasks.ts"
 import { threadTables } from "./threads.ts"
 import { usageTables } from "./usage.ts"
 
-/** All tables of the control plane. Times are epoch milliseconds of the control plane. */
+/** All tables of the control plane. All times are epoch milliseconds of the control plane's clock. */
 export const missionControl = {
   ...accountTables,
   ...agentTables,

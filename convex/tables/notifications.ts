@@ -14,7 +14,7 @@ export const notificationType = v.union(
 )
 export type NotificationType = Infer<typeof notificationType>
 
-/** The states of a notification; `unread` is the only one of a person's until it is read. */
+/** The states of a notification. A person's notification is `unread` until it is read, then `delivered`. */
 export const notificationState = v.union(
   v.literal("ready"),
   v.literal("claimed"),
@@ -32,27 +32,27 @@ export const notificationOutcome = v.union(
   v.literal("stopped")
 )
 
-/** Why an agent has pending work on a task. */
+/** A reason why an agent has pending work on a task. */
 export const notificationEvent = v.object({
   type: notificationType,
   actor,
   at: v.number(),
-  /** How far down a chain of agents' turns it is; 0 for a person's. */
+  /** The number of agents' turns that led to it; 0 for a person's event. */
   hops: v.number(),
-  /** The run with which its chain of agents' turns began; absent for a person's. */
+  /** The run in which this chain of agents' turns began; absent for a person's event. */
   chain: v.optional(v.string()),
   messageId: v.optional(v.id("messages")),
   previousStatus: v.optional(taskStatus),
   newStatus: v.optional(taskStatus),
-  /** The text of a response request, or why a person is told. */
+  /** The text of a response request, or why a person is notified. */
   request: v.optional(v.string()),
-  /** Why the policy refused it. */
+  /** The policy's reason for refusing it. */
   refusal: v.optional(v.string())
 })
 export type NotificationEvent = Infer<typeof notificationEvent>
 
 export const notificationTables = {
-  /** The pending work of one agent on one task, with the events that caused it; or one event that a person is told of. */
+  /** The pending work of one agent on one task, with the events that caused it; or one event for a person. */
   notifications: defineTable({
     accountId: v.id("accounts"),
     recipientType: v.union(v.literal("agent"), v.literal("person")),
@@ -62,42 +62,42 @@ export const notificationTables = {
     taskId: v.id("tasks"),
     /** Oldest first, at most 50. */
     events: v.array(notificationEvent),
-    /** The strongest of the events' types. */
+    /** The type of the event with the highest rank. */
     type: notificationType,
-    /** 0 if one of the events is a person's, otherwise the most hops of an event. */
+    /** 0 if one of the events is a person's, otherwise the maximum of the events. */
     hops: v.number(),
-    /** An answer is owed to one of the events. */
+    /** At least one of the events requires an answer. */
     isRequired: v.boolean(),
     state: notificationState,
-    /** The order of claims: when it is due, less its head start. */
+    /** The order of claims: the due time minus the head start. */
     at: v.number(),
-    /** Since when it could be claimed. */
+    /** The time since which it could be claimed. */
     readyAt: v.number(),
     /**
-     * The time of its retry, or of the quiet that it waits for, until it is claimed: apart from readyAt, so that work that
-     * is due at once conflicts with no claim.
+     * The time of the retry, or at which the wait for quiet ends, until it is claimed. Separate from readyAt, so that
+     * work that is due at once does not conflict with claims.
      */
     retryAt: v.optional(v.number()),
-    /** A budget keeps it waiting. */
+    /** Set while a budget holds it. */
     held: v.optional(hold),
     attempts: v.number(),
-    /** How often it was claimed; unlike attempts never reduced. */
+    /** The number of claims. Unlike attempts it never decreases. */
     claims: v.number(),
-    /** Failures in a row, own and shared. */
+    /** Consecutive failures, the run's own and shared ones. */
     failures: v.number(),
     silences: v.number(),
-    /** Attempts in a row that ended with their process. */
+    /** Consecutive attempts whose process ended. */
     crashes: v.number(),
-    /** The first of an unbroken series of shared failures that have a time limit. */
+    /** The start of an unbroken series of shared failures that have a time limit. */
     sharedSince: v.optional(v.number()),
     hasFallback: v.boolean(),
-    /** The next attempt runs in the next generation, which is kept only if that attempt completes. */
+    /** The next attempt runs in the next generation, which is kept only if the attempt completes. */
     runsInNextGeneration: v.boolean(),
     outcome: v.optional(notificationOutcome),
     outcomeReason: v.optional(v.string()),
     error: v.optional(failure),
     traceId: v.optional(v.string()),
-    /** The root span of that trace, to which the next attempt's links. */
+    /** The root span of that trace. The next attempt's root span links to it. */
     spanId: v.optional(v.string()),
     end: v.optional(runEnd),
     endedAt: v.optional(v.number())
@@ -115,20 +115,20 @@ export const notificationTables = {
     .index("by_account", ["accountId"])
     .index("by_member", ["memberId", "state"]),
 
-  /** Who asked whom for a response about a task, so that nobody is asked twice in four hours. */
+  /** Which agent asked which for a response about a task, so that no agent is asked twice within four hours. */
   responseRequests: defineTable({
     accountId: v.id("accounts"),
     taskId: v.id("tasks"),
     askerId: v.id("agents"),
     recipientId: v.id("agents"),
     notificationId: v.id("notifications"),
-    /** The position of its event in the notification. */
+    /** The index of its event in the notification. */
     event: v.number()
   }).index("by_pair", ["recipientId", "taskId", "askerId"]),
 
   /**
-   * One per agent: grows when its work becomes claimable other than by time. Runtimes subscribe to the sum; a row of its
-   * own, so that claims and ends re-run no subscription.
+   * One row per agent. The count grows when work becomes claimable other than by the passing of time. Runtimes
+   * subscribe to the sum. Separate from other rows, so that claims and outcomes rerun no subscription.
    */
   wakes: defineTable({ accountId: v.id("accounts"), agentId: v.id("agents"), count: v.number() })
     .index("by_account", ["accountId"])

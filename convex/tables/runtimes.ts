@@ -20,18 +20,18 @@ export const infrastructure = v.object({
 
 export const runtimeTables = {
   /**
-   * One per RUNTIME_ID: which boot may claim. Apart from runtimes, so that the minute's pulse does not write what every
-   * claim and renewal reads.
+   * One row per RUNTIME_ID: the boot that may claim. Separate from runtimes, so that the pulse does not write a row
+   * that every claim and renewal reads.
    */
   boots: defineTable({
     accountId: v.id("accounts"),
     runtimeId: v.string(),
     bootId: v.string(),
-    /** The last twenty boots before this one. */
+    /** The twenty boots before this one. */
     formerBootIds: v.array(v.string()),
-    /** The number of the last claim that leased anything. */
+    /** The number of the last claim that leased a run. */
     lastClaim: v.number(),
-    /** It made its last claim: it releases what it held and claims no more. */
+    /** The boot has made its last claim: its leases are released, and further claims are refused. */
     hasEnded: v.boolean()
   }).index("by_runtime", ["accountId", "runtimeId"]),
 
@@ -52,7 +52,7 @@ export const runtimeTables = {
     .index("by_account", ["accountId", "status", "lastPulseAt"])
     .index("by_status", ["status", "lastPulseAt"]),
 
-  /** What people asked a runtime to do. */
+  /** A command from a person to a runtime. */
   runtimeCommands: defineTable({
     accountId: v.id("accounts"),
     runtimeId: v.string(),
@@ -69,10 +69,10 @@ export const runtimeTables = {
     ),
     isOpen: v.boolean(),
     takenAt: v.optional(v.number()),
-    /** The boot that took it, and when it last said how far it is. */
+    /** The boot that took it, and when that boot last reported progress. */
     takenBy: v.optional(v.string()),
     heardAt: v.optional(v.number()),
-    /** How far it is, or why it failed. */
+    /** The reported progress, or why it failed. */
     message: v.optional(v.string())
   })
     .index("by_open", ["accountId", "runtimeId", "isOpen"])

@@ -17,7 +17,7 @@ export const taskTables = {
     accountId: v.id("accounts"),
     title: v.string(),
     description: v.string(),
-    /** Title and description together, for the search index. */
+    /** Title and description, for the search index. */
     searchText: v.string(),
     status: taskStatus,
     /** 1 (highest) to 5. */
@@ -28,12 +28,12 @@ export const taskTables = {
     blockedReason: v.union(v.string(), v.null()),
     dueDate: v.union(v.number(), v.null()),
     prNumber: v.union(v.number(), v.null()),
-    /** The agents' turns on it are used up until a person acts on it. */
+    /** Agents have used up their turns on it until a person acts on it. */
     isAtTurnLimit: v.boolean(),
     createdBy: actor,
     /** The run (notification or heartbeat) in which an agent created it. */
     createdInRun: v.optional(v.string()),
-    /** By field: when a person set its present value, and the person's name. */
+    /** By field: when a person set the current value, and the person's name. */
     decided: v.optional(v.record(v.string(), v.object({ at: v.number(), by: v.string() }))),
     updatedAt: v.number()
   })
@@ -41,7 +41,10 @@ export const taskTables = {
     .index("by_account", ["accountId", "updatedAt"])
     .searchIndex("search_text", { searchField: "searchText", filterFields: ["accountId"] }),
 
-  /** One row per task and assignee, with the task's status and updatedAt, so that an agent's tasks cost their number. */
+  /**
+   * One row per task and assignee, with the task's status and updatedAt, so that listing an agent's tasks reads only
+   * those.
+   */
   assignments: defineTable({
     accountId: v.id("accounts"),
     taskId: v.id("tasks"),
@@ -59,20 +62,20 @@ export const taskTables = {
     /** The id of the agent or member. */
     authorId: v.string(),
     lastMessageAt: v.union(v.number(), v.null()),
-    /** When the author last wrote here or changed the task's status. */
+    /** When the author last wrote in the thread or changed the task's status. */
     lastSignAt: v.number()
   }).index("by_task", ["taskId", "authorId"]),
 
   /**
-   * What agents did on a task since a person last acted on it, upon which the row is deleted. Apart from the task,
-   * because each claim writes it.
+   * What agents did on a task since a person last acted on it; a person's action deletes the row. Separate from the
+   * task, because each first claim writes it.
    */
   taskLoops: defineTable({
     accountId: v.id("accounts"),
     taskId: v.id("tasks"),
-    /** The turns of agents on the task. */
+    /** The number of agents' turns on the task. */
     turns: v.number(),
-    /** A person was told that a chain of turns reached the hop limit. */
+    /** A person was notified that a chain of turns reached the hop limit. */
     isHopLimitTold: v.boolean()
   }).index("by_task", ["taskId"]),
 
@@ -81,7 +84,7 @@ export const taskTables = {
     taskId: v.id("tasks"),
     agentId: v.optional(v.id("agents")),
     memberId: v.optional(v.id("members")),
-    /** Ends with the assignment, unless the subscriber also took part. */
+    /** The subscription ends with the assignment unless the subscriber also participated. */
     isAssignee: v.boolean(),
     hasTakenPart: v.boolean()
   })
@@ -91,7 +94,7 @@ export const taskTables = {
     .index("by_agent_all", ["agentId"])
     .index("by_member_all", ["memberId"]),
 
-  /** Pull requests to be linked on GitHub. */
+  /** Pull requests to link on GitHub. */
   pullRequestLinks: defineTable({
     accountId: v.id("accounts"),
     taskId: v.id("tasks"),

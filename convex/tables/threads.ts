@@ -20,7 +20,7 @@ export const threadTables = {
     content: v.string(),
     kind: messageKind,
     hops: v.number(),
-    /** The run, its epoch and the type of what it answered, when a run wrote it. */
+    /** For a message of a run: the run, its epoch, and the type of event that it answers. */
     runId: v.optional(v.string()),
     epoch: v.optional(v.number()),
     answersType: v.optional(notificationType),
@@ -34,7 +34,7 @@ export const threadTables = {
     content: v.string(),
     type: documentType,
     author: actor,
-    /** The one document that tells every agent where the code lives. */
+    /** The one document that shows every agent where the code is. */
     isRepository: v.boolean(),
     updatedAt: v.number()
   })

@@ -12,29 +12,29 @@ export const tokenPrice = v.object({
 export const tokens = {
   inputTokens: v.number(),
   outputTokens: v.number(),
-  /** The parts of inputTokens that the provider read from its prompt cache and wrote to it. */
+  /** The parts of inputTokens that the provider read from, and wrote to, its prompt cache. */
   cacheReadTokens: v.number(),
   cacheWriteTokens: v.number()
 }
 
-/** What several attempts spent. */
+/** The sum of several attempts. */
 export const usageSum = v.object({
   attempts: v.number(),
   ...tokens,
   weightedTokens: v.number(),
-  /** The part of weightedTokens that is estimated. */
+  /** The estimated part of weightedTokens. */
   estimatedTokens: v.number(),
   /** US dollars of everything that has a price. */
   cost: v.number(),
-  /** The part of weightedTokens that has no price. */
+  /** The part of weightedTokens without a price. */
   unpricedTokens: v.number()
 })
 
-/** Running sums as of a day of the account's time zone (YYYY-MM-DD): of that day, of its month, and of all time. */
+/** Running sums as of a day in the account's time zone (YYYY-MM-DD): of that day, its month, and all time. */
 export const runningSums = { day: v.string(), today: usageSum, month: usageSum, total: usageSum }
 
 export const usageTables = {
-  /** One per agent and day with usage, by model. Only ends of the agent's own runs write it. */
+  /** One row per agent and day with usage, by model. Only outcomes of the agent's own runs write it. */
   usageDays: defineTable({
     accountId: v.id("accounts"),
     agentId: v.id("agents"),
@@ -45,7 +45,7 @@ export const usageTables = {
     .index("by_account", ["accountId", "day"])
     .index("by_day", ["day"]),
 
-  /** One per task and agent that worked on it. Only ends of the agent's own runs write it. */
+  /** One row per task and agent that worked on it. Only outcomes of the agent's own runs write it. */
   usageTotals: defineTable({
     accountId: v.id("accounts"),
     agentId: v.id("agents"),

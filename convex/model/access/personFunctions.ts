@@ -7,21 +7,24 @@ import type { Actor } from "../../tables/actor.ts"
 import { personActor } from "../accounts/actor.ts"
 import { refusal } from "./refusal.ts"
 
-/** The person who calls, as a member of the account. */
+/** The person who calls a function, as a member of the account. */
 export interface Caller {
   readonly accountId: Id<"accounts">
   readonly member: Doc<"members">
   readonly actor: Actor
 }
 
-/** The identity of the person who calls; `unauthenticated` when nobody is signed in. */
+/** The identity of the person who calls. Fails with `unauthenticated` if no one is signed in. */
 export const signedIn = async (ctx: Pick<QueryCtx, "auth">) => {
   const identity = await ctx.auth.getUserIdentity()
   if (identity === null) throw refusal("unauthenticated", "Nobody is signed in: sign in and call again.")
   return identity
 }
 
-/** The caller's membership; `forbidden` when the account is unknown or the caller no member, which look alike. */
+/**
+ * The caller's membership. Fails with `forbidden` if the account is unknown or the caller is not a member; the two look
+ * alike.
+ */
 const membership = async (ctx: Pick<QueryCtx, "auth" | "db">, accountId: string): Promise<Caller> => {
   const identity = await signedIn(ctx)
   const id = ctx.db.normalizeId("accounts", accountId)
@@ -38,7 +41,7 @@ const membership = async (ctx: Pick<QueryCtx, "auth" | "db">, accountId: string)
   return { accountId: id, member, actor: personActor(member) }
 }
 
-/** Fails with `forbidden` unless the caller is owner or admin. */
+/** Fails with `forbidden` unless the caller is an owner or admin. */
 const mustManage = (caller: Caller): Caller => {
   const roles: ReadonlyArray<Infer<typeof role>> = ["owner", "admin"]
   if (!roles.includes(caller.member.role)) {
@@ -49,25 +52,25 @@ const mustManage = (caller: Caller): Caller => {
 
 const args = { accountId: v.string() }
 
-/** A query any member of the account may call; reads one row for the membership. */
+/** A query that any member of the account may call. Reads one row for the membership. */
 export const memberQuery = customQuery(query, {
   args,
   input: async (ctx, { accountId }) => ({ ctx: await membership(ctx, accountId), args: {} })
 })
 
-/** A mutation any member of the account may call; reads one row for the membership. */
+/** A mutation that any member of the account may call. Reads one row for the membership. */
 export const memberMutation = customMutation(mutation, {
   args,
   input: async (ctx, { accountId }) => ({ ctx: await membership(ctx, accountId), args: {} })
 })
 
-/** A query only owners and admins may call; reads one row for the membership. */
+/** A query that only owners and admins may call. Reads one row for the membership. */
 export const managerQuery = customQuery(query, {
   args,
   input: async (ctx, { accountId }) => ({ ctx: mustManage(await membership(ctx, accountId)), args: {} })
 })
 
-/** A mutation only owners and admins may call; reads one row for the membership. */
+/** A mutation that only owners and admins may call. Reads one row for the membership. */
 export const managerMutation = customMutation(mutation, {
   args,
   input: async (ctx, { accountId }) => ({ ctx: mustManage(await membership(ctx, accountId)), args: {} })

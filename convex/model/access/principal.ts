@@ -10,9 +10,9 @@ export interface Principal {
 }
 
 /**
- * The account a service token speaks for; the single seam of service authentication. Fails with `unauthenticated` when
- * the account or the token is malformed, unknown or revoked, with `forbidden` when the token is another account's.
- * Reads one row, so that a revocation reaches open subscriptions at once.
+ * Returns the account of a service token. The only place that authenticates runtimes. Fails with `unauthenticated` if
+ * the account id or the token is malformed, or the token is unknown or revoked, and with `forbidden` if the token
+ * belongs to another account. Reads one row, so that a revocation reaches open subscriptions at once.
  */
 export const principal = async (
   ctx: Pick<QueryCtx, "db">,

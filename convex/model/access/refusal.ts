@@ -1,6 +1,6 @@
 import { ConvexError } from "convex/values"
 
-/** The codes by which callers branch. */
+/** The codes on which callers branch. */
 export type RefusalCode =
   | "unauthenticated"
   | "forbidden"
@@ -10,12 +10,12 @@ export type RefusalCode =
   | "lease_lost"
   | "limit"
 
-/** Marks a refusal as the agent's permission, not the token's: the run goes on, the token is good. */
+/** Marks a refusal that concerns the agent's permission and not the token: the run continues. */
 export const byPolicy = { reason: "policy" } as const
 
 /**
- * The one error of the control plane: a code to branch on, and a sentence that says what is wrong and what to do. It
- * never repeats arguments, since a token may be among them.
+ * The only error of the control plane: a code to branch on, and a sentence that says what is wrong and what to do. The
+ * sentence never repeats arguments, because a token may be among them.
  */
 export const refusal = (
   code: RefusalCode,

@@ -3,10 +3,13 @@ import { v } from "convex/values"
 import { mutation, query } from "../../_generated/server.js"
 import { principal } from "./principal.ts"
 
-/** Strings, so that a malformed account is refused as `unauthenticated` and not by the validator, which echoes it. */
+/**
+ * Strings, so that a malformed account id is refused as `unauthenticated` and not by the validator, which would echo
+ * it.
+ */
 const credentials = { accountId: v.string(), serviceToken: v.string() }
 
-/** A query a runtime may call: the token is checked, then stripped; `ctx.accountId` is its account. */
+/** A query that a runtime may call. Checks and removes the token; `ctx.accountId` is its account. */
 export const serviceQuery = customQuery(query, {
   args: credentials,
   input: async (ctx, { accountId, serviceToken }) => ({
@@ -15,7 +18,7 @@ export const serviceQuery = customQuery(query, {
   })
 })
 
-/** A mutation a runtime may call: the token is checked, then stripped; `ctx.accountId` is its account. */
+/** A mutation that a runtime may call. Checks and removes the token; `ctx.accountId` is its account. */
 export const serviceMutation = customMutation(mutation, {
   args: credentials,
   input: async (ctx, { accountId, serviceToken }) => ({

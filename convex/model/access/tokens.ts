@@ -7,7 +7,7 @@ import { cut } from "../database/cut.ts"
 import { randomHex } from "../database/randomHex.ts"
 import { sha256 } from "../database/sha256.ts"
 
-/** Makes a token of 256 random bits; its text is answered this once, only its hash is stored. */
+/** Creates a token of 256 random bits. Returns its text this one time; the database stores only its hash. */
 export const provisionToken = async (
   ctx: MutationCtx,
   accountId: Id<"accounts">,

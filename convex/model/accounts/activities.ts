@@ -2,7 +2,7 @@ import type { Id } from "../../_generated/dataModel.js"
 import type { MutationCtx } from "../../_generated/server.js"
 import type { Actor } from "../../tables/actor.ts"
 
-/** Writes one line of the account's history. */
+/** Adds an entry to the account's activity list. */
 export const recordActivity = async (
   ctx: Pick<MutationCtx, "db">,
   activity: {

@@ -1,6 +1,6 @@
 import type { Actor } from "../../tables/actor.ts"
 
-/** The control plane itself as an actor. */
+/** The control plane as an actor. */
 export const systemActor: Actor = { type: "system", id: null, name: "Mission Control", slug: null }
 
 /** An agent as an actor. */

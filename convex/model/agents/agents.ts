@@ -4,7 +4,7 @@ import type { Doc, Id } from "../../_generated/dataModel.js"
 import type { QueryCtx } from "../../_generated/server.js"
 import { refusal } from "../access/refusal.ts"
 
-/** All flags, resolved. */
+/** All flags, with the defaults filled in. */
 export const flagSet = v.object({
   canCreateTasks: v.boolean(),
   canModifyTaskStatus: v.boolean(),
@@ -14,7 +14,7 @@ export const flagSet = v.object({
   canMarkDone: v.boolean()
 })
 
-/** An agent as others name it. */
+/** An agent as other agents and people see it. */
 export const agentRef = v.object({ id: v.string(), slug: v.string(), name: v.string() })
 export const toAgentRef = (agent: Doc<"agents">): Infer<typeof agentRef> => ({
   id: agent._id,
@@ -22,13 +22,13 @@ export const toAgentRef = (agent: Doc<"agents">): Infer<typeof agentRef> => ({
   name: agent.name
 })
 
-/** The agent's flags under its account. */
+/** The agent's flags with those of its account applied. */
 export const flagsOf = (
   account: Pick<Doc<"accounts">, "agentFlags">,
   agent: Pick<Doc<"agents">, "flags">
 ): AgentFlags => effectiveFlags(account.agentFlags, agent.flags)
 
-/** The agent whose turn it is, as its prompt needs it. */
+/** The agent that runs the turn, as its prompt shows it. */
 export const agentView = v.object({
   id: v.string(),
   slug: v.string(),
@@ -50,7 +50,7 @@ export const toAgentView = (
 /** The long texts of an agent. */
 export type AgentTexts = Pick<Doc<"agentTexts">, "soul" | "identity" | "userText">
 
-/** The agent's long texts, which only profiles show. Reads one row. */
+/** The agent's long texts, which only profiles need. Reads one row. */
 export const textsOf = async (ctx: Pick<QueryCtx, "db">, agentId: Id<"agents">): Promise<Doc<"agentTexts">> => {
   const texts = await ctx.db
     .query("agentTexts")
@@ -60,7 +60,7 @@ export const textsOf = async (ctx: Pick<QueryCtx, "db">, agentId: Id<"agents">):
   return texts
 }
 
-/** The agents beside this one: whom it may mention. */
+/** The other agents of the account, which the agent may mention. */
 export const colleague = v.object({ slug: v.string(), name: v.string(), role: v.string() })
 export const colleaguesOf = (
   agents: ReadonlyArray<Doc<"agents">>,
@@ -68,24 +68,27 @@ export const colleaguesOf = (
 ): Array<Infer<typeof colleague>> =>
   agents.filter((each) => each._id !== agent._id).map((each) => ({ slug: each.slug, name: each.name, role: each.role }))
 
-/** The most agents that a roster holds. */
+/** The maximum number of agents on a roster. */
 export const maxAgents = 200
 
-/** The agents on the account's roster: one row read each. */
+/** The agents on the account's roster. Reads one row each. */
 export const activeAgents = (ctx: Pick<QueryCtx, "db">, accountId: Id<"accounts">): Promise<Array<Doc<"agents">>> =>
   ctx.db
     .query("agents")
     .withIndex("by_account", (q) => q.eq("accountId", accountId).eq("removedAt", undefined))
     .take(maxAgents)
 
-/** A name as mentions compare it. */
+/** A name in the form in which mentions compare it. */
 export const nameKey = (name: string): string => name.toLowerCase()
 
 /** The agents in the order in which they joined, as the roster lists them. */
 export const inRosterOrder = (agents: Iterable<Doc<"agents">>): Array<Doc<"agents">> =>
   [...agents].toSorted((left, right) => left._creationTime - right._creationTime)
 
-/** Those of these agents that are on the roster, each once, in the order given. Reads one row per agent that is not known. */
+/**
+ * The agents with these ids that are on the roster, without duplicates, in the order given. Reads one row for each
+ * agent that is not in `known`.
+ */
 export const agentsOnRoster = async (
   ctx: Pick<QueryCtx, "db">,
   ids: Iterable<Id<"agents">>,
@@ -99,7 +102,7 @@ export const agentsOnRoster = async (
   return agents
 }
 
-/** The account's orchestrator, when it has one. */
+/** The account's orchestrator; null if it has none. */
 export const orchestratorOf = (ctx: Pick<QueryCtx, "db">, accountId: Id<"accounts">): Promise<Doc<"agents"> | null> =>
   ctx.db
     .query("agents")
@@ -108,7 +111,7 @@ export const orchestratorOf = (ctx: Pick<QueryCtx, "db">, accountId: Id<"account
     )
     .first()
 
-/** The agent of this slug on the roster. */
+/** The agent with this slug on the roster. */
 export const agentBySlug = (
   ctx: Pick<QueryCtx, "db">,
   accountId: Id<"accounts">,
@@ -132,7 +135,9 @@ export const agentsByName = (
     .withIndex("by_name", (q) => q.eq("accountId", accountId).eq("removedAt", undefined).eq("nameKey", key))
     .take(maxAgents)
 
-/** The agents of these slugs, each once; `not_found` names the position of the first that is unknown. */
+/**
+ * The agents with these slugs, without duplicates. Fails with `not_found` and the position of the first unknown slug.
+ */
 export const agentsBySlugs = async (
   ctx: Pick<QueryCtx, "db">,
   accountId: Id<"accounts">,
@@ -149,7 +154,7 @@ export const agentsBySlugs = async (
   return [...found.values()]
 }
 
-/** The agent of this id on the account's roster, removed or not; `not_found` otherwise. */
+/** The account's agent with this id, removed or not. Fails with `not_found` otherwise. */
 export const agentOf = async (
   ctx: Pick<QueryCtx, "db">,
   accountId: Id<"accounts">,
@@ -163,14 +168,14 @@ export const agentOf = async (
   return agent
 }
 
-/** The agent on the roster with this slug, or else of this id. Reads at most two rows. */
+/** The agent on the roster with this slug, otherwise the one with this id. Reads at most two rows. */
 export const agentByIdOrSlug = async (
   ctx: Pick<QueryCtx, "db">,
   accountId: Id<"accounts">,
   agent: string
 ): Promise<Doc<"agents">> => (await agentBySlug(ctx, accountId, agent)) ?? (await agentOf(ctx, accountId, agent))
 
-/** The account's row; `not_found` when it is gone. */
+/** The account's row. Fails with `not_found` if the account was deleted. */
 export const accountOf = async (ctx: Pick<QueryCtx, "db">, accountId: Id<"accounts">): Promise<Doc<"accounts">> => {
   const account = await ctx.db.get("accounts", accountId)
   if (account === null) throw refusal("not_found", "The account is gone: nothing can be done for it.")

@@ -30,13 +30,13 @@ import {
 
 const maxTextLength = 100_000
 
-/** Tells subscribers and pulses that agents, skills or flags changed. */
+/** Raises the revision by which subscriptions and pulses notice that agents, skills or flags changed. */
 export const bumpRoster = async (ctx: MutationCtx, accountId: Id<"accounts">): Promise<void> => {
   const account = await accountOf(ctx, accountId)
   await ctx.db.patch("accounts", accountId, { rosterRevision: account.rosterRevision + 1 })
 }
 
-/** What people say about an agent; what is absent stays, or is the default of a new one. */
+/** The fields of an agent that people set. An absent field keeps its value, or gets the default in a new agent. */
 export interface AgentFields {
   readonly name?: string
   readonly role?: string
@@ -50,7 +50,7 @@ export interface AgentFields {
   readonly skillIds?: ReadonlyArray<string>
 }
 
-/** The texts that are given, checked. */
+/** Checks the given texts and returns them. */
 const checkTexts = ({ identity, soul, userText }: AgentFields): Partial<AgentTexts> => {
   for (const text of [soul, identity, userText]) {
     if (text !== undefined && text.length > maxTextLength) {
@@ -64,7 +64,7 @@ const checkTexts = ({ identity, soul, userText }: AgentFields): Partial<AgentTex
   }
 }
 
-/** The other fields checked, ready to be stored in the agent's row. */
+/** Checks the other fields and returns them as the agent's row stores them. */
 const checkFields = async (ctx: MutationCtx, accountId: Id<"accounts">, fields: AgentFields) => {
   const { name, role, heartbeat } = fields
   if (name !== undefined && (name.trim() === "" || name.length > 100)) {
@@ -107,7 +107,7 @@ const mustBeOnlyOrchestrator = async (ctx: MutationCtx, accountId: Id<"accounts"
   }
 }
 
-/** Puts an agent on the roster. */
+/** Adds an agent to the roster. */
 export const addAgent = async (
   ctx: MutationCtx,
   accountId: Id<"accounts">,
@@ -148,7 +148,9 @@ export const addAgent = async (
   return id
 }
 
-/** Changes what is given of an agent; its slug stays, because its sessions and workspace carry it. */
+/**
+ * Changes the given fields of an agent. The slug never changes, because the agent's sessions and workspace contain it.
+ */
 export const changeAgent = async (
   ctx: MutationCtx,
   agent: Doc<"agents">,
@@ -180,15 +182,15 @@ export const changeAgent = async (
 
 const taskBatch = 10
 
-/** The removal of an agent that is not finished. */
+/** An agent's removal that is still in progress. */
 export const removal = v.object({
   agentId: v.id("agents"),
-  /** Who removed it. */
+  /** The person who removed it. */
   actor
 })
 type Removal = Infer<typeof removal>
 
-/** Takes a removed agent from the assignees of a task; one in progress without another assignee is blocked. */
+/** Unassigns a removed agent from a task. A task in progress without another assignee becomes blocked. */
 const unassign = async (ctx: MutationCtx, agent: Doc<"agents">, task: Doc<"tasks">, by: Actor): Promise<void> => {
   const origin = personOrigin(by)
   const others = await agentsOnRoster(
@@ -201,7 +203,7 @@ const unassign = async (ctx: MutationCtx, agent: Doc<"agents">, task: Doc<"tasks
   await assignTask(ctx, left, others, origin)
 }
 
-/** Unassigns a removed agent from up to ten tasks that are not over; returns whether there may be more. */
+/** Unassigns a removed agent from up to ten open tasks. Returns whether there may be more. */
 const unassignTasks = async (ctx: MutationCtx, agent: Doc<"agents">, by: Actor): Promise<boolean> => {
   const assignments: Array<Doc<"assignments">> = []
   for (const status of ["assigned", "blocked", "in_progress", "inbox", "review"] as const) {
@@ -215,15 +217,15 @@ const unassignTasks = async (ctx: MutationCtx, agent: Doc<"agents">, by: Actor):
   for (const { _id, taskId } of assignments) {
     const task = await ctx.db.get("tasks", taskId)
     if (task !== null) await unassign(ctx, agent, task, by)
-    // Whatever the task says, a row that stayed would be found again without end.
+    // Deletes the row even if the task disagrees; otherwise every batch would find it again.
     if ((await ctx.db.get("assignments", _id)) !== null) await ctx.db.delete("assignments", _id)
   }
   return assignments.length === taskBatch
 }
 
 /**
- * One batch of what follows from a removal: unassigns ten tasks, ends 200 subscriptions, and
- * schedules the next batch while there is more. Reads those rows, and the assignees of the tasks.
+ * One batch of an agent's removal: unassigns ten tasks, deletes 200 subscriptions, and schedules the next batch if
+ * there is more. Reads those rows and the assignees of the tasks.
  */
 export const continueRemoval = async (ctx: MutationCtx, given: Removal): Promise<void> => {
   const agent = await ctx.db.get("agents", given.agentId)
@@ -235,9 +237,9 @@ export const continueRemoval = async (ctx: MutationCtx, given: Removal): Promise
 }
 
 /**
- * Takes an agent off the roster: from then on nothing is made for it and no turn of it begins. Its runs are stopped, its
- * tasks lose it as assignee (those in progress without another are blocked and say why). The first batch of that is part
- * of the transaction, the others are scheduled.
+ * Removes an agent from the roster. From this transaction on, no work is created for it and none of its turns starts.
+ * Stops its runs and unassigns its tasks; a task in progress without another assignee becomes blocked, with the reason.
+ * The first batch is part of the transaction, the others are scheduled.
  */
 export const removeAgent = async (ctx: MutationCtx, agent: Doc<"agents">, actor: Actor): Promise<void> => {
   if (agent.removedAt !== undefined) return

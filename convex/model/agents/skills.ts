@@ -2,7 +2,7 @@ import { type Infer, v } from "convex/values"
 import type { Id } from "../../_generated/dataModel.js"
 import type { QueryCtx } from "../../_generated/server.js"
 
-/** A skill as agents get it. */
+/** A skill as agents see it. */
 export const skillView = v.object({
   id: v.string(),
   slug: v.string(),
@@ -11,7 +11,10 @@ export const skillView = v.object({
   content: v.string()
 })
 
-/** The enabled ones of these skills, each once, by slug. Reads one row each, until `characters` of content are read. */
+/**
+ * The enabled skills among these ids, without duplicates, sorted by slug. Reads one row each, until `characters` of
+ * content are read.
+ */
 export const skillsOf = async (
   ctx: Pick<QueryCtx, "db">,
   skillIds: ReadonlyArray<Id<"skills">>,
@@ -30,7 +33,7 @@ export const skillsOf = async (
   return views.toSorted((left, right) => (left.slug < right.slug ? -1 : 1))
 }
 
-/** The slugs of those of the skills that have these ids. */
+/** The slugs of the skills with these ids. */
 export const slugsOf = (
   skills: ReadonlyArray<Infer<typeof skillView>>,
   ids: ReadonlyArray<Id<"skills">>

@@ -5,7 +5,7 @@ import { systemActor } from "../accounts/actor.ts"
 import { notifyMember } from "../notifications/notify.ts"
 import { personOrigin } from "../notifications/origin.ts"
 
-/** Who is told: the creator of the task whose budget it is, otherwise the account's owners. */
+/** The recipients of a notice: the creator of the task for a task's budget, otherwise the account's owners. */
 const recipientsOf = async (ctx: Pick<MutationCtx, "db">, budget: Doc<"budgets">, task: Doc<"tasks">) => {
   if (budget.taskId !== undefined && task.createdBy.type === "person") {
     const id = ctx.db.normalizeId("members", task.createdBy.id ?? "")
@@ -19,7 +19,10 @@ const recipientsOf = async (ctx: Pick<MutationCtx, "db">, budget: Doc<"budgets">
   return members.filter(({ role }) => role === "owner")
 }
 
-/** The task of the notice: that of the work, or for a heartbeat the one that agents last worked on. */
+/**
+ * The task to which the notice belongs: the task of the work, or for a heartbeat the task on which agents last spent
+ * tokens.
+ */
 const taskFor = async (ctx: Pick<MutationCtx, "db">, budget: Doc<"budgets">, taskId: Id<"tasks"> | undefined) => {
   if (taskId !== undefined) return await ctx.db.get("tasks", taskId)
   const latest = await ctx.db
@@ -30,7 +33,7 @@ const taskFor = async (ctx: Pick<MutationCtx, "db">, budget: Doc<"budgets">, tas
   return latest === null ? null : await ctx.db.get("tasks", latest.taskId)
 }
 
-/** Tells people once in a window that a budget is nearly used up, or that work waits for it. */
+/** Notifies people, once per window, that a budget is nearly used up or that work waits for it. */
 export const sendBudgetNotice = async (
   ctx: MutationCtx,
   budget: Doc<"budgets">,

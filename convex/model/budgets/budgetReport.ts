@@ -7,10 +7,10 @@ import { endOf } from "../usage/days.ts"
 import { spentOf } from "./budgets.ts"
 import { budgetsOf } from "./spendingBook.ts"
 
-/** The most held notifications that a report lists. */
+/** The maximum number of held notifications in a report. */
 const maxHeld = 20
 
-/** The budgets with what is spent of them, and the first notifications that they hold. */
+/** The budgets with what was spent of each, and the first notifications that they hold. */
 export const budgetReport = v.object({
   budgets: v.array(
     v.object({
@@ -21,7 +21,7 @@ export const budgetReport = v.object({
       unit: budgetUnit,
       limit: v.number(),
       spent: v.number(),
-      /** When its present day or month ends; null for a lifetime. */
+      /** When the current day or month ends; null for a lifetime budget. */
       until: v.union(v.number(), v.null())
     })
   ),
@@ -30,7 +30,7 @@ export const budgetReport = v.object({
       agent: v.string(),
       task: v.string(),
       reason: v.string(),
-      /** Null means until the budget is raised. */
+      /** Null: until someone raises the budget. */
       until: v.union(v.number(), v.null())
     })
   )
@@ -38,8 +38,7 @@ export const budgetReport = v.object({
 type BudgetReport = Infer<typeof budgetReport>
 
 /**
- * Reads the budgets, at most 200; of each the latest sums of the agents that it concerns; and at most 20 notifications
- * with agent and task.
+ * Reads at most 200 budgets, for each the latest sums of its agents, and at most 20 notifications with agent and task.
  */
 export const budgetReportOf = async (
   ctx: Pick<QueryCtx, "db">,

@@ -22,36 +22,44 @@ import {
 
 export type Hold = Infer<typeof hold>
 
-/** Why work is done: it may use this share of a budget. Heartbeats and passive updates stop first, people's messages last. */
+/**
+ * The share of a budget that work may use, by who caused it. Heartbeats and passive updates stop first, messages from
+ * people last.
+ */
 const shares = { person: 1, agent: 0.9, passive: 0.8 } as const
 export type Urgency = keyof typeof shares
 
-/** From this share on people are warned. */
+/** From this share on, people are warned. */
 const warningShare = 0.8
-/** A run may spend this share of a budget at most before it asks for more, and is allowed this share at least. */
+/** The maximum and minimum share of a budget that a run may spend before it asks for more. */
 const maxAllowed = 0.01
 const minAllowed = 0.001
-/** In between it is allowed twice what the agent's attempts spend on average: this much before its first. */
+/**
+ * Between the two, the allowance is twice the agent's average per attempt. Before its first attempt this is the
+ * average.
+ */
 const firstAttemptTokens = 20_000
-/** Work that waits only for what other runs have reserved is tried again after so long. */
+/** How long work waits that is held only because other runs have reserved the rest. */
 const reservedMs = 60_000
-/** An agent draws this share of the account's budget at once: of 200 agents the unused slices are at most 40 %. */
+/**
+ * The share of the account's budget that an agent draws at once. With 200 agents, at most 40 % sits in unused slices.
+ */
 const drawShare = 0.002
 export const urgencyOf = ({ events, isRequired }: Pick<Doc<"notifications">, "events" | "isRequired">): Urgency => {
   if (!isRequired) return "passive"
   return events.some(({ actor }) => actor.type === "person") ? "person" : "agent"
 }
 
-/** Who wants to spend, and for what. */
+/** The agent that wants to spend, and for what. */
 export interface Spender {
   readonly agentId: Id<"agents">
   readonly taskId: Id<"tasks"> | undefined
   readonly urgency: Urgency
-  /** A run that asks for more: its session, and the price-weighted tokens that it has used. */
+  /** Set if a running run asks for more: its session, and the price-weighted tokens that it has used. */
   readonly running?: { readonly session: Id<"sessions">; readonly used: number }
 }
 
-/** A run may spend this many price-weighted tokens (null: without limit), or nothing, because of a budget. */
+/** The number of price-weighted tokens that a run may spend (null: no limit), or the budget that refuses. */
 export type Permission =
   | { readonly allowance: number | null }
   | { readonly refusedBy: Budget; readonly reason: string; readonly until: number | null }
@@ -60,14 +68,17 @@ export type Permission =
 interface Headroom {
   readonly budget: Budget
   readonly window: string
-  /** The budget's unit by price-weighted token. */
+  /** The budget's unit per price-weighted token. */
   readonly rate: number
   readonly tokens: number
-  /** As tokens, if live runs gave back what they may still spend. */
+  /** Like `tokens`, but ignores what running runs have reserved and not spent. */
   readonly unspent: number
   /** Spent and reserved, or drawn. */
   readonly used: number
-  /** Of the account's budgets: what the agent has drawn and not used, what all and it have drawn, and its row. */
+  /**
+   * For the account's budgets: what this agent has drawn and not used, what all agents have drawn, what this agent has
+   * drawn, and the agent's row.
+   */
   readonly drawn?: {
     readonly unused: number
     readonly total: number
@@ -83,8 +94,8 @@ const describe = ({ agentId, limit, period, taskId, unit }: Budget): string => {
 }
 
 /**
- * Counts what agents have spent and reserved in the present window as drawn of an account's budget; what they drew beyond
- * that goes back. Reads two ranges for each agent, and the rows of what was drawn.
+ * Sets what agents have drawn of an account's budget to what they have spent and reserved in the current window, so
+ * that unused draws return to the budget. Reads two ranges for each agent, and the rows of the draws.
  */
 export const recountDraws = async (ctx: MutationCtx, book: SpendingBook, budget: Budget): Promise<void> => {
   if (budget.agentId !== undefined || budget.taskId !== undefined) return
@@ -92,7 +103,7 @@ export const recountDraws = async (ctx: MutationCtx, book: SpendingBook, budget:
   const rows = await book.drawsOf(budget._id)
   const agents = await activeAgents(ctx, budget.accountId)
   const counted = { window, drawn: 0, spent: 0 }
-  // A removed agent's row keeps what it had spent.
+  // Includes removed agents, whose rows keep what they spent.
   for (const agentId of new Set([...agents.map(({ _id }) => _id), ...rows.map((row) => row.agentId)])) {
     const { reserved, sums } = await book.spentBy(agentId, undefined)
     const rate = budget.unit === "tokens" ? 1 : dollarsPerToken(sums.total)
@@ -112,7 +123,7 @@ export const recountDraws = async (ctx: MutationCtx, book: SpendingBook, budget:
   book.clearDraws()
 }
 
-/** Takes back what agents drew of the budget and do not use: once a minute at most, and not if all of it is spent. */
+/** Returns unused draws to the budget, at most once a minute, and not if all of it is spent. Returns whether it did. */
 const reclaimDraws = async (
   ctx: MutationCtx,
   book: SpendingBook,
@@ -126,10 +137,10 @@ const reclaimDraws = async (
 }
 
 /**
- * How many tokens a run may spend before it asks again: a small share of each budget that concerns it, so that what
- * is spent and reserved stays within every limit. Draws slices of the account's budgets. Reads the budgets once for the
- * book, and if one concerns the run, three ranges for each agent and two for the budget of a task; once a minute, if the
- * account's is drawn, three ranges for each agent of the account.
+ * How many tokens a run may spend before it asks again: a small share of each budget that applies to it, so that the
+ * total of spent and reserved tokens stays within every limit. Draws slices of the account's budgets. Reads the budgets
+ * once per SpendingBook. If a budget applies, also reads three ranges for each agent and two for a task's budget; once
+ * a minute, if the account's budget is fully drawn, three ranges for each agent of the account.
  */
 export const permit = async (ctx: MutationCtx, book: SpendingBook, spender: Spender): Promise<Permission> => {
   const { agentId, running, taskId, urgency } = spender
@@ -163,12 +174,12 @@ export const permit = async (ctx: MutationCtx, book: SpendingBook, spender: Spen
         const drawn = row?.window === window ? row.drawn : 0
         const before = isPresent ? budget.drawn : 0
         const drawnUnused = drawn - amountOf(budget.unit, inPeriod(budget.period, sums)) - reserved * rate
-        // After the limit was lowered, what the agent drew of the higher one and did not use goes back.
+        // If the limit was lowered, unused draws of the higher limit return to the budget.
         const returned = before > budget.limit ? Math.max(0, drawnUnused) : 0
         const total = before - returned
         const unused = drawnUnused - returned
         const left = Math.max(0, cap - total)
-        // Beyond their share, agents' own work does not use what was drawn before either.
+        // Above their share, agents' own work may not use earlier draws either.
         const tokens = urgency !== "person" && left === 0 ? 0 : (unused + left) / rate
         const unspent = (cap - (isPresent ? budget.spent : 0)) / rate - used
         const draws = { unused, total, agents: drawn - returned, row }
@@ -225,17 +236,17 @@ export const permit = async (ctx: MutationCtx, book: SpendingBook, spender: Spen
   return { allowance: used + extra }
 }
 
-/** Later than any moment at which work can be due. */
+/** Later than any due time. */
 const never = 8_640_000_000_000_000
 
-/** Keeps a notification waiting for a budget without counting an attempt. */
+/** Makes a notification wait for a budget. Does not count an attempt. */
 export const holdNotification = async (
   ctx: MutationCtx,
   row: Pick<Doc<"notifications">, "_id" | "at" | "held" | "readyAt">,
   { reason, refusedBy, until }: Exclude<Permission, { readonly allowance: unknown }>
 ): Promise<void> => {
   const since = until ?? never
-  // If it was held before, its order is the one before that.
+  // A notification that was held before keeps the order it had before that.
   const { at, readyAt } = row.held ?? row
   await ctx.db.patch("notifications", row._id, {
     held: { budgetId: refusedBy._id, reason, until, at, readyAt },
@@ -247,7 +258,10 @@ export const holdNotification = async (
 
 const batch = 100
 
-/** Makes notifications that wait for the budget ready again in their old order; returns whether there may be more. */
+/**
+ * Makes up to 100 notifications that wait for the budget ready again, in their old order. Returns whether there may be
+ * more.
+ */
 export const releaseHeld = async (ctx: MutationCtx, budgetId: Id<"budgets">): Promise<boolean> => {
   const rows = await ctx.db
     .query("notifications")
@@ -263,7 +277,9 @@ export const releaseHeld = async (ctx: MutationCtx, budgetId: Id<"budgets">): Pr
   return rows.length === batch
 }
 
-/** What was spent of a budget in its present window, in its unit. Reads the latest sums of these agents, or of the task's. */
+/**
+ * What was spent of a budget in its current window, in its unit. Reads the latest sums of these agents, or of the task.
+ */
 export const spentOf = async (
   ctx: Pick<QueryCtx, "db">,
   budget: Budget,
@@ -288,7 +304,7 @@ export const spentOf = async (
   return rows.reduce((sum, row) => sum + amountOf(budget.unit, inPeriod(budget.period, sumsOn(day, row))), 0)
 }
 
-/** Deletes the budget with what was drawn of it. Reads at most a row for each agent there was. */
+/** Deletes the budget and its draws. Reads at most one row for each agent, removed ones included. */
 export const deleteBudget = async (ctx: MutationCtx, budgetId: Id<"budgets">): Promise<void> => {
   await ctx.db.delete("budgets", budgetId)
   for (const { _id } of await drawsOf(ctx, budgetId)) await ctx.db.delete("budgetDraws", _id)

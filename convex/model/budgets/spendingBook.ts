@@ -8,23 +8,26 @@ import { latestDay, sumsOn, type UsageSum } from "../usage/usage.ts"
 export type Budget = Doc<"budgets">
 type Period = Infer<typeof budgetPeriod>
 
-/** Dollars per price-weighted token where no price is known. */
+/** Dollars per price-weighted token if no price is known. */
 const assumedPrice = 3 / 1_000_000
-/** The most runs of an agent or task at once whose reservations are read, and agents of a task. */
+/** The maximum number of rows read for reservations of an agent or task, and for agents of a task. */
 export const maxRead = 200
 
-/** The name of a budget's present window. */
+/** The key of a budget's current window. */
 export const windowOf = (period: Period, day: string): string =>
   period === "day" ? day : period === "month" ? monthOf(day) : "all"
 
 export const inPeriod = (period: Period, sums: ReturnType<typeof sumsOn>): UsageSum =>
   period === "day" ? sums.today : period === "month" ? sums.month : sums.total
 
-/** What was spent in the budget's unit; tokens without a price count as expensive. */
+/** What was spent, in the budget's unit. Tokens without a price are charged at an expensive rate. */
 export const amountOf = (unit: Budget["unit"], { cost, unpricedTokens, weightedTokens }: UsageSum): number =>
   unit === "tokens" ? weightedTokens : cost + unpricedTokens * assumedPrice
 
-/** What a price-weighted token has cost. A model that costs nothing has a price all the same: slices stay finite. */
+/**
+ * The average cost of a price-weighted token. A model that costs nothing still gets a small price, so that slices stay
+ * finite.
+ */
 export const dollarsPerToken = (total: UsageSum): number =>
   total.weightedTokens > 0
     ? Math.max(amountOf("usd", total) / total.weightedTokens, assumedPrice / 1_000)
@@ -40,17 +43,17 @@ export const drawOf = (
     .withIndex("by_budget", (q) => q.eq("budgetId", budgetId).eq("agentId", agentId))
     .unique()
 
-/** What agents have drawn of the budget, at most 1,000 rows. */
+/** The agents' draws of the budget, at most 1,000 rows. */
 export const drawsOf = (ctx: Pick<QueryCtx, "db">, budgetId: Id<"budgets">): Promise<Array<Doc<"budgetDraws">>> =>
   ctx.db
     .query("budgetDraws")
     .withIndex("by_budget", (q) => q.eq("budgetId", budgetId))
     .take(1_000)
 
-/** The most budgets that an account has. */
+/** The maximum number of budgets of an account. */
 export const maxBudgets = 200
 
-/** Of a new budget nothing is drawn. */
+/** The fields of a new budget, of which nothing is drawn. */
 export const undrawn = { window: "", drawn: 0, spent: 0, countedAt: 0 }
 
 /** All budgets of the account: one range, at most 200 rows. */
@@ -60,18 +63,20 @@ export const budgetsOf = (ctx: Pick<QueryCtx, "db">, accountId: Id<"accounts">):
     .withIndex("by_scope", (q) => q.eq("accountId", accountId))
     .take(maxBudgets)
 
-/** What live runs of these sessions may still spend, without the one that asks. */
+/** What the running runs of these sessions may still spend, except for one session. */
 const reservedBy = (sessions: ReadonlyArray<Doc<"sessions">>, except: Id<"sessions"> | undefined): number =>
   sessions.reduce((sum, { _id, lease }) => sum + (_id === except ? 0 : (lease?.allowance ?? 0)), 0)
 
-/** Live deliveries of the agent: its heartbeat never runs next to another run. */
+/** The sessions in which deliveries of the agent run now. A heartbeat never runs next to them. */
 const leasedOfAgent = (ctx: Pick<QueryCtx, "db">, agentId: Id<"agents">): Promise<Array<Doc<"sessions">>> =>
   ctx.db
     .query("sessions")
     .withIndex("by_agent_expiry", (q) => q.eq("agentId", agentId).eq("kind", "notification").gt("expiresAt", 0))
     .take(maxRead)
 
-/** What a transaction has read of budgets and of what agents spent, kept in line with what it writes. */
+/**
+ * Caches what a transaction reads about budgets and spending, and keeps it consistent with what the transaction writes.
+ */
 export class SpendingBook {
   private budgets: Promise<Array<Budget>> | undefined
   private readonly agents = new Map<string, Promise<{ readonly sums: ReturnType<typeof sumsOn>; reserved: number }>>()
@@ -96,7 +101,7 @@ export class SpendingBook {
     this.note = note
   }
 
-  /** The budgets that concern the work of an agent on a task. */
+  /** The budgets that apply to an agent's work on a task. */
   async budgetsFor(agentId: Id<"agents">, taskId: Id<"tasks"> | undefined): Promise<Array<Budget>> {
     if (this.budgets === undefined) this.note(1)
     const all = await (this.budgets ??= budgetsOf(this.ctx, this.account._id))
@@ -105,21 +110,21 @@ export class SpendingBook {
     )
   }
 
-  /** The agent's sums, and what its live runs may spend, without the one of this session. */
+  /** The agent's sums, and what its running runs may spend, except for this session. */
   agent(agentId: Id<"agents">, except: Id<"sessions"> | undefined) {
     const known = this.agents.get(agentId) ?? this.spentBy(agentId, except)
     this.agents.set(agentId, known)
     return known
   }
 
-  /** The same as the database has it now. */
+  /** The same, read from the database now. */
   async spentBy(agentId: Id<"agents">, except: Id<"sessions"> | undefined) {
     this.note(2)
     const sums = sumsOn(this.day, await latestDay(this.ctx, agentId))
     return { sums, reserved: reservedBy(await leasedOfAgent(this.ctx, agentId), except) }
   }
 
-  /** What all agents have drawn, at most 1,000 rows. */
+  /** The draws of all agents, at most 1,000 rows. */
   drawsOf(budgetId: Id<"budgets">): Promise<Array<Doc<"budgetDraws">>> {
     this.note(1)
     return drawsOf(this.ctx, budgetId)
@@ -140,7 +145,7 @@ export class SpendingBook {
     return known
   }
 
-  /** What was spent on the task in the budget's unit, and what live runs on it may spend. */
+  /** What was spent on the task in the budget's unit, and what running runs on it may spend. */
   async task(budget: Budget, taskId: Id<"tasks">, except: Id<"sessions"> | undefined) {
     this.note(2)
     const rows = await this.ctx.db

@@ -3,10 +3,10 @@ import type { QueryCtx } from "../../_generated/server.js"
 import { activeAgents } from "../agents/agents.ts"
 import type { ReadBudget } from "./readBudget.ts"
 
-/** About as much as an agent's row holds. */
+/** The approximate size of an agent's row. */
 const charactersPerAgent = 600
 
-/** The account's first owner's name. */
+/** The name of the account's first owner, or of its first member without one. */
 export const primaryPersonOf = async (ctx: Pick<QueryCtx, "db">, accountId: Id<"accounts">) => {
   const members = await ctx.db
     .query("members")
@@ -16,7 +16,10 @@ export const primaryPersonOf = async (ctx: Pick<QueryCtx, "db">, accountId: Id<"
   return person === undefined ? null : { name: person.name }
 }
 
-/** What the contexts of an account have in common, read once for all of them; its row unless that is known. */
+/**
+ * The parts that all contexts of an account share. A claim reads them once; `known` is the account's row if it was read
+ * already.
+ */
 export const accountContextOf = async (
   ctx: Pick<QueryCtx, "db">,
   accountId: Id<"accounts">,

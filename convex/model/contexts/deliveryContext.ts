@@ -15,7 +15,7 @@ import type { BrokenCode, DeliveryContext } from "./deliveryContextView.ts"
 import { type RunBudget, isLimitError } from "./readBudget.ts"
 import { type Seen, type SeenTask, newSince, seenBefore, shownWith, unchangedIn } from "./seenTasks.ts"
 
-/** As many messages as a prompt shows before its request; those of the events are read in addition. */
+/** The number of messages in a prompt before its request. The messages of the events are read in addition. */
 const threadBefore = 25
 
 const eventsLength = 75_000
@@ -24,7 +24,7 @@ const documentsLength = 4_000
 
 const overviewLength = 50
 
-/** The account's tasks that are not over, most recently changed first, as the orchestrator's chat shows them. */
+/** The account's open tasks, most recently changed first, for the orchestrator's chat. */
 const overviewOf = async (
   ctx: Pick<QueryCtx, "db">,
   accountId: Id<"accounts">,
@@ -53,7 +53,7 @@ const overviewOf = async (
     }))
 }
 
-/** The task's documents, newest first, cut at their common length. */
+/** The task's documents, newest first, cut at their total length. */
 const documentsOf = async (
   ctx: Pick<QueryCtx, "db">,
   taskId: Id<"tasks">,
@@ -73,7 +73,7 @@ const documentsOf = async (
   })
 }
 
-/** Stands for the message of an event that was too much to read; the thread holds it. */
+/** Replaces the message of an event that was too much to read. The thread still contains it. */
 const unreadMessage = (id: Id<"messages">, event: Doc<"notifications">["events"][number]): MessageView => ({
   id,
   author: event.actor,
@@ -85,8 +85,8 @@ const unreadMessage = (id: Id<"messages">, event: Doc<"notifications">["events"]
 })
 
 /**
- * The events with their messages, from the thread where it holds them; the newest get their share of the text first.
- * `message_missing` if the messages of all of them are gone.
+ * The events with their messages. The newest events get their share of the text first. Returns `message_missing` if all
+ * their messages are gone.
  */
 const eventsOf = async (
   ctx: Pick<QueryCtx, "db">,
@@ -127,12 +127,12 @@ const eventsOf = async (
   return gone === views.length ? "message_missing" : views
 }
 
-/** How an attempt of a notification is leased, as its context tells of it. */
+/** The lease of an attempt, as far as its context needs it. */
 export interface Attempt {
   readonly session: Doc<"sessions">
   readonly generation: number
   readonly epoch: number
-  /** Attempts before this one. */
+  /** The number of attempts before this one. */
   readonly earlierAttempts: number
 }
 
@@ -230,8 +230,8 @@ const buildContext = async (
 }
 
 /**
- * The context of a notification's attempt with what it shows, or why there is none; what is damaged in it
- * disturbs no other.
+ * Builds the context of a notification's attempt, with what it shows. Returns the reason if that is impossible: one
+ * damaged notification does not affect other runs.
  */
 export const contextOf = async (...args: Parameters<typeof buildContext>): Promise<Built | BrokenCode> => {
   try {

@@ -9,7 +9,7 @@ import { taskView } from "../tasks/taskView.ts"
 import { messageView } from "../threads/messages.ts"
 import { part } from "./seenTasks.ts"
 
-/** Everything the turn of a notification needs to know. */
+/** Everything that the turn of a notification needs. */
 export const deliveryContext = v.object({
   notification: v.object({
     id: v.string(),
@@ -18,7 +18,7 @@ export const deliveryContext = v.object({
     hops: v.number(),
     isRequired: v.boolean()
   }),
-  /** Oldest first; verdicts name an event by its index. */
+  /** Oldest first. Verdicts refer to an event by its index. */
   events: v.array(
     v.object({
       index: v.number(),
@@ -36,15 +36,18 @@ export const deliveryContext = v.object({
   sessionKey: v.string(),
   generation: v.number(),
   fenceMark: v.string(),
-  /** The number of this turn's text if it shows everything. */
+  /** The number of this turn's text if it is a full text. */
   textNumber: v.number(),
-  /** The full text on which this turn's builds, and what has not changed since the last turn; null: shows everything. */
+  /**
+   * The full text on which this turn builds, and the parts that have not changed since the last turn. Null: this turn
+   * is a full text.
+   */
   delta: v.union(v.object({ fullText: v.number(), unchanged: v.array(part) }), v.null()),
-  /** Other runs of this session that were stopped since a turn completed. */
+  /** Other runs of this session that were stopped since the last completed turn. */
   stoppedRuns: v.array(v.string()),
   task: v.union(taskView, v.null()),
   recipientIsAssignee: v.boolean(),
-  /** Without what the session has seen, if this is a delta. */
+  /** In a delta, without the messages that the session has seen. */
   thread: v.array(messageView),
   orchestrator: v.union(agentRef, v.null()),
   primaryPerson: v.union(v.object({ name: v.string() }), v.null()),
@@ -66,7 +69,7 @@ export const deliveryContext = v.object({
 
 export type DeliveryContext = Infer<typeof deliveryContext>
 
-/** Why a context could not be built: something it is built from is gone, or damaged. */
+/** Why a context could not be built: a row is gone, or damaged. */
 export const brokenCode = v.union(
   v.literal("notification_missing"),
   v.literal("agent_missing"),

@@ -8,7 +8,7 @@ import { RunBudget } from "./readBudget.ts"
 
 const maxIds = 100
 
-/** The contexts of these notifications as their next attempt would get them: for dry runs. */
+/** The contexts of these notifications as their next attempt would get them, for dry runs. */
 export const previews = async (
   ctx: Pick<QueryCtx, "db">,
   accountId: Id<"accounts">,

@@ -16,7 +16,7 @@ import type { Attempt } from "./deliveryContext.ts"
 import type { BrokenCode } from "./deliveryContextView.ts"
 import { isLimitError, type RunBudget } from "./readBudget.ts"
 
-/** Everything the turn of a heartbeat needs to know. */
+/** Everything that the turn of a heartbeat needs. */
 export const heartbeatContext = v.object({
   heartbeat: v.object({
     id: v.string(),
@@ -30,7 +30,10 @@ export const heartbeatContext = v.object({
   generation: v.number(),
   fenceMark: v.string(),
   stoppedRuns: v.array(v.string()),
-  /** Own tasks, newest first; for the orchestrator all that are open, by status, stalest first. */
+  /**
+   * The agent's own tasks, newest first. For the orchestrator all open tasks, by status, and within a status the least
+   * recently changed first.
+   */
   tasks: v.array(
     v.object({
       task: taskView,
@@ -48,24 +51,27 @@ export const heartbeatContext = v.object({
     effects: v.array(v.object({ tool: v.string(), summary: v.string(), at: v.number() })),
     trace: earlierTrace
   }),
-  /** Nothing the agent would see has changed since its last finished heartbeat. */
+  /** What the agent would see has not changed since its last finished heartbeat. */
   isUnchanged: v.boolean()
 })
 export type HeartbeatContext = Infer<typeof heartbeatContext>
 
 const ownTasks = 12
-/** How many of its tasks of each status are looked at: those at the limit of turns are left out. */
+/** The maximum number of tasks read per status, including those at the turn limit, which are left out. */
 const ownTasksRead = 50
 const orchestratorTasks = 200
-/** How long a description an agent and the orchestrator see. */
+/** The length of a description, for an agent and for the orchestrator. */
 const descriptionLength = { own: 4_000, orchestrator: 500 }
 
-/** By status, and of each status the stalest first: no heap of old tasks hides those of another status. */
+/**
+ * By status, and within a status the least recently changed first, so that many old tasks of one status do not hide
+ * those of another.
+ */
 const openStatuses = ["in_progress", "review", "assigned", "blocked"] as const
 
 /**
- * The tasks of a heartbeat: an agent's own (12), or the open ones for the orchestrator (200, at least 50 per status).
- * Those at the limit of agents' turns are left out.
+ * The tasks of a heartbeat: an agent's own tasks (12), or all open tasks for the orchestrator (200, at least 50 per
+ * status). Leaves out tasks at the turn limit.
  */
 const tasksOf = async (
   ctx: Pick<QueryCtx, "db">,
@@ -96,7 +102,7 @@ const tasksOf = async (
       .withIndex("by_agent", (q) => q.eq("agentId", agent._id).eq("status", status))
       .order("desc")
     let looked = 0
-    // One by one: usually all are shown, and few are read in vain.
+    // Iterates, because usually the first twelve are shown and no more need to be read.
     for await (const { taskId } of assignments) {
       const task = await ctx.db.get("tasks", taskId)
       if (task !== null && !task.isAtTurnLimit) tasks.push(task)
@@ -173,7 +179,10 @@ const buildContext = async (
   }
 }
 
-/** The context of a heartbeat and the fingerprint of what the agent sees in it, or why there is none. */
+/**
+ * Builds the context of a heartbeat and the fingerprint of what the agent sees in it. Returns the reason if that is
+ * impossible.
+ */
 export const heartbeatContextOf = async (...args: Parameters<typeof buildContext>): Promise<Built | BrokenCode> => {
   try {
     return await buildContext(...args)

@@ -1,33 +1,33 @@
-/** Read intervals of a claim; a Convex transaction may have 4,096. */
+/** The maximum number of read intervals of a claim. A Convex transaction may have 4,096. */
 const intervalLimit = 2_000
-/** Characters of a claim's contexts, at most 4 MiB; a Convex transaction may read 16. */
+/** The maximum number of characters in a claim's contexts, at most 4 MiB. A Convex transaction may read 16 MiB. */
 const characterLimit = 1_300_000
 /**
- * What one run needs at most in addition to the messages of its events: its session, work, task, thread, documents and
- * effects.
+ * The maximum that one run needs in addition to the messages of its events: its session, work, task, thread, documents
+ * and effects.
  */
 const intervalsPerRun = 20
-/** Characters that one run's context reads, so that one long thread leaves room for other runs. */
+/** The characters that one run's context may read, so that a long thread leaves enough for other runs. */
 const charactersPerRun = 300_000
-/** With the rows that go beyond them: a message, a document, a task and what the run did before. */
+/** The same with the rows that may exceed it: a message, a document, a task and earlier effects. */
 const maxCharactersPerRun = 700_000
 
-/** What one claim has read of what it may read. */
+/** Counts what one claim has read, against the limits of a transaction. */
 export class ReadBudget {
   private intervals: number
   private characters = 0
 
-  /** @param intervals what is read before the first run. */
+  /** @param intervals those read before the first run. */
   constructor(intervals: number) {
     this.intervals = intervals
   }
 
-  /** Whether there is room for one more run. */
+  /** Whether one more run fits. */
   get hasRoom(): boolean {
     return this.intervals + intervalsPerRun <= intervalLimit && this.characters + maxCharactersPerRun <= characterLimit
   }
 
-  /** Counts what is read in addition to the runs. */
+  /** Counts read intervals outside the runs. */
   note(intervals: number): void {
     this.intervals += intervals
   }
@@ -36,7 +36,7 @@ export class ReadBudget {
     this.characters += characters
   }
 
-  /** Room for the context of one run: what it needs is counted at once, what it reads beyond that by itself. */
+  /** The budget of one run's context. Counts the run's usual intervals now, and the rest as they are read. */
   forRun(): RunBudget {
     this.intervals += intervalsPerRun
     return new RunBudget(
@@ -48,7 +48,7 @@ export class ReadBudget {
 
 /** What the context of one run may read. */
 export class RunBudget {
-  /** Single messages that may be read in addition to the thread. */
+  /** The number of single messages that may be read in addition to the thread. */
   private messagesLeft = 25
   private charactersLeft = charactersPerRun
   readonly noteInterval: () => void
@@ -59,7 +59,7 @@ export class RunBudget {
     this.noteCharacters = noteCharacters
   }
 
-  /** Characters that may still be read. */
+  /** The number of characters that may still be read. */
   get characters(): number {
     return Math.max(0, this.charactersLeft)
   }
@@ -69,7 +69,7 @@ export class RunBudget {
     this.noteCharacters(characters)
   }
 
-  /** Whether one more single message may be read; counts it if so. */
+  /** Returns whether one more single message may be read, and counts it. */
   takeMessage(): boolean {
     if (this.messagesLeft === 0 || this.charactersLeft <= 0) return false
     this.messagesLeft -= 1
@@ -78,6 +78,6 @@ export class RunBudget {
   }
 }
 
-/** Whether Convex ended the transaction because it read or wrote too much: no fault of the data it was about. */
+/** Whether Convex ended the transaction because it read or wrote too much. The data is not at fault. */
 export const isLimitError = (error: unknown): boolean =>
   error instanceof Error && /\bToo (?:many|much|large)\b|\blimit\b/i.test(error.message)

@@ -1,4 +1,4 @@
-/** What the gateway's history of a session holds of a task, so that a turn is sent only what is new. */
+/** What the gateway's history of a session contains of a task, so that a turn sends only what is new. */
 import { type Infer, v } from "convex/values"
 import type { Doc, Id } from "../../_generated/dataModel.js"
 import type { MutationCtx, QueryCtx } from "../../_generated/server.js"
@@ -6,12 +6,12 @@ import type { turnState } from "../../tables/runs.ts"
 import type { seenTask } from "../../tables/sessions.ts"
 import { sha256 } from "../database/sha256.ts"
 
-/** What a session has seen of a task once a turn is answered. */
+/** What a session has seen of a task, once a turn is answered. */
 export type SeenTask = Infer<typeof seenTask>
-/** What became of a run's turn: answered, failed (it may have run all the same), or there was none. */
+/** The state of a run's turn: answered; failed, though it may have run; or no turn at all. */
 export type TurnState = Infer<typeof turnState>
 
-/** The parts of a prompt that are sent again only when they changed. */
+/** The parts of a prompt that are sent again only if they changed. */
 export const part = v.union(
   v.literal("task"),
   v.literal("documents"),
@@ -22,9 +22,9 @@ export const part = v.union(
 export type Part = Infer<typeof part>
 const parts = part.members.map(({ value }) => value)
 
-/** After such a pause everything is sent again: providers no longer hold the session's prefix in their cache. */
+/** After this time everything is sent again, because providers no longer have the session's prefix in their cache. */
 export const seenMs = 4 * 60 * 60 * 1_000
-/** Messages are committed in another order than they are created; a mutation takes less than this. */
+/** Messages may be committed in a different order from that of their creation. A mutation takes less time than this. */
 const overlapMs = 10_000
 
 const rowOf = (
@@ -37,16 +37,16 @@ const rowOf = (
     .withIndex("by_session", (q) => q.eq("sessionId", sessionId).eq("taskId", taskId))
     .unique()
 
-/** The row of a session and task, and what counts of it; null if everything must be sent. */
+/** The row of a session and task, and the part of it that counts. Null: everything must be sent. */
 export interface Seen {
   readonly rowId: Id<"seenTasks"> | null
   readonly before: SeenTask | null
 }
 
 /**
- * What the session has seen of the notification's task; nothing if everything must be sent: no turn was answered in this
- * generation, it is too long ago, or the gateway may have lost it. Nothing also if a message of the notification is as old as
- * what was seen, since its thread then reaches back further. Reads at most one row.
+ * What the session has seen of the notification's task. Null if everything must be sent: no turn was answered in this
+ * generation, the last one is too old, or the gateway may have lost it. Also null if a message of the notification is
+ * not newer than what was seen, because its thread then starts earlier. Reads at most one row.
  */
 export const seenBefore = async (
   ctx: Pick<QueryCtx, "db">,
@@ -66,10 +66,13 @@ export const seenBefore = async (
   return { rowId: row._id, before: before === null || isOld(before) ? null : before }
 }
 
-/** From when on messages may be new to a session. */
+/** The time from which on messages may be new to a session. */
 export const newSince = ({ newestAt }: SeenTask): number => newestAt - overlapMs
 
-/** What a turn shows that has read these messages, on top of what was seen before; each part is known by a fingerprint. */
+/**
+ * What the session has seen after a turn with these messages, including what it saw before. Each part is stored as a
+ * fingerprint.
+ */
 export const shownWith = async (
   turn: { readonly epoch: number; readonly generation: number },
   messages: ReadonlyArray<Doc<"messages">>,
@@ -84,11 +87,11 @@ export const shownWith = async (
   return { fullText, generation: turn.generation, at: Date.now(), newestAt, recentIds, fingerprints }
 }
 
-/** The parts that are as they were. */
+/** The parts that have not changed. */
 export const unchangedIn = (before: SeenTask, now: SeenTask): Array<Part> =>
   parts.filter((each) => before.fingerprints[each] === now.fingerprints[each])
 
-/** Notes what the turn of this epoch shows: it is seen once the turn is answered. Reads one row. */
+/** Stores what the turn of this epoch shows. It counts as seen once the turn is answered. Reads one row. */
 export const recordShown = async (
   ctx: Pick<MutationCtx, "db">,
   { _id: sessionId, accountId }: Doc<"sessions">,
@@ -100,8 +103,8 @@ export const recordShown = async (
 }
 
 /**
- * Takes back what the lease's turn showed, at its end: if it failed everything is sent again; without a turn nothing was
- * shown. Reads one row, and none if the turn was answered.
+ * Reverts what the lease's turn showed, when the lease ends. After a failed turn everything is sent again; without a
+ * turn nothing was shown. Reads one row, or none if the turn was answered.
  */
 export const revertShown = async (
   ctx: Pick<MutationCtx, "db">,

@@ -1,4 +1,4 @@
-/** The text's first `length` characters, never ending in half a surrogate pair, which Convex would not store. */
+/** The text's first `length` characters. Never ends in half a surrogate pair, which Convex cannot store. */
 export const cut = (text: string, length: number): string => {
   if (text.length <= length) return text
   const code = text.charCodeAt(length - 1)

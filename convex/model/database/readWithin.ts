@@ -1,6 +1,6 @@
 /**
- * The first rows of a query, up to a count or until the characters read use up the budget, so that large rows make an
- * answer shorter instead of breaking the transaction's limit. Answers at least one row when there is one.
+ * The first rows of a query, up to a count or until the characters are used up, so that large rows shorten an answer
+ * instead of exceeding the transaction's limit. Returns at least one row if there is one.
  */
 export const readWithin = async <A>(
   rows: AsyncIterable<A>,

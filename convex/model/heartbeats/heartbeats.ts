@@ -7,31 +7,31 @@ import { sessionFor, type LeasedSession } from "../queue/sessions.ts"
 import { wakeFor } from "../queue/wakes.ts"
 import { firstDueAt, followingDueAt, heartbeatOf, heartbeatRun } from "./heartbeatSchedule.ts"
 
-/** After so many own failures and crashes a heartbeat is given up for the following one. */
+/** After this many failures and crashes a heartbeat is skipped, and the next one follows. */
 export const maxHeartbeatFailures = 3
 
 type Heartbeat = Doc<"heartbeats">
 
-/** A heartbeat that was never tried. */
+/** The counters of a heartbeat that was never claimed. */
 const unclaimed = { attempts: 0, claims: 0, failures: 0, crashes: 0 }
 
-/** The change of the row to the heartbeat of that moment. */
+/** The patch that schedules the row's next heartbeat for `dueAt`. */
 export const rescheduledTo = (dueAt: number) => ({ ...unclaimed, dueAt, at: dueAt, spanId: undefined })
 
-/** Writes the row; while the agent is paused its heartbeat cannot be claimed. Reads one row more than it writes. */
+/** Patches the row. While the agent is paused, its heartbeat stays unclaimable. Reads one row more than it writes. */
 const write = async (ctx: MutationCtx, heartbeat: Heartbeat, change: Change<Heartbeat>): Promise<void> => {
   const { accountId, agentId, _id } = heartbeat
   const isHeld = change.at !== undefined && (await pauseOf(ctx, accountId, agentId)) !== null
   await ctx.db.patch("heartbeats", _id, isHeld ? { ...change, at: undefined } : change)
 }
 
-/** Keeps a heartbeat of a paused agent from being claimed. */
+/** Makes the heartbeat of a paused agent unclaimable. */
 export const holdHeartbeat = async (ctx: MutationCtx, agentId: Id<"agents">): Promise<void> => {
   const found = await heartbeatOf(ctx, agentId)
   if (found?.at !== undefined) await ctx.db.patch("heartbeats", found._id, { at: undefined })
 }
 
-/** Lets the heartbeat of an agent that is resumed be claimed when it is due, unless it runs. Reads two rows. */
+/** Makes the heartbeat of a resumed agent claimable when it is due, unless it is running. Reads two rows. */
 export const resumeHeartbeat = async (ctx: MutationCtx, agentId: Id<"agents">): Promise<void> => {
   const found = await heartbeatOf(ctx, agentId)
   if (found === null) return
@@ -40,7 +40,7 @@ export const resumeHeartbeat = async (ctx: MutationCtx, agentId: Id<"agents">): 
   if (!isRunning) await ctx.db.patch("heartbeats", found._id, { at: found.dueAt })
 }
 
-/** Gives the agent its heartbeat row, or calculates its next moment by a changed schedule. Reads three rows. */
+/** Creates the agent's heartbeat row, or calculates the next due time of a changed schedule. Reads three rows. */
 export const scheduleHeartbeat = async (ctx: MutationCtx, agentId: Id<"agents">): Promise<void> => {
   const agent = await ctx.db.get("agents", agentId)
   if (agent === null || agent.removedAt !== undefined) return
@@ -56,27 +56,27 @@ export const scheduleHeartbeat = async (ctx: MutationCtx, agentId: Id<"agents">)
   } else {
     await write(ctx, found, { schedule, ...rescheduledTo(dueAt) })
   }
-  // Runtimes sleep until the next moment that they know of: let them look for this one.
+  // Runtimes sleep until the next due time that they know, so wake them.
   await wakeFor(ctx, { accountId, agentId })
 }
 
-/** The agent's heartbeat, and whether it is still that of the run; null if the agent was removed in the meantime. */
+/** The agent's heartbeat, and whether it belongs to another run by now. Null if the agent was removed. */
 const heartbeatIn = async (ctx: MutationCtx, session: LeasedSession) => {
   const heartbeat = await heartbeatOf(ctx, session.agentId)
   return heartbeat === null ? null : { heartbeat, isMoved: heartbeatRun(heartbeat) !== session.lease.run }
 }
 
-/** Gives the heartbeat up for the following one. */
+/** Skips to the next heartbeat. */
 const skip = async (ctx: MutationCtx, heartbeat: Heartbeat, change: Change<Heartbeat>): Promise<void> =>
   write(ctx, heartbeat, { ...rescheduledTo(followingDueAt(heartbeat, Date.now())), ...change })
 
-/** Gives the heartbeat of this run up for the following one; nothing if it has moved on, or its agent was removed. */
+/** Skips the heartbeat of this run. Does nothing if the next one is scheduled already, or the agent was removed. */
 export const skipHeartbeat = async (ctx: MutationCtx, agentId: Id<"agents">, run: string): Promise<void> => {
   const heartbeat = await heartbeatOf(ctx, agentId)
   if (heartbeat !== null && heartbeatRun(heartbeat) === run) await skip(ctx, heartbeat, {})
 }
 
-/** Releases a heartbeat without counting the attempt, to be claimed again at once or at nextAttemptAt. */
+/** Releases a heartbeat without counting the attempt. It can be claimed again at once, or at nextAttemptAt. */
 export const releaseHeartbeat = async (
   ctx: MutationCtx,
   session: LeasedSession,
@@ -90,7 +90,7 @@ export const releaseHeartbeat = async (
   await write(ctx, heartbeat, isMoved ? change : { ...released, ...change })
 }
 
-/** Counts an own failure; the last one, or one without a next attempt, gives the heartbeat up. */
+/** Counts a failure of the heartbeat. The last allowed failure, or one without a next attempt, skips the heartbeat. */
 export const failHeartbeat = async (
   ctx: MutationCtx,
   session: LeasedSession,
@@ -100,7 +100,7 @@ export const failHeartbeat = async (
   const found = await heartbeatIn(ctx, session)
   if (found === null) return "dead"
   const { heartbeat, isMoved } = found
-  // Earlier crashes count as failures from now on, since crashes are counted in a row.
+  // Crashes are counted consecutively, so earlier crashes become failures now.
   const failures = heartbeat.failures + heartbeat.crashes + 1
   const isLast = isMoved || failure.nextAttemptAt === undefined || failures >= maxHeartbeatFailures
   const state = isLast ? "dead" : "ready"
@@ -113,7 +113,7 @@ export const failHeartbeat = async (
   return state
 }
 
-/** Counts an attempt that ended with its process; too many of them give the heartbeat up. */
+/** Counts an attempt whose process ended. Too many of them skip the heartbeat. */
 export const crashHeartbeat = async (ctx: MutationCtx, session: LeasedSession): Promise<void> => {
   const found = await heartbeatIn(ctx, session)
   if (found === null || found.isMoved) return
@@ -123,7 +123,7 @@ export const crashHeartbeat = async (ctx: MutationCtx, session: LeasedSession): 
   else await write(ctx, heartbeat, { crashes, at: heartbeat.dueAt })
 }
 
-/** Ends a heartbeat well; answers the message it posted and when the next one is due. */
+/** Finishes a heartbeat. Returns the message that it posted, and when the next one is due. */
 export const finishHeartbeat = async (
   ctx: MutationCtx,
   session: LeasedSession,

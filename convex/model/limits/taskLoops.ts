@@ -20,7 +20,9 @@ const save = async (
   else await ctx.db.insert("taskLoops", { accountId, taskId, turns: 0, isHopLimitTold: false, ...change })
 }
 
-/** Counts a turn of an agent on the task; answers how many there were since a person acted on it. Reads and writes one row. */
+/**
+ * Counts an agent's turn on the task. Returns the number of turns since a person acted on it. Reads and writes one row.
+ */
 export const countTurn = async (ctx: Ctx, task: Pick<Doc<"tasks">, "_id" | "accountId">): Promise<number> => {
   const found = await loopOf(ctx, task._id)
   const turns = (found?.turns ?? 0) + 1
@@ -28,7 +30,10 @@ export const countTurn = async (ctx: Ctx, task: Pick<Doc<"tasks">, "_id" | "acco
   return turns
 }
 
-/** Marks the task as one whose hop limit a person was told of. Answers false if it already is. Reads one row. */
+/**
+ * Marks that a person was notified of the hop limit on the task. Returns false if that was marked already. Reads one
+ * row.
+ */
 export const markHopLimitNotified = async (
   ctx: Ctx,
   task: Pick<Doc<"tasks">, "_id" | "accountId">
@@ -39,7 +44,10 @@ export const markHopLimitNotified = async (
   return true
 }
 
-/** Lets agents begin again, because a person acted on the task; who calls this clears the task's own mark. Reads one row. */
+/**
+ * Lets agents start again, because a person acted on the task. The caller resets the task's isAtTurnLimit. Reads one
+ * row.
+ */
 export const resetTaskLoop = async (ctx: Ctx, taskId: Id<"tasks">): Promise<void> => {
   const loop = await loopOf(ctx, taskId)
   if (loop !== null) await ctx.db.delete("taskLoops", loop._id)

@@ -8,7 +8,7 @@ import { subscribersOf } from "../tasks/subscriptions.ts"
 import { postMessage } from "../threads/messages.ts"
 import { countTurn } from "./taskLoops.ts"
 
-/** Read intervals of reaching the limit, at most in addition to those of the subscribers. */
+/** The maximum number of read intervals when the limit is reached, in addition to those of the subscribers. */
 export const intervalsPerLimit = 40
 
 const noticeOf = (maxTurns: number): string =>
@@ -17,10 +17,10 @@ const noticeOf = (maxTurns: number): string =>
   "Write a message here to let them continue."
 
 /**
- * Counts the first claim of a notification as a turn on its task. The last turn that the limit allows closes the task to
- * agents until a person acts on it: what agents have caused and no one has begun is skipped, and a note in the thread
- * tells who answers for the task. Answers whether it did so. Reads and writes one row, and at the limit those of the
- * task's subscribers and waiting notifications.
+ * Counts the first claim of a notification as a turn on its task. The last allowed turn closes the task to agents until
+ * a person acts on it: skips pending notifications that only agents caused, posts a note in the thread, and notifies
+ * the person responsible for the task. Returns whether it closed the task. Reads and writes one row; at the limit also
+ * reads the task's subscribers and waiting notifications.
  */
 export const enforceTurnLimit = async (
   ctx: MutationCtx,

@@ -10,7 +10,7 @@ import { systemActor } from "../accounts/actor.ts"
 import { cut } from "../database/cut.ts"
 import { enqueue } from "../queue/sessions.ts"
 
-/** A notification that was given up, as an operator judges it. */
+/** A dead letter, with what an operator needs to decide about it. */
 export const deadLetter = v.object({
   id: v.string(),
   type: notificationType,
@@ -29,7 +29,7 @@ export const deadLetter = v.object({
   traceId: v.union(v.string(), v.null())
 })
 
-/** An operator acts through a runtime's token: no person is known. */
+/** The actor of an operator, who uses a runtime's token, so that the person is unknown. */
 export const operator: Actor = { ...systemActor, name: "Operator" }
 
 /** The dead letters, the latest first. */
@@ -83,7 +83,7 @@ const deadLetterOf = async (
   return row
 }
 
-/** Makes a notification that is over ready again with a new budget of attempts; a fallback it had is not posted twice. */
+/** Makes an ended notification ready again with a new budget of attempts. An earlier fallback is not posted again. */
 export const requeue = async (ctx: MutationCtx, row: Doc<"notifications">): Promise<Doc<"agents">> => {
   const agent = row.agentId === undefined ? null : await ctx.db.get("agents", row.agentId)
   if (agent === null || agent.removedAt !== undefined || row.sessionId === undefined) {
@@ -93,7 +93,7 @@ export const requeue = async (ctx: MutationCtx, row: Doc<"notifications">): Prom
   if (session === null)
     throw refusal("invalid", "The session of this notification is gone: discard it if it is a dead letter.")
   const now = Date.now()
-  // It goes behind what is ready now, whatever its events' head start was.
+  // It goes behind the notifications that are ready now, and loses the head start of its events.
   await ctx.db.patch("notifications", row._id, {
     state: "ready",
     at: now,
@@ -130,7 +130,7 @@ export const retryDeadLetter = async (
   })
 }
 
-/** Ends a dead letter for good. */
+/** Discards a dead letter. */
 export const discardDeadLetter = async (
   ctx: MutationCtx,
   accountId: Id<"accounts">,

@@ -23,11 +23,11 @@ interface Mentioned {
   readonly members: ReadonlyArray<Doc<"members">>
 }
 
-/** Up to this many mentions are looked up one by one; beyond that the roster and the members are read as a whole. */
+/** Up to this many mentions are looked up one by one. With more, the roster and the members are read as a whole. */
 const maxLookups = 20
 const maxMembers = 1_000
 
-/** The account's agents and members that the mentions name, whoever wrote them. */
+/** The account's agents and members that the mentions name, whoever the author is. */
 const namedBy = async (
   ctx: Pick<MutationCtx, "db">,
   accountId: Id<"accounts">,
@@ -65,9 +65,8 @@ const namedBy = async (
 }
 
 /**
- * Whom a message of this task mentions, as far as its author may mention them. Reads nothing if there is no mention,
- * the roster and at most 1,000 members for `@all` or more than twenty mentions, and otherwise the agents and members
- * that are named.
+ * The agents and members that a message mentions and its author may mention. Reads nothing without a mention, the
+ * roster and at most 1,000 members for `@all` or more than twenty mentions, and otherwise the named agents and members.
  */
 const mentionedIn = async (
   ctx: Pick<MutationCtx, "db">,
@@ -91,9 +90,9 @@ const mentionedIn = async (
 }
 
 /**
- * Notifies everyone concerned of a message: the mentioned, then the subscribers. Fallbacks and notes (`isQuiet`) reach
- * people only. Reads the task's subscriptions and the subscribed agents, the orchestrator if an agent wrote or the task
- * is the orchestrator's chat, and whom the message mentions.
+ * Notifies the mentioned agents and members of a message, then the subscribers. Fallbacks and notes (`isQuiet`) notify
+ * only people. Reads the task's subscriptions, the subscribed and mentioned agents and members, and the orchestrator if
+ * an agent wrote or the task is the orchestrator's chat.
  */
 export const fanOutMessage = async (
   ctx: Pick<MutationCtx, "db">,
@@ -146,7 +145,7 @@ export const fanOutMessage = async (
   }
 }
 
-/** Tells the new assignees; they and the orchestrator are subscribed. */
+/** Notifies the new assignees, and subscribes them and the orchestrator. */
 export const fanOutAssignment = async (
   ctx: Pick<MutationCtx, "db">,
   task: Doc<"tasks">,
@@ -161,7 +160,7 @@ export const fanOutAssignment = async (
 }
 
 /**
- * Notifies the assignees but the actor of a new status, of a review also the orchestrator and subscribed reviewers.
+ * Notifies the assignees of a new status, except the actor; of a review also the orchestrator and subscribed reviewers.
  * Reads the assignees; for a review also the account, the orchestrator and the subscribed agents.
  */
 export const fanOutStatus = async (

@@ -21,7 +21,7 @@ const eventOf = (origin: Origin, cause: Cause): NotificationEvent => ({
   ...(origin.chain === undefined ? {} : { chain: origin.chain })
 })
 
-/** A notification that nobody has tried. */
+/** The fields of a notification that was never claimed. */
 const newNotification = (task: Task, events: Array<NotificationEvent>, { at, readyAt, retryAt }: Due) => ({
   accountId: task.accountId,
   taskId: task._id,
@@ -39,7 +39,7 @@ const newNotification = (task: Task, events: Array<NotificationEvent>, { at, rea
   runsInNextGeneration: false
 })
 
-/** Notifies a person; no runtime ever claims it. */
+/** Notifies a person. No runtime claims such a notification. */
 export const notifyMember = async (
   ctx: Pick<MutationCtx, "db">,
   task: Task,
@@ -64,7 +64,7 @@ export const ownerOf = async (
   return members.find((member) => member.role === "owner") ?? null
 }
 
-/** Who answers for the task: the person who made it, or the account's owner. */
+/** The person responsible for the task: its creator, or the account's owner. */
 export const responsibleFor = async (
   ctx: Pick<MutationCtx, "db">,
   task: Pick<Doc<"tasks">, "accountId" | "createdBy">
@@ -74,7 +74,7 @@ export const responsibleFor = async (
   return creator ?? (await ownerOf(ctx, task.accountId))
 }
 
-/** Notifies who answers for the task once that the agents' chain ended here. */
+/** Notifies the person responsible for the task, once, that a chain of agents' turns reached the hop limit. */
 const notifyHopLimit = async (ctx: Pick<MutationCtx, "db">, taskId: Id<"tasks">, origin: Origin): Promise<void> => {
   const task = await ctx.db.get("tasks", taskId)
   if (task === null || !(await markHopLimitNotified(ctx, task))) return
@@ -88,13 +88,15 @@ const notifyHopLimit = async (ctx: Pick<MutationCtx, "db">, taskId: Id<"tasks">,
   })
 }
 
-/** Where an event was put: its notification, and its position in it. */
+/** The notification that took an event, and the event's index in it. */
 export interface Notified {
   readonly notificationId: Id<"notifications">
   readonly event: number
 }
 
-/** The agent's work on the task that an event may still join: ready, never claimed, not full, not to be stopped. */
+/**
+ * The agent's notification on the task that an event may join: ready, never claimed, not full, and not being stopped.
+ */
 const joinableNotification = async (
   ctx: Pick<MutationCtx, "db">,
   agentId: Id<"agents">,
@@ -110,10 +112,10 @@ const joinableNotification = async (
 }
 
 /**
- * Notifies the agents: the event joins work of the same agent and task that nobody has tried, so that a busy thread costs
- * one turn and not one for each message; otherwise it makes a notification. Beyond the limits of hops and turns an agent
- * notifies no agent. Answers in the order of the agents. Reads two rows per agent, one more where it puts off work that
- * waits for quiet, and the account if a notification is made.
+ * Notifies the agents. The event joins a notification of the same agent and task that was never claimed, so that a busy
+ * thread costs one turn and not one for each message; otherwise it starts a new notification. Beyond the limits of hops
+ * and turns, an agent's event notifies no agent. Returns the results in the order of the agents. Reads two rows per
+ * agent, one more if it delays work that waits for quiet, and the account if it creates a notification.
  */
 export const notifyAgents = async (
   ctx: Pick<MutationCtx, "db">,
@@ -142,7 +144,7 @@ export const notifyAgents = async (
     } else session = await ctx.db.get("sessions", found.sessionId)
     if (session === null) throw new Error("The session of a notification is gone.")
     const events = [...(found?.events ?? []), event]
-    // A budget that held it is asked again: a person's event may use more of it.
+    // The claim checks the budgets again, because a person's event may use a larger share.
     const known = found?.held === undefined ? found : { ...found, ...found.held, retryAt: undefined }
     const due = dueOf(events, known, origin.settings, event.at)
     if (found === null) {

@@ -1,27 +1,27 @@
 import { type Infer, v } from "convex/values"
 import type { Actor } from "../../tables/actor.ts"
 
-/** A runtime's settings for what its runs set off; each call of a run carries them. */
+/** The runtime's settings for the effects of its runs. Each call of a run passes them. */
 export const runSettings = v.object({
-  /** How many turns agents may set off in a row. */
+  /** The maximum number of agents' turns in a chain. */
   maxHops: v.number(),
-  /** For how long agents' updates wait for quiet, and at most; in milliseconds, 0 for not at all. */
+  /** How long agents' updates wait for quiet, and the maximum wait, in milliseconds; 0 for no wait. */
   quietTimeMs: v.number(),
   quietLimitMs: v.number()
 })
 export type RunSettings = Infer<typeof runSettings>
 
-/** Who caused a change, and how far down a chain of agents' turns it is. */
+/** Who caused a change, and its position in a chain of agents' turns. */
 export interface Origin {
   readonly actor: Actor
   /** The hops of the events it causes: 0 for a person, the run's hops + 1 for an agent. */
   readonly hops: number
-  /** The run with which the chain began; none for a person's act. */
+  /** The run in which the chain began; absent if a person acted. */
   readonly chain?: string
   readonly settings: RunSettings
 }
 
-/** What a person does starts a chain of its own, and waits for nothing. */
+/** A person's action has no hops and no chain, and its events do not wait. */
 export const personOrigin = (actor: Actor): Origin => ({
   actor,
   hops: 0,

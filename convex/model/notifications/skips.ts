@@ -3,7 +3,7 @@ import type { MutationCtx } from "../../_generated/server.js"
 import { refreshSession } from "../queue/sessions.ts"
 import { notWaiting } from "./events.ts"
 
-/** More than a task can have: each agent of the account has a few at most, since events join. */
+/** More than a task can have: events join, so each agent of the account has only a few. */
 const taskBatch = 400
 
 const skipAll = async (ctx: MutationCtx, rows: ReadonlyArray<Doc<"notifications">>, reason: string): Promise<void> => {
@@ -21,8 +21,8 @@ const skipAll = async (ctx: MutationCtx, rows: ReadonlyArray<Doc<"notifications"
 }
 
 /**
- * Ends the task's notifications that agents alone have caused and that were never claimed as skipped, at most 400. Reads
- * them, and two rows per session.
+ * Skips at most 400 notifications of the task that only agents caused and that were never claimed. Reads them, and two
+ * rows per session.
  */
 export const skipCausedByAgents = async (ctx: MutationCtx, taskId: Id<"tasks">, reason: string): Promise<void> => {
   const rows = await ctx.db

@@ -19,7 +19,7 @@ import { type LeasedSession, reissueLease } from "./sessions.ts"
 
 const intervalsPerRescue = 14
 
-/** Offers a lease that this process did not name again, under a new epoch; its work is as it was. */
+/** Returns a lease that the process did not name, under a new epoch, as the same attempt. */
 const reissueUnnamed = async (claiming: Claiming, session: LeasedSession): Promise<void> => {
   const { ctx, now, request } = claiming
   const row = session.lease.kind === "notification" ? await notificationOf(ctx, session.lease.run) : null
@@ -36,9 +36,10 @@ const reissueUnnamed = async (claiming: Claiming, session: LeasedSession): Promi
 }
 
 /**
- * Leases due work to a process, with its contexts, and settles what the process says of the leases it has. Claims of a
- * boot are numbered; one that arrives late leases nothing, and one that leases nothing and recovers nothing writes
- * nothing. A claim of limit 0 is the boot's last one. Fails with `conflict` for a boot that is not the current one or has ended.
+ * Leases due work to a process and returns it with its contexts. Rescues abandoned runs, and in a recovery returns the
+ * leases of the boot that the process does not name. The claims of a boot are numbered: one that arrives late leases
+ * nothing, and one that neither leases nor recovers anything writes nothing. A claim with limit 0 is the last one of
+ * the boot. Fails with `conflict` if the boot is not the current one or has made its last claim.
  */
 export const claimRuns = async (
   ctx: MutationCtx,
@@ -68,7 +69,7 @@ export const claimRuns = async (
     return emptyAnswer(now)
   }
   if (request.number <= boot.lastClaim) return emptyAnswer(now)
-  // That it is not named says that the process has aborted its turn.
+  // The process no longer names a recalled lease, so it has aborted the turn.
   for (const session of await recalledOf(ctx, accountId)) {
     const isOwn = session.lease.runtimeId === request.runtimeId && session.lease.bootId === request.bootId
     if (isOwn && isUnnamed(session)) await releaseLease(ctx, session, { hasBegun: true })
@@ -122,7 +123,7 @@ export const claimRuns = async (
   await takeHeartbeats(claiming)
 
   const { hasMore, hasMoreHeartbeats, heldBack, runs, spent } = claiming
-  // After a recovery no claim before it may still lease something.
+  // After a recovery no earlier claim may lease anything.
   if (runs.length > 0 || request.recoverUnnamed) await ctx.db.patch("boots", boot._id, { lastClaim: request.number })
   return {
     runs,

@@ -12,11 +12,11 @@ const claimed = {
   failures: v.number(),
   silences: v.number(),
   readyAt: v.number(),
-  /** Price-weighted tokens that it may spend before it asks for more; null without a budget. */
+  /** Price-weighted tokens that the run may spend before it asks for more; null without a budget. */
   allowance: v.union(v.number(), v.null())
 }
 
-/** One leased run with its context. */
+/** A leased run with its context. */
 export const run = v.union(
   v.object({ kind: v.literal("notification"), ...claimed, context: deliveryContext }),
   v.object({ kind: v.literal("heartbeat"), ...claimed, context: heartbeatContext }),
@@ -27,13 +27,13 @@ export type Run = Infer<typeof run>
 
 export const claimAnswer = v.object({
   runs: v.array(run),
-  /** Notifications that became dead letters here, because their attempts were used up. */
+  /** Notifications that this claim made dead letters, because their attempts were used up. */
   spent: v.array(v.string()),
-  /** How many notifications and heartbeats a budget kept waiting here. */
+  /** The number of notifications and heartbeats that this claim held for a budget. */
   heldBack: v.number(),
   hasMore: v.boolean(),
   hasMoreHeartbeats: v.boolean(),
-  /** The next moment at which a claim could find something because of time alone. */
+  /** The next time at which a claim could find work only because time has passed. */
   nextDueAt: v.union(v.number(), v.null()),
   oldest: v.union(v.number(), v.null()),
   now: v.number()

@@ -17,10 +17,13 @@ import {
 } from "./claiming.ts"
 import { type LeasedSession, hasDueSession, hasLease, takeLease } from "./sessions.ts"
 
-/** A heartbeat that a budget keeps waiting is tried again after so long at the latest. */
+/** The maximum time for which a budget holds a heartbeat before it is checked again. */
 const heldHeartbeatMs = 60 * 60 * 1_000
 
-/** The run of a leased heartbeat, with its context; what the agent will have seen is kept for its end. */
+/**
+ * The run of a leased heartbeat with its context. Stores the fingerprint of what the agent sees, for the heartbeat's
+ * end.
+ */
 export const heartbeatRunOf = async (
   { budget, ctx, accountContext }: Claiming,
   session: Doc<"sessions">,
@@ -38,16 +41,21 @@ export const heartbeatRunOf = async (
   return { kind: "heartbeat", ...fields, readyAt: dueAt, context: built.context }
 }
 
-/** Whether the agent is at work or has a due notification, so that its heartbeat waits. Reads at most two rows. */
+/**
+ * Whether the agent has a running delivery or a due notification, so that its heartbeat waits. Reads at most two rows.
+ */
 const isBusy = async (ctx: Pick<QueryCtx, "db">, agentId: Id<"agents">, now: number): Promise<boolean> =>
   (await hasLease(ctx, agentId, "notification")) || (await hasDueSession(ctx, agentId, now))
 
-/** Takes the heartbeat if nothing of the agent comes first; one that was tried gives way to a later one that is due. */
+/**
+ * Claims the heartbeat unless other work of the agent comes first. A heartbeat that was tried is replaced by a later
+ * one that is due.
+ */
 const takeHeartbeat = async (claiming: Claiming, found: Doc<"heartbeats">): Promise<boolean> => {
   const { ctx, now } = claiming
   if (claiming.pausedAgents.has(found.agentId) || (await isBusy(ctx, found.agentId, now))) return false
   const session = await ctx.db.get("sessions", found.sessionId)
-  // A new schedule may make the next heartbeat due while the last one still runs, or is recalled and not aborted yet.
+  // A changed schedule may make the next heartbeat due while the last one still runs or is being aborted.
   if (session === null || session.lease !== undefined) return false
   const isPassed = found.claims > 0 && followingDueAt(found, found.dueAt) <= now
   const dueAt = isPassed ? latestDueAt(found, now) : found.dueAt
@@ -82,7 +90,7 @@ const takeHeartbeat = async (claiming: Claiming, found: Doc<"heartbeats">): Prom
   return true
 }
 
-/** Takes due heartbeats with the room that notifications left. */
+/** Claims due heartbeats, as far as the notifications left capacity. */
 export const takeHeartbeats = async (claiming: Claiming): Promise<void> => {
   const { accountId, ctx, now, request } = claiming
   const due = await ctx.db

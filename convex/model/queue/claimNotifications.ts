@@ -19,13 +19,13 @@ import {
 } from "./claiming.ts"
 import { type LeasedSession, hasLease, refreshSession, takeLease } from "./sessions.ts"
 
-/** How many notifications without attempts left one claim ends. */
+/** The maximum number of notifications without attempts left that one claim makes dead letters. */
 const maxSpent = 50
 
-/** Read intervals of a dead letter with its fallback, and of a rescue, at most. */
+/** The maximum number of read intervals of a dead letter with its fallback. */
 const intervalsPerDeath = 40
 
-/** The run of a leased notification, with its context; what that shows is noted. */
+/** The run of a leased notification with its context. Stores what the context shows. */
 export const notificationRun = async (
   { budget, ctx, accountContext }: Claiming,
   session: Doc<"sessions">,
@@ -44,7 +44,7 @@ export const notificationRun = async (
   return { kind: "notification", ...fields, context }
 }
 
-/** Takes the session's next due notification; those without attempts left end here as dead letters. */
+/** Claims the session's next due notification. Notifications without attempts left become dead letters. */
 const takeNotification = async (claiming: Claiming, session: Doc<"sessions">): Promise<void> => {
   const { ctx, now, request } = claiming
   if (claiming.pausedAgents.has(session.agentId) || (await hasLease(ctx, session.agentId, "heartbeat"))) return
@@ -52,7 +52,7 @@ const takeNotification = async (claiming: Claiming, session: Doc<"sessions">): P
     .query("notifications")
     .withIndex("by_session", (q) => q.eq("sessionId", session._id).eq("state", "ready").lte("at", now))
   let count = 0
-  // One by one: usually the first is taken, and each may hold fifty events.
+  // Iterates, because usually the first is claimed, and each may hold fifty events.
   for await (const row of due) {
     claiming.budget.noteCharacters(eventsSize(row.events))
     count += 1
@@ -100,7 +100,7 @@ const takeNotification = async (claiming: Claiming, session: Doc<"sessions">): P
   await refreshSession(ctx, session._id)
 }
 
-/** Takes what is due of notifications, in their order, as far as there is room. */
+/** Claims due notifications in order, as far as there is capacity. */
 export const takeNotifications = async (claiming: Claiming): Promise<void> => {
   const { accountId, ctx, now, request } = claiming
   const due = await ctx.db

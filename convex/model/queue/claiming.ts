@@ -10,37 +10,40 @@ import { isNamed } from "./leases.ts"
 import type { Pauses } from "./pauses.ts"
 import type { LeasedSession } from "./sessions.ts"
 
-/** One claim at work: what it was asked, and what it has read and taken so far. */
+/** A claim in progress: its request, and what it has read and leased so far. */
 export interface Claiming {
   readonly ctx: MutationCtx
   readonly accountId: Id<"accounts">
   readonly request: ClaimRequest
   readonly now: number
   readonly budget: ReadBudget
-  /** What the contexts have in common, read at the first one. */
+  /** The shared parts of the contexts, read when the first one is built. */
   readonly accountContext: () => Promise<AccountContext>
-  /** Work of these agents is not taken. */
+  /** Agents whose work is not claimed. */
   readonly pausedAgents: Pauses["agentIds"]
-  /** What these stop is not taken: it ends in their next batch. */
+  /** Stops in progress. Their next batch ends the work that they cover, so it is not claimed. */
   readonly stops: ReadonlyArray<Doc<"stops">>
-  /** What is known of budgets, read at the first run; null if the account is gone. */
+  /** Budgets and spending, read at the first run; null if the account is gone. */
   readonly book: () => Promise<SpendingBook | null>
   readonly runs: Array<Run>
   readonly spent: Array<string>
-  /** The leases of this boot, read when they are needed: each that ends meanwhile conflicts with a claim that read them. */
+  /**
+   * The leases of this boot, read only when needed: a claim that reads them conflicts with every run that ends during
+   * it.
+   */
   readonly ownLeases: () => Promise<ReadonlyArray<LeasedSession>>
-  /** This claim takes a suspect run. */
+  /** This claim leased a suspect run. */
   takesSuspect: boolean
   heldBack: number
   hasMore: boolean
   hasMoreHeartbeats: boolean
 }
 
-/** Whether one more run may be taken; the first one always may. */
+/** Whether one more run may be leased. The first one always may. */
 export const hasRoom = ({ budget, request, runs }: Claiming): boolean =>
   runs.length < request.limit && (runs.length === 0 || budget.hasRoom)
 
-/** Whether the process has a suspect run, or takes one here: it gets only one at a time. */
+/** Whether the process has a suspect run or gets one in this claim. It gets at most one at a time. */
 export const hasSuspect = async ({ ownLeases, request, takesSuspect }: Claiming): Promise<boolean> =>
   takesSuspect || (await ownLeases()).some((session) => session.lease.isSuspect && !isNamed(request.abandoned, session))
 
@@ -51,7 +54,7 @@ export const leaseFields = ({ now, request }: Claiming) => ({
   claimedAt: now
 })
 
-/** Whether budgets let a run begin, and with how much. */
+/** Whether budgets allow a run to begin, and with how many tokens. */
 export const permitted = async ({ book, ctx }: Claiming, spender: Spender): Promise<Permission> => {
   const known = await book()
   return known === null ? { allowance: null } : await permit(ctx, known, spender)
@@ -60,8 +63,8 @@ export const permitted = async ({ book, ctx }: Claiming, spender: Spender): Prom
 export const allowanceOf = (permission: Permission) =>
   "allowance" in permission && permission.allowance !== null ? { allowance: permission.allowance } : {}
 
-/** How many due sessions beyond the limit one claim looks at: some may be busy with a heartbeat, or suspect. */
+/** The number of due sessions read beyond the limit, because some may be busy with a heartbeat or suspect. */
 export const scanSlack = 50
 
-/** Two attempts in a row that ended with their process make a run suspect. */
+/** A run is suspect after this many consecutive attempts whose process ended. */
 export const suspectAfter = 2

@@ -2,9 +2,9 @@ import type { Id } from "../../_generated/dataModel.js"
 import type { QueryCtx } from "../../_generated/server.js"
 
 /**
- * The next moment after `after` at which a claim could find something without anything happening: a notification's, a
- * heartbeat's, or the expiry of another runtime's lease. A retry behind a running turn counts, because the end of that
- * turn tells no one of it. Reads two rows.
+ * The next time after `after` at which a claim could find work only because time has passed: the retry of a
+ * notification, a heartbeat, or the expiry of another runtime's lease. Includes a retry behind a running turn, because
+ * the end of that turn wakes no one. Reads two rows.
  */
 export const nextDueAt = async (
   ctx: Pick<QueryCtx, "db">,
@@ -43,7 +43,7 @@ export const hasClaimable = async (
   return heartbeat !== null
 }
 
-/** Since when the oldest ready notification waits; null if none does. Reads one row. */
+/** The time since which the oldest ready notification waits; null if there is none. Reads one row. */
 export const oldestReady = async (
   ctx: Pick<QueryCtx, "db">,
   accountId: Id<"accounts">,

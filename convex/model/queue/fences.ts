@@ -4,7 +4,7 @@ import { refusal } from "../access/refusal.ts"
 import { heartbeatOf } from "../heartbeats/heartbeatSchedule.ts"
 import type { LeasedSession } from "./sessions.ts"
 
-/** What fences every write of a run. */
+/** Identifies the lease under which a run writes. */
 export interface Fence {
   readonly run: string
   readonly session: string
@@ -24,7 +24,7 @@ const sessionOf = async (ctx: Pick<QueryCtx, "db">, accountId: Id<"accounts">, s
   return session === null || session.accountId !== accountId ? null : session
 }
 
-/** Whether the session's lease is that of the fence, and was not recalled. */
+/** Whether the session's lease matches the fence and was not recalled. */
 const isHeld = (session: Doc<"sessions"> | null, { epoch, run }: Fence): session is LeasedSession =>
   session?.lease !== undefined &&
   session.recalled === undefined &&
@@ -32,8 +32,8 @@ const isHeld = (session: Doc<"sessions"> | null, { epoch, run }: Fence): session
   session.lease.run === run
 
 /**
- * The session whose lease is that of the fence; fails with `lease_lost` before anything is written. A lease that has
- * expired but was not taken still counts. Reads one row.
+ * The session whose lease matches the fence. Fails with `lease_lost` before anything is written. An expired lease that
+ * no other claim has taken still matches. Reads one row.
  */
 export const heldSession = async (
   ctx: Pick<QueryCtx, "db">,
@@ -45,13 +45,13 @@ export const heldSession = async (
   return session
 }
 
-/** The notification of a run; null if the run is a heartbeat's. Reads at most one row. */
+/** The notification of a run; null if the run is a heartbeat. Reads at most one row. */
 export const notificationOf = async (ctx: Pick<QueryCtx, "db">, run: string): Promise<Doc<"notifications"> | null> => {
   const id = ctx.db.normalizeId("notifications", run)
   return id === null ? null : await ctx.db.get("notifications", id)
 }
 
-/** Fails with `invalid` if the run is a heartbeat's. */
+/** The notification of a run. Fails with `invalid` if the run is a heartbeat. */
 export const mustBeNotification = async (ctx: Pick<QueryCtx, "db">, fence: Fence): Promise<Doc<"notifications">> => {
   const row = await notificationOf(ctx, fence.run)
   if (row === null) {
@@ -60,12 +60,12 @@ export const mustBeNotification = async (ctx: Pick<QueryCtx, "db">, fence: Fence
   return row
 }
 
-/** What the fence found: the live lease, or the answer of the same call made before. */
+/** The live lease, or the answer of an earlier identical call. */
 export type Fenced<Answer> =
   | { readonly isRepeated: false; readonly session: LeasedSession }
   | { readonly isRepeated: true; readonly answer: Answer }
 
-/** As heldSession, but a call of this kind that already ended the run's lease gets its answer again. */
+/** Like heldSession, but a repeated call of the kind that ended the run's lease gets its first answer again. */
 export const fenced = async <Answer>(
   ctx: Pick<QueryCtx, "db">,
   accountId: Id<"accounts">,
@@ -83,7 +83,7 @@ export const fenced = async <Answer>(
   return { isRepeated: true, answer: end.answer }
 }
 
-/** The end of a run's attempt, as the notification or heartbeat keeps it. */
+/** The patch that stores the end of an attempt in the notification or heartbeat. */
 export const endOf = (fence: Fence, kind: string, answer: unknown) => ({
   end: { run: fence.run, epoch: fence.epoch, kind, answer }
 })

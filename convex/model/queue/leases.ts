@@ -14,14 +14,17 @@ import type { LeasedSession } from "./sessions.ts"
 export const namedLease = v.object({ session: v.string(), epoch: v.number() })
 export type NamedLease = Infer<typeof namedLease>
 
-/** A lease that a process must give up, and why it was recalled; without a reason it has ended or another claim holds it. */
+/**
+ * A lease that a process must end, with the reason of its recall. Without a reason it has ended, or another claim holds
+ * it.
+ */
 export const recalledLease = v.object({ ...namedLease.fields, recalled: recall })
 export const lostLease = v.object({ ...namedLease.fields, recalled: v.optional(recall) })
 
-/** The most leases that one process may hold and name. */
+/** The maximum number of leases that one process may hold and name. */
 export const maxNamed = 200
 
-/** Fails with `invalid` outside the range of a lease. */
+/** Fails with `invalid` if the duration is out of range. */
 export const checkLeaseMs = (leaseMs: number): void => {
   if (!(leaseMs >= 3_000 && leaseMs <= 600_000)) {
     throw refusal("invalid", "leaseMs is out of range: 3000 to 600000 milliseconds.")
@@ -33,13 +36,13 @@ export const checkNamed = (leases: ReadonlyArray<NamedLease>): void => {
   if (leases.length > maxNamed) throw refusal("limit", `A process names at most ${maxNamed} leases.`)
 }
 
-/** Whether one of these is the session's present lease. */
+/** Whether the list contains the session's current lease. */
 export const isNamed = (leases: ReadonlyArray<NamedLease>, session: LeasedSession): boolean =>
   leases.some((each) => each.session === session._id && each.epoch === session.lease.epoch)
 
 const isLeased = (session: Doc<"sessions">): session is LeasedSession => session.lease !== undefined
 
-/** What a runtime holds, whichever boot of it. Reads one row per lease, at most 200. */
+/** The leases of a runtime, of all its boots. Reads one row per lease, at most 200. */
 export const leasesOf = async (
   ctx: Pick<QueryCtx, "db">,
   accountId: Id<"accounts">,
@@ -52,15 +55,15 @@ export const leasesOf = async (
   return sessions.filter(isLeased)
 }
 
-/** The leases of other runtimes as of one moment. */
+/** The leases of other runtimes at one time. */
 export interface OtherLeases {
-  /** Those that expired, at most as many as asked for. */
+  /** The expired ones, up to the limit. */
   readonly expired: ReadonlyArray<LeasedSession>
-  /** When the next of the rest expires. */
+  /** When the next of the others expires. */
   readonly nextExpiry: number | null
 }
 
-/** The account's sessions whose lease is recalled, of all runtimes, at most 1,000. Reads one row each. */
+/** The account's sessions with a recalled lease, of all runtimes, at most 1,000. Reads one row each. */
 export const recalledOf = async (
   ctx: Pick<QueryCtx, "db">,
   accountId: Id<"accounts">
@@ -72,7 +75,7 @@ export const recalledOf = async (
   return sessions.filter(isLeased)
 }
 
-/** The same as a push lists them. */
+/** The recalled leases as a push lists them. */
 export const recalledLeases = async (
   ctx: Pick<QueryCtx, "db">,
   accountId: Id<"accounts">
@@ -82,8 +85,8 @@ export const recalledLeases = async (
   )
 
 /**
- * The leases of other runtimes: those that have expired by `now`, at most `limit`, and when the next one will, without
- * reading those of this runtime. Reads two rows per runtime that holds leases, and one per expired lease.
+ * The leases of other runtimes: those that have expired by `now`, at most `limit`, and when the next one expires. Does
+ * not read the leases of this runtime. Reads two rows per runtime that holds leases, and one per expired lease.
  */
 export const otherLeases = async (
   ctx: Pick<QueryCtx, "db">,
@@ -97,7 +100,7 @@ export const otherLeases = async (
   let runtimeId = ""
   for (;;) {
     const after = runtimeId
-    // The range leaves this runtime's leases out: claims would conflict with each run that ends meanwhile.
+    // Leaves out this runtime's leases, so that claims do not conflict with runs that end during them.
     const next: Doc<"sessions"> | null = await ctx.db
       .query("sessions")
       .withIndex("by_runtime", (q) => {
@@ -133,7 +136,10 @@ export const otherLeases = async (
   }
 }
 
-/** Whether the runtime has an expired lease: it may be of a late claim whose answer the process never saw. Reads one row. */
+/**
+ * Whether the runtime has an expired lease. It may come from a late claim whose answer the process never received.
+ * Reads one row.
+ */
 export const hasExpiredLease = async (
   ctx: Pick<QueryCtx, "db">,
   accountId: Id<"accounts">,
@@ -147,13 +153,13 @@ export const hasExpiredLease = async (
   return expired !== null
 }
 
-/** Frees the session of a lease that was taken back, once its turn is aborted or its process gone. */
+/** Frees the session of a recalled lease, once its turn is aborted or its process is gone. */
 const endRecalled = (ctx: MutationCtx, session: LeasedSession, end: "stopped" | "paused"): Promise<void> =>
   endAttempt(ctx, session, "unknown", { end }, { turn: "failed" })
 
 /**
- * Ends a lease whose process is gone or could not store the end: the attempt counts, the work can be claimed again, and
- * what the attempt spent is estimated.
+ * Ends a lease whose process is gone or could not store the outcome. The attempt counts, the work can be claimed again,
+ * and the attempt's spending is estimated.
  */
 export const rescue = async (
   ctx: MutationCtx,
@@ -170,8 +176,8 @@ export const rescue = async (
 }
 
 /**
- * Ends a lease whose run did not begin, or was aborted as its process ended or because it was recalled: the attempt does
- * not count. What an aborted one spent is estimated.
+ * Ends a lease whose run did not begin, or was aborted because its process ended or it was recalled. The attempt does
+ * not count. The spending of an aborted attempt is estimated.
  */
 export const releaseLease = async (
   ctx: MutationCtx,
@@ -187,8 +193,8 @@ export const releaseLease = async (
 }
 
 /**
- * Extends each of the named leases that is still held, and says which are not, and whether this boot has a lease that was
- * not named. Reads one row per lease and one of the boot.
+ * Extends the named leases that are still held. Returns the lost ones, and whether this boot has a lease that was not
+ * named. Reads one row per lease and one of the boot.
  */
 export const renew = async (
   ctx: MutationCtx,

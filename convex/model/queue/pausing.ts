@@ -11,14 +11,17 @@ import { pauseOf } from "./pauses.ts"
 import { leasedSessionsOf, refreshSession } from "./sessions.ts"
 import { wakeFor } from "./wakes.ts"
 
-/** Sessions, or notifications whose sessions, one transaction takes out of the order of claims or puts back. */
+/**
+ * The number of sessions, or of notifications with their sessions, that one transaction removes from the order of
+ * claims or returns to it.
+ */
 const batch = 200
 const maxLeases = 1_000
 
-/** What is paused: an agent, or with null the account. */
+/** What is paused: an agent, or the account if null. */
 type Paused = Doc<"agents"> | null
 
-/** Takes a lease back: its work is ready again, without its attempt, and the turn is aborted. */
+/** Recalls a lease: its work becomes ready again without counting the attempt, and the runtime aborts the turn. */
 const recallPaused = async (ctx: MutationCtx, session: Doc<"sessions">): Promise<void> => {
   const { lease } = session
   if (lease === undefined || session.recalled !== undefined) return
@@ -28,7 +31,7 @@ const recallPaused = async (ctx: MutationCtx, session: Doc<"sessions">): Promise
   await ctx.db.patch("sessions", session._id, { recalled: "paused" })
 }
 
-/** Takes the agent's due sessions out of the order of claims, 200 at once; the rest follows in batches. */
+/** Removes the agent's due sessions from the order of claims, in batches of 200. */
 export const holdSessions = async (ctx: MutationCtx, agentId: Id<"agents">): Promise<void> => {
   const agent = await ctx.db.get("agents", agentId)
   if (agent === null || (await pauseOf(ctx, agent.accountId, agentId)) === null) return
@@ -40,7 +43,9 @@ export const holdSessions = async (ctx: MutationCtx, agentId: Id<"agents">): Pro
   if (sessions.length === batch) await ctx.scheduler.runAfter(0, internal.scheduled.pauses.hold, { agentId })
 }
 
-/** Puts the sessions of the agent's ready notifications back into the order of claims, from `after` on, in batches. */
+/**
+ * Returns the sessions of the agent's ready notifications to the order of claims, in batches, starting after `after`.
+ */
 export const requeueSessions = async (ctx: MutationCtx, agentId: Id<"agents">, after: number): Promise<void> => {
   const agent = await ctx.db.get("agents", agentId)
   if (agent === null || (await pauseOf(ctx, agent.accountId, agentId)) !== null) return
@@ -79,9 +84,9 @@ const recordPause = (
   })
 
 /**
- * Pauses an agent or the account: nothing of it is claimed, heartbeats included. Running turns continue, or with
- * `release` are aborted; their work waits then, without an attempt. Pausing twice changes nothing but that. Reads the
- * leases to release, and of an agent its due sessions, 200 in this transaction.
+ * Pauses an agent or the account: none of its work is claimed, including heartbeats. Running turns continue, or are
+ * aborted if `release` is set, without counting the attempt. Pausing again only applies `release`. Reads the leases to
+ * release, and for an agent its due sessions, 200 in this transaction.
  */
 export const pause = async (
   ctx: MutationCtx,
@@ -102,7 +107,10 @@ export const pause = async (
   for (const session of await leasedSessions(ctx, accountId, agent)) await recallPaused(ctx, session)
 }
 
-/** Ends a pause; what waits is claimed again, an agent's in batches. Reads the pause, and of an agent its ready notifications. */
+/**
+ * Ends a pause. Waiting work can be claimed again, an agent's in batches. Reads the pause, and for an agent its ready
+ * notifications.
+ */
 export const resume = async (
   ctx: MutationCtx,
   accountId: Id<"accounts">,

@@ -12,13 +12,13 @@ import { wakeFor } from "./wakes.ts"
 export type Lease = Infer<typeof lease>
 export type LeasedSession = Doc<"sessions"> & { readonly lease: Lease }
 
-/** The agent's session for its heartbeats, or for its deliveries: of one task, or of all if none is named. */
+/** Identifies one of the agent's sessions: for heartbeats, or for deliveries of one task or of all tasks. */
 export interface SessionOf {
   readonly kind: Doc<"sessions">["kind"]
   readonly taskId?: Id<"tasks">
 }
 
-/** The session in which a turn of the agent runs, made if there is none. Reads one row. */
+/** The session in which a turn of the agent runs. Creates it if it does not exist. Reads one row. */
 export const sessionFor = async (
   ctx: Pick<MutationCtx, "db">,
   agent: Pick<Doc<"agents">, "_id" | "accountId" | "firstGeneration">,
@@ -45,8 +45,8 @@ export const sessionFor = async (
 }
 
 /**
- * The first generation for the sessions of a new agent: beyond each that earlier agents of its slug have used, because
- * the gateway's keys hold the slug. Reads two rows.
+ * The first generation for the sessions of a new agent, higher than any that earlier agents with its slug have used,
+ * because the gateway's keys contain the slug. Reads two rows.
  */
 export const firstGenerationFor = async (
   ctx: Pick<QueryCtx, "db">,
@@ -64,29 +64,29 @@ export const firstGenerationFor = async (
     .withIndex("by_generation", (q) => q.eq("agentId", former._id))
     .order("desc")
     .first()
-  // A turn of the removed agent that is still running may try the generation after its session's.
+  // A running turn of the removed agent may use the generation after that of its session.
   return last === null ? former.firstGeneration : last.generation + 2
 }
 
 /**
- * The mark of the fences in the session's prompts: the same for every turn of a generation, so that a provider's prompt
- * cache can reuse what came before, and unknown to other generations.
+ * The fence mark in the session's prompts. It is the same in every turn of a generation, so that the provider's prompt
+ * cache applies, and unknown to other generations.
  */
 export const fenceMarkOf = async ({ fenceSecret }: Doc<"sessions">, generation: number): Promise<string> =>
   (await sha256(`${fenceSecret} ${generation}`)).slice(0, 16)
 
-/** The runs other than this one whose texts the generation may still hold although they were stopped. */
+/** Other runs that were stopped and whose texts the generation's history may still contain. */
 export const stoppedBefore = (session: Doc<"sessions">, generation: number, run: string): Array<string> =>
   generation === session.generation ? session.stoppedRuns.filter((each) => each !== run) : []
 
-/** The session's ready notification that comes next, due or not. Reads at most one row. */
+/** The session's next ready notification, due or not. Reads at most one row. */
 export const nextOf = (ctx: Pick<QueryCtx, "db">, sessionId: Id<"sessions">): Promise<Doc<"notifications"> | null> =>
   ctx.db
     .query("notifications")
     .withIndex("by_session", (q) => q.eq("sessionId", sessionId).eq("state", "ready"))
     .first()
 
-/** The place of a free session in the order of claims: none while its agent is paused. Reads at most one row. */
+/** The order key of a free session; none while its agent is paused. Reads at most one row. */
 const orderKeyOf = async (
   ctx: Pick<QueryCtx, "db">,
   session: Doc<"sessions">,
@@ -97,8 +97,8 @@ const orderKeyOf = async (
 }
 
 /**
- * Puts the session of new or changed work into the order of claims, and wakes the runtimes if that makes it due. Work that
- * waits for the agent's heartbeat is left to the end of that.
+ * Updates the order key of a session after new or changed work, and wakes the runtimes if the session becomes due.
+ * While the agent's heartbeat runs, waking is left to the end of the heartbeat.
  */
 export const enqueue = async (ctx: Pick<MutationCtx, "db">, session: Doc<"sessions">, at: number): Promise<void> => {
   if (session.lease !== undefined || (session.at !== undefined && session.at <= at)) return
@@ -109,14 +109,17 @@ export const enqueue = async (ctx: Pick<MutationCtx, "db">, session: Doc<"sessio
   if (!(await hasLease(ctx, session.agentId, "heartbeat"))) await wakeFor(ctx, session)
 }
 
-/** Gateways archive or delete a session after thirty days of silence, and may refuse its turns from then on. */
+/** The gateway archives or deletes a session that was not used for thirty days, and may then refuse its turns. */
 const keptByGatewayMs = 14 * 24 * 60 * 60 * 1_000
 
-/** The generation of the session's next turn: another one if that was asked for, or after a long silence. */
+/**
+ * The generation of the session's next turn: a new one if a rotation was requested, or if the session was not used for
+ * long.
+ */
 const generationNow = ({ generation, nextGeneration = 0, usedAt }: Doc<"sessions">): number =>
   Math.max(usedAt !== undefined && usedAt < Date.now() - keptByGatewayMs ? generation + 1 : generation, nextGeneration)
 
-/** Takes the session: the epoch grows, and a rotation that was asked for takes effect. */
+/** Leases the session: raises the epoch and applies a requested rotation. */
 export const takeLease = async (
   ctx: Pick<MutationCtx, "db">,
   session: Doc<"sessions">,
@@ -144,7 +147,7 @@ export const takeLease = async (
   return held
 }
 
-/** Offers a lease of the same run again under the next epoch: the process that got the first offer never knew of it. */
+/** Returns a lease of the same run under the next epoch, because the process did not receive the first answer. */
 export const reissueLease = async (
   ctx: Pick<MutationCtx, "db">,
   session: LeasedSession,
@@ -155,7 +158,7 @@ export const reissueLease = async (
   return held
 }
 
-/** The agent's sessions that are leased, at most 1,000. Reads one row each. */
+/** The agent's leased sessions, at most 1,000. Reads one row each. */
 export const leasedSessionsOf = async (
   ctx: Pick<QueryCtx, "db">,
   agentId: Id<"agents">
@@ -171,7 +174,7 @@ export const leasedSessionsOf = async (
   return leased
 }
 
-/** Whether a run of this kind of the agent holds a lease. Reads at most one row. */
+/** Whether a run of this kind holds a lease of the agent. Reads at most one row. */
 export const hasLease = async (
   ctx: Pick<QueryCtx, "db">,
   agentId: Id<"agents">,
@@ -197,7 +200,7 @@ export const hasDueSession = async (
   return due !== null
 }
 
-/** Whether some work of the agent is due and not claimed: a session's or its heartbeat. Reads at most two rows. */
+/** Whether the agent has due work that is not claimed: a session or its heartbeat. Reads at most two rows. */
 const hasDueWork = async (ctx: Pick<QueryCtx, "db">, agentId: Id<"agents">, now: number): Promise<boolean> => {
   if (await hasDueSession(ctx, agentId, now)) return true
   const heartbeat = await ctx.db
@@ -207,20 +210,20 @@ const hasDueWork = async (ctx: Pick<QueryCtx, "db">, agentId: Id<"agents">, now:
   return heartbeat !== null
 }
 
-/** How a lease ends: what became of the turn, and in which generation the session goes on. */
+/** How a lease ends: the state of the turn, and the session's generation. */
 export interface LeaseEnd {
   readonly turn: TurnState
-  /** The session's own unless the run completed in another. */
+  /** The session's own generation unless the run completed in another. */
   readonly generation?: number
-  /** If its turn was answered and the gateway counted tokens. */
+  /** Present if the turn was answered and the gateway reported tokens. */
   readonly requestTokens?: Infer<typeof requestTokens>
-  /** Its history has grown past the limit: the next generation begins, unless work of the session waits. */
+  /** The history exceeds the limit: the next generation starts, unless the session has waiting work. */
   readonly isHistoryLong?: boolean
 }
 
 /**
- * What the session keeps of its history's length. A history that became shorter was compacted or reset by the gateway:
- * the full texts before this turn may be gone from it.
+ * The session's record of its history's length. If the history became shorter, the gateway has compacted or reset it,
+ * and earlier full texts may be gone.
  */
 const historyOf = ({ generation, historyTokens, lease }: LeasedSession, end: LeaseEnd) => {
   if (end.requestTokens === undefined) return {}
@@ -230,7 +233,7 @@ const historyOf = ({ generation, historyTokens, lease }: LeasedSession, end: Lea
 }
 
 /**
- * Frees the session, puts it back into the order of claims, and wakes the runtimes if the agent has due work. Reads three
+ * Frees the session, returns it to the order of claims, and wakes the runtimes if the agent has due work. Reads three
  * rows, and one more if the turn was not answered.
  */
 export const endLease = async (ctx: Pick<MutationCtx, "db">, session: LeasedSession, end: LeaseEnd): Promise<void> => {
@@ -255,7 +258,7 @@ export const endLease = async (ctx: Pick<MutationCtx, "db">, session: LeasedSess
   if (await hasDueWork(ctx, session.agentId, Date.now())) await wakeFor(ctx, session)
 }
 
-/** Brings the order key of a free session in line with its notifications, which became fewer or wait longer. */
+/** Recalculates the order key of a free session after its notifications became fewer or due later. */
 export const refreshSession = async (ctx: Pick<MutationCtx, "db">, sessionId: Id<"sessions">): Promise<void> => {
   const session = await ctx.db.get("sessions", sessionId)
   if (session === null || session.lease !== undefined) return

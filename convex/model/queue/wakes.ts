@@ -1,7 +1,7 @@
 import type { Doc, Id } from "../../_generated/dataModel.js"
 import type { MutationCtx, QueryCtx } from "../../_generated/server.js"
 
-/** Tells every runtime of the account that work of this agent became claimable. Reads and writes one row. */
+/** Wakes every runtime of the account, because work of this agent became claimable. Reads and writes one row. */
 export const wakeFor = async (
   ctx: Pick<MutationCtx, "db">,
   agent: { readonly accountId: Id<"accounts">; readonly agentId: Id<"agents"> }
@@ -15,7 +15,7 @@ export const wakeFor = async (
   else await ctx.db.patch("wakes", found._id, { count: found.count + 1 })
 }
 
-/** How often runtimes were woken: the sum is another after each. Reads one row per agent that ever had work. */
+/** The sum of all wake-ups, which changes with each. Reads one row per agent that ever had work. */
 export const wakeCount = async (ctx: Pick<QueryCtx, "db">, accountId: Id<"accounts">): Promise<number> => {
   const rows: Array<Doc<"wakes">> = await ctx.db
     .query("wakes")

@@ -46,8 +46,8 @@ export interface Completion extends Fence, Trace {
 }
 
 /**
- * Moves an assigned task on once an assignee that may change statuses has begun: it replied, or it acted. A person who
- * set it back to assigned during the turn has the last word.
+ * Sets an assigned task to in_progress once an assignee that may change statuses replied or acted. Does nothing if a
+ * person set the task back to assigned during the turn.
  */
 const beginWork = async (
   ctx: MutationCtx,
@@ -62,7 +62,7 @@ const beginWork = async (
   await moveTask(ctx, task, { to: "in_progress" }, origin)
 }
 
-/** Posts what the run says in the thread; answers the message's id. */
+/** Posts the run's reply, note or fallback in the thread. Returns the message's id. */
 const postReply = async (
   ctx: MutationCtx,
   row: Notification,
@@ -92,7 +92,7 @@ const postReply = async (
   return messageId
 }
 
-/** Stores outcome, reply, usage and what follows from them in this one transaction, and frees the session. */
+/** Stores outcome, reply, usage and their effects in this transaction, and frees the session. */
 export const completeRun = async (
   ctx: MutationCtx,
   accountId: Id<"accounts">,
@@ -119,7 +119,7 @@ export const completeRun = async (
     ...traceOf(args),
     ...endOf(args, "complete", answer)
   })
-  // A generation that was tried for this run is kept now that its attempt completed.
+  // The attempt completed, so the session keeps the generation in which it ran.
   const attemptEnd = { end: args.outcome, ...(args.reason === undefined ? {} : { reason: args.reason }) }
   await endAttempt(
     ctx,

@@ -8,7 +8,7 @@ const maxSummaryLength = 300
 
 const effectsListed = 50
 
-/** What the run did so far, oldest first, at most 50 effects. Reads one row each. */
+/** What the run has done so far, oldest first, at most 50 effects. Reads one row each. */
 export const effectsOf = async (ctx: Pick<QueryCtx, "db">, runId: string) => {
   const effects = await ctx.db
     .query("effects")
@@ -17,12 +17,12 @@ export const effectsOf = async (ctx: Pick<QueryCtx, "db">, runId: string) => {
   return effects.map(({ _creationTime: at, summary, tool }) => ({ tool, summary, at }))
 }
 
-/** How many effects one run may have; far beyond what a working agent does. */
+/** The maximum number of effects of a run, far beyond what a working agent needs. */
 const maxEffects = 200
-/** How many tasks one run may create, and all runs of one chain of agents' turns. */
+/** The maximum number of tasks created by one run, and by all runs of one chain of agents' turns. */
 const maxTasks = { run: 20, chain: 100 }
 
-/** Arguments with their keys sorted and absent ones left out, so that equal arguments are equal texts. */
+/** JSON with sorted keys and without absent fields, so that equal arguments give equal texts. */
 const canonical = (value: unknown): string => {
   if (Array.isArray(value)) return `[${value.map(canonical).join(",")}]`
   if (typeof value !== "object" || value === null) return JSON.stringify(value) ?? "null"
@@ -32,7 +32,7 @@ const canonical = (value: unknown): string => {
   return `{${entries.map(([name, each]) => `${JSON.stringify(name)}:${canonical(each)}`).join(",")}}`
 }
 
-/** Fails with `limit` if the run, or the chain it belongs to, may create no further task. Reads at most 120 small rows. */
+/** Fails with `limit` if the run or its chain may not create another task. Reads at most 120 small rows. */
 export const mustHaveTasksLeft = async (ctx: MutationCtx, { chain, id }: Run): Promise<void> => {
   const ofRun = await ctx.db
     .query("effects")
@@ -57,7 +57,7 @@ export const mustHaveTasksLeft = async (ctx: MutationCtx, { chain, id }: Run): P
   }
 }
 
-/** Writes an effect that sets a state and may repeat into the run's list. */
+/** Records an effect that sets a value and may repeat. */
 export const recordEffect = async (ctx: MutationCtx, run: Run, tool: string, summary: string): Promise<void> => {
   const effects = await ctx.db
     .query("effects")
@@ -77,8 +77,8 @@ export const recordEffect = async (ctx: MutationCtx, run: Run, tool: string, sum
 }
 
 /**
- * Makes a creation happen once per run and arguments: the first call acts and writes its ledger row in the same
- * transaction, an identical one gets the first result with `repeated: true`.
+ * Creates something once per run and arguments. The first call acts and records the effect in the same transaction. An
+ * identical call returns the first result with `repeated: true`.
  */
 export const createOnce = async <A extends Record<string, unknown>>(
   ctx: MutationCtx,

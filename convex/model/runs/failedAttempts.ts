@@ -31,7 +31,7 @@ const errorOf = (given: { readonly class?: string; readonly error?: string }, no
 /** The error as the reason of an attempt's end. */
 const reasonOf = ({ class: kind, message }: ReturnType<typeof errorOf>): string => `${kind}: ${message}`
 
-/** The change to a notification that is retried at that moment. */
+/** The patch for a notification that is retried at that time. */
 const retriedAt = (nextAttemptAt: number) => ({
   state: "ready" as const,
   at: nextAttemptAt,
@@ -39,15 +39,15 @@ const retriedAt = (nextAttemptAt: number) => ({
   retryAt: nextAttemptAt
 })
 
-/** Releases a notification's attempt without counting it; it keeps its place in the order. */
+/** Releases a notification's attempt without counting it. The notification keeps its place in the order. */
 export const releaseNow = async (ctx: MutationCtx, row: Notification, change: Change<Notification> = {}) => {
   await ctx.db.patch("notifications", row._id, { ...change, state: "ready", attempts: Math.max(0, row.attempts - 1) })
 }
 
 /**
- * Releases a run without counting its attempt: to be claimed again at once, or at nextAttemptAt after a shared failure.
- * Nothing but shared failures with a limit for longer than sharedLimitMs makes a notification a dead letter. Serves
- * heartbeats too.
+ * Releases a run without counting its attempt. It can be claimed again at once, or at nextAttemptAt after a shared
+ * failure. Makes a notification a dead letter only if shared failures with a limit have lasted longer than
+ * sharedLimitMs. Also for heartbeats.
  */
 export const releaseRun = async (
   ctx: MutationCtx,
@@ -66,7 +66,7 @@ export const releaseRun = async (
     await releaseHeartbeat(ctx, session, args.nextAttemptAt, { ...details, ...endOf(args, "release", { state }) })
   } else {
     const row = await mustBeNotification(ctx, args)
-    // Failures without a limit end the count of those with one.
+    // A failure without a limit ends a series of failures with a limit.
     const sharedSince = args.sharedLimitMs === undefined ? undefined : (row.sharedSince ?? now)
     const isOver = sharedSince !== undefined && now - sharedSince > (args.sharedLimitMs ?? 0)
     if (args.nextAttemptAt === undefined) {
@@ -104,7 +104,7 @@ export interface Failure extends Fence, Trace {
 
 type FailedState = "ready" | "dead" | "delivered"
 
-/** The end of a notification's failed attempt: retried, dead, or delivered at the silence limit. */
+/** Ends a notification's failed attempt: ready for a retry, dead, or delivered at the silence limit. */
 const failNotification = async (ctx: MutationCtx, session: LeasedSession, args: Failure): Promise<FailedState> => {
   const now = Date.now()
   const row = await mustBeNotification(ctx, args)
@@ -146,8 +146,8 @@ const failNotification = async (ctx: MutationCtx, session: LeasedSession, args: 
 }
 
 /**
- * Stores a failure of the run's own: retried at nextAttemptAt, dead without it, or delivered at the silence limit, where
- * an owed answer becomes the fallback message. Serves heartbeats too.
+ * Stores the run's own failure. The run is retried at nextAttemptAt, dead without it, or delivered at the silence
+ * limit, with the fallback message if an answer is owed. Also for heartbeats.
  */
 export const failRun = async (
   ctx: MutationCtx,

@@ -9,14 +9,17 @@ import { type Cause, fallbackMessage } from "./fallbackMessage.ts"
 
 type Notification = Doc<"notifications">
 
-/** What a message of the run says of it. */
+/** The fields by which a message refers to its run. */
 export const writtenIn = (row: Notification, epoch: number) => ({
   runId: row._id,
   epoch,
   answersType: derivedFromAccepted(row.events).type
 })
 
-/** Posts the fallback, a text or the words for its cause, once in the life of a notification, if its task and agent still exist. */
+/**
+ * Posts a fallback, with the given text or the text for the cause. Posts nothing if the notification had a fallback
+ * before, or if its task or agent was deleted.
+ */
 export const postFallback = async (
   ctx: MutationCtx,
   row: Notification,
@@ -28,7 +31,7 @@ export const postFallback = async (
   if (row.hasFallback || task === null || agent === null) return null
   const content =
     typeof said === "string" ? said : fallbackMessage(agent.name, derivedFromAccepted(row.events).type, said)
-  // A fallback notifies no agent, so that nothing of its origin but the actor counts.
+  // A fallback notifies no agent, so only the actor of its origin matters.
   return await postMessage(
     ctx,
     task,
@@ -37,7 +40,7 @@ export const postFallback = async (
   )
 }
 
-/** Ends a notification as a dead letter, and posts the fallback if an answer was owed. */
+/** Makes a notification a dead letter, and posts the fallback if an answer is owed. */
 export const makeDeadLetter = async (
   ctx: MutationCtx,
   row: Notification,

@@ -1,6 +1,6 @@
 import type { NotificationType } from "../../tables/notifications.ts"
 
-/** How the last attempt failed: the class and the message that are stored with the notification. */
+/** How the last attempt failed: the class and the message that the notification stores. */
 export interface Cause {
   readonly class: string
   readonly message: string
@@ -44,11 +44,11 @@ const causes: Readonly<Record<string, string>> = {
     "The runtime itself stopped during its attempts. Ask an operator to look at the runtime's log, and to retry the dead letter."
 }
 
-/** Words by which providers refuse a request that is longer than the model's context, and the gateway one that is too large. */
+/** How providers refuse a request that exceeds the model's context, and the gateway one that is too large. */
 const tooLong =
   /context[ _-]?(?:length|window|size|limit)|too (?:long|large)|HTTP 413|token limit|maximum.{0,40}tokens/i
 
-/** Who did not answer what, why, and what a person can do; the same words for the same case. */
+/** Says which agent did not answer what, why, and what a person can do. The text depends only on the arguments. */
 export const fallbackMessage = (agentName: string, type: NotificationType, cause: Cause): string => {
   const isTooLong = cause.class === "TurnRefused" && tooLong.test(cause.message)
   const why = isTooLong ? TOO_LONG : (causes[cause.class] ?? INSIDE)

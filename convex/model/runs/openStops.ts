@@ -1,7 +1,7 @@
 import type { Doc, Id } from "../../_generated/dataModel.js"
 import type { QueryCtx } from "../../_generated/server.js"
 
-/** The stops of the account that have not ended all their runs yet; usually none. Reads one row each. */
+/** The account's stops that are still in progress, usually none. Reads one row each. */
 export const openStops = (ctx: Pick<QueryCtx, "db">, accountId: Id<"accounts">): Promise<ReadonlyArray<Doc<"stops">>> =>
   ctx.db
     .query("stops")

@@ -8,16 +8,16 @@ import { refusal } from "../access/refusal.ts"
 import { notificationOf } from "../queue/fences.ts"
 import type { Lease } from "../queue/sessions.ts"
 
-/** A run as people and operators list it. */
+/** A run in a list, for people and operators. */
 export const runView = v.object({
-  /** The notification's id, or the agent and due moment of a heartbeat. */
+  /** The notification's id, or the agent and due time of a heartbeat. */
   id: v.string(),
   kind: runKind,
   agentSlug: v.union(v.string(), v.null()),
   taskId: v.union(v.string(), v.null()),
   taskTitle: v.union(v.string(), v.null()),
   type: v.union(notificationType, v.null()),
-  /** `stopping` until the process that ran it has aborted its turn. */
+  /** `stopping` until its process has aborted the turn. */
   state: v.union(
     v.literal("running"),
     v.literal("stopping"),
@@ -29,14 +29,14 @@ export const runView = v.object({
   outcome: v.union(notificationOutcome, v.null()),
   outcomeReason: v.union(v.string(), v.null()),
   attempts: v.number(),
-  /** When its attempt was claimed, since when it waits, or when it ended: epoch milliseconds. */
+  /** When its attempt was claimed, since when it waits, or when it ended, in epoch milliseconds. */
   at: v.number(),
   runtimeId: v.union(v.string(), v.null()),
   traceId: v.union(v.string(), v.null())
 })
 type RunView = Infer<typeof runView>
 
-/** An attempt; of one that is running, or whose process ended, only its claim is known. */
+/** An attempt. For one that is running, or whose process ended, only the claim is known. */
 const attemptView = v.object({
   epoch: v.number(),
   claimedAt: v.union(v.number(), v.null()),
@@ -52,11 +52,11 @@ const attemptView = v.object({
 })
 type AttemptView = Infer<typeof attemptView>
 
-/** A notification's run with why it exists, what its attempts did and how the last one failed; times as in the view. */
+/** A notification's run with the reasons for it, its attempts and its last failure. Times are epoch milliseconds. */
 export const runDetails = v.object({
   run: runView,
   createdAt: v.number(),
-  /** How often it was claimed, whether or not the attempt counted. */
+  /** The number of claims, whether or not the attempt counted. */
   claims: v.number(),
   failures: v.number(),
   silences: v.number(),
@@ -68,14 +68,14 @@ export const runDetails = v.object({
   ),
   /** The latest 50, oldest first. */
   timeline: v.array(attemptView),
-  /** What its tools changed, oldest first; attempts differ in their epoch. */
+  /** What its tools changed, oldest first. The epoch identifies the attempt. */
   effects: v.array(v.object({ epoch: v.number(), tool: v.string(), summary: v.string(), at: v.number() }))
 })
 
 const slugOf = async (ctx: Pick<QueryCtx, "db">, agentId: Id<"agents"> | undefined): Promise<string | null> =>
   (agentId === undefined ? null : await ctx.db.get("agents", agentId))?.slug ?? null
 
-/** The notification as a run; `changes` say what its lease adds. Reads two rows. */
+/** The notification as a run; `changes` are the fields of its lease. Reads two rows. */
 export const toRunView = async (
   ctx: Pick<QueryCtx, "db">,
   row: Doc<"notifications">,
@@ -101,7 +101,7 @@ export const toRunView = async (
   }
 }
 
-/** The runs whose sessions are leased, heartbeats too, at most `limit`. Reads four rows each. */
+/** The leased runs, including heartbeats, at most `limit`. Reads four rows each. */
 const runningRuns = async (
   ctx: Pick<QueryCtx, "db">,
   accountId: Id<"accounts">,
@@ -127,7 +127,7 @@ const runningRuns = async (
   return views
 }
 
-/** The runs that are running and waiting, or the latest that ended. Reads three or four rows each. */
+/** The running and waiting runs, or the runs that ended last. Reads three or four rows each. */
 export const listRuns = async (
   ctx: Pick<QueryCtx, "db">,
   accountId: Id<"accounts">,
@@ -149,7 +149,7 @@ export const listRuns = async (
 const maxEffects = 200
 const maxAttempts = 50
 
-/** The run's attempts, oldest first, with the one that holds the lease. Reads one row each, at most 50. */
+/** The run's attempts, oldest first, including the one that holds the lease. Reads one row each, at most 50. */
 const timelineOf = async (
   ctx: Pick<QueryCtx, "db">,
   run: string,
@@ -165,14 +165,17 @@ const timelineOf = async (
     const claimed = { claimedAt: claim?.at ?? null, runtimeId: claim?.runtimeId ?? null }
     return { epoch, ...claimed, endedAt, end, reason, traceId, isDelta, steps, stepsLeftOut, usage: row.usage }
   })
-  // The record of a stopped attempt can come before its session is free.
+  // A stopped attempt may be recorded before its session is free.
   if (held === undefined || views.some(({ epoch }) => epoch === held.epoch)) return views
   const unknown = { endedAt: null, end: null, reason: null, traceId: null, isDelta: null, steps: [], stepsLeftOut: 0 }
   const { claimedAt, epoch, runtimeId } = held
   return [...views, { epoch, claimedAt, runtimeId, ...unknown, usage: null }]
 }
 
-/** A notification's run in full; `not_found` for any other. Reads four rows, at most 50 attempts and 200 effects. */
+/**
+ * The details of a notification's run. Fails with `not_found` for any other run. Reads four rows, at most 50 attempts
+ * and 200 effects.
+ */
 export const runDetailsOf = async (
   ctx: Pick<QueryCtx, "db">,
   accountId: Id<"accounts">,

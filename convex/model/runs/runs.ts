@@ -9,24 +9,24 @@ import { chainOf } from "../notifications/events.ts"
 import { type Origin, type RunSettings, runSettings } from "../notifications/origin.ts"
 import { type Fence, heldSession, notificationOf } from "../queue/fences.ts"
 
-/** What every effect of a run carries in addition to its own arguments. */
+/** The arguments of every call that stores an effect of a run. */
 export const fenceArgs = { run: v.string(), session: v.string(), epoch: v.number() }
 export const runArgs = { ...fenceArgs, settings: runSettings }
 
-/** A live run: who acts, for what, and with which permissions. */
+/** A live run: its agent, its work and its permissions. */
 export interface Run {
   readonly accountId: Id<"accounts">
-  /** The notification's id, or the agent and due moment of a heartbeat: the same in all attempts. */
+  /** The notification's id, or the agent and due time of a heartbeat. The same in all attempts. */
   readonly id: string
-  /** The run with which its chain of agents' turns began. */
+  /** The run in which its chain of agents' turns began. */
   readonly chain: string
   readonly kind: "notification" | "heartbeat"
   readonly epoch: number
-  /** When its turn was shown what it knows. */
+  /** When its context was built. */
   readonly claimedAt: number
   readonly agent: Doc<"agents">
   readonly flags: AgentFlags
-  /** The notification's task; a heartbeat has none. */
+  /** The notification's task; null for a heartbeat. */
   readonly taskId: Id<"tasks"> | null
   readonly origin: Origin
 }
@@ -34,7 +34,7 @@ export interface Run {
 /** A heartbeat starts a chain at one hop. */
 const heartbeatHops = 1
 
-/** The run that holds the fence; fails with `lease_lost` before anything is written. Reads four rows. */
+/** The live run of the fence. Fails with `lease_lost` before anything is written. Reads four rows. */
 export const liveRun = async (
   ctx: MutationCtx,
   accountId: Id<"accounts">,
@@ -78,8 +78,8 @@ export const mustOrchestrate = (run: Run): void => {
 }
 
 /**
- * Fails with `forbidden` unless the run may act on the task: the orchestrator on any, others on their notification's
- * task and on tasks they created in this run, in a heartbeat on those they are assigned to.
+ * Fails with `forbidden` unless the run may act on the task. The orchestrator may act on any task, other agents on
+ * their notification's task and on tasks that they created in this run, and a heartbeat on the tasks of its agent.
  */
 export const mustActOn = (run: Run, task: Doc<"tasks">): void => {
   const isOwn =

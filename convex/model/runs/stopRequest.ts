@@ -8,7 +8,7 @@ import { cut } from "../database/cut.ts"
 import { taskOf } from "../tasks/taskView.ts"
 import { stopAll, stopRun } from "./stops.ts"
 
-/** What is to be stopped: exactly one of a run, an agent (its id or slug) and a task. */
+/** What to stop: exactly one run, agent (its id or slug) or task. */
 export const stopArgs = {
   run: v.optional(v.string()),
   agent: v.optional(v.string()),
@@ -17,13 +17,13 @@ export const stopArgs = {
 }
 
 export const stopAnswer = v.object({
-  /** How many runs ended in this call; those that an agent or a task has beyond thirty end right after it. */
+  /** The number of runs that ended in this call. Beyond thirty, the runs of an agent or a task end shortly after. */
   stopped: v.number(),
-  /** Of a run: `stopped`, or what it had ended with before. */
+  /** For a run: `stopped`, or its earlier outcome if it had ended. */
   outcome: v.union(v.string(), v.null())
 })
 
-/** Stops what the arguments name. */
+/** Stops the run, the agent's runs or the task's runs. */
 export const stopRequested = async (
   ctx: MutationCtx,
   accountId: Id<"accounts">,

@@ -15,27 +15,27 @@ import { type LeasedSession, leasedSessionsOf, refreshSession } from "../queue/s
 import { postMessage } from "../threads/messages.ts"
 import { effectsOf } from "./effects.ts"
 
-/** How many notifications one transaction ends. */
+/** The number of notifications that one transaction ends. */
 const batch = 30
-/** A task has far fewer running notifications: at most a few of each agent. */
+/** More running notifications than a task can have, which is a few of each agent. */
 const maxRunning = 500
 const maxReasonLength = 500
 const effectsShown = 20
-/** How many stopped runs a prompt names. */
+/** The maximum number of stopped runs that a prompt names. */
 const stoppedRunsKept = 10
 
-/** Who stops runs, and why; the reason may be empty. */
+/** Who stops runs, and why. The reason may be empty. */
 export interface Stop {
   readonly actor: Actor
   readonly reason: string
 }
 
-/** Whose runs are stopped. */
+/** The agent or the task whose runs are stopped. */
 export type Target = { readonly agentId: Id<"agents"> } | { readonly taskId: Id<"tasks"> }
 
 type Notification = Doc<"notifications">
 
-/** Ends the lease's right to write; it keeps the session until its process has aborted the turn. */
+/** Recalls a lease: calls under its epoch are refused. It keeps the session until its process has aborted the turn. */
 const recallStopped = (ctx: MutationCtx, session: LeasedSession): Promise<void> =>
   ctx.db.patch("sessions", session._id, {
     recalled: "stopped",
@@ -45,7 +45,7 @@ const recallStopped = (ctx: MutationCtx, session: LeasedSession): Promise<void> 
 const agentNameOf = async (ctx: MutationCtx, agentId: Id<"agents"> | undefined): Promise<string> =>
   (agentId === undefined ? null : await ctx.db.get("agents", agentId))?.name ?? "an agent"
 
-/** Says in the thread who stopped a turn that had begun, and what it had already done. */
+/** Posts a note in the thread with who stopped a turn that had begun, and what it had already done. */
 const postNote = async (ctx: MutationCtx, row: Notification, { actor, reason }: Stop, origin: Origin) => {
   const task = await ctx.db.get("tasks", row.taskId)
   if (task === null) return
@@ -74,7 +74,7 @@ const endNotification = async (ctx: MutationCtx, row: Notification, stop: Stop, 
   })
   const session = row.sessionId === undefined ? null : await ctx.db.get("sessions", row.sessionId)
   if (session !== null && row.state === "ready") {
-    // An attempt that was cut off is as much in the gateway's history as one that is cut off now.
+    // The gateway's history contains an earlier aborted attempt just like one that is aborted now.
     if (row.claims > 0 && !session.stoppedRuns.includes(row._id)) {
       const stoppedRuns = [...session.stoppedRuns, row._id].slice(-stoppedRunsKept)
       await ctx.db.patch("sessions", session._id, { stoppedRuns })
@@ -94,7 +94,10 @@ const rowsOf = (ctx: MutationCtx, target: Target, state: "claimed" | "ready", un
         .withIndex("by_task", (q) => q.eq("taskId", target.taskId).eq("state", state).lte("_creationTime", until))
   ).take(count)
 
-/** Recalls every lease of the target, so that from this commit on none of its turns writes. */
+/**
+ * Recalls every lease of the target, so that from this commit on none of its turns can write. Returns the number of
+ * heartbeats among them.
+ */
 const recallAll = async (ctx: MutationCtx, target: Target, exceptRun: string | undefined): Promise<number> => {
   const leased =
     "agentId" in target
@@ -117,7 +120,7 @@ const recallAll = async (ctx: MutationCtx, target: Target, exceptRun: string | u
   return heartbeats
 }
 
-/** Ends a batch of the target's notifications that are no newer than `until`; answers how many. */
+/** Ends a batch of the target's notifications created up to `until`. Returns their number. */
 const endBatch = async (
   ctx: MutationCtx,
   target: Target,
@@ -136,9 +139,10 @@ const endBatch = async (
 }
 
 /**
- * Stops every run of an agent or a task: running, ready and retrying ones, but not the run `exceptRun`. All leases are
- * recalled in this transaction; of the notifications the first 30 end here, the others in scheduled batches, and none of
- * them is claimed in between. Answers how many runs ended here. Reads the leases, those notifications and their effects.
+ * Stops every run of an agent or a task, running, ready or waiting for a retry, except for `exceptRun`. Recalls all
+ * leases in this transaction. Ends the first 30 notifications here and the others in scheduled batches; none of them is
+ * claimed in between. Returns the number of runs that ended here. Reads the leases, those notifications and their
+ * effects.
  */
 export const stopAll = async (
   ctx: MutationCtx,
@@ -174,7 +178,7 @@ export const stopAll = async (
   return ended + heartbeats
 }
 
-/** The next batch of a stop; the last one deletes its row. */
+/** Ends the next batch of a stop. The last batch deletes the stop's row. */
 export const continueStop = async (ctx: MutationCtx, id: Id<"stops">): Promise<void> => {
   const found = await ctx.db.get("stops", id)
   if (found === null) return
@@ -186,7 +190,9 @@ export const continueStop = async (ctx: MutationCtx, id: Id<"stops">): Promise<v
   else await ctx.db.delete("stops", id)
 }
 
-/** The agent's notification or heartbeat of this run; `not_found` if the account has none. Reads two rows. */
+/**
+ * The agent's notification or heartbeat of this run. Fails with `not_found` if the account has none. Reads two rows.
+ */
 const workOf = async (ctx: MutationCtx, accountId: Id<"accounts">, run: string) => {
   const row = await notificationOf(ctx, run)
   if (row !== null && row.accountId === accountId && row.agentId !== undefined) return { row }
@@ -198,7 +204,7 @@ const workOf = async (ctx: MutationCtx, accountId: Id<"accounts">, run: string) 
   return { heartbeat }
 }
 
-/** Stops a heartbeat that runs or waits; answers whether it did. */
+/** Stops a running or waiting heartbeat. Returns false if it had ended. */
 const stopHeartbeat = async (ctx: MutationCtx, heartbeat: Doc<"heartbeats">, run: string): Promise<boolean> => {
   const session = await ctx.db.get("sessions", heartbeat.sessionId)
   const isLive = session?.lease?.run === run
@@ -211,8 +217,8 @@ const stopHeartbeat = async (ctx: MutationCtx, heartbeat: Doc<"heartbeats">, run
 }
 
 /**
- * Stops one run, whatever it is doing; answers `stopped`, or what it had ended with before. A stopped heartbeat is given
- * up for the following one. Reads about ten rows, and what a note in the thread reads.
+ * Stops one run in any state. Returns `stopped`, or its earlier outcome if it had ended. After a stopped heartbeat the
+ * next one runs as scheduled. Reads about ten rows, and what the note in the thread reads.
  */
 export const stopRun = async (
   ctx: MutationCtx,
@@ -243,7 +249,9 @@ export const stopRun = async (
   return { hasStopped: true, outcome: "stopped" }
 }
 
-/** Makes a stopped notification ready again, with a new budget of attempts; `conflict` if it was not stopped. */
+/**
+ * Makes a stopped notification ready again with a new budget of attempts. Fails with `conflict` if it was not stopped.
+ */
 export const requeueStopped = async (
   ctx: MutationCtx,
   accountId: Id<"accounts">,

@@ -3,10 +3,10 @@ import type { MutationCtx, QueryCtx } from "../../_generated/server.js"
 import { refusal } from "../access/refusal.ts"
 
 const formerBootsKept = 20
-/** A boot that has not claimed. */
+/** The fields of a boot that has not claimed. */
 const unclaimed = { lastClaim: 0, hasEnded: false }
 
-/** The row that says which boot of this RUNTIME_ID may claim. Reads one row. */
+/** The row with the boot of this RUNTIME_ID that may claim. Reads one row. */
 export const bootRow = (
   ctx: Pick<QueryCtx, "db">,
   accountId: Id<"accounts">,
@@ -22,7 +22,7 @@ const supersededBoot = () =>
     reason: "superseded"
   })
 
-/** The row of the current boot; fails with `conflict` if that is another. Reads one row. */
+/** The row of the current boot. Fails with `conflict` if another boot is current. Reads one row. */
 export const mustBeCurrentBoot = async (
   ctx: Pick<QueryCtx, "db">,
   accountId: Id<"accounts">,
@@ -38,7 +38,7 @@ export const mustBeCurrentBoot = async (
   })
 }
 
-/** As mustBeCurrentBoot; fails with `conflict` too if the boot has made its last claim. */
+/** Like mustBeCurrentBoot, but also fails with `conflict` if the boot has made its last claim. */
 export const claimingBoot = async (
   ctx: Pick<QueryCtx, "db">,
   accountId: Id<"accounts">,
@@ -51,8 +51,8 @@ export const claimingBoot = async (
 }
 
 /**
- * Makes this boot the current one of its RUNTIME_ID and returns whether it was not before. Fails with `conflict` for an
- * earlier boot. Reads one row and writes it only if the boot changes.
+ * Makes this boot the current one of its RUNTIME_ID. Returns true if it is new. Fails with `conflict` for an earlier
+ * boot. Reads one row, and writes it only if the boot is new.
  */
 export const takeBoot = async (
   ctx: Pick<MutationCtx, "db">,

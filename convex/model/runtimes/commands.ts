@@ -20,8 +20,8 @@ const versionChange = {
 }
 
 /**
- * What people ask of a runtime. An upgrade or rollback that a boot has taken moves to `underway`, so that it is tried
- * once, and its next start can report how it went.
+ * The open commands of a runtime. An upgrade or rollback that a boot has taken moves to `underway`, so that it is tried
+ * once and the next start can report its result.
  */
 export const commands = v.object({
   paused: v.boolean(),
@@ -32,14 +32,14 @@ export const commands = v.object({
       ...versionChange,
       takenAt: v.number(),
       takenBy: v.string(),
-      /** How far the boot that took it is, in its words. */
+      /** The progress that the boot reported. */
       message: v.union(v.string(), v.null())
     }),
     v.null()
   )
 })
 
-/** How the last command ended that is not open any more. */
+/** The result of the last command that ended. */
 export const lastCommand = v.union(
   v.object({
     kind: v.union(v.literal("restart"), v.literal("upgrade"), v.literal("rollback")),
@@ -52,7 +52,7 @@ export const lastCommand = v.union(
   v.null()
 )
 
-/** The runtime's commands that have not ended, the oldest first: at most one of each kind. */
+/** The runtime's open commands, the oldest first, at most one of each kind. */
 export const openCommands = (
   ctx: Pick<QueryCtx, "db">,
   accountId: Id<"accounts">,
@@ -63,7 +63,7 @@ export const openCommands = (
     .withIndex("by_open", (q) => q.eq("accountId", accountId).eq("runtimeId", runtimeId).eq("isOpen", true))
     .take(50)
 
-/** The open commands for a runtime: the pause, the oldest restart, the newest upgrade or rollback. */
+/** The open commands of a runtime: the pause, the oldest restart, the newest upgrade or rollback. */
 export const commandsFor = async (
   ctx: Pick<QueryCtx, "db">,
   accountId: Id<"accounts">,
@@ -97,7 +97,7 @@ export const commandsFor = async (
   }
 }
 
-/** The runtime's last command that ended; one row is read. */
+/** The runtime's last command that ended. Reads one row. */
 export const lastCommandOf = async (
   ctx: Pick<QueryCtx, "db">,
   accountId: Id<"accounts">,
@@ -113,7 +113,7 @@ export const lastCommandOf = async (
   return { kind, state, runtimeVersion, openclawVersion, message, requestedAt: last._creationTime }
 }
 
-/** Ends the restarts that were asked for before this start, which has done what they are for. */
+/** Completes the restarts that were requested before this start. */
 export const endRestarts = async (ctx: MutationCtx, accountId: Id<"accounts">, runtimeId: string): Promise<void> => {
   for (const command of await openCommands(ctx, accountId, runtimeId)) {
     if (command.kind !== "restart") continue
@@ -122,7 +122,7 @@ export const endRestarts = async (ctx: MutationCtx, accountId: Id<"accounts">, r
   }
 }
 
-/** How long nothing may be heard of a taken upgrade before it counts as failed, once its boot is gone. */
+/** How long a taken upgrade may go without a report before it fails, once its boot is gone. */
 export const upgradeTimeoutMs = 10 * 60 * 1_000
 
 export interface Acknowledgement {
@@ -148,7 +148,7 @@ const timeOutIn = (ctx: MutationCtx, id: Id<"runtimeCommands">, ms: number) =>
 /** How long a command waits for its runtime to take it. */
 const expiryMs = 24 * 60 * 60 * 1_000
 
-/** Writes a command for a runtime, which expires a day later if it is not taken by then. */
+/** Adds a command for a runtime. It expires after a day if it is not taken. */
 export const addCommand = async (
   ctx: MutationCtx,
   command: Omit<WithoutSystemFields<Doc<"runtimeCommands">>, "state" | "isOpen">
@@ -159,8 +159,9 @@ export const addCommand = async (
 }
 
 /**
- * Writes what became of a command. A restart ends when it is taken; an upgrade when its next start reports, or ten
- * minutes after the last word of the boot that took it. A command is taken by one boot only: another gets `conflict`.
+ * Stores what a runtime reports about a command. A restart ends when it is taken. An upgrade ends when its next start
+ * reports, or ten minutes after the last report of the boot that took it. Only one boot takes a command; another one
+ * gets `conflict`.
  */
 export const acknowledgeCommand = async (
   ctx: MutationCtx,
@@ -190,13 +191,13 @@ export const acknowledgeCommand = async (
       break
     }
     case "progress":
-      // People see it beside the runtime; the activities tell beginning and end.
+      // People see progress next to the runtime. The activities list only start and end.
       if (command.isOpen && command.state === "taken" && command.takenBy === args.bootId) {
         await ctx.db.patch("runtimeCommands", command._id, { heardAt: Date.now(), ...said })
       }
       return
     default:
-      // A late success replaces the failure that the timeout wrote; any other second report changes nothing.
+      // A late success replaces the failure that the timeout stored. Any other second report changes nothing.
       if (!command.isOpen && !(command.state === "failed" && args.result === "success")) return
       await ctx.db.patch("runtimeCommands", command._id, { state: args.result, isOpen: false, ...said })
   }
@@ -209,7 +210,7 @@ export const acknowledgeCommand = async (
   })
 }
 
-/** Ends a command without success, and tells people. */
+/** Fails a command and adds an activity for people. */
 const failCommand = async (ctx: MutationCtx, command: Doc<"runtimeCommands">, message: string, summary: string) => {
   await ctx.db.patch("runtimeCommands", command._id, { state: "failed", isOpen: false, message })
   await recordActivity(ctx, {
@@ -221,8 +222,8 @@ const failCommand = async (ctx: MutationCtx, command: Doc<"runtimeCommands">, me
 }
 
 /**
- * Gives up a command that no boot has taken within a day, and an upgrade of which nothing was heard for ten minutes.
- * While the boot that took it is still there, finishing its turns, the minutes have not begun.
+ * Fails a command that no boot has taken within a day, and an upgrade without a report for ten minutes. The ten minutes
+ * do not start while the boot that took it still runs and finishes its turns.
  */
 export const timeOutCommand = async (ctx: MutationCtx, id: Id<"runtimeCommands">): Promise<void> => {
   const command = await ctx.db.get("runtimeCommands", id)

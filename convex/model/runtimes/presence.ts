@@ -19,7 +19,7 @@ const maxHealthLength = 64_000
 
 const minLapseMs = 90_000
 
-/** How long after a pulse a runtime is taken for gone: 90 s, or two and a half of its intervals. */
+/** How long after a pulse a runtime is treated as offline: 90 s, or two and a half of its intervals. */
 export const lapseAfterMs = (intervalMs: number): number => Math.max(minLapseMs, 2.5 * intervalMs)
 
 export interface Pulse {
@@ -38,7 +38,7 @@ const healthText = (health: unknown): string | null => {
   return cut(typeof health === "string" ? health : JSON.stringify(health), maxHealthLength)
 }
 
-/** Rescues the runs that earlier boots of this RUNTIME_ID left behind; answers how many. */
+/** Rescues the runs that earlier boots of this RUNTIME_ID left behind. Returns their number. */
 const rescueEarlierBoots = async (
   ctx: MutationCtx,
   accountId: Id<"accounts">,
@@ -58,7 +58,7 @@ const presenceWords: Record<Infer<typeof runtimeStatus>, string> = {
   offline: "is offline"
 }
 
-/** Writes a runtime's presence, and frees what its earlier boots held when this is a new one. */
+/** Stores a runtime's presence. If this boot is new, also rescues the runs of its earlier boots. */
 export const recordPulse = async (ctx: MutationCtx, accountId: Id<"accounts">, pulse: Pulse) => {
   const now = Date.now()
   const { runtimeId, bootId } = pulse
@@ -109,7 +109,7 @@ export const recordPulse = async (ctx: MutationCtx, accountId: Id<"accounts">, p
 
   const account = await accountOf(ctx, accountId)
   const { expired, nextExpiry } = await otherLeases(ctx, accountId, runtimeId, 1, now)
-  // The process that was to claim it may be gone.
+  // The process that should have claimed it may be gone.
   const isDue =
     expired.length > 0 ||
     (await hasExpiredLease(ctx, accountId, runtimeId, now)) ||
@@ -125,7 +125,7 @@ export const recordPulse = async (ctx: MutationCtx, accountId: Id<"accounts">, p
   }
 }
 
-/** Marks a runtime offline that has not pulsed since; a pulse that came meanwhile wins. */
+/** Marks a runtime as offline if it has sent no pulse since. */
 export const lapse = async (
   ctx: MutationCtx,
   args: { readonly id: Id<"runtimes">; readonly lastPulseAt: number }

@@ -16,7 +16,7 @@ export const runtimeRow = (
 const withStatus = (ctx: Pick<QueryCtx, "db">, accountId: Id<"accounts">, status: Doc<"runtimes">["status"]) =>
   ctx.db.query("runtimes").withIndex("by_account", (q) => q.eq("accountId", accountId).eq("status", status))
 
-/** The account's runtimes that are not offline, however many others are: at most 25 of each status, one row read each. */
+/** The account's runtimes that are not offline, at most 25 of each status. Reads one row each. */
 export const runningRuntimes = async (
   ctx: Pick<QueryCtx, "db">,
   accountId: Id<"accounts">
@@ -28,7 +28,7 @@ export const runningRuntimes = async (
   return running
 }
 
-/** The account's offline runtimes that were last heard of before that moment, the latest first. One row is read each. */
+/** The account's offline runtimes whose last pulse came before that time, the latest first. Reads one row each. */
 export const offlineRuntimes = (
   ctx: Pick<QueryCtx, "db">,
   accountId: Id<"accounts">,
@@ -44,8 +44,9 @@ export const offlineRuntimes = (
 const commandBatch = 50
 
 /**
- * Deletes runtimes that are offline and were last heard of before that moment, with their boots, last claims and
- * commands, at most 50 of each per call; answers whether there may be more. Where each start has a RUNTIME_ID of its own their number would grow for ever.
+ * Deletes offline runtimes whose last pulse came before that time, with their boots and commands, at most 50 commands
+ * each. Returns whether there may be more. Without this the rows would accumulate if each start has a different
+ * RUNTIME_ID.
  */
 export const deleteRuntimes = async (ctx: MutationCtx, before: number, count: number): Promise<boolean> => {
   const runtimes = await ctx.db
@@ -61,14 +62,14 @@ export const deleteRuntimes = async (ctx: MutationCtx, before: number, count: nu
       .withIndex("by_open", (q) => q.eq("accountId", accountId).eq("runtimeId", runtimeId))
       .take(commandBatch)
     for (const command of commands) await ctx.db.delete("runtimeCommands", command._id)
-    // The runtime's row goes last, so that the next batch finds what is left.
+    // The runtime's row is deleted last, so that the next batch finds the rest.
     if (commands.length === commandBatch) isMore = true
     else await ctx.db.delete("runtimes", _id)
   }
   return isMore
 }
 
-/** Whether a runtime of the account serves it now; only then are its agents online. Reads at most one row. */
+/** Whether a runtime of the account is online or degraded; only then are its agents online. Reads at most two rows. */
 export const isOnline = async (ctx: Pick<QueryCtx, "db">, accountId: Id<"accounts">): Promise<boolean> =>
   (await withStatus(ctx, accountId, "online").first()) !== null ||
   (await withStatus(ctx, accountId, "degraded").first()) !== null

@@ -1,10 +1,10 @@
 import type { Doc } from "../../_generated/dataModel.js"
 import type { Origin } from "../notifications/origin.ts"
 
-/** The fields of a task that people and agents' tools both set. */
+/** The fields of a task that both people and agents' tools set. */
 const fields = ["title", "description", "priority", "labels", "dueDate", "status", "assigneeIds"] as const
 
-/** Values of some of these fields; the others stay as they are. */
+/** Values of some of these fields. The others stay unchanged. */
 export type Wanted = { readonly [Field in (typeof fields)[number]]?: Doc<"tasks">[Field] | undefined }
 
 const names: Record<keyof Wanted, string> = {
@@ -17,7 +17,7 @@ const names: Record<keyof Wanted, string> = {
   assigneeIds: "assignees"
 }
 
-/** The fields that would have another value. */
+/** The fields whose value would change. */
 const changedFields = (task: Doc<"tasks">, wanted: Wanted): ReadonlyArray<keyof Wanted> =>
   fields.filter((field) => {
     const value = wanted[field]
@@ -27,7 +27,9 @@ const changedFields = (task: Doc<"tasks">, wanted: Wanted): ReadonlyArray<keyof 
       : JSON.stringify(value) !== JSON.stringify(task[field])
   })
 
-/** What the task remembers of people's decisions after this change; an agent's later change of a field ends one. */
+/**
+ * The task's record of people's decisions after this change. A later change by an agent removes the entry of its field.
+ */
 export const decisionsAfter = (task: Doc<"tasks">, change: Wanted, { actor }: Origin) => {
   const decided = { ...task.decided }
   for (const field of changedFields(task, change)) {
@@ -38,8 +40,8 @@ export const decisionsAfter = (task: Doc<"tasks">, change: Wanted, { actor }: Or
 }
 
 /**
- * Why an agent's run may not set these values: a person decided otherwise after the run was claimed, so that its turn was
- * not shown that; null if no one did.
+ * Why an agent's run may not set these values: a person changed them after the run was claimed, so its turn does not
+ * know that. Null if it may.
  */
 export const decidedOtherwise = (
   task: Doc<"tasks">,

@@ -7,7 +7,7 @@ const participantsRead = 100
 
 /**
  * Stores when the actor last wrote in the task's thread (`message`) or changed its status (`act`). Reads and writes the
- * actor's own row, so replies of different authors into one task do not conflict.
+ * actor's own row, so that replies of different authors in one task do not conflict.
  */
 export const recordParticipation = async (
   ctx: Pick<MutationCtx, "db">,
@@ -29,7 +29,7 @@ export const recordParticipation = async (
   }
 }
 
-/** When a task was last written in, and when one of its assignees last wrote or changed its status. */
+/** When someone last wrote in a task's thread, and when one of its assignees last wrote or changed its status. */
 export interface LastActivity {
   readonly lastMessageAt: number | null
   readonly lastAssigneeAt: number | null
@@ -38,7 +38,7 @@ export interface LastActivity {
 const latest = (times: ReadonlyArray<number | null>): number | null =>
   times.reduce((left, right) => (left === null || (right !== null && right > left) ? right : left), null)
 
-/** The task's last signs. Reads one row per participant, at most 100. */
+/** The task's last activity. Reads one row per participant, at most 100. */
 export const lastActivityOf = async (
   ctx: Pick<QueryCtx, "db">,
   task: Pick<Doc<"tasks">, "_id" | "assigneeIds">

@@ -14,8 +14,8 @@ const firstRetryMs = 30_000
 export const hasGitHub = (): boolean => Boolean(process.env["GITHUB_TOKEN"]) && Boolean(process.env["GITHUB_REPO"])
 
 /**
- * Writes a pull request's number on the task, and where the deployment has GitHub's token and repository, an intent
- * that an action works off.
+ * Stores a pull request's number on the task. If the deployment has GitHub's token and repository, also schedules an
+ * action that links it.
  */
 export const linkPullRequest = async (
   ctx: MutationCtx,
@@ -42,7 +42,7 @@ export const linkPullRequest = async (
     .query("pullRequestLinks")
     .withIndex("by_task", (q) => q.eq("taskId", task._id).eq("prNumber", prNumber))
     .first()
-  // A pending intent is being worked off, a linked one is done; a failed one is tried anew.
+  // A pending link is in progress and a linked one is done. A failed one is tried again.
   if (found !== null && found.state !== "failed") return { changed, github: "queued" }
   const intent = { state: "pending" as const, attempts: 0 }
   const id =
@@ -53,7 +53,7 @@ export const linkPullRequest = async (
   return { changed, github: "queued" }
 }
 
-/** Writes how an attempt to link went; a failed one is tried again, the last failure stands in the activities. */
+/** Stores the result of an attempt to link. A failed attempt is retried; the last failure becomes an activity. */
 export const recordLink = async (ctx: MutationCtx, id: Id<"pullRequestLinks">, error: string | null): Promise<void> => {
   const link = await ctx.db.get("pullRequestLinks", id)
   if (link === null || link.state !== "pending") return

@@ -25,7 +25,7 @@ export const mustMayMove = (run: Run, task: Doc<"tasks">, to: TaskStatus): void 
   }
 }
 
-/** Sets a task's status for an agent's run, unless a person has set another since its turn began. */
+/** Sets a task's status for an agent's run, unless a person has changed it since the turn began. */
 export const setStatusInRun = async (
   ctx: MutationCtx,
   run: Run,

@@ -1,7 +1,7 @@
 import type { Doc, Id } from "../../_generated/dataModel.js"
 import type { MutationCtx, QueryCtx } from "../../_generated/server.js"
 
-/** Who hears of a task: an agent or a member. */
+/** A subscriber of a task: an agent or a member. */
 export type Subscriber = { readonly agentId: Id<"agents"> } | { readonly memberId: Id<"members"> }
 
 const maxSubscribers = 1_000
@@ -18,7 +18,7 @@ const subscriptionOf = (ctx: Pick<QueryCtx, "db">, taskId: Id<"tasks">, who: Sub
         .withIndex("by_member", (q) => q.eq("taskId", taskId).eq("memberId", who.memberId))
         .unique()
 
-/** Subscribes for good, as one who took part, or for as long as the assignment lasts. */
+/** Subscribes a participant permanently, or an assignee for the time of the assignment. */
 export const subscribe = async (
   ctx: Pick<MutationCtx, "db">,
   task: Pick<Doc<"tasks">, "_id" | "accountId">,
@@ -39,7 +39,7 @@ export const subscribe = async (
   }
 }
 
-/** Ends what the assignment gave; one who took part stays subscribed. */
+/** Ends an assignee's subscription. A participant stays subscribed. */
 export const unsubscribeAssignee = async (
   ctx: Pick<MutationCtx, "db">,
   taskId: Id<"tasks">,
@@ -51,7 +51,7 @@ export const unsubscribeAssignee = async (
   else await ctx.db.delete("subscriptions", found._id)
 }
 
-/** Everyone subscribed to the task, at most 1,000. Reads one row each. */
+/** The task's subscribers, at most 1,000. Reads one row each. */
 export const subscribersOf = (ctx: Pick<QueryCtx, "db">, taskId: Id<"tasks">): Promise<Array<Doc<"subscriptions">>> =>
   ctx.db
     .query("subscriptions")
@@ -59,8 +59,8 @@ export const subscribersOf = (ctx: Pick<QueryCtx, "db">, taskId: Id<"tasks">): P
     .take(maxSubscribers)
 
 /**
- * Subscribes those who take part and returns everyone subscribed to the task. Reads the task's subscriptions and writes
- * only those that change.
+ * Subscribes the participants and returns all subscribers of the task. Reads the task's subscriptions and writes only
+ * those that change.
  */
 export const subscribeParticipants = async (
   ctx: Pick<MutationCtx, "db">,
@@ -90,7 +90,7 @@ export const subscribeParticipants = async (
   return [...subscriptions, ...added.values()]
 }
 
-/** Deletes up to 200 of a removed subscriber's subscriptions and returns whether there may be more. */
+/** Deletes up to 200 subscriptions of a removed subscriber. Returns whether there may be more. */
 export const endSubscriptions = async (ctx: Pick<MutationCtx, "db">, who: Subscriber): Promise<boolean> => {
   const all = ctx.db.query("subscriptions")
   const subscriptions = await (

@@ -7,7 +7,7 @@ import { refusal } from "../access/refusal.ts"
 import { agentRef, toAgentRef } from "../agents/agents.ts"
 import { cut } from "../database/cut.ts"
 
-/** The label of the one task that is the people's chat with the orchestrator. */
+/** The label of the task that is the people's chat with the orchestrator. */
 export const orchestratorChatLabel = "system:orchestrator-chat"
 
 export const limits = { title: 300, description: 20_000, label: 64, reason: 2_000 }
@@ -31,7 +31,10 @@ export const taskView = v.object({
 
 export type TaskView = Infer<typeof taskView>
 
-/** The tasks as seen, descriptions cut; reads one row per distinct assignee that is not among the known agents. */
+/**
+ * The tasks as agents and people see them, with descriptions cut. Reads one row per distinct assignee that is not among
+ * the known agents.
+ */
 export const toTaskViews = async (
   ctx: Pick<QueryCtx, "db">,
   tasks: ReadonlyArray<Doc<"tasks">>,
@@ -60,7 +63,7 @@ export const toTaskViews = async (
   }))
 }
 
-/** The task as seen; reads one row per assignee that is not among the known agents. */
+/** The task as agents and people see it. Reads one row per assignee that is not among the known agents. */
 export const toTaskView = async (
   ctx: Pick<QueryCtx, "db">,
   task: Doc<"tasks">,
@@ -71,10 +74,10 @@ export const toTaskView = async (
   return view
 }
 
-/** The characters a task's row holds, as reads are counted; its search text repeats title and description. */
+/** The characters in a task's row, for counting reads. The search text repeats title and description. */
 export const taskSize = (task: Doc<"tasks">): number => 2 * (task.title.length + task.description.length)
 
-/** The account's task of this id; `not_found` for any other. Reads one row. */
+/** The account's task with this id. Fails with `not_found` otherwise. Reads one row. */
 export const taskOf = async (
   ctx: Pick<QueryCtx, "db">,
   accountId: Id<"accounts">,

@@ -24,7 +24,7 @@ const reload = async (ctx: Pick<QueryCtx, "db">, taskId: Id<"tasks">): Promise<D
   return task
 }
 
-/** Writes the task, and its status and time into the rows of its assignees. A person's change lets agents begin again. */
+/** Saves the task, and its status and time in the rows of its assignees. A person's change lets agents start again. */
 const saveTask = async (
   ctx: Pick<MutationCtx, "db">,
   task: Doc<"tasks">,
@@ -60,7 +60,7 @@ const saveTask = async (
   return saved
 }
 
-/** What people and agents may say about a task; what is absent stays. */
+/** The fields of a task that people and agents set. An absent field stays unchanged. */
 export interface TaskFields {
   readonly title?: string | undefined
   readonly description?: string | undefined
@@ -74,7 +74,7 @@ const mustFit = (text: string, length: number, what: string): string => {
   return text
 }
 
-/** The fields checked, ready to be stored; fails with `invalid` or `limit`. */
+/** Checks the fields and returns them as they are stored. Fails with `invalid` or `limit`. */
 const checkFields = (fields: TaskFields) => {
   const { title, description, priority, labels, dueDate } = fields
   if (title !== undefined && title.trim() === "") throw refusal("invalid", "The title is empty: give one.")
@@ -100,7 +100,7 @@ const checkFields = (fields: TaskFields) => {
 
 const searchTextOf = (title: string, description: string): string => `${title}\n${description}`
 
-/** Makes a task: in the inbox, or assigned when it has assignees, and from there on to the status asked for. */
+/** Creates a task in the inbox, assigns it if it has assignees, and then moves it to the requested status. */
 export const createTask = async (
   ctx: Pick<MutationCtx, "db">,
   accountId: Id<"accounts">,
@@ -142,7 +142,7 @@ export const createTask = async (
   return moved.task
 }
 
-/** Changes what a task says about itself; assignees and status have functions of their own. */
+/** Changes the descriptive fields of a task. Assignees and status have their own functions. */
 export const updateTask = async (
   ctx: Pick<MutationCtx, "db">,
   task: Doc<"tasks">,
@@ -153,7 +153,7 @@ export const updateTask = async (
   if (change.labels !== undefined && change.labels.includes(orchestratorChatLabel) !== task.isOrchestratorChat) {
     throw refusal("invalid", `The label ${orchestratorChatLabel} is set when a task is made and stays as it is.`)
   }
-  // What stands there already is no change: a call that arrives twice leaves one trace.
+  // A call that arrives twice changes nothing the second time, so it adds one activity.
   const isOther = (name: keyof typeof change): boolean => JSON.stringify(change[name]) !== JSON.stringify(task[name])
   const names = (Object.keys(change) as Array<keyof typeof change>).filter(isOther)
   if (names.length === 0) return task
@@ -177,8 +177,8 @@ export const updateTask = async (
 }
 
 /**
- * Makes these agents, and only these, the assignees. A task in the inbox becomes assigned, an assigned task without
- * assignees returns to the inbox; the newly assigned are notified, whoever assigned them.
+ * Replaces the assignees. A task in the inbox becomes assigned, and an assigned task without assignees returns to the
+ * inbox. Notifies the new assignees, including the agent that assigned itself.
  */
 export const assignTask = async (
   ctx: Pick<MutationCtx, "db">,
@@ -213,18 +213,18 @@ export const assignTask = async (
   return saved
 }
 
-/** A move that was made, or, when the task stood there already, was not needed. */
+/** The result of a move. The path is empty if the task had the status already. */
 export interface Move {
   readonly task: Doc<"tasks">
   readonly previousStatus: TaskStatus
   readonly path: ReadonlyArray<TaskStatus>
-  /** Why an agent's move was not made. */
+  /** Why an agent's move was refused. */
   readonly reason?: string
 }
 
 /**
- * Moves the task by the shortest allowed path in this transaction; only the last step notifies. Fails with `invalid`
- * when there is no path or a block gives no reason.
+ * Moves the task by the shortest allowed path in this transaction. Only the last step notifies. Fails with `invalid` if
+ * there is no path, or if a block has no reason.
  */
 export const moveTask = async (
   ctx: Pick<MutationCtx, "db">,

@@ -22,12 +22,12 @@ export const documentView = v.object({
 })
 
 const maxTitleLength = 300
-/** The longest content a document holds, in characters. */
+/** The maximum length of a document, in characters. */
 export const maxContentLength = 200_000
-/** Characters of documents read for one list. */
+/** The maximum number of characters read for one list. */
 const listBudget = 3_000_000
 
-/** The document as seen, its content cut at `length` characters. */
+/** The document as agents and people see it, with its content cut at `length` characters. */
 export const toDocumentView = (document: Doc<"documents">, length = maxContentLength): Infer<typeof documentView> => ({
   id: document._id,
   taskId: document.taskId ?? null,
@@ -40,7 +40,7 @@ export const toDocumentView = (document: Doc<"documents">, length = maxContentLe
   isCut: document.content.length > length
 })
 
-/** The account's document of this id; `not_found` for any other. Reads one row. */
+/** The account's document with this id. Fails with `not_found` otherwise. Reads one row. */
 export const documentOf = async (
   ctx: Pick<QueryCtx, "db">,
   accountId: Id<"accounts">,
@@ -54,7 +54,7 @@ export const documentOf = async (
   return document
 }
 
-/** The account's documents, or a task's, of one type or all, the last changed first. */
+/** The documents of the account or a task, optionally of one type, most recently changed first. */
 export const listDocuments = async (
   ctx: Pick<QueryCtx, "db">,
   accountId: Id<"accounts">,
@@ -90,7 +90,7 @@ const checkFields = ({ title, content, type }: DocumentFields): DocumentFields =
   return { title: title.trim(), content, type }
 }
 
-/** Writes a new document. */
+/** Creates a document. */
 export const createDocument = async (
   ctx: MutationCtx,
   accountId: Id<"accounts">,
@@ -117,7 +117,7 @@ export const createDocument = async (
   return id
 }
 
-/** Replaces what a document says; its task and author stay. */
+/** Replaces title, content and type of a document. Its task and author stay unchanged. */
 export const updateDocument = async (
   ctx: MutationCtx,
   document: Doc<"documents">,

@@ -18,18 +18,21 @@ export const messageView = v.object({
   content: v.string(),
   kind: messageKind,
   createdAt: v.number(),
-  /** The content was cut for whoever asked. */
+  /** The content was cut for this answer. */
   isCut: v.boolean(),
-  /** The type of what a reply answered. */
+  /** The type of event that a reply answered. */
   answersType: v.union(notificationType, v.null())
 })
 export type MessageView = Infer<typeof messageView>
 
-/** The longest content a message holds, in characters. */
+/** The maximum length of a message, in characters. */
 export const maxMessageLength = 100_000
 const cutMark = "\n\n[cut: the message was too long]"
 
-/** Keeps what a thread does not hold as a document of the task; answers the message that names it. */
+/**
+ * Stores a content that is too long for a thread as a document of the task. Returns the message that names the
+ * document.
+ */
 const storeAsDocument = async (
   ctx: MutationCtx,
   task: Doc<"tasks">,
@@ -62,9 +65,8 @@ export const toMessageView = (message: Doc<"messages">, length: number): Message
 })
 
 /**
- * Writes a message into the thread and notifies everyone concerned. A message that a thread does not hold becomes a
- * document of the task, and its mentions count all the same. Writes no row that the messages of other authors in the
- * task write too.
+ * Writes a message into the thread and notifies the agents and people concerned. A message that is too long becomes a
+ * document of the task; its mentions still count. Writes no row that messages of other authors in the task write.
  */
 export const postMessage = async (
   ctx: MutationCtx,
@@ -89,7 +91,7 @@ export const postMessage = async (
     hops: origin.hops,
     ...message.run
   })
-  // A fallback speaks for an agent that said nothing.
+  // A fallback is posted for an agent that did not answer.
   if (message.kind !== "fallback") await recordParticipation(ctx, task, origin.actor, "message")
   if (origin.actor.type === "person") {
     await resetTaskLoop(ctx, task._id)

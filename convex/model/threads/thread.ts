@@ -6,7 +6,7 @@ import { type MessageView, toMessageView } from "./messages.ts"
 export const threadMessageLength = 4_000
 
 /**
- * The last messages of a thread, oldest first, each cut; those after `since` only, if it is given. Stops early when the
+ * The last messages of a thread, oldest first, each cut; only those after `since` if it is given. Stops early when the
  * characters read use up the budget.
  */
 export const threadOf = async (

@@ -1,6 +1,6 @@
 import { refusal } from "../access/refusal.ts"
 
-/** The day in that time zone, as YYYY-MM-DD. */
+/** The day in the time zone, as YYYY-MM-DD. */
 export const dayIn = (timeZone: string, at: number): string => {
   const format = new Intl.DateTimeFormat("en-US", { timeZone, year: "numeric", month: "2-digit", day: "2-digit" })
   const parts = new Map(format.formatToParts(at).map(({ type, value }) => [type, value]))
@@ -10,7 +10,7 @@ export const dayIn = (timeZone: string, at: number): string => {
 const maxDayMs = 26 * 60 * 60 * 1_000
 const maxMonthMs = 32 * 24 * 60 * 60 * 1_000
 
-/** When the day or month of that moment ends in the time zone: the first millisecond of the next. */
+/** When the current day or month ends in the time zone: the first millisecond of the next. */
 export const endOf = (period: "day" | "month", timeZone: string, at: number): number => {
   const nameOf = (moment: number) => (period === "day" ? dayIn(timeZone, moment) : monthOf(dayIn(timeZone, moment)))
   const current = nameOf(at)
@@ -26,7 +26,7 @@ export const endOf = (period: "day" | "month", timeZone: string, at: number): nu
 /** The month of a day, as YYYY-MM. */
 export const monthOf = (day: string): string => day.slice(0, 7)
 
-/** Fails with `invalid` unless it is the name of a time zone. */
+/** Fails with `invalid` unless the text is the name of a time zone. */
 export const checkTimeZone = (timeZone: string): void => {
   try {
     dayIn(timeZone, 0)

@@ -19,7 +19,10 @@ const maxPrices = 200
 /** Dollars per million tokens. */
 const maxPrice = 10_000
 
-/** Fails with `invalid` unless each price is possible and each model is named once, and with `limit` for too many. */
+/**
+ * Fails with `invalid` unless each price is in range and each model is named once, and with `limit` for too many
+ * prices.
+ */
 export const checkPrices = (prices: Doc<"accounts">["prices"]): void => {
   if (prices.length > maxPrices) throw refusal("limit", `An account has prices of at most ${maxPrices} models.`)
   for (const { model, price } of prices) {
@@ -32,13 +35,13 @@ export const checkPrices = (prices: Doc<"accounts">["prices"]): void => {
   }
 }
 
-/** Input tokens of a request whose session has none before it. */
+/** The estimated input tokens of a request in a session without an earlier one. */
 const firstRequestTokens = 10_000
 
-/** Whose attempt it is. */
+/** Identifies an attempt. */
 export type Attempt = Pick<Doc<"attempts">, "accountId" | "agentId" | "kind" | "run" | "epoch"> & {
   readonly taskId: Id<"tasks"> | undefined
-  /** Undefined if its lease is gone. */
+  /** Undefined if its lease has ended. */
   readonly lease: Lease | undefined
 }
 
@@ -52,7 +55,7 @@ const maxReason = 300
 const maxSteps = 60
 const maxStepText = 64
 
-/** What the record says of the attempt's turn; nothing is known of a process that is gone. */
+/** The steps of the attempt's turn. Nothing is known about a process that is gone. */
 const timelineOf = (
   report: Spending | "unknown" | undefined
 ): Pick<Doc<"attempts">, "isDelta" | "steps" | "stepsLeftOut"> => {
@@ -105,7 +108,7 @@ const sumOf = ({ cost, isEstimated, weightedTokens, ...usage }: AttemptUsage): U
   unpricedTokens: cost === null ? weightedTokens : 0
 })
 
-/** Running sums as of that day: what belongs to an earlier day or month is left out. */
+/** The running sums as of that day, without what belongs to an earlier day or month. */
 export const sumsOn = (day: string, sums: Pick<Doc<"usageTotals">, "day" | "today" | "month" | "total"> | null) => {
   const { month, today, total } = sums ?? { month: noUsage, today: noUsage, total: noUsage }
   if (sums !== null && sums.day >= day) return { day: sums.day, today, month, total }
@@ -129,7 +132,7 @@ const plus = ({ day, month, today, total }: RunningSums, sum: UsageSum): Running
   total: addUsage(total, sum)
 })
 
-/** Adds to the sums of the agent, and to those of its work on the task. Reads and writes one row of each. */
+/** Adds to the sums of the agent, and of its work on the task. Reads and writes one row of each. */
 const addToSums = async (
   ctx: MutationCtx,
   { accountId, agentId, taskId }: Attempt,
@@ -157,7 +160,7 @@ const addToSums = async (
   else await ctx.db.patch("usageTotals", total._id, totals)
 }
 
-/** The report with an estimate for each request that was not answered. */
+/** The reported usage, with an estimate for each request that was not answered. */
 const usageOf = (
   account: Doc<"accounts">,
   report: Spending,
@@ -177,8 +180,8 @@ const usageOf = (
 }
 
 /**
- * What is recorded of an attempt whose process is gone: all that it was allowed, and one request that may have gone beyond
- * that. An estimate that is too small would let each crash spend something that no budget counts.
+ * The usage recorded for an attempt whose process is gone: its whole allowance, and one request that may have exceeded
+ * it. With a smaller estimate each crash could spend tokens that no budget counts.
  */
 const worstCaseSpending = (lease: LeasedSession["lease"] | undefined): Spending => ({
   inputTokens: lease?.allowance ?? 0,
@@ -196,9 +199,8 @@ const worstCaseSpending = (lease: LeasedSession["lease"] | undefined): Spending 
 })
 
 /**
- * Records what an attempt did and spent, once: a report replaces an estimate, and nothing replaces an exact record.
- * `unknown` records an estimate unless something is known; without a report nothing was spent. Reads four rows and writes
- * three.
+ * Records what an attempt did and spent, once. A report replaces an estimate; nothing replaces a report. `unknown`
+ * records an estimate unless there is a record; without a report nothing was spent. Reads four rows and writes three.
  */
 export const recordAttempt = async (
   ctx: MutationCtx,
@@ -228,7 +230,7 @@ export const recordAttempt = async (
   const day = dayIn(account.timeZone, now)
   if (found === null) await ctx.db.insert("attempts", { ...whose, ...claim, ...ended, ...timeline, usage })
   else {
-    // A process that reports was alive after all.
+    // The process reported, so it had not ended.
     await ctx.db.patch("attempts", found._id, { ...timeline, usage, ...(found.end === "process_ended" ? { end } : {}) })
   }
   if (estimate !== null) await addToSums(ctx, attempt, day, estimate.model, addUsage(noUsage, sumOf(estimate), -1))
@@ -247,8 +249,8 @@ const attemptOf = ({ accountId, agentId, lease }: LeasedSession): Attempt => ({
 })
 
 /**
- * Records what the attempt did and spent, and frees its session; an attempt without a request has no usage, and one that
- * did not begin (`attemptEnd` null) no record. `end` is as for endLease.
+ * Records what the attempt did and spent, and frees its session. An attempt without a request has no usage. An attempt
+ * that did not begin (`attemptEnd` null) is not recorded. `end` is as for endLease.
  */
 export const endAttempt = async (
   ctx: MutationCtx,
@@ -257,7 +259,7 @@ export const endAttempt = async (
   attemptEnd: AttemptEnd | null,
   end: LeaseEnd
 ): Promise<void> => {
-  // Heartbeats that need no turn are many, and say nothing.
+  // Heartbeats without a turn are frequent and contain nothing to show.
   if (attemptEnd !== null && (report !== undefined || session.lease.kind === "notification")) {
     await recordAttempt(ctx, attemptOf(session), session, report, attemptEnd)
   }

@@ -11,14 +11,14 @@ import { addUsage, noUsage, type UsageSum } from "./usage.ts"
 const dayMs = 24 * 60 * 60 * 1_000
 const maxDays = 400
 const maxRows = 4_000
-/** Lines of a report: the most expensive ones. */
+/** The maximum number of lines in a report, the most expensive first. */
 const maxLines = 400
 
 const dimension = v.union(v.literal("agent"), v.literal("task"), v.literal("day"), v.literal("model"))
 
 export const reportArgs = { by: dimension, days: v.optional(v.number()) }
 
-/** A line for each agent, task, day or model, and all of them together. */
+/** A line for each agent, task, day or model, and the total. */
 export const usageReport = v.object({
   by: dimension,
   /** The first and the last day, YYYY-MM-DD. */
@@ -27,16 +27,16 @@ export const usageReport = v.object({
   timeZone: v.string(),
   lines: v.array(
     v.object({
-      /** An id, a day, or a model; `unknown` for attempts whose model is not known. */
+      /** An id, a day or a model; `unknown` if the model is not known. */
       key: v.string(),
-      /** The agent's slug or the task's title; otherwise the key. */
+      /** The agent's slug or the task's title; otherwise the same as the key. */
       name: v.string(),
       sum: usageSum
     })
   ),
   total: usageSum,
   ...budgetReport.fields,
-  /** Not everything was read. */
+  /** Some rows or lines were left out. */
   isCut: v.boolean()
 })
 
@@ -47,7 +47,7 @@ interface Part {
   readonly sum: UsageSum
 }
 
-/** The sums of one row by what the report is about. */
+/** One row's sums, by the report's dimension. */
 const partsOf = (
   by: "agent" | "day" | "model",
   row: {
