@@ -127,7 +127,7 @@ export const configure = managerMutation({
   handler: async (ctx, args) => {
     const account = await accountOf(ctx, ctx.accountId)
     if (typeof args.briefing === "string" && args.briefing.length > 20_000) {
-      throw refusal("limit", "The briefing is longer than 20,000 characters: shorten it.")
+      throw refusal("limit", "The briefing is longer than 20,000 characters. Shorten it.")
     }
     if (args.timeZone !== undefined) checkTimeZone(args.timeZone)
     if (args.prices !== undefined) checkPrices(args.prices)

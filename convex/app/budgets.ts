@@ -28,7 +28,7 @@ export const set = managerMutation({
   returns: v.object({ id: v.string() }),
   handler: async (ctx, { agentId, limit, period, taskId, unit }) => {
     if (agentId !== undefined && taskId !== undefined) {
-      throw refusal("invalid", "A budget is of an agent or of a task, not of both: set one for each.")
+      throw refusal("invalid", "A budget applies to an agent or to a task. Set two budgets to limit both.")
     }
     if (!(limit > 0 && limit <= maxLimit)) {
       throw refusal(
@@ -45,7 +45,7 @@ export const set = managerMutation({
       (each) => each.period === period && each.agentId === scope.agentId && each.taskId === scope.taskId
     )
     if (found === undefined && all.length >= maxBudgets) {
-      throw refusal("limit", `An account has at most ${maxBudgets} budgets: remove one first.`)
+      throw refusal("limit", `An account has at most ${maxBudgets} budgets. Remove one first.`)
     }
     // People are notified again under the new limit.
     const change = { unit, limit, warnedIn: undefined, stoppedIn: undefined }
@@ -76,7 +76,7 @@ export const remove = managerMutation({
     const id = ctx.db.normalizeId("budgets", args.id)
     const budget = id === null ? null : await ctx.db.get("budgets", id)
     if (id === null || budget === null || budget.accountId !== ctx.accountId) {
-      throw refusal("not_found", "The account has no such budget.")
+      throw refusal("not_found", "The account has no budget with this id. List its budgets.")
     }
     await deleteBudget(ctx, id)
     const summary = `budget of ${budget.limit} ${budget.unit} (${budget.period}) removed`

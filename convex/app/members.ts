@@ -35,10 +35,10 @@ export const add = managerMutation({
       .withIndex("by_identity", (q) => q.eq("tokenIdentifier", args.tokenIdentifier).eq("accountId", ctx.accountId))
       .unique()
     if ((args.role === "owner" || found?.role === "owner") && ctx.member.role !== "owner") {
-      throw refusal("forbidden", "Only an owner makes or changes owners: ask one of them.")
+      throw refusal("forbidden", "Only an owner can add or change owners. Ask an owner.")
     }
     if (found?._id === ctx.member._id && args.role !== found.role) {
-      throw refusal("invalid", "You cannot change your own role: ask another owner.")
+      throw refusal("invalid", "You cannot change your own role. Ask another owner.")
     }
     const memberId =
       found?._id ??
@@ -73,11 +73,11 @@ export const remove = managerMutation({
     const id = ctx.db.normalizeId("members", args.memberId)
     const member = id === null ? null : await ctx.db.get("members", id)
     if (member === null || member.accountId !== ctx.accountId) {
-      throw refusal("not_found", "No such member in this account: list its members.")
+      throw refusal("not_found", "The account has no member with this id. List its members.")
     }
-    if (member._id === ctx.member._id) throw refusal("invalid", "You cannot remove yourself: ask another owner.")
+    if (member._id === ctx.member._id) throw refusal("invalid", "You cannot remove yourself. Ask another owner.")
     if (member.role === "owner" && ctx.member.role !== "owner") {
-      throw refusal("forbidden", "Only an owner removes owners: ask one of them.")
+      throw refusal("forbidden", "Only an owner can remove owners. Ask an owner.")
     }
     await ctx.db.delete("members", member._id)
     if (await endSubscriptions(ctx, { memberId: member._id })) {

@@ -16,9 +16,9 @@ export const post = memberMutation({
   returns: v.object({ messageId: v.string() }),
   handler: async (ctx, { taskId, content }) => {
     const task = await taskOf(ctx, ctx.accountId, taskId)
-    if (content.trim() === "") throw refusal("invalid", "The message is empty: write something.")
+    if (content.trim() === "") throw refusal("invalid", "The message is empty. Write a text.")
     if (content.length > maxMessageLength) {
-      throw refusal("limit", `A message has at most ${maxMessageLength} characters: shorten it.`)
+      throw refusal("limit", `A message has at most ${maxMessageLength} characters. Shorten it.`)
     }
     return { messageId: await postMessage(ctx, task, { content, kind: "message" }, personOrigin(ctx.actor)) }
   }

@@ -81,8 +81,8 @@ const request = async (
     throw refusal(
       "not_found",
       runtimeId === undefined
-        ? "Every runtime of the account is offline: start one, or name the one that is to obey at its next start."
-        : "The account has no runtime of this id: list its runtimes."
+        ? "Every runtime of the account is offline. Start one, or name the one that should take the command at its next start."
+        : "The account has no runtime with this id. List its runtimes."
     )
   }
   const commandIds: Array<string> = []
@@ -90,7 +90,7 @@ const request = async (
     for (const command of await openCommands(ctx, ctx.accountId, runtime.runtimeId)) {
       if ((command.kind === "restart") !== (wanted.kind === "restart")) continue
       if (command.state === "taken") {
-        throw refusal("conflict", "An upgrade or rollback of this runtime is under way: wait for its end.")
+        throw refusal("conflict", "An upgrade or rollback of this runtime is in progress. Wait until it ends.")
       }
       await ctx.db.patch("runtimeCommands", command._id, { isOpen: false, state: "failed", message: "replaced" })
     }
@@ -132,7 +132,8 @@ const versionForm = /^[0-9A-Za-z][0-9A-Za-z.+-]{0,63}$/
 
 const targetOf = (args: { readonly runtimeVersion?: string; readonly openclawVersion?: string }) => {
   const given = [args.runtimeVersion, args.openclawVersion].filter((version) => version !== undefined)
-  if (given.length === 0) throw refusal("invalid", "No target: give runtimeVersion, openclawVersion or both.")
+  if (given.length === 0)
+    throw refusal("invalid", "No target version is given. Set runtimeVersion, openclawVersion or both.")
   if (!given.every((version) => versionForm.test(version))) {
     throw refusal("invalid", "A version has 1 to 64 letters, digits, dots, pluses and hyphens.")
   }

@@ -15,7 +15,7 @@ const skillOf = async (ctx: Pick<QueryCtx, "db"> & Caller, skillId: string): Pro
   const id = ctx.db.normalizeId("skills", skillId)
   const skill = id === null ? null : await ctx.db.get("skills", id)
   if (skill === null || skill.accountId !== ctx.accountId) {
-    throw refusal("not_found", "No such skill in this account: list its skills.")
+    throw refusal("not_found", "The account has no skill with this id. List its skills.")
   }
   return skill
 }

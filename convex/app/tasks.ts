@@ -21,7 +21,8 @@ const agentsOf = async (
   const agents: Array<Doc<"agents">> = []
   for (const agentId of agentIds) {
     const agent = await agentOf(ctx, accountId, agentId)
-    if (agent.removedAt !== undefined) throw refusal("not_found", "An assignee was removed: use an id of the roster.")
+    if (agent.removedAt !== undefined)
+      throw refusal("not_found", "An assignee was removed from the roster. Use an id from the roster.")
     agents.push(agent)
   }
   return agents

@@ -23,7 +23,7 @@ export const revoke = managerMutation({
     const id = ctx.db.normalizeId("serviceTokens", args.id)
     const token = id === null ? null : await ctx.db.get("serviceTokens", id)
     if (token === null || token.accountId !== ctx.accountId) {
-      throw refusal("not_found", "No such service token in this account: list its tokens.")
+      throw refusal("not_found", "The account has no service token with this id. List its tokens.")
     }
     if (token.revokedAt !== undefined) return null
     await ctx.db.patch("serviceTokens", token._id, { revokedAt: Date.now() })

@@ -162,7 +162,7 @@ export const updateAgentHeartbeat = serviceMutation({
     if (fence.isRepeated) return { ...fence.answer, now }
     const run = await liveRun(ctx, ctx.accountId, args)
     if (run.kind !== "heartbeat") {
-      throw refusal("invalid", "This run is a notification's: end it with service/notifications:complete.")
+      throw refusal("invalid", "This run is a notification. End it with service/notifications:complete.")
     }
     const { currentTaskId, message } = args
     const current =

@@ -18,9 +18,9 @@ export const post = serviceMutation({
     mustOrchestrate(run)
     const task = await taskOf(ctx, ctx.accountId, args.taskId)
     const { content } = args
-    if (content.trim() === "") throw refusal("invalid", "The message is empty: write something.")
+    if (content.trim() === "") throw refusal("invalid", "The message is empty. Write a text.")
     if (content.length > maxMessageLength) {
-      throw refusal("limit", `A message has at most ${maxMessageLength} characters: shorten it.`)
+      throw refusal("limit", `A message has at most ${maxMessageLength} characters. Shorten it.`)
     }
     return await createOnce(ctx, run, "task_message", { taskId: task._id, content }, async () => {
       const written = { runId: run.id, epoch: run.epoch }

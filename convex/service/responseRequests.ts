@@ -18,8 +18,8 @@ const askAgainAfterMs = 4 * 60 * 60 * 1_000
 /** Why agents cannot be notified in this task. */
 const limitOf = (task: Doc<"tasks">): string =>
   task.isAtTurnLimit
-    ? "the agents' turns on this task are used up until a person acts on it"
-    : "the agents' chain reached the hop limit"
+    ? "agents have used up their turns on this task until a person acts on it"
+    : "the chain of agents' turns reached the hop limit"
 
 /**
  * Whether this agent asked the recipient about the task less than four hours ago and has no answer yet. Reads two rows.
@@ -58,16 +58,16 @@ export const create = serviceMutation({
     const run = await liveRun(ctx, ctx.accountId, args)
     mustHaveFlag(run, "canMentionAgents")
     const taskId = args.taskId ?? run.taskId
-    if (taskId === null) throw refusal("invalid", "This run has no task: name the task the request is about.")
+    if (taskId === null) throw refusal("invalid", "This run has no task. Name the task of the request.")
     const task = await taskOf(ctx, ctx.accountId, taskId)
     mustActOn(run, task)
     const message = args.message.trim()
     const slugs = [...new Set(args.recipientSlugs.map((slug) => slug.trim().replace(/^@/, "").toLowerCase()))]
-    if (message === "") throw refusal("invalid", "The message is empty: say what you ask for.")
+    if (message === "") throw refusal("invalid", "The message is empty. Write what you ask for.")
     if (message.length > maxMessageLength) {
-      throw refusal("limit", `A request has at most ${maxMessageLength} characters: shorten it.`)
+      throw refusal("limit", `A request has at most ${maxMessageLength} characters. Shorten it.`)
     }
-    if (slugs.length === 0) throw refusal("invalid", "Nobody is asked: name at least one recipient.")
+    if (slugs.length === 0) throw refusal("invalid", "No recipient is named. Name at least one.")
     if (slugs.length > maxRecipients) throw refusal("limit", `A request has at most ${maxRecipients} recipients.`)
     const given = { taskId: task._id, recipientSlugs: slugs.toSorted(), message }
     return await createOnce(ctx, run, "response_request", given, async () => {
@@ -105,7 +105,7 @@ export const create = serviceMutation({
       }
       return {
         result: { asked, skipped },
-        summary: `asked ${asked.map(({ slug }) => `@${slug}`).join(", ") || "nobody"}`
+        summary: `asked ${asked.map(({ slug }) => `@${slug}`).join(", ") || "no one"}`
       }
     })
   }

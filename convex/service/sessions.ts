@@ -23,7 +23,8 @@ export const rotate = serviceMutation({
           : q.eq("agentId", agent._id).eq("kind", "notification").eq("taskId", task._id)
       )
       .take(1_000)
-    if (sessions.length === 0) throw refusal("not_found", "The agent has no such session yet: nothing to rotate.")
+    if (sessions.length === 0)
+      throw refusal("not_found", "The agent has no such session yet, so there is nothing to rotate.")
     for (const session of sessions) {
       // A running attempt may already use the next generation, so the new one comes after that.
       const current = Math.max(session.generation, session.lease?.generation ?? 0)

@@ -126,7 +126,7 @@ export const search = serviceQuery({
   returns: v.object({ tasks: v.array(taskView) }),
   handler: async (ctx, args) => {
     const words = args.query.trim().slice(0, 200)
-    if (words === "") throw refusal("invalid", "The query is empty: name words of the title or description.")
+    if (words === "") throw refusal("invalid", "The query is empty. Give words from the title or description.")
     const hits = ctx.db
       .query("tasks")
       .withSearchIndex("search_text", (q) => q.search("searchText", words).eq("accountId", ctx.accountId))
@@ -191,7 +191,11 @@ const fields = {
 /** Fails with `forbidden` if an agent sets or adds a label that is reserved for the control plane. */
 const mustBePlainLabels = (labels: ReadonlyArray<string> | undefined, kept: ReadonlyArray<string>): void => {
   if (labels?.some((label) => label.trim().startsWith("system:") && !kept.includes(label.trim())) === true) {
-    throw refusal("forbidden", "Labels that begin with system: are the control plane's: choose another.", byPolicy)
+    throw refusal(
+      "forbidden",
+      "Labels that begin with system: are reserved for the control plane. Choose another label.",
+      byPolicy
+    )
   }
 }
 
@@ -210,7 +214,7 @@ export const create = serviceMutation({
     if (made.assigneeSlugs !== undefined) mustOrchestrate(run)
     mustBePlainLabels(made.labels, [])
     if (made.status === "done" || made.status === "archived") {
-      throw refusal("invalid", "A task does not begin as done or archived: leave the status out.")
+      throw refusal("invalid", "A task cannot be created as done or archived. Leave out the status.")
     }
     return await createOnce(ctx, run, "task_create", made, async () => {
       await mustHaveTasksLeft(ctx, run)
@@ -321,8 +325,8 @@ export const remove = serviceMutation({
     mustOrchestrate(run)
     const found = await taskOf(ctx, ctx.accountId, args.taskId)
     const reason = cut(args.reason.trim(), 500)
-    if (reason === "") throw refusal("invalid", "The reason is empty: say why the task is removed.")
-    if (found.isOrchestratorChat) throw refusal("forbidden", "The orchestrator's chat stays.", byPolicy)
+    if (reason === "") throw refusal("invalid", "The reason is empty. Say why the task is removed.")
+    if (found.isOrchestratorChat) throw refusal("forbidden", "The orchestrator's chat cannot be deleted.", byPolicy)
     const kept = decidedOtherwise(found, run, { status: "archived" })
     if (kept !== null) return { taskId: found._id, status: found.status, changed: false, stopped: 0, reason: kept }
     const { task, path } = await moveTask(ctx, found, { to: "archived" }, run.origin)

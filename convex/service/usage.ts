@@ -27,7 +27,7 @@ export const record = serviceMutation({
       epoch >= 1 &&
       epoch <= session.epoch &&
       (row === null ? run.startsWith(session.agentId) : row.sessionId === session._id)
-    if (!isOfSession) throw refusal("not_found", "No attempt of a run had this session and epoch.")
+    if (!isOfSession) throw refusal("not_found", "No attempt of the run has this session and epoch. Check the fence.")
     const { accountId, agentId, kind } = session
     // The lease of a stopped run stays until its process has aborted the turn.
     const lease = session.lease?.epoch === epoch ? session.lease : undefined

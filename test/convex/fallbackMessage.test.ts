@@ -6,7 +6,7 @@ const of = (kind: string, message = "") => fallbackMessage("Engineer", "mention"
 
 /** What the text must name, for every class of a turn's failure; null for those that never end a notification. */
 const named: Record<TurnFailure["_tag"], RegExp | null> = {
-  TurnSilent: /said nothing/,
+  TurnSilent: /did not respond/,
   TurnAmbiguous: /internal error.*new session/,
   TurnRefused: /provider refused.*check the agent's model/,
   ProviderFailed: /provider has failed for a day.*key and limits/,

@@ -240,8 +240,8 @@ describe("hops", () => {
     // The person reads it in the list of notifications.
     const texts = people.flatMap(({ events }) => events).flatMap(({ text }) => text ?? [])
     expect(texts).toEqual([
-      "The agents' turns in a row reached the hop limit (MAX_AGENT_HOPS=1): " +
-        "no agent is notified of the last one until a person writes in the thread."
+      "A chain of agents' turns reached the hop limit (MAX_AGENT_HOPS=1). " +
+        "No agent is notified of the last one until a person writes in the thread."
     ])
     await plane.post(taskId, "@qa again")
     expect(await news()).toContain("QA:mention")

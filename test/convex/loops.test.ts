@@ -66,7 +66,7 @@ describe("the limit of agents' turns on a task", () => {
     expect(note.author).toMatchObject({ type: "system" })
     expect(note.content).toBe(
       "Agents have had 3 turns on this task since a person last acted on it, which is the limit " +
-        "(MAX_AGENT_TURNS_PER_TASK). What they write here now notifies no agent, and their heartbeats leave the task out. " +
+        "(MAX_AGENT_TURNS_PER_TASK). From now on their messages here notify no agent, and their heartbeats skip the task. " +
         "Write a message here to let them continue."
     )
     expect(await notifiedOf(plane, taskId)).toHaveLength(1)
@@ -173,7 +173,7 @@ describe("the limit of agents' turns on a task", () => {
     const asked = { ...fenceOf(run), settings, recipientSlugs: ["qa"], message: "Help?", taskId }
     expect(await plane.mutate(api.service.responseRequests.create, asked)).toMatchObject({
       asked: [],
-      skipped: [{ slug: "qa", reason: "the agents' turns on this task are used up until a person acts on it" }]
+      skipped: [{ slug: "qa", reason: "agents have used up their turns on this task until a person acts on it" }]
     })
   })
 })
@@ -195,7 +195,7 @@ describe("the limits of created tasks", () => {
     for (let count = 0; count < 20; count += 1) await create(run, `task ${count}`)
     expect(await refusalOf(create(run, "one more"))).toMatchObject({
       code: "limit",
-      message: "This turn has created 20 tasks, the most for one turn: leave the rest to later."
+      message: "This turn has created 20 tasks, which is the limit of one turn. Leave the others for later."
     })
     expect(await create(run, "task 3")).toMatchObject({ repeated: true })
   })
@@ -213,8 +213,8 @@ describe("the limits of created tasks", () => {
     expect(await refusalOf(create(last, "one more"))).toMatchObject({
       code: "limit",
       message:
-        "Agents have created 100 tasks since a person set this off, the most without a person: " +
-        "say in the thread what else is needed, and wait for a person's answer."
+        "This chain of agents' turns has created 100 tasks, which is the limit. " +
+        "Write in the thread what else is needed, and wait for a person to answer."
     })
     await complete(plane, last)
     await plane.post(taskId, "@engineer once more")

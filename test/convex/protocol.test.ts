@@ -17,7 +17,7 @@ describe("a runtime's protocol", () => {
     await makeTask(plane, [plane.engineer])
     const refused = await refusalOf(plane.claim({ protocol }))
     expect(refused).toMatchObject({ code: "conflict", reason: "protocol" })
-    expect(String((refused as { message?: string } | null)?.message)).toContain(`upgrade the ${whom} first`)
+    expect(String((refused as { message?: string } | null)?.message)).toContain(`Upgrade the ${whom} first`)
     expect((await plane.claim()).runs).toHaveLength(1)
   })
 

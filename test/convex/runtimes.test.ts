@@ -179,7 +179,7 @@ describe("commands", () => {
     await later(plane, 600_000)
     expect((await commands(plane)).underway).toBeNull()
     const lines = (await plane.seen(api.app.activities.list, {})).map((each) => each.summary)
-    expect(lines).toContain("upgrade of r1: failed, nothing was heard for ten minutes")
+    expect(lines).toContain("upgrade of r1: failed, no report for ten minutes")
   })
 
   it("show how far an upgrade is, and why it failed, to people", async () => {

@@ -59,7 +59,7 @@ describe("a stopped run", () => {
     await plane.mutate(service.tasks.setStatus, { ...fenceOf(run), settings, taskId, status: "in_progress" })
     await plane.asPerson(app.runs.stop, { run: run.id, reason: "wrong branch" })
     expect(await contents()).toEqual([
-      'Ana stopped the turn of Engineer: wrong branch\nWhat it had already done stays:\n- task_status: moved "T" to in_progress'
+      'Ana stopped the turn of Engineer: wrong branch\nIt had already made these changes, which stay:\n- task_status: moved "T" to in_progress'
     ])
     const { activities } = await plane.query(service.tasks.history, { taskId })
     expect(activities.map(({ summary }) => summary)).toContain("stopped a turn of Engineer: wrong branch")

@@ -17,7 +17,7 @@ export interface Caller {
 /** The identity of the person who calls. Fails with `unauthenticated` if no one is signed in. */
 export const signedIn = async (ctx: Pick<QueryCtx, "auth">) => {
   const identity = await ctx.auth.getUserIdentity()
-  if (identity === null) throw refusal("unauthenticated", "Nobody is signed in: sign in and call again.")
+  if (identity === null) throw refusal("unauthenticated", "No one is signed in. Sign in and call again.")
   return identity
 }
 
@@ -36,7 +36,7 @@ const membership = async (ctx: Pick<QueryCtx, "auth" | "db">, accountId: string)
           .withIndex("by_identity", (q) => q.eq("tokenIdentifier", identity.tokenIdentifier).eq("accountId", id))
           .unique()
   if (id === null || member === null) {
-    throw refusal("forbidden", "You are not a member of this account: ask its owner to add you.")
+    throw refusal("forbidden", "You are not a member of this account. Ask its owner to add you.")
   }
   return { accountId: id, member, actor: personActor(member) }
 }
@@ -45,7 +45,7 @@ const membership = async (ctx: Pick<QueryCtx, "auth" | "db">, accountId: string)
 const mustManage = (caller: Caller): Caller => {
   const roles: ReadonlyArray<Infer<typeof role>> = ["owner", "admin"]
   if (!roles.includes(caller.member.role)) {
-    throw refusal("forbidden", "Only an owner or admin may do this: ask one of them.")
+    throw refusal("forbidden", "Only an owner or admin may do this. Ask one of them.")
   }
   return caller
 }

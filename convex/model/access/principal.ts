@@ -21,7 +21,7 @@ export const principal = async (
 ): Promise<Principal> => {
   const parts = parseServiceToken(serviceToken)
   if (parts === null) {
-    throw refusal("unauthenticated", "The service token is malformed: provision one and set SERVICE_TOKEN to it.")
+    throw refusal("unauthenticated", "The service token is malformed. Provision one and set SERVICE_TOKEN to it.")
   }
   const hash = await sha256(parts.secret)
   const row = await ctx.db
@@ -29,12 +29,12 @@ export const principal = async (
     .withIndex("by_hash", (q) => q.eq("hash", hash))
     .unique()
   if (row === null || row.revokedAt !== undefined) {
-    throw refusal("unauthenticated", "The service token is unknown or revoked: provision a new one for this account.")
+    throw refusal("unauthenticated", "The service token is unknown or revoked. Provision a new one for this account.")
   }
   const id = ctx.db.normalizeId("accounts", accountId)
-  if (id === null) throw refusal("unauthenticated", "The account id is malformed: check ACCOUNT_ID.")
+  if (id === null) throw refusal("unauthenticated", "The account id is malformed. Check ACCOUNT_ID.")
   if (row.accountId !== id || ctx.db.normalizeId("accounts", parts.accountId) !== id) {
-    throw refusal("forbidden", "The service token belongs to another account: check ACCOUNT_ID and SERVICE_TOKEN.", {
+    throw refusal("forbidden", "The service token belongs to another account. Check ACCOUNT_ID and SERVICE_TOKEN.", {
       reason: "token"
     })
   }

@@ -56,7 +56,7 @@ export const textsOf = async (ctx: Pick<QueryCtx, "db">, agentId: Id<"agents">):
     .query("agentTexts")
     .withIndex("by_agent", (q) => q.eq("agentId", agentId))
     .unique()
-  if (texts === null) throw new Error("An agent has no texts.")
+  if (texts === null) throw new Error("The agent has no row in agentTexts.")
   return texts
 }
 
@@ -147,7 +147,10 @@ export const agentsBySlugs = async (
   for (const [index, slug] of slugs.entries()) {
     const agent = await agentBySlug(ctx, accountId, slug)
     if (agent === null) {
-      throw refusal("not_found", `No agent on the roster has the slug at position ${index + 1}: use a slug from it.`)
+      throw refusal(
+        "not_found",
+        `No agent on the roster has the slug at position ${index + 1}. Use a slug from the roster.`
+      )
     }
     found.set(agent._id, agent)
   }
@@ -163,7 +166,7 @@ export const agentOf = async (
   const id = ctx.db.normalizeId("agents", agentId)
   const agent = id === null ? null : await ctx.db.get("agents", id)
   if (agent === null || agent.accountId !== accountId) {
-    throw refusal("not_found", "No such agent in this account: use an id of its roster.")
+    throw refusal("not_found", "The account has no agent with this id. Use an id from its roster.")
   }
   return agent
 }
@@ -178,6 +181,6 @@ export const agentByIdOrSlug = async (
 /** The account's row. Fails with `not_found` if the account was deleted. */
 export const accountOf = async (ctx: Pick<QueryCtx, "db">, accountId: Id<"accounts">): Promise<Doc<"accounts">> => {
   const account = await ctx.db.get("accounts", accountId)
-  if (account === null) throw refusal("not_found", "The account is gone: nothing can be done for it.")
+  if (account === null) throw refusal("not_found", "The account was deleted. Check ACCOUNT_ID.")
   return account
 }

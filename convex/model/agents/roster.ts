@@ -54,7 +54,7 @@ export interface AgentFields {
 const checkTexts = ({ identity, soul, userText }: AgentFields): Partial<AgentTexts> => {
   for (const text of [soul, identity, userText]) {
     if (text !== undefined && text.length > maxTextLength) {
-      throw refusal("limit", `A text of an agent has at most ${maxTextLength} characters: shorten it.`)
+      throw refusal("limit", `A text of an agent has at most ${maxTextLength} characters. Shorten it.`)
     }
   }
   return {
@@ -72,12 +72,12 @@ const checkFields = async (ctx: MutationCtx, accountId: Id<"accounts">, fields: 
   }
   if (role !== undefined && role.length > 200) throw refusal("limit", "A role has at most 200 characters.")
   if (typeof heartbeat === "number" && !(Number.isInteger(heartbeat) && heartbeat >= 1 && heartbeat <= 1_440)) {
-    throw refusal("invalid", "A heartbeat is 1 to 1440 whole minutes, or a cron expression.")
+    throw refusal("invalid", "A heartbeat is a whole number of minutes from 1 to 1440, or a cron expression.")
   }
   if (typeof heartbeat === "string" && (heartbeat.length > 100 || nextCronMoment(heartbeat, Date.now()) === null)) {
     throw refusal(
       "invalid",
-      "A heartbeat is 1 to 1440 whole minutes, or a cron expression of five or six fields in UTC that fires at some time."
+      "A heartbeat is a whole number of minutes from 1 to 1440, or a cron expression of five or six fields in UTC that fires."
     )
   }
   const skillIds: Array<Id<"skills">> = []
@@ -85,7 +85,7 @@ const checkFields = async (ctx: MutationCtx, accountId: Id<"accounts">, fields: 
     const id = ctx.db.normalizeId("skills", each)
     const skill = id === null ? null : await ctx.db.get("skills", id)
     if (skill === null || skill.accountId !== accountId) {
-      throw refusal("not_found", "A skill is not of this account: list its skills.")
+      throw refusal("not_found", "The account has no skill with one of these ids. List its skills.")
     }
     if (!skillIds.includes(skill._id)) skillIds.push(skill._id)
   }
@@ -103,7 +103,7 @@ const checkFields = async (ctx: MutationCtx, accountId: Id<"accounts">, fields: 
 const mustBeOnlyOrchestrator = async (ctx: MutationCtx, accountId: Id<"accounts">, agentId: Id<"agents"> | null) => {
   const other = await orchestratorOf(ctx, accountId)
   if (other !== null && other._id !== agentId) {
-    throw refusal("conflict", "The account has an orchestrator: take that from it first.")
+    throw refusal("conflict", "The account already has an orchestrator. Change that agent first.")
   }
 }
 
@@ -119,10 +119,10 @@ export const addAgent = async (
     throw refusal("invalid", "A slug has 1 to 64 of a-z, 0-9, - and _, starts with a letter or digit, and is not all.")
   }
   if ((await agentBySlug(ctx, accountId, slug)) !== null) {
-    throw refusal("conflict", "An agent on the roster has this slug: choose another.")
+    throw refusal("conflict", "Another agent on the roster has this slug. Choose another slug.")
   }
   if ((await activeAgents(ctx, accountId)).length >= maxAgents) {
-    throw refusal("limit", `An account has at most ${maxAgents} agents: remove one first.`)
+    throw refusal("limit", `An account has at most ${maxAgents} agents. Remove one first.`)
   }
   if (fields.isOrchestrator === true) await mustBeOnlyOrchestrator(ctx, accountId, null)
   const given = await checkFields(ctx, accountId, fields)
@@ -157,7 +157,7 @@ export const changeAgent = async (
   fields: AgentFields,
   actor: Actor
 ): Promise<void> => {
-  if (agent.removedAt !== undefined) throw refusal("not_found", "The agent was removed: create it anew.")
+  if (agent.removedAt !== undefined) throw refusal("not_found", "The agent was removed. Create it again.")
   if (fields.isOrchestrator === true) await mustBeOnlyOrchestrator(ctx, agent.accountId, agent._id)
   const change = await checkFields(ctx, agent.accountId, fields)
   const texts = checkTexts(fields)

@@ -52,8 +52,8 @@ export const sendBudgetNotice = async (
   await ctx.db.patch("budgets", budget._id, { [field]: window })
   const text =
     kind === "warned"
-      ? `80 % of ${what} is used: agents' heartbeats and passive updates wait. Raise it with app/budgets:set.`
-      : `Work waits because of ${what}. It continues in the next window, or at once when the budget is raised (app/budgets:set).`
+      ? `80 % of ${what} is used. Heartbeats and passive updates wait. Raise the budget with app/budgets:set.`
+      : `Work waits because ${what} is used up. It continues in the next window, or at once if you raise the budget (app/budgets:set).`
   const { accountId } = budget
   await recordActivity(ctx, { accountId, type: `budget_${kind}`, actor: systemActor, taskId: task._id, summary: text })
   const origin = personOrigin(systemActor)

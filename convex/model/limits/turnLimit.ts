@@ -13,7 +13,7 @@ export const intervalsPerLimit = 40
 
 const noticeOf = (maxTurns: number): string =>
   `Agents have had ${maxTurns} turns on this task since a person last acted on it, which is the limit ` +
-  "(MAX_AGENT_TURNS_PER_TASK). What they write here now notifies no agent, and their heartbeats leave the task out. " +
+  "(MAX_AGENT_TURNS_PER_TASK). From now on their messages here notify no agent, and their heartbeats skip the task. " +
   "Write a message here to let them continue."
 
 /**
@@ -32,7 +32,7 @@ export const enforceTurnLimit = async (
   const task = await ctx.db.get("tasks", row.taskId)
   if (task === null || task.isAtTurnLimit) return false
   await ctx.db.patch("tasks", task._id, { isAtTurnLimit: true })
-  await skipCausedByAgents(ctx, task._id, "the limit of agents' turns on the task is reached")
+  await skipCausedByAgents(ctx, task._id, "agents have used up their turns on the task")
   const origin = personOrigin(systemActor)
   const messageId = await postMessage(ctx, task, { content: noticeOf(maxTurns), kind: "note" }, origin)
   const recipient = await responsibleFor(ctx, task)

@@ -75,10 +75,10 @@ const deadLetterOf = async (
   const id = ctx.db.normalizeId("notifications", notificationId)
   const row = id === null ? null : await ctx.db.get("notifications", id)
   if (row === null || row.accountId !== accountId) {
-    throw refusal("not_found", "No such notification in this account: list the dead letters.")
+    throw refusal("not_found", "The account has no notification with this id. List the dead letters.")
   }
   if (row.state !== "dead") {
-    throw refusal("conflict", "This notification is not a dead letter, or no longer: list the dead letters.")
+    throw refusal("conflict", "This notification is not a dead letter (any more). List the dead letters.")
   }
   return row
 }
@@ -87,11 +87,17 @@ const deadLetterOf = async (
 export const requeue = async (ctx: MutationCtx, row: Doc<"notifications">): Promise<Doc<"agents">> => {
   const agent = row.agentId === undefined ? null : await ctx.db.get("agents", row.agentId)
   if (agent === null || agent.removedAt !== undefined || row.sessionId === undefined) {
-    throw refusal("invalid", "The agent of this notification was removed: discard it if it is a dead letter.")
+    throw refusal(
+      "invalid",
+      "The agent of this notification was removed. Discard the notification if it is a dead letter."
+    )
   }
   const session = await ctx.db.get("sessions", row.sessionId)
   if (session === null)
-    throw refusal("invalid", "The session of this notification is gone: discard it if it is a dead letter.")
+    throw refusal(
+      "invalid",
+      "The session of this notification was deleted. Discard the notification if it is a dead letter."
+    )
   const now = Date.now()
   // It goes behind the notifications that are ready now, and loses the head start of its events.
   await ctx.db.patch("notifications", row._id, {
@@ -126,7 +132,7 @@ export const retryDeadLetter = async (
     type: "dead_letter_retried",
     actor,
     taskId: row.taskId,
-    summary: `a ${row.type} for ${agent.name} is tried again`
+    summary: `a ${row.type} for ${agent.name} is retried`
   })
 }
 

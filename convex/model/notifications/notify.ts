@@ -83,8 +83,8 @@ const notifyHopLimit = async (ctx: Pick<MutationCtx, "db">, taskId: Id<"tasks">,
   await notifyMember(ctx, task, recipient._id, origin, {
     type: "thread_update",
     request:
-      `The agents' turns in a row reached the hop limit (MAX_AGENT_HOPS=${origin.settings.maxHops}): ` +
-      "no agent is notified of the last one until a person writes in the thread."
+      `A chain of agents' turns reached the hop limit (MAX_AGENT_HOPS=${origin.settings.maxHops}). ` +
+      "No agent is notified of the last one until a person writes in the thread."
   })
 }
 
@@ -142,7 +142,7 @@ export const notifyAgents = async (
         ...(account.sessionScope === "task" ? { taskId: task._id } : {})
       })
     } else session = await ctx.db.get("sessions", found.sessionId)
-    if (session === null) throw new Error("The session of a notification is gone.")
+    if (session === null) throw new Error("The session of a notification was deleted.")
     const events = [...(found?.events ?? []), event]
     // The claim checks the budgets again, because a person's event may use a larger share.
     const known = found?.held === undefined ? found : { ...found, ...found.held, retryAt: undefined }

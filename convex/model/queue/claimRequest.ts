@@ -35,12 +35,16 @@ export const checkRequest = (request: ClaimRequest): void => {
     throw refusal("invalid", "maxTurns is out of range: 1 or more.")
   }
   if (!(Number.isInteger(request.number) && request.number >= 1)) {
-    throw refusal("invalid", "number is out of range: the claims of a boot are numbered from 1.")
+    throw refusal("invalid", "number is out of range: 1 or more.")
   }
   const outdated = protocolMismatch(request.protocol, servedProtocols)
   if (outdated !== null) {
-    throw refusal("conflict", `Runtime and deployment are too far apart: upgrade the ${outdated} first.`, {
-      reason: "protocol"
-    })
+    throw refusal(
+      "conflict",
+      `The contract versions of runtime and deployment do not match. Upgrade the ${outdated} first.`,
+      {
+        reason: "protocol"
+      }
+    )
   }
 }

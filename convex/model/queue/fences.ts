@@ -14,7 +14,7 @@ export interface Fence {
 const leaseLost = (session: Doc<"sessions"> | null, { epoch }: Fence) =>
   refusal(
     "lease_lost",
-    "Another claim holds this session, its lease has ended, or the run was stopped: end the turn and write nothing.",
+    "This run has lost its lease: another claim holds the session, the lease has ended, or the run was stopped. End the turn.",
     session?.recalled !== undefined && session.epoch === epoch ? { reason: session.recalled } : {}
   )
 
@@ -55,7 +55,7 @@ export const notificationOf = async (ctx: Pick<QueryCtx, "db">, run: string): Pr
 export const mustBeNotification = async (ctx: Pick<QueryCtx, "db">, fence: Fence): Promise<Doc<"notifications">> => {
   const row = await notificationOf(ctx, fence.run)
   if (row === null) {
-    throw refusal("invalid", "This run is a heartbeat: end it with service/agents:updateAgentHeartbeat.")
+    throw refusal("invalid", "This run is a heartbeat. End it with service/agents:updateAgentHeartbeat.")
   }
   return row
 }

@@ -40,7 +40,7 @@ export const sessionFor = async (
     stoppedRuns: []
   })
   const made = await ctx.db.get("sessions", id)
-  if (made === null) throw new Error("An inserted session is gone.")
+  if (made === null) throw new Error("The inserted session does not exist.")
   return made
 }
 

@@ -104,7 +104,7 @@ export const completeRun = async (
   const { session } = fence
   const row = withRefusals(await mustBeNotification(ctx, args), args.refused)
   if (args.outcome === "replied" && (args.reply?.trim() ?? "") === "") {
-    throw refusal("invalid", "outcome replied needs a reply: send its text, or another outcome.")
+    throw refusal("invalid", "The outcome replied needs a reply. Send its text, or another outcome.")
   }
   const messageId = await postReply(ctx, row, session.lease, args)
   const answer = { messageId }

@@ -41,7 +41,7 @@ export const mustHaveTasksLeft = async (ctx: MutationCtx, { chain, id }: Run): P
   if (ofRun.length === maxTasks.run) {
     throw refusal(
       "limit",
-      `This turn has created ${maxTasks.run} tasks, the most for one turn: leave the rest to later.`
+      `This turn has created ${maxTasks.run} tasks, which is the limit of one turn. Leave the others for later.`
     )
   }
   const ofChain = await ctx.db
@@ -51,8 +51,8 @@ export const mustHaveTasksLeft = async (ctx: MutationCtx, { chain, id }: Run): P
   if (ofChain.length === maxTasks.chain) {
     throw refusal(
       "limit",
-      `Agents have created ${maxTasks.chain} tasks since a person set this off, the most without a person: ` +
-        "say in the thread what else is needed, and wait for a person's answer."
+      `This chain of agents' turns has created ${maxTasks.chain} tasks, which is the limit. ` +
+        "Write in the thread what else is needed, and wait for a person to answer."
     )
   }
 }
@@ -64,7 +64,7 @@ export const recordEffect = async (ctx: MutationCtx, run: Run, tool: string, sum
     .withIndex("by_run", (q) => q.eq("runId", run.id))
     .take(maxEffects)
   if (effects.length === maxEffects) {
-    throw refusal("limit", `This run has had ${maxEffects} effects, which is the limit: end the turn.`)
+    throw refusal("limit", `This run has had ${maxEffects} effects, which is the limit. End the turn.`)
   }
   await ctx.db.insert("effects", {
     accountId: run.accountId,
@@ -98,7 +98,7 @@ export const createOnce = async <A extends Record<string, unknown>>(
     .withIndex("by_run", (q) => q.eq("runId", run.id))
     .take(maxEffects)
   if (effects.length === maxEffects) {
-    throw refusal("limit", `This run has had ${maxEffects} effects, which is the limit: end the turn.`)
+    throw refusal("limit", `This run has had ${maxEffects} effects, which is the limit. End the turn.`)
   }
   const { result, summary } = await act()
   await ctx.db.insert("effects", {

@@ -15,33 +15,33 @@ const owed: Record<NotificationType, string> = {
 }
 
 const SILENT =
-  "It was asked, but said nothing. Ask again in other words, or assign someone else; an operator may have to look at its model."
+  "It was asked, but did not respond. Ask again in other words, or assign another agent. An operator may have to check its model."
 const TOO_LONG =
-  "The request is too long for its model. Ask an operator to start a new session for the agent, or shorten what it has to read."
+  "The request is too long for its model. Ask an operator to start a new session for the agent, or shorten the task and its documents."
 const INSIDE =
-  "The runtime could not finish the delivery. Ask an operator to look at the dead letter and the runtime's log, and to retry it."
+  "The runtime could not finish the delivery. Ask an operator to check the dead letter and the runtime's log, and to retry it."
 
 /** What happened and what a person can do, by the class of the last failure. */
 const causes: Readonly<Record<string, string>> = {
   TurnSilent: SILENT,
   TurnAmbiguous:
-    "The gateway reported an internal error without a cause; a model that says nothing or a session that is too long for it are the usual ones. Ask again, or ask an operator to start a new session for the agent.",
+    "The gateway reported an internal error without a cause. The usual causes are a model that returns nothing and a session that is too long for the model. Ask again, or ask an operator to start a new session for the agent.",
   TurnRefused:
     "The model's provider refused the request. Ask an operator to check the agent's model and the gateway's log.",
   ProviderFailed:
     "The model's provider has failed for a day. Ask an operator to check the provider's account, key and limits, and to retry the dead letter.",
   TurnTimeout:
-    "Its turn took longer than allowed and was aborted; what its tools did until then stays. Ask for a smaller step, or ask an operator to raise TURN_TIMEOUT_MS.",
+    "Its turn took longer than allowed and was aborted. Changes that its tools made until then stay. Ask for a smaller step, or ask an operator to raise TURN_TIMEOUT_MS.",
   ConnectionLost:
     "The connection to the gateway broke while the agent worked. Ask again, or ask an operator to check the gateway's log for crashes.",
   TurnUnreadable:
-    "The gateway's answer could not be read. Ask an operator to check the gateway's version and what is between it and the runtime.",
+    "The gateway's answer could not be read. Ask an operator to check the gateway's version, and any proxy between it and the runtime.",
   UnknownAgent:
     "The gateway has not known the agent for a day. Ask an operator to add it to the gateway's configuration, and to retry the dead letter.",
   GatewayRestarted:
     "The gateway has kept restarting for a day. Ask an operator to check its log, and to retry the dead letter.",
   AttemptsSpent:
-    "The runtime itself stopped during its attempts. Ask an operator to look at the runtime's log, and to retry the dead letter."
+    "The runtime itself stopped during its attempts. Ask an operator to check the runtime's log, and to retry the dead letter."
 }
 
 /** How providers refuse a request that exceeds the model's context, and the gateway one that is too large. */

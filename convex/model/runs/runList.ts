@@ -183,7 +183,7 @@ export const runDetailsOf = async (
 ): Promise<Infer<typeof runDetails>> => {
   const row = await notificationOf(ctx, run)
   if (row === null || row.accountId !== accountId || row.agentId === undefined) {
-    throw refusal("not_found", "No notification of an agent in this account has this id: list its runs.")
+    throw refusal("not_found", "The account has no notification of an agent with this id. List its runs.")
   }
   const session = row.sessionId === undefined ? null : await ctx.db.get("sessions", row.sessionId)
   const isHeld = session?.lease?.run === row._id

@@ -67,14 +67,18 @@ export const liveRun = async (
 /** Fails with `forbidden` unless the run's agent has the flag. */
 export const mustHaveFlag = (run: Run, flag: keyof AgentFlags): void => {
   if (!run.flags[flag]) {
-    throw refusal("forbidden", `This agent lacks ${flag}: an owner or admin of the account can grant it.`, byPolicy)
+    throw refusal(
+      "forbidden",
+      `This agent does not have ${flag}. An owner or admin of the account can grant it.`,
+      byPolicy
+    )
   }
 }
 
 /** Fails with `forbidden` unless the run's agent is the orchestrator. */
 export const mustOrchestrate = (run: Run): void => {
   if (!run.agent.isOrchestrator)
-    throw refusal("forbidden", "Only the orchestrator may do this: ask it in the thread.", byPolicy)
+    throw refusal("forbidden", "Only the orchestrator may do this. Ask it in the thread.", byPolicy)
 }
 
 /**
@@ -88,6 +92,6 @@ export const mustActOn = (run: Run, task: Doc<"tasks">): void => {
     task.createdInRun === run.id ||
     (run.kind === "heartbeat" && task.assigneeIds.includes(run.agent._id))
   if (!isOwn) {
-    throw refusal("forbidden", "This run may not act on that task: only on its own, or on tasks it created.", byPolicy)
+    throw refusal("forbidden", "This run may act only on its own task and on tasks that it created.", byPolicy)
   }
 }

@@ -56,7 +56,11 @@ const postNote = async (ctx: MutationCtx, row: Notification, { actor, reason }: 
     `${actor.name} stopped the turn of ${await agentNameOf(ctx, row.agentId)}${reason === "" ? "." : `: ${reason}`}`,
     ...(shown.length === 0
       ? ["It had changed nothing here."]
-      : ["What it had already done stays:", ...(left > 0 ? [`- ${left} earlier changes`] : []), ...shown])
+      : [
+          "It had already made these changes, which stay:",
+          ...(left > 0 ? [`- ${left} earlier changes`] : []),
+          ...shown
+        ])
   ].join("\n")
   await postMessage(ctx, task, { content, kind: "note", run: { runId: row._id } }, origin)
 }
@@ -199,7 +203,7 @@ const workOf = async (ctx: MutationCtx, accountId: Id<"accounts">, run: string) 
   const agentId = ctx.db.normalizeId("agents", run.split(":")[0] ?? "")
   const heartbeat = agentId === null ? null : await heartbeatOf(ctx, agentId)
   if (heartbeat === null || heartbeat.accountId !== accountId) {
-    throw refusal("not_found", "The account has no such run: list its runs.")
+    throw refusal("not_found", "The account has no run with this id. List its runs.")
   }
   return { heartbeat }
 }
@@ -259,10 +263,10 @@ export const requeueStopped = async (
   actor: Actor
 ): Promise<void> => {
   const { row } = await workOf(ctx, accountId, run)
-  if (row?.outcome !== "stopped") throw refusal("conflict", "This run was not stopped: list the stopped runs.")
+  if (row?.outcome !== "stopped") throw refusal("conflict", "This run was not stopped. List the runs that ended.")
   const task = await ctx.db.get("tasks", row.taskId)
   if (task === null || task.status === "archived") {
-    throw refusal("invalid", "The task of this run is archived or gone: nothing can be done for it.")
+    throw refusal("invalid", "The task of this run was archived or deleted. The run cannot run again.")
   }
   const agent = await requeue(ctx, row)
   await recordActivity(ctx, {

@@ -18,9 +18,13 @@ export const bootRow = (
     .unique()
 
 const supersededBoot = () =>
-  refusal("conflict", "A later process runs with the same RUNTIME_ID: stop this one, or give each its own id.", {
-    reason: "superseded"
-  })
+  refusal(
+    "conflict",
+    "A later process runs with the same RUNTIME_ID. Stop this one, or give each its own RUNTIME_ID.",
+    {
+      reason: "superseded"
+    }
+  )
 
 /** The row of the current boot. Fails with `conflict` if another boot is current. Reads one row. */
 export const mustBeCurrentBoot = async (
@@ -33,7 +37,7 @@ export const mustBeCurrentBoot = async (
   if (row?.bootId === bootId) return row
   if (row?.formerBootIds.includes(bootId) === true) throw supersededBoot()
   const who = row === null ? "runtime" : "boot"
-  throw refusal("conflict", `This ${who} has not pulsed yet: call service/runtimes:pulse first.`, {
+  throw refusal("conflict", `This ${who} has not sent a pulse yet. Call service/runtimes:pulse first.`, {
     reason: "no_pulse"
   })
 }
@@ -47,7 +51,7 @@ export const claimingBoot = async (
 ): Promise<Doc<"boots">> => {
   const row = await mustBeCurrentBoot(ctx, accountId, runtimeId, bootId)
   if (!row.hasEnded) return row
-  throw refusal("conflict", "This boot has made its last claim: start the runtime again.", { reason: "ended" })
+  throw refusal("conflict", "This boot has made its last claim. Start the runtime again.", { reason: "ended" })
 }
 
 /**

@@ -117,7 +117,7 @@ export const lastCommandOf = async (
 export const endRestarts = async (ctx: MutationCtx, accountId: Id<"accounts">, runtimeId: string): Promise<void> => {
   for (const command of await openCommands(ctx, accountId, runtimeId)) {
     if (command.kind !== "restart") continue
-    const message = "The runtime has started since."
+    const message = "The runtime has started since then."
     await ctx.db.patch("runtimeCommands", command._id, { state: "success", isOpen: false, message })
   }
 }
@@ -137,7 +137,7 @@ const commandOf = async (ctx: MutationCtx, accountId: Id<"accounts">, args: Ackn
   const id = ctx.db.normalizeId("runtimeCommands", args.command)
   const command = id === null ? null : await ctx.db.get("runtimeCommands", id)
   if (command === null || command.accountId !== accountId || command.runtimeId !== args.runtimeId) {
-    throw refusal("not_found", "No such command for this runtime: read service/runtimes:commands again.")
+    throw refusal("not_found", "This runtime has no command with this id. Read service/runtimes:commands again.")
   }
   return command
 }
@@ -175,7 +175,9 @@ export const acknowledgeCommand = async (
     case "taken": {
       if (command.takenBy === args.bootId) return
       if (command.state !== "pending") {
-        throw refusal("conflict", "This command was taken or replaced: do not act on it.", { reason: "taken" })
+        throw refusal("conflict", "Another boot took this command, or another command replaced it. Do not act on it.", {
+          reason: "taken"
+        })
       }
       const isRestart = command.kind === "restart"
       const now = Date.now()
@@ -230,7 +232,7 @@ export const timeOutCommand = async (ctx: MutationCtx, id: Id<"runtimeCommands">
   if (command === null || !command.isOpen) return
   const now = Date.now()
   if (command.state === "pending") {
-    await failCommand(ctx, command, "The runtime did not take it within a day.", "not taken within a day")
+    await failCommand(ctx, command, "The runtime did not take the command within a day.", "not taken within a day")
     return
   }
   const runtime = await runtimeRow(ctx, command.accountId, command.runtimeId)
@@ -248,5 +250,5 @@ export const timeOutCommand = async (ctx: MutationCtx, id: Id<"runtimeCommands">
       ? ""
       : ` The runtime last reported ${versions.runtime}${versions.openclaw === null ? "" : ` with OpenClaw ${versions.openclaw}`}.`
   const message = `No runtime of the target versions reported within ten minutes.${runs}`
-  await failCommand(ctx, command, message, "nothing was heard for ten minutes")
+  await failCommand(ctx, command, message, "no report for ten minutes")
 }

@@ -137,6 +137,6 @@ export const lapse = async (
     accountId: row.accountId,
     type: "runtime_status",
     actor: systemActor,
-    summary: `runtime ${cut(row.runtimeId, 100)} went silent and is taken for offline`
+    summary: `runtime ${cut(row.runtimeId, 100)} sent no pulse and is treated as offline`
   })
 }

@@ -24,7 +24,7 @@ export const linkPullRequest = async (
   actor: Actor
 ): Promise<{ changed: boolean; github: "queued" | "off" }> => {
   if (!(Number.isInteger(prNumber) && prNumber >= 1 && prNumber <= 1_000_000_000)) {
-    throw refusal("invalid", "The number of a pull request is a whole number from 1.")
+    throw refusal("invalid", "The number of a pull request is a whole number of 1 or more.")
   }
   const changed = task.prNumber !== prNumber
   if (changed) {

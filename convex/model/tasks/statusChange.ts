@@ -13,15 +13,15 @@ export const mustMayMove = (run: Run, task: Doc<"tasks">, to: TaskStatus): void 
   if (to === task.status) return
   const agent = { isOrchestrator: run.agent.isOrchestrator, flags: run.flags }
   if (to === "done" && run.kind === "heartbeat") {
-    throw refusal("forbidden", "A heartbeat does not end tasks: leave done to the review.", byPolicy)
+    throw refusal("forbidden", "A heartbeat cannot set done. Leave that to the review.", byPolicy)
   }
   if (to === "done" && task.status === "review" && !canAgentMarkDone(agent, task.status)) {
-    throw refusal("forbidden", "Only a reviewer or an agent with canMarkDone may set done: ask for a review.", byPolicy)
+    throw refusal("forbidden", "Only a reviewer or an agent with canMarkDone may set done. Ask for a review.", byPolicy)
   }
   const next = nextStatusesFor(agent, task.status, task.assigneeIds.length)
   if (!next.includes(to)) {
     const allowed = next.length === 0 ? "no other status" : next.join(", ")
-    throw refusal("invalid", `A task in ${task.status} cannot be set to ${to} by this agent: allowed is ${allowed}.`)
+    throw refusal("invalid", `A task in ${task.status} cannot be set to ${to} by this agent. Allowed: ${allowed}.`)
   }
 }
 

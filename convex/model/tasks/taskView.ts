@@ -70,7 +70,7 @@ export const toTaskView = async (
   known: ReadonlyArray<Doc<"agents">> = []
 ): Promise<TaskView> => {
   const [view] = await toTaskViews(ctx, [task], limits.description, known)
-  if (view === undefined) throw new Error("One task makes one view.")
+  if (view === undefined) throw new Error("A task has one view.")
   return view
 }
 
@@ -86,7 +86,7 @@ export const taskOf = async (
   const id = ctx.db.normalizeId("tasks", taskId)
   const task = id === null ? null : await ctx.db.get("tasks", id)
   if (task === null || task.accountId !== accountId) {
-    throw refusal("not_found", "No such task in this account: check the task id.")
+    throw refusal("not_found", "The account has no task with this id. Check the task id.")
   }
   return task
 }

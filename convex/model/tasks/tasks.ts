@@ -20,7 +20,7 @@ const maxLabels = 20
 
 const reload = async (ctx: Pick<QueryCtx, "db">, taskId: Id<"tasks">): Promise<Doc<"tasks">> => {
   const task = await ctx.db.get("tasks", taskId)
-  if (task === null) throw refusal("not_found", "The task is gone: nothing was changed.")
+  if (task === null) throw refusal("not_found", "The task was deleted. Nothing was changed.")
   return task
 }
 
@@ -70,14 +70,14 @@ export interface TaskFields {
 }
 
 const mustFit = (text: string, length: number, what: string): string => {
-  if (text.length > length) throw refusal("limit", `The ${what} is longer than ${length} characters: shorten it.`)
+  if (text.length > length) throw refusal("limit", `The ${what} is longer than ${length} characters. Shorten it.`)
   return text
 }
 
 /** Checks the fields and returns them as they are stored. Fails with `invalid` or `limit`. */
 const checkFields = (fields: TaskFields) => {
   const { title, description, priority, labels, dueDate } = fields
-  if (title !== undefined && title.trim() === "") throw refusal("invalid", "The title is empty: give one.")
+  if (title !== undefined && title.trim() === "") throw refusal("invalid", "The title is empty. Write a title.")
   if (priority !== undefined && !(Number.isInteger(priority) && priority >= 1 && priority <= 5)) {
     throw refusal("invalid", "The priority is not a whole number from 1 to 5.")
   }
@@ -85,7 +85,7 @@ const checkFields = (fields: TaskFields) => {
     throw refusal("invalid", "The due date is not a time in epoch milliseconds.")
   }
   if (labels !== undefined && labels.length > maxLabels) {
-    throw refusal("limit", `There are more than ${maxLabels} labels: remove some.`)
+    throw refusal("limit", `There are more than ${maxLabels} labels. Remove some.`)
   }
   return {
     ...(title === undefined ? {} : { title: mustFit(title.trim(), limits.title, "title") }),
@@ -151,7 +151,10 @@ export const updateTask = async (
 ): Promise<Doc<"tasks">> => {
   const change = checkFields(fields)
   if (change.labels !== undefined && change.labels.includes(orchestratorChatLabel) !== task.isOrchestratorChat) {
-    throw refusal("invalid", `The label ${orchestratorChatLabel} is set when a task is made and stays as it is.`)
+    throw refusal(
+      "invalid",
+      `The label ${orchestratorChatLabel} is set when the task is created and cannot be changed.`
+    )
   }
   // A call that arrives twice changes nothing the second time, so it adds one activity.
   const isOther = (name: keyof typeof change): boolean => JSON.stringify(change[name]) !== JSON.stringify(task[name])
@@ -188,14 +191,14 @@ export const assignTask = async (
 ): Promise<Doc<"tasks">> => {
   const wanted = [...new Map(assignees.map((agent) => [agent._id, agent])).values()]
   if (wanted.length > maxAssignees) {
-    throw refusal("limit", `A task has at most ${maxAssignees} assignees: name fewer.`)
+    throw refusal("limit", `A task has at most ${maxAssignees} assignees. Name fewer.`)
   }
   const added = wanted.filter((agent) => !task.assigneeIds.includes(agent._id))
   const removed = task.assigneeIds.filter((id) => !wanted.some((agent) => agent._id === id))
   if (added.length === 0 && removed.length === 0) return task
-  if (task.status === "archived") throw refusal("invalid", "An archived task cannot be assigned: make a new one.")
+  if (task.status === "archived") throw refusal("invalid", "An archived task cannot be assigned. Create a new one.")
   if (wanted.length === 0 && needsAssignee(task.status) && task.status !== "assigned") {
-    throw refusal("invalid", `A task in ${task.status} needs an assignee: name another, or block the task first.`)
+    throw refusal("invalid", `A task in ${task.status} needs an assignee. Name another one, or block the task first.`)
   }
   let status = task.status
   if (status === "inbox") status = "assigned"
@@ -207,7 +210,7 @@ export const assignTask = async (
     type: "task_assigned",
     actor: origin.actor,
     taskId: task._id,
-    summary: wanted.length === 0 ? "nobody is assigned" : `assigned to ${wanted.map((agent) => agent.name).join(", ")}`
+    summary: wanted.length === 0 ? "no one is assigned" : `assigned to ${wanted.map((agent) => agent.name).join(", ")}`
   })
   await fanOutAssignment(ctx, saved, added, origin)
   return saved
@@ -242,12 +245,12 @@ export const moveTask = async (
   if (path === null) {
     const why =
       task.assigneeIds.length === 0 && pathTo(previousStatus, move.to) !== null
-        ? "the task has no assignee: assign it first"
-        : "the task's life has no such step: read its status again"
-    throw refusal("invalid", `A task cannot go from ${previousStatus} to ${move.to}: ${why}.`)
+        ? "The task has no assignee. Assign it first"
+        : "There is no such step. Read the task's status again"
+    throw refusal("invalid", `A task cannot go from ${previousStatus} to ${move.to}. ${why}.`)
   }
   if (move.to === "blocked" && reason === "") {
-    throw refusal("invalid", "A blocked task needs a reason: say what it waits for.")
+    throw refusal("invalid", "A blocked task needs a reason. Say what it waits for.")
   }
   if (move.to === "inbox") for (const agentId of task.assigneeIds) await unsubscribeAssignee(ctx, task._id, agentId)
   const saved = await saveTask(

@@ -49,7 +49,7 @@ export const documentOf = async (
   const id = ctx.db.normalizeId("documents", documentId)
   const document = id === null ? null : await ctx.db.get("documents", id)
   if (document === null || document.accountId !== accountId) {
-    throw refusal("not_found", "No such document in this account: list its documents.")
+    throw refusal("not_found", "The account has no document with this id. List its documents.")
   }
   return document
 }
@@ -80,12 +80,12 @@ export interface DocumentFields {
 }
 
 const checkFields = ({ title, content, type }: DocumentFields): DocumentFields => {
-  if (title.trim() === "") throw refusal("invalid", "The title is empty: give one.")
+  if (title.trim() === "") throw refusal("invalid", "The title is empty. Write a title.")
   if (title.length > maxTitleLength) {
-    throw refusal("limit", `The title is longer than ${maxTitleLength} characters: shorten it.`)
+    throw refusal("limit", `The title is longer than ${maxTitleLength} characters. Shorten it.`)
   }
   if (content.length > maxContentLength) {
-    throw refusal("limit", `The content is longer than ${maxContentLength} characters: split the document.`)
+    throw refusal("limit", `The content is longer than ${maxContentLength} characters. Split the document.`)
   }
   return { title: title.trim(), content, type }
 }

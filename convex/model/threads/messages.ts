@@ -50,7 +50,7 @@ const storeAsDocument = async (
     },
     { actor: by, taskId: task._id }
   )
-  return `This message has ${content.length} characters, more than a thread holds. It is the task's document ${documentId}.`
+  return `This message has ${content.length} characters, which is too long for a thread. It was saved as the task's document ${documentId}.`
 }
 
 /** The message with its content cut to `length` characters. */

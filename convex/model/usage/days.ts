@@ -31,6 +31,6 @@ export const checkTimeZone = (timeZone: string): void => {
   try {
     dayIn(timeZone, 0)
   } catch {
-    throw refusal("invalid", "timeZone is not the name of a time zone: give one like Europe/Berlin or UTC.")
+    throw refusal("invalid", "timeZone is not the name of a time zone. Use a name like Europe/Berlin or UTC.")
   }
 }

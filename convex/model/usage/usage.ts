@@ -24,13 +24,14 @@ const maxPrice = 10_000
  * prices.
  */
 export const checkPrices = (prices: Doc<"accounts">["prices"]): void => {
-  if (prices.length > maxPrices) throw refusal("limit", `An account has prices of at most ${maxPrices} models.`)
+  if (prices.length > maxPrices)
+    throw refusal("limit", `An account has prices of at most ${maxPrices} models. Remove some.`)
   for (const { model, price } of prices) {
     if (model.trim() === "" || prices.filter((each) => each.model === model).length > 1) {
-      throw refusal("invalid", "Name each model once, and * for all others.")
+      throw refusal("invalid", "A model has no name or is named twice. Name each model once, and * for all others.")
     }
     if (!Object.values(price).every((dollars) => dollars >= 0 && dollars <= maxPrice)) {
-      throw refusal("invalid", `A price is 0 to ${maxPrice} dollars per million tokens: correct that of ${model}.`)
+      throw refusal("invalid", `A price is 0 to ${maxPrice} dollars per million tokens. Correct the price of ${model}.`)
     }
   }
 }
