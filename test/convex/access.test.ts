@@ -6,7 +6,7 @@ import { codeOf, seededPlane } from "./controlPlane.ts"
 
 const root = join(import.meta.dirname, "../../convex")
 
-/** Every public function of a room, as `file:name` with its registration. */
+/** Every public function of a folder, as `file:name` with its registration. */
 const functionsOf = async (room: "service" | "app") => {
   const found: Array<{ path: string; call: any; kind: "query" | "mutation"; args: Record<string, any>; returns: any }> =
     []
@@ -26,7 +26,7 @@ const functionsOf = async (room: "service" | "app") => {
   return found
 }
 
-/** Some value that the validator lets pass. */
+/** A value that the validator accepts. */
 const sample = (type: any): unknown => {
   switch (type.type) {
     case "string":
@@ -57,7 +57,7 @@ const sample = (type: any): unknown => {
 const samplesOf = (args: Record<string, any>) => sample({ type: "object", value: args }) as Record<string, unknown>
 
 describe("every service function", () => {
-  it("takes account and token, says what it returns, and refuses the wrong ones before anything else", async () => {
+  it("takes account and token, declares its answer, and refuses wrong credentials before anything else", async () => {
     const plane = await seededPlane()
     const other = await plane.secondAccount()
     const revoked = await plane.asPerson(api.app.tokens.provision, { label: "old" })
@@ -83,7 +83,7 @@ describe("every service function", () => {
     }
   }, 60_000)
 
-  it("accepts each of several live tokens, so that one can replace the other", async () => {
+  it("accepts several live tokens, so that one can replace another", async () => {
     const plane = await seededPlane()
     const second = await plane.asPerson(api.app.tokens.provision, {})
     const list = (serviceToken: string) =>
@@ -92,7 +92,7 @@ describe("every service function", () => {
     expect((await list(second.serviceToken)).agents).toHaveLength(3)
   })
 
-  it("has no secret to lose: only hashes are stored", async () => {
+  it("stores only hashes of tokens", async () => {
     const plane = await seededPlane()
     const secret = plane.serviceToken.slice(-64)
     const stored = await plane.t.run(async (ctx) => JSON.stringify(await ctx.db.query("serviceTokens").collect()))
@@ -105,7 +105,7 @@ describe("every service function", () => {
 })
 
 describe("every app function", () => {
-  it("refuses who is not signed in, and who is no member of the account", async () => {
+  it("refuses callers who are not signed in or not members of the account", async () => {
     const plane = await seededPlane()
     const stranger = plane.t.withIdentity({ subject: "eve", name: "Eve" })
     const open = ["app/accounts:create", "app/accounts:list"]
@@ -155,7 +155,7 @@ describe("every app function", () => {
     }
   })
 
-  it("keeps owners in the hands of owners", async () => {
+  it("lets only owners change owners", async () => {
     const plane = await seededPlane()
     const identity = async (subject: string) =>
       (await plane.t.run(async (ctx) => ctx.db.query("members").first()))?.tokenIdentifier.replace("ana", subject) ?? ""

@@ -13,7 +13,7 @@ import { blocksIn } from "../documentCommands.ts"
 const run = promisify(execFile)
 const root = join(import.meta.dirname, "../..")
 
-/** A product's folder with functions of its own, to which ours are added step by step as the page says. */
+/** A product's folder with its own functions, to which the control plane is added step by step as the page says. */
 const build = async (product: string): Promise<void> => {
   const convex = join(product, "convex")
   await mkdir(convex)
@@ -45,7 +45,7 @@ export const add = mutation({
   await run(process.execPath, args, { cwd: product, timeout: 25_000 })
 }
 
-it.live("the functions of convex/ work next to those of a product, added as docs/control-plane.md says", () =>
+it.live("the functions of convex/ work next to a product's own, added as docs/control-plane.md says", () =>
   Effect.gen(function* () {
     const product = yield* Effect.acquireRelease(
       Effect.promise(() => mkdtemp(join(tmpdir(), "mission-control-product-"))),

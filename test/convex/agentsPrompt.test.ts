@@ -15,7 +15,7 @@ const limits = { maxAttempts: 8, silenceLimit: 3 }
 
 const decodeRun = Schema.decodeUnknownSync(Schema.Union([NotificationRun, HeartbeatRun]))
 
-/** Claims the engineer's due run; deliveries of other agents end without a turn. */
+/** Claims the engineer's due run. Deliveries of other agents end without a turn. */
 const engineersRun = async (plane: Plane, heartbeatLimit = 0): Promise<NotificationRun | HeartbeatRun> => {
   const { runs } = await plane.take({ heartbeatLimit })
   const own: Array<unknown> = []
@@ -26,7 +26,7 @@ const engineersRun = async (plane: Plane, heartbeatLimit = 0): Promise<Notificat
   return decodeRun(only(own))
 }
 
-/** Ids in their order, so that the page does not change with what else the control plane stores. */
+/** Numbers the ids in order, so that the page does not depend on what else the control plane stores. */
 const names = new Map<string, string>()
 const nameFor = (id: string, table: string): string => {
   const number = [...names.values()].filter((name) => name.startsWith(table)).length + 1
@@ -42,7 +42,7 @@ const promptOf = (run: NotificationRun | HeartbeatRun) => {
       : planHeartbeat(run, { now: Date.now(), skipsIdle: true })
   if (!("prompt" in plan)) throw new Error(`no turn: ${plan._tag}`)
   const prompt = plan.prompt({})
-  // The mark is random, and so is the moment of an agent's first heartbeat.
+  // The mark and the time of an agent's first heartbeat are random.
   const moment = run.kind === "heartbeat" ? String(run.context.heartbeat.dueAt) : ""
   const shown = (text: string) =>
     text
@@ -145,7 +145,7 @@ ${block(heartbeatPrompt.input)}
 }
 
 describe("docs/agents-prompt.md", () => {
-  it("shows the prompts of today: run this test with --update to write them", async () => {
+  it("shows the current prompts (run this test with --update to write them)", async () => {
     await expect(await page()).toMatchFileSnapshot("../../docs/agents-prompt.md")
   })
 })

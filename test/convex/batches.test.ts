@@ -15,10 +15,10 @@ afterEach(() => {
 
 const finishBatches = (plane: Plane) => plane.t.finishAllScheduledFunctions(() => vi.advanceTimersByTime(1))
 
-describe("an agent that is removed with many tasks", () => {
+describe("the removal of an agent with many tasks", () => {
   const taskCount = 35
 
-  /** An account with a session per task, where the engineer has tasks, some of them in progress and one shared. */
+  /** An account with a session per task, in which the engineer has tasks, some of them in progress and one shared. */
   const scene = async () => {
     const plane = await seededPlane({ sessionScope: "task" })
     for (let index = 0; index < taskCount; index += 1) {
@@ -45,7 +45,7 @@ describe("an agent that is removed with many tasks", () => {
       }
     })
 
-  it("is off the roster at once, and its rows and tasks follow in batches", async () => {
+  it("takes it off the roster at once and cleans up its rows and tasks in batches", async () => {
     const plane = await scene()
     await plane.asPerson(api.app.agents.remove, { agentId: plane.engineer })
     expect((await plane.query(api.service.agents.list, {})).agents.map((agent) => agent.slug)).toEqual(["lead", "qa"])
@@ -57,7 +57,7 @@ describe("an agent that is removed with many tasks", () => {
     expect(await statuses(plane)).toEqual({ in_progress: 1, blocked: 19, inbox: 15 })
   })
 
-  it("leaves the other assignees in their order", async () => {
+  it("keeps the order of the other assignees", async () => {
     const plane = await seededPlane()
     const assigneeIds = [plane.qa, plane.engineer, plane.lead]
     const { taskId } = await plane.asPerson(api.app.tasks.create, { title: "T", assigneeIds })
@@ -66,7 +66,7 @@ describe("an agent that is removed with many tasks", () => {
     expect(task.assignees.map((agent) => agent.slug)).toEqual(["qa", "lead"])
   })
 
-  it("may be followed by the other assignee before its batches have ended", async () => {
+  it("may overlap with the removal of the other assignee", async () => {
     const plane = await scene()
     await plane.asPerson(api.app.agents.remove, { agentId: plane.engineer })
     await plane.asPerson(api.app.agents.remove, { agentId: plane.qa })
@@ -75,7 +75,7 @@ describe("an agent that is removed with many tasks", () => {
     expect(await statuses(plane)).toEqual({ blocked: 20, inbox: 15 })
   })
 
-  it("is removed in transactions far below the limit of read intervals", async () => {
+  it("stays far below the limit of read intervals in each transaction", async () => {
     const plane = await scene()
     const removal = await footprintOf(plane, async (ctx, accountId) => {
       const actor = { type: "person" as const, id: plane.memberId, name: "Ana", slug: null }
@@ -85,8 +85,8 @@ describe("an agent that is removed with many tasks", () => {
   })
 })
 
-describe("a member who is removed with many subscriptions", () => {
-  it("loses them in batches", async () => {
+describe("the removal of a member with many subscriptions", () => {
+  it("deletes them in batches", async () => {
     const plane = await seededPlane()
     const { taskId } = await plane.asPerson(api.app.tasks.create, { title: "T" })
     const { memberId } = await plane.asPerson(api.app.members.add, {
@@ -129,7 +129,7 @@ describe("a boot whose predecessor held many leases", () => {
     return plane
   }
 
-  it("frees all of them with its first pulse, in one bounded transaction", async () => {
+  it("releases all of them with its first pulse, in one bounded transaction", async () => {
     const plane = await scene()
     expect((await plane.pulse("r1", "b2")).releasedLeases).toBe(25)
     expect(plane.usage().readIntervals).toBeLessThan(500)

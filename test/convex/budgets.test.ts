@@ -4,7 +4,7 @@ import { afterEach, beforeEach, expect, vi } from "vitest"
 import { api } from "../../convex/_generated/api.js"
 import { fenceOf, only, seededPlane } from "./controlPlane.ts"
 
-// Effect's own timers stay real.
+// Keeps Effect's timers real.
 beforeEach(() => {
   vi.useFakeTimers({ now: new Date("2026-01-05T10:00:00Z"), toFake: ["Date"] })
 })
@@ -14,12 +14,12 @@ afterEach(() => {
 
 const { service } = api
 
-/** How an attempt can end that does not end its notification by itself. */
+/** The ways in which an attempt can end without ending its notification. */
 const End = Schema.Literals(["own failure", "silence", "shared failure", "drain", "crash"])
 const Budget = Schema.Int.check(Schema.isBetween({ minimum: 1, maximum: 5 }))
 const History = Schema.Array(End).check(Schema.isMinLength(3), Schema.isMaxLength(14))
 
-/** One assignment through this history, each call made twice; what is stored afterwards must be as expected. */
+/** Runs one assignment through this history, with each call made twice, and checks what is stored afterwards. */
 const live = async (maxAttempts: number, silenceLimit: number, history: ReadonlyArray<typeof End.Type>) => {
   const plane = await seededPlane()
   const { taskId } = await plane.asPerson(api.app.tasks.create, { title: "T", assigneeIds: [plane.engineer] })
@@ -85,7 +85,7 @@ const live = async (maxAttempts: number, silenceLimit: number, history: Readonly
   expect(letters).toHaveLength(expected.state === "dead" ? 1 : 0)
 }
 
-describe("the budgets of attempts and of silences", () => {
+describe("the budgets of attempts and silences", () => {
   it.effect.prop(
     "hold for any history whose every call arrives twice, and end in one fallback and at most one dead letter",
     { maxAttempts: Budget, silenceLimit: Budget, history: History },

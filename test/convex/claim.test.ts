@@ -37,7 +37,7 @@ describe("a claim", () => {
     expect(contextOf(run)).toMatchObject({ notification: { id: run.id, type: "assignment" }, task: { id: taskId } })
   })
 
-  it("never takes a session twice: an agent has one run at a time", async () => {
+  it("never leases a session twice: an agent has one run at a time", async () => {
     const plane = await seededPlane()
     await makeTask(plane, [plane.engineer])
     await makeTask(plane, [plane.engineer])
@@ -47,7 +47,7 @@ describe("a claim", () => {
     expect((await plane.take()).runs).toHaveLength(1)
   })
 
-  it("takes a session per task where the account says so", async () => {
+  it("leases a session per task if the account's scope is task", async () => {
     const plane = await seededPlane({ sessionScope: "task" })
     const one = await makeTask(plane, [plane.engineer])
     await makeTask(plane, [plane.engineer])
@@ -57,7 +57,7 @@ describe("a claim", () => {
     expect(contextOf(first(runs)).sessionKey).toBe(sessionKey)
   })
 
-  it("takes at most `limit` runs and reports that there are more", async () => {
+  it("leases at most `limit` runs and reports that there are more", async () => {
     const plane = await seededPlane()
     await makeTask(plane, [plane.engineer, plane.qa, plane.lead])
     const two = await plane.take({ limit: 2 })
@@ -66,7 +66,7 @@ describe("a claim", () => {
     expect([one.runs.length, one.hasMore]).toEqual([1, false])
   })
 
-  it("takes nothing while the account is paused", async () => {
+  it("leases nothing while the account is paused", async () => {
     const plane = await seededPlane()
     await makeTask(plane, [plane.engineer])
     await plane.asPerson(api.app.runtimes.pause, {})
@@ -75,7 +75,7 @@ describe("a claim", () => {
     expect((await plane.take()).runs).toHaveLength(1)
   })
 
-  it("is refused to a boot that never pulsed and to an earlier boot", async () => {
+  it("is refused for a boot that sent no pulse and for an earlier boot", async () => {
     const plane = await seededPlane()
     expect(await refusalOf(plane.claim({ runtimeId: "unknown" }))).toMatchObject({
       code: "conflict",
@@ -98,7 +98,7 @@ describe("a claim", () => {
     ["maxAttempts", { maxAttempts: 0 }, "invalid"],
     ["number", { number: 0 }, "invalid"],
     ["held", { held: Array.from({ length: 201 }, () => ({ session: "s", epoch: 1 })) }, "limit"]
-  ])("refuses a %s out of range", async (_, more, code) => {
+  ])("refuses a %s that is out of range", async (_, more, code) => {
     const plane = await seededPlane()
     expect(await codeOf(plane.claim(more))).toBe(code)
   })
@@ -133,7 +133,7 @@ describe("a claim", () => {
 })
 
 describe("the order of claims", () => {
-  /** The runs of one agent's session in the order in which they are taken, each ended at once. */
+  /** The runs of one agent's session in the order in which they are claimed. Each ends at once. */
   const drain = async (plane: Plane) => {
     const types: Array<string> = []
     for (;;) {
@@ -167,7 +167,7 @@ describe("the order of claims", () => {
     expect(await drain(plane)).toEqual(["mention", "response_request", "assignment", "status_change"])
   })
 
-  it("takes older work first once its age is more than the head start", async () => {
+  it("leases older work first once its age exceeds the head start", async () => {
     const plane = await seededPlane()
     const moved = await workedOn(plane)
     await plane.asPerson(api.app.tasks.setStatus, { taskId: moved, status: "in_progress" })
@@ -176,7 +176,7 @@ describe("the order of claims", () => {
     expect(await drain(plane)).toEqual(["status_change", "mention"])
   })
 
-  it("takes the oldest of equal priority first, across agents", async () => {
+  it("leases the oldest work of equal priority first, across agents", async () => {
     const plane = await seededPlane()
     const tasks: Array<string> = []
     for (const agent of [plane.qa, plane.lead, plane.engineer]) {
@@ -188,7 +188,7 @@ describe("the order of claims", () => {
     expect(taken).toEqual(tasks)
   })
 
-  it("starves nothing: a status change has its turn while people keep writing", async () => {
+  it("starves nothing: a status change gets its turn while people keep writing", async () => {
     const plane = await seededPlane()
     const moved = await workedOn(plane)
     await plane.asPerson(api.app.tasks.setStatus, { taskId: moved, status: "in_progress" })
@@ -203,7 +203,7 @@ describe("the order of claims", () => {
     expect(taken.indexOf("status_change")).toBeGreaterThan(3)
   })
 
-  it("lets a retry hold up nothing, and takes it at its moment", async () => {
+  it("does not wait for a retry, and leases the retry when it is due", async () => {
     const plane = await seededPlane()
     const taskId = await workedOn(plane)
     await plane.post(taskId, "@engineer first")
@@ -230,8 +230,8 @@ describe("the order of claims", () => {
   })
 })
 
-describe("the next due moment", () => {
-  it("is the earliest of retries and of other runtimes' lease expiry, never of own leases", async () => {
+describe("the next due time", () => {
+  it("is the earliest of retries and of other runtimes' lease expiries, never of the process's own leases", async () => {
     const plane = await withoutHeartbeats(await seededPlane())
     await plane.pulse("r2", "c1")
     await makeTask(plane, [plane.engineer])
@@ -248,7 +248,7 @@ describe("the next due moment", () => {
     expect((await plane.pulse()).nextDueAt).toBeNull()
   })
 
-  it("is a heartbeat's where that comes first", async () => {
+  it("is a heartbeat's if that comes first", async () => {
     const plane = await seededPlane()
     const dueAts = await plane.t.run(async (ctx) =>
       (await ctx.db.query("heartbeats").collect()).map(({ at }) => at ?? 0)
@@ -256,7 +256,7 @@ describe("the next due moment", () => {
     expect((await plane.take()).nextDueAt).toBe(Math.min(...dueAts))
   })
 
-  it("lies in the future at a claim, and is now for a pulse that finds overdue work", async () => {
+  it("is in the future for a claim, and now for a pulse that finds overdue work", async () => {
     const plane = await withoutHeartbeats(await seededPlane())
     await makeTask(plane, [plane.engineer])
     pass(minute)
@@ -264,7 +264,7 @@ describe("the next due moment", () => {
     expect((await plane.take({ limit: 1 })).nextDueAt).toBeNull()
   })
 
-  it("comes with the age of the oldest ready notification", async () => {
+  it("comes with the time since which the oldest ready notification waits", async () => {
     const plane = await seededPlane()
     await makeTask(plane, [plane.engineer, plane.qa])
     const since = Date.now()
@@ -303,7 +303,7 @@ describe("work whose attempts are used up", () => {
     expect(await hasFallback(plane, taskId)).toBe(0)
   })
 
-  it("gives way to the session's next work in the same claim", async () => {
+  it("does not keep the session's next work from the same claim", async () => {
     const { claim, id, plane } = await usedUp()
     await makeTask(plane, [plane.engineer])
     const { runs, spent } = await claim()
@@ -317,7 +317,7 @@ describe("work whose attempts are used up", () => {
     expect(only((await claim()).runs)).toMatchObject({ id, attempt: 1 })
   })
 
-  it("ends in portions of fifty, and the claim reports that there are more", async () => {
+  it("becomes dead letters in batches of fifty, and the claim reports that there are more", async () => {
     const { claim, id, plane, taskId } = await usedUp()
     await plane.t.run(async (ctx) => {
       const row = await ctx.db.get("notifications", id as Id<"notifications">)
@@ -334,7 +334,7 @@ describe("work whose attempts are used up", () => {
 })
 
 describe("attempts", () => {
-  it("grow at the claim, are given back by a release, and are kept by a crash", async () => {
+  it("grow at the claim, shrink at a release, and stay after a crash", async () => {
     const plane = await seededPlane()
     await makeTask(plane, [plane.engineer])
     const run = await plane.takeOne()
@@ -362,7 +362,7 @@ describe("a suspect run", () => {
     return { plane, ids, claim: (more: object = {}) => plane.take({ bootId: "b3", ...more }) }
   }
 
-  it("is given to a process one at a time, and to another process at the same time", async () => {
+  it("is leased to a process one at a time, and to another process at the same time", async () => {
     const { claim, ids, plane } = await suspects(({ engineer, qa }) => [engineer, qa])
     const one = await claim()
     expect(one).toMatchObject({ runs: [{ id: ids[0], attempt: 3 }], hasMore: true })
@@ -371,13 +371,13 @@ describe("a suspect run", () => {
     expect(await plane.take({ runtimeId: "r2", bootId: "c1" })).toMatchObject({ runs: [{ id: ids[1] }] })
   })
 
-  it("follows when the process has ended the one before", async () => {
+  it("is leased once the process has ended the previous one", async () => {
     const { claim, ids, plane } = await suspects(({ engineer, qa }) => [engineer, qa])
     await complete(plane, only((await claim()).runs))
     expect(await claim()).toMatchObject({ runs: [{ id: ids[1] }], hasMore: false })
   })
 
-  it("lets others start next to it, also in a session whose suspect has to wait", async () => {
+  it("does not block other work, even in a session whose suspect run has to wait", async () => {
     const { claim, ids, plane } = await suspects(({ engineer, qa }) => [engineer, qa])
     await makeTask(plane, [plane.lead])
     const other = await makeTask(plane, [plane.qa])
@@ -388,13 +388,13 @@ describe("a suspect run", () => {
     expect(runs).toHaveLength(3)
   })
 
-  it("counts as the process's one while it is offered again", async () => {
+  it("counts as the process's suspect run while its lease is returned again", async () => {
     const { claim, ids } = await suspects(({ engineer, qa }) => [engineer, qa])
     await claim()
     expect((await claim({ held: [] })).runs.map(({ id }) => id)).toEqual([ids[0]])
   })
 
-  it("is no longer suspect once an attempt ended otherwise", async () => {
+  it("is no longer suspect once an attempt ended in another way", async () => {
     const { claim, ids, plane } = await suspects(({ engineer, qa }) => [engineer, qa])
     await fail(plane, only((await claim()).runs), { nextAttemptAt: Date.now() })
     expect((await claim()).runs.map(({ id }) => id).toSorted()).toEqual(ids.toSorted())
@@ -402,7 +402,7 @@ describe("a suspect run", () => {
 })
 
 describe("a broken context", () => {
-  it("is returned as broken, and disturbs no other run", async () => {
+  it("is returned as broken and does not affect other runs", async () => {
     const plane = await seededPlane()
     const taskId = await makeTask(plane)
     const { messageId } = await plane.post(taskId, "@lead please")
@@ -425,7 +425,7 @@ describe("a broken context", () => {
     }
   })
 
-  it("is whole while one of its events' messages is left", async () => {
+  it("is not broken while one of its events' messages exists", async () => {
     const plane = await seededPlane()
     const taskId = await makeTask(plane)
     const { messageId } = await plane.post(taskId, "@engineer one")
@@ -439,7 +439,7 @@ describe("a broken context", () => {
     ["account", "account_missing"],
     ["agent", "agent_missing"],
     ["task", "task_missing"]
-  ])("of a missing %s is ended as skipped, and its session is free", async (what, broken) => {
+  ])("with a missing %s is ended as skipped, and its session is free", async (what, broken) => {
     const plane = await seededPlane()
     await plane.post(await makeTask(plane), "@engineer please")
     const row = await plane.t.run(async (ctx) => first(await ctx.db.query("notifications").collect()))
@@ -455,7 +455,7 @@ describe("a broken context", () => {
     expect(session?.lease).toBeUndefined()
   })
 
-  it("of a notification that was deleted under its lease frees the session when the lease ends", async () => {
+  it("of a notification that was deleted during its lease frees the session when the lease ends", async () => {
     const plane = await seededPlane()
     await plane.pulse("r2", "c1")
     await makeTask(plane, [plane.engineer])
@@ -466,7 +466,7 @@ describe("a broken context", () => {
     expect((await plane.take({ runtimeId: "r2", bootId: "c1" })).runs).toHaveLength(1)
   })
 
-  it("of a missing task ends with its outcome and no message", async () => {
+  it("of a missing task ends with its outcome and posts no message", async () => {
     const plane = await seededPlane()
     const taskId = await makeTask(plane, [plane.engineer])
     const run = await plane.takeOne()

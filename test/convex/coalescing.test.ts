@@ -21,7 +21,7 @@ import {
 
 stopTime()
 
-/** Lets an agent write into the task, `hops` turns away from a person. */
+/** Posts a message of an agent in the task, `hops` turns after a person's. */
 const say = (plane: Plane, taskId: string, agentId: string, content: string, hops = 1) =>
   plane.t.run(async (context) => {
     const ctx = context as never as Parameters<typeof postMessage>[0]
@@ -48,14 +48,14 @@ const scene = async () => {
   return { plane, taskId, engineers }
 }
 
-/** Claims for all, and answers the engineer's one run. */
+/** Claims for all agents and returns the engineer's only run. */
 const engineersRun = async (plane: Plane) => {
   const { runs } = await plane.take()
   return only(runs.filter((run) => contextOf(run).agent.slug === "engineer"))
 }
 
 describe("an event", () => {
-  it("joins the ready notification of the same agent and task that nobody has tried, a mention too", async () => {
+  it("joins the ready, never claimed notification of the same agent and task, even if it is a mention", async () => {
     const { engineers, plane, taskId } = await scene()
     await plane.post(taskId, "one")
     const [before] = await engineers()
@@ -78,7 +78,7 @@ describe("an event", () => {
     ])
   })
 
-  it("makes a notification of its own next to one that runs, or that was claimed before", async () => {
+  it("starts a new notification next to one that runs or was claimed before", async () => {
     const { engineers, plane, taskId } = await scene()
     await plane.post(taskId, "@engineer one")
     const run = await engineersRun(plane)
@@ -94,7 +94,7 @@ describe("an event", () => {
     ])
   })
 
-  it("makes a notification of its own next to a retry and a dead letter", async () => {
+  it("starts a new notification next to a retry and a dead letter", async () => {
     const { engineers, plane, taskId } = await scene()
     await plane.post(taskId, "@engineer one")
     await fail(plane, await engineersRun(plane), { nextAttemptAt: Date.now() + 60_000 })
@@ -108,7 +108,7 @@ describe("an event", () => {
     ])
   })
 
-  it("makes a notification of its own for another task, and for another agent", async () => {
+  it("starts a new notification for another task and for another agent", async () => {
     const { engineers, plane, taskId } = await scene()
     const other = await makeTask(plane)
     await plane.post(taskId, "@engineer one")
@@ -118,7 +118,7 @@ describe("an event", () => {
     expect((await rowsOf(plane, plane.qa, other)).map(({ events }) => events.length)).toEqual([1])
   })
 
-  it("makes a notification of its own next to one that holds fifty", async () => {
+  it("starts a new notification next to one with fifty events", async () => {
     const { engineers, plane, taskId } = await scene()
     for (let count = 0; count < 52; count += 1) await plane.post(taskId, `message ${count}`)
     expect((await engineers()).map(({ events }) => events.length)).toEqual([50, 2])
@@ -131,7 +131,7 @@ describe("an event", () => {
     ])
   })
 
-  it("of a person is told to a person alone each time", async () => {
+  it("from a person notifies each person separately", async () => {
     const { plane, taskId } = await scene()
     await plane.post(taskId, "I listen")
     await say(plane, taskId, plane.qa, "one")
@@ -145,7 +145,7 @@ describe("an event", () => {
 })
 
 describe("a notification", () => {
-  it("has the type, duty, hops and place of its events, derived again at each", async () => {
+  it("derives type, duty, hops and order from its events, again with each event", async () => {
     const { engineers, plane, taskId } = await scene()
     const derived = async () => {
       const { at, hops, isRequired, type } = only(await engineers())
@@ -165,7 +165,7 @@ describe("a notification", () => {
     expect(await derived()).toEqual({ type: "mention", hops: 0, isRequired: true, headStart: 300_000 })
   })
 
-  it("keeps the place of its oldest event, and since when it can be claimed", async () => {
+  it("keeps the order of its oldest event, and since when it can be claimed", async () => {
     const { engineers, plane, taskId } = await scene()
     await plane.post(taskId, "one")
     const { at, readyAt } = only(await engineers())
@@ -174,7 +174,7 @@ describe("a notification", () => {
     expect(only(await engineers())).toMatchObject({ at, readyAt })
   })
 
-  it("moves its session forward when an event with a greater head start joins", async () => {
+  it("moves its session forward when an event with a larger head start joins", async () => {
     const { engineers, plane, taskId } = await scene()
     await plane.asPerson(api.app.tasks.setStatus, { taskId, status: "in_progress" })
     pass(1_000)
@@ -185,7 +185,7 @@ describe("a notification", () => {
   })
 })
 
-describe("the verdicts of the policy", () => {
+describe("the policy's refusals", () => {
   /** A run with a person's message, a mention by an agent and a status change. */
   const threeEvents = async () => {
     const { plane, taskId } = await scene()
@@ -198,7 +198,7 @@ describe("the verdicts of the policy", () => {
   }
   const refusals = async (plane: Plane, id: string) => (await plane.row(id)).events.map(({ refusal }) => refusal)
 
-  it("are kept with the events, and a reply answers the strongest of those that were accepted", async () => {
+  it("are stored with the events, and a reply answers the highest-ranking accepted event", async () => {
     const { plane, run, taskId } = await threeEvents()
     const refused = [{ event: 2, reason: "agents may not ask" }]
     await complete(plane, run, { outcome: "replied", reply: "Hello.", refused })
@@ -219,7 +219,7 @@ describe("the verdicts of the policy", () => {
     expect((await plane.thread(taskId)).at(-1)).toMatchObject({ answersType: "thread_update" })
   })
 
-  it("leave a reply the strongest type where all are accepted", async () => {
+  it("leave a reply the highest-ranking type if all events are accepted", async () => {
     const { plane, run, taskId } = await threeEvents()
     await complete(plane, run, { outcome: "replied", reply: "Hello." })
     expect((await plane.thread(taskId)).at(-1)).toMatchObject({ answersType: "mention" })
@@ -238,7 +238,7 @@ describe("the verdicts of the policy", () => {
     })
   })
 
-  it("end silence without a fallback where no accepted event is owed an answer", async () => {
+  it("end silence without a fallback if no accepted event requires an answer", async () => {
     const { plane, run, taskId } = await threeEvents()
     const refused = [1, 2].map((event) => ({ event, reason: "no" }))
     expect((await silence(plane, run, { silenceLimit: 1, refused })).state).toBe("delivered")
@@ -246,13 +246,13 @@ describe("the verdicts of the policy", () => {
     expect((await plane.thread(taskId)).filter(({ kind }) => kind === "fallback")).toEqual([])
   })
 
-  it("are asked again at a retry: an attempt that did not end the notification keeps none", async () => {
+  it("are not kept by an attempt that did not end the notification", async () => {
     const { plane, run } = await threeEvents()
     await silence(plane, run, { refused: [{ event: 2, reason: "no" }] })
     expect(await refusals(plane, run.id)).toEqual([undefined, undefined, undefined])
   })
 
-  it("are cut, and ignore positions that do not exist", async () => {
+  it("are cut, and unknown indexes are ignored", async () => {
     const { plane, run } = await threeEvents()
     const refused = [
       { event: 0, reason: "x".repeat(2_000) },
@@ -290,7 +290,7 @@ describe("the events of a dead letter", () => {
     expect(contextOf(retried).events.map(({ message }) => message?.content)).toEqual(["one", "@engineer two"])
   })
 
-  it("are shown to people with their authors, messages and the retry's moment", async () => {
+  it("are shown to people with their authors, messages and the time of the retry", async () => {
     const { plane, taskId } = await scene()
     const { messageId } = await plane.post(taskId, "@engineer two")
     const run = await engineersRun(plane)

@@ -16,14 +16,14 @@ import {
 } from "./controlPlane.ts"
 import { footprintOf } from "./footprint.ts"
 
-/** The context of the engineer's run; whatever others have is claimed too. */
+/** The context of the engineer's run. Other agents' runs are claimed too. */
 const engineersContext = async (plane: Plane) => {
   const contexts = (await plane.take()).runs.map((run) => contextOf(run))
   return only(contexts.filter(({ agent }) => agent.slug === "engineer"))
 }
 
 describe("the context of a notification", () => {
-  it("holds who is asked, by whom, about what, and with whom", async () => {
+  it("contains the recipient, the author, the subject and the other agents", async () => {
     const plane = await seededPlane()
     const { taskId } = await plane.asPerson(api.app.tasks.create, {
       title: "Ship it",
@@ -70,7 +70,7 @@ describe("the context of a notification", () => {
     expect(context.mentionableAgents.map((agent) => agent.slug).toSorted()).toEqual(["lead", "qa"])
   })
 
-  it("of the orchestrator's chat holds briefing and overview, and of others' tasks neither", async () => {
+  it("of the orchestrator's chat contains briefing and overview; that of other tasks neither", async () => {
     const plane = await seededPlane()
     await plane.asPerson(api.app.accounts.configure, { briefing: "Be brief." })
     await plane.asPerson(api.app.tasks.create, { title: "Work", assigneeIds: [plane.qa] })
@@ -83,7 +83,7 @@ describe("the context of a notification", () => {
     ])
   })
 
-  it("cuts what is long, and says so", async () => {
+  it("cuts long texts and marks them as cut", async () => {
     const plane = await seededPlane()
     const { taskId } = await plane.asPerson(api.app.tasks.create, { title: "T" })
     await plane.asPerson(api.app.documents.upsert, { taskId, title: "D", content: "d".repeat(9_000), type: "note" })
@@ -97,7 +97,7 @@ describe("the context of a notification", () => {
     expect(context.documents[0]?.content).toHaveLength(4_000)
   })
 
-  it("brings the 25 messages before its request, however many the request itself holds", async () => {
+  it("contains the 25 messages before its request, however many the request has", async () => {
     const plane = await seededPlane()
     const { taskId } = await plane.asPerson(api.app.tasks.create, { title: "T" })
     for (let count = 0; count < 30; count += 1) await plane.post(taskId, `before ${count}`)
@@ -112,7 +112,7 @@ describe("the context of a notification", () => {
     ])
   })
 
-  it("of a hundred of the longest messages stays within a transaction's limits", async () => {
+  it("with a hundred messages of maximum length stays within a transaction's limits", async () => {
     const plane = await seededPlane()
     const { taskId } = await plane.asPerson(api.app.tasks.create, { title: "T", assigneeIds: [plane.engineer] })
     await complete(plane, await plane.takeOne())
@@ -128,7 +128,7 @@ describe("the context of a notification", () => {
     }
   })
 
-  it("of a dry run is that of the next attempt, and says why there is none", async () => {
+  it("of a dry run is that of the next attempt, or the reason why there is none", async () => {
     const plane = await seededPlane()
     const taskId = await makeTask(plane, [plane.engineer])
     const run = await plane.takeOne()
@@ -145,7 +145,7 @@ describe("the context of a notification", () => {
 })
 
 describe("the contexts of many notifications", () => {
-  it("of a roster with long texts stay within a transaction's limits", async () => {
+  it("with a roster of long texts stay within a transaction's limits", async () => {
     const plane = await seededPlane()
     const slugs = Array.from({ length: 40 }, (_, index) => `colleague-${index}`)
     for (const slug of slugs) {
@@ -166,7 +166,7 @@ describe("the contexts of many notifications", () => {
 })
 
 describe("retention", () => {
-  it("deletes what ended ninety days ago and its ledger, and keeps dead letters and pending work", async () => {
+  it("deletes what ended ninety days ago with its effects, and keeps dead letters and pending work", async () => {
     const plane = await seededPlane()
     const { taskId } = await plane.asPerson(api.app.tasks.create, { title: "T", assigneeIds: [plane.engineer] })
     const { id } = await plane.takeOne()
@@ -184,7 +184,7 @@ describe("retention", () => {
     expect(states).toEqual(["claimed", "dead", "dead", "delivered", "discarded"])
   })
 
-  it("forgets runtimes that were offline for seven days, with their boots", async () => {
+  it("deletes runtimes that were offline for seven days, with their boots", async () => {
     const plane = await seededPlane()
     await plane.claim()
     await plane.t.run(async (ctx) => {
@@ -216,7 +216,7 @@ describe("retention", () => {
     expect(left).toEqual({ runtimes: ["the-last", "last-week"], boots: ["r1"] })
   })
 
-  it("keeps what a run did for as long as the run may be tried again, whatever its age", async () => {
+  it("keeps the effects of a run while the run may be retried, whatever their age", async () => {
     vi.useFakeTimers({ now: new Date("2026-01-05T10:00:00Z") })
     try {
       const plane = await seededPlane()
@@ -266,7 +266,7 @@ describe("retention", () => {
     }
   })
 
-  it("goes on behind what it keeps, however much that is", async () => {
+  it("continues after rows that it keeps, however many there are", async () => {
     vi.useFakeTimers({ now: new Date("2026-01-05T10:00:00Z") })
     try {
       const plane = await seededPlane()

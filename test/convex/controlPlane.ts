@@ -19,7 +19,7 @@ const modules = Object.fromEntries(
   ])
 )
 
-/** A function's arguments without the token that the account under test adds. */
+/** A function's arguments without the token, which the account under test adds. */
 type Bare<F extends FunctionReference<any>> = Omit<FunctionArgs<F>, "accountId" | "serviceToken">
 export type ClaimArgs = Bare<typeof api.service.notifications.claim>
 export type ClaimAnswer = FunctionReturnType<typeof api.service.notifications.claim>
@@ -32,7 +32,7 @@ const meteredPlane = () => {
   return { t, metrics: countReadIntervals(internalsOf(t as never)) }
 }
 
-/** The control plane's own functions on an empty database, with production's limits. */
+/** The control plane's functions on an empty database, with production's limits. */
 export const emptyPlane = () => meteredPlane().t
 
 /** An account with an owner, a service token, a booted runtime and three agents: lead, engineer and qa. */
@@ -79,7 +79,7 @@ export const seededPlane = async (settings: { readonly sessionScope?: "agent" | 
   ).agentId
 
   let claims = 0
-  /** Claims under the next number, naming no lease; heartbeats only on request. */
+  /** Claims with the next number and without naming leases. Claims heartbeats only on request. */
   const claim = (more: Partial<ClaimArgs> = {}) =>
     mutate(api.service.notifications.claim, {
       protocol: PROTOCOL,
@@ -97,7 +97,7 @@ export const seededPlane = async (settings: { readonly sessionScope?: "agent" | 
       ...more
     })
   const leased = new Map<string, Array<NamedLease>>()
-  /** Claims as a process does that names every lease it got. Naming one that has ended means nothing. */
+  /** Claims like a process that names every lease it received. Naming one that has ended has no effect. */
   const take = async (more: Partial<ClaimArgs> = {}) => {
     const boot = `${more.runtimeId ?? "r1"} ${more.bootId ?? "b1"}`
     const held = leased.get(boot) ?? []
@@ -105,7 +105,7 @@ export const seededPlane = async (settings: { readonly sessionScope?: "agent" | 
     leased.set(boot, [...held, ...answer.runs.map(leaseOf)].slice(-200))
     return answer
   }
-  /** Takes the one run that is due. */
+  /** Claims the only due run. */
   const takeOne = async (more: Partial<ClaimArgs> = {}) => only((await take(more)).runs)
   const row = async (id: string) => {
     const found = await t.run((ctx) => ctx.db.get("notifications", id as Id<"notifications">))
@@ -116,7 +116,7 @@ export const seededPlane = async (settings: { readonly sessionScope?: "agent" | 
   const post = (taskId: string, content: string) => asPerson(api.app.messages.post, { taskId, content })
   const thread = (taskId: string) => seen(api.app.messages.list, { taskId })
   const notifications = (taskId?: string) => seen(api.app.notifications.list, taskId === undefined ? {} : { taskId })
-  /** Another person's account with a token of its own. */
+  /** Another person's account with its own token. */
   const secondAccount = async () => {
     const stranger = t.withIdentity({ subject: "mallory", name: "Mallory" })
     const made = await stranger.mutation(api.app.accounts.create, { name: "Other" })
@@ -157,26 +157,26 @@ export const seededPlane = async (settings: { readonly sessionScope?: "agent" | 
 }
 export type Plane = Awaited<ReturnType<typeof seededPlane>>
 
-/** The first of a list, which the test says is there. */
+/** The first item of a list that must not be empty. */
 export const first = <A>(items: ReadonlyArray<A>): A => {
   const [item] = items
   if (item === undefined) throw new Error("expected at least one")
   return item
 }
 
-/** The one item of a list, which the test says is there. */
+/** The only item of a list. */
 export const only = <A>(items: ReadonlyArray<A>): A => {
   if (items.length !== 1) throw new Error(`expected one, got ${items.length}`)
   return first(items)
 }
 
-/** What identifies a run. */
+/** The fields that identify a run. */
 export type Leased = Pick<Run, "id" | "session" | "epoch">
 
 /** The fence of a run. */
 export const fenceOf = ({ epoch, id, session }: Leased) => ({ run: id, session, epoch })
 
-/** A run's lease, as a process names it. */
+/** A run's lease as a process names it. */
 export const leaseOf = ({ epoch, session }: NamedLease): NamedLease => ({ session, epoch })
 
 /** The context of a notification's run. */
@@ -191,7 +191,7 @@ export const heartbeatOf = (run: Run): HeartbeatContext => {
   return run.context
 }
 
-/** Takes every agent's heartbeat away, where a test is about other moments. */
+/** Deletes every agent's heartbeat, for tests about other due times. */
 export const withoutHeartbeats = async (plane: Plane): Promise<Plane> => {
   await plane.t.run(async (ctx) => {
     for (const { _id } of await ctx.db.query("heartbeats").collect()) await ctx.db.delete("heartbeats", _id)
@@ -199,10 +199,10 @@ export const withoutHeartbeats = async (plane: Plane): Promise<Plane> => {
   return plane
 }
 
-/** What calls of runs say of their runtime's settings; updates wait for nothing. */
+/** The runtime's settings in calls of runs. Updates do not wait for quiet. */
 export const settings = { maxHops: 12, quietTimeMs: 0, quietLimitMs: 0 }
 
-/** Ends the run as skipped after an answered turn, unless told otherwise. */
+/** Ends the run after an answered turn, as skipped by default. */
 export const complete = (plane: Plane, run: Leased, more: object = {}) =>
   plane.mutate(api.service.notifications.complete, {
     ...fenceOf(run),
@@ -212,7 +212,7 @@ export const complete = (plane: Plane, run: Leased, more: object = {}) =>
     ...more
   })
 
-/** Ends the run's attempt as a failure of its own, for good unless told when the next attempt is due. */
+/** Ends the run's attempt with its own failure, for good unless the next attempt is given. */
 export const fail = (plane: Plane, run: Leased, more: object = {}) =>
   plane.mutate(api.service.notifications.fail, {
     ...fenceOf(run),
@@ -223,7 +223,7 @@ export const fail = (plane: Plane, run: Leased, more: object = {}) =>
     ...more
   })
 
-/** Ends the run's attempt as silence, to be retried at once unless told otherwise. */
+/** Ends the run's attempt as a silence, retried at once by default. */
 export const silence = (plane: Plane, run: Leased, more: object = {}) =>
   fail(plane, run, { class: "TurnSilent", error: "", silence: true, nextAttemptAt: Date.now(), ...more })
 
@@ -231,10 +231,10 @@ export const silence = (plane: Plane, run: Leased, more: object = {}) =>
 export const release = (plane: Plane, run: Leased, more: object = {}) =>
   plane.mutate(api.service.notifications.release, { ...fenceOf(run), ...more })
 
-/** What a report says of an attempt that noted no step. */
+/** The report of an attempt without steps. */
 export const noSteps = { isDelta: false, steps: [], stepsLeftOut: 0 }
 
-/** What an attempt reports that spent so many price-weighted tokens in one round. */
+/** The report of an attempt that spent this many price-weighted tokens in one round. */
 export const spent = (tokens: number) => ({
   inputTokens: tokens,
   outputTokens: 0,
@@ -252,18 +252,18 @@ export const spent = (tokens: number) => ({
 export const finish = (plane: Plane, run: Leased, more: object = {}) =>
   plane.mutate(api.service.agents.updateAgentHeartbeat, { ...fenceOf(run), settings, status: "ok", ...more })
 
-/** A task with these assignees; answers its id. */
+/** Creates a task with these assignees. Returns its id. */
 export const makeTask = async (plane: Plane, assigneeIds: ReadonlyArray<string> = [], title = "T") =>
   (await plane.asPerson(api.app.tasks.create, { title, assigneeIds: [...assigneeIds] })).taskId
 
-/** A task that the engineer is assigned to and has looked at, so that it hears of messages and nothing is due. */
+/** A task that the engineer is assigned to and has worked on, so that messages notify it and nothing is due. */
 export const workedOn = async (plane: Plane) => {
   const taskId = await makeTask(plane, [plane.engineer])
   await complete(plane, await plane.takeOne())
   return taskId
 }
 
-/** How a call was refused; null when it was not. Any other failure is the test's. */
+/** The refusal of a call; null if it succeeded. Rethrows any other failure. */
 export const refusalOf = async (
   call: Promise<unknown>
 ): Promise<{ readonly code: string; readonly reason?: string } | null> => {
@@ -276,5 +276,5 @@ export const refusalOf = async (
   }
 }
 
-/** The code with which a call was refused; null when it was not. */
+/** The code with which a call was refused; null if it succeeded. */
 export const codeOf = async (call: Promise<unknown>): Promise<string | null> => (await refusalOf(call))?.code ?? null

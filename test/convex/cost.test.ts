@@ -17,17 +17,17 @@ import {
 
 stopTime()
 
-/** Messages so far apart are not read again by a later turn. */
+/** A later turn does not read messages again that are this far apart. */
 const apart = 11_000
 
-/** What a call reads: documents, each patch included, and read intervals. */
+/** What a call reads: documents, including each patch, and read intervals. */
 const cost = async (plane: Plane, call: () => Promise<unknown>) => {
   await call()
   const { documentsRead: documents, readIntervals: intervals } = plane.usage()
   return { documents, intervals }
 }
 
-/** Delivered notifications, messages and activities of a long past, all of the same agent and task. */
+/** Adds old delivered notifications, messages and activities of one agent and task. */
 const addHistory = (plane: Plane, taskId: string, rows: number) =>
   plane.t.run(async (ctx) => {
     const template = await ctx.db.query("notifications").first()
@@ -45,7 +45,7 @@ const addHistory = (plane: Plane, taskId: string, rows: number) =>
     }
   })
 
-/** Ends all that is due. */
+/** Ends all due runs. */
 const settle = async (plane: Plane) => {
   for (;;) {
     const { runs } = await plane.take()
@@ -76,34 +76,37 @@ const worked = async ({ agents, messages }: { readonly agents: number; readonly 
   return { plane, taskId }
 }
 
-/** What each call of a lone delivery reads: the push, the claim and the completion, whose reply concerns one other. */
+/**
+ * What each call of a single delivery reads: the push, the claim and the completion, whose reply notifies one other
+ * agent.
+ */
 const loneDelivery = async (account: { readonly agents: number; readonly messages: number }) => {
   const { plane } = await worked(account)
   const push = await cost(plane, () => plane.wakes())
   const run = await plane.takeOne()
   const claim = plane.usage()
   const completion = await cost(plane, () => complete(plane, run, { outcome: "replied", reply: "Half way." }))
-  // What came before the session has seen.
+  // The session has seen the earlier messages.
   expect(contextOf(run).thread).toHaveLength(1)
   return { push, claim: { documents: claim.documentsRead, intervals: claim.readIntervals }, completion }
 }
 
-describe("a lone delivery", () => {
-  it("reads 45 documents with 5 agents, whatever the thread", async () => {
+describe("a single delivery", () => {
+  it("reads 45 documents with 5 agents, however long the thread is", async () => {
     const { claim, completion, push } = await loneDelivery({ agents: 5, messages: 25 })
-    // The token and the wakes of five agents; there is no recalled lease.
+    // The token and the wakes of five agents. There is no recalled lease.
     expect(push).toEqual({ documents: 6, intervals: 3 })
-    // Token, boot, session, notification, account, its budget, what the agent drew of it, 5 agents, owner, task,
-    // what was seen of it, 2 messages; boot, session, notification and what was seen again as they are
-    // written. The person's message has deleted the count of turns.
+    // Token, boot, session, notification, account, its budget, the agent's draw of it, 5 agents, owner, task, what was
+    // seen of it, 2 messages; boot, session, notification and what was seen again when they are written. The person's
+    // message has deleted the count of turns.
     expect(claim).toEqual({ documents: 21, intervals: 31 })
-    // Token, session, notification, task, agent, participant, orchestrator, 3 subscriptions, account; the orchestrator's
-    // session and wake; participant, notification and both sessions and the wake again as they are written. The orchestrator
-    // is not paused.
+    // Token, session, notification, task, agent, participant, orchestrator, 3 subscriptions, account; the
+    // orchestrator's session and wake; participant, notification, both sessions and the wake again when they are
+    // written. The orchestrator is not paused.
     expect(completion).toEqual({ documents: 18, intervals: 21 })
   })
 
-  it("reads as much in the completion with 20 agents, and one more in push and claim per agent", async () => {
+  it("reads the same in the completion with 20 agents, and one more per agent in push and claim", async () => {
     const few = await loneDelivery({ agents: 5, messages: 25 })
     const many = await loneDelivery({ agents: 20, messages: 25 })
     expect(many.completion).toEqual(few.completion)
@@ -111,7 +114,7 @@ describe("a lone delivery", () => {
     expect(many.push).toEqual({ ...few.push, documents: few.push.documents + 15 })
   })
 
-  it("reads 16 documents in a completion whose reply joins work that waits already", async () => {
+  it("reads 16 documents in a completion whose reply joins waiting work", async () => {
     const { plane, taskId } = await worked({ agents: 20, messages: 25 })
     const run = await plane.takeOne()
     await plane.post(taskId, "@lead are you there?")
@@ -147,27 +150,27 @@ const thirdDelivery = async (isCounted: boolean) => {
 }
 
 describe("usage and budgets", () => {
-  it("add 6 documents read to a delivery, two of them read again as they are written, and 2 written", async () => {
+  it("add 6 read documents to a delivery, two of them read again when written, and 2 written ones", async () => {
     const [counted, without] = [await thirdDelivery(true), await thirdDelivery(false)]
     const added = (call: "claim" | "end") => ({
       read: counted[call].read - without[call].read,
       written: counted[call].written - without[call].written
     })
-    // The budget, what the agent drew of it, and its sums.
+    // The budget, the agent's draw of it, and the agent's sums.
     expect(added("claim")).toEqual({ read: 3, written: 0 })
-    // The account, and the sums of agent and task, which are read again as they are written. The record of the
-    // attempt is written in any case.
+    // The account, and the sums of agent and task, which are read again when they are written. The attempt's record is
+    // always written.
     expect(added("end")).toEqual({ read: 3 + 2, written: 2 })
   })
 })
 
-describe("what a delivery costs", () => {
+describe("the cost of a delivery", () => {
   /** What one claim, one release, one failure and one completion read. */
   const measure = async (history: number) => {
     const plane = await seededPlane()
     const taskId = await makeTask(plane, [plane.engineer])
     for (let part = 0; part < history; part += 500) await addHistory(plane, taskId, 500)
-    // As many as a context reads of a thread, and more.
+    // More messages than a context reads of a thread.
     for (let index = 0; index < 30; index += 1) await plane.post(taskId, `before ${index}`)
     await settle(plane)
     for (let index = 0; index < 30; index += 1) await plane.post(taskId, `@engineer ${index}`)
@@ -185,7 +188,7 @@ describe("what a delivery costs", () => {
     expect(await measure(1_000)).toEqual(await measure(0))
   })
 
-  it("does not grow with what waits behind the work that is claimed", async () => {
+  it("does not grow with the work that waits behind the claimed work", async () => {
     const reads = async (waiting: number, sessionScope: "agent" | "task") => {
       const plane = await seededPlane({ sessionScope })
       for (let index = 0; index < waiting; index += 1) await makeTask(plane, [plane.engineer])

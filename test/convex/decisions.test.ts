@@ -16,7 +16,7 @@ import {
 stopTime()
 const { app, service } = api
 
-/** A live run of an agent on a task in progress; a person can act during it. */
+/** A live run of an agent on a task in progress, during which a person can act. */
 const during = async (slug: "lead" | "engineer" = "engineer") => {
   const plane = await withoutHeartbeats(await seededPlane())
   const taskId = await makeTask(plane, [plane[slug]])
@@ -42,7 +42,7 @@ const during = async (slug: "lead" | "engineer" = "engineer") => {
 const effectsOf = (plane: Plane) => plane.t.run((ctx) => ctx.db.query("effects").collect())
 
 describe("a person's decision during a turn", () => {
-  it("is not undone by the turn's task_status, which is told what holds and why", async () => {
+  it("is not undone by the turn's task_status, which returns the current status and the reason", async () => {
     const { person, plane, set, taskNow } = await during()
     await person("blocked")
     const answer = await set("in_progress")
@@ -50,11 +50,11 @@ describe("a person's decision during a turn", () => {
     expect(answer.reason).toMatch(/^Ana changed the status to blocked after your turn began/)
     expect(await taskNow()).toMatchObject({ status: "blocked", blockedReason: "wait for legal" })
     expect(await effectsOf(plane)).toEqual([])
-    // Asking again is no newer decision.
+    // Requesting a response again is not a newer decision.
     expect(await set("in_progress")).toMatchObject({ changed: false })
   })
 
-  it("holds also if it would have been refused anyway, or took the task back to what the turn was shown", async () => {
+  it("holds even if the change would have been refused anyway, or restores the status that the turn was shown", async () => {
     const { person, set, taskNow } = await during()
     await set("review")
     pass(minute)
@@ -81,7 +81,7 @@ describe("a person's decision during a turn", () => {
     })
   })
 
-  it("is known to a turn whose lease is offered again after it", async () => {
+  it("is known to a turn whose lease is returned again after it", async () => {
     const { person, plane, taskId } = await during()
     await person("blocked")
     pass(minute)
@@ -108,14 +108,14 @@ describe("a person's decision during a turn", () => {
     expect((await taskNow()).status).toBe("review")
   })
 
-  it("on a field is not undone by task_update, which then changes nothing at all", async () => {
+  it("on a field is not undone by task_update, which then changes nothing", async () => {
     const { plane, taskId, taskNow, update } = await during("lead")
     await plane.asPerson(app.tasks.update, { taskId, priority: 1 })
     const answer = await update({ priority: 4, title: "Renamed", status: "review" })
     expect(answer).toMatchObject({ status: "in_progress", previousStatus: "in_progress", changed: false })
     expect(answer.reason).toMatch(/^Ana changed the priority after your turn began/)
     expect(await taskNow()).toMatchObject({ priority: 1, title: "T", status: "in_progress" })
-    // What the person left alone may be changed, and so may what is asked for as it is.
+    // Fields that the person left alone may change, and so may fields that are set to their current value.
     expect(await update({ priority: 1, title: "Renamed" })).toMatchObject({ changed: true })
   })
 
@@ -137,7 +137,7 @@ describe("a person's decision during a turn", () => {
     expect((await taskNow()).status).toBe("review")
   })
 
-  it("to set the task back to assigned outlasts the reply, which else moves it on", async () => {
+  it("to set the task back to assigned holds after the reply, which otherwise sets in_progress", async () => {
     const { person, plane, run, taskNow } = await during()
     await person("blocked")
     await person("assigned")

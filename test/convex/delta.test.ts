@@ -21,18 +21,18 @@ import {
 
 stopTime()
 
-/** Lets the next row be created before the last one, as a deployment does. */
+/** Lets the next row have an earlier creation time than the last one, as a deployment may. */
 const forgetLastCreation = ({ t }: Plane) => {
   internalsOf(t as never).components[""]!.db._lastCreationTime = 0
 }
 
-/** A person's message, a second after what was before. */
+/** A person's message, a second after the previous one. */
 const post = (plane: Plane, taskId: string, content: string) => {
   pass(1_000)
   return plane.post(taskId, content)
 }
 
-/** A task on which the engineer has answered; the next claim is about the message "@engineer go on". */
+/** A task on which the engineer has answered. The next claim is about the message "@engineer go on". */
 const answered = async (plane: Plane, more: object = {}) => {
   const taskId = await makeTask(plane)
   await post(plane, taskId, "before")
@@ -41,7 +41,7 @@ const answered = async (plane: Plane, more: object = {}) => {
   return taskId
 }
 
-/** The engineer's run; what others have to do is done. */
+/** Returns the engineer's run and ends the runs of other agents. */
 const engineersRun = async (plane: Plane): Promise<Run> => {
   const { runs } = await plane.take()
   const isEngineers = (run: Run) => "context" in run && run.context.agent.slug === "engineer"
@@ -63,7 +63,7 @@ const sessionOf = (plane: Plane) =>
   })
 
 describe("the context of a second turn on a task", () => {
-  it("holds what is new, names the text that it builds on, and says what is unchanged", async () => {
+  it("contains what is new, names the text on which it builds, and lists what is unchanged", async () => {
     const plane = await seededPlane()
     const taskId = await makeTask(plane)
     await post(plane, taskId, "before")
@@ -80,7 +80,7 @@ describe("the context of a second turn on a task", () => {
     expect(contents(context)).toEqual(["came during the turn", "I begin.", "@engineer go on"])
   })
 
-  it("builds on the first text for as long as turns are answered", async () => {
+  it("builds on the first text while turns are answered", async () => {
     const plane = await seededPlane()
     const taskId = await answered(plane)
     for (let turn = 0; turn < 3; turn += 1) {
@@ -91,7 +91,7 @@ describe("the context of a second turn on a task", () => {
     }
   })
 
-  it("says which parts changed: the task, its documents, the agents", async () => {
+  it("shows which parts changed: the task, its documents, the agents", async () => {
     const plane = await seededPlane()
     const taskId = await answered(plane)
     const unchanged = async () => {
@@ -117,12 +117,12 @@ describe("the context of a second turn on a task", () => {
     expect(await unchanged()).toEqual(["task", "documents", "briefing", "tasks"])
   })
 
-  it("shows a message once that was committed late", async () => {
+  it("shows a message that was committed late once", async () => {
     const plane = await seededPlane()
     const taskId = await answered(plane)
     await post(plane, taskId, "@engineer the newest")
     const run = await engineersRun(plane)
-    // It began before that claim, is committed after it, and notifies nobody.
+    // It began before that claim, is committed after it, and notifies no one.
     pass(-9_000)
     forgetLastCreation(plane)
     await plane.t.run(async (ctx) => {
@@ -141,7 +141,7 @@ describe("the context of a second turn on a task", () => {
     expect(contents(await next(plane, taskId, "@engineer two"))).toEqual(["@engineer two"])
   })
 
-  it("holds everything if its message is as old as what the last turn saw", async () => {
+  it("contains everything if its message is as old as what the last turn saw", async () => {
     const plane = await seededPlane()
     const taskId = await answered(plane)
     await post(plane, taskId, "@engineer the newest")
@@ -160,7 +160,7 @@ describe("everything is sent again", () => {
     ["after a failed turn", (plane, run) => fail(plane, run, { nextAttemptAt: Date.now() })],
     ["after a silence", (plane, run) => silence(plane, run)],
     ["after a turn that was aborted", (plane, run) => release(plane, run)],
-    ["after a turn of which it is not known how it ended", (plane, run) => complete(plane, run, { turn: "failed" })],
+    ["after a turn with an unknown outcome", (plane, run) => complete(plane, run, { turn: "failed" })],
     ["after a crash", (plane) => plane.pulse("r1", "b2")]
   ]
   for (const [when, end] of endings) {
@@ -179,7 +179,7 @@ describe("everything is sent again", () => {
     })
   }
 
-  it("in another generation, after four hours, and once the gateway's history was seen to be shorter", async () => {
+  it("in another generation, after four hours, and once the gateway's history became shorter", async () => {
     const plane = await seededPlane()
     const taskId = await answered(plane)
     const turn = async (more: object = {}) => {
@@ -196,13 +196,13 @@ describe("everything is sent again", () => {
     pass(4 * hour + 1)
     expect(await turn({ requestTokens: { first: 10_000, least: 9_000 } })).toBe("full")
     expect(await turn({ requestTokens: { first: 9_500, least: 9_500 } })).toBe("delta")
-    // This turn shows it; the next one heeds it.
+    // This turn shows it, so the next one builds on it.
     expect(await turn({ requestTokens: { first: 8_000, least: 8_000 } })).toBe("delta")
     expect(await turn({ requestTokens: { first: 9_000, least: 9_000 } })).toBe("full")
     expect(await turn()).toBe("delta")
   })
 
-  it("not after an end that needed no turn", async () => {
+  it("but not after an outcome that needed no turn", async () => {
     const plane = await seededPlane()
     const taskId = await answered(plane)
     await post(plane, taskId, "@engineer go on")
@@ -214,14 +214,14 @@ describe("everything is sent again", () => {
     ])
   })
 
-  it("not for the same task in another session", async () => {
+  it("but not for the same task in another session", async () => {
     const plane = await seededPlane({ sessionScope: "task" })
     await answered(plane)
     const other = await makeTask(plane)
     expect(await next(plane, other)).toMatchObject({ delta: null })
   })
 
-  it("and what is of no more use is deleted daily", async () => {
+  it("and unused rows are deleted daily", async () => {
     const plane = await seededPlane()
     await answered(plane)
     const rows = () => plane.t.run((ctx) => ctx.db.query("seenTasks").collect())
@@ -232,14 +232,14 @@ describe("everything is sent again", () => {
     expect(await rows()).toHaveLength(0)
   })
 
-  it("and the session keeps how long its history is", async () => {
+  it("and the session stores how long its history is", async () => {
     const plane = await seededPlane()
     await answered(plane, { requestTokens: { first: 7_000, least: 6_000 } })
     expect(await sessionOf(plane)).toMatchObject({ historyTokens: 6_000 })
   })
 })
 
-/** What a text that shows everything would show of these messages, newest first, and the session's history does not hold. */
+/** The messages that a full text would show, newest first, and that the session's history does not contain. */
 const missing = (
   { events, task }: DeliveryContext,
   messages: ReadonlyArray<Doc<"messages">>,

@@ -15,7 +15,7 @@ const sources = async (): Promise<Array<string>> => {
 }
 
 describe("convex/", () => {
-  it("has the generated files that codegen makes of it, offline", async () => {
+  it("has the generated files that codegen writes offline", async () => {
     const copy = await mkdtemp(join(tmpdir(), "codegen-"))
     try {
       await cp(convex, join(copy, "convex"), { recursive: true })
@@ -39,7 +39,7 @@ describe("convex/", () => {
     }
   })
 
-  it("imports nothing that a deployment lacks: no module of Node, no test code, of src only the shared files", async () => {
+  it("imports nothing that a deployment lacks: no module of Node, no test code, and from src only the shared files", async () => {
     const allowed = [
       /^\.{1,2}\/[\w./]+\.(ts|js)$/,
       /^convex\/(server|values)$/,
@@ -67,7 +67,7 @@ describe("convex/", () => {
     expect([...shared].toSorted()).toEqual(files.map((name) => `shared/${name}`).toSorted())
   })
 
-  it("says of every public function who may call it and what it reads", async () => {
+  it("documents for every public function who may call it and what it reads", async () => {
     for (const path of await sources()) {
       if (!/^(service|app)\//.test(path)) continue
       const text = await readFile(join(convex, path), "utf8")

@@ -20,7 +20,7 @@ import {
 
 stopTime()
 
-/** A task whose assignment the engineer's session holds. */
+/** A task whose assignment the engineer's session has leased. */
 const assigned = async () => {
   const plane = await seededPlane()
   const taskId = await makeTask(plane, [plane.engineer], "Ship it")
@@ -29,7 +29,7 @@ const assigned = async () => {
   return { plane, taskId, run, id: run.id, status }
 }
 
-/** The same task, on which a status change without a duty to answer is held. */
+/** The same task with a leased status change, which requires no answer. */
 const passive = async () => {
   const { plane, run, taskId } = await assigned()
   await complete(plane, run)
@@ -51,7 +51,7 @@ describe("completing a run", () => {
     expect(sessions.filter(({ lease }) => lease !== undefined)).toEqual([])
   })
 
-  it("answers a repeated call as the first time and writes nothing more", async () => {
+  it("gives a repeated call the first answer and writes nothing more", async () => {
     const { plane, taskId, run } = await assigned()
     const end = { outcome: "replied", reply: "Once." }
     const answer = await complete(plane, run, end)
@@ -60,7 +60,7 @@ describe("completing a run", () => {
     expect(await codeOf(fail(plane, run))).toBe("lease_lost")
   })
 
-  it("answers a repeated call as the first time however many runs of the session ended since", async () => {
+  it("gives a repeated call the first answer however many runs of the session have ended since", async () => {
     const { plane, taskId, run } = await assigned()
     const end = { outcome: "replied", reply: "Once." }
     const answer = await complete(plane, run, end)
@@ -102,7 +102,7 @@ describe("completing a run", () => {
     expect(await status()).toBe("blocked")
   })
 
-  it("refuses a reply without text, and leaves the lease as it was", async () => {
+  it("refuses a reply without text, and keeps the lease", async () => {
     const { plane, run, id } = await assigned()
     expect(await codeOf(complete(plane, run, { outcome: "replied", reply: "  " }))).toBe("invalid")
     expect((await plane.row(id)).state).toBe("claimed")
@@ -114,7 +114,7 @@ describe("completing a run", () => {
     return await Promise.all(list.map(({ id }) => plane.seen(api.app.documents.get, { documentId: id })))
   }
 
-  it("keeps a reply beyond 100,000 characters as a document that the thread names, with its mentions", async () => {
+  it("stores a reply of more than 100,000 characters as a document that the thread names, with its mentions", async () => {
     const { plane, taskId, run } = await assigned()
     const reply = `${"😀".repeat(60_000)} @qa please look`
     await complete(plane, run, { outcome: "replied", reply })
@@ -127,7 +127,7 @@ describe("completing a run", () => {
     expect((await plane.take()).runs.map((each) => contextOf(each).agent.slug)).toContain("qa")
   })
 
-  it("cuts a reply that no document holds, never in the middle of a character", async () => {
+  it("cuts a reply that is too long for a document, never in the middle of a character", async () => {
     const { plane, taskId, run } = await assigned()
     await complete(plane, run, { outcome: "replied", reply: `x${"😀".repeat(110_000)}` })
     const [document] = await documentsOf(plane, taskId)
@@ -138,7 +138,7 @@ describe("completing a run", () => {
 })
 
 describe("failing a run", () => {
-  it("keeps the error and retries at the time given", async () => {
+  it("stores the error and retries at the given time", async () => {
     const { plane, run, id } = await assigned()
     const nextAttemptAt = Date.now() + 5_000
     expect((await fail(plane, run, { nextAttemptAt, error: "x".repeat(900) })).state).toBe("ready")
@@ -165,7 +165,7 @@ describe("failing a run", () => {
     ])
   })
 
-  it("names in the fallback why a day of shared failures or the silence limit ended it", async () => {
+  it("gives the reason in the fallback after a day of shared failures or at the silence limit", async () => {
     const dead = await assigned()
     const day = { class: "ProviderFailed", error: "429", nextAttemptAt: Date.now(), sharedLimitMs: -1 }
     expect((await release(dead.plane, dead.run, day)).state).toBe("dead")
@@ -196,14 +196,14 @@ describe("failing a run", () => {
     expect(await plane.thread(taskId)).toMatchObject([{ kind: "fallback" }])
   })
 
-  it("skips work without a duty to answer at the silence limit, without a message", async () => {
+  it("skips work that requires no answer at the silence limit, without a message", async () => {
     const { plane, run, taskId } = await passive()
     expect((await silence(plane, run, { silenceLimit: 1 })).state).toBe("delivered")
     expect((await plane.row(run.id)).outcome).toBe("skipped")
     expect(await plane.thread(taskId)).toEqual([])
   })
 
-  it("runs the retry in the next generation on request, and keeps that only if the retry completes", async () => {
+  it("runs the retry in the next generation on request, and keeps that generation only if the retry completes", async () => {
     const { plane, run } = await assigned()
     const generation = (each: typeof run) => [contextOf(each).generation, contextOf(each).sessionKey]
     const base = `agent:engineer:${plane.accountId}`.toLowerCase()
@@ -232,14 +232,14 @@ describe("releasing a run", () => {
     expect(await plane.takeOne()).toMatchObject({ id, attempt: 1, failures: 0 })
   })
 
-  it("answers a repeated call as the first time", async () => {
+  it("gives a repeated call the first answer", async () => {
     const { plane, run, id } = await assigned()
     const answer = await release(plane, run, { nextAttemptAt: Date.now() + 1_000, ...failing })
     expect(await release(plane, run, { nextAttemptAt: Date.now() + 1_000, ...failing })).toEqual(answer)
     expect(await plane.row(id)).toMatchObject({ failures: 1, attempts: 0 })
   })
 
-  it("keeps the start of a series of shared failures, which an own failure ends", async () => {
+  it("keeps the start of a series of shared failures, which the run's own failure ends", async () => {
     const { plane, run, id } = await assigned()
     const again = async () => release(plane, await plane.takeOne(), { nextAttemptAt: Date.now(), ...failing })
     const since = Date.now()
@@ -251,7 +251,7 @@ describe("releasing a run", () => {
     expect((await plane.row(id)).sharedSince).toBeUndefined()
   })
 
-  it("counts no time in which the gateway was unavailable: a failure without a limit ends the series", async () => {
+  it("does not count time in which the gateway was unavailable: a failure without a limit ends the series", async () => {
     const { plane, run, id } = await assigned()
     const unavailable = { class: "GatewayUnreachable", error: "ECONNREFUSED" }
     const end = (each: Leased, more: object) => release(plane, each, { nextAttemptAt: Date.now(), ...more })
@@ -272,7 +272,7 @@ describe("releasing a run", () => {
     expect((await endNext(failing)).state).toBe("dead")
   })
 
-  it("makes a dead letter after nothing but shared failures for longer than the limit", async () => {
+  it("makes a dead letter after only shared failures for longer than the limit", async () => {
     const { plane, taskId, run } = await assigned()
     const shared = { class: "ProviderFailed", sharedLimitMs: 60_000 }
     expect((await release(plane, run, { nextAttemptAt: Date.now(), ...shared })).state).toBe("ready")
@@ -286,7 +286,7 @@ describe("releasing a run", () => {
 })
 
 describe("a dead letter", () => {
-  it("is retried with a new budget, behind what is ready, and its fallback is not posted twice", async () => {
+  it("is retried with a new budget, behind ready work, and its fallback is not posted twice", async () => {
     const { plane, taskId, run, id } = await assigned()
     await fail(plane, run)
     pass(1_000)
@@ -367,7 +367,7 @@ describe("the fence", () => {
     expect(await everything(scene)).toEqual(before)
   })
 
-  it("refuses every write under the epoch of an earlier offer of the same lease", async () => {
+  it("refuses every write under an earlier epoch of the same lease", async () => {
     const scene = await assigned()
     await scene.plane.claim()
     const before = await everything(scene)
@@ -375,7 +375,7 @@ describe("the fence", () => {
     expect(await everything(scene)).toEqual(before)
   })
 
-  it("refuses every write in the name of another run than the one that is leased", async () => {
+  it("refuses every write for a run other than the leased one", async () => {
     const scene = await assigned()
     const taskId = await makeTask(scene.plane, [scene.plane.qa])
     const { id } = await scene.plane.takeOne()
@@ -385,7 +385,7 @@ describe("the fence", () => {
     expect(await everything(scene)).toEqual(before)
   })
 
-  it("knows no session of another account, and none that does not exist", async () => {
+  it("refuses sessions of other accounts and unknown sessions", async () => {
     const { plane, run } = await assigned()
     const other = await plane.secondAccount()
     const end = { outcome: "skipped" as const, turn: "none" as const, settings }

@@ -4,7 +4,7 @@ import type { TurnFailure } from "../../src/domain/delivery/TurnFailure.ts"
 
 const of = (kind: string, message = "") => fallbackMessage("Engineer", "mention", { class: kind, message })
 
-/** What the text must name, for every class of a turn's failure; null for those that never end a notification. */
+/** What the text must name, for every failure class of a turn; null for those that never end a notification. */
 const named: Record<TurnFailure["_tag"], RegExp | null> = {
   TurnSilent: /did not respond/,
   TurnAmbiguous: /internal error.*new session/,
@@ -28,7 +28,7 @@ describe("the fallback message", () => {
     })
   }
 
-  it("names a request that is too long for the model, in the words of several providers", () => {
+  it("recognises a request that is too long for the model, in the words of several providers", () => {
     for (const message of [
       "invalid_request_error: This model's maximum context length is 128000 tokens (HTTP 400)",
       "invalid_request_error: 400 prompt is too long: 210000 tokens > 200000 maximum (HTTP 400)",
@@ -41,14 +41,14 @@ describe("the fallback message", () => {
     expect(of("TurnRefused", "invalid_request_error: 400 unsupported parameter (HTTP 400)")).toMatch(/provider refused/)
   })
 
-  it("blames the runtime when its process ended or its own work failed", () => {
+  it("names the runtime as the cause if its process ended or its own work failed", () => {
     expect(of("AttemptsSpent")).toMatch(/runtime itself stopped/)
     for (const kind of ["Defect", "BrokenContext", "invalid", "Unknown"]) {
       expect(of(kind)).toMatch(/runtime could not finish/)
     }
   })
 
-  it("shows nobody what the gateway said", () => {
+  it("never contains the gateway's text", () => {
     expect(of("TurnRefused", "a detail of the gateway")).not.toMatch(/detail/)
   })
 })

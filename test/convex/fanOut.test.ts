@@ -2,7 +2,7 @@ import { describe, expect, it } from "vitest"
 import { api } from "../../convex/_generated/api.js"
 import { complete, contextOf, type Plane, seededPlane, settings } from "./controlPlane.ts"
 
-/** Who got which events about a task since the last look: `recipient:type`, sorted. */
+/** The recipients of events about a task since the last call: `recipient:type`, sorted. */
 const told = async (plane: Plane, taskId: string, seen: Map<string, number> = new Map()) => {
   const fresh: Array<string> = []
   for (const { events, id, recipientName } of await plane.notifications(taskId)) {
@@ -12,7 +12,7 @@ const told = async (plane: Plane, taskId: string, seen: Map<string, number> = ne
   return fresh.toSorted()
 }
 
-/** A task, a look at what is new, and a way to let an agent say something in a turn of its own. */
+/** A task, its new events, and a function that posts an agent's message in its own turn. */
 const scene = async (more: { assignees?: ReadonlyArray<"lead" | "engineer" | "qa">; labels?: Array<string> } = {}) => {
   const plane = await seededPlane()
   const { taskId } = await plane.asPerson(api.app.tasks.create, {
@@ -22,7 +22,7 @@ const scene = async (more: { assignees?: ReadonlyArray<"lead" | "engineer" | "qa
   })
   const seen = new Map<string, number>()
   const news = () => told(plane, taskId, seen)
-  /** Ends all that is due, and lets the agent reply to a mention. */
+  /** Ends all due runs, and lets the agent reply to a mention. */
   const says = async (agent: "lead" | "engineer" | "qa", reply: string, maxHops = settings.maxHops) => {
     const limited = { settings: { ...settings, maxHops } }
     await plane.post(taskId, `@${agent} go`)
@@ -49,7 +49,7 @@ const scene = async (more: { assignees?: ReadonlyArray<"lead" | "engineer" | "qa
 }
 
 describe("an assignment", () => {
-  it("reaches the new assignees only, and subscribes them and the orchestrator", async () => {
+  it("notifies only the new assignees, and subscribes them and the orchestrator", async () => {
     const { plane, taskId, news } = await scene({ assignees: ["engineer"] })
     expect(await news()).toEqual(["Engineer:assignment"])
     await plane.asPerson(api.app.tasks.assign, { taskId, assigneeIds: [plane.engineer, plane.qa] })
@@ -58,7 +58,7 @@ describe("an assignment", () => {
     expect(await news()).toEqual(["Engineer:thread_update", "QA:thread_update", "Squad Lead:thread_update"])
   })
 
-  it("ends an unassigned agent's subscription, unless it took part", async () => {
+  it("ends an unassigned agent's subscription unless it participated", async () => {
     const { plane, taskId, news, says } = await scene({ assignees: ["engineer", "qa"] })
     await says("qa", "I was here.")
     await plane.asPerson(api.app.tasks.assign, { taskId, assigneeIds: [plane.lead] })
@@ -67,7 +67,7 @@ describe("an assignment", () => {
     expect(await news()).toEqual(["QA:thread_update", "Squad Lead:thread_update"])
   })
 
-  it("puts a task from the inbox into assigned, and back when nobody is left", async () => {
+  it("sets a task in the inbox to assigned, and back when no one is left", async () => {
     const { plane, taskId } = await scene()
     const status = async () => (await plane.query(api.service.tasks.get, { taskId })).task.status
     expect(await status()).toBe("inbox")
@@ -79,7 +79,7 @@ describe("an assignment", () => {
 })
 
 describe("a message", () => {
-  it("reaches the mentioned by a mention, and by that keeps other agents from a thread update", async () => {
+  it("notifies mentioned agents of the mention, and other agents then get no thread update", async () => {
     const { plane, taskId, news } = await scene({ assignees: ["engineer"] })
     await news()
     await plane.post(taskId, "@qa, what do you think?")
@@ -88,7 +88,7 @@ describe("a message", () => {
     expect(await news()).toEqual(["Engineer:thread_update", "QA:thread_update", "Squad Lead:thread_update"])
   })
 
-  it("reaches people who take part, whatever it mentions, and never its author", async () => {
+  it("notifies participating people, whatever it mentions, but never its author", async () => {
     const { plane, taskId, news, says } = await scene({ assignees: ["engineer"] })
     await says("engineer", "@qa can you test this?")
     expect(await news()).toEqual(["Ana:thread_update", "QA:mention"])
@@ -96,7 +96,7 @@ describe("a message", () => {
     expect(rows.every((row) => row.state === "unread")).toBe(true)
   })
 
-  it("mentions people by name and everyone by @all", async () => {
+  it("mentions people by name, and everyone with @all", async () => {
     const { plane, taskId, news } = await scene()
     await plane.asPerson(api.app.members.add, { tokenIdentifier: "x|bob", name: "Bob Builder", role: "member" })
     await plane.post(taskId, '@"bob builder" look')
@@ -105,7 +105,7 @@ describe("a message", () => {
     expect(await news()).toEqual(["Bob Builder:mention", "Engineer:mention", "QA:mention", "Squad Lead:mention"])
   })
 
-  it("mentions agents by the name they have now, in any case, and everyone who shares it", async () => {
+  it("mentions agents by their current name, in upper or lower case, and all agents that share it", async () => {
     const { plane, taskId, news } = await scene()
     await plane.asPerson(api.app.agents.update, { agentId: plane.qa, name: "Test Lead" })
     await plane.asPerson(api.app.agents.update, { agentId: plane.engineer, name: "TEST LEAD" })
@@ -115,7 +115,7 @@ describe("a message", () => {
     expect((await news()).filter((each) => each.endsWith(":mention"))).toEqual([])
   })
 
-  it("mentions whom it names among more mentions than are looked up one by one", async () => {
+  it("finds mentioned names even with more mentions than are looked up one by one", async () => {
     const { plane, taskId, news } = await scene()
     const strangers = Array.from({ length: 30 }, (_, index) => `@stranger-${index}`).join(" ")
     await plane.asPerson(api.app.members.add, { tokenIdentifier: "x|bob", name: "Bob Builder", role: "member" })
@@ -123,7 +123,7 @@ describe("a message", () => {
     expect(await news()).toEqual(["Bob Builder:mention", "Engineer:mention", "QA:mention"])
   })
 
-  it("does not reach a subscriber that left the roster", async () => {
+  it("does not notify a subscriber that left the roster", async () => {
     const { plane, taskId, news } = await scene({ assignees: ["engineer", "qa"] })
     await plane.asPerson(api.app.agents.remove, { agentId: plane.qa })
     await news()
@@ -131,7 +131,7 @@ describe("a message", () => {
     expect(await news()).toEqual(["Engineer:thread_update", "Squad Lead:thread_update"])
   })
 
-  it("of an agent that may not mention agents reaches subscribers as a thread update instead", async () => {
+  it("from an agent that may not mention agents notifies subscribers with a thread update instead", async () => {
     const { plane, news, says } = await scene({ assignees: ["engineer", "qa"] })
     await plane.asPerson(api.app.agents.update, { agentId: plane.engineer, flags: { canMentionAgents: false } })
     await says("engineer", "@qa please")
@@ -143,7 +143,7 @@ describe("a message", () => {
     ])
   })
 
-  it("on a done or archived task reaches no subscribed agent, on a blocked one only from people and the orchestrator", async () => {
+  it("on a done or archived task notifies no subscribed agent, on a blocked one only if a person or the orchestrator wrote it", async () => {
     const { plane, taskId, news, says, status } = await scene({ assignees: ["engineer"] })
     await plane.post(taskId, "I listen")
     await status("blocked")
@@ -163,7 +163,7 @@ describe("a message", () => {
     expect(await news()).toEqual(["Engineer:mention"])
   })
 
-  it("in the orchestrator's chat reaches the orchestrator alone, and there agents mention nobody", async () => {
+  it("in the orchestrator's chat notifies only the orchestrator, and agents cannot mention anyone there", async () => {
     const { plane, taskId, news, says } = await scene({ labels: ["system:orchestrator-chat"] })
     await plane.post(taskId, "hello @engineer")
     expect(await news()).toEqual(["Squad Lead:thread_update"])
@@ -171,7 +171,7 @@ describe("a message", () => {
     expect(await news()).toEqual(["Ana:thread_update"])
   })
 
-  it("that is a fallback or a note reaches no agent", async () => {
+  it("that is a fallback or a note notifies no agent", async () => {
     const { plane, taskId, news } = await scene({ assignees: ["engineer", "qa"] })
     await plane.post(taskId, "I listen")
     const [one, two] = (await plane.take()).runs
@@ -185,7 +185,7 @@ describe("a message", () => {
 })
 
 describe("a change of status", () => {
-  it("reaches the assignees but the actor, and a review also the orchestrator and subscribed reviewers", async () => {
+  it("notifies the assignees but the actor, and for a review also the orchestrator and subscribed reviewers", async () => {
     const { plane, taskId, news, status } = await scene({ assignees: ["engineer"] })
     await plane.post(taskId, "@qa follow this")
     await news()
@@ -195,7 +195,7 @@ describe("a change of status", () => {
     expect(await news()).toEqual(["Engineer:status_change", "QA:status_change", "Squad Lead:status_change"])
   })
 
-  it("over several steps tells of the last one only", async () => {
+  it("over several steps notifies of the last one only", async () => {
     const { plane, taskId, news, status } = await scene({ assignees: ["engineer"] })
     await news()
     await status("review")
@@ -207,7 +207,7 @@ describe("a change of status", () => {
 })
 
 describe("hops", () => {
-  it("grow along a chain of agents, start again with a person, and end it at the limit with one notice", async () => {
+  it("grow along a chain of agents, restart with a person, and end the chain at the limit with one notice", async () => {
     const { plane, taskId, news, says } = await scene({ assignees: ["engineer", "qa"] })
     /** The hops of the agents' mentions. */
     const mentionHops = async () =>

@@ -2,8 +2,8 @@ import { describe, expect, it } from "vitest"
 import { api } from "../../convex/_generated/api.js"
 import { contextOf, complete, makeTask, seededPlane } from "./controlPlane.ts"
 
-describe("the mark of a session's fences", () => {
-  it("is the same in every run of the generation, and another one in the next", async () => {
+describe("the fence mark of a session", () => {
+  it("is the same in every run of a generation, and different in the next", async () => {
     const plane = await seededPlane()
     const taskId = await makeTask(plane, [plane.engineer])
     const marks: Array<string> = []

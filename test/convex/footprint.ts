@@ -6,11 +6,11 @@ type Row = Readonly<Record<string, unknown>> & { readonly _id: string }
 
 interface Range {
   readonly table: string
-  /** Fields that the index range fixes to a value. Bounds and the number of rows taken are ignored. */
+  /** Fields that the index range fixes to a value. Bounds and the number of rows are ignored. */
   readonly fixed: ReadonlyArray<readonly [field: string, value: unknown]>
 }
 
-/** What a transaction read and wrote: enough to tell whether a commit of the one would make the other run again. */
+/** What a transaction read and wrote, from which follows whether the commit of one transaction reruns the other. */
 export interface Footprint {
   readonly documents: ReadonlySet<string>
   readonly ranges: ReadonlyArray<Range>
@@ -93,7 +93,7 @@ export const footprintOf = async (
 const valueAt = (row: Row, field: string): unknown =>
   field.split(".").reduce<unknown>((value, name) => (value as Readonly<Record<string, unknown>>)[name], row)
 
-/** The tables in which a commit of `writer` would make `reader` run again. */
+/** The tables in which a commit of `writer` would rerun `reader`. */
 export const conflictsOf = (writer: Footprint, reader: Footprint): Array<string> => {
   const tables = new Set<string>()
   for (const [id, { table, versions }] of writer.writes) {

@@ -21,7 +21,7 @@ const SEEDS = 25
 const RUN_TASKS = 20
 const CHAIN_TASKS = 100
 
-/** A random account on the model; answers which limits did not hold. */
+/** Runs a random account on the model and returns the limits that did not hold. */
 const onModel = async (seed: number, mistakes: ReadonlySet<Mistake> = new Set(), most?: number) => {
   const account = new AccountModel({
     agents: slugs.map((slug) => {
@@ -69,7 +69,7 @@ const onModel = async (seed: number, mistakes: ReadonlySet<Mistake> = new Set(),
   return { played, broken, closed, all }
 }
 
-/** The same on the real functions; answers the turns. */
+/** Runs the same on the real functions and returns the turns. */
 const onPlane = async (seed: number) => {
   const plane = await seededPlane({ sessionScope: seed % 2 === 0 ? "task" : "agent" })
   await plane.asPerson(api.app.accounts.configure, { agentFlags: { canCreateTasks: true } })
@@ -102,7 +102,7 @@ const onPlane = async (seed: number) => {
 }
 
 describe("agents that mention and ask each other and create tasks", () => {
-  it("come to an end within every limit, whatever they do", async () => {
+  it("end within every limit, whatever they do", async () => {
     const seeds = Array.from({ length: SEEDS }, (_, index) => index + 1)
     let [closed, most] = [0, 0]
     for (const seed of seeds) {
@@ -111,7 +111,7 @@ describe("agents that mention and ask each other and create tasks", () => {
       closed += result.closed
       most = Math.max(most, result.all)
     }
-    // The limits were met.
+    // The limits were reached.
     expect(closed).toBeGreaterThan(SEEDS)
     expect(most).toBeGreaterThan(CHAIN_TASKS)
   }, 60_000)
@@ -129,7 +129,7 @@ describe("agents that mention and ask each other and create tasks", () => {
   )
 
   it.each([3, 5])(
-    "take the same turns on the real functions as on the model, seed %i",
+    "take the same turns on the real functions and on the model, seed %i",
     async (seed) => {
       const [real, model] = [await onPlane(seed), (await onModel(seed)).played]
       expect(real.turns.map(({ agent }) => agent)).toEqual(model.turns.map(({ agent }) => agent))

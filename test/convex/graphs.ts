@@ -1,4 +1,6 @@
-/** Random accounts of agents that mention and ask each other and create tasks, until none of them is notified any more. */
+/**
+ * Random accounts of agents that mention and ask each other and create tasks, until none of them is notified any more.
+ */
 import { PROTOCOL } from "../../src/domain/shared/Protocol.ts"
 import type { Dice } from "../simulation/dice.ts"
 import type { Fence } from "../simulation/queueState.ts"
@@ -7,36 +9,36 @@ export const slugs = ["lead", "engineer", "qa"] as const
 export const maxTurns = 4
 const settings = { maxHops: 100, quietTimeMs: 60_000, quietLimitMs: 300_000 }
 
-/** A claimed run: whose it is, and on which task. */
+/** A claimed run: its agent and task. */
 export interface Turn extends Fence {
   readonly agent: string
   readonly task: string
 }
 
-/** A control plane as such agents need it: the real functions or the model. */
+/** The control plane as these agents need it: the real functions or the model. */
 export interface GraphPlane {
   readonly claim: (
     now: number,
     request: object
   ) => Promise<{ readonly runs: ReadonlyArray<Turn>; readonly nextDueAt: number | null }>
-  /** Calls a function of the service; answers null if it was refused. */
+  /** Calls a function of the service. Returns null if the call was refused. */
   readonly call: (now: number, path: string, args: object) => Promise<object | null>
 }
 
-/** What happened: the turns in their order, and how many tasks each run created. */
+/** The turns in order, and how many tasks each run created. */
 export interface Played {
   readonly turns: ReadonlyArray<Turn>
   readonly created: ReadonlyMap<string, number>
 }
 
-/** How likely an agent does what in a turn. */
+/** The probability of each action in a turn. */
 const temperOf = (dice: Dice) => ({
   mentions: dice.between(0, 10) / 10,
   asks: dice.between(0, 5) / 10,
   creates: dice.pick([0, 1, 3, 25])
 })
 
-/** Plays what a person's message to all sets off. No more turns than `most`, lest a missing limit runs forever. */
+/** Runs what a person's message to all agents causes. Stops after `most` turns, in case a limit is missing. */
 export const playGraph = async (plane: GraphPlane, dice: Dice, start: number, most = 3_000): Promise<Played> => {
   const tempers = new Map(slugs.map((slug) => [slug as string, temperOf(dice)]))
   const turns: Array<Turn> = []

@@ -32,7 +32,7 @@ const rowOf = (plane: Plane, agentId: string) =>
       .unique()
   )
 
-/** Lets only this agent have heartbeats. */
+/** Deletes the heartbeats of all other agents. */
 const onlyOf = (plane: Plane, agentId: string) =>
   plane.t.run(async (ctx) => {
     for (const row of await ctx.db.query("heartbeats").collect()) {
@@ -40,14 +40,14 @@ const onlyOf = (plane: Plane, agentId: string) =>
     }
   })
 
-/** The moment of the agent's heartbeat. */
+/** The due time of the agent's heartbeat. */
 const dueAtOf = async (plane: Plane, agentId: string): Promise<number> => {
   const row = await rowOf(plane, agentId)
   if (row === null) throw new Error("expected a heartbeat")
   return row.dueAt
 }
 
-/** A plane whose engineer's heartbeat is due, and no other's. */
+/** A plane in which only the engineer's heartbeat is due. */
 const due = async (settings: { readonly sessionScope?: "agent" | "task" } = {}) => {
   const plane = await seededPlane(settings)
   await onlyOf(plane, plane.engineer)
@@ -55,13 +55,13 @@ const due = async (settings: { readonly sessionScope?: "agent" | "task" } = {}) 
   return plane
 }
 
-/** Claims heartbeats and whatever else is due. */
+/** Claims heartbeats and other due work. */
 const takeAll = (plane: Plane, more: Partial<ClaimArgs> = {}) => plane.take({ heartbeatLimit: 8, ...more })
 const heartbeatsOf = (runs: ReadonlyArray<Run>) => runs.filter(({ kind }) => kind === "heartbeat")
-/** Takes the one heartbeat that is due; nothing else is. */
+/** Claims the only due heartbeat. Nothing else is due. */
 const takeHeartbeat = (plane: Plane, more: Partial<ClaimArgs> = {}) => plane.takeOne({ heartbeatLimit: 8, ...more })
 
-/** Ends every delivery that is due. */
+/** Ends every due delivery. */
 const settleDeliveries = async (plane: Plane) => {
   for (;;) {
     const { runs } = await plane.take()
@@ -71,7 +71,7 @@ const settleDeliveries = async (plane: Plane) => {
 }
 
 describe("an agent's heartbeat", () => {
-  it("is made with the agent, due within two minutes, at another moment for each agent", async () => {
+  it("is created with the agent, due within two minutes, at a different time for each agent", async () => {
     const plane = await seededPlane()
     const dueAts = await Promise.all([plane.engineer, plane.qa, plane.lead].map((agent) => dueAtOf(plane, agent)))
     for (const dueAt of dueAts) {
@@ -90,7 +90,7 @@ describe("an agent's heartbeat", () => {
     expect(heartbeatsOf((await takeAll(plane)).runs)).toHaveLength(1)
   })
 
-  it("is claimed once with its context, as a run of its own for each moment", async () => {
+  it("is claimed once with its context, as a new run for each due time", async () => {
     const plane = await due()
     const taskId = await makeTask(plane, [plane.engineer])
     await settleDeliveries(plane)
@@ -115,7 +115,7 @@ describe("an agent's heartbeat", () => {
     expect((await takeAll(plane)).runs).toEqual([])
   })
 
-  it("runs in a session of its own, of which a fresh generation begins with the first one of each day", async () => {
+  it("runs in a separate session, which starts a new generation with the first heartbeat of each day", async () => {
     const plane = await due()
     const generations: Array<number> = []
     const days: Array<string> = []
@@ -132,7 +132,7 @@ describe("an agent's heartbeat", () => {
     expect(generations).toEqual(expected)
   })
 
-  it("tries a fresh generation again after a failure, and keeps the one that completed", async () => {
+  it("uses a new generation again after a failure, and keeps the one that completed", async () => {
     const plane = await due()
     await finish(plane, await takeHeartbeat(plane))
     pass(24 * 60 * minute)
@@ -142,7 +142,7 @@ describe("an agent's heartbeat", () => {
     expect([failed, again].map((run) => heartbeatOf(run).generation)).toEqual([2, 2])
   })
 
-  it("is due an interval later once it ended, without drift, and missed ones are skipped", async () => {
+  it("is due one interval later after it ended, without drift, and missed ones are skipped", async () => {
     const plane = await due()
     const run = await takeHeartbeat(plane)
     const { dueAt } = heartbeatOf(run).heartbeat
@@ -165,7 +165,7 @@ describe("an agent's heartbeat", () => {
     expect(await dueAtOf(plane, plane.engineer)).toBe(Date.now() + 5 * minute)
   })
 
-  it("keeps its answer if the schedule changes while it runs, and the new schedule holds", async () => {
+  it("keeps its answer if the schedule changes while it runs, and the new schedule applies", async () => {
     const plane = await due()
     const run = await takeHeartbeat(plane)
     pass(1_000)
@@ -178,7 +178,7 @@ describe("an agent's heartbeat", () => {
     expect(await rowOf(plane, plane.engineer)).toMatchObject({ dueAt, at: dueAt, status: "ok" })
   })
 
-  it("waits for the end of one that runs if a new schedule makes the next one due before", async () => {
+  it("waits for a running heartbeat to end if a new schedule makes the next one due earlier", async () => {
     const plane = await due()
     const run = await takeHeartbeat(plane)
     await plane.asPerson(api.app.agents.update, { agentId: plane.engineer, heartbeat: 1 })
@@ -195,7 +195,7 @@ describe("an agent's heartbeat", () => {
     expect((await takeAll(plane)).runs).toEqual([])
   })
 
-  it("is stopped if the agent is removed while it runs, and is not offered again", async () => {
+  it("is stopped if the agent is removed while it runs, and its lease is not returned again", async () => {
     const plane = await due()
     const run = await takeHeartbeat(plane)
     await plane.asPerson(api.app.agents.remove, { agentId: plane.engineer })
@@ -203,7 +203,7 @@ describe("an agent's heartbeat", () => {
     expect((await takeAll(plane)).runs).toEqual([])
   })
 
-  it("is not offered again to its process if the agent was removed, and frees the session", async () => {
+  it("is not returned to its process if the agent was removed, and frees the session", async () => {
     const plane = await due()
     const run = await takeHeartbeat(plane)
     await plane.asPerson(api.app.agents.remove, { agentId: plane.engineer })
@@ -212,7 +212,7 @@ describe("an agent's heartbeat", () => {
   })
 })
 
-describe("a heartbeat by a cron expression", () => {
+describe("a heartbeat with a cron expression", () => {
   const withCron = async (heartbeat: string) => {
     const plane = await seededPlane()
     await onlyOf(plane, plane.engineer)
@@ -231,7 +231,7 @@ describe("a heartbeat by a cron expression", () => {
     expect(await dueAtOf(plane, plane.engineer)).toBe(Date.parse(moment))
   })
 
-  it("never comes twice for one moment, also if it ends within it", async () => {
+  it("never runs twice for one due time, even if it ends within it", async () => {
     const plane = await withCron("0 * * * *")
     const moments: Array<number> = []
     for (let count = 0; count < 4; count += 1) {
@@ -244,7 +244,7 @@ describe("a heartbeat by a cron expression", () => {
     expect(new Set(moments).size).toBe(4)
   })
 
-  it("skips the moments that passed while it ran", async () => {
+  it("skips the due times that passed while it ran", async () => {
     const plane = await withCron("*/10 * * * *")
     vi.setSystemTime(await dueAtOf(plane, plane.engineer))
     const run = await takeHeartbeat(plane)
@@ -253,7 +253,7 @@ describe("a heartbeat by a cron expression", () => {
   })
 
   it.each(["0 0 30 2 *", "0 0 31 4 *", "61 * * * *", "* * *", "every hour", "", "x".repeat(101)])(
-    "is refused where it never fires or is none: %s",
+    "is refused if the expression is invalid or never fires: %s",
     async (heartbeat) => {
       const plane = await seededPlane()
       const { dueAt } = (await rowOf(plane, plane.engineer)) ?? { dueAt: 0 }
@@ -265,13 +265,13 @@ describe("a heartbeat by a cron expression", () => {
     }
   )
 
-  it.each([0, 1_441, 1.5, Number.NaN])("is refused as minutes out of range: %d", async (heartbeat) => {
+  it.each([0, 1_441, 1.5, Number.NaN])("is refused if the minutes are out of range: %d", async (heartbeat) => {
     const plane = await seededPlane()
     const update = plane.asPerson(api.app.agents.update, { agentId: plane.engineer, heartbeat })
     expect(await codeOf(update)).toBe("invalid")
   })
 
-  it("has a next moment later than any moment asked for", () => {
+  it("always has a next due time in the future", () => {
     let moment = Date.parse("2026-03-29T00:59:59.999Z")
     for (let count = 0; count < 50; count += 1) {
       const next = nextCronMoment("*/30 * * * *", moment)
@@ -282,8 +282,8 @@ describe("a heartbeat by a cron expression", () => {
   })
 })
 
-describe("a heartbeat among other work", () => {
-  it("starts after deliveries, at most heartbeatLimit of them, with the permits that are left", async () => {
+describe("a heartbeat next to other work", () => {
+  it("is claimed after deliveries, at most heartbeatLimit of them, with the permits that are left", async () => {
     const plane = await seededPlane()
     pass(2 * minute)
     await makeTask(plane, [plane.qa])
@@ -296,7 +296,7 @@ describe("a heartbeat among other work", () => {
     expect(last.runs.map(({ kind }) => kind)).toEqual(["heartbeat"])
   })
 
-  it("reports that there are more only while one is left because of a limit", async () => {
+  it("reports more heartbeats only while one is left because of a limit", async () => {
     const plane = await seededPlane()
     pass(2 * minute)
     expect(await plane.take({ heartbeatLimit: 1 })).toMatchObject({ hasMoreHeartbeats: true })
@@ -322,7 +322,7 @@ describe("a heartbeat among other work", () => {
   )
 
   it.each(["agent", "task"] as const)(
-    "keeps its agent's deliveries back while it runs, and no other agent's, with a session per %s",
+    "delays its agent's deliveries while it runs, but no other agent's, with a session per %s",
     async (sessionScope) => {
       const plane = await due({ sessionScope })
       const run = await takeHeartbeat(plane)
@@ -343,7 +343,7 @@ describe("a heartbeat among other work", () => {
     await takeHeartbeat(plane)
   })
 
-  it("is ended by its own function only, and a delivery by no heartbeat's", async () => {
+  it("is ended only by its own function, which ends no delivery", async () => {
     const plane = await due()
     await makeTask(plane, [plane.qa])
     const { runs } = await takeAll(plane)
@@ -357,7 +357,7 @@ describe("a heartbeat among other work", () => {
 })
 
 describe("a heartbeat that fails", () => {
-  it("keeps its identity over a shared failure, and waits until the next attempt", async () => {
+  it("keeps its identity after a shared failure, and waits until the next attempt", async () => {
     const plane = await due()
     const run = await takeHeartbeat(plane)
     const nextAttemptAt = Date.now() + 30_000
@@ -368,7 +368,7 @@ describe("a heartbeat that fails", () => {
     expect(await takeHeartbeat(plane)).toMatchObject({ id: run.id, attempt: 1, failures: 0 })
   })
 
-  it("is given up after three own failures, for the following moment", async () => {
+  it("is skipped after three failures of its own", async () => {
     const plane = await due()
     const run = await takeHeartbeat(plane)
     const retry = { nextAttemptAt: Date.now() }
@@ -384,14 +384,14 @@ describe("a heartbeat that fails", () => {
     expect(await takeHeartbeat(plane)).toMatchObject({ id: `${plane.engineer}:${following}`, attempt: 1, failures: 0 })
   })
 
-  it("is given up at once where the runtime gives no next attempt", async () => {
+  it("is skipped at once if the runtime gives no next attempt", async () => {
     const plane = await due()
     const run = await takeHeartbeat(plane)
     expect((await fail(plane, run)).state).toBe("dead")
     expect(await dueAtOf(plane, plane.engineer)).toBe(heartbeatOf(run).heartbeat.dueAt + 15 * minute)
   })
 
-  it("is given up after three crashes, and lists its effects in between", async () => {
+  it("is skipped after three crashes, and lists its effects in between", async () => {
     const plane = await due()
     const run = await takeHeartbeat(plane)
     await plane.asPerson(api.app.agents.update, { agentId: plane.engineer, flags: { canCreateTasks: true } })
@@ -407,7 +407,7 @@ describe("a heartbeat that fails", () => {
     expect(await dueAtOf(plane, plane.engineer)).toBe(heartbeatOf(run).heartbeat.dueAt + 15 * minute)
   })
 
-  it("is given up after three failures and crashes together", async () => {
+  it("is skipped after three failures and crashes together", async () => {
     const plane = await due()
     const run = await takeHeartbeat(plane)
     await plane.pulse("r1", "b2")
@@ -418,7 +418,7 @@ describe("a heartbeat that fails", () => {
     expect(await dueAtOf(plane, plane.engineer)).toBe(heartbeatOf(run).heartbeat.dueAt + 15 * minute)
   })
 
-  it("gives way to the latest one that is due if it was tried before", async () => {
+  it("is replaced by the latest due one if it was tried before", async () => {
     const plane = await due()
     const run = await takeHeartbeat(plane)
     const { dueAt } = heartbeatOf(run).heartbeat
@@ -429,7 +429,7 @@ describe("a heartbeat that fails", () => {
     expect(heartbeatOf(later).earlier).toMatchObject({ attempts: 0, effects: [] })
   })
 
-  it("does not give way while it was never tried: a late one has its turn", async () => {
+  it("is not replaced if it was never tried: it runs late", async () => {
     const plane = await due()
     const dueAt = await dueAtOf(plane, plane.engineer)
     vi.setSystemTime(dueAt + 40 * minute)
@@ -447,7 +447,7 @@ describe("a heartbeat that fails", () => {
     await finish(plane, rescued)
   })
 
-  it("is offered again to its own process under a new epoch if that does not name it", async () => {
+  it("is returned to its process under a new epoch if the process does not name it", async () => {
     const plane = await due()
     const run = await takeHeartbeat(plane)
     const again = only((await plane.claim({ heartbeatLimit: 0 })).runs)
@@ -458,7 +458,7 @@ describe("a heartbeat that fails", () => {
 })
 
 describe("the turn of a heartbeat", () => {
-  it("posts its message once, acts on its own tasks only, and never sets done", async () => {
+  it("posts its message once, acts only on its agent's tasks, and never sets done", async () => {
     const plane = await due()
     const taskId = await makeTask(plane, [plane.engineer])
     const other = await makeTask(plane, [], "Not mine")
@@ -481,7 +481,7 @@ describe("the turn of a heartbeat", () => {
     expect(agents.find((agent) => agent.slug === "engineer")).toMatchObject({ currentTaskId: taskId, status: "ok" })
   })
 
-  it("knows whether anything that the agent sees has changed since its last finished heartbeat", async () => {
+  it("knows whether what the agent sees has changed since its last finished heartbeat", async () => {
     const plane = await due()
     const taskId = await makeTask(plane, [plane.engineer])
     await settleDeliveries(plane)
@@ -498,7 +498,7 @@ describe("the turn of a heartbeat", () => {
     expect(await next()).toBe(true)
   })
 
-  /** A plane whose orchestrator's heartbeat is due, and no other's. */
+  /** A plane in which only the orchestrator's heartbeat is due. */
   const leadDue = async () => {
     const plane = await seededPlane()
     await onlyOf(plane, plane.lead)
@@ -506,7 +506,7 @@ describe("the turn of a heartbeat", () => {
     return plane
   }
 
-  it("of the orchestrator shows all open tasks, stalest first, and the briefing", async () => {
+  it("of the orchestrator shows all open tasks, least recently changed first, and the briefing", async () => {
     const plane = await leadDue()
     await plane.asPerson(api.app.accounts.configure, { briefing: "Ship on Friday." })
     for (const title of ["old", "new"]) {
@@ -546,7 +546,7 @@ describe("the turn of a heartbeat", () => {
     expect(titles.length).toBeLessThanOrEqual(200)
   }, 60_000)
 
-  it("of the orchestrator takes no fallback message for a sign of the assignee", async () => {
+  it("of the orchestrator does not count a fallback message as activity of the assignee", async () => {
     const plane = await leadDue()
     const taskId = await makeTask(plane, [plane.qa])
     const delivery = await plane.takeOne()
@@ -557,7 +557,7 @@ describe("the turn of a heartbeat", () => {
     expect(row).toMatchObject({ lastMessageAt: null, lastAssigneeAt: null })
   })
 
-  it("of the orchestrator shows when each task was last written in, and when an assignee last gave a sign", async () => {
+  it("of the orchestrator shows when someone last wrote in each task, and when an assignee was last active", async () => {
     const plane = await leadDue()
     const taskId = await makeTask(plane, [plane.qa])
     const signs = async () => {

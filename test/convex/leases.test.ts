@@ -37,7 +37,7 @@ const renew = (plane: Plane, runs: ReadonlyArray<Leased>, more: object = {}) =>
     ...more
   })
 
-/** The engineer's and QA's assignments, held by the first boot; a second runtime is online. */
+/** The engineer's and QA's assignments, leased by the first boot. A second runtime is online. */
 const held = async () => {
   const plane = await seededPlane()
   await plane.pulse("r2", "c1")
@@ -56,23 +56,26 @@ const recover = (plane: Plane, holds: ReadonlyArray<Leased>, more: object = {}) 
 const idsOf = (runs: ReadonlyArray<Run>) => runs.map(({ id }) => id)
 
 describe("the number of a claim", () => {
-  it("is kept if the claim leased something", async () => {
+  it("is stored if the claim leased something", async () => {
     const plane = await seededPlane()
     await makeTask(plane, [plane.engineer])
     await plane.claim({ number: 7 })
     expect((await bootRow(plane)).lastClaim).toBe(7)
   })
 
-  it.each([6, 7])("lets claim %i lease nothing after claim 7 did: it arrived late, or twice", async (number) => {
-    const plane = await seededPlane()
-    await makeTask(plane, [plane.engineer])
-    const run = only((await plane.claim({ number: 7 })).runs)
-    await makeTask(plane, [plane.qa])
-    expect(await plane.claim({ number })).toMatchObject({ runs: [], spent: [], hasMore: false })
-    expect(idsOf((await plane.claim({ number: 8, held: [leaseOf(run)] })).runs)).not.toContain(run.id)
-  })
+  it.each([6, 7])(
+    "makes claim %i lease nothing after claim 7 did, because it arrived late or twice",
+    async (number) => {
+      const plane = await seededPlane()
+      await makeTask(plane, [plane.engineer])
+      const run = only((await plane.claim({ number: 7 })).runs)
+      await makeTask(plane, [plane.qa])
+      expect(await plane.claim({ number })).toMatchObject({ runs: [], spent: [], hasMore: false })
+      expect(idsOf((await plane.claim({ number: 8, held: [leaseOf(run)] })).runs)).not.toContain(run.id)
+    }
+  )
 
-  it("is not kept by an empty claim, which writes nothing", async () => {
+  it("is not stored by an empty claim, which writes nothing", async () => {
     const plane = await seededPlane()
     const request = {
       protocol: 1,
@@ -104,7 +107,7 @@ describe("the number of a claim", () => {
 })
 
 describe("a lease that its process does not name", () => {
-  it("is offered again under a new epoch and the same attempt, before other work", async () => {
+  it("is returned under a new epoch and as the same attempt, before other work", async () => {
     const { engineers, plane, qas } = await held()
     await plane.post(await makeTask(plane), "@lead hello")
     const { hasMore, runs } = await recover(plane, [qas], { limit: 1 })
@@ -115,7 +118,7 @@ describe("a lease that its process does not name", () => {
     expect(await plane.row(engineers.id)).toMatchObject({ attempts: 1, claims: 1, crashes: 0 })
   })
 
-  it("is offered again also after it expired", async () => {
+  it("is returned even after it expired", async () => {
     const { engineers, plane, qas } = await held()
     pass(leaseMs + 1)
     const { runs } = await recover(plane, [qas])
@@ -123,7 +126,7 @@ describe("a lease that its process does not name", () => {
     expect(only(runs).expiresAt).toBe(Date.now() + leaseMs)
   })
 
-  it("loses its old epoch: every end under it is refused", async () => {
+  it("loses its old epoch: every outcome under it is refused", async () => {
     const { engineers, plane, qas } = await held()
     const again = only((await recover(plane, [qas])).runs)
     const ends = [complete(plane, engineers), fail(plane, engineers), release(plane, engineers)]
@@ -132,20 +135,20 @@ describe("a lease that its process does not name", () => {
     expect((await plane.row(engineers.id)).state).toBe("delivered")
   })
 
-  it("is one that the process names under another epoch", async () => {
+  it("includes one that the process names under another epoch", async () => {
     const { engineers, plane, qas } = await held()
     const again = only((await recover(plane, [qas])).runs)
     const { runs } = await recover(plane, [qas, engineers])
     expect(runs).toMatchObject([{ id: engineers.id, epoch: again.epoch + 1 }])
   })
 
-  it("is offered again only if the process asks to recover, or holds nothing", async () => {
+  it("is returned only if the process asks to recover or holds nothing", async () => {
     const { engineers, plane, qas } = await held()
     expect((await plane.claim({ held: [leaseOf(qas)] })).runs).toEqual([])
     expect(idsOf((await plane.claim({ held: [] })).runs)).toEqual([engineers.id, qas.id])
   })
 
-  it("cannot be of an earlier claim that arrives after a recovery, though that leased nothing", async () => {
+  it("cannot come from an earlier claim that arrives after a recovery, even if the recovery leased nothing", async () => {
     const plane = await seededPlane()
     await plane.claim({ number: 8, recoverUnnamed: true })
     await makeTask(plane, [plane.engineer])
@@ -153,12 +156,12 @@ describe("a lease that its process does not name", () => {
     expect((await plane.claim({ number: 9 })).runs).toHaveLength(1)
   })
 
-  it("is not offered to another boot or runtime", async () => {
+  it("is not returned to another boot or runtime", async () => {
     const { plane } = await held()
     expect((await plane.claim(other)).runs).toEqual([])
   })
 
-  it("does not run twice where the process ended it before", async () => {
+  it("does not run twice if the process ended it before", async () => {
     const { engineers, plane, qas } = await held()
     await complete(plane, engineers)
     expect((await recover(plane, [qas])).runs).toEqual([])
@@ -174,7 +177,7 @@ describe("a lease that its process does not name", () => {
 })
 
 describe("a lease that its process names", () => {
-  it("is never taken by that process, even if it expired", async () => {
+  it("is never leased again by that process, even if it expired", async () => {
     const { engineers, plane, qas } = await held()
     pass(leaseMs + 1)
     expect((await plane.claim({ held: [engineers, qas].map(leaseOf) })).runs).toEqual([])
@@ -193,7 +196,7 @@ describe("a lease that its process names", () => {
     expect(await codeOf(release(plane, engineers))).toBe("lease_lost")
   })
 
-  it("that expired is good until another claim takes it", async () => {
+  it("stays valid after it expired, until another claim takes it", async () => {
     const { engineers, plane, qas } = await held()
     pass(leaseMs + 1)
     expect(await renew(plane, [engineers, qas])).toMatchObject({ lost: [], hasUnnamed: false })
@@ -210,15 +213,15 @@ describe("a lease that its process names", () => {
   })
 })
 
-describe("a lease that its process abandons", () => {
-  it("is rescued with a crash counted and its attempt spent, and can be claimed in the same call", async () => {
+describe("a run that its process abandons", () => {
+  it("is rescued with a crash and its attempt counted, and can be claimed in the same call", async () => {
     const { engineers, plane, qas } = await held()
     const { runs } = await plane.claim({ held: [leaseOf(qas)], abandoned: [leaseOf(engineers)] })
     expect(runs).toMatchObject([{ id: engineers.id, attempt: 2, epoch: engineers.epoch + 1 }])
     expect(await plane.row(engineers.id)).toMatchObject({ crashes: 1, attempts: 2, claims: 2 })
   })
 
-  it("is rescued also while the account is paused, and by a late claim", async () => {
+  it("is rescued even while the account is paused, and by a late claim", async () => {
     const { engineers, plane, qas } = await held()
     await plane.asPerson(api.app.runtimes.pause, {})
     await plane.claim({ held: [leaseOf(qas)], abandoned: [leaseOf(engineers)] })
@@ -228,7 +231,7 @@ describe("a lease that its process abandons", () => {
     expect(await plane.row(qas.id)).toMatchObject({ state: "ready", crashes: 1 })
   })
 
-  it("means nothing under another epoch", async () => {
+  it("is ignored under another epoch", async () => {
     const { engineers, plane, qas } = await held()
     const stale = { ...leaseOf(engineers), epoch: engineers.epoch - 1 }
     await plane.claim({ held: [leaseOf(engineers), leaseOf(qas)], abandoned: [stale] })
@@ -246,7 +249,7 @@ describe("the last claim of a process, with limit 0", () => {
     expect(idsOf((await plane.claim(other)).runs)).toEqual([engineers.id])
   })
 
-  it("lets no later claim of the boot lease anything, and lets what it named end", async () => {
+  it("keeps later claims of the boot from leasing anything, and lets the named runs end", async () => {
     const { plane, qas } = await held()
     await plane.claim({ limit: 0, held: [leaseOf(qas)] })
     const refused = await refusalOf(plane.claim())
@@ -258,13 +261,13 @@ describe("the last claim of a process, with limit 0", () => {
     expect((await plane.claim({ bootId: "b2" })).runs).toHaveLength(1)
   })
 
-  it("still rescues what the process abandons", async () => {
+  it("still rescues abandoned runs", async () => {
     const { engineers, plane, qas } = await held()
     await plane.claim({ limit: 0, held: [leaseOf(qas)], abandoned: [leaseOf(engineers)] })
     expect(await plane.row(engineers.id)).toMatchObject({ state: "ready", attempts: 1, crashes: 1 })
   })
 
-  it("works also while the account is paused", async () => {
+  it("works while the account is paused", async () => {
     const { engineers, plane } = await held()
     await plane.asPerson(api.app.runtimes.pause, {})
     await plane.claim({ limit: 0 })
@@ -284,7 +287,7 @@ describe("the last claim of a process, with limit 0", () => {
 })
 
 describe("a renewal", () => {
-  it("extends each lease that is held and names each that is lost", async () => {
+  it("extends each lease that is held and lists each that is lost", async () => {
     const { engineers, plane, qas } = await held()
     const again = only((await recover(plane, [qas])).runs)
     pass(30_000)
@@ -310,7 +313,7 @@ describe("a renewal", () => {
     expect((await renew(plane, [engineers, qas])).lost).toEqual([leaseOf(qas)])
   })
 
-  it("is refused to an earlier boot, and extends nothing of another runtime", async () => {
+  it("is refused for an earlier boot, and extends no lease of another runtime", async () => {
     const { engineers, plane, qas } = await held()
     expect((await renew(plane, [engineers], other)).lost).toEqual([leaseOf(engineers)])
     await plane.pulse("r1", "b2")
@@ -323,7 +326,7 @@ describe("a renewal", () => {
   })
 })
 
-describe("a repeated end", () => {
+describe("a repeated outcome", () => {
   const nextAttemptAt = Date.UTC(2026, 0, 6)
 
   it.each<readonly [string, (plane: Plane, run: Leased) => Promise<unknown>]>([

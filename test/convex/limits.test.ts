@@ -9,17 +9,17 @@ import { complete, contextOf, first, makeTask, type Plane, seededPlane, settings
 stopTime()
 
 const mebibyte = 1_048_576
-/** What a claim may read: design 1.3. */
+/** The maximum that a claim may read. */
 const maxBytes = 4 * mebibyte
 const maxIntervals = 2_000
 
-/** A row without what the database adds. */
+/** A row without the fields that the database adds. */
 const bare = <A extends { readonly _id: string; readonly _creationTime: number }>(row: A) => {
   const { _creationTime, _id, ...rest } = row
   return rest
 }
 
-/** Inserts a message by a person into the task's thread, and notifies no one. */
+/** Inserts a message by a person into the task's thread without notifying anyone. */
 const addMessages = (plane: Plane, taskId: string, contents: ReadonlyArray<string>) =>
   plane.t.run(async (ctx) => {
     const accountId = plane.accountId as Id<"accounts">
@@ -28,7 +28,7 @@ const addMessages = (plane: Plane, taskId: string, contents: ReadonlyArray<strin
     for (const content of contents) await ctx.db.insert("messages", { ...made, content })
   })
 
-/** Claims until nothing is left; what each claim read and took. */
+/** Claims until nothing is left. Returns what each claim read and leased. */
 const claimAll = async (plane: Plane, limit: number) => {
   const claims: Array<{ readonly runs: number; readonly readIntervals: number; readonly bytesRead: number }> = []
   let hasMore = true
@@ -44,7 +44,7 @@ const claimAll = async (plane: Plane, limit: number) => {
 }
 
 describe("a claim's read intervals", () => {
-  it("stay under 2,000 at 100 permits, 50 events each and long threads; the rest follows at the next claim", async () => {
+  it("stay under 2,000 with 100 permits, 50 events each and long threads; the next claim leases the rest", async () => {
     const plane = await seededPlane({ sessionScope: "task" })
     await makeTask(plane, [plane.engineer])
     await plane.t.run(async (ctx) => {
@@ -56,7 +56,7 @@ describe("a claim's read intervals", () => {
       const elsewhere = await ctx.db.insert("tasks", bare(task))
       for (let index = 0; index < 45; index += 1) {
         const taskId = index === 0 ? task._id : await ctx.db.insert("tasks", bare(task))
-        // Outside of the thread, so that each message is read on its own.
+        // Not in the task's thread, so each message is read separately.
         const made = {
           accountId: task.accountId,
           taskId: elsewhere,
@@ -92,7 +92,7 @@ describe("a claim's read intervals", () => {
     }
   }, 120_000)
 
-  it("stay under 2,000 for a hundred small runs, of which nearly all are taken at once", async () => {
+  it("stay under 2,000 for a hundred small runs, of which nearly all are leased at once", async () => {
     const plane = await seededPlane({ sessionScope: "task" })
     for (let index = 0; index < 100; index += 1) await makeTask(plane, [plane.engineer])
     const { runs } = await plane.take({ limit: 100 })
@@ -118,7 +118,7 @@ describe("a claim's read intervals", () => {
   it("stay under 2,000 while the last claim releases as many leases as a process can hold", async () => {
     const plane = await seededPlane({ sessionScope: "task" })
     for (let index = 0; index < 190; index += 1) await makeTask(plane, [plane.engineer])
-    // What was reserved counts as spent until someone reports.
+    // The reservation counts as spent until a report arrives.
     await plane.asPerson(api.app.budgets.set, { period: "day", unit: "tokens", limit: 1_000_000_000 })
     for (let claim = 0; claim < 3; claim += 1) await plane.take({ limit: 100 })
     await plane.claim({ limit: 0 })
@@ -128,8 +128,8 @@ describe("a claim's read intervals", () => {
   }, 60_000)
 })
 
-describe("what a claim reads in bytes", () => {
-  it("stays within 4 MiB with the longest messages in long threads: the first run is always taken", async () => {
+describe("the bytes that a claim reads", () => {
+  it("stay within 4 MiB with messages of maximum length in long threads, and the first run is always leased", async () => {
     const plane = await seededPlane()
     for (const agent of ["lead", "engineer", "qa"]) {
       const taskId = await makeTask(plane)
@@ -149,7 +149,7 @@ describe("what a claim reads in bytes", () => {
     }
   }, 60_000)
 
-  it("counts documents, descriptions and requests too", async () => {
+  it("include documents, descriptions and requests", async () => {
     const plane = await seededPlane({ sessionScope: "task" })
     for (let index = 0; index < 12; index += 1) {
       const { taskId } = await plane.asPerson(api.app.tasks.create, {
@@ -166,7 +166,7 @@ describe("what a claim reads in bytes", () => {
     for (const { bytesRead } of claims) expect(bytesRead).toBeLessThan(maxBytes)
   }, 60_000)
 
-  it("does not grow with what waits behind the work that is taken", async () => {
+  it("do not grow with the work that waits behind the leased work", async () => {
     const bytes = async (waiting: number) => {
       const plane = await seededPlane()
       for (let index = 0; index < waiting; index += 1) await makeTask(plane, [plane.engineer])
@@ -177,7 +177,7 @@ describe("what a claim reads in bytes", () => {
   })
 })
 
-describe("a context that meets a limit", () => {
+describe("a context that reaches a limit", () => {
   const failing = (message: string) => {
     const ctx = { db: { get: () => Promise.reject(new Error(message)) } }
     const surroundings = { account: {}, agents: [{ _id: "a" }] }
@@ -185,14 +185,14 @@ describe("a context that meets a limit", () => {
     return buildContext(ctx as never, row as never, {} as never, surroundings as never, new ReadBudget(0).forRun())
   }
 
-  it("fails the claim, and is never stored as broken", async () => {
+  it("fails the claim and is never stored as broken", async () => {
     await expect(failing("Too many reads in a single function execution (limit: 4096).")).rejects.toThrow("Too many")
     await expect(
       failing("Too many bytes read in a single function execution (limit: 16777216 bytes).")
     ).rejects.toThrow()
   })
 
-  it("is damaged where anything else fails", async () => {
+  it("is damaged after any other failure", async () => {
     expect(await failing("no such row")).toBe("damaged")
   })
 })
@@ -205,7 +205,7 @@ describe("a change of hundreds of notifications", () => {
   const note = (plane: Plane) => {
     largest = Math.max(largest, plane.usage().readIntervals)
   }
-  /** Runs the scheduled batches one by one; answers how many there were. */
+  /** Runs the scheduled batches one by one. Returns their number. */
   const finishBatches = async (plane: Plane) => {
     for (let count = 0; ; count += 1) {
       const job = await plane.t.run(async (ctx) => {
@@ -225,7 +225,7 @@ describe("a change of hundreds of notifications", () => {
   const readyOf = (plane: Plane) =>
     plane.t.run(async (ctx) => (await ctx.db.query("notifications").collect()).filter(({ state }) => state === "ready"))
 
-  it("that archives a task goes in batches, each bounded", async () => {
+  it("by archiving a task runs in bounded batches", async () => {
     const plane = await seededPlane()
     const taskId = await makeTask(plane, [plane.engineer])
     await plane.t.run(async (ctx) => {
@@ -243,7 +243,7 @@ describe("a change of hundreds of notifications", () => {
     expect(largest).toBeLessThan(maxIntervals)
   }, 60_000)
 
-  it("that removes an agent with hundreds of sessions and tasks goes in batches, each bounded", async () => {
+  it("by removing an agent with hundreds of sessions and tasks runs in bounded batches", async () => {
     const plane = await seededPlane({ sessionScope: "task" })
     for (let index = 0; index < 250; index += 1) await makeTask(plane, [plane.engineer])
     for (const run of (await plane.take({ limit: 3 })).runs) {
@@ -263,7 +263,7 @@ describe("a change of hundreds of notifications", () => {
     expect((await plane.take()).runs).toEqual([])
   }, 120_000)
 
-  it("that mentions a roster of 200 is one bounded transaction", async () => {
+  it("by mentioning a roster of 200 is one bounded transaction", async () => {
     const plane = await seededPlane()
     for (let index = 0; index < 197; index += 1) {
       await plane.asPerson(api.app.agents.create, { slug: `agent-${index}`, name: `Agent ${index}` })

@@ -58,7 +58,7 @@ const notifiedOf = (plane: Plane, taskId: string) =>
   )
 
 describe("the limit of agents' turns on a task", () => {
-  it("ends a chain of agents, and tells who made the task once how to let them continue", async () => {
+  it("ends a chain of agents, and notifies the task's creator once of how to let them continue", async () => {
     const { notes, plane, play, taskId } = await scene()
     await plane.post(taskId, "@engineer begin")
     expect(await play()).toEqual(["engineer", "qa", "engineer"])
@@ -83,7 +83,7 @@ describe("the limit of agents' turns on a task", () => {
     expect(thread.at(-1)?.content).toContain("MAX_AGENT_TURNS_PER_TASK")
   })
 
-  it("tells the account's owner of a task that an agent made", async () => {
+  it("notifies the account's owner for a task that an agent created", async () => {
     const { plane, play } = await scene()
     await plane.asPerson(api.app.accounts.configure, { agentFlags: { canCreateTasks: true } })
     await plane.asPerson(api.app.agents.update, { agentId: plane.engineer, isOrchestrator: true })
@@ -96,7 +96,7 @@ describe("the limit of agents' turns on a task", () => {
     expect(await notifiedOf(plane, taskId)).toHaveLength(1)
   })
 
-  it("skips what agents have caused and no one has begun, and keeps what a person has a part in", async () => {
+  it("skips pending work that only agents caused, and keeps work with an event from a person", async () => {
     const { plane, take, taskId } = await scene()
     await plane.post(taskId, "@engineer @qa begin")
     const [first, second] = await take()
@@ -123,7 +123,7 @@ describe("the limit of agents' turns on a task", () => {
       "a person's assignment",
       (plane: Plane, taskId: string) => plane.asPerson(api.app.tasks.assign, { taskId, assigneeIds: [plane.qa] })
     ]
-  ])("begins again with %s", async (_, act) => {
+  ])("starts again with %s", async (_, act) => {
     const { plane, play, taskId } = await scene()
     await plane.post(taskId, "@engineer begin")
     await play()
@@ -131,7 +131,7 @@ describe("the limit of agents' turns on a task", () => {
     expect(await play()).toHaveLength(maxTurns)
   })
 
-  it("counts a turn once, however often it is tried", async () => {
+  it("counts a turn once, however often it is retried", async () => {
     const { handOver, plane, play, take, taskId } = await scene()
     await plane.post(taskId, "@engineer begin")
     for (let attempt = 1; attempt < 5; attempt += 1) {
@@ -165,7 +165,7 @@ describe("the limit of agents' turns on a task", () => {
     expect(await shown()).toEqual([taskId])
   })
 
-  it("is the reason for which a request for a response asks no one", async () => {
+  it("is the reason why a response request asks no one", async () => {
     const { handOver, plane, take, taskId } = await scene()
     await plane.post(taskId, "@engineer begin")
     for (let turn = 1; turn < maxTurns; turn += 1) await handOver(only(await take()))
@@ -188,7 +188,7 @@ describe("the limits of created tasks", () => {
     return { plane, taskId, create }
   }
 
-  it("let a run create 20 tasks, and answer a repeated call as before", async () => {
+  it("let a run create 20 tasks, and give a repeated call its first answer", async () => {
     const { create, plane, taskId } = await creator()
     await plane.post(taskId, "@engineer plan")
     const run = await plane.takeOne()
@@ -200,7 +200,7 @@ describe("the limits of created tasks", () => {
     expect(await create(run, "task 3")).toMatchObject({ repeated: true })
   })
 
-  it("let a chain of agents' turns create 100 tasks, and another chain its own", async () => {
+  it("let a chain of agents' turns create 100 tasks, and another chain as many", async () => {
     const { create, plane, taskId } = await creator()
     const agents = ["engineer", "qa"]
     await plane.post(taskId, "@engineer plan")

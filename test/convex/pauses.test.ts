@@ -24,7 +24,7 @@ const dueSessions = (plane: Plane) =>
   plane.t.run(async (ctx) => (await ctx.db.query("sessions").collect()).filter(({ at }) => at !== undefined).length)
 
 describe("a paused agent", () => {
-  it("gets no turn and no heartbeat, whatever comes, until it is resumed; the others go on", async () => {
+  it("gets no turn and no heartbeat, whatever arrives, until it is resumed; other agents continue", async () => {
     const plane = await seededPlane()
     const taskId = await makeTask(plane, [plane.engineer])
     await plane.asPerson(app.agents.pause, { agentId: plane.engineer })
@@ -53,7 +53,7 @@ describe("a paused agent", () => {
     expect(await slugsOf(plane, { heartbeatLimit: 0 })).toEqual([])
   })
 
-  it("has its running work released on request, which costs no attempt and ends nothing", async () => {
+  it("has its running work released on request, which counts no attempt and ends nothing", async () => {
     const plane = await seededPlane()
     await makeTask(plane, [plane.engineer])
     const run = await plane.takeOne()
@@ -71,7 +71,7 @@ describe("a paused agent", () => {
     expect(contextOf(again)).toMatchObject({ stoppedRuns: [], earlier: { attempts: 1 } })
   })
 
-  it("is paused and resumed by its slug, and is shown so", async () => {
+  it("is paused and resumed by its slug, and is shown as paused", async () => {
     const plane = await seededPlane()
     const paused = async () => [
       (await plane.query(service.agents.list, {})).agents.find(({ slug }) => slug === "qa")?.isPaused,
@@ -89,7 +89,7 @@ describe("a paused agent", () => {
     expect(await codeOf(plane.mutate(service.pauses.pause, { agent: "nobody" }))).toBe("not_found")
   })
 
-  it("with hundreds of sessions is held and resumed in batches", async () => {
+  it("with hundreds of sessions is paused and resumed in batches", async () => {
     const plane = await seededPlane({ sessionScope: "task" })
     for (let index = 0; index < 230; index += 1) await makeTask(plane, [plane.engineer])
     await plane.asPerson(app.agents.pause, { agentId: plane.engineer })

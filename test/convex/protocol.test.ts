@@ -11,7 +11,7 @@ describe("a runtime's protocol", () => {
   it.each([
     ["newer", servedProtocols.newest + 1, "deployment"],
     ["older", servedProtocols.oldest - 1, "runtime"]
-  ])("that is %s than what the deployment serves is refused at the claim, naming whom to upgrade", async (...given) => {
+  ])("that is %s than the deployment's is refused at the claim, with the side to upgrade", async (...given) => {
     const [, protocol, whom] = given
     const plane = await seededPlane()
     await makeTask(plane, [plane.engineer])
@@ -30,7 +30,7 @@ describe("a runtime's protocol", () => {
   })
 
   it.each([servedProtocols.newest + 5, servedProtocols.oldest - 1, undefined])(
-    "%s still pulses, and sees and takes commands",
+    "%s still sends pulses, and sees and takes commands",
     async (protocol) => {
       const plane = await seededPlane()
       await plane.asPerson(api.app.runtimes.restart, { runtimeId: "r1" })
@@ -45,7 +45,7 @@ describe("a runtime's protocol", () => {
     }
   )
 
-  it("can be asked for before anything else is called", async () => {
+  it("can be read before any other call", async () => {
     const plane = await seededPlane()
     expect(await plane.query(api.service.runtimes.protocol, {})).toEqual(servedProtocols)
   })

@@ -15,10 +15,10 @@ import {
 
 stopTime()
 
-/** Short chains of agents, and updates that wait a little. */
+/** Short chains of agents, and updates that wait for a short time. */
 const short = { maxHops: 3, quietTimeMs: 20_000, quietLimitMs: 60_000 }
 
-/** Numbers from 0 up to 1, the same for the same seed. */
+/** Numbers from 0 to 1, the same for the same seed. */
 const randomOf = (seed: number) => {
   let state = seed
   return () => {
@@ -29,7 +29,10 @@ const randomOf = (seed: number) => {
 
 const maxAttempts = 4
 
-/** Says what of the queue is wrong: nothing, if every index field agrees with the rows and every row with its session. */
+/**
+ * Returns the inconsistencies of the queue. Empty if every index field agrees with the rows, and every row with its
+ * session.
+ */
 const faults = (plane: Plane) =>
   plane.t.run(async (ctx) => {
     const found: Array<string> = []
@@ -73,7 +76,7 @@ const faults = (plane: Plane) =>
     return found
   })
 
-/** What one process holds and has in mind. */
+/** The state of one process. */
 interface Process {
   readonly runtimeId: string
   boot: number
@@ -81,7 +84,10 @@ interface Process {
   abandoned: Array<NamedLease>
 }
 
-/** A random history of the queue: messages, claims and lost answers, every kind of end, crashes, and calls sent twice. */
+/**
+ * A random history of the queue: messages, claims and lost answers, every kind of outcome, crashes, and calls sent
+ * twice.
+ */
 const live = async (seed: number, steps: number) => {
   const random = randomOf(seed)
   const pick = <A>(items: ReadonlyArray<A>): A | undefined => items[Math.floor(random() * items.length)]
@@ -111,7 +117,7 @@ const live = async (seed: number, steps: number) => {
       held: process.held.map(leaseOf),
       abandoned
     })
-    // An answer that is lost: the process knows of none of these runs.
+    // The answer is lost: the process knows none of these runs.
     if (random() < 0.15) return
     process.abandoned = []
     for (const run of answer.runs) {
@@ -175,7 +181,7 @@ const live = async (seed: number, steps: number) => {
     expect([seed, step, await faults(plane)]).toEqual([seed, step, []])
   }
 
-  // From here on nothing goes wrong: everything must end, within a bounded number of rounds.
+  // From here on there are no faults: everything must end within a bounded number of rounds.
   for (const process of processes) await plane.claim({ ...bootOf(process), limit: 0, abandoned: process.abandoned })
   await plane.pulse("r1", "last")
   const last = { runtimeId: "r1", bootId: "last", heartbeatLimit: 1, maxAttempts }
@@ -202,7 +208,7 @@ const live = async (seed: number, steps: number) => {
 }
 
 describe("the queue", () => {
-  it("keeps its order, leases and budgets in line through random histories, and loses nothing", async () => {
+  it("keeps its order, leases and budgets consistent through random histories, and loses nothing", async () => {
     let sent = 0
     let offered = 0
     for (let seed = 1; seed <= 6; seed += 1) {

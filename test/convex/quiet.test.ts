@@ -23,10 +23,10 @@ const quiet = { ...settings, quietTimeMs: 60 * second, quietLimitMs: 150 * secon
 /** A task that the engineer has worked on, and in which QA writes. */
 const scene = async (made?: Plane) => {
   const plane = made ?? (await withoutHeartbeats(await seededPlane()))
-  // No one but the engineer hears of QA's messages.
+  // QA's messages notify only the engineer.
   await plane.asPerson(api.app.agents.update, { agentId: plane.lead, isOrchestrator: false })
   const taskId = await workedOn(plane)
-  /** QA writes into the task. */
+  /** QA posts in the task. */
   const says = (content = "news", changed: object = {}) =>
     plane.t.run(async (context) => {
       const ctx = context as never as Parameters<typeof postMessage>[0]
@@ -36,7 +36,7 @@ const scene = async (made?: Plane) => {
       const origin = { actor: agentActor(agent), hops: 1, settings: { ...quiet, ...changed } }
       await postMessage(ctx, task, { content, kind: "reply" }, origin)
     })
-  /** The engineer's runs among those that a claim gives. */
+  /** The engineer's runs in a claim. */
   const taken = async () => (await plane.take()).runs.filter((run) => contextOf(run).agent.slug === "engineer")
   const eventsTaken = async () => (await taken()).map((run) => contextOf(run).events.map(({ type }) => type))
   const wakes = async (act: () => Promise<unknown>) => {
@@ -48,7 +48,7 @@ const scene = async (made?: Plane) => {
 }
 
 describe("an agent's message that mentions no one", () => {
-  it("waits for quiet without a push, and the next claim and pulse tell until when", async () => {
+  it("waits for quiet without a push, and the next claim and pulse return until when", async () => {
     const { eventsTaken, plane, says, wakes } = await scene()
     expect(await wakes(says)).toBe(0)
     const dueAt = Date.now() + quiet.quietTimeMs
@@ -73,7 +73,7 @@ describe("an agent's message that mentions no one", () => {
     expect(await eventsTaken()).toEqual([Array.from({ length: 4 }, () => "thread_update")])
   })
 
-  it("is due for good after the first quiet, whatever is written before a claim", async () => {
+  it("stays due after the first quiet, whatever is written before a claim", async () => {
     const { eventsTaken, says } = await scene()
     await says()
     pass(quiet.quietTimeMs)
@@ -81,7 +81,7 @@ describe("an agent's message that mentions no one", () => {
     expect(await eventsTaken()).toEqual([["thread_update", "thread_update"]])
   })
 
-  it("waits for nothing with a quiet time of 0", async () => {
+  it("does not wait with a quiet time of 0", async () => {
     const { eventsTaken, says, wakes } = await scene()
     expect(await wakes(() => says("news", { quietTimeMs: 0 }))).toBe(1)
     expect(await eventsTaken()).toEqual([["thread_update"]])
@@ -93,7 +93,7 @@ describe("an agent's message that mentions no one", () => {
       "a change of status",
       (plane: Plane, taskId: string) => plane.asPerson(api.app.tasks.setStatus, { taskId, status: "in_progress" })
     ]
-  ])("waits no longer once %s joins it, which wakes the runtimes", async (_, act) => {
+  ])("stops waiting once %s joins it, which wakes the runtimes", async (_, act) => {
     const { plane, says, taken, taskId, wakes } = await scene()
     await says()
     pass(20 * second)
@@ -106,14 +106,14 @@ describe("an agent's message that mentions no one", () => {
     expect(await plane.take()).toMatchObject({ runs: [], nextDueAt: null })
   })
 
-  it("waits no longer once another agent's mention joins it", async () => {
+  it("stops waiting once another agent's mention joins it", async () => {
     const { eventsTaken, says, wakes } = await scene()
     await says()
     expect(await wakes(() => says("@engineer look"))).toBe(1)
     expect(await eventsTaken()).toEqual([["thread_update", "mention"]])
   })
 
-  it("waits for the agent's next turn if it comes during one, and for quiet after the end of that", async () => {
+  it("waits for the agent's next turn if it arrives during one, and for quiet after the end of that turn", async () => {
     const { eventsTaken, plane, says, taken, taskId, wakes } = await scene()
     await plane.post(taskId, "@engineer go")
     const run = only(await taken())
@@ -125,7 +125,7 @@ describe("an agent's message that mentions no one", () => {
     expect(await eventsTaken()).toEqual([["thread_update"]])
   })
 
-  it("is due at the end of a turn that outlasts the quiet, which wakes the runtimes", async () => {
+  it("is due at the end of a turn that outlasts the quiet time, which wakes the runtimes", async () => {
     const { plane, says, taken, taskId, wakes } = await scene()
     await plane.post(taskId, "@engineer go")
     const run = only(await taken())
@@ -134,7 +134,7 @@ describe("an agent's message that mentions no one", () => {
     expect(await wakes(() => complete(plane, run))).toBe(1)
   })
 
-  it("holds up neither other work of the agent nor its heartbeat, and is no due work before its time", async () => {
+  it("delays neither other work of the agent nor its heartbeat, and is not due before its time", async () => {
     const plane = await seededPlane()
     const { says } = await scene(plane)
     pass(60 * 60 * second)
@@ -144,7 +144,7 @@ describe("an agent's message that mentions no one", () => {
     expect(runs.some(({ id }) => id.startsWith(plane.engineer))).toBe(true)
   })
 
-  it("gives way to due work on another task, in one session too", async () => {
+  it("comes after due work on another task, even in the same session", async () => {
     const { eventsTaken, plane, says } = await scene()
     await says()
     await plane.asPerson(api.app.tasks.create, { title: "Other", assigneeIds: [plane.engineer] })

@@ -13,7 +13,7 @@ stopTime()
 
 const { service } = api
 
-/** A plane in which the orchestrator's session is held by a run on a task of its own. */
+/** A plane in which a run on a separate task has leased the orchestrator's session. */
 const held = async () => {
   const plane = await seededPlane()
   const taskId = await makeTask(plane, [plane.lead], "Own")
@@ -25,7 +25,7 @@ type Held = Awaited<ReturnType<typeof held>>
 const boot = { runtimeId: "r1", bootId: "b1" }
 const failure = { class: "TurnTimeout", error: "late", silence: false, silenceLimit: 3 }
 
-/** What is sent twice. */
+/** A call that is sent twice. */
 interface Sent {
   readonly f: FunctionReference<"mutation">
   readonly args: object
@@ -36,7 +36,7 @@ const dead = async ({ fence, leased, plane }: Held) => {
   return { id: leased.id }
 }
 
-/** The arguments of a claim that names what is held. */
+/** The arguments of a claim that names the leases it holds. */
 const claimOf = ({ leased }: Held) => ({
   ...boot,
   protocol: PROTOCOL,
@@ -53,7 +53,7 @@ const claimOf = ({ leased }: Held) => ({
 
 const usage = { ...spent(100), outputTokens: 10, model: null }
 
-/** Every mutation that a runtime may call, with arguments that do something the first time. */
+/** Every mutation that a runtime may call, with arguments that change something the first time. */
 const mutations: Readonly<Record<string, (held: Held) => Promise<Sent>>> = {
   "notifications:claim": async (held) => {
     await held.plane.post(held.taskId, "@qa please")
@@ -156,23 +156,23 @@ const mutations: Readonly<Record<string, (held: Held) => Promise<Sent>>> = {
   }
 }
 
-/** Their second arrival is a second sign of life. */
+/** Calls whose second arrival changes only times. */
 const tellsThePresent = new Set(["notifications:renew", "runtimes:pulse"])
 
-/** All tables but the list of what runs did, which a repeated setter writes again. */
+/** All tables except effects, which a repeated setter writes again. */
 const everything = (plane: Plane) =>
   plane.t.run(async (ctx) => {
     const tables = Object.keys(schema.tables) as Array<keyof typeof schema.tables>
     const rows: Record<string, unknown> = {}
     for (const table of tables) if (table !== "effects") rows[table] = await ctx.db.query(table).collect()
-    // The job that notices silence is another one after each pulse.
+    // Each pulse schedules another job that detects a missing pulse.
     const runtimes = await ctx.db.query("runtimes").collect()
     rows["runtimes"] = runtimes.map((row) => ({ ...row, lapseJobId: null }))
     return rows
   })
 
 describe("a mutation that arrives twice", () => {
-  it("is each one that a runtime may call", async () => {
+  it("covers every mutation that a runtime may call", async () => {
     const folder = join(import.meta.dirname, "../../convex/service")
     const found: Array<string> = []
     for (const file of globSync("*.ts", { cwd: folder })) {
@@ -184,17 +184,17 @@ describe("a mutation that arrives twice", () => {
     expect(Object.keys(mutations).toSorted()).toEqual(found.toSorted())
   })
 
-  it.each(Object.entries(mutations))("changes what it changes once: %s", async (name, prepare) => {
+  it.each(Object.entries(mutations))("changes data once: %s", async (name, prepare) => {
     const world = await held()
     const { args, f } = await prepare(world)
     expect(getFunctionName(f)).toBe(`service/${name}`)
     const untouched = await everything(world.plane)
     await world.plane.mutate(f, args as never)
     const once = await everything(world.plane)
-    // Time goes on between the two, but for what tells the present.
+    // Time passes between the two calls, except for fields that store the current time.
     if (!tellsThePresent.has(name)) vi.setSystemTime(Date.now() + 1_000)
     expect(once).not.toEqual(untouched)
-    // What is over answers so, as an operator's second click; nothing else may change.
+    // The second call is refused, like an operator's second click. Nothing else may change.
     const code = await codeOf(world.plane.mutate(f, args as never))
     expect([null, "conflict"]).toContain(code)
     expect(await everything(world.plane)).toEqual(once)

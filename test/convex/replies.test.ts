@@ -28,8 +28,8 @@ const reply = (plane: Plane, taskId: string, agentId: string, hops = 1) =>
     await postMessage(ctx, task, { content: "Done so far.", kind: "reply" }, origin)
   })
 
-describe("replies of two agents into one task", () => {
-  it("do not conflict if they concern no third agent: neither writes what the other reads or writes", async () => {
+describe("replies of two agents in one task", () => {
+  it("do not conflict if they notify no third agent: neither writes what the other reads or writes", async () => {
     const { plane, taskId } = await busyTask()
     const engineer = await reply(plane, taskId, plane.engineer)
     const qa = await reply(plane, taskId, plane.qa)
@@ -38,7 +38,7 @@ describe("replies of two agents into one task", () => {
     expect(conflictsOf(qa, engineer)).toEqual([])
   })
 
-  it("conflict in the notification of a third agent, which both join, and in nothing else", async () => {
+  it("conflict only in the notification of a third agent, which both join", async () => {
     const { plane, taskId } = await busyTask(true)
     const engineer = await reply(plane, taskId, plane.engineer)
     const qa = await reply(plane, taskId, plane.qa)
@@ -69,7 +69,7 @@ describe("replies of two agents into one task", () => {
     expect(ranges.map(({ table }) => table)).not.toContain("agentTexts")
   })
 
-  it("conflict at the hop limit, where one person is told once", async () => {
+  it("conflict at the hop limit, where one person is notified once", async () => {
     const { plane, taskId } = await busyTask()
     const engineer = await reply(plane, taskId, plane.engineer, 13)
     expect(conflictsOf(engineer, await reply(plane, taskId, plane.qa, 13))).toEqual(["taskLoops"])

@@ -11,7 +11,7 @@ describe("rotating a session", () => {
     await makeTask(plane, [plane.engineer])
     const run = await plane.takeOne()
     const rotate = () => plane.mutate(api.service.sessions.rotate, { agent: "engineer" })
-    // The deliveries' and the heartbeats'.
+    // The sessions of deliveries and of heartbeats.
     expect(await rotate()).toEqual({ rotated: 2 })
     await rotate()
     const [preview] = await plane.query(api.service.notifications.context, { ids: [run.id] })
@@ -20,7 +20,7 @@ describe("rotating a session", () => {
     expect(contextOf(await plane.takeOne()).sessionKey).toMatch(/:g2$/)
   })
 
-  it("is not lost if a run tries the next generation already, which is kept when the run completes", async () => {
+  it("is not lost if a run already uses the next generation, which is kept when the run completes", async () => {
     const plane = await seededPlane()
     const taskId = await makeTask(plane, [plane.engineer])
     await silence(plane, await plane.takeOne(), { rotate: true })
@@ -33,7 +33,7 @@ describe("rotating a session", () => {
     expect(contexts.find(({ agent }) => agent.slug === "engineer")).toMatchObject({ generation: 3 })
   })
 
-  it("starts on its own after a turn with a long history, once none of the session's work waits", async () => {
+  it("starts automatically after a turn with a long history, once the session has no waiting work", async () => {
     const plane = await seededPlane()
     const taskId = await makeTask(plane, [plane.engineer])
     const first = await plane.takeOne()
@@ -48,7 +48,7 @@ describe("rotating a session", () => {
     expect(contexts.find(({ agent }) => agent.slug === "engineer")).toMatchObject({ generation: 2, delta: null })
   })
 
-  it("starts on its own after fourteen days of silence, because gateways forget unused sessions", async () => {
+  it("starts automatically after fourteen days without use, because gateways delete unused sessions", async () => {
     const plane = await seededPlane()
     const taskId = await makeTask(plane, [plane.engineer])
     await complete(plane, await plane.takeOne(), { outcome: "acted" })
@@ -64,7 +64,7 @@ describe("rotating a session", () => {
     expect(await generationAfter(hour)).toBe(2)
   })
 
-  it("does not change a lease that is offered again", async () => {
+  it("does not change a lease that is returned again", async () => {
     const plane = await seededPlane()
     await makeTask(plane, [plane.engineer])
     await plane.takeOne()

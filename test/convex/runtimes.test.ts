@@ -54,7 +54,7 @@ describe("a pulse", () => {
     expect(conflictsOf(await pulseOf("b2"), fence)).toEqual(["boots"])
   })
 
-  it("shows the runtime with what it runs, and answers what is also pushed", async () => {
+  it("shows the runtime with its versions, and returns everything that is also pushed", async () => {
     const plane = await seededPlane()
     const now = Date.now()
     await plane.asPerson(api.app.tasks.create, { title: "T", assigneeIds: [plane.engineer] })
@@ -79,7 +79,7 @@ describe("a pulse", () => {
     ])
   })
 
-  it("that stops coming lets the runtime lapse to offline, with its agents and what they type", async () => {
+  it("that stops marks the runtime as offline, with its agents and their typing", async () => {
     const plane = await seededPlane()
     const { taskId } = await plane.asPerson(api.app.tasks.create, { title: "T", assigneeIds: [plane.engineer] })
     await plane.take()
@@ -100,7 +100,7 @@ describe("a pulse", () => {
     expect(await statusOf(plane)).toBe("online")
   })
 
-  it("lapses no sooner than 90 seconds, however short its interval, and not after a goodbye", async () => {
+  it("marks it no sooner than 90 seconds, however short its interval, and not after a shutdown", async () => {
     const plane = await seededPlane()
     await plane.pulse("r1", "b1", { intervalMs: 5_000 })
     await later(plane, 89_000)
@@ -130,7 +130,7 @@ describe("a pulse", () => {
     expect(await codeOf(plane.pulse("", "b1"))).toBe("invalid")
   })
 
-  it("remembers the last twenty boots and refuses each of them", async () => {
+  it("refuses each of the last twenty boots", async () => {
     const plane = await seededPlane()
     for (let boot = 2; boot <= 22; boot += 1) await plane.pulse("r1", `b${boot}`)
     expect(await codeOf(plane.pulse("r1", "b2"))).toBe("conflict")
@@ -154,7 +154,7 @@ describe("commands", () => {
     expect(await codeOf(acknowledge(plane, id, "success", "b1"))).toBe("conflict")
   })
 
-  it("ask for an upgrade once: taken, it is under way until its next start reports", async () => {
+  it("request an upgrade once: a taken one is under way until the runtime's next start reports", async () => {
     const plane = await seededPlane()
     const { commandIds } = await plane.asPerson(api.app.runtimes.upgrade, { runtimeVersion: "1.1.0" })
     const id = first(commandIds)
@@ -172,7 +172,7 @@ describe("commands", () => {
     expect(lines.filter((line) => line.includes("nothing was heard"))).toEqual([])
   })
 
-  it("give up an upgrade of which nothing is heard for ten minutes", async () => {
+  it("fail an upgrade without a report for ten minutes", async () => {
     const plane = await seededPlane()
     const { commandIds } = await plane.asPerson(api.app.runtimes.upgrade, { openclawVersion: "2026.9.1" })
     await acknowledge(plane, first(commandIds), "taken")
@@ -182,7 +182,7 @@ describe("commands", () => {
     expect(lines).toContain("upgrade of r1: failed, no report for ten minutes")
   })
 
-  it("show how far an upgrade is, and why it failed, to people", async () => {
+  it("show people how far an upgrade is, and why it failed", async () => {
     const plane = await seededPlane()
     const { commandIds } = await plane.asPerson(api.app.runtimes.upgrade, { runtimeVersion: "1.1.0" })
     const id = first(commandIds)
@@ -201,12 +201,12 @@ describe("commands", () => {
     })
     const lines = (await plane.seen(api.app.activities.list, {})).map((each) => each.summary)
     expect(lines).toContain("upgrade of r1: failed, exit code 3: no space left")
-    // Another request is another try.
+    // Another request is another attempt.
     await plane.asPerson(api.app.runtimes.rollback, { runtimeVersion: "1.0.0" })
     expect((await commands(plane)).upgrade?.kind).toBe("rollback")
   })
 
-  it("hear of a rollback that the next start has rolled back, and of no progress by another boot", async () => {
+  it("accept a rollback that the next start reports, and no progress from another boot", async () => {
     const plane = await seededPlane()
     const { commandIds } = await plane.asPerson(api.app.runtimes.rollback, { runtimeVersion: "1.0.0" })
     const id = first(commandIds)
@@ -218,7 +218,7 @@ describe("commands", () => {
     expect(await lastOf(plane)).toMatchObject({ kind: "rollback", state: "rolled_back" })
   })
 
-  it("count the ten minutes from the last word of the boot that took an upgrade, however long its turns took", async () => {
+  it("count the ten minutes from the last report of the boot that took an upgrade, however long its turns took", async () => {
     const plane = await seededPlane()
     const { commandIds } = await plane.asPerson(api.app.runtimes.upgrade, { runtimeVersion: "1.1.0" })
     const id = first(commandIds)
@@ -230,7 +230,7 @@ describe("commands", () => {
     expect((await commands(plane)).underway?.id).toBe(id)
     await acknowledge(plane, id, "progress", "b1", "the process ends")
     await plane.pulse("r1", "b1", { status: "offline" })
-    // The host starts the old version over and over: none of them takes it again.
+    // The host starts the old version repeatedly. None of these starts takes the upgrade again.
     for (let minute = 1; minute <= 9; minute++) {
       await later(plane, 60_000)
       const { commands: seen } = await plane.pulse("r1", `old${minute}`, { status: "booting" })
@@ -255,7 +255,7 @@ describe("commands", () => {
     expect(await codeOf(plane.asPerson(api.app.runtimes.restart, { runtimeId: "nobody" }))).toBe("not_found")
   })
 
-  it("expire a day after the request, and tell people", async () => {
+  it("expire a day after the request, and add an activity", async () => {
     const plane = await seededPlane()
     await plane.asPerson(api.app.runtimes.upgrade, { runtimeVersion: "1.1.0" })
     await plane.asPerson(api.app.runtimes.restart, {})
@@ -289,7 +289,7 @@ describe("commands", () => {
 })
 
 describe("the roster", () => {
-  it("grows its revision with agents, skills and flags, and not with presence", async () => {
+  it("raises its revision with agents, skills and flags, but not with presence", async () => {
     const plane = await seededPlane()
     const revision = async () => (await plane.query(api.service.agents.list, {})).revision
     const before = await revision()
@@ -303,7 +303,7 @@ describe("the roster", () => {
     expect(roster.agents.every((agent) => agent.flags.canMarkDone)).toBe(true)
   })
 
-  it("loses an agent: its runs are stopped, its work in progress is blocked", async () => {
+  it("loses an agent: its runs are stopped and its work in progress is blocked", async () => {
     const plane = await seededPlane()
     const { taskId } = await plane.asPerson(api.app.tasks.create, { title: "T", assigneeIds: [plane.engineer] })
     const run = await plane.takeOne()
@@ -323,7 +323,7 @@ describe("the roster", () => {
   })
 
   it.each(["agent", "task"] as const)(
-    "gives an agent under a removed one's slug sessions of its own (scope %s)",
+    "gives an agent that reuses a removed one's slug new sessions (scope %s)",
     async (sessionScope) => {
       const plane = await seededPlane({ sessionScope })
       const { taskId } = await plane.asPerson(api.app.tasks.create, { title: "T", assigneeIds: [plane.engineer] })
@@ -335,7 +335,7 @@ describe("the roster", () => {
       }
       await complete(plane, await work())
       await plane.mutate(api.service.sessions.rotate, { agent: "engineer" })
-      // The try after this silence runs in a generation that the session does not have yet.
+      // The attempt after this silence runs in a generation that the session does not have yet.
       await plane.post(taskId, "@engineer?")
       await silence(plane, await work(), { rotate: true })
       const live = await work()
@@ -355,7 +355,7 @@ describe("the roster", () => {
   )
 })
 
-describe("an account with hundreds of runtimes that are gone", () => {
+describe("an account with hundreds of offline runtimes", () => {
   const crowded = async () => {
     const plane = await seededPlane()
     await plane.t.run(async (ctx) => {
@@ -395,7 +395,7 @@ describe("an account with hundreds of runtimes that are gone", () => {
     expect([seen.length, new Set(seen).size]).toEqual([221, 221])
   })
 
-  it("asks only the one that runs to restart, unless an offline one is named", async () => {
+  it("asks only the running one to restart, unless an offline one is named", async () => {
     const plane = await crowded()
     expect((await plane.asPerson(api.app.runtimes.restart, {})).commandIds).toHaveLength(1)
     expect((await commands(plane)).restart).not.toBeNull()

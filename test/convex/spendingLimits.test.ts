@@ -24,7 +24,7 @@ afterEach(() => {
 
 const allow = (plane: Plane, run: Leased, usedTokens: number) =>
   plane.mutate(api.service.usage.allow, { ...fenceOf(run), usedTokens })
-/** Ends the run once it has spent so much, for which it asked. */
+/** Ends the run after it asked for, and spent, this many tokens. */
 const spend = async (plane: Plane, run: Leased, count: number) => {
   await allow(plane, run, count - 10)
   return await complete(plane, run, { outcome: "skipped", reason: "none", usage: spent(count) })
@@ -42,7 +42,7 @@ const set = (
   }
 ) => plane.asPerson(api.app.budgets.set, { period: "day", unit: "tokens", ...budget })
 
-/** An account without heartbeats whose only budget is this one, and a task of the engineer's. */
+/** An account without heartbeats whose only budget is this one, and a task of the engineer. */
 const limited = async (budget: Budget, sessionScope: "agent" | "task" = "agent") => {
   const plane = await seededPlane({ sessionScope })
   await plane.t.run(async (ctx) => {
@@ -71,7 +71,7 @@ describe("a budget", () => {
     ["the account's", () => ({})],
     ["the agent's", (plane: Plane) => ({ agentId: plane.engineer as string })],
     ["the task's", (_: Plane, taskId: string) => ({ taskId })]
-  ])("that is %s holds further work without an attempt, until its next window", async (_, scope) => {
+  ])("that is %s holds further work without counting an attempt, until its next window", async (_, scope) => {
     const { plane, run, taskId } = await limited({ limit: 1_000_000 })
     await set(plane, { limit: 1_000, ...scope(plane, taskId) })
     await spend(plane, run, 1_000)
@@ -90,26 +90,29 @@ describe("a budget", () => {
     ["the account's", "@qa please", () => ({})],
     ["the agent's", "@engineer please", (plane: Plane) => ({ agentId: plane.engineer as string })],
     ["the task's", "@qa please", (_: Plane, taskId: string) => ({ taskId })]
-  ])("that is %s and reserved by others holds work for a minute at a time, untold", async (_, text, scope) => {
-    const { plane, run, taskId } = await limited({ limit: 1_000_000 }, "task")
-    await set(plane, { limit: 1_000, ...scope(plane, taskId) })
-    expect(await allow(plane, run, 995)).toEqual({ allowance: 1_000 })
-    // The agent's own work on another task, or another agent's on the same.
-    const other = text.startsWith("@qa") ? taskId : await makeTask(plane, [])
-    await plane.post(other, text)
-    const nextMinute = async () => {
-      const until = Date.now() + 60_000
-      expect(await plane.take()).toMatchObject({ heldBack: 1, runs: [], nextDueAt: until })
-      expect((await heldOf(plane, other))[0]).toEqual({ reason: expect.stringContaining("other runs"), until })
-      vi.setSystemTime(until)
+  ])(
+    "that is %s and reserved by others holds work for a minute at a time, without a notice",
+    async (_, text, scope) => {
+      const { plane, run, taskId } = await limited({ limit: 1_000_000 }, "task")
+      await set(plane, { limit: 1_000, ...scope(plane, taskId) })
+      expect(await allow(plane, run, 995)).toEqual({ allowance: 1_000 })
+      // The agent's own work on another task, or another agent's on the same.
+      const other = text.startsWith("@qa") ? taskId : await makeTask(plane, [])
+      await plane.post(other, text)
+      const nextMinute = async () => {
+        const until = Date.now() + 60_000
+        expect(await plane.take()).toMatchObject({ heldBack: 1, runs: [], nextDueAt: until })
+        expect((await heldOf(plane, other))[0]).toEqual({ reason: expect.stringContaining("other runs"), until })
+        vi.setSystemTime(until)
+      }
+      await nextMinute()
+      await nextMinute()
+      await complete(plane, run, { outcome: "skipped", reason: "none", usage: spent(500) })
+      expect(await plane.takeOne()).toMatchObject({ attempt: 1, allowance: 10 })
+      const texts = (await plane.notifications(other)).flatMap(({ events }) => events.map((event) => event.text))
+      expect(texts.filter((each) => each?.includes("Work waits"))).toEqual([])
     }
-    await nextMinute()
-    await nextMinute()
-    await complete(plane, run, { outcome: "skipped", reason: "none", usage: spent(500) })
-    expect(await plane.takeOne()).toMatchObject({ attempt: 1, allowance: 10 })
-    const texts = (await plane.notifications(other)).flatMap(({ events }) => events.map((event) => event.text))
-    expect(texts.filter((each) => each?.includes("Work waits"))).toEqual([])
-  })
+  )
 
   it("is in the report of usage, with the work that it holds and until when", async () => {
     const { plane, run, taskId } = await limited({ limit: 1_000 })
@@ -127,7 +130,7 @@ describe("a budget", () => {
     })
   })
 
-  it("lets work that waited keep its order when it is held again", async () => {
+  it("keeps the order of waiting work that is held again", async () => {
     const { plane, run, taskId } = await limited({ limit: 1_000 })
     await spend(plane, run, 1_000)
     await plane.post(taskId, "@engineer first")
@@ -142,7 +145,7 @@ describe("a budget", () => {
     expect((await plane.take()).runs.map((each) => contextOf(each).agent.slug)).toEqual(["engineer", "lead"])
   })
 
-  it("is the account's for all its agents, whose claims draw slices of it", async () => {
+  it("of the account applies to all its agents, whose claims draw slices of it", async () => {
     const { plane, run, taskId } = await limited({ limit: 1_000 })
     await spend(plane, run, 600)
     await plane.post(taskId, "@engineer @qa please")
@@ -158,7 +161,7 @@ describe("a budget", () => {
     await spend(plane, run, 850)
     await plane.asPerson(api.app.tasks.setStatus, { taskId, status: "in_progress" })
     expect(await plane.take()).toMatchObject({ heldBack: 1, runs: [] })
-    // A person's message joins the update that waits, and may use the rest.
+    // A person's message joins the waiting update, and may use the rest.
     await plane.post(taskId, "@engineer please")
     const next = await plane.takeOne()
     expect(next.allowance).toBe(10)
@@ -174,7 +177,7 @@ describe("a budget", () => {
     expect((await plane.takeOne()).allowance).toBe(10)
   })
 
-  it("that is raised or removed resumes at once what waited for it", async () => {
+  it("that is raised or removed releases the work that waited for it at once", async () => {
     const { plane, run, taskId } = await limited({ limit: 1_000, period: "lifetime" })
     await spend(plane, run, 1_000)
     for (let index = 0; index < 120; index += 1) await makeTask(plane, [plane.engineer], `T${index}`)
@@ -191,7 +194,7 @@ describe("a budget", () => {
     expect(taskId).toBeDefined()
   })
 
-  it("holds nothing any more that is stopped in the meantime", async () => {
+  it("no longer holds work that was stopped in the meantime", async () => {
     const { plane, run, taskId } = await limited({ limit: 1_000 })
     await spend(plane, run, 1_000)
     await plane.post(taskId, "@engineer wait")
@@ -207,7 +210,7 @@ describe("a budget", () => {
     expect(rows.find(({ outcome }) => outcome === "stopped")?.retryAt).toBeUndefined()
   })
 
-  it("warns and tells of a stop once in a window, with an activity", async () => {
+  it("notifies of the warning and of the stop once per window, with an activity", async () => {
     const { plane, run, taskId } = await limited({ limit: 1_000 })
     await spend(plane, run, 1_000)
     for (const text of ["one", "two", "three"]) {
@@ -227,10 +230,10 @@ describe("a budget", () => {
     ])
   })
 
-  it("counts tokens without a price as expensive ones, and those with a price by it", async () => {
+  it("counts tokens without a price as expensive, and tokens with a price by that price", async () => {
     const { plane, run, taskId } = await limited({ limit: 1, unit: "usd" })
     expect(run.allowance).toBe(3_333)
-    // At $3 per million tokens these would be $0.9.
+    // At $3 per million tokens these would cost $0.9.
     await spend(plane, run, 300_000)
     expect(await plane.seen(api.app.budgets.list, {})).toMatchObject([{ unit: "usd", limit: 1, spent: 0.9 }])
     await plane.post(taskId, "@engineer please")
@@ -243,7 +246,7 @@ describe("a budget", () => {
     expect(await plane.take()).toMatchObject({ heldBack: 1 })
   })
 
-  it("lowered below what is spent lets nothing more begin, and a window's end in mid-turn counts where the turn ends", async () => {
+  it("lowered below the spending lets no more work start, and a window that ends during a turn counts where the turn ends", async () => {
     const { plane, run, taskId } = await limited({ limit: 1_000 })
     await set(plane, { limit: 5 })
     expect(await allow(plane, run, 10)).toHaveProperty("reason")
@@ -253,14 +256,14 @@ describe("a budget", () => {
     expect(await plane.take()).toMatchObject({ heldBack: 1, runs: [] })
   })
 
-  it("of a removed agent goes with it", async () => {
+  it("of a removed agent is deleted with it", async () => {
     const { plane } = await limited({ limit: 1_000 })
     await set(plane, { limit: 5, agentId: plane.engineer })
     await plane.asPerson(api.app.agents.remove, { agentId: plane.engineer })
     expect(await plane.seen(api.app.budgets.list, {})).toHaveLength(1)
   })
 
-  it("keeps heartbeats waiting from the warning on", async () => {
+  it("makes heartbeats wait from the warning on", async () => {
     const plane = await seededPlane()
     await set(plane, { limit: 1_000 })
     await makeTask(plane, [plane.engineer])
@@ -271,7 +274,7 @@ describe("a budget", () => {
     expect((await plane.take({ heartbeatLimit: 3 })).runs).toHaveLength(3)
   })
 
-  it("is refused unless it is possible, and set by owners and admins", async () => {
+  it("is refused if it is out of range, and is set only by owners and admins", async () => {
     const { plane, taskId } = await limited({ limit: 1_000 })
     for (const limit of [0, -1, Number.NaN, Number.POSITIVE_INFINITY, 1e13]) {
       expect(await codeOf(set(plane, { limit }))).toBe("invalid")
@@ -281,7 +284,7 @@ describe("a budget", () => {
     expect(await codeOf(plane.asPerson(api.app.budgets.remove, { id: "none" }))).toBe("not_found")
   })
 
-  it("is there in a new account", async () => {
+  it("exists in a new account", async () => {
     const plane = await seededPlane()
     expect(await plane.seen(api.app.budgets.list, {})).toMatchObject([
       { period: "day", unit: "tokens", limit: 10_000_000, spent: 0 }

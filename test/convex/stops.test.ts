@@ -22,7 +22,7 @@ import {
 stopTime()
 const { app, service } = api
 
-/** The engineer's turn on a task, under way. */
+/** The engineer's running turn on a task. */
 const turn = async (options: Parameters<typeof seededPlane>[0] = {}) => {
   const plane = await seededPlane(options)
   const taskId = await makeTask(plane, [plane.engineer])
@@ -34,7 +34,7 @@ const turn = async (options: Parameters<typeof seededPlane>[0] = {}) => {
 const confirmed = { held: [] }
 
 describe("a stopped run", () => {
-  it("writes nothing from then on, whatever call of its epoch arrives", async () => {
+  it("cannot write any more, whatever call of its epoch arrives", async () => {
     const { plane, run, taskId } = await turn()
     expect(await plane.asPerson(app.runs.stop, { run: run.id })).toEqual({ stopped: 1, outcome: "stopped" })
     const fence = { ...fenceOf(run), settings }
@@ -54,7 +54,7 @@ describe("a stopped run", () => {
     })
   })
 
-  it("says in the thread who stopped it, why, and what it had already done", async () => {
+  it("posts in the thread who stopped it, why, and what it had already done", async () => {
     const { contents, plane, run, taskId } = await turn()
     await plane.mutate(service.tasks.setStatus, { ...fenceOf(run), settings, taskId, status: "in_progress" })
     await plane.asPerson(app.runs.stop, { run: run.id, reason: "wrong branch" })
@@ -65,7 +65,7 @@ describe("a stopped run", () => {
     expect(activities.map(({ summary }) => summary)).toContain("stopped a turn of Engineer: wrong branch")
   })
 
-  it("is pushed and reported by a renewal, and keeps the session until its process names it no longer", async () => {
+  it("is pushed and reported by a renewal, and keeps the session until its process no longer names it", async () => {
     const { plane, run, taskId } = await turn()
     await plane.asPerson(app.runs.stop, { run: run.id })
     const recalled = [{ ...leaseOf(run), recalled: "stopped" }]
@@ -110,7 +110,7 @@ describe("a stopped run", () => {
     expect(contextOf(only(own)).stoppedRuns).toEqual([])
   })
 
-  it("gets no second turn, fallback or retry, unless a person runs it again", async () => {
+  it("gets no second turn, fallback or retry unless a person runs it again", async () => {
     const { plane, run } = await turn()
     await plane.asPerson(app.runs.stop, { run: run.id })
     pass(60 * minute)
@@ -118,14 +118,14 @@ describe("a stopped run", () => {
     await plane.asPerson(app.runs.again, { run: run.id })
     const again = only((await plane.claim(confirmed)).runs)
     expect(again).toMatchObject({ id: run.id, attempt: 1, epoch: run.epoch + 1 })
-    // It is the request that must be answered now.
+    // The request that must be answered now.
     expect(contextOf(again)).toMatchObject({ stoppedRuns: [], earlier: { attempts: 1 } })
     await complete(plane, again, { outcome: "replied", reply: "Here." })
     expect(await plane.row(run.id)).toMatchObject({ outcome: "replied" })
     expect(await codeOf(plane.asPerson(app.runs.again, { run: run.id }))).toBe("conflict")
   })
 
-  it("that has ended answers what it ended with, and a stop twice is harmless", async () => {
+  it("that has ended returns its outcome, and a second stop is harmless", async () => {
     const { plane, run } = await turn()
     await complete(plane, run, { outcome: "replied", reply: "Done." })
     expect(await plane.asPerson(app.runs.stop, { run: run.id })).toEqual({ stopped: 0, outcome: "replied" })
@@ -139,7 +139,7 @@ describe("a stopped run", () => {
     expect(await codeOf(plane.asPerson(app.runs.stop, { run: id, task: taskId }))).toBe("invalid")
   })
 
-  it("that is a heartbeat is given up for the following one", async () => {
+  it("that is a heartbeat is skipped, and the next one follows", async () => {
     const plane = await seededPlane()
     pass(20 * minute)
     const run = only(
@@ -155,7 +155,7 @@ describe("a stopped run", () => {
 })
 
 describe("a stop of a whole task or agent", () => {
-  it("ends the running, ready and retrying runs, and no later message", async () => {
+  it("ends the running, ready and retrying runs, but no later message", async () => {
     const { plane, run, taskId } = await turn()
     await plane.post(taskId, "@engineer @qa please")
     const qas = only((await plane.take()).runs)
@@ -172,7 +172,7 @@ describe("a stop of a whole task or agent", () => {
     expect((await plane.claim(confirmed)).runs).toHaveLength(1)
   })
 
-  it("takes an agent by its slug, with its heartbeat, and leaves the others alone", async () => {
+  it("takes an agent by its slug, with its heartbeat, and leaves other agents alone", async () => {
     const { plane, run, taskId } = await turn()
     await plane.post(taskId, "@qa please")
     const qas = await plane.takeOne()
@@ -182,7 +182,7 @@ describe("a stop of a whole task or agent", () => {
     await complete(plane, qas, { outcome: "replied", reply: "Here." })
   })
 
-  it("of more than one batch lets none of them be claimed, or take an event, in between", async () => {
+  it("of more than one batch lets none of them be claimed or take an event in between", async () => {
     const plane = await seededPlane({ sessionScope: "task" })
     const tasks: Array<string> = []
     for (let index = 0; index < 45; index += 1) tasks.push(await makeTask(plane, [plane.engineer]))
@@ -211,13 +211,13 @@ describe("a stop of a whole task or agent", () => {
     expect((await contents())[0]).toMatch(/^Ana stopped the turn of Engineer: the task was (?:archived|marked as done)/)
   })
 
-  it("happens when a run archives the task, but not to that run", async () => {
+  it("happens when a run archives the task, except for that run", async () => {
     const { plane, run, taskId } = await turn()
     await plane.post(taskId, "@lead please tidy up")
     const leads = await plane.takeOne()
     const fence = { ...fenceOf(leads), settings }
     const answer = await plane.mutate(service.tasks.remove, { ...fence, taskId, reason: "made twice" })
-    // The engineer's turn, and what told it that the task is archived.
+    // The engineer's turn, and the notification that the task is archived.
     expect(answer).toMatchObject({ changed: true, stopped: 2 })
     expect(await codeOf(complete(plane, run))).toBe("lease_lost")
     await complete(plane, leads, { outcome: "acted" })
@@ -226,7 +226,7 @@ describe("a stop of a whole task or agent", () => {
 })
 
 describe("the list of runs", () => {
-  it("shows what runs, stops and waits, and what ended", async () => {
+  it("shows running, stopping, waiting and ended runs", async () => {
     const { plane, run, taskId } = await turn()
     await plane.post(taskId, "@qa please")
     const list = (args: { ended?: boolean } = {}) => plane.seen(app.runs.list, args)
@@ -244,7 +244,7 @@ describe("the list of runs", () => {
     ])
   })
 
-  it("shows a run in full, with what each attempt did", async () => {
+  it("shows a run in full, with its attempts", async () => {
     const { plane, run, taskId } = await turn()
     const set = (leased: typeof run, status: "in_progress" | "review") =>
       plane.mutate(service.tasks.setStatus, { ...fenceOf(leased), settings, taskId, status })

@@ -35,7 +35,7 @@ const planeStorm = async (seed: number): Promise<number> => {
 }
 
 describe("one @all among three agents that always answer @all", () => {
-  it("sets off at most 150 turns with a hop limit of 12, and 80 in the median", async () => {
+  it("causes at most 150 turns with a hop limit of 12, and 80 in the median", async () => {
     const turns = await Promise.all(Array.from({ length: SEEDS }, (_, index) => modelStorm(index + 1)))
     const { max, median, min } = summaryOf(turns)
     console.log(`turns of a storm over ${SEEDS} seeds: ${min} to ${max}, median ${median}`)

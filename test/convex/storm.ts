@@ -1,4 +1,4 @@
-/** How many turns one `@all` sets off among agents that always answer `@all`: the work coalesces while they are busy. */
+/** How many turns one `@all` causes among agents that always answer `@all`. Events join while the agents are busy. */
 import { PROTOCOL } from "../../src/domain/shared/Protocol.ts"
 import { AccountModel } from "../simulation/accountModel.ts"
 import { Dice } from "../simulation/dice.ts"
@@ -10,13 +10,13 @@ const SHORTEST_MILLIS = 200
 const LONGEST_MILLIS = 20_000
 const SLUGS = ["lead", "engineer", "qa"]
 
-/** A control plane as a storm needs it: real functions or the model, at a given moment. */
+/** The control plane as a storm needs it: the real functions or the model, at a given time. */
 export interface StormPlane {
   readonly claim: (now: number, request: object) => Promise<ReadonlyArray<Fence>> | ReadonlyArray<Fence>
   readonly complete: (now: number, end: object) => unknown
 }
 
-/** Plays a storm that a person has begun; answers how many turns it took. */
+/** Runs a storm that a person has begun. Returns the number of turns. */
 export const playStorm = async (plane: StormPlane, seed: number, start: number): Promise<number> => {
   const dice = new Dice(`storm ${seed}`)
   const ends: Array<Fence & { readonly at: number }> = []
@@ -63,7 +63,7 @@ export const modelStorm = (seed: number): Promise<number> => {
   )
 }
 
-/** The least, middle and most of the turns. */
+/** The minimum, median and maximum of the turns. */
 export const summaryOf = (
   turns: ReadonlyArray<number>
 ): { readonly min: number; readonly median: number; readonly max: number } => {

@@ -19,7 +19,7 @@ const round = { kind: "round" as const, round: 1, durationMs: 1_200, inputTokens
 const tool = { kind: "tool" as const, tool: "task_status", durationMs: 30, error: "forbidden" }
 const usage = { ...spent(1_000), outputTokens: 10, steps: [round, tool] }
 
-/** An engineer's run, claimed. */
+/** A claimed run of the engineer. */
 const assigned = async () => {
   const plane = await seededPlane()
   const taskId = await makeTask(plane, [plane.engineer])
@@ -88,7 +88,7 @@ describe("the timeline of a run", () => {
     ])
   })
 
-  it("shows of a process that ended only the claim, and what it did once it reports", async () => {
+  it("shows only the claim of a process that ended, and its report once it arrives", async () => {
     const { plane, run } = await assigned()
     await plane.pulse("r1", "b2")
     const claimed = { claimedAt: Date.now(), runtimeId: "r1" }
@@ -128,7 +128,7 @@ describe("the timeline of a run", () => {
     expect(attempt?.reason).toHaveLength(300)
   })
 
-  it("is kept with a dead letter, and forgotten with its notification", async () => {
+  it("is kept with a dead letter, and deleted with its notification", async () => {
     const { plane, run } = await assigned()
     await fail(plane, run, { usage })
     const attempts = async () => {

@@ -27,7 +27,7 @@ afterEach(() => {
 
 const { service } = api
 
-/** A live run of one agent on a task, and the fence its tools carry. */
+/** A live run of one agent on a task, and the fence of its tools. */
 const runOf = async (slug: "lead" | "engineer" | "qa", given?: Plane) => {
   const plane = given ?? (await seededPlane())
   const taskId = await makeTask(plane, [plane[slug]], "Own")
@@ -39,7 +39,7 @@ const runOf = async (slug: "lead" | "engineer" | "qa", given?: Plane) => {
 const otherTask = async (plane: Plane) => (await plane.asPerson(api.app.tasks.create, { title: "Other" })).taskId
 
 describe("task_status", () => {
-  it("takes the shortest allowed path in one step and says which", async () => {
+  it("takes the shortest allowed path in one step and returns it", async () => {
     const { plane, taskId, fence } = await runOf("engineer")
     const answer = await plane.mutate(service.tasks.setStatus, { ...fence, taskId, status: "review" })
     expect(answer).toEqual({
@@ -51,14 +51,14 @@ describe("task_status", () => {
     })
   })
 
-  it("changes nothing when the task stands there already", async () => {
+  it("changes nothing if the task has the status already", async () => {
     const { plane, taskId, fence } = await runOf("engineer")
     const set = () => plane.mutate(service.tasks.setStatus, { ...fence, taskId, status: "in_progress" })
     expect(await set()).toMatchObject({ changed: true })
     expect(await set()).toMatchObject({ status: "in_progress", changed: false, path: [] })
   })
 
-  it("blocks with a reason only, which leaving the block clears", async () => {
+  it("needs a reason to block, which leaving the block clears", async () => {
     const { plane, taskId, fence } = await runOf("engineer")
     const set = (more: object) =>
       plane.mutate(service.tasks.setStatus, { ...fence, taskId, status: "blocked", ...more })
@@ -70,7 +70,7 @@ describe("task_status", () => {
     expect((await plane.query(service.tasks.get, { taskId })).task.blockedReason).toBeNull()
   })
 
-  it("allows exactly what nextStatusesFor says, for every agent and from every status", async () => {
+  it("allows exactly what nextStatusesFor allows, for every agent and from every status", async () => {
     const grants = [{}, { canReviewTasks: true }, { canMarkDone: true }, { canModifyTaskStatus: false }]
     for (const flags of grants) {
       for (const from of taskStatuses) {
@@ -98,7 +98,7 @@ describe("task_status", () => {
 })
 
 describe("which tasks a run may act on", () => {
-  it("is its own and those it created, any for the orchestrator, and never another account's", async () => {
+  it("are its own and those it created, any for the orchestrator, and never another account's", async () => {
     const { plane, fence } = await runOf("engineer")
     await plane.asPerson(api.app.accounts.configure, { agentFlags: { canCreateTasks: true } })
     const other = await otherTask(plane)
@@ -134,14 +134,14 @@ describe("which tasks a run may act on", () => {
       (plane: Plane, fence: any, taskId: string) =>
         plane.mutate(service.messages.post, { ...fence, taskId, content: "x" })
     ]
-  ])("%s is the orchestrator's alone", async (_, call) => {
+  ])("%s is only for the orchestrator", async (_, call) => {
     const { plane, taskId, fence } = await runOf("engineer")
     expect(await codeOf(call(plane, fence, taskId))).toBe("forbidden")
   })
 })
 
 describe("creations", () => {
-  it("happen once per run and arguments, in whatever order the arguments come and in any attempt", async () => {
+  it("happen once per run and arguments, in any order of the arguments and in any attempt", async () => {
     const { plane, taskId, fence, runId } = await runOf("lead")
     await plane.asPerson(api.app.accounts.configure, { agentFlags: { canCreateTasks: true } })
     const calls = (by: typeof fence) => [
@@ -179,7 +179,7 @@ describe("creations", () => {
     ])
   })
 
-  it("of other arguments, or in another run, happen again", async () => {
+  it("with other arguments or in another run happen again", async () => {
     const { plane, taskId, fence } = await runOf("lead")
     const post = (by: typeof fence, content: string) => plane.mutate(service.messages.post, { ...by, taskId, content })
     await post(fence, "one")
@@ -202,7 +202,7 @@ describe("task_create", () => {
   })
 
   it.each(["inbox", "assigned", "in_progress", "review", "blocked"] as const)(
-    "makes a task in %s for an agent that cannot assign, which becomes its assignee outside the inbox",
+    "creates a task in %s for an agent that cannot assign, which becomes its assignee outside the inbox",
     async (status) => {
       const { plane, fence } = await runOf("engineer")
       await plane.asPerson(api.app.accounts.configure, { agentFlags: { canCreateTasks: true } })
@@ -224,7 +224,7 @@ describe("task_create", () => {
     ["done as its first status", { status: "done" }, "invalid"],
     ["a block without a reason", { status: "blocked", assigneeSlugs: ["qa"] }, "invalid"],
     ["work in progress without an assignee", { status: "in_progress" }, "invalid"]
-  ])("refuses %s and leaves nothing behind", async (_, more, code) => {
+  ])("refuses %s and changes nothing", async (_, more, code) => {
     const { plane, fence } = await runOf("lead")
     await plane.asPerson(api.app.accounts.configure, { agentFlags: { canCreateTasks: true } })
     const before = await plane.t.run((ctx) => ctx.db.query("tasks").collect())
@@ -232,7 +232,7 @@ describe("task_create", () => {
     expect(await plane.t.run((ctx) => ctx.db.query("tasks").collect())).toEqual(before)
   })
 
-  it("makes an assigned task that its assignees hear of", async () => {
+  it("creates an assigned task and notifies its assignees", async () => {
     const { plane, fence } = await runOf("lead")
     await plane.asPerson(api.app.accounts.configure, { agentFlags: { canCreateTasks: true } })
     const { taskId, status } = await plane.mutate(service.tasks.create, {
@@ -277,7 +277,7 @@ describe("task_update", () => {
 })
 
 describe("task_delete", () => {
-  it("archives with its reason, and stops what waits about the task", async () => {
+  it("archives with its reason, and stops pending work on the task", async () => {
     const { plane, fence } = await runOf("lead")
     const taskId = await otherTask(plane)
     await plane.post(taskId, "@engineer @qa please")
@@ -296,7 +296,7 @@ describe("task_delete", () => {
 })
 
 describe("reading tasks", () => {
-  it("lists by status and by assignee, the last changed first, and finds by words", async () => {
+  it("lists by status and by assignee, most recently changed first, and searches by words", async () => {
     const { plane } = await runOf("engineer")
     vi.setSystemTime(Date.now() + 1_000)
     const { taskId } = await plane.asPerson(api.app.tasks.create, {
@@ -315,7 +315,7 @@ describe("reading tasks", () => {
     expect(await codeOf(plane.query(service.tasks.search, { query: " " }))).toBe("invalid")
   })
 
-  it("answers thread and history oldest first, as long as asked", async () => {
+  it("returns thread and history oldest first, up to the requested length", async () => {
     const { plane, taskId } = await runOf("engineer")
     for (const content of ["one", "two", "three"]) await plane.post(taskId, content)
     const { thread } = await plane.query(service.tasks.thread, { taskId, limit: 2 })
@@ -339,7 +339,7 @@ describe("reading tasks", () => {
 })
 
 describe("document_upsert", () => {
-  it("writes on the run's task, replaces by id, and lists what there is", async () => {
+  it("writes on the run's task, replaces by id, and lists the documents", async () => {
     const { plane, taskId, fence } = await runOf("engineer")
     const write = (more: object) =>
       plane.mutate(service.documents.upsert, {
@@ -382,11 +382,11 @@ describe("document_upsert", () => {
 })
 
 describe("response_request", () => {
-  /** QA's one run, whatever else is due. */
+  /** QA's only run, among other due runs. */
   const qas = async (plane: Plane) =>
     only((await plane.take()).runs.filter((run) => contextOf(run).agent.slug === "qa"))
 
-  it("asks the agents named and says who was skipped and why", async () => {
+  it("asks the named agents and returns who was skipped and why", async () => {
     const { plane, taskId, fence } = await runOf("engineer")
     const ask = (recipientSlugs: Array<string>, message = "Please review") =>
       plane.mutate(service.responseRequests.create, { ...fence, recipientSlugs, message })
@@ -426,7 +426,7 @@ describe("response_request", () => {
     expect(await ask("eight")).toBe(1)
   })
 
-  it("takes no reply to something else for an answer: a request that the policy refused is still open", async () => {
+  it("does not count a reply to another event as an answer: a request that the policy refused is still open", async () => {
     const { plane, fence, taskId } = await runOf("engineer")
     const ask = async (message: string) =>
       (await plane.mutate(service.responseRequests.create, { ...fence, recipientSlugs: ["qa"], message })).asked.length
@@ -445,7 +445,7 @@ describe("response_request", () => {
     expect(await ask("four")).toBe(1)
   })
 
-  it("joins what its recipient has ready on the task, and is answered with it", async () => {
+  it("joins its recipient's ready notification on the task, and is answered with it", async () => {
     const { plane, fence, taskId } = await runOf("engineer")
     await plane.post(taskId, "@qa hello")
     const ask = (message: string) =>
@@ -509,7 +509,7 @@ describe("task_link_pr", () => {
   const summaries = async (plane: Plane, taskId: string) =>
     (await plane.seen(api.app.activities.list, { taskId })).map((each) => each.summary)
 
-  it("writes the number, and without a repository on the deployment nothing else", async () => {
+  it("writes the number, and nothing else without a repository on the deployment", async () => {
     const { plane, taskId, fence } = await runOf("lead")
     const link = (prNumber: number) => plane.mutate(service.tasks.linkPullRequest, { ...fence, taskId, prNumber })
     expect(await link(7)).toEqual({ taskId, prNumber: 7, changed: true, github: "off" })
@@ -532,7 +532,7 @@ describe("task_link_pr", () => {
     expect(await summaries(plane, taskId)).toContain("pull request #7 names this task on GitHub")
   })
 
-  it("is tried again with growing delays, and shows its last failure", async () => {
+  it("is retried with growing delays, and shows its last failure", async () => {
     const pullRequest = { body: "" }
     const calls = gitHub(pullRequest, 5)
     const { plane, taskId, fence } = await runOf("lead")
@@ -546,7 +546,7 @@ describe("task_link_pr", () => {
 })
 
 describe("get_agent_skills", () => {
-  it("answers the enabled skills of an agent, and profiles hold what workspaces are made of", async () => {
+  it("returns the enabled skills of an agent, and profiles contain the contents of workspaces", async () => {
     const { plane } = await runOf("engineer")
     const skill = (slug: string, isEnabled: boolean) =>
       plane.asPerson(api.app.skills.upsert, { slug, name: slug, description: "d", content: `# ${slug}`, isEnabled })
@@ -574,7 +574,7 @@ describe("get_agent_skills", () => {
     expect((await plane.query(service.agents.skills, { agentSlug: "engineer" })).skills).toEqual([])
   })
 
-  it("answers the enabled skills of all agents, each skill once", async () => {
+  it("returns the enabled skills of all agents, each skill once", async () => {
     const { plane } = await runOf("engineer")
     const skillOf = async (slug: string) => {
       const skill = { slug, name: slug, description: "d", content: `# ${slug}` }

@@ -6,7 +6,7 @@ import { complete, contextOf, fail, finish, heartbeatOf, makeTask, only, release
 stopTime()
 
 describe("the trace of an attempt", () => {
-  it("is given to the next one, whether it failed or was released", async () => {
+  it("is passed to the next one, whether it failed or was released", async () => {
     const plane = await seededPlane()
     await makeTask(plane, [plane.engineer])
     const run = await plane.takeOne()
@@ -35,7 +35,7 @@ describe("the trace of an attempt", () => {
     expect(letter?.traceId?.length).toBeLessThanOrEqual(100)
   })
 
-  it("of a heartbeat is given to its next attempt, and not to the next heartbeat", async () => {
+  it("of a heartbeat is passed to its next attempt, but not to the next heartbeat", async () => {
     const plane = await seededPlane()
     const claim = async () => {
       const { runs } = await plane.take({ heartbeatLimit: 8 })

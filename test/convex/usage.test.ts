@@ -23,7 +23,10 @@ afterEach(() => {
 
 const price = { input: 3, output: 15, cacheRead: 0.3, cacheWrite: 3.75 }
 const model = "anthropic/claude"
-/** 1,000 tokens of which 400 were read from the cache and 200 written to it: 690 weighted with the output, or $0.00207. */
+/**
+ * 1,000 tokens, of which 400 were read from the cache and 200 written to it: 690 weighted tokens with the output, or
+ * $0.00207.
+ */
 const usage = {
   inputTokens: 1_000,
   outputTokens: 0,
@@ -45,7 +48,7 @@ const totalsOf = (plane: Plane) => plane.t.run((ctx) => ctx.db.query("usageTotal
 const record = (plane: Plane, run: Leased, spent: typeof usage | typeof unanswered) =>
   plane.mutate(api.service.usage.record, { ...fenceOf(run), usage: spent })
 
-/** An engineer's run, claimed. */
+/** A claimed run of the engineer. */
 const assigned = async () => {
   const plane = await seededPlane()
   const taskId = (await makeTask(plane, [plane.engineer])) as Id<"tasks">
@@ -95,7 +98,7 @@ describe("usage", () => {
     expect(await daysOf(plane)).toEqual([])
   })
 
-  it("of a request without an answer is estimated from the session's last request, and marked", async () => {
+  it("of an unanswered request is estimated from the session's last request, and marked", async () => {
     const { plane, run } = await assigned()
     await fail(plane, run, { usage: unanswered, nextAttemptAt: Date.now() })
     const second = await plane.takeOne()
@@ -104,7 +107,7 @@ describe("usage", () => {
     expect((await attemptsOf(plane)).map(({ usage: found }) => found)).toMatchObject([
       { inputTokens: 10_000, isEstimated: true, cost: null },
       { inputTokens: 1_000, isEstimated: false },
-      // Model and price are those of the session's last request too.
+      // Model and price are also those of the session's last request.
       { inputTokens: 600, isEstimated: true, model, cost: 0.0018 }
     ])
   })
@@ -112,7 +115,7 @@ describe("usage", () => {
   it("of a process that is gone is estimated, and replaced by its report", async () => {
     const { plane, run } = await assigned()
     await plane.pulse("r1", "b2")
-    // What was reserved for it, and one request.
+    // Its reservation, and one request.
     const estimated = { attempts: 1, weightedTokens: 50_000, estimatedTokens: 50_000, unpricedTokens: 50_000 }
     expect(await attemptsOf(plane)).toMatchObject([{ epoch: run.epoch, usage: { isEstimated: true } }])
     expect(await daysOf(plane)).toMatchObject([{ total: estimated }])
@@ -132,7 +135,7 @@ describe("usage", () => {
     expect(await attemptsOf(plane)).toMatchObject([{ usage: { isEstimated: false, weightedTokens: 690 } }])
   })
 
-  it("is refused for an attempt that never was, and for another account's", async () => {
+  it("is refused for an unknown attempt, and for another account's", async () => {
     const { plane, run } = await assigned()
     const refused = (fence: object) => expect(record(plane, { ...run, ...fence }, usage)).rejects.toThrow("not_found")
     await refused({ epoch: run.epoch + 1 })
@@ -144,7 +147,7 @@ describe("usage", () => {
     await expect(call).rejects.toThrow("not_found")
   })
 
-  it("costs what the account says where the runtime knows no price", async () => {
+  it("costs the account's price if the runtime knows none", async () => {
     const { plane, run } = await assigned()
     const prices = [
       { model, price },
@@ -218,7 +221,7 @@ describe("the report", () => {
 describe("retention", () => {
   const day = 24 * 60 * 60 * 1_000
 
-  it("keeps the attempts of a forgotten notification for 90 days and sums for 13 months", async () => {
+  it("keeps the attempts of a deleted notification for 90 days and sums for 13 months", async () => {
     const { plane, run } = await assigned()
     await fail(plane, run, { usage, nextAttemptAt: Date.now() })
     vi.setSystemTime(Date.now() + day)

@@ -18,7 +18,7 @@ import {
 
 stopTime()
 
-/** How often runtimes are woken by this. */
+/** How often this wakes the runtimes. */
 const wakesBy = async (plane: Plane, act: () => Promise<unknown>): Promise<number> => {
   const before = await plane.wakes()
   await act()
@@ -43,7 +43,7 @@ describe("runtimes are woken", () => {
     expect(await wakesBy(plane, retry)).toBe(1)
   })
 
-  it("by a release for now", async () => {
+  it("by a release without a retry time", async () => {
     const plane = await scene()
     await makeTask(plane, [plane.engineer])
     const run = await plane.takeOne()
@@ -57,7 +57,7 @@ describe("runtimes are woken", () => {
     expect(await wakesBy(plane, () => plane.claim({ limit: 0, held: runs.slice(1).map(leaseOf) }))).toBe(1)
   })
 
-  it("by a rescue: by the next boot's pulse, and by a claim that takes an expired lease elsewhere", async () => {
+  it("by a rescue: by the next boot's pulse, and by a claim that takes another runtime's expired lease", async () => {
     const plane = await scene()
     await plane.pulse("r2", "c1")
     await makeTask(plane, [plane.engineer, plane.qa])
@@ -69,7 +69,7 @@ describe("runtimes are woken", () => {
   })
 
   it.each(["agent", "task"] as const)(
-    "by an end that frees a session of an agent with due work, with a session per %s",
+    "by an outcome that frees a session of an agent with due work, with a session per %s",
     async (sessionScope) => {
       const plane = await scene({ sessionScope })
       await makeTask(plane, [plane.engineer])
@@ -79,7 +79,7 @@ describe("runtimes are woken", () => {
     }
   )
 
-  it("by the end of a heartbeat that kept deliveries back, and of a delivery that kept a heartbeat back", async () => {
+  it("by the end of a heartbeat that delayed deliveries, and of a delivery that delayed a heartbeat", async () => {
     const plane = await seededPlane()
     pass(2 * minute)
     const heartbeats = (await plane.take({ heartbeatLimit: 8 })).runs
@@ -92,7 +92,7 @@ describe("runtimes are woken", () => {
     expect(await wakesBy(plane, () => complete(plane, run))).toBe(1)
   })
 
-  it("by an event that joins work which was not due, where its head start makes it due", async () => {
+  it("by an event that joins work which was not due, if its head start makes it due", async () => {
     const plane = await scene()
     const taskId = await workedOn(plane)
     await plane.post(taskId, "@engineer first")
@@ -100,7 +100,7 @@ describe("runtimes are woken", () => {
     expect(await wakesBy(plane, () => plane.post(taskId, "@engineer second"))).toBe(1)
   })
 
-  it("by a new agent and by a changed schedule, since the next due moment may be another", async () => {
+  it("by a new agent and by a changed schedule, because the next due time may change", async () => {
     const plane = await seededPlane()
     const { create, update } = api.app.agents
     const add = () => plane.asPerson(create, { slug: "new", name: "New" })
@@ -119,7 +119,7 @@ describe("runtimes are not woken", () => {
     expect(await wakesBy(plane, () => plane.take())).toBe(0)
   })
 
-  it("by a claim that offers a lease again", async () => {
+  it("by a claim that returns a lease again", async () => {
     const plane = await scene()
     await makeTask(plane, [plane.engineer])
     await plane.claim()
@@ -137,18 +137,18 @@ describe("runtimes are not woken", () => {
     expect(await wakesBy(plane, () => plane.pulse())).toBe(0)
   })
 
-  it("by the end of a lone delivery", async () => {
+  it("by the end of a single delivery", async () => {
     const plane = await scene()
     const taskId = await makeTask(plane, [plane.engineer])
     expect(await wakesBy(plane, async () => complete(plane, await plane.takeOne()))).toBe(0)
     await plane.post(taskId, "@engineer hello")
     const run = await plane.takeOne()
-    // The reply itself is work for the orchestrator, who listens.
+    // The reply notifies the orchestrator, which is a subscriber.
     expect(await wakesBy(plane, () => complete(plane, run, { outcome: "replied", reply: "Hello." }))).toBe(1)
   })
 
   it.each(["agent", "task"] as const)(
-    "by the end of one agent's run where only another has due work, with a session per %s",
+    "by the end of one agent's run if only another agent has due work, with a session per %s",
     async (sessionScope) => {
       const plane = await scene({ sessionScope })
       await makeTask(plane, [plane.engineer])
@@ -180,14 +180,14 @@ describe("runtimes are not woken", () => {
     expect(await wakesBy(plane, () => plane.post(taskId, "@engineer even more"))).toBe(0)
   })
 
-  it("by an event that joins work which is due already, also if it moves it forward", async () => {
+  it("by an event that joins work which is due already, even if it moves it forward", async () => {
     const plane = await scene()
     const taskId = await workedOn(plane)
     await plane.asPerson(api.app.tasks.setStatus, { taskId, status: "in_progress" })
     expect(await wakesBy(plane, () => plane.post(taskId, "@engineer now"))).toBe(0)
   })
 
-  it("by what is told to people, and by what a run does to its own task", async () => {
+  it("by notifications of people, and by what a run does to its own task", async () => {
     const plane = await scene()
     const taskId = await makeTask(plane, [plane.engineer])
     const run = await plane.takeOne()
@@ -208,7 +208,7 @@ describe("runtimes are not woken", () => {
 })
 
 describe("the push", () => {
-  it("changes with every wake", async () => {
+  it("changes with every wake-up", async () => {
     const plane = await scene()
     const seen = new Set([await plane.wakes()])
     for (let count = 0; count < 5; count += 1) {
