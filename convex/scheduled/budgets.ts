@@ -5,7 +5,7 @@ import { releaseHeld } from "../model/budgets/budgets.ts"
 
 /**
  * Makes the next hundred notifications that waited for a budget ready again, so that claims check them again. Scheduled
- * when the budget is set or removed, and by itself while there are more. Reads them and their sessions.
+ * when the budget is set or removed, and reschedules itself while there are more. Reads them and their sessions.
  */
 export const resume = internalMutation({
   args: { budgetId: v.id("budgets") },

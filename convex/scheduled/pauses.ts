@@ -2,7 +2,7 @@ import { v } from "convex/values"
 import { internalMutation } from "../_generated/server.js"
 import { holdSessions, requeueSessions } from "../model/queue/pausing.ts"
 
-/** Removes the next sessions of a paused agent from the order of claims. Scheduled by its pause and by itself. */
+/** Removes the next sessions of a paused agent from the order of claims. Scheduled by its pause, and reschedules itself. */
 export const hold = internalMutation({
   args: { agentId: v.id("agents") },
   returns: v.null(),
@@ -12,7 +12,7 @@ export const hold = internalMutation({
   }
 })
 
-/** Returns the next sessions of a resumed agent to the order of claims. Scheduled by its resumption and by itself. */
+/** Returns the next sessions of a resumed agent to the order of claims. Scheduled by its resumption, and reschedules itself. */
 export const offer = internalMutation({
   args: { agentId: v.id("agents"), after: v.number() },
   returns: v.null(),

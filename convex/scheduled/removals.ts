@@ -4,7 +4,7 @@ import { internalMutation } from "../_generated/server.js"
 import { continueRemoval, removal } from "../model/agents/roster.ts"
 import { endSubscriptions } from "../model/tasks/subscriptions.ts"
 
-/** The next batch of an agent's removal. Scheduled by app/agents:remove and by itself. */
+/** The next batch of an agent's removal. Scheduled by app/agents:remove, and reschedules itself. */
 export const agent = internalMutation({
   args: removal.fields,
   returns: v.null(),
@@ -14,7 +14,7 @@ export const agent = internalMutation({
   }
 })
 
-/** Deletes the next 200 subscriptions of a removed member. Scheduled by app/members:remove and by itself. */
+/** Deletes the next 200 subscriptions of a removed member. Scheduled by app/members:remove, and reschedules itself. */
 export const member = internalMutation({
   args: { memberId: v.id("members") },
   returns: v.null(),

@@ -7,16 +7,16 @@ import { codeOf, seededPlane } from "./controlPlane.ts"
 const root = join(import.meta.dirname, "../../convex")
 
 /** Every public function of a folder, as `file:name` with its registration. */
-const functionsOf = async (room: "service" | "app") => {
+const functionsOf = async (folder: "service" | "app") => {
   const found: Array<{ path: string; call: any; kind: "query" | "mutation"; args: Record<string, any>; returns: any }> =
     []
-  for (const file of globSync("*.ts", { cwd: join(root, room) })) {
-    const module = (await import(join(root, room, file))) as Record<string, any>
+  for (const file of globSync("*.ts", { cwd: join(root, folder) })) {
+    const module = (await import(join(root, folder, file))) as Record<string, any>
     for (const [name, each] of Object.entries(module)) {
       if (each?.isPublic !== true) continue
       found.push({
-        path: `${room}/${file.replace(".ts", "")}:${name}`,
-        call: (api as any)[room][file.replace(".ts", "")][name],
+        path: `${folder}/${file.replace(".ts", "")}:${name}`,
+        call: (api as any)[folder][file.replace(".ts", "")][name],
         kind: each.isQuery === true ? "query" : "mutation",
         args: JSON.parse(each.exportArgs()).value,
         returns: JSON.parse(each.exportReturns())

@@ -18,7 +18,7 @@ import {
   release,
   seededPlane,
   withoutHeartbeats,
-  workedOn,
+  taskWorkedOn,
   settings
 } from "./controlPlane.ts"
 
@@ -148,7 +148,7 @@ describe("the order of claims", () => {
     const plane = await seededPlane()
     const lead = await makeTask(plane, [plane.lead])
     const leads = await plane.takeOne()
-    const moved = await workedOn(plane)
+    const moved = await taskWorkedOn(plane)
     const [assigned, asked, written] = [await makeTask(plane), await makeTask(plane), await makeTask(plane)]
     await plane.asPerson(api.app.tasks.setStatus, { taskId: moved, status: "in_progress" })
     pass(29_000)
@@ -169,7 +169,7 @@ describe("the order of claims", () => {
 
   it("leases older work first once its age exceeds the head start", async () => {
     const plane = await seededPlane()
-    const moved = await workedOn(plane)
+    const moved = await taskWorkedOn(plane)
     await plane.asPerson(api.app.tasks.setStatus, { taskId: moved, status: "in_progress" })
     pass(5 * minute + 1)
     await plane.post(await makeTask(plane), "@engineer hello")
@@ -190,7 +190,7 @@ describe("the order of claims", () => {
 
   it("starves nothing: a status change gets its turn while people keep writing", async () => {
     const plane = await seededPlane()
-    const moved = await workedOn(plane)
+    const moved = await taskWorkedOn(plane)
     await plane.asPerson(api.app.tasks.setStatus, { taskId: moved, status: "in_progress" })
     const taken: Array<string> = []
     for (let count = 0; count < 8; count += 1) {
@@ -205,7 +205,7 @@ describe("the order of claims", () => {
 
   it("does not wait for a retry, and leases the retry when it is due", async () => {
     const plane = await seededPlane()
-    const taskId = await workedOn(plane)
+    const taskId = await taskWorkedOn(plane)
     await plane.post(taskId, "@engineer first")
     const waiting = await plane.takeOne()
     const nextAttemptAt = Date.now() + minute
@@ -294,7 +294,7 @@ describe("work whose attempts are used up", () => {
 
   it("gets no fallback if no answer was owed", async () => {
     const plane = await seededPlane()
-    const taskId = await workedOn(plane)
+    const taskId = await taskWorkedOn(plane)
     await plane.asPerson(api.app.tasks.setStatus, { taskId, status: "in_progress" })
     const { id } = await plane.takeOne({ maxAttempts: 1 })
     await plane.pulse("r1", "b2")

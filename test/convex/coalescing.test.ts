@@ -15,14 +15,14 @@ import {
   release,
   seededPlane,
   silence,
-  workedOn,
+  taskWorkedOn,
   settings
 } from "./controlPlane.ts"
 
 stopTime()
 
 /** Posts a message of an agent in the task, `hops` turns after a person's. */
-const say = (plane: Plane, taskId: string, agentId: string, content: string, hops = 1) =>
+const postAs = (plane: Plane, taskId: string, agentId: string, content: string, hops = 1) =>
   plane.t.run(async (context) => {
     const ctx = context as never as Parameters<typeof postMessage>[0]
     const task = await ctx.db.get("tasks", taskId as Id<"tasks">)
@@ -43,7 +43,7 @@ const rowsOf = (plane: Plane, agentId: string, taskId: string) =>
 /** A plane and a task on which the engineer has worked. */
 const scene = async () => {
   const plane = await seededPlane()
-  const taskId = await workedOn(plane)
+  const taskId = await taskWorkedOn(plane)
   const engineers = () => rowsOf(plane, plane.engineer, taskId)
   return { plane, taskId, engineers }
 }
@@ -134,10 +134,10 @@ describe("an event", () => {
   it("from a person notifies each person separately", async () => {
     const { plane, taskId } = await scene()
     await plane.post(taskId, "I listen")
-    await say(plane, taskId, plane.qa, "one")
-    await say(plane, taskId, plane.qa, "two")
-    const told = (await plane.notifications(taskId)).filter((row) => row.recipientType === "person")
-    expect(told.map(({ events, state }) => [events.length, state])).toEqual([
+    await postAs(plane, taskId, plane.qa, "one")
+    await postAs(plane, taskId, plane.qa, "two")
+    const personNotifications = (await plane.notifications(taskId)).filter((row) => row.recipientType === "person")
+    expect(personNotifications.map(({ events, state }) => [events.length, state])).toEqual([
       [1, "unread"],
       [1, "unread"]
     ])
@@ -151,11 +151,11 @@ describe("a notification", () => {
       const { at, hops, isRequired, type } = only(await engineers())
       return { type, hops, isRequired, headStart: Date.now() - at }
     }
-    await say(plane, taskId, plane.qa, "one", 3)
+    await postAs(plane, taskId, plane.qa, "one", 3)
     expect(await derived()).toEqual({ type: "thread_update", hops: 3, isRequired: false, headStart: 0 })
-    await say(plane, taskId, plane.qa, "two", 5)
+    await postAs(plane, taskId, plane.qa, "two", 5)
     expect(await derived()).toMatchObject({ type: "thread_update", hops: 5, isRequired: false, headStart: 0 })
-    await say(plane, taskId, plane.qa, "@engineer three", 2)
+    await postAs(plane, taskId, plane.qa, "@engineer three", 2)
     expect(await derived()).toEqual({ type: "mention", hops: 5, isRequired: true, headStart: 0 })
     await plane.asPerson(api.app.tasks.assign, { taskId, assigneeIds: [] })
     await plane.asPerson(api.app.tasks.assign, { taskId, assigneeIds: [plane.engineer] })
@@ -191,7 +191,7 @@ describe("the policy's refusals", () => {
     const { plane, taskId } = await scene()
     await plane.asPerson(api.app.tasks.setStatus, { taskId, status: "in_progress" })
     await plane.post(taskId, "hello")
-    await say(plane, taskId, plane.qa, "@engineer please")
+    await postAs(plane, taskId, plane.qa, "@engineer please")
     const run = await engineersRun(plane)
     expect(contextOf(run).events.map(({ type }) => type)).toEqual(["status_change", "thread_update", "mention"])
     return { plane, taskId, run }

@@ -257,7 +257,7 @@ export const makeTask = async (plane: Plane, assigneeIds: ReadonlyArray<string> 
   (await plane.asPerson(api.app.tasks.create, { title, assigneeIds: [...assigneeIds] })).taskId
 
 /** A task that the engineer is assigned to and has worked on, so that messages notify it and nothing is due. */
-export const workedOn = async (plane: Plane) => {
+export const taskWorkedOn = async (plane: Plane) => {
   const taskId = await makeTask(plane, [plane.engineer])
   await complete(plane, await plane.takeOne())
   return taskId

@@ -46,7 +46,7 @@ const addHistory = (plane: Plane, taskId: string, rows: number) =>
   })
 
 /** Ends all due runs. */
-const settle = async (plane: Plane) => {
+const endDueRuns = async (plane: Plane) => {
   for (;;) {
     const { runs } = await plane.take()
     if (runs.length === 0) return
@@ -70,7 +70,7 @@ const worked = async ({ agents, messages }: { readonly agents: number; readonly 
   for (let index = 3; index < messages; index += 1) await plane.post(taskId, `before ${index}`)
   pass(apart)
   await plane.post(taskId, "the last before")
-  await settle(plane)
+  await endDueRuns(plane)
   pass(apart)
   await plane.post(taskId, "@engineer go on")
   return { plane, taskId }
@@ -172,7 +172,7 @@ describe("the cost of a delivery", () => {
     for (let part = 0; part < history; part += 500) await addHistory(plane, taskId, 500)
     // More messages than a context reads of a thread.
     for (let index = 0; index < 30; index += 1) await plane.post(taskId, `before ${index}`)
-    await settle(plane)
+    await endDueRuns(plane)
     for (let index = 0; index < 30; index += 1) await plane.post(taskId, `@engineer ${index}`)
     const run = await plane.takeOne()
     const { documentsRead, readIntervals } = plane.usage()

@@ -22,7 +22,7 @@ import {
 stopTime()
 
 /** Lets the next row have an earlier creation time than the last one, as a deployment may. */
-const forgetLastCreation = ({ t }: Plane) => {
+const resetLastCreationTime = ({ t }: Plane) => {
   internalsOf(t as never).components[""]!.db._lastCreationTime = 0
 }
 
@@ -124,7 +124,7 @@ describe("the context of a second turn on a task", () => {
     const run = await engineersRun(plane)
     // It began before that claim, is committed after it, and notifies no one.
     pass(-9_000)
-    forgetLastCreation(plane)
+    resetLastCreationTime(plane)
     await plane.t.run(async (ctx) => {
       const { accountId, author } = only(
         (await ctx.db.query("messages").collect()).filter(({ content }) => content === "before")
@@ -248,8 +248,8 @@ const missing = (
   const asked = new Set<string | undefined>(events.map(({ message }) => message?.id))
   const thread = messages.filter(({ taskId }) => taskId === task?.id).slice(0, 25 + events.length)
   const before = thread.filter(({ _id }) => !asked.has(_id)).slice(0, 25)
-  const said = [...before.map(({ content }) => content), ...events.map(({ message }) => message?.content ?? "")]
-  return said.filter((content) => !history.some((text) => text.includes(content)))
+  const shown = [...before.map(({ content }) => content), ...events.map(({ message }) => message?.content ?? "")]
+  return shown.filter((content) => !history.some((text) => text.includes(content)))
 }
 
 describe("over random histories", () => {
@@ -262,16 +262,16 @@ describe("over random histories", () => {
       let count = 0
       let deltas = 0
       /** A message that may have begun some seconds before it is committed. */
-      const say = async () => {
+      const postRandomly = async () => {
         const late = dice.chance(0.3) ? dice.between(1, 9_000) : 0
         pass(1 - late)
-        forgetLastCreation(plane)
+        resetLastCreationTime(plane)
         await plane.post(dice.pick(tasks), `${dice.chance(0.5) ? "@engineer " : ""}words <${(count += 1)}>`)
         pass(late)
       }
       for (let step = 0; step < 30; step += 1) {
         pass(dice.pick([5, 800, 9_000, 20_000, 300_000]))
-        for (let each = dice.pick([0, 1, 1, 2, 30]); each > 0; each -= 1) await say()
+        for (let each = dice.pick([0, 1, 1, 2, 30]); each > 0; each -= 1) await postRandomly()
         if (dice.chance(0.05)) await plane.mutate(api.service.sessions.rotate, { agent: "engineer" })
         const { runs } = await plane.take()
         const messages = await plane.t.run((ctx) => ctx.db.query("messages").order("desc").collect())
@@ -283,7 +283,7 @@ describe("over random histories", () => {
           history.push(input)
           expect(missing(context, messages, history)).toEqual([])
           if (context.delta !== null) deltas += 1
-          if (dice.chance(0.5)) await say()
+          if (dice.chance(0.5)) await postRandomly()
           const how = dice.weighted({ replied: 6, acted: 2, failed: 1, released: 1, none: 1 })
           const reply = `reply <${(count += 1)}>`
           if (how === "replied") {

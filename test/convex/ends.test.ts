@@ -389,8 +389,8 @@ describe("the fence", () => {
     const { plane, run } = await assigned()
     const other = await plane.secondAccount()
     const end = { outcome: "skipped" as const, turn: "none" as const, settings }
-    const theirs = plane.t.mutation(api.service.notifications.complete, { ...other, ...fenceOf(run), ...end })
-    expect(await codeOf(theirs)).toBe("lease_lost")
+    const otherAccount = plane.t.mutation(api.service.notifications.complete, { ...other, ...fenceOf(run), ...end })
+    expect(await codeOf(otherAccount)).toBe("lease_lost")
     expect(await codeOf(complete(plane, { ...run, session: "nonsense" }))).toBe("lease_lost")
     expect(await codeOf(complete(plane, { ...run, epoch: Number.NaN }))).toBe("lease_lost")
   })

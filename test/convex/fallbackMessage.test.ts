@@ -20,10 +20,10 @@ const named: Record<TurnFailure["_tag"], RegExp | null> = {
 }
 
 describe("the fallback message", () => {
-  for (const [kind, words] of Object.entries(named)) {
-    if (words === null) continue
-    it(`says what happened and what to do after ${kind}`, () => {
-      expect(of(kind)).toMatch(words)
+  for (const [kind, pattern] of Object.entries(named)) {
+    if (pattern === null) continue
+    it(`gives the cause and a next step after ${kind}`, () => {
+      expect(of(kind)).toMatch(pattern)
       expect(of(kind)).toMatch(/^Engineer did not answer the mention above\. /)
     })
   }

@@ -64,8 +64,8 @@ const onModel = async (seed: number, mistakes: ReadonlySet<Mistake> = new Set(),
   // The person's message began one chain for each agent.
   if (all > slugs.length * CHAIN_TASKS) broken.push(`tasks of all chains: ${all}`)
   const closed = [...turnsOf].filter(([, turns]) => turns.length >= maxTurns).length
-  const told = account.messages.filter(({ author }) => author.type === "system").length
-  if (told !== closed) broken.push(`${closed} tasks closed, ${told} said so`)
+  const notices = account.messages.filter(({ author }) => author.type === "system").length
+  if (notices !== closed) broken.push(`${closed} tasks closed, ${notices} with a notice`)
   return { played, broken, closed, all }
 }
 

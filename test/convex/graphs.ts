@@ -32,7 +32,7 @@ export interface Played {
 }
 
 /** The probability of each action in a turn. */
-const temperOf = (dice: Dice) => ({
+const profileOf = (dice: Dice) => ({
   mentions: dice.between(0, 10) / 10,
   asks: dice.between(0, 5) / 10,
   creates: dice.pick([0, 1, 3, 25])
@@ -40,14 +40,22 @@ const temperOf = (dice: Dice) => ({
 
 /** Runs what a person's message to all agents causes. Stops after `most` turns, in case a limit is missing. */
 export const playGraph = async (plane: GraphPlane, dice: Dice, start: number, most = 3_000): Promise<Played> => {
-  const tempers = new Map(slugs.map((slug) => [slug as string, temperOf(dice)]))
+  const profiles = new Map(slugs.map((slug) => [slug as string, profileOf(dice)]))
   const turns: Array<Turn> = []
   const created = new Map<string, number>()
   let now = start
   let number = 0
   while (turns.length < most) {
     const limits = { limit: 100, heartbeatLimit: 0, leaseMs: 90_000, maxAttempts: 8, maxTurns }
-    const named = { protocol: PROTOCOL, runtimeId: "r1", bootId: "b1", number: (number += 1), held: [], abandoned: [] }
+    const named = {
+      protocol: PROTOCOL,
+      runtimeId: "r1",
+      bootId: "b1",
+      number: (number += 1),
+      held: [],
+      abandoned: [],
+      recoverUnnamed: false
+    }
     const { nextDueAt, runs } = await plane.claim(now, { ...named, ...limits })
     if (runs.length === 0) {
       if (nextDueAt === null) break
@@ -58,19 +66,19 @@ export const playGraph = async (plane: GraphPlane, dice: Dice, start: number, mo
       now += dice.between(1, 5_000)
       const { epoch, run, session } = turn
       const fence = { run, session, epoch }
-      const temper = tempers.get(turn.agent) ?? temperOf(dice)
-      const someone = () => dice.pick(slugs)
-      for (let count = 0; count < temper.creates; count += 1) {
-        const more = turn.agent === "lead" ? { assigneeSlugs: [someone()] } : {}
+      const profile = profiles.get(turn.agent) ?? profileOf(dice)
+      const randomAgent = () => dice.pick(slugs)
+      for (let count = 0; count < profile.creates; count += 1) {
+        const more = turn.agent === "lead" ? { assigneeSlugs: [randomAgent()] } : {}
         const args = { ...fence, settings, title: `task ${count} of ${turns.length}`, ...more }
         if ((await plane.call(now, "tasks:create", args)) !== null) created.set(run, (created.get(run) ?? 0) + 1)
       }
-      if (dice.chance(temper.asks)) {
-        const asked = { recipientSlugs: [someone()], message: `help ${turns.length}`, taskId: turn.task }
+      if (dice.chance(profile.asks)) {
+        const asked = { recipientSlugs: [randomAgent()], message: `help ${turns.length}`, taskId: turn.task }
         await plane.call(now, "responseRequests:create", { ...fence, settings, ...asked })
       }
-      const words = dice.chance(temper.mentions) ? `@${someone()} @${someone()} and you?` : "my part is done"
-      const end = dice.chance(0.1) ? { outcome: "skipped" } : { outcome: "replied", reply: words }
+      const reply = dice.chance(profile.mentions) ? `@${randomAgent()} @${randomAgent()} and you?` : "my part is done"
+      const end = dice.chance(0.1) ? { outcome: "skipped" } : { outcome: "replied", reply }
       await plane.call(now, "notifications:complete", { ...fence, settings, turn: "answered", ...end })
     }
   }

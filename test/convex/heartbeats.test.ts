@@ -62,7 +62,7 @@ const heartbeatsOf = (runs: ReadonlyArray<Run>) => runs.filter(({ kind }) => kin
 const takeHeartbeat = (plane: Plane, more: Partial<ClaimArgs> = {}) => plane.takeOne({ heartbeatLimit: 8, ...more })
 
 /** Ends every due delivery. */
-const settleDeliveries = async (plane: Plane) => {
+const endDueDeliveries = async (plane: Plane) => {
   for (;;) {
     const { runs } = await plane.take()
     if (runs.length === 0) return
@@ -93,7 +93,7 @@ describe("an agent's heartbeat", () => {
   it("is claimed once with its context, as a new run for each due time", async () => {
     const plane = await due()
     const taskId = await makeTask(plane, [plane.engineer])
-    await settleDeliveries(plane)
+    await endDueDeliveries(plane)
     const run = await takeHeartbeat(plane)
     const dueAt = await dueAtOf(plane, plane.engineer)
     expect(run).toMatchObject({
@@ -464,7 +464,7 @@ describe("the turn of a heartbeat", () => {
     const other = await makeTask(plane, [], "Not mine")
     await plane.asPerson(api.app.agents.update, { agentId: plane.engineer, flags: { canMarkDone: true } })
     await plane.asPerson(api.app.tasks.setStatus, { taskId, status: "review" })
-    await settleDeliveries(plane)
+    await endDueDeliveries(plane)
     const run = await takeHeartbeat(plane)
     const set = (status: "done" | "in_progress") =>
       plane.mutate(api.service.tasks.setStatus, { ...fenceOf(run), settings, taskId, status })
@@ -484,7 +484,7 @@ describe("the turn of a heartbeat", () => {
   it("knows whether what the agent sees has changed since its last finished heartbeat", async () => {
     const plane = await due()
     const taskId = await makeTask(plane, [plane.engineer])
-    await settleDeliveries(plane)
+    await endDueDeliveries(plane)
     const next = async () => {
       const run = await takeHeartbeat(plane)
       await finish(plane, run)
@@ -513,7 +513,7 @@ describe("the turn of a heartbeat", () => {
       await makeTask(plane, [plane.qa], title)
       pass(1_000)
     }
-    await settleDeliveries(plane)
+    await endDueDeliveries(plane)
     const context = heartbeatOf(await takeHeartbeat(plane))
     expect(context.tasks.map(({ task }) => task.title)).toEqual(["old", "new"])
     expect(context.briefing).toBe("Ship on Friday.")
@@ -539,7 +539,7 @@ describe("the turn of a heartbeat", () => {
       await ctx.db.patch("tasks", ids[0] as Id<"tasks">, { status: "in_progress" })
       await ctx.db.patch("tasks", ids[1] as Id<"tasks">, { status: "review" })
     })
-    await settleDeliveries(plane)
+    await endDueDeliveries(plane)
     const titles = heartbeatOf(await takeHeartbeat(plane)).tasks.map(({ task }) => task.title)
     expect(titles.slice(0, 4)).toEqual(["live", "reviewed", "waiting", "stuck"])
     expect(titles.filter((title) => title === "stuck").length).toBeGreaterThanOrEqual(50)
@@ -560,8 +560,8 @@ describe("the turn of a heartbeat", () => {
   it("of the orchestrator shows when someone last wrote in each task, and when an assignee was last active", async () => {
     const plane = await leadDue()
     const taskId = await makeTask(plane, [plane.qa])
-    const signs = async () => {
-      await settleDeliveries(plane)
+    const nextActivity = async () => {
+      await endDueDeliveries(plane)
       pass(15 * minute)
       const run = await takeHeartbeat(plane)
       await finish(plane, run)
@@ -569,11 +569,11 @@ describe("the turn of a heartbeat", () => {
       const { lastAssigneeAt, lastMessageAt } = first(tasks)
       return { lastAssigneeAt, lastMessageAt, isUnchanged }
     }
-    expect(await signs()).toEqual({ lastAssigneeAt: null, lastMessageAt: null, isUnchanged: false })
+    expect(await nextActivity()).toEqual({ lastAssigneeAt: null, lastMessageAt: null, isUnchanged: false })
     const asked = Date.now()
     await plane.post(taskId, "How far are you?")
-    expect(await signs()).toEqual({ lastAssigneeAt: null, lastMessageAt: asked, isUnchanged: false })
-    expect(await signs()).toMatchObject({ isUnchanged: true })
+    expect(await nextActivity()).toEqual({ lastAssigneeAt: null, lastMessageAt: asked, isUnchanged: false })
+    expect(await nextActivity()).toMatchObject({ isUnchanged: true })
     await plane.post(taskId, "@qa answer me")
     const delivery = await plane.takeOne()
     const moved = Date.now()
@@ -583,8 +583,8 @@ describe("the turn of a heartbeat", () => {
     const answered = Date.now()
     await complete(plane, delivery, { outcome: "replied", reply: "Half way." })
     expect(moved).toBeLessThan(answered)
-    expect(await signs()).toEqual({ lastAssigneeAt: answered, lastMessageAt: answered, isUnchanged: false })
+    expect(await nextActivity()).toEqual({ lastAssigneeAt: answered, lastMessageAt: answered, isUnchanged: false })
     await plane.asPerson(api.app.tasks.assign, { taskId, assigneeIds: [plane.engineer] })
-    expect(await signs()).toEqual({ lastAssigneeAt: null, lastMessageAt: answered, isUnchanged: false })
+    expect(await nextActivity()).toEqual({ lastAssigneeAt: null, lastMessageAt: answered, isUnchanged: false })
   })
 })

@@ -180,9 +180,9 @@ describe("the bytes that a claim reads", () => {
 describe("a context that reaches a limit", () => {
   const failing = (message: string) => {
     const ctx = { db: { get: () => Promise.reject(new Error(message)) } }
-    const surroundings = { account: {}, agents: [{ _id: "a" }] }
+    const accountContext = { account: {}, agents: [{ _id: "a" }] }
     const row = { agentId: "a", taskId: "t" }
-    return buildContext(ctx as never, row as never, {} as never, surroundings as never, new ReadBudget(0).forRun())
+    return buildContext(ctx as never, row as never, {} as never, accountContext as never, new ReadBudget(0).forRun())
   }
 
   it("fails the claim and is never stored as broken", async () => {

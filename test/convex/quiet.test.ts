@@ -12,7 +12,7 @@ import {
   seededPlane,
   settings,
   withoutHeartbeats,
-  workedOn
+  taskWorkedOn
 } from "./controlPlane.ts"
 
 stopTime()
@@ -25,9 +25,9 @@ const scene = async (made?: Plane) => {
   const plane = made ?? (await withoutHeartbeats(await seededPlane()))
   // QA's messages notify only the engineer.
   await plane.asPerson(api.app.agents.update, { agentId: plane.lead, isOrchestrator: false })
-  const taskId = await workedOn(plane)
+  const taskId = await taskWorkedOn(plane)
   /** QA posts in the task. */
-  const says = (content = "news", changed: object = {}) =>
+  const postAsQa = (content = "news", changed: object = {}) =>
     plane.t.run(async (context) => {
       const ctx = context as never as Parameters<typeof postMessage>[0]
       const task = await ctx.db.get("tasks", taskId as Id<"tasks">)
@@ -44,13 +44,13 @@ const scene = async (made?: Plane) => {
     await act()
     return (await plane.wakes()) - before
   }
-  return { plane, taskId, says, taken, eventsTaken, wakes }
+  return { plane, taskId, postAsQa, taken, eventsTaken, wakes }
 }
 
 describe("an agent's message that mentions no one", () => {
   it("waits for quiet without a push, and the next claim and pulse return until when", async () => {
-    const { eventsTaken, plane, says, wakes } = await scene()
-    expect(await wakes(says)).toBe(0)
+    const { eventsTaken, plane, postAsQa, wakes } = await scene()
+    expect(await wakes(postAsQa)).toBe(0)
     const dueAt = Date.now() + quiet.quietTimeMs
     expect(await plane.take()).toMatchObject({ runs: [], oldest: null, nextDueAt: dueAt })
     expect(await plane.pulse()).toMatchObject({ oldest: null, nextDueAt: dueAt })
@@ -62,10 +62,10 @@ describe("an agent's message that mentions no one", () => {
   })
 
   it("waits longer with each further message, at most for the limit after the first", async () => {
-    const { eventsTaken, plane, says } = await scene()
+    const { eventsTaken, plane, postAsQa } = await scene()
     const start = Date.now()
     for (let count = 0; count < 4; count += 1) {
-      await says()
+      await postAsQa()
       pass(40 * second)
       if (count < 3) expect(await plane.take()).toMatchObject({ runs: [] })
     }
@@ -74,16 +74,16 @@ describe("an agent's message that mentions no one", () => {
   })
 
   it("stays due after the first quiet, whatever is written before a claim", async () => {
-    const { eventsTaken, says } = await scene()
-    await says()
+    const { eventsTaken, postAsQa } = await scene()
+    await postAsQa()
     pass(quiet.quietTimeMs)
-    await says()
+    await postAsQa()
     expect(await eventsTaken()).toEqual([["thread_update", "thread_update"]])
   })
 
   it("does not wait with a quiet time of 0", async () => {
-    const { eventsTaken, says, wakes } = await scene()
-    expect(await wakes(() => says("news", { quietTimeMs: 0 }))).toBe(1)
+    const { eventsTaken, postAsQa, wakes } = await scene()
+    expect(await wakes(() => postAsQa("news", { quietTimeMs: 0 }))).toBe(1)
     expect(await eventsTaken()).toEqual([["thread_update"]])
   })
 
@@ -94,8 +94,8 @@ describe("an agent's message that mentions no one", () => {
       (plane: Plane, taskId: string) => plane.asPerson(api.app.tasks.setStatus, { taskId, status: "in_progress" })
     ]
   ])("stops waiting once %s joins it, which wakes the runtimes", async (_, act) => {
-    const { plane, says, taken, taskId, wakes } = await scene()
-    await says()
+    const { plane, postAsQa, taken, taskId, wakes } = await scene()
+    await postAsQa()
     pass(20 * second)
     expect(await wakes(() => act(plane, taskId))).toBeGreaterThan(0)
     const run = only(await taken())
@@ -107,17 +107,17 @@ describe("an agent's message that mentions no one", () => {
   })
 
   it("stops waiting once another agent's mention joins it", async () => {
-    const { eventsTaken, says, wakes } = await scene()
-    await says()
-    expect(await wakes(() => says("@engineer look"))).toBe(1)
+    const { eventsTaken, postAsQa, wakes } = await scene()
+    await postAsQa()
+    expect(await wakes(() => postAsQa("@engineer look"))).toBe(1)
     expect(await eventsTaken()).toEqual([["thread_update", "mention"]])
   })
 
   it("waits for the agent's next turn if it arrives during one, and for quiet after the end of that turn", async () => {
-    const { eventsTaken, plane, says, taken, taskId, wakes } = await scene()
+    const { eventsTaken, plane, postAsQa, taken, taskId, wakes } = await scene()
     await plane.post(taskId, "@engineer go")
     const run = only(await taken())
-    await says()
+    await postAsQa()
     pass(20 * second)
     expect(await wakes(() => complete(plane, run))).toBe(0)
     expect(await eventsTaken()).toEqual([])
@@ -126,27 +126,27 @@ describe("an agent's message that mentions no one", () => {
   })
 
   it("is due at the end of a turn that outlasts the quiet time, which wakes the runtimes", async () => {
-    const { plane, says, taken, taskId, wakes } = await scene()
+    const { plane, postAsQa, taken, taskId, wakes } = await scene()
     await plane.post(taskId, "@engineer go")
     const run = only(await taken())
-    await says()
+    await postAsQa()
     pass(quiet.quietTimeMs)
     expect(await wakes(() => complete(plane, run))).toBe(1)
   })
 
   it("delays neither other work of the agent nor its heartbeat, and is not due before its time", async () => {
     const plane = await seededPlane()
-    const { says } = await scene(plane)
+    const { postAsQa } = await scene(plane)
     pass(60 * 60 * second)
-    await says()
+    await postAsQa()
     const { runs } = await plane.claim({ heartbeatLimit: 8 })
     expect(runs.filter(({ kind }) => kind === "notification")).toEqual([])
     expect(runs.some(({ id }) => id.startsWith(plane.engineer))).toBe(true)
   })
 
   it("comes after due work on another task, even in the same session", async () => {
-    const { eventsTaken, plane, says } = await scene()
-    await says()
+    const { eventsTaken, plane, postAsQa } = await scene()
+    await postAsQa()
     await plane.asPerson(api.app.tasks.create, { title: "Other", assigneeIds: [plane.engineer] })
     expect(await eventsTaken()).toEqual([["assignment"]])
   })

@@ -157,7 +157,7 @@ const mutations: Readonly<Record<string, (held: Held) => Promise<Sent>>> = {
 }
 
 /** Calls whose second arrival changes only times. */
-const tellsThePresent = new Set(["notifications:renew", "runtimes:pulse"])
+const storesCurrentTime = new Set(["notifications:renew", "runtimes:pulse"])
 
 /** All tables except effects, which a repeated setter writes again. */
 const everything = (plane: Plane) =>
@@ -192,7 +192,7 @@ describe("a mutation that arrives twice", () => {
     await world.plane.mutate(f, args as never)
     const once = await everything(world.plane)
     // Time passes between the two calls, except for fields that store the current time.
-    if (!tellsThePresent.has(name)) vi.setSystemTime(Date.now() + 1_000)
+    if (!storesCurrentTime.has(name)) vi.setSystemTime(Date.now() + 1_000)
     expect(once).not.toEqual(untouched)
     // The second call is refused, like an operator's second click. Nothing else may change.
     const code = await codeOf(world.plane.mutate(f, args as never))

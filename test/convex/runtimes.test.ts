@@ -169,7 +169,7 @@ describe("commands", () => {
     await later(plane, 600_000)
     const lines = (await plane.seen(api.app.activities.list, {})).map((each) => each.summary)
     expect(lines).toContain("upgrade of r1: success")
-    expect(lines.filter((line) => line.includes("nothing was heard"))).toEqual([])
+    expect(lines.filter((line) => line.includes("no report"))).toEqual([])
   })
 
   it("fail an upgrade without a report for ten minutes", async () => {

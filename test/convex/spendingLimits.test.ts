@@ -217,8 +217,10 @@ describe("a budget", () => {
       await plane.post(taskId, `@engineer ${text}`)
       await plane.take()
     }
-    const told = (await plane.notifications(taskId)).filter(({ recipientType }) => recipientType === "person")
-    expect(told.map(({ events }) => events[0]?.text)).toEqual([
+    const personNotifications = (await plane.notifications(taskId)).filter(
+      ({ recipientType }) => recipientType === "person"
+    )
+    expect(personNotifications.map(({ events }) => events[0]?.text)).toEqual([
       expect.stringContaining("Work waits"),
       expect.stringContaining("80 %")
     ])

@@ -25,7 +25,15 @@ export const playStorm = async (plane: StormPlane, seed: number, start: number):
   for (;;) {
     const held = ends.map(({ epoch, session }) => ({ session, epoch }))
     const limits = { limit: 100, heartbeatLimit: 0, leaseMs: 90_000, maxAttempts: 8, maxTurns: 10_000 }
-    const named = { protocol: PROTOCOL, runtimeId: "r1", bootId: "b1", number: turns + 1, held, abandoned: [] }
+    const named = {
+      protocol: PROTOCOL,
+      runtimeId: "r1",
+      bootId: "b1",
+      number: turns + 1,
+      held,
+      abandoned: [],
+      recoverUnnamed: false
+    }
     for (const run of await plane.claim(now, { ...named, ...limits })) {
       ends.push({ ...run, at: now + dice.between(SHORTEST_MILLIS, LONGEST_MILLIS) })
       turns += 1

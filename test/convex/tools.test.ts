@@ -109,8 +109,8 @@ describe("which tasks a run may act on", () => {
     const leads = await runOf("lead", plane)
     expect(await codeOf(update(other, leads.fence))).toBeNull()
     const stranger = await plane.secondAccount()
-    const theirs = plane.t.query(service.tasks.get, { ...stranger, taskId: other })
-    expect(await codeOf(theirs)).toBe("not_found")
+    const otherAccount = plane.t.query(service.tasks.get, { ...stranger, taskId: other })
+    expect(await codeOf(otherAccount)).toBe("not_found")
   })
 
   it.each([
@@ -505,7 +505,7 @@ describe("task_link_pr", () => {
     vi.stubEnv("GITHUB_REPO", "acme/pump")
     return calls
   }
-  const settle = (plane: Plane) => plane.t.finishAllScheduledFunctions(() => vi.advanceTimersByTime(60_000), 20)
+  const finishJobs = (plane: Plane) => plane.t.finishAllScheduledFunctions(() => vi.advanceTimersByTime(60_000), 20)
   const summaries = async (plane: Plane, taskId: string) =>
     (await plane.seen(api.app.activities.list, { taskId })).map((each) => each.summary)
 
@@ -524,9 +524,9 @@ describe("task_link_pr", () => {
     const { plane, taskId, fence } = await runOf("lead")
     const link = () => plane.mutate(service.tasks.linkPullRequest, { ...fence, taskId, prNumber: 7 })
     expect(await link()).toMatchObject({ github: "queued" })
-    await settle(plane)
+    await finishJobs(plane)
     await link()
-    await settle(plane)
+    await finishJobs(plane)
     expect(calls).toEqual(["GET acme/pump/pulls/7", "PATCH acme/pump/pulls/7"])
     expect(pullRequest.body.split(taskId)).toHaveLength(3)
     expect(await summaries(plane, taskId)).toContain("pull request #7 names this task on GitHub")
@@ -537,7 +537,7 @@ describe("task_link_pr", () => {
     const calls = gitHub(pullRequest, 5)
     const { plane, taskId, fence } = await runOf("lead")
     await plane.mutate(service.tasks.linkPullRequest, { ...fence, taskId, prNumber: 7 })
-    await settle(plane)
+    await finishJobs(plane)
     expect(calls).toHaveLength(5)
     const failed = (await summaries(plane, taskId)).find((each) => each.includes("could not be linked"))
     expect(failed).toContain("503")

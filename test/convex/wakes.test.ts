@@ -12,7 +12,7 @@ import {
   release,
   seededPlane,
   withoutHeartbeats,
-  workedOn,
+  taskWorkedOn,
   settings
 } from "./controlPlane.ts"
 
@@ -94,7 +94,7 @@ describe("runtimes are woken", () => {
 
   it("by an event that joins work which was not due, if its head start makes it due", async () => {
     const plane = await scene()
-    const taskId = await workedOn(plane)
+    const taskId = await taskWorkedOn(plane)
     await plane.post(taskId, "@engineer first")
     await release(plane, await plane.takeOne(), { nextAttemptAt: Date.now() + minute })
     expect(await wakesBy(plane, () => plane.post(taskId, "@engineer second"))).toBe(1)
@@ -182,7 +182,7 @@ describe("runtimes are not woken", () => {
 
   it("by an event that joins work which is due already, even if it moves it forward", async () => {
     const plane = await scene()
-    const taskId = await workedOn(plane)
+    const taskId = await taskWorkedOn(plane)
     await plane.asPerson(api.app.tasks.setStatus, { taskId, status: "in_progress" })
     expect(await wakesBy(plane, () => plane.post(taskId, "@engineer now"))).toBe(0)
   })

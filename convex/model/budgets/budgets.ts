@@ -168,7 +168,7 @@ export const permit = async (ctx: MutationCtx, book: SpendingBook, spender: Spen
       const unspent = (cap - spent) / rate - used
       headrooms.push({ budget, window, rate, tokens: (cap - all) / rate, unspent, used: all })
     } else {
-      const look = async (): Promise<Headroom> => {
+      const readHeadroom = async (): Promise<Headroom> => {
         const { row } = await book.drawn(budget._id, agentId)
         const isPresent = budget.window === window
         const drawn = row?.window === window ? row.drawn : 0
@@ -185,15 +185,15 @@ export const permit = async (ctx: MutationCtx, book: SpendingBook, spender: Spen
         const draws = { unused, total, agents: drawn - returned, row }
         return { budget, window, rate, tokens, unspent, used: total, drawn: draws }
       }
-      const room = await look()
-      headrooms.push(room.tokens < 1 && (await reclaimDraws(ctx, book, room)) ? await look() : room)
+      const headroom = await readHeadroom()
+      headrooms.push(headroom.tokens < 1 && (await reclaimDraws(ctx, book, headroom)) ? await readHeadroom() : headroom)
     }
   }
   const { attempts, weightedTokens } = sums.total
   const wanted = 2 * (attempts > 0 ? weightedTokens / attempts : firstAttemptTokens)
   const sliceOf = ({ budget: { limit }, rate }: Headroom) =>
     Math.max(1, Math.min((limit * maxAllowed) / rate, Math.max((limit * minAllowed) / rate, wanted)))
-  const extra = Math.floor(Math.min(...headrooms.map((room) => Math.min(room.tokens, sliceOf(room)))))
+  const extra = Math.floor(Math.min(...headrooms.map((each) => Math.min(each.tokens, sliceOf(each)))))
   const refusing = headrooms.filter(({ tokens }) => tokens < 1)
   if (extra < 1) {
     const [first] = refusing

@@ -16,7 +16,7 @@ import { decidedOtherwise } from "../tasks/decisions.ts"
 import { moveTask } from "../tasks/tasks.ts"
 import { postMessage } from "../threads/messages.ts"
 import { type Spending, endAttempt } from "../usage/usage.ts"
-import { postFallback, writtenIn } from "./fallback.ts"
+import { postFallback, runFieldsOf } from "./fallback.ts"
 import type { Cause } from "./fallbackMessage.ts"
 import { type Trace, traceOf } from "./traces.ts"
 
@@ -80,13 +80,13 @@ const postReply = async (
   const agent = row.agentId === undefined ? null : await ctx.db.get("agents", row.agentId)
   if (task === null || agent === null) return null
   const origin = originOf(row, agent, args.settings)
-  const written = writtenIn(row, args.epoch)
+  const runFields = runFieldsOf(row, args.epoch)
   let messageId: Id<"messages"> | null = null
   if (reply !== "") {
-    const run = { ...written, ...(args.truncated === true ? { isTruncated: true } : {}) }
+    const run = { ...runFields, ...(args.truncated === true ? { isTruncated: true } : {}) }
     messageId = await postMessage(ctx, task, { content: reply, kind: "reply", run }, origin)
   } else if (note !== "") {
-    messageId = await postMessage(ctx, task, { content: note, kind: "note", run: written }, origin)
+    messageId = await postMessage(ctx, task, { content: note, kind: "note", run: runFields }, origin)
   }
   if (args.outcome === "replied" || args.outcome === "acted") await beginWork(ctx, agent, lease, task, origin)
   return messageId

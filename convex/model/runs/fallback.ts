@@ -10,7 +10,7 @@ import { type Cause, fallbackMessage } from "./fallbackMessage.ts"
 type Notification = Doc<"notifications">
 
 /** The fields by which a message refers to its run. */
-export const writtenIn = (row: Notification, epoch: number) => ({
+export const runFieldsOf = (row: Notification, epoch: number) => ({
   runId: row._id,
   epoch,
   answersType: derivedFromAccepted(row.events).type
@@ -24,18 +24,20 @@ export const postFallback = async (
   ctx: MutationCtx,
   row: Notification,
   epoch: number,
-  said: string | Cause
+  contentOrCause: string | Cause
 ): Promise<Id<"messages"> | null> => {
   const task = await ctx.db.get("tasks", row.taskId)
   const agent = row.agentId === undefined ? null : await ctx.db.get("agents", row.agentId)
   if (row.hasFallback || task === null || agent === null) return null
   const content =
-    typeof said === "string" ? said : fallbackMessage(agent.name, derivedFromAccepted(row.events).type, said)
+    typeof contentOrCause === "string"
+      ? contentOrCause
+      : fallbackMessage(agent.name, derivedFromAccepted(row.events).type, contentOrCause)
   // A fallback notifies no agent, so only the actor of its origin matters.
   return await postMessage(
     ctx,
     task,
-    { content, kind: "fallback", run: writtenIn(row, epoch) },
+    { content, kind: "fallback", run: runFieldsOf(row, epoch) },
     { ...personOrigin(agentActor(agent)), hops: row.hops + 1 }
   )
 }

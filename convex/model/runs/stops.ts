@@ -170,13 +170,13 @@ export const stopAll = async (
     await ctx.scheduler.runAfter(0, internal.scheduled.stops.continueStop, { id })
   }
   if (ended + heartbeats > 0) {
-    const whose = "agentId" in target ? `of ${await agentNameOf(ctx, target.agentId)}` : "of the task"
+    const scope = "agentId" in target ? `of ${await agentNameOf(ctx, target.agentId)}` : "of the task"
     await recordActivity(ctx, {
       accountId,
       type: "runs_stopped",
       actor: stop.actor,
       ...("taskId" in target ? { taskId: target.taskId } : {}),
-      summary: `stopped the runs ${whose}${stop.reason === "" ? "" : `: ${cut(stop.reason, 300)}`}`
+      summary: `stopped the runs ${scope}${stop.reason === "" ? "" : `: ${cut(stop.reason, 300)}`}`
     })
   }
   return ended + heartbeats

@@ -170,7 +170,7 @@ export const acknowledgeCommand = async (
 ): Promise<void> => {
   await mustBeCurrentBoot(ctx, accountId, args.runtimeId, args.bootId)
   const command = await commandOf(ctx, accountId, args)
-  const said = args.message === undefined ? {} : { message: cut(args.message, 500) }
+  const messagePatch = args.message === undefined ? {} : { message: cut(args.message, 500) }
   switch (args.result) {
     case "taken": {
       if (command.takenBy === args.bootId) return
@@ -187,7 +187,7 @@ export const acknowledgeCommand = async (
         takenAt: now,
         heardAt: now,
         takenBy: args.bootId,
-        ...said
+        ...messagePatch
       })
       if (!isRestart) await timeOutIn(ctx, command._id, upgradeTimeoutMs)
       break
@@ -195,13 +195,13 @@ export const acknowledgeCommand = async (
     case "progress":
       // People see progress next to the runtime. The activities list only start and end.
       if (command.isOpen && command.state === "taken" && command.takenBy === args.bootId) {
-        await ctx.db.patch("runtimeCommands", command._id, { heardAt: Date.now(), ...said })
+        await ctx.db.patch("runtimeCommands", command._id, { heardAt: Date.now(), ...messagePatch })
       }
       return
     default:
       // A late success replaces the failure that the timeout stored. Any other second report changes nothing.
       if (!command.isOpen && !(command.state === "failed" && args.result === "success")) return
-      await ctx.db.patch("runtimeCommands", command._id, { state: args.result, isOpen: false, ...said })
+      await ctx.db.patch("runtimeCommands", command._id, { state: args.result, isOpen: false, ...messagePatch })
   }
   const detail = args.result === "failed" && args.message !== undefined ? `, ${cut(args.message, 300)}` : ""
   await recordActivity(ctx, {
@@ -237,18 +237,18 @@ export const timeOutCommand = async (ctx: MutationCtx, id: Id<"runtimeCommands">
   }
   const runtime = await runtimeRow(ctx, command.accountId, command.runtimeId)
   const boot = await bootRow(ctx, command.accountId, command.runtimeId)
-  const isItsBootThere = runtime !== null && runtime.status !== "offline" && boot?.bootId === command.takenBy
-  const heardAt = isItsBootThere ? now : (command.heardAt ?? command.takenAt ?? 0)
+  const isBootRunning = runtime !== null && runtime.status !== "offline" && boot?.bootId === command.takenBy
+  const heardAt = isBootRunning ? now : (command.heardAt ?? command.takenAt ?? 0)
   const left = heardAt + upgradeTimeoutMs - now
   if (left > 0) {
     await timeOutIn(ctx, id, left)
     return
   }
   const versions = runtime?.versions
-  const runs =
+  const lastReport =
     versions === undefined
       ? ""
       : ` The runtime last reported ${versions.runtime}${versions.openclaw === null ? "" : ` with OpenClaw ${versions.openclaw}`}.`
-  const message = `No runtime of the target versions reported within ten minutes.${runs}`
+  const message = `No runtime of the target versions reported within ten minutes.${lastReport}`
   await failCommand(ctx, command, message, "no report for ten minutes")
 }

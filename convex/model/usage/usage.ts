@@ -218,18 +218,18 @@ export const recordAttempt = async (
   const estimate = found?.usage?.isEstimated === true ? found.usage : null
   if (found !== null && (estimate === null || report === "unknown" || report === undefined)) return
   const now = Date.now()
-  const whose = { accountId, agentId, kind, run, epoch, ...(taskId === undefined ? {} : { taskId }) }
+  const identity = { accountId, agentId, kind, run, epoch, ...(taskId === undefined ? {} : { taskId }) }
   const claim = lease === undefined ? {} : { claim: { at: lease.claimedAt, runtimeId: lease.runtimeId } }
   const ended = { endedAt: now, end, ...(reason === undefined ? {} : { reason: cut(reason, maxReason) }) }
   const timeline = { ...timelineOf(report), ...traceOf(traceId === undefined ? {} : { traceId }) }
   if (report === undefined) {
-    await ctx.db.insert("attempts", { ...whose, ...claim, ...ended, ...timeline, usage: null })
+    await ctx.db.insert("attempts", { ...identity, ...claim, ...ended, ...timeline, usage: null })
     return
   }
   const account = await accountOf(ctx, accountId)
   const usage = usageOf(account, report === "unknown" ? worstCaseSpending(lease) : report, session.lastRequest)
   const day = dayIn(account.timeZone, now)
-  if (found === null) await ctx.db.insert("attempts", { ...whose, ...claim, ...ended, ...timeline, usage })
+  if (found === null) await ctx.db.insert("attempts", { ...identity, ...claim, ...ended, ...timeline, usage })
   else {
     // The process reported, so it had not ended.
     await ctx.db.patch("attempts", found._id, { ...timeline, usage, ...(found.end === "process_ended" ? { end } : {}) })
