@@ -112,8 +112,8 @@ export const markRead = memberMutation({
 })
 
 /**
- * Makes a dead letter ready again with a new budget of attempts; `conflict` if it is none. The activity names the caller.
- * For members; six rows are read.
+ * Makes a dead letter ready again with a new budget of attempts. Fails with `conflict` if the notification is not a
+ * dead letter. The activity names the caller. For members. Reads six rows.
  */
 export const retry = memberMutation({
   args: { id: v.string() },
@@ -125,8 +125,8 @@ export const retry = memberMutation({
 })
 
 /**
- * Ends a dead letter for good, with a reason; `conflict` if it is none. The activity names the caller. For members; one
- * row is read.
+ * Discards a dead letter with a reason. Fails with `conflict` if the notification is not a dead letter. The activity
+ * names the caller. For members. Reads one row.
  */
 export const discard = memberMutation({
   args: { id: v.string(), reason: v.optional(v.string()) },

@@ -313,8 +313,8 @@ describe("a dead letter", () => {
   })
 })
 
-describe("a dead letter that a person judges", () => {
-  it("is retried or discarded in their name", async () => {
+describe("a person's decision about a dead letter", () => {
+  it("is recorded in the person's name", async () => {
     const { plane, run, id } = await assigned()
     await fail(plane, run)
     await plane.asPerson(api.app.notifications.retry, { id })
@@ -322,8 +322,8 @@ describe("a dead letter that a person judges", () => {
     await plane.asPerson(api.app.notifications.discard, { id, reason: "answered by hand" })
     expect(await plane.row(id)).toMatchObject({ state: "discarded", outcomeReason: "answered by hand" })
     const activities = await plane.seen(api.app.activities.list, { limit: 20 })
-    const judged = activities.filter(({ type }) => /retried|discarded/.test(type))
-    expect(judged.map(({ actor, type }) => [type, actor.type])).toEqual([
+    const decisions = activities.filter(({ type }) => /retried|discarded/.test(type))
+    expect(decisions.map(({ actor, type }) => [type, actor.type])).toEqual([
       ["dead_letter_discarded", "person"],
       ["dead_letter_retried", "person"]
     ])
