@@ -17,6 +17,7 @@ import { isNamed, leasesOf, otherLeases, recalledOf, releaseLease, rescue } from
 import { pausesOf } from "./pauses.ts"
 import { type LeasedSession, reissueLease } from "./sessions.ts"
 
+/** The maximum number of read intervals of a rescue. */
 const intervalsPerRescue = 14
 
 /** Returns a lease that the process did not name, under a new epoch, as the same attempt. */
@@ -50,13 +51,13 @@ export const claimRuns = async (
   const now = Date.now()
   const boot = await claimingBoot(ctx, accountId, request.runtimeId, request.bootId)
   const budget = new ReadBudget(request.abandoned.length * intervalsPerRescue)
-  let read: Promise<ReadonlyArray<LeasedSession>> | undefined
+  let ownRows: Promise<ReadonlyArray<LeasedSession>> | undefined
   const readOwn = async () => {
     const leases = await leasesOf(ctx, accountId, request.runtimeId)
     budget.note(leases.length)
     return leases.filter(({ lease }) => lease.bootId === request.bootId)
   }
-  const ownLeases = () => (read ??= readOwn())
+  const ownLeases = () => (ownRows ??= readOwn())
   const isUnnamed = (session: LeasedSession) => !isNamed(request.held, session) && !isNamed(request.abandoned, session)
   if (request.abandoned.length > 0) {
     for (const session of await ownLeases()) {

@@ -119,7 +119,6 @@ export const completeRun = async (
     ...traceOf(args),
     ...endOf(args, "complete", answer)
   })
-  // The attempt completed, so the session keeps the generation in which it ran.
   const attemptEnd = { end: args.outcome, ...(args.reason === undefined ? {} : { reason: args.reason }) }
   await endAttempt(
     ctx,
@@ -127,6 +126,7 @@ export const completeRun = async (
     args.usage,
     { ...attemptEnd, ...traceOf(args) },
     {
+      // The attempt completed, so the session keeps the generation in which it ran.
       generation: session.lease.generation,
       turn: args.turn,
       isHistoryLong: args.isHistoryLong ?? false,
