@@ -41,6 +41,7 @@ import type * as model_agents_skills from "../model/agents/skills.js";
 import type * as model_budgets_budgetNotices from "../model/budgets/budgetNotices.js";
 import type * as model_budgets_budgetReport from "../model/budgets/budgetReport.js";
 import type * as model_budgets_budgets from "../model/budgets/budgets.js";
+import type * as model_budgets_heldNotifications from "../model/budgets/heldNotifications.js";
 import type * as model_budgets_spendingBook from "../model/budgets/spendingBook.js";
 import type * as model_contexts_accountContext from "../model/contexts/accountContext.js";
 import type * as model_contexts_deliveryContext from "../model/contexts/deliveryContext.js";
@@ -177,6 +178,7 @@ declare const fullApi: ApiFromModules<{
   "model/budgets/budgetNotices": typeof model_budgets_budgetNotices;
   "model/budgets/budgetReport": typeof model_budgets_budgetReport;
   "model/budgets/budgets": typeof model_budgets_budgets;
+  "model/budgets/heldNotifications": typeof model_budgets_heldNotifications;
   "model/budgets/spendingBook": typeof model_budgets_spendingBook;
   "model/contexts/accountContext": typeof model_contexts_accountContext;
   "model/contexts/deliveryContext": typeof model_contexts_deliveryContext;

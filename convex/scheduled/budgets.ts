@@ -1,7 +1,7 @@
 import { v } from "convex/values"
 import { internal } from "../_generated/api.js"
 import { internalMutation } from "../_generated/server.js"
-import { releaseHeld } from "../model/budgets/budgets.ts"
+import { releaseHeld } from "../model/budgets/heldNotifications.ts"
 
 /**
  * Makes the next hundred notifications that waited for a budget ready again, so that claims check them again. Scheduled

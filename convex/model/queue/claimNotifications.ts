@@ -1,5 +1,6 @@
 import type { Doc } from "../../_generated/dataModel.js"
-import { holdNotification, urgencyOf } from "../budgets/budgets.ts"
+import { urgencyOf } from "../budgets/budgets.ts"
+import { holdNotification } from "../budgets/heldNotifications.ts"
 import { contextOf } from "../contexts/deliveryContext.ts"
 import { recordShown } from "../contexts/seenTasks.ts"
 import { intervalsPerLimit, enforceTurnLimit } from "../limits/turnLimit.ts"
