@@ -11,7 +11,7 @@ const ENTRY = "main.js"
 
 /**
  * How the kernel starts the bundle, and the only place that names its flags. The optimising compiler takes 10 MB for
- * undici's WebAssembly and gives nothing back that an idle runtime would notice. 4 MB for young objects need half the
+ * undici's WebAssembly without a benefit for an idle runtime. 4 MB for young objects need half the
  * collections of 2 MB under load and no more memory when idle; 8 MB keep 3 MB more.
  */
 export const HASHBANG = "#!/usr/bin/env -S node --liftoff-only --max-semi-space-size=4\n"
@@ -90,7 +90,7 @@ export const makeBundle = async (): Promise<Bundle> => {
   const foreign = [...chunks.values()].flatMap(({ dynamicImports, imports }) =>
     [...imports, ...dynamicImports].filter((name) => !chunks.has(name) && !isBuiltin(name))
   )
-  if (foreign.length > 0) throw new Error(`the bundle would need ${foreign.join(", ")} beside it`)
+  if (foreign.length > 0) throw new Error(`the bundle needs ${foreign.join(", ")}, which it does not contain`)
 
   for (const { code, fileName, map } of chunks.values()) {
     if (map === null || !/[^\0-\xff]/.test(code)) continue

@@ -22,7 +22,7 @@ const encoded = (value: number): string => {
   return text
 }
 
-/** The segments of one line, those behind each of these columns moved by so many. */
+/** The segments of one line. Each segment is moved right by `by` for each of `columns` to its left. */
 const moved = (line: string, columns: ReadonlyArray<number>, by: number): string => {
   let [column, passed] = [0, 0]
   return line
@@ -39,8 +39,8 @@ const moved = (line: string, columns: ReadonlyArray<number>, by: number): string
 }
 
 /**
- * Each character that needs two bytes becomes its escape, since V8 keeps a whole source in two bytes a character for one
- * of them. For code whose such characters stand in strings, templates and patterns only, as in what a minifier prints.
+ * Replaces each character outside Latin-1 by its escape, because one such character makes V8 keep the whole source in two
+ * bytes per character. The code must have such characters only in strings, templates and patterns, as a minifier's has.
  */
 export const inLatin1 = (code: string, mappings: string): { readonly code: string; readonly mappings: string } => {
   const wide = /[^\0-\xff]/g
