@@ -1,5 +1,5 @@
 /** The commands, and the only place that builds the whole Layer and runs it. */
-// Each by its own path: the package as a whole loads clients of databases too.
+// Imported one by one: the package's index also loads database clients.
 import * as NodeCrypto from "@effect/platform-node/NodeCrypto"
 import * as NodeServices from "@effect/platform-node/NodeServices"
 import { Cause, Config, Deferred, Effect, Exit, Layer, Option, Queue, References, Runtime, Stream } from "effect"
@@ -10,7 +10,7 @@ import { config } from "./commands/ConfigPrint.ts"
 import { deadLetters } from "./commands/DeadLetters.ts"
 import { deliverWith } from "./commands/Deliver.ts"
 import { doctorWith } from "./commands/Doctor.ts"
-import { defectsSaid, EndedWith, endWith, explained } from "./commands/EndedWith.ts"
+import { logDefects, EndedWith, endWith, explained } from "./commands/EndedWith.ts"
 import { healthcheck } from "./commands/Healthcheck.ts"
 import { helpLayer } from "./commands/HelpLayer.ts"
 import { pause } from "./commands/Pause.ts"
@@ -73,7 +73,7 @@ import { Supervisor } from "./services/Supervisor.ts"
 import { Turns } from "./services/Turns.ts"
 import { listenToHangups, listenToSignals } from "./Signals.ts"
 
-/** Everything below the programs; what is provided last is closed last. */
+/** Everything below the programs. A layer that is provided later is closed later. */
 const services = Layer.empty.pipe(
   Layer.provideMerge(Turns.layer),
   Layer.provideMerge(AgentTools.layer),
@@ -103,7 +103,7 @@ const programs = HttpRouter.serve(Layer.mergeAll(Probes.layer, AgentEndpoints.la
   // Below the loops: the gateway is stopped after the turns that it runs.
   Layer.provideMerge(GatewayWatch.layer),
   Layer.provideMerge(services),
-  // Opened after the port is ours, closed after everything that has something to tell.
+  // Opened once the port is bound, and closed after everything that sends telemetry.
   Layer.provideMerge(Telemetry.layer),
   Layer.provideMerge(HttpServer.layer)
 )
@@ -115,8 +115,8 @@ const foundation = Logging.layer.pipe(
   Layer.provideMerge(NodeCrypto.layerSecureRandom)
 )
 
-/** What commands that only ask need: no server, no loop, and a socket only for who subscribes. */
-const asking = Layer.empty.pipe(
+/** The services of short commands: no server and no loop. A socket opens only for a subscription. */
+const commandServices = Layer.empty.pipe(
   Layer.provideMerge(AgentTools.layer),
   Layer.provideMerge(Layer.mergeAll(ControlPlane.layer, Operator.layer)),
   Layer.provideMerge(ConvexClient.layer),
@@ -124,19 +124,19 @@ const asking = Layer.empty.pipe(
   Layer.provideMerge(foundation)
 )
 
-/** What commands for people need: no account's token, but who the person is. */
+/** The services of commands for people, which need the person's identity instead of the account's token. */
 const asPerson = People.layer.pipe(
   Layer.provideMerge(PersonClient.layer),
   Layer.provideMerge(Redactor.layerForPeople),
   Layer.provideMerge(PersonConfig.layer)
 )
 
-/** Names that look misspelt stop nothing, but say why a setting has no effect. */
-const sayHints = Effect.flatMap(RuntimeConfig, ({ hints }) =>
+/** Warns of variable names that look misspelt: they do not prevent the start, but explain why a setting has no effect. */
+const logHints = Effect.flatMap(RuntimeConfig, ({ hints }) =>
   Effect.forEach(hints, (hint) => Effect.logWarning(hint), { discard: true })
 )
 
-/** A runtime that holds a deploy key could hand it to the gateway and its agents, who could then do anything. */
+/** Refuses to start with a deploy key, because the gateway and its agents could get it and then do anything. */
 const withoutDeployKey = Effect.gen(function* () {
   for (const name of ["CONVEX_DEPLOY_KEY", "CONVEX_DEPLOY_KEY_FILE"]) {
     const given = yield* Effect.orElseSucceed(Config.option(Config.String(name)), Option.none)
@@ -153,7 +153,7 @@ const startProgram = withoutDeployKey.pipe(
   Effect.andThen(sayHints),
   Effect.andThen(Effect.provide(run, programs)),
   Effect.tapError((failure) => (failure._tag === "ListenFailed" ? Effect.logError(failure.detail) : Effect.void)),
-  defectsSaid,
+  logDefects,
   Effect.provide(foundation),
   Effect.catchTags({
     ListenFailed: () => Effect.fail(new EndedWith({ exitCode: 78 }))
@@ -167,31 +167,31 @@ const startProgram = withoutDeployKey.pipe(
 const start = Command.make("start", {}, () => startProgram).pipe(
   Command.withDescription("Run the runtime until a signal, a restart or an upgrade ends it"),
   Command.withExamples([
-    { command: "mission-control-runtime start", description: "Run with the settings of the environment" }
+    { command: "mission-control-runtime start", description: "Run with the variables of the environment" }
   ])
 )
 
 const commandLine = Command.make("mission-control-runtime").pipe(
-  Command.withDescription("Delivers an account's notifications to its agents, each with one visible effect"),
+  Command.withDescription("Delivers an account's notifications to its agents, each with exactly one visible result"),
   Command.withSubcommands([
     start,
     doctorWith(
       Layer.mergeAll(Gateway.layer, FetchHttpClient.layer).pipe(
         Layer.provideMerge(GatewayToken.layerOfRunning),
-        Layer.provideMerge(asking)
+        Layer.provideMerge(commandServices)
       )
     ),
     status.pipe(Command.provide(FetchHttpClient.layer)),
     healthcheck.pipe(Command.provide(FetchHttpClient.layer)),
-    deadLetters.pipe(Command.provide(asking)),
-    runs.pipe(Command.provide(asking)),
-    pause.pipe(Command.provide(asking)),
-    resume.pipe(Command.provide(asking)),
-    deliverWith(asking),
-    profile.pipe(Command.provide(Layer.merge(asking, FetchHttpClient.layer))),
-    sessions.pipe(Command.provide(asking)),
-    usage.pipe(Command.provide(asking)),
-    token.pipe(Command.provide(asking)),
+    deadLetters.pipe(Command.provide(commandServices)),
+    runs.pipe(Command.provide(commandServices)),
+    pause.pipe(Command.provide(commandServices)),
+    resume.pipe(Command.provide(commandServices)),
+    deliverWith(commandServices),
+    profile.pipe(Command.provide(Layer.merge(commandServices, FetchHttpClient.layer))),
+    sessions.pipe(Command.provide(commandServices)),
+    usage.pipe(Command.provide(commandServices)),
+    token.pipe(Command.provide(commandServices)),
     config,
     {
       group: "For people (CONVEX_DEPLOY_KEY with MISSION_CONTROL_IDENTITY, or MISSION_CONTROL_TOKEN)",
@@ -208,12 +208,12 @@ const commandLine = Command.make("mission-control-runtime").pipe(
   ])
 )
 
-/** SIGHUP, by which a host says that secrets have changed. */
+/** SIGHUP: the host has changed secrets. */
 const hangups = Stream.callback<void>((queue) =>
   Effect.sync(() => listenToHangups(() => void Queue.offerUnsafe(queue, undefined)))
 )
 
-/** The exit code of how the program ended: what it asked for, 0 after interruption by signals, 70 for a bug. */
+/** The exit code: the command's own, 0 after an interruption by signals, 64 for wrong arguments, 70 for a bug. */
 const codeOf = (exit: Exit.Exit<unknown, unknown>): number => {
   if (Exit.isSuccess(exit) || Cause.hasInterruptsOnly(exit.cause)) return 0
   const failure = Cause.squash(exit.cause)
@@ -222,17 +222,17 @@ const codeOf = (exit: Exit.Exit<unknown, unknown>): number => {
   return isUsage ? 64 : 70
 }
 
-/** Runs the command line of these arguments as the process's main program. */
+/** Runs the command line with these arguments as the process's main program. */
 export const main = (args: ReadonlyArray<string>): void => {
   const stopRequest = Deferred.makeUnsafe<void>()
   const runMain = Runtime.makeRunMain(({ fiber, teardown }) => {
-    // The first signal asks for the drain, the second ends it, further ones change nothing.
+    // The first signal starts the drain, the second aborts it, further ones have no effect.
     listenToSignals((count) => {
       if (count === 1) Deferred.doneUnsafe(stopRequest, Exit.void)
       if (count === 2) fiber.interruptUnsafe(fiber.id)
     })
     let isBroken = false
-    // A library that throws outside of any fiber must not leave the process half dead, nor its leases held.
+    // After an exception outside any fiber the process stops in order and releases its leases.
     process.on("uncaughtException", (error) => {
       process.stderr.write(`${makeRedactor([])(`uncaught: ${error.stack ?? String(error)}`)}\n`)
       if (isBroken) process.exit(70)
@@ -244,12 +244,12 @@ export const main = (args: ReadonlyArray<string>): void => {
   const program = explained(Command.runWith(commandLine, { version: packageJson.version })(args)).pipe(
     Effect.provideService(StopSignal, Deferred.await(stopRequest)),
     Effect.provideService(ReloadSignal, hangups),
-    // Nobody reads the spans that Effect.fn makes at each call; ours are Telemetry's.
+    // Telemetry creates the exported spans; those of Effect.fn would have no reader.
     Effect.provideService(References.TracerEnabled, false),
     Effect.tapCause((cause) => {
       const isExpected = Cause.hasInterruptsOnly(cause) || codeOf(Exit.failCause(cause)) !== 70
-      const isSaid = Cause.squash(cause) instanceof EndedWith
-      return isExpected || isSaid ? Effect.void : Effect.logError("the runtime ended with an unexpected failure", cause)
+      const isReported = Cause.squash(cause) instanceof EndedWith
+      return isExpected || isReported ? Effect.void : Effect.logError("the runtime ended with an unexpected failure", cause)
     }),
     Effect.provide(Layer.merge(helpLayer, NodeServices.layer))
   )

@@ -1,6 +1,6 @@
 /**
- * The first module that runs: from here on SIGTERM and SIGINT no longer kill the process at once, whatever it is doing.
- * Signals that arrive before somebody listens are kept. SIGHUP asks for something else and ends nothing.
+ * The first module that runs, so that SIGTERM and SIGINT do not kill the process while it loads. Signals are counted
+ * until a listener is registered. SIGHUP does not end the process.
  */
 type Listener = (count: number) => void
 
@@ -14,7 +14,7 @@ const onSignal = () => {
 process.on("SIGTERM", onSignal)
 process.on("SIGINT", onSignal)
 
-/** Calls the listener with 1, 2, ... for each signal, at once for those that came before. */
+/** Calls the listener with 1, 2, ... for each signal; at once for signals that arrived earlier. */
 export const listenToSignals = (next: Listener): void => {
   listener = next
   for (let past = 1; past <= count; past++) next(past)
@@ -23,7 +23,7 @@ export const listenToSignals = (next: Listener): void => {
 let onHangup: (() => void) | undefined
 process.on("SIGHUP", () => onHangup?.())
 
-/** Calls the listener for each SIGHUP; those that came before are forgotten, since everything was read after them. */
+/** Calls the listener for each later SIGHUP. Earlier ones are dropped, because the secrets were read after them. */
 export const listenToHangups = (next: () => void): void => {
   onHangup = next
 }

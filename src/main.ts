@@ -1,5 +1,5 @@
 #!/usr/bin/env node
-/** The command line. Signals first, everything else after: the rest takes a moment to load. */
+/** The entry point. It handles signals before it loads the rest, which takes a moment. */
 import "./Signals.ts"
 
 const args = process.argv.slice(2)

@@ -10,14 +10,14 @@ const print = Command.make(
   {
     json: Flag.Boolean("json").pipe(Flag.withDescription("Print JSON"), Flag.withDefault(false)),
     markdown: Flag.Boolean("markdown").pipe(
-      Flag.withDescription("Print the page of the documents instead of what holds here"),
+      Flag.withDescription("Print docs/configuration.md instead of this environment's values"),
       Flag.withDefault(false)
     )
   },
   Effect.fn(function* ({ json, markdown }) {
     if (markdown) return yield* Console.log(configurationPage.trimEnd())
     const provider = yield* ConfigProvider.ConfigProvider
-    // Secrets are left out by the reader itself: there is no redactor without valid settings.
+    // printSettings leaves secrets out, because there is no redactor without valid settings.
     const printed = yield* printSettings(provider)
     yield* Console.log(
       json
@@ -32,15 +32,16 @@ const print = Command.make(
     return settings.success.hints.length === 0 ? undefined : yield* Console.error(settings.success.hints.join("\n"))
   })
 ).pipe(
-  Command.withDescription("Print every variable: its value or default, and where it comes from; secrets are left out"),
+  Command.withDescription("Print every variable, its value or default, and where it comes from; leaves out secrets"),
+  Command.withShortDescription("Print every variable and where its value comes from"),
   Command.withExamples([
-    { command: "mission-control-runtime config print", description: "What holds here; problems go to standard error" },
-    { command: "mission-control-runtime config print --json", description: "The same for a machine" }
+    { command: "mission-control-runtime config print", description: "A table; problems go to standard error" },
+    { command: "mission-control-runtime config print --json", description: "The same as JSON" }
   ])
 )
 
-/** `config`: what the environment says. */
+/** `config`: the variables of the environment. */
 export const config = Command.make("config").pipe(
-  Command.withDescription("The settings of the environment"),
+  Command.withDescription("Print the runtime's variables"),
   Command.withSubcommands([print])
 )

@@ -5,26 +5,26 @@ import { Operator } from "../services/Operator.ts"
 import { endWith } from "./EndedWith.ts"
 import { jsonFlag, print, printJson } from "./Print.ts"
 
-const MOST = 200
+const MAX_LISTED = 200
 
-const id = Argument.String("id").pipe(Argument.withDescription("The notification's id"))
+const id = Argument.String("id").pipe(Argument.withDescription("The notification's id, from dead-letters list"))
 
 const list = Command.make(
   "list",
   {
-    limit: Flag.Int("limit").pipe(Flag.withDescription("How many at most, 1 to 200"), Flag.withDefault(50)),
+    limit: Flag.Int("limit").pipe(Flag.withDescription("How many to list, 1 to 200; default 50"), Flag.withDefault(50)),
     json: jsonFlag
   },
   Effect.fn(function* ({ json, limit }) {
-    const letters = yield* (yield* Operator).deadLetters(Math.min(MOST, Math.max(1, limit)))
+    const letters = yield* (yield* Operator).deadLetters(Math.min(MAX_LISTED, Math.max(1, limit)))
     if (json) return yield* printJson(letters)
     return letters.length === 0 ? yield* Console.error("No dead letters.") : yield* print(deadLetterTable(letters))
   })
 ).pipe(
-  Command.withDescription("List the notifications that were given up, the latest first"),
+  Command.withDescription("List dead letters, the latest first"),
   Command.withExamples([
     { command: "mission-control-runtime dead-letters list", description: "The latest 50" },
-    { command: "mission-control-runtime dead-letters list --json | jq -r '.[].id'", description: "Their ids" }
+    { command: "mission-control-runtime dead-letters list --json | jq -r '.[].id'", description: "Only their ids" }
   ])
 )
 
@@ -32,15 +32,16 @@ const show = Command.make(
   "show",
   { id, json: jsonFlag },
   Effect.fn(function* ({ id, json }) {
-    const letters = yield* (yield* Operator).deadLetters(MOST)
+    const letters = yield* (yield* Operator).deadLetters(MAX_LISTED)
     const letter = letters.find((each) => each.id === id)
-    if (letter === undefined) return yield* endWith(1, `No dead letter ${id} among the latest ${MOST}.`)
+    if (letter === undefined)
+      return yield* endWith(1, `${id} is not among the latest ${MAX_LISTED} dead letters. See dead-letters list.`)
     return json ? yield* printJson(letter) : yield* print(describeDeadLetter(letter))
   })
 ).pipe(
-  Command.withDescription("Show everything about one"),
+  Command.withDescription("Show a dead letter: its events, attempts and last error"),
   Command.withExamples([
-    { command: "mission-control-runtime dead-letters show <id>", description: "Why it was given up" }
+    { command: "mission-control-runtime dead-letters show <id>", description: "Why the delivery failed" }
   ])
 )
 
@@ -52,9 +53,9 @@ const retry = Command.make(
     yield* Console.error(`${id} is ready again, with a new budget of attempts.`)
   })
 ).pipe(
-  Command.withDescription("Make one ready again with a new budget of attempts"),
+  Command.withDescription("Make a dead letter ready again, with a new budget of attempts"),
   Command.withExamples([
-    { command: "mission-control-runtime dead-letters retry <id>", description: "After its cause is fixed" }
+    { command: "mission-control-runtime dead-letters retry <id>", description: "After the cause is fixed" }
   ])
 )
 
@@ -62,24 +63,24 @@ const discard = Command.make(
   "discard",
   {
     id,
-    reason: Flag.String("reason").pipe(Flag.withDescription("Kept with the notification"), Flag.optional)
+    reason: Flag.String("reason").pipe(Flag.withDescription("Stored with the notification"), Flag.optional)
   },
   Effect.fn(function* ({ id, reason }) {
     yield* (yield* Operator).discard(id, Option.getOrUndefined(reason))
     yield* Console.error(`${id} is discarded.`)
   })
 ).pipe(
-  Command.withDescription("End one for good"),
+  Command.withDescription("Discard a dead letter: it is never delivered"),
   Command.withExamples([
     {
       command: 'mission-control-runtime dead-letters discard <id> --reason "answered by hand"',
-      description: "With why"
+      description: "With a reason"
     }
   ])
 )
 
-/** `dead-letters`: what was given up, and what becomes of it. */
+/** `dead-letters`: the notifications that failed for good. */
 export const deadLetters = Command.make("dead-letters").pipe(
-  Command.withDescription("The notifications that were given up"),
+  Command.withDescription("List, retry or discard notifications that could not be delivered"),
   Command.withSubcommands([list, show, retry, discard])
 )

@@ -14,24 +14,27 @@ import { collectFindings } from "../programs/Doctor.ts"
 import type { Operator } from "../services/Operator.ts"
 import { EndedWith } from "./EndedWith.ts"
 
-type Surroundings = RuntimeConfig | ConvexClient | Gateway | Operator | Redactor | HttpClient.HttpClient
+type Services = RuntimeConfig | ConvexClient | Gateway | Operator | Redactor | HttpClient.HttpClient
 
-/** `doctor`: what stands in the way of working, and how to fix it. The layer is built only when the variables can be used. */
-export const doctorWith = <R>(surroundings: Layer.Layer<Surroundings, ConfigInvalid, R>) =>
+/** `doctor`: finds problems and says how to fix them. The layer is built only if the variables are valid. */
+export const doctorWith = <R>(services: Layer.Layer<Services, ConfigInvalid, R>) =>
   Command.make(
     "doctor",
     {
-      json: Flag.Boolean("json").pipe(Flag.withDescription("Print { checks } as JSON"), Flag.withDefault(false)),
+      json: Flag.Boolean("json").pipe(
+        Flag.withDescription("Print JSON: an object with the list `checks`"),
+        Flag.withDefault(false)
+      ),
       verbose: Flag.Boolean("verbose").pipe(
-        Flag.withDescription("Print every check, not only what is wrong"),
+        Flag.withDescription("Print every check, not only problems"),
         Flag.withDefault(false)
       ),
       canary: Flag.Boolean("canary").pipe(
-        Flag.withDescription("Also run one turn with a tool call, in a session of its own"),
+        Flag.withDescription("Also run one turn with a tool call, in a separate session"),
         Flag.withDefault(false)
       ),
       validate: Flag.Boolean("validate").pipe(
-        Flag.withDescription("Also have the gateway's command judge its configuration, about four seconds"),
+        Flag.withDescription("Also have the gateway check its configuration; takes about 4 s"),
         Flag.withDefault(false)
       )
     },
@@ -54,7 +57,7 @@ export const doctorWith = <R>(surroundings: Layer.Layer<Surroundings, ConfigInva
             Effect.gen(function* () {
               return { findings: yield* collectFindings({ canary, validate }), redact: (yield* Redactor).redact }
             }),
-            surroundings
+            services
           )
       const checks = examine(found.findings)
       const { canColor } = yield* TerminalCapabilities.TerminalCapabilities
@@ -69,14 +72,17 @@ export const doctorWith = <R>(surroundings: Layer.Layer<Surroundings, ConfigInva
       return exitCode === 0 ? undefined : yield* new EndedWith({ exitCode })
     })
   ).pipe(
-    Command.withDescription("Check everything that has to be right; exit code 0, 1 with warnings, 2 with failures"),
+    Command.withDescription(
+      "Check variables, machine, control plane and gateway; exit code 0, 1 for warnings, 2 for failures"
+    ),
+    Command.withShortDescription("Find problems and how to fix them"),
     Command.withExamples([
-      { command: "mission-control-runtime doctor", description: "What is wrong, and how to fix it" },
+      { command: "mission-control-runtime doctor", description: "Problems, and how to fix them" },
       { command: "mission-control-runtime doctor --verbose", description: "Every check" },
-      { command: "mission-control-runtime doctor --canary", description: "Also one tool call by an agent" },
+      { command: "mission-control-runtime doctor --canary", description: "Also have an agent call a tool" },
       {
         command: `mission-control-runtime doctor --json | jq -r '.checks[] | select(.status == "fail") | .fix'`,
-        description: "What to fix"
+        description: "Only the fixes of failed checks"
       }
     ])
   )

@@ -3,18 +3,18 @@ import type { ControlPlaneFailure } from "../domain/controlPlane/ControlPlaneFai
 import { counted } from "../domain/text/Count.ts"
 import type { ConfigInvalid } from "../layers/Config.ts"
 
-/** The process ended on purpose with a code that is not 0. */
+/** The process ends on purpose with a code other than 0. */
 export class EndedWith extends Schema.TaggedError<EndedWith>()("EndedWith", { exitCode: Schema.Finite }) {}
 
-/** Says on standard error why, and ends with that code. */
+/** Prints the lines to standard error, then ends with the exit code. */
 export const endWith = (exitCode: number, ...lines: ReadonlyArray<string>): Effect.Effect<never, EndedWith> =>
   Effect.andThen(lines.length === 0 ? Effect.void : Console.error(lines.join("\n")), new EndedWith({ exitCode }))
 
 /**
- * Logs a defect with its cause and ends with 70, a bug. Where it stands the logger is the command's own: a cause may hold
- * what only that logger's redactor knows to be a secret.
+ * Logs a defect with its cause and ends with exit code 70. It must run under the command's own logger, because only that
+ * logger's redactor knows the secrets that a cause may contain.
  */
-export const defectsSaid = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E | EndedWith, R> =>
+export const logDefects = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E | EndedWith, R> =>
   Effect.catchCauseIf(
     effect,
     (cause) => Cause.hasDies(cause),
@@ -25,14 +25,14 @@ export const defectsSaid = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Eff
       )
   )
 
-/** All problems of the configuration together, and apart from them the names that may be their cause. */
+/** All problems of the configuration, then the misspelt names that may have caused them. */
 export const describeProblems = ({ hints = [], problems }: ConfigInvalid): ReadonlyArray<string> => [
   `The configuration has ${counted(problems.length, "problem")}:`,
   ...problems.map((line) => `  - ${line}`),
   ...(hints.length === 0 ? [] : ["Names that look misspelt:", ...hints.map((line) => `  - ${line}`)])
 ]
 
-/** Turns what a command can meet into a message and an exit code: 78 settings, 77 token, 69 away, 1 refused. */
+/** Turns a command's failure into a message and an exit code: 78 configuration, 77 token, 69 no answer, 1 refused. */
 export const explained = <A, E, R>(
   effect: Effect.Effect<A, E | ConfigInvalid | ControlPlaneFailure, R>
 ): Effect.Effect<A, Exclude<E, ConfigInvalid | ControlPlaneFailure> | EndedWith, R> =>
@@ -53,7 +53,7 @@ export const explained = <A, E, R>(
           return endWith(1, failure.detail)
         case "LeaseLost":
         case "BootConflict":
-          return endWith(1, `The control plane refused: ${failure._tag}`)
+          return endWith(1, `The control plane refused the call: ${failure._tag}`)
       }
     }
   ) as never

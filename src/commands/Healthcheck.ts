@@ -2,10 +2,9 @@ import { Command } from "effect/cli"
 import { liveness } from "./Liveness.ts"
 import { urlFlag } from "./LocalEndpoint.ts"
 
-/** `healthcheck`: whether the process lives, for a container's health check without any other program. */
+/** `healthcheck`: whether the process is alive, for containers that have no other program for it. */
 export const healthcheck = Command.make("healthcheck", { url: urlFlag }, ({ url }) => liveness(url)).pipe(
-  Command.withDescription("Say whether the runtime of this machine lives: exit code 0 or 1"),
-  Command.withExamples([
-    { command: "mission-control-runtime healthcheck", description: "As HEALTHCHECK of a container" }
-  ])
+  Command.withDescription("Check whether the runtime on this machine is alive; exit code 0 or 1"),
+  Command.withShortDescription("Check whether the runtime on this machine is alive"),
+  Command.withExamples([{ command: "mission-control-runtime healthcheck", description: "A container's HEALTHCHECK" }])
 )

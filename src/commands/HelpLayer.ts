@@ -1,7 +1,7 @@
 import { Console, Layer } from "effect"
 import { CliConfig, CliOutput, GlobalFlag } from "effect/cli"
 
-/** A wrong call gets its error and the way to the help. The help itself shows the flags of a whole program once. */
+/** A wrong call prints its errors and where to find the help. Only the help of the root lists the global flags. */
 const presenter: CliOutput.Presenter = {
   present: (event) => {
     switch (event._tag) {
@@ -20,7 +20,7 @@ const presenter: CliOutput.Presenter = {
   }
 }
 
-/** How the command line explains itself, and the flags that every command has. */
+/** The help, the version, errors of wrong calls, and the flags that every command has. */
 export const helpLayer = Layer.merge(
   CliOutput.layerPresenter(presenter),
   CliConfig.layer({ builtIns: [GlobalFlag.Help, GlobalFlag.Version, GlobalFlag.Completions] })

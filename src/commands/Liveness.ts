@@ -3,19 +3,21 @@ import { FetchHttpClient } from "effect/http"
 import { endWith, explained } from "./EndedWith.ts"
 import { askRuntime } from "./LocalEndpoint.ts"
 
-/** Says whether the runtime lives; ends with 1 when it does not answer, or not as one that does. */
+/** Prints `live` if the runtime is alive. Ends with 1 if it does not answer, or answers with an error. */
 export const liveness = Effect.fn("Liveness.liveness")(function* (url: Option.Option<string>) {
   const { status } = yield* askRuntime(url, "/livez").pipe(
-    Effect.catchTag("RuntimeAway", ({ detail }) => endWith(1, detail))
+    Effect.catchTag("RuntimeUnavailable", ({ detail }) => endWith(1, detail))
   )
-  return status === 200 ? yield* Console.log("live") : yield* endWith(1, `/livez answers HTTP ${status}`)
+  return status === 200
+    ? yield* Console.log("live")
+    : yield* endWith(1, `The runtime is not alive: /livez answers HTTP ${status}. See its log.`)
 })
 
-/** The same as the whole program: a container asks every few seconds, and loading every command costs a second of its processor. */
+/** `healthcheck` without the other commands: a container runs it every few seconds, and loading them takes a second of CPU time. */
 export const probeLiveness = async (): Promise<void> => {
   const exit = await Effect.runPromiseExit(
     explained(liveness(Option.none())).pipe(
-      // The address needs no file; whoever asks for one is told that there is none.
+      // No file is needed to find the address.
       Effect.provide([FetchHttpClient.layer, FileSystem.layerNoop({})])
     )
   )

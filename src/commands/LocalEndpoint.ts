@@ -4,18 +4,20 @@ import { Flag } from "effect/cli"
 import { HttpClient } from "effect/http"
 import { readLocalUrl } from "../layers/Config.ts"
 
-/** The runtime of this machine does not answer, or not as asked. */
-export class RuntimeAway extends Schema.TaggedError<RuntimeAway>()("RuntimeAway", { detail: Schema.String }) {}
+/** The runtime on this machine does not answer, or something else answers. */
+export class RuntimeUnavailable extends Schema.TaggedError<RuntimeUnavailable>()("RuntimeUnavailable", {
+  detail: Schema.String
+}) {}
 
-const PATIENCE = Duration.seconds(3)
+const TIMEOUT = Duration.seconds(3)
 
-/** `--url`: another runtime than this machine's. */
+/** `--url`: a runtime other than the one on this machine. */
 export const urlFlag = Flag.String("url").pipe(
-  Flag.withDescription("The runtime's address; otherwise from HEALTH_HOST and HEALTH_PORT"),
+  Flag.withDescription("The runtime's URL; by default from HEALTH_HOST and HEALTH_PORT"),
   Flag.optional
 )
 
-/** What the runtime answers to GET of this path within 3 s; fails with RuntimeAway. */
+/** The runtime's answer to GET of the path; fails with RuntimeUnavailable after 3 s. */
 export const askRuntime = Effect.fn("LocalEndpoint.askRuntime")(function* (url: Option.Option<string>, path: string) {
   const client = yield* HttpClient.HttpClient
   const base = Option.isSome(url)
@@ -25,13 +27,18 @@ export const askRuntime = Effect.fn("LocalEndpoint.askRuntime")(function* (url: 
     Effect.flatMap((response) => Effect.map(response.text, (body) => ({ status: response.status, body }))),
     Effect.mapError(
       (error) =>
-        new RuntimeAway({
-          detail: `no runtime answers at ${base} (${error.reason._tag}): start it, or see HEALTH_HOST and HEALTH_PORT`
+        new RuntimeUnavailable({
+          detail: `No runtime answers at ${base} (${error.reason._tag}). Start it, or correct HEALTH_HOST and HEALTH_PORT.`
         })
     ),
     Effect.timeoutOrElse({
-      duration: PATIENCE,
-      orElse: () => Effect.fail(new RuntimeAway({ detail: `no answer of ${base} within ${Duration.format(PATIENCE)}` }))
+      duration: TIMEOUT,
+      orElse: () =>
+        Effect.fail(
+          new RuntimeUnavailable({
+            detail: `${base} does not answer within ${Duration.format(TIMEOUT)}. See the runtime's log.`
+          })
+        )
     })
   )
 })

@@ -5,9 +5,9 @@ import { Redactor } from "../layers/Redactor.ts"
 /** `--json`: one JSON document on standard output instead of text. */
 export const jsonFlag = Flag.Boolean("json").pipe(Flag.withDescription("Print JSON"), Flag.withDefault(false))
 
-/** Data on standard output, past the redactor like everything that leaves the process. */
+/** Prints data to standard output through the redactor. */
 export const print = (text: string): Effect.Effect<void, never, Redactor> =>
   Effect.flatMap(Redactor, ({ redact }) => Console.log(redact(text)))
 
-/** The value as JSON, past the redactor. */
+/** Prints the value as JSON through the redactor. */
 export const printJson = (value: unknown): Effect.Effect<void, never, Redactor> => print(JSON.stringify(value, null, 2))

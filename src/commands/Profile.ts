@@ -17,14 +17,16 @@ const linesOf = ({ steps, target }: Run): ReadonlyArray<string> => {
   const { configPath } = target
   return [
     ...steps.moves.map(({ from, to }) => `move    ${at(from)} to ${at(to)}: its agent was removed`),
-    ...steps.folders.map((path) => `make    ${at(path)}`),
+    ...steps.folders.map((path) => `create  ${at(path)}`),
     ...steps.writes.map(
-      ({ copy, path }) => `write   ${at(path)}${copy === null ? "" : `, a copy is kept: ${at(copy)}`}`
+      ({ copy, path }) => `write   ${at(path)}${copy === null ? "" : `, the old file is kept as ${at(copy)}`}`
     ),
     ...steps.removes.map((path) => `remove  ${at(path)}`),
     ...(steps.config === null ? [] : [`change  ${configPath}`]),
-    ...steps.replaced.map((key) => `replace ${key} of ${configPath}, a copy is kept: ${steps.configCopy}`),
-    ...steps.deferred.map((key) => `later   ${key} of ${configPath}: a runtime works with this gateway`),
+    ...steps.replaced.map((key) => `replace ${key} of ${configPath}, the old file is kept as ${steps.configCopy}`),
+    ...steps.deferred.map(
+      (key) => `later   ${key} of ${configPath}: waits while a runtime on this machine uses this gateway`
+    ),
     ...steps.left.map((what) => `leave   ${what}: the runtime did not write it`)
   ]
 }
@@ -47,12 +49,12 @@ const show = Effect.fnUntraced(function* (run: Run, json: boolean) {
     })
   } else {
     const lines = linesOf(run)
-    yield* lines.length === 0 ? Console.error("Everything stands as planned.") : print(lines.join("\n"))
+    yield* lines.length === 0 ? Console.error("Nothing to change.") : print(lines.join("\n"))
   }
   return steps.problems.length === 0 ? undefined : yield* endWith(1, ...steps.problems)
 })
 
-/** Keys for which the gateway restarts itself wait while a runtime of this machine may have turns in it. */
+/** While a runtime on this machine may have turns in the gateway, keys whose change restarts the gateway are deferred. */
 const isRuntimeHere = Effect.map(Effect.option(askRuntime(Option.none(), "/livez")), Option.isSome)
 
 const explainedSync = <A, E, R>(effect: Effect.Effect<A, E | SyncFailed, R>) =>
@@ -70,26 +72,28 @@ const plan = Command.make("plan", { json: jsonFlag }, ({ json }) =>
     Effect.flatMap((run) => show(run, json))
   )
 ).pipe(
-  Command.withDescription("Show what would be written to workspaces and the gateway's configuration; writes nothing"),
-  Command.withExamples([{ command: "mission-control-runtime profile plan", description: "A line for each step" }])
+  Command.withDescription("Show what apply would change in workspaces and the gateway's configuration"),
+  Command.withShortDescription("Show what apply would change"),
+  Command.withExamples([{ command: "mission-control-runtime profile plan", description: "One line for each change" }])
 )
 
 const apply = Command.make("apply", { json: jsonFlag }, ({ json }) =>
   isRuntimeHere.pipe(
     Effect.flatMap(applyProfileRun),
     explainedSync,
-    Effect.tap(({ steps }) => (hasSteps(steps) ? Console.error("Written.") : Effect.void)),
+    Effect.tap(({ steps }) => (hasSteps(steps) ? Console.error("Changed:") : Effect.void)),
     Effect.flatMap((run) => show(run, json))
   )
 ).pipe(
-  Command.withDescription("Write the agents' workspaces and our part of the gateway's configuration once"),
+  Command.withDescription("Write the agents' workspaces and the runtime's part of the gateway's configuration once"),
+  Command.withShortDescription("Write workspaces and the gateway's configuration once"),
   Command.withExamples([
-    { command: "mission-control-runtime profile apply", description: "Also where OPENCLAW_PROFILE_SYNC is false" }
+    { command: "mission-control-runtime profile apply", description: "Also works if OPENCLAW_PROFILE_SYNC is false" }
   ])
 )
 
-/** `profile`: the agents' workspaces, and the gateway's knowledge of them. */
+/** `profile`: profile sync by hand. */
 export const profile = Command.make("profile").pipe(
-  Command.withDescription("The agents' workspaces and their part of the gateway's configuration"),
+  Command.withDescription("Show or write the agents' workspaces and the gateway's configuration"),
   Command.withSubcommands([plan, apply])
 )

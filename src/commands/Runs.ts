@@ -6,47 +6,49 @@ import { Operator } from "../services/Operator.ts"
 import { endWith } from "./EndedWith.ts"
 import { jsonFlag, print, printJson } from "./Print.ts"
 
-const MOST = 200
+const MAX_LISTED = 200
 
 const list = Command.make(
   "list",
   {
     ended: Flag.Boolean("ended").pipe(
-      Flag.withDescription("The latest that ended, instead of running and waiting ones"),
+      Flag.withDescription("List ended runs instead of running and waiting ones"),
       Flag.withDefault(false)
     ),
-    limit: Flag.Int("limit").pipe(Flag.withDescription("How many at most, 1 to 200"), Flag.withDefault(50)),
+    limit: Flag.Int("limit").pipe(Flag.withDescription("How many to list, 1 to 200; default 50"), Flag.withDefault(50)),
     json: jsonFlag
   },
   Effect.fn(function* ({ ended, json, limit }) {
-    const runs = yield* (yield* Operator).runs({ ended, limit: Math.min(MOST, Math.max(1, limit)) })
+    const runs = yield* (yield* Operator).runs({ ended, limit: Math.min(MAX_LISTED, Math.max(1, limit)) })
     if (json) return yield* printJson(runs)
     return runs.length === 0 ? yield* Console.error("No runs.") : yield* print(runTable(runs))
   })
 ).pipe(
-  Command.withDescription("List what runs and waits"),
+  Command.withDescription("List running and waiting runs"),
   Command.withExamples([
     { command: "mission-control-runtime runs list", description: "Running and waiting runs" },
-    { command: "mission-control-runtime runs list --ended", description: "The latest that ended, stopped ones too" }
+    { command: "mission-control-runtime runs list --ended", description: "Ended runs, the latest first" }
   ])
 )
 
 const show = Command.make(
   "show",
-  { run: Argument.String("run").pipe(Argument.withDescription("The run's id")), json: jsonFlag },
+  { run: Argument.String("run").pipe(Argument.withDescription("The run's id, from runs list")), json: jsonFlag },
   Effect.fn(function* ({ json, run }) {
     const details = yield* (yield* Operator).run(run)
     return json ? yield* printJson(details) : yield* print(describeRun(details))
   })
 ).pipe(
   Command.withDescription("Show why a run exists, what its attempts did, and how it ended"),
-  Command.withExamples([{ command: "mission-control-runtime runs show <run>", description: "Its history" }])
+  Command.withExamples([
+    { command: "mission-control-runtime runs show <run>", description: "Its events, attempts and effects" }
+  ])
 )
 
 const stop = Command.make(
   "stop",
   {
-    run: Argument.String("run").pipe(Argument.withDescription("The run's id"), Argument.optional),
+    run: Argument.String("run").pipe(Argument.withDescription("The run's id, from runs list"), Argument.optional),
     agent: Flag.String("agent").pipe(Flag.withDescription("All runs of this agent: its slug or id"), Flag.optional),
     task: Flag.String("task").pipe(Flag.withDescription("All runs of this task: its id"), Flag.optional),
     reason: Flag.String("reason").pipe(Flag.withDescription("Shown in the thread"), Flag.optional)
@@ -60,7 +62,7 @@ const stop = Command.make(
     const { outcome, stopped } = yield* (yield* Operator).stop({ ...Object.fromEntries(given), ...why })
     if (stopped > 0) return yield* Console.error(`Stopped ${counted(stopped, "run")}.`)
     yield* Console.error(
-      outcome === null ? "There was no run to stop." : `Nothing to stop: it had ended as ${outcome}.`
+      outcome === null ? "There was no run to stop." : `Nothing to stop: the run has already ended as ${outcome}.`
     )
   })
 ).pipe(
@@ -69,14 +71,14 @@ const stop = Command.make(
     { command: "mission-control-runtime runs stop <run>", description: "One run" },
     {
       command: 'mission-control-runtime runs stop --agent engineer --reason "wrong branch"',
-      description: "All runs of an agent, with why"
+      description: "All runs of an agent, with a reason"
     }
   ])
 )
 
 const again = Command.make(
   "again",
-  { run: Argument.String("run").pipe(Argument.withDescription("The run's id")) },
+  { run: Argument.String("run").pipe(Argument.withDescription("The run's id, from runs list")) },
   Effect.fn(function* ({ run }) {
     yield* (yield* Operator).again(run)
     yield* Console.error(`${run} is ready again, with a new budget of attempts.`)
@@ -84,12 +86,12 @@ const again = Command.make(
 ).pipe(
   Command.withDescription("Run a stopped notification again"),
   Command.withExamples([
-    { command: "mission-control-runtime runs again <run>", description: "It was stopped by mistake" }
+    { command: "mission-control-runtime runs again <run>", description: "After a stop by mistake" }
   ])
 )
 
-/** `runs`: what the agents do now, and the button that stops it. */
+/** `runs`: what the agents are working on, and how to stop it. */
 export const runs = Command.make("runs").pipe(
-  Command.withDescription("What runs and waits, and how to stop it"),
+  Command.withDescription("List, show, stop and repeat runs"),
   Command.withSubcommands([list, show, stop, again])
 )

@@ -10,17 +10,17 @@ const rotate = Command.make(
   },
   Effect.fn(function* ({ agent, task }) {
     const count = yield* (yield* Operator).rotate(agent, Option.getOrUndefined(task))
-    yield* Console.error(`${count} ${count === 1 ? "session starts" : "sessions start"} fresh with the next turn.`)
+    yield* Console.error(`${count} ${count === 1 ? "session starts" : "sessions start"} over with the next turn.`)
   })
 ).pipe(
-  Command.withDescription("Begin an agent's sessions anew, e.g. when one has overflowed"),
+  Command.withDescription("Begin new sessions for an agent, for example if a history is too long"),
   Command.withExamples([
     { command: "mission-control-runtime sessions rotate engineer", description: "All sessions of an agent" }
   ])
 )
 
-/** `sessions`: the agents' conversations at the gateway. */
+/** `sessions`: the agents' conversations in the gateway. */
 export const sessions = Command.make("sessions").pipe(
-  Command.withDescription("The agents' sessions at the gateway"),
+  Command.withDescription("Begin new sessions for agents"),
   Command.withSubcommands([rotate])
 )

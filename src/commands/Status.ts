@@ -2,23 +2,26 @@ import { Clock, Console, Effect, Option, Schedule, Schema } from "effect"
 import { Command, Flag } from "effect/cli"
 import { statusScreen } from "../domain/observability/StatusScreen.ts"
 import { endWith } from "./EndedWith.ts"
-import { askRuntime, RuntimeAway, urlFlag } from "./LocalEndpoint.ts"
+import { askRuntime, RuntimeUnavailable, urlFlag } from "./LocalEndpoint.ts"
 import { untilStopped } from "./UntilStopped.ts"
 
 const decodeJson = Schema.decodeUnknownOption(Schema.fromJsonString(Schema.Unknown))
-/** Clears the screen and its history, and goes to its top; written to terminals only. */
+/** Clears the screen and its history, and moves to its top; for terminals only. */
 const CLEAR = "\u001b[2J\u001b[3J\u001b[H"
 
-/** What /health answers; something else that listens there is no runtime. */
+/** Reads /health; fails if another server answers. */
 const look = Effect.fnUntraced(function* (url: Option.Option<string>, json: boolean) {
   const { body } = yield* askRuntime(url, "/health")
   const health = Option.getOrNull(decodeJson(body))
   const screen = statusScreen(health, yield* Clock.currentTimeMillis)
-  if (screen === null) return yield* new RuntimeAway({ detail: "What answers there is no runtime of this version." })
+  if (screen === null)
+    return yield* new RuntimeUnavailable({
+      detail: "The server at that address is not a runtime of this version. Correct HEALTH_PORT or --url."
+    })
   return json ? { ...screen, text: JSON.stringify(health, null, 2) } : screen
 })
 
-/** `status`: one screen of what the runtime of this machine does. */
+/** `status`: the state of the runtime on this machine, on one screen. */
 export const status = Command.make(
   "status",
   {
@@ -26,22 +29,22 @@ export const status = Command.make(
     json: Flag.Boolean("json").pipe(Flag.withDescription("Print /health as JSON"), Flag.withDefault(false)),
     watch: Flag.Boolean("watch").pipe(
       Flag.withAlias("w"),
-      Flag.withDescription("Look again every two seconds until interrupted"),
+      Flag.withDescription("Refresh every 2 s until interrupted"),
       Flag.withDefault(false)
     )
   },
   Effect.fn(function* ({ json, url, watch }) {
     if (!watch) {
       const { isHealthy, text } = yield* look(url, json).pipe(
-        Effect.catchTag("RuntimeAway", ({ detail }) => endWith(1, detail))
+        Effect.catchTag("RuntimeUnavailable", ({ detail }) => endWith(1, detail))
       )
       yield* Console.log(text)
       return isHealthy ? undefined : yield* endWith(2)
     }
     const isTerminal = process.stdout.isTTY === true
-    // A runtime that restarts is away for a moment: that is something to watch too.
+    // A runtime that restarts is unavailable for a moment, which is not the end of the watch.
     yield* look(url, json).pipe(
-      Effect.catchTag("RuntimeAway", ({ detail }) => Effect.succeed({ text: detail })),
+      Effect.catchTag("RuntimeUnavailable", ({ detail }) => Effect.succeed({ text: detail })),
       Effect.flatMap(({ text }) => Console.log(isTerminal ? `${CLEAR}${text}` : `${text}\n`)),
       Effect.repeat(Schedule.spaced("2 seconds")),
       untilStopped
@@ -49,11 +52,12 @@ export const status = Command.make(
   })
 ).pipe(
   Command.withDescription(
-    "Show what the runtime of this machine does; exit code 0 if it is healthy, 1 if none answers, otherwise 2"
+    "Show the state of the runtime on this machine; exit code 0 if healthy, 1 if none answers, otherwise 2"
   ),
+  Command.withShortDescription("Show the state of the runtime on this machine"),
   Command.withExamples([
     { command: "mission-control-runtime status", description: "One screen" },
-    { command: "mission-control-runtime status --watch", description: "Until interrupted" },
-    { command: "mission-control-runtime status --json | jq .gateway", description: "A part of it" }
+    { command: "mission-control-runtime status --watch", description: "Refreshed until interrupted" },
+    { command: "mission-control-runtime status --json | jq .gateway", description: "Only the gateway, as JSON" }
   ])
 )

@@ -15,12 +15,13 @@ const check = Command.make(
       : yield* print(`${convexUrl} accepts the token of account ${accountId}.`)
   })
 ).pipe(
-  Command.withDescription("Ask the deployment whether it accepts SERVICE_TOKEN; exit code 77 when it does not"),
-  Command.withExamples([{ command: "mission-control-runtime token check", description: "Before a start" }])
+  Command.withDescription("Check whether the deployment accepts SERVICE_TOKEN; exit code 77 if not"),
+  Command.withShortDescription("Check whether the deployment accepts SERVICE_TOKEN"),
+  Command.withExamples([{ command: "mission-control-runtime token check", description: "Before the first start" }])
 )
 
 /** `token`: the account's service token. */
 export const token = Command.make("token").pipe(
-  Command.withDescription("The account's service token"),
+  Command.withDescription("Check the account's service token"),
   Command.withSubcommands([check])
 )

@@ -23,15 +23,15 @@ import { fileProblem, folderProblem, hasCommand, isPortFree } from "../layers/Ma
 import { Operator } from "../services/Operator.ts"
 import { allTools } from "../services/tools/AllTools.ts"
 
-/** What is asked only when wanted, because it takes long or costs a turn. */
+/** Optional checks, which take long or cost a turn. */
 export interface DoctorOptions {
-  /** One turn of an agent. */
+  /** Runs one turn of an agent. */
   readonly canary: boolean
-  /** The gateway's own judgement of its configuration, about four seconds. */
+  /** Has the gateway check its configuration, which takes about 4 s. */
   readonly validate: boolean
 }
 
-const PATIENCE = Duration.seconds(2)
+const TIMEOUT = Duration.seconds(2)
 
 const decodeReady = Schema.decodeUnknownOption(
   Schema.fromJsonString(
@@ -93,8 +93,8 @@ const ask = Effect.fnUntraced(function* (address: Address, path = "", headers: R
     ),
     Effect.mapError((error) => judgeAddress(address, { _tag: "Failed", cause: error.reason.cause ?? error })),
     Effect.timeoutOrElse({
-      duration: PATIENCE,
-      orElse: () => Effect.fail(judgeAddress(address, { _tag: "Silent", within: Duration.format(PATIENCE) }))
+      duration: TIMEOUT,
+      orElse: () => Effect.fail(judgeAddress(address, { _tag: "Silent", within: Duration.format(TIMEOUT) }))
     }),
     Effect.provideService(FetchHttpClient.RequestInit, { redirect: "manual" })
   )
@@ -115,7 +115,7 @@ const examineControlPlane = Effect.gen(function* () {
   if (answered._tag === "Failure") {
     return {
       ...nothing,
-      away: answered.failure,
+      unreachable: answered.failure,
       agents: null,
       callsPerMonth: null,
       unpricedModels: null
@@ -138,11 +138,11 @@ const examineControlPlane = Effect.gen(function* () {
   const agents = Option.getOrNull(Option.map(roster, (known) => known.agents))
   return {
     ...nothing,
-    away: null,
+    unreachable: null,
     refusal: token._tag === "Success" ? null : token.failure._tag === "TokenRefused" ? token.failure.detail : undefined,
     protocol: Option.getOrNull(protocol),
     missing: Option.getOrNull(Option.map(listed, missingFunctions)),
-    // The header counts whole seconds: its middle against the middle of the request.
+    // The header counts whole seconds, so this compares the middle of its second with the middle of the request.
     skewMillis: date === null ? null : date + 500 - (before + after) / 2,
     agents,
     unpricedModels: Option.getOrNull(
@@ -185,7 +185,7 @@ const readGatewayConfig = Effect.fnUntraced(function* (path: string) {
 
 const isLoopbackUrl = (url: string): boolean => /^(localhost|127(\.\d{1,3}){3}|\[::1\])$/.test(new URL(url).hostname)
 
-/** A configuration of this machine says nothing about a gateway that runs elsewhere. */
+/** The configuration on this machine is that of a gateway on this machine only. */
 const gatewayConfigOf = (config: RuntimeConfig["Service"]) =>
   isLoopbackUrl(gatewayAddress(config).url)
     ? readGatewayConfig(config.gatewayConfigPath)
@@ -225,7 +225,7 @@ const examineGateway = Effect.gen(function* () {
   if (readyz._tag === "Failure") {
     return {
       ...base,
-      away: readyz.failure,
+      unreachable: readyz.failure,
       ready: null,
       version: null,
       models: null,
@@ -257,7 +257,7 @@ const examineGateway = Effect.gen(function* () {
   }))
   return {
     ...base,
-    away: null,
+    unreachable: null,
     ready: readyz.success,
     version: Option.getOrElse(
       Option.map(
@@ -272,18 +272,18 @@ const examineGateway = Effect.gen(function* () {
   } satisfies GatewayFindings
 })
 
-/** What the gateway's own command says of its configuration. */
+/** The report of `config validate` of the gateway's command. */
 const validateConfig = Effect.gen(function* () {
   const config = yield* RuntimeConfig
   const issues = yield* checkGatewayConfig({
     command: config.gatewayPath,
-    // What stands before `gateway` is how the command is called, e.g. a script of an interpreter.
+    // Arguments before `gateway` belong to the call of the command, for example a script for an interpreter.
     prefix: config.gatewayArgs.slice(0, Math.max(0, config.gatewayArgs.indexOf("gateway"))),
     stateDir: config.stateDir,
     configPath: config.gatewayConfigPath
   })
   return Option.match(issues, {
-    onNone: () => ({ isValid: null, detail: `\`${config.gatewayPath} config validate --json\` gave no report` }),
+    onNone: () => ({ isValid: null, detail: `\`${config.gatewayPath} config validate --json\` printed no report` }),
     onSome: (lines) => ({ isValid: lines.length === 0, detail: lines.join("; ") })
   })
 })
@@ -315,7 +315,7 @@ const examineMachine = Effect.gen(function* () {
         onSome: (url) =>
           Option.isSome(config.proxy) && url.startsWith("https:")
             ? Effect.succeed("proxied" as const)
-            : // Collectors answer GET differently: only a failed connection counts.
+            : // Collectors differ in their answers to GET, so any answer is fine.
               ask({ url, variable: "OTEL_EXPORTER_OTLP_ENDPOINT", server: "the collector" }).pipe(
                 Effect.match({
                   onSuccess: () => ({ endpoint: url, problem: null }),
@@ -350,7 +350,7 @@ const examineMachine = Effect.gen(function* () {
   } satisfies MachineFindings
 })
 
-/** Looks at control plane, gateway and machine at once, a few seconds at most; writes nothing but the canary's turn. */
+/** Examines control plane, gateway and machine at the same time, in a few seconds. Writes nothing, except that the canary runs a turn. */
 export const collectFindings = Effect.fn("Doctor.collectFindings")(function* (options: DoctorOptions) {
   const { hints } = yield* RuntimeConfig
   const [controlPlane, gateway, machine, validation] = yield* Effect.all(
@@ -365,7 +365,8 @@ export const collectFindings = Effect.fn("Doctor.collectFindings")(function* (op
       ? yield* runCanary(slug)
       : ({
           _tag: "Failed",
-          detail: gateway.away === null ? "the gateway lists no agent" : describeAddressFailure(gateway.away)
+          detail:
+            gateway.unreachable === null ? "the gateway lists no agent" : describeAddressFailure(gateway.unreachable)
         } as const)
   return { problems: [], hints, controlPlane, gateway: { ...gateway, canary, validation }, machine } satisfies Findings
 })

@@ -1,6 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Cause, Effect, Exit, Logger } from "effect"
-import { defectsSaid, EndedWith } from "../../src/commands/EndedWith.ts"
+import { logDefects, EndedWith } from "../../src/commands/EndedWith.ts"
 
 /** What the effect logs, and how it ends. */
 const ending = <A, E>(effect: Effect.Effect<A, E>) => {
@@ -8,14 +8,14 @@ const ending = <A, E>(effect: Effect.Effect<A, E>) => {
   const logger = Logger.make(({ cause, message }) => {
     lines.push(`${String(message)} ${Cause.pretty(cause)}`)
   })
-  return Effect.exit(defectsSaid(effect)).pipe(
+  return Effect.exit(logDefects(effect)).pipe(
     Effect.provide(Logger.layer([logger])),
     Effect.map((exit) => ({ exit, lines }))
   )
 }
 
-describe("the end of a command by a defect", () => {
-  it.effect("is said with its cause by the command's own logger, and is exit code 70", () =>
+describe("a defect in a command", () => {
+  it.effect("is logged with its cause by the command's own logger, and ends with exit code 70", () =>
     Effect.gen(function* () {
       const { exit, lines } = yield* ending(Effect.die(new Error("a bug")))
       assert.deepStrictEqual(exit, Exit.fail(new EndedWith({ exitCode: 70 })))
@@ -25,14 +25,14 @@ describe("the end of a command by a defect", () => {
     })
   )
 
-  it.effect("is not what a failure, an interruption or an exit on purpose is", () =>
+  it.effect("does not include failures, interruptions and exits on purpose", () =>
     Effect.gen(function* () {
       for (const effect of [Effect.fail("expected"), Effect.interrupt, Effect.fail(new EndedWith({ exitCode: 75 }))]) {
         const { exit, lines } = yield* ending<never, unknown>(effect)
-        const said = yield* Effect.flip(Effect.sandbox(Effect.asVoid(exit)))
+        const result = yield* Effect.flip(Effect.sandbox(Effect.asVoid(exit)))
         const asIs = yield* Effect.flip(Effect.sandbox(effect as Effect.Effect<never, unknown>))
-        assert.strictEqual(Cause.hasInterrupts(said), Cause.hasInterrupts(asIs))
-        assert.strictEqual(JSON.stringify(Cause.squash(said)), JSON.stringify(Cause.squash(asIs)))
+        assert.strictEqual(Cause.hasInterrupts(result), Cause.hasInterrupts(asIs))
+        assert.strictEqual(JSON.stringify(Cause.squash(result)), JSON.stringify(Cause.squash(asIs)))
         assert.deepStrictEqual(lines, [])
       }
     })

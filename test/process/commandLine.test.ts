@@ -410,7 +410,7 @@ describe("the command line", () => {
       const reachable = checksOf(out).get("control-plane-reachable")
       assert.include(
         reachable?.message,
-        "the proxy of HTTPS_PROXY opens no connection to name-123.convex.cloud (HTTP 403)"
+        "the proxy in HTTPS_PROXY refuses a connection to name-123.convex.cloud (HTTP 403)"
       )
       assert.strictEqual(checksOf(out).get("gateway-reachable")?.status, "ok")
     }).pipe(Effect.scoped)

@@ -1,14 +1,14 @@
-/** A server that the runtime talks to: its address, the variable that sets it, and what is expected there. */
+/** The address of a server, the variable that sets it, and which server is expected there. */
 export interface Address {
   readonly url: string
   readonly variable: string
   /** E.g. "the gateway". */
   readonly server: string
-  /** Whether a proxy may stand before it. */
+  /** Whether requests may go through a proxy. */
   readonly isProxied?: boolean
 }
 
-/** What a request to an address met: an error, silence, or an answer that is not the expected server's. */
+/** The result of a request: an error, no answer in time, or an answer that the expected server would not give. */
 export type AddressOutcome =
   | { readonly _tag: "Failed"; readonly cause: unknown }
   | { readonly _tag: "Silent"; readonly within: string }
@@ -19,20 +19,20 @@ export type AddressOutcome =
       readonly contentType?: string | undefined
     }
 
-/** Why an address cannot be used. `down` may end without a change of the settings, `wrong` needs one. */
+/** Why an address cannot be used. `down` may be temporary, `wrong` needs a change of the settings. */
 export interface AddressFailure {
   readonly kind: "down" | "wrong"
   readonly problem: string
   readonly fix: string
 }
 
-/** Calls of the system in which a connection fails before anything is written; in others ETIMEDOUT means the opposite. */
+/** System calls that fail before anything is sent. In any other, ETIMEDOUT means that something was sent. */
 const CONNECTING = new Set(["connect", "getaddrinfo"])
 const DNS_CODES = new Set(["ENOTFOUND", "EAI_AGAIN", "EAI_FAIL", "EAI_NODATA", "EAI_NONAME"])
-/** Codes of a connection that the other side closed, as undici and Node report them. */
+/** Codes of undici and Node for a connection that the other side closed. */
 export const CLOSED_CODES: ReadonlySet<string> = new Set(["UND_ERR_SOCKET", "ECONNRESET", "EPIPE"])
 
-/** How Node and OpenSSL name what they have against a certificate. */
+/** Codes of Node and OpenSSL for a certificate that they reject. */
 const certificateProblems: ReadonlyArray<readonly [RegExp, string]> = [
   [/^ERR_TLS_CERT_ALTNAME_INVALID$/, "is for another host name"],
   [/^CERT_HAS_EXPIRED$/, "has expired"],
@@ -47,7 +47,7 @@ const certificateProblem = (code: string): string | undefined =>
 
 const isOtherProtocol = (code: string): boolean => /^(ERR_SSL_|EPROTO$|HPE_|HTTPParserError$)/.test(code)
 
-/** The code of the error that says why, which undici and fetch put into causes and aggregates. */
+/** The code of the underlying error; undici and fetch wrap it in causes and aggregates. */
 export const transportError = (cause: unknown): { readonly code: string; readonly isBeforeSending: boolean } => {
   if (!(cause instanceof Error)) return { code: "unknown", isBeforeSending: false }
   if (cause instanceof AggregateError && cause.errors.length > 0) return transportError(cause.errors[0])
@@ -151,7 +151,7 @@ const onAnswer = (
   )
 }
 
-/** The status with which a proxy refused a tunnel, which undici and Node's agents have in their messages only. */
+/** The status with which a proxy refused a tunnel. undici and Node's agents report it only in their messages. */
 const refusedTunnel = (cause: unknown): string | undefined =>
   cause instanceof Error
     ? (/^(?:Proxy response \(|Failed to establish tunnel .* HTTP\/1\.\d )(\d+)/.exec(cause.message)?.[1] ??
@@ -160,11 +160,11 @@ const refusedTunnel = (cause: unknown): string | undefined =>
 
 const onRefusedTunnel = ({ url }: Address, status: string): AddressFailure => ({
   kind: "wrong",
-  problem: `the proxy of HTTPS_PROXY opens no connection to ${new URL(url).host} (HTTP ${status})`,
+  problem: `the proxy in HTTPS_PROXY refuses a connection to ${new URL(url).host} (HTTP ${status})`,
   fix: "correct HTTPS_PROXY and its credentials, or add the host to NO_PROXY"
 })
 
-/** Names what is wrong with an address, and how to fix it; for the log, /readyz and `doctor` alike. */
+/** Names what is wrong with an address and how to fix it, for the log, /readyz and `doctor`. */
 export const judgeAddress = (address: Address, outcome: AddressOutcome): AddressFailure => {
   switch (outcome._tag) {
     case "Failed": {
@@ -176,8 +176,8 @@ export const judgeAddress = (address: Address, outcome: AddressOutcome): Address
     case "Silent":
       return {
         kind: "down",
-        problem: `${new URL(address.url).host} gives no answer within ${outcome.within}`,
-        fix: `check that ${address.server} runs, that no firewall is between, or correct ${address.variable}`
+        problem: `${new URL(address.url).host} does not answer within ${outcome.within}`,
+        fix: `check that ${address.server} runs and that no firewall blocks it, or correct ${address.variable}`
       }
     case "Answered":
       return onAnswer(address, outcome)

@@ -9,7 +9,7 @@ export interface Check {
   readonly status: CheckStatus
   /** One line for each finding. */
   readonly message: string
-  /** One line that fixes it; null where nothing is wrong. */
+  /** How to fix it, in one line; null if nothing is wrong. */
   readonly fix: string | null
 }
 
@@ -20,10 +20,10 @@ export const warn = (message: string, fix: string): Verdict => ({ status: "warn"
 export const fail = (message: string, fix: string): Verdict => ({ status: "fail", message, fix })
 export const skip = (message: string): Verdict => ({ status: "skip", message, fix: null })
 
-/** A check on what was found, to which its id belongs. */
+/** Judges the findings. */
 export type Rule<A> = (found: A) => Verdict
 
-/** The verdicts on what was found; every check is left out while the variables cannot be used. */
+/** The checks of a group. Without findings, because the variables are invalid, all are skipped. */
 export const judge = <A>(
   group: CheckGroup,
   rules: ReadonlyArray<readonly [string, Rule<A>]>,

@@ -3,18 +3,18 @@ import type { ServedProtocols } from "../shared/Protocol.ts"
 import type { RosterAgent } from "../tasks/Roster.ts"
 import type { AddressFailure } from "./AddressFailure.ts"
 
-/** What was found about the control plane. */
+/** What the doctor found out about the control plane. */
 export interface ControlPlaneFindings {
   readonly url: string
-  /** Null when a deployment answers. */
-  readonly away: AddressFailure | null
-  /** What it says against the token; null when it accepts it, undefined when that could not be asked. */
+  /** Null if a deployment answers. */
+  readonly unreachable: AddressFailure | null
+  /** Why it refuses the token; null if it accepts the token, undefined if that could not be checked. */
   readonly refusal: string | null | undefined
-  /** The protocol versions that it serves; null when it does not report them. */
+  /** The protocol versions that it serves; null if it does not report them. */
   readonly protocol: ServedProtocols | null
-  /** The functions that it lacks; null when it does not list its functions. */
+  /** The functions that it lacks; null if it does not list its functions. */
   readonly missing: ReadonlyArray<string> | null
-  /** Its clock minus ours, in milliseconds, good to a second. */
+  /** Its clock minus this machine's in milliseconds, to within a second. */
   readonly skewMillis: number | null
   readonly agents: ReadonlyArray<Pick<RosterAgent, "slug" | "isOrchestrator" | "isPaused">> | null
   readonly callsPerMonth: number | null
@@ -22,24 +22,24 @@ export interface ControlPlaneFindings {
   readonly unpricedModels: ReadonlyArray<string> | null
 }
 
-/** What was found about the gateway; nulls where it could not be asked. */
+/** What the doctor found out about the gateway; null where it could not be asked. */
 export interface GatewayFindings {
   readonly url: string
-  /** Started by the runtime itself, so that it may rightly be away now. */
+  /** The runtime starts it, so it does not run while the runtime does not. */
   readonly isSupervised: boolean
-  /** Whether the command that starts it exists; null for an external one. */
+  /** Whether the command that starts it exists; null if the runtime does not start it. */
   readonly hasCommand: boolean | null
-  /** Whether doctor has the token; a random one is known to the runtime and its gateway alone. */
+  /** Whether the doctor has the token; only the runtime and its gateway know a random one. */
   readonly isTokenKnown: boolean
   /** Whether the runtime writes its part of the configuration (OPENCLAW_PROFILE_SYNC). */
   readonly writesConfig: boolean
-  /** Null when a gateway answers. */
-  readonly away: AddressFailure | null
+  /** Null if a gateway answers. */
+  readonly unreachable: AddressFailure | null
   readonly ready: { readonly isReady: boolean; readonly failing: ReadonlyArray<string> } | null
   readonly version: string | null
-  /** HTTP status of GET /v1/models with the token, and the agents it lists, null when it is no list. */
+  /** HTTP status of GET /v1/models with the token, and the agents that it lists; null for another answer. */
   readonly models: { readonly status: number; readonly agents: ReadonlyArray<string> | null } | null
-  /** HTTP status of GET /v1/responses: 405 where the endpoint is on. */
+  /** HTTP status of GET /v1/responses: 405 if the endpoint is on. */
   readonly responsesStatus: number | null
   /** Its configuration file. */
   readonly config:
@@ -53,19 +53,19 @@ export interface GatewayFindings {
         /** The setting by which it resets the agents' sessions; null if it does not. */
         readonly sessionReset: { readonly key: string; readonly mode: unknown } | null
       }
-  /** What `config validate` of the gateway's command reported, `isValid` null for no report; null when not asked. */
+  /** What `config validate` of the gateway's command reported, `isValid` null without a report; null if not asked. */
   readonly validation: { readonly isValid: boolean | null; readonly detail: string } | null
-  /** Null when not asked. */
+  /** Null if not asked. */
   readonly canary: CanaryOutcome | null
 }
 
-/** What was found on this machine. */
+/** What the doctor found out about this machine. */
 export interface MachineFindings {
   readonly nodeVersion: string
   readonly paths: ReadonlyArray<{
     readonly use: "state" | "workspaces" | "texts"
     readonly path: string
-    /** Null when it can be used. */
+    /** Null if it can be used. */
     readonly problem: string | null
   }>
   readonly syncsProfiles: boolean
@@ -80,11 +80,11 @@ export interface MachineFindings {
   readonly toolNames: ReadonlyArray<string>
   readonly requestTimeoutMillis: number
   readonly turnTimeoutMillis: number
-  /** Null when tracing is off; the way through a proxy is the exporter's alone. */
+  /** Null if tracing is off; `proxied` is not checked, because only the exporter uses the proxy. */
   readonly tracing: "proxied" | { readonly endpoint: string; readonly problem: AddressFailure | null } | null
 }
 
-/** Everything that the doctor looked at; the parts are null when the variables alone are wrong. */
+/** All findings; the parts are null if the variables are invalid. */
 export interface Findings {
   readonly problems: ReadonlyArray<string>
   readonly hints: ReadonlyArray<string>

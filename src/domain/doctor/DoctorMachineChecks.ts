@@ -3,7 +3,7 @@ import type { Rule } from "./DoctorCheck.ts"
 import type { Findings, MachineFindings } from "./DoctorFindings.ts"
 
 const OLDEST_NODE = [24, 16] as const
-/** Names that the gateway keeps for tools of its own, whether or not they are switched on. */
+/** Names of the gateway's built-in tools, which it refuses for others even if the tool is off. */
 const BUILT_INS = new Set([
   "message",
   "exec",
@@ -39,8 +39,8 @@ export const onVariables: ReadonlyArray<readonly [string, Rule<Findings>]> = [
     "variables",
     ({ problems }) =>
       problems.length === 0
-        ? ok("every variable can be used")
-        : fail(problems.join("\n"), "correct what is named; `config print` shows every variable")
+        ? ok("every variable is valid")
+        : fail(problems.join("\n"), "correct these variables; `config print` shows all of them")
   ],
   [
     "variable-names",
@@ -64,8 +64,8 @@ export const onMachine: ReadonlyArray<readonly [string, Rule<MachineFindings>]> 
     ({ paths }) => {
       const bad = paths.find(({ problem, use }) => use === "state" && problem !== null)
       return bad === undefined
-        ? ok("the state folder can be written")
-        : fail(`${bad.path}: ${bad.problem}`, "give this user the folder, or set OPENCLAW_STATE_DIR")
+        ? ok("the state folder is writable")
+        : fail(`${bad.path}: ${bad.problem}`, "make the folder writable for this user, or set OPENCLAW_STATE_DIR")
     }
   ],
   [
@@ -74,8 +74,8 @@ export const onMachine: ReadonlyArray<readonly [string, Rule<MachineFindings>]> 
       const bad = paths.find(({ problem, use }) => use === "workspaces" && problem !== null)
       if (!syncsProfiles) return skip("profile sync is off")
       return bad === undefined
-        ? ok("the workspaces can be written")
-        : fail(`${bad.path}: ${bad.problem}`, "give this user the folder, or set OPENCLAW_WORKSPACE_ROOT")
+        ? ok("the workspaces folder is writable")
+        : fail(`${bad.path}: ${bad.problem}`, "make the folder writable for this user, or set OPENCLAW_WORKSPACE_ROOT")
     }
   ],
   [
@@ -84,7 +84,7 @@ export const onMachine: ReadonlyArray<readonly [string, Rule<MachineFindings>]> 
       const bad = paths.find(({ problem, use }) => use === "texts" && problem !== null)
       if (!syncsProfiles) return skip("profile sync is off")
       return bad === undefined
-        ? ok("the agents' texts can be read")
+        ? ok("the agents' texts are readable")
         : fail(`${bad.path}: ${bad.problem}`, "correct OPENCLAW_AGENTS_MD_PATH or OPENCLAW_HEARTBEAT_MD_PATH")
     }
   ],
@@ -94,8 +94,8 @@ export const onMachine: ReadonlyArray<readonly [string, Rule<MachineFindings>]> 
       healthPort === "free"
         ? ok(`${healthAddress} is free`)
         : healthPort === "runtime"
-          ? ok(`${healthAddress} is held by a runtime that runs`)
-          : fail(`${healthAddress} is held by another program`, "stop it, or set HEALTH_PORT to a free port")
+          ? ok(`${healthAddress} is in use by a running runtime`)
+          : fail(`${healthAddress} is in use by another program`, "stop it, or set HEALTH_PORT to a free port")
   ],
   [
     "agents-admitted",
@@ -103,16 +103,16 @@ export const onMachine: ReadonlyArray<readonly [string, Rule<MachineFindings>]> 
       if (gatewayIsLoopback) return ok("the gateway is on this machine")
       if (baseUrlIsLoopback) {
         return warn(
-          `the gateway is elsewhere, and ${baseUrl} means its own machine there`,
+          `the gateway is on another machine, where ${baseUrl} is that machine itself`,
           "set TASK_STATUS_BASE_URL to an address of this machine that the gateway reaches"
         )
       }
       return healthIsLoopback || allowsOnlyLoopback
         ? warn(
-            "the gateway is elsewhere, and agents there are not admitted",
+            "the gateway is on another machine, and its agents may not call this runtime",
             "set HEALTH_HOST to an address of this machine and AGENT_HTTP_ALLOW to the gateway's network"
           )
-        : ok("agents of the gateway's network are admitted")
+        : ok("agents in the gateway's network may call this runtime")
     }
   ],
   [
@@ -120,10 +120,10 @@ export const onMachine: ReadonlyArray<readonly [string, Rule<MachineFindings>]> 
     ({ toolNames }) => {
       const clashing = toolNames.filter((name) => BUILT_INS.has(name))
       return clashing.length === 0
-        ? ok(`none of the ${toolNames.length} tools has the name of a built-in one`)
+        ? ok(`none of the ${toolNames.length} tools has the name of a built-in tool of the gateway`)
         : fail(
-            `the gateway has tools of its own named ${clashing.join(", ")}`,
-            "rename these tools: every turn is refused"
+            `the gateway has built-in tools named ${clashing.join(", ")}`,
+            "rename these tools: the gateway refuses every turn"
           )
     }
   ],

@@ -14,16 +14,19 @@ const MAX_SKEW_FAIL = 60_000
 const isClearText = (url: string): boolean => url.startsWith("http:")
 const isLoopbackUrl = (url: string): boolean => /^https?:\/\/(localhost|127(\.\d{1,3}){3}|\[::1\])(:|\/|$)/.test(url)
 
-/** What can be said only of a control plane that answers. */
-const present =
+/** Applies the rule only if the control plane answers. */
+const reachable =
   (rule: Rule<ControlPlaneFindings>): Rule<ControlPlaneFindings> =>
   (found) =>
-    found.away === null ? rule(found) : skip("the control plane does not answer")
+    found.unreachable === null ? rule(found) : skip("the control plane does not answer")
 
-const unasked = skip("the token is not accepted")
+const notChecked = skip("the token is not accepted")
 
 export const onControlPlane: ReadonlyArray<readonly [string, Rule<ControlPlaneFindings>]> = [
-  ["control-plane-reachable", ({ away, url }) => (away === null ? ok(`${url} answers`) : fail(away.problem, away.fix))],
+  [
+    "control-plane-reachable",
+    ({ unreachable, url }) => (unreachable === null ? ok(`${url} answers`) : fail(unreachable.problem, unreachable.fix))
+  ],
   [
     "control-plane-encrypted",
     ({ url }) =>
@@ -33,11 +36,11 @@ export const onControlPlane: ReadonlyArray<readonly [string, Rule<ControlPlaneFi
   ],
   [
     "clock",
-    present(({ skewMillis }) => {
-      if (skewMillis === null) return skip("the control plane tells no time")
+    reachable(({ skewMillis }) => {
+      if (skewMillis === null) return skip("the control plane's answer has no date")
       const size = Math.abs(skewMillis)
       const message = `this machine's clock is ${Math.round(size / 1_000)} s ${skewMillis > 0 ? "behind" : "ahead of"} the control plane's`
-      const fix = "set the clock, e.g. by NTP"
+      const fix = "synchronise the clock, for example with NTP"
       return size > MAX_SKEW_FAIL
         ? fail(message, fix)
         : size > MAX_SKEW_WARN
@@ -47,10 +50,10 @@ export const onControlPlane: ReadonlyArray<readonly [string, Rule<ControlPlaneFi
   ],
   [
     "protocol",
-    present(({ protocol, refusal }) => {
+    reachable(({ protocol, refusal }) => {
       if (protocol === null) {
         return typeof refusal === "string"
-          ? unasked
+          ? notChecked
           : fail(
               "the deployment does not report which protocol it serves",
               `${DEPLOY_FIX}; if that is done, see the deployment's log`
@@ -64,7 +67,7 @@ export const onControlPlane: ReadonlyArray<readonly [string, Rule<ControlPlaneFi
   ],
   [
     "functions",
-    present(({ missing }) =>
+    reachable(({ missing }) =>
       missing === null
         ? skip("the deployment does not list its functions")
         : missing.length === 0
@@ -74,9 +77,9 @@ export const onControlPlane: ReadonlyArray<readonly [string, Rule<ControlPlaneFi
   ],
   [
     "token-accepted",
-    present(({ refusal }) =>
+    reachable(({ refusal }) =>
       refusal === undefined
-        ? skip("could not be asked")
+        ? skip("could not be checked")
         : refusal === null
           ? ok("the deployment accepts the token")
           : fail(refusal, "provision a new token with app/tokens:provision, and set SERVICE_TOKEN to it")
@@ -84,11 +87,11 @@ export const onControlPlane: ReadonlyArray<readonly [string, Rule<ControlPlaneFi
   ],
   [
     "roster",
-    present(({ agents }) =>
+    reachable(({ agents }) =>
       agents === null
-        ? unasked
+        ? notChecked
         : agents.length === 0
-          ? warn("the account has no agents", "make one with app/agents:create")
+          ? warn("the account has no agents", "create one with app/agents:create")
           : agents.some(({ isPaused }) => isPaused)
             ? warn(
                 `paused: ${agents.flatMap(({ isPaused, slug }) => (isPaused ? [slug] : [])).join(", ")}`,
@@ -99,31 +102,34 @@ export const onControlPlane: ReadonlyArray<readonly [string, Rule<ControlPlaneFi
   ],
   [
     "orchestrator",
-    present(({ agents }) =>
+    reachable(({ agents }) =>
       agents === null
-        ? unasked
+        ? notChecked
         : agents.some(({ isOrchestrator }) => isOrchestrator)
           ? ok("the account has an orchestrator")
-          : warn("the account has no orchestrator: nobody is told of reviews", "make one agent the orchestrator")
+          : warn(
+              "the account has no orchestrator, so no agent is notified of reviews",
+              "make an agent the orchestrator with app/agents:update"
+            )
     )
   ],
   [
     "prices",
-    present(({ unpricedModels }) =>
+    reachable(({ unpricedModels }) =>
       unpricedModels === null
-        ? unasked
+        ? notChecked
         : unpricedModels.length === 0
           ? ok("every model that was used in the last week has a price")
           : warn(
-              `no price is known of ${unpricedModels.join(", ")}: usage is reported in price-weighted tokens only`,
+              `no price is known for ${unpricedModels.join(", ")}: usage is reported in price-weighted tokens only`,
               "set models.providers.<provider>.models[].cost in openclaw.json, or the account's prices with app/accounts:configure"
             )
     )
   ],
   [
     "calls-per-month",
-    present(({ callsPerMonth }) => {
-      if (callsPerMonth === null) return unasked
+    reachable(({ callsPerMonth }) => {
+      if (callsPerMonth === null) return notChecked
       const message = `about ${callsPerMonth.toLocaleString("en-US")} calls a month, and three for each delivery`
       return callsPerMonth > FREE_CALLS
         ? warn(message, "raise HEALTH_CHECK_INTERVAL or the agents' heartbeat intervals")
@@ -132,25 +138,25 @@ export const onControlPlane: ReadonlyArray<readonly [string, Rule<ControlPlaneFi
   ]
 ]
 
-/** From this release on Tool Search is on unless the configuration says otherwise. */
+/** The first release in which Tool Search is on by default. */
 const HIDES_TOOLS = { year: 2026, month: 9, release: 6 }
 
-/** `tools.toolSearch` is a boolean or an object with `enabled`; undefined leaves it to the release. */
+/** `tools.toolSearch` is a boolean or an object with `enabled`; undefined means the release's default. */
 const isToolSearchOn = (value: unknown): boolean | undefined => {
   if (typeof value !== "object" || value === null) return typeof value === "boolean" ? value : undefined
   return !("enabled" in value && value.enabled === false)
 }
 
-/** What can be said only of a gateway that answers; one that the runtime starts may be away. */
+/** Applies the rule only if the gateway answers. */
 const answering =
   (rule: Rule<GatewayFindings>): Rule<GatewayFindings> =>
   (found) =>
-    found.away === null
+    found.unreachable === null
       ? rule(found)
       : skip(found.isSupervised ? "the runtime starts the gateway" : "the gateway does not answer")
 
 const unknownToken =
-  "only the runtime that started the gateway knows its random token: set OPENCLAW_GATEWAY_TOKEN to have this checked"
+  "only the runtime that started the gateway knows its random token: set OPENCLAW_GATEWAY_TOKEN to have it checked"
 
 export const onGateway: ReadonlyArray<readonly [string, Rule<GatewayFindings>]> = [
   [
@@ -159,17 +165,17 @@ export const onGateway: ReadonlyArray<readonly [string, Rule<GatewayFindings>]> 
       hasCommand === null
         ? skip("the gateway is not started here")
         : hasCommand
-          ? ok("the gateway's command is there")
-          : fail("the command that starts the gateway is not there", "install openclaw, or set OPENCLAW_GATEWAY_PATH")
+          ? ok("the gateway's command exists")
+          : fail("the command that starts the gateway was not found", "install openclaw, or set OPENCLAW_GATEWAY_PATH")
   ],
   [
     "gateway-reachable",
-    ({ away, isSupervised, url }) =>
-      away === null
+    ({ unreachable, isSupervised, url }) =>
+      unreachable === null
         ? ok(`${url} answers`)
-        : isSupervised && away.kind === "down"
+        : isSupervised && unreachable.kind === "down"
           ? skip("the runtime starts the gateway")
-          : fail(away.problem, away.fix)
+          : fail(unreachable.problem, unreachable.fix)
   ],
   [
     "gateway-encrypted",
@@ -182,9 +188,9 @@ export const onGateway: ReadonlyArray<readonly [string, Rule<GatewayFindings>]> 
     "gateway-ready",
     answering(({ ready }) =>
       ready === null
-        ? skip("could not be asked")
+        ? skip("could not be checked")
         : ready.isReady
-          ? ok("the gateway takes turns")
+          ? ok("the gateway is ready")
           : warn(`the gateway is not ready: ${ready.failing.join(", ") || "no reason given"}`, "wait, or see its log")
     )
   ],
@@ -215,7 +221,7 @@ export const onGateway: ReadonlyArray<readonly [string, Rule<GatewayFindings>]> 
     "gateway-token",
     answering(({ isTokenKnown, models }) =>
       models === null
-        ? skip(isTokenKnown ? "could not be asked" : unknownToken)
+        ? skip(isTokenKnown ? "could not be checked" : unknownToken)
         : models.status === 401 || models.status === 403
           ? fail("the gateway refuses the token", "set OPENCLAW_GATEWAY_TOKEN to its gateway.auth.token")
           : models.agents === null
@@ -229,29 +235,29 @@ export const onGateway: ReadonlyArray<readonly [string, Rule<GatewayFindings>]> 
       config._tag === "Broken"
         ? warn(`the gateway's configuration cannot be read: ${config.detail}`, "correct it, or OPENCLAW_CONFIG_PATH")
         : config._tag === "Absent"
-          ? skip("no configuration of a gateway on this machine")
+          ? skip("there is no gateway configuration on this machine")
           : ok("the gateway's configuration can be read")
   ],
   [
     "tool-search",
     ({ config, version, writesConfig }) => {
-      if (config._tag !== "Read") return skip("no configuration of a gateway on this machine")
+      if (config._tag !== "Read") return skip("there is no gateway configuration on this machine")
       const isOn = isToolSearchOn(config.toolSearch)
       if (isOn === false) return ok("agents see their tools")
-      // Tool Search is a tool of the gateway's own.
+      // Tool Search is itself a tool.
       if (config.deniesAll) return ok("agents see their tools: tools.deny denies Tool Search too")
       if (writesConfig) return skip("the runtime sets tools.toolSearch to false when it starts")
       const parsed = version === null ? null : parseGatewayVersion(version)
       return isOn || parsed === null || compareGatewayVersions(parsed, HIDES_TOOLS) >= 0
         ? fail("Tool Search hides the agents' tools from them", TOOL_SEARCH_FIX)
-        : warn("tools.toolSearch is not set: from 2026.9.6 on that hides the agents' tools", TOOL_SEARCH_FIX)
+        : warn("tools.toolSearch is not set: from OpenClaw 2026.9.6 this hides the agents' tools", TOOL_SEARCH_FIX)
     }
   ],
   [
     "responses-configured",
     ({ config, writesConfig }) =>
       config._tag !== "Read"
-        ? skip("no configuration of a gateway on this machine")
+        ? skip("there is no gateway configuration on this machine")
         : config.responses === true
           ? ok("the responses endpoint is on in the configuration")
           : writesConfig
@@ -264,12 +270,12 @@ export const onGateway: ReadonlyArray<readonly [string, Rule<GatewayFindings>]> 
   [
     "session-reset",
     ({ config, writesConfig }) => {
-      if (config._tag !== "Read") return skip("no configuration of a gateway on this machine")
+      if (config._tag !== "Read") return skip("there is no gateway configuration on this machine")
       const { sessionReset: found } = config
       if (found === null) return ok("the gateway keeps the agents' sessions")
       if (writesConfig) return skip(`the runtime sets ${found.key} to "none" when it starts`)
       return warn(
-        `the gateway resets the agents' sessions: ${found.key} is ${JSON.stringify(found.mode)}. A reset session has lost what its agent was told`,
+        `the gateway resets the agents' sessions: ${found.key} is ${JSON.stringify(found.mode)}. A reset session loses its history`,
         `set ${found.key} to "none" in the gateway's configuration`
       )
     }
@@ -278,28 +284,28 @@ export const onGateway: ReadonlyArray<readonly [string, Rule<GatewayFindings>]> 
     "gateway-configuration-valid",
     ({ validation }) =>
       validation === null
-        ? skip("asked with --validate")
+        ? skip("only checked with --validate")
         : validation.isValid === null
           ? warn(
               `the gateway's configuration was not checked: ${validation.detail}`,
               "install openclaw on this machine, or set OPENCLAW_GATEWAY_PATH to its path"
             )
           : validation.isValid
-            ? ok("the gateway calls its configuration valid")
+            ? ok("the gateway reports a valid configuration")
             : fail(
-                `the gateway calls its configuration invalid: ${validation.detail}`,
+                `the gateway reports an invalid configuration: ${validation.detail}`,
                 "run `openclaw config validate`"
               )
   ],
   [
     "canary",
-    ({ away, canary, isTokenKnown }) => {
-      if (canary === null) return skip("asked with --canary")
+    ({ unreachable, canary, isTokenKnown }) => {
+      if (canary === null) return skip("only checked with --canary")
       if (canary._tag === "Called") return ok("an agent called a tool")
-      if (away === null && !isTokenKnown) return skip(unknownToken)
+      if (unreachable === null && !isTokenKnown) return skip(unknownToken)
       return canary._tag === "Silent"
         ? fail(`no tool call came back: ${canary.detail}`, TOOL_SEARCH_FIX)
-        : fail(`the turn failed: ${canary.detail}`, "see the checks of the gateway above, and its log")
+        : fail(`the canary's turn failed: ${canary.detail}`, "see the checks of the gateway above, and its log")
     }
   ]
 ]
@@ -308,7 +314,7 @@ export const agentsKnown: Rule<Findings> = ({ controlPlane, gateway }) => {
   const listed = gateway?.models?.agents ?? null
   const wanted = controlPlane?.agents ?? null
   if (listed === null || wanted === null) {
-    return skip(gateway?.isTokenKnown === false ? unknownToken : "one of the two lists could not be asked")
+    return skip(gateway?.isTokenKnown === false ? unknownToken : "one of the two lists could not be checked")
   }
   const unknown = wanted.map(({ slug }) => slug).filter((slug) => !listed.includes(slug))
   return unknown.length === 0

@@ -1,10 +1,11 @@
+import { counted } from "../text/Count.ts"
 import { judge } from "./DoctorCheck.ts"
 import type { Check, CheckGroup, CheckStatus } from "./DoctorCheck.ts"
 import type { Findings } from "./DoctorFindings.ts"
 import { onMachine, onVariables } from "./DoctorMachineChecks.ts"
 import { agentsKnown, onControlPlane, onGateway } from "./DoctorPeerChecks.ts"
 
-/** Every check on what was found, always all of them and in the same order. */
+/** All checks of the findings, always in the same order. */
 export const examine = (found: Findings): ReadonlyArray<Check> => [
   ...judge("Variables", onVariables, found),
   ...judge("Machine", onMachine, found.machine),
@@ -13,19 +14,30 @@ export const examine = (found: Findings): ReadonlyArray<Check> => [
   ...judge("Gateway", [["agents-known", agentsKnown]], found)
 ]
 
-/** 2 when something fails, 1 when something is to be looked at, otherwise 0. */
+/** 2 for failures, 1 for warnings, otherwise 0. */
 export const doctorExitCode = (checks: ReadonlyArray<Check>): 0 | 1 | 2 =>
   checks.some(({ status }) => status === "fail") ? 2 : checks.some(({ status }) => status === "warn") ? 1 : 0
 
 const colors = { ok: 32, warn: 33, fail: 31, skip: 90 } as const
 const statuses = ["fail", "warn", "ok", "skip"] as const
-const nouns = { fail: "failed", warn: "to look at", ok: "ok", skip: "not checked" } as const
+const countOf = (status: CheckStatus, count: number): string => {
+  switch (status) {
+    case "fail":
+      return `${count} failed`
+    case "warn":
+      return counted(count, "warning")
+    case "ok":
+      return `${count} ok`
+    case "skip":
+      return `${count} skipped`
+  }
+}
 
 const countsOf = (checks: ReadonlyArray<Check>): string =>
   statuses
-    .map((status) => [checks.filter((check) => check.status === status).length, nouns[status]] as const)
-    .filter(([count]) => count > 0)
-    .map(([count, noun]) => `${count} ${noun}`)
+    .map((status) => [status, checks.filter((check) => check.status === status).length] as const)
+    .filter(([, count]) => count > 0)
+    .map(([status, count]) => countOf(status, count))
     .join(", ")
 
 const groupsOf = (checks: ReadonlyArray<Check>): ReadonlyArray<readonly [CheckGroup, ReadonlyArray<Check>]> =>
@@ -35,8 +47,8 @@ const groupsOf = (checks: ReadonlyArray<Check>): ReadonlyArray<readonly [CheckGr
   ])
 
 /**
- * What fails and what is to be looked at, each with its fix, the failures first; then a line for each group. With
- * `isVerbose` every check is under its group.
+ * Failures, then warnings, each with its fix, and one line of counts for each group. With `isVerbose` all checks, listed
+ * under their groups.
  */
 export const renderDoctorReport = (
   checks: ReadonlyArray<Check>,
@@ -67,6 +79,6 @@ export const renderDoctorReport = (
     ...(wrong.length === 0 ? [] : [""]),
     ...groups.map(([group, members]) => `${group.padEnd(groupWidth)}  ${countsOf(members)}`),
     "",
-    "Every check: doctor --verbose"
+    "To show every check: doctor --verbose"
   ].join("\n")
 }

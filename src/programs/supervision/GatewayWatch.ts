@@ -11,7 +11,7 @@ export class GatewayWatch extends Context.Service<
   {
     /** Starts the gateway, or the watch of an external one; it is stopped after the loops that use it. */
     readonly start: Effect.Effect<void>
-    /** Waits until the gateway takes turns. */
+    /** Waits until the gateway is ready. */
     readonly ready: Effect.Effect<void>
   }
 >()("runtime-service/programs/GatewayWatch") {

@@ -29,7 +29,7 @@ const cases: ReadonlyArray<
     secure,
     { _tag: "Failed", cause: new TypeError("failed", { cause: new Error("Proxy response (403) !== 200 when") }) },
     "wrong",
-    "no connection to name-1.convex.cloud (HTTP 403)",
+    "refuses a connection to name-1.convex.cloud (HTTP 403)",
     "NO_PROXY"
   ],
   ["an unknown host", plain, failed("ENOTFOUND"), "down", "no host is named gateway.example", "DNS"],
@@ -70,7 +70,7 @@ const cases: ReadonlyArray<
       cause: new Error("Failed to establish tunnel to x:443 via http://p:secret@p: HTTP/1.1 407 Auth")
     },
     "wrong",
-    "no connection to name-1.convex.cloud (HTTP 407)",
+    "refuses a connection to name-1.convex.cloud (HTTP 407)",
     "HTTPS_PROXY"
   ],
   [
@@ -81,7 +81,7 @@ const cases: ReadonlyArray<
     "nothing",
     "check HTTPS_PROXY"
   ],
-  ["silence", plain, { _tag: "Silent", within: "2s" }, "down", "no answer within 2s", "firewall"],
+  ["silence", plain, { _tag: "Silent", within: "2s" }, "down", "does not answer within 2s", "firewall"],
   [
     "a redirect to https",
     at(secure, "http://name-1.convex.cloud"),
