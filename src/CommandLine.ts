@@ -249,7 +249,9 @@ export const main = (args: ReadonlyArray<string>): void => {
     Effect.tapCause((cause) => {
       const isExpected = Cause.hasInterruptsOnly(cause) || codeOf(Exit.failCause(cause)) !== 70
       const isReported = Cause.squash(cause) instanceof EndedWith
-      return isExpected || isReported ? Effect.void : Effect.logError("the runtime ended with an unexpected failure", cause)
+      return isExpected || isReported
+        ? Effect.void
+        : Effect.logError("the runtime ended with an unexpected failure", cause)
     }),
     Effect.provide(Layer.merge(helpLayer, NodeServices.layer))
   )

@@ -162,7 +162,7 @@ describe.skipIf(!hasGit)("the worktree script", () => {
     writeFileSync(join(place, "half"), "unfinished\n")
     const again = await house.qa("create", "1")
     assert.deepStrictEqual({ code: again.code, err: again.err }, { code: 0, err: "" })
-    assert.include(again.out, `worktree: ${place}\nbranch: task/1\nIt was there already.`)
+    assert.include(again.out, `worktree: ${place}\nbranch: task/1\nIt already exists.`)
     assert.strictEqual(readFileSync(join(place, "half"), "utf8"), "unfinished\n")
   })
 
@@ -194,7 +194,7 @@ describe.skipIf(!hasGit)("the worktree script", () => {
       ]
     )
     assert.strictEqual(both.filter(({ out }) => out.includes("from: origin/trunk")).length, 1)
-    assert.strictEqual(both.filter(({ out }) => out.includes("It was there already.")).length, 1)
+    assert.strictEqual(both.filter(({ out }) => out.includes("It already exists.")).length, 1)
   })
 
   it("lists each worktree with its branch and whether it has changes, and nothing else", async () => {
@@ -207,7 +207,7 @@ describe.skipIf(!hasGit)("the worktree script", () => {
     assert.deepStrictEqual(out.trim().split("\n").toSorted(), [
       `1\ttask/1\tclean\t${house.place("1")}`,
       `2\ttask/2\tchanged\t${house.place("2")}`,
-      `3\t-\tgone\t${house.place("3")}`
+      `3\t-\tmissing\t${house.place("3")}`
     ])
   })
 
@@ -253,13 +253,13 @@ describe.skipIf(!hasGit)("the worktree script", () => {
     assert.strictEqual(house.git(house.main, "branch", "--list", "task/1"), "")
   })
 
-  it("keeps a worktree with changes unless it is told to throw them away", async () => {
+  it("keeps a worktree with changes unless it is to discard them", async () => {
     const place = await made("1")
     writeFileSync(join(place, "README"), "changed\n")
     writeFileSync(join(place, "new file"), "untracked\n")
     const refused = await house.engineer("remove", "1")
     assert.strictEqual(refused.code, 1)
-    assert.match(refused.err, /has changes; commit and push them, or throw them away with --force:\n M README\n/)
+    assert.match(refused.err, /has changes; commit and push them, or discard them with --force:\n M README\n/)
     assert.include(refused.err, "new file")
     assert.strictEqual(readFileSync(join(place, "new file"), "utf8"), "untracked\n")
     assert.strictEqual((await house.engineer("remove", "1", "--force")).code, 0)
@@ -283,7 +283,7 @@ describe.skipIf(!hasGit)("the worktree script", () => {
     for (const path of [outside, "../../task-1", `${house.root}/shop/../../../task-1`, "/", "./", house.main]) {
       const refused = await house.engineer("remove", path, "--force")
       assert.strictEqual(refused.code, 1, path)
-      assert.match(refused.err, /is not a worktree in|there is no folder/, path)
+      assert.match(refused.err, /is not a worktree in|does not exist/, path)
     }
     symlinkSync(outside, house.place("linked"))
     assert.include((await house.engineer("remove", house.place("linked"))).err, "is not a worktree in")
@@ -291,7 +291,7 @@ describe.skipIf(!hasGit)("the worktree script", () => {
     assert.strictEqual((await house.engineer("remove", `${place}/../task-1`)).out.split("\n")[0], `removed: ${place}`)
   })
 
-  it("makes nothing for what is no task's id or no repository's name", async () => {
+  it("creates nothing for an invalid task id or repository name", async () => {
     const ids = [
       "..",
       "../x",
@@ -312,12 +312,12 @@ describe.skipIf(!hasGit)("the worktree script", () => {
     for (const task of [...ids, "x".repeat(65)]) {
       const { code, err } = await house.engineer("create", task)
       assert.strictEqual(code, 64, task)
-      assert.match(err, /is not a task's id|there is no option|the task's id is empty/, task)
+      assert.match(err, /is not a task id|unknown option|the task's id is empty/, task)
     }
     for (const name of ["..", "../..", "/tmp", ".git", "a/b", "-x", "*"]) {
       const { code, err } = await house.engineer("create", "1", "--repo", name)
       assert.strictEqual(code, 64, name)
-      assert.include(err, `${name} is not a repository's name`)
+      assert.include(err, `${name} is not a valid repository name`)
     }
     assert.strictEqual(house.git(house.main, "worktree", "list", "--porcelain").split("\n\n").length, 1)
     assert.strictEqual((await house.engineer("list")).out, "")
@@ -330,7 +330,7 @@ describe.skipIf(!hasGit)("the worktree script", () => {
     const linked = await house.engineer("create", "1")
     assert.deepStrictEqual(
       [linked.code, linked.err],
-      [1, `worktree: ${house.place("1")} is a symbolic link: it is left alone\n`]
+      [1, `worktree: ${house.place("1")} is a symbolic link, which the script does not use\n`]
     )
     symlinkSync(join(house.root, "shop"), join(house.root, "alias"))
     assert.match((await house.engineer("create", "2", "--repo", "alias")).err, /no repository alias/)
@@ -347,7 +347,7 @@ describe.skipIf(!hasGit)("the worktree script", () => {
       const { code, err } = await house.engineer(command, "1")
       assert.deepStrictEqual(
         [code, err],
-        [1, `worktree: ${house.place("1")} is there and is no worktree of shop: it is left alone\n`]
+        [1, `worktree: ${house.place("1")} exists and is not a worktree of shop: remove it or rename it first\n`]
       )
     }
     assert.isTrue(existsSync(join(house.place("1"), "mine")))
@@ -355,28 +355,28 @@ describe.skipIf(!hasGit)("the worktree script", () => {
 
   it("says that an unknown task has no worktree", async () => {
     const { code, err } = await house.engineer("remove", "never")
-    assert.deepStrictEqual([code, err], [1, "worktree: there is no worktree of the task never in shop\n"])
+    assert.deepStrictEqual([code, err], [1, "worktree: task never has no worktree in shop\n"])
   })
 
-  it("asks for the repository when there are several, and says so when there is none", async () => {
+  it("asks for the repository if there are several, and reports if there is none", async () => {
     house.addRepository("site")
     const several = await house.engineer("create", "1")
-    assert.match(several.err, /there are 2 repositories in .*: say which with --repo/)
+    assert.match(several.err, /there are 2 repositories in .*: choose one with --repo/)
     assert.strictEqual((await house.engineer("create", "1", "--repo", "site")).code, 0)
     assert.isTrue(existsSync(join(house.place("1", "site"), "README")))
     rmSync(join(house.root, "site"), { recursive: true })
     rmSync(join(house.root, "shop"), { recursive: true })
-    assert.match((await house.engineer("list")).err, /an operator makes one: git clone/)
+    assert.match((await house.engineer("list")).err, /ask an operator to create one: git clone/)
     rmSync(house.root, { recursive: true })
-    assert.match((await house.engineer("list")).err, /there is no folder .*git clone/)
+    assert.match((await house.engineer("list")).err, /the folder .* does not exist; .*git clone/)
   })
 
-  it("makes nothing when origin is away, and still answers what is there", async () => {
+  it("creates nothing if origin is down, and still shows existing worktrees", async () => {
     await made("1")
     rmSync(house.origin, { recursive: true })
     const { code, err } = await house.engineer("create", "2")
     assert.strictEqual(code, 1)
-    assert.include(err, "origin could not be fetched; nothing was made")
+    assert.include(err, "origin could not be fetched, so nothing was created")
     assert.isFalse(existsSync(house.place("2")))
     assert.strictEqual((await house.engineer("create", "1")).code, 0)
   })
@@ -398,7 +398,7 @@ describe.skipIf(!hasGit)("the worktree script", () => {
   it("does not remove the folder that its caller is in", async () => {
     const place = await made("1")
     const { code, err } = await house.run("engineer", ["remove", "1"], {}, place)
-    assert.deepStrictEqual([code, err], [1, `worktree: you are in ${place}: go elsewhere first\n`])
+    assert.deepStrictEqual([code, err], [1, `worktree: you are in ${place}: change to another folder first\n`])
   })
 
   it("waits for an index that a git command holds, and gives up with the reason", async () => {
@@ -406,7 +406,7 @@ describe.skipIf(!hasGit)("the worktree script", () => {
     const lock = join(house.git(place, "rev-parse", "--absolute-git-dir"), "index.lock")
     writeFileSync(lock, "")
     const refused = await house.engineer("remove", "1")
-    assert.match(refused.err, /a git command is at work in .*\(index\.lock\)/)
+    assert.match(refused.err, /a git command is running in .*\(index\.lock\)/)
     assert.isTrue(existsSync(place))
     assert.strictEqual((await house.engineer("remove", "1", "--force")).code, 0)
   })

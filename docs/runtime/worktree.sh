@@ -1,17 +1,17 @@
 #!/bin/sh
 # One worktree and one branch for each task, so that agents who share a clone never share a working tree.
-# It needs git and a POSIX shell. Profile sync lays it into every workspace; it may also be run from where it is.
+# It needs git and a POSIX shell. Profile sync copies it into every workspace; it also works from here.
 #
-#   ROOT/NAME/main       the clone, made once by an operator; here it only fetches and makes worktrees
+#   ROOT/NAME/main       the clone, made once by an operator; the script only fetches and creates worktrees in it
 #   ROOT/NAME/task-ID    a task's worktree, on the branch task/ID
 set -eu
 
-# Messages are compared below, and ranges of letters are those of ASCII.
+# The script compares messages, and its ranges of letters are meant as in ASCII.
 LC_ALL=C
 GIT_TERMINAL_PROMPT=0
 GIT_OPTIONAL_LOCKS=0
 export LC_ALL GIT_TERMINAL_PROMPT GIT_OPTIONAL_LOCKS
-# A hook or another git may have set these; they would lead git elsewhere.
+# A hook or another git may have set these; git would then use another repository.
 unset GIT_DIR GIT_WORK_TREE GIT_INDEX_FILE GIT_COMMON_DIR GIT_OBJECT_DIRECTORY GIT_NAMESPACE GIT_PREFIX CDPATH
 
 usage() {
@@ -20,13 +20,13 @@ sh worktree.sh create TASK [--repo NAME] [--base BRANCH]
 sh worktree.sh list [--repo NAME]
 sh worktree.sh remove TASK [--repo NAME] [--force]
 
-create   makes the task's worktree and branch from the newest state of the base, or answers the one that is there
-list     one line for each worktree: task, branch, clean or changed, folder
-remove   removes a worktree; one with changes only with --force; commits that are nowhere else stay on their branch
+create   creates the task's worktree and branch from the newest state of the base, or shows the existing one
+list     prints a line for each worktree: task, branch, clean or changed, folder
+remove   removes a worktree, with changes only if --force is given; commits that origin does not have stay on the branch
 
-TASK is the task's id; remove also takes the worktree's folder. --repo is needed when there are several repositories.
---base is a branch of origin, by default the one that origin calls its own. WORKTREE_ROOT is the folder with the
-repositories, by default .repositories beside the workspaces.
+TASK is the task's id; remove also accepts the worktree's folder. --repo is needed if there are several repositories.
+--base is a branch of origin, by default origin's default branch. WORKTREE_ROOT is the folder with the
+repositories, by default .repositories next to the workspaces.
 USAGE
 }
 
@@ -58,10 +58,10 @@ is_name() {
 # Not every sleep knows parts of seconds.
 moment() { sleep 0.2 2>/dev/null || sleep 1; }
 
-# Whether as many seconds are over since the moment given.
+# Whether that many seconds have passed since the given moment.
 is_over() { [ $(($(date +%s) - $1)) -ge "$2" ]; }
 
-# Another git in the same clone holds its locks for moments; only what fails for that is tried again.
+# Another git in the same clone holds locks for moments. Only failures because of a lock are retried.
 patiently() {
   since=$(date +%s)
   while :; do
@@ -79,7 +79,7 @@ patiently() {
 
 main_git() { git -C "$clone" "$@"; }
 
-# --- the lock: a ref, since git moves refs from one value to another or not at all ---------------------------------
+# --- the lock: a ref, because git updates refs atomically ---------------------------------
 
 lock_ref=refs/worktree-script/lock
 mine=
@@ -91,7 +91,7 @@ unlock() {
   fi
 }
 
-# A holder that was killed leaves its lock: it is taken over when its process is gone, or after an hour.
+# A holder that was killed leaves its lock, which is taken over if its process has ended, or after an hour.
 is_abandoned() {
   set -- $(main_git cat-file blob "$1" 2>/dev/null || :)
   [ "$#" -eq 3 ] || return 1
@@ -115,18 +115,18 @@ lock() {
       fi
     fi
     if is_over "$asked" "${WORKTREE_WAIT:-120}"; then
-      fail "another worktree command has held $clone for ${WORKTREE_WAIT:-120} s; when none runs: git -C '$clone' update-ref -d $lock_ref"
+      fail "another worktree command has held $clone for ${WORKTREE_WAIT:-120} s; if none is running, run: git -C '$clone' update-ref -d $lock_ref"
     fi
     moment
   done
 }
 
-# --- where things are ----------------------------------------------------------------------------------------------
+# --- folders ----------------------------------------------------------------------------------------------
 
 find_root() {
   wanted=${WORKTREE_ROOT:-$(dirname -- "$0")/../.repositories}
   [ -d "$wanted" ] ||
-    fail "there is no folder $wanted; an operator makes it: git clone <address> '$wanted/<name>/main'"
+    fail "the folder $wanted does not exist; ask an operator to create it: git clone <address> '$wanted/<name>/main'"
   root=$(cd -P -- "$wanted" && pwd -P)
 }
 
@@ -146,23 +146,23 @@ find_repository() {
         repo=$name
       fi
     done
-    [ "$count" -ne 0 ] || fail "no repository in $root; an operator makes one: git clone <address> '$root/<name>/main'"
-    [ "$count" -eq 1 ] || fail "there are $count repositories in $root: say which with --repo"
+    [ "$count" -ne 0 ] || fail "there is no repository in $root; ask an operator to create one: git clone <address> '$root/<name>/main'"
+    [ "$count" -eq 1 ] || fail "there are $count repositories in $root: choose one with --repo"
   else
-    is_name "$repo" || misused "$repo is not a repository's name"
-    is_repository "$repo" || fail "no repository $repo in $root (a folder main with a clone in it, and no symbolic link)"
+    is_name "$repo" || misused "$repo is not a valid repository name"
+    is_repository "$repo" || fail "there is no repository $repo in $root: it needs a folder main with a clone, not a symbolic link"
   fi
   clone=$root/$repo/main
 }
 
-# The folder of a task; a link there would lead out of the root.
+# The folder of a task. A symbolic link could lead out of the root.
 find_place() {
   place=$root/$repo/task-$task
   branch=task/$task
-  [ ! -L "$place" ] || fail "$place is a symbolic link: it is left alone"
+  [ ! -L "$place" ] || fail "$place is a symbolic link, which the script does not use"
 }
 
-# What git knows of a worktree: its lines, up to the empty one.
+# Git's description of a worktree: its lines up to the empty one.
 record() {
   main_git worktree list --porcelain |
     WANTED="worktree $1" awk '$0 == ENVIRON["WANTED"] { on = 1 } $0 == "" { on = 0 } on'
@@ -193,7 +193,7 @@ create() {
   known=$(record "$place")
   case $known in
     *'locked initializing'*)
-      # A create that was killed left it half-made; nobody has worked in it.
+      # A create that was killed left it incomplete. No one has worked in it.
       patiently main_git worktree remove --force --force "$place" || exit 1
       known=
       ;;
@@ -201,15 +201,15 @@ create() {
   if [ -n "$known" ] && [ -e "$place/.git" ]; then
     on=$(git -C "$place" symbolic-ref --quiet --short HEAD || printf 'no branch')
     printf 'worktree: %s\nbranch: %s\n' "$place" "$on"
-    printf 'It was there already. If another agent works on this task too, agree in the thread who commits.\n'
+    printf 'It already exists. If another agent works on this task too, agree in the thread who commits.\n'
     [ "$on" = "$branch" ] || printf 'worktree: its branch should be %s\n' "$branch" >&2
     return 0
   fi
-  if [ -e "$place" ]; then fail "$place is there and is no worktree of $repo: it is left alone"; fi
-  patiently main_git fetch --quiet --prune origin || fail "origin could not be fetched; nothing was made"
+  if [ -e "$place" ]; then fail "$place exists and is not a worktree of $repo: remove it or rename it first"; fi
+  patiently main_git fetch --quiet --prune origin || fail "origin could not be fetched, so nothing was created"
   patiently main_git worktree prune || exit 1
   if [ -z "$base" ]; then
-    base=$(default_base) || fail "origin does not say which branch is its own: say it with --base"
+    base=$(default_base) || fail "origin has no default branch: choose a branch with --base"
   fi
   has_ref "refs/remotes/origin/$base" || fail "origin has no branch $base"
   if has_ref "refs/heads/$branch"; then
@@ -235,7 +235,7 @@ list() {
       *) continue ;;
     esac
     if [ ! -e "$folder/.git" ]; then
-      printf '%s\t-\tgone\t%s\n' "${folder##*/task-}" "$folder"
+      printf '%s\t-\tmissing\t%s\n' "${folder##*/task-}" "$folder"
       continue
     fi
     state=clean
@@ -250,25 +250,25 @@ remove() {
   lock
   known=$(record "$place")
   if [ -z "$known" ]; then
-    if [ -e "$place" ]; then fail "$place is there and is no worktree of $repo: it is left alone"; fi
-    fail "there is no worktree of the task $task in $repo"
+    if [ -e "$place" ]; then fail "$place exists and is not a worktree of $repo: remove it or rename it first"; fi
+    fail "task $task has no worktree in $repo"
   fi
   if [ ! -e "$place/.git" ]; then
     patiently main_git worktree prune || exit 1
   else
     case "$(pwd -P)/" in
-      "$place/"*) fail "you are in $place: go elsewhere first" ;;
+      "$place/"*) fail "you are in $place: change to another folder first" ;;
     esac
     if [ -z "$force" ]; then
       changes=$(git -C "$place" status --porcelain | head -n 5)
-      [ -z "$changes" ] || fail "$place has changes; commit and push them, or throw them away with --force:
+      [ -z "$changes" ] || fail "$place has changes; commit and push them, or discard them with --force:
 $changes"
       loose=$(git -C "$place" rev-list --max-count=1 HEAD --not --branches --remotes)
-      [ -z "$loose" ] || fail "$place has commits that are on no branch, such as $loose; keep them on one, or --force"
+      [ -z "$loose" ] || fail "$place has commits that are on no branch, such as $loose; put them on a branch, or discard them with --force"
       index_lock=$(git -C "$place" rev-parse --absolute-git-dir)/index.lock
       since=$(date +%s)
       while [ -e "$index_lock" ]; do
-        if is_over "$since" 5; then fail "a git command is at work in $place (index.lock); try again, or --force"; fi
+        if is_over "$since" 5; then fail "a git command is running in $place (index.lock); try again later, or use --force"; fi
         moment
       done
       patiently main_git worktree remove "$place" || exit 1
@@ -295,7 +295,7 @@ case $command in
     usage
     exit 0
     ;;
-  *) misused "there is no command $command" ;;
+  *) misused "unknown command $command" ;;
 esac
 
 task=
@@ -310,9 +310,9 @@ while [ "$#" -gt 0 ]; do
       shift
       ;;
     --force) force=yes ;;
-    -*) misused "there is no option $1" ;;
+    -*) misused "unknown option $1" ;;
     *)
-      [ -z "$task" ] || misused "one task at a time"
+      [ -z "$task" ] || misused "give one task only"
       [ -n "$1" ] || misused "the task's id is empty"
       task=$1
       ;;
@@ -322,23 +322,23 @@ done
 
 command -v git >/dev/null 2>&1 || fail "git is not installed"
 if [ "$command" = list ]; then
-  [ -z "$task" ] || misused "list takes no task"
+  [ -z "$task" ] || misused "list accepts no task"
 else
   [ -n "$task" ] || misused "$command needs the task's id"
 fi
-[ -z "$force" ] || [ "$command" = remove ] || misused "--force belongs to remove"
+[ -z "$force" ] || [ "$command" = remove ] || misused "--force is an option of remove only"
 if [ -n "$base" ]; then
-  [ "$command" = create ] || misused "--base belongs to create"
-  case $base in -*) misused "$base is not a branch's name" ;; esac
-  git check-ref-format "refs/heads/$base" || misused "$base is not a branch's name"
+  [ "$command" = create ] || misused "--base is an option of create only"
+  case $base in -*) misused "$base is not a valid branch name" ;; esac
+  git check-ref-format "refs/heads/$base" || misused "$base is not a valid branch name"
 fi
 
 find_root
 if [ "$command" = remove ]; then
-  # A folder stands for its task when it is one of the root's own.
+  # A folder directly under a repository of the root names its task.
   case $task in
     */*)
-      folder=$(cd -P -- "$task" 2>/dev/null && pwd -P) || fail "there is no folder $task"
+      folder=$(cd -P -- "$task" 2>/dev/null && pwd -P) || fail "the folder $task does not exist"
       case $folder in
         "$root"/*/task-*) ;;
         *) fail "$task is not a worktree in $root" ;;
@@ -351,7 +351,7 @@ if [ "$command" = remove ]; then
   esac
 fi
 if [ "$command" != list ]; then
-  is_id "$task" || misused "$task is not a task's id: letters, digits, - and _, at most 64"
+  is_id "$task" || misused "$task is not a task id: letters, digits, - and _, at most 64"
 fi
 find_repository
 "$command"

@@ -114,7 +114,7 @@ export const run = Effect.gen(function* () {
         Effect.andThen(permits.idle),
         Effect.timeoutOrElse({
           duration: budget,
-          orElse: () => Effect.logWarning("the drain's time is over: turns that still run are aborted and released")
+          orElse: () => Effect.logWarning("the drain timed out: running turns are aborted and released")
         })
       )
     // A signal has a deadline outside, and so has one that comes while turns are waited for; the host means it to stop.

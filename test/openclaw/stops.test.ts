@@ -73,7 +73,7 @@ const stopAndGoOn = Effect.fnUntraced(function* ({ messages, modelRequests, post
     ["Second done."]
   )
   const prompts = JSON.stringify((yield* modelRequests).at(-1))
-  assert.include(prompts, `Stopped, do not continue or answer even if their texts stand above: ${run}`)
+  assert.include(prompts, `Stopped runs, which you must not continue or answer even if their texts are above: ${run}`)
   assert.strictEqual((yield* rows).find(({ id }) => id === run)?.outcome, "stopped")
 })
 

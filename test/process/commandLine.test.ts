@@ -137,7 +137,7 @@ describe("the command line", () => {
       assert.strictEqual(screen.code, 0)
       assert.match(screen.out, /^status +healthy, ready, up /m)
       assert.match(screen.out, /^push +connected$/m)
-      assert.match(screen.out, /^in flight +0 of 8$/m)
+      assert.match(screen.out, /^running turns +0 of 8$/m)
       assert.notInclude(screen.out, ansi)
       const json = yield* runIn({}, "status", "--json", "--url", runtime.url)
       assert.strictEqual(JSON.parse(json.out).lifecycle, "ready")

@@ -53,7 +53,11 @@ export const nextStep = (commands: RuntimeCommands, running: RunningVersions): C
     const targets = [upgrade.runtimeVersion, upgrade.openclawVersion].filter((version) => version !== null)
     if (targets.length === 0) return { _tag: "Refuse", change: upgrade, reason: "it names no version" }
     if (!targets.every((version) => versionForm.test(version))) {
-      return { _tag: "Refuse", change: upgrade, reason: "a version has a form that is passed on to nobody" }
+      return {
+        _tag: "Refuse",
+        change: upgrade,
+        reason: "a version has an invalid form, which is not passed to the host"
+      }
     }
     return isReached(upgrade, running)
       ? { _tag: "AlreadyThere", change: upgrade }

@@ -34,12 +34,12 @@ export const deadLetterTable = (letters: ReadonlyArray<DeadLetter>): string =>
     letters.map((letter) => [
       letter.id,
       when(letter.diedAt),
-      letter.agentSlug ?? "(gone)",
+      letter.agentSlug ?? "(removed)",
       letter.type,
       String(letter.events.length),
       String(letter.attempts),
       letter.error?.class ?? "-",
-      letter.taskTitle ?? "(gone)"
+      letter.taskTitle ?? "(removed)"
     ])
   )
 
@@ -48,13 +48,13 @@ export const describeDeadLetter = (letter: DeadLetter): string =>
   [
     `id         ${letter.id}`,
     `type       ${letter.type}${letter.isRequired ? ", an answer was owed" : ""}`,
-    `agent      ${letter.agentSlug ?? "(gone)"}`,
-    `task       ${letter.taskTitle ?? "(gone)"} (${letter.taskId})`,
-    `made       ${when(letter.createdAt)}`,
+    `agent      ${letter.agentSlug ?? "(removed)"}`,
+    `task       ${letter.taskTitle ?? "(removed)"} (${letter.taskId})`,
+    `created    ${when(letter.createdAt)}`,
     `died       ${when(letter.diedAt)}`,
     `attempts   ${letter.attempts}, claimed ${counted(letter.claims, "time")}`,
     `error      ${letter.error === null ? "-" : `${letter.error.class}: ${letter.error.message.replace(/\s+/g, " ")}`}`,
     `fallback   ${letter.hasFallback ? "posted" : "none"}`,
-    ...letter.events.map(({ actorName, at, type }) => `event      ${when(at)} ${type} of ${oneLine(actorName)}`),
+    ...letter.events.map(({ actorName, at, type }) => `event      ${when(at)} ${type} by ${oneLine(actorName)}`),
     `trace      ${letter.traceId ?? "-"}`
   ].join("\n")

@@ -95,7 +95,7 @@ export const runTable = (runs: ReadonlyArray<RunView>): string =>
       run.id,
       run.outcome ?? run.state,
       when(run.at),
-      run.agentSlug ?? "(gone)",
+      run.agentSlug ?? "(removed)",
       run.type ?? run.kind,
       String(run.attempts),
       run.taskTitle ?? "-"
@@ -110,7 +110,7 @@ const tokensText = (input: number, output: number): string => `${whole(input)} t
 const endTexts: Readonly<Record<string, string>> = {
   process_ended: "its process ended",
   lease_lost: "another process took over its lease",
-  abandoned: "its end could not be stored"
+  abandoned: "its outcome could not be stored"
 }
 
 /** What the attempt did, one line a step. */
@@ -168,7 +168,7 @@ export const describeRun = ({ run, ...details }: RunDetails): string => {
   const happened = [
     ...events.map(({ actorName, at, refusal, type }) => ({
       at,
-      text: `${type} of ${oneLine(actorName)}${refusal === null ? "" : `, refused: ${oneLine(refusal)}`}`
+      text: `${type} by ${oneLine(actorName)}${refusal === null ? "" : `, refused: ${oneLine(refusal)}`}`
     })),
     ...effects.map(({ at, epoch, summary, tool }) => ({
       at,
@@ -184,9 +184,9 @@ export const describeRun = ({ run, ...details }: RunDetails): string => {
   return [
     `id         ${run.id}`,
     `state      ${run.outcome ?? run.state}${run.outcomeReason === null ? "" : `: ${oneLine(run.outcomeReason, 300)}`}`,
-    `agent      ${run.agentSlug ?? "(gone)"}`,
-    `task       ${run.taskTitle ?? "(gone)"} (${run.taskId})`,
-    `made       ${when(createdAt)}`,
+    `agent      ${run.agentSlug ?? "(removed)"}`,
+    `task       ${run.taskTitle ?? "(removed)"} (${run.taskId})`,
+    `created    ${when(createdAt)}`,
     `attempts   ${run.attempts}, claimed ${counted(claims, "time")}, ${counted(failures, "failure")}, ${counted(silences, "silence")}`,
     ...(nextAttemptAt === null ? [] : [`next       ${when(nextAttemptAt)}`]),
     `trace      ${run.traceId ?? "-"}`,

@@ -146,7 +146,7 @@ export const minimumRetryMillis = (failure: TurnFailure): number => {
 }
 
 const TOOL_FIX =
-  "one of our tools' names is taken by an enabled built-in, or listed twice: set tools.deny or rename it, and see the gateway's log for the name"
+  "a tool has the name of an enabled built-in tool, or is listed twice: find the name in the gateway's log, then rename the tool or deny the built-in one in tools.deny"
 
 const refused = (
   agentSlug: string,
@@ -160,13 +160,13 @@ const refused = (
     case 403:
       return new GatewayMisconfigured({
         detail,
-        fix: "the gateway refuses our token: set OPENCLAW_GATEWAY_TOKEN to its gateway.auth.token"
+        fix: "the gateway refuses the token: set OPENCLAW_GATEWAY_TOKEN to its gateway.auth.token"
       })
     case 404:
     case 405:
       return new GatewayMisconfigured({
         detail,
-        fix: "POST /v1/responses is not served there: set gateway.http.endpoints.responses.enabled to true, and check OPENCLAW_GATEWAY_URL"
+        fix: "the gateway does not serve POST /v1/responses: set gateway.http.endpoints.responses.enabled to true, and check OPENCLAW_GATEWAY_URL"
       })
     case 400:
       if (/unknown agent/i.test(message)) return new UnknownAgent({ detail, agentSlug })

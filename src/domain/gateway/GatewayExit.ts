@@ -25,7 +25,7 @@ export const reasonOfOutput = (lines: ReadonlyArray<string>): string => {
     .filter((line) => line !== "")
   const index = clean.findLastIndex((line) => complaints.test(line) && !advice.test(line))
   const introduction = clean[index - 1]?.endsWith(":") === true ? `${clean[index - 1]} ` : ""
-  const reason = index < 0 ? (clean.at(-1) ?? "it said nothing") : `${introduction}${clean[index]}`
+  const reason = index < 0 ? (clean.at(-1) ?? "it printed no reason") : `${introduction}${clean[index]}`
   return reason.length <= REASON_CHARACTERS ? reason : `${reason.slice(0, REASON_CHARACTERS - 1)}…`
 }
 
@@ -33,7 +33,7 @@ export const reasonOfOutput = (lines: ReadonlyArray<string>): string => {
 export const judgeGatewayExit = (exitCode: number | null, lastLines: ReadonlyArray<string>): GatewayExitVerdict => {
   const reason = reasonOfOutput(lastLines)
   if (exitCode === null) return { _tag: "Restart", reason: "it was killed by a signal" }
-  if (exitCode === 0) return { _tag: "Restart", reason: "it ended by itself with exit code 0" }
+  if (exitCode === 0) return { _tag: "Restart", reason: "it ended on its own with exit code 0" }
   if (exitCode !== CONFIGURATION || heldByAnother.test(lastLines.join("\n"))) {
     return { _tag: "Restart", reason: `exit code ${exitCode}: ${reason}` }
   }

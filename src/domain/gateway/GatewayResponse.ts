@@ -157,7 +157,7 @@ const readResponse = (status: number, response: typeof ResponseJson.Type): Gatew
     (item) => Option.isSome(asSpokenItem(item)) && Option.isNone(asCall(item)) && Option.isNone(asMessage(item))
   )
   if (unread !== undefined) {
-    return { _tag: "Unreadable", status, detail: "an item of the output has a form that nobody knows" }
+    return { _tag: "Unreadable", status, detail: "an item of the output has an unknown form" }
   }
   const calls = present(items.map((item) => asCall(item)))
   const usage = readUsage(response.usage)

@@ -166,7 +166,7 @@ const withoutAgent = (
 export const mergeGatewaySettings = (existing: JsonObject, wish: SettingsWish): MergedSettings => {
   if (get(existing, ["agents", "list"]) !== undefined) {
     throw new SettingsUnusable(
-      "agents.list is the form of releases before 2026.8.2: `openclaw doctor --fix` makes agents.entries of it"
+      "agents.list is the format of releases before 2026.8.2: run `openclaw doctor --fix` to convert it to agents.entries"
     )
   }
   const { formerly } = wish

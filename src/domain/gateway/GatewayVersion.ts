@@ -41,7 +41,7 @@ export const judgeGatewayVersion = (version: GatewayVersion | null): VersionVerd
   if (version === null) {
     return {
       _tag: "Unknown",
-      message: `the gateway does not tell its version, so it is older than ${showGatewayVersion(OLDEST_TESTED)} or no OpenClaw: tested are ${tested}`
+      message: `the gateway does not report its version, so it is older than ${showGatewayVersion(OLDEST_TESTED)} or not OpenClaw; tested versions are ${tested}`
     }
   }
   const shown = showGatewayVersion(version)
@@ -60,13 +60,13 @@ export const judgeGatewayVersion = (version: GatewayVersion | null): VersionVerd
   if (isBelow(version, OLDEST_TESTED)) {
     return {
       _tag: "Older",
-      message: `OpenClaw ${shown} is older than what is tested (${tested}): it knows agents by agents.list only, which profile sync does not write, and runs an agent it does not know instead of refusing it`
+      message: `OpenClaw ${shown} is older than the tested versions (${tested}): it reads agents only from agents.list, which profile sync does not write, and runs unknown agents instead of refusing them`
     }
   }
   if (isBelow(NEWEST_TESTED, version)) {
     return {
       _tag: "Newer",
-      message: `OpenClaw ${shown} is newer than what is tested (${tested}): its tool calls are tried once`
+      message: `OpenClaw ${shown} is newer than the tested versions (${tested}): the runtime tries one tool call first`
     }
   }
   return { _tag: "Supported", message: null }

@@ -123,7 +123,7 @@ export const planProfiles = (profiles: Profiles, texts: SharedTexts, gateway: Js
       continue
     }
     if (agents.some((other) => other.slug === slug)) {
-      problems.push(`the agent ${shown(slug)} is on the roster twice: the first counts`)
+      problems.push(`the agent ${shown(slug)} is on the roster twice: only the first is used`)
       continue
     }
     const name = oneLine(agent.name)

@@ -1,6 +1,6 @@
 import { fenced, withoutFenceMark } from "../prompt/FenceMark.ts"
 import { instructionsFor, turnRules } from "../prompt/Instructions.ts"
-import { describeTask, stoppedNotice } from "../prompt/Prompt.ts"
+import { describeTask, earlierAttempts, section, stoppedNotice } from "../prompt/Prompt.ts"
 import type { Prompt, TurnPromptOptions } from "../prompt/Prompt.ts"
 import { cut, oneLine } from "../text/Text.ts"
 import type { HeartbeatContext, HeartbeatTask } from "./Heartbeat.ts"
@@ -15,18 +15,18 @@ export interface HeartbeatPromptOptions extends TurnPromptOptions {
   readonly now: number
 }
 
-const LIMITS = { briefing: 4_000, agents: 25, effects: 50 }
+const LIMITS = { briefing: 4_000, agents: 25 }
 
 const rulesOf = ({ agent }: HeartbeatContext): ReadonlyArray<string> => [
-  "This is your heartbeat: no one asks anything of you. Look at your work and advance it if you can. If your workspace has a HEARTBEAT.md, follow it.",
+  "This is your heartbeat: no one asks anything of you. Look at your tasks and do their next step if you can. If your workspace has a HEARTBEAT.md, follow it.",
   ...(agent.isOrchestrator
     ? [
         "Ask the assignees of the tasks under 'Follow up' in their threads, and for a task in review its reviewer. Ask no one about other tasks in this heartbeat."
       ]
     : []),
-  `End with exactly ${HEARTBEAT_OK} when there is nothing that people or other agents should read. It is not posted.`,
+  `End with exactly ${HEARTBEAT_OK} if you have nothing to report to people or other agents. It is not posted.`,
   "Otherwise end with a short text: it is posted in the thread of the task whose id it names, or else of the first task listed. Never say that nothing happened.",
-  "A heartbeat never sets done: ask for a review."
+  "Never set a task to done in a heartbeat: ask for a review."
 ]
 
 const ago = (since: number, now: number): string => {
@@ -39,8 +39,8 @@ const oneLineOf = ({ lastAssigneeAt, task }: HeartbeatTask, now: number): string
     task.id,
     task.status,
     oneLine(task.title, 200),
-    `(${task.assignees.map(({ slug }) => `@${slug}`).join(", ") || "nobody"})`,
-    `last sign of an assignee ${lastAssigneeAt === null ? "never" : `${ago(lastAssigneeAt, now)} ago`}`,
+    `(${task.assignees.map(({ slug }) => `@${slug}`).join(", ") || "no assignee"})`,
+    `last activity of an assignee: ${lastAssigneeAt === null ? "never" : `${ago(lastAssigneeAt, now)} ago`}`,
     ...(task.blockedReason === null ? [] : [`blocked: ${oneLine(task.blockedReason, 200)}`])
   ].join(" ")
 
@@ -49,7 +49,6 @@ const inputOf = (context: HeartbeatContext, options: HeartbeatPromptOptions): st
   const { now } = options
   const block = (label: string, body: string): ReadonlyArray<string> =>
     body === "" ? [] : ["", fenced(context.fenceMark, label, body)]
-  const section = (title: string, body: string): ReadonlyArray<string> => (body === "" ? [] : ["", `${title}:`, body])
   const lines = (rows: ReadonlyArray<HeartbeatTask>) => rows.map((row) => oneLineOf(row, now)).join("\n")
   return [
     `heartbeat ${heartbeat.id}, attempt ${options.attempt}: this text replaces any earlier text with this id; act on this one, once.`,
@@ -68,25 +67,7 @@ const inputOf = (context: HeartbeatContext, options: HeartbeatPromptOptions): st
         .join("\n")
     ),
     ...section("Person in charge", context.primaryPerson === null ? "" : `- ${oneLine(context.primaryPerson.name)}`),
-    ...(earlier.attempts === 0 && earlier.effects.length === 0
-      ? []
-      : [
-          "",
-          `This heartbeat was tried before (${earlier.attempts} ${earlier.attempts === 1 ? "time" : "times"}); an earlier attempt may have gone on after it was cut off.`,
-          ...(earlier.effects.length === 0
-            ? []
-            : [
-                "These effects already stand; do not do them again:",
-                fenced(
-                  context.fenceMark,
-                  "effects",
-                  earlier.effects
-                    .slice(-LIMITS.effects)
-                    .map((effect) => `- ${oneLine(effect.tool)}: ${oneLine(effect.summary, 300)}`)
-                    .join("\n")
-                )
-              ])
-        ]),
+    ...earlierAttempts(earlier, context.fenceMark),
     ...turnRules(rulesOf(context), options.httpTools)
   ].join("\n")
 }

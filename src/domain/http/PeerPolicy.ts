@@ -43,8 +43,9 @@ const isNamed = (hosts: ReadonlySet<string>, host: string): boolean => {
  * somebody else's DNS points here: agents do neither.
  */
 export const peerProblem = ({ allow, hosts }: PeerRules, peer: Peer): string | null => {
-  if (!isListed(allow, peer.remoteAddress)) return "this address may not call: AGENT_HTTP_ALLOW lists who may"
+  if (!isListed(allow, peer.remoteAddress))
+    return "this address may not call: AGENT_HTTP_ALLOW lists the addresses that may"
   if (peer.host === undefined || !isNamed(hosts, peer.host))
-    return "this host name is not served: TASK_STATUS_BASE_URL names the one that is"
-  return peer.origin === undefined ? null : "requests of web pages are refused: agents send no Origin"
+    return "this host name is not served: TASK_STATUS_BASE_URL sets the one that is"
+  return peer.origin === undefined ? null : "requests from web pages are refused: agents send no Origin header"
 }

@@ -71,7 +71,7 @@ const breakerLight = ({ breaker, canClaim, now, opensIn }: Parts): Omit<Light, "
   switch (breaker._tag) {
     case "Closed":
       return breaker.failures === 0
-        ? { level: "good", text: "Closed", more: "turns are let through", at: null }
+        ? { level: "good", text: "Closed", more: "turns may start", at: null }
         : { level: "warn", text: "Closed", more: `${breaker.failures} shared failures in a row`, at: null }
     case "Open":
       return canClaim && opensIn !== null

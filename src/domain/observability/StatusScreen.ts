@@ -71,7 +71,7 @@ export const statusScreen = (health: unknown, now: number): StatusScreen | null 
     millis === null || millis === undefined ? "" : `${showSpan((now - millis) / 1_000)} ago`
   const lines: ReadonlyArray<readonly [string, string]> = [
     ["status", `${rest.status}${readiness}${rest.uptime === undefined ? "" : `, up ${showSpan(rest.uptime)}`}`],
-    ...rest.reasons.map((reason) => ["because", reason.replace(/\s+/g, " ")] as const),
+    ...rest.reasons.map((reason) => ["reason", reason.replace(/\s+/g, " ")] as const),
     ["push", controlPlane === undefined ? "-" : controlPlane.push ? "connected" : "down, polling"],
     [
       "gateway",
@@ -83,13 +83,13 @@ export const statusScreen = (health: unknown, now: number): StatusScreen | null 
     ],
     ["heartbeats", heartbeats === null || heartbeats === undefined ? "-" : "on"],
     [
-      "in flight",
+      "running turns",
       `${delivery.inFlight ?? 0}${delivery.config === undefined ? "" : ` of ${delivery.config.maxConcurrentSessions}`}`
     ],
     [
       "oldest waiting",
       delivery.oldestWaiting === null || delivery.oldestWaiting === undefined
-        ? "nothing waits"
+        ? "no work is waiting"
         : ago(delivery.oldestWaiting)
     ],
     [

@@ -8,6 +8,7 @@ import type {
   TaskView
 } from "../delivery/DeliveryContext.ts"
 import { nextStatusesFor } from "../shared/TaskStatus.ts"
+import { counted } from "../text/Count.ts"
 import { cut, oneLine } from "../text/Text.ts"
 import { fenced, withoutFenceMark } from "./FenceMark.ts"
 import { instructionsFor, turnRules } from "./Instructions.ts"
@@ -43,6 +44,16 @@ const LIMITS = {
   effects: 50
 }
 
+interface Earlier {
+  readonly attempts: number
+  readonly effects: DeliveryContext["earlier"]["effects"]
+  readonly lastError?: DeliveryContext["earlier"]["lastError"]
+}
+
+/** A part of our own words under its title; nothing if it is empty. */
+export const section = (title: string, body: string): ReadonlyArray<string> =>
+  body === "" ? [] : ["", `${title}:`, body]
+
 const nameOf = (actor: Actor): string =>
   actor.slug === null ? `${oneLine(actor.name)} (${actor.type})` : `${oneLine(actor.name)} (@${actor.slug})`
 
@@ -64,11 +75,11 @@ const statement = (event: NotificationEvent): string => {
 
 const endOfTurn = (accepted: ReadonlyArray<NotificationEvent>): string => {
   if (!isAnswerOwed(accepted)) {
-    return "End with a visible text, which is posted in the thread, or with exactly NO_ACTION when you have nothing to add."
+    return "End with a visible text, which is posted in the thread, or with exactly NO_ACTION if you have nothing to add."
   }
-  const owed = "End with a visible text: it is posted in the thread as your answer. An answer is owed here."
+  const owed = "End with a visible text: it is posted in the thread as your answer. An answer is required here."
   return mayDecline(accepted)
-    ? `${owed} Only if nothing is asked of you, as in a word of thanks, may you end with exactly NO_ACTION instead.`
+    ? `${owed} Only if nothing is asked of you, for example in a message of thanks, you may end with exactly NO_ACTION instead.`
     : owed
 }
 
@@ -86,7 +97,7 @@ const rulesOf = (
       ? ["This is an assignment: acknowledge it first in one or two sentences, then work."]
       : []),
     ...(task !== null && task.assignees.length > 1 && task.assignees.some(({ id }) => id === agent.id)
-      ? ["Several agents are assigned: say which part is yours, and keep to it."]
+      ? ["Several agents are assigned: say which part you do, and do only that part."]
       : [])
   ]
 }
@@ -114,7 +125,7 @@ export const describeTask = (task: TaskView): string =>
     ...headOf(task),
     `priority: ${task.priority}`,
     ...(task.labels.length === 0 ? [] : [`labels: ${task.labels.map((label) => oneLine(label, 60)).join(", ")}`]),
-    `assignees: ${task.assignees.length === 0 ? "nobody" : task.assignees.map((agent) => `@${agent.slug}`).join(", ")}`,
+    `assignees: ${task.assignees.length === 0 ? "none" : task.assignees.map((agent) => `@${agent.slug}`).join(", ")}`,
     ...(task.prNumber === null ? [] : [`pull request: #${task.prNumber}`]),
     "",
     cut(task.description, LIMITS.description)
@@ -147,36 +158,34 @@ const agentsOf = ({ mentionableAgents }: DeliveryContext): string =>
     .join("\n")
 
 const describeOpenTask = (task: NonNullable<DeliveryContext["taskOverview"]>[number]): string =>
-  `${task.id} ${task.status} ${oneLine(task.title, 200)} (${task.assigneeSlugs.map((slug) => `@${slug}`).join(", ") || "nobody"})`
+  `${task.id} ${task.status} ${oneLine(task.title, 200)} (${task.assigneeSlugs.map((slug) => `@${slug}`).join(", ") || "no assignee"})`
 
-/** What earlier attempts came to; what they did is told in agents' words, so it stands inside a fence like any other. */
-const earlierOf = ({ earlier, fenceMark }: DeliveryContext): string => {
-  const { attempts, effects, lastError } = earlier
-  if (attempts === 0 && effects.length === 0) return ""
-  return [
-    `This was tried before (${attempts} ${attempts === 1 ? "time" : "times"}); an earlier attempt may have gone on after it was cut off.`,
-    ...(lastError === null ? [] : [`It ended with ${oneLine(lastError.class)}.`]),
-    ...(effects.length === 0
-      ? ["It had no effects that are known."]
-      : [
-          "These effects already stand; do not do them again:",
-          fenced(
-            fenceMark,
-            "effects",
-            effects
-              .slice(-LIMITS.effects)
-              .map((effect) => `- ${oneLine(effect.tool)}: ${oneLine(effect.summary, 300)}`)
-              .join("\n")
-          )
-        ])
-  ].join("\n")
+/** What is known of earlier attempts; their effects are in agents' words, so they go inside a fence. */
+export const earlierAttempts = (
+  { attempts, effects, lastError = null }: Earlier,
+  fenceMark: string
+): ReadonlyArray<string> => {
+  if (attempts === 0 && effects.length === 0) return []
+  const lines = effects
+    .slice(-LIMITS.effects)
+    .map(({ summary, tool }) => `- ${oneLine(tool)}: ${oneLine(summary, 300)}`)
+  return section(
+    "Earlier attempts",
+    [
+      `${counted(Math.max(1, attempts), "earlier attempt")} did not complete. An interrupted attempt may have continued for a while.`,
+      ...(lastError === null ? [] : [`The last one ended with ${oneLine(lastError.class)}.`]),
+      ...(lines.length === 0
+        ? ["No effects of earlier attempts are known."]
+        : ["These effects have already happened; do not repeat them:", fenced(fenceMark, "effects", lines.join("\n"))])
+    ].join("\n")
+  )
 }
 
 /** How the text names the one that it builds on, and what to do where the gateway's history has lost that. */
 const baseOf = ({ delta, task, textNumber }: DeliveryContext): string =>
   delta === null
-    ? `This is full text ${textNumber}: it shows everything that you need.`
-    : `It adds to full text ${delta.fullText} of this session, and shows only what is new since your last turn on this task. If you do not see full text ${delta.fullText} above, first call task_load for task ${task?.id ?? ""} with messageLimit ${LIMITS.threadMessages}.`
+    ? `This is full text ${textNumber}: it contains everything that you need.`
+    : `This text adds to full text ${delta.fullText} of this session and contains only what is new since your last turn on this task. If full text ${delta.fullText} is not above, first call task_load for task ${task?.id ?? ""} with messageLimit ${LIMITS.threadMessages}.`
 
 const partNames: Readonly<Record<PromptPart, string>> = {
   task: "the task's description, labels, priority and assignees",
@@ -198,9 +207,7 @@ const unchangedLine = ({ delta, task }: DeliveryContext): ReadonlyArray<string> 
 export const stoppedNotice = (stoppedRuns: ReadonlyArray<string>): ReadonlyArray<string> =>
   stoppedRuns.length === 0
     ? []
-    : [`Stopped, do not continue or answer even if their texts stand above: ${stoppedRuns.join(", ")}.`]
-
-const section = (title: string, body: string): ReadonlyArray<string> => (body === "" ? [] : ["", `${title}:`, body])
+    : [`Stopped runs, which you must not continue or answer even if their texts are above: ${stoppedRuns.join(", ")}.`]
 
 const inputOf = (context: DeliveryContext, options: PromptOptions): string => {
   const { accepted } = options
@@ -208,7 +215,7 @@ const inputOf = (context: DeliveryContext, options: PromptOptions): string => {
   const isShown = (part: PromptPart): boolean => delta?.unchanged.includes(part) !== true
   /** A part that may be empty; where a delta shows that it became empty, words say so. */
   const changing = (part: PromptPart, body: string): string =>
-    isShown(part) ? (body === "" && delta !== null ? "(none any more)" : body) : ""
+    isShown(part) ? (body === "" && delta !== null ? "(none now)" : body) : ""
   const block = (label: string, body: string): ReadonlyArray<string> =>
     body === "" ? [] : ["", fenced(context.fenceMark, label, body)]
   return [
@@ -234,7 +241,7 @@ const inputOf = (context: DeliveryContext, options: PromptOptions): string => {
       ? section("Person in charge", `- ${oneLine(context.primaryPerson.name)}`)
       : []),
     ...unchangedLine(context),
-    ...section("Earlier attempts", earlierOf(context)),
+    ...earlierAttempts(context.earlier, context.fenceMark),
     ...turnRules(rulesOf(context, accepted), options.httpTools)
   ].join("\n")
 }

@@ -91,7 +91,7 @@ export const usageTable = (report: UsageReport): string => {
     ...(total.unpricedTokens > 0
       ? [`${share(total.unpricedTokens)} of the price-weighted tokens have no price and are not in the cost.`]
       : []),
-    ...(isCut ? ["Not all rows were read: ask for fewer days."] : [])
+    ...(isCut ? ["Not all usage could be read. Use fewer days."] : [])
   ].join("\n")
 }
 
@@ -114,7 +114,7 @@ export const budgetText = ({ limit, name, period, scope, spent, unit, until }: B
       share >= 1
         ? "all work waits"
         : share >= 0.9
-          ? "agents' own work waits"
+          ? "work that agents started waits"
           : share >= 0.8
             ? "heartbeats and updates wait"
             : ""
@@ -131,7 +131,7 @@ export const budgetTables = ({ budgets, held }: Pick<UsageReport, "budgets" | "h
     ),
     textTable(
       ["held", "task", "until", "reason"],
-      held.map(({ agent, reason, task, until }) => [agent, task, untilText(until, "it is raised"), reason])
+      held.map(({ agent, reason, task, until }) => [agent, task, untilText(until, "the budget is raised"), reason])
     )
   ]
   return tables.filter((table) => table !== "").join("\n\n")

@@ -66,7 +66,7 @@ export class AgentSync extends Context.Service<
         const lastSyncAt = yield* Clock.currentTimeMillis
         yield* Ref.update(last, (before) => ({ ...before, lastSyncAt }))
         yield* metrics.synced("roster", true)
-        yield* failing.recovered("the roster is read again")
+        yield* failing.recovered("the roster can be read again")
       })
 
       const failed = Effect.fnUntraced(function* (failure: ControlPlaneFailure) {
@@ -74,7 +74,7 @@ export class AgentSync extends Context.Service<
         const lastErrorMessage = "detail" in failure ? `${failure._tag}: ${failure.detail}` : failure._tag
         yield* Ref.update(last, (state) => ({ ...state, lastErrorAt, lastErrorMessage }))
         yield* metrics.synced("roster", false)
-        const message = `the roster could not be read, the last one stays in force: ${lastErrorMessage}`
+        const message = `the roster could not be read, the last one stays in use: ${lastErrorMessage}`
         yield* failing.isFirst(lastErrorMessage) ? Effect.logWarning(message) : Effect.logDebug(message)
       })
 

@@ -132,20 +132,20 @@ export class ProfileSync extends Context.Service<
               removed: steps.removes.length,
               movedAside: steps.moves.length,
               copiesKept: steps.writes.filter(({ copy }) => copy !== null).length,
-              configuration: steps.config === null ? "as it was" : "changed"
+              configuration: steps.config === null ? "unchanged" : "changed"
             })
           )
         }
         for (const what of steps.left) {
           if (told.has(what)) continue
           told.add(what)
-          yield* Effect.logInfo(`profile sync leaves ${what}: the runtime did not write it`)
+          yield* Effect.logInfo(`profile sync does not change ${what}: the runtime did not write it`)
         }
         for (const problem of steps.problems) {
           const message = `profile sync: ${problem}`
           yield* failing.isFirst(problem) ? Effect.logError(message) : Effect.logDebug(message)
         }
-        if (steps.problems.length === 0) yield* failing.recovered("profiles are in step again")
+        if (steps.problems.length === 0) yield* failing.recovered("profile sync works again")
         yield* lifecycle.setReason("profile-sync", steps.problems[0] ?? null)
         yield* telemetry.note({
           "mission_control.agents": plan.agents.length,
@@ -163,7 +163,7 @@ export class ProfileSync extends Context.Service<
 
       const say = (failure: ControlPlaneFailure | SyncFailed) => {
         const detail = "detail" in failure ? failure.detail : failure._tag
-        const message = `profile sync failed, what was written before stays: ${detail}`
+        const message = `profile sync failed, earlier files stay in use: ${detail}`
         const isFirst = failing.isFirst(failure._tag === "SyncFailed" ? detail : failure._tag)
         return Effect.andThen(
           lifecycle.setReason("profile-sync", detail),
@@ -183,7 +183,9 @@ export class ProfileSync extends Context.Service<
         const { config: written, deferred, problems } = yield* sync
         if (written !== null) yield* FiberHandle.run(noticing, noticed)
         if (deferred.length > 0) {
-          yield* Effect.logInfo(`${deferred.join(", ")} of the gateway's configuration: changed once no turn runs`)
+          yield* Effect.logInfo(
+            `${deferred.join(", ")} of the gateway's configuration: will be changed when no turn is running`
+          )
           yield* FiberHandle.run(later, Effect.andThen(permits.idle, Effect.asVoid(Queue.offer(news, undefined))))
         }
         return problems.length === 0
@@ -197,7 +199,7 @@ export class ProfileSync extends Context.Service<
           configPath: config.gatewayConfigPath
         })
         if (Option.isNone(issues) || issues.value.length === 0) return
-        yield* Effect.logError(`the gateway will not accept ${config.gatewayConfigPath}: ${issues.value.join("; ")}`)
+        yield* Effect.logError(`the gateway rejects ${config.gatewayConfigPath}: ${issues.value.join("; ")}`)
       }).pipe(Effect.provideService(ChildProcessSpawner.ChildProcessSpawner, spawner))
 
       const boot = Effect.gen(function* () {

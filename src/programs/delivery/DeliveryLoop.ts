@@ -154,7 +154,7 @@ const make = Effect.gen(function* () {
         (cause) => !Cause.hasInterrupts(cause),
         (cause) =>
           Effect.as(
-            Effect.logError(`a ${run.kind} ended by a bug`, cause),
+            Effect.logError(`a ${run.kind} failed with a defect`, cause),
             runEnd(run, { outcome: "abandoned", isStored: false, error: "Defect" })
           )
       ),
@@ -300,10 +300,10 @@ const make = Effect.gen(function* () {
       Effect.timeout(HALT_TIMEOUT),
       Effect.matchEffect({
         onSuccess: () =>
-          aborted === 0 ? Effect.void : Effect.logInfo(`released ${counted(aborted, "run")}: the process ends`),
+          aborted === 0 ? Effect.void : Effect.logInfo(`released ${counted(aborted, "run")}: the process is stopping`),
         onFailure: ({ _tag }) =>
           aborted === 0
-            ? Effect.logDebug(`no last claim: ${_tag}`)
+            ? Effect.logDebug(`the last claim failed: ${_tag}`)
             : Effect.logWarning(`could not release ${counted(aborted, "run")}, the leases will expire: ${_tag}`)
       })
     )

@@ -108,8 +108,8 @@ const judgeAndStore = Effect.fnUntraced(function* (run: Run) {
     Effect.catch((failure) => Effect.flatMap(spent, (usage) => unstoredEnd(run, failure, usage))),
     Effect.catchCauseIf(isDefect, (cause) =>
       Effect.as(
-        Effect.logError(`the end of a ${run.kind} could not be stored`, cause),
-        attemptEnd("abandoned", { error: "Defect: the end could not be stored", isStored: false })
+        Effect.logError(`the outcome of a ${run.kind} could not be stored`, cause),
+        attemptEnd("abandoned", { error: "Defect: the outcome could not be stored", isStored: false })
       )
     )
   )

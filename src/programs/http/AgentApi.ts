@@ -95,6 +95,6 @@ export class AgentApi extends HttpApi.make("mission-control-agent-tools")
     OpenApi.annotations({
       title: "Mission Control agent tools",
       description:
-        "What an agent may do in its run. Session key and capability stand in the instructions of the run and end with it."
+        "The tools of an agent's run. Session key and capability are at the end of the run's input and become invalid when the run ends."
     })
   ) {}

@@ -75,11 +75,11 @@ export const layer = Layer.unwrap(
         Effect.catch((error) =>
           error.reason._tag === "RequestParseError" && error.reason.reason === "BodyTooLarge"
             ? tooLarge
-            : refuse("malformed", "the body broke off")
+            : refuse("malformed", "the body is incomplete")
         ),
         Effect.timeoutOrElse({
           duration: BODY_TIMEOUT,
-          orElse: () => refuse("timeout", `the body was not there in ${Duration.format(BODY_TIMEOUT)}`)
+          orElse: () => refuse("timeout", `the body did not arrive within ${Duration.format(BODY_TIMEOUT)}`)
         })
       )
       return text.trim() === "" ? yield* refuse("malformed", "the body is empty: send a JSON object") : text
@@ -99,14 +99,14 @@ export const layer = Layer.unwrap(
         .pipe(
           Effect.timeoutOrElse({
             duration: CALL_TIMEOUT,
-            orElse: () => refuse("unavailable", "no answer of the control plane: try the same call again")
+            orElse: () => refuse("unavailable", "the control plane did not answer: repeat the same call")
           }),
           Effect.catchTags({
-            LeaseLost: () =>
-              refuse("lease_lost", "this run is over: it was stopped, or another one has taken its place"),
-            ControlPlaneUnavailable: () => refuse("unavailable", "the control plane is away: try the same call again"),
+            LeaseLost: () => refuse("lease_lost", "this run has ended: it was stopped, or another run has replaced it"),
+            ControlPlaneUnavailable: () =>
+              refuse("unavailable", "the control plane is unavailable: repeat the same call"),
             TokenRefused: () => refuse("unavailable", "the control plane refuses this runtime"),
-            BootConflict: () => refuse("unavailable", "another runtime has taken this one's place")
+            BootConflict: () => refuse("unavailable", "another runtime has replaced this one")
           }),
           telemetry.span("AgentEndpoints.call", {
             kind: "server",
@@ -130,8 +130,10 @@ export const layer = Layer.unwrap(
           Effect.succeed(json(refusalJson(tool.name, code, detail), statusOfCode(code)))
         ),
         Effect.catchDefect((defect) =>
-          Effect.logError("an agent's endpoint died of a defect", defect).pipe(
-            Effect.as(json(refusalJson(tool.name, "internal", "a fault of the runtime: it is logged"), 500))
+          Effect.logError("an agent's endpoint failed with a defect", defect).pipe(
+            Effect.as(
+              json(refusalJson(tool.name, "internal", "internal error of the runtime, which has logged it"), 500)
+            )
           )
         )
       )

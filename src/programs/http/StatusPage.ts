@@ -67,27 +67,27 @@ interface UsageList {
 
 /** What each reason means for the account's work, and what mends it, by the word with which the reason begins. */
 const help: Readonly<Record<string, string>> = {
-  booting: "Turns begin once the control plane and the gateway have answered.",
-  draining: "Nothing new begins; what runs may end, then the process does.",
+  booting: "Turns start once the control plane and the gateway have answered.",
+  draining: "No new work starts. Running turns may finish, then the process ends.",
   stopped: "The process is about to end.",
-  paused: "Nothing new begins until a person of the account resumes it. What runs goes on.",
+  paused: "No new work starts until a person of the account resumes it. Running turns continue.",
   "control-plane":
-    "Nothing new can be claimed and no outcome written; what runs goes on, and its outcome is written when the control plane is back. Check CONVEX_URL and the network.",
+    "No work can be claimed. Running turns continue, and their outcomes are stored when the control plane answers again. Check CONVEX_URL and the network.",
   token:
-    "Nothing is claimed until the deployment accepts SERVICE_TOKEN: provision a new one and put it into place. It is tried again every 30 s.",
+    "No work is claimed until the deployment accepts SERVICE_TOKEN. Provision a new token and set it. The runtime retries every 30 s.",
   gateway:
-    "Turns are tried all the same, and cost their notifications no attempt while the gateway cannot be reached. Do what the reason names.",
+    "The runtime still tries turns. They cost no attempt while the gateway cannot be reached. Do what the reason says.",
   "gateway-process":
-    "The supervised gateway does not run; it is started again with backoff. Its log says why it ended.",
+    "The gateway is not running. The runtime restarts it with backoff. The gateway's log shows why it ended.",
   "profile-sync":
-    "Workspaces or the gateway's configuration are not as the account wants them; turns go on with what is there.",
+    "Workspaces or the gateway's configuration are not up to date. Turns continue with the existing files.",
   protocol:
-    "Nothing is claimed until runtime and deployment speak the same protocol: upgrade the side that the reason names.",
-  "gateway-configuration": "Delivery is paused until the gateway accepts us; it is looked at again every 30 s.",
-  breaker: "Every turn failed, whatever its agent: the gateway's log or its model provider's status says why.",
-  push: "The runtime polls every DELIVERY_INTERVAL until the push is back. A proxy may cut WebSockets.",
-  agent: "Its next completed turn ends this. Recent errors and dead letters have the details.",
-  agents: "Recent errors list what failed."
+    "No work is claimed until runtime and deployment support the same protocol. Upgrade the side that the reason names.",
+  "gateway-configuration": "Delivery is paused until the gateway accepts the runtime, which checks every 30 s.",
+  breaker: "Turns of every agent fail. See the gateway's log and the status of the model provider.",
+  push: "The runtime polls every DELIVERY_INTERVAL until push is connected again. A proxy may be closing WebSockets.",
+  agent: "This ends with the agent's next completed turn. Recent errors and dead letters have the details.",
+  agents: "See the recent errors."
 }
 
 const helpFor = (reason: string): string => help[/^[\w-]+/.exec(reason)?.[0] ?? ""] ?? ""
@@ -294,7 +294,7 @@ export const layer = Layer.effectDiscard(
             (isFull) => (isFull ? Effect.void : Ref.update(watchers, (count) => count - 1))
           )
           if (isFull) {
-            const text = `${WATCHERS} pages show this runtime already, the most at a time: close one of them\n`
+            const text = `${WATCHERS} pages already show this runtime, which is the maximum: close one of them\n`
             return HttpServerResponse.text(text, { status: 503, headers })
           }
           return HttpServerResponse.stream(Stream.encodeText(events), {

@@ -62,7 +62,7 @@ export class Commands extends Context.Service<
         const { isPaused } = yield* lifecycle.state
         if (isPaused !== commands.paused) {
           yield* lifecycle.setPaused(commands.paused)
-          yield* Effect.logInfo(commands.paused ? "paused: nothing new begins" : "resumed")
+          yield* Effect.logInfo(commands.paused ? "paused: no new work starts" : "resumed")
         }
         yield* Queue.offer(latest, commands)
       })
@@ -77,7 +77,7 @@ export class Commands extends Context.Service<
               ? Effect.as(lifecycle.abort({ exitCode: 78, message: failure.detail }), false)
               : Effect.as(
                   Effect.logInfo(
-                    `a command is none any more: ${failure._tag === "LeaseLost" ? failure._tag : failure.detail}`
+                    `a command is no longer valid: ${failure._tag === "LeaseLost" ? failure._tag : failure.detail}`
                   ),
                   false
                 )
@@ -109,21 +109,21 @@ export class Commands extends Context.Service<
         )
         if (Result.isFailure(handedOver)) {
           const { detail } = handedOver.failure
-          yield* Effect.logError(`${what} failed, going on with ${from.runtime}: ${detail}`)
+          yield* Effect.logError(`${what} failed, continuing with ${from.runtime}: ${detail}`)
           yield* acknowledge(change.id, "failed", detail)
           return
         }
         yield* Ref.set(current, change)
-        yield* progress(change, "handed over; the running turns end, then the process")
+        yield* progress(change, "handed to the host; the process ends after the running turns")
         if (restart !== null) yield* takeRestart(restart.id)
-        yield* Effect.logInfo(`${what}: handed over, the process ends to be started again`)
+        yield* Effect.logInfo(`${what}: handed to the host, the process ends so that the host starts it again`)
         yield* lifecycle.requestStop("upgrade")
       })
 
       const arrived = Effect.fnUntraced(function* (change: VersionChange) {
         yield* upgrader.clear
         const isSaid = yield* acknowledge(change.id, change.kind === "rollback" ? "rolled_back" : "success")
-        if (isSaid) yield* Effect.logInfo(`${change.kind} to ${describeTarget(change)} has arrived`)
+        if (isSaid) yield* Effect.logInfo(`${change.kind} to ${describeTarget(change)} is complete`)
       })
 
       const act = Effect.fnUntraced(function* (commands: RuntimeCommands) {
@@ -149,7 +149,7 @@ export class Commands extends Context.Service<
             return
           case "Restart":
             if (yield* takeRestart(step.id)) {
-              yield* Effect.logInfo("a restart is asked for")
+              yield* Effect.logInfo("a restart was requested")
               yield* lifecycle.requestStop("restart")
             }
             return

@@ -106,8 +106,9 @@ const make = Effect.gen(function* () {
   const checkProtocol = Effect.fnUntraced(function* ({ protocol = firstProtocol }: PulseAnswer) {
     const problem = protocolProblem(PROTOCOL, protocol)?.join(": ") ?? null
     const { reasons } = yield* lifecycle.state
-    if (problem !== null && reasons.protocol !== problem) yield* Effect.logError(`nothing is claimed: ${problem}`)
-    if (problem === null && reasons.protocol !== undefined) yield* Effect.logInfo("the deployment serves our protocol")
+    if (problem !== null && reasons.protocol !== problem) yield* Effect.logError(`no work is claimed: ${problem}`)
+    if (problem === null && reasons.protocol !== undefined)
+      yield* Effect.logInfo("the deployment serves this runtime's protocol")
     yield* lifecycle.setReason("protocol", problem)
   })
 
@@ -132,7 +133,7 @@ const make = Effect.gen(function* () {
         const { reasons } = yield* lifecycle.state
         if (reasons["control-plane"] === undefined) {
           yield* Effect.logWarning(
-            `the control plane at ${config.convexUrl} is away, waiting for it with backoff: ${failure.detail}`
+            `the control plane at ${config.convexUrl} is unavailable, retrying with backoff: ${failure.detail}`
           )
         }
         yield* lifecycle.setReason("control-plane", failure.detail)
@@ -164,7 +165,7 @@ const make = Effect.gen(function* () {
           onFailure: (cause) =>
             isKnown === "perhaps"
               ? Effect.void
-              : Effect.logError("could not report offline: the control plane will notice by itself", cause)
+              : Effect.logError("could not report offline: the control plane will notice the missing pulse", cause)
         })
       )
     })

@@ -119,6 +119,6 @@ export const otherTask = ({ context }: Omit<ToolRun, "controlPlane">): ToolRejec
   const own = context.heartbeat?.taskIds ?? (context.task === null ? [] : [context.task.id])
   return new ToolRejected({
     code: "forbidden",
-    detail: `taskId: here you may act on ${own.join(", ") || "no task"}, and on tasks you made in this run, on no other`
+    detail: `taskId: in this run you may act only on ${own.join(", ") || "no task"} and on tasks that you created in it`
   })
 }

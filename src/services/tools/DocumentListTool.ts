@@ -7,12 +7,14 @@ import { limit } from "./ToolParameters.ts"
 /** Reads the account's documents, or a task's, the last changed first. */
 export const documentListTool = defineTool({
   name: "document_list",
-  description: "Read documents of this account, or of one task, the last changed first; long ones are cut.",
+  description: "Read the documents of this account or of one task, the last changed first. Long documents are cut.",
   capability: "read documents",
   path: "/agent/document-list",
   parameters: Schema.Struct({
     taskId: Schema.optionalKey(
-      Schema.NonEmptyString.annotate({ description: "Only documents of this task; all of the account when absent." })
+      Schema.NonEmptyString.annotate({
+        description: "Only documents of this task. Without it, all documents of the account."
+      })
     ),
     type: Schema.optionalKey(DocumentType.annotate({ description: "Only documents of this type." })),
     limit: limit("documents", 20, 100)

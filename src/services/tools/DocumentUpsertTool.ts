@@ -7,15 +7,15 @@ import { ownTaskId, title } from "./ToolParameters.ts"
 export const documentUpsertTool = defineTool({
   name: "document_upsert",
   description:
-    "Write a document: a new one, or with documentId the whole of an existing one. Reference documents feed prompts: only the orchestrator or their author changes them.",
+    "Create a document, or with documentId replace the whole text of an existing one. Prompts contain reference documents, so only the orchestrator or their author may change them.",
   capability: "write documents",
   path: "/agent/document",
   parameters: Schema.Struct({
     title,
     content: Schema.NonEmptyString.check(Schema.isMaxLength(200_000)).annotate({ description: "The whole text." }),
-    type: DocumentType.annotate({ description: "What the document is." }),
+    type: DocumentType.annotate({ description: "The document's type." }),
     documentId: Schema.optionalKey(
-      Schema.NonEmptyString.annotate({ description: "The document to replace; a new one when absent." })
+      Schema.NonEmptyString.annotate({ description: "The document to replace. Without it, a new document is created." })
     ),
     taskId: ownTaskId
   }),

@@ -11,10 +11,10 @@ const ALL_CHARACTERS = 100_000
 export const getAgentSkillsTool = defineTool({
   name: "get_agent_skills",
   description:
-    "Read the enabled skills of one agent, or of all agents. Long texts are cut, shorter when there are many.",
+    "Read the enabled skills of one agent, or of all agents. Long texts are cut; the more skills, the shorter.",
   capability: "read the skills of one or all agents",
   path: "/agent/get-agent-skills",
-  parameters: Schema.Struct({ agentSlug: agentSlug("The agent's slug; all agents when absent.") }),
+  parameters: Schema.Struct({ agentSlug: agentSlug("The agent's slug. Without it, all agents.") }),
   answer: Schema.Struct({
     agents: Schema.Array(
       Schema.Struct({ slug: Schema.String, name: Schema.String, skillSlugs: Schema.Array(Schema.String) })

@@ -6,7 +6,7 @@ import { ownTaskId, slugs } from "./ToolParameters.ts"
 export const responseRequestTool = defineTool({
   name: "response_request",
   description:
-    "Ask agents for a response in the task's thread. The answer says who was asked, and who was skipped and why.",
+    "Ask agents for a response in the task's thread. The result lists who was asked, and who was skipped and why.",
   capability: "ask other agents for a response",
   path: "/agent/response-request",
   parameters: Schema.Struct({

@@ -7,12 +7,12 @@ import { slugs, taskId } from "./ToolParameters.ts"
 /** Makes these agents, and only these, the assignees of a task. */
 export const taskAssignTool = defineTool({
   name: "task_assign",
-  description: "Set the assignees of a task; who is new is notified, who is not named is unassigned.",
+  description: "Set the assignees of a task. New assignees are notified; agents that are not named are unassigned.",
   capability: "assign a task",
   path: "/agent/task-assign",
   parameters: Schema.Struct({
     taskId,
-    assigneeSlugs: slugs(0, 20, "The slugs of all assignees; nobody when empty.")
+    assigneeSlugs: slugs(0, 20, "The slugs of all assignees. Empty unassigns everyone.")
   }),
   answer: Schema.Struct({
     taskId: Schema.String,

@@ -13,22 +13,22 @@ const firstStatus = (words: string) =>
 const fields = { title, description, priority, labels, blockedReason, dueDate }
 const withoutAssignees = Schema.Struct({
   ...fields,
-  status: firstStatus("The first status, inbox when absent. You become the assignee unless it is inbox.")
+  status: firstStatus("The first status; default inbox. With another status you become the assignee.")
 })
 const parameters = Schema.Struct({
   ...fields,
   status: firstStatus(
-    "The first status; inbox when absent, or assigned with assignees. A status other than inbox needs assignees."
+    "The first status; default inbox, or assigned if there are assignees. A status other than inbox needs assignees."
   ),
-  assigneeSlugs: Schema.optionalKey(slugs(0, 20, "The slugs of the assignees; only the orchestrator assigns."))
+  assigneeSlugs: Schema.optionalKey(slugs(0, 20, "The slugs of the assignees. Only the orchestrator assigns."))
 })
 
 /** Makes a task once per run and arguments. */
 export const taskCreateTool = defineTool({
   name: "task_create",
   description:
-    "Make a task. An identical call in the same run makes no second one: it answers the first with repeated: true.",
-  capability: "make a task",
+    "Create a task. An identical call in the same run creates no second task: it returns the first one with repeated: true.",
+  capability: "create a task",
   path: "/agent/task-create",
   parameters,
   parametersFor: (agent) => (isOrchestrator(agent) ? parameters : withoutAssignees),

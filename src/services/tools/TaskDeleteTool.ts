@@ -7,7 +7,7 @@ import { taskId } from "./ToolParameters.ts"
 /** Archives a task. */
 export const taskDeleteTool = defineTool({
   name: "task_delete",
-  description: "Archive a task; nothing more is delivered about it. It can be read, but not brought back.",
+  description: "Archive a task. No agent gets further notifications about it. It can still be read, but not restored.",
   capability: "archive a task",
   path: "/agent/task-delete",
   parameters: Schema.Struct({

@@ -7,7 +7,7 @@ import { taskId } from "./ToolParameters.ts"
 export const taskGetTool = defineTool({
   name: "task_get",
   description: "Read a task of this account, without its thread.",
-  capability: "read a task alone",
+  capability: "read a task without its thread",
   path: "/agent/task-get",
   parameters: Schema.Struct({ taskId }),
   answer: Schema.Struct({ task: TaskAnswer }),

@@ -7,7 +7,7 @@ import { limit, taskId } from "./ToolParameters.ts"
 export const taskHistoryTool = defineTool({
   name: "task_history",
   description:
-    "Read a task of this account with the latest messages of its thread and what was done to it, oldest first.",
+    "Read a task of this account with the latest messages of its thread and its latest activities, oldest first.",
   capability: "read the history of any task of the account",
   path: "/agent/task-history",
   parameters: Schema.Struct({

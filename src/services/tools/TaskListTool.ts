@@ -7,11 +7,11 @@ import { agentSlug, limit } from "./ToolParameters.ts"
 /** Lists the account's tasks, the last changed first. */
 export const taskListTool = defineTool({
   name: "task_list",
-  description: "List tasks of this account, the last changed first; descriptions are cut.",
+  description: "List the tasks of this account, the last changed first. Descriptions are cut.",
   capability: "list the account's tasks",
   path: "/agent/task-list",
   parameters: Schema.Struct({
-    status: Schema.optionalKey(TaskStatus.annotate({ description: "Only tasks of this status." })),
+    status: Schema.optionalKey(TaskStatus.annotate({ description: "Only tasks with this status." })),
     assigneeSlug: agentSlug("Only tasks of this assignee."),
     limit: limit("tasks", 50, 200)
   }),

@@ -6,7 +6,7 @@ import { taskId } from "./ToolParameters.ts"
 export const taskMessageTool = defineTool({
   name: "task_message",
   description:
-    "Post a message in another task's thread. Your answer to this request is not posted by it: end your turn with that.",
+    "Post a message in the thread of another task. Do not post your answer to this request with it: end your turn with the answer.",
   capability: "post in the thread of any task",
   path: "/agent/task-message",
   parameters: Schema.Struct({
@@ -18,7 +18,7 @@ export const taskMessageTool = defineTool({
   isOffered: isOrchestrator,
   run: Effect.fn("AgentTools.task_message")(function* ({ controlPlane, fence }, parameters) {
     if (parameters.content.trim() === "") {
-      return yield* new ToolRejected({ code: "invalid", detail: "content: write something" })
+      return yield* new ToolRejected({ code: "invalid", detail: "content: the message is empty" })
     }
     return yield* controlPlane.postMessage(fence, parameters)
   })

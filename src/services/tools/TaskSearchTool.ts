@@ -18,7 +18,7 @@ export const taskSearchTool = defineTool({
   isOffered: isOrchestrator,
   run: Effect.fn("AgentTools.task_search")(function* ({ controlPlane }, parameters) {
     if (parameters.query.trim() === "") {
-      return yield* new ToolRejected({ code: "invalid", detail: "query: name words of the title or description" })
+      return yield* new ToolRejected({ code: "invalid", detail: "query: give words of the title or description" })
     }
     const { tasks } = yield* controlPlane.searchTasks(parameters)
     return { tasks: tasks.map(taskAnswer) }

@@ -10,7 +10,7 @@ const parameters = Schema.Struct({ taskId, status: anyStatus, blockedReason })
 export const taskStatusTool = defineTool({
   name: "task_status",
   description:
-    "Set the status of a task. Use it before you write about the change. Blocked needs blockedReason: what is missing, and who can provide it.",
+    "Set the status of a task, before you write about the change. Blocked needs blockedReason: what is missing and who can provide it.",
   capability: "set a task's status",
   path: "/agent/task-status",
   parameters,

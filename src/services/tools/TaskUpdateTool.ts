@@ -34,7 +34,8 @@ const ofOthers = Schema.Struct({ ...fields, ...withoutDone })
 /** Changes what a task says of itself, its status and, for the orchestrator, its assignees, all or nothing. */
 export const taskUpdateTool = defineTool({
   name: "task_update",
-  description: "Change fields or status of a task; what is absent stays. Either all of it happens or nothing.",
+  description:
+    "Change fields or the status of a task. Absent fields stay as they are. Either all changes are made or none.",
   capability: "change a task's fields and status",
   path: "/agent/task-update",
   parameters,

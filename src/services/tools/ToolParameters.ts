@@ -5,7 +5,7 @@ import { ToolRejected } from "./AgentTool.ts"
 export const taskId = Schema.NonEmptyString.annotate({ description: "The task's id, as the request shows it." })
 
 export const ownTaskId = Schema.optionalKey(
-  Schema.NonEmptyString.annotate({ description: "The task's id; the task of this run when absent." })
+  Schema.NonEmptyString.annotate({ description: "The task's id. Without it, the task of this run." })
 )
 
 export const title = Schema.NonEmptyString.check(Schema.isMaxLength(300)).annotate({
@@ -23,7 +23,7 @@ export const priority = Schema.optionalKey(
 export const labels = Schema.optionalKey(
   Schema.Array(Schema.String.check(Schema.isMaxLength(64)))
     .check(Schema.isMaxLength(20))
-    .annotate({ description: "All labels of the task; others are taken away." })
+    .annotate({ description: "All labels of the task; other labels are removed." })
 )
 
 const slug = Schema.NonEmptyString.check(Schema.isMaxLength(65))
@@ -49,14 +49,14 @@ export const dueDate = Schema.optionalKey(
 )
 
 export const since = Schema.optionalKey(
-  moment.annotate({ description: "Only messages created after this moment, as their createdAt." })
+  moment.annotate({ description: "Only messages created after this moment, in the form of their createdAt." })
 )
 
 /** How many of something, with what is meant when absent. */
 export const limit = (what: string, usual: number, most: number) =>
   Schema.optionalKey(
     Schema.Int.check(Schema.isBetween({ minimum: 1, maximum: most })).annotate({
-      description: `How many ${what}, 1 to ${most}; ${usual} when absent.`
+      description: `How many ${what}, 1 to ${most}; default ${usual}.`
     })
   )
 

@@ -152,7 +152,7 @@ describe("an ended run", () => {
     assert.strictEqual(ended({ outcome: "retrying", dueInMillis: 3_000 }).dueAt, 13_000)
   })
 
-  it("is one if it was released unbegun, or its end could not be stored", () => {
+  it("is one if it was released unbegun, or its outcome could not be stored", () => {
     assert.strictEqual(ended({ isStored: false }).reason, "abandoned")
     assert.strictEqual(ended({ outcome: "released" }).reason, "released")
   })

@@ -73,7 +73,7 @@ describe("a run in the terminal", () => {
     ] as const
     const effects = [{ epoch: 1, tool: "task_status", summary: "moved to review", at: 4_000 }]
     assert.deepStrictEqual(history([attempt({ steps, stepsLeftOut: 3, traceId: "abc" })], { effects }), [
-      "1970-01-01T00:00:01.000Z  mention of Ana",
+      "1970-01-01T00:00:01.000Z  mention by Ana",
       "1970-01-01T00:00:02.000Z  epoch 1: claimed by r1",
       "1970-01-01T00:00:04.000Z  epoch 1: task_status: moved to review",
       "1970-01-01T00:00:06.500Z  epoch 1: replied after 4.5 s (full text; 2 rounds; 12,345 tokens in, 67 out; $0.0123; anthropic/claude; trace abc)",

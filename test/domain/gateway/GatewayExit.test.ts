@@ -51,7 +51,7 @@ describe("a gateway's end", () => {
   it("is told in one line without colours, cut to 300 characters", () => {
     const escape = String.fromCharCode(27)
     assert.strictEqual(reasonOfOutput([`${escape}[31mError:${escape}[0m   no\tway`, ""]), "Error: no way")
-    assert.strictEqual(reasonOfOutput([]), "it said nothing")
+    assert.strictEqual(reasonOfOutput([]), "it printed no reason")
     assert.lengthOf(reasonOfOutput(["x".repeat(2_000)]), 300)
   })
 })

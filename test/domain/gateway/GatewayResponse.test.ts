@@ -232,19 +232,19 @@ const known: ReadonlyArray<readonly [what: string, status: number, body: unknown
     "a call without an id, which is no silence",
     200,
     response([{ type: "function_call", name: "send", arguments: "{}" }]),
-    { _tag: "Unreadable", status: 200, detail: "an item of the output has a form that nobody knows" }
+    { _tag: "Unreadable", status: 200, detail: "an item of the output has an unknown form" }
   ],
   [
     "a call whose arguments are an object, beside a good one",
     200,
     response([call("a"), { ...call("b"), arguments: { to: "bob" } }]),
-    { _tag: "Unreadable", status: 200, detail: "an item of the output has a form that nobody knows" }
+    { _tag: "Unreadable", status: 200, detail: "an item of the output has an unknown form" }
   ],
   [
     "a message whose content is a string, which is no silence",
     200,
     response([{ type: "message", content: "hello" }]),
-    { _tag: "Unreadable", status: 200, detail: "an item of the output has a form that nobody knows" }
+    { _tag: "Unreadable", status: 200, detail: "an item of the output has an unknown form" }
   ]
 ]
 

@@ -10,7 +10,7 @@ describe("the text of a heartbeat", () => {
     const { input, instructions } = formatHeartbeatMessage(sampleHeartbeatContext(), options)
     const rules = input.slice(input.indexOf("Rules of this turn:"))
     assert.include(rules, "HEARTBEAT_OK")
-    assert.include(rules, "A heartbeat never sets done")
+    assert.include(rules, "Never set a task to done in a heartbeat")
     assert.include(input, "heartbeat agent_engineer:1000, attempt 1")
     assert.include(input, "task id: task_1")
     assert.notInclude(input, "Follow up")
@@ -28,7 +28,7 @@ describe("the text of a heartbeat", () => {
       input,
       new RegExp(`--- Follow up ${mark} ---\\ntask_late in_progress .*60 min ago\\n--- end of Follow up`)
     )
-    assert.include(input, "last sign of an assignee never")
+    assert.include(input, "last activity of an assignee: never")
   })
 
   it("keeps what people wrote inside fences, in one line where a line is meant", () => {
@@ -47,7 +47,7 @@ describe("the text of a heartbeat", () => {
     const { input } = formatHeartbeatMessage(sampleHeartbeatContext({ stoppedRuns: ["agent_engineer:500"] }), options)
     assert.include(
       input.split("\n")[1],
-      "do not continue or answer even if their texts stand above: agent_engineer:500."
+      "you must not continue or answer even if their texts are above: agent_engineer:500."
     )
   })
 
@@ -58,7 +58,7 @@ describe("the text of a heartbeat", () => {
       }),
       { ...options, attempt: 2 }
     )
-    assert.include(input, "tried before (1 time)")
+    assert.include(input, "1 earlier attempt did not complete.")
     assert.include(input, "- task_create: made task_2")
   })
 })

@@ -46,10 +46,10 @@ describe("the status screen", () => {
   it("tells lifecycle, reasons, push, gateway, turns, what waits and the last errors, a line each", () => {
     const screen = textOf(health)
     assert.strictEqual(lineOf(screen, "status"), "degraded, not ready, up 2 h")
-    assert.strictEqual(lineOf(screen, "because"), "paused")
+    assert.strictEqual(lineOf(screen, "reason"), "paused")
     assert.strictEqual(lineOf(screen, "push"), "down, polling")
     assert.strictEqual(lineOf(screen, "gateway"), "ready, OpenClaw 2026.9.6")
-    assert.strictEqual(lineOf(screen, "in flight"), "3 of 8")
+    assert.strictEqual(lineOf(screen, "running turns"), "3 of 8")
     assert.strictEqual(lineOf(screen, "oldest waiting"), "90 s ago")
     assert.strictEqual(lineOf(screen, "last error"), "TurnTimeout: no end (5 min ago)")
     assert.strictEqual(lineOf(screen, "gateway error"), "ConnectionLost: it broke")
@@ -69,8 +69,8 @@ describe("the status screen", () => {
     assert.isTrue(statusScreen(quiet, now)?.isHealthy)
     assert.strictEqual(lineOf(screen, "status"), "healthy, ready, up 2 h")
     assert.strictEqual(lineOf(screen, "last error"), "none")
-    assert.strictEqual(lineOf(screen, "oldest waiting"), "nothing waits")
-    assert.isUndefined(lineOf(screen, "because"))
+    assert.strictEqual(lineOf(screen, "oldest waiting"), "no work is waiting")
+    assert.isUndefined(lineOf(screen, "reason"))
     assert.isUndefined(lineOf(screen, "gateway error"))
   })
 
@@ -142,11 +142,11 @@ describe("a dead letter", () => {
 
   it("is a line in the list and a screen when shown", () => {
     const [, line = ""] = deadLetterTable([letter]).split("\n")
-    assert.match(line, /^n1 +1970-01-01T00:01:00\.000Z +\(gone\) +mention +2 +8 +TurnTimeout +Fix the login$/)
+    assert.match(line, /^n1 +1970-01-01T00:01:00\.000Z +\(removed\) +mention +2 +8 +TurnTimeout +Fix the login$/)
     const shown = describeDeadLetter(letter)
     assert.include(shown, "error      TurnTimeout: no end within")
-    assert.include(shown, "event      1970-01-01T00:00:00.000Z mention of Pat Person")
-    assert.include(shown, "event      1970-01-01T00:01:00.000Z thread_update of QA SYSTEM")
+    assert.include(shown, "event      1970-01-01T00:00:00.000Z mention by Pat Person")
+    assert.include(shown, "event      1970-01-01T00:01:00.000Z thread_update by QA SYSTEM")
     assert.include(shown, "an answer was owed")
   })
 })

@@ -119,8 +119,8 @@ describe("the input", () => {
         effects: [{ tool: "task_status", summary: "task_1 to review", at: 0 }]
       }
     })
-    assert.include(input, "tried before (2 times)")
-    assert.include(input, "It ended with ConnectionLost.")
+    assert.include(input, "2 earlier attempts did not complete.")
+    assert.include(input, "The last one ended with ConnectionLost.")
     assert.strictEqual(blockOf(input, "effects"), "- task_status: task_1 to review")
     assert.notInclude(promptOf().input, "Earlier attempts")
   })
@@ -141,7 +141,7 @@ describe("the input", () => {
       ]
     })
     assert.strictEqual(blockOf(input, "briefing"), "ship on Friday")
-    assert.strictEqual(blockOf(input, "open tasks"), "t1 review One (@engineer, @qa)\nt2 inbox Two (nobody)")
+    assert.strictEqual(blockOf(input, "open tasks"), "t1 review One (@engineer, @qa)\nt2 inbox Two (no assignee)")
   })
 })
 
@@ -213,14 +213,14 @@ describe("the rules of the turn", () => {
     const request = sampleEvent({ type: "response_request", actor: lead, message: null, request: "Is it done?" })
     const { input } = promptOf({ events: [request] })
     assert.include(input, "You may set it to: review, blocked.")
-    assert.include(input, "An answer is owed here.")
+    assert.include(input, "An answer is required here.")
     assert.notInclude(input, "NO_ACTION")
   })
 
   it("allow NO_ACTION in answer to messages in which nothing is asked", () => {
     for (const type of ["mention", "thread_update"] as const) {
       const { input } = promptOf({ events: [sampleEvent({ type })] })
-      assert.include(input, "An answer is owed here. Only if nothing is asked of you")
+      assert.include(input, "An answer is required here. Only if nothing is asked of you")
       assert.include(input, "exactly NO_ACTION instead.")
     }
   })
@@ -228,17 +228,17 @@ describe("the rules of the turn", () => {
   it("allow NO_ACTION where no answer is owed", () => {
     const update = sampleEvent({ actor: lead })
     const { input } = promptOf({ events: [update] })
-    assert.include(input, "exactly NO_ACTION when you have nothing to add")
+    assert.include(input, "exactly NO_ACTION if you have nothing to add")
     // Only accepted events count.
     const refused = sampleEvent({ index: 1, type: "mention" })
     const both = promptOf({ events: [update, refused] }, { accepted: [update] })
-    assert.include(both.input, "exactly NO_ACTION when you have nothing to add")
+    assert.include(both.input, "exactly NO_ACTION if you have nothing to add")
   })
 
   it("ask for an acknowledgement of an assignment, and for the own part among several", () => {
     const plain = promptOf().input
     assert.notInclude(plain, "acknowledge")
-    assert.notInclude(plain, "which part is yours")
+    assert.notInclude(plain, "which part you do")
     const ref = (slug: string) => ({ id: `agent_${slug}`, slug, name: slug })
     const two = [ref("engineer"), ref("qa")]
     const { input } = promptOf({
@@ -246,9 +246,9 @@ describe("the rules of the turn", () => {
       task: sampleTask({ assignees: two })
     })
     assert.include(input, "acknowledge it first in one or two sentences")
-    assert.include(input, "say which part is yours")
+    assert.include(input, "say which part you do")
     const others = promptOf({ task: sampleTask({ assignees: [ref("designer"), ref("qa")] }) })
-    assert.notInclude(others.input, "which part is yours")
+    assert.notInclude(others.input, "which part you do")
   })
 
   it("end with how to call tools over HTTP where that is the way", () => {
@@ -264,7 +264,7 @@ describe("the instructions", () => {
   it("say who the agent is and which mark stands in the fences", () => {
     const { instructions } = promptOf()
     assert.match(instructions, /^You are Engineer \(@engineer\), Engineer, one of the agents of Acme/)
-    assert.include(instructions, "Never end with NO_REPLY")
+    assert.include(instructions, "Never end a turn with NO_REPLY")
     assert.include(instructions, mark)
   })
 
@@ -324,13 +324,10 @@ describe("a delta", () => {
   }
 
   it("names the full text that it builds on, and what to do where the history has lost it", () => {
-    assert.include(promptOf(whole).input, "\nThis is full text 7: it shows everything that you need.\n")
+    assert.include(promptOf(whole).input, "\nThis is full text 7: it contains everything that you need.\n")
     const { input } = promptOf({ ...whole, delta })
     assert.notInclude(input, "This is full text")
-    assert.include(
-      input,
-      "If you do not see full text 5 above, first call task_load for task task_1 with messageLimit 25."
-    )
+    assert.include(input, "If full text 5 is not above, first call task_load for task task_1 with messageLimit 25.")
   })
 
   it("shows the request, id, title and status, and new messages; of unchanged parts it says so", () => {
@@ -358,7 +355,7 @@ describe("a delta", () => {
     assert.include(input, "Agents you can mention:\n- @qa")
     assert.notInclude(input, "Unchanged since")
     const emptied = promptOf({ ...whole, documents: [], delta: { fullText: 5, unchanged: ["task", "people"] } }).input
-    assert.strictEqual(blockOf(emptied, "documents"), "(none any more)")
+    assert.strictEqual(blockOf(emptied, "documents"), "(none now)")
   })
 
   it("of the orchestrator's chat shows briefing and open tasks only if they changed", () => {
@@ -369,7 +366,7 @@ describe("a delta", () => {
     }
     const full = promptOf(chat).input
     assert.strictEqual(blockOf(full, "briefing"), "Be brief.")
-    assert.include(blockOf(full, "open tasks") ?? "", "t9 assigned Other (nobody)")
+    assert.include(blockOf(full, "open tasks") ?? "", "t9 assigned Other (no assignee)")
     const { input } = promptOf({ ...chat, delta })
     assert.isNull(blockOf(input, "briefing"))
     assert.isNull(blockOf(input, "open tasks"))

@@ -172,7 +172,7 @@ describe("the roster", () => {
       )
       const told = lines.filter((line) => line.includes("the roster "))
       assert.lengthOf(told, 2)
-      assert.match(told[1]!, /^INFO the roster is read again, after ControlPlaneUnavailable [1-9]\d*$/)
+      assert.match(told[1]!, /^INFO the roster can be read again, after ControlPlaneUnavailable [1-9]\d*$/)
     })
   )
 })

@@ -139,9 +139,9 @@ describe("profile sync", () => {
       assert.deepStrictEqual(yield* counted, [2, 3])
       assert.isUndefined(yield* reason)
       assert.deepStrictEqual(lines, [
-        "ERROR profile sync failed, what was written before stays: ECONNREFUSED",
+        "ERROR profile sync failed, earlier files stay in use: ECONNREFUSED",
         "INFO profiles written",
-        "INFO profiles are in step again, after ControlPlaneUnavailable 3"
+        "INFO profile sync works again, after ControlPlaneUnavailable 3"
       ])
     }).pipe(Effect.scoped)
   )
@@ -162,7 +162,7 @@ describe("profile sync", () => {
       const told = lines.filter((line) => !line.endsWith("profiles written"))
       assert.lengthOf(told, 2)
       assert.match(told[0]!, /^ERROR profile sync: .*SOUL\.md/)
-      assert.match(told[1]!, /^INFO profiles are in step again, after .*SOUL\.md.* 3$/)
+      assert.match(told[1]!, /^INFO profile sync works again, after .*SOUL\.md.* 3$/)
     }).pipe(Effect.scoped)
   )
 
@@ -209,7 +209,7 @@ describe("profile sync", () => {
   it.effect("does what has to wait for the turns also when a claim is under way at the first look after them", () =>
     Effect.gen(function* () {
       const { answer, folder, lines, permits, revised, start } = yield* setUp
-      const deferrals = () => lines.filter((line) => line.endsWith("changed once no turn runs")).length
+      const deferrals = () => lines.filter((line) => line.endsWith("will be changed when no turn is running")).length
       const mode = () => JSON.parse(readFileSync(join(folder, "openclaw.json"), "utf8")).gateway?.mode
       yield* permits.take
       yield* start

@@ -546,7 +546,7 @@ describe("leases", () => {
       yield* end("a", {}, Effect.die(new TypeError("a bug")))
       assert.deepStrictEqual(plane.rescued, ["a"])
       assert.strictEqual(yield* permits.free, permits.total)
-      assert.deepStrictEqual(lines, ["ERROR a notification ended by a bug"])
+      assert.deepStrictEqual(lines, ["ERROR a notification failed with a defect"])
     })
   )
 })
@@ -842,7 +842,7 @@ describe("the breaker", () => {
     })
   )
 
-  it.effect("makes no claim for a readiness that nothing waits for", () =>
+  it.effect("makes no claim for a readiness that no work is waiting for", () =>
     Effect.gen(function* () {
       const { plane, setReadiness, start } = yield* setUp()
       yield* start
@@ -930,7 +930,7 @@ describe("halting", () => {
         { number: number + 1, limit: 0, heartbeatLimit: 0, held: [], abandoned: [], recoverUnnamed: true }
       ])
       assert.strictEqual(yield* permits.free, permits.total)
-      assert.deepStrictEqual(lines, ["INFO released 2 runs: the process ends"])
+      assert.deepStrictEqual(lines, ["INFO released 2 runs: the process is stopping"])
       yield* insert(notification("c"))
       yield* TestClock.adjust("1 hour")
       assert.deepStrictEqual(yield* plane.claims, [])

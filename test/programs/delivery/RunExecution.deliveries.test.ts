@@ -165,7 +165,7 @@ describe("a delivery", () => {
       const { input } = turns[0]!.prompt
       assert.isBelow(input.indexOf("words of the lead"), input.indexOf("words of a person"))
       assert.include(input, "Give one answer to all of them.")
-      assert.include(input, "An answer is owed here.")
+      assert.include(input, "An answer is required here.")
       assert.deepInclude(only(stored, "complete").outcome, { outcome: "replied", refused: [] })
     }).pipe(quiet)
   )

@@ -363,7 +363,7 @@ describe("a delivery that shares its failure with others", () => {
     )
   }
 
-  it.effect("is abandoned if its end could not be stored, and is no defect", () =>
+  it.effect("is abandoned if its outcome could not be stored, and is no defect", () =>
     Effect.gen(function* () {
       const failures = [
         new ControlPlaneUnavailable({ function: "complete", detail: "ECONNREFUSED" }),

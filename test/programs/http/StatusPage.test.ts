@@ -331,7 +331,7 @@ describe("the status page", () => {
             used: "950 of 1,000 tokens",
             share: "95 %",
             ends: "2026-03-08T00:00:00Z",
-            waits: "agents' own work waits"
+            waits: "work that agents started waits"
           }
         ],
         held: [{ agent: "engineer", task: "Fix it", reason: "90 % is used", until: "the budget is raised" }],

@@ -319,7 +319,7 @@ describe("the protocol", () => {
         assert.isAtLeast((yield* statuses).length, 10)
         const errors = lines.filter((line) => line.startsWith("ERROR"))
         assert.lengthOf(errors, 1)
-        assert.match(errors[0] ?? "", /^ERROR nothing is claimed: the deployment serves protocol versions/)
+        assert.match(errors[0] ?? "", /^ERROR no work is claimed: the deployment serves protocol versions/)
         yield* Ref.set(answer, Effect.succeed({ ...answered, commands: { ...noCommands, paused: true } }))
         yield* TestClock.adjust("1 minute")
         assert.isTrue((yield* lifecycle.state).isPaused)

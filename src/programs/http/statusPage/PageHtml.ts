@@ -3,7 +3,7 @@ import { pageScript } from "./PageScript.ts"
 import { pageStyle } from "./PageStyle.ts"
 
 const lettersHint = `<p class="hint" id="letters-stale" hidden></p>
-<p class="hint" id="letters-hint" hidden>After its cause is mended: <code>mission-control-runtime dead-letters retry ID</code>, or <code>discard ID</code>.</p>`
+<p class="hint" id="letters-hint" hidden>After the cause is fixed: <code>mission-control-runtime dead-letters retry ID</code>, or <code>discard ID</code>.</p>`
 
 const usageHint = `<p class="hint" id="usage-stale" hidden></p>
 <p class="hint">Price-weighted tokens: uncached input 1, cache read 0.1, cache write 1.25, output 5. By task, day or model: <code>mission-control-runtime usage --by task</code>.</p>`
@@ -53,13 +53,13 @@ export const pageHtml = `<!doctype html>
 </section>
 </div>
 <h2 class="quiet">State</h2>
-<ul class="grid lights" id="lights" aria-label="State of the parts"></ul>
+<ul class="grid lights" id="lights" aria-label="State of the components"></ul>
 <h2 class="quiet">Numbers since the start</h2>
 <dl class="grid numbers">
 ${number("running", "Running", "turns at once")}
 ${number("waiting", "Waiting")}
 ${number("done", "Done", "since the start")}
-${number("retry", "Retries", "failed, then tried again")}
+${number("retry", "Retries", "failed and retried")}
 ${number("silent", "Unanswered", "no answer where one was owed")}
 ${number("dead", "Dead", "given up since the start")}
 </dl>
@@ -78,7 +78,7 @@ ${list("held", "Held by a budget")}
 <div class="column">
 ${list("letters", "Dead letters", lettersHint)}
 ${list("errors", "Recent errors")}
-${list("ended", "Ended lately")}
+${list("ended", "Ended recently")}
 </div>
 </div>
 </main>

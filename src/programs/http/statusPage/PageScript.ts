@@ -36,7 +36,7 @@ const now = () => Date.now() + skew
 const plural = (count, one, many) => count + " " + (count === 1 ? one : many)
 const words = (text) => text.replaceAll("_", " ")
 
-/** Text that grows older by itself: {age} is the time since, {until} the time to come. */
+/** Text that the page updates each second: {age} is the time since, {until} the time left. */
 const aging = new Map()
 const grow = (node, template, at) => {
   if (at === null || at === undefined) {
@@ -212,18 +212,18 @@ const show = () => {
   grow(byId("n-waiting-more"), waits ? "the oldest for {age}" : "nothing is ready", waits ? state.oldestWaitingSince : null)
   write(byId("n-done"), String(delivery.successCount))
   write(byId("n-retry"), String(delivery.retries))
-  write(byId("n-retry-more"), delivery.consecutiveFailures > 0 ? delivery.consecutiveFailures + " failures in a row" : "failed, then tried again")
+  write(byId("n-retry-more"), delivery.consecutiveFailures > 0 ? delivery.consecutiveFailures + " failures in a row" : "failed and retried")
   write(byId("n-silent"), String(delivery.silences))
   write(byId("n-dead"), String(delivery.deadLetters))
   showRate(state.spans, state.spanMillis)
   showLatency(state.spans)
 
   section("running", activity.running,
-    state.isPaused ? "Paused: nothing new begins until somebody resumes the account."
-      : state.phase === "draining" ? "Draining: nothing new begins, and no turn runs any more."
-      : !state.isClaiming ? "No turn runs, and for the reasons above none begins."
-      : state.reasons.length > 0 ? "No turn runs. For the reasons above the next may not begin, or not succeed."
-      : "No turn runs. The next begins as soon as the control plane has something for an agent.",
+    state.isPaused ? "Paused: no new work starts until a person resumes the account."
+      : state.phase === "draining" ? "Draining: no new work starts, and no turn is running."
+      : !state.isClaiming ? "No turn is running. New turns are blocked for the reasons above."
+      : state.reasons.length > 0 ? "No turn is running. The next one may be blocked or fail for the reasons above."
+      : "No turn is running. The next one starts as soon as an agent has work.",
     ({ run }) => run,
     (work) => ({
       title: nameOf(work), tag: words(work.type),
@@ -297,14 +297,14 @@ const showUsage = () => {
       title: "Of the " + budget.of, tag: budget.period, detail: budget.used + (budget.waits === "" ? "" : ": " + budget.waits),
       side: budget.share, sideMore: budget.ends === "never" ? "" : "until " + budget.ends
     }))
-  section("held", usage.held, usage.error ? "" : "Nothing waits.",
+  section("held", usage.held, usage.error ? "" : "No work is held.",
     ({ agent, task }, index) => agent + " " + task + " " + index,
     (work) => ({
       title: agentName(work.agent), tag: "", detail: work.task + ": " + work.reason, side: "until", sideMore: work.until
     }))
 }
 
-/** What is shown of a runtime that does not answer is its last known state: no colour, and no time that goes on. */
+/** If the runtime does not answer, the page shows its last known state without colours and with stopped clocks. */
 const notice = (text) => {
   byId("notice").hidden = text === ""
   write(byId("notice"), text)
