@@ -150,7 +150,7 @@ const withoutDeployKey = Effect.gen(function* () {
 })
 
 const startProgram = withoutDeployKey.pipe(
-  Effect.andThen(sayHints),
+  Effect.andThen(logHints),
   Effect.andThen(Effect.provide(run, programs)),
   Effect.tapError((failure) => (failure._tag === "ListenFailed" ? Effect.logError(failure.detail) : Effect.void)),
   logDefects,

@@ -252,7 +252,7 @@ describe("secrets in files", () => {
       const { SERVICE_TOKEN: _, ...others } = complete
       const half = yield* problemsOf({ ...others, SERVICE_TOKEN_FILE: "/run/secrets/half" })
       assert.lengthOf(half, 1)
-      assert.include(half[0] ?? "", 'SERVICE_TOKEN in the file "/run/secrets/half" holds a quotation mark')
+      assert.include(half[0] ?? "", 'SERVICE_TOKEN in the file "/run/secrets/half" contains a quotation mark')
       assert.notInclude(half[0] ?? "", secret)
       const folder = yield* problemsOf({ ...others, SERVICE_TOKEN_FILE: "/run/secrets" })
       assert.include(folder[0] ?? "", 'SERVICE_TOKEN_FILE is "/run/secrets", which is not a file')

@@ -1,6 +1,6 @@
 import { Cron, Duration, Result } from "effect"
 
-/** How often an account's idle runtime calls the control plane, in addition to what deliveries cost. */
+/** What determines the calls of an idle runtime, without deliveries. */
 export interface CallRates {
   readonly pulseInterval: Duration.Duration
   /** Each agent's minutes between heartbeats, or its cron expression. */
@@ -9,7 +9,7 @@ export interface CallRates {
 
 const MONTH_MINUTES = 30 * 24 * 60
 const WEEK_MILLIS = 7 * 24 * 60 * 60 * 1_000
-/** The claim of a heartbeat, and its end. */
+/** Claim and completion. */
 const CALLS_PER_HEARTBEAT = 2
 
 /** Heartbeats a month of a cron expression, estimated from its next week; 0 if it cannot be read. */

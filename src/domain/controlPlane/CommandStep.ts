@@ -1,24 +1,24 @@
 import type { RuntimeCommands, VersionChange } from "./RuntimeCommands.ts"
 
-/** What this process is: which boot, and which versions run; `openclaw` is null until the gateway has told. */
+/** This process's boot and versions; `openclaw` is null until the gateway has reported its version. */
 export interface RunningVersions {
   readonly bootId: string
   readonly runtime: string
   readonly openclaw: string | null
 }
 
-/** What the process does about the commands next; the pause is apart, since it holds at once and beside everything. */
+/** The next step of the process for its commands. Pausing is separate, because it applies at once and in parallel. */
 export type CommandStep =
   | { readonly _tag: "Nothing" }
-  /** Drain and end, to be started again. */
+  /** Drain and exit, so that the host starts the process again. */
   | { readonly _tag: "Restart"; readonly id: string }
-  /** Hand the target versions over, then drain and end. */
+  /** Hand the target versions to the host, then drain and exit. */
   | { readonly _tag: "ChangeVersion"; readonly change: VersionChange }
-  /** The versions asked for run already: nothing is done but to say so. */
+  /** The requested versions already run, which only has to be reported. */
   | { readonly _tag: "AlreadyThere"; readonly change: VersionChange }
-  /** What was asked for cannot be carried out. */
+  /** The request cannot be carried out. */
   | { readonly _tag: "Refuse"; readonly change: VersionChange; readonly reason: string }
-  /** A change that an earlier boot began has arrived with this one. */
+  /** The change that an earlier boot started is complete with this one. */
   | { readonly _tag: "Arrived"; readonly change: VersionChange }
 
 const versionForm = /^[0-9A-Za-z][0-9A-Za-z.+-]{0,63}$/
@@ -29,7 +29,7 @@ const bare = (version: string): string => version.replace(/^v(?=\d)/, "")
 const isSame = (target: string | null, running: string | null): boolean =>
   target === null || (running !== null && bare(target) === bare(running))
 
-/** Whether what runs is what the change asks for. */
+/** Whether the running versions are those that the change requests. */
 export const isReached = (change: VersionChange, running: RunningVersions): boolean =>
   isSame(change.runtimeVersion, running.runtime) && isSame(change.openclawVersion, running.openclaw)
 
@@ -41,8 +41,8 @@ export const describeTarget = ({ openclawVersion, runtimeVersion }: VersionChang
   ].join(", ")
 
 /**
- * The next step. One try for each request: a change that a boot has taken is never begun again, however often the host
- * starts the old version; it is only watched for its arrival. A change goes before a restart, which it includes.
+ * The next step. Each request is tried once: a change that a boot has taken is not started again, however often the host
+ * starts the old version; later boots only check whether it is complete. A change precedes a restart, which it includes.
  */
 export const nextStep = (commands: RuntimeCommands, running: RunningVersions): CommandStep => {
   const { restart, underway, upgrade } = commands

@@ -1,7 +1,7 @@
 import { Schema } from "effect"
 import { Recall } from "../delivery/Run.ts"
 
-/** The control plane did not answer, was overloaded, or failed within: the same call may be repeated. Shared. */
+/** The control plane did not answer, was overloaded or had an internal error. The same call may be repeated. Shared. */
 export class ControlPlaneUnavailable extends Schema.TaggedError<ControlPlaneUnavailable>()("ControlPlaneUnavailable", {
   function: Schema.String,
   detail: Schema.String
@@ -28,14 +28,14 @@ export class ProtocolRefused extends Schema.TaggedError<ProtocolRefused>()("Prot
   detail: Schema.String
 }) {}
 
-/** The control plane understood and said no: not_found, invalid, conflict, limit. */
+/** The control plane refused a valid call: not_found, invalid, conflict, limit. */
 export class ControlPlaneRefused extends Schema.TaggedError<ControlPlaneRefused>()("ControlPlaneRefused", {
   function: Schema.String,
   code: Schema.String,
   detail: Schema.String
 }) {}
 
-/** Everything by which a call of the control plane can fail. */
+/** All failures of a call of the control plane. */
 export type ControlPlaneFailure =
   | ControlPlaneUnavailable
   | TokenRefused
@@ -44,6 +44,6 @@ export type ControlPlaneFailure =
   | ProtocolRefused
   | ControlPlaneRefused
 
-/** The failure in words, without its class where it has other words. */
+/** The failure's detail, or its class if it has none. */
 export const describeFailure = (failure: ControlPlaneFailure): string =>
   failure._tag === "LeaseLost" ? failure._tag : failure.detail

@@ -2,7 +2,7 @@ import type { api } from "../../../convex/_generated/api.js"
 
 type Api = (typeof api)["service"]
 
-/** The path of a function that the deployment offers to runtimes; types only, so that nothing of convex/ is loaded. */
+/** The path of a function that the deployment offers to runtimes. Only types are imported, so no code of convex/ is loaded. */
 export type ServicePath = {
   [Module in keyof Api & string]: `service/${Module}:${keyof Api[Module] & string}`
 }[keyof Api & string]
@@ -18,29 +18,27 @@ type PathOfKind<Kind> = {
 export type QueryPath = PathOfKind<"query">
 export type MutationPath = PathOfKind<"mutation">
 
-/** A value that travels: neither side changes it, and an id of a table is a string. */
-type Travelled<A> = A extends string & { readonly __tableName: unknown }
+/** A value as it is sent: read-only, with the ids of tables as strings. */
+type Sent<A> = A extends string & { readonly __tableName: unknown }
   ? string
   : A extends ReadonlyArray<infer Item>
-    ? ReadonlyArray<Travelled<Item>>
+    ? ReadonlyArray<Sent<Item>>
     : A extends object
-      ? { readonly [Key in keyof A]: Travelled<A[Key]> }
+      ? { readonly [Key in keyof A]: Sent<A[Key]> }
       : A
 
 /** The arguments of a function, without the account and the token that every call carries. */
-export type ArgumentsOf<Path extends ServicePath> = Travelled<
-  Omit<ReferenceOf<Path>["_args"], "accountId" | "serviceToken">
->
+export type ArgumentsOf<Path extends ServicePath> = Sent<Omit<ReferenceOf<Path>["_args"], "accountId" | "serviceToken">>
 
 /** The answer of a function. */
-export type AnswerOf<Path extends ServicePath> = Travelled<ReferenceOf<Path>["_returnType"]>
+export type AnswerOf<Path extends ServicePath> = Sent<ReferenceOf<Path>["_returnType"]>
 
-/** The deployment as runtimes see it: each function by its path. */
+/** A deployment's functions by path. */
 export type ServiceFunctions = {
   readonly [Path in ServicePath]: (args: ArgumentsOf<Path>) => AnswerOf<Path>
 }
 
-/** The control plane's functions by what the runtime and its command line use them for; the only list of their paths. */
+/** The control plane's functions by their use in the runtime and the command line; the only list of their paths. */
 export const functions = {
   claim: "service/notifications:claim",
   renew: "service/notifications:renew",
@@ -90,12 +88,12 @@ export const functions = {
   requestResponses: "service/responseRequests:create"
 } as const satisfies Record<string, ServicePath>
 
-/** Functions that the runtime calls and a deployment does not list. */
+/** Functions that the runtime calls and the deployment does not have. */
 export const missingFunctions = (listed: ReadonlyArray<string>): ReadonlyArray<string> =>
   Object.values(functions).filter((path) => path !== functions.serviceFunctions && !listed.includes(path))
 
 /** The path of a function that the runtime calls. */
 export type FunctionPath = (typeof functions)[keyof typeof functions]
 
-/** What each call of a run carries of the runtime's configuration. */
+/** The part of the runtime's configuration that each call of a run carries. */
 export type RunSettings = ArgumentsOf<typeof functions.complete>["settings"]

@@ -1,6 +1,6 @@
 import { Schema } from "effect"
 
-/** The versions that an upgrade or rollback is to bring; null where that part stays as it is. */
+/** The target versions of an upgrade or rollback; null for a part that does not change. */
 export const VersionChange = Schema.Struct({
   id: Schema.String,
   kind: Schema.Literals(["upgrade", "rollback"]),
@@ -10,7 +10,7 @@ export const VersionChange = Schema.Struct({
 })
 export type VersionChange = typeof VersionChange.Type
 
-/** What people asked of this runtime: to pause, to restart, to change its version; `underway` is a change that a boot has taken. */
+/** People's commands for this runtime: pause, restart, change of version. `underway` is a change that a boot has taken. */
 export const RuntimeCommands = Schema.Struct({
   paused: Schema.Boolean,
   restart: Schema.NullOr(Schema.Struct({ id: Schema.String, requestedAt: Schema.Finite })),
@@ -22,7 +22,7 @@ export type RuntimeCommands = typeof RuntimeCommands.Type
 /** The answer of service/runtimes:protocol, and a part of the pulse's. */
 export const ServedProtocols = Schema.Struct({ oldest: Schema.Finite, newest: Schema.Finite })
 
-/** The control plane's answer to the pulse: pending commands and everything that is otherwise pushed. */
+/** The control plane's answer to the pulse: pending commands, and everything that is also pushed. */
 export const PulseAnswer = Schema.Struct({
   commands: RuntimeCommands,
   oldest: Schema.NullOr(Schema.Finite),
@@ -30,7 +30,7 @@ export const PulseAnswer = Schema.Struct({
   rosterRevision: Schema.Finite,
   now: Schema.Finite,
   releasedLeases: Schema.Finite,
-  /** The protocol versions that the deployment serves; one that does not tell serves the first only. */
+  /** The protocol versions that the deployment serves; absent means the first only. */
   protocol: Schema.optionalKey(ServedProtocols)
 })
 export type PulseAnswer = typeof PulseAnswer.Type

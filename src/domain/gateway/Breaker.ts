@@ -1,35 +1,35 @@
 /**
- * Keeps the runtime from hammering a gateway or provider that fails for everybody: opens after five shared failures in
- * a row with no completed round between, lets one probe through after 30 s, and doubles that wait up to 5 min.
- * Times are monotonic milliseconds.
+ * Stops sending turns to a gateway or provider that fails for every agent: opens after five shared failures in a row
+ * without a completed round between them, lets one probe through after 30 s, and doubles that wait up to 5 min. Times
+ * are monotonic milliseconds.
  */
 export type Breaker =
   | { readonly _tag: "Closed"; readonly failures: number }
   | { readonly _tag: "Open"; readonly until: number; readonly waitMillis: number }
-  /** Probes may run: the admissions under which they were claimed. Nothing but their own ends tells what they met. */
+  /** Probes may run. `probes` are the admissions under which they were claimed; only the ends of these count. */
   | {
       readonly _tag: "HalfOpen"
       readonly probes: ReadonlyArray<Admission>
-      /** The next probe may run from this moment; null: at once. */
+      /** The moment from which the next probe may run; null means at once. */
       readonly heldUntil: number | null
       readonly waitMillis: number
     }
 
-/** Which claim let a run begin; null outside of any. */
+/** The number of the claim under which a run started; null outside a claim. */
 export type Admission = number | null
 
 const OPENS_AFTER = 5
 const FIRST_WAIT = 30_000
 const LONGEST_WAIT = 300_000
-/** A probe that takes longer, such as a long turn, holds up the others no more: one more may run. */
+/** After this time another probe may run, because a probe can be a long turn. */
 const PROBE_MILLIS = 60_000
 
 const halfOpen = (waitMillis: number): Breaker => ({ _tag: "HalfOpen", probes: [], heldUntil: null, waitMillis })
 
-/** A breaker that has seen nothing yet. */
+/** The initial state. */
 export const closed: Breaker = { _tag: "Closed", failures: 0 }
 
-/** Time passing turns an open breaker half open, and lets the next probe run. */
+/** The breaker at this time: an open one becomes half open, and a half-open one allows its next probe. */
 export const atTime = (breaker: Breaker, now: number): Breaker => {
   if (breaker._tag === "Open" && now >= breaker.until) return halfOpen(breaker.waitMillis)
   if (breaker._tag === "HalfOpen" && breaker.heldUntil !== null && now >= breaker.heldUntil) {
@@ -38,7 +38,7 @@ export const atTime = (breaker: Breaker, now: number): Breaker => {
   return breaker
 }
 
-/** In how many milliseconds time lets something begin; null if it may now. */
+/** Milliseconds until a run may start; null if it may start now. */
 export const opensIn = (breaker: Breaker, now: number): number | null => {
   switch (breaker._tag) {
     case "Closed":
@@ -50,7 +50,7 @@ export const opensIn = (breaker: Breaker, now: number): number | null => {
   }
 }
 
-/** How many deliveries may be claimed now; `breaker` is taken at the present time. */
+/** How many deliveries may be claimed now; `breaker` must be at the present time. */
 export const allowance = (breaker: Breaker): number => {
   switch (breaker._tag) {
     case "Closed":
@@ -62,26 +62,26 @@ export const allowance = (breaker: Breaker): number => {
   }
 }
 
-/** How many runs of this admission may begin now: of those claimed earlier, as of any others, none but the probe. */
+/** How many runs of this admission may start now. In a half-open breaker only a probe may. */
 export const admitted = (breaker: Breaker, admission: Admission): number =>
   isProbe(breaker, admission) ? 1 : breaker._tag === "HalfOpen" ? 0 : allowance(breaker)
 
 const isProbe = (breaker: Breaker, admission: Admission): boolean =>
   breaker._tag === "HalfOpen" && breaker.probes.includes(admission)
 
-/** After a pause one delivery goes first; what it meets decides for the others. */
+/** After a pause one delivery runs first, as a probe. */
 export const onResumed = (breaker: Breaker): Breaker => (breaker._tag === "Closed" ? halfOpen(FIRST_WAIT / 2) : breaker)
 
-/** The gateway is ready again: one probe may run at once, whatever earlier ones met. */
+/** The gateway is ready again: a probe may run at once, even if earlier ones failed. */
 export const onReady = (breaker: Breaker): Breaker => (breaker._tag === "Closed" ? breaker : halfOpen(FIRST_WAIT / 2))
 
-/** Something is claimed: in a half-open breaker it is a probe. */
+/** A run is claimed. In a half-open breaker it is a probe. */
 export const onClaimed = (breaker: Breaker, admission: Admission, now: number): Breaker =>
   breaker._tag === "HalfOpen" && breaker.heldUntil === null
     ? { ...breaker, probes: [...breaker.probes, admission], heldUntil: now + PROBE_MILLIS }
     : breaker
 
-/** A shared failure. Those of turns begun before the breaker opened change nothing any more. */
+/** A shared failure. Failures of turns that started before the breaker opened are ignored. */
 export const onSharedFailure = (breaker: Breaker, admission: Admission, now: number): Breaker => {
   switch (breaker._tag) {
     case "Closed": {
@@ -100,11 +100,11 @@ export const onSharedFailure = (breaker: Breaker, admission: Admission, now: num
   }
 }
 
-/** A round was completed: gateway and provider work. While half open only a probe's tells that. */
+/** A round was completed, so gateway and provider work. In a half-open breaker only a probe's round counts. */
 export const onCompleted = (breaker: Breaker, admission: Admission): Breaker =>
   breaker._tag === "HalfOpen" && !isProbe(breaker, admission) ? breaker : closed
 
-/** A probe ended without telling anything about the gateway (skipped, interrupted): the next one may run. */
+/** A probe ended without a result (skipped, interrupted): the next one may run. */
 export const onInconclusive = (breaker: Breaker, admission: Admission): Breaker =>
   breaker._tag === "HalfOpen" && isProbe(breaker, admission)
     ? { ...breaker, probes: breaker.probes.filter((probe) => probe !== admission), heldUntil: null }

@@ -1,6 +1,6 @@
 import { sessionKey } from "../shared/SessionKey.ts"
 
-/** The only tool of the canary: a turn that asks an agent for one tool call, to see whether calls reach the runtime. */
+/** The only tool of the canary, a turn with one tool call that tests whether calls reach the runtime. */
 export const CANARY_TOOL = "mission_control_canary"
 
 const TASK = "canary"
@@ -13,12 +13,12 @@ export const canaryRequest = (agentSlug: string, accountId: string) => ({
   agentSlug,
   sessionKey: sessionKey({ slug: agentSlug, accountId, taskId: TASK, generation: 1 }),
   instructions: "This is a check of the installation, not work.",
-  input: `Call the tool ${CANARY_TOOL} once with {"word":"canary"}, and say nothing.`,
+  input: `Call the tool ${CANARY_TOOL} once with {"word":"canary"}, and write nothing.`,
   tools: [
     {
       type: "function" as const,
       name: CANARY_TOOL,
-      description: "Tells the operator that tools work.",
+      description: "Shows the operator that tools work.",
       parameters: {
         type: "object",
         properties: { word: { type: "string" } },
@@ -29,12 +29,12 @@ export const canaryRequest = (agentSlug: string, accountId: string) => ({
   ]
 })
 
-/** How the canary ended: `Silent` is an answer without the call, `Failed` a turn that shows nothing about tools. */
+/** How the canary ended: `Silent` is an answer without the call, `Failed` a turn that proves nothing about tools. */
 export type CanaryOutcome =
   | { readonly _tag: "Called" }
   | { readonly _tag: "Silent"; readonly detail: string }
   | { readonly _tag: "Failed"; readonly detail: string }
 
-/** How to let the agents of a gateway see their tools. */
+/** How to make the tools visible to a gateway's agents. */
 export const TOOL_SEARCH_FIX =
   "set tools.toolSearch to false in the gateway's configuration; the gateway applies it without a restart"

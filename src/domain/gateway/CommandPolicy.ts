@@ -1,15 +1,15 @@
 import { isObject } from "./GatewaySettings.ts"
 import type { JsonObject } from "./GatewaySettings.ts"
 
-/** What the gateway calls its tool for commands, alone and in a group. */
+/** The gateway's names for its tool that runs commands, alone and in a group. */
 const commandNames: ReadonlySet<string> = new Set(["exec", "bash", "group:runtime"])
-/** The gateway's tool profiles that hold no such tool. */
+/** The gateway's tool profiles without such a tool. */
 const limitedProfiles: ReadonlySet<unknown> = new Set(["minimal", "messaging"])
 
 const namesIn = (value: unknown): ReadonlyArray<string> =>
   Array.isArray(value) ? value.filter((each) => typeof each === "string").map((each) => each.trim().toLowerCase()) : []
 
-/** Whether one of these names of tools, groups or patterns may mean commands. */
+/** Whether one of these tools, groups or patterns may include commands. */
 const mayMeanCommands = (names: ReadonlyArray<string>): boolean =>
   names.some((name) => commandNames.has(name) || name.includes("*"))
 
@@ -26,9 +26,9 @@ const policyOf = (owner: unknown) => {
 }
 
 /**
- * Whether the gateway may let the agent run commands, by its configuration. False only where that rules them out: by
- * `deny`, by an `allow` without them, or by a profile without them. What depends on the model or the sandbox is not
- * judged, so that no agent with a shell lacks the rules for it.
+ * Whether the gateway's configuration may let the agent run commands. False only if it excludes them: by `deny`, by an
+ * `allow` without them, or by a profile without them. Restrictions by model or sandbox are ignored, so that every agent
+ * with a shell gets the rules for it.
  */
 export const mayRunCommands = (configuration: JsonObject, slug: string): boolean => {
   const { agents } = configuration

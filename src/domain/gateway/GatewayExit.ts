@@ -1,11 +1,11 @@
-/** What a gateway's end means: started again, or left alone because its settings are wrong until somebody changes them. */
+/** What to do after the gateway's process has ended: restart it, or wait for an operator to correct its configuration. */
 export type GatewayExitVerdict =
   | { readonly _tag: "Restart"; readonly reason: string }
   | { readonly _tag: "ConfigurationFault"; readonly reason: string }
 
-/** With this code the gateway says that it cannot start as it is configured (EX_CONFIG of sysexits.h). */
+/** The exit code of a gateway that cannot start with its configuration (EX_CONFIG of sysexits.h). */
 const CONFIGURATION = 78
-/** The same code also means that another gateway still holds the state folder or the port, which passes. */
+/** The same code also means that another gateway still uses the state folder or the port, which is temporary. */
 const heldByAnother =
   /\bowner\b|\bowned by\b|\bport\b|EADDRINUSE|already (?:running|listening)|another gateway|\block\b/i
 
@@ -15,10 +15,10 @@ const colours = new RegExp(`${String.fromCharCode(27)}\\[[0-9;]*m`, "g")
 
 const timestamp = /^\d{4}-\d\d-\d\dT[\d:.]+(?:Z|[+-]\d\d:\d\d)?\s+/
 const complaints = /invalid|missing|unrecogni[sz]ed|refus|blocked|failed|error|denied|cannot|already|clobbered|must/i
-/** What to do about it comes after what is wrong. */
+/** Advice follows the line that names the problem. */
 const advice = /^(?:Run|If|Set|See|Try|Use|Fix)\b/
 
-/** The gateway's own reason in one line: its last line that complains, with the one that introduces it, otherwise its last one. */
+/** The gateway's reason in one line: the last line with a complaint and the line that introduces it, otherwise the last line. */
 export const reasonOfOutput = (lines: ReadonlyArray<string>): string => {
   const clean = lines
     .map((line) => line.replace(colours, "").replace(timestamp, "").replace(/\s+/g, " ").trim())
@@ -29,7 +29,7 @@ export const reasonOfOutput = (lines: ReadonlyArray<string>): string => {
   return reason.length <= REASON_CHARACTERS ? reason : `${reason.slice(0, REASON_CHARACTERS - 1)}…`
 }
 
-/** Judges how the gateway ended by its exit code, null after a signal, and by its last lines. */
+/** Judges the end of the gateway by its exit code (null after a signal) and its last lines. */
 export const judgeGatewayExit = (exitCode: number | null, lastLines: ReadonlyArray<string>): GatewayExitVerdict => {
   const reason = reasonOfOutput(lastLines)
   if (exitCode === null) return { _tag: "Restart", reason: "it was killed by a signal" }

@@ -1,6 +1,6 @@
 import { Option, Schema } from "effect"
 
-/** A page of a session's history, as `GET /sessions/{key}/history` answers it; of items only model calls matter here. */
+/** A page of a session's history, the answer of `GET /sessions/{key}/history`. Only model calls are of interest. */
 const HistoryJson = Schema.Struct({
   items: Schema.Array(
     Schema.Struct({
@@ -15,8 +15,8 @@ const HistoryJson = Schema.Struct({
 const decodeHistory = Schema.decodeUnknownOption(Schema.fromJsonString(HistoryJson))
 
 /**
- * How many tokens the session's last model call read, its history included; null if the answer does not say. Unlike the
- * usage of a response it is not the sum over the calls of the gateway's own tools.
+ * The input tokens of the session's last model call, including its history; null if the answer does not contain them.
+ * Unlike the usage of a response this is not a sum over the calls of the gateway's own tools.
  */
 export const readHistoryTokens = (body: string): number | null => {
   const history = decodeHistory(body)

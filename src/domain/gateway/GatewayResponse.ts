@@ -2,14 +2,14 @@ import { Option, Schema } from "effect"
 import { noUsage } from "../delivery/Run.ts"
 import type { Usage } from "../delivery/Run.ts"
 
-/** One function call of a response; `callId` is opaque, `arguments` is JSON text as the gateway sent it. */
+/** A function call in a response. `callId` is opaque, `arguments` is the JSON text that the gateway sent. */
 export interface FunctionCall {
   readonly callId: string
   readonly name: string
   readonly arguments: string
 }
 
-/** What one HTTP answer of the gateway means, whatever its version; the two error shapes are told apart here. */
+/** The meaning of an HTTP answer of any version of the gateway. Only here are its two kinds of errors distinguished. */
 export type GatewayAnswer =
   | {
       readonly _tag: "Calls"
@@ -32,9 +32,9 @@ export type GatewayAnswer =
       readonly message: string
       readonly usage: Usage
     }
-  /** A bare `{ error }` or plain text: the gateway's refusal before any run, or a word of a proxy before it. */
+  /** A bare `{ error }` or plain text: the gateway refused before any run, or a proxy answered. */
   | { readonly _tag: "Refused"; readonly status: number; readonly message: string }
-  /** A success of a shape that nobody knows. */
+  /** A success in an unknown format. */
   | { readonly _tag: "Unreadable"; readonly status: number; readonly detail: string }
 
 const ErrorJson = Schema.Struct({
@@ -105,7 +105,7 @@ const text = (value: unknown, otherwise: string): string =>
 const count = (value: unknown): number =>
   typeof value === "number" && Number.isFinite(value) && value > 0 ? Math.floor(value) : 0
 
-/** Sums input and output itself: some versions report the total of one model call only. */
+/** Adds input and output, because the total of some versions covers one model call only. */
 const readUsage = (json: unknown): Usage =>
   Option.match(asUsage(json), {
     onNone: () => noUsage,
@@ -120,7 +120,7 @@ const readUsage = (json: unknown): Usage =>
 const present = <A>(options: ReadonlyArray<Option.Option<A>>): ReadonlyArray<A> =>
   options.flatMap((option) => (Option.isSome(option) ? [option.value] : []))
 
-/** The visible words: `output_text` where it exists, else the final messages, else (none final) the commentary. */
+/** The visible text: `output_text` if it exists, otherwise the final messages, otherwise the commentary. */
 const readText = (response: typeof ResponseJson.Type): string => {
   if (typeof response.output_text === "string" && response.output_text !== "") return response.output_text
   const messages = present((response.output ?? []).map((item) => asMessage(item)))
@@ -152,7 +152,7 @@ const readResponse = (status: number, response: typeof ResponseJson.Type): Gatew
     return { _tag: "Unreadable", status, detail: "a Response object without output" }
   }
   const items = response.output ?? []
-  // A call or message in a form of its own must not pass for silence: the agent did say something.
+  // An unknown item must not count as silence, because the agent did answer.
   const unread = items.find(
     (item) => Option.isSome(asSpokenItem(item)) && Option.isNone(asCall(item)) && Option.isNone(asMessage(item))
   )
@@ -162,7 +162,7 @@ const readResponse = (status: number, response: typeof ResponseJson.Type): Gatew
   const calls = present(items.map((item) => asCall(item)))
   const usage = readUsage(response.usage)
   const id = typeof response.id === "string" && response.id !== "" ? { responseId: response.id } : {}
-  // The presence of a call is the signal: versions before 2026.8.2 answer calls with status "incomplete".
+  // Only the presence of a call counts: versions before 2026.8.2 send calls with status "incomplete".
   if (calls.length > 0) {
     return {
       _tag: "Calls",
@@ -172,13 +172,13 @@ const readResponse = (status: number, response: typeof ResponseJson.Type): Gatew
     }
   }
   const words = readText(response).toWellFormed()
-  // 2026.8.2 says it only in the note that it appends to the text.
+  // 2026.8.2 reports it only by the note that it appends to the text.
   const isTruncated = Option.isSome(asTruncated(response.incomplete_details)) || words.includes(TRUNCATION_NOTE)
-  // JSON can escape half a surrogate pair, which the control plane would refuse to store.
+  // JSON can escape a lone surrogate, which the control plane could not store.
   return { _tag: "Text", text: words, isTruncated, usage, ...id }
 }
 
-/** Reads the body of an answer of `POST /v1/responses`; never fails, whatever the bytes are. */
+/** Reads the body of an answer of `POST /v1/responses`. Never fails, for any bytes. */
 export const readGatewayAnswer = (status: number, body: string): GatewayAnswer => {
   const json = decodeJsonText(body)
   if (Option.isNone(json)) {

@@ -1,18 +1,18 @@
-/** A JSON object, as a configuration file holds it. */
+/** A JSON object, such as a configuration file. */
 export type JsonObject = { readonly [key: string]: unknown }
 
-/** What the gateway's configuration says of one of our agents. */
+/** The settings of one of the account's agents in the gateway's configuration. */
 export interface AgentSettings {
   readonly slug: string
   /** Absolute. */
   readonly workspace: string
   /** The only skills that the agent may use, by name. */
   readonly skills: ReadonlyArray<string>
-  /** Provider and model, e.g. `openai/gpt-5`; null leaves it to the gateway's default. */
+  /** Provider and model, e.g. `openai/gpt-5`; null means the gateway's default. */
   readonly model: string | null
 }
 
-/** What we wrote of an agent; what is absent was not ours to write. */
+/** The settings of an agent that the runtime wrote; it did not write those that are absent. */
 export interface WrittenSettings {
   readonly slug: string
   readonly workspace: string
@@ -20,40 +20,40 @@ export interface WrittenSettings {
   readonly model?: string
 }
 
-/** What is to stand in the configuration, and what of it we wrote earlier. */
+/** The settings to write, and those that the runtime wrote earlier. */
 export interface SettingsWish {
   readonly agents: ReadonlyArray<AgentSettings>
-  /** What we wrote earlier, perhaps several times of an agent; agents that are not wished for any more go. */
+  /** The settings written earlier, possibly several of an agent. Agents that are no longer in `agents` are removed. */
   readonly formerly: ReadonlyArray<WrittenSettings>
-  /** Whether the gateway is to listen on this machine alone where its configuration does not say. */
+  /** Whether the gateway should listen on loopback only, unless its configuration sets an address. */
   readonly bindsLoopback: boolean
-  /** Whether keys wait for which the gateway restarts itself. */
+  /** Whether keys whose change makes the gateway restart are deferred. */
   readonly defersBootOnly: boolean
 }
 
-/** The merged configuration, and what became of its keys. */
+/** The merged configuration, and which keys were changed or not. */
 export interface MergedSettings {
   readonly settings: JsonObject
-  /** Keys that were left for later. */
+  /** Keys whose change was deferred. */
   readonly deferred: ReadonlyArray<string>
-  /** Keys that got another value although the runtime did not write the old one. */
+  /** Keys whose value was replaced although the runtime had not written it. */
   readonly replaced: ReadonlyArray<string>
-  /** Keys of agents that stay as they are because the runtime did not write them. */
+  /** Keys of agents that were kept because the runtime had not written them. */
   readonly kept: ReadonlyArray<string>
-  /** Agents with a workspace that the runtime did not choose: their entries are left alone altogether. */
+  /** Agents with a workspace that the runtime did not choose. Their entries are not changed at all. */
   readonly foreign: ReadonlyArray<{ readonly slug: string; readonly workspace: unknown }>
-  /** What is ours now. */
+  /** The settings that the runtime has now written. */
   readonly written: ReadonlyArray<WrittenSettings>
 }
 
-/** Our part cannot stand in this configuration; the message names the key. */
+/** The runtime's settings do not fit into this configuration; the message names the key. */
 export class SettingsUnusable extends Error {}
 
 /** Whether the value is an object with keys. */
 export const isObject = (value: unknown): value is JsonObject =>
   typeof value === "object" && value !== null && !Array.isArray(value)
 
-/** The object with the value at that path; objects on the way are made, everything beside it stays as and where it is. */
+/** The object with the value at the path. Missing objects are created; other keys keep their values and order. */
 const set = (object: JsonObject, path: ReadonlyArray<string>, value: unknown, above = ""): JsonObject => {
   const [key = "", ...rest] = path
   if (rest.length === 0) return { ...object, [key]: value }
@@ -77,24 +77,24 @@ const without = (object: JsonObject, keys: ReadonlyArray<string>): JsonObject =>
 
 const entriesPath = ["agents", "entries"]
 
-/** What client tools, sessions and our heartbeats need of the gateway; it takes these over without a restart. */
+/** Settings for client tools, sessions and heartbeats, which the gateway applies without a restart. */
 const always: ReadonlyArray<readonly [ReadonlyArray<string>, unknown]> = [
-  // Hidden behind Tool Search our tools would never be called.
+  // Agents would not find the runtime's tools behind Tool Search.
   [["tools", "toolSearch"], false],
   [["tools", "sessions", "visibility"], "self"],
   [["gateway", "http", "endpoints", "responses", "enabled"], true],
-  // Heartbeats are ours; the gateway's own would answer nobody.
+  // The runtime sends heartbeats. Answers to the gateway's heartbeats would be lost.
   [["agents", "defaults", "heartbeat", "every"], "0m"],
-  // The workspaces' first texts are ours too.
+  // The runtime writes the first texts of workspaces too.
   [["agents", "defaults", "skipBootstrap"], true],
-  // A reset session has lost what the agent was told.
+  // A reset session loses its history.
   [["session", "reset", "mode"], "none"]
 ]
 
-/** The gateway treats our sessions as direct messages: a policy for that type overrides `session.reset`. */
+/** The gateway treats the agents' sessions as direct messages, and a policy for that type overrides `session.reset`. */
 const directReset = ["session", "resetByType", "direct"]
 
-/** The setting by which the gateway resets our sessions on its own, with its mode; null if it does not. */
+/** The setting that makes the gateway reset the agents' sessions, with its mode; null if there is none. */
 export const sessionReset = (settings: JsonObject): { readonly key: string; readonly mode: unknown } | null => {
   const base = get(settings, ["session", "reset"])
   const baseMode = isObject(base) ? (base["mode"] ?? "daily") : "none"
@@ -106,7 +106,7 @@ export const sessionReset = (settings: JsonObject): { readonly key: string; read
 
 const isEqual = (left: unknown, right: unknown): boolean => JSON.stringify(left) === JSON.stringify(right)
 
-/** Whether the entry's value is one that we wrote. */
+/** Whether the runtime wrote the entry's value. */
 const isOurs = (
   formerly: ReadonlyArray<WrittenSettings>,
   slug: string,
@@ -115,8 +115,8 @@ const isOurs = (
 ): boolean => formerly.some((former) => former.slug === slug && isEqual(former[key], value))
 
 /**
- * The settings with an agent's entry. A value that the runtime did not write gives way to the control plane's, and stays
- * where the control plane has none: no skill, no model.
+ * The settings with an agent's entry. The control plane's value replaces one that the runtime did not write; without a
+ * skill or model in the control plane, such a value stays.
  */
 const withAgent = (settings: JsonObject, agent: AgentSettings, formerly: ReadonlyArray<WrittenSettings>) => {
   const { slug, workspace } = agent
@@ -160,8 +160,8 @@ const withoutAgent = (
 }
 
 /**
- * The configuration with our part in it and every other key as it was; throws SettingsUnusable where an object of ours
- * cannot stand. Merging again changes nothing.
+ * Merges the runtime's settings into the configuration and keeps all other keys. Throws SettingsUnusable if a value is
+ * in the place of an object. Merging again changes nothing.
  */
 export const mergeGatewaySettings = (existing: JsonObject, wish: SettingsWish): MergedSettings => {
   if (get(existing, ["agents", "list"]) !== undefined) {

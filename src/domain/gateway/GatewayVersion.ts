@@ -1,11 +1,11 @@
-/** A release of OpenClaw: year, month and number of its version. */
+/** A release of OpenClaw: the year, month and number of its version. */
 export interface GatewayVersion {
   readonly year: number
   readonly month: number
   readonly release: number
 }
 
-/** What a version means for the runtime; `message` says what differs and what to do, null when nothing does. */
+/** What a version means for the runtime. `message` says what differs and what to do; null if nothing differs. */
 export type VersionVerdict =
   | { readonly _tag: "Supported"; readonly message: null }
   | { readonly _tag: "Newer" | "Older" | "Unknown"; readonly message: string }
@@ -14,12 +14,12 @@ export type VersionVerdict =
 const OLDEST_USABLE: GatewayVersion = { year: 2026, month: 5, release: 28 }
 const OLDEST_TESTED: GatewayVersion = { year: 2026, month: 8, release: 2 }
 const NEWEST_TESTED: GatewayVersion = { year: 2026, month: 9, release: 6 }
-/** Releases before this one have security advisories of their own. */
+/** Releases before this one have security advisories. */
 const ADVISORIES_BELOW: GatewayVersion = { year: 2026, month: 4, release: 20 }
 
 const form = /(?:^|[^\d.])(\d{4})\.(\d{1,2})\.(\d{1,4})(?![\d.])/
 
-/** The version in what `openclaw --version` prints or `/startupz` answers; null when there is none. */
+/** The version in the output of `openclaw --version` or the answer of `/startupz`; null if there is none. */
 export const parseGatewayVersion = (text: string): GatewayVersion | null => {
   const [, year, month, release] = form.exec(text) ?? []
   return year === undefined ? null : { year: Number(year), month: Number(month), release: Number(release) }
@@ -28,7 +28,7 @@ export const parseGatewayVersion = (text: string): GatewayVersion | null => {
 /** The version as OpenClaw writes it. */
 export const showGatewayVersion = ({ month, release, year }: GatewayVersion): string => `${year}.${month}.${release}`
 
-/** Below, at or above zero as the first is older than, equal to or newer than the second. */
+/** Negative, zero or positive if the first is older than, equal to or newer than the second. */
 export const compareGatewayVersions = (a: GatewayVersion, b: GatewayVersion): number =>
   a.year - b.year || a.month - b.month || a.release - b.release
 
@@ -36,7 +36,7 @@ const isBelow = (a: GatewayVersion, b: GatewayVersion): boolean => compareGatewa
 
 const tested = `${showGatewayVersion(OLDEST_TESTED)} to ${showGatewayVersion(NEWEST_TESTED)}`
 
-/** Whether the runtime works with the gateway of this version, which is null when the gateway does not tell. */
+/** Whether the runtime works with this version of the gateway; null is a version that the gateway does not report. */
 export const judgeGatewayVersion = (version: GatewayVersion | null): VersionVerdict => {
   if (version === null) {
     return {

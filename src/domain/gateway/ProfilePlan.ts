@@ -4,7 +4,7 @@ import type { AgentSettings, JsonObject } from "./GatewaySettings.ts"
 import { skillText } from "./SkillText.ts"
 import { isWorkspaceSlug } from "./WorkspaceSlug.ts"
 
-/** An agent's texts, model and enabled skills, as service/agents:profiles answers them. */
+/** An agent's texts, model and enabled skills, in the answer of service/agents:profiles. */
 export const Profile = Schema.Struct({
   id: Schema.String,
   slug: Schema.String,
@@ -18,7 +18,7 @@ export const Profile = Schema.Struct({
 })
 export type Profile = typeof Profile.Type
 
-/** What all workspaces are made of: each agent's profile, each skill once. */
+/** The contents of all workspaces: each agent's profile, and each skill once. */
 export const Profiles = Schema.Struct({
   revision: Schema.Finite,
   agents: Schema.Array(Profile),
@@ -37,30 +37,30 @@ export type Profiles = typeof Profiles.Type
 export interface SharedTexts {
   readonly agentsMd: string
   readonly heartbeatMd: string
-  /** The program by which agents make their worktrees. */
+  /** The script with which agents create worktrees. */
   readonly worktreeScript: string
-  /** The tools that agents may be offered, as a list. */
+  /** The list of tools that agents may have. */
   readonly tools: string
 }
 
-/** A file to stand in a workspace; the path's segments begin with the agent's slug. */
+/** A file of a workspace. The first segment of the path is the agent's slug. */
 export interface PlannedFile {
   readonly path: ReadonlyArray<string>
   readonly content: string
   /**
-   * What it may replace: `made` is written if it is missing and never touched again, because it is the agent's; `default`
-   * replaces what the runtime wrote, because the control plane has no text for it; `given` replaces everything.
+   * What it may replace. `made` is written only if it is missing, because it belongs to the agent. `default`, for which
+   * the control plane has no text, replaces only files that the runtime wrote. `given` replaces everything.
    */
   readonly kind: "made" | "default" | "given"
 }
 
-/** An agent as the gateway shall know it, but for its workspace. */
+/** The settings of an agent for the gateway, without its workspace. */
 export interface PlannedAgent extends Omit<AgentSettings, "workspace"> {
-  /** Of two agents with one slug, one after the other, each has its own. */
+  /** The agent's id. A later agent with the same slug has another one. */
   readonly id: string
 }
 
-/** What the workspaces and the gateway's agents shall be; `problems` say what was left out and why. */
+/** The planned workspaces and the gateway's agents; `problems` say what was left out and why. */
 export interface ProfilePlan {
   readonly files: ReadonlyArray<PlannedFile>
   readonly folders: ReadonlyArray<ReadonlyArray<string>>
@@ -68,7 +68,7 @@ export interface ProfilePlan {
   readonly problems: ReadonlyArray<string>
 }
 
-/** Files of ours directly in a workspace; no other name there is ever written or removed. */
+/** The files that the runtime writes directly in a workspace. It never writes or removes another one there. */
 export const workspaceFiles: ReadonlyArray<string> = [
   "SOUL.md",
   "USER.md",
@@ -80,10 +80,10 @@ export const workspaceFiles: ReadonlyArray<string> = [
   "MEMORY.md"
 ]
 
-/** Folders of a workspace that are the agent's own. */
+/** Folders of a workspace that belong to the agent. */
 export const agentFolders: ReadonlyArray<string> = ["memory", "deliverables"]
 
-/** Whether a path may be one of ours: a file of a workspace, or a skill's text in it. */
+/** Whether the runtime may write the path: a file of a workspace, or a skill's text in it. */
 export const isWorkspacePath = (path: ReadonlyArray<string>): boolean => {
   const [slug = "", first = "", skill = "", file] = path
   if (!isWorkspaceSlug(slug)) return false
@@ -95,16 +95,16 @@ const ended = (text: string): string => `${text.trim()}\n`
 const oneLine = (text: string): string => text.replace(/[\s\p{Cc}]+/gu, " ").trim()
 const shown = (slug: string): string => JSON.stringify(slug.length > 40 ? `${slug.slice(0, 40)}...` : slug)
 
-/** Parts of AGENTS.md between these lines concern agents that can run commands. */
+/** The part of AGENTS.md for agents that can run commands. */
 const commandPart = /^<!-- with commands -->\n+([\s\S]*?)^<!-- end -->\n*/gm
 
-/** AGENTS.md for an agent: it is a part of each of its requests, so what the agent cannot do is left out. */
+/** AGENTS.md for an agent. It is a part of each request, so the part about commands is left out for agents that cannot run any. */
 export const agentsMdFor = (text: string, canRunCommands: boolean): string =>
   text.replace(commandPart, (_, part: string) => (canRunCommands ? part : ""))
 
 /**
- * Plans every workspace; a slug that could not safely name a folder is left out with a problem, the others are planned.
- * The gateway's configuration says which agents can run commands.
+ * Plans every workspace. An agent or skill whose slug cannot safely name a folder is left out, with a problem. The
+ * gateway's configuration determines which agents can run commands.
  */
 export const planProfiles = (profiles: Profiles, texts: SharedTexts, gateway: JsonObject = {}): ProfilePlan => {
   const problems: Array<string> = []

@@ -1,4 +1,4 @@
-/** A skill as the control plane has it. */
+/** A skill of the control plane. */
 export interface Skill {
   readonly slug: string
   readonly name: string
@@ -6,14 +6,14 @@ export interface Skill {
   readonly content: string
 }
 
-/** A text as a double-quoted YAML scalar on one line; JSON is YAML, but for line breaks that only YAML knows. */
+/** The text as a double-quoted YAML scalar on one line. JSON is valid YAML, except for line breaks that only YAML has. */
 const quoted = (text: string): string => JSON.stringify(text.replace(/[\s\p{Cc}\u2028\u2029]+/gu, " ").trim())
 
 const frontmatter = /^\uFEFF?---[ \t]*\r?\n[\s\S]*?\r?\n---[ \t]*(?:\r?\n|$)/
 
 /**
  * The text of a skill's SKILL.md: frontmatter with name and description, which the gateway shows to the agent, then the
- * content. The name is the slug, since the allowlist goes by it; frontmatter in the content gives way to ours.
+ * content. The name is the slug, because the allowlist contains slugs. Frontmatter in the content is removed.
  */
 export const skillText = ({ content, description, name, slug }: Skill): string =>
   [

@@ -2,16 +2,16 @@ import { Schema } from "effect"
 import { AgentRef, EarlierTrace, Flags, TaskView } from "../delivery/DeliveryContext.ts"
 import type { SpentUsage } from "../delivery/Run.ts"
 
-/** A task as a heartbeat looks at it; times are the control plane's epoch milliseconds. */
+/** A task in a heartbeat's context; times are the control plane's epoch milliseconds. */
 export const HeartbeatTask = Schema.Struct({
   task: TaskView,
   lastMessageAt: Schema.NullOr(Schema.Finite),
-  /** When an assignee last wrote or did something there. */
+  /** When an assignee last wrote in it or changed it. */
   lastAssigneeAt: Schema.NullOr(Schema.Finite)
 })
 export type HeartbeatTask = typeof HeartbeatTask.Type
 
-/** Everything a heartbeat's turn needs to know, built by the claim. */
+/** All data for a heartbeat's turn, built by the claim. */
 export const HeartbeatContext = Schema.Struct({
   heartbeat: Schema.Struct({
     id: Schema.String,
@@ -32,7 +32,7 @@ export const HeartbeatContext = Schema.Struct({
   generation: Schema.Finite,
   fenceMark: Schema.String,
   stoppedRuns: Schema.Array(Schema.String),
-  /** Own tasks, in progress first and newest first; for the orchestrator all under way, by status, stalest first. */
+  /** The agent's tasks, in progress first and newest first; for the orchestrator all open tasks, by status, the longest unchanged first. */
   tasks: Schema.Array(HeartbeatTask),
   orchestrator: Schema.NullOr(AgentRef),
   primaryPerson: Schema.NullOr(Schema.Struct({ name: Schema.String })),
@@ -43,21 +43,21 @@ export const HeartbeatContext = Schema.Struct({
     effects: Schema.Array(Schema.Struct({ tool: Schema.String, summary: Schema.String, at: Schema.Finite })),
     trace: Schema.optionalKey(EarlierTrace)
   }),
-  /** The digest of what the agent would see equals that of its last finished heartbeat. */
+  /** The agent would see the same as in its last finished heartbeat, by a digest. */
   isUnchanged: Schema.Boolean
 })
 export type HeartbeatContext = typeof HeartbeatContext.Type
 
-/** What a finished heartbeat says of its agent. */
+/** What a finished heartbeat reports of its agent. */
 export interface HeartbeatReport {
   readonly status: string
   readonly currentTaskId: string | null
-  /** What it says in a task's thread; `truncated` when the model's limit cut it. */
+  /** Its message for a task's thread; `truncated` if the model's output limit cut it off. */
   readonly message?: { readonly taskId: string; readonly content: string; readonly truncated?: boolean }
   readonly usage?: SpentUsage
 }
 
-/** When the next heartbeat is due after one was finished. */
+/** When the agent's next heartbeat is due, after one has finished. */
 export const FinishedHeartbeat = Schema.Struct({
   dueAt: Schema.Finite,
   messageId: Schema.NullOr(Schema.String),

@@ -1,13 +1,13 @@
 import type { HeartbeatContext, HeartbeatTask } from "./Heartbeat.ts"
 
-/** At most this many in one heartbeat, so that a bad day does not become a flood. */
+/** Maximum number of follow-ups in one heartbeat. */
 const FOLLOW_UPS = 3
-/** Of these, so many are kept for blocked tasks, which wait long and would otherwise take all or none. */
+/** The part of these that is reserved for blocked tasks, so that they get neither all of them nor none. */
 const BLOCKED_FOLLOW_UPS = 1
 const SILENT_MILLIS = 15 * 60_000
 const SILENT_WHEN_BLOCKED_MILLIS = 24 * 60 * 60_000
 
-/** Since when the task waits; epoch milliseconds. A review waits for anyone, other tasks wait for their assignees. */
+/** Since when the task has been waiting, in epoch milliseconds. A review waits for anyone, other tasks for their assignees. */
 const waitsSince = ({ lastAssigneeAt, lastMessageAt, task }: HeartbeatTask): number =>
   task.status === "review" ? Math.max(task.updatedAt, lastMessageAt ?? 0) : (lastAssigneeAt ?? task.updatedAt)
 
@@ -27,20 +27,20 @@ const isOverdue = (row: HeartbeatTask, now: number): boolean => {
   }
 }
 
-/** Multiples of it, without their whole part, spread evenly over 0 to 1 whatever the distance of two heartbeats. */
+/** The fractions of its multiples are spread evenly over 0 to 1, for any interval between heartbeats. */
 const GOLDEN_RATIO = 0.618_033_988_749_895
 
-/** The rows from another place in each heartbeat, so that all have their turn. */
+/** The tasks starting at a different position in each heartbeat, so that each one comes first at some time. */
 const rotated = (rows: ReadonlyArray<HeartbeatTask>, dueAt: number): ReadonlyArray<HeartbeatTask> => {
   const start = Math.floor((((dueAt / 60_000) * GOLDEN_RATIO) % 1) * rows.length)
   return [...rows.slice(start), ...rows.slice(0, start)]
 }
 
 /**
- * The tasks that the orchestrator should follow up on in this heartbeat, three at most: those whose assignees are silent
- * for 15 minutes (a day when blocked), and reviews in which nothing happened for 15 minutes. At most one is blocked unless
- * fewer than two others are due. If more are due, they take turns. In the order of the context, which is by status. No
- * other agent follows up. `now` is the control plane's epoch milliseconds.
+ * The tasks that the orchestrator should follow up on in this heartbeat, three at most: those whose assignees have been silent
+ * for 15 minutes (a day if blocked), and reviews without activity for 15 minutes. At most one is blocked unless
+ * fewer than two others are due. If more are due, they alternate. In the order of the context, which is by status. Only
+ * the orchestrator follows up. `now` is the control plane's epoch milliseconds.
  */
 export const followUpsOf = (context: HeartbeatContext, now: number): ReadonlyArray<HeartbeatTask> => {
   if (!context.agent.isOrchestrator) return []

@@ -45,7 +45,7 @@ const judgeEnd = (run: HeartbeatRun, followUps: ReadonlyArray<HeartbeatTask>, en
       const focus = focusTaskOf(reply.text, [...followUps, ...tasks])
       if (focus === null) {
         return completed(run, hasActed ? "acted" : "ok", {
-          remark: "the heartbeat's text belongs to no task: not posted"
+          remark: "the heartbeat's text names no task and is not posted"
         })
       }
       return completed(run, "posted", {
@@ -61,7 +61,7 @@ const judgeEnd = (run: HeartbeatRun, followUps: ReadonlyArray<HeartbeatTask>, en
 
 const judgeFailure = (run: HeartbeatRun, failure: FailedTurn): Judgement => {
   const { class: kind, error, isSilence, minimumMillis } = failure
-  // No answer is owed to a heartbeat: one second try if the gateway does not say what happened.
+  // A heartbeat owes no answer, so it gets a second attempt only if the gateway does not say what happened.
   if (isSilence && kind !== "TurnAmbiguous") return completed(run, "silent")
   return isSilence && run.failures > 0
     ? { ...completed(run, "silent"), error: `${kind}: ${error}` }
@@ -69,9 +69,9 @@ const judgeFailure = (run: HeartbeatRun, failure: FailedTurn): Judgement => {
 }
 
 /**
- * Whether the agent has nothing to look at: no open task and no briefing, or nothing new. The first heartbeat
- * of an agent and of each day (UTC), those by a cron expression and those with a due follow-up always count as work: time
- * alone makes a follow-up due, which `isUnchanged` does not show.
+ * Whether the agent has nothing to do: no open task and no briefing, or no changes. The first heartbeat of an agent and
+ * of each day (UTC), those by a cron expression and those with a due follow-up always count as work. A follow-up becomes
+ * due by the passing of time, which `isUnchanged` does not show.
  */
 const isIdle = (
   { context: { briefing, heartbeat, isUnchanged, tasks } }: HeartbeatRun,
@@ -84,7 +84,7 @@ const isIdle = (
   return isUnchanged || (tasks.length === 0 && (briefing ?? "").trim() === "")
 }
 
-/** What a heartbeat needs: a turn, or none if its agent has nothing to look at; `now` is the control plane's. */
+/** Plans a heartbeat: a turn, or none if its agent has nothing to do. `now` is the control plane's time. */
 export const planHeartbeat = (
   run: HeartbeatRun,
   { now, skipsIdle }: { readonly now: number; readonly skipsIdle: boolean }

@@ -6,12 +6,12 @@ import { cut, oneLine } from "../text/Text.ts"
 import type { HeartbeatContext, HeartbeatTask } from "./Heartbeat.ts"
 import { HEARTBEAT_OK } from "./HeartbeatReply.ts"
 
-/** What the text of a heartbeat's turn needs in addition to its context. */
+/** Options for the text of a heartbeat's turn, in addition to its context. */
 export interface HeartbeatPromptOptions extends TurnPromptOptions {
   readonly attempt: number
-  /** The tasks whose assignees or reviewers are to be asked; only in an orchestrator's heartbeat. */
+  /** The tasks whose assignees or reviewers the agent should ask; only for the orchestrator. */
   readonly followUps: ReadonlyArray<HeartbeatTask>
-  /** The control plane's epoch milliseconds, to say since when an assignee has been silent. */
+  /** The control plane's epoch milliseconds, to state since when an assignee has been silent. */
   readonly now: number
 }
 
@@ -72,7 +72,7 @@ const inputOf = (context: HeartbeatContext, options: HeartbeatPromptOptions): st
   ].join("\n")
 }
 
-/** The text of a heartbeat's turn, from the context of its claim; pure, so that a dry run shows exactly what is sent. */
+/** The prompt of a heartbeat's turn. Pure, so that a dry run shows exactly what is sent. */
 export const formatHeartbeatMessage = (context: HeartbeatContext, options: HeartbeatPromptOptions): Prompt => {
   const { fenceMark } = context
   const clean = { ...withoutFenceMark(fenceMark, context), fenceMark }

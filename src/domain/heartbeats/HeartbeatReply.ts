@@ -2,30 +2,30 @@ import { withoutToken } from "../delivery/EndToken.ts"
 import type { SpokenText } from "../delivery/Silence.ts"
 import type { HeartbeatTask } from "./Heartbeat.ts"
 
-/** What an agent answers when its heartbeat found nothing to do. */
+/** An agent's answer to a heartbeat in which there is nothing to do. */
 export const HEARTBEAT_OK = "HEARTBEAT_OK"
 
-/** What some agents write while they read their workspace, before the token. */
+/** A line that some agents write before the token while they read their workspace. */
 const LOADING_LINE = /^loading context for heartbeat[.…]*$/i
 
-/** What the text of a heartbeat's turn means. */
+/** The meaning of the final text of a heartbeat's turn. */
 export type HeartbeatReply =
   /** Nothing to do; `isStray` if there was a short remark next to the token, which is not posted. */
   | { readonly _tag: "Ok"; readonly isStray: boolean }
-  /** Nothing that could be posted: no words, or words that stand for none. */
+  /** Nothing to post: no text, or a placeholder. */
   | { readonly _tag: "Silent"; readonly reason: string }
   | { readonly _tag: "Text"; readonly text: string }
 
-/** The token as the first or last word of a text, with whatever markup around it. */
+/** The token as the first or last word of a text, with any markup around it. */
 const AT_AN_END =
   /^[^\p{L}\p{N}]*HEARTBEAT\\?_OK(?![\p{L}\p{N}_])[*_`~.,:;!]*|(?<![\p{L}\p{N}_])HEARTBEAT\\?_OK[^\p{L}\p{N}]*$/giu
 
-/** A remark next to the token that is no longer than this is not posted: the gateway's own limit for its heartbeats. */
+/** A remark next to the token of at most this length is not posted. The gateway uses the same limit for its heartbeats. */
 const REMARK_CHARACTERS = 300
 
 const MENTION = /(?<![\w@.])@[a-z0-9]/i
 
-/** Reads the end of a heartbeat's turn. */
+/** Reads the final text of a heartbeat's turn. */
 export const readHeartbeatReply = (spoken: SpokenText): HeartbeatReply => {
   switch (spoken._tag) {
     case "Silent":
@@ -46,7 +46,7 @@ export const readHeartbeatReply = (spoken: SpokenText): HeartbeatReply => {
 
 const ID_CHARACTER = /[A-Za-z0-9_-]/
 
-/** Where the id stands in the text as a word of its own; -1 when it does not. */
+/** The position of the id as a separate word in the text; -1 if there is none. */
 const positionOf = (text: string, id: string): number => {
   for (let at = text.indexOf(id); at >= 0; at = text.indexOf(id, at + 1)) {
     const before = text[at - 1] ?? " "
@@ -57,8 +57,8 @@ const positionOf = (text: string, id: string): number => {
 }
 
 /**
- * The task in whose thread a heartbeat's text belongs: the first one that the text names by id, provided it was offered,
- * otherwise the first that was. Null when none was.
+ * The task in whose thread a heartbeat's text is posted: the first offered task whose id the text contains, otherwise the
+ * first offered one; null if there is none.
  */
 export const focusTaskOf = (text: string, offered: ReadonlyArray<HeartbeatTask>): HeartbeatTask | null => {
   const named = offered

@@ -5,12 +5,11 @@ export const SESSION_KEY_HEADER = "x-openclaw-session-key"
 export const CAPABILITY_HEADER = "x-mission-control-capability"
 
 /**
- * How a capability begins, so that it is known by its shape wherever it turns up: a list of those that live would have
- * to be searched for in every text.
+ * The prefix by which the redactor recognises a capability in any text, without searching for each valid one.
  */
 export const CAPABILITY_PREFIX = "mc_run_"
 
-/** What a capability stands for: one attempt of one run of one agent. */
+/** What a capability is valid for: one attempt of one run of one agent. */
 export interface CapabilityClaims {
   /** The notification's id or the heartbeat's. */
   readonly runId: string
@@ -19,6 +18,6 @@ export interface CapabilityClaims {
   readonly epoch: number
 }
 
-/** The claims as the one text that is signed; JSON, so that no id can run into its neighbour. */
+/** The text that is signed: JSON, so that the values cannot run together. */
 export const capabilityText = ({ agentId, epoch, runId, taskId }: CapabilityClaims): string =>
   JSON.stringify([runId, agentId, taskId, epoch])

@@ -1,14 +1,14 @@
 import { isListed } from "../settings/AddressList.ts"
 import type { AddressList } from "../settings/AddressList.ts"
 
-/** Whom this process serves beside probes: from which addresses, and under which names. */
+/** Who may call the endpoints other than probes: from which addresses, and under which host names. */
 export interface PeerRules {
   readonly allow: AddressList
-  /** Host names without a port; a port may be mapped on the way. */
+  /** Host names without a port, because a proxy may map the port. */
   readonly hosts: ReadonlySet<string>
 }
 
-/** What a request says of its sender. */
+/** What a request reveals about its sender. */
 export interface Peer {
   readonly remoteAddress: string | undefined
   readonly host: string | undefined
@@ -21,17 +21,17 @@ const nameOf = (host: string): string | null => {
   return new URL(`http://${host}/`).hostname.replace(/^\[|\]$/g, "").replace(/\.$/, "")
 }
 
-/** A wildcard is no name: who listens everywhere is reached as this machine, or by the address the gateway was told. */
+/** A wildcard address is not a host name: such a process is reached as this machine or at TASK_STATUS_BASE_URL. */
 const WILDCARDS = new Set(["0.0.0.0", "::", ""])
 
-/** The names of this process: this machine's own, where it listens, and the one by which the gateway reaches it. */
+/** The host names of this process: this machine's, the one it listens on, and the one at which the gateway reaches it. */
 export const hostsOf = (listensOn: string, baseUrl: string): ReadonlySet<string> => {
   const told = [listensOn.includes(":") ? `[${listensOn.replace(/^\[|\]$/g, "")}]` : listensOn, new URL(baseUrl).host]
   const names = told.flatMap((host) => nameOf(host) ?? []).filter((name) => !WILDCARDS.has(name))
   return new Set(["localhost", "127.0.0.1", "::1", ...names])
 }
 
-/** Most requests name the host as it stands here; only others are worth a URL's parsing. */
+/** Most requests have the host in this form, which saves parsing a URL. */
 const isNamed = (hosts: ReadonlySet<string>, host: string): boolean => {
   if (hosts.has(host.replace(/:\d{1,5}$/, ""))) return true
   const name = nameOf(host)
@@ -39,8 +39,8 @@ const isNamed = (hosts: ReadonlySet<string>, host: string): boolean => {
 }
 
 /**
- * Why a request is refused before anything of it is read, or null. A browser sends an Origin, or reaches a name that
- * somebody else's DNS points here: agents do neither.
+ * Why a request is refused before its body is read, or null. A web page would send an Origin header or use a foreign
+ * host name that resolves to this address. Agents do neither.
  */
 export const peerProblem = ({ allow, hosts }: PeerRules, peer: Peer): string | null => {
   if (!isListed(allow, peer.remoteAddress))

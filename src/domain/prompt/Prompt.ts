@@ -13,26 +13,26 @@ import { cut, oneLine } from "../text/Text.ts"
 import { fenced, withoutFenceMark } from "./FenceMark.ts"
 import { instructionsFor, turnRules } from "./Instructions.ts"
 
-/** The two texts of a turn: `instructions` hold only our words, `input` holds everybody else's inside fences. */
+/** The two texts of a turn: `instructions` with the runtime's text only, `input` with other people's text inside fences. */
 export interface Prompt {
   readonly instructions: string
   readonly input: string
 }
 
-/** What the text of every turn needs in addition to its context. */
+/** Options for the text of any turn, in addition to its context. */
 export interface TurnPromptOptions {
   /** With function tools off: how to call the same tools over HTTP. */
   readonly httpTools?: string
 }
 
-/** What the text of a notification's turn needs in addition to its context. */
+/** Options for the text of a notification's turn, in addition to its context. */
 export interface PromptOptions extends TurnPromptOptions {
   /** The events that the policy accepted, oldest first. */
   readonly accepted: ReadonlyArray<NotificationEvent>
   readonly attempt: number
 }
 
-/** Budgets in characters, from the contract. */
+/** Limits in characters and numbers, from the contract. */
 const LIMITS = {
   requestTotal: 75_000,
   requestLeast: 1_500,
@@ -50,7 +50,7 @@ interface Earlier {
   readonly lastError?: DeliveryContext["earlier"]["lastError"]
 }
 
-/** A part of our own words under its title; nothing if it is empty. */
+/** A titled part of the runtime's own text; nothing if it is empty. */
 export const section = (title: string, body: string): ReadonlyArray<string> =>
   body === "" ? [] : ["", `${title}:`, body]
 
@@ -112,14 +112,14 @@ const requestOf = (accepted: ReadonlyArray<NotificationEvent>): string => {
     .join("\n\n")
 }
 
-/** What a delta always says of a task. */
+/** The fields of a task that every delta contains. */
 const headOf = (task: TaskView): ReadonlyArray<string> => [
   `task id: ${task.id}`,
   `title: ${oneLine(task.title, 300)}`,
   `status: ${task.status}${task.blockedReason === null ? "" : ` (${oneLine(task.blockedReason, 500)})`}`
 ]
 
-/** A task as agents read it, its description cut. */
+/** A task as agents read it, with its description cut. */
 export const describeTask = (task: TaskView): string =>
   [
     ...headOf(task),
@@ -131,7 +131,7 @@ export const describeTask = (task: TaskView): string =>
     cut(task.description, LIMITS.description)
   ].join("\n")
 
-/** The agent's own reply is in its session already; it stands for its place among the messages. */
+/** In a delta the agent's own reply is only a placeholder, because the text is already in its session. */
 const describeMessage = ({ agent, delta }: DeliveryContext, { author, content, kind }: MessageView): string =>
   delta !== null && kind === "reply" && author.id === agent.id
     ? `${nameOf(author)}, you: (your answer, see above)`
@@ -160,7 +160,7 @@ const agentsOf = ({ mentionableAgents }: DeliveryContext): string =>
 const describeOpenTask = (task: NonNullable<DeliveryContext["taskOverview"]>[number]): string =>
   `${task.id} ${task.status} ${oneLine(task.title, 200)} (${task.assigneeSlugs.map((slug) => `@${slug}`).join(", ") || "no assignee"})`
 
-/** What is known of earlier attempts; their effects are in agents' words, so they go inside a fence. */
+/** The earlier attempts of a turn. Their effects are in agents' words, so they go inside a fence. */
 export const earlierAttempts = (
   { attempts, effects, lastError = null }: Earlier,
   fenceMark: string
@@ -181,7 +181,7 @@ export const earlierAttempts = (
   )
 }
 
-/** How the text names the one that it builds on, and what to do where the gateway's history has lost that. */
+/** Names the full text that this text builds on, and says what to do if the gateway's history has lost it. */
 const baseOf = ({ delta, task, textNumber }: DeliveryContext): string =>
   delta === null
     ? `This is full text ${textNumber}: it contains everything that you need.`
@@ -195,7 +195,7 @@ const partNames: Readonly<Record<PromptPart, string>> = {
   tasks: "the open tasks"
 }
 
-/** What a reader could miss in a delta. */
+/** The parts that a delta leaves out because they have not changed. */
 const unchangedLine = ({ delta, task }: DeliveryContext): ReadonlyArray<string> => {
   const names = (delta?.unchanged ?? [])
     .filter((part) => task?.isOrchestratorChat === true || (part !== "briefing" && part !== "tasks"))
@@ -203,7 +203,7 @@ const unchangedLine = ({ delta, task }: DeliveryContext): ReadonlyArray<string> 
   return names.length === 0 ? [] : ["", `Unchanged since your last turn on this task: ${names.join("; ")}.`]
 }
 
-/** The gateway puts the text of a turn that was aborted before the next one. */
+/** Names stopped runs, because the gateway puts the text of an aborted turn before the next one. */
 export const stoppedNotice = (stoppedRuns: ReadonlyArray<string>): ReadonlyArray<string> =>
   stoppedRuns.length === 0
     ? []
@@ -213,7 +213,7 @@ const inputOf = (context: DeliveryContext, options: PromptOptions): string => {
   const { accepted } = options
   const { delta, task } = context
   const isShown = (part: PromptPart): boolean => delta?.unchanged.includes(part) !== true
-  /** A part that may be empty; where a delta shows that it became empty, words say so. */
+  /** A part that may be empty. A delta says so if it has become empty. */
   const changing = (part: PromptPart, body: string): string =>
     isShown(part) ? (body === "" && delta !== null ? "(none now)" : body) : ""
   const block = (label: string, body: string): ReadonlyArray<string> =>
@@ -246,7 +246,7 @@ const inputOf = (context: DeliveryContext, options: PromptOptions): string => {
   ].join("\n")
 }
 
-/** The text of one turn, from the context of its delivery; pure, so that a dry run shows exactly what is sent. */
+/** The prompt of a delivery's turn. Pure, so that a dry run shows exactly what is sent. */
 export const formatNotificationMessage = (context: DeliveryContext, options: PromptOptions): Prompt => {
   const { fenceMark } = context
   const clean = { ...withoutFenceMark(fenceMark, context), fenceMark }

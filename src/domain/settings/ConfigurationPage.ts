@@ -1,11 +1,13 @@
-import { allVariables, ruleOf, usualOf, variableGroups } from "./Variables.ts"
-import type { Variable, VariableName } from "./Variables.ts"
+import { variableGroups } from "./VariableKinds.ts"
+import type { Variable } from "./VariableKinds.ts"
+import { allVariables, ruleOf, usualOf } from "./Variables.ts"
+import type { VariableName } from "./Variables.ts"
 
 type Row = readonly [VariableName, Variable]
 
 const isSecret = ([, { kind }]: Row): boolean => kind === "secret"
 
-/** A Markdown table whose columns are as wide as their widest cell, as the formatter leaves it. */
+/** A Markdown table in the form in which the formatter leaves it. */
 const tableOf = (header: ReadonlyArray<string>, rows: ReadonlyArray<ReadonlyArray<string>>): string => {
   const widths = header.map((title, column) =>
     Math.max(3, title.length, ...rows.map((row) => row[column]?.length ?? 0))
@@ -31,33 +33,33 @@ const sectionOf = (group: string): string => {
 export const configurationPage: string = [
   "# Configuration",
   "",
-  "Every variable of the environment. This page is printed by `mission-control-runtime config print --markdown`.",
+  "All environment variables. `mission-control-runtime config print --markdown` prints this page.",
   "",
-  "An empty value counts as absent. Every problem is told at once, with the variable, its value and its rule, and the",
-  "process ends with exit code 78. Names that look like a misspelt variable are pointed out.",
-  "`mission-control-runtime config print` shows what holds now and where it comes from.",
+  "An empty value counts as absent. The runtime reports all problems at once, each with variable, value and rule, and",
+  "exits with 78. It also lists names that look like misspelt variables.",
+  "`mission-control-runtime config print` shows the current values and where they come from.",
   "",
-  "White space, a line end of Windows and a pair of quotation marks around a value do not belong to it. `~`, `$HOME` and",
+  "White space, a Windows line end and a pair of quotation marks around a value are removed. `~`, `$HOME` and",
   "`${HOME}` at the start of a path are the home folder of the user that runs the process. No other variable, quotation",
-  "mark or comment inside a value is interpreted: a value that needs it is refused. An address without a scheme is http on",
+  "mark or comment inside a value is interpreted: such a value is refused. An address without a scheme is http on",
   "this machine and https under `convex.cloud`, and refused elsewhere.",
   "",
   "## Secrets",
   "",
-  "A secret is given by its variable, or by the same name with `_FILE` behind it: the path of the file that holds it.",
-  "The variable wins over the file. The file holds the secret alone, or as one line `NAME=secret`.",
+  "Set a secret by its variable, or by the same name followed by `_FILE`: the path of a file that contains the secret.",
+  "The variable takes precedence. The file contains only the secret, or one line `NAME=secret`.",
   "",
   ...allVariables.filter(isSecret).map(([name]) => `- \`${name}\`, \`${name}_FILE\``),
   "",
-  "The files of `SERVICE_TOKEN` and `OPENCLAW_GATEWAY_TOKEN` are read again on SIGHUP, and whenever the deployment or",
-  "the gateway refuses what was read before. So a secret is changed by writing the new one into its file while the old",
-  "one is still good: no restart, and no request is lost.",
+  "The runtime reads the files of `SERVICE_TOKEN` and `OPENCLAW_GATEWAY_TOKEN` again on SIGHUP, and if the deployment or",
+  "the gateway refuses the secret. To change a secret, write the new one into its file while the old one is still",
+  "valid: the runtime needs no restart and loses no request.",
   "",
   variableGroups.map(sectionOf).join("\n\n"),
   "",
   "## On the deployment",
   "",
-  "The control plane itself reads `GITHUB_TOKEN` and `GITHUB_REPO`, to link pull requests to tasks. They are set on the",
+  "The control plane reads `GITHUB_TOKEN` and `GITHUB_REPO` to link pull requests to tasks. Set them on the",
   "Convex deployment, not here.",
   ""
 ].join("\n")

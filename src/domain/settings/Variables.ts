@@ -1,99 +1,8 @@
-/** Every variable of the environment once: its rule, its default and what it is for. Config, documents and hints derive from it. */
+/** Every variable of the environment: its rule, its default and its purpose. Config, documents and hints derive from it. */
 
 import { samplers } from "../observability/TraceTarget.ts"
-
-/** The parts of docs/configuration.md, in its order. */
-export const variableGroups = [
-  "Account",
-  "Endpoints",
-  "Delivery",
-  "Gateway",
-  "Profiles",
-  "Life of the process",
-  "Logs",
-  "Where it runs",
-  "Tracing",
-  "Commands for people"
-] as const
-export type VariableGroup = (typeof variableGroups)[number]
-
-interface Described {
-  readonly group: VariableGroup
-  readonly meaning: string
-}
-
-/** A whole number; milliseconds where the meaning says so. */
-export interface IntegerVariable extends Described {
-  readonly kind: "integer"
-  readonly usual: number
-  /** The variable whose value is the default; `usual` is that one's default. */
-  readonly usualFrom?: string
-  readonly least: number
-  readonly most: number
-}
-
-/** One of a few words. */
-export interface ChoiceVariable<A extends string = string> extends Described {
-  readonly kind: "choice"
-  readonly usual: A
-  readonly allowed: ReadonlyArray<A>
-}
-
-/** Free text, with its rule and default in words; `usual` is null where the variable is required. */
-export interface TextVariable extends Described {
-  readonly kind: "text"
-  readonly usual: string | null
-  readonly rule: string
-}
-
-/** A value that is never shown, given itself or by `NAME_FILE`, the path of the file that holds it. */
-export interface SecretVariable extends Described {
-  readonly kind: "secret"
-  readonly usual: string | null
-  readonly rule: string
-}
-
-export type Variable = IntegerVariable | ChoiceVariable | TextVariable | SecretVariable
-
-const DAY_MILLIS = 86_400_000
-
-const integer = (
-  group: VariableGroup,
-  usual: number,
-  least: number,
-  most: number,
-  meaning: string
-): IntegerVariable => ({ kind: "integer", group, usual, least, most, meaning })
-
-const choice = <const A extends string>(
-  group: VariableGroup,
-  usual: NoInfer<A>,
-  allowed: ReadonlyArray<A>,
-  meaning: string
-): ChoiceVariable<A> => ({ kind: "choice", group, usual, allowed, meaning })
-
-const text = <const A extends string | null>(
-  group: VariableGroup,
-  usual: A,
-  rule: string,
-  meaning: string
-): TextVariable & { readonly usual: A } => ({
-  kind: "text",
-  group,
-  usual,
-  rule,
-  meaning
-})
-
-const secret = (group: VariableGroup, usual: string | null, rule: string, meaning: string): SecretVariable => ({
-  kind: "secret",
-  group,
-  usual,
-  rule,
-  meaning
-})
-
-const yesOrNo = ["true", "false"] as const
+import { choice, DAY_MILLIS, integer, secret, text, yesOrNo } from "./VariableKinds.ts"
+import type { Variable } from "./VariableKinds.ts"
 
 export const variables = {
   ACCOUNT_ID: text("Account", null, "8 to 64 letters and digits", "The account's id in Convex."),
@@ -102,7 +11,7 @@ export const variables = {
     "Account",
     null,
     "mc_service_{accountId}_{64 hex digits}",
-    "Proves to the control plane that this process works for the account."
+    "Authenticates this process to the control plane, for one account."
   ),
   HTTPS_PROXY: text(
     "Account",
@@ -114,68 +23,67 @@ export const variables = {
     "Account",
     "none",
     "hosts separated by commas, also in lower case as no_proxy",
-    "Hosts, with their subdomains, that are reached without the proxy; * is all."
+    "Hosts that are reached without the proxy, with their subdomains; * means all."
   ),
   RUNTIME_ID: text(
     "Account",
     "host name",
-    "the same over restarts, and of one process only",
-    "The name of this process in the control plane: its next start frees at once what it held."
+    "the same across restarts, and unique to one process",
+    "The name of this process in the control plane. Its next start releases the leases of the previous one."
   ),
-  HEALTH_HOST: text("Endpoints", "127.0.0.1", "an address of this machine", "Where the endpoints are served."),
-  HEALTH_PORT: integer("Endpoints", 3_000, 1, 65_535, "The port of the endpoints."),
+  HEALTH_HOST: text(
+    "Endpoints",
+    "127.0.0.1",
+    "an address of this machine",
+    "The address on which the endpoints listen."
+  ),
+  HEALTH_PORT: integer("Endpoints", 3_000, 1, 65_535, "The port on which the endpoints listen."),
   AGENT_HTTP_ALLOW: text(
     "Endpoints",
     "loopback",
     "CIDRs without host bits, separated by commas",
-    "Further addresses from which agents may call their endpoints."
+    "Additional addresses from which agents may call their endpoints."
   ),
   AGENT_HTTP_AUTH: choice(
     "Endpoints",
     "capability",
     ["capability", "session-key"],
-    "What proves that an agent calls: its run's capability, or the key of a session with a live run."
+    "How agents authenticate: with their run's capability, or with the key of a session that has a live run."
   ),
   TASK_STATUS_BASE_URL: text(
     "Endpoints",
     "from HEALTH_HOST and HEALTH_PORT",
     "http or https",
-    "The address by which the gateway reaches this process."
+    "The address at which the gateway reaches this process."
   ),
-  DELIVERY_INTERVAL: integer(
-    "Delivery",
-    15_000,
-    1_000,
-    DAY_MILLIS,
-    "Milliseconds between polls while pushes do not arrive."
-  ),
+  DELIVERY_INTERVAL: integer("Delivery", 15_000, 1_000, DAY_MILLIS, "Milliseconds between polls while push is down."),
   DELIVERY_BACKOFF_BASE_MS: integer(
     "Delivery",
     5_000,
     1_000,
     DAY_MILLIS,
-    "Milliseconds before the second attempt; doubled with each further failure."
+    "Milliseconds before the second attempt. Each further failure doubles it."
   ),
   DELIVERY_BACKOFF_MAX_MS: integer(
     "Delivery",
     300_000,
     1_000,
     DAY_MILLIS,
-    "The longest such wait in milliseconds, not below DELIVERY_BACKOFF_BASE_MS."
+    "The maximum of that wait in milliseconds, at least DELIVERY_BACKOFF_BASE_MS."
   ),
   DELIVERY_LEASE_MS: integer(
     "Delivery",
     90_000,
     3_000,
     600_000,
-    "Milliseconds for which a session is held without a sign of life; renewed at a third."
+    "Milliseconds until a lease expires. The runtime renews it every third of this time."
   ),
   DELIVERY_MAX_CONCURRENT_SESSIONS: integer(
     "Delivery",
     8,
     1,
     100,
-    "Turns at once, deliveries and heartbeats together."
+    "Maximum number of concurrent turns, deliveries and heartbeats together."
   ),
   DELIVERY_MAX_ATTEMPTS: integer("Delivery", 8, 1, 100, "Attempts before a notification becomes a dead letter."),
   NO_RESPONSE_LIMIT: integer(
@@ -183,56 +91,62 @@ export const variables = {
     3,
     1,
     100,
-    "Silent turns before the fallback message where an answer is owed."
+    "Turns without an owed answer before the fallback message is posted."
   ),
-  MAX_TOOL_ROUNDS: integer("Delivery", 10, 1, 100, "Rounds with tools in a turn."),
-  MAX_AGENT_HOPS: integer("Delivery", 12, 1, 100, "Turns that agents may set off among themselves in a row."),
+  MAX_TOOL_ROUNDS: integer("Delivery", 10, 1, 100, "Maximum rounds of tool calls in a turn."),
+  MAX_AGENT_HOPS: integer(
+    "Delivery",
+    12,
+    1,
+    100,
+    "Maximum length of a chain of turns that agents trigger without a person."
+  ),
   SESSION_TOKEN_LIMIT: integer(
     "Delivery",
     100_000,
     0,
     10_000_000,
-    "Tokens of history beyond which a session starts over, with everything sent again, once none of its work waits; 0 is never."
+    "Tokens of history after which a session starts over with full texts, when none of its work is waiting; 0 means never."
   ),
   MAX_AGENT_TURNS_PER_TASK: integer(
     "Delivery",
     40,
     1,
     10_000,
-    "Turns that agents may have on a task until a person acts on it again."
+    "Turns that agents may run on a task before a person has to act on it."
   ),
   QUIET_TIME: integer(
     "Delivery",
     60_000,
     0,
     DAY_MILLIS,
-    "Milliseconds without a further message for which agents' messages that mention no one wait; with 0 they do not."
+    "Milliseconds without further messages before agents' messages that mention no one are delivered; 0 means at once."
   ),
   QUIET_TIME_LIMIT: integer(
     "Delivery",
     300_000,
     0,
     DAY_MILLIS,
-    "The longest such wait in milliseconds, from the first of these messages."
+    "The maximum of that wait in milliseconds, from the first of these messages."
   ),
   TURN_TIMEOUT_MS: integer(
     "Delivery",
     900_000,
     5_000,
     DAY_MILLIS,
-    "Milliseconds for a whole turn with its tool calls."
+    "Maximum duration of a turn with its tool calls in milliseconds."
   ),
   OPENCLAW_GATEWAY_URL: text(
     "Gateway",
     "none",
     "http or https",
-    "The gateway's address; without it the runtime starts a gateway itself."
+    "The gateway's address. Without it, the runtime starts a gateway."
   ),
   OPENCLAW_GATEWAY_TOKEN: secret(
     "Gateway",
     "none",
-    "visible ASCII; required when the gateway is not on this machine",
-    "The gateway's gateway.auth.token; random at each start for a gateway started here."
+    "visible ASCII; required if the gateway is not on this machine",
+    "The gateway's gateway.auth.token. A gateway that the runtime starts gets a random one at each start."
   ),
   OPENCLAW_GATEWAY_PATH: text("Gateway", "openclaw", "a command or path", "The command that starts the gateway."),
   OPENCLAW_GATEWAY_ARGS: text(
@@ -241,21 +155,32 @@ export const variables = {
     "separated by spaces, without --port and --token",
     "The arguments of that command."
   ),
-  OPENCLAW_GATEWAY_PORT: integer("Gateway", 18_789, 1, 65_535, "Where a gateway started here listens on 127.0.0.1."),
+  OPENCLAW_GATEWAY_PORT: integer(
+    "Gateway",
+    18_789,
+    1,
+    65_535,
+    "The port on 127.0.0.1 for a gateway that the runtime starts."
+  ),
   OPENCLAW_STATE_DIR: text(
     "Gateway",
     "~/.openclaw",
     "a folder",
-    "The gateway's state, the runtime's pid file and upgrade.json."
+    "The folder with the gateway's state, the runtime's pid file and upgrade.json."
   ),
-  OPENCLAW_CONFIG_PATH: text("Gateway", "openclaw.json in the state folder", "a file", "The gateway's configuration."),
+  OPENCLAW_CONFIG_PATH: text(
+    "Gateway",
+    "openclaw.json in the state folder",
+    "a file",
+    "The gateway's configuration file."
+  ),
   OPENCLAW_REQUEST_TIMEOUT_MS: {
     ...integer(
       "Gateway",
       900_000,
       5_000,
       DAY_MILLIS,
-      "Milliseconds for one request; a provider's refusal alone can take ten minutes of it."
+      "Maximum duration of one request in milliseconds. A provider's refusal alone can take ten minutes."
     ),
     usualFrom: "TURN_TIMEOUT_MS"
   },
@@ -263,74 +188,84 @@ export const variables = {
     "Gateway",
     "true",
     yesOrNo,
-    "Whether agents get their tools with the request; with false they call them over HTTP."
+    "Whether requests contain the agents' tools. If false, agents call them over HTTP."
   ),
   OPENCLAW_PROFILE_SYNC: choice(
     "Profiles",
     "false",
     yesOrNo,
-    "Whether the agents' workspaces and their part of the gateway's configuration are written."
+    "Whether the runtime writes the agents' workspaces and their part of the gateway's configuration."
   ),
   OPENCLAW_WORKSPACE_ROOT: text(
     "Profiles",
     "workspaces in the state folder",
     "a folder",
-    "Holds a folder for each agent."
+    "The folder with one workspace per agent."
   ),
-  OPENCLAW_AGENTS_MD_PATH: text("Profiles", "the package's text", "a file", "What agents read as AGENTS.md."),
-  OPENCLAW_HEARTBEAT_MD_PATH: text("Profiles", "the package's text", "a file", "What agents read as HEARTBEAT.md."),
+  OPENCLAW_AGENTS_MD_PATH: text("Profiles", "the package's text", "a file", "The text of the workspaces' AGENTS.md."),
+  OPENCLAW_HEARTBEAT_MD_PATH: text(
+    "Profiles",
+    "the package's text",
+    "a file",
+    "The text of the workspaces' HEARTBEAT.md."
+  ),
   AGENT_SYNC_INTERVAL: integer(
     "Profiles",
     300_000,
     1_000,
     DAY_MILLIS,
-    "Milliseconds between full reads of the roster while pushes do not arrive."
+    "Milliseconds between full reads of the roster while push is down."
   ),
   HEARTBEAT_SKIP_IDLE: choice(
     "Profiles",
     "true",
     yesOrNo,
-    "Whether a heartbeat calls no model when the agent has no open task or nothing changed since the last one."
+    "Whether heartbeats skip the model if the agent has no open task, or nothing changed since its last heartbeat."
   ),
   HEALTH_CHECK_INTERVAL: integer(
     "Life of the process",
     60_000,
     5_000,
     DAY_MILLIS,
-    "Milliseconds between reports of presence to the control plane."
+    "Milliseconds between pulses, which report presence and health to the control plane."
   ),
   DRAIN_TIMEOUT_MS: integer(
     "Life of the process",
     25_000,
     0,
     DAY_MILLIS,
-    "Milliseconds for which running turns may go on after a signal."
+    "Milliseconds that running turns may take to finish after a signal."
   ),
   UPGRADE_COMMAND: text(
     "Life of the process",
     "none",
     "a command",
-    "Run before the process ends for an upgrade: a program and its arguments, separated by spaces, without a shell; it finds the target versions in UPGRADE_RUNTIME_VERSION and UPGRADE_OPENCLAW_VERSION."
+    "The command to run before the process ends for an upgrade: a program and its arguments, separated by spaces, without a shell. It gets the target versions in UPGRADE_RUNTIME_VERSION and UPGRADE_OPENCLAW_VERSION."
   ),
   UPGRADE_FILE: text(
     "Life of the process",
     "upgrade.json in the state folder",
     "a file",
-    "Left with the target versions for the host's unit where no command is set."
+    "The file for the host with the target versions of an upgrade, if UPGRADE_COMMAND is not set."
   ),
-  LOG_LEVEL: choice("Logs", "info", ["trace", "debug", "info", "warn", "error"], "The least level that is logged."),
+  LOG_LEVEL: choice("Logs", "info", ["trace", "debug", "info", "warn", "error"], "The minimum level that is logged."),
   LOG_FORMAT: choice(
     "Logs",
     "auto",
     ["auto", "json", "pretty"],
-    "Lines for people or JSON; auto is pretty on a terminal and JSON elsewhere."
+    "The format of log lines; auto means pretty on a terminal and JSON elsewhere."
   ),
-  RUNTIME_VERSION: text("Where it runs", "the package's", "a version", "What /version and the control plane show."),
+  RUNTIME_VERSION: text(
+    "Where it runs",
+    "the package's",
+    "a version",
+    "The version that /version and the control plane show."
+  ),
   OPENCLAW_VERSION: text(
     "Where it runs",
-    "asked of the gateway",
+    "as the gateway reports it",
     "a version",
-    "The gateway's version, where it does not tell."
+    "The gateway's version, if it does not report one."
   ),
   DROPLET_ID: text("Where it runs", "unknown", "text", "The id of the machine, shown to people."),
   DROPLET_IP: text("Where it runs", "unknown", "text", "The address of the machine, shown to people."),
@@ -339,60 +274,65 @@ export const variables = {
     "Tracing",
     "none",
     "http or https",
-    "Where traces are sent over OTLP (http/protobuf), without /v1/traces; without it and without a Honeycomb key there are none."
+    "The OTLP endpoint for traces (http/protobuf), without /v1/traces. Without it and without a Honeycomb key, tracing is off."
   ),
   OTEL_EXPORTER_OTLP_TRACES_ENDPOINT: text(
     "Tracing",
     "none",
     "http or https",
-    "The same for traces alone: the whole address. It goes first."
+    "The whole address for traces. It takes precedence over OTEL_EXPORTER_OTLP_ENDPOINT."
   ),
   OTEL_EXPORTER_OTLP_HEADERS: secret(
     "Tracing",
     "none",
     "name=value, separated by commas",
-    "Headers of that request, e.g. a key."
+    "Headers of the export request, for example a key."
   ),
   OTEL_EXPORTER_OTLP_TRACES_HEADERS: secret(
     "Tracing",
     "none",
     "name=value, separated by commas",
-    "Further headers for traces alone; of the same name these go first."
+    "Headers for traces only. They take precedence over OTEL_EXPORTER_OTLP_HEADERS."
   ),
   OTEL_SERVICE_NAME: text("Tracing", "mission-control-runtime", "text", "The service's name in traces."),
   OTEL_RESOURCE_ATTRIBUTES: text(
     "Tracing",
     "none",
     "name=value, separated by commas",
-    "Further attributes of every trace."
+    "Additional attributes of every trace."
   ),
-  OTEL_TRACES_SAMPLER: choice("Tracing", "parentbased_always_on", samplers, "Which traces are kept."),
-  OTEL_TRACES_SAMPLER_ARG: text("Tracing", "1", "0 to 1", "The share that the samplers by trace id keep."),
-  OTEL_SDK_DISABLED: choice("Tracing", "false", yesOrNo, "Whether traces are off whatever the others say."),
+  OTEL_TRACES_SAMPLER: choice(
+    "Tracing",
+    "parentbased_always_on",
+    samplers,
+    "The sampler, which decides which traces are kept."
+  ),
+  OTEL_TRACES_SAMPLER_ARG: text("Tracing", "1", "0 to 1", "The share of traces that samplers by trace id keep."),
+  OTEL_SDK_DISABLED: choice("Tracing", "false", yesOrNo, "Whether tracing is off, regardless of the other variables."),
   HONEYCOMB_API_KEY: secret(
     "Tracing",
     "none",
     "visible ASCII",
-    "Alone sends traces to Honeycomb; with an endpoint it goes there as x-honeycomb-team."
+    "The Honeycomb API key. Without an endpoint traces go to Honeycomb; with an endpoint it is the header x-honeycomb-team."
   ),
-  TRACE_CONTENT: choice("Tracing", "false", yesOrNo, "Whether traces hold the texts of prompts and replies."),
+  TRACE_CONTENT: choice("Tracing", "false", yesOrNo, "Whether traces contain the texts of prompts and replies."),
   CONVEX_DEPLOY_KEY: secret(
     "Commands for people",
     "none",
     "a deploy key of the deployment",
-    "With MISSION_CONTROL_IDENTITY, the commands act as that person. `start` refuses to run with it."
+    "With MISSION_CONTROL_IDENTITY, the commands act as that person. `start` refuses to run if it is set."
   ),
   MISSION_CONTROL_IDENTITY: text(
     "Commands for people",
     "none",
     "JSON with issuer, subject and name",
-    "Who the commands act as with CONVEX_DEPLOY_KEY; the same issuer and subject are the same person."
+    "The person as whom the commands act with CONVEX_DEPLOY_KEY. Issuer and subject identify the person."
   ),
   MISSION_CONTROL_TOKEN: secret(
     "Commands for people",
     "none",
     "an OpenID Connect token",
-    "Who the commands act as: a token of a sign-in provider that the deployment trusts."
+    "The token of a sign-in provider that the deployment trusts. The commands act as its person."
   )
 } as const satisfies Record<string, Variable>
 
@@ -403,7 +343,7 @@ export type NamesOf<Kind extends Variable["kind"]> = {
   [Name in VariableName]: (typeof variables)[Name]["kind"] extends Kind ? Name : never
 }[VariableName]
 
-/** All variables with their names, in the order of the documents. */
+/** All variables with their names, in the documents' order. */
 export const allVariables: ReadonlyArray<readonly [VariableName, Variable]> = Object.entries(variables) as Array<
   [VariableName, Variable]
 >

@@ -18,7 +18,7 @@ export const agentFlagNames = [
   "canMarkDone"
 ] as const satisfies ReadonlyArray<keyof AgentFlags>
 
-/** What an agent may do when neither its account nor the agent itself says anything. */
+/** The flags of an agent for which neither its account nor its own settings set any. */
 export const defaultAgentFlags: AgentFlags = {
   canCreateTasks: false,
   canModifyTaskStatus: true,
@@ -28,7 +28,7 @@ export const defaultAgentFlags: AgentFlags = {
   canMarkDone: false
 }
 
-/** The flags that hold for an agent: the defaults, overridden by the account's, overridden by its own. */
+/** An agent's flags: its own, otherwise the account's, otherwise the defaults. */
 export const effectiveFlags = (
   account: Partial<AgentFlags> | undefined,
   agent: Partial<AgentFlags> | undefined

@@ -1,6 +1,6 @@
 import MarkdownIt from "markdown-it"
 
-/** Whom a text mentions, in lower case and without repetition: slugs, quoted names, and whether it says @all. */
+/** The mentions in a text, in lower case and without duplicates: slugs, quoted names, and whether there is an @all. */
 export interface Mentions {
   readonly slugs: ReadonlyArray<string>
   readonly names: ReadonlyArray<string>
@@ -10,16 +10,16 @@ export interface Mentions {
 const maxNameLength = 100
 const maxSlugLength = 64
 
-/** Emphasis is not parsed: its marks separate words as they stand. HTML is parsed tag by tag, so Markdown in it counts. */
+/** Emphasis is not parsed, because its marks separate words anyway. HTML is parsed tag by tag, so Markdown in it counts. */
 const markdown = new MarkdownIt("commonmark", { maxNesting: 100 }).disable(["emphasis", "html_block", "text_join"])
 
-/** What comes before a line's own text: indentation, quote marks and list markers. */
+/** What precedes a line's text: indentation, quote marks and list markers. */
 const containerPrefix = /^(?:[ \t]*(?:>|(?:[-*+]|\d{1,9}[.)])(?=[ \t])))*[ \t]*/
 
 /**
- * Moves fences that share a line with other words to a line of their own, as their authors mean them: "Run: ```",
+ * Moves fences that share a line with other words to a separate line, as their authors mean them: "Run: ```",
  * "code```", "``` thanks", and a list item's "- ```" if code or closing fence are not indented. Does nothing if the
- * fences make no pairs.
+ * fences do not form pairs.
  */
 const withSeparateFences = (text: string): string => {
   if (!text.includes("```")) return text
@@ -52,7 +52,7 @@ const withSeparateFences = (text: string): string => {
 /** HTML elements whose content is code or a quotation. */
 const hiddenElement = /^<(\/?)(code|pre|blockquote)\b/i
 
-/** The words of a Markdown text as its author says them: without code, quotations and what a link points to. */
+/** The author's own words in a Markdown text: without code, quotations and link targets. */
 const ownWords = (text: string): string => {
   const source = withSeparateFences(text.replaceAll(/\r\n?/g, "\n"))
   const lines = source.split("\n")
@@ -96,10 +96,10 @@ const ownWords = (text: string): string => {
   return words.join("")
 }
 
-/** Addresses in a text, as far as they hold what people do not put behind one without a space. */
+/** Addresses in a text, up to the first character that people would not write in one. */
 const url = /(?::\/\/|\bwww\.)[^\s<>()[\]{}"'`,;|\u0080-\uffff]*/g
 
-/** A letter of a script that writes words apart. Letters without case (漢字, ไทย, العربية) join other words unseparated. */
+/** A letter of a script that separates words. Letters without case (漢字, ไทย, العربية) may touch other words. */
 const isWord = (char: string | undefined): boolean => char !== undefined && /[\p{LC}\p{Nd}]/u.test(char)
 
 /** The quotation marks that close what this one opens. */
@@ -113,7 +113,7 @@ const nameAt = (text: string, at: number): { readonly name: string; readonly end
   for (let end = at + 1; end <= at + 1 + maxNameLength; end += 1) {
     const char = text[end]
     if (char === undefined || char === "\n") return null
-    // An apostrophe inside of a word closes nothing.
+    // An apostrophe inside a word closes nothing.
     if (closing.includes(char) && !(closing.includes("'") && isWord(text[end + 1]))) {
       const name = text
         .slice(at + 1, end)
@@ -125,11 +125,11 @@ const nameAt = (text: string, at: number): { readonly name: string; readonly end
   return null
 }
 
-/** Characters of full width as those of ASCII; every position stays. */
+/** The text with full-width characters as ASCII; positions stay the same. */
 const withoutWidth = (text: string): string =>
   text.replaceAll(/[！-～]/g, (char) => String.fromCharCode(char.charCodeAt(0) - 0xfee0)).replaceAll("﹫", "@")
 
-/** Whether the character before a mention, or what a run of joining marks there follows, makes it part of an address. */
+/** Whether the text before a mention, apart from joining marks, makes it a part of an address. */
 const isJoined = (text: string, at: number, lastEnd: number): boolean => {
   let start = at
   while (start > lastEnd && /[-+._/]/.test(text[start - 1] ?? "")) start -= 1
@@ -138,12 +138,12 @@ const isJoined = (text: string, at: number, lastEnd: number): boolean => {
 }
 
 const slugPattern = /[a-z0-9][a-z0-9_-]*/iy
-/** What makes `@slug` a part of something longer: an address, a package, a word. */
+/** Characters after `@slug` that make it a part of something longer: an address, a package, a word. */
 const continuation = /[\p{LC}\p{Nd}]|[./][\p{LC}\p{Nd}_]|@[a-z0-9][a-z0-9_-]*\.[\p{LC}\p{Nd}]/iuy
 
 /**
- * Whom a message mentions: `@slug`, `@"name"` in quotation marks of any language, and `@all`. Code, quotations, link
- * targets, e-mail addresses and package names do not count. The text is read as Markdown, in time linear in its length.
+ * The mentions in a message: `@slug`, `@"name"` in quotation marks of any language, and `@all`. Code, quotations, link
+ * targets, e-mail addresses and package names do not count. Reads the text as Markdown, in time linear in its length.
  */
 export const parseMentions = (text: string): Mentions => {
   const slugs = new Set<string>()
@@ -164,7 +164,7 @@ export const parseMentions = (text: string): Mentions => {
       }
       slugPattern.lastIndex = at + 1
       const run = slugPattern.exec(plain)?.[0] ?? ""
-      // Trailing marks belong to the sentence; a run longer than a slug can be is none.
+      // Trailing marks belong to the sentence. A run longer than a slug is not one.
       let length = run.length
       while (/[-_]/.test(run[length - 1] ?? "")) length -= 1
       const slug = run.slice(0, length).toLowerCase()

@@ -1,16 +1,16 @@
 /**
- * The version of the contract between runtime and control plane. It grows with every change that the other side must
- * know of. The pulse, the commands and their acknowledgement never change, so that any runtime can be upgraded.
+ * The version of the contract between runtime and control plane. It is raised with every change that affects the
+ * other side. The pulse, the commands and their acknowledgement never change, so that any runtime can be upgraded.
  */
 export const PROTOCOL = 1
 
-/** The versions that a deployment serves, the first and the last of them. */
+/** The oldest and the newest version that a deployment serves. */
 export interface ServedProtocols {
   readonly oldest: number
   readonly newest: number
 }
 
-/** A deployment serves its own version and the one before, while runtimes are upgraded one after another. */
+/** A deployment serves its own version and the previous one, because runtimes are upgraded one after another. */
 export const protocolsServedAt = (version: number): ServedProtocols => ({
   oldest: Math.max(1, version - 1),
   newest: version
@@ -19,16 +19,16 @@ export const protocolsServedAt = (version: number): ServedProtocols => ({
 /** The versions that this deployment serves. */
 export const servedProtocols: ServedProtocols = protocolsServedAt(PROTOCOL)
 
-/** What a deployment serves that does not tell. */
+/** The versions of a deployment that does not report them. */
 export const firstProtocol: ServedProtocols = protocolsServedAt(1)
 
-/** Which side must be upgraded before they can work together; null when both can. */
+/** Which side must be upgraded before they can work together; null if they can. */
 export const protocolMismatch = (
   runtime: number,
   { newest, oldest }: ServedProtocols
 ): "runtime" | "deployment" | null => (runtime < oldest ? "runtime" : runtime > newest ? "deployment" : null)
 
-/** What keeps runtime and deployment from working together, and the remedy; null when they can. */
+/** Why runtime and deployment cannot work together, and the remedy; null if they can. */
 export const protocolProblem = (runtime: number, served: ServedProtocols): readonly [string, string] | null => {
   const mismatch = protocolMismatch(runtime, served)
   if (mismatch === null) return null

@@ -1,13 +1,13 @@
-/** Every status of a task, in the order of its life. */
+/** Every status of a task, in order of a task's life. */
 export const taskStatuses = ["inbox", "assigned", "in_progress", "review", "done", "blocked", "archived"] as const
 
-/** Where a task stands. */
+/** The status of a task. */
 export type TaskStatus = (typeof taskStatuses)[number]
 
-/** The statuses an agent may ask for. */
+/** The statuses that an agent may set. */
 export const agentTaskStatuses = ["in_progress", "review", "done", "blocked"] as const
 
-/** The statuses one allowed move leads to. */
+/** The statuses that one allowed step leads to. */
 export const transitions: Readonly<Record<TaskStatus, ReadonlyArray<TaskStatus>>> = {
   inbox: ["assigned", "archived"],
   assigned: ["in_progress", "blocked", "inbox", "archived"],
@@ -18,28 +18,28 @@ export const transitions: Readonly<Record<TaskStatus, ReadonlyArray<TaskStatus>>
   archived: []
 }
 
-/** What only a person may do beyond the transitions: a done task is reopened to review. */
+/** A step that only a person may take: reopening a done task for review. */
 export const personTransitions: Readonly<Partial<Record<TaskStatus, ReadonlyArray<TaskStatus>>>> = {
   done: ["review"]
 }
 
-/** A status a task may pass on its way: one that neither ends it, nor needs a reason, nor takes its assignees away. */
+/** Statuses that a path may pass through: they do not end the task, need no reason and keep its assignees. */
 const isPassable = (status: TaskStatus): boolean =>
   status === "assigned" || status === "in_progress" || status === "review"
 
 /** Whether a task in this status must have an assignee. */
 export const needsAssignee = (status: TaskStatus): boolean => status === "assigned" || status === "in_progress"
 
-/** Who asks for the move, and how many assignees the task has (one when nothing is said). */
+/** Who wants the change, and how many assignees the task has (default one). */
 export interface MoveOptions {
   readonly isPerson?: boolean
   readonly assigneeCount?: number
 }
 
 /**
- * The shortest allowed way from one status to another, without the first and with the last step; empty when they are
- * the same, null when there is none. It passes only through assigned, in_progress and review, and through the first
- * two only when the task has an assignee.
+ * The shortest allowed path from one status to another, without the first and with the last status; empty if they are
+ * the same, null if there is none. It passes only through assigned, in_progress and review, and through the first
+ * two only if the task has an assignee.
  */
 export const pathTo = (
   from: TaskStatus,
@@ -67,7 +67,7 @@ export const pathTo = (
   return null
 }
 
-/** What of an agent decides about the statuses it may set. */
+/** The properties of an agent that decide which statuses it may set. */
 export interface StatusSetter {
   readonly isOrchestrator: boolean
   readonly flags: {
@@ -77,19 +77,19 @@ export interface StatusSetter {
   }
 }
 
-/** Whether the agent reviews tasks: the orchestrator does, and whoever has canReviewTasks. */
+/** Whether the agent reviews tasks: the orchestrator and agents with canReviewTasks do. */
 export const isReviewer = (agent: {
   readonly isOrchestrator: boolean
   readonly flags: { readonly canReviewTasks: boolean }
 }): boolean => agent.isOrchestrator || agent.flags.canReviewTasks
 
-/** Whether the agent may set a task of this status to done: only from review, as a reviewer or with canMarkDone. */
+/** Whether the agent may set a task with this status to done: only from review, as a reviewer or with canMarkDone. */
 export const canAgentMarkDone = (agent: StatusSetter, status: TaskStatus): boolean =>
   status === "review" && agent.flags.canModifyTaskStatus && (isReviewer(agent) || agent.flags.canMarkDone)
 
 /**
- * The statuses the agent may set on a task of this status now, in the order of the task's life; the one answer for
- * prompt, tool, endpoint and control plane. A task in the inbox has no assignee, so an agent cannot move it.
+ * The statuses that the agent may set on a task with this status, in order of a task's life. Prompt, tools, endpoints
+ * and control plane all use this. A task in the inbox has no assignee, so an agent cannot move it.
  */
 export const nextStatusesFor = (
   agent: StatusSetter,

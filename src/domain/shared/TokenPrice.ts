@@ -6,7 +6,7 @@ export interface TokenPrice {
   readonly cacheWrite: number
 }
 
-/** Tokens of one or several requests; those read from and written to the cache are parts of inputTokens. */
+/** Tokens of one or several requests. inputTokens includes those read from and written to the cache. */
 export interface Tokens {
   readonly inputTokens: number
   readonly outputTokens: number
@@ -14,7 +14,7 @@ export interface Tokens {
   readonly cacheWriteTokens: number
 }
 
-/** What providers charge for a token, as a multiple of an uncached input token. */
+/** The price of a token as a multiple of the price of an uncached input token. */
 const weights: TokenPrice = { input: 1, output: 5, cacheRead: 0.1, cacheWrite: 1.25 }
 
 const valueOf = (tokens: Tokens, price: TokenPrice): number => {
@@ -28,8 +28,8 @@ const valueOf = (tokens: Tokens, price: TokenPrice): number => {
   )
 }
 
-/** Price-weighted tokens: how many uncached input tokens cost about as much. A whole number. */
+/** Price-weighted tokens: the number of uncached input tokens that cost about as much. */
 export const weightedTokensOf = (tokens: Tokens): number => Math.round(valueOf(tokens, weights))
 
-/** What the tokens cost in US dollars. */
+/** The cost of the tokens in US dollars. */
 export const costOf = (tokens: Tokens, price: TokenPrice): number => valueOf(tokens, price) / 1_000_000

@@ -1,14 +1,14 @@
 import { Schema } from "effect"
 import { Flags } from "../delivery/DeliveryContext.ts"
 
-/** An agent as the control plane's roster names it. */
+/** An agent in the control plane's roster. */
 export const RosterAgent = Schema.Struct({
   id: Schema.String,
   slug: Schema.String,
   name: Schema.String,
   role: Schema.String,
   isOrchestrator: Schema.Boolean,
-  /** A person paused it: it gets no turn and no heartbeat. */
+  /** A person has paused it: it gets no turns and no heartbeats. */
   isPaused: Schema.Boolean,
   flags: Flags,
   /** Minutes between heartbeats, or a cron expression in UTC. */
@@ -21,17 +21,17 @@ export type RosterAgent = typeof RosterAgent.Type
 export const Roster = Schema.Struct({ revision: Schema.Finite, agents: Schema.Array(RosterAgent) })
 export type Roster = typeof Roster.Type
 
-/** What is different in a roster from an earlier one, by agent. */
+/** The differences between two rosters, by agent. */
 export interface RosterChange {
   readonly added: ReadonlyArray<RosterAgent>
-  /** As they are now. */
+  /** In their new state. */
   readonly changed: ReadonlyArray<RosterAgent>
   readonly removed: ReadonlyArray<RosterAgent>
 }
 
 const isSame = (left: RosterAgent, right: RosterAgent): boolean => JSON.stringify(left) === JSON.stringify(right)
 
-/** Compares two rosters; all agents of the first one are added. */
+/** Compares two rosters. Without an earlier one, all agents are new. */
 export const rosterChange = (before: Roster | null, after: Roster): RosterChange => {
   const known = new Map((before?.agents ?? []).map((agent) => [agent.id, agent]))
   const ids = new Set(after.agents.map(({ id }) => id))

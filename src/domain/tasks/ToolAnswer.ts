@@ -1,10 +1,10 @@
 import { Schema } from "effect"
 import { Actor, MessageView, TaskStatus, TaskView } from "../delivery/DeliveryContext.ts"
 
-/** Why nothing was changed: a person decided otherwise during the turn. */
+/** Why nothing was changed: a person made a decision during the turn. */
 const reason = Schema.optionalKey(Schema.String)
 
-/** What a change of a task's status did; `path` holds each step that was taken. */
+/** The result of a change of a task's status; `path` lists the steps taken. */
 export const StatusChange = Schema.Struct({
   taskId: Schema.String,
   status: TaskStatus,
@@ -20,13 +20,13 @@ export const LoadedTask = Schema.Struct({ task: TaskView, thread: Schema.Array(M
 /** A task alone. */
 export const OneTask = Schema.Struct({ task: TaskView })
 
-/** Tasks of a list or a search, descriptions cut. */
+/** Tasks of a list or a search, with cut descriptions. */
 export const SeveralTasks = Schema.Struct({ tasks: Schema.Array(TaskView) })
 
 /** The last messages of a task's thread. */
 export const TaskThread = Schema.Struct({ taskId: Schema.String, thread: Schema.Array(MessageView) })
 
-/** A task with its thread and what was done to it; times are epoch milliseconds. */
+/** A task with its thread and activities; times are epoch milliseconds. */
 export const TaskHistory = Schema.Struct({
   task: TaskView,
   thread: Schema.Array(MessageView),
@@ -35,10 +35,10 @@ export const TaskHistory = Schema.Struct({
   )
 })
 
-/** A task that was made, or had been made by the same call before. */
+/** A task that this call or an earlier identical one created. */
 export const MadeTask = Schema.Struct({ taskId: Schema.String, status: TaskStatus, repeated: Schema.Boolean })
 
-/** What a change of a task's fields, assignees or status did. */
+/** The result of a change of a task's fields, assignees or status. */
 export const ChangedTask = Schema.Struct({
   taskId: Schema.String,
   status: TaskStatus,
@@ -56,7 +56,7 @@ export const AssignedTask = Schema.Struct({
   reason
 })
 
-/** An archived task, and how many of its runs were stopped. */
+/** An archived task, and the number of its runs that were stopped. */
 export const RemovedTask = Schema.Struct({
   taskId: Schema.String,
   status: TaskStatus,
@@ -65,7 +65,7 @@ export const RemovedTask = Schema.Struct({
   reason
 })
 
-/** A pull request's number on a task, and whether GitHub will be told. */
+/** A pull request linked to a task, and whether the link will be written to GitHub. */
 export const LinkedPullRequest = Schema.Struct({
   taskId: Schema.String,
   prNumber: Schema.Finite,
@@ -73,7 +73,7 @@ export const LinkedPullRequest = Schema.Struct({
   github: Schema.Literals(["queued", "off"])
 })
 
-/** What a document can be. */
+/** The types of documents. */
 export const DocumentType = Schema.Literals(["deliverable", "note", "template", "reference"])
 
 /** A document that was written. */
@@ -83,7 +83,7 @@ export const WrittenDocument = Schema.Struct({
   repeated: Schema.Boolean
 })
 
-/** Documents of a list, contents cut. */
+/** Documents of a list, with cut contents. */
 export const SeveralDocuments = Schema.Struct({
   documents: Schema.Array(
     Schema.Struct({
@@ -110,7 +110,7 @@ export const AskedResponses = Schema.Struct({
   repeated: Schema.Boolean
 })
 
-/** The enabled skills of one or all agents: which agent has which, and each skill once. */
+/** The enabled skills of one or all agents: the skills of each agent by slug, and each skill once. */
 export const AgentSkills = Schema.Struct({
   agents: Schema.Array(
     Schema.Struct({ slug: Schema.String, name: Schema.String, skillSlugs: Schema.Array(Schema.String) })

@@ -1,4 +1,4 @@
-/** Cuts at a character boundary and says so. */
+/** Cuts a text at a character boundary and appends a mark with its length. */
 export const cut = (text: string, limit: number): string => {
   if (text.length <= limit) return text
   const mark = ` [cut, ${text.length} characters]`
@@ -8,7 +8,7 @@ export const cut = (text: string, limit: number): string => {
   return text.slice(0, end) + mark
 }
 
-/** Names and roles come from people: one line, no control characters, no fence or markup of ours. */
+/** A name, role or other short text from people, on one line and without control characters, markup or backticks. */
 export const oneLine = (text: string, limit = 120): string =>
   cut(
     text

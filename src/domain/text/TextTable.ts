@@ -1,4 +1,4 @@
-/** Columns as wide as their widest cell, two spaces apart, without space at the ends of lines; empty without rows. */
+/** A table with columns as wide as their widest cell and two spaces apart; empty without rows. */
 export const textTable = (header: ReadonlyArray<string>, rows: ReadonlyArray<ReadonlyArray<string>>): string => {
   const clean = rows.map((row) => row.map((cell) => cell.replace(/\s+/g, " ")))
   const widths = header.map((title, column) => Math.max(title.length, ...clean.map((row) => row[column]?.length ?? 0)))

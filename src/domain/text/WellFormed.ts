@@ -1,6 +1,6 @@
 /**
- * The value with every half of a surrogate pair in its texts replaced by U+FFFD. JSON can escape such halves, no UTF-8
- * can hold them: Convex refuses the whole body, at every attempt anew. A value without any is answered as it is.
+ * The value with every lone surrogate in its texts replaced by U+FFFD. JSON can escape lone surrogates but UTF-8 cannot
+ * encode them, so Convex would refuse the whole body at every attempt. Returns the same value if there are none.
  */
 export const wellFormed = <A>(value: A): A => repaired(value) as A
 

@@ -14,15 +14,15 @@ describe("a service token", () => {
 
   it.each([
     ["", "is empty"],
-    [` mc_service_a_${secret}`, "holds white space"],
-    [`mc_service_a_${secret}\n`, "holds white space"],
+    [` mc_service_a_${secret}`, "contains white space"],
+    [`mc_service_a_${secret}\n`, "contains white space"],
     [`mc_service_a.b_${secret}`, "has an account that is not an id"],
-    [`"mc_service_a_${secret}`, "holds a quotation mark"],
+    [`"mc_service_a_${secret}`, "contains a quotation mark"],
     ["sk-123", "does not start with mc_service_"],
     [`mc_service_${secret}`, "has no account: the form is mc_service_{accountId}_{64 hex}"],
     ["mc_service_a_123", "does not end with 64 lower-case hexadecimal digits"],
     [`mc_service_a_${secret.toUpperCase()}`, "does not end with 64 lower-case hexadecimal digits"],
-    [`mc_service_a b_${secret}`, "holds white space"]
+    [`mc_service_a b_${secret}`, "contains white space"]
   ])("says of %j what is wrong without repeating it", (text, problem) => {
     expect(parseServiceToken(text)).toBeNull()
     expect(serviceTokenProblem(text)).toBe(problem)
