@@ -39,8 +39,9 @@ const moved = (line: string, columns: ReadonlyArray<number>, by: number): string
 }
 
 /**
- * Replaces each character outside Latin-1 by its escape, because one such character makes V8 keep the whole source in two
- * bytes per character. The code must have such characters only in strings, templates and patterns, as a minifier's has.
+ * Replaces each character outside Latin-1 by its escape, because one such character makes V8 keep the whole source in
+ * two bytes per character. The code must have such characters only in strings, templates and patterns, as a minifier's
+ * has.
  */
 export const inLatin1 = (code: string, mappings: string): { readonly code: string; readonly mappings: string } => {
   const wide = /[^\0-\xff]/g

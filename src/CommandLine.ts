@@ -131,7 +131,9 @@ const asPerson = People.layer.pipe(
   Layer.provideMerge(PersonConfig.layer)
 )
 
-/** Warns of variable names that look misspelt: they do not prevent the start, but explain why a setting has no effect. */
+/**
+ * Warns of variable names that look misspelt: they do not prevent the start, but explain why a setting has no effect.
+ */
 const logHints = Effect.flatMap(RuntimeConfig, ({ hints }) =>
   Effect.forEach(hints, (hint) => Effect.logWarning(hint), { discard: true })
 )

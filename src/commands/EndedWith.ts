@@ -11,8 +11,8 @@ export const endWith = (exitCode: number, ...lines: ReadonlyArray<string>): Effe
   Effect.andThen(lines.length === 0 ? Effect.void : Console.error(lines.join("\n")), new EndedWith({ exitCode }))
 
 /**
- * Logs a defect with its cause and ends with exit code 70. It must run under the command's own logger, because only that
- * logger's redactor knows the secrets that a cause may contain.
+ * Logs a defect with its cause and ends with exit code 70. It must run under the command's own logger, because only
+ * that logger's redactor knows the secrets that a cause may contain.
  */
 export const logDefects = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E | EndedWith, R> =>
   Effect.catchCauseIf(

@@ -13,7 +13,10 @@ export const liveness = Effect.fn("Liveness.liveness")(function* (url: Option.Op
     : yield* endWith(1, `The runtime is not alive: /livez answers HTTP ${status}. See its log.`)
 })
 
-/** `healthcheck` without the other commands: a container runs it every few seconds, and loading them takes a second of CPU time. */
+/**
+ * `healthcheck` without the other commands: a container runs it every few seconds, and loading them takes a second of
+ * CPU time.
+ */
 export const probeLiveness = async (): Promise<void> => {
   const exit = await Effect.runPromiseExit(
     explained(liveness(Option.none())).pipe(

@@ -54,7 +54,9 @@ const show = Effect.fnUntraced(function* (run: Run, json: boolean) {
   return steps.problems.length === 0 ? undefined : yield* endWith(1, ...steps.problems)
 })
 
-/** While a runtime on this machine may have turns in the gateway, keys whose change restarts the gateway are deferred. */
+/**
+ * While a runtime on this machine may have turns in the gateway, keys whose change restarts the gateway are deferred.
+ */
 const isRuntimeHere = Effect.map(Effect.option(askRuntime(Option.none(), "/livez")), Option.isSome)
 
 const explainedSync = <A, E, R>(effect: Effect.Effect<A, E | SyncFailed, R>) =>

@@ -171,7 +171,7 @@ const readGatewayConfig = Effect.fnUntraced(function* (path: string) {
   )
   if (settings._tag === "Failure") return { _tag: "Broken", detail: `${path} ${settings.failure}` } as const
   return Option.match(decodeGatewayConfig(settings.success), {
-    onNone: () => ({ _tag: "Broken", detail: `${path} has a value of an unexpected form` }) as const,
+    onNone: () => ({ _tag: "Broken", detail: `${path} has a value in an unexpected format` }) as const,
     onSome: ({ gateway, tools }) =>
       ({
         _tag: "Read",
@@ -350,7 +350,10 @@ const examineMachine = Effect.gen(function* () {
   } satisfies MachineFindings
 })
 
-/** Examines control plane, gateway and machine at the same time, in a few seconds. Writes nothing, except that the canary runs a turn. */
+/**
+ * Examines control plane, gateway and machine at the same time, in a few seconds. Writes nothing, except that the
+ * canary runs a turn.
+ */
 export const collectFindings = Effect.fn("Doctor.collectFindings")(function* (options: DoctorOptions) {
   const { hints } = yield* RuntimeConfig
   const [controlPlane, gateway, machine, validation] = yield* Effect.all(

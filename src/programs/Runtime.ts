@@ -19,13 +19,13 @@ export type End =
   | { readonly _tag: "Stopped"; readonly reason: StopReason }
   | { readonly _tag: "Aborted"; readonly fatal: Fatal }
 
-/** The exit code that tells the host what to do: 75 asks for a new start, 78, 77 and 70 say what is wrong. */
+/** The exit code for the host: 75 means start again, 78, 77 and 70 name what is wrong. */
 export const exitCodeOf = (end: End): number =>
   end._tag === "Aborted" ? end.fatal.exitCode : end.reason === "signal" ? 0 : 75
 
 /**
- * The life of the process after its layers stand: boot, work until a stop is asked for, drain. What follows, abort,
- * release and offline, are finalizers, so that they run however this ends.
+ * The lifecycle of the process after its layers are built: boot, work until a stop is requested, drain. Abort, release
+ * and the offline pulse are finalizers, so that they run for every kind of end.
  */
 export const run = Effect.gen(function* () {
   const agentSync = yield* AgentSync
@@ -42,7 +42,7 @@ export const run = Effect.gen(function* () {
 
   const telemetry = yield* Telemetry
   const began = yield* Clock.currentTimeMillis
-  /** The boot as a trace, once it is over: a span around it would be the parent of everything that it starts. */
+  /** Records the boot as a trace after its end. A span around it would be the parent of everything that it starts. */
   const tellBoot = Effect.fnUntraced(
     function* (steps: ReadonlyArray<readonly [name: string, to: number]>) {
       let from = began
@@ -117,7 +117,7 @@ export const run = Effect.gen(function* () {
           orElse: () => Effect.logWarning("the drain timed out: running turns are aborted and released")
         })
       )
-    // A signal has a deadline outside, and so has one that comes while turns are waited for; the host means it to stop.
+    // After a signal the host has a deadline for the drain. The same is true of a signal during the drain of a restart.
     const drainsFrom = yield* Clock.currentTimeMillis
     const unhurried: End | "signal" =
       end.reason === "signal"

@@ -41,8 +41,9 @@ export const describeTarget = ({ openclawVersion, runtimeVersion }: VersionChang
   ].join(", ")
 
 /**
- * The next step. Each request is tried once: a change that a boot has taken is not started again, however often the host
- * starts the old version; later boots only check whether it is complete. A change precedes a restart, which it includes.
+ * The next step. Each request is tried once: a change that a boot has taken is not started again, however often the
+ * host starts the old version; later boots only check whether it is complete. A change precedes a restart, which it
+ * includes.
  */
 export const nextStep = (commands: RuntimeCommands, running: RunningVersions): CommandStep => {
   const { restart, underway, upgrade } = commands

@@ -2,7 +2,10 @@ import type { api } from "../../../convex/_generated/api.js"
 
 type Api = (typeof api)["service"]
 
-/** The path of a function that the deployment offers to runtimes. Only types are imported, so no code of convex/ is loaded. */
+/**
+ * The path of a function that the deployment offers to runtimes. Only types are imported, so no code of convex/ is
+ * loaded.
+ */
 export type ServicePath = {
   [Module in keyof Api & string]: `service/${Module}:${keyof Api[Module] & string}`
 }[keyof Api & string]

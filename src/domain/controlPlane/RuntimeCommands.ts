@@ -10,7 +10,9 @@ export const VersionChange = Schema.Struct({
 })
 export type VersionChange = typeof VersionChange.Type
 
-/** People's commands for this runtime: pause, restart, change of version. `underway` is a change that a boot has taken. */
+/**
+ * People's commands for this runtime: pause, restart, change of version. `underway` is a change that a boot has taken.
+ */
 export const RuntimeCommands = Schema.Struct({
   paused: Schema.Boolean,
   restart: Schema.NullOr(Schema.Struct({ id: Schema.String, requestedAt: Schema.Finite })),

@@ -6,7 +6,7 @@ export interface BackoffBounds {
   readonly maxMillis: number
 }
 
-/** The bounds as they are configured for runs and claims alike. */
+/** The configured bounds, for runs and claims. */
 export const backoffBounds = (config: {
   readonly deliveryBackoffBase: Duration.Duration
   readonly deliveryBackoffMax: Duration.Duration
@@ -15,15 +15,15 @@ export const backoffBounds = (config: {
   maxMillis: Duration.toMillis(config.deliveryBackoffMax)
 })
 
-/** The longest wait after `failures` consecutive failures: the base doubled with each, capped. */
+/** The maximum wait after `failures` consecutive failures: the base doubled with each failure, up to a limit. */
 export const backoffCeiling = ({ baseMillis, maxMillis }: BackoffBounds, failures: number): number =>
   Math.min(maxMillis, baseMillis * 2 ** Math.min(Math.max(failures - 1, 0), 40))
 
-/** Full jitter: a wait anywhere up to the ceiling, `random` in [0, 1), never under a tenth of the base. */
+/** A wait with full jitter: a random time up to the ceiling, at least a tenth of the base. `random` is in [0, 1). */
 export const backoffMillis = (bounds: BackoffBounds, failures: number, random: number): number =>
   Math.max(Math.round(bounds.baseMillis / 10), Math.round(backoffCeiling(bounds, failures) * random))
 
-/** Tries again without end, with full jitter over a doubling ceiling; a success starts it anew. */
+/** Retries without limit, with full jitter up to a ceiling that doubles. A success resets it. */
 export const backoffSchedule = (bounds: BackoffBounds) =>
   Schedule.recurs(Number.MAX_SAFE_INTEGER).pipe(
     Schedule.modifyDelay(({ output }) =>

@@ -1,11 +1,11 @@
 /**
- * What the delivery loop knows of the queue, and whether it may claim. Pure; moments are monotonic milliseconds unless
- * they say otherwise.
+ * The delivery loop's knowledge of the queue, and its decision whether to claim. Pure. Times are monotonic milliseconds
+ * unless stated otherwise.
  */
 import type { ClaimAnswer } from "./Run.ts"
 import type { RunEnd } from "./RunEnd.ts"
 
-/** Why the loop claims; without a reason it never does. */
+/** Why the loop claims. It never claims without a reason. */
 export type ClaimReason =
   | "start"
   | "wake"
@@ -22,44 +22,44 @@ export type ClaimReason =
   | "stopped"
   | "restart"
 
-/** The state of the loop; events change it one after another. */
+/** The state of the loop, which events change one after another. */
 export interface ClaimState {
   /** The number of the boot's last claim. */
   readonly number: number
-  /** An answer may be missing: the next claim asks for the leases that it does not name. */
+  /** An answer may have been lost, so the next claim requests the leases that it does not name. */
   readonly recoverUnnamed: boolean
-  /** Kept until a claim is answered. */
+  /** Kept until a claim has been answered. */
   readonly reason: ClaimReason | null
-  /** The last answer left notifications. */
+  /** The last answer left claimable notifications. */
   readonly hasMore: boolean
-  /** Since when answers leave due heartbeats; null if the last one left none. */
+  /** Since when answers have left due heartbeats; null if the last answer left none. */
   readonly heartbeatsWaitSince: number | null
-  /** The last claim found nothing that it could take, though it left work: only the end of a run changes that. */
+  /** The last claim could take nothing although it left work. Only the end of a run changes that. */
   readonly isStuck: boolean
   readonly heartbeatsInFlight: number
-  /** The next moment at which time alone makes something claimable. */
+  /** When work becomes due by the passing of time. */
   readonly dueAt: number | null
-  /** When the last claim that was answered was sent. */
+  /** When the last answered claim was sent. */
   readonly answeredFrom: number
   /** The last claim, if it failed. */
   readonly failure: { readonly at: number; readonly retryAt: number } | null
-  /** Since when the oldest ready notification waits, epoch milliseconds of the control plane. */
+  /** Since when the oldest ready notification has been waiting, in epoch milliseconds of the control plane. */
   readonly oldest: number | null
 }
 
-/** What decides with the state whether a claim may be made. */
+/** The conditions that decide, with the state, whether the loop may claim. */
 export interface Situation {
   readonly now: number
   readonly totalPermits: number
   readonly freePermits: number
-  /** How many runs the breaker lets begin, and in how many milliseconds it lets a probe through. */
+  /** How many runs the breaker allows, and milliseconds until it allows a probe. */
   readonly allowance: number
   readonly opensInMillis: number | null
-  /** Lifecycle and settings let runs begin. */
+  /** Lifecycle and settings allow new runs. */
   readonly isAllowed: boolean
 }
 
-/** A claim to be made now, or how long to wait for the next event; null: until it comes. */
+/** A claim to send now, or how long to wait for the next event; null means without limit. */
 export type ClaimPlan =
   | {
       readonly _tag: "Claim"
@@ -69,14 +69,14 @@ export type ClaimPlan =
     }
   | { readonly _tag: "Wait"; readonly millis: number | null }
 
-/** The most runs that one claim may ask for. */
+/** Maximum number of runs in one claim. */
 const CLAIM_LIMIT = 100
-/** A claim that failed is repeated no sooner, even if the control plane seems to be back. */
+/** Minimum delay before retrying a failed claim. */
 const MINIMUM_RETRY_MILLIS = 1_000
-/** Timers cannot be of any length. */
+/** Maximum length of a timer. */
 const LONGEST_WAIT_MILLIS = 24 * 60 * 60_000
 
-/** Before the first event. */
+/** The initial state. */
 export const initialState: ClaimState = {
   number: 0,
   recoverUnnamed: false,
@@ -91,26 +91,27 @@ export const initialState: ClaimState = {
   oldest: null
 }
 
-/** How many heartbeats may run at once in addition to deliveries: a quarter of all permits, and at least one. */
+/** How many heartbeats may run at once: a quarter of all permits, at least one. */
 export const heartbeatPermits = (total: number): number => Math.max(1, Math.floor(total / 4))
 
 /** Reasons that say that a lease of this process is not held. */
 const recovers: ReadonlySet<ClaimReason> = new Set(["unnamed", "restart"])
 
 /** A claim is wanted; the first reason counts. */
+/** A claim is needed. The first reason is kept. */
 export const wanted = (state: ClaimState, reason: ClaimReason): ClaimState => ({
   ...state,
   recoverUnnamed: state.recoverUnnamed || recovers.has(reason),
   reason: state.reason ?? reason
 })
 
-/** Something is due in this time. */
+/** Work becomes due after this time. */
 export const due = (state: ClaimState, now: number, millis: number): ClaimState => {
   const at = now + Math.max(0, millis)
   return { ...state, dueAt: Math.min(state.dueAt ?? at, at) }
 }
 
-/** The control plane answers other calls: a claim that failed is repeated soon. */
+/** The control plane answered another call, so a failed claim is retried soon. */
 export const controlPlaneAnswered = (state: ClaimState): ClaimState =>
   state.failure === null
     ? state
@@ -119,11 +120,11 @@ export const controlPlaneAnswered = (state: ClaimState): ClaimState =>
         failure: { ...state.failure, retryAt: Math.min(state.failure.retryAt, state.failure.at + MINIMUM_RETRY_MILLIS) }
       }
 
-/** A claimed run has begun. */
+/** A claimed run has started. */
 export const begun = (state: ClaimState, kind: RunEnd["kind"]): ClaimState =>
   kind === "heartbeat" ? { ...state, heartbeatsInFlight: state.heartbeatsInFlight + 1 } : state
 
-/** A run has ended; the moments of heartbeats are the concern of Heartbeats. */
+/** A run has ended. Heartbeats tracks when heartbeats are due. */
 export const ended = (state: ClaimState, now: number, { dueInMillis, isStored, kind, outcome }: RunEnd): ClaimState => {
   const isHeartbeat = kind === "heartbeat"
   const after = { ...state, isStuck: false, heartbeatsInFlight: state.heartbeatsInFlight - (isHeartbeat ? 1 : 0) }
@@ -135,7 +136,7 @@ export const ended = (state: ClaimState, now: number, { dueInMillis, isStored, k
 /** A claim is sent. */
 export const sent = (state: ClaimState): ClaimState => ({ ...state, number: state.number + 1 })
 
-/** The claim that was sent at this moment is answered. */
+/** The claim that was sent at this time has been answered. */
 export const answered = (
   state: ClaimState,
   now: number,
@@ -156,22 +157,22 @@ export const answered = (
   }
 }
 
-/** A claim failed, and may be repeated after this time. */
+/** A claim failed and may be retried after this time. */
 export const failed = (state: ClaimState, now: number, delayMillis: number): ClaimState => ({
   ...state,
   recoverUnnamed: true,
   failure: { at: now, retryAt: now + delayMillis }
 })
 
-/** A moment that has passed is a reason from then on, whatever keeps the claim from being made. */
+/** Turns a due time that has passed into a reason, which stays until a claim is possible. */
 export const passed = (state: ClaimState, now: number): ClaimState =>
   state.dueAt !== null && state.dueAt <= now ? { ...wanted(state, "due"), dueAt: null } : state
 
-/** Whether to claim, and how much. */
+/** Decides whether to claim, and how many runs. */
 export const planClaim = (state: ClaimState, situation: Situation): ClaimPlan => {
   const { allowance, freePermits, isAllowed, now, opensInMillis, totalPermits } = situation
   const limit = Math.min(freePermits, allowance, CLAIM_LIMIT)
-  // A heartbeat leaves a permit for the next message, unless there is only one permit.
+  // A heartbeat never takes the last free permit, unless there is only one.
   const kept = totalPermits === 1 ? 0 : 1
   const spare = Math.min(heartbeatPermits(totalPermits) - state.heartbeatsInFlight, freePermits - kept, limit)
   const heartbeatLimit = Math.max(0, spare)

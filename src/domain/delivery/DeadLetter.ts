@@ -4,7 +4,7 @@ import { oneLine } from "../text/Text.ts"
 import { textTable } from "../text/TextTable.ts"
 import { NotificationType } from "./DeliveryContext.ts"
 
-/** A notification that was given up, as an operator judges it; times are the control plane's epoch milliseconds. */
+/** A dead letter with what an operator needs to judge it; times are the control plane's epoch milliseconds. */
 export const DeadLetter = Schema.Struct({
   id: Schema.String,
   type: NotificationType,
@@ -27,7 +27,7 @@ export type DeadLetter = typeof DeadLetter.Type
 
 const when = (millis: number): string => DateTime.formatIso(DateTime.makeUnsafe(millis))
 
-/** One line each, the latest first. */
+/** A table with one line for each, the latest first. */
 export const deadLetterTable = (letters: ReadonlyArray<DeadLetter>): string =>
   textTable(
     ["id", "died", "agent", "type", "events", "attempts", "error", "task"],
@@ -43,7 +43,7 @@ export const deadLetterTable = (letters: ReadonlyArray<DeadLetter>): string =>
     ])
   )
 
-/** Everything about one, a line for each fact. */
+/** All facts about one, one in each line. */
 export const describeDeadLetter = (letter: DeadLetter): string =>
   [
     `id         ${letter.id}`,

@@ -1,6 +1,6 @@
 import { Schema } from "effect"
 
-/** The five reasons for which a notification exists; contract of the control plane. */
+/** The five types of notifications; contract of the control plane. */
 export const NotificationType = Schema.Literals([
   "mention",
   "thread_update",
@@ -22,7 +22,7 @@ export const Actor = Schema.Struct({
 })
 export type Actor = typeof Actor.Type
 
-/** What an agent may do: the defaults, then the account's, then the agent's own settings. */
+/** What an agent may do: its own settings, otherwise the account's, otherwise the defaults. */
 export const Flags = Schema.Struct({
   canCreateTasks: Schema.Boolean,
   canModifyTaskStatus: Schema.Boolean,
@@ -32,10 +32,10 @@ export const Flags = Schema.Struct({
   canMarkDone: Schema.Boolean
 })
 
-/** An agent as others name it. */
+/** A reference to an agent. */
 export const AgentRef = Schema.Struct({ id: Schema.String, slug: Schema.String, name: Schema.String })
 
-/** A task as agents see it; times are epoch milliseconds. */
+/** A task as shown to agents; times are epoch milliseconds. */
 export const TaskView = Schema.Struct({
   id: Schema.String,
   title: Schema.String,
@@ -53,7 +53,7 @@ export const TaskView = Schema.Struct({
 })
 export type TaskView = typeof TaskView.Type
 
-/** A message of a thread; `isCut` says that the control plane shortened it for the context. */
+/** A message of a thread; `isCut` if the control plane shortened it for the context. */
 export const MessageView = Schema.Struct({
   id: Schema.String,
   author: Actor,
@@ -67,7 +67,7 @@ export type MessageView = typeof MessageView.Type
 
 /** One event of a notification, with the message or change that caused it. */
 export const NotificationEvent = Schema.Struct({
-  /** Its position in the notification, by which verdicts name it. */
+  /** Its position in the notification, which verdicts refer to. */
   index: Schema.Finite,
   type: NotificationType,
   createdAt: Schema.Finite,
@@ -79,14 +79,14 @@ export const NotificationEvent = Schema.Struct({
 })
 export type NotificationEvent = typeof NotificationEvent.Type
 
-/** The parts of a prompt that are sent again only when they changed. */
+/** The parts of a prompt that a delta contains only if they have changed. */
 export const PromptPart = Schema.Literals(["task", "documents", "people", "briefing", "tasks"])
 export type PromptPart = typeof PromptPart.Type
 
-/** The root span of the attempt before, as that wrote it down. */
+/** The root span of the previous attempt. */
 export const EarlierTrace = Schema.Struct({ traceId: Schema.String, spanId: Schema.String })
 
-/** Everything the turn of a notification needs to know, built by the claim. */
+/** All data for the turn of a notification, built by the claim. */
 export const DeliveryContext = Schema.Struct({
   notification: Schema.Struct({
     id: Schema.String,
@@ -108,17 +108,19 @@ export const DeliveryContext = Schema.Struct({
   }),
   sessionKey: Schema.String,
   generation: Schema.Finite,
-  /** In the fences around other people's text; the same in every turn of the session and generation. */
+  /** The mark in the fences around other people's text; the same in every turn of a session and generation. */
   fenceMark: Schema.String,
-  /** The number of this turn's text if it shows everything; grows in a session. */
+  /** The number of this turn's text if it is a full text; grows within a session. */
   textNumber: Schema.Finite,
-  /** The full text on which this turn's builds, and what has not changed since the last turn; null: shows everything. */
+  /**
+   * The full text on which this turn's delta builds, and the parts unchanged since the last turn; null for a full text.
+   */
   delta: Schema.NullOr(Schema.Struct({ fullText: Schema.Finite, unchanged: Schema.Array(PromptPart) })),
-  /** Other runs of this session that were stopped since a turn completed. */
+  /** Other runs of this session that were stopped after the last completed turn. */
   stoppedRuns: Schema.Array(Schema.String),
   task: Schema.NullOr(TaskView),
   recipientIsAssignee: Schema.Boolean,
-  /** The last messages; in a delta only those that the session has not seen. */
+  /** The latest messages; for a delta only those that the session has not seen. */
   thread: Schema.Array(MessageView),
   orchestrator: Schema.NullOr(AgentRef),
   primaryPerson: Schema.NullOr(Schema.Struct({ name: Schema.String })),

@@ -2,7 +2,7 @@ import { isReviewer } from "../shared/TaskStatus.ts"
 import type { DeliveryContext, NotificationEvent } from "./DeliveryContext.ts"
 import type { RefusedEvent } from "./Run.ts"
 
-/** Whether an agent gets an event, and why; the reason is stored and shown. */
+/** Whether an agent gets an event, and the reason, which is stored and shown. */
 export interface Verdict {
   readonly shouldDeliver: boolean
   readonly reason: string
@@ -17,7 +17,7 @@ const updateWrittenByAgent = (context: DeliveryContext, event: NotificationEvent
   const writtenByOrchestrator = context.orchestrator !== null && event.actor.id === context.orchestrator.id
   const reviewsThis = task !== null && task.status === "review" && isReviewer(agent)
   if (wroteItself) return no("the recipient wrote it")
-  // An answer to an update is where two agents start to chat for ever: only the orchestrator may carry that on.
+  // Answering updates would let two agents chat endlessly, so only the orchestrator's answers are delivered.
   if (event.message?.answersType === "thread_update") {
     if (!writtenByOrchestrator)
       return agent.isOrchestrator ? yes("orchestrator follows agents") : no("answer to an update")
@@ -31,15 +31,15 @@ const updateWrittenByAgent = (context: DeliveryContext, event: NotificationEvent
 }
 
 /**
- * Whether the agent should get this event of the notification, and if not, why. An assignment or a change of status is
- * judged by the task as it is now: other changes may have followed.
+ * Whether the agent should get this event of the notification, with the reason. An assignment or a change of status is
+ * judged by the present state of the task, because other changes may have followed.
  * Order matters: the first rule that applies decides (contract of the notifications table).
  */
 export const shouldDeliverToAgent = (context: DeliveryContext, event: NotificationEvent): Verdict => {
   const { agent, task } = context
   const byPerson = event.actor.type === "person"
   const byOrchestrator = context.orchestrator !== null && event.actor.id === context.orchestrator.id
-  // The control plane answers a broken context if it finds that the task is gone; that ends skipped too.
+  // If the control plane finds that the task was removed, it returns a broken context, which is skipped too.
   if (task === null) return no("the task is gone")
   if (task.isOrchestratorChat) {
     return agent.isOrchestrator ? yes("orchestrator chat") : no("orchestrator chat is the orchestrator's")
@@ -52,7 +52,7 @@ export const shouldDeliverToAgent = (context: DeliveryContext, event: Notificati
     return no("update on a blocked task by an agent")
   }
   if (event.type === "assignment") {
-    // Work begins when the task is unblocked: its assignees are told of that.
+    // Work starts when the task is unblocked, of which its assignees are notified.
     if (task.status === "done" || task.status === "blocked") return no(`assignment on a ${task.status} task`)
     if (!context.recipientIsAssignee) return no("no longer assigned")
   }
@@ -65,13 +65,13 @@ export const shouldDeliverToAgent = (context: DeliveryContext, event: Notificati
   return yes(event.type)
 }
 
-/** The notification's events divided by the policy: those that the turn answers, and those refused with a reason. */
+/** The notification's events by verdict: those that the turn answers, and those that are refused with a reason. */
 export interface DividedEvents {
   readonly accepted: ReadonlyArray<NotificationEvent>
   readonly refused: ReadonlyArray<RefusedEvent>
 }
 
-/** Asks the policy for every event. */
+/** Applies the policy to every event. */
 export const divideEvents = (context: DeliveryContext): DividedEvents => {
   const judged = context.events.map((event) => ({ event, ...shouldDeliverToAgent(context, event) }))
   return {

@@ -1,10 +1,10 @@
-/** The tokens by which an agent ends a turn without words: prompts ask for two of them, the gateway teaches the third. */
+/** The tokens with which an agent ends a turn without text. Prompts name two of them; the third is the gateway's. */
 export type EndToken = "NO_ACTION" | "NO_REPLY" | "HEARTBEAT_OK"
 
-/** A token among plain words. */
+/** A token within words. */
 const TOKEN = /(?<=^| )(?:no_action|no_reply|heartbeat_ok)(?= |$)/gi
 
-/** Phrases that say no more than the token next to them: acknowledgements, labels, and the token in other words. */
+/** Phrases that add nothing to a token: acknowledgements, labels, and the token in other words. */
 const FILLERS = [
   "loading context for heartbeat",
   "ok|okay|sure|understood|acknowledged|noted|got it|thanks|thank you|all(?: is)? (?:good|fine|well|clear|quiet)",
@@ -16,17 +16,20 @@ const FILLERS = [
 ]
 const FILLER = new RegExp(`^(?:(?:${FILLERS.join("|")})(?: |$))*$`, "i")
 
-/** Longer texts next to a token are not filler, whatever they say. */
+/** A text longer than this next to a token is never filler. */
 const FILLER_CHARACTERS = 120
 
 const HTML_TAG =
   /<\/?(?:p|br|hr|b|i|u|s|em|strong|code|pre|div|span|sub|sup|small|mark|kbd|li|ul|ol|h[1-6]|blockquote|response|reply|answer|output|final|result|message|text)\s*\/?>/gi
 const ENTITY = /&(?:nbsp|lt|gt|quot|apos|amp|shy|zwnj|zwj|#\d{1,6}|#x[\da-f]{1,6});/gi
-/** What opens or closes a block of code, at the end of its line. */
+/** The start or end of a code block, at the end of its line. */
 const FENCE = /(?:`{3,}|~{3,})[ \t]*(?:text|txt|plaintext|plain|markdown|md|json|yaml|xml|html|bash|sh)?[ \t]*$/gim
 const MENTION = /(?<![\w@./-])@[a-z0-9][a-z0-9_-]{0,63}(?![\w/]|\.\w)/gi
 
-/** The text's words: without mentions, markup, punctuation, emoji and what cannot be seen, one space between them. */
+/**
+ * The words of the text with single spaces between them: without mentions, markup, punctuation, emoji and invisible
+ * characters.
+ */
 const plainWords = (text: string): string =>
   text
     .normalize("NFKC")
@@ -35,10 +38,10 @@ const plainWords = (text: string): string =>
     .replace(ENTITY, " ")
     .replace(HTML_TAG, " ")
     .replace(/\\(?:text|textbf|textit|texttt|boxed|mathrm)(?=\{)/g, " ")
-    // Numbers of a list, and check boxes.
+    // List numbers and check boxes.
     .replace(/(?<![\p{L}\p{N}][ \t]*)\d{1,3}[.)](?=[ \t]+\S)|\[[ x]\]/giu, " ")
     .replace(FENCE, "")
-    // Escapes and emphasis can divide a token: NO\_ACTION, NO_**ACTION**.
+    // Escapes and emphasis can split a token: NO\_ACTION, NO_**ACTION**.
     .replace(/\\(?=[\p{P}\p{S}])|[*`~]/gu, "")
     .replace(MENTION, " ")
     .replace(/[^\p{L}\p{N}_]+/gu, " ")
@@ -47,7 +50,7 @@ const plainWords = (text: string): string =>
     .replace(/\bHEARTBEAT OK\b/g, "HEARTBEAT_OK")
     .trim()
 
-/** The token that is all that the text says, in whatever formatting and with filler around it; null for any other text. */
+/** The token, if the text contains nothing else but formatting and filler; null for any other text. */
 export const onlyTokenOf = (text: string): EndToken | null => {
   const words = plainWords(text)
   const tokens = words.match(TOKEN)
@@ -58,12 +61,12 @@ export const onlyTokenOf = (text: string): EndToken | null => {
 }
 
 const RAW_TOKEN = String.raw`(?:NO\\?_(?:ACTION|REPLY)|HEARTBEAT\\?_OK)`
-/** A token behind the last sentence, with what may dress it. */
+/** A token after the last sentence, with its markup. */
 const LAST_WORD = new RegExp(String.raw`(?<=[.!?…:;)\]])\s+[^\p{L}\p{N}\s]*${RAW_TOKEN}[^\p{L}\p{N}]*$`, "iu")
 
 /**
- * The text without a token on a line of its own at its start or end, or behind its last sentence. One that is a part of
- * a sentence stays.
+ * The text without a token on a separate line at its start or end, or after its last sentence. A token within a
+ * sentence stays.
  */
 export const withoutToken = (text: string): string => {
   const lines = text.split("\n")

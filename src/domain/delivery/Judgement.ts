@@ -6,14 +6,14 @@ import type { HeartbeatOutcome } from "./RunEnd.ts"
 import type { TurnEnd } from "./TurnEnd.ts"
 import type { TurnFailure } from "./TurnFailure.ts"
 
-/** A notification ends after a day of nothing but its provider's failures; it waits for an unreachable gateway without limit. */
+/** A notification ends after a day of provider failures only. For an unreachable gateway it waits without limit. */
 const SHARED_LIMIT = Duration.hours(24)
 
 /** The notification was delivered. */
 export interface Delivered {
   readonly _tag: "Delivered"
   readonly outcome: Outcome
-  /** The failure that ended its last try, although no answer was owed. */
+  /** The failure of its last attempt, which ended it because no answer was owed. */
   readonly error?: string
 }
 
@@ -22,39 +22,39 @@ export interface Completed {
   readonly _tag: "Completed"
   readonly outcome: HeartbeatOutcome
   readonly report: HeartbeatReport
-  /** Why its text is not posted, for the log. */
+  /** For the log: why its text is not posted. */
   readonly remark?: string
-  /** The failure that ended its last try. */
+  /** The failure of its last attempt. */
   readonly error?: string
 }
 
-/** The attempt failed and counts. The last attempt of a notification gets no retry. */
+/** The attempt failed and counts. There is no retry after the last attempt of a notification. */
 export interface Failed extends Omit<Failure, "retryInMillis"> {
   readonly _tag: "Failed"
-  /** No retry, although attempts are left. */
+  /** No retry even if attempts are left. */
   readonly isFinal?: boolean
-  /** A retry waits at least this long, in milliseconds. */
+  /** Minimum delay of a retry in milliseconds. */
   readonly minimumMillis?: number
 }
 
-/** The attempt failed for a reason that is not the run's, and does not count. */
+/** The attempt failed for a reason outside the run and does not count. */
 export interface Released {
   readonly _tag: "Released"
   readonly class: string
   readonly error: string
-  /** The retry waits exactly this long, in milliseconds, instead of a backoff of at least `minimumMillis`. */
+  /** The exact delay of the retry in milliseconds, instead of a backoff of at least `minimumMillis`. */
   readonly exactMillis?: number
   readonly minimumMillis?: number
-  /** The backoff does not grow with the failures before: something else paces these retries. */
+  /** The backoff does not grow with earlier failures, because the breaker paces these retries. */
   readonly isFirstBackoff?: boolean
-  /** For how long nothing but such failures may follow one another; without it there is no limit. */
+  /** How long such failures alone may continue in milliseconds; absent means without limit. */
   readonly limit?: Duration.Duration
 }
 
-/** What an attempt of a run came to. */
+/** The result of an attempt. */
 export type Judgement = Delivered | Completed | Failed | Released
 
-/** A turn that failed by the run's own fault or in silence; `error` is redacted. */
+/** A failure of the turn that counts as the run's own, or a silence; `error` is redacted. */
 export interface FailedTurn {
   readonly class: TurnFailure["_tag"]
   readonly error: string
@@ -62,7 +62,7 @@ export interface FailedTurn {
   readonly minimumMillis: number
 }
 
-/** A run that needs a turn: its text, and how the turn's end is judged. */
+/** A run that needs a turn: its prompt, and how its end is judged. */
 export interface TurnPlan {
   readonly _tag: "Turn"
   prompt(options: TurnPromptOptions): Prompt
@@ -78,12 +78,12 @@ export const ownFailure = (kind: string, error: string): Failed => ({
   silence: false
 })
 
-/** A failure of the control plane, which says nothing about the run. */
+/** A failure of the control plane, for which the run is not responsible. */
 export const controlPlaneFailure = (kind: string, error: string): Released => ({ _tag: "Released", class: kind, error })
 
 /**
  * A failure of the gateway or its provider, which all runs share. While the gateway is down the breaker paces the
- * retries; a wait of the run's own would keep it idle next to a gateway that is back.
+ * retries. A growing backoff would delay the run after the gateway has recovered.
  */
 export const sharedFailure = (kind: TurnFailure["_tag"], error: string, minimumMillis: number): Released => ({
   _tag: "Released",
@@ -94,7 +94,7 @@ export const sharedFailure = (kind: TurnFailure["_tag"], error: string, minimumM
   ...(kind === "GatewayUnreachable" || kind === "GatewayMisconfigured" ? {} : { limit: SHARED_LIMIT })
 })
 
-/** The gateway does not know the agent: its work waits for the delay that the agent has there. */
+/** The gateway does not know the agent. Its work waits for that agent's present delay. */
 export const unknownAgent = (slug: string, delayMillis: number): Released => ({
   _tag: "Released",
   class: "UnknownAgent",
@@ -103,7 +103,10 @@ export const unknownAgent = (slug: string, delayMillis: number): Released => ({
   limit: SHARED_LIMIT
 })
 
-/** A run without a readable context: what is gone needs no answer; what is damaged a later version may read. */
+/**
+ * A run without a readable context. If its task or agent was removed, no answer is needed; otherwise a later version
+ * may be able to read it.
+ */
 export const judgeBroken = ({ broken, kind }: BrokenRun): Judgement =>
   kind === "notification" && broken.endsWith("_missing")
     ? { _tag: "Delivered", outcome: { outcome: "skipped", turn: "none", reason: broken } }

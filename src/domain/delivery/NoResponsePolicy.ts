@@ -1,16 +1,16 @@
-/** How often a notification may be tried. */
+/** The limits of attempts and silences of a notification. */
 export interface AttemptLimits {
   readonly maxAttempts: number
-  /** At this many silences the control plane posts the fallback. */
+  /** The number of silences after which the control plane posts the fallback. */
   readonly silenceLimit: number
 }
 
-/** A turn that left no text to post, and what is known of its notification. */
+/** A turn without a text to post, and the state of its notification. */
 export interface NoResponse {
   readonly isOwed: boolean
-  /** The agent ended with a token, and nothing that it was asked forbids that. */
+  /** The agent ended with a token, which its events allow. */
   readonly isDeclined: boolean
-  /** The gateway's "internal error", which can also be a session that has grown too large. */
+  /** The gateway's "internal error", which may be caused by a session that has grown too large. */
   readonly isAmbiguous: boolean
   /** The number of this attempt, from 1. */
   readonly attempt: number
@@ -18,15 +18,15 @@ export interface NoResponse {
   readonly silences: number
 }
 
-/** What follows: another try, an end without a message, or the fallback message. */
+/** The next step: a retry, an end without a message, or the fallback message. */
 export type NoResponseVerdict =
   | { readonly _tag: "AskAgain"; readonly isInNextGeneration: boolean }
   | { readonly _tag: "Skip" }
   | { readonly _tag: "Fallback" }
 
 /**
- * The no-response policy. Without a duty to answer there is one more try, and only if the gateway does not say what
- * happened. The last try before the fallback leaves a session that is silent because of its size.
+ * The no-response policy. If no answer is owed there is one retry, and only if the gateway does not say what happened.
+ * The last attempt before the fallback uses a new session, in case the old one is silent because of its size.
  */
 export const afterNoResponse = (
   { attempt, isAmbiguous, isDeclined, isOwed, silences }: NoResponse,

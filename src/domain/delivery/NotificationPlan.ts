@@ -19,7 +19,7 @@ interface Situation extends DividedEvents {
 
 const delivered = (outcome: Outcome): Delivered => ({ _tag: "Delivered", outcome })
 
-/** Asks the no-response policy; `skipped` is how the notification ends if nothing more is wanted of the agent. */
+/** Applies the no-response policy; `skipped` is the outcome if nothing more is required of the agent. */
 const judgeNoResponse = (
   { isOwed, limits, refused, run }: Situation,
   { class: kind, error, minimumMillis }: Omit<FailedTurn, "isSilence">,
@@ -52,14 +52,14 @@ const judgeFailure = (situation: Situation, failure: FailedTurn): Judgement => {
   return { _tag: "Failed", class: failure.class, error: failure.error, silence: false, isFinal: isRepeated }
 }
 
-/** What a budget's stop leaves in the thread: why, until when, what was done, and the agent's last words. */
+/** The note in the thread after a budget stopped a turn: why, until when, what was done, and the agent's last text. */
 const stopNote = (
   { context: { agent, earlier } }: NotificationRun,
   { effects, spoken }: TurnEnd,
   { reason, until }: BudgetRefusal
 ): string => {
   const done = new Set([...effects, ...earlier.effects.map(({ tool }) => tool)])
-  const when = until === null ? "until it is raised" : `until ${DateTime.formatIso(DateTime.makeUnsafe(until))}`
+  const when = until === null ? "until the budget is raised" : `until ${DateTime.formatIso(DateTime.makeUnsafe(until))}`
   const words = spoken._tag === "Text" ? `\n\n${withoutToken(spoken.text)}` : ""
   return cutReply(
     `${agent.name} was stopped: ${reason}, ${when}. Done: ${done.size === 0 ? "nothing" : [...done].join(", ")}.${words}`
@@ -100,7 +100,7 @@ const judgeEnd = (situation: Situation, end: TurnEnd): Judgement => {
   return judgeNoResponse(situation, silence, { ...spent, reason }, isToken && mayDecline(accepted))
 }
 
-/** What a notification needs: a turn for the events that the policy accepts, or none if it refuses all. */
+/** Plans a notification: a turn for the events that the policy accepts, or none if it refuses all. */
 export const planNotification = (run: NotificationRun, limits: AttemptLimits): TurnPlan | Judgement => {
   const { context } = run
   const { accepted, refused } = divideEvents(context)

@@ -4,15 +4,15 @@ import type { TokenPrice } from "../shared/TokenPrice.ts"
 import { DeliveryContext } from "./DeliveryContext.ts"
 import type { RunStep } from "./RunStep.ts"
 
-/** A session held under an epoch, as claims and renewals name it. */
+/** A lease as claims and renewals name it: a session and an epoch. */
 export const Lease = Schema.Struct({ session: Schema.String, epoch: Schema.Finite })
 export type Lease = typeof Lease.Type
 
-/** The right to write for a run: a call with a stale epoch is refused before anything is written. */
+/** The fence of a run. A call with a stale epoch is refused before anything is written. */
 export const Fence = Schema.Struct({ run: Schema.String, ...Lease.fields })
 export type Fence = typeof Fence.Type
 
-/** Why the control plane took a lease back: its run was stopped, or its agent or account is paused. */
+/** Why the control plane recalled a lease: its run was stopped, or its agent or account was paused. */
 export const Recall = Schema.Literals(["stopped", "paused"])
 export type Recall = typeof Recall.Type
 
@@ -20,11 +20,11 @@ export type Recall = typeof Recall.Type
 export const RecalledLease = Schema.Struct({ ...Lease.fields, recalled: Recall })
 export type RecalledLease = typeof RecalledLease.Type
 
-/** The lease as a key: the leases of one session follow one another. */
+/** A key for the lease, because a session has several leases one after another. */
 export const leaseKey = ({ epoch, session }: Lease): string => `${session} ${epoch}`
 
 const claimed = {
-  /** The notification's id, or the agent and due moment of a heartbeat: the same in all attempts. */
+  /** The notification's id, or the agent and due time of a heartbeat; the same in all attempts. */
   id: Schema.String,
   ...Lease.fields,
   expiresAt: Schema.Finite,
@@ -34,9 +34,9 @@ const claimed = {
   failures: Schema.Finite,
   /** Silences before this attempt; 0 for heartbeats. */
   silences: Schema.Finite,
-  /** Since when it could have been claimed, epoch milliseconds of the control plane. */
+  /** Since when it could be claimed, in epoch milliseconds of the control plane. */
   readyAt: Schema.Finite,
-  /** Price-weighted tokens that it may spend before it asks for more; null without a budget. */
+  /** Price-weighted tokens that it may spend before it requests more; null without a budget. */
   allowance: Schema.NullOr(Schema.Finite)
 }
 
@@ -74,7 +74,7 @@ export const fenceOf = ({ epoch, id, session }: Pick<Run, "id" | "session" | "ep
   epoch
 })
 
-/** The run's context if it could be read, and the same by the run's kind. */
+/** The run's context by its kind, if it could be read. */
 export const contextsOf = (run: Run) => ({
   context: "context" in run ? run.context : undefined,
   delivery: "context" in run && run.kind === "notification" ? run.context : undefined,
@@ -86,21 +86,21 @@ export const ClaimAnswer = Schema.Struct({
   runs: Schema.Array(Schema.Unknown),
   /** Notifications that became dead letters, because their attempts were used up. */
   spent: Schema.Array(Schema.String),
-  /** How many notifications and heartbeats a budget kept waiting. */
+  /** The number of notifications and heartbeats that a budget holds. */
   heldBack: Schema.Finite,
   /** More notifications could have been claimed. */
   hasMore: Schema.Boolean,
   /** Due heartbeats were left. */
   hasMoreHeartbeats: Schema.Boolean,
-  /** The next moment at which a claim could find something because of time alone. */
+  /** When work next becomes due by the passing of time. */
   nextDueAt: Schema.NullOr(Schema.Finite),
-  /** Since when the oldest ready notification waits. */
+  /** Since when the oldest ready notification has been waiting. */
   oldest: Schema.NullOr(Schema.Finite),
   now: Schema.Finite
 })
 export type ClaimAnswer = typeof ClaimAnswer.Type
 
-/** The answer to a renewal: leases that are held no longer, and whether this boot has one that was not named. */
+/** The answer to a renewal: lost leases, and whether this boot has a lease that was not named. */
 export const RenewAnswer = Schema.Struct({
   lost: Schema.Array(Schema.Struct({ ...Lease.fields, recalled: Schema.optionalKey(Recall) })),
   hasUnnamed: Schema.Boolean,
@@ -108,23 +108,26 @@ export const RenewAnswer = Schema.Struct({
 })
 export type RenewAnswer = typeof RenewAnswer.Type
 
-/** Contexts of notifications for a dry run, not yet decoded, or why there is none. */
+/** The context of a notification for a dry run, not yet decoded, or why there is none. */
 export const ContextAnswers = Schema.Array(
   Schema.Struct({
     id: Schema.String,
     context: Schema.optionalKey(Schema.Unknown),
     broken: Schema.optionalKey(Schema.String),
-    /** Of the notification, with its outcome once it is delivered; a deployment of an earlier release sends neither. */
+    /** The notification's state, and its outcome once it is delivered. Deployments of earlier releases send neither. */
     state: Schema.optionalKey(Schema.String),
     outcome: Schema.optionalKey(Schema.String)
   })
 )
 
-/** Grows with every piece of work that becomes claimable other than by time; and the leases of all runtimes to abort. */
+/** A counter that grows when work becomes claimable other than by time, and the recalled leases of all runtimes. */
 export const Wake = Schema.Struct({ count: Schema.Finite, recalled: Schema.Array(RecalledLease) })
 export type Wake = typeof Wake.Type
 
-/** Since when the oldest ready notification waits, epoch milliseconds of the control plane; null when none does. */
+/**
+ * Since when the oldest ready notification has been waiting, in epoch milliseconds of the control plane; null if none
+ * is.
+ */
 export const Backlog = Schema.Struct({ oldest: Schema.NullOr(Schema.Finite) })
 export type Backlog = typeof Backlog.Type
 
@@ -132,7 +135,7 @@ export type Backlog = typeof Backlog.Type
 export const Usage = Schema.Struct({
   inputTokens: Schema.Finite,
   outputTokens: Schema.Finite,
-  /** The parts of inputTokens that the provider read from its prompt cache and wrote to it. */
+  /** The parts of inputTokens that were read from the provider's prompt cache and written to it. */
   cacheReadTokens: Schema.Finite,
   cacheWriteTokens: Schema.Finite
 })
@@ -146,27 +149,30 @@ export const noUsage: Usage = {
   cacheWriteTokens: 0
 }
 
-/** What an attempt did and spent, as the control plane is told at its end. */
+/** What an attempt did and spent, which is reported to the control plane at its end. */
 export interface SpentUsage extends Usage {
-  /** Requests that were answered, and those without an answer that may have cost something. */
+  /** Answered requests, and requests without an answer that may have cost something. */
   readonly rounds: number
   readonly unanswered: number
   /** Input tokens of the last answered request. */
   readonly contextTokens: number
   readonly model: string | null
   readonly price: TokenPrice | null
-  /** Its prompt built on an earlier turn's and was no full text. */
+  /** Its prompt was a delta and not a full text. */
   readonly isDelta: boolean
-  /** The latest rounds and tool calls in the order in which they ended, and how many came before them. */
+  /** The latest rounds and tool calls in order of their ends, and the number of earlier ones. */
   readonly steps: ReadonlyArray<RunStep>
   readonly stepsLeftOut: number
 }
 
-/** A budget's refusal: why, and until when, epoch milliseconds of the control plane; null until it is raised. */
+/**
+ * A budget's refusal: the reason, and until when, in epoch milliseconds of the control plane; null means until it is
+ * raised.
+ */
 export const BudgetRefusal = Schema.Struct({ reason: Schema.String, until: Schema.NullOr(Schema.Finite) })
 export type BudgetRefusal = typeof BudgetRefusal.Type
 
-/** How much a run may spend in all from now on, or why it may not spend more. */
+/** How much a run may spend in total, or why it may not spend more. */
 export const Allowed = Schema.Union([Schema.Struct({ allowance: Schema.NullOr(Schema.Finite) }), BudgetRefusal])
 export type Allowed = typeof Allowed.Type
 
@@ -176,16 +182,19 @@ export interface RefusedEvent {
   readonly reason: string
 }
 
-/** Input tokens of a turn's first gateway request and of its smallest: how long the session's history is. */
+/** Input tokens of a turn's first and of its smallest request, which show the length of the session's history. */
 export interface RequestTokens {
   readonly first: number
   readonly least: number
 }
 
-/** What became of a run's turn: it was answered, it failed and may have run all the same, or there was none. */
+/** A run's turn: it was answered, it failed but may have run, or there was none. */
 export type TurnState = "answered" | "failed" | "none"
 
-/** How a notification was delivered; `reply` is what the agent says in the thread, `note` stands for it where tools spoke. */
+/**
+ * How a notification was delivered. `reply` is the agent's text for the thread; after tool calls without a text, `note`
+ * is posted.
+ */
 export interface Outcome {
   readonly outcome: "replied" | "acted" | "skipped" | "fallback" | "stopped"
   readonly turn: TurnState
@@ -196,7 +205,7 @@ export interface Outcome {
   readonly truncated?: boolean
   readonly usage?: SpentUsage
   readonly requestTokens?: RequestTokens
-  /** The session begins its next generation once no work of it waits. */
+  /** The session starts its next generation when none of its work is waiting. */
   readonly isHistoryLong?: boolean
 }
 

@@ -31,15 +31,15 @@ export const heartbeatOutcomes = [
 ] as const
 export type HeartbeatOutcome = (typeof heartbeatOutcomes)[number]
 
-/** How an attempt of a run ended, as the loop needs to know it. */
+/** The end of an attempt, for the delivery loop. */
 export interface RunEnd {
   readonly kind: Run["kind"]
   /** The agent's slug; null if the context was broken. */
   readonly agent: string | null
   readonly outcome: DeliveryOutcome | HeartbeatOutcome
   readonly error: string | null
-  /** False if the end could not be stored: the run is abandoned. True as well if the lease was lost before. */
+  /** False if the outcome could not be stored and the run is abandoned. True also if the lease was lost before. */
   readonly isStored: boolean
-  /** Milliseconds until the run's retry or the agent's next heartbeat is due; null if that is not known. */
+  /** Milliseconds until the run's retry or the agent's next heartbeat is due; null if not known. */
   readonly dueInMillis: number | null
 }

@@ -1,6 +1,6 @@
 import { Schema } from "effect"
 
-/** What an attempt did: a round (one request to the gateway), or a tool call over whichever transport. */
+/** A step of an attempt: a round (one request to the gateway), or a tool call over either transport. */
 export const RunStep = Schema.Union([
   Schema.Struct({
     kind: Schema.Literal("round"),
@@ -16,7 +16,7 @@ export const RunStep = Schema.Union([
     kind: Schema.Literal("tool"),
     tool: Schema.String,
     durationMs: Schema.Finite,
-    /** The code of its refusal, or how it failed; null if it succeeded. */
+    /** The code of its refusal, or its failure; null if it succeeded. */
     error: Schema.NullOr(Schema.String)
   })
 ])

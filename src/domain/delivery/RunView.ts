@@ -7,9 +7,9 @@ import { NotificationType } from "./DeliveryContext.ts"
 import { Usage } from "./Run.ts"
 import { RunStep } from "./RunStep.ts"
 
-/** A run as an operator lists it; times are the control plane's epoch milliseconds. */
+/** A run in an operator's list; times are the control plane's epoch milliseconds. */
 export const RunView = Schema.Struct({
-  /** The notification's id, or the agent and due moment of a heartbeat. */
+  /** The notification's id, or the agent and due time of a heartbeat. */
   id: Schema.String,
   kind: Schema.Literals(["notification", "heartbeat"]),
   agentSlug: Schema.NullOr(Schema.String),
@@ -21,14 +21,14 @@ export const RunView = Schema.Struct({
   outcome: Schema.NullOr(Schema.String),
   outcomeReason: Schema.NullOr(Schema.String),
   attempts: Schema.Finite,
-  /** When its attempt was claimed, since when it waits, or when it ended. */
+  /** When it was claimed, since when it has been waiting, or when it ended. */
   at: Schema.Finite,
   runtimeId: Schema.NullOr(Schema.String),
   traceId: Schema.NullOr(Schema.String)
 })
 export type RunView = typeof RunView.Type
 
-/** An attempt; of one that is running, or whose process ended, only its claim is known. */
+/** An attempt. Only the claim is known of one that is running or whose process died. */
 const RunAttempt = Schema.Struct({
   epoch: Schema.Finite,
   claimedAt: Schema.NullOr(Schema.Finite),
@@ -37,9 +37,9 @@ const RunAttempt = Schema.Struct({
   end: Schema.NullOr(Schema.String),
   reason: Schema.NullOr(Schema.String),
   traceId: Schema.NullOr(Schema.String),
-  /** Its prompt built on an earlier turn's and was no full text. */
+  /** Its prompt was a delta and not a full text. */
   isDelta: Schema.NullOr(Schema.Boolean),
-  /** The latest rounds and tool calls in the order in which they ended, and how many came before them. */
+  /** The latest rounds and tool calls in order of their ends, and the number of earlier ones. */
   steps: Schema.Array(RunStep),
   stepsLeftOut: Schema.Finite,
   usage: Schema.NullOr(
@@ -56,7 +56,7 @@ const RunAttempt = Schema.Struct({
 })
 type RunAttempt = typeof RunAttempt.Type
 
-/** A notification's run with why it exists, what its attempts did and how the last one failed. */
+/** A notification's run: why it exists, what its attempts did and how the last one failed. */
 export const RunDetails = Schema.Struct({
   run: RunView,
   createdAt: Schema.Finite,
@@ -75,19 +75,19 @@ export const RunDetails = Schema.Struct({
   ),
   /** Its latest attempts, oldest first. */
   timeline: Schema.Array(RunAttempt),
-  /** Attempts differ in their epoch. */
+  /** The epoch identifies the attempt. */
   effects: Schema.Array(
     Schema.Struct({ epoch: Schema.Finite, tool: Schema.String, summary: Schema.String, at: Schema.Finite })
   )
 })
 export type RunDetails = typeof RunDetails.Type
 
-/** How many runs a stop ended at once, and for one run how it ended. */
+/** The number of runs that a stop ended, and for a single run its outcome. */
 export const StopAnswer = Schema.Struct({ stopped: Schema.Finite, outcome: Schema.NullOr(Schema.String) })
 
 const when = (millis: number): string => DateTime.formatIso(DateTime.makeUnsafe(millis))
 
-/** One line each. */
+/** A table with one line for each run. */
 export const runTable = (runs: ReadonlyArray<RunView>): string =>
   textTable(
     ["id", "state", "since", "agent", "type", "attempts", "task"],
@@ -113,7 +113,7 @@ const endTexts: Readonly<Record<string, string>> = {
   abandoned: "its outcome could not be stored"
 }
 
-/** What the attempt did, one line a step. */
+/** The steps of the attempt, one line for each. */
 const stepLines = ({ steps, stepsLeftOut }: RunAttempt): ReadonlyArray<string> => {
   const leftOut = stepsLeftOut === 0 ? [] : [`${counted(stepsLeftOut, "earlier step")} left out`]
   const lines = steps.map((step) => {
@@ -129,7 +129,7 @@ const stepLines = ({ steps, stepsLeftOut }: RunAttempt): ReadonlyArray<string> =
   return [...leftOut, ...lines].map((line) => `${" ".repeat(26)}${line}`)
 }
 
-/** How the attempt ended and what it came to; its steps follow. */
+/** How the attempt ended, followed by its steps. */
 const attemptText = (attempt: RunAttempt): string => {
   const { claimedAt, end, endedAt, epoch, isDelta, reason, traceId, usage } = attempt
   const after = claimedAt === null || endedAt === null ? "" : ` after ${lasted(endedAt - claimedAt)}`
@@ -160,7 +160,7 @@ const attemptsHappened = (timeline: ReadonlyArray<RunAttempt>) =>
     ]
   })
 
-/** Everything about one, in the order in which it happened. */
+/** All facts about a run, then its history in chronological order. */
 export const describeRun = ({ run, ...details }: RunDetails): string => {
   const { claims, createdAt, effects, error, events, failures, nextAttemptAt, silences, timeline } = details
   const isErrorShown = error !== null && timeline.some(({ reason }) => reason?.startsWith(`${error.class}: `) === true)
@@ -175,7 +175,7 @@ export const describeRun = ({ run, ...details }: RunDetails): string => {
       text: `epoch ${epoch}: ${tool}: ${oneLine(summary, 200)}`
     })),
     ...attemptsHappened(timeline),
-    // The attempt that ended so shows both.
+    // The attempt that ended this way shows both.
     ...(error === null || isErrorShown
       ? []
       : [{ at: error.at, text: `${error.class}: ${oneLine(error.message, 300)}` }]),

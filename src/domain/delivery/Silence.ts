@@ -1,16 +1,16 @@
 import { onlyTokenOf } from "./EndToken.ts"
 import type { EndToken } from "./EndToken.ts"
 
-/** What the final text of a turn means: words for the thread, "nothing to add", or no answer at all. */
+/** The meaning of a turn's final text: text for the thread, "nothing to add", or no answer. */
 export type SpokenText =
   | { readonly _tag: "Text"; readonly text: string }
   | { readonly _tag: "NothingToAdd"; readonly token: EndToken }
   | { readonly _tag: "Silent"; readonly reason: string }
 
-/** What the gateway leaves of a NO_REPLY that a model did not finish. */
+/** The rest of an unfinished NO_REPLY that the gateway leaves. */
 const CUT_TOKENS = new Set(["NO", "NO_"])
 
-/** Texts with which the gateway or one of its tools fills in for a model that said nothing (versions 2026.2.19 to 2026.9.6). */
+/** Placeholders of the gateway or its tools for a model without an answer (versions 2026.2.19 to 2026.9.6). */
 const PLACEHOLDERS = new Set([
   "no response from openclaw",
   "no reply from agent",
@@ -28,16 +28,19 @@ const isPlaceholder = (text: string): boolean =>
       .replace(/^⚠️?\s*|[.!]+$/gu, "")
   )
 
-/** What the gateway answers for a model that fell silent after a tool call failed, e.g. "⚠️ Message Send blocked". */
+/** The gateway's text for a model without an answer after a failed tool call, e.g. "⚠️ Message Send blocked". */
 const BLOCKED_TOOL = /^⚠️ (?:🧩 )?[^\n]{1,100} blocked$/u
 
-/** Longer replies are cut with a mark: the control plane keeps what no thread holds as a document of at most this length. */
+/**
+ * Longer replies are cut with a mark. The control plane stores a reply too long for the thread as a document of at most
+ * this length.
+ */
 export const MAX_REPLY_CHARACTERS = 200_000
 
-/** A `@slug` at the start of a text, with what separates it from the rest; `@scope/name` and addresses are words. */
+/** A `@slug` at the start of a text with the separator after it. `@scope/name` and addresses do not count. */
 const LEADING_MENTION = /^@[a-z0-9][a-z0-9_-]{0,63}(?:[\s,:]+|$)/i
 
-/** The text without the `@slug`s in front of it, since a placeholder may follow them. */
+/** The text without leading `@slug`s, because a placeholder may follow them. */
 const withoutLeadingMentions = (text: string): string => {
   let rest = text
   for (let match = LEADING_MENTION.exec(rest); match !== null; match = LEADING_MENTION.exec(rest)) {
@@ -46,7 +49,7 @@ const withoutLeadingMentions = (text: string): string => {
   return rest
 }
 
-/** Reads the final text of a turn. Tokens and placeholders count only if nothing else is said. */
+/** Reads the final text of a turn. Tokens and placeholders count only without any other text. */
 export const readSpokenText = (raw: string): SpokenText => {
   const text = raw.trim()
   const bare = withoutLeadingMentions(text).trim()
@@ -57,7 +60,10 @@ export const readSpokenText = (raw: string): SpokenText => {
   return token === null ? { _tag: "Text", text } : { _tag: "NothingToAdd", token }
 }
 
-/** Cuts a reply to what the control plane can keep, without splitting a surrogate pair, and says so in its last line. */
+/**
+ * Cuts a reply to the length that the control plane can store, without splitting a surrogate pair, and adds a note as
+ * the last line.
+ */
 export const cutReply = (text: string, limit = MAX_REPLY_CHARACTERS): string => {
   if (text.length <= limit) return text
   const mark = `\n\n[cut: the reply had ${text.length} characters, the limit is ${limit}]`

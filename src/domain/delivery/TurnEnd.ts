@@ -1,7 +1,7 @@
 import type { BudgetRefusal, RequestTokens } from "./Run.ts"
 import type { SpokenText } from "./Silence.ts"
 
-/** How a turn ended: with words, with "nothing to add", or silent after effects. */
+/** How a turn ended: with a text, with "nothing to add", or without a text after effects. */
 export interface TurnEnd {
   readonly spoken: SpokenText
   readonly isTruncated: boolean
@@ -9,8 +9,8 @@ export interface TurnEnd {
   readonly requestTokens?: RequestTokens
   /** The session's history is longer than SESSION_TOKEN_LIMIT. */
   readonly isHistoryLong?: boolean
-  /** The budget that ended it before the agent was done. */
+  /** The budget that stopped the turn. */
   readonly stoppedBy?: BudgetRefusal
-  /** The tools that changed something in this turn. */
+  /** The tools that changed data in this turn. */
   readonly effects: ReadonlyArray<string>
 }

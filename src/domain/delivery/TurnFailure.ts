@@ -3,7 +3,7 @@ import type { GatewayAnswer } from "../gateway/GatewayResponse.ts"
 import { Usage } from "./Run.ts"
 
 const Detail = { detail: Schema.String }
-/** What the failed run spent, if the gateway reports it. */
+/** The usage of the failed run, if the gateway reports it. */
 const Reported = { usage: Schema.optionalKey(Usage) }
 const RetryAfter = { retryAfterMillis: Schema.optionalKey(Schema.Finite) }
 
@@ -16,7 +16,9 @@ export class GatewayUnreachable extends Schema.TaggedError<GatewayUnreachable>()
 /** The connection broke after the request was written, or a proxy gave up on it: the run may have begun. Own. */
 export class ConnectionLost extends Schema.TaggedError<ConnectionLost>()("ConnectionLost", Detail) {}
 
-/** The gateway is there but not set up for us (token, endpoint, tools); `fix` says what to do. Shared. */
+/**
+ * The gateway answers but is not configured for the runtime (token, endpoint, tools); `fix` says what to do. Shared.
+ */
 export class GatewayMisconfigured extends Schema.TaggedError<GatewayMisconfigured>()("GatewayMisconfigured", {
   ...Detail,
   fix: Schema.String
@@ -28,7 +30,7 @@ export class UnknownAgent extends Schema.TaggedError<UnknownAgent>()("UnknownAge
   agentSlug: Schema.String
 }) {}
 
-/** The gateway or the provider refused this very turn. Own; the same refusal twice is final. */
+/** The gateway or the provider refused this turn. Own; the same refusal twice is final. */
 export class TurnRefused extends Schema.TaggedError<TurnRefused>()("TurnRefused", {
   ...Detail,
   ...Reported,
@@ -43,25 +45,30 @@ export class ProviderFailed extends Schema.TaggedError<ProviderFailed>()("Provid
   ...RetryAfter
 }) {}
 
-/** A completed turn without calls and without words. A silence: the no-response policy decides. */
+/** A completed turn without calls and without text. A silence, so the no-response policy decides. */
 export class TurnSilent extends Schema.TaggedError<TurnSilent>()("TurnSilent", Detail) {}
 
-/** "internal error": a silence, a provider's cooldown, an overflow or a bad key; the gateway does not say which. */
+/**
+ * "internal error": a silence, a provider's cooldown, a context overflow or a bad key. The gateway does not say which.
+ */
 export class TurnAmbiguous extends Schema.TaggedError<TurnAmbiguous>()("TurnAmbiguous", {
   ...Detail,
   ...Reported
 }) {}
 
-/** "internal error" just after the gateway came up: it may be continuing the session that its end interrupted. Shared. */
+/**
+ * "internal error" just after a start of the gateway, which may be continuing an interrupted turn of the session.
+ * Shared.
+ */
 export class GatewayRestarted extends Schema.TaggedError<GatewayRestarted>()("GatewayRestarted", Detail) {}
 
-/** The turn outlived its deadline and was aborted. Own, unless its provider fails. */
+/** The turn exceeded its deadline and was aborted. Own, unless its provider fails. */
 export class TurnTimeout extends Schema.TaggedError<TurnTimeout>()("TurnTimeout", Detail) {}
 
-/** A success of a shape that nobody knows. Own. */
+/** A success in an unknown format. Own. */
 export class TurnUnreadable extends Schema.TaggedError<TurnUnreadable>()("TurnUnreadable", Detail) {}
 
-/** Everything by which a turn can fail; which of them count as whose failure is `blameOf`. */
+/** All failures of a turn. `blameOf` says whose failure each one is. */
 export type TurnFailure =
   | GatewayUnreachable
   | ConnectionLost
@@ -89,21 +96,21 @@ const tags: ReadonlySet<string> = new Set([
   "TurnUnreadable"
 ] satisfies ReadonlyArray<TurnFailure["_tag"]>)
 
-/** Tells the turn's failures from the control plane's, where both can come. */
+/** Whether the failure is the turn's and not the control plane's. */
 export const isTurnFailure = (failure: { readonly _tag: string }): failure is TurnFailure => tags.has(failure._tag)
 
 /** Whose failure it is: the notification's own (costs an attempt), shared (gateway or provider), or a silence. */
 export type Blame = "own" | "shared" | "silence"
 
-/** What other turns of this process saw of the provider. */
+/** What other turns of this process show about the provider. */
 export interface ProviderSeen {
-  /** It failed within the gateway's cooldown of 120 s. */
+  /** It failed within the last 120 s, the gateway's cooldown. */
   readonly hasFailedRecently: boolean
-  /** It failed while the turn ran or in the cooldown before, and no round of any turn was completed since. */
+  /** It failed during the turn or in the cooldown before it, and no round of any turn has completed since. */
   readonly isFailing: boolean
 }
 
-/** Whose failure it is, given what other turns saw of the provider. */
+/** Whose failure it is, given what other turns show about the provider. */
 export const blameOf = (failure: TurnFailure, { hasFailedRecently, isFailing }: ProviderSeen): Blame => {
   switch (failure._tag) {
     case "GatewayUnreachable":
@@ -128,10 +135,10 @@ export const blameOf = (failure: TurnFailure, { hasFailedRecently, isFailing }: 
 /** "internal error" can be a provider's cooldown, which lasts a minute. */
 const AMBIGUOUS_RETRY_MILLIS = 60_000
 const MISCONFIGURED_RETRY_MILLIS = 30_000
-/** The gateway's recovery of a session may still run. */
+/** The gateway may still be recovering a session. */
 const RESTARTED_RETRY_MILLIS = 5_000
 
-/** How long a retry after the failure must wait at least, in milliseconds. */
+/** Minimum delay of a retry after the failure, in milliseconds. */
 export const minimumRetryMillis = (failure: TurnFailure): number => {
   switch (failure._tag) {
     case "TurnAmbiguous":
@@ -174,7 +181,7 @@ const refused = (
     case 413:
     case 422:
       return new TurnRefused({ detail, status })
-    // What the gateway says while it drains, and a proxy before it for one that is down or restarting: nothing ran.
+    // The answer of a draining gateway, or of a proxy for one that is down or restarting: nothing ran.
     case 429:
     case 502:
     case 503:
@@ -193,7 +200,7 @@ const refused = (
   }
 }
 
-/** The failure that an answer stands for; a text or calls are none. */
+/** The failure in an answer; none for a text or calls. */
 export const failureOf = (
   agentSlug: string,
   answer: Exclude<GatewayAnswer, { readonly _tag: "Calls" | "Text" }>,

@@ -47,8 +47,8 @@ const groupsOf = (checks: ReadonlyArray<Check>): ReadonlyArray<readonly [CheckGr
   ])
 
 /**
- * Failures, then warnings, each with its fix, and one line of counts for each group. With `isVerbose` all checks, listed
- * under their groups.
+ * Failures, then warnings, each with its fix, and one line of counts for each group. With `isVerbose` all checks,
+ * listed under their groups.
  */
 export const renderDoctorReport = (
   checks: ReadonlyArray<Check>,

@@ -1,4 +1,6 @@
-/** What to do after the gateway's process has ended: restart it, or wait for an operator to correct its configuration. */
+/**
+ * What to do after the gateway's process has ended: restart it, or wait for an operator to correct its configuration.
+ */
 export type GatewayExitVerdict =
   | { readonly _tag: "Restart"; readonly reason: string }
   | { readonly _tag: "ConfigurationFault"; readonly reason: string }
@@ -18,7 +20,10 @@ const complaints = /invalid|missing|unrecogni[sz]ed|refus|blocked|failed|error|d
 /** Advice follows the line that names the problem. */
 const advice = /^(?:Run|If|Set|See|Try|Use|Fix)\b/
 
-/** The gateway's reason in one line: the last line with a complaint and the line that introduces it, otherwise the last line. */
+/**
+ * The gateway's reason in one line: the last line with a complaint and the line that introduces it, otherwise the last
+ * line.
+ */
 export const reasonOfOutput = (lines: ReadonlyArray<string>): string => {
   const clean = lines
     .map((line) => line.replace(colours, "").replace(timestamp, "").replace(/\s+/g, " ").trim())

@@ -60,7 +60,7 @@ export interface PlannedAgent extends Omit<AgentSettings, "workspace"> {
   readonly id: string
 }
 
-/** The planned workspaces and the gateway's agents; `problems` say what was left out and why. */
+/** The planned workspaces and the gateway's agents; `problems` name omitted agents and skills with the reason. */
 export interface ProfilePlan {
   readonly files: ReadonlyArray<PlannedFile>
   readonly folders: ReadonlyArray<ReadonlyArray<string>>
@@ -98,7 +98,10 @@ const shown = (slug: string): string => JSON.stringify(slug.length > 40 ? `${slu
 /** The part of AGENTS.md for agents that can run commands. */
 const commandPart = /^<!-- with commands -->\n+([\s\S]*?)^<!-- end -->\n*/gm
 
-/** AGENTS.md for an agent. It is a part of each request, so the part about commands is left out for agents that cannot run any. */
+/**
+ * AGENTS.md for an agent. It is a part of each request, so the part about commands is left out for agents that cannot
+ * run any.
+ */
 export const agentsMdFor = (text: string, canRunCommands: boolean): string =>
   text.replace(commandPart, (_, part: string) => (canRunCommands ? part : ""))
 

@@ -6,7 +6,9 @@ export interface Skill {
   readonly content: string
 }
 
-/** The text as a double-quoted YAML scalar on one line. JSON is valid YAML, except for line breaks that only YAML has. */
+/**
+ * The text as a double-quoted YAML scalar on one line. JSON is valid YAML, except for line breaks that only YAML has.
+ */
 const quoted = (text: string): string => JSON.stringify(text.replace(/[\s\p{Cc}\u2028\u2029]+/gu, " ").trim())
 
 const frontmatter = /^\uFEFF?---[ \t]*\r?\n[\s\S]*?\r?\n---[ \t]*(?:\r?\n|$)/

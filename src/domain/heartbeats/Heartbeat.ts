@@ -32,7 +32,10 @@ export const HeartbeatContext = Schema.Struct({
   generation: Schema.Finite,
   fenceMark: Schema.String,
   stoppedRuns: Schema.Array(Schema.String),
-  /** The agent's tasks, in progress first and newest first; for the orchestrator all open tasks, by status, the longest unchanged first. */
+  /**
+   * The agent's tasks, in progress first and newest first; for the orchestrator all open tasks, by status, the longest
+   * unchanged first.
+   */
   tasks: Schema.Array(HeartbeatTask),
   orchestrator: Schema.NullOr(AgentRef),
   primaryPerson: Schema.NullOr(Schema.Struct({ name: Schema.String })),

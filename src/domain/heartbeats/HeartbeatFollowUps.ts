@@ -7,7 +7,10 @@ const BLOCKED_FOLLOW_UPS = 1
 const SILENT_MILLIS = 15 * 60_000
 const SILENT_WHEN_BLOCKED_MILLIS = 24 * 60 * 60_000
 
-/** Since when the task has been waiting, in epoch milliseconds. A review waits for anyone, other tasks for their assignees. */
+/**
+ * Since when the task has been waiting, in epoch milliseconds. A review waits for anyone, other tasks for their
+ * assignees.
+ */
 const waitsSince = ({ lastAssigneeAt, lastMessageAt, task }: HeartbeatTask): number =>
   task.status === "review" ? Math.max(task.updatedAt, lastMessageAt ?? 0) : (lastAssigneeAt ?? task.updatedAt)
 
@@ -37,8 +40,8 @@ const rotated = (rows: ReadonlyArray<HeartbeatTask>, dueAt: number): ReadonlyArr
 }
 
 /**
- * The tasks that the orchestrator should follow up on in this heartbeat, three at most: those whose assignees have been silent
- * for 15 minutes (a day if blocked), and reviews without activity for 15 minutes. At most one is blocked unless
+ * The tasks that the orchestrator should follow up on in this heartbeat, three at most: those whose assignees have been
+ * silent for 15 minutes (a day if blocked), and reviews without activity for 15 minutes. At most one is blocked unless
  * fewer than two others are due. If more are due, they alternate. In the order of the context, which is by status. Only
  * the orchestrator follows up. `now` is the control plane's epoch milliseconds.
  */

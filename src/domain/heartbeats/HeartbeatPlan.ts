@@ -45,7 +45,7 @@ const judgeEnd = (run: HeartbeatRun, followUps: ReadonlyArray<HeartbeatTask>, en
       const focus = focusTaskOf(reply.text, [...followUps, ...tasks])
       if (focus === null) {
         return completed(run, hasActed ? "acted" : "ok", {
-          remark: "the heartbeat's text names no task and is not posted"
+          remark: "there is no task in whose thread the heartbeat's text could be posted"
         })
       }
       return completed(run, "posted", {
@@ -70,8 +70,8 @@ const judgeFailure = (run: HeartbeatRun, failure: FailedTurn): Judgement => {
 
 /**
  * Whether the agent has nothing to do: no open task and no briefing, or no changes. The first heartbeat of an agent and
- * of each day (UTC), those by a cron expression and those with a due follow-up always count as work. A follow-up becomes
- * due by the passing of time, which `isUnchanged` does not show.
+ * of each day (UTC), those by a cron expression and those with a due follow-up always count as work. A follow-up
+ * becomes due by the passing of time, which `isUnchanged` does not show.
  */
 const isIdle = (
   { context: { briefing, heartbeat, isUnchanged, tasks } }: HeartbeatRun,

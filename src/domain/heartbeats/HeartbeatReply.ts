@@ -20,7 +20,9 @@ export type HeartbeatReply =
 const AT_AN_END =
   /^[^\p{L}\p{N}]*HEARTBEAT\\?_OK(?![\p{L}\p{N}_])[*_`~.,:;!]*|(?<![\p{L}\p{N}_])HEARTBEAT\\?_OK[^\p{L}\p{N}]*$/giu
 
-/** A remark next to the token of at most this length is not posted. The gateway uses the same limit for its heartbeats. */
+/**
+ * A remark next to the token of at most this length is not posted. The gateway uses the same limit for its heartbeats.
+ */
 const REMARK_CHARACTERS = 300
 
 const MENTION = /(?<![\w@.])@[a-z0-9]/i
@@ -57,8 +59,8 @@ const positionOf = (text: string, id: string): number => {
 }
 
 /**
- * The task in whose thread a heartbeat's text is posted: the first offered task whose id the text contains, otherwise the
- * first offered one; null if there is none.
+ * The task in whose thread a heartbeat's text is posted: the first offered task whose id the text contains, otherwise
+ * the first offered one; null if there is none.
  */
 export const focusTaskOf = (text: string, offered: ReadonlyArray<HeartbeatTask>): HeartbeatTask | null => {
   const named = offered

@@ -24,7 +24,9 @@ const nameOf = (host: string): string | null => {
 /** A wildcard address is not a host name: such a process is reached as this machine or at TASK_STATUS_BASE_URL. */
 const WILDCARDS = new Set(["0.0.0.0", "::", ""])
 
-/** The host names of this process: this machine's, the one it listens on, and the one at which the gateway reaches it. */
+/**
+ * The host names of this process: this machine's, the one it listens on, and the one at which the gateway reaches it.
+ */
 export const hostsOf = (listensOn: string, baseUrl: string): ReadonlySet<string> => {
   const told = [listensOn.includes(":") ? `[${listensOn.replace(/^\[|\]$/g, "")}]` : listensOn, new URL(baseUrl).host]
   const names = told.flatMap((host) => nameOf(host) ?? []).filter((name) => !WILDCARDS.has(name))

@@ -1,13 +1,13 @@
 import type { RosterAgent } from "../tasks/Roster.ts"
-/** What the process did lately, as people look at it: bounded in every direction, pure, all times epoch milliseconds. */
+/** The recent activity of the process for the status page: bounded, pure, all times in epoch milliseconds. */
 import { afterOutcome } from "./Health.ts"
 import type { AgentOutcome, FailureRow } from "./Health.ts"
 
-/** A delivery or heartbeat that runs now. */
+/** A delivery or heartbeat that is running. */
 export interface RunningWork {
-  /** The notification or heartbeat. */
+  /** The id of the notification or heartbeat. */
   readonly run: string
-  /** The agent's slug; null while it is not known. */
+  /** The agent's slug; null until it is known. */
   readonly agent: string | null
   readonly agentName: string | null
   readonly task: string | null
@@ -15,11 +15,11 @@ export interface RunningWork {
   readonly type: string
   readonly attempt: number
   readonly startedAt: number
-  /** The tool that is being executed; null while the agent thinks. */
+  /** The tool that is running; null while the model is working. */
   readonly tool: string | null
 }
 
-/** Work that has ended. */
+/** A delivery or heartbeat that has ended. */
 export interface EndedWork {
   readonly run: string
   readonly agent: string | null
@@ -34,7 +34,7 @@ export interface EndedWork {
   readonly durationMillis: number
 }
 
-/** An error, once however often it repeats without another between. */
+/** An error. Consecutive repetitions are counted in one entry. */
 export interface RepeatedError {
   readonly message: string
   readonly agent: string | null
@@ -43,12 +43,12 @@ export interface RepeatedError {
   readonly count: number
 }
 
-/** An agent as far as this process has seen it. */
+/** What this process knows about an agent. */
 export interface SeenAgent {
   readonly slug: string
   readonly name: string | null
   readonly role: string | null
-  /** A person paused it. */
+  /** A person has paused it. */
   readonly isPaused: boolean
   readonly lastHeartbeatAt: number | null
   readonly lastHeartbeatOutcome: string | null
@@ -56,7 +56,7 @@ export interface SeenAgent {
   readonly lastWorkAt: number | null
 }
 
-/** Deliveries that ended within one span of SPAN_MILLIS, which begins at `at`. */
+/** Deliveries that ended within a span of SPAN_MILLIS, which starts at `at`. */
 export interface Span {
   readonly at: number
   readonly ended: number
@@ -65,7 +65,7 @@ export interface Span {
   readonly longestMillis: number
 }
 
-/** Everything at one moment; lists have the newest first, but for `running` and `spans`. */
+/** A snapshot. Lists have the newest first, except `running` and `spans`. */
 export interface Activity {
   readonly running: ReadonlyArray<RunningWork>
   readonly ended: ReadonlyArray<EndedWork>
@@ -81,13 +81,13 @@ export const SPANS = 40
 const ENDED = 30
 const ERRORS = 20
 const AGENTS = 200
-/** Of a title or an error no more is kept. */
+/** Maximum length of a title or an error. */
 const CHARACTERS = 500
 
 const short = (text: string): string =>
   text.length <= CHARACTERS ? text : `${text.slice(0, CHARACTERS - 1).toWellFormed()}…`
 
-/** Nothing has happened yet. */
+/** The initial state. */
 export const nothing: Activity = { running: [], ended: [], errors: [], agents: [], failures: [], spans: [] }
 
 const touchAgent = (
@@ -113,7 +113,7 @@ const touchAgent = (
   return agents.map((agent) => (agent === before ? { ...agent, ...change } : agent))
 }
 
-/** Work began. */
+/** A run has started. */
 export const started = (activity: Activity, work: RunningWork): Activity => ({
   ...activity,
   running: [
@@ -123,7 +123,7 @@ export const started = (activity: Activity, work: RunningWork): Activity => ({
   agents: touchAgent(activity.agents, work.agent, work.agentName === null ? {} : { name: work.agentName })
 })
 
-/** A tool is executed in the run, or with null its execution has ended. */
+/** A tool call of the run has started, or with null has ended. */
 export const toolChanged = (activity: Activity, run: string, tool: string | null): Activity => ({
   ...activity,
   running: activity.running.map((work) => (work.run === run ? { ...work, tool } : work))
@@ -157,7 +157,7 @@ const withSpan = (spans: ReadonlyArray<Span>, at: number, isFailure: boolean, mi
   ].slice(-SPANS)
 }
 
-/** How a run ended, beside what its start told. */
+/** The end of a run, in addition to what is known from its start. */
 export interface WorkEnd extends AgentOutcome {
   readonly run: string
   readonly type: string
@@ -166,7 +166,7 @@ export interface WorkEnd extends AgentOutcome {
   readonly durationMillis: number
 }
 
-/** Work ended, whether its start was seen or not. */
+/** A run has ended, even if its start was not recorded. */
 export const ended = (activity: Activity, end: WorkEnd): Activity => {
   const isHeartbeat = end.kind === "heartbeat"
   const error = end.error === null ? null : short(end.error)
@@ -198,13 +198,13 @@ export const ended = (activity: Activity, end: WorkEnd): Activity => {
   }
 }
 
-/** The agent's next heartbeat is known, or with null that it has none. */
+/** The agent's next heartbeat is known; null means that it has none. */
 export const heartbeatDue = (activity: Activity, slug: string, nextHeartbeatAt: number | null): Activity => ({
   ...activity,
   agents: touchAgent(activity.agents, slug, { nextHeartbeatAt })
 })
 
-/** The roster is known: agents that left are forgotten, what was seen of the others stays. */
+/** The roster is known. Removed agents are dropped, the others keep their activity. */
 export const rosterKnown = (
   activity: Activity,
   roster: ReadonlyArray<Pick<RosterAgent, "slug" | "name" | "role" | "isPaused">>
@@ -221,7 +221,7 @@ export const rosterKnown = (
   })
 })
 
-/** One value for each of the last SPANS spans up to now, the oldest first; a span without deliveries is empty. */
+/** One entry for each of the last SPANS spans, the oldest first; spans without deliveries are empty. */
 export const sparkline = (activity: Activity, now: number): ReadonlyArray<Span> => {
   const last = Math.floor(now / SPAN_MILLIS) * SPAN_MILLIS
   const known = new Map(activity.spans.map((span) => [span.at, span]))

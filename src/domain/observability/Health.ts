@@ -1,7 +1,7 @@
-/** How the runtime is, decided here for the page, `status`, /health, the pulse, systemd and the metrics alike. */
+/** The runtime's health, used alike by the page, `status`, /health, the pulse, systemd and the metrics. */
 import type { RunEnd } from "../delivery/RunEnd.ts"
 
-/** Failures in a row of one kind of an agent's work, until a turn of that kind is completed. */
+/** An agent's consecutive failures in one kind of work, until a turn of that kind completes. */
 export interface FailureRow {
   readonly agent: string
   readonly kind: RunEnd["kind"]
@@ -13,7 +13,7 @@ export interface FailureRow {
   readonly at: number
 }
 
-/** How a run ended, as far as it says something about its agent. */
+/** The end of a run, for the health of its agent. */
 export interface AgentOutcome {
   readonly agent: string | null
   readonly kind: RunEnd["kind"]
@@ -23,11 +23,11 @@ export interface AgentOutcome {
   readonly at: number
 }
 
-/** What decides how the runtime is. */
+/** The state that determines the health. */
 export interface HealthInput {
   readonly phase: "booting" | "ready" | "draining" | "stopped"
   readonly isPaused: boolean
-  /** Why it is not ready, as /readyz lists it. */
+  /** The reasons of /readyz why it is not ready. */
   readonly notReady: ReadonlyArray<string>
   readonly isPushConnected: boolean
   readonly failures: ReadonlyArray<FailureRow>
@@ -35,38 +35,40 @@ export interface HealthInput {
   readonly now: number
 }
 
-/** The one word: `degraded` has booted and has reasons other than a pause. */
+/** The status in one word. `degraded` means booted, with reasons other than a pause. */
 export type HealthStatus = "booting" | "online" | "paused" | "degraded" | "draining" | "offline"
 
-/** How the runtime is, and why it is not `online`. */
+/** The status, and the reasons why it is not `online`. */
 export interface Health {
   readonly status: HealthStatus
-  /** What /readyz answers. */
+  /** Whether /readyz reports ready. */
   readonly isReady: boolean
   readonly reasons: ReadonlyArray<string>
-  /** Those of the reasons that are no agent's. */
+  /** The reasons that do not concern a single agent. */
   readonly ownReasons: ReadonlyArray<string>
   readonly failing: ReadonlyArray<FailureRow>
 }
 
-/** A single failure is retried and says little; three in a row, or one without a retry, say that the agent fails. */
+/**
+ * An agent counts as failing after three failures in a row, or after one without a retry. A single failure is retried.
+ */
 const FAILS_AFTER = 3
-/** Older outcomes are not recent: retries come more often, and dead letters have a list of their own. */
+/** Older failures do not count: retries are more frequent, and dead letters have a separate list. */
 const RECENT_MILLIS = 60 * 60_000
-/** At most this many failing agents have a reason each. */
+/** Maximum number of failing agents with a separate reason. */
 const NAMED = 5
 const ROWS = 200
 
 const failures: ReadonlySet<RunEnd["outcome"]> = new Set(["retrying", "abandoned", "dead", "given_up", "fallback"])
 const lastWords: ReadonlySet<RunEnd["outcome"]> = new Set(["dead", "given_up", "fallback"])
 
-/** The rows after a run ended. A run that needed no turn, or was released, says nothing about its agent. */
+/** The failures after the end of a run. A run without a turn, or a released one, changes nothing. */
 export const afterOutcome = (rows: ReadonlyArray<FailureRow>, end: AgentOutcome): ReadonlyArray<FailureRow> => {
   const { agent, at, error, isTurnCompleted, kind, outcome } = end
   if (agent === null) return rows
   const others = rows.filter((row) => row.agent !== agent || row.kind !== kind)
   if (isTurnCompleted) return others
-  // A run to which no answer was owed can end with its failure.
+  // A run that owes no answer can end with a failure.
   const isFailure = failures.has(outcome) || (error !== null && (outcome === "silent" || outcome === "skipped"))
   if (!isFailure) return rows
   const count = (rows.find((row) => row.agent === agent && row.kind === kind)?.count ?? 0) + 1
@@ -92,7 +94,7 @@ const statusOf = ({ isPaused, phase }: HealthInput, reasons: ReadonlyArray<strin
   }
 }
 
-/** Judges the whole: the life of the process, what it cannot reach, and how each agent's last runs ended. */
+/** Judges the health from the lifecycle, unreachable systems, and the latest runs of each agent. */
 export const judgeHealth = (input: HealthInput): Health => {
   const { isPushConnected, notReady, now } = input
   const failing = input.failures.filter(

@@ -1,9 +1,9 @@
 import { CAPABILITY_PREFIX } from "../http/Capability.ts"
 
-/** What stands where a secret stood. */
+/** Replaces a secret. */
 export const REDACTED = "<redacted>"
 
-/** Secrets shorter than this would take ordinary words out of every text. */
+/** Shorter secrets are not removed, because they could be parts of ordinary words. */
 const LEAST_LENGTH = 6
 
 const escapeForPattern = (text: string): string => text.replace(/[.*+?^${}()|[\]\\]/g, "\\$&")
@@ -16,7 +16,7 @@ const base64OfBytes = (bytes: Uint8Array): string => {
 
 const base64Of = (text: string): string => base64OfBytes(new TextEncoder().encode(text))
 
-/** The characters that the text alone decides, when in base64 this many bytes stand before it and others behind it. */
+/** The base64 characters that depend on the text only, with this number of bytes before it and others after it. */
 const base64Within = (text: string, before: number): string => {
   const bytes = new TextEncoder().encode(text)
   const padded = new Uint8Array(before + bytes.length)
@@ -28,12 +28,12 @@ const inJson = (text: string): string => JSON.stringify(text).slice(1, -1)
 
 const inUrl = (text: string): string => encodeURIComponent(text.toWellFormed())
 
-/** Fewer characters from the middle of a base64 text would turn up in others by chance. */
+/** Shorter parts of a base64 text could occur in others by chance. */
 const LEAST_BASE64 = 10
 
 /**
- * The forms in which a secret turns up: as it is, inside JSON (which may be a text inside JSON again), inside a URL, in
- * base64 (both alphabets), and there with others before or behind it.
+ * The forms in which a secret can occur: plain, inside JSON (also nested), inside a URL, and in base64 (both
+ * alphabets), also with other text before or after it.
  */
 const formsOf = (secret: string): ReadonlyArray<string> => {
   const base64 = [
@@ -53,13 +53,13 @@ const formsOf = (secret: string): ReadonlyArray<string> => {
   ]
 }
 
-/** The capability's prefix in base64, but for the characters in which its neighbours have their part. */
+/** The capability's prefix in base64, without the characters that also depend on neighbouring bytes. */
 const ENCODED_PREFIX = [0, 1, 2].map((before) => base64Within(CAPABILITY_PREFIX, before)).join("|")
 
-/** Not inside a word; what JSON and URLs escape before it ends in a letter or a digit. */
+/** Not inside a word. An escape of JSON or a URL before it ends with a letter or a digit. */
 const START = String.raw`(?:(?<![\w-])|(?<=\\[bfnrt])|(?<=%[0-9A-Fa-f]{2}))`
 
-/** Credentials of other services, by the form that their issuer gives them. Forms that ordinary ids have are left out. */
+/** Credentials of other services, by their issuers' formats. Formats that ordinary ids also have are left out. */
 export const credentialForms = {
   Anthropic: String.raw`sk-ant-[\w-]{20,}`,
   AWS: String.raw`${START}A(?:KIA|SIA)[A-Z2-7]{16}(?![A-Za-z0-9])`,
@@ -79,7 +79,7 @@ export const credentialForms = {
   Perplexity: "pplx-[A-Za-z0-9]{40,}",
   "private key": [
     String.raw`-----BEGIN (?:[A-Z0-9]+ )*PRIVATE KEY(?: BLOCK)?-----`,
-    // Whole, or its first lines where the rest was cut.
+    // Complete, or its first lines if the rest was cut off.
     String.raw`(?:(?:(?!-----)[\s\S]){0,20000}?-----END (?:[A-Z0-9]+ )*PRIVATE KEY(?: BLOCK)?-----`,
     String.raw`|(?:(?:\s|\\+[nr])+[A-Za-z0-9+/=]{32,})+)`
   ].join(""),
@@ -92,13 +92,13 @@ export const credentialForms = {
   xAI: "xai-[A-Za-z0-9]{60,}"
 } as const
 
-/** A service token of any account, whole or cut. */
+/** A service token of any account, complete or cut off. */
 const SERVICE_TOKEN = {
   pattern: /mc_service_([A-Za-z0-9_-]{1,64})_[0-9a-f]{16,}/gi,
   replacement: `mc_service_$1_${REDACTED}`
 }
 
-/** Secrets that are known by their shape, wherever they come from. */
+/** Secrets that are recognised by their format. */
 const SHAPES: ReadonlyArray<{ readonly pattern: RegExp; readonly replacement: string }> = [
   { pattern: new RegExp(Object.values(credentialForms).join("|"), "g"), replacement: REDACTED },
   {
@@ -110,7 +110,7 @@ const SHAPES: ReadonlyArray<{ readonly pattern: RegExp; readonly replacement: st
     pattern: /(authorization["'\\\s:=]{1,10}(?:Bearer|Basic)\s+)[A-Za-z0-9._~+/=-]{6,}/gi,
     replacement: `$1${REDACTED}`
   },
-  // Ordinary words follow both too: a credential has a digit, a sign, or capital letters within.
+  // Ordinary words may follow too. A credential contains a digit, a sign, or capital letters after its first character.
   {
     pattern:
       /\b([Bb]earer|BEARER|[Bb]asic|BASIC)(\s+)(?=[A-Za-z._~+/=-]*\d|[A-Za-z]*[~+=]|(?:[A-Za-z]*[a-z][A-Z]){2})[A-Za-z0-9._~+/=-]{6,}/g,
@@ -120,19 +120,19 @@ const SHAPES: ReadonlyArray<{ readonly pattern: RegExp; readonly replacement: st
     pattern: /(x-honeycomb-team|x-mission-control-capability|x-(?:goog-)?api-key)(["'\\\s:=]+)[A-Za-z0-9._~+/=-]{6,}/gi,
     replacement: `$1$2${REDACTED}`
   },
-  // Its own alphabet is left as it is by JSON and URLs.
+  // JSON and URLs do not escape its characters.
   { pattern: new RegExp(`${CAPABILITY_PREFIX}[A-Za-z0-9_-]{6,}`, "g"), replacement: REDACTED },
   { pattern: new RegExp(`(?:${ENCODED_PREFIX})[A-Za-z0-9+/_-]{6,}=*`, "g"), replacement: REDACTED },
-  // A quotation mark ends it: across the fields of a JSON text this would take their names along.
+  // A quotation mark ends it, so that it does not extend over the fields of a JSON text.
   { pattern: /:\/\/([^/\s:@"]+):([^/\s@"]+)@/g, replacement: `://$1:${REDACTED}@` }
 ]
 
 type Redact = (text: string) => string
 
-/** A function that takes the known secrets and any service token out of a text, and leaves what is not ours. */
+/** A function that removes the known secrets and any service token from a text, and no other credentials. */
 export const makeOwnRedactor = (secrets: ReadonlyArray<string>): Redact => {
   const forms = [...new Set(secrets.filter((secret) => secret.length >= LEAST_LENGTH).flatMap(formsOf))]
-  // Longest first, so that a secret which contains another goes whole.
+  // Longest first, so that a secret that contains another one is removed completely.
   forms.sort((a, b) => b.length - a.length)
   const known = forms.length === 0 ? undefined : new RegExp(forms.map(escapeForPattern).join("|"), "g")
   return (text) =>
@@ -142,7 +142,7 @@ export const makeOwnRedactor = (secrets: ReadonlyArray<string>): Redact => {
     )
 }
 
-/** A function that takes every known secret, and whatever has a secret's shape, out of a text. */
+/** A function that removes every known secret, and every text in a secret's format. */
 export const makeRedactor = (secrets: ReadonlyArray<string>): Redact => {
   const withoutOwn = makeOwnRedactor(secrets)
   return (text) =>

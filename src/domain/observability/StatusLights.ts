@@ -1,10 +1,10 @@
-/** The status page's lights. */
+/** The status page's indicators. */
 import type { Breaker } from "../gateway/Breaker.ts"
 import type { Health, HealthStatus } from "./Health.ts"
 
 export type Level = "good" | "warn" | "bad" | "idle"
 
-/** One light; `more` may hold {age} or {until}, counted from `at` (epoch milliseconds). */
+/** One indicator. `more` may contain {age} or {until}, counted from `at` (epoch milliseconds). */
 export interface Light {
   readonly name: string
   readonly level: Level
@@ -13,22 +13,22 @@ export interface Light {
   readonly at: number | null
 }
 
-/** The gateway as it was last seen. */
+/** The last known state of the gateway. */
 interface SeenGateway {
   readonly state: "unknown" | "ready" | "draining" | "unreachable" | "misconfigured"
   readonly lastSendAt: number | null
   readonly lastSendError: string | null
 }
 
-/** What the lights show; times are epoch milliseconds, those of the breaker monotonic. */
+/** The data of the indicators. Times are epoch milliseconds, those of the breaker monotonic. */
 export interface Parts {
   readonly health: Health
-  /** Whether the state of the process lets work begin. */
+  /** Whether the state of the process allows new work. */
   readonly canClaim: boolean
   readonly push: { readonly isConnected: boolean; readonly lastMessageAt: number | null }
   readonly gateway: SeenGateway
   readonly breaker: Breaker
-  /** Milliseconds until the breaker lets a probe through; null when it is not open. */
+  /** Milliseconds until the breaker allows a probe; null if it is not open. */
   readonly opensIn: number | null
   readonly permits: { readonly total: number; readonly free: number }
   readonly now: number
@@ -82,7 +82,7 @@ const breakerLight = ({ breaker, canClaim, now, opensIn }: Parts): Omit<Light, "
   }
 }
 
-/** The gateway as people are shown it: settings that a turn found wrong count although the gateway answers probes. */
+/** The gateway's state for people. Wrong settings that a turn found count even if the gateway answers probes. */
 export const shownGateway = <Seen extends SeenGateway>(seen: Seen, isMisconfigured: boolean): Seen =>
   isMisconfigured ? { ...seen, state: "misconfigured" } : seen
 
@@ -91,7 +91,7 @@ const failingAgents = ({ failing }: Health): string => {
   return count === 1 ? "1 agent fails" : `${count} agents fail`
 }
 
-/** The lights of the runtime, the push, the gateway and the breaker. */
+/** The indicators of the runtime, push, the gateway and the breaker. */
 export const statusLights = (parts: Parts): ReadonlyArray<Light> => {
   const { gateway, health, permits, push } = parts
   return [

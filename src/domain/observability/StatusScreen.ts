@@ -1,6 +1,6 @@
 import { Option, Schema } from "effect"
 
-/** The parts of /health that the screen shows; what is absent or of another shape is left out. */
+/** The parts of /health that the screen shows. */
 const Shown = Schema.Struct({
   status: Schema.String,
   ready: Schema.optionalKey(Schema.Boolean),
@@ -41,7 +41,7 @@ const Shown = Schema.Struct({
 })
 const decode = Schema.decodeUnknownOption(Shown)
 
-/** Seconds as people say them: 45 s, 3 min, 2 h, 4 d. */
+/** Seconds in a readable unit: 45 s, 3 min, 2 h, 4 d. */
 export const showSpan = (seconds: number): string => {
   const whole = Math.max(0, Math.round(seconds))
   if (whole < 120) return `${whole} s`
@@ -55,13 +55,13 @@ const agentsOf = (agents: unknown): string =>
 const pausedOf = (paused: ReadonlyArray<string> = []): string =>
   paused.length === 0 ? "" : `, paused: ${paused.join(", ")}`
 
-/** One screen of what /health says; `now` is epoch milliseconds. */
+/** The content of /health on one screen. */
 export interface StatusScreen {
   readonly text: string
   readonly isHealthy: boolean
 }
 
-/** The screen, or null for an answer that is none of /health. */
+/** The screen, or null if the answer is not one of /health. `now` is in epoch milliseconds. */
 export const statusScreen = (health: unknown, now: number): StatusScreen | null => {
   const decoded = decode(health)
   if (Option.isNone(decoded)) return null

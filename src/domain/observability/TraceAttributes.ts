@@ -1,6 +1,7 @@
 /**
- * Every attribute of our spans once: on which spans it stands, and what it says. The types of what the code may set and
- * the table of docs/observability.md derive from it. `gen_ai.*` and `error.type` are OpenTelemetry's conventions.
+ * Every attribute of the runtime's spans: which spans have it, and what it means. The types of the attributes that code
+ * may set and the table in docs/observability.md derive from it. `gen_ai.*` and `error.type` are OpenTelemetry's
+ * conventions.
  */
 export const traceAttributes = {
   "gen_ai.operation.name": { on: "round, tool", says: "`invoke_agent` or `execute_tool`" },
@@ -82,7 +83,7 @@ export const traceAttributes = {
 
 export type AttributeName = keyof typeof traceAttributes
 
-/** What a span may be told; undefined says nothing. */
+/** The attributes that code may set; undefined sets none. */
 export type Attributes = {
   readonly [Name in AttributeName]?: string | number | boolean | ReadonlyArray<string> | undefined
 }
@@ -93,7 +94,7 @@ const widths = [width(0, "attribute"), width(1, "on"), width(2, "says")] as cons
 const line = (cells: readonly [string, string, string]) =>
   `| ${cells.map((cell, column) => cell.padEnd(widths[column] ?? 0)).join(" | ")} |`
 
-/** The table as docs/observability.md holds it. */
+/** The table in docs/observability.md. */
 export const traceAttributesTable: string = [
   line(["attribute", "on", "says"]),
   line(["-".repeat(widths[0]), "-".repeat(widths[1]), "-".repeat(widths[2])]),

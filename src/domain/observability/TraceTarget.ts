@@ -1,6 +1,6 @@
 import { Option, Redacted } from "effect"
 
-/** How traces leave the process, as the environment says; none do without an endpoint and without a Honeycomb key. */
+/** The environment's settings for traces. Tracing is off without an endpoint and without a Honeycomb key. */
 export interface TracingSettings {
   readonly isDisabled: boolean
   readonly endpoint: Option.Option<string>
@@ -12,7 +12,7 @@ export interface TracingSettings {
   readonly sampler: Sampler
   readonly samplerArgument: Option.Option<string>
   readonly honeycombApiKey: Option.Option<Redacted.Redacted>
-  /** Whether traces hold the texts of prompts and replies. */
+  /** Whether traces contain the texts of prompts and replies. */
   readonly hasContent: boolean
 }
 
@@ -27,13 +27,13 @@ export const samplers = [
 ] as const
 export type Sampler = (typeof samplers)[number]
 
-/** Where traces go, with which headers. */
+/** The address for traces, and the headers. */
 export interface TraceTarget {
   readonly url: string
   readonly headers: Readonly<Record<string, Redacted.Redacted>>
 }
 
-/** Where the Honeycomb key alone sends traces. */
+/** The address for traces if only the Honeycomb key is set. */
 const HONEYCOMB = "https://api.honeycomb.io"
 const HONEYCOMB_HEADER = "x-honeycomb-team"
 
@@ -45,7 +45,7 @@ const decoded = (text: string): string => {
   }
 }
 
-/** `name=value` pairs separated by commas, percent-encoded as W3C Baggage; pairs that are none are left out. */
+/** `name=value` pairs separated by commas, percent-encoded as W3C Baggage. Invalid pairs are left out. */
 export const readPairs = (text: string): Readonly<Record<string, string>> =>
   Object.fromEntries(
     text.split(",").flatMap((pair) => {
@@ -55,10 +55,10 @@ export const readPairs = (text: string): Readonly<Record<string, string>> =>
     })
   )
 
-/** Headers whose values are names and no secrets: they may stand in any log line. */
+/** Headers whose values are names and not secrets, and may be logged. */
 const HARMLESS = /(^|-)(dataset|tenant|org-?id|project|environment|stream-name)$/i
 
-/** What of a text of headers must not be seen: all of it, and each value as given, as sent, and without its scheme. */
+/** The secrets in a text of headers: the whole text, and each value as given, as sent, and without its scheme. */
 export const headerSecrets = (text: string): ReadonlyArray<string> => [
   text,
   ...text.split(",").flatMap((pair) => {
@@ -81,7 +81,7 @@ const headersOf = (text: Option.Option<Redacted.Redacted>): Readonly<Record<stri
       )
   })
 
-/** Where traces go; null when tracing is off. The variables of the one signal go before those of all. */
+/** The address for traces; null if tracing is off. Variables for traces take precedence over those for all signals. */
 export const traceTarget = (settings: TracingSettings): TraceTarget | null => {
   const { endpoint, headers, honeycombApiKey, isDisabled, tracesEndpoint, tracesHeaders } = settings
   if (isDisabled) return null

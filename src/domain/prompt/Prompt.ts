@@ -13,7 +13,9 @@ import { cut, oneLine } from "../text/Text.ts"
 import { fenced, withoutFenceMark } from "./FenceMark.ts"
 import { instructionsFor, turnRules } from "./Instructions.ts"
 
-/** The two texts of a turn: `instructions` with the runtime's text only, `input` with other people's text inside fences. */
+/**
+ * The two texts of a turn: `instructions` with the runtime's text only, `input` with other people's text inside fences.
+ */
 export interface Prompt {
   readonly instructions: string
   readonly input: string

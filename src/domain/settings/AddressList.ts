@@ -1,7 +1,7 @@
 import { Result } from "effect"
 import { IpInterface, IpNetwork, NetAddress } from "effect/net"
 
-/** The networks from which agents may call: always this machine, and what AGENT_HTTP_ALLOW adds. */
+/** The networks from which agents may call: this machine, and those of AGENT_HTTP_ALLOW. */
 export type AddressList = ReadonlyArray<IpNetwork.IpNetwork>
 
 /** This machine: 127.0.0.0/8 and ::1. */
@@ -9,7 +9,7 @@ export const loopback: AddressList = [IpNetwork.fromStringUnsafe("127.0.0.0/8"),
 
 const MAPPED_BITS = 96
 
-/** An IPv4-mapped network stands for the IPv4 network, since remote addresses are compared unmapped. */
+/** An IPv4-mapped network means the IPv4 network, because remote addresses are compared unmapped. */
 const unmapped = (address: NetAddress.IpAddress, prefix: number): Result.Result<IpNetwork.IpNetwork, unknown> => {
   const canonical = NetAddress.toCanonical(address)
   return canonical === address || prefix < MAPPED_BITS
@@ -17,7 +17,7 @@ const unmapped = (address: NetAddress.IpAddress, prefix: number): Result.Result<
     : IpNetwork.make(canonical, prefix - MAPPED_BITS)
 }
 
-/** Reads a list of CIDRs and addresses separated by commas or blanks, `loopback` among them; names what is none. */
+/** Reads a list of CIDRs, addresses and `loopback`, separated by commas or spaces; names invalid entries. */
 export const parseAddressList = (text: string): Result.Result<AddressList, string> => {
   const networks: Array<IpNetwork.IpNetwork> = [...loopback]
   for (const entry of text.split(/[\s,]+/).filter((part) => part !== "" && part.toLowerCase() !== "loopback")) {
@@ -31,8 +31,8 @@ export const parseAddressList = (text: string): Result.Result<AddressList, strin
 }
 
 /**
- * Whether the list holds the peer's address, in the form in which a socket gives it: IPv4-mapped ones count as IPv4, a
- * zone is left out, and whatever is not a canonical address is held by no list.
+ * Whether the list contains the peer's address as a socket reports it. IPv4-mapped addresses count as IPv4 and zones
+ * are ignored. A text that is not a canonical address is in no list.
  */
 export const isListed = (list: AddressList, remoteAddress: string | undefined): boolean => {
   if (remoteAddress === undefined) return false

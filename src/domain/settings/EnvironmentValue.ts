@@ -1,13 +1,13 @@
 /**
- * What a value of the environment means in the forms that env files, compose, systemd and people give it. A form whose
- * meaning is certain is accepted; any other fails with the end of a sentence about the value, e.g. "is not a URL".
+ * Reads values of the environment in the forms that env files, compose, systemd and people use. A form with a certain
+ * meaning is accepted. Any other fails with the end of a sentence about the value, e.g. "is not a URL".
  */
 import { Result } from "effect"
 import { NetAddress } from "effect/net"
 
 type Reading<A> = Result.Result<A, string>
 
-/** The value without the white space, byte order mark and quotation marks around it. */
+/** The value without white space, byte order mark and quotation marks around it. */
 export const unwrapped = (text: string): string => {
   const bare = text.trim()
   const [, mark, inner] = /^(["'])(.*)\1$/s.exec(bare) ?? []
@@ -15,37 +15,37 @@ export const unwrapped = (text: string): string => {
   return mark === undefined || inner === undefined || inner.includes(mark) ? bare : unwrapped(inner)
 }
 
-/** Whether the whole value is a reference that a shell or compose would have replaced, except the home folder. */
+/** Whether the whole value is a variable that a shell or compose would have replaced, except the home folder. */
 export const isReference = (text: string): boolean =>
   /^\$(?:\{[A-Za-z_]\w*(?:[:?+=-][^}]*)?\}|[A-Z_][A-Z0-9_]*)$/.test(text) && !/^\$\{?HOME\}?$/.test(text)
 
-/** The secret that a file holds: alone, or as a line `NAME=secret` of an env file. */
+/** The secret in a file: alone, or as a line `NAME=secret` of an env file. */
 export const readSecretText = (name: string, text: string): string =>
   unwrapped(unwrapped(text).replace(new RegExp(`^(?:export\\s+)?${name}\\s*=`), ""))
 
 const UNREPLACED = /\$[A-Za-z_{(]/
-const isUnreplaced = "holds a variable that was not replaced by its value"
+const isUnreplaced = "contains a variable that was not replaced by its value"
 
-/** A path in the spelling of a shell, with the home folder put in. */
+/** A path as a shell reads it, with the home folder inserted. */
 export const readPath = (text: string, home: string): Reading<string> => {
   const path = text.replace(/^(?:~|\$HOME|\$\{HOME\})(?=\/|$)/, () => home)
   if (/^[a-z][a-z0-9+.-]*:\/\//i.test(path)) return Result.fail("is a URL and not a path")
-  if (path.startsWith("~")) return Result.fail("names the home folder of a user that only a shell can find")
+  if (path.startsWith("~")) return Result.fail("names another user's home folder, which only a shell can find")
   if (UNREPLACED.test(path)) return Result.fail(isUnreplaced)
-  if (/^%[A-Za-z](?=\/|$)/.test(path)) return Result.fail("begins with a specifier that systemd replaces in units only")
+  if (/^%[A-Za-z](?=\/|$)/.test(path)) return Result.fail("begins with a specifier that systemd replaces only in units")
   if (/^["']|["']$/.test(path)) return Result.fail("has a quotation mark at one end only")
   if (/\s#/.test(path)) return Result.fail("ends with a comment")
-  return /\p{Cc}/u.test(path) ? Result.fail("holds a line break or another control character") : Result.succeed(path)
+  return /\p{Cc}/u.test(path) ? Result.fail("contains a line break or another control character") : Result.succeed(path)
 }
 
-/** A program and its arguments, separated by white space; there is no quoting. */
+/** A program and its arguments, separated by white space, without quoting. */
 export const readCommand = (text: string, home: string): Reading<ReadonlyArray<string>> => {
   const words = text.split(/\s+/)
-  if (/["']/.test(text)) return Result.fail("holds quotation marks, which are not interpreted")
+  if (/["']/.test(text)) return Result.fail("contains quotation marks, which are not interpreted")
   return Result.all(words.map((word) => (/^[~%]|\$/.test(word) ? readPath(word, home) : Result.succeed(word))))
 }
 
-/** Addresses without a scheme that can have only one: this machine's, and those of Convex's cloud. */
+/** Addresses whose scheme is certain without being written: on this machine, and in Convex's cloud. */
 const schemeOf = (text: string): string | undefined =>
   /^(?:localhost|127(?:\.\d{1,3}){3}|\[::1\])(?::\d+)?(?:\/|$)/i.test(text)
     ? "http://"
@@ -62,11 +62,11 @@ export const readUrl = (text: string): Reading<URL> => {
   if (!URL.canParse(scheme + text)) return Result.fail("is not a URL")
   const url = new URL(scheme + text)
   if (url.protocol !== "http:" && url.protocol !== "https:") return Result.fail("is neither http nor https")
-  if (url.username !== "" || url.password !== "") return Result.fail("carries credentials")
+  if (url.username !== "" || url.password !== "") return Result.fail("contains credentials")
   return url.hash === "" ? Result.succeed(url) : Result.fail("has a fragment")
 }
 
-/** The address of a proxy, which may carry credentials; as everywhere, it is http where it has no scheme. */
+/** The address of a proxy, which may contain credentials; http if it has no scheme. */
 export const readProxy = (text: string): Reading<URL> => {
   const address = /^[a-z][a-z0-9+.-]*:\/\//i.test(text) ? text : `http://${text}`
   if (UNREPLACED.test(text)) return Result.fail(isUnreplaced)
@@ -85,11 +85,11 @@ export const readBaseUrl = (text: string): Reading<string> =>
     url.search === "" ? Result.succeed(`${url.origin}${url.pathname.replace(/\/+$/, "")}`) : Result.fail("has a query")
   )
 
-/** The address of a deployment. Its twin for HTTP actions and the dashboard look alike and answer no function. */
+/** The address of a deployment. The similar addresses for HTTP actions and of the dashboard serve no functions. */
 export const readDeploymentUrl = (text: string): Reading<string> =>
   Result.flatMap(readBaseUrl(text), (url) =>
     /\.convex\.(?:site|dev)$/.test(new URL(url).hostname)
-      ? Result.fail("is not where the deployment serves functions: that address ends with .convex.cloud")
+      ? Result.fail("is not the address where the deployment serves functions, which ends with .convex.cloud")
       : Result.succeed(url)
   )
 

@@ -1,9 +1,9 @@
 import { allVariables, variables } from "./Variables.ts"
 
-/** Families of names that are ours alone; `OPENCLAW_` is not, since the gateway has variables of its own. */
+/** Prefixes that only the runtime uses. `OPENCLAW_` is not among them, because the gateway has such variables too. */
 const ownPrefixes = ["DELIVERY_", "AGENT_HTTP_", "DROPLET_", "TASK_STATUS_"]
 
-/** The fewest insertions, deletions and replacements that make one text the other. */
+/** The edit distance: the minimum number of insertions, deletions and replacements between two texts. */
 const distance = (from: string, to: string): number => {
   let above = Array.from({ length: to.length + 1 }, (_, index) => index)
   for (let row = 1; row <= from.length; row++) {
@@ -19,10 +19,10 @@ const distance = (from: string, to: string): number => {
 
 const secretFiles = allVariables.flatMap(([name, { kind }]) => (kind === "secret" ? [`${name}_FILE`] : []))
 const known: ReadonlyArray<string> = [...allVariables.map(([name]) => name), ...secretFiles]
-/** Other programs' variables, which look like ours. */
+/** Similar variables of other programs. */
 const foreign: ReadonlyArray<string> = ["HTTP_PROXY", "http_proxy", "https_proxy", "no_proxy"]
 
-/** One line for each name of the environment that was probably meant to be a variable of ours; values are not looked at. */
+/** One line for each name in the environment that is probably a misspelt variable. Values are not read. */
 export const variableTypos = (names: ReadonlyArray<string>): ReadonlyArray<string> =>
   names.flatMap((name) => {
     if (known.includes(name) || foreign.includes(name)) return []
@@ -32,7 +32,7 @@ export const variableTypos = (names: ReadonlyArray<string>): ReadonlyArray<strin
     }
     const upper = name.toUpperCase()
     const isOurs = ownPrefixes.some((prefix) => upper.startsWith(prefix))
-    // An environment holds many names: what differs by more in length alone is not compared letter by letter.
+    // Names that differ too much in length are not compared letter by letter.
     const most = isOurs ? 8 : 2
     const nearest = known
       .filter((candidate) => Math.abs(candidate.length - upper.length) <= most)

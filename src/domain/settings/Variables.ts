@@ -1,4 +1,6 @@
-/** Every variable of the environment: its rule, its default and its purpose. Config, documents and hints derive from it. */
+/**
+ * Every variable of the environment: its rule, its default and its purpose. Config, documents and hints derive from it.
+ */
 
 import { samplers } from "../observability/TraceTarget.ts"
 import { choice, DAY_MILLIS, integer, secret, text, yesOrNo } from "./VariableKinds.ts"

@@ -10,7 +10,9 @@ export interface Mentions {
 const maxNameLength = 100
 const maxSlugLength = 64
 
-/** Emphasis is not parsed, because its marks separate words anyway. HTML is parsed tag by tag, so Markdown in it counts. */
+/**
+ * Emphasis is not parsed, because its marks separate words anyway. HTML is parsed tag by tag, so Markdown in it counts.
+ */
 const markdown = new MarkdownIt("commonmark", { maxNesting: 100 }).disable(["emphasis", "html_block", "text_join"])
 
 /** What precedes a line's text: indentation, quote marks and list markers. */

@@ -1,13 +1,13 @@
 import { Option, Schema } from "effect"
 import type { TokenPrice } from "../shared/TokenPrice.ts"
 
-/** An agent's model, e.g. `openai/gpt-5`, and what it costs; null where that is not known. */
+/** An agent's model, e.g. `openai/gpt-5`, and its price; null if not known. */
 export interface PricedModel {
   readonly model: string | null
   readonly price: TokenPrice | null
 }
 
-/** A model by its name, or with others to which the gateway falls back. */
+/** A model by its name, or with the models to which the gateway falls back. */
 const ModelChoice = Schema.Union([Schema.String, Schema.Struct({ primary: Schema.optionalKey(Schema.String) })])
 
 const Cost = Schema.Struct({
@@ -42,7 +42,7 @@ const asCost = Schema.decodeUnknownOption(Cost)
 const nameOf = (choice: typeof ModelChoice.Type | undefined): string | null =>
   typeof choice === "string" ? choice : (choice?.primary ?? null)
 
-/** A price of nothing but zeros is what the gateway writes where none is known. */
+/** The gateway writes a price of zeros if it knows none. */
 const priceOf = (cost: unknown): TokenPrice | null =>
   Option.match(asCost(cost), {
     onNone: () => null,

@@ -4,16 +4,16 @@ import type { RunStep } from "../delivery/RunStep.ts"
 import type { TurnFailure } from "../delivery/TurnFailure.ts"
 import type { PricedModel } from "./ModelPrice.ts"
 
-/** What an attempt has done and spent so far; grows while its turn runs, whatever becomes of it. */
+/** What an attempt has done and spent so far. It is updated while the turn runs, so that it is known for any end. */
 export interface Spending {
   readonly usage: Usage
-  /** Requests that were answered. */
+  /** Answered requests. */
   readonly rounds: number
-  /** Requests whose end is not known yet, or that failed although the model may have worked. */
+  /** Requests without an answer yet, or failed ones for which the model may have worked. */
   readonly unanswered: number
   /** Input tokens of the last answered request. */
   readonly contextTokens: number
-  /** The latest rounds and tool calls in the order in which they ended, and how many came before them. */
+  /** The latest rounds and tool calls in order of their ends, and the number of earlier ones. */
   readonly steps: ReadonlyArray<RunStep>
   readonly stepsLeftOut: number
 }
@@ -27,7 +27,7 @@ export const noSpending: Spending = {
   stepsLeftOut: 0
 }
 
-/** More would make the ends of long turns large. */
+/** Limits the size of the call that ends a long turn. */
 const maxSteps = 60
 
 export const stepEnded = (spending: Spending, step: RunStep): Spending => {
@@ -43,7 +43,7 @@ const sum = (a: Usage, b: Usage): Usage => ({
   cacheWriteTokens: a.cacheWriteTokens + b.cacheWriteTokens
 })
 
-/** A request is sent: if nothing is heard of it, it may have cost something. */
+/** A request is sent. Without an answer it may still have cost something. */
 export const requestSent = (spending: Spending): Spending => ({ ...spending, unanswered: spending.unanswered + 1 })
 
 export const requestAnswered = (spending: Spending, spent: Usage): Spending => ({
@@ -54,13 +54,15 @@ export const requestAnswered = (spending: Spending, spent: Usage): Spending => (
   contextTokens: spent.inputTokens
 })
 
-/** A request failed: with the usage that the gateway reported, for nothing, or at an unknown cost. */
+/** A request failed: with the usage that the gateway reported, at no cost, or at an unknown cost. */
 export const requestFailed = (spending: Spending, failure: TurnFailure): Spending => {
   if ("usage" in failure && failure.usage !== undefined) return requestAnswered(spending, failure.usage)
   return canHaveCost(failure) ? spending : { ...spending, unanswered: spending.unanswered - 1 }
 }
 
-/** Whether the model may have worked for a request that failed so. A provider that refuses a call charges nothing. */
+/**
+ * Whether the model may have worked for a request with this failure. A provider that refuses a call charges nothing.
+ */
 const canHaveCost = (failure: TurnFailure): boolean => {
   switch (failure._tag) {
     case "ConnectionLost":
@@ -80,7 +82,7 @@ const canHaveCost = (failure: TurnFailure): boolean => {
   }
 }
 
-/** What the control plane is told; nothing if no request can have cost anything. */
+/** The usage to report to the control plane; none if no request can have cost anything. */
 export const spentUsage = (
   { usage, ...rest }: Spending,
   { model, price }: PricedModel,

@@ -1,11 +1,11 @@
 import { DateTime, Schema } from "effect"
 import { textTable } from "../text/TextTable.ts"
 
-/** What usage can be reported by. */
+/** The dimensions by which usage is reported. */
 export const usageDimensions = ["agent", "task", "day", "model"] as const
 export type UsageDimension = (typeof usageDimensions)[number]
 
-/** What several attempts spent; cost in US dollars of what has a price. */
+/** The usage of several attempts. The cost is in US dollars, of tokens with a known price. */
 export const UsageSum = Schema.Struct({
   attempts: Schema.Finite,
   inputTokens: Schema.Finite,
@@ -13,14 +13,14 @@ export const UsageSum = Schema.Struct({
   cacheReadTokens: Schema.Finite,
   cacheWriteTokens: Schema.Finite,
   weightedTokens: Schema.Finite,
-  /** The parts of weightedTokens that are estimated, and that have no price. */
+  /** The parts of weightedTokens that are estimated, and that have no known price. */
   estimatedTokens: Schema.Finite,
   cost: Schema.Finite,
   unpricedTokens: Schema.Finite
 })
 export type UsageSum = typeof UsageSum.Type
 
-/** What the account, an agent or the work on a task may spend in a period, and has spent in the present one. */
+/** The limit of an account, an agent or a task in a period, and what was spent in the present period. */
 const Budget = Schema.Struct({
   scope: Schema.Literals(["account", "agent", "task"]),
   name: Schema.NullOr(Schema.String),
@@ -33,7 +33,7 @@ const Budget = Schema.Struct({
 })
 type Budget = typeof Budget.Type
 
-/** Work that a budget does not let begin; until null means until the budget is raised. */
+/** Work that a budget holds. `until` is null if it is held until the budget is raised. */
 const Held = Schema.Struct({
   agent: Schema.String,
   task: Schema.String,
@@ -41,7 +41,7 @@ const Held = Schema.Struct({
   until: Schema.NullOr(Schema.Finite)
 })
 
-/** What an account's agents spent in some days of its time zone, the most expensive line first. */
+/** The usage of an account in a range of days of its time zone, the most expensive line first. */
 export const UsageReport = Schema.Struct({
   by: Schema.Literals(usageDimensions),
   from: Schema.String,
@@ -59,7 +59,7 @@ export type UsageReport = typeof UsageReport.Type
 
 export const whole = (count: number): string => Math.round(count).toLocaleString("en-US")
 
-/** Dollars of what has a price; a dash if nothing has. */
+/** The cost in dollars; a dash if no price is known. */
 export const costText = ({ cost, unpricedTokens }: Pick<UsageSum, "cost" | "unpricedTokens">): string =>
   cost === 0 && unpricedTokens > 0 ? "-" : `$${cost.toFixed(cost < 1 ? 4 : 2)}`
 
@@ -74,11 +74,11 @@ const row = (name: string, sum: UsageSum): ReadonlyArray<string> => [
   costText(sum)
 ]
 
-/** A line each, and what the figures leave out. */
+/** The table, and the limits of its figures. */
 export const usageTable = (report: UsageReport): string => {
   const { by, from, isCut, lines, timeZone, to, total } = report
   const share = (part: number) => `${Math.round((100 * part) / Math.max(1, total.weightedTokens))} %`
-  const scope = by === "task" ? "Everything spent on tasks worked on" : "Spent"
+  const scope = by === "task" ? "All usage of tasks that had usage" : "Spent"
   return [
     `${scope} from ${from} to ${to} (${timeZone})`,
     textTable(
@@ -101,7 +101,7 @@ const amountText = (unit: Budget["unit"], amount: number): string =>
 export const untilText = (until: number | null, otherwise: string): string =>
   until === null ? otherwise : DateTime.formatIso(DateTime.makeUnsafe(until)).replace(/\.\d+Z$/, "Z")
 
-/** A budget in words, and what waits because of it. */
+/** A budget in words, and the work that waits because of it. */
 export const budgetText = ({ limit, name, period, scope, spent, unit, until }: Budget) => {
   const share = spent / limit
   return {

@@ -12,10 +12,10 @@ import { Supervisor } from "../../services/Supervisor.ts"
 
 /** The agentSync part of /health; times are epoch milliseconds. */
 export interface AgentSyncState {
-  /** Null while no roster has come yet. */
+  /** Null until the first roster has arrived. */
   readonly revision: number | null
   readonly agents: number
-  /** The slugs of those that a person paused. */
+  /** The slugs of paused agents. */
   readonly paused: ReadonlyArray<string>
   readonly lastSyncAt: number | null
   readonly lastErrorAt: number | null
@@ -23,15 +23,15 @@ export interface AgentSyncState {
 }
 
 /**
- * Keeps the roster in step with the control plane: pushed at each change, looked after by the pulse, which carries its
- * revision, and read every AGENT_SYNC_INTERVAL while push is down. What fails leaves the last roster in force.
+ * Keeps the roster up to date: the control plane pushes each change, the pulse carries the roster's revision, and while
+ * push is down the roster is read every AGENT_SYNC_INTERVAL. After a failure the last roster stays in use.
  */
 export class AgentSync extends Context.Service<
   AgentSync,
   {
-    /** Starts following the roster under the supervisor, within the scope. */
+    /** Starts following the roster under the supervisor, in the scope. */
     readonly start: Effect.Effect<void>
-    /** The pulse tells the roster's revision: one that is not the known one is read at once. */
+    /** Takes the pulse's revision of the roster, and reads the roster at once if it is another one. */
     noticed(revision: number): Effect.Effect<void>
     readonly state: Effect.Effect<AgentSyncState>
   }
@@ -78,7 +78,7 @@ export class AgentSync extends Context.Service<
         yield* failing.isFirst(lastErrorMessage) ? Effect.logWarning(message) : Effect.logDebug(message)
       })
 
-      /** Asks for the roster; the answer is the latest unless another came in the meantime. */
+      /** Requests the roster. The answer is dropped if a newer one arrived in the meantime. */
       const refresh = Effect.gen(function* () {
         const before = yield* roster.current
         const answer = yield* controlPlane.readRoster

@@ -10,19 +10,19 @@ import { Roster } from "../../services/Roster.ts"
 import { Supervisor } from "../../services/Supervisor.ts"
 import { DeliveryLoop } from "../delivery/DeliveryLoop.ts"
 
-/** The last heartbeat as /health shows it; the time is epoch milliseconds. */
+/** The last heartbeat in /health; the time is in epoch milliseconds. */
 export interface LastHeartbeat {
   readonly agent: string | null
   readonly outcome: RunEnd["outcome"]
   readonly at: number
 }
 
-/** The heartbeats part of /health: counts since the start. */
+/** The heartbeats in /health: counts since the start. */
 export interface HeartbeatsState {
   /** Agents on the roster. */
   readonly agents: number
   readonly inFlight: number
-  /** How many may run at once, in addition to deliveries. */
+  /** How many heartbeats may run at once. */
   readonly limit: number
   readonly outcomes: Readonly<Partial<Record<RunEnd["outcome"], number>>>
   readonly lastHeartbeat: LastHeartbeat | null
@@ -31,13 +31,13 @@ export interface HeartbeatsState {
 }
 
 /**
- * Keeps the heartbeats going: learns from each end when the agent's next one is due, and has it claimed then. The
- * control plane calculates the moments, and the delivery loop claims and executes heartbeats like any other run.
+ * Schedules heartbeats: learns from each end when the agent's next one is due, and requests a claim at that time. The
+ * control plane calculates the times, and the delivery loop claims and executes heartbeats like any other run.
  */
 export class Heartbeats extends Context.Service<
   Heartbeats,
   {
-    /** Starts under the supervisor, within the scope. */
+    /** Starts under the supervisor, in the scope. */
     readonly start: Effect.Effect<void>
     readonly state: Effect.Effect<HeartbeatsState>
   }
@@ -48,7 +48,7 @@ export class Heartbeats extends Context.Service<
   )
 }
 
-/** When a heartbeat is due, and since when that is known, in monotonic milliseconds. */
+/** When a heartbeat is due, and since when this is known, in monotonic milliseconds. */
 interface Due {
   readonly at: number
   readonly knownSince: number
@@ -66,7 +66,7 @@ const make = Effect.gen(function* () {
   const ends = yield* loop.heartbeatEnds
   const backoff = backoffSchedule(backoffBounds(config))
 
-  // Written by the fiber of the heartbeats only.
+  // Only the fiber of the heartbeats writes it.
   let counted: Omit<HeartbeatsState, "agents" | "inFlight" | "limit"> = {
     outcomes: {},
     lastHeartbeat: null,
@@ -90,7 +90,7 @@ const make = Effect.gen(function* () {
     if (agent !== null) yield* metrics.heartbeatDue(agent, at + Math.max(0, dueInMillis))
   })
 
-  /** A claim that was sent since the moment is known has learned of it: only without one there is anything to do. */
+  /** Claims unless a claim was sent after the due time became known, because that claim has read it. */
   const claimWhenDue = Effect.fnUntraced(function* ({ at, knownSince }: Due) {
     yield* Effect.sleep(Duration.millis(at - (yield* monotonicMillis)))
     yield* Effect.retry(loop.claimedSince(knownSince), backoff)

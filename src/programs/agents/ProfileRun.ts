@@ -6,7 +6,10 @@ import { planSync, SyncFailed, syncProfiles } from "../../layers/Workspaces.ts"
 import { ControlPlane } from "../../services/ControlPlane.ts"
 import { sharedTexts } from "./ProfileSync.ts"
 
-/** One run of profile sync by hand, beside whatever OPENCLAW_PROFILE_SYNC says; `defersBootOnly` leaves a working gateway alone. */
+/**
+ * A single run of profile sync, regardless of OPENCLAW_PROFILE_SYNC. `defersBootOnly` defers keys whose change restarts
+ * the gateway.
+ */
 const prepare = Effect.fnUntraced(function* (defersBootOnly: boolean) {
   const config = yield* RuntimeConfig
   const texts = yield* sharedTexts
@@ -22,7 +25,7 @@ const prepare = Effect.fnUntraced(function* (defersBootOnly: boolean) {
   }
 })
 
-/** What a run would do; reads only. */
+/** The changes that a run would make; only reads. */
 export const planProfileRun = Effect.fn("ProfileRun.planProfileRun")(function* (defersBootOnly: boolean) {
   const { plan, target } = yield* prepare(defersBootOnly)
   const steps = yield* Effect.tryPromise({
@@ -32,7 +35,7 @@ export const planProfileRun = Effect.fn("ProfileRun.planProfileRun")(function* (
   return { target, steps }
 })
 
-/** Does it, and answers what was done. */
+/** Makes the changes and returns them. */
 export const applyProfileRun = Effect.fn("ProfileRun.applyProfileRun")(function* (defersBootOnly: boolean) {
   const { plan, target } = yield* prepare(defersBootOnly)
   return { target, steps: yield* syncProfiles(target, plan) }

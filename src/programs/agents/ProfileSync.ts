@@ -34,14 +34,14 @@ import { Supervisor } from "../../services/Supervisor.ts"
 import { allTools } from "../../services/tools/AllTools.ts"
 import { DeliveryLoop } from "../delivery/DeliveryLoop.ts"
 
-/** The tools as TOOLS.md lists them. */
+/** The list of tools in TOOLS.md. */
 export const toolsText: string = [
   "Mission Control has these tools. Each request describes those that you have, with their parameters.",
   "",
   ...allTools.map(({ description, name }) => `- \`${name}\`: ${description.replace(/\s+/g, " ").trim()}`)
 ].join("\n")
 
-/** The texts that are the same in every workspace, read anew each time; fails with SyncFailed for one that cannot be read. */
+/** The texts that are the same in every workspace, read each time. Fails with SyncFailed if one cannot be read. */
 export const sharedTexts = Effect.gen(function* () {
   const config = yield* RuntimeConfig
   const fileSystem = yield* FileSystem.FileSystem
@@ -58,24 +58,27 @@ export const sharedTexts = Effect.gen(function* () {
   }
 })
 
-/** How long after a change of its configuration the gateway is asked for agents that it did not know. */
+/** How long the runtime asks the gateway for unknown agents after a change of its configuration. */
 const NOTICED_WITHIN_SECONDS = 30
 
-/** What failed, or is for people to mend, is looked at again after such waits. */
+/** Delays before a retry after a failure, or of a problem that people have to fix. */
 const lookAgain = { baseMillis: 5_000, maxMillis: Duration.toMillis("5 minutes") }
 
 /**
- * Writes what the control plane knows of the agents to where the gateway reads it: their workspaces, and our part of
- * openclaw.json (OPENCLAW_PROFILE_SYNC). What cannot be written stands in /readyz with its path, and the rest is.
+ * Writes the agents' profiles from the control plane to where the gateway reads them: workspaces, and the runtime's
+ * part of openclaw.json (OPENCLAW_PROFILE_SYNC). A file that cannot be written is listed in /readyz; the others are
+ * written.
  */
 export class ProfileSync extends Context.Service<
   ProfileSync,
   {
-    /** Reads, plans and applies once; answers what was done. */
+    /** Reads, plans and applies once; returns the changes. */
     readonly sync: Effect.Effect<SyncSteps, ControlPlaneFailure | SyncFailed>
-    /** The first run, before the gateway starts; whatever fails is said and tried again later. Nothing when sync is off. */
+    /**
+     * The first run, before the gateway starts. Logs failures, which are retried later. Does nothing if sync is off.
+     */
     readonly boot: Effect.Effect<void>
-    /** Follows the roster, whose revision also tells of texts and skills. */
+    /** Follows the roster, whose revision also changes with texts and skills. */
     readonly start: Effect.Effect<void>
   }
 >()("runtime-service/programs/ProfileSync") {
@@ -97,11 +100,11 @@ export class ProfileSync extends Context.Service<
       const scope = yield* Effect.scope
       const one = yield* Semaphore.make(1)
       const failing = makeFailureStreak()
-      /** What was logged as left alone. */
+      /** Already logged as not changed. */
       const told = new Set<string>()
       const later = yield* FiberHandle.make<void>()
       const noticing = yield* FiberHandle.make<void>()
-      /** Something to write may have come. Each run reads what is newest: of several one is enough. */
+      /** There may be a change to write. One run is enough for several, because each reads the newest state. */
       const news = yield* Queue.sliding<void>(1)
       const isSupervised = Option.isNone(config.gatewayUrl)
 
@@ -119,7 +122,7 @@ export class ProfileSync extends Context.Service<
             workspaceRoot: config.workspaceRoot,
             configPath: config.gatewayConfigPath,
             bindsLoopback: isSupervised,
-            // The gateway restarts itself for these.
+            // The gateway restarts for these keys.
             defersBootOnly: (yield* permits.free) < permits.total
           },
           plan
@@ -171,14 +174,19 @@ export class ProfileSync extends Context.Service<
         )
       }
 
-      /** The gateway takes a second or more to read a change: who was asked for an agent too early is asked again then. */
+      /**
+       * The gateway takes a second or more to read a change, so agents that it did not know are tried again after that.
+       */
       const noticed = guard.recheck.pipe(
         Effect.flatMap((isRecovered) => (isRecovered ? loop.wake("gateway") : Effect.void)),
         Effect.repeat(Schedule.spaced("1 second").pipe(Schedule.upTo({ times: NOTICED_WITHIN_SECONDS }))),
         Effect.asVoid
       )
 
-      /** The whole way of a change, and whether all of it was done; what has to wait for the running turns comes up again when they have ended. */
+      /**
+       * Makes a change, and returns whether it is complete. Keys that have to wait for running turns are retried after
+       * them.
+       */
       const settle = Effect.gen(function* () {
         const { config: written, deferred, problems } = yield* sync
         if (written !== null) yield* FiberHandle.run(noticing, noticed)
@@ -218,7 +226,7 @@ export class ProfileSync extends Context.Service<
         const step = Effect.gen(function* () {
           misses = (yield* settle) ? 0 : misses + 1
           if (misses === 0) return yield* Queue.take(news)
-          // Nothing tells of a file that was mended: it is looked for, and what is new does not wait for that.
+          // No event reports a corrected file, so it is checked regularly, while changes are written at once.
           const hasNews = yield* Queue.take(news).pipe(
             Effect.as(true),
             Effect.timeoutOrElse({
@@ -244,7 +252,7 @@ export class ProfileSync extends Context.Service<
     })
   )
 
-  /** Writes nothing, for tests that are not about it. */
+  /** Writes nothing; for tests of other programs. */
   static readonly layerTest = Layer.succeed(ProfileSync, {
     sync: Effect.fail(new SyncFailed({ detail: "profile sync is off" })),
     boot: Effect.void,

@@ -1,4 +1,4 @@
-/** What the delivery loop reacts to, and where it comes from. The sources own no state. */
+/** The events of the delivery loop and their sources, which have no state. */
 import { Effect, Result, Schedule, Stream, SubscriptionRef } from "effect"
 import type { Deferred } from "effect"
 import type { ControlPlaneFailure } from "../../domain/controlPlane/ControlPlaneFailure.ts"
@@ -11,18 +11,21 @@ import { noteRefusal } from "../../services/ControlPlaneRefusal.ts"
 import { Leases } from "../../services/Leases.ts"
 import { canClaim, Lifecycle } from "../../services/Lifecycle.ts"
 
-/** Somebody waits for the answer to a claim that was sent after this moment, monotonic milliseconds. */
+/** A program waits for the answer to a claim sent after this time, in monotonic milliseconds. */
 export interface Awaited {
   readonly _tag: "Awaited"
   readonly since: number
   readonly answered: Deferred.Deferred<void, ControlPlaneFailure>
 }
 
-/** What the pulse reports about the queue. */
+/** The pulse's report about the queue. */
 export interface QueueReport {
-  /** Since when the oldest ready notification waits, epoch milliseconds of the control plane; null when none does. */
+  /**
+   * Since when the oldest ready notification has been waiting, in epoch milliseconds of the control plane; null if none
+   * is.
+   */
   readonly oldest: number | null
-  /** In how many milliseconds something is due, negative if it is already; null when nothing is. */
+  /** Milliseconds until the next work is due, negative if it is due already; null if there is none. */
   readonly dueInMillis: number | null
 }
 
@@ -34,12 +37,12 @@ export type DeliveryEvent =
   | { readonly _tag: "RunEnded"; readonly end: RunEnd }
   | Awaited
 
-/** A claim is wanted for this reason. */
+/** A claim is needed for this reason. */
 export const claimWanted = (reason: ClaimReason): DeliveryEvent => ({ _tag: "Wanted", reason })
 
 /**
- * Wakes and recalled leases of the control plane, push that is lost or back with the poll in between, claims allowed
- * again, unnamed leases.
+ * The control plane's wakes and recalled leases, lost and restored push with the poll in between, claims that are
+ * possible again, and leases that were not named.
  */
 export const eventSources: Stream.Stream<
   DeliveryEvent,

@@ -26,32 +26,32 @@ import { claimWanted, eventSources } from "./DeliveryEvents.ts"
 import type { Awaited, DeliveryEvent, QueueReport } from "./DeliveryEvents.ts"
 import { RunExecution } from "./RunExecution.ts"
 
-/** How often a refused token is tried. */
+/** How often the runtime retries a refused token. */
 const TOKEN_RETRY = Duration.seconds(30)
-/** For aborting what runs at the end of the process, and for all of its end up to the last claim's answer. */
+/** Time limits at the end of the process: for aborting runs, and for everything up to the answer to the last claim. */
 const ABORT_TIMEOUT = Duration.seconds(1)
 const HALT_TIMEOUT = Duration.seconds(2)
 
 /**
  * Claims due runs and forks a fiber for each. One fiber owns the state and takes events from one queue: wakes, due
- * moments, ended runs, the pulse, and while push is down the poll. A freed permit is used at once.
+ * times, ended runs, the pulse, and while push is down the poll. A free permit is used at once.
  */
 export class DeliveryLoop extends Context.Service<
   DeliveryLoop,
   {
-    /** Starts the loop under the supervisor, within the scope. */
+    /** Starts the loop under the supervisor, in the scope. */
     readonly start: Effect.Effect<void>
-    /** Claims nothing more, aborts what runs and has it released; takes 2 s at most. */
+    /** Stops claiming, aborts all runs and releases them; takes at most 2 s. */
     readonly halt: Effect.Effect<void>
-    /** Makes the loop claim as soon as it may. */
+    /** Makes the loop claim as soon as possible. */
     wake(reason: ClaimReason): Effect.Effect<void>
-    /** Waits for the answer to a claim that was sent after this moment (monotonic milliseconds), and has one made. */
+    /** Makes the loop claim, and waits for the answer to a claim sent after this time (monotonic milliseconds). */
     claimedSince(moment: number): Effect.Effect<void, ControlPlaneFailure>
-    /** Hands on what the pulse reports. */
+    /** Passes on the pulse's report. */
     pulsed(report: QueueReport): Effect.Effect<void>
-    /** The control plane has answered another call: a loop that backs off tries again, a second after the last try. */
+    /** The control plane answered another call. A loop in backoff retries, at least a second after its last attempt. */
     readonly controlPlaneAnswered: Effect.Effect<void>
-    /** The ends of the heartbeats that this process executed. */
+    /** The ends of heartbeats that ran in this process. */
     readonly heartbeatEnds: Effect.Effect<Queue.Dequeue<RunEnd>>
     readonly state: Effect.Effect<Pick<ClaimState, "oldest" | "heartbeatsInFlight" | "heartbeatsWaitSince">>
   }
@@ -82,16 +82,16 @@ const make = Effect.gen(function* () {
   const supervisor = yield* Supervisor
   const scope = yield* Effect.scope
   const services = yield* Effect.context<ControlPlane | ConvexClient | Leases | Lifecycle | RuntimeConfig>()
-  // The loop's own, so that it can be stopped before the runs.
+  // A separate scope, so that the loop can be stopped before the runs.
   const claiming = yield* Scope.fork(scope)
 
   const events = yield* Queue.unbounded<DeliveryEvent>()
   const heartbeatEnds = yield* Queue.unbounded<RunEnd>()
-  // By lease: a session is free for its next claim before the answer to its run's end has come.
+  // By lease, because a session can be claimed again before the answer to the end of its last run has arrived.
   const running = yield* FiberMap.make<string>()
   const backoff = Schedule.toStep(backoffSchedule(backoffBounds(config)))
 
-  // Written by the loop's fiber only, and kept when a bug restarts that.
+  // Only the loop's fiber writes it. It survives a restart of the loop after a defect.
   let state = ClaimPlan.initialState
   let nextDelay = yield* backoff
   let awaited: ReadonlyArray<Awaited> = []
@@ -137,14 +137,14 @@ const make = Effect.gen(function* () {
       awaited = awaited.filter(({ since }) => since >= sentAt)
     })
 
-  /** The breaker has opened since the claim: the gateway is not asked for another turn. */
+  /** The breaker has opened since the claim, so the turn is not started. */
   const releaseUnbegun = (run: Run) =>
     Effect.match(controlPlane.release(fenceOf(run)), {
       onSuccess: () => runEnd(run, { outcome: "released", isStored: true, error: null }),
       onFailure: ({ _tag }) => runEnd(run, { outcome: "released", isStored: _tag === "LeaseLost", error: _tag })
     })
 
-  /** Forks the work of a claimed run; its lease is named until the answer to its end has come. */
+  /** Forks the execution of a claimed run. Its lease is named until the call that ends it is answered. */
   const begin = Effect.fnUntraced(function* (run: Run, work: Effect.Effect<RunEnd>) {
     yield* permits.take
     yield* leases.hold(run)
@@ -231,7 +231,7 @@ const make = Effect.gen(function* () {
       const claimed = yield* Clock.currentTimeMillis
       yield* onAnswered(answer, sentAt, { from, claimed, claimedThere: answer.now, runs: answer.runs.length })
     })
-    // What comes of the claim reports to the breaker under this admission.
+    // Runs of this claim report to the breaker under this admission.
     yield* controlPlane
       .claim({ number: state.number, recoverUnnamed: state.recoverUnnamed, ...limits, ...named })
       .pipe(
@@ -253,7 +253,7 @@ const make = Effect.gen(function* () {
     })
   })
 
-  /** One event, or when there is none the claim that may be made, or the wait for the next event. */
+  /** Handles one event; without one sends a possible claim, or waits for the next event. */
   const step = Effect.gen(function* () {
     const event = yield* Queue.poll(events)
     if (Option.isSome(event)) return yield* handle(event.value)
@@ -262,10 +262,10 @@ const make = Effect.gen(function* () {
     const wait = Queue.peek(events)
     yield* next.millis === null ? wait : Effect.timeoutOption(wait, Duration.millis(next.millis))
   })
-  // An event that a bug has ended may have been a reason to claim.
+  // An event that ended with a defect may have been a reason to claim.
   const loop = Effect.forever(step, { disableYield: true }).pipe(Effect.onError(() => wake("restart")))
 
-  /** A refused token is not tried at each event, but at an interval until it is accepted. */
+  /** A refused token is not tried at each event, but at intervals until it is accepted. */
   const tokenChecks = Effect.gen(function* () {
     const { reasons } = yield* lifecycle.state
     if (reasons.token === undefined) return
@@ -283,7 +283,7 @@ const make = Effect.gen(function* () {
     yield* supervisor.run("gateway-probe", guard.probing(wake("gateway")))
   }).pipe(Effect.provideService(Scope.Scope, scope))
 
-  /** Has everything released that this boot has leased, also what a claim leased that was not answered. */
+  /** Releases all leases of this boot, including those of a claim whose answer was lost. */
   const lastClaim = Effect.gen(function* () {
     if (state.number === 0) return
     state = ClaimPlan.sent(state)

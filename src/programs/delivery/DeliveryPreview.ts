@@ -6,12 +6,14 @@ import { RuntimeConfig } from "../../layers/Config.ts"
 import { AgentTools, describeHttpTools } from "../../services/AgentTools.ts"
 import { ControlPlane } from "../../services/ControlPlane.ts"
 
-/** Shown instead of the capability and of the fences' mark: whoever knows them could imitate the agent or close a fence. */
+/**
+ * Shown instead of the capability and of the fences' mark, with which anyone could act as the agent or close a fence.
+ */
 const OF_THE_RUN = "of-the-run"
 
 /**
- * What a delivery of this notification would do now: the verdict on each event, session, endpoint, tools and prompt.
- * Makes one query of the control plane and changes nothing; fails as that query does.
+ * Shows what a delivery of this notification would do now: the verdict on each event, session, endpoint, tools and
+ * prompt. Makes one query to the control plane and changes nothing; fails if that query fails.
  */
 export const previewDelivery = Effect.fn("DeliveryPreview.previewDelivery")(function* (id: string) {
   const config = yield* RuntimeConfig

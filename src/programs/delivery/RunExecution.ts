@@ -28,13 +28,13 @@ import { judgeRun } from "./RunTurn.ts"
 
 export type { RunEnd } from "../../domain/delivery/RunEnd.ts"
 
-/** One attempt of a run from its claim to its end: the turn under its lease, the judgement, and its storage. */
+/** One attempt of a run from its claim to its end: the turn under its lease, the judgement, and storing it. */
 export class RunExecution extends Context.Service<
   RunExecution,
   {
     /**
-     * Stores exactly one end, or none if it is interrupted, or the lease is lost or recalled: the process's last claim
-     * releases what was interrupted. The lease stays held until the caller drops it.
+     * Stores exactly one outcome, or none if it is interrupted, or the lease is lost or recalled: the process's last
+     * claim releases what was interrupted. The lease stays held until the caller drops it.
      */
     execute(run: Run, times?: ClaimTimes): Effect.Effect<RunEnd>
   }
@@ -47,7 +47,7 @@ export class RunExecution extends Context.Service<
 
 const isDefect = <E>(cause: Cause.Cause<E>): boolean => Cause.hasDies(cause) && !Cause.hasInterrupts(cause)
 
-/** What a failure of the control plane during the turn means; one that takes the run from this process stays a failure. */
+/** Judges a failure of the control plane during the turn. A lost lease stays a failure. */
 const judgeInterruption = Effect.fnUntraced(function* (
   failure: ToolInterruption
 ): Effect.fn.Return<Judgement, LeaseLost | BootConflict, Lifecycle> {
@@ -56,17 +56,17 @@ const judgeInterruption = Effect.fnUntraced(function* (
   return controlPlaneFailure(failure._tag, failure.detail)
 })
 
-/** The end of an attempt for which nothing could be stored, or nothing may be. */
+/** The end of an attempt whose outcome could not or may not be stored. */
 const unstoredEnd = Effect.fnUntraced(function* (
   run: Run,
   failure: ControlPlaneFailure,
   usage: SpentUsage | undefined
 ) {
-  // No other call can report it: the run has ended without this attempt.
+  // No other call can report the usage, because the run has ended without this attempt.
   if (usage !== undefined && (failure._tag === "LeaseLost" || failure._tag === "BootConflict")) {
     yield* Effect.ignore((yield* ControlPlane).recordUsage(fenceOf(run), usage))
   }
-  // The control plane ended the run itself; the next claim, which does not name the lease, frees the session.
+  // The control plane has ended the run. The next claim does not name the lease, which frees the session.
   if (failure._tag === "LeaseLost" && failure.recalled !== undefined) {
     return attemptEnd(failure.recalled === "stopped" ? "stopped" : "released")
   }
@@ -79,7 +79,7 @@ const unstoredEnd = Effect.fnUntraced(function* (
   return attemptEnd("lease_lost", { error })
 })
 
-/** The turn under its lease, then its storage: a lease that is lost while the end is being stored interrupts nothing. */
+/** Runs the turn under its lease, then stores its outcome. A lease lost while storing interrupts nothing. */
 const judgeAndStore = Effect.fnUntraced(function* (run: Run) {
   const guard = yield* GatewayGuard
   const prices = yield* ModelPrices
@@ -99,7 +99,7 @@ const judgeAndStore = Effect.fnUntraced(function* (run: Run) {
     Effect.catchCauseIf(isDefect, (cause) =>
       Effect.as(Effect.logError(`defect in a ${run.kind}`, cause), ownFailure("Defect", Cause.pretty(cause)))
     ),
-    // A probe that needed no turn must not keep the breaker half open.
+    // A probe without a turn must not keep the breaker half open.
     Effect.ensuring(guard.inconclusive),
     Effect.ensuring(count)
   )
@@ -115,7 +115,7 @@ const judgeAndStore = Effect.fnUntraced(function* (run: Run) {
   )
 })
 
-/** Of an agent's failures in a row only the first of each class is a warning. */
+/** Logs only the first of an agent's consecutive failures of a class as a warning. */
 const logEnd = (
   { agent, kind }: StartedRun,
   { error, isTurnCompleted, outcome }: AttemptEnd,
@@ -171,7 +171,7 @@ const make = Effect.gen(function* () {
   const streakOf = makeFailureStreaks()
   return RunExecution.of({
     execute: (run, times) =>
-      // What the run's own fiber says of itself, such as its admission, comes first.
+      // The run's own annotations, such as its admission, come first.
       Effect.updateContext(asAttempt(run, times, executeAttempt(run, streakOf)), (own: Context.Context<never>) =>
         Context.merge(services, own)
       )

@@ -1,4 +1,4 @@
-/** Stores what an attempt of a run came to. */
+/** Stores the outcome of an attempt. */
 import { Effect, Random } from "effect"
 import { backoffBounds, backoffMillis } from "../../domain/delivery/Backoff.ts"
 import { ownFailure } from "../../domain/delivery/Judgement.ts"
@@ -10,15 +10,15 @@ import { RuntimeConfig } from "../../layers/Config.ts"
 import { Redactor } from "../../layers/Redactor.ts"
 import { ControlPlane } from "../../services/ControlPlane.ts"
 
-/** How the attempt ended, with what only metrics and traces need. */
+/** How the attempt ended, with data for metrics and traces. */
 export interface AttemptEnd extends Omit<RunEnd, "kind" | "agent"> {
-  /** The owed answer did not come: the agent was silent, or the gateway does not say what happened. */
+  /** The owed answer is missing: the agent was silent, or the gateway does not say what happened. */
   readonly isSilence: boolean
   /** A turn of the agent ended without a failure. */
   readonly isTurnCompleted: boolean
 }
 
-/** An attempt that ended so; stored and without a retry unless the changes say otherwise. */
+/** An attempt's end; stored and without a retry unless `changes` differ. */
 export const attemptEnd = (outcome: RunEnd["outcome"], changes: Partial<AttemptEnd> = {}): AttemptEnd => ({
   outcome,
   error: null,
@@ -29,13 +29,13 @@ export const attemptEnd = (outcome: RunEnd["outcome"], changes: Partial<AttemptE
   ...changes
 })
 
-/** The wait before a retry after this many failures in a row, in milliseconds, with full jitter. */
+/** The delay of a retry after this number of failures in a row, in milliseconds, with full jitter. */
 const backoff = Effect.fnUntraced(function* (failures: number, minimumMillis = 0) {
   const bounds = backoffBounds(yield* RuntimeConfig)
   return Math.max(minimumMillis, backoffMillis(bounds, failures, yield* Random.next))
 })
 
-/** A retry's end; a run that gets none is over, and its agent's next heartbeat is known to the next claim only. */
+/** An end with a retry. A run without one is over; only the next claim knows when its agent's next heartbeat is due. */
 const retryEnd = (
   { kind }: Run,
   state: "ready" | "dead",
@@ -62,7 +62,7 @@ const storeFailed = Effect.fnUntraced(function* (run: Run, judgement: Failed, us
 
 const storeReleased = Effect.fnUntraced(function* (run: Run, judgement: Released, usage: SpentUsage | undefined) {
   const { class: kind, error, exactMillis, isFirstBackoff = false, limit, minimumMillis } = judgement
-  // The failures of a heartbeat are its own ones only.
+  // A heartbeat counts only its own failures.
   const failures = isFirstBackoff ? 0 : (contextsOf(run).heartbeat?.earlier.attempts ?? run.failures)
   const retryInMillis = exactMillis ?? (yield* backoff(failures + 1, minimumMillis))
   const state = yield* (yield* ControlPlane).release(fenceOf(run), {
@@ -75,7 +75,7 @@ const storeReleased = Effect.fnUntraced(function* (run: Run, judgement: Released
   return retryEnd(run, state, retryInMillis, { error: `${kind}: ${error}` })
 })
 
-/** A text that the control plane refuses, because the task moved on, is left out. */
+/** If the control plane refuses the text because the task has changed, completes without it. */
 const storeCompleted = Effect.fnUntraced(function* (
   fence: Fence,
   { error, outcome, remark, report: judged }: Completed,
@@ -98,7 +98,7 @@ const storeCompleted = Effect.fnUntraced(function* (
   return attemptEnd(outcome, { error: error ?? null, dueInMillis: dueAt - now, isTurnCompleted })
 })
 
-/** Beyond the limit the control plane notifies no agent of what the run said or did, and tells a person. */
+/** Beyond the limit the control plane notifies no agent of this run's events, and notifies a person. */
 const logHopLimit = Effect.fnUntraced(function* (run: Run, { outcome }: Outcome) {
   const { maxAgentHops } = yield* RuntimeConfig
   const hops = contextsOf(run).delivery?.notification.hops ?? 0
@@ -113,7 +113,7 @@ const store = Effect.fnUntraced(function* (run: Run, judgement: Judgement, usage
   switch (judgement._tag) {
     case "Delivered": {
       const { error, outcome } = judgement
-      // The reason can be the gateway's words.
+      // The reason can contain the gateway's text.
       const reason = outcome.reason === undefined ? {} : { reason: redactor.error(outcome.reason) }
       yield* (yield* ControlPlane).complete(fenceOf(run), {
         ...outcome,
@@ -121,7 +121,7 @@ const store = Effect.fnUntraced(function* (run: Run, judgement: Judgement, usage
         ...(usage === undefined ? {} : { usage })
       })
       yield* logHopLimit(run, outcome)
-      // What the policy skips needs no turn.
+      // A notification that the policy skips needs no turn.
       const isTurnCompleted = error === undefined && usage !== undefined
       return attemptEnd(outcome.outcome, { error: error ?? null, isTurnCompleted })
     }
@@ -134,7 +134,7 @@ const store = Effect.fnUntraced(function* (run: Run, judgement: Judgement, usage
   }
 })
 
-/** Stores the judgement and what the attempt spent; one that the control plane refuses is a failure of the run's own. */
+/** Stores the judgement and the usage. If the control plane refuses it, the failure counts as the run's own. */
 export const storeJudgement = (run: Run, judgement: Judgement, usage: SpentUsage | undefined) =>
   Effect.catchTag(store(run, judgement, usage), "ControlPlaneRefused", ({ code, detail }) =>
     store(run, ownFailure(code, detail), usage)

@@ -1,4 +1,4 @@
-/** An attempt of a run as traces and log lines show it. */
+/** An attempt of a run in traces and log lines. */
 import { Effect } from "effect"
 import { contextsOf } from "../../domain/delivery/Run.ts"
 import type { Run } from "../../domain/delivery/Run.ts"
@@ -42,7 +42,7 @@ const attributesOf = (run: Run, times: ClaimTimes | undefined, gatewayVersion: s
   }
 }
 
-/** Runs the work as one attempt: a trace of its own, and log lines that name the run. */
+/** Runs the work as one attempt, with a separate trace, and log lines that name the run. */
 export const asAttempt = <A, E, R>(run: Run, times: ClaimTimes | undefined, work: Effect.Effect<A, E, R>) =>
   Effect.gen(function* () {
     const telemetry = yield* Telemetry
@@ -70,7 +70,7 @@ export const asAttempt = <A, E, R>(run: Run, times: ClaimTimes | undefined, work
     )
   })
 
-/** Notes on the attempt's trace how it ended. */
+/** Records the end of the attempt in its trace. */
 export const traceEnd = Effect.fnUntraced(function* ({ error, isSilence, outcome }: AttemptEnd) {
   const telemetry = yield* Telemetry
   if (!telemetry.isOn) return

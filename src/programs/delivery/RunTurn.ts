@@ -1,4 +1,4 @@
-/** The turn of a run, from its plan to what it came to. */
+/** The turn of a run, from its plan to its judgement. */
 import { Effect, Redacted } from "effect"
 import type { Ref } from "effect"
 import { judgeBroken, sharedFailure, unknownAgent } from "../../domain/delivery/Judgement.ts"
@@ -31,7 +31,7 @@ const planOf = Effect.fnUntraced(function* (run: ReadableRun) {
     : planHeartbeat(run, { now: yield* (yield* ControlPlane).now, skipsIdle: config.heartbeatSkipIdle })
 })
 
-/** Whether the session has grown past SESSION_TOKEN_LIMIT; asks the gateway only if the turn's usage allows for it. */
+/** Whether the session exceeds SESSION_TOKEN_LIMIT. Asks the gateway only if the turn's usage makes it possible. */
 const isHistoryLong = Effect.fnUntraced(function* ({ context, kind }: ReadableRun, { requestTokens }: TurnEnd) {
   const limit = (yield* RuntimeConfig).sessionTokenLimit
   if (kind === "heartbeat" || limit === 0 || (requestTokens?.least ?? 0) <= limit) return false
@@ -44,7 +44,7 @@ const onTurnEnd = Effect.fnUntraced(function* (run: ReadableRun, plan: TurnPlan,
   return plan.judgeEnd({ ...end, spoken, isHistoryLong: yield* isHistoryLong(run, end) })
 })
 
-/** Reports to the guard what the failure says about the gateway. */
+/** Reports the failure to the guard of the gateway. */
 const onTurnFailure = Effect.fnUntraced(function* (run: ReadableRun, plan: TurnPlan, failure: TurnFailure) {
   const guard = yield* GatewayGuard
   const { agent } = run.context
@@ -56,13 +56,13 @@ const onTurnFailure = Effect.fnUntraced(function* (run: ReadableRun, plan: TurnP
     const delay = failure._tag === "UnknownAgent" ? yield* guard.unknownAgentDelay(agent.id) : null
     return delay === null ? sharedFailure(failure._tag, error, minimumMillis) : unknownAgent(agent.slug, delay)
   }
-  // Whether a model was reached is not known: a gateway can refuse turns, or answer "internal error", for as long as
-  // its provider is down.
+  // It is not known whether a model was reached: while its provider is down, a gateway can refuse turns or answer
+  // "internal error".
   yield* guard.inconclusive
   return plan.judgeFailure({ class: failure._tag, error, isSilence: blame === "silence", minimumMillis })
 })
 
-/** Everything that the run's turn needs, while its capability is valid. */
+/** Prepares the run's turn. Its capability is valid in the scope. */
 const runTurn = Effect.fnUntraced(function* (run: ReadableRun, plan: TurnPlan, spending: Ref.Ref<Spending>) {
   const config = yield* RuntimeConfig
   const context = toolContextOf(run)
@@ -71,19 +71,19 @@ const runTurn = Effect.fnUntraced(function* (run: ReadableRun, plan: TurnPlan, s
   const access = { baseUrl: config.taskStatusBaseUrl, capability: Redacted.value(live.capability) }
   const { own } = yield* Redactor
   const written = plan.prompt(config.clientToolsEnabled ? {} : { httpTools: describeHttpTools(context, access) })
-  // Only the run's capability stays, at the end of its input.
+  // Only the run's capability is not redacted, at the end of its input.
   const prompt = { instructions: own(written.instructions), input: own(written.input) }
   if (run.kind === "notification") {
     yield* (yield* Metrics).posted(Math.max(0, (yield* (yield* ControlPlane).now) - run.readyAt))
   }
   const { createdTaskIds, httpEffects } = live
-  // The capability ends with the turn, before its end is judged.
+  // The capability becomes invalid with the end of the turn, before it is judged.
   return yield* (yield* Turns)
     .run({ context, fence, prompt, createdTaskIds, httpEffects, spending, allowance: run.allowance })
     .pipe(Effect.ensuring(live.end))
 }, Effect.scoped)
 
-/** Runs the run's turn, if it needs one, and judges what it came to; `spending` grows with its requests. */
+/** Runs the run's turn, if it needs one, and judges its end; `spending` grows with its requests. */
 export const judgeRun = Effect.fnUntraced(function* (run: Run, spending: Ref.Ref<Spending>) {
   if ("broken" in run) return judgeBroken(run)
   const plan = yield* planOf(run)

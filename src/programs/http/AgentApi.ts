@@ -4,7 +4,7 @@ import { CAPABILITY_HEADER, SESSION_KEY_HEADER } from "../../domain/http/Capabil
 import type { AgentTool } from "../../services/tools/AgentTool.ts"
 import { allTools } from "../../services/tools/AllTools.ts"
 
-/** The codes of refusals by their status: callers branch on the code, people read the error. */
+/** The codes of refusals by HTTP status. Callers branch on the code; the error is for people. */
 export const refusalCodes = {
   400: ["malformed"],
   401: ["unauthenticated"],
@@ -21,14 +21,14 @@ export const refusalCodes = {
   503: ["unavailable"]
 } as const
 
-/** The code of a refusal; each stands for one status. */
+/** The code of a refusal; each has one status. */
 export type RefusalCode = (typeof refusalCodes)[keyof typeof refusalCodes][number]
 
 const statuses: ReadonlyMap<string, number> = new Map(
   Object.entries(refusalCodes).flatMap(([status, codes]) => codes.map((code) => [code, Number(status)] as const))
 )
 
-/** The status that says a code over HTTP; a code that nobody knows is a bug of ours. */
+/** The HTTP status of a code; 500 for an unknown code, which is a defect of the runtime. */
 export const statusOfCode = (code: string): number => statuses.get(code) ?? 500
 
 const refusal = <const Codes extends ReadonlyArray<string>>(status: number, codes: Codes) =>
@@ -55,7 +55,10 @@ const refusals = [
   refusal(503, refusalCodes[503])
 ] as const
 
-/** Optional here, so that their absence is answered in its turn, with 401, after address and media type. */
+/**
+ * Optional in the schema, so that the handler can answer their absence with 401 after the checks of address and media
+ * type.
+ */
 const credentials = Schema.Struct({
   [SESSION_KEY_HEADER]: Schema.optionalKey(Schema.String),
   [CAPABILITY_HEADER]: Schema.optionalKey(Schema.String)
@@ -88,7 +91,7 @@ type EndpointsOf<Tools extends ReadonlyArray<unknown>> = { readonly [Index in ke
 
 const endpoints = allTools.map((tool) => endpointOf(tool as AgentTool)) as unknown as EndpointsOf<typeof allTools>
 
-/** The tools as HTTP endpoints, one each; what a call needs beside its body stands in two headers. */
+/** The tools as HTTP endpoints, one for each. Two headers authenticate a call. */
 export class AgentApi extends HttpApi.make("mission-control-agent-tools")
   .add(HttpApiGroup.make("agent", { topLevel: true }).add(...endpoints))
   .annotateMerge(

@@ -1,5 +1,5 @@
 import { OpenApi } from "effect/http-api"
 import { AgentApi } from "./AgentApi.ts"
 
-/** The agents' tools as an OpenAPI document, in JSON. */
+/** The OpenAPI document of the agents' tools, in JSON. */
 export const agentApiDocument = JSON.stringify(OpenApi.fromApi(AgentApi))

@@ -16,10 +16,12 @@ import type { RefusalCode } from "./AgentApi.ts"
 /** The largest body: well above the longest document in ASCII. */
 const MAX_BODY = ByteSize.kibibytes(256)
 const BODY_TIMEOUT = Duration.seconds(10)
-/** The control plane's own patience with a tool, and a little. */
+/** A little more than the control plane's own time limit for a tool. */
 const CALL_TIMEOUT = Duration.seconds(40)
 
-/** A request is refused; the code alone decides the status. No Error, as for those who are not authenticated. */
+/**
+ * A refused request; the code determines the status. Not an Error, which would cost a stack trace.
+ */
 interface Refused {
   readonly _tag: "Refused"
   readonly code: RefusalCode
@@ -42,9 +44,9 @@ const isJson = (contentType: string | undefined): boolean =>
   contentType !== undefined && /^application\/json\s*(;|$)/i.test(contentType.trim())
 
 /**
- * Serves every tool over HTTP. The checks come in the contract's order: method, address, host, origin, media type, who
- * calls, size, form; only then is the tool asked, which is the same for both transports. Who calls is decided here,
- * without the control plane.
+ * Serves every tool over HTTP. The checks follow the contract's order: method, address, host, origin, media type,
+ * authentication, size, format; then the tool runs, which is the same for both transports. Authentication does not need
+ * the control plane.
  */
 export const layer = Layer.unwrap(
   Effect.gen(function* () {
@@ -66,7 +68,7 @@ export const layer = Layer.unwrap(
     const readBody = Effect.fnUntraced(function* (request: HttpServerRequest.HttpServerRequest) {
       const tooLarge = refuse("too_large", `the body is larger than ${ByteSize.toNumberUnsafe(MAX_BODY)} bytes`)
       if (Number(request.headers["content-length"] ?? 0) > ByteSize.toNumberUnsafe(MAX_BODY)) return yield* tooLarge
-      // Giving up the reading cuts the line: that waits for the request's end, so that the refusal still gets through.
+      // Aborting the read would close the connection, so this waits for the end of the request and the refusal arrives.
       const reading = yield* request.text.pipe(
         Effect.provideService(HttpServerRequest.MaxBodySize, MAX_BODY),
         Effect.forkScoped
@@ -139,7 +141,7 @@ export const layer = Layer.unwrap(
       )
 
     const handlers = HttpApiBuilder.group(AgentApi, "agent", (handlers) => {
-      // The contract's types end at its table of tools: each is handled alike.
+      // The contract's types cannot express a table of tools that are all handled in the same way.
       const untyped = handlers as unknown as {
         handleRaw(name: string, handler: () => ReturnType<typeof serve>): unknown
       }
@@ -158,7 +160,7 @@ export const layer = Layer.unwrap(
           "GET",
           "/openapi.json",
           Effect.flatMap(HttpServerRequest.HttpServerRequest, checkPeer).pipe(
-            // Read when somebody asks: what describes the tools is more code than what serves them.
+            // Loaded on demand: the code that describes the tools is larger than the code that serves them.
             Effect.andThen(Effect.promise(() => import("./AgentApiDocument.ts"))),
             Effect.map(({ agentApiDocument }) => json(agentApiDocument)),
             Effect.catchTag("Refused", ({ code, detail }) =>

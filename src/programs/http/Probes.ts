@@ -19,8 +19,9 @@ import { Heartbeats } from "../agents/Heartbeats.ts"
 import { DeliveryLoop } from "../delivery/DeliveryLoop.ts"
 
 /**
- * The endpoints that tell hosts and people how the process is: /livez (the process alone), /readyz (503 with reasons),
- * /startupz, /health (always 200, everything), /version and /metrics. They answer anywhere and hold no secret.
+ * The endpoints that show hosts and people the state of the process: /livez (the process alone), /readyz (503 with
+ * reasons), /startupz, /health (always 200, everything), /version and /metrics. They answer to any address and contain
+ * no secrets.
  */
 export const layer = Layer.effectDiscard(
   Effect.gen(function* () {
@@ -104,7 +105,7 @@ export const layer = Layer.effectDiscard(
       }
     })
 
-    /** /readyz has the reasons of the process alone: agents that fail keep it from no work. */
+    /** /readyz lists only reasons of the process, because failing agents do not prevent other work. */
     const ready = Effect.gen(function* () {
       const reasons = notReadyBecause(yield* lifecycle.state)
       return { ready: reasons.length === 0, reasons }
@@ -131,7 +132,7 @@ export const layer = Layer.effectDiscard(
       return yield* metrics.prometheus
     })
 
-    /** Whatever is shown passes the redactor as text, so that no field can be forgotten. */
+    /** The whole text passes the redactor, so that no field can be forgotten. */
     const json = (body: unknown, status = 200) =>
       HttpServerResponse.text(redactor.redact(JSON.stringify(body)), {
         status,

@@ -18,26 +18,26 @@ import { RuntimeHealth } from "../../services/RuntimeHealth.ts"
 import { DeliveryLoop } from "../delivery/DeliveryLoop.ts"
 import { pageHtml, pagePolicy } from "./statusPage/PageHtml.ts"
 
-/** Changes within this are one event. */
+/** Changes within this time are one event. */
 const GATHER = Duration.millis(100)
-/** What changes without telling (the breaker, the gateway's state) is looked at this often; keeps the line alive too. */
+/** How often state without change events (breaker, gateway) is read. It also keeps the connection alive. */
 const TICK = Duration.seconds(5)
-/** The list of dead letters is asked for this often, only while somebody watches, and once for all who do. */
+/** How often the dead letters are requested: only while a page is open, and once for all pages. */
 const LETTERS_TTL = Duration.seconds(15)
 const LETTERS = 50
-/** What was spent is asked for this often, only while somebody watches, and once for all who do. */
+/** How often the usage is requested: only while a page is open, and once for all pages. */
 const USAGE_TTL = Duration.minutes(1)
 const USAGE_DAYS = 7
-/** Each watcher costs a snapshot per change. */
+/** Maximum number of open pages. Each one costs a snapshot per change. */
 const WATCHERS = 20
 
-/** The dead letters as the page lists them; `error` says why they are not the latest. */
+/** The dead letters for the page; `error` says why they are not up to date. */
 interface LetterList {
   readonly error: string | null
   readonly list: ReadonlyArray<{
     readonly id: string
     readonly type: string
-    /** What it was about, oldest first. */
+    /** Its events, oldest first. */
     readonly events: ReadonlyArray<{ readonly type: string; readonly by: string }>
     readonly agent: string | null
     readonly task: string | null
@@ -47,7 +47,7 @@ interface LetterList {
   }>
 }
 
-/** What agents spent in the last days, the budgets, and the work that they hold, as the page lists them. */
+/** The usage of the last days, the budgets, and the work that they hold, for the page. */
 interface UsageList {
   readonly error: string | null
   readonly budgets: ReadonlyArray<ReturnType<typeof budgetText>>
@@ -65,7 +65,7 @@ interface UsageList {
   }>
 }
 
-/** What each reason means for the account's work, and what mends it, by the word with which the reason begins. */
+/** What each reason means for the account's work, and how to fix it, by the reason's first word. */
 const help: Readonly<Record<string, string>> = {
   booting: "Turns start once the control plane and the gateway have answered.",
   draining: "No new work starts. Running turns may finish, then the process ends.",
@@ -101,8 +101,8 @@ const headers = {
 }
 
 /**
- * The status page at / and its events: what runs, what ended, what is wrong. For people on the addresses that agents
- * may call from; no message's text is on it, and everything passes the redactor.
+ * The status page at / and its events: running and ended work, and problems. It is served to the addresses from which
+ * agents may call. It contains no texts of messages, and everything passes the redactor.
  */
 export const layer = Layer.effectDiscard(
   Effect.gen(function* () {
@@ -157,7 +157,7 @@ export const layer = Layer.effectDiscard(
         }),
         permits: permits.total,
         delivery: yield* metrics.deliverySummary,
-        // The browser knows this process's clock only.
+        // Times are converted to this process's clock, which the browser knows.
         oldestWaitingSince: oldest === null ? null : oldest - (yield* controlPlane.now) + now,
         activity: { ended, errors, running, agents },
         spans: sparkline(activity, now),
@@ -166,7 +166,7 @@ export const layer = Layer.effectDiscard(
     })
 
     const lastLetters = yield* Ref.make<LetterList>({ error: null, list: [] })
-    /** What cannot be read now is shown as it was, with the reason. */
+    /** If the data cannot be read, the page shows the last data with the reason. */
     const readLetters = Effect.gen(function* () {
       const skew = (yield* controlPlane.now) - (yield* Clock.currentTimeMillis)
       const found = yield* Effect.result(controlPlane.deadLetters({ limit: LETTERS }))
@@ -182,7 +182,7 @@ export const layer = Layer.effectDiscard(
         agent: agentSlug,
         task: taskTitle,
         attempts,
-        // The browser knows this process's clock only.
+        // Times are converted to this process's clock, which the browser knows.
         diedAt: diedAt - skew,
         error: error === null ? null : `${error.class}: ${error.message}`
       }))
@@ -212,7 +212,7 @@ export const layer = Layer.effectDiscard(
     })
     const usage = yield* Effect.cachedWithTTL(readUsage, USAGE_TTL)
 
-    /** Whatever is shown passes the redactor as text, so that no field can be forgotten. */
+    /** The whole text passes the redactor, so that no field can be forgotten. */
     const event = (name: string, body: unknown): string =>
       Sse.encoder.write({ _tag: "Event", event: name, id: undefined, data: redactor.redact(JSON.stringify(body)) })
 
@@ -249,7 +249,7 @@ export const layer = Layer.effectDiscard(
       first,
       Stream.mergeAll([states, letterEvents, usageEvents], { concurrency: "unbounded" })
     ).pipe(
-      // The process ends: so does the line, before the server would break it.
+      // The stream ends with the process, before the server would close the connection.
       Stream.interruptWhen(
         lifecycle.changes.pipe(
           Stream.filter(({ phase }) => phase === "stopped"),
@@ -288,7 +288,8 @@ export const layer = Layer.effectDiscard(
       "/status/events",
       guarded(
         Effect.gen(function* () {
-          // Until the request is over, not until the stream is: that of HEAD, or of a client that has gone, never runs.
+          // Counted until the end of the request and not of the stream, which never runs for HEAD or a closed
+          // connection.
           const isFull = yield* Effect.acquireRelease(
             Ref.modify(watchers, (count) => [count >= WATCHERS, Math.min(WATCHERS, count + 1)] as const),
             (isFull) => (isFull ? Effect.void : Ref.update(watchers, (count) => count - 1))

@@ -11,27 +11,27 @@ import type { CommandResult } from "../../services/ControlPlane.ts"
 import { Lifecycle } from "../../services/Lifecycle.ts"
 import { Supervisor } from "../../services/Supervisor.ts"
 
-/** Whether a command was taken is asked until it is known: a restart that the control plane has forgotten comes never. */
+/** The runtime retries until it knows whether a command was taken, because a lost restart would never happen. */
 const ASK_AGAIN = Schedule.spaced("5 seconds").pipe(Schedule.jittered)
-/** What only tells people how far it is may get lost. */
+/** Progress reports for people may be lost. */
 const PROGRESS_TIMEOUT = "3 seconds"
 
 const isPassing = ({ _tag }: ControlPlaneFailure): boolean =>
   _tag === "ControlPlaneUnavailable" || _tag === "TokenRefused"
 
 /**
- * Does what people ask of this runtime, pushed and with each pulse: pause and resume at once; restart, upgrade and
- * rollback one after another, each tried once, ending in a drain and exit code 75. An upgrade that the host does not
- * take is reported as failed and the process goes on.
+ * Carries out people's commands, which arrive by push and with each pulse: pause and resume at once; restart, upgrade
+ * and rollback one after another, each tried once and ending with a drain and exit code 75. If the host does not accept
+ * an upgrade, it is reported as failed and the process continues.
  */
 export class Commands extends Context.Service<
   Commands,
   {
-    /** Notes what is asked for now; never waits for it to be done. */
+    /** Takes the present commands without waiting for them to be carried out. */
     obey(commands: RuntimeCommands): Effect.Effect<void>
-    /** Starts to follow the pushed commands and to carry out what is asked for. */
+    /** Starts to follow the pushed commands and to carry them out. */
     readonly start: Effect.Effect<void>
-    /** Says, when the process ends for an upgrade, that its turns are done and the next start is awaited. */
+    /** Reports, when the process ends for an upgrade, that its turns are done and the next start follows. */
     readonly leaving: Effect.Effect<void>
   }
 >()("runtime-service/programs/Commands") {
@@ -45,9 +45,9 @@ export class Commands extends Context.Service<
       const supervisor = yield* Supervisor
       const upgrader = yield* Upgrader
       const scope = yield* Effect.scope
-      // Only the latest counts: each holds everything that is asked for.
+      // Only the latest commands count, because each message contains all of them.
       const latest = yield* Queue.sliding<RuntimeCommands>(1)
-      // What arrives after a command was taken may have been read before: nothing is done twice.
+      // Commands that arrive later may have been read before this one was taken, so none is carried out twice.
       const done = new Set<string>()
       const current = yield* Ref.make<VersionChange | null>(null)
       let isFileJudged = false
@@ -67,7 +67,7 @@ export class Commands extends Context.Service<
         yield* Queue.offer(latest, commands)
       })
 
-      /** Says it until it is heard; false when the control plane does not want to hear it (any more). */
+      /** Sends the report until it is answered; false if the control plane refuses it. */
       const acknowledge = (command: string, result: CommandResult, message?: string) =>
         controlPlane.acknowledge({ command, result, ...(message === undefined ? {} : { message }) }).pipe(
           Effect.retry({ schedule: ASK_AGAIN, while: isPassing }),
@@ -103,7 +103,7 @@ export class Commands extends Context.Service<
         if (!(yield* acknowledge(change.id, "taken", upgrader.means))) return
         yield* Effect.logInfo(`${what}: ${upgrader.means}`)
         const handedOver = yield* upgrader.handOver(change, from).pipe(
-          // A bug on the way must not leave the request under way for as long as this process lives.
+          // After a defect the request must not stay open while this process runs.
           Effect.catchDefect((defect) => Effect.fail({ detail: `an unexpected failure: ${String(defect)}` })),
           Effect.result
         )
@@ -129,7 +129,7 @@ export class Commands extends Context.Service<
       const act = Effect.fnUntraced(function* (commands: RuntimeCommands) {
         if (!isFileJudged) {
           isFileJudged = true
-          // Of a request that is over, so that no host carries it out late.
+          // Removes the file of a finished request, so that the host does not carry it out later.
           if (commands.underway === null) yield* upgrader.clear
         }
         const now = yield* running

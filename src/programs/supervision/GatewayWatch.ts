@@ -5,11 +5,11 @@ import { Lifecycle } from "../../services/Lifecycle.ts"
 import type { LifecycleState } from "../../services/Lifecycle.ts"
 import { Supervisor } from "../../services/Supervisor.ts"
 
-/** Keeps the gateway running for as long as the loops run, and tells the life of the process how it is. */
+/** Keeps the gateway running while the loops run, and reports its state to the lifecycle. */
 export class GatewayWatch extends Context.Service<
   GatewayWatch,
   {
-    /** Starts the gateway, or the watch of an external one; it is stopped after the loops that use it. */
+    /** Starts the gateway, or the watch of an external one. It stops after the loops that use it. */
     readonly start: Effect.Effect<void>
     /** Waits until the gateway is ready. */
     readonly ready: Effect.Effect<void>
@@ -25,7 +25,7 @@ export class GatewayWatch extends Context.Service<
 
       const follow = Effect.fnUntraced(function* ({ detail, status }: GatewayHealth) {
         if (status === "spent") return yield* lifecycle.abort({ exitCode: 70, message: detail })
-        // An external gateway may answer turns although its probe does not: those are tried, with the breaker's care.
+        // An external gateway may answer turns although its probe fails, so turns are tried under the breaker.
         const isBlocking = gatewayProcess.isSupervised || status === "faulty"
         yield* lifecycle.setReason("gateway-process", status !== "ready" && isBlocking ? detail : null)
         yield* lifecycle.setReason("gateway", detail !== "" && (status === "ready" || !isBlocking) ? detail : null)
@@ -45,7 +45,8 @@ export class GatewayWatch extends Context.Service<
         ready: gatewayProcess.changes.pipe(
           Stream.filter(({ status }) => status === "ready"),
           Stream.runHead,
-          // And until that has been told, or the process would be ready with a reason against it.
+          // Waits until the state is reported too. Otherwise the process would be ready and still have a reason against
+          // it.
           Effect.andThen(Stream.runHead(Stream.filter(lifecycle.changes, ({ reasons }) => isTold(reasons)))),
           Effect.asVoid
         )

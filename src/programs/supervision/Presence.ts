@@ -19,21 +19,22 @@ import { DeliveryLoop } from "../delivery/DeliveryLoop.ts"
 import { Commands } from "./Commands.ts"
 
 const OFFLINE_TIMEOUT = Duration.seconds(3)
-/** How much of it a pulse that is still under way may take. */
+/** The part of this time that a pulse in progress may take. */
 const UNDER_WAY_TIMEOUT = Duration.seconds(1)
-/** While booting a control plane that is away is asked again after at most this. */
+/** Maximum delay between retries of the first pulse. */
 const BOOT_BOUNDS = { baseMillis: 500, maxMillis: 15_000 }
 
 /**
- * The pulse: one call a minute carries presence and health and brings back commands and what is otherwise pushed. The
- * first one of a boot frees the leases of earlier boots of the same RUNTIME_ID; the last one says offline.
+ * The pulse: one call a minute reports presence and health, and its answer contains commands and everything that is also
+ * pushed. The first pulse of a boot releases the leases of earlier boots with the same RUNTIME_ID. The last one reports
+ * `offline`.
  */
 export class Presence extends Context.Service<
   Presence,
   {
-    /** The first pulse: waits for the control plane with backoff; fails only when it refuses the token or this boot. */
+    /** The first pulse, retried with backoff. Fails only if the control plane refuses the token or this boot. */
     readonly boot: Effect.Effect<void, ControlPlaneFailure>
-    /** Starts the minute's pulse and the pulse at each change of status. */
+    /** Starts the pulse every minute and at each change of status. */
     readonly start: Effect.Effect<void>
   }
 >()("runtime-service/programs/Presence") {
@@ -56,9 +57,10 @@ const make = Effect.gen(function* () {
   const supervisor = yield* Supervisor
   const telemetry = yield* Telemetry
   const scope = yield* Effect.scope
-  // From the first call on: its answer may get lost, and what it said would stand until the runtime lapses.
+  // Set before the first call: its answer may be lost, and its status would stay until the runtime is marked offline.
   const known = yield* Ref.make<"no" | "perhaps" | "yes">("no")
-  // Calls travel side by side: a "draining" that arrives after "offline" would stand until the runtime lapses.
+  // Calls can overtake each other. A "draining" that arrives after "offline" would stay until the runtime is marked
+  // offline.
   const underWay = yield* FiberSet.make<PulseAnswer, ControlPlaneFailure>()
 
   const pulse = Effect.gen(function* () {
@@ -68,14 +70,14 @@ const make = Effect.gen(function* () {
     yield* Ref.update(known, (before) => (before === "no" ? "perhaps" : before))
     const answer = yield* controlPlane
       .pulse({
-        // That the account is paused its people know; the runtime itself is well.
+        // A pause is not a problem of the runtime.
         status: status === "paused" ? "online" : status,
         reasons: status === "offline" ? [] : reasons,
         health: JSON.stringify({ delivery, gateway: { lastSendError } }),
         openclawVersion: version
       })
       .pipe(
-        // Refused: this boot is not known yet.
+        // The control plane does not know this boot yet.
         Effect.tapError(({ _tag }) =>
           _tag === "ControlPlaneUnavailable"
             ? Effect.void
@@ -86,10 +88,12 @@ const make = Effect.gen(function* () {
     return answer
   })
 
-  /** A call that outlives who waits for it: the goodbye waits for it instead, so that the last word stays the last. */
+  /**
+   * A call that continues after its caller was interrupted. The offline pulse waits for it, so that it arrives last.
+   */
   const pulseUnderWay = Effect.flatMap(FiberSet.run(underWay, pulse), Fiber.join)
 
-  /** The pulse's answer stands in for every push that may have been missed. */
+  /** The pulse's answer contains everything that a lost push would have contained. */
   const reconcile = Effect.fnUntraced(function* (answer: PulseAnswer) {
     yield* commands.obey(answer.commands)
     if (answer.releasedLeases > 0) {
@@ -102,7 +106,9 @@ const make = Effect.gen(function* () {
     yield* checkProtocol(answer)
   })
 
-  /** With a deployment of another protocol nothing is claimed, but commands are obeyed: an upgrade may repair it. */
+  /**
+   * With a deployment of another protocol the runtime claims nothing but obeys commands, because an upgrade may fix it.
+   */
   const checkProtocol = Effect.fnUntraced(function* ({ protocol = firstProtocol }: PulseAnswer) {
     const problem = protocolProblem(PROTOCOL, protocol)?.join(": ") ?? null
     const { reasons } = yield* lifecycle.state
@@ -161,7 +167,8 @@ const make = Effect.gen(function* () {
         telemetry.root("Presence.offline"),
         Effect.matchCauseEffect({
           onSuccess: () => Effect.logInfo("offline"),
-          // A control plane that was away all the time, and said to be, has probably not heard of this boot.
+          // A control plane that was unavailable all the time probably does not know this boot. The outage is already
+          // logged.
           onFailure: (cause) =>
             isKnown === "perhaps"
               ? Effect.void
@@ -171,13 +178,13 @@ const make = Effect.gen(function* () {
     })
   )
 
-  // Not told of the pulse at a change, which may come of a claim's failure: the two would chase each other.
+  // Not after the pulse at a change of status, which a failed claim may cause: the two would trigger each other.
   const everyInterval = quietly(Effect.andThen(currentPulse, loop.controlPlaneAnswered)).pipe(
     Effect.delay(config.healthCheckInterval),
     Effect.repeat(Schedule.forever),
     Effect.andThen(Effect.never)
   )
-  // What people see follows the state at once, not after a minute.
+  // People see a change of status at once and not after a minute.
   const atEachChange = runtimeHealth.changes.pipe(
     Stream.drop(1),
     Stream.runForEach(() => quietly(currentPulse)),

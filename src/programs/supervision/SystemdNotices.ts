@@ -6,15 +6,15 @@ import { Lifecycle } from "../../services/Lifecycle.ts"
 import { RuntimeHealth } from "../../services/RuntimeHealth.ts"
 import { Supervisor } from "../../services/Supervisor.ts"
 
-/** A start waits for control plane and gateway without end: it asks for more time this often, for this long. */
+/** A start waits for control plane and gateway without limit. It requests this much more time at this interval. */
 const START_INTERVAL = Duration.seconds(20)
 const START_EXTENSION = Duration.seconds(60)
-/** What follows a drain: abort and release, the last pulse, the gateway's end, telemetry. */
+/** The time after a drain: abort and release, the last pulse, the gateway's end, telemetry. */
 const AFTER_DRAIN = Duration.seconds(18)
 const LAST_WORD_TIMEOUT = "2 seconds"
 const STATUS_CHARACTERS = 300
 
-/** The statuses of a process that has been ready, until it drains. */
+/** The statuses of a process between its first readiness and its drain. */
 const hasBooted: ReadonlySet<Health["status"]> = new Set(["online", "paused", "degraded"])
 
 /** The line that `systemctl status` shows. */
@@ -28,16 +28,16 @@ export const statusLine = ({ reasons: all, status }: Pick<Health, "status" | "re
 const extend = (by: Duration.Duration): string => `EXTEND_TIMEOUT_USEC=${Duration.toMillis(by) * 1_000}`
 
 /**
- * What systemd is told (Type=notify): READY=1 at the first readiness, STATUS at each change, WATCHDOG=1 at half the
- * watchdog's time while the event loop and every supervised loop live, STOPPING=1 at a signal, or after the drain of a
- * restart or upgrade: from that word on systemd counts TimeoutStopSec, and such a drain has no deadline.
+ * Reports to systemd (Type=notify): READY=1 at the first readiness, STATUS at each change, WATCHDOG=1 every half of the
+ * watchdog's time while the event loop and every supervised loop run, STOPPING=1 at a signal, or after the drain of a
+ * restart or upgrade, which has no deadline, because systemd counts TimeoutStopSec from STOPPING=1.
  */
 export class SystemdNotices extends Context.Service<
   SystemdNotices,
   {
-    /** Starts to tell; does nothing where no systemd listens. */
+    /** Starts the reports; does nothing without systemd. */
     readonly start: Effect.Effect<void>
-    /** Says STOPPING=1 unless it was said, and waits two seconds at most for it to be heard. */
+    /** Sends STOPPING=1 once, and waits at most two seconds for it. */
     readonly stopping: Effect.Effect<void>
   }
 >()("runtime-service/programs/SystemdNotices") {
@@ -100,6 +100,6 @@ export class SystemdNotices extends Context.Service<
       return SystemdNotices.of({ start, stopping })
     })
   )
-  /** No systemd, for tests that are not about it. */
+  /** No systemd; for tests of other programs. */
   static readonly layerTest = Layer.succeed(SystemdNotices, { start: Effect.void, stopping: Effect.void })
 }

@@ -6,7 +6,9 @@ import type { Fence, HeartbeatRun, NotificationRun } from "../../domain/delivery
 import type { Spending } from "../../domain/usage/Spending.ts"
 import type { ControlPlane } from "../ControlPlane.ts"
 
-/** A tool's own no, by policy or by a value that its shape allows; the agent reads code and detail and may do better. */
+/**
+ * A tool's own no, by policy or by a value that its shape allows; the agent reads code and detail and may do better.
+ */
 export class ToolRejected extends Schema.TaggedError<ToolRejected>()("ToolRejected", {
   code: Schema.Literals(["malformed", "invalid", "forbidden", "not_found", "conflict"]),
   detail: Schema.String
@@ -54,7 +56,8 @@ export interface ToolRun {
 
 /**
  * One tool, defined once: the function tool's JSON schema, the endpoint with its OpenAPI, the capability label and the
- * decoding of arguments all derive from it. Names carry no built-in's name of the gateway, which would refuse the request.
+ * decoding of arguments all derive from it. Names carry no built-in's name of the gateway, which would refuse the
+ * request.
  */
 export interface AgentTool<
   Name extends string = string,
@@ -75,8 +78,8 @@ export interface AgentTool<
   /** Whether a call changes something; reads alone do not count as having acted. */
   readonly isEffect: boolean
   /**
-   * Whether the agent has the tool. The list must not depend on the run: a provider's prompt cache begins with the tools.
-   * What a run does not allow is refused when the tool is called.
+   * Whether the agent has the tool. The list must not depend on the run: a provider's prompt cache begins with the
+   * tools. What a run does not allow is refused when the tool is called.
    */
   readonly isOffered: (agent: ToolAgent) => boolean
   readonly run: (
@@ -104,8 +107,8 @@ export const isOrchestrator = (agent: ToolAgent): boolean => agent.isOrchestrato
 
 /**
  * Whether the run may act on the task: the orchestrator on any of the account, others on their notification's, on those
- * that their heartbeat shows, and on those they made in this run. Which of them an earlier attempt made only the control
- * plane can tell, and it does.
+ * that their heartbeat shows, and on those they made in this run. Which of them an earlier attempt made only the
+ * control plane can tell, and it does.
  */
 export const actsOnTask = ({ context, createdTaskIds }: Omit<ToolRun, "controlPlane">, taskId: string): boolean =>
   context.agent.isOrchestrator ||

@@ -121,7 +121,7 @@ describe("an address", () => {
       ["http://", "is not a URL"],
       ["http://${GATEWAY}", "not replaced"],
       ["http://127.0.0.1:18789 # local", "is not a URL"],
-      ["http://pat@host", "carries credentials"],
+      ["http://pat@host", "contains credentials"],
       ["http://host/?token=x", "has a query"],
       ["http://host/#x", "has a fragment"]
     ] as const) {

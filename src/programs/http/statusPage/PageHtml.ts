@@ -25,7 +25,7 @@ const chart = (name: string, title: string) => `
 <p class="axis" aria-hidden="true"><span class="axis-from">20 min ago</span><span>now</span></p>
 </section>`
 
-/** The whole status page; nothing in it depends on the process, so that its hashes are known at once. */
+/** The whole status page. It does not depend on the process, so that its hashes are constant. */
 export const pageHtml = `<!doctype html>
 <html lang="en">
 <head>
@@ -95,7 +95,7 @@ ${list("ended", "Ended recently")}
 
 const hashOf = (text: string): string => `'sha256-${createHash("sha256").update(text).digest("base64")}'`
 
-/** Allows this page's own script and style by their hashes, its events, and nothing else. */
+/** Allows only this page's script and style by their hashes, and its events. */
 export const pagePolicy = [
   "default-src 'none'",
   `script-src ${hashOf(pageScript)}`,
