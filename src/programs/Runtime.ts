@@ -119,7 +119,7 @@ export const run = Effect.gen(function* () {
       )
     // After a signal the host has a deadline for the drain. The same is true of a signal during the drain of a restart.
     const drainsFrom = yield* Clock.currentTimeMillis
-    const unhurried: End | "signal" =
+    const ended: End | "signal" =
       end.reason === "signal"
         ? "signal"
         : yield* Effect.raceFirst(
@@ -127,9 +127,9 @@ export const run = Effect.gen(function* () {
             Effect.raceFirst(Effect.as(lifecycle.signalled, "signal" as const), abort)
           )
     const left: End =
-      unhurried === "signal"
+      ended === "signal"
         ? yield* Effect.as(idleWithin(config.drainTimeout), { _tag: "Stopped", reason: "signal" } as const)
-        : unhurried
+        : ended
     if (left._tag === "Aborted") yield* Effect.logError(left.fatal.message)
     yield* Effect.void.pipe(
       telemetry.root("Runtime.drain", {

@@ -21,7 +21,7 @@ describe("a session key", () => {
     }
   )
 
-  it.prop("is no text but those that are written so", { text: Schema.String }, ({ text }) => {
+  it.prop("is read only from texts in its format", { text: Schema.String }, ({ text }) => {
     for (const key of [text, `agent:${text}`, `agent:engineer:${text}`, `agent:engineer:account1:${text}`]) {
       const parts = parseSessionKey(key)
       if (parts === null) continue
@@ -52,7 +52,7 @@ describe("a service token", () => {
 })
 
 describe("mentions", () => {
-  it.prop("are found beside any words, each once", { before: Schema.String, slug: Slug }, ({ before, slug }) => {
+  it.prop("are found within any words, each once", { before: Schema.String, slug: Slug }, ({ before, slug }) => {
     const end = slug.replace(/[-_]+$/, "")
     // Ends whatever the words opened: a fence, a span of code or a quote holds no mention.
     const words = before.replace(/[`~>"@]/g, " ")

@@ -28,8 +28,8 @@ const WILDCARDS = new Set(["0.0.0.0", "::", ""])
  * The host names of this process: this machine's, the one it listens on, and the one at which the gateway reaches it.
  */
 export const hostsOf = (listensOn: string, baseUrl: string): ReadonlySet<string> => {
-  const told = [listensOn.includes(":") ? `[${listensOn.replace(/^\[|\]$/g, "")}]` : listensOn, new URL(baseUrl).host]
-  const names = told.flatMap((host) => nameOf(host) ?? []).filter((name) => !WILDCARDS.has(name))
+  const hosts = [listensOn.includes(":") ? `[${listensOn.replace(/^\[|\]$/g, "")}]` : listensOn, new URL(baseUrl).host]
+  const names = hosts.flatMap((host) => nameOf(host) ?? []).filter((name) => !WILDCARDS.has(name))
   return new Set(["localhost", "127.0.0.1", "::1", ...names])
 }
 

@@ -32,7 +32,7 @@ export class AgentSync extends Context.Service<
     /** Starts following the roster under the supervisor, in the scope. */
     readonly start: Effect.Effect<void>
     /** Takes the pulse's revision of the roster, and reads the roster at once if it is another one. */
-    noticed(revision: number): Effect.Effect<void>
+    onRevision(revision: number): Effect.Effect<void>
     readonly state: Effect.Effect<AgentSyncState>
   }
 >()("runtime-service/programs/AgentSync") {
@@ -88,7 +88,7 @@ export class AgentSync extends Context.Service<
         yield* synced
       }).pipe(telemetry.root("AgentSync.refresh"), Effect.catch(failed))
 
-      const noticed = Effect.fn("AgentSync.noticed")(function* (revision: number) {
+      const onRevision = Effect.fn("AgentSync.onRevision")(function* (revision: number) {
         if ((yield* roster.current)?.revision !== revision) yield* refresh
       })
 
@@ -114,7 +114,7 @@ export class AgentSync extends Context.Service<
 
       return AgentSync.of({
         start,
-        noticed,
+        onRevision,
         state: Effect.gen(function* () {
           const current = yield* roster.current
           return {

@@ -59,10 +59,10 @@ export const sharedTexts = Effect.gen(function* () {
 })
 
 /** How long the runtime asks the gateway for unknown agents after a change of its configuration. */
-const NOTICED_WITHIN_SECONDS = 30
+const RECHECK_SECONDS = 30
 
 /** Delays before a retry after a failure, or of a problem that people have to fix. */
-const lookAgain = { baseMillis: 5_000, maxMillis: Duration.toMillis("5 minutes") }
+const retryDelays = { baseMillis: 5_000, maxMillis: Duration.toMillis("5 minutes") }
 
 /**
  * Writes the agents' profiles from the control plane to where the gateway reads them: workspaces, and the runtime's
@@ -101,11 +101,11 @@ export class ProfileSync extends Context.Service<
       const one = yield* Semaphore.make(1)
       const failing = makeFailureStreak()
       /** Already logged as not changed. */
-      const told = new Set<string>()
+      const logged = new Set<string>()
       const later = yield* FiberHandle.make<void>()
-      const noticing = yield* FiberHandle.make<void>()
+      const recheck = yield* FiberHandle.make<void>()
       /** There may be a change to write. One run is enough for several, because each reads the newest state. */
-      const news = yield* Queue.sliding<void>(1)
+      const changes = yield* Queue.sliding<void>(1)
       const isSupervised = Option.isNone(config.gatewayUrl)
 
       const texts = sharedTexts.pipe(
@@ -140,8 +140,8 @@ export class ProfileSync extends Context.Service<
           )
         }
         for (const what of steps.left) {
-          if (told.has(what)) continue
-          told.add(what)
+          if (logged.has(what)) continue
+          logged.add(what)
           yield* Effect.logInfo(`profile sync does not change ${what}: the runtime did not write it`)
         }
         for (const problem of steps.problems) {
@@ -177,9 +177,9 @@ export class ProfileSync extends Context.Service<
       /**
        * The gateway takes a second or more to read a change, so agents that it did not know are tried again after that.
        */
-      const noticed = guard.recheck.pipe(
+      const recheckAgents = guard.recheck.pipe(
         Effect.flatMap((isRecovered) => (isRecovered ? loop.wake("gateway") : Effect.void)),
-        Effect.repeat(Schedule.spaced("1 second").pipe(Schedule.upTo({ times: NOTICED_WITHIN_SECONDS }))),
+        Effect.repeat(Schedule.spaced("1 second").pipe(Schedule.upTo({ times: RECHECK_SECONDS }))),
         Effect.asVoid
       )
 
@@ -187,14 +187,14 @@ export class ProfileSync extends Context.Service<
        * Makes a change, and returns whether it is complete. Keys that have to wait for running turns are retried after
        * them.
        */
-      const settle = Effect.gen(function* () {
+      const syncAndReport = Effect.gen(function* () {
         const { config: written, deferred, problems } = yield* sync
-        if (written !== null) yield* FiberHandle.run(noticing, noticed)
+        if (written !== null) yield* FiberHandle.run(recheck, recheckAgents)
         if (deferred.length > 0) {
           yield* Effect.logInfo(
             `${deferred.join(", ")} of the gateway's configuration: will be changed when no turn is running`
           )
-          yield* FiberHandle.run(later, Effect.andThen(permits.idle, Effect.asVoid(Queue.offer(news, undefined))))
+          yield* FiberHandle.run(later, Effect.andThen(permits.idle, Effect.asVoid(Queue.offer(changes, undefined))))
         }
         return problems.length === 0
       }).pipe(Effect.catch((failure) => Effect.as(say(failure), false)))
@@ -215,32 +215,32 @@ export class ProfileSync extends Context.Service<
         if (isSupervised && written !== null) yield* check
       }).pipe(Effect.catch(say))
 
-      const hear = roster.changes.pipe(
+      const followRoster = roster.changes.pipe(
         Stream.map(({ revision }) => revision),
         Stream.changes,
-        Stream.runForEach(() => Queue.offer(news, undefined))
+        Stream.runForEach(() => Queue.offer(changes, undefined))
       )
 
       const write = Effect.gen(function* () {
         let misses = 0
         const step = Effect.gen(function* () {
-          misses = (yield* settle) ? 0 : misses + 1
-          if (misses === 0) return yield* Queue.take(news)
+          misses = (yield* syncAndReport) ? 0 : misses + 1
+          if (misses === 0) return yield* Queue.take(changes)
           // No event reports a corrected file, so it is checked regularly, while changes are written at once.
-          const hasNews = yield* Queue.take(news).pipe(
+          const hasNews = yield* Queue.take(changes).pipe(
             Effect.as(true),
             Effect.timeoutOrElse({
-              duration: Duration.millis(backoffMillis(lookAgain, misses, yield* Random.next)),
+              duration: Duration.millis(backoffMillis(retryDelays, misses, yield* Random.next)),
               orElse: () => Effect.succeed(false)
             })
           )
           if (hasNews) misses = 0
         })
-        yield* Queue.take(news)
+        yield* Queue.take(changes)
         return yield* Effect.forever(step)
       })
 
-      const follow = Effect.raceFirst(Effect.andThen(hear, Effect.never), write)
+      const follow = Effect.raceFirst(Effect.andThen(followRoster, Effect.never), write)
 
       return ProfileSync.of({
         sync,

@@ -101,7 +101,7 @@ const make = Effect.gen(function* () {
     }
     const dueInMillis = answer.nextDueAt === null ? null : answer.nextDueAt - answer.now
     yield* loop.pulsed({ oldest: answer.oldest, dueInMillis })
-    yield* agentSync.noticed(answer.rosterRevision)
+    yield* agentSync.onRevision(answer.rosterRevision)
     yield* lifecycle.setReason("token", null)
     yield* checkProtocol(answer)
   })

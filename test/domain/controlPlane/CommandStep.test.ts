@@ -23,12 +23,12 @@ const stepOf = (more: Partial<RuntimeCommands>, of: RunningVersions = running) =
 const taken = (more: Partial<VersionChange> = {}, takenBy = "b1") => ({ ...change(more), takenBy })
 
 describe("the next step", () => {
-  it("is nothing when nothing is asked for, paused or not", () => {
+  it("is Nothing without a request, paused or not", () => {
     expect(stepOf({})).toBe("Nothing")
     expect(stepOf({ paused: true })).toBe("Nothing")
   })
 
-  it("is the restart that is asked for", () => {
+  it("is the requested restart", () => {
     expect(nextStep(commands({ restart: { id: "r1", requestedAt: 0 } }), running)).toEqual({
       _tag: "Restart",
       id: "r1"
@@ -72,17 +72,17 @@ describe("the next step", () => {
 })
 
 describe("a change that was taken", () => {
-  it("has arrived when a later boot runs its versions", () => {
+  it("is complete when a later boot runs its versions", () => {
     expect(stepOf({ underway: taken() }, { ...running, runtime: "1.1.0" })).toBe("Arrived")
     expect(stepOf({ underway: taken({ kind: "rollback" }) }, { ...running, runtime: "1.1.0" })).toBe("Arrived")
   })
 
-  it("is not begun again, however often the old version starts", () => {
+  it("is not started again, however often the old version starts", () => {
     for (const bootId of ["b2", "b3", "b4"])
       expect(stepOf({ underway: taken() }, { ...running, bootId })).toBe("Nothing")
   })
 
-  it("has not arrived while the gateway's version is not known or another", () => {
+  it("is not complete while the gateway's version is unknown or different", () => {
     const underway = taken({ openclawVersion: "2026.9.6" })
     const now = { ...running, runtime: "1.1.0" }
     expect(stepOf({ underway }, { ...now, openclaw: null })).toBe("Nothing")

@@ -3,7 +3,7 @@ import { isAnswerOwed, mayDecline } from "../../../src/domain/delivery/AnswerDut
 import { engineer, person, sampleEvent, system } from "./sampleContext.ts"
 
 describe("an answer", () => {
-  it("is owed to an assignment, a mention and a request, whoever made them", () => {
+  it("is owed to an assignment, a mention and a request by anyone", () => {
     for (const type of ["assignment", "mention", "response_request"] as const) {
       for (const actor of [person, engineer, system]) assert.isTrue(isAnswerOwed([sampleEvent({ type, actor })]))
     }
@@ -19,7 +19,7 @@ describe("an answer", () => {
     assert.isFalse(isAnswerOwed([sampleEvent({ type: "status_change", actor: person })]))
   })
 
-  it("is owed to several events if any of them asks for one", () => {
+  it("is owed to several events if it is owed to one of them", () => {
     const update = sampleEvent({ type: "thread_update", actor: engineer })
     assert.isFalse(isAnswerOwed([update, update]))
     assert.isTrue(isAnswerOwed([update, sampleEvent(), update]))

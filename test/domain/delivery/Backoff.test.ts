@@ -19,7 +19,7 @@ describe("the backoff", () => {
     )
   })
 
-  it("spreads over the whole of its ceiling", () => {
+  it("is spread over the whole range up to its ceiling", () => {
     const bounds = { baseMillis: 5_000, maxMillis: 300_000 }
     assert.strictEqual(backoffMillis(bounds, 3, 0), 500)
     assert.strictEqual(backoffMillis(bounds, 3, 0.5), 10_000)

@@ -37,7 +37,7 @@ const answered = (changes: Partial<ClaimAnswer & { hasUnreadable: boolean }>, st
   ClaimPlan.answered(state, 10_000, 9_990, { ...answer, hasUnreadable: false, ...changes })
 
 describe("a claim", () => {
-  it("needs a reason, leave, a permit and the breaker's allowance", () => {
+  it("needs a reason, a runtime that may claim, a permit and the breaker's allowance", () => {
     assert.deepStrictEqual(plan(wanted), { _tag: "Claim", reason: "wake", limit: 8, heartbeatLimit: 2 })
     assert.deepStrictEqual(plan(ClaimPlan.initialState), { _tag: "Wait", millis: null })
     for (const missing of [{ isAllowed: false }, { freePermits: 0 }, { allowance: 0 }]) {
@@ -120,15 +120,15 @@ describe("an answer", () => {
     assert.isNull(answered({}, state).heartbeatsWaitSince)
   })
 
-  it("tells the next due moment in the control plane's time, instead of what was known", () => {
+  it("replaces the next due time, converted from the control plane's time", () => {
     assert.strictEqual(answered({ nextDueAt: 503_000 }).dueAt, 13_000)
     assert.strictEqual(answered({ nextDueAt: 400_000 }).dueAt, 10_000)
     assert.isNull(answered({}, ClaimPlan.due(wanted, 10_000, 500)).dueAt)
   })
 })
 
-describe("a due moment", () => {
-  it("is the earliest of those that are known, a reason once it has passed, and then used up", () => {
+describe("a due time", () => {
+  it("is the earliest known one, and is a reason once after it has passed", () => {
     const state = ClaimPlan.due(ClaimPlan.due(ClaimPlan.initialState, 10_000, 5_000), 10_000, 9_000)
     assert.deepStrictEqual(plan(ClaimPlan.passed(state, 10_000)), { _tag: "Wait", millis: 5_000 })
     const due = ClaimPlan.passed(state, 15_000)
@@ -136,7 +136,7 @@ describe("a due moment", () => {
     assert.strictEqual(ClaimPlan.due(ClaimPlan.initialState, 10_000, -7_000).dueAt, 10_000)
   })
 
-  it("far away is waited for in steps that timers can make", () => {
+  it("far in the future is waited for in steps that timers support", () => {
     assert.deepStrictEqual(plan(ClaimPlan.due(ClaimPlan.initialState, 10_000, 100 * 86_400_000)), {
       _tag: "Wait",
       millis: 86_400_000
@@ -147,12 +147,12 @@ describe("a due moment", () => {
 describe("an ended run", () => {
   const ended = (changes: Partial<RunEnd>) => ClaimPlan.ended(ClaimPlan.initialState, 10_000, { ...end, ...changes })
 
-  it("is no reason to claim, but its retry's moment is", () => {
+  it("is no reason to claim, but the time of its retry is", () => {
     assert.deepStrictEqual(ended({}), ClaimPlan.initialState)
     assert.strictEqual(ended({ outcome: "retrying", dueInMillis: 3_000 }).dueAt, 13_000)
   })
 
-  it("is one if it was released unbegun, or its outcome could not be stored", () => {
+  it("is one if it was released before its start, or its outcome could not be stored", () => {
     assert.strictEqual(ended({ isStored: false }).reason, "abandoned")
     assert.strictEqual(ended({ outcome: "released" }).reason, "released")
   })

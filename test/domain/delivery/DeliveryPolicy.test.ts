@@ -109,8 +109,8 @@ const isDelivered = (cell: Partial<Cell>): boolean => verdictOf(cell).shouldDeli
 const types = NotificationType.literals
 const statuses = TaskStatus.literals
 
-describe("rule 1, a task that is gone", () => {
-  it("ends it for everybody, also for a person's words and the orchestrator", () => {
+describe("rule 1, a removed task", () => {
+  it("skips every event, also a person's message and those for the orchestrator", () => {
     for (const recipient of Object.keys(recipients) as ReadonlyArray<Recipient>) {
       for (const type of types) {
         for (const author of authors) assert.isFalse(isDelivered({ recipient, type, author, status: null }))
@@ -120,7 +120,7 @@ describe("rule 1, a task that is gone", () => {
 })
 
 describe("rule 2, the orchestrator's chat", () => {
-  it("delivers everything to the orchestrator and nothing to others, whatever the status", () => {
+  it("delivers everything to the orchestrator and nothing to others, in any status", () => {
     for (const type of types) {
       for (const status of statuses) {
         assert.isTrue(isDelivered({ type, status, isChat: true, recipient: "orchestrator" }))
@@ -173,7 +173,7 @@ describe("rule 5, assignments", () => {
     }
   })
 
-  it("start no turn on a task that is done, blocked or archived in the meantime, whoever assigned it", () => {
+  it("start no turn on a task that is done, blocked or archived in the meantime, for any assigner", () => {
     for (const status of ["done", "blocked", "archived"] as const) {
       for (const author of authors) assert.isFalse(isDelivered({ type: "assignment", status, author }))
     }
@@ -222,7 +222,7 @@ describe("rule 7, thread updates written by an agent", () => {
     assert.isFalse(isDelivered({ author: "orchestrator", recipient: "orchestrator" }))
   })
 
-  it("that answered an update go on only from the orchestrator to the assigned and to reviewers in review", () => {
+  it("that answered an update are delivered only from the orchestrator to assignees and to reviewers in review", () => {
     const answered = (cell: Partial<Cell>) => isDelivered({ source: "thread_update", ...cell })
     assert.isFalse(answered({ author: "other agent", recipient: "assignee" }))
     assert.isFalse(answered({ author: "other agent", recipient: "reviewer", status: "review" }))
@@ -239,7 +239,7 @@ describe("rule 7, thread updates written by an agent", () => {
     assert.isFalse(isDelivered({ author: "other agent", recipient: "bystander" }))
   })
 
-  it("that answered something else are judged as new words", () => {
+  it("that answered something else are judged like new messages", () => {
     for (const source of ["mention", "assignment", "response_request"] as const) {
       assert.isTrue(isDelivered({ author: "other agent", recipient: "assignee", source }))
     }
@@ -247,7 +247,7 @@ describe("rule 7, thread updates written by an agent", () => {
 })
 
 describe("rule 8, everything else", () => {
-  it("is delivered: people's words, mentions and requests, to anybody", () => {
+  it("is delivered to any agent: people's messages, mentions and requests", () => {
     for (const recipient of Object.keys(recipients) as ReadonlyArray<Recipient>) {
       assert.isTrue(isDelivered({ recipient, author: "person" }))
       for (const type of ["mention", "response_request"] as const) {
@@ -318,7 +318,7 @@ describe("the whole matrix", () => {
 })
 
 describe("several events", () => {
-  it("are judged one by one, in their order, each refused one with its reason", () => {
+  it("are judged one by one in order, refused ones with a reason", () => {
     const byAgent = { actor: other, message: sampleMessage({ author: other }) }
     const answer = { actor: other, message: sampleMessage({ author: other, answersType: "thread_update" }) } as const
     const events = [byAgent, {}, answer, { type: "mention" as const }].map((changes, index) =>

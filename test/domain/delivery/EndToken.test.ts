@@ -66,7 +66,7 @@ const Dress = Schema.Literals(Object.keys(dresses))
 const Filler = Schema.Literals(fillers)
 
 describe("a token", () => {
-  it("is recognised in each spelling and each format", () => {
+  it("is recognised in every spelling and format", () => {
     for (const token of tokens)
       for (const [spelling, spell] of Object.entries(spellings))
         for (const [dress, format] of Object.entries(dresses)) {
@@ -134,8 +134,8 @@ describe("a token", () => {
   })
 })
 
-describe("a text with a token beside it", () => {
-  it("loses the token on its last line, its first line, or behind its last sentence", () => {
+describe("a text with a token next to it", () => {
+  it("loses the token on its last line, its first line, or after its last sentence", () => {
     for (const [text, rest] of [
       ["The disk is full.\n\nHEARTBEAT_OK", "The disk is full."],
       ["The disk is full.\n\n> **NO_ACTION**\n", "The disk is full."],
@@ -159,7 +159,7 @@ describe("a text with a token beside it", () => {
     }
   })
 
-  it.prop("is left as it is without one", { text: Schema.String }, ({ text }) => {
+  it.prop("is unchanged without one", { text: Schema.String }, ({ text }) => {
     assert.strictEqual(withoutToken(text), text.trim() === "" ? text : text.trim())
   })
 })

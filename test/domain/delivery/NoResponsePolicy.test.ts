@@ -195,7 +195,7 @@ describe("the no-response policy", () => {
   const limits = { maxAttempts: 8, silenceLimit: 3 }
   const first = { isOwed: true, isDeclined: false, isAmbiguous: false, attempt: 1, silences: 0 }
 
-  it("asks twice again for an owed answer, then gives the fallback", () => {
+  it("retries twice for an owed answer, then uses the fallback", () => {
     const verdicts = [0, 1, 2].map(
       (silences) => afterNoResponse({ ...first, attempt: silences + 1, silences }, limits)._tag
     )
@@ -213,12 +213,12 @@ describe("the no-response policy", () => {
     }
   })
 
-  it("gives a person whom every agent ignores one fallback for each, and none who declined", () => {
+  it("posts one fallback for each agent that ignores a person, and none for those that declined", () => {
     assert.strictEqual(live("a person's message", ["silence", "silence", "silence"], limits).end, "fallback")
     assert.strictEqual(live("a person's message", ["silence", "token"], limits).end, "skipped")
   })
 
-  it("owes several events what the strictest of them is owed", () => {
+  it("treats several events like the strictest of them", () => {
     const events = [sampleEvent(), sampleEvent({ index: 1, type: "assignment", actor: engineer, message: null })]
     const judgement = judge({ events }, "token", limits, { attempt: 1, silences: 0 })
     assert.strictEqual(judgement._tag, "Failed")

@@ -63,8 +63,8 @@ const history = (...args: Parameters<typeof details>) =>
     .split("\n")
     .slice(7)
 
-describe("a run in the terminal", () => {
-  it("shows of each attempt its claim, its end with what it spent, and its steps", () => {
+describe("the text of a run", () => {
+  it("shows each attempt's claim, its end with its usage, and its steps", () => {
     const steps = [
       { kind: "round", round: 3, durationMs: 1_240, inputTokens: 6_000, outputTokens: 60, error: null },
       { kind: "tool", tool: "task_load", durationMs: 80, error: null },
@@ -85,7 +85,7 @@ describe("a run in the terminal", () => {
     ])
   })
 
-  it("says that a process ended, and why an attempt without a request did", () => {
+  it("shows that a process ended, and why an attempt without a request ended", () => {
     const estimated = { inputTokens: 10_000, outputTokens: 0, cacheReadTokens: 0, cacheWriteTokens: 0, rounds: 0 }
     const usage = { ...estimated, model: null, weightedTokens: 10_000, cost: null, isEstimated: true }
     const released = { epoch: 2, end: "released", reason: "GatewayUnreachable: refused", usage: null, isDelta: null }

@@ -74,7 +74,7 @@ describe("words", () => {
     })
   }
 
-  it.prop("keep their content but for the space around them, whatever it is", { text: Schema.String }, ({ text }) => {
+  it.prop("keep their content except white space around it", { text: Schema.String }, ({ text }) => {
     const spoken = readSpokenText(text)
     if (spoken._tag === "Text") assert.strictEqual(spoken.text, text.trim())
   })
@@ -95,7 +95,7 @@ describe("words", () => {
 })
 
 describe("a reply", () => {
-  it("is left alone up to 200,000 characters", () => {
+  it("is unchanged up to 200,000 characters", () => {
     const text = "x".repeat(MAX_REPLY_CHARACTERS)
     assert.strictEqual(cutReply(text), text)
   })

@@ -100,14 +100,14 @@ describe("the table of failures", () => {
     })
   }
 
-  it("takes an internal error for shared, and nothing else, while a provider cools down", () => {
+  it("treats only an internal error as shared while a provider cools down", () => {
     for (const [what, make, tag, blame] of rows) {
       const found = blameOf(make(), { ...working, hasFailedRecently: true })
       assert.strictEqual(found, tag === "TurnAmbiguous" ? "shared" : blame, what)
     }
   })
 
-  it("takes a deadline for shared, and nothing else, while a provider fails and nothing is completed", () => {
+  it("treats only a deadline as shared while a provider fails and no round completes", () => {
     for (const [what, make, tag, blame] of rows) {
       const found = blameOf(make(), { ...working, isFailing: true })
       assert.strictEqual(found, tag === "TurnTimeout" ? "shared" : blame, what)
@@ -128,7 +128,7 @@ describe("the table of failures", () => {
     assert.include(fixOf(failure(400, bare("invalid tool configuration"))), "tools.deny")
   })
 
-  it("says what to do about a proxy before the gateway, and what it said", () => {
+  it("says what to do about a proxy before the gateway, with its answer", () => {
     assert.match(
       failure(504, "<html>Time-out</html>").detail,
       /read timeout.*OPENCLAW_REQUEST_TIMEOUT_MS.*HTTP 504.*Time-out/
@@ -141,7 +141,7 @@ describe("the table of failures", () => {
     assert.strictEqual("agentSlug" in found ? found.agentSlug : "", "engineer")
   })
 
-  it("keeps the control plane's failures apart", () => {
+  it("distinguishes the control plane's failures", () => {
     assert.isFalse(isTurnFailure(new LeaseLost({ function: "renew" })))
   })
 })

@@ -142,7 +142,7 @@ const cases: ReadonlyArray<
   ]
 ]
 
-describe("what is wrong with an address", () => {
+describe("the problem of an address", () => {
   for (const [what, address, outcome, kind, problem, fix] of cases) {
     it(`is named for ${what}, with a fix`, () => {
       const failure = judgeAddress(address, outcome)
@@ -155,7 +155,7 @@ describe("what is wrong with an address", () => {
 })
 
 describe("the error below a failed request", () => {
-  it("tells a connection that was never made from one that broke", () => {
+  it("distinguishes a connection that was never made from one that broke", () => {
     const errorOf = (code: string, syscall?: string) => Object.assign(new Error(code), { code, syscall })
     assert.isTrue(transportError(errorOf("ETIMEDOUT", "connect")).isBeforeSending)
     assert.isFalse(transportError(errorOf("ETIMEDOUT", "read")).isBeforeSending)

@@ -142,7 +142,7 @@ const broken: ReadonlyArray<readonly [string, CheckStatus, Findings]> = [
 const find = (checks: ReadonlyArray<Check>, id: string) => checks.find((check) => check.id === id)
 
 describe("the doctor", () => {
-  it("has at least twenty checks of different names, all of them well in a healthy installation", () => {
+  it("has at least twenty checks with different names, all ok in a healthy installation", () => {
     const checks = examine(healthy)
     assert.isAtLeast(checks.length, 20)
     assert.strictEqual(new Set(checks.map(({ id }) => id)).size, checks.length)
@@ -172,7 +172,7 @@ describe("the doctor", () => {
     })
   }
 
-  it("has the same checks in the same order, whatever is broken", () => {
+  it("has the same checks in the same order for every fault", () => {
     const ids = examine(healthy).map(({ id }) => id)
     for (const [, , found] of broken) {
       assert.deepStrictEqual(
@@ -182,7 +182,7 @@ describe("the doctor", () => {
     }
   })
 
-  it("leaves out what rests on something that failed, instead of failing it too", () => {
+  it("skips checks that depend on a failed one", () => {
     const unreachable = examine(plane({ unreachable: down, refusal: undefined, protocol: null, agents: null }))
     assert.deepStrictEqual(
       unreachable.filter(({ status }) => status === "fail").map(({ id }) => id),
@@ -198,7 +198,7 @@ describe("the doctor", () => {
     )
   })
 
-  it("ends with 1 when something is only to be looked at", () => {
+  it("ends with 1 if there are only warnings", () => {
     assert.strictEqual(doctorExitCode(examine(whole({ hints: ["HELTH_PORT is set"] }))), 1)
   })
 
@@ -213,7 +213,7 @@ describe("the doctor", () => {
     assert.strictEqual(doctorExitCode(unknown), 0)
   })
 
-  it("leaves Tool Search alone where it hides nothing, and where the runtime switches it off", () => {
+  it("accepts Tool Search if it hides nothing or the runtime switches it off", () => {
     const statusOf = (toolSearch: unknown, more: Partial<GatewayFindings> = {}, deniesAll = false) =>
       find(examine(gate({ config: readConfig({ toolSearch, deniesAll }), ...more })), "tool-search")?.status
     assert.strictEqual(statusOf(undefined, {}, true), "ok")
@@ -239,7 +239,7 @@ describe("the doctor", () => {
     assert.include(renderDoctorReport(checks, { isColored: true, isVerbose: false }), "\u001b[31mfail")
   })
 
-  it("says in a few lines that variables are missing, one line for each of them", () => {
+  it("reports missing variables in one line each", () => {
     const problems = ["ACCOUNT_ID is missing", "CONVEX_URL is missing"]
     const checks = examine(whole({ problems, controlPlane: null, gateway: null, machine: null }))
     const lines = renderDoctorReport(checks, { isColored: false, isVerbose: false }).split("\n")
@@ -251,7 +251,7 @@ describe("the doctor", () => {
       )
   })
 
-  it("prints every check under its group when asked to", () => {
+  it("prints every check under its group with isVerbose", () => {
     const checks = examine(plane({ unreachable: down }))
     const lines = renderDoctorReport(checks, { isColored: false, isVerbose: true }).split("\n")
     for (const { id, status } of checks) {

@@ -42,7 +42,7 @@ describe("a closed breaker", () => {
     assert.deepStrictEqual(onSharedFailure(breaker, 1, 1_000), { _tag: "Open", until: 31_000, waitMillis: 30_000 })
   })
 
-  it("counts from nothing after a completed round, and not what tells nothing", () => {
+  it("counts from 0 after a completed round, and ignores inconclusive ends", () => {
     const four: Breaker = { _tag: "Closed", failures: 4 }
     assert.strictEqual(onCompleted(four, 1), closed)
     assert.strictEqual(onInconclusive(four, 1), four)
@@ -65,7 +65,7 @@ describe("an open breaker", () => {
     assert.deepStrictEqual(onSharedFailure(onClaimed(ready, 7, 0), 7, 0), open)
   })
 
-  it("is not moved by what fails late", () => {
+  it("ignores late failures", () => {
     assert.strictEqual(onSharedFailure(open, 1, 10_000), open)
     assert.strictEqual(onInconclusive(open, 1), open)
     assert.strictEqual(onClaimed(open, 1, 0), open)
@@ -77,7 +77,7 @@ describe("an open breaker", () => {
 })
 
 describe("a half-open breaker", () => {
-  it("lets one probe through, and another when it has run for a minute without an end", () => {
+  it("lets one probe through, and another when it has run for a minute", () => {
     assert.strictEqual(allowance(halfOpen), 1)
     assert.strictEqual(admitted(halfOpen, 6), 0)
     assert.deepStrictEqual(onClaimed(halfOpen, 7, 0), probing)
@@ -102,7 +102,7 @@ describe("a half-open breaker", () => {
     assert.strictEqual(onSharedFailure(ready, 7, 0), ready)
   })
 
-  it("lets the next probe through when one told nothing", () => {
+  it("lets the next probe through after an inconclusive one", () => {
     assert.deepStrictEqual(onInconclusive(probing, 7), halfOpen)
   })
 
@@ -119,7 +119,7 @@ describe("a half-open breaker", () => {
     assert.strictEqual(onCompleted(probing, 7), closed)
   })
 
-  it("is not moved by the end of a turn that is not its probe", () => {
+  it("ignores the end of a turn that is not its probe", () => {
     for (const other of [6, null]) {
       for (const breaker of [halfOpen, probing]) {
         assert.strictEqual(onInconclusive(breaker, other), breaker)

@@ -23,7 +23,7 @@ describe("an agent may run commands", () => {
     assert.isTrue(mayRunCommands(configuration(tools, own), "engineer"))
   })
 
-  it("whatever is denied to another agent", () => {
+  it("regardless of another agent's policy", () => {
     const denied = { agents: { entries: { qa: { tools: { deny: ["*"] } } } } }
     assert.isTrue(mayRunCommands(denied, "engineer"))
     assert.isFalse(mayRunCommands(denied, "qa"))

@@ -2,7 +2,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { judgeGatewayExit, reasonOfOutput } from "../../../src/domain/gateway/GatewayExit.ts"
 
 describe("a gateway's end", () => {
-  it("by a signal, with 0, with 1 or with any code but 78 is followed by a new start", () => {
+  it("by a signal or with any code except 78 is followed by a restart", () => {
     for (const code of [null, 0, 1, 70, 137])
       assert.strictEqual(judgeGatewayExit(code, ["Invalid config"])._tag, "Restart")
   })
@@ -23,7 +23,7 @@ describe("a gateway's end", () => {
     }
   })
 
-  it("with 78 that speaks of an owner or of a port passes, so it is tried again", () => {
+  it("with 78 that names an owner or a port is temporary, so the gateway is restarted", () => {
     for (const line of [
       "state dir is owned by another live gateway (pid 12)",
       "another gateway instance is already listening on ws://127.0.0.1:18789",
@@ -34,7 +34,7 @@ describe("a gateway's end", () => {
     }
   })
 
-  it("is told by what is wrong, not by the advice that follows it", () => {
+  it("has the problem as its reason, and not the advice after it", () => {
     assert.strictEqual(
       reasonOfOutput([
         "2026-11-23T00:21:58.871+00:00 [gateway] starting...",
@@ -48,7 +48,7 @@ describe("a gateway's end", () => {
     )
   })
 
-  it("is told in one line without colours, cut to 300 characters", () => {
+  it("has a reason of one line without colours, cut to 300 characters", () => {
     const escape = String.fromCharCode(27)
     assert.strictEqual(reasonOfOutput([`${escape}[31mError:${escape}[0m   no\tway`, ""]), "Error: no way")
     assert.strictEqual(reasonOfOutput([]), "it printed no reason")

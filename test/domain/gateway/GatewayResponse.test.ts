@@ -288,7 +288,7 @@ const NearlyResponse = Schema.Struct({
   usage: Schema.optionalKey(Schema.Union([Json, Schema.Struct({ input_tokens: Json, output_tokens: Json })]))
 })
 
-describe("whatever the bytes are", () => {
+describe("for any bytes", () => {
   const holds = (status: number, body: string) => {
     const answer = readGatewayAnswer(status, body)
     assert.include(tags, answer._tag)

@@ -91,7 +91,7 @@ const existingOf = ({ agents, alpha, any, defaults, entries, gateway, tools }: t
   )
 }
 
-describe("our part of the gateway's configuration", () => {
+describe("the runtime's part of the gateway's configuration", () => {
   it("has what client tools, heartbeats and agents need", () => {
     const settings = merged({}, wish([agent("alpha", { model: "openai/gpt-5" }), agent("beta", { skills: [] })]))
     assert.deepStrictEqual(settings, {
@@ -109,7 +109,7 @@ describe("our part of the gateway's configuration", () => {
     })
   })
 
-  it("keeps the gateway from resetting our sessions, and leaves the policies of other conversations alone", () => {
+  it("keeps the gateway from resetting the agents' sessions, and keeps the policies of other conversations", () => {
     const others = { resetByType: { group: { mode: "daily" } }, resetByChannel: { discord: { mode: "idle" } } }
     const existing = {
       session: {
@@ -167,7 +167,7 @@ describe("our part of the gateway's configuration", () => {
       })
   )
 
-  it("keeps other keys of an agent's entry and takes out its own when the agent goes", () => {
+  it("keeps other keys of an agent's entry and removes its own when the agent is removed", () => {
     const before = merged(
       { agents: { entries: { alpha: { tools: { deny: ["*"] } } } } },
       wish([agent("alpha"), agent("beta")])
@@ -176,13 +176,13 @@ describe("our part of the gateway's configuration", () => {
     assert.deepStrictEqual(after.agents.entries, { alpha: { tools: { deny: ["*"] } } })
   })
 
-  it("leaves an entry alone that has become somebody else's, and entries it never wrote", () => {
+  it("keeps an entry that another program has taken over, and entries that it never wrote", () => {
     const existing = { agents: { entries: { alpha: { workspace: "/elsewhere" }, gamma: {} } } }
     const after = merged(existing, wish([], { formerly: [written("alpha")] }))
     assert.deepStrictEqual(after.agents.entries, existing.agents.entries)
   })
 
-  it("takes the model out again when the agent has none any more", () => {
+  it("removes the model when the agent no longer has one", () => {
     const before = merged({}, wish([agent("alpha", { model: "a/b" })]))
     const after = merged(before, wish([agent("alpha")], { formerly: [written("alpha", "a/b")] }))
     assert.notProperty(after.agents.entries.alpha, "model")
@@ -209,12 +209,12 @@ describe("our part of the gateway's configuration", () => {
     assert.deepStrictEqual([later.replaced, later.deferred], [["tools.toolSearch"], ["gateway.mode"]])
   })
 
-  it("does not say where to listen when the file does, nor for a gateway that runs elsewhere", () => {
+  it("sets no address to listen on if the file has one, or for a gateway on another machine", () => {
     assert.strictEqual(merged({ gateway: { bind: "lan" } }, wish([])).gateway.bind, "lan")
     assert.notProperty(merged({}, wish([], { bindsLoopback: false })).gateway, "bind")
   })
 
-  it("waits with the keys for which the gateway restarts, and with no other", () => {
+  it("defers only keys whose change restarts the gateway", () => {
     const { deferred, settings } = mergeGatewaySettings({}, wish([agent("alpha")], { defersBootOnly: true }))
     assert.deepStrictEqual(deferred, ["gateway.mode", "gateway.bind"])
     assert.notProperty(settings["gateway"], "mode")
@@ -223,7 +223,7 @@ describe("our part of the gateway's configuration", () => {
     assert.deepStrictEqual(mergeGatewaySettings(ready, wish([], { defersBootOnly: true })).deferred, [])
   })
 
-  it("is refused with the key where something else stands in its place", () => {
+  it("is refused with the key if another value is in its place", () => {
     for (const [existing, key] of [
       [{ agents: [] }, "agents"],
       [{ agents: { entries: "none" } }, "agents.entries"],

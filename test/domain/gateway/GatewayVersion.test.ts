@@ -8,7 +8,7 @@ import {
 const judged = (text: string) => judgeGatewayVersion(parseGatewayVersion(text))._tag
 
 describe("a gateway's version", () => {
-  it("is found in what every release prints", () => {
+  it("is found in the output of every release", () => {
     for (const [text, version] of [
       ["2026.2.19\n", "2026.2.19"],
       ["OpenClaw 2026.9.6 (eb377ac)", "2026.9.6"],
@@ -21,7 +21,7 @@ describe("a gateway's version", () => {
     }
   })
 
-  it("is not made up from other numbers", () => {
+  it("is not read from other numbers", () => {
     for (const text of ["", "v24.21.0", "1.2026.9.6", "2026.9", "<html>2026</html>", "2026.9.6.1"]) {
       assert.isNull(parseGatewayVersion(text), text)
     }
@@ -48,7 +48,7 @@ describe("a gateway's version", () => {
     }
   })
 
-  it("that is refused is told with its reason and with the releases to install", () => {
+  it("that is refused has a reason and names the releases to install", () => {
     assert.match(
       String(judgeGatewayVersion(parseGatewayVersion("2026.4.19")).message),
       /advisories.*2026\.8\.2 to 2026\.9\.6/

@@ -27,7 +27,7 @@ const plan = (agents: ReadonlyArray<Profile>, skills: Profiles["skills"] = []) =
   planProfiles({ revision: 1, agents, skills }, texts)
 
 describe("the plan of the workspaces", () => {
-  it("has every file of an agent, its skills, and the folders that are its own", () => {
+  it("has every file of an agent, its skills, and the agent's own folders", () => {
     const { agents, files, folders } = plan([profile("alpha", { skillSlugs: ["triage"] })], [skill("triage")])
     assert.deepStrictEqual(
       files.map(({ path }) => path.join("/")),
@@ -65,7 +65,7 @@ describe("the plan of the workspaces", () => {
     assert.strictEqual(content("TOOLS.md"), "# Tools\n\n- `task_load`: reads a task\n")
   })
 
-  it("tells in AGENTS.md how to work with commands only those whose gateway may let them run some", () => {
+  it("describes commands in AGENTS.md only for agents whose gateway may let them run some", () => {
     const agentsMd = "# How\n\n<!-- with commands -->\n\n## Code\n\nUse the script.\n\n<!-- end -->\n\n## End\n"
     const gateway = { agents: { entries: { beta: { tools: { deny: ["exec"] } } } } }
     const { files } = planProfiles(
@@ -78,7 +78,7 @@ describe("the plan of the workspaces", () => {
     assert.strictEqual(read("beta"), "# How\n\n## End\n")
   })
 
-  it("says who an agent is when nobody has written it down", () => {
+  it("writes default texts if the control plane has none", () => {
     const soul = plan([profile("alpha", { name: "Al\npha" })]).files.find(({ path }) => path[1] === "SOUL.md")
     assert.strictEqual(soul?.content, "# Al pha\n\nYou are Al pha. Your role: builds.\n")
   })

@@ -26,7 +26,7 @@ describe("the follow-ups of a heartbeat", () => {
     )
   })
 
-  it("count from the task's last change while no assignee gave a sign yet", () => {
+  it("count from the task's last change if no assignee has been active yet", () => {
     assert.deepStrictEqual(
       of([
         sampleHeartbeatTask({ id: "new", updatedAt: now - minute }),
@@ -41,7 +41,7 @@ describe("the follow-ups of a heartbeat", () => {
     assert.lengthOf(of(tasks), 3)
   })
 
-  it("include reviews in which no one wrote for 15 minutes, whoever is assigned", () => {
+  it("include reviews in which no one wrote for 15 minutes, with any assignees", () => {
     const review = (id: string, updatedAt: number, lastMessageAt: number | null) =>
       sampleHeartbeatTask({ id, status: "review", assignees: [], updatedAt }, { lastMessageAt })
     const waiting = now - 15 * minute
@@ -51,7 +51,7 @@ describe("the follow-ups of a heartbeat", () => {
     )
   })
 
-  it("pass over tasks without assignees, and are the orchestrator's alone", () => {
+  it("exclude tasks without assignees, and exist for the orchestrator only", () => {
     assert.deepStrictEqual(of([silentFor("b", day, { assignees: [] })]), [])
     assert.deepStrictEqual(of([silentFor("a", day)], false), [])
   })

@@ -7,7 +7,7 @@ import { sampleHeartbeatTask } from "./sampleHeartbeat.ts"
 const read = (text: string) => readHeartbeatReply(readSpokenText(text))
 
 describe("the reading of a heartbeat's text", () => {
-  it("takes the token alone, and behind lines that say that the context is loaded, for nothing to do", () => {
+  it("treats the token alone, or after lines about loading the context, as nothing to do", () => {
     for (const text of [
       "HEARTBEAT_OK",
       "  HEARTBEAT_OK \n",

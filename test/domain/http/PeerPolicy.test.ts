@@ -15,7 +15,7 @@ describe("the names of this process", () => {
     ["runtime.internal", "http://127.0.0.1:3000", [...own, "runtime.internal"]]
   ]
   for (const [listensOn, baseUrl, names] of cases) {
-    it(`are ${names.slice(3).join(" and ") || "this machine's alone"} beside this machine's when it listens on ${listensOn}, reached by ${baseUrl}`, () => {
+    it(`are ${names.slice(3).join(" and ") || "this machine's alone"} and this machine's when it listens on ${listensOn}, reached by ${baseUrl}`, () => {
       assert.sameMembers([...hostsOf(listensOn, baseUrl)], [...names])
     })
   }
@@ -29,7 +29,7 @@ describe("a peer", () => {
     assert.isNull(peerProblem(rules, good))
   })
 
-  it("is told the first of its problems: address, host, origin", () => {
+  it("gets the first of its problems: address, host, origin", () => {
     assert.include(
       peerProblem(rules, { remoteAddress: undefined, host: undefined, origin: "null" }),
       "AGENT_HTTP_ALLOW"

@@ -31,7 +31,7 @@ const many = (count: number, step: (before: Activity.Activity, index: number) =>
   Array.from({ length: count }, (_, index) => index).reduce(step, Activity.nothing)
 
 describe("the activity of the process", () => {
-  it("stays small however much happens", () => {
+  it("is bounded for any number of events", () => {
     const after = many(5_000, (before, n) =>
       Activity.ended(Activity.started(before, work(`run-${n}`, `agent-${n}`)), {
         ...end(`run-${n}`, { agent: `agent-${n}`, error: `error ${n}`, at: n * Activity.SPAN_MILLIS })
@@ -53,7 +53,7 @@ describe("the activity of the process", () => {
     assert.strictEqual(errors[0]?.message, `${"e".repeat(498)}�…`)
   })
 
-  it("counts an error that repeats instead of listing it again, until another comes between", () => {
+  it("counts repetitions of an error in one entry until a different one occurs", () => {
     const messages = ["down", "down", "down", "other", "down"]
     const after = messages.reduce(
       (before, error, index) => Activity.ended(before, end(`run-${index}`, { error, at: index })),
@@ -69,7 +69,7 @@ describe("the activity of the process", () => {
     )
   })
 
-  it("shows an end whose start was never seen, and a start that repeats once", () => {
+  it("shows an end without a recorded start, and a repeated start once", () => {
     const twice = Activity.started(Activity.started(Activity.nothing, work("one")), work("one"))
     assert.lengthOf(twice.running, 1)
     const after = Activity.ended(twice, end("unknown"))
@@ -101,7 +101,7 @@ describe("the activity of the process", () => {
     )
   })
 
-  it("forgets agents that left the roster and keeps what was seen of the others", () => {
+  it("drops agents that left the roster and keeps the activity of the others", () => {
     const heartbeat = (agent: string, at: number) =>
       end(`${agent}:1`, { agent, kind: "heartbeat", type: "heartbeat", outcome: "ok", at })
     const before = [heartbeat("engineer", 5), heartbeat("qa", 6)].reduce(Activity.ended, Activity.nothing)

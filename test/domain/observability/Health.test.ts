@@ -60,7 +60,7 @@ describe("the health", () => {
     assert.strictEqual(judge({ failures, now: 60 * MINUTE }).status, "online")
   })
 
-  it("is no better than /readyz, whatever the agents do", () => {
+  it("is never better than /readyz", () => {
     const away = judge({ notReady: ["gateway: not ready"] })
     assert.deepInclude(away, { status: "degraded", isReady: false, reasons: ["gateway: not ready"] })
     assert.strictEqual(judge({ isPushConnected: false }).status, "degraded")
@@ -85,29 +85,29 @@ describe("the health", () => {
   })
 })
 
-describe("an agent's row of failures", () => {
-  it("is its own: what another agent does changes nothing", () => {
+describe("an agent's consecutive failures", () => {
+  it("are not changed by other agents", () => {
     const [row, ...others] = after({}, {}, { agent: "engineer", ...well }, {})
     assert.deepInclude(row, { agent: "qa", count: 3 })
     assert.deepStrictEqual(others, [])
   })
 
-  it("is apart for deliveries and heartbeats", () => {
+  it("are separate for deliveries and heartbeats", () => {
     const rows = after({}, {}, {}, { kind: "heartbeat", ...well, outcome: "ok" })
     assert.strictEqual(rows[0]?.count, 3)
   })
 
-  it("ends with a completed turn, and not with a run that needed none or was released", () => {
+  it("end with a completed turn, and not with a run that needed none or was released", () => {
     const skipped = { outcome: "skipped", error: null } as const
     assert.lengthOf(after({}, skipped, { outcome: "released", error: null }), 1)
     assert.lengthOf(after({}, { ...skipped, isTurnCompleted: true }), 0)
   })
 
-  it("counts a run that ended with an error although no answer was owed", () => {
+  it("include a run that ended with an error although no answer was owed", () => {
     assert.strictEqual(after({}, { outcome: "skipped" }, { kind: "heartbeat", outcome: "silent" })[1]?.count, 2)
   })
 
-  it("is kept for the last 200 agents", () => {
+  it("are kept for the last 200 agents", () => {
     assert.lengthOf(after(...Array.from({ length: 500 }, (_, n) => ({ agent: `agent-${n}` }))), 200)
   })
 })

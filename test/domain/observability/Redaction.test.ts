@@ -14,7 +14,7 @@ describe("a known secret", () => {
   const secret = 'p&ss w"rd\\with/ünïcode?>~~~'
   const redact = makeRedactor([secret])
 
-  it("is taken out as it is, from JSON, from URLs and from base64 of both alphabets", () => {
+  it("is removed from plain text, JSON, URLs and base64 of both alphabets", () => {
     const forms = [secret, inJson(secret), encodeURIComponent(secret), base64(secret), base64Url(secret)]
     assert.notStrictEqual(base64(secret), base64Url(secret))
     for (const form of forms) {
@@ -22,7 +22,7 @@ describe("a known secret", () => {
     }
   })
 
-  it("is taken out of JSON inside JSON, of URLs in small letters, of base64 in URLs", () => {
+  it("is removed from JSON inside JSON, from URLs in lower case, from base64 in URLs", () => {
     const forms = [
       inJson(inJson(secret)),
       encodeURIComponent(secret).replace(/%../g, (byte) => byte.toLowerCase()),
@@ -31,7 +31,7 @@ describe("a known secret", () => {
     for (const form of forms) assert.match(redact(`before ${form} after`), /^before <redacted>(%3D)* after$/)
   })
 
-  it("is taken out of base64 wherever it stands in what was encoded", () => {
+  it("is removed from base64 at any position of the encoded text", () => {
     const long = "canary-0123456789-abcdefghij"
     const without = makeRedactor([long])
     for (const before of ["", "u", "us", "user", "user:"]) {
@@ -45,7 +45,7 @@ describe("a known secret", () => {
     }
   })
 
-  it("goes whole when it holds another secret", () => {
+  it("is removed completely if it contains another secret", () => {
     const both = makeRedactor(["secret-part", "the-secret-part-and-more"])
     assert.strictEqual(both("the-secret-part-and-more secret-part"), `${REDACTED} ${REDACTED}`)
   })
@@ -57,16 +57,16 @@ describe("a known secret", () => {
     assert.strictEqual(dollars("x $& $1 $$ y"), `x ${REDACTED} y`)
   })
 
-  it("that is too short to be one is left, or ordinary words would go", () => {
+  it("that is too short is kept, so that ordinary words stay", () => {
     assert.strictEqual(makeRedactor(["yes", ""])("yes and no"), "yes and no")
   })
 
-  it("may be half a surrogate pair without harm", () => {
+  it("may be a lone surrogate", () => {
     assert.strictEqual(makeRedactor(["secret\ud800"])("my secret\ud800!"), `my ${REDACTED}!`)
   })
 })
 
-describe("a secret known by its shape alone", () => {
+describe("a secret recognised by its format", () => {
   const redact = makeRedactor([])
 
   it("is a service token of any account", () => {
@@ -84,7 +84,7 @@ describe("a secret known by its shape alone", () => {
     assert.strictEqual(redact("basic dXNlcjpwYXNz"), `basic ${REDACTED}`)
   })
 
-  it("is the value of our headers that carry one, in text and in JSON", () => {
+  it("is the value of the runtime's headers, in text and in JSON", () => {
     assert.strictEqual(redact("x-honeycomb-team: abcdef123"), `x-honeycomb-team: ${REDACTED}`)
     assert.strictEqual(
       redact('{"x-mission-control-capability":"abc123def"}'),
@@ -92,7 +92,7 @@ describe("a secret known by its shape alone", () => {
     )
   })
 
-  it("is a run's capability, whole or cut, also in base64 of both alphabets", () => {
+  it("is a run's capability, complete or cut, also in base64 of both alphabets", () => {
     // Bytes whose base64 has characters in which the alphabets differ.
     const capability = `${CAPABILITY_PREFIX}${"-_aZ9".repeat(8)}end`
     for (const form of [capability, base64(capability), base64Url(capability)]) {
@@ -107,7 +107,7 @@ describe("a secret known by its shape alone", () => {
     assert.strictEqual(redact("https://pat:hunter2@host.example/x"), `https://pat:${REDACTED}@host.example/x`)
   })
 
-  it("never reaches from one field of a JSON text into the next", () => {
+  it("never extends from one field of a JSON text into the next", () => {
     for (const fields of [
       { title: "See http://host", author: "@qa" },
       { url: "https://example.com", status: "ok", mail: "pat@example.com" },
@@ -117,7 +117,7 @@ describe("a secret known by its shape alone", () => {
     }
   })
 
-  it("is nothing in ordinary text", () => {
+  it("is not found in ordinary text", () => {
     for (const text of [
       "The bearer of this note asked for basic help at https://host.example:8080/@pat, see mc_service_ docs.",
       "Basic authentication, basic JavaScript, basic task_status and/or a bearer certificate.",
@@ -183,7 +183,7 @@ describe("a credential of another service", () => {
   ]
 
   for (const [issuer, samples] of Object.entries(credentials)) {
-    it(`of ${issuer} goes whole, and nothing around it`, () => {
+    it(`of ${issuer} is removed completely, and nothing around it`, () => {
       for (const sample of samples) {
         for (const surround of surroundings) {
           const expected = surround(REDACTED)
@@ -199,14 +199,14 @@ describe("a credential of another service", () => {
     })
   }
 
-  it("that is a private key cut short is taken out as far as it goes", () => {
+  it("that is a truncated private key is removed", () => {
     const whole = pem("RSA PRIVATE KEY")
     const cut = whole.slice(0, whole.indexOf("Ab3="))
     for (const line of keyLines) assert.notInclude(redact(`the key: ${cut}`), line)
     for (const line of keyLines) assert.notInclude(redact(JSON.stringify(`the key: ${cut}`)), line)
   })
 
-  it("that has no form of its own is known by its name", () => {
+  it("without a special format is recognised by its name", () => {
     const secret = "wJalrXUtnFEMI/K7MDENG/bPxRfiCY".padEnd(40, "EXAMPLEKEY")
     for (const [text, expected] of [
       [`AWS_SECRET_ACCESS_KEY=${secret}`, `AWS_SECRET_ACCESS_KEY=${REDACTED}`],
@@ -218,7 +218,7 @@ describe("a credential of another service", () => {
     }
   })
 
-  it("takes time that grows with the text alone", () => {
+  it("is searched in linear time", () => {
     const many = ["-----BEGIN PRIVATE KEY-----\n", "eyJaaaaaaaa.", "prod:", "sk-", "aws_session_token   ", "Bearer a"]
     for (const part of many) assert.isString(redact(part.repeat(20_000)))
   })
@@ -249,7 +249,7 @@ describe("a credential of another service", () => {
 })
 
 describe("a text for a model", () => {
-  it("loses our own secrets and service tokens, and keeps what people put into it", () => {
+  it("loses the runtime's secrets and service tokens, and keeps people's texts", () => {
     const own = makeOwnRedactor(["the-gateway-token"])
     const pasted = `use ${credentials.GitHub[0]} and Bearer abc123def`
     assert.strictEqual(
@@ -279,7 +279,7 @@ describe("any secrets in any text", () => {
     }
   })
 
-  it.prop("leave none in a JSON document that holds them", { Secrets, name: Text }, ({ Secrets, name }) => {
+  it.prop("leave none in a JSON document that contains them", { Secrets, name: Text }, ({ Secrets, name }) => {
     const line = makeRedactor(Secrets)(JSON.stringify({ name, secrets: Secrets, nested: { list: [Secrets] } }))
     for (const secret of Secrets) {
       if (!REDACTED.includes(inJson(secret))) assert.notInclude(line, inJson(secret))

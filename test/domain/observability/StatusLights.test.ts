@@ -27,7 +27,7 @@ const parts: Parts = {
 const lightsOf = (change: Partial<Parts> = {}) =>
   Object.fromEntries(statusLights({ ...parts, ...change }).map((light) => [light.name, light]))
 
-describe("the lights", () => {
+describe("the indicators", () => {
   it("are all good when nothing is wrong", () => {
     assert.deepStrictEqual(
       statusLights(parts).map(({ level }) => level),
@@ -48,7 +48,7 @@ describe("the lights", () => {
     assert.strictEqual(lightsOf({ breaker: { _tag: "Closed", failures: 1 } })["Breaker"]?.level, "warn")
   })
 
-  it("call a gateway misconfigured for as long as delivery is paused for that, whatever its probes answer", () => {
+  it("show a misconfigured gateway while delivery is paused for that, even if its probes succeed", () => {
     const gateway = shownGateway(parts.gateway, true)
     assert.deepInclude(lightsOf({ gateway })["Gateway"], { level: "bad", text: "Misconfigured" })
     assert.strictEqual(shownGateway(parts.gateway, false), parts.gateway)

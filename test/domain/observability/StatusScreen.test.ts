@@ -43,7 +43,7 @@ describe("the status screen", () => {
     assert.strictEqual(lineOf(screen, "agents"), "3, paused: qa, writer")
   })
 
-  it("tells lifecycle, reasons, push, gateway, turns, what waits and the last errors, a line each", () => {
+  it("shows lifecycle, reasons, push, gateway, turns, waiting work and the last errors, one in each line", () => {
     const screen = textOf(health)
     assert.strictEqual(lineOf(screen, "status"), "degraded, not ready, up 2 h")
     assert.strictEqual(lineOf(screen, "reason"), "paused")
@@ -56,7 +56,7 @@ describe("the status screen", () => {
     assert.isAtMost(screen.split("\n").length, 24)
   })
 
-  it("says that nothing is wrong where nothing is", () => {
+  it("shows that nothing is wrong", () => {
     const quiet = {
       ...health,
       status: "healthy",
@@ -74,7 +74,7 @@ describe("the status screen", () => {
     assert.isUndefined(lineOf(screen, "gateway error"))
   })
 
-  it("makes do with the parts that another version sends, and says when it is no health at all", () => {
+  it("accepts the parts that another version sends, and refuses other answers", () => {
     const least = { status: "healthy", lifecycle: "ready", reasons: [] }
     assert.strictEqual(lineOf(textOf(least), "push"), "-")
     assert.strictEqual(lineOf(textOf(least), "status"), "healthy")
@@ -82,13 +82,13 @@ describe("the status screen", () => {
     assert.isNull(statusScreen(null, now))
   })
 
-  it("is healthy by the word of /health alone, which follows /readyz and the agents", () => {
+  it("is healthy if /health says so, which follows /readyz and the agents", () => {
     for (const status of ["booting", "paused", "degraded", "draining", "offline"]) {
       assert.isFalse(statusScreen({ ...health, status }, now)?.isHealthy, status)
     }
   })
 
-  it("says spans as people do", () => {
+  it("shows durations in readable units", () => {
     const spans: ReadonlyArray<readonly [number, string]> = [
       [-5, "0 s"],
       [119, "119 s"],
@@ -114,7 +114,7 @@ describe("a table", () => {
     )
   })
 
-  it("is nothing without rows", () => {
+  it("is empty without rows", () => {
     assert.strictEqual(textTable(["id"], []), "")
   })
 })
@@ -140,7 +140,7 @@ describe("a dead letter", () => {
     traceId: null
   }
 
-  it("is a line in the list and a screen when shown", () => {
+  it("is one line in the list, and a text with all facts", () => {
     const [, line = ""] = deadLetterTable([letter]).split("\n")
     assert.match(line, /^n1 +1970-01-01T00:01:00\.000Z +\(removed\) +mention +2 +8 +TurnTimeout +Fix the login$/)
     const shown = describeDeadLetter(letter)

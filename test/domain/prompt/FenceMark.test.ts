@@ -23,7 +23,7 @@ describe("the mark of the fences", () => {
     })
   }
 
-  it.prop("leaves text without it as it is", { text: Schema.String, number: Schema.Finite }, ({ number, text }) => {
+  it.prop("leaves text without it unchanged", { text: Schema.String, number: Schema.Finite }, ({ number, text }) => {
     const value = { text, number, none: null, list: [text, true] }
     assert.deepStrictEqual(withoutFenceMark(mark, value), value)
   })

@@ -36,7 +36,7 @@ describe("the instructions of a session and generation", () => {
     }
   )
 
-  it("are those of its heartbeats too", () => {
+  it("are the same for its heartbeats", () => {
     for (const tasks of [[], [sampleHeartbeatTask()], [sampleHeartbeatTask({ status: "review" })]]) {
       const context = sampleHeartbeatContext({ tasks })
       const { instructions } = formatHeartbeatMessage(context, { attempt: 2, followUps: tasks, now: 1 })

@@ -56,9 +56,9 @@ describe("an address list", () => {
       assert.isFalse(isListed(loopback, address)))
   }
 
-  it("holds nobody whose address is unknown", () => assert.isFalse(isListed(loopback, undefined)))
+  it("contains no unknown address", () => assert.isFalse(isListed(loopback, undefined)))
 
-  it("always holds this machine beside what it adds, in either family and mapped", () => {
+  it("always contains this machine in addition to its entries, in either family and mapped", () => {
     const list = listOf("10.20.0.0/16, fd00::/8 192.0.2.7 ::ffff:172.16.0.0/108")
     for (const address of ["127.0.0.1", "10.20.3.4", "::ffff:10.20.255.1", "fd12::9", "fd12::9%eth0", "192.0.2.7"]) {
       assert.isTrue(isListed(list, address), address)
@@ -69,7 +69,7 @@ describe("an address list", () => {
     }
   })
 
-  it("is this machine alone when it says so or nothing", () => {
+  it("is this machine alone if it is `loopback` or empty", () => {
     assert.deepStrictEqual(listOf("loopback"), loopback)
     assert.deepStrictEqual(listOf(" , "), loopback)
   })

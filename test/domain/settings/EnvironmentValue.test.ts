@@ -17,7 +17,7 @@ const home = "/home/pat"
 const ofUrl = (text: string) => Result.getOrElse(readBaseUrl(text), (wrong) => wrong)
 
 describe("a value", () => {
-  it("loses what its file put around it, and keeps what is inside", () => {
+  it("loses what its file puts around it, and keeps the rest", () => {
     for (const text of ["a b", ' "a b" ', "'a b'", `'"a b"'`, "\uFEFFa b\r\n", '"a b\r"']) {
       assert.strictEqual(unwrapped(text), "a b", JSON.stringify(text))
     }
@@ -25,7 +25,7 @@ describe("a value", () => {
     for (const text of ['""', "''", '" "', " "]) assert.strictEqual(unwrapped(text), "")
   })
 
-  it("is a reference when all of it is the name of another variable, but for the home folder", () => {
+  it("is a reference if it is only the name of another variable, except for the home folder", () => {
     for (const text of ["$TOKEN", "${TOKEN}", "${TOKEN:-none}", "${token}"]) assert.isTrue(isReference(text), text)
     for (const text of ["$HOME", "${HOME}", "$HOME/x", "$ecret-1", "cost$", "a${B}", "$1"]) {
       assert.isFalse(isReference(text), text)
@@ -43,7 +43,7 @@ describe("the text of a secret's file", () => {
 })
 
 describe("a path", () => {
-  it("has the home folder where a shell would put it", () => {
+  it("has the home folder where a shell would insert it", () => {
     for (const [text, path] of [
       ["~", home],
       ["~/.openclaw", `${home}/.openclaw`],
@@ -57,7 +57,7 @@ describe("a path", () => {
     }
   })
 
-  it("is refused with the reason when only what wrote it knows what it means", () => {
+  it("is refused with the reason if its meaning is not certain", () => {
     for (const [text, reason] of [
       ["~root/.openclaw", "only a shell"],
       ["$HOMES/x", "not replaced"],
@@ -81,7 +81,7 @@ describe("a path", () => {
 })
 
 describe("a command", () => {
-  it("is words, each with the home folder where a shell would put it", () => {
+  it("is split into words, each with the home folder where a shell would insert it", () => {
     assert.deepStrictEqual(
       readCommand("~/bin/run  now --at=$5 http://a/%s", home),
       Result.succeed([`${home}/bin/run`, "now", "--at=$5", "http://a/%s"])
@@ -96,7 +96,7 @@ describe("a command", () => {
 })
 
 describe("an address", () => {
-  it("is brought to one form", () => {
+  it("is normalised", () => {
     for (const [text, address] of [
       ["http://127.0.0.1:18789", "http://127.0.0.1:18789"],
       ["http://127.0.0.1:18789//", "http://127.0.0.1:18789"],
@@ -111,7 +111,7 @@ describe("an address", () => {
     }
   })
 
-  it("is refused with the reason when it could be several", () => {
+  it("is refused with the reason if it is ambiguous", () => {
     for (const [text, reason] of [
       ["gateway:18789", "does not begin with http"],
       ["10.0.0.2", "does not begin with http"],
@@ -171,7 +171,7 @@ describe("a host", () => {
     }
   })
 
-  it("is refused with the reason when it is more or less", () => {
+  it("is refused with the reason if it is not exactly a host", () => {
     for (const [text, reason] of [
       ["http://0.0.0.0", "URL"],
       ["0.0.0.0:3000", "port"],

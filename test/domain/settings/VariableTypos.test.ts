@@ -2,8 +2,8 @@ import { assert, describe, it } from "@effect/vitest"
 import { allVariables } from "../../../src/domain/settings/Variables.ts"
 import { variableTypos } from "../../../src/domain/settings/VariableTypos.ts"
 
-describe("names of the environment that were meant to be variables", () => {
-  it("are pointed out when they are two steps or less away, whatever their case", () => {
+describe("names in the environment that were meant to be variables", () => {
+  it("are reported at an edit distance of up to two, in any case", () => {
     const cases: ReadonlyArray<readonly [string, string]> = [
       ["ACOUNT_ID", "ACCOUNT_ID"],
       ["CONVEXURL", "CONVEX_URL"],
@@ -20,17 +20,17 @@ describe("names of the environment that were meant to be variables", () => {
     }
   })
 
-  it("are pointed out when they begin as only ours do", () => {
+  it("are reported if they begin with a prefix that only the runtime uses", () => {
     assert.lengthOf(variableTypos(["DELIVERY_SOMETHING_ENTIRELY_DIFFERENT"]), 1)
   })
 
-  it("are files of what is no secret", () => {
+  it("include files for variables that are not secrets", () => {
     assert.deepStrictEqual(variableTypos(["ACCOUNT_ID_FILE"]), [
       "ACCOUNT_ID_FILE is set, but only secrets are read from files: set ACCOUNT_ID itself"
     ])
   })
 
-  it("are none of the variables themselves, of their files, or of anything else that runs on a machine", () => {
+  it("do not include the variables themselves, their files, or other programs' variables", () => {
     const ours = allVariables.flatMap(([name, { kind }]) => (kind === "secret" ? [name, `${name}_FILE`] : [name]))
     const others = ["PATH", "HOME", "HOSTNAME", "LANG", "LOGNAME", "SHELL", "TERM", "PWD", "NO_COLOR", "NODE_OPTIONS"]
     const gateways = ["OPENCLAW_HOME", "OPENCLAW_NO_RESPAWN", "OPENCLAW_SKIP_CHANNELS", "OTEL_SDK_DISABLED", "CI"]

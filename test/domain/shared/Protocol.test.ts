@@ -13,13 +13,13 @@ describe("protocols", () => {
     assert.strictEqual(protocolMismatch(runtime, served), side)
   })
 
-  it("of a deployment are its own and the one before", () => {
+  it("of a deployment are its own and the previous one", () => {
     assert.deepStrictEqual(servedProtocols, { oldest: Math.max(1, PROTOCOL - 1), newest: PROTOCOL })
     assert.isNull(protocolProblem(PROTOCOL, servedProtocols))
     assert.isNull(protocolProblem(PROTOCOL, { oldest: PROTOCOL, newest: PROTOCOL + 1 }))
   })
 
-  it("that do not fit name the remedy", () => {
+  it("that do not match name the remedy", () => {
     assert.deepStrictEqual(protocolProblem(1, { oldest: 2, newest: 3 }), [
       "the deployment serves protocol versions 2 to 3, this runtime needs 1",
       "upgrade the runtime (app/runtimes:upgrade, or install the newer release)"

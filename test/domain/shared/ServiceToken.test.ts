@@ -4,7 +4,7 @@ import { formatServiceToken, parseServiceToken, serviceTokenProblem } from "../.
 const secret = "0123456789abcdef".repeat(4)
 
 describe("a service token", () => {
-  it("is read back into account and secret, also where the account holds underscores", () => {
+  it("is read back into account and secret, also if the account contains underscores", () => {
     for (const accountId of ["k57abc", "a_b_c"]) {
       const token = formatServiceToken({ accountId, secret })
       expect(parseServiceToken(token)).toEqual({ accountId, secret })

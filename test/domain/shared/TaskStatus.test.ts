@@ -16,7 +16,7 @@ const agent = (
 })
 
 describe("a task's path", () => {
-  it("is made of allowed moves only, ends where it was asked to, and is the shortest", () => {
+  it("consists of allowed steps only, ends at the requested status, and is the shortest", () => {
     for (const from of taskStatuses) {
       for (const to of taskStatuses) {
         const path = pathTo(from, to)
@@ -30,7 +30,7 @@ describe("a task's path", () => {
     }
   })
 
-  it("never passes through an ending, the inbox or a block on its way", () => {
+  it("never passes through a final status, the inbox or blocked", () => {
     for (const from of taskStatuses) {
       for (const to of taskStatuses) {
         for (const step of (pathTo(from, to) ?? []).slice(0, -1)) {
@@ -71,7 +71,7 @@ describe("who marks done", () => {
     for (const status of taskStatuses) expect(canAgentMarkDone(agent(), status)).toBe(false)
   })
 
-  it("is nobody without canModifyTaskStatus", () => {
+  it("is no agent without canModifyTaskStatus", () => {
     const silent = { isOrchestrator: true, flags: agent({ canModifyTaskStatus: false, canMarkDone: true }).flags }
     expect(canAgentMarkDone(silent, "review")).toBe(false)
     for (const status of taskStatuses) expect(nextStatusesFor(silent, status)).toEqual([])
@@ -79,7 +79,7 @@ describe("who marks done", () => {
 })
 
 describe("an agent's next statuses", () => {
-  it("are those an agent may ask for and a path leads to", () => {
+  it("are those that an agent may set and that a path leads to", () => {
     expect(nextStatusesFor(agent(), "assigned")).toEqual(["in_progress", "review", "blocked"])
     expect(nextStatusesFor(agent(), "in_progress")).toEqual(["review", "blocked"])
     expect(nextStatusesFor(agent(), "review")).toEqual(["in_progress", "blocked"])
@@ -89,7 +89,7 @@ describe("an agent's next statuses", () => {
     expect(nextStatusesFor(agent(), "archived")).toEqual([])
   })
 
-  it("never hold the present one, or one an agent may not ask for", () => {
+  it("never include the present one, or one that an agent may not set", () => {
     for (const status of taskStatuses) {
       const next = nextStatusesFor({ ...agent({ canMarkDone: true }), isOrchestrator: true }, status)
       expect(next).not.toContain(status)

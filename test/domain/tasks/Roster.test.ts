@@ -18,7 +18,7 @@ const agent = (id: string, changes: Partial<RosterAgent> = {}): RosterAgent => (
 const slugs = (agents: ReadonlyArray<RosterAgent>) => agents.map(({ slug }) => slug)
 
 describe("the change of a roster", () => {
-  it("names who came, who is different and who left, by id", () => {
+  it("names new, changed and removed agents by id", () => {
     const before = { revision: 1, agents: [agent("a"), agent("b"), agent("c", { slug: "worker" })] }
     const after = { revision: 2, agents: [agent("a"), agent("b", { heartbeat: 30 }), agent("d", { slug: "worker" })] }
     const { added, changed, removed } = rosterChange(before, after)
@@ -29,7 +29,7 @@ describe("the change of a roster", () => {
     assert.strictEqual(changed[0]?.heartbeat, 30)
   })
 
-  it("adds everybody of the first roster, and nobody of the same", () => {
+  it("adds all agents of the first roster, and none of an equal one", () => {
     const roster = { revision: 1, agents: [agent("a"), agent("b")] }
     assert.deepStrictEqual(slugs(rosterChange(null, roster).added), ["a", "b"])
     assert.deepStrictEqual(rosterChange(roster, structuredClone(roster)), { added: [], changed: [], removed: [] })

@@ -5,7 +5,7 @@ import { wellFormed } from "../../../src/domain/text/WellFormed.ts"
 const lone = "\ud83d"
 
 describe("a value for the wire", () => {
-  it("has no half of a surrogate pair left, in no text, list or key", () => {
+  it("has no lone surrogate left in any text, list or key", () => {
     assert.deepStrictEqual<unknown>(
       wellFormed({ title: `a${lone}b`, labels: [lone, "😀"], [`k${lone}`]: { deep: `${lone}\ude00` } }),
       {
@@ -16,7 +16,7 @@ describe("a value for the wire", () => {
     )
   })
 
-  it.prop("is the same value when nothing is to be repaired, and can be encoded", [Schema.Json], ([value]) => {
+  it.prop("is the same value if nothing has to be replaced, and can be encoded", [Schema.Json], ([value]) => {
     const repaired = wellFormed(value)
     assert.strictEqual(wellFormed(repaired), repaired)
     assert.deepStrictEqual(

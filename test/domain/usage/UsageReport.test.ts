@@ -5,7 +5,7 @@ const until = Date.UTC(2026, 2, 8)
 const account = { scope: "account", name: null, period: "day", unit: "tokens", limit: 1_000, until } as const
 
 describe("the tables of budgets", () => {
-  it("say what is used, what waits because of it, and which work until when", () => {
+  it("show the usage, its effect, and the held work with its time", () => {
     const budgets = [
       { ...account, spent: 799 },
       { ...account, spent: 800 },

@@ -51,7 +51,7 @@ const setUp = Effect.gen(function* () {
   return {
     answer,
     lines,
-    noticed: (revision: number) => within(sync.noticed(revision)),
+    onRevision: (revision: number) => within(sync.onRevision(revision)),
     push,
     pushed,
     reads,
@@ -64,7 +64,7 @@ const setUp = Effect.gen(function* () {
 const settle = TestClock.adjust(0).pipe(Effect.andThen(Effect.yieldNow), Effect.repeat({ times: 20 }))
 
 describe("the roster", () => {
-  it.effect("is the one pushed last, and names who came and who left", () =>
+  it.effect("is the last pushed one, and names new and removed agents", () =>
     Effect.gen(function* () {
       const { lines, pushed, reads, roster, start, state } = yield* setUp
       yield* start
@@ -81,7 +81,7 @@ describe("the roster", () => {
     })
   )
 
-  it.effect("is told to whoever follows it: the present one first, then each that differs", () =>
+  it.effect("is sent to its followers: the present one first, then each different one", () =>
     Effect.gen(function* () {
       const { pushed, roster, start } = yield* setUp
       const seen = yield* Queue.unbounded<number>()
@@ -98,22 +98,22 @@ describe("the roster", () => {
     }).pipe(Effect.scoped)
   )
 
-  it.effect("is read when the pulse tells another revision, and not when it tells the known one", () =>
+  it.effect("is read when the pulse reports another revision, and not for the known one", () =>
     Effect.gen(function* () {
-      const { answer, noticed, reads, roster } = yield* setUp
+      const { answer, onRevision, reads, roster } = yield* setUp
       yield* Ref.set(answer, Effect.succeed(rosterOf(5, [agentOf("a")])))
-      yield* noticed(5)
+      yield* onRevision(5)
       assert.strictEqual((yield* roster.current)?.revision, 5)
-      yield* noticed(5)
+      yield* onRevision(5)
       assert.strictEqual(yield* Ref.get(reads), 1)
       // A control plane that was restored from a copy counts from an earlier one.
       yield* Ref.set(answer, Effect.succeed(rosterOf(3, [])))
-      yield* noticed(3)
+      yield* onRevision(3)
       assert.strictEqual((yield* roster.current)?.revision, 3)
     })
   )
 
-  it.effect("does not go back to an older one that comes late", () =>
+  it.effect("is not replaced by an older one that arrives late", () =>
     Effect.gen(function* () {
       const { pushed, roster, start } = yield* setUp
       yield* start
@@ -142,9 +142,9 @@ describe("the roster", () => {
     })
   )
 
-  it.effect("stays in force while the control plane is away, which is said once and shown", () =>
+  it.effect("stays in use while the control plane is unavailable, which is logged once and shown", () =>
     Effect.gen(function* () {
-      const { answer, lines, noticed, push, pushed, roster, start, state } = yield* setUp
+      const { answer, lines, onRevision, push, pushed, roster, start, state } = yield* setUp
       yield* start
       yield* Queue.offer(pushed, Result.succeed(rosterOf(1, [agentOf("a")])))
       yield* settle
@@ -165,7 +165,7 @@ describe("the roster", () => {
         1
       )
       yield* Ref.set(answer, Effect.succeed(rosterOf(2, [agentOf("b")])))
-      yield* noticed(2)
+      yield* onRevision(2)
       assert.deepStrictEqual(
         (yield* roster.current)?.agents.map(({ id }) => id),
         ["b"]

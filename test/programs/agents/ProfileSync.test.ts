@@ -109,7 +109,7 @@ const until = (isSo: () => boolean) =>
   Effect.promise<void>(() => new Promise((resolve) => setImmediate(resolve))).pipe(Effect.repeat({ until: isSo }))
 
 describe("profile sync", () => {
-  it.effect("tells agents of worktrees unless the gateway's configuration keeps them from running commands", () =>
+  it.effect("describes worktrees to agents unless the gateway's configuration keeps them from running commands", () =>
     Effect.gen(function* () {
       const { folder, once } = yield* setUp
       const agentsMd = () => readFileSync(join(folder, "workspaces", "engineer", "AGENTS.md"), "utf8")
@@ -126,7 +126,7 @@ describe("profile sync", () => {
     })
   )
 
-  it.effect("says the first of failures in a row and that it works again, and counts every run", () =>
+  it.effect("logs the first failure in a row and the recovery, and counts every run", () =>
     Effect.gen(function* () {
       const { answer, counted, lines, once, reason } = yield* setUp
       assert.deepStrictEqual(yield* counted, [0, 0])
@@ -146,7 +146,7 @@ describe("profile sync", () => {
     }).pipe(Effect.scoped)
   )
 
-  it.effect("counts a run that leaves something undone as failed, and says what it was once until it is mended", () =>
+  it.effect("counts an incomplete run as failed, and logs the problem once until it is fixed", () =>
     Effect.gen(function* () {
       const { counted, folder, lines, once, reason } = yield* setUp
       yield* once
@@ -166,7 +166,7 @@ describe("profile sync", () => {
     }).pipe(Effect.scoped)
   )
 
-  it.effect("writes who is new at once, also while something else waits for a person", () =>
+  it.effect("writes new agents at once, also while another problem waits for a person", () =>
     Effect.gen(function* () {
       const { answer, folder, lines, once, revised, start } = yield* setUp
       yield* once
@@ -186,7 +186,7 @@ describe("profile sync", () => {
     }).pipe(Effect.scoped)
   )
 
-  it.effect("looks again by itself at what a person has to mend", () =>
+  it.effect("checks regularly whether a person has fixed a problem", () =>
     Effect.gen(function* () {
       const { folder, lines, once, reason, revised, start } = yield* setUp
       yield* once
@@ -206,7 +206,7 @@ describe("profile sync", () => {
     }).pipe(Effect.scoped)
   )
 
-  it.effect("does what has to wait for the turns also when a claim is under way at the first look after them", () =>
+  it.effect("makes deferred changes also if a claim is in progress when the turns have ended", () =>
     Effect.gen(function* () {
       const { answer, folder, lines, permits, revised, start } = yield* setUp
       const deferrals = () => lines.filter((line) => line.endsWith("will be changed when no turn is running")).length

@@ -150,7 +150,7 @@ const leaseOf = (id: string, epoch = 1) => ({ session: `session_${id}`, epoch })
 const ids = (...names: ReadonlyArray<string>) => names.map((id) => notification(id))
 
 describe("a claim", () => {
-  it.effect("asks for as many runs as permits are free, and each run of its answer begins", () =>
+  it.effect("requests as many runs as permits are free, and starts each run of its answer", () =>
     Effect.gen(function* () {
       const { begun, insert, permits, plane, start } = yield* setUp({ deliveryMaxConcurrentSessions: 8 })
       yield* start
@@ -163,7 +163,7 @@ describe("a claim", () => {
     })
   )
 
-  it.effect("has the next number, whatever became of the last one", () =>
+  it.effect("has the next number after any end of the last one", () =>
     Effect.gen(function* () {
       const { loop, plane, start } = yield* setUp()
       yield* start
@@ -178,7 +178,7 @@ describe("a claim", () => {
     })
   )
 
-  it.effect("names each lease until the answer to its run's end has come", () =>
+  it.effect("names each lease until the call that ends its run is answered", () =>
     Effect.gen(function* () {
       const { end, insert, plane, start } = yield* setUp()
       yield* start
@@ -191,7 +191,7 @@ describe("a claim", () => {
     })
   )
 
-  it.effect("is made before the process is ready by none, and at once when it is", () =>
+  it.effect("is sent at once when the process is ready, and not before", () =>
     Effect.gen(function* () {
       const { begun, lifecycle, plane, startUnready } = yield* setUp()
       plane.due = ids("a")
@@ -213,7 +213,7 @@ describe("a claim", () => {
     })
   )
 
-  it.effect("is not made without a reason: not in a day, not for the same wake again, not for an ended run", () =>
+  it.effect("is not sent without a reason: not for a day, not for the same wake again, not for an ended run", () =>
     Effect.gen(function* () {
       const { end, insert, lifecycle, plane, start } = yield* setUp()
       yield* start
@@ -230,7 +230,7 @@ describe("a claim", () => {
     })
   )
 
-  it.effect("hands on which leases are recalled, and frees the session of a stopped run with its next claim", () =>
+  it.effect("passes on recalled leases, and frees the session of a stopped run with its next claim", () =>
     Effect.gen(function* () {
       const { end, insert, leases, plane, start } = yield* setUp()
       yield* start
@@ -304,7 +304,7 @@ describe("a claim", () => {
     })
   )
 
-  it.effect("tells since when the oldest notification waits, and so does the pulse", () =>
+  it.effect("reports since when the oldest notification has been waiting, and so does the pulse", () =>
     Effect.gen(function* () {
       const { loop, plane, start } = yield* setUp()
       yield* start
@@ -325,7 +325,7 @@ describe("a claim", () => {
 })
 
 describe("permits", () => {
-  it.effect("are never exceeded, and a freed one is used while the other runs hang", () =>
+  it.effect("are never exceeded, and a free one is used while the other runs hang", () =>
     Effect.gen(function* () {
       const { begun, end, insert, permits, start } = yield* setUp({ deliveryMaxConcurrentSessions: 2 })
       yield* start
@@ -346,7 +346,7 @@ describe("permits", () => {
     })
   )
 
-  it.effect("that are free after a claim which stopped at its bound are used at once", () =>
+  it.effect("that are free after a claim that reached its limit are used at once", () =>
     Effect.gen(function* () {
       const { begun, loop, plane, start } = yield* setUp()
       yield* start
@@ -364,7 +364,7 @@ describe("permits", () => {
     })
   )
 
-  it.effect("are not asked for again when a claim leaves work without taking any", () =>
+  it.effect("cause no further claim after one that left work and took none", () =>
     Effect.gen(function* () {
       const { loop, plane, start } = yield* setUp()
       yield* start
@@ -516,7 +516,7 @@ describe("leases", () => {
     })
   )
 
-  it.effect("of runs whose end could not be stored are named as abandoned until such a claim is answered", () =>
+  it.effect("of runs whose outcome could not be stored are named as abandoned until such a claim is answered", () =>
     Effect.gen(function* () {
       const { end, insert, leases, plane, start } = yield* setUp()
       yield* start
@@ -538,7 +538,7 @@ describe("leases", () => {
     })
   )
 
-  it.effect("of a run that ends by a bug are abandoned, and its permit is free", () =>
+  it.effect("of a run that ends with a defect are abandoned, and its permit is free", () =>
     Effect.gen(function* () {
       const { end, insert, lines, permits, plane, start } = yield* setUp()
       yield* start
@@ -551,8 +551,8 @@ describe("leases", () => {
   )
 })
 
-describe("a due moment", () => {
-  it.effect("of a claim's answer is claimed when it comes, and not before", () =>
+describe("a due time", () => {
+  it.effect("of a claim's answer causes a claim when it arrives, and not before", () =>
     Effect.gen(function* () {
       const { begun, loop, plane, start } = yield* setUp()
       yield* start
@@ -595,7 +595,7 @@ describe("a due moment", () => {
     })
   )
 
-  it.effect("is no reason for those who wait for a claim that is made since", () =>
+  it.effect("is no reason for programs that wait for a claim already sent", () =>
     Effect.gen(function* () {
       const { loop, plane, start } = yield* setUp()
       yield* start
@@ -618,7 +618,7 @@ describe("a due moment", () => {
 describe("while the control plane is unavailable", () => {
   const forever = Array.from({ length: 10_000 }, () => unavailable)
 
-  it.effect("claims are repeated with backoff, the state says why, and the recovery clears it", () =>
+  it.effect("claims are retried with backoff, the state says why, and the recovery clears it", () =>
     Effect.gen(function* () {
       const { lifecycle, lines, loop, plane, start } = yield* setUp()
       yield* start
@@ -647,7 +647,7 @@ describe("while the control plane is unavailable", () => {
     })
   )
 
-  it.effect("a sign of its return is followed within a second, and not more often than that", () =>
+  it.effect("an answer to another call causes a retry within a second, and not more often", () =>
     Effect.gen(function* () {
       const { begun, loop, plane, setPush, start } = yield* setUp()
       yield* start
@@ -852,7 +852,7 @@ describe("the breaker", () => {
     })
   )
 
-  it.effect("takes a heartbeat for its probe too", () =>
+  it.effect("uses a heartbeat as its probe too", () =>
     Effect.gen(function* () {
       const { begun, guard, insert, start } = yield* setUp()
       yield* start
@@ -880,26 +880,28 @@ describe("the breaker", () => {
     })
   )
 
-  it.effect("that opens during a claim lets nothing of it begin: it is released, and claimed as the probe allows", () =>
-    Effect.gen(function* () {
-      const { begun, guard, insert, permits, plane, start } = yield* setUp()
-      yield* start
-      plane.claimDelay = 1_000
-      yield* insert(...ids("a", "b"))
-      yield* open(guard)
-      yield* TestClock.adjust("1 second")
-      assert.deepStrictEqual(yield* begun, [])
-      assert.deepStrictEqual(plane.released, ["a", "b"])
-      assert.strictEqual(yield* permits.free, permits.total)
-      plane.due = ids("a", "b")
-      yield* TestClock.adjust("31 seconds")
-      assert.deepStrictEqual(yield* begun, ["a"])
-    })
+  it.effect(
+    "that opens during a claim lets none of its runs start: they are released, and claimed as the probe allows",
+    () =>
+      Effect.gen(function* () {
+        const { begun, guard, insert, permits, plane, start } = yield* setUp()
+        yield* start
+        plane.claimDelay = 1_000
+        yield* insert(...ids("a", "b"))
+        yield* open(guard)
+        yield* TestClock.adjust("1 second")
+        assert.deepStrictEqual(yield* begun, [])
+        assert.deepStrictEqual(plane.released, ["a", "b"])
+        assert.strictEqual(yield* permits.free, permits.total)
+        plane.due = ids("a", "b")
+        yield* TestClock.adjust("31 seconds")
+        assert.deepStrictEqual(yield* begun, ["a"])
+      })
   )
 })
 
-describe("a bug", () => {
-  it.effect("in a claim restarts the loop, which names what runs and claims for the reason that it had", () =>
+describe("a defect", () => {
+  it.effect("in a claim restarts the loop, which names running leases and claims for the same reason", () =>
     Effect.gen(function* () {
       const { begun, insert, lines, plane, start } = yield* setUp()
       yield* start
@@ -916,7 +918,7 @@ describe("a bug", () => {
 })
 
 describe("halting", () => {
-  it.effect("aborts what runs and has it released by one last claim that names nothing", () =>
+  it.effect("aborts running turns and releases them by one last claim that names nothing", () =>
     Effect.gen(function* () {
       const { begun, insert, interrupted, lines, loop, permits, plane, start } = yield* setUp()
       yield* start
@@ -937,7 +939,7 @@ describe("halting", () => {
     })
   )
 
-  it.effect("releases what a claim has leased that is not answered yet", () =>
+  it.effect("releases the leases of a claim that is not answered yet", () =>
     Effect.gen(function* () {
       const { begun, insert, loop, plane, start } = yield* setUp()
       yield* start
@@ -951,7 +953,7 @@ describe("halting", () => {
     })
   )
 
-  it.effect("takes two seconds at most, and says when runs are not released", () =>
+  it.effect("takes two seconds at most, and logs if runs are not released", () =>
     Effect.gen(function* () {
       const { insert, lines, loop, plane, start } = yield* setUp()
       yield* start

@@ -38,7 +38,7 @@ const previewOf = (answer: object, settings: Parameters<typeof RuntimeConfig.lay
   })
 
 describe("the preview of a delivery", () => {
-  it.effect("asks one query, writes nothing, and shows verdict, session, endpoint, tools and prompt", () =>
+  it.effect("makes one query, writes nothing, and shows verdict, session, endpoint, tools and prompt", () =>
     Effect.gen(function* () {
       const context = sampleContext()
       const { preview, queries } = yield* previewOf({ context })
@@ -71,7 +71,7 @@ describe("the preview of a delivery", () => {
     })
   )
 
-  it.effect("shows no capability where the tools are called over HTTP", () =>
+  it.effect("shows no capability if the tools are called over HTTP", () =>
     Effect.gen(function* () {
       const { preview } = yield* previewOf({ context: sampleContext() }, { clientToolsEnabled: false })
       if ("broken" in preview) return assert.fail(preview.broken)
@@ -80,7 +80,7 @@ describe("the preview of a delivery", () => {
     })
   )
 
-  it.effect("says what is broken instead of failing", () =>
+  it.effect("reports a broken context instead of failing", () =>
     Effect.gen(function* () {
       const { preview } = yield* previewOf({ broken: "task_missing" })
       assert.deepStrictEqual(preview, { id: "n1", broken: "task_missing" })

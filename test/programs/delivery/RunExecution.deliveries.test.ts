@@ -34,7 +34,7 @@ import {
 const fromAgent: Partial<NotificationEvent> = { actor: { ...engineer, id: "agent_other", slug: "other" } }
 
 describe("a delivery", () => {
-  it.effect("writes the reply, and what the turn spent", () =>
+  it.effect("stores the reply and the usage", () =>
     Effect.gen(function* () {
       const { outcome, spendings, summary, stored } = yield* deliverOnce({
         run: () => Effect.succeed(said("All done."))
@@ -51,7 +51,7 @@ describe("a delivery", () => {
     }).pipe(quiet)
   )
 
-  it.effect("says whether the prompt was a full text or a delta", () =>
+  it.effect("stores whether the prompt was a full text or a delta", () =>
     Effect.gen(function* () {
       const { spendings } = yield* deliverOnce({}, { context: { delta: { fullText: 1, unchanged: [] } } })
       assert.deepStrictEqual(spendings, [{ ...spent, isDelta: true }])
@@ -65,7 +65,7 @@ describe("a delivery", () => {
     }).pipe(quiet)
   )
 
-  it.effect("cuts a reply that no document can hold, and takes secrets out of it", () =>
+  it.effect("cuts a reply that no document can store, and removes secrets from it", () =>
     Effect.gen(function* () {
       const { stored } = yield* deliverOnce({
         run: () => Effect.succeed(said(`The token is ${gatewaySecret}. ${"x".repeat(400_000)}`))
@@ -100,7 +100,7 @@ describe("a delivery", () => {
     }).pipe(quiet)
   )
 
-  it.effect("leaves no half of a secret where a reply is cut", () =>
+  it.effect("leaves no part of a secret where a reply is cut", () =>
     Effect.gen(function* () {
       for (let before = 199_900; before < 200_000; before += 7) {
         const text = `${"x".repeat(before)} ${gatewaySecret} ${"y".repeat(500)}`
@@ -111,7 +111,7 @@ describe("a delivery", () => {
     }).pipe(quiet)
   )
 
-  it.effect("is acted when tools spoke for the agent, with a note where an answer was owed", () =>
+  it.effect("ends as acted after tool calls without a text, with a note if an answer was owed", () =>
     Effect.gen(function* () {
       const silent = spoke({ _tag: "Silent", reason: "empty text" }, { effects: ["task_status", "task_status"] })
       const owed = yield* deliverOnce({ run: () => Effect.succeed(silent) })
@@ -127,7 +127,7 @@ describe("a delivery", () => {
     }).pipe(quiet)
   )
 
-  it.effect("is skipped when a passive notification gets nothing to add", () =>
+  it.effect("is skipped if a passive notification gets NO_ACTION", () =>
     Effect.gen(function* () {
       const { outcome, stored } = yield* deliverOnce(
         { run: () => Effect.succeed(spoke({ _tag: "NothingToAdd", token: "NO_ACTION" })) },
@@ -152,7 +152,7 @@ describe("a delivery", () => {
     }).pipe(quiet)
   )
 
-  it.effect("answers several events by one turn, and owes an answer if one of them asks for it", () =>
+  it.effect("answers several events with one turn, and owes an answer if one of them needs it", () =>
     Effect.gen(function* () {
       const update = sampleEvent({ actor: lead, message: sampleMessage({ id: "m1", content: "words of the lead" }) })
       const mention = sampleEvent({
@@ -170,7 +170,7 @@ describe("a delivery", () => {
     }).pipe(quiet)
   )
 
-  it.effect("asks the policy about each event: the turn is for the accepted ones only", () =>
+  it.effect("applies the policy to each event, and runs the turn for accepted ones only", () =>
     Effect.gen(function* () {
       const { stored, turns } = yield* deliverOnce(
         {},
@@ -200,7 +200,7 @@ describe("a delivery", () => {
     }).pipe(quiet)
   )
 
-  it.effect("owes no answer if the policy refuses the event that asks for one", () =>
+  it.effect("owes no answer if the policy refuses the event that needs it", () =>
     Effect.gen(function* () {
       const chat: Partial<DeliveryContext> = {
         task: sampleTask({ status: "done" }),
@@ -212,7 +212,7 @@ describe("a delivery", () => {
     }).pipe(quiet)
   )
 
-  it.effect("is skipped when its task is gone, without a turn", () =>
+  it.effect("is skipped without a turn if its task was removed", () =>
     Effect.gen(function* () {
       const { stored } = yield* executeOnce(noTurn, brokenRun("task_missing"))
       assert.deepStrictEqual(only(stored, "complete").outcome, {
@@ -223,7 +223,7 @@ describe("a delivery", () => {
     }).pipe(quiet)
   )
 
-  it.effect("gives the turn the right to write for its run, and the session's mark, the same in each attempt", () =>
+  it.effect("gives the turn its run's fence, and the session's mark, the same in each attempt", () =>
     Effect.gen(function* () {
       const { execute, turns } = yield* runHouse()
       yield* execute(sampleRun())
@@ -251,7 +251,7 @@ describe("a turn at the hop limit", () => {
     return lines
   })
 
-  it.effect("is logged if it said something, of which no agent is notified", () =>
+  it.effect("is logged if it has a text, of which no agent is notified", () =>
     Effect.gen(function* () {
       const message = "hop limit reached: no agent is notified of this turn until a person writes in the thread"
       assert.deepStrictEqual(yield* warningsAt(3, "Over to you."), [{ message, hops: 3 }])
@@ -296,7 +296,7 @@ describe("silence", () => {
     }).pipe(quiet)
   )
 
-  it.effect("is what NO_ACTION means where an answer is owed, unless there is nothing but messages to answer", () =>
+  it.effect("includes NO_ACTION if an answer is owed, unless it is owed to messages only", () =>
     Effect.gen(function* () {
       const declined = { run: () => Effect.succeed(said("> **NO_ACTION**")) }
       const assignment = sampleEvent({ type: "assignment", message: null })
@@ -340,7 +340,7 @@ describe("silence", () => {
     }).pipe(quiet)
   )
 
-  it.effect("that is ambiguous rotates the session for the last try before the fallback only", () =>
+  it.effect("that is ambiguous rotates the session for the last attempt before the fallback only", () =>
     Effect.gen(function* () {
       const first = yield* deliverOnce(ambiguous, { run: { silences: 0 } })
       assert.notProperty(only(first.stored, "fail").failure, "rotate")
@@ -351,7 +351,7 @@ describe("silence", () => {
     }).pipe(quiet)
   )
 
-  it.effect("rotates no session whose next try is not the last one before the fallback, or that has no next try", () =>
+  it.effect("rotates no session if the next attempt is not the last one before the fallback, or there is none", () =>
     Effect.gen(function* () {
       const asked = (settings: Partial<Settings>, changes: Partial<NotificationRun>) =>
         Effect.map(
@@ -376,7 +376,7 @@ describe("silence", () => {
     }).pipe(quiet)
   )
 
-  it.effect("that skips says why without secrets and in at most 500 characters", () =>
+  it.effect("that skips stores the reason without secrets and in at most 500 characters", () =>
     Effect.gen(function* () {
       const { stored } = yield* deliverOnce(
         failsWith(new TurnAmbiguous({ detail: `internal error: ${gatewaySecret} ${"x".repeat(2_000)}` })),
@@ -401,7 +401,7 @@ describe("silence", () => {
     }).pipe(quiet)
   )
 
-  it.effect("after effects of an earlier attempt is acted, for they stand", () =>
+  it.effect("after effects of an earlier attempt is acted", () =>
     Effect.gen(function* () {
       const { stored } = yield* deliverOnce(
         { run: () => Effect.succeed(spoke({ _tag: "Silent", reason: "empty text" })) },

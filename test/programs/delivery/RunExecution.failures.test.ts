@@ -36,7 +36,7 @@ import {
   said
 } from "./runHouse.ts"
 
-describe("a delivery that fails on its own account", () => {
+describe("a delivery that fails by itself", () => {
   for (const failure of [
     new ConnectionLost({ detail: "reset" }),
     new TurnRefused({ detail: "HTTP 413", status: 413 }),
@@ -68,7 +68,7 @@ describe("a delivery that fails on its own account", () => {
     }).pipe(quiet)
   )
 
-  it.effect("is skipped, without another try, if no answer is owed and no silence is left", () =>
+  it.effect("is skipped without a retry if no answer is owed and no silence is left", () =>
     Effect.gen(function* () {
       const { outcome, stored } = yield* deliverOnce(
         { ...failsWith(new TurnAmbiguous({ detail: "internal error" })), settings: { noResponseLimit: 1 } },
@@ -132,7 +132,7 @@ describe("a delivery that fails on its own account", () => {
     }).pipe(quiet)
   )
 
-  it.effect("counts a defect as its own failure, and the runtime lives on", () =>
+  it.effect("counts a defect as its own failure, and the runtime keeps running", () =>
     Effect.gen(function* () {
       const { execute, metrics, stored } = yield* runHouse({ run: () => Effect.die(new Error("a bug of ours")) })
       yield* execute(sampleRun())
@@ -247,7 +247,7 @@ describe("a delivery that shares its failure with others", () => {
     }).pipe(quiet)
   )
 
-  it.effect("is dead when the control plane says that it waited a day for nothing", () =>
+  it.effect("is dead if the control plane reports that it failed for a day", () =>
     Effect.gen(function* () {
       const { outcome } = yield* deliverOnce({
         ...failsWith(new ProviderFailed({ detail: "502", status: 502 })),
@@ -294,42 +294,40 @@ describe("a delivery that shares its failure with others", () => {
     new ConnectionLost({ detail: "reset" }),
     new TurnTimeout({ detail: "no end" })
   ]) {
-    it.effect(
-      `leaves the count of failures, and the half-open breaker its probe, as they are after a ${failure._tag}`,
-      () =>
-        Effect.gen(function* () {
-          let next: TurnFailure = new GatewayUnreachable({ detail: "refused" })
-          const { execute, guard } = yield* runHouse({ run: () => Effect.suspend(() => Effect.fail(next)) })
-          const meets = Effect.fnUntraced(function* (met: TurnFailure) {
-            next = met
-            const admission = yield* guard.claimed
-            yield* execute(sampleRun()).pipe(Effect.provideService(Admission, admission))
-          })
-          const unreachable = next
-          for (let count = 0; count < 4; count += 1) yield* meets(unreachable)
+    it.effect(`keeps the count of failures and the half-open breaker's probe after a ${failure._tag}`, () =>
+      Effect.gen(function* () {
+        let next: TurnFailure = new GatewayUnreachable({ detail: "refused" })
+        const { execute, guard } = yield* runHouse({ run: () => Effect.suspend(() => Effect.fail(next)) })
+        const meets = Effect.fnUntraced(function* (met: TurnFailure) {
+          next = met
+          const admission = yield* guard.claimed
+          yield* execute(sampleRun()).pipe(Effect.provideService(Admission, admission))
+        })
+        const unreachable = next
+        for (let count = 0; count < 4; count += 1) yield* meets(unreachable)
+        yield* meets(failure)
+        assert.deepStrictEqual(yield* guard.breaker, { _tag: "Closed", failures: 4 })
+        yield* meets(unreachable)
+        assert.strictEqual(yield* guard.opensIn, 30_000)
+        yield* TestClock.adjust("30 seconds")
+        // The next delivery is the next probe, at once.
+        for (let count = 0; count < 2; count += 1) {
           yield* meets(failure)
-          assert.deepStrictEqual(yield* guard.breaker, { _tag: "Closed", failures: 4 })
-          yield* meets(unreachable)
-          assert.strictEqual(yield* guard.opensIn, 30_000)
-          yield* TestClock.adjust("30 seconds")
-          // The next delivery is the next probe, at once.
-          for (let count = 0; count < 2; count += 1) {
-            yield* meets(failure)
-            assert.deepStrictEqual(yield* guard.breaker, {
-              _tag: "HalfOpen",
-              probes: [],
-              heldUntil: null,
-              waitMillis: 30_000
-            })
-            assert.strictEqual(yield* guard.allowance, 1)
-          }
-          yield* meets(new TurnSilent({ detail: "empty" }))
-          assert.strictEqual((yield* guard.breaker)._tag, "Closed")
-        }).pipe(quiet)
+          assert.deepStrictEqual(yield* guard.breaker, {
+            _tag: "HalfOpen",
+            probes: [],
+            heldUntil: null,
+            waitMillis: 30_000
+          })
+          assert.strictEqual(yield* guard.allowance, 1)
+        }
+        yield* meets(new TurnSilent({ detail: "empty" }))
+        assert.strictEqual((yield* guard.breaker)._tag, "Closed")
+      }).pipe(quiet)
     )
   }
 
-  it.effect("is released when the control plane is away in mid-turn", () =>
+  it.effect("is released if the control plane is down during the turn", () =>
     Effect.gen(function* () {
       const { stored } = yield* deliverOnce(
         failsWith(new ControlPlaneUnavailable({ function: "service/tasks:setStatus", detail: "ECONNREFUSED" }))

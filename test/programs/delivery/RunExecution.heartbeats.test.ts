@@ -28,7 +28,7 @@ const says = (text: string, changes: Partial<TurnEnd> = {}): Options => ({
 })
 
 describe("a heartbeat", () => {
-  it.effect("that says HEARTBEAT_OK ends idle or busy, posts nothing, and answers when the next is due", () =>
+  it.effect("that ends with HEARTBEAT_OK is idle or busy, posts nothing, and returns when the next is due", () =>
     Effect.gen(function* () {
       const busy = yield* heartbeatOnce(says("HEARTBEAT_OK"))
       assert.deepStrictEqual(busy.end, {
@@ -45,7 +45,7 @@ describe("a heartbeat", () => {
     }).pipe(quiet)
   )
 
-  it.effect("that says something posts it in the thread of the task that it names, otherwise of the first", () =>
+  it.effect("with a text posts it in the thread of the task that it names, otherwise of the first", () =>
     Effect.gen(function* () {
       const context = { tasks: [sampleHeartbeatTask(), sampleHeartbeatTask({ id: "task_2", status: "assigned" })] }
       const named = yield* heartbeatOnce(says("task_2 waits for a password."), { context })
@@ -59,7 +59,7 @@ describe("a heartbeat", () => {
     }).pipe(quiet)
   )
 
-  it.effect("posts nothing if it has no task, was silent, strays with its token, or only acted", () =>
+  it.effect("posts nothing if it has no task, was silent, has a remark next to its token, or only acted", () =>
     Effect.gen(function* () {
       const acted = { effects: ["task_status"] }
       const cases: ReadonlyArray<[Options, Partial<HeartbeatContext>, string]> = [
@@ -84,7 +84,7 @@ describe("a heartbeat", () => {
     }).pipe(quiet)
   )
 
-  it.effect("marks what it posts if the model's limit cut it", () =>
+  it.effect("marks its message if the model's limit cut it", () =>
     Effect.gen(function* () {
       const { outcome, stored } = yield* heartbeatOnce(says("The dark mode is half", { isTruncated: true }))
       assert.strictEqual(outcome, "posted")
@@ -92,7 +92,7 @@ describe("a heartbeat", () => {
     }).pipe(quiet)
   )
 
-  it.effect("redacts and cuts what it posts", () =>
+  it.effect("redacts and cuts its message", () =>
     Effect.gen(function* () {
       const secret = `mc_service_testaccount1_${"0".repeat(64)}`
       const { stored } = yield* heartbeatOnce(says(`The token is ${secret} ${"x".repeat(400_000)}`))
@@ -102,7 +102,7 @@ describe("a heartbeat", () => {
     }).pipe(quiet)
   )
 
-  it.effect("ends without its text if the control plane refuses that, because the task moved on", () =>
+  it.effect("completes without its text if the control plane refuses that because the task has changed", () =>
     Effect.gen(function* () {
       const refusal = new ControlPlaneRefused({ function: "x", code: "forbidden", detail: "not yours" })
       const { end, stored } = yield* heartbeatOnce({
@@ -171,7 +171,7 @@ describe("a heartbeat of an agent that is idle", () => {
     }).pipe(quiet)
   )
 
-  it.effect("leaves the orchestrator the follow-ups that time alone made due", () =>
+  it.effect("keeps the orchestrator's follow-ups that became due by the passing of time", () =>
     Effect.gen(function* () {
       yield* TestClock.adjust("16 minutes")
       assert.strictEqual(yield* turnsOf({ ...seen, isUnchanged: true, agent: orchestratorAgent }), 1)
@@ -198,7 +198,7 @@ describe("a heartbeat that fails", () => {
     }).pipe(quiet)
   )
 
-  it.effect("keeps its moment while the gateway does not know its agent, without a request", () =>
+  it.effect("stays due while the gateway does not know its agent, without a request", () =>
     Effect.gen(function* () {
       const unknown = new UnknownAgent({ detail: "unknown agent", agentSlug: "engineer" })
       const { execute, turns } = yield* runHouse(failsWith(unknown))
@@ -209,7 +209,7 @@ describe("a heartbeat that fails", () => {
     }).pipe(quiet)
   )
 
-  it.effect("by its own is retried within the backoff, however often it was tried", () =>
+  it.effect("by itself is retried within the backoff after any number of attempts", () =>
     Effect.gen(function* () {
       const slow = failsWith(new TurnTimeout({ detail: "slow" }))
       const { end, stored } = yield* heartbeatOnce(slow, { run: { failures: 1, attempt: 9 } })
@@ -220,7 +220,7 @@ describe("a heartbeat that fails", () => {
     }).pipe(quiet)
   )
 
-  it.effect("is given up if the control plane says so, upon which the next claim finds the following one", () =>
+  it.effect("is given up if the control plane decides so, and the next claim returns the following one", () =>
     Effect.gen(function* () {
       const slow = failsWith(new TurnTimeout({ detail: "slow" }))
       const { end } = yield* heartbeatOnce({ ...slow, fail: Effect.succeed("dead") })
@@ -228,7 +228,7 @@ describe("a heartbeat that fails", () => {
     }).pipe(quiet)
   )
 
-  it.effect("in a way that the gateway does not explain is retried once after a minute, and is then silent", () =>
+  it.effect("ambiguously is retried once after a minute, and is then silent", () =>
     Effect.gen(function* () {
       const ambiguous = failsWith(new TurnAmbiguous({ detail: "internal error" }))
       const first = yield* heartbeatOnce(ambiguous)
@@ -239,7 +239,7 @@ describe("a heartbeat that fails", () => {
     }).pipe(quiet)
   )
 
-  it.effect("by a bug, or without a context, has failed on its own", () =>
+  it.effect("with a defect or without a context has failed by itself", () =>
     Effect.gen(function* () {
       const bug = yield* heartbeatOnce({ run: () => Effect.die(new Error("a bug")) })
       assert.strictEqual(only(bug.stored, "fail").failure.class, "Defect")

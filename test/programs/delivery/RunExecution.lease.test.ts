@@ -61,7 +61,7 @@ for (const run of runs) {
         }).pipe(quiet)
     )
 
-    it.effect("ends as stopped if the stop came first as its end was stored", () =>
+    it.effect("ends as stopped if the stop came before its outcome was stored", () =>
       Effect.gen(function* () {
         const refused = Effect.fail(new LeaseLost({ function: "complete", recalled: "stopped" }))
         const { execute } = yield* runHouse({
@@ -131,7 +131,7 @@ for (const run of runs) {
 describe("a lease that is lost", () => {
   const lost = new LeaseLost({ function: "service/tasks:setStatus" })
 
-  it.effect("at a tool or at the end stores nothing more", () =>
+  it.effect("at a tool call or at the end stores nothing more", () =>
     Effect.gen(function* () {
       const atTool = yield* deliverOnce(failsWith(lost))
       assert.deepStrictEqual(atTool.stored, [])
@@ -142,7 +142,7 @@ describe("a lease that is lost", () => {
     }).pipe(quiet)
   )
 
-  it.effect("while the end is being stored does not interrupt that", () =>
+  it.effect("while the outcome is being stored does not interrupt that", () =>
     Effect.gen(function* () {
       const { execute } = yield* runHouse({ complete: Effect.sleep("45 seconds"), lost: [sampleRun()] })
       const fiber = yield* Effect.forkChild(execute(sampleRun()))
@@ -153,7 +153,7 @@ describe("a lease that is lost", () => {
 })
 
 describe("a probe of the breaker", () => {
-  it.effect("that ends without a word about the gateway leaves room for the next one", () =>
+  it.effect("that ends inconclusively allows the next one", () =>
     Effect.gen(function* () {
       const { execute, guard } = yield* runHouse(failsWith(new LeaseLost({ function: "renew" })))
       yield* Effect.repeat(guard.sharedFailure(new GatewayUnreachable({ detail: "refused" }), "agent"), { times: 4 })
@@ -168,7 +168,7 @@ describe("a probe of the breaker", () => {
     }).pipe(quiet)
   )
 
-  it.effect("that the policy skips leaves room for the next one", () =>
+  it.effect("that the policy skips allows the next one", () =>
     Effect.gen(function* () {
       const { execute, guard } = yield* runHouse()
       yield* Effect.repeat(guard.sharedFailure(new GatewayUnreachable({ detail: "refused" }), "agent"), { times: 4 })
@@ -204,7 +204,7 @@ describe("the log lines of runs", () => {
   })
   const down = new GatewayUnreachable({ detail: "down" })
 
-  it.effect("name the run, warn about the first failure of each class, and say when deliveries recovered", () =>
+  it.effect("name the run, warn about the first failure of each class, and report the recovery of deliveries", () =>
     Effect.gen(function* () {
       const lines = yield* linesOf(sampleRun(), [down, down, down, null])
       assert.deepStrictEqual(
@@ -221,7 +221,7 @@ describe("the log lines of runs", () => {
     })
   )
 
-  it.effect("warn about each agent's failures, and call none recovered because another is", () =>
+  it.effect("warn about each agent's failures, and report no recovery because of another agent", () =>
     Effect.gen(function* () {
       const context = sampleContext()
       const qa = sampleRun({ agent: { ...context.agent, id: "agent_qa", slug: "qa" } }, { session: "session_qa" })
@@ -241,7 +241,7 @@ describe("the log lines of runs", () => {
     })
   )
 
-  it.effect("call no agent recovered by a notification that needed no turn", () =>
+  it.effect("report no recovery for a notification that needed no turn", () =>
     Effect.gen(function* () {
       const nothing = sampleRun({ events: [] })
       const lines = yield* linesOf([sampleRun(), nothing], [down, null])
@@ -252,7 +252,7 @@ describe("the log lines of runs", () => {
     })
   )
 
-  it.effect("do the same for heartbeats, apart from deliveries", () =>
+  it.effect("do the same for heartbeats, separately from deliveries", () =>
     Effect.gen(function* () {
       const slow = new TurnTimeout({ detail: "too long" })
       const lines = yield* linesOf(sampleHeartbeatRun(), [down, down, slow, down, null, null, down])

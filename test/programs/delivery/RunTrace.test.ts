@@ -87,7 +87,7 @@ describe("the trace of a run", () => {
     })
   )
 
-  it.effect("has the failure's class, and says if an owed answer did not come", () =>
+  it.effect("has the failure's class, and shows if an owed answer is missing", () =>
     Effect.gen(function* () {
       const silent = yield* traced(sampleRun(), failsWith(new TurnSilent({ detail: "empty text" })))
       assert.deepStrictEqual(silent.root.errors, ["TurnSilent: TurnSilent: empty text"])
@@ -101,7 +101,7 @@ describe("the trace of a run", () => {
     })
   )
 
-  it.effect("of a heartbeat or a broken run has what is known of it", () =>
+  it.effect("of a heartbeat or a broken run has its known attributes", () =>
     Effect.gen(function* () {
       const heartbeat = yield* traced(sampleHeartbeatRun())
       assert.deepInclude(heartbeat.root.attributes, {

@@ -96,7 +96,7 @@ const raw = (
     }
   )
 
-describe("who calls", () => {
+describe("the caller", () => {
   it.effect("is an agent in a live run, known by session key and capability", () =>
     Effect.gen(function* () {
       const { loads, run, status } = yield* setUp()
@@ -132,7 +132,7 @@ describe("who calls", () => {
     )
   }
 
-  it.effect("has no use for another agent's, another task's, an older epoch's or another process's capability", () =>
+  it.effect("is refused with the capability of another agent, task, epoch or process", () =>
     Effect.gen(function* () {
       const { liveRuns, run, status } = yield* setUp()
       const { context } = run
@@ -157,7 +157,7 @@ describe("who calls", () => {
     })
   )
 
-  it.effect("is nobody after the run has ended, by its end or its scope", () =>
+  it.effect("is refused after the run has ended, by its end or its scope", () =>
     Effect.gen(function* () {
       const { liveRuns, run, status } = yield* setUp()
       const headers = credentials(run.context.sessionKey, capabilityOf(run))
@@ -185,7 +185,7 @@ describe("who calls", () => {
     })
   )
 
-  it.effect("is known by a secret that the redactor takes out of every text, also when the run has ended", () =>
+  it.effect("has a secret that the redactor removes from every text, also after the run has ended", () =>
     Effect.gen(function* () {
       const { liveRuns, redactor, run } = yield* setUp()
       assert.strictEqual(redactor.redact(`with ${capabilityOf(run)}, it says`), "with <redacted>, it says")
@@ -201,7 +201,7 @@ describe("who calls", () => {
   )
 })
 
-describe("from where", () => {
+describe("the address of a caller", () => {
   const mine = ["127.0.0.1", "127.8.8.8", "::1", "::ffff:127.0.0.1", "::ffff:7f00:1", "0:0:0:0:0:0:0:1"]
   const listed = ["10.20.0.1", "10.20.255.254", "::ffff:10.20.3.4", "fd00::1", "fdff:1::2"]
   const foreign = [
@@ -253,7 +253,7 @@ describe("from where", () => {
       })
   )
 
-  it.effect("is what the socket says, whatever proxies write", () =>
+  it.effect("is the socket's, whatever proxies write", () =>
     Effect.gen(function* () {
       const { http, run, status } = yield* setUp()
       const headers = credentials(run.context.sessionKey, capabilityOf(run))
@@ -264,7 +264,7 @@ describe("from where", () => {
     })
   )
 
-  it.effect("under a name of its own: another Host is refused, whatever the port", () =>
+  it.effect("must use a host name of the process: another Host is refused, with any port", () =>
     Effect.gen(function* () {
       const { headersOf, port, run } = yield* setUp({
         agentHttpAllow: loopback,
@@ -290,7 +290,7 @@ describe("from where", () => {
     })
   )
 
-  it.effect("not from a web page: any Origin is refused", () =>
+  it.effect("must not be a web page's: any Origin is refused", () =>
     Effect.gen(function* () {
       const { run, status, url } = yield* setUp()
       const headers = credentials(run.context.sessionKey, capabilityOf(run))
@@ -302,7 +302,7 @@ describe("from where", () => {
 })
 
 describe("a request", () => {
-  it.effect("with another method is answered 405 and told POST, before anything else is looked at", () =>
+  it.effect("with another method is answered 405 with Allow: POST, before any other check", () =>
     Effect.gen(function* () {
       const { http } = yield* setUp()
       for (const { name, path: each } of allTools) {
@@ -316,7 +316,7 @@ describe("a request", () => {
     })
   )
 
-  it.effect("is looked at in the contract's order: address, host, origin, type, session, size, form, policy", () =>
+  it.effect("is checked in the contract's order: address, host, origin, type, session, size, format, policy", () =>
     Effect.gen(function* () {
       const { http, run } = yield* setUp()
       const steps: ReadonlyArray<readonly [number, string, Record<string, string>]> = [
@@ -345,7 +345,7 @@ describe("a request", () => {
     })
   )
 
-  it.effect("that is no JSON by its type is refused with 415", () =>
+  it.effect("with another media type than JSON is refused with 415", () =>
     Effect.gen(function* () {
       const { loads, run, status } = yield* setUp()
       const headers = credentials(run.context.sessionKey, capabilityOf(run))
@@ -362,7 +362,7 @@ describe("a request", () => {
     })
   )
 
-  it.effect("of 10 MB is refused with 413, with its length told or in chunks", () =>
+  it.effect("of 10 MB is refused with 413, with a content length or in chunks", () =>
     Effect.gen(function* () {
       const { headersOf, loads, port, run, status } = yield* setUp()
       const headers = { ...headersOf(run), host: "localhost" }
@@ -384,7 +384,7 @@ describe("a request", () => {
     })
   )
 
-  it.effect("whose body does not come is given up with 408", () =>
+  it.effect("whose body does not arrive is refused with 408", () =>
     Effect.gen(function* () {
       const { headersOf, port, run } = yield* setUp()
       const head = Object.entries({ ...headersOf(run), host: "localhost", "content-length": "1000" })
@@ -451,7 +451,7 @@ describe("a request", () => {
     })
   )
 
-  it.effect("for a place that is none is answered 404, slashes and dots included", () =>
+  it.effect("for an unknown path is answered 404, slashes and dots included", () =>
     Effect.gen(function* () {
       const { headersOf, port, run } = yield* setUp()
       const headers = { ...headersOf(run), host: "localhost" }
@@ -471,7 +471,7 @@ describe("a request", () => {
     })
   )
 
-  it.effect("that meets a bug is answered 500 without its cause, and the next one is served", () =>
+  it.effect("that causes a defect is answered 500 without its cause, and the next one is served", () =>
     Effect.gen(function* () {
       const { liveRuns, post, run } = yield* setUp()
       const { context, fence, spending } = run
@@ -488,7 +488,7 @@ describe("a request", () => {
     })
   )
 
-  it.effect("that has an effect counts as the run's, what it made is the run's own, and its timeline shows it", () =>
+  it.effect("with an effect belongs to the run, as does what it created, and the run's timeline shows it", () =>
     Effect.gen(function* () {
       const { liveRuns, post, run } = yield* setUp()
       const { context, fence, spending } = run

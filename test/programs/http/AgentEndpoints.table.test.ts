@@ -250,7 +250,7 @@ layer(TableHouse.layer, { timeout: 60_000 })("every tool over both transports", 
         transport(house, run, name, parameters)
 
       describe(`${name} ${how}`, () => {
-        it.effect("does what is allowed, and answers what its schema says", () =>
+        it.effect("does what is allowed, and answers by its schema", () =>
           Effect.gen(function* () {
             const house = yield* TableHouse
             // Deleting comes for a task of its own.
@@ -269,7 +269,7 @@ layer(TableHouse.layer, { timeout: 60_000 })("every tool over both transports", 
           })
         )
 
-        it.effect("is refused where it is not offered", () =>
+        it.effect("is refused if it is not offered", () =>
           Effect.gen(function* () {
             const house = yield* TableHouse
             const run = house.runs[row.agent]!
@@ -291,7 +291,7 @@ layer(TableHouse.layer, { timeout: 60_000 })("every tool over both transports", 
           }).pipe(Effect.scoped, Effect.ensuring(reopen))
         )
 
-        it.effect("refuses arguments of another shape", () =>
+        it.effect("refuses arguments in another format", () =>
           Effect.gen(function* () {
             const house = yield* TableHouse
             const good = row.good(house, "shape")
@@ -311,7 +311,7 @@ layer(TableHouse.layer, { timeout: 60_000 })("every tool over both transports", 
 
         if (row.invalid !== undefined) {
           const { invalid } = row
-          it.effect("refuses values that its shape allows and the rules do not", () =>
+          it.effect("refuses values that its schema allows and the rules do not", () =>
             Effect.gen(function* () {
               const house = yield* TableHouse
               assert.strictEqual((yield* call(house, invalid(house))).code, "invalid")
@@ -352,7 +352,7 @@ layer(TableHouse.layer, { timeout: 60_000 })("every tool over both transports", 
 
         if (row.missing !== undefined) {
           const { missing } = row
-          it.effect("says what it does not find", () =>
+          it.effect("reports what it does not find", () =>
             Effect.gen(function* () {
               const house = yield* TableHouse
               assert.strictEqual((yield* call(house, missing(house))).code, "not_found")
@@ -366,7 +366,7 @@ layer(TableHouse.layer, { timeout: 60_000 })("every tool over both transports", 
           ["conflict", "conflict"],
           ["limit", "limit"]
         ]
-        it.effect("passes on a control plane that is away, refuses, or has a conflict", () =>
+        it.effect("passes on an unavailable control plane, a refusal and a conflict", () =>
           Effect.gen(function* () {
             const house = yield* TableHouse
             for (const [mode, code] of modes) {

@@ -98,7 +98,7 @@ describe("with OPENCLAW_CLIENT_TOOLS_ENABLED=false", () => {
   )
 
   it.live(
-    "an agent that acts over HTTP and has nothing to add has acted: the thread says what was done",
+    "an agent that acts over HTTP and ends with NO_ACTION has acted, and the thread shows what was done",
     () =>
       Effect.gen(function* () {
         const { house, taskId } = yield* scenario({ AGENT_HTTP_AUTH: "session-key" }, "NO_ACTION")

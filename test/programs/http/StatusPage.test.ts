@@ -256,7 +256,7 @@ describe("the status page", () => {
     }).pipe(Effect.scoped)
   )
 
-  it.live("tells at once what begins, tools and ends, without a secret", () =>
+  it.live("shows at once starts, tool calls and ends, without secrets", () =>
     Effect.gen(function* () {
       const { lifecycle, metrics, url } = yield* setUp({ accountId: "account" })
       yield* lifecycle.enter("ready")
@@ -340,7 +340,7 @@ describe("the status page", () => {
     }).pipe(Effect.scoped)
   )
 
-  it.live("asks for dead letters only while somebody watches, once for all, and again when one more dies", () =>
+  it.live("requests dead letters only while a page is open, once for all pages, and again after another one", () =>
     Effect.gen(function* () {
       const { asked, isAway, metrics, page, url } = yield* setUp()
       yield* page("/")
@@ -370,7 +370,7 @@ describe("the status page", () => {
     }).pipe(Effect.scoped)
   )
 
-  it.live("serves twenty watchers and tells the next one, until one of them leaves", () =>
+  it.live("serves twenty pages and refuses the next one until one of them closes", () =>
     Effect.gen(function* () {
       const { url } = yield* setUp()
       const lines: Array<Line> = []
@@ -386,7 +386,7 @@ describe("the status page", () => {
     }).pipe(Effect.scoped)
   )
 
-  it.live("counts no watcher for a request that asks for the head alone", () =>
+  it.live("does not count a HEAD request as a page", () =>
     Effect.gen(function* () {
       const { url } = yield* setUp()
       const head = Effect.promise(() => fetch(`${url}/status/events`, { method: "HEAD" }))
@@ -397,7 +397,7 @@ describe("the status page", () => {
     }).pipe(Effect.scoped)
   )
 
-  it.live("ends its lines when the process stops", () =>
+  it.live("ends its streams when the process stops", () =>
     Effect.gen(function* () {
       const { lifecycle, url } = yield* setUp()
       const line = yield* lineAt(url)

@@ -107,7 +107,7 @@ const setUp = Effect.gen(function* () {
 })
 
 describe("a pause", () => {
-  it.effect("that is pushed holds at once, as does its end, and a failing query is passed over", () =>
+  it.effect("that is pushed applies at once, as does its end, and a failing query is ignored", () =>
     Effect.gen(function* () {
       const { lifecycle, push, pushed } = yield* setUp
       const isPaused = Effect.map(lifecycle.state, (state) => state.isPaused)
@@ -121,7 +121,7 @@ describe("a pause", () => {
     })
   )
 
-  it.effect("holds at once while an upgrade is carried out", () =>
+  it.effect("applies at once while an upgrade is carried out", () =>
     Effect.gen(function* () {
       const { host, lifecycle, push } = yield* setUp
       yield* Ref.set(host, Effect.never)
@@ -133,7 +133,7 @@ describe("a pause", () => {
 })
 
 describe("a restart", () => {
-  it.effect("is taken, then the process is asked to drain and end", () =>
+  it.effect("is taken, then the process drains and ends", () =>
     Effect.gen(function* () {
       const { handedOver, push, said, stopReason } = yield* setUp
       yield* push({ restart })
@@ -151,7 +151,7 @@ describe("a restart", () => {
     })
   )
 
-  it.effect("that another boot has taken is left alone", () =>
+  it.effect("that another boot has taken is ignored", () =>
     Effect.gen(function* () {
       const { answer, lifecycle, push, stopReason } = yield* setUp
       const taken = new ControlPlaneRefused({ function: "acknowledge", code: "conflict", detail: "taken" })
@@ -162,7 +162,7 @@ describe("a restart", () => {
     })
   )
 
-  it.effect("is not begun before it is known to be taken, and not forgotten while the control plane is away", () =>
+  it.effect("is not started before it is known to be taken, and is kept while the control plane is unavailable", () =>
     Effect.gen(function* () {
       const { answer, push, stopReason } = yield* setUp
       yield* Ref.set(answer, Effect.fail(away))
@@ -188,7 +188,7 @@ describe("a restart", () => {
 })
 
 describe("an upgrade", () => {
-  it.effect("is taken, handed over, told of, and ends the process", () =>
+  it.effect("is taken, handed over, reported, and ends the process", () =>
     Effect.gen(function* () {
       const { handedOver, leaving, push, said, stopReason } = yield* setUp
       yield* push({ upgrade })
@@ -214,7 +214,7 @@ describe("an upgrade", () => {
     })
   )
 
-  it.effect("that the host does not take is reported with its reason, and the process goes on", () =>
+  it.effect("that the host does not accept is reported with its reason, and the process continues", () =>
     Effect.gen(function* () {
       const { handedOver, host, leaving, push, said, stopReason } = yield* setUp
       yield* Ref.set(host, Effect.fail(new UpgradeFailed({ detail: "exit code 3: no space left" })))
@@ -231,7 +231,7 @@ describe("an upgrade", () => {
     })
   )
 
-  it.effect("that meets a bug is reported as failed, and the process goes on", () =>
+  it.effect("that causes a defect is reported as failed, and the process continues", () =>
     Effect.gen(function* () {
       const { host, push, said, stopReason } = yield* setUp
       yield* Ref.set(host, Effect.die(new Error("a bug")))
@@ -241,7 +241,7 @@ describe("an upgrade", () => {
     })
   )
 
-  it.effect("takes the restart that is asked for beside it along", () =>
+  it.effect("includes a restart that was requested too", () =>
     Effect.gen(function* () {
       const { push, said, stopReason } = yield* setUp
       yield* push({ upgrade, restart })
@@ -250,7 +250,7 @@ describe("an upgrade", () => {
     })
   )
 
-  it.effect("whose command failed leaves the restart beside it to itself", () =>
+  it.effect("whose command failed leaves a requested restart to be carried out", () =>
     Effect.gen(function* () {
       const { host, obey, push, stopReason } = yield* setUp
       yield* Ref.set(host, Effect.fail(new UpgradeFailed({ detail: "no" })))
@@ -260,7 +260,7 @@ describe("an upgrade", () => {
     })
   )
 
-  it.effect("to what runs already is a success without a restart", () =>
+  it.effect("to the running versions is a success without a restart", () =>
     Effect.gen(function* () {
       const { handedOver, push, said, stopReason } = yield* setUp
       yield* push({ upgrade: { ...upgrade, runtimeVersion: "1.0.0" } })
@@ -271,7 +271,7 @@ describe("an upgrade", () => {
     })
   )
 
-  it.effect("to what is no version is refused", () =>
+  it.effect("to an invalid version is refused", () =>
     Effect.gen(function* () {
       const { handedOver, push, said, stopReason } = yield* setUp
       yield* push({ upgrade: { ...upgrade, runtimeVersion: "$(reboot)" } })
@@ -281,7 +281,7 @@ describe("an upgrade", () => {
     })
   )
 
-  it.effect("under way when the process ends is left to the next start: nothing is said of it", () =>
+  it.effect("in progress when the process ends is left to the next start, without a report", () =>
     Effect.gen(function* () {
       const { close, host, push, said } = yield* setUp
       const isStarted = yield* Deferred.make<void>()
@@ -299,7 +299,7 @@ describe("an upgrade", () => {
 describe("the start after an upgrade", () => {
   const underway = { ...upgrade, takenBy: "b0" }
 
-  it.effect("reports success when its versions match, once, and takes the file away", () =>
+  it.effect("reports success once if its versions match, and removes the file", () =>
     Effect.gen(function* () {
       const { cleared, obey, push, said, stopReason } = yield* setUp
       const arrived = { ...underway, runtimeVersion: "1.0.0" }
@@ -319,7 +319,7 @@ describe("the start after an upgrade", () => {
     })
   )
 
-  it.effect("waits for the gateway to tell its version, which the next pulse brings", () =>
+  it.effect("waits for the gateway's version, which the next pulse contains", () =>
     Effect.gen(function* () {
       const { obey, openclaw, said } = yield* setUp
       const both = { ...underway, runtimeVersion: "1.0.0", openclawVersion: "2026.9.6" }
@@ -332,7 +332,7 @@ describe("the start after an upgrade", () => {
     })
   )
 
-  it.effect("with other versions tries nothing, says nothing and works on", () =>
+  it.effect("with other versions does nothing and reports nothing", () =>
     Effect.gen(function* () {
       const { cleared, handedOver, obey, push, said, stopReason } = yield* setUp
       yield* obey({ underway })
@@ -343,7 +343,7 @@ describe("the start after an upgrade", () => {
     })
   )
 
-  it.effect("takes the file of a request away that is over", () =>
+  it.effect("removes the file of a request that is over", () =>
     Effect.gen(function* () {
       const { cleared, obey } = yield* setUp
       yield* obey({})

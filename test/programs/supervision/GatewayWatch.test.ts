@@ -59,7 +59,7 @@ const complain = (text: string) =>
             pulse: (report) => Effect.as(Queue.offer(reasons, report.reasons.join("; ")), answered)
           }),
           Layer.mock(DeliveryLoop, { pulsed: () => Effect.void }),
-          Layer.mock(AgentSync, { noticed: () => Effect.void }),
+          Layer.mock(AgentSync, { onRevision: () => Effect.void }),
           Layer.mock(Gateway, {
             ready: Effect.succeed(false),
             state: Effect.succeed({
@@ -99,8 +99,8 @@ const complain = (text: string) =>
     return { pulse: yield* ofItsEnd(reasons), notice: yield* ofItsEnd(notices) }
   })
 
-describe("a gateway that ends with a secret in its last words", () => {
-  it.live("is told to the control plane and to systemd without it", () =>
+describe("a gateway that ends with a secret in its last lines", () => {
+  it.live("is reported to the control plane and to systemd without it", () =>
     Effect.gen(function* () {
       const said = yield* complain("cannot listen with the token $OPENCLAW_GATEWAY_TOKEN here")
       for (const text of Object.values(said)) {
@@ -109,7 +109,7 @@ describe("a gateway that ends with a secret in its last words", () => {
     }).pipe(Effect.scoped, quiet)
   )
 
-  it.live("leaves no part of it where its words are cut", () =>
+  it.live("leaves no part of it where its text is cut", () =>
     Effect.gen(function* () {
       const said = yield* complain(`failed ${"x".repeat(280)} $OPENCLAW_GATEWAY_TOKEN and so on`)
       for (const text of Object.values(said)) {

@@ -45,7 +45,7 @@ const setUp = Effect.gen(function* () {
   const answer = yield* Ref.make<Effect.Effect<PulseAnswer, ControlPlaneFailure>>(Effect.succeed(answered))
   const pulsed = yield* Ref.make<ReadonlyArray<QueueReport>>([])
   const answers = yield* Ref.make(0)
-  const noticed = yield* Ref.make<ReadonlyArray<number>>([])
+  const onRevision = yield* Ref.make<ReadonlyArray<number>>([])
   const lines: Array<string> = []
   const logger = Logger.map(Logger.formatStructured, ({ level, message }) => {
     lines.push(`${level} ${String(message)}`)
@@ -67,7 +67,7 @@ const setUp = Effect.gen(function* () {
           pulsed: (report) => Ref.update(pulsed, (all) => [...all, report]),
           controlPlaneAnswered: Ref.update(answers, (count) => count + 1)
         }),
-        Layer.mock(AgentSync, { noticed: (revision) => Ref.update(noticed, (all) => [...all, revision]) }),
+        Layer.mock(AgentSync, { onRevision: (revision) => Ref.update(onRevision, (all) => [...all, revision]) }),
         Layer.mock(Gateway, {
           state: Effect.succeed({
             ...unseenGateway,
@@ -96,7 +96,7 @@ const setUp = Effect.gen(function* () {
     lifecycle,
     lines,
     metrics,
-    noticed,
+    onRevision,
     /** What the loop was told about the queue. */
     pulsed,
     reports,
@@ -106,7 +106,7 @@ const setUp = Effect.gen(function* () {
 })
 
 describe("the first pulse", () => {
-  it.effect("says booting, with the gateway's version and the health", () =>
+  it.effect("reports booting, with the gateway's version and the health", () =>
     Effect.gen(function* () {
       const { boot, reports } = yield* setUp
       yield* boot
@@ -117,7 +117,7 @@ describe("the first pulse", () => {
     })
   )
 
-  it.effect("waits for a control plane that is away with backoff, says so once, and clears the reason", () =>
+  it.effect("waits for an unavailable control plane with backoff, logs it once, and clears the reason", () =>
     Effect.gen(function* () {
       const { answer, boot, lifecycle, lines, reports } = yield* setUp
       yield* Ref.set(answer, Effect.fail(away))
@@ -153,9 +153,9 @@ describe("the first pulse", () => {
     })
   )
 
-  it.effect("brings the pause that was asked for before, and reports the queue to the loop", () =>
+  it.effect("applies an earlier pause, and reports the queue to the loop", () =>
     Effect.gen(function* () {
-      const { answer, boot, lifecycle, noticed, pulsed } = yield* setUp
+      const { answer, boot, lifecycle, onRevision, pulsed } = yield* setUp
       yield* Ref.set(
         answer,
         Effect.succeed({
@@ -170,7 +170,7 @@ describe("the first pulse", () => {
       yield* boot
       assert.isTrue((yield* lifecycle.state).isPaused)
       assert.deepStrictEqual(yield* Ref.get(pulsed), [{ oldest: 500, dueInMillis: 5_000 }])
-      assert.deepStrictEqual(yield* Ref.get(noticed), [3])
+      assert.deepStrictEqual(yield* Ref.get(onRevision), [3])
     })
   )
 })
@@ -240,7 +240,7 @@ describe("the pulse", () => {
     })
   )
 
-  it.effect("outlives a control plane that is away", () =>
+  it.effect("continues after an outage of the control plane", () =>
     Effect.gen(function* () {
       const { answer, boot, start, statuses } = yield* setUp
       yield* boot
@@ -255,7 +255,7 @@ describe("the pulse", () => {
   )
 
   it.effect(
-    "tells the loop once an interval that the control plane answers, and not at a change or when it is away",
+    "reports once an interval to the loop that the control plane answers, and not at a change or during an outage",
     () =>
       Effect.gen(function* () {
         const { answer, answers, boot, lifecycle, start } = yield* setUp
@@ -272,7 +272,7 @@ describe("the pulse", () => {
       })
   )
 
-  it.effect("notes a token that is refused and one that is accepted again", () =>
+  it.effect("reports a refused token and one that is accepted again", () =>
     Effect.gen(function* () {
       const { answer, boot, lifecycle, start } = yield* setUp
       yield* boot
@@ -303,31 +303,29 @@ describe("the pulse", () => {
 describe("the protocol", () => {
   const serving = (oldest: number, newest: number) => Effect.succeed({ ...answered, protocol: { oldest, newest } })
 
-  it.effect(
-    "that the deployment does not serve any more has the runtime upgraded, which obeys commands meanwhile",
-    () =>
-      Effect.gen(function* () {
-        const { answer, boot, lifecycle, lines, start, statuses } = yield* setUp
-        yield* Ref.set(answer, serving(PROTOCOL + 1, PROTOCOL + 2))
-        yield* boot
-        yield* lifecycle.enter("ready")
-        yield* start
-        yield* TestClock.adjust("10 minutes")
-        const state = yield* lifecycle.state
-        assert.include(state.reasons.protocol ?? "", "upgrade the runtime")
-        assert.isFalse(canClaim(state))
-        assert.isAtLeast((yield* statuses).length, 10)
-        const errors = lines.filter((line) => line.startsWith("ERROR"))
-        assert.lengthOf(errors, 1)
-        assert.match(errors[0] ?? "", /^ERROR no work is claimed: the deployment serves protocol versions/)
-        yield* Ref.set(answer, Effect.succeed({ ...answered, commands: { ...noCommands, paused: true } }))
-        yield* TestClock.adjust("1 minute")
-        assert.isTrue((yield* lifecycle.state).isPaused)
-        assert.deepStrictEqual((yield* lifecycle.state).reasons, {})
-      })
+  it.effect("that the deployment no longer serves requires an upgrade of the runtime, which still obeys commands", () =>
+    Effect.gen(function* () {
+      const { answer, boot, lifecycle, lines, start, statuses } = yield* setUp
+      yield* Ref.set(answer, serving(PROTOCOL + 1, PROTOCOL + 2))
+      yield* boot
+      yield* lifecycle.enter("ready")
+      yield* start
+      yield* TestClock.adjust("10 minutes")
+      const state = yield* lifecycle.state
+      assert.include(state.reasons.protocol ?? "", "upgrade the runtime")
+      assert.isFalse(canClaim(state))
+      assert.isAtLeast((yield* statuses).length, 10)
+      const errors = lines.filter((line) => line.startsWith("ERROR"))
+      assert.lengthOf(errors, 1)
+      assert.match(errors[0] ?? "", /^ERROR no work is claimed: the deployment serves protocol versions/)
+      yield* Ref.set(answer, Effect.succeed({ ...answered, commands: { ...noCommands, paused: true } }))
+      yield* TestClock.adjust("1 minute")
+      assert.isTrue((yield* lifecycle.state).isPaused)
+      assert.deepStrictEqual((yield* lifecycle.state).reasons, {})
+    })
   )
 
-  it.effect("that the deployment does not serve yet has the deployment upgraded", () =>
+  it.effect("that the deployment does not serve yet requires an upgrade of the deployment", () =>
     Effect.gen(function* () {
       const { answer, boot, lifecycle } = yield* setUp
       yield* Ref.set(answer, serving(PROTOCOL - 1, PROTOCOL - 1))
@@ -337,7 +335,7 @@ describe("the protocol", () => {
   )
 
   it.effect(
-    "that the deployment serves beside others is no reason, and the first is served by one that does not tell",
+    "that the deployment serves among others is no reason, and a deployment that reports none serves the first",
     () =>
       Effect.gen(function* () {
         const { answer, boot, lifecycle } = yield* setUp
@@ -355,7 +353,7 @@ describe("the protocol", () => {
 })
 
 describe("the end", () => {
-  it.effect("says offline, after everything else", () =>
+  it.effect("reports offline, after everything else", () =>
     Effect.gen(function* () {
       const { boot, close, lifecycle, start, statuses } = yield* setUp
       yield* boot
@@ -370,7 +368,7 @@ describe("the end", () => {
     })
   )
 
-  it.effect("says nothing when the control plane never knew of this boot", () =>
+  it.effect("reports nothing if the control plane never knew this boot", () =>
     Effect.gen(function* () {
       const { close, statuses } = yield* setUp
       yield* close
@@ -378,7 +376,7 @@ describe("the end", () => {
     })
   )
 
-  it.effect("says nothing when the control plane refuses this boot", () =>
+  it.effect("reports nothing if the control plane refuses this boot", () =>
     Effect.gen(function* () {
       const { answer, boot, close, statuses } = yield* setUp
       yield* Ref.set(answer, Effect.fail(new TokenRefused({ function: "pulse", detail: "revoked" })))
@@ -389,7 +387,7 @@ describe("the end", () => {
     })
   )
 
-  it.effect("says offline after a first pulse whose answer nobody waited for, and not before it", () =>
+  it.effect("reports offline after a first pulse whose answer no one waited for, and not before it", () =>
     Effect.gen(function* () {
       const { answer, boot, close, statuses } = yield* setUp
       const isAnswered = yield* Deferred.make<void>()
@@ -412,7 +410,7 @@ describe("the end", () => {
     })
   )
 
-  it.effect("says offline too when the answer of the only pulse was lost, and complains of nothing", () =>
+  it.effect("reports offline also if the answer to the only pulse was lost, without an error", () =>
     Effect.gen(function* () {
       const { answer, boot, close, lines, statuses } = yield* setUp
       yield* Ref.set(answer, Effect.fail(away))
@@ -429,7 +427,7 @@ describe("the end", () => {
     })
   )
 
-  it.effect("waits three seconds at most for the control plane, and says when it did not hear", () =>
+  it.effect("waits three seconds at most for the control plane, and logs a missing answer", () =>
     Effect.gen(function* () {
       const { answer, boot, close, lines } = yield* setUp
       yield* boot

@@ -64,8 +64,8 @@ const setUp = (options: { readonly isListening?: boolean } = {}) =>
     }
   })
 
-describe("what systemd is told", () => {
-  it.effect("is READY once, with the status, and each status that is another", () =>
+describe("the reports to systemd", () => {
+  it.effect("are READY once, with the status, and each different status", () =>
     Effect.gen(function* () {
       const { heard, lifecycle } = yield* setUp()
       assert.includeMembers(yield* heard, ["STATUS=booting"])
@@ -80,7 +80,7 @@ describe("what systemd is told", () => {
     })
   )
 
-  it.effect("is a wish for more time while the start waits, and none after it", () =>
+  it.effect("are requests for more time while the start waits, and none after it", () =>
     Effect.gen(function* () {
       const { heard, lifecycle } = yield* setUp()
       const wishes = (lines: ReadonlyArray<string>) =>
@@ -94,7 +94,7 @@ describe("what systemd is told", () => {
     })
   )
 
-  it.effect("is WATCHDOG at half of its time, and not while a supervised loop is missing", () =>
+  it.effect("are WATCHDOG every half of its time, and not while a supervised loop is missing", () =>
     Effect.gen(function* () {
       const { heard, setWhole } = yield* setUp()
       const signs = Effect.map(heard, (lines) => lines.filter((line) => line === "WATCHDOG=1").length)
@@ -107,7 +107,7 @@ describe("what systemd is told", () => {
     })
   )
 
-  it.effect("is STOPPING at a signal, once, with the time that a drain takes", () =>
+  it.effect("are STOPPING at a signal, once, with the time that a drain takes", () =>
     Effect.gen(function* () {
       const { heard, notices, signal } = yield* setUp()
       yield* heard
@@ -118,7 +118,7 @@ describe("what systemd is told", () => {
     })
   )
 
-  it.effect("is nothing of a stop while a restart drains, and STOPPING after it", () =>
+  it.effect("are STOPPING after the drain of a restart, and not during it", () =>
     Effect.gen(function* () {
       const { heard, lifecycle, notices } = yield* setUp()
       yield* lifecycle.enter("ready")
@@ -131,7 +131,7 @@ describe("what systemd is told", () => {
     })
   )
 
-  it.effect("is nothing at all where no systemd listens", () =>
+  it.effect("are not sent without systemd", () =>
     Effect.gen(function* () {
       const { heard, lifecycle, notices, signal } = yield* setUp({ isListening: false })
       yield* lifecycle.enter("ready")
