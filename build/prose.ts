@@ -17,7 +17,7 @@ class Processor {
 
 const descriptor = await loadTextlintrc()
 const plugins = [...descriptor.plugin.toKernelPluginsFormat(), { pluginId: "source", plugin: { Processor } }]
-const linter = createLinter({ descriptor: descriptor.shallowMerge({ plugins }), ignoreFilePath: ".textlintignore" })
+const linter = createLinter({ descriptor: descriptor.shallowMerge({ plugins }) })
 const results = (await linter.lintFiles(files)).filter(({ messages }) => messages.length > 0)
 if (results.length > 0) {
   process.stdout.write((await loadLinterFormatter({ formatterName: "stylish" })).format(results))

@@ -134,7 +134,7 @@ ${block(laterPrompt.input)}
 
 ## A heartbeat
 
-It has a session of its own. \`instructions\`:
+Heartbeats have a separate session. \`instructions\`:
 
 ${block(heartbeatPrompt.instructions)}
 

@@ -89,7 +89,7 @@ export const statusScreen = (health: unknown, now: number): StatusScreen | null 
     [
       "oldest waiting",
       delivery.oldestWaiting === null || delivery.oldestWaiting === undefined
-        ? "no work is waiting"
+        ? "none"
         : ago(delivery.oldestWaiting)
     ],
     [

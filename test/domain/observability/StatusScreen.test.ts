@@ -69,7 +69,7 @@ describe("the status screen", () => {
     assert.isTrue(statusScreen(quiet, now)?.isHealthy)
     assert.strictEqual(lineOf(screen, "status"), "healthy, ready, up 2 h")
     assert.strictEqual(lineOf(screen, "last error"), "none")
-    assert.strictEqual(lineOf(screen, "oldest waiting"), "no work is waiting")
+    assert.strictEqual(lineOf(screen, "oldest waiting"), "none")
     assert.isUndefined(lineOf(screen, "reason"))
     assert.isUndefined(lineOf(screen, "gateway error"))
   })
