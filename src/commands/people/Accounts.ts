@@ -13,11 +13,15 @@ const create = Command.make(
     const Created = Schema.Struct({ accountId: Schema.String })
     const { accountId } = yield* (yield* People).mutation(personFunctions.createAccount, Created, { name })
     yield* print(accountId)
-    yield* Console.error(`Account ${name} is created, and you are its owner. Next: agents add, tokens provision.`)
+    yield* Console.error(
+      `Account ${name} is created, and you are its owner. Next, run agents add and tokens provision.`
+    )
   }, refusalShown)
 ).pipe(
   Command.withDescription("Create an account that you own, and print its id"),
-  Command.withExamples([{ command: 'mission-control-runtime accounts create "Acme"', description: "Your first one" }])
+  Command.withExamples([
+    { command: 'mission-control-runtime accounts create "Acme"', description: "Your first account" }
+  ])
 )
 
 const listAccounts = Command.make(
@@ -30,6 +34,6 @@ const listAccounts = Command.make(
 ).pipe(Command.withDescription("List the accounts that you are a member of"))
 
 export const accounts = Command.make("accounts").pipe(
-  Command.withDescription("Create an account, or list yours"),
+  Command.withDescription("Create an account, or list your accounts"),
   Command.withSubcommands([create, listAccounts])
 )

@@ -11,11 +11,13 @@ const agent = Argument.String("agent").pipe(Argument.withDescription("The agent'
 const add = Command.make(
   "add",
   {
-    slug: Argument.String("slug").pipe(Argument.withDescription("Its id in the gateway, e.g. engineer")),
-    name: Flag.String("name").pipe(Flag.withDescription("Its name in threads; the slug if absent"), Flag.optional),
-    role: Flag.String("role").pipe(Flag.withDescription("What it does, in a sentence"), Flag.optional),
+    slug: Argument.String("slug").pipe(
+      Argument.withDescription("The agent's slug, which is also its id in the gateway, e.g. engineer")
+    ),
+    name: Flag.String("name").pipe(Flag.withDescription("Its name in threads; default the slug"), Flag.optional),
+    role: Flag.String("role").pipe(Flag.withDescription("Its role, in one sentence"), Flag.optional),
     orchestrator: Flag.Boolean("orchestrator").pipe(
-      Flag.withDescription("It leads the team: it assigns tasks and hears of every change"),
+      Flag.withDescription("It leads the team: it assigns tasks and is notified of every change"),
       Flag.withDefault(false)
     )
   },
@@ -34,7 +36,7 @@ const add = Command.make(
   Command.withExamples([
     {
       command: 'mission-control-runtime agents add engineer --name "Engineer" --role "builds and fixes"',
-      description: "A first agent"
+      description: "The first agent"
     }
   ])
 )
@@ -44,11 +46,11 @@ const listAgents = Command.make(
   { json: jsonFlag },
   Effect.fn(function* ({ json }) {
     const agents = yield* (yield* People).query(personFunctions.agents, Schema.Array(Agent), {})
-    yield* list(agents, json, agentTable, "There are no agents: add one with `agents add`.")
+    yield* list(agents, json, agentTable, "There are no agents. Add one with `agents add`.")
   }, refusalShown)
-).pipe(Command.withDescription("List the agents and what they do now"))
+).pipe(Command.withDescription("List the agents with their status"))
 
-/** A command that does one thing to an agent. */
+/** A command with one effect on an agent. */
 const onAgent = (
   name: string,
   path: typeof personFunctions.pauseAgent | typeof personFunctions.resumeAgent | typeof personFunctions.removeAgent,
@@ -74,10 +76,10 @@ export const agents = Command.make("agents").pipe(
     onAgent(
       "pause",
       personFunctions.pauseAgent,
-      (slug) => `@${slug} is paused: running turns end, and no new ones begin.`,
+      (slug) => `@${slug} is paused: running turns continue, and no new ones start.`,
       "Start no new turns of an agent"
     ),
-    onAgent("resume", personFunctions.resumeAgent, (slug) => `@${slug} works again.`, "End the pause of an agent"),
+    onAgent("resume", personFunctions.resumeAgent, (slug) => `@${slug} is resumed.`, "Resume a paused agent"),
     onAgent(
       "remove",
       personFunctions.removeAgent,

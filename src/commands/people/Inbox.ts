@@ -14,6 +14,6 @@ export const inbox = Command.make(
       limit: 500
     })
     const unread = rows.filter(({ recipientType, state }) => recipientType === "person" && state === "unread")
-    yield* list(unread, json, inboxTable, "Nothing is unread.")
+    yield* list(unread, json, inboxTable, "There are no unread notifications.")
   }, refusalShown)
-).pipe(Command.withDescription("List what people have not read yet: mentions, and notices of budgets and limits"))
+).pipe(Command.withDescription("List your unread notifications: mentions, and notices of budgets and limits"))

@@ -4,7 +4,7 @@ import { personFunctions } from "../../domain/people/PersonFunctions.ts"
 import { People } from "../../services/People.ts"
 import { refusalShown } from "./Shown.ts"
 
-const task = Argument.String("task").pipe(Argument.withDescription("The task's id, or the beginning of it"))
+const task = Argument.String("task").pipe(Argument.withDescription("The task's id, or its first characters"))
 
 export const post = Command.make(
   "post",
@@ -24,6 +24,6 @@ export const post = Command.make(
 ).pipe(
   Command.withDescription("Post a message to a task's thread"),
   Command.withExamples([
-    { command: 'mission-control-runtime post <task> "@engineer what is left?"', description: "Ask an agent" }
+    { command: 'mission-control-runtime post <task> "@engineer can you fix it?"', description: "Ask an agent" }
   ])
 )

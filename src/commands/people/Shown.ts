@@ -5,7 +5,7 @@ import { endWith } from "../EndedWith.ts"
 import type { EndedWith } from "../EndedWith.ts"
 import { print, printJson } from "../Print.ts"
 
-/** What the deployment refused, with its code, and exit code 1; an unreachable deployment ends with 69. */
+/** Prints a refusal of the deployment with its code and ends with 1, or with 69 if the deployment does not answer. */
 export const refusalShown = <A, E, R>(
   effect: Effect.Effect<A, E | PersonFailure, R>
 ): Effect.Effect<A, Exclude<E, PersonFailure> | EndedWith, R> =>
@@ -14,7 +14,7 @@ export const refusalShown = <A, E, R>(
     ControlPlaneUnavailable: ({ detail, function: path }) => endWith(69, `${path} failed: ${detail}`)
   }) as never
 
-/** A table, or the JSON of its rows; `none` is said on standard error if there are none. */
+/** Prints a table, or its rows as JSON. Without rows it prints `none` to standard error. */
 export const list = <A>(
   rows: ReadonlyArray<A>,
   isJson: boolean,

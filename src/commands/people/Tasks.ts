@@ -7,7 +7,7 @@ import { People } from "../../services/People.ts"
 import { jsonFlag, print, printJson } from "../Print.ts"
 import { list, refusalShown } from "./Shown.ts"
 
-const task = Argument.String("task").pipe(Argument.withDescription("The task's id, or the beginning of it"))
+const task = Argument.String("task").pipe(Argument.withDescription("The task's id, or its first characters"))
 const agentsArgument = Argument.String("agent").pipe(
   Argument.withDescription("An agent's slug, with or without @"),
   Argument.variadic()
@@ -23,8 +23,11 @@ const create = Command.make(
   "create",
   {
     title: Argument.String("title").pipe(Argument.withDescription("The task's title")),
-    description: Flag.String("description").pipe(Flag.withDescription("What is to be done"), Flag.optional),
-    assign: Flag.String("assign").pipe(Flag.withDescription("An agent's slug; give it once for each"), Flag.atLeast(0))
+    description: Flag.String("description").pipe(Flag.withDescription("The task's description"), Flag.optional),
+    assign: Flag.String("assign").pipe(
+      Flag.withDescription("An agent's slug; repeat the flag for several agents"),
+      Flag.atLeast(0)
+    )
   },
   Effect.fn(function* ({ assign, description, title }) {
     const Created = Schema.Struct({ taskId: Schema.String })
@@ -38,7 +41,10 @@ const create = Command.make(
 ).pipe(
   Command.withDescription("Create a task, and print its id"),
   Command.withExamples([
-    { command: 'mission-control-runtime tasks create "Fix the login" --assign engineer', description: "With an agent" }
+    {
+      command: 'mission-control-runtime tasks create "Fix the login" --assign engineer',
+      description: "Assigned to an agent"
+    }
   ])
 )
 
@@ -52,7 +58,7 @@ const listTasks = Command.make(
     const tasks = yield* (yield* People).query(personFunctions.tasks, Schema.Array(Task), {
       ...Option.match(status, { onNone: () => ({}), onSome: (status) => ({ status }) })
     })
-    yield* list(tasks, json, taskTable, "There are no tasks: create one with `tasks create`.")
+    yield* list(tasks, json, taskTable, "There are no tasks. Create one with `tasks create`.")
   }, refusalShown)
 ).pipe(Command.withDescription("List the tasks, the last changed first"))
 
@@ -76,7 +82,7 @@ const assign = Command.make(
     yield* Console.error(agents.length === 0 ? "The task has no assignee now." : `Assigned to ${agents.join(", ")}.`)
   }, refusalShown)
 ).pipe(
-  Command.withDescription("Make these agents the task's only assignees"),
+  Command.withDescription("Set the task's assignees"),
   Command.withExamples([
     { command: "mission-control-runtime tasks assign <task> engineer qa", description: "To two agents" }
   ])
@@ -101,17 +107,17 @@ const move = Command.make(
   "move",
   {
     task,
-    status: Argument.Literals("status", taskStatuses).pipe(Argument.withDescription("Where it moves to")),
+    status: Argument.Literals("status", taskStatuses).pipe(Argument.withDescription("The new status")),
     reason: Flag.String("reason").pipe(Flag.withDescription("Why it is blocked"), Flag.optional)
   },
   ({ reason, status, task }) => moveTo(task, status, reason)
 ).pipe(
   Command.withDescription("Change a task's status; done and archived stop its runs"),
   Command.withExamples([
-    { command: "mission-control-runtime tasks move <task> done", description: "When it is finished" },
+    { command: "mission-control-runtime tasks move <task> done", description: "After it is finished" },
     {
       command: 'mission-control-runtime tasks move <task> blocked --reason "waits for a password"',
-      description: "With why"
+      description: "With a reason"
     }
   ])
 )

@@ -7,14 +7,14 @@ import { jsonFlag, print, printJson } from "../Print.ts"
 import { untilStopped } from "../UntilStopped.ts"
 import { refusalShown } from "./Shown.ts"
 
-const task = Argument.String("task").pipe(Argument.withDescription("The task's id, or the beginning of it"))
+const task = Argument.String("task").pipe(Argument.withDescription("The task's id, or its first characters"))
 
 export const thread = Command.make(
   "thread",
   {
     task,
     follow: Flag.Boolean("follow").pipe(
-      Flag.withDescription("Go on and print each new message until Ctrl-C"),
+      Flag.withDescription("Print each new message until Ctrl-C"),
       Flag.withDefault(false)
     ),
     json: jsonFlag
@@ -45,6 +45,6 @@ export const thread = Command.make(
 ).pipe(
   Command.withDescription("Show a task's thread: its last 100 messages"),
   Command.withExamples([
-    { command: "mission-control-runtime thread <task> --follow", description: "And every new message as it comes" }
+    { command: "mission-control-runtime thread <task> --follow", description: "Also new messages as they arrive" }
   ])
 )

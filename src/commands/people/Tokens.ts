@@ -8,19 +8,19 @@ import { list, refusalShown } from "./Shown.ts"
 
 const provision = Command.make(
   "provision",
-  { label: Flag.String("label").pipe(Flag.withDescription("What it is for"), Flag.optional) },
+  { label: Flag.String("label").pipe(Flag.withDescription("A label for the token, such as its use"), Flag.optional) },
   Effect.fn(function* ({ label }) {
     const Made = Schema.Struct({ id: Schema.String, serviceToken: Schema.String })
     const { id, serviceToken } = yield* (yield* People).mutation(personFunctions.provisionToken, Made, {
       ...Option.match(label, { onNone: () => ({}), onSome: (label) => ({ label }) })
     })
-    // Past the redactor, which would hide it: it is shown this once.
+    // Not redacted, because the token is shown only here.
     yield* Console.log(serviceToken)
     yield* Console.error(
-      `Set SERVICE_TOKEN of the runtime to it; it is not shown again. To revoke it: tokens revoke ${id}`
+      `Set the runtime's SERVICE_TOKEN to it. It is not shown again. To revoke it, run tokens revoke ${id}.`
     )
   }, refusalShown)
-).pipe(Command.withDescription("Make a service token for a runtime, and print it once"))
+).pipe(Command.withDescription("Create a service token for a runtime, and print it once"))
 
 const revoke = Command.make(
   "revoke",
@@ -36,7 +36,7 @@ const listTokens = Command.make(
   { json: jsonFlag },
   Effect.fn(function* ({ json }) {
     const tokens = yield* (yield* People).query(personFunctions.tokens, Schema.Array(Token), {})
-    yield* list(tokens, json, tokenTable, "There are no service tokens: make one with `tokens provision`.")
+    yield* list(tokens, json, tokenTable, "There are no service tokens. Create one with `tokens provision`.")
   }, refusalShown)
 ).pipe(Command.withDescription("List the service tokens, without their secrets"))
 

@@ -88,9 +88,7 @@ export const statusScreen = (health: unknown, now: number): StatusScreen | null 
     ],
     [
       "oldest waiting",
-      delivery.oldestWaiting === null || delivery.oldestWaiting === undefined
-        ? "none"
-        : ago(delivery.oldestWaiting)
+      delivery.oldestWaiting === null || delivery.oldestWaiting === undefined ? "none" : ago(delivery.oldestWaiting)
     ],
     [
       "delivered",

@@ -2,7 +2,10 @@ import type { api } from "../../../convex/_generated/api.js"
 
 type Api = (typeof api)["app"]
 
-/** The path of a function that the deployment offers to people; types only, so that nothing of convex/ is loaded. */
+/**
+ * The path of a function that the deployment offers to people; only types are imported, so no code of convex/ is
+ * loaded.
+ */
 type AppPath = { [Module in keyof Api & string]: `app/${Module}:${keyof Api[Module] & string}` }[keyof Api & string]
 
 type ReferenceOf<Path> = Path extends `app/${infer Module extends keyof Api & string}:${infer Name}`

@@ -1,4 +1,4 @@
-/** What people see of an account at the command line: the parts of the answers that are shown, and their text. */
+/** The text of the commands for people, and the parts of the answers that it shows. */
 import { DateTime, Schema } from "effect"
 import { taskStatuses } from "../shared/TaskStatus.ts"
 import { textTable } from "../text/TextTable.ts"
@@ -59,11 +59,11 @@ export const Token = Schema.Struct({
   revokedAt: Schema.NullOr(Schema.Finite)
 })
 
-/** To the minute, in UTC. */
+/** A time in UTC, to the minute. */
 const minute = (moment: number): string =>
   DateTime.formatIso(DateTime.makeUnsafe(moment)).slice(0, 16).replace("T", " ")
 
-/** The first characters of the ids: as many as tell them apart, at least eight. */
+/** The first characters of the ids: enough to distinguish them, at least eight. */
 export const shortIds = (ids: ReadonlyArray<string>): ((id: string) => string) => {
   const longest = Math.max(8, ...ids.map((id) => id.length))
   const distinct = new Set(ids).size
@@ -72,7 +72,7 @@ export const shortIds = (ids: ReadonlyArray<string>): ((id: string) => string) =
   return (id) => id.slice(0, length)
 }
 
-/** The one element whose id is the text or begins with it, or why there is none. */
+/** The only element whose id is the text or begins with it, or why there is none. */
 export const byPrefix = <A extends { readonly id: string }>(
   elements: ReadonlyArray<A>,
   text: string
@@ -128,7 +128,7 @@ export const describeTask = (task: Task): string =>
     ...(task.description === "" ? [] : ["", task.description])
   ].join("\n")
 
-/** A message as the thread shows it, with the lines after its first one indented. */
+/** A message of a thread; lines after the first are indented. */
 export const describeMessage = ({ author, content, createdAt }: Message): string =>
   `${minute(createdAt)} ${author.name}: ${content.trim().replaceAll("\n", "\n    ")}`
 
@@ -148,7 +148,7 @@ export const inboxTable = (rows: ReadonlyArray<PersonNotification>): string => {
 
 export const tokenTable = (tokens: ReadonlyArray<typeof Token.Type>): string =>
   textTable(
-    ["TOKEN", "LABEL", "MADE (UTC)", "STATE"],
+    ["TOKEN", "LABEL", "CREATED (UTC)", "STATE"],
     tokens.map(({ createdAt, id, label, revokedAt }) => [
       id,
       label,

@@ -33,8 +33,8 @@ export class RunExecution extends Context.Service<
   RunExecution,
   {
     /**
-     * Stores exactly one outcome, or none if it is interrupted or the lease is lost or recalled. The process's last claim
-     * releases interrupted runs. The lease stays held until the caller drops it.
+     * Stores exactly one outcome, or none if it is interrupted or the lease is lost or recalled. The process's last
+     * claim releases interrupted runs. The lease stays held until the caller drops it.
      */
     execute(run: Run, times?: ClaimTimes): Effect.Effect<RunEnd>
   }
