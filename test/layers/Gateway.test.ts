@@ -608,7 +608,7 @@ describe("the gateway's state", () => {
       yield* Fiber.join(probe)
       const outage = yield* gateway.state
       assert.strictEqual(outage.state, "unreachable")
-      assert.include(outage.lastSendError ?? "", "gives no answer within 5s")
+      assert.include(outage.lastSendError ?? "", "does not answer within 5s")
       server.answer("/readyz", answerWith(200, { ready: true }))
       yield* gateway.ready
       assert.deepInclude(yield* gateway.state, { state: "ready", problem: null, lastSendError: null })

@@ -153,7 +153,7 @@ describe("the command line", () => {
         const { code, err, out } = yield* runIn(env, command)
         assert.strictEqual(code, 1, command)
         assert.strictEqual(out, "", command)
-        assert.include(err, "no runtime answers", command)
+        assert.include(err, "No runtime answers", command)
       }
     }).pipe(Effect.scoped)
   )
@@ -271,7 +271,7 @@ describe("the command line", () => {
       assert.strictEqual(applied.code, 0, applied.err)
       assert.isTrue(existsSync(join(folder, "workspaces/engineer/SOUL.md")))
       const again = yield* runIn(env, "profile", "plan")
-      assert.deepStrictEqual(again, { code: 0, out: "", err: "Everything stands as planned.\n" })
+      assert.deepStrictEqual(again, { code: 0, out: "", err: "Nothing to change.\n" })
     }).pipe(Effect.scoped)
   )
 

@@ -81,7 +81,7 @@ describe.skipIf(missing !== null)("the status page", () => {
       const light = yield* open(runtime.url, { viewport: { width: 1200, height: 900 }, colorScheme: "light" })
       const { page } = light
       assert.strictEqual(yield* textOf(page, "status"), "online")
-      assert.include(yield* textOf(page, "running-empty"), "No turn runs.")
+      assert.include(yield* textOf(page, "running-empty"), "No turn is running.")
       assert.include(yield* textOf(page, "ended-empty"), "Nothing has ended")
       yield* says(page, "letters-empty", "None: no notification waits")
       yield* says(page, "agents", "Engineer")

@@ -79,7 +79,7 @@ export class GatewayHistory {
     if (isOfGeneration && this.tokens(turn.sessionKey) < 0.9 * (session.historyTokens ?? 0)) {
       for (const [number, seenBy] of lost) if (seenBy === null) lost.set(number, turn)
     }
-    const base = /It adds to full text (\d+) of this session/.exec(input)?.[1]
+    const base = /This text adds to full text (\d+) of this session/.exec(input)?.[1]
     this.world.cover(base === undefined ? "full text" : "delta", "turn")
     if (base !== undefined && !texts.some((text) => numberOf(text) === Number(base))) {
       // The text makes the agent load the thread; but a runtime must not go on like that.
