@@ -197,7 +197,7 @@ describe("the command line", () => {
       // The plane's timestamp grows with every transaction that writes.
       const after = yield* callsOf(house)
       assert.strictEqual(after["timestamp"], before["timestamp"])
-      assert.match(shown.out, /^state +ready: waits to be delivered$/m)
+      assert.match(shown.out, /^state +ready: waiting for delivery$/m)
       assert.strictEqual((yield* runIn(envOf(house), "deliver", id)).code, 64)
       const unknown = yield* runIn(envOf(house), "deliver", "--dry-run", "nothing")
       assert.strictEqual(unknown.code, 1)
