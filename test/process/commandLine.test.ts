@@ -145,7 +145,7 @@ describe("the command line", () => {
       const degraded = yield* eventually(runIn(env, "status"), ({ code }) => code !== 0)
       assert.strictEqual(degraded.code, 2)
       assert.match(degraded.out, /^status +degraded, not ready, up /m)
-      assert.match(degraded.out, /^because +gateway: /m)
+      assert.match(degraded.out, /^reason +gateway: /m)
       assert.deepInclude(yield* runIn(env, "healthcheck"), { code: 0 })
       yield* runtime.signal("SIGTERM")
       yield* runtime.exit
@@ -250,7 +250,7 @@ describe("the command line", () => {
       const rotated = yield* runIn(envOf(house), "sessions", "rotate", "qa")
       assert.strictEqual(rotated.code, 0, rotated.err)
       // The deliveries' and the heartbeats'.
-      assert.include(rotated.err, "2 sessions start fresh")
+      assert.include(rotated.err, "2 sessions start over")
     }).pipe(Effect.scoped)
   )
 
