@@ -10,7 +10,7 @@ describe("the scripted gateway's faults", () => {
   afterAll(() => gateway.stop())
   beforeEach(() => {
     gateway.faults.clear()
-    gateway.clearRequests()
+    gateway.records.requests.length = 0
   })
 
   const turn = (agent = "alpha", session = "x", init: RequestInit = {}) =>
@@ -52,7 +52,7 @@ describe("the scripted gateway's faults", () => {
     const before = turns()
     await inject({ kind: "reset" })
     await expect(turn()).rejects.toThrow()
-    expect([turns(), gateway.requests[0]?.ended]).toEqual([before, "fault"])
+    expect([turns(), gateway.records.requests[0]?.ended]).toEqual([before, "fault"])
   })
 
   it("breaks the connection after the turn has run", async () => {
@@ -87,7 +87,7 @@ describe("the scripted gateway's faults", () => {
     await inject({ kind: "hang" })
     const giveUp = new AbortController()
     const answer = turn("alpha", "x", { signal: giveUp.signal })
-    await expect.poll(() => gateway.requests.length).toBe(1)
+    await expect.poll(() => gateway.records.requests.length).toBe(1)
     giveUp.abort()
     await expect(answer).rejects.toThrow()
     expect(gateway.stats().active).toBe(0)
@@ -96,8 +96,8 @@ describe("the scripted gateway's faults", () => {
   it("answers late", async () => {
     await inject({ kind: "delay", delayMs: 50 })
     const answer = turn()
-    await expect.poll(() => gateway.requests.length).toBe(1)
-    expect(gateway.requests[0]?.ended).toBe("open")
+    await expect.poll(() => gateway.records.requests.length).toBe(1)
+    expect(gateway.records.requests[0]?.ended).toBe("open")
     expect((await answer).status).toBe(200)
   })
 
