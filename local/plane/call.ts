@@ -1,7 +1,7 @@
 import { type JSONValue } from "convex/values"
 import { type Kind } from "./app.ts"
+import { type Change, type ReadSet } from "./readSet.ts"
 import { type Origin } from "./stats.ts"
-import { type Change, type ReadSet } from "./store.ts"
 
 /** A person as whom a call acts. */
 export type Identity = { readonly [attribute: string]: JSONValue }

@@ -55,7 +55,8 @@ export type PageRequest = {
   readonly maximumBytesRead?: number
 }
 
-type TableSchema = {
+/** A table as the schema declares it. */
+export type TableSchema = {
   readonly indexes: ReadonlyArray<{ readonly indexDescriptor: string; readonly fields: ReadonlyArray<string> }>
   readonly stagedDbIndexes?: ReadonlyArray<{ readonly indexDescriptor: string; readonly fields: ReadonlyArray<string> }>
   readonly searchIndexes: ReadonlyArray<{

@@ -11,13 +11,16 @@ import { type ConvexGlobal, type DatabaseFake, internalsOf, type TransactionMana
 import { type Document } from "./document.ts"
 import { checkValue } from "./documentLimits.ts"
 import { describe, isConvexError } from "./failures.ts"
-import { cancel, isPending, jobsTable, schedule, type ScheduleRequest } from "./jobs.ts"
+import { isPending, jobsTable } from "./jobs.ts"
 import { Drafts, Executed, type OptimisticOptions } from "./optimistic.ts"
 import { countReadIntervals } from "./readIntervals.ts"
+import { ReadSet } from "./readSet.ts"
 import { begun, type Running, usageOf } from "./running.ts"
 import { Stats } from "./stats.ts"
-import { ReadSet, Store } from "./store.ts"
+import { Store } from "./store.ts"
+import { replaceSyscalls } from "./syscalls.ts"
 import { TransactionLock } from "./transactionLock.ts"
+import { Watchdog } from "./watchdog.ts"
 
 /** How an engine runs. */
 export type EngineOptions = {
@@ -41,7 +44,7 @@ class JobIsOver extends Error {}
 
 // Work begun by a commit must not inherit the transaction's async context.
 const outside = AsyncLocalStorage.snapshot()
-const { setTimeout: setTimer, clearTimeout: clearTimer, setImmediate: soon } = globalThis
+const { setImmediate: soon } = globalThis
 
 /** Runs the app's functions on convex-test, one transaction at a time. */
 export class Engine {
@@ -56,7 +59,7 @@ export class Engine {
   private readonly database: DatabaseFake
   private readonly transactions: TransactionManager
   private readonly listeners: Array<(commit: Commit) => void> = []
-  private watchdog: NodeJS.Timeout | undefined
+  private readonly watchdog: Watchdog
 
   constructor(options: EngineOptions) {
     this.options = options
@@ -71,8 +74,13 @@ export class Engine {
     this.store = new Store(this.database, (bytes) => this.transactions.getMetricsTracker()?.trackRead(bytes))
     countReadIntervals(this.internals)
     this.transactions._lastCommitTs = BigInt(Date.now()) * 1_000_000n
+    this.watchdog = new Watchdog(options.transactionTimeout, options.onStuck)
     this.takeOverTransactions()
-    this.takeOverSyscalls()
+    replaceSyscalls(this.internals, {
+      store: this.store,
+      isKnown: (path) => this.functionAt(path) !== undefined,
+      fromAction: (target, invoke) => this.fromAction(target, invoke)
+    })
   }
 
   /** The moment of the last commit, in nanoseconds since 1970; grows with each. */
@@ -295,7 +303,7 @@ export class Engine {
         this.store.reads = running.reads
         this.store.usage = running.usage
       }
-      this.watch(running?.call.path ?? "a transaction")
+      this.watchdog.start(running?.call.path ?? "a transaction")
       await begin(false, limits)
       const layer = transactions.getMetricsTracker()?._current()
       if (running !== undefined && layer !== undefined) running.metrics = () => layer.metrics
@@ -324,7 +332,7 @@ export class Engine {
     transactions._endTransaction = (isNested) => {
       end(isNested)
       if (isNested) return
-      clearTimer(this.watchdog)
+      this.watchdog.stop()
       if (this.running.getStore()?.holdsLock !== true) this.lock.release()
     }
   }
@@ -351,39 +359,6 @@ export class Engine {
     }
   }
 
-  private watch(path: string): void {
-    // Inside a transaction timers are refused to user code, and this runs there.
-    outside(() => {
-      clearTimer(this.watchdog)
-      this.watchdog = setTimer(() => this.options.onStuck(path), this.options.transactionTimeout)
-    })
-  }
-
-  private takeOverSyscalls(): void {
-    const original = this.internals.asyncSyscall
-    this.internals.asyncSyscall = async (operation, json) => {
-      switch (operation) {
-        case "1.0/actions/query":
-        case "1.0/actions/mutation":
-        case "1.0/actions/action":
-          return await this.fromAction(JSON.parse(json) as { name?: string }, () => original(operation, json))
-        case "1.0/schedule":
-          return JSON.stringify(
-            schedule(this.internals, (path) => this.functionAt(path) !== undefined, JSON.parse(json) as ScheduleRequest)
-          )
-        case "1.0/cancel_job":
-          cancel(this.internals, this.store, (JSON.parse(json) as { id: string }).id)
-          return JSON.stringify({})
-        default: {
-          const result = await original(operation, json)
-          // Counted here and not in the store: the library looks at a document up to three times for one patch.
-          if (readsOne.has(operation) && result !== "null") this.store.usage.documentsRead += 1
-          return result
-        }
-      }
-    }
-  }
-
   /** A function an action calls: counted under its own name, and run again after a conflict as a client's would be. */
   private async fromAction(target: { readonly name?: string }, invoke: () => Promise<string>): Promise<string> {
     const path = normalPath(target.name ?? "unknown")
@@ -395,5 +370,3 @@ export class Engine {
     throw outcome.error
   }
 }
-
-const readsOne = new Set(["1.0/get", "1.0/shallowMerge", "1.0/replace", "1.0/remove"])

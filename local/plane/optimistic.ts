@@ -1,4 +1,4 @@
-import { type Change, type ReadSet } from "./store.ts"
+import { type Change, type ReadSet } from "./readSet.ts"
 
 /** How mutations run concurrently. */
 export type OptimisticOptions = {

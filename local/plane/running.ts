@@ -2,8 +2,9 @@ import { type JSONValue } from "convex/values"
 import { type Call } from "./call.ts"
 import { type TransactionMetrics } from "./convexInternals.ts"
 import { type Draft } from "./optimistic.ts"
+import { ReadSet } from "./readSet.ts"
 import { type TransactionUsage } from "./stats.ts"
-import { ReadSet, type Usage } from "./store.ts"
+import { type Usage } from "./store.ts"
 
 /** One run of a function; a run after a conflict is another one. */
 export type Running = {
