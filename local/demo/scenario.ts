@@ -2,8 +2,8 @@ import { Effect, Schedule } from "effect"
 import type { Account } from "../account.ts"
 import type { Person } from "../person.ts"
 import type { Story } from "./story.ts"
+import { type Message, showThread } from "./thread.ts"
 
-type Message = { readonly id: string; readonly author: { readonly name: string }; readonly content: string }
 type Notification = { readonly recipientType: string; readonly state: string }
 
 const open = new Set(["ready", "claimed"])
@@ -23,16 +23,7 @@ export const playScenario = (person: Person, account: Account, story: Story) =>
       })
     )
     const { taskId } = task
-    const told = new Set<string>()
-    const tell = Effect.promise(async () => {
-      const messages: ReadonlyArray<Message> = await person.query("app/messages:list", { accountId, taskId })
-      for (const message of messages) {
-        if (told.has(message.id)) continue
-        told.add(message.id)
-        story.message(message.author.name, message.content)
-      }
-      return messages
-    })
+    const tell = showThread(person, { accountId, taskId }, story)
     const until = (isReached: (messages: ReadonlyArray<Message>) => boolean) =>
       tell.pipe(Effect.repeat({ schedule: Schedule.spaced("50 millis"), until: isReached }))
     const hasSpoken = (name: string) => (messages: ReadonlyArray<Message>) =>
