@@ -8,7 +8,7 @@ export type Account = {
   readonly agents: Readonly<Record<string, string>>
 }
 
-/** An agent to make; the rest of its settings are the defaults. */
+/** An agent to create; its other settings are the defaults. */
 export type NewAgent = {
   readonly slug: string
   readonly name: string
@@ -19,14 +19,14 @@ export type NewAgent = {
   readonly heartbeat?: number | string
 }
 
-/** The team of the demo: one who plans, one who works, one who reviews. */
+/** The team of the demo: one plans, one works, one reviews. */
 export const demoTeam: ReadonlyArray<NewAgent> = [
   { slug: "squad-lead", name: "Squad Lead", role: "plans, assigns and follows up", isOrchestrator: true },
   { slug: "engineer", name: "Engineer", role: "builds and fixes" },
   { slug: "qa", name: "QA", role: "tests and reviews", flags: { canReviewTasks: true } }
 ]
 
-/** Makes an account with a service token and the team. */
+/** Creates an account with a service token and the team. */
 export const makeAccount = async (
   person: Person,
   team: ReadonlyArray<NewAgent> = demoTeam,
@@ -47,7 +47,7 @@ export const makeAccount = async (
   return { accountId, serviceToken, agents }
 }
 
-/** The runtime's environment for this account; what the caller adds wins. */
+/** The runtime's environment for this account; `more` overrides it. */
 export const runtimeEnv = (
   account: Account,
   planeUrl: string,
@@ -60,7 +60,7 @@ export const runtimeEnv = (
   OPENCLAW_GATEWAY_URL: gateway.url,
   ...(gateway.token === undefined ? {} : { OPENCLAW_GATEWAY_TOKEN: gateway.token }),
   LOG_FORMAT: "json",
-  // Whoever watches or tests does not wait a minute for what agents hear of each other.
+  // Demonstrations and tests do not wait a minute for updates between agents.
   QUIET_TIME: "0",
   ...more
 })

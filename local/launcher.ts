@@ -6,7 +6,7 @@ import { dirname, join } from "node:path"
 import { fileURLToPath } from "node:url"
 import { Effect, Exit, Schema, type Scope } from "effect"
 
-/** The object a process prints on stdout, on one line, once it serves. */
+/** The JSON line that a process prints on stdout when it is ready. */
 export type Ready = {
   readonly ready: true
   readonly name: string
@@ -14,7 +14,7 @@ export type Ready = {
   readonly [key: string]: unknown
 }
 
-/** A process did not come up: it ended first, said something else, or stayed silent too long. Carries its last words. */
+/** A process did not become ready: it exited first or took too long. Has its last output. */
 export class LaunchFailed extends Schema.TaggedError<LaunchFailed>()("LaunchFailed", {
   name: Schema.String,
   reason: Schema.String,
@@ -27,7 +27,7 @@ export class LaunchFailed extends Schema.TaggedError<LaunchFailed>()("LaunchFail
   }
 }
 
-/** How a process ended; exactly one of the two is set. */
+/** The end of a process; exactly one of the two is set. */
 export type Ending = { readonly code: number | null; readonly signal: NodeJS.Signals | null }
 
 /** A running local process that its scope stops. */
@@ -35,18 +35,18 @@ export type Launched = {
   readonly name: string
   readonly pid: number
   readonly url: string
-  /** What the process said of itself when it was ready. */
+  /** The process's ready line. */
   readonly ready: Ready
   readonly logFile: string
-  /** Sends a signal to the process itself, not to its children; a process that has ended is left alone. */
+  /** Sends a signal to the process itself, not to its children. Does nothing if the process has exited. */
   readonly signal: (signal: NodeJS.Signals) => Effect.Effect<void>
-  /** Waits until the process has ended. */
+  /** Waits until the process has exited. */
   readonly exit: Effect.Effect<Ending>
-  /** The last 256 KiB of stdout and stderr together, in the order they came. */
+  /** The last 256 KiB of stdout and stderr together, in order of arrival. */
   readonly output: () => string
 }
 
-/** What to start, and how it says that it is ready. */
+/** What to start, and how to find out that it is ready. */
 export type LaunchOptions = {
   readonly name: string
   readonly command: string
@@ -55,13 +55,13 @@ export type LaunchOptions = {
   readonly env?: Readonly<Record<string, string | undefined>>
   readonly logFile?: string
   readonly cwd?: string
-  /** Absent: one JSON line on stdout. Otherwise a URL that answers 200; the process is then known by `url`. */
+  /** Without it, a JSON line on stdout. Otherwise a probe that answers 200; `url` is then the process's address. */
   readonly readiness?: { readonly url: string; readonly probe: string }
-  /** Hears every line of stdout and stderr as it comes. */
+  /** Called with every line of stdout and stderr. */
   readonly onLine?: (line: string) => void
-  /** How long to wait for readiness, in milliseconds; 90,000 when absent. */
+  /** How long to wait for readiness, in milliseconds; 90,000 by default. */
   readonly readyTimeout?: number
-  /** How long SIGTERM may take before SIGKILL, in milliseconds; 10,000 when absent. */
+  /** How long after SIGTERM to send SIGKILL, in milliseconds; 10,000 by default. */
   readonly stopTimeout?: number
 }
 
@@ -88,13 +88,13 @@ const start = (options: LaunchOptions): Promise<Child> => {
   const logFile = options.logFile ?? join(logDirectory, `${options.name}-${launches}.log`)
   mkdirSync(dirname(logFile), { recursive: true })
   const log = createWriteStream(logFile, { flags: "a" })
-  // A lost log must not take the launcher down.
+  // A failure to write the log must not end the launcher.
   log.on("error", () => {})
   const env: NodeJS.ProcessEnv = { ...process.env, ...options.env }
   const child = spawn(options.command, options.args ?? [], {
     cwd: options.cwd ?? root,
     env,
-    // A group of its own: the children of the child end with it.
+    // Its own process group, so that its children end with it.
     detached: true,
     stdio: ["pipe", "pipe", "pipe"]
   })
@@ -134,7 +134,8 @@ const start = (options: LaunchOptions): Promise<Child> => {
       child.off("error", reject)
       child.on("error", () => {})
       const ended = new Promise<Ending>((settle) => {
-        // `exit`, not `close`: a grandchild that holds the pipes must not keep us waiting, but our own pipes get a turn to drain.
+        // `exit`, not `close`: a grandchild that holds the pipes must not delay the end, but our own pipes get time to
+        // drain.
         child.once("exit", (code, signal) => {
           const ending = { code, signal }
           const done = (): void => {
@@ -168,7 +169,7 @@ const signalGroup = (pid: number, signal: NodeJS.Signals): void => {
   try {
     process.kill(-pid, signal)
   } catch {
-    // Nobody is left in the group.
+    // The group has no process left.
   }
 }
 
@@ -223,9 +224,9 @@ const probed = async (
 }
 
 /**
- * Starts a process and waits until it is ready; the scope stops it with SIGTERM, then SIGKILL to its whole group. Its
- * stdin stays open for as long as the launcher lives, so that a child told to can end with it. Fails at once when the
- * process ends before it is ready.
+ * Starts a process and waits until it is ready. The scope stops it with SIGTERM, then with SIGKILL to its whole group.
+ * Its stdin stays open while the launcher runs, so that a child with `--die-with-parent` ends with it. Fails at once if
+ * the process exits before it is ready.
  */
 export const launch = (options: LaunchOptions): Effect.Effect<Launched, LaunchFailed, Scope.Scope> =>
   Effect.gen(function* () {
@@ -283,14 +284,14 @@ export const launch = (options: LaunchOptions): Effect.Effect<Launched, LaunchFa
     }
   })
 
-/** What every ready-made launch takes: more arguments, environment, and where the log goes. */
+/** The options of every local process: more arguments, environment, and the log file. */
 export type LocalOptions = Pick<
   LaunchOptions,
   "env" | "logFile" | "cwd" | "onLine" | "readyTimeout" | "stopTimeout"
 > & {
   readonly name?: string
   readonly args?: ReadonlyArray<string>
-  /** The checkout whose program is started; this one when absent. */
+  /** The checkout whose program is started; this one by default. */
   readonly root?: string
 }
 
@@ -308,26 +309,26 @@ const local = (
     args: [...nodeArgs, join(options.root ?? root, entry), "--die-with-parent", ...(options.args ?? [])]
   })
 
-/** A plane that runs; `adminKey` lets one call its internal functions and act as anyone. */
+/** A running plane. With `adminKey` a caller can use its internal functions and act as any person. */
 export type LaunchedPlane = Launched & { readonly adminKey: string }
 
-/** Starts the embedded control plane: `--app`, `--data`, `--port`, `--conflicts` and the like go into `args`. */
+/** Starts the local control plane; `args` are its options, for example `--app`, `--data`, `--port`, `--conflicts`. */
 export const launchPlane = (options: LocalOptions = {}): Effect.Effect<LaunchedPlane, LaunchFailed, Scope.Scope> =>
   local("plane", "local/plane/main.ts", options).pipe(
     Effect.map((plane) => ({ ...plane, adminKey: String(plane.ready["adminKey"]) }))
   )
 
 /**
- * Under load the scripted gateway's heap would otherwise grow to ten times what is alive in it, for no speed. Told when
- * Node starts: V8 does not promise to take its flags while it runs.
+ * Without this flag the scripted gateway's heap grows under load to ten times its live objects, and is no faster. It is
+ * a flag of Node because V8 does not guarantee that it reads flags while it runs.
  */
 export const gatewayNodeArgs = ["--optimize-for-size"]
 
-/** Starts the scripted gateway; its own options go into `args`. */
+/** Starts the scripted gateway; `args` are its options. */
 export const launchGateway = (options: LocalOptions = {}): Effect.Effect<Launched, LaunchFailed, Scope.Scope> =>
   local("gateway", "local/gateway/main.ts", options, gatewayNodeArgs)
 
-/** Starts the scripted model provider; its own options go into `args`. */
+/** Starts the scripted model provider; `args` are its options. */
 export const launchModel = (options: LocalOptions = {}): Effect.Effect<Launched, LaunchFailed, Scope.Scope> =>
   local("model", "local/model/main.ts", options)
 
@@ -339,17 +340,19 @@ export const freePort: Effect.Effect<number> = Effect.callback<number>((resume) 
   })
 })
 
-/** How to start the runtime: its variables go into `env`; HEALTH_PORT is picked when absent. */
+/** How to start the runtime: `env` has its variables; HEALTH_PORT is a free port by default. */
 export type RuntimeOptions = LocalOptions & {
-  /** The path whose 200 says ready; `/readyz` when absent, `/livez` for a runtime that is meant to wait. */
+  /**
+   * The path that answers 200 when the runtime is ready. `/readyz` by default, `/livez` for a runtime that must wait.
+   */
   readonly readyPath?: string
-  /** What to run instead of `src/main.ts`, for instance the bundle. */
+  /** The file to run instead of `src/main.ts`, for example the bundle. */
   readonly entry?: string
   /** Flags of Node.js. */
   readonly nodeArgs?: ReadonlyArray<string>
 }
 
-/** Starts the runtime on a free port of 127.0.0.1 and waits until it answers 200 where told. */
+/** Starts the runtime on a free port of 127.0.0.1 and waits until it is ready. */
 export const launchRuntime = (options: RuntimeOptions = {}): Effect.Effect<Launched, LaunchFailed, Scope.Scope> =>
   Effect.gen(function* () {
     const port = options.env?.["HEALTH_PORT"] ?? String(yield* freePort)

@@ -2,18 +2,18 @@ import { ConvexHttpClient } from "convex/browser"
 import { makeFunctionReference } from "convex/server"
 import type { Value } from "convex/values"
 
-/** Somebody who uses the control plane's public functions, as the web application would. */
+/** A person who uses the control plane's public functions, as the web application does. */
 export type Person = {
   readonly query: (path: string, args: Record<string, Value>) => Promise<any>
   readonly mutation: (path: string, args: Record<string, Value>) => Promise<any>
 }
 
-/** What a deployment lets a holder of its admin or deploy key do: act as a person with this identity. */
+/** A client that acts as a person with the deployment's admin or deploy key. */
 type AdminClient = ConvexHttpClient & {
   setAdminAuth(adminKey: string, identity: Record<string, string>): void
 }
 
-/** The person of that name, by the admin key of the plane or the deploy key of a deployment. */
+/** The person of that name, with the admin key of the plane or the deploy key of a deployment. */
 export const personAt = (planeUrl: string, adminKey: string, name = "Pat"): Person => {
   const client = new ConvexHttpClient(planeUrl, { logger: false, skipConvexDeploymentUrlCheck: true }) as AdminClient
   const subject = name.toLowerCase()

@@ -12,7 +12,7 @@ export type DemoGateway = { readonly url: string; readonly token: string }
 const script = fileURLToPath(new URL("script.json", import.meta.url))
 const realGateway = fileURLToPath(new URL("../../test/openclaw/serve.ts", import.meta.url))
 
-/** What the gateway is told of the demo's team, and of what its model says. */
+/** The gateway's arguments: the demo's team and the script of its model. */
 export const gatewayArgs: ReadonlyArray<string> = [
   "--agents",
   demoTeam.map(({ slug }) => slug).join(","),

@@ -1,7 +1,7 @@
 #!/usr/bin/env node
 /**
- * The demonstration: the embedded control plane and a gateway as processes of their own, the real runtime between them,
- * and a team of three agents that works on a task while the thread is shown as it grows.
+ * The demonstration: the local control plane and a gateway as separate processes, the real runtime between them, and a
+ * team of three agents that works on a task. It prints the thread as it grows.
  */
 import { parseArgs } from "node:util"
 import { Cause, Deferred, Effect, Exit, Runtime, Schema } from "effect"
@@ -13,11 +13,11 @@ import { playScenario } from "./scenario.ts"
 import { Story } from "./story.ts"
 
 const usage = `usage: npm run demo -- [options]
-  --once               end after the scenario, exit 0
+  --once               end after the scenario with exit code 0
   --json               print one JSON object at the end instead of the story
-  --gateway KIND       scripted (default) or openclaw, the real one, installed when needed
-  --port N             where the runtime's /health is served; a free port unless given
-  --help               this text`
+  --gateway KIND       scripted (default) or openclaw, the real one, which is installed if it is missing
+  --port N             port of the runtime's endpoints; a free port by default
+  --help               print this text`
 
 const fail = (message: string, code: number): never => {
   process.stderr.write(`demo: ${message}\n`)
@@ -47,14 +47,14 @@ if (options.help) {
   process.exit(0)
 }
 if (options.gateway !== "scripted" && options.gateway !== "openclaw") {
-  fail(`--gateway is "${options.gateway}": it must be scripted or openclaw`, 64)
+  fail(`--gateway is "${options.gateway}": use scripted or openclaw`, 64)
 }
 const kind = options.gateway as "scripted" | "openclaw"
 if (
   options.port !== undefined &&
   !(/^\d+$/.test(options.port) && Number(options.port) >= 1 && Number(options.port) <= 65_535)
 ) {
-  fail(`--port is "${options.port}": it must be a whole number from 1 to 65535`, 64)
+  fail(`--port is "${options.port}": use a whole number from 1 to 65535`, 64)
 }
 
 const program = Effect.gen(function* () {
@@ -78,7 +78,7 @@ const program = Effect.gen(function* () {
 
   if (!options.once) {
     story.say(
-      `\nThe runtime goes on: see it live at ${runtime.url}/, as JSON at ${runtime.url}/health. Ctrl-C drains it and ends the demonstration.`
+      `\nThe runtime keeps running: see it live at ${runtime.url}/, as JSON at ${runtime.url}/health. Ctrl-C drains it and ends the demonstration.`
     )
     isRunningOn = true
     yield* Effect.raceFirst(runtime.exit, Deferred.await(askedToEnd))
@@ -119,11 +119,11 @@ const program = Effect.gen(function* () {
   return ending.code === 0 && runtimeStatus === "offline"
 })
 
-/** The first Ctrl-C or SIGTERM while the demonstration merely runs on: the runtime drains, and its end is shown. */
+/** Completed by the first Ctrl-C or SIGTERM after the scenario: the runtime drains, and the summary follows. */
 const askedToEnd = Deferred.makeUnsafe<void>()
 let isRunningOn = false
 
-/** The scenario went through, but not to the end that it must have. */
+/** The scenario ended without its expected result. */
 class DemoFailed extends Schema.TaggedError<DemoFailed>()("DemoFailed", { reason: Schema.String }) {
   override get message(): string {
     return this.reason
@@ -133,7 +133,7 @@ class DemoFailed extends Schema.TaggedError<DemoFailed>()("DemoFailed", { reason
 const main = program.pipe(
   Effect.scoped,
   Effect.flatMap((isGood) =>
-    isGood ? Effect.void : new DemoFailed({ reason: "the runtime did not end as it should" })
+    isGood ? Effect.void : new DemoFailed({ reason: "the runtime did not exit with code 0 and status offline" })
   ),
   Effect.tapCause((cause) =>
     Cause.hasInterruptsOnly(cause)

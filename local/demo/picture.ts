@@ -1,6 +1,6 @@
 /**
- * Takes the picture of the status page that the README shows: the demonstration's own page, in Chromium.
- * `node local/demo/picture.ts [file]` needs Debian's chromium, or CHROMIUM with the path of another.
+ * Takes the README's screenshot of the status page, from the demonstration, in Chromium. `node local/demo/picture.ts
+ * [file]` needs Debian's chromium, or CHROMIUM with the path of another.
  */
 import { spawn } from "node:child_process"
 import { once } from "node:events"

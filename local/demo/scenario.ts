@@ -9,8 +9,8 @@ type Notification = { readonly recipientType: string; readonly state: string }
 const open = new Set(["ready", "claimed"])
 
 /**
- * A person's message, an assignment and a hand-over to QA in the Engineer's reply, each awaited by its effect in the
- * thread; every new message is told as it comes.
+ * A person's message, an assignment, and a hand-over to QA in the Engineer's reply. Each step waits for its result in
+ * the thread. Every new message is printed.
  */
 export const playScenario = (person: Person, account: Account, story: Story) =>
   Effect.gen(function* () {
@@ -42,7 +42,7 @@ export const playScenario = (person: Person, account: Account, story: Story) =>
       person.mutation("app/tasks:assign", { accountId, taskId, assigneeIds: [agents["engineer"]!] })
     )
     yield* until(hasSpoken("QA"))
-    // What the last messages set in motion comes to its end, too.
+    // Waits for the notifications that the last messages caused.
     const isQuiet = Effect.promise(async () => {
       const rows: ReadonlyArray<Notification> = await person.query("app/notifications:list", { accountId, limit: 500 })
       return !rows.some((row) => row.recipientType === "agent" && open.has(row.state))

@@ -1,7 +1,7 @@
 #!/usr/bin/env node
 /**
- * The demonstration's stage for a runtime that somebody else starts, in a container of its own for instance: control
- * plane, scripted gateway and an account, then the scenario once that runtime is online. Both share one loopback.
+ * The demonstration around a runtime that is started separately, for example in another container: control plane,
+ * scripted gateway and account, then the scenario when that runtime is online. Both share one loopback.
  */
 import { mkdirSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
@@ -13,7 +13,10 @@ import { gatewayArgs } from "./gateway.ts"
 import { playScenario } from "./scenario.ts"
 import { Story } from "./story.ts"
 
-/** Where the runtime finds what it needs; the account's id comes last, so that who sees it sees all. */
+/**
+ * Folder with the runtime's credentials. The file with the account's id is written last, so that its existence means
+ * that all are there.
+ */
 const FOLDER = process.env["DEMO_FOLDER"] ?? "/demo"
 const PLANE_PORT = "3210"
 const GATEWAY_PORT = "18789"
@@ -49,7 +52,7 @@ const program = Effect.gen(function* () {
   })
   yield* isOnline.pipe(Effect.repeat({ schedule: Schedule.spaced("200 millis"), until: (online) => online }))
   yield* playScenario(person, account, story)
-  story.say("\nThe scenario is over; the stage stands until it is stopped.")
+  story.say("\nThe scenario has ended. The control plane and the gateway run until they are stopped.")
   return yield* Effect.never
 })
 

@@ -1,4 +1,4 @@
-/** Tells what happens on the terminal, and gathers what the summary needs; heard from the runtime's own log. */
+/** Prints the demonstration's events, from the runtime's log, and collects the data of the summary. */
 export class Story {
   readonly toolCalls: Array<{ readonly tool: string; readonly success: boolean }> = []
   readonly #isQuiet: boolean
@@ -9,7 +9,7 @@ export class Story {
     this.#isColored = process.stdout.isTTY && (process.env["NO_COLOR"] ?? "") === ""
   }
 
-  /** A line for the person who watches. */
+  /** Prints a line. */
   say(text: string): void {
     if (!this.#isQuiet) process.stdout.write(`${text}\n`)
   }

@@ -2,11 +2,11 @@ import { randomUUID } from "node:crypto"
 import type { ServerResponse } from "node:http"
 import type { TurnEnd, TurnFailed, Usage } from "./turnEnd.ts"
 
-/** What all forms of one answer share. */
+/** The fields that all forms of one answer share. */
 export interface ResponseIdentity {
   readonly id: string
   readonly createdAt: number
-  /** The request's model, echoed. */
+  /** The request's model, repeated. */
   readonly model: string
 }
 
@@ -57,7 +57,7 @@ const truncationNote =
 
 const newMessageId = (): string => `msg_${randomUUID()}`
 
-/** The Response object of a run that ended well; function calls carry no status here, unlike in a stream. */
+/** The Response object of a completed run. Its function calls have no status, unlike in a stream. */
 export const completedResource = (identity: ResponseIdentity, end: TurnEnd): object => {
   if (end.kind === "text") {
     const { status } = end
@@ -82,7 +82,10 @@ export const completedResource = (identity: ResponseIdentity, end: TurnEnd): obj
 export const failedResource = (identity: ResponseIdentity, failure: TurnFailed, usage: Usage = noUsage): object =>
   resource(identity, "failed", [], usage, { code: failure.code, message: failure.message })
 
-/** The server-sent events of one run: the preamble at once, the rest when the run has ended. No keep-alive in between. */
+/**
+ * The server-sent events of one run: the preamble at once, the rest when the run has ended, and no keep-alive in
+ * between.
+ */
 export class EventStream {
   readonly #response: ServerResponse
   readonly #identity: ResponseIdentity

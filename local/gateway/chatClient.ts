@@ -1,7 +1,7 @@
 import { Agent, request } from "node:http"
 import { type ChatModel, type ChatReply, type ChatRequest, type ChatToolCall, ProviderFailure } from "../model/chat.ts"
 
-/** An OpenAI-compatible provider over HTTP, asked without streaming. */
+/** An OpenAI-compatible provider over HTTP, called without streaming. */
 export class ChatClient implements ChatModel {
   readonly #url: URL
   readonly #agent = new Agent({ keepAlive: true })
@@ -22,7 +22,7 @@ export class ChatClient implements ChatModel {
       readonly usage?: ChatReply["usage"]
     }
     const choice = answer.choices[0]
-    if (choice === undefined) throw new ProviderFailure(502, "the provider answered without a choice")
+    if (choice === undefined) throw new ProviderFailure(502, "the provider sent an answer without a choice")
     return {
       text: choice.message.content ?? "",
       toolCalls: choice.message.tool_calls ?? [],

@@ -3,18 +3,18 @@ import { basename, dirname } from "node:path"
 import { evaluate, parse } from "@humanwhocodes/momoa"
 import { z } from "zod"
 
-/** The parts of OpenClaw's configuration that the stand-in acts on. */
+/** The parts of OpenClaw's configuration that the scripted gateway uses. */
 export interface GatewayConfig {
   /** Agent ids, in the order of the roster. */
   readonly agents: ReadonlyArray<string>
   /** Workspace and allowed skills by agent; absent for agents that have none. */
   readonly workspaces: Readonly<Record<string, Workspace>>
   readonly token: string | undefined
-  /** Boot-only: a changed port is not followed, as with the real gateway. */
+  /** Read only at the start: like the real gateway, it ignores a later change of the port. */
   readonly port: number | undefined
-  /** Runs at the same time; the real default is max(8, 4 x CPUs). */
+  /** Number of concurrent runs; the real default is max(8, 4 x CPUs). */
   readonly maxConcurrent: number
-  /** Whether client tools hide behind Tool Search; undefined leaves it to the release. */
+  /** Whether client tools are hidden behind Tool Search; undefined means the release's default. */
   readonly toolSearch: boolean | undefined
   /** Whether `tools.deny` is `*`, which also denies the tools of Tool Search. */
   readonly deniesAll: boolean
@@ -24,7 +24,7 @@ export interface GatewayConfig {
 
 export interface Workspace {
   readonly folder: string
-  /** All skills when undefined; none where every tool is denied, since an agent could not read them. */
+  /** All skills if undefined. None if every tool is denied, because an agent could not read them. */
   readonly skills: ReadonlyArray<string> | undefined
 }
 
@@ -39,7 +39,7 @@ export const defaultConfig: GatewayConfig = {
   responses: true
 }
 
-/** The configuration cannot be used; the gateway ends with exit code 78. */
+/** The configuration cannot be used; the gateway exits with code 78. */
 export class ConfigRefused extends Error {
   constructor(message: string) {
     super(message)
@@ -49,7 +49,7 @@ export class ConfigRefused extends Error {
 
 const agentId = z.string().regex(/^[a-z0-9_][a-z0-9_-]{0,63}$/)
 
-/** An object of which only the named keys exist; those not described take anything. */
+/** An object that allows only the named keys; keys without a description accept anything. */
 const keys = (names: string): Record<string, z.ZodOptional<z.ZodUnknown>> =>
   Object.fromEntries(names.split(" ").map((name) => [name, z.unknown().optional()]))
 
@@ -141,12 +141,12 @@ const schema = z.strictObject({
 
 /** One problem of a configuration file. */
 export interface ConfigIssue {
-  /** Dotted path, `<root>` for the whole file. */
+  /** Dotted path; `<root>` is the whole file. */
   readonly path: string
   readonly message: string
 }
 
-/** Every problem of the configuration in that file, as `openclaw config validate` lists them; empty when it is valid. */
+/** Every problem of the configuration in that file, as `openclaw config validate` lists them; empty if it is valid. */
 export const configIssues = (path: string): ReadonlyArray<ConfigIssue> => {
   const text = contentOf(path)
   if (text === undefined) return [{ path: "<root>", message: "file not found" }]
@@ -157,7 +157,7 @@ export const configIssues = (path: string): ReadonlyArray<ConfigIssue> => {
   }
 }
 
-/** As the real one reads its configuration. */
+/** Reads the file as the real gateway does. */
 const parseJson5 = (text: string): unknown => evaluate(parse(text, { mode: "json5" }))
 
 const issuesOf = (input: unknown): ReadonlyArray<ConfigIssue> => {
@@ -176,7 +176,7 @@ const issuesOf = (input: unknown): ReadonlyArray<ConfigIssue> => {
   return issues
 }
 
-/** Reads and checks a configuration file; throws ConfigRefused with what the real gateway would complain about. */
+/** Reads and checks a configuration file; throws ConfigRefused with the real gateway's message. */
 export const readConfig = (path: string): GatewayConfig => {
   const text = contentOf(path)
   if (text === undefined) {
@@ -216,7 +216,10 @@ export const readConfig = (path: string): GatewayConfig => {
   }
 }
 
-/** Watches a configuration file, also through renames, and reports each readable new version or why it was skipped; returns the stop. */
+/**
+ * Watches a configuration file, also through renames. Reports each valid new version, or why it was skipped. Returns
+ * the function that stops watching.
+ */
 export const watchConfig = (
   path: string,
   onChange: (config: GatewayConfig) => void,

@@ -5,7 +5,7 @@ import { type Faults, parseFault } from "./faults.ts"
 import { json, plain } from "./httpAnswers.ts"
 import type { RequestRecords } from "./requestRecords.ts"
 
-/** What the routes under /__local/ show and change. */
+/** The parts of the gateway that the routes under /__local/ show and change. */
 export interface Controlled {
   readonly records: RequestRecords
   readonly faults: Faults

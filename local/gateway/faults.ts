@@ -2,18 +2,19 @@ import { z } from "zod"
 
 const fault = z.strictObject({
   /**
-   * unavailable: 503 with Retry-After. answer: `status` and `body` as given. delay: `delayMs`, then as usual. hang: no answer. garbage: 200
-   * with a body that is no JSON. reset: the connection breaks after the request was read, before the run. lose: it breaks after the run.
-   * truncate: it breaks in the middle of the answer. refuse: the port is closed for `forMs`.
+   * unavailable: 503 with Retry-After. answer: `status` and `body` as given. delay: `delayMs`, then a normal run. hang:
+   * no answer. garbage: 200 with a body that is not JSON. reset: the connection breaks after the request was read,
+   * before the run. lose: it breaks after the run. truncate: it breaks in the middle of the answer. refuse: the port is
+   * closed for `forMs`.
    */
   kind: z.enum(["unavailable", "answer", "delay", "hang", "garbage", "reset", "lose", "truncate", "refuse"]),
-  /** How many requests it hits; 1 unless given. */
+  /** Number of requests that it hits; 1 by default. */
   count: z.number().int().positive().default(1),
   /** Hits only requests that run this agent. */
   agent: z.string().optional(),
   /** Hits only requests whose session key contains this. */
   session: z.string().optional(),
-  /** Lets this many matching requests pass first. */
+  /** Number of matching requests that it lets pass first. */
   after: z.number().int().nonnegative().default(0),
   delayMs: z.number().nonnegative().optional(),
   forMs: z.number().positive().max(60_000).default(1_000),
@@ -24,14 +25,14 @@ const fault = z.strictObject({
 
 export type Fault = z.infer<typeof fault>
 
-/** Checks a fault from outside; throws an Error that says what is wrong. */
+/** Checks a fault from a request; throws an Error that names the problem. */
 export const parseFault = (input: unknown): Fault => {
   const parsed = fault.safeParse(input)
   if (parsed.success) return parsed.data
   throw new Error(parsed.error.issues.map((issue) => `${issue.path.join(".")}: ${issue.message}`).join("; "))
 }
 
-/** The faults waiting for their requests. */
+/** The faults that wait for their requests. */
 export class Faults {
   #waiting: Array<{ readonly fault: Fault; left: number; passing: number }> = []
 
@@ -47,7 +48,7 @@ export class Faults {
     return this.#waiting.length
   }
 
-  /** Takes the first fault that this request is to suffer. */
+  /** Takes the first fault that matches this request. */
   take(agent: string, session: string): Fault | undefined {
     if (this.#waiting.length === 0) return undefined
     for (const entry of this.#waiting) {

@@ -1,5 +1,7 @@
 #!/usr/bin/env node
-/** The scripted gateway as a process: one JSON line on stdout when it serves, everything else on stderr. */
+/**
+ * The scripted gateway as a process. It prints one JSON line on stdout when it is ready, and everything else on stderr.
+ */
 import { join } from "node:path"
 import { parseArgs } from "node:util"
 import { readScript } from "../model/script.ts"

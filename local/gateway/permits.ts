@@ -1,10 +1,10 @@
-/** A counted limit whose waiters are served in order of arrival. */
+/** A counted limit that serves its waiters in order of arrival. */
 export class Permits {
   readonly #limit: () => number
   #taken = 0
   readonly #waiting: Array<{ readonly grant: () => void }> = []
 
-  /** `limit` is asked at each grant, so that a changed config counts at once. */
+  /** `limit` is read at each grant, so that a changed configuration applies at once. */
   constructor(limit: () => number) {
     this.#limit = limit
   }
@@ -17,7 +17,7 @@ export class Permits {
     return this.#waiting.length
   }
 
-  /** Waits for a permit; rejects with the signal's reason, holding none, when it aborts first. */
+  /** Waits for a permit. Rejects with the signal's reason, without a permit, if the signal aborts first. */
   async take(signal: AbortSignal): Promise<void> {
     signal.throwIfAborted()
     if (this.#taken < this.#limit()) {

@@ -1,7 +1,7 @@
 import type { Release } from "./release.ts"
 import type { InputItem, RequestBody } from "./requestBody.ts"
 
-/** What a request's input becomes: one user text, and what its system and developer items add to the system prompt. */
+/** One user text, and the additions of system and developer items to the system prompt. */
 export interface Prompt {
   readonly text: string
   readonly system: string
@@ -15,8 +15,8 @@ interface Entry {
 }
 
 /**
- * Folds input items into one user text. Tool results are not tool messages: the last user message or result is the current one, all before
- * it become a history block.
+ * Folds input items into one user text. Tool results are not tool messages: the last user message or result is the
+ * current one, and all before it become a history block.
  */
 export const promptOf = (input: RequestBody["input"], release: Release): Prompt => {
   if (typeof input === "string") return { text: input, system: "" }

@@ -3,7 +3,7 @@ import { type ChatModel, type ChatReply, type ChatRequest, ProviderFailure } fro
 import type { Release } from "./release.ts"
 import { internalError, TurnFailed } from "./turnEnd.ts"
 
-/** Seconds after the first call at which the real gateway calls again, measured on 2026.9.6. */
+/** Seconds after the first call at which the real gateway retries, measured on 2026.9.6. */
 const retries = {
   rateLimit: [1.4, 2.7, 5.9, 17, 39, 70, 90, 109, 140],
   serverError: [1.2, 2.6, 6, 16, 36, 65],
@@ -11,24 +11,30 @@ const retries = {
   tooLarge: [0.1]
 }
 const cooldownSeconds = 60
-/** A self-hosted model that sends nothing for this long counts as lost. */
+/** The gateway treats a self-hosted model as lost if it sends nothing for this long. */
 const idleSeconds = 300
 
-/** The provider as the gateway uses it: retries what may pass, and after a refused key fails every run for a minute. */
+/**
+ * The provider as the gateway uses it: retries transient failures, and fails every run for a minute after a refused
+ * key.
+ */
 export class Provider {
   readonly #model: ChatModel
   readonly #release: Release
   readonly #timeScale: number
   #refusedUntil = 0
 
-  /** `timeScale` multiplies every wait: 1 waits as long as the real gateway, 0.001 a thousandth. */
+  /** `timeScale` multiplies every wait: 1 waits as long as the real gateway, 0.001 a thousandth of that. */
   constructor(model: ChatModel, release: Release, timeScale: number) {
     this.#model = model
     this.#release = release
     this.#timeScale = timeScale
   }
 
-  /** Asks the model, each attempt with a request of its own that knows whether the last one met an overloaded provider; rejects with TurnFailed as the run fails, or with the signal's reason when the caller has gone. */
+  /**
+   * Calls the model. Each attempt has its own request, which depends on whether the previous one met an overloaded
+   * provider. Rejects with TurnFailed if the run fails, or with the signal's reason if the caller hung up.
+   */
   async complete(
     request: (attempt: number, overloaded: boolean) => ChatRequest,
     signal: AbortSignal

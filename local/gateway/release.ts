@@ -1,31 +1,38 @@
-/** How one release of OpenClaw answers where releases differ; all of it measured on that release. */
+/** The differences between releases of OpenClaw, each measured on that release. */
 export interface Release {
   readonly version: string
-  /** Whether client tools hide behind tool_search/tool_describe/tool_call unless the config says otherwise. */
+  /**
+   * Whether client tools are hidden behind tool_search, tool_describe and tool_call unless the configuration differs.
+   */
   readonly toolSearch: boolean
-  /** NO_REPLY as the whole reply: asked again once and then a failed run, or the placeholder text with status 200. */
+  /**
+   * For a reply that is only NO_REPLY: a second call and then a failed run, or the placeholder text with status 200.
+   */
   readonly noReply: "fails" | "placeholder"
-  /** Silence after tool calls is asked this often for text alone before the run gives up. */
+  /** How often the gateway asks for text alone after tool calls without a text, before the run fails. */
   readonly textOnlyPasses: number
-  /** What stands before the name of a tool in the warning that ends a run whose tool failed. */
+  /** The sign in front of the tool's name in the warning that ends a run whose tool failed. */
   readonly warningSign: string
-  /** Whether a lone tool result reaches the model with its `Tool:<call_id>: ` prefix. */
+  /** Whether a single tool result reaches the model with its `Tool:<call_id>: ` prefix. */
   readonly prefixesLoneResult: boolean
-  /** Which message carries the line that names agent and session: the session's first user text, or every system prompt. */
+  /** Which message has the line that names agent and session: the session's first user text, or every system prompt. */
   readonly runtimeLine: "user" | "system"
-  /** A truncated reply has status incomplete, or is completed with only a note in its text. */
+  /** A truncated reply has the status incomplete, or the status completed and only a note in its text. */
   readonly reportsTruncation: boolean
-  /** How often a reply with unreadable tool arguments is asked for again before the run fails. */
+  /** How often the gateway retries a reply with unreadable tool arguments before the run fails. */
   readonly malformedRetries: number
   /** Whether the model sees its call of an unknown tool and the answer to it. */
   readonly showsUnknownTools: boolean
-  /** A retried call's prompt says that it is one, or repeats the user's text when the provider was overloaded. */
+  /**
+   * Whether a retried call's prompt has a note about the retry, or repeats the user's text if the provider was
+   * overloaded.
+   */
   readonly notesRetries: boolean
-  /** An aborted turn's text is told to the next turn only, or stays in the transcript with a note behind it. */
+  /** Whether only the next turn sees the text of an aborted turn, or the transcript keeps it with a note after it. */
   readonly abandonedTurns: "told once" | "kept"
-  /** Statuses of a provider's refusal that are passed on; others become 400. Undefined passes all. */
+  /** Statuses of a provider's refusal that the gateway passes on; it answers 400 for others. Undefined passes all. */
   readonly refusalStatuses: ReadonlyArray<number> | undefined
-  /** Whether a bad input item is described, or only the input as a whole refused. */
+  /** Whether the refusal of a bad input item describes the item, or only refuses the input as a whole. */
   readonly describesItems: boolean
 }
 
@@ -64,7 +71,7 @@ const releases: ReadonlyArray<Release> = [
   }
 ]
 
-/** The release of that version; undefined when the stand-in does not know it. */
+/** The release of that version, or undefined if the scripted gateway does not know it. */
 export const releaseOf = (version: string): Release | undefined =>
   releases.find((release) => release.version === version)
 

@@ -2,8 +2,8 @@ import { z } from "zod"
 import type { Release } from "./release.ts"
 
 /**
- * The body of `POST /v1/responses` as OpenClaw 2026.8.2 to 2026.9.6 takes it: strict, so that an unknown key is refused. Measured on those
- * releases, which check with the same library and answer with its first issue.
+ * The body of `POST /v1/responses` as OpenClaw 2026.8.2 to 2026.9.6 accepts it. It is strict: an unknown key is
+ * refused. Measured on those releases, which check with the same library and answer with its first issue.
  */
 const inputText = z.object({ type: z.literal("input_text"), text: z.string() }).strict()
 const outputText = z.object({ type: z.literal("output_text"), text: z.string() }).strict()
@@ -119,7 +119,7 @@ export type RequestBody = z.infer<typeof requestBody>
 export type InputItem = Exclude<RequestBody["input"], string>[number]
 export type ClientTool = z.infer<typeof tool>
 
-/** The checked body, or the message of the 400 that the gateway answers. */
+/** The checked body, or the message of the gateway's 400. */
 export const parseRequestBody = (
   body: unknown,
   release: Release

@@ -15,13 +15,13 @@ import { resolveKey, selectAgent, selectSession } from "./selection.ts"
 import { applyToolChoice, hasNameConflict } from "./toolChoice.ts"
 import { internalError, TurnFailed } from "./turnEnd.ts"
 
-/** What a request to /v1/responses meets in its gateway. */
+/** The parts of the gateway that a request to /v1/responses uses. */
 export interface ResponsesOptions {
   readonly release: Release
   readonly runs: Runs
   readonly faults: Faults
   readonly records: RequestRecords
-  /** The present configuration; it changes when its file does. */
+  /** The current configuration; it changes with its file. */
   readonly config: () => GatewayConfig
   /** Aborts when the gateway stops. */
   readonly stopping: AbortSignal
@@ -29,7 +29,7 @@ export interface ResponsesOptions {
 
 const keptResponses = 500
 
-/** Serves POST /v1/responses: reads the request, has its agent's run made, and writes the answer. */
+/** Serves POST /v1/responses: reads the request, runs its agent, and writes the answer. */
 export class Responses {
   readonly #options: ResponsesOptions
   /** Session of each recent response, for `previous_response_id`. */

@@ -12,7 +12,7 @@ import type { TurnEnd } from "./turnEnd.ts"
 export interface RunRequest {
   readonly target: RunTarget
   readonly text: string
-  /** What the transcript keeps of the text, where that is not the text itself. */
+  /** The text in the transcript, if it differs from the text itself. */
   readonly remembered?: string
   readonly instructions: string
   readonly workspace: Workspace | undefined
@@ -25,13 +25,13 @@ const recoverySeconds = 8
 const recoveryText =
   "[System] Your previous turn was interrupted by a gateway restart while OpenClaw was waiting on tool/model work. The restart did not cancel the user's task. Continue from the existing transcript: check the current state, recover interrupted work, and finish the task without asking the user to repeat the request."
 
-/** Runs turns: one at a time per session in order of arrival, a limited number side by side. */
+/** Runs turns: one at a time per session, in order of arrival, and at most a limited number at once. */
 export class Runs {
   readonly #provider: Provider
   readonly #sessions: Sessions
   readonly #release: Release
   readonly #permits: Permits
-  /** The most runs that were ever under way together. */
+  /** Maximum number of concurrent runs so far. */
   peak = 0
   total = 0
 
@@ -50,7 +50,10 @@ export class Runs {
     return this.#permits.waiting
   }
 
-  /** Runs one turn when its session and a permit are free; rejects with TurnFailed, or the signal's reason once aborted. */
+  /**
+   * Runs one turn when its session and a permit are free. Rejects with TurnFailed, or with the signal's reason once
+   * aborted.
+   */
   async run(request: RunRequest, signal: AbortSignal): Promise<TurnEnd> {
     const session = this.#sessions.open(request.target.sessionKey, request.target.agent)
     const before = session.tail
@@ -71,7 +74,10 @@ export class Runs {
     }
   }
 
-  /** Finishes the turns that a crash interrupted, on the gateway's own account: without the caller's tools, the answer goes nowhere. */
+  /**
+   * Finishes the turns that a crash interrupted. Such a turn has none of the caller's tools, and no one receives its
+   * answer.
+   */
   async recover(timeScale: number, signal: AbortSignal): Promise<void> {
     const interrupted = this.#sessions.interrupted()
     if (interrupted.length === 0) return
@@ -80,7 +86,7 @@ export class Runs {
       interrupted.map((session) => {
         const lost = session.running ?? ""
         const last = session.messages.at(-1)
-        // Nothing but the user's text was there when the process died: it is told like that of any abandoned turn.
+        // The process died before the model answered, so the next turn sees the text as that of an aborted turn.
         if (last?.role === "user") {
           session.messages.pop()
           session.abandoned = lost

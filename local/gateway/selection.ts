@@ -1,13 +1,13 @@
 import { randomUUID } from "node:crypto"
 import type { IncomingHttpHeaders } from "node:http"
 
-/** The request's own choice of agent and session; the run may still refuse the key. */
+/** The agent and session that the request selects; the run may still refuse the key. */
 export interface Selection {
   readonly agent: string
   readonly sessionKey: string
 }
 
-/** A session that exists for a run: the key's agent, not the header's, decides. */
+/** The session of a run. The key's agent decides, not the header's. */
 export interface RunTarget {
   readonly agent: string
   readonly sessionKey: string
@@ -18,7 +18,7 @@ const modelPattern = /^(?:openclaw[:/]|agent:)([a-z0-9][a-z0-9_-]{0,63})$/i
 const noOwner =
   "Multiple agents are configured, but this operation has no explicit owner. Select an agent explicitly; CLI callers can pass --agent <id>, channels can add a binding, and ambient services can set their agentId target."
 
-/** Agent by header before model, then the session key; or the message of the 400. */
+/** The agent, from the header before the model, then the session key; or the message of the 400. */
 export const selectAgent = (
   headers: IncomingHttpHeaders,
   model: string,
@@ -38,7 +38,7 @@ export const selectAgent = (
   return sole === undefined ? { refused: noOwner } : { agent: sole }
 }
 
-/** The session key of a request: its header, its `user`, or a fresh one; or the message of the 400. */
+/** The session key of a request: its header, its `user`, or a new one; or the message of the 400. */
 export const selectSession = (
   headers: IncomingHttpHeaders,
   agent: string,
@@ -57,8 +57,9 @@ export const selectSession = (
 }
 
 /**
- * The session that a key names: keys are lower-cased, `agent:<id>:<rest>` runs that agent whatever the header says, a bare key belongs to
- * the only agent. Undefined, a failed run, for unknown agents and for bare keys among several agents.
+ * The session that a key names. Keys are lower-cased. `agent:<id>:<rest>` runs that agent, even if the header names
+ * another; a bare key belongs to the only agent. Undefined, which is a failed run, for unknown agents and for bare keys
+ * if there are several agents.
  */
 export const resolveKey = (key: string, agents: ReadonlyArray<string>): RunTarget | undefined => {
   const sessionKey = key.toLowerCase()

@@ -5,8 +5,8 @@ import { textOf } from "../model/chat.ts"
 import type { ChatMessage } from "../model/chat.ts"
 
 /**
- * Characters of a history that are kept. As measured with 2026.9.6, a history is append-only up to there; beyond, each
- * turn drops the oldest ones.
+ * Number of characters of a history that are kept. As measured with 2026.9.6, a history is append-only up to there.
+ * Above it, each turn drops the oldest messages.
  */
 const keptCharacters = 900_000
 
@@ -14,17 +14,17 @@ const lengthOf = (message: ChatMessage): number =>
   textOf(message).length +
   (message.tool_calls ?? []).reduce((sum, call) => sum + call.function.name.length + call.function.arguments.length, 0)
 
-/** One conversation: its transcript, what an aborted turn left behind, and the runs waiting for their turn. */
+/** One conversation: its transcript, the text of an aborted turn, and the runs that wait for their turn. */
 export interface Session {
   readonly key: string
   readonly agent: string
   readonly id: string
   messages: Array<ChatMessage>
-  /** Text of a turn that was aborted before the model answered; the next turn is told. */
+  /** Text of a turn that was aborted before the model answered; the next turn's prompt has it. */
   abandoned: string | undefined
   /** Resolves when every run admitted so far has ended. */
   tail: Promise<void>
-  /** Set while a model call is under way: what a crash leaves for the recovery turn. */
+  /** Set while a model call is active. After a crash the recovery turn continues from it. */
   running: string | undefined
   /** Input tokens of the last model call, its history included; 0 before the first one. */
   lastCallTokens: number
@@ -39,7 +39,7 @@ interface StoredSession {
   readonly running?: string
 }
 
-/** All sessions of a gateway, in memory, and in a folder when the gateway has a state. */
+/** All sessions of a gateway: in memory, and in a folder if the gateway has a state folder. */
 export class Sessions {
   readonly #sessions = new Map<string, Session>()
   readonly #folder: string | undefined
@@ -65,7 +65,7 @@ export class Sessions {
     return this.#sessions.size
   }
 
-  /** The session of that key, made when it is new. */
+  /** The session of that key, created if it does not exist. */
   open(key: string, agent: string): Session {
     const known = this.#sessions.get(key)
     if (known !== undefined) return known
@@ -83,7 +83,7 @@ export class Sessions {
     return session
   }
 
-  /** The session of that key, if there is one. */
+  /** The session of that key, or undefined. */
   find(key: string): Session | undefined {
     return this.#sessions.get(key)
   }
@@ -93,7 +93,7 @@ export class Sessions {
     return [...this.#sessions.values()].filter((session) => session.running !== undefined)
   }
 
-  /** Drops the oldest turns beyond what is kept; the last message stays, however long. */
+  /** Drops the oldest turns above the limit; the last message stays, whatever its length. */
   trim(session: Session): void {
     const { messages } = session
     let excess = messages.reduce((sum, message) => sum + lengthOf(message), -keptCharacters)
@@ -105,7 +105,7 @@ export class Sessions {
     if (from > 0) session.messages = messages.slice(from)
   }
 
-  /** With a state folder, writes the session before returning. */
+  /** Writes the session before it returns, if there is a state folder. */
   save(session: Session): void {
     if (this.#folder === undefined) return
     const { key, agent, id, messages, abandoned, running } = session
@@ -117,7 +117,7 @@ export class Sessions {
       ...(abandoned === undefined ? {} : { abandoned }),
       ...(running === undefined ? {} : { running })
     }
-    // Replaced whole, so that a kill leaves the old text or the new one.
+    // Replaced as a whole, so that a kill leaves the old text or the new one.
     const file = this.#fileOf(key)
     writeFileSync(`${file}.tmp`, JSON.stringify(stored))
     renameSync(`${file}.tmp`, file)

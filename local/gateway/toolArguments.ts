@@ -3,15 +3,16 @@ import type * as Typebox from "typebox/compile"
 
 type Schema = Readonly<Record<string, unknown>>
 
-/** Arguments as the caller gets them, or the text that the model gets instead. */
+/** The arguments as the caller receives them, or the text that the model receives instead. */
 export type CheckedArguments = { readonly args: unknown } | { readonly refused: string }
 
 const require = createRequire(import.meta.url)
 const validators = new WeakMap<object, Typebox.Validator>()
 
 /**
- * Coerces and checks the arguments of one tool call as OpenClaw does before a caller sees it: "3" becomes 3, "true" true, null an empty
- * value of the declared type; whatever still violates the schema goes back to the model.
+ * Coerces and checks the arguments of one tool call as OpenClaw does before a caller sees it: "3" becomes 3, "true"
+ * becomes true, null becomes an empty value of the declared type. If they still violate the schema, the model gets the
+ * problems.
  */
 export const checkArguments = (name: string, parameters: unknown, args: unknown): CheckedArguments => {
   if (parameters === undefined) return { refused: "Cannot use 'in' operator to search for 'type' in undefined" }
@@ -39,7 +40,7 @@ export const checkArguments = (name: string, parameters: unknown, args: unknown)
 const validatorOf = (schema: Schema): Typebox.Validator => {
   const known = validators.get(schema)
   if (known !== undefined) return known
-  // Loaded with the first tool call: it costs 25 MB, and most gateways of a test run never see one.
+  // Loaded with the first tool call: it costs 25 MB, and most gateways of a test run get no tool call.
   const { Compile } = require("typebox/compile") as typeof Typebox
   const compiled = Compile(schema as never) as Typebox.Validator
   validators.set(schema, compiled)

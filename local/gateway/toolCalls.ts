@@ -7,18 +7,18 @@ import type { PendingCall } from "./turnEnd.ts"
 /** The tools of a run. */
 export interface Toolbox {
   readonly tools: ReadonlyArray<ClientTool>
-  /** Whether they hide behind Tool Search. */
+  /** Whether they are hidden behind Tool Search. */
   readonly toolSearch: boolean
 }
 
-/** What became of one call of the model. */
+/** The result of one call of the model. */
 export interface CallOutcome {
-  /** What the transcript answers to the model. */
+  /** The transcript's answer to the model. */
   readonly result: string
-  /** Set when the call goes to the caller. */
+  /** Set if the call goes to the caller. */
   readonly pending?: PendingCall
   readonly failed: boolean
-  /** There is no tool of that name. */
+  /** No tool has that name. */
   readonly unknown: boolean
 }
 
@@ -31,13 +31,13 @@ const searchTools: ReadonlyArray<ChatTool> = [
   }
 ].map((tool) => ({ type: "function" as const, function: tool }))
 
-/** What the model is offered: the client's tools, or the three that find and call them. */
+/** The tools that the model is offered: the client's, or the three that find and call them. */
 export const offeredTools = (toolbox: Toolbox): ReadonlyArray<ChatTool> => {
   if (toolbox.tools.length === 0) return []
   if (toolbox.toolSearch) return searchTools
   const offered: Array<ChatTool> = []
   for (const { name, description, parameters } of toolbox.tools) {
-    // A tool whose root is a list is dropped without a word; one without parameters is offered, and fails when it is called.
+    // The gateway drops a tool whose root is a list without notice. It offers one without parameters, whose calls fail.
     if (parameters?.["type"] === "array") continue
     offered.push({
       type: "function",
@@ -47,7 +47,7 @@ export const offeredTools = (toolbox: Toolbox): ReadonlyArray<ChatTool> => {
   return offered
 }
 
-/** The arguments of a call as an object; undefined when they are anything else. */
+/** The arguments of a call as an object, or undefined. */
 export const readArguments = (toolCall: ChatToolCall): object | undefined => {
   try {
     const parsed: unknown = JSON.parse(toolCall.function.arguments)
@@ -57,7 +57,7 @@ export const readArguments = (toolCall: ChatToolCall): object | undefined => {
   }
 }
 
-/** Answers one call, or hands it over to the caller. */
+/** Answers one call, or passes it to the caller. */
 export const dispatchCall = (toolbox: Toolbox, name: string, args: object = {}): CallOutcome => {
   if (!toolbox.toolSearch) {
     const tool = toolbox.tools.find((each) => each.name === name)
@@ -80,7 +80,7 @@ export const dispatchCall = (toolbox: Toolbox, name: string, args: object = {}):
   }
 }
 
-/** A tool found by search is called with the arguments as they are: nothing is coerced, only what is required is looked for. */
+/** A tool found by search gets its arguments unchanged: nothing is coerced, only required ones are checked. */
 const callFound = (tool: ClientTool, args: unknown): CallOutcome => {
   const given = typeof args === "object" && args !== null ? args : {}
   const required = (tool.parameters?.["required"] ?? []) as ReadonlyArray<string>
@@ -119,5 +119,5 @@ const unknownId = (tool: string, id: unknown): CallOutcome =>
 
 const text = (value: unknown): string => JSON.stringify(value, null, 2)
 
-/** Nine hex characters, as the gateway mints them. */
+/** Nine hex characters, as the gateway creates them. */
 const newCallId = (): string => randomBytes(5).toString("hex").slice(0, 9)

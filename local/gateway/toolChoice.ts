@@ -1,15 +1,18 @@
 import type { ClientTool, RequestBody } from "./requestBody.ts"
 import type { TurnEnd } from "./turnEnd.ts"
 
-/** What `tool_choice` makes of the offered tools: a hint in the prompt and a check afterwards, never an order to the provider. */
+/**
+ * The effect of `tool_choice` on the offered tools: a hint in the prompt and a check after the run, never an
+ * instruction to the provider.
+ */
 export interface ToolChoice {
   readonly tools: ReadonlyArray<ClientTool>
   readonly hint: string
-  /** A call must have been made; of the named tool when there is a name. */
+  /** The run must have made a call: to the named tool, if there is a name. */
   readonly constraint: { readonly name: string | undefined } | undefined
 }
 
-/** Undefined when the choice cannot be met by the offered tools, which is a 400. */
+/** Undefined if the offered tools cannot satisfy the choice, which is a 400. */
 export const applyToolChoice = (
   tools: ReadonlyArray<ClientTool>,
   choice: RequestBody["tool_choice"]
@@ -36,14 +39,17 @@ export const satisfiesToolChoice = (constraint: ToolChoice["constraint"], end: T
   return constraint.name === undefined || end.calls.some((call) => call.name === constraint.name)
 }
 
-/** Names of the gateway's own tools, measured on 2026.9.6; a client tool of the same name is refused even where the own one is denied. */
+/**
+ * Names of the gateway's own tools, measured on 2026.9.6. It refuses a client tool of the same name, even if its own
+ * tool is denied.
+ */
 const builtIns = new Set(
   "agents_list apply_patch automations bash browser canvas cron edit exec gateway image image_generate memory_get memory_search message nodes pdf portal process read secrets session_status sessions sessions_history sessions_list sessions_send sessions_spawn sessions_yield subagents theme tts update_plan web_fetch web_search write".split(
     " "
   )
 )
 
-/** Whether two client tools, or a client tool and a built-in, share a name; case does not tell names apart. */
+/** Whether two client tools, or a client tool and a built-in one, share a name, ignoring case. */
 export const hasNameConflict = (tools: ReadonlyArray<ClientTool>): boolean => {
   const seen = new Set<string>()
   for (const tool of tools) {

@@ -8,26 +8,26 @@ import { dispatchCall, offeredTools, readArguments } from "./toolCalls.ts"
 import { internalError, type PendingCall, type TurnEnd } from "./turnEnd.ts"
 import { workspacePrompt } from "./workspace.ts"
 
-/** What one run is given. */
+/** The input of one run. */
 export interface Turn {
   readonly session: Session
   readonly text: string
-  /** What the transcript keeps of the text. */
+  /** The text in the transcript, if it differs. */
   readonly remembered: string
   /** The request's instructions and system items. */
   readonly instructions: string
   readonly workspace: Workspace | undefined
   readonly tools: ReadonlyArray<ClientTool>
-  /** Whether client tools hide behind Tool Search. */
+  /** Whether client tools are hidden behind Tool Search. */
   readonly toolSearch: boolean
   readonly maxTokens: number | undefined
   readonly release: Release
   readonly signal: AbortSignal
-  /** Called whenever the transcript has changed. */
+  /** Called after each change of the transcript. */
   readonly onSaved: () => void
 }
 
-/** Model calls after which a run that never ends by itself is given up. */
+/** Number of model calls after which the gateway ends a run that does not end on its own. */
 const maxModelCalls = 25
 const silenceText =
   "The previous attempt did not produce a user-visible answer. Continue from the current state and produce the visible answer now. Do not restart from scratch."
@@ -40,18 +40,21 @@ const abandonedNote =
 const abortedNote =
   "<turn_aborted>\nThe previous turn was interrupted. Any running background processes may still be active. If any tools or commands were aborted, they may have partially executed.\n</turn_aborted>"
 
-/** Runs the model until it answers with text or with calls for the caller; rejects with TurnFailed, or the signal's reason when aborted. */
+/**
+ * Runs the model until it answers with text or with calls for the caller. Rejects with TurnFailed, or with the signal's
+ * reason if aborted.
+ */
 export const runTurn = (provider: Provider, turn: Turn): Promise<TurnEnd> => new Run(provider, turn).run()
 
 class Run {
   readonly #provider: Provider
   readonly #turn: Turn
   readonly #session: Session
-  /** Where this run's user message stands in the transcript. */
+  /** Index of this run's user message in the transcript. */
   readonly #at: number
   readonly #pending: Array<PendingCall> = []
   readonly #failedTools = new Set<string>()
-  /** Messages of this run that no later one sees. */
+  /** Messages of this run that later runs do not see. */
   #prompted: ReadonlyArray<ChatMessage> = []
   readonly #system: ChatMessage
   #textOnly = false
@@ -83,7 +86,7 @@ class Run {
     }
   }
 
-  /** What an aborted turn leaves behind; true when its text has left the transcript. */
+  /** Stores the text of an aborted turn. Returns true if it is no longer in the transcript. */
   #leave(): boolean {
     const { session, release, text } = this.#turn
     if (release.abandonedTurns === "kept") {
@@ -123,7 +126,7 @@ class Run {
     throw internalError()
   }
 
-  /** Answers each call in the transcript; true when every one of them went to the caller. */
+  /** Answers each call in the transcript. Returns true if all of them went to the caller. */
   #takeCalls(text: string, toolCalls: ReadonlyArray<ChatToolCall>): boolean {
     const { messages } = this.#session
     const answered: Array<ChatToolCall> = []
@@ -145,7 +148,7 @@ class Run {
     return allDelegated
   }
 
-  /** The end that a text, or silence, makes of the run; undefined when the model is to be asked again. */
+  /** The end of the run after a text or a silence, or undefined if the gateway calls the model again. */
   #takeText(reply: ChatReply): TurnEnd | undefined {
     const { release } = this.#turn
     const text = reply.toolCalls.length > 0 ? "" : visibleText(reply.text)
@@ -184,7 +187,7 @@ class Run {
     return { kind: "calls", calls: this.#pending, commentary, usage: this.#usage }
   }
 
-  /** What the gateway says itself when a tool failed that was not called well in the same run. */
+  /** The gateway's own warning, if a tool failed and no later call of it in the same run succeeded. */
   #warning(): string | undefined {
     const failed = [...this.#failedTools].findLast((name) => !this.#pending.some((call) => call.name === name))
     if (failed === undefined) return undefined
@@ -229,7 +232,7 @@ class Run {
     return `Runtime: agent=${agent} | session=${key} | sessionId=${id} | channel=webchat`
   }
 
-  /** A call of a tool that does not exist stays in the transcript only while its run lasts. */
+  /** A call of a tool that does not exist stays in the transcript only during its run. */
   #forgetUnknownTools(): void {
     const { messages } = this.#session
     const own = messages.slice(this.#at)
@@ -255,7 +258,7 @@ class Run {
   }
 }
 
-/** NO_REPLY in the forms that the gateway takes for it: any case, repeated, in punctuation, as a JSON string or an action. */
+/** The forms that the gateway treats as NO_REPLY: any case, repeated, in punctuation, as a JSON string or an action. */
 const isSilence = (text: string): boolean => {
   if (text === "") return true
   if (text.length > 200 || !/no_reply/i.test(text)) return false
@@ -263,7 +266,7 @@ const isSilence = (text: string): boolean => {
   return /^no_reply(?:\s+no_reply)*$/i.test(bare) || /^\{\s*"action"\s*:\s*"\s*NO_REPLY\s*"\s*\}$/.test(text)
 }
 
-/** Strips what the gateway never shows: thinking, reply tags and media lines. */
+/** Removes what the gateway never shows: thinking, reply tags and media lines. */
 const visibleText = (text: string): string => {
   if (!/<think>|\[\[|MEDIA:/.test(text)) return text.trim()
   return text

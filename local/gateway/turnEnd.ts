@@ -4,19 +4,19 @@ export interface Usage {
   readonly output: number
 }
 
-/** A tool call handed to the caller; the id is the gateway's own, never the model's. */
+/** A tool call passed to the caller. Its id is the gateway's, never the model's. */
 export interface PendingCall {
   readonly callId: string
   readonly name: string
   readonly arguments: string
 }
 
-/** How a run ended, before it becomes an HTTP answer. */
+/** The end of a run, before it becomes an HTTP answer. */
 export type TurnEnd =
   | {
       readonly kind: "text"
       readonly text: string
-      /** The model ran out of tokens; not every release says so in the status. */
+      /** The model reached its token limit; not every release reports that in the status. */
       readonly truncated: boolean
       readonly status: "completed" | "incomplete"
       readonly usage: Usage
@@ -24,12 +24,12 @@ export type TurnEnd =
   | {
       readonly kind: "calls"
       readonly calls: ReadonlyArray<PendingCall>
-      /** Text the model wrote in a later model call than the one that called; text beside the calls is dropped. */
+      /** Text of a later model call than the one with the tool calls; text in the same call is dropped. */
       readonly commentary: string
       readonly usage: Usage
     }
 
-/** The run failed; becomes a Response object with status "failed". */
+/** The run failed. It becomes a Response object with the status "failed". */
 export class TurnFailed extends Error {
   readonly status: number
   readonly code: string
@@ -41,5 +41,5 @@ export class TurnFailed extends Error {
   }
 }
 
-/** What the gateway says for silence, bad keys, a provider in cooldown and an overflowing context alike. */
+/** The gateway's message for silence, bad keys, a provider in cooldown and an overflowing context alike. */
 export const internalError = (): TurnFailed => new TurnFailed(500, "api_error", "internal error")

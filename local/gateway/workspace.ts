@@ -1,11 +1,17 @@
 import { readFileSync, readdirSync } from "node:fs"
 import { join } from "node:path"
 
-/** Files of a workspace that the gateway puts into the system prompt, in this order; TOOLS.md and HEARTBEAT.md are not among them. */
+/**
+ * Files of a workspace that the gateway adds to the system prompt, in this order. TOOLS.md and HEARTBEAT.md are not
+ * among them.
+ */
 const injected = ["AGENTS.md", "SOUL.md", "IDENTITY.md", "USER.md", "BOOTSTRAP.md", "MEMORY.md"]
 const maxCharacters = 20_000
 
-/** What a workspace adds to its agent's system prompt: its injected files, and name and description of the allowed skills. */
+/**
+ * The additions of a workspace to its agent's system prompt: its injected files, and name and description of the
+ * allowed skills.
+ */
 export const workspacePrompt = (folder: string, skills: ReadonlyArray<string> | undefined): string => {
   const parts: Array<string> = []
   for (const file of injected) {
@@ -32,7 +38,7 @@ const skillsOf = (folder: string): ReadonlyArray<{ readonly name: string; readon
   return skills
 }
 
-/** One `key: value` line; JSON quotes around the value are taken off. */
+/** One `key: value` line, without JSON quotes around the value. */
 const fieldOf = (frontmatter: string, key: string): string | undefined => {
   const value = new RegExp(`^${key}:\\s*(.+?)\\s*$`, "m").exec(frontmatter)?.[1]
   if (value === undefined || !value.startsWith('"')) return value

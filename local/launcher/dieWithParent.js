@@ -1,7 +1,7 @@
 /**
- * Preloaded (`node --import`) into a child that knows nothing of its launcher: ends the child's process group when the
- * launcher's end of stdin closes, which is what a killed launcher leaves behind. JavaScript, since the compiler that strips
- * types would add 15 MB to a bundle that has none.
+ * Preloaded (`node --import`) into a child without `--die-with-parent`. Ends the child's process group when the
+ * launcher's end of stdin closes, which happens if the launcher is killed. This is JavaScript because the compiler that
+ * strips types would add 15 MB of memory to a bundle that has none.
  */
 const end = () => {
   try {

@@ -1,6 +1,6 @@
 /** The part of OpenAI's chat-completions format that the OpenClaw gateway sends and the scripted model reads. */
 
-/** One message of the prompt; content is text or a list of parts of which only the text parts count here. */
+/** One message of the prompt. Content is a text or a list of parts, of which only the text parts count here. */
 export interface ChatMessage {
   readonly role: "system" | "developer" | "user" | "assistant" | "tool"
   readonly content?: string | null | ReadonlyArray<{ readonly type: string; readonly text?: string }>
@@ -8,7 +8,7 @@ export interface ChatMessage {
   readonly tool_call_id?: string
 }
 
-/** A call as the model words it: `arguments` is the raw JSON text, which may be malformed. */
+/** A call as the model writes it: `arguments` is the raw JSON text, which may be malformed. */
 export interface ChatToolCall {
   readonly id: string
   readonly type: "function"
@@ -41,7 +41,7 @@ export interface ChatUsage {
   readonly completion_tokens: number
 }
 
-/** A whole answer of the model. */
+/** A complete answer of the model. */
 export interface ChatReply {
   readonly text: string
   readonly toolCalls: ReadonlyArray<ChatToolCall>
@@ -49,12 +49,12 @@ export interface ChatReply {
   readonly usage: ChatUsage
 }
 
-/** Anything that answers a prompt: the scripted model in the same process, or a provider over HTTP. Rejects with ProviderFailure. */
+/** Answers a prompt: the scripted model in the same process, or a provider over HTTP. Rejects with ProviderFailure. */
 export interface ChatModel {
   complete(request: ChatRequest, signal: AbortSignal): Promise<ChatReply>
 }
 
-/** The provider refused or broke off; `status` is absent when the connection was dropped. */
+/** The provider refused or broke the connection; `status` is absent if the connection was dropped. */
 export class ProviderFailure extends Error {
   readonly status: number | undefined
   readonly code: string | undefined
@@ -66,7 +66,7 @@ export class ProviderFailure extends Error {
   }
 }
 
-/** The plain text of a message, whichever of the two content forms it has. */
+/** The plain text of a message, from either form of content. */
 export const textOf = (message: ChatMessage): string => {
   if (typeof message.content === "string") return message.content
   if (!Array.isArray(message.content)) return ""

@@ -3,8 +3,8 @@ import { parseScript } from "./script.ts"
 import type { ScriptedModel } from "./scriptedModel.ts"
 
 /**
- * Serves `/__local/script` (POST adds rules, DELETE forgets them) and `/__local/requests` (GET, DELETE) of a scripted model; false when
- * the path is neither. `prefix` is the part before those names.
+ * Serves `/__local/script` (POST adds rules, DELETE removes them) and `/__local/requests` (GET, DELETE) of a scripted
+ * model. Returns false for any other path. `prefix` is the part before those names.
  */
 export const serveModelControl = async (
   model: ScriptedModel,

@@ -1,5 +1,8 @@
 #!/usr/bin/env node
-/** The scripted model provider as a process: one JSON line on stdout when it serves, everything else on stderr. */
+/**
+ * The scripted model provider as a process. It prints one JSON line on stdout when it is ready, and everything else on
+ * stderr.
+ */
 import { parseArgs } from "node:util"
 import { readScript } from "./script.ts"
 import { startModel } from "./server.ts"

@@ -1,20 +1,23 @@
 import { readFileSync } from "node:fs"
 
-/** One answer of the scripted model. At most one of text/toolCalls, status, drop, hang and empty decides; the rest modify it. */
+/**
+ * One answer of the scripted model. At most one of text/toolCalls, status, drop, hang and empty applies; the rest
+ * modify it.
+ */
 export interface Action {
-  /** Reply text; may stand beside toolCalls. */
+  /** Reply text; allowed together with toolCalls. */
   readonly text?: string
   /** Tool calls; args as an object, or as a string to send malformed JSON. */
   readonly toolCalls?: ReadonlyArray<{ readonly name: string; readonly args?: unknown }>
   /** Ends the reply with finish_reason "length". */
   readonly truncated?: boolean
-  /** Fails with this HTTP status; body defaults to the provider's error form. */
+  /** Fails with this HTTP status. The body is the provider's error form by default. */
   readonly status?: number
   readonly body?: unknown
   readonly headers?: Readonly<Record<string, string>>
   /** Closes the connection without an answer. */
   readonly drop?: boolean
-  /** Never answers; the caller has to give up. */
+  /** Never answers, so the caller must time out. */
   readonly hang?: boolean
   /** Answers with no text and no calls. */
   readonly empty?: boolean
@@ -26,27 +29,33 @@ export interface Action {
 /** A substring, or a regular expression as `{ regex, flags? }`. */
 export type Match = string | { readonly regex: string; readonly flags?: string }
 
-/** Actions played in order when the prompt matches; a rule that has played its actions `times` times matches no more. */
+/**
+ * Actions that the model plays in order when the prompt matches. A rule that has played its actions `times` times no
+ * longer matches.
+ */
 export interface Rule {
-  /** Looked for in the last four messages other than system; absent matches every prompt. */
+  /** Searched in the last four messages other than system. Without it the rule matches every prompt. */
   readonly match?: Match
-  /** Looked for in the system prompt, which holds the caller's instructions; both must match when both are given. */
+  /** Searched in the system prompt, which has the caller's instructions. If both are given, both must match. */
   readonly matchSystem?: Match
-  /** How often the list of actions is played; 1 unless given. */
+  /** How often the list of actions is played; 1 by default. */
   readonly times?: number
-  /** Plays the list without end. */
+  /** Plays the list endlessly. */
   readonly repeat?: boolean
-  /** Counts per session instead of for all together, so that sessions running side by side each get the whole list. */
+  /** Counts per session instead of globally, so that each of several concurrent sessions gets the whole list. */
   readonly perSession?: boolean
-  /** Placeholder name to a regular expression with one group, searched in the whole prompt, the last hit counts: `{{name}}` in texts and args. */
+  /**
+   * Placeholder name to a regular expression with one group. It is searched in the whole prompt, and the last match
+   * fills `{{name}}` in texts and args.
+   */
   readonly capture?: Readonly<Record<string, string>>
   readonly actions: ReadonlyArray<Action>
 }
 
-/** What `--script FILE` holds and `POST /__local/script` takes. */
+/** The content of `--script FILE` and of `POST /__local/script`. */
 export interface Script {
   readonly rules?: ReadonlyArray<Rule>
-  /** Played when no rule matches; the text `ok` unless given. */
+  /** Played if no rule matches; the text `ok` by default. */
   readonly fallback?: Action
   /** With `true`, POST replaces the rules instead of adding to them. */
   readonly replace?: boolean
@@ -68,7 +77,10 @@ const actionKeys = new Set([
 const ruleKeys = new Set(["match", "matchSystem", "times", "repeat", "perSession", "capture", "actions"])
 const scriptKeys = new Set(["rules", "fallback", "replace"])
 
-/** Checks a script from outside; throws an Error that names the place, since a misspelt key would silently play the fallback. */
+/**
+ * Checks a script from a file or request. Throws an Error that names the place, because a misspelt key would silently
+ * play the fallback.
+ */
 export const parseScript = (input: unknown): Script => {
   const script = record(input, "script")
   refuseUnknown(script, scriptKeys, "script")
@@ -81,7 +93,7 @@ export const parseScript = (input: unknown): Script => {
   return script as Script
 }
 
-/** Reads a script file; throws an Error naming the file. */
+/** Reads a script file; throws an Error that names the file. */
 export const readScript = (path: string): Script => {
   try {
     return parseScript(JSON.parse(readFileSync(path, "utf8")))

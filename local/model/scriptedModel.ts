@@ -4,22 +4,22 @@ import { CANARY_TOOL, isCanarySession } from "../../src/domain/gateway/Canary.ts
 import { type ChatMessage, type ChatModel, type ChatReply, type ChatRequest, ProviderFailure, textOf } from "./chat.ts"
 import type { Action, Match, Rule, Script } from "./script.ts"
 
-/** What the model was asked; `ended` says how the exchange went. */
+/** A request to the model; `ended` is how the exchange ended. */
 export interface ModelRequest {
   /** Running number, from 1. */
   readonly id: number
-  /** The session in the prompt's Runtime line, or "" when the prompt has none. */
+  /** The session in the prompt's Runtime line, or "" if the prompt has none. */
   readonly session: string
   readonly agent: string
   readonly messages: ReadonlyArray<ChatMessage>
-  /** Names of the tools offered. */
+  /** Names of the offered tools. */
   readonly tools: ReadonlyArray<string>
   readonly maxTokens: number | undefined
   readonly stream: boolean
   ended: "open" | "answered" | "failed" | "dropped" | "closed-early"
 }
 
-/** The action a prompt gets, its placeholders filled in. */
+/** The action for a prompt, with its placeholders filled in. */
 export interface Decision {
   readonly action: Action
   readonly request: ModelRequest
@@ -29,7 +29,7 @@ const canaryCall: Action = { toolCalls: [{ name: CANARY_TOOL, args: { word: "can
 const usageOfReply = { input: 111, output: 22 }
 const keptRequests = 250
 
-/** A model provider that plays a script: the first rule whose match is in the prompt gives the answer. */
+/** A model provider that plays a script: the first rule that matches the prompt gives the answer. */
 export class ScriptedModel implements ChatModel {
   readonly requests: Array<ModelRequest> = []
   #rules: Array<LiveRule> = []
@@ -40,19 +40,19 @@ export class ScriptedModel implements ChatModel {
     this.add(script)
   }
 
-  /** Requests seen since the start or the last reset, also those no longer kept in `requests`. */
+  /** Number of requests since the start or the last reset, including those that `requests` no longer has. */
   get count(): number {
     return this.#count
   }
 
-  /** Adds rules behind those there are, or in their place with `replace`. */
+  /** Adds rules after the existing ones, or replaces them with `replace`. */
   add(script: Script): void {
     const rules = (script.rules ?? []).map((rule) => new LiveRule(rule))
     this.#rules = script.replace === true ? rules : [...this.#rules, ...rules]
     if (script.fallback !== undefined) this.#fallback = script.fallback
   }
 
-  /** Forgets rules and fallback. */
+  /** Removes rules and fallback. */
   clearScript(): void {
     this.#rules = []
     this.#fallback = { text: "ok" }
@@ -65,8 +65,8 @@ export class ScriptedModel implements ChatModel {
   }
 
   /**
-   * Records the request and takes the next action of the first rule that matches it. A runtime's canary is answered as
-   * told, without the script and uncounted: by its call if the tool is offered.
+   * Records the request and takes the next action of the first rule that matches it. A runtime's canary gets the
+   * expected answer without the script and is not counted: its call if the tool is offered.
    */
   decide(request: ChatRequest): Decision {
     const isOffered = request.tools?.some((tool) => tool.function.name === CANARY_TOOL) === true
@@ -187,8 +187,8 @@ const fillIn = (value: unknown, values: ReadonlyMap<string, string>): unknown =>
 }
 
 /**
- * The session and the agent that the Runtime line of a prompt names. Its place differs by release: in the session's first
- * user text, or in the system prompt.
+ * The session and the agent in the Runtime line of a prompt. Its place differs by release: in the session's first user
+ * text, or in the system prompt.
  */
 export const sessionOf = (messages: ReadonlyArray<ChatMessage>): { session: string; agent: string } | undefined => {
   for (const message of messages) {
@@ -199,7 +199,7 @@ export const sessionOf = (messages: ReadonlyArray<ChatMessage>): { session: stri
   return undefined
 }
 
-/** The answer an action stands for; only for actions that answer. */
+/** The answer of an action; only for actions that answer. */
 export const replyOf = (action: Action): ChatReply => {
   const usage = action.usage ?? usageOfReply
   const toolCalls = (action.toolCalls ?? []).map((call) => ({
@@ -218,7 +218,7 @@ export const replyOf = (action: Action): ChatReply => {
   }
 }
 
-/** The error body of a failing action, in the provider's form unless the script gives one. */
+/** The error body of a failing action: the script's, or the provider's form. */
 export const errorBodyOf = (action: Action): unknown =>
   action.body ?? { error: { message: `scripted error ${action.status}`, type: "scripted_error" } }
 

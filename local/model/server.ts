@@ -7,7 +7,7 @@ import type { Script } from "./script.ts"
 import { errorBodyOf, replyOf, ScriptedModel } from "./scriptedModel.ts"
 
 export interface ModelServerOptions {
-  /** 0, a free port, unless given. */
+  /** A free port by default. */
   readonly port?: number
   readonly script?: Script
 }
@@ -20,7 +20,7 @@ export interface ModelServer extends AsyncDisposable {
   stop(): Promise<void>
 }
 
-/** Starts the scripted model provider on loopback; rejects with EADDRINUSE when the port is taken. */
+/** Starts the scripted model provider on loopback; rejects with EADDRINUSE if the port is in use. */
 export const startModel = async (options: ModelServerOptions = {}): Promise<ModelServer> => {
   const model = new ScriptedModel(options.script)
   const server = createServer((request, response) => {
@@ -95,7 +95,7 @@ const play = async (model: ScriptedModel, body: ChatRequest, response: ServerRes
   sendReply(response, body, replyOf(action))
 }
 
-/** Answers a request as a provider does: as a stream if it asks for one. */
+/** Answers a request as a provider does: as a stream if the request asks for one. */
 export const sendReply = (response: ServerResponse, request: ChatRequest, reply: ChatReply): void => {
   if (request.stream === true) stream(response, request.model, reply)
   else json(response, 200, completion(request.model, reply))

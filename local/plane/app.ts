@@ -3,7 +3,7 @@ import { join, sep } from "node:path"
 import { pathToFileURL } from "node:url"
 import { type JSONValue } from "convex/values"
 
-/** What kind of function a path names. */
+/** The kind of a function. */
 export type Kind = "query" | "mutation" | "action"
 
 /** A registered Convex function, as `convex/server` makes it. */
@@ -35,7 +35,7 @@ export type CronJob = {
   readonly schedule: { readonly type: string; readonly [field: string]: unknown }
 }
 
-/** A Convex app as the plane serves it. */
+/** A Convex app that the plane serves. */
 export type App = {
   readonly folder: string
   readonly schema: unknown
@@ -44,7 +44,7 @@ export type App = {
   readonly crons: ReadonlyArray<CronJob>
 }
 
-/** Convex's own spelling of a function's path: no extension, `default` when no name is given. */
+/** Convex's own form of a function's path: no extension, and `default` if no name is given. */
 export const normalPath = (path: string): string => {
   const [module = "", name = "default"] = path.split(":")
   return `${module.replace(/\.[cm]?[jt]s$/, "")}:${name}`
@@ -56,7 +56,7 @@ const isRegistered = (value: unknown): value is RegisteredFunction =>
   "_handler" in value &&
   ("isQuery" in value || "isMutation" in value || "isAction" in value)
 
-// What Convex's bundler leaves out: generated code, the schema and configurations, tests, hidden files.
+// Convex's bundler skips these: generated code, the schema and configurations, tests, hidden files.
 const isModule = (file: string): boolean => {
   const parts = file.split(sep)
   const name = parts.at(-1) ?? ""
@@ -93,7 +93,7 @@ export const loadApp = async (folder: string): Promise<App> => {
       })
     }
   }
-  if (functions.size === 0) throw new Error("there is no Convex function in it")
+  if (functions.size === 0) throw new Error("the folder has no Convex function")
   const schemaFile = files.find((file) => file === "schema.ts" || file === "schema.js")
   return {
     folder,

@@ -2,17 +2,17 @@ import { createHash, timingSafeEqual } from "node:crypto"
 import { type JSONValue } from "convex/values"
 import { type Identity } from "./call.ts"
 
-/** Who a request comes from. */
+/** The caller of a function. */
 export type Caller = { readonly identity: Identity | null; readonly isAdmin: boolean }
 
-/** Nobody in particular: public functions only. */
+/** A caller without a token, who may call public functions only. */
 export const anonymous: Caller = { identity: null, isAdmin: false }
 
 const digest = (text: string): Buffer => createHash("sha256").update(text).digest()
 
 export const isAdminKey = (given: string, adminKey: string): boolean => timingSafeEqual(digest(given), digest(adminKey))
 
-/** An identity with what every identity has: subject, issuer and the token identifier made of both. */
+/** Adds what every identity has: subject, issuer, and the token identifier made of both. */
 export const completeIdentity = (attributes: { readonly [attribute: string]: JSONValue | undefined }): Identity => {
   const subject = String(attributes["subject"] ?? "person")
   const issuer = String(attributes["issuer"] ?? "https://local.invalid")
@@ -21,9 +21,9 @@ export const completeIdentity = (attributes: { readonly [attribute: string]: JSO
 }
 
 /**
- * Reads an Authorization header: `Convex <admin key>` for an administrator, `Convex <admin key>:<base64 identity JSON>` for
- * an administrator acting as a person. Answers undefined for anything else, tokens of identity providers included: the
- * plane knows none.
+ * Reads an Authorization header: `Convex <admin key>` for an administrator, `Convex <admin key>:<base64 identity JSON>`
+ * for an administrator acting as a person. Returns undefined for anything else, including tokens of identity providers,
+ * which the plane does not support.
  */
 export const callerOf = (header: string | undefined, adminKey: string): Caller | undefined => {
   if (header === undefined) return anonymous

@@ -4,20 +4,20 @@ import { type Origin } from "./stats.ts"
 
 const { setTimeout: setTimer } = globalThis
 
-/** A mutation lost to another one: nothing of it was written. */
+/** A mutation lost a conflict; none of its writes remain. */
 export class Conflict extends Error {}
 
-/** What a deployment answers, with 503, when a mutation has lost too often. */
+/** A deployment's answer, with 503, to a mutation that lost too often. */
 export const conflictFailure: Result = {
   status: "unavailable",
   code: "OptimisticConcurrencyControlFailure",
   message: "Documents read from or written to changed while this mutation was being run and on every subsequent retry."
 }
 
-/** A deployment retries a mutation this often; a scheduled one until it commits. */
+/** A deployment retries a client's mutation at most this often, and a scheduled one until it commits. */
 const maximumRetries = 4
 
-/** Whether a mutation that has lost this often is not run again. */
+/** Whether a mutation with this many conflicts is not retried. */
 export const isGivenUp = (origin: Origin, conflicts: number): boolean =>
   (origin === "client" || origin === "action") && conflicts > maximumRetries
 
@@ -27,8 +27,8 @@ export const waitFor = (milliseconds: number): Promise<void> =>
   })
 
 /**
- * Waits before the next try. In optimistic mode as a deployment does: 100 ms, doubled with each conflict up to 2 s, with
- * full jitter. Otherwise 5 ms to a second, so that conflicts made by chance cost a test little time.
+ * Waits before a retry. Optimistic mode waits as a deployment does: 100 ms, doubled with each conflict up to 2 s, with
+ * full jitter. Otherwise 5 ms to 1 s, so that random conflicts cost a test little time.
  */
 export const pauseAfter = (conflicts: number, optimistic: OptimisticOptions | undefined): Promise<void> => {
   if (optimistic === undefined) return waitFor(Math.min(1000, 2.5 * 2 ** conflicts))
@@ -37,8 +37,8 @@ export const pauseAfter = (conflicts: number, optimistic: OptimisticOptions | un
 }
 
 /**
- * Decides by a seed which commits lose to a rival. Each function has a sequence of its own, so that the same calls meet the
- * same conflicts whatever else runs beside them. The generator is the 32-bit "mulberry" one.
+ * Decides by a seed which commits lose a conflict. Each function has its own sequence, so that the same calls meet the
+ * same conflicts, regardless of other calls. The generator is the 32-bit "mulberry" one.
  */
 export const seededConflicts = (rate: number, seed: number): ((path: string) => boolean) => {
   const states = new Map<string, number>()

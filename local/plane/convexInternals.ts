@@ -28,7 +28,7 @@ export type QueryJson = {
   readonly operators: ReadonlyArray<Record<string, JSONValue>>
 }
 
-/** What convex-test makes of a query besides its documents. */
+/** convex-test's plan of a query, without its documents. */
 export type QueryPlan = {
   readonly filterFn: (document: Document) => boolean
   readonly limit: number | null
@@ -45,7 +45,7 @@ export type Page = {
   readonly pageStatus: "SplitRequired" | "SplitRecommended" | null
 }
 
-/** What a paginated query asks for. */
+/** The request for a page of a paginated query. */
 export type PageRequest = {
   readonly query: QueryJson
   readonly cursor: string | null
@@ -67,7 +67,7 @@ export type TableSchema = {
   readonly documentType: JSONValue
 }
 
-/** convex-test's document store, as far as the plane replaces or calls it. */
+/** The part of convex-test's document store that the plane replaces or calls. */
 export type DatabaseFake = {
   _schema: { readonly schemaValidation: boolean; readonly tables: ReadonlyMap<string, TableSchema> } | null
   _nextDocId: number
@@ -91,13 +91,13 @@ export type DatabaseFake = {
   _validateId(table: string | undefined, id: unknown): void
 }
 
-/** What convex-test counts of a transaction and limits. */
+/** What convex-test counts and limits in a transaction. */
 export type TransactionMetrics = {
   bytesRead: number
   bytesWritten: number
   documentsRead: number
   documentsWritten: number
-  /** Read intervals; index ranges where `countReadIntervals` was not called. */
+  /** Read intervals; or index ranges, if `countReadIntervals` was not called. */
   databaseQueries: number
 }
 
@@ -112,17 +112,17 @@ type MetricsTracker = {
   trackIndexRange: () => void
   trackScheduledFunction(bytes: number): void
   commit(): void
-  /** The innermost open transaction; the outermost one's object outlives its end. */
+  /** The innermost open transaction. The outermost one's object exists beyond its end. */
   _current(): MetricsLayer | undefined
 }
 
-/** convex-test's transactions: one at a time, nested ones inside it. */
+/** convex-test's transactions: one at a time, with nested ones inside it. */
 export type TransactionManager = {
   _lastCommitTs: bigint
   begin(isNested: boolean, limits?: unknown): Promise<void>
   commit(isNested: boolean): bigint | null
   rollback(isNested: boolean): void
-  /** Hides what the open transaction wrote, for a read of a stale snapshot. */
+  /** Hides the writes of the open transaction, for a read of a stale snapshot. */
   stashWrites(): unknown
   restoreWrites(stashed: unknown): void
   _endTransaction(isNested: boolean): void
@@ -184,9 +184,9 @@ const missingFrom = (owner: string, object: object, names: ReadonlyArray<string>
   names.filter((name) => !(name in object)).map((name) => `${owner}.${name}`)
 
 /**
- * The inside of a convex-test instance. It has no door: the state is caught where the library hands it to its
- * AsyncLocalStorage. Throws one line naming every private name that is not there, so that another release of the library
- * refuses to run instead of running wrongly.
+ * The internal state of a convex-test instance. No function returns it, so this takes it where the library passes it to
+ * its AsyncLocalStorage. Throws one line that names every missing private name, so that an incompatible release of the
+ * library fails at the start.
  */
 export const internalsOf = (test: TestConvex<never>): ConvexGlobal => {
   // eslint-disable-next-line typescript/unbound-method -- Called with its own receiver below.

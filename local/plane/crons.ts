@@ -6,7 +6,10 @@ import { at } from "./longTimer.ts"
 const weekdays = ["sunday", "monday", "tuesday", "wednesday", "thursday", "friday", "saturday"]
 const unitMilliseconds: Record<string, number> = { seconds: 1000, minutes: 60_000, hours: 3_600_000 }
 
-/** The moments a schedule of `crons.ts` names: given one, the next, both in milliseconds since 1970. Times of day are UTC. */
+/**
+ * The times of a schedule of `crons.ts`: returns the next one after the given one, both in milliseconds since 1970.
+ * Times of day are UTC.
+ */
 export const nextMoment = (schedule: CronJob["schedule"]): ((after: number) => number) => {
   const { type, ...fields } = schedule
   const minute = Number(fields["minuteUTC"] ?? 0)
@@ -37,7 +40,10 @@ export const nextMoment = (schedule: CronJob["schedule"]): ((after: number) => n
   }
 }
 
-/** Runs the jobs of `crons.ts`, intervals the first time at once, as a deployment does; a run still going on is not doubled. */
+/**
+ * Runs the jobs of `crons.ts` as a deployment does: intervals the first time at once, and no job while its last run is
+ * still active.
+ */
 export const runCrons = (app: App, engine: Engine): { readonly close: () => void } => {
   const cancels = new Map<string, () => void>()
   for (const { name, path, args, schedule } of app.crons) {

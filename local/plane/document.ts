@@ -1,23 +1,23 @@
 import { compareValues, type Value } from "convex/values"
 
-/** A stored document; never changed in place, only replaced. */
+/** A stored document, which is replaced and never modified. */
 export type Document = {
   readonly _id: string
   readonly _creationTime: number
   readonly [field: string]: Value | undefined
 }
 
-/** A field's place in a document, split once: `state.kind` is `["state", "kind"]`. */
+/** The path of a field in a document, already split: `state.kind` is `["state", "kind"]`. */
 export type FieldPath = ReadonlyArray<string>
 
-/** The table an id belongs to, or null when it is no id: the stand-in's ids are a number followed by the table's name. */
+/** The table of an id, or null if it is not an id. The plane's ids are a number followed by the table's name. */
 export const tableOf = (id: string): string | null => {
   let digits = 0
   while (digits < id.length && id.charCodeAt(digits) >= 48 && id.charCodeAt(digits) <= 57) digits += 1
   return digits === 0 || digits === id.length ? null : id.slice(digits)
 }
 
-/** The value at a path, undefined where the path leads nowhere. */
+/** The value at a path, or undefined if there is none. */
 export const valueAt = (document: Document, path: FieldPath): Value | undefined => {
   let value: Value | undefined = document[path[0]!]
   for (let depth = 1; depth < path.length; depth += 1) {
@@ -28,7 +28,7 @@ export const valueAt = (document: Document, path: FieldPath): Value | undefined 
   return value
 }
 
-/** Convex's order of values, with short cuts for what index keys mostly are. */
+/** Convex's order of values, with shortcuts for the most common index keys. */
 export const compareKeys = (a: Value | undefined, b: Value | undefined): number => {
   if (a === b && a !== 0) return 0
   if (typeof a === "number" && typeof b === "number") {

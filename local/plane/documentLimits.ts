@@ -6,7 +6,7 @@ const maximumArray = 8192
 const maximumFields = 1024
 const maximumDepth = 64
 
-/** Refuses a value that a deployment neither stores, takes as an argument nor returns: long arrays, deep nesting. */
+/** Refuses a value that a deployment refuses to store, accept or return: long arrays, deep nesting. */
 export const checkValue = (value: unknown, depth = 0): void => {
   if (typeof value !== "object" || value === null || value instanceof ArrayBuffer) return
   if (depth > maximumDepth) throw new Error(`Value is nested too deeply (maximum: ${maximumDepth})`)
@@ -40,7 +40,10 @@ const checkFieldNames = (value: unknown, isDocument: boolean): void => {
   }
 }
 
-/** Refuses what a deployment refuses to store: more than 1 MiB, long arrays, deep nesting, reserved field names. */
+/**
+ * Refuses a document that a deployment refuses to store: more than 1 MiB, long arrays, deep nesting, reserved field
+ * names.
+ */
 export const checkStorable = (document: Document): void => {
   checkValue(document)
   checkFieldNames(document, true)

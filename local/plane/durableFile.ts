@@ -3,7 +3,7 @@ import { convexToJson, type JSONValue, jsonToConvex } from "convex/values"
 import { type Commit } from "./call.ts"
 import { type Document } from "./document.ts"
 
-/** What an earlier life has left. */
+/** The state of the previous process. */
 export type Restored = {
   readonly documents: ReadonlyArray<Document>
   readonly requests: ReadonlyArray<{
@@ -17,12 +17,15 @@ export type Restored = {
   readonly timestamp: bigint
 }
 
-/** Answers of mutations are kept for an hour, in nanoseconds: a client that was away longer has ended its session. */
+/**
+ * Answers of mutations are kept for an hour, in nanoseconds. A client that was disconnected for longer has ended its
+ * session.
+ */
 const requestsKeptFor = 3_600_000_000_000n
 
 /**
- * A file that holds every commit before its answer is sent, so that a killed plane loses nothing it has acknowledged.
- * (The operating system holds the last commits; a power cut may cost them.) One plane at a time.
+ * A file that stores every commit before its answer is sent, so that a killed plane loses no acknowledged commit. (The
+ * last commits may be in the operating system's cache only, so a power cut can lose them.) One plane at a time.
  */
 export class DurableFile {
   private readonly database: DatabaseSync
@@ -31,7 +34,7 @@ export class DurableFile {
   private readonly note: StatementSync
   private readonly count: StatementSync
 
-  /** Opens or creates the file; throws when it is another plane's or not a database. */
+  /** Opens or creates the file; throws if another plane uses it or if it is not a database. */
   constructor(file: string) {
     this.database = new DatabaseSync(file)
     this.database.exec(`
@@ -82,7 +85,7 @@ export class DurableFile {
     }
   }
 
-  /** Writes a commit, whole or not at all. */
+  /** Writes a commit completely or not at all. */
   write({ changes, request, timestamp, nextDocumentId, lastCreationTime }: Commit): void {
     this.database.exec("BEGIN")
     try {

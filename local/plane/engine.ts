@@ -22,27 +22,29 @@ import { replaceSyscalls } from "./syscalls.ts"
 import { TransactionLock } from "./transactionLock.ts"
 import { Watchdog } from "./watchdog.ts"
 
-/** How an engine runs. */
+/** The options of an engine. */
 export type EngineOptions = {
   readonly app: App
-  /** Called inside each commit, before anyone hears of it; throwing undoes the transaction. */
+  /** Called inside each commit, before listeners; an error undoes the transaction. */
   readonly persist?: (commit: Commit) => void
-  /** Whether this run of a mutation is to be thrown away as if another had won. */
+  /** Whether this run of a mutation loses a conflict. */
   readonly isConflicted?: (path: string) => boolean
-  /** Runs mutations concurrently, each on a snapshot; absent: one after another, without conflicts. */
+  /**
+   * Runs mutations concurrently, each on its own snapshot. Without it they run one after another, without conflicts.
+   */
   readonly optimistic?: OptimisticOptions
-  /** How long a transaction may hold the plane, in milliseconds; `onStuck` hears of the one that does not end. */
+  /** How long a transaction may hold the plane, in milliseconds. `onStuck` is called for one that takes longer. */
   readonly transactionTimeout: number
   readonly onStuck: (path: string) => void
   readonly log: (line: string) => void
 }
 
-/** convex-test without its types: the app is known only while running. */
+/** convex-test without its types, because the app is loaded at run time. */
 type Caller = Record<Kind, (reference: unknown, args: Record<string, Value>) => Promise<Value>>
 
 class JobIsOver extends Error {}
 
-// Work begun by a commit must not inherit the transaction's async context.
+// Work that a commit starts must not inherit the transaction's async context.
 const outside = AsyncLocalStorage.snapshot()
 const { setImmediate: soon } = globalThis
 
@@ -83,17 +85,17 @@ export class Engine {
     })
   }
 
-  /** The moment of the last commit, in nanoseconds since 1970; grows with each. */
+  /** The time of the last commit, in nanoseconds since 1970; it increases with each commit. */
   get timestamp(): bigint {
     return this.transactions._lastCommitTs
   }
 
-  /** Makes sure that later commits are later than one a client has seen, or a file remembers. */
+  /** Makes later commits later than a timestamp from a client or a file. */
   observe(timestamp: bigint): void {
     if (timestamp > this.transactions._lastCommitTs) this.transactions._lastCommitTs = timestamp
   }
 
-  /** Continues an earlier life: its documents and its counters. */
+  /** Restores the documents and counters of the previous process. */
   resume(earlier: {
     readonly documents: ReadonlyArray<Document>
     readonly nextDocumentId: number
@@ -106,12 +108,12 @@ export class Engine {
     this.observe(earlier.timestamp)
   }
 
-  /** Hears of each commit within it: a listener notes what it must do and does it later, by `later`. */
+  /** Calls the listener inside each commit. The listener only notes its work, and does it `later`. */
   onCommit(listener: (commit: Commit) => void): void {
     this.listeners.push(listener)
   }
 
-  /** Runs work after the present transaction, free of its async context. */
+  /** Runs work after the current transaction, outside its async context. */
   later(work: () => void): void {
     outside(() => soon(work))
   }
@@ -125,7 +127,7 @@ export class Engine {
     return await this.start(call, false)
   }
 
-  /** Runs queries on one snapshot; which ones is asked once no commit can come between any more. */
+  /** Runs queries on one snapshot. `calls` is called when no other commit can happen in between. */
   async runTogether(
     calls: () => ReadonlyArray<Call>
   ): Promise<{ readonly results: ReadonlyArray<Result>; readonly timestamp: bigint }> {
@@ -139,7 +141,7 @@ export class Engine {
     }
   }
 
-  /** A transaction of the plane itself, for its own tables. */
+  /** Runs a transaction of the plane on its own tables. */
   async transact(name: string, work: (database: DatabaseFake) => void): Promise<void> {
     const call: Call = { path: name, args: {}, identity: null, isAdmin: true, origin: "scheduled" }
     await this.running.run(begun(call, false), () =>
@@ -184,8 +186,8 @@ export class Engine {
   }
 
   /**
-   * Runs a function, again after each conflict until a deployment would give up, and counts it. `fromValue` makes what
-   * `invoke` resolves to, for a mutation whose commit comes later than its run.
+   * Runs a function, retries it after conflicts as often as a deployment does, and counts it. `fromValue` converts to
+   * the type of `invoke`'s result, for a mutation that commits after its run.
    */
   private async attempt<A>(
     call: Call,
@@ -226,7 +228,10 @@ export class Engine {
     }
   }
 
-  /** Runs a mutation on the present snapshot, lets its time pass, and commits what it wrote if nothing it read has changed. */
+  /**
+   * Runs a mutation on the current snapshot, waits for its duration, and commits its writes if nothing that it read has
+   * changed.
+   */
   private async runThenCommit<A>(
     running: Running,
     invoke: () => Promise<A>,
@@ -337,7 +342,7 @@ export class Engine {
     }
   }
 
-  /** Ends the job this call is, and says what is about to be committed; nothing when nothing was written. */
+  /** Ends the job of this call, and returns the commit; undefined if nothing was written. */
   private settle(running: Running | undefined): Commit | undefined {
     const jobId = running?.call.jobId
     if (jobId !== undefined && this.functionAt(running!.call.path)?.kind === "mutation") {
@@ -359,7 +364,10 @@ export class Engine {
     }
   }
 
-  /** A function an action calls: counted under its own name, and run again after a conflict as a client's would be. */
+  /**
+   * Runs a function that an action calls. It counts under its own name, and is retried after conflicts like a client's
+   * call.
+   */
   private async fromAction(target: { readonly name?: string }, invoke: () => Promise<string>): Promise<string> {
     const path = normalPath(target.name ?? "unknown")
     const call: Call = { path, args: {}, identity: null, isAdmin: true, origin: "action" }

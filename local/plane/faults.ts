@@ -1,27 +1,27 @@
-/** What can be made to go wrong. */
+/** The kinds of faults. */
 export const faultKinds = [
-  /** The call is done, then the connection ends without an answer. */
+  /** The function runs, then the connection closes without an answer. */
   "drop",
-  /** The call is done, its answer comes `milliseconds` later. */
+  /** The function runs, and its answer comes `milliseconds` later. */
   "delay",
-  /** The connection ends before anything is done; an upgrade to a WebSocket likewise. */
+  /** The connection closes before the function runs; an upgrade to a WebSocket is refused. */
   "refuse",
-  /** Nothing is done and no answer ever comes. */
+  /** The function does not run, and no answer is sent. */
   "hang",
-  /** A deployment over its limits: 503 with a code, or the socket closed with it. */
+  /** An overloaded deployment: 503 with a code, or the socket closes with it. */
   "overload",
-  /** The redacted "Server Error" of a function that threw. */
+  /** The redacted "Server Error" of a function that threw an error. */
   "error",
-  /** A mutation loses to another one and is run again. */
+  /** A mutation loses a conflict and is retried. */
   "conflict"
 ] as const
 
 export type FaultKind = (typeof faultKinds)[number]
 
-/** The faults that can meet a call, whichever way it comes. */
+/** The faults that apply to calls over HTTP and WebSocket. */
 export const callFaults: ReadonlyArray<FaultKind> = ["drop", "delay", "refuse", "hang", "overload", "error"]
 
-/** What an overloaded deployment says. */
+/** An overloaded deployment's answer. */
 export const overloaded = {
   code: "TooManyConcurrentRequests",
   message: "Your request couldn't be completed. Try again later."
@@ -30,20 +30,20 @@ export const overloaded = {
 /** A fault that waits for its call. */
 export type Fault = {
   readonly kind: FaultKind
-  /** Only calls of this function. */
+  /** Applies only to calls of this function. */
   readonly path?: string
-  /** Only calls that come this way. */
+  /** Applies only to calls over this transport. */
   readonly transport?: "http" | "websocket"
-  /** How often; absent: until cleared. */
+  /** How many calls it applies to; without it, all until cleared. */
   readonly count?: number
   readonly milliseconds?: number
-  /** Of an `error` over HTTP: the data of the ConvexError that was thrown, which a deployment does not redact. */
+  /** For an `error` over HTTP: the data of the thrown ConvexError, which a deployment does not redact. */
   readonly data?: unknown
 }
 
 type Waiting = { readonly fault: Fault; left: number }
 
-/** The faults asked for, in the order they were; each call meets at most one. */
+/** The pending faults, in order. Each call meets at most one. */
 export class Faults {
   private waiting: Array<Waiting> = []
 
@@ -59,7 +59,7 @@ export class Faults {
     return this.waiting.map(({ fault, left }) => ({ ...fault, left: left === Infinity ? null : left }))
   }
 
-  /** The fault a call meets, used up by it. */
+  /** Takes the fault that applies to a call. */
   take(
     kinds: ReadonlyArray<FaultKind>,
     path: string | undefined,

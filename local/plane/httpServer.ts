@@ -41,7 +41,7 @@ const bodyOf = async (request: IncomingMessage): Promise<string | undefined> => 
   return Buffer.concat(chunks).toString("utf8")
 }
 
-/** As Convex's own parser: half a surrogate pair makes the whole text no JSON. */
+/** Like Convex's own parser, treats a text with half a surrogate pair as invalid JSON. */
 const parsed = (text: string): unknown => {
   try {
     const value: unknown = JSON.parse(text)
@@ -91,7 +91,7 @@ const serveCall = async (
   }
   const path = normalPath(body.path)
   if (typeof body.ts === "string" && decodeTimestamp(body.ts) < engine.timestamp) {
-    return refuse(response, 400, "SnapshotTooOld", "The plane keeps no earlier snapshots")
+    return refuse(response, 400, "SnapshotTooOld", "The plane has no earlier snapshots")
   }
   const fault = faults.take(callFaults, path, "http")
   if (fault?.kind === "refuse") return void request.socket.destroy()
@@ -120,7 +120,7 @@ const serveCall = async (
 const isFault = (value: unknown): value is Fault =>
   typeof value === "object" && value !== null && "kind" in value && faultKinds.includes(value.kind as FaultKind)
 
-/** The plane's own doors, for an administrator: faults on demand and statistics. */
+/** The plane's own routes, for an administrator: faults and statistics. */
 const serveLocal = async (
   { engine, faults, sync, adminKey }: Context,
   path: string,
@@ -128,7 +128,7 @@ const serveLocal = async (
   response: ServerResponse
 ): Promise<void> => {
   if (callerOf(request.headers.authorization, adminKey)?.isAdmin !== true) {
-    return refuse(response, 403, "Forbidden", "An admin key is needed")
+    return refuse(response, 403, "Forbidden", "This route requires the admin key")
   }
   const text = (await bodyOf(request)) ?? ""
   switch (`${request.method} ${path}`) {
@@ -154,7 +154,7 @@ const serveLocal = async (
       if (typeof body === "object" && body !== null && "kind" in body && body.kind === "park") {
         return reply(response, 200, { parked: sync.park((body as { readonly count?: number }).count ?? Infinity) })
       }
-      if (!isFault(body)) return refuse(response, 400, "BadFault", `kind is one of ${faultKinds.join(", ")}, park`)
+      if (!isFault(body)) return refuse(response, 400, "BadFault", `kind must be one of ${faultKinds.join(", ")}, park`)
       faults.add({ ...body, ...(body.path === undefined ? {} : { path: normalPath(body.path) }) })
       return reply(response, 200, { faults: faults.list() })
     }
@@ -176,7 +176,7 @@ const serve = async (context: Context, request: IncomingMessage, response: Serve
   return await serveCall(context, kind, request, response)
 }
 
-/** Serves Convex's HTTP protocol and the plane's own doors. */
+/** Serves Convex's HTTP protocol and the plane's own routes. */
 export const makeHttpServer = (context: Context): Server =>
   createServer({ keepAliveTimeout: 75_000 }, (request, response) => {
     serve(context, request, response).catch(() => request.socket.destroy())

@@ -6,7 +6,7 @@ import { type Store } from "./store.ts"
 /** The table of scheduled functions. */
 export const jobsTable = "_scheduled_functions"
 
-/** What `ctx.scheduler` asks of a deployment. */
+/** A request of `ctx.scheduler`. */
 export type ScheduleRequest = {
   readonly name?: string
   readonly functionHandle?: string
@@ -15,20 +15,20 @@ export type ScheduleRequest = {
   readonly ts: number
 }
 
-/** Whether a scheduled function still waits for its time. */
+/** Whether a scheduled function still waits to run. */
 export const isPending = (store: Store, jobId: string): boolean => {
   const state = store.peek(jobId)?.["state"] as { readonly kind?: unknown } | undefined
   return state?.kind === "pending"
 }
 
-/** Adds a scheduled function within the running transaction, or the action's own; returns its id. */
+/** Adds a scheduled function within the running transaction, or in its own for an action; returns its id. */
 export const schedule = (
   { components, transactionManager }: ConvexGlobal,
   isKnown: (path: string) => boolean,
   { name, functionHandle, args, ts }: ScheduleRequest
 ): string => {
   const path = name ?? functionHandle?.split(";")[1]
-  if (path === undefined) throw new Error("the plane schedules functions of the app only, not of components")
+  if (path === undefined) throw new Error("the local control plane cannot schedule functions of components")
   if (!isKnown(path)) throw new Error(`Could not find function for '${path}'`)
   const value = jsonToConvex(args)
   transactionManager.getMetricsTracker()?.trackScheduledFunction(getDocumentSize(value as never))
@@ -40,7 +40,7 @@ export const schedule = (
   })
 }
 
-/** Cancels a scheduled function that still waits; leaves any other alone. */
+/** Cancels a scheduled function that still waits; any other stays as it is. */
 export const cancel = ({ components }: ConvexGlobal, store: Store, id: string): void => {
   if (!isPending(store, id)) return
   components[""]!.db.patch(jobsTable, id, { state: { kind: "canceled" }, completedTime: Date.now() })

@@ -1,7 +1,7 @@
-/** What Node's timers can hold, about 24.8 days; anything longer would fire at once. */
+/** The longest delay of Node's timers, about 24.8 days. A longer delay would fire at once. */
 const longest = 2 ** 31 - 1
 
-/** Runs work at a moment, in milliseconds since 1970, however far it is; a moment that has passed is now. Answers how to cancel it. */
+/** Runs work at a time, in milliseconds since 1970; a past time means now. Returns the function that cancels it. */
 export const at = (moment: number, work: () => void): (() => void) => {
   let timer: NodeJS.Timeout | undefined
   const arm = (): void => {

@@ -15,23 +15,23 @@ import { RequestLog } from "./requestLog.ts"
 import { Scheduler } from "./scheduler.ts"
 import { SyncServer } from "./syncServer.ts"
 
-// Stdout carries one line, the ready line; what functions print goes beside it. Set before convex-test keeps the console.
+// Stdout has the ready line only, so the functions' output goes to stderr. Set before convex-test stores the console.
 globalThis.console = new Console(process.stderr, process.stderr)
 
-const usage = `The embedded control plane: serves a convex/ folder with Convex's protocols on 127.0.0.1. For development and tests only.
+const usage = `The local control plane: serves a convex/ folder with Convex's protocols on 127.0.0.1, for development and tests.
 
   node local/plane/main.ts [options]
 
-  --app DIR                 the folder with the functions (convex)
-  --port N                  0 picks a free one (0)
-  --admin-key KEY           random when absent
-  --data FILE               keeps every commit in this file, and begins with what it holds
-  --conflicts RATE          this share of mutations, 0 to 1, loses to a rival and is run again (0)
-  --mutation-ms MS          runs mutations concurrently, each taking this long, with conflicts as a deployment has them
-  --seed N                  which ones they are (1)
-  --ping-interval MS        between pings of an open socket (15000)
-  --transaction-timeout MS  a transaction that holds the plane longer ends the process with code 70 (10000)
-  --die-with-parent         ends when stdin ends
+  --app DIR                 folder with the functions (convex)
+  --port N                  0 is a free port (0)
+  --admin-key KEY           random by default
+  --data FILE               stores every commit in this file, and loads it at the start
+  --conflicts RATE          share of mutations, 0 to 1, that lose a conflict and are retried (0)
+  --mutation-ms MS          runs mutations concurrently, each this long, with the conflicts of a deployment
+  --seed N                  selects which mutations lose (1)
+  --ping-interval MS        time between pings of an open socket (15000)
+  --transaction-timeout MS  exits with code 70 if a transaction takes longer (10000)
+  --die-with-parent         exits when stdin ends
 `
 
 const log = (line: string): void => void process.stderr.write(`${line}\n`)
@@ -76,7 +76,7 @@ const numberOf = (
   const value = Number(values[name])
   return values[name] !== "" && value >= 0 && value <= maximum
     ? value
-    : fail(`--${name} is a number from 0 to ${maximum}, not ${values[name]}`)
+    : fail(`--${name} is ${values[name]}: it must be a number from 0 to ${maximum}`)
 }
 
 const openFile = (file: string): DurableFile => {
@@ -104,7 +104,7 @@ const engine = new Engine({
   ...(values["mutation-ms"] === undefined ? {} : { optimistic: { mutationMs: numberOf("mutation-ms", 60_000) } }),
   transactionTimeout,
   onStuck: (path) => {
-    log(`${path} has held its transaction for ${transactionTimeout} ms and does not end: the plane gives up`)
+    log(`${path} has held its transaction for ${transactionTimeout} ms. The local control plane exits with code 70.`)
     process.exit(70)
   },
   log
@@ -122,7 +122,11 @@ const server = makeHttpServer({ engine, faults, sync, adminKey })
 sync.attach(server)
 
 server.once("error", (error: NodeJS.ErrnoException) =>
-  fail(error.code === "EADDRINUSE" ? `port ${port} is in use` : `cannot listen: ${error.message}`)
+  fail(
+    error.code === "EADDRINUSE"
+      ? `Port ${port} is in use. Choose another with --port.`
+      : `cannot listen: ${error.message}`
+  )
 )
 server.listen(port, "127.0.0.1", () => {
   void scheduler.resume()

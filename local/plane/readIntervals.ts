@@ -1,19 +1,19 @@
 import { type ConvexGlobal, type TransactionMetrics } from "./convexInternals.ts"
 
-/** How many read intervals a deployment allows in one transaction. */
+/** Maximum number of read intervals of one transaction in a deployment. */
 export const maximumReadIntervals = 4_096
 
 const help =
   "Consider using smaller limits in your queries, paginating your queries, or using indexed queries with a selective index range expressions."
 
 /**
- * Replaces convex-test's count of index ranges by the backend's count of read intervals, limit included. An interval is an
- * index range, or a document that a `get`, patch, replace or delete touches; each distinct one counts once. Not counted:
- * searches, documents that the transaction itself inserted, and reads of a stale snapshot. The backend also merges ranges
- * that overlap, so this count is an upper bound.
+ * Replaces convex-test's count of index ranges by the backend's count of read intervals, including the limit. An
+ * interval is an index range, or a document that a `get`, patch, replace or delete touches; each distinct one counts
+ * once. Not counted: searches, documents that the transaction itself inserted, and reads of a stale snapshot. The
+ * backend also merges ranges that overlap, so this count is an upper bound.
  *
  * Needs `transactionLimits: true`. `ctx.meta.getTransactionMetrics()` reports the count as `databaseQueries`. Returns a
- * function that gives the metrics of the transaction that began last, undefined before the first.
+ * function that gives the metrics of the latest transaction, undefined before the first.
  */
 export const countReadIntervals = ({
   components,
@@ -22,7 +22,7 @@ export const countReadIntervals = ({
   const database = components[""]!.db
   const seen = new Set<string>()
   let isStale = false
-  /** The library's own store gets every document of a table to evaluate a query. */
+  /** The library's own store reads every document of a table to evaluate a query. */
   let isEvaluating = false
   let root: { readonly metrics: TransactionMetrics } | undefined
 

@@ -1,21 +1,21 @@
 import { type JSONValue } from "convex/values"
 import { type Result } from "./call.ts"
 
-/** How a client's mutation was answered. */
+/** The answer of a client's mutation. */
 export type Answered = { readonly value: JSONValue; readonly timestamp: bigint }
 
-/** How many answered mutations are remembered per session, and how many sessions. */
+/** Maximum number of answered mutations that are kept per session, and of sessions. */
 const perSession = 1000
 const sessions = 1000
 
 /**
- * The mutations of WebSocket sessions, so that one sent again after a reconnect is answered and not done again. Failed ones
- * are forgotten: they changed nothing.
+ * The mutations of WebSocket sessions, so that one that a client repeats after a reconnect gets its answer and does not
+ * run again. Failed ones are not kept, because they changed nothing.
  */
 export class RequestLog {
   private readonly known = new Map<string, Map<number, Promise<Answered | undefined>>>()
 
-  /** The answer a mutation has had, or is about to have; undefined when it was never done. */
+  /** The answer of a mutation that has run or is running; undefined if there is none. */
   async find(session: string, id: number): Promise<Answered | undefined> {
     return await this.known.get(session)?.get(id)
   }
@@ -24,7 +24,7 @@ export class RequestLog {
     this.keep(session, id, Promise.resolve(answered))
   }
 
-  /** Runs a mutation and remembers its success, from its beginning on. */
+  /** Runs a mutation. Records it at its start, and removes it again if it fails. */
   async answer(session: string, id: number, run: () => Promise<Result>): Promise<Result> {
     const running = run()
     const answered = running.then((result) =>
@@ -38,7 +38,7 @@ export class RequestLog {
 
   private keep(session: string, id: number, answered: Promise<Answered | undefined>): void {
     const requests = this.known.get(session) ?? new Map<number, Promise<Answered | undefined>>()
-    // Set anew, so that the map is in the order of last use.
+    // Set again, so that the map is in the order of last use.
     this.known.delete(session)
     this.known.set(session, requests)
     requests.set(id, answered)

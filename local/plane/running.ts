@@ -6,23 +6,23 @@ import { ReadSet } from "./readSet.ts"
 import { type TransactionUsage } from "./stats.ts"
 import { type Usage } from "./store.ts"
 
-/** One run of a function; a run after a conflict is another one. */
+/** One run of a function; each run after a conflict has its own. */
 export type Running = {
   readonly call: Call
   readonly holdsLock: boolean
   readonly usage: Usage
-  /** What the transaction used of its limits so far; undefined before it begins. */
+  /** The transaction's use of limits so far; undefined before it begins. */
   metrics: (() => TransactionMetrics) | undefined
   reads: ReadSet
   isEntered: boolean
-  /** The run ends with a draft and not with a commit. */
+  /** The run ends with a draft instead of a commit. */
   isDraft: boolean
   draft: Draft | undefined
   value: JSONValue | undefined
   timestamp: bigint | null
 }
 
-/** A run that has not begun its transaction yet. */
+/** A run whose transaction has not begun. */
 export const begun = (call: Call, holdsLock: boolean): Running => ({
   call,
   holdsLock,
@@ -36,7 +36,7 @@ export const begun = (call: Call, holdsLock: boolean): Running => ({
   timestamp: null
 })
 
-/** What a run used of a deployment's limits. */
+/** A run's use of a deployment's limits. */
 export const usageOf = ({ usage, metrics }: Running): TransactionUsage => {
   const counted = metrics?.()
   return {

@@ -4,7 +4,10 @@ import { type Engine } from "./engine.ts"
 import { at } from "./longTimer.ts"
 
 const jobs = "_scheduled_functions"
-/** Runs scheduled functions when they are due: mutations exactly once, in one transaction with their job; actions at most once. */
+/**
+ * Runs scheduled functions when they are due: mutations exactly once, in one transaction with their job, and actions at
+ * most once.
+ */
 export class Scheduler {
   private readonly engine: Engine
   private readonly cancels = new Map<string, () => void>()
@@ -21,7 +24,10 @@ export class Scheduler {
     })
   }
 
-  /** Takes up the jobs of an earlier life: the waiting ones are armed, the actions that were running have failed. */
+  /**
+   * Continues the jobs of the previous process: waiting ones get their timers, and actions that were running are
+   * failed.
+   */
   async resume(): Promise<void> {
     const lost: Array<string> = []
     for (const job of this.engine.store.all(jobs)) {
@@ -71,7 +77,7 @@ export class Scheduler {
     await this.end(job._id, "inProgress", result.status === "success" ? "success" : "failed")
   }
 
-  /** Moves a job on from the state it must be in; answers whether it was. */
+  /** Moves a job to its next state. Returns false if it was not in the expected one. */
   private async end(id: string, from: string, to: "inProgress" | "success" | "failed"): Promise<boolean> {
     let isMoved = false
     await this.engine.transact(`job ${to}`, (database) => {

@@ -4,7 +4,7 @@ import { SortedList } from "./sortedList.ts"
 
 type Term = { readonly term: string; readonly documents: Map<string, Document> }
 
-/** What a search query asks of an index: words, and fields that must be equal. */
+/** A search: words, and fields that must be equal. */
 export type Search = {
   readonly words: string
   readonly equal: ReadonlyArray<{ readonly field: FieldPath; readonly value: Value | undefined }>
@@ -14,8 +14,8 @@ const termsOf = (text: Value | undefined): ReadonlyArray<string> =>
   typeof text === "string" ? [...new Set(text.toLowerCase().match(/[\p{L}\p{N}]+/gu) ?? [])] : []
 
 /**
- * A declared search index: which documents hold which word. A query finds documents with any of its words, the last one
- * as a prefix; more words found rank first, then the newer document.
+ * A declared search index: the documents that contain each word. A query finds documents with any of its words, the
+ * last one as a prefix. Documents with more of the words rank first, then newer ones.
  */
 export class SearchIndex {
   readonly name: string
@@ -65,7 +65,7 @@ export class SearchIndex {
       .map(({ document }) => document)
   }
 
-  /** Whether a change of this document could change what the search finds. */
+  /** Whether a change of this document could change the result of the search. */
   matches(document: Document, search: Search): boolean {
     if (!isEqual(document, search)) return false
     const words = termsOf(search.words)

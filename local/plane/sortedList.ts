@@ -1,14 +1,14 @@
 const chunkSize = 256
 
-/** A place in a sorted list: the chunk and the offset within it. */
+/** A position in a sorted list: the chunk and the offset in it. */
 export type Position = { readonly chunk: number; readonly offset: number }
 
 /**
- * A list kept in order by a comparator that never answers 0 for two different items. Insertion, removal and search cost
+ * A list in the order of a comparator that never returns 0 for two different items. Insertion, removal and search cost
  * the logarithm of its length and one small array move.
  */
 export class SortedList<A> {
-  /** Grows with every change; an iteration that sees it changed has to seek again. */
+  /** Increases with every change. An iteration that sees a change must seek again. */
   revision = 0
   size = 0
   private chunks: Array<Array<A>> = []
@@ -18,7 +18,7 @@ export class SortedList<A> {
     this.compare = compare
   }
 
-  /** Replaces everything at once, for a restore: one sort instead of many insertions. */
+  /** Replaces all items, for a restore: one sort instead of many insertions. */
   fill(items: ReadonlyArray<A>): void {
     const sorted = items.toSorted(this.compare)
     this.chunks = []
@@ -44,7 +44,7 @@ export class SortedList<A> {
     if (items.length > chunkSize * 2) this.chunks.splice(chunk + 1, 0, items.splice(chunkSize))
   }
 
-  /** Removes the item that compares equal; answers whether there was one. */
+  /** Removes the item that compares as equal. Returns false if there is none. */
   remove(item: A): boolean {
     const { chunk, offset } = this.find((other) => this.compare(other, item) < 0)
     const items = this.chunks[chunk]
@@ -57,7 +57,10 @@ export class SortedList<A> {
     return true
   }
 
-  /** The first position whose item is not `before`; `before` must hold for a prefix of the list and for nothing after. */
+  /**
+   * The first position whose item is not `before`. `before` must be true for a prefix of the list and false for the
+   * rest.
+   */
   find(before: (item: A) => boolean): Position {
     let low = 0
     let high = this.chunks.length

@@ -1,4 +1,4 @@
-/** What one transaction used of a deployment's limits. */
+/** One transaction's use of a deployment's limits. */
 export type TransactionUsage = {
   readonly readIntervals: number
   readonly documentsRead: number
@@ -7,33 +7,33 @@ export type TransactionUsage = {
   readonly bytesWritten: number
 }
 
-/** A measure of a function's transactions. */
+/** The values of one measure over a function's transactions. */
 export type Spread = { last: number; max: number; total: number }
 
-/** Who asked for a function to run. */
+/** The origin of a call. */
 export type Origin = "client" | "subscription" | "scheduled" | "cron" | "action"
 
-/** What one function has cost since the last reset. */
+/** The calls of one function since the last reset. */
 export type FunctionStats = {
   calls: number
-  /** The same calls by who asked. */
+  /** The same calls by origin. */
   readonly byOrigin: Record<Origin, number>
   errors: number
-  /** Runs thrown away because of a conflict, and run again. */
+  /** Runs that lost a conflict and were retried. */
   conflicts: number
   /** Runs after a conflict. */
   retries: number
-  /** Mutations given up after too many conflicts, answered with 503. */
+  /** Mutations that failed with 503 after too many conflicts. */
   givenUp: number
   documentsRead: number
   documentsWritten: number
-  /** What its transactions used: the last one, the largest one, and all together. */
+  /** The use of limits by its transactions: the last one, the largest one, and the total. */
   readonly usage: Readonly<Record<keyof TransactionUsage, Spread>>
-  /** Time inside, waiting for other transactions included, in milliseconds. */
+  /** Duration in milliseconds, including waits for other transactions. */
   milliseconds: number
 }
 
-/** Counts of calls and documents per function: what a deployment's bill and dashboard would show. */
+/** Counts of calls and documents per function, as a deployment's bill and dashboard show them. */
 export class Stats {
   private functions = new Map<string, FunctionStats>()
 

@@ -12,22 +12,25 @@ export type Usage = { documentsRead: number; documentsWritten: number }
 const systemTables = new Set(["_scheduled_functions", "_storage"])
 
 /**
- * The documents of the plane, in place of convex-test's own store: written in place with an undo list per transaction, so
- * that reads never merge pending writes, and kept in a sorted structure per declared index, so that a range costs its
- * result and not its table.
+ * The documents of the plane, instead of convex-test's own store. Writes are made in place, with an undo list per
+ * transaction, so that reads never merge pending writes. Each declared index is a sorted structure, so that a range
+ * costs as much as its result, not as its table.
  */
 export class Store {
-  /** What the running transaction has read; the engine puts a fresh one there for each. */
+  /** The reads of the running transaction; the engine sets a new one for each. */
   reads: ReadSet = new ReadSet()
   usage: Usage = { documentsRead: 0, documentsWritten: 0 }
   private readonly database: DatabaseFake
   private readonly queries: Queries
   private readonly tables = new Map<string, Table>()
   private levels: Array<Array<Change>> = []
-  /** A stale snapshot is being read, on which the transaction does not depend. */
+  /** The transaction reads a stale snapshot, on which it does not depend. */
   private isStale = false
 
-  /** Takes over a convex-test store; `onFiltered` hears the size of each document read and then filtered out. */
+  /**
+   * Replaces the methods of a convex-test store. `onFiltered` is called with the size of each document that is read and
+   * then filtered out.
+   */
   constructor(database: DatabaseFake, onFiltered: (bytes: number) => void) {
     this.database = database
     this.queries = new Queries(database, {
@@ -61,7 +64,7 @@ export class Store {
     })
   }
 
-  /** Puts documents back as they were, without a transaction; each table is sorted once. */
+  /** Restores documents without a transaction; each table is sorted once. */
   load(documents: Iterable<Document>): void {
     const byTable = Map.groupBy(documents, (document) => tableOf(document._id) ?? "")
     for (const [name, rows] of byTable) this.table(name).load(rows)
@@ -72,7 +75,7 @@ export class Store {
     return Object.fromEntries([...this.tables].map(([name, table]) => [name, table.documents.size]))
   }
 
-  /** All documents of a table as they are, whatever transaction runs. */
+  /** All current documents of a table, including uncommitted writes. */
   *all(table: string): Iterable<Document> {
     yield* this.table(table).documents.values()
   }
@@ -82,7 +85,7 @@ export class Store {
     return table === null ? null : (this.table(table).documents.get(id) ?? null)
   }
 
-  /** The changes the innermost open transaction would commit, one per document, final values. */
+  /** The changes that the innermost open transaction would commit: one per document, with final values. */
   changes(): ReadonlyArray<Change> {
     const byId = new Map<string, Change>()
     for (const change of this.levels.at(-1) ?? []) {
@@ -105,7 +108,7 @@ export class Store {
 
   private write(id: string, document: Document | null): void {
     const level = this.levels.at(-1)
-    if (level === undefined) throw new Error(`Write outside of transaction ${id}`)
+    if (level === undefined) throw new Error(`Write of ${id} outside any transaction`)
     const table = tableOf(id)
     if (table === null) throw new Error(`Not an id: ${id}`)
     if (document !== null) {
@@ -124,7 +127,7 @@ export class Store {
     throw new Error(`Table "${name}" is not declared in the schema`)
   }
 
-  /** Gives `commitTs` values the timestamp the transaction is about to commit at. */
+  /** Replaces `commitTs` placeholders with the timestamp of the coming commit. */
   settle(timestamp: bigint): void {
     for (const { id, table, after } of this.changes()) {
       if (after === null || !holdsCommitTimestamp(after)) continue
@@ -181,9 +184,9 @@ export class Store {
 }
 
 /**
- * Runs the library's validation, which tries the members of a union one after another and throws at each that does not
- * fit. The stacks of those errors, which nobody sees, were a sixth of the plane's processor time. The one that comes out
- * gets its stack here.
+ * Runs the library's validation, which tries the members of a union one after another and throws an error for each that
+ * does not match. The unused stacks of those errors took a sixth of the plane's processor time. Only the error that
+ * leaves the validation gets a stack.
  */
 const withoutStacks = (validation: () => void): void => {
   const { stackTraceLimit } = Error

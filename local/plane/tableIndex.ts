@@ -32,7 +32,7 @@ export class TableIndex {
     return 0
   }
 
-  /** Where a document lies to a full or partial key: negative before, 0 on it, positive behind. */
+  /** The position of a document relative to a full or partial key: negative before, 0 equal, positive after. */
   compareToKey(document: Document, key: ReadonlyArray<Value | undefined>): number {
     for (let depth = 0; depth < key.length; depth += 1) {
       const order = compareKeys(valueAt(document, this.fields[depth]!), key[depth])
@@ -41,7 +41,7 @@ export class TableIndex {
     return 0
   }
 
-  /** Where a document lies to a range: negative before it, 0 in it, positive behind it. */
+  /** The position of a document relative to a range: negative before it, 0 inside, positive after it. */
   place(document: Document, range: IndexRange): number {
     const order = this.compareToKey(document, range.equal)
     if (order !== 0) return order
@@ -59,7 +59,7 @@ export class TableIndex {
   }
 }
 
-/** Reads a range document by document, and remembers how far it got: that, and no more, is what the reader depends on. */
+/** Reads a range document by document, and remembers its position: the reader depends only on what it has read. */
 export class RangeReader {
   private readonly index: TableIndex
   private readonly range: IndexRange
@@ -70,7 +70,7 @@ export class RangeReader {
   private last: Document | undefined
   private isExhausted = false
 
-  /** `after` is a full key of the index: reading begins behind it, as the next page of a paginated query does. */
+  /** `after` is a full key of the index. Reading begins after it, as for the next page of a paginated query. */
   constructor(index: TableIndex, range: IndexRange, order: "asc" | "desc", after?: ReadonlyArray<Value | undefined>) {
     this.index = index
     this.range = range
@@ -96,7 +96,7 @@ export class RangeReader {
     return document
   }
 
-  /** Whether a change of this document could have changed what was read. */
+  /** Whether a change of this document could change what was read. */
   covers(document: Document): boolean {
     if (this.index.place(document, this.range) !== 0) return false
     if (this.after !== undefined) {

@@ -1,4 +1,4 @@
-/** A timestamp as the protocols carry it: base64 of eight bytes, least significant first. */
+/** A timestamp as in the protocols: base64 of eight bytes, least significant first. */
 export const encodeTimestamp = (timestamp: bigint): string => {
   const bytes = Buffer.alloc(8)
   bytes.writeBigUInt64LE(timestamp)

@@ -1,4 +1,4 @@
-/** Lets one transaction run at a time, in the order they asked. */
+/** Lets one transaction run at a time, in the order of the requests. */
 export class TransactionLock {
   private isHeld = false
   private readonly waiting: Array<() => void> = []

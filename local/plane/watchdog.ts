@@ -1,6 +1,6 @@
 import { AsyncLocalStorage } from "node:async_hooks"
 
-// Inside a transaction user code gets no timers, and a timer must not inherit the transaction's async context.
+// In a transaction user code gets no timers, and a timer must not inherit the transaction's async context.
 const outside = AsyncLocalStorage.snapshot()
 const { setTimeout: setTimer, clearTimeout: clearTimer } = globalThis
 

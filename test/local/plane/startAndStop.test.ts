@@ -65,7 +65,7 @@ describe("the plane's process", () => {
   it("ends with code 1 and one line when an option is wrong", async () => {
     assert.match(
       await message(served.start(["--conflicts", "2"])),
-      /exit code 1\)\n--conflicts is a number from 0 to 1, not 2$/
+      /exit code 1\)\n--conflicts is 2: it must be a number from 0 to 1$/
     )
     assert.match(await message(served.start(["--colour", "red"])), /exit code 1\)\nUnknown option '--colour'/)
     assert.match(
