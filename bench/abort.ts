@@ -1,4 +1,4 @@
-/** How long after a person stops a run its request to the gateway stays open, with push and while push is down. */
+/** How long a stopped run's request to the gateway stays open, with push and while push is down. */
 import { Effect } from "effect"
 import { eventually, makeHouse } from "../test/process/house.ts"
 import type { House } from "../test/process/house.ts"

@@ -1,7 +1,7 @@
 #!/usr/bin/env node
 /**
- * A process that answers every call with 401 and does nothing else: what a flood costs the machine, without what it
- * costs the runtime. One JSON line on stdout when it listens; ends with its stdin.
+ * A process that only answers every call with 401. It shows what a flood of calls costs the machine, without its cost
+ * to the runtime. It prints one JSON line on stdout when it listens, and exits when stdin ends.
  */
 import { createServer } from "node:http"
 import type { AddressInfo } from "node:net"

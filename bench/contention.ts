@@ -1,6 +1,6 @@
 /**
- * How often mutations conflict on the plane in optimistic mode, where each takes as long as on a deployment: claims at a
- * steady load, and completions of many replies into one task at once. The runtime is the real one.
+ * Conflicts of mutations on the local plane in optimistic mode, where each takes as long as on a deployment: claims at
+ * a steady load, and completions of many replies into one task at once. The runtime is the real one.
  */
 import type { Value } from "convex/values"
 import { Effect } from "effect"
@@ -21,15 +21,15 @@ const { claim, complete } = functions
 /** Milliseconds between messages: ten a second. */
 const PACE = 100
 const messagesOfLoad = Math.ceil((secondsOf(30) * 1_000) / PACE)
-/** Ten turns a second of a second each keep half of the permits busy. */
+/** Ten turns a second, of a second each, keep half of the permits busy. */
 const STEADY_TURN_MS = 1_000
-/** Long enough that the last turn of a burst begins before the first one ends. */
+/** Long enough that the last turn of a burst starts before the first one ends. */
 const BURST_TURN_MS = 2_000
 const BURSTS = 5
 
 type Functions = Readonly<Record<string, FunctionStats>>
 
-/** A house of 20 agents and a runtime with a permit for each, on a plane in optimistic mode. */
+/** A setup of 20 agents and a runtime with a permit for each, on a plane in optimistic mode. */
 const contended = Effect.fnUntraced(function* (turnMs: number) {
   const house = yield* makeHouse({
     team: teamOf(AGENTS),
@@ -44,7 +44,10 @@ const contended = Effect.fnUntraced(function* (turnMs: number) {
   yield* pushed(house, runtime)
   const delivered = deliveredBy(house, [runtime])
   const newest = Effect.delay(house.notifications, "500 millis")
-  /** Counts while `work` runs and until what it led to has ended: messages that join a notification share its delivery. */
+  /**
+   * Counts until `work` and the deliveries that it causes have ended. Messages that join a notification share its
+   * delivery.
+   */
   const counted = <E>(work: Effect.Effect<unknown, E>) =>
     Effect.gen(function* () {
       const before = yield* delivered
@@ -58,7 +61,7 @@ const contended = Effect.fnUntraced(function* (turnMs: number) {
   return { house, counted }
 })
 
-/** A person tries again when the plane refuses a call after too many conflicts. */
+/** Repeats a person's call that the plane refused after too many conflicts. */
 const persistently = (house: House, path: string, args: Record<string, Value>) =>
   Effect.tryPromise(() => house.person.mutation(path, { accountId: house.account.accountId, ...args })).pipe(
     Effect.retry({ times: 10 })
@@ -89,7 +92,7 @@ const steady = Effect.gen(function* () {
 
 const bursts = Effect.gen(function* () {
   const { counted, house } = yield* contended(BURST_TURN_MS)
-  // On a blocked task an agent's reply wakes no other agent, so that a burst ends. It needs an assignee.
+  // On a blocked task an agent's reply wakes no other agent, so a burst ends. The task needs an assignee.
   const { taskId } = yield* persistently(house, "app/tasks:create", {
     title: "Task of all",
     status: "blocked",
@@ -113,7 +116,7 @@ const conflictsPerCall = (runs: ReadonlyArray<Functions>, name: string): number 
 const refusedShare = (runs: ReadonlyArray<Functions>, name: string): number =>
   (sumOf(runs, name, "givenUp") / sumOf(runs, name, "calls")) * 100
 
-/** Conflicts and refusals of each function that had any, summed over the runs. */
+/** Conflicts and refusals of each function that had any, summed over all runs. */
 const byFunction = (load: string, runs: ReadonlyArray<Functions>): ReadonlyArray<Figure> =>
   [...new Set(runs.flatMap((functions) => Object.keys(functions)))]
     .filter((name) => sumOf(runs, name, "conflicts") > 0)
@@ -125,7 +128,7 @@ const byFunction = (load: string, runs: ReadonlyArray<Functions>): ReadonlyArray
       figureOf(`${load}: the same calls ending in 503`, "calls", [sumOf(runs, name, "givenUp")])
     ])
 
-/** Runs the measurement; about six minutes as it stands. */
+/** Runs the measurement; about six minutes by default. */
 export const run = (): Promise<ReadonlyArray<Figure>> =>
   Effect.gen(function* () {
     const steadyRuns: Array<{ readonly functions: Functions; readonly deliveries: number }> = []

@@ -1,13 +1,13 @@
 import { readdirSync, readFileSync } from "node:fs"
 
-/** Ticks of /proc/<pid>/stat are hundredths of a second on Linux. */
+/** Ticks in /proc/<pid>/stat are hundredths of a second on Linux. */
 const MILLIS_PER_TICK = 10
 
-/** The processor time a process has used so far, user and system, in milliseconds; other systems than Linux have no figure. */
+/** A process's processor time so far, user and system, in milliseconds. Only Linux has this figure. */
 export const cpuMillis = (pid: number): number => {
   try {
     const stat = readFileSync(`/proc/${pid}/stat`, "utf8")
-    // The second field is the name in parentheses and may hold spaces.
+    // The second field is the name in parentheses, which can contain spaces.
     const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ")
     return (Number(fields[11]) + Number(fields[12])) * MILLIS_PER_TICK
   } catch {
@@ -16,8 +16,8 @@ export const cpuMillis = (pid: number): number => {
 }
 
 /**
- * The same to the nanosecond, for stretches in which a process uses a few ticks: the sum over its threads, so that the
- * time of a thread that ended is missing.
+ * The same in nanoseconds, for short measurements of a few ticks. It is the sum over the process's threads, so the time
+ * of a thread that ended is missing.
  */
 export const threadMillis = (pid: number): number => {
   try {

@@ -1,8 +1,8 @@
 #!/usr/bin/env node
 /**
- * A TCP proxy that makes a peer far away, as a process: `node bench/delayProxy.ts PORT MS` passes on to 127.0.0.1:PORT
- * what comes, each byte MS milliseconds later, in both directions. The first bytes of a connection wait for another two
- * ways, as for TCP's handshake. One JSON line on stdout when it listens; ends with its stdin.
+ * A TCP proxy, as a process, that simulates distance: `node bench/delayProxy.ts PORT MS` forwards each byte to and from
+ * 127.0.0.1:PORT MS milliseconds later. The first bytes of a connection wait for another round trip, as for TCP's
+ * handshake. It prints one JSON line on stdout when it listens, and exits when stdin ends.
  */
 import { connect, createServer } from "node:net"
 import type { AddressInfo, Socket } from "node:net"
@@ -13,7 +13,7 @@ if (port === undefined || delay === undefined || !(port > 0) || !(delay >= 0)) {
   process.exit(64)
 }
 
-/** One direction: what is due is done in the order it came, whatever the timers do. */
+/** One direction. Bytes pass in their order, even if timers fire late. */
 const passOn = (from: Socket, to: Socket, handshake: number): void => {
   const open = performance.now() + handshake
   const waiting: Array<{ readonly due: number; readonly step: () => void }> = []

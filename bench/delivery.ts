@@ -1,6 +1,7 @@
 /**
- * Deliveries under load: the rate held with 100 sessions and instant replies and the processor time of each process per
- * delivery, by one runtime and by two; the way from created to POST at 10 sessions; nine fast sessions next to a hung one.
+ * Deliveries under load: the rate held with 100 sessions and instant replies, and the processor time of each process
+ * per delivery, with one runtime and with two; the latency from creation to POST at 10 sessions; nine fast sessions
+ * next to a hung one.
  */
 import { Effect } from "effect"
 import { figureOf, percentile } from "./figure.ts"
@@ -11,18 +12,18 @@ import { interleaved, secondsOf } from "./runs.ts"
 import { here, houseOf } from "./subject.ts"
 
 const SESSIONS = 100
-/** Held long even when the comparisons are shortened: what a minute costs shows in no shorter time. */
+/** Not shortened in comparisons, because the cost over a minute does not appear in a shorter time. */
 const HELD_SECONDS = Number(process.env["BENCH_HELD_SECONDS"] ?? 60)
 const COMPARED_SECONDS = secondsOf(20)
 const PACED_SECONDS = secondsOf(20)
 
-/** Milliseconds between messages: twenty a second, about a quarter of what two processors carry. */
+/** Milliseconds between messages: twenty a second, about a quarter of the capacity of two processors. */
 const PACE = 50
 
 const replies = { fallback: { text: "Noted." } }
 const gatewayArgs = ["--max-concurrent", "200"]
 
-/** One run in a house of its own, so that the rows of the one before do not count. */
+/** One run in its own setup, so that the notifications of the previous run do not count. */
 const heldBy = (runtimeCount: number, seconds: number) =>
   Effect.gen(function* () {
     const house = yield* houseOf(here, { team: teamOf(SESSIONS), gatewayArgs })
@@ -81,7 +82,7 @@ const throughput = Effect.gen(function* () {
 const percentilesOf = (runs: ReadonlyArray<ReadonlyArray<number>>, share: number): ReadonlyArray<number> =>
   runs.map((samples) => percentile(samples, share))
 
-/** Three houses, one after another in short stretches: what one run meets of the machine, the others meet too. */
+/** Three setups in short alternating stretches, so that all of them meet the same disturbances of the machine. */
 const latencies = Effect.gen(function* () {
   const mode = Effect.fnUntraced(function* (sessions: number, fast: number) {
     const house = yield* houseOf(here, { team: teamOf(sessions), gatewayArgs })
@@ -119,7 +120,7 @@ const latencies = Effect.gen(function* () {
   ]
 }).pipe(Effect.scoped)
 
-/** Runs the measurements one after another; about twenty minutes as they stand. */
+/** Runs the measurements one after another; about twenty minutes by default. */
 export const run = (): Promise<ReadonlyArray<Figure>> =>
   Effect.all([throughput, latencies]).pipe(
     Effect.map((figures) => figures.flat()),

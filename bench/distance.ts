@@ -1,6 +1,6 @@
 /**
- * A control plane that is far away: turns of one second, 100 permits and 100 sessions with work waiting, so that 100
- * deliveries a second are possible; beside it the same with the plane at hand.
+ * A distant control plane: turns of one second, 100 permits and 100 sessions with waiting work, so that 100 deliveries
+ * a second are possible. For comparison, the same with a near plane.
  */
 import { fileURLToPath } from "node:url"
 import { Effect } from "effect"
@@ -14,11 +14,11 @@ import { here, houseOf } from "./subject.ts"
 
 const SESSIONS = 100
 const SECONDS = secondsOf(12)
-/** Deliveries of each session before the rate is measured. */
+/** Deliveries of each session before the measurement of the rate. */
 const WARM_UP = 4
 const proxy = fileURLToPath(new URL("delayProxy.ts", import.meta.url))
 
-/** The runtime reaches the plane through the proxy; who posts and measures reaches it directly. */
+/** The runtime reaches the plane through the proxy. The people's calls and the measurement go to it directly. */
 const farHouse = (sessions: number, delay: number, turnMillis: number) =>
   Effect.gen(function* () {
     const house = yield* houseOf(here, { team: teamOf(sessions), gatewayArgs: ["--max-concurrent", "200"] })
@@ -42,8 +42,8 @@ const farHouse = (sessions: number, delay: number, turnMillis: number) =>
   })
 
 /**
- * Deliveries a second out of a backlog that is there before the runtime starts: who posts while it works would take the
- * processor time that the plane needs. Each message has a task of its own, so that no thread grows long.
+ * Deliveries a second from a backlog that exists before the runtime starts. People who post during the measurement
+ * would take processor time that the plane needs. Each message has its own task, so that no thread grows long.
  */
 const rateAt = (delay: number) =>
   Effect.gen(function* () {
@@ -74,7 +74,7 @@ const latencyAt = (delay: number) =>
     return percentile(yield* measure(Math.ceil(SECONDS * 5)), 0.5)
   }).pipe(Effect.scoped)
 
-/** Runs the measurement; about twelve minutes as it stands. */
+/** Runs the measurement; about twelve minutes by default. */
 export const run = (): Promise<ReadonlyArray<Figure>> =>
   Effect.gen(function* () {
     const rates = yield* interleaved({ near: rateAt(0), "30": rateAt(15), "60": rateAt(30) })

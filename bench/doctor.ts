@@ -1,4 +1,4 @@
-/** How long `doctor` takes, whole process, against a healthy house. */
+/** How long the whole process of `doctor` takes with a healthy account. */
 import { spawn } from "node:child_process"
 import { once } from "node:events"
 import { existsSync, mkdtempSync, rmSync, writeFileSync } from "node:fs"
@@ -15,7 +15,7 @@ import { interleaved } from "./runs.ts"
 
 const main = fileURLToPath(new URL("../src/main.ts", import.meta.url))
 
-/** The real command where `npm run test:openclaw` has installed it, otherwise what stands in for it. */
+/** The real command if `npm run test:openclaw` has installed it, otherwise the scripted gateway's. */
 const installed = fileURLToPath(new URL("../test/openclaw/node_modules/.bin/openclaw", import.meta.url))
 const command = existsSync(installed) ? installed : scriptedGateway
 

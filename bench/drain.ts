@@ -1,6 +1,6 @@
 /**
- * A runtime told to stop in the middle of its turns: how long after the last turn's end it is gone, with one live turn
- * and with many, and how long it takes when the turns outlast its budget. Every turn has to be delivered or given back.
+ * A runtime that is stopped during its turns: how long after the end of the last turn it exits, with one active turn
+ * and with many, and how long it takes if the turns outlast its budget. Every turn must be delivered or released.
  */
 import { Effect } from "effect"
 import { eventually, makeHouse } from "../test/process/house.ts"
@@ -9,11 +9,11 @@ import type { Figure } from "./figure.ts"
 import { arrivalsByAgent, forgetArrivals, now, pushed, tasksFor, teamOf } from "./load.ts"
 import { interleaved } from "./runs.ts"
 
-/** Milliseconds of a turn; long enough that all of them run when the signal comes. */
+/** Milliseconds of a turn; long enough that all turns are active when the signal comes. */
 const TURN = 4_000
 const BUDGET = 2_000
 
-/** Milliseconds from SIGTERM to exit, and by how much the exit came after the last turn's end. */
+/** Milliseconds from SIGTERM to exit, and from the end of the last turn to exit. */
 const drained = (turns: number, budgetMillis: number) =>
   Effect.gen(function* () {
     const house = yield* makeHouse({ team: teamOf(turns), gatewayArgs: ["--max-concurrent", "200"] })
@@ -45,7 +45,7 @@ const drained = (turns: number, budgetMillis: number) =>
     return { took: to - from, afterLast: to - (lastBegun + TURN) }
   }).pipe(Effect.scoped)
 
-/** Runs the measurement; about three minutes as it stands. */
+/** Runs the measurement; about three minutes by default. */
 export const run = (): Promise<ReadonlyArray<Figure>> =>
   Effect.gen(function* () {
     const { cut, hundred, one, ten } = yield* interleaved({

@@ -1,4 +1,7 @@
-/** The agents' endpoints: what a call costs beyond the control plane's own time, and what refused calls do to deliveries. */
+/**
+ * The agents' endpoints: the cost of a call in addition to the control plane's own time, and the effect of refused
+ * calls on deliveries.
+ */
 import { fileURLToPath } from "node:url"
 import { Effect } from "effect"
 import { launch } from "../local/launcher.ts"
@@ -32,7 +35,7 @@ const timed = async (work: () => Promise<unknown>): Promise<number> => {
   return performance.now() - from
 }
 
-/** The same read by the endpoint and straight from the plane, in turns, so that drift meets both. */
+/** The same read through the endpoint and directly from the plane, alternately, so that drift affects both. */
 const callCost = Effect.gen(function* () {
   const house = yield* makeHouse()
   yield* house.script({
@@ -81,7 +84,7 @@ const callCost = Effect.gen(function* () {
   })
 }).pipe(Effect.scoped)
 
-/** Calls that are refused, while `work` goes on; answers what it came to and how many a second were refused. */
+/** Makes refused calls during `work`. Returns its result and the number of refused calls a second. */
 const whileRefusing = <A, E, R>(url: string, work: Effect.Effect<A, E, R>) =>
   Effect.gen(function* () {
     const child = yield* launch({
@@ -89,7 +92,7 @@ const whileRefusing = <A, E, R>(url: string, work: Effect.Effect<A, E, R>) =>
       command: process.execPath,
       args: [flood, url, String(REFUSALS_A_SECOND)]
     })
-    // Its own start costs processor time that is not the refusals'.
+    // Its start costs processor time that the refused calls do not.
     yield* Effect.sleep("500 millis")
     const result = yield* work
     yield* child.signal("SIGTERM")
@@ -102,8 +105,8 @@ const whileRefusing = <A, E, R>(url: string, work: Effect.Effect<A, E, R>) =>
   }).pipe(Effect.scoped)
 
 /**
- * Runs of deliveries without refused calls, with calls that the runtime refuses, and with as many that another process
- * refuses, in turns: the third shows what of the second is only two processors having more to do.
+ * Deliveries without refused calls, with calls that the runtime refuses, and with as many that another process refuses,
+ * alternately. The third shows how much of the second is only the load on two processors.
  */
 const refusals = Effect.gen(function* () {
   const house = yield* makeHouse({ team: teamOf(SESSIONS) })
@@ -120,7 +123,8 @@ const refusals = Effect.gen(function* () {
     beside: whileRefusing(other.ready.url, measure(count)),
     flooded: whileRefusing(runtime.url, measure(count))
   })
-  // What the ratio cannot tell on a busy machine: the processor time of refusals alone, deliveries at rest.
+  // Measured separately, because a busy machine hides it in the ratio: the processor time of refused calls without
+  // deliveries.
   const before = cpuMillis(runtime.pid)
   const { refused } = yield* whileRefusing(runtime.url, Effect.sleep("4 seconds"))
   const cost = (cpuMillis(runtime.pid) - before) / refused

@@ -1,8 +1,8 @@
 #!/usr/bin/env node
 /**
- * Refused calls at a steady rate, from a process of their own, so that who measures deliveries is not slowed by who
- * disturbs them: `node bench/flood.ts URL RATE`. One JSON line when it begins; ends with its stdin or at SIGTERM, and
- * then prints how many calls a second were refused with 401.
+ * Sends calls that are refused, at a steady rate: `node bench/flood.ts URL RATE`. It is a separate process, so that it
+ * does not slow the measurement of deliveries. It prints one JSON line when it begins, and exits when stdin ends or at
+ * SIGTERM, when it prints how many calls a second were refused with 401.
  */
 import { Agent, request } from "node:http"
 
@@ -35,7 +35,7 @@ const send = (): void => {
 }
 
 setInterval(() => {
-  // By the time that has passed: a late timer must not lower the rate.
+  // By elapsed time, so that a late timer does not lower the rate.
   for (; sent < ((performance.now() - from) / 1_000) * rate; sent++) send()
 }, 10)
 

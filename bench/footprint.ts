@@ -1,4 +1,6 @@
-/** What the bundle weighs: its bytes, how soon it lives, what it holds when idle, and how soon an idle one has ended. */
+/**
+ * The bundle's footprint: its bytes, how soon it is live, its memory when idle, and how long an idle one takes to exit.
+ */
 import { spawn } from "node:child_process"
 import { once } from "node:events"
 import { readFileSync } from "node:fs"
@@ -14,7 +16,7 @@ import type { Figure } from "./figure.ts"
 import { RUNS } from "./runs.ts"
 import { shippedVariables } from "./subject.ts"
 
-/** Long enough for what is allocated at the start to be collected. */
+/** Long enough for the garbage of the start to be collected. */
 const IDLE = Duration.seconds(10)
 
 /** Resident memory of a process, in MB. */
@@ -32,10 +34,10 @@ const answers = (url: string): Effect.Effect<boolean> =>
     )
   )
 
-/** What one start of the bundle took, in milliseconds and MB. */
+/** The figures of one start of the bundle, in milliseconds and MB. */
 export type Footprint = { readonly live: number; readonly memory: number; readonly stop: number }
 
-/** Starts the bundle as the kernel does, without anything of ours in its process, lets it idle and ends it. */
+/** Starts the bundle as the kernel does, without the launcher's preload, lets it idle and stops it. */
 export const footprintOf = (house: House, entry: string, idle: Duration.Duration): Effect.Effect<Footprint> =>
   Effect.gen(function* () {
     const port = String(yield* freePort)
@@ -59,7 +61,7 @@ export const footprintOf = (house: House, entry: string, idle: Duration.Duration
     const ended = once(child, "exit")
     yield* Effect.raceFirst(
       eventually(answers(`${url}/livez`), (isLive) => isLive),
-      Effect.promise(() => ended).pipe(Effect.andThen(Effect.die(new Error("the bundle ended before it lived"))))
+      Effect.promise(() => ended).pipe(Effect.andThen(Effect.die(new Error("the bundle exited before it was live"))))
     )
     const live = performance.now() - from
     yield* eventually(answers(`${url}/readyz`), (isReady) => isReady)
@@ -68,7 +70,7 @@ export const footprintOf = (house: House, entry: string, idle: Duration.Duration
     const stopping = performance.now()
     child.kill("SIGTERM")
     const [code] = yield* Effect.promise(() => ended)
-    if (code !== 0) return yield* Effect.die(new Error(`the bundle ended with ${code}`))
+    if (code !== 0) return yield* Effect.die(new Error(`the bundle exited with ${code}`))
     return { live, memory, stop: performance.now() - stopping }
   }).pipe(Effect.scoped)
 

@@ -11,7 +11,7 @@ const sessions = 64
 const turnsPerSample = 4_000
 const samples = 5
 
-/** How fast and how small the scripted gateway is: what it must not cost the tests and benches that run on it. */
+/** Speed and size of the scripted gateway, which must not slow the tests and benches that use it. */
 export const run = async (): Promise<ReadonlyArray<Figure>> => {
   const starts: Array<number> = []
   for (let index = 0; index < 3; index++) {
@@ -59,7 +59,7 @@ const stop = async (child: ChildProcess): Promise<void> => {
   await once(child, "exit")
 }
 
-/** Turns a second with every session busy. */
+/** Turns a second while every session is busy. */
 const load = async (url: string, agent: Agent): Promise<number> => {
   const before = performance.now()
   let left = turnsPerSample

@@ -1,4 +1,4 @@
-/** What heartbeats cost: a runtime and a plane with as many heartbeats as 1,000 agents at 15 minutes have. */
+/** The cost of heartbeats: a runtime and a plane with as many heartbeats as 1,000 agents at 15 minutes have. */
 import { Effect } from "effect"
 import { eventually } from "../test/process/house.ts"
 import type { House } from "../test/process/house.ts"
@@ -10,10 +10,10 @@ import { pushed, teamOf } from "./load.ts"
 import { planeStats, resetPlaneStats } from "./planeStats.ts"
 import { here, houseOf } from "./subject.ts"
 
-/** An account holds 200 agents at most: 67 at one minute have as many heartbeats as 1,000 at 15. */
+/** An account has at most 200 agents. 67 agents at one minute have as many heartbeats as 1,000 at 15 minutes. */
 const AGENTS = 67
 const MINUTES = 2
-/** Heartbeats are spread over a part of their interval: only whole intervals tell the average. */
+/** Heartbeats are spread over a part of their interval, so only whole intervals give the average. */
 const SECONDS = MINUTES * 60
 
 const setHeartbeats = (house: House, heartbeat: number) =>
@@ -26,7 +26,7 @@ const setHeartbeats = (house: House, heartbeat: number) =>
     { concurrency: 8, discard: true }
   )
 
-/** A runtime with that many agents, measured over whole intervals once each agent had its first heartbeat. */
+/** A runtime with that many agents, measured over whole intervals after each agent's first heartbeat. */
 const measured = (agents: number, heartbeatMinutes: number) =>
   Effect.gen(function* () {
     const house = yield* houseOf(here, { team: teamOf(agents), gatewayArgs: ["--max-concurrent", "200"] })

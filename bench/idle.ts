@@ -1,6 +1,6 @@
 /**
- * Calls of an account in which nothing happens, all loops on: counted for fifteen minutes, in which each agent has one heartbeat,
- * and reckoned to a day.
+ * Calls of an account without activity, with all loops running. They are counted for fifteen minutes, in which each
+ * agent has one heartbeat, and extrapolated to a day.
  */
 import { Effect } from "effect"
 import { eventually, makeHouse } from "../test/process/house.ts"
@@ -10,7 +10,7 @@ import { planeStats, resetPlaneStats } from "./planeStats.ts"
 
 const MINUTES = Number(process.env["BENCH_MINUTES"] ?? 15)
 
-/** Runs the measurement; crons of the plane itself are no calls of ours. */
+/** Runs the measurement. The plane's own crons do not count. */
 export const run = (): Promise<ReadonlyArray<Figure>> =>
   Effect.gen(function* () {
     const house = yield* makeHouse()

@@ -1,4 +1,4 @@
-/** What a runtime uses while nothing happens: processor time a minute, and resident memory, with five agents. */
+/** Processor time a minute and resident memory of an idle runtime with five agents. */
 import { Effect } from "effect"
 import { threadMillis } from "./cpu.ts"
 import { residentMegabytes } from "./footprint.ts"
@@ -9,9 +9,9 @@ import { RUNS, secondsOf } from "./runs.ts"
 import { houseOf } from "./subject.ts"
 
 const AGENTS = 5
-/** What the start left to do is done by then. */
+/** By then the work of the start has ended. */
 const SETTLED = "20 seconds"
-/** One pulse falls into each minute. */
+/** Each minute has one pulse. */
 const SECONDS = secondsOf(60)
 
 const pass: Pass = (subject) =>
@@ -29,5 +29,5 @@ const pass: Pass = (subject) =>
     ]
   }).pipe(Effect.scoped)
 
-/** Runs the measurement; about seven minutes as it stands. */
+/** Runs the measurement; about seven minutes by default. */
 export const run = inPasses(pass, RUNS)

@@ -1,7 +1,7 @@
 /**
- * Created to POST, from the sending of a person's message to the gateway's receipt of the turn's first request: with
- * push, and with the push connection down by polls of 1 s and of 15 s. The three are measured side by side, a message to
- * each in turn, so that they meet the same machine.
+ * Latency from sending a person's message to the gateway's receipt of the turn's first request: with push, and with
+ * polls of 1 s and of 15 s while push is down. The three are measured together, with a message to each in turn, so that
+ * all meet the same load of the machine.
  */
 import { Effect } from "effect"
 import type { House } from "../test/process/house.ts"
@@ -11,16 +11,16 @@ import { createdToPost, pushed, tasksFor, teamOf } from "./load.ts"
 import { interleaved, RUNS, secondsOf } from "./runs.ts"
 import { here, houseOf } from "./subject.ts"
 
-/** Two polls of the slowest mode and a little: each message lands somewhere between two of them. */
+/** A little more than two polls of the slowest mode, so that each message falls between two of them. */
 const SECONDS = secondsOf(32)
 const SESSIONS = 10
 /**
- * Milliseconds between messages. Longer than a delivery takes: each delivery's end claims again, and would find a message
- * that came meanwhile without any poll.
+ * Milliseconds between messages. It is longer than a delivery takes: the end of a delivery claims again, and would find
+ * a message that arrived during the delivery without a poll.
  */
 const PACE = 470
 
-/** Refuses every new push connection for good. */
+/** Refuses every new push connection permanently. */
 const withoutPush = (house: House) =>
   Effect.promise(async () => {
     const response = await fetch(`${house.plane.url}/__local/faults`, {
@@ -31,7 +31,7 @@ const withoutPush = (house: House) =>
     if (!response.ok) throw new Error(`the plane refused the fault: ${await response.text()}`)
   })
 
-/** A house with a runtime that has been used a little; answers how to measure it. */
+/** A setup with a runtime that has had some deliveries; returns the function that measures it. */
 const mode = Effect.fnUntraced(function* (pollMillis: number | null) {
   const house = yield* houseOf(here, { team: teamOf(SESSIONS) })
   yield* house.script({ fallback: { text: "Noted." } })
@@ -47,7 +47,7 @@ const mode = Effect.fnUntraced(function* (pollMillis: number | null) {
   return { measured: measure(Math.ceil((SECONDS * 1_000) / PACE)) }
 })
 
-/** Runs the measurement; about four minutes as it stands. */
+/** Runs the measurement; about four minutes by default. */
 export const run = (): Promise<ReadonlyArray<Figure>> =>
   Effect.gen(function* () {
     const [push, second, quarter] = yield* Effect.all([mode(null), mode(1_000), mode(15_000)])

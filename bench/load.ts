@@ -1,6 +1,6 @@
 /**
- * Messages posted to a house's agents, and what became of them. Whoever measures disturbs as little as can be: counters
- * are read a few times a second, and arrivals once, when the load is over.
+ * Posts messages to the agents and measures their deliveries. The measurement disturbs little: it reads counters a few
+ * times a second, and arrivals once, after the load.
  */
 import { Effect, Ref } from "effect"
 import type { NewAgent } from "../local/account.ts"
@@ -9,12 +9,12 @@ import { eventually } from "../test/process/house.ts"
 import type { House } from "../test/process/house.ts"
 import { cpuMillis } from "./cpu.ts"
 
-/** Milliseconds since the epoch, with fractions, as the gateway's arrivals have them. */
+/** Milliseconds since the epoch, with fractions, like the gateway's arrivals. */
 export const now = (): number => performance.timeOrigin + performance.now()
 
 const NEW_YEAR = "0 0 1 1 *"
 
-/** So many agents that answer, without heartbeats, which would be turns that nobody posted. */
+/** Agents without heartbeats, which would be turns that no message caused. */
 export const teamOf = (size: number): ReadonlyArray<NewAgent> =>
   Array.from({ length: size }, (_, index) => ({
     slug: `agent-${index}`,
@@ -23,7 +23,7 @@ export const teamOf = (size: number): ReadonlyArray<NewAgent> =>
     heartbeat: NEW_YEAR
   }))
 
-/** A task for each agent, so that a message concerns one agent alone. */
+/** A task for each agent, so that a message concerns one agent only. */
 export const tasksFor = (house: House, size: number) =>
   Effect.forEach(
     Array.from({ length: size }, (_, index) => index),
@@ -31,13 +31,13 @@ export const tasksFor = (house: House, size: number) =>
     { concurrency: 8 }
   )
 
-/** Deliveries that ended well, of all these runtimes together. */
+/** Successful deliveries of all these runtimes. */
 export const deliveredBy = (house: House, runtimes: ReadonlyArray<Launched>) =>
   Effect.forEach(runtimes, (runtime) => house.health(runtime), { concurrency: 4 }).pipe(
     Effect.map((healths) => healths.reduce((sum, health) => sum + Number(health["delivery"]["deliveredCount"]), 0))
   )
 
-/** Waits until the runtime's pushes arrive. */
+/** Waits until pushes reach the runtime. */
 export const pushed = (house: House, runtime: Launched) =>
   eventually(house.health(runtime), (health) => health["controlPlane"]["push"] === true)
 
@@ -50,25 +50,28 @@ const arrivalsAt = (house: House, method: "GET" | "DELETE") =>
     return arrivals
   })
 
-/** Forgets the arrivals so far. */
+/** Deletes the arrivals so far. */
 export const forgetArrivals = (house: House) => Effect.asVoid(arrivalsAt(house, "DELETE"))
 
-/** Moments at which the gateway had received turns of this agent, oldest first. */
+/** Times at which the gateway received turns of this agent, oldest first. */
 export const arrivalsByAgent = (house: House) =>
   Effect.map(arrivalsAt(house, "GET"), (arrivals) => Map.groupBy(arrivals, ({ agent }) => agent))
 
-/** What one stretch of load came to. */
+/** The result of one stretch of load. */
 export type Held = {
   /** Deliveries a second over the whole stretch. */
   readonly rate: number
-  /** The same over its slowest ten seconds, or over all of a shorter one. */
+  /** The same over its slowest ten seconds, or over all of a shorter stretch. */
   readonly slowest: number
   readonly delivered: number
-  /** Milliseconds of processor time a delivery, by process; `load` is who posts. */
+  /** Milliseconds of processor time a delivery, by process. `load` is the process that posts. */
   readonly cpu: Readonly<Record<string, number>>
 }
 
-/** Posts as fast as the deliveries go, `ahead` messages ahead, after a warm-up of as many; what is left is awaited at the end. */
+/**
+ * Posts as fast as deliveries end, `ahead` messages ahead, after a warm-up of the same number. Waits for the rest at
+ * the end.
+ */
 export const hold = (
   house: House,
   runtimes: ReadonlyArray<Launched>,
@@ -137,8 +140,8 @@ export const hold = (
   })
 
 /**
- * Milliseconds from each message's sending to the gateway's receipt of its turn: `count` messages at an even pace to the
- * first `fast` agents in turn. The sender waits for nobody, so that a slow moment delays no later message.
+ * Milliseconds from sending each message to the gateway's receipt of its turn: `count` messages at an even pace to the
+ * first `fast` agents in turn. The sender never waits for a delivery, so that a slow one delays no later message.
  */
 export const createdToPost = (
   house: House,

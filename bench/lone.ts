@@ -1,6 +1,6 @@
 /**
- * One message when nothing else happens: the moments from its sending to the gateway's receipt of its turn, with the
- * plane at hand and far away; the calls and documents that its delivery costs; the documents that a completion reads.
+ * One message in an otherwise idle account: the times from its sending to the gateway's receipt of its turn, with a
+ * near and a distant plane; the calls and documents of its delivery; the documents that a completion reads.
  */
 import { fileURLToPath } from "node:url"
 import { Effect } from "effect"
@@ -19,14 +19,14 @@ import type { Passed } from "./tap.ts"
 
 const AGENTS = 5
 const LARGE_TEAM = 20
-/** Messages of a thread, the measured one included. */
+/** Messages of a thread, including the measured one. */
 const THREAD = 25
 const WARM_UP = 3
-/** Measured messages of a pass, of each distance. */
+/** Measured messages of a pass, for each distance. */
 const MESSAGES = 8
-/** Each of the two houses is quiet for the second half of its own wait and for the whole wait of the other one. */
+/** Each of the two setups is quiet for the second half of its own wait and for the whole wait of the other. */
 const QUIET = "2500 millis"
-/** One way; there and back is twice that. */
+/** One way; the round trip takes twice this. */
 const FAR_MILLIS = 15
 const proxy = fileURLToPath(new URL("delayProxy.ts", import.meta.url))
 
@@ -84,7 +84,7 @@ type Delivered = {
   readonly stats: PlaneStats
 }
 
-/** Milliseconds from the message's sending to the first moment of this kind. */
+/** Milliseconds from the message's sending to the first event of this kind. */
 const since = ({ passed, sentAt }: Delivered, what: Passed["what"], path: RegExp): number | undefined => {
   const first = passed.find((each) => each.what === what && path.test(each.path))
   return first === undefined ? undefined : first.at - sentAt
@@ -106,7 +106,7 @@ const waterfall = (distance: string, messages: ReadonlyArray<Delivered>): Readon
   ]
 }
 
-/** Functions that the delivery costs: what the person calls and what the clock does is not of it. */
+/** Functions that the delivery calls; a person's calls and scheduled calls do not count. */
 const ofDelivery = (stats: PlaneStats) =>
   Object.entries(stats.functions).filter(([name]) => name.startsWith("service/") && name !== functions.pulse)
 
@@ -200,5 +200,5 @@ const pass: Pass = (subject) =>
     ]
   }).pipe(Effect.scoped)
 
-/** Runs the measurement; about six minutes as it stands. */
+/** Runs the measurement; about six minutes by default. */
 export const run = inPasses(pass, RUNS)

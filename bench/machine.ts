@@ -2,7 +2,7 @@ import { execFileSync } from "node:child_process"
 import { cpus, loadavg, release, totalmem, type } from "node:os"
 import { join } from "node:path"
 
-/** Where and with what something was measured: figures of two machines, or of a busy one, are not compared. */
+/** Machine and commit of a measurement. Figures of two machines, or of a busy one, are not comparable. */
 export type Machine = {
   readonly cpus: number
   readonly model: string
@@ -10,7 +10,7 @@ export type Machine = {
   readonly system: string
   readonly node: string
   readonly commit: string
-  /** Processes that wanted a processor over the last minute, before the measurement began. */
+  /** Load average over the last minute before the measurement. */
   readonly loadAtStart: number
 }
 
@@ -32,7 +32,7 @@ const commit = (): string => {
   return git("status", "--porcelain", "--", "src", "convex", "local", "bench").trim() === "" ? head : `${head}, changed`
 }
 
-/** This machine as it is now. */
+/** The current state of this machine. */
 export const machineNow = (): Machine => ({
   cpus: cpus().length,
   model: cpus()[0]?.model.trim() ?? "unknown",

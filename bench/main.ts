@@ -1,7 +1,7 @@
 #!/usr/bin/env node
 /**
- * `npm run bench -- [name ...]`: measures, prints a line for each figure and keeps each bench's result as JSON in
- * bench/results. Quote medians and ratios of one run: figures of two machines or two hours do not compare.
+ * `npm run bench -- [name ...]`: measures, prints a line for each figure and stores each bench's result as JSON in
+ * bench/results. Quote medians and ratios of one run only: figures of two machines or two hours are not comparable.
  */
 import { existsSync } from "node:fs"
 import { join, resolve } from "node:path"
@@ -14,13 +14,13 @@ import { keepResult, keptResults } from "./results.ts"
 import type { Result } from "./results.ts"
 import { lineOf, markdownOf } from "./table.ts"
 
-/** A bench; with another checkout it measures both in alternation. */
+/** A bench. With another checkout it measures both alternately. */
 type Bench = { readonly run: (against?: string) => Promise<ReadonlyArray<Figure>> }
 
-/** The benches that can measure another checkout in alternation with this one. */
+/** The benches that can compare this checkout with another one. */
 const comparable: ReadonlySet<string> = new Set(["lone", "shipped", "rates", "renewals", "idleCpu", "tokens"])
 
-/** The benches by name, in the order in which all are run; each is loaded when it is run. */
+/** The benches by name, in their order when all run. Each is loaded when it runs. */
 const benches: Readonly<Record<string, () => Promise<Bench>>> = {
   delivery: () => import("./delivery.ts"),
   lone: () => import("./lone.ts"),
@@ -122,7 +122,7 @@ for (const name of values.kept ? [] : chosen) {
     say(result)
     measured.push(result)
   } catch (error) {
-    // One that cannot be measured here does not cost the others' hour.
+    // A bench that cannot run here must not end the others.
     failed = true
     process.stderr.write(`bench: ${name} failed: ${error instanceof Error ? error.stack : String(error)}\n`)
   }

@@ -1,4 +1,6 @@
-/** What deliveries leave behind in a runtime: its heap after garbage collection, over thousands of them at full load. */
+/**
+ * Memory growth by deliveries: the runtime's heap after garbage collection, over thousands of deliveries at full load.
+ */
 import { mkdtempSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
@@ -13,11 +15,11 @@ import { slopeOf } from "./soak/trend.ts"
 
 const SESSIONS = 50
 const SECONDS = secondsOf(20)
-/** Stretches of load, each followed by a sample at rest. In the first three code is compiled and pools fill. */
+/** Stretches of load, each followed by a sample at rest. During the first three, code is compiled and pools fill. */
 const STRETCHES = 9
 const WARM_UP = 3
 
-/** Runs the measurement; about four minutes as it stands. */
+/** Runs the measurement; about four minutes by default. */
 export const run = (): Promise<ReadonlyArray<Figure>> =>
   Effect.gen(function* () {
     const folder = yield* Effect.acquireRelease(

@@ -1,14 +1,14 @@
-/** How the commands of this folder read their options. */
+/** The command-line options of the benches. */
 import { parseArgs } from "node:util"
 import type { ParseArgsConfig } from "node:util"
 
-/** Ends the process with exit code 64 and says on standard error what is wrong and how the command is used. */
+/** Prints the error and the usage to standard error, and exits with code 64. */
 export const refuse = (command: string, problem: string, usage: string): never => {
   process.stderr.write(`${command}: ${problem}\n${usage}`)
   return process.exit(64)
 }
 
-/** What `parseArgs` of Node reads from the command line; an option it does not take is refused. */
+/** Node's `parseArgs`; an unknown option is refused. */
 export const optionsOf = <T extends ParseArgsConfig>(command: string, usage: string, config: T) => {
   try {
     return parseArgs(config)

@@ -2,10 +2,10 @@ import { execFileSync } from "node:child_process"
 import { readFileSync, writeFileSync } from "node:fs"
 import { fileURLToPath } from "node:url"
 
-/** The page that benches fill. */
+/** The page with the results. */
 export const page = fileURLToPath(new URL("../docs/performance.md", import.meta.url))
 
-/** The text of the page with one of its parts replaced, between the comments that name it. */
+/** Replaces one part of the page's text, between the comments with its name. */
 export const replaced = (before: string, name: "figures" | "soak", text: string): string => {
   const [begin, end] = [`<!-- ${name} -->`, `<!-- end of ${name} -->`]
   const [from, to] = [before.indexOf(begin), before.indexOf(end)]

@@ -1,4 +1,4 @@
-/** Benches that measure one subject in passes, so that two checkouts can be measured in alternation. */
+/** Benches that measure one subject in passes, so that two checkouts can be measured alternately. */
 import { Effect } from "effect"
 import { figureOf, medianOf } from "./figure.ts"
 import type { Figure, Goal } from "./figure.ts"
@@ -6,7 +6,7 @@ import { interleaved } from "./runs.ts"
 import { at, here } from "./subject.ts"
 import type { Subject } from "./subject.ts"
 
-/** What one pass measured of one quantity. */
+/** One pass's samples of one quantity. */
 export type Row = {
   readonly name: string
   readonly unit: string
@@ -14,7 +14,7 @@ export type Row = {
   readonly goal?: Goal
 }
 
-/** One pass over a subject, in a house of its own. */
+/** One pass over a subject, in its own setup. */
 export type Pass = (subject: Subject) => Effect.Effect<ReadonlyArray<Row>, unknown>
 
 /** The rows of several passes, in the order of their first appearance. */
@@ -32,7 +32,7 @@ export const figuresOf = (passes: ReadonlyArray<ReadonlyArray<Row>>): ReadonlyAr
     )
   )
 
-/** For each row that both checkouts have: this one's figure, the other's, and the ratio of each pair of passes. */
+/** For each row that both checkouts have: this checkout's figure, the other's, and the ratio of each pair of passes. */
 export const comparisonOf = (
   mine: ReadonlyArray<ReadonlyArray<Row>>,
   others: ReadonlyArray<ReadonlyArray<Row>>
@@ -53,7 +53,7 @@ export const comparisonOf = (
   })
 }
 
-/** A bench that takes this many passes over this checkout, or as many over each of two, in alternation. */
+/** A bench with this many passes over this checkout, or as many over each of two, alternately. */
 export const inPasses =
   (pass: Pass, rounds: number) =>
   (against?: string): Promise<ReadonlyArray<Figure>> =>

@@ -1,4 +1,4 @@
-/** How long after a person asks for a pause the gateway still gets new turns, while messages go on coming. */
+/** How long after a person requests a pause the gateway still gets new turns, while messages continue. */
 import { Effect } from "effect"
 import { makeHouse } from "../test/process/house.ts"
 import { figureOf } from "./figure.ts"
@@ -7,12 +7,12 @@ import { arrivalsByAgent, forgetArrivals, now, pushed, tasksFor, teamOf } from "
 import { RUNS } from "./runs.ts"
 
 const AGENTS = 10
-/** Milliseconds between two messages, which the runtime delivers as they come. */
+/** Milliseconds between two messages. */
 const PACE = 50
 const BEFORE = 1_000
 const AFTER = 2_000
 
-/** Runs the measurement: one runtime, paused and resumed in the middle of a stream of messages. */
+/** Runs the measurement: one runtime, paused and resumed during a stream of messages. */
 export const run = (): Promise<ReadonlyArray<Figure>> =>
   Effect.gen(function* () {
     const house = yield* makeHouse({ team: teamOf(AGENTS) })

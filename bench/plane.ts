@@ -1,4 +1,4 @@
-/** What the embedded control plane costs, and that a long history does not cost more. */
+/** The cost of the local control plane, with and without a long history. */
 import { mkdtempSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
@@ -25,7 +25,7 @@ const adminOf = (plane: LaunchedPlane): ConvexHttpClient => {
 const call = <A>(client: ConvexHttpClient, module: string, name: string, args: Record<string, unknown>): Promise<A> =>
   client.mutation(api[module]![name]!, args as never, { skipQueue: true }) as Promise<A>
 
-/** Delivered rows, in transactions of a size that a deployment takes. */
+/** Delivered rows, in transactions that a deployment accepts. */
 const seedHistory = async (client: ConvexHttpClient): Promise<void> => {
   for (let seeded = 0; seeded < rows; seeded += 5_000) {
     await call(client, "queue", "seed", { count: 5_000, status: "delivered" })
@@ -55,7 +55,9 @@ const mutationsPerSecond = async (client: ConvexHttpClient): Promise<number> => 
   return count / ((performance.now() - before) / 1_000)
 }
 
-/** Paired rounds on two planes, one with a history and one without, so that a slow moment of the machine meets both. */
+/**
+ * Paired rounds on two planes, one with a history and one without, so that a slow moment of the machine affects both.
+ */
 const history = Effect.gen(function* () {
   const empty = adminOf(yield* launchPlane({ name: "plane-empty", args: ["--app", app] }))
   const full = adminOf(yield* launchPlane({ name: "plane-full", args: ["--app", app] }))
@@ -110,7 +112,7 @@ const restore = (file: string) =>
     ]
   })
 
-/** Runs all of it; takes about half a minute. */
+/** Runs all measurements; takes about half a minute. */
 export const run = (): Promise<ReadonlyArray<Figure>> =>
   Effect.gen(function* () {
     const folder = yield* Effect.acquireRelease(

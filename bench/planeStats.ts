@@ -1,6 +1,6 @@
 import type { LaunchedPlane } from "../local/launcher.ts"
 
-/** What the embedded plane counted of one function. */
+/** The local plane's counters of one function. */
 export type FunctionStats = {
   readonly calls: number
   readonly byOrigin: Readonly<Record<"client" | "subscription" | "scheduled" | "cron" | "action", number>>
@@ -10,7 +10,7 @@ export type FunctionStats = {
   readonly givenUp: number
   readonly documentsRead: number
   readonly documentsWritten: number
-  /** What its transactions used: the last one, the largest one, and all together. */
+  /** The use of limits by its transactions: the last one, the largest one, and the total. */
   readonly usage: Readonly<
     Record<
       "readIntervals" | "documentsRead" | "documentsWritten" | "bytesRead" | "bytesWritten",
@@ -21,17 +21,17 @@ export type FunctionStats = {
 
 const headers = (plane: LaunchedPlane) => ({ authorization: `Convex ${plane.adminKey}` })
 
-/** What the embedded plane tells of itself. */
+/** The local plane's statistics. */
 export type PlaneStats = {
   /** Counters since the last reset, by function. */
   readonly functions: Readonly<Record<string, FunctionStats>>
   /** How many documents each table holds. */
   readonly documents: Readonly<Record<string, number>>
-  /** Messages with news of subscriptions that were sent to all sockets since the last reset. */
+  /** Subscription updates that were sent to all sockets since the last reset. */
   readonly transitions: number
 }
 
-/** The plane's counters and the sizes of its tables. */
+/** Reads the plane's counters and the sizes of its tables. */
 export const planeStats = async (plane: LaunchedPlane): Promise<PlaneStats> => {
   const response = await fetch(`${plane.url}/__local/stats`, { headers: headers(plane) })
   return (await response.json()) as PlaneStats

@@ -1,6 +1,6 @@
 /**
- * Where the runtime's processor time goes under load, by a profile of V8 (`--cpu-prof`) of 100 sessions with instant
- * replies: the share of each package, and of the functions that take most by themselves.
+ * The runtime's processor time under load, from a V8 profile (`--cpu-prof`) of 100 sessions with instant replies: the
+ * share of each package, and of the functions with the most time of their own.
  */
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"
@@ -16,7 +16,7 @@ const SESSIONS = 100
 const SECONDS = secondsOf(20)
 const FUNCTIONS = 15
 
-/** The parts of V8's .cpuprofile that are read; times are in microseconds. */
+/** The used parts of V8's .cpuprofile; times are in microseconds. */
 type Profile = {
   readonly nodes: ReadonlyArray<{
     readonly id: number
@@ -28,7 +28,7 @@ type Profile = {
 
 type Frame = Profile["nodes"][number]["callFrame"]
 
-/** What V8 says while no JavaScript runs, waiting for input included: `(program)` is the kernel's and libuv's part. */
+/** V8's names for time without JavaScript, including waits for input: `(program)` is the kernel's and libuv's part. */
 const isRest = ({ functionName }: Frame): boolean => functionName === "(idle)"
 
 const packageOf = ({ functionName, url }: Frame): string => {
@@ -46,7 +46,7 @@ const placeOf = (frame: Frame): string => {
   return place === "" ? `\`${name}\`` : `\`${name}\`, ${place}:${frame.lineNumber + 1}`
 }
 
-/** Milliseconds by themselves of each frame's key, between two moments since the process's start. */
+/** Own milliseconds of each frame's key, between two times since the process's start. */
 const selfTimes = (
   profile: Profile,
   from: number,
@@ -90,7 +90,7 @@ export const run = (): Promise<ReadonlyArray<Figure>> =>
     yield* runtime.signal("SIGTERM")
     yield* runtime.exit
     const file = readdirSync(folder).find((name) => name.endsWith(".cpuprofile"))
-    if (file === undefined) throw new Error("the runtime has left no profile")
+    if (file === undefined) throw new Error("the runtime wrote no profile")
     const profile = JSON.parse(readFileSync(join(folder, file), "utf8")) as Profile
     const timesBy = (keyOf: (frame: Frame) => string) => selfTimes(profile, begin - started, end - started, keyOf)
     const packages = timesBy(packageOf)

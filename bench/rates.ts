@@ -1,4 +1,7 @@
-/** Rates that accounts have: processor time per delivery and created to POST at 6 and at 50 messages a second. */
+/**
+ * Typical rates of accounts: processor time per delivery and latency from creation to POST, at 6 and at 50 messages a
+ * second.
+ */
 import { Effect } from "effect"
 import { threadMillis } from "./cpu.ts"
 import { percentile } from "./figure.ts"
@@ -10,7 +13,7 @@ import { houseOf } from "./subject.ts"
 
 const AGENTS = 20
 
-/** Messages a second; how long they are sent before it counts, and how long it counts, in seconds. */
+/** Messages a second; the duration of the warm-up and of the measurement, in seconds. */
 const RATES = [
   { rate: 6, warmUp: 10, seconds: secondsOf(30) },
   { rate: 50, warmUp: 4, seconds: secondsOf(15) }
@@ -50,5 +53,5 @@ const pass: Pass = (subject) =>
     return rows
   }).pipe(Effect.scoped)
 
-/** Runs the measurement; about six minutes as it stands. */
+/** Runs the measurement; about six minutes by default. */
 export const run = inPasses(pass, RUNS)

@@ -1,4 +1,4 @@
-/** Calls that keep leases: a hundred turns that take longer than the measurement. */
+/** Calls that renew leases: a hundred turns that take longer than the measurement. */
 import { Effect } from "effect"
 import { eventually } from "../test/process/house.ts"
 import { pushed, tasksFor, teamOf } from "./load.ts"
@@ -41,5 +41,5 @@ const pass: Pass = (subject) =>
     ]
   }).pipe(Effect.scoped)
 
-/** Runs the measurement; about six minutes. */
+/** Runs the measurement; about six minutes by default. */
 export const run = inPasses(pass, 1)

@@ -1,6 +1,6 @@
-/** Answers of the control plane made of recorded ones: copies of one delivery under other ids, at the present time. */
+/** Builds answers of the control plane from recorded ones: copies of one delivery with other ids and current times. */
 
-/** The recorded answers by what their function does. A plane whose claims carry the contexts has no `context`. */
+/** The recorded answers by their function. A plane whose claims contain the contexts has no `context`. */
 export type Recorded = { readonly claim: string; readonly context: string; readonly complete: string }
 
 type Answer = { readonly value: unknown }
@@ -8,15 +8,15 @@ type Answer = { readonly value: unknown }
 /** Agents of the bench's account: agent-0 and so on. The recorded delivery is agent-0's. */
 export const AGENTS = 100
 
-/** Ids of the embedded plane begin with zeros; those of a copy begin with its number. */
+/** Ids of the local plane start with zeros; those of a copy start with its number. */
 const COPIED_ID = /(?<!\d)0{9}(?=\d*(?:notifications|sessions|tasks)\b)/g
-/** Milliseconds since the epoch, of this decade or the next. */
+/** Milliseconds since the epoch, in this decade or the next. */
 const MOMENT = /\b[12]\d{12}\b/g
 
 const copyOf = (text: string, copy: number): string =>
   text.replace(COPIED_ID, String(copy).padStart(9, "0")).replace(/agent-0\b/g, `agent-${copy % AGENTS}`)
 
-/** Moves every moment by what has passed since the recorded answer's own `now`, or since its first moment. */
+/** Shifts every time by the time since the recorded answer's own `now`, or since its first time. */
 const atPresent = (text: string): string => {
   const then = /"now":(\d+)/.exec(text)?.[1] ?? text.match(MOMENT)?.[0]
   if (then === undefined) return text
@@ -24,7 +24,7 @@ const atPresent = (text: string): string => {
   return text.replace(MOMENT, (moment) => String(Number(moment) + passed))
 }
 
-/** The claimed work of a claim's answer: where it is and its first item as text; null when nothing was claimed. */
+/** The claimed work in a claim's answer: its position and its first item as text; null if the claim was empty. */
 export const itemOf = (answer: string): { readonly key: string; readonly text: string } | null => {
   const { value } = JSON.parse(answer) as Answer
   for (const [key, items] of Object.entries((value ?? {}) as Record<string, unknown>)) {
@@ -35,7 +35,9 @@ export const itemOf = (answer: string): { readonly key: string; readonly text: s
   return null
 }
 
-/** Answers a call like the recorded one: as many copies as a claim asks for, or the contexts of the copies asked about. */
+/**
+ * Answers a call from the recorded answer: as many copies as a claim asks for, or the contexts of the requested copies.
+ */
 export const answerOf = (kind: keyof Recorded, template: string, question: string, nextCopy: () => number): string => {
   if (kind === "complete") return atPresent(template)
   if (kind === "claim") {

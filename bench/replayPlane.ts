@@ -1,9 +1,9 @@
 #!/usr/bin/env node
 /**
- * A plane that is never the limit, as a process: `node bench/replayPlane.ts URL` passes everything on to the plane at URL
- * until that has claimed and completed one delivery. From then on it answers calls of these functions itself, a
- * millisecond later: each claim gets as much work as it asks for, all of it copies of that delivery under other ids.
- * GET /__completed counts them. One JSON line on stdout when it listens; ends with its stdin.
+ * A plane that is never the bottleneck, as a process: `node bench/replayPlane.ts URL` forwards everything to the plane
+ * at URL until the first delivery was claimed and completed. From then on it answers calls of these functions itself, a
+ * millisecond later: each claim gets as many runs as it asks for, all copies of that delivery with other ids. GET
+ * /__completed counts them. It prints one JSON line on stdout when it listens, and exits when stdin ends.
  */
 import { createServer } from "node:http"
 import type { IncomingMessage } from "node:http"
@@ -31,7 +31,7 @@ const bodyOf = async (message: IncomingMessage): Promise<string> => {
   return Buffer.concat(chunks).toString("utf8")
 }
 
-/** Asks the plane itself, and keeps its answer if that is the first of its kind. */
+/** Calls the plane itself, and keeps its answer if it is the first of its kind. */
 const passOn = async (path: string, question: string, kind: keyof Recorded | undefined): Promise<string> => {
   const response = await fetch(new URL(path, upstream), {
     method: "POST",

@@ -1,14 +1,14 @@
 import { Effect } from "effect"
 
-/** How often each mode is measured; five, so that a median means something on a machine that does other things too. */
+/** Number of runs of each mode; five, so that the median is useful on a busy machine. */
 export const RUNS = Number(process.env["BENCH_RUNS"] ?? 5)
 
-/** How long one run of a mode goes on, in seconds; BENCH_SECONDS shortens or lengthens all of them. */
+/** Duration of one run of a mode in seconds; BENCH_SECONDS changes all of them. */
 export const secondsOf = (standard: number): number => Number(process.env["BENCH_SECONDS"] ?? standard)
 
 /**
- * Measures the modes one after another, RUNS times over, so that a slow minute of the machine meets all of them. Every
- * second round goes backwards: what runs first in a pair is not always the same.
+ * Measures the modes one after another, RUNS times, so that a slow minute of the machine affects all of them. Every
+ * second round runs in reverse order, so that no mode of a pair always runs first.
  */
 export const interleaved = <Mode extends string, A, E, R>(
   modes: Readonly<Record<Mode, Effect.Effect<A, E, R>>>,

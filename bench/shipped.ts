@@ -1,6 +1,6 @@
 /**
- * What the form of the runtime is worth when nothing but the runtime is the limit: deliveries a second, warm, against a
- * plane and a gateway that answer after a millisecond, from source and as shipped.
+ * The benefit of the shipped form if only the runtime limits the rate: deliveries a second, warm, with a plane and a
+ * gateway that answer after a millisecond, from source and as shipped.
  */
 import { fileURLToPath } from "node:url"
 import { Effect } from "effect"
@@ -15,7 +15,7 @@ import { RUNS, secondsOf } from "./runs.ts"
 import { houseOf } from "./subject.ts"
 import type { Form, Subject } from "./subject.ts"
 
-/** Until code is compiled and pools are filled. */
+/** By then code is compiled and pools are filled. */
 const WARM_UP = "10 seconds"
 const SECONDS = secondsOf(15)
 const replayPlane = fileURLToPath(new URL("replayPlane.ts", import.meta.url))
@@ -36,7 +36,7 @@ const warm = (subject: Subject) =>
       const response = await fetch(`${plane.url}/__completed`)
       return ((await response.json()) as { readonly completed: number }).completed
     })
-    // The first message is the one that is copied; each of the next makes a runtime claim that waits for a push.
+    // The first message is the one that is copied. Each of the next ones makes a runtime claim that waits for a push.
     yield* Effect.forkScoped(
       Effect.forever(Effect.andThen(house.post(taskId, "@agent-0 please look at this."), Effect.sleep("1 second")))
     )
@@ -71,5 +71,5 @@ const pass: Pass = ({ root }) =>
     ]
   })
 
-/** Runs the measurement; about six minutes as it stands. */
+/** Runs the measurement; about six minutes by default. */
 export const run = inPasses(pass, RUNS)

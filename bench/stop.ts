@@ -1,4 +1,4 @@
-/** How long an idle runtime takes from SIGTERM to its exit, offline reported. */
+/** How long an idle runtime takes from SIGTERM to its exit, including the report that it is offline. */
 import { Effect } from "effect"
 import { eventually, makeHouse } from "../test/process/house.ts"
 import { figureOf } from "./figure.ts"

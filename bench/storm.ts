@@ -1,14 +1,14 @@
 /**
- * How many turns one `@all` sets off among three agents that always answer `@all`, with turns of 0.2 to 20 s and a hop
- * limit of 12; in virtual time, on the model of the control plane, which test/convex/storm.test.ts compares with its
- * functions.
+ * How many turns one `@all` causes among three agents that always answer `@all`, with turns of 0.2 to 20 s and a hop
+ * limit of 12. It runs in virtual time, on the model of the control plane, which test/convex/storm.test.ts compares
+ * with the real functions.
  */
 import { modelStorm } from "../test/convex/storm.ts"
 import { figureOf } from "./figure.ts"
 import type { Figure } from "./figure.ts"
 
 const SEEDS = 100
-/** The most turns that the worst seed and the median may take. */
+/** Maximum number of turns of the worst seed and of the median. */
 const MOST = 150
 const MIDDLE = 80
 

@@ -1,4 +1,4 @@
-/** What a bench measures: plane and runtime of one checkout, the runtime from source or as shipped. */
+/** The subject of a bench: plane and runtime of one checkout, the runtime from source or as shipped. */
 import { execFileSync } from "node:child_process"
 import { readFileSync } from "node:fs"
 import { join, resolve } from "node:path"
@@ -14,10 +14,10 @@ export type Subject = { readonly root: string; readonly form: Form }
 
 const root = join(import.meta.dirname, "..")
 
-/** The form that BENCH_FORM asks for; as shipped without it. */
+/** The form that BENCH_FORM selects; as shipped by default. */
 export const FORM: Form = process.env["BENCH_FORM"] === "source" ? "source" : "shipped"
 
-/** This checkout, in the form that BENCH_FORM asks for. */
+/** This checkout, in the form that BENCH_FORM selects. */
 export const here: Subject = { root, form: FORM }
 
 /** Another checkout in the same form. */
@@ -26,7 +26,7 @@ export const at = (directory: string): Subject => ({ root: resolve(directory), f
 /** How Node.js runs the bundle of a checkout. */
 export type Shipped = {
   readonly entry: string
-  /** The flags of the bundle's first line: the kernel passes them for the image and the systemd unit alike. */
+  /** The flags of the bundle's first line, which the kernel passes for the image and for the systemd unit. */
   readonly nodeArgs: ReadonlyArray<string>
   /** The variables that the image sets, without those that name its directories. */
   readonly env: Readonly<Record<string, string>>
@@ -67,7 +67,7 @@ export const shippedFrom = (directory: string): Shipped => {
   return shipped
 }
 
-/** A house of this subject: its plane and gateway run, and `startRuntime` starts its runtime in its form. */
+/** A setup of this subject: its plane and gateway run, and `startRuntime` starts its runtime in its form. */
 export const houseOf = (
   subject: Subject,
   options: Omit<NonNullable<Parameters<typeof makeHouse>[0]>, "root"> = {}

@@ -1,11 +1,13 @@
-/** A TCP proxy between the runtime and the control plane that notes when calls and pushes pass, and delays nothing. */
+/**
+ * A TCP proxy between the runtime and the control plane that records when calls and pushes pass, and delays nothing.
+ */
 import { connect, createServer } from "node:net"
 import type { AddressInfo, Socket } from "node:net"
 import { Effect } from "effect"
 import type { Scope } from "effect"
 import { now } from "./load.ts"
 
-/** Something that passed, in milliseconds since the epoch; a push has no path. */
+/** A call or push that passed, in milliseconds since the epoch; a push has no path. */
 export type Passed = {
   readonly at: number
   readonly what: "sent" | "answered" | "pushed"
@@ -14,11 +16,11 @@ export type Passed = {
 
 export type Tap = {
   readonly url: string
-  /** Everything that passed since `passed` was last emptied, in order. */
+  /** All calls and pushes since `passed` was last emptied, in order. */
   readonly passed: Array<Passed>
 }
 
-/** Notes what one connection carries: calls one after another over HTTP, or the pushes of a WebSocket. */
+/** Records the calls of one HTTP connection, or the pushes of a WebSocket. */
 const watch = (near: Socket, far: Socket, passed: Array<Passed>): void => {
   let isSocket = false
   let underWay: string | undefined
@@ -38,7 +40,7 @@ const watch = (near: Socket, far: Socket, passed: Array<Passed>): void => {
   })
 }
 
-/** Opens the proxy in front of this URL; closed with the scope. */
+/** Opens the proxy in front of this URL; the scope closes it. */
 export const tapTo = (url: string): Effect.Effect<Tap, never, Scope.Scope> =>
   Effect.gen(function* () {
     const passed: Array<Passed> = []

@@ -1,4 +1,4 @@
-/** Requests as a model provider reads them: what is in them, what they share with the previous one, what that costs. */
+/** Requests as a model provider receives them: their content, what they share with the previous one, and their cost. */
 import { textOf } from "../local/model/chat.ts"
 import type { ChatMessage, ChatRequest } from "../local/model/chat.ts"
 import type { Goal } from "./figure.ts"
@@ -22,19 +22,19 @@ export interface TokenRequest {
   readonly system: number
   /** The part of the system prompt that the runtime wrote. */
   readonly instructions: number
-  /** The last user message: what this request adds. */
+  /** The last user message, which this request adds. */
   readonly own: number
-  /** What it has in common with the beginning of the session's previous request. */
+  /** The prefix that it shares with the session's previous request. */
   readonly shared: number
 }
 
-/** The messages without the note that the gateway puts behind them and takes away again. */
+/** The messages without the note that the gateway adds after them and removes again. */
 const lasting = ({ messages }: ChatRequest): ReadonlyArray<ChatMessage> =>
   messages.filter(
     (message) => message.role !== "user" || !textOf(message).startsWith("<<<BEGIN_OPENCLAW_INTERNAL_CONTEXT>>>")
   )
 
-/** What this request adds to the history. */
+/** The part that this request adds to the history. */
 export const ownText = (chat: ChatRequest): string => {
   const last = lasting(chat).findLast(({ role }) => role === "user")
   return last === undefined ? "" : textOf(last)
@@ -56,7 +56,7 @@ const instructionsIn = (system: string): string => {
   return rest.split(/\n(?=## )/, 1)[0] ?? ""
 }
 
-/** Collects requests in the order in which they come. */
+/** Collects requests in their order. */
 export const makeRequestLog = () => {
   const previous = new Map<string, string>()
   const requests: Array<TokenRequest> = []
@@ -93,9 +93,9 @@ const priced =
   (provider: Provider, cached: Measure): Measure =>
   (request) =>
     CACHE_READ * cached(request) + CACHE_WRITE[provider] * (request.text.length - cached(request))
-/** The cache still holds the session's previous request. */
+/** The cache still has the session's previous request. */
 const warm: Measure = ({ shared }) => shared
-/** The cache holds only what this turn has written to it. */
+/** The cache has only what this turn has written to it. */
 const cold: Measure = (request) => (isFirstOfTurn(request) ? 0 : request.shared)
 
 const sum = (requests: ReadonlyArray<TokenRequest>, measure: Measure): number =>
@@ -129,7 +129,9 @@ export const tableOf = (requests: ReadonlyArray<TokenRequest>): string => {
   return [header, header.map(() => "---"), ...rows].map((cells) => `| ${cells.join(" | ")} |`).join("\n")
 }
 
-/** What a turn costs on average; tokens are characters / 4. `first` are the requests up to the end of the longest thread. */
+/**
+ * The average cost of a turn; tokens are characters / 4. `first` are the requests up to the end of the longest thread.
+ */
 export const rowsOf = (
   requests: ReadonlyArray<TokenRequest>,
   first: ReadonlyArray<TokenRequest>

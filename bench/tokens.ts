@@ -1,7 +1,7 @@
 /**
- * What the turns of a team cost in model tokens: a scripted conversation against the real gateway if it is installed, and
- * otherwise against the scripted one, which builds the provider's requests in the same order (tools, system prompt,
- * append-only history). Played once with a session for each agent and once with one for each task.
+ * Model tokens of a team's turns: a scripted conversation with the real gateway if it is installed, otherwise with the
+ * scripted one, which builds the provider's requests in the same order (tools, system prompt, append-only history).
+ * Runs once with a session for each agent and once with one for each task.
  */
 import { setTimeout as sleep } from "node:timers/promises"
 import { Effect } from "effect"
@@ -25,19 +25,22 @@ import { gatewayName, isReal, startReal } from "./tokensGateway.ts"
 const MESSAGES = { first: 30, second: 12 }
 /** Heartbeats of one agent after the conversation. */
 const HEARTBEATS = 5
-/** Tasks in which the engineer is then asked at once, and how long the model takes for each answer. */
+/**
+ * Number of tasks in which a person then mentions the engineer at the same time, and how long the model takes for each
+ * answer.
+ */
 const AT_ONCE = { tasks: 4, modelMillis: 2_000 }
 
 const words =
   "the login button on the settings page does not react when the network is slow so we should check the retry logic and the error text before the release"
 
-/** A text of about this many characters, another one for each number. */
+/** A text of about this many characters, different for each number. */
 const textFor = (number: number, characters: number): string => {
   const rotated = words.split(" ").map((_, index, all) => all[(index * 7 + number) % all.length])
   return `(${number}) ${Array.from({ length: Math.ceil(characters / words.length) }, () => rotated.join(" ")).join(". ")}`
 }
 
-/** Answers as a team does: those who are asked look at the task and answer, the others have nothing to add. */
+/** Answers as a team does: mentioned agents look at the task and answer, the others have nothing to add. */
 const act = (own: string, number: number): string | ActedCall => {
   switch (kindOf(own)) {
     case "heartbeat":
@@ -52,11 +55,11 @@ const act = (own: string, number: number): string | ActedCall => {
   }
 }
 
-/** Nothing runs or is due, but for news of other agents' messages, which may wait. */
+/** Nothing runs or is due, except updates from other agents, which may wait. */
 const isSettled = (rows: ReadonlyArray<NotificationRow>): boolean =>
   rows.every(({ state, type }) => state === "delivered" || (state === "ready" && type === "thread_update"))
 
-/** Waits until the team is quiet, and stays so for a moment. */
+/** Waits until the team has been quiet for a moment. */
 const untilQuiet = ({ notifications }: House): Effect.Effect<unknown> =>
   eventually(notifications, isSettled).pipe(
     Effect.andThen(Effect.sleep("300 millis")),
@@ -66,7 +69,7 @@ const untilQuiet = ({ notifications }: House): Effect.Effect<unknown> =>
 
 type SessionScope = "agent" | "task"
 
-/** A team whose agents answer by `act`, and the requests that its model got. */
+/** A team whose agents answer by `act`, and the requests that its model received. */
 const makeTeam = (subject: Subject, sessionScope: SessionScope) =>
   Effect.gen(function* () {
     const log = makeRequestLog()
@@ -146,7 +149,7 @@ const play = (subject: Subject, sessionScope: SessionScope): Effect.Effect<Reado
     ]
   })
 
-/** What must be below the share of what commit f135eba took. */
+/** The maximum share of the figures of commit f135eba. */
 const shares = [
   ["input per turn", 0.38],
   ["input per turn, price-weighted, warm, Anthropic", 0.07],
@@ -169,10 +172,10 @@ const pass: Pass = (subject) =>
     return [
       ...agent.map((row) => ({ ...row, name: `tokens: ${row.name}` })),
       ...(subject === here ? toBase(agent) : []).map((row) => ({ ...row, name: `tokens: ${row.name}` })),
-      // The goals are those of the default.
+      // The goals apply to the default.
       ...task.map(({ name, samples, unit }) => ({ name: `tokens, a session per task: ${name}`, samples, unit }))
     ]
   })
 
-/** Runs the measurement; about ten minutes for each checkout. One pass: the conversation is the same each time. */
+/** Runs the measurement; about ten minutes for each checkout. One pass, because the conversation is always the same. */
 export const run = inPasses(pass, 1)

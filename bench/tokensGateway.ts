@@ -1,4 +1,4 @@
-/** The gateway in front of the model of `npm run bench -- tokens`: the real one if it is installed. */
+/** The gateway of `npm run bench -- tokens`: the real one if it is installed. */
 import { existsSync, mkdtempSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
@@ -9,13 +9,13 @@ import { RealGateway } from "../test/openclaw/realGateway.ts"
 
 const installed = join(import.meta.dirname, "../test/openclaw/node_modules/openclaw/package.json")
 
-/** Whether the real gateway answers: if `npm run test:openclaw` has installed it, and BENCH_GATEWAY is not `scripted`. */
+/** Whether the real gateway answers: `npm run test:openclaw` has installed it, and BENCH_GATEWAY is not `scripted`. */
 export const isReal = process.env["BENCH_GATEWAY"] !== "scripted" && existsSync(installed)
 
-/** What the figures were measured on. */
+/** The gateway that the figures were measured with. */
 export const gatewayName = isReal ? `OpenClaw ${pinnedVersion}` : "the scripted gateway"
 
-/** Starts a real gateway with these agents; answers the runtime's variables that name it. */
+/** Starts a real gateway with these agents; returns the runtime's variables for it. */
 export const startReal = (
   modelUrl: string,
   agents: ReadonlyArray<string>
@@ -34,13 +34,13 @@ export const startReal = (
           root,
           agents,
           builtIns: ["read", "write", "edit", "exec"],
-          // The gateway would have the model summarize a history that comes near the window.
+          // Otherwise the gateway would have the model summarize a history that comes near the window.
           contextWindow: 1_000_000
         })
       ),
       (started) => Effect.promise(() => started.stop())
     )
-    // A bench that is ended from outside must not leave a gateway of a gigabyte behind.
+    // An aborted bench must not leave a gateway of a gigabyte behind.
     yield* Effect.acquireRelease(
       Effect.sync(() => {
         const end = () => {

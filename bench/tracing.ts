@@ -1,4 +1,7 @@
-/** What traces cost: deliveries held with tracing off and on in turn, to a receiver that takes everything at once. */
+/**
+ * The cost of traces: deliveries held with tracing off and on alternately, with a receiver that accepts everything at
+ * once.
+ */
 import { createServer } from "node:http"
 import type { Server } from "node:http"
 import type { AddressInfo } from "node:net"
@@ -42,7 +45,7 @@ const held = (env: Record<string, string>) =>
     return yield* hold(house, [runtime], { tasks, seconds: SECONDS, ahead: SESSIONS * 2 })
   }).pipe(Effect.scoped)
 
-/** Runs the two in turn and compares each pair. */
+/** Runs both alternately and compares each pair. */
 export const run = (): Promise<ReadonlyArray<Figure>> =>
   Effect.gen(function* () {
     const endpoint = yield* receiver

@@ -1,5 +1,5 @@
 #!/usr/bin/env node
-/** `npm run build`: makes dist/, and says how large it is. */
+/** `npm run build`: builds dist/ and prints its size. */
 import { makeBundle } from "./bundle.ts"
 
 const { eagerBytes, lazyBytes, lazy } = await makeBundle()

@@ -1,8 +1,8 @@
 #!/usr/bin/env node
 /**
- * `npm run sbom`: prints the npm packages that the program runs with, as CycloneDX. npm's own `--omit dev` also leaves
- * out what a package of the development depends on, `effect` and `convex` among them; so npm lists all, and what it
- * marks as the development's alone is taken out here.
+ * `npm run sbom`: prints the npm packages that the program needs, as CycloneDX. npm's own `--omit dev` also omits
+ * packages that a development dependency uses, such as `effect` and `convex`. So npm lists all, and this removes those
+ * that npm marks as for development only.
  */
 import { execFileSync } from "node:child_process"
 
@@ -25,7 +25,7 @@ const all: Bill = JSON.parse(
 const isOfDevelopment = ({ properties }: Component): boolean =>
   properties.some(({ name, value }) => name === "cdx:npm:package:development" && value === "true")
 const out = new Set(all.components.filter(isOfDevelopment).map((component) => component["bom-ref"]))
-// npm calls the root by the name of its folder.
+// npm names the root after its directory.
 const { component } = all.metadata
 const name = component["bom-ref"].slice(0, component["bom-ref"].lastIndexOf("@"))
 const bill: Bill = {

@@ -1,6 +1,6 @@
 /**
- * What the bundle takes of undici: the agents, the pool and `request`. The package's index loads everything it has (a fetch, a
- * WebSocket, mocks, caches), which is half a megabyte of code and three of memory that the runtime never uses.
+ * The part of undici in the bundle: the agents, the pool and `request`. The package's index loads everything (a fetch,
+ * a WebSocket, mocks, caches), which is half a megabyte of code and three of memory that the runtime never uses.
  */
 import api from "undici/lib/api/index.js"
 import { parseURL } from "undici/lib/core/util.js"
@@ -11,7 +11,7 @@ import Pool from "undici/lib/dispatcher/pool.js"
 
 Object.assign(Dispatcher.prototype, api)
 
-/** The index's `request`, for callers that bring their dispatcher. */
+/** The index's `request`, for callers with their own dispatcher. */
 const request = (url, { dispatcher, ...options }) => {
   const { origin, pathname, search } = parseURL(url)
   return api.request.call(dispatcher, {

@@ -1,11 +1,11 @@
-/** What goes wrong during a soak: one thing after another, at random, each with a name to be counted by. */
+/** The faults of a soak: one after another, at random, each with a name under which it is counted. */
 import { Effect } from "effect"
 import { functions } from "../../src/domain/controlPlane/ControlPlaneFunctions.ts"
 import type { FunctionPath } from "../../src/domain/controlPlane/ControlPlaneFunctions.ts"
 import { LEASE_SECONDS } from "./world.ts"
 import type { World } from "./world.ts"
 
-/** The functions whose calls meet the plane's faults. */
+/** The functions whose calls get the plane's faults. */
 const faulted: ReadonlyArray<FunctionPath> = [
   functions.claim,
   functions.renew,
@@ -28,7 +28,7 @@ const post = (url: string, body: object, headers: Record<string, string> = {}): 
     if (!response.ok) throw new Error(`${url} answered ${response.status}`)
   })
 
-/** All that can happen to this world. */
+/** All faults of this world. */
 export const mishapsOf = (world: World, random: () => number): ReadonlyArray<Mishap> => {
   const pick = <A>(list: ReadonlyArray<A>): A => list[Math.floor(random() * list.length)]!
   const planeFault = (fault: object) =>
@@ -99,7 +99,7 @@ export const mishapsOf = (world: World, random: () => number): ReadonlyArray<Mis
   ]
 }
 
-/** Lets one thing after another happen, every few seconds, and counts them; a fault that meets a dead process is none. */
+/** Causes one fault after another, every few seconds, and counts them; a fault for a dead process does not count. */
 export const chaos = (world: World, random: () => number, counts: Map<string, number>) => {
   const mishaps = mishapsOf(world, random)
   const all = mishaps.reduce((sum, { weight }) => sum + weight, 0)
@@ -109,7 +109,7 @@ export const chaos = (world: World, random: () => number, counts: Map<string, nu
     yield* next.happen.pipe(
       Effect.andThen(Effect.sync(() => counts.set(next.name, (counts.get(next.name) ?? 0) + 1))),
       Effect.ignoreCause,
-      // Half a restart would leave a process that nobody knows.
+      // A half restart would leave an unknown process.
       Effect.uninterruptible
     )
     yield* Effect.sleep(2_000 + 6_000 * random())

@@ -1,20 +1,20 @@
-/** Reads what the control plane holds after a soak, straight from its file, and says what is lost or doubled. */
+/** Reads the control plane's file after a soak, and lists what is lost or doubled. */
 import type { Value } from "convex/values"
 import type { Document } from "../../local/plane/document.ts"
 import { tableOf } from "../../local/plane/document.ts"
 import { DurableFile } from "../../local/plane/durableFile.ts"
 
-/** What was asked for: numbers whose message the control plane has taken, and numbers of which nobody knows. */
+/** The requests: numbers whose message the control plane has accepted, and numbers for which that is unknown. */
 export type Asked = { readonly certain: ReadonlySet<number>; readonly perhaps: ReadonlySet<number> }
 
-/** What a soak left behind. */
+/** The result of a soak. */
 export type Ledger = {
   readonly notifications: number
   readonly byType: Readonly<Record<string, number>>
   readonly byEnd: Readonly<Record<string, number>>
   readonly replies: number
   readonly creations: number
-  /** One line for each thing that is not as it must be. */
+  /** One line for each error. */
   readonly wrong: ReadonlyArray<string>
 }
 
@@ -31,7 +31,7 @@ const eventsOf = ({ events }: Document): ReadonlyArray<Event> => (events ?? []) 
 
 const ended = new Set(["delivered", "dead", "discarded"])
 
-/** Every document in the file of a plane that has stopped. */
+/** Every document in the file of a stopped plane. */
 export const documentsIn = (file: string): ReadonlyArray<Document> => {
   const durable = new DurableFile(file)
   try {
@@ -41,7 +41,7 @@ export const documentsIn = (file: string): ReadonlyArray<Document> => {
   }
 }
 
-/** What these documents come to, beside what was asked for. */
+/** Compares these documents with the requests. */
 export const ledgerOf = (documents: ReadonlyArray<Document>, asked: Asked): Ledger => {
   const tables = Map.groupBy(documents, ({ _id }) => tableOf(_id) ?? "")
   const of = (table: string): ReadonlyArray<Document> => tables.get(table) ?? []
@@ -58,7 +58,7 @@ export const ledgerOf = (documents: ReadonlyArray<Document>, asked: Asked): Ledg
   const byRun = Map.groupBy(answers, ({ runId }) => String(runId))
   for (const [run, some] of byRun) if (some.length > 1) wrong.push(`${some.length} answers of one notification, ${run}`)
   for (const row of rows.filter(({ outcome }) => outcome === "replied" || outcome === "fallback")) {
-    if (!byRun.has(row._id)) wrong.push(`${row._id} counts as ${row["outcome"]} and has no answer`)
+    if (!byRun.has(row._id)) wrong.push(`${row._id} has the outcome ${row["outcome"]} but no answer`)
   }
 
   const events = rows.flatMap((row) => eventsOf(row))
@@ -71,7 +71,7 @@ export const ledgerOf = (documents: ReadonlyArray<Document>, asked: Asked): Ledg
   const seen = Map.groupBy(requests, numberOf)
   for (const n of asked.certain) if (!seen.has(n)) wrong.push(`request ${n} is lost`)
   for (const [n, some] of seen) {
-    if (some.length > 1) wrong.push(`request ${n} stands ${some.length} times`)
+    if (some.length > 1) wrong.push(`request ${n} exists ${some.length} times`)
     if (!asked.certain.has(n) && !asked.perhaps.has(n)) wrong.push(`request ${n} was never made`)
     for (const message of some) {
       const count = mentions.get(message._id)?.length ?? 0

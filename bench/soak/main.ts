@@ -1,9 +1,10 @@
 #!/usr/bin/env node
 /**
- * `npm run soak -- --minutes 20`: mixed load and faults on a plane, a gateway and three runtimes. Two of the runtimes stay
- * and are watched: memory after garbage collection, handles, timers and listeners have to stay flat. The third is killed
- * now and then. At the end everything comes to rest, and the plane's file tells whether anything is lost or doubled.
- * The result is kept in bench/results; --kept shows the last one again, --write puts it into docs/performance.md.
+ * `npm run soak -- --minutes 20`: mixed load and faults on a plane, a gateway and three runtimes. Two of the runtimes
+ * keep running and are measured: memory after garbage collection, handles, timers and listeners must stay flat. The
+ * third is killed from time to time. At the end the load stops, and the plane's file shows whether anything is lost or
+ * doubled. The result is stored in bench/results; --kept shows the last one again, --write puts it into
+ * docs/performance.md.
  */
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs"
 import { dirname, join } from "node:path"
@@ -45,7 +46,7 @@ if (!(minutes > 0 && minutes < Infinity)) {
 }
 if (!/^\d+$/.test(values.seed)) refuse("soak", `--seed is ${JSON.stringify(values.seed)}: give a whole number`, usage)
 
-/** Numbers that a seed repeats (mulberry32); the processes' own timing it does not repeat. */
+/** Random numbers from a seed (mulberry32). The seed does not control the timing of the processes. */
 const randomFrom = (seed: number) => {
   let state = seed
   return (): number => {
@@ -75,7 +76,9 @@ const observe = async ({ launched, socket }: World["watched"][number]): Promise<
 
 const MEGABYTE = 2 ** 20
 
-/** What has to stay flat, and what growth an hour still counts as that: less than a day of it would notice. */
+/**
+ * The quantities that must stay flat, and the growth an hour that still counts as flat: a day of it would be visible.
+ */
 const quantities: ReadonlyArray<readonly [name: string, unit: string, limit: number, of: (one: Observed) => number]> = [
   ["heap after collection", "MB", 5, ({ heap }) => heap / MEGABYTE],
   ["memory outside the heap", "MB", 5, ({ external }) => external / MEGABYTE],
@@ -147,7 +150,7 @@ const soak = Effect.gen(function* () {
     Effect.all([people(world, random, journal), strangers(world, random), watcher], { concurrency: "unbounded" })
   )
   const faults = yield* Effect.forkScoped(chaos(world, random, mishaps))
-  // A watched runtime that ends is the end of the soak.
+  // The soak ends if a watched runtime exits.
   yield* Effect.forEach(
     world.watched,
     ({ id, launched }) =>
@@ -156,7 +159,7 @@ const soak = Effect.gen(function* () {
   ).pipe(Effect.timeoutOrElse({ duration: `${minutes} minutes`, orElse: () => Effect.void }))
   yield* Fiber.interrupt(load)
   yield* Fiber.interrupt(faults)
-  say("the load ends, everything comes to rest")
+  say("the load ends, waiting for open notifications")
   world.model.isBusy = false
   for (const process of [world.plane, world.gateway, world.mortal]) {
     const running = yield* process.running

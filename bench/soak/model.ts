@@ -1,6 +1,6 @@
 /**
- * The model of the soaked agents, as code: it calls tools where the runtime offers them and the runtime's endpoints where
- * it does not, answers, and now and then fails in one of the ways that providers do.
+ * The model of the soaked agents, as code. It calls tools if the runtime offers them, otherwise the runtime's
+ * endpoints, and answers. Sometimes it fails in one of the ways of real providers.
  */
 import { createServer } from "node:http"
 import type { AddressInfo } from "node:net"
@@ -14,10 +14,10 @@ import { httpAccessIn } from "../../test/actingModel.ts"
 type Call = { readonly name: string; readonly path: string; readonly args: Record<string, unknown> }
 type Answer = { readonly text: string } | { readonly call: Call }
 
-/** The served model; not `isBusy`, it neither fails nor begins anything, so that the soak can come to its rest. */
+/** The served model. If it is not `isBusy`, it neither fails nor starts anything, so that the soak can end. */
 export type SoakModel = { readonly url: string; isBusy: boolean }
 
-/** The effect that request `n` asks for; the same in every attempt, so that a repetition shows. */
+/** The effect that request `n` asks for; the same in every attempt, so that a repetition is visible. */
 const effectOf = (n: number, others: ReadonlyArray<string>): Call | undefined => {
   switch (n % 5) {
     case 0:
@@ -49,9 +49,9 @@ const decide = async (
 ): Promise<Answer> => {
   const lastUser = chat.messages.findLastIndex(({ role }) => role === "user")
   const user = textOf(chat.messages[lastUser] ?? { role: "user", content: "" })
-  // A word posted by a heartbeat is news to others: none while everything is to come to its rest.
+  // A heartbeat's text is an update for other agents, so there is none at the end of the soak.
   if (user.startsWith("heartbeat ")) return { text: isBusy && random() < 0.1 ? "Still on it." : "HEARTBEAT_OK" }
-  // What is asked for stands before the task; what stands behind it was said earlier.
+  // The request is in front of the task; the text after it is older.
   const asked = user.split("\ntask id: ")[0] ?? ""
   const request = asked.includes("mentioned you") ? /this is request number (\d+)/.exec(asked)?.[1] : undefined
   if (request === undefined) return { text: random() < 0.7 ? "NO_ACTION" : "Heard." }
@@ -61,13 +61,13 @@ const decide = async (
   if (!isSecondRound && call !== undefined) {
     const offered = (chat.tools ?? []).map((tool) => tool.function.name)
     if (offered.includes(call.name)) return { call }
-    // Refusals are the runtime's business; what became of the effect is seen in the control plane.
+    // The runtime handles refusals; the control plane's file shows the effect.
     if (user.includes("x-mission-control-capability")) await httpAccessIn(user).call(call.path, call.args)
   }
   return { text: `Answer ${n}` }
 }
 
-/** Serves the model on a free port; answers its base URL. */
+/** Serves the model on a free port; returns its base URL. */
 export const serveSoakModel = (others: ReadonlyArray<string>, random: () => number) =>
   Effect.acquireRelease(
     Effect.promise(async () => {

@@ -1,6 +1,6 @@
 /**
- * Preloaded (`node --import`) into a runtime that is soaked: answers what the process holds on the Unix socket named by
- * SOAK_PROBE, after a collection of garbage. Nothing of it is in the runtime itself.
+ * Preloaded (`node --import`) into a soaked runtime. After a garbage collection it reports the process's resources on
+ * the Unix socket named by SOAK_PROBE. The runtime itself has no such code.
  */
 import { EventEmitter } from "node:events"
 import { createServer } from "node:http"
@@ -19,7 +19,7 @@ process.on("warning", ({ name }) => {
 const counted = (names: ReadonlyArray<string>, name: string): number => names.filter((one) => one === name).length
 
 const sample = (): Sample => {
-  // Twice: what finalizers of the first one let go is garbage of the second.
+  // Twice, because finalizers of the first one release garbage for the second.
   collect()
   collect()
   const { arrayBuffers, external, heapUsed, rss } = process.memoryUsage()

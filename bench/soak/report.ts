@@ -1,10 +1,10 @@
-/** A soak's result and its words. */
+/** A soak's result as text. */
 import type { Machine } from "../machine.ts"
 import type { Ledger } from "./ledger.ts"
 import type { Observed } from "./sample.ts"
 import type { Trend } from "./trend.ts"
 
-/** What a soak came to, as bench/results/soak.json keeps it. */
+/** The result of a soak, as in bench/results/soak.json. */
 export type SoakResult = {
   readonly at: string
   readonly minutes: number
@@ -14,18 +14,18 @@ export type SoakResult = {
   readonly isQuiet: boolean
   /** Seconds from the load's end until then. */
   readonly restedAfter: number
-  /** Exit codes of the runtimes that were watched. */
+  /** Exit codes of the watched runtimes. */
   readonly exits: ReadonlyArray<number | null>
   readonly load: Readonly<Record<string, number>>
   readonly mishaps: Readonly<Record<string, number>>
   readonly ledger: Ledger
   readonly trends: ReadonlyArray<{ readonly id: string; readonly trends: ReadonlyArray<Trend> }>
-  /** Lines of the watched runtimes' logs that tell of a defect. */
+  /** Lines of the watched runtimes' logs that report a defect. */
   readonly warnings: ReadonlyArray<string>
   readonly samples: Readonly<Record<string, ReadonlyArray<Observed>>>
 }
 
-/** Everything for which a soak fails, one line each. */
+/** Every failure of the soak, one line each. */
 export const problemsOf = (result: SoakResult): ReadonlyArray<string> => [
   ...(result.isQuiet ? [] : ["notifications were still open ten minutes after the load"]),
   ...result.ledger.wrong,

@@ -1,30 +1,32 @@
 import { readdirSync } from "node:fs"
 import { request } from "node:http"
 
-/** What a process holds at a moment; bytes and counts, after a collection of garbage. */
+/** A process's resources at one time; bytes and counts, after a garbage collection. */
 export type Sample = {
   readonly heap: number
-  /** Memory outside the heap: buffers, and what native objects hold. */
+  /** Memory outside the heap: buffers and native objects. */
   readonly external: number
   readonly resident: number
-  /** What keeps the event loop busy, without timers. */
+  /** Active handles and requests of the event loop, without timers. */
   readonly handles: number
   readonly sockets: number
   readonly timers: number
-  /** Listeners of the process itself: signals, warnings, ends. */
+  /** Listeners of the process itself: signals, warnings, exits. */
   readonly listeners: number
-  /** How often something had more listeners than Node finds reasonable. */
+  /** How often Node has warned about too many listeners. */
   readonly warnings: number
-  /** Living event emitters (sockets, streams, requests), event targets (abort signals) and promises. */
+  /** Live event emitters (sockets, streams, requests), event targets (abort signals) and promises. */
   readonly emitters: number
   readonly signals: number
   readonly promises: number
 }
 
-/** A sample with its moment (seconds since the soak began), the process's descriptors and its deliveries so far. */
+/**
+ * A sample with its time (seconds since the start of the soak), the process's descriptors and its deliveries so far.
+ */
 export type Observed = Sample & { readonly at: number; readonly files: number; readonly deliveries: number }
 
-/** Asks the probe of a process; rejects when nobody answers there. */
+/** Reads the probe of a process; rejects if no process answers. */
 export const sampleOf = (socket: string): Promise<Sample> =>
   new Promise((resolve, reject) => {
     const asked = request({ socketPath: socket, path: "/" }, (response) => {

@@ -1,9 +1,9 @@
-/** What people, watchers and strangers do during a soak. */
+/** The calls of people, page viewers and strangers during a soak. */
 import { Effect } from "effect"
 import { guests, workers } from "./world.ts"
 import type { World } from "./world.ts"
 
-/** What was asked for, and the tasks that may have notifications. */
+/** The requests so far, and the tasks that may have notifications. */
 export type Journal = {
   readonly certain: Set<number>
   readonly perhaps: Set<number>
@@ -18,14 +18,14 @@ const get = async (url: string, init: RequestInit = {}): Promise<void> => {
   await response.arrayBuffer()
 }
 
-/** Watches the status page's events for a while and goes away in the middle. */
+/** Reads the status page's events for a while and disconnects in the middle. */
 const watch = async (url: string, millis: number): Promise<void> => {
   const leaving = AbortSignal.timeout(millis)
   const response = await fetch(`${url}/status/events`, { signal: leaving })
   for await (const chunk of response.body ?? []) void chunk
 }
 
-/** The people's part: requests, assignments, messages, status changes, and a roster that changes. */
+/** The people's part: requests, assignments, messages, status changes, and a changing roster. */
 export const people = (world: World, random: () => number, journal: Journal) => {
   const { accountId, agents } = world.account
   const assigned: Array<{ readonly taskId: string; readonly slug: string }> = []
@@ -86,7 +86,7 @@ export const people = (world: World, random: () => number, journal: Journal) => 
   return Effect.gen(function* () {
     let point = random() * 100
     const [name, , act] = kinds.find(([, weight]) => (point -= weight) < 0) ?? kinds[0]!
-    // What meets a plane that restarts is not tried again: whether it was done nobody knows, and the ledger asks.
+    // A call that meets a restarting plane is not retried. Whether it succeeded is unknown, so the ledger allows both.
     yield* Effect.promise(() =>
       act().then(
         () => void journal.counts.set(name, (journal.counts.get(name) ?? 0) + 1),
@@ -101,7 +101,7 @@ export const people = (world: World, random: () => number, journal: Journal) => 
   }).pipe(Effect.forever)
 }
 
-/** Watchers, scrapers and calls that are refused, at the runtimes that are watched. */
+/** Page viewers, metric scrapers and calls that are refused, at the watched runtimes. */
 export const strangers = (world: World, random: () => number) => {
   const calls = (url: string): ReadonlyArray<() => Promise<void>> => [
     () => get(`${url}/metrics`),

@@ -1,6 +1,6 @@
 import { medianOf } from "../figure.ts"
 
-/** One quantity over the soak: where it began and ended, how fast it grows, and whether that is flat. */
+/** One quantity over the soak: its first and last value, its growth, and whether it is flat. */
 export type Trend = {
   readonly name: string
   readonly unit: string
@@ -8,12 +8,12 @@ export type Trend = {
   readonly last: number
   /** Growth an hour. */
   readonly slope: number
-  /** The slope up to which it counts as flat, an hour. */
+  /** The maximum growth an hour that counts as flat. */
   readonly limit: number
   readonly isFlat: boolean
 }
 
-/** The median of the slopes between all pairs (Theil and Sen): a moment in which much was in flight does not bend it. */
+/** The median of the slopes between all pairs (Theil and Sen), which a short peak does not change. */
 export const slopeOf = (points: ReadonlyArray<readonly [at: number, value: number]>): number =>
   medianOf(
     points.flatMap(([at, value], index) =>

@@ -1,4 +1,4 @@
-/** The processes of a soak, each of which can be killed and comes back in its place. */
+/** The processes of a soak; each can be killed and is started again in its place. */
 import { mkdtempSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
@@ -13,7 +13,7 @@ import { serveSoakModel } from "./model.ts"
 const WORKERS = 6
 const GUESTS = 60
 
-/** Workers have a heartbeat once a minute; the lead follows up, one of them reviews. */
+/** Workers have a heartbeat once a minute; the lead follows up, one worker reviews. */
 const team: ReadonlyArray<NewAgent> = [
   { slug: "lead", name: "Lead", role: "plans", isOrchestrator: true, heartbeat: 1 },
   ...Array.from({ length: WORKERS }, (_, index) => ({
@@ -25,14 +25,17 @@ const team: ReadonlyArray<NewAgent> = [
   }))
 ]
 
-/** The slugs of those who are asked, and of those who come and go. */
+/** The slugs of the agents that get requests, and of those that join and leave. */
 export const workers: ReadonlyArray<string> = Array.from({ length: WORKERS }, (_, index) => `agent-${index}`)
 export const guests: ReadonlyArray<string> = Array.from({ length: GUESTS }, (_, index) => `guest-${index}`)
 
-/** Seconds of a lease: short, so that what a killed runtime held is soon taken. */
+/** Seconds of a lease: short, so that the runs of a killed runtime are soon rescued. */
 export const LEASE_SECONDS = 10
 
-/** Starts everything: plane, gateway and model, two runtimes that stay, and one that is killed now and then. */
+/**
+ * Starts everything: plane, gateway and model, two runtimes that keep running, and one that is killed from time to
+ * time.
+ */
 export const makeWorld = (random: () => number) =>
   Effect.gen(function* () {
     const folder = yield* Effect.acquireRelease(
@@ -102,7 +105,7 @@ export const makeWorld = (random: () => number) =>
       adminKey,
       planeUrl,
       gatewayUrl,
-      // Both ways by which tools are called stay in the runtimes that are watched.
+      // The watched runtimes cover both ways of calling tools.
       watched: [yield* probed("tools", {}), yield* probed("endpoints", { OPENCLAW_CLIENT_TOOLS_ENABLED: "false" })],
       mortal: yield* restartable(runtime("mortal", {}))
     }

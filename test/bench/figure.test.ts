@@ -13,7 +13,7 @@ const machine = {
 }
 
 describe("a figure", () => {
-  it("is the median of its samples, between the least and the most", () => {
+  it("is the median of its samples, with minimum and maximum", () => {
     const figure = figureOf("rate", "1/s", [70, 50, 90, 60, 80])
     assert.deepInclude(figure, { median: 70, spread: [50, 90], samples: 5 })
     assert.strictEqual(percentile([1, 2, 3, 4], 0.99), 4)
@@ -21,14 +21,14 @@ describe("a figure", () => {
     assert.isNaN(medianOf([]))
   })
 
-  it("meets its goal, misses it, or has none; what could not be measured misses it", () => {
+  it("meets its goal, misses it, or has none; NaN misses it", () => {
     assert.isTrue(isMet(figureOf("rate", "1/s", [60], { atLeast: 60 })))
     assert.isFalse(isMet(figureOf("latency", "ms", [15], { below: 15 })))
     assert.isNull(isMet(figureOf("rows", "rows", [1])))
     assert.isFalse(isMet(figureOf("latency", "ms", [Number.NaN], { below: 15 })))
   })
 
-  it("is shown beside its goal, on a terminal and in the page's table", () => {
+  it("is shown next to its goal, on a terminal and in the page's table", () => {
     const figure = figureOf("latency", "ms", [12, 11, 13], { below: 15 })
     assert.match(lineOf("delivery", figure), /latency +12 ms +\(11 to 13\) +met: under 15 ms/)
     const table = markdownOf([

@@ -28,25 +28,25 @@ const changed = (id: string, fields: Record<string, string>): ReadonlyArray<Docu
   house.map((one) => (one._id === id ? { ...one, ...fields } : one))
 
 describe("the soak's ledger", () => {
-  it("finds nothing wrong where every request has its one answer", () => {
+  it("reports nothing if every request has one answer", () => {
     const ledger = ledgerOf(house, asked)
     assert.deepStrictEqual(ledger.wrong, [])
     assert.deepStrictEqual([ledger.notifications, ledger.replies, ledger.creations], [2, 2, 2])
   })
 
-  it("sees a request that the control plane took and no longer has", () => {
+  it("reports an accepted request that is lost", () => {
     assert.deepStrictEqual(wrongWith(house, { ...asked, certain: new Set([1, 2, 3]) }), ["request 3 is lost"])
     assert.deepStrictEqual(wrongWith(house, { ...asked, perhaps: new Set([3]) }), [])
   })
 
-  it("sees a request whose notification is missing, or is there twice", () => {
+  it("reports a request whose notification is missing or exists twice", () => {
     const without = house.filter(({ _id }) => _id !== "2notifications" && _id !== "12messages")
     assert.deepStrictEqual(wrongWith(without), ["request 2 is in 0 notifications"])
     const twice = [...house, { ...house[1]!, _id: "3notifications", outcome: "skipped" }]
     assert.deepStrictEqual(wrongWith(twice), ["request 1 is in 2 notifications"])
   })
 
-  it("finds several events of one notification each", () => {
+  it("finds each of several events of one notification", () => {
     const joined = house
       .filter(({ _id }) => _id !== "2notifications" && _id !== "12messages")
       .map((one) =>
@@ -57,20 +57,20 @@ describe("the soak's ledger", () => {
     assert.deepStrictEqual(wrongWith(joined), [])
   })
 
-  it("sees a notification that is still open", () => {
+  it("reports a notification that is still open", () => {
     assert.deepStrictEqual(wrongWith(changed("1notifications", { state: "claimed" })), [
       "mention 1notifications is still claimed"
     ])
   })
 
-  it("sees an answer that stands twice, and one that is missing", () => {
+  it("reports an answer that exists twice and one that is missing", () => {
     const twice = [...house, document("99messages", { kind: "fallback", content: "", runId: "1notifications" })]
     assert.deepStrictEqual(wrongWith(twice), ["2 answers of one notification, 1notifications"])
     const none = house.filter(({ _id }) => _id !== "11messages")
-    assert.deepStrictEqual(wrongWith(none), ["1notifications counts as replied and has no answer"])
+    assert.deepStrictEqual(wrongWith(none), ["1notifications has the outcome replied but no answer"])
   })
 
-  it("sees a creation that was made twice", () => {
+  it("reports a creation that exists twice", () => {
     assert.deepStrictEqual(wrongWith(changed("2tasks", { title: "Follow-up 1" })), [
       '"Follow-up 1" was created more than once'
     ])

@@ -5,7 +5,7 @@ import { page, replaced } from "../../bench/page.ts"
 const before = readFileSync(page, "utf8")
 
 describe("the page of figures", () => {
-  it("has a place for the benches' table and for the soak's, and keeps all else when they are replaced", () => {
+  it("has places for the benches' table and the soak's, and keeps the rest when they are replaced", () => {
     const once = replaced(replaced(before, "figures", "| a table |"), "soak", "| another |")
     assert.include(once, "<!-- figures -->\n\n| a table |\n\n<!-- end of figures -->")
     assert.include(once, "<!-- soak -->\n\n| another |\n\n<!-- end of soak -->")

@@ -30,7 +30,7 @@ const counter = () => {
 }
 
 describe("a replayed answer", () => {
-  it("gives a claim as many copies as it asks for, each with ids of its own and a lease from now on", () => {
+  it("gives a claim as many copies as it asks for, each with its own ids and a lease from now on", () => {
     const { value } = JSON.parse(answerOf("claim", claim, '{"limit":2}', counter()))
     assert.deepStrictEqual(
       value.deliveries.map(({ notificationIds, session }: Record<string, unknown>) => [notificationIds, session]),
@@ -43,7 +43,7 @@ describe("a replayed answer", () => {
     assert.strictEqual(value.deliveries[0].expiresAt - value.now, 90_000)
   })
 
-  it("gives the contexts of the copies that are asked about, each of its own agent and the same account", () => {
+  it("gives the contexts of the requested copies, each with its own agent and the same account", () => {
     const question = '{"ids":["0000000120000010015notifications","0000001030000010015notifications"]}'
     const { value } = JSON.parse(answerOf("context", context, question, counter()))
     assert.deepStrictEqual(
@@ -55,7 +55,7 @@ describe("a replayed answer", () => {
     )
   })
 
-  it("is not made of a claim that got nothing", () => {
+  it("is not built from an empty claim", () => {
     assert.isNull(itemOf(JSON.stringify({ status: "success", value: { deliveries: [], now } })))
   })
 })

@@ -13,7 +13,7 @@ describe("the runtime as shipped", () => {
     assert.isNotEmpty(flagsOf(HASHBANG))
   })
 
-  it("is started by the image and the unit through that line, so that no other place names flags", () => {
+  it("is started through that line by the image and the unit, which name no flags", () => {
     assert.match(read("Dockerfile"), /^ENTRYPOINT \["\/app\/dist\/main\.js"\]$/m)
     assert.match(
       read("deploy/systemd/mission-control-runtime@.service"),

@@ -10,8 +10,8 @@ const internal: ChatMessage = { role: "user", content: "<<<BEGIN_OPENCLAW_INTERN
 const user = (content: string): ChatMessage => ({ role: "user", content })
 const assistant: ChatMessage = { role: "assistant", content: "ok" }
 
-describe("the requests that the bench of tokens counts", () => {
-  it("share what a request has in common with the previous one of its session, without the gateway's passing note", () => {
+describe("the requests of the tokens bench", () => {
+  it("share their prefix with the previous request of the session, without the gateway's temporary note", () => {
     const log = makeRequestLog()
     const first = user(`delivery 1 ${"a".repeat(200)}`)
     const second = user(`{"tool":"task_load"} ${"b".repeat(40)}`)
@@ -29,7 +29,7 @@ describe("the requests that the bench of tokens counts", () => {
     assert.strictEqual(delivery?.instructions, 80)
   })
 
-  it("cost a tenth where the cache has them, and more where they are written to it", () => {
+  it("cost a tenth if the cache has them, and more if they are written to it", () => {
     const log = makeRequestLog()
     const first = user(`delivery 1 ${"a".repeat(400)}`)
     log.add("one", { model: "m", messages: [system, first] })

@@ -5,12 +5,12 @@ const every15Seconds = (valueAt: (seconds: number) => number): ReadonlyArray<rea
   Array.from({ length: 80 }, (_, index) => [index * 15, valueAt(index * 15)] as const)
 
 describe("a soak's trend", () => {
-  it("is flat where a level only swings", () => {
+  it("is flat if a level only varies", () => {
     const swinging = every15Seconds((at) => 40 + (at % 60) / 60)
     assert.isTrue(trendOf("heap", "MB", 5, swinging).isFlat)
   })
 
-  it("sees a leak of a kilobyte a delivery under the swing of what is in flight", () => {
+  it("finds a leak of a kilobyte a delivery under the variation of active deliveries", () => {
     // Five deliveries a second.
     const leaking = every15Seconds((at) => 40 + (at % 60) / 60 + (at * 5) / 1_024)
     const { isFlat, slope } = trendOf("heap", "MB", 5, leaking)
@@ -18,7 +18,7 @@ describe("a soak's trend", () => {
     assert.approximately(slope, 17.6, 2)
   })
 
-  it("is not bent by a moment in which much was in flight, nor by the warm-up", () => {
+  it("is not changed by a short peak, nor by the warm-up", () => {
     const crowded = every15Seconds((at) => (at < 200 ? 20 + at / 10 : at === 1_005 ? 400 : 40))
     assert.deepInclude(trendOf("heap", "MB", 5, crowded), { slope: 0, first: 40, last: 40, isFlat: true })
   })
