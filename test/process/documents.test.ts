@@ -67,6 +67,7 @@ describe("the commands of the documents that need an account", () => {
           PATH: [join(root, "node_modules/.bin"), process.env["PATH"]].join(delimiter),
           HOME: home,
           CI: "1",
+          NODE_COMPILE_CACHE: process.env["NODE_COMPILE_CACHE"] ?? "",
           CONVEX_SELF_HOSTED_URL: house.plane.url,
           CONVEX_SELF_HOSTED_ADMIN_KEY: house.plane.adminKey,
           HEALTH_PORT: port,

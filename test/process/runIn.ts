@@ -4,6 +4,8 @@ import { Effect } from "effect"
 
 const main = join(resolve(import.meta.dirname, "../.."), "src/main.ts")
 
+const kept = { PATH: process.env["PATH"] ?? "", NODE_COMPILE_CACHE: process.env["NODE_COMPILE_CACHE"] ?? "" }
+
 /** Runs the command line to its end, piped, in an environment of its own. */
 export const runIn = (env: Record<string, string>, ...args: ReadonlyArray<string>) =>
   Effect.promise(
@@ -12,7 +14,7 @@ export const runIn = (env: Record<string, string>, ...args: ReadonlyArray<string
         execFile(
           process.execPath,
           [main, ...args],
-          { env: { PATH: process.env["PATH"] ?? "", HOME: "/nonexistent", ...env }, timeout: 60_000 },
+          { env: { ...kept, HOME: "/nonexistent", ...env }, timeout: 60_000 },
           (error, out, err) => done({ code: error === null ? 0 : Number(error.code ?? -1), out, err })
         )
       })

@@ -65,7 +65,8 @@ const overflow = (page: Page) =>
 
 const phone = { viewport: { width: 360, height: 740 }, isMobile: true, deviceScaleFactor: 2 }
 
-describe.skipIf(missing !== null)("the status page", () => {
+// One at a time: the page must show within a second what happens.
+describe.skipIf(missing !== null)("the status page", { concurrent: false }, () => {
   it.live("shows an idle runtime, then within a second what begins, and what became of it", () =>
     Effect.gen(function* () {
       const house = yield* makeHouse()
