@@ -32,8 +32,8 @@ type ItemOf<A> = Extract<A, ReadonlyArray<unknown>> extends ReadonlyArray<infer 
 type ObjectsOf<A> = Exclude<Extract<A, object>, ReadonlyArray<unknown>>
 
 /**
- * The fields of an answer that its reader does not know, by their path, at any depth; `*` is any item of an array. What
- * the reader leaves undecoded is not looked into.
+ * The fields of an answer that its reader does not know, by their path, at any depth; `*` is any item of an array. A
+ * part that the reader does not decode is skipped.
  */
 type Unread<Answer, Reader> = unknown extends Reader
   ? never
@@ -50,7 +50,7 @@ type Unread<Answer, Reader> = unknown extends Reader
         : never
 type Below<Key extends string, Path> = Path extends string ? `${Key}.${Path}` : never
 
-/** What the runtime decodes the answer of each function with. */
+/** The schema with which the runtime decodes each function's answer. */
 interface Readers {
   readonly claim: typeof ClaimAnswer
   readonly renew: typeof RenewAnswer
@@ -106,9 +106,9 @@ type Answer<Of extends Name> = AnswerOf<(typeof functions)[Of]>
 /** The functions whose answer the runtime could not decode. */
 type Undecodable = { [Of in Name]: Answer<Of> extends Readers[Of]["Encoded"] ? never : Of }[Name]
 
-/** All that functions answer and the runtime ignores, as function and field. */
+/** The fields that functions return and the runtime ignores, as function and field. */
 type Ignored = { [Of in Name]: Below<Of, Unread<Answer<Of>, Readers[Of]["Encoded"]>> }[Name]
-/** All that the runtime would read and no function answers. */
+/** The fields that the runtime reads and no function returns. */
 type NeverAnswered = { [Of in Name]: Below<Of, Unread<Readers[Of]["Encoded"], Answer<Of>>> }[Name]
 
 type ClaimedRun = Answer<"claim">["runs"][number]
@@ -116,29 +116,29 @@ type Claimed<Kind extends Run["kind"]> = Extract<ClaimedRun, { readonly kind: Ki
 type Broken = Extract<ClaimedRun, { readonly broken: unknown }>
 type Preview = Extract<Answer<"context">[number], { readonly context: unknown }>["context"]
 
-// Compiled by tsc, which `npm test` runs first: at run time these tests do nothing.
+// tsc, which `npm test` runs first, checks these. At run time the tests do nothing.
 describe("the answers of the functions in convex/", () => {
   it("are all decoded by the runtime's schemas", () => {
     expectTypeOf<Undecodable>().toEqualTypeOf<never>()
   })
 
-  it("hold no field that the runtime ignores, but for these", () => {
+  it("contain no field that the runtime ignores, except these", () => {
     expectTypeOf<Ignored>().toEqualTypeOf<
       // For a person who calls the function by hand.
       | "complete.messageId"
       // For people: `app/runtimes:list` shows the same commands.
       | `${"commands" | "pulse.commands"}.underway.${"takenAt" | "message"}`
-      // A skill has one shape: agents that ask for theirs are answered with it too.
+      // A skill has one form, which agents also get as an answer.
       | "profiles.skills.*.id"
     >()
   })
 
-  it("hold every field that the runtime reads", () => {
+  it("contain every field that the runtime reads", () => {
     expectTypeOf<NeverAnswered>().toEqualTypeOf<never>()
   })
 })
 
-describe("the runs of a claim, which the runtime decodes one by one", () => {
+describe("the runs of a claim, each of which the runtime decodes separately", () => {
   it("are decoded by the schema of their kind", () => {
     expectTypeOf<Claimed<"notification">>().toExtend<(typeof NotificationRun)["Encoded"]>()
     expectTypeOf<Claimed<"heartbeat">>().toExtend<(typeof HeartbeatRun)["Encoded"]>()
@@ -146,7 +146,7 @@ describe("the runs of a claim, which the runtime decodes one by one", () => {
     expectTypeOf<Exclude<ClaimedRun, Claimed<"notification"> | Claimed<"heartbeat"> | Broken>>().toEqualTypeOf<never>()
   })
 
-  it("hold no field that the runtime ignores, and every one that it reads", () => {
+  it("contain no field that the runtime ignores, and every one that it reads", () => {
     expectTypeOf<Unread<Claimed<"notification">, (typeof NotificationRun)["Encoded"]>>().toEqualTypeOf<never>()
     expectTypeOf<Unread<Claimed<"heartbeat">, (typeof HeartbeatRun)["Encoded"]>>().toEqualTypeOf<never>()
     expectTypeOf<Unread<Broken, (typeof BrokenRun)["Encoded"]>>().toEqualTypeOf<never>()
@@ -155,7 +155,7 @@ describe("the runs of a claim, which the runtime decodes one by one", () => {
     expectTypeOf<Unread<(typeof BrokenRun)["Encoded"], Broken>>().toEqualTypeOf<never>()
   })
 
-  it("have the contexts that dry runs get", () => {
+  it("have the same contexts as dry runs", () => {
     expectTypeOf<Preview>().toEqualTypeOf<Claimed<"notification">["context"]>()
     expectTypeOf<Preview>().toExtend<(typeof DeliveryContext)["Encoded"]>()
     expectTypeOf<Claimed<"heartbeat">["context"]>().toExtend<(typeof HeartbeatContext)["Encoded"]>()
@@ -163,7 +163,7 @@ describe("the runs of a claim, which the runtime decodes one by one", () => {
 })
 
 describe("the comparison", () => {
-  it("finds a field at any depth, in arrays, and beside null", () => {
+  it("finds a field at any depth, in arrays, and in a union with null", () => {
     interface Here {
       readonly a: string
       readonly b: ReadonlyArray<{ readonly c: number; readonly d?: boolean }> | null

@@ -22,28 +22,28 @@ const deployed = async (): Promise<ReadonlyArray<string>> => {
 }
 
 describe("the list of functions", () => {
-  it("holds every function that convex/ offers to runtimes, but for these", async () => {
+  it("contains every function that convex/ offers to runtimes, except these", async () => {
     const listed = new Set<string>(Object.values(functions))
     expect((await deployed()).filter((path) => !listed.has(path))).toEqual(uncalled)
   })
 
-  it("names each function once, and none that convex/ does not have", async () => {
+  it("names each function once, and only functions of convex/", async () => {
     const paths = Object.values(functions)
     expect(new Set(paths).size).toBe(paths.length)
     expect(await deployed()).toEqual(expect.arrayContaining(paths))
   })
 })
 
-/** Not called by the runtime: agents read documents cut, by `service/documents:list`. */
+/** Not called by the runtime, because agents read shortened documents, from `service/documents:list`. */
 const uncalled: ReadonlyArray<ServicePath> = ["service/documents:get"]
 
-/** Never runs: tsc compiles it, and each line that must not compile says so. */
+/** Never runs. tsc compiles it, and a comment marks each line that must not compile. */
 export const refusedByTheCompiler = (calls: ControlPlaneCalls) => {
   const self = { runtimeId: "runtime_1", bootId: "boot_1" }
   const lease = { session: "session_1", epoch: 1 }
   const leases: ReadonlyArray<typeof lease> = [lease]
   return [
-    // Each of these is right, so that what follows fails for the reason given.
+    // Each of these is right, so that the lines below fail for the given reason.
     calls.query(functions.backlog, Backlog),
     calls.query(functions.deadLetters, Schema.Unknown),
     calls.query(functions.deadLetters, Schema.Unknown, { limit: 1 }),

@@ -1,10 +1,11 @@
 /**
- * The calls by which any runtime reports itself and is told to restart, upgrade or roll back, whatever versions the two
- * sides have. A runtime that the deployment no longer serves, or does not serve yet, is repaired through them alone.
+ * The calls by which any runtime reports itself and gets the commands restart, upgrade and rollback, with any versions
+ * of the two sides. They are the only way to repair a runtime that the deployment no longer serves, or does not serve
+ * yet.
  *
- * Never change an expectation here, except to add a field to an answer: a runtime ignores fields that it does not know.
- * Not even an optional argument may be added, since a deployment of an older version refuses a call with an argument that
- * it does not know. What a runtime wants to report in addition goes into `health`, which is of any shape.
+ * Never change an expectation here, except to add a field to an answer, because a runtime ignores unknown fields. Do
+ * not even add an optional argument, because a deployment of an older version refuses a call with an unknown argument.
+ * A runtime reports additional data in `health`, which has any form.
  */
 import { assert, describe, it } from "@effect/vitest"
 import { Schema } from "effect"
@@ -22,7 +23,7 @@ type Validator =
       readonly value: Readonly<Record<string, { readonly fieldType: Validator; readonly optional: boolean }>>
     }
 
-/** The validator as one would write the type: objects by their fields, everything else as a text. */
+/** The validator as a type: objects by their fields, everything else as a text. */
 const typeOf = (validator: Validator): unknown => {
   switch (validator.type) {
     case "object":
@@ -69,8 +70,8 @@ const runtimeCommands = {
 }
 const served = { oldest: "number", newest: "number" }
 
-describe("what never changes between versions", () => {
-  it("is the pulse", () => {
+describe("the calls that never change between versions", () => {
+  it("include the pulse", () => {
     assert.deepStrictEqual(shapeOf(pulse), {
       args: {
         ...credentials,
@@ -96,14 +97,14 @@ describe("what never changes between versions", () => {
     })
   })
 
-  it("is what people ask of a runtime", () => {
+  it("include the commands of people for a runtime", () => {
     assert.deepStrictEqual(shapeOf(commands), {
       args: { ...credentials, runtimeId: "string" },
       returns: runtimeCommands
     })
   })
 
-  it("is the report on a command", () => {
+  it("include the report on a command", () => {
     assert.deepStrictEqual(shapeOf(acknowledge), {
       args: {
         ...credentials,
@@ -117,7 +118,7 @@ describe("what never changes between versions", () => {
     })
   })
 
-  it("is the question for the versions served", () => {
+  it("include the query for the served versions", () => {
     assert.deepStrictEqual(shapeOf(protocol), { args: credentials, returns: served })
   })
 })
@@ -128,7 +129,7 @@ describe("an answer with fields that this version does not know", () => {
   const known = { paused: false, restart: { id: "2", requestedAt: 2 }, upgrade: change, underway: null }
   const answer = { commands: known, oldest: null, nextDueAt: null, rosterRevision: 1, now: 1, releasedLeases: 0 }
 
-  it("is read as without them", () => {
+  it("is read as if it did not have them", () => {
     const upgrade = { ...change, ...more }
     const later = { ...known, ...more, upgrade }
     assert.deepStrictEqual(Schema.decodeSync(RuntimeCommands)(later), known)

@@ -23,7 +23,7 @@ describe("a deployment of any version", () => {
   )
 
   it.prop(
-    "serves none beyond: the older side is the one to upgrade",
+    "serves no other version: the older side must be upgraded",
     { version, more: version },
     ({ version, more }) => {
       const served = protocolsServedAt(version)
@@ -50,7 +50,7 @@ describe("a deployment of any version", () => {
   )
 
   it.prop(
-    "is reported as a problem when it does not serve the runtime, with both versions and the side to upgrade",
+    "is reported as a problem if it does not serve the runtime, with both versions and the side to upgrade",
     { runtime: version, deployment: version },
     ({ runtime, deployment }) => {
       const served = protocolsServedAt(deployment)

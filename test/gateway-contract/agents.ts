@@ -4,7 +4,7 @@ import { type Contract, finalText, spokenOf } from "./target.ts"
 const noOwner = /^Multiple agents are configured, but this operation has no explicit owner\./
 const reserved = "`x-openclaw-session-key` cannot use reserved internal session namespaces."
 
-/** Which agent runs, and in which session. */
+/** The agent and the session of a run. */
 export const agentCases = (contract: () => Contract): void => {
   const refuses = (name: string, body: object, options: object, message: string | RegExp) => {
     it(`refuses ${name} with a bare 400`, async () => {
@@ -53,14 +53,14 @@ export const agentCases = (contract: () => Contract): void => {
     expect([prompt?.agent, prompt?.session]).toEqual(["beta", key])
   })
 
-  it("lets the header beat the model", async () => {
+  it("prefers the header to the model", async () => {
     const marker = contract().newMarker()
     await contract().turn({ input: marker, model: "openclaw/beta" }, { agent: "alpha" })
     expect(await sessionOf(marker)).toMatch(/^agent:alpha:/)
   })
 
   for (const model of ["openclaw/beta", "openclaw:beta", "agent:beta"]) {
-    it(`takes the agent from the model ${model} and echoes it`, async () => {
+    it(`uses the agent of the model ${model} and repeats the model`, async () => {
       const marker = contract().newMarker()
       const answer = await contract().turn({ input: marker, model }, { agent: undefined })
       expect(answer.json.model).toBe(model)
@@ -68,13 +68,13 @@ export const agentCases = (contract: () => Contract): void => {
     })
   }
 
-  it("takes the agent from the shorter header too", async () => {
+  it("uses the agent of the shorter header", async () => {
     const marker = contract().newMarker()
     await contract().turn({ input: marker }, { agent: undefined, headers: { "x-openclaw-agent": "beta" } })
     expect(await sessionOf(marker)).toMatch(/^agent:beta:/)
   })
 
-  it("lower-cases session keys, so that keys differing in case are one session", async () => {
+  it("lower-cases session keys, so that keys that differ in case are one session", async () => {
     const [first, second] = [contract().newMarker(), contract().newMarker()]
     const key = contract().newKey()
     await contract().turn({ input: first }, { key: key.replace("agent:alpha:contract", "AGENT:Alpha:Contract") })
@@ -102,7 +102,7 @@ export const agentCases = (contract: () => Contract): void => {
     })
   }
 
-  it("makes one session of each user when there is no key", async () => {
+  it("uses one session for each user if there is no key", async () => {
     const [first, second] = [contract().newMarker(), contract().newMarker()]
     const user = contract().newMarker()
     await contract().turn({ input: first, user })
@@ -112,7 +112,7 @@ export const agentCases = (contract: () => Contract): void => {
     expect(spokenOf(prompt!)).toEqual([first, "ok", second])
   })
 
-  it("makes a fresh session when there is neither key nor user", async () => {
+  it("creates a session if there is neither key nor user", async () => {
     const [first, second] = [contract().newMarker(), contract().newMarker()]
     await contract().turn({ input: first })
     await contract().turn({ input: second })
@@ -121,7 +121,7 @@ export const agentCases = (contract: () => Contract): void => {
     expect(spokenOf(prompt!)).toEqual([second])
   })
 
-  it("continues a session by previous_response_id when there is no key", async () => {
+  it("continues a session by previous_response_id if there is no key", async () => {
     const [first, second] = [contract().newMarker(), contract().newMarker()]
     const answer = await contract().turn({ input: first })
     await contract().turn({ input: second, previous_response_id: answer.json.id })
@@ -129,7 +129,7 @@ export const agentCases = (contract: () => Contract): void => {
     expect(spokenOf(prompt!)).toEqual([first, "ok", second])
   })
 
-  it("ignores a previous_response_id that it does not know", async () => {
+  it("ignores an unknown previous_response_id", async () => {
     const marker = contract().newMarker()
     const answer = await contract().turn({ input: marker, previous_response_id: "resp_unknown" })
     expect(answer.status).toBe(200)
@@ -145,7 +145,7 @@ export const agentCases = (contract: () => Contract): void => {
     expect(await sessionOf(marker)).toBe(key)
   })
 
-  it("gives a bare key to the only agent there is", async (ctx) => {
+  it("uses the only agent for a bare key", async (ctx) => {
     const variant = await contract().target.variant?.({ agents: ["solo"] })
     if (variant === undefined) return ctx.skip("the real gateway under test has two agents")
     await using _ = variant

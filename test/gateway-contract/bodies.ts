@@ -1,7 +1,7 @@
 import { expect, it } from "vitest"
 import { type Contract, sendTool } from "./target.ts"
 
-/** What the strict body takes and refuses; every refusal is a bare 400, never a Response object. */
+/** What the strict body allows and refuses; every refusal is a bare 400, never a Response object. */
 export const bodyCases = (contract: () => Contract): void => {
   const refuses = (name: string, body: unknown, message: string | RegExp, oldMessage = message) => {
     it(`refuses ${name}`, async () => {
@@ -100,7 +100,7 @@ export const bodyCases = (contract: () => Contract): void => {
     expect(answer.json).toEqual({ error: { message: "Payload too large", type: "invalid_request_error" } })
   })
 
-  it("takes the keys that it knows and ignores", async () => {
+  it("accepts known keys that it ignores", async () => {
     const answer = await contract().post(
       {
         ...ok,

@@ -21,7 +21,7 @@ export const concurrencyCases = (contract: () => Contract): void => {
     expect(spokenOf(prompts.at(-1)!)).toEqual([markers[0], "answer 1", markers[1], "answer 2", markers[2]])
   })
 
-  it("runs requests of different sessions side by side, up to a limit of eight", async () => {
+  it("runs requests of different sessions concurrently, up to a limit of eight", async () => {
     const marker = contract().newMarker()
     const delayMs = contract().target.real ? 1_500 : 300
     await contract().script(marker, [{ delayMs, text: "done" }], { repeat: true })
@@ -35,7 +35,7 @@ export const concurrencyCases = (contract: () => Contract): void => {
     expect(await contract().prompts(marker)).toHaveLength(10)
   })
 
-  it("keeps to a smaller limit from its configuration", async (ctx) => {
+  it("applies a smaller limit from its configuration", async (ctx) => {
     const variant = await contract().target.variant?.({ maxConcurrent: 2 })
     if (variant === undefined) return ctx.skip("the real gateway under test allows eight")
     await using _ = variant
@@ -47,7 +47,7 @@ export const concurrencyCases = (contract: () => Contract): void => {
     expect(stats.json).toMatchObject({ peak: 2, turns: 6, active: 0, waiting: 0 })
   })
 
-  /** Starts a turn whose model hangs, and hangs up as soon as the model was asked. */
+  /** Starts a turn whose model hangs, and disconnects as soon as the model has its request. */
   const abandon = async (marker: string, key: string, tools: ReadonlyArray<object> = []): Promise<void> => {
     const hangUp = new AbortController()
     const turn = contract().turn({ input: marker, tools }, { key, signal: hangUp.signal })
@@ -63,7 +63,7 @@ export const concurrencyCases = (contract: () => Contract): void => {
     })
   }
 
-  it("closes the provider's connection when the caller hangs up, and tells the next turn what was left", async () => {
+  it("closes the provider's connection when the caller disconnects, and passes the text to the next turn", async () => {
     const [marker, next, third] = [contract().newMarker(), contract().newMarker(), contract().newMarker()]
     const key = contract().newKey()
     await contract().script(marker, [{ hang: true }])
@@ -83,7 +83,7 @@ export const concurrencyCases = (contract: () => Contract): void => {
     expect(spokenOf(later!)).toEqual([next, "ok", third])
   })
 
-  it("remembers only the last of two abandoned turns, or before 2026.9 both", async () => {
+  it("passes on only the last of two abandoned turns, or before 2026.9 both", async () => {
     const [first, second, next] = [contract().newMarker(), contract().newMarker(), contract().newMarker()]
     const key = contract().newKey()
     await contract().script(first, [{ hang: true }])
@@ -101,7 +101,7 @@ export const concurrencyCases = (contract: () => Contract): void => {
     expect(spokenOf(prompts.at(-1)!).join("\n")).not.toContain(first)
   })
 
-  it("forgets a request whose caller hung up while it waited", async () => {
+  it("drops a waiting request whose caller disconnects", async () => {
     const [marker, waiting, next] = [contract().newMarker(), contract().newMarker(), contract().newMarker()]
     const key = contract().newKey()
     await contract().script(marker, [{ delayMs: 600, text: "answer" }])
@@ -118,7 +118,7 @@ export const concurrencyCases = (contract: () => Contract): void => {
     expect(spokenOf(prompt!)).toEqual([marker, "answer", next])
   })
 
-  it("keeps an abandoned turn's text as it was once tools had run", async () => {
+  it("keeps an abandoned turn's text unchanged if tools had run", async () => {
     const [marker, next] = [contract().newMarker(), contract().newMarker()]
     const key = contract().newKey()
     await contract().script(marker, [{ toolCalls: [{ name: "message_send", args: { to: "a" } }] }, { hang: true }])
@@ -129,7 +129,7 @@ export const concurrencyCases = (contract: () => Contract): void => {
     expect(spokenOf(prompt!).at(-1)).toBe(next)
   })
 
-  it("lets running turns end while draining, and refuses new ones with Retry-After", async (ctx) => {
+  it("lets running turns finish while draining, and refuses new ones with Retry-After", async (ctx) => {
     const variant = await contract().target.variant?.({})
     if (variant === undefined) return ctx.skip("draining would stop the real gateway that all cases share")
     await using _ = variant
@@ -159,7 +159,7 @@ export const concurrencyCases = (contract: () => Contract): void => {
     await drained
   })
 
-  it("takes a new agent from its configuration while it runs, and ignores a broken file", async () => {
+  it("adds a new agent of its configuration while it runs, and ignores a broken file", async () => {
     const { configPath, token } = contract().target
     const before = readFileSync(configPath, "utf8")
     const agents = async () => {

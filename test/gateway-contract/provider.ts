@@ -3,12 +3,12 @@ import { Contract, finalText, sendTool, spokenOf } from "./target.ts"
 
 const slow = "it holds a turn of the real gateway for a minute and more"
 
-/** What becomes of a provider that refuses, fails or hangs up. */
+/** A provider that refuses, fails or disconnects. */
 export const providerCases = (contract: () => Contract): void => {
   const refusal = (status: number) => ({ status, body: { error: { message: `scripted refusal`, type: "x" } } })
 
   for (const status of [400, 404, 422]) {
-    it(`passes a provider's ${status} on at once, in a Response object`, async () => {
+    it(`passes on a provider's ${status} at once, in a Response object`, async () => {
       const marker = contract().newMarker()
       await contract().script(marker, [refusal(status), { text: "too late" }])
       const answer = await contract().turn({ input: marker }, { key: contract().newKey() })
@@ -52,7 +52,7 @@ export const providerCases = (contract: () => Contract): void => {
   })
 
   for (const status of [500, 503, 429]) {
-    it(`tries again after one ${status}, and from 2026.9 on says so in the prompt`, async () => {
+    it(`retries after one ${status}, and notes it in the prompt from 2026.9 on`, async () => {
       const marker = contract().newMarker()
       await contract().script(marker, [refusal(status), { text: "recovered" }])
       const answer = await contract().turn({ input: marker }, { key: contract().newKey() })
@@ -65,7 +65,7 @@ export const providerCases = (contract: () => Contract): void => {
     })
   }
 
-  it("gives a lasting 500 up as 502", async (ctx) => {
+  it("answers 502 for a lasting 500", async (ctx) => {
     const variant = await contract().target.variant?.({ timeScale: 0.001 })
     if (variant === undefined) return ctx.skip(slow)
     await using _ = variant
@@ -78,7 +78,7 @@ export const providerCases = (contract: () => Contract): void => {
     expect(await own.prompts(marker)).toHaveLength(7)
   })
 
-  it("gives a lasting 429 up as 429", async (ctx) => {
+  it("answers 429 for a lasting 429", async (ctx) => {
     const variant = await contract().target.variant?.({ timeScale: 0.001 })
     if (variant === undefined) return ctx.skip(slow)
     await using _ = variant
@@ -91,7 +91,7 @@ export const providerCases = (contract: () => Contract): void => {
     expect(await own.prompts(marker)).toHaveLength(10)
   })
 
-  it("gives a provider that keeps hanging up up as 408", async (ctx) => {
+  it("answers 408 for a provider that keeps disconnecting", async (ctx) => {
     const variant = await contract().target.variant?.({ timeScale: 0.001 })
     if (variant === undefined) return ctx.skip(slow)
     await using _ = variant
@@ -104,7 +104,7 @@ export const providerCases = (contract: () => Contract): void => {
     expect(await own.prompts(marker)).toHaveLength(8)
   })
 
-  it("after a provider's 401 fails every run of every agent for a while, then works again", async (ctx) => {
+  it("fails every run of every agent for a while after a provider's 401, then works again", async (ctx) => {
     const variant = await contract().target.variant?.({ timeScale: 0.005 })
     if (variant === undefined) return ctx.skip("it would fail every other turn of the real gateway for a minute")
     await using _ = variant

@@ -1,12 +1,12 @@
 import { expect, it } from "vitest"
 import type { Contract } from "./target.ts"
 
-/** Probes, the list of models, and which method and token each route wants. */
+/** Probes, the list of models, and each route's method and token. */
 export const routeCases = (contract: () => Contract): void => {
   const authorized = () => ({ authorization: `Bearer ${contract().target.token}` })
 
   for (const path of ["/healthz", "/health"]) {
-    it(`${path} says that the process lives`, async () => {
+    it(`${path} reports that the process is live`, async () => {
       const answer = await contract().request(path)
       expect(answer.status).toBe(200)
       expect(answer.json).toEqual({ ok: true, status: "live" })
@@ -14,7 +14,7 @@ export const routeCases = (contract: () => Contract): void => {
   }
 
   for (const path of ["/readyz", "/ready"]) {
-    it(`${path} says ready with nothing failing`, async () => {
+    it(`${path} reports ready, without failures`, async () => {
       const answer = await contract().request(path)
       expect(answer.status).toBe(200)
       expect(answer.headers.get("content-type")).toContain("application/json")
@@ -24,7 +24,7 @@ export const routeCases = (contract: () => Contract): void => {
   }
 
   for (const path of ["/startupz", "/startup"]) {
-    it(`${path} tells the version`, async () => {
+    it(`${path} reports the version`, async () => {
       const answer = await contract().request(path)
       expect(answer.status).toBe(200)
       expect(answer.json).toMatchObject({ ok: true, status: "started", version: contract().target.version })
@@ -51,7 +51,7 @@ export const routeCases = (contract: () => Contract): void => {
     expect(answer.json.data[2]).toMatchObject({ object: "model", owned_by: "openclaw" })
   })
 
-  it("tells how many tokens the last model call of a session read, not the sum over its calls", async () => {
+  it("reports the input tokens of a session's last model call, not the sum over its calls", async () => {
     const key = contract().newKey()
     const marker = contract().newMarker()
     const history = (of: string) =>
@@ -72,13 +72,13 @@ export const routeCases = (contract: () => Contract): void => {
     expect(answer.json).toMatchObject({ id: "openclaw/alpha", object: "model" })
   })
 
-  it("answers 404 for a model that is no agent", async () => {
+  it("answers 404 for a model that is not an agent", async () => {
     const answer = await contract().request("/v1/models/openclaw%2Fnobody", { headers: authorized() })
     expect(answer.status).toBe(404)
     expect(answer.json.error.type).toBe("invalid_request_error")
   })
 
-  it("asks a token for the list of models", async () => {
+  it("requires a token for the list of models", async () => {
     const answer = await contract().request("/v1/models")
     expect(answer.status).toBe(401)
     expect(answer.json).toEqual({ error: { message: "Unauthorized", type: "unauthorized" } })
@@ -109,7 +109,7 @@ export const routeCases = (contract: () => Contract): void => {
     ["a wrong token", "Bearer wrong"],
     ["a token without Bearer", "contract-token"]
   ] as const) {
-    it(`answers a bare 401 to ${name}, before it looks at the body`, async () => {
+    it(`answers a bare 401 to ${name}, before it reads the body`, async () => {
       const answer = await contract().request("/v1/responses", {
         method: "POST",
         headers: authorization === undefined ? {} : { authorization },

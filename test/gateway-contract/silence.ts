@@ -5,13 +5,13 @@ const reprompt =
   "The previous attempt did not produce a user-visible answer. Continue from the current state and produce the visible answer now. Do not restart from scratch."
 const internal = { object: "response", status: "failed", error: { code: "api_error", message: "internal error" } }
 
-/** Replies that say nothing. */
+/** Silent replies. */
 export const silenceCases = (contract: () => Contract): void => {
   for (const [name, action] of [
     ["an empty reply", { empty: true }],
     ["a blank reply", { text: "  \n " }]
   ] as const) {
-    it(`asks once more after ${name}, and answers what comes then`, async () => {
+    it(`calls the model again after ${name}, and answers with the second reply`, async () => {
       const marker = contract().newMarker()
       await contract().script(marker, [action, { text: "second thought" }])
       const answer = await contract().turn({ input: marker }, { key: contract().newKey() })
@@ -34,7 +34,7 @@ export const silenceCases = (contract: () => Contract): void => {
 
   const silences = ["NO_REPLY", "no_reply", "**NO_REPLY**", "NO_REPLY.", '"NO_REPLY"', '{"action":"NO_REPLY"}']
   for (const text of silences) {
-    it(`takes ${text} alone for silence`, async () => {
+    it(`treats ${text} alone as silence`, async () => {
       const marker = contract().newMarker()
       await contract().script(marker, [{ text }, { text: "second thought" }])
       const answer = await contract().turn({ input: marker }, { key: contract().newKey() })
@@ -63,7 +63,7 @@ export const silenceCases = (contract: () => Contract): void => {
     })
   }
 
-  it("warns in the gateway's own words when a turn stays silent after a failed tool", async () => {
+  it("warns in the gateway's own words if a turn stays silent after a failed tool", async () => {
     const marker = contract().newMarker()
     await contract().script(marker, [
       { toolCalls: [{ name: "message_send", args: { to: "a" } }] },
@@ -76,7 +76,7 @@ export const silenceCases = (contract: () => Contract): void => {
     expect(finalText(answer)).toBe(contract().isOld ? "⚠️ 🧩 Message Send blocked" : "⚠️ Message Send blocked")
   })
 
-  it("asks for text alone, without tools, or before 2026.9 warns, when a turn falls silent after tool calls", async () => {
+  it("asks for text alone, without tools, or before 2026.9 warns, if a turn is silent after tool calls", async () => {
     const marker = contract().newMarker()
     await contract().script(marker, [
       { toolCalls: [{ name: "message_send", args: { to: "a" } }] },

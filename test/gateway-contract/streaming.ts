@@ -50,7 +50,7 @@ export const streamingCases = (contract: () => Contract): void => {
     expect(ids.size).toBe(1)
   })
 
-  it("streams calls behind an empty message, each with a status", async () => {
+  it("streams calls after an empty message, each with a status", async () => {
     const marker = contract().newMarker()
     await contract().script(marker, [
       {
@@ -124,7 +124,7 @@ export const streamingCases = (contract: () => Contract): void => {
     })
   })
 
-  it("refuses a bad body with a plain 400 even when a stream was asked for", async () => {
+  it("refuses a bad body with a plain 400 even if the request asks for a stream", async () => {
     const answer = await contract().turn({ input: "hello", stream: true, bogus: 1 }, { key: contract().newKey() })
     expect(answer.status).toBe(400)
     expect(answer.json.error.type).toBe("invalid_request_error")

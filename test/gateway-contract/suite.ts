@@ -12,8 +12,8 @@ import { turnCases } from "./turns.ts"
 import { workspaceCases } from "./workspaces.ts"
 
 /**
- * What `POST /v1/responses` and its neighbours promise. Run against the scripted gateway and the real one, so that drift of either is seen;
- * where the two disagree, the real one is right.
+ * The contract of `POST /v1/responses` and its neighbours. It runs against the scripted gateway and the real one, so
+ * that a difference is found. If the two disagree, the real one is right.
  */
 export const gatewayContract = (connect: () => Promise<Target>): void => {
   let contract: Contract

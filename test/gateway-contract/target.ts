@@ -3,7 +3,7 @@ import { textOf } from "../../local/model/chat.ts"
 import type { Rule } from "../../local/model/script.ts"
 import type { ModelRequest } from "../../local/model/scriptedModel.ts"
 
-/** What a case may ask of a gateway of its own. */
+/** The options of a case's own gateway. */
 export interface VariantOptions {
   readonly agents?: ReadonlyArray<string>
   readonly toolSearch?: boolean
@@ -15,18 +15,18 @@ export interface VariantOptions {
 export interface Target {
   readonly url: string
   readonly token: string
-  /** Where the scripted model takes scripts and shows what it was asked. */
+  /** The address at which the scripted model accepts scripts and shows its requests. */
   readonly modelUrl: string
   readonly version: string
   readonly configPath: string
   readonly real: boolean
-  /** Starts another gateway with other options; only the stand-in can within seconds. */
+  /** Starts another gateway with other options. Only the scripted gateway can within seconds. */
   readonly variant?: (options: VariantOptions) => Promise<Variant>
 }
 
 export interface Variant extends AsyncDisposable {
   readonly target: Target
-  /** Asks the gateway to stop as SIGTERM does; resolves when it has. */
+  /** Stops the gateway as SIGTERM does; resolves when it has exited. */
   readonly drain: () => Promise<void>
 }
 
@@ -34,19 +34,19 @@ export interface Answer {
   readonly status: number
   readonly headers: Headers
   readonly text: string
-  /** The parsed body; undefined when it is no JSON. */
+  /** The parsed body; undefined if it is not JSON. */
   readonly json: any
 }
 
 export interface TurnOptions {
   readonly key?: string
-  /** The agent header; alpha unless given, none when undefined. */
+  /** The agent header; alpha by default, none if undefined. */
   readonly agent?: string | undefined
   readonly headers?: Readonly<Record<string, string>>
   readonly signal?: AbortSignal
 }
 
-/** How a case speaks to its gateway and its model. */
+/** How a case uses its gateway and its model. */
 export class Contract {
   readonly target: Target
 
@@ -54,17 +54,17 @@ export class Contract {
     this.target = target
   }
 
-  /** Whether the release is 2026.8.2, where it answers otherwise than 2026.9.6. */
+  /** Whether the release is 2026.8.2, for answers that differ from 2026.9.6. */
   get isOld(): boolean {
     return this.target.version === "2026.8.2"
   }
 
-  /** A session of this case alone. */
+  /** A session of this case only. */
   newKey(agent = "alpha"): string {
     return `agent:${agent}:contract-${randomBytes(6).toString("hex")}`
   }
 
-  /** A word that stands in the prompts of this case alone. */
+  /** A word that only this case's prompts contain. */
   newMarker(): string {
     return `marker-${randomBytes(6).toString("hex")}`
   }
@@ -103,7 +103,7 @@ export class Contract {
     return this.post({ model: "openclaw", ...body }, options)
   }
 
-  /** Sets what the model answers when the marker is among the last messages. */
+  /** Sets the model's answers to prompts with the marker in their last messages. */
   async script(marker: string, actions: Rule["actions"], more: Omit<Rule, "match" | "actions"> = {}): Promise<void> {
     const response = await fetch(`${this.target.modelUrl}/__local/script`, {
       method: "POST",
@@ -112,14 +112,14 @@ export class Contract {
     if (!response.ok) throw new Error(await response.text())
   }
 
-  /** What the model was asked with the marker anywhere in the prompt, oldest first. */
+  /** The model's requests with the marker anywhere in the prompt, oldest first. */
   async prompts(marker: string): Promise<ReadonlyArray<ModelRequest>> {
     const response = await fetch(`${this.target.modelUrl}/__local/requests`)
     const { requests } = (await response.json()) as { readonly requests: ReadonlyArray<ModelRequest> }
     return requests.filter((request) => request.messages.some((message) => textOf(message).includes(marker)))
   }
 
-  /** Waits until the model was asked that often with the marker, and answers what it was asked. */
+  /** Waits for that many requests with the marker, and returns them. */
   async untilPrompted(marker: string, times = 1): Promise<ReadonlyArray<ModelRequest>> {
     return await until(`the model to be asked ${times} times`, async () => {
       const prompts = await this.prompts(marker)
@@ -127,14 +127,14 @@ export class Contract {
     })
   }
 
-  /** Forgets the script and the recorded requests. */
+  /** Deletes the script and the recorded requests. */
   async reset(): Promise<void> {
     await fetch(`${this.target.modelUrl}/__local/script`, { method: "DELETE" })
     await fetch(`${this.target.modelUrl}/__local/requests`, { method: "DELETE" })
   }
 }
 
-/** Waits for a condition, asking every 20 ms; fails after 20 s naming what it waited for. */
+/** Checks a condition every 20 ms; fails after 20 s with the condition's name. */
 export const until = async <A>(what: string, condition: () => Promise<A | undefined>): Promise<A> => {
   const deadline = performance.now() + 20_000
   for (;;) {
@@ -177,7 +177,7 @@ export const toolWith = (name: string, properties: Readonly<Record<string, objec
   }
 })
 
-/** A tool that takes a text and a whole number. */
+/** A tool with a text and an integer as parameters. */
 export const sendTool = toolWith("message_send", { to: { type: "string" }, n: { type: "integer" } })
 
 /** The text of a completed answer's only message. */

@@ -3,11 +3,11 @@ import { callsOf, Contract, finalText, sendTool, spokenOf, toolWith } from "./ta
 
 const nineHex = /^[0-9a-f]{9}$/
 
-/** Client tools: what the model is offered, what the caller gets, and how results go back. */
+/** Client tools: what the model is offered, what the caller gets, and how results return. */
 export const toolCases = (contract: () => Contract): void => {
   const call = (name: string, args: unknown) => ({ toolCalls: [{ name, args }] })
 
-  it("hands a call over under an id of its own, without a status", async () => {
+  it("passes a call to the caller under its own id, without a status", async () => {
     const marker = contract().newMarker()
     await contract().script(marker, [call("message_send", { to: "bob", n: 1 })])
     const answer = await contract().turn({ input: marker, tools: [sendTool] }, { key: contract().newKey() })
@@ -35,7 +35,7 @@ export const toolCases = (contract: () => Contract): void => {
     expect(prompt?.tools).toEqual(["message_send", "task.status-set__v2"])
   })
 
-  it("drops the text beside a call", async () => {
+  it("drops text in the same reply as a call", async () => {
     const marker = contract().newMarker()
     await contract().script(marker, [{ text: "Let me send.", ...call("message_send", { to: "bob", n: 1 }) }])
     const answer = await contract().turn({ input: marker, tools: [sendTool] }, { key: contract().newKey() })
@@ -80,7 +80,7 @@ export const toolCases = (contract: () => Contract): void => {
     })
   }
 
-  it("passes extra properties through where the schema allows them", async () => {
+  it("passes extra properties if the schema allows them", async () => {
     const marker = contract().newMarker()
     const loose = toolWith("loose", { a: { type: "string" } }, { additionalProperties: true })
     await contract().script(marker, [call("loose", { a: "x", b: 2 })])
@@ -88,7 +88,7 @@ export const toolCases = (contract: () => Contract): void => {
     expect(callsOf(answer)[0].arguments).toBe('{"a":"x","b":2}')
   })
 
-  it("hands arguments of 100 KB over whole", async () => {
+  it("passes arguments of 100 KB completely", async () => {
     const marker = contract().newMarker()
     const text = "y".repeat(100_000)
     await contract().script(marker, [call("message_send", { to: text, n: 1 })])
@@ -106,7 +106,7 @@ export const toolCases = (contract: () => Contract): void => {
     ["there is an argument too many", { to: "bob", n: 1, zz: 1 }, /must not have additional properties/]
   ]
   for (const [name, args, complaint] of refusedArguments) {
-    it(`tells the model, not the caller, when ${name}`, async () => {
+    it(`reports to the model, not the caller, that ${name}`, async () => {
       const marker = contract().newMarker()
       await contract().script(marker, [call("message_send", args), { text: "never mind" }])
       const answer = await contract().turn({ input: marker, tools: [sendTool] }, { key: contract().newKey() })
@@ -129,7 +129,7 @@ export const toolCases = (contract: () => Contract): void => {
     ["a list", "[1]"],
     ["nothing", ""]
   ] as const) {
-    it(`asks the model again, with the same prompt, or before 2026.9 fails, when the arguments are ${name}`, async () => {
+    it(`calls the model again with the same prompt, or before 2026.9 fails, if the arguments are ${name}`, async () => {
       const marker = contract().newMarker()
       await contract().script(marker, [call("message_send", raw), { text: "said instead" }])
       const answer = await contract().turn({ input: marker, tools: [sendTool] }, { key: contract().newKey() })
@@ -143,7 +143,7 @@ export const toolCases = (contract: () => Contract): void => {
     })
   }
 
-  it("answers an unknown tool to the model, and forgets the call afterwards", async () => {
+  it("answers the model's call of an unknown tool, and drops the call afterwards", async () => {
     const [marker, later] = [contract().newMarker(), contract().newMarker()]
     const key = contract().newKey()
     await contract().script(marker, [call("nope", {}), { text: "no such thing" }])
@@ -156,7 +156,7 @@ export const toolCases = (contract: () => Contract): void => {
     expect(spokenOf(next!)).toEqual([marker, "no such thing", later])
   })
 
-  it("runs the model again when only some of its calls go to the caller, and adds what it says then as commentary", async () => {
+  it("runs the model again if only some of its calls go to the caller, and adds the new text as commentary", async () => {
     const marker = contract().newMarker()
     await contract().script(marker, [
       {
@@ -174,7 +174,7 @@ export const toolCases = (contract: () => Contract): void => {
     ])
   })
 
-  it("warns in the gateway's own words when a tool failed and only calls of others came of the turn", async () => {
+  it("warns in the gateway's own words if a tool failed and the turn ends with calls of other tools only", async () => {
     const marker = contract().newMarker()
     await contract().script(marker, [
       {
@@ -255,7 +255,7 @@ export const toolCases = (contract: () => Contract): void => {
     expect(prompt?.tools).toEqual(["message_send"])
   })
 
-  it("fails with 502, and tells the usage, when tool_choice required was not met", async () => {
+  it("fails with 502, and reports the usage, if tool_choice required was not satisfied", async () => {
     const marker = contract().newMarker()
     await contract().script(marker, [{ text: "no call" }])
     const answer = await contract().turn(
@@ -283,7 +283,7 @@ export const toolCases = (contract: () => Contract): void => {
     })
   }
 
-  it("shows a tool's result to the model as a user's text, not as a tool message", async () => {
+  it("passes a tool's result to the model as a user's text, not as a tool message", async () => {
     const marker = contract().newMarker()
     await contract().turn(
       { input: [{ type: "function_call_output", call_id: "c1", output: marker }], tools: [sendTool] },
@@ -295,7 +295,7 @@ export const toolCases = (contract: () => Contract): void => {
     expect(spokenOf(prompt!)).toEqual([`${prefix}${marker}`])
   })
 
-  it("shows two results as one user's text with both ids", async () => {
+  it("passes two results as one user's text with both ids", async () => {
     const marker = contract().newMarker()
     await contract().turn(
       {
@@ -312,7 +312,7 @@ export const toolCases = (contract: () => Contract): void => {
     ])
   })
 
-  it("writes an earlier function call out as text before its result", async () => {
+  it("writes an earlier function call as text before its result", async () => {
     const marker = contract().newMarker()
     await contract().turn(
       {
@@ -327,7 +327,7 @@ export const toolCases = (contract: () => Contract): void => {
     expect(spokenOf(prompt!)[0]).toContain("Assistant: tool_call id=c1 name=message_send arguments={}\n")
   })
 
-  it("carries a loop of call, result, call, result, text over one session", async () => {
+  it("runs a loop of call, result, call, result, text in one session", async () => {
     const marker = contract().newMarker()
     const key = contract().newKey()
     await contract().script(marker, [
@@ -358,7 +358,7 @@ export const toolCases = (contract: () => Contract): void => {
     expect(delegated?.map((message) => JSON.parse(String(message.content)).status)).toEqual(["pending", "pending"])
   })
 
-  it("hides client tools behind Tool Search when that is on, and still hands calls over", async (ctx) => {
+  it("hides client tools behind Tool Search if that is on, and still passes calls to the caller", async (ctx) => {
     const variant = await contract().target.variant?.({ toolSearch: true })
     if (variant === undefined) return ctx.skip("the real gateway under test has Tool Search off")
     await using _ = variant

@@ -4,7 +4,7 @@ import { type Contract, finalText, sendTool, spokenOf, systemOf } from "./target
 
 const note = "\n\n⚠️ Reply truncated at the model's output token limit. The text above is partial — ask to continue it."
 
-/** A turn that ends in text: its answer, and what the model was shown. */
+/** A turn that ends in text: its answer, and the model's prompt. */
 export const turnCases = (contract: () => Contract): void => {
   it("answers a text turn with one message in a Response object", async () => {
     const marker = contract().newMarker()
@@ -50,7 +50,7 @@ export const turnCases = (contract: () => Contract): void => {
     expect(systemOf(later!)).not.toContain(instructions)
   })
 
-  it("shows the model the user's text under a time stamp, and where it runs", async () => {
+  it("gives the model the user's text under a time stamp, and a Runtime line", async () => {
     const marker = contract().newMarker()
     const key = contract().newKey()
     await contract().turn({ input: marker }, { key })
@@ -63,7 +63,7 @@ export const turnCases = (contract: () => Contract): void => {
     expect(contract().isOld ? systemOf(prompt!) : textOf(user!)).toContain(line)
   })
 
-  it("keeps what was said in a session, without the earlier turn's tools", async () => {
+  it("keeps the messages of a session, without the earlier turn's tools", async () => {
     const [first, second] = [contract().newMarker(), contract().newMarker()]
     const key = contract().newKey()
     await contract().script(first, [{ text: "answer one" }])
@@ -90,7 +90,7 @@ export const turnCases = (contract: () => Contract): void => {
     expect(finalText(await contract().turn({ input: marker }, { key: contract().newKey() }))).toBe("HEARTBEAT_OK")
   })
 
-  it("passes a text through that ends in NO_REPLY", async () => {
+  it("passes on a text that ends in NO_REPLY", async () => {
     const marker = contract().newMarker()
     await contract().script(marker, [{ text: "some text\n\nNO_REPLY" }])
     const answer = await contract().turn({ input: marker }, { key: contract().newKey() })
@@ -106,14 +106,14 @@ export const turnCases = (contract: () => Contract): void => {
     expect(finalText(answer)).toBe("shown\nthe end")
   })
 
-  it("keeps a reply of 60 KB whole", async () => {
+  it("returns a reply of 60 KB completely", async () => {
     const marker = contract().newMarker()
     const text = "sixty ".repeat(10_000).trim()
     await contract().script(marker, [{ text }])
     expect(finalText(await contract().turn({ input: marker }, { key: contract().newKey() }))).toBe(text)
   })
 
-  it("takes an input of 1 MB", async () => {
+  it("accepts an input of 1 MB", async () => {
     const marker = contract().newMarker()
     const answer = await contract().turn({ input: `${"x".repeat(1_000_000)} ${marker}` }, { key: contract().newKey() })
     expect([200, 500]).toContain(answer.status)
@@ -177,7 +177,7 @@ export const turnCases = (contract: () => Contract): void => {
     ])
   })
 
-  it("drops an assistant item behind the last user item", async () => {
+  it("drops an assistant item after the last user item", async () => {
     const marker = contract().newMarker()
     await contract().turn(
       {

@@ -3,7 +3,7 @@ import { join } from "node:path"
 import { expect, it } from "vitest"
 import { type Contract, systemOf } from "./target.ts"
 
-/** What an agent's workspace adds to its prompt. */
+/** The additions of an agent's workspace to its prompt. */
 export const workspaceCases = (contract: () => Contract): void => {
   const workspaceOf = (agent: string): string => {
     const config = JSON.parse(readFileSync(contract().target.configPath, "utf8"))
@@ -15,7 +15,7 @@ export const workspaceCases = (contract: () => Contract): void => {
     const marker = contract().newMarker()
     const files = ["AGENTS.md", "SOUL.md", "IDENTITY.md", "USER.md", "MEMORY.md", "TOOLS.md", "HEARTBEAT.md"]
     mkdirSync(folder, { recursive: true })
-    // They stay: 2026.8.2 refuses further turns of an agent whose workspace lost what was once seen there.
+    // They are kept: 2026.8.2 refuses further turns of an agent whose workspace lost a file that was once there.
     for (const file of files) writeFileSync(join(folder, file), `# ${file}\nthis is ${file} ${marker}\n`)
     await contract().turn({ input: marker }, { key: contract().newKey("beta"), agent: "beta" })
     const [prompt] = await contract().prompts(marker)

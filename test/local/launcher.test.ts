@@ -13,7 +13,7 @@ import { launch, launchRuntime } from "../../local/launcher.ts"
 const folder = mkdtempSync(join(tmpdir(), "launcher-"))
 afterAll(() => rmSync(folder, { recursive: true }))
 
-/** A program that runs in a node of its own. */
+/** A program that runs in its own Node process. */
 const program = (text: string): { readonly command: string; readonly args: ReadonlyArray<string> } => ({
   command: process.execPath,
   args: ["--eval", text]
@@ -29,7 +29,7 @@ const isAlive = (pid: number): boolean => {
     return false
   }
 }
-/** Waits until a process is gone: reaped by whoever is its parent now. */
+/** Waits until a process is gone, reaped by its current parent. */
 const gone = async (pid: number): Promise<void> => {
   while (isAlive(pid) && !isZombie(pid)) await new Promise((resolve) => setTimeout(resolve, 10))
 }
@@ -42,7 +42,7 @@ const isZombie = (pid: number): boolean => {
 }
 
 describe("the launcher", () => {
-  it.live("waits for the ready line and gives what it says", () =>
+  it.live("waits for the ready line and returns its content", () =>
     Effect.gen(function* () {
       const child = yield* launch({
         name: "talkative",
@@ -54,7 +54,7 @@ describe("the launcher", () => {
     })
   )
 
-  it.live("fails at once, with the exit code and the last words, when the process ends before it is ready", () =>
+  it.live("fails at once, with the exit code and the last output, if the process exits before it is ready", () =>
     Effect.gen(function* () {
       const error = yield* Effect.flip(
         launch({ name: "short", ...program(`console.error("no port left"); process.exit(3)`) })
@@ -64,14 +64,14 @@ describe("the launcher", () => {
     })
   )
 
-  it.live("fails when there is no such command", () =>
+  it.live("fails if the command does not exist", () =>
     Effect.gen(function* () {
       const error = yield* Effect.flip(launch({ name: "nothing", command: join(folder, "nothing") }))
       assert.match(error.message, /^nothing could not be started: .*ENOENT/)
     })
   )
 
-  it.live("fails and stops the process when it is not ready in time", () =>
+  it.live("fails and stops the process if it is not ready in time", () =>
     Effect.gen(function* () {
       const pidFile = join(folder, "slow")
       const writes = `require("fs").writeFileSync(${JSON.stringify(pidFile)}, String(process.pid));`
@@ -89,7 +89,7 @@ describe("the launcher", () => {
     })
   )
 
-  it.live("stops by SIGTERM and tells how the process ended", () =>
+  it.live("stops the process with SIGTERM and returns how it ended", () =>
     Effect.gen(function* () {
       const scope = yield* Scope.make()
       const child = yield* launch({
@@ -103,7 +103,7 @@ describe("the launcher", () => {
     })
   )
 
-  it.live("kills what does not stop, and what it has started itself", () =>
+  it.live("kills a process that does not stop, and its children", () =>
     Effect.gen(function* () {
       const scope = yield* Scope.make()
       const grandchild = `const { pid } = require("child_process").spawn(process.execPath, ["-e", "process.on('SIGTERM', () => {}); ${stayAlive}"], { stdio: "ignore" });`
@@ -140,7 +140,7 @@ describe("the launcher", () => {
     })
   )
 
-  it.live("sends signals to the process and leaves one that has ended alone", () =>
+  it.live("sends signals to the process, and none after its end", () =>
     Effect.gen(function* () {
       const child = yield* launch({ name: "signalled", ...program(`${sayReady} ${stayAlive}`) })
       yield* child.signal("SIGKILL")
@@ -149,7 +149,7 @@ describe("the launcher", () => {
     })
   )
 
-  it.live("gives a child the environment asked for, and takes out what is undefined", () =>
+  it.live("sets a child's environment, and removes undefined variables", () =>
     Effect.gen(function* () {
       const child = yield* launch({
         name: "environment",
@@ -160,7 +160,7 @@ describe("the launcher", () => {
     })
   )
 
-  it("leaves no orphan when the launcher itself is killed", async () => {
+  it("leaves no orphan if the launcher is killed", async () => {
     const launcher = pathToFileURL(fileURLToPath(new URL("../../local/launcher.ts", import.meta.url))).href
     const effect = import.meta.resolve("effect")
     const entry = join(folder, "idle.mjs")
@@ -195,7 +195,7 @@ describe("the launcher", () => {
 })
 
 describe("launching the runtime", () => {
-  it.live("picks a port, and is ready when the page asked for answers 200", () =>
+  it.live("picks a port, and is ready when the given path answers 200", () =>
     Effect.gen(function* () {
       const entry = join(folder, "runtime.mjs")
       const asked = Promise.withResolvers<string>()
@@ -210,7 +210,7 @@ describe("launching the runtime", () => {
         (server) => Effect.sync(() => server.close())
       )
       const { port } = listener.address() as { port: number }
-      // Ready only once it was asked twice; it reports its arguments to the listener.
+      // Ready at the second request; it reports its arguments to the listener.
       writeFileSync(
         entry,
         `import { createServer } from "node:http"

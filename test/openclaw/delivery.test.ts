@@ -28,16 +28,16 @@ const script: Script = {
   ]
 }
 
-describe("the runtime before a real gateway", () => {
+describe("the runtime with a real gateway", () => {
   it.live(
-    "a person's message: two tool rounds, the task in progress, the reply in the thread, all of it one trace, Ctrl-C leaves it offline",
+    "answers a person's message with two tool rounds, the task in progress, a reply and one trace, and is offline after Ctrl-C",
     () =>
       Effect.gen(function* () {
         const receiver = yield* receiveTraces
         yield* playScript(script)
         const plane = yield* launchPlane({})
         const person = personAt(plane.url, plane.adminKey)
-        // The plane's ids repeat, and the tests share a gateway: another account id gives this test a session of its own.
+        // The plane's ids repeat, and the tests share a gateway. Another account id gives this test its own session.
         yield* Effect.promise(() => person.mutation("app/accounts:create", { name: "Not used" }))
         const account = yield* Effect.promise(() =>
           makeAccount(person, [{ slug: "alpha", name: "Alpha One", role: "builds" }])
@@ -89,7 +89,7 @@ describe("the runtime before a real gateway", () => {
         yield* runtime.signal("SIGINT")
         assert.deepStrictEqual(yield* runtime.exit, { code: 0, signal: null })
 
-        // The end of the process has sent what was left.
+        // The exiting process has sent the last spans.
         const { traceId } = mention as NotificationRow & { readonly traceId: string }
         const spans = receiver
           .spans()

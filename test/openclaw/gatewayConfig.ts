@@ -8,13 +8,16 @@ export interface GatewayConfigOptions {
   readonly modelUrl: string
   readonly root: string
   readonly agents: ReadonlyArray<string>
-  /** The built-in tools that agents get; none unless given. */
+  /** The built-in tools that agents get; none by default. */
   readonly builtIns?: ReadonlyArray<string>
-  /** The model's context window in tokens, near which the gateway compacts a history; 128,000 unless given. */
+  /** The model's context window in tokens, near which the gateway compacts a history; 128,000 by default. */
   readonly contextWindow?: number
 }
 
-/** A configuration with nothing but two agents, the responses endpoint and the scripted provider, in the form that the release accepts. */
+/**
+ * A configuration with only two agents, the responses endpoint and the scripted provider, in the form that the release
+ * accepts.
+ */
 export const gatewayConfig = (options: GatewayConfigOptions): object => {
   const { version, root } = options
   const keyed = isAtLeast(version, "2026.8.2")

@@ -8,7 +8,7 @@ const team = [{ slug: "alpha", name: "Alpha One", role: "builds" }]
 
 describe("a real gateway that the runtime starts", () => {
   it.live(
-    "killed in mid-turn it is started again, left behind by a killed runtime it is stopped; each delivery ends once",
+    "is started again if it is killed during a turn, is stopped if a killed runtime left it, and each delivery ends once",
     () =>
       Effect.gen(function* () {
         const house = yield* makeSupervisedHouse({ team, agents: ["alpha"] })
@@ -65,7 +65,7 @@ describe("a real gateway that the runtime starts", () => {
   )
 
   it.live(
-    "killed in mid-turn three times, no attempt is counted as silence although it continues the turn on its own",
+    "counts no attempt as silence if it is killed during three turns, although it continues the turn on its own",
     () =>
       Effect.gen(function* () {
         const house = yield* makeSupervisedHouse({ team, agents: ["alpha"] })
@@ -76,7 +76,7 @@ describe("a real gateway that the runtime starts", () => {
         yield* house.post("@alpha the question")
         for (let crash = 1; crash <= 3; crash += 1) {
           yield* eventually(house.modelRequests, (requests) => {
-            // The gateway's own continuation of the turn knows nothing of our instructions.
+            // The gateway's own continuation of the turn lacks the runtime's instructions.
             const ours = requests.filter(({ messages }) =>
               /You are Alpha One.*the question/s.test(JSON.stringify(messages))
             )
@@ -99,7 +99,7 @@ describe("a real gateway that the runtime starts", () => {
   )
 
   it.live(
-    "with a configuration broken on purpose says why in one line and is not started over and over",
+    "is not started repeatedly with a broken configuration, and the reason is one line",
     () =>
       Effect.gen(function* () {
         const house = yield* makeSupervisedHouse({ team, agents: ["alpha"] })

@@ -8,13 +8,13 @@ import { eventually } from "../process/house.ts"
 import type { Message } from "../process/house.ts"
 import { playScript, sharedGateway } from "./sharedGateway.ts"
 
-/** The first heartbeats of this agent, which have a session of their own. */
+/** The first heartbeats of this agent, which have their own session. */
 const inHeartbeatOf = (name: string, match: string) => ({
   matchSystem: `You are ${name}`,
   match: { regex: `${match}[\\s\\S]*This is your heartbeat|This is your heartbeat[\\s\\S]*${match}` }
 })
 
-/** Alpha looks at its task and tells; from then on, like beta from the start, it finds nothing to do. */
+/** Alpha looks at its task and posts a text; after that, like beta from the start, it finds nothing to do. */
 const script: Script = {
   rules: [
     {
@@ -32,13 +32,13 @@ const script: Script = {
   ]
 }
 
-describe("heartbeats before a real gateway", () => {
-  it.live("act with tools, tell it in the task's thread once, and pass HEARTBEAT_OK over", () =>
+describe("heartbeats with a real gateway", () => {
+  it.live("act with tools, post once in the task's thread, and post no HEARTBEAT_OK", () =>
     Effect.gen(function* () {
       yield* playScript(script)
       const plane = yield* launchPlane({})
       const person = personAt(plane.url, plane.adminKey)
-      // The plane's ids repeat, and the tests share a gateway: another account id gives this test sessions of its own.
+      // The plane's ids repeat, and the tests share a gateway. Another account id gives this test its own sessions.
       for (const name of ["Not used", "Not used either"]) {
         yield* Effect.promise(() => person.mutation("app/accounts:create", { name }))
       }

@@ -11,10 +11,10 @@ interface Package {
 
 const readPackage = (path: string): Package => JSON.parse(readFileSync(path, "utf8")) as Package
 
-/** The release that the lockfile beside this file pins. */
+/** The release that the lockfile in this folder pins. */
 export const pinnedVersion = readPackage(join(folder, "package.json")).dependencies.openclaw
 
-/** Installs that release of OpenClaw in a folder of its own unless it is there, and answers the path of its command. */
+/** Installs that release of OpenClaw in a separate folder if it is missing, and returns the path of its command. */
 export const installOpenClaw = async (version: string): Promise<string> => {
   const pinned = version === pinnedVersion
   const home = pinned ? folder : join(folder, ".versions", version)
@@ -43,7 +43,7 @@ export const installOpenClaw = async (version: string): Promise<string> => {
 
 const npm = (args: ReadonlyArray<string>, cwd: string): Promise<void> =>
   new Promise((resolve, reject) => {
-    // What `npm run` tells its children about this package must not reach an npm that works in another.
+    // npm must not get the variables with which `npm run` describes this package to its children.
     const env = Object.fromEntries(
       Object.entries(process.env).filter(([name]) => !/^npm_(?:package|lifecycle|config_local)/i.test(name))
     )

@@ -15,7 +15,7 @@ import { startGateway } from "./oneGateway.ts"
 const spoken = ({ messages }: ChatRequest) =>
   messages.filter((message) => message.role !== "user" || !textOf(message).includes("BEGIN_OPENCLAW_INTERNAL_CONTEXT"))
 
-/** What a provider reads and caches by, in its order. */
+/** The parts of a request by which a provider caches, in order. */
 const cacheable = (request: ChatRequest): ReadonlyArray<string> => [
   JSON.stringify(request.tools),
   ...spoken(request).map((message) => JSON.stringify(message))
@@ -26,9 +26,9 @@ const lastUserText = (request: ChatRequest): string => {
   return last === undefined ? "" : textOf(last)
 }
 
-describe("the provider's requests behind a real gateway", () => {
+describe("the provider's requests from a real gateway", () => {
   it.live(
-    "begin with the whole previous request of their session, across runtimes, for deliveries and for heartbeats",
+    "start with the whole previous request of their session, across runtimes, for deliveries and for heartbeats",
     () =>
       Effect.gen(function* () {
         const deliveries: Array<ChatRequest> = []

@@ -7,7 +7,7 @@ import { makeSupervisedHouse } from "./supervisedHouse.ts"
 
 const ANSWER_WITHIN_MILLIS = 15_000
 
-describe("profile sync before a real gateway", () => {
+describe("profile sync with a real gateway", () => {
   it.live(
     "its configuration is valid, its texts and skills are in the model's request, client tools arrive, a new agent answers",
     () =>
@@ -18,7 +18,7 @@ describe("profile sync before a real gateway", () => {
             { slug: "beta", name: "Beta Two", role: "tests" }
           ],
           agents: [],
-          // Where every tool is denied the gateway names no skills.
+          // If every tool is denied, the gateway names no skills.
           builtIns: ["read"]
         })
         const { accountId, agents } = house.account

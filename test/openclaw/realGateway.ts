@@ -11,13 +11,13 @@ export interface RealGatewayOptions {
   /** Path of openclaw.mjs. */
   readonly command: string
   readonly modelUrl: string
-  /** Folder that holds everything the gateway writes. */
+  /** Folder for all files that the gateway writes. */
   readonly root: string
-  /** Agent ids; alpha and beta unless given. */
+  /** Agent ids; alpha and beta by default. */
   readonly agents?: ReadonlyArray<string>
-  /** The built-in tools that agents get; none unless given. */
+  /** The built-in tools that agents get; none by default. */
   readonly builtIns?: ReadonlyArray<string>
-  /** The model's context window in tokens; 128,000 unless given. */
+  /** The model's context window in tokens; 128,000 by default. */
   readonly contextWindow?: number
 }
 
@@ -25,7 +25,7 @@ const readyBudgetMs = 120_000
 const stopGraceMs = 10_000
 const defaultAgents = ["alpha", "beta"]
 
-/** An OpenClaw gateway with a configuration, state and home of its own. */
+/** An OpenClaw gateway with its own configuration, state and home. */
 export class RealGateway {
   readonly url: string
   readonly token = "contract-token"
@@ -44,7 +44,7 @@ export class RealGateway {
     this.logPath = join(options.root, "gateway.out")
   }
 
-  /** Starts the gateway, waits until it says that it is ready and lets each agent run once; rejects with the end of its log. */
+  /** Starts the gateway, waits until it is ready and lets each agent run once; rejects with the end of its log. */
   static async start(options: RealGatewayOptions): Promise<RealGateway> {
     const { root, agents = defaultAgents } = options
     const port = await freePort()
@@ -81,7 +81,7 @@ export class RealGateway {
     return gateway
   }
 
-  /** SIGTERM, and SIGKILL for its whole process group when it has not ended within ten seconds. */
+  /** SIGTERM, and after ten seconds SIGKILL for its whole process group. */
   async stop(): Promise<void> {
     if (this.#child.exitCode === null && this.#child.signalCode === null) {
       this.#child.kill("SIGTERM")
@@ -90,12 +90,12 @@ export class RealGateway {
     this.kill()
   }
 
-  /** SIGKILL for the process group, also when its leader has gone. */
+  /** SIGKILL for the process group, even if its leader has exited. */
   kill(): void {
     try {
       if (this.#child.pid !== undefined) process.kill(-this.#child.pid, "SIGKILL")
     } catch {
-      // The group has already gone.
+      // The group has no process left.
     }
   }
 
@@ -115,7 +115,7 @@ export class RealGateway {
     throw new Error(`it was not ready after ${readyBudgetMs / 1000} s`)
   }
 
-  /** The first turns of a process take seconds, which is nobody's test to pay. */
+  /** The first turns of a process take seconds, so they run before any test. */
   async #warmUp(agent: string): Promise<void> {
     const answer = await fetch(`${this.url}/v1/responses`, {
       method: "POST",

@@ -1,4 +1,7 @@
-/** Runs the tests that need a real OpenClaw gateway: `npm run test:openclaw -- [--version 2026.8.2] [--keep] [vitest arguments]`. */
+/**
+ * Runs the tests that need a real OpenClaw gateway: `npm run test:openclaw -- [--version 2026.8.2] [--keep] [vitest
+ * arguments]`.
+ */
 import { spawn } from "node:child_process"
 import { once } from "node:events"
 import { mkdtempSync, rmSync } from "node:fs"
@@ -33,7 +36,7 @@ let gateway: RealGateway | undefined
 let tests: ReturnType<typeof spawn> | undefined
 let code = 1
 
-// Whatever ends this process ends the gateway's group too; it would hold a gigabyte for ever.
+// The end of this process also ends the gateway's group, which would otherwise hold a gigabyte forever.
 process.on("exit", () => gateway?.kill())
 for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
   process.on(signal, () => {

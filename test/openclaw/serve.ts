@@ -1,6 +1,6 @@
 /**
- * The real gateway as a process of its own with the scripted model behind it, for the demonstration and for tests that
- * start their own: one JSON line on stdout when it serves. Installs OpenClaw when needed.
+ * The real gateway as a process with the scripted model behind it, for the demonstration and for tests that start their
+ * own. It prints one JSON line on stdout when it is ready, and installs OpenClaw if it is missing.
  */
 import { mkdtempSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"

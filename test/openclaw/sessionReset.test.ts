@@ -21,7 +21,7 @@ const policies = [
 
 describe("the sessions of a real gateway", () => {
   it.live(
-    "are reset by the settings of which doctor warns, and by no others",
+    "are reset by the settings that the doctor warns of, and by no others",
     () =>
       Effect.gen(function* () {
         const contract = new Contract({
@@ -54,7 +54,7 @@ describe("the sessions of a real gateway", () => {
         yield* Effect.sleep("62 seconds")
         for (const { keys, session } of of) {
           writeFileSync(path, JSON.stringify({ ...JSON.parse(before), session }))
-          // The gateway takes a change of these settings over within a second, and logs nothing of it.
+          // The gateway applies a change of these settings within a second, without a log line.
           yield* Effect.sleep("3 seconds")
           const isKept = sessionReset({ session }) === null
           yield* Effect.forEach(

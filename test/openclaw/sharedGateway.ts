@@ -9,15 +9,15 @@ export const setting = (name: string): string => {
   return value
 }
 
-/** Where the shared gateway is, for `runtimeEnv`. */
+/** The shared gateway's address and token, for `runtimeEnv`. */
 export const sharedGateway = (): { readonly url: string; readonly token: string } => ({
   url: setting("OPENCLAW_TEST_URL"),
   token: setting("OPENCLAW_TEST_TOKEN")
 })
 
 /**
- * Makes the shared model play this script and nothing that an earlier test file has left: rules that repeat would answer
- * the prompts of the next file.
+ * Makes the shared model play only this script. Repeating rules of an earlier test file would answer the prompts of the
+ * next file.
  */
 export const playScript = (script: Script): Effect.Effect<void> =>
   Effect.promise(async () => {

@@ -9,7 +9,7 @@ import { eventually } from "../process/house.ts"
 import type { Message, NotificationRow } from "../process/house.ts"
 import { startGateway } from "./oneGateway.ts"
 
-/** A gateway of its own whose agents may run commands; the first turn does this, each later one answers. */
+/** A separate gateway whose agents may run commands; the first turn does this, each later one answers. */
 const makeWorld = Effect.fnUntraced(function* (first: Action) {
   const script: Script = {
     rules: [
@@ -62,7 +62,7 @@ const makeWorld = Effect.fnUntraced(function* (first: Action) {
 
 type World = Effect.Success<ReturnType<typeof makeWorld>>
 
-/** Stops the first request's turn; then a second request must be answered alone, with the first one named as stopped. */
+/** Stops the first request's turn. Then a second request must be answered alone, with the first one marked as stopped. */
 const stopAndGoOn = Effect.fnUntraced(function* ({ messages, modelRequests, post, rows, stop }: World) {
   const run = (yield* rows).find(({ type }) => type === "mention")!.id
   assert.deepInclude(yield* stop(run), { stopped: 1, outcome: "stopped" })
@@ -107,7 +107,7 @@ describe("a stop on a real gateway", () => {
 
 describe("a budget on a real gateway", () => {
   it.live(
-    "that is reached in mid-turn ends the run with one note of what was done, and resumes when it is raised",
+    "ends a run that reaches it with one note of the work done, and resumes it when it is raised",
     () =>
       Effect.gen(function* () {
         const call = { name: "task_create", args: { title: "Follow-up" } }

@@ -1,4 +1,4 @@
-/** A plane, an account, a scripted model and a folder in which the runtime starts a real gateway of its own. */
+/** A plane, an account, a scripted model and a folder in which the runtime starts its own real gateway. */
 import { Effect } from "effect"
 import type { Scope } from "effect"
 import { makeAccount, runtimeEnv } from "../../local/account.ts"
@@ -17,7 +17,7 @@ import type { GatewayHome } from "../process/supervisedGateway.ts"
 import { gatewayConfig } from "./gatewayConfig.ts"
 import { setting } from "./sharedGateway.ts"
 
-/** The command line by which the installed release is started. */
+/** The command line that starts the installed release. */
 export const realCommand = (): Record<string, string> => ({
   OPENCLAW_GATEWAY_PATH: process.execPath,
   OPENCLAW_GATEWAY_ARGS: `${setting("OPENCLAW_TEST_COMMAND")} gateway run`
@@ -42,7 +42,7 @@ export interface SupervisedHouse {
   readonly health: (runtime: Launched) => Effect.Effect<Record<string, any>>
 }
 
-/** `agents` are those that the configuration has from the start; profile sync adds those of the account. */
+/** `agents` are in the configuration from the start; profile sync adds the account's. */
 export const makeSupervisedHouse = (options: {
   readonly team: ReadonlyArray<NewAgent>
   readonly agents: ReadonlyArray<string>
@@ -120,7 +120,7 @@ export const makeSupervisedHouse = (options: {
               ...home.env,
               ...realCommand(),
               RUNTIME_ID: "test",
-              // The release keeps silent where it finds itself under this test runner.
+              // The release logs nothing if it detects this test runner.
               VITEST: "",
               HOME: home.folder,
               OPENCLAW_OFFLINE: "1",

@@ -9,7 +9,7 @@ const team = [{ slug: "alpha", name: "Alpha One", role: "builds" }]
 
 describe("a real gateway with Tool Search on", () => {
   it.live(
-    "is noticed at the start and by the doctor with the fix, and forgotten once a tool call arrives",
+    "is reported at the start, and by the doctor with the fix, until a tool call arrives",
     () =>
       Effect.gen(function* () {
         const house = yield* makeSupervisedHouse({ team, agents: ["alpha"], builtIns: ["session_status"] })

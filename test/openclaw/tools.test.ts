@@ -11,7 +11,7 @@ import type { Message, NotificationRow } from "../process/house.ts"
 import { startGateway } from "./oneGateway.ts"
 import { playScript, sharedGateway } from "./sharedGateway.ts"
 
-/** A plane with Alpha, the orchestrator, and Beta; a task of Alpha's, and one that nobody needs. */
+/** A plane with Alpha, the orchestrator, and Beta; a task of Alpha's, and an unused one. */
 const setUp = Effect.gen(function* () {
   const plane = yield* launchPlane({})
   const person = personAt(plane.url, plane.adminKey)
@@ -90,8 +90,8 @@ const everyTool: Script = {
   ]
 }
 
-describe("the tools before a real gateway", () => {
-  it.live("each is called once, several in a round, and does what it says", () =>
+describe("the tools with a real gateway", () => {
+  it.live("are each called once, several in a round, with their documented effect", () =>
     Effect.gen(function* () {
       yield* playScript(everyTool)
       const { account, messages, person, plane, taskId, uselessId } = yield* setUp
@@ -140,7 +140,7 @@ describe("the tools before a real gateway", () => {
   )
 
   it.live(
-    "with OPENCLAW_CLIENT_TOOLS_ENABLED=false an agent works with exec and curl, by what its instructions say",
+    "are used through exec and curl, by the agent's instructions, with OPENCLAW_CLIENT_TOOLS_ENABLED=false",
     () =>
       Effect.gen(function* () {
         const curl = (path: string, body: string) =>

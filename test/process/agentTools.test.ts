@@ -6,14 +6,14 @@ import { httpAccessIn, serveActingModel } from "../actingModel.ts"
 import { eventually, makeHouse } from "./house.ts"
 import type { House } from "./house.ts"
 
-/** The demo's team, with an engineer who may make tasks. */
+/** The demo's team, with an engineer who may create tasks. */
 const team = demoTeam.map((agent) =>
   agent.slug === "engineer" ? { ...agent, flags: { ...agent.flags, canCreateTasks: true } } : agent
 )
 
 const title = "Renew the certificate"
 
-/** Asks for the task in every attempt, in the same words, and says what the tool said. */
+/** Asks for the task in every attempt, in the same words, and replies with the tool's answer. */
 const makesATask = {
   fallback: { text: "NO_ACTION" },
   rules: [
@@ -44,13 +44,13 @@ const replies = (house: House, taskId: string) =>
   )
 
 describe("an effect of a tool", () => {
-  it.live("happens once when the runtime is killed between the effect and its answer", () =>
+  it.live("happens once if the runtime is killed between the effect and its answer", () =>
     Effect.gen(function* () {
       const house = yield* makeHouse({ team })
       yield* house.script(makesATask)
       const first = yield* house.startRuntime()
       const taskId = yield* house.newTask()
-      // Done in the plane, and never heard of in the runtime.
+      // The plane creates the task, and the runtime never gets the answer.
       yield* house.planeFault({ kind: "delay", path: "service/tasks:create", milliseconds: 60_000, count: 1 })
       yield* house.post(taskId, "@engineer please make a task of it.")
       yield* eventually(tasksOf(house), (tasks) => tasks.length === 1)
@@ -62,7 +62,7 @@ describe("an effect of a tool", () => {
     }).pipe(Effect.scoped)
   )
 
-  it.live("happens once when its answer is lost on the way", () =>
+  it.live("happens once if its answer is lost", () =>
     Effect.gen(function* () {
       const house = yield* makeHouse({ team })
       yield* house.script(makesATask)
@@ -77,7 +77,7 @@ describe("an effect of a tool", () => {
     }).pipe(Effect.scoped)
   )
 
-  it.live("over HTTP happens once when the runtime is killed between the effect and its answer", () =>
+  it.live("over HTTP happens once if the runtime is killed between the effect and its answer", () =>
     Effect.gen(function* () {
       const answers: Array<unknown> = []
       const modelUrl = yield* serveActingModel(async ({ system, user }) => {
@@ -103,7 +103,7 @@ describe("an effect of a tool", () => {
   )
 })
 
-/** What a server answers to these bytes; "" when it closes the line without a word. */
+/** The first line of a server's answer to these bytes; "" if it closes the connection without an answer. */
 const speak = (url: string, bytes: string): Effect.Effect<string> =>
   Effect.callback<string>((resume) => {
     const { port } = new URL(url)
@@ -131,7 +131,7 @@ const request = (path: string, headers: Record<string, string>, body = "{}") =>
   ].join("\r\n")
 
 describe("the runtime's process under attack", () => {
-  it.live("answers each with its code, lives, stays ready, and delivers", () =>
+  it.live("answers each attack with its code, stays live and ready, and delivers", () =>
     Effect.gen(function* () {
       const house = yield* makeHouse({ team })
       yield* house.script({ rules: [{ match: "mentioned you", repeat: true, actions: [{ text: "Still here." }] }] })

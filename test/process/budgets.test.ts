@@ -6,12 +6,12 @@ import { eventually } from "./house.ts"
 import type { NotificationRow } from "./house.ts"
 import { restartable } from "./restartable.ts"
 
-/** What each request costs, whether it is reported or estimated. */
+/** The cost of each request, reported or estimated. */
 const REQUEST = 10_000
 const LIMIT = 20 * REQUEST
 const MENTIONS = 24
 const PERMITS = 2
-/** Two runtimes, and the leases of a killed one that are not rescued yet. */
+/** Runs of two runtimes, and those of a killed one that are not rescued yet. */
 const IN_FLIGHT = 3 * PERMITS
 
 type Row = NotificationRow & { readonly held: { readonly reason: string } | null }
@@ -39,7 +39,7 @@ const script: Script = {
 
 describe("a budget that two runtimes use up while they are killed -9", () => {
   it.live(
-    "is exceeded by at most one request of each run in flight, and holds the rest until it is raised",
+    "is exceeded by at most one request of each active run, and holds the rest until it is raised",
     () =>
       Effect.gen(function* () {
         const world = yield* makeWorld

@@ -5,7 +5,7 @@ import { httpAccessIn, serveActingModel } from "../actingModel.ts"
 import { receiveTraces } from "../traceReceiver.ts"
 import { eventually, makeHouse } from "./house.ts"
 
-/** The forms in which a secret may come back in somebody's error. */
+/** The forms in which an error may contain a secret. */
 const formsOf = (secret: string): ReadonlyArray<string> => [
   secret,
   JSON.stringify(secret).slice(1, -1),
@@ -14,13 +14,13 @@ const formsOf = (secret: string): ReadonlyArray<string> => [
   Buffer.from(secret).toString("base64url")
 ]
 
-/** A sink may write an echoed form as JSON once more. */
+/** A sink may encode an echoed form as JSON again. */
 const isIn = (text: string, form: string): boolean =>
   text.includes(form) || text.includes(JSON.stringify(form).slice(1, -1))
 
 const textOf = (url: string) => Effect.promise(async () => await (await fetch(url)).text())
 
-/** The first events of the status page, until one tells of dead letters. */
+/** The first events of the status page, until one contains dead letters. */
 const eventsOf = (url: string) =>
   Effect.promise(async () => {
     const reader = (await fetch(`${url}/status/events`)).body!.pipeThrough(new TextDecoderStream()).getReader()
@@ -34,9 +34,9 @@ const eventsOf = (url: string) =>
     return text
   })
 
-describe("secrets that come back in an error, in whatever form", () => {
+describe("secrets that come back in an error, in any form", () => {
   it.live(
-    "are in no sink, be they the gateway's, a ConvexError's or an agent's own words: logs, spans, health, metrics, page, thread, dead letter",
+    "are in no log, span, health, metric, page, thread or dead letter, from the gateway, a ConvexError or an agent",
     () =>
       Effect.gen(function* () {
         const gatewayToken = 'canary/gateway+token&"quoted"=4711'
@@ -60,11 +60,11 @@ describe("secrets that come back in an error, in whatever form", () => {
           gatewayToken,
           honeycombKey,
           collectorKey,
-          // The shape of a capability; a real one is shown by the agent to whom it was given.
+          // The form of a capability; the agent shows the real one that it was given.
           `mc_run_${"canary-_4714".repeat(4).slice(0, 43)}`
         ]
         const echoed = secrets.flatMap(formsOf)
-        // A few at a time, so that the cut of long errors hides none.
+        // A few at a time, so that none is lost when a long error is cut.
         const parts = Array.from({ length: Math.ceil(echoed.length / 3) }, (_, at) => echoed.slice(at * 3, at * 3 + 3))
         const runtime = yield* house.startRuntime({
           OPENCLAW_GATEWAY_TOKEN: gatewayToken,
@@ -116,7 +116,7 @@ describe("secrets that come back in an error, in whatever form", () => {
           textOf(`${runtime.url}/health`),
           (text) => JSON.parse(text).delivery.deadLetters === dead
         )
-        // Of mentions: the orchestrator, who follows the thread, may have answered the reply by now.
+        // Only mentions, because the orchestrator, who follows the thread, may have answered the reply.
         const ended = (outcome: string) =>
           receiver
             .spans()
@@ -140,7 +140,7 @@ describe("secrets that come back in an error, in whatever form", () => {
           thread: JSON.stringify((yield* house.messages(taskId)).filter(({ author }) => author.type !== "user")),
           notifications: JSON.stringify(yield* house.notifications)
         }
-        // What is looked through has the errors: it is not empty by accident.
+        // The searched texts contain the errors, so they are not empty by accident.
         for (const sink of ["log", "events", "notifications", "spans"]) {
           for (const words of ["refused: ", "thrown: "]) assert.include(sinks[sink], words, sink)
         }

@@ -6,9 +6,9 @@ import { eventually } from "./house.ts"
 import { restartable } from "./restartable.ts"
 
 const REQUESTS = 40
-/** Turns that the frozen runtime is in the middle of, fewer than its permits. */
+/** Active turns of the frozen runtime, fewer than its permits. */
 const HELD = 4
-/** A breaker that opens waits 30 s and more by design; a busy machine takes its time. */
+/** An open breaker waits 30 s and more, and a busy machine is slow. */
 const PATIENCE = 300_000
 
 /** Posts the requests in as many parts as there are kills, and kills at a random instant after each. */
@@ -22,22 +22,22 @@ const strike = Effect.fnUntraced(function* <E>(world: World, kills: number, kill
   yield* world.check(REQUESTS)
 })
 
-describe("whatever dies", () => {
+describe("a killed process", () => {
   it.live(
-    "the runtime killed -9 at 30 random instants: every request is answered once, nothing is created twice",
+    "the runtime, at 30 random instants: every request is answered once, nothing is created twice",
     () =>
       Effect.gen(function* () {
         const world = yield* makeWorld
         const runtime = yield* restartable(world.runtimeOf("chaos"))
         yield* strike(world, 30, runtime.killAndRestart)
-        // An attempt is spent only where a kill met the turn: it was not always before or after one.
+        // A kill costs an attempt only during a turn, so not all kills were before or after turns.
         assert.isAbove(Math.max(...(yield* world.attempts)), 1, "no kill met a turn")
       }).pipe(Effect.scoped, Random.withSeed("runtime")),
     PATIENCE
   )
 
   it.live(
-    "the plane killed -9 and restarted five times under load: nothing lost, nothing doubled",
+    "the plane, five times under load: nothing is lost or doubled",
     () =>
       Effect.gen(function* () {
         const world = yield* makeWorld
@@ -48,7 +48,7 @@ describe("whatever dies", () => {
   )
 
   it.live(
-    "the gateway killed -9 and started again five times under load: nothing lost, nothing doubled",
+    "the gateway, five times under load: nothing is lost or doubled",
     () =>
       Effect.gen(function* () {
         const world = yield* makeWorld
@@ -60,7 +60,7 @@ describe("whatever dies", () => {
   )
 
   it.live(
-    "two runtimes, one frozen in mid-turn: the other takes over what it held, and each answer stands once",
+    "two runtimes, one frozen during turns: the other takes over its runs, and each answer exists once",
     () =>
       Effect.gen(function* () {
         const world = yield* makeWorld
@@ -68,7 +68,7 @@ describe("whatever dies", () => {
         const first = yield* world.runtimeOf("first", lease)
         const allHang = yield* world.hang(HELD)
         for (let n = 0; n < 20; n++) yield* world.request(n)
-        // Nobody else runs: these turns, and their leases, are the first one's.
+        // No other runtime runs, so these turns and their leases are the first one's.
         yield* allHang
         yield* first.signal("SIGSTOP")
         yield* Effect.addFinalizer(() => first.signal("SIGCONT"))

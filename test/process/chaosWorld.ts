@@ -1,4 +1,4 @@
-/** Plane, gateway and account in which everything can be killed and started again. */
+/** Plane, gateway and account in which every process can be killed and started again. */
 import { mkdtempSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
@@ -24,7 +24,7 @@ const team: ReadonlyArray<NewAgent> = Array.from({ length: 6 }, (_, index) => ({
   flags: { canCreateTasks: true }
 }))
 
-/** Each turn creates something first, and answers then: both must stand once, whatever dies between them. */
+/** Each turn creates a task and then answers. Both must exist once, even if a process dies in between. */
 const script: Script = {
   rules: [
     {
@@ -49,16 +49,16 @@ export type World = {
   readonly account: Account
   readonly person: Person
   readonly runtimeOf: (id: string, env?: Record<string, string>) => Effect.Effect<Launched, LaunchFailed, Scope.Scope>
-  /** Posts one request in a task of its own. */
+  /** Posts one request in its own task. */
   readonly request: (n: number) => Effect.Effect<void>
   /** The agents' notifications of the account. */
   readonly notifications: Effect.Effect<ReadonlyArray<NotificationRow>>
   /** The thread of a request. */
   readonly thread: (n: number) => Effect.Effect<ReadonlyArray<Message>>
   readonly quiet: Effect.Effect<void>
-  /** How often each request was tried: claims that were not given back. */
+  /** Attempts of each request: claims that were not released. */
   readonly attempts: Effect.Effect<ReadonlyArray<number>>
-  /** Lets the next so many turns hang in the gateway without an answer; answers what waits until each of them does. */
+  /** Makes the next `turns` turns hang in the gateway. Returns the effect that waits until all of them do. */
   readonly hang: (turns: number) => Effect.Effect<Effect.Effect<void>>
   /** Asserts that each request was answered once, and that nothing was created twice. */
   readonly check: (requests: number) => Effect.Effect<void>
@@ -86,7 +86,7 @@ export const makeWorld = Effect.gen(function* () {
     )
   )
   const gateway = yield* restartable(startGateway)
-  // A call that meets the plane while it restarts is made again, as a web application would.
+  // A call that meets the restarting plane is repeated, as a web application does.
   const direct = personAt(planeUrl, adminKey)
   const again = (call: () => Promise<any>) => async (): Promise<any> => {
     for (;;) {
@@ -180,8 +180,8 @@ export const makeWorld = Effect.gen(function* () {
       )
       const created = all.map(({ title }) => title).filter((title) => title.startsWith("Follow-up "))
       const replied = mentions.filter(({ outcome }) => outcome === "replied").length
-      assert.isAtLeast(replied, requests * 0.9, "most requests were to be answered by their agent")
-      assert.isAtLeast(created.length, replied, "each answer was to follow a creation")
+      assert.isAtLeast(replied, requests * 0.9, "agents answered fewer requests than expected")
+      assert.isAtLeast(created.length, replied, "an answer exists without its creation")
       assert.deepStrictEqual(created.toSorted(), [...new Set(created)].toSorted(), "a task was created twice")
       return yield* Effect.void
     })

@@ -7,7 +7,7 @@ import type { House } from "./house.ts"
 
 const CLAIM = "service/notifications:claim"
 
-/** Everyone answers a mention once, and has nothing to say to the other answers. */
+/** Each agent answers a mention once, and skips the other answers. */
 const script = {
   rules: [{ match: "mentioned you", repeat: true, actions: [{ text: "Here." }] }],
   fallback: { text: "NO_ACTION" }
@@ -29,7 +29,7 @@ const turnsOf = (house: House) =>
 const killed = (runtime: Launched) => Effect.andThen(runtime.signal("SIGKILL"), runtime.exit)
 
 describe("a claim", () => {
-  it.live("that was stored but not answered is made again: its run is offered again, as the same attempt", () =>
+  it.live("that was stored but not answered is repeated, and its run is returned again as the same attempt", () =>
     Effect.gen(function* () {
       const house = yield* makeHouse()
       yield* house.script(script)
@@ -44,7 +44,7 @@ describe("a claim", () => {
     }).pipe(Effect.scoped)
   )
 
-  it.live("whose process is killed after it was stored and before it was answered loses nothing", () =>
+  it.live("loses nothing if its process is killed after it was stored and before it was answered", () =>
     Effect.gen(function* () {
       const house = yield* makeHouse()
       yield* house.script(script)
@@ -57,13 +57,13 @@ describe("a claim", () => {
       assert.strictEqual(yield* house.posts, 0)
       yield* house.startRuntime()
       const row = yield* eventually(mention(house), isDelivered)
-      // No one can tell such a process from one that died in its turn: the attempt counts.
+      // Such a process cannot be distinguished from one that died during its turn, so the attempt counts.
       assert.deepInclude(row, { attempts: 2, outcome: "replied" })
       assert.deepStrictEqual(yield* repliesIn(house, taskId), ["Here."])
     }).pipe(Effect.scoped)
   )
 
-  it.live("whose process is killed as soon as it is answered loses nothing", () =>
+  it.live("loses nothing if its process is killed as soon as it is answered", () =>
     Effect.gen(function* () {
       const house = yield* makeHouse()
       yield* house.script(script)
@@ -73,7 +73,7 @@ describe("a claim", () => {
         { onLine: (line) => void (/claimed \(\w+\): [1-9]/.test(line) && process.kill(pid, "SIGKILL")) }
       )
       pid = first.pid
-      // A turn that the process might still begin cannot end before it is killed.
+      // A turn that the process may still start cannot end before the kill.
       yield* house.gateway.signal("SIGSTOP")
       const taskId = yield* house.newTask()
       yield* house.post(taskId, "@engineer are you there?")

@@ -16,7 +16,7 @@ import { gatewaySettings, makeGatewayHome } from "./supervisedGateway.ts"
 const envOf = (house: House, more: Record<string, string> = {}): Record<string, string> =>
   runtimeEnv(house.account, house.plane.url, { url: house.gateway.url }, { RUNTIME_ID: "test", ...more })
 
-/** What the plane has done since it started, by kind. */
+/** The plane's statistics since its start. */
 const callsOf = (house: House) =>
   Effect.promise(async () => {
     const response = await fetch(`${house.plane.url}/__local/stats`, {
@@ -33,7 +33,7 @@ const checksOf = (out: string) =>
 const ansi = "\u001b["
 
 describe("the command line", () => {
-  it.live("explains itself and every command with an example, in plain text when piped", () =>
+  it.live("prints help with an example for every command, in plain text when piped", () =>
     Effect.gen(function* () {
       const help = yield* runIn({}, "--help")
       assert.strictEqual(help.code, 0)
@@ -66,7 +66,7 @@ describe("the command line", () => {
         assert.include(help.out, name)
         assert.strictEqual(code, 0, name)
         assert.include(out, "EXAMPLES", name)
-        // The flags of the whole program stand in its own help.
+        // Only the program's own help has its global flags.
         for (const flag of ["--wizard", "--log-level", "--completions", "--version"]) assert.notInclude(out, flag, name)
         assert.include(out, `mission-control-runtime ${commands[index]?.join(" ")}`, name)
       }
@@ -75,16 +75,16 @@ describe("the command line", () => {
     })
   )
 
-  it.live("ends with 64 for wrong arguments and 78 for settings, with nothing on standard output", () =>
+  it.live("exits with 64 for wrong arguments and 78 for wrong settings, with an empty standard output", () =>
     Effect.gen(function* () {
       for (const args of [["no-such-command"], ["dead-letters", "retry"], ["status", "--no-such"]]) {
         const { code, err, out } = yield* runIn({}, ...args)
         assert.strictEqual(code, 64, args.join(" "))
-        // The error and the way to the help, not the help.
+        // The error and a pointer to the help, not the help itself.
         assert.match(err, /^.+\nSee mission-control-runtime.* --help\.\n$/, args.join(" "))
         assert.strictEqual(out, "", args.join(" "))
       }
-      // Wrong whatever the variables are: what is typed wrong is said before what is set wrong.
+      // Wrong with any variables: wrong arguments are reported before wrong settings.
       const undry = yield* runIn({}, "deliver", "some-id")
       assert.deepStrictEqual([undry.code, undry.out], [64, ""])
       assert.include(undry.err, "--dry-run")
@@ -96,7 +96,7 @@ describe("the command line", () => {
         assert.include(err, words)
       }
       assert.include(err, "ACOUNT_ID is set, but no such variable is read: did you mean ACCOUNT_ID?")
-      // As many problems as it counts; a name that looks misspelt is none.
+      // The number of problems is right; a name that looks misspelt is not one.
       const [, counted] = /The configuration has (\d+) problems:\n((?: {2}- .*\n)*)/.exec(err)?.slice(1) ?? []
       assert.lengthOf((counted ?? "").trimEnd().split("\n"), 3)
       const started = yield* runIn({ ACOUNT_ID: "k57account" }, "start")
@@ -105,7 +105,7 @@ describe("the command line", () => {
     })
   )
 
-  it.live("prints the settings with their origin and without secrets, whether or not they can be used", () =>
+  it.live("prints the settings with their origin and without secrets, even if they are invalid", () =>
     Effect.gen(function* () {
       const secret = "0123456789abcdef".repeat(4)
       const env = {
@@ -126,7 +126,7 @@ describe("the command line", () => {
     })
   )
 
-  it.live("asks the runtime of this machine how it is, and says when none answers", () =>
+  it.live("shows the state of this machine's runtime, and reports if none answers", () =>
     Effect.gen(function* () {
       const house = yield* makeHouse()
       const runtime = yield* house.startRuntime({ DELIVERY_LEASE: "1" })
@@ -158,7 +158,7 @@ describe("the command line", () => {
     }).pipe(Effect.scoped)
   )
 
-  it.live("tells an accepted token from a refused one and from a deployment that is away", () =>
+  it.live("distinguishes an accepted token, a refused one, and a deployment that is down", () =>
     Effect.gen(function* () {
       const house = yield* makeHouse()
       const accepted = yield* runIn(envOf(house), "token", "check", "--json")
@@ -173,7 +173,7 @@ describe("the command line", () => {
     }).pipe(Effect.scoped)
   )
 
-  it.live("shows a delivery before it happens, against a control plane that refuses to write", () =>
+  it.live("shows a delivery in advance, without a write to the control plane", () =>
     Effect.gen(function* () {
       const house = yield* makeHouse()
       const taskId = yield* house.newTask("Fix the login button")
@@ -194,7 +194,7 @@ describe("the command line", () => {
       assert.include(json.prompt.input, "are you there?")
       assert.deepStrictEqual(yield* house.notifications, rows)
       assert.strictEqual(yield* house.posts, 0)
-      // The plane's timestamp grows with every transaction that writes.
+      // The plane's timestamp increases with every transaction that writes.
       const after = yield* callsOf(house)
       assert.strictEqual(after["timestamp"], before["timestamp"])
       assert.match(shown.out, /^state +ready: waiting for delivery$/m)
@@ -239,7 +239,7 @@ describe("the command line", () => {
     }).pipe(Effect.scoped)
   )
 
-  it.live("starts new generations of an agent's sessions, and says when there is none of that task", () =>
+  it.live("starts new generations of an agent's sessions, and reports if the task has none", () =>
     Effect.gen(function* () {
       const house = yield* makeHouse()
       const taskId = yield* house.newTask()
@@ -249,12 +249,12 @@ describe("the command line", () => {
       assert.include(none.err, "nothing to rotate")
       const rotated = yield* runIn(envOf(house), "sessions", "rotate", "qa")
       assert.strictEqual(rotated.code, 0, rotated.err)
-      // The deliveries' and the heartbeats'.
+      // The sessions of deliveries and of heartbeats.
       assert.include(rotated.err, "2 sessions start over")
     }).pipe(Effect.scoped)
   )
 
-  it.live("plans the agents' workspaces without writing, applies the plan, and then has nothing left to do", () =>
+  it.live("plans the agents' workspaces without a write, applies the plan, and then has an empty plan", () =>
     Effect.gen(function* () {
       const house = yield* makeHouse()
       const folder = yield* Effect.acquireRelease(
@@ -275,7 +275,7 @@ describe("the command line", () => {
     }).pipe(Effect.scoped)
   )
 
-  it.live("the doctor finds a healthy house healthy, and tells what is wrong with a broken one", () =>
+  it.live("the doctor reports a healthy account as healthy, and the problems of a broken one", () =>
     Effect.gen(function* () {
       const house = yield* makeHouse()
       const state = { OPENCLAW_STATE_DIR: "/tmp", OPENCLAW_CONFIG_PATH: "/nonexistent/openclaw.json" }
@@ -314,7 +314,7 @@ describe("the command line", () => {
     }).pipe(Effect.scoped)
   )
 
-  it.live("the doctor has the gateway's command judge its configuration when asked to", () =>
+  it.live("the doctor validates the configuration by the gateway's command with --validate", () =>
     Effect.gen(function* () {
       const house = yield* makeHouse()
       const home = yield* makeGatewayHome(gatewaySettings(["squad-lead", "engineer", "qa"]))
@@ -336,7 +336,7 @@ describe("the command line", () => {
     }).pipe(Effect.scoped)
   )
 
-  it.live("the doctor warns of a gateway that resets the agents' sessions, unless the runtime changes that", () =>
+  it.live("the doctor warns of a gateway that resets the agents' sessions, unless profile sync prevents it", () =>
     Effect.gen(function* () {
       const house = yield* makeHouse()
       const home = yield* makeGatewayHome({
@@ -355,7 +355,7 @@ describe("the command line", () => {
     }).pipe(Effect.scoped)
   )
 
-  it.live("the doctor's canary is one tool call of an agent in a session of its own", () =>
+  it.live("the doctor's canary is one tool call of an agent in a separate session", () =>
     Effect.gen(function* () {
       const state = { OPENCLAW_STATE_DIR: "/tmp", OPENCLAW_CONFIG_PATH: "/nonexistent/openclaw.json" }
       const canaryOf = Effect.fnUntraced(function* (toolSearch: boolean) {
@@ -371,12 +371,12 @@ describe("the command line", () => {
     }).pipe(Effect.scoped)
   )
 
-  it.live("the doctor knows the random token of the gateway that a runtime has started", () =>
+  it.live("the doctor finds the random token of a gateway that the runtime started", () =>
     Effect.gen(function* () {
       const house = yield* makeHouse()
       const home = yield* makeGatewayHome(gatewaySettings(["squad-lead", "engineer", "qa"]))
       const runtime = yield* house.startRuntime(home.env, { readyPath: "/readyz" })
-      // As a person edits it, and the gateway reads it.
+      // As a person may edit it: with a byte order mark and a comment, which the gateway accepts.
       home.writeConfig(`\uFEFF// ours\n${JSON.stringify(gatewaySettings(["squad-lead", "engineer", "qa"]))}`)
       const env = envOf(house, { ...home.env, HEALTH_PORT: new URL(runtime.url).port })
       const { code, err, out } = yield* runIn(env, "doctor", "--canary", "--json")
@@ -416,7 +416,7 @@ describe("the command line", () => {
     }).pipe(Effect.scoped)
   )
 
-  it.live("start, /readyz and the doctor name the same fault of an address", () =>
+  it.live("start, /readyz and the doctor report the same problem of an address", () =>
     Effect.gen(function* () {
       const house = yield* makeHouse()
       const server = yield* startServer

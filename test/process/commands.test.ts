@@ -12,7 +12,7 @@ const temporaryFolder = Effect.acquireRelease(
   (folder) => Effect.sync(() => rmSync(folder, { recursive: true, force: true }))
 )
 
-/** A person of the account asks. */
+/** A command from a person of the account. */
 const ask = (house: House, what: string, more: Record<string, string> = {}) =>
   Effect.asVoid(
     Effect.promise(() => house.person.mutation(`app/runtimes:${what}`, { accountId: house.account.accountId, ...more }))
@@ -33,7 +33,7 @@ const statusOf = (url: string) =>
 const spokeOf = (name: string) => (messages: ReadonlyArray<{ readonly author: { readonly name: string } }>) =>
   messages.some(({ author }) => author.name === name)
 
-/** A turn that lasts until the gateway is let go on: it stands still meanwhile, with the request before its door. */
+/** A turn that lasts until the stopped gateway continues; until then the gateway does not read its request. */
 const turnUnderWay = Effect.fnUntraced(function* (house: House, runtime: Launched, taskId: string) {
   yield* house.gateway.signal("SIGSTOP")
   const letGo = house.gateway.signal("SIGCONT")
@@ -56,8 +56,8 @@ const program = (folder: string, name: string, text: string): string => {
   return path
 }
 
-describe("a restart that a person asks for", () => {
-  it.live("lets the running turn end, exits 75, and is not asked of the next start again", () =>
+describe("a restart by a person", () => {
+  it.live("lets the running turn finish, exits with 75, and does not apply to the next start", () =>
     Effect.gen(function* () {
       const house = yield* makeHouse()
       yield* house.script({ rules: [{ match: "mentioned you", repeat: true, actions: [{ text: "Before it." }] }] })
@@ -81,7 +81,7 @@ describe("a restart that a person asks for", () => {
     }).pipe(Effect.scoped)
   )
 
-  it.live("has no deadline of its own, but a signal gives it one: the turn is released, exit 0", () =>
+  it.live("has no deadline, but a signal sets one: the turn is released, and the exit code is 0", () =>
     Effect.gen(function* () {
       const house = yield* makeHouse()
       const runtime = yield* house.startRuntime({ DRAIN_TIMEOUT_MS: "200" })
@@ -96,7 +96,7 @@ describe("a restart that a person asks for", () => {
     }).pipe(Effect.scoped)
   )
 
-  it.live("and a signal in whose time the turn ends: its reply stands, exit 0", () =>
+  it.live("keeps the reply of a turn that ends within a signal's deadline, and exits with 0", () =>
     Effect.gen(function* () {
       const house = yield* makeHouse()
       yield* house.script({ rules: [{ match: "mentioned you", repeat: true, actions: [{ text: "In time." }] }] })
@@ -117,8 +117,8 @@ describe("a restart that a person asks for", () => {
   )
 })
 
-describe("an upgrade that a person asks for", () => {
-  it.live("is handed to UPGRADE_COMMAND, exits 75, and is a success with the next start, as is the way back", () =>
+describe("an upgrade by a person", () => {
+  it.live("runs UPGRADE_COMMAND, exits with 75, and succeeds at the next start, as does the rollback", () =>
     Effect.gen(function* () {
       const house = yield* makeHouse()
       const folder = yield* temporaryFolder
@@ -161,7 +161,7 @@ describe("an upgrade that a person asks for", () => {
     }).pipe(Effect.scoped)
   )
 
-  it.live("left in UPGRADE_FILE that no host acts upon is tried once, however often the old version starts", () =>
+  it.live("is tried once if no host applies UPGRADE_FILE, even if the old version starts again", () =>
     Effect.gen(function* () {
       const house = yield* makeHouse()
       const folder = yield* temporaryFolder
@@ -176,7 +176,7 @@ describe("an upgrade that a person asks for", () => {
       assert.isFalse(existsSync(`${file}.tmp`))
       for (let start = 0; start < 2; start++) {
         const again = yield* house.startRuntime(env)
-        // Its pulse of readiness has been answered with the commands by then.
+        // Once it is online, its pulse has been answered with the commands.
         const now = yield* eventually(seen(house), ({ status }) => status === "online")
         assert.strictEqual(now.commands.underway.id, left.id)
         assert.isNull(now.commands.upgrade)
@@ -184,7 +184,7 @@ describe("an upgrade that a person asks for", () => {
         yield* again.signal("SIGTERM")
         assert.deepStrictEqual(yield* again.exit, { code: 0, signal: null })
       }
-      // The host has acted at last: what was asked for runs, and the file is done with.
+      // The host has applied it: the requested version runs, and the file is removed.
       yield* house.startRuntime({ ...env, RUNTIME_VERSION: "v1.1.0" })
       const after = yield* eventually(seen(house), ({ commands }) => commands.underway === null)
       assert.deepInclude(after.lastCommand, { state: "success" })
@@ -192,7 +192,7 @@ describe("an upgrade that a person asks for", () => {
     }).pipe(Effect.scoped)
   )
 
-  it.live("whose command fails or is missing is a stated failure, and the runtime goes on serving", () =>
+  it.live("fails with a reason if its command fails or is missing, and the runtime continues", () =>
     Effect.gen(function* () {
       const house = yield* makeHouse()
       yield* house.script({ rules: [{ match: "mentioned you", repeat: true, actions: [{ text: "Here." }] }] })
@@ -220,8 +220,8 @@ describe("an upgrade that a person asks for", () => {
   )
 })
 
-describe("a pause that a person asks for", () => {
-  it.live("shows everywhere, survives a restart of the process, and ends with the resumption", () =>
+describe("a pause by a person", () => {
+  it.live("is shown everywhere, survives a restart of the process, and ends with the resumption", () =>
     Effect.gen(function* () {
       const house = yield* makeHouse()
       yield* house.script({ rules: [{ match: "mentioned you", repeat: true, actions: [{ text: "Here." }] }] })
@@ -234,7 +234,7 @@ describe("a pause that a person asks for", () => {
       yield* first.signal("SIGTERM")
       yield* first.exit
 
-      // Ready is what a paused runtime is not: it lives, and its first pulse has told it of the pause.
+      // A paused runtime is live but not ready; its first pulse has returned the pause.
       const second = yield* house.startRuntime({}, { readyPath: "/startupz" })
       const ready = yield* statusOf(`${second.url}/readyz`)
       assert.strictEqual(ready.status, 503)
@@ -243,7 +243,7 @@ describe("a pause that a person asks for", () => {
       const health = yield* eventually(house.health(second), ({ status }) => status === "paused")
       assert.deepInclude(health, { isPaused: true, reasons: ["paused"], lifecycle: "ready" })
       yield* eventually(seen(house), ({ reasons }) => reasons.includes("paused"))
-      // The page's first event holds all of it; without the word the test runs out of time.
+      // The page's first event is complete; without `isPaused` the test times out.
       yield* Effect.promise(async () => {
         const response = await fetch(`${second.url}/status/events`)
         const decoder = new TextDecoder()

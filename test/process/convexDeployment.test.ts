@@ -37,7 +37,7 @@ describe("npm run test:convex", () => {
     [[], "key", /^test:convex: --url is missing/],
     [["--url", "somewhere"], "key", /^test:convex: --url is "somewhere": give an address/],
     [["--url", "http://127.0.0.1:1"], undefined, /^test:convex: CONVEX_DEPLOY_KEY is not set/]
-  ] as const)("is refused with exit code 64, reason and usage: %j, %s", ([args, deployKey, words]) =>
+  ] as const)("exits with 64, a reason and the usage: %j, %s", ([args, deployKey, words]) =>
     Effect.gen(function* () {
       const { code, stderr, stdout } = yield* run(args, deployKey)
       assert.match(stderr, words)
@@ -47,7 +47,7 @@ describe("npm run test:convex", () => {
     })
   )
 
-  it.live("says that a deployment cannot be reached", () =>
+  it.live("reports a deployment that cannot be reached", () =>
     Effect.gen(function* () {
       const url = `http://127.0.0.1:${yield* freePort}`
       const { code, stderr } = yield* run(["--url", url], "key")
@@ -59,7 +59,7 @@ describe("npm run test:convex", () => {
     })
   )
 
-  it.live("says that the key is not the deployment's, without the key", () =>
+  it.live("reports a wrong key without showing it", () =>
     Effect.gen(function* () {
       const plane = yield* launchPlane()
       const { code, stderr } = yield* run(["--url", plane.url], "not-its-key")

@@ -1,4 +1,4 @@
-/** Programs that tests use and npm does not have: taken from Debian where this process may install packages. */
+/** Programs that tests use and npm does not have: installed from Debian if this process may install packages. */
 import { spawn } from "node:child_process"
 import { accessSync, constants } from "node:fs"
 import { delimiter, join } from "node:path"
@@ -13,7 +13,7 @@ const isInstalled = (command: string): boolean =>
     }
   })
 
-/** Runs to its end and says how: null for exit code 0, otherwise its last words. */
+/** Runs a command to its end. Returns null for exit code 0, otherwise its last output. */
 const run = (command: string, args: ReadonlyArray<string>): Promise<string | null> =>
   new Promise((resolve) => {
     const child = spawn(command, args, {
@@ -31,8 +31,8 @@ const run = (command: string, args: ReadonlyArray<string>): Promise<string | nul
   })
 
 /**
- * Makes sure that the program is there, installing Debian's package if it is not; says so. Answers null, or why the
- * program cannot be had, for tests to skip with.
+ * Installs Debian's package if the program is missing, and logs it. Returns null, or the reason why the program is not
+ * available, with which tests skip.
  */
 export const debianProgram = async (command: string, packageName: string): Promise<string | null> => {
   if (isInstalled(command)) return null

@@ -8,7 +8,7 @@ import { afterEach, assert, describe, it } from "vitest"
 const root = join(import.meta.dirname, "../..")
 const started: Array<ChildProcess> = []
 
-/** `npm run dev` without npm, when it has printed the page's address. */
+/** Starts `npm run dev` without npm, and waits until it has printed the page's address. */
 const startDev = async () => {
   const child = spawn(process.execPath, [join(root, "local/dev/main.ts")], { cwd: root })
   started.push(child)
@@ -28,7 +28,7 @@ const startDev = async () => {
   return { child, shown, page: valueOf("Page"), command: valueOf("Commands"), logs: valueOf("Logs"), urls }
 }
 
-/** How often the output has this text. */
+/** Number of occurrences of the text. */
 const count = (out: string, text: string): number => out.split(text).length - 1
 
 const isServed = (url: string): Promise<boolean> =>
@@ -37,7 +37,7 @@ const isServed = (url: string): Promise<boolean> =>
     () => false
   )
 
-/** Has the file changed as an editor that saves it without a change in its text does. */
+/** Changes the file's time, like an editor that saves it without a change of its text. */
 const save = (file: string): void => utimesSync(join(root, file), new Date(), new Date())
 
 afterEach(() => {
@@ -45,7 +45,7 @@ afterEach(() => {
 })
 
 describe("npm run dev", { concurrent: false }, () => {
-  it("serves the page, delivers typed messages, restarts what changed with its data, and ends at Ctrl-C", async () => {
+  it("serves the page, delivers typed messages, restarts changed processes with their data, and ends at Ctrl-C", async () => {
     const { child, shown, page, command, logs, urls } = await startDev()
     assert.strictEqual((await fetch(page)).status, 200)
     child.stdin.write("@engineer are you there?\n")
@@ -73,7 +73,7 @@ describe("npm run dev", { concurrent: false }, () => {
     assert.isFalse(existsSync(logs))
   })
 
-  it("leaves no process behind when it is killed with -9", async () => {
+  it("leaves no process behind if it is killed with -9", async () => {
     const { child, logs, urls } = await startDev()
     child.kill("SIGKILL")
     while ((await Promise.all(urls.map(isServed))).some((served) => served)) {

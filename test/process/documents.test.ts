@@ -19,11 +19,11 @@ interface Ended {
   readonly err: string
 }
 
-/** A command that runs until somebody ends it, with variables before it or without. */
+/** A command that runs until it is stopped, with or without variables in front of it. */
 const isStart = (command: string): boolean =>
   /^(?:[A-Z_]+="[^"]*" )*(?:npm start|node src\/main\.ts start)$/.test(command)
 
-/** What a shell prints and how it ends; `onChild` is given the process at once. */
+/** A shell's output and exit code; `onChild` gets the process at once. */
 const shell = (
   text: string,
   env: Record<string, string>,
@@ -38,11 +38,11 @@ const shell = (
     child.stderr.on("data", (chunk: Buffer) => (err += chunk.toString("utf8")))
     child.once("error", fail)
     child.once("close", (code) => done({ code, out, err }))
-    // What npx would find is on the path already; without it each command is half a second faster.
+    // npx's programs are on the path; without npx each command is half a second faster.
     child.stdin.end(`npx() { "$@"; }\n${text}`)
   })
 
-/** The objects that a command printed as JSON, those within arrays too. */
+/** The objects that a command printed as JSON, including those in arrays. */
 const printed = (out: string): ReadonlyArray<Record<string, unknown>> => {
   try {
     const value: unknown = JSON.parse(out)
@@ -54,7 +54,7 @@ const printed = (out: string): ReadonlyArray<Record<string, unknown>> => {
 
 describe("the commands of the documents that need an account", () => {
   it.live(
-    "work beside stand-ins as they are written, in the order of the pages",
+    "work as written with the local control plane and gateway, in the order of the pages",
     () =>
       Effect.gen(function* () {
         const house = yield* makeHouse()
@@ -74,7 +74,7 @@ describe("the commands of the documents that need an account", () => {
           RUNTIME_ID: "documents",
           DELIVERY_MAX_ATTEMPTS: "1"
         }
-        /** What stands for the reader's own values; commands that print new ones add theirs. */
+        /** The values of placeholders; commands that print new ones add them. */
         const values = new Map<string, string>([
           ["https://<name>.convex.cloud", house.plane.url],
           ["http://127.0.0.1:18789", house.gateway.url],
@@ -124,7 +124,7 @@ describe("the commands of the documents that need an account", () => {
         })
         yield* Effect.addFinalizer(() => Effect.sync(() => started?.child.kill("SIGKILL")))
 
-        /** The runtime as the page starts it, until it takes work. */
+        /** Starts the runtime as the page does, and waits until it is ready. */
         const start = Effect.fnUntraced(function* (command: string) {
           yield* stop
           let child: ChildProcess | undefined
@@ -143,9 +143,9 @@ describe("the commands of the documents that need an account", () => {
           ).pipe(Effect.repeat({ schedule: Schedule.spaced("50 millis"), until: (status) => status === 200 }))
         })
 
-        /** What the host does: starts the runtime again that ended with 75, in the version that was asked for. */
+        /** Does the host's part: starts the runtime that exited with 75 again, in the requested version. */
         const startAgain = Effect.fnUntraced(function* (text: string) {
-          if (started === undefined) throw new Error(`nothing runs that could follow ${text}`)
+          if (started === undefined) throw new Error(`no runtime runs that ${text} applies to`)
           const { command, ended } = started
           started = undefined
           const { code, err } = yield* Effect.promise(() => ended)
@@ -167,7 +167,7 @@ describe("the commands of the documents that need an account", () => {
           let cwd = root
           for (const command of commandsOf(block)) {
             const text = filled(command)
-            assert.notMatch(text, /<[a-zA-Z][^<>]*>/, `${at}: nothing is known for a value of ${command}`)
+            assert.notMatch(text, /<[a-zA-Z][^<>]*>/, `${at}: add a value for the placeholder of ${command}`)
             if (isStart(text)) {
               yield* start(text)
               continue
@@ -183,7 +183,7 @@ describe("the commands of the documents that need an account", () => {
               continue
             }
             const ended = yield* Effect.promise(() => shell(text, envOf(text), { cwd }))
-            // The doctor warns of what a stand-in is not.
+            // The doctor warns of differences between the local gateway and a real one.
             const isGood = ended.code === 0 || (text.startsWith("node src/main.ts doctor") && ended.code === 1)
             assert.isTrue(isGood, `${at}: ${text}\n${ended.out}${ended.err}`)
             learn(ended, text)
@@ -191,7 +191,7 @@ describe("the commands of the documents that need an account", () => {
           }
         })
 
-        /** Two turns that end in a shape that nobody knows, on a budget of one attempt. */
+        /** Two turns with an unreadable answer, on a budget of one attempt. */
         const addDeadLetters = Effect.gen(function* () {
           for (const words of ["one", "two"]) {
             yield* house.fault({ kind: "garbage", agent: "engineer" })
@@ -225,7 +225,7 @@ describe("the commands of the documents that need an account", () => {
             yield* run(block)
           }
         }
-        // The agent of the page that creates it has replied to that page's message.
+        // The agent that a page creates has replied to that page's message.
         const list = filled(
           'npx convex run --identity "$MISSION_CONTROL_IDENTITY" app/messages:list \'{"accountId":"<the accountId>","taskId":"<the taskId>"}\''
         )

@@ -34,34 +34,36 @@ const turns = (home: GatewayHome): Effect.Effect<number> =>
   })
 
 describe("the gateway that the runtime starts", () => {
-  it.live("gets its token by environment alone, answers turns, speaks in our log, and ends with us", () =>
-    Effect.gen(function* () {
-      const house = yield* makeHouse()
-      const home = yield* makeGatewayHome(settings)
-      const runtime = yield* house.startRuntime(withScript(home, answering))
-      const pid = home.pid() ?? 0
-      assert.isTrue(isRunning(pid))
-      const environment = readFileSync(`/proc/${pid}/environ`, "utf8").split("\0")
-      const token = environment.find((line) => line.startsWith("OPENCLAW_GATEWAY_TOKEN="))?.split("=")[1] ?? ""
-      assert.match(token, /^[0-9a-f]{64}$/)
-      assert.notInclude(readFileSync(`/proc/${pid}/cmdline`, "utf8"), token)
-      assert.notInclude(environment.join("\n"), house.account.serviceToken)
-      const taskId = yield* house.newTask()
-      yield* house.post(taskId, "@engineer are you there?")
-      yield* eventually(house.messages(taskId), (messages) => said("Engineer")(messages) === 1)
-      const health = yield* house.health(runtime)
-      assert.strictEqual(health["gateway"].restarts, 0)
-      assert.strictEqual(health["versions"].openclaw, "2026.9.6")
-      yield* runtime.signal("SIGTERM")
-      assert.deepStrictEqual(yield* runtime.exit, { code: 0, signal: null })
-      assert.isFalse(isRunning(pid))
-      assert.isNull(home.pid())
-      assert.include(runtime.output(), '"source":"openclaw"')
-      assert.notInclude(runtime.output(), token)
-    }).pipe(Effect.scoped)
+  it.live(
+    "gets its token through the environment only, answers turns, writes to the runtime's log, and ends with the runtime",
+    () =>
+      Effect.gen(function* () {
+        const house = yield* makeHouse()
+        const home = yield* makeGatewayHome(settings)
+        const runtime = yield* house.startRuntime(withScript(home, answering))
+        const pid = home.pid() ?? 0
+        assert.isTrue(isRunning(pid))
+        const environment = readFileSync(`/proc/${pid}/environ`, "utf8").split("\0")
+        const token = environment.find((line) => line.startsWith("OPENCLAW_GATEWAY_TOKEN="))?.split("=")[1] ?? ""
+        assert.match(token, /^[0-9a-f]{64}$/)
+        assert.notInclude(readFileSync(`/proc/${pid}/cmdline`, "utf8"), token)
+        assert.notInclude(environment.join("\n"), house.account.serviceToken)
+        const taskId = yield* house.newTask()
+        yield* house.post(taskId, "@engineer are you there?")
+        yield* eventually(house.messages(taskId), (messages) => said("Engineer")(messages) === 1)
+        const health = yield* house.health(runtime)
+        assert.strictEqual(health["gateway"].restarts, 0)
+        assert.strictEqual(health["versions"].openclaw, "2026.9.6")
+        yield* runtime.signal("SIGTERM")
+        assert.deepStrictEqual(yield* runtime.exit, { code: 0, signal: null })
+        assert.isFalse(isRunning(pid))
+        assert.isNull(home.pid())
+        assert.include(runtime.output(), '"source":"openclaw"')
+        assert.notInclude(runtime.output(), token)
+      }).pipe(Effect.scoped)
   )
 
-  it.live("killed in mid-turn, is started again, and the delivery ends once", () =>
+  it.live("is started again if it is killed during a turn, and the delivery ends once", () =>
     Effect.gen(function* () {
       const house = yield* makeHouse()
       const home = yield* makeGatewayHome(settings)
@@ -71,7 +73,7 @@ describe("the gateway that the runtime starts", () => {
       const taskId = yield* house.newTask()
       yield* house.post(taskId, "@engineer are you there?")
       yield* eventually(turns(home), (count) => count === 1)
-      // What starts now has another script, in which the same turn ends.
+      // The new gateway has another script, in which the same turn ends.
       withScript(home, answering)
       const first = home.pid() ?? 0
       process.kill(first, "SIGKILL")
@@ -86,13 +88,13 @@ describe("the gateway that the runtime starts", () => {
   )
 
   it.live(
-    "killed three times in a row, with a 500 after each start, costs the agent no silence",
+    "counts no silence of the agent if it is killed three times in a row, with a 500 after each start",
     () =>
       Effect.gen(function* () {
         const house = yield* makeHouse()
         const home = yield* makeGatewayHome(settings)
-        // The gateway asks a model that said nothing once more, and then answers "internal error".
-        // It also continues the killed turn on its own, without our instructions; that plays nothing of this.
+        // The gateway calls a silent model again, and then answers "internal error".
+        // It also continues the killed turn on its own, without the runtime's instructions, which uses no rule of this script.
         const thenPlays = (action: Action): Script => ({
           rules: [{ matchSystem: "You are Engineer", actions: [{ empty: true }, { empty: true }, action] }]
         })
@@ -117,7 +119,7 @@ describe("the gateway that the runtime starts", () => {
     120_000
   )
 
-  it.live("left behind by a killed runtime, is stopped by the next one, whose token it does not know", () =>
+  it.live("is stopped by the next runtime, with another token, if a killed one left it behind", () =>
     Effect.gen(function* () {
       const house = yield* makeHouse()
       const home = yield* makeGatewayHome(settings)
@@ -139,7 +141,7 @@ describe("the gateway that the runtime starts", () => {
   )
 
   it.live(
-    "left behind by a killed runtime, is taken over when both were given the same token, and then ends with it",
+    "is adopted by the next runtime with the same token if a killed one left it behind, and then ends with it",
     () =>
       Effect.gen(function* () {
         const house = yield* makeHouse()
@@ -163,7 +165,7 @@ describe("the gateway that the runtime starts", () => {
   )
 
   it.live(
-    "with a broken configuration is not started over and over: 503 with its own reason, until the file is mended",
+    "is not started repeatedly with a broken configuration: 503 with its own reason, until the file is fixed",
     () =>
       Effect.gen(function* () {
         const house = yield* makeHouse()
@@ -178,7 +180,7 @@ describe("the gateway that the runtime starts", () => {
       }).pipe(Effect.scoped)
   )
 
-  it.live("that says 78 because another owns its folder is tried again", () =>
+  it.live("is started again after exit code 78 because another gateway owns its folder", () =>
     Effect.gen(function* () {
       const house = yield* makeHouse()
       const home = yield* makeGatewayHome(settings)
@@ -197,7 +199,7 @@ describe("the gateway that the runtime starts", () => {
     }).pipe(Effect.scoped)
   )
 
-  it.live("of a refused release is not started, and readyz says which releases are tested", () =>
+  it.live("is not started if its release is refused, and /readyz names the tested releases", () =>
     Effect.gen(function* () {
       const house = yield* makeHouse()
       const home = yield* makeGatewayHome(settings)
@@ -215,7 +217,7 @@ describe("the gateway that the runtime starts", () => {
     }).pipe(Effect.scoped)
   )
 
-  it.live("whose command is missing leaves the runtime alive, with the variable to set", () =>
+  it.live("leaves the runtime live if its command is missing, and names the variable to set", () =>
     Effect.gen(function* () {
       const house = yield* makeHouse()
       const home = yield* makeGatewayHome(settings, { OPENCLAW_GATEWAY_PATH: "/nonexistent/openclaw" })
@@ -227,11 +229,11 @@ describe("the gateway that the runtime starts", () => {
     }).pipe(Effect.scoped)
   )
 
-  it.live("waits while another process has its port, and starts when it lets go", () =>
+  it.live("waits while another process has its port, and then starts", () =>
     Effect.gen(function* () {
       const house = yield* makeHouse()
       const home = yield* makeGatewayHome(settings)
-      // Answers everything with a page, as the control UI of old releases does.
+      // Answers every request with a page, as the control UI of old releases does.
       const squatter = createServer((_request, response) => response.end("<html>hello</html>"))
       yield* Effect.callback<void>((resume) => {
         squatter.listen(home.port, "127.0.0.1", () => resume(Effect.void))

@@ -6,17 +6,17 @@ import type { House } from "./house.ts"
 
 const EVERY_SECOND = "* * * * * *"
 
-/** The heartbeats of this agent, which have a session of their own. */
+/** The heartbeats of this agent, which have their own session. */
 const inHeartbeatOf = (name: string) => ({ matchSystem: `You are ${name} `, match: "This is your heartbeat" })
 
-/** The other turns are answered in a word, so that what is looked at is the heartbeats. */
+/** The other turns get a short answer, because the tests are about heartbeats. */
 const others: ReadonlyArray<Rule> = [
   { match: "This is your heartbeat", repeat: true, actions: [{ text: "HEARTBEAT_OK" }] },
   { match: "wrote in the thread", repeat: true, actions: [{ text: "NO_ACTION" }] },
   { match: "assigned this task to you", repeat: true, actions: [{ text: "On it." }] }
 ]
 
-/** The ids of the heartbeats that reached the gateway, one for each request. */
+/** The id of each heartbeat request that reached the gateway. */
 const heartbeatsOf = (house: House, agent: string) =>
   Effect.map(house.requests, (requests) =>
     requests.flatMap((request) =>
@@ -51,7 +51,7 @@ const removeAgent = (house: House, slug: string) =>
   )
 
 describe("heartbeats over whole processes", () => {
-  it.live("post what an agent says once, in its task, keep quiet about what is OK, and show in presence", () =>
+  it.live("post an agent's text once in its task, post no HEARTBEAT_OK, and are shown in presence", () =>
     Effect.gen(function* () {
       const house = yield* makeHouse()
       yield* house.script({
@@ -85,38 +85,36 @@ describe("heartbeats over whole processes", () => {
     }).pipe(Effect.scoped)
   )
 
-  it.live(
-    "begin with an agent that is added, follow its new schedule, and end with its removal, without a restart",
-    () =>
-      Effect.gen(function* () {
-        const house = yield* makeHouse({ gatewayArgs: ["--agents", "squad-lead,engineer,qa,newcomer"] })
-        yield* house.script({ rules: others })
-        const runtime = yield* house.startRuntime()
-        const { accountId } = house.account
-        const { agentId } = yield* Effect.promise(() =>
-          house.person.mutation("app/agents:create", {
-            accountId,
-            slug: "newcomer",
-            name: "New Comer",
-            role: "helps",
-            heartbeat: EVERY_SECOND
-          })
-        )
-        yield* eventually(heartbeatsOf(house, "newcomer"), (ids) => ids.length >= 2)
-        assert.strictEqual((yield* house.health(runtime))["heartbeats"]["agents"], 4)
-        yield* Effect.promise(() => house.person.mutation("app/agents:remove", { accountId, agentId }))
-        yield* eventually(house.health(runtime), (health) => health["heartbeats"]["agents"] === 3)
-        yield* eventually(house.health(runtime), (health) => health["heartbeats"]["inFlight"] === 0)
-        const before = (yield* heartbeatsOf(house, "newcomer")).length
-        // Another agent's heartbeats show that time passed.
-        yield* setHeartbeat(house, "qa", EVERY_SECOND)
-        yield* eventually(heartbeatsOf(house, "qa"), (ids) => ids.length >= 3)
-        assert.strictEqual((yield* heartbeatsOf(house, "newcomer")).length, before)
-        assert.notInclude(runtime.output(), '"level":"ERROR"')
-      }).pipe(Effect.scoped)
+  it.live("start for an added agent, follow its new schedule, and end with its removal, without a restart", () =>
+    Effect.gen(function* () {
+      const house = yield* makeHouse({ gatewayArgs: ["--agents", "squad-lead,engineer,qa,newcomer"] })
+      yield* house.script({ rules: others })
+      const runtime = yield* house.startRuntime()
+      const { accountId } = house.account
+      const { agentId } = yield* Effect.promise(() =>
+        house.person.mutation("app/agents:create", {
+          accountId,
+          slug: "newcomer",
+          name: "New Comer",
+          role: "helps",
+          heartbeat: EVERY_SECOND
+        })
+      )
+      yield* eventually(heartbeatsOf(house, "newcomer"), (ids) => ids.length >= 2)
+      assert.strictEqual((yield* house.health(runtime))["heartbeats"]["agents"], 4)
+      yield* Effect.promise(() => house.person.mutation("app/agents:remove", { accountId, agentId }))
+      yield* eventually(house.health(runtime), (health) => health["heartbeats"]["agents"] === 3)
+      yield* eventually(house.health(runtime), (health) => health["heartbeats"]["inFlight"] === 0)
+      const before = (yield* heartbeatsOf(house, "newcomer")).length
+      // Another agent's heartbeats prove that time has passed.
+      yield* setHeartbeat(house, "qa", EVERY_SECOND)
+      yield* eventually(heartbeatsOf(house, "qa"), (ids) => ids.length >= 3)
+      assert.strictEqual((yield* heartbeatsOf(house, "newcomer")).length, before)
+      assert.notInclude(runtime.output(), '"level":"ERROR"')
+    }).pipe(Effect.scoped)
   )
 
-  it.live("and turns of an agent that is removed while they run are stopped", () =>
+  it.live("are stopped, like turns, if their agent is removed while they run", () =>
     Effect.gen(function* () {
       const house = yield* makeHouse()
       yield* house.script({
@@ -149,7 +147,7 @@ describe("heartbeats over whole processes", () => {
     }).pipe(Effect.scoped)
   )
 
-  it.live("of two runtimes on one account never run twice, also when one is killed in the middle of one", () =>
+  it.live("never run twice on two runtimes of one account, even if one is killed during a heartbeat", () =>
     Effect.gen(function* () {
       const house = yield* makeHouse()
       yield* house.script({
@@ -173,7 +171,7 @@ describe("heartbeats over whole processes", () => {
       yield* eventually(house.health(first), (health) => health["heartbeats"]["inFlight"] > 0)
       yield* first.signal("SIGKILL")
       yield* first.exit
-      // The other one takes over what the dead one held, once its lease has ended.
+      // The other runtime takes over the dead one's heartbeat when its lease has ended.
       for (const slug of ["squad-lead", "engineer", "qa"]) {
         const before = (yield* heartbeatsOf(house, slug)).length
         yield* eventually(heartbeatsOf(house, slug), (ids) => ids.length > before)

@@ -1,4 +1,4 @@
-/** Everything a process test needs around the real runtime: plane, gateway, account and person, stopped by the scope. */
+/** The setup of a process test: plane, gateway, account and person, which the scope stops. */
 import { Effect, Schedule } from "effect"
 import type { Scope } from "effect"
 import { demoTeam, makeAccount, runtimeEnv } from "../../local/account.ts"
@@ -41,13 +41,13 @@ export type House = {
     options?: Omit<RuntimeOptions, "env">
   ) => Effect.Effect<Launched, LaunchFailed, Scope.Scope>
   readonly script: (script: Script) => Effect.Effect<void>
-  /** Has the gateway's next requests meet this fault. */
+  /** Applies this fault to the gateway's next requests. */
   readonly fault: (fault: Record<string, unknown>) => Effect.Effect<void>
-  /** Has the plane's next calls meet this fault. */
+  /** Applies this fault to the plane's next calls. */
   readonly planeFault: (fault: Record<string, unknown>) => Effect.Effect<void>
-  /** How many turns the gateway has begun. */
+  /** Number of turns that the gateway has started. */
   readonly posts: Effect.Effect<number>
-  /** What the gateway was asked, oldest first. */
+  /** The gateway's requests, oldest first. */
   readonly requests: Effect.Effect<
     ReadonlyArray<{ readonly at: number; readonly agent: string; readonly input: string }>
   >
@@ -60,10 +60,7 @@ export type House = {
   readonly health: (runtime: Launched) => Effect.Effect<Record<string, any>>
 }
 
-/**
- * Looks again every 25 ms until it is so; the test's own time limit is the only one, and where it strikes, what was
- * seen last is said.
- */
+/** Checks the condition every 25 ms. Only the test's time limit ends it; the last value is then logged. */
 export const eventually = <A, E, R>(
   look: Effect.Effect<A, E, R>,
   isSo: (value: A) => boolean
@@ -90,8 +87,8 @@ const json = (url: string, method = "GET", body?: unknown, headers: Record<strin
   })
 
 /**
- * On a 29th of February: a first heartbeat would otherwise come at some moment of the first two minutes, take a fault that
- * was meant for a delivery, or be counted as its post. Tests of heartbeats say when they want one.
+ * Only on 29 February. Otherwise a first heartbeat would run at some time in the first two minutes, take a fault that
+ * was meant for a delivery, or count as its request. Tests of heartbeats set their own interval.
  */
 const RARELY = "0 0 29 2 *"
 
@@ -100,7 +97,7 @@ export const makeHouse = (
     readonly team?: ReadonlyArray<NewAgent>
     readonly planeArgs?: ReadonlyArray<string>
     readonly gatewayArgs?: ReadonlyArray<string>
-    /** The checkout that plane and runtime are started from; this one when absent. */
+    /** The checkout of plane and runtime; this one by default. */
     readonly root?: string
   } = {}
 ): Effect.Effect<House, LaunchFailed, Scope.Scope> =>

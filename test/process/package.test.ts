@@ -1,4 +1,4 @@
-/** The package as it is installed somewhere else: without sources, and without anything of this checkout. */
+/** The package as installed elsewhere: without sources, and without any file of this checkout. */
 import { execFile } from "node:child_process"
 import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"
@@ -22,7 +22,7 @@ const run = (command: string, args: ReadonlyArray<string>, cwd: string, env: Nod
     )
   })
 
-/** What `npm run` tells its children about this package must not reach an npm that works in another. */
+/** npm must not get the variables with which `npm run` describes this package to its children. */
 const npm = async (cwd: string, ...args: ReadonlyArray<string>): Promise<string> => {
   const env = Object.fromEntries(
     Object.entries(process.env).filter(([name]) => !/^npm_(?:package|lifecycle|config_local)/i.test(name))
@@ -51,7 +51,8 @@ afterAll(() => rmSync(folder, { recursive: true, force: true, maxRetries: 3 }))
 const call = (env: Record<string, string>, ...args: ReadonlyArray<string>) =>
   Effect.promise(() => run(command, args, folder, { PATH: path, HOME: folder, ...env }))
 
-describe("the package, installed elsewhere", () => {
+// One at a time: the last test measures memory and times.
+describe("the package, installed elsewhere", { concurrent: false }, () => {
   it("holds the bundle, its maps, the agents' documents and the control plane, and no source of the runtime", () => {
     for (const file of ["dist/main.js", "dist/main.js.map", "dist/LICENSES.txt", "LICENSE", "convex/schema.ts"]) {
       assert.isTrue(existsSync(join(installed, file)), file)
@@ -67,7 +68,7 @@ describe("the package, installed elsewhere", () => {
     for (const file of needed) assert.isTrue(existsSync(join(installed, file)), file)
   })
 
-  it.effect("says its version, and what it is missing", () =>
+  it.effect("prints its version, and the missing settings", () =>
     Effect.gen(function* () {
       const { version } = JSON.parse(readFileSync(join(root, "package.json"), "utf8"))
       assert.include((yield* call({}, "--version")).out, version)
@@ -77,7 +78,7 @@ describe("the package, installed elsewhere", () => {
     })
   )
 
-  it.live("delivers a message, writes the agents' documents, and ends in order", () =>
+  it.live("delivers a message, writes the agents' documents, and exits with 0", () =>
     Effect.gen(function* () {
       const house = yield* makeHouse()
       const runtime = yield* house.startRuntime({}, { entry: join(installed, "dist/main.js") })
@@ -109,9 +110,10 @@ describe("the package, installed elsewhere", () => {
     })
   )
 
-  // The one place where a test looks at the clock: at the best of many starts, which no busy machine makes slow. Of the
+  // The only test that measures time. It uses the best of many starts, which a busy machine does not slow. It also uses
+  // the minimum of the memory, because the resident pages of Node's own file depend on the machine.
   // memory it is the least as well: how many pages of Node's own file are resident is the machine's to say.
-  it.live("is as small and quick as it has to be: 110 MB, 1.5 s, 1 s, 3 MB", () =>
+  it.live("stays within its limits of memory, start, stop and code: 110 MB, 1.5 s, 1 s, 3 MB", () =>
     Effect.gen(function* () {
       assert.isBelow(bundle.eagerBytes, 3e6)
       const house = yield* makeHouse()

@@ -13,11 +13,11 @@ afterAll(() => rmSync(folder, { recursive: true }))
 const kills = 20
 const httpWriters = 6
 const socketWriters = 3
-/** Acknowledged writes of either way before each kill: the load is on, and both clients have found the new plane. */
+/** Acknowledged writes of each client before each kill: proof of load, and of both clients' reconnection. */
 const acknowledgedBeforeKill = { http: 30, socket: 3 }
 
 describe("a plane with a file, killed twenty times under load", () => {
-  it("loses nothing it has acknowledged, and does nothing twice that was sent twice", async () => {
+  it("loses no acknowledged write, and runs no repeated one twice", async () => {
     const data = join(folder, "data")
     const plane: LaunchedPlane = await served.start(["--data", data])
     const port = new URL(plane.url).port
@@ -29,7 +29,7 @@ describe("a plane with a file, killed twenty times under load", () => {
       notify = []
       for (const resume of waiting) resume()
     }
-    /** Its requests have no second try: one that fails may or may not have been done. */
+    /** Its requests are not retried: the outcome of a failed one is unknown. */
     const writeByHttp = async (writer: number): Promise<{ readonly kept: Array<number>; readonly sent: number }> => {
       const kept: Array<number> = []
       let sent = 0
@@ -53,7 +53,7 @@ describe("a plane with a file, killed twenty times under load", () => {
       return { kept, sent }
     }
 
-    /** The client sends each mutation again until it is answered. */
+    /** The client repeats each mutation until it is answered. */
     const writeBySocket = async (writer: number): Promise<number> => {
       const client = served.socket(plane)
       let sent = 0

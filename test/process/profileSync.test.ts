@@ -8,12 +8,12 @@ import type { House } from "./house.ts"
 import { makeGatewayHome } from "./supervisedGateway.ts"
 import type { GatewayHome } from "./supervisedGateway.ts"
 
-/** Answers only when the agent's own texts have reached the model. */
+/** Answers only if the model got the agent's own texts. */
 const script: Script = {
   rules: [
     { match: "mentioned you", matchSystem: "I love tidy code", repeat: true, actions: [{ text: "Tidy." }] },
     { match: "mentioned you", matchSystem: "You are Newcomer", repeat: true, actions: [{ text: "I am new." }] },
-    { match: "mentioned you", repeat: true, actions: [{ text: "Nobody told me who I am." }] }
+    { match: "mentioned you", repeat: true, actions: [{ text: "I have no texts." }] }
   ]
 }
 
@@ -33,7 +33,7 @@ const answer = (house: House, taskId: string, agent: string): Effect.Effect<stri
   )
 
 describe("profile sync before a supervised gateway", () => {
-  it.live("makes a gateway out of an empty folder whose agents know who they are", () =>
+  it.live("creates a gateway from an empty folder, and its agents get their texts", () =>
     Effect.gen(function* () {
       const house = yield* makeHouse()
       const home = yield* makeGatewayHome({})
@@ -49,7 +49,7 @@ describe("profile sync before a supervised gateway", () => {
       const agentsMd = readFileSync(join(home.stateDir, "workspaces", "engineer", "AGENTS.md"), "utf8")
       assert.include(agentsMd, "# How you work here")
       assert.notInclude(agentsMd, "- `task_status`: ")
-      // The program for worktrees is in the agent's reach, as the package has it.
+      // The agent can use the worktree program of the package.
       assert.strictEqual(
         readFileSync(join(home.stateDir, "workspaces", "engineer", "worktree.sh"), "utf8"),
         readFileSync(resolve(import.meta.dirname, "../../docs/runtime/worktree.sh"), "utf8")
@@ -57,7 +57,7 @@ describe("profile sync before a supervised gateway", () => {
     }).pipe(Effect.scoped)
   )
 
-  it.live("an agent that is added, and asked at once, answers; one that is removed leaves its workspace aside", () =>
+  it.live("an added agent that is mentioned at once answers; a removed one leaves its workspace aside", () =>
     Effect.gen(function* () {
       const house = yield* makeHouse()
       const home = yield* makeGatewayHome({})
@@ -84,7 +84,7 @@ describe("profile sync before a supervised gateway", () => {
     }).pipe(Effect.scoped)
   )
 
-  it.live("a skill comes and goes with its agent's list, without a restart", () =>
+  it.live("a skill is added and removed with its agent's list, without a restart", () =>
     Effect.gen(function* () {
       const house = yield* makeHouse()
       const home = yield* makeGatewayHome({})
@@ -107,7 +107,7 @@ describe("profile sync before a supervised gateway", () => {
     }).pipe(Effect.scoped)
   )
 
-  it.live("a configuration broken on purpose is left as it is, said with its path, and taken up when mended", () =>
+  it.live("a broken configuration is not touched, is reported with its path, and is used when it is fixed", () =>
     Effect.gen(function* () {
       const house = yield* makeHouse()
       const home = yield* makeGatewayHome({})
@@ -121,7 +121,7 @@ describe("profile sync before a supervised gateway", () => {
       assert.include(reason, `${home.configPath} is not valid JSON5 at line 1, column 15`)
       assert.strictEqual(readFileSync(home.configPath, "utf8"), broken)
       assert.notInclude(runtime.output(), "starting it again")
-      // The runs at boot and at the first roster have been: nothing but time brings another one.
+      // The runs at boot and at the first roster are over, so only time causes another.
       yield* eventually(
         Effect.sync(() => runtime.output()),
         (output) => output.includes("roster: 3 agents")

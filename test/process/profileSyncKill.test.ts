@@ -34,7 +34,7 @@ interface Run {
   readonly errors: string
 }
 
-/** One run in a process of its own; killed at that operation, or never with 0. */
+/** One run in its own process, killed at that operation; 0 is never. */
 const sync = (folder: string, wanted: Profiles, killAt: number): Effect.Effect<Run> =>
   Effect.callback<Run>((resume) => {
     const child = spawn(
@@ -63,7 +63,7 @@ const texts = (folder: string): ReadonlyMap<string, string> =>
 
 describe("profile sync that is killed", () => {
   it.live(
-    "at any operation leaves each file old or new, and the next run makes up for the rest",
+    "at any operation leaves each file old or new, and the next run completes it",
     () =>
       Effect.gen(function* () {
         const folder = mkdtempSync(join(tmpdir(), "mission-control-kill-"))
@@ -77,13 +77,13 @@ describe("profile sync that is killed", () => {
         assert.strictEqual(whole.code, 0, whole.errors)
         assert.isAbove(whole.operations, 20)
         const [oldTexts, newTexts] = [texts(before), texts(after)]
-        // The paths in the configuration differ with the folder that they lie in.
+        // The paths in the configuration differ by their folder.
         const normal = (text: string | undefined, from: string) => text?.replaceAll(from, "FOLDER")
         yield* Effect.forEach(
           Array.from({ length: whole.operations }, (_, index) => index + 1),
           Effect.fnUntraced(function* (operation) {
             const here = join(folder, `killed-${operation}`)
-            // An agent's workspace is told by its absolute path: it is made where it is killed.
+            // An agent's workspace is configured by its absolute path, so it is created in the folder of the kill.
             yield* Effect.promise(() => syncOnce(here, old))
             const killed = yield* sync(here, wanted, operation)
             assert.isTrue(killed.isKilled, `operation ${operation}`)

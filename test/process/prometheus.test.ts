@@ -60,7 +60,7 @@ describe.skipIf(missing !== null)("the files for Prometheus", () => {
 })
 
 describe.skipIf(missing !== null)("/metrics of the running process", () => {
-  it.live("has no finding of promtool, before and after work", () =>
+  it.live("passes promtool's checks, before and after work", () =>
     Effect.gen(function* () {
       const house = yield* makeHouse()
       yield* house.script({ rules: [{ match: "mentioned you", actions: [{ text: "Here I am." }] }] })
@@ -84,7 +84,7 @@ describe.skipIf(missing !== null)("/metrics of the running process", () => {
     }).pipe(Effect.scoped)
   )
 
-  it.live("is scraped by a real Prometheus, whose alert fires once the gateway is gone", () =>
+  it.live("is scraped by a real Prometheus, whose alert fires when the gateway is down", () =>
     Effect.gen(function* () {
       const house = yield* makeHouse()
       const runtime = yield* house.startRuntime()
@@ -92,7 +92,7 @@ describe.skipIf(missing !== null)("/metrics of the running process", () => {
         Effect.sync(() => mkdtempSync(join(tmpdir(), "prometheus-"))),
         (path) => Effect.sync(() => rmSync(path, { recursive: true, force: true }))
       )
-      // The same files, but the waiting times of people shortened to those of a test.
+      // The same files, with waiting times that suit a test.
       const rules = readFileSync(join(deploy, "mission-control.rules.yml"), "utf8").replace(/for: \d+m/g, "for: 0s")
       const config = readFileSync(join(deploy, "prometheus.yml"), "utf8")
         .replaceAll("15s", "1s")

@@ -1,16 +1,16 @@
 import { Effect, Exit, Scope } from "effect"
 import type { Launched, LaunchFailed } from "../../local/launcher.ts"
 
-/** A process that can be killed and started again in the same place. */
+/** A process that can be killed and started again at the same address. */
 export type Restartable = {
   readonly killAndRestart: Effect.Effect<void, LaunchFailed>
   readonly kill: Effect.Effect<void>
   readonly start: Effect.Effect<void, LaunchFailed>
-  /** The process that runs now, if one does. */
+  /** The running process, or undefined. */
   readonly running: Effect.Effect<Launched | undefined>
 }
 
-/** Starts the process; the scope kills whichever runs at its end. */
+/** Starts the process; the scope kills the running one at its end. */
 export const restartable = (launch: Effect.Effect<Launched, LaunchFailed, Scope.Scope>) =>
   Effect.gen(function* () {
     let running: { readonly process: Launched; readonly scope: Scope.Closeable } | undefined

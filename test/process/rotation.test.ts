@@ -34,14 +34,14 @@ const setUp = Effect.gen(function* () {
   return { house, runtime, revokeFirst, answered, write: () => writeFileSync(path, `${next.serviceToken}\n`) }
 })
 
-describe("a token that is changed while the runtime works", () => {
-  it.live("is taken from its file when the old one is refused: no restart, no outage, nothing lost", () =>
+describe("a token that changes while the runtime works", () => {
+  it.live("is read from its file when the old one is refused: no restart, no outage, nothing lost", () =>
     Effect.gen(function* () {
       const { answered, house, revokeFirst, runtime, write } = yield* setUp
       yield* answered
       write()
       yield* revokeFirst
-      // A delivery needs the subscription, a claim, its context and its completion: all of them by the new token.
+      // A delivery needs the subscription, a claim, its context and its completion, all with the new token.
       yield* answered
       assert.include(runtime.output(), "the service token is a new one")
       assert.notInclude(runtime.output(), "was refused")
@@ -49,7 +49,7 @@ describe("a token that is changed while the runtime works", () => {
     }).pipe(Effect.scoped)
   )
 
-  it.live("is taken at once on SIGHUP, which ends nothing", () =>
+  it.live("is read at once on SIGHUP, which ends nothing", () =>
     Effect.gen(function* () {
       const { answered, house, revokeFirst, runtime, write } = yield* setUp
       write()

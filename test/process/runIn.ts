@@ -6,7 +6,7 @@ const main = join(resolve(import.meta.dirname, "../.."), "src/main.ts")
 
 const kept = { PATH: process.env["PATH"] ?? "", NODE_COMPILE_CACHE: process.env["NODE_COMPILE_CACHE"] ?? "" }
 
-/** Runs the command line to its end, piped, in an environment of its own. */
+/** Runs the command line to its end, piped, in a separate environment. */
 export const runIn = (env: Record<string, string>, ...args: ReadonlyArray<string>) =>
   Effect.promise(
     () =>

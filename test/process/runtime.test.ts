@@ -17,7 +17,7 @@ describe("the runtime as a process", () => {
   it.live("delivers a mention and posts the reply once", () =>
     Effect.gen(function* () {
       const house = yield* makeHouse()
-      // The orchestrator hears of the reply too, and has nothing to add.
+      // The orchestrator gets an update about the reply, and has nothing to add.
       yield* house.script({
         rules: [{ match: "mentioned you", actions: [{ text: "Here I am." }] }],
         fallback: { text: "NO_ACTION" }
@@ -40,10 +40,10 @@ describe("the runtime as a process", () => {
     }).pipe(Effect.scoped)
   )
 
-  it.live("killed in mid-turn and started again, it replies once and at once", () =>
+  it.live("replies once, and at once, if it is killed during a turn and started again", () =>
     Effect.gen(function* () {
       const house = yield* makeHouse()
-      // The first turn never ends; only a claim that does not wait for the lease of 90 s gets the second one.
+      // The first turn never ends. Only a claim that does not wait for the lease of 90 s gets the second one.
       yield* house.script({
         rules: [{ match: "mentioned you", actions: [{ hang: true }, { text: "The answer." }] }]
       })
@@ -59,7 +59,7 @@ describe("the runtime as a process", () => {
         messages.filter(({ author }) => author.name === "Engineer").map(({ content }) => content),
         ["The answer."]
       )
-      // The reply is another agent's notification; this is about the first one.
+      // The reply is another agent's notification, so this checks the first one.
       const row = (yield* house.notifications).find(({ type }) => type === "mention")
       assert.strictEqual(row?.state, "delivered")
       assert.strictEqual(row?.attempts, 2)
@@ -68,11 +68,11 @@ describe("the runtime as a process", () => {
     }).pipe(Effect.scoped)
   )
 
-  it.live("idle, SIGTERM ends it with exit code 0 and leaves it offline", () =>
+  it.live("exits with 0 on SIGTERM when idle, and is offline", () =>
     Effect.gen(function* () {
       const house = yield* makeHouse()
       const runtime = yield* house.startRuntime()
-      // Ready comes a moment before the pulse that tells of it.
+      // The runtime is ready a moment before the pulse that reports it.
       yield* eventually(house.runtimeStatus, (status) => status === "online")
       yield* runtime.signal("SIGTERM")
       const ending = yield* runtime.exit
@@ -81,7 +81,7 @@ describe("the runtime as a process", () => {
     }).pipe(Effect.scoped)
   )
 
-  it.live("in mid-turn, SIGINT drains: the turn ends, its reply stands, then the runtime is offline", () =>
+  it.live("drains on SIGINT: the turn ends, its reply is posted, then the runtime is offline", () =>
     Effect.gen(function* () {
       const house = yield* makeHouse()
       yield* house.script({
@@ -102,7 +102,7 @@ describe("the runtime as a process", () => {
     }).pipe(Effect.scoped)
   )
 
-  it.live("a second signal gives the running turn back without costing an attempt, and still exits 0", () =>
+  it.live("releases the running turn on a second signal, without using an attempt, and exits with 0", () =>
     Effect.gen(function* () {
       const house = yield* makeHouse()
       yield* house.script({ rules: [{ match: "mentioned you", actions: [{ hang: true }] }] })
@@ -121,7 +121,7 @@ describe("the runtime as a process", () => {
     }).pipe(Effect.scoped)
   )
 
-  it.live("an answer of unknown shape is a failure of that notification: it is tried again, and the loop lives", () =>
+  it.live("retries a notification after an unreadable answer, and the loop continues", () =>
     Effect.gen(function* () {
       const house = yield* makeHouse()
       yield* house.fault({ kind: "garbage", agent: "engineer" })
@@ -140,7 +140,7 @@ describe("the runtime as a process", () => {
     }).pipe(Effect.scoped)
   )
 
-  it.live("a refused token ends it with exit code 77 and names the deployment", () =>
+  it.live("exits with 77 for a refused token and names the deployment", () =>
     Effect.gen(function* () {
       const house = yield* makeHouse()
       const token = `mc_service_${house.account.accountId}_${"a".repeat(64)}`
@@ -151,7 +151,7 @@ describe("the runtime as a process", () => {
     }).pipe(Effect.scoped)
   )
 
-  it.live("a wrong configuration ends it with exit code 78 and all problems, without a stack or a secret", () =>
+  it.live("exits with 78 for a wrong configuration and reports all problems, without a stack or a secret", () =>
     Effect.gen(function* () {
       const secret = "b".repeat(60)
       const failure = yield* Effect.flip(
@@ -173,7 +173,7 @@ describe("the runtime as a process", () => {
     }).pipe(Effect.scoped)
   )
 
-  it.live("a port in use ends it with exit code 78 and one line", () =>
+  it.live("exits with 78 and one line if its port is in use", () =>
     Effect.gen(function* () {
       const house = yield* makeHouse()
       const port = yield* Effect.acquireRelease(
@@ -194,7 +194,7 @@ describe("the runtime as a process", () => {
     }).pipe(Effect.scoped)
   )
 
-  it.live("waits for a gateway that is away, says so once, and is ready when it comes", () =>
+  it.live("waits for a gateway that is down, logs it once, and is ready when the gateway is", () =>
     Effect.gen(function* () {
       const house = yield* makeHouse()
       yield* house.fault({ kind: "refuse", forMs: 2_000 }).pipe(Effect.option)
@@ -205,7 +205,7 @@ describe("the runtime as a process", () => {
     }).pipe(Effect.scoped)
   )
 
-  it.live("is not ready behind a gateway that hides the tools from its agents, says how to fix it, and delivers", () =>
+  it.live("is not ready with a gateway that hides the tools from its agents, reports the fix, and delivers", () =>
     Effect.gen(function* () {
       const house = yield* makeHouse({ gatewayArgs: ["--tool-search", "true"] })
       yield* house.script({ rules: [{ match: "mentioned you", actions: [{ text: "Here." }] }] })
@@ -220,7 +220,7 @@ describe("the runtime as a process", () => {
     }).pipe(Effect.scoped)
   )
 
-  it.live("waits for a control plane that is away: live but not ready, said once, and SIGTERM ends it with 0", () =>
+  it.live("waits for a control plane that is down: live but not ready, logged once, and exits with 0 on SIGTERM", () =>
     Effect.gen(function* () {
       const house = yield* makeHouse()
       const runtime = yield* house.startRuntime({ CONVEX_URL: "http://127.0.0.1:9" }, { readyPath: "/livez" })
@@ -232,7 +232,7 @@ describe("the runtime as a process", () => {
     }).pipe(Effect.scoped)
   )
 
-  it.live("/health has every field of the contract and /version its four", () =>
+  it.live("serves every field of the contract on /health and four on /version", () =>
     Effect.gen(function* () {
       const house = yield* makeHouse()
       const runtime = yield* house.startRuntime({ DROPLET_ID: "d-1", DROPLET_REGION: "fra1" })

@@ -29,7 +29,7 @@ const script: Script = {
   fallback: { text: "NO_ACTION" }
 }
 
-/** A runtime of which nothing is awaited: it may be signalled before it is anything. */
+/** A runtime that is not awaited: it may be signalled at any time after its start. */
 const spawnRuntime = (env: Record<string, string>) =>
   Effect.acquireRelease(
     Effect.sync(() => {
@@ -63,8 +63,8 @@ const spawnRuntime = (env: Record<string, string>) =>
   )
 
 /**
- * Whether the program's first module has run, after which it answers for its end. SIGTERM is caught by node itself before
- * that, to end at once; SIGHUP, which that module listens to last, is not.
+ * Whether the program's first module has run, after which the program decides how it ends. Before that, Node itself
+ * handles SIGTERM and exits at once. SIGHUP, for which that module registers its handler last, is not handled before.
  */
 const hasBegun = (pid: number): boolean => {
   try {
@@ -75,7 +75,7 @@ const hasBegun = (pid: number): boolean => {
   }
 }
 
-/** The processes that the runtime of this mark has left behind, whatever their parents are. */
+/** The processes that the runtime of this mark has left behind, with any parent. */
 const leftBehind = (mark: string): ReadonlyArray<string> =>
   readdirSync("/proc").filter((pid) => {
     if (!/^\d+$/.test(pid)) return false
@@ -109,7 +109,7 @@ const life = Effect.fnUntraced(function* (
   const { index, phase, request, signals } = plan
   const name = `${phase} ${index}, ${signals} signals`
   const port = yield* freePort
-  // Every other one starts a gateway of its own, which must end with it.
+  // Every other one starts its own gateway, which must end with it.
   const home = index % 2 === 0 ? null : yield* makeGatewayHome(gatewaySettings(team.map(({ slug }) => slug)))
   if (home !== null) writeFileSync(join(home.folder, "script.json"), JSON.stringify(script))
   const env = runtimeEnv(
@@ -143,12 +143,12 @@ const life = Effect.fnUntraced(function* (
   }
   for (let sent = 0; sent < signals; sent++) {
     if (!runtime.hasEnded()) process.kill(pid, sent % 2 === 0 ? "SIGTERM" : "SIGINT")
-    // The drain lasts as long as the turn: what follows the first signal falls into it.
+    // The drain lasts as long as the turn, so the later signals come during the drain.
     yield* someTime(phase === "drain" ? 400 : 150)
   }
   assert.deepStrictEqual(yield* Effect.promise(() => runtime.ended), { code: 0, signal: null }, name + runtime.words())
   assert.deepStrictEqual(leftBehind(runtime.mark), [], name)
-  // Said by itself, or else known by its silence; before its first word nobody knows of it.
+  // The runtime reports it, or the control plane concludes it from missing pulses; before the first pulse it is unknown.
   yield* eventually(
     Effect.promise(() => house.person.query("app/runtimes:list", { accountId: house.account.accountId })),
     (all) =>
@@ -160,7 +160,7 @@ const life = Effect.fnUntraced(function* (
 
 describe("a runtime signalled at 30 random instants of boot, work and drain, once, twice or three times", () => {
   it.live(
-    "exits 0, leaves no child, is offline, and loses nothing",
+    "exits with 0, leaves no child, is offline, and loses nothing",
     () =>
       Effect.gen(function* () {
         const house = yield* makeHouse({ team })

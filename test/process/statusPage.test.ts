@@ -10,7 +10,7 @@ import { eventually, makeHouse } from "./house.ts"
 const missing = await debianProgram("chromium", "chromium")
 if (missing !== null) process.stderr.write(`skipped: ${missing}\n`)
 
-/** One headless browser; its pages note what goes wrong in them and whom they ask. */
+/** One headless browser; its pages record their errors and requests. */
 const makeBrowser = Effect.gen(function* () {
   const browser = yield* Effect.acquireRelease(
     Effect.promise(() =>
@@ -34,7 +34,7 @@ const makeBrowser = Effect.gen(function* () {
       const asked: Array<string> = []
       page.on("pageerror", (error) => complaints.push(error.message))
       page.on("console", (message) => {
-        // A line that breaks off is reported too: the page says so itself.
+        // The browser also reports a broken connection, which the page itself shows.
         if (message.type() === "error" && !message.text().startsWith("Failed to load")) complaints.push(message.text())
       })
       page.on("request", (sent) => asked.push(sent.url()))
@@ -46,11 +46,11 @@ const makeBrowser = Effect.gen(function* () {
 
 const textOf = (page: Page, id: string) => Effect.promise(() => page.locator(`#${id}`).innerText())
 
-/** Waits until the element's text says so. */
+/** Waits until the element has this text. */
 const says = (page: Page, id: string, words: string, timeout = 30_000) =>
   Effect.promise(() => page.locator(`#${id}`).filter({ hasText: words }).waitFor({ state: "attached", timeout }))
 
-/** What axe-core finds against WCAG 2.2 A and AA and its own best practices. */
+/** Violations of WCAG 2.2 A and AA and of axe-core's best practices. */
 const violations = (page: Page) =>
   Effect.promise(async () => {
     await page.evaluate(axe.source)
@@ -65,9 +65,9 @@ const overflow = (page: Page) =>
 
 const phone = { viewport: { width: 360, height: 740 }, isMobile: true, deviceScaleFactor: 2 }
 
-// One at a time: the page must show within a second what happens.
+// One at a time, because the page must show changes within a second.
 describe.skipIf(missing !== null)("the status page", { concurrent: false }, () => {
-  it.live("shows an idle runtime, then within a second what begins, and what became of it", () =>
+  it.live("shows an idle runtime, then each run within a second, and its outcome", () =>
     Effect.gen(function* () {
       const house = yield* makeHouse()
       yield* house.script({
@@ -104,7 +104,7 @@ describe.skipIf(missing !== null)("the status page", { concurrent: false }, () =
       yield* house.post(taskId, "@squad-lead are you there?")
       yield* says(page, "n-waiting", "Yes")
       yield* says(page, "n-waiting-more", "the oldest for")
-      // No secret is shown, and no message's text.
+      // The page shows no secret and no message's text.
       const shown = yield* Effect.promise(() => page.content())
       assert.include(shown, "Rotate")
       assert.notInclude(shown, house.account.serviceToken)
@@ -131,7 +131,7 @@ describe.skipIf(missing !== null)("the status page", { concurrent: false }, () =
       assert.deepStrictEqual(yield* violations(dark.page), [])
       assert.strictEqual(yield* overflow(dark.page), 0)
 
-      // By keyboard: each link is reached in turn and seen to be.
+      // By keyboard, each link gets the focus in turn, visibly.
       for (const href of ["health", "metrics", "readyz", "openapi.json"]) {
         yield* Effect.promise(() => page.keyboard.press("Tab"))
         const focused = yield* Effect.promise(() =>
@@ -151,7 +151,7 @@ describe.skipIf(missing !== null)("the status page", { concurrent: false }, () =
     }).pipe(Effect.scoped)
   )
 
-  it.live("says what is wrong and what mends it: gateway and control plane gone, then the runtime itself", () =>
+  it.live("shows what is wrong and how to fix it: gateway and control plane down, then the runtime itself", () =>
     Effect.gen(function* () {
       const house = yield* makeHouse()
       const runtime = yield* house.startRuntime()
@@ -178,7 +178,7 @@ describe.skipIf(missing !== null)("the status page", { concurrent: false }, () =
     }).pipe(Effect.scoped)
   )
 
-  it.live("follows the drain, comes back after a restart by itself, and never holds the process up", () =>
+  it.live("shows the drain, reconnects after a restart, and never delays the process", () =>
     Effect.gen(function* () {
       const house = yield* makeHouse()
       yield* house.script({ rules: [{ match: "mentioned you", actions: [{ hang: true }] }] })
@@ -199,7 +199,7 @@ describe.skipIf(missing !== null)("the status page", { concurrent: false }, () =
 })
 
 describe("the status page's address", () => {
-  it.live("answers this machine under its own names only", () =>
+  it.live("answers this machine only under its own names", () =>
     Effect.gen(function* () {
       const house = yield* makeHouse()
       const runtime = yield* house.startRuntime()

@@ -11,11 +11,11 @@ interface Stopped {
   readonly n: number
   readonly run: string
   readonly outcome: string
-  /** What stood when the stop was answered. */
+  /** What existed when the stop was answered. */
   readonly before: string
 }
 
-/** Everything that the request's run may have written. */
+/** All that the request's run may have written. */
 const writtenBy = Effect.fnUntraced(function* ({ account, person, thread }: World, n: number) {
   const { accountId } = account
   const tasks: ReadonlyArray<{ readonly title: string }> = yield* Effect.promise(() =>
@@ -34,7 +34,7 @@ const strike = Effect.fnUntraced(function* <E>(world: World, n: number, kill: Ef
   yield* Effect.sleep(yield* Random.nextIntBetween(0, 150))
   const run = (yield* notifications).filter(({ id, type }) => type === "mention" && known.has(id))[0]!.id
   if (yield* Random.nextBoolean) yield* kill
-  // A plane that was just killed is asked again, as a web application would.
+  // The call is repeated if the plane was just killed, as a web application does.
   const stop = Effect.promise(async (): Promise<{ readonly outcome: string }> => {
     for (;;) {
       try {
@@ -62,9 +62,9 @@ const strikeAll = Effect.fnUntraced(function* <E>(world: World, kill: Effect.Eff
       assert.strictEqual(yield* writtenBy(world, n), before, `request ${n} wrote after its stop`)
   }
   const stopped = stops.filter(({ outcome }) => outcome === "stopped")
-  // How many meet a turn depends on how fast the machine is.
+  // How many stops hit a turn depends on the machine's speed.
   assert.isAtLeast(stopped.length, STOPS / 10, "some stops were to meet a turn")
-  // The next request of each agent is answered: no session stays occupied.
+  // The next request of each agent is answered, so no session stays occupied.
   for (let n = STOPS; n < STOPS + 6; n++) yield* world.request(n)
   yield* world.quiet
   const later = (yield* world.notifications).filter(

@@ -6,10 +6,10 @@ import { join } from "node:path"
 import { Effect } from "effect"
 import type { Scope } from "effect"
 
-/** The stand-in's command line. */
+/** The scripted gateway's command line. */
 export const scriptedGateway = join(import.meta.dirname, "..", "..", "local", "gateway", "main.ts")
 
-/** Where a supervised gateway keeps everything, and what the runtime is told of it. */
+/** The folders of a supervised gateway, and the runtime's variables for it. */
 export interface GatewayHome {
   readonly folder: string
   readonly stateDir: string
@@ -17,10 +17,10 @@ export interface GatewayHome {
   readonly port: number
   readonly url: string
   readonly env: Record<string, string>
-  /** The id in our pid file; null when there is none. */
+  /** The id in the runtime's pid file; null if there is none. */
   readonly pid: () => number | null
   readonly writeConfig: (config: unknown) => void
-  /** An executable of that name with this text, e.g. a release that misbehaves; answers its path. */
+  /** Writes an executable with this text, for example a faulty release, and returns its path. */
   readonly command: (name: string, text: string) => string
 }
 
@@ -47,7 +47,7 @@ const noted = (path: string): number | null => {
   }
 }
 
-/** Whether the process is there, zombies not counted. */
+/** Whether the process exists and is no zombie. */
 export const isRunning = (pid: number): boolean => {
   try {
     const stat = readFileSync(`/proc/${pid}/stat`, "utf8")
@@ -57,7 +57,7 @@ export const isRunning = (pid: number): boolean => {
   }
 }
 
-/** A home in a folder of its own; whatever runs from it when the scope closes is killed. */
+/** A home in its own folder; the end of the scope kills the processes that run from it. */
 export const makeGatewayHome = (
   config: unknown,
   env: Record<string, string> = {}
@@ -78,7 +78,7 @@ export const makeGatewayHome = (
         try {
           if (pid !== null) process.kill(-pid, "SIGKILL")
         } catch {
-          // It has ended by itself.
+          // It has already exited.
         }
         rmSync(folder, { recursive: true, force: true, maxRetries: 5 })
       })

@@ -10,7 +10,7 @@ import { eventually, makeHouse } from "./house.ts"
 const missing =
   (await debianProgram("systemd-notify", "systemd")) ?? (await debianProgram("python3", "python3-minimal"))
 const suite = missing === null ? describe : describe.skip
-if (missing !== null) process.stderr.write(`no tests of systemd's messages: ${missing}\n`)
+if (missing !== null) process.stderr.write(`skipped the tests of systemd's messages: ${missing}\n`)
 
 /** What systemd does at its end: a datagram socket; each message is a line of the file, its own lines joined by "|". */
 const receiver = `
@@ -32,7 +32,7 @@ with open(log, "a", buffering=1) as out:
         out.write("|".join(data.decode().splitlines()) + "\\n")
 `
 
-/** A service manager that listens, and what it heard. */
+/** A service manager that listens, and the messages that it received. */
 const makeManager = Effect.gen(function* () {
   const folder = yield* Effect.acquireRelease(
     Effect.sync(() => mkdtempSync(join(tmpdir(), "mc-systemd-"))),
@@ -56,8 +56,8 @@ const holds = (part: string) => (messages: ReadonlyArray<string>) => messages.so
 const indexOf = (messages: ReadonlyArray<string>, part: string) =>
   messages.findIndex((message) => message.includes(part))
 
-suite("systemd, told by a unit of Type=notify,", () => {
-  it.live("hears of the boot, of readiness once, of each status, of life, and of the stop", () =>
+suite("systemd, with a unit of Type=notify,", () => {
+  it.live("gets the boot, one readiness, each status, the watchdog's pings, and the stop", () =>
     Effect.gen(function* () {
       const house = yield* makeHouse()
       const { env, messages } = yield* makeManager
@@ -85,13 +85,13 @@ suite("systemd, told by a unit of Type=notify,", () => {
         1
       )
       assert.isTrue(holds("STATUS=draining")(all))
-      // The drain's 2 s and the 18 s after it, whatever the unit's TimeoutStopSec is.
+      // The drain's 2 s and the 18 s after it, with any TimeoutStopSec of the unit.
       assert.isTrue(holds("STOPPING=1|EXTEND_TIMEOUT_USEC=20000000")(all))
       assert.notInclude(runtime.output(), "systemd cannot be told")
     }).pipe(Effect.scoped)
   )
 
-  it.live("is not told of a stop while a restart waits for turns, since it counts from there, but of life", () =>
+  it.live("gets pings but no stop while a restart waits for turns, because it measures from the stop", () =>
     Effect.gen(function* () {
       const house = yield* makeHouse()
       const { env, messages } = yield* makeManager
@@ -125,7 +125,7 @@ suite("systemd, told by a unit of Type=notify,", () => {
     }).pipe(Effect.scoped)
   )
 
-  it.live("hears no sign of life meant for another process, and its absence from PATH is said once", () =>
+  it.live("gets no ping that is meant for another process, and a missing systemd-notify is logged once", () =>
     Effect.gen(function* () {
       const house = yield* makeHouse()
       const { env, messages } = yield* makeManager

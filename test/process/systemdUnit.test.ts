@@ -9,12 +9,12 @@ import { debianProgram } from "./debianProgram.ts"
 
 const name = "mission-control-runtime@.service"
 const unit = readFileSync(new URL(`../../deploy/systemd/${name}`, import.meta.url), "utf8")
-/** The values of a setting, in their order. */
+/** The values of a setting, in order. */
 const valuesOf = (setting: string): ReadonlyArray<string> =>
   unit.split("\n").flatMap((line) => (line.startsWith(`${setting}=`) ? [line.slice(setting.length + 1)] : []))
 
 describe("the systemd unit", () => {
-  it("says what the page on operations says that it has to", () => {
+  it("has the settings that the page on operations requires", () => {
     const page = readFileSync(new URL("../../docs/operations.md", import.meta.url), "utf8")
     const section = page.slice(page.indexOf("## Under systemd"), page.indexOf("## Dead letters"))
     const settings = [...section.matchAll(/`([A-Z][A-Za-z]+=[^`]+)`/g)]
@@ -35,13 +35,13 @@ describe("the systemd unit", () => {
 
 const missing = await debianProgram("systemd-analyze", "systemd")
 const suite = missing === null ? describe : describe.skip
-if (missing !== null) process.stderr.write(`the systemd unit is not given to systemd: ${missing}\n`)
+if (missing !== null) process.stderr.write(`skipped systemd's checks of the unit: ${missing}\n`)
 
 suite("systemd itself", () => {
   const analyze = (...args: ReadonlyArray<string>) => {
     const folder = mkdtempSync(join(tmpdir(), "mc-unit-"))
     try {
-      // The command is not installed where tests run; everything else is judged as it is.
+      // The command is not installed on a test machine, so another stands for it.
       writeFileSync(join(folder, name), unit.replace("/usr/local/bin/mission-control-runtime", "/bin/true"))
       const { status, stderr, stdout } = spawnSync("systemd-analyze", [...args, join(folder, name)], {
         encoding: "utf8"
@@ -52,11 +52,11 @@ suite("systemd itself", () => {
     }
   }
 
-  it("finds nothing wrong with the unit", () => {
+  it("finds no problem in the unit", () => {
     assert.deepStrictEqual(analyze("verify", "--man=no"), { status: 0, text: "" })
   })
 
-  it("counts it among the units that are exposed little", () => {
+  it("rates its exposure as low", () => {
     const { status, text } = analyze("security", "--offline=true", "--threshold=25")
     assert.strictEqual(status, 0, text)
   })

@@ -31,7 +31,7 @@ const makesATask = {
   ]
 }
 
-/** Spans leave at once, so that no test waits for a batch. */
+/** Spans are sent at once, so that no test waits for a batch. */
 const sending = (receiver: TraceReceiver): Record<string, string> => ({
   OTEL_EXPORTER_OTLP_ENDPOINT: receiver.url,
   OTEL_BSP_SCHEDULE_DELAY: "50"
@@ -59,8 +59,9 @@ const traceOf = (receiver: TraceReceiver, isIt: (root: ReceivedSpan) => boolean)
 
 const namesOf = (spans: ReadonlyArray<ReceivedSpan>) => spans.map(({ name }) => name).toSorted()
 
-describe("traces", () => {
-  it.live("tell of a delivery from claim to reply in one connected trace, and of the process's life", () =>
+// One at a time: a receiver of traces also gets the spans that the other receivers of its process get.
+describe("traces", { concurrent: false }, () => {
+  it.live("show a delivery from claim to reply in one connected trace, and the process's start and end", () =>
     Effect.gen(function* () {
       const receiver = yield* receiveTraces
       const house = yield* makeHouse({ team })
@@ -148,7 +149,7 @@ describe("traces", () => {
       })
       assert.isNotEmpty(String(tool.attributes["gen_ai.tool.call.id"]))
 
-      // The gateway, the control plane and the log can be looked up by it.
+      // It identifies the delivery at the gateway, in the control plane and in the log.
       assert.strictEqual(row!.traceId, root.traceId)
       const told = (yield* house.requests) as ReadonlyArray<any>
       assert.sameMembers(
@@ -176,7 +177,7 @@ describe("traces", () => {
         })
       }
 
-      // What leaves at the end is sent before the process is gone.
+      // The last spans are sent before the process exits.
       yield* runtime.signal("SIGTERM")
       assert.deepStrictEqual(yield* runtime.exit, { code: 0, signal: null })
       const all = receiver.spans()
@@ -186,7 +187,7 @@ describe("traces", () => {
       const [drain] = rootsOf(all, "Runtime.drain")
       assert.strictEqual(drain!.attributes["mission_control.stop.reason"], "signal")
       assert.isNumber(drain!.attributes["mission_control.stop.live_turns"])
-      // Neither Effect's own spans nor probes and scrapes: the launcher has asked /readyz many times.
+      // No spans of Effect itself, of probes or of scrapes, although the launcher has called /readyz many times.
       assert.isEmpty(
         all.filter(({ name }) => /^http|^GET|^POST|DeliveryLoop|Turns|Gateway\.send|LiveRuns|Probes/.test(name))
       )
@@ -201,7 +202,7 @@ describe("traces", () => {
     }).pipe(Effect.scoped)
   )
 
-  it.live("link each attempt to the one before, whether that was released or failed", () =>
+  it.live("link each attempt to the previous one, released or failed", () =>
     Effect.gen(function* () {
       const receiver = yield* receiveTraces
       const house = yield* makeHouse({ team })
@@ -245,7 +246,7 @@ describe("traces", () => {
     }).pipe(Effect.scoped)
   )
 
-  it.live("join calls of an agent's endpoint to its run, and hold texts only where they are asked for", () =>
+  it.live("connect calls of an agent's endpoint to its run, and contain texts only if that is enabled", () =>
     Effect.gen(function* () {
       const receiver = yield* receiveTraces
       const modelUrl = yield* serveActingModel(async ({ system, user }) => {
@@ -287,13 +288,13 @@ describe("traces", () => {
       assert.include(String(round!.attributes["gen_ai.input.messages"]), question)
       assert.include(String(round!.attributes["gen_ai.output.messages"]), answer)
       assert.include(String(round!.attributes["gen_ai.system_instructions"]), "You are Engineer")
-      // The run's capability stands there for the agent alone.
+      // The run's capability is there for the agent only.
       assert.include(String(round!.attributes["gen_ai.input.messages"]), "x-mission-control-capability: <redacted>")
     }).pipe(Effect.scoped)
   )
 })
 
-/** Takes connections and never answers. */
+/** Accepts connections and never answers. */
 const deafServer = Effect.map(
   Effect.acquireRelease(
     Effect.promise(
@@ -312,33 +313,35 @@ const deafServer = Effect.map(
   (server) => `http://127.0.0.1:${(server.address() as AddressInfo).port}`
 )
 
-describe("OpenTelemetry", () => {
-  it.live("is loaded where traces are on alone, and holds up the end by three seconds when nobody takes them", () =>
-    Effect.gen(function* () {
-      const deaf = yield* deafServer
-      const house = yield* makeHouse({ team })
-      const outputOf = (env: Record<string, string>) =>
-        Effect.gen(function* () {
-          const watched = { NODE_OPTIONS: `--import=${new URL("fixtures/tellLoads.ts", import.meta.url).href}` }
-          const runtime = yield* house.startRuntime({ ...watched, ...env })
-          yield* runtime.signal("SIGTERM")
-          assert.deepStrictEqual(yield* runtime.exit, { code: 0, signal: null })
-          const lines = runtime.output().split("\n")
-          assert.include(lines, "loads are told")
-          return lines
-        }).pipe(Effect.scoped)
-      const isLoad = (line: string) => line.startsWith("loads file:")
+describe("OpenTelemetry", { concurrent: false }, () => {
+  it.live(
+    "is loaded only if traces are on, and delays the exit by at most three seconds if the receiver does not answer",
+    () =>
+      Effect.gen(function* () {
+        const deaf = yield* deafServer
+        const house = yield* makeHouse({ team })
+        const outputOf = (env: Record<string, string>) =>
+          Effect.gen(function* () {
+            const watched = { NODE_OPTIONS: `--import=${new URL("fixtures/tellLoads.ts", import.meta.url).href}` }
+            const runtime = yield* house.startRuntime({ ...watched, ...env })
+            yield* runtime.signal("SIGTERM")
+            assert.deepStrictEqual(yield* runtime.exit, { code: 0, signal: null })
+            const lines = runtime.output().split("\n")
+            assert.include(lines, "loads are told")
+            return lines
+          }).pipe(Effect.scoped)
+        const isLoad = (line: string) => line.startsWith("loads file:")
 
-      const off = yield* outputOf({})
-      assert.isEmpty(off.filter(isLoad))
-      assert.isEmpty(off.filter((line) => line.includes("traces")))
+        const off = yield* outputOf({})
+        assert.isEmpty(off.filter(isLoad))
+        assert.isEmpty(off.filter((line) => line.includes("traces")))
 
-      const on = yield* outputOf({ OTEL_EXPORTER_OTLP_TRACES_ENDPOINT: `${deaf}/somewhere` })
-      assert.isNotEmpty(on.filter(isLoad))
-      const at = (words: string) => on.findIndex((line) => line.includes(words))
-      assert.isAtLeast(at(`traces go to ${deaf}/somewhere`), 0)
-      // Everything else has ended before.
-      assert.isAbove(at("the last spans were not sent"), at('"offline"'))
-    }).pipe(Effect.scoped)
+        const on = yield* outputOf({ OTEL_EXPORTER_OTLP_TRACES_ENDPOINT: `${deaf}/somewhere` })
+        assert.isNotEmpty(on.filter(isLoad))
+        const at = (words: string) => on.findIndex((line) => line.includes(words))
+        assert.isAtLeast(at(`traces go to ${deaf}/somewhere`), 0)
+        // Everything else has already ended.
+        assert.isAbove(at("the last spans were not sent"), at('"offline"'))
+      }).pipe(Effect.scoped)
   )
 })

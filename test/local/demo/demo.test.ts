@@ -34,7 +34,7 @@ const isServed = (url: string): Promise<boolean> =>
     () => false
   )
 
-/** The addresses that the demo says its processes serve. */
+/** The addresses that the demo prints. */
 const urlsIn = (text: string): ReadonlyArray<string> =>
   [...text.matchAll(/http:\/\/127\.0\.0\.1:\d+/g)].map(([url]) => url)
 
@@ -72,7 +72,7 @@ describe("the demonstration", () => {
     assert.strictEqual(summary.gateway, "scripted")
   })
 
-  it("keeps running until Ctrl-C, says where /health is, and then shows the runtime offline", async () => {
+  it("keeps running until Ctrl-C, prints the address of /health, and then shows the runtime offline", async () => {
     const run = demo()
     await until(() => run.out().includes("/health") || run.child.exitCode !== null)
     const urls = urlsIn(run.out())
@@ -84,7 +84,7 @@ describe("the demonstration", () => {
     for (const url of urls) assert.isFalse(await isServed(url), `${url} is still served`)
   })
 
-  it("killed with -9, leaves no process behind", async () => {
+  it("leaves no process behind if it is killed with -9", async () => {
     const run = demo()
     await until(() => run.out().includes("/health") || run.child.exitCode !== null)
     const urls = urlsIn(run.out())
@@ -93,7 +93,7 @@ describe("the demonstration", () => {
     await until(async () => (await Promise.all(urls.map(isServed))).every((served) => !served))
   })
 
-  it("with a port in use, ends with one clear line and a code that is not 0", async () => {
+  it("exits with one line and a code other than 0 if its port is in use", async () => {
     const server = createServer().listen(0, "127.0.0.1")
     await once(server, "listening")
     const address = server.address()
@@ -110,7 +110,7 @@ describe("the demonstration", () => {
     ["--gateway", "clawdbot"],
     ["--port", "0"],
     ["--bogus", ""]
-  ])("refuses %s %s with a line that says what is allowed", async (option, value) => {
+  ])("refuses %s %s with a line that names the allowed values", async (option, value) => {
     const run = demo(...[option, value].filter((text) => text !== ""))
     assert.strictEqual(await ended(run), 64)
     assert.include(run.err(), option)

@@ -30,25 +30,25 @@ describe("the scripted gateway's faults", () => {
   }
   const turns = () => gateway.stats().turns
 
-  it("refuses with 503 and Retry-After as often as asked, then works again", async () => {
+  it("refuses with 503 and Retry-After `count` times, then works again", async () => {
     await inject({ kind: "unavailable", count: 2 })
     const answers = [await turn(), await turn(), await turn()]
     expect(answers.map((answer) => answer.status)).toEqual([503, 503, 200])
     expect(answers[0]?.headers.get("retry-after")).toBe("1")
   })
 
-  it("hits only the agent and the session it names", async () => {
+  it("applies only to the agent and the session that it names", async () => {
     await inject({ kind: "unavailable", agent: "beta", session: "hit" })
     const statuses = [await turn("alpha", "hit"), await turn("beta", "miss"), await turn("beta", "hit")]
     expect(statuses.map((answer) => answer.status)).toEqual([200, 200, 503])
   })
 
-  it("lets the first requests pass where told so", async () => {
+  it("lets the first requests pass with `after`", async () => {
     await inject({ kind: "unavailable", after: 1 })
     expect([(await turn()).status, (await turn()).status]).toEqual([200, 503])
   })
 
-  it("breaks the connection after the request was read, before anything ran", async () => {
+  it("breaks the connection after the request was read, before the run", async () => {
     const before = turns()
     await inject({ kind: "reset" })
     await expect(turn()).rejects.toThrow()
@@ -69,7 +69,7 @@ describe("the scripted gateway's faults", () => {
     await expect(answer.text()).rejects.toThrow()
   })
 
-  it("answers with a body that is no JSON", async () => {
+  it("answers with a body that is not JSON", async () => {
     await inject({ kind: "garbage" })
     const answer = await turn()
     expect([answer.status, answer.headers.get("content-type")]).toEqual([200, "application/json; charset=utf-8"])
@@ -77,13 +77,13 @@ describe("the scripted gateway's faults", () => {
     expect(() => JSON.parse(body)).toThrow()
   })
 
-  it("answers as a proxy in between would", async () => {
+  it("answers as a proxy between them does", async () => {
     await inject({ kind: "answer", status: 502 })
     const answer = await turn()
     expect([answer.status, await answer.text()]).toEqual([502, "<html>Bad Gateway</html>"])
   })
 
-  it("hangs until the caller gives up, and says so", async () => {
+  it("hangs until the caller times out, and records it", async () => {
     await inject({ kind: "hang" })
     const giveUp = new AbortController()
     const answer = turn("alpha", "x", { signal: giveUp.signal })
@@ -93,7 +93,7 @@ describe("the scripted gateway's faults", () => {
     expect(gateway.stats().active).toBe(0)
   })
 
-  it("answers late", async () => {
+  it("answers after a delay", async () => {
     await inject({ kind: "delay", delayMs: 50 })
     const answer = turn()
     await expect.poll(() => gateway.records.requests.length).toBe(1)
@@ -121,19 +121,19 @@ describe("the scripted gateway's faults", () => {
       .toBe(200)
   })
 
-  it("forgets what was not used", async () => {
+  it("deletes unused faults", async () => {
     await inject({ kind: "unavailable" })
     await fetch(`${gateway.url}/__local/faults`, { method: "DELETE" })
     expect((await turn()).status).toBe(200)
   })
 
-  it("refuses a fault that it does not know", async () => {
+  it("refuses an unknown fault", async () => {
     const response = await fetch(`${gateway.url}/__local/faults`, { method: "POST", body: '{"kind":"explode"}' })
     expect(response.status).toBe(400)
     expect(() => parseFault({ kind: "reset", sesion: "x" })).toThrow('Unrecognized key: "sesion"')
   })
 
-  it("shows the requests it saw and what became of them", async () => {
+  it("shows its requests and how they ended", async () => {
     await turn("beta", "seen", {
       headers: {
         authorization: "Bearer t",
@@ -159,7 +159,7 @@ describe("the scripted gateway's faults", () => {
     expect(await (await fetch(`${gateway.url}/__local/arrivals`)).json()).toEqual({ arrivals: [] })
   })
 
-  it("takes a script for the model in its own process", async () => {
+  it("accepts a script for the model in its own process", async () => {
     const script = { rules: [{ match: "hello", actions: [{ text: "scripted" }] }] }
     await fetch(`${gateway.url}/__local/script`, { method: "POST", body: JSON.stringify(script) })
     const answer = (await (await turn()).json()) as any

@@ -17,7 +17,7 @@ it("grants permits in order of arrival, up to the limit", async () => {
   expect(order).toEqual(["second", "third"])
 })
 
-it("forgets a waiter that gave up, and grants its place to the next", async () => {
+it("skips an aborted waiter, and grants its place to the next", async () => {
   const permits = new Permits(() => 1)
   await permits.take(never)
   const giveUp = new AbortController()
@@ -30,7 +30,7 @@ it("forgets a waiter that gave up, and grants its place to the next", async () =
   expect([permits.taken, permits.waiting]).toEqual([1, 0])
 })
 
-it("follows a limit that has changed when a permit is given back", async () => {
+it("applies a changed limit when a permit is released", async () => {
   let limit = 1
   const permits = new Permits(() => limit)
   await permits.take(never)

@@ -25,7 +25,7 @@ const asked = async (model: Launched) => {
   return (await response.json()) as { count: number; requests: ReadonlyArray<any> }
 }
 
-/** Waits until the model was asked that often. */
+/** Waits until the model has had that many requests. */
 const untilAsked = (model: Launched, count: number) =>
   Effect.promise(() => expect.poll(() => asked(model)).toMatchObject({ count }))
 
@@ -65,7 +65,7 @@ const config = (more: object = {}): string => {
 }
 
 describe("the gateway's command", () => {
-  it.live("prints its version as the real one does", () =>
+  it.live("prints its version as the real gateway does", () =>
     Effect.gen(function* () {
       const { code, output } = yield* run(["--version"])
       expect([code, output.trim()]).toEqual([0, "OpenClaw 2026.9.6 (scripted)"])
@@ -109,7 +109,7 @@ describe("the gateway's command", () => {
     ]
   ]
   for (const [name, path, message] of refusals) {
-    it.live(`ends with 78 for ${name}`, () =>
+    it.live(`exits with 78 for ${name}`, () =>
       Effect.gen(function* () {
         const { code, output } = yield* run(["gateway", "run"], { OPENCLAW_CONFIG_PATH: path() })
         expect(code).toBe(78)
@@ -118,7 +118,7 @@ describe("the gateway's command", () => {
     )
   }
 
-  it.live("ends with 1 and one line when its port is taken", () =>
+  it.live("exits with 1 and one line if its port is in use", () =>
     Effect.gen(function* () {
       const first = yield* launchGateway()
       const { code, output } = yield* run(["--port", new URL(first.url).port])
@@ -141,7 +141,7 @@ describe("the gateway's command", () => {
     })
   )
 
-  it.live("refuses what it does not know, with its usage", () =>
+  it.live("refuses unknown arguments, with its usage", () =>
     Effect.gen(function* () {
       const { code, output } = yield* run(["--bogus"])
       expect(code).toBe(1)
@@ -154,7 +154,7 @@ describe("the gateway's command", () => {
 })
 
 describe("the gateway's process", () => {
-  it.live("lets running turns end after SIGTERM, ignores a second one, and ends with 0", () =>
+  it.live("lets running turns finish after SIGTERM, ignores a second one, and exits with 0", () =>
     Effect.gen(function* () {
       const model = yield* launchModel()
       const gateway = yield* launchGateway({ args: ["--token", "t", "--model-url", `${model.url}/v1`] })
@@ -184,7 +184,7 @@ describe("the gateway's process", () => {
     })
   )
 
-  it.live("after SIGKILL in a turn finishes that turn by itself, without the caller's tools", () =>
+  it.live("finishes a turn on its own after a SIGKILL, without the caller's tools", () =>
     Effect.gen(function* () {
       const model = yield* launchModel()
       const args = ["--token", "t", "--model-url", `${model.url}/v1`, "--state", join(folder, "state-kill")]
@@ -223,7 +223,7 @@ describe("the gateway's process", () => {
     })
   )
 
-  it.live("ends when its parent's end of stdin closes", () =>
+  it.live("exits when its parent's end of stdin closes", () =>
     Effect.gen(function* () {
       const child = spawn(process.execPath, [entry, "--die-with-parent"], { stdio: ["pipe", "pipe", "inherit"] })
       const line = yield* Effect.promise(

@@ -5,7 +5,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Sessions } from "../../../local/gateway/sessions.ts"
 
 describe("the sessions of a gateway with a state folder", () => {
-  it("are replaced whole on disk, so that a kill leaves a file that can be read", () => {
+  it("are replaced as a whole on disk, so that a kill leaves a valid file", () => {
     const folder = mkdtempSync(join(tmpdir(), "scripted-gateway-"))
     try {
       const sessions = new Sessions(folder)
@@ -16,7 +16,7 @@ describe("the sessions of a gateway with a state folder", () => {
       const descriptor = openSync(join(folder, "sessions", file), "r")
       session.messages.push({ role: "user", content: "second" })
       sessions.save(session)
-      // The old text was not written over: there is no moment at which the file has neither.
+      // The old text was not overwritten, so at every moment the file has one of the two.
       assert.deepStrictEqual(JSON.parse(readFileSync(descriptor, "utf8")).messages.length, 1)
       closeSync(descriptor)
       assert.strictEqual(new Sessions(folder).open("agent:alpha:acct", "alpha").messages.length, 2)
@@ -27,7 +27,7 @@ describe("the sessions of a gateway with a state folder", () => {
 })
 
 describe("the history of a session", () => {
-  it("is kept whole for hundreds of turns, and then loses its oldest turns", () => {
+  it("is complete for hundreds of turns, and then loses its oldest turns", () => {
     const sessions = new Sessions(undefined)
     const session = sessions.open("agent:alpha:acct", "alpha")
     const take = (turn: number, characters: number) => {

@@ -35,18 +35,18 @@ describe("a workspace", () => {
     expect(workspacePrompt(folder, undefined)).toContain("- read: Reads\n- write: ")
   })
 
-  it("adds nothing when it is not there", () => {
+  it("adds nothing if it does not exist", () => {
     expect(workspacePrompt(join(folder, "absent"), undefined)).toBe("")
   })
 
-  it("names no skills where every tool is denied", () => {
+  it("names no skills if every tool is denied", () => {
     expect(readConfig(config({})).workspaces["alpha"]?.skills).toEqual(["write"])
     expect(readConfig(config({ tools: { deny: ["*"] } })).workspaces["alpha"]?.skills).toEqual([])
   })
 })
 
 describe("the configuration", () => {
-  it("is valid with what the runtime writes", () => {
+  it("is valid as the runtime writes it", () => {
     const path = config({
       agents: {
         ownership: "explicit",

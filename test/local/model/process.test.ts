@@ -16,7 +16,7 @@ const failing = (args: ReadonlyArray<string>) =>
   )
 
 describe("the model's process", () => {
-  it.live("plays the script file it was given and ends with 0 on SIGTERM", () =>
+  it.live("plays its script file and exits with 0 on SIGTERM", () =>
     Effect.gen(function* () {
       const path = join(folder, "script.json")
       writeFileSync(path, JSON.stringify({ fallback: { text: "from the file" } }))
@@ -33,7 +33,7 @@ describe("the model's process", () => {
     })
   )
 
-  it.live("ends with 1 and one line when its port is taken or its script cannot be read", () =>
+  it.live("exits with 1 and one line if its port is in use or its script is invalid", () =>
     Effect.gen(function* () {
       const model = yield* launchModel()
       const { port } = new URL(model.url)

@@ -27,7 +27,7 @@ describe("a script", () => {
     expect(play({ rules }, prompt("one"), prompt("two"), prompt("three"))).toEqual(["first", "second", "ok"])
   })
 
-  it("plays a rule's actions in order, as often as it says, then passes on to the next rule", () => {
+  it("plays a rule's actions in order and `times` times, then uses the next rule", () => {
     const rules = [
       { match: "x", times: 2, actions: [{ text: "a" }, { text: "b" }] },
       { match: "x", repeat: true, actions: [{ text: "c" }] }
@@ -36,14 +36,14 @@ describe("a script", () => {
     expect(texts).toEqual(["a", "b", "a", "b", "c", "c"])
   })
 
-  it("counts per session where a rule asks for it", () => {
+  it("counts per session if a rule requires it", () => {
     const rules = [{ perSession: true, actions: [{ text: "first" }, { text: "second" }] }]
     expect(
       play({ rules }, inSession("s1", "x"), inSession("s2", "x"), inSession("s1", "x"), inSession("s1", "x"))
     ).toEqual(["first", "first", "second", "ok"])
   })
 
-  it("looks at the last four messages only, and not at the system prompt", () => {
+  it("searches only the last four messages, without the system prompt", () => {
     const rules = [{ match: "needle", repeat: true, actions: [{ text: "found" }] }]
     const system: ChatMessage = { role: "system", content: "needle" }
     const model = new ScriptedModel({ rules })
@@ -52,7 +52,7 @@ describe("a script", () => {
     expect(model.decide(prompt("needle", "1", "2", "3", "4")).action.text).toBe("ok")
   })
 
-  it("matches the system prompt where a rule asks for it", () => {
+  it("matches the system prompt if a rule requires it", () => {
     const model = new ScriptedModel({ rules: [{ matchSystem: "You lead", actions: [{ text: "leading" }] }] })
     const messages: ReadonlyArray<ChatMessage> = [
       { role: "system", content: "You lead the team." },
@@ -62,7 +62,7 @@ describe("a script", () => {
     expect(model.decide({ model: "fake-1", messages }).action.text).toBe("leading")
   })
 
-  it("fills captured values into texts and arguments, the last hit in the whole prompt", () => {
+  it("fills captured values into texts and arguments, from the last match in the whole prompt", () => {
     const model = new ScriptedModel({
       rules: [
         {
@@ -78,7 +78,7 @@ describe("a script", () => {
     expect(action.toolCalls).toEqual([{ name: "task_load", args: { ids: ["t2"] } }])
   })
 
-  it("replaces its rules when told so, and adds to them otherwise", () => {
+  it("replaces its rules with `replace`, and adds to them otherwise", () => {
     const model = new ScriptedModel({ rules: [{ match: "a", repeat: true, actions: [{ text: "old" }] }] })
     model.add({ rules: [{ repeat: true, actions: [{ text: "new" }] }] })
     expect([model.decide(prompt("a")).action.text, model.decide(prompt("b")).action.text]).toEqual(["old", "new"])
@@ -119,7 +119,7 @@ describe("the scripted model in process", () => {
     expect(model.requests[0]?.ended).toBe("failed")
   })
 
-  it("notes a caller that gave up on a hanging answer", async () => {
+  it("records a caller that timed out on a hanging answer", async () => {
     const model = new ScriptedModel({ fallback: { hang: true } })
     const giveUp = new AbortController()
     const reply = model.complete(prompt("x"), giveUp.signal)
@@ -128,7 +128,7 @@ describe("the scripted model in process", () => {
     expect(model.requests[0]?.ended).toBe("closed-early")
   })
 
-  it("keeps counting when it keeps only the latest requests", () => {
+  it("counts all requests although it keeps only the latest", () => {
     const model = new ScriptedModel()
     for (let index = 0; index < 2_500; index++) model.decide(prompt("x"))
     expect(model.count).toBe(2_500)

@@ -80,7 +80,7 @@ describe("the scripted model over HTTP", () => {
     expect(server.model.requests[0]?.ended).toBe("dropped")
   })
 
-  it("notes that a caller hung up before the answer", async () => {
+  it("records a caller that hung up before the answer", async () => {
     server.model.add({ rules: [{ actions: [{ hang: true }] }] })
     const giveUp = new AbortController()
     const answer = ask({}, { signal: giveUp.signal })
@@ -90,7 +90,7 @@ describe("the scripted model over HTTP", () => {
     await expect.poll(() => server.model.requests[0]?.ended).toBe("closed-early")
   })
 
-  it("answers late, and not before its time", async () => {
+  it("answers after the delay, not earlier", async () => {
     server.model.add({ rules: [{ actions: [{ delayMs: 50, text: "late" }] }] })
     const answer = ask()
     await expect.poll(() => server.model.requests.length).toBe(1)
@@ -98,7 +98,7 @@ describe("the scripted model over HTTP", () => {
     expect((await bodyOf(await answer)).choices[0].message.content).toBe("late")
   })
 
-  it("takes a script, shows what it was asked, and forgets both", async () => {
+  it("accepts a script, shows its requests, and deletes both", async () => {
     expect((await control("POST", "script", { rules: [{ actions: [{ text: "scripted" }] }] })).status).toBe(200)
     await ask()
     const shown = await (await control("GET", "requests")).json()
@@ -110,13 +110,13 @@ describe("the scripted model over HTTP", () => {
     expect((await bodyOf(await ask())).choices[0].message.content).toBe("ok")
   })
 
-  it("refuses a script that it cannot read, saying where", async () => {
+  it("refuses an invalid script and names the place", async () => {
     const response = await control("POST", "script", { rules: [{ actions: [{ txt: "x" }] }] })
     expect(response.status).toBe(400)
     expect((await bodyOf(response)).error).toContain('rules[0].actions[0] has the unknown key "txt"')
   })
 
-  it("refuses what is no completion request", async () => {
+  it("refuses a request that is not a completion", async () => {
     const statuses = await Promise.all([
       ask({}, { body: "{broken" }),
       ask({ messages: "x" }),

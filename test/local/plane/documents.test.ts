@@ -13,7 +13,7 @@ const isRefused = async (work: Promise<unknown>): Promise<boolean> =>
 describe("index ranges", () => {
   const ranks = (args: Record<string, unknown>): Promise<ReadonlyArray<number>> =>
     served.http().query(items["ranks"]!, { group: "range", ...args })
-  it("gives what lies between the bounds, in the order asked", async () => {
+  it("returns the documents between the bounds, in the requested order", async () => {
     for (const rank of [3, 1, 5, 2, 4]) await served.http().mutation(items["add"]!, { group: "range", rank })
     await served.http().mutation(items["add"]!, { group: "rangf", rank: 0 })
     assert.deepEqual(await ranks({}), [1, 2, 3, 4, 5])
@@ -26,7 +26,7 @@ describe("index ranges", () => {
     assert.deepEqual(await ranks({ take: 2, order: "desc" }), [5, 4])
   })
 
-  it("finds by a field within a field, and by a field that is not there", async () => {
+  it("finds by a nested field, and by a missing field", async () => {
     await served.http().mutation(items["add"]!, { group: "kinds", rank: 31, state: { kind: "open" } })
     await served.http().mutation(items["add"]!, { group: "kinds", rank: 32, state: { kind: "shut" }, text: "has text" })
     assert.deepEqual(await served.http().query(items["ofKind"]!, { kind: "open" }), [31])
@@ -34,7 +34,7 @@ describe("index ranges", () => {
     assert.notInclude(await served.http().query(items["withoutText"]!, {}), 32)
   })
 
-  it("sees a document under its new key and no longer under the old one", async () => {
+  it("finds a changed document under its new key and not under the old one", async () => {
     const id = await served.http().mutation(items["add"]!, { group: "moved from", rank: 1 })
     await served.http().mutation(items["patch"]!, { id, value: { group: "moved to" } })
     assert.isNull(await served.http().query(items["first"]!, { group: "moved from" }))
@@ -43,7 +43,7 @@ describe("index ranges", () => {
     assert.isNull(await served.http().query(items["first"]!, { group: "moved to" }))
   })
 
-  it("removes a field that is patched away, and replaces whole documents", async () => {
+  it("removes a field that a patch sets to undefined, and replaces whole documents", async () => {
     const id = await served.http().mutation(items["add"]!, { group: "patched", rank: 1, text: "t" })
     await served.http().mutation(items["patch"]!, { id, value: { rank: 2 } })
     assert.equal((await served.http().query(items["get"]!, { id })).text, "t")
@@ -52,7 +52,7 @@ describe("index ranges", () => {
     assert.deepEqual([text, rank], [undefined, 3])
   })
 
-  it("refuses unique() on two, an index that is not declared, and a range that skips a field", async () => {
+  it("refuses unique() on two documents, an undeclared index, and a range that skips a field", async () => {
     await served.http().mutation(items["addMany"]!, { group: "twice", count: 2 })
     assert.isTrue(await isRefused(served.http().query(items["unique"]!, { group: "twice" })))
     assert.isTrue(await isRefused(served.http().query(items["badIndex"]!, {})))
@@ -64,7 +64,7 @@ describe("index ranges", () => {
     assert.deepEqual(await served.http().mutation(items["ownWrites"]!, { group: "own" }), [2, 3])
   })
 
-  it("reads for a page only the page", async () => {
+  it("reads only the documents of a page", async () => {
     await served.http().mutation(items["addMany"]!, { group: "pages", count: 25 })
     const seen: Array<number> = []
     let cursor: string | null = null
@@ -84,7 +84,7 @@ describe("index ranges", () => {
     )
   })
 
-  it("ends a page where the page before was told to end, though rows came between", async () => {
+  it("ends a page at its end cursor, even if documents were inserted before it", async () => {
     const page = async (cursor: string | null, endCursor?: string): Promise<any> =>
       await served.http().query(items["page"]!, {
         group: "gapless",
@@ -120,7 +120,7 @@ describe("search indexes", () => {
     assert.deepEqual(await search("nothing"), [])
   })
 
-  it("forgets the words a document no longer has", async () => {
+  it("does not find a document by words that it no longer has", async () => {
     const id = await served.http().mutation(items["add"]!, { group: "search 2", rank: 1, text: "quince" })
     await served.http().mutation(items["patch"]!, { id, value: { text: "medlar" } })
     assert.deepEqual(await served.http().query(items["search"]!, { words: "quince" }), [])
@@ -129,7 +129,7 @@ describe("search indexes", () => {
 })
 
 describe("transactions", () => {
-  it("undo everything a failed mutation wrote and scheduled", async () => {
+  it("undo all writes and scheduled functions of a failed mutation", async () => {
     const jobs = async (): Promise<number> => (await served.local("GET", "stats")).documents._scheduled_functions ?? 0
     const before = await jobs()
     assert.isTrue(await isRefused(served.http().mutation(failures["halfWritten"]!, { group: "half" })))
@@ -142,7 +142,7 @@ describe("transactions", () => {
     assert.deepEqual(await served.http().query(items["ranks"]!, { group: "nested" }), [1])
   })
 
-  it("refuse more writes, larger documents and stranger field names than a deployment takes", async () => {
+  it("refuse too many writes, too large documents and invalid field names, as a deployment does", async () => {
     assert.isTrue(await isRefused(served.http().mutation(failures["tooMany"]!, {})))
     assert.deepEqual(await served.http().query(items["ranks"]!, { group: "many", take: 1 }), [])
     assert.isTrue(await isRefused(served.http().mutation(failures["tooLarge"]!, {})))
@@ -152,7 +152,7 @@ describe("transactions", () => {
     assert.isFalse(await isRefused(add("kind")))
   })
 
-  it("refuse arrays longer than 8,192, returned or given", async () => {
+  it("refuse arrays longer than 8,192 as arguments and results", async () => {
     await served.http().mutation(items["addMany"]!, { group: "long", count: 8_193 })
     assert.lengthOf(await served.http().query(items["ranks"]!, { group: "long", lt: 8_192 }), 8_192)
     assert.isTrue(await isRefused(served.http().query(items["ranks"]!, { group: "long" })))
@@ -167,7 +167,7 @@ describe("transactions", () => {
     assert.include(served.plane.output(), "`fetch` is not supported in Convex queries or mutations")
   })
 
-  it("hand thirty racers for twelve rows twelve different rows", async () => {
+  it("give each of twelve rows to one of thirty concurrent claims", async () => {
     await served.admin().mutation(api["queue"]!["seed"]!, { count: 12, status: "ready" })
     const claims = await Promise.all(
       Array.from({ length: 30 }, (_, racer) =>

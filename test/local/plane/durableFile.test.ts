@@ -14,7 +14,7 @@ const kill = (plane: LaunchedPlane): Promise<unknown> =>
   Effect.runPromise(Effect.andThen(plane.signal("SIGKILL"), plane.exit))
 
 describe("a plane with a file", () => {
-  it("has every acknowledged document after a kill, with index, order and counters", async () => {
+  it("has every acknowledged document after a kill, with indexes, order and counters", async () => {
     const data = join(folder, "kept")
     const first = await served.start(["--data", data])
     const client = served.http(first)
@@ -35,7 +35,7 @@ describe("a plane with a file", () => {
     assert.isAbove((await again.query(api["items"]!["get"]!, { id: later }))._creationTime, before._creationTime)
   })
 
-  it("takes up the jobs that were waiting", async () => {
+  it("continues the waiting jobs", async () => {
     const data = join(folder, "jobs")
     const first = await served.start(["--data", data])
     await served.http(first).mutation(counters["later"]!, { name: "job", milliseconds: 400, how: "mutation" })
@@ -48,7 +48,7 @@ describe("a plane with a file", () => {
     assert.equal(await served.http(second).query(counters["job"]!, { id: far }), "pending")
   })
 
-  it("knows a mutation that is sent again to the next plane", async () => {
+  it("recognizes a mutation that is repeated to the next plane", async () => {
     const data = join(folder, "requests")
     const send = async (plane: LaunchedPlane, count: number): Promise<number> => {
       const socket = new WebSocket(`${plane.url.replace("http", "ws")}/api/1.48.0/sync`)
@@ -79,7 +79,7 @@ describe("a plane with a file", () => {
     assert.equal(await served.http(second).query(counters["value"]!, { name: "lasting" }), 1)
   })
 
-  it("refuses a file another plane has open, in one line", async () => {
+  it("refuses a file that another plane has open, in one line", async () => {
     const data = join(folder, "shared")
     await served.start(["--data", data])
     const refused = await served.start(["--data", data]).then(
@@ -89,7 +89,7 @@ describe("a plane with a file", () => {
     assert.match(refused.message, /ended before it was ready \(exit code 1\)\ncannot use .*shared: database is locked$/)
   })
 
-  it("lets a client carry on over a restart on the same port", async () => {
+  it("lets a client continue after a restart on the same port", async () => {
     const data = join(folder, "restart")
     const first = await served.start(["--data", data])
     const client = served.socket(first)

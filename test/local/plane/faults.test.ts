@@ -15,13 +15,13 @@ const increment = (name: string): Promise<number> => served.http().mutation(coun
 const valueOf = (name: string): Promise<number> => served.http().query(counters["value"]!, { name })
 
 describe("faults on demand", () => {
-  it("drop the answer after the work was done", async () => {
+  it("drop the answer after the function has run", async () => {
     await fault({ kind: "drop" })
     assert.match((await rejection(increment("dropped"))).message, /fetch failed/)
     assert.equal(await valueOf("dropped"), 1)
   })
 
-  it("refuse before anything is done", async () => {
+  it("refuse before the function runs", async () => {
     await fault({ kind: "refuse" })
     assert.match((await rejection(increment("refused"))).message, /fetch failed/)
     assert.equal(await valueOf("refused"), 0)
@@ -39,7 +39,7 @@ describe("faults on demand", () => {
     assert.equal(await valueOf("error"), 0)
   })
 
-  it("delay an answer, the work being done", async () => {
+  it("delay an answer after the function has run", async () => {
     await fault({ kind: "delay", milliseconds: 300 })
     let isAnswered = false
     const slow = increment("delayed").then((value) => {
@@ -52,7 +52,7 @@ describe("faults on demand", () => {
     assert.equal(await slow, 1)
   })
 
-  it("leave a call without an answer for ever", async () => {
+  it("never answer a call", async () => {
     await fault({ kind: "hang" })
     const client = served.http()
     const hanging = new AbortController()
@@ -61,7 +61,7 @@ describe("faults on demand", () => {
       body: JSON.stringify({ path, args: [{ name: "hung" }], format: "convex_encoded_json" }),
       signal: hanging.signal
     })
-    // The next call of the same function is answered, so the first has passed its fault and waits.
+    // The next call of the same function is answered, so the first has met its fault and waits.
     while ((await served.local("GET", "faults")).faults.length > 0)
       await client.query(counters["value"]!, { name: "hung" })
     assert.equal(await client.mutation(counters["increment"]!, { name: "not hung" }), 1)
@@ -70,7 +70,7 @@ describe("faults on demand", () => {
     assert.equal(await valueOf("hung"), 0)
   })
 
-  it("are used up by their count, and bound to their function", async () => {
+  it("apply `count` times, and only to their function", async () => {
     await fault({ kind: "error", count: 2 })
     assert.equal(await valueOf("counted"), 0)
     await rejection(increment("counted"))
@@ -78,19 +78,19 @@ describe("faults on demand", () => {
     assert.equal(await increment("counted"), 1)
   })
 
-  it("last until cleared when they have no count", async () => {
+  it("apply until cleared if they have no count", async () => {
     await served.local("POST", "faults", { kind: "overload", path })
     for (let time = 0; time < 5; time += 1) await rejection(increment("until cleared"))
     await served.local("DELETE", "faults")
     assert.equal(await increment("until cleared"), 1)
   })
 
-  it("cut the socket of an overloaded client, which comes back and is served", async () => {
+  it("close the socket of an overloaded client, which reconnects and is served", async () => {
     await fault({ kind: "overload", transport: "websocket" })
     assert.equal(await served.socket().mutation(counters["increment"]!, { name: "socket overload" }), 1)
   })
 
-  it("can be set by an admin only, and name what kinds there are", async () => {
+  it("can be set by an admin only, and a refusal names the kinds", async () => {
     const response = await fetch(`${served.plane.url}/__local/faults`, {
       method: "POST",
       body: JSON.stringify({ kind: "drop" })
@@ -101,7 +101,7 @@ describe("faults on demand", () => {
 })
 
 describe("conflicts", () => {
-  it("run a mutation again, which then counts once", async () => {
+  it("retry a mutation, which then counts once", async () => {
     await fault({ kind: "conflict", count: 2 })
     await served.local("DELETE", "stats")
     assert.equal(await increment("conflicted"), 1)
@@ -110,7 +110,7 @@ describe("conflicts", () => {
     assert.equal(functions[path].calls, 1)
   })
 
-  it("fail a mutation that loses again and again, with nothing written", async () => {
+  it("fail a mutation that keeps losing, which has written nothing", async () => {
     await fault({ kind: "conflict", count: 5 })
     const response = await fetch(`${served.plane.url}/api/mutation`, {
       method: "POST",
@@ -121,14 +121,14 @@ describe("conflicts", () => {
     assert.equal(await valueOf("hopeless"), 0)
   })
 
-  it("never fail a scheduled mutation, which is run until it wins", async () => {
+  it("never fail a scheduled mutation, which is retried until it commits", async () => {
     await served.local("POST", "faults", { kind: "conflict", path: "counters:incrementQuietly", count: 9 })
     const client = served.socket()
     await client.mutation(counters["later"]!, { name: "patient", milliseconds: 0, how: "mutation" })
     await served.watch(client, counters["value"]!, { name: "patient" }).value((value) => value === 1)
   })
 
-  it("come to the share asked for, the same ones for the same seed", async () => {
+  it("have the requested rate, and are the same for the same seed", async () => {
     const lost = async (): Promise<ReadonlyArray<number>> => {
       const plane = await served.start(["--conflicts", "0.3", "--seed", "11"])
       const client = served.http(plane)
@@ -174,7 +174,7 @@ describe("statistics", () => {
       documentsRead: 10,
       documentsWritten: 0
     })
-    // Two inserts and a patch, which reads its document; then the two read back.
+    // Two inserts and a patch, which reads its document; then a query of both.
     assert.deepEqual(
       [functions["items:ownWrites"].documentsWritten, functions["items:ownWrites"].documentsRead],
       [3, 3]
@@ -183,7 +183,7 @@ describe("statistics", () => {
     assert.isAtLeast(calls, 4)
   })
 
-  it("show that a claim from a queue costs the same however long its history is", async () => {
+  it("show that a claim from a queue costs the same with any length of history", async () => {
     const admin = served.admin()
     const cost = async (): Promise<ReadonlyArray<number>> => {
       await admin.mutation(api["queue"]!["seed"]!, { count: 1, status: "ready" })
@@ -200,7 +200,7 @@ describe("statistics", () => {
     assert.deepEqual(before, [2, 1, 1, 1])
   })
 
-  it("count what a filter looked at, not what it let through", async () => {
+  it("count the documents that a filter read, not those that it accepted", async () => {
     const client = served.http()
     await client.mutation(api["items"]!["addMany"]!, { group: "scanned over", count: 20 })
     await client.mutation(api["items"]!["add"]!, { group: "scanned for", rank: 1 })

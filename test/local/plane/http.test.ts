@@ -25,7 +25,7 @@ describe("ConvexHttpClient", () => {
     assert.deepEqual(await served.admin().action(api["failures"]!["viaAction"]!, { group: "via action" }), [0])
   })
 
-  it("gives the data of a ConvexError, bigint included, and no message of ours", async () => {
+  it("returns the data of a ConvexError, including bigint, and no message", async () => {
     const error = await rejection(served.http().query(api["failures"]!["known"]!, {}))
     assert.instanceOf(error, ConvexError)
     assert.deepEqual(error.data, { code: "lease_lost", epoch: 7n })
@@ -38,7 +38,7 @@ describe("ConvexHttpClient", () => {
     assert.match(error.message, /^\[Request ID: [0-9a-f]{16}\] Server Error$/)
   })
 
-  it("tells the plane's log what was redacted, with the same request id", async () => {
+  it("logs the redacted error in the plane, with the same request id", async () => {
     const error = await rejection(served.http().query(api["failures"]!["unknown"]!, {}))
     const [, id] = /Request ID: (\w+)/.exec(error.message)!
     assert.include(served.plane.output(), `failures:unknown failed (${id}): Error: the secret is 42`)
@@ -61,7 +61,7 @@ describe("ConvexHttpClient", () => {
     )
   })
 
-  it("refuses functions that are not there", async () => {
+  it("refuses functions that do not exist", async () => {
     assert.match((await rejection(served.http().query(api["items"]!["nothing"]!, {}))).message, /Server Error/)
     assert.match((await rejection(served.http().query(api["nowhere"]!["nothing"]!, {}))).message, /Server Error/)
   })
@@ -78,13 +78,13 @@ describe("ConvexHttpClient", () => {
     assert.deepEqual(await served.http().query(api["items"]!["ranks"]!, { group: "kind" }), [])
   })
 
-  it("refuses arguments that do not validate, and does not log them", async () => {
+  it("refuses invalid arguments, and does not log them", async () => {
     const error = await rejection(served.http().mutation(api["items"]!["add"]!, { group: 417_417_417, rank: 1 }))
     assert.match(error.message, /Server Error/)
     assert.notInclude(served.plane.output(), "417417417")
   })
 
-  it("undoes a mutation whose return value does not validate", async () => {
+  it("undoes a mutation whose return value is invalid", async () => {
     await rejection(served.http().mutation(api["items"]!["wrongReturn"]!, { group: "wrong" }))
     assert.deepEqual(await served.http().query(api["items"]!["ranks"]!, { group: "wrong" }), [])
   })
@@ -113,13 +113,13 @@ describe("ConvexHttpClient", () => {
     assert.match((await rejection(client.query(api["people"]!["whoAmI"]!, {}))).message, /Unauthenticated/)
   })
 
-  it("refuses the token of an identity provider it does not know", async () => {
+  it("refuses the token of an unknown identity provider", async () => {
     const client = served.http()
     client.setAuth("eyJhbGciOiJub25lIn0.e30.")
     assert.match((await rejection(client.query(api["people"]!["whoAmI"]!, {}))).message, /Unauthenticated/)
   })
 
-  it("answers a consistent query while nothing was written, and refuses a snapshot that has gone", async () => {
+  it("answers a consistent query if nothing was written since, and refuses an older snapshot", async () => {
     const client = served.http()
     await client.mutation(api["items"]!["add"]!, { group: "snapshot", rank: 5 })
     assert.deepEqual(await client.consistentQuery(api["items"]!["ranks"]!, { group: "snapshot" }), [5])
@@ -130,7 +130,7 @@ describe("ConvexHttpClient", () => {
     )
   })
 
-  it("runs queued mutations one after another, and unqueued ones all the same without losing any", async () => {
+  it("runs queued mutations one after another, and loses no unqueued one", async () => {
     const client = served.http()
     const add = (): Promise<number> => client.mutation(api["counters"]!["increment"]!, { name: "queued" })
     assert.deepEqual(await Promise.all([add(), add(), add()]), [1, 2, 3])
@@ -147,7 +147,7 @@ describe("ConvexHttpClient", () => {
 })
 
 describe("the HTTP protocol", () => {
-  it("carries a Date header, from which clock skew is read", async () => {
+  it("sends a Date header, from which clients read the clock skew", async () => {
     const response = await post(
       "/api/query",
       JSON.stringify({ path: "people:whoAmI", args: [{}], format: "convex_encoded_json" })
@@ -163,7 +163,7 @@ describe("the HTTP protocol", () => {
     assert.equal((await json(await post("/api/query", "{}"))).code, "BadJsonBody")
   })
 
-  it("gives timestamps that grow with each commit", async () => {
+  it("returns timestamps that increase with each commit", async () => {
     const now = async (): Promise<bigint> => {
       const { ts } = await json(await post("/api/query_ts", "{}"))
       return Buffer.from(ts, "base64").readBigUInt64LE()

@@ -8,7 +8,7 @@ import { api, appFolder, ServedApp } from "./fixtures/servedApp.ts"
 const app = await loadApp(appFolder)
 const counters = "counters:increment"
 
-/** An engine whose waits end when the test says so: the time of a mutation is up to 40 ms, that of a retry 100 ms or more. */
+/** An engine whose waits the test ends: up to 40 ms for a mutation, 100 ms or more for a retry. */
 const makeEngine = () => {
   const waits: Array<{ readonly milliseconds: number; readonly end: () => void }> = []
   const engine = new Engine({
@@ -24,7 +24,7 @@ const makeEngine = () => {
   })
   const mutate = (path: string, args: JSONValue): Promise<Result> =>
     engine.run({ path, args, identity: null, isAdmin: true, origin: "client" })
-  /** Waits until that many waits are open, and takes them, oldest first. */
+  /** Waits until that many waits are open, and returns them, oldest first. */
   const waiting = async (count: number) => {
     while (waits.length < count) await new Promise((resolve) => setImmediate(resolve))
     return waits.splice(0)
@@ -67,7 +67,7 @@ const race = async (first: Mutation, second: Mutation, before: ReadonlyArray<Mut
 }
 
 describe("mutations that run at the same time", () => {
-  it("conflict on one document: the later one runs again and sees what the other wrote", async () => {
+  it("conflict on one document: the later one is retried and sees the other's write", async () => {
     const { mutate, waiting, commit, statsOf } = makeEngine()
     await commit(counters, { name: "one" })
     const both = [mutate(counters, { name: "one" }), mutate(counters, { name: "one" })]
@@ -92,12 +92,12 @@ describe("mutations that run at the same time", () => {
 
   const counting = ["intervals:addCounted", { group: "g", into: "elsewhere", isStale: false }] as const
 
-  it("conflict when one inserts into a range that the other has read", async () => {
+  it("conflict if one inserts into a range that the other has read", async () => {
     assert.equal(await race(["items:add", { group: "g", rank: 1 }], counting), 1)
     assert.equal(await race(["items:add", { group: "h", rank: 1 }], counting), 0)
   })
 
-  it("conflict when one moves a document out of a range that the other has read", async () => {
+  it("conflict if one moves a document out of a range that the other has read", async () => {
     const { mutate, waiting, finish, commit, statsOf } = makeEngine()
     const id = String(valueOf(await commit("items:add", { group: "g", rank: 1 })))
     const both = Promise.all([mutate("items:patch", { id, value: { group: "h" } }), mutate(...counting)])
@@ -111,12 +111,12 @@ describe("mutations that run at the same time", () => {
     assert.equal(await race(["items:add", { group: "g", rank: 1 }], stale), 0)
   })
 
-  it("do not conflict when the one that reads writes nothing", async () => {
+  it("do not conflict if the one that reads writes nothing", async () => {
     const reading = [counting[0], { group: "g", isStale: false }] as const
     assert.equal(await race(["items:add", { group: "g", rank: 1 }], reading), 0)
   })
 
-  it("are run four times more at most, with delays that double, and then refused", async () => {
+  it("are retried at most four times, with doubling delays, and then refused", async () => {
     const { engine, mutate, waiting, commit, statsOf } = makeEngine()
     await commit(counters, { name: "busy" })
     const loser = mutate(counters, { name: "busy" })
@@ -137,7 +137,7 @@ describe("mutations that run at the same time", () => {
     assert.equal(valueOf(await engine.run({ ...query, origin: "client" })), 6)
   })
 
-  it("write nothing when they throw", async () => {
+  it("write nothing if they throw", async () => {
     const { engine, mutate } = makeEngine()
     const result = await mutate("failures:halfWritten", { group: "half" })
     assert.deepInclude(result, { status: "error", errorData: { code: "conflict" } })

@@ -35,7 +35,7 @@ describe("read intervals", () => {
     assert.equal(await lastOf("intervals:write"), 3)
   })
 
-  it("count an index range once, however many documents are in it", async () => {
+  it("count an index range once, with any number of documents", async () => {
     const client = served.http()
     await client.mutation(items["addMany"]!, { group: "range a", count: 30 })
     await client.query(intervals["scanAll"]!, { groups: ["range a", "range b", "range a"] })
@@ -50,7 +50,7 @@ describe("read intervals", () => {
     assert.equal(await lastOf("items:search"), 0)
   })
 
-  it("count what a nested call reads again once", async () => {
+  it("count a document that a nested call reads again once", async () => {
     const ids = await added(2)
     await served.http().mutation(intervals["nested"]!, { ids })
     assert.equal(await lastOf("intervals:nested"), 2)
@@ -61,7 +61,7 @@ describe("read intervals", () => {
     assert.equal(await lastOf("intervals:addCounted"), 0)
   })
 
-  it("may be 4,096 in one transaction and no more", async () => {
+  it("are limited to 4,096 in one transaction", async () => {
     const client = served.http()
     await client.mutation(intervals["getMany"]!, { count: 4_096 })
     assert.equal(await lastOf("intervals:getMany"), 4_096)

@@ -23,7 +23,7 @@ describe("scheduled functions", () => {
     await served.watch(client, counters["job"]!, { id }).value((state) => state === "success")
   })
 
-  it("end failed, with nothing written, when they throw", async () => {
+  it("fail without writes if they throw", async () => {
     const client = served.socket()
     const id = await client.mutation(counters["later"]!, { name: "in vain", milliseconds: 0, how: "failure" })
     await served.watch(client, counters["job"]!, { id }).value((state) => state === "failed")
@@ -34,18 +34,18 @@ describe("scheduled functions", () => {
     const client = served.socket()
     const id = await client.mutation(counters["later"]!, { name: "cancelled", milliseconds: 150, how: "mutation" })
     await client.mutation(counters["cancel"]!, { id })
-    // A job due later than the cancelled one has run: had the cancelled one been going to, it would have.
+    // A job that is due later than the cancelled one has run, so the cancelled one will not.
     await client.mutation(counters["later"]!, { name: "after the cancelled", milliseconds: 200, how: "mutation" })
     await served.watch(client, counters["value"]!, { name: "after the cancelled" }).value((value) => value === 1)
     assert.equal(await client.query(counters["job"]!, { id }), "canceled")
     assert.equal(await client.query(counters["value"]!, { name: "cancelled" }), 0)
   })
 
-  it("wait longer than a timer can hold", async () => {
+  it("wait longer than the longest timer", async () => {
     const client = served.socket()
     const tenWeeks = 70 * 86_400_000
     const id = await client.mutation(counters["later"]!, { name: "far", milliseconds: tenWeeks, how: "mutation" })
-    // Had the wait overflowed, it would have run before this one, which was scheduled after it.
+    // With an overflow of the wait it would have run before this one, which was scheduled after it.
     await client.mutation(counters["later"]!, { name: "near", milliseconds: 0, how: "mutation" })
     await served.watch(client, counters["value"]!, { name: "near" }).value((value) => value === 1)
     assert.equal(await client.query(counters["job"]!, { id }), "pending")
@@ -60,7 +60,7 @@ describe("cron jobs", () => {
     assert.isAtLeast(functions["counters:incrementQuietly"].byOrigin.cron, 2)
   })
 
-  it("come at the times their schedule names, in UTC", () => {
+  it("run at the times of their schedule, in UTC", () => {
     const from = Date.parse("2026-03-04T10:30:00Z")
     const next = (schedule: { type: string; [field: string]: unknown }): string =>
       new Date(nextMoment(schedule)(from)).toISOString()

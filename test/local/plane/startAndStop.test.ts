@@ -16,7 +16,7 @@ const message = (work: Promise<unknown>): Promise<string> =>
   )
 
 describe("the plane's process", () => {
-  it("says on one line of stdout that it is ready, and functions that print do not disturb it", async () => {
+  it("prints one ready line on stdout, and nothing that functions print", async () => {
     const child = spawn(process.execPath, [entry, "--app", appFolder, "--die-with-parent"], {
       stdio: ["pipe", "pipe", "pipe"]
     })
@@ -37,13 +37,13 @@ describe("the plane's process", () => {
     assert.include(stderr, "printed by a function")
   })
 
-  it("takes the admin key it is given", async () => {
+  it("uses the given admin key", async () => {
     const plane = await served.start(["--admin-key", "local|chosen"])
     assert.equal(plane.adminKey, "local|chosen")
     assert.isNumber(await served.admin(undefined, plane).query(api["items"]!["hidden"]!, {}))
   })
 
-  it("ends with code 0 when told to", async () => {
+  it("exits with code 0 on SIGTERM and SIGINT", async () => {
     for (const signal of ["SIGTERM", "SIGINT"] as const) {
       const plane = await served.start([])
       const ending = await Effect.runPromise(Effect.andThen(plane.signal(signal), plane.exit))
@@ -51,7 +51,7 @@ describe("the plane's process", () => {
     }
   })
 
-  it("ends with code 1 and one line when its port is in use", async () => {
+  it("exits with code 1 and one line if its port is in use", async () => {
     const other = createServer().listen(0, "127.0.0.1")
     await once(other, "listening")
     const { port } = other.address() as { port: number }
@@ -62,7 +62,7 @@ describe("the plane's process", () => {
     other.close()
   })
 
-  it("ends with code 1 and one line when an option is wrong", async () => {
+  it("exits with code 1 and one line if an option is invalid", async () => {
     assert.match(
       await message(served.start(["--conflicts", "2"])),
       /exit code 1\)\n--conflicts is 2: it must be a number from 0 to 1$/
@@ -74,7 +74,7 @@ describe("the plane's process", () => {
     )
   })
 
-  it("ends when its parent's pipe closes", async () => {
+  it("exits when its parent's pipe closes", async () => {
     const child = spawn(process.execPath, [entry, "--app", appFolder, "--die-with-parent"], {
       stdio: ["pipe", "pipe", "inherit"]
     })
@@ -85,7 +85,7 @@ describe("the plane's process", () => {
     assert.equal(child.exitCode, 0)
   })
 
-  it("ends loudly with code 70 when a transaction never ends", async () => {
+  it("exits with code 70 and a message if a transaction never ends", async () => {
     const plane = await served.start(["--transaction-timeout", "200"])
     const stuck = served.http(plane).mutation(api["failures"]!["never"]!, {})
     const [ending] = await Promise.all([Effect.runPromise(plane.exit), message(stuck)])

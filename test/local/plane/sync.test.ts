@@ -11,7 +11,7 @@ const rejection = (work: Promise<unknown>): Promise<any> =>
   )
 
 describe("ConvexClient", () => {
-  it("gives a subscription its first value and each later one", async () => {
+  it("sends a subscription its first value and each later one", async () => {
     const watched = served.watch(served.socket(), counters["value"]!, { name: "watched" })
     await watched.value((value) => value === 0)
     const client = served.socket()
@@ -22,7 +22,7 @@ describe("ConvexClient", () => {
     assert.deepEqual(watched.values, [0, 1, 2])
   })
 
-  it("resolves a mutation only when its own subscriptions show it", async () => {
+  it("resolves a mutation only after the client's own subscriptions show it", async () => {
     const client = served.socket()
     const watched = served.watch(client, counters["value"]!, { name: "own" })
     await watched.value((value) => value === 0)
@@ -45,16 +45,16 @@ describe("ConvexClient", () => {
     assert.deepEqual(await served.socket().action(api["failures"]!["viaAction"]!, { group: "socket action" }), [0])
   })
 
-  it("answers a one-off query", async () => {
+  it("answers a single query", async () => {
     assert.equal(await served.socket().query(counters["value"]!, { name: "nobody counts this" }), 0)
   })
 
-  it("does not re-run a subscription for writes outside what it read", async () => {
+  it("does not rerun a subscription for writes outside its reads", async () => {
     const watched = served.watch(served.socket(), api["items"]!["ranks"]!, { group: "narrow", take: 1 })
     await served.http().mutation(api["items"]!["add"]!, { group: "narrow", rank: 5 })
     await watched.value(([rank]) => rank === 5)
     await served.local("DELETE", "stats")
-    // Behind the first row of the range, and in another group: neither can change the first row.
+    // After the first row of the range, and in another group: neither can change the first row.
     await served.http().mutation(api["items"]!["add"]!, { group: "narrow", rank: 9 })
     await served.http().mutation(api["items"]!["add"]!, { group: "wide", rank: 1 })
     await served.http().mutation(api["items"]!["add"]!, { group: "narrow", rank: 1 })
@@ -63,7 +63,7 @@ describe("ConvexClient", () => {
     assert.equal(functions["items:ranks"].byOrigin.subscription, 1)
   })
 
-  it("runs the same subscription of fifty clients once per change", async () => {
+  it("runs equal subscriptions of fifty clients once per change", async () => {
     const watchers = Array.from({ length: 50 }, () =>
       served.watch(served.socket(), counters["value"]!, { name: "crowd" })
     )
@@ -75,11 +75,11 @@ describe("ConvexClient", () => {
     assert.equal(functions["counters:value"].byOrigin.subscription, 1)
   })
 
-  it("never shows two subscriptions of one client different moments", async () => {
+  it("never shows two subscriptions of one client different snapshots", async () => {
     const client = served.socket()
     const pair = { left: 0, right: 0 }
     const seen: Array<string> = []
-    // Both listeners of one transition are called in the same turn: the pair is read once they have been.
+    // Both listeners of one transition are called in the same tick, and the pair is read after it.
     const note = (): void => queueMicrotask(() => queueMicrotask(() => seen.push(`${pair.left} ${pair.right}`)))
     const watch = (name: "left" | "right"): void => {
       client.onUpdate(
@@ -109,13 +109,13 @@ describe("ConvexClient", () => {
     assert.isTrue(last.values.every(([left, right]) => left === right))
   })
 
-  it("tells a subscription that fails, with the data of a ConvexError", async () => {
+  it("reports the failure of a subscription, with the data of a ConvexError", async () => {
     const error = await served.watch(served.socket(), api["failures"]!["known"]!, {}).error()
     assert.instanceOf(error, ConvexError)
     assert.deepEqual((error as ConvexError<any>).data, { code: "lease_lost", epoch: 7n })
   })
 
-  it("tells a subscription to an internal function nothing but that it failed", async () => {
+  it("reports only a failure for a subscription to an internal function", async () => {
     assert.match((await served.watch(served.socket(), api["items"]!["hidden"]!, {}).error()).message, /Server Error/)
   })
 
@@ -128,7 +128,7 @@ describe("ConvexClient", () => {
     assert.notMatch(unknown.message, /too large/)
   })
 
-  it("stops running a query nobody watches any more", async () => {
+  it("stops running a query without subscribers", async () => {
     const watched = served.watch(served.socket(), counters["value"]!, { name: "left alone" })
     await watched.value((value) => value === 0)
     watched.unsubscribe()
@@ -152,7 +152,7 @@ describe("ConvexClient", () => {
     assert.equal((await watched.value((value) => value !== null)).subject, "grace")
   })
 
-  it("asks again for a token it cannot verify, and stays without identity", async () => {
+  it("requests a new token if it cannot verify one, and stays without identity", async () => {
     const client = served.socket()
     const isAuthenticated = await new Promise<boolean>((resolve) => {
       client.setAuth(async () => "eyJhbGciOiJub25lIn0.eyJpYXQiOjEsImV4cCI6OTk5OTk5OTk5OX0.", resolve)
@@ -160,18 +160,18 @@ describe("ConvexClient", () => {
     assert.isFalse(isAuthenticated)
   })
 
-  it("comes back by itself after its socket was cut, with what it missed", async () => {
+  it("reconnects after its socket was closed, and gets the missed changes", async () => {
     const client = served.socket()
     const watched = served.watch(client, counters["value"]!, { name: "cut" })
     await watched.value((value) => value === 0)
     await served.local("POST", "faults", { kind: "drop", path: "counters:increment", transport: "websocket", count: 1 })
-    // The plane does it, then cuts the socket; the client sends it again and hears of the first time.
+    // The plane runs it and closes the socket. The client repeats it and gets the first answer.
     assert.equal(await client.mutation(counters["increment"]!, { name: "cut" }), 1)
     assert.equal(await client.mutation(counters["increment"]!, { name: "cut" }), 2)
     assert.equal(watched.values.at(-1), 2)
   })
 
-  it("answers other clients while one socket is parked, and that one again after it is cut", async () => {
+  it("answers other clients while one socket is parked, and that one after it was closed", async () => {
     const parked = served.socket()
     const watched = served.watch(parked, counters["value"]!, { name: "parked" })
     await watched.value((value) => value === 0)
@@ -204,7 +204,7 @@ describe("the sync protocol", () => {
     }
   }
 
-  it("continues each transition where the last one ended, and a mutation's comes behind it", async () => {
+  it("continues each transition from the end of the last, and sends a mutation's after its answer", async () => {
     const socket = await open()
     const { next } = messages(socket)
     const send = (message: unknown): void => socket.send(JSON.stringify(message))
@@ -232,7 +232,7 @@ describe("the sync protocol", () => {
     socket.close()
   })
 
-  it("does a mutation sent again in the same session once, also while the first is still on its way", async () => {
+  it("runs a mutation that is repeated in its session once, even if the first is still running", async () => {
     const connect = { type: "Connect", sessionId: "s2", connectionCount: 0, lastCloseReason: null, clientTs: 0 }
     const mutation = { type: "Mutation", requestId: 7, udfPath: "counters:increment", args: [{ name: "once" }] }
     const results = await Promise.all(
@@ -250,14 +250,14 @@ describe("the sync protocol", () => {
     assert.equal(await served.http().query(counters["value"]!, { name: "once" }), 1)
   })
 
-  it("pings an open socket, so that a silent one is known to be dead", async () => {
+  it("pings an open socket, so that a client recognizes a dead one", async () => {
     const socket = await open(await served.start(["--ping-interval", "20"]))
     const { next } = messages(socket)
     assert.deepEqual([await next(), await next()], [{ type: "Ping" }, { type: "Ping" }])
     socket.close()
   })
 
-  it("ends a socket that speaks out of order", async () => {
+  it("closes a socket that breaks the protocol's order", async () => {
     const socket = await open()
     const { next } = messages(socket)
     const closed = new Promise((resolve) => socket.addEventListener("close", resolve))

@@ -33,7 +33,7 @@ const rangeOf = ({ group, lower, upper }: typeof Range.Type): IndexRange =>
     ? { equal: [] }
     : { equal: [group === "none" ? undefined : group], lower: lower ?? undefined, upper: upper ?? undefined }
 
-/** The same by filtering and sorting everything. */
+/** The same result by filtering and sorting all documents. */
 const expected = (documents: ReadonlyArray<Document>, wanted: typeof Range.Type): ReadonlyArray<string> => {
   const { equal, lower, upper } = rangeOf(wanted)
   const direction = wanted.order === "asc" ? 1 : -1
@@ -70,7 +70,7 @@ const Rows = Arbitrary.array(Arbitrary.schema(Row), { maxLength: 30 })
 
 describe("an index", () => {
   it.prop(
-    "reads of a range what filtering and sorting would give",
+    "reads the same documents of a range as filtering and sorting",
     { rows: Rows, wanted: Range },
     ({ rows, wanted }) => {
       const documents = rows.map(documentOf)
@@ -79,7 +79,7 @@ describe("an index", () => {
   )
 
   it.prop(
-    "tells every reader whose result a new document would change",
+    "reports every reader whose result a new document changes",
     { rows: Rows, wanted: Range, added: Row },
     ({ rows, wanted, added }) => {
       const documents = rows.map(documentOf)
@@ -91,19 +91,15 @@ describe("an index", () => {
     }
   )
 
-  it.prop(
-    "tells every reader that has read a document of its change",
-    { rows: Rows, wanted: Range },
-    ({ rows, wanted }) => {
-      const documents = rows.map(documentOf)
-      const reader = readerOf(indexOf(documents), wanted)
-      const found = read(reader, wanted.take)
-      for (const document of documents) if (found.includes(document._id)) assert.isTrue(reader.covers(document))
-    }
-  )
+  it.prop("reports every reader of a changed document", { rows: Rows, wanted: Range }, ({ rows, wanted }) => {
+    const documents = rows.map(documentOf)
+    const reader = readerOf(indexOf(documents), wanted)
+    const found = read(reader, wanted.take)
+    for (const document of documents) if (found.includes(document._id)) assert.isTrue(reader.covers(document))
+  })
 
   it.prop(
-    "goes on from where it was when documents come and go while it reads",
+    "continues from its position if documents are added and removed during the read",
     { rows: Rows, wanted: Range },
     ({ rows, wanted }) => {
       const documents = rows.map(documentOf)
@@ -120,10 +116,10 @@ describe("an index", () => {
 })
 
 describe("a sorted list", () => {
-  it("keeps thousands in order over insertions and removals from anywhere", () => {
+  it("keeps thousands of items in order over insertions and removals anywhere", () => {
     const list = new SortedList<number>((a, b) => a - b)
     const count = 5_003
-    // A step prime to the count visits each number once, far apart.
+    // A step that is coprime to the count visits each number once, far apart.
     for (let step = 0; step < count; step += 1) list.insert((step * 1_777) % count)
     for (let step = 0; step < count; step += 2) assert.isTrue(list.remove((step * 1_777) % count))
     assert.isFalse(list.remove(0))
@@ -139,7 +135,7 @@ describe("a sorted list", () => {
     assert.strictEqual(list.size, kept.size)
   })
 
-  it("is the same filled at once as filled one by one", () => {
+  it("is the same after one fill as after single insertions", () => {
     const items = Array.from({ length: 1_000 }, (_, index) => (index * 7) % 1_000)
     const list = new SortedList<number>((a, b) => a - b)
     list.fill(items)
