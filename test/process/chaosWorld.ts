@@ -104,6 +104,9 @@ export const makeWorld = Effect.gen(function* () {
   const account = yield* Effect.promise(() => makeAccount(person, team))
   const { accountId } = account
   yield* Effect.promise(() => person.mutation("app/accounts:configure", { accountId, sessionScope: "task" }))
+  // A killed run counts as if it had spent its allowance, and many kills would use up an account's first budget.
+  const large = { period: "day", unit: "tokens", limit: 1_000_000_000 }
+  yield* Effect.promise(() => person.mutation("app/budgets:set", { accountId, ...large }))
   const tasks = new Map<number, string>()
   const notifications: Effect.Effect<ReadonlyArray<NotificationRow>> = Effect.promise(() =>
     person.query("app/notifications:list", { accountId, limit: 500 })

@@ -112,7 +112,6 @@ describe("the package, installed elsewhere", { concurrent: false }, () => {
 
   // The only test that measures time. It uses the best of many starts, which a busy machine does not slow. It also uses
   // the minimum of the memory, because the resident pages of Node's own file depend on the machine.
-  // memory it is the least as well: how many pages of Node's own file are resident is the machine's to say.
   it.live("stays within its limits of memory, start, stop and code: 110 MB, 1.5 s, 1 s, 3 MB", () =>
     Effect.gen(function* () {
       assert.isBelow(bundle.eagerBytes, 3e6)

@@ -57,7 +57,7 @@ describe("the plane's process", () => {
     const { port } = other.address() as { port: number }
     assert.match(
       await message(served.start(["--port", String(port)])),
-      new RegExp(`exit code 1\\)\\nport ${port} is in use$`)
+      new RegExp(`exit code 1\\)\\nPort ${port} is in use\\. Choose another with --port\\.$`)
     )
     other.close()
   })
