@@ -1,7 +1,7 @@
 /** How long a stopped run's request to the gateway stays open, with push and while push is down. */
 import { Effect } from "effect"
-import { eventually, makeHouse } from "../test/process/house.ts"
-import type { House } from "../test/process/house.ts"
+import { eventually, makeSetup } from "../test/process/setup.ts"
+import type { Setup } from "../test/process/setup.ts"
 import { figureOf, percentile } from "./figure.ts"
 import type { Figure } from "./figure.ts"
 import { now, pushed, tasksFor, teamOf } from "./load.ts"
@@ -17,23 +17,23 @@ interface Request {
   readonly closedAt: number
 }
 
-const requestsOf = (house: House) =>
+const requestsOf = (setup: Setup) =>
   Effect.promise(async (): Promise<ReadonlyArray<Request>> => {
-    const response = await fetch(`${house.gateway.url}/__local/requests`)
+    const response = await fetch(`${setup.gateway.url}/__local/requests`)
     return ((await response.json()) as { readonly requests: ReadonlyArray<Request> }).requests
   })
 
 /** Milliseconds from sending a stop to the close of the run's request, which the gateway would never answer. */
-const stopOne = Effect.fnUntraced(function* (house: House, task: string, index: number) {
-  const { accountId } = house.account
+const stopOne = Effect.fnUntraced(function* (setup: Setup, task: string, index: number) {
+  const { accountId } = setup.account
   const text = `message ${index}.`
-  yield* house.post(task, `@agent-${index % AGENTS} ${text}`)
+  yield* setup.post(task, `@agent-${index % AGENTS} ${text}`)
   const isOurs = ({ input }: Request) => JSON.stringify(input).includes(text)
-  yield* eventually(requestsOf(house), (requests) => requests.some(isOurs))
-  const run = (yield* house.notifications).find(({ state }) => state === "claimed")!.id
+  yield* eventually(requestsOf(setup), (requests) => requests.some(isOurs))
+  const run = (yield* setup.notifications).find(({ state }) => state === "claimed")!.id
   const from = now()
-  yield* Effect.promise(() => house.person.mutation("app/runs:stop", { accountId, run }))
-  const requests = yield* eventually(requestsOf(house), (all) =>
+  yield* Effect.promise(() => setup.person.mutation("app/runs:stop", { accountId, run }))
+  const requests = yield* eventually(requestsOf(setup), (all) =>
     all.filter(isOurs).every(({ closedAt }) => closedAt > 0)
   )
   return requests.findLast(isOurs)!.closedAt - from
@@ -41,14 +41,14 @@ const stopOne = Effect.fnUntraced(function* (house: House, task: string, index: 
 
 const measure = (isPushed: boolean, stops: number) =>
   Effect.gen(function* () {
-    const house = yield* makeHouse({ team: teamOf(AGENTS) })
-    yield* house.script({ fallback: { hang: true } })
-    if (!isPushed) yield* house.planeFault({ kind: "refuse", transport: "websocket" })
-    const runtime = yield* house.startRuntime({ LOG_LEVEL: "error", DELIVERY_INTERVAL: String(POLL) })
-    if (isPushed) yield* pushed(house, runtime)
-    const tasks = yield* tasksFor(house, AGENTS)
+    const setup = yield* makeSetup({ team: teamOf(AGENTS) })
+    yield* setup.script({ fallback: { hang: true } })
+    if (!isPushed) yield* setup.planeFault({ kind: "refuse", transport: "websocket" })
+    const runtime = yield* setup.startRuntime({ LOG_LEVEL: "error", DELIVERY_INTERVAL: String(POLL) })
+    if (isPushed) yield* pushed(setup, runtime)
+    const tasks = yield* tasksFor(setup, AGENTS)
     const samples: Array<number> = []
-    for (let index = 0; index < stops; index++) samples.push(yield* stopOne(house, tasks[index % AGENTS]!, index))
+    for (let index = 0; index < stops; index++) samples.push(yield* stopOne(setup, tasks[index % AGENTS]!, index))
     return samples
   }).pipe(Effect.scoped)
 

@@ -5,8 +5,8 @@
 import type { Value } from "convex/values"
 import { Effect } from "effect"
 import { functions } from "../src/domain/controlPlane/ControlPlaneFunctions.ts"
-import { eventually, makeHouse } from "../test/process/house.ts"
-import type { House } from "../test/process/house.ts"
+import { eventually, makeSetup } from "../test/process/setup.ts"
+import type { Setup } from "../test/process/setup.ts"
 import { figureOf } from "./figure.ts"
 import type { Figure } from "./figure.ts"
 import { deliveredBy, now, pushed, teamOf } from "./load.ts"
@@ -31,19 +31,19 @@ type Functions = Readonly<Record<string, FunctionStats>>
 
 /** A setup of 20 agents and a runtime with a permit for each, on a plane in optimistic mode. */
 const contended = Effect.fnUntraced(function* (turnMs: number) {
-  const house = yield* makeHouse({
+  const setup = yield* makeSetup({
     team: teamOf(AGENTS),
     planeArgs: ["--mutation-ms", String(MUTATION_MS)],
     gatewayArgs: ["--max-concurrent", "200"]
   })
-  yield* house.script({ fallback: { text: "Noted.", delayMs: turnMs } })
-  const runtime = yield* house.startRuntime({
+  yield* setup.script({ fallback: { text: "Noted.", delayMs: turnMs } })
+  const runtime = yield* setup.startRuntime({
     LOG_LEVEL: "error",
     DELIVERY_MAX_CONCURRENT_SESSIONS: String(AGENTS)
   })
-  yield* pushed(house, runtime)
-  const delivered = deliveredBy(house, [runtime])
-  const newest = Effect.delay(house.notifications, "500 millis")
+  yield* pushed(setup, runtime)
+  const delivered = deliveredBy(setup, [runtime])
+  const newest = Effect.delay(setup.notifications, "500 millis")
   /**
    * Counts until `work` and the deliveries that it causes have ended. Messages that join a notification share its
    * delivery.
@@ -51,27 +51,27 @@ const contended = Effect.fnUntraced(function* (turnMs: number) {
   const counted = <E>(work: Effect.Effect<unknown, E>) =>
     Effect.gen(function* () {
       const before = yield* delivered
-      yield* Effect.promise(() => resetPlaneStats(house.plane))
+      yield* Effect.promise(() => resetPlaneStats(setup.plane))
       yield* work
       yield* eventually(newest, (rows) => rows.every(({ state }) => state !== "ready" && state !== "claimed"))
       const deliveries = (yield* delivered) - before
-      const { functions } = yield* Effect.promise(() => planeStats(house.plane))
+      const { functions } = yield* Effect.promise(() => planeStats(setup.plane))
       return { functions: functions as Functions, deliveries }
     })
-  return { house, counted }
+  return { setup, counted }
 })
 
 /** Repeats a person's call that the plane refused after too many conflicts. */
-const persistently = (house: House, path: string, args: Record<string, Value>) =>
-  Effect.tryPromise(() => house.person.mutation(path, { accountId: house.account.accountId, ...args })).pipe(
+const persistently = (setup: Setup, path: string, args: Record<string, Value>) =>
+  Effect.tryPromise(() => setup.person.mutation(path, { accountId: setup.account.accountId, ...args })).pipe(
     Effect.retry({ times: 10 })
   )
 
 const steady = Effect.gen(function* () {
-  const { counted, house } = yield* contended(STEADY_TURN_MS)
+  const { counted, setup } = yield* contended(STEADY_TURN_MS)
   const tasks = yield* Effect.forEach(
     Array.from({ length: AGENTS }, (_, index) => index),
-    (index) => persistently(house, "app/tasks:create", { title: `Task of agent ${index}` })
+    (index) => persistently(setup, "app/tasks:create", { title: `Task of agent ${index}` })
   )
   const begin = now()
   return yield* counted(
@@ -80,7 +80,7 @@ const steady = Effect.gen(function* () {
       (index) =>
         Effect.andThen(
           Effect.suspend(() => Effect.sleep(Math.max(0, begin + index * PACE - now()))),
-          persistently(house, "app/messages:post", {
+          persistently(setup, "app/messages:post", {
             taskId: String(tasks[index % AGENTS]!.taskId),
             content: `@agent-${index % AGENTS} message ${index}`
           })
@@ -91,17 +91,17 @@ const steady = Effect.gen(function* () {
 }).pipe(Effect.scoped)
 
 const bursts = Effect.gen(function* () {
-  const { counted, house } = yield* contended(BURST_TURN_MS)
+  const { counted, setup } = yield* contended(BURST_TURN_MS)
   // On a blocked task an agent's reply wakes no other agent, so a burst ends. The task needs an assignee.
-  const { taskId } = yield* persistently(house, "app/tasks:create", {
+  const { taskId } = yield* persistently(setup, "app/tasks:create", {
     title: "Task of all",
     status: "blocked",
     blockedReason: "Waits for all agents.",
-    assigneeIds: [house.account.agents["agent-0"]!]
+    assigneeIds: [setup.account.agents["agent-0"]!]
   })
-  yield* eventually(house.notifications, (rows) => rows.every(({ state }) => state !== "ready" && state !== "claimed"))
+  yield* eventually(setup.notifications, (rows) => rows.every(({ state }) => state !== "ready" && state !== "claimed"))
   const burst = (number: number) =>
-    counted(persistently(house, "app/messages:post", { taskId: String(taskId), content: `@all burst ${number}` }))
+    counted(persistently(setup, "app/messages:post", { taskId: String(taskId), content: `@all burst ${number}` }))
   const rounds: Array<Functions> = []
   for (let round = 0; round < BURSTS; round++) rounds.push((yield* burst(round)).functions)
   return rounds

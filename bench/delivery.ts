@@ -9,7 +9,7 @@ import type { Figure } from "./figure.ts"
 import { createdToPost, hold, pushed, tasksFor, teamOf } from "./load.ts"
 import { planeStats } from "./planeStats.ts"
 import { interleaved, secondsOf } from "./runs.ts"
-import { here, houseOf } from "./subject.ts"
+import { here, setupOf } from "./subject.ts"
 
 const SESSIONS = 100
 /** Not shortened in comparisons, because the cost over a minute does not appear in a shorter time. */
@@ -26,20 +26,20 @@ const gatewayArgs = ["--max-concurrent", "200"]
 /** One run in its own setup, so that the notifications of the previous run do not count. */
 const heldBy = (runtimeCount: number, seconds: number) =>
   Effect.gen(function* () {
-    const house = yield* houseOf(here, { team: teamOf(SESSIONS), gatewayArgs })
-    yield* house.script(replies)
+    const setup = yield* setupOf(here, { team: teamOf(SESSIONS), gatewayArgs })
+    yield* setup.script(replies)
     const runtimes = yield* Effect.forEach(
       Array.from({ length: runtimeCount }, (_, index) => index),
       (index) =>
-        house.startRuntime({
+        setup.startRuntime({
           RUNTIME_ID: `bench-${index}`,
           LOG_LEVEL: "error",
           DELIVERY_MAX_CONCURRENT_SESSIONS: String(SESSIONS)
         })
     )
-    const tasks = yield* tasksFor(house, SESSIONS)
-    const held = yield* hold(house, runtimes, { tasks, seconds, ahead: SESSIONS * 2 })
-    const { notifications } = (yield* Effect.promise(() => planeStats(house.plane))).documents
+    const tasks = yield* tasksFor(setup, SESSIONS)
+    const held = yield* hold(setup, runtimes, { tasks, seconds, ahead: SESSIONS * 2 })
+    const { notifications } = (yield* Effect.promise(() => planeStats(setup.plane))).documents
     return { ...held, rows: notifications ?? Number.NaN }
   }).pipe(Effect.scoped)
 
@@ -85,15 +85,15 @@ const percentilesOf = (runs: ReadonlyArray<ReadonlyArray<number>>, share: number
 /** Three setups in short alternating stretches, so that all of them meet the same disturbances of the machine. */
 const latencies = Effect.gen(function* () {
   const mode = Effect.fnUntraced(function* (sessions: number, fast: number) {
-    const house = yield* houseOf(here, { team: teamOf(sessions), gatewayArgs })
+    const setup = yield* setupOf(here, { team: teamOf(sessions), gatewayArgs })
     const hung = { matchSystem: `You are Agent ${fast} `, repeat: true, actions: [{ hang: true }] }
-    yield* house.script({ ...replies, rules: fast < sessions ? [hung] : [] })
-    const runtime = yield* house.startRuntime({ LOG_LEVEL: "error", DELIVERY_MAX_CONCURRENT_SESSIONS: "10" })
-    yield* pushed(house, runtime)
-    const tasks = yield* tasksFor(house, sessions)
-    if (fast < sessions) yield* house.post(tasks[fast]!, `@agent-${fast} hang`)
+    yield* setup.script({ ...replies, rules: fast < sessions ? [hung] : [] })
+    const runtime = yield* setup.startRuntime({ LOG_LEVEL: "error", DELIVERY_MAX_CONCURRENT_SESSIONS: "10" })
+    yield* pushed(setup, runtime)
+    const tasks = yield* tasksFor(setup, sessions)
+    if (fast < sessions) yield* setup.post(tasks[fast]!, `@agent-${fast} hang`)
     const measure = (seconds: number) =>
-      createdToPost(house, runtime, { tasks, fast, count: Math.ceil((seconds * 1_000) / PACE), pace: PACE })
+      createdToPost(setup, runtime, { tasks, fast, count: Math.ceil((seconds * 1_000) / PACE), pace: PACE })
     yield* measure(3)
     return { measured: measure(PACED_SECONDS) }
   })

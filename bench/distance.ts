@@ -5,12 +5,12 @@
 import { fileURLToPath } from "node:url"
 import { Effect } from "effect"
 import { launch } from "../local/launcher.ts"
-import { eventually } from "../test/process/house.ts"
+import { eventually } from "../test/process/setup.ts"
 import { figureOf, percentile } from "./figure.ts"
 import type { Figure } from "./figure.ts"
 import { createdToPost, deliveredBy, now, pushed, tasksFor, teamOf } from "./load.ts"
 import { interleaved, RUNS, secondsOf } from "./runs.ts"
-import { here, houseOf } from "./subject.ts"
+import { here, setupOf } from "./subject.ts"
 
 const SESSIONS = 100
 const SECONDS = secondsOf(12)
@@ -19,26 +19,26 @@ const WARM_UP = 4
 const proxy = fileURLToPath(new URL("delayProxy.ts", import.meta.url))
 
 /** The runtime reaches the plane through the proxy. The people's calls and the measurement go to it directly. */
-const farHouse = (sessions: number, delay: number, turnMillis: number) =>
+const farSetup = (sessions: number, delay: number, turnMillis: number) =>
   Effect.gen(function* () {
-    const house = yield* houseOf(here, { team: teamOf(sessions), gatewayArgs: ["--max-concurrent", "200"] })
-    yield* house.script({ fallback: { text: "Noted.", delayMs: turnMillis } })
+    const setup = yield* setupOf(here, { team: teamOf(sessions), gatewayArgs: ["--max-concurrent", "200"] })
+    yield* setup.script({ fallback: { text: "Noted.", delayMs: turnMillis } })
     const far =
       delay === 0
-        ? house.plane
+        ? setup.plane
         : yield* launch({
             name: "proxy",
             command: process.execPath,
-            args: [proxy, new URL(house.plane.url).port, String(delay)]
+            args: [proxy, new URL(setup.plane.url).port, String(delay)]
           })
-    const start = house
+    const start = setup
       .startRuntime({
         CONVEX_URL: far.url,
         LOG_LEVEL: "error",
         DELIVERY_MAX_CONCURRENT_SESSIONS: String(sessions)
       })
-      .pipe(Effect.tap((runtime) => pushed(house, runtime)))
-    return { house, start }
+      .pipe(Effect.tap((runtime) => pushed(setup, runtime)))
+    return { setup, start }
   })
 
 /**
@@ -47,17 +47,17 @@ const farHouse = (sessions: number, delay: number, turnMillis: number) =>
  */
 const rateAt = (delay: number) =>
   Effect.gen(function* () {
-    const { house, start } = yield* farHouse(SESSIONS, delay, 1_000)
+    const { setup, start } = yield* farSetup(SESSIONS, delay, 1_000)
     yield* Effect.forEach(
       Array.from({ length: SESSIONS * (WARM_UP + SECONDS + 2) }, (_, index) => index),
       (index) =>
-        Effect.flatMap(house.newTask(`Task ${index}`), (taskId) =>
-          house.post(taskId, `@agent-${index % SESSIONS} go on.`)
+        Effect.flatMap(setup.newTask(`Task ${index}`), (taskId) =>
+          setup.post(taskId, `@agent-${index % SESSIONS} go on.`)
         ),
       { concurrency: 8, discard: true }
     )
     const runtime = yield* start
-    const delivered = deliveredBy(house, [runtime])
+    const delivered = deliveredBy(setup, [runtime])
     const before = yield* eventually(delivered, (count) => count >= SESSIONS * WARM_UP)
     const from = now()
     yield* Effect.sleep(`${SECONDS} seconds`)
@@ -66,10 +66,10 @@ const rateAt = (delay: number) =>
 
 const latencyAt = (delay: number) =>
   Effect.gen(function* () {
-    const { house, start } = yield* farHouse(4, delay, 0)
+    const { setup, start } = yield* farSetup(4, delay, 0)
     const runtime = yield* start
-    const tasks = yield* tasksFor(house, 4)
-    const measure = (count: number) => createdToPost(house, runtime, { tasks, fast: 4, count, pace: 200 })
+    const tasks = yield* tasksFor(setup, 4)
+    const measure = (count: number) => createdToPost(setup, runtime, { tasks, fast: 4, count, pace: 200 })
     yield* measure(10)
     return percentile(yield* measure(Math.ceil(SECONDS * 5)), 0.5)
   }).pipe(Effect.scoped)

@@ -7,7 +7,7 @@ import { join } from "node:path"
 import { fileURLToPath } from "node:url"
 import { Effect } from "effect"
 import { runtimeEnv } from "../local/account.ts"
-import { makeHouse } from "../test/process/house.ts"
+import { makeSetup } from "../test/process/setup.ts"
 import { gatewaySettings, scriptedGateway } from "../test/process/supervisedGateway.ts"
 import { figureOf } from "./figure.ts"
 import type { Figure } from "./figure.ts"
@@ -45,13 +45,13 @@ export const run = (): Promise<ReadonlyArray<Figure>> =>
       Effect.sync(() => mkdtempSync(join(tmpdir(), "doctor-bench-"))),
       (path) => Effect.sync(() => rmSync(path, { recursive: true }))
     )
-    const house = yield* makeHouse()
+    const setup = yield* makeSetup()
     const configPath = join(folder, "openclaw.json")
     writeFileSync(configPath, JSON.stringify(gatewaySettings(["squad-lead", "engineer", "qa"])))
     const env = runtimeEnv(
-      house.account,
-      house.plane.url,
-      { url: house.gateway.url },
+      setup.account,
+      setup.plane.url,
+      { url: setup.gateway.url },
       {
         RUNTIME_ID: "bench",
         HEALTH_PORT: "39",

@@ -3,7 +3,7 @@
  * and with many, and how long it takes if the turns outlast its budget. Every turn must be delivered or released.
  */
 import { Effect } from "effect"
-import { eventually, makeHouse } from "../test/process/house.ts"
+import { eventually, makeSetup } from "../test/process/setup.ts"
 import { figureOf } from "./figure.ts"
 import type { Figure } from "./figure.ts"
 import { arrivalsByAgent, forgetArrivals, now, pushed, tasksFor, teamOf } from "./load.ts"
@@ -16,27 +16,27 @@ const BUDGET = 2_000
 /** Milliseconds from SIGTERM to exit, and from the end of the last turn to exit. */
 const drained = (turns: number, budgetMillis: number) =>
   Effect.gen(function* () {
-    const house = yield* makeHouse({ team: teamOf(turns), gatewayArgs: ["--max-concurrent", "200"] })
-    yield* house.script({ fallback: { text: "Noted.", delayMs: TURN } })
-    const runtime = yield* house.startRuntime({
+    const setup = yield* makeSetup({ team: teamOf(turns), gatewayArgs: ["--max-concurrent", "200"] })
+    yield* setup.script({ fallback: { text: "Noted.", delayMs: TURN } })
+    const runtime = yield* setup.startRuntime({
       LOG_LEVEL: "error",
       DELIVERY_MAX_CONCURRENT_SESSIONS: String(Math.max(2, turns)),
       DRAIN_TIMEOUT_MS: String(budgetMillis)
     })
-    yield* pushed(house, runtime)
-    const tasks = yield* tasksFor(house, turns)
-    yield* forgetArrivals(house)
-    yield* Effect.forEach(tasks, (taskId, index) => house.post(taskId, `@agent-${index} go on.`), {
+    yield* pushed(setup, runtime)
+    const tasks = yield* tasksFor(setup, turns)
+    yield* forgetArrivals(setup)
+    yield* Effect.forEach(tasks, (taskId, index) => setup.post(taskId, `@agent-${index} go on.`), {
       concurrency: 16,
       discard: true
     })
-    const arrived = yield* eventually(arrivalsByAgent(house), (arrivals) => arrivals.size === turns)
+    const arrived = yield* eventually(arrivalsByAgent(setup), (arrivals) => arrivals.size === turns)
     const lastBegun = Math.max(...[...arrived.values()].map(([first]) => first!.at))
     const from = now()
     yield* runtime.signal("SIGTERM")
     const { code } = yield* runtime.exit
     const to = now()
-    const rows = yield* house.notifications
+    const rows = yield* setup.notifications
     const states = rows.filter(({ type }) => type === "mention").map(({ state }) => state)
     const expected = budgetMillis > TURN ? "delivered" : "ready"
     if (code !== 0 || states.length !== turns || states.some((state) => state !== expected)) {

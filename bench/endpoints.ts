@@ -7,7 +7,7 @@ import { Effect } from "effect"
 import { launch } from "../local/launcher.ts"
 import { functions } from "../src/domain/controlPlane/ControlPlaneFunctions.ts"
 import { httpAccessIn } from "../test/actingModel.ts"
-import { eventually, makeHouse } from "../test/process/house.ts"
+import { eventually, makeSetup } from "../test/process/setup.ts"
 import { cpuMillis } from "./cpu.ts"
 import { figureOf, percentile } from "./figure.ts"
 import type { Figure } from "./figure.ts"
@@ -37,25 +37,25 @@ const timed = async (work: () => Promise<unknown>): Promise<number> => {
 
 /** The same read through the endpoint and directly from the plane, alternately, so that drift affects both. */
 const callCost = Effect.gen(function* () {
-  const house = yield* makeHouse()
-  yield* house.script({
+  const setup = yield* makeSetup()
+  yield* setup.script({
     fallback: { text: "NO_ACTION" },
     rules: [{ matchSystem: "You are Engineer", actions: [{ hang: true }] }]
   })
-  yield* house.startRuntime({ LOG_LEVEL: "error", OPENCLAW_CLIENT_TOOLS_ENABLED: "false" })
-  const taskId = yield* house.newTask()
-  yield* house.post(taskId, "@engineer wait.")
-  const turns = yield* eventually(house.requests as Effect.Effect<ReadonlyArray<Turn>>, (all) =>
+  yield* setup.startRuntime({ LOG_LEVEL: "error", OPENCLAW_CLIENT_TOOLS_ENABLED: "false" })
+  const taskId = yield* setup.newTask()
+  yield* setup.post(taskId, "@engineer wait.")
+  const turns = yield* eventually(setup.requests as Effect.Effect<ReadonlyArray<Turn>>, (all) =>
     all.some(({ agent }) => agent === "engineer")
   )
   const access = httpAccessIn(turns.find(({ agent }) => agent === "engineer")!.input)
-  const { accountId, serviceToken } = house.account
+  const { accountId, serviceToken } = setup.account
   const throughRuntime = async () => {
     const { status } = await access.call("/agent/task-load", { taskId })
     if (status !== 200) throw new Error(`the endpoint answered ${status}`)
   }
   const straight = async () => {
-    const response = await fetch(`${house.plane.url}/api/query`, {
+    const response = await fetch(`${setup.plane.url}/api/query`, {
       method: "POST",
       headers: { "content-type": "application/json" },
       body: JSON.stringify({
@@ -109,12 +109,12 @@ const whileRefusing = <A, E, R>(url: string, work: Effect.Effect<A, E, R>) =>
  * alternately. The third shows how much of the second is only the load on two processors.
  */
 const refusals = Effect.gen(function* () {
-  const house = yield* makeHouse({ team: teamOf(SESSIONS) })
-  yield* house.script({ fallback: { text: "Noted." } })
-  const runtime = yield* house.startRuntime({ LOG_LEVEL: "error" })
-  yield* pushed(house, runtime)
-  const tasks = yield* tasksFor(house, SESSIONS)
-  const measure = (count: number) => createdToPost(house, runtime, { tasks, fast: SESSIONS, count, pace: PACE })
+  const setup = yield* makeSetup({ team: teamOf(SESSIONS) })
+  yield* setup.script({ fallback: { text: "Noted." } })
+  const runtime = yield* setup.startRuntime({ LOG_LEVEL: "error" })
+  yield* pushed(setup, runtime)
+  const tasks = yield* tasksFor(setup, SESSIONS)
+  const measure = (count: number) => createdToPost(setup, runtime, { tasks, fast: SESSIONS, count, pace: PACE })
   yield* measure(100)
   const count = Math.ceil((SECONDS * 1_000) / PACE)
   const other = yield* launch({ name: "bystander", command: process.execPath, args: [bystander] })

@@ -9,8 +9,8 @@ import { Duration, Effect } from "effect"
 import { makeBundle } from "../build/bundle.ts"
 import { runtimeEnv } from "../local/account.ts"
 import { freePort } from "../local/launcher.ts"
-import { eventually, makeHouse } from "../test/process/house.ts"
-import type { House } from "../test/process/house.ts"
+import { eventually, makeSetup } from "../test/process/setup.ts"
+import type { Setup } from "../test/process/setup.ts"
 import { figureOf } from "./figure.ts"
 import type { Figure } from "./figure.ts"
 import { RUNS } from "./runs.ts"
@@ -38,14 +38,14 @@ const answers = (url: string): Effect.Effect<boolean> =>
 export type Footprint = { readonly live: number; readonly memory: number; readonly stop: number }
 
 /** Starts the bundle as the kernel does, without the launcher's preload, lets it idle and stops it. */
-export const footprintOf = (house: House, entry: string, idle: Duration.Duration): Effect.Effect<Footprint> =>
+export const footprintOf = (setup: Setup, entry: string, idle: Duration.Duration): Effect.Effect<Footprint> =>
   Effect.gen(function* () {
     const port = String(yield* freePort)
     const url = `http://127.0.0.1:${port}`
     const env = runtimeEnv(
-      house.account,
-      house.plane.url,
-      { url: house.gateway.url },
+      setup.account,
+      setup.plane.url,
+      { url: setup.gateway.url },
       { ...shippedVariables, RUNTIME_ID: "footprint", HEALTH_PORT: port, LOG_LEVEL: "error" }
     )
     const from = performance.now()
@@ -78,8 +78,8 @@ export const footprintOf = (house: House, entry: string, idle: Duration.Duration
 export const run = (): Promise<ReadonlyArray<Figure>> =>
   Effect.gen(function* () {
     const { eagerBytes, entry, lazyBytes } = yield* Effect.promise(makeBundle)
-    const house = yield* makeHouse()
-    const runs = yield* Effect.forEach(Array.from({ length: RUNS }), () => footprintOf(house, entry, IDLE))
+    const setup = yield* makeSetup()
+    const runs = yield* Effect.forEach(Array.from({ length: RUNS }), () => footprintOf(setup, entry, IDLE))
     return [
       figureOf(
         "memory when idle",

@@ -1,14 +1,14 @@
 /** The cost of heartbeats: a runtime and a plane with as many heartbeats as 1,000 agents at 15 minutes have. */
 import { Effect } from "effect"
-import { eventually } from "../test/process/house.ts"
-import type { House } from "../test/process/house.ts"
+import { eventually } from "../test/process/setup.ts"
+import type { Setup } from "../test/process/setup.ts"
 import { cpuMillis } from "./cpu.ts"
 import { figureOf } from "./figure.ts"
 import type { Figure } from "./figure.ts"
 import { residentMegabytes } from "./footprint.ts"
 import { pushed, teamOf } from "./load.ts"
 import { planeStats, resetPlaneStats } from "./planeStats.ts"
-import { here, houseOf } from "./subject.ts"
+import { here, setupOf } from "./subject.ts"
 
 /** An account has at most 200 agents. 67 agents at one minute have as many heartbeats as 1,000 at 15 minutes. */
 const AGENTS = 67
@@ -16,12 +16,12 @@ const MINUTES = 2
 /** Heartbeats are spread over a part of their interval, so only whole intervals give the average. */
 const SECONDS = MINUTES * 60
 
-const setHeartbeats = (house: House, heartbeat: number) =>
+const setHeartbeats = (setup: Setup, heartbeat: number) =>
   Effect.forEach(
-    Object.values(house.account.agents),
+    Object.values(setup.account.agents),
     (agentId) =>
       Effect.promise(() =>
-        house.person.mutation("app/agents:update", { accountId: house.account.accountId, agentId, heartbeat })
+        setup.person.mutation("app/agents:update", { accountId: setup.account.accountId, agentId, heartbeat })
       ),
     { concurrency: 8, discard: true }
   )
@@ -29,22 +29,22 @@ const setHeartbeats = (house: House, heartbeat: number) =>
 /** A runtime with that many agents, measured over whole intervals after each agent's first heartbeat. */
 const measured = (agents: number, heartbeatMinutes: number) =>
   Effect.gen(function* () {
-    const house = yield* houseOf(here, { team: teamOf(agents), gatewayArgs: ["--max-concurrent", "200"] })
-    yield* house.script({ fallback: { text: "HEARTBEAT_OK" } })
-    yield* setHeartbeats(house, heartbeatMinutes)
-    const runtime = yield* house.startRuntime({ LOG_LEVEL: "error" })
-    yield* pushed(house, runtime)
-    const ended = Effect.map(house.health(runtime), ({ heartbeats }) => Number(heartbeats.outcomes.ok ?? 0))
+    const setup = yield* setupOf(here, { team: teamOf(agents), gatewayArgs: ["--max-concurrent", "200"] })
+    yield* setup.script({ fallback: { text: "HEARTBEAT_OK" } })
+    yield* setHeartbeats(setup, heartbeatMinutes)
+    const runtime = yield* setup.startRuntime({ LOG_LEVEL: "error" })
+    yield* pushed(setup, runtime)
+    const ended = Effect.map(setup.health(runtime), ({ heartbeats }) => Number(heartbeats.outcomes.ok ?? 0))
     if (agents > 1) yield* eventually(ended, (count) => count >= agents)
-    yield* Effect.promise(() => resetPlaneStats(house.plane))
-    const before = { ended: yield* ended, runtime: cpuMillis(runtime.pid), plane: cpuMillis(house.plane.pid) }
+    yield* Effect.promise(() => resetPlaneStats(setup.plane))
+    const before = { ended: yield* ended, runtime: cpuMillis(runtime.pid), plane: cpuMillis(setup.plane.pid) }
     yield* Effect.sleep(`${SECONDS} seconds`)
-    const { functions } = yield* Effect.promise(() => planeStats(house.plane))
+    const { functions } = yield* Effect.promise(() => planeStats(setup.plane))
     const costs = Object.entries(functions).filter(([name]) => name.startsWith("service/"))
     return {
       heartbeats: (yield* ended) - before.ended,
       runtimeMillis: cpuMillis(runtime.pid) - before.runtime,
-      planeMillis: cpuMillis(house.plane.pid) - before.plane,
+      planeMillis: cpuMillis(setup.plane.pid) - before.plane,
       megabytes: residentMegabytes(runtime.pid),
       calls: costs.reduce((sum, [, { calls }]) => sum + calls, 0),
       documents: costs.reduce((sum, [, { documentsRead }]) => sum + documentsRead, 0)

@@ -2,7 +2,7 @@
 import { Effect } from "effect"
 import { functions } from "../src/domain/controlPlane/ControlPlaneFunctions.ts"
 import type { FunctionPath } from "../src/domain/controlPlane/ControlPlaneFunctions.ts"
-import { eventually, makeHouse } from "../test/process/house.ts"
+import { eventually, makeSetup } from "../test/process/setup.ts"
 import { figureOf } from "./figure.ts"
 import type { Figure } from "./figure.ts"
 import { planeStats, resetPlaneStats } from "./planeStats.ts"
@@ -18,12 +18,12 @@ export const run = (): Promise<ReadonlyArray<Figure>> =>
       name: `Agent ${index}`,
       role: "answers"
     }))
-    const house = yield* makeHouse({ team })
-    yield* house.script({ fallback: { text: "Noted." } })
-    const runtime = yield* house.startRuntime({ LOG_LEVEL: "error" })
-    const delivered = Effect.map(house.health(runtime), (health) => Number(health["delivery"]["deliveredCount"]))
+    const setup = yield* makeSetup({ team })
+    yield* setup.script({ fallback: { text: "Noted." } })
+    const runtime = yield* setup.startRuntime({ LOG_LEVEL: "error" })
+    const delivered = Effect.map(setup.health(runtime), (health) => Number(health["delivery"]["deliveredCount"]))
     let posted = 0
-    const taskIds = yield* Effect.forEach(team, () => house.newTask(), { concurrency: 4 })
+    const taskIds = yield* Effect.forEach(team, () => setup.newTask(), { concurrency: 4 })
     /** One after another, so that each claim takes one session and each completion answers one mention. */
     const deliver = (count: number, atOnce: number) =>
       Effect.gen(function* () {
@@ -31,16 +31,16 @@ export const run = (): Promise<ReadonlyArray<Figure>> =>
           const before = yield* delivered
           yield* Effect.forEach(
             Array.from({ length: atOnce }, (_, index) => index),
-            (index) => house.post(taskIds[index]!, `@agent-${index} message ${posted++}`),
+            (index) => setup.post(taskIds[index]!, `@agent-${index} message ${posted++}`),
             { concurrency: 4 }
           )
           yield* eventually(delivered, (now) => now >= before + atOnce)
         }
       })
     const readsPerCall = Effect.gen(function* () {
-      yield* Effect.promise(() => resetPlaneStats(house.plane))
+      yield* Effect.promise(() => resetPlaneStats(setup.plane))
       yield* deliver(MEASURED, 1)
-      const stats = (yield* Effect.promise(() => planeStats(house.plane))).functions
+      const stats = (yield* Effect.promise(() => planeStats(setup.plane))).functions
       const of = (path: FunctionPath): number =>
         (stats[path]?.documentsRead ?? 0) / Math.max(1, stats[path]?.calls ?? 0)
       return { claim: of(functions.claim), complete: of(functions.complete) }

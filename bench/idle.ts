@@ -3,7 +3,7 @@
  * agent has one heartbeat, and extrapolated to a day.
  */
 import { Effect } from "effect"
-import { eventually, makeHouse } from "../test/process/house.ts"
+import { eventually, makeSetup } from "../test/process/setup.ts"
 import { figureOf } from "./figure.ts"
 import type { Figure } from "./figure.ts"
 import { planeStats, resetPlaneStats } from "./planeStats.ts"
@@ -13,13 +13,13 @@ const MINUTES = Number(process.env["BENCH_MINUTES"] ?? 15)
 /** Runs the measurement. The plane's own crons do not count. */
 export const run = (): Promise<ReadonlyArray<Figure>> =>
   Effect.gen(function* () {
-    const house = yield* makeHouse()
-    const runtime = yield* house.startRuntime({ LOG_LEVEL: "error" })
-    yield* eventually(house.health(runtime), (health) => health["controlPlane"]["push"] === true)
+    const setup = yield* makeSetup()
+    const runtime = yield* setup.startRuntime({ LOG_LEVEL: "error" })
+    yield* eventually(setup.health(runtime), (health) => health["controlPlane"]["push"] === true)
     yield* Effect.sleep("3 seconds")
-    yield* Effect.promise(() => resetPlaneStats(house.plane))
+    yield* Effect.promise(() => resetPlaneStats(setup.plane))
     yield* Effect.sleep(`${MINUTES} minutes`)
-    const { functions } = yield* Effect.promise(() => planeStats(house.plane))
+    const { functions } = yield* Effect.promise(() => planeStats(setup.plane))
     const perDay = (calls: number): number => (calls * 24 * 60) / MINUTES
     const counted = Object.entries(functions).map(([name, { byOrigin }]) => ({
       name,

@@ -6,7 +6,7 @@ import { pushed, teamOf } from "./load.ts"
 import { inPasses } from "./passes.ts"
 import type { Pass } from "./passes.ts"
 import { RUNS, secondsOf } from "./runs.ts"
-import { houseOf } from "./subject.ts"
+import { setupOf } from "./subject.ts"
 
 const AGENTS = 5
 /** By then the work of the start has ended. */
@@ -16,9 +16,9 @@ const SECONDS = secondsOf(60)
 
 const pass: Pass = (subject) =>
   Effect.gen(function* () {
-    const house = yield* houseOf(subject, { team: teamOf(AGENTS) })
-    const runtime = yield* house.startRuntime({ LOG_LEVEL: "error" })
-    yield* pushed(house, runtime)
+    const setup = yield* setupOf(subject, { team: teamOf(AGENTS) })
+    const runtime = yield* setup.startRuntime({ LOG_LEVEL: "error" })
+    yield* pushed(setup, runtime)
     yield* Effect.sleep(SETTLED)
     const before = threadMillis(runtime.pid)
     yield* Effect.sleep(`${SECONDS} seconds`)

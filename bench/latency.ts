@@ -4,12 +4,12 @@
  * all meet the same load of the machine.
  */
 import { Effect } from "effect"
-import type { House } from "../test/process/house.ts"
+import type { Setup } from "../test/process/setup.ts"
 import { figureOf, percentile } from "./figure.ts"
 import type { Figure } from "./figure.ts"
 import { createdToPost, pushed, tasksFor, teamOf } from "./load.ts"
 import { interleaved, RUNS, secondsOf } from "./runs.ts"
-import { here, houseOf } from "./subject.ts"
+import { here, setupOf } from "./subject.ts"
 
 /** A little more than two polls of the slowest mode, so that each message falls between two of them. */
 const SECONDS = secondsOf(32)
@@ -21,11 +21,11 @@ const SESSIONS = 10
 const PACE = 470
 
 /** Refuses every new push connection permanently. */
-const withoutPush = (house: House) =>
+const withoutPush = (setup: Setup) =>
   Effect.promise(async () => {
-    const response = await fetch(`${house.plane.url}/__local/faults`, {
+    const response = await fetch(`${setup.plane.url}/__local/faults`, {
       method: "POST",
-      headers: { authorization: `Convex ${house.plane.adminKey}` },
+      headers: { authorization: `Convex ${setup.plane.adminKey}` },
       body: JSON.stringify({ kind: "refuse", transport: "websocket" })
     })
     if (!response.ok) throw new Error(`the plane refused the fault: ${await response.text()}`)
@@ -33,16 +33,16 @@ const withoutPush = (house: House) =>
 
 /** A setup with a runtime that has had some deliveries; returns the function that measures it. */
 const mode = Effect.fnUntraced(function* (pollMillis: number | null) {
-  const house = yield* houseOf(here, { team: teamOf(SESSIONS) })
-  yield* house.script({ fallback: { text: "Noted." } })
-  if (pollMillis !== null) yield* withoutPush(house)
-  const runtime = yield* house.startRuntime({
+  const setup = yield* setupOf(here, { team: teamOf(SESSIONS) })
+  yield* setup.script({ fallback: { text: "Noted." } })
+  if (pollMillis !== null) yield* withoutPush(setup)
+  const runtime = yield* setup.startRuntime({
     LOG_LEVEL: "error",
     ...(pollMillis === null ? {} : { DELIVERY_INTERVAL: String(pollMillis) })
   })
-  if (pollMillis === null) yield* pushed(house, runtime)
-  const tasks = yield* tasksFor(house, SESSIONS)
-  const measure = (count: number) => createdToPost(house, runtime, { tasks, fast: SESSIONS, count, pace: PACE })
+  if (pollMillis === null) yield* pushed(setup, runtime)
+  const tasks = yield* tasksFor(setup, SESSIONS)
+  const measure = (count: number) => createdToPost(setup, runtime, { tasks, fast: SESSIONS, count, pace: PACE })
   yield* measure(SESSIONS)
   return { measured: measure(Math.ceil((SECONDS * 1_000) / PACE)) }
 })

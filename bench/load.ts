@@ -5,8 +5,8 @@
 import { Effect, Ref } from "effect"
 import type { NewAgent } from "../local/account.ts"
 import type { Launched } from "../local/launcher.ts"
-import { eventually } from "../test/process/house.ts"
-import type { House } from "../test/process/house.ts"
+import { eventually } from "../test/process/setup.ts"
+import type { Setup } from "../test/process/setup.ts"
 import { cpuMillis } from "./cpu.ts"
 
 /** Milliseconds since the epoch, with fractions, like the gateway's arrivals. */
@@ -24,26 +24,26 @@ export const teamOf = (size: number): ReadonlyArray<NewAgent> =>
   }))
 
 /** A task for each agent, so that a message concerns one agent only. */
-export const tasksFor = (house: House, size: number) =>
+export const tasksFor = (setup: Setup, size: number) =>
   Effect.forEach(
     Array.from({ length: size }, (_, index) => index),
-    (index) => house.newTask(`Task of agent ${index}`),
+    (index) => setup.newTask(`Task of agent ${index}`),
     { concurrency: 8 }
   )
 
 /** Successful deliveries of all these runtimes. */
-export const deliveredBy = (house: House, runtimes: ReadonlyArray<Launched>) =>
-  Effect.forEach(runtimes, (runtime) => house.health(runtime), { concurrency: 4 }).pipe(
+export const deliveredBy = (setup: Setup, runtimes: ReadonlyArray<Launched>) =>
+  Effect.forEach(runtimes, (runtime) => setup.health(runtime), { concurrency: 4 }).pipe(
     Effect.map((healths) => healths.reduce((sum, health) => sum + Number(health["delivery"]["deliveredCount"]), 0))
   )
 
 /** Waits until pushes reach the runtime. */
-export const pushed = (house: House, runtime: Launched) =>
-  eventually(house.health(runtime), (health) => health["controlPlane"]["push"] === true)
+export const pushed = (setup: Setup, runtime: Launched) =>
+  eventually(setup.health(runtime), (health) => health["controlPlane"]["push"] === true)
 
-const arrivalsAt = (house: House, method: "GET" | "DELETE") =>
+const arrivalsAt = (setup: Setup, method: "GET" | "DELETE") =>
   Effect.promise(async () => {
-    const response = await fetch(`${house.gateway.url}/__local/arrivals`, { method })
+    const response = await fetch(`${setup.gateway.url}/__local/arrivals`, { method })
     const { arrivals } = (await response.json()) as {
       readonly arrivals: ReadonlyArray<{ readonly at: number; readonly agent: string }>
     }
@@ -51,11 +51,11 @@ const arrivalsAt = (house: House, method: "GET" | "DELETE") =>
   })
 
 /** Deletes the arrivals so far. */
-export const forgetArrivals = (house: House) => Effect.asVoid(arrivalsAt(house, "DELETE"))
+export const forgetArrivals = (setup: Setup) => Effect.asVoid(arrivalsAt(setup, "DELETE"))
 
 /** Times at which the gateway received turns of this agent, oldest first. */
-export const arrivalsByAgent = (house: House) =>
-  Effect.map(arrivalsAt(house, "GET"), (arrivals) => Map.groupBy(arrivals, ({ agent }) => agent))
+export const arrivalsByAgent = (setup: Setup) =>
+  Effect.map(arrivalsAt(setup, "GET"), (arrivals) => Map.groupBy(arrivals, ({ agent }) => agent))
 
 /** The result of one stretch of load. */
 export type Held = {
@@ -73,16 +73,16 @@ export type Held = {
  * the end.
  */
 export const hold = (
-  house: House,
+  setup: Setup,
   runtimes: ReadonlyArray<Launched>,
   options: { readonly tasks: ReadonlyArray<string>; readonly seconds: number; readonly ahead: number }
 ) =>
   Effect.gen(function* () {
     const sessions = options.tasks.length
-    const from = yield* deliveredBy(house, runtimes)
+    const from = yield* deliveredBy(setup, runtimes)
     const delivered = yield* Ref.make(0)
-    const watched = deliveredBy(house, runtimes).pipe(Effect.tap((count) => Ref.set(delivered, count - from)))
-    const processes: Record<string, number> = { plane: house.plane.pid, gateway: house.gateway.pid }
+    const watched = deliveredBy(setup, runtimes).pipe(Effect.tap((count) => Ref.set(delivered, count - from)))
+    const processes: Record<string, number> = { plane: setup.plane.pid, gateway: setup.gateway.pid }
     for (const [index, { pid }] of runtimes.entries()) processes[index === 0 ? "runtime" : `runtime ${index + 1}`] = pid
     const cpuNow = () => {
       const own = process.cpuUsage()
@@ -100,7 +100,7 @@ export const hold = (
           continue
         }
         const index = posted++ % sessions
-        yield* house.post(options.tasks[index]!, `@agent-${index} message ${posted}`)
+        yield* setup.post(options.tasks[index]!, `@agent-${index} message ${posted}`)
       }
     })
     const measured = Effect.gen(function* () {
@@ -135,7 +135,7 @@ export const hold = (
       } satisfies Held
     })
     const [held] = yield* Effect.all([measured, writer, writer, writer, writer], { concurrency: 5 })
-    yield* eventually(deliveredBy(house, runtimes), (count) => count - from >= posted)
+    yield* eventually(deliveredBy(setup, runtimes), (count) => count - from >= posted)
     return held
   })
 
@@ -144,7 +144,7 @@ export const hold = (
  * first `fast` agents in turn. The sender never waits for a delivery, so that a slow one delays no later message.
  */
 export const createdToPost = (
-  house: House,
+  setup: Setup,
   runtime: Launched,
   options: {
     readonly tasks: ReadonlyArray<string>
@@ -154,8 +154,8 @@ export const createdToPost = (
   }
 ) =>
   Effect.gen(function* () {
-    yield* forgetArrivals(house)
-    const before = yield* deliveredBy(house, [runtime])
+    yield* forgetArrivals(setup)
+    const before = yield* deliveredBy(setup, [runtime])
     const sent = Array.from({ length: options.fast }, () => [] as Array<number>)
     const begin = now()
     yield* Effect.forEach(
@@ -165,12 +165,12 @@ export const createdToPost = (
           yield* Effect.sleep(Math.max(0, begin + index * options.pace - now()))
           const agent = index % options.fast
           sent[agent]!.push(now())
-          yield* house.post(options.tasks[agent]!, `@agent-${agent} message ${index}.`)
+          yield* setup.post(options.tasks[agent]!, `@agent-${agent} message ${index}.`)
         }),
       { concurrency: "unbounded", discard: true }
     )
-    yield* eventually(deliveredBy(house, [runtime]), (count) => count - before >= options.count)
-    const arrived = yield* arrivalsByAgent(house)
+    yield* eventually(deliveredBy(setup, [runtime]), (count) => count - before >= options.count)
+    const arrived = yield* arrivalsByAgent(setup)
     return sent.flatMap((moments, agent) => {
       const arrivals = arrived.get(`agent-${agent}`) ?? []
       if (arrivals.length !== moments.length) {

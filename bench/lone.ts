@@ -12,7 +12,7 @@ import type { Pass, Row } from "./passes.ts"
 import { planeStats, resetPlaneStats } from "./planeStats.ts"
 import type { PlaneStats } from "./planeStats.ts"
 import { RUNS } from "./runs.ts"
-import { houseOf } from "./subject.ts"
+import { setupOf } from "./subject.ts"
 import type { Subject } from "./subject.ts"
 import { tapTo } from "./tap.ts"
 import type { Passed } from "./tap.ts"
@@ -31,40 +31,40 @@ const FAR_MILLIS = 15
 const proxy = fileURLToPath(new URL("delayProxy.ts", import.meta.url))
 
 /** A runtime that reaches its plane through a tap, and its messages. */
-const loneHouse = (subject: Subject, delay: number) =>
+const loneSetup = (subject: Subject, delay: number) =>
   Effect.gen(function* () {
-    const house = yield* houseOf(subject, { team: teamOf(AGENTS) })
-    yield* house.script({ fallback: { text: "Noted." } })
+    const setup = yield* setupOf(subject, { team: teamOf(AGENTS) })
+    yield* setup.script({ fallback: { text: "Noted." } })
     const far =
       delay === 0
-        ? house.plane
+        ? setup.plane
         : yield* launch({
             name: "proxy",
             command: process.execPath,
-            args: [proxy, new URL(house.plane.url).port, String(delay)]
+            args: [proxy, new URL(setup.plane.url).port, String(delay)]
           })
     const { passed, url } = yield* tapTo(far.url)
-    const runtime = yield* house.startRuntime({ CONVEX_URL: url, LOG_LEVEL: "error" })
-    yield* pushed(house, runtime)
+    const runtime = yield* setup.startRuntime({ CONVEX_URL: url, LOG_LEVEL: "error" })
+    yield* pushed(setup, runtime)
     const tasks = yield* Effect.forEach(Array.from({ length: WARM_UP + MESSAGES }), () =>
-      Effect.tap(house.newTask(), (taskId) =>
-        Effect.forEach(Array.from({ length: THREAD - 1 }), (_, index) => house.post(taskId, `Remark ${index}.`))
+      Effect.tap(setup.newTask(), (taskId) =>
+        Effect.forEach(Array.from({ length: THREAD - 1 }), (_, index) => setup.post(taskId, `Remark ${index}.`))
       )
     )
     let used = 0
     const deliver = Effect.fnUntraced(function* (task: number) {
-      const before = yield* deliveredBy(house, [runtime])
-      yield* forgetArrivals(house)
-      yield* Effect.promise(() => resetPlaneStats(house.plane))
+      const before = yield* deliveredBy(setup, [runtime])
+      yield* forgetArrivals(setup)
+      yield* Effect.promise(() => resetPlaneStats(setup.plane))
       passed.length = 0
       const agent = `agent-${task % AGENTS}`
       const sentAt = now()
-      yield* house.post(tasks[task]!, `@${agent} please look at this.`)
+      yield* setup.post(tasks[task]!, `@${agent} please look at this.`)
       const postedAt = now()
       yield* Effect.sleep(QUIET)
-      const stats = yield* Effect.promise(() => planeStats(house.plane))
-      const arrivals = (yield* arrivalsByAgent(house)).get(agent) ?? []
-      if ((yield* deliveredBy(house, [runtime])) !== before + 1 || arrivals.length !== 1) {
+      const stats = yield* Effect.promise(() => planeStats(setup.plane))
+      const arrivals = (yield* arrivalsByAgent(setup)).get(agent) ?? []
+      if ((yield* deliveredBy(setup, [runtime])) !== before + 1 || arrivals.length !== 1) {
         throw new Error(`one message made ${arrivals.length} turns, or was not delivered in time`)
       }
       return { sentAt, postedAt, arrivedAt: arrivals[0]!.at, passed: [...passed], stats }
@@ -149,17 +149,17 @@ const costs = (messages: ReadonlyArray<Delivered>): ReadonlyArray<Row> => {
 
 const completions = (subject: Subject) =>
   Effect.gen(function* () {
-    const house = yield* houseOf(subject, { team: teamOf(LARGE_TEAM) })
-    yield* house.script({ fallback: { text: "Noted." } })
-    const runtime = yield* house.startRuntime({ LOG_LEVEL: "error" })
-    yield* pushed(house, runtime)
+    const setup = yield* setupOf(subject, { team: teamOf(LARGE_TEAM) })
+    yield* setup.script({ fallback: { text: "Noted." } })
+    const runtime = yield* setup.startRuntime({ LOG_LEVEL: "error" })
+    yield* pushed(setup, runtime)
     const samples: Array<number> = []
     for (let message = 0; message < 3; message++) {
-      const taskId = yield* house.newTask()
-      yield* Effect.promise(() => resetPlaneStats(house.plane))
-      yield* house.post(taskId, `@agent-${message} please look at this.`)
+      const taskId = yield* setup.newTask()
+      yield* Effect.promise(() => resetPlaneStats(setup.plane))
+      yield* setup.post(taskId, `@agent-${message} please look at this.`)
       yield* Effect.sleep("1 second")
-      const { functions } = yield* Effect.promise(() => planeStats(house.plane))
+      const { functions } = yield* Effect.promise(() => planeStats(setup.plane))
       const ends = Object.entries(functions).filter(([name]) => /:complete\w*$/.test(name))
       const calls = ends.reduce((sum, [, stats]) => sum + stats.calls, 0)
       samples.push(ends.reduce((sum, [, stats]) => sum + stats.documentsRead, 0) / calls)
@@ -176,7 +176,7 @@ const completions = (subject: Subject) =>
 const pass: Pass = (subject) =>
   Effect.gen(function* () {
     const completion = yield* completions(subject)
-    const [near, far] = yield* Effect.all([loneHouse(subject, 0), loneHouse(subject, FAR_MILLIS)])
+    const [near, far] = yield* Effect.all([loneSetup(subject, 0), loneSetup(subject, FAR_MILLIS)])
     const messages = { near: [] as Array<Delivered>, far: [] as Array<Delivered>, next: [] as Array<Delivered> }
     for (let message = -WARM_UP; message < MESSAGES; message++) {
       const here = yield* near.deliverFirst

@@ -5,7 +5,7 @@ import { mkdtempSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { Effect } from "effect"
-import { makeHouse } from "../test/process/house.ts"
+import { makeSetup } from "../test/process/setup.ts"
 import { figureOf } from "./figure.ts"
 import type { Figure } from "./figure.ts"
 import { deliveredBy, hold, pushed, tasksFor, teamOf } from "./load.ts"
@@ -27,22 +27,22 @@ export const run = (): Promise<ReadonlyArray<Figure>> =>
       (path) => Effect.sync(() => rmSync(path, { recursive: true }))
     )
     const socket = join(folder, "probe.sock")
-    const house = yield* makeHouse({ team: teamOf(SESSIONS), gatewayArgs: ["--max-concurrent", "200"] })
-    yield* house.script({ fallback: { text: "Noted." } })
-    const runtime = yield* house.startRuntime({
+    const setup = yield* makeSetup({ team: teamOf(SESSIONS), gatewayArgs: ["--max-concurrent", "200"] })
+    yield* setup.script({ fallback: { text: "Noted." } })
+    const runtime = yield* setup.startRuntime({
       LOG_LEVEL: "error",
       DELIVERY_MAX_CONCURRENT_SESSIONS: String(SESSIONS),
       NODE_OPTIONS: `--import ${new URL("soak/probe.ts", import.meta.url).href}`,
       SOAK_PROBE: socket
     })
-    yield* pushed(house, runtime)
-    const tasks = yield* tasksFor(house, SESSIONS)
+    yield* pushed(setup, runtime)
+    const tasks = yield* tasksFor(setup, SESSIONS)
     const points: Array<readonly [deliveries: number, bytes: number]> = []
     for (let stretch = 0; stretch < STRETCHES; stretch++) {
-      yield* hold(house, [runtime], { tasks, seconds: SECONDS, ahead: SESSIONS * 2 })
+      yield* hold(setup, [runtime], { tasks, seconds: SECONDS, ahead: SESSIONS * 2 })
       yield* Effect.sleep("2 seconds")
       const { heap } = yield* Effect.promise(() => sampleOf(socket))
-      points.push([yield* deliveredBy(house, [runtime]), heap])
+      points.push([yield* deliveredBy(setup, [runtime]), heap])
     }
     const kept = points.slice(WARM_UP)
     const megabytes = kept.map(([, bytes]) => bytes / 2 ** 20)

@@ -6,7 +6,7 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { Effect } from "effect"
-import { makeHouse } from "../test/process/house.ts"
+import { makeSetup } from "../test/process/setup.ts"
 import { figureOf } from "./figure.ts"
 import type { Figure } from "./figure.ts"
 import { hold, now, pushed, tasksFor, teamOf } from "./load.ts"
@@ -74,18 +74,18 @@ export const run = (): Promise<ReadonlyArray<Figure>> =>
       Effect.sync(() => mkdtempSync(join(tmpdir(), "profile-bench-"))),
       (path) => Effect.sync(() => rmSync(path, { recursive: true }))
     )
-    const house = yield* makeHouse({ team: teamOf(SESSIONS), gatewayArgs: ["--max-concurrent", "200"] })
-    yield* house.script({ fallback: { text: "Noted." } })
+    const setup = yield* makeSetup({ team: teamOf(SESSIONS), gatewayArgs: ["--max-concurrent", "200"] })
+    yield* setup.script({ fallback: { text: "Noted." } })
     const started = now()
-    const runtime = yield* house.startRuntime({
+    const runtime = yield* setup.startRuntime({
       LOG_LEVEL: "error",
       DELIVERY_MAX_CONCURRENT_SESSIONS: String(SESSIONS),
       NODE_OPTIONS: `--cpu-prof --cpu-prof-dir=${folder}`
     })
-    yield* pushed(house, runtime)
-    const tasks = yield* tasksFor(house, SESSIONS)
+    yield* pushed(setup, runtime)
+    const tasks = yield* tasksFor(setup, SESSIONS)
     const begin = now()
-    const held = yield* hold(house, [runtime], { tasks, seconds: SECONDS, ahead: SESSIONS * 2 })
+    const held = yield* hold(setup, [runtime], { tasks, seconds: SECONDS, ahead: SESSIONS * 2 })
     const end = now()
     yield* runtime.signal("SIGTERM")
     yield* runtime.exit

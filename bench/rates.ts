@@ -9,7 +9,7 @@ import { createdToPost, pushed, tasksFor, teamOf } from "./load.ts"
 import { inPasses } from "./passes.ts"
 import type { Pass, Row } from "./passes.ts"
 import { RUNS, secondsOf } from "./runs.ts"
-import { houseOf } from "./subject.ts"
+import { setupOf } from "./subject.ts"
 
 const AGENTS = 20
 
@@ -21,18 +21,18 @@ const RATES = [
 
 const pass: Pass = (subject) =>
   Effect.gen(function* () {
-    const house = yield* houseOf(subject, { team: teamOf(AGENTS), gatewayArgs: ["--max-concurrent", "200"] })
-    yield* house.script({ fallback: { text: "Noted." } })
-    const runtime = yield* house.startRuntime({
+    const setup = yield* setupOf(subject, { team: teamOf(AGENTS), gatewayArgs: ["--max-concurrent", "200"] })
+    yield* setup.script({ fallback: { text: "Noted." } })
+    const runtime = yield* setup.startRuntime({
       LOG_LEVEL: "error",
       DELIVERY_MAX_CONCURRENT_SESSIONS: String(AGENTS)
     })
-    yield* pushed(house, runtime)
+    yield* pushed(setup, runtime)
     const rows: Array<Row> = []
     for (const { rate, seconds, warmUp } of RATES) {
-      const tasks = yield* tasksFor(house, AGENTS)
+      const tasks = yield* tasksFor(setup, AGENTS)
       const send = (length: number) =>
-        createdToPost(house, runtime, { tasks, fast: AGENTS, count: Math.ceil(length * rate), pace: 1_000 / rate })
+        createdToPost(setup, runtime, { tasks, fast: AGENTS, count: Math.ceil(length * rate), pace: 1_000 / rate })
       yield* send(warmUp)
       const before = threadMillis(runtime.pid)
       const latencies = yield* send(seconds)

@@ -5,14 +5,14 @@
 import { fileURLToPath } from "node:url"
 import { Effect } from "effect"
 import { launch } from "../local/launcher.ts"
-import { eventually } from "../test/process/house.ts"
+import { eventually } from "../test/process/setup.ts"
 import { threadMillis } from "./cpu.ts"
 import { now, pushed, teamOf } from "./load.ts"
 import { inPasses } from "./passes.ts"
 import type { Pass, Row } from "./passes.ts"
 import { AGENTS } from "./replay.ts"
 import { RUNS, secondsOf } from "./runs.ts"
-import { houseOf } from "./subject.ts"
+import { setupOf } from "./subject.ts"
 import type { Form, Subject } from "./subject.ts"
 
 /** By then code is compiled and pools are filled. */
@@ -22,23 +22,23 @@ const replayPlane = fileURLToPath(new URL("replayPlane.ts", import.meta.url))
 
 const warm = (subject: Subject) =>
   Effect.gen(function* () {
-    const house = yield* houseOf(subject, { team: teamOf(AGENTS), gatewayArgs: ["--max-concurrent", "200"] })
-    yield* house.script({ fallback: { text: "Noted.", delayMs: 1 } })
-    const plane = yield* launch({ name: "replay", command: process.execPath, args: [replayPlane, house.plane.url] })
-    const runtime = yield* house.startRuntime({
+    const setup = yield* setupOf(subject, { team: teamOf(AGENTS), gatewayArgs: ["--max-concurrent", "200"] })
+    yield* setup.script({ fallback: { text: "Noted.", delayMs: 1 } })
+    const plane = yield* launch({ name: "replay", command: process.execPath, args: [replayPlane, setup.plane.url] })
+    const runtime = yield* setup.startRuntime({
       CONVEX_URL: plane.url,
       LOG_LEVEL: "error",
       DELIVERY_MAX_CONCURRENT_SESSIONS: String(AGENTS)
     })
-    yield* pushed(house, runtime)
-    const taskId = yield* house.newTask()
+    yield* pushed(setup, runtime)
+    const taskId = yield* setup.newTask()
     const completed = Effect.promise(async () => {
       const response = await fetch(`${plane.url}/__completed`)
       return ((await response.json()) as { readonly completed: number }).completed
     })
     // The first message is the one that is copied. Each of the next ones makes a runtime claim that waits for a push.
     yield* Effect.forkScoped(
-      Effect.forever(Effect.andThen(house.post(taskId, "@agent-0 please look at this."), Effect.sleep("1 second")))
+      Effect.forever(Effect.andThen(setup.post(taskId, "@agent-0 please look at this."), Effect.sleep("1 second")))
     )
     yield* eventually(completed, (count) => count > AGENTS)
     yield* Effect.sleep(WARM_UP)

@@ -1,6 +1,6 @@
 /** How long an idle runtime takes from SIGTERM to its exit, including the report that it is offline. */
 import { Effect } from "effect"
-import { eventually, makeHouse } from "../test/process/house.ts"
+import { eventually, makeSetup } from "../test/process/setup.ts"
 import { figureOf } from "./figure.ts"
 import type { Figure } from "./figure.ts"
 import { RUNS } from "./runs.ts"
@@ -8,12 +8,12 @@ import { RUNS } from "./runs.ts"
 /** Runs the measurement: the same account, one runtime after another. */
 export const run = (): Promise<ReadonlyArray<Figure>> =>
   Effect.gen(function* () {
-    const house = yield* makeHouse()
+    const setup = yield* makeSetup()
     const samples: Array<number> = []
     for (let index = 0; index < RUNS; index++) {
       const took = yield* Effect.gen(function* () {
-        const runtime = yield* house.startRuntime({ LOG_LEVEL: "error" })
-        yield* eventually(house.health(runtime), (health) => health["controlPlane"]["push"] === true)
+        const runtime = yield* setup.startRuntime({ LOG_LEVEL: "error" })
+        yield* eventually(setup.health(runtime), (health) => health["controlPlane"]["push"] === true)
         const from = performance.now()
         yield* runtime.signal("SIGTERM")
         yield* runtime.exit

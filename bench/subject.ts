@@ -3,8 +3,8 @@ import { execFileSync } from "node:child_process"
 import { readFileSync } from "node:fs"
 import { join, resolve } from "node:path"
 import { Effect } from "effect"
-import { makeHouse } from "../test/process/house.ts"
-import type { House } from "../test/process/house.ts"
+import { makeSetup } from "../test/process/setup.ts"
+import type { Setup } from "../test/process/setup.ts"
 
 /** `source` runs src/main.ts without flags; `shipped` runs the bundle with the flags and variables that it ships with. */
 export type Form = "source" | "shipped"
@@ -68,15 +68,15 @@ export const shippedFrom = (directory: string): Shipped => {
 }
 
 /** A setup of this subject: its plane and gateway run, and `startRuntime` starts its runtime in its form. */
-export const houseOf = (
+export const setupOf = (
   subject: Subject,
-  options: Omit<NonNullable<Parameters<typeof makeHouse>[0]>, "root"> = {}
-): ReturnType<typeof makeHouse> =>
-  Effect.map(makeHouse({ ...options, root: subject.root }), (house): House => {
-    if (subject.form === "source") return house
+  options: Omit<NonNullable<Parameters<typeof makeSetup>[0]>, "root"> = {}
+): ReturnType<typeof makeSetup> =>
+  Effect.map(makeSetup({ ...options, root: subject.root }), (setup): Setup => {
+    if (subject.form === "source") return setup
     const { entry, env: variables, nodeArgs } = shippedFrom(subject.root)
     return {
-      ...house,
-      startRuntime: (env = {}, more = {}) => house.startRuntime({ ...variables, ...env }, { entry, nodeArgs, ...more })
+      ...setup,
+      startRuntime: (env = {}, more = {}) => setup.startRuntime({ ...variables, ...env }, { entry, nodeArgs, ...more })
     }
   })

@@ -11,11 +11,11 @@ import { sessionOf } from "../local/model/scriptedModel.ts"
 import { CANARY_TOOL } from "../src/domain/gateway/Canary.ts"
 import type { ActedCall } from "../test/actingModel.ts"
 import { serveActingModel } from "../test/actingModel.ts"
-import { eventually } from "../test/process/house.ts"
-import type { House, NotificationRow } from "../test/process/house.ts"
+import { eventually } from "../test/process/setup.ts"
+import type { Setup, NotificationRow } from "../test/process/setup.ts"
 import { inPasses } from "./passes.ts"
 import type { Pass, Row } from "./passes.ts"
-import { here, houseOf } from "./subject.ts"
+import { here, setupOf } from "./subject.ts"
 import type { Subject } from "./subject.ts"
 import { kindOf, makeRequestLog, ownText, rowsOf, tableOf } from "./tokenRequests.ts"
 import { base } from "./tokensBase.ts"
@@ -60,7 +60,7 @@ const isSettled = (rows: ReadonlyArray<NotificationRow>): boolean =>
   rows.every(({ state, type }) => state === "delivered" || (state === "ready" && type === "thread_update"))
 
 /** Waits until the team has been quiet for a moment. */
-const untilQuiet = ({ notifications }: House): Effect.Effect<unknown> =>
+const untilQuiet = ({ notifications }: Setup): Effect.Effect<unknown> =>
   eventually(notifications, isSettled).pipe(
     Effect.andThen(Effect.sleep("300 millis")),
     Effect.andThen(notifications),
@@ -83,32 +83,32 @@ const makeTeam = (subject: Subject, sessionScope: SessionScope) =>
       if (modelMillis > 0) await sleep(modelMillis)
       return act(own, log.requests.length)
     })
-    const house = yield* houseOf(subject, { gatewayArgs: ["--model-url", modelUrl] })
+    const setup = yield* setupOf(subject, { gatewayArgs: ["--model-url", modelUrl] })
     const env = isReal
       ? yield* startReal(
           modelUrl,
           demoTeam.map(({ slug }) => slug)
         )
       : {}
-    const { accountId } = house.account
-    yield* Effect.promise(() => house.person.mutation("app/accounts:configure", { accountId, sessionScope }))
-    yield* house.startRuntime({ LOG_LEVEL: "error", ...env })
+    const { accountId } = setup.account
+    yield* Effect.promise(() => setup.person.mutation("app/accounts:configure", { accountId, sessionScope }))
+    yield* setup.startRuntime({ LOG_LEVEL: "error", ...env })
     const slowDown = () => {
       modelMillis = AT_ONCE.modelMillis
     }
-    return { house, requests: log.requests, slowDown }
+    return { setup, requests: log.requests, slowDown }
   })
 
 const play = (subject: Subject, sessionScope: SessionScope): Effect.Effect<ReadonlyArray<Row>, unknown, Scope.Scope> =>
   Effect.gen(function* () {
-    const { house, requests, slowDown } = yield* makeTeam(subject, sessionScope)
-    const { accountId, agents } = house.account
+    const { setup, requests, slowDown } = yield* makeTeam(subject, sessionScope)
+    const { accountId, agents } = setup.account
     const engineer = agents["engineer"]!
     const newTask = (title: string) =>
       Effect.gen(function* () {
-        const taskId = yield* house.newTask(title)
+        const taskId = yield* setup.newTask(title)
         yield* Effect.promise(() =>
-          house.person.mutation("app/tasks:assign", { accountId, taskId, assigneeIds: [engineer] })
+          setup.person.mutation("app/tasks:assign", { accountId, taskId, assigneeIds: [engineer] })
         )
         return taskId
       })
@@ -117,8 +117,8 @@ const play = (subject: Subject, sessionScope: SessionScope): Effect.Effect<Reado
         const taskId = yield* newTask(title)
         for (let number = 0; number < messages; number += 1) {
           const slug = ["engineer", "qa", "squad-lead"][number % 3]!
-          yield* house.post(taskId, `@${slug} ${textFor(number, 400)}`)
-          yield* untilQuiet(house)
+          yield* setup.post(taskId, `@${slug} ${textFor(number, 400)}`)
+          yield* untilQuiet(setup)
         }
       })
     yield* converse("Fix the login button", MESSAGES.first)
@@ -126,7 +126,7 @@ const play = (subject: Subject, sessionScope: SessionScope): Effect.Effect<Reado
     yield* converse("Write the release notes", MESSAGES.second)
     const heartbeat = (schedule: string) =>
       Effect.promise(() =>
-        house.person.mutation("app/agents:update", { accountId, agentId: engineer, heartbeat: schedule })
+        setup.person.mutation("app/agents:update", { accountId, agentId: engineer, heartbeat: schedule })
       )
     yield* heartbeat("* * * * * *")
     yield* eventually(
@@ -136,11 +136,11 @@ const play = (subject: Subject, sessionScope: SessionScope): Effect.Effect<Reado
     yield* heartbeat("0 0 29 2 *")
     const measured = [...requests]
     const tasks = yield* Effect.forEach(Array.from({ length: AT_ONCE.tasks }), (_, index) => newTask(`Task ${index}`))
-    yield* untilQuiet(house)
+    yield* untilQuiet(setup)
     slowDown()
     const from = performance.now()
-    yield* Effect.forEach(tasks, (taskId) => house.post(taskId, "@engineer how is it going?"))
-    yield* untilQuiet(house)
+    yield* Effect.forEach(tasks, (taskId) => setup.post(taskId, "@engineer how is it going?"))
+    yield* untilQuiet(setup)
     const seconds = (performance.now() - from) / 1_000
     process.stderr.write(`\n${subject.root}, a session per ${sessionScope}, ${gatewayName}\n${tableOf(measured)}\n`)
     return [

@@ -6,7 +6,7 @@ import { createServer } from "node:http"
 import type { Server } from "node:http"
 import type { AddressInfo } from "node:net"
 import { Effect } from "effect"
-import { makeHouse } from "../test/process/house.ts"
+import { makeSetup } from "../test/process/setup.ts"
 import { figureOf } from "./figure.ts"
 import type { Figure } from "./figure.ts"
 import { hold, tasksFor, teamOf } from "./load.ts"
@@ -34,15 +34,15 @@ const receiver = Effect.map(
 
 const held = (env: Record<string, string>) =>
   Effect.gen(function* () {
-    const house = yield* makeHouse({ team: teamOf(SESSIONS), gatewayArgs: ["--max-concurrent", "200"] })
-    yield* house.script({ fallback: { text: "Noted." } })
-    const runtime = yield* house.startRuntime({
+    const setup = yield* makeSetup({ team: teamOf(SESSIONS), gatewayArgs: ["--max-concurrent", "200"] })
+    yield* setup.script({ fallback: { text: "Noted." } })
+    const runtime = yield* setup.startRuntime({
       LOG_LEVEL: "error",
       DELIVERY_MAX_CONCURRENT_SESSIONS: String(SESSIONS),
       ...env
     })
-    const tasks = yield* tasksFor(house, SESSIONS)
-    return yield* hold(house, [runtime], { tasks, seconds: SECONDS, ahead: SESSIONS * 2 })
+    const tasks = yield* tasksFor(setup, SESSIONS)
+    return yield* hold(setup, [runtime], { tasks, seconds: SECONDS, ahead: SESSIONS * 2 })
   }).pipe(Effect.scoped)
 
 /** Runs both alternately and compares each pair. */

@@ -2,7 +2,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import { freePort } from "../../local/launcher.ts"
-import { eventually } from "../process/house.ts"
+import { eventually } from "../process/setup.ts"
 import { docker, inspect } from "./docker.ts"
 
 const project = `mission-control-test-${process.pid}`

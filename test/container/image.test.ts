@@ -7,12 +7,12 @@ import type { Scope } from "effect"
 import { tasksFor, teamOf } from "../../bench/load.ts"
 import { runtimeEnv } from "../../local/account.ts"
 import { freePort } from "../../local/launcher.ts"
-import { eventually, makeHouse } from "../process/house.ts"
-import type { House } from "../process/house.ts"
+import { eventually, makeSetup } from "../process/setup.ts"
+import type { Setup } from "../process/setup.ts"
 import { ask, docker, image, inspect, runContainer, startContainer } from "./docker.ts"
 
 /** A folder with the house's token in a file of the runtime's user. */
-const secretsOf = (house: House): Effect.Effect<string, never, Scope.Scope> =>
+const secretsOf = (house: Setup): Effect.Effect<string, never, Scope.Scope> =>
   Effect.acquireRelease(
     Effect.sync(() => {
       const folder = mkdtempSync(join(tmpdir(), "mission-control-secrets-"))
@@ -26,7 +26,7 @@ const secretsOf = (house: House): Effect.Effect<string, never, Scope.Scope> =>
   )
 
 /** The runtime's variables with its secret as a file, on a free port. */
-const settingsOf = (house: House, more: Record<string, string> = {}) =>
+const settingsOf = (house: Setup, more: Record<string, string> = {}) =>
   Effect.gen(function* () {
     const folder = yield* secretsOf(house)
     const port = String(yield* freePort)
@@ -76,7 +76,7 @@ describe("the image", () => {
 
   it.live("is healthy soon, without capabilities and with nothing to write to, as process 1", () =>
     Effect.gen(function* () {
-      const house = yield* makeHouse()
+      const house = yield* makeSetup()
       const { env, mounts, url } = yield* settingsOf(house)
       const name = yield* startContainer(env, mounts)
       yield* untilHealthy(name)
@@ -101,7 +101,7 @@ describe("the image", () => {
 
   it.live("lets a turn end on SIGTERM, reports offline and ends with 0", () =>
     Effect.gen(function* () {
-      const house = yield* makeHouse()
+      const house = yield* makeSetup()
       yield* house.script({ rules: [{ actions: [{ text: "I was in the middle of it.", delayMs: 5_000 }] }] })
       const { env, mounts, url } = yield* settingsOf(house)
       const name = yield* startContainer(env, mounts)
@@ -123,7 +123,7 @@ describe("the image", () => {
   it.live("loses nothing when it is killed in the middle of a turn and started again", () =>
     Effect.gen(function* () {
       // Alone, so that nobody else has anything to say.
-      const house = yield* makeHouse({ team: [{ slug: "engineer", name: "Engineer", role: "builds and fixes" }] })
+      const house = yield* makeSetup({ team: [{ slug: "engineer", name: "Engineer", role: "builds and fixes" }] })
       const { env, mounts, url } = yield* settingsOf(house)
       yield* house.fault({ kind: "hang" })
       const name = yield* startContainer(env, mounts)
@@ -148,7 +148,7 @@ describe("the image", () => {
   it.live("stays below 256 MB under load", () =>
     Effect.gen(function* () {
       const sessions = 100
-      const house = yield* makeHouse({ team: teamOf(sessions), gatewayArgs: ["--max-concurrent", "200"] })
+      const house = yield* makeSetup({ team: teamOf(sessions), gatewayArgs: ["--max-concurrent", "200"] })
       const { env, mounts, url } = yield* settingsOf(house, { DELIVERY_MAX_CONCURRENT_SESSIONS: String(sessions) })
       yield* house.script({ fallback: { text: "Done, and here is how. ".repeat(200) } })
       const tasks = yield* tasksFor(house, sessions)
@@ -183,7 +183,7 @@ describe("a container that cannot run", () => {
 
   it.live("says which secret file it cannot read and ends with 78", () =>
     Effect.gen(function* () {
-      const house = yield* makeHouse()
+      const house = yield* makeSetup()
       const { env, mounts } = yield* settingsOf(house)
       const folder = mounts[1]!.split(":")[0]!
       chownSync(join(folder, "service-token"), 0, 0)
@@ -198,7 +198,7 @@ describe("a container that cannot run", () => {
 
   it.live("says that its token is refused and ends with 77", () =>
     Effect.gen(function* () {
-      const house = yield* makeHouse()
+      const house = yield* makeSetup()
       const { env } = yield* settingsOf(house)
       const wrong = `mc_service_${house.account.accountId}_${"0".repeat(64)}`
       const { SERVICE_TOKEN_FILE: _, ...others } = env
@@ -211,7 +211,7 @@ describe("a container that cannot run", () => {
 
   it.live("is no storm under the restart policy of compose: each failure waits longer than the one before", () =>
     Effect.gen(function* () {
-      const house = yield* makeHouse()
+      const house = yield* makeSetup()
       const { env } = yield* settingsOf(house)
       const name = yield* startContainer({ ...env, SERVICE_TOKEN_FILE: "/nowhere" })
       // All at one look: while it waits, the count is of the start that is to come, and the moment of the one before.
@@ -234,7 +234,7 @@ describe("a container that cannot run", () => {
 
   it.live("lives, waits and says so once while the gateway is not there", () =>
     Effect.gen(function* () {
-      const house = yield* makeHouse()
+      const house = yield* makeSetup()
       const away = yield* freePort
       const { env, mounts, url } = yield* settingsOf(house, { OPENCLAW_GATEWAY_URL: `http://127.0.0.1:${away}` })
       const name = yield* startContainer(env, mounts)
@@ -254,7 +254,7 @@ describe("a container that cannot run", () => {
 
   it.live("says where it cannot write workspaces, and goes on", () =>
     Effect.gen(function* () {
-      const house = yield* makeHouse()
+      const house = yield* makeSetup()
       const folder = yield* secretsOf(house)
       mkdirSync(join(folder, "state"))
       const { env, mounts } = yield* settingsOf(house, {

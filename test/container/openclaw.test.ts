@@ -8,7 +8,7 @@ import { join } from "node:path"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import { startModel } from "../../local/model/server.ts"
-import { eventually, makeHouse } from "../process/house.ts"
+import { eventually, makeSetup } from "../process/setup.ts"
 import { ask, docker, inspect } from "./docker.ts"
 
 const project = `mission-control-openclaw-${process.pid}`
@@ -34,7 +34,7 @@ const openTo = (url: string) =>
 describe("the gateway beside the runtime", () => {
   it.live("is configured by it, reached by it, and runs a turn for it", () =>
     Effect.gen(function* () {
-      const house = yield* makeHouse({ team: [{ slug: "engineer", name: "Engineer", role: "builds and fixes" }] })
+      const house = yield* makeSetup({ team: [{ slug: "engineer", name: "Engineer", role: "builds and fixes" }] })
       const model = yield* Effect.acquireRelease(
         Effect.promise(() => startModel()),
         (running) => Effect.promise(() => running.stop())

@@ -2,8 +2,8 @@ import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import { makeAccount, runtimeEnv } from "../../local/account.ts"
 import { launchGateway, launchRuntime } from "../../local/launcher.ts"
-import { eventually } from "../process/house.ts"
-import type { Message, NotificationRow } from "../process/house.ts"
+import { eventually } from "../process/setup.ts"
+import type { Message, NotificationRow } from "../process/setup.ts"
 import { deploymentUrl, newPerson } from "./target.ts"
 
 describe("the runtime before this deployment", () => {

@@ -7,7 +7,7 @@ import type { TracingSettings } from "../../src/domain/observability/TraceTarget
 import { RuntimeConfig } from "../../src/layers/Config.ts"
 import { Redactor } from "../../src/layers/Redactor.ts"
 import { Telemetry } from "../../src/layers/Telemetry.ts"
-import { eventually } from "../process/house.ts"
+import { eventually } from "../process/setup.ts"
 import { receiveTraces } from "../traceReceiver.ts"
 
 afterEach(() => vi.unstubAllEnvs())

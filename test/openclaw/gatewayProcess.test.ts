@@ -1,8 +1,8 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
-import { eventually } from "../process/house.ts"
+import { eventually } from "../process/setup.ts"
 import { isRunning } from "../process/supervisedGateway.ts"
-import { makeSupervisedHouse } from "./supervisedHouse.ts"
+import { makeSupervisedSetup } from "./supervisedSetup.ts"
 
 const team = [{ slug: "alpha", name: "Alpha One", role: "builds" }]
 
@@ -11,8 +11,8 @@ describe("a real gateway that the runtime starts", () => {
     "is started again if it is killed during a turn, is stopped if a killed runtime left it, and each delivery ends once",
     () =>
       Effect.gen(function* () {
-        const house = yield* makeSupervisedHouse({ team, agents: ["alpha"] })
-        yield* house.script({
+        const setup = yield* makeSupervisedSetup({ team, agents: ["alpha"] })
+        yield* setup.script({
           replace: true,
           fallback: { text: "NO_ACTION" },
           rules: [
@@ -28,35 +28,35 @@ describe("a real gateway that the runtime starts", () => {
             }
           ]
         })
-        const runtime = yield* house.startRuntime()
+        const runtime = yield* setup.startRuntime()
         const isAsked = (question: string) =>
-          eventually(house.modelRequests, (requests) =>
+          eventually(setup.modelRequests, (requests) =>
             requests.some(({ messages }) => JSON.stringify(messages).includes(question))
           )
-        yield* house.post("@alpha the first question")
+        yield* setup.post("@alpha the first question")
         yield* isAsked("the first question")
-        const first = house.home.pid() ?? 0
+        const first = setup.home.pid() ?? 0
         process.kill(first, "SIGKILL")
-        assert.strictEqual(yield* house.answer("Alpha One"), "First.")
-        const second = house.home.pid() ?? 0
+        assert.strictEqual(yield* setup.answer("Alpha One"), "First.")
+        const second = setup.home.pid() ?? 0
         assert.notStrictEqual(second, first)
-        assert.strictEqual((yield* house.health(runtime))["gateway"].restarts, 1)
+        assert.strictEqual((yield* setup.health(runtime))["gateway"].restarts, 1)
 
-        yield* house.post("@alpha the second question")
+        yield* setup.post("@alpha the second question")
         yield* isAsked("the second question")
         yield* runtime.signal("SIGKILL")
         yield* runtime.exit
         assert.isTrue(isRunning(second))
-        const next = yield* house.startRuntime()
+        const next = yield* setup.startRuntime()
         assert.isFalse(isRunning(second))
-        const replies = yield* eventually(house.replies("Alpha One"), (all) => all.includes("Second."))
+        const replies = yield* eventually(setup.replies("Alpha One"), (all) => all.includes("Second."))
         assert.deepStrictEqual(replies, ["First.", "Second."])
-        const mentions = yield* eventually(house.mentions, (rows) => rows.every(({ state }) => state === "delivered"))
+        const mentions = yield* eventually(setup.mentions, (rows) => rows.every(({ state }) => state === "delivered"))
         assert.deepStrictEqual(
           mentions.map(({ outcome }) => outcome),
           ["replied", "replied"]
         )
-        const last = house.home.pid() ?? 0
+        const last = setup.home.pid() ?? 0
         yield* next.signal("SIGTERM")
         assert.deepStrictEqual(yield* next.exit, { code: 0, signal: null })
         assert.isFalse(isRunning(last))
@@ -68,30 +68,30 @@ describe("a real gateway that the runtime starts", () => {
     "counts no attempt as silence if it is killed during three turns, although it continues the turn on its own",
     () =>
       Effect.gen(function* () {
-        const house = yield* makeSupervisedHouse({ team, agents: ["alpha"] })
+        const setup = yield* makeSupervisedSetup({ team, agents: ["alpha"] })
         const hangs = { matchSystem: "You are Alpha One", match: "the question", actions: [{ hang: true }] }
-        yield* house.script({ replace: true, fallback: { text: "NO_ACTION" }, rules: [hangs, hangs, hangs] })
+        yield* setup.script({ replace: true, fallback: { text: "NO_ACTION" }, rules: [hangs, hangs, hangs] })
         // One silence would already end it with the fallback.
-        yield* house.startRuntime({ NO_RESPONSE_LIMIT: "1" })
-        yield* house.post("@alpha the question")
+        yield* setup.startRuntime({ NO_RESPONSE_LIMIT: "1" })
+        yield* setup.post("@alpha the question")
         for (let crash = 1; crash <= 3; crash += 1) {
-          yield* eventually(house.modelRequests, (requests) => {
+          yield* eventually(setup.modelRequests, (requests) => {
             // The gateway's own continuation of the turn lacks the runtime's instructions.
             const ours = requests.filter(({ messages }) =>
               /You are Alpha One.*the question/s.test(JSON.stringify(messages))
             )
             return ours.length >= crash
           })
-          const pid = house.home.pid() ?? 0
+          const pid = setup.home.pid() ?? 0
           if (crash === 3) {
             const answers = { match: "the question", repeat: true, actions: [{ text: "Done." }] }
-            yield* house.script({ replace: true, fallback: { text: "NO_ACTION" }, rules: [answers] })
+            yield* setup.script({ replace: true, fallback: { text: "NO_ACTION" }, rules: [answers] })
           }
           process.kill(pid, "SIGKILL")
-          yield* eventually(Effect.sync(house.home.pid), (now) => now !== null && now !== pid)
+          yield* eventually(Effect.sync(setup.home.pid), (now) => now !== null && now !== pid)
         }
-        assert.strictEqual(yield* house.answer("Alpha One"), "Done.")
-        const [mention] = yield* eventually(house.mentions, (rows) => rows.every(({ state }) => state === "delivered"))
+        assert.strictEqual(yield* setup.answer("Alpha One"), "Done.")
+        const [mention] = yield* eventually(setup.mentions, (rows) => rows.every(({ state }) => state === "delivered"))
         assert.strictEqual(mention?.outcome, "replied")
       }).pipe(Effect.scoped),
     // Four starts of the gateway.
@@ -102,10 +102,10 @@ describe("a real gateway that the runtime starts", () => {
     "is not started repeatedly with a broken configuration, and the reason is one line",
     () =>
       Effect.gen(function* () {
-        const house = yield* makeSupervisedHouse({ team, agents: ["alpha"] })
-        house.home.writeConfig({ gateway: { mode: "local" }, bogus: 1 })
-        const runtime = yield* house.startRuntime({}, { readyPath: "/livez" })
-        const { gateway, reasons } = yield* eventually(house.health(runtime), (health) =>
+        const setup = yield* makeSupervisedSetup({ team, agents: ["alpha"] })
+        setup.home.writeConfig({ gateway: { mode: "local" }, bogus: 1 })
+        const runtime = yield* setup.startRuntime({}, { readyPath: "/livez" })
+        const { gateway, reasons } = yield* eventually(setup.health(runtime), (health) =>
           health["reasons"].some((reason: string) => reason.includes("bogus"))
         )
         assert.match(

@@ -4,8 +4,8 @@ import { makeAccount, runtimeEnv } from "../../local/account.ts"
 import { launchPlane, launchRuntime } from "../../local/launcher.ts"
 import type { Script } from "../../local/model/script.ts"
 import { personAt } from "../../local/person.ts"
-import { eventually } from "../process/house.ts"
-import type { Message } from "../process/house.ts"
+import { eventually } from "../process/setup.ts"
+import type { Message } from "../process/setup.ts"
 import { playScript, sharedGateway } from "./sharedGateway.ts"
 
 /** The first heartbeats of this agent, which have their own session. */

@@ -7,8 +7,8 @@ import type { ChatRequest } from "../../local/model/chat.ts"
 import { personAt } from "../../local/person.ts"
 import { CANARY_TOOL } from "../../src/domain/gateway/Canary.ts"
 import { serveActingModel } from "../actingModel.ts"
-import { eventually } from "../process/house.ts"
-import type { Message } from "../process/house.ts"
+import { eventually } from "../process/setup.ts"
+import type { Message } from "../process/setup.ts"
 import { startGateway } from "./oneGateway.ts"
 
 /** The messages of a request without the note about the gateway that it adds to each call. */

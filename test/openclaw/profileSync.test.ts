@@ -3,7 +3,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Clock, Effect, Option } from "effect"
 import { checkGatewayConfig } from "../../src/layers/GatewayConfigCheck.ts"
 import { setting } from "./sharedGateway.ts"
-import { makeSupervisedHouse } from "./supervisedHouse.ts"
+import { makeSupervisedSetup } from "./supervisedSetup.ts"
 
 const ANSWER_WITHIN_MILLIS = 15_000
 
@@ -12,7 +12,7 @@ describe("profile sync with a real gateway", () => {
     "its configuration is valid, its texts and skills are in the model's request, client tools arrive, a new agent answers",
     () =>
       Effect.gen(function* () {
-        const house = yield* makeSupervisedHouse({
+        const setup = yield* makeSupervisedSetup({
           team: [
             { slug: "alpha", name: "Alpha One", role: "builds" },
             { slug: "beta", name: "Beta Two", role: "tests" }
@@ -21,9 +21,9 @@ describe("profile sync with a real gateway", () => {
           // If every tool is denied, the gateway names no skills.
           builtIns: ["read"]
         })
-        const { accountId, agents } = house.account
+        const { accountId, agents } = setup.account
         const change = (name: string, args: Record<string, unknown>): Effect.Effect<any> =>
-          Effect.promise(() => house.person.mutation(name, { accountId, ...args }))
+          Effect.promise(() => setup.person.mutation(name, { accountId, ...args }))
         const { skillId } = yield* change("app/skills:upsert", {
           slug: "triage",
           name: "Triage",
@@ -36,7 +36,7 @@ describe("profile sync with a real gateway", () => {
           skillIds: [skillId],
           model: "fake/fake-1"
         })
-        yield* house.script({
+        yield* setup.script({
           replace: true,
           fallback: { text: "NO_ACTION" },
           rules: [
@@ -51,31 +51,31 @@ describe("profile sync with a real gateway", () => {
             { matchSystem: "You are Newcomer", match: "hello newcomer", actions: [{ text: "I am new." }] }
           ]
         })
-        const runtime = yield* house.startRuntime({ OPENCLAW_PROFILE_SYNC: "true" })
+        const runtime = yield* setup.startRuntime({ OPENCLAW_PROFILE_SYNC: "true" })
         assert.notInclude(runtime.output(), "the gateway rejects")
         // The release says nothing where it finds itself under this test runner.
         delete process.env["VITEST"]
         const issues = yield* checkGatewayConfig({
           command: process.execPath,
           prefix: [setting("OPENCLAW_TEST_COMMAND")],
-          stateDir: house.home.stateDir,
-          configPath: house.home.configPath
+          stateDir: setup.home.stateDir,
+          configPath: setup.home.configPath
         }).pipe(Effect.provide(NodeServices.layer))
         assert.deepStrictEqual(Option.getOrNull(issues), [])
 
         yield* Effect.promise(() =>
-          house.person.mutation("app/tasks:assign", {
+          setup.person.mutation("app/tasks:assign", {
             accountId,
-            taskId: house.taskId,
+            taskId: setup.taskId,
             assigneeIds: [agents["alpha"]!]
           })
         ).pipe(Effect.ignore)
-        yield* house.post("@alpha hello alpha")
-        assert.strictEqual(yield* house.answer("Alpha One"), "Taken.")
-        yield* house.post("@beta hello beta")
-        assert.strictEqual(yield* house.answer("Beta Two"), "Beta here.")
+        yield* setup.post("@alpha hello alpha")
+        assert.strictEqual(yield* setup.answer("Alpha One"), "Taken.")
+        yield* setup.post("@beta hello beta")
+        assert.strictEqual(yield* setup.answer("Beta Two"), "Beta here.")
 
-        const requests = yield* house.modelRequests
+        const requests = yield* setup.modelRequests
         const alpha = requests.find(({ messages }) => JSON.stringify(messages).includes("hello alpha"))
         const system = JSON.stringify(alpha?.messages[0])
         for (const text of ["How you work here", "I love tidy code", "`task_status`", "triage", "Sorts what is new"]) {
@@ -88,8 +88,8 @@ describe("profile sync with a real gateway", () => {
 
         const asked = yield* Clock.currentTimeMillis
         yield* change("app/agents:create", { slug: "newcomer", name: "Newcomer", role: "learns" })
-        yield* house.post("@newcomer hello newcomer")
-        assert.strictEqual(yield* house.answer("Newcomer"), "I am new.")
+        yield* setup.post("@newcomer hello newcomer")
+        assert.strictEqual(yield* setup.answer("Newcomer"), "I am new.")
         const took = (yield* Clock.currentTimeMillis) - asked
         process.stderr.write(`a new agent answered after ${took} ms (goal: ${ANSWER_WITHIN_MILLIS} ms)\n`)
       }).pipe(Effect.scoped),

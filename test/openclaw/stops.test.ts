@@ -5,8 +5,8 @@ import { launchPlane, launchRuntime } from "../../local/launcher.ts"
 import type { Action, Script } from "../../local/model/script.ts"
 import { startModel } from "../../local/model/server.ts"
 import { personAt } from "../../local/person.ts"
-import { eventually } from "../process/house.ts"
-import type { Message, NotificationRow } from "../process/house.ts"
+import { eventually } from "../process/setup.ts"
+import type { Message, NotificationRow } from "../process/setup.ts"
 import { startGateway } from "./oneGateway.ts"
 
 /** A separate gateway whose agents may run commands; the first turn does this, each later one answers. */

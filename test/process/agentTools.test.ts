@@ -3,8 +3,8 @@ import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import { demoTeam } from "../../local/account.ts"
 import { httpAccessIn, serveActingModel } from "../actingModel.ts"
-import { eventually, makeHouse } from "./house.ts"
-import type { House } from "./house.ts"
+import { eventually, makeSetup } from "./setup.ts"
+import type { Setup } from "./setup.ts"
 
 /** The demo's team, with an engineer who may create tasks. */
 const team = demoTeam.map((agent) =>
@@ -28,14 +28,14 @@ const makesATask = {
   ]
 }
 
-const tasksOf = (house: House): Effect.Effect<ReadonlyArray<{ readonly title: string }>> =>
-  Effect.promise(() => house.person.query("app/tasks:list", { accountId: house.account.accountId })).pipe(
+const tasksOf = (setup: Setup): Effect.Effect<ReadonlyArray<{ readonly title: string }>> =>
+  Effect.promise(() => setup.person.query("app/tasks:list", { accountId: setup.account.accountId })).pipe(
     Effect.map((tasks) => tasks.filter((task: { readonly title: string }) => task.title === title))
   )
 
-const replies = (house: House, taskId: string) =>
+const replies = (setup: Setup, taskId: string) =>
   eventually(
-    Effect.map(house.messages(taskId), (messages) =>
+    Effect.map(setup.messages(taskId), (messages) =>
       messages
         .filter(({ author, kind }) => author.name === "Engineer" && kind === "reply")
         .map(({ content }) => content)
@@ -46,33 +46,33 @@ const replies = (house: House, taskId: string) =>
 describe("an effect of a tool", () => {
   it.live("happens once if the runtime is killed between the effect and its answer", () =>
     Effect.gen(function* () {
-      const house = yield* makeHouse({ team })
-      yield* house.script(makesATask)
-      const first = yield* house.startRuntime()
-      const taskId = yield* house.newTask()
+      const setup = yield* makeSetup({ team })
+      yield* setup.script(makesATask)
+      const first = yield* setup.startRuntime()
+      const taskId = yield* setup.newTask()
       // The plane creates the task, and the runtime never gets the answer.
-      yield* house.planeFault({ kind: "delay", path: "service/tasks:create", milliseconds: 60_000, count: 1 })
-      yield* house.post(taskId, "@engineer please make a task of it.")
-      yield* eventually(tasksOf(house), (tasks) => tasks.length === 1)
+      yield* setup.planeFault({ kind: "delay", path: "service/tasks:create", milliseconds: 60_000, count: 1 })
+      yield* setup.post(taskId, "@engineer please make a task of it.")
+      yield* eventually(tasksOf(setup), (tasks) => tasks.length === 1)
       yield* first.signal("SIGKILL")
       yield* first.exit
-      yield* house.startRuntime()
-      assert.deepStrictEqual(yield* replies(house, taskId), ["It was made before."])
-      assert.lengthOf(yield* tasksOf(house), 1)
+      yield* setup.startRuntime()
+      assert.deepStrictEqual(yield* replies(setup, taskId), ["It was made before."])
+      assert.lengthOf(yield* tasksOf(setup), 1)
     }).pipe(Effect.scoped)
   )
 
   it.live("happens once if its answer is lost", () =>
     Effect.gen(function* () {
-      const house = yield* makeHouse({ team })
-      yield* house.script(makesATask)
-      yield* house.startRuntime()
-      const taskId = yield* house.newTask()
-      yield* house.planeFault({ kind: "drop", path: "service/tasks:create", count: 2 })
-      yield* house.post(taskId, "@engineer please make a task of it.")
-      assert.deepStrictEqual(yield* replies(house, taskId), ["It was made before."])
-      assert.lengthOf(yield* tasksOf(house), 1)
-      const row = (yield* house.notifications).find(({ type }) => type === "mention")
+      const setup = yield* makeSetup({ team })
+      yield* setup.script(makesATask)
+      yield* setup.startRuntime()
+      const taskId = yield* setup.newTask()
+      yield* setup.planeFault({ kind: "drop", path: "service/tasks:create", count: 2 })
+      yield* setup.post(taskId, "@engineer please make a task of it.")
+      assert.deepStrictEqual(yield* replies(setup, taskId), ["It was made before."])
+      assert.lengthOf(yield* tasksOf(setup), 1)
+      const row = (yield* setup.notifications).find(({ type }) => type === "mention")
       assert.strictEqual(row?.attempts, 1)
     }).pipe(Effect.scoped)
   )
@@ -86,18 +86,18 @@ describe("an effect of a tool", () => {
         answers.push(body.repeated)
         return "Made."
       })
-      const house = yield* makeHouse({ team, gatewayArgs: ["--model-url", modelUrl] })
+      const setup = yield* makeSetup({ team, gatewayArgs: ["--model-url", modelUrl] })
       const env = { OPENCLAW_CLIENT_TOOLS_ENABLED: "false" }
-      const first = yield* house.startRuntime(env)
-      const taskId = yield* house.newTask()
-      yield* house.planeFault({ kind: "delay", path: "service/tasks:create", milliseconds: 60_000, count: 1 })
-      yield* house.post(taskId, "@engineer please make a task of it.")
-      yield* eventually(tasksOf(house), (tasks) => tasks.length === 1)
+      const first = yield* setup.startRuntime(env)
+      const taskId = yield* setup.newTask()
+      yield* setup.planeFault({ kind: "delay", path: "service/tasks:create", milliseconds: 60_000, count: 1 })
+      yield* setup.post(taskId, "@engineer please make a task of it.")
+      yield* eventually(tasksOf(setup), (tasks) => tasks.length === 1)
       yield* first.signal("SIGKILL")
       yield* first.exit
-      yield* house.startRuntime(env)
-      assert.deepStrictEqual(yield* replies(house, taskId), ["Made."])
-      assert.lengthOf(yield* tasksOf(house), 1)
+      yield* setup.startRuntime(env)
+      assert.deepStrictEqual(yield* replies(setup, taskId), ["Made."])
+      assert.lengthOf(yield* tasksOf(setup), 1)
       assert.deepStrictEqual(answers, [true])
     }).pipe(Effect.scoped)
   )
@@ -133,11 +133,11 @@ const request = (path: string, headers: Record<string, string>, body = "{}") =>
 describe("the runtime's process under attack", () => {
   it.live("answers each attack with its code, stays live and ready, and delivers", () =>
     Effect.gen(function* () {
-      const house = yield* makeHouse({ team })
-      yield* house.script({ rules: [{ match: "mentioned you", repeat: true, actions: [{ text: "Still here." }] }] })
-      const runtime = yield* house.startRuntime()
+      const setup = yield* makeSetup({ team })
+      yield* setup.script({ rules: [{ match: "mentioned you", repeat: true, actions: [{ text: "Still here." }] }] })
+      const runtime = yield* setup.startRuntime()
       const json = { "content-type": "application/json" }
-      const key = { "x-openclaw-session-key": `agent:engineer:${house.account.accountId.toLowerCase()}` }
+      const key = { "x-openclaw-session-key": `agent:engineer:${setup.account.accountId.toLowerCase()}` }
       const attacks: ReadonlyArray<readonly [string, RegExp]> = [
         ["GET // HTTP/1.1\r\nhost: localhost\r\n\r\n", / 404 /],
         ["GET //evil.example/x HTTP/1.1\r\nhost: localhost\r\n\r\n", / 404 /],
@@ -169,9 +169,9 @@ describe("the runtime's process under attack", () => {
       ).pipe(Effect.map((lines) => assert.isTrue(lines.every((line) => line.includes(" 401 ")))))
       const ready = yield* Effect.promise(() => fetch(`${runtime.url}/readyz`))
       assert.strictEqual(ready.status, 200)
-      const taskId = yield* house.newTask()
-      yield* house.post(taskId, "@engineer are you there?")
-      assert.deepStrictEqual(yield* replies(house, taskId), ["Still here."])
+      const taskId = yield* setup.newTask()
+      yield* setup.post(taskId, "@engineer are you there?")
+      assert.deepStrictEqual(yield* replies(setup, taskId), ["Still here."])
     }).pipe(Effect.scoped)
   )
 })

@@ -2,9 +2,9 @@ import { assert, describe, it } from "@effect/vitest"
 import { Effect, Random } from "effect"
 import type { Script } from "../../local/model/script.ts"
 import { makeWorld } from "./chaosWorld.ts"
-import { eventually } from "./house.ts"
-import type { NotificationRow } from "./house.ts"
 import { restartable } from "./restartable.ts"
+import { eventually } from "./setup.ts"
+import type { NotificationRow } from "./setup.ts"
 
 /** The cost of each request, reported or estimated. */
 const REQUEST = 10_000

@@ -3,7 +3,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import { httpAccessIn, serveActingModel } from "../actingModel.ts"
 import { receiveTraces } from "../traceReceiver.ts"
-import { eventually, makeHouse } from "./house.ts"
+import { eventually, makeSetup } from "./setup.ts"
 
 /** The forms in which an error may contain a secret. */
 const formsOf = (secret: string): ReadonlyArray<string> => [
@@ -53,10 +53,10 @@ describe("secrets that come back in an error, in any form", () => {
           await access.call("/agent/task-load", { taskId: `nowhere ${shown.join(" ")}` })
           return `My key: ${shown.join(" ")}`
         })
-        const house = yield* makeHouse({ gatewayArgs: ["--model-url", modelUrl] })
+        const setup = yield* makeSetup({ gatewayArgs: ["--model-url", modelUrl] })
         const secrets = [
-          house.account.serviceToken,
-          house.account.serviceToken.slice(-64),
+          setup.account.serviceToken,
+          setup.account.serviceToken.slice(-64),
           gatewayToken,
           honeycombKey,
           collectorKey,
@@ -66,7 +66,7 @@ describe("secrets that come back in an error, in any form", () => {
         const echoed = secrets.flatMap(formsOf)
         // A few at a time, so that none is lost when a long error is cut.
         const parts = Array.from({ length: Math.ceil(echoed.length / 3) }, (_, at) => echoed.slice(at * 3, at * 3 + 3))
-        const runtime = yield* house.startRuntime({
+        const runtime = yield* setup.startRuntime({
           OPENCLAW_GATEWAY_TOKEN: gatewayToken,
           HONEYCOMB_API_KEY: honeycombKey,
           OTEL_EXPORTER_OTLP_ENDPOINT: receiver.url,
@@ -77,26 +77,26 @@ describe("secrets that come back in an error, in any form", () => {
           DELIVERY_MAX_ATTEMPTS: "1",
           LOG_LEVEL: "debug"
         })
-        const taskId = yield* house.newTask(`Look at ${house.account.serviceToken}`)
+        const taskId = yield* setup.newTask(`Look at ${setup.account.serviceToken}`)
         let dead = 0
         const dies = Effect.gen(function* () {
           dead += 1
-          yield* house.post(taskId, "@engineer are you there?")
+          yield* setup.post(taskId, "@engineer are you there?")
           yield* eventually(
-            house.notifications,
+            setup.notifications,
             (rows) => rows.filter(({ state, type }) => type === "mention" && state === "dead").length === dead
           )
         })
         for (const part of parts) {
           const message = `refused: ${part.join(" ")}`
-          yield* house.fault({
+          yield* setup.fault({
             kind: "answer",
             status: 400,
             contentType: "application/json",
             body: JSON.stringify({ error: { message, type: "invalid_request_error" } })
           })
           yield* dies
-          yield* house.planeFault({
+          yield* setup.planeFault({
             kind: "error",
             path: "service/notifications:complete",
             count: 1,
@@ -104,8 +104,8 @@ describe("secrets that come back in an error, in any form", () => {
           })
           yield* dies
         }
-        yield* house.post(taskId, "@engineer show me your key")
-        const thread = yield* eventually(house.messages(taskId), (messages) =>
+        yield* setup.post(taskId, "@engineer show me your key")
+        const thread = yield* eventually(setup.messages(taskId), (messages) =>
           messages.some(({ content }) => content.startsWith("My key: "))
         )
         assert.match(
@@ -137,8 +137,8 @@ describe("secrets that come back in an error, in any form", () => {
           readyz: yield* textOf(`${runtime.url}/readyz`),
           page: yield* textOf(`${runtime.url}/`),
           events: yield* eventsOf(runtime.url),
-          thread: JSON.stringify((yield* house.messages(taskId)).filter(({ author }) => author.type !== "user")),
-          notifications: JSON.stringify(yield* house.notifications)
+          thread: JSON.stringify((yield* setup.messages(taskId)).filter(({ author }) => author.type !== "user")),
+          notifications: JSON.stringify(yield* setup.notifications)
         }
         // The searched texts contain the errors, so they are not empty by accident.
         for (const sink of ["log", "events", "notifications", "spans"]) {

@@ -2,8 +2,8 @@ import { assert, describe, it } from "@effect/vitest"
 import { Effect, Random } from "effect"
 import { makeWorld } from "./chaosWorld.ts"
 import type { World } from "./chaosWorld.ts"
-import { eventually } from "./house.ts"
 import { restartable } from "./restartable.ts"
+import { eventually } from "./setup.ts"
 
 const REQUESTS = 40
 /** Active turns of the frozen runtime, fewer than its permits. */

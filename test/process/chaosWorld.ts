@@ -12,10 +12,10 @@ import type { Launched, LaunchFailed } from "../../local/launcher.ts"
 import type { Script } from "../../local/model/script.ts"
 import { personAt } from "../../local/person.ts"
 import type { Person } from "../../local/person.ts"
-import { eventually } from "./house.ts"
-import type { Message, NotificationRow } from "./house.ts"
 import { restartable } from "./restartable.ts"
 import type { Restartable } from "./restartable.ts"
+import { eventually } from "./setup.ts"
+import type { Message, NotificationRow } from "./setup.ts"
 
 const team: ReadonlyArray<NewAgent> = Array.from({ length: 6 }, (_, index) => ({
   slug: `agent-${index}`,

@@ -8,19 +8,19 @@ import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import { runtimeEnv } from "../../local/account.ts"
 import { answerWith, startServer } from "../layers/scriptedServer.ts"
-import { eventually, makeHouse } from "./house.ts"
-import type { House } from "./house.ts"
 import { runIn } from "./runIn.ts"
+import { eventually, makeSetup } from "./setup.ts"
+import type { Setup } from "./setup.ts"
 import { gatewaySettings, makeGatewayHome } from "./supervisedGateway.ts"
 
-const envOf = (house: House, more: Record<string, string> = {}): Record<string, string> =>
-  runtimeEnv(house.account, house.plane.url, { url: house.gateway.url }, { RUNTIME_ID: "test", ...more })
+const envOf = (setup: Setup, more: Record<string, string> = {}): Record<string, string> =>
+  runtimeEnv(setup.account, setup.plane.url, { url: setup.gateway.url }, { RUNTIME_ID: "test", ...more })
 
 /** The plane's statistics since its start. */
-const callsOf = (house: House) =>
+const callsOf = (setup: Setup) =>
   Effect.promise(async () => {
-    const response = await fetch(`${house.plane.url}/__local/stats`, {
-      headers: { authorization: `Convex ${house.plane.adminKey}` }
+    const response = await fetch(`${setup.plane.url}/__local/stats`, {
+      headers: { authorization: `Convex ${setup.plane.adminKey}` }
     })
     return (await response.json()) as Record<string, any>
   })
@@ -128,8 +128,8 @@ describe("the command line", () => {
 
   it.live("shows the state of this machine's runtime, and reports if none answers", () =>
     Effect.gen(function* () {
-      const house = yield* makeHouse()
-      const runtime = yield* house.startRuntime({ DELIVERY_LEASE: "1" })
+      const setup = yield* makeSetup()
+      const runtime = yield* setup.startRuntime({ DELIVERY_LEASE: "1" })
       assert.include(runtime.output(), "DELIVERY_LEASE is set, but no such variable is read")
       const env = { HEALTH_PORT: new URL(runtime.url).port }
       assert.deepStrictEqual(yield* runIn(env, "healthcheck"), { code: 0, out: "live\n", err: "" })
@@ -141,7 +141,7 @@ describe("the command line", () => {
       assert.notInclude(screen.out, ansi)
       const json = yield* runIn({}, "status", "--json", "--url", runtime.url)
       assert.strictEqual(JSON.parse(json.out).lifecycle, "ready")
-      yield* house.gateway.signal("SIGKILL")
+      yield* setup.gateway.signal("SIGKILL")
       const degraded = yield* eventually(runIn(env, "status"), ({ code }) => code !== 0)
       assert.strictEqual(degraded.code, 2)
       assert.match(degraded.out, /^status +degraded, not ready, up /m)
@@ -160,80 +160,80 @@ describe("the command line", () => {
 
   it.live("distinguishes an accepted token, a refused one, and a deployment that is down", () =>
     Effect.gen(function* () {
-      const house = yield* makeHouse()
-      const accepted = yield* runIn(envOf(house), "token", "check", "--json")
+      const setup = yield* makeSetup()
+      const accepted = yield* runIn(envOf(setup), "token", "check", "--json")
       assert.strictEqual(accepted.code, 0, accepted.err)
       assert.isTrue(JSON.parse(accepted.out).accepted)
-      const unknown = `mc_service_${house.account.accountId}_${"0".repeat(64)}`
-      const refused = yield* runIn(envOf(house, { SERVICE_TOKEN: unknown }), "token", "check")
+      const unknown = `mc_service_${setup.account.accountId}_${"0".repeat(64)}`
+      const refused = yield* runIn(envOf(setup, { SERVICE_TOKEN: unknown }), "token", "check")
       assert.strictEqual(refused.code, 77)
       assert.notInclude(refused.err, "0".repeat(64))
-      const away = yield* runIn(envOf(house, { CONVEX_URL: "http://127.0.0.1:1" }), "token", "check")
+      const away = yield* runIn(envOf(setup, { CONVEX_URL: "http://127.0.0.1:1" }), "token", "check")
       assert.strictEqual(away.code, 69)
     }).pipe(Effect.scoped)
   )
 
   it.live("shows a delivery in advance, without a write to the control plane", () =>
     Effect.gen(function* () {
-      const house = yield* makeHouse()
-      const taskId = yield* house.newTask("Fix the login button")
-      yield* house.post(taskId, "@engineer are you there?")
-      const [row] = yield* eventually(house.notifications, (rows) => rows.some(({ type }) => type === "mention"))
+      const setup = yield* makeSetup()
+      const taskId = yield* setup.newTask("Fix the login button")
+      yield* setup.post(taskId, "@engineer are you there?")
+      const [row] = yield* eventually(setup.notifications, (rows) => rows.some(({ type }) => type === "mention"))
       const id = row?.id ?? ""
-      const before = yield* callsOf(house)
-      const rows = yield* house.notifications
-      const shown = yield* runIn(envOf(house), "deliver", "--dry-run", id)
+      const before = yield* callsOf(setup)
+      const rows = yield* setup.notifications
+      const shown = yield* runIn(envOf(setup), "deliver", "--dry-run", id)
       assert.strictEqual(shown.code, 0, shown.err)
       assert.match(shown.out, /^session +agent:engineer:/m)
       assert.match(shown.out, /^endpoint +POST http:\/\/127\.0\.0\.1:\d+\/v1\/responses$/m)
       assert.match(shown.out, /^verdict +deliver mention /m)
       assert.match(shown.out, /^tools .*task_status/m)
       assert.include(shown.out, "are you there?")
-      const json = JSON.parse((yield* runIn(envOf(house), "deliver", "--dry-run", "--json", id)).out)
+      const json = JSON.parse((yield* runIn(envOf(setup), "deliver", "--dry-run", "--json", id)).out)
       assert.strictEqual(json.agent, "engineer")
       assert.include(json.prompt.input, "are you there?")
-      assert.deepStrictEqual(yield* house.notifications, rows)
-      assert.strictEqual(yield* house.posts, 0)
+      assert.deepStrictEqual(yield* setup.notifications, rows)
+      assert.strictEqual(yield* setup.posts, 0)
       // The plane's timestamp increases with every transaction that writes.
-      const after = yield* callsOf(house)
+      const after = yield* callsOf(setup)
       assert.strictEqual(after["timestamp"], before["timestamp"])
       assert.match(shown.out, /^state +ready: waiting for delivery$/m)
-      assert.strictEqual((yield* runIn(envOf(house), "deliver", id)).code, 64)
-      const unknown = yield* runIn(envOf(house), "deliver", "--dry-run", "nothing")
+      assert.strictEqual((yield* runIn(envOf(setup), "deliver", id)).code, 64)
+      const unknown = yield* runIn(envOf(setup), "deliver", "--dry-run", "nothing")
       assert.strictEqual(unknown.code, 1)
       assert.include(unknown.err, "notification_missing")
-      yield* house.script({ rules: [{ match: "mentioned you", actions: [{ text: "Here." }] }] })
-      yield* house.startRuntime()
-      yield* eventually(house.notifications, (all) => all.some((each) => each.id === id && each.state === "delivered"))
-      const finished = yield* runIn(envOf(house), "deliver", "--dry-run", id)
+      yield* setup.script({ rules: [{ match: "mentioned you", actions: [{ text: "Here." }] }] })
+      yield* setup.startRuntime()
+      yield* eventually(setup.notifications, (all) => all.some((each) => each.id === id && each.state === "delivered"))
+      const finished = yield* runIn(envOf(setup), "deliver", "--dry-run", id)
       assert.match(finished.out, /^state +delivered \(replied\): finished, no runtime delivers it again/m)
     }).pipe(Effect.scoped)
   )
 
   it.live("lists, shows, retries and discards dead letters", () =>
     Effect.gen(function* () {
-      const house = yield* makeHouse()
-      const empty = yield* runIn(envOf(house), "dead-letters", "list")
+      const setup = yield* makeSetup()
+      const empty = yield* runIn(envOf(setup), "dead-letters", "list")
       assert.deepStrictEqual(empty, { code: 0, out: "", err: "No dead letters.\n" })
-      const runtime = yield* house.startRuntime({
+      const runtime = yield* setup.startRuntime({
         DELIVERY_MAX_ATTEMPTS: "1",
         DELIVERY_BACKOFF_BASE_MS: "1000",
         DELIVERY_BACKOFF_MAX_MS: "1000"
       })
-      yield* house.fault({ kind: "garbage", agent: "engineer" })
-      const taskId = yield* house.newTask()
-      yield* house.post(taskId, "@engineer hello")
-      yield* eventually(house.notifications, (rows) => rows.some(({ state }) => state === "dead"))
+      yield* setup.fault({ kind: "garbage", agent: "engineer" })
+      const taskId = yield* setup.newTask()
+      yield* setup.post(taskId, "@engineer hello")
+      yield* eventually(setup.notifications, (rows) => rows.some(({ state }) => state === "dead"))
       yield* runtime.signal("SIGTERM")
       yield* runtime.exit
-      const letters = JSON.parse((yield* runIn(envOf(house), "dead-letters", "list", "--json")).out)
+      const letters = JSON.parse((yield* runIn(envOf(setup), "dead-letters", "list", "--json")).out)
       assert.lengthOf(letters, 1)
       const { id } = letters[0]
-      assert.include((yield* runIn(envOf(house), "dead-letters", "list")).out, id)
-      assert.match((yield* runIn(envOf(house), "dead-letters", "show", id)).out, /^error +TurnUnreadable: /m)
-      assert.strictEqual((yield* runIn(envOf(house), "dead-letters", "retry", id)).code, 0)
-      assert.strictEqual((yield* house.notifications).find((row) => row.id === id)?.state, "ready")
-      const again = yield* runIn(envOf(house), "dead-letters", "discard", id)
+      assert.include((yield* runIn(envOf(setup), "dead-letters", "list")).out, id)
+      assert.match((yield* runIn(envOf(setup), "dead-letters", "show", id)).out, /^error +TurnUnreadable: /m)
+      assert.strictEqual((yield* runIn(envOf(setup), "dead-letters", "retry", id)).code, 0)
+      assert.strictEqual((yield* setup.notifications).find((row) => row.id === id)?.state, "ready")
+      const again = yield* runIn(envOf(setup), "dead-letters", "discard", id)
       assert.strictEqual(again.code, 1)
       assert.include(again.err, "not a dead letter")
     }).pipe(Effect.scoped)
@@ -241,13 +241,13 @@ describe("the command line", () => {
 
   it.live("starts new generations of an agent's sessions, and reports if the task has none", () =>
     Effect.gen(function* () {
-      const house = yield* makeHouse()
-      const taskId = yield* house.newTask()
-      yield* house.post(taskId, "@qa hello")
-      const none = yield* runIn(envOf(house), "sessions", "rotate", "qa", "--task", taskId)
+      const setup = yield* makeSetup()
+      const taskId = yield* setup.newTask()
+      yield* setup.post(taskId, "@qa hello")
+      const none = yield* runIn(envOf(setup), "sessions", "rotate", "qa", "--task", taskId)
       assert.strictEqual(none.code, 1)
       assert.include(none.err, "nothing to rotate")
-      const rotated = yield* runIn(envOf(house), "sessions", "rotate", "qa")
+      const rotated = yield* runIn(envOf(setup), "sessions", "rotate", "qa")
       assert.strictEqual(rotated.code, 0, rotated.err)
       // The sessions of deliveries and of heartbeats.
       assert.include(rotated.err, "2 sessions start over")
@@ -256,12 +256,12 @@ describe("the command line", () => {
 
   it.live("plans the agents' workspaces without a write, applies the plan, and then has an empty plan", () =>
     Effect.gen(function* () {
-      const house = yield* makeHouse()
+      const setup = yield* makeSetup()
       const folder = yield* Effect.acquireRelease(
         Effect.sync(() => mkdtempSync(join(tmpdir(), "profile-"))),
         (path) => Effect.sync(() => rmSync(path, { recursive: true }))
       )
-      const env = envOf(house, { OPENCLAW_STATE_DIR: folder })
+      const env = envOf(setup, { OPENCLAW_STATE_DIR: folder })
       const planned = yield* runIn(env, "profile", "plan")
       assert.strictEqual(planned.code, 0, planned.err)
       assert.include(planned.out, `write   ${folder}/workspaces/engineer/SOUL.md`)
@@ -277,22 +277,22 @@ describe("the command line", () => {
 
   it.live("the doctor reports a healthy account as healthy, and the problems of a broken one", () =>
     Effect.gen(function* () {
-      const house = yield* makeHouse()
+      const setup = yield* makeSetup()
       const state = { OPENCLAW_STATE_DIR: "/tmp", OPENCLAW_CONFIG_PATH: "/nonexistent/openclaw.json" }
       const free = { HEALTH_PORT: String(40_000 + (process.pid % 20_000)) }
-      const healthy = yield* runIn(envOf(house, { ...state, ...free }), "doctor", "--json")
+      const healthy = yield* runIn(envOf(setup, { ...state, ...free }), "doctor", "--json")
       const checks = checksOf(healthy.out)
       assert.isAtLeast(checks.size, 20)
       const wrong = [...checks.values()].filter(({ status }) => status === "warn" || status === "fail")
       assert.deepStrictEqual(wrong, [])
       assert.strictEqual(healthy.code, 0, healthy.err)
 
-      const port = new URL(house.plane.url).port
+      const port = new URL(setup.plane.url).port
       const broken = yield* runIn(
-        envOf(house, {
+        envOf(setup, {
           ...state,
           HEALTH_PORT: port,
-          SERVICE_TOKEN: `mc_service_${house.account.accountId}_${"0".repeat(64)}`,
+          SERVICE_TOKEN: `mc_service_${setup.account.accountId}_${"0".repeat(64)}`,
           OPENCLAW_GATEWAY_URL: "http://127.0.0.1:1",
           DELIVERY_LEASE: "90000"
         }),
@@ -316,11 +316,11 @@ describe("the command line", () => {
 
   it.live("the doctor validates the configuration by the gateway's command with --validate", () =>
     Effect.gen(function* () {
-      const house = yield* makeHouse()
+      const setup = yield* makeSetup()
       const home = yield* makeGatewayHome(gatewaySettings(["squad-lead", "engineer", "qa"]))
       const judged = Effect.fnUntraced(function* (more: Record<string, string> = {}, ...args: ReadonlyArray<string>) {
-        const env = { ...home.env, OPENCLAW_GATEWAY_URL: house.gateway.url, OPENCLAW_CONFIG_PATH: home.configPath }
-        const { out } = yield* runIn(envOf(house, { ...env, ...more }), "doctor", "--json", ...args)
+        const env = { ...home.env, OPENCLAW_GATEWAY_URL: setup.gateway.url, OPENCLAW_CONFIG_PATH: home.configPath }
+        const { out } = yield* runIn(envOf(setup, { ...env, ...more }), "doctor", "--json", ...args)
         return checksOf(out).get("gateway-configuration-valid")
       })
       assert.strictEqual((yield* judged())?.status, "skip")
@@ -338,14 +338,14 @@ describe("the command line", () => {
 
   it.live("the doctor warns of a gateway that resets the agents' sessions, unless profile sync prevents it", () =>
     Effect.gen(function* () {
-      const house = yield* makeHouse()
+      const setup = yield* makeSetup()
       const home = yield* makeGatewayHome({
         ...gatewaySettings(["squad-lead", "engineer", "qa"]),
         session: { reset: { mode: "daily" } }
       })
       const judged = Effect.fnUntraced(function* (profileSync: string) {
-        const env = { ...home.env, OPENCLAW_GATEWAY_URL: house.gateway.url, OPENCLAW_CONFIG_PATH: home.configPath }
-        const { out } = yield* runIn(envOf(house, { ...env, OPENCLAW_PROFILE_SYNC: profileSync }), "doctor", "--json")
+        const env = { ...home.env, OPENCLAW_GATEWAY_URL: setup.gateway.url, OPENCLAW_CONFIG_PATH: home.configPath }
+        const { out } = yield* runIn(envOf(setup, { ...env, OPENCLAW_PROFILE_SYNC: profileSync }), "doctor", "--json")
         return checksOf(out).get("session-reset")
       })
       const found = yield* judged("false")
@@ -359,8 +359,8 @@ describe("the command line", () => {
     Effect.gen(function* () {
       const state = { OPENCLAW_STATE_DIR: "/tmp", OPENCLAW_CONFIG_PATH: "/nonexistent/openclaw.json" }
       const canaryOf = Effect.fnUntraced(function* (toolSearch: boolean) {
-        const house = yield* makeHouse({ gatewayArgs: ["--tool-search", String(toolSearch)] })
-        const { out } = yield* runIn(envOf(house, state), "doctor", "--canary", "--json")
+        const setup = yield* makeSetup({ gatewayArgs: ["--tool-search", String(toolSearch)] })
+        const { out } = yield* runIn(envOf(setup, state), "doctor", "--canary", "--json")
         return checksOf(out).get("canary")
       })
       assert.strictEqual((yield* canaryOf(false))?.status, "ok")
@@ -373,12 +373,12 @@ describe("the command line", () => {
 
   it.live("the doctor finds the random token of a gateway that the runtime started", () =>
     Effect.gen(function* () {
-      const house = yield* makeHouse()
+      const setup = yield* makeSetup()
       const home = yield* makeGatewayHome(gatewaySettings(["squad-lead", "engineer", "qa"]))
-      const runtime = yield* house.startRuntime(home.env, { readyPath: "/readyz" })
+      const runtime = yield* setup.startRuntime(home.env, { readyPath: "/readyz" })
       // As a person may edit it: with a byte order mark and a comment, which the gateway accepts.
       home.writeConfig(`\uFEFF// ours\n${JSON.stringify(gatewaySettings(["squad-lead", "engineer", "qa"]))}`)
-      const env = envOf(house, { ...home.env, HEALTH_PORT: new URL(runtime.url).port })
+      const env = envOf(setup, { ...home.env, HEALTH_PORT: new URL(runtime.url).port })
       const { code, err, out } = yield* runIn(env, "doctor", "--canary", "--json")
       const checks = checksOf(out)
       const wrong = [...checks].filter(([, { status }]) => status === "warn" || status === "fail")
@@ -396,7 +396,7 @@ describe("the command line", () => {
 
   it.live("the doctor goes through the proxy to an https deployment, as the runtime does", () =>
     Effect.gen(function* () {
-      const house = yield* makeHouse()
+      const setup = yield* makeSetup()
       const proxy = yield* Effect.acquireRelease(
         Effect.callback<Server>((resume) => {
           const server = createServer().on("connect", (_, socket) => void socket.end("HTTP/1.1 403 Forbidden\r\n\r\n"))
@@ -406,7 +406,7 @@ describe("the command line", () => {
       )
       const { port } = proxy.address() as AddressInfo
       const env = { CONVEX_URL: "https://name-123.convex.cloud", HTTPS_PROXY: `http://127.0.0.1:${port}` }
-      const { out } = yield* runIn(envOf(house, env), "doctor", "--json")
+      const { out } = yield* runIn(envOf(setup, env), "doctor", "--json")
       const reachable = checksOf(out).get("control-plane-reachable")
       assert.include(
         reachable?.message,
@@ -418,7 +418,7 @@ describe("the command line", () => {
 
   it.live("start, /readyz and the doctor report the same problem of an address", () =>
     Effect.gen(function* () {
-      const house = yield* makeHouse()
+      const setup = yield* makeSetup()
       const server = yield* startServer
       server.answer("*", answerWith(200, "<html>Welcome</html>", { "content-type": "text/html" }))
       const words = "another server answers at"
@@ -427,11 +427,11 @@ describe("the command line", () => {
         ["OPENCLAW_GATEWAY_URL", "gateway", "gateway-reachable"]
       ] as const) {
         const env = { [variable]: server.url }
-        const runtime = yield* house.startRuntime(env, { readyPath: "/livez" })
+        const runtime = yield* setup.startRuntime(env, { readyPath: "/livez" })
         const readyz = Effect.promise(async () => (await fetch(`${runtime.url}/readyz`)).text())
         yield* eventually(readyz, (body) => body.includes(`"${concern}: `) && body.includes(words))
         assert.include(runtime.output(), words)
-        const { out } = yield* runIn(envOf(house, env), "doctor", "--json")
+        const { out } = yield* runIn(envOf(setup, env), "doctor", "--json")
         assert.include(checksOf(out).get(check)?.message, words)
         assert.include(checksOf(out).get(check)?.fix, variable)
       }

@@ -8,7 +8,7 @@ import { Effect, Schedule } from "effect"
 import { freePort } from "../../local/launcher.ts"
 import { blocksIn, commandsOf, documents } from "../documentCommands.ts"
 import type { CommandBlock } from "../documentCommands.ts"
-import { eventually, makeHouse } from "./house.ts"
+import { eventually, makeSetup } from "./setup.ts"
 
 const root = resolve(import.meta.dirname, "../..")
 const { scripts } = JSON.parse(readFileSync(join(root, "package.json"), "utf8"))
@@ -57,7 +57,7 @@ describe("the commands of the documents that need an account", () => {
     "work as written with the local control plane and gateway, in the order of the pages",
     () =>
       Effect.gen(function* () {
-        const house = yield* makeHouse()
+        const setup = yield* makeSetup()
         const home = yield* Effect.acquireRelease(
           Effect.sync(() => mkdtempSync(join(tmpdir(), "mission-control-commands-"))),
           (path) => Effect.sync(() => rmSync(path, { recursive: true, force: true }))
@@ -68,20 +68,20 @@ describe("the commands of the documents that need an account", () => {
           HOME: home,
           CI: "1",
           NODE_COMPILE_CACHE: process.env["NODE_COMPILE_CACHE"] ?? "",
-          CONVEX_SELF_HOSTED_URL: house.plane.url,
-          CONVEX_SELF_HOSTED_ADMIN_KEY: house.plane.adminKey,
+          CONVEX_SELF_HOSTED_URL: setup.plane.url,
+          CONVEX_SELF_HOSTED_ADMIN_KEY: setup.plane.adminKey,
           HEALTH_PORT: port,
           RUNTIME_ID: "documents",
           DELIVERY_MAX_ATTEMPTS: "1"
         }
         /** The values of placeholders; commands that print new ones add them. */
         const values = new Map<string, string>([
-          ["https://<name>.convex.cloud", house.plane.url],
-          ["http://127.0.0.1:18789", house.gateway.url],
+          ["https://<name>.convex.cloud", setup.plane.url],
+          ["http://127.0.0.1:18789", setup.gateway.url],
           ["<gateway token>", "any"],
-          ["<deploy key>", house.plane.adminKey],
-          ["<url>", house.plane.url],
-          ["<adminKey>", house.plane.adminKey],
+          ["<deploy key>", setup.plane.adminKey],
+          ["<url>", setup.plane.url],
+          ["<adminKey>", setup.plane.adminKey],
           ["<address>", join(home, "shop.git")],
           ["<repository>", "shop"],
           ["<task id>", "k57abc"],
@@ -194,7 +194,7 @@ describe("the commands of the documents that need an account", () => {
         /** Two turns with an unreadable answer, on a budget of one attempt. */
         const addDeadLetters = Effect.gen(function* () {
           for (const words of ["one", "two"]) {
-            yield* house.fault({ kind: "garbage", agent: "engineer" })
+            yield* setup.fault({ kind: "garbage", agent: "engineer" })
             yield* run({
               path: "dead letters",
               line: 0,

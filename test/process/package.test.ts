@@ -10,7 +10,7 @@ import type { Footprint } from "../../bench/footprint.ts"
 import { makeBundle } from "../../build/bundle.ts"
 import type { Bundle } from "../../build/bundle.ts"
 import { runtimeEnv } from "../../local/account.ts"
-import { eventually, makeHouse } from "./house.ts"
+import { eventually, makeSetup } from "./setup.ts"
 
 const root = resolve(import.meta.dirname, "../..")
 const path = `${dirname(process.execPath)}:${process.env["PATH"] ?? ""}`
@@ -80,11 +80,11 @@ describe("the package, installed elsewhere", { concurrent: false }, () => {
 
   it.live("delivers a message, writes the agents' documents, and exits with 0", () =>
     Effect.gen(function* () {
-      const house = yield* makeHouse()
-      const runtime = yield* house.startRuntime({}, { entry: join(installed, "dist/main.js") })
-      const task = yield* house.newTask()
-      yield* house.post(task, "@engineer are you there?")
-      yield* eventually(house.messages(task), (messages) => messages.some(({ author }) => author.type === "agent"))
+      const setup = yield* makeSetup()
+      const runtime = yield* setup.startRuntime({}, { entry: join(installed, "dist/main.js") })
+      const task = yield* setup.newTask()
+      yield* setup.post(task, "@engineer are you there?")
+      yield* eventually(setup.messages(task), (messages) => messages.some(({ author }) => author.type === "agent"))
       const page = yield* Effect.promise(() => fetch(`${runtime.url}/`).then((response) => response.text()))
       assert.include(page, "<title>")
       const document = yield* Effect.promise(() =>
@@ -97,9 +97,9 @@ describe("the package, installed elsewhere", { concurrent: false }, () => {
       const state = join(folder, "state")
       const applied = yield* call(
         runtimeEnv(
-          house.account,
-          house.plane.url,
-          { url: house.gateway.url },
+          setup.account,
+          setup.plane.url,
+          { url: setup.gateway.url },
           { OPENCLAW_STATE_DIR: state, OPENCLAW_PROFILE_SYNC: "true" }
         ),
         "profile",
@@ -115,7 +115,7 @@ describe("the package, installed elsewhere", { concurrent: false }, () => {
   it.live("stays within its limits of memory, start, stop and code: 110 MB, 1.5 s, 1 s, 3 MB", () =>
     Effect.gen(function* () {
       assert.isBelow(bundle.eagerBytes, 3e6)
-      const house = yield* makeHouse()
+      const setup = yield* makeSetup()
       const runs: Array<Footprint> = []
       const best = (of: (run: Footprint) => number): number => Math.min(...runs.map(of))
       const limits = { live: 1_500, memory: 110, stop: 1_000 }
@@ -124,7 +124,7 @@ describe("the package, installed elsewhere", { concurrent: false }, () => {
         best(({ memory }) => memory) < limits.memory &&
         best(({ stop }) => stop) < limits.stop
       while (runs.length < 3 || (!isGood() && runs.length < 15)) {
-        runs.push(yield* footprintOf(house, command, Duration.seconds(3)))
+        runs.push(yield* footprintOf(setup, command, Duration.seconds(3)))
       }
       assert.isTrue(isGood(), JSON.stringify({ limits, runs }))
     })

@@ -3,8 +3,8 @@ import { join, resolve } from "node:path"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import type { Script } from "../../local/model/script.ts"
-import { eventually, makeHouse } from "./house.ts"
-import type { House } from "./house.ts"
+import { eventually, makeSetup } from "./setup.ts"
+import type { Setup } from "./setup.ts"
 import { makeGatewayHome } from "./supervisedGateway.ts"
 import type { GatewayHome } from "./supervisedGateway.ts"
 
@@ -23,29 +23,29 @@ const envOf = (home: GatewayHome): Record<string, string> => {
   return { ...home.env, OPENCLAW_PROFILE_SYNC: "true", OPENCLAW_GATEWAY_ARGS: `gateway run --script ${file}` }
 }
 
-const change = (house: House, name: string, args: Record<string, unknown>): Effect.Effect<any> =>
-  Effect.promise(() => house.person.mutation(name, { accountId: house.account.accountId, ...args }))
+const change = (setup: Setup, name: string, args: Record<string, unknown>): Effect.Effect<any> =>
+  Effect.promise(() => setup.person.mutation(name, { accountId: setup.account.accountId, ...args }))
 
-const answer = (house: House, taskId: string, agent: string): Effect.Effect<string> =>
+const answer = (setup: Setup, taskId: string, agent: string): Effect.Effect<string> =>
   Effect.map(
-    eventually(house.messages(taskId), (messages) => messages.some(({ author }) => author.name === agent)),
+    eventually(setup.messages(taskId), (messages) => messages.some(({ author }) => author.name === agent)),
     (messages) => messages.find(({ author }) => author.name === agent)?.content ?? ""
   )
 
 describe("profile sync before a supervised gateway", () => {
   it.live("creates a gateway from an empty folder, and its agents get their texts", () =>
     Effect.gen(function* () {
-      const house = yield* makeHouse()
+      const setup = yield* makeSetup()
       const home = yield* makeGatewayHome({})
       rmSync(home.configPath)
-      yield* change(house, "app/agents:update", {
-        agentId: house.account.agents["engineer"],
+      yield* change(setup, "app/agents:update", {
+        agentId: setup.account.agents["engineer"],
         soul: "I love tidy code."
       })
-      yield* house.startRuntime(envOf(home))
-      const taskId = yield* house.newTask()
-      yield* house.post(taskId, "@engineer are you there?")
-      assert.strictEqual(yield* answer(house, taskId, "Engineer"), "Tidy.")
+      yield* setup.startRuntime(envOf(home))
+      const taskId = yield* setup.newTask()
+      yield* setup.post(taskId, "@engineer are you there?")
+      assert.strictEqual(yield* answer(setup, taskId, "Engineer"), "Tidy.")
       const agentsMd = readFileSync(join(home.stateDir, "workspaces", "engineer", "AGENTS.md"), "utf8")
       assert.include(agentsMd, "# How you work here")
       assert.notInclude(agentsMd, "- `task_status`: ")
@@ -59,18 +59,18 @@ describe("profile sync before a supervised gateway", () => {
 
   it.live("an added agent that is mentioned at once answers; a removed one leaves its workspace aside", () =>
     Effect.gen(function* () {
-      const house = yield* makeHouse()
+      const setup = yield* makeSetup()
       const home = yield* makeGatewayHome({})
-      yield* house.startRuntime(envOf(home))
-      const taskId = yield* house.newTask()
-      const { agentId } = yield* change(house, "app/agents:create", {
+      yield* setup.startRuntime(envOf(home))
+      const taskId = yield* setup.newTask()
+      const { agentId } = yield* change(setup, "app/agents:create", {
         slug: "newcomer",
         name: "Newcomer",
         role: "learns"
       })
-      yield* house.post(taskId, "@newcomer hello")
-      assert.strictEqual(yield* answer(house, taskId, "Newcomer"), "I am new.")
-      yield* change(house, "app/agents:remove", { agentId })
+      yield* setup.post(taskId, "@newcomer hello")
+      assert.strictEqual(yield* answer(setup, taskId, "Newcomer"), "I am new.")
+      yield* change(setup, "app/agents:remove", { agentId })
       yield* eventually(
         Effect.sync(() => existsSync(join(home.stateDir, "workspaces", "newcomer"))),
         (isThere) => !isThere
@@ -86,35 +86,35 @@ describe("profile sync before a supervised gateway", () => {
 
   it.live("a skill is added and removed with its agent's list, without a restart", () =>
     Effect.gen(function* () {
-      const house = yield* makeHouse()
+      const setup = yield* makeSetup()
       const home = yield* makeGatewayHome({})
-      const runtime = yield* house.startRuntime(envOf(home))
-      const agentId = house.account.agents["engineer"]
+      const runtime = yield* setup.startRuntime(envOf(home))
+      const agentId = setup.account.agents["engineer"]
       const file = join(home.stateDir, "workspaces", "engineer", "skills", "triage", "SKILL.md")
       const isThere = Effect.sync(() => existsSync(file))
-      const { skillId } = yield* change(house, "app/skills:upsert", {
+      const { skillId } = yield* change(setup, "app/skills:upsert", {
         slug: "triage",
         name: "Triage",
         description: "Sorts what is new",
         content: "Sort it."
       })
-      yield* change(house, "app/agents:update", { agentId, skillIds: [skillId] })
+      yield* change(setup, "app/agents:update", { agentId, skillIds: [skillId] })
       yield* eventually(isThere, (isThere) => isThere)
       assert.match(readFileSync(file, "utf8"), /^---\nname: "triage"\ndescription: "Sorts what is new"\n---\n/)
-      yield* change(house, "app/agents:update", { agentId, skillIds: [] })
+      yield* change(setup, "app/agents:update", { agentId, skillIds: [] })
       yield* eventually(isThere, (isThere) => !isThere)
-      assert.strictEqual((yield* house.health(runtime))["gateway"].restarts, 0)
+      assert.strictEqual((yield* setup.health(runtime))["gateway"].restarts, 0)
     }).pipe(Effect.scoped)
   )
 
   it.live("a broken configuration is not touched, is reported with its path, and is used when it is fixed", () =>
     Effect.gen(function* () {
-      const house = yield* makeHouse()
+      const setup = yield* makeSetup()
       const home = yield* makeGatewayHome({})
       const broken = '{ "gateway": {,} }'
       home.writeConfig(broken)
-      const runtime = yield* house.startRuntime(envOf(home), { readyPath: "/livez" })
-      const health = yield* eventually(house.health(runtime), ({ reasons }) =>
+      const runtime = yield* setup.startRuntime(envOf(home), { readyPath: "/livez" })
+      const health = yield* eventually(setup.health(runtime), ({ reasons }) =>
         reasons.some((reason: string) => reason.startsWith("gateway-process"))
       )
       const reason = health["reasons"].find((one: string) => one.startsWith("profile-sync"))
@@ -127,7 +127,7 @@ describe("profile sync before a supervised gateway", () => {
         (output) => output.includes("roster: 3 agents")
       )
       home.writeConfig("{}")
-      const mended = yield* eventually(house.health(runtime), ({ status }) => status === "healthy")
+      const mended = yield* eventually(setup.health(runtime), ({ status }) => status === "healthy")
       assert.deepStrictEqual(mended["reasons"], [])
     }).pipe(Effect.scoped)
   )

@@ -8,7 +8,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import { launch } from "../../local/launcher.ts"
 import { debianProgram } from "./debianProgram.ts"
-import { eventually, makeHouse } from "./house.ts"
+import { eventually, makeSetup } from "./setup.ts"
 
 const deploy = fileURLToPath(new URL("../../deploy/prometheus/", import.meta.url))
 const missing = (await debianProgram("promtool", "prometheus")) ?? (await debianProgram("prometheus", "prometheus"))
@@ -62,13 +62,13 @@ describe.skipIf(missing !== null)("the files for Prometheus", () => {
 describe.skipIf(missing !== null)("/metrics of the running process", () => {
   it.live("passes promtool's checks, before and after work", () =>
     Effect.gen(function* () {
-      const house = yield* makeHouse()
-      yield* house.script({ rules: [{ match: "mentioned you", actions: [{ text: "Here I am." }] }] })
-      const runtime = yield* house.startRuntime()
+      const setup = yield* makeSetup()
+      yield* setup.script({ rules: [{ match: "mentioned you", actions: [{ text: "Here I am." }] }] })
+      const runtime = yield* setup.startRuntime()
       const before = yield* textOf(`${runtime.url}/metrics`)
       assert.deepStrictEqual(yield* promtool(["check", "metrics"], before), { code: 0, output: "" })
       assert.match(before, /^mission_control_deliveries_total\{outcome="replied",type="mention"\} 0$/m)
-      yield* house.post(yield* house.newTask(), "@engineer are you there?")
+      yield* setup.post(yield* setup.newTask(), "@engineer are you there?")
       const after = yield* eventually(textOf(`${runtime.url}/metrics`), (text) =>
         /^mission_control_deliveries_total\{outcome="replied",type="mention"\} 1$/m.test(text)
       )
@@ -78,7 +78,7 @@ describe.skipIf(missing !== null)("/metrics of the running process", () => {
       assert.match(after, /^mission_control_created_to_post_seconds_count [1-9]/m)
       assert.match(after, /^mission_control_tokens_total\{agent="engineer",direction="input"\} \d+$/m)
       assert.match(after, /^process_open_fds [1-9]\d*$/m)
-      const { metrics } = yield* house.health(runtime)
+      const { metrics } = yield* setup.health(runtime)
       assert.isAtLeast(metrics.deliveries.replied, 1)
       assert.isAtLeast(metrics.turns, 1)
     }).pipe(Effect.scoped)
@@ -86,8 +86,8 @@ describe.skipIf(missing !== null)("/metrics of the running process", () => {
 
   it.live("is scraped by a real Prometheus, whose alert fires when the gateway is down", () =>
     Effect.gen(function* () {
-      const house = yield* makeHouse()
-      const runtime = yield* house.startRuntime()
+      const setup = yield* makeSetup()
+      const runtime = yield* setup.startRuntime()
       const directory = yield* Effect.acquireRelease(
         Effect.sync(() => mkdtempSync(join(tmpdir(), "prometheus-"))),
         (path) => Effect.sync(() => rmSync(path, { recursive: true, force: true }))
@@ -126,8 +126,8 @@ describe.skipIf(missing !== null)("/metrics of the running process", () => {
         data.alerts.map(({ labels }: { labels: { alertname: string } }) => labels.alertname)
       )
       assert.deepStrictEqual(yield* firing, [])
-      yield* house.gateway.signal("SIGKILL")
-      yield* house.post(yield* house.newTask(), "@engineer are you there?")
+      yield* setup.gateway.signal("SIGKILL")
+      yield* setup.post(yield* setup.newTask(), "@engineer are you there?")
       yield* eventually(firing, (names) => names.includes("GatewayDown"))
     }).pipe(Effect.scoped)
   )

@@ -6,8 +6,8 @@ import { Effect } from "effect"
 import { planeStats } from "../../bench/planeStats.ts"
 import { runtimeEnv } from "../../local/account.ts"
 import { PROTOCOL } from "../../src/domain/shared/Protocol.ts"
-import { eventually, makeHouse } from "./house.ts"
 import { runIn } from "./runIn.ts"
+import { eventually, makeSetup } from "./setup.ts"
 
 const root = join(import.meta.dirname, "..", "..")
 
@@ -45,12 +45,12 @@ const readyz = (url: string) =>
 describe("a runtime and a deployment of different versions", () => {
   it.live("work together if the deployment is one version ahead", () =>
     Effect.gen(function* () {
-      const house = yield* makeHouse({ planeArgs: ["--app", yield* appOfProtocol(PROTOCOL + 1)] })
-      yield* house.script({ rules: [{ match: "mentioned you", actions: [{ text: "Here." }] }] })
-      const runtime = yield* house.startRuntime({}, { readyPath: "/readyz" })
-      const taskId = yield* house.newTask()
-      yield* house.post(taskId, "@engineer are you there?")
-      yield* eventually(house.messages(taskId), (messages) => messages.some(({ content }) => content === "Here."))
+      const setup = yield* makeSetup({ planeArgs: ["--app", yield* appOfProtocol(PROTOCOL + 1)] })
+      yield* setup.script({ rules: [{ match: "mentioned you", actions: [{ text: "Here." }] }] })
+      const runtime = yield* setup.startRuntime({}, { readyPath: "/readyz" })
+      const taskId = yield* setup.newTask()
+      yield* setup.post(taskId, "@engineer are you there?")
+      yield* eventually(setup.messages(taskId), (messages) => messages.some(({ content }) => content === "Here."))
       assert.notInclude(runtime.output(), "protocol")
     }).pipe(Effect.scoped)
   )
@@ -59,11 +59,11 @@ describe("a runtime and a deployment of different versions", () => {
     "do not work together if it is two ahead: the runtime reports what to upgrade, claims nothing, and accepts a restart",
     () =>
       Effect.gen(function* () {
-        const house = yield* makeHouse({ planeArgs: ["--app", yield* appOfProtocol(PROTOCOL + 2)] })
-        const taskId = yield* house.newTask()
-        yield* house.post(taskId, "@engineer are you there?")
-        const runtime = yield* house.startRuntime({}, { readyPath: "/livez" })
-        const { accountId } = house.account
+        const setup = yield* makeSetup({ planeArgs: ["--app", yield* appOfProtocol(PROTOCOL + 2)] })
+        const taskId = yield* setup.newTask()
+        yield* setup.post(taskId, "@engineer are you there?")
+        const runtime = yield* setup.startRuntime({}, { readyPath: "/livez" })
+        const { accountId } = setup.account
         const remedy =
           /protocol: the deployment serves protocol versions \d+ to \d+, this runtime needs \d+: upgrade the runtime/
         const ready = yield* eventually(
@@ -71,21 +71,21 @@ describe("a runtime and a deployment of different versions", () => {
           ({ body }) => remedy.test(body) && !body.includes("booting")
         )
         assert.strictEqual(ready.status, 503)
-        const env = runtimeEnv(house.account, house.plane.url, { url: house.gateway.url })
+        const env = runtimeEnv(setup.account, setup.plane.url, { url: setup.gateway.url })
         const { out } = yield* runIn(env, "doctor")
         assert.match(out, /^fail {2}protocol .*this runtime needs \d+/m)
         assert.match(out, /-> upgrade the runtime/)
         // The pulse also reports it, and returns the command.
-        yield* eventually(house.runtimeStatus, (status) => status === "degraded")
-        yield* Effect.promise(() => house.person.mutation("app/runtimes:restart", { accountId }))
+        yield* eventually(setup.runtimeStatus, (status) => status === "degraded")
+        yield* Effect.promise(() => setup.person.mutation("app/runtimes:restart", { accountId }))
         assert.deepStrictEqual(yield* runtime.exit, { code: 75, signal: null })
-        const { functions } = yield* Effect.promise(() => planeStats(house.plane))
+        const { functions } = yield* Effect.promise(() => planeStats(setup.plane))
         assert.isUndefined(functions["service/notifications:claim"])
         assert.deepStrictEqual(
-          (yield* house.notifications).map(({ attempts, state }) => ({ attempts, state })),
+          (yield* setup.notifications).map(({ attempts, state }) => ({ attempts, state })),
           [{ attempts: 0, state: "ready" }]
         )
-        assert.strictEqual(yield* house.posts, 0)
+        assert.strictEqual(yield* setup.posts, 0)
       }).pipe(Effect.scoped)
   )
 })
@@ -96,8 +96,8 @@ describe("a deployment that lacks a function", () => {
       const app = yield* changedApp("convex/service/tasks.ts", (text) =>
         text.replace("export const history =", "const history =")
       )
-      const house = yield* makeHouse({ planeArgs: ["--app", app] })
-      const { out } = yield* runIn(runtimeEnv(house.account, house.plane.url, { url: house.gateway.url }), "doctor")
+      const setup = yield* makeSetup({ planeArgs: ["--app", app] })
+      const { out } = yield* runIn(runtimeEnv(setup.account, setup.plane.url, { url: setup.gateway.url }), "doctor")
       assert.match(out, /^fail {2}functions +the deployment lacks service\/tasks:history$/m)
       assert.notMatch(out, /^fail {2}protocol/m)
     }).pipe(Effect.scoped)

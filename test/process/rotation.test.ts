@@ -3,7 +3,7 @@ import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
-import { eventually, makeHouse } from "./house.ts"
+import { eventually, makeSetup } from "./setup.ts"
 
 const tokenFile = Effect.acquireRelease(
   Effect.sync(() => mkdtempSync(join(tmpdir(), "rotation-"))),
@@ -12,32 +12,32 @@ const tokenFile = Effect.acquireRelease(
 
 /** A runtime whose token is in a file, and the account's second token. */
 const setUp = Effect.gen(function* () {
-  const house = yield* makeHouse()
-  const { accountId, serviceToken } = house.account
-  yield* house.script({ rules: [{ match: "mentioned you", repeat: true, actions: [{ text: "Here." }] }] })
+  const setup = yield* makeSetup()
+  const { accountId, serviceToken } = setup.account
+  yield* setup.script({ rules: [{ match: "mentioned you", repeat: true, actions: [{ text: "Here." }] }] })
   const path = yield* tokenFile
   writeFileSync(path, `${serviceToken}\n`)
-  const runtime = yield* house.startRuntime({ SERVICE_TOKEN: "", SERVICE_TOKEN_FILE: path })
-  const next = yield* Effect.promise(() => house.person.mutation("app/tokens:provision", { accountId, label: "next" }))
+  const runtime = yield* setup.startRuntime({ SERVICE_TOKEN: "", SERVICE_TOKEN_FILE: path })
+  const next = yield* Effect.promise(() => setup.person.mutation("app/tokens:provision", { accountId, label: "next" }))
   const revokeFirst = Effect.promise(async () => {
-    const tokens = await house.person.query("app/tokens:list", { accountId })
+    const tokens = await setup.person.query("app/tokens:list", { accountId })
     const first = tokens.find(({ label }: { label: string }) => label === "runtime")
-    await house.person.mutation("app/tokens:revoke", { accountId, id: first.id })
+    await setup.person.mutation("app/tokens:revoke", { accountId, id: first.id })
   })
   const answered = Effect.gen(function* () {
-    const taskId = yield* house.newTask()
-    yield* house.post(taskId, "@engineer are you there?")
-    return yield* eventually(house.messages(taskId), (messages) =>
+    const taskId = yield* setup.newTask()
+    yield* setup.post(taskId, "@engineer are you there?")
+    return yield* eventually(setup.messages(taskId), (messages) =>
       messages.some(({ author }) => author.name === "Engineer")
     )
   })
-  return { house, runtime, revokeFirst, answered, write: () => writeFileSync(path, `${next.serviceToken}\n`) }
+  return { setup, runtime, revokeFirst, answered, write: () => writeFileSync(path, `${next.serviceToken}\n`) }
 })
 
 describe("a token that changes while the runtime works", () => {
   it.live("is read from its file when the old one is refused: no restart, no outage, nothing lost", () =>
     Effect.gen(function* () {
-      const { answered, house, revokeFirst, runtime, write } = yield* setUp
+      const { answered, setup, revokeFirst, runtime, write } = yield* setUp
       yield* answered
       write()
       yield* revokeFirst
@@ -45,13 +45,13 @@ describe("a token that changes while the runtime works", () => {
       yield* answered
       assert.include(runtime.output(), "the service token is a new one")
       assert.notInclude(runtime.output(), "was refused")
-      assert.deepInclude(yield* house.health(runtime), { status: "healthy", lifecycle: "ready", reasons: [] })
+      assert.deepInclude(yield* setup.health(runtime), { status: "healthy", lifecycle: "ready", reasons: [] })
     }).pipe(Effect.scoped)
   )
 
   it.live("is read at once on SIGHUP, which ends nothing", () =>
     Effect.gen(function* () {
-      const { answered, house, revokeFirst, runtime, write } = yield* setUp
+      const { answered, setup, revokeFirst, runtime, write } = yield* setUp
       write()
       yield* runtime.signal("SIGHUP")
       yield* eventually(
@@ -60,7 +60,7 @@ describe("a token that changes while the runtime works", () => {
       )
       yield* revokeFirst
       yield* answered
-      assert.deepInclude(yield* house.health(runtime), { status: "healthy", lifecycle: "ready", reasons: [] })
+      assert.deepInclude(yield* setup.health(runtime), { status: "healthy", lifecycle: "ready", reasons: [] })
       yield* runtime.signal("SIGTERM")
       assert.deepStrictEqual(yield* runtime.exit, { code: 0, signal: null })
     }).pipe(Effect.scoped)

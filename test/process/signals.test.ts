@@ -7,8 +7,8 @@ import { Effect, Random } from "effect"
 import { runtimeEnv } from "../../local/account.ts"
 import type { NewAgent } from "../../local/account.ts"
 import type { Script } from "../../local/model/script.ts"
-import { eventually, makeHouse } from "./house.ts"
-import type { House, Message } from "./house.ts"
+import { eventually, makeSetup } from "./setup.ts"
+import type { Setup, Message } from "./setup.ts"
 import { freePort, gatewaySettings, makeGatewayHome } from "./supervisedGateway.ts"
 
 const root = join(import.meta.dirname, "..", "..")
@@ -98,7 +98,7 @@ const phases = ["boot", "work", "drain"] as const
 
 /** One life of a runtime: started, signalled once, twice or three times at random instants of the phase, ended. */
 const life = Effect.fnUntraced(function* (
-  house: House,
+  setup: Setup,
   plan: {
     readonly index: number
     readonly phase: (typeof phases)[number]
@@ -113,9 +113,9 @@ const life = Effect.fnUntraced(function* (
   const home = index % 2 === 0 ? null : yield* makeGatewayHome(gatewaySettings(team.map(({ slug }) => slug)))
   if (home !== null) writeFileSync(join(home.folder, "script.json"), JSON.stringify(script))
   const env = runtimeEnv(
-    house.account,
-    house.plane.url,
-    { url: house.gateway.url },
+    setup.account,
+    setup.plane.url,
+    { url: setup.gateway.url },
     {
       ...(home === null
         ? {}
@@ -150,7 +150,7 @@ const life = Effect.fnUntraced(function* (
   assert.deepStrictEqual(leftBehind(runtime.mark), [], name)
   // The runtime reports it, or the control plane concludes it from missing pulses; before the first pulse it is unknown.
   yield* eventually(
-    Effect.promise(() => house.person.query("app/runtimes:list", { accountId: house.account.accountId })),
+    Effect.promise(() => setup.person.query("app/runtimes:list", { accountId: setup.account.accountId })),
     (all) =>
       all
         .filter(({ runtimeId }: { runtimeId: string }) => runtimeId === `life-${index}`)
@@ -163,38 +163,38 @@ describe("a runtime signalled at 30 random instants of boot, work and drain, onc
     "exits with 0, leaves no child, is offline, and loses nothing",
     () =>
       Effect.gen(function* () {
-        const house = yield* makeHouse({ team })
-        const { accountId } = house.account
-        yield* house.script(script)
+        const setup = yield* makeSetup({ team })
+        const { accountId } = setup.account
+        yield* setup.script(script)
         yield* Effect.promise(() =>
-          house.person.mutation("app/accounts:configure", { accountId, sessionScope: "task" })
+          setup.person.mutation("app/accounts:configure", { accountId, sessionScope: "task" })
         )
         const tasks: Array<string> = []
         const request = Effect.gen(function* () {
-          const taskId = yield* house.newTask()
+          const taskId = yield* setup.newTask()
           const n = tasks.push(taskId) - 1
-          yield* house.post(taskId, `@agent-${n % team.length} this is request number ${n}`)
+          yield* setup.post(taskId, `@agent-${n % team.length} this is request number ${n}`)
         })
         yield* Effect.forEach(
           Array.from({ length: 30 }, (_, index) => index),
           (index) =>
             Effect.scoped(
-              life(house, { index, phase: phases[index % 3]!, signals: 1 + (Math.floor(index / 3) % 3), request })
+              life(setup, { index, phase: phases[index % 3]!, signals: 1 + (Math.floor(index / 3) % 3), request })
             ),
           { concurrency: 3, discard: true }
         )
-        yield* house.startRuntime({
+        yield* setup.startRuntime({
           RUNTIME_ID: "last",
           DELIVERY_BACKOFF_BASE_MS: "1000",
           DELIVERY_BACKOFF_MAX_MS: "1000"
         })
-        const rows = yield* eventually(house.notifications, (all) =>
+        const rows = yield* eventually(setup.notifications, (all) =>
           all.every(({ state }) => state === "delivered" || state === "dead")
         )
         assert.strictEqual(rows.filter(({ type }) => type === "mention").length, tasks.length)
         assert.isAtLeast(tasks.length, 20)
         for (const [n, taskId] of tasks.entries()) {
-          const messages: ReadonlyArray<Message> = yield* house.messages(taskId)
+          const messages: ReadonlyArray<Message> = yield* setup.messages(taskId)
           assert.deepStrictEqual(
             messages.filter(({ kind }) => kind === "reply" || kind === "fallback").map(({ content }) => content),
             [`Answer ${n}`]

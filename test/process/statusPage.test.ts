@@ -5,7 +5,7 @@ import { Effect } from "effect"
 import { chromium } from "playwright-core"
 import type { BrowserContextOptions, Page } from "playwright-core"
 import { debianProgram } from "./debianProgram.ts"
-import { eventually, makeHouse } from "./house.ts"
+import { eventually, makeSetup } from "./setup.ts"
 
 const missing = await debianProgram("chromium", "chromium")
 if (missing !== null) process.stderr.write(`skipped: ${missing}\n`)
@@ -69,15 +69,15 @@ const phone = { viewport: { width: 360, height: 740 }, isMobile: true, deviceSca
 describe.skipIf(missing !== null)("the status page", { concurrent: false }, () => {
   it.live("shows an idle runtime, then each run within a second, and its outcome", () =>
     Effect.gen(function* () {
-      const house = yield* makeHouse()
-      yield* house.script({
+      const setup = yield* makeSetup()
+      yield* setup.script({
         rules: [
           { match: "never mind", actions: [{ hang: true }] },
           { match: "keep quiet", repeat: true, actions: [{ text: "No response from agent." }] },
           { match: "mentioned you", repeat: true, actions: [{ text: "Here I am." }] }
         ]
       })
-      const runtime = yield* house.startRuntime({ DELIVERY_MAX_ATTEMPTS: "1", DRAIN_TIMEOUT_MS: "1000" })
+      const runtime = yield* setup.startRuntime({ DELIVERY_MAX_ATTEMPTS: "1", DRAIN_TIMEOUT_MS: "1000" })
       const open = yield* makeBrowser
       const light = yield* open(runtime.url, { viewport: { width: 1200, height: 900 }, colorScheme: "light" })
       const { page } = light
@@ -92,32 +92,32 @@ describe.skipIf(missing !== null)("the status page", { concurrent: false }, () =
       assert.match(yield* Effect.promise(() => page.title()), /^online · test$/)
       assert.deepStrictEqual(yield* violations(page), [])
 
-      const taskId = yield* house.newTask(`Rotate ${house.account.serviceToken}`)
-      yield* house.post(taskId, "@engineer never mind")
-      yield* eventually(house.posts, (count) => count === 1)
+      const taskId = yield* setup.newTask(`Rotate ${setup.account.serviceToken}`)
+      yield* setup.post(taskId, "@engineer never mind")
+      yield* eventually(setup.posts, (count) => count === 1)
       yield* says(page, "running", "Engineer", 1_000)
       assert.strictEqual(yield* textOf(page, "n-running"), "1 of 8")
       yield* says(page, "running", "thinks")
       yield* says(page, "agents", "working")
       // The agent's session is taken, so this notification waits. The next claim or pulse reports it.
-      yield* house.post(taskId, "@engineer one more thing")
-      yield* house.post(taskId, "@squad-lead are you there?")
+      yield* setup.post(taskId, "@engineer one more thing")
+      yield* setup.post(taskId, "@squad-lead are you there?")
       yield* says(page, "n-waiting", "Yes")
       yield* says(page, "n-waiting-more", "the oldest for")
       // The page shows no secret and no message's text.
       const shown = yield* Effect.promise(() => page.content())
       assert.include(shown, "Rotate")
-      assert.notInclude(shown, house.account.serviceToken)
+      assert.notInclude(shown, setup.account.serviceToken)
       assert.notInclude(shown, "never mind")
 
       yield* says(page, "ended", "replied")
-      yield* house.fault({ kind: "garbage", agent: "qa" })
-      yield* house.post(taskId, "@qa and you?")
+      yield* setup.fault({ kind: "garbage", agent: "qa" })
+      yield* setup.post(taskId, "@qa and you?")
       yield* says(page, "letters", "TurnUnreadable")
       yield* says(page, "errors", "TurnUnreadable")
       assert.strictEqual(yield* textOf(page, "n-dead"), "1")
       assert.match(yield* textOf(page, "rate-text"), /^[1-9]\d* deliver(y|ies) in 20 min, 1 failed$/)
-      yield* house.post(taskId, "@squad-lead keep quiet")
+      yield* setup.post(taskId, "@squad-lead keep quiet")
       yield* says(page, "n-silent", "1")
       yield* says(page, "ended", "no answer, ")
       assert.match(
@@ -153,15 +153,15 @@ describe.skipIf(missing !== null)("the status page", { concurrent: false }, () =
 
   it.live("shows what is wrong and how to fix it: gateway and control plane down, then the runtime itself", () =>
     Effect.gen(function* () {
-      const house = yield* makeHouse()
-      const runtime = yield* house.startRuntime()
+      const setup = yield* makeSetup()
+      const runtime = yield* setup.startRuntime()
       const open = yield* makeBrowser
       const { complaints, page } = yield* open(runtime.url, phone)
-      yield* house.gateway.signal("SIGKILL")
-      yield* house.post(yield* house.newTask(), "@engineer are you there?")
+      yield* setup.gateway.signal("SIGKILL")
+      yield* setup.post(yield* setup.newTask(), "@engineer are you there?")
       yield* says(page, "lights", "Unreachable")
       yield* says(page, "errors", "GatewayUnreachable")
-      yield* house.plane.signal("SIGKILL")
+      yield* setup.plane.signal("SIGKILL")
       yield* says(page, "lights", "Down, polling")
       yield* says(page, "reasons", "Check CONVEX_URL and the network.")
       yield* says(page, "status", "degraded")
@@ -180,18 +180,18 @@ describe.skipIf(missing !== null)("the status page", { concurrent: false }, () =
 
   it.live("shows the drain, reconnects after a restart, and never delays the process", () =>
     Effect.gen(function* () {
-      const house = yield* makeHouse()
-      yield* house.script({ rules: [{ match: "mentioned you", actions: [{ hang: true }] }] })
-      const runtime = yield* house.startRuntime({ DRAIN_TIMEOUT_MS: "3000" })
+      const setup = yield* makeSetup()
+      yield* setup.script({ rules: [{ match: "mentioned you", actions: [{ hang: true }] }] })
+      const runtime = yield* setup.startRuntime({ DRAIN_TIMEOUT_MS: "3000" })
       const open = yield* makeBrowser
       const { page } = yield* open(runtime.url)
-      yield* house.post(yield* house.newTask(), "@engineer are you there?")
+      yield* setup.post(yield* setup.newTask(), "@engineer are you there?")
       yield* says(page, "running", "Engineer")
       yield* runtime.signal("SIGTERM")
       yield* says(page, "status", "draining")
       assert.deepStrictEqual(yield* runtime.exit, { code: 0, signal: null })
       yield* says(page, "notice", "The connection to the runtime is lost")
-      yield* house.startRuntime({ HEALTH_PORT: new URL(runtime.url).port })
+      yield* setup.startRuntime({ HEALTH_PORT: new URL(runtime.url).port })
       yield* says(page, "status", "online")
       assert.isFalse(yield* Effect.promise(() => page.locator("#notice").isVisible()))
     }).pipe(Effect.scoped)
@@ -201,8 +201,8 @@ describe.skipIf(missing !== null)("the status page", { concurrent: false }, () =
 describe("the status page's address", () => {
   it.live("answers this machine only under its own names", () =>
     Effect.gen(function* () {
-      const house = yield* makeHouse()
-      const runtime = yield* house.startRuntime()
+      const setup = yield* makeSetup()
+      const runtime = yield* setup.startRuntime()
       const { port } = new URL(runtime.url)
       const statusOf = (path: string, headers: Record<string, string>) =>
         Effect.promise(

@@ -5,7 +5,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import { launch } from "../../local/launcher.ts"
 import { debianProgram } from "./debianProgram.ts"
-import { eventually, makeHouse } from "./house.ts"
+import { eventually, makeSetup } from "./setup.ts"
 
 const missing =
   (await debianProgram("systemd-notify", "systemd")) ?? (await debianProgram("python3", "python3-minimal"))
@@ -59,10 +59,10 @@ const indexOf = (messages: ReadonlyArray<string>, part: string) =>
 suite("systemd, with a unit of Type=notify,", () => {
   it.live("gets the boot, one readiness, each status, the watchdog's pings, and the stop", () =>
     Effect.gen(function* () {
-      const house = yield* makeHouse()
+      const setup = yield* makeSetup()
       const { env, messages } = yield* makeManager
-      yield* house.script({ rules: [{ match: "mentioned you", actions: [{ hang: true }] }] })
-      const runtime = yield* house.startRuntime({ ...env, WATCHDOG_USEC: "600000", DRAIN_TIMEOUT_MS: "2000" })
+      yield* setup.script({ rules: [{ match: "mentioned you", actions: [{ hang: true }] }] })
+      const runtime = yield* setup.startRuntime({ ...env, WATCHDOG_USEC: "600000", DRAIN_TIMEOUT_MS: "2000" })
       yield* eventually(messages, holds("READY=1|STATUS="))
       const booted = yield* messages
       assert.isAtLeast(indexOf(booted, "STATUS=booting"), 0)
@@ -71,12 +71,12 @@ suite("systemd, with a unit of Type=notify,", () => {
       yield* eventually(messages, (all) => all.some((message) => message.endsWith("STATUS=online")))
       yield* eventually(messages, (all) => all.filter((message) => message === "WATCHDOG=1").length >= 3)
 
-      yield* Effect.promise(() => house.person.mutation("app/runtimes:pause", { accountId: house.account.accountId }))
+      yield* Effect.promise(() => setup.person.mutation("app/runtimes:pause", { accountId: setup.account.accountId }))
       yield* eventually(messages, holds("STATUS=paused"))
-      yield* Effect.promise(() => house.person.mutation("app/runtimes:resume", { accountId: house.account.accountId }))
-      const taskId = yield* house.newTask()
-      yield* house.post(taskId, "@engineer quick!")
-      yield* eventually(house.posts, (count) => count === 1)
+      yield* Effect.promise(() => setup.person.mutation("app/runtimes:resume", { accountId: setup.account.accountId }))
+      const taskId = yield* setup.newTask()
+      yield* setup.post(taskId, "@engineer quick!")
+      yield* eventually(setup.posts, (count) => count === 1)
       yield* runtime.signal("SIGTERM")
       assert.deepStrictEqual(yield* runtime.exit, { code: 0, signal: null })
       const all = yield* messages
@@ -93,23 +93,23 @@ suite("systemd, with a unit of Type=notify,", () => {
 
   it.live("gets pings but no stop while a restart waits for turns, because it measures from the stop", () =>
     Effect.gen(function* () {
-      const house = yield* makeHouse()
+      const setup = yield* makeSetup()
       const { env, messages } = yield* makeManager
       const restart = Effect.promise(() =>
-        house.person.mutation("app/runtimes:restart", { accountId: house.account.accountId })
+        setup.person.mutation("app/runtimes:restart", { accountId: setup.account.accountId })
       )
       const started = { ...env, WATCHDOG_USEC: "600000", DRAIN_TIMEOUT_MS: "0" }
-      const idle = yield* house.startRuntime(started)
+      const idle = yield* setup.startRuntime(started)
       yield* restart
       assert.deepStrictEqual(yield* idle.exit, { code: 75, signal: null })
       const before = yield* messages
       assert.isTrue(holds("STOPPING=1")(before))
 
-      yield* house.script({ rules: [{ match: "mentioned you", actions: [{ hang: true }] }] })
-      const busy = yield* house.startRuntime(started)
-      const taskId = yield* house.newTask()
-      yield* house.post(taskId, "@engineer quick!")
-      yield* eventually(house.posts, (count) => count === 1)
+      yield* setup.script({ rules: [{ match: "mentioned you", actions: [{ hang: true }] }] })
+      const busy = yield* setup.startRuntime(started)
+      const taskId = yield* setup.newTask()
+      yield* setup.post(taskId, "@engineer quick!")
+      yield* eventually(setup.posts, (count) => count === 1)
       yield* restart
       const since = Effect.map(messages, (all) => all.slice(before.length))
       yield* eventually(
@@ -127,15 +127,15 @@ suite("systemd, with a unit of Type=notify,", () => {
 
   it.live("gets no ping that is meant for another process, and a missing systemd-notify is logged once", () =>
     Effect.gen(function* () {
-      const house = yield* makeHouse()
+      const setup = yield* makeSetup()
       const { env, messages } = yield* makeManager
-      const other = yield* house.startRuntime({ ...env, WATCHDOG_USEC: "200000", WATCHDOG_PID: "1" })
+      const other = yield* setup.startRuntime({ ...env, WATCHDOG_USEC: "200000", WATCHDOG_PID: "1" })
       yield* eventually(messages, holds("READY=1"))
       yield* other.signal("SIGTERM")
       yield* other.exit
       assert.isFalse(holds("WATCHDOG=1")(yield* messages))
       const before = (yield* messages).length
-      const deaf = yield* house.startRuntime({ ...env, WATCHDOG_USEC: "200000", PATH: "/nonexistent" })
+      const deaf = yield* setup.startRuntime({ ...env, WATCHDOG_USEC: "200000", PATH: "/nonexistent" })
       yield* eventually(
         Effect.sync(() => deaf.output()),
         (output) =>

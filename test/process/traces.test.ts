@@ -7,8 +7,8 @@ import { demoTeam } from "../../local/account.ts"
 import { httpAccessIn, serveActingModel } from "../actingModel.ts"
 import { receiveTraces } from "../traceReceiver.ts"
 import type { ReceivedSpan, TraceReceiver } from "../traceReceiver.ts"
-import { eventually, makeHouse } from "./house.ts"
-import type { House } from "./house.ts"
+import { eventually, makeSetup } from "./setup.ts"
+import type { Setup } from "./setup.ts"
 
 const team = demoTeam.map((agent) =>
   agent.slug === "engineer" ? { ...agent, flags: { ...agent.flags, canCreateTasks: true } } : agent
@@ -39,8 +39,8 @@ const sending = (receiver: TraceReceiver): Record<string, string> => ({
 
 type Row = { readonly id: string; readonly type: string; readonly state: string; readonly traceId: string | null }
 
-const mentions = (house: House): Effect.Effect<ReadonlyArray<Row>> =>
-  Effect.map(house.notifications, (rows) =>
+const mentions = (setup: Setup): Effect.Effect<ReadonlyArray<Row>> =>
+  Effect.map(setup.notifications, (rows) =>
     (rows as ReadonlyArray<any>).filter(({ recipientName, type }) => type === "mention" && recipientName === "Engineer")
   )
 
@@ -64,12 +64,12 @@ describe("traces", { concurrent: false }, () => {
   it.live("show a delivery from claim to reply in one connected trace, and the process's start and end", () =>
     Effect.gen(function* () {
       const receiver = yield* receiveTraces
-      const house = yield* makeHouse({ team })
-      yield* house.script(makesATask)
-      const runtime = yield* house.startRuntime({ ...sending(receiver), OTEL_RESOURCE_ATTRIBUTES: "place=pond%20side" })
-      const taskId = yield* house.newTask()
-      yield* house.post(taskId, question)
-      const [row] = yield* eventually(mentions(house), (rows) => rows[0]?.state === "delivered")
+      const setup = yield* makeSetup({ team })
+      yield* setup.script(makesATask)
+      const runtime = yield* setup.startRuntime({ ...sending(receiver), OTEL_RESOURCE_ATTRIBUTES: "place=pond%20side" })
+      const taskId = yield* setup.newTask()
+      yield* setup.post(taskId, question)
+      const [row] = yield* eventually(mentions(setup), (rows) => rows[0]?.state === "delivered")
       const { root, spans } = yield* traceOf(
         receiver,
         ({ attributes, name }) =>
@@ -89,7 +89,7 @@ describe("traces", { concurrent: false }, () => {
         assert.notStrictEqual(span.status.code, "2", span.name)
       }
 
-      const { accountId, agents } = house.account
+      const { accountId, agents } = setup.account
       const sessionKey = `agent:engineer:${accountId}`
       const session = root.attributes["mission_control.session"]
       assert.match(String(session), /^[0-9a-f]{12}$/)
@@ -151,7 +151,7 @@ describe("traces", { concurrent: false }, () => {
 
       // It identifies the delivery at the gateway, in the control plane and in the log.
       assert.strictEqual(row!.traceId, root.traceId)
-      const told = (yield* house.requests) as ReadonlyArray<any>
+      const told = (yield* setup.requests) as ReadonlyArray<any>
       assert.sameMembers(
         told.flatMap(({ agent, traceparent }) =>
           agent === "engineer" && String(traceparent).includes(root.traceId) ? [traceparent] : []
@@ -205,14 +205,14 @@ describe("traces", { concurrent: false }, () => {
   it.live("link each attempt to the previous one, released or failed", () =>
     Effect.gen(function* () {
       const receiver = yield* receiveTraces
-      const house = yield* makeHouse({ team })
-      yield* house.script({ fallback: { text: answer } })
+      const setup = yield* makeSetup({ team })
+      yield* setup.script({ fallback: { text: answer } })
       const refusal = { contentType: "application/json", body: JSON.stringify({ error: { message: "no, thank you" } }) }
-      for (const status of [503, 400]) yield* house.fault({ kind: "answer", status, ...refusal })
-      yield* house.startRuntime({ ...sending(receiver), DELIVERY_BACKOFF_BASE_MS: "1000" })
-      const taskId = yield* house.newTask()
-      yield* house.post(taskId, question)
-      const [row] = yield* eventually(mentions(house), (rows) => rows[0]?.state === "delivered")
+      for (const status of [503, 400]) yield* setup.fault({ kind: "answer", status, ...refusal })
+      yield* setup.startRuntime({ ...sending(receiver), DELIVERY_BACKOFF_BASE_MS: "1000" })
+      const taskId = yield* setup.newTask()
+      yield* setup.post(taskId, question)
+      const [row] = yield* eventually(mentions(setup), (rows) => rows[0]?.state === "delivered")
       const isOfRow = ({ attributes }: ReceivedSpan) => attributes["mission_control.run.id"] === row!.id
       const roots = yield* eventually(
         Effect.sync(() => rootsOf(receiver.spans(), "RunExecution.execute").filter(isOfRow)),
@@ -255,15 +255,15 @@ describe("traces", { concurrent: false }, () => {
         await httpAccessIn(user).call("/agent/task-load", { taskId: "nowhere" })
         return answer
       })
-      const house = yield* makeHouse({ team, gatewayArgs: ["--model-url", modelUrl] })
-      yield* house.startRuntime({
+      const setup = yield* makeSetup({ team, gatewayArgs: ["--model-url", modelUrl] })
+      yield* setup.startRuntime({
         ...sending(receiver),
         OPENCLAW_CLIENT_TOOLS_ENABLED: "false",
         TRACE_CONTENT: "true"
       })
-      const taskId = yield* house.newTask()
-      yield* house.post(taskId, question)
-      const [row] = yield* eventually(mentions(house), (rows) => rows[0]?.state === "delivered")
+      const taskId = yield* setup.newTask()
+      yield* setup.post(taskId, question)
+      const [row] = yield* eventually(mentions(setup), (rows) => rows[0]?.state === "delivered")
       const { root, spans } = yield* traceOf(
         receiver,
         ({ attributes }) => attributes["mission_control.notification.id"] === row!.id
@@ -319,11 +319,11 @@ describe("OpenTelemetry", { concurrent: false }, () => {
     () =>
       Effect.gen(function* () {
         const deaf = yield* deafServer
-        const house = yield* makeHouse({ team })
+        const setup = yield* makeSetup({ team })
         const outputOf = (env: Record<string, string>) =>
           Effect.gen(function* () {
             const watched = { NODE_OPTIONS: `--import=${new URL("fixtures/tellLoads.ts", import.meta.url).href}` }
-            const runtime = yield* house.startRuntime({ ...watched, ...env })
+            const runtime = yield* setup.startRuntime({ ...watched, ...env })
             yield* runtime.signal("SIGTERM")
             assert.deepStrictEqual(yield* runtime.exit, { code: 0, signal: null })
             const lines = runtime.output().split("\n")

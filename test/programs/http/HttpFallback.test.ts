@@ -1,7 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import { httpAccessIn, serveActingModel } from "../../actingModel.ts"
-import { eventually, makeHouse } from "../../process/house.ts"
+import { eventually, makeSetup } from "../../process/setup.ts"
 
 /** What the agent did over HTTP in its turn. */
 interface Done {
@@ -25,7 +25,7 @@ const scenario = (env: Record<string, string>, reply: string) =>
       turns.push({ tools, capability, answers })
       return reply
     })
-    const house = yield* makeHouse({ gatewayArgs: ["--model-url", modelUrl] })
+    const house = yield* makeSetup({ gatewayArgs: ["--model-url", modelUrl] })
     const { account, person } = house
     const runtime = yield* house.startRuntime({ OPENCLAW_CLIENT_TOOLS_ENABLED: "false", ...env })
     const { taskId } = yield* Effect.promise(() =>

@@ -30,12 +30,12 @@ export type NotificationRow = {
   readonly error: { readonly class: string; readonly message: string } | null
 }
 
-export type House = {
+export type Setup = {
   readonly plane: LaunchedPlane
   readonly gateway: Launched
   readonly account: Account
   readonly person: Person
-  /** Starts the runtime of this account; `env` wins over the house's. */
+  /** Starts the runtime of this account; `env` wins over the setup's. */
   readonly startRuntime: (
     env?: Record<string, string>,
     options?: Omit<RuntimeOptions, "env">
@@ -92,7 +92,7 @@ const json = (url: string, method = "GET", body?: unknown, headers: Record<strin
  */
 const RARELY = "0 0 29 2 *"
 
-export const makeHouse = (
+export const makeSetup = (
   options: {
     readonly team?: ReadonlyArray<NewAgent>
     readonly planeArgs?: ReadonlyArray<string>
@@ -100,7 +100,7 @@ export const makeHouse = (
     /** The checkout of plane and runtime; this one by default. */
     readonly root?: string
   } = {}
-): Effect.Effect<House, LaunchFailed, Scope.Scope> =>
+): Effect.Effect<Setup, LaunchFailed, Scope.Scope> =>
   Effect.gen(function* () {
     const from = options.root === undefined ? {} : { root: options.root }
     const team = (options.team ?? demoTeam).map((agent) => ({ heartbeat: RARELY, ...agent }))

@@ -10,8 +10,8 @@ import type { ModelRequest } from "../../local/model/scriptedModel.ts"
 import { startModel } from "../../local/model/server.ts"
 import { personAt } from "../../local/person.ts"
 import type { Person } from "../../local/person.ts"
-import { eventually } from "../process/house.ts"
-import type { Message, NotificationRow } from "../process/house.ts"
+import { eventually } from "../process/setup.ts"
+import type { Message, NotificationRow } from "../process/setup.ts"
 import { makeGatewayHome } from "../process/supervisedGateway.ts"
 import type { GatewayHome } from "../process/supervisedGateway.ts"
 import { gatewayConfig } from "./gatewayConfig.ts"
@@ -23,7 +23,7 @@ export const realCommand = (): Record<string, string> => ({
   OPENCLAW_GATEWAY_ARGS: `${setting("OPENCLAW_TEST_COMMAND")} gateway run`
 })
 
-export interface SupervisedHouse {
+export interface SupervisedSetup {
   readonly account: Account
   readonly home: GatewayHome
   readonly planeUrl: string
@@ -43,11 +43,11 @@ export interface SupervisedHouse {
 }
 
 /** `agents` are in the configuration from the start; profile sync adds the account's. */
-export const makeSupervisedHouse = (options: {
+export const makeSupervisedSetup = (options: {
   readonly team: ReadonlyArray<NewAgent>
   readonly agents: ReadonlyArray<string>
   readonly builtIns?: ReadonlyArray<string>
-}): Effect.Effect<SupervisedHouse, LaunchFailed, Scope.Scope> =>
+}): Effect.Effect<SupervisedSetup, LaunchFailed, Scope.Scope> =>
   Effect.gen(function* () {
     const plane = yield* launchPlane({})
     const model = yield* Effect.acquireRelease(
