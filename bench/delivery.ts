@@ -97,25 +97,25 @@ const latencies = Effect.gen(function* () {
     yield* measure(3)
     return { measured: measure(PACED_SECONDS) }
   })
-  const { alone, beside, ten } = yield* interleaved({
+  const { alone, withHung, ten } = yield* interleaved({
     ten: (yield* mode(10, 10)).measured,
     alone: (yield* mode(9, 9)).measured,
-    beside: (yield* mode(10, 9)).measured
+    withHung: (yield* mode(10, 9)).measured
   })
-  const [aloneP99, besideP99] = [percentilesOf(alone, 0.99), percentilesOf(beside, 0.99)]
+  const [aloneP99, withHungP99] = [percentilesOf(alone, 0.99), percentilesOf(withHung, 0.99)]
   return [
     figureOf("created to POST with push, 10 sessions, p50 of each run", "ms", percentilesOf(ten, 0.5), { below: 15 }),
     figureOf("created to POST with push, 10 sessions, p99 of each run", "ms", percentilesOf(ten, 0.99), { below: 60 }),
     figureOf("nine fast sessions alone, p99 of each run", "ms", aloneP99),
-    figureOf("nine fast sessions next to a hung one, p99 of each run", "ms", besideP99),
+    figureOf("nine fast sessions next to a hung one, p99 of each run", "ms", withHungP99),
     figureOf(
       "p99 next to a hung session to p99 alone, medians of the runs",
       "ratio",
-      [percentile(besideP99, 0.5) / percentile(aloneP99, 0.5)],
+      [percentile(withHungP99, 0.5) / percentile(aloneP99, 0.5)],
       { below: 1.2 }
     ),
     figureOf("the same of all runs' messages together", "ratio", [
-      percentile(beside.flat(), 0.99) / percentile(alone.flat(), 0.99)
+      percentile(withHung.flat(), 0.99) / percentile(alone.flat(), 0.99)
     ])
   ]
 }).pipe(Effect.scoped)

@@ -118,9 +118,9 @@ const refusals = Effect.gen(function* () {
   yield* measure(100)
   const count = Math.ceil((SECONDS * 1_000) / PACE)
   const other = yield* launch({ name: "bystander", command: process.execPath, args: [bystander] })
-  const { beside, flooded, quiet } = yield* interleaved({
+  const { elsewhere, flooded, quiet } = yield* interleaved({
     quiet: Effect.map(measure(count), (result) => ({ rate: 0, refused: 0, result })),
-    beside: whileRefusing(other.ready.url, measure(count)),
+    elsewhere: whileRefusing(other.ready.url, measure(count)),
     flooded: whileRefusing(runtime.url, measure(count))
   })
   // Measured separately, because a busy machine hides it in the ratio: the processor time of refused calls without
@@ -144,8 +144,8 @@ const refusals = Effect.gen(function* () {
       below: 1.2
     }),
     figureOf("created to POST with refusals to without, p99 of paired runs", "ratio", ratios(flooded, quiet, 0.99)),
-    figureOf("the same calls at another process to none, p50 of paired runs", "ratio", ratios(beside, quiet, 0.5)),
-    figureOf("refused here to refused there, p50 of paired runs", "ratio", ratios(flooded, beside, 0.5)),
+    figureOf("the same calls at another process to none, p50 of paired runs", "ratio", ratios(elsewhere, quiet, 0.5)),
+    figureOf("refused here to refused there, p50 of paired runs", "ratio", ratios(flooded, elsewhere, 0.5)),
     figureOf("processor time of a refused call", "ms", [cost])
   ]
 }).pipe(Effect.scoped)

@@ -1,7 +1,7 @@
 #!/bin/sh
-# Runs before each start of the account's containers: when the runtime has left an upgrade or rollback, pulls the images
-# it names and makes them the ones that start. Whatever goes wrong, the versions of before start again; the runtime then
-# reports that the upgrade failed. Each request is tried once.
+# Runs before each start of the account's containers. If the runtime has left an upgrade or rollback, it pulls the named
+# images, and these start. After any error the previous versions start again, and the runtime reports that the upgrade
+# failed. Each request is tried once.
 #
 #   apply-upgrade.sh UPGRADE_FILE VERSIONS_FILE
 #
@@ -25,7 +25,7 @@ if [ ! -f "$versions_file" ]; then
   exit 78
 fi
 
-# Asked of jq alone, never of the shell: the file is data.
+# Only jq reads the file, never the shell, because it is data.
 field() { jq -er --arg name "$1" '.[$name] // "" | if type == "string" then . else error("no text") end' "$upgrade_file" 2>/dev/null; }
 # The last line of that name, as Docker and systemd read it.
 setting() { sed -n "s/^$1=//p" "$versions_file" | tail -n 1; }
@@ -38,11 +38,11 @@ if [ -f "$tried_file" ] && [ "$(cat "$tried_file")" = "$id" ]; then
   say "$id was tried before: nothing is changed"
   exit 0
 fi
-# Written first: an upgrade that kills this machine must not be tried at each of its starts.
+# Written first, so that an upgrade that crashes this machine is not tried at each of its starts.
 printf '%s\n' "$id" > "$tried_file.tmp"
 mv "$tried_file.tmp" "$tried_file"
 
-# A tag of an image: nothing that a shell, a path or a registry's address would take for something else.
+# The tag of an image, without characters that mean something in a shell, a path or a registry's address.
 is_tag() {
   case $1 in
     '' | *[!A-Za-z0-9._-]* | [.-]*) return 1 ;;
@@ -50,7 +50,7 @@ is_tag() {
   [ "${#1}" -le 64 ]
 }
 
-# pull PART VERSION: makes the image of that part and version be here.
+# pull PART VERSION: pulls the image of that part and version if it is missing.
 pull() {
   if ! is_tag "$2"; then
     say "$id names no version that is an image's tag for the $1: nothing is changed"
@@ -68,7 +68,7 @@ pull() {
   fi
 }
 
-# Both are here before either is taken: half of an upgrade is no version anybody asked for.
+# Both are pulled before either is used, because no one asked for half of an upgrade.
 [ -z "$runtime" ] || pull runtime "$runtime"
 [ -z "$openclaw" ] || pull openclaw "$openclaw"
 

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Waits for the configuration, which the runtime's profile sync writes, and becomes the gateway.
+# Waits for the configuration, which the runtime's profile sync writes, then executes the gateway.
 set -eu
 trap 'exit 0' TERM INT
 token=/run/secrets/gateway_token
@@ -14,5 +14,5 @@ until [ -s "$OPENCLAW_CONFIG_PATH" ]; do
   sleep 1 &
   wait $!
 done
-# The runtime is in another container: listen where it can reach this one. Nothing else is in its network.
+# The runtime is in another container, so the gateway listens on their network, which has no other member.
 exec node /gateway/node_modules/openclaw/openclaw.mjs gateway run --bind lan --port 18789

@@ -77,9 +77,9 @@ if (values.version) {
   process.stdout.write(`OpenClaw ${values.as} (scripted)\n`)
   process.exit(0)
 }
-const asked = positionals.join(" ")
-if (!["", "gateway run", "config validate"].includes(asked)) fail(`unknown command "${asked}"`)
-const asGateway = asked === "gateway run"
+const command = positionals.join(" ")
+if (!["", "gateway run", "config validate"].includes(command)) fail(`unknown command "${command}"`)
+const asGateway = command === "gateway run"
 
 const port = numberOf("--port", values.port ?? env["OPENCLAW_GATEWAY_PORT"], 0, 65_535)
 const stateDir = values.state ?? env["OPENCLAW_STATE_DIR"]
@@ -88,7 +88,7 @@ const config =
   env["OPENCLAW_CONFIG_PATH"] ??
   (asGateway && stateDir !== undefined ? join(stateDir, "openclaw.json") : undefined)
 
-if (asked === "config validate") {
+if (command === "config validate") {
   const path = config ?? ""
   const issues = configIssues(path)
   const valid = issues.length === 0

@@ -29,7 +29,7 @@ export interface Release {
    */
   readonly notesRetries: boolean
   /** Whether only the next turn sees the text of an aborted turn, or the transcript keeps it with a note after it. */
-  readonly abandonedTurns: "told once" | "kept"
+  readonly abandonedTurns: "passed on once" | "kept"
   /** Statuses of a provider's refusal that the gateway passes on; it answers 400 for others. Undefined passes all. */
   readonly refusalStatuses: ReadonlyArray<number> | undefined
   /** Whether the refusal of a bad input item describes the item, or only refuses the input as a whole. */
@@ -49,7 +49,7 @@ const releases: ReadonlyArray<Release> = [
     malformedRetries: 3,
     showsUnknownTools: true,
     notesRetries: true,
-    abandonedTurns: "told once",
+    abandonedTurns: "passed on once",
     refusalStatuses: undefined,
     describesItems: true
   },

@@ -7,7 +7,7 @@ import { type GatewayRequest, settle } from "./requestRecords.ts"
 import { satisfiesToolChoice, type ToolChoice } from "./toolChoice.ts"
 import { type TurnEnd, TurnFailed } from "./turnEnd.ts"
 
-/** Writes the end of one run in the form that the caller asked for, unless a fault breaks the connection. */
+/** Writes the end of one run in the form that the caller requested, unless a fault breaks the connection. */
 export class Reply {
   readonly #response: ServerResponse
   readonly #identity: ResponseIdentity

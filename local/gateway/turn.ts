@@ -74,14 +74,14 @@ class Run {
     const abandoned = this.#session.abandoned
     this.#session.abandoned = undefined
     messages.push(this.#userMessage(this.#turn.text, abandoned))
-    let told = false
+    let left = false
     try {
       return await this.#answer()
     } catch (error) {
-      told = this.#turn.signal.aborted && this.#leave()
+      left = this.#turn.signal.aborted && this.#leave()
       throw error
     } finally {
-      if (!told) messages[this.#at] = this.#userMessage(this.#turn.remembered)
+      if (!left) messages[this.#at] = this.#userMessage(this.#turn.remembered)
       this.#forgetUnknownTools()
     }
   }

@@ -17,7 +17,7 @@ const echo = Effect.acquireRelease(
 ).pipe(Effect.map((server) => (server.address() as AddressInfo).port))
 
 describe("the delay proxy", () => {
-  it.live("passes on every byte in order, and no sooner than it was told", () =>
+  it.live("forwards every byte in order, and not before its delay", () =>
     Effect.gen(function* () {
       const port = yield* echo
       const far = yield* launch({ name: "proxy", command: process.execPath, args: [proxy, String(port), "40"] })

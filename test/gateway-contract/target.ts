@@ -121,7 +121,7 @@ export class Contract {
 
   /** Waits for that many requests with the marker, and returns them. */
   async untilPrompted(marker: string, times = 1): Promise<ReadonlyArray<ModelRequest>> {
-    return await until(`the model to be asked ${times} times`, async () => {
+    return await until(`${times} requests to the model`, async () => {
       const prompts = await this.prompts(marker)
       return prompts.length >= times ? prompts : undefined
     })

@@ -214,10 +214,10 @@ describe("launching the runtime", () => {
       writeFileSync(
         entry,
         `import { createServer } from "node:http"
-         let asked = 0
+         let requests = 0
          createServer((request, response) => {
-           asked += 1
-           response.writeHead(request.url === "/livez" && asked > 1 ? 200 : 503).end()
+           requests += 1
+           response.writeHead(request.url === "/livez" && requests > 1 ? 200 : 503).end()
          }).listen(process.env.HEALTH_PORT, "127.0.0.1")
          await fetch("http://127.0.0.1:${port}/" + process.argv.slice(2).join(","))`
       )

@@ -168,8 +168,8 @@ describe("the command line", () => {
       const refused = yield* runIn(envOf(setup, { SERVICE_TOKEN: unknown }), "token", "check")
       assert.strictEqual(refused.code, 77)
       assert.notInclude(refused.err, "0".repeat(64))
-      const away = yield* runIn(envOf(setup, { CONVEX_URL: "http://127.0.0.1:1" }), "token", "check")
-      assert.strictEqual(away.code, 69)
+      const down = yield* runIn(envOf(setup, { CONVEX_URL: "http://127.0.0.1:1" }), "token", "check")
+      assert.strictEqual(down.code, 69)
     }).pipe(Effect.scoped)
   )
 

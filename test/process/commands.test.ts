@@ -133,15 +133,15 @@ describe("an upgrade by a person", () => {
       yield* ask(setup, "upgrade", { runtimeVersion: "1.1.0" })
       assert.deepStrictEqual(yield* first.exit, { code: 75, signal: null })
       assert.strictEqual(readFileSync(`${command}.args`, "utf8"), "now\n")
-      const told = readFileSync(`${command}.env`, "utf8").trim().split("\n")
-      assert.includeMembers(told, [
+      const variables = readFileSync(`${command}.env`, "utf8").trim().split("\n")
+      assert.includeMembers(variables, [
         "UPGRADE_KIND=upgrade",
         "UPGRADE_RUNTIME_VERSION=1.1.0",
         "UPGRADE_OPENCLAW_VERSION=",
         "UPGRADE_FROM_RUNTIME_VERSION=1.0.0"
       ])
       assert.deepStrictEqual(
-        told.filter((line) => /SERVICE_TOKEN|GATEWAY_TOKEN/.test(line)),
+        variables.filter((line) => /SERVICE_TOKEN|GATEWAY_TOKEN/.test(line)),
         []
       )
       const between = yield* seen(setup)

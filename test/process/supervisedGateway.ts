@@ -1,4 +1,4 @@
-/** A runtime that starts its gateway itself: a state folder with a configuration, and what stands in for `openclaw`. */
+/** A runtime that starts its gateway itself: a state folder with a configuration, and a scripted `openclaw`. */
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs"
 import { createServer } from "node:net"
 import { tmpdir } from "node:os"

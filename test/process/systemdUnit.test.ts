@@ -41,7 +41,7 @@ suite("systemd itself", () => {
   const analyze = (...args: ReadonlyArray<string>) => {
     const folder = mkdtempSync(join(tmpdir(), "mc-unit-"))
     try {
-      // The command is not installed on a test machine, so another stands for it.
+      // The command is not installed on a test machine, so another is in its place.
       writeFileSync(join(folder, name), unit.replace("/usr/local/bin/mission-control-runtime", "/bin/true"))
       const { status, stderr, stdout } = spawnSync("systemd-analyze", [...args, join(folder, name)], {
         encoding: "utf8"

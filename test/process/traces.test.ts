@@ -151,9 +151,9 @@ describe("traces", { concurrent: false }, () => {
 
       // It identifies the delivery at the gateway, in the control plane and in the log.
       assert.strictEqual(row!.traceId, root.traceId)
-      const told = (yield* setup.requests) as ReadonlyArray<any>
+      const requests = (yield* setup.requests) as ReadonlyArray<any>
       assert.sameMembers(
-        told.flatMap(({ agent, traceparent }) =>
+        requests.flatMap(({ agent, traceparent }) =>
           agent === "engineer" && String(traceparent).includes(root.traceId) ? [traceparent] : []
         ),
         rounds.map(({ spanId }) => `00-${root.traceId}-${spanId}-01`)
@@ -322,12 +322,12 @@ describe("OpenTelemetry", { concurrent: false }, () => {
         const setup = yield* makeSetup({ team })
         const outputOf = (env: Record<string, string>) =>
           Effect.gen(function* () {
-            const watched = { NODE_OPTIONS: `--import=${new URL("fixtures/tellLoads.ts", import.meta.url).href}` }
+            const watched = { NODE_OPTIONS: `--import=${new URL("fixtures/printLoads.ts", import.meta.url).href}` }
             const runtime = yield* setup.startRuntime({ ...watched, ...env })
             yield* runtime.signal("SIGTERM")
             assert.deepStrictEqual(yield* runtime.exit, { code: 0, signal: null })
             const lines = runtime.output().split("\n")
-            assert.include(lines, "loads are told")
+            assert.include(lines, "loads are printed")
             return lines
           }).pipe(Effect.scoped)
         const isLoad = (line: string) => line.startsWith("loads file:")

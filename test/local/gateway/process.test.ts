@@ -20,14 +20,14 @@ const post = (gateway: Launched, body: object, key = "agent:alpha:x") =>
     body: JSON.stringify({ model: "openclaw", ...body })
   })
 
-const asked = async (model: Launched) => {
+const requestsOf = async (model: Launched) => {
   const response = await fetch(`${model.url}/__local/requests`)
   return (await response.json()) as { count: number; requests: ReadonlyArray<any> }
 }
 
 /** Waits until the model has had that many requests. */
 const untilAsked = (model: Launched, count: number) =>
-  Effect.promise(() => expect.poll(() => asked(model)).toMatchObject({ count }))
+  Effect.promise(() => expect.poll(() => requestsOf(model)).toMatchObject({ count }))
 
 const script = (model: Launched, actions: ReadonlyArray<object>) =>
   Effect.promise(() =>
@@ -203,14 +203,14 @@ describe("the gateway's process", () => {
       )
       const gateway = yield* launchGateway({ args: [...args, "--time-scale", "0.01"] })
       yield* untilAsked(model, 3)
-      const recovery = (yield* Effect.promise(() => asked(model))).requests[2]
+      const recovery = (yield* Effect.promise(() => requestsOf(model))).requests[2]
       expect(recovery.tools).toEqual([])
       expect(recovery.messages.at(-1).content).toMatch(
         /^\[.*\] \[Queued user message .*\]\nsecond\n\n\[System\] Your previous turn was interrupted by a gateway restart/
       )
       const next = yield* Effect.promise(() => post(gateway, { input: "third" }).then((each) => each.json()))
       expect((next as any).status).toBe("completed")
-      const texts = (yield* Effect.promise(() => asked(model))).requests[3].messages.map((message: any) =>
+      const texts = (yield* Effect.promise(() => requestsOf(model))).requests[3].messages.map((message: any) =>
         String(message.content)
       )
       expect(texts.slice(1).map((text: string) => text.replace(/^\[.*?\] /, "").split("\n")[0])).toEqual([
