@@ -3,8 +3,8 @@ import { once } from "node:events"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import { freePort } from "../../local/launcher.ts"
-import { eventually, makeHouse } from "./house.ts"
 import { runIn } from "./runIn.ts"
+import { eventually, makeSetup } from "./setup.ts"
 
 const identity = JSON.stringify({ issuer: "https://login.example.com", subject: "kim", name: "Kim" })
 
@@ -37,13 +37,13 @@ describe("the commands for people", () => {
     "bring a newcomer from no account to an agent's answer",
     () =>
       Effect.gen(function* () {
-        const house = yield* makeHouse()
-        yield* house.script({
+        const setup = yield* makeSetup()
+        yield* setup.script({
           rules: [{ match: "what is left", repeat: true, actions: [{ text: "Only the tests." }] }]
         })
         const env = {
-          CONVEX_URL: house.plane.url,
-          CONVEX_DEPLOY_KEY: house.plane.adminKey,
+          CONVEX_URL: setup.plane.url,
+          CONVEX_DEPLOY_KEY: setup.plane.adminKey,
           MISSION_CONTROL_IDENTITY: identity
         }
         const ask = (...args: ReadonlyArray<string>) =>
@@ -56,7 +56,7 @@ describe("the commands for people", () => {
         const accountId = yield* ask("accounts", "create", "Newcomers")
         yield* ask("agents", "add", "engineer", "--name", "Engineer", "--role", "builds")
         const token = yield* ask("tokens", "provision", "--label", "laptop")
-        yield* house.startRuntime({ ACCOUNT_ID: accountId, SERVICE_TOKEN: token })
+        yield* setup.startRuntime({ ACCOUNT_ID: accountId, SERVICE_TOKEN: token })
         const task = yield* ask("tasks", "create", "Login", "--description", "It fails on phones.")
         const following = yield* followed(env, task)
         yield* ask("post", task.slice(0, -3), "@engineer what is left?")
@@ -86,8 +86,8 @@ describe("the commands for people", () => {
     "say what is wrong with the code of the refusal, and never show the key",
     () =>
       Effect.gen(function* () {
-        const house = yield* makeHouse()
-        const CONVEX_URL = house.plane.url
+        const setup = yield* makeSetup()
+        const CONVEX_URL = setup.plane.url
         const wrong = "local|0000000000000000"
         const port = yield* freePort
         const ends = yield* Effect.forEach(
@@ -101,9 +101,9 @@ describe("the commands for people", () => {
             {
               env: {
                 CONVEX_URL,
-                CONVEX_DEPLOY_KEY: house.plane.adminKey,
+                CONVEX_DEPLOY_KEY: setup.plane.adminKey,
                 MISSION_CONTROL_IDENTITY: identity,
-                ACCOUNT_ID: house.account.accountId
+                ACCOUNT_ID: setup.account.accountId
               },
               args: ["tokens", "provision"]
             },
@@ -138,14 +138,14 @@ describe("the commands for people", () => {
     "need a key that a runtime refuses to start with",
     () =>
       Effect.gen(function* () {
-        const house = yield* makeHouse()
+        const setup = yield* makeSetup()
         const env = {
-          ACCOUNT_ID: house.account.accountId,
-          CONVEX_URL: house.plane.url,
-          SERVICE_TOKEN: house.account.serviceToken,
-          OPENCLAW_GATEWAY_URL: house.gateway.url,
+          ACCOUNT_ID: setup.account.accountId,
+          CONVEX_URL: setup.plane.url,
+          SERVICE_TOKEN: setup.account.serviceToken,
+          OPENCLAW_GATEWAY_URL: setup.gateway.url,
           OPENCLAW_GATEWAY_TOKEN: "gateway",
-          CONVEX_DEPLOY_KEY: house.plane.adminKey
+          CONVEX_DEPLOY_KEY: setup.plane.adminKey
         }
         const { code, err } = yield* runIn(env, "start")
         assert.strictEqual(code, 78)
