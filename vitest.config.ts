@@ -26,9 +26,6 @@ export default defineConfig({
         test: {
           name: "process",
           include: ["test/process/**/*.test.ts"],
-          // Two tests of a file at once, because each waits most of its time for one of its processes.
-          sequence: { concurrent: true },
-          maxConcurrency: 2,
           testTimeout: 120_000,
           hookTimeout: 120_000,
           fileParallelism: false

@@ -44,7 +44,7 @@ afterEach(() => {
   for (const child of started.splice(0)) child.kill("SIGKILL")
 })
 
-describe("npm run dev", { concurrent: false }, () => {
+describe("npm run dev", () => {
   it("serves the page, delivers typed messages, restarts changed processes with their data, and ends at Ctrl-C", async () => {
     const { child, shown, page, command, logs, urls } = await startDev()
     assert.strictEqual((await fetch(page)).status, 200)

@@ -52,7 +52,7 @@ const call = (env: Record<string, string>, ...args: ReadonlyArray<string>) =>
   Effect.promise(() => run(command, args, folder, { PATH: path, HOME: folder, ...env }))
 
 // One at a time: the last test measures memory and times.
-describe("the package, installed elsewhere", { concurrent: false }, () => {
+describe("the package, installed elsewhere", () => {
   it("holds the bundle, its maps, the agents' documents and the control plane, and no source of the runtime", () => {
     for (const file of ["dist/main.js", "dist/main.js.map", "dist/LICENSES.txt", "LICENSE", "convex/schema.ts"]) {
       assert.isTrue(existsSync(join(installed, file)), file)

@@ -66,7 +66,7 @@ const overflow = (page: Page) =>
 const phone = { viewport: { width: 360, height: 740 }, isMobile: true, deviceScaleFactor: 2 }
 
 // One at a time, because the page must show changes within a second.
-describe.skipIf(missing !== null)("the status page", { concurrent: false }, () => {
+describe.skipIf(missing !== null)("the status page", () => {
   it.live("shows an idle runtime, then each run within a second, and its outcome", () =>
     Effect.gen(function* () {
       const setup = yield* makeSetup()

@@ -60,7 +60,7 @@ const traceOf = (receiver: TraceReceiver, isIt: (root: ReceivedSpan) => boolean)
 const namesOf = (spans: ReadonlyArray<ReceivedSpan>) => spans.map(({ name }) => name).toSorted()
 
 // One at a time: a receiver of traces also gets the spans that the other receivers of its process get.
-describe("traces", { concurrent: false }, () => {
+describe("traces", () => {
   it.live("show a delivery from claim to reply in one connected trace, and the process's start and end", () =>
     Effect.gen(function* () {
       const receiver = yield* receiveTraces
@@ -313,7 +313,7 @@ const deafServer = Effect.map(
   (server) => `http://127.0.0.1:${(server.address() as AddressInfo).port}`
 )
 
-describe("OpenTelemetry", { concurrent: false }, () => {
+describe("OpenTelemetry", () => {
   it.live(
     "is loaded only if traces are on, and delays the exit by at most three seconds if the receiver does not answer",
     () =>

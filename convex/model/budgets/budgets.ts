@@ -183,8 +183,10 @@ export const permit = async (ctx: MutationCtx, book: SpendingBook, spender: Spen
       headrooms.push(headroom.tokens < 1 && (await reclaimDraws(ctx, book, headroom)) ? await readHeadroom() : headroom)
     }
   }
-  const { attempts, weightedTokens } = sums.total
-  const wanted = 2 * (attempts > 0 ? weightedTokens / attempts : firstAttemptTokens)
+  const { attempts, estimatedTokens, weightedTokens } = sums.total
+  // Estimates hold allowances: counted here, each crash would make the next allowance larger.
+  const reported = weightedTokens - estimatedTokens
+  const wanted = 2 * (reported > 0 ? reported / attempts : firstAttemptTokens)
   const sliceOf = ({ budget: { limit }, rate }: Headroom) =>
     Math.max(1, Math.min((limit * maxAllowed) / rate, Math.max((limit * minAllowed) / rate, wanted)))
   const extra = Math.floor(Math.min(...headrooms.map((each) => Math.min(each.tokens, sliceOf(each)))))
