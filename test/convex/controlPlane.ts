@@ -278,3 +278,8 @@ export const refusalOf = async (
 
 /** The code with which a call was refused; null if it succeeded. */
 export const codeOf = async (call: Promise<unknown>): Promise<string | null> => (await refusalOf(call))?.code ?? null
+
+/** Lets the next row have an earlier creation time than the last one, as a deployment may. */
+export const resetLastCreationTime = ({ t }: Plane) => {
+  internalsOf(t as never).components[""]!.db._lastCreationTime = 0
+}

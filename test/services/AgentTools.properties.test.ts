@@ -1,4 +1,4 @@
-import { assert, describe, it } from "@effect/vitest"
+import { assert, layer } from "@effect/vitest"
 import { Effect, Layer, Ref, Schema } from "effect"
 import { ControlPlaneRefused } from "../../src/domain/controlPlane/ControlPlaneFailure.ts"
 import { noSpending } from "../../src/domain/usage/Spending.ts"
@@ -47,9 +47,9 @@ const call = (name: string, text: string) =>
     assert.strictEqual(answer.code, result.code)
     assert.isString(answer.error)
     return String(answer.code)
-  }).pipe(Effect.provide(tools))
+  })
 
-describe("whatever the arguments, the result names its tool:", () => {
+layer(tools)("whatever the arguments, the result names its tool:", (it) => {
   for (const tool of allTools) {
     const parameters: Schema.Codec<unknown, unknown> = tool.parameters as never
 
