@@ -125,7 +125,7 @@ describe("the commands of the documents", () => {
   it("replays a seed of the simulation", async () => {
     const { code, said } = await run("npm run --silent simulate -- --seed 1")
     assert.strictEqual(code, 0, said)
-    assert.match(said, /[1-9]\d* notifications, \d+ turns, 0 violations/)
+    assert.match(said, /^trace [0-9a-f]{16}; [1-9]\d* notifications, \d+ turns, 0 violations$/m)
   })
 
   it("that nobody runs are of a kind that no test could run", () => {

@@ -1,14 +1,17 @@
 #!/usr/bin/env node
-/** `npm run simulate -- --seeds 2000 [--from 1]` runs many seeds; `--seed 17` runs one and prints its trace. */
+/**
+ * `npm run simulate -- --seeds 2000 [--from 1]` runs many seeds and prints the hash of each trace; `--seed 17` runs one and
+ * prints its trace.
+ */
 import { parseArgs } from "node:util"
 import { Effect } from "effect"
 import { TestClock } from "effect/testing"
-import { simulate } from "./simulation.ts"
+import { simulate, traceHash } from "./simulation.ts"
 import type { Report } from "./simulation.ts"
 import { steps } from "./world.ts"
 
 const usage = `usage: npm run simulate -- [options]
-  --seeds N   how many seeds to run (200)
+  --seeds N   how many seeds to run (200), each with a hash of its trace
   --from N    the first of them (1)
   --seed N    only this one, with its trace
   --help      this text`
@@ -32,8 +35,8 @@ if (values.help) {
   process.stdout.write(`${usage}\n`)
   process.exit(0)
 }
-const run = (seed: number, isTraced: boolean): Promise<Report> =>
-  Effect.runPromise(Effect.provide(simulate(seed, { isTraced }), TestClock.layer()))
+const run = (seed: number): Promise<Report> =>
+  Effect.runPromise(Effect.provide(simulate(seed, { isTraced: true }), TestClock.layer()))
 const print = (line: string): void => void process.stdout.write(`${line}\n`)
 const number = (text: string, name: string): number => {
   if (!/^\d+$/.test(text)) {
@@ -44,9 +47,11 @@ const number = (text: string, name: string): number => {
 }
 
 if (values.seed !== undefined) {
-  const report = await run(number(values.seed, "seed"), true)
+  const report = await run(number(values.seed, "seed"))
   for (const line of report.lines) print(line)
-  print(`${report.rows} notifications, ${report.turns} turns, ${report.violations.length} violations`)
+  print(
+    `trace ${traceHash(report)}; ${report.rows} notifications, ${report.turns} turns, ${report.violations.length} violations`
+  )
   process.exitCode = report.violations.length === 0 ? 0 : 1
 } else {
   const first = number(values.from, "from")
@@ -55,7 +60,8 @@ if (values.seed !== undefined) {
   const coverage = new Map<string, number>()
   const sums = { rows: 0, turns: 0, failed: 0 }
   for (let seed = first; seed < first + count; seed += 1) {
-    const report = await run(seed, false)
+    const report = await run(seed)
+    print(`seed ${seed}: trace ${traceHash(report)}`)
     for (const [key, times] of report.coverage) coverage.set(key, (coverage.get(key) ?? 0) + times)
     sums.rows += report.rows
     sums.turns += report.turns
