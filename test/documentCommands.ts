@@ -11,12 +11,16 @@ const root = resolve(import.meta.dirname, "..")
 /** The page whose commands create the account that the commands of later pages use. */
 export const gettingStarted = "docs/getting-started.md"
 
+/** Pages at the root that code hosts and coding agents look for by name. */
+export const forVisitors: ReadonlyArray<string> = ["AGENTS.md", "LLMS.md", "SECURITY.md"]
+
 /** Every document for readers, in an order in which their commands can run. */
 export const documents: ReadonlyArray<string> = [
   "README.md",
   gettingStarted,
   "CHANGELOG.md",
   "CONTRIBUTING.md",
+  ...forVisitors,
   ...globSync("{docs,deploy}/**/*.md", { cwd: root, exclude: [gettingStarted] }).toSorted()
 ]
 

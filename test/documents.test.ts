@@ -18,7 +18,10 @@ import { Redactor } from "../src/layers/Redactor.ts"
 import { toolsText } from "../src/programs/agents/ProfileSync.ts"
 import { ControlPlane } from "../src/services/ControlPlane.ts"
 import { allTools } from "../src/services/tools/AllTools.ts"
-import { documents, gettingStarted } from "./documentCommands.ts"
+import { documents, forVisitors, gettingStarted } from "./documentCommands.ts"
+import { expectedCells } from "./simulation/expectedCells.ts"
+import { pageOf, readMeasured } from "./simulation/page.ts"
+import { plantedMistakes } from "./simulation/plantedMistakes.ts"
 
 const root = resolve(import.meta.dirname, "..")
 const read = (path: string): string => readFileSync(join(root, path), "utf8")
@@ -198,7 +201,12 @@ describe("the README", () => {
     assert.isBelow(statSync(join(root, "docs/status-page.png")).size, 200_000)
     const linked = new Set(linksOf("README.md").map((link) => link.split("#")[0]))
     for (const path of documents) {
-      if (path === "README.md" || (path.startsWith("docs/decisions/") && !path.endsWith("README.md"))) continue
+      if (
+        path === "README.md" ||
+        forVisitors.includes(path) ||
+        (path.startsWith("docs/decisions/") && !path.endsWith("README.md"))
+      )
+        continue
       assert.isTrue(linked.has(path), path)
     }
   })
@@ -212,6 +220,31 @@ describe("the page for contributors", () => {
       told,
       Object.keys(scripts).filter((script) => !["prepare", "prepack"].includes(script))
     )
+  })
+})
+
+describe("the pages for coding agents", () => {
+  it("name files, scripts and tests that exist", () => {
+    for (const page of ["AGENTS.md", "LLMS.md"]) {
+      const code = [...read(page).matchAll(/`([^`\n]+)`/g)].map((match) => match[1] ?? "")
+      const paths = code.flatMap((words) => words.match(/[\w./-]+\/[\w./-]+/g) ?? [])
+      for (const path of paths) assert.isTrue(existsSync(join(root, path)), `${page}: ${path}`)
+      const called = [...read(page).matchAll(/npm run ([\w:]+)/g)].map((match) => match[1] ?? "")
+      for (const script of called) assert.property(scripts, script, page)
+    }
+  })
+
+  it("list every document", () => {
+    const linked = linksOf("LLMS.md")
+    for (const path of documents) {
+      if (/^docs\/[^/]+\.md$/.test(path)) assert.include(linked, path)
+    }
+  })
+})
+
+describe("the version of Node", () => {
+  it("is the same for version managers as in package.json", () => {
+    assert.strictEqual(`>=${read(".nvmrc").trim()}`, JSON.parse(read("package.json")).engines.node)
   })
 })
 
@@ -428,6 +461,27 @@ describe("the invariants", () => {
       [...read(path).matchAll(/violate\(\s*"(I\d+)"/g)].map((match) => match[1] ?? "")
     )
     assert.sameMembers(told, [...new Set(watched)])
+  })
+})
+
+describe("the page of how it is tested", () => {
+  const measured = readMeasured()
+
+  it("is as `node test/simulation/measure.ts --page` writes it", () => {
+    assert.strictEqual(read("docs/how-it-is-tested.md"), pageOf(measured))
+  })
+
+  it("has results of a run that met every cell, found every mistake and no violation", () => {
+    assert.deepStrictEqual(
+      expectedCells.filter((cell) => (measured.cells[cell] ?? 0) === 0),
+      []
+    )
+    assert.sameMembers(
+      Object.keys(measured.foundAt),
+      plantedMistakes.map(({ name }) => name)
+    )
+    assert.notInclude(Object.values(measured.foundAt), null)
+    assert.strictEqual(measured.violations, 0)
   })
 })
 

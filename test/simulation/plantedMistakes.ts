@@ -173,7 +173,7 @@ export const plantedMistakes: ReadonlyArray<PlantedMistake> = [
   inTheModel("a run that gets more without asking the budget", "I17", slowGateway),
   inTheModel("an estimate without the request that may go beyond the allowance", "I17"),
   {
-    name: "a request without an answer taken for free",
+    name: "a request without an answer treated as free",
     breaks: "I16",
     profile: slowGateway,
     wrappers: {
