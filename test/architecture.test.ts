@@ -245,7 +245,7 @@ describe("the arrows of src", () => {
 })
 
 describe("OpenTelemetry", () => {
-  const file = "src/layers/OpenTelemetry.ts"
+  const file = "src/layers/telemetry/OpenTelemetry.ts"
   const isOpenTelemetry = (name: string) =>
     name.startsWith("@opentelemetry/") || name.startsWith("@effect/opentelemetry")
 
@@ -262,7 +262,7 @@ describe("OpenTelemetry", () => {
         files.filter((name) => name === file).length,
         lazy.includes(file)
       ]),
-      [["src/layers/Telemetry.ts", 1, true]]
+      [["src/layers/telemetry/Telemetry.ts", 1, true]]
     )
   })
 })
@@ -301,7 +301,7 @@ describe("src", () => {
       src
         .filter(({ path }) => path !== "src/layers/Config.ts")
         .flatMap(({ environment, path }) => environment.map((name) => `${path} reads ${name}`)),
-      ["src/layers/Logging.ts reads NO_COLOR"]
+      ["src/layers/telemetry/Logging.ts reads NO_COLOR"]
     )
   })
 

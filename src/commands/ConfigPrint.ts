@@ -3,7 +3,7 @@ import { Command, Flag } from "effect/cli"
 import { configurationPage } from "../domain/settings/ConfigurationPage.ts"
 import { textTable } from "../domain/text/TextTable.ts"
 import { readSettings } from "../layers/Config.ts"
-import { printSettings } from "../layers/ConfigPrint.ts"
+import { printSettings } from "../layers/config/ConfigPrint.ts"
 
 const print = Command.make(
   "print",

@@ -1,6 +1,6 @@
 import { Console, Effect } from "effect"
 import { Flag } from "effect/cli"
-import { Redactor } from "../layers/Redactor.ts"
+import { Redactor } from "../layers/secrets/Redactor.ts"
 
 /** `--json`: one JSON document on standard output instead of text. */
 export const jsonFlag = Flag.Boolean("json").pipe(Flag.withDescription("Print JSON"), Flag.withDefault(false))

@@ -20,9 +20,9 @@ import {
   inHeader,
   readAccountId,
   tokenOf
-} from "./ConfigChecks.ts"
-import { makeReader } from "./ConfigReader.ts"
-import type { Problem, Read } from "./ConfigReader.ts"
+} from "./config/ConfigChecks.ts"
+import { makeReader } from "./config/ConfigReader.ts"
+import type { Problem, Read } from "./config/ConfigReader.ts"
 
 /** The configuration cannot be used; every problem is listed, one line each, without a secret. */
 export class ConfigInvalid extends Schema.TaggedError<ConfigInvalid>()("ConfigInvalid", {

@@ -40,8 +40,8 @@ import { monotonicMillisUnsafe } from "../domain/observability/Monotonic.ts"
 import { wellFormed } from "../domain/text/WellFormed.ts"
 import { RuntimeConfig } from "./Config.ts"
 import type { Settings } from "./Config.ts"
-import { Redactor } from "./Redactor.ts"
-import { Secrets } from "./Secrets.ts"
+import { Redactor } from "./secrets/Redactor.ts"
+import { Secrets } from "./secrets/Secrets.ts"
 
 /** Arguments of a function beside account and token, which this layer adds. */
 export type Arguments = Record<string, Value | undefined>

@@ -25,10 +25,10 @@ import { monotonicMillis } from "../domain/observability/Monotonic.ts"
 import { parseSessionKey } from "../domain/shared/SessionKey.ts"
 import { wellFormed } from "../domain/text/WellFormed.ts"
 import { RuntimeConfig } from "./Config.ts"
-import { GatewayToken } from "./GatewayToken.ts"
-import { Redactor } from "./Redactor.ts"
-import { Secrets } from "./Secrets.ts"
-import { Telemetry } from "./Telemetry.ts"
+import { GatewayToken } from "./gateway/GatewayToken.ts"
+import { Redactor } from "./secrets/Redactor.ts"
+import { Secrets } from "./secrets/Secrets.ts"
+import { Telemetry } from "./telemetry/Telemetry.ts"
 
 /** A function tool as the gateway takes it: flat, with an object schema. */
 export interface FunctionTool {

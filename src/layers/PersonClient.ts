@@ -10,7 +10,7 @@ import { withoutAccount } from "../domain/people/PersonFunctions.ts"
 import type { PersonPath } from "../domain/people/PersonFunctions.ts"
 import { PersonConfig } from "./PersonConfig.ts"
 import type { SignIn } from "./PersonConfig.ts"
-import { Redactor } from "./Redactor.ts"
+import { Redactor } from "./secrets/Redactor.ts"
 
 export type PersonFailure = ControlPlaneRefused | ControlPlaneUnavailable
 export type PersonArgs = Record<string, Value | undefined>

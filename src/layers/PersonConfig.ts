@@ -2,9 +2,9 @@ import type { Redacted } from "effect"
 import { Context, ConfigProvider, Effect, FileSystem, Layer, Option, Schema } from "effect"
 import { readDeploymentUrl } from "../domain/settings/EnvironmentValue.ts"
 import { ConfigInvalid } from "./Config.ts"
-import { readAccountId } from "./ConfigChecks.ts"
-import { makeReader, raw } from "./ConfigReader.ts"
-import type { Problem, Read } from "./ConfigReader.ts"
+import { readAccountId } from "./config/ConfigChecks.ts"
+import { makeReader, raw } from "./config/ConfigReader.ts"
+import type { Problem, Read } from "./config/ConfigReader.ts"
 
 /** A person as an identity provider names them. */
 const Identity = Schema.Struct({

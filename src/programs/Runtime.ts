@@ -1,7 +1,7 @@
 import { Clock, Duration, Effect } from "effect"
 import { describeFailure } from "../domain/controlPlane/ControlPlaneFailure.ts"
 import { RuntimeConfig } from "../layers/Config.ts"
-import { Telemetry } from "../layers/Telemetry.ts"
+import { Telemetry } from "../layers/telemetry/Telemetry.ts"
 import { Lifecycle } from "../services/Lifecycle.ts"
 import type { Fatal, StopReason } from "../services/Lifecycle.ts"
 import { Permits } from "../services/Permits.ts"

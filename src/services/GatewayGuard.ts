@@ -4,7 +4,7 @@ import * as Breaker from "../domain/gateway/Breaker.ts"
 import { monotonicMillis } from "../domain/observability/Monotonic.ts"
 import { RuntimeConfig } from "../layers/Config.ts"
 import { Gateway } from "../layers/Gateway.ts"
-import { GatewayProcess } from "../layers/GatewayProcess.ts"
+import { GatewayProcess } from "../layers/gateway/GatewayProcess.ts"
 import { Lifecycle } from "./Lifecycle.ts"
 import { Roster } from "./Roster.ts"
 

@@ -1,7 +1,7 @@
 import { Context, Deferred, Effect, Layer, Option, SubscriptionRef } from "effect"
 import type { Stream } from "effect"
 import { RuntimeConfig } from "../layers/Config.ts"
-import { Redactor } from "../layers/Redactor.ts"
+import { Redactor } from "../layers/secrets/Redactor.ts"
 
 /** Where the process is in its life. */
 export type Phase = "booting" | "ready" | "draining" | "stopped"

@@ -6,7 +6,7 @@ import type { Fence } from "../domain/delivery/Run.ts"
 import { CAPABILITY_PREFIX, capabilityText } from "../domain/http/Capability.ts"
 import type { Spending } from "../domain/usage/Spending.ts"
 import { RuntimeConfig } from "../layers/Config.ts"
-import { Telemetry } from "../layers/Telemetry.ts"
+import { Telemetry } from "../layers/telemetry/Telemetry.ts"
 import type { RunContext } from "./tools/AgentTool.ts"
 
 /**

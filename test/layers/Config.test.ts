@@ -5,8 +5,8 @@ import { ConfigProvider, Duration, Effect, FileSystem, Layer, Option, PlatformEr
 import { allVariables } from "../../src/domain/settings/Variables.ts"
 import { EnvironmentNames, readLocalUrl, RuntimeConfig } from "../../src/layers/Config.ts"
 import type { Settings } from "../../src/layers/Config.ts"
-import { printSettings } from "../../src/layers/ConfigPrint.ts"
-import { readServiceManager } from "../../src/layers/Systemd.ts"
+import { printSettings } from "../../src/layers/config/ConfigPrint.ts"
+import { readServiceManager } from "../../src/layers/host/Systemd.ts"
 
 const secret = "0123456789abcdef".repeat(4)
 const token = `mc_service_k57account_${secret}`

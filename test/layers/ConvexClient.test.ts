@@ -27,7 +27,7 @@ import { functions } from "../../src/domain/controlPlane/ControlPlaneFunctions.t
 import { RuntimeConfig } from "../../src/layers/Config.ts"
 import type { Settings } from "../../src/layers/Config.ts"
 import { ConvexClient } from "../../src/layers/ConvexClient.ts"
-import { Redactor } from "../../src/layers/Redactor.ts"
+import { Redactor } from "../../src/layers/secrets/Redactor.ts"
 import { answerWith, closedPort, hang, reset, startServer } from "./scriptedServer.ts"
 
 const secret = "0123456789abcdef".repeat(4)

@@ -8,7 +8,7 @@ import { RuntimeConfig } from "../../src/layers/Config.ts"
 import type { Settings } from "../../src/layers/Config.ts"
 import { Gateway, unseenGateway } from "../../src/layers/Gateway.ts"
 import type { GatewayRequest } from "../../src/layers/Gateway.ts"
-import { Redactor } from "../../src/layers/Redactor.ts"
+import { Redactor } from "../../src/layers/secrets/Redactor.ts"
 import { answerWith, closedPort, hang, reset, startServer } from "./scriptedServer.ts"
 import type { ScriptedServer } from "./scriptedServer.ts"
 

@@ -7,7 +7,7 @@ import { functions } from "../../src/domain/controlPlane/ControlPlaneFunctions.t
 import { RuntimeConfig } from "../../src/layers/Config.ts"
 import { ConvexClient } from "../../src/layers/ConvexClient.ts"
 import { Gateway } from "../../src/layers/Gateway.ts"
-import { Redactor } from "../../src/layers/Redactor.ts"
+import { Redactor } from "../../src/layers/secrets/Redactor.ts"
 import { answerWith, closedPort, startServer } from "./scriptedServer.ts"
 
 /** What the probe of the gateway, a turn and a call of the control plane say of this address. */

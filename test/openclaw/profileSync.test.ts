@@ -1,7 +1,7 @@
 import { NodeServices } from "@effect/platform-node"
 import { assert, describe, it } from "@effect/vitest"
 import { Clock, Effect, Option } from "effect"
-import { checkGatewayConfig } from "../../src/layers/GatewayConfigCheck.ts"
+import { checkGatewayConfig } from "../../src/layers/gateway/GatewayConfigCheck.ts"
 import { setting } from "./sharedGateway.ts"
 import { makeSupervisedSetup } from "./supervisedSetup.ts"
 

@@ -4,7 +4,7 @@ import { ControlPlaneRefused } from "../../src/domain/controlPlane/ControlPlaneF
 import { noSpending } from "../../src/domain/usage/Spending.ts"
 import { RuntimeConfig } from "../../src/layers/Config.ts"
 import { Metrics } from "../../src/layers/Metrics.ts"
-import { Redactor } from "../../src/layers/Redactor.ts"
+import { Redactor } from "../../src/layers/secrets/Redactor.ts"
 import { AgentTools } from "../../src/services/AgentTools.ts"
 import { ControlPlane } from "../../src/services/ControlPlane.ts"
 import { allTools } from "../../src/services/tools/AllTools.ts"

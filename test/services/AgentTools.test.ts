@@ -11,7 +11,7 @@ import type { DeliveryContext } from "../../src/domain/delivery/DeliveryContext.
 import { noSpending } from "../../src/domain/usage/Spending.ts"
 import { RuntimeConfig } from "../../src/layers/Config.ts"
 import { Metrics } from "../../src/layers/Metrics.ts"
-import { Redactor } from "../../src/layers/Redactor.ts"
+import { Redactor } from "../../src/layers/secrets/Redactor.ts"
 import { AgentTools, describeHttpTools } from "../../src/services/AgentTools.ts"
 import { ControlPlane } from "../../src/services/ControlPlane.ts"
 import type { RunContext, ToolAgent } from "../../src/services/tools/AgentTool.ts"

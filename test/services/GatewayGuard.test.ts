@@ -12,7 +12,7 @@ import {
 import { RuntimeConfig } from "../../src/layers/Config.ts"
 import type { Settings } from "../../src/layers/Config.ts"
 import { Gateway } from "../../src/layers/Gateway.ts"
-import { GatewayProcess } from "../../src/layers/GatewayProcess.ts"
+import { GatewayProcess } from "../../src/layers/gateway/GatewayProcess.ts"
 import { Admission, GatewayGuard } from "../../src/services/GatewayGuard.ts"
 import { canClaim, Lifecycle } from "../../src/services/Lifecycle.ts"
 import { Roster } from "../../src/services/Roster.ts"

@@ -2,7 +2,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Deferred, Effect, Fiber, Layer, Option, Redacted, Ref, Stream } from "effect"
 import { REDACTED } from "../../src/domain/observability/Redaction.ts"
 import { RuntimeConfig } from "../../src/layers/Config.ts"
-import { Redactor } from "../../src/layers/Redactor.ts"
+import { Redactor } from "../../src/layers/secrets/Redactor.ts"
 import { canClaim, Lifecycle, notReadyBecause, StopSignal } from "../../src/services/Lifecycle.ts"
 import type { LifecycleState } from "../../src/services/Lifecycle.ts"
 

@@ -1,6 +1,6 @@
 import { Console, Effect } from "effect"
 import type { PersonFailure } from "../../layers/PersonClient.ts"
-import type { Redactor } from "../../layers/Redactor.ts"
+import type { Redactor } from "../../layers/secrets/Redactor.ts"
 import { endWith } from "../EndedWith.ts"
 import type { EndedWith } from "../EndedWith.ts"
 import { print, printJson } from "../Print.ts"

@@ -1,8 +1,8 @@
 import { Effect, Option } from "effect"
 import { planProfiles } from "../../domain/gateway/ProfilePlan.ts"
 import { RuntimeConfig } from "../../layers/Config.ts"
-import { readGatewayConfig } from "../../layers/GatewayConfigFile.ts"
-import { planSync, SyncFailed, syncProfiles } from "../../layers/Workspaces.ts"
+import { readGatewayConfig } from "../../layers/gateway/GatewayConfigFile.ts"
+import { planSync, SyncFailed, syncProfiles } from "../../layers/workspaces/Workspaces.ts"
 import { ControlPlane } from "../../services/ControlPlane.ts"
 import { sharedTexts } from "./ProfileSync.ts"
 

@@ -7,7 +7,7 @@ import { contextsOf, fenceOf } from "../../domain/delivery/Run.ts"
 import type { Fence, Outcome, Run, SpentUsage } from "../../domain/delivery/Run.ts"
 import type { RunEnd } from "../../domain/delivery/RunEnd.ts"
 import { RuntimeConfig } from "../../layers/Config.ts"
-import { Redactor } from "../../layers/Redactor.ts"
+import { Redactor } from "../../layers/secrets/Redactor.ts"
 import { ControlPlane } from "../../services/ControlPlane.ts"
 
 /** How the attempt ended, with data for metrics and traces. */

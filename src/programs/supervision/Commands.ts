@@ -5,7 +5,7 @@ import type { ControlPlaneFailure } from "../../domain/controlPlane/ControlPlane
 import type { RuntimeCommands, VersionChange } from "../../domain/controlPlane/RuntimeCommands.ts"
 import { RuntimeConfig } from "../../layers/Config.ts"
 import { Gateway } from "../../layers/Gateway.ts"
-import { Upgrader } from "../../layers/Upgrader.ts"
+import { Upgrader } from "../../layers/host/Upgrader.ts"
 import { ControlPlane } from "../../services/ControlPlane.ts"
 import type { CommandResult } from "../../services/ControlPlane.ts"
 import { Lifecycle } from "../../services/Lifecycle.ts"

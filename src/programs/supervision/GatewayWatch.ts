@@ -1,6 +1,6 @@
 import { Context, Effect, Layer, Scope, Stream } from "effect"
-import { GatewayProcess } from "../../layers/GatewayProcess.ts"
-import type { GatewayHealth } from "../../layers/GatewayProcess.ts"
+import { GatewayProcess } from "../../layers/gateway/GatewayProcess.ts"
+import type { GatewayHealth } from "../../layers/gateway/GatewayProcess.ts"
 import { Lifecycle } from "../../services/Lifecycle.ts"
 import type { LifecycleState } from "../../services/Lifecycle.ts"
 import { Supervisor } from "../../services/Supervisor.ts"

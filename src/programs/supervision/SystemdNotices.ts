@@ -1,7 +1,7 @@
 import { Context, Deferred, Duration, Effect, Layer, Option, Ref, Schedule, Scope, Stream } from "effect"
 import type { Health } from "../../domain/observability/Health.ts"
 import { RuntimeConfig } from "../../layers/Config.ts"
-import { Systemd } from "../../layers/Systemd.ts"
+import { Systemd } from "../../layers/host/Systemd.ts"
 import { Lifecycle } from "../../services/Lifecycle.ts"
 import { RuntimeHealth } from "../../services/RuntimeHealth.ts"
 import { Supervisor } from "../../services/Supervisor.ts"

@@ -11,7 +11,7 @@ import {
 import type { Run } from "../../../src/domain/delivery/Run.ts"
 import { GatewayUnreachable, TurnTimeout } from "../../../src/domain/delivery/TurnFailure.ts"
 import type { TurnFailure } from "../../../src/domain/delivery/TurnFailure.ts"
-import { sessionHash } from "../../../src/layers/SessionHash.ts"
+import { sessionHash } from "../../../src/layers/telemetry/SessionHash.ts"
 import { Admission } from "../../../src/services/GatewayGuard.ts"
 import { brokenRun, sampleContext, sampleRun, sampleTask } from "../../domain/delivery/sampleContext.ts"
 import { sampleHeartbeatRun } from "../../domain/heartbeats/sampleHeartbeat.ts"

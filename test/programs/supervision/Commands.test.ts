@@ -10,7 +10,7 @@ import type { ControlPlaneFailure } from "../../../src/domain/controlPlane/Contr
 import type { RuntimeCommands, VersionChange } from "../../../src/domain/controlPlane/RuntimeCommands.ts"
 import { RuntimeConfig } from "../../../src/layers/Config.ts"
 import { Gateway, unseenGateway } from "../../../src/layers/Gateway.ts"
-import { UpgradeFailed, Upgrader } from "../../../src/layers/Upgrader.ts"
+import { UpgradeFailed, Upgrader } from "../../../src/layers/host/Upgrader.ts"
 import { Commands } from "../../../src/programs/supervision/Commands.ts"
 import { ControlPlane } from "../../../src/services/ControlPlane.ts"
 import { Lifecycle } from "../../../src/services/Lifecycle.ts"

@@ -1,0 +1,75 @@
+/** Our part of openclaw.json, planned as a change of its text. */
+import { dirname, isAbsolute } from "node:path"
+import { isDeepStrictEqual } from "node:util"
+import { Effect } from "effect"
+import { mergeGatewaySettings, SettingsUnusable } from "../../domain/gateway/GatewaySettings.ts"
+import type {
+  AgentSettings,
+  JsonObject,
+  MergedSettings,
+  WrittenSettings
+} from "../../domain/gateway/GatewaySettings.ts"
+import { digest, readPlain, Refused } from "../workspaces/OwnFiles.ts"
+import { readRecord } from "../workspaces/SyncRecord.ts"
+import { changeJson5, Json5Unusable, readJson5 } from "./Json5Text.ts"
+
+/** Where the configuration is, and what of it may change now. */
+export interface ConfigTarget {
+  readonly configPath: string
+  readonly bindsLoopback: boolean
+  readonly defersBootOnly: boolean
+}
+
+/** The change of the configuration. */
+export interface ConfigPlan extends Omit<MergedSettings, "settings"> {
+  /** The whole new text; null when it stays. */
+  readonly config: string | null
+  /** Where a copy of the old text is kept, because the change replaces what the runtime did not write. */
+  readonly copy: string | null
+}
+
+/** The configuration as it is; empty where it is missing or cannot be read, which the change of it reports. */
+export const readGatewayConfig = (configPath: string): Effect.Effect<JsonObject> =>
+  Effect.tryPromise(() => readPlain(configPath)).pipe(
+    Effect.flatMap((text) => Effect.try(() => (text === null ? {} : readJson5(text)))),
+    Effect.orElseSucceed(() => ({}))
+  )
+
+/** What the runtime wrote while its workspaces were in another root: each root keeps its record. */
+const writtenElsewhere = async (foreign: MergedSettings["foreign"]): Promise<ReadonlyArray<WrittenSettings>> => {
+  const written: Array<WrittenSettings> = []
+  for (const { slug, workspace } of foreign) {
+    if (typeof workspace !== "string" || !isAbsolute(workspace)) continue
+    const record = await readRecord(dirname(workspace)).catch(() => null)
+    written.push(...(record?.agents ?? []).filter((agent) => agent.slug === slug && agent.workspace === workspace))
+  }
+  return written
+}
+
+/** Plans the change; refuses a file that cannot be read or in which our part cannot stand. */
+export const planConfig = async (
+  { bindsLoopback, configPath, defersBootOnly }: ConfigTarget,
+  agents: ReadonlyArray<AgentSettings>,
+  formerly: ReadonlyArray<WrittenSettings>
+): Promise<ConfigPlan> => {
+  const text = await readPlain(configPath)
+  try {
+    const existing = text === null ? {} : readJson5(text)
+    const merge = (known: ReadonlyArray<WrittenSettings>) =>
+      mergeGatewaySettings(existing, { agents, formerly: known, bindsLoopback, defersBootOnly })
+    const first = merge(formerly)
+    const elsewhere = await writtenElsewhere(first.foreign)
+    const { settings, ...rest } = elsewhere.length === 0 ? first : merge([...formerly, ...elsewhere])
+    const isNew = text === null || /^\s*\{\s*\}\s*$/.test(text)
+    const isSame = text !== null && isDeepStrictEqual(settings, existing)
+    return {
+      ...rest,
+      config: isSame ? null : isNew ? `${JSON.stringify(settings, null, 2)}\n` : changeJson5(text, settings),
+      copy: text === null || rest.replaced.length === 0 ? null : `${configPath}.kept-${digest(text).slice(0, 12)}`
+    }
+  } catch (error) {
+    if (error instanceof Json5Unusable) throw new Refused(`${configPath} ${error.message}: correct it there`)
+    if (error instanceof SettingsUnusable) throw new Refused(`${configPath}: ${error.message}`)
+    throw error
+  }
+}

@@ -1,0 +1,219 @@
+/**
+ * The only importer of OpenTelemetry, and itself imported by Telemetry alone, when tracing is on. Spans go out in batches
+ * over OTLP (http/protobuf), past the redactor; what the SDK reads of OTEL_ variables beside those of Config it reads itself.
+ */
+import * as NodeSdk from "@effect/opentelemetry/NodeSdk"
+import { OtelTracerProvider } from "@effect/opentelemetry/OtelTracer"
+import * as Resource from "@effect/opentelemetry/Resource"
+import { ROOT_CONTEXT, SpanKind, SpanStatusCode, trace, TraceFlags } from "@opentelemetry/api"
+import type { Attributes, Span } from "@opentelemetry/api"
+import { OTLPTraceExporter } from "@opentelemetry/exporter-trace-otlp-proto"
+import {
+  AlwaysOffSampler,
+  AlwaysOnSampler,
+  BatchSpanProcessor,
+  ParentBasedSampler,
+  TraceIdRatioBasedSampler
+} from "@opentelemetry/sdk-trace-base"
+import type { ReadableSpan, Sampler, SpanExporter } from "@opentelemetry/sdk-trace-base"
+import { Cause, Context, Duration, Effect, Layer, Option, Redacted } from "effect"
+import { readPairs } from "../../domain/observability/TraceTarget.ts"
+import type { TracingSettings } from "../../domain/observability/TraceTarget.ts"
+import { RuntimeConfig } from "../Config.ts"
+import { Redactor } from "../secrets/Redactor.ts"
+import type { ActiveSpan, BeginSpan, OpenTelemetry, RootOptions } from "./Telemetry.ts"
+
+/** What the end of the process waits for spans that are not sent yet. */
+const FLUSH_TIMEOUT = Duration.seconds(3)
+
+const samplerOf = ({ sampler, samplerArgument }: TracingSettings): Sampler => {
+  const ratio = new TraceIdRatioBasedSampler(Number(Option.getOrElse(samplerArgument, () => "1")))
+  switch (sampler) {
+    case "always_on":
+      return new AlwaysOnSampler()
+    case "always_off":
+      return new AlwaysOffSampler()
+    case "traceidratio":
+      return ratio
+    case "parentbased_always_on":
+      return new ParentBasedSampler({ root: new AlwaysOnSampler() })
+    case "parentbased_always_off":
+      return new ParentBasedSampler({ root: new AlwaysOffSampler() })
+    case "parentbased_traceidratio":
+      return new ParentBasedSampler({ root: ratio })
+  }
+}
+
+type Redact = (text: string) => string
+
+const redactedAttributes = (attributes: Attributes, redact: Redact): Attributes => {
+  const one = (value: unknown): unknown => (typeof value === "string" ? redact(value) : value)
+  return Object.fromEntries(
+    Object.entries(attributes).map(([name, value]) => [name, Array.isArray(value) ? value.map(one) : one(value)])
+  ) as Attributes
+}
+
+/** Between texts that do not belong together: no secret and no shape of one holds it. */
+const APART = "\u0000"
+
+const textOf = ({ attributes, events, links, name, status }: ReadableSpan): string => {
+  const texts = [name, status.message ?? ""]
+  const add = (from: Attributes = {}) => {
+    for (const key in from) {
+      const value = from[key]
+      if (typeof value === "string") texts.push(value)
+      else if (Array.isArray(value)) texts.push(value.join(APART))
+    }
+  }
+  add(attributes)
+  for (const event of events) {
+    texts.push(event.name)
+    add(event.attributes)
+  }
+  for (const link of links) add(link.attributes)
+  return texts.join(APART)
+}
+
+/** The span without any secret. Nearly none holds one, so all of its texts are looked through at once. */
+const redactedSpan = (span: ReadableSpan, redact: Redact): ReadableSpan => {
+  const text = textOf(span)
+  if (redact(text) === text) return span
+  const { message } = span.status
+  return Object.assign(Object.create(span) as ReadableSpan, {
+    name: redact(span.name),
+    status: { ...span.status, ...(message === undefined ? {} : { message: redact(message) }) },
+    attributes: redactedAttributes(span.attributes, redact),
+    events: span.events.map((event) => ({
+      ...event,
+      name: redact(event.name),
+      attributes: redactedAttributes(event.attributes ?? {}, redact)
+    })),
+    links: span.links.map((link) => ({ ...link, attributes: redactedAttributes(link.attributes ?? {}, redact) }))
+  })
+}
+
+/** Takes secrets out of what is exported, and tells how each export ended. */
+const guarded = (exporter: SpanExporter, redact: Redact, ended: (problem: string | null) => void): SpanExporter => ({
+  export: (spans, done) =>
+    exporter.export(
+      spans.map((span) => redactedSpan(span, redact)),
+      (result) => {
+        ended(result.code === 0 ? null : (result.error?.message ?? "no reason given"))
+        done(result)
+      }
+    ),
+  forceFlush: () => exporter.forceFlush?.() ?? Promise.resolve(),
+  shutdown: () => exporter.shutdown()
+})
+
+const kinds = {
+  internal: SpanKind.INTERNAL,
+  client: SpanKind.CLIENT,
+  server: SpanKind.SERVER,
+  consumer: SpanKind.CONSUMER
+} as const
+
+const active = (span: Span, parent: ActiveSpan | undefined): ActiveSpan & { readonly otel: Span } => {
+  const { spanId, traceFlags, traceId } = span.spanContext()
+  const self: ActiveSpan & { readonly otel: Span } = {
+    otel: span,
+    traceId,
+    spanId,
+    isSampled: (traceFlags & TraceFlags.SAMPLED) !== 0,
+    get root() {
+      return parent?.root ?? self
+    },
+    set: (attributes) => void span.setAttributes(attributes as Attributes),
+    fail: ({ message, stack, type }) => {
+      span.setAttribute("error.type", type)
+      span.setStatus({ code: SpanStatusCode.ERROR, message })
+      span.recordException({ name: type, message, ...(stack === undefined ? {} : { stack }) })
+    },
+    end: (at) => span.end(at)
+  }
+  return self
+}
+
+/** Opens the way to where traces go; its end flushes what is left, within three seconds. */
+export const openTelemetry: OpenTelemetry = Effect.fnUntraced(function* ({ headers, url }) {
+  const config = yield* RuntimeConfig
+  const { error: redactError, redact } = yield* Redactor
+  const fork = Effect.runForkWith(yield* Effect.context())
+
+  let isFailing = false
+  const noteExport = (problem: string | null) => {
+    if ((problem !== null) === isFailing) return
+    isFailing = problem !== null
+    fork(
+      problem === null
+        ? Effect.logInfo("traces are taken again")
+        : Effect.logWarning(`traces are not taken by ${url}, further failures are not said: ${redactError(problem)}`)
+    )
+  }
+  const exporter = new OTLPTraceExporter({
+    url,
+    headers: Object.fromEntries(Object.entries(headers).map(([name, value]) => [name, Redacted.value(value)])),
+    httpAgentOptions: {
+      keepAlive: true,
+      proxyEnv: {
+        NO_PROXY: config.noProxy,
+        ...Option.match(config.proxy, {
+          onNone: () => ({}),
+          onSome: (proxy) => ({ HTTPS_PROXY: Redacted.value(proxy) })
+        })
+      }
+    }
+  })
+  const processor = new BatchSpanProcessor(guarded(exporter, redact, noteExport))
+
+  const given = redactedAttributes(
+    Option.match(config.tracing.resourceAttributes, { onNone: () => ({}), onSome: readPairs }),
+    redact
+  )
+  const provided = NodeSdk.layerTracerProvider(processor, {
+    sampler: samplerOf(config.tracing),
+    // What is left by then was given its time below.
+    shutdownTimeout: 0
+  }).pipe(
+    Layer.provide(
+      Resource.layer({
+        serviceName: config.tracing.serviceName,
+        serviceVersion: config.runtimeVersion,
+        attributes: { "service.instance.id": config.runtimeId, ...given }
+      })
+    )
+  )
+  const provider = Context.get(yield* Layer.build(provided), OtelTracerProvider)
+  const tracer = provider.getTracer("runtime-service", config.runtimeVersion)
+  yield* Effect.addFinalizer(() =>
+    Effect.tryPromise(() => processor.shutdown()).pipe(
+      Effect.interruptible,
+      Effect.timeout(FLUSH_TIMEOUT),
+      Effect.catchCause((cause) =>
+        Effect.logWarning(`the last spans were not sent: ${redactError(Cause.pretty(cause).split("\n")[0] ?? "")}`)
+      )
+    )
+  )
+
+  const always: Attributes = {
+    "mission_control.account.id": config.accountId,
+    "mission_control.runtime.id": config.runtimeId,
+    "mission_control.version": config.runtimeVersion
+  }
+  const begin: BeginSpan = (name, parent, { attributes = {}, kind = "internal", previous, startedAt }: RootOptions) => {
+    const within =
+      parent !== undefined && "otel" in parent ? trace.setSpan(ROOT_CONTEXT, parent.otel as Span) : ROOT_CONTEXT
+    const span = tracer.startSpan(
+      name,
+      {
+        kind: kinds[kind],
+        ...(startedAt === undefined ? {} : { startTime: startedAt }),
+        attributes: parent === undefined ? { ...always, ...(attributes as Attributes) } : (attributes as Attributes),
+        ...(previous === undefined ? {} : { links: [{ context: { ...previous, traceFlags: TraceFlags.SAMPLED } }] })
+      },
+      within
+    )
+    return active(span, parent)
+  }
+  return begin
+})
