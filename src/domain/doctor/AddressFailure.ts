@@ -8,16 +8,30 @@ export interface Address {
   readonly isProxied?: boolean
 }
 
+/** The parts of an HTTP answer that show which server sent it. */
+export interface HttpAnswer {
+  readonly _tag: "Answered"
+  readonly status: number
+  readonly location?: string | undefined
+  readonly contentType?: string | undefined
+}
+
 /** The result of a request: an error, no answer in time, or an answer that the expected server would not give. */
 export type AddressOutcome =
   | { readonly _tag: "Failed"; readonly cause: unknown }
   | { readonly _tag: "Silent"; readonly within: string }
-  | {
-      readonly _tag: "Answered"
-      readonly status: number
-      readonly location?: string | undefined
-      readonly contentType?: string | undefined
-    }
+  | HttpAnswer
+
+/** The outcome of an HTTP answer with this status and these headers. */
+export const httpAnswer = (
+  status: number,
+  headers: Readonly<Record<string, string | ReadonlyArray<string> | undefined>>
+): HttpAnswer => ({
+  _tag: "Answered",
+  status,
+  location: headers["location"]?.toString(),
+  contentType: headers["content-type"]?.toString()
+})
 
 /** Why an address cannot be used. `down` may be temporary, `wrong` needs a change of the settings. */
 export interface AddressFailure {
@@ -103,7 +117,7 @@ const onError = ({ isProxied, server, url, variable }: Address, code: string): A
 
 const onAnswer = (
   { server, url, variable }: Address,
-  { contentType, location, status }: Extract<AddressOutcome, { readonly _tag: "Answered" }>
+  { contentType, location, status }: HttpAnswer
 ): AddressFailure => {
   const { host, hostname, pathname, protocol } = new URL(url)
   const wrong = (problem: string, fix: string): AddressFailure => ({ kind: "wrong", problem, fix })
