@@ -275,13 +275,7 @@ const examineGateway = Effect.gen(function* () {
 /** The report of `config validate` of the gateway's command. */
 const validateConfig = Effect.gen(function* () {
   const config = yield* RuntimeConfig
-  const issues = yield* checkGatewayConfig({
-    command: config.gatewayPath,
-    // Arguments before `gateway` belong to the call of the command, for example a script for an interpreter.
-    prefix: config.gatewayArgs.slice(0, Math.max(0, config.gatewayArgs.indexOf("gateway"))),
-    stateDir: config.stateDir,
-    configPath: config.gatewayConfigPath
-  })
+  const issues = yield* checkGatewayConfig
   return Option.match(issues, {
     onNone: () => ({ isValid: null, detail: `\`${config.gatewayPath} config validate --json\` printed no report` }),
     onSome: (lines) => ({ isValid: lines.length === 0, detail: lines.join("; ") })

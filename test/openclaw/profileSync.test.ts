@@ -1,6 +1,7 @@
 import { NodeServices } from "@effect/platform-node"
 import { assert, describe, it } from "@effect/vitest"
 import { Clock, Effect, Option } from "effect"
+import { RuntimeConfig } from "../../src/layers/Config.ts"
 import { checkGatewayConfig } from "../../src/layers/gateway/GatewayConfigCheck.ts"
 import { setting } from "./sharedGateway.ts"
 import { makeSupervisedSetup } from "./supervisedSetup.ts"
@@ -55,12 +56,17 @@ describe("profile sync with a real gateway", () => {
         assert.notInclude(runtime.output(), "the gateway rejects")
         // The release says nothing where it finds itself under this test runner.
         delete process.env["VITEST"]
-        const issues = yield* checkGatewayConfig({
-          command: process.execPath,
-          prefix: [setting("OPENCLAW_TEST_COMMAND")],
-          stateDir: setup.home.stateDir,
-          configPath: setup.home.configPath
-        }).pipe(Effect.provide(NodeServices.layer))
+        const issues = yield* checkGatewayConfig.pipe(
+          Effect.provide([
+            NodeServices.layer,
+            RuntimeConfig.layerTest({
+              gatewayPath: process.execPath,
+              gatewayArgs: [setting("OPENCLAW_TEST_COMMAND"), "gateway", "run"],
+              stateDir: setup.home.stateDir,
+              gatewayConfigPath: setup.home.configPath
+            })
+          ])
+        )
         assert.deepStrictEqual(Option.getOrNull(issues), [])
 
         yield* Effect.promise(() =>

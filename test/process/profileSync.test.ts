@@ -120,7 +120,7 @@ describe("profile sync before a supervised gateway", () => {
       const reason = health["reasons"].find((one: string) => one.startsWith("profile-sync"))
       assert.include(reason, `${home.configPath} is not valid JSON5 at line 1, column 15`)
       assert.strictEqual(readFileSync(home.configPath, "utf8"), broken)
-      assert.notInclude(runtime.output(), "starting it again")
+      assert.notInclude(runtime.output(), "restarting it")
       // The runs at boot and at the first roster are over, so only time causes another.
       yield* eventually(
         Effect.sync(() => runtime.output()),

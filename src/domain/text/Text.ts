@@ -8,7 +8,14 @@ export const cut = (text: string, limit: number): string => {
   return text.slice(0, end) + mark
 }
 
-/** A name, role or other short text from people, on one line and without control characters, markup or backticks. */
+/** The text in one line: white space of any kind becomes one space. */
+export const singleLine = (text: string): string => text.replace(/\s+/g, " ").trim()
+
+/** At most `limit` characters, with an ellipsis if the text is longer; well formed, so that it can be stored. */
+export const truncate = (text: string, limit: number): string =>
+  text.length <= limit ? text.toWellFormed() : `${text.slice(0, limit - 1).toWellFormed()}…`
+
+/** Names and roles come from people: one line, no control characters, no fence or markup of ours. */
 export const oneLine = (text: string, limit = 120): string =>
   cut(
     text

@@ -1,15 +1,18 @@
-import { Duration, Effect } from "effect"
-import { CANARY_TOOL, canaryRequest } from "../../domain/gateway/Canary.ts"
+/** A turn that asks an agent for one tool call, to check that tool calls reach the runtime. */
+import { Duration, Effect, Ref, Schedule } from "effect"
+import { CANARY_TOOL, canaryRequest, TOOL_SEARCH_FIX } from "../../domain/gateway/Canary.ts"
 import type { CanaryOutcome } from "../../domain/gateway/Canary.ts"
+import { singleLine, truncate } from "../../domain/text/Text.ts"
 import { RuntimeConfig } from "../Config.ts"
 import { Gateway } from "../Gateway.ts"
 import { Redactor } from "../secrets/Redactor.ts"
 
-/** The first turn of a gateway that has just started takes up to 10 s, and a provider's retries longer. */
-const PATIENCE = Duration.seconds(90)
+/** The first turn after a gateway's start takes up to 10 s, and a provider's retries longer. */
+const TURN_LIMIT = Duration.seconds(90)
+const INTERVAL = "10 minutes"
 const SHOWN_CHARACTERS = 200
 
-/** Asks the agent for one tool call, in a session of its own; never fails. */
+/** Asks the agent for one tool call, in a separate session; never fails. */
 export const runCanary = Effect.fn("Canary.runCanary")(function* (agentSlug: string) {
   const { accountId } = yield* RuntimeConfig
   const gateway = yield* Gateway
@@ -17,9 +20,9 @@ export const runCanary = Effect.fn("Canary.runCanary")(function* (agentSlug: str
   return yield* gateway.sendToOpenClaw(canaryRequest(agentSlug, accountId)).pipe(
     Effect.map((answer): CanaryOutcome => {
       if (answer._tag === "Text") {
-        // Before the cut, which could leave a part of a secret.
-        const words = redact(answer.text).replace(/\s+/g, " ").slice(0, SHOWN_CHARACTERS).toWellFormed()
-        return { _tag: "Silent", detail: `agent ${agentSlug} wrote: ${words}` }
+        // Redacted before it is cut, because a part of a secret would not be recognized.
+        const text = truncate(singleLine(redact(answer.text)), SHOWN_CHARACTERS)
+        return { _tag: "Silent", detail: `agent ${agentSlug} wrote: ${text}` }
       }
       return answer.calls.some(({ name }) => name === CANARY_TOOL)
         ? { _tag: "Called" }
@@ -29,9 +32,39 @@ export const runCanary = Effect.fn("Canary.runCanary")(function* (agentSlug: str
       Effect.succeed<CanaryOutcome>({ _tag: "Failed", detail: `${failure._tag}: ${failure.detail}` })
     ),
     Effect.timeoutOrElse({
-      duration: PATIENCE,
+      duration: TURN_LIMIT,
       orElse: () =>
-        Effect.succeed<CanaryOutcome>({ _tag: "Failed", detail: `no end within ${Duration.format(PATIENCE)}` })
+        Effect.succeed<CanaryOutcome>({ _tag: "Failed", detail: `no end within ${Duration.format(TURN_LIMIT)}` })
     })
   )
+})
+
+/** A check that repeats the canary until a tool call arrives, the canary's or a delivery's. */
+export const makeToolCheck = Effect.gen(function* () {
+  const gateway = yield* Gateway
+  /** Why agents do not see our tools; empty without a problem. Turns run nevertheless. */
+  const problem = yield* Ref.make("")
+  const attempt = Effect.gen(function* () {
+    if ((yield* gateway.state).hasSentToolCalls) return true
+    const [agentSlug] = yield* Effect.orElseSucceed(gateway.agents, () => [])
+    if (agentSlug === undefined) return false
+    const outcome = yield* runCanary(agentSlug)
+    switch (outcome._tag) {
+      case "Called":
+        yield* Effect.logInfo("tool calls of the gateway's agents arrive")
+        return true
+      case "Failed":
+        yield* Effect.logWarning(`canary failed, retrying in ${INTERVAL}: ${outcome.detail}`)
+        return false
+      case "Silent": {
+        const found = `agents do not see the runtime's tools: ${outcome.detail}: ${TOOL_SEARCH_FIX}`
+        if ((yield* Ref.getAndSet(problem, found)) === "") yield* Effect.logError(found)
+        return false
+      }
+    }
+  })
+  return {
+    problem: Ref.get(problem),
+    run: attempt.pipe(Effect.repeat({ schedule: Schedule.spaced(INTERVAL), until: (isDone) => isDone }))
+  }
 })

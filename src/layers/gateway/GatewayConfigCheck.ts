@@ -1,6 +1,5 @@
 import { Effect, Option, Schema } from "effect"
-import { ChildProcess, ChildProcessSpawner } from "effect/process"
-import { withheldFromChildren } from "../host/WithheldFromChildren.ts"
+import { runGatewayCommand } from "./GatewayCommand.ts"
 
 const TIMEOUT = "60 seconds"
 
@@ -11,36 +10,19 @@ const Report = Schema.Struct({
 const decodeReport = Schema.decodeUnknownOption(Schema.fromJsonString(Report))
 
 /**
- * What `openclaw config validate` has against a configuration file, a line each; empty when it is valid, none when the
- * command does not answer. Takes about four seconds.
+ * The issues that `openclaw config validate` reports for the gateway's configuration, one line each; none if the command
+ * returns no report. Takes about four seconds.
  */
-export const checkGatewayConfig = Effect.fn("GatewayConfigCheck.checkGatewayConfig")(
-  function* (options: {
-    readonly command: string
-    readonly prefix: ReadonlyArray<string>
-    readonly stateDir: string
-    readonly configPath: string
-  }) {
-    const spawner = yield* ChildProcessSpawner.ChildProcessSpawner
-    const output = yield* spawner.string(
-      ChildProcess.make(options.command, [...options.prefix, "config", "validate", "--json"], {
-        env: {
-          ...withheldFromChildren,
-          OPENCLAW_STATE_DIR: options.stateDir,
-          OPENCLAW_CONFIG_PATH: options.configPath,
-          NO_COLOR: "1"
-        },
-        extendEnv: true,
-        stdin: "ignore"
-      })
-    )
-    // Notes may stand before the report.
-    return Option.map(decodeReport(output.slice(Math.max(0, output.indexOf("{")))), ({ issues, valid }) =>
+export const checkGatewayConfig = runGatewayCommand(["config", "validate", "--json"]).pipe(
+  Effect.map((output) =>
+    // Other lines may precede the report.
+    Option.map(decodeReport(output.slice(Math.max(0, output.indexOf("{")))), ({ issues, valid }) =>
       valid
         ? []
         : (issues ?? [{ path: "<root>", message: "invalid" }]).map(({ message, path }) => `${path}: ${message}`)
     )
-  },
+  ),
   Effect.timeout(TIMEOUT),
-  Effect.orElseSucceed(() => Option.none<ReadonlyArray<string>>())
+  Effect.orElseSucceed(() => Option.none<ReadonlyArray<string>>()),
+  Effect.withSpan("GatewayConfigCheck.checkGatewayConfig")
 )

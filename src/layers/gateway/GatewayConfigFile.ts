@@ -9,7 +9,7 @@ import type {
   MergedSettings,
   WrittenSettings
 } from "../../domain/gateway/GatewaySettings.ts"
-import { digest, readPlain, Refused } from "../workspaces/OwnFiles.ts"
+import { digest, readPlain, Refused } from "../host/OwnFiles.ts"
 import { readRecord } from "../workspaces/SyncRecord.ts"
 import { changeJson5, Json5Unusable, readJson5 } from "./Json5Text.ts"
 

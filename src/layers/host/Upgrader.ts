@@ -11,6 +11,7 @@ import type { RunningVersions } from "../../domain/controlPlane/CommandStep.ts"
 import type { VersionChange } from "../../domain/controlPlane/RuntimeCommands.ts"
 import { RuntimeConfig } from "../Config.ts"
 import { Redactor } from "../secrets/Redactor.ts"
+import { messageOf, writeWhole } from "./OwnFiles.ts"
 import { withheldFromChildren } from "./WithheldFromChildren.ts"
 
 /** How long UPGRADE_COMMAND may take. */
@@ -123,17 +124,12 @@ export class Upgrader extends Context.Service<
             null,
             2
           )
-          yield* fileSystem.makeDirectory(dirname(upgradeFile), { recursive: true, mode: 0o700 })
-          const draft = `${upgradeFile}.tmp`
-          yield* fileSystem.remove(draft, { force: true })
-          // Exclusive, so that no link put there is followed; whole on the disk before it gets its name.
-          const file = yield* fileSystem.open(draft, { flag: "wx", mode: 0o600 })
-          yield* file.writeAll(new TextEncoder().encode(`${text}\n`))
-          yield* file.sync
-          yield* fileSystem.rename(draft, upgradeFile)
+          yield* fileSystem
+            .makeDirectory(dirname(upgradeFile), { recursive: true, mode: 0o700 })
+            .pipe(Effect.mapError(messageOf))
+          yield* Effect.tryPromise({ try: () => writeWhole(upgradeFile, `${text}\n`), catch: messageOf })
         },
-        Effect.scoped,
-        Effect.mapError((error) => failed(`UPGRADE_FILE cannot be written: ${upgradeFile} (${error.reason._tag})`))
+        Effect.mapError((problem) => failed(`UPGRADE_FILE cannot be written: ${upgradeFile}: ${problem}`))
       )
 
       return Upgrader.of({

@@ -3,7 +3,7 @@ import { join } from "node:path"
 import { Schema } from "effect"
 import { isWorkspacePath } from "../../domain/gateway/ProfilePlan.ts"
 import { isWorkspaceSlug } from "../../domain/gateway/WorkspaceSlug.ts"
-import { readOwn } from "./OwnFiles.ts"
+import { readOwn } from "../host/OwnFiles.ts"
 
 /** What a root's record says. */
 export const SyncRecord = Schema.Struct({

@@ -21,7 +21,7 @@ import {
   removeEmpty,
   removeFile,
   replaceFile
-} from "./OwnFiles.ts"
+} from "../host/OwnFiles.ts"
 import { readRecord, recordPathOf, recordText } from "./SyncRecord.ts"
 import type { SyncRecord } from "./SyncRecord.ts"
 

@@ -200,15 +200,13 @@ export class ProfileSync extends Context.Service<
       }).pipe(Effect.catch((failure) => Effect.as(say(failure), false)))
 
       const check = Effect.gen(function* () {
-        const issues = yield* checkGatewayConfig({
-          command: config.gatewayPath,
-          prefix: config.gatewayArgs.slice(0, Math.max(0, config.gatewayArgs.indexOf("gateway"))),
-          stateDir: config.stateDir,
-          configPath: config.gatewayConfigPath
-        })
+        const issues = yield* checkGatewayConfig
         if (Option.isNone(issues) || issues.value.length === 0) return
         yield* Effect.logError(`the gateway rejects ${config.gatewayConfigPath}: ${issues.value.join("; ")}`)
-      }).pipe(Effect.provideService(ChildProcessSpawner.ChildProcessSpawner, spawner))
+      }).pipe(
+        Effect.provideService(RuntimeConfig, config),
+        Effect.provideService(ChildProcessSpawner.ChildProcessSpawner, spawner)
+      )
 
       const boot = Effect.gen(function* () {
         const { config: written } = yield* sync

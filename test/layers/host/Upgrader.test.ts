@@ -112,7 +112,7 @@ describe("the upgrade file", () => {
       yield* handOver({ ...change, runtimeVersion: "1.0.5" }, from)
       const victim = join(at, "victim")
       writeFileSync(victim, "untouched")
-      symlinkSync(victim, `${file}.tmp`)
+      symlinkSync(victim, `${file}.mission-control.tmp`)
       yield* handOver(change, from)
       assert.deepStrictEqual(JSON.parse(readFileSync(file, "utf8")), {
         id: "c1",
@@ -123,7 +123,7 @@ describe("the upgrade file", () => {
         from: { runtimeVersion: "1.0.0", openclawVersion: "2026.9.1" }
       })
       assert.strictEqual(readFileSync(victim, "utf8"), "untouched")
-      assert.isFalse(existsSync(`${file}.tmp`))
+      assert.isFalse(existsSync(`${file}.mission-control.tmp`))
       yield* clear
       yield* clear
       assert.isFalse(existsSync(file))

@@ -62,7 +62,7 @@ const startAll = Effect.gen(function* () {
           })
         })
       ),
-      Layer.provide(
+      Layer.provideMerge(
         RuntimeConfig.layerTest({
           gatewayUrl: Option.none(),
           gatewayToken: Option.some(Redacted.make(gatewayToken)),
@@ -80,7 +80,7 @@ const startAll = Effect.gen(function* () {
     const gateway = yield* GatewayProcess
     const systemd = yield* Systemd
     const upgrader = yield* Upgrader
-    yield* checkGatewayConfig({ command, prefix: [], stateDir: at, configPath: join(at, "openclaw.json") })
+    yield* checkGatewayConfig
     yield* upgrader.handOver(change, { bootId: "b1", runtime: "1.0.0", openclaw: null })
     yield* systemd.notify(["READY=1"])
     yield* Effect.forkScoped(gateway.supervise)

@@ -79,14 +79,19 @@ const syncFolder = async (path: string): Promise<void> => {
   }
 }
 
-/** Replaces a file whole: a reader, or a crash at any point, finds the old text or the new one. */
+/** Replaces a file as a whole; refuses a path that is not a plain file. */
 export const replaceFile = async (path: string, content: string): Promise<void> => {
   await readPlain(path)
+  await writeWhole(path, content)
+}
+
+/** Writes a file as a whole: a reader, or a crash at any point, finds the old text or the new one. */
+export const writeWhole = async (path: string, content: string): Promise<void> => {
   const draft = temporary(path)
   await unlink(draft).catch((error: unknown) => {
     if (!hasCode(error, "ENOENT")) throw error
   })
-  // Exclusive: a link put there in the meantime is not followed.
+  // Exclusive, so that a link created in the meantime is not followed.
   const handle = await open(draft, "wx", 0o600)
   try {
     await handle.writeFile(content)
