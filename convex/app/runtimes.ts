@@ -1,4 +1,5 @@
 import { v } from "convex/values"
+import { isVersion } from "../../src/domain/shared/VersionForm.ts"
 import type { Doc } from "../_generated/dataModel.js"
 import type { MutationCtx } from "../_generated/server.js"
 import { type Caller, managerMutation, memberQuery } from "../model/access/personFunctions.ts"
@@ -128,13 +129,12 @@ const targets = {
   runtimeVersion: v.optional(v.string()),
   openclawVersion: v.optional(v.string())
 }
-const versionForm = /^[0-9A-Za-z][0-9A-Za-z.+-]{0,63}$/
 
 const targetOf = (args: { readonly runtimeVersion?: string; readonly openclawVersion?: string }) => {
   const given = [args.runtimeVersion, args.openclawVersion].filter((version) => version !== undefined)
   if (given.length === 0)
     throw refusal("invalid", "No target version is given. Set runtimeVersion, openclawVersion or both.")
-  if (!given.every((version) => versionForm.test(version))) {
+  if (!given.every(isVersion)) {
     throw refusal("invalid", "A version has 1 to 64 letters, digits, dots, pluses and hyphens.")
   }
   return { runtimeVersion: args.runtimeVersion ?? null, openclawVersion: args.openclawVersion ?? null }

@@ -1,8 +1,8 @@
-import { Clock, Config, ConfigProvider, DateTime, Duration, Effect, FileSystem, Option, Redacted, Schema } from "effect"
+import { Clock, Config, ConfigProvider, DateTime, Duration, Effect, Option, Redacted, Schema } from "effect"
 import { FetchHttpClient, HttpClient, HttpClientRequest } from "effect/http"
 import { callsPerMonth } from "../domain/controlPlane/CallForecast.ts"
 import { missingFunctions } from "../domain/controlPlane/ControlPlaneFunctions.ts"
-import { describeAddressFailure, judgeAddress } from "../domain/doctor/AddressFailure.ts"
+import { describeAddressFailure, httpAnswer, judgeAddress } from "../domain/doctor/AddressFailure.ts"
 import type { Address, AddressOutcome } from "../domain/doctor/AddressFailure.ts"
 import type {
   ControlPlaneFindings,
@@ -10,15 +10,16 @@ import type {
   GatewayFindings,
   MachineFindings
 } from "../domain/doctor/DoctorFindings.ts"
+import { readAgentSlugs, readReadiness, readStartupVersion } from "../domain/gateway/GatewayProbe.ts"
 import { sessionReset } from "../domain/gateway/GatewaySettings.ts"
-import { loopback } from "../domain/settings/AddressList.ts"
+import { isLoopbackUrl, loopback } from "../domain/settings/AddressList.ts"
 import { RuntimeConfig } from "../layers/Config.ts"
 import { ConvexClient } from "../layers/ConvexClient.ts"
 import { runCanary } from "../layers/gateway/Canary.ts"
 import { checkGatewayConfig } from "../layers/gateway/GatewayConfigCheck.ts"
+import { readGatewayConfig } from "../layers/gateway/GatewayConfigFile.ts"
 import { gatewayAddress } from "../layers/gateway/GatewayConnection.ts"
 import { GatewayToken } from "../layers/gateway/GatewayToken.ts"
-import { readJson5 } from "../layers/gateway/Json5Text.ts"
 import { fileProblem, folderProblem, hasCommand, isPortFree } from "../layers/host/MachineProbes.ts"
 import { Operator } from "../services/Operator.ts"
 import { allTools } from "../services/tools/AllTools.ts"
@@ -33,17 +34,6 @@ export interface DoctorOptions {
 
 const TIMEOUT = Duration.seconds(2)
 
-const decodeReady = Schema.decodeUnknownOption(
-  Schema.fromJsonString(
-    Schema.Struct({ ready: Schema.Boolean, failing: Schema.optionalKey(Schema.Array(Schema.String)) })
-  )
-)
-const decodeVersion = Schema.decodeUnknownOption(Schema.fromJsonString(Schema.Struct({ version: Schema.String })))
-const decodeModels = Schema.decodeUnknownOption(
-  Schema.fromJsonString(
-    Schema.Struct({ object: Schema.Literal("list"), data: Schema.Array(Schema.Struct({ id: Schema.String })) })
-  )
-)
 const decodeLive = Schema.decodeUnknownOption(Schema.fromJsonString(Schema.Struct({ live: Schema.Boolean })))
 const decodeGatewayConfig = Schema.decodeUnknownOption(
   Schema.Struct({
@@ -83,12 +73,7 @@ const ask = Effect.fnUntraced(function* (address: Address, path = "", headers: R
       Effect.map(response.text, (body): Answered => ({
         status: response.status,
         body,
-        outcome: {
-          _tag: "Answered",
-          status: response.status,
-          location: response.headers["location"],
-          contentType: response.headers["content-type"]
-        }
+        outcome: httpAnswer(response.status, response.headers)
       }))
     ),
     Effect.mapError((error) => judgeAddress(address, { _tag: "Failed", cause: error.reason.cause ?? error })),
@@ -158,19 +143,10 @@ const examineControlPlane = Effect.gen(function* () {
   } satisfies ControlPlaneFindings
 })
 
-const readGatewayConfig = Effect.fnUntraced(function* (path: string) {
-  const fileSystem = yield* FileSystem.FileSystem
-  const text = yield* Effect.result(fileSystem.readFileString(path))
-  if (text._tag === "Failure") {
-    return text.failure.reason._tag === "NotFound"
-      ? ({ _tag: "Absent" } as const)
-      : ({ _tag: "Broken", detail: `${path} (${text.failure.reason._tag})` } as const)
-  }
-  const settings = yield* Effect.result(
-    Effect.try({ try: () => readJson5(text.success), catch: (error) => (error as Error).message })
-  )
-  if (settings._tag === "Failure") return { _tag: "Broken", detail: `${path} ${settings.failure}` } as const
-  return Option.match(decodeGatewayConfig(settings.success), {
+const examineGatewayConfig = Effect.fnUntraced(function* (path: string) {
+  const file = yield* readGatewayConfig(path)
+  if (file._tag !== "Read") return file
+  return Option.match(decodeGatewayConfig(file.settings), {
     onNone: () => ({ _tag: "Broken", detail: `${path} has a value in an unexpected format` }) as const,
     onSome: ({ gateway, tools }) =>
       ({
@@ -178,17 +154,15 @@ const readGatewayConfig = Effect.fnUntraced(function* (path: string) {
         toolSearch: tools?.toolSearch,
         deniesAll: tools?.deny?.includes("*") === true,
         responses: gateway?.http?.endpoints?.responses?.enabled,
-        sessionReset: sessionReset(settings.success)
+        sessionReset: sessionReset(file.settings)
       }) as const
   })
 })
 
-const isLoopbackUrl = (url: string): boolean => /^(localhost|127(\.\d{1,3}){3}|\[::1\])$/.test(new URL(url).hostname)
-
 /** The configuration on this machine is that of a gateway on this machine only. */
 const gatewayConfigOf = (config: RuntimeConfig["Service"]) =>
   isLoopbackUrl(gatewayAddress(config).url)
-    ? readGatewayConfig(config.gatewayConfigPath)
+    ? examineGatewayConfig(config.gatewayConfigPath)
     : Effect.succeed({ _tag: "Absent" } as const)
 
 const examineGateway = Effect.gen(function* () {
@@ -216,9 +190,9 @@ const examineGateway = Effect.gen(function* () {
   }
   const readyz = yield* Effect.result(
     Effect.flatMap(ask(address, "/readyz"), ({ body, outcome }) =>
-      Option.match(decodeReady(body), {
+      Option.match(readReadiness(body), {
         onNone: () => Effect.fail(judgeAddress(address, outcome)),
-        onSome: ({ failing = [], ready }) => Effect.succeed({ isReady: ready, failing })
+        onSome: ({ failing, isReady }) => Effect.succeed({ isReady, failing })
       })
     )
   )
@@ -247,25 +221,15 @@ const examineGateway = Effect.gen(function* () {
   )
   const listed = Option.map(models, ({ body, status }) => ({
     status,
-    agents: Option.getOrNull(
-      Option.map(decodeModels(body), ({ data }) =>
-        data.flatMap(({ id }) =>
-          id.startsWith("openclaw/") && id !== "openclaw/default" ? [id.slice("openclaw/".length)] : []
-        )
-      )
-    )
+    agents: Option.getOrNull(readAgentSlugs(body))
   }))
   return {
     ...base,
     unreachable: null,
     ready: readyz.success,
-    version: Option.getOrElse(
-      Option.map(
-        Option.flatMap(startup, ({ body }) => decodeVersion(body)),
-        ({ version }): string | null => version
-      ),
-      () => Option.getOrNull(config.openclawVersion)
-    ),
+    version:
+      Option.getOrNull(Option.map(startup, ({ body }) => readStartupVersion(body))) ??
+      Option.getOrNull(config.openclawVersion),
     models: Option.getOrNull(listed),
     responsesStatus: Option.getOrNull(Option.map(responses, ({ status }) => status)),
     canary: null

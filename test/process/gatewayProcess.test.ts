@@ -240,7 +240,7 @@ describe("the gateway that the runtime starts", () => {
       })
       const runtime = yield* setup.startRuntime(withScript(home, answering), { readyPath: "/livez" })
       const { status } = yield* eventually(readyz(runtime.url), ({ body }) =>
-        body.includes(`port ${home.port} is taken`)
+        body.includes(`port ${home.port} is in use`)
       )
       assert.strictEqual(status, 503)
       squatter.close()

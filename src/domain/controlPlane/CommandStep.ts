@@ -1,3 +1,4 @@
+import { isVersion } from "../shared/VersionForm.ts"
 import type { RuntimeCommands, VersionChange } from "./RuntimeCommands.ts"
 
 /** This process's boot and versions; `openclaw` is null until the gateway has reported its version. */
@@ -20,8 +21,6 @@ export type CommandStep =
   | { readonly _tag: "Refuse"; readonly change: VersionChange; readonly reason: string }
   /** The change that an earlier boot started is complete with this one. */
   | { readonly _tag: "Arrived"; readonly change: VersionChange }
-
-const versionForm = /^[0-9A-Za-z][0-9A-Za-z.+-]{0,63}$/
 
 /** "v1.2.0" and "1.2.0" are the same version. */
 const bare = (version: string): string => version.replace(/^v(?=\d)/, "")
@@ -53,7 +52,7 @@ export const nextStep = (commands: RuntimeCommands, running: RunningVersions): C
   if (upgrade !== null && underway === null) {
     const targets = [upgrade.runtimeVersion, upgrade.openclawVersion].filter((version) => version !== null)
     if (targets.length === 0) return { _tag: "Refuse", change: upgrade, reason: "it names no version" }
-    if (!targets.every((version) => versionForm.test(version))) {
+    if (!targets.every(isVersion)) {
       return {
         _tag: "Refuse",
         change: upgrade,

@@ -1,6 +1,6 @@
 import { DateTime, Schema } from "effect"
 import { counted } from "../text/Count.ts"
-import { oneLine } from "../text/Text.ts"
+import { oneLine, singleLine } from "../text/Text.ts"
 import { textTable } from "../text/TextTable.ts"
 import { NotificationType } from "./DeliveryContext.ts"
 
@@ -53,7 +53,7 @@ export const describeDeadLetter = (letter: DeadLetter): string =>
     `created    ${when(letter.createdAt)}`,
     `died       ${when(letter.diedAt)}`,
     `attempts   ${letter.attempts}, claimed ${counted(letter.claims, "time")}`,
-    `error      ${letter.error === null ? "-" : `${letter.error.class}: ${letter.error.message.replace(/\s+/g, " ")}`}`,
+    `error      ${letter.error === null ? "-" : `${letter.error.class}: ${singleLine(letter.error.message)}`}`,
     `fallback   ${letter.hasFallback ? "posted" : "none"}`,
     ...letter.events.map(({ actorName, at, type }) => `event      ${when(at)} ${type} by ${oneLine(actorName)}`),
     `trace      ${letter.traceId ?? "-"}`

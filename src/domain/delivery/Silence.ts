@@ -1,3 +1,4 @@
+import { cut } from "../text/Text.ts"
 import { onlyTokenOf } from "./EndToken.ts"
 import type { EndToken } from "./EndToken.ts"
 
@@ -64,11 +65,5 @@ export const readSpokenText = (raw: string): SpokenText => {
  * Cuts a reply to the length that the control plane can store, without splitting a surrogate pair, and adds a note as
  * the last line.
  */
-export const cutReply = (text: string, limit = MAX_REPLY_CHARACTERS): string => {
-  if (text.length <= limit) return text
-  const mark = `\n\n[cut: the reply had ${text.length} characters, the limit is ${limit}]`
-  let end = Math.max(0, limit - mark.length)
-  const code = text.charCodeAt(end - 1)
-  if (code >= 0xd800 && code <= 0xdbff) end -= 1
-  return text.slice(0, end) + mark
-}
+export const cutReply = (text: string, limit = MAX_REPLY_CHARACTERS): string =>
+  cut(text, limit, `\n\n[cut: the reply had ${text.length} characters, the limit is ${limit}]`)

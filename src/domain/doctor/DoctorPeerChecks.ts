@@ -1,5 +1,6 @@
 import { TOOL_SEARCH_FIX } from "../gateway/Canary.ts"
 import { compareGatewayVersions, judgeGatewayVersion, parseGatewayVersion } from "../gateway/GatewayVersion.ts"
+import { isLoopbackUrl } from "../settings/AddressList.ts"
 import { PROTOCOL, protocolProblem } from "../shared/Protocol.ts"
 import { counted } from "../text/Count.ts"
 import { fail, ok, skip, warn } from "./DoctorCheck.ts"
@@ -12,7 +13,6 @@ const MAX_SKEW_WARN = 5_000
 const MAX_SKEW_FAIL = 60_000
 
 const isClearText = (url: string): boolean => url.startsWith("http:")
-const isLoopbackUrl = (url: string): boolean => /^https?:\/\/(localhost|127(\.\d{1,3}){3}|\[::1\])(:|\/|$)/.test(url)
 
 /** Applies the rule only if the control plane answers. */
 const reachable =

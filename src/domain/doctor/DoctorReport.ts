@@ -1,4 +1,5 @@
 import { counted } from "../text/Count.ts"
+import { singleLine } from "../text/Text.ts"
 import { judge } from "./DoctorCheck.ts"
 import type { Check, CheckGroup, CheckStatus } from "./DoctorCheck.ts"
 import type { Findings } from "./DoctorFindings.ts"
@@ -59,7 +60,7 @@ export const renderDoctorReport = (
   const mark = (status: CheckStatus) =>
     isColored ? `\u001b[${colors[status]}m${status.padEnd(4)}\u001b[0m` : status.padEnd(4)
   const linesOf = ({ fix, id, message, status }: Check): ReadonlyArray<string> => {
-    const [first = "", ...others] = message.split("\n").map((line) => line.replace(/\s+/g, " "))
+    const [first = "", ...others] = message.split("\n").map(singleLine)
     return [
       `${mark(status)}  ${id.padEnd(width)}  ${first}`,
       ...others.map((line) => `${margin}${line}`),

@@ -1,3 +1,5 @@
+import { singleLine, truncate } from "../text/Text.ts"
+
 /**
  * What to do after the gateway's process has ended: restart it, or wait for an operator to correct its configuration.
  */
@@ -26,12 +28,12 @@ const advice = /^(?:Run|If|Set|See|Try|Use|Fix)\b/
  */
 export const reasonOfOutput = (lines: ReadonlyArray<string>): string => {
   const clean = lines
-    .map((line) => line.replace(colours, "").replace(timestamp, "").replace(/\s+/g, " ").trim())
+    .map((line) => singleLine(line.replace(colours, "").replace(timestamp, "")))
     .filter((line) => line !== "")
   const index = clean.findLastIndex((line) => complaints.test(line) && !advice.test(line))
   const introduction = clean[index - 1]?.endsWith(":") === true ? `${clean[index - 1]} ` : ""
   const reason = index < 0 ? (clean.at(-1) ?? "it printed no reason") : `${introduction}${clean[index]}`
-  return reason.length <= REASON_CHARACTERS ? reason : `${reason.slice(0, REASON_CHARACTERS - 1)}…`
+  return truncate(reason, REASON_CHARACTERS)
 }
 
 /** Judges the end of the gateway by its exit code (null after a signal) and its last lines. */

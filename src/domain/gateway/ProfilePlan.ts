@@ -1,4 +1,5 @@
 import { Schema } from "effect"
+import { singleLine, truncate } from "../text/Text.ts"
 import { mayRunCommands } from "./CommandPolicy.ts"
 import type { AgentSettings, JsonObject } from "./GatewaySettings.ts"
 import { skillText } from "./SkillText.ts"
@@ -92,8 +93,7 @@ export const isWorkspacePath = (path: ReadonlyArray<string>): boolean => {
 }
 
 const ended = (text: string): string => `${text.trim()}\n`
-const oneLine = (text: string): string => text.replace(/[\s\p{Cc}]+/gu, " ").trim()
-const shown = (slug: string): string => JSON.stringify(slug.length > 40 ? `${slug.slice(0, 40)}...` : slug)
+const shown = (slug: string): string => JSON.stringify(truncate(slug, 40))
 
 /** The part of AGENTS.md for agents that can run commands. */
 const commandPart = /^<!-- with commands -->\n+([\s\S]*?)^<!-- end -->\n*/gm
@@ -129,8 +129,8 @@ export const planProfiles = (profiles: Profiles, texts: SharedTexts, gateway: Js
       problems.push(`the agent ${shown(slug)} is on the roster twice: only the first is used`)
       continue
     }
-    const name = oneLine(agent.name)
-    const role = oneLine(agent.role)
+    const name = singleLine(agent.name)
+    const role = singleLine(agent.role)
     const own = [...new Set(agent.skillSlugs)].filter((skill) => skills.has(skill)).toSorted()
     const write = (file: string, text: string, kind: PlannedFile["kind"] = "given") =>
       files.push({ path: [slug, file], content: ended(text), kind })

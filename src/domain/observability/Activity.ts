@@ -1,4 +1,5 @@
 import type { RosterAgent } from "../tasks/Roster.ts"
+import { truncate } from "../text/Text.ts"
 /** The recent activity of the process for the status page: bounded, pure, all times in epoch milliseconds. */
 import { afterOutcome } from "./Health.ts"
 import type { AgentOutcome, FailureRow } from "./Health.ts"
@@ -84,8 +85,7 @@ const AGENTS = 200
 /** Maximum length of a title or an error. */
 const CHARACTERS = 500
 
-const short = (text: string): string =>
-  text.length <= CHARACTERS ? text : `${text.slice(0, CHARACTERS - 1).toWellFormed()}…`
+const short = (text: string): string => truncate(text, CHARACTERS)
 
 /** The initial state. */
 export const nothing: Activity = { running: [], ended: [], errors: [], agents: [], failures: [], spans: [] }

@@ -1,4 +1,5 @@
 import { Option, Schema } from "effect"
+import { singleLine } from "../text/Text.ts"
 
 /** The parts of /health that the screen shows. */
 const Shown = Schema.Struct({
@@ -71,7 +72,7 @@ export const statusScreen = (health: unknown, now: number): StatusScreen | null 
     millis === null || millis === undefined ? "" : `${showSpan((now - millis) / 1_000)} ago`
   const lines: ReadonlyArray<readonly [string, string]> = [
     ["status", `${rest.status}${readiness}${rest.uptime === undefined ? "" : `, up ${showSpan(rest.uptime)}`}`],
-    ...rest.reasons.map((reason) => ["reason", reason.replace(/\s+/g, " ")] as const),
+    ...rest.reasons.map((reason) => ["reason", singleLine(reason)] as const),
     ["push", controlPlane === undefined ? "-" : controlPlane.push ? "connected" : "down, polling"],
     [
       "gateway",
@@ -98,11 +99,11 @@ export const statusScreen = (health: unknown, now: number): StatusScreen | null 
       "last error",
       delivery.lastErrorMessage === null || delivery.lastErrorMessage === undefined
         ? "none"
-        : `${delivery.lastErrorMessage.replace(/\s+/g, " ")} (${ago(delivery.lastErrorAt)})`
+        : `${singleLine(delivery.lastErrorMessage)} (${ago(delivery.lastErrorAt)})`
     ],
     ...(gateway?.lastSendError === null || gateway === undefined
       ? []
-      : [["gateway error", gateway.lastSendError.replace(/\s+/g, " ")] as const]),
+      : [["gateway error", singleLine(gateway.lastSendError)] as const]),
     ["version", rest.versions?.runtime ?? "-"]
   ]
   return {

@@ -30,6 +30,12 @@ export const parseAddressList = (text: string): Result.Result<AddressList, strin
   return Result.succeed(networks)
 }
 
+/** Whether the URL's host is this machine by its loopback address or as `localhost`. */
+export const isLoopbackUrl = (url: string): boolean => {
+  const host = new URL(url).hostname.replace(/^\[|\]$/g, "")
+  return host === "localhost" || isListed(loopback, host)
+}
+
 /**
  * Whether the list contains the peer's address as a socket reports it. IPv4-mapped addresses count as IPv4 and zones
  * are ignored. A text that is not a canonical address is in no list.

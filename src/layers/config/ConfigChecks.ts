@@ -1,7 +1,7 @@
 /** What single variables must be beyond their form; a problem is one line without a secret. */
 import { Effect, Option, Redacted, Result } from "effect"
 import { readPairs } from "../../domain/observability/TraceTarget.ts"
-import { loopback, parseAddressList } from "../../domain/settings/AddressList.ts"
+import { isLoopbackUrl, loopback, parseAddressList } from "../../domain/settings/AddressList.ts"
 import type { AddressList } from "../../domain/settings/AddressList.ts"
 import { parseServiceToken, serviceTokenProblem } from "../../domain/shared/ServiceToken.ts"
 import { shown } from "./ConfigReader.ts"
@@ -17,11 +17,6 @@ export const addressListOf = (value: Option.Option<string>): Read<AddressList> =
           `AGENT_HTTP_ALLOW has ${shown(entry)}, which is no network: list CIDRs without host bits, e.g. 10.20.0.0/16, fd00::/8`
       )
   })
-
-const isLoopback = (url: string): boolean => {
-  const host = new URL(url).hostname.replace(/^\[|\]$/g, "")
-  return host === "localhost" || host === "::1" || /^127(\.\d{1,3}){3}$/.test(host)
-}
 
 export const readAccountId = (value: string): Result.Result<string, string> =>
   /^[A-Za-z0-9]{8,64}$/.test(value)
@@ -74,7 +69,7 @@ export const gatewayOf = (
   url: Option.Option<string>,
   token: Option.Option<Redacted.Redacted>
 ): Read<Option.Option<string>> =>
-  Option.isSome(url) && Option.isNone(token) && !isLoopback(url.value)
+  Option.isSome(url) && Option.isNone(token) && !isLoopbackUrl(url.value)
     ? Effect.fail(
         `OPENCLAW_GATEWAY_TOKEN is missing: ${shown(url.value)} is not on this machine, so the gateway needs its token`
       )

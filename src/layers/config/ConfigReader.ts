@@ -1,4 +1,3 @@
-/** Reads single variables of the environment by the rules of their table; a problem is one line without a secret. */
 import { homedir } from "node:os"
 import { resolve } from "node:path"
 import { Config, Duration, Effect, Option, Redacted } from "effect"
@@ -15,6 +14,8 @@ import {
 } from "../../domain/settings/EnvironmentValue.ts"
 import { variables } from "../../domain/settings/Variables.ts"
 import type { NamesOf, VariableName } from "../../domain/settings/Variables.ts"
+/** Reads single variables of the environment by the rules of their table; a problem is one line without a secret. */
+import { truncate } from "../../domain/text/Text.ts"
 
 export type Problem = string
 export type Read<A> = Effect.Effect<A, Problem>
@@ -25,10 +26,7 @@ const redactShapes = makeRedactor([])
 export const safe = (value: string): string => redactShapes(value).replace(/:\/\/[^/\s]*@/g, "://")
 
 /** Shown in a message: short, on one line and safe. */
-export const shown = (value: string): string => {
-  const whole = safe(value)
-  return JSON.stringify(whole.length > 60 ? `${whole.slice(0, 60)}...` : whole)
-}
+export const shown = (value: string): string => JSON.stringify(truncate(safe(value), 60))
 
 /** Reads one variable without what its file put around it; an empty value counts as absent. */
 export const raw = (provider: ConfigProvider.ConfigProvider, name: string): Read<Option.Option<string>> =>

@@ -1,7 +1,7 @@
 /** Our part of openclaw.json, planned as a change of its text. */
 import { dirname, isAbsolute } from "node:path"
 import { isDeepStrictEqual } from "node:util"
-import { Effect } from "effect"
+import { Effect, FileSystem } from "effect"
 import { mergeGatewaySettings, SettingsUnusable } from "../../domain/gateway/GatewaySettings.ts"
 import type {
   AgentSettings,
@@ -9,7 +9,7 @@ import type {
   MergedSettings,
   WrittenSettings
 } from "../../domain/gateway/GatewaySettings.ts"
-import { digest, readPlain, Refused } from "../host/OwnFiles.ts"
+import { digest, messageOf, readPlain, Refused } from "../host/OwnFiles.ts"
 import { readRecord } from "../workspaces/SyncRecord.ts"
 import { changeJson5, Json5Unusable, readJson5 } from "./Json5Text.ts"
 
@@ -28,12 +28,45 @@ export interface ConfigPlan extends Omit<MergedSettings, "settings"> {
   readonly copy: string | null
 }
 
-/** The configuration as it is; empty where it is missing or cannot be read, which the change of it reports. */
-export const readGatewayConfig = (configPath: string): Effect.Effect<JsonObject> =>
-  Effect.tryPromise(() => readPlain(configPath)).pipe(
-    Effect.flatMap((text) => Effect.try(() => (text === null ? {} : readJson5(text)))),
-    Effect.orElseSucceed(() => ({}))
+/** The content of the configuration file; the detail of `Broken` has the path and the place, and quotes nothing. */
+export type GatewayConfigFile =
+  | { readonly _tag: "Read"; readonly settings: JsonObject }
+  | { readonly _tag: "Absent" }
+  | { readonly _tag: "Broken"; readonly detail: string }
+
+/** Reads the configuration file as the gateway does, which follows symbolic links. Only a change refuses them. */
+export const readGatewayConfig = Effect.fn("GatewayConfigFile.readGatewayConfig")(function* (path: string) {
+  const fileSystem = yield* FileSystem.FileSystem
+  return yield* fileSystem.stat(path).pipe(
+    // Anything else, for example a pipe, could block the read for ever.
+    Effect.filterOrFail(
+      ({ type }) => type === "File",
+      () => broken(`${path} is not a file`)
+    ),
+    Effect.andThen(fileSystem.readFileString(path)),
+    Effect.flatMap((text) =>
+      Effect.try({
+        try: (): GatewayConfigFile => ({ _tag: "Read", settings: readJson5(text) }),
+        catch: (error) => broken(`${path} ${messageOf(error)}`)
+      })
+    ),
+    Effect.catch((problem) =>
+      Effect.succeed(
+        problem._tag === "Broken"
+          ? problem
+          : problem.reason._tag === "NotFound"
+            ? ({ _tag: "Absent" } satisfies GatewayConfigFile)
+            : broken(`${path} (${problem.reason._tag})`)
+      )
+    )
   )
+})
+
+const broken = (detail: string) => ({ _tag: "Broken", detail }) as const
+
+/** The settings in the configuration file; empty if it is absent or broken. */
+export const readGatewaySettings = (path: string) =>
+  Effect.map(readGatewayConfig(path), (file): JsonObject => (file._tag === "Read" ? file.settings : {}))
 
 /** What the runtime wrote while its workspaces were in another root: each root keeps its record. */
 const writtenElsewhere = async (foreign: MergedSettings["foreign"]): Promise<ReadonlyArray<WrittenSettings>> => {

@@ -2,7 +2,7 @@ import { Context, Effect, FileSystem, Layer } from "effect"
 import { pricedModelOf } from "../../domain/usage/ModelPrice.ts"
 import type { PricedModel } from "../../domain/usage/ModelPrice.ts"
 import { RuntimeConfig } from "../Config.ts"
-import { readJson5 } from "./Json5Text.ts"
+import { readGatewaySettings } from "./GatewayConfigFile.ts"
 
 /** For how long the configuration is not read again. */
 const TTL = "1 minute"
@@ -27,11 +27,8 @@ export class ModelPrices extends Context.Service<
 const make = Effect.gen(function* () {
   const { gatewayConfigPath } = yield* RuntimeConfig
   const fileSystem = yield* FileSystem.FileSystem
-  const read = fileSystem.readFileString(gatewayConfigPath).pipe(
-    Effect.flatMap((text) => Effect.try(() => readJson5(text))),
-    // Of a gateway elsewhere there is no such file; `doctor` says when usage has no price.
-    Effect.orElseSucceed(() => ({}))
-  )
+  // Empty if the gateway runs on another machine; `doctor` reports usage without a price.
+  const read = Effect.provideService(readGatewaySettings(gatewayConfigPath), FileSystem.FileSystem, fileSystem)
   const settings = yield* Effect.cachedWithTTL(read, TTL)
   return ModelPrices.of({ of: (slug) => Effect.map(settings, (found) => pricedModelOf(found, slug)) })
 })

@@ -1,3 +1,4 @@
+import { truncate } from "../../domain/text/Text.ts"
 import { Context, Effect, Layer, Option, Redacted } from "effect"
 import { makeOwnRedactor, makeRedactor } from "../../domain/observability/Redaction.ts"
 import { headerSecrets } from "../../domain/observability/TraceTarget.ts"
@@ -5,6 +6,8 @@ import { parseServiceToken } from "../../domain/shared/ServiceToken.ts"
 import { RuntimeConfig } from "../Config.ts"
 import type { Settings } from "../Config.ts"
 import { PersonConfig } from "../PersonConfig.ts"
+
+const ERROR_CHARACTERS = 500
 
 /** The one function that every text passes before it leaves the process: log, metric, health, thread, control plane. */
 export class Redactor extends Context.Service<
@@ -61,11 +64,7 @@ const redactorOf = (initial: ReadonlyArray<string>): Redactor["Service"] => {
   return Redactor.of({
     redact: (text) => redact(text),
     own: (text) => own(text),
-    error: (text) => {
-      // Half a surrogate pair, from a cut or from elsewhere, could never be stored.
-      const redacted = redact(text).toWellFormed()
-      return redacted.length <= 500 ? redacted : `${redacted.slice(0, 499).toWellFormed()}…`
-    },
+    error: (text) => truncate(redact(text), ERROR_CHARACTERS),
     addSecret: (secret) =>
       Effect.sync(() => {
         const isNew = learn(Redacted.value(secret))

@@ -1,7 +1,7 @@
 import { Effect, Option } from "effect"
 import { planProfiles } from "../../domain/gateway/ProfilePlan.ts"
 import { RuntimeConfig } from "../../layers/Config.ts"
-import { readGatewayConfig } from "../../layers/gateway/GatewayConfigFile.ts"
+import { readGatewaySettings } from "../../layers/gateway/GatewayConfigFile.ts"
 import { planSync, SyncFailed, syncProfiles } from "../../layers/workspaces/Workspaces.ts"
 import { ControlPlane } from "../../services/ControlPlane.ts"
 import { sharedTexts } from "./ProfileSync.ts"
@@ -15,7 +15,7 @@ const prepare = Effect.fnUntraced(function* (defersBootOnly: boolean) {
   const texts = yield* sharedTexts
   const profiles = yield* (yield* ControlPlane).profiles
   return {
-    plan: planProfiles(profiles, texts, yield* readGatewayConfig(config.gatewayConfigPath)),
+    plan: planProfiles(profiles, texts, yield* readGatewaySettings(config.gatewayConfigPath)),
     target: {
       workspaceRoot: config.workspaceRoot,
       configPath: config.gatewayConfigPath,

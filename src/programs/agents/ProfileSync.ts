@@ -17,9 +17,10 @@ import { ChildProcessSpawner } from "effect/process"
 import type { ControlPlaneFailure } from "../../domain/controlPlane/ControlPlaneFailure.ts"
 import { backoffMillis } from "../../domain/delivery/Backoff.ts"
 import { planProfiles } from "../../domain/gateway/ProfilePlan.ts"
+import { singleLine } from "../../domain/text/Text.ts"
 import { RuntimeConfig } from "../../layers/Config.ts"
 import { checkGatewayConfig } from "../../layers/gateway/GatewayConfigCheck.ts"
-import { readGatewayConfig } from "../../layers/gateway/GatewayConfigFile.ts"
+import { readGatewaySettings } from "../../layers/gateway/GatewayConfigFile.ts"
 import { Metrics } from "../../layers/Metrics.ts"
 import { Telemetry } from "../../layers/telemetry/Telemetry.ts"
 import { hasSteps, SyncFailed, syncProfiles } from "../../layers/workspaces/Workspaces.ts"
@@ -38,7 +39,7 @@ import { DeliveryLoop } from "../delivery/DeliveryLoop.ts"
 export const toolsText: string = [
   "Mission Control has these tools. Each request describes those that you have, with their parameters.",
   "",
-  ...allTools.map(({ description, name }) => `- \`${name}\`: ${description.replace(/\s+/g, " ").trim()}`)
+  ...allTools.map(({ description, name }) => `- \`${name}\`: ${singleLine(description)}`)
 ].join("\n")
 
 /** The texts that are the same in every workspace, read each time. Fails with SyncFailed if one cannot be read. */
@@ -115,7 +116,9 @@ export class ProfileSync extends Context.Service<
 
       const sync = Effect.gen(function* () {
         const shared = yield* texts
-        const gateway = yield* readGatewayConfig(config.gatewayConfigPath)
+        const gateway = yield* readGatewaySettings(config.gatewayConfigPath).pipe(
+          Effect.provideService(FileSystem.FileSystem, fileSystem)
+        )
         const plan = planProfiles(yield* controlPlane.profiles, shared, gateway)
         const steps = yield* syncProfiles(
           {

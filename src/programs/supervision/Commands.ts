@@ -1,6 +1,7 @@
 import { Context, Effect, Layer, Queue, Ref, Result, Schedule, Scope, Stream } from "effect"
 import { describeTarget, nextStep } from "../../domain/controlPlane/CommandStep.ts"
 import type { RunningVersions } from "../../domain/controlPlane/CommandStep.ts"
+import { describeFailure } from "../../domain/controlPlane/ControlPlaneFailure.ts"
 import type { ControlPlaneFailure } from "../../domain/controlPlane/ControlPlaneFailure.ts"
 import type { RuntimeCommands, VersionChange } from "../../domain/controlPlane/RuntimeCommands.ts"
 import { RuntimeConfig } from "../../layers/Config.ts"
@@ -8,6 +9,7 @@ import { Gateway } from "../../layers/Gateway.ts"
 import { Upgrader } from "../../layers/host/Upgrader.ts"
 import { ControlPlane } from "../../services/ControlPlane.ts"
 import type { CommandResult } from "../../services/ControlPlane.ts"
+import { noteRefusal } from "../../services/ControlPlaneRefusal.ts"
 import { Lifecycle } from "../../services/Lifecycle.ts"
 import { Supervisor } from "../../services/Supervisor.ts"
 
@@ -73,14 +75,11 @@ export class Commands extends Context.Service<
           Effect.retry({ schedule: ASK_AGAIN, while: isPassing }),
           Effect.as(true),
           Effect.catch((failure) =>
-            failure._tag === "BootConflict"
-              ? Effect.as(lifecycle.abort({ exitCode: 78, message: failure.detail }), false)
-              : Effect.as(
-                  Effect.logInfo(
-                    `a command is no longer valid: ${failure._tag === "LeaseLost" ? failure._tag : failure.detail}`
-                  ),
-                  false
-                )
+            Effect.gen(function* () {
+              if (yield* noteRefusal(lifecycle, failure)) return false
+              yield* Effect.logInfo(`a command is no longer valid: ${describeFailure(failure)}`)
+              return false
+            })
           )
         )
 

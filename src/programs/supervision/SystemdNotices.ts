@@ -1,5 +1,6 @@
 import { Context, Deferred, Duration, Effect, Layer, Option, Ref, Schedule, Scope, Stream } from "effect"
 import type { Health } from "../../domain/observability/Health.ts"
+import { singleLine, truncate } from "../../domain/text/Text.ts"
 import { RuntimeConfig } from "../../layers/Config.ts"
 import { Systemd } from "../../layers/host/Systemd.ts"
 import { Lifecycle } from "../../services/Lifecycle.ts"
@@ -20,9 +21,8 @@ const hasBooted: ReadonlySet<Health["status"]> = new Set(["online", "paused", "d
 /** The line that `systemctl status` shows. */
 export const statusLine = ({ reasons: all, status }: Pick<Health, "status" | "reasons">): string => {
   const reasons = all.filter((reason) => reason !== status)
-  return `STATUS=${reasons.length === 0 ? status : `${status}: ${reasons.join("; ")}`}`
-    .replace(/\s+/g, " ")
-    .slice(0, STATUS_CHARACTERS)
+  const text = reasons.length === 0 ? status : `${status}: ${reasons.join("; ")}`
+  return truncate(singleLine(`STATUS=${text}`), STATUS_CHARACTERS)
 }
 
 const extend = (by: Duration.Duration): string => `EXTEND_TIMEOUT_USEC=${Duration.toMillis(by) * 1_000}`

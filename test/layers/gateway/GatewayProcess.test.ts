@@ -14,6 +14,7 @@ import { RuntimeConfig } from "../../../src/layers/Config.ts"
 import { Gateway, unseenGateway } from "../../../src/layers/Gateway.ts"
 import type { GatewayState, RoundAnswer } from "../../../src/layers/Gateway.ts"
 import { GatewayProcess } from "../../../src/layers/gateway/GatewayProcess.ts"
+import { writeWhole } from "../../../src/layers/host/OwnFiles.ts"
 import { Redactor } from "../../../src/layers/secrets/Redactor.ts"
 
 const refusedConnection = (): Promise<void> =>
@@ -24,15 +25,17 @@ const refusedConnection = (): Promise<void> =>
 const nextTurn = Effect.promise<void>(() => new Promise((resolve) => setImmediate(resolve)))
 
 /**
- * What the supervision does between two moments of the test clock takes real time: looks at a port and at files, one
- * after another. As many looks of our own, begun later, end later, so that the clock never runs ahead of a busy machine.
+ * Waits in real time for what the supervision does between two moments of the test clock: it reads and writes files and
+ * probes a port, one after another. The same operations, started later, end later, so the clock never runs ahead.
  */
-const settled = Effect.promise(async () => {
-  for (let look = 0; look < 8; look++) {
-    await stat("/nonexistent").catch(() => undefined)
-    await refusedConnection()
-  }
-})
+const settledIn = (folder: string) =>
+  Effect.promise(async () => {
+    for (let round = 0; round < 8; round++) {
+      await stat("/nonexistent").catch(() => undefined)
+      await refusedConnection()
+      await writeWhole(join(folder, "settled"), "")
+    }
+  })
 
 /** A gateway whose readiness the test sets, started by a spawner that only counts. */
 const setUp = Effect.gen(function* () {
@@ -110,7 +113,7 @@ const setUp = Effect.gen(function* () {
       Effect.tap(() => between),
       Effect.repeat({ until: isSo })
     )
-  return { configPath, exits, gatewayProcess, spawned, state, stopped, until }
+  return { configPath, exits, gatewayProcess, settled: settledIn(folder), spawned, state, stopped, until }
 })
 
 describe("a gateway that does not become ready", () => {
@@ -140,7 +143,7 @@ describe("a gateway that does not become ready", () => {
 describe("a gateway that keeps ending", () => {
   it.effect("is started again ten times within ten minutes, with growing waits, and then given up", () =>
     Effect.gen(function* () {
-      const { exits, gatewayProcess, until } = yield* setUp
+      const { exits, gatewayProcess, settled, until } = yield* setUp
       yield* Effect.forkScoped(gatewayProcess.supervise)
       const endEverything = Effect.suspend(() =>
         Effect.forEach(exits, (exit) => Deferred.succeed(exit, 1), { discard: true })
@@ -174,7 +177,7 @@ describe("a gateway that cannot run as it is configured", () => {
 
   it.effect("is not started again before its configuration changes", () =>
     Effect.gen(function* () {
-      const { configPath, exits, gatewayProcess, spawned, until } = yield* setUp
+      const { configPath, exits, gatewayProcess, settled, spawned, until } = yield* setUp
       writeFileSync(configPath, "broken")
       yield* Effect.forkScoped(gatewayProcess.supervise)
       yield* until(Ref.get(spawned), (count) => count === 1)

@@ -147,7 +147,7 @@ describe("the line that systemctl shows", () => {
   it("has the reasons on one line of at most 300 characters", () => {
     const reasons = ["paused", "gateway: not\nready", `breaker: ${"x".repeat(500)}`]
     const line = statusLine({ status: "degraded", reasons })
-    assert.match(line, /^STATUS=degraded: paused; gateway: not ready; breaker: x+$/)
+    assert.match(line, /^STATUS=degraded: paused; gateway: not ready; breaker: x+…$/)
     assert.lengthOf(line, 300)
   })
 })
