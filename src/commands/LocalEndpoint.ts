@@ -2,7 +2,7 @@ import { Duration, Effect, Option, Schema } from "effect"
 import { ConfigProvider } from "effect"
 import { Flag } from "effect/cli"
 import { HttpClient } from "effect/http"
-import { readLocalUrl } from "../layers/Config.ts"
+import { readLocalUrl } from "../layers/config/LocalAddress.ts"
 
 /** The runtime on this machine does not answer, or something else answers. */
 export class RuntimeUnavailable extends Schema.TaggedError<RuntimeUnavailable>()("RuntimeUnavailable", {

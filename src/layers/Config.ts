@@ -2,11 +2,9 @@ import { homedir, hostname } from "node:os"
 import { join } from "node:path"
 import { fileURLToPath } from "node:url"
 import { ConfigProvider as Provider, Context, Duration, Effect, FileSystem, Layer, Option } from "effect"
-import { Redacted, Result, Schema } from "effect"
+import { Redacted, Result } from "effect"
 import type { ConfigProvider } from "effect"
 import packageJson from "../../package.json" with { type: "json" }
-import type { TracingSettings } from "../domain/observability/TraceTarget.ts"
-import type { AddressList } from "../domain/settings/AddressList.ts"
 import { readDeploymentUrl, readPath, readProxy, readUrl } from "../domain/settings/EnvironmentValue.ts"
 import { variables } from "../domain/settings/Variables.ts"
 import { variableTypos } from "../domain/settings/VariableTypos.ts"
@@ -16,6 +14,7 @@ import {
   asGatewayToken,
   asHeaders,
   asRatio,
+  ConfigInvalid,
   gatewayOf,
   inHeader,
   readAccountId,
@@ -23,13 +22,9 @@ import {
 } from "./config/ConfigChecks.ts"
 import { makeReader } from "./config/ConfigReader.ts"
 import type { Problem, Read } from "./config/ConfigReader.ts"
+import { baseUrlOf } from "./config/LocalAddress.ts"
 
-/** The configuration cannot be used; every problem is listed, one line each, without a secret. */
-export class ConfigInvalid extends Schema.TaggedError<ConfigInvalid>()("ConfigInvalid", {
-  problems: Schema.Array(Schema.String),
-  /** Names that look like a misspelt variable, one line each. */
-  hints: Schema.optionalKey(Schema.Array(Schema.String))
-}) {}
+export { ConfigInvalid }
 
 /** The secrets that may change while the process runs. */
 export interface Credentials {
@@ -37,100 +32,16 @@ export interface Credentials {
   readonly gatewayToken: Option.Option<Redacted.Redacted>
 }
 
-/** What the runtime is told by its environment; durations are `Duration`, secrets are `Redacted`. */
-export interface Settings {
-  readonly accountId: string
-  readonly convexUrl: string
-  readonly serviceToken: Redacted.Redacted
-  /** The proxy for https addresses, with its credentials, and the hosts that are reached without it. */
-  readonly proxy: Option.Option<Redacted.Redacted>
-  readonly noProxy: string
-  readonly runtimeId: string
-  readonly healthHost: string
-  readonly healthPort: number
-  /** From where agents may call their endpoints, and what proves that one does. */
-  readonly agentHttpAllow: AddressList
-  readonly agentHttpAuth: "capability" | "session-key"
-  /** By which the gateway reaches this process; without a slash at its end. */
-  readonly taskStatusBaseUrl: string
-  readonly clientToolsEnabled: boolean
-  readonly deliveryInterval: Duration.Duration
-  readonly deliveryBackoffBase: Duration.Duration
-  readonly deliveryBackoffMax: Duration.Duration
-  readonly deliveryLease: Duration.Duration
-  readonly deliveryMaxConcurrentSessions: number
-  readonly deliveryMaxAttempts: number
-  readonly noResponseLimit: number
-  readonly maxToolRounds: number
-  readonly maxAgentHops: number
-  /** Tokens of a session's history; 0 is no limit. */
-  readonly sessionTokenLimit: number
-  readonly maxAgentTurnsPerTask: number
-  readonly quietTime: Duration.Duration
-  readonly quietTimeLimit: Duration.Duration
-  readonly gatewayUrl: Option.Option<string>
-  readonly gatewayToken: Option.Option<Redacted.Redacted>
-  /** The command that starts the gateway when no address is given, its arguments, and the port it is told to take. */
-  readonly gatewayPath: string
-  readonly gatewayArgs: ReadonlyArray<string>
-  readonly gatewayPort: number
-  /** The folder of the gateway's state, of our pid file and of upgrade.json; absolute, like the paths below. */
-  readonly stateDir: string
-  readonly gatewayConfigPath: string
-  readonly profileSync: boolean
-  readonly workspaceRoot: string
-  readonly agentsMdPath: string
-  readonly heartbeatMdPath: string
-  /** The program for agents' worktrees; always the package's. */
-  readonly worktreeScriptPath: string
-  readonly gatewayRequestTimeout: Duration.Duration
-  readonly turnTimeout: Duration.Duration
-  readonly healthCheckInterval: Duration.Duration
-  /** How often the roster is read while push is down. */
-  readonly agentSyncInterval: Duration.Duration
-  /** Whether heartbeats pass over the model when nothing that the agent would see has changed. */
-  readonly heartbeatSkipIdle: boolean
-  readonly drainTimeout: Duration.Duration
-  readonly logLevel: "trace" | "debug" | "info" | "warn" | "error"
-  readonly logFormat: "auto" | "json" | "pretty"
-  readonly runtimeVersion: string
-  readonly openclawVersion: Option.Option<string>
-  readonly dropletId: Option.Option<string>
-  readonly dropletIp: Option.Option<string>
-  readonly dropletRegion: Option.Option<string>
-  readonly upgradeCommand: Option.Option<ReadonlyArray<string>>
-  readonly upgradeFile: string
-  readonly tracing: TracingSettings
-  /** Names of the environment that look like a misspelt variable, one line each. */
-  readonly hints: ReadonlyArray<string>
-  /** Reads the credentials and their files again; fails with what is wrong with them now. */
-  readonly readCredentials: Effect.Effect<Credentials, ConfigInvalid>
-}
-
-/** A wildcard is an address to listen on, not one to call. */
-const baseUrlOf = (host: string, port: number): string => {
-  const reachable = host === "0.0.0.0" || host === "::" ? "127.0.0.1" : host
-  return `http://${reachable.includes(":") ? `[${reachable}]` : reachable}:${port}`
-}
-
-/** A file of the package; where it is relative to this module is the same in a checkout and when installed. */
+/** A file of the package. Its path relative to this module is the same in a checkout and in the bundle. */
 const packaged = (path: string): string => fileURLToPath(new URL(`../../${path}`, import.meta.url))
 
-/** The names of the environment, for hints at misspelt ones. */
+/** The names of the environment's variables, for hints at misspelt ones. */
 export const EnvironmentNames = Context.Reference<ReadonlyArray<string>>(
   "runtime-service/layers/Config/EnvironmentNames",
   {
     defaultValue: () => Object.keys(process.env)
   }
 )
-
-/** Where this machine's runtime answers, by HEALTH_HOST and HEALTH_PORT alone, so that probes need no other variable. */
-export const readLocalUrl = Effect.fn("Config.readLocalUrl")(function* (provider: ConfigProvider.ConfigProvider) {
-  const read = makeReader(provider, yield* FileSystem.FileSystem)
-  return yield* Effect.gen(function* () {
-    return baseUrlOf(yield* read.host("HEALTH_HOST", variables.HEALTH_HOST.usual), yield* read.integer("HEALTH_PORT"))
-  }).pipe(Effect.mapError((problem) => new ConfigInvalid({ problems: [problem] })))
-})
 
 /** Reads every variable and fails with all problems at once. */
 export const readSettings = Effect.fn("Config.readSettings")(function* (provider: ConfigProvider.ConfigProvider) {
@@ -155,7 +66,7 @@ export const readSettings = Effect.fn("Config.readSettings")(function* (provider
   const gatewayUrl = yield* collect(
     Effect.flatMap(
       read.url("OPENCLAW_GATEWAY_URL", "the gateway's address, e.g. http://127.0.0.1:18789"),
-      // A token that cannot be read is a problem of its own, and not missing as well.
+      // A token that cannot be read is already a problem; it is not reported as missing too.
       (url) =>
         gatewayOf(
           url,
@@ -167,7 +78,9 @@ export const readSettings = Effect.fn("Config.readSettings")(function* (provider
   const inStateDir = (name: string) => join(Result.getOrElse(stateDir, homedir), name)
   const turnTimeout = yield* collect(read.millis("TURN_TIMEOUT_MS"))
   const fields = {
+    // The directory of the gateway's state, of our pid file and of upgrade.json.
     stateDir,
+    // The gateway that this process starts if OPENCLAW_GATEWAY_URL is not set.
     gatewayPath: yield* collect(
       Effect.map(
         read.parsed("OPENCLAW_GATEWAY_PATH", (value) => readPath(value, homedir()), "a command or a path"),
@@ -182,6 +95,7 @@ export const readSettings = Effect.fn("Config.readSettings")(function* (provider
     agentsMdPath: yield* collect(read.path("OPENCLAW_AGENTS_MD_PATH", packaged("docs/runtime/AGENTS.md"))),
     heartbeatMdPath: yield* collect(read.path("OPENCLAW_HEARTBEAT_MD_PATH", packaged("docs/runtime/HEARTBEAT.md"))),
     worktreeScriptPath: yield* collect(Effect.succeed(packaged("docs/runtime/worktree.sh"))),
+    // The proxy for https addresses, with its credentials, and the hosts that are reached without it.
     proxy: yield* collect(
       Effect.map(
         read.parsed("HTTPS_PROXY", readProxy, "the proxy's address, e.g. http://proxy.internal:3128"),
@@ -202,6 +116,7 @@ export const readSettings = Effect.fn("Config.readSettings")(function* (provider
     ),
     healthHost: yield* collect(read.host("HEALTH_HOST", variables.HEALTH_HOST.usual)),
     healthPort: yield* collect(read.integer("HEALTH_PORT")),
+    // Networks from which agents may call their endpoints.
     agentHttpAllow: yield* collect(Effect.flatMap(read.optional("AGENT_HTTP_ALLOW"), addressListOf)),
     agentHttpAuth: yield* collect(read.oneOf("AGENT_HTTP_AUTH")),
     clientToolsEnabled: yield* collect(read.flag("OPENCLAW_CLIENT_TOOLS_ENABLED")),
@@ -214,6 +129,7 @@ export const readSettings = Effect.fn("Config.readSettings")(function* (provider
     noResponseLimit: yield* collect(read.integer("NO_RESPONSE_LIMIT")),
     maxToolRounds: yield* collect(read.integer("MAX_TOOL_ROUNDS")),
     maxAgentHops: yield* collect(read.integer("MAX_AGENT_HOPS")),
+    // Tokens of a session's history; 0 is no limit.
     sessionTokenLimit: yield* collect(read.integer("SESSION_TOKEN_LIMIT")),
     maxAgentTurnsPerTask: yield* collect(read.integer("MAX_AGENT_TURNS_PER_TASK")),
     quietTime: yield* collect(read.millis("QUIET_TIME")),
@@ -268,6 +184,7 @@ export const readSettings = Effect.fn("Config.readSettings")(function* (provider
     hasContent: yield* collect(read.flag("TRACE_CONTENT"))
   }
   const { deliveryBackoffBase, deliveryBackoffMax, healthHost, healthPort } = fields
+  /** The address at which the gateway reaches this process; without a slash at its end. */
   const taskStatusBaseUrl = yield* collect(
     Effect.map(
       read.url("TASK_STATUS_BASE_URL", "the address by which the gateway reaches this process"),
@@ -290,7 +207,8 @@ export const readSettings = Effect.fn("Config.readSettings")(function* (provider
   }
   const hints = variableTypos(yield* EnvironmentNames)
   if (problems.length > 0) return yield* new ConfigInvalid({ problems, hints })
-  const readCredentials = Effect.gen(function* () {
+  /** Reads the credentials and their files again; fails with their current problems. */
+  const readCredentials: Effect.Effect<Credentials, ConfigInvalid> = Effect.gen(function* () {
     const service = yield* Effect.flatMap(read.secret("SERVICE_TOKEN"), (token) => tokenOf(token, accountId))
     const gateway = yield* Effect.flatMap(read.secret("OPENCLAW_GATEWAY_TOKEN"), asGatewayToken)
     return { serviceToken: service, gatewayToken: gateway }
@@ -311,7 +229,13 @@ export const readSettings = Effect.fn("Config.readSettings")(function* (provider
   ).pipe(Effect.mapError((problem) => new ConfigInvalid({ problems: [problem] })))
 })
 
-/** The environment of a test: what is required, and nothing of this machine. */
+/**
+ * The runtime's settings: durations are `Duration`, secrets are `Redacted`, paths are absolute. An optional variable
+ * without a default is an `Option`.
+ */
+export type Settings = Readonly<Effect.Success<ReturnType<typeof readSettings>>>
+
+/** The environment of a test: the required variables, and nothing of this machine. */
 const testEnvironment = {
   ACCOUNT_ID: "testaccount1",
   CONVEX_URL: "http://127.0.0.1:1",
@@ -322,7 +246,7 @@ const testEnvironment = {
   LOG_FORMAT: "json"
 }
 
-/** The runtime's settings, read once at start from the environment. */
+/** The runtime's settings, read from the environment once at start. */
 export class RuntimeConfig extends Context.Service<RuntimeConfig, Settings>()("runtime-service/layers/Config") {
   /** Reads the environment; fails with ConfigInvalid, which lists all problems. */
   static readonly layer = Layer.effect(
@@ -332,7 +256,7 @@ export class RuntimeConfig extends Context.Service<RuntimeConfig, Settings>()("r
     })
   )
 
-  /** Settings for a test: the documented defaults, and what the test says. */
+  /** Settings for a test: the documented defaults, and `settings`. */
   static readonly layerTest = (settings: Partial<Settings> = {}): Layer.Layer<RuntimeConfig> =>
     Layer.effect(
       RuntimeConfig,

@@ -3,9 +3,10 @@ import { join } from "node:path"
 import { assert, describe, it } from "@effect/vitest"
 import { ConfigProvider, Duration, Effect, FileSystem, Layer, Option, PlatformError, Redacted } from "effect"
 import { allVariables } from "../../src/domain/settings/Variables.ts"
-import { EnvironmentNames, readLocalUrl, RuntimeConfig } from "../../src/layers/Config.ts"
+import { EnvironmentNames, RuntimeConfig } from "../../src/layers/Config.ts"
 import type { Settings } from "../../src/layers/Config.ts"
 import { printSettings } from "../../src/layers/config/ConfigPrint.ts"
+import { readLocalUrl } from "../../src/layers/config/LocalAddress.ts"
 import { readServiceManager } from "../../src/layers/host/Systemd.ts"
 
 const secret = "0123456789abcdef".repeat(4)

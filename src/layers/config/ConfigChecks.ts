@@ -1,11 +1,18 @@
 /** What single variables must be beyond their form; a problem is one line without a secret. */
-import { Effect, Option, Redacted, Result } from "effect"
+import { Effect, Option, Redacted, Result, Schema } from "effect"
 import { readPairs } from "../../domain/observability/TraceTarget.ts"
 import { isLoopbackUrl, loopback, parseAddressList } from "../../domain/settings/AddressList.ts"
 import type { AddressList } from "../../domain/settings/AddressList.ts"
 import { parseServiceToken, serviceTokenProblem } from "../../domain/shared/ServiceToken.ts"
 import { shown } from "./ConfigReader.ts"
 import type { Problem, Read } from "./ConfigReader.ts"
+
+/** The configuration cannot be used. It lists every problem, one line each, without a secret. */
+export class ConfigInvalid extends Schema.TaggedError<ConfigInvalid>()("ConfigInvalid", {
+  problems: Schema.Array(Schema.String),
+  /** Names that look like misspelt variables, one line each. */
+  hints: Schema.optionalKey(Schema.Array(Schema.String))
+}) {}
 
 export const addressListOf = (value: Option.Option<string>): Read<AddressList> =>
   Option.match(value, {
