@@ -293,7 +293,7 @@ const bad: ReadonlyArray<readonly [name: string, values: ReadonlyArray<string>, 
     ["path"]
   ],
   ["UPGRADE_COMMAND", ['sh -c "upgrade"', "~other/upgrade"], ["separated by spaces"]],
-  ["RUNTIME_ID", ["${HOSTNAME}", "$HOSTNAME"], ["not replaced"]],
+  ["RUNTIME_ID", ["${HOSTNAME}", "$HOSTNAME"], ["unresolved reference"]],
   ["HEALTH_PORT", ["0", "65536", "-1", "80.5", "http", "1e3", "0x50"], ["1 to 65535"]],
   ["DELIVERY_INTERVAL", ["999", "86400001", "15s"], ["1000 to 86400000"]],
   ["DELIVERY_BACKOFF_BASE_MS", ["999", "none"], ["1000 to"]],

@@ -1,4 +1,4 @@
-/** What single variables must be beyond their form; a problem is one line without a secret. */
+/** Checks of single variables beyond their form. A problem is one line without a secret. */
 import { Effect, Option, Redacted, Result, Schema } from "effect"
 import { readPairs } from "../../domain/observability/TraceTarget.ts"
 import { isLoopbackUrl, loopback, parseAddressList } from "../../domain/settings/AddressList.ts"
@@ -21,7 +21,7 @@ export const addressListOf = (value: Option.Option<string>): Read<AddressList> =
       Effect.mapError(
         Effect.fromResult(parseAddressList(text)),
         (entry) =>
-          `AGENT_HTTP_ALLOW has ${shown(entry)}, which is no network: list CIDRs without host bits, e.g. 10.20.0.0/16, fd00::/8`
+          `AGENT_HTTP_ALLOW has ${shown(entry)}, which is not a network: list CIDRs without host bits, e.g. 10.20.0.0/16, fd00::/8`
       )
   })
 
@@ -34,7 +34,8 @@ export const tokenOf = (
   token: Option.Option<Redacted.Redacted>,
   accountId: Result.Result<string, Problem>
 ): Read<Redacted.Redacted> => {
-  const form = "mc_service_{accountId}_{64 hex digits}, as the control plane gave it, or SERVICE_TOKEN_FILE to its file"
+  const form =
+    "mc_service_{accountId}_{64 hex digits}, as issued by the control plane, or set SERVICE_TOKEN_FILE to its file"
   if (Option.isNone(token)) return Effect.fail(`SERVICE_TOKEN is missing: set it to ${form}`)
   const { label } = token.value
   const problem = serviceTokenProblem(Redacted.value(token.value))
@@ -47,18 +48,18 @@ export const tokenOf = (
   return Effect.succeed(token.value)
 }
 
-/** A header carries visible ASCII only. */
+/** An HTTP header can have visible ASCII only. */
 export const inHeader =
   (meaning: string) =>
   (secret: Option.Option<Redacted.Redacted>): Read<Option.Option<Redacted.Redacted>> =>
     Option.isSome(secret) && !/^[\x21-\x7e]+$/.test(Redacted.value(secret.value))
       ? Effect.fail(
-          `${secret.value.label} holds white space or characters that no HTTP header carries: set it to ${meaning}`
+          `${secret.value.label} has white space or characters that an HTTP header cannot have: set it to ${meaning}`
         )
       : Effect.succeed(secret)
 export const asGatewayToken = inHeader("the gateway's gateway.auth.token")
 
-/** Names and values of headers, which HTTP can carry; nothing of them is shown. */
+/** Names and values of HTTP headers; messages show nothing of them. */
 export const asHeaders = (text: Option.Option<Redacted.Redacted>): Read<Option.Option<Redacted.Redacted>> => {
   if (Option.isNone(text)) return Effect.succeed(text)
   const isHeader = ([name, value]: readonly [string, string]) =>
@@ -66,11 +67,11 @@ export const asHeaders = (text: Option.Option<Redacted.Redacted>): Read<Option.O
   const pairs = Object.entries(readPairs(Redacted.value(text.value)))
   return pairs.length > 0 && pairs.every(isHeader)
     ? Effect.succeed(text)
-    : Effect.fail(`${text.value.label} holds no headers: write name=value, separated by commas`)
+    : Effect.fail(`${text.value.label} has no headers: write name=value, separated by commas`)
 }
 
 export const asRatio = (text: string): Result.Result<string, string> =>
-  /^(0(\.\d+)?|1(\.0+)?)$/.test(text) ? Result.succeed(text) : Result.fail("is no ratio")
+  /^(0(\.\d+)?|1(\.0+)?)$/.test(text) ? Result.succeed(text) : Result.fail("is not a ratio")
 
 export const gatewayOf = (
   url: Option.Option<string>,
@@ -78,7 +79,7 @@ export const gatewayOf = (
 ): Read<Option.Option<string>> =>
   Option.isSome(url) && Option.isNone(token) && !isLoopbackUrl(url.value)
     ? Effect.fail(
-        `OPENCLAW_GATEWAY_TOKEN is missing: ${shown(url.value)} is not on this machine, so the gateway needs its token`
+        `OPENCLAW_GATEWAY_TOKEN is missing: ${shown(url.value)} is not on this machine, so its token is required`
       )
     : Effect.succeed(url)
 
@@ -88,6 +89,6 @@ export const argumentsOf = (words: Option.Option<ReadonlyArray<string>>): Read<R
   return fault === undefined
     ? Effect.succeed(args)
     : Effect.fail(
-        `OPENCLAW_GATEWAY_ARGS has ${fault}: set OPENCLAW_GATEWAY_${fault.slice(2).toUpperCase()} instead, which the gateway is told in its environment`
+        `OPENCLAW_GATEWAY_ARGS has ${fault}: set OPENCLAW_GATEWAY_${fault.slice(2).toUpperCase()} instead, which the gateway receives in its environment`
       )
 }

@@ -6,14 +6,14 @@ import type { VariableName } from "../../domain/settings/Variables.ts"
 import { raw, safe } from "./ConfigReader.ts"
 import type { Read } from "./ConfigReader.ts"
 
-/** What holds for a variable and where it comes from; the value of a secret never leaves. */
+/** The effective value of a variable and its source; never the value of a secret. */
 export interface PrintedVariable {
   readonly name: VariableName
   readonly value: string
   readonly from: "environment" | "file" | "default" | "missing"
 }
 
-/** Every variable with its value or default, whether or not the whole can be used. */
+/** Every variable with its value or default, even if the configuration as a whole is invalid. */
 export const printSettings = Effect.fn("Config.printSettings")(function* (provider: ConfigProvider.ConfigProvider) {
   const printed: Array<PrintedVariable> = []
   for (const [name, variable] of allVariables) {

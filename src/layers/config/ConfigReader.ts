@@ -14,7 +14,7 @@ import {
 } from "../../domain/settings/EnvironmentValue.ts"
 import { variables } from "../../domain/settings/Variables.ts"
 import type { NamesOf, VariableName } from "../../domain/settings/Variables.ts"
-/** Reads single variables of the environment by the rules of their table; a problem is one line without a secret. */
+/** Reads single variables of the environment by the rules of their table. A problem is one line without a secret. */
 import { truncate } from "../../domain/text/Text.ts"
 
 export type Problem = string
@@ -22,13 +22,13 @@ export type Read<A> = Effect.Effect<A, Problem>
 
 const redactShapes = makeRedactor([])
 
-/** Without a token that landed in the wrong variable or credentials of a URL. */
+/** The value without credentials of a URL and without a token that was put into the wrong variable. */
 export const safe = (value: string): string => redactShapes(value).replace(/:\/\/[^/\s]*@/g, "://")
 
-/** Shown in a message: short, on one line and safe. */
+/** The value for a message: short, on one line and without a secret. */
 export const shown = (value: string): string => JSON.stringify(truncate(safe(value), 60))
 
-/** Reads one variable without what its file put around it; an empty value counts as absent. */
+/** Reads one variable without the quotes of its file; an empty value counts as absent. */
 export const raw = (provider: ConfigProvider.ConfigProvider, name: string): Read<Option.Option<string>> =>
   Config.option(Config.String(name))
     .parse(provider)
@@ -38,11 +38,11 @@ export const raw = (provider: ConfigProvider.ConfigProvider, name: string): Read
       Effect.map(Option.filter((value) => value !== "")),
       Effect.filterOrFail(
         (value) => !Option.exists(value, isReference),
-        () => `${name} is a reference to another variable that was not replaced: set it to the value itself`
+        () => `${name} is an unresolved reference to another variable: set it to the value itself`
       )
     )
 
-/** A value that was read, or the problem: variable, value, what is wrong and what it must be. */
+/** The parsed value, or the problem: variable, value, what is wrong and what to set. */
 export const orProblem = <A>(
   name: VariableName | `${VariableName}_FILE`,
   value: string,
@@ -54,17 +54,17 @@ export const orProblem = <A>(
     (wrong) => `${name} is ${shown(value)}, which ${wrong}: set it to ${rule}`
   )
 
-/** The reader of one account's environment: each method looks up rule and default of the variable it is given. */
+/** A reader of one environment. Each method looks up the rule and default of its variable. */
 export const makeReader = (provider: ConfigProvider.ConfigProvider, fileSystem: FileSystem.FileSystem) => {
   type Parse<A> = (value: string) => Result.Result<A, string>
-  /** The variables of a proxy are written in lower case too, as other programs read them. */
+  /** Other programs read the proxy's variables in lower case too. */
   const optional = (name: NamesOf<"text">): Read<Option.Option<string>> =>
     name === "HTTPS_PROXY" || name === "NO_PROXY"
       ? Effect.zipWith(raw(provider, name), raw(provider, name.toLowerCase()), (upper, lower) =>
           Option.orElse(upper, () => lower)
         )
       : raw(provider, name)
-  /** The variable as `parse` understands it. */
+  /** The variable, parsed by `parse`. */
   const parsed = <A>(name: NamesOf<"text">, parse: Parse<A>, rule: string): Read<Option.Option<A>> =>
     Effect.flatMap(
       optional(name),
@@ -81,7 +81,7 @@ export const makeReader = (provider: ConfigProvider.ConfigProvider, fileSystem: 
         onSome: (value) => Effect.succeed(value)
       })
     )
-  /** An absolute path; a relative one is of the folder in which the process was started. */
+  /** An absolute path; a relative one is resolved against the working directory. */
   const path = (name: NamesOf<"text">, usual: string): Read<string> =>
     Effect.map(
       parsed(name, (value) => readPath(value, homedir()), "a path"),
@@ -137,7 +137,7 @@ export const makeReader = (provider: ConfigProvider.ConfigProvider, fileSystem: 
       | "OTEL_SDK_DISABLED"
       | "TRACE_CONTENT"
   ): Read<boolean> => Effect.map(oneOf(name), (value) => value === "true")
-  /** A secret by `NAME`, or by `NAME_FILE` naming the file that holds it; its label says which, its value is never shown. */
+  /** A secret from `NAME`, or from the file at `NAME_FILE`. Its label names the source; its value is never shown. */
   const secret = (name: NamesOf<"secret">): Read<Option.Option<Redacted.Redacted>> =>
     Effect.gen(function* () {
       const direct = yield* raw(provider, name)

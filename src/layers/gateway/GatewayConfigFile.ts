@@ -1,4 +1,4 @@
-/** Our part of openclaw.json, planned as a change of its text. */
+/** Reads openclaw.json, and plans the change of our settings in it as a change of its text. */
 import { dirname, isAbsolute } from "node:path"
 import { isDeepStrictEqual } from "node:util"
 import { Effect, FileSystem } from "effect"
@@ -13,18 +13,18 @@ import { digest, messageOf, readPlain, Refused } from "../host/OwnFiles.ts"
 import { readRecord } from "../workspaces/SyncRecord.ts"
 import { changeJson5, Json5Unusable, readJson5 } from "./Json5Text.ts"
 
-/** Where the configuration is, and what of it may change now. */
+/** Path of the configuration, and which of our settings may change now. */
 export interface ConfigTarget {
   readonly configPath: string
   readonly bindsLoopback: boolean
   readonly defersBootOnly: boolean
 }
 
-/** The change of the configuration. */
+/** A planned change of the configuration. */
 export interface ConfigPlan extends Omit<MergedSettings, "settings"> {
-  /** The whole new text; null when it stays. */
+  /** The whole new text; null without a change. */
   readonly config: string | null
-  /** Where a copy of the old text is kept, because the change replaces what the runtime did not write. */
+  /** Path for a copy of the old text if the change replaces settings that the runtime did not write; otherwise null. */
   readonly copy: string | null
 }
 
@@ -68,7 +68,7 @@ const broken = (detail: string) => ({ _tag: "Broken", detail }) as const
 export const readGatewaySettings = (path: string) =>
   Effect.map(readGatewayConfig(path), (file): JsonObject => (file._tag === "Read" ? file.settings : {}))
 
-/** What the runtime wrote while its workspaces were in another root: each root keeps its record. */
+/** Settings that the runtime wrote while its workspaces were in another root: each root has its own record. */
 const writtenElsewhere = async (foreign: MergedSettings["foreign"]): Promise<ReadonlyArray<WrittenSettings>> => {
   const written: Array<WrittenSettings> = []
   for (const { slug, workspace } of foreign) {
@@ -79,7 +79,7 @@ const writtenElsewhere = async (foreign: MergedSettings["foreign"]): Promise<Rea
   return written
 }
 
-/** Plans the change; refuses a file that cannot be read or in which our part cannot stand. */
+/** Plans the change; refuses a file that cannot be read or that has conflicting settings. */
 export const planConfig = async (
   { bindsLoopback, configPath, defersBootOnly }: ConfigTarget,
   agents: ReadonlyArray<AgentSettings>,

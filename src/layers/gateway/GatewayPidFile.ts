@@ -4,7 +4,7 @@ import { processIdentity } from "../host/ProcessGroup.ts"
 
 const PidFile = Schema.Struct({
   pid: Schema.Int,
-  /** Null where the kernel does not tell. */
+  /** Null if the system has no /proc. */
   identity: Schema.NullOr(Schema.String),
   command: Schema.String,
   args: Schema.Array(Schema.String),
@@ -12,10 +12,10 @@ const PidFile = Schema.Struct({
 })
 const decodePidFile = Schema.decodeUnknownOption(Schema.fromJsonString(PidFile))
 
-/** Where the runtime that starts a gateway notes its process. */
+/** Path of the file with the process of the gateway that a runtime started. */
 export const pidFileOf = (stateDir: string): string => join(stateDir, "mission-control-gateway.json")
 
-/** The gateway that a runtime has started from this state folder, if that process is still running. */
+/** The gateway that a runtime started from this state directory, if that process is still running. */
 export const notedGateway = Effect.fnUntraced(function* (stateDir: string) {
   const fileSystem = yield* FileSystem.FileSystem
   const text = yield* Effect.option(fileSystem.readFileString(pidFileOf(stateDir)))

@@ -6,7 +6,7 @@ import { notedGateway } from "./GatewayPidFile.ts"
 
 const BYTES = 32
 
-/** The token of the gateway that this process starts: random and never stored; none where OPENCLAW_GATEWAY_TOKEN or _URL is given. */
+/** The random token of the gateway that this process starts; never stored. None if OPENCLAW_GATEWAY_TOKEN or _URL is set. */
 export class GatewayToken extends Context.Reference<Option.Option<Redacted.Redacted>>(
   "runtime-service/layers/gateway/GatewayToken",
   { defaultValue: () => Option.none() }
@@ -23,8 +23,8 @@ export class GatewayToken extends Context.Reference<Option.Option<Redacted.Redac
     })
   )
   /**
-   * The random token of the gateway that a runtime has started from the same state folder: the kernel shows it to the
-   * same user in the gateway's environment. None where there is no /proc, or no such gateway runs.
+   * The random token of the gateway that a runtime started from the same state directory, read from the environment of
+   * the gateway's process. None without /proc or without such a gateway.
    */
   static readonly layerOfRunning = Layer.effect(
     GatewayToken,

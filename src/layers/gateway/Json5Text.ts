@@ -1,10 +1,10 @@
-/** A JSON5 file as text: changed where values differ, with the comments, order and layout of everything else kept. */
+/** Changes values in the text of a JSON5 file, and keeps the comments, order and layout of everything else. */
 import { isDeepStrictEqual } from "node:util"
 import { evaluate, parse } from "@humanwhocodes/momoa"
 import type { DocumentNode, MemberNode, ObjectNode, Token } from "@humanwhocodes/momoa"
 import type { JsonObject } from "../../domain/gateway/GatewaySettings.ts"
 
-/** A text cannot be read as a JSON5 object, or cannot be changed; the message says where and quotes nothing of it. */
+/** The text is not a JSON5 object, or cannot be changed. The message has the place and quotes nothing. */
 export class Json5Unusable extends Error {}
 
 interface Parsed {
@@ -14,7 +14,7 @@ interface Parsed {
   readonly value: JsonObject
 }
 
-/** The characters from `start` up to `end` become `text`. */
+/** Replaces the characters from `start` up to `end` by `text`. */
 interface Edit {
   readonly start: number
   readonly end: number
@@ -43,16 +43,16 @@ const parsed = (text: string): Parsed => {
   return { text, root: document.body, tokens: document.tokens ?? [], value: evaluate(document.body) as JsonObject }
 }
 
-/** Reads a text as a JSON5 object, as the gateway does; throws Json5Unusable with the place at which it cannot. */
+/** Reads a text as a JSON5 object, as the gateway does; throws Json5Unusable with the place of the error. */
 export const readJson5 = (text: string): JsonObject => parsed(text).value
 
 const nameOf = ({ name }: MemberNode): string => (name.type === "Identifier" ? name.name : name.value)
 
-/** The member that counts: of several with one name the last. */
+/** The last member with this name, which is the one that counts. */
 const memberOf = (object: ObjectNode, key: string): MemberNode | undefined =>
   object.members.findLast((member) => nameOf(member) === key)
 
-/** Takes a member out, with the comma that only it needs. */
+/** Removes a member, with the comma that only it needs. */
 const removal = ({ tokens }: Parsed, member: MemberNode): ReadonlyArray<Edit> => {
   const before = tokens.filter((token) => endOf(token) <= startOf(member))
   const after = tokens.find((token) => startOf(token) >= endOf(member) && !isComment(token))
@@ -65,7 +65,7 @@ const removal = ({ tokens }: Parsed, member: MemberNode): ReadonlyArray<Edit> =>
   ]
 }
 
-/** Adds members at the end of an object, in its layout. */
+/** Adds members at the end of an object, in the object's layout. */
 const addition = ({ text, tokens }: Parsed, object: ObjectNode, added: JsonObject): ReadonlyArray<Edit> => {
   const inside = tokens.filter((token) => startOf(token) > startOf(object) && endOf(token) < endOf(object))
   const last = object.members.at(-1)
@@ -91,18 +91,18 @@ const addition = ({ text, tokens }: Parsed, object: ObjectNode, added: JsonObjec
   const closing = isOneLine && !isCompact ? newline + outer : ""
   return [
     { start: from, end: from, text: lead + members.join(isCompact ? ", " : ",") + trailingComma + closing },
-    // At the same place the comma precedes the members, because it comes later in this list.
+    // Of two edits at the same place the later one in the list is inserted first, so the comma precedes the members.
     ...(hasComma ? [] : [{ start: endOf(last), end: endOf(last), text: "," }])
   ]
 }
 
-/** Makes the edits, the last place first. Of several at one place, the later one precedes. */
+/** Applies the edits from the last place to the first. Of several at one place, the later one precedes. */
 const applied = (text: string, edits: ReadonlyArray<Edit>): string =>
   edits
     .toSorted((left, right) => right.start - left.start || right.end - left.end)
     .reduce((result, { end, start, text }) => result.slice(0, start) + text + result.slice(end), text)
 
-/** The first member that the wanted object does not have. */
+/** The first member that is not in the wanted object. */
 const surplus = (object: ObjectNode, wanted: JsonObject): MemberNode | undefined => {
   for (const member of object.members) {
     const value = Object.hasOwn(wanted, nameOf(member)) ? wanted[nameOf(member)] : undefined
@@ -113,7 +113,7 @@ const surplus = (object: ObjectNode, wanted: JsonObject): MemberNode | undefined
   return undefined
 }
 
-/** What turns the object into the wanted one where it lacks or has other values. */
+/** The edits that add missing members and replace different values. */
 const changes = (whole: Parsed, object: ObjectNode, wanted: JsonObject): ReadonlyArray<Edit> => {
   const added = Object.entries(wanted).filter(([key]) => memberOf(object, key) === undefined)
   const replaced = Object.entries(wanted).flatMap(([key, value]): ReadonlyArray<Edit> => {

@@ -4,14 +4,14 @@ import type { PricedModel } from "../../domain/usage/ModelPrice.ts"
 import { RuntimeConfig } from "../Config.ts"
 import { readGatewaySettings } from "./GatewayConfigFile.ts"
 
-/** For how long the configuration is not read again. */
+/** Time after which the configuration is read again. */
 const TTL = "1 minute"
 
-/** The agents' models and their prices, by the gateway's configuration on this machine. */
+/** The agents' models and their prices, from the gateway's configuration on this machine. */
 export class ModelPrices extends Context.Service<
   ModelPrices,
   {
-    /** Model and price are null where the configuration cannot be read or does not say. */
+    /** Model and price are null if the configuration does not have them or cannot be read. */
     of(agentSlug: string): Effect.Effect<PricedModel>
   }
 >()("runtime-service/layers/gateway/ModelPrices") {
@@ -19,7 +19,7 @@ export class ModelPrices extends Context.Service<
     ModelPrices,
     Effect.suspend(() => make)
   )
-  /** Of this one model, or of none. */
+  /** The same model for every agent, for tests. */
   static readonly layerTest = (model: PricedModel = { model: null, price: null }) =>
     Layer.succeed(ModelPrices, { of: () => Effect.succeed(model) })
 }

@@ -1,4 +1,4 @@
-/** Listens on HEALTH_HOST and HEALTH_PORT; what is served there are the programs' routes. */
+/** The HTTP server on HEALTH_HOST and HEALTH_PORT; programs add its routes. */
 import { createServer } from "node:http"
 import type { IncomingMessage, Server, ServerResponse } from "node:http"
 import * as NodeHttpServer from "@effect/platform-node/NodeHttpServer"
@@ -7,7 +7,7 @@ import { Effect, Layer, Schema } from "effect"
 import { HttpServerRequest, HttpServerResponse } from "effect/http"
 import { RuntimeConfig } from "../Config.ts"
 
-/** The address cannot be listened on; the process ends with exit code 78. */
+/** The server cannot listen on its address; the process ends with exit code 78. */
 export class ListenFailed extends Schema.TaggedError<ListenFailed>()("ListenFailed", { detail: Schema.String }) {}
 
 const reasonOf = (cause: unknown): string => {
@@ -25,8 +25,8 @@ const reasonOf = (cause: unknown): string => {
 }
 
 /**
- * The port is ours before the routes are there: a request that comes between is held until they are. Node would never
- * answer it, and a probe without a deadline of its own would wait for ever.
+ * Holds requests that arrive after the server listens and before its routes exist. Node would never answer them, and a
+ * probe without a deadline would wait for ever.
  */
 const holdingEarlyRequests = (server: Server): Server => {
   const early: Array<readonly [IncomingMessage, ServerResponse]> = []
@@ -35,7 +35,7 @@ const holdingEarlyRequests = (server: Server): Server => {
     if (event !== "request") return
     server.off("newListener", handOver)
     server.off("request", hold)
-    // Told of the listener before it is there.
+    // Node emits the event before it adds the listener.
     process.nextTick(() => {
       for (const [request, response] of early) server.emit("request", request, response)
     })
@@ -63,20 +63,20 @@ export const layer = Layer.unwrap(
   )
 )
 
-/** How the path of every route is written; a query may follow. */
+/** The form of every route's path; a query may follow. */
 const PLAIN_PATH = /^\/(?:[a-z0-9._-]+(?:\/[a-z0-9._-]+)*)?(?:\?|$)/
 
 /**
- * Middleware: a request reaches a route only under the route's own path. The router would also take `//health`,
- * `/AGENT/task-load`, `/health/`, `/health;a=b` and `/%68ealth`, which a proxy's rules by prefix do not cover. Two Host
- * headers are refused, since a proxy may have read the other one.
+ * Middleware: a request reaches a route only under the route's exact path. The router would also accept `//health`,
+ * `/AGENT/task-load`, `/health/`, `/health;a=b` and `/%68ealth`, which a proxy's rules by prefix do not match. Two Host
+ * headers are refused, because a proxy may have read the other one.
  */
 export const strictly = <E, R>(app: Effect.Effect<HttpServerResponse.HttpServerResponse, E, R>) =>
   Effect.flatMap(HttpServerRequest.HttpServerRequest, (request) => {
     const { rawHeaders, url = "" } = toIncomingMessage(request)
     const hosts = rawHeaders.filter((text, index) => index % 2 === 0 && text.toLowerCase() === "host")
     if (hosts.length > 1) {
-      return Effect.succeed(HttpServerResponse.text("two Host headers: send one\n", { status: 400 }))
+      return Effect.succeed(HttpServerResponse.text("The request has two Host headers. Send one.\n", { status: 400 }))
     }
     return PLAIN_PATH.test(url) ? app : Effect.succeed(HttpServerResponse.empty({ status: 404 }))
   })

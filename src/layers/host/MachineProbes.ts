@@ -1,9 +1,9 @@
-/** What this machine offers: ports, folders, commands. Looks only; nothing is made or changed. */
+/** Checks of this machine: ports, directories, commands. They change nothing. */
 import { createServer } from "node:net"
 import { delimiter, dirname, isAbsolute, join } from "node:path"
 import { Effect, FileSystem } from "effect"
 
-/** Whether the port can be listened on; it is given back at once. */
+/** Whether a server can listen on the port; releases it at once. */
 export const isPortFree = (host: string, port: number): Effect.Effect<boolean> =>
   Effect.callback((resume) => {
     const server = createServer()
@@ -12,7 +12,7 @@ export const isPortFree = (host: string, port: number): Effect.Effect<boolean> =
     return Effect.sync(() => server.close())
   })
 
-/** Why a folder can neither be written nor made, null when it can. */
+/** Why a directory can neither be written nor created; null if it can. */
 export const folderProblem = Effect.fn("MachineProbes.folderProblem")(function* (path: string) {
   const fileSystem = yield* FileSystem.FileSystem
   let existing = path
@@ -20,14 +20,14 @@ export const folderProblem = Effect.fn("MachineProbes.folderProblem")(function* 
     existing = dirname(existing)
   }
   const info = yield* Effect.option(fileSystem.stat(existing))
-  if (info._tag === "Some" && info.value.type !== "Directory") return `${existing} is no folder`
+  if (info._tag === "Some" && info.value.type !== "Directory") return `${existing} is not a directory`
   return yield* fileSystem.access(existing, { writable: true }).pipe(
     Effect.as(null),
-    Effect.orElseSucceed(() => (existing === path ? "cannot be written" : `cannot be made in ${existing}`))
+    Effect.orElseSucceed(() => (existing === path ? "cannot be written" : `cannot be created in ${existing}`))
   )
 })
 
-/** Why a file cannot be read, null when it can. */
+/** Why a file cannot be read; null if it can. */
 export const fileProblem = Effect.fn("MachineProbes.fileProblem")(function* (path: string) {
   const fileSystem = yield* FileSystem.FileSystem
   return yield* fileSystem.access(path, { readable: true }).pipe(
@@ -36,7 +36,7 @@ export const fileProblem = Effect.fn("MachineProbes.fileProblem")(function* (pat
   )
 })
 
-/** Whether the command is a path that exists, or is in one of these folders. */
+/** Whether the command is an existing path, or is in a directory of the search path. */
 export const hasCommand = Effect.fn("MachineProbes.hasCommand")(function* (command: string, searchPath: string) {
   const fileSystem = yield* FileSystem.FileSystem
   const candidates =

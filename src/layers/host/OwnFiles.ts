@@ -1,6 +1,6 @@
 /**
- * Files in folders that agents can write too, so every step looks again: no symbolic link is followed, and a file is
- * replaced whole or not at all.
+ * Files in directories that agents can write too. Every step checks again, no symbolic link is followed, and a file is
+ * replaced as a whole or not at all.
  */
 import { createHash } from "node:crypto"
 import { constants } from "node:fs"
@@ -8,10 +8,10 @@ import type { Stats } from "node:fs"
 import { copyFile, lstat, mkdir, open, readFile, rename, rmdir, unlink } from "node:fs/promises"
 import { dirname, join } from "node:path"
 
-/** A path is no plain file or folder where one must be; it is left as it is. */
+/** A path is not a plain file or directory as required. It is left unchanged. */
 export class Refused extends Error {}
 
-/** Always the same name, so that what a killed run left behind is taken away by the next write of the file. */
+/** Always the same name, so that the next write of the file removes the draft of a killed run. */
 const temporary = (path: string): string => `${path}.mission-control.tmp`
 
 export const digest = (content: string): string => createHash("sha256").update(content).digest("hex")
@@ -31,12 +31,12 @@ const look = async (path: string): Promise<Stats | null> => {
 export const mustBeFolder = async (path: string): Promise<boolean> => {
   const stats = await look(path)
   if (stats === null) return false
-  if (stats.isSymbolicLink()) throw new Refused(`${path} is a symbolic link: replace it by a folder`)
-  if (!stats.isDirectory()) throw new Refused(`${path} is no folder: move it away`)
+  if (stats.isSymbolicLink()) throw new Refused(`${path} is a symbolic link: replace it by a directory`)
+  if (!stats.isDirectory()) throw new Refused(`${path} is not a directory: move it away`)
   return true
 }
 
-/** The file's text, null when there is none; refuses links, also in the folders above it up to the root. */
+/** The file's text, null if it does not exist; refuses links, also in the path from the root. */
 export const readOwn = async (root: string, path: ReadonlyArray<string>): Promise<string | null> => {
   let folder = root
   if (!(await mustBeFolder(folder))) return null
@@ -51,7 +51,7 @@ export const readPlain = async (path: string): Promise<string | null> => {
   const stats = await look(path)
   if (stats === null) return null
   if (stats.isSymbolicLink()) throw new Refused(`${path} is a symbolic link: replace it by the file itself`)
-  if (!stats.isFile()) throw new Refused(`${path} is no file: move it away`)
+  if (!stats.isFile()) throw new Refused(`${path} is not a file: move it away`)
   return readFile(path, "utf8")
 }
 
@@ -117,7 +117,7 @@ export const removeEmpty = async (path: string): Promise<void> => {
   })
 }
 
-/** Whether the folder is there; refuses links on the way to it. */
+/** Whether the directory exists; refuses links in its path. */
 export const readFolder = async (root: string, path: ReadonlyArray<string>): Promise<boolean> => {
   let folder = root
   if (!(await mustBeFolder(folder))) return false
@@ -128,7 +128,7 @@ export const readFolder = async (root: string, path: ReadonlyArray<string>): Pro
   return true
 }
 
-/** Keeps a copy of a file under a name that tells its content, which is there already if it was kept before. */
+/** Copies a file to a name that is derived from its content, unless that copy already exists. */
 export const keepCopy = async (path: string, copy: string): Promise<void> => {
   await copyFile(path, copy, constants.COPYFILE_EXCL).catch((error: unknown) => {
     if (!hasCode(error, "EEXIST")) throw error

@@ -1,6 +1,6 @@
 /**
- * Tells systemd how the process is, by its own `systemd-notify`: Node has no datagram sockets of the local machine. The
- * messages come from a child, so the unit needs `NotifyAccess=all`; outside of systemd nothing is said to anybody.
+ * Reports the process's state to systemd with `systemd-notify`, because Node has no local datagram sockets. The messages
+ * come from a child process, so the unit needs `NotifyAccess=all`. Outside systemd it does nothing.
  */
 import { ConfigProvider, Context, Duration, Effect, Layer, Option, Ref, Semaphore } from "effect"
 import { ChildProcess, ChildProcessSpawner } from "effect/process"
@@ -9,15 +9,15 @@ import { withheldSecrets } from "./WithheldFromChildren.ts"
 
 const TIMEOUT = "5 seconds"
 
-/** What a service manager tells the process it started; none of it where there is no such manager. */
+/** The service manager's settings for the process that it started. */
 export interface ServiceManagerSettings {
-  /** Whether it wants to be told how the process is. */
+  /** Whether it accepts reports of the process's state. */
   readonly isListening: boolean
-  /** Without a sign of life for this long it ends the process. */
+  /** Without a report for this long it kills the process. */
   readonly watchdog: Option.Option<Duration.Duration>
 }
 
-/** Reads NOTIFY_SOCKET, WATCHDOG_USEC and WATCHDOG_PID, which systemd sets and no person. */
+/** Reads NOTIFY_SOCKET, WATCHDOG_USEC and WATCHDOG_PID, which systemd sets. */
 export const readServiceManager = Effect.fn("Systemd.readServiceManager")(function* (
   provider: ConfigProvider.ConfigProvider,
   pid: number
@@ -25,7 +25,7 @@ export const readServiceManager = Effect.fn("Systemd.readServiceManager")(functi
   const read = (name: string) => Effect.orElseSucceed(raw(provider, name), () => Option.none<string>())
   const isListening = Option.isSome(yield* read("NOTIFY_SOCKET"))
   const micros = Option.map(yield* read("WATCHDOG_USEC"), Number)
-  // Inherited from a parent that it is meant for.
+  // If the process id differs, the variables were meant for a parent process and inherited.
   const isOurs = Option.match(yield* read("WATCHDOG_PID"), { onNone: () => true, onSome: (of) => Number(of) === pid })
   const settings: ServiceManagerSettings = {
     isListening,
@@ -41,11 +41,11 @@ export const readServiceManager = Effect.fn("Systemd.readServiceManager")(functi
 export class Systemd extends Context.Service<
   Systemd,
   {
-    /** Whether systemd wants to be told. */
+    /** Whether systemd accepts reports. */
     readonly isListening: boolean
-    /** Without `WATCHDOG=1` for this long systemd ends the process. */
+    /** Without `WATCHDOG=1` for this long systemd kills the process. */
     readonly watchdog: Option.Option<Duration.Duration>
-    /** Says `NAME=value` lines in one message, after those said before; a failure is logged once and ends nothing. */
+    /** Sends `NAME=value` lines in one message, after all earlier messages. Logs a failure once; never fails. */
     notify(assignments: ReadonlyArray<string>): Effect.Effect<void>
   }
 >()("runtime-service/layers/host/Systemd") {
@@ -62,14 +62,14 @@ export class Systemd extends Context.Service<
           wasBroken
             ? Effect.void
             : Effect.logWarning(
-                `systemd cannot be told how this process is: systemd-notify ${why}; with Type=notify it will take the process for not started`
+                `systemd gets no reports of this process: systemd-notify ${why}. With Type=notify systemd treats the process as not started.`
               )
         )
       const send = (assignments: ReadonlyArray<string>) =>
         spawner
           .exitCode(
             ChildProcess.make("systemd-notify", [...assignments], {
-              // It needs the way to systemd, and nothing else of us.
+              // It needs the address of systemd's socket, but none of our secrets.
               env: withheldSecrets,
               extendEnv: true,
               stdin: "ignore",
@@ -84,7 +84,9 @@ export class Systemd extends Context.Service<
               onSuccess: (code) =>
                 Number(code) === 0 ? Ref.set(isBroken, false) : complain(`ended with exit code ${code}`),
               onFailure: (error) =>
-                complain(error._tag === "PlatformError" ? `cannot be run (${error.reason._tag})` : "does not end")
+                complain(
+                  error._tag === "PlatformError" ? `cannot be run (${error.reason._tag})` : "did not end in time"
+                )
             })
           )
 

@@ -1,7 +1,7 @@
 /**
- * Hands an upgrade or rollback to the host: runs UPGRADE_COMMAND, or leaves UPGRADE_FILE. The command is a program and
- * its arguments, and no shell: the target versions are not put into it but into its environment, as UPGRADE_ID,
- * UPGRADE_KIND (upgrade or rollback), UPGRADE_RUNTIME_VERSION and UPGRADE_OPENCLAW_VERSION (empty where that part stays),
+ * Hands an upgrade or rollback to the host: runs UPGRADE_COMMAND, or writes UPGRADE_FILE. The command is a program with
+ * arguments and runs without a shell. It gets the request in its environment: UPGRADE_ID, UPGRADE_KIND (upgrade or
+ * rollback), UPGRADE_RUNTIME_VERSION and UPGRADE_OPENCLAW_VERSION (empty if that version does not change),
  * UPGRADE_FROM_RUNTIME_VERSION and UPGRADE_FROM_OPENCLAW_VERSION.
  */
 import { dirname } from "node:path"
@@ -14,23 +14,23 @@ import { Redactor } from "../secrets/Redactor.ts"
 import { messageOf, writeWhole } from "./OwnFiles.ts"
 import { withheldFromChildren } from "./WithheldFromChildren.ts"
 
-/** How long UPGRADE_COMMAND may take. */
+/** Maximum duration of UPGRADE_COMMAND. */
 const COMMAND_TIMEOUT = Duration.minutes(5)
 const KILL_AFTER = Duration.seconds(2)
 const LINE_CHARACTERS = 4_000
 
-/** The host did not take the upgrade; the process goes on with the versions it has. */
+/** The host did not accept the upgrade; the process continues with its current versions. */
 export class UpgradeFailed extends Schema.TaggedError<UpgradeFailed>()("UpgradeFailed", { detail: Schema.String }) {}
 
-/** Carries target versions to the host. */
+/** Hands target versions to the host. */
 export class Upgrader extends Context.Service<
   Upgrader,
   {
-    /** What it is going to do, in words. */
+    /** How it hands over, for messages. */
     readonly means: string
-    /** Runs the command to its end, or writes the file whole; fails with its last line, without a secret. */
+    /** Runs the command to its end, or writes the file. Fails with the command's last line, without a secret. */
     handOver(change: VersionChange, from: RunningVersions): Effect.Effect<void, UpgradeFailed>
-    /** Takes the file away, so that no host acts upon a request that is over. */
+    /** Removes the file, so that the host does not act on a request that has ended. */
     readonly clear: Effect.Effect<void>
   }
 >()("runtime-service/layers/host/Upgrader") {
@@ -49,7 +49,7 @@ export class Upgrader extends Context.Service<
         from: RunningVersions
       ) {
         const lastLine = yield* Ref.make("")
-        const told = Effect.map(Ref.get(lastLine), (line) => (line === "" ? "it said nothing" : line))
+        const lastWords = Effect.map(Ref.get(lastLine), (line) => (line === "" ? "no output" : line))
         const handle = yield* spawner
           .spawn(
             ChildProcess.make(command, args, {
@@ -64,7 +64,7 @@ export class Upgrader extends Context.Service<
               },
               extendEnv: true,
               stdin: "ignore",
-              // A group of its own, so that what it starts ends with it when its time is over.
+              // A separate process group, so that a timeout also ends the processes that it started.
               detached: true,
               killSignal: "SIGTERM",
               forceKillAfter: KILL_AFTER
@@ -97,16 +97,16 @@ export class Upgrader extends Context.Service<
           Effect.timeoutOrElse({
             duration: COMMAND_TIMEOUT,
             orElse: () =>
-              Effect.flatMap(told, (line) =>
+              Effect.flatMap(lastWords, (line) =>
                 Effect.fail(failed(`UPGRADE_COMMAND did not end within ${Duration.format(COMMAND_TIMEOUT)}: ${line}`))
               )
           })
         )
         if (exitCode === 0) return
-        // Its last words may still be on their way; what it left running may hold the pipe open for long.
+        // Its last lines may not have been read yet. A process that it left running may keep the pipe open for long.
         yield* Fiber.await(output).pipe(Effect.timeoutOption("1 second"))
-        const how = exitCode === null ? "was ended by a signal" : `ended with exit code ${exitCode}`
-        return yield* failed(`UPGRADE_COMMAND ${how}: ${yield* told}`)
+        const how = exitCode === null ? "was killed by a signal" : `ended with exit code ${exitCode}`
+        return yield* failed(`UPGRADE_COMMAND ${how}: ${yield* lastWords}`)
       }, Effect.scoped)
 
       const writeFile = Effect.fn("Upgrader.writeFile")(
@@ -133,7 +133,7 @@ export class Upgrader extends Context.Service<
       )
 
       return Upgrader.of({
-        means: Option.isSome(upgradeCommand) ? "running UPGRADE_COMMAND" : `leaving ${upgradeFile}`,
+        means: Option.isSome(upgradeCommand) ? "running UPGRADE_COMMAND" : `writing ${upgradeFile}`,
         handOver: (change, from) =>
           Option.match(upgradeCommand, {
             onNone: () => writeFile(change, from),
@@ -143,9 +143,9 @@ export class Upgrader extends Context.Service<
       })
     })
   )
-  /** A host that takes every upgrade, for tests that are not about it. */
+  /** A host that accepts every upgrade, for tests of other subjects. */
   static readonly layerTest = Layer.succeed(Upgrader, {
-    means: "telling the test",
+    means: "notifying the test",
     handOver: () => Effect.void,
     clear: Effect.void
   })

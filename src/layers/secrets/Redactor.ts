@@ -9,17 +9,17 @@ import { PersonConfig } from "../PersonConfig.ts"
 
 const ERROR_CHARACTERS = 500
 
-/** The one function that every text passes before it leaves the process: log, metric, health, thread, control plane. */
+/** Removes secrets from every text before it leaves the process: log, metric, health, thread, control plane. */
 export class Redactor extends Context.Service<
   Redactor,
   {
-    /** The text without any secret known to this process, in whatever encoding. */
+    /** The text without any secret known to this process, in any encoding. */
     redact(text: string): string
-    /** The text for a model: without this process's secrets and service tokens, but with what people put into it. */
+    /** The text for a model: without this process's secrets and service tokens. Other text that looks like a secret stays. */
     own(text: string): string
     /** Redacted and cut to 500 characters, the size of an error that is shown or stored. */
     error(text: string): string
-    /** Makes a further secret known, e.g. after a rotation; false when it was known already, which costs nothing. */
+    /** Adds a secret, e.g. after a rotation. False if it was already known, which costs nothing. */
     addSecret(secret: Redacted.Redacted): Effect.Effect<boolean>
   }
 >()("runtime-service/layers/secrets/Redactor") {
@@ -28,7 +28,7 @@ export class Redactor extends Context.Service<
     Effect.map(RuntimeConfig, (settings) => redactorOf(secretsOf(settings)))
   )
 
-  /** For the commands for people, which know the person's key or token alone. */
+  /** For the commands for people, which have only the person's key or token as a secret. */
   static readonly layerForPeople = Layer.effect(
     Redactor,
     Effect.map(PersonConfig, ({ signIn }) =>
@@ -40,7 +40,7 @@ export class Redactor extends Context.Service<
 /** The secrets of the settings. */
 const secretsOf = ({ gatewayToken, proxy, serviceToken, tracing }: Settings): ReadonlyArray<string> => [
   ...[Option.some(serviceToken), gatewayToken, tracing.honeycombApiKey].flatMap(Option.toArray).map(Redacted.value),
-  // An address without credentials is no secret.
+  // The proxy's address is not a secret; only its password is.
   ...Option.toArray(proxy).map((held) => decodeURIComponent(new URL(Redacted.value(held)).password)),
   ...[tracing.headers, tracing.tracesHeaders]
     .flatMap(Option.toArray)
@@ -49,11 +49,11 @@ const secretsOf = ({ gatewayToken, proxy, serviceToken, tracing }: Settings): Re
 
 const redactorOf = (initial: ReadonlyArray<string>): Redactor["Service"] => {
   const secrets = new Set<string>()
-  /** False when nothing was learnt. */
+  /** False if the secret was already known. */
   const learn = (secret: string): boolean => {
     const before = secrets.size
     secrets.add(secret)
-    // The secret part of a service token also goes alone, e.g. into a truncated message.
+    // The secret part of a service token can also occur alone, e.g. in a truncated message.
     const token = parseServiceToken(secret)
     if (token !== null) secrets.add(token.secret)
     return secrets.size > before

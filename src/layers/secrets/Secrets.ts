@@ -3,7 +3,7 @@ import { RuntimeConfig } from "../Config.ts"
 import type { Credentials } from "../Config.ts"
 import { Redactor } from "./Redactor.ts"
 
-/** Emits when somebody asks that secrets be read again; main sets it to SIGHUP. */
+/** Emits when the secrets should be read again; main sets it to SIGHUP. */
 export const ReloadSignal = Context.Reference<Stream.Stream<void>>("runtime-service/layers/secrets/Secrets/ReloadSignal", {
   defaultValue: () => Stream.never
 })
@@ -12,16 +12,16 @@ const isSame = (left: Redacted.Redacted, right: Redacted.Redacted): boolean =>
   Redacted.value(left) === Redacted.value(right)
 const isSameOption = Option.makeEquivalence(isSame)
 
-/** The credentials as they are now: asked for at each call, so that a new one holds without a restart. */
+/** The current credentials. Callers ask for them at each call, so that a new one is used without a restart. */
 export class Secrets extends Context.Service<
   Secrets,
   {
     now(): Credentials
-    /** Reads files again; says whether the service token is another one than `used`. Never fails: the old ones stay. */
+    /** Reads the files again; returns whether the service token differs from `used`. Never fails: on error the old secrets stay. */
     hasOtherServiceToken(used: Redacted.Redacted): Effect.Effect<boolean>
     /** The same for the gateway's token. */
     hasOtherGatewayToken(used: Option.Option<Redacted.Redacted>): Effect.Effect<boolean>
-    /** Each change of the service token, from now on. */
+    /** Every later change of the service token. */
     readonly serviceTokenChanges: Stream.Stream<void>
   }
 >()("runtime-service/layers/secrets/Secrets") {
@@ -38,27 +38,27 @@ export class Secrets extends Context.Service<
         Effect.gen(function* () {
           const before = current
           const next = yield* readCredentials
-          // Known to the redactor before anything can use it; the old one stays known, since it may still be shown.
+          // The redactor knows a secret before anything can use it. It keeps the old one, which may still be shown.
           const isOtherService = !isSame(before.serviceToken, next.serviceToken)
           const isOtherGateway = !isSameOption(before.gatewayToken, next.gatewayToken)
           if (isOtherService) yield* redactor.addSecret(next.serviceToken)
           if (isOtherGateway && Option.isSome(next.gatewayToken)) yield* redactor.addSecret(next.gatewayToken.value)
           current = next
           if (isOtherService) {
-            yield* Effect.logInfo("the service token is a new one")
+            yield* Effect.logInfo("service token changed")
             yield* PubSub.publish(changes, undefined)
           }
-          if (isOtherGateway) yield* Effect.logInfo("the gateway's token is a new one")
+          if (isOtherGateway) yield* Effect.logInfo("gateway token changed")
         }).pipe(
           Effect.catch(({ problems }) =>
-            Effect.logWarning(`the secrets read before stay in use: ${problems.join("; ")}`)
+            Effect.logWarning(`secrets cannot be read, keeping the previous ones: ${problems.join("; ")}`)
           )
         )
       )
 
       const signal = yield* ReloadSignal
       yield* Effect.forkScoped(
-        Stream.runForEach(signal, () => Effect.andThen(Effect.logInfo("reading the secrets again"), reload))
+        Stream.runForEach(signal, () => Effect.andThen(Effect.logInfo("reading secrets again"), reload))
       )
 
       return Secrets.of({

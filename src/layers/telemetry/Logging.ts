@@ -13,7 +13,7 @@ const levels: Record<string, LogLevel.LogLevel> = {
 
 type Entry = ReturnType<(typeof Logger.formatStructured)["log"]>
 
-/** Whatever is logged becomes text: what plain JSON cannot hold must not break the fiber that logs it. */
+/** Any logged value as text. A value that plain JSON cannot represent must not fail the fiber that logs it. */
 const asText = (value: unknown): string => (typeof value === "string" ? value : (Formatter.formatJson(value) ?? ""))
 
 /** A line for machines: one JSON object with `time`, `level`, `message`, the annotations and the cause. */
@@ -44,14 +44,14 @@ const prettyLine =
     return `${entry.timestamp.slice(11, 23)} ${level} ${message}${annotations}${cause}`
   }
 
-/** Replaces Effect's default logger: every line passes the redactor and goes to standard error. */
+/** Replaces Effect's default logger: every line is redacted and written to standard error. */
 export const layer: Layer.Layer<never, never, RuntimeConfig | Redactor> = Layer.unwrap(
   Effect.gen(function* () {
     const { logFormat, logLevel } = yield* RuntimeConfig
     const { redact } = yield* Redactor
     const isTerminal = process.stderr.isTTY === true
     const isPretty = logFormat === "pretty" || (logFormat === "auto" && isTerminal)
-    // The convention of no-color.org: any value but the empty one switches colours off.
+    // As on no-color.org: any value except the empty one switches colours off.
     const isColored = isTerminal && (process.env["NO_COLOR"] ?? "") === ""
     const format = isPretty ? prettyLine(isColored) : jsonLine
     const logger = Logger.map(Logger.formatStructured, (entry) => {

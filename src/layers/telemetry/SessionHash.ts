@@ -1,7 +1,7 @@
 import { hash } from "node:crypto"
 
 /**
- * A session key as logs and traces show it: the same for the same key, and no key, since with AGENT_HTTP_AUTH=session-key
- * that opens an agent's endpoints.
+ * Identifies a session in logs and traces without its key, because with AGENT_HTTP_AUTH=session-key the key opens the
+ * agent's endpoints.
  */
 export const sessionHash = (sessionKey: string): string => hash("sha256", sessionKey, "hex").slice(0, 12)

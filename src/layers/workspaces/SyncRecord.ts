@@ -1,18 +1,18 @@
-/** The record of what profile sync wrote, kept in the workspace root, so that it knows its own from what is not. */
+/** The record of what profile sync wrote, in the workspace root. It distinguishes our files from other files. */
 import { join } from "node:path"
 import { Schema } from "effect"
 import { isWorkspacePath } from "../../domain/gateway/ProfilePlan.ts"
 import { isWorkspaceSlug } from "../../domain/gateway/WorkspaceSlug.ts"
 import { readOwn } from "../host/OwnFiles.ts"
 
-/** What a root's record says. */
+/** The content of a root's record. */
 export const SyncRecord = Schema.Struct({
   version: Schema.Literal(1),
-  /** The digests that a file of ours may have, by its path. */
+  /** By path, the digests that a file of ours may have. */
   files: Schema.Record(Schema.String, Schema.Array(Schema.String)),
-  /** The id of the agent whose workspace a folder is, by slug. */
+  /** By slug, the id of the agent that owns the workspace. */
   workspaces: Schema.optionalKey(Schema.Record(Schema.String, Schema.String)),
-  /** What is ours in the gateway's configuration; of an agent several times while a run is under way. */
+  /** Our settings in the gateway's configuration; during a run an agent may occur several times. */
   agents: Schema.Array(
     Schema.Struct({
       slug: Schema.String,
@@ -31,7 +31,7 @@ export const recordPathOf = (root: string): string => join(root, NAME)
 
 export const recordText = (record: SyncRecord): string => `${JSON.stringify(record, null, 2)}\n`
 
-/** The root's record, and its text; agents can write it too, so only what may be ours is believed. */
+/** The root's record and its text. Agents can write it too, so only plausible entries are used. */
 export const readRecord = async (
   root: string
 ): Promise<{

@@ -1,6 +1,6 @@
 /**
- * The agents' workspaces and our part of openclaw.json on disk. What is there and was not written here stays, or a copy
- * of it is kept before it gives way.
+ * Writes the agents' workspaces and our settings in openclaw.json. Content that the runtime did not write stays, or is
+ * copied before it is replaced.
  */
 import { mkdir, rename } from "node:fs/promises"
 import { dirname, join } from "node:path"
@@ -25,34 +25,34 @@ import {
 import { readRecord, recordPathOf, recordText } from "./SyncRecord.ts"
 import type { SyncRecord } from "./SyncRecord.ts"
 
-/** Where workspaces and configuration are, and how far a run may go. */
+/** Paths of workspaces and configuration, and which settings may change now. */
 export interface SyncTarget extends ConfigTarget {
   readonly workspaceRoot: string
 }
 
 type Path = ReadonlyArray<string>
 
-/** What a run would do, in this order; nothing at all when everything is as planned. */
+/** The steps of a run, in this order; none if everything is as planned. */
 export interface SyncSteps {
-  /** Workspaces of agents that are gone, and where they go with all that is in them. */
+  /** Workspaces of removed agents, and the directories to which they are moved. */
   readonly moves: ReadonlyArray<{ readonly from: Path; readonly to: Path }>
   readonly folders: ReadonlyArray<Path>
-  /** Files to write; `copy` is where a text that was not ours is kept. */
+  /** Files to write; `copy` is the path for a copy of a text that is not ours. */
   readonly writes: ReadonlyArray<{ readonly path: Path; readonly content: string; readonly copy: Path | null }>
   readonly removes: ReadonlyArray<Path>
-  /** Folders that go with what was in them, if nothing else is. */
+  /** Directories to remove if they are empty. */
   readonly emptied: ReadonlyArray<Path>
-  /** The whole new text of the gateway's configuration; null when it stays. */
+  /** The whole new text of the gateway's configuration; null without a change. */
   readonly config: string | null
-  /** Where a copy of the configuration is kept, and the keys in it that were not ours and change. */
+  /** Path for a copy of the configuration, and its replaced keys that are not ours. */
   readonly configCopy: string | null
   readonly replaced: ReadonlyArray<string>
-  /** The record of what is ours while the run is under way, and after it; null when it stays. */
+  /** The record during the run, and after it; null without a change. */
   readonly ahead: string | null
   readonly after: string | null
-  /** What was not written here and stays, though a profile would have it otherwise. */
+  /** Files and keys that differ from the profile and stay, because the runtime did not write them. */
   readonly left: ReadonlyArray<string>
-  /** What cannot be done, each with its path and a way out. */
+  /** Problems, each with its path and a fix. */
   readonly problems: ReadonlyArray<string>
   /** Keys of the configuration that wait until no turn runs. */
   readonly deferred: ReadonlyArray<string>
@@ -64,7 +64,7 @@ const REMOVED = ".removed"
 
 const nameOf = (path: Path): string => path.join("/")
 
-/** Where the workspace of a removed agent goes: the first free place. */
+/** The path for the workspace of a removed agent: the first free one. */
 const placeFor = async (root: string, slug: string): Promise<Path> => {
   if (!(await readFolder(root, [REMOVED]))) return [REMOVED, `${slug}.1`]
   for (let number = 1; ; number += 1) {
@@ -79,7 +79,7 @@ const copyOf = (path: Path, text: string): Path => [
   `${path.at(-1)}.${digest(text).slice(0, 12)}`
 ]
 
-/** Finds out what a run would do; reads only. What is refused becomes a problem, everything else continues. */
+/** Plans a run; only reads. A refusal becomes a problem, and the rest is planned nevertheless. */
 export const planSync = async (target: SyncTarget, plan: ProfilePlan): Promise<SyncSteps> => {
   const { workspaceRoot: root } = target
   const problems: Array<string> = [...plan.problems]
@@ -98,7 +98,7 @@ export const planSync = async (target: SyncTarget, plan: ProfilePlan): Promise<S
     return { ...nothing, replaced: [], ahead: null, after: null, left, problems: [...problems, record], deferred: [] }
   }
   if (!record.isReadable) {
-    problems.push(`${recordPathOf(root)} is not readable as a record of what was written here: nothing is removed`)
+    problems.push(`${recordPathOf(root)} cannot be read as the record of profile sync: nothing is removed`)
   }
 
   const settings = plan.agents.map((agent): AgentSettings => ({ ...agent, workspace: join(root, agent.slug) }))
@@ -114,11 +114,11 @@ export const planSync = async (target: SyncTarget, plan: ProfilePlan): Promise<S
   const config = await orProblem(planConfig(target, settings, record.agents), unplanned)
   left.push(...config.kept.map((key) => `${key} of ${target.configPath}`))
 
-  // A workspace belongs to one agent: another one under the same slug starts with an empty folder.
+  // A workspace belongs to one agent. A later agent with the same slug starts with an empty directory.
   const ids = new Map(plan.agents.map(({ id, slug }) => [slug, id]))
   const owners = new Map(record.workspaces)
   const moves: Array<SyncSteps["moves"][number]> = []
-  /** Agents whose files stay as they are. */
+  /** Agents whose files are not changed. */
   const untouched = new Set(config.foreign.map(({ slug }) => slug))
   const slugOf = (name: string): string => name.split("/")[0] ?? ""
   for (const slug of new Set([...owners.keys(), ...[...record.files.keys()].map(slugOf)])) {
@@ -165,7 +165,7 @@ export const planSync = async (target: SyncTarget, plan: ProfilePlan): Promise<S
     const path = name.split("/")
     const text = await orProblem(readOwn(root, path), undefined)
     if (text === undefined) after.set(name, digests)
-    // What was changed since is not what we wrote: it stays.
+    // A file that was changed since we wrote it stays.
     else if (text !== null && digests.includes(digest(text))) removes.push(path)
     if (path.length === 4) emptied.push(path.slice(0, 3), path.slice(0, 2))
   }
@@ -213,13 +213,13 @@ export const planSync = async (target: SyncTarget, plan: ProfilePlan): Promise<S
 }
 
 /**
- * Carries the steps out and answers what could not be done; the rest is. The record goes ahead of everything that it
- * speaks of, so that a run which is killed leaves nothing behind that the next one would not know for ours.
+ * Applies the steps and returns the problems of those that failed. The record is written before the files that it lists,
+ * so that after a killed run the next one recognizes all files as ours.
  */
 export const applySync = async (target: SyncTarget, steps: SyncSteps): Promise<ReadonlyArray<string>> => {
   const { configPath, workspaceRoot: root } = target
   const problems: Array<string> = []
-  /** What changed under us since the plan stops this step alone. */
+  /** A path that changed since the plan fails only its own step. */
   const attempt = async (path: string, step: () => Promise<void>): Promise<void> => {
     try {
       await step()
@@ -228,13 +228,13 @@ export const applySync = async (target: SyncTarget, steps: SyncSteps): Promise<R
     }
   }
   const inRoot = (path: Path) => join(root, ...path)
-  // Before the record, which would call the old folder the new agent's; a failure ends the run.
+  // Before the record, which would assign the old directory to the new agent. A failure ends the run.
   for (const { from, to } of steps.moves) {
     await makeFolders(root, to.slice(0, -1))
     if (await mustBeFolder(inRoot(from))) await rename(inRoot(from), inRoot(to))
   }
   if (steps.ahead !== null) {
-    // Without the record nothing is written: nobody would know it for ours.
+    // Without the record nothing is written, because no later run would recognize it as ours.
     await makeFolders(root, [])
     await replaceFile(recordPathOf(root), steps.ahead)
   }
@@ -267,7 +267,7 @@ export const applySync = async (target: SyncTarget, steps: SyncSteps): Promise<R
       if (await readFolder(root, path)) await removeEmpty(inRoot(path))
     })
   }
-  // After a failure the record stays with both, so that the next run knows what may be there.
+  // After a failure the record keeps old and new entries, so that the next run knows what may exist.
   if (steps.after !== null && problems.length === 0) {
     await makeFolders(root, [])
     await replaceFile(recordPathOf(root), steps.after)
@@ -282,10 +282,10 @@ export const hasSteps = (steps: SyncSteps): boolean =>
   steps.after !== null ||
   steps.moves.length + steps.folders.length + steps.writes.length + steps.removes.length > 0
 
-/** A run of profile sync ended early: the disk refused, or a path changed under it. */
+/** A run of profile sync ended early: a write failed, or a path changed during the run. */
 export class SyncFailed extends Schema.TaggedError<SyncFailed>()("SyncFailed", { detail: Schema.String }) {}
 
-/** Brings workspaces and configuration in line with the plan; answers what was done. */
+/** Changes workspaces and configuration to match the plan; returns what was done. */
 export const syncProfiles = (target: SyncTarget, plan: ProfilePlan): Effect.Effect<SyncSteps, SyncFailed> =>
   Effect.tryPromise({
     try: async () => {

@@ -71,8 +71,8 @@ describe("the upgrade command", () => {
   it.live.each([
     ["exit 0", null],
     ["echo one; echo two; exit 7", "UPGRADE_COMMAND ended with exit code 7: two"],
-    ["exit 1", "UPGRADE_COMMAND ended with exit code 1: it said nothing"],
-    ["echo last >&2; kill -9 $$", "UPGRADE_COMMAND was ended by a signal: last"],
+    ["exit 1", "UPGRADE_COMMAND ended with exit code 1: no output"],
+    ["echo last >&2; kill -9 $$", "UPGRADE_COMMAND was killed by a signal: last"],
     [
       `echo mc_service_k57account_${secret}; exit 1`,
       "UPGRADE_COMMAND ended with exit code 1: mc_service_k57account_<redacted>"
