@@ -15,32 +15,32 @@ import { allTools } from "./tools/AllTools.ts"
 
 const tools: ReadonlyArray<AgentTool> = allTools
 
-/** What a call came to; `json` is what the agent reads and always names the tool. */
+/** The result of a call; the agent reads `json`, which always names the tool. */
 export interface ToolResult {
   readonly tool: string
   readonly success: boolean
   readonly isEffect: boolean
-  /** Of a refusal: the code by which callers branch. */
+  /** The code of a refusal. */
   readonly code?: string
   readonly json: string
 }
 
-/** Failures that end the turn and not only the call. */
+/** Failures that end the whole turn. */
 export type ToolInterruption = Exclude<ControlPlaneFailure, ControlPlaneRefused>
 
-/** The id of calls that come over HTTP and have none. */
+/** The id of calls over HTTP, which have none. */
 export const HTTP_CALL = "http"
 
-/** A name that the agent made up is echoed, but not at length. */
+/** An unknown name is repeated in the refusal, up to this length. */
 const NAME_CHARACTERS = 64
 
-/** The refusal of a call, in the one form that both transports answer. */
+/** The refusal of a call, in the form of both transports. */
 export const refusalJson = (tool: string, code: string, error: string): string =>
   JSON.stringify({ tool: tool.slice(0, NAME_CHARACTERS), success: false, code, error })
 
 const jsonSchemas = new WeakMap<object, object>()
 
-/** The parameters' JSON schema as the gateway wants it: a closed object, each of its keys said out. */
+/** The parameters' JSON schema in the gateway's form: a closed object with explicit keys. */
 const jsonSchemaOf = (parameters: Schema.Codec<unknown, unknown>): object => {
   const known = jsonSchemas.get(parameters)
   if (known !== undefined) return known
@@ -55,7 +55,7 @@ const parametersOf = (tool: AgentTool, agent: ToolAgent): Schema.Codec<unknown, 
 
 const toolsOf = (agent: ToolAgent): ReadonlyArray<AgentTool> => tools.filter((tool) => tool.isOffered(agent))
 
-/** By what an agent reaches its tools over HTTP. */
+/** Address and capability for an agent's tool calls over HTTP. */
 export interface HttpAccess {
   readonly baseUrl: string
   readonly capability: string
@@ -67,7 +67,7 @@ const JsonSchemaShape = Schema.Struct({
 })
 const decodeShape = Schema.decodeUnknownSync(JsonSchemaShape)
 
-/** What the agent's tools do and how to call each over HTTP, a line per tool; with function tools the schemas say it. */
+/** One line for each of the agent's tools: what it does and how to call it over HTTP. Function tools have schemas instead. */
 export const buildHttpCapabilityLabels = (agent: ToolAgent, baseUrl: string): ReadonlyArray<string> =>
   toolsOf(agent).map((tool) => {
     const { properties, required } = decodeShape(jsonSchemaOf(parametersOf(tool, agent)))
@@ -75,7 +75,7 @@ export const buildHttpCapabilityLabels = (agent: ToolAgent, baseUrl: string): Re
     return `${tool.name}: ${tool.capability}. POST ${baseUrl}${tool.path} with ${names.join(", ")}`
   })
 
-/** How to call the run's tools over HTTP: our words only, and the one place where the run's capability is written. */
+/** How to call the run's tools over HTTP; the only text that has the run's capability. */
 export const describeHttpTools = (context: RunContext, { baseUrl, capability }: HttpAccess): string =>
   [
     "How to call a tool: send its arguments as one JSON object by POST, with the three headers of this example.",
@@ -89,8 +89,8 @@ export const describeHttpTools = (context: RunContext, { baseUrl, capability }: 
 const decodeJson = Schema.decodeOption(Schema.fromJsonString(Schema.Record(Schema.String, Schema.Unknown)))
 
 /**
- * The arguments as they are meant: ids without space around them, and without what is absent. The gateway turns null for
- * an optional string into "", so both count as absent.
+ * The arguments with trimmed ids and without absent values. The gateway turns null for an optional string into "", so both
+ * count as absent.
  */
 const normalized = (parameters: Record<string, unknown>): Record<string, unknown> =>
   Object.fromEntries(
@@ -103,7 +103,7 @@ const malformed = (detail: string) => new ToolRejected({ code: "malformed", deta
 
 type Redact = (text: string) => string
 
-/** What agents write with their tools is kept for people to read: no secret goes there. Value by value: JSON is no prose. */
+/** The arguments without secrets, because people read what agents write. Redacted value by value, not as JSON text. */
 const redacted = (parameters: Record<string, unknown>, redact: Redact): Record<string, unknown> => {
   const one = (value: unknown): unknown => (typeof value === "string" ? redact(value) : value)
   return Object.fromEntries(
@@ -124,17 +124,17 @@ const decodeParameters = (tool: AgentTool, text: string, redact: Redact): Effect
       ? Effect.succeed(decoded.success as never)
       : Effect.fail(malformed(decoded.failure.message.slice(0, 1_000)))
   }).pipe(
-    // Telling what is wrong with a value nested ten thousand deep overflows the stack.
-    Effect.catchDefect(() => Effect.fail(malformed("the arguments are nested too deep")))
+    // The error message for a value nested ten thousand levels deep overflows the stack.
+    Effect.catchDefect(() => Effect.fail(malformed("the arguments are nested too deeply")))
   )
 
-/** What agents may call in a run, and the running of it; the control plane decides again. */
+/** Offers and runs the agents' tools. The control plane checks every call again. */
 export class AgentTools extends Context.Service<
   AgentTools,
   {
     /** The function tools of this agent, the same in each of its runs. */
     offered(agent: ToolAgent): ReadonlyArray<FunctionTool>
-    /** Runs one call. Refusals are results for the agent; only what ends the turn is a failure. */
+    /** Runs one call. A refusal is a result for the agent; a failure ends the turn. */
     executeAgentTool(
       run: Omit<ToolRun, "controlPlane">,
       call: FunctionCall
@@ -155,7 +155,7 @@ const offered = (agent: ToolAgent): ReadonlyArray<FunctionTool> =>
     parameters: jsonSchemaOf(parametersOf(tool, agent))
   }))
 
-/** The tool's name, or one of ours for a name that the agent made up. */
+/** The tool's name, or `unknown` for a name that no tool has. */
 const knownName = (name: string): string => (tools.some((tool) => tool.name === name) ? name : "unknown")
 
 /** A call as a step of the attempt. */
@@ -167,7 +167,7 @@ const toolStep =
     return { kind: "tool", tool: knownName(name), durationMs, error }
   }
 
-/** A call as a span of the trace; its name is one of ours, whatever the agent made up. */
+/** A call as a span of the trace; an unknown tool is not part of the span's name. */
 const asSpan = <E>(
   telemetry: Tracing,
   { agent, notification, sessionKey }: RunContext,
@@ -178,7 +178,7 @@ const asSpan = <E>(
     Effect.tap((result) =>
       Effect.andThen(
         telemetry.note({ "gen_ai.tool.call.result": telemetry.content(() => result.json) }),
-        // The code alone: the rest of the refusal repeats the agent's words.
+        // Only the code, because the rest of the refusal repeats the agent's text.
         result.success ? Effect.void : telemetry.fail(result.code ?? "refused", "the call was refused")
       )
     ),

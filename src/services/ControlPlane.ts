@@ -47,52 +47,52 @@ import type { ControlPlaneClock } from "./ControlPlaneClock.ts"
 import { makeControlPlaneTools } from "./ControlPlaneTools.ts"
 import type { ControlPlaneTools } from "./ControlPlaneTools.ts"
 
-/** A claim of this boot: its number, how much it asks for, and the leases that this process has. */
+/** A claim of this boot: its number, its limits, and the leases of this process. */
 export interface ClaimRequest {
-  /** Grows with every claim of the boot; a late one leases nothing. */
+  /** Grows with every claim of the boot; a claim that arrives late leases nothing. */
   readonly number: number
   /** 0 is the last claim of the boot: it leases nothing, and every lease that it does not name is released. */
   readonly limit: number
   readonly heartbeatLimit: number
   readonly held: ReadonlyArray<Lease>
-  /** Leases whose runs are over although their end could not be stored. */
+  /** Leases whose runs have ended, although their outcome could not be stored. */
   readonly abandoned: ReadonlyArray<Lease>
   /** An answer of this boot may be missing: the leases that are not named are offered again. */
   readonly recoverUnnamed: boolean
 }
 
-/** The answer to a claim, with the runs that could be read or were found broken. */
+/** The answer to a claim, with its readable and broken runs. */
 export type Claim = Omit<ClaimAnswer, "runs"> & {
   readonly runs: ReadonlyArray<Run>
-  /** Some runs could not be read at all: their leases are not held here. */
+  /** Whether some runs could not be read at all; this process does not hold their leases. */
   readonly hasUnreadable: boolean
 }
 
-/** When a claim was made, for the traces of its runs; epoch milliseconds of this process, the last one of the control plane. */
+/** Times of a claim for the traces of its runs, epoch milliseconds of this process; `claimedThere` by the control plane's clock. */
 export interface ClaimTimes {
   readonly from: number
   readonly claimed: number
   readonly claimedThere: number
-  /** How many runs the claim brought. */
+  /** How many runs the claim returned. */
   readonly runs: number
 }
 
-/** A release for a failure that is not the run's: when to try again, and why. */
+/** A release because of a shared failure: when to retry, and why. */
 export interface SharedFailure {
   readonly retryInMillis: number
   readonly class: string
   readonly error: string
-  /** After so long the notification is given up. */
+  /** After this long the notification becomes a dead letter. */
   readonly limit?: Duration.Duration
   readonly usage?: SpentUsage
 }
 
-/** A notification's context for a dry run, or the code that says what is missing or damaged. */
+/** A notification's context for a dry run, or a code for what is missing or damaged. */
 export type ContextOrBroken =
   | { readonly context: DeliveryContext; readonly state: string | null; readonly outcome: string | null }
   | { readonly broken: string }
 
-/** Presence and health of this process as the pulse reports them. */
+/** Presence and health of this process for the pulse. */
 export interface PulseReport {
   readonly status: "booting" | "online" | "degraded" | "draining" | "offline"
   readonly reasons: ReadonlyArray<string>
@@ -100,56 +100,56 @@ export interface PulseReport {
   readonly openclawVersion: string | null
 }
 
-/** How far a command is: taken by this boot, under way, or ended. */
+/** Progress of a command: accepted by this boot, running, or ended. */
 export type CommandResult = "taken" | "progress" | "success" | "failed" | "rolled_back"
 
 type Called<A> = Effect.Effect<A, ControlPlaneFailure>
 type Followed<A> = Stream.Stream<Result.Result<A, ControlPlaneFailure>>
 
-/** The control plane as the runtime needs it: claim due runs, store how each ended, follow what people change. */
+/** The control plane for the runtime: claims due runs, stores their outcomes, follows changes by people. */
 export class ControlPlane extends Context.Service<
   ControlPlane,
   ControlPlaneTools & {
     /** Identifies this process among those of the same RUNTIME_ID. */
     readonly bootId: string
-    /** The control plane's clock, epoch milliseconds, as its answers let us know it. */
+    /** The control plane's time, epoch milliseconds, estimated from its answers. */
     readonly now: Effect.Effect<number>
-    /** Grows with every piece of work that becomes claimable other than by time. */
+    /** A counter that grows whenever work becomes claimable, except by the passing of time. */
     readonly wakes: Followed<Wake>
-    /** What waits; the cheapest call that learns whether the token is accepted. */
+    /** The waiting work; the cheapest call that shows whether the token is accepted. */
     readonly backlog: Called<Backlog>
-    /** What people ask of this runtime, pushed at each change. */
+    /** The commands for this runtime, pushed at each change. */
     readonly commands: Followed<RuntimeCommands>
-    /** The account's agents, pushed at each change of the roster and at no heartbeat. */
+    /** The account's agents, pushed at each change of the roster but not at heartbeats. */
     readonly rosters: Followed<Roster>
     readonly readRoster: Called<Roster>
-    /** What the agents' workspaces are made of. */
+    /** The content of the agents' workspaces. */
     readonly profiles: Called<Profiles>
-    /** The notifications that were given up, the latest first. */
+    /** The dead letters, the latest first. */
     deadLetters(options: { readonly limit?: number }): Called<ReadonlyArray<DeadLetter>>
-    /** What the account's agents spent in the last days, by agent. */
+    /** Usage of the account's agents in the last days, by agent. */
     usage(options: { readonly days: number }): Called<UsageReport>
-    /** Contexts of notifications for dry runs, each on its own; leases nothing. */
+    /** Contexts of notifications for dry runs; leases nothing. */
     context(ids: ReadonlyArray<string>): Called<ReadonlyMap<string, ContextOrBroken>>
-    /** Leases due runs and returns them with their contexts; made once, since the next claim recovers a lost answer. */
+    /** Leases due runs and returns them with their contexts. Not repeated, because the next claim recovers a lost answer. */
     claim(request: ClaimRequest): Called<Claim>
-    /** Keeps all these leases for another DELIVERY_LEASE_MS, and reports those that are lost; made once. */
+    /** Extends these leases by DELIVERY_LEASE_MS and reports lost ones. Not repeated. */
     renew(leases: ReadonlyArray<Lease>): Called<RenewAnswer>
     /** Stores reply and outcome in one transaction. Fails with LeaseLost, having written nothing, if the epoch is stale. */
     complete(fence: Fence, outcome: Outcome): Called<void>
     /** Stores the error and the next attempt, or ends the run. */
     fail(fence: Fence, failure: Failure): Called<FailedState>
-    /** Releases the run without counting the attempt: at once, or for a shared failure with a delay and its class. */
+    /** Releases the run without counting the attempt: at once, or after a shared failure with a delay and its class. */
     release(fence: Fence, shared?: SharedFailure): Called<ReleasedState>
-    /** Asks whether a run that used this many price-weighted tokens may spend more. */
+    /** Whether a run that used this many price-weighted tokens may spend more. */
     allow(fence: Fence, usedTokens: number): Called<Allowed>
-    /** Records what an attempt spent whose lease was lost. */
+    /** Records the usage of an attempt whose lease was lost. */
     recordUsage(fence: Fence, usage: SpentUsage): Called<void>
-    /** Ends a heartbeat with the agent's status and what it says in a thread; answers when the next one is due. */
+    /** Ends a heartbeat with the agent's status and its message for a thread; returns when the next one is due. */
     updateAgentHeartbeat(fence: Fence, report: HeartbeatReport): Called<typeof FinishedHeartbeat.Type>
-    /** Presence and health out, commands and reconciliation back: one call a minute. */
+    /** Sends presence and health, and receives commands and reconciliation: one call a minute. */
     pulse(report: PulseReport): Called<PulseAnswer>
-    /** Reports on a command; repeating it changes nothing, and one that another boot has taken is refused. */
+    /** Reports a command's progress. Idempotent; refused if another boot has accepted the command. */
     acknowledge(options: {
       readonly command: string
       readonly result: CommandResult
@@ -166,20 +166,20 @@ export class ControlPlane extends Context.Service<
 const DeadLetters = Schema.Array(DeadLetter)
 
 /**
- * How many completions are under way at once. A hundred turns that end together would otherwise delay the next claim,
- * in our pool of connections and in the control plane, and end together again. Eight keep a control plane busy that
- * answers after 50 ms and takes 6 ms for each.
+ * Maximum number of concurrent completions. Otherwise a hundred turns that end together would delay the next claim, in our
+ * pool of connections and in the control plane, and their successors would end together again. Eight keep a control plane
+ * busy that answers after 50 ms and needs 6 ms for each.
  */
 const COMPLETIONS_AT_ONCE = 8
 
-/** What the runtime's configuration says about what a run sets off. */
+/** The settings for events that a run causes. */
 const settingsOf = (config: RuntimeConfig["Service"]): RunSettings => ({
   maxHops: config.maxAgentHops,
   quietTimeMs: Duration.toMillis(config.quietTime),
   quietLimitMs: Duration.toMillis(config.quietTimeLimit)
 })
 
-/** What every function of this module works with. */
+/** The dependencies of this module's functions. */
 interface Plane {
   readonly calls: ControlPlaneCalls
   readonly clock: ControlPlaneClock
@@ -191,7 +191,7 @@ interface Plane {
 const decodeRun = Schema.decodeUnknownResult(Schema.Union([NotificationRun, HeartbeatRun, BrokenRun]))
 const decodeClaimed = Schema.decodeUnknownOption(Schema.Struct(Struct.omit(BrokenRun.fields, ["broken"])))
 
-/** A run whose context cannot be read is broken, so that it disturbs no other. */
+/** A run with an unreadable context becomes a broken run, so that it does not affect the others. */
 const readRun = (value: unknown): ReadonlyArray<Run> => {
   const decoded = decodeRun(value)
   if (Result.isSuccess(decoded)) return [decoded.success]
@@ -331,14 +331,14 @@ const pulse = ({ calls, clock, config, self }: Plane) =>
 
 const leasesOf = (leases: ReadonlyArray<Lease>) => leases.map(({ epoch, session }) => ({ session, epoch }))
 
-/** Callers pass anything that has a fence; the functions accept nothing else. */
+/** Only the fence's fields: callers pass objects with more, and the functions refuse unknown fields. */
 const exactly = ({ epoch, run, session }: Fence) => ({ run, session, epoch })
 
-/** The attempt's trace, stored with its end. */
+/** The attempt's trace, which is stored with its outcome. */
 const traceOf = (telemetry: Tracing) =>
   telemetry.isOn ? Effect.map(telemetry.attempt, (attempt) => ({ ...attempt })) : Effect.succeed({})
 
-/** The call as a part of its run's trace. */
+/** The call as a span of its run's trace. */
 const traced =
   (telemetry: Tracing) =>
   <Args extends ReadonlyArray<unknown>, A>(
@@ -356,7 +356,7 @@ const make = Effect.gen(function* () {
   const calls = yield* makeControlPlaneCalls
   const clock = yield* makeControlPlaneClock
   const completions = yield* Semaphore.make(COMPLETIONS_AT_ONCE)
-  // Sorts by the time of the start, so that logs of several boots can be told apart at a glance.
+  // Sorts by start time, so that the boots in a log are in order.
   const bootId = yield* (yield* SecureRandom).ulid
   const { runtimeId } = config
   const plane: Plane = { calls, clock, config, telemetry, self: { runtimeId, bootId } }

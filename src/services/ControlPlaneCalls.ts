@@ -10,23 +10,24 @@ import type {
   QueryPath,
   ServicePath
 } from "../domain/controlPlane/ControlPlaneFunctions.ts"
+import { truncate } from "../domain/text/Text.ts"
 import { ConvexClient } from "../layers/ConvexClient.ts"
 import type { Arguments } from "../layers/ConvexClient.ts"
 import { Metrics } from "../layers/Metrics.ts"
 
-/** A schema that reads every answer of the function; for any other there is no value of this type. */
+/** A schema that decodes every answer of the function; the type has no value for any other schema. */
 export type Reads<Path extends ServicePath, A, Encoded> = Schema.Codec<A, Encoded> &
   (AnswerOf<Path> extends Encoded ? unknown : { readonly "cannot read the answer": AnswerOf<Path> })
 
 type KeysOf<A> = A extends unknown ? keyof A : never
 
-/** Arguments that the function takes, and none in addition: Convex refuses a call with one it does not know. */
+/** Arguments of the function without excess fields, because Convex refuses a call with an unknown argument. */
 export type Sends<Path extends ServicePath, Given> =
   Exclude<KeysOf<Given>, keyof ArgumentsOf<Path>> extends never
     ? Given
     : { readonly [Key in Exclude<KeysOf<Given>, keyof ArgumentsOf<Path>>]: never }
 
-/** Left out where every argument is optional. */
+/** The arguments, which may be omitted if all are optional. */
 type Given<Path extends ServicePath, Args> =
   Record<never, never> extends ArgumentsOf<Path> ? [args?: Sends<Path, Args>] : [args: Sends<Path, Args>]
 
@@ -42,13 +43,13 @@ type Call<Paths extends ServicePath> = <
 ) => Effect.Effect<A, ControlPlaneFailure>
 
 /**
- * Calls of the control plane by path, decoded and counted. Each is made once. Kind, arguments and schema are checked
- * against the functions in convex/ at compile time.
+ * Calls of the control plane by path, decoded and counted. They are not repeated. The compiler checks kind, arguments and
+ * schema against the functions in convex/.
  */
 export interface ControlPlaneCalls {
   readonly query: Call<QueryPath>
   readonly mutation: Call<MutationPath>
-  /** Every pushed result; one that fails, or cannot be read, is an element and not the end. */
+  /** Every pushed result. A failure, or a result that cannot be decoded, is an element; it does not end the stream. */
   follow<Path extends QueryPath & FunctionPath, A, Encoded, Args extends ArgumentsOf<Path> = ArgumentsOf<Path>>(
     path: Path,
     answer: Reads<Path, A, Encoded>,
@@ -56,7 +57,7 @@ export interface ControlPlaneCalls {
   ): Stream.Stream<Result.Result<A, ControlPlaneFailure>>
 }
 
-/** Decodes an answer; one of another shape counts as unavailable, since an upgrade of either side repairs it. */
+/** Decodes an answer. An unexpected shape counts as unavailable, because an upgrade of either side fixes it. */
 const readAnswer = <A>(
   path: FunctionPath,
   answer: Schema.Codec<A, unknown>
@@ -68,7 +69,7 @@ const readAnswer = <A>(
       (error) =>
         new ControlPlaneUnavailable({
           function: path,
-          detail: `the answer has another shape than this version expects: ${error.message.slice(0, 300)}`
+          detail: `the answer does not have the shape that this version expects: ${truncate(error.message, 300)}`
         })
     )
 }
@@ -81,7 +82,7 @@ type UncheckedCall = <A>(
   args?: Arguments
 ) => Effect.Effect<A, ControlPlaneFailure>
 
-/** Each call as `make` makes it; arguments that a function takes are values of Convex, which its types show call by call only. */
+/** Calls made by `make`, with the types that check them; without these casts the compiler cannot see that arguments are Convex values. */
 const checked = (make: (kind: "query" | "mutation") => UncheckedCall) => ({
   query: make("query") as Call<QueryPath>,
   mutation: make("mutation") as Call<MutationPath>
@@ -97,11 +98,11 @@ const decodedCall =
     )
   }
 
-/** The calls over the Convex client for a command that ends with its answer: nothing is counted. */
+/** Calls over the Convex client, not counted: for commands, which end with the answer. */
 export const uncountedCalls = (convex: Convex): Pick<ControlPlaneCalls, "query" | "mutation"> =>
   checked((kind) => decodedCall(convex, kind))
 
-/** The calls over the Convex client. */
+/** Calls over the Convex client, counted in the metrics. */
 export const makeControlPlaneCalls: Effect.Effect<ControlPlaneCalls, never, ConvexClient | Metrics> = Effect.gen(
   function* () {
     const clock = yield* Clock.Clock
@@ -132,20 +133,20 @@ export const makeControlPlaneCalls: Effect.Effect<ControlPlaneCalls, never, Conv
   }
 )
 
-/** Repeats a call that failed in one of these ways, for so long; for calls that answer a second arrival like the first. */
+/** Repeats a call after one of these failures, for at most `limit`. The call must answer a second arrival as the first. */
 const repeated =
-  (limit: Duration.Input, passing: ReadonlyArray<ControlPlaneFailure["_tag"]>) =>
+  (limit: Duration.Input, temporary: ReadonlyArray<ControlPlaneFailure["_tag"]>) =>
   <A>(call: Effect.Effect<A, ControlPlaneFailure>): Effect.Effect<A, ControlPlaneFailure> =>
     Effect.retry(call, {
       schedule: Schedule.min([Schedule.exponential("100 millis"), Schedule.spaced("5 seconds")]).pipe(
         Schedule.jittered,
         Schedule.upTo({ duration: limit })
       ),
-      while: ({ _tag }) => passing.includes(_tag)
+      while: ({ _tag }) => temporary.includes(_tag)
     })
 
-/** Waits through a short outage of the control plane. */
+/** Retries during a short outage of the control plane. */
 export const patiently = repeated("20 seconds", ["ControlPlaneUnavailable"])
 
-/** Waits longer, and for a token that is being replaced: the turn is over and paid for, only its end is not stored yet. */
+/** Retries longer, and also while a token is being replaced, because the turn is paid for and only its outcome is missing. */
 export const persistently = repeated("2 minutes", ["ControlPlaneUnavailable", "TokenRefused"])

@@ -3,8 +3,8 @@ import type { ControlPlaneFailure } from "../domain/controlPlane/ControlPlaneFai
 import type { Lifecycle } from "./Lifecycle.ts"
 
 /**
- * Notes a failure that concerns the whole process and not one call: a refused token or protocol keeps it from claiming,
- * and a boot that another one has superseded ends. Answers whether it was one.
+ * Handles a failure that concerns the whole process and not only one call: after a refused token or protocol it claims
+ * nothing, and a superseded boot ends. Returns whether it was such a failure.
  */
 export const noteRefusal = (lifecycle: Lifecycle["Service"], failure: ControlPlaneFailure): Effect.Effect<boolean> => {
   switch (failure._tag) {

@@ -39,7 +39,7 @@ type Change<Name extends MutationName, Answer extends Schema.Top> = (
   options: Omit<ArgumentsOf<Functions[Name]>, keyof Fence | "settings">
 ) => Effect.Effect<Answer["Type"], ControlPlaneFailure>
 
-/** What the agents' tools call; times are epoch milliseconds. */
+/** The control plane's functions for the agents' tools; times are epoch milliseconds. */
 export interface ControlPlaneTools {
   readonly loadTask: Read<"loadTask", typeof LoadedTask>
   readonly getTask: Read<"getTask", typeof OneTask>
@@ -50,12 +50,12 @@ export interface ControlPlaneTools {
   readonly listDocuments: Read<"listDocuments", typeof SeveralDocuments>
   readonly agentSkills: Read<"agentSkills", typeof AgentSkills>
   readonly setTaskStatus: Change<"setTaskStatus", typeof StatusChange>
-  /** Once per run and arguments, like every creation: a second identical call answers `repeated`. */
+  /** Once per run and arguments, like every creation: a second identical call returns `repeated`. */
   readonly createTask: Change<"createTask", typeof MadeTask>
   /** All or nothing. */
   readonly updateTask: Change<"updateTask", typeof ChangedTask>
   readonly assignTask: Change<"assignTask", typeof AssignedTask>
-  /** Archives the task; its pending notifications end skipped. */
+  /** Archives the task; its pending notifications end as skipped. */
   readonly removeTask: Change<"removeTask", typeof RemovedTask>
   readonly linkPullRequest: Change<"linkPullRequest", typeof LinkedPullRequest>
   readonly upsertDocument: Change<"upsertDocument", typeof WrittenDocument>
@@ -63,7 +63,7 @@ export interface ControlPlaneTools {
   readonly requestResponses: Change<"requestResponses", typeof AskedResponses>
 }
 
-/** The tools' calls, each repeated through a short outage. */
+/** The tools' calls, each retried during a short outage. */
 export const makeControlPlaneTools = (
   { mutation, query }: ControlPlaneCalls,
   settings: RunSettings

@@ -1,20 +1,20 @@
 import { Effect } from "effect"
 
 /**
- * The failures in a row of one kind of work, for its log lines: the first of each class and the recovery are told, the
- * others in between are `debug`. A gateway that is away makes one line, not one for each notification that waits for it.
+ * Consecutive failures of one kind of work. The first failure of each class and the recovery are logged, the others only
+ * at `debug`, so that a gateway that is down causes one line and not one for each waiting notification.
  */
 export interface FailureStreak {
-  /** Whether the failure, `class: detail` or a text of its own, is the first of its kind since the work last went well. */
+  /** Whether the error, `class: detail` or another text, is the first of its class since the last success. */
   isFirst(error: string): boolean
-  /** The work went well; if it had failed before, says so with how often each class came. */
+  /** Notes a success. After failures it logs the line with the number of failures of each class. */
   recovered(line: string): Effect.Effect<void>
 }
 
-/** The class of an error written as `class: detail`; undefined for a text of another form. */
+/** The class of an error of the form `class: detail`; undefined for another text. */
 export const classOf = (error: string): string | undefined => /^\w+(?=: )/.exec(error)?.[0]
 
-/** The streaks of many, each made at its first failure and forgotten when it has recovered. */
+/** Streaks by key; each exists from its first failure to its recovery. */
 export const makeFailureStreaks = (): ((key: string) => FailureStreak) => {
   const streaks = new Map<string, FailureStreak>()
   return (key) => ({
@@ -32,7 +32,7 @@ export const makeFailureStreaks = (): ((key: string) => FailureStreak) => {
   })
 }
 
-/** A streak that begins with the next failure. */
+/** A streak without failures. */
 export const makeFailureStreak = (): FailureStreak => {
   const counts = new Map<string, number>()
   return {

@@ -8,27 +8,27 @@ import { GatewayProcess } from "../layers/gateway/GatewayProcess.ts"
 import { Lifecycle } from "./Lifecycle.ts"
 import { Roster } from "./Roster.ts"
 
-/** How often a paused delivery or an unknown agent is looked at again, by `GET /v1/models` and never by a turn. */
+/** Interval at which paused delivery or an unknown agent is checked, by `GET /v1/models` and never by a turn. */
 const PROBE_INTERVAL = Duration.seconds(30)
-/** Settings that look right by `GET /v1/models` and are wrong for a turn are tried by a turn again so late at most. */
+/** Maximum time until another turn tests settings that pass `GET /v1/models` but fail turns. */
 const LONGEST_PAUSE_MILLIS = 300_000
-/** Work of an agent that the gateway does not know is released with this delay, doubled each time it has passed. */
+/** Delay with which work of an unknown agent is released; it doubles each time that it has passed. */
 const UNKNOWN_AGENT_MILLIS = { first: 30_000, longest: 300_000 }
-/** With profile sync the gateway is about to learn of a new agent. */
+/** With profile sync a new agent will be known soon. */
 const NEW_AGENT_MILLIS = 2_000
 /** After a provider's failure the gateway answers "internal error" for about a minute. */
 const PROVIDER_COOLDOWN = Duration.seconds(120)
 
-/** Settings of the gateway that a turn found wrong, until a turn finds them right. */
+/** Settings of the gateway that failed a turn, until a turn succeeds. */
 interface Misconfiguration {
   readonly fix: string
-  /** Nothing is claimed; otherwise one delivery may try. */
+  /** While true nothing is claimed; otherwise one delivery tests the settings. */
   readonly isPaused: boolean
   readonly until: number
   readonly waitMillis: number
 }
 
-/** An agent that the gateway did not know, until GET /v1/models lists it or one of its turns is completed. */
+/** An agent unknown to the gateway, until GET /v1/models lists it or one of its turns completes. */
 interface UnknownAgent {
   readonly slug: string
   readonly waitMillis: number
@@ -36,37 +36,37 @@ interface UnknownAgent {
 }
 
 /**
- * The admission under which the present fiber's run was claimed: what it tells of its end is told as that one's, so that
- * turns begun before the breaker opened do not speak for the probe.
+ * The admission under which the current fiber's run was claimed. Outcomes are attributed to it, so that turns that started
+ * before the breaker opened do not count as the probe.
  */
 export const Admission = Context.Reference<Breaker.Admission>("runtime-service/services/GatewayGuard/Admission", {
   defaultValue: () => null
 })
 
-/** What all turns together know of the gateway: the breaker, agents it does not know, settings that are wrong. */
+/** The state of the gateway as seen by all turns: the breaker, unknown agents, wrong settings. */
 export class GatewayGuard extends Context.Service<
   GatewayGuard,
   {
-    /** How many turns may begin now; unlimited while the breaker is closed. */
+    /** How many turns may start now; unlimited while the breaker is closed. */
     readonly allowance: Effect.Effect<number>
-    /** Milliseconds until the breaker lets a probe through; null when it holds nothing up. */
+    /** Milliseconds until the breaker lets a probe through; null if it blocks nothing. */
     readonly opensIn: Effect.Effect<number | null>
     readonly breaker: Effect.Effect<Breaker.Breaker>
-    /** Something is about to be claimed; whatever comes of it runs with this `Admission`, and says how it ended. */
+    /** Starts a claim. Its runs use the returned `Admission` and report their outcomes. */
     readonly claimed: Effect.Effect<Breaker.Admission>
-    /** How many turns of this admission may begin now: the breaker may have opened since. */
+    /** How many turns of this admission may start now, because the breaker may have opened since the claim. */
     admitted(admission: Breaker.Admission): Effect.Effect<number>
-    /** A round of the agent's turn was completed, with calls or a text: gateway, agent and provider work. */
+    /** A round of the agent's turn completed with calls or a text, so gateway, agent and provider work. */
     completed(agentId: string): Effect.Effect<void>
-    /** A run ended without telling anything about the gateway; after another word about the same run it changes nothing. */
+    /** A run ended and shows nothing about the gateway. No effect if the same run has reported already. */
     readonly inconclusive: Effect.Effect<void>
-    /** A shared failure: feeds the breaker, pauses delivery, or makes the agent unknown. */
+    /** A shared failure: feeds the breaker, pauses delivery, or marks the agent as unknown. */
     sharedFailure(failure: TurnFailure, agentId: string): Effect.Effect<void>
-    /** What all turns saw of the provider, for failures that do not say whose they are. */
+    /** What all turns saw of the provider, to judge failures with an unclear cause. */
     readonly provider: Effect.Effect<ProviderSeen>
-    /** In how many milliseconds work of an agent that the gateway does not know may be tried again; null if it knows it. */
+    /** Milliseconds until work of an unknown agent may be retried; null if the gateway knows the agent. */
     unknownAgentDelay(agentId: string): Effect.Effect<number | null>
-    /** Looks once whether paused delivery or an unknown agent has recovered. */
+    /** Checks once whether paused delivery or an unknown agent has recovered. */
     readonly recheck: Effect.Effect<boolean>
     /** Rechecks for ever, follows the gateway's readiness, and runs `onRecovered` after each recovery. */
     probing(onRecovered: Effect.Effect<void>): Effect.Effect<never>
@@ -132,7 +132,7 @@ const make = Effect.gen(function* () {
       case "GatewayMisconfigured": {
         const now = yield* monotonicMillis
         const before = yield* Ref.get(misconfiguration)
-        // Turns that were under way when delivery was paused tell nothing new.
+        // Turns that were running when delivery was paused fail in the same way.
         if (before?.isPaused !== true) {
           const { fix } = failure
           const waitMillis =
@@ -147,7 +147,7 @@ const make = Effect.gen(function* () {
       case "ProviderFailed":
         yield* Ref.set(lastProviderFailureAt, yield* monotonicMillis)
         return yield* change(Breaker.onSharedFailure)
-      // The gateway answers, and settles within a minute.
+      // The gateway is up again and recovers within a minute.
       case "GatewayRestarted":
         return yield* change(Breaker.onInconclusive)
       default:
@@ -155,7 +155,7 @@ const make = Effect.gen(function* () {
     }
   })
 
-  /** All work of the agent waits for the same moment; when it has passed, the next wait is longer. */
+  /** All work of the agent waits until the same time; after it has passed, the next wait is longer. */
   const unknownAgentDelay = Effect.fnUntraced(function* (agentId: string) {
     const known = unknown.get(agentId)
     if (known === undefined) return null
@@ -167,7 +167,7 @@ const make = Effect.gen(function* () {
     return waitMillis
   })
 
-  /** Forgets agents that have left the roster; one that has not come onto it yet stays unknown. */
+  /** Forgets agents that were removed from the roster. An agent that was never on it stays unknown. */
   const forgetRemoved = Effect.gen(function* () {
     const ids = new Set((yield* roster.current)?.agents.map(({ id }) => id))
     for (const id of ids) listed.add(id)
@@ -185,8 +185,8 @@ const make = Effect.gen(function* () {
       yield* Ref.set(misconfiguration, { ...wrong, isPaused: false })
       yield* change(Breaker.onResumed)
       yield* lifecycle.setReason("gateway-configuration", null)
-      // Settings that only a turn can test may still be wrong; that has been logged once.
-      const line = "the gateway answers: one delivery is tried"
+      // Settings that only a turn can test may still be wrong, which was already logged.
+      const line = "the gateway answers, testing it with one delivery"
       yield* wrong.waitMillis > Duration.toMillis(PROBE_INTERVAL) ? Effect.logDebug(line) : Effect.logInfo(line)
     }
     const found = [...unknown].filter(([, { slug }]) => listedByGateway.has(slug))
@@ -202,11 +202,11 @@ const make = Effect.gen(function* () {
     Stream.filter((status) => status === "ready")
   )
 
-  /** The gateway is ready again: the breaker waits no longer. */
+  /** The gateway is ready again, so the breaker lets a probe through at once. */
   const tryAgain = Effect.gen(function* () {
     if ((yield* current)._tag === "Closed") return false
     yield* change(Breaker.onReady)
-    yield* Effect.logInfo("the gateway is ready again: one run is tried at once")
+    yield* Effect.logInfo("the gateway is ready again, testing it with one run")
     return true
   })
 
@@ -226,7 +226,7 @@ const make = Effect.gen(function* () {
       unknown.delete(agentId)
       yield* Ref.set(lastRoundAt, yield* monotonicMillis)
       yield* change(Breaker.onCompleted)
-      // While one delivery tries settings that were wrong, the end of an earlier one tells nothing of them.
+      // While one delivery tests the settings, the end of an earlier one shows nothing about them.
       if ((yield* current)._tag !== "Closed") return
       yield* Ref.update(misconfiguration, (before) => (before?.isPaused === true ? before : null))
     }),

@@ -11,35 +11,35 @@ import { makeFailureStreak } from "./FailureStreak.ts"
 import { Lifecycle } from "./Lifecycle.ts"
 import { Supervisor } from "./Supervisor.ts"
 
-/** The leases as a claim names them. */
+/** The leases that a claim names. */
 export interface NamedLeases {
   readonly held: ReadonlyArray<Lease>
   readonly abandoned: ReadonlyArray<Lease>
 }
 
-/** The leases that this process has: named in every claim, and all renewed by one call while any is held. */
+/** The leases of this process: every claim names them, and one call renews all of them. */
 export class Leases extends Context.Service<
   Leases,
   {
-    /** Counts the lease as held until it is dropped or abandoned. */
+    /** Holds the lease until it is dropped or abandoned. */
     hold(lease: Lease): Effect.Effect<void>
-    /** The answer to its run's end has come, or the run was aborted with the process. */
+    /** The outcome of its run was stored, or the run was aborted with the process. */
     drop(lease: Lease): Effect.Effect<void>
-    /** Its run is over, and its end could not be stored: the next claim has it rescued. */
+    /** Its run has ended, but its outcome could not be stored: the next claim has it rescued. */
     abandon(lease: Lease): Effect.Effect<void>
     /**
-     * Does the work of a lease; if the lease is recalled or lost, interrupts the work and fails with LeaseLost.
-     * Storing the run's end is no part of the work: only the answer to that tells whether it was stored.
+     * Runs the work of a lease. If the lease is recalled or lost, interrupts the work and fails with LeaseLost. Storing
+     * the outcome is not part of the work, because only its answer shows whether it was stored.
      */
     during<A, E, R>(lease: Lease, work: Effect.Effect<A, E, R>): Effect.Effect<A, E | LeaseLost, R>
-    /** The account's recalled leases as the push lists them: the work of those held here is interrupted. */
+    /** Interrupts the work of held leases that the push lists as recalled. */
     recalled(leases: ReadonlyArray<RecalledLease>): Effect.Effect<void>
-    /** Renews all leases now and learns which are recalled or lost, while the push cannot tell. */
+    /** Renews all leases now, which reports recalled and lost ones; for use while push is down. */
     readonly check: Effect.Effect<void>
     readonly named: Effect.Effect<NamedLeases>
-    /** A claim that named these as abandoned was answered. */
+    /** A claim that named these leases as abandoned was answered. */
     rescued(abandoned: ReadonlyArray<Lease>): Effect.Effect<void>
-    /** An element for each renewal that reports a lease of this boot which it did not name. */
+    /** Emits for each renewal that reports a lease of this boot which was not named. */
     readonly unnamed: Stream.Stream<void>
   }
 >()("runtime-service/services/Leases") {
@@ -71,7 +71,7 @@ const make = Effect.gen(function* () {
       if (held.size === 0) isAnyHeld.closeUnsafe()
     })
 
-  /** The last list of the push: a claim that was under way may bring a lease that is recalled already. */
+  /** The last list of the push, because a running claim may return a lease that is already recalled. */
   let recalled: ReadonlyMap<string, RecalledLease> = new Map()
 
   const lose = (lease: Lease & { readonly recalled?: Recall }) => {
@@ -90,7 +90,7 @@ const make = Effect.gen(function* () {
     if (answer.hasUnnamed) yield* Queue.offer(unnamed, undefined)
   })
 
-  /** A lease that is not renewed stays good until another process claims its session. */
+  /** A lease that is not renewed stays valid until another process claims its session. */
   const noteFailure = Effect.fnUntraced(function* (failure: ControlPlaneFailure) {
     if (failure._tag === "BootConflict") return yield* noteRefusal(lifecycle, failure)
     const message = `leases are not renewed: ${describeFailure(failure)}`
@@ -115,7 +115,7 @@ const make = Effect.gen(function* () {
   yield* supervisor.run("lease-renewals", renewals)
 
   return Leases.of({
-    // A run is a lease too, and would be kept with its context.
+    // Copied, because callers pass a run, whose context would be kept in memory.
     hold: ({ epoch, session }) =>
       Effect.suspend(() => {
         const lease = { session, epoch }

@@ -3,13 +3,13 @@ import type { Stream } from "effect"
 import { RuntimeConfig } from "../layers/Config.ts"
 import { Redactor } from "../layers/secrets/Redactor.ts"
 
-/** Where the process is in its life. */
+/** Phase of the process. */
 export type Phase = "booting" | "ready" | "draining" | "stopped"
 
-/** Why the process is to end; restart and upgrade end with exit code 75, a signal with 0. */
+/** Why the process stops; restart and upgrade exit with code 75, a signal with 0. */
 export type StopReason = "signal" | "restart" | "upgrade"
 
-/** What can stand against being ready. */
+/** What a reason for not being ready concerns. */
 export type Concern =
   | "control-plane"
   | "token"
@@ -20,23 +20,23 @@ export type Concern =
   | "profile-sync"
   | "breaker"
 
-/** With these no work is begun at all; with the others it is tried, more carefully. */
+/** Reasons with which no work starts; with the others it starts with restrictions. */
 const blocking: ReadonlyArray<Concern> = ["token", "protocol", "gateway-process", "gateway-configuration"]
 
-/** The one state of the process; `reasons` say why it is not ready, by what they concern, without a secret. */
+/** The state of the process; `reasons` has at most one reason for each concern, without secrets. */
 export interface LifecycleState {
   readonly phase: Phase
   readonly isPaused: boolean
   readonly reasons: Readonly<Partial<Record<Concern, string>>>
 }
 
-/** A failure that ends the process, with the exit code it stands for. */
+/** A failure that ends the process, with its exit code. */
 export interface Fatal {
   readonly exitCode: 70 | 77 | 78
   readonly message: string
 }
 
-/** Whether new work may be taken: ready, not paused, and nothing that makes every turn pointless. */
+/** Whether the process may claim work: ready, not paused, and without a blocking reason. */
 export const canClaim = (state: LifecycleState): boolean =>
   state.phase === "ready" && !state.isPaused && blocking.every((concern) => state.reasons[concern] === undefined)
 
@@ -47,29 +47,29 @@ export const notReadyBecause = (state: LifecycleState): ReadonlyArray<string> =>
   ...Object.entries(state.reasons).map(([concern, reason]) => `${concern}: ${reason}`)
 ]
 
-/** Completes when the host asks the process to stop; main sets it, since signals come before any layer stands. */
+/** Completes when the host asks the process to stop; main sets it, because signals may arrive before any layer is built. */
 export const StopSignal = Context.Reference<Effect.Effect<void>>("runtime-service/services/Lifecycle/StopSignal", {
   defaultValue: () => Effect.never
 })
 
-/** The life of the process: what phase it is in, why it is not ready, and that it shall stop. */
+/** The phase of the process, the reasons why it is not ready, and requests to stop. */
 export class Lifecycle extends Context.Service<
   Lifecycle,
   {
     readonly state: Effect.Effect<LifecycleState>
-    /** Every state from now on, the current one first. */
+    /** The current state and each change. */
     readonly changes: Stream.Stream<LifecycleState>
     enter(phase: Phase): Effect.Effect<void>
     setPaused(isPaused: boolean): Effect.Effect<void>
-    /** Says why the process is not ready, or with null that this no longer stands; one reason for each concern. */
+    /** Sets the concern's reason why the process is not ready; null removes it. */
     setReason(concern: Concern, reason: string | null): Effect.Effect<void>
-    /** Asks for a drain and a stop; the first asker's reason counts. True for the first. */
+    /** Requests a drain and a stop. Only the first request counts; true for the first. */
     requestStop(reason: StopReason): Effect.Effect<boolean>
-    /** Waits until a stop is asked for. */
+    /** Waits until a stop is requested. */
     readonly stopRequested: Effect.Effect<StopReason>
-    /** Waits until the host signals, whatever else was asked for before: from then on it counts the seconds. */
+    /** Waits for the host's signal, even after another stop request; from then on the host's kill timeout runs. */
     readonly signalled: Effect.Effect<void>
-    /** Ends the process at once: it cannot do its work, or must not. The first failure counts. */
+    /** Ends the process at once, because it cannot or must not work. Only the first failure counts. */
     abort(fatal: Fatal): Effect.Effect<void>
     readonly aborted: Effect.Effect<Fatal>
   }
@@ -79,7 +79,7 @@ export class Lifecycle extends Context.Service<
     Effect.suspend(() => make)
   )
 
-  /** The same, which knows no secret, for tests that are not about one. */
+  /** A lifecycle without secrets, for tests of other subjects. */
   static readonly layerTest = this.layer.pipe(Layer.provide(Redactor.layer), Layer.provide(RuntimeConfig.layerTest()))
 }
 
@@ -89,7 +89,7 @@ const make = Effect.gen(function* () {
   const fatal = yield* Deferred.make<Fatal>()
   const signal = yield* StopSignal
   const { redact } = yield* Redactor
-  // Whoever follows the state acts on each element: what changes nothing is not published.
+  // Subscribers act on each element, so a step without a change is not published.
   const change = (step: (before: LifecycleState) => LifecycleState) =>
     SubscriptionRef.updateSome(ref, (before) => {
       const after = step(before)
@@ -101,7 +101,7 @@ const make = Effect.gen(function* () {
     changes: SubscriptionRef.changes(ref),
     enter: (phase) => change((before) => (before.phase === phase ? before : { ...before, phase })),
     setPaused: (isPaused) => change((before) => (before.isPaused === isPaused ? before : { ...before, isPaused })),
-    // Reasons hold words of the gateway, and go to members and into systemd-notify's arguments.
+    // Reasons may quote the gateway, and are shown to members and passed to systemd-notify as arguments.
     setReason: (concern, text) =>
       change((before) => {
         const reason = text === null ? null : redact(text)

@@ -10,8 +10,8 @@ import { Telemetry } from "../layers/telemetry/Telemetry.ts"
 import type { RunContext } from "./tools/AgentTool.ts"
 
 /**
- * Who calls is no agent in a live run of this process; it does not say which part was wrong. No Error: a stack trace
- * would be most of what a flood of such calls costs.
+ * The caller is not an agent in a live run of this process; the detail does not say which part was wrong. Not an Error,
+ * because stack traces would be most of the cost of a flood of such calls.
  */
 export interface Unauthenticated {
   readonly _tag: "Unauthenticated"
@@ -27,28 +27,28 @@ interface OpenedRun {
 
 /** A run of this process, from its claim until its turn has ended. */
 export interface LiveRun extends OpenedRun {
-  /** What the agent shows over HTTP; it opens this run's tools and nothing else. */
+  /** The agent's proof over HTTP, valid only for this run's tools. */
   readonly capability: Redacted.Redacted
-  /** The tasks made in this run, over whichever transport. */
+  /** The tasks created in this run, over either transport. */
   readonly createdTaskIds: Set<string>
-  /** The effect tools that succeeded over HTTP, in their order. */
+  /** The effect tools that succeeded over HTTP, in order. */
   readonly httpEffects: Array<string>
-  /** Lets a call of the agent's work within the run: in its trace, and its lines say whose they are. */
+  /** Runs a call of the agent in the run's trace and with the run's log annotations. */
   readonly within: <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
-  /** The turn has ended: from here on the capability is refused. */
+  /** Ends the turn; the capability is refused from now on. */
   readonly end: Effect.Effect<void>
 }
 
-/** Stands for the capability of a session that has no run, so that the comparison takes its time all the same. */
+/** Compared if the session has no run, so that the comparison takes the same time. */
 const NO_CAPABILITY = `${CAPABILITY_PREFIX}${"-".repeat(43)}`
 
-/** The runs that live in this process, by session; a session has one at most. */
+/** The live runs of this process, by session; a session has at most one. */
 export class LiveRuns extends Context.Service<
   LiveRuns,
   {
-    /** Makes the run known to the endpoints; its end, at the latest the scope's, makes it unknown. */
+    /** Makes the run known to the endpoints until it ends or the scope closes. */
     open(run: OpenedRun): Effect.Effect<LiveRun, never, Scope.Scope>
-    /** The run of this session if the capability is its own; asks nobody. */
+    /** The run of this session if the capability belongs to it; makes no call. */
     authenticate(
       sessionKey: string | undefined,
       capability: string | undefined
@@ -65,7 +65,7 @@ const make = Effect.gen(function* () {
   const { agentHttpAuth } = yield* RuntimeConfig
   const mac = yield* Mac
   const telemetry = yield* Telemetry
-  // Dies with the process: what an earlier boot gave out opens nothing here.
+  // A new key for each process, so that capabilities of an earlier boot are refused.
   const key = yield* Effect.orDie(mac.generateKey(hmacSha256))
   const encoder = new TextEncoder()
   const runs = new Map<string, LiveRun>()
@@ -89,7 +89,7 @@ const make = Effect.gen(function* () {
       createdTaskIds: new Set(),
       httpEffects: [],
       end: Effect.sync(() => {
-        // The session may have its next run already.
+        // The session may already have its next run.
         if (runs.get(sessionKey) === live) runs.delete(sessionKey)
       })
     }
@@ -112,10 +112,10 @@ const make = Effect.gen(function* () {
             _tag: "Unauthenticated",
             detail:
               sessionKey === undefined
-                ? "the session key is missing: send it as the instructions say"
+                ? "the session key is missing: send it as described in the instructions"
                 : agentHttpAuth === "capability" && capability === undefined
-                  ? "the capability is missing: send it as the instructions say"
-                  : "session key and capability open no live run: the run may have ended"
+                  ? "the capability is missing: send it as described in the instructions"
+                  : "session key and capability belong to no live run: the run may have ended"
           })
     })
 

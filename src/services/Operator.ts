@@ -11,14 +11,14 @@ import type { UsageDimension } from "../domain/usage/UsageReport.ts"
 import { ConvexClient } from "../layers/ConvexClient.ts"
 import { uncountedCalls } from "./ControlPlaneCalls.ts"
 
-/** How many sessions start their next generation. */
+/** How many sessions start a new generation. */
 export const Rotated = Schema.Struct({ rotated: Schema.Finite })
 
-/** The control plane as a person at the command line needs it: one call each, nothing is tried again. */
+/** The control plane for the command line: one call each, without retries. */
 export class Operator extends Context.Service<
   Operator,
   {
-    /** What waits; also the cheapest way to learn whether the token is accepted. */
+    /** The waiting work; also the cheapest call that shows whether the token is accepted. */
     readonly backlog: Effect.Effect<Backlog, ControlPlaneFailure>
     /** The protocol versions that the deployment serves. */
     readonly protocol: Effect.Effect<typeof ServedProtocols.Type, ControlPlaneFailure>
@@ -29,16 +29,16 @@ export class Operator extends Context.Service<
     deadLetters(limit: number): Effect.Effect<ReadonlyArray<DeadLetter>, ControlPlaneFailure>
     /** Makes a dead letter ready again with a new budget. */
     retry(id: string): Effect.Effect<void, ControlPlaneFailure>
-    /** Ends a dead letter for good. */
+    /** Discards a dead letter permanently. */
     discard(id: string, reason?: string): Effect.Effect<void, ControlPlaneFailure>
-    /** What runs and waits, or the latest that ended; at most 200. */
+    /** Running and waiting runs, or the latest ended ones; at most 200. */
     runs(options: {
       readonly ended: boolean
       readonly limit: number
     }): Effect.Effect<ReadonlyArray<RunView>, ControlPlaneFailure>
-    /** A notification's run in full. */
+    /** The details of a notification's run. */
     run(id: string): Effect.Effect<RunDetails, ControlPlaneFailure>
-    /** Stops a run, or all runs of an agent or a task: exactly one of them is named. */
+    /** Stops a run, or all runs of an agent or a task; give exactly one of the three. */
     stop(what: {
       readonly run?: string
       readonly agent?: string
@@ -47,12 +47,12 @@ export class Operator extends Context.Service<
     }): Effect.Effect<typeof StopAnswer.Type, ControlPlaneFailure>
     /** Makes a stopped notification ready again with a new budget. */
     again(run: string): Effect.Effect<void, ControlPlaneFailure>
-    /** Pauses an agent, or without one the account; `release` aborts running turns and releases their work. */
+    /** Pauses an agent, or without `agent` the account; `release` aborts running turns and releases their work. */
     pause(options: { readonly agent?: string; readonly release: boolean }): Effect.Effect<void, ControlPlaneFailure>
     resume(options: { readonly agent?: string }): Effect.Effect<void, ControlPlaneFailure>
-    /** Starts the next generation of an agent's sessions, or of one task's; answers of how many. */
+    /** Starts a new generation of an agent's sessions, or of its session of one task; returns their number. */
     rotate(agent: string, taskId?: string): Effect.Effect<number, ControlPlaneFailure>
-    /** What the account's agents spent in the last days. */
+    /** Usage of the account's agents in the last days. */
     usage(options: {
       readonly by: UsageDimension
       readonly days: number

@@ -1,17 +1,17 @@
 import { Context, Effect, Latch, Layer } from "effect"
 import { RuntimeConfig } from "../layers/Config.ts"
 
-/** The runs this process may execute at once, deliveries and heartbeats together (DELIVERY_MAX_CONCURRENT_SESSIONS). */
+/** Limits concurrent runs, deliveries and heartbeats together (DELIVERY_MAX_CONCURRENT_SESSIONS). */
 export class Permits extends Context.Service<
   Permits,
   {
     readonly total: number
-    /** How many runs could begin now. */
+    /** How many runs could start now. */
     readonly free: Effect.Effect<number>
-    /** Takes one for a run that is leased already, even if none is free. */
+    /** Takes a permit for a leased run, even if none is free. */
     readonly take: Effect.Effect<void>
     readonly release: Effect.Effect<void>
-    /** Waits until nothing runs. */
+    /** Waits until no run is active. */
     readonly idle: Effect.Effect<void>
   }
 >()("runtime-service/services/Permits") {

@@ -5,17 +5,17 @@ import { counted } from "../domain/text/Count.ts"
 
 const slugs = (agents: ReadonlyArray<RosterAgent>): string => agents.map(({ slug }) => slug).join(", ")
 
-/** The account's agents as last heard of: what programs work by, also while the control plane is away. */
+/** The last known agents of the account, also available while the control plane is down. */
 export class Roster extends Context.Service<
   Roster,
   {
-    /** Null until the first one has come. */
+    /** Null until the first roster arrives. */
     readonly current: Effect.Effect<Agents | null>
-    /** The roster now, once it is known, and then each one that differs. */
+    /** The current roster, once it is known, and each different one. */
     readonly changes: Stream.Stream<Agents>
     /**
-     * Takes a roster for the present one and says whether it differs. One of an earlier revision is passed over, since
-     * answers can overtake each other, unless it is known to be the latest (`isLatest`).
+     * Makes this the current roster and returns whether it differs. Ignores an earlier revision, because answers can arrive
+     * out of order, unless it is known to be the latest (`isLatest`).
      */
     accept(roster: Agents, options?: { readonly isLatest: boolean }): Effect.Effect<boolean>
   }
@@ -28,7 +28,7 @@ export class Roster extends Context.Service<
         const before = yield* SubscriptionRef.get(ref)
         if (before !== null && roster.revision < before.revision && options?.isLatest !== true) return false
         const { added, changed, removed } = rosterChange(before, roster)
-        // Skills and texts of agents are not in the roster, but a new revision tells of them too.
+        // A new revision can also mean changed skills or texts, which are not in the roster.
         const isNew = before === null || before.revision !== roster.revision
         if (!isNew && added.length + changed.length + removed.length === 0) return false
         yield* SubscriptionRef.set(ref, roster)

@@ -1,18 +1,18 @@
-/** Notes the steps of a run with their durations. */
+/** Records the steps of a run with their durations. */
 import { Cause, Clock, Effect, Option, Ref } from "effect"
 import type { Exit } from "effect"
 import type { RunStep } from "../domain/delivery/RunStep.ts"
 import type { Spending } from "../domain/usage/Spending.ts"
 import { stepEnded } from "../domain/usage/Spending.ts"
 
-/** How a step ended that has no result: the tag of its failure, `aborted` or `Defect`. */
+/** The error of a step without a result: the tag of its failure, `aborted` or `Defect`. */
 export const stepError = (cause: Cause.Cause<{ readonly _tag: string }>): string =>
   Option.match(Cause.findErrorOption(cause), {
     onNone: () => (Cause.hasInterrupts(cause) ? "aborted" : "Defect"),
     onSome: ({ _tag }) => _tag
   })
 
-/** Notes the work as a step, however it ends. */
+/** Records the work as a step, for every kind of end. */
 export const asStep = <A, E, R>(
   spending: Ref.Ref<Spending>,
   work: Effect.Effect<A, E, R>,

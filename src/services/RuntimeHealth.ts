@@ -5,12 +5,12 @@ import { ConvexClient } from "../layers/ConvexClient.ts"
 import { Metrics } from "../layers/Metrics.ts"
 import { Lifecycle, notReadyBecause } from "./Lifecycle.ts"
 
-/** How the runtime is, for everything that shows it. */
+/** The runtime's health, as all displays show it. */
 export class RuntimeHealth extends Context.Service<
   RuntimeHealth,
   {
     readonly current: Effect.Effect<Health>
-    /** The health now, and again when its status, a reason of the process or the set of failing agents changes. */
+    /** The current health, and the new one when its status, a reason of the process or the set of failing agents changes. */
     readonly changes: Stream.Stream<Health>
   }
 >()("runtime-service/services/RuntimeHealth") {
@@ -33,7 +33,7 @@ export class RuntimeHealth extends Context.Service<
         })
       })
 
-      // An agent's last error changes with each failure, which alone is no news.
+      // An agent's last error changes with each failure; that alone is not a change of health.
       const keyOf = ({ failing, ownReasons, status }: Health): string =>
         JSON.stringify([status, ownReasons, failing.map(({ agent, kind }) => `${kind} ${agent}`).toSorted()])
       const causes = Stream.mergeAll(
@@ -44,7 +44,7 @@ export class RuntimeHealth extends Context.Service<
         ],
         { concurrency: "unbounded" }
       )
-      // The first element comes before anything is followed: a change that is as early is then another one.
+      // The first element precedes the subscriptions, so that an early change is a second element.
       const changes = Stream.concat(
         Stream.fromEffect(current),
         Stream.mapEffect(causes, () => current)

@@ -2,19 +2,19 @@ import { Clock, Context, Duration, Effect, Layer, Schedule } from "effect"
 import type { Cause, Fiber, Scope } from "effect"
 import { Lifecycle } from "./Lifecycle.ts"
 
-/** This many deaths within the window end the process (exit 70), so that its host starts it anew. */
+/** This many deaths within the window end the process (exit 70), so that its host restarts it. */
 const DEATHS = 5
 const WINDOW_MILLIS = Duration.toMillis("1 minute")
 const FIRST_WAIT_MILLIS = 1_000
 const LONGEST_WAIT_MILLIS = 30_000
 
-/** Runs the loops of the process: one that dies is logged with its cause and restarted, none dies in silence. */
+/** Runs the loops of the process. A loop that dies is logged with its cause and restarted. */
 export class Supervisor extends Context.Service<
   Supervisor,
   {
-    /** Forks the loop into the scope, with which it ends; it never ends by itself. */
+    /** Forks the loop into the scope, which ends it; it does not end on its own. */
     run<R>(name: string, loop: Effect.Effect<never, unknown, R>): Effect.Effect<void, never, R | Scope.Scope>
-    /** Whether every loop runs or is about to be restarted: false once one is given up or ended with its scope. */
+    /** Whether every loop runs or will be restarted; false once one has ended with its scope or was not restarted. */
     readonly isWhole: Effect.Effect<boolean>
   }
 >()("runtime-service/services/Supervisor") {
@@ -29,7 +29,7 @@ export class Supervisor extends Context.Service<
           const noteDeath = Effect.fnUntraced(function* (cause: Cause.Cause<unknown>) {
             const now = yield* Clock.currentTimeMillis
             deaths = [...deaths.filter((at) => now - at < WINDOW_MILLIS), now]
-            yield* Effect.logError(`${name} died (${deaths.length} of ${DEATHS} within a minute): restarting it`, cause)
+            yield* Effect.logError(`${name} died (${deaths.length} of ${DEATHS} within a minute), restarting it`, cause)
             if (deaths.length >= DEATHS) {
               yield* lifecycle.abort({
                 exitCode: 70,
@@ -37,7 +37,7 @@ export class Supervisor extends Context.Service<
               })
             }
           })
-          // The wait grows with the deaths of the last minute, so that a loop which lived long starts again at once.
+          // The wait grows with the deaths of the last minute, so that a loop that ran for long restarts at once.
           const restarts = Schedule.spaced("1 second").pipe(
             Schedule.modifyDelay(() =>
               Effect.sync(() =>

@@ -24,18 +24,18 @@ import { GatewayGuard } from "./GatewayGuard.ts"
 import { asStep, stepError } from "./RunSteps.ts"
 import type { RunContext } from "./tools/AgentTool.ts"
 
-/** A turn to run: whose, with which text, under which fence. */
+/** A turn to run: its context, prompt and fence. */
 export interface Turn {
   readonly context: RunContext & Required<Pick<RunContext, "earlier">>
   readonly fence: Fence
   readonly prompt: Prompt
-  /** The tasks made in this run, which its tools may act on. */
+  /** The tasks created in this run, which its tools may act on. */
   readonly createdTaskIds?: Set<string>
-  /** The effect tools that the agent called over HTTP while the turn ran; grows meanwhile. */
+  /** The effect tools that the agent called over HTTP; grows during the turn. */
   readonly httpEffects?: ReadonlyArray<string>
-  /** Grows with each request and tool call, however the turn ends. */
+  /** Grows with each request and tool call, for every kind of end. */
   readonly spending: Ref.Ref<Spending>
-  /** Price-weighted tokens that it may spend before it asks for more; null without a budget. */
+  /** Price-weighted tokens that the turn may spend before it asks for more; null without a budget. */
   readonly allowance: number | null
 }
 
@@ -50,15 +50,15 @@ const requestTokensOf = (inputTokens: ReadonlyArray<number>): { readonly request
   return first === undefined ? {} : { requestTokens: { first, least: Math.min(...counted) } }
 }
 
-/** What the agent reads once its tool rounds are used up. The tools are still sent: without them the cache is useless. */
+/** For the agent when its tool rounds are used up. The tools are still sent, because the provider's cache starts with them. */
 const LAST_ROUND =
   "The tools of this turn are used up. Answer now in text: what was done, what is left, and what you need."
 
-/** What the agent reads when the budget allows no more than this one answer. */
+/** For the agent when the budget allows only one more answer. */
 const LAST_OF_BUDGET =
   "The budget is used up, and no tool of this turn is executed any more. Answer now in text: what was done, and what is left."
 
-/** The result of a call that came after the last tool round. */
+/** The result of a call after the last tool round. */
 const notExecuted = (call: FunctionCall): ToolResult => ({
   tool: call.name,
   success: false,
@@ -77,11 +77,11 @@ const nextInput = (results: ReadonlyArray<ExecutedCall>, lastWords: string | nul
   ...(lastWords === null ? [] : [{ type: "message", role: "user", content: lastWords } satisfies InputItem])
 ]
 
-/** Runs turns: rounds of request and tool calls until the agent speaks, at most MAX_TOOL_ROUNDS with tools. */
+/** Runs turns: rounds of request and tool calls until the agent answers in text, at most MAX_TOOL_ROUNDS with tools. */
 export class Turns extends Context.Service<
   Turns,
   {
-    /** Interruption and the deadline abort the running request, which ends the run in the gateway too. */
+    /** Interruption and the deadline abort the running request, which also ends the run in the gateway. */
     run(turn: Turn): Effect.Effect<TurnEnd, TurnFailure | ToolInterruption>
   }
 >()("runtime-service/services/Turns") {
@@ -178,12 +178,12 @@ const make = Effect.gen(function* () {
         sessionKey: context.sessionKey,
         instructions: prompt.instructions,
         input,
-        // Only an agent that calls tools although they are used up is asked without any.
+        // No tools only for an agent that keeps calling them after they are used up.
         tools: round > config.maxToolRounds ? [] : offered
       }
       round += 1
       answer = yield* send(turn, request, round)
-      // Now, not at the turn's end: a long turn that is the breaker's probe must not hold up all others.
+      // Reported now and not at the turn's end, so that a long turn as the breaker's probe does not block all others.
       yield* guard.completed(context.agent.id)
       inputTokens.push(answer.usage.inputTokens)
       if (answer._tag === "Calls") calls += answer.calls.length
@@ -201,7 +201,7 @@ const make = Effect.gen(function* () {
       yield* metrics.tokensUsed(context.agent.slug, answer.usage)
       if (answer._tag === "Text" || round > config.maxToolRounds + 1) break
       const isUsedUp = round > config.maxToolRounds || stoppedBy !== null
-      // One after another: the agent wrote them in this order, and a later one can depend on an earlier one.
+      // In the agent's order, because a call can depend on an earlier one.
       const results: ReadonlyArray<ExecutedCall> = yield* Effect.forEach(answer.calls, (call) =>
         Effect.map(
           isUsedUp ? Effect.succeed(notExecuted(call)) : agentTools.executeAgentTool(turn, call),
@@ -212,7 +212,7 @@ const make = Effect.gen(function* () {
         )
       )
       called.push(...results.filter(({ result }) => result.isEffect && result.success).map(({ result }) => result.tool))
-      // The turn's last words were asked for, and the agent called tools instead.
+      // The agent was asked for a last answer and called tools instead.
       if (stoppedBy !== null) break
       const used = weightedTokensOf((yield* Ref.get(turn.spending)).usage)
       const next = weightedTokensOf(answer.usage)
@@ -237,7 +237,7 @@ const make = Effect.gen(function* () {
       answer._tag === "Text"
         ? readSpokenText(answer.text)
         : { _tag: "Silent", reason: "calls although no tools were offered" }
-    // The prompt named the effects of earlier attempts: there may be nothing left to say.
+    // With effects of earlier attempts, which the prompt lists, no answer may be necessary.
     if (
       stoppedBy === null &&
       spoken._tag === "Silent" &&

@@ -128,7 +128,7 @@ describe("a claim", () => {
       const { controlPlane } = yield* setUp(Exit.succeed({ runs: "none" }))
       const failure = yield* Effect.flip(controlPlane.claim(request))
       assert.strictEqual(failure._tag, "ControlPlaneUnavailable")
-      assert.include("detail" in failure ? failure.detail : "", "another shape")
+      assert.include("detail" in failure ? failure.detail : "", "does not have the shape")
     })
   )
 

@@ -6,28 +6,26 @@ import type { Fence, HeartbeatRun, NotificationRun } from "../../domain/delivery
 import type { Spending } from "../../domain/usage/Spending.ts"
 import type { ControlPlane } from "../ControlPlane.ts"
 
-/**
- * A tool's own no, by policy or by a value that its shape allows; the agent reads code and detail and may do better.
- */
+/** A refusal by the tool itself, because of a policy or an unusable value. The agent reads code and detail. */
 export class ToolRejected extends Schema.TaggedError<ToolRejected>()("ToolRejected", {
   code: Schema.Literals(["malformed", "invalid", "forbidden", "not_found", "conflict"]),
   detail: Schema.String
 }) {}
 
-/** What of an agent decides which tools it has. */
+/** The parts of an agent that decide which tools it has. */
 export type ToolAgent = Pick<DeliveryContext["agent"], "isOrchestrator" | "flags">
 
-/** What of a run decides about tools; a delivery's context is one. */
+/** The parts of a run that its tools need; a delivery's context has them. */
 export interface RunContext extends Pick<DeliveryContext, "agent" | "task" | "sessionKey"> {
   /** The run's id: the notification's, or the heartbeat's. */
   readonly notification: { readonly id: string }
-  /** Set in a heartbeat: the tasks it was shown, on which its agent may act; never done. */
+  /** Set in a heartbeat: the shown tasks, on which its agent may act, except that it may not set done. */
   readonly heartbeat?: { readonly taskIds: ReadonlyArray<string> }
-  /** What earlier attempts of this run did; the control plane knows which tasks they made. */
+  /** Effects of earlier attempts of this run; the control plane knows which tasks they created. */
   readonly earlier?: { readonly effects: ReadonlyArray<{ readonly tool: string }> }
 }
 
-/** What of a run its turn and its tools need to know. */
+/** The context for a run's turn and tools. */
 export const toolContextOf = (
   run: NotificationRun | HeartbeatRun
 ): RunContext & Required<Pick<RunContext, "earlier">> => {
@@ -43,20 +41,20 @@ export const toolContextOf = (
   }
 }
 
-/** The run in which a tool is called: what it knows, and the fence that its effects carry. */
+/** The run in which a tool is called: its context, and the fence of its effects. */
 export interface ToolRun {
   readonly context: RunContext
   readonly fence: Fence
-  /** The tasks made in this run, over whichever transport; they are the agent's own too. */
+  /** The tasks created in this run, over either transport; the agent may act on them. */
   readonly createdTaskIds?: Set<string>
-  /** Grows with each call, over whichever transport. */
+  /** Grows with each call, over either transport. */
   readonly spending: Ref.Ref<Spending>
   readonly controlPlane: ControlPlane["Service"]
 }
 
 /**
  * One tool, defined once: the function tool's JSON schema, the endpoint with its OpenAPI, the capability label and the
- * decoding of arguments all derive from it. Names carry no built-in's name of the gateway, which would refuse the
+ * decoding of arguments derive from it. Its name must not be that of a built-in of the gateway, which would refuse the
  * request.
  */
 export interface AgentTool<
@@ -66,20 +64,20 @@ export interface AgentTool<
 > {
   readonly name: Name
   readonly description: string
-  /** What the prompt says of it, in a few words. */
+  /** A short phrase for the prompt. */
   readonly capability: string
-  /** Where the tool is served over HTTP, by POST. */
+  /** Path of the tool over HTTP, by POST. */
   readonly path: `/agent/${string}`
   readonly parameters: Schema.Struct<Parameters>
-  /** The parameters as this agent is offered them, when that is less than all. */
+  /** The parameters for this agent, if it gets fewer than all. */
   readonly parametersFor?: (agent: ToolAgent) => Schema.Codec<unknown, unknown>
-  /** What a success holds beside `tool` and `success`. */
+  /** The fields of a success in addition to `tool` and `success`. */
   readonly answer: Schema.Struct<Answer>
-  /** Whether a call changes something; reads alone do not count as having acted. */
+  /** Whether a call changes data. A turn with only reads has not acted. */
   readonly isEffect: boolean
   /**
-   * Whether the agent has the tool. The list must not depend on the run: a provider's prompt cache begins with the
-   * tools. What a run does not allow is refused when the tool is called.
+   * Whether the agent has the tool. The list must not depend on the run, because a provider's prompt cache starts with the
+   * tools. A call that the run does not allow is refused.
    */
   readonly isOffered: (agent: ToolAgent) => boolean
   readonly run: (
@@ -106,9 +104,9 @@ export const defineTool = <
 export const isOrchestrator = (agent: ToolAgent): boolean => agent.isOrchestrator
 
 /**
- * Whether the run may act on the task: the orchestrator on any of the account, others on their notification's, on those
- * that their heartbeat shows, and on those they made in this run. Which of them an earlier attempt made only the
- * control plane can tell, and it does.
+ * Whether the run may act on the task: the orchestrator on any task of the account, others on their notification's, on
+ * those that their heartbeat shows, and on those they created in this run. The control plane checks whether an earlier
+ * attempt created a task.
  */
 export const actsOnTask = ({ context, createdTaskIds }: Omit<ToolRun, "controlPlane">, taskId: string): boolean =>
   context.agent.isOrchestrator ||
@@ -117,7 +115,7 @@ export const actsOnTask = ({ context, createdTaskIds }: Omit<ToolRun, "controlPl
   createdTaskIds?.has(taskId) === true ||
   context.earlier?.effects.some(({ tool }) => tool === "task_create") === true
 
-/** The refusal of another task than the run's. */
+/** The refusal to act on a task that does not belong to the run. */
 export const otherTask = ({ context }: Omit<ToolRun, "controlPlane">): ToolRejected => {
   const own = context.heartbeat?.taskIds ?? (context.task === null ? [] : [context.task.id])
   return new ToolRejected({

@@ -16,7 +16,7 @@ import { taskStatusTool } from "./TaskStatusTool.ts"
 import { taskThreadTool } from "./TaskThreadTool.ts"
 import { taskUpdateTool } from "./TaskUpdateTool.ts"
 
-/** Every tool, in the order in which agents read them; a new one is a file beside this one and a line here. */
+/** Every tool, in the order in which agents read them; a new one is a file in this directory and a line here. */
 export const allTools = [
   taskStatusTool,
   taskUpdateTool,

@@ -3,7 +3,7 @@ import { cut } from "../../domain/text/Text.ts"
 import { defineTool } from "./AgentTool.ts"
 import { agentSlug } from "./ToolParameters.ts"
 
-/** One skill's text, and the texts of all that are answered; longer ones would not fit into a model's context. */
+/** Limits of one skill's text and of all texts in an answer, so that they fit into a model's context. */
 const SKILL_CHARACTERS = 20_000
 const ALL_CHARACTERS = 100_000
 

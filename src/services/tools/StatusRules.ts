@@ -7,14 +7,14 @@ import type { RunContext, ToolAgent } from "./AgentTool.ts"
 const settable = <const Status extends string>(statuses: ReadonlyArray<Status>) =>
   Schema.Literals(statuses).annotate({ description: "The status to set." })
 
-/** The statuses that an agent may name, and those that one may name who never sets done. */
+/** The statuses that an agent may set, and those without `done`. */
 export const anyStatus = settable(agentTaskStatuses)
 export const anyStatusButDone = settable(agentTaskStatuses.filter((status) => status !== "done"))
 
-/** Why nothing was changed, where a person decided otherwise during the turn. */
+/** Why nothing was changed, if a person decided otherwise during the turn. */
 export const keptReason = Schema.optionalKey(Schema.String)
 
-/** Where a task stands after a change, and where it stood. */
+/** The status of a task after and before a change. */
 export const changedStatus = Schema.Struct({
   taskId: Schema.String,
   status: TaskStatus,
@@ -23,12 +23,12 @@ export const changedStatus = Schema.Struct({
   reason: keptReason
 })
 
-/** Whether the agent could set any task to done, which it may if it may end a review. */
+/** Whether the agent may set tasks to done, which is the right to end a review. */
 export const maySetDone = (agent: ToolAgent): boolean => canAgentMarkDone(agent, "review")
 
 /**
- * What can be said of a wanted status before the task is read: no agent without the right asks for done, no block goes
- * without a reason. The task may have moved since the prompt was written, so the rest is the control plane's to decide.
+ * Checks a wanted status without reading the task: done needs the right to set it, blocked needs a reason. The control
+ * plane checks the rest, because the task may have changed since the prompt was written.
  */
 export const checkStatus = Effect.fnUntraced(function* (
   context: RunContext,
@@ -57,7 +57,7 @@ export const checkStatus = Effect.fnUntraced(function* (
     : { reason }
 })
 
-/** Only the orchestrator chooses assignees, by whichever tool. */
+/** Only the orchestrator chooses assignees, with any tool. */
 export const checkAssignees = (
   context: RunContext,
   assigneeSlugs: ReadonlyArray<string> | undefined

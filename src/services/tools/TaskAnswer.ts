@@ -1,4 +1,4 @@
-/** Tasks and messages as tools show them to agents: names for ids, dates that can be read, long texts cut. */
+/** Tasks and messages in tools' answers: names instead of ids, readable dates, long texts cut. */
 import { DateTime, Schema, Struct } from "effect"
 import { TaskStatus } from "../../domain/delivery/DeliveryContext.ts"
 import type { Actor, MessageView, TaskView } from "../../domain/delivery/DeliveryContext.ts"
@@ -26,12 +26,12 @@ export const MessageAnswer = Schema.Struct({
   content: Schema.String
 })
 
-/** One message; longer ones would not fit into a model's context. */
+/** Limit of one message, so that it fits into a model's context. */
 const MESSAGE_CHARACTERS = 4_000
-/** A whole thread: the newest messages are kept. */
+/** Limit of a whole thread; the newest messages are kept. */
 const THREAD_CHARACTERS = 100_000
 
-/** Epoch milliseconds as ISO 8601; what is no moment as it stands. */
+/** Epoch milliseconds as ISO 8601; a number out of range unchanged. */
 export const timeOf = (millis: number): string =>
   Math.abs(millis) <= 8.64e15 ? DateTime.formatIso(DateTime.makeUnsafe(millis)) : String(millis)
 
@@ -45,7 +45,7 @@ export const taskAnswer = (task: TaskView): typeof TaskAnswer.Type => ({
   updatedAt: timeOf(task.updatedAt)
 })
 
-/** The thread, oldest message first, without the oldest that no longer fit. */
+/** The thread, oldest message first, without the oldest messages that exceed the limit. */
 export const threadAnswer = (thread: ReadonlyArray<MessageView>): ReadonlyArray<typeof MessageAnswer.Type> => {
   const answers: Array<typeof MessageAnswer.Type> = []
   let characters = 0

@@ -4,7 +4,7 @@ import { defineTool, isOrchestrator } from "./AgentTool.ts"
 import { checkAssignees, checkStatus } from "./StatusRules.ts"
 import { blockedReason, description, dueDate, labels, momentOf, priority, slugs, title } from "./ToolParameters.ts"
 
-/** No task begins as done or archived. */
+/** No task starts as done or archived. */
 const firstStatuses = ["inbox", "assigned", "in_progress", "review", "blocked"] as const
 
 const firstStatus = (words: string) =>
@@ -23,7 +23,7 @@ const parameters = Schema.Struct({
   assigneeSlugs: Schema.optionalKey(slugs(0, 20, "The slugs of the assignees. Only the orchestrator assigns."))
 })
 
-/** Makes a task once per run and arguments. */
+/** Creates a task once per run and arguments. */
 export const taskCreateTool = defineTool({
   name: "task_create",
   description:

@@ -2,7 +2,7 @@ import { Effect, Schema } from "effect"
 import { defineTool, isOrchestrator } from "./AgentTool.ts"
 import { taskId } from "./ToolParameters.ts"
 
-/** Writes a pull request's number on a task; GitHub is told later where the deployment can. */
+/** Stores a pull request's number on a task; the deployment reports it to GitHub later if it can. */
 export const taskLinkPrTool = defineTool({
   name: "task_link_pr",
   description:

@@ -31,7 +31,7 @@ const parameters = Schema.Struct({ ...fields, ...assignees, ...withDone })
 const ofReviewer = Schema.Struct({ ...fields, ...withDone })
 const ofOthers = Schema.Struct({ ...fields, ...withoutDone })
 
-/** Changes what a task says of itself, its status and, for the orchestrator, its assignees, all or nothing. */
+/** Changes a task's fields, its status and, for the orchestrator, its assignees: all or nothing. */
 export const taskUpdateTool = defineTool({
   name: "task_update",
   description:

@@ -1,4 +1,4 @@
-/** The parameters that several tools share, each with the words by which agents know it. */
+/** The parameters that several tools share, each with its description for agents. */
 import { DateTime, Effect, Option, Schema } from "effect"
 import { ToolRejected } from "./AgentTool.ts"
 
@@ -52,7 +52,7 @@ export const since = Schema.optionalKey(
   moment.annotate({ description: "Only messages created after this moment, in the form of their createdAt." })
 )
 
-/** How many of something, with what is meant when absent. */
+/** A maximum number, with its default. */
 export const limit = (what: string, usual: number, most: number) =>
   Schema.optionalKey(
     Schema.Int.check(Schema.isBetween({ minimum: 1, maximum: most })).annotate({
@@ -60,10 +60,10 @@ export const limit = (what: string, usual: number, most: number) =>
     })
   )
 
-/** The moment that the parameter names, as epoch milliseconds; a date that no calendar has is refused. */
+/** The parameter's time as epoch milliseconds; refuses a date that does not exist. */
 export const momentOf = Effect.fnUntraced(function* (parameter: "dueDate" | "since", text: string) {
   const moment = DateTime.make(text)
-  // A calendar rolls 31 February over into March, which nobody meant.
+  // Parsing turns 31 February into a date in March.
   const isReal =
     Option.isSome(moment) && DateTime.formatIsoDate(DateTime.makeUnsafe(text.slice(0, 10))) === text.slice(0, 10)
   if (Option.isNone(moment) || !isReal) {
