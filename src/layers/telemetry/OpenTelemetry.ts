@@ -14,8 +14,8 @@ import {
   BatchSpanProcessor,
   ParentBasedSampler,
   TraceIdRatioBasedSampler
-} from "@opentelemetry/sdk-trace-base"
-import type { ReadableSpan, Sampler, SpanExporter } from "@opentelemetry/sdk-trace-base"
+} from "@opentelemetry/sdk-trace-node"
+import type { ReadableSpan, Sampler, SpanExporter } from "@opentelemetry/sdk-trace-node"
 import { Cause, Context, Duration, Effect, Layer, Option, Redacted } from "effect"
 import { readPairs } from "../../domain/observability/TraceTarget.ts"
 import type { TracingSettings } from "../../domain/observability/TraceTarget.ts"
