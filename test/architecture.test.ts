@@ -203,6 +203,26 @@ describe("the arrows of src", () => {
     )
   })
 
+  it("form no cycle among the layers", () => {
+    const layers = src.filter(({ path }) => isWithin(path, "src/layers"))
+    const importsOf = new Map(layers.map(({ files, path }) => [path, files]))
+    const cyclic = (path: string, trail: ReadonlyArray<string>): ReadonlyArray<string> | null => {
+      if (trail.includes(path)) return [...trail.slice(trail.indexOf(path)), path]
+      if (acyclic.has(path)) return null
+      for (const imported of importsOf.get(path) ?? []) {
+        const cycle = cyclic(imported, [...trail, path])
+        if (cycle !== null) return cycle
+      }
+      acyclic.add(path)
+      return null
+    }
+    const acyclic = new Set<string>()
+    assert.deepStrictEqual(
+      layers.flatMap(({ path }) => cyclic(path, []) ?? []),
+      []
+    )
+  })
+
   it("end in the domain, which knows no input and output and no client library", () => {
     assert.deepStrictEqual(
       offences(

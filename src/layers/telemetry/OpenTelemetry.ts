@@ -1,6 +1,6 @@
 /**
- * The only importer of OpenTelemetry, and itself imported by Telemetry alone, when tracing is on. Spans go out in batches
- * over OTLP (http/protobuf), past the redactor; what the SDK reads of OTEL_ variables beside those of Config it reads itself.
+ * The only importer of OpenTelemetry. Only Telemetry imports it, when tracing is on. Spans are redacted and sent in batches
+ * over OTLP (http/protobuf). The SDK itself reads those OTEL_ variables that Config does not have.
  */
 import * as NodeSdk from "@effect/opentelemetry/NodeSdk"
 import { OtelTracerProvider } from "@effect/opentelemetry/OtelTracer"
@@ -18,12 +18,13 @@ import {
 import type { ReadableSpan, Sampler, SpanExporter } from "@opentelemetry/sdk-trace-node"
 import { Cause, Context, Duration, Effect, Layer, Option, Redacted } from "effect"
 import { readPairs } from "../../domain/observability/TraceTarget.ts"
+import type { traceTarget } from "../../domain/observability/TraceTarget.ts"
 import type { TracingSettings } from "../../domain/observability/TraceTarget.ts"
 import { RuntimeConfig } from "../Config.ts"
 import { Redactor } from "../secrets/Redactor.ts"
-import type { ActiveSpan, BeginSpan, OpenTelemetry, RootOptions } from "./Telemetry.ts"
+import type { ActiveSpan, BeginSpan, RootOptions } from "./Spans.ts"
 
-/** What the end of the process waits for spans that are not sent yet. */
+/** How long the end of the process waits for unsent spans. */
 const FLUSH_TIMEOUT = Duration.seconds(3)
 
 const samplerOf = ({ sampler, samplerArgument }: TracingSettings): Sampler => {
@@ -53,7 +54,7 @@ const redactedAttributes = (attributes: Attributes, redact: Redact): Attributes 
   ) as Attributes
 }
 
-/** Between texts that do not belong together: no secret and no shape of one holds it. */
+/** Separates texts; no secret contains it. */
 const APART = "\u0000"
 
 const textOf = ({ attributes, events, links, name, status }: ReadableSpan): string => {
@@ -74,7 +75,7 @@ const textOf = ({ attributes, events, links, name, status }: ReadableSpan): stri
   return texts.join(APART)
 }
 
-/** The span without any secret. Nearly none holds one, so all of its texts are looked through at once. */
+/** The span without secrets. Few spans have one, so all texts are searched at once first. */
 const redactedSpan = (span: ReadableSpan, redact: Redact): ReadableSpan => {
   const text = textOf(span)
   if (redact(text) === text) return span
@@ -92,7 +93,7 @@ const redactedSpan = (span: ReadableSpan, redact: Redact): ReadableSpan => {
   })
 }
 
-/** Takes secrets out of what is exported, and tells how each export ended. */
+/** Removes secrets from exported spans, and reports the result of each export. */
 const guarded = (exporter: SpanExporter, redact: Redact, ended: (problem: string | null) => void): SpanExporter => ({
   export: (spans, done) =>
     exporter.export(
@@ -134,8 +135,11 @@ const active = (span: Span, parent: ActiveSpan | undefined): ActiveSpan & { read
   return self
 }
 
-/** Opens the way to where traces go; its end flushes what is left, within three seconds. */
-export const openTelemetry: OpenTelemetry = Effect.fnUntraced(function* ({ headers, url }) {
+/** Opens the exporter; closing the scope sends the remaining spans, within three seconds. */
+export const openTelemetry = Effect.fnUntraced(function* ({
+  headers,
+  url
+}: NonNullable<ReturnType<typeof traceTarget>>) {
   const config = yield* RuntimeConfig
   const { error: redactError, redact } = yield* Redactor
   const fork = Effect.runForkWith(yield* Effect.context())
@@ -146,8 +150,8 @@ export const openTelemetry: OpenTelemetry = Effect.fnUntraced(function* ({ heade
     isFailing = problem !== null
     fork(
       problem === null
-        ? Effect.logInfo("traces are taken again")
-        : Effect.logWarning(`traces are not taken by ${url}, further failures are not said: ${redactError(problem)}`)
+        ? Effect.logInfo("trace export recovered")
+        : Effect.logWarning(`trace export to ${url} failed, further failures are not logged: ${redactError(problem)}`)
     )
   }
   const exporter = new OTLPTraceExporter({
@@ -172,7 +176,7 @@ export const openTelemetry: OpenTelemetry = Effect.fnUntraced(function* ({ heade
   )
   const provided = NodeSdk.layerTracerProvider(processor, {
     sampler: samplerOf(config.tracing),
-    // What is left by then was given its time below.
+    // The finalizer below has already flushed.
     shutdownTimeout: 0
   }).pipe(
     Layer.provide(

@@ -1,49 +1,14 @@
 /**
- * Traces as the programs speak of them. Whatever knows OpenTelemetry is loaded when tracing is on, and not before: off,
- * every method gives back what it was given. Effect's own automatic spans are not among ours and never leave.
+ * Tracing for the rest of the program. OpenTelemetry is loaded only if tracing is on. If it is off, every method returns
+ * its effect unchanged. Effect's automatic spans are not part of our traces and are not exported.
  */
 import { Cause, Context, Effect, Exit, Layer, Option } from "effect"
-import type { Scope } from "effect"
 import type { Attributes } from "../../domain/observability/TraceAttributes.ts"
 import { traceTarget } from "../../domain/observability/TraceTarget.ts"
 import { RuntimeConfig } from "../Config.ts"
-import type { Redactor } from "../secrets/Redactor.ts"
+import type { ActiveSpan, BeginSpan, RootOptions, SpanOptions, TraceRef } from "./Spans.ts"
 
-/** A span as others refer to it. */
-export interface TraceRef {
-  readonly traceId: string
-  readonly spanId: string
-}
-
-/** A span that has begun. */
-export interface ActiveSpan extends TraceRef {
-  /** The first span of its trace in this process. */
-  readonly root: ActiveSpan
-  /** Whether it will be sent. */
-  readonly isSampled: boolean
-  set(attributes: Attributes): void
-  /** Marks it as failed; the stack only of what nobody foresaw. */
-  fail(error: { readonly type: string; readonly message: string; readonly stack?: string }): void
-  /** Ends it now, or at a moment that has passed (epoch milliseconds). */
-  end(at?: number): void
-}
-
-export interface SpanOptions {
-  readonly attributes?: Attributes
-  readonly kind?: "internal" | "client" | "server" | "consumer"
-  /** When it began, if not now; epoch milliseconds. */
-  readonly startedAt?: number
-}
-
-export interface RootOptions extends SpanOptions {
-  /** The root of the attempt before. */
-  readonly previous?: TraceRef | undefined
-}
-
-/** Begins spans: OpenTelemetry's, or a test's. */
-export type BeginSpan = (name: string, parent: ActiveSpan | undefined, options: RootOptions) => ActiveSpan
-
-/** The span in which this fiber works. */
+/** The current span of the fiber. */
 const CurrentSpan = Context.Reference<ActiveSpan | undefined>(
   "runtime-service/layers/telemetry/Telemetry/CurrentSpan",
   {
@@ -51,40 +16,40 @@ const CurrentSpan = Context.Reference<ActiveSpan | undefined>(
   }
 )
 
-/** The longest text of a prompt or reply that a span holds. */
+/** Maximum length of a prompt or reply in a span. */
 const CONTENT_CHARACTERS = 16_000
 
 type Around = <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
 
-/** What programs tell of their work; off by default. */
+/** Records traces; off by default. */
 export interface Tracing {
-  /** Whether anything is recorded: what only a span needs to know is not asked for otherwise. */
+  /** Whether spans are recorded; if not, callers skip work that only spans need. */
   readonly isOn: boolean
-  /** Runs the effect as a trace of its own, whatever it runs within. */
+  /** Runs the effect as a new trace, even within another one. */
   root(name: string, options?: RootOptions): Around
-  /** Runs the effect as a part of the trace it runs within; outside of any it is no span. */
+  /** Runs the effect as a span of the current trace; without a trace there is no span. */
   span(name: string, options?: SpanOptions): Around
-  /** Adds a part that has already passed to the current trace; times are epoch milliseconds. */
+  /** Adds a past span to the current trace; times are epoch milliseconds. */
   passed(
     name: string,
     times: { readonly from: number; readonly to: number },
     options?: SpanOptions
   ): Effect.Effect<void>
-  /** Tells the current span. */
+  /** Adds attributes to the current span. */
   note(attributes: Attributes): Effect.Effect<void>
-  /** Tells the root of the current trace. */
+  /** Adds attributes to the root span of the current trace. */
   noteRoot(attributes: Attributes): Effect.Effect<void>
-  /** Marks the current span as failed although its effect succeeds, since a failure is an answer there. */
+  /** Marks the current span as failed although its effect succeeds, for effects that return failures as values. */
   fail(type: string, message: string): Effect.Effect<void>
-  /** The same for the root of the current trace. */
+  /** Marks the root span of the current trace as failed. */
   failRoot(type: string, message: string): Effect.Effect<void>
-  /** The current trace's root, for logs and the control plane; undefined when it will not be sent. */
+  /** The root span of the current trace, for logs and the control plane; undefined if it is not sampled. */
   readonly attempt: Effect.Effect<TraceRef | undefined>
-  /** The current span as W3C Trace Context's header. */
+  /** The current span as the `traceparent` header of W3C Trace Context. */
   readonly traceparent: Effect.Effect<string | undefined>
-  /** Lets others work within the current span, in whatever fiber. */
+  /** Runs effects of other fibers within the current span. */
   readonly within: Effect.Effect<Around>
-  /** The text for an attribute, cut; undefined, and not asked for, unless TRACE_CONTENT is true. */
+  /** The text for an attribute, cut; undefined, and not evaluated, unless TRACE_CONTENT is true. */
   content(text: () => string): string | undefined
 }
 
@@ -105,7 +70,7 @@ const off: Tracing = {
   content: () => undefined
 }
 
-/** Failures say their class, defects their stack; an interruption is no failure. */
+/** Ends the span. A failure has its class, a defect its stack; an interruption is not a failure. */
 const settle = (span: ActiveSpan, exit: Exit.Exit<unknown, unknown>): void => {
   if (Exit.isFailure(exit)) {
     const { cause } = exit
@@ -137,7 +102,7 @@ const around =
     )
 
 const recording = (begin: BeginSpan, options: { readonly hasContent: boolean }): Tracing => {
-  const tell = (act: (span: ActiveSpan) => void): Effect.Effect<void> =>
+  const onCurrent = (act: (span: ActiveSpan) => void): Effect.Effect<void> =>
     Effect.map(CurrentSpan, (span) => {
       if (span !== undefined) act(span)
     })
@@ -151,11 +116,11 @@ const recording = (begin: BeginSpan, options: { readonly hasContent: boolean }):
           parent === undefined ? effect : around(() => begin(name, parent, options))(effect)
         ),
     passed: (name, { from, to }, options = {}) =>
-      tell((parent) => begin(name, parent, { ...options, startedAt: from }).end(to)),
-    note: (attributes) => tell((span) => span.set(attributes)),
-    noteRoot: (attributes) => tell(({ root }) => root.set(attributes)),
-    fail: (type, message) => tell((span) => span.fail({ type, message })),
-    failRoot: (type, message) => tell(({ root }) => root.fail({ type, message })),
+      onCurrent((parent) => begin(name, parent, { ...options, startedAt: from }).end(to)),
+    note: (attributes) => onCurrent((span) => span.set(attributes)),
+    noteRoot: (attributes) => onCurrent(({ root }) => root.set(attributes)),
+    fail: (type, message) => onCurrent((span) => span.fail({ type, message })),
+    failRoot: (type, message) => onCurrent(({ root }) => root.fail({ type, message })),
     attempt: Effect.map(CurrentSpan, (span) =>
       span === undefined || !span.root.isSampled ? undefined : { traceId: span.root.traceId, spanId: span.root.spanId }
     ),
@@ -167,16 +132,11 @@ const recording = (begin: BeginSpan, options: { readonly hasContent: boolean }):
   }
 }
 
-/** How a module that knows OpenTelemetry opens it; everything it holds goes with the scope. */
-export type OpenTelemetry = (
-  target: NonNullable<ReturnType<typeof traceTarget>>
-) => Effect.Effect<BeginSpan, never, RuntimeConfig | Redactor | Scope.Scope>
-
-/** What the programs tell of their work to whoever looks at traces; nothing is recorded unless the layer says where to. */
+/** Tracing as a service; without its layer nothing is recorded. */
 export class Telemetry extends Context.Reference<Tracing>("runtime-service/layers/telemetry/Telemetry", {
   defaultValue: () => off
 }) {
-  /** Sends spans where the environment says; without an endpoint and a Honeycomb key nothing is loaded. */
+  /** Sends spans to the configured endpoint or to Honeycomb; without either nothing is loaded. */
   static readonly layer = Layer.effect(
     Telemetry,
     Effect.gen(function* () {
@@ -196,7 +156,7 @@ export class Telemetry extends Context.Reference<Tracing>("runtime-service/layer
     })
   )
 
-  /** Gives every span to the test. */
+  /** Passes every span to the test. */
   static readonly layerTest = (begin: BeginSpan, hasContent = false): Layer.Layer<never> =>
     Layer.succeed(Telemetry, recording(begin, { hasContent }))
 }

@@ -90,9 +90,9 @@ describe("telemetry", () => {
           sent,
           Effect.sync(() => lines.at(-1))
         ),
-        (line) => line === "traces are taken again"
+        (line) => line === "trace export recovered"
       )
-      assert.strictEqual(lines.filter((line) => line.startsWith("traces are not taken")).length, 1)
+      assert.strictEqual(lines.filter((line) => line.startsWith("trace export to")).length, 1)
       assert.strictEqual(lines.filter((line) => line.startsWith("traces go to")).length, 1)
     }).pipe(Effect.scoped)
   )
