@@ -57,7 +57,7 @@ const text = response([{ type: "message", content: [{ type: "output_text", text:
 const bare = (message: string, type: string) => ({ error: { message, type } })
 
 describe("a round", () => {
-  it.effect("carries no half of a surrogate pair to the model's provider", () =>
+  it.effect("sends no unpaired surrogate to the model's provider", () =>
     Effect.gen(function* () {
       const { gateway, server } = yield* setUp()
       server.answer("/v1/responses", answerWith(200, text))
@@ -113,7 +113,7 @@ describe("a round", () => {
     })
   )
 
-  it.effect("names no tools when there are none, and no token when none is set", () =>
+  it.effect("has no tools if there are none, and no token if none is set", () =>
     Effect.gen(function* () {
       const { gateway, server } = yield* setUp({ gatewayToken: Option.none() })
       server.answer("/v1/responses", answerWith(200, text))
@@ -135,7 +135,7 @@ describe("a round", () => {
     )
   }
 
-  it.effect("needs no connection of its own", () =>
+  it.effect("reuses connections", () =>
     Effect.gen(function* () {
       const { gateway, server } = yield* setUp()
       const ports = new Set<number | undefined>()
@@ -167,7 +167,7 @@ describe("a round that fails", () => {
     })
   )
 
-  it.effect("may have begun when the connection breaks after it was written", () =>
+  it.effect("may have started when the connection breaks after the request was sent", () =>
     Effect.gen(function* () {
       const { gateway, server } = yield* setUp()
       server.answer("/v1/responses", reset)
@@ -177,7 +177,7 @@ describe("a round that fails", () => {
     })
   )
 
-  it.effect("may have begun when the answer breaks off", () =>
+  it.effect("may have started when the answer breaks off", () =>
     Effect.gen(function* () {
       const { gateway, server } = yield* setUp()
       server.answer("/v1/responses", (_, answer) => {
@@ -188,7 +188,7 @@ describe("a round that fails", () => {
     })
   )
 
-  it.effect("is told apart by the shape of its answer", () =>
+  it.effect("is classified by the shape of its answer", () =>
     Effect.gen(function* () {
       const { gateway, server } = yield* setUp()
       const failed = (code: string, message: string) => ({
@@ -219,7 +219,7 @@ describe("a round that fails", () => {
     const internal = { ...response([]), status: "failed", error: { code: "api_error", message: "internal error" } }
     const failed = (gateway: Gateway["Service"]) => Effect.flip(gateway.sendToOpenClaw(round))
 
-    it.effect("is a restart's for 60 s after its start, also if no probe has seen that", () =>
+    it.effect("is a restart's for 60 s after the start, even if no probe has seen it", () =>
       Effect.gen(function* () {
         const server = yield* startServer
         server.answer("/v1/responses", answerWith(500, internal))
@@ -236,7 +236,7 @@ describe("a round that fails", () => {
       })
     )
 
-    it.effect("is a restart's for 60 s after it was seen to become ready, however long its start took", () =>
+    it.effect("is a restart's for 60 s after the gateway became ready, even after a long start", () =>
       Effect.gen(function* () {
         const { gateway, server } = yield* setUp()
         server.answer("/v1/responses", answerWith(500, internal))
@@ -276,7 +276,7 @@ describe("a round that fails", () => {
       })
     )
 
-    it.effect("is no restart's if it was sent long before a probe got lost", () =>
+    it.effect("is not a restart's if it was sent long before a lost probe", () =>
       Effect.gen(function* () {
         const tag = yield* waited((gateway, server) => {
           server.answer("/readyz", reset)
@@ -365,7 +365,7 @@ describe("a round that fails", () => {
     )
   }
 
-  it.effect("is given up when the gateway has answered no probe for two minutes, and no sooner", () =>
+  it.effect("is aborted when the gateway has answered no probe for two minutes, and no sooner", () =>
     Effect.gen(function* () {
       const { gateway, server } = yield* setUp()
       server.answer("/readyz", answerWith(200, { ready: true }))
@@ -399,7 +399,7 @@ describe("a round that fails", () => {
     })
   )
 
-  it.effect("is not given up for probes that were never answered: a proxy may pass on none", () =>
+  it.effect("is not aborted if no probe was ever answered, because a proxy may forward none", () =>
     Effect.gen(function* () {
       const { gateway, server } = yield* setUp()
       server.answer("/v1/responses", hang)
@@ -461,7 +461,7 @@ describe("a round that fails", () => {
 })
 
 describe("readiness", () => {
-  it.effect("is what the JSON field says, not the status", () =>
+  it.effect("follows the JSON field, not the status", () =>
     Effect.gen(function* () {
       const { gateway, server } = yield* setUp()
       for (const [status, body, isReady, state] of [
@@ -479,7 +479,7 @@ describe("readiness", () => {
     })
   )
 
-  it.effect("is no, and no failure, when nobody listens or nobody answers within 5 s", () =>
+  it.effect("is false, and not a failure, if nothing listens or answers within 5 s", () =>
     Effect.gen(function* () {
       const away = yield* gatewayAt(`http://127.0.0.1:${yield* closedPort}`)
       assert.isFalse(yield* away.ready)
@@ -493,7 +493,7 @@ describe("readiness", () => {
     })
   )
 
-  it.effect("brings the gateway's version, asked for once", () =>
+  it.effect("includes the gateway's version, requested once", () =>
     Effect.gen(function* () {
       const { gateway, server } = yield* setUp()
       server.answer("/readyz", answerWith(200, { ready: true }))
@@ -519,24 +519,26 @@ describe("the agents of the gateway", () => {
     })
   )
 
-  it.effect("are a question of settings when the gateway refuses or answers a page, of reach when it is away", () =>
-    Effect.gen(function* () {
-      const { gateway, server } = yield* setUp()
-      for (const [status, body, tag, fix] of [
-        [401, bare("Unauthorized", "unauthorized"), "GatewayMisconfigured", "OPENCLAW_GATEWAY_TOKEN"],
-        [404, "Not Found", "GatewayMisconfigured", "responses.enabled"],
-        [200, "<!doctype html>", "GatewayMisconfigured", "2026.8.2"],
-        [503, bare("draining", "service_unavailable"), "GatewayUnreachable", ""],
-        [504, "<html>Gateway Time-out</html>", "GatewayUnreachable", ""]
-      ] as const) {
-        server.answer("/v1/models", answerWith(status, body))
-        const failure = yield* Effect.flip(gateway.agents)
-        assert.strictEqual(failure._tag, tag)
-        assert.include("fix" in failure ? failure.fix : "", fix)
-      }
-      const away = yield* gatewayAt(`http://127.0.0.1:${yield* closedPort}`)
-      assert.strictEqual((yield* Effect.flip(away.agents))._tag, "GatewayUnreachable")
-    })
+  it.effect(
+    "fail as misconfigured if the gateway refuses or answers with a page, and as unreachable if it is down",
+    () =>
+      Effect.gen(function* () {
+        const { gateway, server } = yield* setUp()
+        for (const [status, body, tag, fix] of [
+          [401, bare("Unauthorized", "unauthorized"), "GatewayMisconfigured", "OPENCLAW_GATEWAY_TOKEN"],
+          [404, "Not Found", "GatewayMisconfigured", "responses.enabled"],
+          [200, "<!doctype html>", "GatewayMisconfigured", "2026.8.2"],
+          [503, bare("draining", "service_unavailable"), "GatewayUnreachable", ""],
+          [504, "<html>Gateway Time-out</html>", "GatewayUnreachable", ""]
+        ] as const) {
+          server.answer("/v1/models", answerWith(status, body))
+          const failure = yield* Effect.flip(gateway.agents)
+          assert.strictEqual(failure._tag, tag)
+          assert.include("fix" in failure ? failure.fix : "", fix)
+        }
+        const away = yield* gatewayAt(`http://127.0.0.1:${yield* closedPort}`)
+        assert.strictEqual((yield* Effect.flip(away.agents))._tag, "GatewayUnreachable")
+      })
   )
 })
 
@@ -558,7 +560,7 @@ describe("the length of a session's history", () => {
     })
   )
 
-  it.effect("is unknown if the gateway does not say", () =>
+  it.effect("is unknown if the gateway does not report it", () =>
     Effect.gen(function* () {
       const { gateway, server } = yield* setUp()
       for (const [status, body] of [
@@ -578,7 +580,7 @@ describe("the length of a session's history", () => {
 })
 
 describe("the gateway's state", () => {
-  it.effect("is unknown at first, then what the last round and its time say, without secrets", () =>
+  it.effect("is unknown at first, then that of the last round with its time, without secrets", () =>
     Effect.gen(function* () {
       const { gateway, server } = yield* setUp()
       assert.deepStrictEqual(yield* gateway.state, unseenGateway)
@@ -598,7 +600,7 @@ describe("the gateway's state", () => {
     })
   )
 
-  it.effect("forgets an outage when the gateway is ready again, and keeps what a turn met", () =>
+  it.effect("clears an outage when the gateway is ready again, and keeps a turn's error", () =>
     Effect.gen(function* () {
       const { gateway, server } = yield* setUp()
       server.answer("/readyz", hang)

@@ -57,7 +57,7 @@ const valueOf = (text: string, name: string, labels: Record<string, string>): nu
 }
 
 describe("the summary of deliveries", () => {
-  it.effect("counts what runs, what ended well and what failed, and the last of each", () =>
+  it.effect("counts running, successful and failed deliveries, and has the last of each", () =>
     Effect.gen(function* () {
       const metrics = yield* Metrics
       yield* metrics.runStarted(start("one"))
@@ -90,7 +90,7 @@ describe("the summary of deliveries", () => {
     }).pipe(Effect.provide(Metrics.layer))
   )
 
-  it.effect("takes each good end for a success that ends the row of failures, keeping the last error", () =>
+  it.effect("counts each good outcome as a success that ends a series of failures, and keeps the last error", () =>
     Effect.gen(function* () {
       const metrics = yield* Metrics
       for (const outcome of ["replied", "acted", "skipped", "fallback"] as const) {
@@ -165,7 +165,7 @@ describe("the Prometheus text", () => {
     }).pipe(Effect.provide(Metrics.layer))
   )
 
-  it.effect("has its counters before anything happened, so that they can be alerted on", () =>
+  it.effect("has its counters from the start, so that alerts can use them", () =>
     Effect.gen(function* () {
       const metrics = yield* Metrics
       yield* metrics.toolsKnown(["task_status"])
@@ -219,7 +219,7 @@ describe("the Prometheus text", () => {
     }).pipe(Effect.provide(Metrics.layer))
   )
 
-  it.effect("counts what attempts spent in price-weighted tokens and dollars", () =>
+  it.effect("counts the usage of attempts in price-weighted tokens and dollars", () =>
     Effect.gen(function* () {
       const metrics = yield* Metrics
       const price = { input: 3, output: 15, cacheRead: 0.3, cacheWrite: 3.75 }
@@ -259,7 +259,7 @@ describe("the Prometheus text", () => {
     }).pipe(Effect.provide(Metrics.layer))
   )
 
-  it.effect("shows what the services know: one breaker state, one build, restarts as they were counted", () =>
+  it.effect("shows the state of the services: one breaker state, one build, the counted restarts", () =>
     Effect.gen(function* () {
       const metrics = yield* Metrics
       yield* metrics.observe(seen)
@@ -312,7 +312,7 @@ describe("the activity", () => {
     }).pipe(Effect.provide(Metrics.layer))
   )
 
-  it.effect("tells of an end when its counts are there", () =>
+  it.effect("shows an outcome after its counts", () =>
     Effect.gen(function* () {
       const metrics = yield* Metrics
       const seen = yield* metrics.activityChanges.pipe(

@@ -54,7 +54,7 @@ const greeter = Effect.acquireRelease(
 ).pipe(Effect.map((server) => (server.address() as AddressInfo).port))
 
 describe("an address that is wrong", () => {
-  it.effect("is named as a redirect, a page or a path too many, and costs no notification an attempt", () =>
+  it.effect("is reported as a redirect, a page or a superfluous path, and costs no notification an attempt", () =>
     Effect.gen(function* () {
       const server = yield* startServer
       for (const [url, answer, words] of [
@@ -76,7 +76,7 @@ describe("an address that is wrong", () => {
     })
   )
 
-  it.effect("is named as another protocol, and as a port where nothing listens", () =>
+  it.effect("is reported as another protocol, or as a port where nothing listens", () =>
     Effect.gen(function* () {
       const server = yield* startServer
       for (const [url, words] of [

@@ -237,7 +237,7 @@ describe("the tools offered", () => {
     })
   )
 
-  it.effect("over HTTP are told with address, arguments, session key and capability", () =>
+  it.effect("are described over HTTP with address, arguments, session key and capability", () =>
     Effect.gen(function* () {
       const { offered } = yield* setUp()
       const context = sampleContext()
@@ -272,7 +272,7 @@ describe("a call", () => {
     })
   )
 
-  it.effect("reads ids without the space around them, and one of nothing but space as absent", () =>
+  it.effect("trims ids, and treats a blank one as absent", () =>
     Effect.gen(function* () {
       const { call, changes, loads } = yield* setUp()
       yield* call("task_status", { taskId: " task_1\n", status: "review" })
@@ -292,7 +292,7 @@ describe("a call", () => {
     })
   )
 
-  it.effect("that only reads is no effect, and long messages are cut", () =>
+  it.effect("that only reads is not an effect, and long messages are cut", () =>
     Effect.gen(function* () {
       const { call, loads } = yield* setUp()
       const result = yield* call("task_load", { taskId: "task_9", messageLimit: 5 })
@@ -416,17 +416,19 @@ describe("a call", () => {
     )
   }
 
-  it.effect("takes empty and null optional arguments as absent, since the gateway makes one of the other", () =>
-    Effect.gen(function* () {
-      const { call, changes } = yield* setUp()
-      yield* call("task_status", { taskId: "task_1", status: "review", blockedReason: "" })
-      yield* call("task_status", { taskId: "task_1", status: "review", blockedReason: null })
-      const expected = [fence, { taskId: "task_1", status: "review" }]
-      assert.deepStrictEqual(yield* changes, [expected, expected] as never)
-    })
+  it.effect(
+    "treats empty and null optional arguments as absent, because the gateway turns null into an empty string",
+    () =>
+      Effect.gen(function* () {
+        const { call, changes } = yield* setUp()
+        yield* call("task_status", { taskId: "task_1", status: "review", blockedReason: "" })
+        yield* call("task_status", { taskId: "task_1", status: "review", blockedReason: null })
+        const expected = [fence, { taskId: "task_1", status: "review" }]
+        assert.deepStrictEqual(yield* changes, [expected, expected] as never)
+      })
   )
 
-  it.effect("carries the reason of a block, and of nothing else", () =>
+  it.effect("has a reason only for a block", () =>
     Effect.gen(function* () {
       const { call, changes } = yield* setUp()
       yield* call("task_status", { taskId: "task_1", status: "blocked", blockedReason: " no access " })
@@ -441,7 +443,7 @@ describe("a call", () => {
     })
   )
 
-  it.effect("with arguments nested too deep to be told is refused as malformed", () =>
+  it.effect("with arguments nested too deeply for an error message is refused as malformed", () =>
     Effect.gen(function* () {
       const { call } = yield* setUp()
       const deep = `${"[".repeat(50_000)}${"]".repeat(50_000)}`
@@ -454,7 +456,7 @@ describe("a call", () => {
     })
   )
 
-  it.effect("on a task that was made in this run is the agent's own", () =>
+  it.effect("on a task that was created in this run is allowed", () =>
     Effect.gen(function* () {
       const { changes, executeAgentTool, spending } = yield* setUp()
       const parameters = JSON.stringify({ taskId: "task_2", status: "review" })
@@ -465,7 +467,7 @@ describe("a call", () => {
     })
   )
 
-  it.effect("on a task that an earlier attempt may have made is the control plane's to decide", () =>
+  it.effect("on a task that an earlier attempt may have created is decided by the control plane", () =>
     Effect.gen(function* () {
       const { call, changes } = yield* setUp()
       const after = (tool: string) =>
@@ -497,7 +499,7 @@ describe("a call", () => {
     })
   )
 
-  it.effect("carries no secret of this process into what people will read", () =>
+  it.effect("writes no secret of this process into text for people", () =>
     Effect.gen(function* () {
       const { call, changes } = yield* setUp()
       const token = `mc_service_testaccount1_${"0".repeat(64)}`
@@ -507,7 +509,7 @@ describe("a call", () => {
     })
   )
 
-  it.effect("with an address in one argument and a mention in the next is no address with a password", () =>
+  it.effect("does not treat an address in one argument and a mention in the next as an address with a password", () =>
     Effect.gen(function* () {
       const { call, changes } = yield* setUp()
       const reason = "@qa knows"
@@ -559,7 +561,7 @@ describe("a call", () => {
     })
   )
 
-  it.effect("whose lease is lost, or whose control plane is away, ends the turn", () =>
+  it.effect("whose lease is lost, or whose control plane is down, ends the turn", () =>
     Effect.gen(function* () {
       for (const failure of [
         new LeaseLost({ function: "setStatus" }),

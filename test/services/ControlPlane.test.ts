@@ -82,7 +82,7 @@ const claimAnswer = (changes: Partial<ClaimAnswer> = {}) =>
 const stored = Exit.succeed({ messageId: null, now: 0 })
 
 describe("a claim", () => {
-  it.effect("names its number, its limits and the leases of this process, and is made once", () =>
+  it.effect("sends its number, its limits and the leases of this process, and is not repeated", () =>
     Effect.gen(function* () {
       const { calls, controlPlane } = yield* setUp(Exit.fail(away))
       const claim = { ...request, number: 5, held: [sampleRun()], abandoned: [{ session: "session_2", epoch: 3 }] }
@@ -109,7 +109,7 @@ describe("a claim", () => {
     })
   )
 
-  it.effect("teaches the control plane's clock, by which all later moments are sent", () =>
+  it.effect("sets the control plane's clock, by which all later times are sent", () =>
     Effect.gen(function* () {
       yield* TestClock.setTime(1_000_000)
       const failed = Exit.succeed({ state: "ready", now: 5_010_000 })
@@ -123,7 +123,7 @@ describe("a claim", () => {
     })
   )
 
-  it.effect("that is answered in another shape is unavailable, so that it is repeated", () =>
+  it.effect("with an answer of an unexpected shape is unavailable, so that it is repeated", () =>
     Effect.gen(function* () {
       const { controlPlane } = yield* setUp(Exit.succeed({ runs: "none" }))
       const failure = yield* Effect.flip(controlPlane.claim(request))
@@ -132,7 +132,7 @@ describe("a claim", () => {
     })
   )
 
-  it.effect("brings runs of both kinds, each decoded on its own: a damaged one leaves the others whole", () =>
+  it.effect("returns runs of both kinds, each decoded separately: a damaged one does not affect the others", () =>
     Effect.gen(function* () {
       const { events: _, ...damaged } = sampleContext()
       const broken = { ...Struct.omit(sampleRun(), ["context"]), id: "gone", broken: "task_missing" }
@@ -163,7 +163,7 @@ describe("a claim", () => {
 })
 
 describe("a renewal", () => {
-  it.effect("names all leases in one call, made once, and answers what is lost", () =>
+  it.effect("names all leases in one call, which is not repeated, and returns the lost ones", () =>
     Effect.gen(function* () {
       const answer = { lost: [lease], hasUnnamed: true, now: 4_000 }
       const { calls, controlPlane } = yield* setUp(Exit.succeed(answer), Exit.fail(away))
@@ -196,7 +196,7 @@ const spent = {
 }
 
 describe("an outcome", () => {
-  it.effect("is repeated with the same words until the control plane answers", () =>
+  it.effect("is repeated unchanged until the control plane answers", () =>
     Effect.gen(function* () {
       const { calls, controlPlane } = yield* setUp(Exit.fail(away), Exit.fail(away), Exit.fail(away), stored)
       const fiber = yield* Effect.forkChild(
@@ -225,7 +225,7 @@ describe("an outcome", () => {
     })
   )
 
-  it.effect("is given up after two minutes", () =>
+  it.effect("fails after two minutes", () =>
     Effect.gen(function* () {
       const { calls, controlPlane } = yield* setUp(Exit.fail(away))
       const fiber = yield* Effect.forkChild(
@@ -238,7 +238,7 @@ describe("an outcome", () => {
     })
   )
 
-  it.effect("waits for a token that is just being changed, and is written once that is accepted", () =>
+  it.effect("waits while a token is being replaced, and is stored when the new one is accepted", () =>
     Effect.gen(function* () {
       const refused = Exit.fail(new TokenRefused({ function: functions.complete, detail: "revoked" }))
       const { controlPlane } = yield* setUp(refused, refused, refused, stored)
@@ -260,7 +260,7 @@ describe("an outcome", () => {
     })
   )
 
-  it.effect("that is a failure keeps its moment while it is repeated, and has none when it is final", () =>
+  it.effect("of a failure keeps its retry time while it is repeated, and has none when it is final", () =>
     Effect.gen(function* () {
       const failed = Exit.succeed({ state: "dead", now: 0 })
       const { calls, controlPlane } = yield* setUp(Exit.fail(away), failed)
@@ -277,7 +277,7 @@ describe("an outcome", () => {
     })
   )
 
-  it.effect("that is a release says moment, class and limit of a shared failure, and nothing without one", () =>
+  it.effect("of a release has time, class and limit of a shared failure, and nothing without one", () =>
     Effect.gen(function* () {
       const { calls, controlPlane } = yield* setUp(Exit.succeed({ state: "ready", now: 0 }))
       yield* controlPlane.release(fence)
@@ -298,7 +298,7 @@ describe("an outcome", () => {
     })
   )
 
-  it.effect("of a heartbeat carries the agent's status and its message, and answers when the next one is due", () =>
+  it.effect("of a heartbeat sends the agent's status and message, and returns when the next one is due", () =>
     Effect.gen(function* () {
       const { calls, controlPlane } = yield* setUp(Exit.succeed({ dueAt: 9_000, messageId: "message_1", now: 4_000 }))
       const message = { taskId: "task_1", content: "Done." }
@@ -312,7 +312,7 @@ describe("an outcome", () => {
     })
   )
 
-  it.effect("carries the fence of its run and nothing else of it, as a tool's change does", () =>
+  it.effect("sends only the fence of its run, as a tool's change does", () =>
     Effect.gen(function* () {
       const linked = { taskId: "task_1", prNumber: 7, changed: true, github: "off" }
       const { calls, controlPlane } = yield* setUp(Exit.succeed({ state: "ready", now: 0, messageId: null, ...linked }))
@@ -364,7 +364,7 @@ describe("outcomes of many turns that end together", () => {
 })
 
 describe("contexts", () => {
-  it.effect("are read each on its own: a damaged one leaves the others whole", () =>
+  it.effect("are decoded separately: a damaged one does not affect the others", () =>
     Effect.gen(function* () {
       const { events: _, ...damaged } = sampleContext()
       const { controlPlane } = yield* setUp(
@@ -390,8 +390,8 @@ describe("contexts", () => {
   )
 })
 
-describe("what is pushed", () => {
-  it.effect("is read as it should be, and what cannot be is a failure among the others", () =>
+describe("a pushed result", () => {
+  it.effect("is decoded, and an unreadable one is a failure among the others", () =>
     Effect.gen(function* () {
       const { controlPlane, pushed } = yield* setUp()
       const lost = Result.fail(new LeaseLost({ function: "x" }))
@@ -407,7 +407,7 @@ describe("what is pushed", () => {
 })
 
 describe("the pulse", () => {
-  it.effect("carries presence, health, versions, place and interval", () =>
+  it.effect("sends presence, health, versions, infrastructure and interval", () =>
     Effect.gen(function* () {
       const { calls, controlPlane } = yield* setUp(
         Exit.succeed({

@@ -58,7 +58,7 @@ const claimedAndEnded = (guard: GatewayGuard["Service"], end: Effect.Effect<void
   Effect.flatMap(guard.claimed, (admission) => Effect.provideService(end, Admission, admission))
 
 describe("the breaker", () => {
-  it.effect("opens after five shared failures in a row, says so once, and lets one probe through after 30 s", () =>
+  it.effect("opens after five shared failures in a row, logs it once, and lets one probe through after 30 s", () =>
     Effect.gen(function* () {
       const { guard, lifecycle, lines, log } = yield* setUp
       yield* Effect.repeat(guard.sharedFailure(unreachable, "agent"), { times: 3 }).pipe(log)
@@ -81,7 +81,7 @@ describe("the breaker", () => {
     })
   )
 
-  it.effect("closes with the first answer and says that it is ready again", () =>
+  it.effect("closes with the first answer and is ready again", () =>
     Effect.gen(function* () {
       const { guard, lifecycle, lines, log } = yield* setUp
       yield* Effect.repeat(guard.sharedFailure(unreachable, "agent"), { times: 4 }).pipe(log)
@@ -110,7 +110,7 @@ describe("the breaker", () => {
     })
   )
 
-  it.effect("waits for the probe's own end, whatever turns begun before it opened come to meanwhile", () =>
+  it.effect("waits for the probe's own outcome, and ignores turns that started before it opened", () =>
     Effect.gen(function* () {
       const { guard, log } = yield* setUp
       const early = yield* guard.claimed
@@ -242,7 +242,7 @@ describe("an unknown agent", () => {
     })
   )
 
-  it.effect("has the same moment for all its work, and a longer wait each time that has passed", () =>
+  it.effect("has the same retry time for all its work, and a longer wait after each", () =>
     Effect.gen(function* () {
       const { guard, log } = yield* setUp
       yield* guard.sharedFailure(unknownAgent, id).pipe(log)
@@ -255,7 +255,7 @@ describe("an unknown agent", () => {
     })
   )
 
-  it.effect("is tried again after 2 s with profile sync, which is about to write it, and then as any other", () =>
+  it.effect("is retried after 2 s with profile sync, which is about to write it, and then as any other", () =>
     Effect.gen(function* () {
       const { guard, log } = yield* setUpWith({ profileSync: true })
       yield* guard.sharedFailure(unknownAgent, id).pipe(log)
@@ -291,7 +291,7 @@ describe("an unknown agent that leaves the roster", () => {
     model: null
   }
 
-  it.effect("is not asked about any more, even when its last turn ends later", () =>
+  it.effect("is no longer checked, even if its last turn ends later", () =>
     Effect.gen(function* () {
       const { agents, guard, log, probes, roster } = yield* setUp
       yield* Ref.set(agents, ["squad-lead"])
@@ -311,7 +311,7 @@ describe("an unknown agent that leaves the roster", () => {
     })
   )
 
-  it.effect("stays unknown while it has not come onto it yet", () =>
+  it.effect("stays unknown until the roster lists it", () =>
     Effect.gen(function* () {
       const { agents, guard, log, probes, roster } = yield* setUp
       yield* Ref.set(agents, ["squad-lead"])
@@ -347,7 +347,7 @@ describe("wrong settings of the gateway", () => {
     })
   )
 
-  it.effect("that GET /v1/models does not show are tried by one delivery, ever later, and said once", () =>
+  it.effect("that GET /v1/models does not show are tested by one delivery, at growing intervals, and logged once", () =>
     Effect.gen(function* () {
       const { agents, guard, lifecycle, lines, log } = yield* setUp
       yield* Ref.set(agents, ["engineer"])

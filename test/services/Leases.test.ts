@@ -53,7 +53,7 @@ const setUp = Effect.gen(function* () {
 })
 
 describe("held leases", () => {
-  it.effect("are all renewed by one call every third of their time, and by none while nothing is held", () =>
+  it.effect("are all renewed by one call every third of their duration, and by none while nothing is held", () =>
     Effect.gen(function* () {
       const { leases, renewals } = yield* setUp
       yield* TestClock.adjust("10 minutes")
@@ -154,7 +154,7 @@ describe("a lost lease", () => {
     })
   )
 
-  it.effect("is a failure of work that begins afterwards, and of work whose lease is not held", () =>
+  it.effect("fails work that starts afterwards, and work whose lease is not held", () =>
     Effect.gen(function* () {
       const { answer, leases } = yield* setUp
       yield* leases.hold(lease)
@@ -166,7 +166,7 @@ describe("a lost lease", () => {
     })
   )
 
-  it.effect("leaves the storing of its run's end alone, whose own answer decides", () =>
+  it.effect("does not interrupt the storing of its run's outcome, whose answer decides", () =>
     Effect.gen(function* () {
       const { answer, leases } = yield* setUp
       yield* leases.hold(lease)
@@ -184,7 +184,7 @@ describe("a lost lease", () => {
 })
 
 describe("a recalled lease", () => {
-  it.effect("interrupts the work of its run at once, and of no other, and says why", () =>
+  it.effect("interrupts only the work of its run, at once and with the reason", () =>
     Effect.gen(function* () {
       const { leases, renewals } = yield* setUp
       yield* leases.hold(lease)
@@ -201,7 +201,7 @@ describe("a recalled lease", () => {
     })
   )
 
-  it.effect("lets no work begin if the claim that brings it is answered after the push", () =>
+  it.effect("starts no work if the answer to its claim arrives after the push", () =>
     Effect.gen(function* () {
       const { leases } = yield* setUp
       yield* leases.recalled([{ ...lease, recalled: "paused" }])
@@ -214,7 +214,7 @@ describe("a recalled lease", () => {
     })
   )
 
-  it.effect("is found by a check, and by the next renewal, while the push cannot tell", () =>
+  it.effect("is found by a check, and by the next renewal, while push is down", () =>
     Effect.gen(function* () {
       const { answer, leases, renewals } = yield* setUp
       yield* leases.check
@@ -228,7 +228,7 @@ describe("a recalled lease", () => {
 })
 
 describe("a renewal", () => {
-  it.effect("that reports a lease which it did not name is an element of `unnamed`", () =>
+  it.effect("that reports an unnamed lease emits an element of `unnamed`", () =>
     Effect.gen(function* () {
       const { answer, leases } = yield* setUp
       const seen = yield* Queue.unbounded<void>()
@@ -243,7 +243,7 @@ describe("a renewal", () => {
   )
 
   it.effect(
-    "that fails is repeated with backoff and logged once, with the leases of the moment, and so is the recovery",
+    "that fails is repeated with backoff and the current leases, and failure and recovery are logged once",
     () =>
       Effect.gen(function* () {
         const { answer, leases, lines, renewals } = yield* setUp
@@ -275,7 +275,7 @@ describe("a renewal", () => {
     })
   )
 
-  it.effect("outlives a bug", () =>
+  it.effect("continues after a defect", () =>
     Effect.gen(function* () {
       const { answer, leases, renewals } = yield* setUp
       yield* Ref.set(answer, Effect.die(new TypeError("a bug")))

@@ -9,7 +9,7 @@ import type { LifecycleState } from "../../src/services/Lifecycle.ts"
 const ready: LifecycleState = { phase: "ready", isPaused: false, reasons: {} }
 
 describe("the state of the process", () => {
-  it("lets work begin only when ready, not paused and neither token nor gateway settings are wrong", () => {
+  it("lets work start only when ready, not paused, and with the right token and gateway settings", () => {
     assert.isTrue(canClaim(ready))
     assert.isTrue(canClaim({ ...ready, reasons: { breaker: "open", gateway: "away", "control-plane": "away" } }))
     assert.isFalse(canClaim({ ...ready, isPaused: true }))
@@ -28,7 +28,7 @@ describe("the state of the process", () => {
 })
 
 describe("Lifecycle", () => {
-  it.effect("begins booting", () =>
+  it.effect("starts in the phase booting", () =>
     Effect.gen(function* () {
       const lifecycle = yield* Lifecycle
       assert.deepStrictEqual(yield* lifecycle.state, { phase: "booting", isPaused: false, reasons: {} })
@@ -64,7 +64,7 @@ describe("Lifecycle", () => {
     )
   )
 
-  it.effect("publishes changes, and nothing when nothing changed", () =>
+  it.effect("publishes changes only", () =>
     Effect.gen(function* () {
       const lifecycle = yield* Lifecycle
       const seen = yield* Ref.make<ReadonlyArray<LifecycleState>>([])
@@ -109,7 +109,7 @@ describe("Lifecycle", () => {
     }).pipe(Effect.provide(Lifecycle.layerTest))
   )
 
-  it.effect("asks for a stop when the host's signal comes", () =>
+  it.effect("requests a stop on the host's signal", () =>
     Effect.gen(function* () {
       const signal = yield* Deferred.make<void>()
       const reason = yield* Effect.gen(function* () {

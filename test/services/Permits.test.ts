@@ -14,7 +14,7 @@ describe("Permits", () => {
     }).pipe(Effect.provide(twoPermits))
   )
 
-  it.effect("count down with each taken and up with each released, never below none nor above all", () =>
+  it.effect("count down with each taken and up with each released, between zero and all", () =>
     Effect.gen(function* () {
       const permits = yield* Permits
       yield* permits.take

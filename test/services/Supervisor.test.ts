@@ -16,7 +16,7 @@ const makeLog = () => {
 const house = Supervisor.layer.pipe(Layer.provideMerge(Lifecycle.layerTest))
 
 describe("Supervisor", () => {
-  it.effect("logs the cause of a loop's death under its name and starts it again after a second", () => {
+  it.effect("logs the cause of a loop's death under its name and restarts it after a second", () => {
     const log = makeLog()
     return Effect.gen(function* () {
       const supervisor = yield* Supervisor
@@ -82,7 +82,7 @@ describe("Supervisor", () => {
     }).pipe(Effect.provide([house, makeLog().layer]))
   )
 
-  it.effect("does not count deaths that lie more than a minute apart together", () =>
+  it.effect("does not add up deaths that are more than a minute apart", () =>
     Effect.gen(function* () {
       const supervisor = yield* Supervisor
       const lifecycle = yield* Lifecycle
@@ -102,7 +102,7 @@ describe("Supervisor", () => {
     }).pipe(Effect.provide([house, makeLog().layer]))
   )
 
-  it.effect("says nothing when the scope ends a loop", () => {
+  it.effect("logs nothing when the scope ends a loop", () => {
     const log = makeLog()
     return Effect.gen(function* () {
       const supervisor = yield* Supervisor
@@ -118,7 +118,7 @@ describe("Supervisor", () => {
     }).pipe(Effect.provide([house, log.layer]))
   })
 
-  it.effect("restarts a loop that interrupted itself, for nobody asked it to end", () => {
+  it.effect("restarts a loop that interrupted itself", () => {
     const log = makeLog()
     return Effect.gen(function* () {
       const supervisor = yield* Supervisor
@@ -135,7 +135,7 @@ describe("Supervisor", () => {
     }).pipe(Effect.provide([house, log.layer]))
   })
 
-  it.effect("keeps the deaths of two loops apart", () =>
+  it.effect("counts the deaths of each loop separately", () =>
     Effect.gen(function* () {
       const supervisor = yield* Supervisor
       const lifecycle = yield* Lifecycle
@@ -152,7 +152,7 @@ describe("Supervisor", () => {
     }).pipe(Effect.provide([house, makeLog().layer]))
   )
 
-  it.effect("is whole while its loops run or wait to be started again, and not when one has ended", () =>
+  it.effect("is whole while its loops run or wait for a restart, and not when one has ended", () =>
     Effect.gen(function* () {
       const supervisor = yield* Supervisor
       assert.isTrue(yield* supervisor.isWhole)

@@ -123,7 +123,7 @@ const setUp = (options: Options) =>
   })
 
 describe("a turn", () => {
-  it.effect("ends with the first text, after one request that names the agent, its session, rules and tools", () =>
+  it.effect("ends with the first text, after one request with agent, session, rules and tools", () =>
     Effect.gen(function* () {
       const { run, sent } = yield* setUp({ answers: [says(" Done. ")] })
       assert.deepStrictEqual(yield* run, {
@@ -144,7 +144,7 @@ describe("a turn", () => {
     })
   )
 
-  it.effect("offers no function tools where clients' tools are off, and counts what was done over HTTP instead", () =>
+  it.effect("offers no function tools if clients' tools are off, and counts effects over HTTP instead", () =>
     Effect.gen(function* () {
       const { run, sent } = yield* setUp({
         answers: [says("NO_ACTION")],
@@ -176,7 +176,7 @@ describe("a turn", () => {
     })
   )
 
-  it.effect("names its tool in each result, since the model never sees our call ids", () =>
+  it.effect("names its tool in each result, because the model never sees our call ids", () =>
     Effect.gen(function* () {
       const { run, sent } = yield* setUp({
         answers: [calls("look", "act"), calls("act"), says("Done.")],
@@ -193,7 +193,7 @@ describe("a turn", () => {
     })
   )
 
-  it.effect("sums what its rounds spent", () =>
+  it.effect("adds up the usage of its rounds", () =>
     Effect.gen(function* () {
       const { run, spending } = yield* setUp({ answers: [calls("look"), calls("look"), says("Done.")] })
       yield* run
@@ -202,7 +202,7 @@ describe("a turn", () => {
     })
   )
 
-  it.effect("notes each round with its duration, its tokens and how it failed", () =>
+  it.effect("records each round with its duration, tokens and failure", () =>
     Effect.gen(function* () {
       const { run, spending } = yield* setUp({
         answers: [calls("look"), new ConnectionLost({ detail: "reset" })],
@@ -262,7 +262,7 @@ describe("a turn", () => {
     })
   )
 
-  it.effect("tells that its last text was truncated", () =>
+  it.effect("reports that its last text was truncated", () =>
     Effect.gen(function* () {
       const { run } = yield* setUp({ answers: [says("Half", true)] })
       assert.isTrue((yield* run).isTruncated)
@@ -313,34 +313,32 @@ describe("a turn under a budget", () => {
   )
 })
 
-describe("a turn that calls and calls", () => {
-  it.effect(
-    "gets MAX_TOOL_ROUNDS rounds in which its tools are executed, and one more in which it is told to answer",
-    () =>
-      Effect.gen(function* () {
-        const { called, run, sent } = yield* setUp({
-          answers: [calls("act"), calls("act"), calls("act"), says("I could not finish.")],
-          settings: { maxToolRounds: 3 }
-        })
-        yield* run
-        assert.lengthOf(yield* called, 3)
-        const requests = yield* sent
-        assert.deepStrictEqual(
-          requests.map(({ tools }) => tools.length),
-          [2, 2, 2, 2]
-        )
-        const last = requests[3]?.input
-        assert.isTrue(Array.isArray(last))
-        assert.deepStrictEqual(
-          (last as ReadonlyArray<{ type: string }>).map(({ type }) => type),
-          ["function_call_output", "message"]
-        )
-        assert.notInclude(JSON.stringify(requests.slice(0, 3)), "used up")
-        assert.include(JSON.stringify(last), "used up")
+describe("a turn that keeps calling tools", () => {
+  it.effect("gets MAX_TOOL_ROUNDS rounds with executed tools, and one more in which it is asked to answer", () =>
+    Effect.gen(function* () {
+      const { called, run, sent } = yield* setUp({
+        answers: [calls("act"), calls("act"), calls("act"), says("I could not finish.")],
+        settings: { maxToolRounds: 3 }
       })
+      yield* run
+      assert.lengthOf(yield* called, 3)
+      const requests = yield* sent
+      assert.deepStrictEqual(
+        requests.map(({ tools }) => tools.length),
+        [2, 2, 2, 2]
+      )
+      const last = requests[3]?.input
+      assert.isTrue(Array.isArray(last))
+      assert.deepStrictEqual(
+        (last as ReadonlyArray<{ type: string }>).map(({ type }) => type),
+        ["function_call_output", "message"]
+      )
+      assert.notInclude(JSON.stringify(requests.slice(0, 3)), "used up")
+      assert.include(JSON.stringify(last), "used up")
+    })
   )
 
-  it.effect("is asked once without tools if it calls all the same, and none of these calls is executed", () =>
+  it.effect("is asked once without tools if it still calls, and none of these calls is executed", () =>
     Effect.gen(function* () {
       const { called, run, sent } = yield* setUp({ answers: [calls("look")], settings: { maxToolRounds: 2 } })
       const failure = yield* Effect.flip(run)
@@ -355,7 +353,7 @@ describe("a turn that calls and calls", () => {
     })
   )
 
-  it.effect("has acted when it never spoke but did something", () =>
+  it.effect("has acted when it had effects but no text", () =>
     Effect.gen(function* () {
       const { run } = yield* setUp({ answers: [calls("act")], settings: { maxToolRounds: 1 } })
       const { effects, spoken } = yield* run
@@ -382,7 +380,7 @@ describe("a silent turn", () => {
     })
   )
 
-  it.effect("is an end when effects of this attempt or of an earlier one stand", () =>
+  it.effect("is an outcome if this or an earlier attempt had effects", () =>
     Effect.gen(function* () {
       const now = yield* setUp({ answers: [calls("act"), says("NO_")] })
       assert.deepStrictEqual((yield* now.run).spoken, { _tag: "Silent", reason: "NO_" })
@@ -396,7 +394,7 @@ describe("a silent turn", () => {
     })
   )
 
-  it.effect("is not what NO_ACTION makes it: that is an end with nothing to add", () =>
+  it.effect("does not include NO_ACTION, which is an outcome with nothing to add", () =>
     Effect.gen(function* () {
       const { run } = yield* setUp({ answers: [says("NO_ACTION")] })
       assert.deepStrictEqual((yield* run).spoken, { _tag: "NothingToAdd", token: "NO_ACTION" })
@@ -405,7 +403,7 @@ describe("a silent turn", () => {
 })
 
 describe("a turn that breaks off", () => {
-  it.effect("fails as its round failed, also after effects: the retry lists them", () =>
+  it.effect("fails as its round failed, even after effects, which the retry lists", () =>
     Effect.gen(function* () {
       const { run } = yield* setUp({
         answers: [calls("act"), new ProviderFailed({ detail: "502", status: 502 })]
@@ -425,7 +423,7 @@ describe("a turn that breaks off", () => {
     })
   )
 
-  it.effect("tells of each completed round at once, so that a long probe holds up no one", () =>
+  it.effect("reports each completed round at once, so that a long probe blocks no other turn", () =>
     Effect.gen(function* () {
       const { completed, run } = yield* setUp({ answers: [calls("act")], tool: () => Effect.never })
       yield* Effect.forkChild(run)

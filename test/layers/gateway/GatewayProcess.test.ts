@@ -117,7 +117,7 @@ const setUp = Effect.gen(function* () {
 })
 
 describe("a gateway that does not become ready", () => {
-  it.effect("is stopped and started again after two minutes, but not while it drains", () =>
+  it.effect("is restarted after two minutes, but not while it drains", () =>
     Effect.gen(function* () {
       const { exits, gatewayProcess, spawned, state, stopped, until } = yield* setUp
       yield* Effect.forkScoped(gatewayProcess.supervise)
@@ -141,7 +141,7 @@ describe("a gateway that does not become ready", () => {
 })
 
 describe("a gateway that keeps ending", () => {
-  it.effect("is started again ten times within ten minutes, with growing waits, and then given up", () =>
+  it.effect("is restarted ten times within ten minutes, with growing waits, and then no more", () =>
     Effect.gen(function* () {
       const { exits, gatewayProcess, settled, until } = yield* setUp
       yield* Effect.forkScoped(gatewayProcess.supervise)
@@ -160,7 +160,7 @@ describe("a gateway that keeps ending", () => {
 })
 
 describe("a gateway that cannot run as it is configured", () => {
-  it.effect("is started again when its configuration was mended between its reading and its end", () =>
+  it.effect("is restarted if its configuration was fixed between its reading and its end", () =>
     Effect.gen(function* () {
       const { configPath, exits, gatewayProcess, spawned, until } = yield* setUp
       writeFileSync(configPath, "broken")
@@ -168,14 +168,14 @@ describe("a gateway that cannot run as it is configured", () => {
       yield* until(Ref.get(spawned), (count) => count === 1)
       yield* Deferred.succeed(exits[0]!, 0)
       yield* until(Ref.get(spawned), (count) => count === 2)
-      writeFileSync(configPath, "mended by a person")
+      writeFileSync(configPath, "fixed by a person")
       yield* Deferred.succeed(exits[1]!, 78)
       yield* until(Ref.get(spawned), (count) => count === 3)
       assert.strictEqual(yield* gatewayProcess.restarts, 0)
     }).pipe(Effect.scoped)
   )
 
-  it.effect("is not started again before its configuration changes", () =>
+  it.effect("is not restarted before its configuration changes", () =>
     Effect.gen(function* () {
       const { configPath, exits, gatewayProcess, settled, spawned, until } = yield* setUp
       writeFileSync(configPath, "broken")
@@ -190,7 +190,7 @@ describe("a gateway that cannot run as it is configured", () => {
         yield* settled
       }
       assert.strictEqual(yield* Ref.get(spawned), 2)
-      writeFileSync(configPath, "mended by a person")
+      writeFileSync(configPath, "fixed by a person")
       yield* until(Ref.get(spawned), (count) => count === 3)
     }).pipe(Effect.scoped)
   )
@@ -246,7 +246,7 @@ describe("an external gateway", () => {
     }).pipe(Effect.scoped)
   )
 
-  it.effect("is asked again every ten minutes until a call arrives, and then no more", () =>
+  it.effect("gets a canary every ten minutes until a call arrives, and then no more", () =>
     Effect.gen(function* () {
       const { answer, canaries, health } = yield* external
       yield* TestClock.adjust("10 minutes")

@@ -28,7 +28,7 @@ describe("a JSON5 text", () => {
     })
   })
 
-  it("keeps its comments and its layout where values change, come and go", () => {
+  it("keeps its comments and layout when values are changed, added and removed", () => {
     const wanted = {
       gateway: { mode: "local", port: 16, auth: { token: "${TOKEN}" }, bind: "loopback" },
       agents: {
@@ -86,7 +86,7 @@ describe("a JSON5 text", () => {
     }
   })
 
-  it("is refused with the place, of which nothing is quoted", () => {
+  it("is refused with the place of the error, without a quotation", () => {
     for (const [text, place] of [
       ['{"apiKey": sk-abcdef}', "is not valid JSON5 at line 1, column 12"],
       ["{\n  a: 1,,\n}", "is not valid JSON5 at line 2, column 8"],

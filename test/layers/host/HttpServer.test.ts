@@ -15,7 +15,7 @@ const requestArrives = Effect.callback<void>((resume) => {
 })
 
 describe("the server", () => {
-  it.live("answers what was asked after its port was opened and before its routes were there, once", () =>
+  it.live("answers requests that arrived before its routes existed, once", () =>
     Effect.gen(function* () {
       const context = yield* Layer.build(
         HttpServer.layer.pipe(Layer.provide(RuntimeConfig.layerTest({ healthHost: "127.0.0.1", healthPort: 0 })))
@@ -54,7 +54,7 @@ describe("the server", () => {
     })
   const statusOf = (answer: string) => Number(answer.split(" ")[1])
 
-  it.live("serves a route under its own path alone, and no request with two hosts", () =>
+  it.live("serves a route only under its exact path, and no request with two hosts", () =>
     Effect.gen(function* () {
       const routes = HttpRouter.use((router) =>
         Effect.forEach(["/", "/health", "/agent/task-load"] as const, (path) =>

@@ -48,7 +48,7 @@ const program = (at: string, text: string): string => {
 }
 
 describe("the upgrade command", () => {
-  it.live("gets its arguments as they stand and the versions in its environment: nothing passes a shell", () =>
+  it.live("gets its arguments unchanged and the versions in its environment, without a shell", () =>
     Effect.gen(function* () {
       const at = yield* folder
       const command = program(at, 'for each; do echo "$each"; done > "$0.args"; env > "$0.env"')
@@ -89,7 +89,7 @@ describe("the upgrade command", () => {
     }).pipe(Effect.scoped)
   )
 
-  it.live("that is missing or may not be run fails with why", () =>
+  it.live("that is missing or not executable fails with the reason", () =>
     Effect.gen(function* () {
       const at = yield* folder
       const plain = join(at, "plain")
@@ -104,7 +104,7 @@ describe("the upgrade command", () => {
 })
 
 describe("the upgrade file", () => {
-  it.live("holds the target whole, replaces an older one, follows no link, and is taken away", () =>
+  it.live("has the whole target, replaces an older one, follows no link, and is removed", () =>
     Effect.gen(function* () {
       const at = yield* folder
       const file = join(at, "new", "upgrade.json")

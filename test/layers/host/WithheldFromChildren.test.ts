@@ -100,7 +100,7 @@ const startAll = Effect.gen(function* () {
 }).pipe(Effect.provide(Logger.layer([])))
 
 describe("a program that the runtime starts", () => {
-  it.live("finds no secret in its environment and no path of one; the gateway its own token alone", () =>
+  it.live("has no secret in its environment and no path of one; the gateway has only its own token", () =>
     Effect.gen(function* () {
       const environments = yield* startAll
       assert.isAbove(secretNames.length, 8)

@@ -18,7 +18,7 @@ const withSecrets = Effect.provide(
 )
 
 describe("Redactor", () => {
-  it.effect("takes out the service token, its secret part alone, and the gateway's token", () =>
+  it.effect("removes the service token, its secret part alone, and the gateway's token", () =>
     Effect.gen(function* () {
       const { redact } = yield* Redactor
       assert.strictEqual(redact(`a mc_service_k57account_${secret} b`), `a ${REDACTED} b`)
@@ -27,7 +27,7 @@ describe("Redactor", () => {
     }).pipe(withSecrets)
   )
 
-  it.effect("leaves words alone that are a part of the gateway's token", () =>
+  it.effect("keeps words that are a part of the gateway's token", () =>
     Effect.gen(function* () {
       const { redact } = yield* Redactor
       assert.strictEqual(redact("the gateway asks for a password"), "the gateway asks for a password")
@@ -55,7 +55,7 @@ describe("Redactor", () => {
     }).pipe(withSecrets)
   )
 
-  it.effect("learns nothing from a secret that it knows", () =>
+  it.effect("reports a known secret as not new", () =>
     Effect.gen(function* () {
       const { addSecret } = yield* Redactor
       assert.isFalse(yield* addSecret(Redacted.make("my_gateway_password")))
@@ -65,7 +65,7 @@ describe("Redactor", () => {
     }).pipe(withSecrets)
   )
 
-  it.effect("cuts an error to 500 whole characters, after taking secrets out", () =>
+  it.effect("cuts an error to at most 500 characters, after removing secrets", () =>
     Effect.gen(function* () {
       const { error } = yield* Redactor
       assert.strictEqual(error("short"), "short")

@@ -77,7 +77,7 @@ const refused = {
 const holds = (request: Received, token: Redacted.Redacted) => request.body.includes(Redacted.value(token))
 
 describe("a call that the deployment refuses", () => {
-  it.effect("is made again when the file holds another token by now, and its caller never notices", () =>
+  it.effect("is repeated if the file has another token now, without an error for its caller", () =>
     Effect.gen(function* () {
       const { convex, files, redactor, server } = yield* setUp
       server.answer("/api/mutation", (request, response) =>
@@ -99,7 +99,7 @@ describe("a call that the deployment refuses", () => {
     })
   )
 
-  it.effect("is refused for its caller when the file holds the same, or cannot be used", () =>
+  it.effect("is refused for its caller if the file has the same token or is unusable", () =>
     Effect.gen(function* () {
       const { convex, files, secrets, server } = yield* setUp
       server.answer("/api/query", answerWith(560, refused))
@@ -129,7 +129,7 @@ describe("a request that the gateway refuses", () => {
     output: [{ type: "message", role: "assistant", content: [{ type: "output_text", text: "Hi." }] }]
   }
 
-  it.effect("is made again when the file holds another token by now", () =>
+  it.effect("is repeated if the file has another token now", () =>
     Effect.gen(function* () {
       const { files, gateway, server } = yield* setUp
       const guarded = (body: unknown) => (request: Received, response: Parameters<ReturnType<typeof answerWith>>[1]) =>
@@ -146,7 +146,7 @@ describe("a request that the gateway refuses", () => {
     })
   )
 
-  it.effect("is never made again when it was the provider that refused: the turn has run", () =>
+  it.effect("is not repeated if the provider refused it, because the turn has run", () =>
     Effect.gen(function* () {
       const { files, gateway, server } = yield* setUp
       files.content = newOnes
@@ -161,7 +161,7 @@ describe("a request that the gateway refuses", () => {
 })
 
 describe("a hangup", () => {
-  it.effect("has the secrets read again, so that the next call holds the new ones", () =>
+  it.effect("reads the secrets again, so that the next call uses the new ones", () =>
     Effect.gen(function* () {
       const { files, hangup, secrets } = yield* setUp
       files.content = newOnes
@@ -172,8 +172,8 @@ describe("a hangup", () => {
   )
 })
 
-describe("files that are read again and again", () => {
-  it.effect("tell the redactor of nothing while they hold the same, and of each new secret once", () =>
+describe("files that are read repeatedly", () => {
+  it.effect("add each new secret to the redactor once, and nothing while they are unchanged", () =>
     Effect.gen(function* () {
       const { files, learnt, redactor, secrets } = yield* setUp
       // As a gateway does that refuses the token of a file which nobody has changed.

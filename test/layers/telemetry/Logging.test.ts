@@ -43,7 +43,7 @@ const objectsOf = <A, E>(program: Effect.Effect<A, E>, settings?: Partial<Settin
   Effect.map(linesOf(program, settings), (lines) => lines.map((line) => JSON.parse(line) as Record<string, unknown>))
 
 describe("a JSON line", () => {
-  it.effect("holds time, level, message and annotations", () =>
+  it.effect("has time, level, message and annotations", () =>
     Effect.gen(function* () {
       yield* TestClock.setTime(Date.UTC(2026, 0, 2, 3, 4, 5))
       const [line] = yield* objectsOf(
@@ -59,7 +59,7 @@ describe("a JSON line", () => {
     })
   )
 
-  it.effect("is one line whatever the message holds", () =>
+  it.effect("is one line for any message", () =>
     Effect.gen(function* () {
       const lines = yield* linesOf(Effect.logInfo('first\nsecond\r\n{"level":"error"}'))
       assert.lengthOf(lines, 1)
@@ -73,7 +73,7 @@ describe("a JSON line", () => {
     })
   )
 
-  it.effect("holds the cause with the error's stack", () =>
+  it.effect("has the cause with the error's stack", () =>
     Effect.gen(function* () {
       const [line] = yield* objectsOf(
         Effect.die(new Error("a bug of ours")).pipe(Effect.tapCause((cause) => Effect.logError("died", cause)))
@@ -85,7 +85,7 @@ describe("a JSON line", () => {
     })
   )
 
-  it.effect("cannot be made to lie about its time, level or message by an annotation", () =>
+  it.effect("keeps its time, level and message if an annotation has the same name", () =>
     Effect.gen(function* () {
       const [line] = yield* objectsOf(
         Effect.logInfo("truth").pipe(Effect.annotateLogs({ level: "error", message: "lie", time: "never" }))
@@ -96,7 +96,7 @@ describe("a JSON line", () => {
     })
   )
 
-  it.effect("takes what JSON cannot hold", () =>
+  it.effect("accepts values that JSON cannot represent", () =>
     Effect.gen(function* () {
       const circular: Record<string, unknown> = { name: "loop" }
       circular["self"] = circular
@@ -129,7 +129,7 @@ describe("every line", () => {
     )
   }
 
-  it.effect("holds no secret of an error's cause, in whatever form", () =>
+  it.effect("has no secret of an error's cause, in any form", () =>
     Effect.gen(function* () {
       const canary = 'canary/token+"quoted"&=4711'
       const forms = [

@@ -65,7 +65,7 @@ const refusing = (state: { status: number; count: number }) =>
   )
 
 describe("telemetry", () => {
-  it.live("says the first of failing exports and that they are taken again, not each", () =>
+  it.live("logs only the first of failing exports, and the recovery", () =>
     Effect.gen(function* () {
       vi.stubEnv("OTEL_BSP_SCHEDULE_DELAY", "5")
       const state = { status: 400, count: 0 }
@@ -136,7 +136,7 @@ describe("telemetry", () => {
     }).pipe(Effect.scoped)
   )
 
-  it.effect("is off without an endpoint and a key, and when it is disabled: effects are as they were", () =>
+  it.effect("is off without an endpoint and a key, and if it is disabled: effects are unchanged", () =>
     Effect.gen(function* () {
       const key = Option.some(Redacted.make("canary-key-0123456789"))
       for (const settings of [{}, { honeycombApiKey: key, isDisabled: true }]) {

@@ -138,33 +138,31 @@ describe("profile sync on disk", () => {
     }).pipe(Effect.scoped)
   )
 
-  it.effect(
-    "takes away what it wrote for a revoked skill, and moves a removed agent's workspace aside with all that is in it",
-    () =>
-      Effect.gen(function* () {
-        const { at, config, run, target } = yield* place
-        mkdirSync(join(target.configPath, ".."), { recursive: true })
-        writeFileSync(
-          target.configPath,
-          JSON.stringify({ agents: { entries: { human: { workspace: "/w" } } }, ui: { a: 1 } })
-        )
-        yield* run(team)
-        writeFileSync(at("beta", "memory", "note.md"), "remember")
-        writeFileSync(at("beta", "IDENTITY.md"), "changed since")
-        mkdirSync(at("alpha", "skills", "own"))
-        writeFileSync(at("alpha", "skills", "own", "SKILL.md"), "the agent's own")
-        yield* run(planOf([profile("alpha")], [skill("triage")]))
-        assert.isFalse(existsSync(at("alpha", "skills", "triage")))
-        assert.isTrue(existsSync(at("alpha", "skills", "own", "SKILL.md")))
-        assert.isFalse(existsSync(at("beta")))
-        assert.strictEqual(readFileSync(at(".removed", "beta.1", "memory", "note.md"), "utf8"), "remember")
-        assert.strictEqual(readFileSync(at(".removed", "beta.1", "IDENTITY.md"), "utf8"), "changed since")
-        assert.deepStrictEqual(Object.keys(config().agents.entries).toSorted(), ["alpha", "human"])
-        assert.deepStrictEqual(config().ui, { a: 1 })
-        yield* run(planOf([]))
-        assert.isTrue(existsSync(at(".removed", "alpha.1", "skills", "own")))
-        assert.deepStrictEqual(Object.keys(config().agents.entries), ["human"])
-      }).pipe(Effect.scoped)
+  it.effect("removes the files of a revoked skill, and moves a removed agent's whole workspace aside", () =>
+    Effect.gen(function* () {
+      const { at, config, run, target } = yield* place
+      mkdirSync(join(target.configPath, ".."), { recursive: true })
+      writeFileSync(
+        target.configPath,
+        JSON.stringify({ agents: { entries: { human: { workspace: "/w" } } }, ui: { a: 1 } })
+      )
+      yield* run(team)
+      writeFileSync(at("beta", "memory", "note.md"), "remember")
+      writeFileSync(at("beta", "IDENTITY.md"), "changed since")
+      mkdirSync(at("alpha", "skills", "own"))
+      writeFileSync(at("alpha", "skills", "own", "SKILL.md"), "the agent's own")
+      yield* run(planOf([profile("alpha")], [skill("triage")]))
+      assert.isFalse(existsSync(at("alpha", "skills", "triage")))
+      assert.isTrue(existsSync(at("alpha", "skills", "own", "SKILL.md")))
+      assert.isFalse(existsSync(at("beta")))
+      assert.strictEqual(readFileSync(at(".removed", "beta.1", "memory", "note.md"), "utf8"), "remember")
+      assert.strictEqual(readFileSync(at(".removed", "beta.1", "IDENTITY.md"), "utf8"), "changed since")
+      assert.deepStrictEqual(Object.keys(config().agents.entries).toSorted(), ["alpha", "human"])
+      assert.deepStrictEqual(config().ui, { a: 1 })
+      yield* run(planOf([]))
+      assert.isTrue(existsSync(at(".removed", "alpha.1", "skills", "own")))
+      assert.deepStrictEqual(Object.keys(config().agents.entries), ["human"])
+    }).pipe(Effect.scoped)
   )
 
   it.effect(
@@ -204,7 +202,7 @@ describe("profile sync on disk", () => {
     }).pipe(Effect.scoped)
   )
 
-  it.effect("makes the agent's own MEMORY.md once: neither its words nor its absence are undone", () =>
+  it.effect("creates the agent's own MEMORY.md once: neither its changes nor its removal are undone", () =>
     Effect.gen(function* () {
       const { at, run } = yield* place
       yield* run(team)
@@ -266,7 +264,7 @@ describe("profile sync on disk", () => {
 })
 
 describe("what profile sync did not write", () => {
-  it.effect("stays in a workspace where the control plane has no text, and else a copy of it is kept", () =>
+  it.effect("stays in a workspace if the control plane has no text, otherwise a copy is kept", () =>
     Effect.gen(function* () {
       const { at, run } = yield* place
       mkdirSync(at("alpha", "skills", "triage"), { recursive: true })
@@ -323,7 +321,7 @@ describe("what profile sync did not write", () => {
     }).pipe(Effect.scoped)
   )
 
-  it.effect("is kept in a copy of the configuration when the control plane says otherwise", () =>
+  it.effect("is kept in a copy of the configuration if the control plane has another value", () =>
     Effect.gen(function* () {
       const { config, run, target } = yield* place
       mkdirSync(join(target.configPath, ".."), { recursive: true })
@@ -369,7 +367,7 @@ describe("what profile sync did not write", () => {
 })
 
 describe("profile sync under attack", () => {
-  it.effect("follows no symbolic link, at whichever segment of a path it stands", () =>
+  it.effect("follows no symbolic link at any segment of a path", () =>
     Effect.gen(function* () {
       for (const segments of [
         ["alpha"],
@@ -415,7 +413,7 @@ describe("profile sync under attack", () => {
     }).pipe(Effect.scoped)
   )
 
-  it.effect("believes no record that names other paths than ours", () =>
+  it.effect("ignores a record that names other paths than ours", () =>
     Effect.gen(function* () {
       const { at, folder, run } = yield* place
       yield* run(team)
