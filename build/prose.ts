@@ -4,7 +4,7 @@ import { createLinter, loadLinterFormatter, loadTextlintrc } from "textlint"
 import { sourceTree } from "./sourceText.ts"
 
 /** Documents, and the code that follows the word list. */
-const files = ["**/*.md", "build/**/*.ts", "src/{domain,programs,commands}/**/*.ts", "src/*.ts"]
+const files = ["**/*.md", "{build,local}/**/*.ts", "convex/{app,model,scheduled,service,tables}/**/*.ts", "src/**/*.ts"]
 
 /** textlint's plugin for code. */
 class Processor {

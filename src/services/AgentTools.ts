@@ -80,7 +80,7 @@ export const describeHttpTools = (context: RunContext, { baseUrl, capability }: 
   [
     "How to call a tool: send its arguments as one JSON object by POST, with the three headers of this example.",
     `curl -sS -X POST ${baseUrl}/agent/get-agent-skills -H 'content-type: application/json' -H '${SESSION_KEY_HEADER}: ${context.sessionKey}' -H '${CAPABILITY_HEADER}: ${capability}' -d '{}'`,
-    "The answer is JSON: success true with what was asked for, or success false with code and error.",
+    "The answer is JSON: success true with the result, or success false with code and error.",
     "The capability is yours for this run alone: write it nowhere else.",
     `Tools with their arguments (* required; in full at ${baseUrl}/openapi.json):`,
     ...buildHttpCapabilityLabels(context.agent, baseUrl).map((label) => `- ${label}`)

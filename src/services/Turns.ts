@@ -52,11 +52,11 @@ const requestTokensOf = (inputTokens: ReadonlyArray<number>): { readonly request
 
 /** For the agent when its tool rounds are used up. The tools are still sent, because the provider's cache starts with them. */
 const LAST_ROUND =
-  "The tools of this turn are used up. Answer now in text: what was done, what is left, and what you need."
+  "The tools of this turn are used up. Answer now in text: the work done, the work that remains, and what you need."
 
 /** For the agent when the budget allows only one more answer. */
 const LAST_OF_BUDGET =
-  "The budget is used up, and no tool of this turn is executed any more. Answer now in text: what was done, and what is left."
+  "The budget is used up, and no tool of this turn is executed any more. Answer now in text: the work done, and the work that remains."
 
 /** The result of a call after the last tool round. */
 const notExecuted = (call: FunctionCall): ToolResult => ({

@@ -31,8 +31,8 @@ export const heartbeatContext = v.object({
   fenceMark: v.string(),
   stoppedRuns: v.array(v.string()),
   /**
-   * The agent's own tasks, newest first. For the orchestrator all open tasks, by status, and within a status the least
-   * recently changed first.
+   * The agent's own tasks, newest first. For the orchestrator all open tasks, by status, and within a status the oldest change
+   * first.
    */
   tasks: v.array(
     v.object({
@@ -64,7 +64,7 @@ const orchestratorTasks = 200
 const descriptionLength = { own: 4_000, orchestrator: 500 }
 
 /**
- * By status, and within a status the least recently changed first, so that many old tasks of one status do not hide
+ * By status, and within a status the oldest change first, so that many old tasks of one status do not hide
  * those of another.
  */
 const openStatuses = ["in_progress", "review", "assigned", "blocked"] as const

@@ -1,5 +1,5 @@
 /**
- * HTTP requests to the gateway, as version 2026.9.6 answers them. undici's agent has no deadlines of its own, because a
+ * HTTP requests to the gateway, as version 2026.9.6 answers them. undici's agent has no deadlines, because a
  * provider's 429 alone holds a request for 140 s; callers set the deadlines.
  */
 import { Effect, Option, Redacted } from "effect"

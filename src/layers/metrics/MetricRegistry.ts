@@ -15,7 +15,7 @@ export interface MetricRegistry {
   text(): string
 }
 
-/** A registry of its own, so that it does not contain metrics of other libraries. */
+/** A separate registry, so that it does not contain metrics of other libraries. */
 export const makeMetricRegistry = (): MetricRegistry => {
   const context = Context.make(Metric.MetricRegistry, new Map())
   return {
