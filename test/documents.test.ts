@@ -91,7 +91,7 @@ describe("the documents", () => {
 
   it("name only scripts that package.json has, and each starts a file that exists", () => {
     const named = documents.flatMap((path) =>
-      [...read(path).matchAll(/\bnpm (?:run ([a-z][a-z:]*)|(test|start)\b)/g)].map((match) => ({
+      [...read(path).matchAll(/\bnpm (?:run ([a-z]+(?::[a-z]+)*)|(test|start)\b)/g)].map((match) => ({
         path,
         script: match[1] ?? match[2] ?? ""
       }))

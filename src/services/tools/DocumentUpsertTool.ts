@@ -7,7 +7,7 @@ import { ownTaskId, title } from "./ToolParameters.ts"
 export const documentUpsertTool = defineTool({
   name: "document_upsert",
   description:
-    "Create a document, or with documentId replace the whole text of an existing one. Prompts contain reference documents, so only the orchestrator or their author may change them.",
+    "Create a document, or with documentId replace the whole text of one. Only the orchestrator or the author may change a reference document.",
   capability: "write documents",
   path: "/agent/document",
   parameters: Schema.Struct({

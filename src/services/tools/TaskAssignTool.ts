@@ -7,7 +7,7 @@ import { slugs, taskId } from "./ToolParameters.ts"
 /** Makes these agents, and only these, the assignees of a task. */
 export const taskAssignTool = defineTool({
   name: "task_assign",
-  description: "Set the assignees of a task. New assignees are notified; agents that are not named are unassigned.",
+  description: "Set the assignees of a task: new ones are notified, others unassigned.",
   capability: "assign a task",
   path: "/agent/task-assign",
   parameters: Schema.Struct({

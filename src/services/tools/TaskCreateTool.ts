@@ -26,8 +26,7 @@ const parameters = Schema.Struct({
 /** Creates a task once per run and arguments. */
 export const taskCreateTool = defineTool({
   name: "task_create",
-  description:
-    "Create a task. An identical call in the same run creates no second task: it returns the first one with repeated: true.",
+  description: "Create a task. An identical call in the same run returns the first task with repeated: true.",
   capability: "create a task",
   path: "/agent/task-create",
   parameters,

@@ -7,7 +7,7 @@ import { taskId } from "./ToolParameters.ts"
 /** Archives a task. */
 export const taskDeleteTool = defineTool({
   name: "task_delete",
-  description: "Archive a task. No agent gets further notifications about it. It can still be read, but not restored.",
+  description: "Archive a task: no agent is notified about it again. It can be read, but not restored.",
   capability: "archive a task",
   path: "/agent/task-delete",
   parameters: Schema.Struct({

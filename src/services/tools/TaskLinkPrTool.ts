@@ -6,7 +6,7 @@ import { taskId } from "./ToolParameters.ts"
 export const taskLinkPrTool = defineTool({
   name: "task_link_pr",
   description:
-    "Link a pull request to a task by its number. In the result, github: queued means that the link will also be written to GitHub; off means that this deployment does not do that.",
+    "Link a pull request to a task by its number. In the result, github is queued if GitHub will show the link too, else off.",
   capability: "link a pull request to a task",
   path: "/agent/task-link-pr",
   parameters: Schema.Struct({

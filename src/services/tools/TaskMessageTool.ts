@@ -6,7 +6,7 @@ import { taskId } from "./ToolParameters.ts"
 export const taskMessageTool = defineTool({
   name: "task_message",
   description:
-    "Post a message in the thread of another task. Do not post your answer to this request with it: end your turn with the answer.",
+    "Post a message in another task's thread. Your answer to this request is the end of your turn, not this.",
   capability: "post in the thread of any task",
   path: "/agent/task-message",
   parameters: Schema.Struct({

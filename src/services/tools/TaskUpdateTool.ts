@@ -34,8 +34,7 @@ const ofOthers = Schema.Struct({ ...fields, ...withoutDone })
 /** Changes a task's fields, its status and, for the orchestrator, its assignees: all or nothing. */
 export const taskUpdateTool = defineTool({
   name: "task_update",
-  description:
-    "Change fields or the status of a task. Absent fields stay as they are. Either all changes are made or none.",
+  description: "Change fields or the status of a task. Absent fields stay. All changes are made, or none.",
   capability: "change a task's fields and status",
   path: "/agent/task-update",
   parameters,
