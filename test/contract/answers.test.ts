@@ -22,7 +22,7 @@ import type { RunDetails, RunView, StopAnswer } from "../../src/domain/delivery/
 import type { Profiles } from "../../src/domain/gateway/ProfilePlan.ts"
 import type { FinishedHeartbeat, HeartbeatContext } from "../../src/domain/heartbeats/Heartbeat.ts"
 import type { Roster } from "../../src/domain/tasks/Roster.ts"
-import type * as ToolAnswer from "../../src/domain/tasks/ToolAnswer.ts"
+import type { toolChanges, toolReads } from "../../src/domain/tasks/ToolAnswer.ts"
 import type { UsageReport } from "../../src/domain/usage/UsageReport.ts"
 import type { Rotated } from "../../src/services/Operator.ts"
 
@@ -50,8 +50,10 @@ type Unread<Answer, Reader> = unknown extends Reader
         : never
 type Below<Key extends string, Path> = Path extends string ? `${Key}.${Path}` : never
 
+type ToolReaders = typeof toolReads & typeof toolChanges
+
 /** The schema with which the runtime decodes each function's answer. */
-interface Readers {
+interface Readers extends ToolReaders {
   readonly claim: typeof ClaimAnswer
   readonly renew: typeof RenewAnswer
   readonly complete: typeof CompleteAnswer
@@ -81,23 +83,6 @@ interface Readers {
   readonly serviceFunctions: { readonly Encoded: ReadonlyArray<string> }
   readonly agents: typeof Roster
   readonly profiles: typeof Profiles
-  readonly agentSkills: typeof ToolAnswer.AgentSkills
-  readonly loadTask: typeof ToolAnswer.LoadedTask
-  readonly getTask: typeof ToolAnswer.OneTask
-  readonly listTasks: typeof ToolAnswer.SeveralTasks
-  readonly searchTasks: typeof ToolAnswer.SeveralTasks
-  readonly taskThread: typeof ToolAnswer.TaskThread
-  readonly taskHistory: typeof ToolAnswer.TaskHistory
-  readonly setTaskStatus: typeof ToolAnswer.StatusChange
-  readonly createTask: typeof ToolAnswer.MadeTask
-  readonly updateTask: typeof ToolAnswer.ChangedTask
-  readonly assignTask: typeof ToolAnswer.AssignedTask
-  readonly removeTask: typeof ToolAnswer.RemovedTask
-  readonly linkPullRequest: typeof ToolAnswer.LinkedPullRequest
-  readonly listDocuments: typeof ToolAnswer.SeveralDocuments
-  readonly upsertDocument: typeof ToolAnswer.WrittenDocument
-  readonly postMessage: typeof ToolAnswer.PostedMessage
-  readonly requestResponses: typeof ToolAnswer.AskedResponses
 }
 
 type Name = keyof typeof functions

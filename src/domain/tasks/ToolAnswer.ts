@@ -125,3 +125,31 @@ export const AgentSkills = Schema.Struct({
     })
   )
 })
+
+/** What the tools read of the control plane, by the name of the function in ControlPlaneFunctions. */
+export const toolReads = {
+  loadTask: LoadedTask,
+  getTask: OneTask,
+  listTasks: SeveralTasks,
+  searchTasks: SeveralTasks,
+  taskThread: TaskThread,
+  taskHistory: TaskHistory,
+  listDocuments: SeveralDocuments,
+  agentSkills: AgentSkills
+} as const
+
+/**
+ * What the tools change, by the name of the function. A creation happens once per run and arguments: a second identical
+ * call returns `repeated`.
+ */
+export const toolChanges = {
+  setTaskStatus: StatusChange,
+  createTask: MadeTask,
+  updateTask: ChangedTask,
+  assignTask: AssignedTask,
+  removeTask: RemovedTask,
+  linkPullRequest: LinkedPullRequest,
+  upsertDocument: WrittenDocument,
+  postMessage: PostedMessage,
+  requestResponses: AskedResponses
+} as const
