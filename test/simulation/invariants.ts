@@ -278,8 +278,10 @@ export class Invariants {
   ): void {
     const truth = turn?.truth ?? "no turn"
     const isSilent = truth === "calls" || (truth.startsWith("text ") && !truth.includes("answer"))
-    const isShared =
-      turn !== undefined && turn.providerFailedBefore < 110_000 && this.world.now - turn.process.lastJumpAt > 200_000
+    // A process whose clock jumped, or that was frozen before it judged the turn, sees the provider's failure as older.
+    const isSteady = ({ lastJumpAt, lastWokeAt }: RuntimeProcess) =>
+      this.world.now - Math.max(lastJumpAt, lastWokeAt) > 200_000
+    const isShared = turn !== undefined && turn.providerFailedBefore < 110_000 && isSteady(turn.process)
     if (!isSilent && (truth !== "TurnAmbiguous" || isShared)) {
       this.world.violate("I5", `${run} was counted silent, but the gateway answered ${truth}`)
     }

@@ -272,10 +272,11 @@ export class QueueEnds extends QueueState {
     return { ...result, repeated: false }
   }
 
-  private judge(row: Notification, refused: ReadonlyArray<RefusedEvent> = []): void {
-    for (const { event, reason } of refused) {
-      const judged = row.events[event]
-      if (judged !== undefined) judged.refusal = reason
+  /** The verdicts of an end replace those of an earlier one. */
+  private judge(row: Notification, refused: ReadonlyArray<RefusedEvent> | undefined): void {
+    if (refused === undefined) return
+    for (const [index, event] of row.events.entries()) {
+      event.refusal = refused.find((each) => each.event === index)?.reason ?? null
     }
   }
 

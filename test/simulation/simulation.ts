@@ -80,7 +80,9 @@ export const simulate = Effect.fnUntraced(function* (seed: number, options: Opti
   })
   // Every third account has a budget that its work exceeds.
   if (seed % 3 === 0) {
-    const budget = { limit: dice.between(300, 4_000), windowMillis: dice.between(2, 10) * 60_000 }
+    // Of a tiny budget a few runs reserve everything before any of it is spent.
+    const limit = dice.chance(0.2) ? dice.between(2, 6) : dice.between(300, 4_000)
+    const budget = { limit, windowMillis: dice.between(2, 10) * 60_000 }
     account.queue.setBudget(0, budget)
   }
   const world = new World({

@@ -93,14 +93,21 @@ export const derivedFromAccepted = (events: ReadonlyArray<NotificationEvent>): D
 /** The maximum length of a stored reason. */
 export const maxReasonLength = 500
 
-/** The notification with the policy's refusals in its events. */
+/**
+ * The notification with the policy's refusals in its events. They replace those of an earlier end: a stopped notification
+ * that a person runs again gets new verdicts.
+ */
 export const withRefusals = (
   row: Doc<"notifications">,
-  refused: ReadonlyArray<RefusedEvent> = []
-): Doc<"notifications"> => ({
-  ...row,
-  events: row.events.map((event, index) => {
-    const verdict = refused.find((each) => each.event === index)
-    return verdict === undefined ? event : { ...event, refusal: cut(verdict.reason, maxReasonLength) }
-  })
-})
+  refused: ReadonlyArray<RefusedEvent> | undefined
+): Doc<"notifications"> => {
+  if (refused === undefined) return row
+  return {
+    ...row,
+    events: row.events.map((earlier, index) => {
+      const { refusal: _, ...event } = earlier
+      const verdict = refused.find((each) => each.event === index)
+      return verdict === undefined ? event : { ...event, refusal: cut(verdict.reason, maxReasonLength) }
+    })
+  }
+}
