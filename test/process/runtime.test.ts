@@ -226,7 +226,7 @@ describe("the runtime as a process", () => {
       const runtime = yield* setup.startRuntime({ CONVEX_URL: "http://127.0.0.1:9" }, { readyPath: "/livez" })
       const ready = yield* eventually(statusOf(`${runtime.url}/readyz`), ({ body }) => body.includes("control-plane"))
       assert.strictEqual(ready.status, 503)
-      assert.strictEqual(runtime.output().split("waiting for it with backoff").length - 1, 1)
+      assert.strictEqual(runtime.output().split("is unavailable, retrying with backoff").length - 1, 1)
       yield* runtime.signal("SIGTERM")
       assert.deepStrictEqual(yield* runtime.exit, { code: 0, signal: null })
     }).pipe(Effect.scoped)

@@ -131,13 +131,13 @@ ${table(["invariant", "says", "mistakes"], invariantRows())}
 ## Simulation
 
 One seed is one account with people, one or two runtimes and a gateway, all in one process and in virtual time. Random
-faults meet their calls; then the faults end, and all work must end too. \`npm run simulate -- --seed 17\` prints the
+faults hit their calls; then the faults stop, and all work must end. \`npm run simulate -- --seed 17\` prints the
 trace of a seed. Equal seeds have equal traces, which \`npm run test:node\` compares on two major versions of Node.
 
 Seeds ${number(seeds)}, notifications ${number(notifications)}, turns ${number(turns)}, violations ${number(violations)}.
 
-These runs met the faults, ends and situations below, where and as often as listed. The test fails if they miss one of
-[expectedCells.ts](../test/simulation/expectedCells.ts).
+The table lists the faults, outcomes and situations of these runs, and where and how often they occurred. The test fails
+if one that [expectedCells.ts](../test/simulation/expectedCells.ts) lists is missing.
 
 ${table(["what", "where, and how often"], cellRows(measured))}
 
@@ -174,8 +174,8 @@ ${table(
 
 ## Properties
 
-${number(counts.properties)} properties in ${number(counts.files)} files are checked with 100 random values each, some of them for each tool. These files have the
-slow ones, and random histories of single parts:
+${number(counts.properties)} properties in ${number(counts.files)} files are checked with 100 random values each, some of them for each tool. The files below
+have the slow properties, and those about random histories of single parts:
 
 ${longProperties()
   .map((link) => `- ${link}`)
