@@ -8,6 +8,7 @@ import { Cause, Deferred, Effect, Exit, Runtime, Schema } from "effect"
 import { makeAccount, runtimeEnv } from "../account.ts"
 import { launchPlane, launchRuntime } from "../launcher.ts"
 import { personAt } from "../person.ts"
+import { talkWithTeam } from "./conversation.ts"
 import { startDemoGateway } from "./gateway.ts"
 import { playScenario } from "./scenario.ts"
 import { Story } from "./story.ts"
@@ -81,7 +82,13 @@ const program = Effect.gen(function* () {
       `\nThe runtime keeps running: see it live at ${runtime.url}/, as JSON at ${runtime.url}/health. Ctrl-C drains it and ends the demonstration.`
     )
     isRunningOn = true
-    yield* Effect.raceFirst(runtime.exit, Deferred.await(askedToEnd))
+    const isOver = Effect.raceFirst(runtime.exit, Deferred.await(askedToEnd))
+    if (kind === "scripted" && !options.json) {
+      story.say(
+        `Type a message to the team and press Enter, for example: "what is the status?", "@engineer add a help page" or "hello".`
+      )
+      yield* Effect.scoped(Effect.raceFirst(isOver, talkWithTeam(person, account, gateway.url, story)))
+    } else yield* isOver
   }
   yield* runtime.signal("SIGTERM")
   const ending = yield* runtime.exit

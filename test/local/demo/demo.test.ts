@@ -43,6 +43,22 @@ afterEach(() => {
 })
 
 describe("the demonstration", () => {
+  it("lets the newcomer ask for the status and for work, and asks back", async () => {
+    const run = demo()
+    const type = async (line: string, answer: string) => {
+      run.child.stdin?.write(`${line}\n`)
+      await until(() => run.out().includes(answer))
+    }
+    await until(() => run.out().includes("Type a message to the team"))
+    await type("what is the status?", "Squad Lead: The login button works again")
+    await type("@engineer add a help page", 'Engineer: I created the task "Add a help page"')
+    assert.include(run.out(), "engineer calls task_create: ok")
+    await type("hello", "Squad Lead: What exactly should be different")
+    run.child.kill("SIGINT")
+    assert.strictEqual(await ended(run), 0, run.err())
+    assert.notMatch(run.out(), /refused|retrying/)
+  }, 60_000)
+
   it("plays the scenario and prints one JSON object", async () => {
     const run = demo("--once", "--json")
     assert.strictEqual(await ended(run), 0, run.err())

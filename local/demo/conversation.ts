@@ -1,0 +1,89 @@
+/** After the scenario: what a newcomer types goes to the team, and the scripted model answers it. */
+import { createInterface } from "node:readline"
+import { Effect, Queue, Schedule } from "effect"
+import { type Account, demoTeam } from "../account.ts"
+import type { Rule, Script } from "../model/script.ts"
+import type { Person } from "../person.ts"
+import type { Story } from "./story.ts"
+import { showThread } from "./thread.ts"
+
+const asksForStatus = /\b(status|progress|news|how far|done|left|open)\b/i
+const asksForWork = /\b(add|build|change|create|fix|make|remove|update|write)\b/i
+
+/** The agent of the first mention; the squad lead without one. */
+const addresseeOf = (line: string) =>
+  demoTeam.find(({ slug }) => line.toLowerCase().includes(`@${slug}`)) ?? demoTeam.find((each) => each.isOrchestrator)
+
+/** How the model answers this line: with the status, by a task that it creates and finishes, or with a question. */
+export const scriptFor = (line: string): Script => {
+  const addressee = addresseeOf(line)
+  const request = line.replaceAll(/@\S+/g, "").trim()
+  const rule = (actions: Rule["actions"], capture: Rule["capture"] = {}): Script => ({
+    replace: true,
+    fallback: { text: "NO_ACTION" },
+    rules: [
+      { matchSystem: `You are ${addressee?.name ?? ""}`, capture, actions },
+      { match: "assigned this task to you", repeat: true, actions: [{ text: "I have done this already." }] }
+    ]
+  })
+  if (asksForWork.test(request)) {
+    const move = (status: string) => ({
+      toolCalls: [{ name: "task_status", args: { taskId: "{{taskId}}", status } }]
+    })
+    const title = request.slice(0, 1).toUpperCase() + request.slice(1, 100)
+    // Done is set by the orchestrator and by agents that review.
+    const isReviewed = addressee?.slug !== "engineer"
+    // An orchestrator names the assignees of a task that it creates.
+    const assignees = addressee?.isOrchestrator === true ? { assigneeSlugs: [addressee.slug] } : {}
+    const text = isReviewed
+      ? `I created the task "${title}", did it, reviewed it and set it to done.`
+      : `I created the task "${title}" and did it. It is ready for review.`
+    return rule(
+      [
+        { toolCalls: [{ name: "task_create", args: { title, status: "in_progress", ...assignees } }] },
+        move("review"),
+        ...(isReviewed ? [move("done")] : []),
+        { text }
+      ],
+      { taskId: '\\\\?"taskId\\\\?":\\\\?"([A-Za-z0-9]+)' }
+    )
+  }
+  return asksForStatus.test(request)
+    ? rule([{ text: "The login button works again: Engineer fixed it, and QA checked it. No work is open." }])
+    : rule([{ text: "What exactly should be different afterwards, and for whom? Then I can create a task for it." }])
+}
+
+/** Posts each typed line to a new task, and prints its thread, until the scope ends. */
+export const talkWithTeam = (person: Person, account: Account, gatewayUrl: string, story: Story) =>
+  Effect.gen(function* () {
+    const { accountId } = account
+    yield* Effect.promise(() =>
+      person.mutation("app/accounts:configure", { accountId, agentFlags: { canCreateTasks: true } })
+    )
+    const { taskId }: { readonly taskId: string } = yield* Effect.promise(() =>
+      person.mutation("app/tasks:create", { accountId, title: "Questions to the team" })
+    )
+    const lines = yield* Queue.unbounded<string>()
+    yield* Effect.acquireRelease(
+      Effect.sync(() =>
+        createInterface({ input: process.stdin, terminal: false }).on("line", (line) => {
+          if (line.trim() !== "") Queue.offerUnsafe(lines, line.trim())
+        })
+      ),
+      (reader) => Effect.sync(() => reader.close())
+    )
+    const post = Effect.fnUntraced(function* (line: string) {
+      const content = line.includes("@") ? line : `@squad-lead ${line}`
+      yield* Effect.promise(async () => {
+        const body = JSON.stringify(scriptFor(line))
+        await fetch(`${gatewayUrl}/__local/script`, { method: "POST", body })
+        await person.mutation("app/messages:post", { accountId, taskId, content })
+      })
+    })
+    yield* Queue.take(lines).pipe(Effect.flatMap(post), Effect.forever, Effect.forkScoped)
+    return yield* showThread(person, { accountId, taskId }, story).pipe(
+      Effect.ignoreCause,
+      Effect.repeat(Schedule.spaced("200 millis")),
+      Effect.andThen(Effect.never)
+    )
+  })
