@@ -104,6 +104,7 @@ import type * as model_tasks_tasks from "../model/tasks/tasks.js";
 import type * as model_threads_documents from "../model/threads/documents.js";
 import type * as model_threads_messages from "../model/threads/messages.js";
 import type * as model_threads_thread from "../model/threads/thread.js";
+import type * as model_usage_attempts from "../model/usage/attempts.js";
 import type * as model_usage_days from "../model/usage/days.js";
 import type * as model_usage_usage from "../model/usage/usage.js";
 import type * as model_usage_usageReport from "../model/usage/usageReport.js";
@@ -241,6 +242,7 @@ declare const fullApi: ApiFromModules<{
   "model/threads/documents": typeof model_threads_documents;
   "model/threads/messages": typeof model_threads_messages;
   "model/threads/thread": typeof model_threads_thread;
+  "model/usage/attempts": typeof model_usage_attempts;
   "model/usage/days": typeof model_usage_days;
   "model/usage/usage": typeof model_usage_usage;
   "model/usage/usageReport": typeof model_usage_usageReport;

@@ -20,7 +20,7 @@ import { liveRun, mustActOn, runArgs } from "../model/runs/runs.ts"
 import { traceArgs, traceOf } from "../model/runs/traces.ts"
 import { taskOf } from "../model/tasks/taskView.ts"
 import { postMessage } from "../model/threads/messages.ts"
-import { endAttempt } from "../model/usage/usage.ts"
+import { endAttempt } from "../model/usage/attempts.ts"
 import { spending } from "../tables/attempts.ts"
 
 const rosterEntry = {

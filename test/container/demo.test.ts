@@ -16,7 +16,7 @@ describe("the demonstration in containers", () => {
       yield* Effect.addFinalizer(() => compose("--profile", "demo", "down", "--volumes", "--timeout", "1"))
       const up = yield* compose("up", "--no-build", "--detach", "--wait", "demo-runtime")
       assert.strictEqual(up.code, 0, up.err)
-      const logs = yield* eventually(compose("logs", "demo"), ({ out }) => out.includes("The scenario is over"))
+      const logs = yield* eventually(compose("logs", "demo"), ({ out }) => out.includes("The scenario has ended"))
       assert.match(logs.out, /QA: /)
 
       const page = yield* Effect.promise(() => fetch(`http://127.0.0.1:${port}/`))

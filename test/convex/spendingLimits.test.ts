@@ -232,6 +232,17 @@ describe("a budget", () => {
     ])
   })
 
+  it("counts at once what a run spent beyond its allowance, also for other agents", async () => {
+    const { plane, run } = await limited({ limit: 1_000 })
+    // One request that was larger than the allowance of 10.
+    await complete(plane, run, { outcome: "skipped", reason: "none", usage: spent(600) })
+    await makeTask(plane, [plane.qa])
+    const other = await plane.takeOne()
+    expect(other.allowance).toBe(10)
+    expect(await allow(plane, other, 385)).toEqual({ allowance: 395 })
+    expect(await allow(plane, other, 410)).toMatchObject({ until: Date.parse("2026-03-06T00:00:00Z") })
+  })
+
   it("counts tokens without a price as expensive, and tokens with a price by that price", async () => {
     const { plane, run, taskId } = await limited({ limit: 1, unit: "usd" })
     expect(run.allowance).toBe(3_333)

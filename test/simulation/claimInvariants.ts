@@ -124,7 +124,9 @@ export class ClaimInvariants {
       this.limited.set(task, (this.limited.get(task) ?? 0) + 1)
       world.cover("turns used up", "claim")
     }
-    if (turns > this.limits.maxTurns && events.every(({ actor }) => actor.type === "agent")) {
+    // A person may run a stopped notification again beyond the limit.
+    const isOfAgents = events.every(({ actor }) => actor.type === "agent") && !this.renewed.has(run)
+    if (turns > this.limits.maxTurns && isOfAgents) {
       world.violate("turns", `${run} is turn ${turns} of agents on ${task}`)
     }
   }

@@ -222,12 +222,10 @@ export class QueueModel extends QueueEnds {
     for (const session of expired) this.rescue(now, session, request.bootId)
   }
 
-  /** Whether the process has a suspect run, named or given to it by this claim. */
-  private hasSuspect({ request: { bootId, held }, runs }: Taking): boolean {
+  /** Whether the process has a suspect run: one that it holds, one of which it may not know, or one of this claim. */
+  private hasSuspect({ request: { abandoned, bootId } }: Taking): boolean {
     if (this.mistakes.has("several suspects at once")) return false
-    return this.leasedBy(bootId).some(
-      (session) => session.lease.isSuspect && (isNamed(session, held) || runs.some((run) => run.session === session.id))
-    )
+    return this.leasedBy(bootId).some((session) => session.lease.isSuspect && !isNamed(session, abandoned))
   }
 
   /** Takes the first due notification of each due session, in their order, until the limit. */

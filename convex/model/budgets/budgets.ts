@@ -7,6 +7,7 @@ import { sendBudgetNotice } from "./budgetNotices.ts"
 import {
   amountOf,
   type Budget,
+  budgetsOf,
   dollarsPerToken,
   drawOf,
   drawsOf,
@@ -115,6 +116,35 @@ export const recountDraws = async (ctx: MutationCtx, book: SpendingBook, budget:
   await ctx.db.patch("budgets", budget._id, counted)
   Object.assign(budget, counted)
   book.clearDraws()
+}
+
+/**
+ * Draws from the account's budgets what a run spent beyond its allowance. Otherwise other agents' claims could still use
+ * it until this agent's next claim. Reads the budgets and the agent's latest sums, and writes two rows of each budget.
+ */
+export const drawExcess = async (
+  ctx: MutationCtx,
+  { accountId, agentId }: Pick<Doc<"sessions">, "accountId" | "agentId">,
+  tokens: number
+): Promise<void> => {
+  const budgets = (await budgetsOf(ctx, accountId)).filter(
+    (budget) => budget.agentId === undefined && budget.taskId === undefined
+  )
+  if (budgets.length === 0) return
+  const day = dayIn((await accountOf(ctx, accountId)).timeZone, Date.now())
+  const { total } = sumsOn(day, await latestDay(ctx, agentId))
+  for (const { _id, drawn, period, spent, unit, window: last } of budgets) {
+    const window = windowOf(period, day)
+    const amount = unit === "tokens" ? tokens : tokens * dollarsPerToken(total)
+    const present = last === window ? { drawn, spent } : { drawn: 0, spent: 0 }
+    await ctx.db.patch("budgets", _id, { ...present, window, drawn: present.drawn + amount })
+    const row = await drawOf(ctx, _id, agentId)
+    if (row === null) await ctx.db.insert("budgetDraws", { budgetId: _id, agentId, window, drawn: amount })
+    else {
+      const before = row.window === window ? row.drawn : 0
+      await ctx.db.patch("budgetDraws", row._id, { window, drawn: before + amount })
+    }
+  }
 }
 
 /** Returns unused draws to the budget, at most once a minute, and not if all of it is spent. Returns whether it did. */

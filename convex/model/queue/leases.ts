@@ -6,7 +6,7 @@ import { refusal } from "../access/refusal.ts"
 import { crashHeartbeat, releaseHeartbeat } from "../heartbeats/heartbeats.ts"
 import { releaseNow } from "../runs/failedAttempts.ts"
 import { mustBeCurrentBoot } from "../runtimes/boots.ts"
-import { endAttempt } from "../usage/usage.ts"
+import { endAttempt } from "../usage/attempts.ts"
 import { notificationOf } from "./fences.ts"
 import type { LeasedSession } from "./sessions.ts"
 

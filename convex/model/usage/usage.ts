@@ -7,7 +7,7 @@ import type { usageSum } from "../../tables/usage.ts"
 import { refusal } from "../access/refusal.ts"
 import { accountOf } from "../agents/agents.ts"
 import { cut } from "../database/cut.ts"
-import { endLease, type Lease, type LeasedSession, type LeaseEnd } from "../queue/sessions.ts"
+import type { Lease, LeasedSession } from "../queue/sessions.ts"
 import { type Trace, traceOf } from "../runs/traces.ts"
 import { dayIn, monthOf } from "./days.ts"
 
@@ -201,7 +201,8 @@ const worstCaseSpending = (lease: LeasedSession["lease"] | undefined): Spending 
 
 /**
  * Records what an attempt did and spent, once. A report replaces an estimate; nothing replaces a report. `unknown`
- * records an estimate unless there is a record; without a report nothing was spent. Reads four rows and writes three.
+ * records an estimate unless there is a record; without a report nothing was spent. Answers the price-weighted tokens of
+ * the record, 0 if it made none. Reads four rows and writes three.
  */
 export const recordAttempt = async (
   ctx: MutationCtx,
@@ -209,14 +210,14 @@ export const recordAttempt = async (
   session: Pick<Doc<"sessions">, "lastRequest">,
   report: Spending | "unknown" | undefined,
   { end, reason, traceId }: AttemptEnd
-): Promise<void> => {
+): Promise<number> => {
   const { accountId, agentId, epoch, kind, lease, run, taskId } = attempt
   const found = await ctx.db
     .query("attempts")
     .withIndex("by_run", (q) => q.eq("run", run).eq("epoch", epoch))
     .unique()
   const estimate = found?.usage?.isEstimated === true ? found.usage : null
-  if (found !== null && (estimate === null || report === "unknown" || report === undefined)) return
+  if (found !== null && (estimate === null || report === "unknown" || report === undefined)) return 0
   const now = Date.now()
   const identity = { accountId, agentId, kind, run, epoch, ...(taskId === undefined ? {} : { taskId }) }
   const claim = lease === undefined ? {} : { claim: { at: lease.claimedAt, runtimeId: lease.runtimeId } }
@@ -224,7 +225,7 @@ export const recordAttempt = async (
   const timeline = { ...timelineOf(report), ...traceOf(traceId === undefined ? {} : { traceId }) }
   if (report === undefined) {
     await ctx.db.insert("attempts", { ...identity, ...claim, ...ended, ...timeline, usage: null })
-    return
+    return 0
   }
   const account = await accountOf(ctx, accountId)
   const usage = usageOf(account, report === "unknown" ? worstCaseSpending(lease) : report, session.lastRequest)
@@ -236,40 +237,5 @@ export const recordAttempt = async (
   }
   if (estimate !== null) await addToSums(ctx, attempt, day, estimate.model, addUsage(noUsage, sumOf(estimate), -1))
   await addToSums(ctx, attempt, day, usage.model, sumOf(usage))
-}
-
-/** The attempt that holds the session. */
-const attemptOf = ({ accountId, agentId, lease }: LeasedSession): Attempt => ({
-  accountId,
-  agentId,
-  kind: lease.kind,
-  run: lease.run,
-  epoch: lease.epoch,
-  taskId: lease.taskId,
-  lease
-})
-
-/**
- * Records what the attempt did and spent, and frees its session. An attempt without a request has no usage. An attempt
- * that did not begin (`attemptEnd` null) is not recorded. `end` is as for endLease.
- */
-export const endAttempt = async (
-  ctx: MutationCtx,
-  session: LeasedSession,
-  report: Spending | "unknown" | undefined,
-  attemptEnd: AttemptEnd | null,
-  end: LeaseEnd
-): Promise<void> => {
-  // Heartbeats without a turn are frequent and contain nothing to show.
-  if (attemptEnd !== null && (report !== undefined || session.lease.kind === "notification")) {
-    await recordAttempt(ctx, attemptOf(session), session, report, attemptEnd)
-  }
-  const isAnswered = report !== undefined && report !== "unknown" && report.contextTokens > 0
-  await endLease(
-    ctx,
-    isAnswered
-      ? { ...session, lastRequest: { inputTokens: report.contextTokens, model: report.model, price: report.price } }
-      : session,
-    end
-  )
+  return usage.weightedTokens
 }
