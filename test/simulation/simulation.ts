@@ -46,6 +46,8 @@ const agents: ReadonlyArray<Omit<Agent, "heartbeat">> = [
 /** Minutes between heartbeats, or cron expressions: often enough that faults meet them. */
 const INTERVALS = [1, 3, 15, "*/2 * * * *"]
 const CHUNK_MILLIS = 10_000
+/** A delayed call arrives at most this long after it was sent. */
+const LATEST_CALL_MILLIS = 60_000
 /** After the faults everything must have ended within this. */
 const REST_MILLIS = 3 * 60 * 60 * 1_000
 
@@ -383,7 +385,14 @@ export const simulate = Effect.fnUntraced(function* (seed: number, options: Opti
     return pushChanges(world)
   })
   const limit = world.now + REST_MILLIS
-  while (world.violations.length === 0 && !isAtRest() && world.now < limit) yield* pass
+  const untilRest = Effect.gen(function* () {
+    while (world.violations.length === 0 && !isAtRest() && world.now < limit) yield* pass
+  })
+  yield* untilRest
+  // A call of a process that has crashed may still be under way, and bring new work.
+  const late = world.now + LATEST_CALL_MILLIS
+  while (world.violations.length === 0 && world.now < late) yield* pass
+  yield* untilRest
 
   if (world.violations.length === 0 && seed % 4 === 0) {
     while (world.now < trouble + 5 * 60_000) yield* pass
