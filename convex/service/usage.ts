@@ -50,6 +50,9 @@ export const allow = serviceMutation({
   ),
   handler: async (ctx, { usedTokens, ...fence }) => {
     const session = await heldSession(ctx, ctx.accountId, fence)
+    const { allowance: known = null, askedTokens = 0, ...lease } = session.lease
+    // A call that arrives after a later one changes nothing.
+    if (usedTokens < askedTokens) return { allowance: known }
     const row = await notificationOf(ctx, fence.run)
     const book = new SpendingBook(ctx, await accountOf(ctx, ctx.accountId), Date.now())
     const permission = await permit(ctx, book, {
@@ -60,8 +63,8 @@ export const allow = serviceMutation({
     })
     if ("refusedBy" in permission) return { reason: permission.reason, until: permission.until }
     const { allowance } = permission
-    const { allowance: _, ...lease } = session.lease
-    await ctx.db.patch("sessions", session._id, { lease: allowance === null ? lease : { ...lease, allowance } })
+    const asked = { ...lease, askedTokens: usedTokens }
+    await ctx.db.patch("sessions", session._id, { lease: allowance === null ? asked : { ...asked, allowance } })
     return { allowance }
   }
 })

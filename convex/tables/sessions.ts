@@ -23,7 +23,9 @@ export const lease = v.object({
   /** When its context was built. The turn knows nothing that happened later. */
   claimedAt: v.number(),
   /** Price-weighted tokens that budgets allow it to spend; absent without a budget. */
-  allowance: v.optional(v.number())
+  allowance: v.optional(v.number()),
+  /** The tokens that the run had used when it last asked for more. */
+  askedTokens: v.optional(v.number())
 })
 
 /** What a session has seen of a task, once a turn is answered. */

@@ -64,6 +64,8 @@ describe("a budget", () => {
     expect(run.allowance).toBe(10)
     expect(await allow(plane, run, 500)).toEqual({ allowance: 510 })
     expect(await allow(plane, run, 995)).toEqual({ allowance: 1_000 })
+    // The first call again, after a later one.
+    expect(await allow(plane, run, 500)).toEqual({ allowance: 1_000 })
     expect(await allow(plane, run, 1_000)).toMatchObject({ until: Date.parse("2026-03-06T00:00:00Z") })
   })
 

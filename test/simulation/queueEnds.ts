@@ -229,12 +229,15 @@ export class QueueEnds extends QueueState {
   /** Lets a run spend more than its allowance, if the budget does. */
   allow(now: number, { usedTokens, ...fence }: ArgumentsOf<typeof functions.allowUsage>): Allowed {
     const { lease, session } = this.held(fence)
+    // A call that arrives after a later one changes nothing.
+    if (usedTokens < lease.askedTokens) return { allowance: lease.allowance }
     const row = lease.kind === "heartbeat" ? null : this.row(lease.run)
     const isUnasked = this.mistakes.has("a run that gets more without asking the budget")
     const more = isUnasked
       ? 1_000
       : this.usage.permit(now, shares[urgencyOf(row)], this.reserved(session.id) + usedTokens)
     if (more === 0) return { reason: "the budget is used", until: this.usage.heldUntil(now, shares[urgencyOf(row)]) }
+    lease.askedTokens = usedTokens
     lease.allowance = more === null ? null : usedTokens + more
     return { allowance: lease.allowance }
   }

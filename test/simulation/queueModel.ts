@@ -342,6 +342,7 @@ export class QueueModel extends QueueEnds {
       generation: session.generation + ((row ?? { runsInNextGeneration: isFirstOfDay }).runsInNextGeneration ? 1 : 0),
       shows: null,
       allowance: this.permit(now, row),
+      askedTokens: 0,
       expiresAt: now + leaseMs
     }
     if (session.lease.generation !== before) session.stoppedRuns = []

@@ -102,6 +102,8 @@ export interface Lease {
   shows: Shown | null
   /** Price-weighted tokens that it may spend; null without a budget. */
   allowance: number | null
+  /** The tokens that the run had used when it last asked for more. */
+  askedTokens: number
   expiresAt: number
 }
 
