@@ -248,7 +248,7 @@ describe("the arrows of src", () => {
   })
 
   const isConvexClient = (path: string) => path === "src/layers/ConvexClient.ts" || isWithin(path, "src/layers/convex")
-  const isPersonClient = (path: string) => path === "src/layers/PersonClient.ts"
+  const isPersonClient = (path: string) => path === "src/layers/people/PersonClient.ts"
   const isGateway = (path: string) => path === "src/layers/Gateway.ts" || isWithin(path, "src/layers/gateway")
 
   it("reach Convex's client through ConvexClient and PersonClient, and undici through ConvexClient and Gateway", () => {

@@ -177,7 +177,7 @@ describe("the page of the configuration", () => {
   })
 
   it("tells every variable that the configuration reads, and no other", () => {
-    const source = read("src/layers/Config.ts") + read("src/layers/PersonConfig.ts")
+    const source = read("src/layers/Config.ts") + read("src/layers/people/PersonConfig.ts")
     const names = [...source.matchAll(/(?:read\.\w+\(|raw\(provider,)\s*"([A-Z_]+)"/g)].map((match) => match[1] ?? "")
     assert.sameMembers(
       [...new Set(names)],

@@ -1,14 +1,14 @@
 import { Console, Effect, Option } from "effect"
 import { Argument, Command, Flag } from "effect/cli"
 import { Operator } from "../services/Operator.ts"
+import { ifGiven } from "./IfGiven.ts"
 
 /** The agent to pause or resume; without it the account. */
 export const agent = Argument.String("agent").pipe(
   Argument.withDescription("The agent's slug or id; without it the whole account"),
   Argument.optional
 )
-export const agentRequest = (agent: Option.Option<string>) =>
-  Option.match(agent, { onNone: () => ({}), onSome: (agent) => ({ agent }) })
+export const agentRequest = (agent: Option.Option<string>) => ifGiven("agent", agent)
 export const nameOf = (agent: Option.Option<string>) =>
   Option.match(agent, { onNone: () => "The account", onSome: (agent) => `Agent ${agent}` })
 

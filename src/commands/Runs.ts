@@ -4,6 +4,7 @@ import { describeRun, runTable } from "../domain/delivery/RunView.ts"
 import { counted } from "../domain/text/Count.ts"
 import { Operator } from "../services/Operator.ts"
 import { endWith } from "./EndedWith.ts"
+import { ifGiven } from "./IfGiven.ts"
 import { jsonFlag, print, printJson } from "./Print.ts"
 
 const MAX_LISTED = 200
@@ -58,7 +59,7 @@ const stop = Command.make(
       Option.isSome(value) ? [[name, value.value] as const] : []
     )
     if (given.length !== 1) return yield* endWith(64, "Name exactly one: a run's id, --agent or --task.")
-    const why = Option.match(reason, { onNone: () => ({}), onSome: (reason) => ({ reason }) })
+    const why = ifGiven("reason", reason)
     const { outcome, stopped } = yield* (yield* Operator).stop({ ...Object.fromEntries(given), ...why })
     if (stopped > 0) return yield* Console.error(`Stopped ${counted(stopped, "run")}.`)
     yield* Console.error(

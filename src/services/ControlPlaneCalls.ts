@@ -58,8 +58,8 @@ export interface ControlPlaneCalls {
 }
 
 /** Decodes an answer. An unexpected shape counts as unavailable, because an upgrade of either side fixes it. */
-const readAnswer = <A>(
-  path: FunctionPath,
+export const readAnswer = <A>(
+  path: string,
   answer: Schema.Codec<A, unknown>
 ): ((value: unknown) => Result.Result<A, ControlPlaneUnavailable>) => {
   const decode = Schema.decodeUnknownResult(answer)

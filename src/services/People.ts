@@ -1,5 +1,5 @@
 import { Context, Effect, Layer, Schema, Stream } from "effect"
-import { ControlPlaneRefused, ControlPlaneUnavailable } from "../domain/controlPlane/ControlPlaneFailure.ts"
+import { ControlPlaneRefused } from "../domain/controlPlane/ControlPlaneFailure.ts"
 import { personFunctions } from "../domain/people/PersonFunctions.ts"
 import type {
   PersonAnswer,
@@ -9,8 +9,9 @@ import type {
   PersonQuery
 } from "../domain/people/PersonFunctions.ts"
 import { Agent, byPrefix, Message, Task } from "../domain/people/PersonViews.ts"
-import { PersonClient } from "../layers/PersonClient.ts"
-import type { PersonArgs, PersonFailure } from "../layers/PersonClient.ts"
+import { PersonClient } from "../layers/people/PersonClient.ts"
+import type { PersonArgs, PersonFailure } from "../layers/people/PersonClient.ts"
+import { readAnswer } from "./ControlPlaneCalls.ts"
 
 /** A schema that reads every answer of the function. */
 type Reads<Path extends PersonPath, A, Encoded> = Schema.Codec<A, Encoded> &
@@ -43,15 +44,7 @@ export class People extends Context.Service<
 }
 
 const decoded = <A>(path: PersonPath, answer: Schema.Codec<A, unknown>, value: unknown) =>
-  Schema.decodeUnknownEffect(answer)(value).pipe(
-    Effect.mapError(
-      ({ message }) =>
-        new ControlPlaneUnavailable({
-          function: path,
-          detail: `the answer has another shape than this version expects: ${message.slice(0, 300)}`
-        })
-    )
-  )
+  Effect.fromResult(readAnswer(path, answer)(value))
 
 const make = Effect.gen(function* () {
   const client = yield* PersonClient

@@ -3,6 +3,7 @@ import { Argument, Command, Flag } from "effect/cli"
 import { personFunctions } from "../../domain/people/PersonFunctions.ts"
 import { Agent, agentTable } from "../../domain/people/PersonViews.ts"
 import { People } from "../../services/People.ts"
+import { ifGiven } from "../IfGiven.ts"
 import { jsonFlag } from "../Print.ts"
 import { list, refusalShown } from "./Shown.ts"
 
@@ -26,7 +27,7 @@ const add = Command.make(
     yield* (yield* People).mutation(personFunctions.createAgent, Schema.Struct({ agentId: Schema.String }), {
       slug: plain,
       name: Option.getOrElse(name, () => plain),
-      ...Option.match(role, { onNone: () => ({}), onSome: (role) => ({ role }) }),
+      ...ifGiven("role", role),
       ...(orchestrator ? { isOrchestrator: true } : {})
     })
     yield* Console.error(`@${plain} is on the team.`)

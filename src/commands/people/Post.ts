@@ -2,9 +2,8 @@ import { Console, Effect, Schema } from "effect"
 import { Argument, Command } from "effect/cli"
 import { personFunctions } from "../../domain/people/PersonFunctions.ts"
 import { People } from "../../services/People.ts"
+import { task } from "./Arguments.ts"
 import { refusalShown } from "./Shown.ts"
-
-const task = Argument.String("task").pipe(Argument.withDescription("The task's id, or its first characters"))
 
 export const post = Command.make(
   "post",

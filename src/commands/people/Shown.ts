@@ -1,5 +1,5 @@
 import { Console, Effect } from "effect"
-import type { PersonFailure } from "../../layers/PersonClient.ts"
+import type { PersonFailure } from "../../layers/people/PersonClient.ts"
 import type { Redactor } from "../../layers/secrets/Redactor.ts"
 import { endWith } from "../EndedWith.ts"
 import type { EndedWith } from "../EndedWith.ts"

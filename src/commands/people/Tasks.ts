@@ -4,10 +4,11 @@ import { personFunctions } from "../../domain/people/PersonFunctions.ts"
 import { describeTask, Task, taskTable } from "../../domain/people/PersonViews.ts"
 import { taskStatuses } from "../../domain/shared/TaskStatus.ts"
 import { People } from "../../services/People.ts"
+import { ifGiven } from "../IfGiven.ts"
 import { jsonFlag, print, printJson } from "../Print.ts"
+import { task } from "./Arguments.ts"
 import { list, refusalShown } from "./Shown.ts"
 
-const task = Argument.String("task").pipe(Argument.withDescription("The task's id, or its first characters"))
 const agentsArgument = Argument.String("agent").pipe(
   Argument.withDescription("An agent's slug, with or without @"),
   Argument.variadic()
@@ -33,7 +34,7 @@ const create = Command.make(
     const Created = Schema.Struct({ taskId: Schema.String })
     const { taskId } = yield* (yield* People).mutation(personFunctions.createTask, Created, {
       title,
-      ...Option.match(description, { onNone: () => ({}), onSome: (description) => ({ description }) }),
+      ...ifGiven("description", description),
       ...(assign.length === 0 ? {} : { assigneeIds: yield* agentIds(assign) })
     })
     yield* print(taskId)
@@ -56,7 +57,7 @@ const listTasks = Command.make(
   },
   Effect.fn(function* ({ json, status }) {
     const tasks = yield* (yield* People).query(personFunctions.tasks, Schema.Array(Task), {
-      ...Option.match(status, { onNone: () => ({}), onSome: (status) => ({ status }) })
+      ...ifGiven("status", status)
     })
     yield* list(tasks, json, taskTable, "There are no tasks. Create one with `tasks create`.")
   }, refusalShown)
@@ -98,7 +99,7 @@ const moveTo = Effect.fnUntraced(function* (
   const moved = yield* people.mutation(personFunctions.moveTask, Schema.Struct({ status, previousStatus: status }), {
     taskId: id,
     status: to,
-    ...Option.match(blockedReason, { onNone: () => ({}), onSome: (reason) => ({ blockedReason: reason }) })
+    ...ifGiven("blockedReason", blockedReason)
   })
   yield* Console.error(`The task moved from ${moved.previousStatus} to ${moved.status}.`)
 }, refusalShown)

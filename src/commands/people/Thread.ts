@@ -1,13 +1,12 @@
 import { Console, Effect, Schema, Stream } from "effect"
-import { Argument, Command, Flag } from "effect/cli"
+import { Command, Flag } from "effect/cli"
 import { personFunctions } from "../../domain/people/PersonFunctions.ts"
 import { describeMessage, Message } from "../../domain/people/PersonViews.ts"
 import { People } from "../../services/People.ts"
 import { jsonFlag, print, printJson } from "../Print.ts"
 import { untilStopped } from "../UntilStopped.ts"
+import { task } from "./Arguments.ts"
 import { refusalShown } from "./Shown.ts"
-
-const task = Argument.String("task").pipe(Argument.withDescription("The task's id, or its first characters"))
 
 export const thread = Command.make(
   "thread",

@@ -1,8 +1,9 @@
-import { Console, Effect, Option, Schema } from "effect"
+import { Console, Effect, Schema } from "effect"
 import { Argument, Command, Flag } from "effect/cli"
 import { personFunctions } from "../../domain/people/PersonFunctions.ts"
 import { Token, tokenTable } from "../../domain/people/PersonViews.ts"
 import { People } from "../../services/People.ts"
+import { ifGiven } from "../IfGiven.ts"
 import { jsonFlag } from "../Print.ts"
 import { list, refusalShown } from "./Shown.ts"
 
@@ -12,7 +13,7 @@ const provision = Command.make(
   Effect.fn(function* ({ label }) {
     const Made = Schema.Struct({ id: Schema.String, serviceToken: Schema.String })
     const { id, serviceToken } = yield* (yield* People).mutation(personFunctions.provisionToken, Made, {
-      ...Option.match(label, { onNone: () => ({}), onSome: (label) => ({ label }) })
+      ...ifGiven("label", label)
     })
     // Not redacted, because the token is shown only here.
     yield* Console.log(serviceToken)

@@ -5,7 +5,7 @@ import { headerSecrets } from "../../domain/observability/TraceTarget.ts"
 import { parseServiceToken } from "../../domain/shared/ServiceToken.ts"
 import { RuntimeConfig } from "../Config.ts"
 import type { Settings } from "../Config.ts"
-import { PersonConfig } from "../PersonConfig.ts"
+import { PersonConfig } from "../people/PersonConfig.ts"
 
 const ERROR_CHARACTERS = 500
 

@@ -4,13 +4,14 @@ import { makeFunctionReference } from "convex/server"
 import { ConvexError } from "convex/values"
 import type { Value } from "convex/values"
 import { Context, Effect, Layer, Option, Queue, Redacted, Result, Schema, Stream } from "effect"
-import { ControlPlaneRefused, ControlPlaneUnavailable } from "../domain/controlPlane/ControlPlaneFailure.ts"
-import { describeAddressFailure, judgeAddress } from "../domain/doctor/AddressFailure.ts"
-import { withoutAccount } from "../domain/people/PersonFunctions.ts"
-import type { PersonPath } from "../domain/people/PersonFunctions.ts"
+import { ControlPlaneRefused, ControlPlaneUnavailable } from "../../domain/controlPlane/ControlPlaneFailure.ts"
+import { describeAddressFailure, judgeAddress } from "../../domain/doctor/AddressFailure.ts"
+import { personFunctions, withoutAccount } from "../../domain/people/PersonFunctions.ts"
+import type { PersonPath } from "../../domain/people/PersonFunctions.ts"
+import { Account } from "../../domain/people/PersonViews.ts"
+import { Redactor } from "../secrets/Redactor.ts"
 import { PersonConfig } from "./PersonConfig.ts"
 import type { SignIn } from "./PersonConfig.ts"
-import { Redactor } from "./secrets/Redactor.ts"
 
 export type PersonFailure = ControlPlaneRefused | ControlPlaneUnavailable
 export type PersonArgs = Record<string, Value | undefined>
@@ -41,7 +42,7 @@ const decodeRefusal = Schema.decodeUnknownOption(
 const decodeUnaccepted = Schema.decodeUnknownOption(
   Schema.fromJsonString(Schema.Struct({ code: Schema.String, message: Schema.String }))
 )
-const AccountList = Schema.Array(Schema.Struct({ accountId: Schema.String, name: Schema.String }))
+const decodeAccounts = Schema.decodeUnknownOption(Schema.Array(Account))
 
 /** Calls of the functions for people, in the account of the settings or the only one that the person is a member of. */
 export class PersonClient extends Context.Service<
@@ -52,7 +53,7 @@ export class PersonClient extends Context.Service<
     /** Every result of a query; ends with the first failure. */
     follow(path: PersonPath, args: PersonArgs): Stream.Stream<unknown, PersonFailure>
   }
->()("runtime-service/layers/PersonClient") {
+>()("runtime-service/layers/people/PersonClient") {
   static readonly layer = Layer.effect(
     PersonClient,
     Effect.suspend(() => make)
@@ -95,16 +96,16 @@ const make = Effect.gen(function* () {
       catch: (cause) => failureOf(path, cause)
     })
 
-  const onlyAccount = send("query", "app/accounts:list", {}).pipe(
+  const onlyAccount = send("query", personFunctions.accounts, {}).pipe(
     Effect.flatMap((answer) => {
-      const accounts = Option.getOrElse(Schema.decodeUnknownOption(AccountList)(answer), () => [])
+      const accounts = Option.getOrElse(decodeAccounts(answer), () => [])
       const [first, ...others] = accounts
       const detail =
         first === undefined
           ? "You are not a member of any account: create one with `accounts create <name>`, or ask an owner to add you."
           : `You are a member of ${accounts.length} accounts: set ACCOUNT_ID to one of ${accounts.map((each) => `${each.accountId} (${each.name})`).join(", ")}.`
       return first === undefined || others.length > 0
-        ? Effect.fail(new ControlPlaneRefused({ function: "app/accounts:list", code: "invalid", detail }))
+        ? Effect.fail(new ControlPlaneRefused({ function: personFunctions.accounts, code: "invalid", detail }))
         : Effect.succeed(first.accountId)
     })
   )

@@ -1,10 +1,10 @@
 import type { Redacted } from "effect"
 import { Context, ConfigProvider, Effect, FileSystem, Layer, Option, Schema } from "effect"
-import { readDeploymentUrl } from "../domain/settings/EnvironmentValue.ts"
-import { ConfigInvalid } from "./Config.ts"
-import { readAccountId } from "./config/ConfigChecks.ts"
-import { makeReader, raw } from "./config/ConfigReader.ts"
-import type { Problem, Read } from "./config/ConfigReader.ts"
+import { readDeploymentUrl } from "../../domain/settings/EnvironmentValue.ts"
+import { ConfigInvalid } from "../Config.ts"
+import { readAccountId } from "../config/ConfigChecks.ts"
+import { makeReader, raw } from "../config/ConfigReader.ts"
+import type { Problem, Read } from "../config/ConfigReader.ts"
 
 /** A person as an identity provider names them. */
 const Identity = Schema.Struct({
@@ -30,7 +30,7 @@ export class PersonConfig extends Context.Service<
     readonly accountId: Option.Option<string>
     readonly signIn: SignIn
   }
->()("runtime-service/layers/PersonConfig") {
+>()("runtime-service/layers/people/PersonConfig") {
   /** Reads the environment; fails with every problem. */
   static readonly layer = Layer.effect(
     PersonConfig,
