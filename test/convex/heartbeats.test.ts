@@ -368,7 +368,7 @@ describe("a heartbeat that fails", () => {
     expect(await takeHeartbeat(plane)).toMatchObject({ id: run.id, attempt: 1, failures: 0 })
   })
 
-  it("is skipped after three failures of its own", async () => {
+  it("is skipped after it failed three times", async () => {
     const plane = await due()
     const run = await takeHeartbeat(plane)
     const retry = { nextAttemptAt: Date.now() }

@@ -154,7 +154,7 @@ describe("commands", () => {
     expect(await codeOf(acknowledge(plane, id, "success", "b1"))).toBe("conflict")
   })
 
-  it("request an upgrade once: a taken one is under way until the runtime's next start reports", async () => {
+  it("request an upgrade once: a taken one is in progress until the runtime's next start reports", async () => {
     const plane = await seededPlane()
     const { commandIds } = await plane.asPerson(api.app.runtimes.upgrade, { runtimeVersion: "1.1.0" })
     const id = first(commandIds)

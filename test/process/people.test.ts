@@ -122,8 +122,8 @@ describe("the commands for people", () => {
           ends.map(({ code }) => code),
           [78, 1, 78, 1, 69]
         )
-        const [nobody, stranger, nameless, outsider, unreachable] = ends.map(({ err }) => err)
-        assert.include(nobody, "set CONVEX_DEPLOY_KEY and MISSION_CONTROL_IDENTITY, or MISSION_CONTROL_TOKEN")
+        const [unidentified, stranger, nameless, outsider, unreachable] = ends.map(({ err }) => err)
+        assert.include(unidentified, "set CONVEX_DEPLOY_KEY and MISSION_CONTROL_IDENTITY, or MISSION_CONTROL_TOKEN")
         assert.include(stranger, "(unauthenticated)")
         assert.include(nameless, "MISSION_CONTROL_IDENTITY is not an identity")
         assert.include(outsider, "You are not a member of this account")

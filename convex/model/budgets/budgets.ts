@@ -12,7 +12,9 @@ import {
   drawOf,
   drawsOf,
   inPeriod,
+  isOfAccount,
   maxRead,
+  saveDraw,
   type SpendingBook,
   windowOf
 } from "./spendingBook.ts"
@@ -93,7 +95,7 @@ const describe = ({ agentId, limit, period, taskId, unit }: Budget): string => {
  * that unused draws return to the budget. Reads two ranges for each agent, and the rows of the draws.
  */
 export const recountDraws = async (ctx: MutationCtx, book: SpendingBook, budget: Budget): Promise<void> => {
-  if (budget.agentId !== undefined || budget.taskId !== undefined) return
+  if (!isOfAccount(budget)) return
   const window = windowOf(budget.period, book.day)
   const rows = await book.drawsOf(budget._id)
   const agents = await activeAgents(ctx, budget.accountId)
@@ -105,11 +107,8 @@ export const recountDraws = async (ctx: MutationCtx, book: SpendingBook, budget:
     const spent = amountOf(budget.unit, inPeriod(budget.period, sums))
     const drawn = spent + reserved * rate
     const row = rows.find((each) => each.agentId === agentId)
-    if (row === undefined && drawn > 0) {
-      await ctx.db.insert("budgetDraws", { budgetId: budget._id, agentId, window, drawn })
-    } else if (row !== undefined && (row.drawn !== drawn || row.window !== window)) {
-      await ctx.db.patch("budgetDraws", row._id, { window, drawn })
-    }
+    const isChanged = row === undefined ? drawn > 0 : row.drawn !== drawn || row.window !== window
+    if (isChanged) await saveDraw(ctx, budget._id, agentId, row ?? null, { window, drawn })
     counted.drawn += drawn
     counted.spent += spent
   }
@@ -127,9 +126,7 @@ export const drawExcess = async (
   { accountId, agentId }: Pick<Doc<"sessions">, "accountId" | "agentId">,
   tokens: number
 ): Promise<void> => {
-  const budgets = (await budgetsOf(ctx, accountId)).filter(
-    (budget) => budget.agentId === undefined && budget.taskId === undefined
-  )
+  const budgets = (await budgetsOf(ctx, accountId)).filter(isOfAccount)
   if (budgets.length === 0) return
   const day = dayIn((await accountOf(ctx, accountId)).timeZone, Date.now())
   const { total } = sumsOn(day, await latestDay(ctx, agentId))
@@ -139,11 +136,8 @@ export const drawExcess = async (
     const present = last === window ? { drawn, spent } : { drawn: 0, spent: 0 }
     await ctx.db.patch("budgets", _id, { ...present, window, drawn: present.drawn + amount })
     const row = await drawOf(ctx, _id, agentId)
-    if (row === null) await ctx.db.insert("budgetDraws", { budgetId: _id, agentId, window, drawn: amount })
-    else {
-      const before = row.window === window ? row.drawn : 0
-      await ctx.db.patch("budgetDraws", row._id, { window, drawn: before + amount })
-    }
+    const before = row?.window === window ? row.drawn : 0
+    await saveDraw(ctx, _id, agentId, row, { window, drawn: before + amount })
   }
 }
 
@@ -249,8 +243,7 @@ export const permit = async (ctx: MutationCtx, book: SpendingBook, spender: Spen
       await ctx.db.patch("budgets", budget._id, counted)
       Object.assign(budget, counted)
       const change = { window, drawn: drawn.agents + amount }
-      if (drawn.row === null) await ctx.db.insert("budgetDraws", { budgetId: budget._id, agentId, ...change })
-      else await ctx.db.patch("budgetDraws", drawn.row._id, change)
+      await saveDraw(ctx, budget._id, agentId, drawn.row, change)
       const entry = await book.drawn(budget._id, agentId)
       entry.row = drawn.row === null ? await drawOf(ctx, budget._id, agentId) : { ...drawn.row, ...change }
     }

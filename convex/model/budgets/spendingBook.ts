@@ -43,6 +43,21 @@ export const drawOf = (
     .withIndex("by_budget", (q) => q.eq("budgetId", budgetId).eq("agentId", agentId))
     .unique()
 
+/** Writes what the agent has drawn of the budget: over its row, or as a new one. */
+export const saveDraw = async (
+  ctx: Pick<MutationCtx, "db">,
+  budgetId: Id<"budgets">,
+  agentId: Id<"agents">,
+  row: Doc<"budgetDraws"> | null,
+  drawn: Pick<Doc<"budgetDraws">, "window" | "drawn">
+): Promise<void> => {
+  if (row === null) await ctx.db.insert("budgetDraws", { budgetId, agentId, ...drawn })
+  else await ctx.db.patch("budgetDraws", row._id, drawn)
+}
+
+/** Whether it is the account's own budget, of which agents draw slices. */
+export const isOfAccount = ({ agentId, taskId }: Budget): boolean => agentId === undefined && taskId === undefined
+
 /** The agents' draws of the budget, at most 1,000 rows. */
 export const drawsOf = (ctx: Pick<QueryCtx, "db">, budgetId: Id<"budgets">): Promise<Array<Doc<"budgetDraws">>> =>
   ctx.db

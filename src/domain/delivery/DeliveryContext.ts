@@ -86,6 +86,19 @@ export type PromptPart = typeof PromptPart.Type
 /** The root span of the previous attempt. */
 export const EarlierTrace = Schema.Struct({ traceId: Schema.String, spanId: Schema.String })
 
+/** Whose turn it is. A delivery's context and a heartbeat's have it. */
+export const Owner = {
+  account: Schema.Struct({ id: Schema.String, name: Schema.String }),
+  agent: Schema.Struct({
+    id: Schema.String,
+    slug: Schema.String,
+    name: Schema.String,
+    role: Schema.String,
+    isOrchestrator: Schema.Boolean,
+    flags: Flags
+  })
+} as const
+
 /** All data for the turn of a notification, built by the claim. */
 export const DeliveryContext = Schema.Struct({
   notification: Schema.Struct({
@@ -97,15 +110,7 @@ export const DeliveryContext = Schema.Struct({
   }),
   /** Oldest first, at most 50. */
   events: Schema.Array(NotificationEvent),
-  account: Schema.Struct({ id: Schema.String, name: Schema.String }),
-  agent: Schema.Struct({
-    id: Schema.String,
-    slug: Schema.String,
-    name: Schema.String,
-    role: Schema.String,
-    isOrchestrator: Schema.Boolean,
-    flags: Flags
-  }),
+  ...Owner,
   sessionKey: Schema.String,
   generation: Schema.Finite,
   /** The mark in the fences around other people's text; the same in every turn of a session and generation. */

@@ -1,5 +1,5 @@
 import { Schema } from "effect"
-import { AgentRef, EarlierTrace, Flags, TaskView } from "../delivery/DeliveryContext.ts"
+import { AgentRef, EarlierTrace, Owner, TaskView } from "../delivery/DeliveryContext.ts"
 import type { SpentUsage } from "../delivery/Run.ts"
 
 /** A task in a heartbeat's context; times are the control plane's epoch milliseconds. */
@@ -19,15 +19,7 @@ export const HeartbeatContext = Schema.Struct({
     schedule: Schema.Union([Schema.Finite, Schema.String]),
     lastHeartbeatAt: Schema.NullOr(Schema.Finite)
   }),
-  account: Schema.Struct({ id: Schema.String, name: Schema.String }),
-  agent: Schema.Struct({
-    id: Schema.String,
-    slug: Schema.String,
-    name: Schema.String,
-    role: Schema.String,
-    isOrchestrator: Schema.Boolean,
-    flags: Flags
-  }),
+  ...Owner,
   sessionKey: Schema.String,
   generation: Schema.Finite,
   fenceMark: Schema.String,

@@ -67,6 +67,19 @@ export const sampleTask = (changes: Partial<TaskView> = {}): TaskView => ({
   ...changes
 })
 
+/** The engineer of an account. */
+export const sampleOwner = {
+  account: { id: "testaccount1", name: "Acme" },
+  agent: {
+    id: "agent_engineer",
+    slug: "engineer",
+    name: "Engineer",
+    role: "Engineer",
+    isOrchestrator: false,
+    flags: defaultFlags
+  }
+}
+
 /** The engineer's context for a person's message; the notification follows its first event. */
 export const sampleContext = (changes: Partial<DeliveryContext> = {}): DeliveryContext => {
   const events = changes.events ?? [sampleEvent()]
@@ -79,15 +92,7 @@ export const sampleContext = (changes: Partial<DeliveryContext> = {}): DeliveryC
       hops: 0,
       isRequired: true
     },
-    account: { id: "testaccount1", name: "Acme" },
-    agent: {
-      id: "agent_engineer",
-      slug: "engineer",
-      name: "Engineer",
-      role: "Engineer",
-      isOrchestrator: false,
-      flags: defaultFlags
-    },
+    ...sampleOwner,
     sessionKey: "agent:engineer:testaccount1",
     generation: 1,
     textNumber: 7,

@@ -1,7 +1,7 @@
 import type { TaskView } from "../../../src/domain/delivery/DeliveryContext.ts"
 import type { HeartbeatRun } from "../../../src/domain/delivery/Run.ts"
 import type { HeartbeatContext, HeartbeatTask } from "../../../src/domain/heartbeats/Heartbeat.ts"
-import { defaultFlags, sampleTask } from "../delivery/sampleContext.ts"
+import { defaultFlags, sampleOwner, sampleTask } from "../delivery/sampleContext.ts"
 
 /** A task as a heartbeat sees it. */
 export const sampleHeartbeatTask = (
@@ -17,15 +17,7 @@ export const sampleHeartbeatTask = (
 /** The engineer's heartbeat with one task in progress. */
 export const sampleHeartbeatContext = (changes: Partial<HeartbeatContext> = {}): HeartbeatContext => ({
   heartbeat: { id: "agent_engineer:1000", dueAt: 1_000, schedule: 15, lastHeartbeatAt: null },
-  account: { id: "testaccount1", name: "Acme" },
-  agent: {
-    id: "agent_engineer",
-    slug: "engineer",
-    name: "Engineer",
-    role: "Engineer",
-    isOrchestrator: false,
-    flags: defaultFlags
-  },
+  ...sampleOwner,
   sessionKey: "agent:engineer:testaccount1",
   generation: 1,
   fenceMark: "0123456789abcdef",
