@@ -1,11 +1,10 @@
 /** After the scenario: what a newcomer types goes to the team, and the scripted model answers it. */
-import { createInterface } from "node:readline"
-import { Effect, Queue, Schedule } from "effect"
+import { Effect } from "effect"
 import { type Account, demoTeam } from "../account.ts"
 import type { Rule, Script } from "../model/script.ts"
 import type { Person } from "../person.ts"
 import type { Story } from "./story.ts"
-import { showThread } from "./thread.ts"
+import { talk } from "./thread.ts"
 
 const asksForStatus = /\b(status|progress|news|how far|done|left|open)\b/i
 const asksForWork = /\b(add|build|change|create|fix|make|remove|update|write)\b/i
@@ -63,27 +62,8 @@ export const talkWithTeam = (person: Person, account: Account, gatewayUrl: strin
     const { taskId }: { readonly taskId: string } = yield* Effect.promise(() =>
       person.mutation("app/tasks:create", { accountId, title: "Questions to the team" })
     )
-    const lines = yield* Queue.unbounded<string>()
-    yield* Effect.acquireRelease(
-      Effect.sync(() =>
-        createInterface({ input: process.stdin, terminal: false }).on("line", (line) => {
-          if (line.trim() !== "") Queue.offerUnsafe(lines, line.trim())
-        })
-      ),
-      (reader) => Effect.sync(() => reader.close())
-    )
-    const post = Effect.fnUntraced(function* (line: string) {
-      const content = line.includes("@") ? line : `@squad-lead ${line}`
-      yield* Effect.promise(async () => {
-        const body = JSON.stringify(scriptFor(line))
-        await fetch(`${gatewayUrl}/__local/script`, { method: "POST", body })
-        await person.mutation("app/messages:post", { accountId, taskId, content })
-      })
+    return yield* talk(person, { accountId, taskId }, story, async (line) => {
+      await fetch(`${gatewayUrl}/__local/script`, { method: "POST", body: JSON.stringify(scriptFor(line)) })
+      return line.includes("@") ? line : `@squad-lead ${line}`
     })
-    yield* Queue.take(lines).pipe(Effect.flatMap(post), Effect.forever, Effect.forkScoped)
-    return yield* showThread(person, { accountId, taskId }, story).pipe(
-      Effect.ignoreCause,
-      Effect.repeat(Schedule.spaced("200 millis")),
-      Effect.andThen(Effect.never)
-    )
   })

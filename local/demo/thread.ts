@@ -1,4 +1,5 @@
-import { Effect } from "effect"
+import { createInterface } from "node:readline"
+import { Effect, Queue, Schedule } from "effect"
 import type { Person } from "../person.ts"
 import type { Story } from "./story.ts"
 
@@ -21,3 +22,37 @@ export const showThread = (
     return messages
   })
 }
+
+/**
+ * Posts each line that is typed to the task, and prints its thread, until the scope ends. `prepare` runs before a post
+ * and returns the message. Failures of the control plane are printed or, while reading, ignored: it may be restarting.
+ */
+export const talk = (
+  person: Person,
+  task: { readonly accountId: string; readonly taskId: string },
+  story: Story,
+  prepare: (line: string) => Promise<string>
+) =>
+  Effect.gen(function* () {
+    const lines = yield* Queue.unbounded<string>()
+    yield* Effect.acquireRelease(
+      Effect.sync(() =>
+        createInterface({ input: process.stdin, terminal: false }).on("line", (line) => {
+          if (line.trim() !== "") Queue.offerUnsafe(lines, line.trim())
+        })
+      ),
+      (reader) => Effect.sync(() => reader.close())
+    )
+    const post = (line: string) =>
+      Effect.promise(() =>
+        prepare(line)
+          .then((content) => person.mutation("app/messages:post", { ...task, content }))
+          .catch((error: Error) => story.say(`not posted, try again: ${error.message}`))
+      )
+    yield* Queue.take(lines).pipe(Effect.flatMap(post), Effect.forever, Effect.forkScoped)
+    return yield* showThread(person, task, story).pipe(
+      Effect.ignoreCause,
+      Effect.repeat(Schedule.spaced("200 millis")),
+      Effect.andThen(Effect.never)
+    )
+  })

@@ -7,13 +7,12 @@ import { randomBytes } from "node:crypto"
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
-import { createInterface } from "node:readline"
 import { fileURLToPath } from "node:url"
 import { parseArgs } from "node:util"
-import { Effect, Exit, Runtime, Schedule } from "effect"
+import { Effect, Exit, Runtime } from "effect"
 import { demoTeam, makeAccount, runtimeEnv } from "../account.ts"
 import { Story } from "../demo/story.ts"
-import { showThread } from "../demo/thread.ts"
+import { talk } from "../demo/thread.ts"
 import { freePort, launchGateway, launchPlane, launchRuntime } from "../launcher.ts"
 import { personAt } from "../person.ts"
 import { reload } from "./reload.ts"
@@ -129,17 +128,7 @@ Commands: node --env-file=${envFile} src/main.ts runs list --ended
 To post a message, type it here and press Enter, for example: @engineer are you there?
 Changes in src, convex and local restart the process concerned. Ctrl-C ends everything.
 `)
-  createInterface({ input: process.stdin, terminal: false }).on("line", (content) => {
-    if (content.trim() === "") return
-    person
-      .mutation("app/messages:post", { accountId, taskId, content })
-      .catch((error: Error) => say(`not posted, try again: ${error.message}`))
-  })
-  // A failure means that the control plane is restarting.
-  return yield* showThread(person, { accountId, taskId }, story).pipe(
-    Effect.ignoreCause,
-    Effect.repeat(Schedule.spaced("200 millis"))
-  )
+  return yield* talk(person, { accountId, taskId }, story, (line) => Promise.resolve(line))
 })
 
 const runMain = Runtime.makeRunMain(({ fiber, teardown }) => {
