@@ -1,4 +1,4 @@
-import { Context, Duration, Effect, Layer, Ref, Schedule, Stream } from "effect"
+import { Context, Duration, Effect, Layer, Ref, Schedule, Stream, SubscriptionRef } from "effect"
 import type { ProviderSeen, TurnFailure } from "../domain/delivery/TurnFailure.ts"
 import * as Breaker from "../domain/gateway/Breaker.ts"
 import { monotonicMillis } from "../domain/observability/Monotonic.ts"
@@ -68,7 +68,10 @@ export class GatewayGuard extends Context.Service<
     unknownAgentDelay(agentId: string): Effect.Effect<number | null>
     /** Checks once whether paused delivery or an unknown agent has recovered. */
     readonly recheck: Effect.Effect<boolean>
-    /** Rechecks for ever, follows the gateway's readiness, and runs `onRecovered` after each recovery. */
+    /**
+     * Rechecks for ever, follows the gateway's readiness and the breaker, and runs `onRecovered` after each recovery. The
+     * first answered round of a probe closes the breaker, possibly long before its run ends.
+     */
     probing(onRecovered: Effect.Effect<void>): Effect.Effect<never>
   }
 >()("runtime-service/services/GatewayGuard") {
@@ -84,7 +87,7 @@ const make = Effect.gen(function* () {
   const gatewayProcess = yield* GatewayProcess
   const lifecycle = yield* Lifecycle
   const roster = yield* Roster
-  const breaker = yield* Ref.make<Breaker.Breaker>(Breaker.closed)
+  const breaker = yield* SubscriptionRef.make<Breaker.Breaker>(Breaker.closed)
   const lastProviderFailureAt = yield* Ref.make(Number.NEGATIVE_INFINITY)
   const lastRoundAt = yield* Ref.make(Number.NEGATIVE_INFINITY)
   const unknown = new Map<string, UnknownAgent>()
@@ -95,7 +98,7 @@ const make = Effect.gen(function* () {
 
   const current = Effect.gen(function* () {
     const now = yield* monotonicMillis
-    return yield* Ref.updateAndGet(breaker, (before) => Breaker.atTime(before, now))
+    return yield* SubscriptionRef.updateAndGet(breaker, (before) => Breaker.atTime(before, now))
   })
 
   const change = Effect.fnUntraced(function* (
@@ -104,7 +107,7 @@ const make = Effect.gen(function* () {
     const now = yield* monotonicMillis
     const admission = yield* Admission
     const before = yield* current
-    const after = yield* Ref.updateAndGet(breaker, (breaker) => step(breaker, admission, now))
+    const after = yield* SubscriptionRef.updateAndGet(breaker, (breaker) => step(breaker, admission, now))
     if (after._tag === "Open" && before._tag !== "Open") {
       const seconds = Math.round(after.waitMillis / 1_000)
       yield* lifecycle.setReason("breaker", `the gateway or its provider keeps failing: one probe in ${seconds} s`)
@@ -202,6 +205,13 @@ const make = Effect.gen(function* () {
     Stream.filter((status) => status === "ready")
   )
 
+  const closings = SubscriptionRef.changes(breaker).pipe(
+    Stream.map(({ _tag }) => _tag === "Closed"),
+    Stream.changes,
+    Stream.drop(1),
+    Stream.filter((isClosed) => isClosed)
+  )
+
   /** The gateway is ready again, so the breaker lets a probe through at once. */
   const tryAgain = Effect.gen(function* () {
     if ((yield* current)._tag === "Closed") return false
@@ -252,7 +262,8 @@ const make = Effect.gen(function* () {
           ),
           Stream.runForEach(readiness, () =>
             Effect.flatMap(tryAgain, (isOpened) => (isOpened ? onRecovered : Effect.void))
-          )
+          ),
+          Stream.runForEach(closings, () => onRecovered)
         ],
         { concurrency: "unbounded", discard: true }
       ).pipe(Effect.andThen(Effect.never))

@@ -1,5 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Deferred, Duration, Effect, Fiber, Layer, Logger, Queue, Result, SubscriptionRef } from "effect"
+import { Duration, Effect, Fiber, Layer, Logger, Queue, Result, SubscriptionRef } from "effect"
 import { TestClock } from "effect/testing"
 import {
   BootConflict,
@@ -32,9 +32,10 @@ const unavailable = new ControlPlaneUnavailable({ function: "service/notificatio
 const unreachable = new GatewayUnreachable({ detail: "refused" })
 
 interface Ending {
-  /** What its run reports about the gateway before it ends. */
-  readonly last: Effect.Effect<void>
-  readonly end: Partial<RunEnd>
+  /** What its run reports about the gateway. */
+  readonly report: Effect.Effect<void>
+  /** Null if the run goes on. */
+  readonly end: Partial<RunEnd> | null
 }
 
 /** The loop with real leases, permits, lifecycle, guard and supervisor; the test ends the runs. */
@@ -44,18 +45,22 @@ const setUp = (settings: Partial<Settings> = {}) =>
     const begun: Array<string> = []
     const interrupted: Array<string> = []
     const lines: Array<string> = []
-    const ends = new Map<string, Deferred.Deferred<Ending>>()
+    const ends = new Map<string, Queue.Queue<Ending>>()
     const push = yield* SubscriptionRef.make<PushState>({ isConnected: true, lastMessageAt: null })
     const health = yield* SubscriptionRef.make<GatewayHealth>({ status: "ready", detail: "" })
     const execution = Layer.mock(RunExecution, {
       execute: Effect.fnUntraced(function* (run) {
-        const ending = yield* Deferred.make<Ending>()
-        ends.set(run.id, ending)
+        const endings = yield* Queue.unbounded<Ending>()
+        ends.set(run.id, endings)
         begun.push(run.id)
-        const { end, last } = yield* Effect.onInterrupt(Deferred.await(ending), () =>
-          Effect.sync(() => void interrupted.push(run.id))
-        )
-        yield* last
+        let end: Ending["end"] = null
+        while (end === null) {
+          const next = yield* Effect.onInterrupt(Queue.take(endings), () =>
+            Effect.sync(() => void interrupted.push(run.id))
+          )
+          yield* next.report
+          end = next.end
+        }
         if (end.isStored !== false) yield* plane.end(run)
         return {
           kind: run.kind,
@@ -124,10 +129,11 @@ const setUp = (settings: Partial<Settings> = {}) =>
         yield* Queue.offer(plane.wakes, Result.succeed({ count: (wakes += 1), recalled: [] }))
         yield* settle
       }),
-      end: (id: string, end: Partial<RunEnd> = {}, last: Effect.Effect<void> = Effect.void) =>
+      /** Ends the run with its last report about the gateway; with null the run only reports. */
+      end: (id: string, end: Ending["end"] = {}, report: Effect.Effect<void> = Effect.void) =>
         Effect.suspend(() => {
-          const ending = ends.get(id)
-          return ending === undefined ? Effect.die(`${id} has not begun`) : Deferred.succeed(ending, { end, last })
+          const endings = ends.get(id)
+          return endings === undefined ? Effect.die(`${id} has not begun`) : Queue.offer(endings, { end, report })
         }).pipe(Effect.andThen(settle)),
       /** Ready, and the claims of the start made. */
       start: within(
@@ -820,6 +826,19 @@ describe("the breaker", () => {
       assert.deepStrictEqual(yield* begun, ["second"])
       yield* end("second", {}, guard.completed("agent"))
       assert.deepStrictEqual(yield* begun, ["third", "fourth"])
+    })
+  )
+
+  it.effect("lets waiting work be claimed as soon as the probe's first round is answered", () =>
+    Effect.gen(function* () {
+      const { begun, end, guard, insert, start } = yield* setUp()
+      yield* start
+      yield* open(guard)
+      yield* insert(...ids("long", "second", "third"))
+      yield* TestClock.adjust("30 seconds")
+      assert.deepStrictEqual(yield* begun, ["long"])
+      yield* end("long", null, guard.completed("agent"))
+      assert.deepStrictEqual(yield* begun, ["second", "third"])
     })
   )
 
