@@ -6,7 +6,7 @@
 import { Effect } from "effect"
 import { figureOf, percentile } from "./figure.ts"
 import type { Figure } from "./figure.ts"
-import { createdToPost, hold, pushed, tasksFor, teamOf } from "./load.ts"
+import { createdToPost, hold, pushed, TASKS_PER_AGENT, tasksFor, teamOf } from "./load.ts"
 import { planeStats } from "./planeStats.ts"
 import { interleaved, secondsOf } from "./runs.ts"
 import { here, setupOf } from "./subject.ts"
@@ -37,8 +37,8 @@ const heldBy = (runtimeCount: number, seconds: number) =>
           DELIVERY_MAX_CONCURRENT_SESSIONS: String(SESSIONS)
         })
     )
-    const tasks = yield* tasksFor(setup, SESSIONS)
-    const held = yield* hold(setup, runtimes, { tasks, seconds, ahead: SESSIONS * 2 })
+    const tasks = yield* tasksFor(setup, SESSIONS, TASKS_PER_AGENT)
+    const held = yield* hold(setup, runtimes, { tasks, sessions: SESSIONS, seconds, ahead: SESSIONS * 2 })
     const { notifications } = (yield* Effect.promise(() => planeStats(setup.plane))).documents
     return { ...held, rows: notifications ?? Number.NaN }
   }).pipe(Effect.scoped)

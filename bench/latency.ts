@@ -13,7 +13,8 @@ import { here, setupOf } from "./subject.ts"
 
 /** A little more than two polls of the slowest mode, so that each message falls between two of them. */
 const SECONDS = secondsOf(32)
-const SESSIONS = 10
+/** So many that a poll of 15 s lies between two messages to the same agent, which would share a turn. */
+const SESSIONS = 40
 /**
  * Milliseconds between messages. It is longer than a delivery takes: the end of a delivery claims again, and would find
  * a message that arrived during the delivery without a poll.

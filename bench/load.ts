@@ -23,11 +23,14 @@ export const teamOf = (size: number): ReadonlyArray<NewAgent> =>
     heartbeat: NEW_YEAR
   }))
 
-/** A task for each agent, so that a message concerns one agent only. */
-export const tasksFor = (setup: Setup, size: number) =>
+/**
+ * Tasks of one agent each, so that a message concerns one agent only: task `i` is for agent `i % size`. With several
+ * tasks for each agent, messages that wait for the same agent stay apart; on one task they would share a turn.
+ */
+export const tasksFor = (setup: Setup, size: number, perAgent = 1) =>
   Effect.forEach(
-    Array.from({ length: size }, (_, index) => index),
-    (index) => setup.newTask(`Task of agent ${index}`),
+    Array.from({ length: size * perAgent }, (_, index) => index),
+    (index) => setup.newTask(`Task of agent ${index % size}`),
     { concurrency: 8 }
   )
 
@@ -35,6 +38,19 @@ export const tasksFor = (setup: Setup, size: number) =>
 export const deliveredBy = (setup: Setup, runtimes: ReadonlyArray<Launched>) =>
   Effect.forEach(runtimes, (runtime) => setup.health(runtime), { concurrency: 4 }).pipe(
     Effect.map((healths) => healths.reduce((sum, health) => sum + Number(health["delivery"]["deliveredCount"]), 0))
+  )
+
+/** For `hold`, which posts two messages ahead for each agent. */
+export const TASKS_PER_AGENT = 8
+
+/** Waits until every message has been delivered; fails if two of them shared a turn. */
+const allDelivered = (delivered: ReturnType<typeof deliveredBy>, count: number) =>
+  eventually(delivered, (found) => found >= count).pipe(
+    Effect.timeoutOrElse({
+      duration: "1 minute",
+      orElse: () =>
+        Effect.flatMap(delivered, (found) => Effect.die(`${count} messages were posted, ${found} turns delivered`))
+    })
   )
 
 /** Waits until pushes reach the runtime. */
@@ -75,10 +91,15 @@ export type Held = {
 export const hold = (
   setup: Setup,
   runtimes: ReadonlyArray<Launched>,
-  options: { readonly tasks: ReadonlyArray<string>; readonly seconds: number; readonly ahead: number }
+  options: {
+    readonly tasks: ReadonlyArray<string>
+    readonly sessions: number
+    readonly seconds: number
+    readonly ahead: number
+  }
 ) =>
   Effect.gen(function* () {
-    const sessions = options.tasks.length
+    const { ahead, sessions, tasks } = options
     const from = yield* deliveredBy(setup, runtimes)
     const delivered = yield* Ref.make(0)
     const watched = deliveredBy(setup, runtimes).pipe(Effect.tap((count) => Ref.set(delivered, count - from)))
@@ -95,16 +116,16 @@ export const hold = (
     const isOver = yield* Ref.make(false)
     const writer = Effect.gen(function* () {
       while (!(yield* Ref.get(isOver))) {
-        if (posted - (yield* Ref.get(delivered)) >= options.ahead) {
+        if (posted - (yield* Ref.get(delivered)) >= ahead) {
           yield* Effect.sleep("10 millis")
           continue
         }
-        const index = posted++ % sessions
-        yield* setup.post(options.tasks[index]!, `@agent-${index} message ${posted}`)
+        const index = posted++
+        yield* setup.post(tasks[index % tasks.length]!, `@agent-${index % sessions} message ${posted}`)
       }
     })
     const measured = Effect.gen(function* () {
-      yield* eventually(Effect.andThen(watched, Ref.get(delivered)), (count) => count >= options.ahead)
+      yield* eventually(Effect.andThen(watched, Ref.get(delivered)), (count) => count >= ahead)
       const before = yield* Ref.get(delivered)
       const cpuBefore = cpuNow()
       const begin = now()
@@ -135,7 +156,7 @@ export const hold = (
       } satisfies Held
     })
     const [held] = yield* Effect.all([measured, writer, writer, writer, writer], { concurrency: 5 })
-    yield* eventually(deliveredBy(setup, runtimes), (count) => count - from >= posted)
+    yield* allDelivered(deliveredBy(setup, runtimes), from + posted)
     return held
   })
 
@@ -169,7 +190,7 @@ export const createdToPost = (
         }),
       { concurrency: "unbounded", discard: true }
     )
-    yield* eventually(deliveredBy(setup, [runtime]), (count) => count - before >= options.count)
+    yield* allDelivered(deliveredBy(setup, [runtime]), before + options.count)
     const arrived = yield* arrivalsByAgent(setup)
     return sent.flatMap((moments, agent) => {
       const arrivals = arrived.get(`agent-${agent}`) ?? []

@@ -8,7 +8,7 @@ import { Effect } from "effect"
 import { makeSetup } from "../test/process/setup.ts"
 import { figureOf } from "./figure.ts"
 import type { Figure } from "./figure.ts"
-import { deliveredBy, hold, pushed, tasksFor, teamOf } from "./load.ts"
+import { deliveredBy, hold, pushed, TASKS_PER_AGENT, tasksFor, teamOf } from "./load.ts"
 import { secondsOf } from "./runs.ts"
 import { sampleOf } from "./soak/sample.ts"
 import { slopeOf } from "./soak/trend.ts"
@@ -36,10 +36,10 @@ export const run = (): Promise<ReadonlyArray<Figure>> =>
       SOAK_PROBE: socket
     })
     yield* pushed(setup, runtime)
-    const tasks = yield* tasksFor(setup, SESSIONS)
+    const tasks = yield* tasksFor(setup, SESSIONS, TASKS_PER_AGENT)
     const points: Array<readonly [deliveries: number, bytes: number]> = []
     for (let stretch = 0; stretch < STRETCHES; stretch++) {
-      yield* hold(setup, [runtime], { tasks, seconds: SECONDS, ahead: SESSIONS * 2 })
+      yield* hold(setup, [runtime], { tasks, sessions: SESSIONS, seconds: SECONDS, ahead: SESSIONS * 2 })
       yield* Effect.sleep("2 seconds")
       const { heap } = yield* Effect.promise(() => sampleOf(socket))
       points.push([yield* deliveredBy(setup, [runtime]), heap])

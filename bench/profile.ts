@@ -9,7 +9,7 @@ import { Effect } from "effect"
 import { makeSetup } from "../test/process/setup.ts"
 import { figureOf } from "./figure.ts"
 import type { Figure } from "./figure.ts"
-import { hold, now, pushed, tasksFor, teamOf } from "./load.ts"
+import { hold, now, pushed, TASKS_PER_AGENT, tasksFor, teamOf } from "./load.ts"
 import { secondsOf } from "./runs.ts"
 
 const SESSIONS = 100
@@ -83,9 +83,9 @@ export const run = (): Promise<ReadonlyArray<Figure>> =>
       NODE_OPTIONS: `--cpu-prof --cpu-prof-dir=${folder}`
     })
     yield* pushed(setup, runtime)
-    const tasks = yield* tasksFor(setup, SESSIONS)
+    const tasks = yield* tasksFor(setup, SESSIONS, TASKS_PER_AGENT)
     const begin = now()
-    const held = yield* hold(setup, [runtime], { tasks, seconds: SECONDS, ahead: SESSIONS * 2 })
+    const held = yield* hold(setup, [runtime], { tasks, sessions: SESSIONS, seconds: SECONDS, ahead: SESSIONS * 2 })
     const end = now()
     yield* runtime.signal("SIGTERM")
     yield* runtime.exit

@@ -9,7 +9,7 @@ import { Effect } from "effect"
 import { makeSetup } from "../test/process/setup.ts"
 import { figureOf } from "./figure.ts"
 import type { Figure } from "./figure.ts"
-import { hold, tasksFor, teamOf } from "./load.ts"
+import { hold, TASKS_PER_AGENT, tasksFor, teamOf } from "./load.ts"
 import { interleaved, secondsOf } from "./runs.ts"
 
 const SESSIONS = 100
@@ -41,8 +41,8 @@ const held = (env: Record<string, string>) =>
       DELIVERY_MAX_CONCURRENT_SESSIONS: String(SESSIONS),
       ...env
     })
-    const tasks = yield* tasksFor(setup, SESSIONS)
-    return yield* hold(setup, [runtime], { tasks, seconds: SECONDS, ahead: SESSIONS * 2 })
+    const tasks = yield* tasksFor(setup, SESSIONS, TASKS_PER_AGENT)
+    return yield* hold(setup, [runtime], { tasks, sessions: SESSIONS, seconds: SECONDS, ahead: SESSIONS * 2 })
   }).pipe(Effect.scoped)
 
 /** Runs both alternately and compares each pair. */
