@@ -12,6 +12,7 @@ import type { Launched, LaunchFailed } from "../../local/launcher.ts"
 import type { Script } from "../../local/model/script.ts"
 import { personAt } from "../../local/person.ts"
 import type { Person } from "../../local/person.ts"
+import { entry } from "./entry.ts"
 import { restartable } from "./restartable.ts"
 import type { Restartable } from "./restartable.ts"
 import { eventually } from "./setup.ts"
@@ -120,6 +121,7 @@ export const makeWorld = Effect.gen(function* () {
     thread: (n) => Effect.promise(() => person.query("app/messages:list", { accountId, taskId: tasks.get(n)! })),
     runtimeOf: (id, env = {}) =>
       launchRuntime({
+        entry,
         env: runtimeEnv(
           account,
           planeUrl,

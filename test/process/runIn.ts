@@ -1,8 +1,6 @@
 import { execFile } from "node:child_process"
-import { join, resolve } from "node:path"
 import { Effect } from "effect"
-
-const main = join(resolve(import.meta.dirname, "../.."), "src/main.ts")
+import { entry } from "./entry.ts"
 
 const kept = { PATH: process.env["PATH"] ?? "", NODE_COMPILE_CACHE: process.env["NODE_COMPILE_CACHE"] ?? "" }
 
@@ -13,7 +11,7 @@ export const runIn = (env: Record<string, string>, ...args: ReadonlyArray<string
       new Promise<{ readonly code: number; readonly out: string; readonly err: string }>((done) => {
         execFile(
           process.execPath,
-          [main, ...args],
+          [entry, ...args],
           { env: { ...kept, HOME: "/nonexistent", ...env }, timeout: 60_000 },
           (error, out, err) => done({ code: error === null ? 0 : Number(error.code ?? -1), out, err })
         )

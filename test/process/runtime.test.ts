@@ -2,6 +2,7 @@ import { createServer } from "node:net"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Option } from "effect"
 import { launchRuntime } from "../../local/launcher.ts"
+import { entry } from "./entry.ts"
 import { eventually, makeSetup } from "./setup.ts"
 
 const spoken = (name: string) => (messages: ReadonlyArray<{ readonly author: { readonly name: string } }>) =>
@@ -156,6 +157,7 @@ describe("the runtime as a process", () => {
       const secret = "b".repeat(60)
       const failure = yield* Effect.flip(
         launchRuntime({
+          entry,
           env: {
             ACCOUNT_ID: "no id!",
             CONVEX_URL: "ftp://example.test",

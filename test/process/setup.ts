@@ -8,6 +8,7 @@ import type { Launched, LaunchedPlane, LaunchFailed, RuntimeOptions } from "../.
 import type { Script } from "../../local/model/script.ts"
 import { personAt } from "../../local/person.ts"
 import type { Person } from "../../local/person.ts"
+import { entry } from "./entry.ts"
 
 /** A message as people see it. */
 export type Message = {
@@ -122,6 +123,7 @@ export const makeSetup = (
       startRuntime: (env = {}, more = {}) =>
         launchRuntime({
           ...from,
+          ...(options.root === undefined ? { entry } : {}),
           ...more,
           env: runtimeEnv(account, plane.url, { url: gateway.url }, { RUNTIME_ID: "test", ...env })
         }),

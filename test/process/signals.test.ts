@@ -7,6 +7,7 @@ import { Effect, Random } from "effect"
 import { runtimeEnv } from "../../local/account.ts"
 import type { NewAgent } from "../../local/account.ts"
 import type { Script } from "../../local/model/script.ts"
+import { entry } from "./entry.ts"
 import { eventually, makeSetup } from "./setup.ts"
 import type { Setup, Message } from "./setup.ts"
 import { freePort, gatewaySettings, makeGatewayHome } from "./supervisedGateway.ts"
@@ -36,7 +37,7 @@ const spawnRuntime = (env: Record<string, string>) =>
       const mark = randomUUID()
       const child = spawn(
         process.execPath,
-        ["--import", join(root, "local/launcher/dieWithParent.js"), join(root, "src/main.ts"), "start"],
+        ["--import", join(root, "local/launcher/dieWithParent.js"), entry, "start"],
         { detached: true, env: { ...process.env, ...env, TEST_MARK: mark }, stdio: ["pipe", "ignore", "pipe"] }
       )
       let words = ""

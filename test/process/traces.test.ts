@@ -1,6 +1,7 @@
 import { createServer } from "node:http"
 import type { Server } from "node:http"
 import type { AddressInfo } from "node:net"
+import { fileURLToPath } from "node:url"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import { demoTeam } from "../../local/account.ts"
@@ -313,6 +314,8 @@ const deafServer = Effect.map(
   (server) => `http://127.0.0.1:${(server.address() as AddressInfo).port}`
 )
 
+const fromSource = fileURLToPath(new URL("../../src/main.ts", import.meta.url))
+
 describe("OpenTelemetry", () => {
   it.live(
     "is loaded only if traces are on, and delays the exit by at most three seconds if the receiver does not answer",
@@ -323,7 +326,8 @@ describe("OpenTelemetry", () => {
         const outputOf = (env: Record<string, string>) =>
           Effect.gen(function* () {
             const watched = { NODE_OPTIONS: `--import=${new URL("fixtures/printLoads.ts", import.meta.url).href}` }
-            const runtime = yield* setup.startRuntime({ ...watched, ...env })
+            // From source, whose files say to which package they belong.
+            const runtime = yield* setup.startRuntime({ ...watched, ...env }, { entry: fromSource })
             yield* runtime.signal("SIGTERM")
             assert.deepStrictEqual(yield* runtime.exit, { code: 0, signal: null })
             const lines = runtime.output().split("\n")
