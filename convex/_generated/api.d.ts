@@ -27,6 +27,7 @@ import type * as app_skills from "../app/skills.js";
 import type * as app_tasks from "../app/tasks.js";
 import type * as app_tokens from "../app/tokens.js";
 import type * as app_usage from "../app/usage.js";
+import type * as app_webhooks from "../app/webhooks.js";
 import type * as crons from "../crons.js";
 import type * as model_access_personFunctions from "../model/access/personFunctions.js";
 import type * as model_access_principal from "../model/access/principal.js";
@@ -108,6 +109,14 @@ import type * as model_usage_attempts from "../model/usage/attempts.js";
 import type * as model_usage_days from "../model/usage/days.js";
 import type * as model_usage_usage from "../model/usage/usage.js";
 import type * as model_usage_usageReport from "../model/usage/usageReport.js";
+import type * as model_webhooks_announce from "../model/webhooks/announce.js";
+import type * as model_webhooks_disabling from "../model/webhooks/disabling.js";
+import type * as model_webhooks_retryDelay from "../model/webhooks/retryDelay.js";
+import type * as model_webhooks_signature from "../model/webhooks/signature.js";
+import type * as model_webhooks_webhookAddress from "../model/webhooks/webhookAddress.js";
+import type * as model_webhooks_webhookDeliveries from "../model/webhooks/webhookDeliveries.js";
+import type * as model_webhooks_webhookEvents from "../model/webhooks/webhookEvents.js";
+import type * as model_webhooks_webhooks from "../model/webhooks/webhooks.js";
 import type * as scheduled_budgets from "../scheduled/budgets.js";
 import type * as scheduled_gitHub from "../scheduled/gitHub.js";
 import type * as scheduled_pauses from "../scheduled/pauses.js";
@@ -115,6 +124,7 @@ import type * as scheduled_removals from "../scheduled/removals.js";
 import type * as scheduled_retention from "../scheduled/retention.js";
 import type * as scheduled_runtimes from "../scheduled/runtimes.js";
 import type * as scheduled_stops from "../scheduled/stops.js";
+import type * as scheduled_webhooks from "../scheduled/webhooks.js";
 import type * as service_agents from "../service/agents.js";
 import type * as service_documents from "../service/documents.js";
 import type * as service_functions from "../service/functions.js";
@@ -141,6 +151,7 @@ import type * as tables_sessions from "../tables/sessions.js";
 import type * as tables_tasks from "../tables/tasks.js";
 import type * as tables_threads from "../tables/threads.js";
 import type * as tables_usage from "../tables/usage.js";
+import type * as tables_webhooks from "../tables/webhooks.js";
 
 /**
  * A utility for referencing Convex functions in your app's API.
@@ -165,6 +176,7 @@ declare const fullApi: ApiFromModules<{
   "app/tasks": typeof app_tasks;
   "app/tokens": typeof app_tokens;
   "app/usage": typeof app_usage;
+  "app/webhooks": typeof app_webhooks;
   crons: typeof crons;
   "model/access/personFunctions": typeof model_access_personFunctions;
   "model/access/principal": typeof model_access_principal;
@@ -246,6 +258,14 @@ declare const fullApi: ApiFromModules<{
   "model/usage/days": typeof model_usage_days;
   "model/usage/usage": typeof model_usage_usage;
   "model/usage/usageReport": typeof model_usage_usageReport;
+  "model/webhooks/announce": typeof model_webhooks_announce;
+  "model/webhooks/disabling": typeof model_webhooks_disabling;
+  "model/webhooks/retryDelay": typeof model_webhooks_retryDelay;
+  "model/webhooks/signature": typeof model_webhooks_signature;
+  "model/webhooks/webhookAddress": typeof model_webhooks_webhookAddress;
+  "model/webhooks/webhookDeliveries": typeof model_webhooks_webhookDeliveries;
+  "model/webhooks/webhookEvents": typeof model_webhooks_webhookEvents;
+  "model/webhooks/webhooks": typeof model_webhooks_webhooks;
   "scheduled/budgets": typeof scheduled_budgets;
   "scheduled/gitHub": typeof scheduled_gitHub;
   "scheduled/pauses": typeof scheduled_pauses;
@@ -253,6 +273,7 @@ declare const fullApi: ApiFromModules<{
   "scheduled/retention": typeof scheduled_retention;
   "scheduled/runtimes": typeof scheduled_runtimes;
   "scheduled/stops": typeof scheduled_stops;
+  "scheduled/webhooks": typeof scheduled_webhooks;
   "service/agents": typeof service_agents;
   "service/documents": typeof service_documents;
   "service/functions": typeof service_functions;
@@ -279,6 +300,7 @@ declare const fullApi: ApiFromModules<{
   "tables/tasks": typeof tables_tasks;
   "tables/threads": typeof tables_threads;
   "tables/usage": typeof tables_usage;
+  "tables/webhooks": typeof tables_webhooks;
 }>;
 export declare const api: FilterApi<
   typeof fullApi,

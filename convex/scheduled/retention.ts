@@ -10,6 +10,7 @@ import { dayIn } from "../model/usage/days.ts"
 const dayMs = 24 * 60 * 60 * 1_000
 const keptMs = 90 * dayMs
 const runtimesKeptMs = 7 * dayMs
+const webhookDeliveriesKeptMs = 30 * dayMs
 /** Thirteen months, so that a month can be compared with the same month of the previous year. */
 const sumsKeptMs = 396 * dayMs
 const batch = 250
@@ -51,10 +52,25 @@ const deleteSums = async (ctx: MutationCtx, now: number): Promise<boolean> => {
   return [days, totals].some((rows) => rows.length === batch)
 }
 
+/** Deletes deliveries of webhooks that ended before that time. Returns whether there may be more. */
+const deleteWebhookDeliveries = async (ctx: MutationCtx, before: number): Promise<boolean> => {
+  let isMore = false
+  for (const state of ["delivered", "failed"] as const) {
+    const rows = await ctx.db
+      .query("webhookDeliveries")
+      .withIndex("by_retention", (q) => q.eq("state", state).gt("endedAt", 0).lt("endedAt", before))
+      .take(batch)
+    for (const { _id } of rows) await ctx.db.delete("webhookDeliveries", _id)
+    isMore ||= rows.length === batch
+  }
+  return isMore
+}
+
 /**
  * Deletes notifications 90 days after they ended, and the effects and attempts of their runs once the notification is
  * gone. Dead letters, and the records of their runs, stay until an operator decides. Also deletes sums of usage after
- * 13 months, runtimes that were offline for seven days, and what sessions saw more than four hours ago. Runs daily, in
+ * 13 months, runtimes that were offline for seven days, deliveries of webhooks 30 days after they ended, and what
+ * sessions saw more than four hours ago. Runs daily, in
  * batches of 250 rows per kind and ten runtimes, and schedules the next batch if there is more. Effects and attempts
  * continue from `after` and `attemptsAfter` (epoch milliseconds). Reads those rows and the notification of each run.
  */
@@ -79,6 +95,7 @@ export const sweep = internalMutation({
       .take(batch)
     for (const { _id } of seen) await ctx.db.delete("seenTasks", _id)
     isMore ||= seen.length === batch
+    if (await deleteWebhookDeliveries(ctx, Date.now() - webhookDeliveriesKeptMs)) isMore = true
     const effects = await ctx.db
       .query("effects")
       .withIndex("by_creation_time", (q) => q.gt("_creationTime", after).lt("_creationTime", before))

@@ -10,6 +10,7 @@ import { sessionTables } from "./sessions.ts"
 import { taskTables } from "./tasks.ts"
 import { threadTables } from "./threads.ts"
 import { usageTables } from "./usage.ts"
+import { webhookTables } from "./webhooks.ts"
 
 /** All tables of the control plane. All times are epoch milliseconds of the control plane's clock. */
 export const missionControl = {
@@ -24,5 +25,6 @@ export const missionControl = {
   ...usageTables,
   ...budgetTables,
   ...heartbeatTables,
-  ...runtimeTables
+  ...runtimeTables,
+  ...webhookTables
 }

@@ -4,6 +4,7 @@ import { recordActivity } from "../accounts/activities.ts"
 import { systemActor } from "../accounts/actor.ts"
 import { notifyMember } from "../notifications/notify.ts"
 import { personOrigin } from "../notifications/origin.ts"
+import { announce } from "../webhooks/announce.ts"
 
 /** The recipients of a notice: the creator of the task for a task's budget, otherwise the account's owners. */
 const recipientsOf = async (ctx: Pick<MutationCtx, "db">, budget: Doc<"budgets">, task: Doc<"tasks">) => {
@@ -33,7 +34,7 @@ const taskFor = async (ctx: Pick<MutationCtx, "db">, budget: Doc<"budgets">, tas
   return latest === null ? null : await ctx.db.get("tasks", latest.taskId)
 }
 
-/** Notifies people, once per window, that a budget is nearly used up or that work waits for it. */
+/** Notifies people and webhooks, once per window, that a budget is nearly used up or that work waits for it. */
 export const sendBudgetNotice = async (
   ctx: MutationCtx,
   budget: Doc<"budgets">,
@@ -54,8 +55,12 @@ export const sendBudgetNotice = async (
     kind === "warned"
       ? `80 % of ${what} is used. Heartbeats and passive updates wait. Raise the budget with app/budgets:set.`
       : `Work waits because ${what} is used up. It continues in the next window, or at once if you raise the budget (app/budgets:set).`
-  const { accountId } = budget
+  const { _id: budgetId, accountId, agentId = null, limit, period, unit } = budget
   await recordActivity(ctx, { accountId, type: `budget_${kind}`, actor: systemActor, taskId: task._id, summary: text })
+  await announce(ctx, accountId, {
+    type: `budget.${kind}`,
+    data: { budgetId, agentId, taskId: budget.taskId ?? null, period, unit, limit, text }
+  })
   const origin = personOrigin(systemActor)
   for (const { _id } of await recipientsOf(ctx, budget, task)) {
     await notifyMember(ctx, task, _id, origin, { type: "thread_update", request: text })

@@ -6,6 +6,7 @@ import { personOrigin } from "../notifications/origin.ts"
 import { skipCausedByAgents } from "../notifications/skips.ts"
 import { subscribersOf } from "../tasks/subscriptions.ts"
 import { postMessage } from "../threads/messages.ts"
+import { announce } from "../webhooks/announce.ts"
 import { countTurn } from "./taskLoops.ts"
 
 /** The maximum number of read intervals when the limit is reached, in addition to those of the subscribers. */
@@ -19,8 +20,8 @@ const noticeOf = (maxTurns: number): string =>
 /**
  * Counts the first claim of a notification as a turn on its task. The last allowed turn closes the task to agents until
  * a person acts on it: skips pending notifications that only agents caused, posts a note in the thread, and notifies
- * the person responsible for the task. Returns whether it closed the task. Reads and writes one row; at the limit also
- * reads the task's subscribers and waiting notifications.
+ * the person responsible for the task and the account's webhooks. Returns whether it closed the task. Reads and writes
+ * one row; at the limit also reads the task's subscribers and waiting notifications, and the webhooks.
  */
 export const enforceTurnLimit = async (
   ctx: MutationCtx,
@@ -34,7 +35,9 @@ export const enforceTurnLimit = async (
   await ctx.db.patch("tasks", task._id, { isAtTurnLimit: true })
   await skipCausedByAgents(ctx, task._id, "agents have used up their turns on the task")
   const origin = personOrigin(systemActor)
-  const messageId = await postMessage(ctx, task, { content: noticeOf(maxTurns), kind: "note" }, origin)
+  const text = noticeOf(maxTurns)
+  const messageId = await postMessage(ctx, task, { content: text, kind: "note" }, origin)
+  await announce(ctx, task.accountId, { type: "limit.turns", data: { taskId: task._id, limit: maxTurns, text } })
   const recipient = await responsibleFor(ctx, task)
   const isSubscribed = (await subscribersOf(ctx, task._id)).some(({ memberId }) => memberId === recipient?._id)
   if (recipient !== null && !isSubscribed) {

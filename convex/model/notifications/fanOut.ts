@@ -95,7 +95,7 @@ const mentionedIn = async (
  * an agent wrote or the task is the orchestrator's chat.
  */
 export const fanOutMessage = async (
-  ctx: Pick<MutationCtx, "db">,
+  ctx: MutationCtx,
   task: Doc<"tasks">,
   message: { readonly _id: Id<"messages">; readonly content: string },
   origin: Origin,
@@ -147,7 +147,7 @@ export const fanOutMessage = async (
 
 /** Notifies the new assignees, and subscribes them and the orchestrator. */
 export const fanOutAssignment = async (
-  ctx: Pick<MutationCtx, "db">,
+  ctx: MutationCtx,
   task: Doc<"tasks">,
   newAssignees: ReadonlyArray<Doc<"agents">>,
   origin: Origin
@@ -164,7 +164,7 @@ export const fanOutAssignment = async (
  * Reads the assignees; for a review also the account, the orchestrator and the subscribed agents.
  */
 export const fanOutStatus = async (
-  ctx: Pick<MutationCtx, "db">,
+  ctx: MutationCtx,
   task: Doc<"tasks">,
   previousStatus: TaskStatus,
   newStatus: TaskStatus,

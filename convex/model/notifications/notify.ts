@@ -5,6 +5,7 @@ import { accountOf } from "../agents/agents.ts"
 import { markHopLimitNotified } from "../limits/taskLoops.ts"
 import { enqueue, refreshSession, sessionFor } from "../queue/sessions.ts"
 import { isStopping, openStops } from "../runs/openStops.ts"
+import { announce } from "../webhooks/announce.ts"
 import { derivedFrom, type Due, dueOf, maxEvents, orderOf } from "./events.ts"
 import type { Origin } from "./origin.ts"
 
@@ -74,18 +75,21 @@ export const responsibleFor = async (
   return creator ?? (await ownerOf(ctx, task.accountId))
 }
 
-/** Notifies the person responsible for the task, once, that a chain of agents' turns reached the hop limit. */
-const notifyHopLimit = async (ctx: Pick<MutationCtx, "db">, taskId: Id<"tasks">, origin: Origin): Promise<void> => {
+/**
+ * Notifies the person responsible for the task and the account's webhooks, once, that a chain of agents' turns reached
+ * the hop limit.
+ */
+const notifyHopLimit = async (ctx: MutationCtx, taskId: Id<"tasks">, origin: Origin): Promise<void> => {
   const task = await ctx.db.get("tasks", taskId)
   if (task === null || !(await markHopLimitNotified(ctx, task))) return
+  const limit = origin.settings.maxHops
+  const text =
+    `A chain of agents' turns reached the hop limit (MAX_AGENT_HOPS=${limit}). ` +
+    "No agent is notified of the last one until a person writes in the thread."
+  await announce(ctx, task.accountId, { type: "limit.hops", data: { taskId, limit, text } })
   const recipient = await responsibleFor(ctx, task)
   if (recipient === null) return
-  await notifyMember(ctx, task, recipient._id, origin, {
-    type: "thread_update",
-    request:
-      `A chain of agents' turns reached the hop limit (MAX_AGENT_HOPS=${origin.settings.maxHops}). ` +
-      "No agent is notified of the last one until a person writes in the thread."
-  })
+  await notifyMember(ctx, task, recipient._id, origin, { type: "thread_update", request: text })
 }
 
 /** The notification that took an event, and the event's index in it. */
@@ -118,7 +122,7 @@ const joinableNotification = async (
  * agent, one more if it delays work that waits for quiet, and the account if it creates a notification.
  */
 export const notifyAgents = async (
-  ctx: Pick<MutationCtx, "db">,
+  ctx: MutationCtx,
   task: Task,
   agents: ReadonlyArray<Doc<"agents">>,
   origin: Origin,

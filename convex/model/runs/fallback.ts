@@ -5,6 +5,7 @@ import type { Change } from "../database/change.ts"
 import { derivedFromAccepted, notWaiting } from "../notifications/events.ts"
 import { personOrigin } from "../notifications/origin.ts"
 import { postMessage } from "../threads/messages.ts"
+import { announce } from "../webhooks/announce.ts"
 import { type Cause, fallbackMessage } from "./fallbackMessage.ts"
 
 type Notification = Doc<"notifications">
@@ -42,7 +43,7 @@ export const postFallback = async (
   )
 }
 
-/** Makes a notification a dead letter, and posts the fallback if an answer is owed. */
+/** Makes a notification a dead letter, posts the fallback if an answer is owed, and tells the account's webhooks. */
 export const makeDeadLetter = async (
   ctx: MutationCtx,
   row: Notification,
@@ -57,5 +58,17 @@ export const makeDeadLetter = async (
     crashes: 0,
     endedAt: Date.now(),
     ...(posted === null ? {} : { hasFallback: true })
+  })
+  const failure = change.error.class
+  const attempts = change.attempts ?? row.attempts
+  await announce(ctx, row.accountId, {
+    type: "dead_letter.created",
+    data: {
+      notificationId: row._id,
+      taskId: row.taskId,
+      agentId: row.agentId ?? null,
+      failure,
+      text: `A notification (${row.type}) could not be delivered in ${attempts} attempts: ${failure}. Retry or discard it with dead-letters.`
+    }
   })
 }

@@ -11,9 +11,10 @@ import { accountOf } from "../agents/agents.ts"
 import { cut } from "../database/cut.ts"
 import { hasClaimable, nextDueAt, oldestReady } from "../queue/dueWork.ts"
 import { hasExpiredLease, leasesOf, otherLeases, rescue } from "../queue/leases.ts"
+import { announce } from "../webhooks/announce.ts"
 import { takeBoot } from "./boots.ts"
 import { commandsFor, endRestarts } from "./commands.ts"
-import { runtimeRow } from "./runtimes.ts"
+import { isOnline, runtimeRow } from "./runtimes.ts"
 
 const maxHealthLength = 64_000
 
@@ -90,13 +91,10 @@ export const recordPulse = async (ctx: MutationCtx, accountId: Id<"accounts">, p
     id = row._id
     await ctx.db.patch("runtimes", id, presence)
   }
-  const lapseJobId =
-    pulse.status === "offline"
-      ? undefined
-      : await ctx.scheduler.runAfter(lapseAfterMs(pulse.intervalMs), internal.scheduled.runtimes.lapse, {
-          id,
-          lastPulseAt: now
-        })
+  const lapseJobId = await ctx.scheduler.runAfter(lapseAfterMs(pulse.intervalMs), internal.scheduled.runtimes.lapse, {
+    id,
+    lastPulseAt: now
+  })
   await ctx.db.patch("runtimes", id, { lapseJobId })
   if (row?.status !== pulse.status) {
     await recordActivity(ctx, {
@@ -125,18 +123,25 @@ export const recordPulse = async (ctx: MutationCtx, accountId: Id<"accounts">, p
   }
 }
 
-/** Marks a runtime as offline if it has sent no pulse since. */
+/**
+ * Marks a runtime as offline if it has sent no pulse since, and tells the account's webhooks. Also of a runtime that was
+ * stopped and did not start again in this time, so that a restart tells them nothing.
+ */
 export const lapse = async (
   ctx: MutationCtx,
   args: { readonly id: Id<"runtimes">; readonly lastPulseAt: number }
 ): Promise<void> => {
   const row = await ctx.db.get("runtimes", args.id)
-  if (row === null || row.lastPulseAt !== args.lastPulseAt || row.status === "offline") return
-  await ctx.db.patch("runtimes", row._id, { status: "offline", reasons: ["no pulse"], lapseJobId: undefined })
-  await recordActivity(ctx, {
-    accountId: row.accountId,
-    type: "runtime_status",
-    actor: systemActor,
-    summary: `runtime ${cut(row.runtimeId, 100)} sent no pulse and is treated as offline`
-  })
+  if (row === null || row.lastPulseAt !== args.lastPulseAt) return
+  const { accountId, runtimeId } = row
+  const isStopped = row.status === "offline"
+  const lapsed = isStopped ? {} : { status: "offline" as const, reasons: ["no pulse"] }
+  await ctx.db.patch("runtimes", row._id, { ...lapsed, lapseJobId: undefined })
+  const name = `runtime ${cut(runtimeId, 100)}`
+  const summary = isStopped
+    ? `${name} was stopped and has not started again`
+    : `${name} sent no pulse and is treated as offline`
+  if (!isStopped) await recordActivity(ctx, { accountId, type: "runtime_status", actor: systemActor, summary })
+  const isServed = await isOnline(ctx, accountId)
+  await announce(ctx, accountId, { type: "runtime.offline", data: { runtimeId, isServed, text: summary } })
 }

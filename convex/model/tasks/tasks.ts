@@ -102,7 +102,7 @@ const searchTextOf = (title: string, description: string): string => `${title}\n
 
 /** Creates a task in the inbox, assigns it if it has assignees, and then moves it to the requested status. */
 export const createTask = async (
-  ctx: Pick<MutationCtx, "db">,
+  ctx: MutationCtx,
   accountId: Id<"accounts">,
   made: TaskFields & {
     readonly title: string
@@ -184,7 +184,7 @@ export const updateTask = async (
  * inbox. Notifies the new assignees, including the agent that assigned itself.
  */
 export const assignTask = async (
-  ctx: Pick<MutationCtx, "db">,
+  ctx: MutationCtx,
   task: Doc<"tasks">,
   assignees: ReadonlyArray<Doc<"agents">>,
   origin: Origin
@@ -230,7 +230,7 @@ export interface Move {
  * there is no path, or if a block has no reason.
  */
 export const moveTask = async (
-  ctx: Pick<MutationCtx, "db">,
+  ctx: MutationCtx,
   task: Doc<"tasks">,
   move: { readonly to: TaskStatus; readonly blockedReason?: string | undefined },
   origin: Origin
