@@ -3,6 +3,7 @@
 import * as NodeCrypto from "@effect/platform-node/NodeCrypto"
 import * as NodeServices from "@effect/platform-node/NodeServices"
 import { Cause, Config, Deferred, Effect, Exit, Layer, Option, Queue, References, Runtime, Stream } from "effect"
+import type { FileSystem } from "effect"
 import { Command } from "effect/cli"
 import { FetchHttpClient, HttpRouter } from "effect/http"
 import packageJson from "../package.json" with { type: "json" }
@@ -21,6 +22,7 @@ import { post } from "./commands/people/Post.ts"
 import { tasks } from "./commands/people/Tasks.ts"
 import { thread } from "./commands/people/Thread.ts"
 import { tokens } from "./commands/people/Tokens.ts"
+import { webhooks } from "./commands/people/Webhooks.ts"
 import { profile } from "./commands/Profile.ts"
 import { resume } from "./commands/Resume.ts"
 import { runs } from "./commands/Runs.ts"
@@ -30,6 +32,7 @@ import { token } from "./commands/Token.ts"
 import { usage } from "./commands/Usage.ts"
 import { makeRedactor } from "./domain/observability/Redaction.ts"
 import { RuntimeConfig } from "./layers/Config.ts"
+import type { ConfigInvalid } from "./layers/Config.ts"
 import { ConvexClient } from "./layers/ConvexClient.ts"
 import { Gateway } from "./layers/Gateway.ts"
 import { GatewayProcess } from "./layers/gateway/GatewayProcess.ts"
@@ -60,6 +63,7 @@ import { Presence } from "./programs/supervision/Presence.ts"
 import { SystemdNotices } from "./programs/supervision/SystemdNotices.ts"
 import { AgentTools } from "./services/AgentTools.ts"
 import { ControlPlane } from "./services/ControlPlane.ts"
+import { DeadLetters } from "./services/DeadLetters.ts"
 import { GatewayGuard } from "./services/GatewayGuard.ts"
 import { Leases } from "./services/Leases.ts"
 import { Lifecycle, StopSignal } from "./services/Lifecycle.ts"
@@ -131,6 +135,27 @@ const asPerson = People.layer.pipe(
   Layer.provideMerge(PersonConfig.layer)
 )
 
+const isGiven = (name: string) =>
+  Effect.map(
+    Effect.orElseSucceed(Config.option(Config.String(name)), Option.none),
+    (given) => Option.isSome(given) && given.value !== ""
+  )
+
+const deployKeys = ["CONVEX_DEPLOY_KEY", "CONVEX_DEPLOY_KEY_FILE"]
+
+/** As the person whom the environment identifies, otherwise as the operator with the account's token. */
+const deadLetterServices = Layer.unwrap(
+  Effect.gen(function* () {
+    type Services = Layer.Layer<DeadLetters | Redactor, ConfigInvalid, FileSystem.FileSystem>
+    const person: Services = DeadLetters.layerForPeople.pipe(Layer.provideMerge(asPerson))
+    const operator: Services = DeadLetters.layer.pipe(Layer.provideMerge(commandServices))
+    for (const name of [...deployKeys, "MISSION_CONTROL_TOKEN", "MISSION_CONTROL_TOKEN_FILE"]) {
+      if (yield* isGiven(name)) return person
+    }
+    return operator
+  })
+)
+
 /**
  * Warns of variable names that look misspelt: they do not prevent the start, but explain why a setting has no effect.
  */
@@ -140,9 +165,8 @@ const logHints = Effect.flatMap(RuntimeConfig, ({ hints }) =>
 
 /** Refuses to start with a deploy key, because the gateway and its agents could get it and then do anything. */
 const withoutDeployKey = Effect.gen(function* () {
-  for (const name of ["CONVEX_DEPLOY_KEY", "CONVEX_DEPLOY_KEY_FILE"]) {
-    const given = yield* Effect.orElseSucceed(Config.option(Config.String(name)), Option.none)
-    if (Option.isSome(given) && given.value !== "") {
+  for (const name of deployKeys) {
+    if (yield* isGiven(name)) {
       return yield* endWith(
         78,
         `${name} is set: a runtime needs SERVICE_TOKEN only. Unset it, and keep the key for people.`
@@ -185,7 +209,7 @@ const commandLine = Command.make("mission-control-runtime").pipe(
     ),
     status.pipe(Command.provide(FetchHttpClient.layer)),
     healthcheck.pipe(Command.provide(FetchHttpClient.layer)),
-    deadLetters.pipe(Command.provide(commandServices)),
+    deadLetters.pipe(Command.provide(deadLetterServices)),
     runs.pipe(Command.provide(commandServices)),
     pause.pipe(Command.provide(commandServices)),
     resume.pipe(Command.provide(commandServices)),
@@ -204,7 +228,8 @@ const commandLine = Command.make("mission-control-runtime").pipe(
         post.pipe(Command.provide(asPerson)),
         thread.pipe(Command.provide(asPerson)),
         inbox.pipe(Command.provide(asPerson)),
-        tokens.pipe(Command.provide(asPerson))
+        tokens.pipe(Command.provide(asPerson)),
+        webhooks.pipe(Command.provide(asPerson))
       ]
     }
   ])

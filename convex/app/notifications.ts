@@ -1,10 +1,15 @@
 import { v } from "convex/values"
 import { memberMutation, memberQuery } from "../model/access/personFunctions.ts"
 import { bounded } from "../model/database/bounded.ts"
-import { discardDeadLetter, retryDeadLetter } from "../model/notifications/deadLetters.ts"
+import { deadLetter, discardDeadLetter, listDeadLetters, retryDeadLetter } from "../model/notifications/deadLetters.ts"
 import { taskOf } from "../model/tasks/taskView.ts"
 import { actor } from "../tables/actor.ts"
-import { notificationOutcome, notificationState, notificationType } from "../tables/notifications.ts"
+import {
+  deadLetterDecision,
+  notificationOutcome,
+  notificationState,
+  notificationType
+} from "../tables/notifications.ts"
 import { failure } from "../tables/runs.ts"
 
 /**
@@ -43,6 +48,8 @@ export const list = memberQuery({
       outcome: v.union(notificationOutcome, v.null()),
       outcomeReason: v.union(v.string(), v.null()),
       error: v.union(failure, v.null()),
+      /** Who retried or discarded it as a dead letter. */
+      decision: v.union(deadLetterDecision, v.null()),
       traceId: v.union(v.string(), v.null())
     })
   ),
@@ -87,6 +94,7 @@ export const list = memberQuery({
         outcome: row.outcome ?? null,
         outcomeReason: row.outcomeReason ?? null,
         error: row.error ?? null,
+        decision: row.decision ?? null,
         traceId: row.traceId ?? null
       })
     }
@@ -111,9 +119,16 @@ export const markRead = memberMutation({
   }
 })
 
+/** The dead letters, the latest first, at most 200. For members. Reads three rows each. */
+export const deadLetters = memberQuery({
+  args: { limit: v.optional(v.number()) },
+  returns: v.array(deadLetter),
+  handler: (ctx, { limit }) => listDeadLetters(ctx, ctx.accountId, bounded(limit, 50, 200))
+})
+
 /**
  * Makes a dead letter ready again with a new budget of attempts. Fails with `conflict` if the notification is not a
- * dead letter. The activity names the caller. For members. Reads six rows.
+ * dead letter. The notification and an activity name the caller. For members. Reads six rows.
  */
 export const retry = memberMutation({
   args: { id: v.string() },
@@ -125,8 +140,8 @@ export const retry = memberMutation({
 })
 
 /**
- * Discards a dead letter with a reason. Fails with `conflict` if the notification is not a dead letter. The activity
- * names the caller. For members. Reads one row.
+ * Discards a dead letter with a reason. Fails with `conflict` if the notification is not a dead letter. The notification
+ * and an activity name the caller. For members. Reads one row.
  */
 export const discard = memberMutation({
   args: { id: v.string(), reason: v.optional(v.string()) },

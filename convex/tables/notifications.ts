@@ -51,6 +51,13 @@ export const notificationEvent = v.object({
 })
 export type NotificationEvent = Infer<typeof notificationEvent>
 
+/** What a person or operator decided about a dead letter. */
+export const deadLetterDecision = v.object({
+  kind: v.union(v.literal("retried"), v.literal("discarded")),
+  by: actor,
+  at: v.number()
+})
+
 export const notificationTables = {
   /** The pending work of one agent on one task, with the events that caused it; or one event for a person. */
   notifications: defineTable({
@@ -100,7 +107,9 @@ export const notificationTables = {
     /** The root span of that trace. The next attempt's root span links to it. */
     spanId: v.optional(v.string()),
     end: v.optional(runEnd),
-    endedAt: v.optional(v.number())
+    endedAt: v.optional(v.number()),
+    /** The last decision about it as a dead letter. */
+    decision: v.optional(deadLetterDecision)
   })
     .index("by_state", ["accountId", "state", "readyAt"])
     .index("by_ended", ["accountId", "state", "endedAt"])

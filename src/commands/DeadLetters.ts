@@ -1,7 +1,7 @@
 import { Console, Effect, Option } from "effect"
 import { Argument, Command, Flag } from "effect/cli"
 import { deadLetterTable, describeDeadLetter } from "../domain/delivery/DeadLetter.ts"
-import { Operator } from "../services/Operator.ts"
+import { DeadLetters } from "../services/DeadLetters.ts"
 import { endWith } from "./EndedWith.ts"
 import { jsonFlag, print, printJson } from "./Print.ts"
 
@@ -16,7 +16,7 @@ const list = Command.make(
     json: jsonFlag
   },
   Effect.fn(function* ({ json, limit }) {
-    const letters = yield* (yield* Operator).deadLetters(Math.min(MAX_LISTED, Math.max(1, limit)))
+    const letters = yield* (yield* DeadLetters).list(Math.min(MAX_LISTED, Math.max(1, limit)))
     if (json) return yield* printJson(letters)
     return letters.length === 0 ? yield* Console.error("No dead letters.") : yield* print(deadLetterTable(letters))
   })
@@ -32,7 +32,7 @@ const show = Command.make(
   "show",
   { id, json: jsonFlag },
   Effect.fn(function* ({ id, json }) {
-    const letters = yield* (yield* Operator).deadLetters(MAX_LISTED)
+    const letters = yield* (yield* DeadLetters).list(MAX_LISTED)
     const letter = letters.find((each) => each.id === id)
     if (letter === undefined)
       return yield* endWith(1, `${id} is not among the latest ${MAX_LISTED} dead letters. See dead-letters list.`)
@@ -49,7 +49,7 @@ const retry = Command.make(
   "retry",
   { id },
   Effect.fn(function* ({ id }) {
-    yield* (yield* Operator).retry(id)
+    yield* (yield* DeadLetters).retry(id)
     yield* Console.error(`${id} is ready again, with a new budget of attempts.`)
   })
 ).pipe(
@@ -66,7 +66,7 @@ const discard = Command.make(
     reason: Flag.String("reason").pipe(Flag.withDescription("Stored with the notification"), Flag.optional)
   },
   Effect.fn(function* ({ id, reason }) {
-    yield* (yield* Operator).discard(id, Option.getOrUndefined(reason))
+    yield* (yield* DeadLetters).discard(id, Option.getOrUndefined(reason))
     yield* Console.error(`${id} is discarded.`)
   })
 ).pipe(

@@ -2,7 +2,6 @@ import { Context, Effect, Layer, Schema } from "effect"
 import type { ControlPlaneFailure } from "../domain/controlPlane/ControlPlaneFailure.ts"
 import { functions } from "../domain/controlPlane/ControlPlaneFunctions.ts"
 import { ServedProtocols } from "../domain/controlPlane/RuntimeCommands.ts"
-import { DeadLetter } from "../domain/delivery/DeadLetter.ts"
 import { Backlog } from "../domain/delivery/Run.ts"
 import { RunDetails, RunView, StopAnswer } from "../domain/delivery/RunView.ts"
 import { Roster } from "../domain/tasks/Roster.ts"
@@ -25,12 +24,6 @@ export class Operator extends Context.Service<
     /** The functions that the deployment offers to runtimes. */
     readonly functions: Effect.Effect<ReadonlyArray<string>, ControlPlaneFailure>
     readonly roster: Effect.Effect<Roster, ControlPlaneFailure>
-    /** The latest first, at most 200. */
-    deadLetters(limit: number): Effect.Effect<ReadonlyArray<DeadLetter>, ControlPlaneFailure>
-    /** Makes a dead letter ready again with a new budget. */
-    retry(id: string): Effect.Effect<void, ControlPlaneFailure>
-    /** Discards a dead letter permanently. */
-    discard(id: string, reason?: string): Effect.Effect<void, ControlPlaneFailure>
     /** Running and waiting runs, or the latest ended ones; at most 200. */
     runs(options: {
       readonly ended: boolean
@@ -72,15 +65,6 @@ const make = Effect.gen(function* () {
     protocol: query(functions.protocol, ServedProtocols),
     functions: query(functions.serviceFunctions, Schema.Array(Schema.String)),
     roster: query(functions.agents, Roster),
-    deadLetters: (limit) => query(functions.deadLetters, Schema.Array(DeadLetter), { limit }),
-    retry: (id) => Effect.asVoid(mutation(functions.retryDeadLetter, Schema.Null, { id })),
-    discard: (id, reason) =>
-      Effect.asVoid(
-        mutation(functions.discardDeadLetter, Schema.Null, {
-          id,
-          ...(reason === undefined ? {} : { reason })
-        })
-      ),
     runs: (options) => query(functions.runs, Schema.Array(RunView), options),
     run: (run) => query(functions.run, RunDetails, { run }),
     stop: (what) => mutation(functions.stopRuns, StopAnswer, what),

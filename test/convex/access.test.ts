@@ -143,6 +143,7 @@ describe("every app function", () => {
       "app/activities:list",
       "app/notifications:list",
       "app/notifications:markRead",
+      "app/notifications:deadLetters",
       "app/notifications:retry",
       "app/notifications:discard"
     ])

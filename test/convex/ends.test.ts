@@ -317,10 +317,15 @@ describe("a person's decision about a dead letter", () => {
   it("is recorded in the person's name", async () => {
     const { plane, run, id } = await assigned()
     await fail(plane, run)
+    expect(await plane.seen(api.app.notifications.deadLetters, {})).toMatchObject([{ id, agentSlug: "engineer" }])
     await plane.asPerson(api.app.notifications.retry, { id })
+    const decision = async () => (await plane.notifications()).find((each) => each.id === id)?.decision
+    expect(await decision()).toMatchObject({ kind: "retried", by: { type: "person", name: "Ana" }, at: Date.now() })
     await fail(plane, await plane.takeOne())
     await plane.asPerson(api.app.notifications.discard, { id, reason: "answered by hand" })
     expect(await plane.row(id)).toMatchObject({ state: "discarded", outcomeReason: "answered by hand" })
+    expect(await decision()).toMatchObject({ kind: "discarded", by: { type: "person", name: "Ana" } })
+    expect((await plane.seen(api.app.runs.get, { run: id })).decision).toMatchObject({ byName: "Ana" })
     const activities = await plane.seen(api.app.activities.list, { limit: 20 })
     const decisions = activities.filter(({ type }) => /retried|discarded/.test(type))
     expect(decisions.map(({ actor, type }) => [type, actor.type])).toEqual([

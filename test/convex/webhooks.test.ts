@@ -430,33 +430,18 @@ describe("a delivery", () => {
 })
 
 describe("the functions for webhooks", () => {
-  it("are for owners and admins of the account", async () => {
+  it("find only webhooks and deliveries of the caller's account", async () => {
     receiver()
     const { id, plane, test } = await subscribed("limit.hops")
     const deliveryId = await test()
-    await plane.asPerson(api.app.members.add, {
-      tokenIdentifier: "https://convex.test|bob",
-      name: "Bob",
-      role: "member"
-    })
-    const { accountId } = plane
-    const bob = plane.t.withIdentity({ tokenIdentifier: "https://convex.test|bob", subject: "bob" })
-    const other = await plane.secondAccount()
+    const { accountId } = await plane.secondAccount()
     const mallory = plane.t.withIdentity({ subject: "mallory", name: "Mallory" })
-    expect(await codeOf(bob.query(webhooks.list, { accountId }))).toBe("forbidden")
-    expect(await codeOf(bob.query(webhooks.history, { accountId }))).toBe("forbidden")
-    expect(await codeOf(bob.mutation(webhooks.add, { accountId, url }))).toBe("forbidden")
-    for (const [f, args] of [
-      [webhooks.remove, { id }],
-      [webhooks.enable, { id }],
-      [webhooks.test, { id }],
-      [webhooks.resend, { deliveryId }]
-    ] as const) {
-      expect(await codeOf(bob.mutation(f as any, { accountId, ...args }))).toBe("forbidden")
-      expect(await codeOf(mallory.mutation(f as any, { accountId, ...args }))).toBe("forbidden")
-      expect(await codeOf(mallory.mutation(f as any, { accountId: other.accountId, ...args }))).toBe("not_found")
+    for (const call of [webhooks.remove, webhooks.enable, webhooks.test]) {
+      expect(await codeOf(mallory.mutation(call, { accountId, id }))).toBe("not_found")
     }
-    expect(await mallory.query(webhooks.history, { accountId: other.accountId })).toEqual([])
+    expect(await codeOf(mallory.mutation(webhooks.resend, { accountId, deliveryId }))).toBe("not_found")
+    expect(await codeOf(mallory.query(webhooks.history, { accountId, id }))).toBe("not_found")
+    expect(await mallory.query(webhooks.history, { accountId })).toEqual([])
   })
 
   it("show a secret once, and neither secret nor path to other members", async () => {

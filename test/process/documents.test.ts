@@ -94,6 +94,8 @@ describe("the commands of the documents that need an account", () => {
           if (command.includes("main.ts tokens provision") && !values.has("mc_service_<accountId>_<64 hex digits>")) {
             values.set("mc_service_<accountId>_<64 hex digits>", said)
           }
+          if (command.endsWith("main.ts webhooks list"))
+            values.set("<webhook>", said.split("\n")[1]?.split(" ")[0] ?? "")
           if (command.endsWith("main.ts tokens list")) {
             // The newest is first; what the runtime uses stays valid.
             values.set("<token id>", said.split("\n")[1]?.split(" ")[0] ?? "")

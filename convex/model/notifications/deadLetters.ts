@@ -118,7 +118,7 @@ export const requeue = async (ctx: MutationCtx, row: Doc<"notifications">): Prom
   return agent
 }
 
-/** Makes a dead letter ready again. */
+/** Makes a dead letter ready again. The notification and an activity name the actor. */
 export const retryDeadLetter = async (
   ctx: MutationCtx,
   accountId: Id<"accounts">,
@@ -127,6 +127,7 @@ export const retryDeadLetter = async (
 ): Promise<void> => {
   const row = await deadLetterOf(ctx, accountId, id)
   const agent = await requeue(ctx, row)
+  await ctx.db.patch("notifications", row._id, { decision: { kind: "retried", by: actor, at: Date.now() } })
   await recordActivity(ctx, {
     accountId,
     type: "dead_letter_retried",
@@ -136,7 +137,7 @@ export const retryDeadLetter = async (
   })
 }
 
-/** Discards a dead letter. */
+/** Discards a dead letter. The notification and an activity name the actor. */
 export const discardDeadLetter = async (
   ctx: MutationCtx,
   accountId: Id<"accounts">,
@@ -146,8 +147,11 @@ export const discardDeadLetter = async (
 ): Promise<void> => {
   const row = await deadLetterOf(ctx, accountId, id)
   const outcomeReason = cut(reason?.trim() ?? "", 500)
-  const ended = { state: "discarded" as const, ...(outcomeReason === "" ? {} : { outcomeReason }) }
-  await ctx.db.patch("notifications", row._id, ended)
+  await ctx.db.patch("notifications", row._id, {
+    state: "discarded",
+    decision: { kind: "discarded", by: actor, at: Date.now() },
+    ...(outcomeReason === "" ? {} : { outcomeReason })
+  })
   await recordActivity(ctx, {
     accountId,
     type: "dead_letter_discarded",

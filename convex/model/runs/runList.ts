@@ -2,7 +2,7 @@ import { type Infer, v } from "convex/values"
 import type { Doc, Id } from "../../_generated/dataModel.js"
 import type { QueryCtx } from "../../_generated/server.js"
 import { attemptEnd, attemptUsage, runStep } from "../../tables/attempts.ts"
-import { notificationOutcome, notificationType } from "../../tables/notifications.ts"
+import { deadLetterDecision, notificationOutcome, notificationType } from "../../tables/notifications.ts"
 import { failure, runKind } from "../../tables/runs.ts"
 import { refusal } from "../access/refusal.ts"
 import { notificationOf } from "../queue/fences.ts"
@@ -62,6 +62,8 @@ export const runDetails = v.object({
   silences: v.number(),
   nextAttemptAt: v.union(v.number(), v.null()),
   error: v.union(failure, v.null()),
+  /** The last decision about it as a dead letter. */
+  decision: v.union(v.object({ kind: deadLetterDecision.fields.kind, byName: v.string(), at: v.number() }), v.null()),
   /** Oldest first. */
   events: v.array(
     v.object({ type: notificationType, actorName: v.string(), at: v.number(), refusal: v.union(v.string(), v.null()) })
@@ -193,15 +195,16 @@ export const runDetailsOf = async (
     .query("effects")
     .withIndex("by_run", (q) => q.eq("runId", row._id))
     .take(maxEffects)
-  const { _creationTime: createdAt, claims, error = null, failures, retryAt: nextAttemptAt = null, silences } = row
+  const { _creationTime: createdAt, claims, decision, error = null, failures, silences } = row
   return {
     run: await toRunView(ctx, row, isHeld && session.recalled !== undefined ? { ...held, state: "stopping" } : held),
     createdAt,
     claims,
     failures,
     silences,
-    nextAttemptAt,
+    nextAttemptAt: row.retryAt ?? null,
     error,
+    decision: decision === undefined ? null : { kind: decision.kind, byName: decision.by.name, at: decision.at },
     events: row.events.map(({ actor, at, refusal: why = null, type }) => ({
       type,
       actorName: actor.name,

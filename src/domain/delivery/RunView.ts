@@ -65,6 +65,10 @@ export const RunDetails = Schema.Struct({
   silences: Schema.Finite,
   nextAttemptAt: Schema.NullOr(Schema.Finite),
   error: Schema.NullOr(Schema.Struct({ class: Schema.String, message: Schema.String, at: Schema.Finite })),
+  /** Who retried or discarded it last as a dead letter. */
+  decision: Schema.NullOr(
+    Schema.Struct({ kind: Schema.Literals(["retried", "discarded"]), byName: Schema.String, at: Schema.Finite })
+  ),
   events: Schema.Array(
     Schema.Struct({
       type: NotificationType,
@@ -162,7 +166,7 @@ const attemptsHappened = (timeline: ReadonlyArray<RunAttempt>) =>
 
 /** All facts about a run, then its history in chronological order. */
 export const describeRun = ({ run, ...details }: RunDetails): string => {
-  const { claims, createdAt, effects, error, events, failures, nextAttemptAt, silences, timeline } = details
+  const { claims, createdAt, decision, effects, error, events, failures, nextAttemptAt, silences, timeline } = details
   const isErrorShown = error !== null && timeline.some(({ reason }) => reason?.startsWith(`${error.class}: `) === true)
   const isEndShown = run.outcome !== null && timeline.at(-1)?.end === run.outcome
   const happened = [
@@ -175,6 +179,7 @@ export const describeRun = ({ run, ...details }: RunDetails): string => {
       text: `epoch ${epoch}: ${tool}: ${oneLine(summary, 200)}`
     })),
     ...attemptsHappened(timeline),
+    ...(decision === null ? [] : [{ at: decision.at, text: `${decision.kind} by ${oneLine(decision.byName)}` }]),
     // The attempt that ended this way shows both.
     ...(error === null || isErrorShown
       ? []

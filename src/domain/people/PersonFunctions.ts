@@ -28,9 +28,19 @@ export const personFunctions = {
   post: "app/messages:post",
   thread: "app/messages:list",
   notifications: "app/notifications:list",
+  deadLetters: "app/notifications:deadLetters",
+  retryDeadLetter: "app/notifications:retry",
+  discardDeadLetter: "app/notifications:discard",
   provisionToken: "app/tokens:provision",
   revokeToken: "app/tokens:revoke",
-  tokens: "app/tokens:list"
+  tokens: "app/tokens:list",
+  webhooks: "app/webhooks:list",
+  addWebhook: "app/webhooks:add",
+  testWebhook: "app/webhooks:test",
+  enableWebhook: "app/webhooks:enable",
+  removeWebhook: "app/webhooks:remove",
+  webhookHistory: "app/webhooks:history",
+  resendDelivery: "app/webhooks:resend"
 } as const satisfies Record<string, AppPath>
 
 export type PersonPath = (typeof personFunctions)[keyof typeof personFunctions]

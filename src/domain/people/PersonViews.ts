@@ -60,7 +60,7 @@ export const Token = Schema.Struct({
 })
 
 /** A time in UTC, to the minute. */
-const minute = (moment: number): string =>
+export const minute = (moment: number): string =>
   DateTime.formatIso(DateTime.makeUnsafe(moment)).slice(0, 16).replace("T", " ")
 
 /** The first characters of the ids: enough to distinguish them, at least eight. */

@@ -51,6 +51,7 @@ const details = (timeline: ReadonlyArray<Attempt>, changes: Partial<RunDetails> 
   silences: 0,
   nextAttemptAt: null,
   error: null,
+  decision: null,
   events: [{ type: "mention", actorName: "Ana", at: 1_000, refusal: null }],
   timeline,
   effects: [],
@@ -108,6 +109,14 @@ describe("the text of a run", () => {
     assert.include(
       history([attempt({})], { error }),
       "1970-01-01T00:00:09.000Z  AttemptsSpent: the budget of 5 attempts is used up"
+    )
+  })
+
+  it("shows who discarded or retried it as a dead letter", () => {
+    const decision = { kind: "discarded", byName: "Kim\nfake line", at: 9_000 } as const
+    assert.strictEqual(
+      history([attempt({})], { decision }).at(-1),
+      "1970-01-01T00:00:09.000Z  discarded by Kim fake line"
     )
   })
 
