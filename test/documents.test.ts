@@ -12,6 +12,7 @@ import { traceAttributes, traceAttributesTable } from "../src/domain/observabili
 import { configurationPage } from "../src/domain/settings/ConfigurationPage.ts"
 import { allVariables, usualOf } from "../src/domain/settings/Variables.ts"
 import { agentTaskStatuses, taskStatuses } from "../src/domain/shared/TaskStatus.ts"
+import { webhookTypes } from "../src/domain/shared/WebhookType.ts"
 import { RuntimeConfig } from "../src/layers/Config.ts"
 import { Metrics } from "../src/layers/Metrics.ts"
 import { Redactor } from "../src/layers/secrets/Redactor.ts"
@@ -266,6 +267,15 @@ describe("the page of the command line", () => {
       })
     assert.isAbove(made.length, 10)
     assert.includeMembers(told, [...made, "start"])
+  })
+})
+
+describe("the page of webhooks", () => {
+  it("lists every type of event, and no other", () => {
+    const told = rowsOf("docs/webhooks.md").flatMap(([types = ""]) =>
+      types.split(", ").filter((type) => /^[a-z_]+\.[a-z]+$/.test(type))
+    )
+    assert.sameMembers(told, [...webhookTypes, "webhook.test"])
   })
 })
 

@@ -43,7 +43,7 @@ export const postFallback = async (
   )
 }
 
-/** Makes a notification a dead letter, posts the fallback if an answer is owed, and tells the account's webhooks. */
+/** Makes a notification a dead letter, posts the fallback if an answer is owed, and notifies the account's webhooks. */
 export const makeDeadLetter = async (
   ctx: MutationCtx,
   row: Notification,

@@ -124,8 +124,8 @@ export const recordPulse = async (ctx: MutationCtx, accountId: Id<"accounts">, p
 }
 
 /**
- * Marks a runtime as offline if it has sent no pulse since, and tells the account's webhooks. Also of a runtime that was
- * stopped and did not start again in this time, so that a restart tells them nothing.
+ * Marks a runtime as offline if it has sent no pulse since, and notifies the account's webhooks. Also of a runtime that was
+ * stopped and did not start again in this time, so that a restart causes no event.
  */
 export const lapse = async (
   ctx: MutationCtx,
