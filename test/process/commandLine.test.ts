@@ -210,7 +210,7 @@ describe("the command line", () => {
     }).pipe(Effect.scoped)
   )
 
-  it.live("lists, shows, retries and discards dead letters", () =>
+  it.live("lists, shows, retries and discards dead letters, as an operator or as a person", () =>
     Effect.gen(function* () {
       const setup = yield* makeSetup()
       const empty = yield* runIn(envOf(setup), "dead-letters", "list")
@@ -221,14 +221,15 @@ describe("the command line", () => {
         DELIVERY_BACKOFF_MAX_MS: "1000"
       })
       yield* setup.fault({ kind: "garbage", agent: "engineer" })
+      yield* setup.fault({ kind: "garbage", agent: "qa" })
       const taskId = yield* setup.newTask()
-      yield* setup.post(taskId, "@engineer hello")
-      yield* eventually(setup.notifications, (rows) => rows.some(({ state }) => state === "dead"))
+      yield* setup.post(taskId, "@engineer @qa hello")
+      yield* eventually(setup.notifications, (rows) => rows.filter(({ state }) => state === "dead").length === 2)
       yield* runtime.signal("SIGTERM")
       yield* runtime.exit
       const letters = JSON.parse((yield* runIn(envOf(setup), "dead-letters", "list", "--json")).out)
-      assert.lengthOf(letters, 1)
-      const { id } = letters[0]
+      assert.lengthOf(letters, 2)
+      const [{ id }, other] = letters
       assert.include((yield* runIn(envOf(setup), "dead-letters", "list")).out, id)
       assert.match((yield* runIn(envOf(setup), "dead-letters", "show", id)).out, /^error +TurnUnreadable: /m)
       assert.strictEqual((yield* runIn(envOf(setup), "dead-letters", "retry", id)).code, 0)
@@ -236,6 +237,16 @@ describe("the command line", () => {
       const again = yield* runIn(envOf(setup), "dead-letters", "discard", id)
       assert.strictEqual(again.code, 1)
       assert.include(again.err, "not a dead letter")
+      const asPat = {
+        CONVEX_URL: setup.plane.url,
+        CONVEX_DEPLOY_KEY: setup.plane.adminKey,
+        MISSION_CONTROL_IDENTITY: JSON.stringify({ issuer: "https://local.invalid", subject: "pat", name: "Pat" })
+      }
+      assert.include((yield* runIn(asPat, "dead-letters", "list")).out, other.id)
+      assert.strictEqual((yield* runIn(asPat, "dead-letters", "discard", other.id)).code, 0)
+      assert.strictEqual((yield* runIn(asPat, "dead-letters", "retry", other.id)).code, 1)
+      assert.include((yield* runIn(envOf(setup), "runs", "show", other.id)).out, "discarded by Pat")
+      assert.include((yield* runIn(envOf(setup), "runs", "show", id)).out, "retried by Operator")
     }).pipe(Effect.scoped)
   )
 
