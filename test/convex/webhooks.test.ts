@@ -287,6 +287,31 @@ describe("a failed attempt", () => {
     expect(only(await history()).error).toBe("Not sent: no answer within 20 s.")
   })
 
+  it("is followed by one attempt of its webhook at a time, so that a hanging receiver blocks no other", async () => {
+    receiver(500)
+    const { history, plane, test } = await subscribed("limit.hops")
+    await test()
+    await pass(plane, 0)
+    const open: Array<(response: Response) => void> = []
+    vi.stubGlobal("fetch", () => new Promise<Response>((answer) => open.push(answer)))
+    await test()
+    await test()
+    // waitFor advances the clock in small steps.
+    const attempts = async () => (await history()).map((each) => [each.attempts, each.nextAttemptAt !== null])
+    const [waiting, running, failed] = [
+      [0, true],
+      [1, false],
+      [1, true]
+    ]
+    await vi.waitFor(async () => expect(await attempts()).toEqual([waiting, running, failed]))
+    await vi.waitFor(() => expect(open).toHaveLength(1))
+    open[0]?.(new Response(null, { status: 204 }))
+    vi.stubGlobal("fetch", () => Promise.resolve(new Response(null, { status: 204 })))
+    await pass(plane, 0)
+    await pass(plane, minute)
+    expect((await history()).map(({ state }) => state)).toEqual(["delivered", "delivered", "delivered"])
+  })
+
   it("does not count if its success arrives after it was treated as lost", async () => {
     receiver(500)
     const { history, plane, test } = await subscribed("limit.hops")
@@ -373,11 +398,13 @@ describe("a delivery", () => {
     expect(ids).toEqual([ids[0], ids[0], ids[0]])
   })
 
-  it("fails at once if a hundred are pending, and ends with its webhook", async () => {
+  it("fails at once if its webhook is failing with a hundred pending, and ends with its webhook", async () => {
     receiver(...Array.from({ length: 200 }, () => 500))
     const { history, id, plane, test } = await subscribed("limit.hops")
+    await test()
+    await pass(plane, 0)
     await plane.t.run(async (ctx) => {
-      for (let count = 0; count < 100; count += 1) {
+      for (let count = 0; count < 99; count += 1) {
         await ctx.db.insert("webhookDeliveries", {
           accountId: plane.accountId as Id<"accounts">,
           webhookId: id as Id<"webhooks">,

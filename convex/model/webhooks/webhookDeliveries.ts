@@ -5,8 +5,11 @@ import { cut } from "../database/cut.ts"
 import { disableWebhook } from "./disabling.ts"
 import { disabledAfterMs, retryDelay } from "./retryDelay.ts"
 
-/** How many deliveries of a webhook may be pending. Further events are stored as failed, and can be resent. */
-export const maxPending = 100
+/** How many deliveries of a failing webhook may be pending. Further events are stored as failed, and can be resent. */
+const maxPending = 100
+
+/** How long an attempt waits, at least, while another attempt of the same failing webhook runs. */
+const turnMs = 30_000
 
 /** How long after its start an attempt without a result has failed. Longer than the request's limit and a busy scheduler. */
 const watchMs = 120_000
@@ -24,14 +27,20 @@ const fail = async (ctx: MutationCtx, id: Id<"webhookDeliveries">, error: string
   await ctx.db.patch("webhookDeliveries", id, ended)
 }
 
-/** Whether the webhook has more pending deliveries than allowed. Reads them. */
-const isFull = async (ctx: Pick<QueryCtx, "db">, webhookId: Id<"webhooks">): Promise<boolean> => {
-  const pending = await ctx.db
-    .query("webhookDeliveries")
-    .withIndex("by_state", (q) => q.eq("webhookId", webhookId).eq("state", "pending"))
-    .take(maxPending + 1)
-  return pending.length > maxPending
-}
+/**
+ * The pending deliveries of a failing webhook, at most one more than allowed. None if it is not failing, so that the
+ * attempts of a burst of events do not conflict.
+ */
+const pendingOf = async (
+  ctx: Pick<QueryCtx, "db">,
+  { _id, failingSince }: Doc<"webhooks">
+): Promise<ReadonlyArray<Doc<"webhookDeliveries">>> =>
+  failingSince === undefined
+    ? []
+    : await ctx.db
+        .query("webhookDeliveries")
+        .withIndex("by_state", (q) => q.eq("webhookId", _id).eq("state", "pending"))
+        .take(maxPending + 1)
 
 /**
  * Starts the next attempt of each delivery that is still pending. A scheduled action may be lost with its process, so a
@@ -46,8 +55,16 @@ export const startAttempts = async (ctx: MutationCtx, ids: ReadonlyArray<Id<"web
       await fail(ctx, id, `The webhook was ${webhook === null ? "removed" : "disabled"} before this attempt.`)
       continue
     }
-    if (delivery.attempts === 0 && (await isFull(ctx, webhook._id))) {
+    const pending = await pendingOf(ctx, webhook)
+    if (delivery.attempts === 0 && pending.length > maxPending) {
       await fail(ctx, id, `${maxPending} deliveries of this webhook were pending. Resend this one.`)
+      continue
+    }
+    // One at a time: otherwise a receiver that hangs would take every slot of the deployment's scheduler.
+    if (pending.some(({ watchJobId }) => watchJobId !== undefined)) {
+      const delay = Math.round(turnMs * (1 + Math.random()))
+      await ctx.db.patch("webhookDeliveries", id, { nextAttemptAt: Date.now() + delay })
+      await ctx.scheduler.runAfter(delay, internal.scheduled.webhooks.attempt, { ids: [id] })
       continue
     }
     const attempt = delivery.attempts + 1
