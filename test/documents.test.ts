@@ -400,7 +400,7 @@ describe("the versions of the gateway", () => {
   it("that are supported are those of the README and of the first steps, and the gate tests the first and the last", () => {
     const [, supported] = rows
     for (const path of ["README.md", gettingStarted]) assert.include(read(path), `OpenClaw ${supported?.versions}`)
-    assert.include(read(".ci/run"), `npm run test:openclaw -- --version ${supported?.first}\n`)
+    assert.include(read(".ci/run"), `npm run test:openclaw -- --version ${supported?.first};`)
     assert.strictEqual(JSON.parse(read("test/openclaw/package.json")).dependencies.openclaw, supported?.last)
   })
 })
