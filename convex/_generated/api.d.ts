@@ -85,6 +85,7 @@ import type * as model_runs_effects from "../model/runs/effects.js";
 import type * as model_runs_failedAttempts from "../model/runs/failedAttempts.js";
 import type * as model_runs_fallback from "../model/runs/fallback.js";
 import type * as model_runs_fallbackMessage from "../model/runs/fallbackMessage.js";
+import type * as model_runs_joins from "../model/runs/joins.js";
 import type * as model_runs_openStops from "../model/runs/openStops.js";
 import type * as model_runs_runList from "../model/runs/runList.js";
 import type * as model_runs_runs from "../model/runs/runs.js";
@@ -234,6 +235,7 @@ declare const fullApi: ApiFromModules<{
   "model/runs/failedAttempts": typeof model_runs_failedAttempts;
   "model/runs/fallback": typeof model_runs_fallback;
   "model/runs/fallbackMessage": typeof model_runs_fallbackMessage;
+  "model/runs/joins": typeof model_runs_joins;
   "model/runs/openStops": typeof model_runs_openStops;
   "model/runs/runList": typeof model_runs_runList;
   "model/runs/runs": typeof model_runs_runs;

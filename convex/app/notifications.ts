@@ -35,7 +35,9 @@ export const list = memberQuery({
           messageId: v.union(v.string(), v.null()),
           /** The text of a request or notice that is not a message of the thread. */
           text: v.union(v.string(), v.null()),
-          refusal: v.union(v.string(), v.null())
+          refusal: v.union(v.string(), v.null()),
+          /** It joined the turn while that ran. */
+          hasJoined: v.boolean()
         })
       ),
       state: notificationState,
@@ -83,7 +85,8 @@ export const list = memberQuery({
           createdAt: event.at,
           messageId: event.messageId ?? null,
           text: event.request ?? null,
-          refusal: event.refusal ?? null
+          refusal: event.refusal ?? null,
+          hasJoined: event.joined !== undefined
         })),
         state: row.state,
         attempts: row.attempts,

@@ -1,6 +1,6 @@
 import { v } from "convex/values"
 import { serviceMutation, serviceQuery } from "../model/access/serviceFunctions.ts"
-import { contextAnswer } from "../model/contexts/deliveryContextView.ts"
+import { contextAnswer, eventView } from "../model/contexts/deliveryContextView.ts"
 import { previews } from "../model/contexts/deliveryPreviews.ts"
 import { bounded } from "../model/database/bounded.ts"
 import {
@@ -14,10 +14,19 @@ import { runSettings } from "../model/notifications/origin.ts"
 import { claimRuns } from "../model/queue/claim.ts"
 import { claimAnswer } from "../model/queue/claimAnswer.ts"
 import { oldestReady } from "../model/queue/dueWork.ts"
-import { lostLease, namedLease, recalledLease, recalledLeases, renew as renewLeases } from "../model/queue/leases.ts"
+import {
+  leaseNews,
+  lostLease,
+  namedLease,
+  newsOf,
+  recalledLease,
+  recalledLeases,
+  renew as renewLeases
+} from "../model/queue/leases.ts"
 import { wakeCount } from "../model/queue/wakes.ts"
 import { completeRun } from "../model/runs/completion.ts"
 import { failRun, releaseRun } from "../model/runs/failedAttempts.ts"
+import { joinRun } from "../model/runs/joins.ts"
 import { fenceArgs } from "../model/runs/runs.ts"
 import { traceArgs } from "../model/runs/traces.ts"
 import { spending } from "../tables/attempts.ts"
@@ -28,15 +37,16 @@ import { requestTokens, turnState } from "../tables/runs.ts"
 const refusedEvents = v.array(v.object({ event: v.number(), reason: v.string() }))
 
 /**
- * A count that changes only when work becomes claimable other than by the passing of time, and the leases whose turns
- * must be aborted. For runtimes, which subscribe to it. Reads the token and one row per agent that ever had work.
+ * A count that changes only when work becomes claimable other than by the passing of time, the leases whose turns must
+ * be aborted, and those with a person's message that may join the turn. For runtimes, which subscribe to it. Reads the token and one row per agent that ever had work.
  */
 export const wake = serviceQuery({
   args: {},
-  returns: v.object({ count: v.number(), recalled: v.array(recalledLease) }),
+  returns: v.object({ count: v.number(), recalled: v.array(recalledLease), news: v.array(leaseNews) }),
   handler: async (ctx) => ({
     count: await wakeCount(ctx, ctx.accountId),
-    recalled: await recalledLeases(ctx, ctx.accountId)
+    recalled: await recalledLeases(ctx, ctx.accountId),
+    news: await newsOf(ctx, ctx.accountId)
   })
 })
 
@@ -84,13 +94,29 @@ export const context = serviceQuery({
 })
 
 /**
- * Extends the named leases. Returns the lost ones, and whether the boot has a lease that was not named. For runtimes.
- * Reads one row per lease and two more.
+ * Extends the named leases. Returns the lost ones, those with a person's message that may join the turn, and whether the
+ * boot has a lease that was not named. For runtimes. Reads one row per lease and two more.
  */
 export const renew = serviceMutation({
   args: { runtimeId: v.string(), bootId: v.string(), leaseMs: v.number(), leases: v.array(namedLease) },
-  returns: v.object({ lost: v.array(lostLease), hasUnnamed: v.boolean(), now: v.number() }),
+  returns: v.object({
+    lost: v.array(lostLease),
+    news: v.array(leaseNews),
+    hasUnnamed: v.boolean(),
+    now: v.number()
+  }),
   handler: (ctx, args) => renewLeases(ctx, ctx.accountId, args)
+})
+
+/**
+ * Joins people's messages for the run's agent and task to its notification, at most 20. Returns the events that joined
+ * in this attempt, without the first `known`. Fails with `invalid` for a heartbeat. For runtimes. Reads at most five
+ * notifications, about three more rows, and one per message.
+ */
+export const join = serviceMutation({
+  args: { ...fenceArgs, known: v.number() },
+  returns: v.object({ events: v.array(eventView) }),
+  handler: (ctx, args) => joinRun(ctx, ctx.accountId, args)
 })
 
 /**
@@ -127,6 +153,8 @@ export const complete = serviceMutation({
     reply: v.optional(v.string()),
     note: v.optional(v.string()),
     refused: v.optional(refusedEvents),
+    /** How many of the events that joined were in a request that the gateway answered. */
+    joined: v.optional(v.number()),
     reason: v.optional(v.string()),
     truncated: v.optional(v.boolean()),
     usage: v.optional(spending),
@@ -152,6 +180,8 @@ export const fail = serviceMutation({
     silence: v.boolean(),
     silenceLimit: v.number(),
     refused: v.optional(refusedEvents),
+    /** How many of the events that joined were in a request. */
+    joined: v.optional(v.number()),
     rotate: v.optional(v.boolean()),
     usage: v.optional(spending),
     ...traceArgs

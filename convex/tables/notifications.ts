@@ -47,7 +47,9 @@ export const notificationEvent = v.object({
   /** The text of a response request, or why a person is notified. */
   request: v.optional(v.string()),
   /** The policy's reason for refusing it. */
-  refusal: v.optional(v.string())
+  refusal: v.optional(v.string()),
+  /** The epoch of the attempt that it joined while the turn ran; absent if it was there at the claim. */
+  joined: v.optional(v.number())
 })
 export type NotificationEvent = Infer<typeof notificationEvent>
 

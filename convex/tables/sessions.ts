@@ -37,7 +37,7 @@ export const seenTask = v.object({
   at: v.number(),
   /** The creation time of the newest message that was shown; 0 if there was none. */
   newestAt: v.number(),
-  /** The shown messages that are nearly as new as the newest. */
+  /** The shown messages that are nearly as new as the newest, or newer because they joined the turn. */
   recentIds: v.array(v.id("messages")),
   /** By part of the prompt. */
   fingerprints: v.record(v.string(), v.string())
@@ -82,6 +82,11 @@ export const sessionTables = {
      */
     recalled: v.optional(recall),
     /**
+     * A person's latest message for the running turn, if it has not joined the turn yet. Separate from the lease, so that
+     * only such messages and joins rerun the subscription that lists them.
+     */
+    news: v.optional(v.id("messages")),
+    /**
      * Runs of this generation that were stopped after they began, since the last completed turn. The gateway's history
      * still contains them.
      */
@@ -93,6 +98,7 @@ export const sessionTables = {
     .index("by_agent_expiry", ["agentId", "kind", "expiresAt"])
     .index("by_at", ["accountId", "at"])
     .index("by_recalled", ["accountId", "recalled"])
+    .index("by_news", ["accountId", "news"])
     .index("by_lease_task", ["leaseTaskId"])
     .index("by_runtime", ["accountId", "leaseRuntimeId", "expiresAt"]),
 

@@ -7,6 +7,7 @@ import type { RunSettings } from "../domain/controlPlane/ControlPlaneFunctions.t
 import { PulseAnswer, RuntimeCommands } from "../domain/controlPlane/RuntimeCommands.ts"
 import { DeadLetter } from "../domain/delivery/DeadLetter.ts"
 import { DeliveryContext } from "../domain/delivery/DeliveryContext.ts"
+import type { NotificationEvent } from "../domain/delivery/DeliveryContext.ts"
 import {
   Allowed,
   Backlog,
@@ -16,6 +17,7 @@ import {
   ContextAnswers,
   FailAnswer,
   HeartbeatRun,
+  JoinAnswer,
   NotificationRun,
   ReleaseAnswer,
   RenewAnswer,
@@ -114,7 +116,7 @@ export class ControlPlane extends Context.Service<
     readonly bootId: string
     /** The control plane's time, epoch milliseconds, estimated from its answers. */
     readonly now: Effect.Effect<number>
-    /** A counter that grows whenever work becomes claimable, except by the passing of time. */
+    /** Pushes a counter that grows whenever work becomes claimable except by time, recalled leases, and new messages. */
     readonly wakes: Followed<Wake>
     /** The waiting work; the cheapest call that shows whether the token is accepted. */
     readonly backlog: Called<Backlog>
@@ -135,6 +137,11 @@ export class ControlPlane extends Context.Service<
     claim(request: ClaimRequest): Called<Claim>
     /** Extends these leases by DELIVERY_LEASE_MS and reports lost ones. Not repeated. */
     renew(leases: ReadonlyArray<Lease>): Called<RenewAnswer>
+    /**
+     * Joins people's messages to the run. Returns the events that joined in this attempt, without the first `known`. Not
+     * repeated, because the next call returns what a lost answer contained.
+     */
+    join(fence: Fence, known: number): Called<ReadonlyArray<NotificationEvent>>
     /** Stores reply and outcome in one transaction. Fails with LeaseLost, having written nothing, if the epoch is stale. */
     complete(fence: Fence, outcome: Outcome): Called<void>
     /** Stores the error and the next attempt, or ends the run. */
@@ -376,6 +383,9 @@ const make = Effect.gen(function* () {
     context: context(plane),
     claim: claim(plane),
     renew: renew(plane),
+    join: part("join", (fence: Fence, known: number) =>
+      Effect.map(calls.mutation(functions.join, JoinAnswer, { ...exactly(fence), known }), ({ events }) => events)
+    ),
     complete: part("complete", complete(plane, completions)),
     fail: part("fail", fail(plane)),
     release: part("release", release(plane)),

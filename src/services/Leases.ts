@@ -3,7 +3,7 @@ import { describeFailure, LeaseLost } from "../domain/controlPlane/ControlPlaneF
 import type { ControlPlaneFailure } from "../domain/controlPlane/ControlPlaneFailure.ts"
 import { functions } from "../domain/controlPlane/ControlPlaneFunctions.ts"
 import { leaseKey } from "../domain/delivery/Run.ts"
-import type { Lease, Recall, RecalledLease } from "../domain/delivery/Run.ts"
+import type { Lease, LeaseNews, Recall, Wake } from "../domain/delivery/Run.ts"
 import { RuntimeConfig } from "../layers/Config.ts"
 import { ControlPlane } from "./ControlPlane.ts"
 import { noteRefusal } from "./ControlPlaneRefusal.ts"
@@ -32,9 +32,11 @@ export class Leases extends Context.Service<
      * the outcome is not part of the work, because only its answer shows whether it was stored.
      */
     during<A, E, R>(lease: Lease, work: Effect.Effect<A, E, R>): Effect.Effect<A, E | LeaseLost, R>
-    /** Interrupts the work of held leases that the push lists as recalled. */
-    recalled(leases: ReadonlyArray<RecalledLease>): Effect.Effect<void>
-    /** Renews all leases now, which reports recalled and lost ones; for use while push is down. */
+    /** Interrupts the work of held leases that the push lists as recalled, and notes which have new messages. */
+    pushed(leases: Pick<Wake, "recalled" | "news">): Effect.Effect<void>
+    /** The id of a person's latest message that may join the lease's turn; null if none is known. */
+    news(lease: Lease): Effect.Effect<string | null>
+    /** Renews all leases now, which reports recalled and lost ones and new messages; for use while push is down. */
     readonly check: Effect.Effect<void>
     readonly named: Effect.Effect<NamedLeases>
     /** A claim that named these leases as abandoned was answered. */
@@ -51,8 +53,14 @@ export class Leases extends Context.Service<
 
 interface Held {
   readonly lease: Lease
+  /** A person's latest message that may join the turn. */
+  news: string | null
   readonly lost: Deferred.Deferred<never, LeaseLost>
 }
+
+/** The messages by their leases. */
+const newsIn = (news: ReadonlyArray<LeaseNews>): ReadonlyMap<string, string> =>
+  new Map(news.map((each) => [leaseKey(each), each.message]))
 
 const make = Effect.gen(function* () {
   const { deliveryLease } = yield* RuntimeConfig
@@ -71,8 +79,8 @@ const make = Effect.gen(function* () {
       if (held.size === 0) isAnyHeld.closeUnsafe()
     })
 
-  /** The last list of the push, because a running claim may return a lease that is already recalled. */
-  let recalled: ReadonlyMap<string, RecalledLease> = new Map()
+  /** The last lists of the push, because a running claim may return a lease that they contain. */
+  let pushed: Pick<Wake, "recalled" | "news"> = { recalled: [], news: [] }
 
   const lose = (lease: Lease & { readonly recalled?: Recall }) => {
     const known = held.get(leaseKey(lease))
@@ -87,6 +95,11 @@ const make = Effect.gen(function* () {
     const answer = yield* controlPlane.renew([...held.values()].map(({ lease }) => lease))
     yield* failures.recovered("leases are renewed again")
     yield* Effect.forEach(answer.lost, lose, { discard: true })
+    // A push may have arrived during the call, so that an answer without news proves nothing.
+    for (const [key, message] of newsIn(answer.news)) {
+      const known = held.get(key)
+      if (known !== undefined) known.news = message
+    }
     if (answer.hasUnnamed) yield* Queue.offer(unnamed, undefined)
   })
 
@@ -119,16 +132,20 @@ const make = Effect.gen(function* () {
     hold: ({ epoch, session }) =>
       Effect.suspend(() => {
         const lease = { session, epoch }
-        held.set(leaseKey(lease), { lease, lost: Deferred.makeUnsafe() })
+        const key = leaseKey(lease)
+        held.set(key, { lease, news: newsIn(pushed.news).get(key) ?? null, lost: Deferred.makeUnsafe() })
         isAnyHeld.openUnsafe()
-        const known = recalled.get(leaseKey(lease))
+        const known = pushed.recalled.find((each) => leaseKey(each) === key)
         return known === undefined ? Effect.void : lose(known)
       }),
-    recalled: (leases) =>
+    pushed: (leases) =>
       Effect.suspend(() => {
-        recalled = new Map(leases.map((lease) => [leaseKey(lease), lease]))
-        return Effect.forEach(leases, lose, { discard: true })
+        pushed = leases
+        const news = newsIn(leases.news)
+        for (const [key, each] of held) each.news = news.get(key) ?? null
+        return Effect.forEach(leases.recalled, lose, { discard: true })
       }),
+    news: (lease) => Effect.sync(() => held.get(leaseKey(lease))?.news ?? null),
     check: renewAll.pipe(Effect.tapError(noteFailure), Effect.ignore),
     drop,
     abandon: ({ epoch, session }) => {

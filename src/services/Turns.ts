@@ -1,4 +1,7 @@
-import { Clock, Context, Duration, Effect, Exit, Layer, Ref } from "effect"
+import { Clock, Context, Duration, Effect, Exit, Layer, Ref, Result } from "effect"
+import { describeFailure } from "../domain/controlPlane/ControlPlaneFailure.ts"
+import type { BootConflict, LeaseLost } from "../domain/controlPlane/ControlPlaneFailure.ts"
+import type { NotificationEvent } from "../domain/delivery/DeliveryContext.ts"
 import { noUsage } from "../domain/delivery/Run.ts"
 import type { BudgetRefusal, Fence, RequestTokens } from "../domain/delivery/Run.ts"
 import type { RunStep } from "../domain/delivery/RunStep.ts"
@@ -9,6 +12,7 @@ import { TurnSilent, TurnTimeout } from "../domain/delivery/TurnFailure.ts"
 import type { TurnFailure } from "../domain/delivery/TurnFailure.ts"
 import type { Prompt } from "../domain/prompt/Prompt.ts"
 import { weightedTokensOf } from "../domain/shared/TokenPrice.ts"
+import { counted } from "../domain/text/Count.ts"
 import { requestAnswered, requestFailed, requestSent } from "../domain/usage/Spending.ts"
 import type { Spending } from "../domain/usage/Spending.ts"
 import { RuntimeConfig } from "../layers/Config.ts"
@@ -24,6 +28,16 @@ import { GatewayGuard } from "./GatewayGuard.ts"
 import { asStep, stepError } from "./RunSteps.ts"
 import type { RunContext } from "./tools/AgentTool.ts"
 
+/** How people's messages join a turn while it runs. */
+export interface Joining {
+  /** The id of the latest message that may join; null if none is known. */
+  readonly news: Effect.Effect<string | null>
+  /** The text for the agent. */
+  readonly text: (joined: ReadonlyArray<NotificationEvent>) => string
+  /** The messages that were in requests of the turn, for every kind of end. */
+  readonly joined: Ref.Ref<ReadonlyArray<NotificationEvent>>
+}
+
 /** A turn to run: its context, prompt and fence. */
 export interface Turn {
   readonly context: RunContext & Required<Pick<RunContext, "earlier">>
@@ -37,6 +51,8 @@ export interface Turn {
   readonly spending: Ref.Ref<Spending>
   /** Price-weighted tokens that the turn may spend before it asks for more; null without a budget. */
   readonly allowance: number | null
+  /** Absent for heartbeats, which no message joins. */
+  readonly joining?: Joining
 }
 
 interface ExecutedCall {
@@ -67,14 +83,14 @@ const notExecuted = (call: FunctionCall): ToolResult => ({
   json: refusalJson(call.name, "forbidden", "not executed: the tools of this turn are used up")
 })
 
-/** The turn's input after the results of a round. */
-const nextInput = (results: ReadonlyArray<ExecutedCall>, lastWords: string | null): ReadonlyArray<InputItem> => [
+/** The turn's input after the results of a round, with a text behind them. */
+const nextInput = (results: ReadonlyArray<ExecutedCall>, text: string | null): ReadonlyArray<InputItem> => [
   ...results.map(({ call, result }): InputItem => ({
     type: "function_call_output",
     call_id: call.callId,
     output: result.json
   })),
-  ...(lastWords === null ? [] : [{ type: "message", role: "user", content: lastWords } satisfies InputItem])
+  ...(text === null ? [] : [{ type: "message", role: "user", content: text } satisfies InputItem])
 ]
 
 /** Runs turns: rounds of request and tool calls until the agent answers in text, at most MAX_TOOL_ROUNDS with tools. */
@@ -161,6 +177,36 @@ const make = Effect.gen(function* () {
     return telemetry.isOn ? asSpan(telemetry, turn, request, round, answer) : answer
   }
 
+  /**
+   * Each run of the effect joins the messages that are new, and returns their text, or null. If the call fails, the turn
+   * continues: the messages wait for the next round, or for a turn of their own.
+   */
+  const newMessagesOf = ({ fence, joining }: Turn): Effect.Effect<string | null, LeaseLost | BootConflict> => {
+    if (joining === undefined) return Effect.succeed(null)
+    let handled: string | null = null
+    // A call without an answer may have joined messages, which the push no longer lists.
+    let isUnanswered = false
+    return Effect.gen(function* () {
+      const news = yield* joining.news
+      if (!isUnanswered && (news === null || news === handled)) return null
+      isUnanswered = true
+      const joined = yield* Effect.result(controlPlane.join(fence, (yield* Ref.get(joining.joined)).length))
+      if (Result.isFailure(joined)) {
+        const { failure } = joined
+        if (failure._tag === "LeaseLost" || failure._tag === "BootConflict") return yield* failure
+        yield* Effect.logWarning(`new messages could not join the turn: ${describeFailure(failure)}`)
+        return null
+      }
+      isUnanswered = false
+      handled = news
+      const events = joined.success
+      if (events.length === 0) return null
+      yield* Ref.update(joining.joined, (earlier) => [...earlier, ...events])
+      yield* Effect.logInfo(`${counted(events.length, "message")} joined the turn`)
+      return joining.text(events)
+    })
+  }
+
   const rounds = Effect.fnUntraced(function* (turn: Turn) {
     const { context, prompt } = turn
     const offered = config.clientToolsEnabled ? agentTools.offered(context.agent) : []
@@ -171,6 +217,7 @@ const make = Effect.gen(function* () {
     let { allowance } = turn
     let stoppedBy: BudgetRefusal | null = null
     let input: string | ReadonlyArray<InputItem> = prompt.input
+    const newMessages = newMessagesOf(turn)
     let answer: RoundAnswer
     do {
       const request: GatewayRequest = {
@@ -230,7 +277,8 @@ const make = Effect.gen(function* () {
         } else allowance = allowed.allowance
       }
       const lastWords = stoppedBy !== null ? LAST_OF_BUDGET : round >= config.maxToolRounds ? LAST_ROUND : null
-      input = nextInput(results, lastWords)
+      // After the budget and only before another round with tools, so that what joins is sent and can be acted on.
+      input = nextInput(results, lastWords ?? (yield* newMessages))
     } while (round <= config.maxToolRounds + 1)
     const effects = [...called, ...(turn.httpEffects ?? [])]
     const spoken: SpokenText =

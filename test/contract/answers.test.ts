@@ -11,6 +11,7 @@ import type {
   CompleteAnswer,
   ContextAnswers,
   FailAnswer,
+  JoinAnswer,
   HeartbeatRun,
   NotificationRun,
   ReleaseAnswer,
@@ -56,6 +57,7 @@ type ToolReaders = typeof toolReads & typeof toolChanges
 interface Readers extends ToolReaders {
   readonly claim: typeof ClaimAnswer
   readonly renew: typeof RenewAnswer
+  readonly join: typeof JoinAnswer
   readonly complete: typeof CompleteAnswer
   readonly fail: typeof FailAnswer
   readonly release: typeof ReleaseAnswer

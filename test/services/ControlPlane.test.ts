@@ -165,7 +165,7 @@ describe("a claim", () => {
 describe("a renewal", () => {
   it.effect("names all leases in one call, which is not repeated, and returns the lost ones", () =>
     Effect.gen(function* () {
-      const answer = { lost: [lease], hasUnnamed: true, now: 4_000 }
+      const answer = { lost: [lease], news: [], hasUnnamed: true, now: 4_000 }
       const { calls, controlPlane } = yield* setUp(Exit.succeed(answer), Exit.fail(away))
       const other = { session: "session_2", epoch: 1 }
       assert.deepStrictEqual(yield* controlPlane.renew([sampleRun(), other]), answer)
@@ -395,7 +395,7 @@ describe("a pushed result", () => {
     Effect.gen(function* () {
       const { controlPlane, pushed } = yield* setUp()
       const lost = Result.fail(new LeaseLost({ function: "x" }))
-      const good = Result.succeed({ count: 2, recalled: [] })
+      const good = Result.succeed({ count: 2, recalled: [], news: [] })
       yield* Queue.offerAll(pushed, [good, Result.succeed({ count: "two" }), lost, good])
       const seen = yield* controlPlane.wakes.pipe(Stream.take(4), Stream.runCollect)
       assert.deepStrictEqual(seen[0], good)

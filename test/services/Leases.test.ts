@@ -16,7 +16,7 @@ import { Supervisor } from "../../src/services/Supervisor.ts"
 
 const lease: Lease = { session: "session_1", epoch: 7 }
 const other: Lease = { session: "session_2", epoch: 3 }
-const renewed: RenewAnswer = { lost: [], hasUnnamed: false, now: 0 }
+const renewed: RenewAnswer = { lost: [], news: [], hasUnnamed: false, now: 0 }
 const unavailable = new ControlPlaneUnavailable({ function: "renew", detail: "ECONNREFUSED" })
 
 /** Leases of ninety seconds; each renewal is answered as the test has it. */
@@ -192,7 +192,7 @@ describe("a recalled lease", () => {
       const work = yield* Effect.forkChild(Effect.flip(leases.during(lease, Effect.never)))
       const otherWork = yield* Effect.forkChild(leases.during(other, Effect.never))
       yield* Effect.yieldNow
-      yield* leases.recalled([{ ...lease, recalled: "stopped" }])
+      yield* leases.pushed({ recalled: [{ ...lease, recalled: "stopped" }], news: [] })
       assert.deepInclude(yield* Fiber.join(work), { _tag: "LeaseLost", recalled: "stopped" })
       assert.isUndefined(otherWork.pollUnsafe())
       assert.deepStrictEqual(renewals, [])
@@ -204,7 +204,7 @@ describe("a recalled lease", () => {
   it.effect("starts no work if the answer to its claim arrives after the push", () =>
     Effect.gen(function* () {
       const { leases } = yield* setUp
-      yield* leases.recalled([{ ...lease, recalled: "paused" }])
+      yield* leases.pushed({ recalled: [{ ...lease, recalled: "paused" }], news: [] })
       yield* leases.hold(lease)
       yield* leases.hold({ ...lease, epoch: lease.epoch + 1 })
       assert.strictEqual((yield* Effect.flip(leases.during(lease, Effect.never))).recalled, "paused")
@@ -294,6 +294,39 @@ describe("a renewal", () => {
       yield* leases.hold(lease)
       yield* TestClock.adjust("30 seconds")
       assert.deepStrictEqual(yield* lifecycle.aborted, { exitCode: 78, message: "a later boot" })
+    })
+  )
+})
+
+describe("a new message for a running turn", () => {
+  it.effect("is known while the push lists it, also if the answer to the claim arrives after the push", () =>
+    Effect.gen(function* () {
+      const { leases } = yield* setUp
+      yield* leases.hold(lease)
+      assert.isNull(yield* leases.news(lease))
+      yield* leases.pushed({ recalled: [], news: [lease, other].map((each) => ({ ...each, message: "message_1" })) })
+      assert.strictEqual(yield* leases.news(lease), "message_1")
+      assert.isNull(yield* leases.news(other))
+      yield* leases.hold(other)
+      assert.strictEqual(yield* leases.news(other), "message_1")
+      yield* leases.pushed({ recalled: [], news: [{ ...lease, message: "message_2" }] })
+      assert.strictEqual(yield* leases.news(lease), "message_2")
+      assert.isNull(yield* leases.news(other))
+    })
+  )
+
+  it.effect("is found by a renewal, which does not take back what a push has listed since", () =>
+    Effect.gen(function* () {
+      const { answer, leases } = yield* setUp
+      yield* leases.hold(lease)
+      yield* Ref.set(answer, Effect.succeed({ ...renewed, news: [{ ...lease, message: "message_1" }] }))
+      yield* leases.check
+      assert.strictEqual(yield* leases.news(lease), "message_1")
+      yield* Ref.set(answer, Effect.succeed(renewed))
+      yield* leases.check
+      assert.strictEqual(yield* leases.news(lease), "message_1")
+      yield* leases.drop(lease)
+      assert.isNull(yield* leases.news(lease))
     })
   )
 })

@@ -47,7 +47,7 @@ export class AccountModel extends ContextModel {
   }
 
   private readonly ofQueue: Partial<ServiceFunctions> = {
-    [functions.wake]: () => ({ count: this.queue.wakes, recalled: this.queue.recalled }),
+    [functions.wake]: () => ({ count: this.queue.wakes, recalled: this.queue.recalled, news: this.queue.news }),
     [functions.stopRuns]: ({ agent, run, task }) =>
       this.stop(this.now, OPERATOR, {
         ...(agent === undefined ? {} : { agent: this.agent(agent).id }),
@@ -76,6 +76,11 @@ export class AccountModel extends ContextModel {
       return this.at({ ...answer, runs: answer.runs.map((run) => this.withContext(run)) })
     },
     [functions.renew]: (args) => this.at(this.queue.renew(this.now, args)),
+    [functions.join]: ({ known, ...fence }) => {
+      const { events, joined } = this.queue.join(this.now, fence)
+      const from = events.length - joined + known
+      return { events: events.map((event, index) => this.eventView(event, index)).slice(from) }
+    },
     [functions.release]: (args) => this.at(this.queue.release(this.now, args)),
     [functions.complete]: (args) => {
       this.isTruncated = args.truncated === true

@@ -225,6 +225,11 @@ export class ClaimInvariants {
     this.crashes.delete(run)
   }
 
+  /** A message joined the run, of which this is its first attempt. */
+  joined(run: string): void {
+    this.spent.set(run, 1)
+  }
+
   /** At a moment between transactions: no work waits that one of these processes could claim. */
   look(able: ReadonlyArray<RuntimeProcess>): void {
     const { now } = this.world

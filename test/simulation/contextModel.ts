@@ -8,8 +8,8 @@ import { ACCOUNT } from "./accountState.ts"
 import type { Agent, Task } from "./accountState.ts"
 import { FanOutModel } from "./fanOutModel.ts"
 import type { ClaimedRun } from "./queueModel.ts"
-import { hopsOf, isOwed, typeOf } from "./queueState.ts"
-import type { Notification, Session, Shown } from "./queueState.ts"
+import { hopsOf, isOwed, orderOfMessage, typeOf } from "./queueState.ts"
+import type { Event, Notification, Session, Shown } from "./queueState.ts"
 
 const account = { id: ACCOUNT, name: "Acme" }
 /** Messages before its request that a full text shows. */
@@ -54,20 +54,30 @@ export class ContextModel extends FanOutModel {
     const { mistakes } = this.queue
     if (shown === undefined || shown.at < this.now - SHOWN_MILLIS || shown.fullText < session.historyFrom) return null
     if (shown.generation !== generation && !mistakes.has("a delta in a new generation")) return null
-    const isOld = ({ message }: (typeof events)[number]) => message !== null && this.orderOf(message) <= shown.messages
+    const isOld = ({ message }: (typeof events)[number]) =>
+      message !== null && orderOfMessage(message) <= shown.messages
     return events.some(isOld) ? null : shown
   }
 
-  /** How many messages the account had with this one. */
-  private orderOf(message: string): number {
-    return Number(message.slice(1))
+  /** The context without what the session has seen. */
+  private asDelta(context: DeliveryContext, { at, fullText, joined, messages }: Shown): DeliveryContext {
+    const isLater = ({ createdAt, id }: DeliveryContext["thread"][number]) =>
+      this.queue.mistakes.has("what came during a turn counts as seen") ? createdAt > at : orderOfMessage(id) > messages && !joined.includes(id)
+    return { ...context, delta: { fullText, unchanged: [] }, thread: context.thread.filter(isLater) }
   }
 
-  /** The context without what the session has seen. */
-  private asDelta(context: DeliveryContext, { at, fullText, messages }: Shown): DeliveryContext {
-    const isLater = ({ createdAt, id }: DeliveryContext["thread"][number]) =>
-      this.queue.mistakes.has("what came during a turn counts as seen") ? createdAt > at : this.orderOf(id) > messages
-    return { ...context, delta: { fullText, unchanged: [] }, thread: context.thread.filter(isLater) }
+  protected eventView(event: Event, index: number): DeliveryContext["events"][number] {
+    const message = this.messages.find((each) => each.id === event.message)
+    return {
+      index,
+      type: event.type,
+      createdAt: event.at,
+      message: message === undefined ? null : this.messageView(message),
+      actor: this.actorView(event.actor),
+      previousStatus: (event.statuses?.[0] ?? null) as TaskStatus | null,
+      newStatus: (event.statuses?.[1] ?? null) as TaskStatus | null,
+      request: event.request
+    }
   }
 
   protected deliveryContext(id: string, generation: number, textNumber: number): DeliveryContext {
@@ -86,19 +96,7 @@ export class ContextModel extends FanOutModel {
         hops: hopsOf(row.events),
         isRequired: isOwed(row.events)
       },
-      events: row.events.map((event, index) => {
-        const message = this.messages.find((each) => each.id === event.message)
-        return {
-          index,
-          type: event.type,
-          createdAt: event.at,
-          message: message === undefined ? null : this.messageView(message),
-          actor: this.actorView(event.actor),
-          previousStatus: (event.statuses?.[0] ?? null) as TaskStatus | null,
-          newStatus: (event.statuses?.[1] ?? null) as TaskStatus | null,
-          request: event.request
-        }
-      }),
+      events: row.events.map((event, index) => this.eventView(event, index)),
       task: this.taskView(task),
       recipientIsAssignee: task.assignees.includes(agent.id),
       thread: this.messages
@@ -165,7 +163,7 @@ export class ContextModel extends FanOutModel {
     this.contexts.set(attempt, context)
     const shown = this.shownBefore(this.queue.row(run.id), session, generation)
     const fullText = shown?.fullText ?? run.epoch
-    lease.shows = { fullText, generation, messages: this.messages.length, at: this.now }
+    lease.shows = { fullText, generation, messages: this.messages.length, joined: [], at: this.now }
     return { ...run, kind: run.kind, context: shown === null ? context : this.asDelta(context, shown) }
   }
 }

@@ -68,9 +68,9 @@ export class FanOutModel extends AccountState {
     return agents.map(({ id: agent }) => {
       const session = this.scope === "task" ? `session_${agent}_${task.id}` : `session_${agent}`
       this.queue.sessionFor(session, agent)
-      const made = `n${this.queue.notifications.size + 1}`
+      const made = this.queue.nextId
       const event = { actor, hops, chain, message: null, statuses: null, request: null, ...cause }
-      const { id } = this.queue.insert(this.now, { id: made, session, agent, task: task.id }, event, settings)
+      const { id } = this.queue.insert(this.now, { session, agent, task: task.id }, event, settings)
       this.depths.set(id, [...(this.depths.get(id) ?? []), depth])
       if (id === made && this.damageNext !== null) {
         this.damaged.set(id, this.damageNext)

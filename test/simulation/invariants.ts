@@ -4,6 +4,7 @@ import { divideEvents } from "../../src/domain/delivery/DeliveryPolicy.ts"
 import { ACCOUNT } from "./accountState.ts"
 import { ClaimInvariants } from "./claimInvariants.ts"
 import type { Limits } from "./claimInvariants.ts"
+import { judgeEvents, judgeJoined } from "./joinInvariants.ts"
 import { GATEWAY_SECRET } from "./memoryGateway.ts"
 import type { ClaimEntry, EndEntry, Entry, NotificationState } from "./queueState.ts"
 import { judgeGrant, judgeHold, judgeReservations, judgeUsage } from "./usageInvariants.ts"
@@ -86,6 +87,10 @@ export class Invariants {
       case "end":
         this.claims.judgeEnd(entry)
         return this.judgeEnd(entry)
+      case "join":
+        this.judgeFence(entry, "join")
+        this.claims.joined(entry.run)
+        return judgeEvents(this.world)
       case "recall":
         this.recalls.set(entry.session, entry)
         if (entry.reason === "stopped") this.stoppedTurns.add(entry.run)
@@ -156,6 +161,7 @@ export class Invariants {
     }
     if (how === "fail" && entry.isSilence) this.judgeSilence(entry, turn)
     this.judgeFailure(entry, turn)
+    judgeEvents(this.world)
     if (how === "heartbeat" || entry.outcome === "replied") this.judgeTruncated(entry, turn)
     if (entry.kind === "heartbeat") return this.judgeHeartbeat(entry)
     this.judgeBroken(entry)
@@ -182,9 +188,11 @@ export class Invariants {
     const context = this.contextOf(entry)
     if (context === undefined) return
     const { events, id, outcome } = this.queue.row(entry.run)
-    if (events.length !== context.events.length) {
+    const joined = events.slice(context.events.length)
+    if (events.length < context.events.length) {
       this.world.violate("I5", `${id} ends with ${events.length} events, ${context.events.length} were shown`)
     }
+    judgeJoined(this.world, id, joined, turn)
     if (events.length > 1) this.world.cover("joined", "complete")
     const { accepted, refused } = divideEvents(context)
     const expected = new Set(refused.map(({ event }) => event))
@@ -199,7 +207,7 @@ export class Invariants {
       if (events.some(isOutdated))
         this.world.violate("I5", `${id} tells of work on a task that is ${context.task.status}`)
     }
-    if (outcome !== "skipped" || !isAnswerOwed(accepted)) return
+    if (outcome !== "skipped" || !(isAnswerOwed(accepted) || joined.length > 0)) return
     const isToken = /^text \W*(?:NO_ACTION|NO_REPLY|HEARTBEAT_OK)\W*$/.test(turn?.truth ?? "")
     const isStrict = accepted.some(({ type }) => type === "assignment" || type === "response_request")
     if (isToken && !isStrict) return this.world.cover("declined", "complete")
@@ -366,6 +374,7 @@ export class Invariants {
       }
     }
     judgeUsage(this.world)
+    judgeEvents(this.world)
     const stored = JSON.stringify([
       account.messages,
       account.documents,

@@ -26,6 +26,7 @@ export const WATCHDOG_MILLIS = 42_000
 const named: Readonly<Record<string, Step>> = {
   [functions.claim]: "claim",
   [functions.renew]: "renew",
+  [functions.join]: "join",
   [functions.complete]: "complete",
   [functions.fail]: "fail",
   [functions.release]: "release",
@@ -35,7 +36,9 @@ const named: Readonly<Record<string, Step>> = {
   [functions.pulse]: "pulse"
 }
 const bootChecked = new Set<Step>(["claim", "renew", "pulse"])
-const ends = new Set<Step>(["complete", "fail", "release", "heartbeat", "tool"])
+const ends = new Set<Step>(["complete", "fail", "release", "heartbeat"])
+/** Calls whose refusal for a lost lease ends the run. */
+const fencedSteps = new Set<Step>([...ends, "join", "tool"])
 
 /** What a process sends and is answered, as far as leases are concerned. */
 interface Claim {
@@ -76,7 +79,7 @@ const noteAnswer = (process: RuntimeProcess, step: Step, args: object, answer: A
     }
   }
   for (const lease of answer.lost ?? []) process.holds.delete(leaseKey(lease))
-  if (ends.has(step) && step !== "tool") process.holds.delete(leaseKey(args as Lease))
+  if (ends.has(step)) process.holds.delete(leaseKey(args as Lease))
 }
 
 const failureOf = (path: string, step: Step, refusal: Refusal): ControlPlaneFailure => {
@@ -273,7 +276,7 @@ export const memoryConvex = (world: World, process: RuntimeProcess): Layer.Layer
     yield* process.awake.await
     if (Exit.isSuccess(exit)) noteAnswer(process, step, args, exit.value as Answer)
     const failure = Option.getOrNull(Exit.findErrorOption(exit))
-    if (ends.has(step) && failure?._tag === "LeaseLost") process.holds.delete(leaseKey(args as Lease))
+    if (fencedSteps.has(step) && failure?._tag === "LeaseLost") process.holds.delete(leaseKey(args as Lease))
     return yield* exit
   })
 

@@ -21,6 +21,7 @@ import { weightedTokensOf } from "../../src/domain/shared/TokenPrice.ts"
 import { Gateway, unseenGateway } from "../../src/layers/Gateway.ts"
 import type { FunctionCall, GatewayRequest, RoundAnswer } from "../../src/layers/Gateway.ts"
 import { GatewayHistory } from "./gatewayHistory.ts"
+import { judgeNews } from "./joinInvariants.ts"
 import { pushChanges } from "./memoryConvex.ts"
 import type { RuntimeProcess, Turn, World } from "./world.ts"
 
@@ -56,6 +57,7 @@ export const behaviours = [
   "truncated",
   "calls",
   "overruled",
+  "interjected",
   "silence",
   "nothing to add",
   "slow",
@@ -86,6 +88,21 @@ export class MemoryGateway {
   constructor(world: World) {
     this.world = world
     this.history = new GatewayHistory(world)
+  }
+
+  /** Notes the messages that join the turn with this request, and judges that none waits which could have. */
+  private noteJoined(turn: Turn, request: GatewayRequest): void {
+    if (typeof request.input === "string") return
+    const { account } = this.world
+    const text = request.input.flatMap((item) => (item.type === "message" ? [item.content] : [])).join("\n")
+    const task = account.queue.notifications.get(turn.run)?.task
+    const joined = account.messages.filter(
+      ({ author, content, task: of }) => author.type === "person" && of === task && text.includes(content)
+    )
+    turn.joined.push(...joined.map(({ id }) => id))
+    if (joined.length > 0) this.world.cover("message joined", "turn")
+    if (joined.length > 0) this.history.add(request.sessionKey, text)
+    judgeNews(this.world, turn, text)
   }
 
   /** Whatever the gateway does with a turn's text; answers what that means for a request of it. */
@@ -137,7 +154,8 @@ export class MemoryGateway {
       tokens: 0,
       largest: 0,
       hasSpent: false,
-      hasUnknown: false
+      hasUnknown: false,
+      joined: []
     }
     turns.push(turn)
     // A lease that is offered again keeps its generation.
@@ -208,6 +226,7 @@ export class MemoryGateway {
         "nothing to add": 1,
         slow: 1,
         ...(request.tools.length > 0 ? { calls: 3 } : {}),
+        ...(request.tools.length > 0 && !isHeartbeat ? { interjected: 1.5 } : {}),
         ...(request.tools.some(({ name }) => name === "task_status") ? { overruled: 0.5 } : {})
       })
     }
@@ -284,6 +303,20 @@ export class MemoryGateway {
           yield* Effect.sleep(dice.between(20, 3_000))
           return { _tag: "Calls", calls: [this.callOf("task_status", turn)], usage }
         }
+        case "interjected": {
+          // People write while the agent works.
+          const { account } = world
+          const task = account.queue.notifications.get(turn.run)?.task
+          for (let left = dice.between(1, 3); left > 0 && task !== undefined; left -= 1) {
+            const words = dice.chance(0.5) ? `@${agent} one more thing` : "one more thing"
+            account.write(world.now, task, `${words} (${account.messages.length + 1})`)
+            world.onCommit()
+            yield* pushChanges(world)
+            yield* Effect.sleep(dice.between(20, 2_000))
+          }
+          const names = dice.pick(["task_load", "task_status", "document_upsert"])
+          return { _tag: "Calls", calls: [this.callOf(names, turn)], usage }
+        }
         case "silence":
           return text(dice.pick(["", "No reply from agent.", "@lead"]))
         case "nothing to add":
@@ -354,6 +387,7 @@ export class MemoryGateway {
       const queue = this.sessions.get(request.sessionKey) ?? Semaphore.makeUnsafe(1)
       this.sessions.set(request.sessionKey, queue)
       this.checkExclusion(turn)
+      this.noteJoined(turn, request)
       const inputTokens = this.remember(turn, request)
       const answer = yield* Deferred.make<RoundAnswer, TurnFailure>()
       const work = Effect.suspend(() => {

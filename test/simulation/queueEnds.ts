@@ -96,6 +96,7 @@ export class QueueEnds extends QueueState {
       if (row === null) throw new Refusal("invalid")
       const isReplied = args.reply !== undefined && args.reply.trim() !== ""
       if (args.outcome === "replied" && !isReplied) throw new Refusal("invalid")
+      const unshown = this.takeUnshown(row, args.epoch, args.joined)
       this.noteHistory(session, lease, args.requestTokens)
       this.free(now, session, "complete", { outcome: args.outcome, epoch: args.epoch }, args.turn)
       this.judge(row, args.refused)
@@ -110,6 +111,7 @@ export class QueueEnds extends QueueState {
         if (args.outcome === "replied" || args.outcome === "acted") this.surroundings.beginWork(row, args.settings)
       }
       this.deliver(now, row, args.outcome)
+      this.requeueUnshown(now, row, unshown)
       session.generation = lease.generation
       if (args.isHistoryLong === true && this.readyOf(session.id).length === 0) {
         session.nextGeneration = Math.max(session.nextGeneration ?? 0, session.generation + 1)
@@ -142,7 +144,11 @@ export class QueueEnds extends QueueState {
       row.crashes = 0
       row.sharedSince = null
       this.noteError(now, row, args)
-      if (silence && row.silences >= args.silenceLimit) {
+      const isSilenceLimit = silence && row.silences >= args.silenceLimit
+      const isOver = isSilenceLimit || nextAttemptAt === undefined
+      if (isOver) this.requeueUnshown(now, row, this.takeUnshown(row, args.epoch, args.joined))
+      else if (this.mistakes.has("joined events lost at a failure")) this.takeUnshown(row, args.epoch)
+      if (isSilenceLimit) {
         this.judge(row, args.refused)
         const isRequired = isOwed(acceptedOf(row.events))
         if (isRequired) this.fallback(row, args.epoch)

@@ -1,7 +1,8 @@
 /** The claim: who gets which work, and what becomes of leases whose process does not name them. */
 import type { ArgumentsOf, functions } from "../../src/domain/controlPlane/ControlPlaneFunctions.ts"
 import type { BrokenRun, ClaimAnswer as RunAnswer, RenewAnswer } from "../../src/domain/delivery/Run.ts"
-import { momentAfter, QueueEnds, urgencyOf } from "./queueEnds.ts"
+import { momentAfter, urgencyOf } from "./queueEnds.ts"
+import { QueueJoins } from "./queueJoins.ts"
 import { byOrder, heartbeatRun, isSuspect, least, Refusal } from "./queueState.ts"
 import type { Lease, LeaseName, Notification, Session } from "./queueState.ts"
 import { shares } from "./usageModel.ts"
@@ -27,7 +28,7 @@ interface Taking {
 }
 
 /** The queue of one account. */
-export class QueueModel extends QueueEnds {
+export class QueueModel extends QueueJoins {
   /** The first pulse of a new boot ends the leases of earlier boots of its RUNTIME_ID; answers how many. */
   boot(now: number, runtimeId: string, bootId: string): number {
     return this.transact(now, () => {
@@ -103,7 +104,11 @@ export class QueueModel extends QueueEnds {
       if (isHeld && recalled === null) lease.expiresAt = now + args.leaseMs
       else lost.push({ session, epoch, ...(isHeld && recalled !== null ? { recalled } : {}) })
     }
-    return { lost, hasUnnamed: this.leasedBy(bootId).some((session) => !isNamed(session, leases)) }
+    const isKept = (each: LeaseName) =>
+      leases.some(({ epoch, session }) => session === each.session && epoch === each.epoch) &&
+      !lost.some(({ epoch, session }) => session === each.session && epoch === each.epoch)
+    const news = this.news.filter(isKept)
+    return { lost, news, hasUnnamed: this.leasedBy(bootId).some((session) => !isNamed(session, leases)) }
   }
 
   private leasedBy(bootId: string): Array<Session & { readonly lease: Lease }> {

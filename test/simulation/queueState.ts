@@ -21,6 +21,8 @@ export interface Cause {
 
 /** Why an agent has pending work on a task. */
 export interface Event {
+  /** Numbers all events, whichever notification they are in. */
+  readonly seq: number
   readonly type: NotificationType
   readonly actor: Cause
   readonly at: number
@@ -30,6 +32,8 @@ export interface Event {
   readonly statuses: readonly [string, string] | null
   readonly request: string | null
   refusal: string | null
+  /** The epoch of the attempt that it joined. */
+  joined: number | null
 }
 
 /** The end of a run's last attempt, so that a repeated call answers as the first time. */
@@ -48,7 +52,7 @@ export interface Notification {
   readonly session: string
   readonly agent: string
   readonly task: string
-  readonly events: Array<Event>
+  events: Array<Event>
   state: NotificationState
   /** The only order of claims. */
   at: number
@@ -114,6 +118,8 @@ export interface Shown {
   readonly generation: number
   /** How many messages the account had. */
   readonly messages: number
+  /** Later messages that joined its turn. */
+  readonly joined: ReadonlyArray<string>
   readonly at: number
 }
 
@@ -135,6 +141,8 @@ export interface Session {
   historyFrom: number
   /** The lease fences nothing any more, and keeps the session until its process no longer names it. */
   recalled: Recall | null
+  /** A person's latest message for the running turn that has not joined it. */
+  news: string | null
   /** Runs of this generation that were stopped since a turn completed. */
   stoppedRuns: Array<string>
 }
@@ -192,8 +200,11 @@ export type EffectEntry = { readonly entry: "effect" } & Omit<Logged, "kind" | "
     readonly creation: string | null
   }
 
+export type JoinEntry = { readonly entry: "join" } & Omit<Logged, "kind" | "bootId">
+
 /** Everything that happened, for the invariants. */
 export type Entry =
+  | JoinEntry
   | ClaimEntry
   | EndEntry
   | EffectEntry
@@ -265,6 +276,15 @@ export type Mistake =
   | "a reservation that holds work until the window ends"
   | "a run that gets more without asking the budget"
   | "an estimate without the request that may go beyond the allowance"
+  | "a join that leaves the message where it waited"
+  | "a join that drops the other events"
+  | "a join that renews no attempts"
+  | "a join without a fence"
+  | "a join that moves what was seen"
+  | "an end that drops what it did not show"
+  | "an end that keeps what it did not show"
+  | "joined events lost at a failure"
+  | "new messages that are not pushed"
 
 export interface LeaseName {
   readonly session: string
@@ -309,6 +329,8 @@ const headStart = ({ actor, type }: Event): number => {
 }
 const strength = ["mention", "response_request", "assignment", "status_change", "thread_update"] as const
 
+/** How many messages the account had with this one. */
+export const orderOfMessage = (message: string): number => Number(message.slice(1))
 /** The order key of events that were never tried. */
 export const orderOf = (events: ReadonlyArray<Event>): number =>
   Math.min(...events.map((event) => event.at - headStart(event)))
@@ -317,6 +339,9 @@ export const typeOf = (events: ReadonlyArray<Event>): NotificationType =>
   strength.find((type) => events.some((event) => event.type === type)) ?? "thread_update"
 /** Whether the event waits for quiet: an agent's message that mentions no one. */
 export const isPassive = ({ actor, type }: Event): boolean => type === "thread_update" && actor.type === "agent"
+/** Whether the event may join a running turn. */
+export const isPersonsMessage = ({ actor, message, type }: Event): boolean =>
+  actor.type === "person" && message !== null && (type === "mention" || type === "thread_update")
 /** Whether one of the events is owed an answer. */
 export const isOwed = (events: ReadonlyArray<Event>): boolean =>
   events.some(({ actor, type }) => (type === "thread_update" ? actor.type === "person" : type !== "status_change"))
@@ -348,7 +373,27 @@ export const least = (values: ReadonlyArray<number | null>): number | null => {
 export const byOrder = (left: { readonly at: number | null; readonly seq: number }, right: typeof left): number =>
   (left.at ?? 0) - (right.at ?? 0) || left.seq - right.seq
 
-const unrecalled = () => ({ recalled: null, stoppedRuns: [] as Array<string> })
+const unrecalled = () => ({ recalled: null, news: null, stoppedRuns: [] as Array<string> })
+
+/** A notification that was never tried. */
+const untriedRow = {
+  state: "ready",
+  at: Infinity,
+  readyAt: Infinity,
+  attempts: 0,
+  claims: 0,
+  failures: 0,
+  silences: 0,
+  crashes: 0,
+  sharedSince: null,
+  heldUntil: null,
+  heldSince: 0,
+  hasFallback: false,
+  runsInNextGeneration: false,
+  outcome: null,
+  error: null,
+  end: null
+} as const
 
 /** The rows of one account's queue. Times are epoch milliseconds of the control plane, passed with each call. */
 export class QueueState {
@@ -363,6 +408,9 @@ export class QueueState {
   budgetWas: Budget | null = null
   /** How often runtimes were woken. */
   wakes = 0
+  /** How many events and notifications were made. */
+  events = 0
+  private made = 0
   isPaused = false
   /** Agents that a person paused. */
   readonly paused = new Set<string>()
@@ -519,13 +567,14 @@ export class QueueState {
    */
   insert(
     now: number,
-    target: Pick<Notification, "id" | "session" | "agent" | "task">,
-    cause: Omit<Event, "at" | "refusal">,
+    target: Pick<Notification, "session" | "agent" | "task">,
+    cause: Omit<Event, "seq" | "at" | "refusal" | "joined">,
     settings: RunSettings
   ): Notification {
     return this.transact(now, () => {
       this.hasInserted = true
-      const event: Event = { ...cause, at: now, refusal: null }
+      const event: Event = { ...cause, seq: (this.events += 1), at: now, refusal: null, joined: null }
+      this.announce(target, event)
       const canJoin = (row: Notification) =>
         (row.state === "ready" && row.claims === 0) ||
         (row.state === "claimed" && this.mistakes.has("coalescing into a row that is running"))
@@ -540,39 +589,64 @@ export class QueueState {
         if (found.state === "ready") this.putOff(now, found, settings)
         return found
       }
-      const made: Notification = {
-        ...target,
-        seq: this.notifications.size,
-        events: [event],
-        state: "ready",
-        at: Infinity,
-        readyAt: Infinity,
-        attempts: 0,
-        claims: 0,
-        failures: 0,
-        silences: 0,
-        crashes: 0,
-        sharedSince: null,
-        heldUntil: null,
-        heldSince: 0,
-        hasFallback: false,
-        runsInNextGeneration: false,
-        outcome: null,
-        error: null,
-        end: null
-      }
+      const made = this.make(target, [event])
       this.putOff(now, made, settings)
-      this.notifications.set(made.id, made)
       return made
     })
   }
 
-  private noteShown(now: number, session: Session, { kind, run, shows }: Lease, turn: TurnState): void {
+  /** The id of the notification that is made next. */
+  get nextId(): string {
+    return `n${this.made + 1}`
+  }
+
+  /** Makes a notification of these events that is never due. */
+  private make(target: Pick<Notification, "session" | "agent" | "task">, events: Array<Event>): Notification {
+    const made: Notification = { ...untriedRow, ...target, id: this.nextId, seq: this.made, events }
+    this.made += 1
+    this.notifications.set(made.id, made)
+    return made
+  }
+
+  /** Notes a person's message for the session's running turn on the task. */
+  private announce({ session, task }: Pick<Notification, "session" | "task">, event: Event): void {
+    const running = this.sessions.get(session)
+    if (running?.lease?.kind !== "notification" || running.recalled !== null || !isPersonsMessage(event)) return
+    if (this.row(running.lease.run).task === task) running.news = event.message
+  }
+
+  /** The leases whose turns a message may join. */
+  get news(): ReadonlyArray<{ readonly session: string; readonly epoch: number; readonly message: string }> {
+    if (this.mistakes.has("new messages that are not pushed")) return []
+    return [...this.sessions.values()].flatMap(({ epoch, id, news, recalled }) =>
+      news === null || recalled !== null ? [] : [{ session: id, epoch, message: news }]
+    )
+  }
+
+  /** Takes the events that joined in this attempt after the first `joined` out of the notification. */
+  protected takeUnshown(row: Notification, epoch: number, joined = 0): ReadonlyArray<Event> {
+    if (this.mistakes.has("an end that keeps what it did not show")) return []
+    const later = row.events.filter((event) => event.joined === epoch).slice(joined)
+    row.events = row.events.filter((event) => !later.includes(event))
+    return later
+  }
+
+  /** Makes such events a notification of their own. */
+  protected requeueUnshown(now: number, row: Notification, unshown: ReadonlyArray<Event>): void {
+    if (unshown.length === 0 || this.mistakes.has("an end that drops what it did not show")) return
+    const { agent, session, task } = row
+    const events = unshown.map((event) => ({ ...event, joined: null }))
+    Object.assign(this.make({ agent, session, task }, events), { at: orderOf(events), readyAt: now })
+  }
+
+  private noteShown(now: number, session: Session, { epoch, kind, run, shows }: Lease, turn: TurnState): void {
     if (kind === "heartbeat" || turn === "none") return
-    const { task } = this.row(run)
+    const { events, task } = this.row(run)
     const isSeen = turn === "answered" || this.mistakes.has("a failed turn that counts as seen")
+    const joined = events.flatMap(({ joined, message }) => (joined === epoch && message !== null ? [message] : []))
+    const latest = this.mistakes.has("a join that moves what was seen") ? joined.map(orderOfMessage) : []
     if (!isSeen || shows === null) session.shown.delete(task)
-    else session.shown.set(task, { ...shows, at: now })
+    else session.shown.set(task, { ...shows, messages: Math.max(shows.messages, ...latest), joined, at: now })
   }
 
   /** Sets when work that was never tried is due: at once, unless agents' updates alone wait for the first quiet. */
@@ -622,6 +696,7 @@ export class QueueState {
     this.ended.add(session.agent)
     session.lease = null
     session.recalled = null
+    session.news = null
   }
 
   /** Takes the lease back: it fences nothing any more, and keeps the session until its process has aborted the turn. */

@@ -9,6 +9,7 @@ import type { Dice } from "./dice.ts"
 export const steps = [
   "claim",
   "renew",
+  "join",
   "complete",
   "fail",
   "release",
@@ -43,6 +44,7 @@ export type Fault = (typeof faults)[number]
 
 /** Rare calls have more faults, so that each kind of fault strikes within some hundred seeds. */
 const rareness: Readonly<Partial<Record<Step, number>>> = {
+  join: 3,
   fail: 2,
   release: 3,
   heartbeat: 3,
@@ -86,6 +88,8 @@ export interface Turn {
   hasSpent: boolean
   /** A request can have cost something that no one knows. */
   hasUnknown: boolean
+  /** The messages that its requests showed in addition to its prompt. */
+  readonly joined: Array<string>
 }
 
 /** A runtime's process, with the faults of its machine. */

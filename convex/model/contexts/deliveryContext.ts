@@ -85,15 +85,16 @@ const unreadMessage = (id: Id<"messages">, event: Doc<"notifications">["events"]
 })
 
 /**
- * The events with their messages. The newest events get their share of the text first. Returns `message_missing` if all
- * their messages are gone.
+ * The notification's events from this index on, with their messages, and the number of messages that are gone. The
+ * newest events get their share of the text first.
  */
-const eventsOf = async (
+export const eventViews = async (
   ctx: Pick<QueryCtx, "db">,
   row: Doc<"notifications">,
+  from: number,
   thread: ReadonlyArray<Doc<"messages">>,
   budget: RunBudget
-): Promise<DeliveryContext["events"] | "message_missing"> => {
+): Promise<{ readonly views: DeliveryContext["events"]; readonly gone: number }> => {
   const views: DeliveryContext["events"] = []
   let left = eventsLength
   let gone = 0
@@ -110,7 +111,7 @@ const eventsOf = async (
     if (shown === undefined) budget.read(message.content.length)
     return toMessageView(message, Math.max(0, left))
   }
-  for (const [index, event] of [...row.events.entries()].toReversed()) {
+  for (const [index, event] of [...row.events.entries()].slice(from).toReversed()) {
     const message = await viewOf(event)
     left -= message?.content.length ?? 0
     views.unshift({
@@ -124,7 +125,7 @@ const eventsOf = async (
       request: event.request ?? null
     })
   }
-  return gone === views.length ? "message_missing" : views
+  return { views, gone }
 }
 
 /** The lease of an attempt, as far as its context needs it. */
@@ -166,8 +167,8 @@ const buildContext = async (
     (message) => message.content.length
   )
   for (const message of messages) budget.read(message.content.length)
-  const events = await eventsOf(ctx, row, messages, budget)
-  if (events === "message_missing") return events
+  const { gone, views: events } = await eventViews(ctx, row, 0, messages, budget)
+  if (gone === events.length) return "message_missing"
   const orchestrator = agents.find((each) => each.isOrchestrator)
   const view = await toTaskView(ctx, task, agents)
   const repositoryDocument =

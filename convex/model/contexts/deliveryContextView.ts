@@ -9,6 +9,19 @@ import { taskView } from "../tasks/taskView.ts"
 import { messageView } from "../threads/messages.ts"
 import { part } from "./seenTasks.ts"
 
+/** An event with the message or change that caused it. */
+export const eventView = v.object({
+  /** Its index in the notification. Verdicts refer to it. */
+  index: v.number(),
+  type: notificationType,
+  createdAt: v.number(),
+  message: v.union(messageView, v.null()),
+  actor,
+  previousStatus: v.union(taskStatus, v.null()),
+  newStatus: v.union(taskStatus, v.null()),
+  request: v.union(v.string(), v.null())
+})
+
 /** Everything that the turn of a notification needs. */
 export const deliveryContext = v.object({
   notification: v.object({
@@ -18,19 +31,8 @@ export const deliveryContext = v.object({
     hops: v.number(),
     isRequired: v.boolean()
   }),
-  /** Oldest first. Verdicts refer to an event by its index. */
-  events: v.array(
-    v.object({
-      index: v.number(),
-      type: notificationType,
-      createdAt: v.number(),
-      message: v.union(messageView, v.null()),
-      actor,
-      previousStatus: v.union(taskStatus, v.null()),
-      newStatus: v.union(taskStatus, v.null()),
-      request: v.union(v.string(), v.null())
-    })
-  ),
+  /** Oldest first. */
+  events: v.array(eventView),
   account: v.object({ id: v.string(), name: v.string() }),
   agent: agentView,
   sessionKey: v.string(),

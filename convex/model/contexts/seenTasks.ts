@@ -103,6 +103,22 @@ export const recordShown = async (
 }
 
 /**
+ * Records messages that joined the lease's turn, so that the next delta does not show them again. The newest message
+ * that was shown stays the same, because agents' messages before a joined one were not shown. Reads one row.
+ */
+export const recordJoined = async (
+  ctx: Pick<MutationCtx, "db">,
+  { _id: sessionId, lease }: Doc<"sessions">,
+  messageIds: ReadonlyArray<Id<"messages">>
+): Promise<void> => {
+  if (lease?.taskId === undefined || messageIds.length === 0) return
+  const row = await rowOf(ctx, sessionId, lease.taskId)
+  if (row === null || row.epoch !== lease.epoch) return
+  const recentIds = [...row.seen.recentIds, ...messageIds]
+  await ctx.db.patch("seenTasks", row._id, { seen: { ...row.seen, recentIds } })
+}
+
+/**
  * Reverts what the lease's turn showed, when the lease ends. After a failed turn everything is sent again; without a
  * turn nothing was shown. Reads one row, or none if the turn was answered.
  */

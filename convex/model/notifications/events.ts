@@ -18,6 +18,10 @@ const byStrength: ReadonlyArray<NotificationType> = [
   "thread_update"
 ]
 
+/** Whether the event is a person's message, which may join a running turn. */
+export const isPersonsMessage = ({ actor, messageId, type }: NotificationEvent): boolean =>
+  actor.type === "person" && messageId !== undefined && (type === "mention" || type === "thread_update")
+
 /** By how much an event overtakes older ones, in milliseconds. Messages from people wait least. */
 const headStartOf = ({ actor, type }: NotificationEvent): number => {
   if (actor.type === "person" && (type === "mention" || type === "thread_update")) return 300_000

@@ -6,7 +6,7 @@ import { markHopLimitNotified } from "../limits/taskLoops.ts"
 import { enqueue, refreshSession, sessionFor } from "../queue/sessions.ts"
 import { isStopping, openStops } from "../runs/openStops.ts"
 import { announce } from "../webhooks/announce.ts"
-import { derivedFrom, type Due, dueOf, maxEvents, orderOf } from "./events.ts"
+import { derivedFrom, type Due, dueOf, isPersonsMessage, maxEvents, orderOf } from "./events.ts"
 import type { Origin } from "./origin.ts"
 
 type Task = Pick<Doc<"tasks">, "_id" | "accountId" | "isAtTurnLimit">
@@ -23,7 +23,7 @@ const eventOf = (origin: Origin, cause: Cause): NotificationEvent => ({
 })
 
 /** The fields of a notification that was never claimed. */
-const newNotification = (task: Task, events: Array<NotificationEvent>, { at, readyAt, retryAt }: Due) => ({
+const newNotification = (task: Pick<Task, "_id" | "accountId">, events: Array<NotificationEvent>, { at, readyAt, retryAt }: Due) => ({
   accountId: task.accountId,
   taskId: task._id,
   events,
@@ -39,6 +39,16 @@ const newNotification = (task: Task, events: Array<NotificationEvent>, { at, rea
   hasFallback: false,
   runsInNextGeneration: false
 })
+
+/** Creates a notification of the agent with these events. Its session's order key does not change. */
+export const insertForAgent = (
+  ctx: Pick<MutationCtx, "db">,
+  task: Pick<Task, "_id" | "accountId">,
+  of: { readonly agentId: Id<"agents">; readonly sessionId: Id<"sessions"> },
+  events: Array<NotificationEvent>,
+  due: Due
+): Promise<Id<"notifications">> =>
+  ctx.db.insert("notifications", { ...newNotification(task, events, due), recipientType: "agent", ...of, state: "ready" })
 
 /** Notifies a person. No runtime claims such a notification. */
 export const notifyMember = async (
@@ -92,6 +102,16 @@ const notifyHopLimit = async (ctx: MutationCtx, taskId: Id<"tasks">, origin: Ori
   await notifyMember(ctx, task, recipient._id, origin, { type: "thread_update", request: text })
 }
 
+/** Lets the agent's running turn on the task know of a person's message, which may join it. */
+const noteNews = async (
+  ctx: Pick<MutationCtx, "db">,
+  { _id, lease, recalled }: Doc<"sessions">,
+  taskId: Id<"tasks">,
+  news: Id<"messages"> | undefined
+): Promise<void> => {
+  if (lease?.taskId === taskId && recalled === undefined) await ctx.db.patch("sessions", _id, { news })
+}
+
 /** The notification that took an event, and the event's index in it. */
 export interface Notified {
   readonly notificationId: Id<"notifications">
@@ -118,7 +138,8 @@ const joinableNotification = async (
 /**
  * Notifies the agents. The event joins a notification of the same agent and task that was never claimed, so that a busy
  * thread costs one turn and not one for each message; otherwise it starts a new notification. Beyond the limits of hops
- * and turns, an agent's event notifies no agent. Returns the results in the order of the agents. Reads two rows per
+ * and turns, an agent's event notifies no agent. A person's message for the agent's running turn is announced to its
+ * process. Returns the results in the order of the agents. Reads two rows per
  * agent, one more if it delays work that waits for quiet, and the account if it creates a notification.
  */
 export const notifyAgents = async (
@@ -152,20 +173,15 @@ export const notifyAgents = async (
     const known = found?.held === undefined ? found : { ...found, ...found.held, retryAt: undefined }
     const due = dueOf(events, known, origin.settings, event.at)
     if (found === null) {
-      const notification = {
-        ...newNotification(task, events, due),
-        recipientType: "agent" as const,
-        agentId: agent._id
-      }
-      const state = "ready" as const
-      const id = await ctx.db.insert("notifications", { ...notification, sessionId: session._id, state })
-      notified.push({ notificationId: id, event: 0 })
+      const of = { agentId: agent._id, sessionId: session._id }
+      notified.push({ notificationId: await insertForAgent(ctx, task, of, events, due), event: 0 })
     } else {
       await ctx.db.patch("notifications", found._id, { events, ...derivedFrom(events), held: undefined, ...due })
       notified.push({ notificationId: found._id, event: events.length - 1 })
     }
     if (found !== null && due.at > found.at && session.at === found.at) await refreshSession(ctx, session._id)
     else await enqueue(ctx, session, due.at)
+    if (isPersonsMessage(event)) await noteNews(ctx, session, task._id, event.messageId)
   }
   return notified
 }

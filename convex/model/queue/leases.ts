@@ -21,6 +21,9 @@ export type NamedLease = Infer<typeof namedLease>
 export const recalledLease = v.object({ ...namedLease.fields, recalled: recall })
 export const lostLease = v.object({ ...namedLease.fields, recalled: v.optional(recall) })
 
+/** A lease with a person's latest message for its running turn, which has not joined the turn yet. */
+export const leaseNews = v.object({ ...namedLease.fields, message: v.string() })
+
 /** The maximum number of leases that one process may hold and name. */
 export const maxNamed = 200
 
@@ -83,6 +86,23 @@ export const recalledLeases = async (
   (await recalledOf(ctx, accountId)).flatMap(({ _id, epoch, recalled }) =>
     recalled === undefined ? [] : [{ session: _id, epoch, recalled }]
   )
+
+const newsIn = (sessions: ReadonlyArray<LeasedSession>): Array<Infer<typeof leaseNews>> =>
+  sessions.flatMap(({ _id, lease, news, recalled }) =>
+    news === undefined || recalled !== undefined ? [] : [{ session: _id, epoch: lease.epoch, message: news }]
+  )
+
+/** The leases of all runtimes whose turns a message may join, as a push lists them, at most 1,000. Reads one row each. */
+export const newsOf = async (
+  ctx: Pick<QueryCtx, "db">,
+  accountId: Id<"accounts">
+): Promise<Array<Infer<typeof leaseNews>>> => {
+  const sessions = await ctx.db
+    .query("sessions")
+    .withIndex("by_news", (q) => q.eq("accountId", accountId).gt("news", undefined))
+    .take(1_000)
+  return newsIn(sessions.filter(isLeased))
+}
 
 /**
  * The leases of other runtimes: those that have expired by `now`, at most `limit`, and when the next one expires. Does
@@ -193,8 +213,8 @@ export const releaseLease = async (
 }
 
 /**
- * Extends the named leases that are still held. Returns the lost ones, and whether this boot has a lease that was not
- * named. Reads one row per lease and one of the boot.
+ * Extends the named leases that are still held. Returns the lost ones, the messages that may join running turns, and
+ * whether this boot has a lease that was not named. Reads one row per lease and one of the boot.
  */
 export const renew = async (
   ctx: MutationCtx,
@@ -205,7 +225,12 @@ export const renew = async (
     readonly leaseMs: number
     readonly leases: ReadonlyArray<NamedLease>
   }
-): Promise<{ lost: Array<Infer<typeof lostLease>>; hasUnnamed: boolean; now: number }> => {
+): Promise<{
+  lost: Array<Infer<typeof lostLease>>
+  news: Array<Infer<typeof leaseNews>>
+  hasUnnamed: boolean
+  now: number
+}> => {
   checkLeaseMs(args.leaseMs)
   checkNamed(args.leases)
   await mustBeCurrentBoot(ctx, accountId, args.runtimeId, args.bootId)
@@ -222,5 +247,5 @@ export const renew = async (
     if (session === undefined) return [lease]
     return session.recalled === undefined ? [] : [{ ...lease, recalled: session.recalled }]
   })
-  return { lost, hasUnnamed: named.length < held.length, now }
+  return { lost, news: newsIn(kept), hasUnnamed: named.length < held.length, now }
 }

@@ -247,6 +247,7 @@ export const endLease = async (ctx: Pick<MutationCtx, "db">, session: LeasedSess
     expiresAt: undefined,
     leaseRuntimeId: undefined,
     recalled: undefined,
+    news: undefined,
     usedAt: Date.now(),
     leaseTaskId: undefined,
     lastRequest: session.lastRequest,

@@ -6,7 +6,7 @@ import type { requestTokens } from "../../tables/runs.ts"
 import { refusal } from "../access/refusal.ts"
 import { agentActor } from "../accounts/actor.ts"
 import { accountOf, flagsOf } from "../agents/agents.ts"
-import type { TurnState } from "../contexts/seenTasks.ts"
+import { recordJoined, type TurnState } from "../contexts/seenTasks.ts"
 import { cut } from "../database/cut.ts"
 import { type RefusedEvent, chainOf, maxReasonLength, withRefusals } from "../notifications/events.ts"
 import type { Origin, RunSettings } from "../notifications/origin.ts"
@@ -19,6 +19,7 @@ import { endAttempt } from "../usage/attempts.ts"
 import { type Spending } from "../usage/usage.ts"
 import { postFallback, runFieldsOf } from "./fallback.ts"
 import type { Cause } from "./fallbackMessage.ts"
+import { eventFields, joinedMessages, requeueUnshown, shownIn } from "./joins.ts"
 import { type Trace, traceOf } from "./traces.ts"
 
 type Notification = Doc<"notifications">
@@ -38,6 +39,8 @@ export interface Completion extends Fence, Trace {
   readonly reply?: string
   readonly note?: string
   readonly refused?: ReadonlyArray<RefusedEvent>
+  /** How many of the events that joined this attempt were in a request that the gateway answered. */
+  readonly joined?: number
   readonly reason?: string
   readonly truncated?: boolean
   readonly usage?: Spending
@@ -103,7 +106,8 @@ export const completeRun = async (
   const fence = await fenced<{ messageId: string | null }>(ctx, accountId, args, "complete")
   if (fence.isRepeated) return { ...fence.answer, now }
   const { session } = fence
-  const row = withRefusals(await mustBeNotification(ctx, args), args.refused)
+  const shown = shownIn(await mustBeNotification(ctx, args), args.epoch, args.joined)
+  const row = withRefusals(shown.row, args.refused)
   if (args.outcome === "replied" && (args.reply?.trim() ?? "") === "") {
     throw refusal("invalid", "The outcome replied needs a reply. Send its text, or another outcome.")
   }
@@ -111,7 +115,7 @@ export const completeRun = async (
   const answer = { messageId }
   await ctx.db.patch("notifications", row._id, {
     state: "delivered",
-    events: row.events,
+    ...eventFields(row),
     outcome: args.outcome,
     crashes: 0,
     endedAt: now,
@@ -120,6 +124,8 @@ export const completeRun = async (
     ...traceOf(args),
     ...endOf(args, "complete", answer)
   })
+  await requeueUnshown(ctx, shown)
+  if (args.turn === "answered") await recordJoined(ctx, session, joinedMessages(row, args.epoch))
   const attemptEnd = { end: args.outcome, ...(args.reason === undefined ? {} : { reason: args.reason }) }
   await endAttempt(
     ctx,

@@ -9,6 +9,7 @@ import type { LeasedSession } from "../queue/sessions.ts"
 import { endAttempt } from "../usage/attempts.ts"
 import { type Spending } from "../usage/usage.ts"
 import { makeDeadLetter, postFallback } from "./fallback.ts"
+import { eventFields, requeueUnshown, shownIn } from "./joins.ts"
 import { type Trace, traceOf } from "./traces.ts"
 
 type Notification = Doc<"notifications">
@@ -99,6 +100,8 @@ export interface Failure extends Fence, Trace {
   readonly silence: boolean
   readonly silenceLimit: number
   readonly refused?: ReadonlyArray<RefusedEvent>
+  /** How many of the events that joined this attempt were in a request. */
+  readonly joined?: number
   readonly rotate?: boolean
   readonly usage?: Spending
 }
@@ -108,11 +111,16 @@ type FailedState = "ready" | "dead" | "delivered"
 /** Ends a notification's failed attempt: ready for a retry, dead, or delivered at the silence limit. */
 const failNotification = async (ctx: MutationCtx, session: LeasedSession, args: Failure): Promise<FailedState> => {
   const now = Date.now()
-  const row = await mustBeNotification(ctx, args)
-  const silences = row.silences + (args.silence ? 1 : 0)
+  const found = await mustBeNotification(ctx, args)
+  const silences = found.silences + (args.silence ? 1 : 0)
   const isSilenceLimit = args.silence && silences >= args.silenceLimit
   const state = isSilenceLimit ? "delivered" : args.nextAttemptAt === undefined ? "dead" : "ready"
+  // A retry shows all events. Without one, those that the turn did not show must not end with it.
+  const shown = state === "ready" ? { row: found, unshown: [] } : shownIn(found, args.epoch, args.joined)
+  const { row } = shown
+  await requeueUnshown(ctx, shown)
   const change = {
+    ...eventFields(row),
     failures: row.failures + 1,
     silences,
     crashes: 0,

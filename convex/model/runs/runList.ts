@@ -66,7 +66,14 @@ export const runDetails = v.object({
   decision: v.union(v.object({ kind: deadLetterDecision.fields.kind, byName: v.string(), at: v.number() }), v.null()),
   /** Oldest first. */
   events: v.array(
-    v.object({ type: notificationType, actorName: v.string(), at: v.number(), refusal: v.union(v.string(), v.null()) })
+    v.object({
+      type: notificationType,
+      actorName: v.string(),
+      at: v.number(),
+      refusal: v.union(v.string(), v.null()),
+      /** It arrived while the turn ran. */
+      hasJoined: v.boolean()
+    })
   ),
   /** The latest 50, oldest first. */
   timeline: v.array(attemptView),
@@ -205,11 +212,12 @@ export const runDetailsOf = async (
     nextAttemptAt: row.retryAt ?? null,
     error,
     decision: decision === undefined ? null : { kind: decision.kind, byName: decision.by.name, at: decision.at },
-    events: row.events.map(({ actor, at, refusal: why = null, type }) => ({
+    events: row.events.map(({ actor, at, joined, refusal: why = null, type }) => ({
       type,
       actorName: actor.name,
       at,
-      refusal: why
+      refusal: why,
+      hasJoined: joined !== undefined
     })),
     timeline: await timelineOf(ctx, row._id, lease),
     effects: effects.map(({ _creationTime: at, epoch, summary, tool }) => ({ epoch, tool, summary, at }))

@@ -45,6 +45,7 @@ export type ServiceFunctions = {
 export const functions = {
   claim: "service/notifications:claim",
   renew: "service/notifications:renew",
+  join: "service/notifications:join",
   complete: "service/notifications:complete",
   fail: "service/notifications:fail",
   release: "service/notifications:release",

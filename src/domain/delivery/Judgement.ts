@@ -1,6 +1,7 @@
 import { Duration } from "effect"
 import type { HeartbeatReport } from "../heartbeats/Heartbeat.ts"
 import type { Prompt, TurnPromptOptions } from "../prompt/Prompt.ts"
+import type { NotificationEvent } from "./DeliveryContext.ts"
 import type { BrokenRun, Failure, Outcome } from "./Run.ts"
 import type { HeartbeatOutcome } from "./RunEnd.ts"
 import type { TurnEnd } from "./TurnEnd.ts"
@@ -68,6 +69,13 @@ export interface TurnPlan {
   prompt(options: TurnPromptOptions): Prompt
   judgeEnd(end: TurnEnd): Judgement
   judgeFailure(failure: FailedTurn): Judgement
+  /** How people's messages join the turn; absent for heartbeats. */
+  readonly joining?: {
+    /** The text for the agent. */
+    text(joined: ReadonlyArray<NotificationEvent>): string
+    /** The plan that judges the end of the turn with these messages in its request. */
+    planWith(joined: ReadonlyArray<NotificationEvent>): TurnPlan
+  }
 }
 
 /** A failure of the run's own. */

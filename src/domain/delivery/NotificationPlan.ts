@@ -1,12 +1,15 @@
 import { DateTime } from "effect"
+import { formatJoinedMessages } from "../prompt/JoinedMessages.ts"
 import { formatNotificationMessage } from "../prompt/Prompt.ts"
 import { isAnswerOwed, mayDecline } from "./AnswerDuty.ts"
+import type { NotificationEvent } from "./DeliveryContext.ts"
 import { divideEvents } from "./DeliveryPolicy.ts"
 import type { DividedEvents } from "./DeliveryPolicy.ts"
 import { withoutToken } from "./EndToken.ts"
 import type { Delivered, FailedTurn, Judgement, TurnPlan } from "./Judgement.ts"
 import { afterNoResponse } from "./NoResponsePolicy.ts"
 import type { AttemptLimits } from "./NoResponsePolicy.ts"
+import { afterJoin } from "./Run.ts"
 import type { BudgetRefusal, NotificationRun, Outcome } from "./Run.ts"
 import { cutReply } from "./Silence.ts"
 import type { TurnEnd } from "./TurnEnd.ts"
@@ -15,6 +18,8 @@ interface Situation extends DividedEvents {
   readonly run: NotificationRun
   readonly limits: AttemptLimits
   readonly isOwed: boolean
+  /** Messages joined the turn, for which this is the first attempt. */
+  readonly hasJoined: boolean
 }
 
 const delivered = (outcome: Outcome): Delivered => ({ _tag: "Delivered", outcome })
@@ -47,7 +52,7 @@ const judgeNoResponse = (
 
 const judgeFailure = (situation: Situation, failure: FailedTurn): Judgement => {
   if (failure.isSilence) return judgeNoResponse(situation, failure, { turn: "failed", reason: failure.error })
-  const last = situation.run.context.earlier.lastError
+  const last = situation.hasJoined ? null : situation.run.context.earlier.lastError
   const isRepeated = failure.class === "TurnRefused" && last?.class === failure.class && last.message === failure.error
   return { _tag: "Failed", class: failure.class, error: failure.error, silence: false, isFinal: isRepeated }
 }
@@ -100,6 +105,31 @@ const judgeEnd = (situation: Situation, end: TurnEnd): Judgement => {
   return judgeNoResponse(situation, silence, { ...spent, reason }, isToken && mayDecline(accepted))
 }
 
+/**
+ * The plan with messages that joined the turn. The policy is not asked for them: it could refuse them only because of a
+ * status of the task that is older than the message.
+ */
+const planWith = (situation: Situation, joined: ReadonlyArray<NotificationEvent>): TurnPlan => {
+  const accepted = [...situation.accepted, ...joined]
+  const run = afterJoin(situation.run)
+  return turnPlan({ ...situation, run, accepted, isOwed: isAnswerOwed(accepted), hasJoined: true })
+}
+
+const turnPlan = (situation: Situation): TurnPlan => {
+  const { accepted, run } = situation
+  const { attempt, context } = run
+  return {
+    _tag: "Turn",
+    prompt: (options) => formatNotificationMessage(context, { ...options, accepted, attempt }),
+    judgeEnd: (end) => judgeEnd(situation, end),
+    judgeFailure: (failure) => judgeFailure(situation, failure),
+    joining: {
+      text: (joined) => formatJoinedMessages(context, accepted, joined),
+      planWith: (joined) => planWith(situation, joined)
+    }
+  }
+}
+
 /** Plans a notification: a turn for the events that the policy accepts, or none if it refuses all. */
 export const planNotification = (run: NotificationRun, limits: AttemptLimits): TurnPlan | Judgement => {
   const { context } = run
@@ -107,11 +137,5 @@ export const planNotification = (run: NotificationRun, limits: AttemptLimits): T
   if (accepted.length === 0) {
     return delivered({ outcome: "skipped", turn: "none", reason: refused[0]?.reason ?? "no events", refused })
   }
-  const situation: Situation = { run, limits, accepted, refused, isOwed: isAnswerOwed(accepted) }
-  return {
-    _tag: "Turn",
-    prompt: (options) => formatNotificationMessage(context, { ...options, accepted, attempt: run.attempt }),
-    judgeEnd: (end) => judgeEnd(situation, end),
-    judgeFailure: (failure) => judgeFailure(situation, failure)
-  }
+  return turnPlan({ run, limits, accepted, refused, isOwed: isAnswerOwed(accepted), hasJoined: false })
 }

@@ -1,7 +1,7 @@
 import { Schema } from "effect"
 import { HeartbeatContext } from "../heartbeats/Heartbeat.ts"
 import type { TokenPrice } from "../shared/TokenPrice.ts"
-import { DeliveryContext } from "./DeliveryContext.ts"
+import { DeliveryContext, NotificationEvent } from "./DeliveryContext.ts"
 import type { RunStep } from "./RunStep.ts"
 
 /** A lease as claims and renewals name it: a session and an epoch. */
@@ -19,6 +19,10 @@ export type Recall = typeof Recall.Type
 /** A lease whose turn must be aborted. */
 export const RecalledLease = Schema.Struct({ ...Lease.fields, recalled: Recall })
 export type RecalledLease = typeof RecalledLease.Type
+
+/** A lease with a person's latest message for its running turn, which has not joined the turn yet. */
+export const LeaseNews = Schema.Struct({ ...Lease.fields, message: Schema.String })
+export type LeaseNews = typeof LeaseNews.Type
 
 /** A key for the lease, because a session has several leases one after another. */
 export const leaseKey = ({ epoch, session }: Lease): string => `${session} ${epoch}`
@@ -74,6 +78,9 @@ export const fenceOf = ({ epoch, id, session }: Pick<Run, "id" | "session" | "ep
   epoch
 })
 
+/** The run with the counts of its notification after messages joined: they get the full number of attempts. */
+export const afterJoin = <R extends Run>(run: R): R => ({ ...run, attempt: 1, failures: 0, silences: 0 })
+
 /** The run's context by its kind, if it could be read. */
 export const contextsOf = (run: Run) => ({
   context: "context" in run ? run.context : undefined,
@@ -100,9 +107,13 @@ export const ClaimAnswer = Schema.Struct({
 })
 export type ClaimAnswer = typeof ClaimAnswer.Type
 
-/** The answer to a renewal: lost leases, and whether this boot has a lease that was not named. */
+/**
+ * The answer to a renewal: lost leases, messages that may join running turns, and whether this boot has a lease that was
+ * not named.
+ */
 export const RenewAnswer = Schema.Struct({
   lost: Schema.Array(Schema.Struct({ ...Lease.fields, recalled: Schema.optionalKey(Recall) })),
+  news: Schema.Array(LeaseNews),
   hasUnnamed: Schema.Boolean,
   now: Schema.Finite
 })
@@ -120,8 +131,15 @@ export const ContextAnswers = Schema.Array(
   })
 )
 
-/** A counter that grows when work becomes claimable other than by time, and the recalled leases of all runtimes. */
-export const Wake = Schema.Struct({ count: Schema.Finite, recalled: Schema.Array(RecalledLease) })
+/**
+ * A counter that grows when work becomes claimable other than by time. Of the leases of all runtimes, those that were
+ * recalled, and those with a message that may join the turn.
+ */
+export const Wake = Schema.Struct({
+  count: Schema.Finite,
+  recalled: Schema.Array(RecalledLease),
+  news: Schema.Array(LeaseNews)
+})
 export type Wake = typeof Wake.Type
 
 /**
@@ -172,6 +190,9 @@ export interface SpentUsage extends Usage {
 export const BudgetRefusal = Schema.Struct({ reason: Schema.String, until: Schema.NullOr(Schema.Finite) })
 export type BudgetRefusal = typeof BudgetRefusal.Type
 
+/** The events that joined a running turn, oldest first. */
+export const JoinAnswer = Schema.Struct({ events: Schema.Array(NotificationEvent) })
+
 /** How much a run may spend in total, or why it may not spend more. */
 export const Allowed = Schema.Union([Schema.Struct({ allowance: Schema.NullOr(Schema.Finite) }), BudgetRefusal])
 export type Allowed = typeof Allowed.Type
@@ -201,6 +222,8 @@ export interface Outcome {
   readonly reply?: string
   readonly note?: string
   readonly refused?: ReadonlyArray<RefusedEvent>
+  /** How many of the events that joined were in a request that the gateway answered. */
+  readonly joined?: number
   readonly reason?: string
   readonly truncated?: boolean
   readonly usage?: SpentUsage
@@ -216,6 +239,8 @@ export interface Failure {
   readonly retryInMillis?: number
   readonly silence: boolean
   readonly refused?: ReadonlyArray<RefusedEvent>
+  /** How many of the events that joined were in a request. */
+  readonly joined?: number
   readonly rotate?: boolean
   readonly usage?: SpentUsage
 }

@@ -74,7 +74,9 @@ export const RunDetails = Schema.Struct({
       type: NotificationType,
       actorName: Schema.String,
       at: Schema.Finite,
-      refusal: Schema.NullOr(Schema.String)
+      refusal: Schema.NullOr(Schema.String),
+      /** It arrived while the turn ran. */
+      hasJoined: Schema.Boolean
     })
   ),
   /** Its latest attempts, oldest first. */
@@ -170,9 +172,9 @@ export const describeRun = ({ run, ...details }: RunDetails): string => {
   const isErrorShown = error !== null && timeline.some(({ reason }) => reason?.startsWith(`${error.class}: `) === true)
   const isEndShown = run.outcome !== null && timeline.at(-1)?.end === run.outcome
   const happened = [
-    ...events.map(({ actorName, at, refusal, type }) => ({
+    ...events.map(({ actorName, at, hasJoined, refusal, type }) => ({
       at,
-      text: `${type} by ${oneLine(actorName)}${refusal === null ? "" : `, refused: ${oneLine(refusal)}`}`
+      text: `${type} by ${oneLine(actorName)}${hasJoined ? ", joined" : ""}${refusal === null ? "" : `, refused: ${oneLine(refusal)}`}`
     })),
     ...effects.map(({ at, epoch, summary, tool }) => ({
       at,

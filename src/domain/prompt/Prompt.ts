@@ -59,7 +59,8 @@ export const section = (title: string, body: string): ReadonlyArray<string> =>
 const nameOf = (actor: Actor): string =>
   actor.slug === null ? `${oneLine(actor.name)} (${actor.type})` : `${oneLine(actor.name)} (@${actor.slug})`
 
-const statement = (event: NotificationEvent): string => {
+/** What the event's author did. */
+export const statement = (event: NotificationEvent): string => {
   const who = nameOf(event.actor)
   switch (event.type) {
     case "mention":
@@ -75,7 +76,8 @@ const statement = (event: NotificationEvent): string => {
   }
 }
 
-const endOfTurn = (accepted: ReadonlyArray<NotificationEvent>): string => {
+/** The rule for the end of a turn that answers these events. */
+export const endOfTurn = (accepted: ReadonlyArray<NotificationEvent>): string => {
   if (!isAnswerOwed(accepted)) {
     return "End with a visible text, which is posted in the thread, or with exactly NO_ACTION if you have nothing to add."
   }
@@ -104,12 +106,13 @@ const rulesOf = (
   ]
 }
 
-const requestOf = (accepted: ReadonlyArray<NotificationEvent>): string => {
+/** The events with their words, cut to equal shares of the limit. */
+export const requestOf = (accepted: ReadonlyArray<NotificationEvent>, heading = statement): string => {
   const share = Math.max(LIMITS.requestLeast, Math.floor(LIMITS.requestTotal / Math.max(1, accepted.length)))
   return accepted
     .map((event) => {
       const words = event.request ?? event.message?.content
-      return words === undefined ? `${statement(event)}.` : `${statement(event)}:\n${cut(words, share)}`
+      return words === undefined ? `${heading(event)}.` : `${heading(event)}:\n${cut(words, share)}`
     })
     .join("\n\n")
 }

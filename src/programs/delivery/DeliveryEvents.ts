@@ -41,7 +41,7 @@ export type DeliveryEvent =
 export const claimWanted = (reason: ClaimReason): DeliveryEvent => ({ _tag: "Wanted", reason })
 
 /**
- * The control plane's wakes and recalled leases, lost and restored push with the poll in between, claims that are
+ * The control plane's wakes (with recalled leases and new messages), lost and restored push with the poll in between, claims that are
  * possible again, and leases that were not named.
  */
 export const eventSources: Stream.Stream<
@@ -57,7 +57,7 @@ export const eventSources: Stream.Stream<
     const lifecycle = yield* Lifecycle
     const wakes = controlPlane.wakes.pipe(
       Stream.tap((result) => (Result.isFailure(result) ? noteRefusal(lifecycle, result.failure) : Effect.void)),
-      Stream.tap((result) => (Result.isSuccess(result) ? leases.recalled(result.success.recalled) : Effect.void)),
+      Stream.tap((result) => (Result.isSuccess(result) ? leases.pushed(result.success) : Effect.void)),
       Stream.filterMap((result) => Result.map(result, ({ count }) => count)),
       Stream.changes,
       Stream.map(() => claimWanted("wake"))

@@ -3,6 +3,7 @@ import { describeFailure } from "../../domain/controlPlane/ControlPlaneFailure.t
 import type { BootConflict, ControlPlaneFailure, LeaseLost } from "../../domain/controlPlane/ControlPlaneFailure.ts"
 import { controlPlaneFailure, ownFailure } from "../../domain/delivery/Judgement.ts"
 import type { Judgement } from "../../domain/delivery/Judgement.ts"
+import type { NotificationEvent } from "../../domain/delivery/DeliveryContext.ts"
 import { contextsOf, fenceOf } from "../../domain/delivery/Run.ts"
 import type { Run, SpentUsage } from "../../domain/delivery/Run.ts"
 import type { RunEnd } from "../../domain/delivery/RunEnd.ts"
@@ -84,6 +85,7 @@ const judgeAndStore = Effect.fnUntraced(function* (run: Run) {
   const guard = yield* GatewayGuard
   const prices = yield* ModelPrices
   const spending = yield* Ref.make(noSpending)
+  const joined = yield* Ref.make<ReadonlyArray<NotificationEvent>>([])
   const { context, delivery } = contextsOf(run)
   const slug = context?.agent.slug ?? ""
   const isDelta = (delivery?.delta ?? null) !== null
@@ -94,7 +96,7 @@ const judgeAndStore = Effect.fnUntraced(function* (run: Run) {
   const count = Effect.flatMap(spent, (usage) =>
     usage === undefined ? Effect.void : metrics.attemptSpent(slug, usage)
   )
-  const judgement = (yield* Leases).during(run, judgeRun(run, spending)).pipe(
+  const judgement = (yield* Leases).during(run, judgeRun(run, { spending, joined })).pipe(
     Effect.catch(judgeInterruption),
     Effect.catchCauseIf(isDefect, (cause) =>
       Effect.as(Effect.logError(`defect in a ${run.kind}`, cause), ownFailure("Defect", Cause.pretty(cause)))
@@ -104,7 +106,11 @@ const judgeAndStore = Effect.fnUntraced(function* (run: Run) {
     Effect.ensuring(count)
   )
   return yield* judgement.pipe(
-    Effect.flatMap((judgement) => Effect.flatMap(spent, (usage) => storeJudgement(run, judgement, usage))),
+    Effect.flatMap((judgement) =>
+      Effect.flatMap(Effect.all([spent, Ref.get(joined)]), ([usage, { length }]) =>
+        storeJudgement(run, judgement, usage, length)
+      )
+    ),
     Effect.catch((failure) => Effect.flatMap(spent, (usage) => unstoredEnd(run, failure, usage))),
     Effect.catchCauseIf(isDefect, (cause) =>
       Effect.as(

@@ -3,7 +3,7 @@ import { Effect, Random } from "effect"
 import { backoffBounds, backoffMillis } from "../../domain/delivery/Backoff.ts"
 import { ownFailure } from "../../domain/delivery/Judgement.ts"
 import type { Completed, Failed, Judgement, Released } from "../../domain/delivery/Judgement.ts"
-import { contextsOf, fenceOf } from "../../domain/delivery/Run.ts"
+import { afterJoin, contextsOf, fenceOf } from "../../domain/delivery/Run.ts"
 import type { Fence, Outcome, Run, SpentUsage } from "../../domain/delivery/Run.ts"
 import type { RunEnd } from "../../domain/delivery/RunEnd.ts"
 import { RuntimeConfig } from "../../layers/Config.ts"
@@ -108,7 +108,12 @@ const logHopLimit = Effect.fnUntraced(function* (run: Run, { outcome }: Outcome)
   ).pipe(Effect.annotateLogs({ hops, maxAgentHops }))
 })
 
-const store = Effect.fnUntraced(function* (run: Run, judgement: Judgement, usage: SpentUsage | undefined) {
+const store = Effect.fnUntraced(function* (
+  run: Run,
+  judgement: Judgement,
+  usage: SpentUsage | undefined,
+  joined: { readonly joined?: number }
+) {
   const redactor = yield* Redactor
   switch (judgement._tag) {
     case "Delivered": {
@@ -118,6 +123,7 @@ const store = Effect.fnUntraced(function* (run: Run, judgement: Judgement, usage
       yield* (yield* ControlPlane).complete(fenceOf(run), {
         ...outcome,
         ...reason,
+        ...joined,
         ...(usage === undefined ? {} : { usage })
       })
       yield* logHopLimit(run, outcome)
@@ -128,14 +134,19 @@ const store = Effect.fnUntraced(function* (run: Run, judgement: Judgement, usage
     case "Completed":
       return yield* storeCompleted(fenceOf(run), judgement, usage)
     case "Failed":
-      return yield* storeFailed(run, { ...judgement, error: redactor.error(judgement.error) }, usage)
+      return yield* storeFailed(run, { ...judgement, ...joined, error: redactor.error(judgement.error) }, usage)
     case "Released":
       return yield* storeReleased(run, { ...judgement, error: redactor.error(judgement.error) }, usage)
   }
 })
 
-/** Stores the judgement and the usage. If the control plane refuses it, the failure counts as the run's own. */
-export const storeJudgement = (run: Run, judgement: Judgement, usage: SpentUsage | undefined) =>
-  Effect.catchTag(store(run, judgement, usage), "ControlPlaneRefused", ({ code, detail }) =>
-    store(run, ownFailure(code, detail), usage)
+/**
+ * Stores the judgement, the usage and how many messages joined the turn. If the control plane refuses it, the failure
+ * counts as the run's own.
+ */
+export const storeJudgement = (run: Run, judgement: Judgement, usage: SpentUsage | undefined, count: number) => {
+  const [counted, joined] = count === 0 ? [run, {}] : [afterJoin(run), { joined: count }]
+  return Effect.catchTag(store(counted, judgement, usage, joined), "ControlPlaneRefused", ({ code, detail }) =>
+    store(counted, ownFailure(code, detail), usage, joined)
   )
+}

@@ -1,6 +1,6 @@
 /** The turn of a run, from its plan to its judgement. */
-import { Effect, Redacted } from "effect"
-import type { Ref } from "effect"
+import { Effect, Redacted, Ref } from "effect"
+import type { NotificationEvent } from "../../domain/delivery/DeliveryContext.ts"
 import { judgeBroken, sharedFailure, unknownAgent } from "../../domain/delivery/Judgement.ts"
 import type { Judgement, TurnPlan } from "../../domain/delivery/Judgement.ts"
 import { planNotification } from "../../domain/delivery/NotificationPlan.ts"
@@ -18,11 +18,21 @@ import { Redactor } from "../../layers/secrets/Redactor.ts"
 import { describeHttpTools } from "../../services/AgentTools.ts"
 import { ControlPlane } from "../../services/ControlPlane.ts"
 import { GatewayGuard } from "../../services/GatewayGuard.ts"
+import { Leases } from "../../services/Leases.ts"
 import { LiveRuns } from "../../services/LiveRuns.ts"
 import { toolContextOf } from "../../services/tools/AgentTool.ts"
 import { Turns } from "../../services/Turns.ts"
 
 type ReadableRun = NotificationRun | HeartbeatRun
+type Joined = ReadonlyArray<NotificationEvent>
+
+/** What an attempt has done so far, which is known for any end. */
+export interface Progress {
+  /** Grows with each request and tool call. */
+  readonly spending: Ref.Ref<Spending>
+  /** Grows with each message that joins. */
+  readonly joined: Ref.Ref<Joined>
+}
 
 const planOf = Effect.fnUntraced(function* (run: ReadableRun) {
   const config = yield* RuntimeConfig
@@ -63,7 +73,7 @@ const onTurnFailure = Effect.fnUntraced(function* (run: ReadableRun, plan: TurnP
 })
 
 /** Prepares the run's turn. Its capability is valid in the scope. */
-const runTurn = Effect.fnUntraced(function* (run: ReadableRun, plan: TurnPlan, spending: Ref.Ref<Spending>) {
+const runTurn = Effect.fnUntraced(function* (run: ReadableRun, plan: TurnPlan, { joined, spending }: Progress) {
   const config = yield* RuntimeConfig
   const context = toolContextOf(run)
   const fence = fenceOf(run)
@@ -77,24 +87,33 @@ const runTurn = Effect.fnUntraced(function* (run: ReadableRun, plan: TurnPlan, s
     yield* (yield* Metrics).posted(Math.max(0, (yield* (yield* ControlPlane).now) - run.readyAt))
   }
   const { createdTaskIds, httpEffects } = live
+  const leases = yield* Leases
+  const { joining } = plan
+  const joins =
+    joining === undefined
+      ? {}
+      : { joining: { news: leases.news(run), text: (events: Joined) => own(joining.text(events)), joined } }
   // The capability becomes invalid with the end of the turn, before it is judged.
   return yield* (yield* Turns)
-    .run({ context, fence, prompt, createdTaskIds, httpEffects, spending, allowance: run.allowance })
+    .run({ context, fence, prompt, createdTaskIds, httpEffects, spending, allowance: run.allowance, ...joins })
     .pipe(Effect.ensuring(live.end))
 }, Effect.scoped)
 
-/** Runs the run's turn, if it needs one, and judges its end; `spending` grows with its requests. */
-export const judgeRun = Effect.fnUntraced(function* (run: Run, spending: Ref.Ref<Spending>) {
+/** Runs the run's turn, if it needs one, and judges its end with the messages that joined. */
+export const judgeRun = Effect.fnUntraced(function* (run: Run, progress: Progress) {
   if ("broken" in run) return judgeBroken(run)
   const plan = yield* planOf(run)
   if (plan._tag !== "Turn") return plan
   const { agent } = run.context
   const delay = yield* (yield* GatewayGuard).unknownAgentDelay(agent.id)
   if (delay !== null) return unknownAgent(agent.slug, delay)
-  return yield* runTurn(run, plan, spending).pipe(
-    Effect.flatMap((end) => onTurnEnd(run, plan, end)),
+  const judging = Effect.map(Ref.get(progress.joined), (joined) =>
+    joined.length === 0 ? plan : (plan.joining?.planWith(joined) ?? plan)
+  )
+  return yield* runTurn(run, plan, progress).pipe(
+    Effect.flatMap((end) => Effect.flatMap(judging, (plan) => onTurnEnd(run, plan, end))),
     Effect.catchIf(isTurnFailure, (failure): Effect.Effect<Judgement, never, GatewayGuard | Redactor> =>
-      onTurnFailure(run, plan, failure)
+      Effect.flatMap(judging, (plan) => onTurnFailure(run, plan, failure))
     )
   )
 })

@@ -52,7 +52,7 @@ const details = (timeline: ReadonlyArray<Attempt>, changes: Partial<RunDetails> 
   nextAttemptAt: null,
   error: null,
   decision: null,
-  events: [{ type: "mention", actorName: "Ana", at: 1_000, refusal: null }],
+  events: [{ type: "mention", actorName: "Ana", at: 1_000, refusal: null, hasJoined: false }],
   timeline,
   effects: [],
   ...changes

@@ -126,7 +126,7 @@ const setUp = (settings: Partial<Settings> = {}) =>
       /** Makes something due and has the push tell of it. */
       insert: Effect.fnUntraced(function* (...runs: ReadonlyArray<ReturnType<typeof notification>>) {
         plane.due.push(...runs)
-        yield* Queue.offer(plane.wakes, Result.succeed({ count: (wakes += 1), recalled: [] }))
+        yield* Queue.offer(plane.wakes, Result.succeed({ count: (wakes += 1), recalled: [], news: [] }))
         yield* settle
       }),
       /** Ends the run with its last report about the gateway; with null the run only reports. */
@@ -230,7 +230,7 @@ describe("a claim", () => {
       assert.deepStrictEqual(yield* plane.claims, [])
       yield* insert(notification("a"))
       assert.lengthOf(yield* plane.claims, 1)
-      yield* Queue.offer(plane.wakes, Result.succeed({ count: wakes, recalled: [] }))
+      yield* Queue.offer(plane.wakes, Result.succeed({ count: wakes, recalled: [], news: [] }))
       yield* end("a")
       assert.deepStrictEqual(yield* plane.claims, [])
     })
@@ -245,7 +245,7 @@ describe("a claim", () => {
       if (held === undefined) return assert.fail("nothing is held")
       const work = yield* Effect.forkChild(Effect.flip(leases.during(held, Effect.never)))
       yield* plane.claims
-      yield* Queue.offer(plane.wakes, Result.succeed({ count: wakes, recalled: [{ ...held, recalled: "stopped" }] }))
+      yield* Queue.offer(plane.wakes, Result.succeed({ count: wakes, recalled: [{ ...held, recalled: "stopped" }], news: [] }))
       assert.strictEqual((yield* Fiber.join(work)).recalled, "stopped")
       assert.deepStrictEqual(yield* plane.claims, [])
       yield* end("a", { outcome: "stopped" })

@@ -116,6 +116,7 @@ export class QueuePlane {
         const keys = new Set(leases.map(leaseKey))
         return {
           lost: leases.filter((lease) => !this.leased.has(leaseKey(lease))),
+          news: [],
           hasUnnamed: [...this.leased.keys()].some((key) => !keys.has(key)),
           now: 0
         }

@@ -137,7 +137,7 @@ export const runHouse = Effect.fnUntraced(function* (options: Options = {}) {
         Effect.map((now) => ({ dueAt: now + 15 * MINUTE, messageId: null, now }))
       ),
     recordUsage: (_, usage) => Effect.sync(() => void reported.push(usage)),
-    renew: () => Effect.succeed({ lost: options.lost ?? [], hasUnnamed: false, now: 0 })
+    renew: () => Effect.succeed({ lost: options.lost ?? [], news: [], hasUnnamed: false, now: 0 })
   })
   const turnsLayer = Layer.effect(
     Turns,

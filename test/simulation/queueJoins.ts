@@ -1,0 +1,51 @@
+/** People's messages that join a running turn. */
+import { QueueEnds } from "./queueEnds.ts"
+import { isPersonsMessage, MAX_EVENTS, orderOf, Refusal } from "./queueState.ts"
+import type { Event, Fence, Notification } from "./queueState.ts"
+
+/** As many messages join with one call, from as many notifications. */
+const MOST = 20
+const WAITING = 5
+
+/** The ends of runs, and what joins them before. */
+export class QueueJoins extends QueueEnds {
+  /** Moves people's messages that wait behind the run into it. Answers its events, and how many of the last ones joined. */
+  join(now: number, fence: Fence): { readonly events: ReadonlyArray<Event>; readonly joined: number } {
+    return this.transact(now, () => {
+      const { lease, session } = this.held(fence, this.mistakes.has("a join without a fence"))
+      if (lease.kind === "heartbeat") throw new Refusal("invalid")
+      const row = this.row(lease.run)
+      const { epoch } = fence
+      const taken = this.takeWaiting(row, Math.min(MOST, MAX_EVENTS - row.events.length))
+      row.events.push(...taken.map((event) => ({ ...event, joined: epoch })))
+      session.news = null
+      if (taken.length > 0) {
+        this.history.push({ entry: "join", at: now, session: session.id, epoch, run: row.id })
+        const isRenewed = !this.mistakes.has("a join that renews no attempts")
+        if (isRenewed) Object.assign(row, { attempts: 1, failures: 0, silences: 0, sharedSince: null })
+        for (const memory of this.counted.keys()) if (memory.endsWith(` ${row.id}`)) this.counted.set(memory, 1)
+      }
+      return { events: row.events, joined: row.events.filter(({ joined }) => joined === epoch).length }
+    })
+  }
+
+  /** Takes people's messages out of what waits behind the notification, oldest first, and deletes what is empty then. */
+  private takeWaiting({ agent, session, task }: Notification, most: number): ReadonlyArray<Event> {
+    const taken: Array<Event> = []
+    const waiting = [...this.notifications.values()].filter(
+      (row) => row.agent === agent && row.task === task && row.state === "ready" && row.claims === 0
+    )
+    for (const row of waiting.slice(0, WAITING)) {
+      if (row.session !== session) continue
+      const mine = row.events.filter(isPersonsMessage).slice(0, most - taken.length)
+      taken.push(...mine)
+      if (mine.length === 0 || this.mistakes.has("a join that leaves the message where it waited")) continue
+      row.events = row.events.filter((event) => !mine.includes(event))
+      const isDropped = row.events.length === 0 || this.mistakes.has("a join that drops the other events")
+      if (isDropped) this.notifications.delete(row.id)
+      // What a budget holds keeps its time.
+      else if (row.heldUntil === null) row.at = orderOf(row.events)
+    }
+    return taken
+  }
+}
