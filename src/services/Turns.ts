@@ -179,7 +179,7 @@ const make = Effect.gen(function* () {
 
   /**
    * Each run of the effect joins the messages that are new, and returns their text, or null. If the call fails, the turn
-   * continues: the messages wait for the next round, or for a turn of their own.
+   * continues: the messages wait for the next round, or for a separate turn.
    */
   const newMessagesOf = ({ fence, joining }: Turn): Effect.Effect<string | null, LeaseLost | BootConflict> => {
     if (joining === undefined) return Effect.succeed(null)

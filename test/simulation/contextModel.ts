@@ -62,7 +62,9 @@ export class ContextModel extends FanOutModel {
   /** The context without what the session has seen. */
   private asDelta(context: DeliveryContext, { at, fullText, joined, messages }: Shown): DeliveryContext {
     const isLater = ({ createdAt, id }: DeliveryContext["thread"][number]) =>
-      this.queue.mistakes.has("what came during a turn counts as seen") ? createdAt > at : orderOfMessage(id) > messages && !joined.includes(id)
+      this.queue.mistakes.has("what came during a turn counts as seen")
+        ? createdAt > at
+        : orderOfMessage(id) > messages && !joined.includes(id)
     return { ...context, delta: { fullText, unchanged: [] }, thread: context.thread.filter(isLater) }
   }
 

@@ -2,7 +2,7 @@ import { behaviours } from "./memoryGateway.ts"
 import type { Fault, Step } from "./world.ts"
 
 /** Every call of the control plane. */
-const calls = ["claim", "renew", "complete", "fail", "release", "heartbeat", "pulse", "tool", "read"] as const
+const calls = ["claim", "renew", "join", "complete", "fail", "release", "heartbeat", "pulse", "tool", "read"] as const
 
 /** Where each fault must have struck. */
 const faults: Readonly<Record<Fault, ReadonlyArray<Step>>> = {
@@ -58,6 +58,7 @@ export const expectedCells: ReadonlyArray<string> = [
   "runs again|people",
   "suspect|claim",
   "joined|complete",
+  "message joined|turn",
   "updates|claim",
   "turns used up|claim",
   "declined|complete",

@@ -307,9 +307,9 @@ export class MemoryGateway {
           // People write while the agent works.
           const { account } = world
           const task = account.queue.notifications.get(turn.run)?.task
-          for (let left = dice.between(1, 3); left > 0 && task !== undefined; left -= 1) {
+          for (let left = task === undefined ? 0 : dice.between(1, 3); left > 0; left -= 1) {
             const words = dice.chance(0.5) ? `@${agent} one more thing` : "one more thing"
-            account.write(world.now, task, `${words} (${account.messages.length + 1})`)
+            account.write(world.now, task ?? "", `${words} (${account.messages.length + 1})`)
             world.onCommit()
             yield* pushChanges(world)
             yield* Effect.sleep(dice.between(20, 2_000))

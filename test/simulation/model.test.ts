@@ -34,6 +34,8 @@ const outcomeOf = async (call: () => unknown): Promise<unknown> => {
 /** Parts of answers that are not compared: contexts, times of the call, words, and what the model leaves out. */
 const ignored = new Set([
   "context",
+  "message",
+  "actor",
   "allowance",
   "now",
   "reason",
@@ -89,7 +91,7 @@ const play = async (seed: number, length: number) => {
   const numbers = new Map<string, number>()
   /** Every lease that was given, live or not, with its boot. */
   const leases: Array<Fence & { readonly bootId: string }> = []
-  const seen = { notification: 0, heartbeat: 0, again: 0, calls: 0 }
+  const seen = { notification: 0, heartbeat: 0, again: 0, joins: 0, calls: 0 }
 
   /** The plane's ids by the model's, and the reverse. */
   const planeIds = new Map<string, string>()
@@ -98,8 +100,10 @@ const play = async (seed: number, length: number) => {
     const all = await t.run((ctx) => ctx.db.query("notifications").collect())
     const rows = all.filter(({ recipientType }) => recipientType === "agent")
     const sessions = await t.run((ctx) => ctx.db.query("sessions").collect())
+    // A join deletes notifications, on both sides.
+    const own = [...queue.notifications.keys()]
     const names = [
-      ...rows.map(({ _id }, index) => [`n${index + 1}`, _id] as const),
+      ...rows.map(({ _id }, index) => [own[index] ?? "none", _id] as const),
       ...sessions.map(({ _id, agentId: agent, kind, taskId }) => {
         const name = kind === "heartbeat" ? `heartbeats_${agent}` : `session_${agent}`
         return [taskId === undefined ? name : `${name}_${taskId}`, _id] as const
@@ -257,23 +261,44 @@ const play = async (seed: number, length: number) => {
       const [runtimeId, bootId] = dice.pick([...boots])
       return twice("notifications:renew", { runtimeId, bootId, leaseMs, leases: named(bootId).held })
     },
+    join: async () => {
+      // Preferably in a run behind which a person's message waits.
+      const fences = leases.filter(({ epoch, session }) => {
+        const found = queue.sessions.get(session)
+        return found?.lease?.epoch === epoch && found.news !== null
+      })
+      const { epoch, run, session } = fences.length > 0 && dice.chance(0.8) ? dice.pick(fences) : someFence()
+      const known = dice.chance(0.7) ? 0 : dice.between(1, 2)
+      const answer = await twice("notifications:join", { run, session, epoch, known })
+      seen.joins += (answer as { readonly events?: ReadonlyArray<object> }).events?.length ?? 0
+    },
     complete: () => {
       const turn = dice.pick(["answered", "answered", "failed", "none"])
       const replied = { outcome: "replied", reply: words() }
       const stopped = { outcome: "stopped", note: words() }
       const others = [{ outcome: "replied" }, { outcome: "acted", note: words() }, { outcome: "skipped", reason: "r" }]
       const end = dice.pick([replied, replied, ...others, { outcome: "acted" }, { outcome: "fallback" }, stopped])
+      const joined = dice.chance(0.5) ? { joined: dice.between(0, 2) } : {}
       const first = dice.between(1, 1_000)
       const grown = dice.chance(0.3)
         ? { requestTokens: { first, least: dice.between(1, first) }, isHistoryLong: dice.chance(0.5) }
         : {}
-      return twice("notifications:complete", { ...someFence(), ...end, turn, ...grown, ...refused(), settings })
+      return twice("notifications:complete", {
+        ...someFence(),
+        ...end,
+        turn,
+        ...grown,
+        ...joined,
+        ...refused(),
+        settings
+      })
     },
     fail: () => {
       const how = {
         silence: dice.chance(0.4),
         silenceLimit: dice.between(1, 3),
         rotate: dice.chance(0.2),
+        ...(dice.chance(0.5) ? { joined: dice.between(0, 2) } : {}),
         ...refused()
       }
       const retry = dice.chance(0.75) ? later(60_000) : {}
@@ -336,7 +361,8 @@ const play = async (seed: number, length: number) => {
       agent,
       task,
       error: error?.class ?? null,
-      events: events.map(({ actor, chain, message, ...event }) => {
+      events: events.map((each) => {
+        const { actor, chain, message, seq: _, ...event } = each
         return {
           ...event,
           chain: planeIds.get(chain ?? "") ?? chain,
@@ -362,6 +388,7 @@ const play = async (seed: number, length: number) => {
         actor,
         chain = null,
         messageId,
+        joined = null,
         newStatus,
         previousStatus,
         refusal = null,
@@ -369,7 +396,16 @@ const play = async (seed: number, length: number) => {
         ...event
       } of row.events) {
         const statuses = newStatus === undefined ? null : [previousStatus, newStatus]
-        events.push({ ...event, chain, refusal, request, statuses, by: actor.id, message: await contentOf(messageId) })
+        events.push({
+          ...event,
+          chain,
+          joined,
+          refusal,
+          request,
+          statuses,
+          by: actor.id,
+          message: await contentOf(messageId)
+        })
       }
       const { agentId: agent, error, outcome = null, sharedSince = null, taskId: task } = row
       const renamed = { agent, task, outcome, sharedSince, error: error?.class ?? null, events }
@@ -384,7 +420,7 @@ const play = async (seed: number, length: number) => {
       expect({ at: null, lastHeartbeatAt: null, ...heartbeat }, `heartbeat after ${name}`).toMatchObject(expected)
     }
     const named = (run: string) => modelIds.get(run) ?? run
-    for (const { _id, at = null, epoch, generation, lease, recalled = null, stoppedRuns } of sessions) {
+    for (const { _id, at = null, epoch, generation, lease, news, recalled = null, stoppedRuns } of sessions) {
       const expected = queue.sessionFor(modelIds.get(_id) ?? "none", "none")
       const { expiresAt, isSuspect, run } = expected.lease ?? {}
       const held = { expiresAt, isSuspect, run: planeIds.get(run ?? "") ?? run }
@@ -394,9 +430,11 @@ const play = async (seed: number, length: number) => {
         epoch: lastEpoch,
         generation: last,
         recalled: recall,
-        stopped: stopped.toSorted()
+        stopped: stopped.toSorted(),
+        news: model.messages.find(({ id }) => id === expected.news)?.content ?? null
       }
-      const found = { at, epoch, generation, recalled, stopped: stoppedRuns.map(named).toSorted() }
+      const stoppedNow = stoppedRuns.map(named).toSorted()
+      const found = { at, epoch, generation, recalled, stopped: stoppedNow, news: await contentOf(news) }
       expect(found, `session after ${name}`).toEqual(state)
       expect(lease ?? {}, `lease after ${name}`).toMatchObject(expected.lease === null ? {} : held)
       expect(lease === undefined, `lease after ${name}`).toBe(expected.lease === null)
@@ -428,7 +466,14 @@ const play = async (seed: number, length: number) => {
     const people = isOfHeartbeats ? 0.2 : 1
     const runs = leases.length > 0 ? 1 : 0
     const ofPeople = { create: people, write: 5 * people, assign: people, status: people, remove: 0.1, reschedule: 0.3 }
-    const ofRuns = { renew: runs, tool: 2 * runs, complete: 3 * runs, fail: 3 * runs, release: 2 * runs }
+    const ofRuns = {
+      renew: runs,
+      tool: 2 * runs,
+      join: 1.5 * runs,
+      complete: 3 * runs,
+      fail: 3 * runs,
+      release: 2 * runs
+    }
     const ofBoots = { pulse: queue.boots.values().some(({ hasEnded }) => hasEnded) ? 4 : 1.5, "pulse of": 0.2 }
     const name = dice.weighted<keyof typeof steps>({
       ...ofPeople,
@@ -455,7 +500,7 @@ const play = async (seed: number, length: number) => {
 }
 
 describe("the control plane's functions and the model", () => {
-  const total = { again: 0, joined: 0, notification: 0, heartbeat: 0, hops: 0 }
+  const total = { again: 0, joined: 0, joins: 0, notification: 0, heartbeat: 0, hops: 0 }
   it.each(Array.from({ length: 12 }, (_, index) => index + 1))(
     "answer alike through a random history, seed %i",
     async (seed) => {
@@ -466,7 +511,7 @@ describe("the control plane's functions and the model", () => {
     60_000
   )
 
-  it("have met runs of both kinds, leases offered again, events that join, and chains of agents", () => {
+  it("have met runs of both kinds, leases offered again, events and messages that join, and chains of agents", () => {
     expect(Math.min(...Object.values(total))).toBeGreaterThan(5)
   })
 })

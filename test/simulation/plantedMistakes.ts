@@ -21,6 +21,7 @@ const haltsOnBadMachines: Profile = { controlPlane: 0.3, process: 0.1, gateway: 
 const halts: Profile = { controlPlane: 0, process: 0, gateway: 0.3, halts: 10 }
 const haltsOfSlowTurns: Profile = { controlPlane: 0, process: 0, gateway: 0.6, halts: 10 }
 const pauses: Profile = { controlPlane: 0, process: 0, gateway: 0.3, pauses: 10 }
+const badTurns: Profile = { controlPlane: 0.02, process: 0.1, gateway: 0.5 }
 const slowGateway: Profile = { controlPlane: 0, process: 0, gateway: 0.3 }
 
 /** One planted mistake. */
@@ -172,6 +173,15 @@ export const plantedMistakes: ReadonlyArray<PlantedMistake> = [
   inTheModel("a reservation that holds work until the window ends", "I17", slowGateway),
   inTheModel("a run that gets more without asking the budget", "I17", slowGateway),
   inTheModel("an estimate without the request that may go beyond the allowance", "I17"),
+  inTheModel("a join that leaves the message where it waited", "I18", slowGateway),
+  inTheModel("a join that drops the other events", "I18", slowGateway),
+  inTheModel("a join that renews no attempts", "I6", badTurns),
+  inTheModel("a join without a fence", "I14", haltsOnBadMachines),
+  inTheModel("a join that moves what was seen", "I13", slowGateway),
+  inTheModel("an end that drops what it did not show", "I18", badNetwork),
+  inTheModel("an end that keeps what it did not show", "I18", badNetwork),
+  inTheModel("joined events lost at a failure", "I18", slowGateway),
+  inTheModel("new messages that are not pushed", "I18", slowGateway),
   {
     name: "a request without an answer treated as free",
     breaks: "I16",

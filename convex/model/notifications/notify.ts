@@ -23,7 +23,11 @@ const eventOf = (origin: Origin, cause: Cause): NotificationEvent => ({
 })
 
 /** The fields of a notification that was never claimed. */
-const newNotification = (task: Pick<Task, "_id" | "accountId">, events: Array<NotificationEvent>, { at, readyAt, retryAt }: Due) => ({
+const newNotification = (
+  task: Pick<Task, "_id" | "accountId">,
+  events: Array<NotificationEvent>,
+  { at, readyAt, retryAt }: Due
+) => ({
   accountId: task.accountId,
   taskId: task._id,
   events,
@@ -48,7 +52,12 @@ export const insertForAgent = (
   events: Array<NotificationEvent>,
   due: Due
 ): Promise<Id<"notifications">> =>
-  ctx.db.insert("notifications", { ...newNotification(task, events, due), recipientType: "agent", ...of, state: "ready" })
+  ctx.db.insert("notifications", {
+    ...newNotification(task, events, due),
+    recipientType: "agent",
+    ...of,
+    state: "ready"
+  })
 
 /** Notifies a person. No runtime claims such a notification. */
 export const notifyMember = async (

@@ -123,11 +123,14 @@ export const shownIn = (row: Notification, epoch: number, joined = 0): Shown => 
 export const joinedMessages = ({ events }: Notification, epoch: number): Array<Id<"messages">> =>
   events.flatMap(({ joined, messageId }) => (joined !== epoch || messageId === undefined ? [] : [messageId]))
 
-/** Makes events that no request showed a notification of their own, which no one has tried. */
+/** Makes events that no request showed a separate notification, which was never claimed. */
 export const requeueUnshown = async (ctx: MutationCtx, { row, unshown }: Shown): Promise<void> => {
   const { agentId, sessionId } = row
   if (unshown.length === 0 || agentId === undefined || sessionId === undefined) return
-  const events = unshown.map(({ joined: _, ...event }) => event)
+  const events = unshown.map((each) => {
+    const { joined: _, ...event } = each
+    return event
+  })
   const due = { at: orderOf(events), readyAt: Date.now(), retryAt: undefined }
   await insertForAgent(ctx, { _id: row.taskId, accountId: row.accountId }, { agentId, sessionId }, events, due)
 }

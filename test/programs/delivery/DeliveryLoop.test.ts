@@ -245,7 +245,10 @@ describe("a claim", () => {
       if (held === undefined) return assert.fail("nothing is held")
       const work = yield* Effect.forkChild(Effect.flip(leases.during(held, Effect.never)))
       yield* plane.claims
-      yield* Queue.offer(plane.wakes, Result.succeed({ count: wakes, recalled: [{ ...held, recalled: "stopped" }], news: [] }))
+      yield* Queue.offer(
+        plane.wakes,
+        Result.succeed({ count: wakes, recalled: [{ ...held, recalled: "stopped" }], news: [] })
+      )
       assert.strictEqual((yield* Fiber.join(work)).recalled, "stopped")
       assert.deepStrictEqual(yield* plane.claims, [])
       yield* end("a", { outcome: "stopped" })
