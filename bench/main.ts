@@ -32,6 +32,7 @@ const benches: Readonly<Record<string, () => Promise<Bench>>> = {
   distance: () => import("./distance.ts"),
   drain: () => import("./drain.ts"),
   stop: () => import("./stop.ts"),
+  joins: () => import("./joins.ts"),
   pause: () => import("./pause.ts"),
   abort: () => import("./abort.ts"),
   endpoints: () => import("./endpoints.ts"),

@@ -94,8 +94,8 @@ const loneDelivery = async (account: { readonly agents: number; readonly message
 describe("a single delivery", () => {
   it("reads 45 documents with 5 agents, however long the thread is", async () => {
     const { claim, completion, push } = await loneDelivery({ agents: 5, messages: 25 })
-    // The token and the wakes of five agents. There is no recalled lease.
-    expect(push).toEqual({ documents: 6, intervals: 3 })
+    // The token and the wakes of five agents. There is no recalled lease, and none with a new message.
+    expect(push).toEqual({ documents: 6, intervals: 4 })
     // Token, boot, session, notification, account, its budget, the agent's draw of it, 5 agents, owner, task, what was
     // seen of it, 2 messages; boot, session, notification and what was seen again when they are written. The person's
     // message has deleted the count of turns.

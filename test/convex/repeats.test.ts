@@ -63,6 +63,10 @@ const mutations: Readonly<Record<string, (held: Held) => Promise<Sent>>> = {
     f: service.notifications.renew,
     args: { ...boot, leases: [leaseOf(leased)], leaseMs: 60_000 }
   }),
+  "notifications:join": async ({ fence, plane, taskId }) => {
+    await plane.post(taskId, "one more thing")
+    return { f: service.notifications.join, args: { ...fence, known: 0 } }
+  },
   "notifications:release": async ({ fence }) => ({
     f: service.notifications.release,
     args: { ...fence, nextAttemptAt: Date.now() + 5_000, class: "ProviderFailed", error: "429" }

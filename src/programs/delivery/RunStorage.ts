@@ -126,7 +126,8 @@ const store = Effect.fnUntraced(function* (
         ...joined,
         ...(usage === undefined ? {} : { usage })
       })
-      yield* logHopLimit(run, outcome)
+      // A person's message that joined starts a new chain.
+      if (joined.joined === undefined) yield* logHopLimit(run, outcome)
       // A notification that the policy skips needs no turn.
       const isTurnCompleted = error === undefined && usage !== undefined
       return attemptEnd(outcome.outcome, { error: error ?? null, isTurnCompleted })
