@@ -27,7 +27,7 @@ import { wakeCount } from "../model/queue/wakes.ts"
 import { completeRun } from "../model/runs/completion.ts"
 import { failRun, releaseRun } from "../model/runs/failedAttempts.ts"
 import { joinRun } from "../model/runs/joins.ts"
-import { fenceArgs } from "../model/runs/runs.ts"
+import { fenceArgs, runArgs } from "../model/runs/runs.ts"
 import { traceArgs } from "../model/runs/traces.ts"
 import { spending } from "../tables/attempts.ts"
 import { notificationOutcome } from "../tables/notifications.ts"
@@ -114,7 +114,7 @@ export const renew = serviceMutation({
  * notifications, about three more rows, and one per message.
  */
 export const join = serviceMutation({
-  args: { ...fenceArgs, known: v.number() },
+  args: { ...runArgs, known: v.number() },
   returns: v.object({ events: v.array(eventView) }),
   handler: (ctx, args) => joinRun(ctx, ctx.accountId, args)
 })

@@ -384,7 +384,10 @@ const make = Effect.gen(function* () {
     claim: claim(plane),
     renew: renew(plane),
     join: part("join", (fence: Fence, known: number) =>
-      Effect.map(calls.mutation(functions.join, JoinAnswer, { ...exactly(fence), known }), ({ events }) => events)
+      Effect.map(
+        calls.mutation(functions.join, JoinAnswer, { ...exactly(fence), known, settings: settingsOf(config) }),
+        ({ events }) => events
+      )
     ),
     complete: part("complete", complete(plane, completions)),
     fail: part("fail", fail(plane)),

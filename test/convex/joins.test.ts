@@ -32,10 +32,15 @@ const turn = async (options: Parameters<typeof seededPlane>[0] = {}) => {
   pass(1_000)
   return { plane, taskId, run }
 }
+/** Agents' updates wait. */
+const quiet = { maxHops: 12, quietTimeMs: 60_000, quietLimitMs: 300_000 }
 const join = (plane: Plane, run: Leased, known = 0) =>
-  plane.mutate(service.notifications.join, { ...fenceOf(run), known })
+  plane.mutate(service.notifications.join, { ...fenceOf(run), known, settings: quiet })
 const news = async (plane: Plane) => (await plane.query(service.notifications.wake, {})).news
 const wordsOf = ({ events }: Awaited<ReturnType<typeof join>>) => events.map(({ message }) => message?.content)
+/** Claims, and returns the only run of this agent. */
+const takeOf = async (plane: Plane, slug: string) =>
+  only((await plane.take()).runs.filter((run) => "context" in run && run.context.agent.slug === slug))
 /** The engineer's notifications on the task, oldest first. */
 const rowsOf = (plane: Plane, taskId: string) =>
   plane.t.run(async (ctx) => {
@@ -105,11 +110,28 @@ describe("a person's message for a running turn", () => {
     await plane.post(taskId, "last")
     expect(wordsOf(await join(plane, run))).toEqual(["@engineer first", "last"])
     const [, waiting] = await rowsOf(plane, taskId)
-    expect(waiting).toMatchObject({ type: "response_request", hops: 2, isRequired: true })
+    expect(waiting).toMatchObject({ type: "response_request", hops: 1, isRequired: true })
     expect(waiting?.events.map(({ type }) => type)).toEqual(["response_request"])
     expect(waiting?.at).toBe(Date.now() - 60_000)
     const requests = await plane.t.run((ctx) => ctx.db.query("responseRequests").collect())
     expect(only(requests)).toMatchObject({ notificationId: waiting?._id, event: 0 })
+  })
+
+  it("lets agents' updates that are left wait for quiet as if the message had never been among them", async () => {
+    const { plane, run, taskId } = await turn()
+    await plane.asPerson(app.tasks.create, { title: "Other", assigneeIds: [plane.lead] })
+    const lead = await takeOf(plane, "lead")
+    const said = { ...fenceOf(lead), settings: quiet, taskId, content: "the lead says" }
+    await plane.mutate(service.messages.post, said)
+    const since = Date.now()
+    pass(20_000)
+    await plane.post(taskId, "one")
+    const [, mixed] = await rowsOf(plane, taskId)
+    expect(mixed).toMatchObject({ readyAt: Date.now(), isRequired: true })
+    await join(plane, run)
+    const [, left] = await rowsOf(plane, taskId)
+    const quietAt = since + quiet.quietTimeMs
+    expect(left).toMatchObject({ at: quietAt, readyAt: quietAt, retryAt: quietAt, isRequired: false })
   })
 
   it("is not taken from other tasks, agents or notifications that were tried", async () => {
@@ -130,7 +152,7 @@ describe("a person's message for a running turn", () => {
     const { runs } = await plane.take({ heartbeatLimit: 8 })
     const heartbeat = first(runs.filter(({ id, kind }) => kind === "heartbeat" && id.startsWith(plane.engineer)))
     await plane.post(taskId, "hello")
-    expect(await news(plane)).toEqual([])
+    expect((await news(plane)).map(({ session }) => session)).not.toContain(heartbeat.session)
     expect(await codeOf(join(plane, heartbeat))).toBe("invalid")
   })
 
@@ -160,7 +182,7 @@ describe("a person's message for a running turn", () => {
     await complete(plane, run, answer)
     expect(await news(plane)).toEqual([])
     expect(await codeOf(join(plane, run))).toBe("lease_lost")
-    expect((await plane.take()).runs.map((each) => contextOf(each).events.length)).toEqual([1])
+    expect(contextOf(await takeOf(plane, "engineer")).events).toHaveLength(1)
   })
 })
 
@@ -210,7 +232,7 @@ describe("a notification with joined messages", () => {
     expect(own).toMatchObject({ state: "ready", claims: 0, attempts: 0, type: "thread_update", isRequired: true })
     expect(own?.events.map((event) => [event.messageId, event.joined])).toEqual([[second, undefined]])
     expect(await plane.wakes()).toBeGreaterThan(before)
-    expect(await plane.takeOne()).toMatchObject({ id: own?._id, attempt: 1 })
+    expect(await takeOf(plane, "engineer")).toMatchObject({ id: own?._id, attempt: 1 })
   })
 
   it("lets those that were not shown start their own work if its last attempt fails", async () => {
@@ -245,13 +267,13 @@ describe("a notification with joined messages", () => {
 describe("the next delta after a turn with joined messages", () => {
   it("does not show them again, and shows agents' messages that came before them", async () => {
     const { plane, run, taskId } = await turn()
-    await complete(plane, run, answer)
+    await complete(plane, run, { outcome: "acted" })
     pass(60_000)
     await plane.post(taskId, "@engineer go on")
-    const second = first((await plane.take()).runs.filter((each) => contextOf(each).agent.slug === "engineer"))
+    const second = await takeOf(plane, "engineer")
     pass(60_000)
     await plane.asPerson(app.tasks.create, { title: "Other", assigneeIds: [plane.lead] })
-    const lead = first((await plane.take()).runs.filter((each) => contextOf(each).agent.slug === "lead"))
+    const lead = await takeOf(plane, "lead")
     await plane.mutate(service.messages.post, { ...fenceOf(lead), settings, taskId, content: "the lead says" })
     pass(60_000)
     await plane.post(taskId, "one more thing")
@@ -259,7 +281,7 @@ describe("the next delta after a turn with joined messages", () => {
     await complete(plane, second, { ...answer, joined: 1 })
     pass(60_000)
     await plane.post(taskId, "@engineer and now")
-    const third = first((await plane.take()).runs.filter((each) => contextOf(each).agent.slug === "engineer"))
+    const third = await takeOf(plane, "engineer")
     const { delta, thread } = contextOf(third)
     expect(delta).not.toBeNull()
     expect(thread.map(({ content }) => content)).toEqual(["the lead says", "Done.", "@engineer and now"])

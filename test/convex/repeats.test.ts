@@ -63,9 +63,9 @@ const mutations: Readonly<Record<string, (held: Held) => Promise<Sent>>> = {
     f: service.notifications.renew,
     args: { ...boot, leases: [leaseOf(leased)], leaseMs: 60_000 }
   }),
-  "notifications:join": async ({ fence, plane, taskId }) => {
+  "notifications:join": async ({ plane, run, taskId }) => {
     await plane.post(taskId, "one more thing")
-    return { f: service.notifications.join, args: { ...fence, known: 0 } }
+    return { f: service.notifications.join, args: { ...run, known: 0 } }
   },
   "notifications:release": async ({ fence }) => ({
     f: service.notifications.release,

@@ -76,8 +76,8 @@ export class AccountModel extends ContextModel {
       return this.at({ ...answer, runs: answer.runs.map((run) => this.withContext(run)) })
     },
     [functions.renew]: (args) => this.at(this.queue.renew(this.now, args)),
-    [functions.join]: ({ known, ...fence }) => {
-      const { events, joined } = this.queue.join(this.now, fence)
+    [functions.join]: ({ known, settings, ...fence }) => {
+      const { events, joined } = this.queue.join(this.now, fence, settings)
       const from = events.length - joined + known
       return { events: events.map((event, index) => this.eventView(event, index)).slice(from) }
     },

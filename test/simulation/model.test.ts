@@ -269,7 +269,7 @@ const play = async (seed: number, length: number) => {
       })
       const { epoch, run, session } = fences.length > 0 && dice.chance(0.8) ? dice.pick(fences) : someFence()
       const known = dice.chance(0.7) ? 0 : dice.between(1, 2)
-      const answer = await twice("notifications:join", { run, session, epoch, known })
+      const answer = await twice("notifications:join", { run, session, epoch, known, settings })
       seen.joins += (answer as { readonly events?: ReadonlyArray<object> }).events?.length ?? 0
     },
     complete: () => {

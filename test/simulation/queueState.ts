@@ -650,7 +650,7 @@ export class QueueState {
   }
 
   /** Sets when work that was never tried is due: at once, unless agents' updates alone wait for the first quiet. */
-  private putOff(now: number, row: Notification, { quietLimitMs, quietTimeMs }: RunSettings): void {
+  protected putOff(now: number, row: Notification, { quietLimitMs, quietTimeMs }: RunSettings): void {
     const limit = this.mistakes.has("quiet without a limit") ? Infinity : (row.events[0]?.at ?? now) + quietLimitMs
     const quietAt = this.mistakes.has("updates that do not wait") ? now : Math.min(now + quietTimeMs, limit)
     const isUpdate = this.mistakes.has("a mention that waits with updates") ? row.events.some(isPassive) : false

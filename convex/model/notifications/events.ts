@@ -65,6 +65,14 @@ export const dueOf = (
   return { at: orderOf(events), readyAt: Math.min(before?.readyAt ?? now, now), retryAt: undefined }
 }
 
+/** When work that was never claimed is due, if it consists of these events alone, which must not be empty. */
+export const dueOfAll = (events: ReadonlyArray<NotificationEvent>, settings: RunSettings): Due => {
+  let due: Due | null = null
+  for (const [index, event] of events.entries()) due = dueOf(events.slice(0, index + 1), due, settings, event.at)
+  if (due === null) throw new Error("A notification has at least one event.")
+  return due
+}
+
 /**
  * The chain of agents' turns that a run on these events continues: that of the event with the most hops, or a new one.
  */

@@ -6,8 +6,9 @@ import type { NotificationEvent } from "../../tables/notifications.ts"
 import { eventViews } from "../contexts/deliveryContext.ts"
 import type { eventView } from "../contexts/deliveryContextView.ts"
 import { RunBudget } from "../contexts/readBudget.ts"
-import { derivedFrom, isPersonsMessage, maxEvents, orderOf } from "../notifications/events.ts"
+import { derivedFrom, dueOfAll, isPersonsMessage, maxEvents, orderOf } from "../notifications/events.ts"
 import { insertForAgent } from "../notifications/notify.ts"
+import type { RunSettings } from "../notifications/origin.ts"
 import { type Fence, heldSession, mustBeNotification } from "../queue/fences.ts"
 import type { LeasedSession } from "../queue/sessions.ts"
 import { isStopping, openStops } from "./openStops.ts"
@@ -43,13 +44,18 @@ const moveRequests = async (ctx: MutationCtx, row: Notification, left: ReadonlyA
   }
 }
 
-/** Leaves these events in a waiting notification, which stays due as it was; without any it is deleted. */
-const keepOnly = async (ctx: MutationCtx, row: Notification, left: ReadonlyArray<Placed>): Promise<void> => {
+/** Leaves these events in a waiting notification, as if the others had never been there. Without any it is deleted. */
+const keepOnly = async (
+  ctx: MutationCtx,
+  row: Notification,
+  left: ReadonlyArray<Placed>,
+  settings: RunSettings
+): Promise<void> => {
   if (left.length === 0) return await ctx.db.delete("notifications", row._id)
   const events = left.map(({ event }) => event)
-  const at = orderOf(events)
-  const order = row.held === undefined ? { at } : { held: { ...row.held, at } }
-  await ctx.db.patch("notifications", row._id, { events, ...derivedFrom(events), ...order })
+  const { at, readyAt, retryAt } = dueOfAll(events, settings)
+  const due = row.held === undefined ? { at, readyAt, retryAt } : { held: { ...row.held, at, readyAt } }
+  await ctx.db.patch("notifications", row._id, { events, ...derivedFrom(events), ...due })
   await moveRequests(ctx, row, left)
 }
 
@@ -57,7 +63,8 @@ const keepOnly = async (ctx: MutationCtx, row: Notification, left: ReadonlyArray
 const takeWaiting = async (
   ctx: MutationCtx,
   session: LeasedSession,
-  row: Notification
+  row: Notification,
+  settings: RunSettings
 ): Promise<Array<NotificationEvent>> => {
   const taken: Array<NotificationEvent> = []
   const most = Math.min(maxJoined, maxEvents - row.events.length)
@@ -75,7 +82,7 @@ const takeWaiting = async (
       if (taken.length < most && isPersonsMessage(event)) taken.push({ ...event, joined: session.lease.epoch })
       else left.push({ event, from })
     }
-    if (left.length < each.events.length) await keepOnly(ctx, each, left)
+    if (left.length < each.events.length) await keepOnly(ctx, each, left, settings)
   }
   return taken
 }
@@ -89,11 +96,11 @@ const takeWaiting = async (
 export const joinRun = async (
   ctx: MutationCtx,
   accountId: Id<"accounts">,
-  { known, ...fence }: Fence & { readonly known: number }
+  { known, settings, ...fence }: Fence & { readonly known: number; readonly settings: RunSettings }
 ): Promise<{ events: Array<Infer<typeof eventView>> }> => {
   const session = await heldSession(ctx, accountId, fence)
   const row = await mustBeNotification(ctx, fence)
-  const taken = await takeWaiting(ctx, session, row)
+  const taken = await takeWaiting(ctx, session, row, settings)
   const events = [...row.events, ...taken]
   if (taken.length > 0) {
     const renewed = { attempts: 1, failures: 0, silences: 0, sharedSince: undefined }
