@@ -89,7 +89,7 @@ export class Invariants {
         return this.judgeEnd(entry)
       case "join":
         this.judgeFence(entry, "join")
-        this.claims.joined(entry.run)
+        if (entry.count > 0) this.claims.joined(entry.run)
         return judgeEvents(this.world)
       case "recall":
         this.recalls.set(entry.session, entry)

@@ -176,12 +176,26 @@ export const plantedMistakes: ReadonlyArray<PlantedMistake> = [
   inTheModel("a join that leaves the message where it waited", "I18", slowGateway),
   inTheModel("a join that drops the other events", "I18", slowGateway),
   inTheModel("a join that renews no attempts", "I6", badTurns),
-  inTheModel("a join without a fence", "I14", haltsOnBadMachines),
+  inTheModel("a join without a fence", "I3", badNetwork),
   inTheModel("a join that moves what was seen", "I13", slowGateway),
   inTheModel("an end that drops what it did not show", "I18", badNetwork),
   inTheModel("an end that keeps what it did not show", "I18", badNetwork),
   inTheModel("joined events lost at a failure", "I18", slowGateway),
   inTheModel("new messages that are not pushed", "I18", slowGateway),
+  {
+    name: "an end that does not report what its turn showed",
+    breaks: "I18",
+    profile: slowGateway,
+    wrappers: {
+      convex: (inner) => ({
+        ...inner,
+        mutation: (path, args) => {
+          const { joined: _, ...rest } = args as { readonly joined?: number }
+          return inner.mutation(path, rest as never)
+        }
+      })
+    }
+  },
   {
     name: "a request without an answer treated as free",
     breaks: "I16",

@@ -11,7 +11,11 @@ const WAITING = 5
 /** The ends of runs, and what joins them before. */
 export class QueueJoins extends QueueEnds {
   /** Moves people's messages that wait behind the run into it. Answers its events, and how many of the last ones joined. */
-  join(now: number, fence: Fence, settings: RunSettings): { readonly events: ReadonlyArray<Event>; readonly joined: number } {
+  join(
+    now: number,
+    fence: Fence,
+    settings: RunSettings
+  ): { readonly events: ReadonlyArray<Event>; readonly joined: number } {
     return this.transact(now, () => {
       const { lease, session } = this.held(fence, this.mistakes.has("a join without a fence"))
       if (lease.kind === "heartbeat") throw new Refusal("invalid")
@@ -20,8 +24,8 @@ export class QueueJoins extends QueueEnds {
       const taken = this.takeWaiting(row, settings, Math.min(MOST, MAX_EVENTS - row.events.length))
       row.events.push(...taken.map((event) => ({ ...event, joined: epoch })))
       session.news = null
+      this.history.push({ entry: "join", at: now, session: session.id, epoch, run: row.id, count: taken.length })
       if (taken.length > 0) {
-        this.history.push({ entry: "join", at: now, session: session.id, epoch, run: row.id })
         const isRenewed = !this.mistakes.has("a join that renews no attempts")
         if (isRenewed) Object.assign(row, { attempts: 1, failures: 0, silences: 0, sharedSince: null })
         for (const memory of this.counted.keys()) if (memory.endsWith(` ${row.id}`)) this.counted.set(memory, 1)
@@ -31,7 +35,11 @@ export class QueueJoins extends QueueEnds {
   }
 
   /** Takes people's messages out of what waits behind the notification, oldest first, and deletes what is empty then. */
-  private takeWaiting({ agent, session, task }: Notification, settings: RunSettings, most: number): ReadonlyArray<Event> {
+  private takeWaiting(
+    { agent, session, task }: Notification,
+    settings: RunSettings,
+    most: number
+  ): ReadonlyArray<Event> {
     const taken: Array<Event> = []
     const waiting = [...this.notifications.values()].filter(
       (row) => row.agent === agent && row.task === task && row.state === "ready" && row.claims === 0

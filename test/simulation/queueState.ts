@@ -200,7 +200,7 @@ export type EffectEntry = { readonly entry: "effect" } & Omit<Logged, "kind" | "
     readonly creation: string | null
   }
 
-export type JoinEntry = { readonly entry: "join" } & Omit<Logged, "kind" | "bootId">
+export type JoinEntry = { readonly entry: "join"; readonly count: number } & Omit<Logged, "kind" | "bootId">
 
 /** Everything that happened, for the invariants. */
 export type Entry =

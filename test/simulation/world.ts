@@ -44,7 +44,7 @@ export type Fault = (typeof faults)[number]
 
 /** Rare calls have more faults, so that each kind of fault strikes within some hundred seeds. */
 const rareness: Readonly<Partial<Record<Step, number>>> = {
-  join: 3,
+  join: 5,
   fail: 2,
   release: 3,
   heartbeat: 3,
