@@ -293,7 +293,12 @@ describe("a renewal", () => {
     pass(30_000)
     const nonsense = { id: "none", session: "none", epoch: 1 }
     const answer = await renew(plane, [engineers, qas, nonsense])
-    expect(answer).toEqual({ lost: [leaseOf(engineers), leaseOf(nonsense)], hasUnnamed: true, now: Date.now() })
+    expect(answer).toMatchObject({
+      news: [],
+      lost: [leaseOf(engineers), leaseOf(nonsense)],
+      hasUnnamed: true,
+      now: Date.now()
+    })
     pass(leaseMs - 30_000 + 1)
     const { runs } = await plane.claim(other)
     expect(idsOf(runs)).toEqual([again.id])
