@@ -18,9 +18,14 @@ const ROUNDS = 5
 const round = { toolCalls: [{ name: "task_list", args: {} }], delayMs: ROUND_MILLIS }
 const script = {
   rules: [
-    { match: "work on", repeat: true, actions: [...Array.from({ length: ROUNDS }, () => round), { text: "Done." }] }
+    {
+      matchSystem: "You are Squad Lead",
+      repeat: true,
+      perSession: true,
+      actions: [...Array.from({ length: ROUNDS }, () => round), { text: "Done." }]
+    }
   ],
-  fallback: round
+  fallback: { text: "NO_ACTION" }
 }
 
 /** One turn on a new task, with a second message or without. */
@@ -42,7 +47,7 @@ const turn = Effect.fnUntraced(function* (setup: Setup, word: string | null) {
     .filter(([path]) => path.startsWith("service/"))
     .reduce((sum, [, { byOrigin }]) => sum + byOrigin.client + byOrigin.subscription, 0)
   const requests = yield* setup.requests
-  const shown = word === null ? -1 : requests.findIndex(({ input }) => input.includes(word))
+  const shown = word === null ? -1 : requests.findIndex(({ input }) => JSON.stringify(input).includes(word))
   return { calls, joins: functions[JOIN]?.calls ?? 0, rounds: shown + 1 - sent }
 })
 
