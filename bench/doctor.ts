@@ -1,12 +1,13 @@
 /** How long the whole process of `doctor` takes with a healthy account. */
 import { spawn } from "node:child_process"
 import { once } from "node:events"
-import { existsSync, mkdtempSync, rmSync, writeFileSync } from "node:fs"
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { fileURLToPath } from "node:url"
 import { Effect } from "effect"
 import { runtimeEnv } from "../local/account.ts"
+import { installedOpenClaw, pinnedVersion } from "../local/openclaw/install.ts"
 import { makeSetup } from "../test/process/setup.ts"
 import { gatewaySettings, scriptedGateway } from "../test/process/supervisedGateway.ts"
 import { figureOf } from "./figure.ts"
@@ -16,8 +17,8 @@ import { interleaved } from "./runs.ts"
 const main = fileURLToPath(new URL("../src/main.ts", import.meta.url))
 
 /** The real command if `npm run test:openclaw` has installed it, otherwise the scripted gateway's. */
-const installed = fileURLToPath(new URL("../test/openclaw/node_modules/.bin/openclaw", import.meta.url))
-const command = existsSync(installed) ? installed : scriptedGateway
+const installed = installedOpenClaw(pinnedVersion)?.program
+const command = installed ?? scriptedGateway
 
 const timed = async (env: Record<string, string>, ...args: ReadonlyArray<string>): Promise<number> => {
   const from = performance.now()

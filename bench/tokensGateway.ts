@@ -1,16 +1,16 @@
 /** The gateway of `npm run bench -- tokens`: the real one if it is installed. */
-import { existsSync, mkdtempSync, rmSync } from "node:fs"
+import { mkdtempSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { Effect } from "effect"
 import type { Scope } from "effect"
-import { installOpenClaw, pinnedVersion } from "../test/openclaw/install.ts"
+import { installedOpenClaw, pinnedVersion } from "../local/openclaw/install.ts"
 import { RealGateway } from "../test/openclaw/realGateway.ts"
 
-const installed = join(import.meta.dirname, "../test/openclaw/node_modules/openclaw/package.json")
+const installed = process.env["BENCH_GATEWAY"] === "scripted" ? undefined : installedOpenClaw(pinnedVersion)
 
 /** Whether the real gateway answers: `npm run test:openclaw` has installed it, and BENCH_GATEWAY is not `scripted`. */
-export const isReal = process.env["BENCH_GATEWAY"] !== "scripted" && existsSync(installed)
+export const isReal = installed !== undefined
 
 /** The gateway that the figures were measured with. */
 export const gatewayName = isReal ? `OpenClaw ${pinnedVersion}` : "the scripted gateway"
@@ -26,10 +26,10 @@ export const startReal = (
       (folder) => Effect.sync(() => rmSync(folder, { recursive: true, force: true, maxRetries: 3 }))
     )
     const gateway = yield* Effect.acquireRelease(
-      Effect.promise(async () =>
+      Effect.promise(() =>
         RealGateway.start({
           version: pinnedVersion,
-          command: await installOpenClaw(pinnedVersion),
+          command: installed?.command ?? "",
           modelUrl: modelUrl.replace(/\/v1$/, ""),
           root,
           agents,

@@ -350,6 +350,11 @@ export type RuntimeOptions = LocalOptions & {
   readonly entry?: string
   /** Flags of Node.js. */
   readonly nodeArgs?: ReadonlyArray<string>
+  /**
+   * If the launcher is killed, the runtime ends in order, which stops the gateway that it started. Otherwise it is
+   * killed.
+   */
+  readonly stopsGateway?: boolean
 }
 
 /** Starts the runtime on a free port of 127.0.0.1 and waits until it is ready. */
@@ -365,7 +370,7 @@ export const launchRuntime = (options: RuntimeOptions = {}): Effect.Effect<Launc
       args: [
         ...(options.nodeArgs ?? []),
         "--import",
-        new URL("launcher/dieWithParent.js", import.meta.url).href,
+        new URL(`launcher/dieWithParent.js${options.stopsGateway === true ? "?in-order" : ""}`, import.meta.url).href,
         options.entry ?? join(options.root ?? root, "src/main.ts"),
         "start",
         ...(options.args ?? [])

@@ -17,7 +17,8 @@ const runElsewhere: Readonly<Record<string, readonly [file: string, words: strin
   "npm ci": [".ci/run", "\nnpm ci\n"],
   "npm test": [".ci/run", "\nnpm test\n"],
   "npm run check": ["package.json", '"test": "npm run check && '],
-  "npm run demo": ["test/local/demo/demo.test.ts", 'demo("--once", "--json")'],
+  "npm run demo": ["test/local/demo/demo.test.ts", 'demo(["--once", "--json"])'],
+  "npm run demo -- --live": ["test/openclaw/live.test.ts", 'demo(["--live"'],
   "npx convex codegen --system-udfs --typecheck disable": [
     "test/convex/deployment.test.ts",
     '"codegen", "--system-udfs", "--typecheck", "disable"'

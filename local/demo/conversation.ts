@@ -52,18 +52,23 @@ export const scriptFor = (line: string): Script => {
     : rule([{ text: "What exactly should be different afterwards, and for whom? Then I can create a task for it." }])
 }
 
+/** Creates the task for what the newcomer types. Its agents may create tasks. */
+export const openConversation = (person: Person, { accountId }: Account) =>
+  Effect.promise(async () => {
+    await person.mutation("app/accounts:configure", { accountId, agentFlags: { canCreateTasks: true } })
+    const { taskId } = await person.mutation("app/tasks:create", { accountId, title: "Questions to the team" })
+    return { accountId, taskId: String(taskId) }
+  })
+
+/** The message for a typed line: to the squad lead if it mentions no one. */
+export const addressed = (line: string): string => (line.includes("@") ? line : `@squad-lead ${line}`)
+
 /** Posts each typed line to a new task, and prints its thread, until the scope ends. */
 export const talkWithTeam = (person: Person, account: Account, gatewayUrl: string, story: Story) =>
   Effect.gen(function* () {
-    const { accountId } = account
-    yield* Effect.promise(() =>
-      person.mutation("app/accounts:configure", { accountId, agentFlags: { canCreateTasks: true } })
-    )
-    const { taskId }: { readonly taskId: string } = yield* Effect.promise(() =>
-      person.mutation("app/tasks:create", { accountId, title: "Questions to the team" })
-    )
-    return yield* talk(person, { accountId, taskId }, story, async (line) => {
+    const task = yield* openConversation(person, account)
+    return yield* talk(person, task, story, async (line) => {
       await fetch(`${gatewayUrl}/__local/script`, { method: "POST", body: JSON.stringify(scriptFor(line)) })
-      return line.includes("@") ? line : `@squad-lead ${line}`
+      return addressed(line)
     })
   })

@@ -24,14 +24,15 @@ export const showThread = (
 }
 
 /**
- * Posts each line that is typed to the task, and prints its thread, until the scope ends. `prepare` runs before a post
- * and returns the message. Failures of the control plane are printed or, while reading, ignored: it may be restarting.
+ * Posts each line that is typed to the task, and repeats `show`, until the scope ends. `prepare` runs before a post and
+ * returns the message. Failures of the control plane are printed or, while reading, ignored: it may be restarting.
  */
 export const talk = (
   person: Person,
   task: { readonly accountId: string; readonly taskId: string },
   story: Story,
-  prepare: (line: string) => Promise<string>
+  prepare: (line: string) => Promise<string>,
+  show: Effect.Effect<unknown> = showThread(person, task, story)
 ) =>
   Effect.gen(function* () {
     const lines = yield* Queue.unbounded<string>()
@@ -50,7 +51,7 @@ export const talk = (
           .catch((error: Error) => story.say(`not posted, try again: ${error.message}`))
       )
     yield* Queue.take(lines).pipe(Effect.flatMap(post), Effect.forever, Effect.forkScoped)
-    return yield* showThread(person, task, story).pipe(
+    return yield* show.pipe(
       Effect.ignoreCause,
       Effect.repeat(Schedule.spaced("200 millis")),
       Effect.andThen(Effect.never)

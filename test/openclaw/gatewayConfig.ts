@@ -1,4 +1,5 @@
 import { join } from "node:path"
+import { bareSettings } from "../../local/openclaw/bareSettings.ts"
 
 export interface GatewayConfigOptions {
   readonly version: string
@@ -71,12 +72,8 @@ export const gatewayConfig = (options: GatewayConfigOptions): object => {
     },
     tools: { toolSearch: false, ...(options.builtIns === undefined ? { deny: ["*"] } : { allow: options.builtIns }) },
     plugins: { enabled: false },
-    browser: { enabled: false },
-    cron: { enabled: false },
-    discovery: { mdns: { mode: "off" } },
-    update: { checkOnStart: false, auto: { enabled: false } },
     ...(keyed ? { telemetry: { enabled: false }, memory: { search: { enabled: false } } } : {}),
-    logging: { level: "info", file: join(root, "gateway.log"), consoleStyle: "pretty" }
+    ...bareSettings(root)
   }
 }
 

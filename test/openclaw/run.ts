@@ -9,7 +9,7 @@ import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { parseArgs } from "node:util"
 import { startModel } from "../../local/model/server.ts"
-import { installOpenClaw, pinnedVersion } from "./install.ts"
+import { installedOpenClaw, installOpenClaw, pinnedVersion } from "../../local/openclaw/install.ts"
 import { RealGateway } from "./realGateway.ts"
 
 const project = join(import.meta.dirname, "..", "..")
@@ -29,7 +29,8 @@ const ours = new Set(
 )
 const forVitest = process.argv.slice(2).filter((_, index) => !ours.has(index))
 
-const command = await installOpenClaw(version)
+if (installedOpenClaw(version) === undefined) process.stderr.write(`installing openclaw ${version}\n`)
+const { command } = await installOpenClaw(version)
 const root = mkdtempSync(join(tmpdir(), "mission-control-openclaw-"))
 const model = await startModel()
 let gateway: RealGateway | undefined

@@ -8,7 +8,7 @@ import { join } from "node:path"
 import { parseArgs } from "node:util"
 import { readScript } from "../../local/model/script.ts"
 import { startModel } from "../../local/model/server.ts"
-import { installOpenClaw, pinnedVersion } from "./install.ts"
+import { installOpenClaw, pinnedVersion } from "../../local/openclaw/install.ts"
 import { RealGateway } from "./realGateway.ts"
 
 const { values } = parseArgs({
@@ -35,7 +35,7 @@ for (const signal of ["SIGINT", "SIGTERM"] as const) process.on(signal, () => vo
 if (values["die-with-parent"]) process.stdin.on("end", () => void end(0)).resume()
 
 try {
-  const command = await installOpenClaw(values.version)
+  const { command } = await installOpenClaw(values.version)
   const model = await startModel(values.script === undefined ? {} : { script: readScript(values.script) })
   const started = await RealGateway.start({
     version: values.version,

@@ -1,32 +1,7 @@
-import { type ChildProcess, spawn } from "node:child_process"
 import { once } from "node:events"
 import { createServer } from "node:net"
-import { join } from "node:path"
 import { afterEach, assert, describe, it } from "vitest"
-
-const root = join(import.meta.dirname, "..", "..", "..")
-const started: Array<ChildProcess> = []
-
-type Run = { readonly child: ChildProcess; readonly out: () => string; readonly err: () => string }
-
-const demo = (...args: ReadonlyArray<string>): Run => {
-  const child = spawn(process.execPath, [join(root, "local/demo/main.ts"), ...args], { cwd: root })
-  started.push(child)
-  let out = ""
-  let err = ""
-  child.stdout.setEncoding("utf8").on("data", (chunk: string) => (out += chunk))
-  child.stderr.setEncoding("utf8").on("data", (chunk: string) => (err += chunk))
-  return { child, out: () => out, err: () => err }
-}
-
-const ended = async ({ child }: Run): Promise<number | null> => {
-  if (child.exitCode === null && child.signalCode === null) await once(child, "exit")
-  return child.exitCode
-}
-
-const until = async (isSo: () => boolean | Promise<boolean>): Promise<void> => {
-  while (!(await isSo())) await new Promise((resolve) => setTimeout(resolve, 25))
-}
+import { demo, ended, endDemos, until } from "./runDemo.ts"
 
 const isServed = (url: string): Promise<boolean> =>
   fetch(url).then(
@@ -38,9 +13,7 @@ const isServed = (url: string): Promise<boolean> =>
 const urlsIn = (text: string): ReadonlyArray<string> =>
   [...text.matchAll(/http:\/\/127\.0\.0\.1:\d+/g)].map(([url]) => url)
 
-afterEach(() => {
-  for (const child of started.splice(0)) child.kill("SIGKILL")
-})
+afterEach(endDemos)
 
 describe("the demonstration", () => {
   it("lets the newcomer ask for the status and for work, and asks back", async () => {
@@ -60,7 +33,7 @@ describe("the demonstration", () => {
   }, 60_000)
 
   it("plays the scenario and prints one JSON object", async () => {
-    const run = demo("--once", "--json")
+    const run = demo(["--once", "--json"])
     assert.strictEqual(await ended(run), 0, run.err())
     const summary = JSON.parse(run.out())
     assert.deepStrictEqual(Object.keys(summary), [
@@ -114,7 +87,7 @@ describe("the demonstration", () => {
     await once(server, "listening")
     const address = server.address()
     const port = typeof address === "object" && address !== null ? address.port : 0
-    const run = demo("--once", "--port", String(port))
+    const run = demo(["--once", "--port", String(port)])
     assert.strictEqual(await ended(run), 1)
     server.close()
     assert.include(run.err(), `cannot listen on 127.0.0.1:${port}`)
@@ -125,9 +98,10 @@ describe("the demonstration", () => {
   it.each([
     ["--gateway", "clawdbot"],
     ["--port", "0"],
-    ["--bogus", ""]
+    ["--bogus", ""],
+    ["--budget", "1"]
   ])("refuses %s %s with a line that names the allowed values", async (option, value) => {
-    const run = demo(...[option, value].filter((text) => text !== ""))
+    const run = demo([option, value].filter((text) => text !== ""))
     assert.strictEqual(await ended(run), 64)
     assert.include(run.err(), option)
     assert.notMatch(run.err(), /\n\s+at /)

@@ -1,0 +1,154 @@
+/** The live demonstration: real agents in a temporary folder, with the newcomer's model provider and a budget. */
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+import { Deferred, Effect, Exit } from "effect"
+import type { TokenPrice } from "../../src/domain/shared/TokenPrice.ts"
+import { type Account, demoTeam, makeAccount, runtimeEnv } from "../account.ts"
+import { freePort, type LaunchedPlane, launchPlane } from "../launcher.ts"
+import { catalogPrice } from "../openclaw/catalogPrice.ts"
+import { type Person, personAt } from "../person.ts"
+import { addressed, openConversation } from "./conversation.ts"
+import { DemoFailed } from "./demoFailed.ts"
+import { prepareGateway, provideOpenClaw } from "./liveGateway.ts"
+import { showAccount } from "./liveThread.ts"
+import type { DemoOptions } from "./options.ts"
+import { checkProvider, chooseProvider, refusalOf } from "./provider.ts"
+import { startRuntime } from "./runtime.ts"
+import type { Story } from "./story.ts"
+import { talk } from "./thread.ts"
+
+const dollars = (amount: number): string => `$${amount.toFixed(2)}`
+
+const priceLine = (name: string, price: TokenPrice | undefined): string =>
+  price === undefined
+    ? `Its price is not known: the budget counts $3 per million input tokens and $15 per million output tokens.`
+    : `${name} costs ${dollars(price.input)} per million input tokens and ${dollars(price.output)} per million output tokens.`
+
+/** Sets the budget, and the model's price, which the gateway's settings do not contain. */
+const limitSpending = (
+  person: Person,
+  { accountId }: Account,
+  model: string,
+  price: TokenPrice | undefined,
+  limit: number
+) =>
+  Effect.promise(async () => {
+    if (price !== undefined)
+      await person.mutation("app/accounts:configure", { accountId, prices: [{ model, price: { ...price } }] })
+    await person.mutation("app/budgets:set", { accountId, period: "lifetime", unit: "usd", limit })
+  })
+
+/** One line with the turns, the tokens and the used part of the budget. */
+const spending = (person: Person, { accountId }: Account) =>
+  Effect.promise(async () => {
+    const { budgets, total } = await person.query("app/usage:report", { accountId, by: "agent", days: 2 })
+    const budget = budgets.find((each: { period: string }) => each.period === "lifetime")
+    const count = (tokens: number) => tokens.toLocaleString("en-US")
+    return `Spent: ${total.attempts} turns, ${count(total.inputTokens)} input and ${count(total.outputTokens)} output tokens, ${dollars(budget.spent)} of the budget of ${dollars(budget.limit)}.`
+  })
+
+/** Variables for the commands of operators and people in another terminal, in a file that only this user can read. */
+const writeVariables = (folder: string, account: Account, plane: LaunchedPlane) =>
+  Effect.sync(() => {
+    const file = join(folder, "you.env")
+    const lines = [
+      `CONVEX_URL=${plane.url}`,
+      `ACCOUNT_ID=${account.accountId}`,
+      `SERVICE_TOKEN=${account.serviceToken}`,
+      `CONVEX_DEPLOY_KEY=${plane.adminKey}`,
+      `MISSION_CONTROL_IDENTITY={"issuer":"https://local.invalid","subject":"pat","name":"Pat"}`
+    ]
+    writeFileSync(file, `${lines.join("\n")}\n`, { mode: 0o600 })
+    return file
+  })
+
+/** The failure of a turn because the provider accepts no request with this key, by the runtime's text. */
+const refusedTurn = /^delivery \w+: ProviderFailed: (.*) \(HTTP (40[123])\)$/
+
+/** Runs the team until `ending`; every mistake of the newcomer ends it with one line. */
+export const live = (options: DemoOptions, story: Story, ending: Effect.Effect<void>) =>
+  Effect.gen(function* () {
+    const provider = yield* chooseProvider(options, process.env)
+    const model = `${provider.id}/${provider.model}`
+    story.say(`Checking ${model} with one small request ...`)
+    yield* checkProvider(provider)
+    const openclaw = yield* provideOpenClaw(story)
+    const folder = yield* Effect.acquireRelease(
+      Effect.sync(() => mkdtempSync(join(tmpdir(), "mission-control-live-"))),
+      (path) => Effect.sync(() => rmSync(path, { recursive: true, force: true, maxRetries: 5 }))
+    )
+    story.say("Starting the control plane, the OpenClaw gateway and the runtime; this takes about half a minute ...")
+    const gatewayPort = yield* freePort
+    const gatewayEnv = yield* Effect.sync(() => prepareGateway(provider, openclaw, folder, gatewayPort))
+    const plane = yield* launchPlane({ logFile: join(folder, "plane.log") })
+    const person = personAt(plane.url, plane.adminKey)
+    const account = yield* Effect.promise(() => makeAccount(person))
+    const price = catalogPrice(openclaw.folder, provider.id, provider.model)
+    yield* limitSpending(person, account, model, price, options.budget)
+    const refused = yield* Deferred.make<never, DemoFailed>()
+    const runtime = yield* startRuntime(
+      story,
+      {
+        env: {
+          ...gatewayEnv,
+          ...runtimeEnv(
+            account,
+            plane.url,
+            { url: "" },
+            {
+              RUNTIME_ID: "demo",
+              // Combines messages that agents write shortly after each other, which saves turns.
+              QUIET_TIME: "5000",
+              DRAIN_TIMEOUT_MS: "1000",
+              ...(options.port === undefined ? {} : { HEALTH_PORT: options.port })
+            }
+          )
+        },
+        logFile: join(folder, "runtime.log"),
+        readyTimeout: 180_000,
+        stopsGateway: true
+      },
+      ({ message }) => {
+        const [, detail, status] = refusedTurn.exec(String(message)) ?? []
+        if (detail === undefined) return
+        const reason = refusalOf(provider, Number(status), detail)
+        Deferred.doneUnsafe(refused, Exit.fail(new DemoFailed({ reason })))
+      }
+    )
+    const task = yield* openConversation(person, account)
+    const variables = yield* writeVariables(folder, account, plane)
+    const { budget } = options
+    welcome(story, { budget, price: priceLine(model, price), page: `${runtime.url}/`, folder }, variables)
+    const show = showAccount(person, account, task.taskId, story)
+    const talking = talk(person, task, story, (line) => Promise.resolve(addressed(line)), show)
+    const isOver = Effect.raceFirst(runtime.exit, ending)
+    yield* Effect.scoped(Effect.raceAllFirst([isOver, talking, Deferred.await(refused)]))
+    story.say("\nEnding ...")
+    yield* runtime.signal("SIGTERM")
+    const { code } = yield* runtime.exit
+    story.say(yield* spending(person, account))
+    if (code !== 0) return yield* new DemoFailed({ reason: `the runtime ended with exit code ${code}` })
+  })
+
+const welcome = (
+  story: Story,
+  options: { readonly budget: number; readonly price: string; readonly page: string; readonly folder: string },
+  variables: string
+): void => {
+  const { budget, folder, page, price } = options
+  story.say(`
+The team: ${demoTeam.map(({ name, role, slug }) => `@${slug} (${name}, ${role})`).join(", ")}.
+They have the tools for tasks, messages and documents, but no shell and no files.
+They may spend ${dollars(budget)}. ${price}
+
+Status page: ${page}
+To see more, copy this command into another terminal:`)
+  story.command(`  npx node --env-file=${variables} src/main.ts tasks list`)
+  story.say(`
+Type a message and press Enter, for example:
+  what can the three of you do for me?
+  @engineer write a short FAQ about lost passwords as a document, then ask @qa to review it
+Ctrl-C ends everything, shows what was spent and deletes ${folder}.
+`)
+}

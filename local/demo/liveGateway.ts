@@ -1,0 +1,101 @@
+/** The real gateway of the live demonstration: its installation, its settings and the runtime's variables for it. */
+import { mkdirSync, writeFileSync } from "node:fs"
+import { delimiter, dirname, join } from "node:path"
+import { Effect } from "effect"
+import { bareSettings } from "../openclaw/bareSettings.ts"
+import { type InstalledOpenClaw, installedOpenClaw, installOpenClaw, pinnedVersion } from "../openclaw/install.ts"
+import { DemoFailed } from "./demoFailed.ts"
+import type { Provider } from "./provider.ts"
+import type { Story } from "./story.ts"
+
+/** How often the progress of the installation is printed, in packages. */
+const progressStep = 100
+
+/** Returns the supported release of OpenClaw, and installs it once if it is missing. */
+export const provideOpenClaw = (story: Story): Effect.Effect<InstalledOpenClaw, DemoFailed> =>
+  Effect.gen(function* () {
+    const found = installedOpenClaw(pinnedVersion)
+    if (found !== undefined) return found
+    story.say(`Installing OpenClaw ${pinnedVersion} in test/openclaw of this checkout (650 MB, only once) ...`)
+    const installed = yield* Effect.tryPromise({
+      try: (signal) =>
+        installOpenClaw(pinnedVersion, {
+          signal,
+          onPackage: (count) => {
+            if (count % progressStep === 0) story.say(`    ${count} packages`)
+          }
+        }),
+      catch: (error) =>
+        new DemoFailed({
+          reason: `OpenClaw ${pinnedVersion} could not be installed: ${error instanceof Error ? error.message : String(error)}`
+        })
+    })
+    story.say("    installed")
+    return installed
+  })
+
+/** Tokens of a model that OpenClaw does not know. Ollama reserves memory for all of them. */
+const contextWindow = 64_000
+
+/**
+ * The settings of the gateway; profile sync adds the agents. They never contain the key, which the gateway reads from
+ * its environment. The agents get none of the gateway's tools, so that they cannot touch the newcomer's files.
+ */
+const settingsFor = ({ api, baseUrl, id, isCustom, key, keyName, model }: Provider, root: string): object => {
+  const name = `${id}/${model}`
+  const custom = {
+    baseUrl,
+    api,
+    apiKey: key === undefined ? "no-key" : `\${${keyName}}`,
+    models: [{ id: model, name: model, reasoning: false, input: ["text"], contextWindow, maxTokens: 8_192 }]
+  }
+  return {
+    gateway: { auth: { mode: "token" }, controlUi: { enabled: false } },
+    ...(isCustom ? { models: { mode: "replace", providers: { [id]: custom } } } : {}),
+    agents: {
+      ownership: "explicit",
+      defaults: {
+        model: { primary: name },
+        utilityModel: "",
+        skills: [],
+        // Otherwise OpenClaw may have another program run the turns of some models.
+        models: { [name]: { agentRuntime: { id: "openclaw" } } }
+      },
+      entries: {}
+    },
+    tools: { deny: ["*"] },
+    plugins: isCustom ? { enabled: false } : { allow: [id] },
+    telemetry: { enabled: false },
+    memory: { search: { enabled: false } },
+    ...bareSettings(root)
+  }
+}
+
+/** Variables of the shell that would reach another gateway or account. */
+const foreign = /^(?:OPENCLAW_|CONVEX_|MISSION_CONTROL_)/
+
+/** Writes the settings into the folder, and returns the variables with which the runtime starts the gateway from it. */
+export const prepareGateway = (
+  provider: Provider,
+  { program }: InstalledOpenClaw,
+  folder: string,
+  port: number
+): Record<string, string | undefined> => {
+  const stateDir = join(folder, "state")
+  const configPath = join(stateDir, "openclaw.json")
+  mkdirSync(stateDir, { mode: 0o700 })
+  writeFileSync(configPath, JSON.stringify(settingsFor(provider, folder), null, 2), { mode: 0o600 })
+  const unset = Object.keys(process.env).filter((name) => foreign.test(name))
+  return {
+    ...Object.fromEntries(unset.map((name) => [name, undefined])),
+    HOME: folder,
+    PATH: [dirname(process.execPath), process.env["PATH"]].join(delimiter),
+    OPENCLAW_GATEWAY_PATH: program,
+    OPENCLAW_GATEWAY_PORT: String(port),
+    OPENCLAW_STATE_DIR: stateDir,
+    OPENCLAW_CONFIG_PATH: configPath,
+    OPENCLAW_PROFILE_SYNC: "true",
+    OPENCLAW_NO_AUTO_UPDATE: "1",
+    OPENCLAW_DISABLE_BONJOUR: "1"
+  }
+}
