@@ -64,11 +64,11 @@ export const openConversation = (person: Person, { accountId }: Account) =>
 export const addressed = (line: string): string => (line.includes("@") ? line : `@squad-lead ${line}`)
 
 /** Posts each typed line to a new task, and prints its thread, until the scope ends. */
-export const talkWithTeam = (person: Person, account: Account, gatewayUrl: string, story: Story) =>
+export const talkWithTeam = (person: Person, account: Account, scriptUrl: string, story: Story) =>
   Effect.gen(function* () {
     const task = yield* openConversation(person, account)
     return yield* talk(person, task, story, async (line) => {
-      await fetch(`${gatewayUrl}/__local/script`, { method: "POST", body: JSON.stringify(scriptFor(line)) })
+      await fetch(`${scriptUrl}/__local/script`, { method: "POST", body: JSON.stringify(scriptFor(line)) })
       return addressed(line)
     })
   })

@@ -3,16 +3,24 @@ import { fileURLToPath } from "node:url"
 import { Effect } from "effect"
 import type { Scope } from "effect"
 import { demoTeam } from "../account.ts"
-import { launch, launchGateway } from "../launcher.ts"
+import { launchGateway, launchModel } from "../launcher.ts"
 import type { LaunchFailed } from "../launcher.ts"
+import type { DemoFailed } from "./demoFailed.ts"
+import { prepareRealGateway } from "./realGateway.ts"
+import type { Story } from "./story.ts"
 
-/** A gateway that serves the demo's team. */
-export type DemoGateway = { readonly url: string; readonly token: string }
+/** A gateway of the demo's team, whose model plays a script. */
+export type DemoGateway = {
+  readonly url: string
+  /** The runtime's variables for it. */
+  readonly env: Readonly<Record<string, string>>
+  /** The server on which the script is replaced. */
+  readonly scriptUrl: string
+}
 
 const script = fileURLToPath(new URL("script.json", import.meta.url))
-const realGateway = fileURLToPath(new URL("../../test/openclaw/serve.ts", import.meta.url))
 
-/** The gateway's arguments: the demo's team and the script of its model. */
+/** The scripted gateway's arguments: the demo's team and the script of its model. */
 export const gatewayArgs: ReadonlyArray<string> = [
   "--agents",
   demoTeam.map(({ slug }) => slug).join(","),
@@ -20,23 +28,30 @@ export const gatewayArgs: ReadonlyArray<string> = [
   script
 ]
 
-/** Starts the scripted gateway, or the real one with the scripted model behind it. */
-export const startDemoGateway = (
-  kind: "scripted" | "openclaw"
-): Effect.Effect<DemoGateway, LaunchFailed, Scope.Scope> =>
+/** Starts the scripted gateway. */
+const startScripted: Effect.Effect<DemoGateway, LaunchFailed, Scope.Scope> = Effect.gen(function* () {
+  const token = randomBytes(16).toString("hex")
+  const { url } = yield* launchGateway({ args: gatewayArgs, env: { OPENCLAW_GATEWAY_TOKEN: token } })
+  return { url, env: { OPENCLAW_GATEWAY_URL: url, OPENCLAW_GATEWAY_TOKEN: token }, scriptUrl: url }
+})
+
+/** Prepares the real gateway, which the runtime starts, and starts a scripted model for it. */
+const prepareReal = (story: Story): Effect.Effect<DemoGateway, LaunchFailed | DemoFailed, Scope.Scope> =>
   Effect.gen(function* () {
-    const token = randomBytes(16).toString("hex")
-    const env = { OPENCLAW_GATEWAY_TOKEN: token }
-    const gateway =
-      kind === "scripted"
-        ? yield* launchGateway({ args: gatewayArgs, env })
-        : yield* launch({
-            name: "openclaw",
-            command: process.execPath,
-            args: [realGateway, "--die-with-parent", ...gatewayArgs],
-            env,
-            readyTimeout: 600_000,
-            stopTimeout: 20_000
-          })
-    return { url: gateway.url, token: String(gateway.ready["token"] ?? token) }
+    const model = yield* launchModel({ args: ["--script", script] })
+    const provider = { id: "scripted", model: "demo", api: "openai-completions", isCustom: true } as const
+    const { env, url } = yield* prepareRealGateway(story, {
+      ...provider,
+      baseUrl: `${model.url}/v1`,
+      keyName: "SCRIPTED_API_KEY",
+      key: undefined
+    })
+    return { url, env, scriptUrl: model.url }
   })
+
+/** The gateway of that kind, with the scripted model. */
+export const startDemoGateway = (
+  kind: "scripted" | "openclaw",
+  story: Story
+): Effect.Effect<DemoGateway, LaunchFailed | DemoFailed, Scope.Scope> =>
+  kind === "scripted" ? startScripted : prepareReal(story)

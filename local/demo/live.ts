@@ -1,20 +1,19 @@
 /** The live demonstration: real agents in a temporary folder, with the newcomer's model provider and a budget. */
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs"
-import { tmpdir } from "node:os"
+import { writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { Deferred, Effect, Exit } from "effect"
 import type { TokenPrice } from "../../src/domain/shared/TokenPrice.ts"
 import { type Account, demoTeam, makeAccount, runtimeEnv } from "../account.ts"
-import { freePort, type LaunchedPlane, launchPlane } from "../launcher.ts"
+import { type LaunchedPlane, launchPlane } from "../launcher.ts"
 import { catalogPrice } from "../openclaw/catalogPrice.ts"
 import { type Person, personAt } from "../person.ts"
 import { addressed, openConversation } from "./conversation.ts"
 import { DemoFailed } from "./demoFailed.ts"
-import { prepareGateway, provideOpenClaw } from "./liveGateway.ts"
 import { showAccount } from "./liveThread.ts"
 import type { DemoOptions } from "./options.ts"
 import { checkProvider, chooseProvider, refusalOf } from "./provider.ts"
-import { startRuntime } from "./runtime.ts"
+import { prepareRealGateway } from "./realGateway.ts"
+import { portOf, startRuntime } from "./runtime.ts"
 import type { Story } from "./story.ts"
 import { talk } from "./thread.ts"
 
@@ -22,7 +21,7 @@ const dollars = (amount: number): string => `$${amount.toFixed(2)}`
 
 const priceLine = (name: string, price: TokenPrice | undefined): string =>
   price === undefined
-    ? `Its price is not known: the budget counts $3 per million input tokens and $15 per million output tokens.`
+    ? `The price of ${name} is not known: the budget counts $3 per million input tokens and $15 per million output tokens. If the model costs less, raise the budget with --budget.`
     : `${name} costs ${dollars(price.input)} per million input tokens and ${dollars(price.output)} per million output tokens.`
 
 /** Sets the budget, and the model's price, which the gateway's settings do not contain. */
@@ -64,7 +63,7 @@ const writeVariables = (folder: string, account: Account, plane: LaunchedPlane) 
   })
 
 /** The failure of a turn because the provider accepts no request with this key, by the runtime's text. */
-const refusedTurn = /^delivery \w+: ProviderFailed: (.*) \(HTTP (40[123])\)$/
+const refusedTurn = /^(?:delivery|heartbeat) \w+: ProviderFailed: (.*) \(HTTP (40[123])\)$/
 
 /** Runs the team until `ending`; every mistake of the newcomer ends it with one line. */
 export const live = (options: DemoOptions, story: Story, ending: Effect.Effect<void>) =>
@@ -73,42 +72,26 @@ export const live = (options: DemoOptions, story: Story, ending: Effect.Effect<v
     const model = `${provider.id}/${provider.model}`
     story.say(`Checking ${model} with one small request ...`)
     yield* checkProvider(provider)
-    const openclaw = yield* provideOpenClaw(story)
-    const folder = yield* Effect.acquireRelease(
-      Effect.sync(() => mkdtempSync(join(tmpdir(), "mission-control-live-"))),
-      (path) => Effect.sync(() => rmSync(path, { recursive: true, force: true, maxRetries: 5 }))
-    )
+    const gateway = yield* prepareRealGateway(story, provider)
     story.say("Starting the control plane, the OpenClaw gateway and the runtime; this takes about half a minute ...")
-    const gatewayPort = yield* freePort
-    const gatewayEnv = yield* Effect.sync(() => prepareGateway(provider, openclaw, folder, gatewayPort))
+    const { folder } = gateway
     const plane = yield* launchPlane({ logFile: join(folder, "plane.log") })
     const person = personAt(plane.url, plane.adminKey)
     const account = yield* Effect.promise(() => makeAccount(person))
-    const price = catalogPrice(openclaw.folder, provider.id, provider.model)
+    const price = catalogPrice(gateway.packageFolder, provider.id, provider.model)
     yield* limitSpending(person, account, model, price, options.budget)
     const refused = yield* Deferred.make<never, DemoFailed>()
+    const env = {
+      ...gateway.env,
+      RUNTIME_ID: "demo",
+      // Combines messages that agents write shortly after each other, which saves turns.
+      QUIET_TIME: "5000",
+      DRAIN_TIMEOUT_MS: "1000",
+      ...portOf(options)
+    }
     const runtime = yield* startRuntime(
       story,
-      {
-        env: {
-          ...gatewayEnv,
-          ...runtimeEnv(
-            account,
-            plane.url,
-            { url: "" },
-            {
-              RUNTIME_ID: "demo",
-              // Combines messages that agents write shortly after each other, which saves turns.
-              QUIET_TIME: "5000",
-              DRAIN_TIMEOUT_MS: "1000",
-              ...(options.port === undefined ? {} : { HEALTH_PORT: options.port })
-            }
-          )
-        },
-        logFile: join(folder, "runtime.log"),
-        readyTimeout: 180_000,
-        stopsGateway: true
-      },
+      { env: runtimeEnv(account, plane.url, { url: "" }, env), logFile: join(folder, "runtime.log") },
       ({ message }) => {
         const [, detail, status] = refusedTurn.exec(String(message)) ?? []
         if (detail === undefined) return
@@ -140,7 +123,7 @@ const welcome = (
   story.say(`
 The team: ${demoTeam.map(({ name, role, slug }) => `@${slug} (${name}, ${role})`).join(", ")}.
 They have the tools for tasks, messages and documents, but no shell and no files.
-They may spend ${dollars(budget)}. ${price}
+Budget: ${dollars(budget)}. ${price}
 
 Status page: ${page}
 To see more, copy this command into another terminal:`)

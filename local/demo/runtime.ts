@@ -11,6 +11,13 @@ const plainLines = (output: string): string =>
     .filter((line) => line.trim() !== "" && !line.startsWith("{"))
     .join(" ")
 
+/** Variables of the shell that would reach another gateway or account. */
+const foreign = /^(?:OPENCLAW_|CONVEX_|MISSION_CONTROL_)/
+
+/** The variable for `--port`. */
+export const portOf = ({ port }: { readonly port: string | undefined }): Record<string, string> =>
+  port === undefined ? {} : { HEALTH_PORT: port }
+
 /**
  * Starts the runtime and tells the story of its log. Fails at its first error before it is ready, because it would
  * otherwise wait for someone to correct the mistake. `onEntry` is called with every entry of the log.
@@ -25,8 +32,13 @@ export const startRuntime = (
     // The port is an option of the demonstration.
     const fail = (reason: string) =>
       new DemoFailed({ reason: `the runtime did not start: ${reason.replaceAll("HEALTH_PORT", "--port")}` })
+    const unset = Object.keys(process.env).filter((name) => foreign.test(name))
     const launched = launchRuntime({
+      // It may have to wait for the real gateway.
+      readyTimeout: 180_000,
+      stopsGateway: true,
       ...options,
+      env: { ...Object.fromEntries(unset.map((name) => [name, undefined])), ...options.env },
       onLine: (line) => {
         story.hear(line)
         const entry = entryOf(line)

@@ -6,7 +6,7 @@ import { talkWithTeam } from "./conversation.ts"
 import { DemoFailed } from "./demoFailed.ts"
 import { startDemoGateway } from "./gateway.ts"
 import type { DemoOptions } from "./options.ts"
-import { startRuntime } from "./runtime.ts"
+import { portOf, startRuntime } from "./runtime.ts"
 import { playScenario } from "./scenario.ts"
 import type { Story } from "./story.ts"
 
@@ -20,14 +20,13 @@ export const scripted = (options: DemoOptions, story: Story, ending: Effect.Effe
     story.say(
       `Starting the control plane, the ${options.gateway === "scripted" ? "scripted" : "real OpenClaw"} gateway and the runtime ...`
     )
-    const [plane, gateway] = yield* Effect.all([launchPlane({}), startDemoGateway(options.gateway)], { concurrency: 2 })
+    const [plane, gateway] = yield* Effect.all([launchPlane({}), startDemoGateway(options.gateway, story)], {
+      concurrency: 2
+    })
     const person = personAt(plane.url, plane.adminKey)
     const account = yield* Effect.promise(() => makeAccount(person))
     const runtime = yield* startRuntime(story, {
-      env: runtimeEnv(account, plane.url, gateway, {
-        RUNTIME_ID: "demo",
-        ...(options.port === undefined ? {} : { HEALTH_PORT: options.port })
-      })
+      env: runtimeEnv(account, plane.url, { url: "" }, { ...gateway.env, RUNTIME_ID: "demo", ...portOf(options) })
     })
     story.say(`Control plane ${plane.url}, gateway ${gateway.url}, runtime ${runtime.url}\n`)
     const task = yield* playScenario(person, account, story)
@@ -37,11 +36,11 @@ export const scripted = (options: DemoOptions, story: Story, ending: Effect.Effe
         `\nThe runtime keeps running: see it live at ${runtime.url}/, as JSON at ${runtime.url}/health. Ctrl-C drains it and ends the demonstration.`
       )
       const isOver = Effect.raceFirst(runtime.exit, ending)
-      if (options.gateway === "scripted" && !options.json) {
+      if (!options.json) {
         story.say(
           `Type a message to the team and press Enter, for example: "what is the status?", "@engineer add a help page" or "hello".`
         )
-        yield* Effect.scoped(Effect.raceFirst(isOver, talkWithTeam(person, account, gateway.url, story)))
+        yield* Effect.scoped(Effect.raceFirst(isOver, talkWithTeam(person, account, gateway.scriptUrl, story)))
       } else yield* isOver
     }
     yield* runtime.signal("SIGTERM")

@@ -64,7 +64,8 @@ export class Story {
       this.aside(`${String(entry["agent"])} calls ${call.tool}: ${call.success ? "ok" : "refused"}`)
     } else if (message.startsWith("delivery ")) {
       const millis = Number(entry["durationMillis"])
-      this.aside(`${String(entry["agent"])}: ${String(entry["type"])} ${message} in ${millis} ms`)
+      const time = millis < 1_000 ? `${millis} ms` : `${(millis / 1_000).toFixed(1)} s`
+      this.aside(`${String(entry["agent"])}: ${String(entry["type"])} ${message} in ${time}`)
     } else if (entry["level"] === "warn" || entry["level"] === "error") {
       this.aside(`${String(entry["level"])}: ${message}`)
     }

@@ -1,4 +1,4 @@
-/** The live demonstration with the real gateway and a scripted provider. */
+/** The demonstration with the real gateway and a scripted provider. */
 import { once } from "node:events"
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs"
 import { createServer, request } from "node:http"
@@ -66,7 +66,7 @@ const startKeyRecorder = async () => {
   return { url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`, keys, stop: () => server.close() }
 }
 
-describe.runIf(isPinned)("the live demonstration", () => {
+describe.runIf(isPinned)("the demonstration with the real gateway", () => {
   it("has a real agent create a task for a typed message, shows what was spent, and leaves nothing behind", async () => {
     const provider = await startKeyRecorder()
     const create = { title: "Help page", status: "in_progress", assigneeSlugs: ["squad-lead"] }
@@ -87,7 +87,7 @@ describe.runIf(isPinned)("the live demonstration", () => {
       provider.url
     )
     await until(() => run.out().includes("Type a message") || run.child.exitCode !== null)
-    assert.include(run.out(), "They may spend $1.00. Its price is not known: the budget counts $3 ", run.err())
+    assert.include(run.out(), "Budget: $1.00. The price of acme/fast is not known: the budget counts $3 ", run.err())
     run.child.stdin?.write("add a help page\n")
     await until(() => run.out().includes("Squad Lead: I created the task."))
     assert.include(run.out(), "Pat: @squad-lead add a help page")
@@ -132,6 +132,19 @@ describe.runIf(isPinned)("the live demonstration", () => {
     assert.isAbove(leftOver().length, 3, run.err())
     run.child.kill("SIGKILL")
     await until(() => leftOver().length === 0)
+  }, 240_000)
+
+  it("plays the scenario of the scripted one with --gateway openclaw", async () => {
+    const run = demo(["--once", "--json", "--gateway", "openclaw"], { TMPDIR: folder, VITEST: undefined })
+    assert.strictEqual(await ended(run), 0, run.err())
+    const { gateway, notifications, thread } = JSON.parse(run.out())
+    assert.strictEqual(gateway, "openclaw")
+    assert.deepStrictEqual(
+      thread.map((message: { author: string }) => message.author),
+      ["Pat", "Squad Lead", "Engineer", "QA"]
+    )
+    assert.strictEqual(notifications.dead, 0)
+    assert.deepStrictEqual(leftOver(), [])
   }, 240_000)
 
   it("knows the prices of the models that it uses by default", () => {

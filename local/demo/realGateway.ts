@@ -1,7 +1,10 @@
-/** The real gateway of the live demonstration: its installation, its settings and the runtime's variables for it. */
-import { mkdirSync, writeFileSync } from "node:fs"
+/** The real gateway of the demonstration: its installation, its settings and the runtime's variables for it. */
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs"
+import { tmpdir } from "node:os"
 import { delimiter, dirname, join } from "node:path"
 import { Effect } from "effect"
+import type { Scope } from "effect"
+import { freePort } from "../launcher.ts"
 import { bareSettings } from "../openclaw/bareSettings.ts"
 import { type InstalledOpenClaw, installedOpenClaw, installOpenClaw, pinnedVersion } from "../openclaw/install.ts"
 import { DemoFailed } from "./demoFailed.ts"
@@ -12,7 +15,7 @@ import type { Story } from "./story.ts"
 const progressStep = 100
 
 /** Returns the supported release of OpenClaw, and installs it once if it is missing. */
-export const provideOpenClaw = (story: Story): Effect.Effect<InstalledOpenClaw, DemoFailed> =>
+const provideOpenClaw = (story: Story): Effect.Effect<InstalledOpenClaw, DemoFailed> =>
   Effect.gen(function* () {
     const found = installedOpenClaw(pinnedVersion)
     if (found !== undefined) return found
@@ -71,31 +74,48 @@ const settingsFor = ({ api, baseUrl, id, isCustom, key, keyName, model }: Provid
   }
 }
 
-/** Variables of the shell that would reach another gateway or account. */
-const foreign = /^(?:OPENCLAW_|CONVEX_|MISSION_CONTROL_)/
-
-/** Writes the settings into the folder, and returns the variables with which the runtime starts the gateway from it. */
-export const prepareGateway = (
-  provider: Provider,
-  { program }: InstalledOpenClaw,
-  folder: string,
-  port: number
-): Record<string, string | undefined> => {
-  const stateDir = join(folder, "state")
-  const configPath = join(stateDir, "openclaw.json")
-  mkdirSync(stateDir, { mode: 0o700 })
-  writeFileSync(configPath, JSON.stringify(settingsFor(provider, folder), null, 2), { mode: 0o600 })
-  const unset = Object.keys(process.env).filter((name) => foreign.test(name))
-  return {
-    ...Object.fromEntries(unset.map((name) => [name, undefined])),
-    HOME: folder,
-    PATH: [dirname(process.execPath), process.env["PATH"]].join(delimiter),
-    OPENCLAW_GATEWAY_PATH: program,
-    OPENCLAW_GATEWAY_PORT: String(port),
-    OPENCLAW_STATE_DIR: stateDir,
-    OPENCLAW_CONFIG_PATH: configPath,
-    OPENCLAW_PROFILE_SYNC: "true",
-    OPENCLAW_NO_AUTO_UPDATE: "1",
-    OPENCLAW_DISABLE_BONJOUR: "1"
-  }
+/** A gateway that the runtime starts, and the folder with all that belongs to it. */
+export interface RealGateway {
+  readonly url: string
+  /** The runtime's variables. */
+  readonly env: Readonly<Record<string, string>>
+  readonly folder: string
+  /** The folder of OpenClaw's package. */
+  readonly packageFolder: string
 }
+
+/** Installs OpenClaw if it is missing, and writes the settings into a folder that the scope removes. */
+export const prepareRealGateway = (
+  story: Story,
+  provider: Provider
+): Effect.Effect<RealGateway, DemoFailed, Scope.Scope> =>
+  Effect.gen(function* () {
+    const { folder: packageFolder, program } = yield* provideOpenClaw(story)
+    const port = yield* freePort
+    const folder = yield* Effect.acquireRelease(
+      Effect.sync(() => mkdtempSync(join(tmpdir(), "mission-control-demo-"))),
+      (path) => Effect.sync(() => rmSync(path, { recursive: true, force: true, maxRetries: 5 }))
+    )
+    const stateDir = join(folder, "state")
+    const configPath = join(stateDir, "openclaw.json")
+    yield* Effect.sync(() => {
+      mkdirSync(stateDir, { mode: 0o700 })
+      writeFileSync(configPath, JSON.stringify(settingsFor(provider, folder), null, 2), { mode: 0o600 })
+    })
+    return {
+      url: `http://127.0.0.1:${port}`,
+      folder,
+      packageFolder,
+      env: {
+        HOME: folder,
+        PATH: [dirname(process.execPath), process.env["PATH"]].join(delimiter),
+        OPENCLAW_GATEWAY_PATH: program,
+        OPENCLAW_GATEWAY_PORT: String(port),
+        OPENCLAW_STATE_DIR: stateDir,
+        OPENCLAW_CONFIG_PATH: configPath,
+        OPENCLAW_PROFILE_SYNC: "true",
+        OPENCLAW_NO_AUTO_UPDATE: "1",
+        OPENCLAW_DISABLE_BONJOUR: "1"
+      }
+    }
+  })
