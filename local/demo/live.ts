@@ -4,7 +4,7 @@ import { join } from "node:path"
 import { Deferred, Effect, Exit } from "effect"
 import type { TokenPrice } from "../../src/domain/shared/TokenPrice.ts"
 import { type Account, demoTeam, makeAccount, runtimeEnv } from "../account.ts"
-import { type LaunchedPlane, launchPlane } from "../launcher.ts"
+import { type Launched, type LaunchedPlane, launchPlane } from "../launcher.ts"
 import { catalogPrice } from "../openclaw/catalogPrice.ts"
 import { type Person, personAt } from "../person.ts"
 import { addressed, openConversation } from "./conversation.ts"
@@ -48,13 +48,14 @@ const spending = (person: Person, { accountId }: Account) =>
   })
 
 /** Variables for the commands of operators and people in another terminal, in a file that only this user can read. */
-const writeVariables = (folder: string, account: Account, plane: LaunchedPlane) =>
+const writeVariables = (folder: string, account: Account, plane: LaunchedPlane, runtime: Launched) =>
   Effect.sync(() => {
     const file = join(folder, "you.env")
     const lines = [
       `CONVEX_URL=${plane.url}`,
       `ACCOUNT_ID=${account.accountId}`,
       `SERVICE_TOKEN=${account.serviceToken}`,
+      `HEALTH_PORT=${new URL(runtime.url).port}`,
       `CONVEX_DEPLOY_KEY=${plane.adminKey}`,
       `MISSION_CONTROL_IDENTITY={"issuer":"https://local.invalid","subject":"pat","name":"Pat"}`
     ]
@@ -73,7 +74,7 @@ export const live = (options: DemoOptions, story: Story, ending: Effect.Effect<v
     story.say(`Checking ${model} with one small request ...`)
     yield* checkProvider(provider)
     const gateway = yield* prepareRealGateway(story, provider)
-    story.say("Starting the control plane, the OpenClaw gateway and the runtime; this takes about half a minute ...")
+    story.say("Starting the control plane, the OpenClaw gateway and the runtime; this takes up to a minute ...")
     const { folder } = gateway
     const plane = yield* launchPlane({ logFile: join(folder, "plane.log") })
     const person = personAt(plane.url, plane.adminKey)
@@ -100,7 +101,7 @@ export const live = (options: DemoOptions, story: Story, ending: Effect.Effect<v
       }
     )
     const task = yield* openConversation(person, account)
-    const variables = yield* writeVariables(folder, account, plane)
+    const variables = yield* writeVariables(folder, account, plane, runtime)
     const { budget } = options
     welcome(story, { budget, price: priceLine(model, price), page: `${runtime.url}/`, folder }, variables)
     const show = showAccount(person, account, task.taskId, story)

@@ -64,6 +64,8 @@ export const showAccount = (
       person.query("app/documents:list", { accountId, limit: 20 }),
       person.query("app/notifications:list", { accountId, limit: 50 })
     ])
+    for (const task of tasks.toReversed()) await showTask(task)
+    for (const document of documents.toReversed()) showDocument(document)
     for (const { attempts, events, id, recipientName, recipientType, state } of notifications.toReversed()) {
       if (recipientType === "agent" && state === "claimed" && isNew(`${id} ${attempts}`)) {
         story.aside(`${recipientName} is working ...`)
@@ -71,7 +73,5 @@ export const showAccount = (
       const texts = recipientType === "person" ? events.flatMap(({ text }) => text ?? []) : []
       for (const [index, text] of texts.entries()) if (isNew(`${id} text ${index}`)) story.aside(`notice: ${text}`)
     }
-    for (const document of documents.toReversed()) showDocument(document)
-    for (const task of tasks.toReversed()) await showTask(task)
   })
 }

@@ -2,6 +2,7 @@
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { delimiter, dirname, join } from "node:path"
+import { fileURLToPath } from "node:url"
 import { Effect } from "effect"
 import type { Scope } from "effect"
 import { freePort } from "../launcher.ts"
@@ -60,6 +61,8 @@ const settingsFor = ({ api, baseUrl, id, isCustom, key, keyName, model }: Provid
       defaults: {
         model: { primary: name },
         utilityModel: "",
+        // Answers faster and costs less.
+        thinkingDefault: "low",
         skills: [],
         // Otherwise OpenClaw may have another program run the turns of some models.
         models: { [name]: { agentRuntime: { id: "openclaw" } } }
@@ -73,6 +76,9 @@ const settingsFor = ({ api, baseUrl, id, isCustom, key, keyName, model }: Provid
     ...bareSettings(root)
   }
 }
+
+/** Node.js keeps compiled code here, so that the next start is faster. OpenClaw's default is a shared temporary folder. */
+const compileCache = fileURLToPath(new URL("../../node_modules/.cache/node", import.meta.url))
 
 /** A gateway that the runtime starts, and the folder with all that belongs to it. */
 export interface RealGateway {
@@ -97,9 +103,10 @@ export const prepareRealGateway = (
       (path) => Effect.sync(() => rmSync(path, { recursive: true, force: true, maxRetries: 5 }))
     )
     const stateDir = join(folder, "state")
+    const temporary = join(folder, "tmp")
     const configPath = join(stateDir, "openclaw.json")
     yield* Effect.sync(() => {
-      mkdirSync(stateDir, { mode: 0o700 })
+      for (const path of [stateDir, temporary]) mkdirSync(path, { mode: 0o700 })
       writeFileSync(configPath, JSON.stringify(settingsFor(provider, folder), null, 2), { mode: 0o600 })
     })
     return {
@@ -108,6 +115,8 @@ export const prepareRealGateway = (
       packageFolder,
       env: {
         HOME: folder,
+        TMPDIR: temporary,
+        NODE_COMPILE_CACHE: compileCache,
         PATH: [dirname(process.execPath), process.env["PATH"]].join(delimiter),
         OPENCLAW_GATEWAY_PATH: program,
         OPENCLAW_GATEWAY_PORT: String(port),

@@ -48,7 +48,7 @@ const environmentOf = (pid: string): string => {
 
 /** The processes that the demonstration started and that still run. */
 const leftOver = (): ReadonlyArray<string> =>
-  readdirSync("/proc").filter((pid) => /^\d+$/.test(pid) && environmentOf(pid).includes(`\0TMPDIR=${folder}\0`))
+  readdirSync("/proc").filter((pid) => /^\d+$/.test(pid) && environmentOf(pid).includes(`\0TMPDIR=${folder}`))
 
 /** Forwards to the model, and collects the keys of the requests. */
 const startKeyRecorder = async () => {
