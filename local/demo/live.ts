@@ -130,9 +130,9 @@ Status page: ${page}
 To see more, copy this command into another terminal:`)
   story.command(`  npx node --env-file=${variables} src/main.ts tasks list`)
   story.say(`
-Type a message and press Enter, for example:
+You are Pat. Type a message and press Enter, for example:
   what can the three of you do for me?
   @engineer write a short FAQ about lost passwords as a document, then ask @qa to review it
-Ctrl-C ends everything, shows what was spent and deletes ${folder}.
+Without a mention it goes to the squad lead. Ctrl-C ends everything, shows what was spent and deletes ${folder}.
 `)
 }

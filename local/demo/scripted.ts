@@ -33,12 +33,12 @@ export const scripted = (options: DemoOptions, story: Story, ending: Effect.Effe
 
     if (!options.once) {
       story.say(
-        `\nThe runtime keeps running: see it live at ${runtime.url}/, as JSON at ${runtime.url}/health. Ctrl-C drains it and ends the demonstration.`
+        `\nThe runtime keeps running: see it live at ${runtime.url}/, as JSON at ${runtime.url}/health. Ctrl-C ends everything.`
       )
       const isOver = Effect.raceFirst(runtime.exit, ending)
       if (!options.json) {
         story.say(
-          `Type a message to the team and press Enter, for example: "what is the status?", "@engineer add a help page" or "hello".`
+          `You are Pat. Type a message to the team and press Enter, for example: "what is the status?", "@engineer add a help page" or "hello". Without a mention it goes to the squad lead.`
         )
         yield* Effect.scoped(Effect.raceFirst(isOver, talkWithTeam(person, account, gateway.scriptUrl, story)))
       } else yield* isOver
