@@ -132,7 +132,7 @@ To see more, copy this command into another terminal:`)
   story.say(`
 You are Pat. Type a message and press Enter, for example:
   what can the three of you do for me?
-  @engineer write a short FAQ about lost passwords as a document, then ask @qa to review it
+  @engineer write a short FAQ about lost passwords as a document, and have QA review it
 Without a mention it goes to the squad lead. Ctrl-C ends everything, shows what was spent and deletes ${folder}.
 `)
 }

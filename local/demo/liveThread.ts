@@ -71,7 +71,11 @@ export const showAccount = (
         story.aside(`${recipientName} is working ...`)
       }
       const texts = recipientType === "person" ? events.flatMap(({ text }) => text ?? []) : []
-      for (const [index, text] of texts.entries()) if (isNew(`${id} text ${index}`)) story.aside(`notice: ${text}`)
+      for (const [index, text] of texts.entries()) {
+        if (!isNew(`${id} text ${index}`)) continue
+        story.aside(`notice: ${text}`)
+        if (/budget .*is used up/.test(text)) story.say("Press Ctrl-C, and start again with a larger --budget.")
+      }
     }
   })
 }
