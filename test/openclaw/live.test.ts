@@ -106,7 +106,7 @@ describe.runIf(isPinned)("the demonstration with the real gateway", () => {
     assert.deepStrictEqual(readdirSync(folder), [])
     assert.deepStrictEqual(leftOver(), [])
     provider.stop()
-  }, 240_000)
+  }, 400_000)
 
   it("ends with one line if the provider refuses the key in the first turn", async () => {
     const refuses = { match: "are you there", repeat: true, actions: [{ status: 401 }] }
@@ -116,7 +116,7 @@ describe.runIf(isPinned)("the demonstration with the real gateway", () => {
     assert.strictEqual(await ended(run), 1, run.out())
     assert.match(run.err(), /^demo: acme refuses the key in ACME_API_KEY \(HTTP 401: .*\). Set .*\n$/)
     assert.deepStrictEqual(leftOver(), [])
-  }, 240_000)
+  }, 400_000)
 
   it("ends with one line if its port is in use", async () => {
     const run = live([check], ["--port", new URL(model.url).port])
@@ -132,7 +132,7 @@ describe.runIf(isPinned)("the demonstration with the real gateway", () => {
     assert.isAbove(leftOver().length, 3, run.err())
     run.child.kill("SIGKILL")
     await until(() => leftOver().length === 0)
-  }, 240_000)
+  }, 400_000)
 
   it("plays the scenario of the scripted one with --gateway openclaw", async () => {
     const run = demo(["--once", "--json", "--gateway", "openclaw"], { TMPDIR: folder, VITEST: undefined })
@@ -145,7 +145,7 @@ describe.runIf(isPinned)("the demonstration with the real gateway", () => {
     )
     assert.strictEqual(notifications.dead, 0)
     assert.deepStrictEqual(leftOver(), [])
-  }, 240_000)
+  }, 400_000)
 
   it("knows the prices of the models that it uses by default", () => {
     const { folder: installed = "" } = installedOpenClaw(pinnedVersion) ?? {}
