@@ -35,6 +35,7 @@ const benches: Readonly<Record<string, () => Promise<Bench>>> = {
   joins: () => import("./joins.ts"),
   pause: () => import("./pause.ts"),
   abort: () => import("./abort.ts"),
+  people: () => import("./people.ts"),
   endpoints: () => import("./endpoints.ts"),
   doctor: () => import("./doctor.ts"),
   footprint: () => import("./footprint.ts"),

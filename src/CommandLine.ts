@@ -3,7 +3,6 @@
 import * as NodeCrypto from "@effect/platform-node/NodeCrypto"
 import * as NodeServices from "@effect/platform-node/NodeServices"
 import { Cause, Config, Deferred, Effect, Exit, Layer, Option, Queue, References, Runtime, Stream } from "effect"
-import type { FileSystem } from "effect"
 import { Command } from "effect/cli"
 import { FetchHttpClient, HttpRouter } from "effect/http"
 import packageJson from "../package.json" with { type: "json" }
@@ -31,8 +30,7 @@ import { status } from "./commands/Status.ts"
 import { token } from "./commands/Token.ts"
 import { usage } from "./commands/Usage.ts"
 import { makeRedactor } from "./domain/observability/Redaction.ts"
-import { RuntimeConfig } from "./layers/Config.ts"
-import type { ConfigInvalid } from "./layers/Config.ts"
+import { ConfigInvalid, RuntimeConfig } from "./layers/Config.ts"
 import { ConvexClient } from "./layers/ConvexClient.ts"
 import { Gateway } from "./layers/Gateway.ts"
 import { GatewayProcess } from "./layers/gateway/GatewayProcess.ts"
@@ -43,7 +41,7 @@ import { Systemd } from "./layers/host/Systemd.ts"
 import { Upgrader } from "./layers/host/Upgrader.ts"
 import { Metrics } from "./layers/Metrics.ts"
 import { PersonClient } from "./layers/people/PersonClient.ts"
-import { PersonConfig } from "./layers/people/PersonConfig.ts"
+import { namesPerson, PersonConfig } from "./layers/people/PersonConfig.ts"
 import { Redactor } from "./layers/secrets/Redactor.ts"
 import { ReloadSignal } from "./layers/secrets/Secrets.ts"
 import * as Logging from "./layers/telemetry/Logging.ts"
@@ -61,9 +59,9 @@ import { Commands } from "./programs/supervision/Commands.ts"
 import { GatewayWatch } from "./programs/supervision/GatewayWatch.ts"
 import { Presence } from "./programs/supervision/Presence.ts"
 import { SystemdNotices } from "./programs/supervision/SystemdNotices.ts"
+import { AccountWork } from "./services/AccountWork.ts"
 import { AgentTools } from "./services/AgentTools.ts"
 import { ControlPlane } from "./services/ControlPlane.ts"
-import { DeadLetters } from "./services/DeadLetters.ts"
 import { GatewayGuard } from "./services/GatewayGuard.ts"
 import { Leases } from "./services/Leases.ts"
 import { Lifecycle, StopSignal } from "./services/Lifecycle.ts"
@@ -122,7 +120,7 @@ const foundation = Logging.layer.pipe(
 /** The services of short commands: no server and no loop. A socket opens only for a subscription. */
 const commandServices = Layer.empty.pipe(
   Layer.provideMerge(AgentTools.layer),
-  Layer.provideMerge(Layer.mergeAll(ControlPlane.layer, Operator.layer)),
+  Layer.provideMerge(Layer.mergeAll(AccountWork.layerForOperator, ControlPlane.layer, Operator.layer)),
   Layer.provideMerge(ConvexClient.layer),
   Layer.provideMerge(Metrics.layer),
   Layer.provideMerge(foundation)
@@ -135,25 +133,24 @@ const asPerson = People.layer.pipe(
   Layer.provideMerge(PersonConfig.layer)
 )
 
-const isGiven = (name: string) =>
+/** A missing token may mean that a person has not said who they are. */
+const orAsPerson = ({ hints = [], problems }: ConfigInvalid): ConfigInvalid => {
+  const or = "; as a person set CONVEX_DEPLOY_KEY and MISSION_CONTROL_IDENTITY, or MISSION_CONTROL_TOKEN"
+  const isTokenMissing = (problem: string) => problem.startsWith("SERVICE_TOKEN is missing")
+  return new ConfigInvalid({ hints, problems: problems.map((each) => (isTokenMissing(each) ? each + or : each)) })
+}
+
+/** The services of commands that a person and an operator have in common: the person's if the environment names one. */
+const asEither = Layer.unwrap(
   Effect.map(
-    Effect.orElseSucceed(Config.option(Config.String(name)), Option.none),
-    (given) => Option.isSome(given) && given.value !== ""
+    namesPerson,
+    (isPerson): Layer.Layer<AccountWork | Redactor, ConfigInvalid, Layer.Services<typeof commandServices>> =>
+      isPerson
+        ? AccountWork.layerForPerson.pipe(Layer.provideMerge(asPerson))
+        : Layer.catchTag(commandServices, "ConfigInvalid", (failure) =>
+            Layer.effectContext(Effect.fail(orAsPerson(failure)))
+          )
   )
-
-const deployKeys = ["CONVEX_DEPLOY_KEY", "CONVEX_DEPLOY_KEY_FILE"]
-
-/** As the person whom the environment identifies, otherwise as the operator with the account's token. */
-const deadLetterServices = Layer.unwrap(
-  Effect.gen(function* () {
-    type Services = Layer.Layer<DeadLetters | Redactor, ConfigInvalid, FileSystem.FileSystem>
-    const person: Services = DeadLetters.layerForPeople.pipe(Layer.provideMerge(asPerson))
-    const operator: Services = DeadLetters.layer.pipe(Layer.provideMerge(commandServices))
-    for (const name of [...deployKeys, "MISSION_CONTROL_TOKEN", "MISSION_CONTROL_TOKEN_FILE"]) {
-      if (yield* isGiven(name)) return person
-    }
-    return operator
-  })
 )
 
 /**
@@ -165,8 +162,9 @@ const logHints = Effect.flatMap(RuntimeConfig, ({ hints }) =>
 
 /** Refuses to start with a deploy key, because the gateway and its agents could get it and then do anything. */
 const withoutDeployKey = Effect.gen(function* () {
-  for (const name of deployKeys) {
-    if (yield* isGiven(name)) {
+  for (const name of ["CONVEX_DEPLOY_KEY", "CONVEX_DEPLOY_KEY_FILE"]) {
+    const given = yield* Effect.orElseSucceed(Config.option(Config.String(name)), Option.none)
+    if (Option.isSome(given) && given.value !== "") {
       return yield* endWith(
         78,
         `${name} is set: a runtime needs SERVICE_TOKEN only. Unset it, and keep the key for people.`
@@ -209,18 +207,23 @@ const commandLine = Command.make("mission-control-runtime").pipe(
     ),
     status.pipe(Command.provide(FetchHttpClient.layer)),
     healthcheck.pipe(Command.provide(FetchHttpClient.layer)),
-    deadLetters.pipe(Command.provide(deadLetterServices)),
-    runs.pipe(Command.provide(commandServices)),
     pause.pipe(Command.provide(commandServices)),
     resume.pipe(Command.provide(commandServices)),
     deliverWith(commandServices),
     profile.pipe(Command.provide(Layer.merge(commandServices, FetchHttpClient.layer))),
     sessions.pipe(Command.provide(commandServices)),
-    usage.pipe(Command.provide(commandServices)),
     token.pipe(Command.provide(commandServices)),
     config,
     {
-      group: "For people (CONVEX_DEPLOY_KEY with MISSION_CONTROL_IDENTITY, or MISSION_CONTROL_TOKEN)",
+      group: "For operators and people (the runtime's variables, or a person's)",
+      commands: [
+        runs.pipe(Command.provide(asEither)),
+        usage.pipe(Command.provide(asEither)),
+        deadLetters.pipe(Command.provide(asEither))
+      ]
+    },
+    {
+      group: "For people (CONVEX_URL, and CONVEX_DEPLOY_KEY with MISSION_CONTROL_IDENTITY or MISSION_CONTROL_TOKEN)",
       commands: [
         accounts.pipe(Command.provide(asPerson)),
         agents.pipe(Command.provide(asPerson)),

@@ -66,6 +66,7 @@ import type * as model_notifications_events from "../model/notifications/events.
 import type * as model_notifications_fanOut from "../model/notifications/fanOut.js";
 import type * as model_notifications_notify from "../model/notifications/notify.js";
 import type * as model_notifications_origin from "../model/notifications/origin.js";
+import type * as model_notifications_questions from "../model/notifications/questions.js";
 import type * as model_notifications_skips from "../model/notifications/skips.js";
 import type * as model_queue_claim from "../model/queue/claim.js";
 import type * as model_queue_claimAnswer from "../model/queue/claimAnswer.js";
@@ -216,6 +217,7 @@ declare const fullApi: ApiFromModules<{
   "model/notifications/fanOut": typeof model_notifications_fanOut;
   "model/notifications/notify": typeof model_notifications_notify;
   "model/notifications/origin": typeof model_notifications_origin;
+  "model/notifications/questions": typeof model_notifications_questions;
   "model/notifications/skips": typeof model_notifications_skips;
   "model/queue/claim": typeof model_queue_claim;
   "model/queue/claimAnswer": typeof model_queue_claimAnswer;

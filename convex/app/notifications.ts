@@ -1,6 +1,7 @@
 import { v } from "convex/values"
 import { memberMutation, memberQuery } from "../model/access/personFunctions.ts"
 import { bounded } from "../model/database/bounded.ts"
+import { cut } from "../model/database/cut.ts"
 import { deadLetter, discardDeadLetter, listDeadLetters, retryDeadLetter } from "../model/notifications/deadLetters.ts"
 import { taskOf } from "../model/tasks/taskView.ts"
 import { actor } from "../tables/actor.ts"
@@ -35,6 +36,8 @@ export const list = memberQuery({
           messageId: v.union(v.string(), v.null()),
           /** The text of a request or notice that is not a message of the thread. */
           text: v.union(v.string(), v.null()),
+          /** The agent's question that the message answers. */
+          answers: v.union(v.string(), v.null()),
           refusal: v.union(v.string(), v.null()),
           /** It joined the turn while that ran. */
           hasJoined: v.boolean()
@@ -85,6 +88,7 @@ export const list = memberQuery({
           createdAt: event.at,
           messageId: event.messageId ?? null,
           text: event.request ?? null,
+          answers: event.answers ?? null,
           refusal: event.refusal ?? null,
           hasJoined: event.joined !== undefined
         })),
@@ -105,9 +109,49 @@ export const list = memberQuery({
   }
 })
 
+const textLength = 500
+
 /**
- * Marks the caller's unread notifications as read, at most 500 per call. Returns their number. For members. Reads those
- * notifications.
+ * The caller's unread notifications, newest first, at most 200. One of type `response_request` is an agent's question,
+ * which is unread until the caller answers in the task's thread. For members. Reads three rows each.
+ */
+export const inbox = memberQuery({
+  args: {},
+  returns: v.array(
+    v.object({
+      id: v.string(),
+      type: notificationType,
+      from: actor,
+      taskId: v.string(),
+      taskTitle: v.union(v.string(), v.null()),
+      /** The question, the notice, or the beginning of the message. */
+      text: v.string(),
+      createdAt: v.number()
+    })
+  ),
+  handler: async (ctx) => {
+    const rows = await ctx.db
+      .query("notifications")
+      .withIndex("by_member", (q) => q.eq("memberId", ctx.member._id).eq("state", "unread"))
+      .order("desc")
+      .take(200)
+    const views = []
+    for (const { _creationTime: createdAt, _id: id, events, taskId, type } of rows) {
+      const [event] = events
+      if (event === undefined) continue
+      const task = await ctx.db.get("tasks", taskId)
+      const isMessage = event.request === undefined && event.messageId !== undefined
+      const message = isMessage && event.messageId !== undefined ? await ctx.db.get("messages", event.messageId) : null
+      const text = cut(event.request ?? message?.content ?? "", textLength)
+      views.push({ id, type, from: event.actor, taskId, taskTitle: task?.title ?? null, text, createdAt })
+    }
+    return views
+  }
+})
+
+/**
+ * Marks the caller's unread notifications as read, except open questions, at most 500 per call. Returns their number.
+ * For members. Reads those notifications.
  */
 export const markRead = memberMutation({
   args: {},
@@ -117,8 +161,9 @@ export const markRead = memberMutation({
       .query("notifications")
       .withIndex("by_member", (q) => q.eq("memberId", ctx.member._id).eq("state", "unread"))
       .take(500)
-    for (const row of rows) await ctx.db.patch("notifications", row._id, { state: "delivered", endedAt: Date.now() })
-    return { count: rows.length }
+    const read = rows.filter(({ type }) => type !== "response_request")
+    for (const row of read) await ctx.db.patch("notifications", row._id, { state: "delivered", endedAt: Date.now() })
+    return { count: read.length }
   }
 })
 

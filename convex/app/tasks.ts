@@ -6,11 +6,12 @@ import { refusal } from "../model/access/refusal.ts"
 import { agentOf, agentRef, toAgentRef } from "../model/agents/agents.ts"
 import { bounded } from "../model/database/bounded.ts"
 import { readWithin } from "../model/database/readWithin.ts"
+import { fanOutDescription } from "../model/notifications/fanOut.ts"
 import { personOrigin } from "../model/notifications/origin.ts"
 import { stopAll } from "../model/runs/stops.ts"
 import { runtimeRow } from "../model/runtimes/runtimes.ts"
 import { assignTask, createTask, moveTask, updateTask } from "../model/tasks/tasks.ts"
-import { taskOf, taskSize, taskView, toTaskView, toTaskViews } from "../model/tasks/taskView.ts"
+import { taskOf, taskSize, taskView, toTaskView, toTaskViews, withQuestions } from "../model/tasks/taskView.ts"
 import { taskStatus } from "../tables/tasks.ts"
 
 const agentsOf = async (
@@ -28,7 +29,10 @@ const agentsOf = async (
   return agents
 }
 
-/** Creates a task, and assigns it if it has assignees. For members. Reads the orchestrator and the assignees. */
+/**
+ * Creates a task, and assigns it if it has assignees. Mentions in the title or the description notify as in a message.
+ * For members. Reads the orchestrator, the assignees, and the mentioned agents and members.
+ */
 export const create = memberMutation({
   args: {
     title: v.string(),
@@ -43,7 +47,9 @@ export const create = memberMutation({
   returns: v.object({ taskId: v.string() }),
   handler: async (ctx, { assigneeIds, ...rest }) => {
     const assignees = await agentsOf(ctx, ctx.accountId, assigneeIds ?? [])
-    const task = await createTask(ctx, ctx.accountId, { ...rest, assignees }, personOrigin(ctx.actor))
+    const origin = personOrigin(ctx.actor)
+    const task = await createTask(ctx, ctx.accountId, { ...rest, assignees }, origin)
+    await fanOutDescription(ctx, task, origin)
     return { taskId: task._id }
   }
 })
@@ -95,7 +101,10 @@ export const setStatus = memberMutation({
   }
 })
 
-/** The tasks, most recently changed first. For members. Reads each with its assignees, at most 200. */
+/**
+ * The tasks, most recently changed first. For members. Reads each with its assignees, at most 200, and the open questions
+ * of blocked ones.
+ */
 export const list = memberQuery({
   args: { status: v.optional(taskStatus), limit: v.optional(v.number()) },
   returns: v.array(taskView),
@@ -105,7 +114,8 @@ export const list = memberQuery({
       status === undefined
         ? ctx.db.query("tasks").withIndex("by_account", (q) => q.eq("accountId", ctx.accountId))
         : ctx.db.query("tasks").withIndex("by_status", (q) => q.eq("accountId", ctx.accountId).eq("status", status))
-    return await toTaskViews(ctx, await readWithin(tasks.order("desc"), count, 2_000_000, taskSize))
+    const rows = await readWithin(tasks.order("desc"), count, 2_000_000, taskSize)
+    return await withQuestions(ctx, rows, await toTaskViews(ctx, rows))
   }
 })
 

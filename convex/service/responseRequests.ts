@@ -1,19 +1,22 @@
 import { v } from "convex/values"
 import type { Doc, Id } from "../_generated/dataModel.js"
-import type { QueryCtx } from "../_generated/server.js"
+import type { MutationCtx, QueryCtx } from "../_generated/server.js"
 import { refusal } from "../model/access/refusal.ts"
 import { serviceMutation } from "../model/access/serviceFunctions.ts"
 import { recordActivity } from "../model/accounts/activities.ts"
 import { agentBySlug } from "../model/agents/agents.ts"
 import { cut } from "../model/database/cut.ts"
 import { notifyAgents } from "../model/notifications/notify.ts"
+import { askMember, membersByName, plainName, someMembers } from "../model/notifications/questions.ts"
 import { createOnce } from "../model/runs/effects.ts"
 import { liveRun, mustActOn, mustHaveFlag, type Run, runArgs } from "../model/runs/runs.ts"
 import { taskOf } from "../model/tasks/taskView.ts"
+import { postMessage } from "../model/threads/messages.ts"
 
 const maxRecipients = 10
 const maxMessageLength = 1_000
 const askAgainAfterMs = 4 * 60 * 60 * 1_000
+const alreadyAsked = "asked less than 4 hours ago and not yet answered"
 
 /** Why agents cannot be notified in this task. */
 const limitOf = (task: Doc<"tasks">): string =>
@@ -21,16 +24,23 @@ const limitOf = (task: Doc<"tasks">): string =>
     ? "agents have used up their turns on this task until a person acts on it"
     : "the chain of agents' turns reached the hop limit"
 
-/**
- * Whether this agent asked the recipient about the task less than four hours ago and has no answer yet. Reads two rows.
- */
-const isAsked = async (ctx: Pick<QueryCtx, "db">, run: Run, recipientId: Id<"agents">, taskId: Id<"tasks">) => {
-  const request = await ctx.db
+/** This agent's last request to the recipient about the task. Reads one row. */
+const lastRequest = (
+  ctx: Pick<QueryCtx, "db">,
+  run: Run,
+  recipientId: Id<"agents"> | Id<"members">,
+  taskId: Id<"tasks">
+): Promise<Doc<"responseRequests"> | null> =>
+  ctx.db
     .query("responseRequests")
     .withIndex("by_pair", (q) => q.eq("recipientId", recipientId).eq("taskId", taskId).eq("askerId", run.agent._id))
     .order("desc")
     .first()
+
+/** Whether the request was made less than four hours ago and has no answer yet. Reads at most one row. */
+const isAsked = async (ctx: Pick<QueryCtx, "db">, request: Doc<"responseRequests"> | null): Promise<boolean> => {
   if (request === null || request._creationTime < Date.now() - askAgainAfterMs) return false
+  if (typeof request.run === "string") return request.openFor !== undefined
   const row = await ctx.db.get("notifications", request.notificationId)
   if (row === null) return false
   // A fallback, a skip or a refusal is not an answer.
@@ -43,9 +53,57 @@ const isAsked = async (ctx: Pick<QueryCtx, "db">, run: Run, recipientId: Id<"age
   )
 }
 
+/** A person who can be asked, and the agent's last question to them on the task. */
+interface Askable {
+  readonly member: Doc<"members">
+  readonly earlier: Doc<"responseRequests"> | null
+}
+
+/** The people with this name who can be asked, or why there are none. Reads two rows each. */
+const peopleToAsk = async (
+  ctx: Pick<QueryCtx, "db">,
+  run: Run,
+  name: string,
+  taskId: Id<"tasks">
+): Promise<Array<Askable> | string> => {
+  const members = await membersByName(ctx, run.accountId, name)
+  if (members.length === 0) {
+    const names = (await someMembers(ctx, run.accountId)).map((member) => member.name).join(", ")
+    return `no agent has this slug and no person this name; the people are: ${names}`
+  }
+  const people: Array<Askable> = []
+  for (const member of members) {
+    const earlier = await lastRequest(ctx, run, member._id, taskId)
+    if (!(await isAsked(ctx, earlier))) people.push({ member, earlier })
+  }
+  return people.length === 0 ? alreadyAsked : people
+}
+
+/** Asks these people with a note in the thread. */
+const askPeople = async (
+  ctx: MutationCtx,
+  run: Run,
+  task: Doc<"tasks">,
+  people: ReadonlyArray<Askable>,
+  text: string
+): Promise<Array<{ slug: string; notificationId: string }>> => {
+  if (people.length === 0) return []
+  const content = `Question to ${people.map(({ member }) => member.name).join(" and ")}: ${text}`
+  const asked = people.map(({ member }) => member._id)
+  const written = { content, kind: "note" as const, run: { runId: run.id, epoch: run.epoch }, asked }
+  const messageId = await postMessage(ctx, task, written, run.origin)
+  const answers: Array<{ slug: string; notificationId: string }> = []
+  for (const { earlier, member } of people) {
+    const question = { memberId: member._id, askerId: run.agent._id, run: run.id, text, messageId, earlier }
+    answers.push({ slug: member.name, notificationId: await askMember(ctx, task, question, run.origin) })
+  }
+  return answers
+}
+
 /**
- * Requests a response from agents in the task's thread, once per run and arguments (response_request). Returns which
- * agents were skipped and why. For runtimes. Reads about ten rows, and six per recipient.
+ * Asks agents or people for a response in the task's thread, once per run and arguments (response_request). A recipient
+ * is an agent's slug or a person's name; everyone with that name is asked. A question to people is also a note in the
+ * thread. Returns who was skipped and why. For runtimes. Reads about ten rows, six per agent and ten per person.
  */
 export const create = serviceMutation({
   args: { ...runArgs, recipientSlugs: v.array(v.string()), message: v.string(), taskId: v.optional(v.string()) },
@@ -62,7 +120,7 @@ export const create = serviceMutation({
     const task = await taskOf(ctx, ctx.accountId, taskId)
     mustActOn(run, task)
     const message = args.message.trim()
-    const slugs = [...new Set(args.recipientSlugs.map((slug) => slug.trim().replace(/^@/, "").toLowerCase()))]
+    const slugs = [...new Set(args.recipientSlugs.map(plainName))]
     if (message === "") throw refusal("invalid", "The message is empty. Write what you ask for.")
     if (message.length > maxMessageLength) {
       throw refusal("limit", `A request has at most ${maxMessageLength} characters. Shorten it.`)
@@ -72,14 +130,18 @@ export const create = serviceMutation({
     const given = { taskId: task._id, recipientSlugs: slugs.toSorted(), message }
     return await createOnce(ctx, run, "response_request", given, async () => {
       const recipients: Array<Doc<"agents">> = []
+      const people: Array<Askable> = []
       const skipped: Array<{ slug: string; reason: string }> = []
       for (const slug of slugs) {
         const agent = await agentBySlug(ctx, ctx.accountId, slug)
         const skip = (reason: string) => skipped.push({ slug: cut(slug, 64), reason })
-        if (agent === null) skip("no agent on the roster has this slug")
-        else if (agent._id === run.agent._id) skip("an agent cannot ask itself")
+        if (agent === null) {
+          const named = await peopleToAsk(ctx, run, slug, task._id)
+          if (typeof named === "string") skip(named)
+          else people.push(...named)
+        } else if (agent._id === run.agent._id) skip("an agent cannot ask itself")
         else if (task.isOrchestratorChat && !agent.isOrchestrator) skip("only the orchestrator answers in its chat")
-        else if (await isAsked(ctx, run, agent._id, task._id)) skip("asked less than 4 hours ago and not yet answered")
+        else if (await isAsked(ctx, await lastRequest(ctx, run, agent._id, task._id))) skip(alreadyAsked)
         else recipients.push(agent)
       }
       const cause = { type: "response_request" as const, request: message }
@@ -94,6 +156,10 @@ export const create = serviceMutation({
           asked.push({ slug: agent.slug, notificationId: made.notificationId })
         }
       }
+      const summary = asked.map(({ slug }) => `@${slug}`)
+      const askedPeople = await askPeople(ctx, run, task, people, message)
+      asked.push(...askedPeople)
+      summary.push(...askedPeople.map(({ slug }) => slug))
       if (asked.length > 0) {
         await recordActivity(ctx, {
           accountId: ctx.accountId,
@@ -105,7 +171,7 @@ export const create = serviceMutation({
       }
       return {
         result: { asked, skipped },
-        summary: `asked ${asked.map(({ slug }) => `@${slug}`).join(", ") || "no one"}`
+        summary: `asked ${summary.join(", ") || "no one"}`
       }
     })
   }

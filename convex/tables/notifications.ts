@@ -14,7 +14,10 @@ export const notificationType = v.union(
 )
 export type NotificationType = Infer<typeof notificationType>
 
-/** The states of a notification. A person's notification is `unread` until it is read, then `delivered`. */
+/**
+ * The states of a notification. A person's notification is `unread` until it is read, then `delivered`. A question to a
+ * person is `unread` until it is answered (outcome `replied`) or ends (outcome `stopped`).
+ */
 export const notificationState = v.union(
   v.literal("ready"),
   v.literal("claimed"),
@@ -46,6 +49,8 @@ export const notificationEvent = v.object({
   newStatus: v.optional(taskStatus),
   /** The text of a response request, or why a person is notified. */
   request: v.optional(v.string()),
+  /** For a person's message that answers the agent's question: the question. */
+  answers: v.optional(v.string()),
   /** The policy's reason for refusing it. */
   refusal: v.optional(v.string()),
   /** The epoch of the attempt that it joined while the turn ran; absent if it was there at the claim. */
@@ -126,16 +131,26 @@ export const notificationTables = {
     .index("by_account", ["accountId"])
     .index("by_member", ["memberId", "state"]),
 
-  /** Which agent asked which for a response about a task, so that no agent is asked twice within four hours. */
+  /**
+   * Which agent asked which agent or person for a response about a task, so that no one is asked twice within four
+   * hours.
+   */
   responseRequests: defineTable({
     accountId: v.id("accounts"),
     taskId: v.id("tasks"),
     askerId: v.id("agents"),
-    recipientId: v.id("agents"),
+    recipientId: v.union(v.id("agents"), v.id("members")),
     notificationId: v.id("notifications"),
     /** The index of its event in the notification. */
-    event: v.number()
-  }).index("by_pair", ["recipientId", "taskId", "askerId"]),
+    event: v.number(),
+    /** The person who is asked, until the question is answered or ends. */
+    openFor: v.optional(v.id("members")),
+    /** The run that asked the person. */
+    run: v.optional(v.string())
+  })
+    .index("by_pair", ["recipientId", "taskId", "askerId"])
+    .index("by_open", ["taskId", "openFor"])
+    .index("by_asker", ["askerId", "openFor"]),
 
   /**
    * One row per agent. The count grows when work becomes claimable other than by the passing of time. Runtimes

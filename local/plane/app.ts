@@ -1,6 +1,7 @@
-import { globSync } from "node:fs"
-import { join, sep } from "node:path"
+import { existsSync, globSync } from "node:fs"
+import { join, resolve, sep } from "node:path"
 import { pathToFileURL } from "node:url"
+import { type AuthConfig } from "convex/server"
 import { type JSONValue } from "convex/values"
 
 /** The kind of a function. */
@@ -101,6 +102,13 @@ export const loadApp = async (folder: string): Promise<App> => {
     functions,
     crons: cronJobs(crons)
   }
+}
+
+/** The sign-in providers of the app, or of the given file. */
+export const loadAuthConfig = async ({ folder }: App, file: string | undefined): Promise<AuthConfig> => {
+  const path = resolve(file ?? join(folder, "auth.config.ts"))
+  if (file === undefined && !existsSync(path)) return { providers: [] }
+  return (await importDefault(path)) as AuthConfig
 }
 
 const cronJobs = (crons: unknown): ReadonlyArray<CronJob> =>

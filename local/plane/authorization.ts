@@ -1,6 +1,7 @@
 import { createHash, timingSafeEqual } from "node:crypto"
 import { type JSONValue } from "convex/values"
 import { type Identity } from "./call.ts"
+import { type SignInTokens, TokenRefused } from "./signInTokens.ts"
 
 /** The caller of a function. */
 export type Caller = { readonly identity: Identity | null; readonly isAdmin: boolean }
@@ -10,7 +11,9 @@ export const anonymous: Caller = { identity: null, isAdmin: false }
 
 const digest = (text: string): Buffer => createHash("sha256").update(text).digest()
 
-export const isAdminKey = (given: string, adminKey: string): boolean => timingSafeEqual(digest(given), digest(adminKey))
+const refused = (): never => {
+  throw new TokenRefused("Could not authenticate this request")
+}
 
 /** Adds what every identity has: subject, issuer, and the token identifier made of both. */
 export const completeIdentity = (attributes: { readonly [attribute: string]: JSONValue | undefined }): Identity => {
@@ -20,22 +23,46 @@ export const completeIdentity = (attributes: { readonly [attribute: string]: JSO
   return { ...given, subject, issuer, tokenIdentifier: given["tokenIdentifier"] ?? `${issuer}|${subject}` }
 }
 
-/**
- * Reads an Authorization header: `Convex <admin key>` for an administrator, `Convex <admin key>:<base64 identity JSON>`
- * for an administrator acting as a person. Returns undefined for anything else, including tokens of identity providers,
- * which the plane does not support.
- */
-export const callerOf = (header: string | undefined, adminKey: string): Caller | undefined => {
-  if (header === undefined) return anonymous
-  if (!header.startsWith("Convex ")) return undefined
-  const given = header.slice("Convex ".length)
-  if (isAdminKey(given, adminKey)) return { identity: null, isAdmin: true }
-  const split = given.lastIndexOf(":")
-  if (split === -1 || !isAdminKey(given.slice(0, split), adminKey)) return undefined
-  try {
-    const attributes = JSON.parse(Buffer.from(given.slice(split + 1), "base64").toString("utf8")) as Identity
-    return { identity: completeIdentity(attributes), isAdmin: true }
-  } catch {
-    return undefined
+/** Who callers are: administrators by the admin key, who may act as anyone, and people by tokens of sign-in providers. */
+export class Authorization {
+  private readonly adminKey: string
+  private readonly tokens: SignInTokens
+
+  constructor(adminKey: string, tokens: SignInTokens) {
+    this.adminKey = adminKey
+    this.tokens = tokens
+  }
+
+  isAdminKey(given: string): boolean {
+    return timingSafeEqual(digest(given), digest(this.adminKey))
+  }
+
+  /** Throws TokenRefused. */
+  async personOf(token: string): Promise<Caller> {
+    return { identity: await this.tokens.identityOf(token), isAdmin: false }
+  }
+
+  /**
+   * Reads an Authorization header: `Convex <admin key>` for an administrator, `Convex <admin key>:<base64 identity JSON>`
+   * for an administrator acting as a person, `Bearer <token>` for a person. Throws TokenRefused.
+   */
+  async callerOf(header: string | undefined): Promise<Caller> {
+    if (header === undefined) return anonymous
+    if (header.startsWith("Bearer ")) return await this.personOf(header.slice("Bearer ".length))
+    return this.adminOf(header) ?? refused()
+  }
+
+  adminOf(header: string | undefined): Caller | undefined {
+    if (header?.startsWith("Convex ") !== true) return undefined
+    const given = header.slice("Convex ".length)
+    if (this.isAdminKey(given)) return { identity: null, isAdmin: true }
+    const split = given.lastIndexOf(":")
+    if (split === -1 || !this.isAdminKey(given.slice(0, split))) return undefined
+    try {
+      const attributes = JSON.parse(Buffer.from(given.slice(split + 1), "base64").toString("utf8")) as Identity
+      return { identity: completeIdentity(attributes), isAdmin: true }
+    } catch {
+      return undefined
+    }
   }
 }

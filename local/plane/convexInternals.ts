@@ -89,6 +89,7 @@ export type DatabaseFake = {
   _encodeCursor(document: Document, fields: ReadonlyArray<string>): string
   _validate(table: string, document: Record<string, Value | undefined>): void
   _validateId(table: string | undefined, id: unknown): void
+  _generateId(table: string): string
 }
 
 /** What convex-test counts and limits in a transaction. */

@@ -9,6 +9,7 @@ import { type Call, type Commit, type Identity, type Result } from "./call.ts"
 import { Conflict, conflictFailure, isGivenUp, pauseAfter, waitFor } from "./conflicts.ts"
 import { type ConvexGlobal, type DatabaseFake, internalsOf, type TransactionManager } from "./convexInternals.ts"
 import { type Document } from "./document.ts"
+import { documentId } from "./documentIds.ts"
 import { checkValue } from "./documentLimits.ts"
 import { describe, isConvexError } from "./failures.ts"
 import { isPending, jobsTable } from "./jobs.ts"
@@ -72,6 +73,8 @@ export class Engine {
     })
     this.internals = internalsOf(this.test as never)
     this.database = this.internals.components[""]!.db
+    const { database } = this
+    database._generateId = (table) => documentId(table, database._nextDocId++)
     this.transactions = this.internals.transactionManager
     this.store = new Store(this.database, (bytes) => this.transactions.getMetricsTracker()?.trackRead(bytes))
     countReadIntervals(this.internals)

@@ -2,10 +2,11 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import { type JSONValue } from "convex/values"
 import { wellFormed } from "../../src/domain/text/WellFormed.ts"
 import { type Kind, normalPath } from "./app.ts"
-import { callerOf } from "./authorization.ts"
+import { type Authorization } from "./authorization.ts"
 import { type Result } from "./call.ts"
 import { type Engine } from "./engine.ts"
 import { callFaults, type Fault, faultKinds, type FaultKind, type Faults, overloaded } from "./faults.ts"
+import { TokenRefused } from "./signInTokens.ts"
 import { type SyncServer } from "./syncServer.ts"
 import { decodeTimestamp, encodeTimestamp } from "./timestamp.ts"
 
@@ -15,7 +16,7 @@ type Context = {
   readonly engine: Engine
   readonly faults: Faults
   readonly sync: SyncServer
-  readonly adminKey: string
+  readonly authorization: Authorization
 }
 
 type CallBody = { readonly path?: unknown; readonly args?: unknown; readonly format?: unknown; readonly ts?: unknown }
@@ -75,16 +76,22 @@ const answer = (response: ServerResponse, result: Result): void => {
   }
 }
 
+/** The refusal of a token; rethrows any other failure. */
+const refusalOf = (error: unknown): TokenRefused => {
+  if (error instanceof TokenRefused) return error
+  throw error
+}
+
 const serveCall = async (
-  { engine, faults, adminKey }: Context,
+  { authorization, engine, faults }: Context,
   kind: Kind | "any",
   request: IncomingMessage,
   response: ServerResponse
 ): Promise<void> => {
-  const caller = callerOf(request.headers.authorization, adminKey)
   const text = await bodyOf(request)
   if (text === undefined) return refuse(response, 413, "RequestTooLarge", "Request body is larger than 16 MiB")
-  if (caller === undefined) return refuse(response, 401, "Unauthenticated", "Could not authenticate this request")
+  const caller = await authorization.callerOf(request.headers.authorization).catch(refusalOf)
+  if (caller instanceof TokenRefused) return refuse(response, 401, "Unauthenticated", caller.message)
   const body = parsed(text) as CallBody | undefined
   if (typeof body !== "object" || body === null || typeof body.path !== "string" || body.args === undefined) {
     return refuse(response, 400, "BadJsonBody", "The body is not a function call")
@@ -122,12 +129,12 @@ const isFault = (value: unknown): value is Fault =>
 
 /** The plane's own routes, for an administrator: faults and statistics. */
 const serveLocal = async (
-  { engine, faults, sync, adminKey }: Context,
+  { authorization, engine, faults, sync }: Context,
   path: string,
   request: IncomingMessage,
   response: ServerResponse
 ): Promise<void> => {
-  if (callerOf(request.headers.authorization, adminKey)?.isAdmin !== true) {
+  if (authorization.adminOf(request.headers.authorization) === undefined) {
     return refuse(response, 403, "Forbidden", "This route requires the admin key")
   }
   const text = (await bodyOf(request)) ?? ""

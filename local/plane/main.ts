@@ -4,7 +4,8 @@ import { type AddressInfo } from "node:net"
 import { resolve } from "node:path"
 import { fileURLToPath } from "node:url"
 import { parseArgs } from "node:util"
-import { loadApp } from "./app.ts"
+import { loadApp, loadAuthConfig } from "./app.ts"
+import { Authorization } from "./authorization.ts"
 import { seededConflicts } from "./conflicts.ts"
 import { runCrons } from "./crons.ts"
 import { DurableFile } from "./durableFile.ts"
@@ -13,6 +14,7 @@ import { Faults } from "./faults.ts"
 import { makeHttpServer } from "./httpServer.ts"
 import { RequestLog } from "./requestLog.ts"
 import { Scheduler } from "./scheduler.ts"
+import { SignInTokens } from "./signInTokens.ts"
 import { SyncServer } from "./syncServer.ts"
 
 // Stdout has the ready line only, so the functions' output goes to stderr. Set before convex-test stores the console.
@@ -25,6 +27,7 @@ const usage = `The local control plane: serves a convex/ folder with Convex's pr
   --app DIR                 folder with the functions (convex)
   --port N                  0 is a free port (0)
   --admin-key KEY           random by default
+  --auth-config FILE        the sign-in providers whose tokens are accepted (auth.config.ts in the folder, if any)
   --data FILE               stores every commit in this file, and loads it at the start
   --conflicts RATE          share of mutations, 0 to 1, that lose a conflict and are retried (0)
   --mutation-ms MS          runs mutations concurrently, each this long, with the conflicts of a deployment
@@ -48,6 +51,7 @@ const options = () => {
         app: { type: "string", default: fileURLToPath(new URL("../../convex", import.meta.url)) },
         port: { type: "string", default: "0" },
         "admin-key": { type: "string" },
+        "auth-config": { type: "string" },
         data: { type: "string" },
         conflicts: { type: "string", default: "0" },
         "mutation-ms": { type: "string" },
@@ -94,6 +98,10 @@ const adminKey = values["admin-key"] ?? `local|${randomBytes(24).toString("hex")
 const app = await loadApp(resolve(values.app)).catch((error: Error) =>
   fail(`cannot load ${values.app}: ${error.stack ?? error.message}`)
 )
+const authConfig = await loadAuthConfig(app, values["auth-config"]).catch((error: Error) =>
+  fail(`cannot load the sign-in providers: ${error.stack ?? error.message}`)
+)
+const authorization = new Authorization(adminKey, new SignInTokens(authConfig))
 const file = values.data === undefined ? undefined : openFile(values.data)
 const faults = new Faults()
 const requests = new RequestLog()
@@ -117,8 +125,8 @@ if (restored !== undefined) {
 }
 const restoreMilliseconds = Math.round(performance.now() - begin)
 const scheduler = new Scheduler(engine)
-const sync = new SyncServer(engine, faults, requests, adminKey, numberOf("ping-interval", 2 ** 31 - 1))
-const server = makeHttpServer({ engine, faults, sync, adminKey })
+const sync = new SyncServer(engine, faults, requests, authorization, numberOf("ping-interval", 2 ** 31 - 1))
+const server = makeHttpServer({ engine, faults, sync, authorization })
 sync.attach(server)
 
 server.once("error", (error: NodeJS.ErrnoException) =>

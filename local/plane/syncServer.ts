@@ -2,7 +2,7 @@ import { type IncomingMessage, type Server } from "node:http"
 import { type Duplex } from "node:stream"
 import { type RawData, type WebSocket, WebSocketServer } from "ws"
 import { normalPath } from "./app.ts"
-import { anonymous, type Caller, completeIdentity, isAdminKey } from "./authorization.ts"
+import { anonymous, type Authorization, type Caller, completeIdentity } from "./authorization.ts"
 import { type Engine } from "./engine.ts"
 import { type Faults } from "./faults.ts"
 import { LiveQueries, type LiveQuery, update } from "./liveQueries.ts"
@@ -17,7 +17,7 @@ export class SyncServer {
   private readonly engine: Engine
   private readonly faults: Faults
   private readonly calls: SyncCalls
-  private readonly adminKey: string
+  private readonly authorization: Authorization
   private readonly sessions = new Set<SyncSession>()
   private readonly live = new LiveQueries()
   private readonly sockets = new WebSocketServer({ noServer: true, maxPayload: 16 << 20 })
@@ -27,11 +27,17 @@ export class SyncServer {
   private transitions = 0
   private connections = 0
 
-  constructor(engine: Engine, faults: Faults, requests: RequestLog, adminKey: string, pingInterval: number) {
+  constructor(
+    engine: Engine,
+    faults: Faults,
+    requests: RequestLog,
+    authorization: Authorization,
+    pingInterval: number
+  ) {
     this.engine = engine
     this.faults = faults
     this.calls = new SyncCalls(engine, faults, requests, () => void this.pump())
-    this.adminKey = adminKey
+    this.authorization = authorization
     this.pings = setInterval(() => {
       for (const session of this.sessions) session.send({ type: "Ping" })
     }, pingInterval)
@@ -107,12 +113,9 @@ export class SyncServer {
     })
     socket.on("message", (data: RawData) => {
       if (session.isParked) return
-      try {
-        // `ws` delivers one Buffer by default.
-        this.receive(session, JSON.parse((data as Buffer).toString("utf8")) as ClientMessage)
-      } catch (error) {
-        this.end(session, error instanceof Error ? error.message : String(error))
-      }
+      // `ws` delivers one Buffer by default.
+      const receive = () => this.receive(session, JSON.parse((data as Buffer).toString("utf8")) as ClientMessage)
+      session.inOrder(receive, (error) => this.end(session, error instanceof Error ? error.message : String(error)))
     })
   }
 
@@ -121,7 +124,8 @@ export class SyncServer {
     session.socket.close(1002, error.slice(0, 120))
   }
 
-  private receive(session: SyncSession, message: ClientMessage): void {
+  /** Handles a message. Returns a promise if the next one must wait for it. */
+  private receive(session: SyncSession, message: ClientMessage): void | Promise<void> {
     switch (message.type) {
       case "Connect":
         session.id = message.sessionId
@@ -145,17 +149,28 @@ export class SyncServer {
     }
   }
 
-  private authenticate(session: SyncSession, message: Extract<ClientMessage, { type: "Authenticate" }>): void {
+  private authenticate(
+    session: SyncSession,
+    message: Extract<ClientMessage, { type: "Authenticate" }>
+  ): void | Promise<void> {
     if (message.baseVersion !== session.identity) throw new Error("Authenticate is out of order")
-    const caller: Caller | undefined =
-      message.tokenType === "None"
-        ? anonymous
-        : message.tokenType === "Admin" && isAdminKey(message.value ?? "", this.adminKey)
-          ? {
-              isAdmin: true,
-              identity: message.impersonating === undefined ? null : completeIdentity(message.impersonating)
-            }
-          : undefined
+    const { impersonating, tokenType, value = "" } = message
+    if (tokenType === "User") {
+      return this.authorization.personOf(value).then(
+        (caller) => this.identify(session, message, caller),
+        () => this.identify(session, message, undefined)
+      )
+    }
+    const identity = impersonating === undefined ? null : completeIdentity(impersonating)
+    const admin = this.authorization.isAdminKey(value) ? { isAdmin: true, identity } : undefined
+    this.identify(session, message, tokenType === "None" ? anonymous : admin)
+  }
+
+  private identify(
+    session: SyncSession,
+    message: Extract<ClientMessage, { type: "Authenticate" }>,
+    caller: Caller | undefined
+  ): void {
     if (caller === undefined) {
       session.send({
         type: "AuthError",

@@ -30,9 +30,32 @@ export class SyncSession {
   mutations: Promise<void> = Promise.resolve()
   readonly socket: WebSocket
   private sent: Version = initialVersion
+  /** A message whose handling takes time. The next ones wait for it. */
+  private pending: Promise<void> | undefined
 
   constructor(socket: WebSocket) {
     this.socket = socket
+  }
+
+  /** Runs `receive` after the promise of an earlier message. */
+  inOrder(receive: () => void | Promise<void>, onError: (error: unknown) => void): void {
+    if (this.pending !== undefined) {
+      this.wait(this.pending.then(receive), onError)
+      return
+    }
+    try {
+      const result = receive()
+      if (result !== undefined) this.wait(result, onError)
+    } catch (error) {
+      onError(error)
+    }
+  }
+
+  private wait(result: Promise<void>, onError: (error: unknown) => void): void {
+    const pending = result.catch(onError).finally(() => {
+      if (this.pending === pending) this.pending = undefined
+    })
+    this.pending = pending
   }
 
   send(message: Readonly<Record<string, unknown>>): void {

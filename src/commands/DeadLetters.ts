@@ -1,13 +1,14 @@
 import { Console, Effect, Option } from "effect"
 import { Argument, Command, Flag } from "effect/cli"
 import { deadLetterTable, describeDeadLetter } from "../domain/delivery/DeadLetter.ts"
-import { DeadLetters } from "../services/DeadLetters.ts"
-import { endWith } from "./EndedWith.ts"
+import { AccountWork } from "../services/AccountWork.ts"
 import { jsonFlag, print, printJson } from "./Print.ts"
 
 const MAX_LISTED = 200
 
-const id = Argument.String("id").pipe(Argument.withDescription("The notification's id, from dead-letters list"))
+const id = Argument.String("id").pipe(
+  Argument.withDescription("The notification's id or its beginning, from dead-letters list")
+)
 
 const list = Command.make(
   "list",
@@ -16,7 +17,7 @@ const list = Command.make(
     json: jsonFlag
   },
   Effect.fn(function* ({ json, limit }) {
-    const letters = yield* (yield* DeadLetters).list(Math.min(MAX_LISTED, Math.max(1, limit)))
+    const letters = yield* (yield* AccountWork).deadLetters(Math.min(MAX_LISTED, Math.max(1, limit)))
     if (json) return yield* printJson(letters)
     return letters.length === 0 ? yield* Console.error("No dead letters.") : yield* print(deadLetterTable(letters))
   })
@@ -32,10 +33,7 @@ const show = Command.make(
   "show",
   { id, json: jsonFlag },
   Effect.fn(function* ({ id, json }) {
-    const letters = yield* (yield* DeadLetters).list(MAX_LISTED)
-    const letter = letters.find((each) => each.id === id)
-    if (letter === undefined)
-      return yield* endWith(1, `${id} is not among the latest ${MAX_LISTED} dead letters. See dead-letters list.`)
+    const letter = yield* (yield* AccountWork).deadLetter(id)
     return json ? yield* printJson(letter) : yield* print(describeDeadLetter(letter))
   })
 ).pipe(
@@ -49,8 +47,8 @@ const retry = Command.make(
   "retry",
   { id },
   Effect.fn(function* ({ id }) {
-    yield* (yield* DeadLetters).retry(id)
-    yield* Console.error(`${id} is ready again, with a new budget of attempts.`)
+    const retried = yield* (yield* AccountWork).retry(id)
+    yield* Console.error(`${retried} is ready again, with a new budget of attempts.`)
   })
 ).pipe(
   Command.withDescription("Make a dead letter ready again, with a new budget of attempts"),
@@ -66,8 +64,8 @@ const discard = Command.make(
     reason: Flag.String("reason").pipe(Flag.withDescription("Stored with the notification"), Flag.optional)
   },
   Effect.fn(function* ({ id, reason }) {
-    yield* (yield* DeadLetters).discard(id, Option.getOrUndefined(reason))
-    yield* Console.error(`${id} is discarded.`)
+    const discarded = yield* (yield* AccountWork).discard(id, Option.getOrUndefined(reason))
+    yield* Console.error(`${discarded} is discarded.`)
   })
 ).pipe(
   Command.withDescription("Discard a dead letter: it is never delivered"),

@@ -11,10 +11,11 @@ import type { ConvexClient } from "../layers/ConvexClient.ts"
 import type { Gateway } from "../layers/Gateway.ts"
 import { Redactor } from "../layers/secrets/Redactor.ts"
 import { collectFindings } from "../programs/Doctor.ts"
+import type { AccountWork } from "../services/AccountWork.ts"
 import type { Operator } from "../services/Operator.ts"
 import { EndedWith } from "./EndedWith.ts"
 
-type Services = RuntimeConfig | ConvexClient | Gateway | Operator | Redactor | HttpClient.HttpClient
+type Services = AccountWork | RuntimeConfig | ConvexClient | Gateway | Operator | Redactor | HttpClient.HttpClient
 
 /** `doctor`: finds problems and says how to fix them. The layer is built only if the variables are valid. */
 export const doctorWith = <R>(services: Layer.Layer<Services, ConfigInvalid, R>) =>

@@ -49,6 +49,7 @@ export const explained = <A, E, R>(
         case "ControlPlaneUnavailable":
           return endWith(69, `The control plane does not answer (${failure.function}): ${failure.detail}`)
         case "ControlPlaneRefused":
+          return endWith(1, `${failure.detail} (${failure.code})`)
         case "ProtocolRefused":
           return endWith(1, failure.detail)
         case "LeaseLost":

@@ -2,7 +2,7 @@ import { Console, Effect, Option } from "effect"
 import { Argument, Command, Flag } from "effect/cli"
 import { describeRun, runTable } from "../domain/delivery/RunView.ts"
 import { counted } from "../domain/text/Count.ts"
-import { Operator } from "../services/Operator.ts"
+import { AccountWork } from "../services/AccountWork.ts"
 import { endWith } from "./EndedWith.ts"
 import { ifGiven } from "./IfGiven.ts"
 import { jsonFlag, print, printJson } from "./Print.ts"
@@ -20,7 +20,7 @@ const list = Command.make(
     json: jsonFlag
   },
   Effect.fn(function* ({ ended, json, limit }) {
-    const runs = yield* (yield* Operator).runs({ ended, limit: Math.min(MAX_LISTED, Math.max(1, limit)) })
+    const runs = yield* (yield* AccountWork).runs({ ended, limit: Math.min(MAX_LISTED, Math.max(1, limit)) })
     if (json) return yield* printJson(runs)
     return runs.length === 0 ? yield* Console.error("No runs.") : yield* print(runTable(runs))
   })
@@ -34,9 +34,12 @@ const list = Command.make(
 
 const show = Command.make(
   "show",
-  { run: Argument.String("run").pipe(Argument.withDescription("The run's id, from runs list")), json: jsonFlag },
+  {
+    run: Argument.String("run").pipe(Argument.withDescription("The run's id or its beginning, from runs list")),
+    json: jsonFlag
+  },
   Effect.fn(function* ({ json, run }) {
-    const details = yield* (yield* Operator).run(run)
+    const details = yield* (yield* AccountWork).run(run)
     return json ? yield* printJson(details) : yield* print(describeRun(details))
   })
 ).pipe(
@@ -49,7 +52,10 @@ const show = Command.make(
 const stop = Command.make(
   "stop",
   {
-    run: Argument.String("run").pipe(Argument.withDescription("The run's id, from runs list"), Argument.optional),
+    run: Argument.String("run").pipe(
+      Argument.withDescription("The run's id or its beginning, from runs list"),
+      Argument.optional
+    ),
     agent: Flag.String("agent").pipe(Flag.withDescription("All runs of this agent: its slug or id"), Flag.optional),
     task: Flag.String("task").pipe(Flag.withDescription("All runs of this task: its id"), Flag.optional),
     reason: Flag.String("reason").pipe(Flag.withDescription("Shown in the thread"), Flag.optional)
@@ -60,7 +66,7 @@ const stop = Command.make(
     )
     if (given.length !== 1) return yield* endWith(64, "Name exactly one: a run's id, --agent or --task.")
     const why = ifGiven("reason", reason)
-    const { outcome, stopped } = yield* (yield* Operator).stop({ ...Object.fromEntries(given), ...why })
+    const { outcome, stopped } = yield* (yield* AccountWork).stop({ ...Object.fromEntries(given), ...why })
     if (stopped > 0) return yield* Console.error(`Stopped ${counted(stopped, "run")}.`)
     yield* Console.error(
       outcome === null ? "There was no run to stop." : `Nothing to stop: the run has already ended as ${outcome}.`
@@ -79,10 +85,10 @@ const stop = Command.make(
 
 const again = Command.make(
   "again",
-  { run: Argument.String("run").pipe(Argument.withDescription("The run's id, from runs list")) },
+  { run: Argument.String("run").pipe(Argument.withDescription("The run's id or its beginning, from runs list")) },
   Effect.fn(function* ({ run }) {
-    yield* (yield* Operator).again(run)
-    yield* Console.error(`${run} is ready again, with a new budget of attempts.`)
+    const id = yield* (yield* AccountWork).again(run)
+    yield* Console.error(`${id} is ready again, with a new budget of attempts.`)
   })
 ).pipe(
   Command.withDescription("Run a stopped notification again"),

@@ -1,7 +1,7 @@
 import { Console, Effect } from "effect"
 import { Command, Flag } from "effect/cli"
 import { budgetTables, usageDimensions, usageTable } from "../domain/usage/UsageReport.ts"
-import { Operator } from "../services/Operator.ts"
+import { AccountWork } from "../services/AccountWork.ts"
 import { jsonFlag, print, printJson } from "./Print.ts"
 
 /** `usage`: what the account's agents have spent. */
@@ -19,7 +19,7 @@ export const usage = Command.make(
     json: jsonFlag
   },
   Effect.fn(function* ({ by, days, json }) {
-    const report = yield* (yield* Operator).usage({ by, days })
+    const report = yield* (yield* AccountWork).usage({ by, days })
     if (json) return yield* printJson(report)
     if (report.lines.length === 0) yield* Console.error(`No usage from ${report.from} to ${report.to}.`)
     const tables = [report.lines.length === 0 ? "" : usageTable(report), budgetTables(report)]

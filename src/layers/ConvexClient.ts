@@ -23,8 +23,8 @@ export class ConvexClient extends Context.Service<
     /** Runs a query once. */
     query(path: string, args: Arguments): Effect.Effect<unknown, ControlPlaneFailure>
     /**
-     * Runs a mutation. After ControlPlaneUnavailable it may or may not have happened. A mutation with a `requestId` or
-     * `epoch` may arrive twice; the control plane answers the second arrival as the first.
+     * Runs a mutation. After ControlPlaneUnavailable it may or may not have happened. A mutation with an `epoch` may
+     * arrive twice; the control plane answers the second arrival as the first.
      */
     mutation(path: string, args: Arguments): Effect.Effect<unknown, ControlPlaneFailure>
     /**

@@ -21,6 +21,7 @@ import { readGatewayConfig } from "../layers/gateway/GatewayConfigFile.ts"
 import { gatewayAddress } from "../layers/gateway/GatewayConnection.ts"
 import { GatewayToken } from "../layers/gateway/GatewayToken.ts"
 import { fileProblem, folderProblem, hasCommand, isPortFree } from "../layers/host/MachineProbes.ts"
+import { AccountWork } from "../services/AccountWork.ts"
 import { Operator } from "../services/Operator.ts"
 import { allTools } from "../services/tools/AllTools.ts"
 
@@ -88,6 +89,7 @@ const ask = Effect.fnUntraced(function* (address: Address, path = "", headers: R
 const examineControlPlane = Effect.gen(function* () {
   const config = yield* RuntimeConfig
   const operator = yield* Operator
+  const { usage } = yield* AccountWork
   const before = yield* Clock.currentTimeMillis
   const answered = yield* Effect.result((yield* ConvexClient).deployment)
   const nothing = {
@@ -110,13 +112,13 @@ const examineControlPlane = Effect.gen(function* () {
   const date = Option.getOrNull(
     Option.map(DateTime.make(answered.success.date ?? ""), (moment) => DateTime.toEpochMillis(moment))
   )
-  const [token, protocol, listed, roster, usage] = yield* Effect.all(
+  const [token, protocol, listed, roster, spent] = yield* Effect.all(
     [
       Effect.result(operator.backlog),
       Effect.option(operator.protocol),
       Effect.option(operator.functions),
       Effect.option(operator.roster),
-      Effect.option(operator.usage({ by: "model", days: 7 }))
+      Effect.option(usage({ by: "model", days: 7 }))
     ],
     { concurrency: "unbounded" }
   )
@@ -131,7 +133,7 @@ const examineControlPlane = Effect.gen(function* () {
     skewMillis: date === null ? null : date + 500 - (before + after) / 2,
     agents,
     unpricedModels: Option.getOrNull(
-      Option.map(usage, ({ lines }) => lines.filter(({ sum }) => sum.unpricedTokens > 0).map(({ name }) => name))
+      Option.map(spent, ({ lines }) => lines.filter(({ sum }) => sum.unpricedTokens > 0).map(({ name }) => name))
     ),
     callsPerMonth:
       agents === null

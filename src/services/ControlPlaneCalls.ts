@@ -2,37 +2,32 @@ import { Clock, Effect, Result, Schedule, Schema, Stream } from "effect"
 import type { Duration } from "effect"
 import { ControlPlaneUnavailable } from "../domain/controlPlane/ControlPlaneFailure.ts"
 import type { ControlPlaneFailure } from "../domain/controlPlane/ControlPlaneFailure.ts"
-import type {
-  AnswerOf,
-  ArgumentsOf,
-  FunctionPath,
-  MutationPath,
-  QueryPath,
-  ServicePath
-} from "../domain/controlPlane/ControlPlaneFunctions.ts"
+import type { FunctionPath, MutationPath, QueryPath } from "../domain/controlPlane/ControlPlaneFunctions.ts"
+import type { AnswerOf, AnyPath, ArgumentsOf } from "../domain/controlPlane/ConvexFunctions.ts"
 import { truncate } from "../domain/text/Text.ts"
 import { ConvexClient } from "../layers/ConvexClient.ts"
 import type { Arguments } from "../layers/ConvexClient.ts"
 import { Metrics } from "../layers/Metrics.ts"
 
 /** A schema that decodes every answer of the function; the type has no value for any other schema. */
-export type Reads<Path extends ServicePath, A, Encoded> = Schema.Codec<A, Encoded> &
+export type Reads<Path extends AnyPath, A, Encoded> = Schema.Codec<A, Encoded> &
   (AnswerOf<Path> extends Encoded ? unknown : { readonly "cannot read the answer": AnswerOf<Path> })
 
 type KeysOf<A> = A extends unknown ? keyof A : never
 
 /** Arguments of the function without excess fields, because Convex refuses a call with an unknown argument. */
-export type Sends<Path extends ServicePath, Given> =
+export type Sends<Path extends AnyPath, Given> =
   Exclude<KeysOf<Given>, keyof ArgumentsOf<Path>> extends never
     ? Given
     : { readonly [Key in Exclude<KeysOf<Given>, keyof ArgumentsOf<Path>>]: never }
 
 /** The arguments, which may be omitted if all are optional. */
-type Given<Path extends ServicePath, Args> =
+type Given<Path extends AnyPath, Args> =
   Record<never, never> extends ArgumentsOf<Path> ? [args?: Sends<Path, Args>] : [args: Sends<Path, Args>]
 
-type Call<Paths extends ServicePath> = <
-  Path extends Paths & FunctionPath,
+/** A call of one of the paths. */
+export type Call<Paths extends AnyPath, Failure = ControlPlaneFailure> = <
+  Path extends Paths,
   A,
   Encoded,
   Args extends ArgumentsOf<Path> = ArgumentsOf<Path>
@@ -40,7 +35,7 @@ type Call<Paths extends ServicePath> = <
   path: Path,
   answer: Reads<Path, A, Encoded>,
   ...args: Given<Path, Args>
-) => Effect.Effect<A, ControlPlaneFailure>
+) => Effect.Effect<A, Failure>
 
 /**
  * Calls of the control plane by path, decoded and counted. They are not repeated. The compiler checks kind, arguments and
@@ -50,7 +45,7 @@ export interface ControlPlaneCalls {
   readonly query: Call<QueryPath>
   readonly mutation: Call<MutationPath>
   /** Every pushed result. A failure, or a result that cannot be decoded, is an element; it does not end the stream. */
-  follow<Path extends QueryPath & FunctionPath, A, Encoded, Args extends ArgumentsOf<Path> = ArgumentsOf<Path>>(
+  follow<Path extends QueryPath, A, Encoded, Args extends ArgumentsOf<Path> = ArgumentsOf<Path>>(
     path: Path,
     answer: Reads<Path, A, Encoded>,
     ...args: Given<Path, Args>

@@ -142,6 +142,8 @@ describe("every app function", () => {
       "app/skills:list",
       "app/activities:list",
       "app/notifications:list",
+      "app/notifications:inbox",
+      "app/notifications:deadLetters",
       "app/notifications:markRead",
       "app/notifications:deadLetters",
       "app/notifications:retry",

@@ -161,7 +161,6 @@ describe("a connection", () => {
     readonly [what: string, kind: "query" | "mutation", args: Record<string, Value>, arrivals: number]
   > = [
     ["a query", "query", {}, 2],
-    ["a mutation with a request id", "mutation", { requestId: "r1" }, 2],
     ["a mutation under a lease", "mutation", { epoch: 3 }, 2],
     ["a mutation that the control plane could run twice", "mutation", {}, 1]
   ]

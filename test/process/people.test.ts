@@ -1,36 +1,12 @@
-import { spawn } from "node:child_process"
-import { once } from "node:events"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import { freePort } from "../../local/launcher.ts"
+import { startIssuer } from "../issuer.ts"
+import { followed } from "./following.ts"
 import { runIn } from "./runIn.ts"
 import { eventually, makeSetup } from "./setup.ts"
 
 const identity = JSON.stringify({ issuer: "https://login.example.com", subject: "kim", name: "Kim" })
-
-/** `thread --follow` in a process that the scope ends, with all that it has printed. */
-const followed = Effect.fnUntraced(function* (env: Record<string, string>, task: string) {
-  const child = yield* Effect.acquireRelease(
-    Effect.sync(() =>
-      spawn(process.execPath, ["src/main.ts", "thread", task, "--follow"], {
-        env: { PATH: process.env["PATH"] ?? "", HOME: "/nonexistent", ...env },
-        stdio: ["ignore", "pipe", "inherit"]
-      })
-    ),
-    (running) => Effect.sync(() => void running.kill("SIGKILL"))
-  )
-  const ended = once(child, "exit")
-  let said = ""
-  child.stdout.on("data", (chunk: Buffer) => (said += chunk.toString("utf8")))
-  return {
-    said: Effect.sync(() => said),
-    /** Its exit code after Ctrl-C. */
-    interrupted: Effect.promise(async () => {
-      child.kill("SIGINT")
-      return Number((await ended)[0])
-    })
-  }
-})
 
 describe("the commands for people", () => {
   it.live(
@@ -71,13 +47,86 @@ describe("the commands for people", () => {
         yield* ask("tasks", "archive", task)
         yield* ask("agents", "pause", "engineer")
         assert.match(yield* ask("agents", "list"), /@engineer.*paused/)
-        const unread: ReadonlyArray<{ readonly taskId: string; readonly state: string }> = JSON.parse(
-          yield* ask("inbox", "--json")
-        )
-        for (const row of unread) assert.deepInclude(row, { taskId: task, state: "unread" })
+        assert.include(yield* ask("inbox", "--read"), "@engineer writes in")
+        assert.deepStrictEqual(JSON.parse(yield* ask("inbox", "--json")), [])
+        const [run] = JSON.parse(yield* ask("runs", "list", "--ended", "--json"))
+        const listed = (yield* ask("runs", "list", "--ended")).split("\n")[1] ?? ""
+        assert.include(yield* ask("runs", "show", listed.split(" ")[0] ?? ""), `id         ${run.id}`)
+        assert.include(yield* ask("usage"), "engineer")
+        assert.include(yield* ask("dead-letters", "list", "--json"), "[]")
         const [made] = JSON.parse(yield* ask("tokens", "list", "--json"))
         yield* ask("tokens", "revoke", made.id)
         assert.include(yield* ask("tokens", "list"), "revoked")
+      }).pipe(Effect.scoped),
+    300_000
+  )
+
+  it.live(
+    "work with a sign-in provider's token: an agent asks, the person answers, and the agent goes on",
+    () =>
+      Effect.gen(function* () {
+        const issuer = yield* startIssuer
+        const setup = yield* makeSetup({ planeArgs: ["--auth-config", issuer.authConfig] })
+        const capture = { taskId: "task id: (\\S+)" }
+        const move = (to: object) => ({ name: "task_status", args: { taskId: "{{taskId}}", ...to } })
+        yield* setup.script({
+          fallback: { text: "So be it." },
+          rules: [
+            {
+              match: 'answers your question "Which database?"',
+              capture,
+              actions: [{ toolCalls: [move({ status: "in_progress" })] }]
+            },
+            {
+              match: "store the logins",
+              capture,
+              actions: [
+                {
+                  toolCalls: [
+                    { name: "response_request", args: { recipientSlugs: ["kim"], message: "Which database?" } },
+                    move({ status: "blocked", blockedReason: "waits for Kim" })
+                  ]
+                }
+              ]
+            }
+          ]
+        })
+        const env = { CONVEX_URL: setup.plane.url, MISSION_CONTROL_TOKEN: issuer.token("kim", "Kim") }
+        const ask = (...args: ReadonlyArray<string>) =>
+          Effect.map(runIn(env, ...args), ({ code, err, out }) => {
+            assert.strictEqual(code, 0, err)
+            return out.trim()
+          })
+        const accountId = yield* ask("accounts", "create", "Newcomers")
+        yield* ask("agents", "add", "engineer", "--name", "Engineer")
+        const token = yield* ask("tokens", "provision")
+        yield* setup.startRuntime({ ACCOUNT_ID: accountId, SERVICE_TOKEN: token })
+        const task = yield* ask(
+          "tasks",
+          "create",
+          "Logins",
+          "--assign",
+          "@engineer",
+          "--description",
+          "Please store the logins."
+        )
+        const following = yield* followed(env, task)
+        yield* eventually(following.said, (text) => text.includes("Engineer: Question to Kim: Which database?"))
+        yield* eventually(following.said, (text) => text.includes("Engineer: So be it."))
+        const asked = yield* ask("inbox")
+        assert.include(asked, "Questions to you:")
+        const command = /Answer: post (\S+) /.exec(asked)?.[1] ?? ""
+        assert.include(yield* ask("tasks", "show", task), "waits for   Kim, whom @engineer asked")
+        yield* ask("post", command, "Postgres.")
+        yield* eventually(ask("tasks", "show", task), (text) => /status {6}in_progress/.test(text))
+        assert.notInclude(yield* ask("inbox"), "Questions to you:")
+        const expired = { ...env, MISSION_CONTROL_TOKEN: issuer.token("kim", "Kim", { exp: 1 }) }
+        const { code, err } = yield* runIn(expired, "tasks", "list")
+        assert.strictEqual(code, 1)
+        assert.include(
+          err,
+          "The token has expired. Check CONVEX_DEPLOY_KEY or MISSION_CONTROL_TOKEN. (unauthenticated)"
+        )
       }).pipe(Effect.scoped),
     300_000
   )
@@ -93,6 +142,7 @@ describe("the commands for people", () => {
         const ends = yield* Effect.forEach(
           [
             { env: {}, args: ["tasks", "list"] },
+            { env: {}, args: ["usage"] },
             {
               env: { CONVEX_URL, CONVEX_DEPLOY_KEY: wrong, MISSION_CONTROL_IDENTITY: identity },
               args: ["agents", "list"]
@@ -120,10 +170,14 @@ describe("the commands for people", () => {
         )
         assert.deepStrictEqual(
           ends.map(({ code }) => code),
-          [78, 1, 78, 1, 69]
+          [78, 78, 1, 78, 1, 69]
         )
-        const [unidentified, stranger, nameless, outsider, unreachable] = ends.map(({ err }) => err)
+        const [unidentified, unnamed, stranger, nameless, outsider, unreachable] = ends.map(({ err }) => err)
         assert.include(unidentified, "set CONVEX_DEPLOY_KEY and MISSION_CONTROL_IDENTITY, or MISSION_CONTROL_TOKEN")
+        assert.include(
+          unnamed,
+          "as a person set CONVEX_DEPLOY_KEY and MISSION_CONTROL_IDENTITY, or MISSION_CONTROL_TOKEN"
+        )
         assert.include(stranger, "(unauthenticated)")
         assert.include(nameless, "MISSION_CONTROL_IDENTITY is not an identity")
         assert.include(outsider, "You are not a member of this account")

@@ -2,7 +2,7 @@
 import { functions } from "../../src/domain/controlPlane/ControlPlaneFunctions.ts"
 import type { ArgumentsOf, RunSettings, ServiceFunctions } from "../../src/domain/controlPlane/ControlPlaneFunctions.ts"
 import { canAgentMarkDone, nextStatusesFor, pathTo } from "../../src/domain/shared/TaskStatus.ts"
-import type { AccountOptions, Agent, Origin, Task } from "./accountState.ts"
+import type { AccountOptions, Agent, Origin, Question, Task } from "./accountState.ts"
 import { ContextModel } from "./contextModel.ts"
 import type { Run } from "./queueEnds.ts"
 import { Refusal } from "./queueState.ts"
@@ -225,6 +225,25 @@ export class AccountModel extends ContextModel {
     return state !== "discarded" && outcome !== "stopped" && !isAnswered
   }
 
+  /** Asks the person, unless asked less than four hours ago and not answered; an older question ends. */
+  private ask(asker: string, { id: task }: Task, run: string, text: string, origin: Origin) {
+    const isOpen = (each: Question) => each.state === "open" && each.asker === asker && each.task === task
+    const earlier = this.questions.find(isOpen)
+    if (earlier !== undefined && earlier.at >= this.now - ASK_AGAIN_AFTER) return []
+    const { personName } = this
+    const note = {
+      kind: "note",
+      content: `Question to ${personName}: ${text}`,
+      epoch: null,
+      answersType: null
+    } as const
+    this.post(this.task(task), note, origin)
+    this.endQuestions(isOpen)
+    const id = `q${this.questions.length + 1}`
+    this.questions.push({ id, asker, task, run, text, at: this.now, state: "open" })
+    return [{ slug: personName, notificationId: id }]
+  }
+
   private request(args: ArgumentsOf<typeof functions.requestResponses>) {
     return this.creation(args, "response_request", (run, origin) => {
       const slugs = [...new Set(args.recipientSlugs)]
@@ -240,15 +259,17 @@ export class AccountModel extends ContextModel {
         const notificationId = made[index]
         return notificationId === undefined ? [] : [{ recipient, slug, notificationId }]
       })
+      const isPerson = (slug: string) => slug.toLowerCase() === this.personName.toLowerCase()
+      const people = slugs.some(isPerson) ? this.ask(run.agent, task, run.id, args.message, origin) : []
       for (const { notificationId: notification, recipient } of pairs) {
         const event = this.queue.row(notification).events.at(-1)
         if (event === undefined) throw new Error("a notification without events")
         this.requests.push({ asker: run.agent, recipient, task: task.id, notification, event, at: this.now })
       }
       return {
-        asked: pairs.map(({ notificationId, slug }) => ({ slug, notificationId })),
+        asked: [...pairs.map(({ notificationId, slug }) => ({ slug, notificationId })), ...people],
         skipped: slugs
-          .filter((slug) => !pairs.some((pair) => pair.slug === slug))
+          .filter((slug) => !pairs.some((pair) => pair.slug === slug) && !(isPerson(slug) && people.length > 0))
           .map((slug) => ({ slug, reason: "not asked" }))
       }
     })

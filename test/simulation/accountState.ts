@@ -51,6 +51,18 @@ export interface Message {
   readonly isTruncated: boolean
 }
 
+/** A question of an agent to the person. */
+export interface Question {
+  readonly id: string
+  readonly asker: string
+  readonly task: string
+  readonly run: string
+  readonly text: string
+  readonly at: number
+  /** Open until the person's next message on the task, or until its task, agent or run ends. */
+  state: "open" | "answered" | "ended"
+}
+
 /** What is wrong with the context of a notification. */
 export const damages = ["damaged", "misshapen", "message_missing"] as const
 export type Damage = (typeof damages)[number]
@@ -81,6 +93,7 @@ export interface AccountOptions {
   readonly scope: "agent" | "task"
   readonly mistakes?: ReadonlySet<Mistake>
   readonly personId?: string
+  readonly personName?: string
   /** The id of the task that is made next, unless it is the model's own. */
   readonly nextTaskId?: (count: number) => string
   readonly now?: number
@@ -94,6 +107,7 @@ export abstract class AccountState {
   readonly everyone: Array<Agent>
   readonly tasks = new Map<string, Task>()
   readonly messages: Array<Message> = []
+  readonly questions: Array<Question> = []
   readonly runtimes = new Map<string, Presence>()
   readonly queue: QueueModel
   /** Made by tools, by id: the ledger must make each once. */
@@ -119,6 +133,7 @@ export abstract class AccountState {
   isTokenRevoked = false
   rosterRevision = 1
   protected readonly person: Origin
+  readonly personName: string
   protected readonly scope: "agent" | "task"
   protected readonly nextTaskId: (count: number) => string
   protected now: number
@@ -126,6 +141,7 @@ export abstract class AccountState {
   constructor(options: AccountOptions) {
     this.everyone = [...options.agents]
     const actor: Cause = { type: "person", id: options.personId ?? "person" }
+    this.personName = options.personName ?? "Pat Person"
     this.person = { actor, hops: 0, settings: unlimited, depth: 0, run: null, chain: null }
     this.nextTaskId = options.nextTaskId ?? ((count) => `t${count}`)
     this.scope = options.scope
@@ -209,7 +225,7 @@ export abstract class AccountState {
   // Views.
 
   protected actorView(cause: Cause): Actor {
-    if (cause.type !== "agent") return { type: cause.type, id: cause.id, name: "Pat Person", slug: null }
+    if (cause.type !== "agent") return { type: cause.type, id: cause.id, name: this.personName, slug: null }
     const { id, name, slug } = this.agent(cause.id)
     return { type: "agent", id, name, slug }
   }

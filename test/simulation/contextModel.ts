@@ -41,7 +41,7 @@ export class ContextModel extends FanOutModel {
       fenceMark: `mark${generation}`,
       stoppedRuns: session.stoppedRuns.filter((each) => each !== run),
       orchestrator: orchestrator === undefined ? null : this.ref(orchestrator.id),
-      primaryPerson: { name: "Pat Person" },
+      primaryPerson: { name: this.personName },
       mentionableAgents: this.agents
         .filter(({ id }) => id !== agent.id)
         .map(({ name, slug }) => ({ slug, name, role: name }))
@@ -78,7 +78,8 @@ export class ContextModel extends FanOutModel {
       actor: this.actorView(event.actor),
       previousStatus: (event.statuses?.[0] ?? null) as TaskStatus | null,
       newStatus: (event.statuses?.[1] ?? null) as TaskStatus | null,
-      request: event.request
+      request: event.request,
+      ...(event.answers === null ? {} : { answers: event.answers })
     }
   }
 

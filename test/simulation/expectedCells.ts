@@ -48,6 +48,7 @@ export const expectedCells: ReadonlyArray<string> = [
   ...[...behaviours, "poison", "in a new generation"].map((behaviour) => `${behaviour}|turn`),
   ...ends,
   "agent removed|people",
+  "question answered|people",
   "agent paused|people",
   "agent paused, released|people",
   "offered again|claim",

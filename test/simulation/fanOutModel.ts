@@ -2,11 +2,11 @@
 import { needsAssignee, pathTo } from "../../src/domain/shared/TaskStatus.ts"
 import type { TaskStatus } from "../../src/domain/shared/TaskStatus.ts"
 import { AccountState } from "./accountState.ts"
-import type { AccountOptions, Agent, Message, Origin, Task } from "./accountState.ts"
+import type { AccountOptions, Agent, Message, Origin, Question, Task } from "./accountState.ts"
 import { acceptedOf, Refusal, typeOf } from "./queueState.ts"
 import type { Cause as Actor, Event, Notification, Surroundings } from "./queueState.ts"
 
-type Cause = Pick<Event, "type"> & Partial<Pick<Event, "message" | "statuses" | "request">>
+type Cause = Pick<Event, "type"> & Partial<Pick<Event, "message" | "statuses" | "request" | "answers">>
 
 /** The account's tasks and threads, and the events that they cause. */
 export class FanOutModel extends AccountState {
@@ -69,7 +69,7 @@ export class FanOutModel extends AccountState {
       const session = this.scope === "task" ? `session_${agent}_${task.id}` : `session_${agent}`
       this.queue.sessionFor(session, agent)
       const made = this.queue.nextId
-      const event = { actor, hops, chain, message: null, statuses: null, request: null, ...cause }
+      const event = { actor, hops, chain, message: null, statuses: null, request: null, answers: null, ...cause }
       const { id } = this.queue.insert(this.now, { session, agent, task: task.id }, event, settings)
       this.depths.set(id, [...(this.depths.get(id) ?? []), depth])
       if (id === made && this.damageNext !== null) {
@@ -98,6 +98,21 @@ export class FanOutModel extends AccountState {
     Object.assign(task, { turns: 0, isAtTurnLimit: false })
   }
 
+  /** Answers the person's open questions on the task: those of the mentioned agents, or all if none of them asked. */
+  private answerQuestions(task: Task, mentioned: ReadonlyArray<Agent>): ReadonlyArray<Question> {
+    const open = this.questions.filter(({ state, task: of }) => state === "open" && of === task.id)
+    const addressed = open.filter(({ asker }) => mentioned.some(({ id }) => id === asker))
+    const answered = addressed.length > 0 ? addressed : open
+    if (!this.queue.mistakes.has("a question answered twice")) for (const each of answered) each.state = "answered"
+    return this.queue.mistakes.has("an answer that only subscribers hear") ? [] : answered
+  }
+
+  protected endQuestions(isOver: (question: Question) => boolean): void {
+    for (const question of this.questions) {
+      if (question.state === "open" && isOver(question)) question.state = "ended"
+    }
+  }
+
   private isSubscribed(task: Task, agent: string): boolean {
     return task.participants.has(agent) || task.assignees.includes(agent)
   }
@@ -123,12 +138,19 @@ export class FanOutModel extends AccountState {
     const mentioned = (mayMention ? others : [])
       .filter(({ slug }) => new RegExp(`@(?:${slug}|all)\\b`).test(message.content))
       .filter(({ isOrchestrator }) => !task.isChat || (!byAgent && isOrchestrator))
+    const answered = author.type === "person" && !isQuiet ? this.answerQuestions(task, mentioned) : []
+    const askers = answered.flatMap(({ asker, text }) => ({ agent: this.agent(asker), text }))
     if (byAgent) task.participants.add(author.id)
-    for (const agent of mentioned) task.participants.add(agent.id)
+    for (const agent of [...mentioned, ...askers.map((each) => each.agent)]) task.participants.add(agent.id)
     if (byAgent && !isQuiet && orchestrator !== undefined) task.participants.add(orchestrator.id)
-    this.notify(mentioned, task, origin, { type: "mention", message: id })
+    const notAsking = mentioned.filter((agent) => !askers.some((asker) => asker.agent === agent))
+    this.notify(notAsking, task, origin, { type: "mention", message: id })
+    for (const { agent, text } of askers) {
+      this.notify([agent], task, origin, { type: "mention", message: id, answers: text })
+    }
     const isHeard =
       mentioned.length === 0 &&
+      askers.length === 0 &&
       task.status !== "done" &&
       task.status !== "archived" &&
       (task.status !== "blocked" || author.type === "person" || author.id === orchestrator?.id)
@@ -145,6 +167,7 @@ export class FanOutModel extends AccountState {
   protected move(task: Task, to: TaskStatus, origin: Origin): void {
     const from = task.status
     task.status = to
+    if (to === "done" || to === "archived") this.endQuestions((question) => question.task === task.id)
     if (origin.actor.type === "person") this.forgetTurns(task)
     this.noteDecision(task, "status", origin)
     if (to === "inbox") {
@@ -232,6 +255,7 @@ export class FanOutModel extends AccountState {
       this.task(id).status = "archived"
       this.forgetTurns(this.task(id))
       this.noteDecision(this.task(id), "status", this.person)
+      this.endQuestions(({ task }) => task === id)
       this.queue.stopAll(now, this.person.actor, { task: id })
     })
   }
@@ -252,6 +276,7 @@ export class FanOutModel extends AccountState {
       this.queue.heartbeats.delete(id)
       this.queue.paused.delete(id)
       this.queue.stopAll(now, this.person.actor, { agent: id })
+      this.endQuestions(({ asker }) => asker === id)
       for (const task of this.tasks.values()) {
         if (!task.assignees.includes(id) || task.status === "done" || task.status === "archived") continue
         const others = task.assignees.filter((each) => each !== id)
@@ -266,7 +291,12 @@ export class FanOutModel extends AccountState {
   stop(now: number, by: Actor, of: { readonly run?: string; readonly agent?: string; readonly task?: string }) {
     return this.act(now, () => {
       const { run, ...all } = of
-      if (run !== undefined) return this.queue.stopRun(now, by, run)
+      if (run !== undefined) {
+        const answer = this.queue.stopRun(now, by, run)
+        if (answer.stopped > 0) this.endQuestions((question) => question.run === run)
+        return answer
+      }
+      this.endQuestions(({ asker, task }) => asker === all.agent || task === all.task)
       return { stopped: this.queue.stopAll(now, by, all), outcome: null }
     })
   }

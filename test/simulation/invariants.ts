@@ -6,6 +6,7 @@ import { ClaimInvariants } from "./claimInvariants.ts"
 import type { Limits } from "./claimInvariants.ts"
 import { judgeEvents, judgeJoined } from "./joinInvariants.ts"
 import { GATEWAY_SECRET } from "./memoryGateway.ts"
+import { QuestionInvariant } from "./questionInvariant.ts"
 import type { ClaimEntry, EndEntry, Entry, NotificationState } from "./queueState.ts"
 import { judgeGrant, judgeHold, judgeReservations, judgeUsage } from "./usageInvariants.ts"
 import type { RuntimeProcess, Turn, World } from "./world.ts"
@@ -42,6 +43,7 @@ export class Invariants {
   private readonly world: World
   private readonly limits: Limits
   private readonly claims: ClaimInvariants
+  private readonly questions: QuestionInvariant
   private seen = 0
   private readonly lastClaim = new Map<string, ClaimEntry>()
   private readonly isOver = new Map<string, boolean>()
@@ -57,6 +59,7 @@ export class Invariants {
     this.world = world
     this.limits = limits
     this.claims = new ClaimInvariants(world, limits)
+    this.questions = new QuestionInvariant(world)
   }
 
   private get queue() {
@@ -69,6 +72,7 @@ export class Invariants {
       this.world.violate("decision", `a turn undid what a person decided during it: ${what}`)
     }
     judgeReservations(this.world)
+    this.questions.observe()
     const { history } = this.queue
     for (; this.seen < history.length; this.seen += 1) {
       const entry = history[this.seen]

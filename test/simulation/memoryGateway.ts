@@ -205,7 +205,10 @@ export class MemoryGateway {
       task_load: { taskId },
       task_create: { title: `made in ${turn.run}, ${some}` },
       document_upsert: { title: `written in ${turn.run}, ${some}`, content: "text", type: "note" },
-      response_request: { recipientSlugs: [dice.pick(account.agents).slug], message: `help ${some}` },
+      response_request: {
+        recipientSlugs: [dice.chance(0.4) ? account.personName : dice.pick(account.agents).slug],
+        message: `help ${some}`
+      },
       task_message: { taskId, content: `said in ${turn.run}, ${some}` },
       task_assign: { taskId, assigneeSlugs: [dice.pick(account.agents).slug] }
     }

@@ -2,7 +2,7 @@ import { makeFunctionReference } from "convex/server"
 import { ConvexError } from "convex/values"
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest"
 import { api } from "../../convex/_generated/api.js"
-import type { Id } from "../../convex/_generated/dataModel.js"
+import type { Doc, Id } from "../../convex/_generated/dataModel.js"
 import { orchestratorChatLabel } from "../../convex/model/tasks/taskView.ts"
 import { PROTOCOL } from "../../src/domain/shared/Protocol.ts"
 import { taskStatuses } from "../../src/domain/shared/TaskStatus.ts"
@@ -81,6 +81,7 @@ const play = async (seed: number, length: number) => {
     }),
     scope,
     personId: plane.memberId,
+    personName: "Ana",
     nextTaskId: () => newTask,
     now: Date.now(),
     firstHeartbeatAt: (agent) => firstHeartbeats.get(agent) ?? 0
@@ -100,9 +101,11 @@ const play = async (seed: number, length: number) => {
     const all = await t.run((ctx) => ctx.db.query("notifications").collect())
     const rows = all.filter(({ recipientType }) => recipientType === "agent")
     const sessions = await t.run((ctx) => ctx.db.query("sessions").collect())
+    const questions = all.filter(({ recipientType, type }) => recipientType === "person" && type === "response_request")
     // A join deletes notifications, on both sides.
     const own = [...queue.notifications.keys()]
     const names = [
+      ...questions.map(({ _id }, index) => [`q${index + 1}`, _id] as const),
       ...rows.map(({ _id }, index) => [own[index] ?? "none", _id] as const),
       ...sessions.map(({ _id, agentId: agent, kind, taskId }) => {
         const name = kind === "heartbeat" ? `heartbeats_${agent}` : `session_${agent}`
@@ -113,7 +116,7 @@ const play = async (seed: number, length: number) => {
       planeIds.set(own, id)
       modelIds.set(id, own)
     }
-    return { rows, sessions }
+    return { questions, rows, sessions }
   }
 
   /** The same call on both sides, with the model's ids; answers what they answer. */
@@ -321,7 +324,11 @@ const play = async (seed: number, length: number) => {
       const status = dice.pick(["in_progress", "review", "done", "blocked"])
       const calls: Record<string, object> = {
         "tasks:setStatus": { taskId, status, blockedReason: "waits" },
-        "responseRequests:create": { recipientSlugs: slugs(1), message: `help ${dice.between(1, 3)}`, taskId },
+        "responseRequests:create": {
+          recipientSlugs: [...slugs(1), ...(dice.chance(0.5) ? ["ana"] : [])],
+          message: `help ${dice.between(1, 3)}`,
+          taskId
+        },
         "tasks:create": { title: `made ${dice.between(1, 1_000_000)}` },
         "messages:post": { taskId, content: words() },
         "tasks:assign": { taskId, assigneeSlugs: slugs(0) }
@@ -372,6 +379,8 @@ const play = async (seed: number, length: number) => {
       })
     }
   }
+  const stateOfQuestion = ({ outcome }: Doc<"notifications">) =>
+    outcome === "replied" ? "answered" : outcome === "stopped" ? "ended" : "open"
   const contents = new Map<string, string>()
   const contentOf = async (id: Id<"messages"> | undefined) => {
     if (id === undefined) return null
@@ -380,12 +389,14 @@ const play = async (seed: number, length: number) => {
     return content
   }
   const compare = async (name: string) => {
-    const { rows, sessions } = await read()
+    const { questions, rows, sessions } = await read()
+    expect(questions.map(stateOfQuestion), `questions after ${name}`).toEqual(model.questions.map(({ state }) => state))
     const own = [...queue.notifications.values()].map(comparedRow)
     for (const [index, row] of rows.entries()) {
       const events = []
       for (const {
         actor,
+        answers = null,
         chain = null,
         messageId,
         joined = null,
@@ -398,6 +409,7 @@ const play = async (seed: number, length: number) => {
         const statuses = newStatus === undefined ? null : [previousStatus, newStatus]
         events.push({
           ...event,
+          answers,
           chain,
           joined,
           refusal,
@@ -496,11 +508,12 @@ const play = async (seed: number, length: number) => {
   }
   const events = [...queue.notifications.values()].flatMap((row) => row.events)
   const hops = Math.max(...events.map((event) => event.hops), 0)
-  return { ...seen, joined: events.length - queue.notifications.size, hops }
+  const answered = model.questions.filter(({ state }) => state === "answered").length
+  return { ...seen, answered, joined: events.length - queue.notifications.size, hops }
 }
 
 describe("the control plane's functions and the model", () => {
-  const total = { again: 0, joined: 0, joins: 0, notification: 0, heartbeat: 0, hops: 0 }
+  const total = { again: 0, answered: 0, joined: 0, joins: 0, notification: 0, heartbeat: 0, hops: 0 }
   it.each(Array.from({ length: 12 }, (_, index) => index + 1))(
     "answer alike through a random history, seed %i",
     async (seed) => {
@@ -511,7 +524,7 @@ describe("the control plane's functions and the model", () => {
     60_000
   )
 
-  it("have met runs of both kinds, leases offered again, events and messages that join, and chains of agents", () => {
+  it("have met runs of both kinds, leases offered again, events and messages that join, answers, and chains", () => {
     expect(Math.min(...Object.values(total))).toBeGreaterThan(5)
   })
 })

@@ -48,7 +48,8 @@ const otherRules: Readonly<Record<string, string>> = {
   classes: "a turn's outcome does not match its failure class",
   decision: "an agent's older turn changes what a person decided",
   turns: "agents have more turns on a task than `MAX_AGENT_TURNS_PER_TASK`, or no one is told",
-  quiet: "updates wait too short or too long"
+  quiet: "updates wait too short or too long",
+  questions: "a person's answer to an agent's question notifies that agent never or twice"
 }
 
 const invariantRows = () => {

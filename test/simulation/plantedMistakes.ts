@@ -196,6 +196,8 @@ export const plantedMistakes: ReadonlyArray<PlantedMistake> = [
       })
     }
   },
+  inTheModel("an answer that only subscribers hear", "questions", slowGateway),
+  inTheModel("a question answered twice", "questions", slowGateway),
   {
     name: "a request without an answer treated as free",
     breaks: "I16",

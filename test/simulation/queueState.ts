@@ -31,6 +31,8 @@ export interface Event {
   readonly message: string | null
   readonly statuses: readonly [string, string] | null
   readonly request: string | null
+  /** The agent's question that a person's message answers. */
+  readonly answers: string | null
   refusal: string | null
   /** The epoch of the attempt that it joined. */
   joined: number | null
@@ -285,6 +287,8 @@ export type Mistake =
   | "an end that keeps what it did not show"
   | "joined events lost at a failure"
   | "new messages that are not pushed"
+  | "an answer that only subscribers hear"
+  | "a question answered twice"
 
 export interface LeaseName {
   readonly session: string

@@ -122,7 +122,8 @@ export const eventViews = async (
       actor: event.actor,
       previousStatus: event.previousStatus ?? null,
       newStatus: event.newStatus ?? null,
-      request: event.request ?? null
+      request: event.request ?? null,
+      ...(event.answers === undefined ? {} : { answers: event.answers })
     })
   }
   return { views, gone }
@@ -171,6 +172,9 @@ const buildContext = async (
   if (gone === events.length) return "message_missing"
   const orchestrator = agents.find((each) => each.isOrchestrator)
   const view = await toTaskView(ctx, task, agents)
+  const { openQuestions = [] } = view
+  const questionReads = task.status === "blocked" ? 1 + 2 * openQuestions.length : 0
+  for (let read = 0; read < questionReads; read += 1) budget.noteInterval()
   const repositoryDocument =
     repository === null ? null : { title: repository.title, content: cut(repository.content, documentsLength) }
   const documents = await documentsOf(ctx, task._id, budget)

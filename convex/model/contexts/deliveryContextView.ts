@@ -19,7 +19,9 @@ export const eventView = v.object({
   actor,
   previousStatus: v.union(taskStatus, v.null()),
   newStatus: v.union(taskStatus, v.null()),
-  request: v.union(v.string(), v.null())
+  request: v.union(v.string(), v.null()),
+  /** The agent's question that a person's message answers. */
+  answers: v.optional(v.string())
 })
 
 /** Everything that the turn of a notification needs. */

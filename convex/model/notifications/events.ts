@@ -88,7 +88,9 @@ export const derivedFrom = (events: ReadonlyArray<NotificationEvent>): Derived =
 
 /** The characters that the events take in their row, for counting reads. */
 export const eventsSize = (events: ReadonlyArray<NotificationEvent>): number =>
-  events.reduce((sum, { refusal, request }) => sum + 300 + (request?.length ?? 0) + (refusal?.length ?? 0), 0)
+  events.reduce((sum, { answers = "", refusal = "", request = "" }) => {
+    return sum + 300 + answers.length + refusal.length + request.length
+  }, 0)
 
 /** An event that the policy refused, by its index. */
 export interface RefusedEvent {

@@ -17,6 +17,7 @@ import {
 import { subscribe, subscribeParticipants, subscribersOf } from "../tasks/subscriptions.ts"
 import { type Cause, notifyAgents, notifyMember } from "./notify.ts"
 import type { Origin } from "./origin.ts"
+import { answerQuestions } from "./questions.ts"
 
 interface Mentioned {
   readonly agents: ReadonlyArray<Doc<"agents">>
@@ -91,40 +92,51 @@ const mentionedIn = async (
 
 /**
  * Notifies the mentioned agents and members of a message, then the subscribers. Fallbacks and notes (`isQuiet`) notify
- * only people. Reads the task's subscriptions, the subscribed and mentioned agents and members, and the orchestrator if
- * an agent wrote or the task is the orchestrator's chat.
+ * only people, except those that a note asks (`asked`), who are notified of the question. A person's message answers
+ * agents' questions, and notifies those agents as if it mentioned them. Reads the task's subscriptions, the subscribed
+ * and mentioned agents and members, the person's open questions, and the orchestrator if an agent wrote or the task is
+ * the orchestrator's chat.
  */
 export const fanOutMessage = async (
   ctx: MutationCtx,
   task: Doc<"tasks">,
   message: { readonly _id: Id<"messages">; readonly content: string },
   origin: Origin,
-  isQuiet: boolean
+  { asked = [], isQuiet }: { readonly asked?: ReadonlyArray<Id<"members">> | undefined; readonly isQuiet: boolean }
 ): Promise<void> => {
   const { actor: author } = origin
   const mentioned = await mentionedIn(ctx, task, message.content, author)
   const mentionedAgents = isQuiet ? [] : mentioned.agents
+  const mentionedMembers = mentioned.members.filter(({ _id }) => !asked.includes(_id))
   const authorId = author.type === "agent" ? ctx.db.normalizeId("agents", author.id ?? "") : null
   const authorMemberId = author.type === "person" ? ctx.db.normalizeId("members", author.id ?? "") : null
+  const answered =
+    authorMemberId === null || isQuiet ? [] : await answerQuestions(ctx, task, authorMemberId, mentionedAgents)
   const concernsOrchestrator = !isQuiet && (author.type === "agent" || task.isOrchestratorChat)
   const orchestrator = concernsOrchestrator ? await orchestratorOf(ctx, task.accountId) : null
   const subscribers = await subscribeParticipants(ctx, task, [
     ...(authorId === null ? [] : [{ agentId: authorId }]),
     ...(authorMemberId === null ? [] : [{ memberId: authorMemberId }]),
     ...mentionedAgents.map((agent) => ({ agentId: agent._id })),
-    ...mentioned.members.map((member) => ({ memberId: member._id })),
+    ...answered.map(({ agent }) => ({ agentId: agent._id })),
+    ...mentionedMembers.map((member) => ({ memberId: member._id })),
     ...(orchestrator !== null && author.type === "agent" ? [{ agentId: orchestrator._id }] : [])
   ])
 
   const mention: Cause = { type: "mention", messageId: message._id }
-  await notifyAgents(ctx, task, mentionedAgents, origin, mention)
-  for (const member of mentioned.members) await notifyMember(ctx, task, member._id, origin, mention)
+  const others = mentionedAgents.filter(({ _id }) => !answered.some(({ agent }) => agent._id === _id))
+  await notifyAgents(ctx, task, others, origin, mention)
+  for (const { agent, question } of answered) {
+    await notifyAgents(ctx, task, [agent], origin, { ...mention, answers: question })
+  }
+  for (const member of mentionedMembers) await notifyMember(ctx, task, member._id, origin, mention)
 
   const update: Cause = { type: "thread_update", messageId: message._id }
   const writtenByOrchestrator = orchestrator !== null && orchestrator._id === authorId
   const isUpdate =
     !isQuiet &&
     mentionedAgents.length === 0 &&
+    answered.length === 0 &&
     task.status !== "done" &&
     task.status !== "archived" &&
     (task.status !== "blocked" || author.type === "person" || writtenByOrchestrator)
@@ -138,10 +150,28 @@ export const fanOutMessage = async (
   )
   await notifyAgents(ctx, task, inRosterOrder(recipients), origin, update)
   for (const { memberId } of subscribers) {
-    const isRecipient = memberId !== undefined && memberId !== authorMemberId
-    if (isRecipient && !mentioned.members.some((member) => member._id === memberId)) {
+    const isRecipient = memberId !== undefined && memberId !== authorMemberId && !asked.includes(memberId)
+    if (isRecipient && !mentionedMembers.some((member) => member._id === memberId)) {
       await notifyMember(ctx, task, memberId, origin, update)
     }
+  }
+}
+
+/**
+ * Notifies the agents and members whom a new task's title or description mentions, except its assignees, who are
+ * notified of the assignment. Reads what `mentionedIn` reads.
+ */
+export const fanOutDescription = async (ctx: MutationCtx, task: Doc<"tasks">, origin: Origin): Promise<void> => {
+  const mentioned = await mentionedIn(ctx, task, `${task.title}\n${task.description}`, origin.actor)
+  const agents = mentioned.agents.filter(({ _id }) => !task.assigneeIds.includes(_id))
+  if (agents.length + mentioned.members.length === 0) return
+  await subscribeParticipants(ctx, task, [
+    ...agents.map((agent) => ({ agentId: agent._id })),
+    ...mentioned.members.map((member) => ({ memberId: member._id }))
+  ])
+  await notifyAgents(ctx, task, agents, origin, { type: "mention" })
+  for (const member of mentioned.members) {
+    await notifyMember(ctx, task, member._id, origin, { type: "mention", request: `The new task ${task.title}` })
   }
 }
 

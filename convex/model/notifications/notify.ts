@@ -12,7 +12,10 @@ import type { Origin } from "./origin.ts"
 type Task = Pick<Doc<"tasks">, "_id" | "accountId" | "isAtTurnLimit">
 
 /** What an event is about. */
-export type Cause = Pick<NotificationEvent, "type" | "messageId" | "previousStatus" | "newStatus" | "request">
+export type Cause = Pick<
+  NotificationEvent,
+  "type" | "messageId" | "previousStatus" | "newStatus" | "request" | "answers"
+>
 
 const eventOf = (origin: Origin, cause: Cause): NotificationEvent => ({
   ...cause,
@@ -59,17 +62,17 @@ export const insertForAgent = (
     state: "ready"
   })
 
-/** Notifies a person. No runtime claims such a notification. */
+/** Notifies a person. No runtime claims such a notification. Returns its id. */
 export const notifyMember = async (
   ctx: Pick<MutationCtx, "db">,
   task: Task,
   memberId: Id<"members">,
   origin: Origin,
   cause: Cause
-): Promise<void> => {
+): Promise<Id<"notifications">> => {
   const events = [eventOf(origin, cause)]
   const notification = newNotification(task, events, { at: orderOf(events), readyAt: Date.now(), retryAt: undefined })
-  await ctx.db.insert("notifications", { ...notification, recipientType: "person", memberId, state: "unread" })
+  return await ctx.db.insert("notifications", { ...notification, recipientType: "person", memberId, state: "unread" })
 }
 
 /** The account's first owner. */

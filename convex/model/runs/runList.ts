@@ -72,7 +72,9 @@ export const runDetails = v.object({
       at: v.number(),
       refusal: v.union(v.string(), v.null()),
       /** It arrived while the turn ran. */
-      hasJoined: v.boolean()
+      hasJoined: v.boolean(),
+      /** The agent's question that a person's message answers. */
+      answers: v.optional(v.string())
     })
   ),
   /** The latest 50, oldest first. */
@@ -212,12 +214,13 @@ export const runDetailsOf = async (
     nextAttemptAt: row.retryAt ?? null,
     error,
     decision: decision === undefined ? null : { kind: decision.kind, byName: decision.by.name, at: decision.at },
-    events: row.events.map(({ actor, at, joined, refusal: why = null, type }) => ({
+    events: row.events.map(({ actor, answers, at, joined, refusal: why = null, type }) => ({
       type,
       actorName: actor.name,
       at,
       refusal: why,
-      hasJoined: joined !== undefined
+      hasJoined: joined !== undefined,
+      ...(answers === undefined ? {} : { answers })
     })),
     timeline: await timelineOf(ctx, row._id, lease),
     effects: effects.map(({ _creationTime: at, epoch, summary, tool }) => ({ epoch, tool, summary, at }))

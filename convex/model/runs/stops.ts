@@ -10,6 +10,7 @@ import { heartbeatOf, heartbeatRun } from "../heartbeats/heartbeatSchedule.ts"
 import { requeue } from "../notifications/deadLetters.ts"
 import { notWaiting } from "../notifications/events.ts"
 import { type Origin, personOrigin } from "../notifications/origin.ts"
+import { endQuestions } from "../notifications/questions.ts"
 import { notificationOf } from "../queue/fences.ts"
 import { type LeasedSession, leasedSessionsOf, refreshSession } from "../queue/sessions.ts"
 import { postMessage } from "../threads/messages.ts"
@@ -65,13 +66,15 @@ const postNote = async (ctx: MutationCtx, row: Notification, { actor, reason }: 
   await postMessage(ctx, task, { content, kind: "note", run: { runId: row._id } }, origin)
 }
 
+const reasonOf = ({ actor, reason }: Stop): string =>
+  cut(`stopped by ${actor.name}${reason === "" ? "" : `: ${reason}`}`, maxReasonLength)
+
 /** Ends a ready notification, or a claimed one whose lease is recalled. */
 const endNotification = async (ctx: MutationCtx, row: Notification, stop: Stop, origin: Origin): Promise<void> => {
-  const { actor, reason } = stop
   await ctx.db.patch("notifications", row._id, {
     state: "delivered",
     outcome: "stopped",
-    outcomeReason: cut(`stopped by ${actor.name}${reason === "" ? "" : `: ${reason}`}`, maxReasonLength),
+    outcomeReason: reasonOf(stop),
     endedAt: Date.now(),
     ...notWaiting,
     crashes: 0
@@ -157,6 +160,7 @@ export const stopAll = async (
   origin: Origin = personOrigin(stop.actor)
 ): Promise<number> => {
   const heartbeats = await recallAll(ctx, target, exceptRun)
+  await endQuestions(ctx, target, reasonOf(stop))
   const ended = await endBatch(ctx, target, stop, { exceptRun, origin, until: Infinity })
   if (ended === batch) {
     const { actor, reason } = stop
@@ -242,7 +246,9 @@ export const stopRun = async (
     }
     await endNotification(ctx, row, stop, personOrigin(stop.actor))
   }
-  const agentName = await agentNameOf(ctx, row?.agentId ?? heartbeat?.agentId)
+  const agentId = row?.agentId ?? heartbeat?.agentId
+  if (agentId !== undefined) await endQuestions(ctx, { agentId, run }, reasonOf(stop))
+  const agentName = await agentNameOf(ctx, agentId)
   await recordActivity(ctx, {
     accountId,
     type: "run_stopped",

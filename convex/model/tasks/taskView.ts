@@ -6,6 +6,7 @@ import { taskStatus } from "../../tables/tasks.ts"
 import { refusal } from "../access/refusal.ts"
 import { agentRef, toAgentRef } from "../agents/agents.ts"
 import { cut } from "../database/cut.ts"
+import { openQuestion, openQuestionsOf } from "../notifications/questions.ts"
 
 /** The label of the task that is the people's chat with the orchestrator. */
 export const orchestratorChatLabel = "system:orchestrator-chat"
@@ -22,6 +23,8 @@ export const taskView = v.object({
   labels: v.array(v.string()),
   assignees: v.array(agentRef),
   blockedReason: v.union(v.string(), v.null()),
+  /** Of a blocked task: the questions to people for whose answers it may wait. Absent without any. */
+  openQuestions: v.optional(v.array(openQuestion)),
   dueDate: v.union(v.number(), v.null()),
   prNumber: v.union(v.number(), v.null()),
   isOrchestratorChat: v.boolean(),
@@ -63,13 +66,32 @@ export const toTaskViews = async (
   }))
 }
 
-/** The task as agents and people see it. Reads one row per assignee that is not among the known agents. */
+/** The views, those of blocked tasks with their open questions. Reads two rows per question of a blocked task. */
+export const withQuestions = async (
+  ctx: Pick<QueryCtx, "db">,
+  tasks: ReadonlyArray<Doc<"tasks">>,
+  views: ReadonlyArray<TaskView>
+): Promise<Array<TaskView>> => {
+  const complete: Array<TaskView> = []
+  for (const view of views) {
+    const task = tasks.find(({ _id }) => _id === view.id)
+    const openQuestions = task?.status === "blocked" ? await openQuestionsOf(ctx, task._id) : []
+    complete.push(openQuestions.length === 0 ? view : { ...view, openQuestions })
+  }
+  return complete
+}
+
+/**
+ * The task as agents and people see it. Reads one row per assignee that is not among the known agents, and two per open
+ * question of a blocked task.
+ */
 export const toTaskView = async (
   ctx: Pick<QueryCtx, "db">,
   task: Doc<"tasks">,
   known: ReadonlyArray<Doc<"agents">> = []
 ): Promise<TaskView> => {
-  const [view] = await toTaskViews(ctx, [task], limits.description, known)
+  const views = await toTaskViews(ctx, [task], limits.description, known)
+  const [view] = await withQuestions(ctx, [task], views)
   if (view === undefined) throw new Error("A task has one view.")
   return view
 }

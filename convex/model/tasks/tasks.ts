@@ -7,6 +7,7 @@ import { orchestratorOf } from "../agents/agents.ts"
 import { resetTaskLoop } from "../limits/taskLoops.ts"
 import { fanOutAssignment, fanOutStatus } from "../notifications/fanOut.ts"
 import type { Origin } from "../notifications/origin.ts"
+import { endQuestions } from "../notifications/questions.ts"
 import { decisionsAfter } from "./decisions.ts"
 import { recordParticipation } from "./participants.ts"
 import { subscribe, unsubscribeAssignee } from "./subscriptions.ts"
@@ -272,6 +273,9 @@ export const moveTask = async (
     taskId: task._id,
     summary: [previousStatus, ...path].join(" -> ") + (move.to === "blocked" ? `: ${reason}` : "")
   })
+  if (move.to === "done" || move.to === "archived") {
+    await endQuestions(ctx, { taskId: task._id }, `the task was set to ${move.to}`)
+  }
   await fanOutStatus(ctx, saved, previousStatus, move.to, origin)
   return { task: saved, previousStatus, path }
 }

@@ -75,6 +75,8 @@ export const postMessage = async (
     readonly content: string
     readonly kind: Doc<"messages">["kind"]
     readonly run?: Pick<Doc<"messages">, "runId" | "epoch" | "answersType" | "isTruncated">
+    /** The people to whom it is a question, who are notified of that instead. */
+    readonly asked?: ReadonlyArray<Id<"members">>
   },
   origin: Origin
 ): Promise<Id<"messages">> => {
@@ -98,6 +100,6 @@ export const postMessage = async (
     if (task.isAtTurnLimit) await ctx.db.patch("tasks", task._id, { isAtTurnLimit: false })
   }
   const isQuiet = message.kind === "fallback" || message.kind === "note"
-  await fanOutMessage(ctx, task, { _id: id, content: message.content }, origin, isQuiet)
+  await fanOutMessage(ctx, task, { _id: id, content: message.content }, origin, { isQuiet, asked: message.asked })
   return id
 }

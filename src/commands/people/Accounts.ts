@@ -4,7 +4,7 @@ import { personFunctions } from "../../domain/people/PersonFunctions.ts"
 import { Account, accountTable } from "../../domain/people/PersonViews.ts"
 import { People } from "../../services/People.ts"
 import { jsonFlag, print } from "../Print.ts"
-import { list, refusalShown } from "./Shown.ts"
+import { list } from "./Shown.ts"
 
 const create = Command.make(
   "create",
@@ -16,7 +16,7 @@ const create = Command.make(
     yield* Console.error(
       `Account ${name} is created, and you are its owner. Next, run agents add and tokens provision.`
     )
-  }, refusalShown)
+  })
 ).pipe(
   Command.withDescription("Create an account that you own, and print its id"),
   Command.withExamples([
@@ -30,7 +30,7 @@ const listAccounts = Command.make(
   Effect.fn(function* ({ json }) {
     const accounts = yield* (yield* People).query(personFunctions.accounts, Schema.Array(Account), {})
     yield* list(accounts, json, accountTable, "You are not a member of any account.")
-  }, refusalShown)
+  })
 ).pipe(Command.withDescription("List the accounts that you are a member of"))
 
 export const accounts = Command.make("accounts").pipe(

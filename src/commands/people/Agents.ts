@@ -5,7 +5,7 @@ import { Agent, agentTable } from "../../domain/people/PersonViews.ts"
 import { People } from "../../services/People.ts"
 import { ifGiven } from "../IfGiven.ts"
 import { jsonFlag } from "../Print.ts"
-import { list, refusalShown } from "./Shown.ts"
+import { list } from "./Shown.ts"
 
 const agent = Argument.String("agent").pipe(Argument.withDescription("The agent's slug, with or without @"))
 
@@ -31,7 +31,7 @@ const add = Command.make(
       ...(orchestrator ? { isOrchestrator: true } : {})
     })
     yield* Console.error(`@${plain} is on the team.`)
-  }, refusalShown)
+  })
 ).pipe(
   Command.withDescription("Add an agent to the team"),
   Command.withExamples([
@@ -48,7 +48,7 @@ const listAgents = Command.make(
   Effect.fn(function* ({ json }) {
     const agents = yield* (yield* People).query(personFunctions.agents, Schema.Array(Agent), {})
     yield* list(agents, json, agentTable, "There are no agents. Add one with `agents add`.")
-  }, refusalShown)
+  })
 ).pipe(Command.withDescription("List the agents with their status"))
 
 /** A command with one effect on an agent. */
@@ -66,7 +66,7 @@ const onAgent = (
       const { id, slug } = yield* people.agent(agent)
       yield* people.mutation(path, Schema.Null, { agentId: id })
       yield* Console.error(done(slug))
-    }, refusalShown)
+    })
   ).pipe(Command.withDescription(description))
 
 export const agents = Command.make("agents").pipe(

@@ -3,7 +3,6 @@ import { Argument, Command } from "effect/cli"
 import { personFunctions } from "../../domain/people/PersonFunctions.ts"
 import { People } from "../../services/People.ts"
 import { task } from "./Arguments.ts"
-import { refusalShown } from "./Shown.ts"
 
 export const post = Command.make(
   "post",
@@ -19,7 +18,7 @@ export const post = Command.make(
     const Posted = Schema.Struct({ messageId: Schema.String })
     yield* people.mutation(personFunctions.post, Posted, { taskId: id, content: text })
     yield* Console.error(`Posted to "${title}". Follow it with \`thread ${task} --follow\`.`)
-  }, refusalShown)
+  })
 ).pipe(
   Command.withDescription("Post a message to a task's thread"),
   Command.withExamples([

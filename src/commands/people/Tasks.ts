@@ -7,26 +7,30 @@ import { People } from "../../services/People.ts"
 import { ifGiven } from "../IfGiven.ts"
 import { jsonFlag, print, printJson } from "../Print.ts"
 import { task } from "./Arguments.ts"
-import { list, refusalShown } from "./Shown.ts"
+import { list } from "./Shown.ts"
 
 const agentsArgument = Argument.String("agent").pipe(
-  Argument.withDescription("An agent's slug, with or without @"),
+  Argument.withDescription("The agents' slugs, with or without @; none unassigns everyone"),
   Argument.variadic()
 )
 const status = Schema.Literals(taskStatuses)
 
-const agentIds = Effect.fnUntraced(function* (names: ReadonlyArray<string>) {
+const agentsNamed = Effect.fnUntraced(function* (names: ReadonlyArray<string>) {
   const people = yield* People
-  return (yield* Effect.forEach(names, (name) => people.agent(name))).map(({ id }) => id)
+  return yield* Effect.forEach(names, (name) => people.agent(name))
 })
+const idOf = ({ id }: { readonly id: string }): string => id
 
 const create = Command.make(
   "create",
   {
     title: Argument.String("title").pipe(Argument.withDescription("The task's title")),
-    description: Flag.String("description").pipe(Flag.withDescription("The task's description"), Flag.optional),
+    description: Flag.String("description").pipe(
+      Flag.withDescription("The task's description; @slug in it or in the title notifies an agent"),
+      Flag.optional
+    ),
     assign: Flag.String("assign").pipe(
-      Flag.withDescription("An agent's slug; repeat the flag for several agents"),
+      Flag.withDescription("An agent's slug, with or without @; repeat the flag for several agents"),
       Flag.atLeast(0)
     )
   },
@@ -35,16 +39,21 @@ const create = Command.make(
     const { taskId } = yield* (yield* People).mutation(personFunctions.createTask, Created, {
       title,
       ...ifGiven("description", description),
-      ...(assign.length === 0 ? {} : { assigneeIds: yield* agentIds(assign) })
+      ...(assign.length === 0 ? {} : { assigneeIds: (yield* agentsNamed(assign)).map(idOf) })
     })
     yield* print(taskId)
-  }, refusalShown)
+    yield* Console.error(`To see what the agents do, run thread ${taskId} --follow. To write to them, run post.`)
+  })
 ).pipe(
   Command.withDescription("Create a task, and print its id"),
   Command.withExamples([
     {
       command: 'mission-control-runtime tasks create "Fix the login" --assign engineer',
       description: "Assigned to an agent"
+    },
+    {
+      command: 'mission-control-runtime tasks create "Login" --description "@qa it fails on phones. Why?"',
+      description: "With a question to an agent, which answers in the thread"
     }
   ])
 )
@@ -60,7 +69,7 @@ const listTasks = Command.make(
       ...ifGiven("status", status)
     })
     yield* list(tasks, json, taskTable, "There are no tasks. Create one with `tasks create`.")
-  }, refusalShown)
+  })
 ).pipe(Command.withDescription("List the tasks, the last changed first"))
 
 const show = Command.make(
@@ -69,7 +78,7 @@ const show = Command.make(
   Effect.fn(function* ({ json, task }) {
     const found = yield* (yield* People).task(task)
     yield* json ? printJson(found) : print(describeTask(found))
-  }, refusalShown)
+  })
 ).pipe(Command.withDescription("Show a task"))
 
 const assign = Command.make(
@@ -78,10 +87,12 @@ const assign = Command.make(
   Effect.fn(function* ({ agents, task }) {
     const people = yield* People
     const { id } = yield* people.task(task)
-    const assigneeIds = yield* agentIds(agents)
-    yield* people.mutation(personFunctions.assignTask, Schema.Struct({ status }), { taskId: id, assigneeIds })
-    yield* Console.error(agents.length === 0 ? "The task has no assignee now." : `Assigned to ${agents.join(", ")}.`)
-  }, refusalShown)
+    const assignees = yield* agentsNamed(agents)
+    const args = { taskId: id, assigneeIds: assignees.map(idOf) }
+    yield* people.mutation(personFunctions.assignTask, Schema.Struct({ status }), args)
+    const names = assignees.map(({ slug }) => `@${slug}`).join(", ")
+    yield* Console.error(names === "" ? "The task has no assignee now." : `Assigned to ${names}.`)
+  })
 ).pipe(
   Command.withDescription("Set the task's assignees"),
   Command.withExamples([
@@ -102,7 +113,7 @@ const moveTo = Effect.fnUntraced(function* (
     ...ifGiven("blockedReason", blockedReason)
   })
   yield* Console.error(`The task moved from ${moved.previousStatus} to ${moved.status}.`)
-}, refusalShown)
+})
 
 const move = Command.make(
   "move",

@@ -6,7 +6,6 @@ import { People } from "../../services/People.ts"
 import { jsonFlag, print, printJson } from "../Print.ts"
 import { untilStopped } from "../UntilStopped.ts"
 import { task } from "./Arguments.ts"
-import { refusalShown } from "./Shown.ts"
 
 export const thread = Command.make(
   "thread",
@@ -40,7 +39,7 @@ export const thread = Command.make(
       }),
       untilStopped
     )
-  }, refusalShown)
+  })
 ).pipe(
   Command.withDescription("Show a task's thread: its last 100 messages"),
   Command.withExamples([

@@ -2,10 +2,12 @@ import { Console, Effect, Schema } from "effect"
 import { Argument, Command, Flag } from "effect/cli"
 import { personFunctions } from "../../domain/people/PersonFunctions.ts"
 import { Token, tokenTable } from "../../domain/people/PersonViews.ts"
+import type { Kind } from "../../domain/text/ShortId.ts"
+import { knownId } from "../../services/KnownId.ts"
 import { People } from "../../services/People.ts"
 import { ifGiven } from "../IfGiven.ts"
 import { jsonFlag } from "../Print.ts"
-import { list, refusalShown } from "./Shown.ts"
+import { list } from "./Shown.ts"
 
 const provision = Command.make(
   "provision",
@@ -20,16 +22,27 @@ const provision = Command.make(
     yield* Console.error(
       `Set the runtime's SERVICE_TOKEN to it. It is not shown again. To revoke it, run tokens revoke ${id}.`
     )
-  }, refusalShown)
+  })
 ).pipe(Command.withDescription("Create a service token for a runtime, and print it once"))
+
+const tokenKind: Kind<typeof Token.Type> = {
+  noun: "token",
+  listedBy: "tokens list",
+  title: ({ label }) => label
+}
 
 const revoke = Command.make(
   "revoke",
-  { token: Argument.String("token").pipe(Argument.withDescription("The token's id, as `tokens list` shows it")) },
+  {
+    token: Argument.String("token").pipe(Argument.withDescription("The token's id or its beginning, from tokens list"))
+  },
   Effect.fn(function* ({ token }) {
-    yield* (yield* People).mutation(personFunctions.revokeToken, Schema.Null, { id: token })
+    const people = yield* People
+    const tokens = yield* people.query(personFunctions.tokens, Schema.Array(Token))
+    const id = yield* knownId(personFunctions.tokens, tokens, token, tokenKind)
+    yield* people.mutation(personFunctions.revokeToken, Schema.Null, { id })
     yield* Console.error("The token is revoked.")
-  }, refusalShown)
+  })
 ).pipe(Command.withDescription("Revoke a service token at once"))
 
 const listTokens = Command.make(
@@ -38,7 +51,7 @@ const listTokens = Command.make(
   Effect.fn(function* ({ json }) {
     const tokens = yield* (yield* People).query(personFunctions.tokens, Schema.Array(Token), {})
     yield* list(tokens, json, tokenTable, "There are no service tokens. Create one with `tokens provision`.")
-  }, refusalShown)
+  })
 ).pipe(Command.withDescription("List the service tokens, without their secrets"))
 
 export const tokens = Command.make("tokens").pipe(

@@ -1,37 +1,30 @@
 import { Console, Effect, Option, Schema } from "effect"
 import { Argument, Command, Flag } from "effect/cli"
-import { ControlPlaneRefused } from "../../domain/controlPlane/ControlPlaneFailure.ts"
 import { personFunctions } from "../../domain/people/PersonFunctions.ts"
-import type { PersonPath } from "../../domain/people/PersonFunctions.ts"
-import { byPrefix } from "../../domain/people/PersonViews.ts"
 import { deliveryTable, WebhookDelivery, WebhookRow, webhookTable } from "../../domain/people/WebhookViews.ts"
 import { webhookTypes } from "../../domain/shared/WebhookType.ts"
+import type { Kind } from "../../domain/text/ShortId.ts"
+import { knownId } from "../../services/KnownId.ts"
 import { People } from "../../services/People.ts"
 import { jsonFlag } from "../Print.ts"
-import { list, refusalShown } from "./Shown.ts"
+import { list } from "./Shown.ts"
 
 const webhook = Argument.String("webhook").pipe(Argument.withDescription("The webhook's id, or its first characters"))
 
-/** The only row whose id begins with the text. */
-const oneOf = <A extends { readonly id: string }>(
-  path: PersonPath,
-  rows: ReadonlyArray<A>,
-  text: string,
-  seeAlso: string
-): Effect.Effect<A, ControlPlaneRefused> => {
-  const found = byPrefix(rows, text)
-  if (typeof found === "object") return Effect.succeed(found)
-  const given = JSON.stringify(text)
-  const detail =
-    found === "none"
-      ? `No id begins with ${given}: see \`${seeAlso}\`.`
-      : `Several ids begin with ${given}: give more characters.`
-  return Effect.fail(new ControlPlaneRefused({ function: path, code: "not_found", detail }))
+const webhookKind: Kind<typeof WebhookRow.Type> = {
+  noun: "webhook",
+  listedBy: "webhooks list",
+  title: ({ url }) => url
+}
+const deliveryKind: Kind<typeof WebhookDelivery.Type> = {
+  noun: "delivery",
+  listedBy: "webhooks history",
+  title: ({ type }) => type
 }
 
 const webhookIdOf = Effect.fnUntraced(function* (text: string) {
-  const rows = yield* (yield* People).query(personFunctions.webhooks, Schema.Array(WebhookRow), {})
-  return (yield* oneOf(personFunctions.webhooks, rows, text, "webhooks list")).id
+  const rows = yield* (yield* People).query(personFunctions.webhooks, Schema.Array(WebhookRow))
+  return yield* knownId(personFunctions.webhooks, rows, text, webhookKind)
 })
 
 const add = Command.make(
@@ -54,7 +47,7 @@ const add = Command.make(
     yield* Console.error(
       `The receiver verifies signatures with this secret. It is not shown again. Next, run webhooks test ${id}.`
     )
-  }, refusalShown)
+  })
 ).pipe(
   Command.withDescription("Add a webhook, and print its signing secret once"),
   Command.withExamples([
@@ -73,7 +66,7 @@ const listWebhooks = Command.make(
   Effect.fn(function* ({ json }) {
     const rows = yield* (yield* People).query(personFunctions.webhooks, Schema.Array(WebhookRow), {})
     yield* list(rows, json, webhookTable, "There are no webhooks. Add one with `webhooks add`.")
-  }, refusalShown)
+  })
 ).pipe(Command.withDescription("List the webhooks with their state, without their secrets"))
 
 const test = Command.make(
@@ -84,7 +77,7 @@ const test = Command.make(
     const id = yield* webhookIdOf(webhook)
     yield* (yield* People).mutation(personFunctions.testWebhook, Sent, { id })
     yield* Console.error(`A test event is sent. See its result with webhooks history ${webhook}.`)
-  }, refusalShown)
+  })
 ).pipe(Command.withDescription("Send a test event to a webhook"))
 
 const history = Command.make(
@@ -95,7 +88,7 @@ const history = Command.make(
     const args = { ...id, limit: 200 }
     const rows = yield* (yield* People).query(personFunctions.webhookHistory, Schema.Array(WebhookDelivery), args)
     yield* list(rows, json, deliveryTable, "Nothing was sent in the last 30 days.")
-  }, refusalShown)
+  })
 ).pipe(Command.withDescription("List the last 200 deliveries of all webhooks or of one, the latest first"))
 
 const resend = Command.make(
@@ -109,10 +102,10 @@ const resend = Command.make(
     const people = yield* People
     const path = personFunctions.webhookHistory
     const rows = yield* people.query(path, Schema.Array(WebhookDelivery), { limit: 200 })
-    const { id, type } = yield* oneOf(path, rows, delivery, "webhooks history")
-    yield* people.mutation(personFunctions.resendDelivery, Schema.Null, { deliveryId: id })
-    yield* Console.error(`The event ${type} is sent again.`)
-  }, refusalShown)
+    const deliveryId = yield* knownId(path, rows, delivery, deliveryKind)
+    yield* people.mutation(personFunctions.resendDelivery, Schema.Null, { deliveryId })
+    yield* Console.error("The event is sent again.")
+  })
 ).pipe(Command.withDescription("Send an ended delivery again, with the same webhook-id"))
 
 const enable = Command.make(
@@ -122,7 +115,7 @@ const enable = Command.make(
     const id = yield* webhookIdOf(webhook)
     yield* (yield* People).mutation(personFunctions.enableWebhook, Schema.Null, { id })
     yield* Console.error("The webhook is enabled. Failed deliveries are not resent: see webhooks resend.")
-  }, refusalShown)
+  })
 ).pipe(Command.withDescription("Send to a webhook again that was disabled after a day of failures"))
 
 const remove = Command.make(
@@ -132,7 +125,7 @@ const remove = Command.make(
     const id = yield* webhookIdOf(webhook)
     yield* (yield* People).mutation(personFunctions.removeWebhook, Schema.Null, { id })
     yield* Console.error("The webhook is removed.")
-  }, refusalShown)
+  })
 ).pipe(Command.withDescription("Remove a webhook"))
 
 export const webhooks = Command.make("webhooks").pipe(

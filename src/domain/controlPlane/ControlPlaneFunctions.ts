@@ -1,40 +1,9 @@
-import type { api } from "../../../convex/_generated/api.js"
+import type { AnswerOf, ArgumentsOf, OfKind, PathIn } from "./ConvexFunctions.ts"
 
-type Api = (typeof api)["service"]
+export type { AnswerOf, ArgumentsOf } from "./ConvexFunctions.ts"
 
-/**
- * The path of a function that the deployment offers to runtimes. Only types are imported, so no code of convex/ is
- * loaded.
- */
-export type ServicePath = {
-  [Module in keyof Api & string]: `service/${Module}:${keyof Api[Module] & string}`
-}[keyof Api & string]
-
-type ReferenceOf<Path> = Path extends `service/${infer Module extends keyof Api & string}:${infer Name}`
-  ? Api[Module][Name & keyof Api[Module]]
-  : never
-
-type PathOfKind<Kind> = {
-  [Path in ServicePath]: ReferenceOf<Path> extends { readonly _type: Kind } ? Path : never
-}[ServicePath]
-
-export type QueryPath = PathOfKind<"query">
-export type MutationPath = PathOfKind<"mutation">
-
-/** A value as it is sent: read-only, with the ids of tables as strings. */
-type Sent<A> = A extends string & { readonly __tableName: unknown }
-  ? string
-  : A extends ReadonlyArray<infer Item>
-    ? ReadonlyArray<Sent<Item>>
-    : A extends object
-      ? { readonly [Key in keyof A]: Sent<A[Key]> }
-      : A
-
-/** The arguments of a function, without the account and the token that every call carries. */
-export type ArgumentsOf<Path extends ServicePath> = Sent<Omit<ReferenceOf<Path>["_args"], "accountId" | "serviceToken">>
-
-/** The answer of a function. */
-export type AnswerOf<Path extends ServicePath> = Sent<ReferenceOf<Path>["_returnType"]>
+/** The path of a function that the deployment offers to runtimes. */
+export type ServicePath = PathIn<"service">
 
 /** A deployment's functions by path. */
 export type ServiceFunctions = {
@@ -98,6 +67,8 @@ export const missingFunctions = (listed: ReadonlyArray<string>): ReadonlyArray<s
 
 /** The path of a function that the runtime calls. */
 export type FunctionPath = (typeof functions)[keyof typeof functions]
+export type QueryPath = OfKind<"query", FunctionPath>
+export type MutationPath = OfKind<"mutation", FunctionPath>
 
 /** The part of the runtime's configuration that each call of a run carries. */
 export type RunSettings = ArgumentsOf<typeof functions.complete>["settings"]

@@ -1,5 +1,6 @@
 import { DateTime, Schema } from "effect"
 import { counted } from "../text/Count.ts"
+import { shortIds } from "../text/ShortId.ts"
 import { oneLine, singleLine } from "../text/Text.ts"
 import { textTable } from "../text/TextTable.ts"
 import { NotificationType } from "./DeliveryContext.ts"
@@ -28,11 +29,12 @@ export type DeadLetter = typeof DeadLetter.Type
 const when = (millis: number): string => DateTime.formatIso(DateTime.makeUnsafe(millis))
 
 /** A table with one line for each, the latest first. */
-export const deadLetterTable = (letters: ReadonlyArray<DeadLetter>): string =>
-  textTable(
+export const deadLetterTable = (letters: ReadonlyArray<DeadLetter>): string => {
+  const short = shortIds(letters.map(({ id }) => id))
+  return textTable(
     ["id", "died", "agent", "type", "events", "attempts", "error", "task"],
     letters.map((letter) => [
-      letter.id,
+      short(letter.id),
       when(letter.diedAt),
       letter.agentSlug ?? "(removed)",
       letter.type,
@@ -42,6 +44,7 @@ export const deadLetterTable = (letters: ReadonlyArray<DeadLetter>): string =>
       letter.taskTitle ?? "(removed)"
     ])
   )
+}
 
 /** All facts about one, one in each line. */
 export const describeDeadLetter = (letter: DeadLetter): string =>

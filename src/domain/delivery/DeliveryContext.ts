@@ -45,6 +45,10 @@ export const TaskView = Schema.Struct({
   labels: Schema.Array(Schema.String),
   assignees: Schema.Array(AgentRef),
   blockedReason: Schema.NullOr(Schema.String),
+  /** Of a blocked task: the questions to people that are not answered yet. */
+  openQuestions: Schema.optionalKey(
+    Schema.Array(Schema.Struct({ text: Schema.String, askedBy: Actor, person: Schema.String, askedAt: Schema.Finite }))
+  ),
   dueDate: Schema.NullOr(Schema.Finite),
   prNumber: Schema.NullOr(Schema.Finite),
   isOrchestratorChat: Schema.Boolean,
@@ -75,7 +79,9 @@ export const NotificationEvent = Schema.Struct({
   actor: Actor,
   previousStatus: Schema.NullOr(TaskStatus),
   newStatus: Schema.NullOr(TaskStatus),
-  request: Schema.NullOr(Schema.String)
+  request: Schema.NullOr(Schema.String),
+  /** The agent's question that a person's message answers. */
+  answers: Schema.optionalKey(Schema.String)
 })
 export type NotificationEvent = typeof NotificationEvent.Type
 

@@ -1,5 +1,6 @@
 import { DateTime, Schema } from "effect"
 import { counted } from "../text/Count.ts"
+import { shortIds } from "../text/ShortId.ts"
 import { oneLine } from "../text/Text.ts"
 import { textTable } from "../text/TextTable.ts"
 import { costText, whole } from "../usage/UsageReport.ts"
@@ -76,7 +77,9 @@ export const RunDetails = Schema.Struct({
       at: Schema.Finite,
       refusal: Schema.NullOr(Schema.String),
       /** It arrived while the turn ran. */
-      hasJoined: Schema.Boolean
+      hasJoined: Schema.Boolean,
+      /** The agent's question that a person's message answers. */
+      answers: Schema.optionalKey(Schema.String)
     })
   ),
   /** Its latest attempts, oldest first. */
@@ -94,11 +97,12 @@ export const StopAnswer = Schema.Struct({ stopped: Schema.Finite, outcome: Schem
 const when = (millis: number): string => DateTime.formatIso(DateTime.makeUnsafe(millis))
 
 /** A table with one line for each run. */
-export const runTable = (runs: ReadonlyArray<RunView>): string =>
-  textTable(
+export const runTable = (runs: ReadonlyArray<RunView>): string => {
+  const short = shortIds(runs.map(({ id }) => id))
+  return textTable(
     ["id", "state", "since", "agent", "type", "attempts", "task"],
     runs.map((run) => [
-      run.id,
+      short(run.id),
       run.outcome ?? run.state,
       when(run.at),
       run.agentSlug ?? "(removed)",
@@ -107,6 +111,7 @@ export const runTable = (runs: ReadonlyArray<RunView>): string =>
       run.taskTitle ?? "-"
     ])
   )
+}
 
 const lasted = (millis: number): string =>
   millis < 1_000 ? `${Math.round(millis)} ms` : `${(millis / 1_000).toFixed(1)} s`
@@ -172,10 +177,11 @@ export const describeRun = ({ run, ...details }: RunDetails): string => {
   const isErrorShown = error !== null && timeline.some(({ reason }) => reason?.startsWith(`${error.class}: `) === true)
   const isEndShown = run.outcome !== null && timeline.at(-1)?.end === run.outcome
   const happened = [
-    ...events.map(({ actorName, at, hasJoined, refusal, type }) => ({
-      at,
-      text: `${type} by ${oneLine(actorName)}${hasJoined ? ", joined" : ""}${refusal === null ? "" : `, refused: ${oneLine(refusal)}`}`
-    })),
+    ...events.map(({ actorName, answers, at, hasJoined, refusal, type }) => {
+      const what = answers === undefined ? type : `answer to "${oneLine(answers, 200)}"`
+      const verdict = `${hasJoined ? ", joined" : ""}${refusal === null ? "" : `, refused: ${oneLine(refusal)}`}`
+      return { at, text: `${what} by ${oneLine(actorName)}${verdict}` }
+    }),
     ...effects.map(({ at, epoch, summary, tool }) => ({
       at,
       text: `epoch ${epoch}: ${tool}: ${oneLine(summary, 200)}`

@@ -1,16 +1,4 @@
-import type { api } from "../../../convex/_generated/api.js"
-
-type Api = (typeof api)["app"]
-
-/**
- * The path of a function that the deployment offers to people; only types are imported, so no code of convex/ is
- * loaded.
- */
-type AppPath = { [Module in keyof Api & string]: `app/${Module}:${keyof Api[Module] & string}` }[keyof Api & string]
-
-type ReferenceOf<Path> = Path extends `app/${infer Module extends keyof Api & string}:${infer Name}`
-  ? Api[Module][Name & keyof Api[Module]]
-  : never
+import type { OfKind, PathIn } from "../controlPlane/ConvexFunctions.ts"
 
 /** The functions that the commands for people call; the only list of their paths. */
 export const personFunctions = {
@@ -22,15 +10,22 @@ export const personFunctions = {
   resumeAgent: "app/agents:resume",
   removeAgent: "app/agents:remove",
   tasks: "app/tasks:list",
+  task: "app/tasks:get",
   createTask: "app/tasks:create",
   assignTask: "app/tasks:assign",
   moveTask: "app/tasks:setStatus",
   post: "app/messages:post",
   thread: "app/messages:list",
-  notifications: "app/notifications:list",
+  inbox: "app/notifications:inbox",
+  markRead: "app/notifications:markRead",
+  runs: "app/runs:list",
+  run: "app/runs:get",
+  stopRuns: "app/runs:stop",
+  runAgain: "app/runs:again",
   deadLetters: "app/notifications:deadLetters",
   retryDeadLetter: "app/notifications:retry",
   discardDeadLetter: "app/notifications:discard",
+  usageReport: "app/usage:report",
   provisionToken: "app/tokens:provision",
   revokeToken: "app/tokens:revoke",
   tokens: "app/tokens:list",
@@ -41,22 +36,11 @@ export const personFunctions = {
   removeWebhook: "app/webhooks:remove",
   webhookHistory: "app/webhooks:history",
   resendDelivery: "app/webhooks:resend"
-} as const satisfies Record<string, AppPath>
+} as const satisfies Record<string, PathIn<"app">>
 
 export type PersonPath = (typeof personFunctions)[keyof typeof personFunctions]
-
-type PathOfKind<Kind> = {
-  [Path in PersonPath]: ReferenceOf<Path> extends { readonly _type: Kind } ? Path : never
-}[PersonPath]
-
-export type PersonQuery = PathOfKind<"query">
-export type PersonMutation = PathOfKind<"mutation">
-
-/** The arguments of a function, without the account that the client adds. */
-export type PersonArguments<Path extends PersonPath> = Omit<ReferenceOf<Path>["_args"], "accountId">
-
-/** The answer of a function. */
-export type PersonAnswer<Path extends PersonPath> = ReferenceOf<Path>["_returnType"]
+export type PersonQuery = OfKind<"query", PersonPath>
+export type PersonMutation = OfKind<"mutation", PersonPath>
 
 /** Functions whose caller need not be a member of an account yet. */
 export const withoutAccount: ReadonlySet<PersonPath> = new Set([

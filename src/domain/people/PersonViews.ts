@@ -1,6 +1,7 @@
 /** The text of the commands for people, and the parts of the answers that it shows. */
 import { DateTime, Schema } from "effect"
 import { taskStatuses } from "../shared/TaskStatus.ts"
+import { shortIds } from "../text/ShortId.ts"
 import { textTable } from "../text/TextTable.ts"
 
 const Named = Schema.Struct({ id: Schema.String, name: Schema.String, slug: Schema.String })
@@ -26,6 +27,16 @@ export const Task = Schema.Struct({
   labels: Schema.Array(Schema.String),
   assignees: Schema.Array(Named),
   blockedReason: Schema.NullOr(Schema.String),
+  openQuestions: Schema.optionalKey(
+    Schema.Array(
+      Schema.Struct({
+        text: Schema.String,
+        askedBy: Schema.Struct({ name: Schema.String, slug: Schema.NullOr(Schema.String) }),
+        person: Schema.String,
+        askedAt: Schema.Finite
+      })
+    )
+  ),
   updatedAt: Schema.Finite
 })
 export type Task = typeof Task.Type
@@ -38,19 +49,16 @@ export const Message = Schema.Struct({
 })
 export type Message = typeof Message.Type
 
-export const PersonNotification = Schema.Struct({
+export const InboxItem = Schema.Struct({
   id: Schema.String,
-  taskId: Schema.String,
-  recipientType: Schema.Literals(["agent", "person"]),
-  recipientName: Schema.NullOr(Schema.String),
   type: Schema.String,
-  state: Schema.String,
-  createdAt: Schema.Finite,
-  events: Schema.Array(
-    Schema.Struct({ actor: Schema.Struct({ name: Schema.String }), text: Schema.NullOr(Schema.String) })
-  )
+  from: Schema.Struct({ name: Schema.String, slug: Schema.NullOr(Schema.String) }),
+  taskId: Schema.String,
+  taskTitle: Schema.NullOr(Schema.String),
+  text: Schema.String,
+  createdAt: Schema.Finite
 })
-export type PersonNotification = typeof PersonNotification.Type
+export type InboxItem = typeof InboxItem.Type
 
 export const Token = Schema.Struct({
   id: Schema.String,
@@ -63,26 +71,10 @@ export const Token = Schema.Struct({
 export const minute = (moment: number): string =>
   DateTime.formatIso(DateTime.makeUnsafe(moment)).slice(0, 16).replace("T", " ")
 
-/** The first characters of the ids: enough to distinguish them, at least eight. */
-export const shortIds = (ids: ReadonlyArray<string>): ((id: string) => string) => {
-  const longest = Math.max(8, ...ids.map((id) => id.length))
-  const distinct = new Set(ids).size
-  let length = 8
-  while (length < longest && new Set(ids.map((id) => id.slice(0, length))).size < distinct) length += 1
-  return (id) => id.slice(0, length)
-}
+const nameOf = ({ name, slug }: { readonly name: string; readonly slug: string | null }): string =>
+  slug === null ? name : `@${slug}`
 
-/** The only element whose id is the text or begins with it, or why there is none. */
-export const byPrefix = <A extends { readonly id: string }>(
-  elements: ReadonlyArray<A>,
-  text: string
-): A | "none" | "several" => {
-  const exact = elements.find(({ id }) => id === text)
-  if (exact !== undefined) return exact
-  const found = text === "" ? [] : elements.filter(({ id }) => id.startsWith(text))
-  const [first] = found
-  return first === undefined ? "none" : found.length > 1 ? "several" : first
-}
+const indented = (text: string): string => `    ${text.trim().replaceAll("\n", "\n    ")}`
 
 export const accountTable = (accounts: ReadonlyArray<typeof Account.Type>): string =>
   textTable(
@@ -102,19 +94,30 @@ export const agentTable = (agents: ReadonlyArray<Agent>): string =>
     ])
   )
 
+const people = (questions: NonNullable<Task["openQuestions"]>): string =>
+  [...new Set(questions.map(({ person }) => person))].join(", ")
+
 export const taskTable = (tasks: ReadonlyArray<Task>): string => {
   const short = shortIds(tasks.map(({ id }) => id))
   return textTable(
     ["TASK", "STATUS", "ASSIGNEES", "CHANGED (UTC)", "TITLE"],
-    tasks.map(({ assignees, id, status, title, updatedAt }) => [
+    tasks.map(({ assignees, id, openQuestions, status, title, updatedAt }) => [
       short(id),
-      status,
+      openQuestions === undefined ? status : `${status}, waits for ${people(openQuestions)}`,
       assignees.map(({ slug }) => `@${slug}`).join(" ") || "-",
       minute(updatedAt),
       title
     ])
   )
 }
+
+/** A question for whose answer the task may wait, with the command to answer it. */
+const questionLines = ({ id, openQuestions = [] }: Task): ReadonlyArray<string> =>
+  openQuestions.flatMap(({ askedAt, askedBy, person, text }) => [
+    `waits for   ${person}, whom ${nameOf(askedBy)} asked at ${minute(askedAt)} UTC:`,
+    indented(text),
+    `    ${person} answers with: post ${shortIds([id])(id)} "<answer>"`
+  ])
 
 export const describeTask = (task: Task): string =>
   [
@@ -125,6 +128,7 @@ export const describeTask = (task: Task): string =>
     `priority    ${task.priority}`,
     `labels      ${task.labels.join(", ") || "-"}`,
     `changed     ${minute(task.updatedAt)} UTC`,
+    ...questionLines(task),
     ...(task.description === "" ? [] : ["", task.description])
   ].join("\n")
 
@@ -132,27 +136,43 @@ export const describeTask = (task: Task): string =>
 export const describeMessage = ({ author, content, createdAt }: Message): string =>
   `${minute(createdAt)} ${author.name}: ${content.trim().replaceAll("\n", "\n    ")}`
 
-export const inboxTable = (rows: ReadonlyArray<PersonNotification>): string => {
-  const short = shortIds(rows.map(({ taskId }) => taskId))
-  return textTable(
-    ["AT (UTC)", "WHAT", "FROM", "TASK", "TEXT"],
-    rows.map(({ createdAt, events, taskId, type }) => [
-      minute(createdAt),
-      type,
-      [...new Set(events.map(({ actor }) => actor.name))].join(", ") || "-",
-      short(taskId),
-      events.flatMap(({ text }) => text ?? []).join(" / ") || "see the thread"
-    ])
-  )
+/** What each type of notification means to its reader. */
+const inboxWords: Readonly<Record<string, string>> = {
+  mention: "mentions you",
+  thread_update: "writes",
+  response_request: "asks"
 }
 
-export const tokenTable = (tokens: ReadonlyArray<typeof Token.Type>): string =>
-  textTable(
+/** Questions first, with the command to answer, then the other notifications; each newest first. */
+export const describeInbox = (items: ReadonlyArray<InboxItem>): string => {
+  const short = shortIds(items.map(({ taskId }) => taskId))
+  const describe = ({ createdAt, from, taskId, taskTitle, text, type }: InboxItem): string =>
+    [
+      `${minute(createdAt)} UTC  ${nameOf(from)} ${inboxWords[type] ?? type} in "${taskTitle ?? "a deleted task"}", task ${short(taskId)}:`,
+      indented(text),
+      ...(type === "response_request" ? [`    Answer: post ${short(taskId)} "<your answer>"`] : [])
+    ].join("\n")
+  const isQuestion = ({ type }: InboxItem) => type === "response_request"
+  const section = (title: string, part: ReadonlyArray<InboxItem>): ReadonlyArray<string> =>
+    part.length === 0 ? [] : [`${title}:\n\n${part.map(describe).join("\n\n")}`]
+  return [
+    ...section("Questions to you", items.filter(isQuestion)),
+    ...section(
+      "Unread",
+      items.filter((item) => !isQuestion(item))
+    )
+  ].join("\n\n")
+}
+
+export const tokenTable = (tokens: ReadonlyArray<typeof Token.Type>): string => {
+  const short = shortIds(tokens.map(({ id }) => id))
+  return textTable(
     ["TOKEN", "LABEL", "CREATED (UTC)", "STATE"],
     tokens.map(({ createdAt, id, label, revokedAt }) => [
-      id,
+      short(id),
       label,
       minute(createdAt),
       revokedAt === null ? "valid" : `revoked ${minute(revokedAt)}`
     ])
   )
+}

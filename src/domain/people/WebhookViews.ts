@@ -1,7 +1,8 @@
 /** The webhooks of an account and their deliveries, as the commands for people show them. */
 import { Schema } from "effect"
+import { shortIds } from "../text/ShortId.ts"
 import { textTable } from "../text/TextTable.ts"
-import { minute, shortIds } from "./PersonViews.ts"
+import { minute } from "./PersonViews.ts"
 
 export const WebhookRow = Schema.Struct({
   id: Schema.String,

@@ -42,6 +42,7 @@ const LIMITS = {
   documents: 4_000,
   threadMessages: 25,
   threadMessage: 1_500,
+  question: 1_000,
   agents: 25,
   effects: 50
 }
@@ -64,7 +65,9 @@ export const statement = (event: NotificationEvent): string => {
   const who = nameOf(event.actor)
   switch (event.type) {
     case "mention":
-      return `${who} mentioned you`
+      return event.answers === undefined
+        ? `${who} mentioned you`
+        : `${who} answers your question "${oneLine(event.answers, LIMITS.question)}"`
     case "thread_update":
       return `${who} wrote in the thread`
     case "assignment":
@@ -97,6 +100,9 @@ const rulesOf = (
     ...(task === null || nextStatuses.length === 0
       ? []
       : [`The task is ${task.status}. You may set it to: ${nextStatuses.join(", ")}.`]),
+    ...(task?.status === "blocked" && accepted.some(({ answers }) => answers !== undefined)
+      ? ["Your question is answered. The task stays blocked until you set another status."]
+      : []),
     ...(accepted.some(({ type }) => type === "assignment")
       ? ["This is an assignment: acknowledge it first in one or two sentences, then work."]
       : []),
@@ -121,7 +127,11 @@ export const requestOf = (accepted: ReadonlyArray<NotificationEvent>, heading = 
 const headOf = (task: TaskView): ReadonlyArray<string> => [
   `task id: ${task.id}`,
   `title: ${oneLine(task.title, 300)}`,
-  `status: ${task.status}${task.blockedReason === null ? "" : ` (${oneLine(task.blockedReason, 500)})`}`
+  `status: ${task.status}${task.blockedReason === null ? "" : ` (${oneLine(task.blockedReason, 500)})`}`,
+  ...(task.openQuestions ?? []).map(
+    ({ askedBy, person, text }) =>
+      `waits for an answer of ${oneLine(person)} to ${nameOf(askedBy)}: "${oneLine(text, LIMITS.question)}"`
+  )
 ]
 
 /** A task as agents read it, with its description cut. */

@@ -44,8 +44,7 @@ const isBroken = (cause: unknown): boolean =>
   cause instanceof Error && "code" in cause && typeof cause.code === "string" && CLOSED_CODES.has(cause.code)
 
 /** Whether the control plane answers a second arrival as it answered the first. */
-const isRepeatable = (kind: Kind, args: Arguments): boolean =>
-  kind === "query" || "requestId" in args || "epoch" in args
+const isRepeatable = (kind: Kind, args: Arguments): boolean => kind === "query" || "epoch" in args
 
 /** The connections to the deployment, direct or through a proxy, and how many were opened. */
 const makeConnections = ({ noProxy, proxy }: Pick<Settings, "noProxy" | "proxy">) => {

@@ -3,7 +3,7 @@ import { ConvexClient as SocketClient, ConvexHttpClient } from "convex/browser"
 import { makeFunctionReference } from "convex/server"
 import { ConvexError } from "convex/values"
 import type { Value } from "convex/values"
-import { Context, Effect, Layer, Option, Queue, Redacted, Result, Schema, Stream } from "effect"
+import { Context, Duration, Effect, Layer, Option, Queue, Redacted, Result, Schema, Stream } from "effect"
 import { ControlPlaneRefused, ControlPlaneUnavailable } from "../../domain/controlPlane/ControlPlaneFailure.ts"
 import { describeAddressFailure, judgeAddress } from "../../domain/doctor/AddressFailure.ts"
 import { personFunctions, withoutAccount } from "../../domain/people/PersonFunctions.ts"
@@ -15,6 +15,9 @@ import type { SignIn } from "./PersonConfig.ts"
 
 export type PersonFailure = ControlPlaneRefused | ControlPlaneUnavailable
 export type PersonArgs = Record<string, Value | undefined>
+
+/** Maximum duration of a call; after that the control plane counts as unavailable. */
+const CALL_TIMEOUT = Duration.seconds(15)
 
 /** What a deployment lets a holder of its deploy key do: act as any person. The library hides it from its types. */
 interface AdminAuth {
@@ -94,7 +97,15 @@ const make = Effect.gen(function* () {
           ? http.query(makeFunctionReference<"query">(path), args)
           : http.mutation(makeFunctionReference<"mutation">(path), args, { skipQueue: true }),
       catch: (cause) => failureOf(path, cause)
-    })
+    }).pipe(
+      Effect.timeoutOrElse({
+        duration: CALL_TIMEOUT,
+        orElse: () => {
+          const silent = judgeAddress(address, { _tag: "Silent", within: Duration.format(CALL_TIMEOUT) })
+          return Effect.fail(new ControlPlaneUnavailable({ function: path, detail: describeAddressFailure(silent) }))
+        }
+      })
+    )
 
   const onlyAccount = send("query", personFunctions.accounts, {}).pipe(
     Effect.flatMap((answer) => {

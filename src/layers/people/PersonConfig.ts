@@ -38,6 +38,15 @@ export class PersonConfig extends Context.Service<
   )
 }
 
+/** Whether the environment says which person runs a command, or has only a deploy key, for which it must say so. */
+export const namesPerson: Effect.Effect<boolean> = Effect.gen(function* () {
+  const provider = yield* ConfigProvider.ConfigProvider
+  const has = (name: string) => Effect.orElseSucceed(Effect.map(raw(provider, name), Option.isSome), () => true)
+  const hasSecret = (name: string) => Effect.zipWith(has(name), has(`${name}_FILE`), (direct, file) => direct || file)
+  if ((yield* hasSecret("MISSION_CONTROL_TOKEN")) || (yield* has("MISSION_CONTROL_IDENTITY"))) return true
+  return (yield* hasSecret("CONVEX_DEPLOY_KEY")) && !(yield* hasSecret("SERVICE_TOKEN"))
+})
+
 const make = Effect.gen(function* () {
   const provider = yield* ConfigProvider.ConfigProvider
   const read = makeReader(provider, yield* FileSystem.FileSystem)

@@ -1,18 +1,20 @@
 import { Effect, Schema } from "effect"
 import { actsOnTask, defineTool, otherTask, ToolRejected } from "./AgentTool.ts"
-import { ownTaskId, slugs } from "./ToolParameters.ts"
+import { ownTaskId } from "./ToolParameters.ts"
 
-/** Asks agents for a response in a task's thread, once per run and arguments. */
+/** Asks agents or people for a response in a task's thread, once per run and arguments. */
 export const responseRequestTool = defineTool({
   name: "response_request",
   description:
-    "Ask agents for a response in the task's thread. The result lists who was asked, and who was skipped and why.",
-  capability: "ask other agents for a response",
+    "Ask agents or people for a response in the thread. The result lists who was asked, and who was skipped and why.",
+  capability: "ask other agents or people for a response",
   path: "/agent/response-request",
   parameters: Schema.Struct({
-    recipientSlugs: slugs(1, 10, "The slugs of the agents to ask, at most 10."),
+    recipientSlugs: Schema.Array(Schema.NonEmptyString.check(Schema.isMaxLength(104)))
+      .check(Schema.isMinLength(1), Schema.isMaxLength(10))
+      .annotate({ description: "Slugs of agents or names of people, at most 10." }),
     message: Schema.NonEmptyString.check(Schema.isMaxLength(1_000)).annotate({
-      description: "What you need from them, at most 1,000 characters."
+      description: "What you need, at most 1,000 characters."
     }),
     taskId: ownTaskId
   }),

@@ -13,6 +13,11 @@ export const TaskAnswer = Schema.Struct({
   labels: Schema.Array(Schema.String),
   assignees: Schema.Array(Schema.String),
   blockedReason: Schema.NullOr(Schema.String),
+  openQuestions: Schema.optionalKey(
+    Schema.Array(
+      Schema.Struct({ question: Schema.String, to: Schema.String, askedBy: Schema.String, askedAt: Schema.String })
+    )
+  ),
   dueDate: Schema.NullOr(Schema.String),
   prNumber: Schema.NullOr(Schema.Finite),
   createdBy: Schema.String,
@@ -37,8 +42,18 @@ export const timeOf = (millis: number): string =>
 
 export const nameOf = (actor: Actor): string => (actor.slug === null ? actor.name : `@${actor.slug}`)
 
-export const taskAnswer = (task: TaskView): typeof TaskAnswer.Type => ({
+export const taskAnswer = ({ openQuestions, ...task }: TaskView): typeof TaskAnswer.Type => ({
   ...Struct.omit(task, ["isOrchestratorChat"]),
+  ...(openQuestions === undefined
+    ? {}
+    : {
+        openQuestions: openQuestions.map(({ askedAt, askedBy, person, text }) => ({
+          question: text,
+          to: person,
+          askedBy: nameOf(askedBy),
+          askedAt: timeOf(askedAt)
+        }))
+      }),
   assignees: task.assignees.map(({ slug }) => slug),
   dueDate: task.dueDate === null ? null : timeOf(task.dueDate),
   createdBy: nameOf(task.createdBy),

@@ -12,7 +12,7 @@ export const taskAssignTool = defineTool({
   path: "/agent/task-assign",
   parameters: Schema.Struct({
     taskId,
-    assigneeSlugs: slugs(0, 20, "The slugs of all assignees. Empty unassigns everyone.")
+    assigneeSlugs: slugs("The slugs of all assignees. Empty unassigns everyone.")
   }),
   answer: Schema.Struct({
     taskId: Schema.String,

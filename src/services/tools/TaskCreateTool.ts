@@ -20,7 +20,7 @@ const parameters = Schema.Struct({
   status: firstStatus(
     "The first status; default inbox, or assigned if there are assignees. A status other than inbox needs assignees."
   ),
-  assigneeSlugs: Schema.optionalKey(slugs(0, 20, "The slugs of the assignees. Only the orchestrator assigns."))
+  assigneeSlugs: Schema.optionalKey(slugs("The slugs of the assignees. Only the orchestrator assigns."))
 })
 
 /** Creates a task once per run and arguments. */

@@ -23,7 +23,7 @@ const fields = {
   dueDate
 }
 const assignees = {
-  assigneeSlugs: Schema.optionalKey(slugs(0, 20, "The slugs of all assignees; others are unassigned."))
+  assigneeSlugs: Schema.optionalKey(slugs("The slugs of all assignees; others are unassigned."))
 }
 const withDone = { status: Schema.optionalKey(anyStatus) }
 const withoutDone = { status: Schema.optionalKey(anyStatusButDone) }

@@ -28,9 +28,9 @@ export const labels = Schema.optionalKey(
 
 const slug = Schema.NonEmptyString.check(Schema.isMaxLength(65))
 
-/** Slugs of agents, with or without the `@`. */
-export const slugs = (least: number, most: number, words: string) =>
-  Schema.Array(slug).check(Schema.isMinLength(least), Schema.isMaxLength(most)).annotate({ description: words })
+/** Slugs of agents, with or without the `@`, at most 20. */
+export const slugs = (words: string) =>
+  Schema.Array(slug).check(Schema.isMinLength(0), Schema.isMaxLength(20)).annotate({ description: words })
 
 export const agentSlug = (words: string) => Schema.optionalKey(slug.annotate({ description: words }))
 

@@ -65,6 +65,20 @@ const history = (...args: Parameters<typeof details>) =>
     .slice(7)
 
 describe("the text of a run", () => {
+  it("names the question that a person's message answers", () => {
+    const events = [
+      {
+        type: "mention" as const,
+        actorName: "Ana",
+        at: 1_000,
+        refusal: null,
+        hasJoined: false,
+        answers: "Which\ndatabase?"
+      }
+    ]
+    assert.deepStrictEqual(history([], { events }), ['1970-01-01T00:00:01.000Z  answer to "Which database?" by Ana'])
+  })
+
   it("shows each attempt's claim, its end with its usage, and its steps", () => {
     const steps = [
       { kind: "round", round: 3, durationMs: 1_240, inputTokens: 6_000, outputTokens: 60, error: null },

@@ -87,6 +87,15 @@ describe("the input", () => {
       saying({ type: "response_request", actor: lead, request: "What do you think?" }),
       "Squad Lead (@squad-lead) asks you for a response:\nWhat do you think?"
     )
+    assert.strictEqual(
+      saying({
+        type: "mention",
+        actor: person,
+        answers: "Which\ndatabase?",
+        message: sampleMessage({ content: "Postgres" })
+      }),
+      'Pat Person (person) answers your question "Which database?":\nPostgres'
+    )
   })
 
   it("contains every event, oldest first, asks for one answer to all, and repeats none of them in the thread", () => {
@@ -215,6 +224,15 @@ describe("the rules of the turn", () => {
     assert.include(input, "You may set it to: review, blocked.")
     assert.include(input, "An answer is required here.")
     assert.notInclude(input, "NO_ACTION")
+  })
+
+  it("say that an answered question leaves the task blocked", () => {
+    const task = sampleTask({ status: "blocked", blockedReason: "waits for Pat" })
+    const answer = sampleEvent({ type: "mention", actor: person, answers: "Which database?" })
+    const words = "The task stays blocked until you set another status."
+    assert.include(promptOf({ task, events: [answer] }).input, words)
+    assert.notInclude(promptOf({ events: [answer] }).input, words)
+    assert.notInclude(promptOf({ task, events: [sampleEvent({ type: "mention", actor: person })] }).input, words)
   })
 
   it("allow NO_ACTION in answer to messages in which nothing is asked", () => {

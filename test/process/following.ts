@@ -1,0 +1,37 @@
+import { spawn } from "node:child_process"
+import { once } from "node:events"
+import { join, resolve } from "node:path"
+import { Effect } from "effect"
+
+const main = join(resolve(import.meta.dirname, "../.."), "src/main.ts")
+
+/** `thread --follow` in a process that the scope ends, with all that it has printed. */
+export const followed = Effect.fnUntraced(function* (env: Record<string, string>, task: string) {
+  const child = yield* Effect.acquireRelease(
+    Effect.sync(() =>
+      spawn(process.execPath, [main, "thread", task, "--follow"], {
+        env: { PATH: process.env["PATH"] ?? "", HOME: "/nonexistent", ...env },
+        stdio: ["ignore", "pipe", "inherit"]
+      })
+    ),
+    (running) => Effect.sync(() => void running.kill("SIGKILL"))
+  )
+  const ended = once(child, "exit")
+  let said = ""
+  const chunks: Array<{ readonly at: number; readonly text: string }> = []
+  child.stdout.on("data", (chunk: Buffer) => {
+    const text = chunk.toString("utf8")
+    said += text
+    chunks.push({ at: performance.now(), text })
+  })
+  return {
+    said: Effect.sync(() => said),
+    /** What it printed, with the moments at which it arrived, by `performance.now`. */
+    chunks,
+    /** Its exit code after Ctrl-C. */
+    interrupted: Effect.promise(async () => {
+      child.kill("SIGINT")
+      return Number((await ended)[0])
+    })
+  }
+})

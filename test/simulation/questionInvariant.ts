@@ -1,0 +1,44 @@
+/** A person's answer notifies each agent that asked exactly once, with its question. */
+import type { Message, Question } from "./accountState.ts"
+import type { World } from "./world.ts"
+
+/** Watches one world's questions to people. */
+export class QuestionInvariant {
+  private readonly world: World
+  private seenMessages = 0
+  private seenQuestions = 0
+  /** What was open before the transaction that is judged. */
+  private open: ReadonlyArray<Question> = []
+  private readonly answered = new Set<Question>()
+
+  constructor(world: World) {
+    this.world = world
+  }
+
+  /** Judges the messages since the last look; called after each transaction. */
+  observe(): void {
+    const { messages, questions } = this.world.account
+    for (; this.seenMessages < messages.length; this.seenMessages += 1) {
+      const message = messages[this.seenMessages]
+      if (message?.author.type === "person" && message.kind === "message") this.judge(message)
+    }
+    const asked = questions.slice(this.seenQuestions)
+    this.seenQuestions = questions.length
+    this.open = [...this.open, ...asked].filter((each) => each.state !== "ended" && !this.answered.has(each))
+  }
+
+  private judge({ content, id, task }: Message): void {
+    const { account } = this.world
+    const here = this.open.filter((question) => question.task === task && !this.answered.has(question))
+    const named = here.filter(({ asker }) => content.includes(`@${account.agent(asker).slug}`))
+    const expected = named.length > 0 ? named : here
+    for (const question of expected) this.answered.add(question)
+    const notified = [...account.queue.notifications.values()].flatMap(({ agent, events }) =>
+      events.filter(({ answers, message }) => answers !== null && message === id).map(({ answers }) => [agent, answers])
+    )
+    if (expected.length > 0) this.world.cover("question answered", "people")
+    const told = JSON.stringify(notified.toSorted())
+    const owed = JSON.stringify(expected.map(({ asker, text }) => [asker, text]).toSorted())
+    if (told !== owed) this.world.violate("questions", `${id} notified ${told} of answers, and must notify ${owed}`)
+  }
+}
