@@ -94,6 +94,20 @@ describe("a question to a person", () => {
     expect(await inbox()).toHaveLength(1)
   })
 
+  it("is sent to the account's webhooks", async () => {
+    const { ask, plane, taskId } = await asking()
+    const { id } = await plane.asPerson(app.webhooks.add, {
+      url: "https://hooks.example.com/in",
+      types: ["question.asked"]
+    })
+    await ask(["Ana"])
+    const rows = await plane.t.run((ctx) => ctx.db.query("webhookDeliveries").collect())
+    expect(rows).toMatchObject([{ webhookId: id, type: "question.asked", state: "pending" }])
+    expect(JSON.parse(first(rows).body)).toMatchObject({
+      data: { taskId, agentId: plane.engineer, memberId: plane.memberId, text: "Engineer asks: Which database?" }
+    })
+  })
+
   it("notifies no agent", async () => {
     const { ask, plane } = await asking()
     await ask(["Ana"], "Shall @qa or @lead test it?")

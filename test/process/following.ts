@@ -1,15 +1,13 @@
 import { spawn } from "node:child_process"
 import { once } from "node:events"
-import { join, resolve } from "node:path"
 import { Effect } from "effect"
-
-const main = join(resolve(import.meta.dirname, "../.."), "src/main.ts")
+import { entry } from "./entry.ts"
 
 /** `thread --follow` in a process that the scope ends, with all that it has printed. */
 export const followed = Effect.fnUntraced(function* (env: Record<string, string>, task: string) {
   const child = yield* Effect.acquireRelease(
     Effect.sync(() =>
-      spawn(process.execPath, [main, "thread", task, "--follow"], {
+      spawn(process.execPath, [entry, "thread", task, "--follow"], {
         env: { PATH: process.env["PATH"] ?? "", HOME: "/nonexistent", ...env },
         stdio: ["ignore", "pipe", "inherit"]
       })
