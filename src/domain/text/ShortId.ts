@@ -48,8 +48,9 @@ export const wholeId = <A extends { readonly id: string }>(
   const more = candidates.length > CANDIDATES ? `, and ${candidates.length - CANDIDATES} more` : ""
   const quoted = JSON.stringify(text)
   if (first !== undefined) {
+    const nouns = `${noun.replace(/y$/, "ie")}s`
     return Result.fail(
-      `The ids of ${found.length} ${noun}s begin with ${quoted}: ${named}${more}. Give more characters.`
+      `The ids of ${found.length} ${nouns} begin with ${quoted}: ${named}${more}. Give more characters.`
     )
   }
   const there = named === "" ? `There is no ${noun}.` : `There are ${named}${more}.`
