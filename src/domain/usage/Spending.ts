@@ -36,7 +36,8 @@ export const stepEnded = (spending: Spending, step: RunStep): Spending => {
   return { ...spending, steps: steps.slice(surplus), stepsLeftOut: spending.stepsLeftOut + surplus }
 }
 
-const sum = (a: Usage, b: Usage): Usage => ({
+/** The tokens of both. */
+export const addUsage = (a: Usage, b: Usage): Usage => ({
   inputTokens: a.inputTokens + b.inputTokens,
   outputTokens: a.outputTokens + b.outputTokens,
   cacheReadTokens: a.cacheReadTokens + b.cacheReadTokens,
@@ -48,7 +49,7 @@ export const requestSent = (spending: Spending): Spending => ({ ...spending, una
 
 export const requestAnswered = (spending: Spending, spent: Usage): Spending => ({
   ...spending,
-  usage: sum(spending.usage, spent),
+  usage: addUsage(spending.usage, spent),
   rounds: spending.rounds + 1,
   unanswered: spending.unanswered - 1,
   contextTokens: spent.inputTokens
