@@ -85,6 +85,13 @@ describe("completing a run", () => {
     expect((await plane.row(id)).outcome).toBe(end.outcome)
   })
 
+  it("names a run that ended as stopped to the session's next turn, whose history may contain its text", async () => {
+    const { plane, taskId, run } = await assigned()
+    await complete(plane, run, { outcome: "stopped", turn: "failed", note: "Stopped in OpenClaw." })
+    await plane.post(taskId, "@engineer something else")
+    expect(contextOf(await plane.takeOne()).stoppedRuns).toEqual([run.id])
+  })
+
   it("does not move a task for an assignee that may not change statuses", async () => {
     const { plane, run, status } = await assigned()
     await plane.asPerson(api.app.agents.update, { agentId: plane.engineer, flags: { canModifyTaskStatus: false } })

@@ -75,6 +75,13 @@ export const firstGenerationFor = async (
 export const fenceMarkOf = async ({ fenceSecret }: Doc<"sessions">, generation: number): Promise<string> =>
   (await sha256(`${fenceSecret} ${generation}`)).slice(0, 16)
 
+/** The maximum number of stopped runs that a prompt names. */
+const stoppedRunsKept = 10
+
+/** The session's stopped runs and this one. */
+export const withStoppedRun = ({ stoppedRuns }: Doc<"sessions">, run: string): Array<string> =>
+  [...stoppedRuns.filter((each) => each !== run), run].slice(-stoppedRunsKept)
+
 /** Other runs that were stopped and whose texts the generation's history may still contain. */
 export const stoppedBefore = (session: Doc<"sessions">, generation: number, run: string): Array<string> =>
   generation === session.generation ? session.stoppedRuns.filter((each) => each !== run) : []
@@ -219,6 +226,8 @@ export interface LeaseEnd {
   readonly requestTokens?: Infer<typeof requestTokens>
   /** The history exceeds the limit: the next generation starts, unless the session has waiting work. */
   readonly isHistoryLong?: boolean
+  /** The run was stopped, and the gateway may put its text before the session's next one. */
+  readonly isStopped?: boolean
 }
 
 /**
@@ -253,6 +262,7 @@ export const endLease = async (ctx: Pick<MutationCtx, "db">, session: LeasedSess
     lastRequest: session.lastRequest,
     generation,
     ...(end.turn === "answered" ? { stoppedRuns: [] } : {}),
+    ...(end.isStopped === true ? { stoppedRuns: withStoppedRun(session, session.lease.run) } : {}),
     ...(startsOver ? { nextGeneration: Math.max(session.nextGeneration ?? 0, generation + 1) } : {}),
     ...historyOf(session, end)
   })

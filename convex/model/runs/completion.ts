@@ -137,6 +137,7 @@ export const completeRun = async (
       generation: session.lease.generation,
       turn: args.turn,
       isHistoryLong: args.isHistoryLong ?? false,
+      isStopped: args.outcome === "stopped",
       ...(args.requestTokens === undefined ? {} : { requestTokens: args.requestTokens })
     }
   )

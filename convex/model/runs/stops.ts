@@ -12,7 +12,7 @@ import { notWaiting } from "../notifications/events.ts"
 import { type Origin, personOrigin } from "../notifications/origin.ts"
 import { endQuestions } from "../notifications/questions.ts"
 import { notificationOf } from "../queue/fences.ts"
-import { type LeasedSession, leasedSessionsOf, refreshSession } from "../queue/sessions.ts"
+import { type LeasedSession, leasedSessionsOf, refreshSession, withStoppedRun } from "../queue/sessions.ts"
 import { postMessage } from "../threads/messages.ts"
 import { effectsOf } from "./effects.ts"
 
@@ -22,8 +22,6 @@ const batch = 30
 const maxRunning = 500
 const maxReasonLength = 500
 const effectsShown = 20
-/** The maximum number of stopped runs that a prompt names. */
-const stoppedRunsKept = 10
 
 /** Who stops runs, and why. The reason may be empty. */
 export interface Stop {
@@ -40,7 +38,7 @@ type Notification = Doc<"notifications">
 const recallStopped = (ctx: MutationCtx, session: LeasedSession): Promise<void> =>
   ctx.db.patch("sessions", session._id, {
     recalled: "stopped",
-    stoppedRuns: [...session.stoppedRuns, session.lease.run].slice(-stoppedRunsKept)
+    stoppedRuns: withStoppedRun(session, session.lease.run)
   })
 
 const agentNameOf = async (ctx: MutationCtx, agentId: Id<"agents"> | undefined): Promise<string> =>
@@ -82,9 +80,8 @@ const endNotification = async (ctx: MutationCtx, row: Notification, stop: Stop, 
   const session = row.sessionId === undefined ? null : await ctx.db.get("sessions", row.sessionId)
   if (session !== null && row.state === "ready") {
     // The gateway's history contains an earlier aborted attempt just like one that is aborted now.
-    if (row.claims > 0 && !session.stoppedRuns.includes(row._id)) {
-      const stoppedRuns = [...session.stoppedRuns, row._id].slice(-stoppedRunsKept)
-      await ctx.db.patch("sessions", session._id, { stoppedRuns })
+    if (row.claims > 0) {
+      await ctx.db.patch("sessions", session._id, { stoppedRuns: withStoppedRun(session, row._id) })
     }
     await refreshSession(ctx, session._id)
   }
