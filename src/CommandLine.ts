@@ -33,6 +33,7 @@ import { makeRedactor } from "./domain/observability/Redaction.ts"
 import { ConfigInvalid, RuntimeConfig } from "./layers/Config.ts"
 import { ConvexClient } from "./layers/ConvexClient.ts"
 import { Gateway } from "./layers/Gateway.ts"
+import { GatewayEvents } from "./layers/gateway/GatewayEvents.ts"
 import { GatewayProcess } from "./layers/gateway/GatewayProcess.ts"
 import { GatewayToken } from "./layers/gateway/GatewayToken.ts"
 import { ModelPrices } from "./layers/gateway/ModelPrices.ts"
@@ -86,6 +87,7 @@ const services = Layer.empty.pipe(
   Layer.provideMerge(Lifecycle.layer),
   Layer.provideMerge(GatewayProcess.layer),
   Layer.provideMerge(Layer.mergeAll(ConvexClient.layer, Gateway.layer)),
+  Layer.provideMerge(GatewayEvents.layer),
   Layer.provideMerge(GatewayToken.layer),
   Layer.provideMerge(Layer.mergeAll(Metrics.layer, ModelPrices.layer, Systemd.layer, Upgrader.layer))
 )

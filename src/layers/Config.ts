@@ -120,6 +120,8 @@ export const readSettings = Effect.fn("Config.readSettings")(function* (provider
     agentHttpAllow: yield* collect(Effect.flatMap(read.optional("AGENT_HTTP_ALLOW"), addressListOf)),
     agentHttpAuth: yield* collect(read.oneOf("AGENT_HTTP_AUTH")),
     clientToolsEnabled: yield* collect(read.flag("OPENCLAW_CLIENT_TOOLS_ENABLED")),
+    // Whether to follow running turns over the gateway's WebSocket.
+    gatewayEvents: yield* collect(read.flag("OPENCLAW_GATEWAY_EVENTS")),
     deliveryInterval: yield* collect(read.millis("DELIVERY_INTERVAL")),
     deliveryBackoffBase: yield* collect(read.millis("DELIVERY_BACKOFF_BASE_MS")),
     deliveryBackoffMax: yield* collect(read.millis("DELIVERY_BACKOFF_MAX_MS")),

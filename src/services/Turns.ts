@@ -18,6 +18,7 @@ import type { Spending } from "../domain/usage/Spending.ts"
 import { RuntimeConfig } from "../layers/Config.ts"
 import { Gateway } from "../layers/Gateway.ts"
 import type { FunctionCall, GatewayRequest, InputItem, RoundAnswer } from "../layers/Gateway.ts"
+import { GatewayEvents } from "../layers/gateway/GatewayEvents.ts"
 import { Metrics } from "../layers/Metrics.ts"
 import { Telemetry } from "../layers/telemetry/Telemetry.ts"
 import type { Tracing } from "../layers/telemetry/Telemetry.ts"
@@ -167,6 +168,7 @@ const make = Effect.gen(function* () {
   const controlPlane = yield* ControlPlane
   const metrics = yield* Metrics
   const telemetry = yield* Telemetry
+  const events = yield* GatewayEvents
 
   const send = (turn: Turn, request: GatewayRequest, round: number) => {
     const answer = Ref.update(turn.spending, requestSent).pipe(
@@ -301,7 +303,8 @@ const make = Effect.gen(function* () {
 
   const run = Effect.fn("Turns.run")(function* (turn: Turn) {
     const startedAt = yield* Clock.currentTimeMillis
-    return yield* rounds(turn).pipe(
+    const followed = Effect.andThen(events.follow(turn.context.sessionKey), rounds(turn))
+    return yield* Effect.scoped(followed).pipe(
       Effect.timeoutOrElse({
         duration: config.turnTimeout,
         orElse: () =>

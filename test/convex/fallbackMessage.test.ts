@@ -7,6 +7,7 @@ const of = (kind: string, message = "") => fallbackMessage("Engineer", "mention"
 /** What the text must name, for every failure class of a turn; null for those that never end a notification. */
 const named: Record<TurnFailure["_tag"], RegExp | null> = {
   TurnSilent: /did not respond/,
+  ContextOverflow: /too long for its model.*new session/,
   TurnAmbiguous: /internal error.*new session/,
   TurnRefused: /provider refused.*check the agent's model/,
   ProviderFailed: /provider has failed for a day.*key and limits/,
@@ -15,6 +16,7 @@ const named: Record<TurnFailure["_tag"], RegExp | null> = {
   TurnUnreadable: /could not be read.*gateway's version/,
   UnknownAgent: /not known the agent.*gateway's configuration/,
   GatewayRestarted: /kept restarting/,
+  TurnStopped: null,
   GatewayUnreachable: null,
   GatewayMisconfigured: null
 }

@@ -1,5 +1,5 @@
 import { createServer } from "node:http"
-import type { IncomingMessage, ServerResponse } from "node:http"
+import type { IncomingMessage, Server, ServerResponse } from "node:http"
 import type { AddressInfo } from "node:net"
 import { Effect, Queue } from "effect"
 import type { Scope } from "effect"
@@ -41,6 +41,8 @@ export const reset: Answer = (_, response) => {
 /** An HTTP server on loopback whose answer the test sets, by path or for all; it ends with the scope. */
 export interface ScriptedServer {
   readonly url: string
+  /** For a WebSocket on the same port. */
+  readonly server: Server
   readonly received: Queue.Queue<Received>
   /** Sets the answer of a path, or with `*` of all others. */
   answer(path: string, answer: Answer): void
@@ -88,6 +90,7 @@ export const startServer: Effect.Effect<ScriptedServer, never, Scope.Scope> = Ef
   const { port } = server.address() as AddressInfo
   return {
     url: `http://127.0.0.1:${port}`,
+    server,
     received,
     answer: (path, answer) => void answers.set(path, answer)
   }

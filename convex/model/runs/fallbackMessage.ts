@@ -24,6 +24,7 @@ const INSIDE =
 /** What happened and what a person can do, by the class of the last failure. */
 const causes: Readonly<Record<string, string>> = {
   TurnSilent: SILENT,
+  ContextOverflow: TOO_LONG,
   TurnAmbiguous:
     "The gateway reported an internal error without a cause. The usual causes are a model that returns nothing and a session that is too long for the model. Ask again, or ask an operator to start a new session for the agent.",
   TurnRefused:

@@ -51,10 +51,21 @@ const judgeNoResponse = (
 }
 
 const judgeFailure = (situation: Situation, failure: FailedTurn): Judgement => {
-  if (failure.isSilence) return judgeNoResponse(situation, failure, { turn: "failed", reason: failure.error })
-  const last = situation.hasJoined ? null : situation.run.context.earlier.lastError
-  const isRepeated = failure.class === "TurnRefused" && last?.class === failure.class && last.message === failure.error
-  return { _tag: "Failed", class: failure.class, error: failure.error, silence: false, isFinal: isRepeated }
+  const { class: kind, error } = failure
+  if (failure.isSilence) return judgeNoResponse(situation, failure, { turn: "failed", reason: error })
+  const { hasJoined, refused, run } = situation
+  const { agent, earlier } = run.context
+  if (kind === "TurnStopped") {
+    const note = `${agent.name} was stopped in OpenClaw. Changes that its tools made until then stay.`
+    return delivered({ outcome: "stopped", turn: "failed", note, reason: error, refused })
+  }
+  const last = hasJoined ? null : earlier.lastError
+  // A new generation has no history, so its overflow is caused by the request itself.
+  if (kind === "ContextOverflow") {
+    return { _tag: "Failed", class: kind, error, silence: false, rotate: true, isFinal: last?.class === kind }
+  }
+  const isRepeated = kind === "TurnRefused" && last?.class === kind && last.message === error
+  return { _tag: "Failed", class: kind, error, silence: false, isFinal: isRepeated }
 }
 
 /** The note in the thread after a budget stopped a turn: why, until when, what was done, and the agent's last text. */

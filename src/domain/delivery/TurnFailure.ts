@@ -1,4 +1,5 @@
 import { Schema } from "effect"
+import type { RunCause } from "../gateway/GatewayEvent.ts"
 import type { GatewayAnswer } from "../gateway/GatewayResponse.ts"
 import { Usage } from "./Run.ts"
 
@@ -46,14 +47,26 @@ export class ProviderFailed extends Schema.TaggedError<ProviderFailed>()("Provid
 }) {}
 
 /** A completed turn without calls and without text. A silence, so the no-response policy decides. */
-export class TurnSilent extends Schema.TaggedError<TurnSilent>()("TurnSilent", Detail) {}
+export class TurnSilent extends Schema.TaggedError<TurnSilent>()("TurnSilent", { ...Detail, ...Reported }) {}
+
+/** The session's history no longer fits into the model's context. Own: the next attempt starts a new generation. */
+export class ContextOverflow extends Schema.TaggedError<ContextOverflow>()("ContextOverflow", {
+  ...Detail,
+  ...Reported
+}) {}
+
+/** A person stopped the turn in OpenClaw. Its run ends as stopped. */
+export class TurnStopped extends Schema.TaggedError<TurnStopped>()("TurnStopped", { ...Detail, ...Reported }) {}
 
 /**
- * "internal error": a silence, a provider's cooldown, a context overflow or a bad key. The gateway does not say which.
+ * "internal error": a silence, a provider's cooldown, a context overflow, a stop or a bad key. The answer does not say which; an
+ * event of the gateway may.
  */
 export class TurnAmbiguous extends Schema.TaggedError<TurnAmbiguous>()("TurnAmbiguous", {
   ...Detail,
-  ...Reported
+  ...Reported,
+  /** The gateway's id of the response and of its run. */
+  responseId: Schema.optionalKey(Schema.String)
 }) {}
 
 /**
@@ -77,6 +90,8 @@ export type TurnFailure =
   | TurnRefused
   | ProviderFailed
   | TurnSilent
+  | ContextOverflow
+  | TurnStopped
   | TurnAmbiguous
   | GatewayRestarted
   | TurnTimeout
@@ -90,6 +105,8 @@ const tags: ReadonlySet<string> = new Set([
   "TurnRefused",
   "ProviderFailed",
   "TurnSilent",
+  "ContextOverflow",
+  "TurnStopped",
   "TurnAmbiguous",
   "GatewayRestarted",
   "TurnTimeout",
@@ -128,6 +145,8 @@ export const blameOf = (failure: TurnFailure, { hasFailedRecently, isFailing }: 
     case "ConnectionLost":
     case "TurnRefused":
     case "TurnUnreadable":
+    case "ContextOverflow":
+    case "TurnStopped":
       return "own"
   }
 }
@@ -213,10 +232,12 @@ export const failureOf = (
     return new GatewayMisconfigured({ detail: `HTTP ${answer.status}: ${answer.message}`, fix: TOOL_FIX })
   }
   if (answer._tag === "Refused") return refused(agentSlug, answer.status, answer.message, retryAfterMillis)
-  const { code, message, status } = answer
+  const { code, message, responseId, status } = answer
   const usage = answer.usage.inputTokens + answer.usage.outputTokens > 0 ? { usage: answer.usage } : {}
   const detail = `${code}: ${message} (HTTP ${status})`
-  if (status === 500 && /internal error/i.test(message)) return new TurnAmbiguous({ detail, ...usage })
+  if (status === 500 && /internal error/i.test(message)) {
+    return new TurnAmbiguous({ detail, ...usage, ...(responseId === undefined ? {} : { responseId }) })
+  }
   if (status === 400 || status === 404 || status === 413 || status === 422)
     return new TurnRefused({ detail, status, ...usage })
   return new ProviderFailed({
@@ -225,4 +246,25 @@ export const failureOf = (
     ...usage,
     ...(retryAfterMillis === undefined ? {} : { retryAfterMillis })
   })
+}
+
+/** What an ambiguous failure was, by the event that ended its run; unchanged if the event does not say. */
+export const failureByCause = (failure: TurnAmbiguous, cause: RunCause): TurnFailure => {
+  const usage = failure.usage === undefined ? {} : { usage: failure.usage }
+  switch (cause._tag) {
+    case "ContextOverflow":
+      return new ContextOverflow({ detail: `the session is too long for its model: ${cause.detail}`, ...usage })
+    case "Stopped":
+      return new TurnStopped({ detail: "a person stopped the turn in OpenClaw", ...usage })
+    case "Silent":
+      return new TurnSilent({ detail: `the agent ended its turn without an answer (${cause.detail})`, ...usage })
+    case "ProviderFailed":
+      return new ProviderFailed({ detail: cause.detail, status: 500, ...usage })
+    case "Recovering":
+      return new GatewayRestarted({ detail: `the gateway was continuing an interrupted turn: ${cause.detail}` })
+    case "Completed":
+    case "Disconnected":
+    case "Unexplained":
+      return failure
+  }
 }

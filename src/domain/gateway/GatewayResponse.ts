@@ -31,6 +31,7 @@ export type GatewayAnswer =
       readonly code: string
       readonly message: string
       readonly usage: Usage
+      readonly responseId?: string
     }
   /** A bare `{ error }` or plain text: the gateway refused before any run, or a proxy answered. */
   | { readonly _tag: "Refused"; readonly status: number; readonly message: string }
@@ -138,6 +139,7 @@ const readText = (response: typeof ResponseJson.Type): string => {
 }
 
 const readResponse = (status: number, response: typeof ResponseJson.Type): GatewayAnswer => {
+  const id = typeof response.id === "string" && response.id !== "" ? { responseId: response.id } : {}
   if (response.status === "failed" || status >= 400) {
     const error = Option.getOrElse(asError(response.error), () => ({}) as typeof ErrorJson.Type)
     return {
@@ -145,7 +147,8 @@ const readResponse = (status: number, response: typeof ResponseJson.Type): Gatew
       status,
       code: text(error.code, text(error.type, "unknown")),
       message: text(error.message, "no message"),
-      usage: readUsage(response.usage)
+      usage: readUsage(response.usage),
+      ...id
     }
   }
   if (response.output === undefined && typeof response.output_text !== "string") {
@@ -161,7 +164,6 @@ const readResponse = (status: number, response: typeof ResponseJson.Type): Gatew
   }
   const calls = present(items.map((item) => asCall(item)))
   const usage = readUsage(response.usage)
-  const id = typeof response.id === "string" && response.id !== "" ? { responseId: response.id } : {}
   // Only the presence of a call counts: versions before 2026.8.2 send calls with status "incomplete".
   if (calls.length > 0) {
     return {

@@ -3,14 +3,21 @@ import type { Usage } from "../delivery/Run.ts"
 import type { GatewayEvent } from "../gateway/GatewayEvent.ts"
 import { addUsage } from "../usage/Spending.ts"
 
+/** A tool call that has started and not ended. */
+export interface RunningTool {
+  readonly callId: string
+  readonly name: string
+  readonly startedAt: number
+}
+
 /** A running turn as the gateway's events show it. Times are epoch milliseconds of this process. */
 export interface LiveTurn {
   readonly sessionKey: string
   readonly startedAt: number
   /** Null before the first event, and while the gateway sends none. */
   readonly lastEventAt: number | null
-  /** The tool that runs now, built-in ones included. */
-  readonly tool: { readonly name: string; readonly startedAt: number } | null
+  /** The tools that run now, built-in ones included, in order of their starts. Usually one or none. */
+  readonly tools: ReadonlyArray<RunningTool>
   /** The length of the text that the model is writing, and its last line. */
   readonly textLength: number
   readonly lastLine: string
@@ -23,12 +30,14 @@ export interface LiveTurn {
 
 const LINE_LENGTH = 200
 const NAME_LENGTH = 100
+/** More tools at once are not shown. */
+const MAX_TOOLS = 20
 
 export const turnStarted = (sessionKey: string, startedAt: number): LiveTurn => ({
   sessionKey,
   startedAt,
   lastEventAt: null,
-  tool: null,
+  tools: [],
   textLength: 0,
   lastLine: "",
   usage: noUsage,
@@ -43,11 +52,17 @@ export const afterEvent = (turn: LiveTurn, event: GatewayEvent, now: number): Li
   const seen = { ...turn, lastEventAt: now }
   switch (event._tag) {
     case "RunStarted":
-      return { ...seen, tool: null, textLength: 0, lastLine: "" }
+      return { ...seen, tools: [], textLength: 0, lastLine: "" }
     case "ToolStarted":
-      return { ...seen, tool: { name: event.tool.slice(0, NAME_LENGTH), startedAt: now } }
+      return {
+        ...seen,
+        tools: [
+          ...turn.tools.slice(-(MAX_TOOLS - 1)),
+          { callId: event.callId.slice(0, NAME_LENGTH), name: event.tool.slice(0, NAME_LENGTH), startedAt: now }
+        ]
+      }
     case "ToolEnded":
-      return { ...seen, tool: null }
+      return { ...seen, tools: turn.tools.filter(({ callId }) => callId !== event.callId.slice(0, NAME_LENGTH)) }
     case "TextGrew":
       return { ...seen, textLength: event.text.length, lastLine: lastLineOf(event.text) }
     case "ModelCalled":
@@ -58,6 +73,6 @@ export const afterEvent = (turn: LiveTurn, event: GatewayEvent, now: number): Li
         model: event.model ?? turn.model
       }
     case "RunEnded":
-      return { ...seen, tool: null, model: event.model ?? turn.model }
+      return { ...seen, tools: [], model: event.model ?? turn.model }
   }
 }

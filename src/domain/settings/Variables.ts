@@ -192,6 +192,12 @@ export const variables = {
     yesOrNo,
     "Whether requests contain the agents' tools. If false, agents call them over HTTP."
   ),
+  OPENCLAW_GATEWAY_EVENTS: choice(
+    "Gateway",
+    "true",
+    yesOrNo,
+    "Whether the runtime follows running turns over the gateway's WebSocket, for live progress and exact causes of failures."
+  ),
   OPENCLAW_PROFILE_SYNC: choice(
     "Profiles",
     "false",

@@ -71,6 +71,8 @@ const canHaveCost = (failure: TurnFailure): boolean => {
     case "TurnAmbiguous":
     case "TurnUnreadable":
     case "TurnSilent":
+    case "ContextOverflow":
+    case "TurnStopped":
     case "GatewayRestarted":
       return true
     case "ProviderFailed":

@@ -132,6 +132,7 @@ export const makeReader = (provider: ConfigProvider.ConfigProvider, fileSystem: 
   const flag = (
     name:
       | "OPENCLAW_CLIENT_TOOLS_ENABLED"
+      | "OPENCLAW_GATEWAY_EVENTS"
       | "OPENCLAW_PROFILE_SYNC"
       | "HEARTBEAT_SKIP_IDLE"
       | "OTEL_SDK_DISABLED"

@@ -2,6 +2,7 @@
 import { Cause, Clock, Duration, Effect, Exit, Option } from "effect"
 import {
   ConnectionLost,
+  failureByCause,
   failureOf,
   GatewayMisconfigured,
   GatewayRestarted,
@@ -10,7 +11,7 @@ import {
   TurnTimeout,
   TurnUnreadable
 } from "../../domain/delivery/TurnFailure.ts"
-import type { TurnFailure } from "../../domain/delivery/TurnFailure.ts"
+import type { TurnAmbiguous, TurnFailure } from "../../domain/delivery/TurnFailure.ts"
 import { describeAddressFailure, judgeAddress, transportError } from "../../domain/doctor/AddressFailure.ts"
 import type { Address } from "../../domain/doctor/AddressFailure.ts"
 import { readGatewayAnswer } from "../../domain/gateway/GatewayResponse.ts"
@@ -23,6 +24,7 @@ import { Redactor } from "../secrets/Redactor.ts"
 import { Telemetry } from "../telemetry/Telemetry.ts"
 import { MAX_BODY_BYTES } from "./GatewayConnection.ts"
 import type { GatewayConnection } from "./GatewayConnection.ts"
+import { GatewayEvents } from "./GatewayEvents.ts"
 import { isOfAnotherServer } from "./GatewayProbes.ts"
 import type { makeGatewayProbes } from "./GatewayProbes.ts"
 import type { GatewayState, GatewayStateRef } from "./GatewayState.ts"
@@ -93,6 +95,7 @@ export const makeTurnRequests = Effect.fnUntraced(function* (
   const config = yield* RuntimeConfig
   const { error: redact } = yield* Redactor
   const telemetry = yield* Telemetry
+  const events = yield* GatewayEvents
 
   const post = Effect.fnUntraced(function* (round: GatewayRequest) {
     const body = JSON.stringify({
@@ -115,6 +118,15 @@ export const makeTurnRequests = Effect.fnUntraced(function* (
     )
   })
 
+  /** What an ambiguous failure was: by the event that ended its run, otherwise by the time of the gateway's start. */
+  const exactly = Effect.fnUntraced(function* (round: GatewayRequest, failure: TurnAmbiguous, sentAt: number) {
+    const { responseId } = failure
+    const end = responseId === undefined ? null : yield* events.endOf(round.sessionKey, responseId)
+    const exact = end === null ? failure : failureByCause(failure, end.cause)
+    if (exact._tag !== "TurnAmbiguous" || !(yield* cameUpAbout(sentAt))) return exact
+    return new GatewayRestarted({ detail: `${failure.detail}, just after the gateway came up` })
+  })
+
   return Effect.fn("Gateway.sendToOpenClaw")(
     function* (round: GatewayRequest) {
       // The gateway selects the agent by the session key and ignores the header, so a request with another agent is not sent.
@@ -134,10 +146,7 @@ export const makeTurnRequests = Effect.fnUntraced(function* (
         return yield* new GatewayMisconfigured({ detail: `POST /v1/responses: ${problem}`, fix })
       }
       const failure = failureOf(round.agentSlug, answer, retryAfterMillis(retryAfter))
-      if (failure._tag === "TurnAmbiguous" && (yield* cameUpAbout(sentAt))) {
-        return yield* new GatewayRestarted({ detail: `${failure.detail}, just after the gateway came up` })
-      }
-      return yield* failure
+      return yield* failure._tag === "TurnAmbiguous" ? yield* exactly(round, failure, sentAt) : failure
     },
     Effect.timeoutOrElse({
       duration: config.gatewayRequestTimeout,

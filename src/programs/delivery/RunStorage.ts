@@ -129,7 +129,7 @@ const store = Effect.fnUntraced(function* (
       // A person's message that joined starts a new chain.
       if (joined.joined === undefined) yield* logHopLimit(run, outcome)
       // A notification that the policy skips needs no turn.
-      const isTurnCompleted = error === undefined && usage !== undefined
+      const isTurnCompleted = error === undefined && usage !== undefined && outcome.outcome !== "stopped"
       return attemptEnd(outcome.outcome, { error: error ?? null, isTurnCompleted })
     }
     case "Completed":

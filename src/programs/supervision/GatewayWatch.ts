@@ -1,4 +1,5 @@
 import { Context, Effect, Layer, Scope, Stream } from "effect"
+import { GatewayEvents } from "../../layers/gateway/GatewayEvents.ts"
 import { GatewayProcess } from "../../layers/gateway/GatewayProcess.ts"
 import type { GatewayHealth } from "../../layers/gateway/GatewayProcess.ts"
 import { Lifecycle } from "../../services/Lifecycle.ts"
@@ -9,7 +10,7 @@ import { Supervisor } from "../../services/Supervisor.ts"
 export class GatewayWatch extends Context.Service<
   GatewayWatch,
   {
-    /** Starts the gateway, or the watch of an external one. It stops after the loops that use it. */
+    /** Starts the gateway, or the watch of an external one, and follows its events. It stops after the loops that use it. */
     readonly start: Effect.Effect<void>
     /** Waits until the gateway is ready. */
     readonly ready: Effect.Effect<void>
@@ -18,6 +19,7 @@ export class GatewayWatch extends Context.Service<
   static readonly layer = Layer.effect(
     GatewayWatch,
     Effect.gen(function* () {
+      const events = yield* GatewayEvents
       const gatewayProcess = yield* GatewayProcess
       const lifecycle = yield* Lifecycle
       const supervisor = yield* Supervisor
@@ -37,6 +39,7 @@ export class GatewayWatch extends Context.Service<
       return GatewayWatch.of({
         start: Effect.gen(function* () {
           yield* supervisor.run("gateway", gatewayProcess.supervise)
+          yield* supervisor.run("gateway-events", Effect.andThen(events.run, Effect.never))
           yield* supervisor.run(
             "gateway-health",
             Stream.runForEach(gatewayProcess.changes, follow).pipe(Effect.andThen(Effect.never))

@@ -1,16 +1,22 @@
 import { assert, describe, it } from "@effect/vitest"
 import { LeaseLost } from "../../../src/domain/controlPlane/ControlPlaneFailure.ts"
+import { noUsage } from "../../../src/domain/delivery/Run.ts"
 import {
   blameOf,
   ConnectionLost,
+  ContextOverflow,
+  failureByCause,
   failureOf,
   GatewayRestarted,
   GatewayUnreachable,
   isTurnFailure,
+  TurnAmbiguous,
   TurnSilent,
+  TurnStopped,
   TurnTimeout
 } from "../../../src/domain/delivery/TurnFailure.ts"
 import type { Blame, TurnFailure } from "../../../src/domain/delivery/TurnFailure.ts"
+import type { RunCause } from "../../../src/domain/gateway/GatewayEvent.ts"
 import { readGatewayAnswer } from "../../../src/domain/gateway/GatewayResponse.ts"
 
 /** The failure that an HTTP answer comes to. */
@@ -84,6 +90,13 @@ const rows: ReadonlyArray<readonly [what: string, failure: () => TurnFailure, ta
       "shared"
     ],
     ["a deadline", () => new TurnTimeout({ detail: "no end" }), "TurnTimeout", "own"],
+    [
+      "a session that is too long for its model",
+      () => new ContextOverflow({ detail: "too long" }),
+      "ContextOverflow",
+      "own"
+    ],
+    ["a turn that a person stopped in OpenClaw", () => new TurnStopped({ detail: "stopped" }), "TurnStopped", "own"],
     ["a turn without a word", () => new TurnSilent({ detail: "empty" }), "TurnSilent", "silence"],
     ["a refused connection", () => new GatewayUnreachable({ detail: "ECONNREFUSED" }), "GatewayUnreachable", "shared"]
   ]
@@ -143,5 +156,25 @@ describe("the table of failures", () => {
 
   it("distinguishes the control plane's failures", () => {
     assert.isFalse(isTurnFailure(new LeaseLost({ function: "renew" })))
+  })
+})
+
+describe("an ambiguous failure", () => {
+  const usage = { ...noUsage, inputTokens: 3 }
+  const ambiguous = new TurnAmbiguous({ detail: "internal error", usage, responseId: "resp_1" })
+  const causes: ReadonlyArray<readonly [RunCause, TurnFailure["_tag"]]> = [
+    [{ _tag: "ContextOverflow", detail: "too long" }, "ContextOverflow"],
+    [{ _tag: "Stopped" }, "TurnStopped"],
+    [{ _tag: "Silent", detail: "no text" }, "TurnSilent"],
+    [{ _tag: "ProviderFailed", detail: "429" }, "ProviderFailed"],
+    [{ _tag: "Recovering", detail: "SessionWorkStartChangedError" }, "GatewayRestarted"],
+    [{ _tag: "Disconnected" }, "TurnAmbiguous"],
+    [{ _tag: "Completed" }, "TurnAmbiguous"]
+  ]
+  it.each(causes)("becomes by the cause $_tag what happened", (cause, tag) => {
+    const found = failureByCause(ambiguous, cause)
+    assert.strictEqual(found._tag, tag)
+    if (tag !== "GatewayRestarted") assert.deepStrictEqual("usage" in found ? found.usage : undefined, usage)
+    if ("detail" in cause) assert.include(found.detail, cause.detail)
   })
 })

@@ -13,7 +13,9 @@ import {
   GatewayRestarted,
   GatewayUnreachable,
   ProviderFailed,
+  ContextOverflow,
   TurnAmbiguous,
+  TurnStopped,
   TurnRefused,
   TurnSilent,
   TurnTimeout,
@@ -76,6 +78,34 @@ describe("a delivery that fails by itself", () => {
       )
       assert.strictEqual(only(stored, "complete").outcome.outcome, "skipped")
       assert.strictEqual(outcome, "skipped")
+    }).pipe(quiet)
+  )
+
+  it.effect(
+    "of a session that is too long is retried soon in the next generation, and final if that is too long too",
+    () =>
+      Effect.gen(function* () {
+        const overflow = failsWith(new ContextOverflow({ detail: "the session is too long for its model" }))
+        const first = only((yield* deliverOnce(overflow)).stored, "fail").failure
+        assert.deepInclude(first, { class: "ContextOverflow", silence: false, rotate: true })
+        assert.isBelow(first.retryInMillis ?? Infinity, 60_000)
+        const lastError = { class: "ContextOverflow", message: "", at: 0 }
+        const again = yield* deliverOnce(overflow, {
+          context: { earlier: { attempts: 1, effects: [], lastError } },
+          run: { attempt: 2 }
+        })
+        assert.notProperty(only(again.stored, "fail").failure, "retryInMillis")
+      }).pipe(quiet)
+  )
+
+  it.effect("is none if a person stopped the turn in OpenClaw: the run ends as stopped, with a note", () =>
+    Effect.gen(function* () {
+      const stopped = failsWith(new TurnStopped({ detail: "a person stopped the turn in OpenClaw" }))
+      const { end, stored } = yield* deliverOnce(stopped)
+      const { outcome } = only(stored, "complete")
+      assert.deepInclude(outcome, { outcome: "stopped", turn: "failed" })
+      assert.include(outcome.note, "was stopped in OpenClaw")
+      assert.deepInclude(end, { outcome: "stopped", error: null })
     }).pipe(quiet)
   )
 

@@ -7,6 +7,7 @@ import {
   GatewayUnreachable,
   ProviderFailed,
   TurnAmbiguous,
+  TurnStopped,
   TurnSilent,
   TurnTimeout,
   UnknownAgent
@@ -236,6 +237,14 @@ describe("a heartbeat that fails", () => {
       const second = yield* heartbeatOnce(ambiguous, { run: { failures: 1 } })
       assert.strictEqual(second.outcome, "silent")
       only(second.stored, "heartbeat")
+    }).pipe(quiet)
+  )
+
+  it.effect("by a person's stop in OpenClaw is none: the heartbeat is dropped", () =>
+    Effect.gen(function* () {
+      const { outcome, stored } = yield* heartbeatOnce(failsWith(new TurnStopped({ detail: "stopped" })))
+      assert.strictEqual(outcome, "stopped")
+      only(stored, "heartbeat")
     }).pipe(quiet)
   )
 

@@ -1,0 +1,209 @@
+/**
+ * The gateway's events of running turns, over its WebSocket: live progress, and the exact causes of ends that HTTP
+ * reports as "internal error". Optional: turns go over HTTP only, and without the channel they run and end as before.
+ */
+import { Clock, Context, Deferred, Effect, Layer, Option, Ref, Schedule } from "effect"
+import type { Scope } from "effect"
+import { readRunEvent } from "../../domain/gateway/GatewayEvent.ts"
+import type { RunCause, RunEvent } from "../../domain/gateway/GatewayEvent.ts"
+import { afterEvent, turnStarted } from "../../domain/observability/LiveTurn.ts"
+import type { LiveTurn } from "../../domain/observability/LiveTurn.ts"
+import { RuntimeConfig } from "../Config.ts"
+import { Redactor } from "../secrets/Redactor.ts"
+import { Secrets } from "../secrets/Secrets.ts"
+import { gatewayAddress } from "./GatewayConnection.ts"
+import { openGatewaySocket } from "./GatewaySocket.ts"
+import type { GatewaySocket, SocketLost, SocketRefused } from "./GatewaySocket.ts"
+import { GatewayToken } from "./GatewayToken.ts"
+
+/** How long an ambiguous failure waits for the event that says what happened. */
+const CAUSE_TIMEOUT = "2 seconds"
+/** An operator may have changed the gateway in the meantime. */
+const REFUSED_PAUSE = "10 minutes"
+/** Ends of runs that a session remembers. A turn has one run at a time; the gateway's own runs can come between. */
+const ENDS_KEPT = 8
+
+const OFF = "the gateway's events are off, turns continue without them"
+
+/** How a run ended, and the model that answered. */
+export interface RunEnd {
+  readonly cause: RunCause
+  readonly model: string | null
+}
+
+/** Whether events arrive, and if not, why. */
+export type ChannelState =
+  | { readonly _tag: "On"; readonly version: string }
+  | { readonly _tag: "Off"; readonly reason: string }
+
+interface Service {
+  /** Keeps the connection open, for ever; for a supervised fiber. Ends at once if the channel is switched off. */
+  readonly run: Effect.Effect<void>
+  /** Follows the events of a session until the scope closes. */
+  follow(sessionKey: string): Effect.Effect<void, never, Scope.Scope>
+  /** The end of a run of a followed session. Waits up to two seconds for it. Null if no events arrive. */
+  endOf(sessionKey: string, runId: string): Effect.Effect<RunEnd | null>
+  /** The running turns by session key; empty without the channel. */
+  readonly current: Effect.Effect<ReadonlyMap<string, LiveTurn>>
+  readonly state: Effect.Effect<ChannelState>
+}
+
+const off = (reason: string): Service => ({
+  run: Effect.void,
+  follow: () => Effect.void,
+  endOf: () => Effect.succeed(null),
+  current: Effect.succeed(new Map()),
+  state: Effect.succeed({ _tag: "Off", reason })
+})
+
+/** The events of running turns. Without the layer there are none. */
+export class GatewayEvents extends Context.Reference<Service>("runtime-service/layers/gateway/GatewayEvents", {
+  defaultValue: () => off("it was not started")
+}) {
+  static readonly layer = Layer.effect(
+    GatewayEvents,
+    Effect.suspend(() => make)
+  ).pipe(Layer.provide(Secrets.layer))
+}
+
+interface Followed {
+  turn: LiveTurn
+  readonly ends: Map<string, RunEnd>
+  readonly awaited: Map<string, Deferred.Deferred<RunEnd>>
+}
+
+/** One retry per second at first, later one every ten seconds. */
+const reconnects = Schedule.min([Schedule.exponential("1 second"), Schedule.spaced("10 seconds")]).pipe(
+  Schedule.jittered
+)
+
+const make = Effect.gen(function* () {
+  const config = yield* RuntimeConfig
+  if (!config.gatewayEvents) return off("OPENCLAW_GATEWAY_EVENTS is false")
+  const redactor = yield* Redactor
+  const secrets = yield* Secrets
+  const ownToken = yield* GatewayToken
+  const { url } = gatewayAddress(config)
+  const followed = new Map<string, Followed>()
+  const state = yield* Ref.make<ChannelState>({ _tag: "Off", reason: "it has not connected yet" })
+  let socket: GatewaySocket | null = null
+
+  const note = ({ event, runId, sessionKey }: RunEvent, now: number) => {
+    const session = followed.get(sessionKey)
+    if (session === undefined) return
+    session.turn = afterEvent(session.turn, event, now)
+    if (event._tag !== "RunEnded") return
+    const { cause, model } = event
+    session.ends.set(runId, { cause, model })
+    for (const earlier of session.ends.keys()) if (session.ends.size > ENDS_KEPT) session.ends.delete(earlier)
+    const waiting = session.awaited.get(runId)
+    if (waiting !== undefined) Deferred.doneUnsafe(waiting, Effect.succeed({ cause, model }))
+  }
+
+  /** Asks for a session's events, or asks to end them. A lost connection is noticed by its reader. */
+  const ask = (verb: "subscribe" | "unsubscribe", key: string) =>
+    Effect.suspend(() =>
+      socket === null ? Effect.void : Effect.ignore(socket.request(`sessions.messages.${verb}`, { key }))
+    )
+
+  /** Reads events until the connection is lost. */
+  const read = (opened: GatewaySocket): Effect.Effect<never, SocketLost> =>
+    Effect.forever(
+      Effect.flatMap(opened.next, (frames) =>
+        Effect.map(Clock.currentTimeMillis, (now) => {
+          for (const frame of frames) {
+            if (frame.type === "event") Option.map(readRunEvent(frame), (event) => note(event, now))
+          }
+        })
+      )
+    )
+
+  const isOn = Effect.map(Ref.get(state), ({ _tag }) => _tag === "On")
+
+  const noteLoss = Effect.fnUntraced(function* ({ detail }: SocketLost) {
+    const reason = redactor.error(detail)
+    const line = `${OFF}: ${reason}`
+    yield* (yield* isOn) ? Effect.logInfo(line) : Effect.logDebug(line)
+    yield* Ref.set(state, { _tag: "Off", reason })
+  })
+
+  /** Logged once as a warning, until the reason changes. */
+  const noteRefusal = Effect.fnUntraced(function* ({ detail }: SocketRefused) {
+    const reason = redactor.error(`the gateway refuses: ${detail}`)
+    const before = yield* Ref.get(state)
+    const line = `${OFF}: ${reason}`
+    yield* before._tag === "Off" && before.reason === reason ? Effect.logDebug(line) : Effect.logWarning(line)
+    yield* Ref.set(state, { _tag: "Off", reason })
+  })
+
+  /** Fails if no connection can be opened. Succeeds when an open one is lost. */
+  const connection = Effect.gen(function* () {
+    const token = Option.orElse(secrets.now().gatewayToken, () => ownToken)
+    const opened = yield* openGatewaySocket(url, token, config.runtimeVersion)
+    yield* Effect.addFinalizer(() =>
+      Effect.sync(() => {
+        socket = null
+      })
+    )
+    socket = opened
+    yield* Effect.forEach(followed.keys(), (key) => ask("subscribe", key), { discard: true })
+    yield* Ref.set(state, { _tag: "On", version: opened.version })
+    yield* Effect.logInfo("the gateway's events are connected")
+    yield* read(opened).pipe(Effect.catch(noteLoss))
+  }).pipe(Effect.scoped)
+
+  const run = connection.pipe(
+    Effect.tapErrorTag("SocketLost", noteLoss),
+    Effect.retry({ schedule: reconnects, while: ({ _tag }) => _tag === "SocketLost" }),
+    Effect.catchTag("SocketRefused", (refusal) => Effect.andThen(noteRefusal(refusal), Effect.sleep(REFUSED_PAUSE))),
+    Effect.repeat(Schedule.spaced("1 second")),
+    Effect.asVoid,
+    Effect.orDie
+  )
+
+  const follow = Effect.fnUntraced(function* (sessionKey: string) {
+    const turn = turnStarted(sessionKey, yield* Clock.currentTimeMillis)
+    const session: Followed = { turn, ends: new Map(), awaited: new Map() }
+    yield* Effect.acquireRelease(
+      Effect.suspend(() => {
+        followed.set(sessionKey, session)
+        return ask("subscribe", sessionKey)
+      }),
+      () =>
+        Effect.suspend(() => {
+          // The session may already have its next turn.
+          if (followed.get(sessionKey) !== session) return Effect.void
+          followed.delete(sessionKey)
+          return ask("unsubscribe", sessionKey)
+        })
+    )
+  })
+
+  const endOf = Effect.fnUntraced(function* (sessionKey: string, runId: string) {
+    const session = followed.get(sessionKey)
+    if (session === undefined) return null
+    const known = session.ends.get(runId)
+    if (known !== undefined || socket === null) return known ?? null
+    const awaited = session.awaited.get(runId) ?? Deferred.makeUnsafe<RunEnd>()
+    session.awaited.set(runId, awaited)
+    return yield* Deferred.await(awaited).pipe(
+      Effect.timeoutOrElse({ duration: CAUSE_TIMEOUT, orElse: () => Effect.succeed(null) }),
+      Effect.ensuring(Effect.sync(() => session.awaited.delete(runId)))
+    )
+  })
+
+  const shown = (turn: LiveTurn): LiveTurn => ({
+    ...turn,
+    tools: turn.tools.map((tool) => ({ ...tool, name: redactor.redact(tool.name) })),
+    lastLine: redactor.redact(turn.lastLine)
+  })
+
+  const service: Service = {
+    run,
+    follow,
+    endOf,
+    current: Effect.sync(() => new Map([...followed].map(([key, { turn }]) => [key, shown(turn)]))),
+    state: Ref.get(state)
+  }
+  return service
+})

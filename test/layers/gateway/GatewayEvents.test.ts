@@ -1,0 +1,270 @@
+import { assert, describe, it } from "@effect/vitest"
+import { Clock, Effect, Fiber, Layer, Logger, Option, Queue, Redacted, Schedule } from "effect"
+import { TestClock } from "effect/testing"
+import { RuntimeConfig } from "../../../src/layers/Config.ts"
+import type { Settings } from "../../../src/layers/Config.ts"
+import { Gateway } from "../../../src/layers/Gateway.ts"
+import { GatewayEvents } from "../../../src/layers/gateway/GatewayEvents.ts"
+import { Redactor } from "../../../src/layers/secrets/Redactor.ts"
+import { answerWith, startServer } from "../scriptedServer.ts"
+import { hello, openSocket } from "./scriptedSocket.ts"
+import type { SocketScript } from "./scriptedSocket.ts"
+
+const token = "gateway-token-0123456789"
+const sessionKey = "agent:engineer:testaccount1"
+const runId = "resp_1"
+
+/** Waits until the effect's value is as expected. */
+const until = <A>(effect: Effect.Effect<A>, isMet: (value: A) => boolean) =>
+  Effect.filterOrFail(effect, isMet).pipe(
+    Effect.retry({ schedule: Schedule.spaced("10 millis"), times: 1_000 }),
+    Effect.orDie
+  )
+
+/** Gateway and GatewayEvents over a test's server, with the events' loop running. */
+const house = Effect.fnUntraced(function* (script: SocketScript | null, settings: Partial<Settings> = {}) {
+  const server = yield* startServer
+  const socket = script === null ? null : yield* openSocket(server.server, script)
+  const lines: Array<string> = []
+  const logger = Logger.make(({ logLevel, message }) => void lines.push(`${logLevel}: ${String(message)}`))
+  const services = yield* Layer.build(
+    Gateway.layer.pipe(
+      Layer.provideMerge(GatewayEvents.layer),
+      Layer.provide(Redactor.layer),
+      Layer.provideMerge(Logger.layer([logger])),
+      Layer.provide(
+        RuntimeConfig.layerTest({
+          gatewayUrl: Option.some(server.url),
+          gatewayToken: Option.some(Redacted.make(token)),
+          ...settings
+        })
+      )
+    )
+  )
+  const { events, gateway } = yield* Effect.provideContext(
+    Effect.all({ events: GatewayEvents, gateway: Gateway }),
+    services
+  )
+  yield* Effect.forkScoped(Effect.provideContext(events.run, services))
+  const isOn = Effect.asVoid(until(events.state, ({ _tag }) => _tag === "On"))
+  return { events, gateway, isOn, lines, server, socket: socket as NonNullable<typeof socket> }
+})
+
+type House = Effect.Success<ReturnType<typeof house>>
+
+const agentEvent = (stream: string, data: object, run = runId) => ({
+  runId: run,
+  seq: 1,
+  stream,
+  ts: 1,
+  sessionKey,
+  agentId: "engineer",
+  data
+})
+
+const liveTurn = ({ events }: House) =>
+  Effect.flatMap(events.current, (all) => {
+    const turn = all.get(sessionKey)
+    return turn === undefined ? Effect.die("no turn") : Effect.succeed(turn)
+  })
+
+const failed = {
+  object: "response",
+  id: runId,
+  status: "failed",
+  output: [],
+  error: { code: "api_error", message: "internal error" }
+}
+
+/** The failure of a round whose answer is the gateway's "internal error". */
+const internalError = ({ gateway, server }: House) => {
+  server.answer("/v1/responses", answerWith(500, failed))
+  const request = { agentSlug: "engineer", sessionKey, instructions: "", input: "hello", tools: [] }
+  return Effect.flip(gateway.sendToOpenClaw(request))
+}
+
+describe("the events of a running turn", () => {
+  it.live("are asked for with the token and the right to read, while the turn's scope is open", () =>
+    Effect.gen(function* () {
+      const { events, isOn, socket } = yield* house({})
+      yield* isOn
+      const connect = yield* Queue.take(socket.requests)
+      assert.deepInclude(connect.params, { role: "operator", scopes: ["operator.read"], auth: { token } })
+      yield* Effect.scoped(events.follow(sessionKey))
+      const asked = [yield* Queue.take(socket.requests), yield* Queue.take(socket.requests)]
+      assert.deepStrictEqual(
+        asked.map(({ method, params }) => [method, params]),
+        [
+          ["sessions.messages.subscribe", { key: sessionKey }],
+          ["sessions.messages.unsubscribe", { key: sessionKey }]
+        ]
+      )
+      assert.strictEqual((yield* events.current).size, 0)
+    })
+  )
+})
+
+describe("a followed turn", () => {
+  it.live("shows tool, text, tokens and model, without secrets, and nothing of other sessions", () =>
+    Effect.gen(function* () {
+      const it = yield* house({})
+      const { events, isOn, socket } = it
+      yield* isOn
+      yield* Effect.scoped(
+        Effect.gen(function* () {
+          yield* events.follow(sessionKey)
+          const item = { kind: "tool", phase: "start", toolCallId: "c1", name: "exec" }
+          const message = {
+            role: "assistant",
+            provider: "fake",
+            model: "fake-1",
+            usage: { input: 10, output: 2 },
+            __openclaw: { runId }
+          }
+          socket.event("session.message", { sessionKey, message })
+          socket.event("agent", agentEvent("item", item))
+          socket.event("agent", { ...agentEvent("item", { ...item, name: "other" }), sessionKey: "agent:qa:other" })
+          socket.event("agent", agentEvent("assistant", { text: `One.\nThe token is ${token}` }))
+          const turn = yield* until(liveTurn(it), ({ lastLine }) => lastLine !== "")
+          assert.deepInclude(turn, { sessionKey, modelCalls: 1, model: "fake/fake-1" })
+          assert.deepInclude(turn.usage, { inputTokens: 10, outputTokens: 2 })
+          assert.strictEqual(turn.tools.at(-1)?.name, "exec")
+          assert.strictEqual(turn.lastLine, "The token is <redacted>")
+          assert.strictEqual((yield* events.current).size, 1)
+        })
+      )
+    })
+  )
+
+  it.live("ignores garbage, unknown events and unknown forms, and reads on", () =>
+    Effect.gen(function* () {
+      const it = yield* house({})
+      const { events, isOn, socket } = it
+      yield* isOn
+      yield* events.follow(sessionKey)
+      for (const frame of ["{ not json", "", "[]", { type: "event" }, { type: "made.up" }, { type: "res", id: 1 }]) {
+        socket.send(frame)
+      }
+      socket.event("made.up", {})
+      socket.event("agent", { runId, sessionKey, stream: "lifecycle", data: "x" })
+      socket.event("agent", agentEvent("assistant", { text: "still here" }))
+      yield* until(liveTurn(it), ({ lastLine }) => lastLine === "still here")
+    })
+  )
+
+  it.live("is followed again after the connection was lost", () =>
+    Effect.gen(function* () {
+      const it = yield* house({})
+      const { events, isOn, lines, socket } = it
+      yield* isOn
+      yield* events.follow(sessionKey)
+      socket.cut()
+      yield* until(events.state, ({ _tag }) => _tag === "Off")
+      yield* isOn
+      const subscribes = yield* until(
+        Effect.map(Queue.clear(socket.requests), (all) => all.filter(({ method }) => method.endsWith("subscribe"))),
+        (found) => found.length > 0
+      )
+      assert.deepInclude(subscribes.at(-1)?.params, { key: sessionKey })
+      socket.event("agent", agentEvent("assistant", { text: "after it" }))
+      yield* until(liveTurn(it), ({ lastLine }) => lastLine === "after it")
+      assert.isTrue(lines.some((line) => line.includes("turns continue without them")))
+    })
+  )
+})
+
+describe("an internal error of the gateway", () => {
+  const ended = (data: object) => agentEvent("lifecycle", { phase: "error", ...data })
+
+  it.live("is what the event of its run says, also if that comes later", () =>
+    Effect.gen(function* () {
+      const it = yield* house({})
+      yield* it.isOn
+      yield* it.events.follow(sessionKey)
+      it.socket.event("agent", ended({ error: "too long", errorObservation: { failoverReason: "context_overflow" } }))
+      assert.strictEqual((yield* internalError(it))._tag, "ContextOverflow")
+      const later = { ...failed, id: "resp_2" }
+      it.server.answer("/v1/responses", answerWith(500, later))
+      const request = { agentSlug: "engineer", sessionKey, instructions: "", input: "hello", tools: [] }
+      const fiber = yield* Effect.forkChild(Effect.flip(it.gateway.sendToOpenClaw(request)))
+      yield* Queue.take(it.server.received)
+      yield* Queue.take(it.server.received)
+      it.socket.event("agent", {
+        ...ended({ error: "agent run aborted", aborted: true, stopReason: "aborted" }),
+        runId: "resp_2"
+      })
+      assert.strictEqual((yield* Fiber.join(fiber))._tag, "TurnStopped")
+    })
+  )
+
+  it.live("stays ambiguous if the runtime itself closed the request, or the event explains nothing", () =>
+    Effect.gen(function* () {
+      const it = yield* house({})
+      yield* it.isOn
+      yield* it.events.follow(sessionKey)
+      it.socket.event("agent", ended({ error: "HTTP client disconnected", aborted: true, stopReason: "aborted" }))
+      yield* until(liveTurn(it), ({ lastEventAt }) => lastEventAt !== null)
+      assert.strictEqual((yield* internalError(it))._tag, "TurnAmbiguous")
+      it.socket.event("agent", ended({ error: "fetch failed" }))
+      assert.strictEqual((yield* internalError(it))._tag, "TurnAmbiguous")
+    })
+  )
+
+  const without: ReadonlyArray<readonly [string, SocketScript | null, Partial<Settings>]> = [
+    ["absent", null, {}],
+    ["refused", { answer: { ok: false, error: { code: "INVALID_REQUEST", message: "unauthorized" } } }, {}],
+    [
+      "closed to this machine",
+      { answer: { ok: true, payload: { ...hello, auth: { role: "operator", scopes: [] } } } },
+      {}
+    ],
+    [
+      "of a version without it",
+      { answer: { ok: true, payload: { ...hello, features: { methods: [], events: [] } } } },
+      {}
+    ],
+    ["garbage", { answer: { ok: true, payload: "x" } }, {}],
+    ["silent", { isSilent: true }, {}],
+    ["switched off", {}, { gatewayEvents: false }]
+  ]
+  // The clock stands still, so that a turn that waits for an event would never end.
+  it.effect.each(without)("is ambiguous at once if the channel is %s", ([, script, settings]) =>
+    Effect.gen(function* () {
+      const it = yield* house(script, settings)
+      yield* it.events.follow(sessionKey)
+      assert.strictEqual((yield* internalError(it))._tag, "TurnAmbiguous")
+      assert.strictEqual((yield* it.events.state)._tag, "Off")
+    })
+  )
+
+  it.effect("waits two seconds for an event that does not come", () =>
+    Effect.gen(function* () {
+      const it = yield* house({})
+      yield* TestClock.withLive(it.isOn)
+      yield* it.events.follow(sessionKey)
+      const fiber = yield* Effect.forkChild(internalError(it))
+      const from = yield* Clock.currentTimeMillis
+      while (fiber.pollUnsafe() === undefined) {
+        yield* TestClock.withLive(Effect.sleep("10 millis"))
+        yield* TestClock.adjust("100 millis")
+      }
+      assert.isAtLeast((yield* Clock.currentTimeMillis) - from, 2_000)
+      assert.strictEqual((yield* Fiber.join(fiber))._tag, "TurnAmbiguous")
+    })
+  )
+})
+
+describe("a gateway that refuses its events", () => {
+  it.live("is reported once, with the reason", () =>
+    Effect.gen(function* () {
+      const auth = { role: "operator", scopes: [] }
+      const { events, lines } = yield* house({ answer: { ok: true, payload: { ...hello, auth } } })
+      const state = yield* until(events.state, (now) => now._tag === "Off" && now.reason.includes("pairing"))
+      assert.strictEqual(state._tag, "Off")
+      assert.lengthOf(
+        lines.filter((line) => line.startsWith("Warn") && line.includes("pairing")),
+        1
+      )
+    })
+  )
+})
