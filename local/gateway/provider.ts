@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from "node:timers/promises"
 import { type ChatModel, type ChatReply, type ChatRequest, ProviderFailure } from "../model/chat.ts"
 import type { Release } from "./release.ts"
-import { internalError, TurnFailed } from "./turnEnd.ts"
+import { internalError, type RunEndEvent, TurnFailed } from "./turnEnd.ts"
 
 /** Seconds after the first call at which the real gateway retries, measured on 2026.9.6. */
 const retries = {
@@ -11,6 +11,10 @@ const retries = {
   tooLarge: [0.1]
 }
 const cooldownSeconds = 60
+const cooldownText =
+  'Inline API key for provider "fake" is temporarily disabled after a provider auth/billing failure. Retry after about 1 minute, or switch to a different auth profile/API key.'
+const overflowText =
+  "Context overflow: prompt too large for the model. Try /reset (or /new) to start a fresh session, or use a larger-context model."
 /** The gateway treats a self-hosted model as lost if it sends nothing for this long. */
 const idleSeconds = 300
 
@@ -40,7 +44,7 @@ export class Provider {
     signal: AbortSignal
   ): Promise<ChatReply> {
     if (this.#refusedUntil > 0) {
-      if (performance.now() < this.#refusedUntil) throw internalError()
+      if (performance.now() < this.#refusedUntil) throw internalError({ error: cooldownText })
       this.#refusedUntil = 0
     }
     let waited = 0
@@ -75,10 +79,20 @@ export class Provider {
     }
   }
 
+  #overflow(): RunEndEvent {
+    const observed = { errorObservation: { failoverReason: "context_overflow" } }
+    return {
+      aborted: false,
+      livenessState: "blocked",
+      error: overflowText,
+      ...(this.#release.explainsEnds ? observed : {})
+    }
+  }
+
   #failureOf(failure: ProviderFailure): TurnFailed {
     const { status, message } = failure
     if (status === undefined || status === 408) return new TurnFailed(408, "api_error", "upstream provider timeout")
-    if (isOverflow(failure)) return internalError()
+    if (isOverflow(failure)) return internalError(this.#overflow())
     if (status >= 500) return new TurnFailed(502, "api_error", "upstream provider error")
     const text = `${status} ${message}`
     if (status === 429) return new TurnFailed(429, "rate_limit_error", text)

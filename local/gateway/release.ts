@@ -34,6 +34,8 @@ export interface Release {
   readonly refusalStatuses: ReadonlyArray<number> | undefined
   /** Whether the refusal of a bad input item describes the item, or only refuses the input as a whole. */
   readonly describesItems: boolean
+  /** Whether the events name a person's stop, a closed request and an overflow, or 2026.8.2 only a text. */
+  readonly explainsEnds: boolean
 }
 
 const releases: ReadonlyArray<Release> = [
@@ -51,7 +53,8 @@ const releases: ReadonlyArray<Release> = [
     notesRetries: true,
     abandonedTurns: "passed on once",
     refusalStatuses: undefined,
-    describesItems: true
+    describesItems: true,
+    explainsEnds: true
   },
   {
     version: "2026.8.2",
@@ -67,7 +70,8 @@ const releases: ReadonlyArray<Release> = [
     notesRetries: false,
     abandonedTurns: "kept",
     refusalStatuses: [400, 401, 402, 403, 404],
-    describesItems: false
+    describesItems: false,
+    explainsEnds: false
   }
 ]
 

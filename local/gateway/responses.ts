@@ -92,6 +92,7 @@ export class Responses {
       }
       const end = await runs.run(
         {
+          runId: identity.id,
           target,
           text: prompt.text,
           instructions: [body.instructions, prompt.system, choice.hint].filter(Boolean).join("\n\n"),

@@ -1,15 +1,19 @@
+import { randomUUID } from "node:crypto"
 import { setTimeout as sleep } from "node:timers/promises"
 import type { Workspace } from "./config.ts"
 import { Permits } from "./permits.ts"
 import type { Provider } from "./provider.ts"
 import type { Release } from "./release.ts"
 import type { ClientTool } from "./requestBody.ts"
+import { type Emit, RunEvents } from "./runEvents.ts"
 import type { RunTarget } from "./selection.ts"
 import type { Session, Sessions } from "./sessions.ts"
 import { runTurn } from "./turn.ts"
-import type { TurnEnd } from "./turnEnd.ts"
+import { internalError, type TurnEnd, TurnFailed } from "./turnEnd.ts"
 
 export interface RunRequest {
+  /** The id of the response, which is also the run's. */
+  readonly runId: string
   readonly target: RunTarget
   readonly text: string
   /** The text in the transcript, if it differs from the text itself. */
@@ -31,11 +35,15 @@ export class Runs {
   readonly #sessions: Sessions
   readonly #release: Release
   readonly #permits: Permits
+  readonly #emit: Emit
+  /** Stops the present run of each session. */
+  readonly #stops = new Map<string, AbortController>()
   /** Maximum number of concurrent runs so far. */
   peak = 0
   total = 0
 
-  constructor(provider: Provider, sessions: Sessions, release: Release, maxConcurrent: () => number) {
+  constructor(provider: Provider, sessions: Sessions, release: Release, maxConcurrent: () => number, emit: Emit) {
+    this.#emit = emit
     this.#provider = provider
     this.#sessions = sessions
     this.#release = release
@@ -48,6 +56,20 @@ export class Runs {
 
   get waiting(): number {
     return this.#permits.waiting
+  }
+
+  /** Stops the session's run as OpenClaw's Stop button does. Returns false if none is running. */
+  stop(sessionKey: string): boolean {
+    const stop = this.#stops.get(sessionKey)
+    stop?.abort(this.#stopped())
+    return stop !== undefined
+  }
+
+  /** 2026.8.2 reports a stop like a provider's timeout. */
+  #stopped(): TurnFailed {
+    return this.#release.explainsEnds
+      ? internalError({ error: "agent run aborted", aborted: true, stopReason: "aborted" })
+      : new TurnFailed(504, "api_error", "upstream provider timeout", { error: "This operation was aborted" })
   }
 
   /**
@@ -93,6 +115,7 @@ export class Runs {
         }
         return this.run(
           {
+            runId: `recovery_${randomUUID()}`,
             target: { agent: session.agent, sessionKey: session.key },
             text: recoveryText,
             remembered: last?.role === "user" ? `${lost}\n${recoveryText}` : recoveryText,
@@ -109,8 +132,14 @@ export class Runs {
   }
 
   async #runIn(session: Session, request: RunRequest, signal: AbortSignal): Promise<TurnEnd> {
+    const stop = new AbortController()
+    this.#stops.set(session.key, stop)
+    const { runId } = request
+    const run = { runId, sessionKey: session.key, agentId: session.agent }
+    const events = new RunEvents(this.#emit, this.#release, run)
     try {
-      return await runTurn(this.#provider, {
+      events.started()
+      const end = await runTurn(this.#provider, {
         session,
         text: request.text,
         remembered: request.remembered ?? request.text,
@@ -120,10 +149,18 @@ export class Runs {
         toolSearch: request.toolSearch,
         maxTokens: request.maxTokens,
         release: this.#release,
-        signal,
+        signal: AbortSignal.any([signal, stop.signal]),
+        events,
         onSaved: () => this.#sessions.save(session)
       })
+      events.ended(end)
+      return end
+    } catch (error) {
+      const failure: unknown = stop.signal.aborted ? stop.signal.reason : error
+      events.failed(failure)
+      throw failure
     } finally {
+      this.#stops.delete(session.key)
       session.running = undefined
       this.#sessions.trim(session)
       this.#sessions.save(session)

@@ -8,6 +8,7 @@ import { ScriptedModel } from "../model/scriptedModel.ts"
 import { ChatClient } from "./chatClient.ts"
 import { defaultConfig, type GatewayConfig, readConfig, watchConfig } from "./config.ts"
 import { serveControl } from "./control.ts"
+import { EventSocket } from "./eventSocket.ts"
 import { Faults } from "./faults.ts"
 import { isMethodAllowed, json, plain, unauthorized, unavailable } from "./httpAnswers.ts"
 import { serveModels } from "./models.ts"
@@ -76,6 +77,7 @@ export class ScriptedGateway implements AsyncDisposable {
   readonly #sessions: Sessions
   readonly #runs: Runs
   readonly #responses: Responses
+  readonly #events: EventSocket
   readonly #stopping = new AbortController()
   readonly #startedAt = performance.now()
   #config: GatewayConfig
@@ -97,7 +99,18 @@ export class ScriptedGateway implements AsyncDisposable {
     const model: ChatModel = this.model ?? new ChatClient(options.modelUrl ?? "")
     this.#sessions = new Sessions(options.stateDir)
     const provider = new Provider(model, release, this.#timeScale)
-    this.#runs = new Runs(provider, this.#sessions, release, () => this.#config.maxConcurrent)
+    this.#events = new EventSocket({
+      version: release.version,
+      token: () => this.#config.token,
+      abort: (sessionKey) => this.#runs.stop(sessionKey)
+    })
+    this.#runs = new Runs(
+      provider,
+      this.#sessions,
+      release,
+      () => this.#config.maxConcurrent,
+      (sessionKey, event, payload) => this.#events.emit(sessionKey, event, payload)
+    )
     this.#responses = new Responses({
       release,
       runs: this.#runs,
@@ -113,6 +126,7 @@ export class ScriptedGateway implements AsyncDisposable {
         else plain(response, 500, "Internal Server Error")
       })
     })
+    this.#events.attach(this.#server)
   }
 
   /** Starts on loopback; rejects with ConfigRefused for a bad configuration and with EADDRINUSE for a port in use. */
@@ -173,6 +187,7 @@ export class ScriptedGateway implements AsyncDisposable {
     this.#stopping.abort(new Error("gateway stopped"))
     const closed = new Promise<void>((resolve) => this.#server.close(() => resolve()))
     this.#server.closeAllConnections()
+    this.#events.close()
     await closed
   }
 
@@ -184,6 +199,7 @@ export class ScriptedGateway implements AsyncDisposable {
   refuseFor(ms: number): void {
     this.#server.close()
     this.#server.closeAllConnections()
+    this.#events.close()
     sleep(ms, undefined, { signal: this.#stopping.signal }).then(
       () => this.#listen(this.#port),
       () => undefined

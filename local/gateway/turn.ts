@@ -3,9 +3,10 @@ import type { Workspace } from "./config.ts"
 import type { Provider } from "./provider.ts"
 import type { Release } from "./release.ts"
 import type { ClientTool } from "./requestBody.ts"
+import type { RunEvents } from "./runEvents.ts"
 import type { Session } from "./sessions.ts"
 import { dispatchCall, offeredTools, readArguments } from "./toolCalls.ts"
-import { internalError, type PendingCall, type TurnEnd } from "./turnEnd.ts"
+import { internalError, type PendingCall, silentEnd, type TurnEnd } from "./turnEnd.ts"
 import { workspacePrompt } from "./workspace.ts"
 
 /** The input of one run. */
@@ -23,6 +24,7 @@ export interface Turn {
   readonly maxTokens: number | undefined
   readonly release: Release
   readonly signal: AbortSignal
+  readonly events: RunEvents
   /** Called after each change of the transcript. */
   readonly onSaved: () => void
 }
@@ -107,6 +109,7 @@ class Run {
       this.#turn.onSaved()
       const reply = await this.#provider.complete((attempt, overloaded) => this.#request(attempt, overloaded), signal)
       signal.throwIfAborted()
+      this.#turn.events.replied(reply)
       this.#session.lastCallTokens = reply.usage.prompt_tokens
       this.#usage.input += reply.usage.prompt_tokens
       this.#usage.output += reply.usage.completion_tokens
@@ -135,6 +138,7 @@ class Run {
     for (const toolCall of toolCalls) {
       const { name } = toolCall.function
       const outcome = dispatchCall(this.#turn, name, readArguments(toolCall))
+      if (!outcome.unknown) this.#turn.events.tool(toolCall)
       if (outcome.pending !== undefined) this.#pending.push(outcome.pending)
       else allDelegated = false
       if (outcome.failed) this.#failedTools.add(name)
@@ -172,7 +176,7 @@ class Run {
       this.#session.messages.push({ role: "assistant", content: reply.text })
       return this.#text("No response from OpenClaw.")
     }
-    if (this.#silences > 0) throw internalError()
+    if (this.#silences > 0) throw internalError(silentEnd)
     this.#silences += 1
     this.#prompted = [{ role: "user", content: `${timestamp()} ${silenceText}` }]
     return undefined

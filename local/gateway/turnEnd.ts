@@ -29,17 +29,38 @@ export type TurnEnd =
       readonly usage: Usage
     }
 
-/** The run failed. It becomes a Response object with the status "failed". */
+/** How the gateway's event reports the end of a run. */
+export interface RunEndEvent {
+  readonly error?: string
+  readonly aborted?: boolean
+  readonly stopReason?: string
+  readonly replayInvalid?: boolean
+  readonly livenessState?: string
+  readonly errorObservation?: object
+}
+
+/** The run failed. It becomes a Response object with the status "failed", and an event. */
 export class TurnFailed extends Error {
   readonly status: number
   readonly code: string
-  constructor(status: number, code: string, message: string) {
+  readonly event: RunEndEvent
+  constructor(status: number, code: string, message: string, event: RunEndEvent = {}) {
     super(message)
     this.name = "TurnFailed"
     this.status = status
     this.code = code
+    this.event = event
   }
 }
 
-/** The gateway's message for silence, bad keys, a provider in cooldown and an overflowing context alike. */
-export const internalError = (): TurnFailed => new TurnFailed(500, "api_error", "internal error")
+/** The end of a run whose model answered nothing. */
+export const silentEnd: RunEndEvent = {
+  aborted: false,
+  replayInvalid: true,
+  livenessState: "abandoned",
+  error: "⚠️ Agent couldn't generate a response. Please try again."
+}
+
+/** The gateway's message for silence, bad keys, a provider in cooldown and a full context alike; the event differs. */
+export const internalError = (event: RunEndEvent = {}): TurnFailed =>
+  new TurnFailed(500, "api_error", "internal error", event)

@@ -2,6 +2,7 @@ import { afterEach, beforeAll, describe } from "vitest"
 import { agentCases } from "./agents.ts"
 import { bodyCases } from "./bodies.ts"
 import { concurrencyCases } from "./concurrency.ts"
+import { eventCases } from "./events.ts"
 import { providerCases } from "./provider.ts"
 import { routeCases } from "./routes.ts"
 import { silenceCases } from "./silence.ts"
@@ -12,7 +13,7 @@ import { turnCases } from "./turns.ts"
 import { workspaceCases } from "./workspaces.ts"
 
 /**
- * The contract of `POST /v1/responses` and its neighbours. It runs against the scripted gateway and the real one, so
+ * The contract of `POST /v1/responses`, its neighbours, and the events of its runs. It runs against the scripted gateway and the real one, so
  * that a difference is found. If the two disagree, the real one is right.
  */
 export const gatewayContract = (connect: () => Promise<Target>): void => {
@@ -32,6 +33,7 @@ export const gatewayContract = (connect: () => Promise<Target>): void => {
   describe("tools", () => toolCases(current))
   describe("silence", () => silenceCases(current))
   describe("the provider", () => providerCases(current))
+  describe("events", () => eventCases(current))
   describe("concurrency and lifecycle", () => concurrencyCases(current))
   describe("workspaces", () => workspaceCases(current))
   describe("streaming", () => streamingCases(current))

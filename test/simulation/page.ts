@@ -162,8 +162,9 @@ ${table(["file", "test"], killTests())}
 
 ## The gateway's contract
 
-One suite ([test/gateway-contract](../test/gateway-contract)) describes the gateway's HTTP interface. \`npm test\` runs it
-against the scripted gateway as each of these releases, and \`npm run test:openclaw\` against the real ones:
+One suite ([test/gateway-contract](../test/gateway-contract)) describes the gateway's HTTP interface and the events of
+its runs. \`npm test\` runs it against the scripted gateway as each of these releases, and \`npm run test:openclaw\`
+against the real ones:
 
 ${table(
   ["OpenClaw", "run by"],
