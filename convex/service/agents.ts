@@ -21,6 +21,7 @@ import { traceArgs, traceOf } from "../model/runs/traces.ts"
 import { taskOf } from "../model/tasks/taskView.ts"
 import { postMessage } from "../model/threads/messages.ts"
 import { endAttempt } from "../model/usage/attempts.ts"
+import { modelOf } from "../model/usage/usage.ts"
 import { spending } from "../tables/attempts.ts"
 
 const rosterEntry = {
@@ -172,7 +173,12 @@ export const updateAgentHeartbeat = serviceMutation({
       const task = await taskOf(ctx, ctx.accountId, message.taskId)
       mustActOn(run, task)
       const { truncated } = message
-      const written = { runId: run.id, epoch: run.epoch, ...(truncated === true ? { isTruncated: true } : {}) }
+      const written = {
+        runId: run.id,
+        epoch: run.epoch,
+        ...(truncated === true ? { isTruncated: true } : {}),
+        ...modelOf(args.usage)
+      }
       messageId = await postMessage(ctx, task, { content: message.content, kind: "message", run: written }, run.origin)
     }
     const answer = await finishHeartbeat(ctx, fence.session, args, messageId, {

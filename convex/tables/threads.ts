@@ -24,7 +24,9 @@ export const threadTables = {
     runId: v.optional(v.string()),
     epoch: v.optional(v.number()),
     answersType: v.optional(notificationType),
-    isTruncated: v.optional(v.boolean())
+    isTruncated: v.optional(v.boolean()),
+    /** The model that wrote it, as far as the runtime knows. */
+    model: v.optional(v.string())
   }).index("by_task", ["taskId"]),
 
   documents: defineTable({

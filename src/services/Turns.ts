@@ -120,26 +120,29 @@ const roundStep =
 /** A round as a span of the trace. */
 const asSpan = (
   telemetry: Tracing,
-  { context: { agent, notification, sessionKey } }: Turn,
+  { context: { agent, notification, sessionKey }, spending }: Turn,
   request: GatewayRequest,
   round: number,
   answer: Effect.Effect<RoundAnswer, TurnFailure>
 ): Effect.Effect<RoundAnswer, TurnFailure> =>
   answer.pipe(
     Effect.tap((answer) =>
-      telemetry.note({
-        "gen_ai.response.id": answer.responseId,
-        "gen_ai.response.finish_reasons": [
-          answer._tag === "Calls" ? "tool_calls" : answer.isTruncated ? "length" : "stop"
-        ],
-        "gen_ai.usage.input_tokens": answer.usage.inputTokens,
-        "gen_ai.usage.output_tokens": answer.usage.outputTokens,
-        "gen_ai.usage.cache_read.input_tokens": answer.usage.cacheReadTokens,
-        "gen_ai.usage.cache_creation.input_tokens": answer.usage.cacheWriteTokens,
-        "gen_ai.output.messages": telemetry.content(() =>
-          answer._tag === "Text" ? answer.text : JSON.stringify(answer.calls)
-        )
-      })
+      Effect.flatMap(Ref.get(spending), ({ model }) =>
+        telemetry.note({
+          "gen_ai.response.id": answer.responseId,
+          "gen_ai.response.model": model ?? undefined,
+          "gen_ai.response.finish_reasons": [
+            answer._tag === "Calls" ? "tool_calls" : answer.isTruncated ? "length" : "stop"
+          ],
+          "gen_ai.usage.input_tokens": answer.usage.inputTokens,
+          "gen_ai.usage.output_tokens": answer.usage.outputTokens,
+          "gen_ai.usage.cache_read.input_tokens": answer.usage.cacheReadTokens,
+          "gen_ai.usage.cache_creation.input_tokens": answer.usage.cacheWriteTokens,
+          "gen_ai.output.messages": telemetry.content(() =>
+            answer._tag === "Text" ? answer.text : JSON.stringify(answer.calls)
+          )
+        })
+      )
     ),
     telemetry.span(`invoke_agent ${agent.name}`, {
       kind: "client",
@@ -173,7 +176,11 @@ const make = Effect.gen(function* () {
   const send = (turn: Turn, request: GatewayRequest, round: number) => {
     const answer = Ref.update(turn.spending, requestSent).pipe(
       Effect.andThen(asStep(turn.spending, gateway.sendToOpenClaw(request), roundStep(round))),
-      Effect.tap(({ usage }) => Ref.update(turn.spending, (spending) => requestAnswered(spending, usage))),
+      Effect.tap(({ usage }) =>
+        Effect.flatMap(events.modelOf(turn.context.sessionKey), (model) =>
+          Ref.update(turn.spending, (spending) => requestAnswered(spending, usage, model))
+        )
+      ),
       Effect.tapError((failure) => Ref.update(turn.spending, (spending) => requestFailed(spending, failure)))
     )
     return telemetry.isOn ? asSpan(telemetry, turn, request, round, answer) : answer
@@ -237,10 +244,11 @@ const make = Effect.gen(function* () {
       inputTokens.push(answer.usage.inputTokens)
       if (answer._tag === "Calls") calls += answer.calls.length
       if (telemetry.isOn) {
-        const { usage } = yield* Ref.get(turn.spending)
+        const { model, usage } = yield* Ref.get(turn.spending)
         yield* telemetry.noteRoot({
           "mission_control.rounds": round,
           "mission_control.tool_calls": calls,
+          "gen_ai.response.model": model ?? undefined,
           "gen_ai.usage.input_tokens": usage.inputTokens,
           "gen_ai.usage.output_tokens": usage.outputTokens,
           "gen_ai.usage.cache_read.input_tokens": usage.cacheReadTokens,

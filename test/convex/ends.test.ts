@@ -15,7 +15,8 @@ import {
   release,
   seededPlane,
   silence,
-  settings
+  settings,
+  spent
 } from "./controlPlane.ts"
 
 stopTime()
@@ -83,6 +84,14 @@ describe("completing a run", () => {
     expect((await plane.thread(taskId)).map((message) => message.kind)).toEqual(kind === null ? [] : [kind])
     expect(await status()).toBe(after)
     expect((await plane.row(id)).outcome).toBe(end.outcome)
+  })
+
+  it("stores with the reply which model wrote it", async () => {
+    const { plane, run } = await assigned()
+    const usage = { ...spent(1), model: "openai/gpt-5" }
+    await complete(plane, run, { outcome: "replied", reply: "On it.", usage })
+    const [message] = await plane.t.run((ctx) => ctx.db.query("messages").collect())
+    expect(message).toMatchObject({ kind: "reply", model: "openai/gpt-5" })
   })
 
   it("names a run that ended as stopped to the session's next turn, whose history may contain its text", async () => {

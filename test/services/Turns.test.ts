@@ -13,6 +13,7 @@ import { RuntimeConfig } from "../../src/layers/Config.ts"
 import type { Settings } from "../../src/layers/Config.ts"
 import { Gateway } from "../../src/layers/Gateway.ts"
 import type { FunctionTool, GatewayRequest, RoundAnswer } from "../../src/layers/Gateway.ts"
+import { GatewayEvents, offEvents } from "../../src/layers/gateway/GatewayEvents.ts"
 import { Metrics } from "../../src/layers/Metrics.ts"
 import { AgentTools } from "../../src/services/AgentTools.ts"
 import type { ToolInterruption, ToolResult } from "../../src/services/AgentTools.ts"
@@ -55,6 +56,8 @@ interface Options {
   readonly roundMillis?: number
   /** The answers to the turn's requests for more, in order; the last one is given again. */
   readonly allowed?: ReadonlyArray<Allowed>
+  /** The model that the gateway's events name. */
+  readonly model?: string
 }
 
 const fence: Fence = { run: "notification_1", session: "session_1", epoch: 3 }
@@ -91,11 +94,24 @@ const setUp = (options: Options) =>
         return options.allowed?.at(Math.min(index, options.allowed.length - 1)) ?? { allowance: null }
       })
     })
+    const followed = new Set<string>()
+    const events = Layer.succeed(GatewayEvents, {
+      ...offEvents,
+      follow: (sessionKey) =>
+        Effect.asVoid(
+          Effect.acquireRelease(
+            Effect.sync(() => followed.add(sessionKey)),
+            () => Effect.sync(() => followed.delete(sessionKey))
+          )
+        ),
+      modelOf: (sessionKey) => Effect.sync(() => (followed.has(sessionKey) ? (options.model ?? null) : null))
+    })
     const { run } = yield* Effect.provide(
       Turns,
       Turns.layer.pipe(
         Layer.provide([
           gateway,
+          events,
           Layer.mock(GatewayGuard, { completed: () => Ref.update(completed, (count) => count + 1) }),
           agentTools,
           controlPlane,
@@ -107,6 +123,7 @@ const setUp = (options: Options) =>
     const spending = yield* Ref.make(noSpending)
     return {
       spending: Ref.get(spending),
+      followed,
       run: run({
         spending,
         allowance: options.allowance ?? null,
@@ -398,6 +415,25 @@ describe("a silent turn", () => {
     Effect.gen(function* () {
       const { run } = yield* setUp({ answers: [says("NO_ACTION")] })
       assert.deepStrictEqual((yield* run).spoken, { _tag: "NothingToAdd", token: "NO_ACTION" })
+    })
+  )
+})
+
+describe("the events of a turn", () => {
+  it.effect("are followed until its end, and name the model that answered", () =>
+    Effect.gen(function* () {
+      const { followed, run, spending } = yield* setUp({
+        answers: [calls("look"), says("Done.")],
+        tool: (name) =>
+          Effect.sync(() => {
+            assert.strictEqual(followed.size, 1)
+            return resultOf(name)
+          }),
+        model: "openai/gpt-5"
+      })
+      yield* run
+      assert.strictEqual(followed.size, 0)
+      assert.deepInclude(yield* spending, { model: "openai/gpt-5", rounds: 2 })
     })
   )
 })

@@ -16,7 +16,7 @@ import { decidedOtherwise } from "../tasks/decisions.ts"
 import { moveTask } from "../tasks/tasks.ts"
 import { postMessage } from "../threads/messages.ts"
 import { endAttempt } from "../usage/attempts.ts"
-import { type Spending } from "../usage/usage.ts"
+import { modelOf, type Spending } from "../usage/usage.ts"
 import { postFallback, runFieldsOf } from "./fallback.ts"
 import type { Cause } from "./fallbackMessage.ts"
 import { eventFields, joinedMessages, requeueUnshown, shownIn } from "./joins.ts"
@@ -87,7 +87,11 @@ const postReply = async (
   const runFields = runFieldsOf(row, args.epoch)
   let messageId: Id<"messages"> | null = null
   if (reply !== "") {
-    const run = { ...runFields, ...(args.truncated === true ? { isTruncated: true } : {}) }
+    const run = {
+      ...runFields,
+      ...(args.truncated === true ? { isTruncated: true } : {}),
+      ...modelOf(args.usage)
+    }
     messageId = await postMessage(ctx, task, { content: reply, kind: "reply", run }, origin)
   } else if (note !== "") {
     messageId = await postMessage(ctx, task, { content: note, kind: "note", run: runFields }, origin)

@@ -74,7 +74,7 @@ export const postMessage = async (
   message: {
     readonly content: string
     readonly kind: Doc<"messages">["kind"]
-    readonly run?: Pick<Doc<"messages">, "runId" | "epoch" | "answersType" | "isTruncated">
+    readonly run?: Pick<Doc<"messages">, "runId" | "epoch" | "answersType" | "isTruncated" | "model">
     /** The people to whom it is a question, who are notified of that instead. */
     readonly asked?: ReadonlyArray<Id<"members">>
   },

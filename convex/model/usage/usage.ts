@@ -12,6 +12,10 @@ import { type Trace, traceOf } from "../runs/traces.ts"
 import { dayIn, monthOf } from "./days.ts"
 
 export type Spending = Infer<typeof spending>
+
+/** The model of a message that a run writes; nothing if it is not known. */
+export const modelOf = (report: Spending | undefined): { readonly model?: string } =>
+  report === undefined || report.model === null ? {} : { model: report.model }
 export type AttemptUsage = Infer<typeof attemptUsage>
 export type UsageSum = Infer<typeof usageSum>
 

@@ -14,6 +14,7 @@ export const traceAttributes = {
   },
   "gen_ai.request.model": { on: "round", meaning: "`openclaw/` and the agent's slug" },
   "gen_ai.response.id": { on: "round", meaning: "the gateway's id of the run" },
+  "gen_ai.response.model": { on: "root, round", meaning: "the model that answered, if the gateway's events name it" },
   "gen_ai.response.finish_reasons": { on: "round", meaning: "`tool_calls`, `stop` or `length`" },
   "gen_ai.usage.input_tokens": { on: "root, round", meaning: "of the round; on the root the sum of all rounds" },
   "gen_ai.usage.output_tokens": { on: "root, round", meaning: "the same" },

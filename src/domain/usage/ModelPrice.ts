@@ -50,13 +50,17 @@ const priceOf = (cost: unknown): TokenPrice | null =>
       input > 0 || output > 0 ? { input, output, cacheRead: cacheRead ?? input, cacheWrite: cacheWrite ?? input } : null
   })
 
-/** The agent's model by the gateway's configuration, with its price in dollars per million tokens. */
+/**
+ * The model that answered, otherwise the agent's model by the gateway's configuration, with its price in dollars per
+ * million tokens.
+ */
 export const pricedModelOf = (
   settings: { readonly agents?: unknown; readonly models?: unknown },
-  slug: string
+  slug: string,
+  answered: string | null = null
 ): PricedModel => {
   const agents = Option.getOrUndefined(asAgents(settings.agents))
-  const model = nameOf(agents?.entries?.[slug]?.model) ?? nameOf(agents?.defaults?.model)
+  const model = answered ?? nameOf(agents?.entries?.[slug]?.model) ?? nameOf(agents?.defaults?.model)
   if (model === null) return { model, price: null }
   const providers = Option.getOrUndefined(asModels(settings.models))?.providers ?? {}
   const slash = model.indexOf("/")

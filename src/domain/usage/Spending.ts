@@ -13,6 +13,8 @@ export interface Spending {
   readonly unanswered: number
   /** Input tokens of the last answered request. */
   readonly contextTokens: number
+  /** The model that answered last; null if the gateway's events do not name it. */
+  readonly model: string | null
   /** The latest rounds and tool calls in order of their ends, and the number of earlier ones. */
   readonly steps: ReadonlyArray<RunStep>
   readonly stepsLeftOut: number
@@ -23,6 +25,7 @@ export const noSpending: Spending = {
   rounds: 0,
   unanswered: 0,
   contextTokens: 0,
+  model: null,
   steps: [],
   stepsLeftOut: 0
 }
@@ -47,8 +50,9 @@ export const addUsage = (a: Usage, b: Usage): Usage => ({
 /** A request is sent. Without an answer it may still have cost something. */
 export const requestSent = (spending: Spending): Spending => ({ ...spending, unanswered: spending.unanswered + 1 })
 
-export const requestAnswered = (spending: Spending, spent: Usage): Spending => ({
+export const requestAnswered = (spending: Spending, spent: Usage, model: string | null = null): Spending => ({
   ...spending,
+  model: model ?? spending.model,
   usage: addUsage(spending.usage, spent),
   rounds: spending.rounds + 1,
   unanswered: spending.unanswered - 1,

@@ -43,22 +43,28 @@ interface Service {
   follow(sessionKey: string): Effect.Effect<void, never, Scope.Scope>
   /** The end of a run of a followed session. Waits up to two seconds for it. Null if no events arrive. */
   endOf(sessionKey: string, runId: string): Effect.Effect<RunEnd | null>
+  /** The model that answered last in a followed session. Null if no event has named it. */
+  modelOf(sessionKey: string): Effect.Effect<string | null>
   /** The running turns by session key; empty without the channel. */
   readonly current: Effect.Effect<ReadonlyMap<string, LiveTurn>>
   readonly state: Effect.Effect<ChannelState>
 }
 
-const off = (reason: string): Service => ({
+const offBecause = (reason: string): Service => ({
   run: Effect.void,
   follow: () => Effect.void,
   endOf: () => Effect.succeed(null),
+  modelOf: () => Effect.succeed(null),
   current: Effect.succeed(new Map()),
   state: Effect.succeed({ _tag: "Off", reason })
 })
 
+/** No events. */
+export const offEvents = offBecause("the runtime does not ask for them")
+
 /** The events of running turns. Without the layer there are none. */
 export class GatewayEvents extends Context.Reference<Service>("runtime-service/layers/gateway/GatewayEvents", {
-  defaultValue: () => off("it was not started")
+  defaultValue: () => offEvents
 }) {
   static readonly layer = Layer.effect(
     GatewayEvents,
@@ -79,7 +85,7 @@ const reconnects = Schedule.min([Schedule.exponential("1 second"), Schedule.spac
 
 const make = Effect.gen(function* () {
   const config = yield* RuntimeConfig
-  if (!config.gatewayEvents) return off("OPENCLAW_GATEWAY_EVENTS is false")
+  if (!config.gatewayEvents) return offBecause("OPENCLAW_GATEWAY_EVENTS is false")
   const redactor = yield* Redactor
   const secrets = yield* Secrets
   const ownToken = yield* GatewayToken
@@ -202,6 +208,7 @@ const make = Effect.gen(function* () {
     run,
     follow,
     endOf,
+    modelOf: (sessionKey) => Effect.sync(() => followed.get(sessionKey)?.turn.model ?? null),
     current: Effect.sync(() => new Map([...followed].map(([key, { turn }]) => [key, shown(turn)]))),
     state: Ref.get(state)
   }

@@ -11,8 +11,11 @@ const TTL = "1 minute"
 export class ModelPrices extends Context.Service<
   ModelPrices,
   {
-    /** Model and price are null if the configuration does not have them or cannot be read. */
-    of(agentSlug: string): Effect.Effect<PricedModel>
+    /**
+     * The model that answered, otherwise the agent's configured one. Model and price are null if the configuration does
+     * not have them or cannot be read.
+     */
+    of(agentSlug: string, answered: string | null): Effect.Effect<PricedModel>
   }
 >()("runtime-service/layers/gateway/ModelPrices") {
   static readonly layer = Layer.effect(
@@ -30,5 +33,7 @@ const make = Effect.gen(function* () {
   // Empty if the gateway runs on another machine; `doctor` reports usage without a price.
   const read = Effect.provideService(readGatewaySettings(gatewayConfigPath), FileSystem.FileSystem, fileSystem)
   const settings = yield* Effect.cachedWithTTL(read, TTL)
-  return ModelPrices.of({ of: (slug) => Effect.map(settings, (found) => pricedModelOf(found, slug)) })
+  return ModelPrices.of({
+    of: (slug, answered) => Effect.map(settings, (found) => pricedModelOf(found, slug, answered))
+  })
 })

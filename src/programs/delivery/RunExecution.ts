@@ -90,7 +90,8 @@ const judgeAndStore = Effect.fnUntraced(function* (run: Run) {
   const slug = context?.agent.slug ?? ""
   const isDelta = (delivery?.delta ?? null) !== null
   const spent = Effect.gen(function* () {
-    return spentUsage(yield* Ref.get(spending), yield* prices.of(slug), isDelta)
+    const spent = yield* Ref.get(spending)
+    return spentUsage(spent, yield* prices.of(slug, spent.model), isDelta)
   })
   const metrics = yield* Metrics
   const count = Effect.flatMap(spent, (usage) =>

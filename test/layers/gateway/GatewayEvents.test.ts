@@ -210,6 +210,17 @@ describe("an internal error of the gateway", () => {
     })
   )
 
+  it.effect("is ambiguous at once after the connection was lost in mid-turn", () =>
+    Effect.gen(function* () {
+      const it = yield* house({})
+      yield* TestClock.withLive(it.isOn)
+      yield* it.events.follow(sessionKey)
+      it.socket.cut()
+      yield* TestClock.withLive(until(it.events.state, ({ _tag }) => _tag === "Off"))
+      assert.strictEqual((yield* internalError(it))._tag, "TurnAmbiguous")
+    })
+  )
+
   const without: ReadonlyArray<readonly [string, SocketScript | null, Partial<Settings>]> = [
     ["absent", null, {}],
     ["refused", { answer: { ok: false, error: { code: "INVALID_REQUEST", message: "unauthorized" } } }, {}],
