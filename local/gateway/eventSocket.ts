@@ -30,6 +30,7 @@ const connectParams = z.strictObject({
 const keyed = z.strictObject({ key: z.string().min(1) })
 
 const protocol = 4
+const tickIntervalMs = 30_000
 const methods = ["sessions.messages.subscribe", "sessions.messages.unsubscribe", "sessions.abort"]
 const events = ["agent", "chat", "session.message", "tick"]
 
@@ -52,9 +53,15 @@ export class EventSocket {
   readonly #options: EventSocketOptions
   readonly #sockets = new WebSocketServer({ noServer: true, maxPayload: 25 << 20 })
   readonly #clients = new Set<Client>()
+  readonly #ticks: NodeJS.Timeout
 
   constructor(options: EventSocketOptions) {
     this.#options = options
+    this.#ticks = setInterval(() => {
+      const text = JSON.stringify({ type: "event", event: "tick", payload: { ts: Date.now() } })
+      for (const { socket } of this.#clients) socket.send(text)
+    }, tickIntervalMs)
+    this.#ticks.unref()
   }
 
   /** Handles the upgrade requests of an HTTP server. */
@@ -70,9 +77,14 @@ export class EventSocket {
     for (const { keys, socket } of this.#clients) if (keys.has(sessionKey)) socket.send(text)
   }
 
-  /** Ends all connections at once. */
-  close(): void {
+  /** Breaks all connections. */
+  cut(): void {
     for (const socket of this.#sockets.clients) socket.terminate()
+  }
+
+  close(): void {
+    clearInterval(this.#ticks)
+    this.cut()
   }
 
   #open(socket: WebSocket): void {
@@ -107,7 +119,7 @@ export class EventSocket {
           features: { methods, events },
           snapshot: {},
           auth: { role: "operator", scopes: client.scopes },
-          policy: { maxPayload: 25 << 20, maxBufferedBytes: 50 << 20, tickIntervalMs: 30_000 }
+          policy: { maxPayload: 25 << 20, maxBufferedBytes: 50 << 20, tickIntervalMs }
         }
       })
     })

@@ -199,7 +199,7 @@ export class ScriptedGateway implements AsyncDisposable {
   refuseFor(ms: number): void {
     this.#server.close()
     this.#server.closeAllConnections()
-    this.#events.close()
+    this.#events.cut()
     sleep(ms, undefined, { signal: this.#stopping.signal }).then(
       () => this.#listen(this.#port),
       () => undefined

@@ -10,8 +10,10 @@ import type { Frame } from "../../domain/gateway/GatewayFrame.ts"
 /** The wire protocol of all supported releases. */
 const PROTOCOL = 4
 const HANDSHAKE_TIMEOUT = Duration.seconds(15)
-/** The gateway sends a tick every 30 s. */
-const SILENCE_LIMIT = Duration.seconds(90)
+/** Interval of the gateway's ticks, if its handshake does not say. */
+const TICK_MILLIS = 30_000
+/** Missed ticks after which the connection counts as lost. */
+const MISSED_TICKS = 3
 /** Frames that were received but not yet read may take this much memory; beyond it the connection is closed. */
 const MAX_BUFFERED_BYTES = 16 * 1024 * 1024
 const READ_SCOPE = "operator.read"
@@ -35,7 +37,8 @@ export interface GatewaySocket {
 const Hello = Schema.Struct({
   server: Schema.Struct({ version: Schema.String }),
   features: Schema.Struct({ methods: Schema.Array(Schema.String) }),
-  auth: Schema.Struct({ scopes: Schema.Array(Schema.String) })
+  auth: Schema.Struct({ scopes: Schema.Array(Schema.String) }),
+  policy: Schema.optionalKey(Schema.Struct({ tickIntervalMs: Schema.optionalKey(Schema.Finite) }))
 })
 
 const asHello = Schema.decodeUnknownOption(Hello)
@@ -98,19 +101,20 @@ export const openGatewaySocket = Effect.fnUntraced(function* (
     return Option.getOrUndefined(asHello(answer.payload))
   }).pipe(Effect.timeoutOrElse({ duration: HANDSHAKE_TIMEOUT, orElse: () => Effect.fail(silent(HANDSHAKE_TIMEOUT)) }))
   if (hello === undefined) return yield* new SocketRefused({ detail: "its handshake has an unknown form" })
-  const { auth, features, server } = hello
+  const { auth, features, policy, server } = hello
   if (!features.methods.includes(SUBSCRIBE)) {
     return yield* new SocketRefused({ detail: `OpenClaw ${server.version} does not offer ${SUBSCRIBE}` })
   }
   if (!auth.scopes.includes(READ_SCOPE)) {
     return yield* new SocketRefused({ detail: "it lets a client on another machine read events only after pairing" })
   }
+  const silenceLimit = Duration.millis(MISSED_TICKS * (policy?.tickIntervalMs ?? TICK_MILLIS))
   const opened: GatewaySocket = {
     version: server.version,
     request,
     next: Effect.timeoutOrElse(next, {
-      duration: SILENCE_LIMIT,
-      orElse: () => Effect.fail(silent(SILENCE_LIMIT))
+      duration: silenceLimit,
+      orElse: () => Effect.fail(silent(silenceLimit))
     })
   }
   return opened

@@ -173,6 +173,22 @@ describe("a followed turn", () => {
   )
 })
 
+describe("a connection", () => {
+  it.effect("is opened again if the gateway sends nothing for three of its ticks", () =>
+    Effect.gen(function* () {
+      const { events, isOn, lines } = yield* house({})
+      yield* TestClock.withLive(isOn)
+      yield* TestClock.adjust("89 seconds")
+      assert.strictEqual((yield* events.state)._tag, "On")
+      yield* TestClock.adjust("2 seconds")
+      yield* TestClock.withLive(until(events.state, ({ _tag }) => _tag === "Off"))
+      yield* TestClock.adjust("1 second")
+      yield* TestClock.withLive(isOn)
+      assert.isTrue(lines.some((line) => line.includes("sent nothing within 1m 30s")))
+    })
+  )
+})
+
 describe("an internal error of the gateway", () => {
   const ended = (data: object) => agentEvent("lifecycle", { phase: "error", ...data })
 
