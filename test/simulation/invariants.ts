@@ -30,6 +30,7 @@ const endsOf: Readonly<Record<string, "fail" | "release">> = {
   ConnectionLost: "fail",
   TurnRefused: "fail",
   TurnUnreadable: "fail",
+  ContextOverflow: "fail",
   Defect: "fail",
   GatewayUnreachable: "release",
   GatewayMisconfigured: "release",
@@ -228,6 +229,7 @@ export class Invariants {
   private judgeFailure(entry: EndEntry, turn: Turn | undefined): void {
     if (turn === undefined || !this.isVerdict(entry)) return
     if (turn.truth === "aborted") return this.judgeTimeout(entry, turn)
+    if (turn.truth === "TurnStopped") return this.judgeStopThere(entry, turn)
     const expected = endsOf[turn.truth]
     if (expected === undefined) return
     // After a freeze a process may meet its deadline before the answer.
@@ -235,6 +237,17 @@ export class Invariants {
     this.world.cover(turn.truth, expected)
     if (entry.how !== expected || entry.class !== turn.truth) {
       this.world.violate("classes", `${entry.run} met ${turn.truth} and ended by ${entry.how} (${entry.class})`)
+    }
+  }
+
+  /** A turn that a person stopped in OpenClaw ends its run as stopped, so that nothing runs it again. */
+  private judgeStopThere(entry: EndEntry, turn: Turn): void {
+    if (entry.class === "TurnTimeout" && turn.process.lastFaultAt >= turn.startedAt) return
+    this.world.cover("TurnStopped", entry.kind === "heartbeat" ? "heartbeat" : "complete")
+    const isStopped = entry.how === "heartbeat" || (entry.how === "complete" && entry.outcome === "stopped")
+    if (!isStopped) {
+      const how = `${entry.how} (${entry.outcome ?? entry.class})`
+      this.world.violate("classes", `${entry.run} was stopped in OpenClaw and ended by ${how}`)
     }
   }
 

@@ -5,12 +5,14 @@ import { leaseKey } from "../../src/domain/delivery/Run.ts"
 import { noUsage } from "../../src/domain/delivery/Run.ts"
 import {
   ConnectionLost,
+  ContextOverflow,
   GatewayMisconfigured,
   GatewayRestarted,
   GatewayUnreachable,
   ProviderFailed,
   TurnAmbiguous,
   TurnRefused,
+  TurnStopped,
   TurnTimeout,
   TurnUnreadable,
   UnknownAgent,
@@ -51,6 +53,8 @@ const noteCost = (turn: Turn, exit: Exit.Exit<RoundAnswer, TurnFailure>): void =
   turn.hasUnknown = true
 }
 
+const generationOf = (sessionKey: string): number => Number(/:g(\d+)$/.exec(sessionKey)?.[1] ?? 1)
+
 /** How the gateway can treat a round. */
 export const behaviours = [
   "text",
@@ -70,6 +74,8 @@ export const behaviours = [
   "refused",
   "provider failed",
   "internal error",
+  "overflow",
+  "stopped there",
   "restarted",
   "unreadable",
   "defect"
@@ -159,7 +165,10 @@ export class MemoryGateway {
     }
     turns.push(turn)
     // A lease that is offered again keeps its generation.
-    if (claim.offeredAgain === null) this.checkGeneration(turn, claim.at)
+    if (claim.offeredAgain === null) {
+      this.checkGeneration(turn, claim.at)
+      this.checkOverflow(turn)
+    }
     return turn
   }
 
@@ -184,10 +193,27 @@ export class MemoryGateway {
   private checkGeneration({ run, session, sessionKey }: Turn, claimedAt: number): void {
     const rotation = this.world.account.rotations.get(session)
     if (rotation === undefined || claimedAt <= rotation.at) return
-    const generation = Number(/:g(\d+)$/.exec(sessionKey)?.[1] ?? 1)
+    const generation = generationOf(sessionKey)
     this.world.cover("in a new generation", "turn")
     if (generation < rotation.least) {
       this.world.violate("rotate", `${run} runs in ${sessionKey}, asked for is generation ${rotation.least}`)
+    }
+  }
+
+  /** The attempt after one whose session was too long runs in a later generation. */
+  private checkOverflow({ run, sessionKey }: Turn): void {
+    const { account, turns } = this.world
+    const last = account.queue.history.findLast(
+      (entry) => entry.entry === "end" && entry.run === run && (entry.how === "fail" || entry.how === "complete")
+    )
+    if (last?.entry !== "end" || last.class !== "ContextOverflow" || last.kind === "heartbeat") return
+    // A dead letter that an operator retries begins in the session's own generation.
+    if (last.retryIn === null) return
+    const earlier = turns.find((turn) => turn.run === run && turn.epoch === last.epoch)
+    if (earlier === undefined) return
+    this.world.cover("after an overflow", "turn")
+    if (generationOf(sessionKey) <= generationOf(earlier.sessionKey)) {
+      this.world.violate("rotate", `${run} runs in ${sessionKey}, after ${earlier.sessionKey} was too long`)
     }
   }
 
@@ -246,6 +272,8 @@ export class MemoryGateway {
       refused: 1,
       "provider failed": 3,
       "internal error": 4,
+      overflow: 2,
+      "stopped there": 1,
       restarted: 1,
       unreadable: 1,
       defect: 1,
@@ -360,6 +388,10 @@ export class MemoryGateway {
           })
         case "internal error":
           return yield* new TurnAmbiguous({ detail: "api_error: internal error (HTTP 500)" })
+        case "overflow":
+          return yield* new ContextOverflow({ detail: detail("the session is too long for its model") })
+        case "stopped there":
+          return yield* new TurnStopped({ detail: "a person stopped the turn in OpenClaw" })
         case "restarted":
           return yield* new GatewayRestarted({ detail: "api_error: internal error (HTTP 500)" })
         case "unreadable":

@@ -3,7 +3,7 @@ import { Effect, Fiber } from "effect"
 import { functions } from "../../src/domain/controlPlane/ControlPlaneFunctions.ts"
 import { leaseKey } from "../../src/domain/delivery/Run.ts"
 import type { Fence, Lease } from "../../src/domain/delivery/Run.ts"
-import { ProviderFailed, TurnSilent } from "../../src/domain/delivery/TurnFailure.ts"
+import { ConnectionLost, ProviderFailed, TurnSilent } from "../../src/domain/delivery/TurnFailure.ts"
 import type { ConvexClient } from "../../src/layers/ConvexClient.ts"
 import type { Mistake } from "./queueState.ts"
 import type { Wrappers } from "./runtimeProcess.ts"
@@ -239,6 +239,32 @@ export const plantedMistakes: ReadonlyArray<PlantedMistake> = [
         sendToOpenClaw: (request) =>
           Effect.mapError(inner.sendToOpenClaw(request), (failure) =>
             failure._tag === "GatewayRestarted" ? new TurnSilent({ detail: failure.detail }) : failure
+          )
+      })
+    }
+  },
+  {
+    name: "an overflow that stays in its session",
+    breaks: "rotate",
+    profile: slowGateway,
+    wrappers: {
+      convex: (inner) => ({
+        ...inner,
+        mutation: (path, args) =>
+          inner.mutation(path, path === functions.fail ? ({ ...args, rotate: false } as never) : args)
+      })
+    }
+  },
+  {
+    name: "a stop in OpenClaw treated as a lost connection",
+    breaks: "classes",
+    profile: slowGateway,
+    wrappers: {
+      gateway: (inner) => ({
+        ...inner,
+        sendToOpenClaw: (request) =>
+          Effect.mapError(inner.sendToOpenClaw(request), (failure) =>
+            failure._tag === "TurnStopped" ? new ConnectionLost({ detail: failure.detail }) : failure
           )
       })
     }

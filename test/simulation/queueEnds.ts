@@ -117,6 +117,7 @@ export class QueueEnds extends QueueState {
         session.nextGeneration = Math.max(session.nextGeneration ?? 0, session.generation + 1)
       }
       if (args.turn === "answered") session.stoppedRuns = []
+      if (args.outcome === "stopped" && !session.stoppedRuns.includes(row.id)) session.stoppedRuns.push(row.id)
       return { messageId }
     })
   }

@@ -78,8 +78,8 @@ export const fenceMarkOf = async ({ fenceSecret }: Doc<"sessions">, generation: 
 /** The maximum number of stopped runs that a prompt names. */
 const stoppedRunsKept = 10
 
-/** The session's stopped runs and this one. */
-export const withStoppedRun = ({ stoppedRuns }: Doc<"sessions">, run: string): Array<string> =>
+/** The stopped runs of a session and this one. */
+export const withStoppedRun = (stoppedRuns: ReadonlyArray<string>, run: string): Array<string> =>
   [...stoppedRuns.filter((each) => each !== run), run].slice(-stoppedRunsKept)
 
 /** Other runs that were stopped and whose texts the generation's history may still contain. */
@@ -249,6 +249,7 @@ export const endLease = async (ctx: Pick<MutationCtx, "db">, session: LeasedSess
   await revertShown(ctx, session, end.turn)
   const next = await nextOf(ctx, session._id)
   const generation = end.generation ?? session.generation
+  const stopped = end.turn === "answered" ? [] : session.stoppedRuns
   const startsOver = end.isHistoryLong === true && next === null
   await ctx.db.patch("sessions", session._id, {
     lease: undefined,
@@ -261,8 +262,7 @@ export const endLease = async (ctx: Pick<MutationCtx, "db">, session: LeasedSess
     leaseTaskId: undefined,
     lastRequest: session.lastRequest,
     generation,
-    ...(end.turn === "answered" ? { stoppedRuns: [] } : {}),
-    ...(end.isStopped === true ? { stoppedRuns: withStoppedRun(session, session.lease.run) } : {}),
+    stoppedRuns: end.isStopped === true ? withStoppedRun(stopped, session.lease.run) : stopped,
     ...(startsOver ? { nextGeneration: Math.max(session.nextGeneration ?? 0, generation + 1) } : {}),
     ...historyOf(session, end)
   })

@@ -38,7 +38,7 @@ type Notification = Doc<"notifications">
 const recallStopped = (ctx: MutationCtx, session: LeasedSession): Promise<void> =>
   ctx.db.patch("sessions", session._id, {
     recalled: "stopped",
-    stoppedRuns: withStoppedRun(session, session.lease.run)
+    stoppedRuns: withStoppedRun(session.stoppedRuns, session.lease.run)
   })
 
 const agentNameOf = async (ctx: MutationCtx, agentId: Id<"agents"> | undefined): Promise<string> =>
@@ -81,7 +81,7 @@ const endNotification = async (ctx: MutationCtx, row: Notification, stop: Stop, 
   if (session !== null && row.state === "ready") {
     // The gateway's history contains an earlier aborted attempt just like one that is aborted now.
     if (row.claims > 0) {
-      await ctx.db.patch("sessions", session._id, { stoppedRuns: withStoppedRun(session, row._id) })
+      await ctx.db.patch("sessions", session._id, { stoppedRuns: withStoppedRun(session.stoppedRuns, row._id) })
     }
     await refreshSession(ctx, session._id)
   }
