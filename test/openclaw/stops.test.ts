@@ -5,9 +5,11 @@ import { launchPlane, launchRuntime } from "../../local/launcher.ts"
 import type { Action, Script } from "../../local/model/script.ts"
 import { startModel } from "../../local/model/server.ts"
 import { personAt } from "../../local/person.ts"
+import { EventClient } from "../gateway-contract/eventClient.ts"
 import { eventually } from "../process/setup.ts"
 import type { Message, NotificationRow } from "../process/setup.ts"
 import { startGateway } from "./oneGateway.ts"
+import { setting } from "./sharedGateway.ts"
 
 /** A separate gateway whose agents may run commands; the first turn does this, each later one answers. */
 const makeWorld = Effect.fnUntraced(function* (first: Action) {
@@ -46,6 +48,17 @@ const makeWorld = Effect.fnUntraced(function* (first: Action) {
     rows,
     messages,
     root,
+    /** Presses OpenClaw's Stop button until a run is stopped. */
+    stopInOpenClaw: Effect.gen(function* () {
+      const { client } = yield* Effect.acquireRelease(
+        Effect.promise(() => EventClient.open(gateway, ["operator.read", "operator.write"])),
+        ({ client }) => Effect.promise(() => client[Symbol.asyncDispose]())
+      )
+      yield* eventually(
+        Effect.promise(() => client.request("sessions.abort", { key: `agent:alpha:${accountId}` })),
+        ({ payload }) => (payload as { readonly status: string }).status === "aborted"
+      )
+    }).pipe(Effect.scoped),
     modelRequests: Effect.sync(() => model.model.requests),
     post: (content: string) =>
       Effect.asVoid(Effect.promise(() => person.mutation("app/messages:post", { accountId, taskId, content }))),
@@ -62,14 +75,12 @@ const makeWorld = Effect.fnUntraced(function* (first: Action) {
 
 type World = Effect.Success<ReturnType<typeof makeWorld>>
 
-/** Stops the first request's turn. Then a second request must be answered alone, with the first one marked as stopped. */
-const stopAndGoOn = Effect.fnUntraced(function* ({ messages, modelRequests, post, rows, stop }: World) {
-  const run = (yield* rows).find(({ type }) => type === "mention")!.id
-  assert.deepInclude(yield* stop(run), { stopped: 1, outcome: "stopped" })
+/** A second request must be answered alone, with the stopped run marked as stopped. */
+const goOn = Effect.fnUntraced(function* ({ messages, modelRequests, post, rows }: World, run: string) {
   yield* post("@alpha the second request")
   const thread = yield* eventually(messages, (all) => all.some(({ content }) => content === "Second done."))
   assert.deepStrictEqual(
-    thread.filter(({ author }) => author.name === "Alpha One").map(({ content }) => content),
+    thread.filter(({ author, kind }) => author.name === "Alpha One" && kind === "reply").map(({ content }) => content),
     ["Second done."]
   )
   const prompts = JSON.stringify((yield* modelRequests).at(-1))
@@ -77,7 +88,33 @@ const stopAndGoOn = Effect.fnUntraced(function* ({ messages, modelRequests, post
   assert.strictEqual((yield* rows).find(({ id }) => id === run)?.outcome, "stopped")
 })
 
+const firstRun = ({ rows }: World) => Effect.map(rows, (all) => all.find(({ type }) => type === "mention")!)
+
+/** Stops the first request's turn and goes on. */
+const stopAndGoOn = Effect.fnUntraced(function* (world: World) {
+  const { id } = yield* firstRun(world)
+  assert.deepInclude(yield* world.stop(id), { stopped: 1, outcome: "stopped" })
+  yield* goOn(world, id)
+})
+
 describe("a stop on a real gateway", () => {
+  it.live(
+    "in OpenClaw itself ends the run as stopped, and the next request is answered alone",
+    (ctx) =>
+      Effect.gen(function* () {
+        if (setting("OPENCLAW_TEST_VERSION") === "2026.8.2") ctx.skip("2026.8.2 does not report it")
+        const world = yield* makeWorld({ text: "First done.", delayMs: 60_000 })
+        yield* world.post("@alpha the first request")
+        yield* eventually(world.modelRequests, (all) => JSON.stringify(all).includes("the first request"))
+        yield* world.stopInOpenClaw
+        const { id } = yield* eventually(firstRun(world), ({ outcome }) => outcome !== null)
+        const [, note] = yield* world.messages
+        assert.include(note?.content, "Alpha One was stopped in OpenClaw.")
+        yield* goOn(world, id)
+      }).pipe(Effect.scoped),
+    300_000
+  )
+
   it.live(
     "ends a turn in the middle of a model call, and the next request is answered alone",
     () =>
