@@ -315,12 +315,12 @@ describe("the arrows of the other folders", () => {
 })
 
 describe("src", () => {
-  it("reads the environment in Config alone, but for NO_COLOR in Logging", () => {
+  it("reads the environment in Config alone, but for NO_COLOR in Terminal", () => {
     assert.deepStrictEqual(
       src
         .filter(({ path }) => path !== "src/layers/Config.ts")
         .flatMap(({ environment, path }) => environment.map((name) => `${path} reads ${name}`)),
-      ["src/layers/telemetry/Logging.ts reads NO_COLOR"]
+      ["src/layers/host/Terminal.ts reads NO_COLOR"]
     )
   })
 

@@ -17,14 +17,14 @@ export const urlFlag = Flag.String("url").pipe(
   Flag.optional
 )
 
-/** The runtime's answer to GET of the path; fails with RuntimeUnavailable after 3 s. */
+/** The runtime's answer to GET of the path, and its base URL; fails with RuntimeUnavailable after 3 s. */
 export const askRuntime = Effect.fn("LocalEndpoint.askRuntime")(function* (url: Option.Option<string>, path: string) {
   const client = yield* HttpClient.HttpClient
   const base = Option.isSome(url)
     ? url.value.replace(/\/+$/, "")
     : yield* readLocalUrl(yield* ConfigProvider.ConfigProvider)
   return yield* client.get(`${base}${path}`).pipe(
-    Effect.flatMap((response) => Effect.map(response.text, (body) => ({ status: response.status, body }))),
+    Effect.flatMap((response) => Effect.map(response.text, (body) => ({ base, status: response.status, body }))),
     Effect.mapError(
       (error) =>
         new RuntimeUnavailable({

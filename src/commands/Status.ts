@@ -1,6 +1,7 @@
 import { Clock, Console, Effect, Option, Schedule, Schema } from "effect"
 import { Command, Flag } from "effect/cli"
 import { statusScreen } from "../domain/observability/StatusScreen.ts"
+import { paintFor } from "../layers/host/Terminal.ts"
 import { endWith } from "./EndedWith.ts"
 import { askRuntime, RuntimeUnavailable, urlFlag } from "./LocalEndpoint.ts"
 import { untilStopped } from "./UntilStopped.ts"
@@ -11,14 +12,15 @@ const CLEAR = "\u001b[2J\u001b[3J\u001b[H"
 
 /** Reads /health; fails if another server answers. */
 const look = Effect.fnUntraced(function* (url: Option.Option<string>, json: boolean) {
-  const { body } = yield* askRuntime(url, "/health")
+  const { base, body } = yield* askRuntime(url, "/health")
   const health = Option.getOrNull(decodeJson(body))
-  const screen = statusScreen(health, yield* Clock.currentTimeMillis)
+  const screen = statusScreen(health, yield* Clock.currentTimeMillis, base)
   if (screen === null)
     return yield* new RuntimeUnavailable({
       detail: "The server at that address is not a runtime of this version. Correct HEALTH_PORT or --url."
     })
-  return json ? { ...screen, text: JSON.stringify(health, null, 2) } : screen
+  const { isHealthy } = screen
+  return { isHealthy, text: json ? JSON.stringify(health, null, 2) : screen.text(paintFor(process.stdout)) }
 })
 
 /** `status`: the state of the runtime on this machine, on one screen. */

@@ -1,6 +1,7 @@
 import { Clock, Duration, Effect } from "effect"
 import { describeFailure } from "../domain/controlPlane/ControlPlaneFailure.ts"
 import { RuntimeConfig } from "../layers/Config.ts"
+import { baseUrlOf } from "../layers/config/LocalAddress.ts"
 import { Telemetry } from "../layers/telemetry/Telemetry.ts"
 import { Lifecycle } from "../services/Lifecycle.ts"
 import type { Fatal, StopReason } from "../services/Lifecycle.ts"
@@ -91,7 +92,12 @@ export const run = Effect.gen(function* () {
       ])
     }
     yield* Effect.logInfo("ready").pipe(
-      Effect.annotateLogs({ account: config.accountId, runtime: config.runtimeId, version: config.runtimeVersion })
+      Effect.annotateLogs({
+        account: config.accountId,
+        runtime: config.runtimeId,
+        version: config.runtimeVersion,
+        page: `${baseUrlOf(config.healthHost, config.healthPort)}/`
+      })
     )
     return yield* Effect.never
   })

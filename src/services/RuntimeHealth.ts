@@ -23,12 +23,14 @@ export class RuntimeHealth extends Context.Service<
 
       const current = Effect.gen(function* () {
         const state = yield* lifecycle.state
+        const { attempts, failures } = yield* metrics.activity
         return judgeHealth({
           phase: state.phase,
           isPaused: state.isPaused,
           notReady: notReadyBecause(state),
           isPushConnected: (yield* SubscriptionRef.get(push)).isConnected,
-          failures: (yield* metrics.activity).failures,
+          failures,
+          attempts,
           now: yield* Clock.currentTimeMillis
         })
       })

@@ -1,8 +1,8 @@
 import type { RosterAgent } from "../tasks/Roster.ts"
 import { truncate } from "../text/Text.ts"
 /** The recent activity of the process for the status page: bounded, pure, all times in epoch milliseconds. */
-import { afterOutcome } from "./Health.ts"
-import type { AgentOutcome, FailureRow } from "./Health.ts"
+import { afterAttempt, afterOutcome } from "./Health.ts"
+import type { AgentOutcome, FailureRow, RecentAttempt } from "./Health.ts"
 
 /** A delivery or heartbeat that is running. */
 export interface RunningWork {
@@ -73,6 +73,7 @@ export interface Activity {
   readonly errors: ReadonlyArray<RepeatedError>
   readonly agents: ReadonlyArray<SeenAgent>
   readonly failures: ReadonlyArray<FailureRow>
+  readonly attempts: ReadonlyArray<RecentAttempt>
   readonly spans: ReadonlyArray<Span>
 }
 
@@ -88,7 +89,15 @@ const CHARACTERS = 500
 const short = (text: string): string => truncate(text, CHARACTERS)
 
 /** The initial state. */
-export const nothing: Activity = { running: [], ended: [], errors: [], agents: [], failures: [], spans: [] }
+export const nothing: Activity = {
+  running: [],
+  ended: [],
+  errors: [],
+  agents: [],
+  failures: [],
+  attempts: [],
+  spans: []
+}
 
 const touchAgent = (
   agents: ReadonlyArray<SeenAgent>,
@@ -190,6 +199,7 @@ export const ended = (activity: Activity, end: WorkEnd): Activity => {
     ].slice(0, ENDED),
     errors: error === null ? activity.errors : withError(activity.errors, error, end.agent, end.at),
     failures: afterOutcome(activity.failures, { ...end, error }),
+    attempts: afterAttempt(activity.attempts, end),
     agents: touchAgent(activity.agents, end.agent, {
       lastWorkAt: end.at,
       ...(isHeartbeat ? { lastHeartbeatAt: end.at, lastHeartbeatOutcome: end.outcome } : {})

@@ -34,17 +34,18 @@ export interface Parts {
   readonly now: number
 }
 
-const levels: Readonly<Record<HealthStatus, Level>> = {
+const levels: Readonly<Record<string, Level>> = {
   booting: "warn",
   online: "good",
   paused: "warn",
   degraded: "warn",
+  failing: "bad",
   draining: "warn",
   offline: "bad"
-}
+} satisfies Readonly<Record<HealthStatus, Level>>
 
 /** The colour of a status. */
-export const levelOf = (status: HealthStatus): Level => levels[status]
+export const levelOf = (status: string): Level => levels[status] ?? "warn"
 
 const capitalised = (word: string): string => `${word[0]!.toUpperCase()}${word.slice(1)}`
 

@@ -1,5 +1,8 @@
 import { Option, Schema } from "effect"
+import type { Paint, TerminalColor } from "../text/TerminalColor.ts"
 import { singleLine } from "../text/Text.ts"
+import { levelOf } from "./StatusLights.ts"
+import type { Level } from "./StatusLights.ts"
 
 /** The parts of /health that the screen shows. */
 const Shown = Schema.Struct({
@@ -58,26 +61,45 @@ const pausedOf = (paused: ReadonlyArray<string> = []): string =>
 
 /** The content of /health on one screen. */
 export interface StatusScreen {
-  readonly text: string
+  text(paint: Paint): string
   readonly isHealthy: boolean
 }
 
-/** The screen, or null if the answer is not one of /health. `now` is in epoch milliseconds. */
-export const statusScreen = (health: unknown, now: number): StatusScreen | null => {
+type Line = readonly [name: string, value: string, level?: Level]
+
+const colors: Readonly<Record<Level, TerminalColor>> = { good: "green", warn: "yellow", bad: "red", idle: "grey" }
+
+const gatewayLevels: Readonly<Record<string, Level>> = { ready: "good", unreachable: "bad", misconfigured: "bad" }
+
+const levelOfStatus = (status: string): Level => (status === "healthy" ? "good" : levelOf(status))
+
+/**
+ * The screen, or null if the answer is not one of /health. `now` is in epoch milliseconds, `url` the address that
+ * answered.
+ */
+export const statusScreen = (health: unknown, now: number, url: string): StatusScreen | null => {
   const decoded = decode(health)
   if (Option.isNone(decoded)) return null
   const { agentSync, controlPlane, delivery = {}, gateway, heartbeats, ...rest } = decoded.value
   const readiness = rest.ready === undefined ? "" : rest.ready ? ", ready" : ", not ready"
   const ago = (millis: number | null | undefined) =>
     millis === null || millis === undefined ? "" : `${showSpan((now - millis) / 1_000)} ago`
-  const lines: ReadonlyArray<readonly [string, string]> = [
-    ["status", `${rest.status}${readiness}${rest.uptime === undefined ? "" : `, up ${showSpan(rest.uptime)}`}`],
-    ...rest.reasons.map((reason) => ["reason", singleLine(reason)] as const),
-    ["push", controlPlane === undefined ? "-" : controlPlane.push ? "connected" : "down, polling"],
-    [
-      "gateway",
-      gateway === undefined ? "-" : `${gateway.state}${gateway.version === null ? "" : `, OpenClaw ${gateway.version}`}`
-    ],
+  const level = levelOfStatus(rest.status)
+  const lines: ReadonlyArray<Line> = [
+    ["status", `${rest.status}${readiness}${rest.uptime === undefined ? "" : `, up ${showSpan(rest.uptime)}`}`, level],
+    ...rest.reasons.map((reason): Line => ["reason", singleLine(reason), level]),
+    controlPlane === undefined
+      ? ["push", "-"]
+      : controlPlane.push
+        ? ["push", "connected", "good"]
+        : ["push", "down, polling", "warn"],
+    gateway === undefined
+      ? ["gateway", "-"]
+      : [
+          "gateway",
+          `${gateway.state}${gateway.version === null ? "" : `, OpenClaw ${gateway.version}`}`,
+          gatewayLevels[gateway.state] ?? "warn"
+        ],
     [
       "agents",
       agentSync === null || agentSync === undefined ? "-" : agentsOf(agentSync.agents) + pausedOf(agentSync.paused)
@@ -103,11 +125,18 @@ export const statusScreen = (health: unknown, now: number): StatusScreen | null 
     ],
     ...(gateway?.lastSendError === null || gateway === undefined
       ? []
-      : [["gateway error", singleLine(gateway.lastSendError)] as const]),
-    ["version", rest.versions?.runtime ?? "-"]
+      : [["gateway error", singleLine(gateway.lastSendError)] satisfies Line]),
+    ["version", rest.versions?.runtime ?? "-"],
+    ["page", `${url}/`]
   ]
   return {
-    text: lines.map(([name, value]) => `${name.padEnd(16)}${value}`).join("\n"),
+    text: (paint) =>
+      lines
+        .map(([name, value, level]) => {
+          const shown = level === undefined ? value : paint(colors[level], value)
+          return `${paint("grey", name.padEnd(16))}${shown}`
+        })
+        .join("\n"),
     isHealthy: rest.status === "healthy"
   }
 }

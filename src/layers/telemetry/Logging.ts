@@ -1,9 +1,12 @@
-import { Effect, Formatter, Layer, Logger, References } from "effect"
+import { Effect, Formatter, Layer, Logger, Record, References } from "effect"
 import type { LogLevel } from "effect"
+import { logLine } from "../../domain/observability/LogLine.ts"
+import type { Paint } from "../../domain/text/TerminalColor.ts"
 import { RuntimeConfig } from "../Config.ts"
+import { paintFor } from "../host/Terminal.ts"
 import { Redactor } from "../secrets/Redactor.ts"
 
-const levels: Record<string, LogLevel.LogLevel> = {
+const levels: Readonly<{ [level: string]: LogLevel.LogLevel }> = {
   trace: "Trace",
   debug: "Debug",
   info: "Info",
@@ -16,44 +19,40 @@ type Entry = ReturnType<(typeof Logger.formatStructured)["log"]>
 /** Any logged value as text. A value that plain JSON cannot represent must not fail the fiber that logs it. */
 const asText = (value: unknown): string => (typeof value === "string" ? value : (Formatter.formatJson(value) ?? ""))
 
+const messageOf = ({ message }: Entry): string =>
+  Array.isArray(message) ? message.map(asText).join(" ") : asText(message)
+
 /** A line for machines: one JSON object with `time`, `level`, `message`, the annotations and the cause. */
 const jsonLine = (entry: Entry): string =>
   Formatter.formatJson({
     ...entry.annotations,
     time: entry.timestamp,
     level: entry.level.toLowerCase(),
-    message: Array.isArray(entry.message) ? entry.message.map(asText).join(" ") : asText(entry.message),
+    message: messageOf(entry),
     ...(entry.cause === undefined ? {} : { cause: entry.cause })
   })
 
-const paint = (color: number, text: string, isColored: boolean): string =>
-  isColored ? `\u001b[${color}m${text}\u001b[0m` : text
-
-const colors: Record<string, number> = { TRACE: 90, DEBUG: 90, INFO: 32, WARN: 33, ERROR: 31, FATAL: 31 }
-
-/** A line for people: time of day, level, message, `key=value` and the cause below it. */
 const prettyLine =
-  (isColored: boolean) =>
-  (entry: Entry): string => {
-    const message = Array.isArray(entry.message) ? entry.message.map(asText).join(" ") : asText(entry.message)
-    const annotations = Object.entries(entry.annotations)
-      .map(([key, value]) => ` ${paint(90, `${key}=`, isColored)}${asText(value)}`)
-      .join("")
-    const level = paint(colors[entry.level] ?? 0, entry.level.padEnd(5), isColored)
-    const cause = entry.cause === undefined ? "" : `\n  ${entry.cause.replaceAll("\n", "\n  ")}`
-    return `${entry.timestamp.slice(11, 23)} ${level} ${message}${annotations}${cause}`
-  }
+  (paint: Paint) =>
+  (entry: Entry): string =>
+    logLine(
+      {
+        timestamp: entry.timestamp,
+        level: entry.level,
+        message: messageOf(entry),
+        fields: Record.map(entry.annotations, asText),
+        cause: entry.cause
+      },
+      paint
+    )
 
 /** Replaces Effect's default logger: every line is redacted and written to standard error. */
 export const layer: Layer.Layer<never, never, RuntimeConfig | Redactor> = Layer.unwrap(
   Effect.gen(function* () {
     const { logFormat, logLevel } = yield* RuntimeConfig
     const { redact } = yield* Redactor
-    const isTerminal = process.stderr.isTTY === true
-    const isPretty = logFormat === "pretty" || (logFormat === "auto" && isTerminal)
-    // As on no-color.org: any value except the empty one switches colours off.
-    const isColored = isTerminal && (process.env["NO_COLOR"] ?? "") === ""
-    const format = isPretty ? prettyLine(isColored) : jsonLine
+    const isPretty = logFormat === "pretty" || (logFormat === "auto" && process.stderr.isTTY === true)
+    const format = isPretty ? prettyLine(paintFor(process.stderr)) : jsonLine
     const logger = Logger.map(Logger.formatStructured, (entry) => {
       process.stderr.write(`${redact(format(entry))}\n`)
     })

@@ -3,6 +3,7 @@ import { TokenRefused } from "../../domain/controlPlane/ControlPlaneFailure.ts"
 import type { ControlPlaneFailure } from "../../domain/controlPlane/ControlPlaneFailure.ts"
 import type { PulseAnswer } from "../../domain/controlPlane/RuntimeCommands.ts"
 import { backoffMillis } from "../../domain/delivery/Backoff.ts"
+import type { HealthStatus } from "../../domain/observability/Health.ts"
 import { firstProtocol, PROTOCOL, protocolProblem } from "../../domain/shared/Protocol.ts"
 import { counted } from "../../domain/text/Count.ts"
 import { RuntimeConfig } from "../../layers/Config.ts"
@@ -10,6 +11,7 @@ import { Gateway } from "../../layers/Gateway.ts"
 import { Metrics } from "../../layers/Metrics.ts"
 import { Telemetry } from "../../layers/telemetry/Telemetry.ts"
 import { ControlPlane } from "../../services/ControlPlane.ts"
+import type { PulseReport } from "../../services/ControlPlane.ts"
 import { noteRefusal } from "../../services/ControlPlaneRefusal.ts"
 import { Lifecycle } from "../../services/Lifecycle.ts"
 import { RuntimeHealth } from "../../services/RuntimeHealth.ts"
@@ -21,6 +23,10 @@ import { Commands } from "./Commands.ts"
 const OFFLINE_TIMEOUT = Duration.seconds(3)
 /** The part of this time that a pulse in progress may take. */
 const UNDER_WAY_TIMEOUT = Duration.seconds(1)
+/** The status for the control plane. A pause is not a problem of the runtime. */
+const presenceOf = (status: HealthStatus): PulseReport["status"] =>
+  status === "paused" ? "online" : status === "failing" ? "degraded" : status
+
 /** Maximum delay between retries of the first pulse. */
 const BOOT_BOUNDS = { baseMillis: 500, maxMillis: 15_000 }
 
@@ -70,8 +76,7 @@ const make = Effect.gen(function* () {
     yield* Ref.update(known, (before) => (before === "no" ? "perhaps" : before))
     const answer = yield* controlPlane
       .pulse({
-        // A pause is not a problem of the runtime.
-        status: status === "paused" ? "online" : status,
+        status: presenceOf(status),
         reasons: status === "offline" ? [] : reasons,
         health: JSON.stringify({ delivery, gateway: { lastSendError } }),
         openclawVersion: version
@@ -184,6 +189,17 @@ const make = Effect.gen(function* () {
     Effect.repeat(Schedule.forever),
     Effect.andThen(Effect.never)
   )
+  /** No single failure says that every agent fails. */
+  const logFailing = runtimeHealth.changes.pipe(
+    Stream.changesWith((before, after) => (before.status === "failing") === (after.status === "failing")),
+    Stream.drop(1),
+    Stream.runForEach(({ reasons, status }) =>
+      status === "failing"
+        ? Effect.logError(`status failing: ${reasons.join("; ")}`)
+        : Effect.logInfo(`status ${status}, no longer failing`)
+    ),
+    Effect.andThen(Effect.never)
+  )
   // People see a change of status at once and not after a minute.
   const atEachChange = runtimeHealth.changes.pipe(
     Stream.drop(1),
@@ -193,6 +209,7 @@ const make = Effect.gen(function* () {
   const start = Effect.gen(function* () {
     yield* supervisor.run("presence", everyInterval)
     yield* supervisor.run("presence-changes", atEachChange)
+    yield* supervisor.run("health-log", logFailing)
   }).pipe(Effect.provideService(Scope.Scope, scope))
 
   return Presence.of({ boot, start })

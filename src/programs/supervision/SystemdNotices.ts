@@ -16,7 +16,7 @@ const LAST_WORD_TIMEOUT = "2 seconds"
 const STATUS_CHARACTERS = 300
 
 /** The statuses of a process between its first readiness and its drain. */
-const hasBooted: ReadonlySet<Health["status"]> = new Set(["online", "paused", "degraded"])
+const hasBooted: ReadonlySet<Health["status"]> = new Set(["online", "paused", "degraded", "failing"])
 
 /** The line that `systemctl status` shows. */
 export const statusLine = ({ reasons: all, status }: Pick<Health, "status" | "reasons">): string => {

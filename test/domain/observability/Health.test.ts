@@ -1,5 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import { afterOutcome, judgeHealth } from "../../../src/domain/observability/Health.ts"
+import { afterAttempt, afterOutcome, judgeHealth } from "../../../src/domain/observability/Health.ts"
 import type { AgentOutcome, FailureRow, HealthInput } from "../../../src/domain/observability/Health.ts"
 
 const MINUTE = 60_000
@@ -18,6 +18,9 @@ const well: Partial<AgentOutcome> = { outcome: "replied", isTurnCompleted: true,
 const after = (...ends: ReadonlyArray<Partial<AgentOutcome>>): ReadonlyArray<FailureRow> =>
   ends.map(end).reduce(afterOutcome, [])
 
+/** The ends, oldest first, as the latest attempts. */
+const attempts = (...ends: ReadonlyArray<Partial<AgentOutcome>>) => ends.map(end).reduce(afterAttempt, [])
+
 const judge = (change: Partial<HealthInput> = {}) =>
   judgeHealth({
     phase: "ready",
@@ -25,6 +28,7 @@ const judge = (change: Partial<HealthInput> = {}) =>
     notReady: [],
     isPushConnected: true,
     failures: [],
+    attempts: [],
     now: 0,
     ...change
   })
@@ -82,6 +86,38 @@ describe("the health", () => {
     assert.lengthOf(failing, 8)
     assert.lengthOf(reasons, 6)
     assert.strictEqual(reasons.at(-1), "agents: 3 more fail")
+  })
+})
+
+describe("the recent attempts of all agents", () => {
+  const many = (count: number, change: Partial<AgentOutcome>) =>
+    Array.from({ length: count }, (_, n) => ({ agent: `agent-${n}`, ...change }))
+
+  it("are failing if all failed, although no agent failed three times", () => {
+    const three = attempts(...many(3, {}))
+    assert.deepInclude(judge({ attempts: three }), { status: "failing", reasons: ["attempts: the last 3 failed"] })
+    assert.strictEqual(judge({ attempts: three.slice(1) }).status, "online")
+    assert.strictEqual(judge({ attempts: attempts(...many(3, {}), well) }).status, "online")
+  })
+
+  it("are a reason if half of six or more failed, until three in a row succeed", () => {
+    const half = attempts(well, ...many(3, {}), ...many(2, well))
+    assert.deepInclude(judge({ attempts: half }), { status: "degraded", reasons: ["attempts: 3 of the last 6 failed"] })
+    assert.strictEqual(judge({ attempts: attempts(...many(7, {}), ...many(3, well)) }).status, "online")
+  })
+
+  it("count for an hour, at most ten, and only if they show something", () => {
+    const three = attempts(...many(3, {}))
+    assert.strictEqual(judge({ attempts: three, now: 60 * MINUTE }).status, "online")
+    assert.lengthOf(attempts(...many(20, {})), 10)
+    assert.lengthOf(attempts({ outcome: "released", error: null }, { outcome: "skipped", error: null }), 0)
+    assert.lengthOf(attempts({ outcome: "skipped" }), 1)
+  })
+
+  it("do not hide a pause or the phase of the process", () => {
+    const three = attempts(...many(3, {}))
+    assert.strictEqual(judge({ attempts: three, isPaused: true, notReady: ["paused"] }).status, "degraded")
+    assert.strictEqual(judge({ attempts: three, phase: "draining", notReady: ["draining"] }).status, "draining")
   })
 })
 

@@ -10,6 +10,7 @@ const healthy = judgeHealth({
   notReady: [],
   isPushConnected: true,
   failures: [],
+  attempts: [],
   now: 0
 })
 

@@ -2,6 +2,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { describeDeadLetter, deadLetterTable } from "../../../src/domain/delivery/DeadLetter.ts"
 import type { DeadLetter } from "../../../src/domain/delivery/DeadLetter.ts"
 import { showSpan, statusScreen } from "../../../src/domain/observability/StatusScreen.ts"
+import { paintIf } from "../../../src/domain/text/TerminalColor.ts"
 import { textTable } from "../../../src/domain/text/TextTable.ts"
 
 const now = 1_800_000_000_000
@@ -30,7 +31,8 @@ const health = {
   versions: { runtime: "1.0.0", openclaw: "2026.9.6" }
 }
 
-const textOf = (answer: unknown): string => statusScreen(answer, now)?.text ?? ""
+const url = "http://127.0.0.1:3000"
+const textOf = (answer: unknown): string => statusScreen(answer, now, url)?.text(paintIf(false)) ?? ""
 const lineOf = (screen: string, name: string) =>
   screen
     .split("\n")
@@ -53,7 +55,18 @@ describe("the status screen", () => {
     assert.strictEqual(lineOf(screen, "oldest waiting"), "90 s ago")
     assert.strictEqual(lineOf(screen, "last error"), "TurnTimeout: no end (5 min ago)")
     assert.strictEqual(lineOf(screen, "gateway error"), "ConnectionLost: it broke")
+    assert.strictEqual(lineOf(screen, "page"), "http://127.0.0.1:3000/")
     assert.isAtMost(screen.split("\n").length, 24)
+  })
+
+  it("colours states, and nothing else, only when asked to", () => {
+    const red = "\u001b[31m"
+    const failing = { ...health, status: "failing", ready: true, reasons: ["attempts: the last 3 failed"] }
+    const colored = statusScreen(failing, now, url)?.text(paintIf(true)) ?? ""
+    assert.include(colored, `${red}failing, ready, up 2 h`)
+    assert.include(colored, `${red}attempts: the last 3 failed`)
+    assert.include(colored, "\u001b[33mdown, polling")
+    assert.notInclude(textOf(failing), "\u001b")
   })
 
   it("shows that nothing is wrong", () => {
@@ -66,7 +79,7 @@ describe("the status screen", () => {
       delivery: { ...health.delivery, oldestWaiting: null, lastErrorMessage: null, lastErrorAt: null }
     }
     const screen = textOf(quiet)
-    assert.isTrue(statusScreen(quiet, now)?.isHealthy)
+    assert.isTrue(statusScreen(quiet, now, url)?.isHealthy)
     assert.strictEqual(lineOf(screen, "status"), "healthy, ready, up 2 h")
     assert.strictEqual(lineOf(screen, "last error"), "none")
     assert.strictEqual(lineOf(screen, "oldest waiting"), "none")
@@ -78,13 +91,13 @@ describe("the status screen", () => {
     const least = { status: "healthy", lifecycle: "ready", reasons: [] }
     assert.strictEqual(lineOf(textOf(least), "push"), "-")
     assert.strictEqual(lineOf(textOf(least), "status"), "healthy")
-    assert.isNull(statusScreen({ hello: "world" }, now))
-    assert.isNull(statusScreen(null, now))
+    assert.isNull(statusScreen({ hello: "world" }, now, url))
+    assert.isNull(statusScreen(null, now, url))
   })
 
   it("is healthy if /health says so, which follows /readyz and the agents", () => {
     for (const status of ["booting", "paused", "degraded", "draining", "offline"]) {
-      assert.isFalse(statusScreen({ ...health, status }, now)?.isHealthy, status)
+      assert.isFalse(statusScreen({ ...health, status }, now, url)?.isHealthy, status)
     }
   })
 

@@ -154,17 +154,17 @@ describe("every line", () => {
     })
   )
 
-  it.effect("is pretty for people: time of day, level, message, key=value, and the cause below", () =>
+  it.effect("is pretty for people: time of day, level, agent, message, key=value, and the cause below", () =>
     Effect.gen(function* () {
       yield* TestClock.setTime(Date.UTC(2026, 0, 2, 3, 4, 5, 678))
       const lines = yield* linesOf(
         Effect.die(new Error("broken")).pipe(
           Effect.tapCause((cause) => Effect.logWarning("died", cause)),
-          Effect.annotateLogs({ agent: "engineer" })
+          Effect.annotateLogs({ agent: "engineer", tool: "task_load" })
         ),
         { logFormat: "pretty" }
       )
-      assert.strictEqual(lines[0], "03:04:05.678 WARN  died agent=engineer")
+      assert.strictEqual(lines[0], "03:04:05.678 WARN  engineer: died tool=task_load")
       assert.match(lines[1] ?? "", /^ {2}.*broken/)
     })
   )

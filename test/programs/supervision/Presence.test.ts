@@ -230,7 +230,10 @@ describe("the pulse", () => {
       for (const run of ["a", "b", "c", "d"]) yield* ends("retrying", run)
       const [failing, ...more] = yield* Queue.clear(reports)
       assert.strictEqual(failing?.status, "degraded")
-      assert.deepStrictEqual(failing?.reasons, ["agent qa: its last deliveries failed: ProviderFailed: c"])
+      assert.deepStrictEqual(failing?.reasons, [
+        "attempts: the last 3 failed",
+        "agent qa: its last deliveries failed: ProviderFailed: c"
+      ])
       assert.deepStrictEqual(more, [])
       yield* ends("replied", "e")
       assert.deepStrictEqual(
