@@ -89,6 +89,7 @@ import type * as model_runs_fallbackMessage from "../model/runs/fallbackMessage.
 import type * as model_runs_joins from "../model/runs/joins.js";
 import type * as model_runs_openStops from "../model/runs/openStops.js";
 import type * as model_runs_runList from "../model/runs/runList.js";
+import type * as model_runs_runWait from "../model/runs/runWait.js";
 import type * as model_runs_runs from "../model/runs/runs.js";
 import type * as model_runs_stopRequest from "../model/runs/stopRequest.js";
 import type * as model_runs_stops from "../model/runs/stops.js";
@@ -240,6 +241,7 @@ declare const fullApi: ApiFromModules<{
   "model/runs/joins": typeof model_runs_joins;
   "model/runs/openStops": typeof model_runs_openStops;
   "model/runs/runList": typeof model_runs_runList;
+  "model/runs/runWait": typeof model_runs_runWait;
   "model/runs/runs": typeof model_runs_runs;
   "model/runs/stopRequest": typeof model_runs_stopRequest;
   "model/runs/stops": typeof model_runs_stops;

@@ -5,7 +5,7 @@ import { listRuns, runDetails, runDetailsOf, runView } from "../model/runs/runLi
 import { stopAnswer, stopArgs, stopRequested } from "../model/runs/stopRequest.ts"
 import { requeueStopped } from "../model/runs/stops.ts"
 
-/** The running and waiting runs, or the runs that ended last. For members. Reads three or four rows each. */
+/** The running and waiting runs, or the runs that ended last. For members. Reads three or four rows each, and each pause. */
 export const list = memberQuery({
   args: { ended: v.optional(v.boolean()), limit: v.optional(v.number()) },
   returns: v.array(runView),
@@ -14,8 +14,8 @@ export const list = memberQuery({
 })
 
 /**
- * The details of a notification's run, with its attempts. For members. Reads four rows, one per attempt and one per
- * effect.
+ * The details of a notification's run, with its attempts. For members. Reads five rows, each pause, attempt
+ * and effect.
  */
 export const get = memberQuery({
   args: { run: v.string() },

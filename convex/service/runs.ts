@@ -6,7 +6,7 @@ import { listRuns, runDetails, runDetailsOf, runView } from "../model/runs/runLi
 import { stopAnswer, stopArgs, stopRequested } from "../model/runs/stopRequest.ts"
 import { requeueStopped } from "../model/runs/stops.ts"
 
-/** Like app/runs:list. For operators with a runtime's token. Reads three or four rows each. */
+/** Like app/runs:list. For operators with a runtime's token. Reads three or four rows each, and each pause. */
 export const list = serviceQuery({
   args: { ended: v.optional(v.boolean()), limit: v.optional(v.number()) },
   returns: v.array(runView),
@@ -14,7 +14,7 @@ export const list = serviceQuery({
     listRuns(ctx, ctx.accountId, { hasEnded: ended ?? false, limit: bounded(limit, 50, 200) })
 })
 
-/** Like app/runs:get. For operators with a runtime's token. Reads four rows, one per attempt and one per effect. */
+/** Like app/runs:get. For operators with a runtime's token. Reads five rows, each pause, attempt and effect. */
 export const get = serviceQuery({
   args: { run: v.string() },
   returns: runDetails,

@@ -5,12 +5,18 @@ import { runKind } from "./runs.ts"
 import { recall } from "./sessions.ts"
 import { tokenPrice, tokens } from "./usage.ts"
 
+const times = {
+  /** From the start of the attempt; absent in steps of earlier releases. */
+  startMs: v.optional(v.number()),
+  durationMs: v.number()
+}
+
 /** A step of an attempt: a request to the gateway, or a tool call. `error` is its failure. */
 export const runStep = v.union(
   v.object({
     kind: v.literal("round"),
     round: v.number(),
-    durationMs: v.number(),
+    ...times,
     inputTokens: v.number(),
     outputTokens: v.number(),
     error: v.union(v.string(), v.null())
@@ -18,7 +24,7 @@ export const runStep = v.union(
   v.object({
     kind: v.literal("tool"),
     tool: v.string(),
-    durationMs: v.number(),
+    ...times,
     error: v.union(v.string(), v.null())
   })
 )

@@ -1,6 +1,6 @@
 import { Context, Effect, Exit, Layer, Option, Result, Schema } from "effect"
 import type { ControlPlaneFailure, ControlPlaneRefused } from "../domain/controlPlane/ControlPlaneFailure.ts"
-import type { RunStep } from "../domain/delivery/RunStep.ts"
+import type { RunStep, StepTimes } from "../domain/delivery/RunStep.ts"
 import { CAPABILITY_HEADER, SESSION_KEY_HEADER } from "../domain/http/Capability.ts"
 import type { FunctionCall, FunctionTool } from "../layers/Gateway.ts"
 import { Metrics } from "../layers/Metrics.ts"
@@ -161,10 +161,10 @@ const knownName = (name: string): string => (tools.some((tool) => tool.name === 
 /** A call as a step of the attempt. */
 const toolStep =
   ({ name }: FunctionCall) =>
-  (exit: Exit.Exit<ToolResult, ToolInterruption>, durationMs: number): RunStep => {
+  (exit: Exit.Exit<ToolResult, ToolInterruption>, times: StepTimes): RunStep => {
     const refusal = Exit.isSuccess(exit) && !exit.value.success ? (exit.value.code ?? "refused") : null
     const error = Exit.isSuccess(exit) ? refusal : stepError(exit.cause)
-    return { kind: "tool", tool: knownName(name), durationMs, error }
+    return { kind: "tool", tool: knownName(name), ...times, error }
   }
 
 /** A call as a span of the trace; an unknown tool is not part of the span's name. */

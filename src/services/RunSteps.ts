@@ -1,7 +1,7 @@
 /** Records the steps of a run with their durations. */
 import { Cause, Clock, Effect, Option, Ref } from "effect"
 import type { Exit } from "effect"
-import type { RunStep } from "../domain/delivery/RunStep.ts"
+import type { RunStep, StepTimes } from "../domain/delivery/RunStep.ts"
 import type { Spending } from "../domain/usage/Spending.ts"
 import { stepEnded } from "../domain/usage/Spending.ts"
 
@@ -16,12 +16,14 @@ export const stepError = (cause: Cause.Cause<{ readonly _tag: string }>): string
 export const asStep = <A, E, R>(
   spending: Ref.Ref<Spending>,
   work: Effect.Effect<A, E, R>,
-  stepOf: (exit: Exit.Exit<A, E>, durationMs: number) => RunStep
+  stepOf: (exit: Exit.Exit<A, E>, times: StepTimes) => RunStep
 ): Effect.Effect<A, E, R> =>
   Effect.flatMap(Clock.currentTimeMillis, (from) =>
     Effect.onExit(work, (exit) =>
       Effect.flatMap(Clock.currentTimeMillis, (now) =>
-        Ref.update(spending, (all) => stepEnded(all, stepOf(exit, now - from)))
+        Ref.update(spending, (all) =>
+          stepEnded(all, stepOf(exit, { startMs: Math.max(0, from - all.startedAt), durationMs: now - from }))
+        )
       )
     )
   )

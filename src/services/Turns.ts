@@ -4,7 +4,7 @@ import type { BootConflict, LeaseLost } from "../domain/controlPlane/ControlPlan
 import type { NotificationEvent } from "../domain/delivery/DeliveryContext.ts"
 import { noUsage } from "../domain/delivery/Run.ts"
 import type { BudgetRefusal, Fence, RequestTokens } from "../domain/delivery/Run.ts"
-import type { RunStep } from "../domain/delivery/RunStep.ts"
+import type { RunStep, StepTimes } from "../domain/delivery/RunStep.ts"
 import { readSpokenText } from "../domain/delivery/Silence.ts"
 import type { SpokenText } from "../domain/delivery/Silence.ts"
 import type { TurnEnd } from "../domain/delivery/TurnEnd.ts"
@@ -111,10 +111,10 @@ export class Turns extends Context.Service<
 /** A round as a step of the attempt. */
 const roundStep =
   (round: number) =>
-  (exit: Exit.Exit<RoundAnswer, TurnFailure>, durationMs: number): RunStep => {
+  (exit: Exit.Exit<RoundAnswer, TurnFailure>, times: StepTimes): RunStep => {
     const { inputTokens, outputTokens } = Exit.isSuccess(exit) ? exit.value.usage : noUsage
     const error = Exit.isSuccess(exit) ? null : stepError(exit.cause)
-    return { kind: "round", round, durationMs, inputTokens, outputTokens, error }
+    return { kind: "round", round, ...times, inputTokens, outputTokens, error }
   }
 
 /** A round as a span of the trace. */

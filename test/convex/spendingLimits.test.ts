@@ -58,6 +58,22 @@ const heldOf = async (plane: Plane, taskId: string) =>
   (await plane.notifications(taskId)).filter(({ recipientType }) => recipientType === "agent").map(({ held }) => held)
 const finishJobs = (plane: Plane) => plane.t.finishAllScheduledFunctions(() => vi.runAllTimers())
 
+describe("a run that a budget holds", () => {
+  it("is listed with the budget's reason, until when, and since when it waits", async () => {
+    const { plane, run, taskId } = await limited({ limit: 1_000 })
+    await spend(plane, run, 1_000)
+    const since = Date.now()
+    await plane.post(taskId, "@engineer more")
+    await plane.take()
+    const [row] = await plane.seen(api.app.runs.list, {})
+    expect(row).toMatchObject({
+      state: "waiting",
+      at: since,
+      wait: { reason: "budget", detail: expect.any(String), until: Date.parse("2026-03-06T00:00:00Z") }
+    })
+  })
+})
+
 describe("a budget", () => {
   it("lets a claim reserve one slice of it, and a run ask for more until it is used up", async () => {
     const { plane, run } = await limited({ limit: 1_000 })

@@ -15,7 +15,15 @@ import {
 
 stopTime()
 
-const round = { kind: "round" as const, round: 1, durationMs: 1_200, inputTokens: 1_000, outputTokens: 10, error: null }
+const round = {
+  kind: "round" as const,
+  round: 1,
+  startMs: 40,
+  durationMs: 1_200,
+  inputTokens: 1_000,
+  outputTokens: 10,
+  error: null
+}
 const tool = { kind: "tool" as const, tool: "task_status", durationMs: 30, error: "forbidden" }
 const usage = { ...spent(1_000), outputTokens: 10, steps: [round, tool] }
 

@@ -219,7 +219,7 @@ describe("a turn", () => {
     })
   )
 
-  it.effect("records each round with its duration, tokens and failure", () =>
+  it.effect("records each round with its start, duration, tokens and failure", () =>
     Effect.gen(function* () {
       const { run, spending } = yield* setUp({
         answers: [calls("look"), new ConnectionLost({ detail: "reset" })],
@@ -230,8 +230,16 @@ describe("a turn", () => {
       yield* Fiber.join(fiber)
       const { steps, stepsLeftOut } = yield* spending
       assert.deepStrictEqual(steps, [
-        { kind: "round", round: 1, durationMs: 1_500, inputTokens: 100, outputTokens: 10, error: null },
-        { kind: "round", round: 2, durationMs: 1_500, inputTokens: 0, outputTokens: 0, error: "ConnectionLost" }
+        { kind: "round", round: 1, startMs: 0, durationMs: 1_500, inputTokens: 100, outputTokens: 10, error: null },
+        {
+          kind: "round",
+          round: 2,
+          startMs: 1_500,
+          durationMs: 1_500,
+          inputTokens: 0,
+          outputTokens: 0,
+          error: "ConnectionLost"
+        }
       ])
       assert.strictEqual(stepsLeftOut, 0)
     })
@@ -516,6 +524,7 @@ describe("a turn that breaks off", () => {
       const aborted = {
         kind: "round",
         round: 1,
+        startMs: 0,
         durationMs: 5_000,
         inputTokens: 0,
         outputTokens: 0,

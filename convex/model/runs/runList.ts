@@ -7,6 +7,7 @@ import { failure, runKind } from "../../tables/runs.ts"
 import { refusal } from "../access/refusal.ts"
 import { notificationOf } from "../queue/fences.ts"
 import type { Lease } from "../queue/sessions.ts"
+import { runWait, waitsOf } from "./runWait.ts"
 
 /** A run in a list, for people and operators. */
 export const runView = v.object({
@@ -28,6 +29,8 @@ export const runView = v.object({
   ),
   outcome: v.union(notificationOutcome, v.null()),
   outcomeReason: v.union(v.string(), v.null()),
+  /** Why a waiting run is not claimed now; null if it can be. */
+  wait: v.union(runWait, v.null()),
   attempts: v.number(),
   /** When its attempt was claimed, since when it waits, or when it ended, in epoch milliseconds. */
   at: v.number(),
@@ -104,8 +107,9 @@ export const toRunView = async (
     state: state === "ready" || state === "unread" ? "waiting" : state === "claimed" ? "running" : state,
     outcome: row.outcome ?? null,
     outcomeReason: row.outcomeReason ?? null,
+    wait: null,
     attempts: row.attempts,
-    at: row.endedAt ?? row.readyAt,
+    at: row.endedAt ?? row.held?.readyAt ?? row.readyAt,
     runtimeId: null,
     traceId: row.traceId ?? null,
     ...changes
@@ -131,14 +135,14 @@ const runningRuns = async (
     if (row !== null) views.push(await toRunView(ctx, row, held))
     else {
       const heartbeat = { id: lease.run, kind: "heartbeat" as const, agentSlug: await slugOf(ctx, agentId), type: null }
-      const unknown = { taskId: null, taskTitle: null, outcome: null, outcomeReason: null, attempts: 1, traceId: null }
-      views.push({ ...heartbeat, ...unknown, ...held })
+      const unknown = { taskId: null, taskTitle: null, outcome: null, outcomeReason: null, wait: null, traceId: null }
+      views.push({ ...heartbeat, ...unknown, attempts: 1, ...held })
     }
   }
   return views
 }
 
-/** The running and waiting runs, or the runs that ended last. Reads three or four rows each. */
+/** The running and waiting runs, or the runs that ended last. Reads three or four rows each, and each pause. */
 export const listRuns = async (
   ctx: Pick<QueryCtx, "db">,
   accountId: Id<"accounts">,
@@ -153,7 +157,9 @@ export const listRuns = async (
           .order("desc")
       : ctx.db.query("notifications").withIndex("by_state", (q) => q.eq("accountId", accountId).eq("state", "ready"))
   ).take(limit - views.length)
-  for (const row of rows) if (row.agentId !== undefined) views.push(await toRunView(ctx, row))
+  const waitOf = await waitsOf(ctx, accountId)
+  for (const row of rows)
+    if (row.agentId !== undefined) views.push(await toRunView(ctx, row, { wait: await waitOf(row) }))
   return views
 }
 
@@ -184,8 +190,8 @@ const timelineOf = async (
 }
 
 /**
- * The details of a notification's run. Fails with `not_found` for any other run. Reads four rows, at most 50 attempts
- * and 200 effects.
+ * The details of a notification's run. Fails with `not_found` for any other run. Reads five rows, each pause, at most 50
+ * attempts and 200 effects.
  */
 export const runDetailsOf = async (
   ctx: Pick<QueryCtx, "db">,
@@ -199,7 +205,8 @@ export const runDetailsOf = async (
   const session = row.sessionId === undefined ? null : await ctx.db.get("sessions", row.sessionId)
   const isHeld = session?.lease?.run === row._id
   const lease = isHeld ? session.lease : undefined
-  const held = lease === undefined ? {} : { at: lease.claimedAt, runtimeId: lease.runtimeId }
+  const waitOf = await waitsOf(ctx, accountId)
+  const held = lease === undefined ? { wait: await waitOf(row) } : { at: lease.claimedAt, runtimeId: lease.runtimeId }
   const effects = await ctx.db
     .query("effects")
     .withIndex("by_run", (q) => q.eq("runId", row._id))

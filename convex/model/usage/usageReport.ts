@@ -20,6 +20,8 @@ export const reportArgs = { by: dimension, days: v.optional(v.number()) }
 
 /** A line for each agent, task, day or model, and the total. */
 export const usageReport = v.object({
+  /** The account's name. */
+  account: v.string(),
   by: dimension,
   /** The first and the last day, YYYY-MM-DD. */
   from: v.string(),
@@ -73,7 +75,7 @@ export const usageReportOf = async (
   accountId: Id<"accounts">,
   { by, days }: { readonly by: Report["by"]; readonly days?: number }
 ): Promise<Report> => {
-  const { timeZone } = await accountOf(ctx, accountId)
+  const { name: account, timeZone } = await accountOf(ctx, accountId)
   const now = Date.now()
   const to = dayIn(timeZone, now)
   const from = dayIn(timeZone, now - (bounded(days, 7, maxDays) - 1) * dayMs)
@@ -104,5 +106,15 @@ export const usageReportOf = async (
   for (const [key, sum] of sorted.slice(0, maxLines)) lines.push({ key, name: await nameOf(ctx, by, key), sum })
   const total = [...sums.values()].reduce((left, right) => addUsage(left, right), noUsage)
   const limits = await budgetReportOf(ctx, accountId, now)
-  return { by, from, to, timeZone, lines, total, ...limits, isCut: count === maxRows || sorted.length > maxLines }
+  return {
+    account,
+    by,
+    from,
+    to,
+    timeZone,
+    lines,
+    total,
+    ...limits,
+    isCut: count === maxRows || sorted.length > maxLines
+  }
 }

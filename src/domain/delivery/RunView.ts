@@ -8,6 +8,14 @@ import { NotificationType } from "./DeliveryContext.ts"
 import { Usage } from "./Run.ts"
 import { RunStep } from "./RunStep.ts"
 
+/** Why a waiting run is not claimed now; `until` is null if the end is not known. */
+const RunWait = Schema.Struct({
+  reason: Schema.Literals(["budget", "paused", "retry", "quiet", "session"]),
+  /** The budget's reason, or the class of the failure. */
+  detail: Schema.NullOr(Schema.String),
+  until: Schema.NullOr(Schema.Finite)
+})
+
 /** A run in an operator's list; times are the control plane's epoch milliseconds. */
 export const RunView = Schema.Struct({
   /** The notification's id, or the agent and due time of a heartbeat. */
@@ -21,6 +29,8 @@ export const RunView = Schema.Struct({
   state: Schema.Literals(["running", "stopping", "waiting", "delivered", "dead", "discarded"]),
   outcome: Schema.NullOr(Schema.String),
   outcomeReason: Schema.NullOr(Schema.String),
+  /** Why a waiting run is not claimed now; null if it can be. */
+  wait: Schema.NullOr(RunWait),
   attempts: Schema.Finite,
   /** When it was claimed, since when it has been waiting, or when it ended. */
   at: Schema.Finite,
@@ -96,6 +106,19 @@ export const StopAnswer = Schema.Struct({ stopped: Schema.Finite, outcome: Schem
 
 const when = (millis: number): string => DateTime.formatIso(DateTime.makeUnsafe(millis))
 
+/** What the reasons to wait mean, for people. */
+const waitTexts: Readonly<Record<(typeof RunWait.Type)["reason"], string>> = {
+  budget: "held by a budget",
+  paused: "paused",
+  retry: "waits for its retry",
+  quiet: "waits until the thread is quiet",
+  session: "waits for its agent's running turn"
+}
+
+/** Why the run waits, in words; null if nothing holds it. */
+export const waitText = ({ wait }: Pick<RunView, "wait">): string | null =>
+  wait === null ? null : `${waitTexts[wait.reason]}${wait.detail === null ? "" : `: ${oneLine(wait.detail)}`}`
+
 /** A table with one line for each run. */
 export const runTable = (runs: ReadonlyArray<RunView>): string => {
   const short = shortIds(runs.map(({ id }) => id))
@@ -103,7 +126,7 @@ export const runTable = (runs: ReadonlyArray<RunView>): string => {
     ["id", "state", "since", "agent", "type", "attempts", "task"],
     runs.map((run) => [
       short(run.id),
-      run.outcome ?? run.state,
+      run.outcome ?? waitText(run) ?? run.state,
       when(run.at),
       run.agentSlug ?? "(removed)",
       run.type ?? run.kind,
@@ -196,7 +219,7 @@ export const describeRun = ({ run, ...details }: RunDetails): string => {
   ].toSorted((left, right) => left.at - right.at)
   return [
     `id         ${run.id}`,
-    `state      ${run.outcome ?? run.state}${run.outcomeReason === null ? "" : `: ${oneLine(run.outcomeReason, 300)}`}`,
+    `state      ${run.outcome ?? waitText(run) ?? run.state}${run.outcomeReason === null ? "" : `: ${oneLine(run.outcomeReason, 300)}`}`,
     `agent      ${run.agentSlug ?? "(removed)"}`,
     `task       ${run.taskTitle ?? "(removed)"} (${run.taskId})`,
     `created    ${when(createdAt)}`,

@@ -6,6 +6,8 @@ import type { PricedModel } from "./ModelPrice.ts"
 
 /** What an attempt has done and spent so far. It is updated while the turn runs, so that it is known for any end. */
 export interface Spending {
+  /** When the attempt started, epoch milliseconds. */
+  readonly startedAt: number
   readonly usage: Usage
   /** Answered requests. */
   readonly rounds: number
@@ -20,7 +22,11 @@ export interface Spending {
   readonly stepsLeftOut: number
 }
 
+/** The spending of an attempt that starts now. */
+export const noSpendingAt = (startedAt: number): Spending => ({ ...noSpending, startedAt })
+
 export const noSpending: Spending = {
+  startedAt: 0,
   usage: noUsage,
   rounds: 0,
   unanswered: 0,
@@ -91,8 +97,10 @@ const canHaveCost = (failure: TurnFailure): boolean => {
 
 /** The usage to report to the control plane; none if no request can have cost anything. */
 export const spentUsage = (
-  { usage, ...rest }: Spending,
+  { contextTokens, rounds, steps, stepsLeftOut, unanswered, usage }: Spending,
   { model, price }: PricedModel,
   isDelta: boolean
 ): SpentUsage | undefined =>
-  rest.rounds + rest.unanswered === 0 ? undefined : { ...usage, ...rest, model, price, isDelta }
+  rounds + unanswered === 0
+    ? undefined
+    : { ...usage, rounds, unanswered, contextTokens, model, price, isDelta, steps, stepsLeftOut }

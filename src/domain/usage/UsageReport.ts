@@ -43,6 +43,8 @@ const Held = Schema.Struct({
 
 /** The usage of an account in a range of days of its time zone, the most expensive line first. */
 export const UsageReport = Schema.Struct({
+  /** The account's name. */
+  account: Schema.String,
   by: Schema.Literals(usageDimensions),
   from: Schema.String,
   to: Schema.String,

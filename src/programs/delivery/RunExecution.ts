@@ -7,7 +7,7 @@ import type { Judgement } from "../../domain/delivery/Judgement.ts"
 import { contextsOf, fenceOf } from "../../domain/delivery/Run.ts"
 import type { Run, SpentUsage } from "../../domain/delivery/Run.ts"
 import type { RunEnd } from "../../domain/delivery/RunEnd.ts"
-import { noSpending, spentUsage } from "../../domain/usage/Spending.ts"
+import { noSpendingAt, spentUsage } from "../../domain/usage/Spending.ts"
 import type { Gateway } from "../../layers/Gateway.ts"
 import { ModelPrices } from "../../layers/gateway/ModelPrices.ts"
 import { Metrics } from "../../layers/Metrics.ts"
@@ -84,7 +84,7 @@ const unstoredEnd = Effect.fnUntraced(function* (
 const judgeAndStore = Effect.fnUntraced(function* (run: Run) {
   const guard = yield* GatewayGuard
   const prices = yield* ModelPrices
-  const spending = yield* Ref.make(noSpending)
+  const spending = yield* Ref.make(noSpendingAt(yield* Clock.currentTimeMillis))
   const joined = yield* Ref.make<ReadonlyArray<NotificationEvent>>([])
   const { context, delivery } = contextsOf(run)
   const slug = context?.agent.slug ?? ""

@@ -40,6 +40,7 @@ const details = (timeline: ReadonlyArray<Attempt>, changes: Partial<RunDetails> 
     state: "running",
     outcome: null,
     outcomeReason: null,
+    wait: null,
     attempts: 1,
     at: 2_000,
     runtimeId: "r1",

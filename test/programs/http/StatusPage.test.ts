@@ -56,6 +56,7 @@ const sum = {
   unpricedTokens: 0
 }
 const report: UsageReport = {
+  account: "Acme",
   by: "agent",
   from: "2026-03-01",
   to: "2026-03-07",
