@@ -1,8 +1,9 @@
 import { Clock, Context, Effect, Layer, Ref, SubscriptionRef } from "effect"
-import type { Stream } from "effect"
+import type { Metric, Stream } from "effect"
 import type { Run, SpentUsage, Usage } from "../domain/delivery/Run.ts"
 import type { RunEnd } from "../domain/delivery/RunEnd.ts"
 import * as Activity from "../domain/observability/Activity.ts"
+import { durationBounds, quantile } from "../domain/observability/Quantiles.ts"
 import { costOf, weightedTokensOf } from "../domain/shared/TokenPrice.ts"
 import type { RosterAgent } from "../domain/tasks/Roster.ts"
 import * as Summary from "./metrics/DeliverySummary.ts"
@@ -16,7 +17,7 @@ import { makeProcessMetrics } from "./metrics/ProcessMetrics.ts"
 export type SyncKind = "roster" | "profiles"
 
 /** A run of this process when it starts. */
-export interface StartedRun extends Omit<Activity.RunningWork, "startedAt" | "tool"> {
+export interface StartedRun extends Omit<Activity.StartedWork, "startedAt"> {
   readonly kind: Run["kind"]
   /** How long it has been due. */
   readonly lateMillis: number
@@ -46,6 +47,13 @@ export interface Observation {
   readonly gatewayVersion: string | null
 }
 
+/** Quantiles of a histogram in seconds; null without a value. */
+export interface Latency {
+  readonly count: number
+  readonly p50: number | null
+  readonly p95: number | null
+}
+
 const breakerStates = { Closed: "closed", Open: "open", HalfOpen: "half_open" } as const
 
 /** Agents beyond this number share one series, so that a large roster does not grow the scrape without limit. */
@@ -68,7 +76,8 @@ export class Metrics extends Context.Service<
     toolCalled(tool: string, success: boolean, run?: string): Effect.Effect<void>
     /** Creates the counters of these tools. */
     toolsKnown(tools: ReadonlyArray<string>): Effect.Effect<void>
-    tokensUsed(agent: string, usage: Usage): Effect.Effect<void>
+    /** A request of the run was answered. */
+    tokensUsed(agent: string, usage: Usage, run: string): Effect.Effect<void>
     /** A claim found this many runs held by a budget. */
     heldBack(count: number): Effect.Effect<void>
     /** An attempt ended and spent `usage`. */
@@ -80,6 +89,8 @@ export class Metrics extends Context.Service<
     synced(kind: SyncKind, success: boolean): Effect.Effect<void>
     readonly deliverySummary: Effect.Effect<Summary.DeliverySummary>
     readonly summary: Effect.Effect<MetricsSummary>
+    /** The quantiles since the start: of the time to a turn's first request, of turns, deliveries, late heartbeats. */
+    readonly latencies: Effect.Effect<Readonly<Record<"start" | "turn" | "delivery" | "heartbeat", Latency>>>
     /** Recent events and running work, for the status page. */
     readonly activity: Effect.Effect<Activity.Activity>
     /** The activity now and at each change. */
@@ -103,8 +114,20 @@ const make = Effect.gen(function* () {
   const summary = yield* Ref.make(Summary.emptySummary)
   const activity = yield* SubscriptionRef.make(Activity.nothing)
   const note = (step: (before: Activity.Activity) => Activity.Activity) => SubscriptionRef.update(activity, step)
+  const progressed = (run: string, change: (before: Activity.Progress, now: number) => Partial<Activity.Progress>) =>
+    Effect.flatMap(Clock.currentTimeMillis, (now) =>
+      note((before) => Activity.progressed(before, run, (work) => change(work, now)))
+    )
   const count = (record: () => void) => Effect.sync(record)
   family.createSeries(registry)
+
+  const latencyOf = (histogram: Metric.Histogram<number>): Latency => {
+    const { buckets, count, max } = read(histogram)
+    const below = buckets.map(([, atMost]) => atMost)
+    const counts = below.map((atMost, index) => atMost - (below[index - 1] ?? 0))
+    const each = counts.length > durationBounds.length ? counts : [...counts, count - (below.at(-1) ?? 0)]
+    return { count, p50: quantile(each, 0.5, max), p95: quantile(each, 0.95, max) }
+  }
 
   const agentsSeen = new Set<string>()
   const agentLabel = (agent: string): string => {
@@ -157,7 +180,7 @@ const make = Effect.gen(function* () {
   return Metrics.of({
     runStarted: Effect.fnUntraced(function* ({ kind, lateMillis, ...work }) {
       const startedAt = yield* Clock.currentTimeMillis
-      yield* note((before) => Activity.started(before, { ...work, startedAt, tool: null }))
+      yield* note((before) => Activity.started(before, { ...work, startedAt }))
       yield* kind === "heartbeat"
         ? count(() => set(family.heartbeatLateness, lateMillis / 1_000))
         : summarized(Summary.onStarted)
@@ -177,21 +200,29 @@ const make = Effect.gen(function* () {
     claimAnswered: summarized(Summary.onClaimAnswered),
     posted: (sinceReadyMillis) => count(() => set(family.createdToPost, sinceReadyMillis / 1_000)),
     turnEnded: (durationMillis) => count(() => set(family.turnDuration, durationMillis / 1_000)),
-    toolStarted: (tool, run) => note((before) => Activity.toolChanged(before, run, tool)),
+    toolStarted: (tool, run) => progressed(run, (_, stepSince) => ({ tool, stepSince })),
     toolCalled: (tool, success, run) =>
       Effect.andThen(
         count(() => set(family.toolCalls, 1, { tool, success: String(success) })),
-        run === undefined ? Effect.void : note((before) => Activity.toolChanged(before, run, null))
+        run === undefined ? Effect.void : progressed(run, (_, stepSince) => ({ tool: null, stepSince }))
       ),
     toolsKnown: (tools) => count(() => tools.forEach((tool) => family.createToolSeries(registry, tool))),
-    tokensUsed: (slug, usage) =>
-      count(() => {
-        const agent = agentLabel(slug)
-        set(family.tokens, usage.inputTokens, { agent, direction: "input" })
-        set(family.tokens, usage.outputTokens, { agent, direction: "output" })
-        set(family.tokens, usage.cacheReadTokens, { agent, direction: "cache_read" })
-        set(family.tokens, usage.cacheWriteTokens, { agent, direction: "cache_write" })
-      }),
+    tokensUsed: (slug, usage, run) =>
+      Effect.andThen(
+        count(() => {
+          const agent = agentLabel(slug)
+          set(family.tokens, usage.inputTokens, { agent, direction: "input" })
+          set(family.tokens, usage.outputTokens, { agent, direction: "output" })
+          set(family.tokens, usage.cacheReadTokens, { agent, direction: "cache_read" })
+          set(family.tokens, usage.cacheWriteTokens, { agent, direction: "cache_write" })
+        }),
+        progressed(run, ({ inputTokens, outputTokens, rounds }, stepSince) => ({
+          rounds: rounds + 1,
+          inputTokens: inputTokens + usage.inputTokens,
+          outputTokens: outputTokens + usage.outputTokens,
+          stepSince
+        }))
+      ),
     heldBack: (runs) => count(() => set(family.runsHeld, runs)),
     attemptSpent: (slug, usage) =>
       count(() => {
@@ -212,6 +243,12 @@ const make = Effect.gen(function* () {
         return note((before) => Activity.rosterKnown(before, agents))
       }),
     synced: (kind, success) => count(() => set(family.syncs, 1, { kind, outcome: success ? "success" : "failure" })),
+    latencies: Effect.sync(() => ({
+      start: latencyOf(family.createdToPost),
+      turn: latencyOf(family.turnDuration),
+      delivery: latencyOf(family.deliveryDuration),
+      heartbeat: latencyOf(family.heartbeatLateness)
+    })),
     deliverySummary: Ref.get(summary),
     summary: Effect.sync(() => summarize(registry)),
     activity: SubscriptionRef.get(activity),

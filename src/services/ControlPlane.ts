@@ -33,6 +33,7 @@ import type {
   Run,
   SpentUsage
 } from "../domain/delivery/Run.ts"
+import { RunDetails, RunView } from "../domain/delivery/RunView.ts"
 import { Profiles } from "../domain/gateway/ProfilePlan.ts"
 import { FinishedHeartbeat } from "../domain/heartbeats/Heartbeat.ts"
 import type { HeartbeatReport } from "../domain/heartbeats/Heartbeat.ts"
@@ -131,6 +132,10 @@ export class ControlPlane extends Context.Service<
     deadLetters(options: { readonly limit?: number }): Called<ReadonlyArray<DeadLetter>>
     /** Usage of the account's agents in the last days, by agent. */
     usage(options: { readonly days: number }): Called<UsageReport>
+    /** The running and waiting runs, at most 200. */
+    runs(options: { readonly limit: number }): Called<ReadonlyArray<RunView>>
+    /** Why a notification's run exists, what its attempts did, and how they ended. */
+    run(id: string): Called<RunDetails>
     /** Contexts of notifications for dry runs; leases nothing. */
     context(ids: ReadonlyArray<string>): Called<ReadonlyMap<string, ContextOrBroken>>
     /** Leases due runs and returns them with their contexts. Not repeated, because the next claim recovers a lost answer. */
@@ -380,6 +385,8 @@ const make = Effect.gen(function* () {
     profiles: part("profiles", () => patiently(calls.query(functions.profiles, Profiles)))(),
     deadLetters: (options) => patiently(calls.query(functions.deadLetters, DeadLetters, options)),
     usage: ({ days }) => patiently(calls.query(functions.usageReport, UsageReport, { by: "agent", days })),
+    runs: ({ limit }) => patiently(calls.query(functions.runs, Schema.Array(RunView), { ended: false, limit })),
+    run: (run) => patiently(calls.query(functions.run, RunDetails, { run })),
     context: context(plane),
     claim: claim(plane),
     renew: renew(plane),

@@ -255,7 +255,7 @@ const make = Effect.gen(function* () {
           "gen_ai.usage.cache_creation.input_tokens": usage.cacheWriteTokens
         })
       }
-      yield* metrics.tokensUsed(context.agent.slug, answer.usage)
+      yield* metrics.tokensUsed(context.agent.slug, answer.usage, context.notification.id)
       if (answer._tag === "Text" || round > config.maxToolRounds + 1) break
       const isUsedUp = round > config.maxToolRounds || stoppedBy !== null
       // In the agent's order, because a call can depend on an earlier one.

@@ -248,7 +248,7 @@ describe("the Prometheus text", () => {
     Effect.gen(function* () {
       const metrics = yield* Metrics
       for (let n = 0; n < 150; n += 1) {
-        yield* metrics.tokensUsed(`agent-${n}`, { ...noUsage, inputTokens: 10, outputTokens: 1 })
+        yield* metrics.tokensUsed(`agent-${n}`, { ...noUsage, inputTokens: 10, outputTokens: 1 }, "run")
       }
       const text = yield* metrics.prometheus
       const name = "mission_control_tokens_total"
@@ -293,9 +293,10 @@ describe("the activity", () => {
       yield* metrics.runStarted(start("one"))
       yield* metrics.toolStarted("task_status", "one")
       const [running] = (yield* metrics.activity).running
-      assert.deepStrictEqual(running, { ...work("one"), startedAt: 60_000, tool: "task_status" })
+      assert.deepInclude(running, { ...work("one"), startedAt: 60_000, tool: "task_status", stepSince: 60_000 })
       yield* metrics.toolCalled("task_status", true, "one")
-      assert.isNull((yield* metrics.activity).running[0]?.tool)
+      yield* metrics.tokensUsed("engineer", { ...noUsage, inputTokens: 10, outputTokens: 1 }, "one")
+      assert.deepInclude((yield* metrics.activity).running[0], { tool: null, rounds: 1, inputTokens: 10 })
       yield* TestClock.setTime(61_200)
       yield* metrics.runEnded({ ...end("retrying", "TurnSilent: empty"), run: "one" })
       const after = yield* metrics.activity
@@ -305,9 +306,14 @@ describe("the activity", () => {
       assert.deepStrictEqual(after.errors, [
         { message: "TurnSilent: empty", agent: "engineer", firstAt: 61_200, at: 61_200, count: 1 }
       ])
-      assert.deepStrictEqual(after.spans, [
-        { at: 60_000, ended: 1, failed: 1, totalMillis: 1_200, longestMillis: 1_200 }
-      ])
+      assert.lengthOf(after.spans, 1)
+      assert.deepInclude(after.spans[0], { at: 60_000, ended: 1, failed: 1, longestMillis: 1_200 })
+      const { delivery, heartbeat } = yield* metrics.latencies
+      assert.deepStrictEqual(heartbeat, { count: 0, p50: null, p95: null })
+      assert.strictEqual(delivery.count, 1)
+      // Within the bucket from 1 to 2.5 s, and no longer than the longest delivery.
+      assert.isAtLeast(delivery.p50 ?? 0, 1)
+      assert.strictEqual(delivery.p95, 1.2)
       assert.strictEqual(after.agents[0]?.lastWorkAt, 61_200)
     }).pipe(Effect.provide(Metrics.layer))
   )

@@ -54,7 +54,10 @@ const shows = (page: Page, id: string, words: string, timeout = 30_000) =>
 const violations = (page: Page) =>
   Effect.promise(async () => {
     await page.evaluate(axe.source)
-    const found = (await page.evaluate("axe.run(document)")) as { violations: ReadonlyArray<any> }
+    // The rule of WCAG 2.2 is off by default.
+    const found = (await page.evaluate(`axe.run(document, { rules: { "target-size": { enabled: true } } })`)) as {
+      violations: ReadonlyArray<any>
+    }
     return found.violations.map(
       ({ id, nodes }) => `${id}: ${nodes.map(({ html }: { html: string }) => html).join(" ")}`
     )
@@ -81,15 +84,18 @@ describe.skipIf(missing !== null)("the status page", () => {
       const open = yield* makeBrowser
       const light = yield* open(runtime.url, { viewport: { width: 1200, height: 900 }, colorScheme: "light" })
       const { page } = light
-      assert.strictEqual(yield* textOf(page, "status"), "online")
+      assert.strictEqual(yield* textOf(page, "status"), "● online")
       assert.include(yield* textOf(page, "running-empty"), "No turn is running.")
-      assert.include(yield* textOf(page, "ended-empty"), "Nothing has ended")
+      assert.include(yield* textOf(page, "ended-empty"), "No run has ended")
       yield* shows(page, "letters-empty", "None: no notification waits")
       yield* shows(page, "agents", "Engineer")
       yield* shows(page, "agents", "no heartbeat yet")
-      assert.strictEqual(yield* textOf(page, "n-waiting"), "None")
+      yield* shows(page, "account", "Acme")
+      yield* shows(page, "n-waiting", "None")
+      yield* shows(page, "queue-empty", "None.")
+      yield* shows(page, "budgets", "Of the account")
       for (const id of ["n-done", "n-silent", "n-dead"]) assert.strictEqual(yield* textOf(page, id), "0")
-      assert.match(yield* Effect.promise(() => page.title()), /^online · test$/)
+      assert.match(yield* Effect.promise(() => page.title()), /^online · Acme$/)
       assert.deepStrictEqual(yield* violations(page), [])
 
       const taskId = yield* setup.newTask(`Rotate ${setup.account.serviceToken}`)
@@ -97,13 +103,14 @@ describe.skipIf(missing !== null)("the status page", () => {
       yield* eventually(setup.posts, (count) => count === 1)
       yield* shows(page, "running", "Engineer", 1_000)
       assert.strictEqual(yield* textOf(page, "n-running"), "1 of 8")
-      yield* shows(page, "running", "thinks")
+      yield* shows(page, "running", "model for")
       yield* shows(page, "agents", "working")
-      // The agent's session is taken, so this notification waits. The next claim or pulse reports it.
+      // The agent's session is taken, so this notification waits.
       yield* setup.post(taskId, "@engineer one more thing")
       yield* setup.post(taskId, "@squad-lead are you there?")
-      yield* shows(page, "n-waiting", "Yes")
-      yield* shows(page, "n-waiting-more", "the oldest for")
+      yield* shows(page, "queue", "waits for its agent's running turn")
+      assert.strictEqual(yield* textOf(page, "n-waiting"), "1")
+      assert.match(yield* textOf(page, "n-waiting-more"), /^the oldest for /)
       // The page shows no secret and no message's text.
       const shown = yield* Effect.promise(() => page.content())
       assert.include(shown, "Rotate")
@@ -114,6 +121,7 @@ describe.skipIf(missing !== null)("the status page", () => {
       yield* setup.fault({ kind: "garbage", agent: "qa" })
       yield* setup.post(taskId, "@qa and you?")
       yield* shows(page, "letters", "TurnUnreadable")
+      yield* shows(page, "letters", "mission-control-runtime dead-letters retry ")
       yield* shows(page, "errors", "TurnUnreadable")
       assert.strictEqual(yield* textOf(page, "n-dead"), "1")
       assert.match(yield* textOf(page, "rate-text"), /^[1-9]\d* deliver(y|ies) in 20 min, 1 failed$/)
@@ -122,8 +130,9 @@ describe.skipIf(missing !== null)("the status page", () => {
       yield* shows(page, "ended", "no answer, ")
       assert.match(
         yield* Effect.promise(async () => (await page.locator("#latency").getAttribute("aria-label")) ?? ""),
-        /^Mean duration of deliveries: mean lately .*\d.*, longest .*\d/
+        /^Duration of deliveries: lately p50 .*\d.*, p95 .*\d/
       )
+      assert.match(yield* textOf(page, "p95-delivery"), /\d m?s$/)
       assert.deepStrictEqual(yield* violations(page), [])
 
       const dark = yield* open(runtime.url, { ...phone, colorScheme: "dark" })
@@ -132,6 +141,12 @@ describe.skipIf(missing !== null)("the status page", () => {
       assert.strictEqual(yield* overflow(dark.page), 0)
 
       // By keyboard, each link gets the focus in turn, visibly.
+      yield* Effect.promise(() => page.locator("#filter-skips").focus())
+      yield* Effect.promise(async () => {
+        while ((await page.evaluate("document.activeElement.closest('footer')")) === null)
+          await page.keyboard.press("Tab")
+        await page.keyboard.press("Shift+Tab")
+      })
       for (const href of ["health", "metrics", "readyz", "openapi.json"]) {
         yield* Effect.promise(() => page.keyboard.press("Tab"))
         const focused = yield* Effect.promise(() =>
@@ -148,6 +163,63 @@ describe.skipIf(missing !== null)("the status page", () => {
           []
         )
       }
+    }).pipe(Effect.scoped)
+  )
+
+  it.live("shows a run's own view by keyboard, with its prompt only on request, and recent runs by filter", () =>
+    Effect.gen(function* () {
+      const setup = yield* makeSetup()
+      const loads = { toolCalls: [{ name: "task_load", args: { taskId: "{{taskId}}" } }] }
+      yield* setup.script({
+        rules: [
+          {
+            match: "look at this",
+            capture: { taskId: "task id: ([A-Za-z0-9]+)" },
+            actions: [loads, { text: "Here I am." }]
+          },
+          { match: "keep quiet", repeat: true, actions: [{ text: "No response from agent." }] }
+        ]
+      })
+      const runtime = yield* setup.startRuntime()
+      const open = yield* makeBrowser
+      const { asked, complaints, page } = yield* open(runtime.url)
+      const taskId = yield* setup.newTask()
+      yield* setup.post(taskId, "@engineer look at this secret plan")
+      yield* shows(page, "ended", "replied")
+      yield* setup.post(taskId, "@qa keep quiet")
+      yield* shows(page, "ended", "no answer")
+
+      const choose = (id: string, value: string) => Effect.promise(() => page.locator(`#${id}`).selectOption(value))
+      yield* choose("filter-result", "unanswered")
+      assert.notInclude(yield* textOf(page, "ended"), "Engineer")
+      yield* choose("filter-result", "succeeded")
+      assert.notInclude(yield* textOf(page, "ended"), "QA")
+      yield* choose("filter-agent", "qa")
+      yield* shows(page, "ended-empty", "No run matches.")
+      yield* choose("filter-agent", "engineer")
+
+      yield* Effect.promise(() => page.locator("#ended a", { hasText: "Engineer" }).first().focus())
+      yield* Effect.promise(() => page.keyboard.press("Enter"))
+      yield* shows(page, "run-attempts", "Store the outcome")
+      for (const name of ["Claim and prompt", "Round 1", "task_load", "Round 2"])
+        yield* shows(page, "run-attempts", name)
+      yield* shows(page, "run-events", "Mention by Pat")
+      assert.strictEqual(yield* Effect.promise(() => page.evaluate("document.activeElement.id")), "run-title")
+      assert.isFalse(yield* Effect.promise(() => page.locator("#overview").isVisible()))
+      assert.notInclude(yield* Effect.promise(() => page.content()), "secret plan")
+      assert.deepStrictEqual(yield* violations(page), [])
+      yield* Effect.promise(() => page.locator("#prompt-show").press("Enter"))
+      yield* shows(page, "prompt-text", "secret plan")
+      assert.deepStrictEqual(yield* violations(page), [])
+      yield* Effect.promise(() => page.setViewportSize(phone.viewport))
+      assert.strictEqual(yield* overflow(page), 0)
+      yield* Effect.promise(() => page.goBack())
+      yield* shows(page, "ended", "Engineer")
+      assert.isFalse(yield* Effect.promise(() => page.locator("#run-view").isVisible()))
+      // One read of the run for its view, and one for the prompt: none regularly.
+      const reads = asked.map((url) => new URL(url).pathname).filter((path) => /^.status.(run|prompt)$/.test(path))
+      assert.deepStrictEqual(reads, ["/status/run", "/status/prompt"])
+      assert.deepStrictEqual(complaints, [])
     }).pipe(Effect.scoped)
   )
 
@@ -171,7 +243,7 @@ describe.skipIf(missing !== null)("the status page", () => {
       yield* runtime.signal("SIGKILL")
       yield* shows(page, "notice", "The connection to the runtime is lost")
       assert.isTrue(yield* Effect.promise(() => page.locator("#notice").isVisible()))
-      assert.strictEqual(yield* textOf(page, "status"), "degraded, last known")
+      assert.strictEqual(yield* textOf(page, "status"), "○ degraded, last known")
       assert.strictEqual(yield* Effect.promise(() => page.locator("#lights .state:not(.idle)").count()), 0)
       assert.deepStrictEqual(yield* violations(page), [])
       assert.deepStrictEqual(complaints, [])

@@ -557,7 +557,7 @@ describe("a call", () => {
       const fiber = yield* Effect.forkChild(Effect.exit(call(name, { taskId: "task_1", status: "review" })))
       yield* TestClock.adjust(LATENCY)
       yield* Fiber.join(fiber)
-      assert.deepStrictEqual(yield* steps, [{ kind: "tool", tool, durationMs, error }])
+      assert.deepStrictEqual(yield* steps, [{ kind: "tool", tool, startMs: 0, durationMs, error }])
     })
   )
 

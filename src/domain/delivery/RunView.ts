@@ -109,7 +109,7 @@ const when = (millis: number): string => DateTime.formatIso(DateTime.makeUnsafe(
 /** What the reasons to wait mean, for people. */
 const waitTexts: Readonly<Record<(typeof RunWait.Type)["reason"], string>> = {
   budget: "held by a budget",
-  paused: "paused",
+  paused: "its agent or the account is paused",
   retry: "waits for its retry",
   quiet: "waits until the thread is quiet",
   session: "waits for its agent's running turn"

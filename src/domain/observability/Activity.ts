@@ -3,9 +3,23 @@ import { truncate } from "../text/Text.ts"
 /** The recent activity of the process for the status page: bounded, pure, all times in epoch milliseconds. */
 import { afterAttempt, afterOutcome } from "./Health.ts"
 import type { AgentOutcome, FailureRow, RecentAttempt } from "./Health.ts"
+import { noDurations, quantile, withDuration } from "./Quantiles.ts"
+import type { Buckets } from "./Quantiles.ts"
+
+/** How far a running turn is. */
+export interface Progress {
+  /** The tool that is running; null while the model is working. */
+  readonly tool: string | null
+  /** Since when the tool is running, or the model is working. */
+  readonly stepSince: number
+  /** Answered requests to the gateway, and their tokens. */
+  readonly rounds: number
+  readonly inputTokens: number
+  readonly outputTokens: number
+}
 
 /** A delivery or heartbeat that is running. */
-export interface RunningWork {
+export interface RunningWork extends Progress {
   /** The id of the notification or heartbeat. */
   readonly run: string
   /** The agent's slug; null until it is known. */
@@ -16,12 +30,13 @@ export interface RunningWork {
   readonly type: string
   readonly attempt: number
   readonly startedAt: number
-  /** The tool that is running; null while the model is working. */
-  readonly tool: string | null
 }
 
+/** What is known of a run when it starts. */
+export type StartedWork = Omit<RunningWork, keyof Progress>
+
 /** A delivery or heartbeat that has ended. */
-export interface EndedWork {
+export interface EndedWork extends Pick<RunningWork, "rounds" | "inputTokens" | "outputTokens"> {
   readonly run: string
   readonly agent: string | null
   readonly agentName: string | null
@@ -31,6 +46,8 @@ export interface EndedWork {
   readonly isSilence: boolean
   /** It ended with an error, which its outcome alone may not show. */
   readonly isError: boolean
+  readonly error: string | null
+  readonly attempt: number | null
   readonly at: number
   readonly durationMillis: number
 }
@@ -62,8 +79,14 @@ export interface Span {
   readonly at: number
   readonly ended: number
   readonly failed: number
-  readonly totalMillis: number
+  readonly durations: Buckets
   readonly longestMillis: number
+}
+
+/** A span for a chart; the quantiles of the durations are null if nothing ended. */
+export interface ChartSpan extends Pick<Span, "at" | "ended" | "failed"> {
+  readonly p50Millis: number | null
+  readonly p95Millis: number | null
 }
 
 /** A snapshot. Lists have the newest first, except `running` and `spans`. */
@@ -80,7 +103,7 @@ export interface Activity {
 export const SPAN_MILLIS = 30_000
 /** Twenty minutes. */
 export const SPANS = 40
-const ENDED = 30
+const ENDED = 60
 const ERRORS = 20
 const AGENTS = 200
 /** Maximum length of a title or an error. */
@@ -123,19 +146,31 @@ const touchAgent = (
 }
 
 /** A run has started. */
-export const started = (activity: Activity, work: RunningWork): Activity => ({
+export const started = (activity: Activity, work: StartedWork): Activity => ({
   ...activity,
   running: [
     ...activity.running.filter(({ run }) => run !== work.run),
-    { ...work, task: work.task === null ? null : short(work.task) }
+    {
+      ...work,
+      task: work.task === null ? null : short(work.task),
+      tool: null,
+      stepSince: work.startedAt,
+      rounds: 0,
+      inputTokens: 0,
+      outputTokens: 0
+    }
   ],
   agents: touchAgent(activity.agents, work.agent, work.agentName === null ? {} : { name: work.agentName })
 })
 
-/** A tool call of the run has started, or with null has ended. */
-export const toolChanged = (activity: Activity, run: string, tool: string | null): Activity => ({
+/** The run has made progress. All that is known of a running turn comes through this function. */
+export const progressed = (
+  activity: Activity,
+  run: string,
+  change: (before: Progress) => Partial<Progress>
+): Activity => ({
   ...activity,
-  running: activity.running.map((work) => (work.run === run ? { ...work, tool } : work))
+  running: activity.running.map((work) => (work.run === run ? { ...work, ...change(work) } : work))
 })
 
 const withError = (
@@ -150,17 +185,19 @@ const withError = (
     : [{ message, agent, firstAt: at, at, count: 1 }, ...errors].slice(0, ERRORS)
 }
 
+const emptySpan = (at: number): Span => ({ at, ended: 0, failed: 0, durations: noDurations, longestMillis: 0 })
+
 const withSpan = (spans: ReadonlyArray<Span>, at: number, isFailure: boolean, millis: number): ReadonlyArray<Span> => {
   const start = Math.floor(at / SPAN_MILLIS) * SPAN_MILLIS
   const last = spans.at(-1)
-  const current = last?.at === start ? last : { at: start, ended: 0, failed: 0, totalMillis: 0, longestMillis: 0 }
+  const current = last?.at === start ? last : emptySpan(start)
   return [
     ...spans.filter((span) => span.at !== start),
     {
       at: start,
       ended: current.ended + 1,
       failed: current.failed + (isFailure ? 1 : 0),
-      totalMillis: current.totalMillis + millis,
+      durations: withDuration(current.durations, millis / 1_000),
       longestMillis: Math.max(current.longestMillis, millis)
     }
   ].slice(-SPANS)
@@ -191,7 +228,12 @@ export const ended = (activity: Activity, end: WorkEnd): Activity => {
         type: end.type,
         outcome: end.outcome,
         isSilence: end.isSilence,
-        isError: end.error !== null,
+        isError: error !== null,
+        error,
+        attempt: work?.attempt ?? null,
+        rounds: work?.rounds ?? 0,
+        inputTokens: work?.inputTokens ?? 0,
+        outputTokens: work?.outputTokens ?? 0,
         at: end.at,
         durationMillis: end.durationMillis
       },
@@ -231,12 +273,20 @@ export const rosterKnown = (
   })
 })
 
+const chartSpan = ({ at, durations, ended, failed, longestMillis }: Span): ChartSpan => {
+  const millis = (share: number): number | null => {
+    const seconds = quantile(durations, share, longestMillis / 1_000)
+    return seconds === null ? null : Math.round(seconds * 1_000)
+  }
+  return { at, ended, failed, p50Millis: millis(0.5), p95Millis: millis(0.95) }
+}
+
 /** One entry for each of the last SPANS spans, the oldest first; spans without deliveries are empty. */
-export const sparkline = (activity: Activity, now: number): ReadonlyArray<Span> => {
+export const chartSpans = (activity: Activity, now: number): ReadonlyArray<ChartSpan> => {
   const last = Math.floor(now / SPAN_MILLIS) * SPAN_MILLIS
   const known = new Map(activity.spans.map((span) => [span.at, span]))
   return Array.from({ length: SPANS }, (_, index) => {
     const at = last - (SPANS - 1 - index) * SPAN_MILLIS
-    return known.get(at) ?? { at, ended: 0, failed: 0, totalMillis: 0, longestMillis: 0 }
+    return chartSpan(known.get(at) ?? emptySpan(at))
   })
 }

@@ -3,13 +3,13 @@ import { Metric } from "effect"
 import { functions } from "../../domain/controlPlane/ControlPlaneFunctions.ts"
 import { NotificationType } from "../../domain/delivery/DeliveryContext.ts"
 import { deliveryOutcomes, heartbeatOutcomes } from "../../domain/delivery/RunEnd.ts"
+import { durationBounds } from "../../domain/observability/Quantiles.ts"
 import type { MetricRegistry } from "./MetricRegistry.ts"
-
-const seconds = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 900]
 
 const counter = (name: string, description: string) => Metric.counter(name, { description, incremental: true })
 const gauge = (name: string, description: string) => Metric.gauge(name, { description })
-const histogram = (name: string, description: string) => Metric.histogram(name, { description, boundaries: seconds })
+const histogram = (name: string, description: string) =>
+  Metric.histogram(name, { description, boundaries: durationBounds })
 
 export const deliveries = counter(
   "mission_control_deliveries_total",

@@ -1,15 +1,14 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Activity from "../../../src/domain/observability/Activity.ts"
 
-const work = (run: string, agent = "engineer"): Activity.RunningWork => ({
+const work = (run: string, agent = "engineer"): Activity.StartedWork => ({
   run,
   agent,
   agentName: "Engineer",
   task: "Fix it",
   type: "mention",
   attempt: 1,
-  startedAt: 0,
-  tool: null
+  startedAt: 0
 })
 
 const end = (run: string, change: Partial<Activity.WorkEnd> = {}): Activity.WorkEnd => ({
@@ -38,7 +37,7 @@ describe("the activity of the process", () => {
       })
     )
     assert.lengthOf(after.running, 0)
-    assert.lengthOf(after.ended, 30)
+    assert.lengthOf(after.ended, 60)
     assert.lengthOf(after.errors, 20)
     assert.lengthOf(after.agents, 200)
     assert.lengthOf(after.spans, Activity.SPANS)
@@ -69,6 +68,22 @@ describe("the activity of the process", () => {
     )
   })
 
+  it("follows the progress of a running turn, which its end keeps", () => {
+    const running = Activity.started(Activity.nothing, work("one"))
+    const answered = Activity.progressed(running, "one", ({ inputTokens, rounds }) => ({
+      rounds: rounds + 1,
+      inputTokens: inputTokens + 500
+    }))
+    const calling = Activity.progressed(answered, "one", () => ({ tool: "task_load", stepSince: 7 }))
+    assert.deepInclude(calling.running[0], { tool: "task_load", stepSince: 7, rounds: 1, inputTokens: 500 })
+    assert.deepStrictEqual(
+      Activity.progressed(calling, "unknown", () => ({ tool: "other" })),
+      calling
+    )
+    const after = Activity.ended(calling, end("one", { error: "TurnTimeout: late" }))
+    assert.deepInclude(after.ended[0], { rounds: 1, inputTokens: 500, attempt: 1, error: "TurnTimeout: late" })
+  })
+
   it("shows an end without a recorded start, and a repeated start once", () => {
     const twice = Activity.started(Activity.started(Activity.nothing, work("one")), work("one"))
     assert.lengthOf(twice.running, 1)
@@ -85,14 +100,14 @@ describe("the activity of the process", () => {
       end("c", { at: now, durationMillis: 150 }),
       end("beat", { at: now, kind: "heartbeat", type: "heartbeat" })
     ].reduce(Activity.ended, Activity.nothing)
-    const line = Activity.sparkline(activity, now)
+    const line = Activity.chartSpans(activity, now)
     assert.lengthOf(line, Activity.SPANS)
     assert.deepStrictEqual(line.at(-1), {
       at: 100 * Activity.SPAN_MILLIS,
       ended: 2,
       failed: 1,
-      totalMillis: 200,
-      longestMillis: 150
+      p50Millis: 50,
+      p95Millis: 150
     })
     assert.strictEqual(line.at(-2)?.ended, 1)
     assert.strictEqual(

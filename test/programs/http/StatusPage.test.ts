@@ -5,7 +5,8 @@ import { assert, describe, it } from "@effect/vitest"
 import { Effect, Layer, Option, Ref, Schedule, Scope, SubscriptionRef } from "effect"
 import { HttpRouter, HttpServer, HttpServerRequest } from "effect/http"
 import { parseSync } from "rolldown/utils"
-import { ControlPlaneUnavailable } from "../../../src/domain/controlPlane/ControlPlaneFailure.ts"
+import { ControlPlaneRefused, ControlPlaneUnavailable } from "../../../src/domain/controlPlane/ControlPlaneFailure.ts"
+import type { RunDetails, RunView } from "../../../src/domain/delivery/RunView.ts"
 import { closed } from "../../../src/domain/gateway/Breaker.ts"
 import { parseAddressList } from "../../../src/domain/settings/AddressList.ts"
 import type { UsageReport } from "../../../src/domain/usage/UsageReport.ts"
@@ -19,6 +20,7 @@ import { DeliveryLoop } from "../../../src/programs/delivery/DeliveryLoop.ts"
 import * as StatusPage from "../../../src/programs/http/StatusPage.ts"
 import { pageHtml } from "../../../src/programs/http/statusPage/PageHtml.ts"
 import { pageScript } from "../../../src/programs/http/statusPage/PageScript.ts"
+import { AgentTools } from "../../../src/services/AgentTools.ts"
 import { ControlPlane } from "../../../src/services/ControlPlane.ts"
 import { GatewayGuard } from "../../../src/services/GatewayGuard.ts"
 import { Lifecycle } from "../../../src/services/Lifecycle.ts"
@@ -42,6 +44,53 @@ const letter = {
   hasFallback: true,
   events: [{ type: "mention" as const, actorName: "Pat Person", at: 0 }],
   traceId: null
+}
+
+const waitingRun: RunView = {
+  id: "notification_9",
+  kind: "notification",
+  agentSlug: "qa",
+  taskId: "task_1",
+  taskTitle: `Rotate ${secret}`,
+  type: "mention",
+  state: "waiting",
+  outcome: null,
+  outcomeReason: null,
+  wait: { reason: "retry", detail: "TurnTimeout", until: 5_000 },
+  attempts: 1,
+  at: 1_000,
+  runtimeId: null,
+  traceId: null
+}
+
+const details: RunDetails = {
+  run: waitingRun,
+  createdAt: 0,
+  claims: 1,
+  failures: 1,
+  silences: 0,
+  nextAttemptAt: 5_000,
+  error: { class: "TurnTimeout", message: `no end, Bearer ${secret}`, at: 900 },
+  decision: null,
+  events: [{ type: "mention", actorName: "Pat", at: 0, refusal: null }],
+  timeline: [
+    {
+      epoch: 1,
+      claimedAt: 100,
+      runtimeId: "r1",
+      endedAt: 900,
+      end: "failed",
+      reason: "TurnTimeout: no end",
+      traceId: null,
+      isDelta: false,
+      steps: [
+        { kind: "round", round: 1, startMs: 0, durationMs: 700, inputTokens: 10, outputTokens: 1, error: "TurnTimeout" }
+      ],
+      stepsLeftOut: 0,
+      usage: null
+    }
+  ],
+  effects: []
 }
 
 const sum = {
@@ -134,6 +183,16 @@ const setUp = (settings: Partial<Settings> = {}) =>
         bootId: "boot",
         now: Effect.succeed(0),
         usage: () => Effect.succeed(report),
+        runs: () => Effect.succeed([waitingRun, { ...waitingRun, id: "notification_8", state: "running", wait: null }]),
+        run: (id) =>
+          Ref.update(asked, (count) => count + 1).pipe(
+            Effect.andThen(
+              id === waitingRun.id
+                ? Effect.succeed(details)
+                : new ControlPlaneRefused({ function: "run", code: "not_found", detail: "no such run" })
+            )
+          ),
+        context: () => Effect.succeed(new Map([[waitingRun.id, { broken: "task_missing" }]])),
         deadLetters: () =>
           Ref.update(asked, (count) => count + 1).pipe(
             Effect.andThen(Ref.get(isAway)),
@@ -151,6 +210,7 @@ const setUp = (settings: Partial<Settings> = {}) =>
       Layer.mock(DeliveryLoop, {
         state: Effect.succeed({ oldest: null, heartbeatsInFlight: 0, heartbeatsWaitSince: null })
       }),
+      Layer.mock(AgentTools, { offered: () => [] }),
       Permits.layer
     ).pipe(
       (services) => Layer.provideMerge(RuntimeHealth.layer, services),
@@ -250,7 +310,7 @@ describe("the status page", () => {
       const statusFrom = (path: string, headers: Record<string, string>) =>
         Effect.map(page(path, headers), ({ status }) => status)
       assert.strictEqual(yield* statusFrom("/", { "x-test-remote-address": "10.1.2.3" }), 200)
-      for (const path of ["/", "/status/events"]) {
+      for (const path of ["/", "/status/events", "/status/run?id=a", "/status/prompt?id=a"]) {
         assert.strictEqual(yield* statusFrom(path, { "x-test-remote-address": "10.2.0.1" }), 403)
         assert.strictEqual(yield* statusFrom(path, { origin: "https://evil.example" }), 403)
       }
@@ -319,15 +379,19 @@ describe("the status page", () => {
     }).pipe(Effect.scoped)
   )
 
-  it.live("shows what the agents spent, the budgets and the work that they hold", () =>
+  it.live("shows what the agents spent today, and the budgets", () =>
     Effect.gen(function* () {
       const { url } = yield* setUp()
       const usage = yield* nextOf(yield* lineAt(url), "usage")
       assert.deepStrictEqual(usage, {
         error: null,
+        account: "Acme",
         budgets: [
           {
             of: "account",
+            scope: "account",
+            name: null,
+            percent: 95,
             period: "day",
             used: "950 of 1,000 tokens",
             share: "95 %",
@@ -335,9 +399,59 @@ describe("the status page", () => {
             waits: "work that agents started waits"
           }
         ],
-        held: [{ agent: "engineer", task: "Fix it", reason: "90 % is used", until: "the budget is raised" }],
-        list: [{ agent: "engineer", attempts: 3, weightedTokens: 1_000, cost: "$1.50" }]
+        agents: [{ agent: "engineer", weightedTokens: 1_000, cost: "$1.50" }],
+        total: { attempts: 3, weightedTokens: 1_000, cost: "$1.50" }
       })
+    }).pipe(Effect.scoped)
+  )
+
+  it.live("shows the waiting runs with the reason and the next try, without secrets", () =>
+    Effect.gen(function* () {
+      const { url } = yield* setUp()
+      const queue = yield* nextOf(yield* lineAt(url), "queue")
+      assert.isFalse(queue.isCut)
+      assert.lengthOf(queue.list, 1)
+      const [run] = queue.list
+      assert.deepInclude(run, { id: "notification_9", agent: "qa", attempts: 1, reason: "retry" })
+      assert.strictEqual(run.wait, "waits for its retry: TurnTimeout")
+      // Both by this process's clock.
+      assert.strictEqual(run.until - run.since, 4_000)
+      assert.isAbove(run.since, 1_000_000_000)
+      assert.notInclude(JSON.stringify(queue), secret.slice(-64))
+    }).pipe(Effect.scoped)
+  )
+
+  it.live("shows a run's details on request, with its attempts as bars, without secrets", () =>
+    Effect.gen(function* () {
+      const { asked, page } = yield* setUp()
+      const { headers, text } = yield* page(`/status/run?id=${waitingRun.id}`)
+      assert.strictEqual(headers.get("content-type"), "application/json")
+      const run = JSON.parse(text)
+      assert.deepInclude(run, { error: null, state: "waiting", wait: "waits for its retry: TurnTimeout", claims: 1 })
+      assert.strictEqual(run.nextAttemptAt - run.createdAt, 5_000)
+      assert.deepStrictEqual(
+        run.timeline[0].bars.map(({ forMs, fromMs, kind }: any) => [kind, fromMs, forMs]),
+        [
+          ["own", 0, 0],
+          ["round", 0, 700],
+          ["own", 700, 100]
+        ]
+      )
+      assert.notInclude(text, secret.slice(-64))
+      assert.strictEqual(yield* asked, 1)
+    }).pipe(Effect.scoped)
+  )
+
+  it.live("names the reason if a run has no details or no prompt, and refuses what is no id", () =>
+    Effect.gen(function* () {
+      const { asked, page } = yield* setUp()
+      assert.deepStrictEqual(JSON.parse((yield* page("/status/run?id=heartbeat_1")).text), { error: "no such run" })
+      const prompt = JSON.parse((yield* page(`/status/prompt?id=${waitingRun.id}`)).text)
+      assert.deepStrictEqual(prompt, { error: "The notification has no prompt: task_missing.", prompt: null })
+      for (const query of ["", "?id=", "?id=a%20b", `?id=${"a".repeat(201)}`]) {
+        assert.strictEqual((yield* page(`/status/run${query}`)).status, 400)
+      }
+      assert.strictEqual(yield* asked, 1)
     }).pipe(Effect.scoped)
   )
 
