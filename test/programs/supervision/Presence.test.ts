@@ -210,7 +210,7 @@ describe("the pulse", () => {
 
   it.effect("reports an agent that begins to fail, and its recovery, and not each failure", () =>
     Effect.gen(function* () {
-      const { boot, lifecycle, metrics, reports, start } = yield* setUp
+      const { boot, lifecycle, lines, metrics, reports, start } = yield* setUp
       yield* boot
       yield* start
       yield* lifecycle.enter("ready")
@@ -239,6 +239,13 @@ describe("the pulse", () => {
       assert.deepStrictEqual(
         (yield* Queue.clear(reports)).map(({ reasons, status }) => [status, reasons]),
         [["online", []]]
+      )
+      assert.deepStrictEqual(
+        lines.filter((line) => line.includes("failing")),
+        [
+          "ERROR status failing: attempts: the last 3 failed; agent qa: its last deliveries failed: ProviderFailed: c",
+          "INFO status online, no longer failing"
+        ]
       )
     })
   )
