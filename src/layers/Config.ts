@@ -5,7 +5,7 @@ import { ConfigProvider as Provider, Context, Duration, Effect, FileSystem, Laye
 import { Redacted, Result } from "effect"
 import type { ConfigProvider } from "effect"
 import packageJson from "../../package.json" with { type: "json" }
-import { readDeploymentUrl, readPath, readProxy, readUrl } from "../domain/settings/EnvironmentValue.ts"
+import { readDeploymentUrl, readPath, readProxy, readTraceLink, readUrl } from "../domain/settings/EnvironmentValue.ts"
 import { variables } from "../domain/settings/Variables.ts"
 import { variableTypos } from "../domain/settings/VariableTypos.ts"
 import {
@@ -156,6 +156,9 @@ export const readSettings = Effect.fn("Config.readSettings")(function* (provider
     dropletId: yield* collect(read.optional("DROPLET_ID")),
     dropletIp: yield* collect(read.optional("DROPLET_IP")),
     dropletRegion: yield* collect(read.optional("DROPLET_REGION")),
+    traceLink: yield* collect(
+      read.parsed("TRACE_LINK", readTraceLink, "the address of a trace, e.g. https://jaeger.example/trace/{traceId}")
+    ),
     upgradeCommand: yield* collect(read.command("UPGRADE_COMMAND")),
     upgradeFile: yield* collect(read.path("UPGRADE_FILE", inStateDir("upgrade.json")))
   }

@@ -336,6 +336,7 @@ const bad: ReadonlyArray<readonly [name: string, values: ReadonlyArray<string>, 
   ["OTEL_EXPORTER_OTLP_HEADERS", ["no pairs", "näme=value", "a b=value"], ["name=value"]],
   ["OTEL_EXPORTER_OTLP_TRACES_HEADERS", ["no pairs", "key=%0A"], ["name=value"]],
   ["OTEL_TRACES_SAMPLER", ["some", "jaeger_remote"], ["parentbased_always_on"]],
+  ["TRACE_LINK", ["https://jaeger.example/trace", "ftp://jaeger.example/{traceId}"], ["{traceId}"]],
   ["OTEL_TRACES_SAMPLER_ARG", ["2", "-0.1", "half"], ["0 to 1"]],
   ["OTEL_SDK_DISABLED", ["yes"], ["true, false"]],
   ["HONEYCOMB_API_KEY", ["two words"], ["HTTP header"]]

@@ -66,6 +66,13 @@ export const readUrl = (text: string): Reading<URL> => {
   return url.hash === "" ? Result.succeed(url) : Result.fail("has a fragment")
 }
 
+/** The address of a trace, with {traceId} where its id belongs. */
+export const readTraceLink = (text: string): Reading<string> => {
+  if (!text.includes("{traceId}")) return Result.fail("does not contain {traceId}")
+  const id = "0traceid0"
+  return Result.map(readUrl(text.replaceAll("{traceId}", id)), ({ href }) => href.replaceAll(id, "{traceId}"))
+}
+
 /** The address of a proxy, which may contain credentials; http if it has no scheme. */
 export const readProxy = (text: string): Reading<URL> => {
   const address = /^[a-z][a-z0-9+.-]*:\/\//i.test(text) ? text : `http://${text}`

@@ -324,6 +324,12 @@ export const variables = {
     "The Honeycomb API key. Without an endpoint traces go to Honeycomb; with an endpoint it is the header x-honeycomb-team."
   ),
   TRACE_CONTENT: choice("Tracing", "false", yesOrNo, "Whether traces contain the texts of prompts and replies."),
+  TRACE_LINK: text(
+    "Tracing",
+    "none",
+    "http or https, with {traceId}",
+    "The address of a trace in your tracing tool, for the links of the status page."
+  ),
   CONVEX_DEPLOY_KEY: secret(
     "Commands for people",
     "none",

@@ -1,4 +1,4 @@
-import { Clock, Effect, SubscriptionRef } from "effect"
+import { Clock, Effect, Option, SubscriptionRef } from "effect"
 import { chartSpans, SPAN_MILLIS } from "../../../domain/observability/Activity.ts"
 import { levelOf, shownGateway, statusLights } from "../../../domain/observability/StatusLights.ts"
 import { RuntimeConfig } from "../../../layers/Config.ts"
@@ -67,6 +67,7 @@ export const makeSnapshot = Effect.gen(function* () {
     return {
       now,
       account: config.accountId,
+      traceLink: Option.getOrNull(config.traceLink),
       runtime: config.runtimeId,
       versions: { runtime: config.runtimeVersion, openclaw: seen.version },
       uptimeMillis: now - startedAt,

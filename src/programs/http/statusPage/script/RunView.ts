@@ -65,7 +65,10 @@ const bars = (attempt) => {
 
 const traceNode = (id) => {
   const node = make("span", "", "Trace ")
-  node.append(make("code", "", id))
+  const template = state && state.traceLink
+  const name = make(template ? "a" : "code", "", id)
+  if (template) name.setAttribute("href", template.replaceAll("{traceId}", encodeURIComponent(id)))
+  node.append(name)
   return node
 }
 
