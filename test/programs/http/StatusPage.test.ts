@@ -72,7 +72,7 @@ const details: RunDetails = {
   nextAttemptAt: 5_000,
   error: { class: "TurnTimeout", message: `no end, Bearer ${secret}`, at: 900 },
   decision: null,
-  events: [{ type: "mention", actorName: "Pat", at: 0, refusal: null }],
+  events: [{ type: "mention", actorName: "Pat", at: 0, refusal: null, hasJoined: false }],
   timeline: [
     {
       epoch: 1,
