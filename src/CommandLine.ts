@@ -16,7 +16,9 @@ import { helpLayer } from "./commands/HelpLayer.ts"
 import { pause } from "./commands/Pause.ts"
 import { accounts } from "./commands/people/Accounts.ts"
 import { agents } from "./commands/people/Agents.ts"
+import { approvals } from "./commands/people/Approvals.ts"
 import { inbox } from "./commands/people/Inbox.ts"
+import { policies } from "./commands/people/Policies.ts"
 import { post } from "./commands/people/Post.ts"
 import { tasks } from "./commands/people/Tasks.ts"
 import { thread } from "./commands/people/Thread.ts"
@@ -233,6 +235,8 @@ const commandLine = Command.make("mission-control-runtime").pipe(
         post.pipe(Command.provide(asPerson)),
         thread.pipe(Command.provide(asPerson)),
         inbox.pipe(Command.provide(asPerson)),
+        approvals.pipe(Command.provide(asPerson)),
+        policies.pipe(Command.provide(asPerson)),
         tokens.pipe(Command.provide(asPerson)),
         webhooks.pipe(Command.provide(asPerson))
       ]

@@ -15,6 +15,8 @@ const webhookDeliveriesKeptMs = 30 * dayMs
 const sumsKeptMs = 396 * dayMs
 const batch = 250
 const runtimesBatch = 10
+/** Few, because each can hold 64,000 characters of arguments. */
+const approvalsBatch = 25
 
 /**
  * The rows whose notification was deleted. Heartbeats have none, so their rows are always included. Reads one row per
@@ -67,7 +69,7 @@ const deleteWebhookDeliveries = async (ctx: MutationCtx, before: number): Promis
 }
 
 /**
- * Deletes notifications 90 days after they ended, and the effects and attempts of their runs once the notification is
+ * Deletes notifications and requests for approval 90 days after they ended, and the effects and attempts of their runs once the notification is
  * gone. Dead letters, and the records of their runs, stay until an operator decides. Also deletes sums of usage after
  * 13 months, runtimes that were offline for seven days, deliveries of webhooks 30 days after they ended, and what
  * sessions saw more than four hours ago. Runs daily, in
@@ -89,6 +91,12 @@ export const sweep = internalMutation({
       for (const row of rows) await ctx.db.delete("notifications", row._id)
       isMore ||= rows.length === batch
     }
+    const approvals = await ctx.db
+      .query("approvals")
+      .withIndex("by_retention", (q) => q.gt("endedAt", 0).lt("endedAt", before))
+      .take(approvalsBatch)
+    for (const { _id } of approvals) await ctx.db.delete("approvals", _id)
+    isMore ||= approvals.length === approvalsBatch
     const seen = await ctx.db
       .query("seenTasks")
       .withIndex("by_age", (q) => q.lt("seen.at", Date.now() - seenMs))

@@ -1,18 +1,12 @@
 import { v } from "convex/values"
-import { byPolicy, refusal } from "../model/access/refusal.ts"
 import { serviceMutation, serviceQuery } from "../model/access/serviceFunctions.ts"
+import { callTool } from "../model/approvals/toolCall.ts"
 import { bounded } from "../model/database/bounded.ts"
-import { createOnce, recordEffect } from "../model/runs/effects.ts"
-import { liveRun, mustActOn, mustHaveFlag, runArgs } from "../model/runs/runs.ts"
+import { runArgs } from "../model/runs/runs.ts"
 import { taskOf } from "../model/tasks/taskView.ts"
-import {
-  createDocument,
-  documentOf,
-  documentView,
-  listDocuments,
-  toDocumentView,
-  updateDocument
-} from "../model/threads/documents.ts"
+import { documentOf, documentView, listDocuments, toDocumentView } from "../model/threads/documents.ts"
+import { orNeedsApproval } from "../model/tools/agentTool.ts"
+import { upsertDocument } from "../model/tools/documentTools.ts"
 import { documentType } from "../tables/threads.ts"
 
 /**
@@ -21,46 +15,9 @@ import { documentType } from "../tables/threads.ts"
  * (a reference, the repository document). For runtimes. Reads about ten rows.
  */
 export const upsert = serviceMutation({
-  args: {
-    ...runArgs,
-    title: v.string(),
-    content: v.string(),
-    type: documentType,
-    documentId: v.optional(v.string()),
-    taskId: v.optional(v.string())
-  },
-  returns: v.object({ documentId: v.string(), taskId: v.union(v.string(), v.null()), repeated: v.boolean() }),
-  handler: async (ctx, args) => {
-    const { title, content, type } = args
-    const fields = { title, content, type }
-    const run = await liveRun(ctx, ctx.accountId, args)
-    mustHaveFlag(run, "canCreateDocuments")
-    const { actor } = run.origin
-    if (args.documentId !== undefined) {
-      const document = await documentOf(ctx, ctx.accountId, args.documentId)
-      const isAuthor = document.author.type === "agent" && document.author.id === run.agent._id
-      if (!run.agent.isOrchestrator && !isAuthor) {
-        if (document.isRepository || document.type === "reference" || type === "reference") {
-          throw refusal("forbidden", "Only the orchestrator or its author may change a reference.", byPolicy)
-        }
-        if (document.taskId === undefined) {
-          throw refusal("forbidden", "Only the orchestrator or its author may change this document.", byPolicy)
-        }
-        mustActOn(run, await taskOf(ctx, ctx.accountId, document.taskId))
-      }
-      await updateDocument(ctx, document, fields, { actor })
-      await recordEffect(ctx, run, "document_upsert", `changed the ${type} "${title}"`)
-      return { documentId: document._id, taskId: document.taskId ?? null, repeated: false }
-    }
-    const taskId = args.taskId ?? run.taskId
-    const task = taskId === null ? null : await taskOf(ctx, ctx.accountId, taskId)
-    if (task !== null) mustActOn(run, task)
-    return await createOnce(ctx, run, "document_upsert", { ...fields, taskId: task?._id }, async () => {
-      const by = task === null ? { actor } : { actor, taskId: task._id }
-      const documentId: string = await createDocument(ctx, ctx.accountId, fields, by)
-      return { result: { documentId, taskId: task?._id ?? null }, summary: `wrote the ${type} "${title}"` }
-    })
-  }
+  args: { ...runArgs, ...upsertDocument.args },
+  returns: orNeedsApproval(upsertDocument.returns),
+  handler: (ctx, args) => callTool(ctx, ctx.accountId, upsertDocument, args)
 })
 
 /**

@@ -10,7 +10,6 @@ import {
   operator,
   retryDeadLetter as retry
 } from "../model/notifications/deadLetters.ts"
-import { runSettings } from "../model/notifications/origin.ts"
 import { claimRuns } from "../model/queue/claim.ts"
 import { claimAnswer } from "../model/queue/claimAnswer.ts"
 import { oldestReady } from "../model/queue/dueWork.ts"
@@ -31,7 +30,7 @@ import { fenceArgs, runArgs } from "../model/runs/runs.ts"
 import { traceArgs } from "../model/runs/traces.ts"
 import { spending } from "../tables/attempts.ts"
 import { notificationOutcome } from "../tables/notifications.ts"
-import { requestTokens, turnState } from "../tables/runs.ts"
+import { requestTokens, runSettings, turnState } from "../tables/runs.ts"
 
 /** Events that the policy refused, by their index in the notification. */
 const refusedEvents = v.array(v.object({ event: v.number(), reason: v.string() }))

@@ -1,22 +1,16 @@
 import { v } from "convex/values"
-import type { TaskStatus } from "../../src/domain/shared/TaskStatus.ts"
-import { byPolicy, refusal } from "../model/access/refusal.ts"
+import { refusal } from "../model/access/refusal.ts"
 import { serviceMutation, serviceQuery } from "../model/access/serviceFunctions.ts"
-import { recordActivity } from "../model/accounts/activities.ts"
 import { agentsBySlugs } from "../model/agents/agents.ts"
+import { callTool } from "../model/approvals/toolCall.ts"
 import { bounded } from "../model/database/bounded.ts"
-import { cut } from "../model/database/cut.ts"
 import { readWithin } from "../model/database/readWithin.ts"
-import { createOnce, mustHaveTasksLeft, recordEffect } from "../model/runs/effects.ts"
-import { liveRun, mustActOn, mustHaveFlag, mustOrchestrate, runArgs } from "../model/runs/runs.ts"
-import { stopAll } from "../model/runs/stops.ts"
-import { decidedOtherwise } from "../model/tasks/decisions.ts"
-import { linkPullRequest as link } from "../model/tasks/pullRequests.ts"
-import { setStatusInRun } from "../model/tasks/statusChange.ts"
-import { assignTask, createTask, moveTask, updateTask } from "../model/tasks/tasks.ts"
+import { runArgs } from "../model/runs/runs.ts"
 import { taskOf, taskSize, taskView, toTaskView, toTaskViews } from "../model/tasks/taskView.ts"
 import { messageView } from "../model/threads/messages.ts"
 import { threadOf } from "../model/threads/thread.ts"
+import { orNeedsApproval } from "../model/tools/agentTool.ts"
+import * as tools from "../model/tools/taskTools.ts"
 import { actor } from "../tables/actor.ts"
 import { taskStatus } from "../tables/tasks.ts"
 
@@ -53,28 +47,9 @@ export const load = serviceQuery({
  * subscriptions and the subscribed agents.
  */
 export const setStatus = serviceMutation({
-  args: {
-    ...runArgs,
-    taskId: v.string(),
-    status: taskStatus,
-    blockedReason: v.optional(v.string())
-  },
-  returns: v.object({
-    taskId: v.string(),
-    status: taskStatus,
-    previousStatus: taskStatus,
-    changed: v.boolean(),
-    path: v.array(taskStatus),
-    reason: v.optional(v.string())
-  }),
-  handler: async (ctx, args) => {
-    const run = await liveRun(ctx, ctx.accountId, args)
-    const found = await taskOf(ctx, ctx.accountId, args.taskId)
-    const move = { to: args.status, blockedReason: args.blockedReason }
-    const { task, path, ...moved } = await setStatusInRun(ctx, run, found, move)
-    if (path.length > 0) await recordEffect(ctx, run, "task_status", `moved "${task.title}" to ${task.status}`)
-    return { taskId: task._id, status: task.status, changed: path.length > 0, path: [...path], ...moved }
-  }
+  args: { ...runArgs, ...tools.setStatus.args },
+  returns: orNeedsApproval(tools.setStatus.returns),
+  handler: (ctx, args) => callTool(ctx, ctx.accountId, tools.setStatus, args)
 })
 
 /** A task (task_get). For runtimes. Reads the task and its assignees. */
@@ -179,52 +154,15 @@ export const history = serviceQuery({
   }
 })
 
-const fields = {
-  description: v.optional(v.string()),
-  priority: v.optional(v.number()),
-  labels: v.optional(v.array(v.string())),
-  dueDate: v.optional(v.union(v.number(), v.null())),
-  blockedReason: v.optional(v.string()),
-  assigneeSlugs: v.optional(v.array(v.string()))
-}
-
-/** Fails with `forbidden` if an agent sets or adds a label that is reserved for the control plane. */
-const mustBePlainLabels = (labels: ReadonlyArray<string> | undefined, kept: ReadonlyArray<string>): void => {
-  if (labels?.some((label) => label.trim().startsWith("system:") && !kept.includes(label.trim())) === true) {
-    throw refusal(
-      "forbidden",
-      "Labels that begin with system: are reserved for the control plane. Choose another label.",
-      byPolicy
-    )
-  }
-}
-
 /**
  * Creates a task once per run and arguments (task_create). Only the orchestrator chooses assignees; another agent is
  * assigned the tasks that it creates outside the inbox. At most 20 tasks per run and 100 per chain of agents' turns.
  * For runtimes. Reads about fifteen rows, two per assignee, and one per task that the run and its chain created.
  */
 export const create = serviceMutation({
-  args: { ...runArgs, title: v.string(), status: v.optional(taskStatus), ...fields },
-  returns: v.object({ taskId: v.string(), status: taskStatus, repeated: v.boolean() }),
-  handler: async (ctx, { run: runId, session, epoch, settings, ...made }) => {
-    const run = await liveRun(ctx, ctx.accountId, { run: runId, session, epoch, settings })
-    mustHaveFlag(run, "canCreateTasks")
-    const { assigneeSlugs = [], ...rest } = made
-    if (made.assigneeSlugs !== undefined) mustOrchestrate(run)
-    mustBePlainLabels(made.labels, [])
-    if (made.status === "done" || made.status === "archived") {
-      throw refusal("invalid", "A task cannot be created as done or archived. Leave out the status.")
-    }
-    return await createOnce(ctx, run, "task_create", made, async () => {
-      await mustHaveTasksLeft(ctx, run)
-      const takesIt = !run.agent.isOrchestrator && (made.status ?? "inbox") !== "inbox"
-      const assignees = takesIt ? [run.agent] : await agentsBySlugs(ctx, ctx.accountId, assigneeSlugs)
-      const task = await createTask(ctx, ctx.accountId, { ...rest, assignees, runId: run.id }, run.origin)
-      const result: { taskId: string; status: TaskStatus } = { taskId: task._id, status: task.status }
-      return { result, summary: `created the task "${task.title}"` }
-    })
-  }
+  args: { ...runArgs, ...tools.create.args },
+  returns: orNeedsApproval(tools.create.returns),
+  handler: (ctx, args) => callTool(ctx, ctx.accountId, tools.create, args)
 })
 
 /**
@@ -233,46 +171,9 @@ export const create = serviceMutation({
  * For runtimes. Reads the same as setStatus and assign together.
  */
 export const update = serviceMutation({
-  args: {
-    ...runArgs,
-    taskId: v.string(),
-    title: v.optional(v.string()),
-    status: v.optional(taskStatus),
-    ...fields
-  },
-  returns: v.object({
-    taskId: v.string(),
-    status: taskStatus,
-    previousStatus: taskStatus,
-    changed: v.boolean(),
-    reason: v.optional(v.string())
-  }),
-  handler: async (ctx, { run: runId, session, epoch, settings, taskId, ...change }) => {
-    const run = await liveRun(ctx, ctx.accountId, { run: runId, session, epoch, settings })
-    mustHaveFlag(run, "canModifyTaskStatus")
-    if (change.assigneeSlugs !== undefined) mustOrchestrate(run)
-    const before = await taskOf(ctx, ctx.accountId, taskId)
-    mustActOn(run, before)
-    mustBePlainLabels(change.labels, before.labels)
-    const { title, description, priority, labels, dueDate, status } = change
-    const assignees =
-      change.assigneeSlugs === undefined ? undefined : await agentsBySlugs(ctx, ctx.accountId, change.assigneeSlugs)
-    const assigneeIds = assignees?.map(({ _id }) => _id)
-    const wanted = { title, description, priority, labels, dueDate, status, assigneeIds }
-    const reason = decidedOtherwise(before, run, wanted)
-    if (reason !== null) {
-      return { taskId: before._id, status: before.status, previousStatus: before.status, changed: false, reason }
-    }
-    let task = await updateTask(ctx, before, { title, description, priority, labels, dueDate }, run.origin)
-    if (assignees !== undefined) task = await assignTask(ctx, task, assignees, run.origin)
-    if (status !== undefined) {
-      const move = { to: status, blockedReason: change.blockedReason }
-      task = (await setStatusInRun(ctx, run, task, move)).task
-    }
-    const changed = task.updatedAt !== before.updatedAt || task !== before
-    if (changed) await recordEffect(ctx, run, "task_update", `changed the task "${task.title}"`)
-    return { taskId: task._id, status: task.status, previousStatus: before.status, changed }
-  }
+  args: { ...runArgs, ...tools.update.args },
+  returns: orNeedsApproval(tools.update.returns),
+  handler: (ctx, args) => callTool(ctx, ctx.accountId, tools.update, args)
 })
 
 /**
@@ -280,29 +181,9 @@ export const update = serviceMutation({
  * changes nothing and returns the reason. For runtimes. Reads the same as update.
  */
 export const assign = serviceMutation({
-  args: { ...runArgs, taskId: v.string(), assigneeSlugs: v.array(v.string()) },
-  returns: v.object({
-    taskId: v.string(),
-    status: taskStatus,
-    assigneeSlugs: v.array(v.string()),
-    changed: v.boolean(),
-    reason: v.optional(v.string())
-  }),
-  handler: async (ctx, args) => {
-    const run = await liveRun(ctx, ctx.accountId, args)
-    mustOrchestrate(run)
-    const task = await taskOf(ctx, ctx.accountId, args.taskId)
-    const assignees = await agentsBySlugs(ctx, ctx.accountId, args.assigneeSlugs)
-    const reason = decidedOtherwise(task, run, { assigneeIds: assignees.map(({ _id }) => _id) })
-    if (reason !== null) {
-      const assigneeSlugs = (await toTaskView(ctx, task)).assignees.map(({ slug }) => slug)
-      return { taskId: task._id, status: task.status, assigneeSlugs, changed: false, reason }
-    }
-    const saved = await assignTask(ctx, task, assignees, run.origin)
-    const slugs = assignees.map((agent) => agent.slug)
-    if (saved !== task) await recordEffect(ctx, run, "task_assign", `assigned "${task.title}" to ${slugs.join(", ")}`)
-    return { taskId: saved._id, status: saved.status, assigneeSlugs: slugs, changed: saved !== task }
-  }
+  args: { ...runArgs, ...tools.assign.args },
+  returns: orNeedsApproval(tools.assign.returns),
+  handler: (ctx, args) => callTool(ctx, ctx.accountId, tools.assign, args)
 })
 
 /**
@@ -311,39 +192,9 @@ export const assign = serviceMutation({
  * as setStatus, and those runs.
  */
 export const remove = serviceMutation({
-  args: { ...runArgs, taskId: v.string(), reason: v.string() },
-  returns: v.object({
-    taskId: v.string(),
-    status: taskStatus,
-    changed: v.boolean(),
-    /** The number of the task's runs that were stopped. */
-    stopped: v.number(),
-    reason: v.optional(v.string())
-  }),
-  handler: async (ctx, args) => {
-    const run = await liveRun(ctx, ctx.accountId, args)
-    mustOrchestrate(run)
-    const found = await taskOf(ctx, ctx.accountId, args.taskId)
-    const reason = cut(args.reason.trim(), 500)
-    if (reason === "") throw refusal("invalid", "The reason is empty. Say why the task is removed.")
-    if (found.isOrchestratorChat) throw refusal("forbidden", "The orchestrator's chat cannot be deleted.", byPolicy)
-    const kept = decidedOtherwise(found, run, { status: "archived" })
-    if (kept !== null) return { taskId: found._id, status: found.status, changed: false, stopped: 0, reason: kept }
-    const { task, path } = await moveTask(ctx, found, { to: "archived" }, run.origin)
-    const stop = { actor: run.origin.actor, reason: `the task was removed: ${reason}` }
-    const stopped = await stopAll(ctx, ctx.accountId, { taskId: task._id }, stop, run.id, run.origin)
-    if (path.length > 0) {
-      await recordActivity(ctx, {
-        accountId: ctx.accountId,
-        type: "task_removed",
-        actor: run.origin.actor,
-        taskId: task._id,
-        summary: `removed: ${reason}`
-      })
-      await recordEffect(ctx, run, "task_delete", `removed the task "${task.title}"`)
-    }
-    return { taskId: task._id, status: task.status, changed: path.length > 0, stopped }
-  }
+  args: { ...runArgs, ...tools.remove.args },
+  returns: orNeedsApproval(tools.remove.returns),
+  handler: (ctx, args) => callTool(ctx, ctx.accountId, tools.remove, args)
 })
 
 /**
@@ -351,21 +202,7 @@ export const remove = serviceMutation({
  * (task_link_pr; only the orchestrator). For runtimes. Reads about ten rows.
  */
 export const linkPullRequest = serviceMutation({
-  args: { ...runArgs, taskId: v.string(), prNumber: v.number() },
-  returns: v.object({
-    taskId: v.string(),
-    prNumber: v.number(),
-    changed: v.boolean(),
-    github: v.union(v.literal("queued"), v.literal("off"))
-  }),
-  handler: async (ctx, args) => {
-    const run = await liveRun(ctx, ctx.accountId, args)
-    mustOrchestrate(run)
-    const task = await taskOf(ctx, ctx.accountId, args.taskId)
-    const linked = await link(ctx, task, args.prNumber, run.origin.actor)
-    if (linked.changed) {
-      await recordEffect(ctx, run, "task_link_pr", `linked pull request #${args.prNumber} to "${task.title}"`)
-    }
-    return { taskId: task._id, prNumber: args.prNumber, ...linked }
-  }
+  args: { ...runArgs, ...tools.linkPullRequest.args },
+  returns: orNeedsApproval(tools.linkPullRequest.returns),
+  handler: (ctx, args) => callTool(ctx, ctx.accountId, tools.linkPullRequest, args)
 })

@@ -1,6 +1,7 @@
 import { defineTable } from "convex/server"
 import { v } from "convex/values"
 import { actor } from "./actor.ts"
+import { toolPolicy } from "./approvals.ts"
 import { tokenPrice } from "./usage.ts"
 
 /** The flags that an account or an agent sets. A flag that neither sets has its default. */
@@ -26,6 +27,8 @@ export const accountTables = {
     timeZone: v.string(),
     /** Prices of models that the runtimes do not know. The model * applies to all others. */
     prices: v.array(v.object({ model: v.string(), price: tokenPrice })),
+    /** What agents may do with tools. Absent until the first policy is set, then never absent again. */
+    toolPolicies: v.optional(v.array(toolPolicy)),
     /** Grows with every change of agents, skills or flags. The pulse and agents:list return it. */
     rosterRevision: v.number()
   }),

@@ -1,5 +1,6 @@
 import { accountTables } from "./accounts.ts"
 import { agentTables } from "./agents.ts"
+import { approvalTables } from "./approvals.ts"
 import { attemptTables } from "./attempts.ts"
 import { budgetTables } from "./budgets.ts"
 import { heartbeatTables } from "./heartbeats.ts"
@@ -22,6 +23,7 @@ export const missionControl = {
   ...runTables,
   ...sessionTables,
   ...attemptTables,
+  ...approvalTables,
   ...usageTables,
   ...budgetTables,
   ...heartbeatTables,

@@ -1,5 +1,5 @@
 import { defineTable } from "convex/server"
-import { v } from "convex/values"
+import { type Infer, v } from "convex/values"
 
 /** The work of a run: a notification or a heartbeat. */
 export const runKind = v.union(v.literal("notification"), v.literal("heartbeat"))
@@ -17,6 +17,16 @@ export const turnState = v.union(v.literal("answered"), v.literal("failed"), v.l
  * Input tokens of a turn's first gateway request and of its smallest one, which show how long the session's history is.
  */
 export const requestTokens = v.object({ first: v.number(), least: v.number() })
+
+/** The runtime's settings for the effects of its runs. Each call of a run passes them. */
+export const runSettings = v.object({
+  /** The maximum number of agents' turns in a chain. */
+  maxHops: v.number(),
+  /** How long agents' updates wait for quiet, and the maximum wait, in milliseconds; 0 for no wait. */
+  quietTimeMs: v.number(),
+  quietLimitMs: v.number()
+})
+export type RunSettings = Infer<typeof runSettings>
 
 export const runTables = {
   /**

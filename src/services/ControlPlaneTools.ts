@@ -1,9 +1,12 @@
-import type { Effect, Schema } from "effect"
+import { Effect } from "effect"
+import type { Schema } from "effect"
+import { ControlPlaneRefused } from "../domain/controlPlane/ControlPlaneFailure.ts"
 import type { ControlPlaneFailure } from "../domain/controlPlane/ControlPlaneFailure.ts"
 import { functions } from "../domain/controlPlane/ControlPlaneFunctions.ts"
 import type { ArgumentsOf, MutationPath, QueryPath, RunSettings } from "../domain/controlPlane/ControlPlaneFunctions.ts"
 import type { Fence } from "../domain/delivery/Run.ts"
 import { toolChanges, toolReads } from "../domain/tasks/ToolAnswer.ts"
+import type { NeedsApproval } from "../domain/tasks/ToolAnswer.ts"
 import { patiently } from "./ControlPlaneCalls.ts"
 import type { ControlPlaneCalls, Reads } from "./ControlPlaneCalls.ts"
 
@@ -23,11 +26,14 @@ type Read<Name extends QueryName, Answer extends Schema.Top> = (
   options: ArgumentsOf<Functions[Name]>
 ) => Effect.Effect<Answer["Type"], ControlPlaneFailure>
 
-/** A change by a tool; one with a stale fence is refused with LeaseLost before anything is written. */
+/**
+ * A change by a tool; one with a stale fence is refused with LeaseLost before anything is written. One that a person must
+ * approve is refused with the code `needs_approval`: the control plane has stored it and asked.
+ */
 type Change<Name extends MutationName, Answer extends Schema.Top> = (
   fence: Fence,
   options: Omit<ArgumentsOf<Functions[Name]>, keyof Fence | "settings">
-) => Effect.Effect<Answer["Type"], ControlPlaneFailure>
+) => Effect.Effect<Exclude<Answer["Type"], NeedsApproval>, ControlPlaneFailure>
 
 /** The control plane's functions for the agents' tools, each retried during a short outage; times are epoch milliseconds. */
 export type ControlPlaneTools = {
@@ -45,6 +51,12 @@ type AnyCall = (
   options: object
 ) => Effect.Effect<unknown, ControlPlaneFailure>
 
+const orRefused = (path: string) => (answer: unknown) => {
+  if (typeof answer !== "object" || answer === null || !("needsApproval" in answer)) return Effect.succeed(answer)
+  const { message } = (answer as NeedsApproval).needsApproval
+  return Effect.fail(new ControlPlaneRefused({ function: path, code: "needs_approval", detail: message }))
+}
+
 export const makeControlPlaneTools = (calls: ControlPlaneCalls, settings: RunSettings): ControlPlaneTools => {
   const query = calls.query as unknown as AnyCall
   const mutation = calls.mutation as unknown as AnyCall
@@ -52,13 +64,17 @@ export const makeControlPlaneTools = (calls: ControlPlaneCalls, settings: RunSet
     name,
     (options: object) => patiently(query(functions[name as keyof typeof reads], answer, options))
   ]
-  const change = ([name, answer]: [string, Schema.Top]) => [
-    name,
-    ({ epoch, run, session }: Fence, options: object) =>
-      patiently(
-        mutation(functions[name as keyof typeof changes], answer, { ...options, run, session, epoch, settings })
-      )
-  ]
+  const change = ([name, answer]: [string, Schema.Top]) => {
+    const path = functions[name as keyof typeof changes]
+    return [
+      name,
+      ({ epoch, run, session }: Fence, options: object) =>
+        Effect.flatMap(
+          patiently(mutation(path, answer, { ...options, run, session, epoch, settings })),
+          orRefused(path)
+        )
+    ]
+  }
   return Object.fromEntries([
     ...Object.entries(reads).map(read),
     ...Object.entries(changes).map(change)

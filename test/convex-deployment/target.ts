@@ -4,6 +4,7 @@ import { ConvexClient, ConvexHttpClient } from "convex/browser"
 import type { FunctionArgs, FunctionReference, FunctionReturnType } from "convex/server"
 import { ConvexError } from "convex/values"
 import { api } from "../../convex/_generated/api.js"
+import type { NeedsApproval } from "../../convex/model/tools/agentTool.ts"
 import { makeAccount } from "../../local/account.ts"
 import type { Account, NewAgent } from "../../local/account.ts"
 import { personAt } from "../../local/person.ts"
@@ -35,7 +36,10 @@ export const serviceOf = ({ accountId, serviceToken }: Credentials) => {
   return {
     query: <F extends FunctionReference<"query">>(reference: F, args: Bare<F>): Promise<FunctionReturnType<F>> =>
       client.query(reference, { ...args, accountId, serviceToken } as never),
-    mutation: <F extends FunctionReference<"mutation">>(reference: F, args: Bare<F>): Promise<FunctionReturnType<F>> =>
+    mutation: <F extends FunctionReference<"mutation">>(
+      reference: F,
+      args: Bare<F>
+    ): Promise<Exclude<FunctionReturnType<F>, NeedsApproval>> =>
       client.mutation(reference, { ...args, accountId, serviceToken } as never, { skipQueue: true })
   }
 }

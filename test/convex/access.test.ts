@@ -120,7 +120,7 @@ describe("every app function", () => {
     }
   })
 
-  it("that manages is for owners and admins; members work on tasks, messages and documents", async () => {
+  it("that manages is for owners and admins; members work on tasks, messages, documents and approvals", async () => {
     const plane = await seededPlane()
     await plane.asPerson(api.app.members.add, {
       tokenIdentifier:
@@ -135,6 +135,7 @@ describe("every app function", () => {
       "app/accounts:list",
       "app/accounts:get",
       "app/budgets:list",
+      "app/policies:list",
       "app/usage:report",
       "app/members:list",
       "app/agents:list",
@@ -150,7 +151,7 @@ describe("every app function", () => {
       "app/notifications:discard"
     ])
     for (const { path, call, kind, args } of await functionsOf("app")) {
-      const isOpen = forMembers.has(path) || /^app\/(tasks|messages|documents|runs):/.test(path)
+      const isOpen = forMembers.has(path) || /^app\/(approvals|tasks|messages|documents|runs):/.test(path)
       const { accountId } = plane
       const given = "accountId" in args ? { ...samplesOf(args), accountId } : samplesOf(args)
       const code = await codeOf((bob as any)[kind](call, given))

@@ -6,6 +6,7 @@ import { ConvexError } from "convex/values"
 import { api } from "../../convex/_generated/api.js"
 import type { Id } from "../../convex/_generated/dataModel.js"
 import type { NamedLease } from "../../convex/model/queue/leases.ts"
+import type { NeedsApproval } from "../../convex/model/tools/agentTool.ts"
 import schema from "../../convex/schema.ts"
 import { internalsOf } from "../../local/plane/convexInternals.ts"
 import { countReadIntervals } from "../../local/plane/readIntervals.ts"
@@ -46,7 +47,11 @@ export const seededPlane = async (settings: { readonly sessionScope?: "agent" | 
   }
   const query = <F extends FunctionReference<"query">>(f: F, args: Bare<F>): Promise<FunctionReturnType<F>> =>
     t.query(f as any, { ...args, accountId, serviceToken })
-  const mutate = <F extends FunctionReference<"mutation">>(f: F, args: Bare<F>): Promise<FunctionReturnType<F>> =>
+  /** Without the answer of accounts with policies, which their tests read with `askedOf`. */
+  const mutate = <F extends FunctionReference<"mutation">>(
+    f: F,
+    args: Bare<F>
+  ): Promise<Exclude<FunctionReturnType<F>, NeedsApproval>> =>
     t.mutation(f as any, { ...args, accountId, serviceToken })
   const asPerson = <F extends FunctionReference<"mutation">>(
     f: F,

@@ -3,7 +3,8 @@ import { functions } from "../../src/domain/controlPlane/ControlPlaneFunctions.t
 import type { ArgumentsOf, RunSettings, ServiceFunctions } from "../../src/domain/controlPlane/ControlPlaneFunctions.ts"
 import { canAgentMarkDone, nextStatusesFor, pathTo } from "../../src/domain/shared/TaskStatus.ts"
 import type { AccountOptions, Agent, Origin, Question, Task } from "./accountState.ts"
-import { ContextModel } from "./contextModel.ts"
+import { ApprovalModel } from "./approvalModel.ts"
+import type { Checked } from "./approvalModel.ts"
 import type { Run } from "./queueEnds.ts"
 import { Refusal } from "./queueState.ts"
 import type { Event, Fence } from "./queueState.ts"
@@ -31,7 +32,7 @@ interface ResponseRequest {
 }
 
 /** One account with its functions. */
-export class AccountModel extends ContextModel {
+export class AccountModel extends ApprovalModel {
   private readonly requests: Array<ResponseRequest> = []
   /** The tasks that agents created. */
   readonly created: Array<{ readonly run: string; readonly chain: string | null }> = []
@@ -162,24 +163,24 @@ export class AccountModel extends ContextModel {
     if (!this.agent(agent).isOrchestrator) throw new Refusal("forbidden")
   }
 
-  /** What a tool does once its fence holds. */
+  /** A tool: what it does once its fence and its checks hold, and the policies allow it. */
   private tool<A extends object>(
-    { settings, ...fence }: ToolArgs,
-    name: string,
-    act: (run: Run, origin: Origin) => A
-  ): A {
-    return this.queue.effect(this.now, fence, name, (live) => act(live, this.originOfRun(live, settings)))
+    { epoch, run, session, settings, ...rest }: ToolArgs,
+    tool: string,
+    check: (run: Run, origin: Origin) => Checked<A>,
+    isCreation = false
+  ): any {
+    const call = { fence: { run, session, epoch }, settings, tool, args: JSON.stringify(rest), isCreation, check }
+    return this.callTool(call, (live) => this.originOfRun(live, settings))
   }
 
   /** A tool that creates something: once in a run for the same arguments. */
   private creation<A extends object>(
-    { epoch, settings, run, session, ...rest }: ToolArgs,
+    args: ToolArgs,
     name: string,
-    act: (run: Run, origin: Origin) => A
-  ): A & { readonly repeated: boolean } {
-    return this.queue.creation(this.now, { run, session, epoch }, name, JSON.stringify(rest), (live) =>
-      act(live, this.originOfRun(live, settings))
-    )
+    check: (run: Run, origin: Origin) => Checked<A>
+  ): any {
+    return this.tool(args, name, check, true)
   }
 
   /** A run creates at most 20 tasks, and a chain of agents' turns at most 100. */
@@ -198,9 +199,11 @@ export class AccountModel extends ContextModel {
       const agent = { ...this.agent(run.agent), flags: this.flags(this.agent(run.agent)) }
       this.mustActOn(run, task)
       const previousStatus = task.status
-      if (previousStatus === to) return { taskId, previousStatus, path: [], status: to, changed: false }
-      if (this.keepsDecision(task, "status", run.id)) {
-        return { taskId, previousStatus, path: [], status: previousStatus, changed: false, reason: "a person's status" }
+      const unchanged = { taskId, previousStatus, path: [], status: previousStatus, changed: false }
+      const settled = (result: object) => ({ task, settled: result, act: () => result })
+      if (previousStatus === to) return settled(unchanged)
+      if (this.keepsDecision(task, "status", run.id, origin.askedAt)) {
+        return settled({ ...unchanged, reason: "a person's status" })
       }
       if (to === "done" && run.kind === "heartbeat") throw new Refusal("forbidden")
       if (to === "done" && previousStatus === "review" && !canAgentMarkDone(agent, previousStatus)) {
@@ -209,8 +212,11 @@ export class AccountModel extends ContextModel {
       const { length: assigneeCount } = task.assignees
       if (!nextStatusesFor(agent, previousStatus, assigneeCount).includes(to)) throw new Refusal("invalid")
       const path = pathTo(previousStatus, to, { assigneeCount }) ?? []
-      this.move(task, to, origin)
-      return { taskId, previousStatus, path, status: to, changed: true }
+      const act = () => {
+        this.move(task, to, origin)
+        return { ...unchanged, path, status: to, changed: true }
+      }
+      return { task, act }
     })
   }
 
@@ -251,28 +257,32 @@ export class AccountModel extends ContextModel {
       if (id === undefined) throw new Refusal("invalid")
       const task = this.task(id)
       this.mustActOn(run, task)
-      const canBeAsked = (agent: Agent) =>
-        agent.id !== run.agent && (!task.isChat || agent.isOrchestrator) && !this.isAsked(run.agent, agent.id, task.id)
-      const asked = slugs.flatMap((slug) => this.agents.filter((agent) => agent.slug === slug && canBeAsked(agent)))
-      const made = this.notify(asked, task, origin, { type: "response_request", request: args.message })
-      const pairs = asked.flatMap(({ id: recipient, slug }, index) => {
-        const notificationId = made[index]
-        return notificationId === undefined ? [] : [{ recipient, slug, notificationId }]
-      })
-      const isPerson = (slug: string) => slug.toLowerCase() === this.personName.toLowerCase()
-      const people = slugs.some(isPerson) ? this.ask(run.agent, task, run.id, args.message, origin) : []
-      for (const { notificationId: notification, recipient } of pairs) {
-        const event = this.queue.row(notification).events.at(-1)
-        if (event === undefined) throw new Error("a notification without events")
-        this.requests.push({ asker: run.agent, recipient, task: task.id, notification, event, at: this.now })
-      }
-      return {
-        asked: [...pairs.map(({ notificationId, slug }) => ({ slug, notificationId })), ...people],
-        skipped: slugs
-          .filter((slug) => !pairs.some((pair) => pair.slug === slug) && !(isPerson(slug) && people.length > 0))
-          .map((slug) => ({ slug, reason: "not asked" }))
-      }
+      return { task, act: () => this.askAll(args.message, slugs, task, run, origin) }
     })
+  }
+
+  private askAll(message: string, slugs: ReadonlyArray<string>, task: Task, run: Run, origin: Origin) {
+    const canBeAsked = (agent: Agent) =>
+      agent.id !== run.agent && (!task.isChat || agent.isOrchestrator) && !this.isAsked(run.agent, agent.id, task.id)
+    const asked = slugs.flatMap((slug) => this.agents.filter((agent) => agent.slug === slug && canBeAsked(agent)))
+    const made = this.notify(asked, task, origin, { type: "response_request", request: message })
+    const pairs = asked.flatMap(({ id: recipient, slug }, index) => {
+      const notificationId = made[index]
+      return notificationId === undefined ? [] : [{ recipient, slug, notificationId }]
+    })
+    const isPerson = (slug: string) => slug.toLowerCase() === this.personName.toLowerCase()
+    const people = slugs.some(isPerson) ? this.ask(run.agent, task, run.id, message, origin) : []
+    for (const { notificationId: notification, recipient } of pairs) {
+      const event = this.queue.row(notification).events.at(-1)
+      if (event === undefined) throw new Error("a notification without events")
+      this.requests.push({ asker: run.agent, recipient, task: task.id, notification, event, at: this.now })
+    }
+    return {
+      asked: [...pairs.map(({ notificationId, slug }) => ({ slug, notificationId })), ...people],
+      skipped: slugs
+        .filter((slug) => !pairs.some((pair) => pair.slug === slug) && !(isPerson(slug) && people.length > 0))
+        .map((slug) => ({ slug, reason: "not asked" }))
+    }
   }
 
   private readonly ofTools: Partial<ServiceFunctions> = {
@@ -291,35 +301,63 @@ export class AccountModel extends ContextModel {
         const answer = { taskId: task.id, status: task.status, assigneeSlugs }
         const isSame =
           assignees.length === task.assignees.length && assignees.every((id) => task.assignees.includes(id))
-        if (isSame) return { ...answer, changed: false }
-        if (this.keepsDecision(task, "assignees", run.id)) {
+        const settled = (result: object) => ({ task, settled: result, act: () => result })
+        if (isSame) return settled({ ...answer, changed: false })
+        if (this.keepsDecision(task, "assignees", run.id, origin.askedAt)) {
           const held = task.assignees.map((id) => this.agent(id).slug)
-          return { ...answer, assigneeSlugs: held, changed: false, reason: "a person's assignees" }
+          return settled({ ...answer, assigneeSlugs: held, changed: false, reason: "a person's assignees" })
         }
-        this.reassign(task, assignees, origin)
-        return { ...answer, status: task.status, changed: true }
+        const act = () => {
+          this.reassign(task, assignees, origin)
+          return { ...answer, status: task.status, changed: true }
+        }
+        return { task, act }
       }),
     [functions.createTask]: (args) =>
       this.creation(args, "task_create", (run, origin) => {
         const { assigneeSlugs = [] } = args
         if (args.assigneeSlugs !== undefined) this.mustOrchestrate(run)
-        this.mustHaveTasksLeft(run, origin)
-        const assignees = assigneeSlugs.flatMap((slug) => this.agents.filter((agent) => agent.slug === slug))
-        const ids = [...new Set(assignees.map((agent) => agent.id))]
-        const { id, status } = this.makeTask(ids, origin)
-        return { taskId: id, status }
+        const act = () => {
+          this.mustHaveTasksLeft(run, origin)
+          const assignees = assigneeSlugs.flatMap((slug) => this.agents.filter((agent) => agent.slug === slug))
+          const ids = [...new Set(assignees.map((agent) => agent.id))]
+          const { id, status } = this.makeTask(ids, origin)
+          return { taskId: id, status }
+        }
+        return { task: null, act }
       }),
     [functions.upsertDocument]: (args) =>
       this.creation(args, "document_upsert", (run) => {
-        const id = `d${this.documents.length + 1}`
-        this.documents.push({ id, run: run.id, title: args.title })
-        return { documentId: id, taskId: args.taskId ?? null }
+        const act = () => {
+          const id = `d${this.documents.length + 1}`
+          this.documents.push({ id, run: run.id, title: args.title })
+          return { documentId: id, taskId: args.taskId ?? null }
+        }
+        return { task: null, act }
       }),
     [functions.postMessage]: (args) =>
       this.creation(args, "task_message", (run, origin) => {
         this.mustOrchestrate(run)
+        const task = this.task(args.taskId)
         const written = { kind: "message", content: args.content, epoch: args.epoch, answersType: null } as const
-        return { messageId: this.post(this.task(args.taskId), written, origin) }
+        return { task, act: () => ({ messageId: this.post(task, written, origin) }) }
+      }),
+    [functions.removeTask]: (args) =>
+      this.tool(args, "task_delete", (run, origin) => {
+        this.mustOrchestrate(run)
+        const task = this.task(args.taskId)
+        if (task.isChat) throw new Refusal("forbidden")
+        const { id: taskId, status } = task
+        const unchanged = { taskId, status, changed: false, stopped: 0 }
+        if (status !== "archived" && this.keepsDecision(task, "status", run.id, origin.askedAt)) {
+          const settled = { ...unchanged, reason: "a person's status" }
+          return { task, settled, act: () => settled }
+        }
+        const act = () => {
+          const stopped = this.removeTask(task, origin)
+          return { taskId, status: task.status, changed: status !== "archived", stopped }
+        }
+        return { task, act }
       }),
     [functions.requestResponses]: (args) => this.request(args)
   }

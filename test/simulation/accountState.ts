@@ -86,6 +86,8 @@ export interface Origin {
   readonly run: string | null
   /** The run with which the chain began; null for a person's act. */
   readonly chain: string | null
+  /** For an approved call: when the agent asked, since when people's decisions count. */
+  readonly askedAt?: number
 }
 
 export interface AccountOptions {
@@ -153,12 +155,13 @@ export abstract class AccountState {
   readonly undone: Array<string> = []
 
   /** Notes whose change it is; one by an agent's turn must not undo what a person decided after its claim. */
-  protected noteDecision(task: Task, field: "status" | "assignees", { actor, run }: Origin): void {
+  protected noteDecision(task: Task, field: "status" | "assignees", { actor, askedAt, run }: Origin): void {
     if (actor.type === "person") {
       task.decided[field] = this.now
       this.noteAct(task)
     } else {
-      if (run !== null && this.isDecided(task, field, run)) this.undone.push(`the ${field} of ${task.id}, by ${run}`)
+      if (run !== null && this.isDecided(task, field, run, askedAt))
+        this.undone.push(`the ${field} of ${task.id}, by ${run}`)
       delete task.decided[field]
     }
   }
@@ -168,10 +171,11 @@ export abstract class AccountState {
     this.acts.set(id, (this.acts.get(id) ?? 0) + 1)
   }
 
-  /** Whether a person decided this after the run was claimed. */
-  protected isDecided(task: Task, field: "status" | "assignees", run: string): boolean {
+  /** Whether a person decided this after the run was claimed, or after it asked for the approval of a call. */
+  protected isDecided(task: Task, field: "status" | "assignees", run: string, askedAt?: number): boolean {
     const claim = this.queue.history.findLast((entry) => entry.entry === "claim" && entry.run === run)
-    return (task.decided[field] ?? -Infinity) > (claim?.entry === "claim" ? claim.at : Infinity)
+    const since = askedAt ?? (claim?.entry === "claim" ? claim.at : Infinity)
+    return (task.decided[field] ?? -Infinity) > since
   }
 
   protected abstract surroundings(options: AccountOptions): Surroundings

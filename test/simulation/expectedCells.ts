@@ -71,5 +71,10 @@ export const expectedCells: ReadonlyArray<string> = [
   "estimated|usage",
   "held, spent|claim",
   "held, reserved|claim",
-  "resumed|claim"
+  "resumed|claim",
+  "asked|tool",
+  "approved|people",
+  "denied|people",
+  "expired|people",
+  "withdrawn|people"
 ]

@@ -43,7 +43,9 @@ export class FanOutModel extends AccountState {
         const task = this.task(row.task)
         const isDecided = this.keepsDecision(task, "status", row.id)
         const isBegun = task.status === "assigned" && task.assignees.includes(row.agent) && !isDecided
-        if (isBegun) this.move(task, "in_progress", this.originOf(row, settings))
+        if (!isBegun) return
+        this.move(task, "in_progress", this.originOf(row, settings))
+        this.noteBegun(row.id, task)
       },
       // Spread over two minutes, as the control plane spreads them by a digest of the id.
       firstHeartbeatAt: (agent, minutes, now) => {
@@ -53,6 +55,9 @@ export class FanOutModel extends AccountState {
       }
     }
   }
+
+  /** The end of a run has moved its task to in_progress. */
+  protected noteBegun(_run: string, _task: Task): void {}
 
   private schedule(id: string, heartbeat: number | string): void {
     const { id: session } = this.queue.sessionFor(`heartbeats_${id}`, id)
@@ -94,7 +99,7 @@ export class FanOutModel extends AccountState {
     this.post(task, note, { ...this.person, actor: { type: "system", id: "system" } })
   }
 
-  private forgetTurns(task: Task): void {
+  protected forgetTurns(task: Task): void {
     Object.assign(task, { turns: 0, isAtTurnLimit: false })
   }
 
@@ -160,8 +165,8 @@ export class FanOutModel extends AccountState {
   }
 
   /** Whether a turn leaves this as it is, because a person decided it after the claim. */
-  protected keepsDecision(task: Task, field: "status" | "assignees", run: string): boolean {
-    return !this.queue.mistakes.has("an old turn's change over a person's") && this.isDecided(task, field, run)
+  protected keepsDecision(task: Task, field: "status" | "assignees", run: string, askedAt?: number): boolean {
+    return !this.queue.mistakes.has("an old turn's change over a person's") && this.isDecided(task, field, run, askedAt)
   }
 
   protected move(task: Task, to: TaskStatus, origin: Origin): void {
@@ -222,7 +227,7 @@ export class FanOutModel extends AccountState {
 
   // What people do, each in one transaction.
 
-  private act<A>(now: number, deed: () => A): A {
+  protected act<A>(now: number, deed: () => A): A {
     this.now = now
     return this.queue.transact(now, deed)
   }

@@ -2,6 +2,7 @@
 import { isAnswerOwed } from "../../src/domain/delivery/AnswerDuty.ts"
 import { divideEvents } from "../../src/domain/delivery/DeliveryPolicy.ts"
 import { ACCOUNT } from "./accountState.ts"
+import { ApprovalInvariants } from "./approvalInvariants.ts"
 import { ClaimInvariants } from "./claimInvariants.ts"
 import type { Limits } from "./claimInvariants.ts"
 import { judgeEvents, judgeJoined } from "./joinInvariants.ts"
@@ -45,6 +46,7 @@ export class Invariants {
   private readonly limits: Limits
   private readonly claims: ClaimInvariants
   private readonly questions: QuestionInvariant
+  private readonly approvals: ApprovalInvariants
   private seen = 0
   private readonly lastClaim = new Map<string, ClaimEntry>()
   private readonly isOver = new Map<string, boolean>()
@@ -61,6 +63,7 @@ export class Invariants {
     this.limits = limits
     this.claims = new ClaimInvariants(world, limits)
     this.questions = new QuestionInvariant(world)
+    this.approvals = new ApprovalInvariants(world)
   }
 
   private get queue() {
@@ -74,6 +77,7 @@ export class Invariants {
     }
     judgeReservations(this.world)
     this.questions.observe()
+    this.approvals.observe()
     const { history } = this.queue
     for (; this.seen < history.length; this.seen += 1) {
       const entry = history[this.seen]

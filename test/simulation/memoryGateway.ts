@@ -236,6 +236,10 @@ export class MemoryGateway {
         message: `help ${some}`
       },
       task_message: { taskId, content: `said in ${turn.run}, ${some}` },
+      // Tasks are rare, so agents delete them only with a person's approval.
+      ...(account.policies?.get("task_delete") === "ask"
+        ? { task_delete: { taskId, reason: "no longer needed" } }
+        : {}),
       task_assign: { taskId, assigneeSlugs: [dice.pick(account.agents).slug] }
     }
     return { callId, name, arguments: dice.chance(0.05) ? "{ not json" : JSON.stringify(args[name] ?? { anything: 1 }) }
@@ -254,7 +258,7 @@ export class MemoryGateway {
         truncated: 0.3,
         "nothing to add": 1,
         slow: 1,
-        ...(request.tools.length > 0 ? { calls: 3 } : {}),
+        ...(request.tools.length > 0 ? { calls: this.world.account.policies === null ? 3 : 10 } : {}),
         ...(request.tools.length > 0 && !isHeartbeat ? { interjected: 1.5 } : {}),
         ...(request.tools.some(({ name }) => name === "task_status") ? { overruled: 0.5 } : {})
       })
@@ -321,7 +325,10 @@ export class MemoryGateway {
         case "calls": {
           const names = [...request.tools.map(({ name }) => name), "made_up"]
           const offered = names.filter((name) => name.startsWith("task_") || !name.startsWith("get_"))
-          const calls = Array.from({ length: dice.between(1, 3) }, () => this.callOf(dice.pick(offered), turn))
+          // Where tools have policies, most calls are of these.
+          const restricted = offered.filter((name) => world.account.policies?.has(name))
+          const tool = () => dice.pick(restricted.length > 0 && dice.chance(0.7) ? restricted : offered)
+          const calls = Array.from({ length: dice.between(1, 3) }, () => this.callOf(tool(), turn))
           return { _tag: "Calls", calls, usage }
         }
         case "overruled": {

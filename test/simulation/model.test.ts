@@ -1,7 +1,7 @@
 import { makeFunctionReference } from "convex/server"
 import { ConvexError } from "convex/values"
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest"
-import { api } from "../../convex/_generated/api.js"
+import { api, internal } from "../../convex/_generated/api.js"
 import type { Doc, Id } from "../../convex/_generated/dataModel.js"
 import { orchestratorChatLabel } from "../../convex/model/tasks/taskView.ts"
 import { PROTOCOL } from "../../src/domain/shared/Protocol.ts"
@@ -40,6 +40,7 @@ const ignored = new Set([
   "now",
   "reason",
   "commands",
+  "message",
   "rosterRevision",
   "protocol",
   "taskId",
@@ -92,7 +93,9 @@ const play = async (seed: number, length: number) => {
   const numbers = new Map<string, number>()
   /** Every lease that was given, live or not, with its boot. */
   const leases: Array<Fence & { readonly bootId: string }> = []
-  const seen = { notification: 0, heartbeat: 0, again: 0, joins: 0, calls: 0 }
+  const seen = { notification: 0, heartbeat: 0, again: 0, joins: 0, decided: 0, calls: 0 }
+  /** Every second account gets policies for tools now and then. */
+  const hasPolicies = seed % 2 === 0
 
   /** The plane's ids by the model's, and the reverse. */
   const planeIds = new Map<string, string>()
@@ -101,10 +104,12 @@ const play = async (seed: number, length: number) => {
     const all = await t.run((ctx) => ctx.db.query("notifications").collect())
     const rows = all.filter(({ recipientType }) => recipientType === "agent")
     const sessions = await t.run((ctx) => ctx.db.query("sessions").collect())
+    const approvals = await t.run((ctx) => ctx.db.query("approvals").collect())
     const questions = all.filter(({ recipientType, type }) => recipientType === "person" && type === "response_request")
     // A join deletes notifications, on both sides.
     const own = [...queue.notifications.keys()]
     const names = [
+      ...approvals.map(({ _id }, index) => [`approval${index + 1}`, _id] as const),
       ...questions.map(({ _id }, index) => [`q${index + 1}`, _id] as const),
       ...rows.map(({ _id }, index) => [own[index] ?? "none", _id] as const),
       ...sessions.map(({ _id, agentId: agent, kind, taskId }) => {
@@ -116,7 +121,7 @@ const play = async (seed: number, length: number) => {
       planeIds.set(own, id)
       modelIds.set(id, own)
     }
-    return { questions, rows, sessions }
+    return { approvals, questions, rows, sessions }
   }
 
   /** The same call on both sides, with the model's ids; answers what they answer. */
@@ -331,10 +336,51 @@ const play = async (seed: number, length: number) => {
         },
         "tasks:create": { title: `made ${dice.between(1, 1_000_000)}` },
         "messages:post": { taskId, content: words() },
-        "tasks:assign": { taskId, assigneeSlugs: slugs(0) }
+        "tasks:assign": { taskId, assigneeSlugs: slugs(0) },
+        // Without it most tasks would soon be archived.
+        ...(model.policies?.get("task_delete") === "ask" ? { "tasks:remove": { taskId, reason: "over" } } : {})
       }
       const path = dice.pick(Object.keys(calls))
       return both(path, { ...fence, ...calls[path] })
+    },
+    policy: async () => {
+      const tools = [
+        "task_status",
+        "response_request",
+        "task_create",
+        "task_message",
+        "task_assign",
+        "task_delete"
+      ] as const
+      const [tool, effect] = [dice.pick(tools), dice.weighted({ ask: 4, allow: 1, deny: 1 })]
+      await plane.asPerson(api.app.policies.set, { tool, effect })
+      model.setPolicy(Date.now(), tool, effect)
+    },
+    decide: async () => {
+      await read()
+      const pending = model.approvals.filter(({ state }) => state === "pending")
+      const { id } = dice.pick(pending.length > 0 && dice.chance(0.9) ? pending : model.approvals)
+      const planeId = planeIds.get(id) ?? id
+      if (dice.chance(0.3)) {
+        return deed(
+          () => plane.asPerson(api.app.approvals.deny, { id: planeId }),
+          () => model.deny(Date.now(), id)
+        )
+      }
+      await deed(
+        async () => {
+          const { result } = await plane.asPerson(api.app.approvals.approve, { id: planeId })
+          newTask = JSON.parse(result ?? "{}").taskId ?? newTask
+        },
+        () => model.approve(Date.now(), id)
+      )
+      if (model.approvals.find((each) => each.id === id)?.state === "approved") seen.decided += 1
+    },
+    expire: async () => {
+      for (const { _id, expiresAt } of (await read()).approvals) {
+        if (expiresAt <= Date.now()) await t.mutation(internal.scheduled.approvals.expire, { id: _id })
+      }
+      model.expire(Date.now())
     },
     pulse: () => {
       const runtimeId = dice.pick(["r1", "r2"])
@@ -369,9 +415,10 @@ const play = async (seed: number, length: number) => {
       task,
       error: error?.class ?? null,
       events: events.map((each) => {
-        const { actor, chain, message, seq: _, ...event } = each
+        const { actor, chain, message, request, seq: _, ...event } = each
         return {
           ...event,
+          request: request?.replace(/^approval\d+ /, "decision: ") ?? null,
           chain: planeIds.get(chain ?? "") ?? chain,
           by: actor.id,
           message: model.messages.find(({ id }) => id === message)?.content ?? null
@@ -381,6 +428,12 @@ const play = async (seed: number, length: number) => {
   }
   const stateOfQuestion = ({ outcome }: Doc<"notifications">) =>
     outcome === "replied" ? "answered" : outcome === "stopped" ? "ended" : "open"
+  /** The request of an event, of which the agent's notification of a decision is compared only by the decision. */
+  const requestOf = (request: string | undefined): string | null => {
+    if (request?.startsWith("Your call: ") !== true) return request ?? null
+    const [, word = ""] = /\n(Approved|Denied|Not) /.exec(request) ?? []
+    return `decision: ${{ Approved: "approved", Denied: "denied", Not: "expired" }[word]}`
+  }
   const contents = new Map<string, string>()
   const contentOf = async (id: Id<"messages"> | undefined) => {
     if (id === undefined) return null
@@ -389,8 +442,17 @@ const play = async (seed: number, length: number) => {
     return content
   }
   const compare = async (name: string) => {
-    const { questions, rows, sessions } = await read()
+    const { approvals, questions, rows, sessions } = await read()
     expect(questions.map(stateOfQuestion), `questions after ${name}`).toEqual(model.questions.map(({ state }) => state))
+    const requests = approvals.map(({ assigneeIds, state, taskId, taskStatus }) => [
+      state,
+      taskId,
+      taskStatus,
+      assigneeIds
+    ])
+    expect(requests, `requests for approval after ${name}`).toEqual(
+      model.approvals.map(({ assignees, state, status, task }) => [state, task, status, assignees])
+    )
     const own = [...queue.notifications.values()].map(comparedRow)
     for (const [index, row] of rows.entries()) {
       const events = []
@@ -403,7 +465,7 @@ const play = async (seed: number, length: number) => {
         newStatus,
         previousStatus,
         refusal = null,
-        request = null,
+        request,
         ...event
       } of row.events) {
         const statuses = newStatus === undefined ? null : [previousStatus, newStatus]
@@ -413,7 +475,7 @@ const play = async (seed: number, length: number) => {
           chain,
           joined,
           refusal,
-          request,
+          request: requestOf(request),
           statuses,
           by: actor.id,
           message: await contentOf(messageId)
@@ -468,6 +530,7 @@ const play = async (seed: number, length: number) => {
   }
 
   await steps.create()
+  for (const _ of hasPolicies ? [1, 2, 3, 4, 5, 6] : []) await steps.policy()
   for (let count = 0; count < length; count += 1) {
     // Mostly moments, now and then beyond the lease, rarely beyond the day that shared failures may last.
     const pause = dice.weighted({ moment: 12, while: 4, lease: isOfHeartbeats ? 6 : 2, day: 0.3 })
@@ -480,7 +543,7 @@ const play = async (seed: number, length: number) => {
     const ofPeople = { create: people, write: 5 * people, assign: people, status: people, remove: 0.1, reschedule: 0.3 }
     const ofRuns = {
       renew: runs,
-      tool: 2 * runs,
+      tool: (hasPolicies ? 6 : 2) * runs,
       join: 1.5 * runs,
       complete: 3 * runs,
       fail: 3 * runs,
@@ -497,6 +560,9 @@ const play = async (seed: number, length: number) => {
       letter: queue.notifications.size > 0 ? 1.5 : 0,
       stop: queue.notifications.size > 0 ? 1 : 0,
       again: queue.notifications.size > 0 ? 0.7 : 0,
+      policy: hasPolicies ? 1 : 0,
+      decide: model.approvals.length > 0 ? 3 : 0,
+      expire: model.approvals.length > 0 ? 1 : 0,
       rotate: 0.4
     })
     await steps[name]()
@@ -513,7 +579,7 @@ const play = async (seed: number, length: number) => {
 }
 
 describe("the control plane's functions and the model", () => {
-  const total = { again: 0, answered: 0, joined: 0, joins: 0, notification: 0, heartbeat: 0, hops: 0 }
+  const total = { again: 0, answered: 0, joined: 0, joins: 0, notification: 0, heartbeat: 0, hops: 0, decided: 0 }
   it.each(Array.from({ length: 12 }, (_, index) => index + 1))(
     "answer alike through a random history, seed %i",
     async (seed) => {
@@ -524,7 +590,7 @@ describe("the control plane's functions and the model", () => {
     60_000
   )
 
-  it("have met runs of both kinds, leases offered again, events and messages that join, answers, and chains", () => {
+  it("have met runs of both kinds, leases offered again, events that join, answers, chains and approved calls", () => {
     expect(Math.min(...Object.values(total))).toBeGreaterThan(5)
   })
 })

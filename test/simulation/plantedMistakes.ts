@@ -22,6 +22,7 @@ const halts: Profile = { controlPlane: 0, process: 0, gateway: 0.3, halts: 10 }
 const haltsOfSlowTurns: Profile = { controlPlane: 0, process: 0, gateway: 0.6, halts: 10 }
 const pauses: Profile = { controlPlane: 0, process: 0, gateway: 0.3, pauses: 10 }
 const badTurns: Profile = { controlPlane: 0.02, process: 0.1, gateway: 0.5 }
+const approvals: Profile = { controlPlane: 0.05, process: 0.02, gateway: 0.05, approvals: true }
 const slowGateway: Profile = { controlPlane: 0, process: 0, gateway: 0.3 }
 
 /** One planted mistake. */
@@ -198,6 +199,14 @@ export const plantedMistakes: ReadonlyArray<PlantedMistake> = [
   },
   inTheModel("an answer that only subscribers hear", "questions", slowGateway),
   inTheModel("a question answered twice", "questions", slowGateway),
+  inTheModel("an approved call executed again", "I19", approvals),
+  inTheModel("a call executed after its denial", "I19", approvals),
+  inTheModel("a stop that leaves requests for approval open", "I19", approvals),
+  inTheModel("an approval although the task has changed", "I19", approvals),
+  inTheModel("a repeated call that asks again", "I19", { ...approvals, controlPlane: 0.3, process: 0.1 }),
+  inTheModel("a removed policy that forgets open requests", "I19", { ...approvals, controlPlane: 0.3, process: 0.1 }),
+  inTheModel("a decision that the agent is not notified of", "I19", approvals),
+  inTheModel("a request under a lost lease", "I19", { ...badTools, process: 0.05, approvals: true }),
   {
     name: "a request without an answer treated as free",
     breaks: "I16",

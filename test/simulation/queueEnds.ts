@@ -249,6 +249,13 @@ export class QueueEnds extends QueueState {
     return { allowance: lease.allowance }
   }
 
+  /** The run of the fence; `lease_lost` if it does not hold. */
+  liveRun(fence: Fence, isUnfenced = this.mistakes.has("unfenced tool")): Run {
+    const { lease, session } = this.held(fence, isUnfenced)
+    const { kind, run: id } = lease
+    return { id, kind, agent: session.agent, row: kind === "heartbeat" ? null : this.row(id) }
+  }
+
   /** The effect of a tool under its fence. */
   effect<A extends object>(
     now: number,
@@ -257,11 +264,10 @@ export class QueueEnds extends QueueState {
     act: (run: Run) => A,
     creation: string | null = null
   ): A {
-    const { lease, session } = this.held(fence, this.mistakes.has("unfenced tool"))
-    const { kind, run: id } = lease
-    const { epoch } = fence
-    const result = act({ id, kind, agent: session.agent, row: kind === "heartbeat" ? null : this.row(id) })
-    this.history.push({ entry: "effect", at: now, session: session.id, epoch, run: id, tool, creation })
+    const run = this.liveRun(fence)
+    const { epoch, session } = fence
+    const result = act(run)
+    this.history.push({ entry: "effect", at: now, session, epoch, run: run.id, tool, creation })
     return result
   }
 
@@ -279,6 +285,18 @@ export class QueueEnds extends QueueState {
     if (found !== undefined && !this.mistakes.has("a ledger that forgets")) return { ...(found as A), repeated: true }
     const result = this.effect(now, fence, tool, act, creation)
     this.ledger.set(key, result)
+    return { ...result, repeated: false }
+  }
+
+  /** Whether the run has created this. */
+  hasCreated(run: string, tool: string, creation: string): boolean {
+    return this.ledger.has(`${run} ${tool} ${creation}`)
+  }
+
+  /** A creation that a person approved: it happens once in the run that asked, without a lease. */
+  approvedCreation<A extends object>(run: string, tool: string, creation: string, act: () => A): A {
+    const result = act()
+    this.ledger.set(`${run} ${tool} ${creation}`, result)
     return { ...result, repeated: false }
   }
 

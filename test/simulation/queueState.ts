@@ -289,6 +289,14 @@ export type Mistake =
   | "new messages that are not pushed"
   | "an answer that only subscribers hear"
   | "a question answered twice"
+  | "an approved call executed again"
+  | "a call executed after its denial"
+  | "a stop that leaves requests for approval open"
+  | "an approval although the task has changed"
+  | "a repeated call that asks again"
+  | "a removed policy that forgets open requests"
+  | "a decision that the agent is not notified of"
+  | "a request under a lost lease"
 
 export interface LeaseName {
   readonly session: string

@@ -7,6 +7,7 @@ import type { Settings } from "../../src/layers/Config.ts"
 import { AccountModel } from "./accountModel.ts"
 import { damages } from "./accountState.ts"
 import type { Agent } from "./accountState.ts"
+import { approvers } from "./approvalDeeds.ts"
 import { Dice } from "./dice.ts"
 import { Invariants } from "./invariants.ts"
 import { pushChanges } from "./memoryConvex.ts"
@@ -87,6 +88,10 @@ export const simulate = Effect.fnUntraced(function* (seed: number, options: Opti
     const budget = { limit, windowMillis: dice.between(2, 10) * 60_000 }
     account.queue.setBudget(0, budget)
   }
+  // In every third account people must approve calls of some tools, for which they have minutes instead of a day.
+  const hasApprovals = profile.approvals ?? seed % 3 === 1
+  const approvalDice = new Dice(`approvals ${seed}`)
+  if (hasApprovals) account.decisionMillis = approvalDice.between(1, 6) * 60_000
   const world = new World({
     account,
     profile,
@@ -340,6 +345,7 @@ export const simulate = Effect.fnUntraced(function* (seed: number, options: Opti
   const hosts: Array<unknown> = []
   for (const runtimeId of runtimes) hosts.push(yield* world.fork(host(runtimeId)))
   const crowd = yield* world.fork(people)
+  if (hasApprovals) yield* world.fork(approvers(account, approvalDice, world, transact))
 
   /** Lets a little time pass, then judges. */
   const pass = Effect.gen(function* () {
@@ -352,6 +358,7 @@ export const simulate = Effect.fnUntraced(function* (seed: number, options: Opti
     if (!account.isTokenRevoked) invariants.look(able)
   })
   const isAtRest = () =>
+    account.approvals.every(({ state }) => state !== "pending") &&
     [...account.queue.notifications.values()].every(({ state }) => ["delivered", "dead", "discarded"].includes(state))
 
   /** Counts the calls of ten minutes in which only the pulse and heartbeats have a reason for any. */

@@ -63,6 +63,8 @@ export interface Profile {
   readonly stops?: number
   readonly halts?: number
   readonly pauses?: number
+  /** Whether people must approve calls of some tools. */
+  readonly approvals?: boolean
 }
 
 /** A turn as the gateway saw it. */

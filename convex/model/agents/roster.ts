@@ -252,6 +252,11 @@ export const removeAgent = async (ctx: MutationCtx, agent: Doc<"agents">, actor:
   for (const budget of await budgetsOf(ctx, agent.accountId)) {
     if (budget.agentId === agent._id) await ctx.db.delete("budgets", budget._id)
   }
+  const { toolPolicies } = await accountOf(ctx, agent.accountId)
+  if (toolPolicies !== undefined) {
+    const left = toolPolicies.filter(({ agentId }) => agentId !== agent._id)
+    await ctx.db.patch("accounts", agent.accountId, { toolPolicies: left })
+  }
   await bumpRoster(ctx, agent.accountId)
   await recordActivity(ctx, {
     accountId: agent.accountId,

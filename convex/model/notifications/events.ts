@@ -1,7 +1,7 @@
 import type { Doc } from "../../_generated/dataModel.js"
 import type { NotificationEvent, NotificationType } from "../../tables/notifications.ts"
+import type { RunSettings } from "../../tables/runs.ts"
 import { cut } from "../database/cut.ts"
-import type { RunSettings } from "./origin.ts"
 
 /** The maximum number of events of one notification. */
 export const maxEvents = 50

@@ -1,15 +1,5 @@
-import { type Infer, v } from "convex/values"
 import type { Actor } from "../../tables/actor.ts"
-
-/** The runtime's settings for the effects of its runs. Each call of a run passes them. */
-export const runSettings = v.object({
-  /** The maximum number of agents' turns in a chain. */
-  maxHops: v.number(),
-  /** How long agents' updates wait for quiet, and the maximum wait, in milliseconds; 0 for no wait. */
-  quietTimeMs: v.number(),
-  quietLimitMs: v.number()
-})
-export type RunSettings = Infer<typeof runSettings>
+import type { RunSettings } from "../../tables/runs.ts"
 
 /** Who caused a change, and its position in a chain of agents' turns. */
 export interface Origin {

@@ -2,14 +2,15 @@ import type { Infer } from "convex/values"
 import type { Doc, Id } from "../../_generated/dataModel.js"
 import type { MutationCtx } from "../../_generated/server.js"
 import type { notificationOutcome } from "../../tables/notifications.ts"
-import type { requestTokens } from "../../tables/runs.ts"
+import type { requestTokens, RunSettings } from "../../tables/runs.ts"
 import { refusal } from "../access/refusal.ts"
 import { agentActor } from "../accounts/actor.ts"
 import { accountOf, flagsOf } from "../agents/agents.ts"
+import { acceptBegunWork } from "../approvals/approvalEnds.ts"
 import { recordJoined, type TurnState } from "../contexts/seenTasks.ts"
 import { cut } from "../database/cut.ts"
 import { type RefusedEvent, chainOf, maxReasonLength, withRefusals } from "../notifications/events.ts"
-import type { Origin, RunSettings } from "../notifications/origin.ts"
+import type { Origin } from "../notifications/origin.ts"
 import { type Fence, endOf, fenced, mustBeNotification } from "../queue/fences.ts"
 import type { LeasedSession } from "../queue/sessions.ts"
 import { decidedOtherwise } from "../tasks/decisions.ts"
@@ -62,8 +63,10 @@ const beginWork = async (
 ): Promise<void> => {
   if (task.status !== "assigned" || !task.assigneeIds.includes(agent._id)) return
   if (decidedOtherwise(task, lease, { status: "in_progress" }) !== null) return
-  if (!flagsOf(await accountOf(ctx, task.accountId), agent).canModifyTaskStatus) return
-  await moveTask(ctx, task, { to: "in_progress" }, origin)
+  const account = await accountOf(ctx, task.accountId)
+  if (!flagsOf(account, agent).canModifyTaskStatus) return
+  const { task: begun } = await moveTask(ctx, task, { to: "in_progress" }, origin)
+  if (account.toolPolicies !== undefined) await acceptBegunWork(ctx, lease.run, begun)
 }
 
 /** Posts the run's reply, note or fallback in the thread. Returns the message's id. */

@@ -23,7 +23,7 @@ const maxEffects = 200
 const maxTasks = { run: 20, chain: 100 }
 
 /** JSON with sorted keys and without absent fields, so that equal arguments give equal texts. */
-const canonical = (value: unknown): string => {
+export const canonical = (value: unknown): string => {
   if (Array.isArray(value)) return `[${value.map(canonical).join(",")}]`
   if (typeof value !== "object" || value === null) return JSON.stringify(value) ?? "null"
   const entries = Object.entries(value)
@@ -76,6 +76,23 @@ export const recordEffect = async (ctx: MutationCtx, run: Run, tool: string, sum
   })
 }
 
+/** The key of arguments in the ledger. */
+const keyOf = (args: Readonly<Record<string, unknown>>): Promise<string> => sha256(canonical(args))
+
+const entryOf = (ctx: Pick<QueryCtx, "db">, runId: string, tool: string, key: string) =>
+  ctx.db
+    .query("effects")
+    .withIndex("by_key", (q) => q.eq("runId", runId).eq("tool", tool).eq("key", key))
+    .first()
+
+/** The stored result of an identical creation of this run; null if there was none. Reads at most one row. */
+export const earlierResult = async (
+  ctx: Pick<QueryCtx, "db">,
+  run: Run,
+  tool: string,
+  args: Readonly<Record<string, unknown>>
+): Promise<unknown> => (await entryOf(ctx, run.id, tool, await keyOf(args)))?.result ?? null
+
 /**
  * Creates something once per run and arguments. The first call acts and records the effect in the same transaction. An
  * identical call returns the first result with `repeated: true`.
@@ -85,13 +102,10 @@ export const createOnce = async <A extends Record<string, unknown>>(
   run: Run,
   tool: string,
   args: Readonly<Record<string, unknown>>,
-  act: () => Promise<{ readonly result: A; readonly summary: string }>
+  act: (key: string) => Promise<{ readonly result: A; readonly summary: string }>
 ): Promise<A & { repeated: boolean }> => {
-  const key = await sha256(canonical(args))
-  const found = await ctx.db
-    .query("effects")
-    .withIndex("by_key", (q) => q.eq("runId", run.id).eq("tool", tool).eq("key", key))
-    .first()
+  const key = await keyOf(args)
+  const found = await entryOf(ctx, run.id, tool, key)
   if (found !== null) return { ...(found.result as A), repeated: true }
   const effects = await ctx.db
     .query("effects")
@@ -100,7 +114,7 @@ export const createOnce = async <A extends Record<string, unknown>>(
   if (effects.length === maxEffects) {
     throw refusal("limit", `This run has had ${maxEffects} effects, which is the limit. End the turn.`)
   }
-  const { result, summary } = await act()
+  const { result, summary } = await act(key)
   await ctx.db.insert("effects", {
     accountId: run.accountId,
     runId: run.id,

@@ -2,18 +2,20 @@ import { v } from "convex/values"
 import type { AgentFlags } from "../../../src/domain/shared/AgentFlags.ts"
 import type { Doc, Id } from "../../_generated/dataModel.js"
 import type { MutationCtx } from "../../_generated/server.js"
+import type { StoredPolicy } from "../../tables/approvals.ts"
+import { type RunSettings, runSettings } from "../../tables/runs.ts"
 import { byPolicy, refusal } from "../access/refusal.ts"
 import { agentActor } from "../accounts/actor.ts"
 import { accountOf, agentOf, flagsOf } from "../agents/agents.ts"
 import { chainOf } from "../notifications/events.ts"
-import { type Origin, type RunSettings, runSettings } from "../notifications/origin.ts"
+import type { Origin } from "../notifications/origin.ts"
 import { type Fence, heldSession, notificationOf } from "../queue/fences.ts"
 
 /** The arguments of every call that stores an effect of a run. */
 export const fenceArgs = { run: v.string(), session: v.string(), epoch: v.number() }
 export const runArgs = { ...fenceArgs, settings: runSettings }
 
-/** A live run: its agent, its work and its permissions. */
+/** A run that acts: its agent, its work and its permissions. */
 export interface Run {
   readonly accountId: Id<"accounts">
   /** The notification's id, or the agent and due time of a heartbeat. The same in all attempts. */
@@ -26,6 +28,8 @@ export interface Run {
   readonly claimedAt: number
   readonly agent: Doc<"agents">
   readonly flags: AgentFlags
+  /** The account's policies for tools; null if it has never had any. */
+  readonly policies: ReadonlyArray<StoredPolicy> | null
   /** The notification's task; null for a heartbeat. */
   readonly taskId: Id<"tasks"> | null
   readonly origin: Origin
@@ -45,6 +49,7 @@ export const liveRun = async (
   const row = await notificationOf(ctx, lease.run)
   const agent = await agentOf(ctx, accountId, session.agentId)
   const chain = row === null ? lease.run : chainOf(row)
+  const account = await accountOf(ctx, accountId)
   return {
     accountId,
     id: lease.run,
@@ -53,7 +58,8 @@ export const liveRun = async (
     epoch: lease.epoch,
     claimedAt: lease.claimedAt,
     agent,
-    flags: flagsOf(await accountOf(ctx, accountId), agent),
+    flags: flagsOf(account, agent),
+    policies: account.toolPolicies ?? null,
     taskId: row?.taskId ?? null,
     origin: {
       actor: agentActor(agent),

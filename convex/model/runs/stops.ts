@@ -4,6 +4,7 @@ import type { MutationCtx } from "../../_generated/server.js"
 import type { Actor } from "../../tables/actor.ts"
 import { refusal } from "../access/refusal.ts"
 import { recordActivity } from "../accounts/activities.ts"
+import { withdrawApprovals } from "../approvals/approvalEnds.ts"
 import { cut } from "../database/cut.ts"
 import { skipHeartbeat } from "../heartbeats/heartbeats.ts"
 import { heartbeatOf, heartbeatRun } from "../heartbeats/heartbeatSchedule.ts"
@@ -135,16 +136,20 @@ const endBatch = async (
     until
   }: { readonly exceptRun: string | undefined; readonly origin: Origin; readonly until: number }
 ): Promise<number> => {
-  const claimed = (await rowsOf(ctx, target, "claimed", until, batch + 1)).filter(({ _id }) => _id !== exceptRun)
-  const ready = await rowsOf(ctx, target, "ready", until, batch - Math.min(batch, claimed.length))
-  const rows = [...claimed.slice(0, batch), ...ready]
+  // The run whose approved call archives the task may be waiting for a retry.
+  const others = async (state: "claimed" | "ready", count: number) => {
+    const found = await rowsOf(ctx, target, state, until, count + 1)
+    return found.filter(({ _id }) => _id !== exceptRun).slice(0, count)
+  }
+  const claimed = await others("claimed", batch)
+  const rows = [...claimed, ...(claimed.length === batch ? [] : await others("ready", batch - claimed.length))]
   for (const row of rows) await endNotification(ctx, row, stop, origin)
   return rows.length
 }
 
 /**
  * Stops every run of an agent or a task, running, ready or waiting for a retry, except for `exceptRun`. Recalls all
- * leases in this transaction. Ends the first 30 notifications here and the others in scheduled batches; none of them is
+ * leases and withdraws all open requests for approval in this transaction. Ends the first 30 notifications here and the others in scheduled batches; none of them is
  * claimed in between. Returns the number of runs that ended here. Reads the leases, those notifications and their
  * effects.
  */
@@ -158,6 +163,7 @@ export const stopAll = async (
 ): Promise<number> => {
   const heartbeats = await recallAll(ctx, target, exceptRun)
   await endQuestions(ctx, target, reasonOf(stop))
+  await withdrawApprovals(ctx, target, stop)
   const ended = await endBatch(ctx, target, stop, { exceptRun, origin, until: Infinity })
   if (ended === batch) {
     const { actor, reason } = stop
@@ -222,7 +228,8 @@ const stopHeartbeat = async (ctx: MutationCtx, heartbeat: Doc<"heartbeats">, run
 }
 
 /**
- * Stops one run in any state. Returns `stopped`, or its earlier outcome if it had ended. After a stopped heartbeat the
+ * Stops one run in any state, and withdraws its open requests for approval, which outlast it. Returns `stopped`, or its
+ * earlier outcome if it had ended. After a stopped heartbeat the
  * next one runs as scheduled. Reads about ten rows, and what the note in the thread reads.
  */
 export const stopRun = async (
@@ -232,6 +239,7 @@ export const stopRun = async (
   stop: Stop
 ): Promise<{ readonly hasStopped: boolean; readonly outcome: string }> => {
   const { heartbeat, row } = await workOf(ctx, accountId, run)
+  await withdrawApprovals(ctx, { run }, stop)
   if (heartbeat !== undefined) {
     if (!(await stopHeartbeat(ctx, heartbeat, run))) return { hasStopped: false, outcome: "ended" }
   } else {

@@ -1,10 +1,7 @@
 import { canAgentMarkDone, nextStatusesFor, type TaskStatus } from "../../../src/domain/shared/TaskStatus.ts"
 import type { Doc } from "../../_generated/dataModel.js"
-import type { MutationCtx } from "../../_generated/server.js"
 import { byPolicy, refusal } from "../access/refusal.ts"
 import { mustActOn, mustHaveFlag, type Run } from "../runs/runs.ts"
-import { decidedOtherwise } from "./decisions.ts"
-import { type Move, moveTask } from "./tasks.ts"
 
 /** Fails with `forbidden` or `invalid` unless the run's agent may set the task to this status now. */
 export const mustMayMove = (run: Run, task: Doc<"tasks">, to: TaskStatus): void => {
@@ -23,22 +20,4 @@ export const mustMayMove = (run: Run, task: Doc<"tasks">, to: TaskStatus): void 
     const allowed = next.length === 0 ? "no other status" : next.join(", ")
     throw refusal("invalid", `A task in ${task.status} cannot be set to ${to} by this agent. Allowed: ${allowed}.`)
   }
-}
-
-/** Sets a task's status for an agent's run, unless a person has changed it since the turn began. */
-export const setStatusInRun = async (
-  ctx: MutationCtx,
-  run: Run,
-  task: Doc<"tasks">,
-  move: {
-    readonly to: TaskStatus
-    readonly blockedReason?: string | undefined
-  }
-): Promise<Move> => {
-  mustHaveFlag(run, "canModifyTaskStatus")
-  mustActOn(run, task)
-  const reason = decidedOtherwise(task, run, { status: move.to })
-  if (reason !== null) return { task, previousStatus: task.status, path: [], reason }
-  mustMayMove(run, task, move.to)
-  return await moveTask(ctx, task, move, run.origin)
 }

@@ -65,9 +65,13 @@ export const statement = (event: NotificationEvent): string => {
   const who = nameOf(event.actor)
   switch (event.type) {
     case "mention":
-      return event.answers === undefined
-        ? `${who} mentioned you`
-        : `${who} answers your question "${oneLine(event.answers, LIMITS.question)}"`
+      if (event.answers !== undefined) {
+        return `${who} answers your question "${oneLine(event.answers, LIMITS.question)}"`
+      }
+      // Without a message it is the decision about a call that needed approval.
+      return event.message === null && event.request !== null
+        ? `${who} answers your request for approval`
+        : `${who} mentioned you`
     case "thread_update":
       return `${who} wrote in the thread`
     case "assignment":

@@ -138,18 +138,27 @@ export const toolReads = {
   agentSkills: AgentSkills
 } as const
 
+/** The answer to a call that is not executed until a person approves it. */
+export const NeedsApproval = Schema.Struct({
+  needsApproval: Schema.Struct({ id: Schema.String, message: Schema.String })
+})
+export type NeedsApproval = typeof NeedsApproval.Type
+
+const orNeedsApproval = <Fields extends Schema.Struct.Fields>(answer: Schema.Struct<Fields>) =>
+  Schema.Union([answer, NeedsApproval])
+
 /**
  * What the tools change, by the name of the function. A creation happens once per run and arguments: a second identical
- * call returns `repeated`.
+ * call returns `repeated`. A policy of the account can require a person's approval for each of them.
  */
 export const toolChanges = {
-  setTaskStatus: StatusChange,
-  createTask: MadeTask,
-  updateTask: ChangedTask,
-  assignTask: AssignedTask,
-  removeTask: RemovedTask,
-  linkPullRequest: LinkedPullRequest,
-  upsertDocument: WrittenDocument,
-  postMessage: PostedMessage,
-  requestResponses: AskedResponses
+  setTaskStatus: orNeedsApproval(StatusChange),
+  createTask: orNeedsApproval(MadeTask),
+  updateTask: orNeedsApproval(ChangedTask),
+  assignTask: orNeedsApproval(AssignedTask),
+  removeTask: orNeedsApproval(RemovedTask),
+  linkPullRequest: orNeedsApproval(LinkedPullRequest),
+  upsertDocument: orNeedsApproval(WrittenDocument),
+  postMessage: orNeedsApproval(PostedMessage),
+  requestResponses: orNeedsApproval(AskedResponses)
 } as const

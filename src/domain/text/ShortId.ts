@@ -17,7 +17,7 @@ export const shortIds = (ids: ReadonlyArray<string>): ((id: string) => string) =
 
 /** What kind of element an id names, for the message that there is no such element. */
 export interface Kind<A> {
-  readonly noun: "task" | "run" | "dead letter" | "token" | "approval" | "webhook" | "delivery"
+  readonly noun: "task" | "run" | "dead letter" | "token" | "approval" | "policy" | "webhook" | "delivery"
   /** The command that lists them. */
   readonly listedBy: string
   /** What people know an element by. */

@@ -8,7 +8,7 @@ import { allTools } from "../../services/tools/AllTools.ts"
 export const refusalCodes = {
   400: ["malformed"],
   401: ["unauthenticated"],
-  403: ["forbidden"],
+  403: ["forbidden", "needs_approval"],
   404: ["not_found"],
   405: ["method_not_allowed"],
   408: ["timeout"],

@@ -40,6 +40,12 @@ describe("the input", () => {
     assert.match(input, /^delivery notification_1, attempt 3: this text replaces any earlier text with this id/)
   })
 
+  it("shows a person's decision about a call that needed approval as such", () => {
+    const request = "Your call: task_delete {}\nDenied and not executed."
+    const { input } = promptOf({ events: [sampleEvent({ type: "mention", actor: person, message: null, request })] })
+    assert.strictEqual(blockOf(input, "request"), `Pat Person (person) answers your request for approval:\n${request}`)
+  })
+
   it("contains the request, the task, the thread before it, agents and the person, in this order", () => {
     const { input } = promptOf({
       thread: [sampleMessage({ id: "message_0", content: "earlier words" }), sampleMessage()],
