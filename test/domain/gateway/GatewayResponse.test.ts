@@ -159,31 +159,59 @@ const known: ReadonlyArray<readonly [what: string, status: number, body: unknown
     "silence, overflow, cooldown or a bad key",
     500,
     failed("api_error", "internal error"),
-    { _tag: "RunFailed", status: 500, code: "api_error", message: "internal error", usage: readUsage }
+    {
+      _tag: "RunFailed",
+      status: 500,
+      code: "api_error",
+      message: "internal error",
+      usage: readUsage,
+      responseId: "resp_1"
+    }
   ],
   [
     "a provider's 401, which is not about our token",
     401,
     failed("authentication_error", "401 fake error 401"),
-    { _tag: "RunFailed", status: 401, code: "authentication_error", message: "401 fake error 401", usage: readUsage }
+    {
+      _tag: "RunFailed",
+      status: 401,
+      code: "authentication_error",
+      message: "401 fake error 401",
+      usage: readUsage,
+      responseId: "resp_1"
+    }
   ],
   [
     "a provider's 429",
     429,
     failed("rate_limit_error", "429 Rate limit reached"),
-    { _tag: "RunFailed", status: 429, code: "rate_limit_error", message: "429 Rate limit reached", usage: readUsage }
+    {
+      _tag: "RunFailed",
+      status: 429,
+      code: "rate_limit_error",
+      message: "429 Rate limit reached",
+      usage: readUsage,
+      responseId: "resp_1"
+    }
   ],
   [
     "a failed run with HTTP 200",
     200,
     failed("api_error", "upstream provider error"),
-    { _tag: "RunFailed", status: 200, code: "api_error", message: "upstream provider error", usage: readUsage }
+    {
+      _tag: "RunFailed",
+      status: 200,
+      code: "api_error",
+      message: "upstream provider error",
+      usage: readUsage,
+      responseId: "resp_1"
+    }
   ],
   [
     "a failed run without an error",
     502,
     response([], { status: "failed", error: null }),
-    { _tag: "RunFailed", status: 502, code: "unknown", message: "no message", usage: readUsage }
+    { _tag: "RunFailed", status: 502, code: "unknown", message: "no message", usage: readUsage, responseId: "resp_1" }
   ],
   [
     "a wrong token",
