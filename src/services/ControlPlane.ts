@@ -5,6 +5,7 @@ import type { ControlPlaneFailure } from "../domain/controlPlane/ControlPlaneFai
 import { functions } from "../domain/controlPlane/ControlPlaneFunctions.ts"
 import type { RunSettings } from "../domain/controlPlane/ControlPlaneFunctions.ts"
 import { PulseAnswer, RuntimeCommands } from "../domain/controlPlane/RuntimeCommands.ts"
+import type { Claim, ClaimRequest } from "../domain/delivery/Claim.ts"
 import { DeadLetter } from "../domain/delivery/DeadLetter.ts"
 import { DeliveryContext } from "../domain/delivery/DeliveryContext.ts"
 import type { NotificationEvent } from "../domain/delivery/DeliveryContext.ts"
@@ -49,36 +50,6 @@ import { makeControlPlaneClock } from "./ControlPlaneClock.ts"
 import type { ControlPlaneClock } from "./ControlPlaneClock.ts"
 import { makeControlPlaneTools } from "./ControlPlaneTools.ts"
 import type { ControlPlaneTools } from "./ControlPlaneTools.ts"
-
-/** A claim of this boot: its number, its limits, and the leases of this process. */
-export interface ClaimRequest {
-  /** Grows with every claim of the boot; a claim that arrives late leases nothing. */
-  readonly number: number
-  /** 0 is the last claim of the boot: it leases nothing, and every lease that it does not name is released. */
-  readonly limit: number
-  readonly heartbeatLimit: number
-  readonly held: ReadonlyArray<Lease>
-  /** Leases whose runs have ended, although their outcome could not be stored. */
-  readonly abandoned: ReadonlyArray<Lease>
-  /** An answer of this boot may be missing: the leases that are not named are offered again. */
-  readonly recoverUnnamed: boolean
-}
-
-/** The answer to a claim, with its readable and broken runs. */
-export type Claim = Omit<ClaimAnswer, "runs"> & {
-  readonly runs: ReadonlyArray<Run>
-  /** Whether some runs could not be read at all; this process does not hold their leases. */
-  readonly hasUnreadable: boolean
-}
-
-/** Times of a claim for the traces of its runs, epoch milliseconds of this process; `claimedThere` by the control plane's clock. */
-export interface ClaimTimes {
-  readonly from: number
-  readonly claimed: number
-  readonly claimedThere: number
-  /** How many runs the claim returned. */
-  readonly runs: number
-}
 
 /** A release because of a shared failure: when to retry, and why. */
 export interface SharedFailure {

@@ -1,12 +1,12 @@
 /** An attempt of a run in traces and log lines. */
 import { Effect } from "effect"
+import type { ClaimTimes } from "../../domain/delivery/Claim.ts"
 import { contextsOf } from "../../domain/delivery/Run.ts"
 import type { Run } from "../../domain/delivery/Run.ts"
 import type { Attributes } from "../../domain/observability/TraceAttributes.ts"
 import { Gateway } from "../../layers/Gateway.ts"
 import { sessionHash } from "../../layers/telemetry/SessionHash.ts"
 import { Telemetry } from "../../layers/telemetry/Telemetry.ts"
-import type { ClaimTimes } from "../../services/ControlPlane.ts"
 import { classOf } from "../../services/FailureStreak.ts"
 import type { AttemptEnd } from "./RunStorage.ts"
 

@@ -1,10 +1,10 @@
 import { Clock, Effect, Layer, Queue, Stream } from "effect"
 import type { Duration, Result } from "effect"
 import type { ControlPlaneFailure } from "../../../src/domain/controlPlane/ControlPlaneFailure.ts"
+import type { Claim, ClaimRequest } from "../../../src/domain/delivery/Claim.ts"
 import { leaseKey } from "../../../src/domain/delivery/Run.ts"
 import type { Lease, Run, Wake } from "../../../src/domain/delivery/Run.ts"
 import { ControlPlane } from "../../../src/services/ControlPlane.ts"
-import type { Claim, ClaimRequest } from "../../../src/services/ControlPlane.ts"
 import { sampleRun } from "../../domain/delivery/sampleContext.ts"
 import { sampleHeartbeatRun } from "../../domain/heartbeats/sampleHeartbeat.ts"
 
