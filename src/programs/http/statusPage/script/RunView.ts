@@ -135,7 +135,7 @@ const showRun = () => {
   if (known === null) return
   byId("run-attempts").replaceChildren(...known.timeline.map((attempt, index) => attemptNode(attempt, index, id)))
   byId("run-attempts-empty").hidden = known.timeline.length > 0
-  happened("run-events", known.events, ({ actorName, refusal, type }) => capital(words(type)) + " by " + actorName + (refusal ? ", refused: " + refusal : ""))
+  happened("run-events", known.events, ({ actorName, hasJoined, refusal, type }) => capital(words(type)) + " by " + actorName + (hasJoined ? ", joined the running turn" : "") + (refusal ? ", refused: " + refusal : ""))
   happened("run-effects", known.effects, ({ summary, tool }) => tool + ": " + summary)
   byId("run-effects-empty").hidden = known.effects.length > 0
 }
