@@ -1,13 +1,15 @@
 /** After the scenario: what a newcomer types goes to the team, and the scripted model answers it. */
 import { Effect } from "effect"
 import { type Account, demoTeam } from "../account.ts"
-import type { Rule, Script } from "../model/script.ts"
+import type { Action, Script } from "../model/script.ts"
 import type { Person } from "../person.ts"
 import type { Story } from "./story.ts"
 import { talk } from "./thread.ts"
 
 const asksForStatus = /\b(status|progress|news|how far|done|left|open)\b/i
 const asksForWork = /\b(add|build|change|create|fix|make|remove|update|write)\b/i
+
+const taskIdInResult = '\\\\?"taskId\\\\?":\\\\?"([A-Za-z0-9]+)'
 
 /** The agent of the first mention; the squad lead without one. */
 const addresseeOf = (line: string) =>
@@ -17,11 +19,16 @@ const addresseeOf = (line: string) =>
 export const scriptFor = (line: string): Script => {
   const addressee = addresseeOf(line)
   const request = line.replaceAll(/@\S+/g, "").trim()
-  const rule = (actions: Rule["actions"], capture: Rule["capture"] = {}): Script => ({
+  const matchSystem = `You are ${addressee?.name ?? ""}`
+  /** The first action answers this line and no other work of the agent; the others answer the results of its tools. */
+  const rule = ([first, ...others]: readonly [Action, ...ReadonlyArray<Action>]): Script => ({
     replace: true,
     fallback: { text: "NO_ACTION" },
     rules: [
-      { matchSystem: `You are ${addressee?.name ?? ""}`, capture, actions },
+      { matchSystem, match: line, actions: [first] },
+      ...(others.length === 0
+        ? []
+        : [{ matchSystem, match: { regex: taskIdInResult }, capture: { taskId: taskIdInResult }, actions: others }]),
       { match: "assigned this task to you", repeat: true, actions: [{ text: "I have done this already." }] }
     ]
   })
@@ -37,15 +44,12 @@ export const scriptFor = (line: string): Script => {
     const text = isReviewed
       ? `I created the task "${title}", did it, reviewed it and set it to done.`
       : `I created the task "${title}" and did it. It is ready for review.`
-    return rule(
-      [
-        { toolCalls: [{ name: "task_create", args: { title, status: "in_progress", ...assignees } }] },
-        move("review"),
-        ...(isReviewed ? [move("done")] : []),
-        { text }
-      ],
-      { taskId: '\\\\?"taskId\\\\?":\\\\?"([A-Za-z0-9]+)' }
-    )
+    return rule([
+      { toolCalls: [{ name: "task_create", args: { title, status: "in_progress", ...assignees } }] },
+      move("review"),
+      ...(isReviewed ? [move("done")] : []),
+      { text }
+    ])
   }
   return asksForStatus.test(request)
     ? rule([{ text: "The login button works again: Engineer fixed it, and QA checked it. No work is open." }])
