@@ -159,6 +159,19 @@ describe("the answer of a person", () => {
     ])
   })
 
+  it("joins the turn that asked if that still runs, with its question", async () => {
+    const { ask, plane, run, taskId } = await asking()
+    await ask(["Ana"])
+    await plane.post(taskId, "Postgres.")
+    const joined = await plane.mutate(service.notifications.join, { ...fenceOf(run), known: 0, settings })
+    expect(joined.events).toMatchObject([
+      { type: "mention", answers: "Which database?", message: { content: "Postgres." } }
+    ])
+    await complete(plane, run, { outcome: "replied", reply: "Postgres it is.", joined: 1 })
+    const { runs } = await plane.take()
+    expect(runs.filter((each) => contextOf(each).agent.slug === "engineer")).toEqual([])
+  })
+
   it("does not come from another person", async () => {
     const { ask, inbox, plane, run, taskId } = await asking()
     const kim = await kimIn(plane)
