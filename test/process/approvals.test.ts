@@ -144,7 +144,8 @@ describe("a call that needs approval", () => {
         yield* ask("policies", "set", "task_create", "ask", "--role", "builds and fixes")
         yield* ask("policies", "set", "task_create", "ask")
         yield* setup.startRuntime()
-        const taskId = yield* setup.newTask()
+        // The creator of a task is responsible for it.
+        const taskId = (yield* run("tasks", "create", "Fix the login button")).out.trim()
         yield* setup.post(taskId, "@engineer please make a task of it.")
         yield* repliesOf(setup, taskId, 1)
         const id = (yield* requestsOf(setup))[0]?.id ?? ""
