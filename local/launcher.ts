@@ -140,8 +140,7 @@ const start = (options: LaunchOptions): Promise<Child> => {
           const ending = { code, signal }
           const done = (): void => {
             running.ending = ending
-            log.end()
-            settle(ending)
+            log.end(() => settle(ending))
           }
           const drained = setTimeout(done, 250)
           child.once("close", () => {
