@@ -78,7 +78,7 @@ export const approvers = Effect.fnUntraced(function* (
   yield* Effect.forEach(policies, transact, { discard: true })
   while (!world.isCalm) {
     yield* Effect.sleep(dice.pick([300, 2_000, 8_000, 30_000]))
-    const deeds = dice.chance(0.12) ? [setPolicy(account, dice, world)] : decide(account, dice, world)
+    const deeds = dice.chance(0.3) ? [setPolicy(account, dice, world)] : decide(account, dice, world)
     yield* Effect.forEach(deeds.map(refusable), transact, { discard: true })
     yield* transact(() => account.expire(world.now))
   }

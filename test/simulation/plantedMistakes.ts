@@ -129,7 +129,7 @@ export const plantedMistakes: ReadonlyArray<PlantedMistake> = [
     }
   },
   { name: "a lease no longer named before its end is answered", breaks: "I3", wrappers: { convex: forgettingEnds } },
-  inTheModel("coalescing into a row that is running", "I5", slowGateway),
+  inTheModel("coalescing into a row that is running", "I18", slowGateway),
   inTheModel("unfenced complete", "I3"),
   inTheModel("unfenced tool", "I3", badTools),
   inTheModel("attempts counted only on failure", "I6"),
