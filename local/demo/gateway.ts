@@ -1,11 +1,10 @@
 import { randomBytes } from "node:crypto"
-import { fileURLToPath } from "node:url"
 import { Effect } from "effect"
 import type { Scope } from "effect"
-import { demoTeam } from "../account.ts"
 import { launchGateway, launchModel } from "../launcher.ts"
 import type { LaunchFailed } from "../launcher.ts"
 import type { DemoFailed } from "./demoFailed.ts"
+import { demoScript, gatewayArgs } from "./demoScript.ts"
 import { prepareRealGateway } from "./realGateway.ts"
 import type { Story } from "./story.ts"
 
@@ -18,16 +17,6 @@ export type DemoGateway = {
   readonly scriptUrl: string
 }
 
-const script = fileURLToPath(new URL("script.json", import.meta.url))
-
-/** The scripted gateway's arguments: the demo's team and the script of its model. */
-export const gatewayArgs: ReadonlyArray<string> = [
-  "--agents",
-  demoTeam.map(({ slug }) => slug).join(","),
-  "--script",
-  script
-]
-
 /** Starts the scripted gateway. */
 const startScripted: Effect.Effect<DemoGateway, LaunchFailed, Scope.Scope> = Effect.gen(function* () {
   const token = randomBytes(16).toString("hex")
@@ -38,7 +27,7 @@ const startScripted: Effect.Effect<DemoGateway, LaunchFailed, Scope.Scope> = Eff
 /** Prepares the real gateway, which the runtime starts, and starts a scripted model for it. */
 const prepareReal = (story: Story): Effect.Effect<DemoGateway, LaunchFailed | DemoFailed, Scope.Scope> =>
   Effect.gen(function* () {
-    const model = yield* launchModel({ args: ["--script", script] })
+    const model = yield* launchModel({ args: ["--script", demoScript] })
     const provider = { id: "scripted", model: "demo", api: "openai-completions", isCustom: true } as const
     const { env, url } = yield* prepareRealGateway(story, {
       ...provider,

@@ -12,7 +12,7 @@ import { demoTeam, makeAccount, runtimeEnv } from "../account.ts"
 import { launchGateway, launchPlane, launchRuntime } from "../launcher.ts"
 import type { Script } from "../model/script.ts"
 import { personAt } from "../person.ts"
-import { gatewayArgs } from "./gateway.ts"
+import { gatewayArgs } from "./demoScript.ts"
 import { playScenario } from "./scenario.ts"
 import { Story } from "./story.ts"
 

@@ -9,7 +9,7 @@ import { Effect, Exit, Runtime, Schedule } from "effect"
 import { makeAccount } from "../account.ts"
 import { launchGateway, launchPlane } from "../launcher.ts"
 import { personAt } from "../person.ts"
-import { gatewayArgs } from "./gateway.ts"
+import { gatewayArgs } from "./demoScript.ts"
 import { playScenario } from "./scenario.ts"
 import { Story } from "./story.ts"
 

@@ -74,6 +74,8 @@ export class Metrics extends Context.Service<
     /** The run started to execute the tool; it ends with `toolCalled` for the same run. */
     toolStarted(tool: string, run: string): Effect.Effect<void>
     toolCalled(tool: string, success: boolean, run?: string): Effect.Effect<void>
+    /** The gateway says which tool the run's agent is using, possibly one of its own; null if none. */
+    toolSeen(tool: string | null, run: string): Effect.Effect<void>
     /** Creates the counters of these tools. */
     toolsKnown(tools: ReadonlyArray<string>): Effect.Effect<void>
     /** A request of the run was answered. */
@@ -201,6 +203,7 @@ const make = Effect.gen(function* () {
     posted: (sinceReadyMillis) => count(() => set(family.createdToPost, sinceReadyMillis / 1_000)),
     turnEnded: (durationMillis) => count(() => set(family.turnDuration, durationMillis / 1_000)),
     toolStarted: (tool, run) => progressed(run, (_, stepSince) => ({ tool, stepSince })),
+    toolSeen: (tool, run) => progressed(run, (before, now) => (before.tool === tool ? {} : { tool, stepSince: now })),
     toolCalled: (tool, success, run) =>
       Effect.andThen(
         count(() => set(family.toolCalls, 1, { tool, success: String(success) })),

@@ -311,7 +311,11 @@ const make = Effect.gen(function* () {
 
   const run = Effect.fn("Turns.run")(function* (turn: Turn) {
     const startedAt = yield* Clock.currentTimeMillis
-    const followed = Effect.andThen(events.follow(turn.context.sessionKey), rounds(turn))
+    const { notification, sessionKey } = turn.context
+    const followed = Effect.andThen(
+      events.follow(sessionKey, (tool) => metrics.toolSeen(tool, notification.id)),
+      rounds(turn)
+    )
     return yield* Effect.scoped(followed).pipe(
       Effect.timeoutOrElse({
         duration: config.turnTimeout,

@@ -297,6 +297,9 @@ describe("the activity", () => {
       yield* metrics.toolCalled("task_status", true, "one")
       yield* metrics.tokensUsed("engineer", { ...noUsage, inputTokens: 10, outputTokens: 1 }, "one")
       assert.deepInclude((yield* metrics.activity).running[0], { tool: null, rounds: 1, inputTokens: 10 })
+      yield* TestClock.setTime(61_000)
+      yield* metrics.toolSeen("exec", "one")
+      assert.deepInclude((yield* metrics.activity).running[0], { tool: "exec", stepSince: 61_000 })
       yield* TestClock.setTime(61_200)
       yield* metrics.runEnded({ ...end("retrying", "TurnSilent: empty"), run: "one" })
       const after = yield* metrics.activity

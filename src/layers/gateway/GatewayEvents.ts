@@ -39,8 +39,11 @@ export type ChannelState =
 interface Service {
   /** Keeps the connection open, for ever; for a supervised fiber. Ends at once if the channel is switched off. */
   readonly run: Effect.Effect<void>
-  /** Follows the events of a session until the scope closes. */
-  follow(sessionKey: string): Effect.Effect<void, never, Scope.Scope>
+  /** Follows the events of a session until the scope closes. `onTool` runs when its running tool changes. */
+  follow(
+    sessionKey: string,
+    onTool?: (tool: string | null) => Effect.Effect<void>
+  ): Effect.Effect<void, never, Scope.Scope>
   /** The end of a run of a followed session. Waits up to two seconds for it. Null if no events arrive. */
   endOf(sessionKey: string, runId: string): Effect.Effect<RunEnd | null>
   /** The model that answered last in a followed session. Null if no event has named it. */
@@ -74,9 +77,13 @@ export class GatewayEvents extends Context.Reference<Service>("runtime-service/l
 
 interface Followed {
   turn: LiveTurn
+  readonly onTool: (tool: string | null) => Effect.Effect<void>
   readonly ends: Map<string, RunEnd>
   readonly awaited: Map<string, Deferred.Deferred<RunEnd>>
 }
+
+/** The tool that a page shows, with one line for each turn. */
+const toolOf = ({ tools }: LiveTurn): string | null => tools.at(-1)?.name ?? null
 
 /** One retry per second at first, later one every ten seconds. */
 const reconnects = Schedule.min([Schedule.exponential("1 second"), Schedule.spaced("10 seconds")]).pipe(
@@ -94,17 +101,20 @@ const make = Effect.gen(function* () {
   const state = yield* Ref.make<ChannelState>({ _tag: "Off", reason: "it has not connected yet" })
   let socket: GatewaySocket | null = null
 
-  const note = ({ event, runId, sessionKey }: RunEvent, now: number) => {
+  const note = Effect.fnUntraced(function* ({ event, runId, sessionKey }: RunEvent) {
     const session = followed.get(sessionKey)
     if (session === undefined) return
-    session.turn = afterEvent(session.turn, event, now)
+    const before = toolOf(session.turn)
+    session.turn = afterEvent(session.turn, event, yield* Clock.currentTimeMillis)
+    const tool = toolOf(session.turn)
+    if (tool !== before) yield* session.onTool(tool === null ? null : redactor.redact(tool))
     if (event._tag !== "RunEnded") return
     const { cause, model } = event
     session.ends.set(runId, { cause, model })
     for (const earlier of session.ends.keys()) if (session.ends.size > ENDS_KEPT) session.ends.delete(earlier)
     const waiting = session.awaited.get(runId)
     if (waiting !== undefined) Deferred.doneUnsafe(waiting, Effect.succeed({ cause, model }))
-  }
+  })
 
   /** Asks for a session's events, or asks to end them. A lost connection is noticed by its reader. */
   const ask = (verb: "subscribe" | "unsubscribe", key: string) =>
@@ -114,14 +124,12 @@ const make = Effect.gen(function* () {
 
   /** Reads events until the connection is lost. */
   const read = (opened: GatewaySocket): Effect.Effect<never, SocketLost> =>
-    Effect.forever(
-      Effect.flatMap(opened.next, (frames) =>
-        Effect.map(Clock.currentTimeMillis, (now) => {
-          for (const frame of frames) {
-            if (frame.type === "event") Option.map(readRunEvent(frame), (event) => note(event, now))
-          }
-        })
-      )
+    opened.next.pipe(
+      Effect.flatMap((frames) => {
+        const events = frames.flatMap((frame) => (frame.type === "event" ? Option.toArray(readRunEvent(frame)) : []))
+        return Effect.forEach(events, note, { discard: true })
+      }),
+      Effect.forever
     )
 
   const isOn = Effect.map(Ref.get(state), ({ _tag }) => _tag === "On")
@@ -167,9 +175,9 @@ const make = Effect.gen(function* () {
     Effect.orDie
   )
 
-  const follow = Effect.fnUntraced(function* (sessionKey: string) {
+  const follow = Effect.fnUntraced(function* (sessionKey: string, onTool: Followed["onTool"] = () => Effect.void) {
     const turn = turnStarted(sessionKey, yield* Clock.currentTimeMillis)
-    const session: Followed = { turn, ends: new Map(), awaited: new Map() }
+    const session: Followed = { turn, onTool, ends: new Map(), awaited: new Map() }
     yield* Effect.acquireRelease(
       Effect.suspend(() => {
         followed.set(sessionKey, session)

@@ -112,7 +112,8 @@ describe("a followed turn", () => {
       yield* isOn
       yield* Effect.scoped(
         Effect.gen(function* () {
-          yield* events.follow(sessionKey)
+          const tools: Array<string | null> = []
+          yield* events.follow(sessionKey, (tool) => Effect.sync(() => void tools.push(tool)))
           const item = { kind: "tool", phase: "start", toolCallId: "c1", name: "exec" }
           const message = {
             role: "assistant",
@@ -122,6 +123,8 @@ describe("a followed turn", () => {
             __openclaw: { runId }
           }
           socket.event("session.message", { sessionKey, message })
+          socket.event("agent", agentEvent("item", { ...item, toolCallId: "c0", name: "read" }))
+          socket.event("agent", agentEvent("item", { ...item, toolCallId: "c0", name: "read", phase: "end" }))
           socket.event("agent", agentEvent("item", item))
           socket.event("agent", { ...agentEvent("item", { ...item, name: "other" }), sessionKey: "agent:qa:other" })
           socket.event("agent", agentEvent("assistant", { text: `One.\nThe token is ${token}` }))
@@ -129,6 +132,7 @@ describe("a followed turn", () => {
           assert.deepInclude(turn, { sessionKey, modelCalls: 1, model: "fake/fake-1" })
           assert.deepInclude(turn.usage, { inputTokens: 10, outputTokens: 2 })
           assert.strictEqual(turn.tools.at(-1)?.name, "exec")
+          assert.deepStrictEqual(tools, ["read", null, "exec"])
           assert.strictEqual(turn.lastLine, "The token is <redacted>")
           assert.strictEqual((yield* events.current).size, 1)
         })
