@@ -74,7 +74,7 @@ export class Metrics extends Context.Service<
     /** The run started to execute the tool; it ends with `toolCalled` for the same run. */
     toolStarted(tool: string, run: string): Effect.Effect<void>
     toolCalled(tool: string, success: boolean, run?: string): Effect.Effect<void>
-    /** The gateway says which tool the run's agent is using, possibly one of its own; null if none. */
+    /** The gateway says which tool the run's agent is using, built-in or ours; null if none. */
     toolSeen(tool: string | null, run: string): Effect.Effect<void>
     /** Creates the counters of these tools. */
     toolsKnown(tools: ReadonlyArray<string>): Effect.Effect<void>
