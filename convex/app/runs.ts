@@ -14,8 +14,7 @@ export const list = memberQuery({
 })
 
 /**
- * The details of a notification's run, with its attempts. For members. Reads five rows, each pause, attempt
- * and effect.
+ * The details of a run, with its attempts. For members. Reads five rows, each pause, attempt and effect.
  */
 export const get = memberQuery({
   args: { run: v.string() },

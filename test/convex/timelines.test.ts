@@ -2,9 +2,11 @@ import { describe, expect, it, vi } from "vitest"
 import { api, internal } from "../../convex/_generated/api.js"
 import { stopTime } from "./clock.ts"
 import {
+  codeOf,
   complete,
   fail,
   fenceOf,
+  finish,
   type Leased,
   makeTask,
   type Plane,
@@ -147,5 +149,45 @@ describe("the timeline of a run", () => {
     expect(await attempts()).toBe(1)
     await plane.mutate(api.service.notifications.discardDeadLetter, { id: run.id })
     expect(await attempts()).toBe(0)
+  })
+})
+
+describe("the details of a heartbeat", () => {
+  /** The first heartbeat of the account, claimed. */
+  const claimed = async () => {
+    const plane = await seededPlane()
+    pass(15 * 60_000)
+    return { plane, run: await plane.takeOne({ limit: 1, heartbeatLimit: 1 }) }
+  }
+  const detailsOf = (plane: Plane, run: Leased) => plane.seen(api.app.runs.get, { run: run.id })
+
+  it("show its claim while it runs", async () => {
+    const { plane, run } = await claimed()
+    const dueAt = Number(run.id.split(":")[1])
+    expect(await detailsOf(plane, run)).toMatchObject({
+      run: { id: run.id, kind: "heartbeat", taskId: null, state: "running", runtimeId: "r1", attempts: 1 },
+      createdAt: dueAt,
+      claims: 1,
+      events: [],
+      timeline: [{ epoch: run.epoch, claimedAt: Date.now(), end: null }]
+    })
+  })
+
+  it("show the recorded attempts of one that ended, and nothing of one that spent nothing", async () => {
+    const { plane, run } = await claimed()
+    await finish(plane, run, { usage })
+    expect(await detailsOf(plane, run)).toMatchObject({
+      run: { state: "delivered", attempts: 1 },
+      timeline: [{ epoch: run.epoch, end: "finished", steps: [round, tool] }]
+    })
+    const next = await plane.takeOne({ limit: 1, heartbeatLimit: 1 })
+    await finish(plane, next)
+    expect(await codeOf(detailsOf(plane, next))).toBe("not_found")
+  })
+
+  it("are not shown to another account", async () => {
+    const { plane, run } = await claimed()
+    const other = await plane.secondAccount()
+    expect(await codeOf(plane.t.query(api.service.runs.get, { ...other, run: run.id }))).toBe("not_found")
   })
 })

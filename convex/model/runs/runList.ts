@@ -5,6 +5,7 @@ import { attemptEnd, attemptUsage, runStep } from "../../tables/attempts.ts"
 import { deadLetterDecision, notificationOutcome, notificationType } from "../../tables/notifications.ts"
 import { failure, runKind } from "../../tables/runs.ts"
 import { refusal } from "../access/refusal.ts"
+import { heartbeatOf, heartbeatRun } from "../heartbeats/heartbeatSchedule.ts"
 import { notificationOf } from "../queue/fences.ts"
 import type { Lease } from "../queue/sessions.ts"
 import { runWait, waitsOf } from "./runWait.ts"
@@ -29,7 +30,7 @@ export const runView = v.object({
   ),
   outcome: v.union(notificationOutcome, v.null()),
   outcomeReason: v.union(v.string(), v.null()),
-  /** Why a waiting run is not claimed now; null if it can be. */
+  /** Why a waiting notification is not claimed now; null if it can be. */
   wait: v.union(runWait, v.null()),
   attempts: v.number(),
   /** When its attempt was claimed, since when it waits, or when it ended, in epoch milliseconds. */
@@ -55,9 +56,10 @@ const attemptView = v.object({
 })
 type AttemptView = Infer<typeof attemptView>
 
-/** A notification's run with the reasons for it, its attempts and its last failure. Times are epoch milliseconds. */
+/** A run with the reasons for it, its attempts and its last failure. Times are epoch milliseconds. */
 export const runDetails = v.object({
   run: runView,
+  /** For a heartbeat, when it was due. */
   createdAt: v.number(),
   /** The number of claims, whether or not the attempt counted. */
   claims: v.number(),
@@ -67,7 +69,7 @@ export const runDetails = v.object({
   error: v.union(failure, v.null()),
   /** The last decision about it as a dead letter. */
   decision: v.union(v.object({ kind: deadLetterDecision.fields.kind, byName: v.string(), at: v.number() }), v.null()),
-  /** Oldest first. */
+  /** Oldest first. A heartbeat has none. */
   events: v.array(
     v.object({
       type: notificationType,
@@ -116,6 +118,13 @@ export const toRunView = async (
   }
 }
 
+/** The fields of a view that its lease decides. */
+const heldBy = ({ claimedAt, runtimeId }: Lease, { recalled }: Pick<Doc<"sessions">, "recalled">) => ({
+  state: recalled === undefined ? ("running" as const) : ("stopping" as const),
+  at: claimedAt,
+  runtimeId
+})
+
 /** The leased runs, including heartbeats, at most `limit`. Reads four rows each. */
 const runningRuns = async (
   ctx: Pick<QueryCtx, "db">,
@@ -127,10 +136,10 @@ const runningRuns = async (
     .withIndex("by_runtime", (q) => q.eq("accountId", accountId).gt("leaseRuntimeId", ""))
     .take(limit)
   const views: Array<RunView> = []
-  for (const { agentId, lease, recalled } of sessions) {
+  for (const session of sessions) {
+    const { agentId, lease } = session
     if (lease === undefined) continue
-    const state = recalled === undefined ? ("running" as const) : ("stopping" as const)
-    const held = { state, at: lease.claimedAt, runtimeId: lease.runtimeId }
+    const held = heldBy(lease, session)
     const row = await notificationOf(ctx, lease.run)
     if (row !== null) views.push(await toRunView(ctx, row, held))
     else {
@@ -189,9 +198,76 @@ const timelineOf = async (
   return [...views, { epoch, claimedAt, runtimeId, ...unknown, usage: null }]
 }
 
+/** What the run's tools changed, oldest first, at most 200 effects. Reads one row each. */
+const changesOf = async (ctx: Pick<QueryCtx, "db">, run: string) => {
+  const effects = await ctx.db
+    .query("effects")
+    .withIndex("by_run", (q) => q.eq("runId", run))
+    .take(maxEffects)
+  return effects.map(({ _creationTime: at, epoch, summary, tool }) => ({ epoch, tool, summary, at }))
+}
+
 /**
- * The details of a notification's run. Fails with `not_found` for any other run. Reads five rows, each pause, at most 50
- * attempts and 200 effects.
+ * The details of a heartbeat's run: of the one that is due next or running, or of an earlier one with recorded attempts.
+ * Fails with `not_found` for any other. Reads three rows, at most 50 attempts and 200 effects.
+ */
+const heartbeatDetailsOf = async (
+  ctx: Pick<QueryCtx, "db">,
+  accountId: Id<"accounts">,
+  run: string
+): Promise<Infer<typeof runDetails>> => {
+  const [given = "", dueAt] = run.split(":")
+  const agentId = ctx.db.normalizeId("agents", given)
+  const agent = agentId === null ? null : await ctx.db.get("agents", agentId)
+  const isOwn = agent?.accountId === accountId
+  const heartbeat = isOwn ? await heartbeatOf(ctx, agent._id) : null
+  const session = heartbeat === null ? null : await ctx.db.get("sessions", heartbeat.sessionId)
+  const lease = session?.lease?.run === run ? session.lease : undefined
+  const current = heartbeat !== null && heartbeatRun(heartbeat) === run ? heartbeat : null
+  const timeline = isOwn ? await timelineOf(ctx, run, lease) : []
+  if (!isOwn || (current === null && timeline.length === 0)) {
+    throw refusal("not_found", "The account has no run with this id. List its runs.")
+  }
+  const last = timeline.at(-1)
+  const { attempts, claims, failures } = current ?? {
+    attempts: timeline.length,
+    claims: timeline.length,
+    failures: timeline.filter(({ end }) => end === "failed").length
+  }
+  return {
+    run: {
+      id: run,
+      kind: "heartbeat",
+      agentSlug: agent.slug,
+      taskId: null,
+      taskTitle: null,
+      type: null,
+      state: current === null ? "delivered" : "waiting",
+      outcome: null,
+      outcomeReason: null,
+      wait: null,
+      attempts,
+      at: last?.endedAt ?? Number(dueAt),
+      runtimeId: null,
+      traceId: last?.traceId ?? null,
+      ...(session === null || lease === undefined ? {} : heldBy(lease, session))
+    },
+    createdAt: Number(dueAt),
+    claims,
+    failures,
+    silences: 0,
+    nextAttemptAt: current?.at ?? null,
+    error: current?.error ?? null,
+    decision: null,
+    events: [],
+    timeline,
+    effects: await changesOf(ctx, run)
+  }
+}
+
+/**
+ * The details of a run. Fails with `not_found` if there is none. Reads five rows, each pause, at most 50 attempts and 200
+ * effects.
  */
 export const runDetailsOf = async (
   ctx: Pick<QueryCtx, "db">,
@@ -200,20 +276,15 @@ export const runDetailsOf = async (
 ): Promise<Infer<typeof runDetails>> => {
   const row = await notificationOf(ctx, run)
   if (row === null || row.accountId !== accountId || row.agentId === undefined) {
-    throw refusal("not_found", "The account has no notification of an agent with this id. List its runs.")
+    return await heartbeatDetailsOf(ctx, accountId, run)
   }
   const session = row.sessionId === undefined ? null : await ctx.db.get("sessions", row.sessionId)
-  const isHeld = session?.lease?.run === row._id
-  const lease = isHeld ? session.lease : undefined
+  const lease = session?.lease?.run === row._id ? session.lease : undefined
   const waitOf = await waitsOf(ctx, accountId)
-  const held = lease === undefined ? { wait: await waitOf(row) } : { at: lease.claimedAt, runtimeId: lease.runtimeId }
-  const effects = await ctx.db
-    .query("effects")
-    .withIndex("by_run", (q) => q.eq("runId", row._id))
-    .take(maxEffects)
+  const held = session === null || lease === undefined ? { wait: await waitOf(row) } : heldBy(lease, session)
   const { _creationTime: createdAt, claims, decision, error = null, failures, silences } = row
   return {
-    run: await toRunView(ctx, row, isHeld && session.recalled !== undefined ? { ...held, state: "stopping" } : held),
+    run: await toRunView(ctx, row, held),
     createdAt,
     claims,
     failures,
@@ -230,6 +301,6 @@ export const runDetailsOf = async (
       ...(answers === undefined ? {} : { answers })
     })),
     timeline: await timelineOf(ctx, row._id, lease),
-    effects: effects.map(({ _creationTime: at, epoch, summary, tool }) => ({ epoch, tool, summary, at }))
+    effects: await changesOf(ctx, row._id)
   }
 }

@@ -29,7 +29,7 @@ export const RunView = Schema.Struct({
   state: Schema.Literals(["running", "stopping", "waiting", "delivered", "dead", "discarded"]),
   outcome: Schema.NullOr(Schema.String),
   outcomeReason: Schema.NullOr(Schema.String),
-  /** Why a waiting run is not claimed now; null if it can be. */
+  /** Why a waiting notification is not claimed now; null if it can be. */
   wait: Schema.NullOr(RunWait),
   attempts: Schema.Finite,
   /** When it was claimed, since when it has been waiting, or when it ended. */
@@ -67,7 +67,7 @@ const RunAttempt = Schema.Struct({
 })
 type RunAttempt = typeof RunAttempt.Type
 
-/** A notification's run: why it exists, what its attempts did and how the last one failed. */
+/** A run: why it exists, what its attempts did and how the last one failed. */
 export const RunDetails = Schema.Struct({
   run: RunView,
   createdAt: Schema.Finite,
@@ -221,8 +221,9 @@ export const describeRun = ({ run, ...details }: RunDetails): string => {
     `id         ${run.id}`,
     `state      ${run.outcome ?? waitText(run) ?? run.state}${run.outcomeReason === null ? "" : `: ${oneLine(run.outcomeReason, 300)}`}`,
     `agent      ${run.agentSlug ?? "(removed)"}`,
-    `task       ${run.taskTitle ?? "(removed)"} (${run.taskId})`,
-    `created    ${when(createdAt)}`,
+    ...(run.kind === "heartbeat"
+      ? [`heartbeat  due ${when(createdAt)}`]
+      : [`task       ${run.taskTitle ?? "(removed)"} (${run.taskId})`, `created    ${when(createdAt)}`]),
     `attempts   ${run.attempts}, claimed ${counted(claims, "time")}, ${counted(failures, "failure")}, ${counted(silences, "silence")}`,
     ...(nextAttemptAt === null ? [] : [`next       ${when(nextAttemptAt)}`]),
     `trace      ${run.traceId ?? "-"}`,

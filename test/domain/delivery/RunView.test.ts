@@ -142,4 +142,11 @@ describe("the text of a run", () => {
     assert.deepStrictEqual(ends("replied", "replied"), [])
     assert.deepStrictEqual(ends("fallback", "failed"), ["1970-01-01T00:00:06.500Z  ended as fallback"])
   })
+
+  it("names a heartbeat by its due time instead of a task", () => {
+    const { run } = details([])
+    const text = describeRun(details([], { run: { ...run, kind: "heartbeat", taskId: null, taskTitle: null } }))
+    assert.include(text, "heartbeat  due 1970-01-01T00:00:01.000Z")
+    assert.notInclude(text, "task ")
+  })
 })
