@@ -1,5 +1,6 @@
 import { type JSONValue } from "convex/values"
 import { type Kind } from "./app.ts"
+import { type RecordedCall } from "./callHistory.ts"
 import { type Change, type ReadSet } from "./readSet.ts"
 import { type Origin } from "./stats.ts"
 
@@ -29,12 +30,14 @@ export type Result =
   /** The deployment failed; a retry may succeed. */
   | { readonly status: "unavailable"; readonly code: string; readonly message: string }
 
-/** A committed transaction. */
+/** A committed transaction, or a refused call that wrote nothing. */
 export type Commit = {
   readonly timestamp: bigint
   readonly changes: ReadonlyArray<Change>
   /** The client mutation that it ran, and its answer. */
   readonly request?: { readonly session: string; readonly id: number; readonly value: JSONValue }
+  /** The mutation that ran, for the history. */
+  readonly call?: RecordedCall
   readonly nextDocumentId: number
   readonly lastCreationTime: number
 }

@@ -1,6 +1,7 @@
 import { DatabaseSync, type StatementSync } from "node:sqlite"
 import { convexToJson, type JSONValue, jsonToConvex } from "convex/values"
 import { type Commit } from "./call.ts"
+import { lineOf, maxCalls } from "./callHistory.ts"
 import { type Document } from "./document.ts"
 
 /** The state of the previous process. */
@@ -33,9 +34,14 @@ export class DurableFile {
   private readonly drop: StatementSync
   private readonly note: StatementSync
   private readonly count: StatementSync
+  private readonly record: StatementSync | undefined
+  private calls = 0
 
-  /** Opens or creates the file; throws if another plane uses it or if it is not a database. */
-  constructor(file: string) {
+  /**
+   * Opens or creates the file; throws if another plane uses it or if it is not a database. A file that was created with
+   * a history keeps it in every later process, so that it has no gap.
+   */
+  constructor(file: string, beginsHistory = false) {
     this.database = new DatabaseSync(file)
     this.database.exec(`
       PRAGMA locking_mode = EXCLUSIVE;
@@ -56,6 +62,25 @@ export class DurableFile {
     this.drop = this.database.prepare("DELETE FROM documents WHERE id = ?")
     this.note = this.database.prepare("INSERT OR REPLACE INTO requests VALUES (?, ?, ?, ?)")
     this.count = this.database.prepare("INSERT OR REPLACE INTO counters VALUES (1, ?, ?, ?)")
+    if (beginsHistory) this.beginHistory()
+    if (!this.isRecorded) return
+    this.calls = Number(this.database.prepare("SELECT count(*) AS calls FROM calls").get()?.["calls"])
+    this.record = this.database.prepare("INSERT INTO calls (json) VALUES (?)")
+  }
+
+  /** Whether calls are recorded. */
+  get hasHistory(): boolean {
+    return this.record !== undefined && this.calls < maxCalls
+  }
+
+  private get isRecorded(): boolean {
+    return this.database.prepare("SELECT 1 FROM sqlite_schema WHERE name = 'calls'").get() !== undefined
+  }
+
+  private beginHistory(): void {
+    const isOld = this.database.prepare("SELECT 1 FROM documents LIMIT 1").get() !== undefined
+    if (isOld && !this.isRecorded) throw new Error("its first calls were not recorded. Use a new file with --history")
+    this.database.exec("CREATE TABLE IF NOT EXISTS calls (number INTEGER PRIMARY KEY, json TEXT NOT NULL)")
   }
 
   restore(): Restored {
@@ -86,7 +111,7 @@ export class DurableFile {
   }
 
   /** Writes a commit completely or not at all. */
-  write({ changes, request, timestamp, nextDocumentId, lastCreationTime }: Commit): void {
+  write({ call, changes, request, timestamp, nextDocumentId, lastCreationTime }: Commit): void {
     this.database.exec("BEGIN")
     try {
       for (const { id, after } of changes) {
@@ -95,7 +120,9 @@ export class DurableFile {
       }
       if (request !== undefined) this.note.run(request.session, request.id, JSON.stringify(request.value), timestamp)
       this.count.run(nextDocumentId, lastCreationTime, timestamp)
+      if (call !== undefined && this.hasHistory) this.record?.run(lineOf(call, changes))
       this.database.exec("COMMIT")
+      if (call !== undefined) this.calls += 1
     } catch (error) {
       this.database.exec("ROLLBACK")
       throw error

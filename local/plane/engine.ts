@@ -6,13 +6,14 @@ import { convexToJson, jsonToConvex, type Value } from "convex/values"
 import { type App, type AppFunction, type Kind, normalPath } from "./app.ts"
 import { modulesOf } from "./appModules.ts"
 import { type Call, type Commit, type Identity, type Result } from "./call.ts"
+import { type RecordedCall, recordedCall } from "./callHistory.ts"
 import { Conflict, conflictFailure, isGivenUp, pauseAfter, waitFor } from "./conflicts.ts"
 import { type ConvexGlobal, type DatabaseFake, internalsOf, type TransactionManager } from "./convexInternals.ts"
 import { type Document } from "./document.ts"
 import { documentId } from "./documentIds.ts"
-import { checkValue } from "./documentLimits.ts"
 import { describe, isConvexError } from "./failures.ts"
-import { isPending, jobsTable } from "./jobs.ts"
+import { handle } from "./handle.ts"
+import { JobIsOver, jobsTable, mustBePending } from "./jobs.ts"
 import { Drafts, Executed, type OptimisticOptions } from "./optimistic.ts"
 import { countReadIntervals } from "./readIntervals.ts"
 import { ReadSet } from "./readSet.ts"
@@ -28,6 +29,8 @@ export type EngineOptions = {
   readonly app: App
   /** Called inside each commit, before listeners; an error undoes the transaction. */
   readonly persist?: (commit: Commit) => void
+  /** Whether `persist` also gets the calls of mutations that write nothing, or that are refused. */
+  readonly hasHistory?: () => boolean
   /** Whether this run of a mutation loses a conflict. */
   readonly isConflicted?: (path: string) => boolean
   /**
@@ -42,8 +45,6 @@ export type EngineOptions = {
 
 /** convex-test without its types, because the app is loaded at run time. */
 type Caller = Record<Kind, (reference: unknown, args: Record<string, Value>) => Promise<Value>>
-
-class JobIsOver extends Error {}
 
 // Work that a commit starts must not inherit the transaction's async context.
 const outside = AsyncLocalStorage.snapshot()
@@ -249,7 +250,7 @@ export class Engine {
     if (draft === undefined) throw new Error(`${running.call.path} ended without a draft`)
     try {
       await wait(Math.max(0, mutationMs - (performance.now() - begin)))
-      const committing = { ...begun(running.call, false), isEntered: true, value: running.value }
+      const committing = { ...begun(running.call, false), isEntered: true, at: running.at, value: running.value }
       const value = await this.running.run(committing, () =>
         this.test.mutation(async () => {
           if (draft.isBeaten) throw new Conflict()
@@ -281,20 +282,18 @@ export class Engine {
     const isOutermost = running !== undefined && !running.isEntered
     if (isOutermost) {
       running.isEntered = true
-      const { jobId } = running.call
-      if (jobId !== undefined && !isPending(this.store, jobId)) throw new JobIsOver()
+      mustBePending(this.store, running.call.jobId)
     }
-    checkValue(input)
-    const returned = (await known.registered._handler(context, input)) as Value | undefined
-    const json = convexToJson(returned ?? null)
-    const value = jsonToConvex(json)
-    checkValue(value)
-    if (known.returns !== null) {
-      const validator = { schemaValidation: true, tables: new Map([["value", { documentType: known.returns }]]) }
-      Reflect.apply(this.database._validate, { _schema: validator }, ["value", value])
+    try {
+      const { json, value } = await handle(this.database, known, context, input, (now) => {
+        if (isOutermost) running.at = now
+      })
+      if (isOutermost) running.value = json
+      return value
+    } catch (error) {
+      if (isOutermost) running.refused = isConvexError(error) ? convexToJson(error.data) : null
+      throw error
     }
-    if (isOutermost) running.value = json
-    return value
   }
 
   private takeOverTransactions(): void {
@@ -341,7 +340,10 @@ export class Engine {
       end(isNested)
       if (isNested) return
       this.watchdog.stop()
-      if (this.running.getStore()?.holdsLock !== true) this.lock.release()
+      const running = this.running.getStore()
+      // The next transaction begins after this one has been recorded.
+      if (running?.holdsLock !== true) this.lock.release()
+      if (running?.refused !== undefined) this.recordRefusal(running)
     }
   }
 
@@ -357,14 +359,29 @@ export class Engine {
     this.store.settle(timestamp)
     const changes = this.store.changes()
     const request = running?.call.request
-    if (changes.length === 0 && request === undefined) return undefined
+    const call = this.recorded(running)
+    if (changes.length === 0 && request === undefined && call === undefined) return undefined
     return {
       timestamp,
       changes,
+      ...(call === undefined ? {} : { call }),
       ...(request === undefined ? {} : { request: { ...request, value: running?.value ?? null } }),
       nextDocumentId: this.database._nextDocId,
       lastCreationTime: this.database._lastCreationTime
     }
+  }
+
+  /** The call for the history; undefined if there is none, or if it is no mutation's. */
+  private recorded(running: Running | undefined): RecordedCall | undefined {
+    if (running === undefined || this.options.hasHistory?.() !== true) return undefined
+    return this.functionAt(running.call.path)?.kind === "mutation" ? recordedCall(running) : undefined
+  }
+
+  private recordRefusal(running: Running): void {
+    const call = this.recorded(running)
+    if (call === undefined) return
+    const { _nextDocId: nextDocumentId, _lastCreationTime: lastCreationTime } = this.database
+    this.options.persist?.({ timestamp: this.timestamp, changes: [], call, nextDocumentId, lastCreationTime })
   }
 
   /**

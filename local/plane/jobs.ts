@@ -15,10 +15,18 @@ export type ScheduleRequest = {
   readonly ts: number
 }
 
+/** A scheduled function was canceled before its turn came. */
+export class JobIsOver extends Error {}
+
 /** Whether a scheduled function still waits to run. */
-export const isPending = (store: Store, jobId: string): boolean => {
+const isPending = (store: Store, jobId: string): boolean => {
   const state = store.peek(jobId)?.["state"] as { readonly kind?: unknown } | undefined
   return state?.kind === "pending"
+}
+
+/** Fails with JobIsOver if the call is a scheduled function's and no longer waits to run. */
+export const mustBePending = (store: Store, jobId: string | undefined): void => {
+  if (jobId !== undefined && !isPending(store, jobId)) throw new JobIsOver()
 }
 
 /** Adds a scheduled function within the running transaction, or in its own for an action; returns its id. */

@@ -29,6 +29,7 @@ const usage = `The local control plane: serves a convex/ folder with Convex's pr
   --admin-key KEY           random by default
   --auth-config FILE        the sign-in providers whose tokens are accepted (auth.config.ts in the folder, if any)
   --data FILE               stores every commit in this file, and loads it at the start
+  --history                 also stores the calls of mutations in a new data file, for npm run simulate -- --history
   --conflicts RATE          share of mutations, 0 to 1, that lose a conflict and are retried (0)
   --mutation-ms MS          runs mutations concurrently, each this long, with the conflicts of a deployment
   --seed N                  selects which mutations lose (1)
@@ -53,6 +54,7 @@ const options = () => {
         "admin-key": { type: "string" },
         "auth-config": { type: "string" },
         data: { type: "string" },
+        history: { type: "boolean", default: false },
         conflicts: { type: "string", default: "0" },
         "mutation-ms": { type: "string" },
         seed: { type: "string", default: "1" },
@@ -85,7 +87,7 @@ const numberOf = (
 
 const openFile = (file: string): DurableFile => {
   try {
-    return new DurableFile(file)
+    return new DurableFile(file, values.history)
   } catch (error) {
     return fail(`cannot use ${file}: ${error instanceof Error ? error.message : String(error)}`)
   }
@@ -102,12 +104,13 @@ const authConfig = await loadAuthConfig(app, values["auth-config"]).catch((error
   fail(`cannot load the sign-in providers: ${error.stack ?? error.message}`)
 )
 const authorization = new Authorization(adminKey, new SignInTokens(authConfig))
+if (values.history && values.data === undefined) fail("--history is stored in the data file: give --data FILE")
 const file = values.data === undefined ? undefined : openFile(values.data)
 const faults = new Faults()
 const requests = new RequestLog()
 const engine = new Engine({
   app,
-  ...(file === undefined ? {} : { persist: (commit) => file.write(commit) }),
+  ...(file === undefined ? {} : { persist: (commit) => file.write(commit), hasHistory: () => file.hasHistory }),
   isConflicted: (path) => faults.take(["conflict"], path, undefined) !== undefined || loses(path),
   ...(values["mutation-ms"] === undefined ? {} : { optimistic: { mutationMs: numberOf("mutation-ms", 60_000) } }),
   transactionTimeout,

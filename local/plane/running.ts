@@ -19,6 +19,10 @@ export type Running = {
   isDraft: boolean
   draft: Draft | undefined
   value: JSONValue | undefined
+  /** The time that the function sees; null before it begins. */
+  at: number | null
+  /** The data of the error that the function failed with; null if the error has none. */
+  refused: JSONValue | undefined
   timestamp: bigint | null
 }
 
@@ -33,6 +37,8 @@ export const begun = (call: Call, holdsLock: boolean): Running => ({
   isDraft: false,
   draft: undefined,
   value: undefined,
+  at: null,
+  refused: undefined,
   timestamp: null
 })
 

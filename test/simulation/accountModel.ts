@@ -362,6 +362,11 @@ export class AccountModel extends ApprovalModel {
     [functions.requestResponses]: (args) => this.request(args)
   }
 
+  /** Whether there is such a function. */
+  has(path: string): boolean {
+    return path in this.functions
+  }
+
   /** Runs a function as one transaction at this moment; throws a Refusal. */
   call(now: number, path: string, args: object): object {
     this.now = now

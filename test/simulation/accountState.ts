@@ -13,9 +13,9 @@ export const ACCOUNT = "testaccount1"
 export interface Agent {
   readonly id: string
   readonly slug: string
-  readonly name: string
+  name: string
   isOrchestrator: boolean
-  readonly canReview: boolean
+  canReview: boolean
   /** Minutes between its heartbeats, or a cron expression. */
   heartbeat: number | string
   isRemoved?: boolean
@@ -135,8 +135,9 @@ export abstract class AccountState {
   isTokenRevoked = false
   rosterRevision = 1
   protected readonly person: Origin
-  readonly personName: string
-  protected readonly scope: "agent" | "task"
+  personName: string
+  /** Applies to notifications that are created from now on. */
+  scope: "agent" | "task"
   protected readonly nextTaskId: (count: number) => string
   protected now: number
 

@@ -236,11 +236,12 @@ export class ApprovalModel extends ContextModel {
     })
   }
 
-  /** Ends the requests about which no one decided in time. */
-  expire(now: number): void {
+  /** Ends the requests about which no one decided in time, or only the named one. */
+  expire(now: number, id?: string): void {
     this.act(now, () => {
       for (const approval of this.approvals) {
-        if (approval.state !== "pending" || approval.expiresAt > now) continue
+        if (approval.state !== "pending" || approval.expiresAt > now || (id !== undefined && approval.id !== id))
+          continue
         this.end(approval, "expired")
         this.tell(approval, { type: "system", id: "system" })
       }

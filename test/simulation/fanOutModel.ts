@@ -1,4 +1,5 @@
 /** Which agents are notified of what people and agents do, and what that does to tasks. */
+import { parseMentions } from "../../src/domain/shared/Mention.ts"
 import { needsAssignee, pathTo } from "../../src/domain/shared/TaskStatus.ts"
 import type { TaskStatus } from "../../src/domain/shared/TaskStatus.ts"
 import { AccountState } from "./accountState.ts"
@@ -140,8 +141,9 @@ export class FanOutModel extends AccountState {
     const others = isQuiet ? [] : this.agents.filter((agent) => agent.id !== author.id)
     // In the orchestrator's chat people can mention only it, and agents no one; a removed agent mentions no one.
     const mayMention = !byAgent || this.agents.some((agent) => agent.id === author.id)
+    const { all, names, slugs } = parseMentions(message.content)
     const mentioned = (mayMention ? others : [])
-      .filter(({ slug }) => new RegExp(`@(?:${slug}|all)\\b`).test(message.content))
+      .filter(({ name, slug }) => all || slugs.includes(slug) || names.includes(name.toLowerCase()))
       .filter(({ isOrchestrator }) => !task.isChat || (!byAgent && isOrchestrator))
     const answered = author.type === "person" && !isQuiet ? this.answerQuestions(task, mentioned) : []
     const askers = answered.flatMap(({ asker, text }) => ({ agent: this.agent(asker), text }))
@@ -262,6 +264,15 @@ export class FanOutModel extends AccountState {
       this.noteDecision(this.task(id), "status", this.person)
       this.endQuestions(({ task }) => task === id)
       this.queue.stopAll(now, this.person.actor, { task: id })
+    })
+  }
+
+  /** Adds an agent to the roster. */
+  hire(now: number, agent: Agent): void {
+    this.act(now, () => {
+      this.everyone.push(agent)
+      this.rosterRevision += 1
+      this.schedule(agent.id, agent.heartbeat)
     })
   }
 

@@ -1,11 +1,13 @@
 #!/usr/bin/env node
 /**
  * `npm run simulate -- --seeds 2000 [--from 1]` runs many seeds and prints the hash of each trace; `--seed 17` runs one and
- * prints its trace.
+ * prints its trace. `--history FILE` judges the calls that a local control plane recorded.
  */
 import { parseArgs } from "node:util"
 import { Effect } from "effect"
 import { TestClock } from "effect/testing"
+import { readHistory } from "../../local/plane/callHistory.ts"
+import { linesOf, replay } from "./history.ts"
 import { simulate, traceHash } from "./simulation.ts"
 import type { Report } from "./simulation.ts"
 import { steps } from "./world.ts"
@@ -14,6 +16,7 @@ const usage = `usage: npm run simulate -- [options]
   --seeds N   how many seeds to run (200), each with a hash of its trace
   --from N    the first of them (1)
   --seed N    only this one, with its trace
+  --history FILE  no seeds: the first call of this data file of a local control plane that contradicts the model
   --help      this text`
 const readOptions = () => {
   try {
@@ -22,6 +25,7 @@ const readOptions = () => {
         seeds: { type: "string", default: "200" },
         from: { type: "string", default: "1" },
         seed: { type: "string" },
+        history: { type: "string" },
         help: { type: "boolean", default: false }
       }
     }).values
@@ -46,7 +50,22 @@ const number = (text: string, name: string): number => {
   return Number(text)
 }
 
-if (values.seed !== undefined) {
+/** Reads the history; exits with 64 if there is none. */
+const historyOf = (file: string) => {
+  try {
+    return readHistory(file)
+  } catch (error) {
+    process.stderr.write(`simulate: cannot use ${file}: ${(error as Error).message}\n`)
+    return process.exit(64)
+  }
+}
+
+if (values.history !== undefined) {
+  const calls = historyOf(values.history)
+  const accounts = replay(calls)
+  for (const line of linesOf(calls, accounts)) print(line)
+  process.exitCode = accounts.every(({ divergence }) => divergence === null) ? 0 : 1
+} else if (values.seed !== undefined) {
   const report = await run(number(values.seed, "seed"))
   for (const line of report.lines) print(line)
   print(

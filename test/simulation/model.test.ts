@@ -2,16 +2,17 @@ import { makeFunctionReference } from "convex/server"
 import { ConvexError } from "convex/values"
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest"
 import { api, internal } from "../../convex/_generated/api.js"
-import type { Doc, Id } from "../../convex/_generated/dataModel.js"
 import { orchestratorChatLabel } from "../../convex/model/tasks/taskView.ts"
 import { PROTOCOL } from "../../src/domain/shared/Protocol.ts"
 import { taskStatuses } from "../../src/domain/shared/TaskStatus.ts"
 import { first, seededPlane } from "../convex/controlPlane.ts"
 import { AccountModel } from "./accountModel.ts"
+import { comparable, firstDifference, Ids, renamed } from "./comparison.ts"
+import type { PlaneRows } from "./comparison.ts"
 import { Dice } from "./dice.ts"
 import type { ClaimAnswer } from "./queueModel.ts"
-import { hopsOf, isOwed, Refusal, typeOf } from "./queueState.ts"
-import type { Fence, LeaseName, Notification } from "./queueState.ts"
+import { Refusal } from "./queueState.ts"
+import type { Fence, LeaseName } from "./queueState.ts"
 
 beforeEach(() => {
   vi.useFakeTimers({ now: new Date("2026-01-05T10:00:00Z") })
@@ -30,30 +31,6 @@ const outcomeOf = async (call: () => unknown): Promise<unknown> => {
     throw error
   }
 }
-
-/** Parts of answers that are not compared: contexts, times of the call, words, and what the model leaves out. */
-const ignored = new Set([
-  "context",
-  "message",
-  "actor",
-  "allowance",
-  "now",
-  "reason",
-  "commands",
-  "message",
-  "rosterRevision",
-  "protocol",
-  "taskId",
-  "documentId"
-])
-
-/** A value with its ids translated, and without what is not compared. */
-const translated = (value: unknown, ids: ReadonlyMap<string, string>): any =>
-  JSON.parse(JSON.stringify(value ?? null), (key, part) => {
-    if (ignored.has(key) && ids.size > 0) return undefined
-    if (key === "messageId") return part !== null
-    return typeof part === "string" ? (ids.get(part) ?? part) : part
-  })
 
 const schedules = ["*/2 * * * *", "*/30 * * * *", 1, 15]
 const leaseMs = 30_000
@@ -97,31 +74,21 @@ const play = async (seed: number, length: number) => {
   /** The last accounts have policies for tools. */
   const hasPolicies = seed > 12
 
-  /** The plane's ids by the model's, and the reverse. */
-  const planeIds = new Map<string, string>()
-  const modelIds = new Map<string, string>()
-  const read = async () => {
-    const all = await t.run((ctx) => ctx.db.query("notifications").collect())
-    const rows = all.filter(({ recipientType }) => recipientType === "agent")
-    const sessions = await t.run((ctx) => ctx.db.query("sessions").collect())
-    const approvals = await t.run((ctx) => ctx.db.query("approvals").collect())
-    const questions = all.filter(({ recipientType, type }) => recipientType === "person" && type === "response_request")
-    // A join deletes notifications, on both sides.
-    const own = [...queue.notifications.keys()]
-    const names = [
-      ...approvals.map(({ _id }, index) => [`approval${index + 1}`, _id] as const),
-      ...questions.map(({ _id }, index) => [`q${index + 1}`, _id] as const),
-      ...rows.map(({ _id }, index) => [own[index] ?? "none", _id] as const),
-      ...sessions.map(({ _id, agentId: agent, kind, taskId }) => {
-        const name = kind === "heartbeat" ? `heartbeats_${agent}` : `session_${agent}`
-        return [taskId === undefined ? name : `${name}_${taskId}`, _id] as const
-      })
-    ]
-    for (const [own, id] of names) {
-      planeIds.set(own, id)
-      modelIds.set(id, own)
-    }
-    return { approvals, questions, rows, sessions }
+  const ids = new Ids()
+  const contents = new Map<string, string>()
+  const read = async (): Promise<PlaneRows> => {
+    const rows = await t.run(async (ctx) => ({
+      notifications: await ctx.db.query("notifications").collect(),
+      sessions: await ctx.db.query("sessions").collect(),
+      heartbeats: await ctx.db.query("heartbeats").collect(),
+      tasks: await ctx.db.query("tasks").collect(),
+      taskLoops: await ctx.db.query("taskLoops").collect(),
+      approvals: await ctx.db.query("approvals").collect(),
+      messages: await ctx.db.query("messages").collect()
+    }))
+    for (const { _id, content } of rows.messages) contents.set(_id, content)
+    ids.note(rows, queue.notifications.keys())
+    return { ...rows, contents }
   }
 
   /** The same call on both sides, with the model's ids; answers what they answer. */
@@ -130,13 +97,14 @@ const play = async (seed: number, length: number) => {
     await read()
     const onPlane = (await outcomeOf(() =>
       plane.mutate(makeFunctionReference<"mutation">(name), {
-        ...JSON.parse(JSON.stringify(args), (_, part) => planeIds.get(part) ?? part)
+        ...renamed(args, ids.ofPlane)
       })
     )) as { readonly taskId?: string } | null
     if (path === "tasks:create") newTask = onPlane?.taskId ?? newTask
     const onModel = await outcomeOf(() => model.call(Date.now(), name, args))
     await read()
-    expect(translated(onPlane, modelIds), `${path} ${JSON.stringify(args)}`).toEqual(translated(onModel, modelIds))
+    const found = comparable(renamed(onPlane, ids.ofModel))
+    expect(found, `${path} ${JSON.stringify(args)}`).toEqual(comparable(onModel))
     seen.calls += 1
     return onModel
   }
@@ -368,7 +336,7 @@ const play = async (seed: number, length: number) => {
       await read()
       const pending = model.approvals.filter(({ state }) => state === "pending")
       const { id } = dice.pick(pending.length > 0 && dice.chance(0.9) ? pending : model.approvals)
-      const planeId = planeIds.get(id) ?? id
+      const planeId = ids.ofPlane.get(id) ?? id
       if (dice.chance(0.3)) {
         return deed(
           () => plane.asPerson(api.app.approvals.deny, { id: planeId }),
@@ -412,129 +380,8 @@ const play = async (seed: number, length: number) => {
     rotate: () => both("sessions:rotate", { agent: dice.pick(model.agents).id })
   }
 
-  const comparedRow = ({ agent, error, events, heldSince, heldUntil, task, ...row }: Notification) => {
-    const { end: _, id: __, seq: ___, session: ____, ...counters } = row
-    expect([heldSince, heldUntil], "no budget holds").toEqual([0, null])
-    const derived = { type: typeOf(events), hops: hopsOf(events), isRequired: isOwed(events) }
-    return {
-      ...counters,
-      ...derived,
-      agent,
-      task,
-      error: error?.class ?? null,
-      events: events.map((each) => {
-        const { actor, chain, message, request, seq: _, ...event } = each
-        return {
-          ...event,
-          request: request?.replace(/^approval\d+ /, "decision: ") ?? null,
-          chain: planeIds.get(chain ?? "") ?? chain,
-          by: actor.id,
-          message: model.messages.find(({ id }) => id === message)?.content ?? null
-        }
-      })
-    }
-  }
-  const stateOfQuestion = ({ outcome }: Doc<"notifications">) =>
-    outcome === "replied" ? "answered" : outcome === "stopped" ? "ended" : "open"
-  /** The request of an event, of which the agent's notification of a decision is compared only by the decision. */
-  const requestOf = (request: string | undefined): string | null => {
-    if (request?.startsWith("Your call: ") !== true) return request ?? null
-    const [, word = ""] = /\n(Approved|Denied|Not) /.exec(request) ?? []
-    return `decision: ${{ Approved: "approved", Denied: "denied", Not: "expired" }[word]}`
-  }
-  const contents = new Map<string, string>()
-  const contentOf = async (id: Id<"messages"> | undefined) => {
-    if (id === undefined) return null
-    const content = contents.get(id) ?? (await t.run((ctx) => ctx.db.get("messages", id)))?.content ?? ""
-    contents.set(id, content)
-    return content
-  }
   const compare = async (name: string) => {
-    const { approvals, questions, rows, sessions } = await read()
-    expect(questions.map(stateOfQuestion), `questions after ${name}`).toEqual(model.questions.map(({ state }) => state))
-    const requests = approvals.map(({ assigneeIds, state, taskId, taskStatus }) => [
-      state,
-      taskId,
-      taskStatus,
-      assigneeIds
-    ])
-    expect(requests, `requests for approval after ${name}`).toEqual(
-      model.approvals.map(({ assignees, state, status, task }) => [state, task, status, assignees])
-    )
-    const own = [...queue.notifications.values()].map(comparedRow)
-    for (const [index, row] of rows.entries()) {
-      const events = []
-      for (const {
-        actor,
-        answers = null,
-        chain = null,
-        messageId,
-        joined = null,
-        newStatus,
-        previousStatus,
-        refusal = null,
-        request,
-        ...event
-      } of row.events) {
-        const statuses = newStatus === undefined ? null : [previousStatus, newStatus]
-        events.push({
-          ...event,
-          answers,
-          chain,
-          joined,
-          refusal,
-          request: requestOf(request),
-          statuses,
-          by: actor.id,
-          message: await contentOf(messageId)
-        })
-      }
-      const { agentId: agent, error, outcome = null, sharedSince = null, taskId: task } = row
-      const renamed = { agent, task, outcome, sharedSince, error: error?.class ?? null, events }
-      const kept = Object.fromEntries(Object.keys(own[index] ?? {}).map((key) => [key, (row as any)[key]]))
-      expect({ ...kept, ...renamed }, `notification ${index + 1} after ${name}`).toEqual(own[index])
-    }
-    expect(rows.length, `notifications after ${name}`).toBe(own.length)
-    for (const heartbeat of await heartbeats()) {
-      const known = queue.heartbeats.get(heartbeat.agentId)
-      const { end: _, session: __, agent: ___, ...rest } = known ?? {}
-      const expected = known === undefined ? rest : { ...rest, at: queue.heartbeatAt(known) }
-      expect({ at: null, lastHeartbeatAt: null, ...heartbeat }, `heartbeat after ${name}`).toMatchObject(expected)
-    }
-    const named = (run: string) => modelIds.get(run) ?? run
-    for (const { _id, at = null, epoch, generation, lease, news, recalled = null, stoppedRuns } of sessions) {
-      const expected = queue.sessionFor(modelIds.get(_id) ?? "none", "none")
-      const { expiresAt, isSuspect, run } = expected.lease ?? {}
-      const held = { expiresAt, isSuspect, run: planeIds.get(run ?? "") ?? run }
-      const { epoch: lastEpoch, generation: last, recalled: recall, stoppedRuns: stopped } = expected
-      const state = {
-        at: queue.atOf(expected),
-        epoch: lastEpoch,
-        generation: last,
-        recalled: recall,
-        stopped: stopped.toSorted(),
-        news: model.messages.find(({ id }) => id === expected.news)?.content ?? null
-      }
-      const stoppedNow = stoppedRuns.map(named).toSorted()
-      const found = { at, epoch, generation, recalled, stopped: stoppedNow, news: await contentOf(news) }
-      expect(found, `session after ${name}`).toEqual(state)
-      expect(lease ?? {}, `lease after ${name}`).toMatchObject(expected.lease === null ? {} : held)
-      expect(lease === undefined, `lease after ${name}`).toBe(expected.lease === null)
-    }
-    const tasks = await t.run((ctx) => ctx.db.query("tasks").collect())
-    const turns = new Map(
-      (await t.run((ctx) => ctx.db.query("taskLoops").collect())).map((each) => [each.taskId, each])
-    )
-    const states = tasks.map(({ _id, assigneeIds, isAtTurnLimit, status }) => [
-      _id,
-      status,
-      assigneeIds,
-      isAtTurnLimit,
-      turns.get(_id)?.turns ?? 0
-    ])
-    expect(states, `tasks after ${name}`).toEqual(
-      [...model.tasks].map(([id, each]) => [id, each.status, each.assignees, each.isAtTurnLimit, each.turns])
-    )
+    expect(firstDifference(model, await read(), ids), `after ${name}`).toBeUndefined()
   }
 
   await steps.create()

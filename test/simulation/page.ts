@@ -116,6 +116,7 @@ simulation and writes the page; with \`--page\` it only writes the page, with th
 - [Invariants](#invariants)
 - [Simulation](#simulation)
 - [Planted mistakes](#planted-mistakes)
+- [The model and the control plane](#the-model-and-the-control-plane)
 - [Kills](#kills)
 - [The gateway's contract](#the-gateways-contract)
 - [Properties](#properties)
@@ -152,6 +153,19 @@ ${table(
   ["mistake", "breaks", "first seed that shows it"],
   plantedMistakes.map(({ breaks, name }) => [name, breaks, String(measured.foundAt[name] ?? "none")])
 )}
+
+## The model and the control plane
+
+The simulation's model states the control plane's rules a second time. \`npm run test:simulation\` plays random histories
+on the model and on the functions of \`convex/\`, and compares answers, notifications, sessions, heartbeats, tasks,
+requests for approval and pushes after each call.
+
+The same comparison judges what happened on a real local control plane. \`npm run plane -- --data FILE --history\` stores
+each call of a mutation with its answer and what it wrote, in the transaction of the call and without tokens. After the
+plane has ended, \`npm run simulate -- --history FILE\` prints the first call that contradicts the model, with the expected
+and the found values, and exits with 1. It also counts the calls that the model has no rule for. The comparison ends
+at the first call that the model cannot follow: a budget holds work, an agent has other flags than the model assumes, a
+policy applies to single agents, roles or arguments, or an agent asks a person of an account with several.
 
 ## Kills
 

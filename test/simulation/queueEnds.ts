@@ -94,7 +94,8 @@ export class QueueEnds extends QueueState {
   complete(now: number, args: Completion): { readonly messageId: string | null } {
     return this.ending(now, args, "complete", (session, lease, row) => {
       if (row === null) throw new Refusal("invalid")
-      const isReplied = args.reply !== undefined && args.reply.trim() !== ""
+      const reply = args.reply?.trim() ?? ""
+      const isReplied = reply !== ""
       if (args.outcome === "replied" && !isReplied) throw new Refusal("invalid")
       const unshown = this.takeUnshown(row, args.epoch, args.joined)
       this.noteHistory(session, lease, args.requestTokens)
@@ -106,8 +107,8 @@ export class QueueEnds extends QueueState {
         row.hasFallback = true
       } else if (this.surroundings.hasTask(row.task)) {
         const kind = isReplied ? "reply" : "note"
-        const content = (isReplied ? args.reply : args.note) ?? ""
-        if (content.trim() !== "") messageId = this.surroundings.post(row, args.epoch, { kind, content }, args.settings)
+        const content = isReplied ? reply : (args.note?.trim() ?? "")
+        if (content !== "") messageId = this.surroundings.post(row, args.epoch, { kind, content }, args.settings)
         if (args.outcome === "replied" || args.outcome === "acted") this.surroundings.beginWork(row, args.settings)
       }
       this.deliver(now, row, args.outcome)

@@ -4,6 +4,7 @@ import { join } from "node:path"
 import { Effect } from "effect"
 import { afterAll, assert, describe, it } from "vitest"
 import { type LaunchedPlane } from "../../../local/launcher.ts"
+import { readHistory } from "../../../local/plane/callHistory.ts"
 import { api, ServedApp } from "./fixtures/servedApp.ts"
 
 const served = new ServedApp(null)
@@ -87,6 +88,45 @@ describe("a plane with a file", () => {
       (error: Error) => error
     )
     assert.match(refused.message, /ended before it was ready \(exit code 1\)\ncannot use .*shared: database is locked$/)
+  })
+
+  it("keeps the calls of mutations that were answered before a kill, and records again after it", async () => {
+    const data = join(folder, "history")
+    const first = await served.start(["--data", data, "--history"])
+    await served.http(first).mutation(counters["increment"]!, { name: "recorded" })
+    await served
+      .http(first)
+      .mutation(api["failures"]!["halfWritten"]!, { group: "g" })
+      .catch(() => {})
+    await kill(first)
+    const second = await served.start(["--data", data])
+    await served.http(second).mutation(counters["increment"]!, { name: "recorded" })
+    await kill(second)
+    // The app's crons are calls of the plane.
+    const ofClients = readHistory(data).filter(({ caller }) => caller === "client")
+    const recorded = ofClients.map(({ changes, path, refused, value }) => ({
+      path,
+      end: refused ?? value,
+      writes: changes.length
+    }))
+    assert.deepEqual(recorded, [
+      { path: "counters:increment", end: 1, writes: 1 },
+      { path: "failures:halfWritten", end: { code: "conflict" }, writes: 0 },
+      { path: "counters:increment", end: 2, writes: 1 }
+    ])
+  })
+
+  it("begins no history in a file that has documents already", async () => {
+    const data = join(folder, "late history")
+    const first = await served.start(["--data", data])
+    await served.http(first).mutation(counters["increment"]!, { name: "unrecorded" })
+    await kill(first)
+    const refused = await served.start(["--data", data, "--history"]).then(
+      () => assert.fail("it should have failed"),
+      (error: Error) => error
+    )
+    assert.match(refused.message, /cannot use .*late history: its first calls were not recorded/)
+    assert.throws(() => readHistory(data), /it has no history/)
   })
 
   it("lets a client continue after a restart on the same port", async () => {
