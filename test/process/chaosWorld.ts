@@ -12,6 +12,8 @@ import type { Launched, LaunchFailed } from "../../local/launcher.ts"
 import type { Script } from "../../local/model/script.ts"
 import { personAt } from "../../local/person.ts"
 import type { Person } from "../../local/person.ts"
+import { readHistory } from "../../local/plane/callHistory.ts"
+import { replay } from "../simulation/history.ts"
 import { entry } from "./entry.ts"
 import { restartable } from "./restartable.ts"
 import type { Restartable } from "./restartable.ts"
@@ -61,7 +63,10 @@ export type World = {
   readonly attempts: Effect.Effect<ReadonlyArray<number>>
   /** Makes the next `turns` turns hang in the gateway. Returns the effect that waits until all of them do. */
   readonly hang: (turns: number) => Effect.Effect<Effect.Effect<void>>
-  /** Asserts that each request was answered once, and that nothing was created twice. */
+  /**
+   * Asserts that each request was answered once, that nothing was created twice, and that the simulation's model agrees
+   * with each call. Kills the plane and starts it again.
+   */
   readonly check: (requests: number) => Effect.Effect<void>
 }
 
@@ -76,8 +81,9 @@ export const makeWorld = Effect.gen(function* () {
   const adminKey = "local|chaos"
   const planeUrl = `http://127.0.0.1:${planePort}`
   const gatewayUrl = `http://127.0.0.1:${gatewayPort}`
+  const data = join(folder, "plane.db")
   const plane = yield* restartable(
-    launchPlane({ args: ["--port", String(planePort), "--data", join(folder, "plane.db"), "--admin-key", adminKey] })
+    launchPlane({ args: ["--port", String(planePort), "--data", data, "--history", "--admin-key", adminKey] })
   )
   const startGateway = launchGateway({
     args: ["--port", String(gatewayPort), "--agents", team.map(({ slug }) => slug).join(",")]
@@ -188,7 +194,11 @@ export const makeWorld = Effect.gen(function* () {
       assert.isAtLeast(replied, requests * 0.9, "agents answered fewer requests than expected")
       assert.isAtLeast(created.length, replied, "an answer exists without its creation")
       assert.deepStrictEqual(created.toSorted(), [...new Set(created)].toSorted(), "a task was created twice")
-      return yield* Effect.void
+      yield* plane.kill
+      const [judged] = replay(readHistory(data))
+      yield* Effect.orDie(plane.start)
+      assert.isNull(judged?.lost)
+      assert.isNull(judged?.divergence, "a call contradicts the simulation's model")
     })
   }
   return world
