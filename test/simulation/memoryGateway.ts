@@ -200,7 +200,10 @@ export class MemoryGateway {
     }
   }
 
-  /** The attempt after one whose session was too long runs in a later generation. */
+  /**
+   * The attempt after one whose session was too long runs in a later generation. An attempt that already ran in the
+   * generation after the session's own is repeated there, because only an answered turn makes that generation the own one.
+   */
   private checkOverflow({ run, sessionKey }: Turn): void {
     const { account, turns } = this.world
     const last = account.queue.history.findLast(
@@ -210,7 +213,8 @@ export class MemoryGateway {
     // A dead letter that an operator retries begins in the session's own generation.
     if (last.retryIn === null) return
     const earlier = turns.find((turn) => turn.run === run && turn.epoch === last.epoch)
-    if (earlier === undefined) return
+    const own = account.queue.sessions.get(last.session)?.generation ?? 0
+    if (earlier === undefined || generationOf(earlier.sessionKey) > own) return
     this.world.cover("after an overflow", "turn")
     if (generationOf(sessionKey) <= generationOf(earlier.sessionKey)) {
       this.world.violate("rotate", `${run} runs in ${sessionKey}, after ${earlier.sessionKey} was too long`)
