@@ -132,6 +132,9 @@ describe("the commands of the documents", () => {
   it("that nobody runs are of a kind that no test could run", () => {
     const needs = [
       /^npx convex (deploy|dev|env set)\b/,
+      // What a deploy needs.
+      /^npm ci$/,
+      /^export CONVEX_DEPLOY_KEY='<deploy key>'$/,
       /^ssh /,
       /^sudo systemctl /,
       /^kubectl /,

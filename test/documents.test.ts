@@ -262,7 +262,7 @@ describe("the page of the command line", () => {
     const told = rowsOf(page)
       .filter(([name = ""]) => /^(start|[a-z-]+)( |,|$)/.test(name))
       .flatMap(([names = ""]) => {
-        const [first = "", ...others] = names.replaceAll(/ (<\w+>|--[a-z-]+)/g, "").split(", ")
+        const [first = "", ...others] = names.replaceAll(/ (<\w+>|\[[\w.]+\]|--[a-z-]+)/g, "").split(", ")
         return [first, ...others.map((name) => `${first.split(" ")[0]} ${name}`)]
       })
     assert.isAbove(made.length, 10)
