@@ -247,7 +247,9 @@ export const moveTask = async (
     const why =
       task.assigneeIds.length === 0 && pathTo(previousStatus, move.to) !== null
         ? "The task has no assignee. Assign it first"
-        : "There is no such step. Read the task's status again"
+        : previousStatus === "archived"
+          ? "An archived task stays archived. Create a new one"
+          : "There is no such step. Read the task's status again"
     throw refusal("invalid", `A task cannot go from ${previousStatus} to ${move.to}. ${why}.`)
   }
   if (move.to === "blocked" && reason === "") {

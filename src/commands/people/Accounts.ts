@@ -14,7 +14,7 @@ const create = Command.make(
     const { accountId } = yield* (yield* People).mutation(personFunctions.createAccount, Created, { name })
     yield* print(accountId)
     yield* Console.error(
-      `Account ${name} is created, and you are its owner. Next, run agents add and tokens provision.`
+      `Account ${name} is created, and you are its owner. Next, run agents add and tokens provision. If you have other accounts, set ACCOUNT_ID=${accountId} first.`
     )
   })
 ).pipe(
@@ -29,7 +29,7 @@ const listAccounts = Command.make(
   { json: jsonFlag },
   Effect.fn(function* ({ json }) {
     const accounts = yield* (yield* People).query(personFunctions.accounts, Schema.Array(Account), {})
-    yield* list(accounts, json, accountTable, "You are not a member of any account.")
+    yield* list(accounts, json, accountTable, "You are not a member of any account. Create one with `accounts create`.")
   })
 ).pipe(Command.withDescription("List the accounts that you are a member of"))
 

@@ -3,6 +3,7 @@ import { Argument, Command } from "effect/cli"
 import { personFunctions } from "../../domain/people/PersonFunctions.ts"
 import { People } from "../../services/People.ts"
 import { task } from "./Arguments.ts"
+import { warnOfUnknownMentions } from "./UnknownMentions.ts"
 
 export const post = Command.make(
   "post",
@@ -14,9 +15,15 @@ export const post = Command.make(
   },
   Effect.fn(function* ({ task, text }) {
     const people = yield* People
-    const { id, title } = yield* people.task(task)
+    const { id, status, title } = yield* people.task(task)
     const Posted = Schema.Struct({ messageId: Schema.String })
     yield* people.mutation(personFunctions.post, Posted, { taskId: id, content: text })
+    yield* warnOfUnknownMentions(text)
+    if (status === "archived") {
+      yield* Console.error(
+        "The task is archived. An agent answers there only if you mention it; others are not notified."
+      )
+    }
     yield* Console.error(`Posted to "${title}". Follow it with \`thread ${task} --follow\`.`)
   })
 ).pipe(

@@ -8,6 +8,7 @@ import { ifGiven } from "../IfGiven.ts"
 import { jsonFlag, print, printJson } from "../Print.ts"
 import { task } from "./Arguments.ts"
 import { list } from "./Shown.ts"
+import { warnOfUnknownMentions } from "./UnknownMentions.ts"
 
 const agentsArgument = Argument.String("agent").pipe(
   Argument.withDescription("The agents' slugs, with or without @; none unassigns everyone"),
@@ -42,6 +43,7 @@ const create = Command.make(
       ...(assign.length === 0 ? {} : { assigneeIds: (yield* agentsNamed(assign)).map(idOf) })
     })
     yield* print(taskId)
+    yield* warnOfUnknownMentions(`${title} ${Option.getOrElse(description, () => "")}`)
     yield* Console.error(`To see what the agents do, run thread ${taskId} --follow. To write to them, run post.`)
   })
 ).pipe(
@@ -68,7 +70,11 @@ const listTasks = Command.make(
     const tasks = yield* (yield* People).query(personFunctions.tasks, Schema.Array(Task), {
       ...ifGiven("status", status)
     })
-    yield* list(tasks, json, taskTable, "There are no tasks. Create one with `tasks create`.")
+    const none = Option.match(status, {
+      onNone: () => "There are no tasks. Create one with `tasks create`.",
+      onSome: (only) => `No task is ${only}. \`tasks list\` lists all.`
+    })
+    yield* list(tasks, json, taskTable, none)
   })
 ).pipe(Command.withDescription("List the tasks, the last changed first"))
 

@@ -73,7 +73,8 @@ export const describeApproval = (approval: Approval): string => {
     `run         ${run}`,
     `sha256      ${hash}`,
     `arguments   ${indented(approval.arguments)}`,
-    ...(result === null ? [] : [`result      ${indented(result)}`])
+    ...(result === null ? [] : [`result      ${indented(result)}`]),
+    ...(state === "pending" ? [`decide      approvals approve ${id.slice(0, 12)}, or approvals deny`] : [])
   ].join("\n")
 }
 
