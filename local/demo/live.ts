@@ -1,10 +1,9 @@
 /** The live demonstration: real agents in a temporary folder, with the newcomer's model provider and a budget. */
-import { writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { Deferred, Effect, Exit } from "effect"
 import type { TokenPrice } from "../../src/domain/shared/TokenPrice.ts"
 import { type Account, demoTeam, makeAccount, runtimeEnv } from "../account.ts"
-import { type Launched, type LaunchedPlane, launchPlane } from "../launcher.ts"
+import { launchPlane } from "../launcher.ts"
 import { catalogPrice } from "../openclaw/catalogPrice.ts"
 import { type Person, personAt } from "../person.ts"
 import { addressed, openConversation } from "./conversation.ts"
@@ -16,6 +15,7 @@ import { prepareRealGateway } from "./realGateway.ts"
 import { portOf, startRuntime } from "./runtime.ts"
 import type { Story } from "./story.ts"
 import { talk } from "./thread.ts"
+import { commandLine, writeVariables } from "./variables.ts"
 
 const dollars = (amount: number): string => `$${amount.toFixed(2)}`
 
@@ -45,22 +45,6 @@ const spending = (person: Person, { accountId }: Account) =>
     const budget = budgets.find((each: { period: string }) => each.period === "lifetime")
     const count = (tokens: number) => tokens.toLocaleString("en-US")
     return `Spent: ${total.attempts} turns, ${count(total.inputTokens)} input and ${count(total.outputTokens)} output tokens, ${dollars(budget.spent)} of the budget of ${dollars(budget.limit)}.`
-  })
-
-/** Variables for the commands of operators and people in another terminal, in a file that only this user can read. */
-const writeVariables = (folder: string, account: Account, plane: LaunchedPlane, runtime: Launched) =>
-  Effect.sync(() => {
-    const file = join(folder, "you.env")
-    const lines = [
-      `CONVEX_URL=${plane.url}`,
-      `ACCOUNT_ID=${account.accountId}`,
-      `SERVICE_TOKEN=${account.serviceToken}`,
-      `HEALTH_PORT=${new URL(runtime.url).port}`,
-      `CONVEX_DEPLOY_KEY=${plane.adminKey}`,
-      `MISSION_CONTROL_IDENTITY={"issuer":"https://local.invalid","subject":"pat","name":"Pat"}`
-    ]
-    writeFileSync(file, `${lines.join("\n")}\n`, { mode: 0o600 })
-    return file
   })
 
 /** The failure of a turn because the provider accepts no request with this key, by the runtime's text. */
@@ -128,7 +112,7 @@ Budget: ${dollars(budget)}. ${price}
 
 Status page: ${page}
 To see more, copy this command into another terminal:`)
-  story.command(`  npx node --env-file=${variables} src/main.ts tasks list`)
+  story.command(commandLine(variables))
   story.say(`
 You are Pat. Type a message and press Enter, for example:
   what can the three of you do for me?

@@ -1,3 +1,6 @@
+import { mkdtempSync, rmSync } from "node:fs"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
 import { Effect } from "effect"
 import { makeAccount, runtimeEnv } from "../account.ts"
 import { launchPlane } from "../launcher.ts"
@@ -9,6 +12,7 @@ import type { DemoOptions } from "./options.ts"
 import { portOf, startRuntime } from "./runtime.ts"
 import { playScenario } from "./scenario.ts"
 import type { Story } from "./story.ts"
+import { commandLine, writeVariables } from "./variables.ts"
 
 /**
  * Plays the scenario with the scripted or the real gateway and a scripted model, then lets the newcomer type messages
@@ -40,6 +44,12 @@ export const scripted = (options: DemoOptions, story: Story, ending: Effect.Effe
         story.say(
           `You are Pat. Type a message to the team and press Enter, for example: "what is the status?", "@engineer add a help page" or "hello". Without a mention it goes to the squad lead.`
         )
+        const folder = yield* Effect.acquireRelease(
+          Effect.sync(() => mkdtempSync(join(tmpdir(), "mission-control-demo-"))),
+          (path) => Effect.sync(() => rmSync(path, { recursive: true, force: true }))
+        )
+        story.say("To try the commands for people, copy this one into another terminal:")
+        story.command(commandLine(yield* writeVariables(folder, account, plane, runtime)))
         yield* Effect.scoped(Effect.raceFirst(isOver, talkWithTeam(person, account, gateway.scriptUrl, story)))
       } else yield* isOver
     }
