@@ -31,6 +31,7 @@ export const thread = Command.make(
       return messages.length === 0 ? yield* Console.error("The thread is empty.") : yield* printAll(messages)
     }
     const seen = new Set<string>()
+    yield* Console.error("Following the thread. Ctrl-C ends this.")
     yield* people.thread(id).pipe(
       Stream.runForEach((messages) => {
         const unseen = messages.filter((message) => !seen.has(message.id))

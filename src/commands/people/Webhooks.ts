@@ -76,7 +76,7 @@ const test = Command.make(
     const Sent = Schema.Struct({ deliveryId: Schema.String })
     const id = yield* webhookIdOf(webhook)
     yield* (yield* People).mutation(personFunctions.testWebhook, Sent, { id })
-    yield* Console.error(`A test event is sent. See its result with webhooks history ${webhook}.`)
+    yield* Console.error(`A test event is queued. See its result with webhooks history ${webhook}.`)
   })
 ).pipe(Command.withDescription("Send a test event to a webhook"))
 

@@ -79,7 +79,8 @@ const make = Effect.gen(function* () {
     const text = cause instanceof Error ? cause.message : String(cause)
     const unaccepted = Option.getOrUndefined(decodeUnaccepted(text))
     if (unaccepted !== undefined) {
-      const detail = `The deployment does not accept who you are: ${redact(unaccepted.message)} Check CONVEX_DEPLOY_KEY or MISSION_CONTROL_TOKEN.`
+      const why = redact(unaccepted.message).replace(/\.$/, "")
+      const detail = `The deployment does not accept who you are: ${why}. Check CONVEX_DEPLOY_KEY or MISSION_CONTROL_TOKEN.`
       return new ControlPlaneRefused({ function: path, code: "unauthenticated", detail })
     }
     // What fetch throws has a cause; what the library throws holds the deployment's own words.
