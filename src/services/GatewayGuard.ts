@@ -1,4 +1,4 @@
-import { Context, Duration, Effect, Layer, Ref, Schedule, Stream, SubscriptionRef } from "effect"
+import { Context, Duration, Effect, Layer, Queue, Ref, Schedule, Stream } from "effect"
 import type { ProviderSeen, TurnFailure } from "../domain/delivery/TurnFailure.ts"
 import * as Breaker from "../domain/gateway/Breaker.ts"
 import { monotonicMillis } from "../domain/observability/Monotonic.ts"
@@ -87,7 +87,8 @@ const make = Effect.gen(function* () {
   const gatewayProcess = yield* GatewayProcess
   const lifecycle = yield* Lifecycle
   const roster = yield* Roster
-  const breaker = yield* SubscriptionRef.make<Breaker.Breaker>(Breaker.closed)
+  const breaker = yield* Ref.make<Breaker.Breaker>(Breaker.closed)
+  const closed = yield* Queue.sliding<void>(1)
   const lastProviderFailureAt = yield* Ref.make(Number.NEGATIVE_INFINITY)
   const lastRoundAt = yield* Ref.make(Number.NEGATIVE_INFINITY)
   const unknown = new Map<string, UnknownAgent>()
@@ -98,7 +99,7 @@ const make = Effect.gen(function* () {
 
   const current = Effect.gen(function* () {
     const now = yield* monotonicMillis
-    return yield* SubscriptionRef.updateAndGet(breaker, (before) => Breaker.atTime(before, now))
+    return yield* Ref.updateAndGet(breaker, (before) => Breaker.atTime(before, now))
   })
 
   const change = Effect.fnUntraced(function* (
@@ -107,7 +108,7 @@ const make = Effect.gen(function* () {
     const now = yield* monotonicMillis
     const admission = yield* Admission
     const before = yield* current
-    const after = yield* SubscriptionRef.updateAndGet(breaker, (breaker) => step(breaker, admission, now))
+    const after = yield* Ref.updateAndGet(breaker, (breaker) => step(breaker, admission, now))
     if (after._tag === "Open" && before._tag !== "Open") {
       const seconds = Math.round(after.waitMillis / 1_000)
       yield* lifecycle.setReason("breaker", `the gateway or its provider keeps failing: one probe in ${seconds} s`)
@@ -116,6 +117,7 @@ const make = Effect.gen(function* () {
     if (after._tag === "Closed" && before._tag !== "Closed") {
       yield* lifecycle.setReason("breaker", null)
       yield* Effect.logInfo("breaker closed: the gateway answers again")
+      yield* Queue.offer(closed, undefined)
     }
   })
 
@@ -205,13 +207,6 @@ const make = Effect.gen(function* () {
     Stream.filter((status) => status === "ready")
   )
 
-  const closings = SubscriptionRef.changes(breaker).pipe(
-    Stream.map(({ _tag }) => _tag === "Closed"),
-    Stream.changes,
-    Stream.drop(1),
-    Stream.filter((isClosed) => isClosed)
-  )
-
   /** The gateway is ready again, so the breaker lets a probe through at once. */
   const tryAgain = Effect.gen(function* () {
     if ((yield* current)._tag === "Closed") return false
@@ -263,7 +258,7 @@ const make = Effect.gen(function* () {
           Stream.runForEach(readiness, () =>
             Effect.flatMap(tryAgain, (isOpened) => (isOpened ? onRecovered : Effect.void))
           ),
-          Stream.runForEach(closings, () => onRecovered)
+          Stream.runForEach(Stream.fromQueue(closed), () => onRecovered)
         ],
         { concurrency: "unbounded", discard: true }
       ).pipe(Effect.andThen(Effect.never))
