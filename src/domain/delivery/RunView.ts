@@ -1,5 +1,6 @@
 import { DateTime, Schema } from "effect"
 import { counted } from "../text/Count.ts"
+import { durationText } from "../text/DurationText.ts"
 import { shortIds } from "../text/ShortId.ts"
 import { oneLine } from "../text/Text.ts"
 import { textTable } from "../text/TextTable.ts"
@@ -136,9 +137,6 @@ export const runTable = (runs: ReadonlyArray<RunView>): string => {
   )
 }
 
-const lasted = (millis: number): string =>
-  millis < 1_000 ? `${Math.round(millis)} ms` : `${(millis / 1_000).toFixed(1)} s`
-
 const tokensText = (input: number, output: number): string => `${whole(input)} tokens in, ${whole(output)} out`
 
 const endTexts: Readonly<Record<string, string>> = {
@@ -158,7 +156,7 @@ const stepLines = ({ steps, stepsLeftOut }: RunAttempt): ReadonlyArray<string> =
         : step.kind === "round"
           ? tokensText(step.inputTokens, step.outputTokens)
           : "succeeded"
-    return `${oneLine(name)}, ${lasted(step.durationMs)}: ${result}`
+    return `${oneLine(name)}, ${durationText(step.durationMs)}: ${result}`
   })
   return [...leftOut, ...lines].map((line) => `${" ".repeat(26)}${line}`)
 }
@@ -166,7 +164,7 @@ const stepLines = ({ steps, stepsLeftOut }: RunAttempt): ReadonlyArray<string> =
 /** How the attempt ended, followed by its steps. */
 const attemptText = (attempt: RunAttempt): string => {
   const { claimedAt, end, endedAt, epoch, isDelta, reason, traceId, usage } = attempt
-  const after = claimedAt === null || endedAt === null ? "" : ` after ${lasted(endedAt - claimedAt)}`
+  const after = claimedAt === null || endedAt === null ? "" : ` after ${durationText(endedAt - claimedAt)}`
   const why = reason === null ? "" : `: ${oneLine(reason, 300)}`
   const facts = [
     ...(isDelta === null ? [] : [isDelta ? "delta" : "full text"]),

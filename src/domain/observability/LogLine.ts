@@ -1,3 +1,4 @@
+import { durationText } from "../text/DurationText.ts"
 import type { Paint, TerminalColor } from "../text/TerminalColor.ts"
 
 /** An event of the log as a terminal shows it; every text is already a string. */
@@ -27,9 +28,6 @@ const colors: Readonly<Record<string, TerminalColor>> = {
   ERROR: "red",
   FATAL: "red"
 }
-
-const durationText = (millis: number): string =>
-  millis < 1_000 ? `${Math.round(millis)} ms` : `${(millis / 1_000).toFixed(1)} s`
 
 const isShown = (key: string, value: string, hasId: boolean): boolean =>
   !subjects.includes(key) &&
