@@ -1,12 +1,10 @@
-import { Effect } from "effect"
-import type { Schema } from "effect"
+import { Effect, Schema } from "effect"
 import { ControlPlaneRefused } from "../domain/controlPlane/ControlPlaneFailure.ts"
 import type { ControlPlaneFailure } from "../domain/controlPlane/ControlPlaneFailure.ts"
 import { functions } from "../domain/controlPlane/ControlPlaneFunctions.ts"
 import type { ArgumentsOf, MutationPath, QueryPath, RunSettings } from "../domain/controlPlane/ControlPlaneFunctions.ts"
 import type { Fence } from "../domain/delivery/Run.ts"
-import { toolChanges, toolReads } from "../domain/tasks/ToolAnswer.ts"
-import type { NeedsApproval } from "../domain/tasks/ToolAnswer.ts"
+import { NeedsApproval, toolChanges, toolReads } from "../domain/tasks/ToolAnswer.ts"
 import { patiently } from "./ControlPlaneCalls.ts"
 import type { ControlPlaneCalls, Reads } from "./ControlPlaneCalls.ts"
 
@@ -51,10 +49,12 @@ type AnyCall = (
   options: object
 ) => Effect.Effect<unknown, ControlPlaneFailure>
 
+const needsApproval = Schema.is(NeedsApproval)
+
 const orRefused = (path: string) => (answer: unknown) => {
-  if (typeof answer !== "object" || answer === null || !("needsApproval" in answer)) return Effect.succeed(answer)
-  const { message } = (answer as NeedsApproval).needsApproval
-  return Effect.fail(new ControlPlaneRefused({ function: path, code: "needs_approval", detail: message }))
+  if (!needsApproval(answer)) return Effect.succeed(answer)
+  const detail = answer.needsApproval.message
+  return Effect.fail(new ControlPlaneRefused({ function: path, code: "needs_approval", detail }))
 }
 
 export const makeControlPlaneTools = (calls: ControlPlaneCalls, settings: RunSettings): ControlPlaneTools => {
