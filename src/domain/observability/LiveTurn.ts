@@ -45,7 +45,10 @@ export const turnStarted = (sessionKey: string, startedAt: number): LiveTurn => 
   model: null
 })
 
-const lastLineOf = (text: string): string => (text.trimEnd().split("\n").at(-1) ?? "").slice(-LINE_LENGTH)
+const lastLineOf = (text: string): string => {
+  const trimmed = text.trimEnd()
+  return trimmed.slice(trimmed.lastIndexOf("\n") + 1).slice(-LINE_LENGTH)
+}
 
 /** The turn after an event of its session. */
 export const afterEvent = (turn: LiveTurn, event: GatewayEvent, now: number): LiveTurn => {
