@@ -8,7 +8,6 @@ export const agent = Argument.String("agent").pipe(
   Argument.withDescription("The agent's slug or id; without it the whole account"),
   Argument.optional
 )
-export const agentRequest = (agent: Option.Option<string>) => ifGiven("agent", agent)
 export const nameOf = (agent: Option.Option<string>) =>
   Option.match(agent, { onNone: () => "The account", onSome: (agent) => `Agent ${agent}` })
 
@@ -23,7 +22,7 @@ export const pause = Command.make(
     )
   },
   Effect.fn(function* ({ agent, release }) {
-    yield* (yield* Operator).pause({ ...agentRequest(agent), release })
+    yield* (yield* Operator).pause({ ...ifGiven("agent", agent), release })
     yield* Console.error(`${nameOf(agent)} is paused.`)
   })
 ).pipe(

@@ -1,14 +1,15 @@
 import { Console, Effect } from "effect"
 import { Command } from "effect/cli"
 import { Operator } from "../services/Operator.ts"
-import { agent, agentRequest, nameOf } from "./Pause.ts"
+import { ifGiven } from "./IfGiven.ts"
+import { agent, nameOf } from "./Pause.ts"
 
 /** `resume`: ends a pause. */
 export const resume = Command.make(
   "resume",
   { agent },
   Effect.fn(function* ({ agent }) {
-    yield* (yield* Operator).resume(agentRequest(agent))
+    yield* (yield* Operator).resume(ifGiven("agent", agent))
     yield* Console.error(`${nameOf(agent)} is resumed.`)
   })
 ).pipe(

@@ -59,8 +59,8 @@ export class ContextOverflow extends Schema.TaggedError<ContextOverflow>()("Cont
 export class TurnStopped extends Schema.TaggedError<TurnStopped>()("TurnStopped", { ...Detail, ...Reported }) {}
 
 /**
- * "internal error": a silence, a provider's cooldown, a context overflow, a stop or a bad key. The answer does not say which; an
- * event of the gateway may.
+ * "internal error": a silence, a provider's cooldown, a context overflow, a stop or a bad key. The answer does not say
+ * which; an event of the gateway may.
  */
 export class TurnAmbiguous extends Schema.TaggedError<TurnAmbiguous>()("TurnAmbiguous", {
   ...Detail,

@@ -74,7 +74,7 @@ export const describeApproval = (approval: Approval): string => {
     `sha256      ${hash}`,
     `arguments   ${indented(approval.arguments)}`,
     ...(result === null ? [] : [`result      ${indented(result)}`]),
-    ...(state === "pending" ? [`decide      approvals approve ${id.slice(0, 12)}, or approvals deny`] : [])
+    ...(state === "pending" ? [`decide      approvals approve ${shortIds([id])(id)}, or approvals deny`] : [])
   ].join("\n")
 }
 

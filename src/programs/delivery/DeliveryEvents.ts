@@ -41,8 +41,8 @@ export type DeliveryEvent =
 export const claimWanted = (reason: ClaimReason): DeliveryEvent => ({ _tag: "Wanted", reason })
 
 /**
- * The control plane's wakes (with recalled leases and new messages), lost and restored push with the poll in between, claims that are
- * possible again, and leases that were not named.
+ * The control plane's wakes (with recalled leases and new messages), lost and restored push with the poll in between,
+ * claims that are possible again, and leases that were not named.
  */
 export const eventSources: Stream.Stream<
   DeliveryEvent,

@@ -9,8 +9,8 @@ export const readRun = Effect.fnUntraced(function* (id: string) {
   const controlPlane = yield* ControlPlane
   const details = yield* controlPlane.run(id)
   const there = yield* controlPlane.now
-  const here = (millis: number) => millis - there + now
   const now = yield* Clock.currentTimeMillis
+  const here = (millis: number) => millis - there + now
   const { decision, error, events, nextAttemptAt, run } = details
   return {
     id,
