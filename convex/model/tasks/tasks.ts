@@ -218,12 +218,10 @@ export const assignTask = async (
 }
 
 /** The result of a move. The path is empty if the task had the status already. */
-export interface Move {
+interface Move {
   readonly task: Doc<"tasks">
   readonly previousStatus: TaskStatus
   readonly path: ReadonlyArray<TaskStatus>
-  /** Why an agent's move was refused. */
-  readonly reason?: string
 }
 
 /**
