@@ -1,22 +1,13 @@
 import { defineTable } from "convex/server"
 import { type Infer, v } from "convex/values"
+import { policedTools, policyEffects } from "../../src/domain/shared/ToolPolicy.ts"
 import { actor } from "./actor.ts"
 import { runKind, runSettings } from "./runs.ts"
 import { taskStatus } from "./tasks.ts"
 
-export const policedTool = v.union(
-  v.literal("task_status"),
-  v.literal("task_update"),
-  v.literal("task_create"),
-  v.literal("document_upsert"),
-  v.literal("response_request"),
-  v.literal("task_delete"),
-  v.literal("task_message"),
-  v.literal("task_assign"),
-  v.literal("task_link_pr")
-)
+export const policedTool = v.union(...policedTools.map((tool) => v.literal(tool)))
 
-export const policyEffect = v.union(v.literal("allow"), v.literal("ask"), v.literal("deny"))
+export const policyEffect = v.union(...policyEffects.map((effect) => v.literal(effect)))
 
 /** A policy for calls of a tool by an agent, by agents of a role, or by every agent of the account. */
 export const toolPolicy = v.object({
