@@ -1,14 +1,14 @@
 import { v } from "convex/values"
 import { managerMutation, managerQuery } from "../model/access/personFunctions.ts"
 import { bounded } from "../model/database/bounded.ts"
+import { webhooksOf } from "../model/webhooks/announce.ts"
 import {
   addWebhook,
   enableWebhook,
   removeWebhook,
   resendDelivery,
   testWebhook,
-  webhookOf,
-  webhooksOf
+  webhookOf
 } from "../model/webhooks/webhooks.ts"
 import { actor } from "../tables/actor.ts"
 import { webhookDeliveryState, webhookType } from "../tables/webhooks.ts"

@@ -1,10 +1,17 @@
 import { internal } from "../../_generated/api.js"
-import type { Id } from "../../_generated/dataModel.js"
-import type { MutationCtx } from "../../_generated/server.js"
+import type { Doc, Id } from "../../_generated/dataModel.js"
+import type { MutationCtx, QueryCtx } from "../../_generated/server.js"
 import { bodyOf, type WebhookEvent } from "./webhookEvents.ts"
 
 /** The maximum number of webhooks of an account. */
 export const maxWebhooks = 10
+
+/** The account's webhooks, the oldest first. Reads one row each. */
+export const webhooksOf = (ctx: Pick<QueryCtx, "db">, accountId: Id<"accounts">): Promise<Array<Doc<"webhooks">>> =>
+  ctx.db
+    .query("webhooks")
+    .withIndex("by_account", (q) => q.eq("accountId", accountId))
+    .take(maxWebhooks)
 
 /**
  * Has the account's webhooks send the event. Writes one row per webhook in the caller's transaction, so that the event
@@ -15,11 +22,7 @@ export const announce = async (
   accountId: Id<"accounts">,
   event: Exclude<WebhookEvent, { readonly type: "webhook.test" }>
 ): Promise<void> => {
-  const webhooks = await ctx.db
-    .query("webhooks")
-    .withIndex("by_account", (q) => q.eq("accountId", accountId))
-    .take(maxWebhooks)
-  const wanted = webhooks.filter(
+  const wanted = (await webhooksOf(ctx, accountId)).filter(
     ({ disabled, types }) => disabled === undefined && (types === null || types.includes(event.type))
   )
   if (wanted.length === 0) return

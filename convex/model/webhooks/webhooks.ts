@@ -6,17 +6,10 @@ import type { Actor } from "../../tables/actor.ts"
 import type { webhookType } from "../../tables/webhooks.ts"
 import { refusal } from "../access/refusal.ts"
 import { recordActivity } from "../accounts/activities.ts"
-import { addDeliveries, maxWebhooks } from "./announce.ts"
+import { addDeliveries, maxWebhooks, webhooksOf } from "./announce.ts"
 import { hostOf } from "./disabling.ts"
 import { newSecret } from "./signature.ts"
 import { addressProblem, isLocalAllowed } from "./webhookAddress.ts"
-
-/** The account's webhooks, the oldest first. Reads one row each. */
-export const webhooksOf = (ctx: Pick<QueryCtx, "db">, accountId: Id<"accounts">): Promise<Array<Doc<"webhooks">>> =>
-  ctx.db
-    .query("webhooks")
-    .withIndex("by_account", (q) => q.eq("accountId", accountId))
-    .take(maxWebhooks)
 
 /** The account's webhook with this id. Fails with `not_found`. */
 export const webhookOf = async (
