@@ -5,7 +5,7 @@ import { refusal } from "../access/refusal.ts"
 import { agentActor, systemActor } from "../accounts/actor.ts"
 import { accountOf, flagsOf } from "../agents/agents.ts"
 import { cut } from "../database/cut.ts"
-import { resetTaskLoop } from "../limits/taskLoops.ts"
+import { noteAct } from "../limits/taskLoops.ts"
 import { notifyAgents } from "../notifications/notify.ts"
 import { personOrigin } from "../notifications/origin.ts"
 import type { Run } from "../runs/runs.ts"
@@ -94,12 +94,6 @@ const notifyAgent = async (ctx: MutationCtx, approval: Approval, by: Actor, outc
   const call = `${approval.tool} ${cut(JSON.stringify(approval.args), shownLength)}`
   const request = `Your call: ${call}\n${outcome}`
   await notifyAgents(ctx, task, [agent], personOrigin(by), { type: "mention", request })
-}
-
-/** Lets agents start again on the task, because a person acted on it. */
-const noteAct = async (ctx: MutationCtx, task: Doc<"tasks">): Promise<void> => {
-  await resetTaskLoop(ctx, task._id)
-  if (task.isAtTurnLimit) await ctx.db.patch("tasks", task._id, { isAtTurnLimit: false })
 }
 
 /**

@@ -52,3 +52,9 @@ export const resetTaskLoop = async (ctx: Ctx, taskId: Id<"tasks">): Promise<void
   const loop = await loopOf(ctx, taskId)
   if (loop !== null) await ctx.db.delete("taskLoops", loop._id)
 }
+
+/** Lets agents start again on the task, because a person acted on it other than by changing it. Reads one row. */
+export const noteAct = async (ctx: Ctx, task: Pick<Doc<"tasks">, "_id" | "isAtTurnLimit">): Promise<void> => {
+  await resetTaskLoop(ctx, task._id)
+  if (task.isAtTurnLimit) await ctx.db.patch("tasks", task._id, { isAtTurnLimit: false })
+}

@@ -5,7 +5,7 @@ import { actor } from "../../tables/actor.ts"
 import { notificationType } from "../../tables/notifications.ts"
 import { messageKind } from "../../tables/threads.ts"
 import { cut } from "../database/cut.ts"
-import { resetTaskLoop } from "../limits/taskLoops.ts"
+import { noteAct } from "../limits/taskLoops.ts"
 import { fanOutMessage } from "../notifications/fanOut.ts"
 import { type Origin } from "../notifications/origin.ts"
 import { recordParticipation } from "../tasks/participants.ts"
@@ -95,10 +95,7 @@ export const postMessage = async (
   })
   // A fallback is posted for an agent that did not answer.
   if (message.kind !== "fallback") await recordParticipation(ctx, task, origin.actor, "message")
-  if (origin.actor.type === "person") {
-    await resetTaskLoop(ctx, task._id)
-    if (task.isAtTurnLimit) await ctx.db.patch("tasks", task._id, { isAtTurnLimit: false })
-  }
+  if (origin.actor.type === "person") await noteAct(ctx, task)
   const isQuiet = message.kind === "fallback" || message.kind === "note"
   await fanOutMessage(ctx, task, { _id: id, content: message.content }, origin, { isQuiet, asked: message.asked })
   return id
