@@ -54,25 +54,24 @@ export const someMembers = (ctx: Pick<QueryCtx, "db">, accountId: Id<"accounts">
     .withIndex("by_account", (q) => q.eq("accountId", accountId))
     .take(maxNamesakes)
 
-/** Ends questions, and takes them out of the person's unread notifications. */
+/** Ends a question, and takes it out of the person's unread notifications. Returns its text if it still has one. */
 const end = async (
   ctx: Pick<MutationCtx, "db">,
-  questions: ReadonlyArray<Question>,
+  { _id, notificationId }: Question,
   outcome: "replied" | "stopped",
   outcomeReason: string
-): Promise<void> => {
-  for (const { _id, notificationId } of questions) {
-    await ctx.db.patch("responseRequests", _id, { openFor: undefined })
-    const row = await ctx.db.get("notifications", notificationId)
-    if (row === null) continue
-    const ended = { state: "delivered" as const, endedAt: Date.now(), outcome, outcomeReason }
-    await ctx.db.patch("notifications", notificationId, ended)
-  }
+): Promise<string | undefined> => {
+  await ctx.db.patch("responseRequests", _id, { openFor: undefined })
+  const row = await ctx.db.get("notifications", notificationId)
+  if (row === null) return undefined
+  const ended = { state: "delivered" as const, endedAt: Date.now(), outcome, outcomeReason }
+  await ctx.db.patch("notifications", notificationId, ended)
+  return row.events[0]?.request
 }
 
 /**
- * Asks a person, and notifies the account's webhooks. An earlier question of the same agent to the person on this task that is still open ends. Returns the
- * notification's id.
+ * Asks a person, and notifies the account's webhooks. An earlier question of the same agent to the person on this task
+ * that is still open ends. Returns the notification's id.
  */
 export const askMember = async (
   ctx: MutationCtx,
@@ -88,7 +87,7 @@ export const askMember = async (
   origin: Origin
 ): Promise<Id<"notifications">> => {
   const { askerId, earlier, memberId, messageId, run, text } = asked
-  if (earlier?.openFor !== undefined) await end(ctx, [earlier], "stopped", "the agent asked again")
+  if (earlier?.openFor !== undefined) await end(ctx, earlier, "stopped", "the agent asked again")
   const cause = { type: "response_request" as const, messageId, request: text }
   const notificationId = await notifyMember(ctx, task, memberId, origin, cause)
   const data = {
@@ -136,31 +135,31 @@ export const answerQuestions = async (
   const addressed = open.filter(({ askerId }) => mentioned.some(({ _id }) => _id === askerId))
   const questions = addressed.length > 0 ? addressed : open
   const answered: Array<Answered> = []
-  for (const { askerId, notificationId } of questions) {
-    const [agent] = await agentsOnRoster(ctx, [askerId])
-    const row = await ctx.db.get("notifications", notificationId)
-    const question = row?.events[0]?.request
+  for (const asked of questions) {
+    const question = await end(ctx, asked, "replied", "answered in the thread")
+    const [agent] = await agentsOnRoster(ctx, [asked.askerId])
     if (agent !== undefined && question !== undefined) answered.push({ agent, question })
   }
-  await end(ctx, questions, "replied", "answered in the thread")
   return answered
 }
 
-/** Ends the open questions of a task, of an agent, or those that one run of an agent asked. Reads at most 200, and one row each. */
+/**
+ * Ends the open questions of a task, of an agent, or those that one run of an agent asked. Reads at most 200, and one row
+ * each.
+ */
 export const endQuestions = async (
   ctx: Pick<MutationCtx, "db">,
   of: { readonly taskId: Id<"tasks"> } | { readonly agentId: Id<"agents">; readonly run?: string },
   reason: string
 ): Promise<void> => {
   const all = ctx.db.query("responseRequests")
-  const first = "" as Id<"members">
   const open = await (
     "taskId" in of
-      ? all.withIndex("by_open", (q) => q.eq("taskId", of.taskId).gte("openFor", first))
-      : all.withIndex("by_asker", (q) => q.eq("askerId", of.agentId).gte("openFor", first))
+      ? all.withIndex("by_open", (q) => q.eq("taskId", of.taskId).gt("openFor", undefined))
+      : all.withIndex("by_asker", (q) => q.eq("askerId", of.agentId).gt("openFor", undefined))
   ).take(maxOpen)
   const ended = open.filter(({ run }) => "taskId" in of || of.run === undefined || run === of.run)
-  await end(ctx, ended, "stopped", reason)
+  for (const each of ended) await end(ctx, each, "stopped", reason)
 }
 
 /** The open questions of a task, oldest first, at most 5. Reads two rows each. */
@@ -170,7 +169,7 @@ export const openQuestionsOf = async (
 ): Promise<Array<Infer<typeof openQuestion>>> => {
   const open = await ctx.db
     .query("responseRequests")
-    .withIndex("by_open", (q) => q.eq("taskId", taskId).gte("openFor", "" as Id<"members">))
+    .withIndex("by_open", (q) => q.eq("taskId", taskId).gt("openFor", undefined))
     .take(shown)
   const views: Array<Infer<typeof openQuestion>> = []
   for (const { notificationId, openFor } of open) {
