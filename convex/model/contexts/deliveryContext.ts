@@ -173,8 +173,7 @@ const buildContext = async (
   const orchestrator = agents.find((each) => each.isOrchestrator)
   const view = await toTaskView(ctx, task, agents)
   const { openQuestions = [] } = view
-  const questionReads = task.status === "blocked" ? 1 + 2 * openQuestions.length : 0
-  for (let read = 0; read < questionReads; read += 1) budget.noteInterval()
+  if (task.status === "blocked") budget.noteIntervals(1 + 2 * openQuestions.length)
   const repositoryDocument =
     repository === null ? null : { title: repository.title, content: cut(repository.content, documentsLength) }
   const documents = await documentsOf(ctx, task._id, budget)

@@ -130,10 +130,8 @@ const buildContext = async (
   const length = agent.isOrchestrator ? descriptionLength.orchestrator : descriptionLength.own
   const views = await toTaskViews(ctx, tasks, length, agents)
   const activity: Array<LastActivity> = []
-  for (const task of tasks) {
-    budget.noteInterval()
-    activity.push(await lastActivityOf(ctx, task))
-  }
+  budget.noteIntervals(tasks.length)
+  for (const task of tasks) activity.push(await lastActivityOf(ctx, task))
   const seen = tasks.map((task, index) => [
     task._id,
     task.updatedAt,

@@ -40,7 +40,7 @@ export class ReadBudget {
   forRun(): RunBudget {
     this.intervals += intervalsPerRun
     return new RunBudget(
-      () => (this.intervals += 1),
+      (count) => this.note(count),
       (characters) => (this.characters += characters)
     )
   }
@@ -51,11 +51,15 @@ export class RunBudget {
   /** The number of single messages that may be read in addition to the thread. */
   private messagesLeft = 25
   private charactersLeft = charactersPerRun
-  readonly noteInterval: () => void
+  /** Counts read intervals beyond the run's usual ones. */
+  readonly noteIntervals: (count: number) => void
   private readonly noteCharacters: (characters: number) => void
 
-  constructor(noteInterval: () => void = () => {}, noteCharacters: (characters: number) => void = () => {}) {
-    this.noteInterval = noteInterval
+  constructor(
+    noteIntervals: (count: number) => void = () => {},
+    noteCharacters: (characters: number) => void = () => {}
+  ) {
+    this.noteIntervals = noteIntervals
     this.noteCharacters = noteCharacters
   }
 
@@ -73,7 +77,7 @@ export class RunBudget {
   takeMessage(): boolean {
     if (this.messagesLeft === 0 || this.charactersLeft <= 0) return false
     this.messagesLeft -= 1
-    this.noteInterval()
+    this.noteIntervals(1)
     return true
   }
 }
