@@ -31,6 +31,7 @@ import type * as app_tokens from "../app/tokens.js";
 import type * as app_usage from "../app/usage.js";
 import type * as app_webhooks from "../app/webhooks.js";
 import type * as crons from "../crons.js";
+import type * as model_access_ownRow from "../model/access/ownRow.js";
 import type * as model_access_personFunctions from "../model/access/personFunctions.js";
 import type * as model_access_principal from "../model/access/principal.js";
 import type * as model_access_refusal from "../model/access/refusal.js";
@@ -198,6 +199,7 @@ declare const fullApi: ApiFromModules<{
   "app/usage": typeof app_usage;
   "app/webhooks": typeof app_webhooks;
   crons: typeof crons;
+  "model/access/ownRow": typeof model_access_ownRow;
   "model/access/personFunctions": typeof model_access_personFunctions;
   "model/access/principal": typeof model_access_principal;
   "model/access/refusal": typeof model_access_refusal;

@@ -1,6 +1,7 @@
 import { v } from "convex/values"
 import { internal } from "../_generated/api.js"
 import type { Doc } from "../_generated/dataModel.js"
+import { ownRow } from "../model/access/ownRow.ts"
 import { managerMutation, memberQuery } from "../model/access/personFunctions.ts"
 import { refusal } from "../model/access/refusal.ts"
 import { recordActivity } from "../model/accounts/activities.ts"
@@ -73,15 +74,14 @@ export const remove = managerMutation({
   args: { id: v.string() },
   returns: v.null(),
   handler: async (ctx, args) => {
-    const id = ctx.db.normalizeId("budgets", args.id)
-    const budget = id === null ? null : await ctx.db.get("budgets", id)
-    if (id === null || budget === null || budget.accountId !== ctx.accountId) {
+    const budget = await ownRow(ctx, "budgets", ctx.accountId, args.id)
+    if (budget === null) {
       throw refusal("not_found", "The account has no budget with this id. List its budgets.")
     }
-    await deleteBudget(ctx, id)
+    await deleteBudget(ctx, budget._id)
     const summary = `budget of ${budget.limit} ${budget.unit} (${budget.period}) removed`
     await recordActivity(ctx, { accountId: ctx.accountId, type: "budget_removed", actor: ctx.actor, summary })
-    await ctx.scheduler.runAfter(0, internal.scheduled.budgets.resume, { budgetId: id })
+    await ctx.scheduler.runAfter(0, internal.scheduled.budgets.resume, { budgetId: budget._id })
     return null
   }
 })

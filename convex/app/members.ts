@@ -1,5 +1,6 @@
 import { v } from "convex/values"
 import { internal } from "../_generated/api.js"
+import { ownRow } from "../model/access/ownRow.ts"
 import { managerMutation, memberQuery } from "../model/access/personFunctions.ts"
 import { refusal } from "../model/access/refusal.ts"
 import { recordActivity } from "../model/accounts/activities.ts"
@@ -70,9 +71,8 @@ export const remove = managerMutation({
   args: { memberId: v.string() },
   returns: v.null(),
   handler: async (ctx, args): Promise<null> => {
-    const id = ctx.db.normalizeId("members", args.memberId)
-    const member = id === null ? null : await ctx.db.get("members", id)
-    if (member === null || member.accountId !== ctx.accountId) {
+    const member = await ownRow(ctx, "members", ctx.accountId, args.memberId)
+    if (member === null) {
       throw refusal("not_found", "The account has no member with this id. List its members.")
     }
     if (member._id === ctx.member._id) throw refusal("invalid", "You cannot remove yourself. Ask another owner.")

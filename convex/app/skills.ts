@@ -2,6 +2,7 @@ import { v } from "convex/values"
 import { isAgentSlug } from "../../src/domain/shared/SessionKey.ts"
 import type { Doc } from "../_generated/dataModel.js"
 import type { QueryCtx } from "../_generated/server.js"
+import { ownRow } from "../model/access/ownRow.ts"
 import { type Caller, managerMutation, memberQuery } from "../model/access/personFunctions.ts"
 import { refusal } from "../model/access/refusal.ts"
 import { activeAgents } from "../model/agents/agents.ts"
@@ -12,9 +13,8 @@ const maxSkills = 500
 const maxContentLength = 100_000
 
 const skillOf = async (ctx: Pick<QueryCtx, "db"> & Caller, skillId: string): Promise<Doc<"skills">> => {
-  const id = ctx.db.normalizeId("skills", skillId)
-  const skill = id === null ? null : await ctx.db.get("skills", id)
-  if (skill === null || skill.accountId !== ctx.accountId) {
+  const skill = await ownRow(ctx, "skills", ctx.accountId, skillId)
+  if (skill === null) {
     throw refusal("not_found", "The account has no skill with this id. List its skills.")
   }
   return skill

@@ -1,4 +1,5 @@
 import { v } from "convex/values"
+import { ownRow } from "../model/access/ownRow.ts"
 import { managerMutation, managerQuery } from "../model/access/personFunctions.ts"
 import { refusal } from "../model/access/refusal.ts"
 import { provisionToken } from "../model/access/tokens.ts"
@@ -20,9 +21,8 @@ export const revoke = managerMutation({
   args: { id: v.string() },
   returns: v.null(),
   handler: async (ctx, args) => {
-    const id = ctx.db.normalizeId("serviceTokens", args.id)
-    const token = id === null ? null : await ctx.db.get("serviceTokens", id)
-    if (token === null || token.accountId !== ctx.accountId) {
+    const token = await ownRow(ctx, "serviceTokens", ctx.accountId, args.id)
+    if (token === null) {
       throw refusal("not_found", "The account has no service token with this id. List its tokens.")
     }
     if (token.revokedAt !== undefined) return null

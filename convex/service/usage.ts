@@ -1,4 +1,5 @@
 import { v } from "convex/values"
+import { ownRow } from "../model/access/ownRow.ts"
 import { refusal } from "../model/access/refusal.ts"
 import { serviceMutation, serviceQuery } from "../model/access/serviceFunctions.ts"
 import { accountOf } from "../model/agents/agents.ts"
@@ -19,11 +20,10 @@ export const record = serviceMutation({
   args: { ...fenceArgs, usage: spending, ...traceArgs },
   returns: v.null(),
   handler: async (ctx, { epoch, run, session: sessionId, usage, ...trace }) => {
-    const id = ctx.db.normalizeId("sessions", sessionId)
-    const session = id === null ? null : await ctx.db.get("sessions", id)
+    const session = await ownRow(ctx, "sessions", ctx.accountId, sessionId)
     const row = await notificationOf(ctx, run)
     const isOfSession =
-      session?.accountId === ctx.accountId &&
+      session !== null &&
       epoch >= 1 &&
       epoch <= session.epoch &&
       (row === null ? run.startsWith(session.agentId) : row.sessionId === session._id)

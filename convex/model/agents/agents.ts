@@ -2,6 +2,7 @@ import { type Infer, v } from "convex/values"
 import { type AgentFlags, effectiveFlags } from "../../../src/domain/shared/AgentFlags.ts"
 import type { Doc, Id } from "../../_generated/dataModel.js"
 import type { QueryCtx } from "../../_generated/server.js"
+import { ownRow } from "../access/ownRow.ts"
 import { refusal } from "../access/refusal.ts"
 
 /** All flags, with the defaults filled in. */
@@ -163,9 +164,8 @@ export const agentOf = async (
   accountId: Id<"accounts">,
   agentId: string
 ): Promise<Doc<"agents">> => {
-  const id = ctx.db.normalizeId("agents", agentId)
-  const agent = id === null ? null : await ctx.db.get("agents", id)
-  if (agent === null || agent.accountId !== accountId) {
+  const agent = await ownRow(ctx, "agents", accountId, agentId)
+  if (agent === null) {
     throw refusal("not_found", "The account has no agent with this id. Use an id from its roster.")
   }
   return agent

@@ -5,6 +5,7 @@ import { internal } from "../../_generated/api.js"
 import type { Doc, Id } from "../../_generated/dataModel.js"
 import type { MutationCtx } from "../../_generated/server.js"
 import { type Actor, actor } from "../../tables/actor.ts"
+import { ownRow } from "../access/ownRow.ts"
 import { refusal } from "../access/refusal.ts"
 import { recordActivity } from "../accounts/activities.ts"
 import { budgetsOf } from "../budgets/spendingBook.ts"
@@ -82,9 +83,8 @@ const checkFields = async (ctx: MutationCtx, accountId: Id<"accounts">, fields: 
   }
   const skillIds: Array<Id<"skills">> = []
   for (const each of fields.skillIds ?? []) {
-    const id = ctx.db.normalizeId("skills", each)
-    const skill = id === null ? null : await ctx.db.get("skills", id)
-    if (skill === null || skill.accountId !== accountId) {
+    const skill = await ownRow(ctx, "skills", accountId, each)
+    if (skill === null) {
       throw refusal("not_found", "The account has no skill with one of these ids. List its skills.")
     }
     if (!skillIds.includes(skill._id)) skillIds.push(skill._id)

@@ -1,6 +1,7 @@
 import type { Doc, Id } from "../../_generated/dataModel.js"
 import type { MutationCtx, QueryCtx } from "../../_generated/server.js"
 import type { Actor } from "../../tables/actor.ts"
+import { ownRow } from "../access/ownRow.ts"
 import { refusal } from "../access/refusal.ts"
 import { agentActor, systemActor } from "../accounts/actor.ts"
 import { accountOf, flagsOf } from "../agents/agents.ts"
@@ -25,9 +26,8 @@ export const approvalOf = async (
   accountId: Id<"accounts">,
   approvalId: string
 ): Promise<Approval> => {
-  const id = ctx.db.normalizeId("approvals", approvalId)
-  const approval = id === null ? null : await ctx.db.get("approvals", id)
-  if (approval === null || approval.accountId !== accountId) {
+  const approval = await ownRow(ctx, "approvals", accountId, approvalId)
+  if (approval === null) {
     throw refusal("not_found", "The account has no request for approval with this id. List the requests.")
   }
   return approval

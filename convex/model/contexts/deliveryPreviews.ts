@@ -1,6 +1,7 @@
 import type { Infer } from "convex/values"
 import type { Id } from "../../_generated/dataModel.js"
 import type { QueryCtx } from "../../_generated/server.js"
+import { ownRow } from "../access/ownRow.ts"
 import { accountContextOf } from "./accountContext.ts"
 import { contextOf } from "./deliveryContext.ts"
 import type { contextAnswer } from "./deliveryContextView.ts"
@@ -17,10 +18,9 @@ export const previews = async (
   const answers: Array<Infer<typeof contextAnswer>> = []
   const accountContext = await accountContextOf(ctx, accountId)
   for (const notificationId of ids.slice(0, maxIds)) {
-    const id = ctx.db.normalizeId("notifications", notificationId)
-    const row = id === null ? null : await ctx.db.get("notifications", id)
+    const row = await ownRow(ctx, "notifications", accountId, notificationId)
     const session = row?.sessionId === undefined ? null : await ctx.db.get("sessions", row.sessionId)
-    if (row === null || row.accountId !== accountId || session === null) {
+    if (row === null || session === null) {
       answers.push({ id: notificationId, broken: "notification_missing" })
       continue
     }

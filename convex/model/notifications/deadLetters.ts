@@ -4,6 +4,7 @@ import type { MutationCtx, QueryCtx } from "../../_generated/server.js"
 import type { Actor } from "../../tables/actor.ts"
 import { notificationType } from "../../tables/notifications.ts"
 import { failure } from "../../tables/runs.ts"
+import { ownRow } from "../access/ownRow.ts"
 import { refusal } from "../access/refusal.ts"
 import { recordActivity } from "../accounts/activities.ts"
 import { systemActor } from "../accounts/actor.ts"
@@ -72,9 +73,8 @@ const deadLetterOf = async (
   accountId: Id<"accounts">,
   notificationId: string
 ): Promise<Doc<"notifications">> => {
-  const id = ctx.db.normalizeId("notifications", notificationId)
-  const row = id === null ? null : await ctx.db.get("notifications", id)
-  if (row === null || row.accountId !== accountId) {
+  const row = await ownRow(ctx, "notifications", accountId, notificationId)
+  if (row === null) {
     throw refusal("not_found", "The account has no notification with this id. List the dead letters.")
   }
   if (row.state !== "dead") {

@@ -1,5 +1,6 @@
 import type { Doc, Id } from "../../_generated/dataModel.js"
 import type { QueryCtx } from "../../_generated/server.js"
+import { ownRow } from "../access/ownRow.ts"
 import { refusal } from "../access/refusal.ts"
 import { heartbeatOf } from "../heartbeats/heartbeatSchedule.ts"
 import type { LeasedSession } from "./sessions.ts"
@@ -18,12 +19,6 @@ const leaseLost = (session: Doc<"sessions"> | null, { epoch }: Fence) =>
     session?.recalled !== undefined && session.epoch === epoch ? { reason: session.recalled } : {}
   )
 
-const sessionOf = async (ctx: Pick<QueryCtx, "db">, accountId: Id<"accounts">, sessionId: string) => {
-  const id = ctx.db.normalizeId("sessions", sessionId)
-  const session = id === null ? null : await ctx.db.get("sessions", id)
-  return session === null || session.accountId !== accountId ? null : session
-}
-
 /** Whether the session's lease matches the fence and was not recalled. */
 const isHeld = (session: Doc<"sessions"> | null, { epoch, run }: Fence): session is LeasedSession =>
   session?.lease !== undefined &&
@@ -40,7 +35,7 @@ export const heldSession = async (
   accountId: Id<"accounts">,
   fence: Fence
 ): Promise<LeasedSession> => {
-  const session = await sessionOf(ctx, accountId, fence.session)
+  const session = await ownRow(ctx, "sessions", accountId, fence.session)
   if (!isHeld(session, fence)) throw leaseLost(session, fence)
   return session
 }
@@ -72,7 +67,7 @@ export const fenced = async <Answer>(
   fence: Fence,
   kind: "complete" | "fail" | "release" | "heartbeat"
 ): Promise<Fenced<Answer>> => {
-  const session = await sessionOf(ctx, accountId, fence.session)
+  const session = await ownRow(ctx, "sessions", accountId, fence.session)
   if (isHeld(session, fence)) return { isRepeated: false, session }
   if (session === null) throw leaseLost(session, fence)
   const work = (await notificationOf(ctx, fence.run)) ?? (await heartbeatOf(ctx, session.agentId))

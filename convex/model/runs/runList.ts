@@ -4,6 +4,7 @@ import type { QueryCtx } from "../../_generated/server.js"
 import { attemptEnd, attemptUsage, runStep } from "../../tables/attempts.ts"
 import { deadLetterDecision, notificationOutcome, notificationType } from "../../tables/notifications.ts"
 import { failure, runKind } from "../../tables/runs.ts"
+import { ownRow } from "../access/ownRow.ts"
 import { refusal } from "../access/refusal.ts"
 import { heartbeatOf, heartbeatRun } from "../heartbeats/heartbeatSchedule.ts"
 import { notificationOf } from "../queue/fences.ts"
@@ -217,15 +218,13 @@ const heartbeatDetailsOf = async (
   run: string
 ): Promise<Infer<typeof runDetails>> => {
   const [given = "", dueAt] = run.split(":")
-  const agentId = ctx.db.normalizeId("agents", given)
-  const agent = agentId === null ? null : await ctx.db.get("agents", agentId)
-  const isOwn = agent?.accountId === accountId
-  const heartbeat = isOwn ? await heartbeatOf(ctx, agent._id) : null
+  const agent = await ownRow(ctx, "agents", accountId, given)
+  const heartbeat = agent === null ? null : await heartbeatOf(ctx, agent._id)
   const session = heartbeat === null ? null : await ctx.db.get("sessions", heartbeat.sessionId)
   const lease = session?.lease?.run === run ? session.lease : undefined
   const current = heartbeat !== null && heartbeatRun(heartbeat) === run ? heartbeat : null
-  const timeline = isOwn ? await timelineOf(ctx, run, lease) : []
-  if (!isOwn || (current === null && timeline.length === 0)) {
+  const timeline = agent === null ? [] : await timelineOf(ctx, run, lease)
+  if (agent === null || (current === null && timeline.length === 0)) {
     throw refusal("not_found", "The account has no run with this id. List its runs.")
   }
   const last = timeline.at(-1)

@@ -3,6 +3,7 @@ import { type Infer, v } from "convex/values"
 import { internal } from "../../_generated/api.js"
 import type { Doc, Id } from "../../_generated/dataModel.js"
 import type { MutationCtx, QueryCtx } from "../../_generated/server.js"
+import { ownRow } from "../access/ownRow.ts"
 import { refusal } from "../access/refusal.ts"
 import { recordActivity } from "../accounts/activities.ts"
 import { systemActor } from "../accounts/actor.ts"
@@ -134,9 +135,8 @@ export interface Acknowledgement {
 }
 
 const commandOf = async (ctx: MutationCtx, accountId: Id<"accounts">, args: Acknowledgement) => {
-  const id = ctx.db.normalizeId("runtimeCommands", args.command)
-  const command = id === null ? null : await ctx.db.get("runtimeCommands", id)
-  if (command === null || command.accountId !== accountId || command.runtimeId !== args.runtimeId) {
+  const command = await ownRow(ctx, "runtimeCommands", accountId, args.command)
+  if (command?.runtimeId !== args.runtimeId) {
     throw refusal("not_found", "This runtime has no command with this id. Read service/runtimes:commands again.")
   }
   return command

@@ -3,6 +3,7 @@ import type { Doc, Id } from "../../_generated/dataModel.js"
 import type { QueryCtx } from "../../_generated/server.js"
 import { actor } from "../../tables/actor.ts"
 import { taskStatus } from "../../tables/tasks.ts"
+import { ownRow } from "../access/ownRow.ts"
 import { refusal } from "../access/refusal.ts"
 import { agentRef, toAgentRef } from "../agents/agents.ts"
 import { cut } from "../database/cut.ts"
@@ -105,9 +106,8 @@ export const taskOf = async (
   accountId: Id<"accounts">,
   taskId: string
 ): Promise<Doc<"tasks">> => {
-  const id = ctx.db.normalizeId("tasks", taskId)
-  const task = id === null ? null : await ctx.db.get("tasks", id)
-  if (task === null || task.accountId !== accountId) {
+  const task = await ownRow(ctx, "tasks", accountId, taskId)
+  if (task === null) {
     throw refusal("not_found", "The account has no task with this id. Check the task id.")
   }
   return task

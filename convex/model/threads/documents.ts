@@ -3,6 +3,7 @@ import type { Doc, Id } from "../../_generated/dataModel.js"
 import type { MutationCtx, QueryCtx } from "../../_generated/server.js"
 import { type Actor, actor } from "../../tables/actor.ts"
 import { documentType } from "../../tables/threads.ts"
+import { ownRow } from "../access/ownRow.ts"
 import { refusal } from "../access/refusal.ts"
 import { recordActivity } from "../accounts/activities.ts"
 import { cut } from "../database/cut.ts"
@@ -46,9 +47,8 @@ export const documentOf = async (
   accountId: Id<"accounts">,
   documentId: string
 ): Promise<Doc<"documents">> => {
-  const id = ctx.db.normalizeId("documents", documentId)
-  const document = id === null ? null : await ctx.db.get("documents", id)
-  if (document === null || document.accountId !== accountId) {
+  const document = await ownRow(ctx, "documents", accountId, documentId)
+  if (document === null) {
     throw refusal("not_found", "The account has no document with this id. List its documents.")
   }
   return document

@@ -4,6 +4,7 @@ import type { Doc, Id } from "../../_generated/dataModel.js"
 import type { MutationCtx, QueryCtx } from "../../_generated/server.js"
 import type { Actor } from "../../tables/actor.ts"
 import type { webhookType } from "../../tables/webhooks.ts"
+import { ownRow } from "../access/ownRow.ts"
 import { refusal } from "../access/refusal.ts"
 import { recordActivity } from "../accounts/activities.ts"
 import { addDeliveries, maxWebhooks, webhooksOf } from "./announce.ts"
@@ -17,9 +18,8 @@ export const webhookOf = async (
   accountId: Id<"accounts">,
   webhookId: string
 ): Promise<Doc<"webhooks">> => {
-  const id = ctx.db.normalizeId("webhooks", webhookId)
-  const webhook = id === null ? null : await ctx.db.get("webhooks", id)
-  if (webhook === null || webhook.accountId !== accountId) {
+  const webhook = await ownRow(ctx, "webhooks", accountId, webhookId)
+  if (webhook === null) {
     throw refusal("not_found", "The account has no webhook with this id. List its webhooks.")
   }
   return webhook
@@ -95,9 +95,8 @@ export const resendDelivery = async (
   accountId: Id<"accounts">,
   deliveryId: string
 ): Promise<void> => {
-  const id = ctx.db.normalizeId("webhookDeliveries", deliveryId)
-  const delivery = id === null ? null : await ctx.db.get("webhookDeliveries", id)
-  if (delivery === null || delivery.accountId !== accountId) {
+  const delivery = await ownRow(ctx, "webhookDeliveries", accountId, deliveryId)
+  if (delivery === null) {
     throw refusal("not_found", "The account has no delivery with this id. See the history of its webhooks.")
   }
   if (delivery.state === "pending") throw refusal("conflict", "The delivery is pending, so it is being sent already.")
