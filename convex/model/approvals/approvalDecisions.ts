@@ -119,7 +119,7 @@ export const approve = async (
   const run = runOf(approval, await accountOf(ctx, accountId), agent)
   const tool = toolNamed(approval.tool)
   const prepared = await tool.prepare(ctx, run, approval.args as never)
-  if (prepared.settled !== undefined) {
+  if ("settled" in prepared) {
     throw conflict("The call would change nothing any more, because of a later decision. Deny the request.")
   }
   if (verdictOf(run, tool, prepared).effect === "deny") {

@@ -62,7 +62,7 @@ export const callTool = async <Args extends object, Result extends object>(
   const asked = run.policies === null ? null : await approvalAsked(ctx, run, tool.name, args)
   if (asked !== null) return answerOf(asked) as Result | NeedsApproval
   const prepared = await tool.prepare(ctx, run, args)
-  if (prepared.settled !== undefined) return prepared.settled
+  if ("settled" in prepared) return prepared.settled
   const { effect, policy } = verdictOf(run, tool, prepared)
   if (effect === "allow") return await prepared.act()
   const created = prepared.once === undefined ? null : await earlierResult(ctx, run, tool.name, prepared.once)

@@ -10,19 +10,22 @@ export interface Prepared<Result> {
   readonly task: Doc<"tasks"> | null
   /** The parts of the arguments that policies judge. */
   readonly judged?: Pick<PolicedCall, "status" | "priority" | "hasOutsideAssignee">
-  /** The result of a call that changes nothing, for example because a person decided otherwise during the turn. */
-  readonly settled?: Result
   /** The arguments that identify a creation, which happens once per run. */
   readonly once?: Readonly<Record<string, unknown>>
   /** Executes the call, in the same transaction. */
   readonly act: () => Promise<Result>
 }
 
+/** The result of a call that changes nothing, for example because a person decided otherwise during the turn. */
+interface Settled<Result> {
+  readonly settled: Result
+}
+
 /** A tool that changes data. A run's call and an approved call both execute it. */
 export interface AgentTool<Args, Result> {
   readonly name: PolicedTool
   /** Checks the call without writing. Fails with a refusal if the agent may not make it. */
-  readonly prepare: (ctx: MutationCtx, run: Run, args: Args) => Promise<Prepared<Result>>
+  readonly prepare: (ctx: MutationCtx, run: Run, args: Args) => Promise<Prepared<Result> | Settled<Result>>
 }
 
 /** Keeps the types between a tool's validators and its implementation. */

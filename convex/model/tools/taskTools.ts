@@ -58,20 +58,16 @@ export const setStatus = defineTool({
     mustActOn(run, task)
     const reason = decidedOtherwise(task, run, { status })
     const unchanged = { taskId: task._id, status: task.status, previousStatus: task.status, changed: false, path: [] }
-    if (reason === null) mustMayMove(run, task, status)
+    if (reason !== null) return { settled: { ...unchanged, reason } }
+    mustMayMove(run, task, status)
+    if (status === task.status) return { settled: unchanged }
     return {
       task,
       judged: { status },
-      ...(reason !== null
-        ? { settled: { ...unchanged, reason } }
-        : status === task.status
-          ? { settled: unchanged }
-          : {}),
       act: async () => {
         const moved = await moveTask(ctx, task, { to: status, blockedReason }, run.origin)
-        const path = [...moved.path]
-        if (path.length > 0) await recordEffect(ctx, run, "task_status", `moved "${task.title}" to ${status}`)
-        return { ...unchanged, status: moved.task.status, changed: path.length > 0, path }
+        await recordEffect(ctx, run, "task_status", `moved "${task.title}" to ${status}`)
+        return { ...unchanged, status: moved.task.status, changed: true, path: [...moved.path] }
       }
     }
   }
@@ -131,12 +127,12 @@ export const update = defineTool({
     const wanted = { title, description, priority, labels, dueDate, status, assigneeIds }
     const reason = decidedOtherwise(before, run, wanted)
     const unchanged = { taskId: before._id, status: before.status, previousStatus: before.status, changed: false }
+    if (reason !== null) return { settled: { ...unchanged, reason } }
     // New assignees can make a status possible, so that the check follows the assignment.
-    if (status !== undefined && assignees === undefined && reason === null) mustMayMove(run, before, status)
+    if (status !== undefined && assignees === undefined) mustMayMove(run, before, status)
     return {
       task: before,
       judged: { status, priority, hasOutsideAssignee: hasOutsider(before, assignees ?? []) },
-      ...(reason === null ? {} : { settled: { ...unchanged, reason } }),
       act: async () => {
         let task = await updateTask(ctx, before, { title, description, priority, labels, dueDate }, run.origin)
         if (assignees !== undefined) task = await assignTask(ctx, task, assignees, run.origin)
@@ -171,24 +167,20 @@ export const assign = defineTool({
     const reason = decidedOtherwise(task, run, { assigneeIds: assignees.map(({ _id }) => _id) })
     const unchanged = { taskId: task._id, status: task.status, changed: false }
     const slugs = assignees.map((agent) => agent.slug)
-    const settled = async (because: string) => {
+    if (reason !== null) {
       const assigneeSlugs = (await toTaskView(ctx, task)).assignees.map(({ slug }) => slug)
-      return { ...unchanged, assigneeSlugs, reason: because }
+      return { settled: { ...unchanged, assigneeSlugs, reason } }
     }
-    const isSame = assignees.length === task.assigneeIds.length && !hasOutsider(task, assignees)
+    if (assignees.length === task.assigneeIds.length && !hasOutsider(task, assignees)) {
+      return { settled: { ...unchanged, assigneeSlugs: slugs } }
+    }
     return {
       task,
       judged: { hasOutsideAssignee: hasOutsider(task, assignees) },
-      ...(reason !== null
-        ? { settled: await settled(reason) }
-        : isSame
-          ? { settled: { ...unchanged, assigneeSlugs: slugs } }
-          : {}),
       act: async () => {
         const saved = await assignTask(ctx, task, assignees, run.origin)
-        const changed = saved !== task
-        if (changed) await recordEffect(ctx, run, "task_assign", `assigned "${task.title}" to ${slugs.join(", ")}`)
-        return { taskId: saved._id, status: saved.status, assigneeSlugs: slugs, changed }
+        await recordEffect(ctx, run, "task_assign", `assigned "${task.title}" to ${slugs.join(", ")}`)
+        return { taskId: saved._id, status: saved.status, assigneeSlugs: slugs, changed: true }
       }
     }
   }
@@ -214,9 +206,9 @@ export const remove = defineTool({
     if (found.isOrchestratorChat) throw refusal("forbidden", "The orchestrator's chat cannot be deleted.", byPolicy)
     const reason = decidedOtherwise(found, run, { status: "archived" })
     const unchanged = { taskId: found._id, status: found.status, changed: false, stopped: 0 }
+    if (reason !== null) return { settled: { ...unchanged, reason } }
     return {
       task: found,
-      ...(reason === null ? {} : { settled: { ...unchanged, reason } }),
       act: async () => {
         const { task, path } = await moveTask(ctx, found, { to: "archived" }, run.origin)
         const stop = { actor: run.origin.actor, reason: `the task was removed: ${why}` }
