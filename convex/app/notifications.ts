@@ -140,10 +140,10 @@ export const inbox = memberQuery({
       const [event] = events
       if (event === undefined) continue
       const task = await ctx.db.get("tasks", taskId)
-      const isMessage = event.request === undefined && event.messageId !== undefined
-      const message = isMessage && event.messageId !== undefined ? await ctx.db.get("messages", event.messageId) : null
-      const text = cut(event.request ?? message?.content ?? "", textLength)
-      views.push({ id, type, from: event.actor, taskId, taskTitle: task?.title ?? null, text, createdAt })
+      const { actor: from, messageId, request } = event
+      const message = request !== undefined || messageId === undefined ? null : await ctx.db.get("messages", messageId)
+      const text = cut(request ?? message?.content ?? "", textLength)
+      views.push({ id, type, from, taskId, taskTitle: task?.title ?? null, text, createdAt })
     }
     return views
   }
