@@ -1,4 +1,5 @@
 import { Clock, Duration, Effect, Ref, Stream } from "effect"
+import { describeFailure } from "../../../domain/controlPlane/ControlPlaneFailure.ts"
 import type { ControlPlaneFailure } from "../../../domain/controlPlane/ControlPlaneFailure.ts"
 import { waitText } from "../../../domain/delivery/RunView.ts"
 import { budgetText, costText } from "../../../domain/usage/UsageReport.ts"
@@ -31,7 +32,7 @@ export const makeStatusReads = Effect.gen(function* () {
     Effect.map(Ref.make<A & { readonly error: string | null }>({ ...nothing, error: null }), (last) =>
       Effect.matchEffect(read, {
         onFailure: (failure) => {
-          const error = redactor.error("detail" in failure ? failure.detail : failure._tag)
+          const error = redactor.error(describeFailure(failure))
           return Ref.updateAndGet(last, (before) => ({ ...before, error }))
         },
         onSuccess: (latest) => Ref.updateAndGet(last, () => ({ ...latest, error: null }))
