@@ -3,9 +3,10 @@
  * agent has one heartbeat, and extrapolated to a day.
  */
 import { Effect } from "effect"
-import { eventually, makeSetup } from "../test/process/setup.ts"
+import { makeSetup } from "../test/process/setup.ts"
 import { figureOf } from "./figure.ts"
 import type { Figure } from "./figure.ts"
+import { pushed } from "./load.ts"
 import { planeStats, resetPlaneStats } from "./planeStats.ts"
 
 const MINUTES = Number(process.env["BENCH_MINUTES"] ?? 15)
@@ -15,7 +16,7 @@ export const run = (): Promise<ReadonlyArray<Figure>> =>
   Effect.gen(function* () {
     const setup = yield* makeSetup()
     const runtime = yield* setup.startRuntime({ LOG_LEVEL: "error" })
-    yield* eventually(setup.health(runtime), (health) => health["controlPlane"]["push"] === true)
+    yield* pushed(setup, runtime)
     yield* Effect.sleep("3 seconds")
     yield* Effect.promise(() => resetPlaneStats(setup.plane))
     yield* Effect.sleep(`${MINUTES} minutes`)

@@ -7,6 +7,7 @@ import { eventually, makeSetup } from "../test/process/setup.ts"
 import type { Setup } from "../test/process/setup.ts"
 import { figureOf } from "./figure.ts"
 import type { Figure } from "./figure.ts"
+import { pushed } from "./load.ts"
 import { planeStats, resetPlaneStats } from "./planeStats.ts"
 import { RUNS } from "./runs.ts"
 
@@ -57,7 +58,7 @@ export const run = (): Promise<ReadonlyArray<Figure>> =>
     const setup = yield* makeSetup()
     yield* setup.script(script)
     const runtime = yield* setup.startRuntime({ LOG_LEVEL: "error" })
-    yield* eventually(setup.health(runtime), (health) => health["controlPlane"]["push"] === true)
+    yield* pushed(setup, runtime)
     const alone: Array<Effect.Success<ReturnType<typeof turn>>> = []
     const joined: Array<Effect.Success<ReturnType<typeof turn>>> = []
     for (let index = 0; index < RUNS; index++) {

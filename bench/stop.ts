@@ -1,8 +1,9 @@
 /** How long an idle runtime takes from SIGTERM to its exit, including the report that it is offline. */
 import { Effect } from "effect"
-import { eventually, makeSetup } from "../test/process/setup.ts"
+import { makeSetup } from "../test/process/setup.ts"
 import { figureOf } from "./figure.ts"
 import type { Figure } from "./figure.ts"
+import { pushed } from "./load.ts"
 import { RUNS } from "./runs.ts"
 
 /** Runs the measurement: the same account, one runtime after another. */
@@ -13,7 +14,7 @@ export const run = (): Promise<ReadonlyArray<Figure>> =>
     for (let index = 0; index < RUNS; index++) {
       const took = yield* Effect.gen(function* () {
         const runtime = yield* setup.startRuntime({ LOG_LEVEL: "error" })
-        yield* eventually(setup.health(runtime), (health) => health["controlPlane"]["push"] === true)
+        yield* pushed(setup, runtime)
         const from = performance.now()
         yield* runtime.signal("SIGTERM")
         yield* runtime.exit
