@@ -1,13 +1,13 @@
 /** How long the whole process of `doctor` takes with a healthy account. */
 import { spawn } from "node:child_process"
 import { once } from "node:events"
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs"
-import { tmpdir } from "node:os"
+import { writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { fileURLToPath } from "node:url"
 import { Effect } from "effect"
 import { runtimeEnv } from "../local/account.ts"
 import { installedOpenClaw, pinnedVersion } from "../local/openclaw/install.ts"
+import { temporaryFolder } from "../local/temporaryFolder.ts"
 import { makeSetup } from "../test/process/setup.ts"
 import { gatewaySettings, scriptedGateway } from "../test/process/supervisedGateway.ts"
 import { figureOf } from "./figure.ts"
@@ -42,10 +42,7 @@ const timed = async (env: Record<string, string>, ...args: ReadonlyArray<string>
 /** Runs the measurement. */
 export const run = (): Promise<ReadonlyArray<Figure>> =>
   Effect.gen(function* () {
-    const folder = yield* Effect.acquireRelease(
-      Effect.sync(() => mkdtempSync(join(tmpdir(), "doctor-bench-"))),
-      (path) => Effect.sync(() => rmSync(path, { recursive: true }))
-    )
+    const folder = yield* temporaryFolder("doctor-bench-")
     const setup = yield* makeSetup()
     const configPath = join(folder, "openclaw.json")
     writeFileSync(configPath, JSON.stringify(gatewaySettings(["squad-lead", "engineer", "qa"])))

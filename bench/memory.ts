@@ -1,10 +1,9 @@
 /**
  * Memory growth by deliveries: the runtime's heap after garbage collection, over thousands of deliveries at full load.
  */
-import { mkdtempSync, rmSync } from "node:fs"
-import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { Effect } from "effect"
+import { temporaryFolder } from "../local/temporaryFolder.ts"
 import { makeSetup } from "../test/process/setup.ts"
 import { figureOf } from "./figure.ts"
 import type { Figure } from "./figure.ts"
@@ -22,10 +21,7 @@ const WARM_UP = 3
 /** Runs the measurement; about four minutes by default. */
 export const run = (): Promise<ReadonlyArray<Figure>> =>
   Effect.gen(function* () {
-    const folder = yield* Effect.acquireRelease(
-      Effect.sync(() => mkdtempSync(join(tmpdir(), "memory-bench-"))),
-      (path) => Effect.sync(() => rmSync(path, { recursive: true }))
-    )
+    const folder = yield* temporaryFolder("memory-bench-")
     const socket = join(folder, "probe.sock")
     const setup = yield* makeSetup({ team: teamOf(SESSIONS), gatewayArgs: ["--max-concurrent", "200"] })
     yield* setup.script({ fallback: { text: "Noted." } })

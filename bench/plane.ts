@@ -1,12 +1,11 @@
 /** The cost of the local control plane, with and without a long history. */
-import { mkdtempSync, rmSync } from "node:fs"
-import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { fileURLToPath } from "node:url"
 import { ConvexHttpClient } from "convex/browser"
 import { anyApi } from "convex/server"
 import { Effect } from "effect"
 import { type LaunchedPlane, launchPlane } from "../local/launcher.ts"
+import { temporaryFolder } from "../local/temporaryFolder.ts"
 import { type Figure, figureOf } from "./figure.ts"
 
 const app = fileURLToPath(new URL("../test/local/plane/fixtures/app", import.meta.url))
@@ -115,10 +114,7 @@ const restore = (file: string) =>
 /** Runs all measurements; takes about half a minute. */
 export const run = (): Promise<ReadonlyArray<Figure>> =>
   Effect.gen(function* () {
-    const folder = yield* Effect.acquireRelease(
-      Effect.sync(() => mkdtempSync(join(tmpdir(), "plane-bench-"))),
-      (folder) => Effect.sync(() => rmSync(folder, { recursive: true }))
-    )
+    const folder = yield* temporaryFolder("plane-bench-")
     return [
       ...(yield* history),
       yield* throughput("simple mutations, 16 in flight", []),

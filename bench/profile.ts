@@ -2,10 +2,10 @@
  * The runtime's processor time under load, from a V8 profile (`--cpu-prof`) of 100 sessions with instant replies: the
  * share of each package, and of the functions with the most time of their own.
  */
-import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs"
-import { tmpdir } from "node:os"
+import { readdirSync, readFileSync } from "node:fs"
 import { join } from "node:path"
 import { Effect } from "effect"
+import { temporaryFolder } from "../local/temporaryFolder.ts"
 import { makeSetup } from "../test/process/setup.ts"
 import { figureOf } from "./figure.ts"
 import type { Figure } from "./figure.ts"
@@ -70,10 +70,7 @@ const selfTimes = (
 /** Runs the measurement; about a minute. */
 export const run = (): Promise<ReadonlyArray<Figure>> =>
   Effect.gen(function* () {
-    const folder = yield* Effect.acquireRelease(
-      Effect.sync(() => mkdtempSync(join(tmpdir(), "profile-bench-"))),
-      (path) => Effect.sync(() => rmSync(path, { recursive: true }))
-    )
+    const folder = yield* temporaryFolder("profile-bench-")
     const setup = yield* makeSetup({ team: teamOf(SESSIONS), gatewayArgs: ["--max-concurrent", "200"] })
     yield* setup.script({ fallback: { text: "Noted." } })
     const started = now()

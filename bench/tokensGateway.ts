@@ -1,10 +1,10 @@
 /** The gateway of `npm run bench -- tokens`: the real one if it is installed. */
-import { mkdtempSync, rmSync } from "node:fs"
-import { tmpdir } from "node:os"
+import { rmSync } from "node:fs"
 import { join } from "node:path"
 import { Effect } from "effect"
 import type { Scope } from "effect"
 import { installedOpenClaw, pinnedVersion } from "../local/openclaw/install.ts"
+import { temporaryFolder } from "../local/temporaryFolder.ts"
 import { RealGateway } from "../test/openclaw/realGateway.ts"
 
 const installed = process.env["BENCH_GATEWAY"] === "scripted" ? undefined : installedOpenClaw(pinnedVersion)
@@ -21,10 +21,7 @@ export const startReal = (
   agents: ReadonlyArray<string>
 ): Effect.Effect<Record<string, string>, never, Scope.Scope> =>
   Effect.gen(function* () {
-    const root = yield* Effect.acquireRelease(
-      Effect.sync(() => mkdtempSync(join(tmpdir(), "mission-control-tokens-"))),
-      (folder) => Effect.sync(() => rmSync(folder, { recursive: true, force: true, maxRetries: 3 }))
-    )
+    const root = yield* temporaryFolder("mission-control-tokens-")
     const gateway = yield* Effect.acquireRelease(
       Effect.promise(() =>
         RealGateway.start({

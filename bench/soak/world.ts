@@ -1,12 +1,11 @@
 /** The processes of a soak; each can be killed and is started again in its place. */
-import { mkdtempSync, rmSync } from "node:fs"
-import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { Effect } from "effect"
 import { makeAccount, runtimeEnv } from "../../local/account.ts"
 import type { NewAgent } from "../../local/account.ts"
 import { freePort, launchGateway, launchPlane, launchRuntime } from "../../local/launcher.ts"
 import { personAt } from "../../local/person.ts"
+import { temporaryFolder } from "../../local/temporaryFolder.ts"
 import { restartable } from "../../test/process/restartable.ts"
 import { serveSoakModel } from "./model.ts"
 
@@ -38,10 +37,7 @@ export const LEASE_SECONDS = 10
  */
 export const makeWorld = (random: () => number) =>
   Effect.gen(function* () {
-    const folder = yield* Effect.acquireRelease(
-      Effect.sync(() => mkdtempSync(join(tmpdir(), "mission-control-soak-"))),
-      (path) => Effect.sync(() => rmSync(path, { recursive: true, force: true }))
-    )
+    const folder = yield* temporaryFolder("mission-control-soak-")
     const [planePort, gatewayPort] = [yield* freePort, yield* freePort]
     const adminKey = "local|soak"
     const planeUrl = `http://127.0.0.1:${planePort}`

@@ -1,6 +1,5 @@
 /** The real gateway of the demonstration: its installation, its settings and the runtime's variables for it. */
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs"
-import { tmpdir } from "node:os"
+import { mkdirSync, writeFileSync } from "node:fs"
 import { delimiter, dirname, join } from "node:path"
 import { fileURLToPath } from "node:url"
 import { Effect } from "effect"
@@ -8,6 +7,7 @@ import type { Scope } from "effect"
 import { freePort } from "../launcher.ts"
 import { bareSettings } from "../openclaw/bareSettings.ts"
 import { type InstalledOpenClaw, installedOpenClaw, installOpenClaw, pinnedVersion } from "../openclaw/install.ts"
+import { temporaryFolder } from "../temporaryFolder.ts"
 import { DemoFailed } from "./demoFailed.ts"
 import type { Provider } from "./provider.ts"
 import type { Story } from "./story.ts"
@@ -98,10 +98,7 @@ export const prepareRealGateway = (
   Effect.gen(function* () {
     const { folder: packageFolder, program } = yield* provideOpenClaw(story)
     const port = yield* freePort
-    const folder = yield* Effect.acquireRelease(
-      Effect.sync(() => mkdtempSync(join(tmpdir(), "mission-control-demo-"))),
-      (path) => Effect.sync(() => rmSync(path, { recursive: true, force: true, maxRetries: 5 }))
-    )
+    const folder = yield* temporaryFolder("mission-control-demo-")
     const stateDir = join(folder, "state")
     const temporary = join(folder, "tmp")
     const configPath = join(stateDir, "openclaw.json")

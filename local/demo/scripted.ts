@@ -1,10 +1,8 @@
-import { mkdtempSync, rmSync } from "node:fs"
-import { tmpdir } from "node:os"
-import { join } from "node:path"
 import { Effect } from "effect"
 import { makeAccount, runtimeEnv } from "../account.ts"
 import { launchPlane } from "../launcher.ts"
 import { personAt } from "../person.ts"
+import { temporaryFolder } from "../temporaryFolder.ts"
 import { talkWithTeam } from "./conversation.ts"
 import { DemoFailed } from "./demoFailed.ts"
 import { startDemoGateway } from "./gateway.ts"
@@ -44,10 +42,7 @@ export const scripted = (options: DemoOptions, story: Story, ending: Effect.Effe
         story.say(
           `You are Pat. Type a message to the team and press Enter, for example: "what is the status?", "@engineer add a help page" or "hello". Without a mention it goes to the squad lead.`
         )
-        const folder = yield* Effect.acquireRelease(
-          Effect.sync(() => mkdtempSync(join(tmpdir(), "mission-control-demo-"))),
-          (path) => Effect.sync(() => rmSync(path, { recursive: true, force: true }))
-        )
+        const folder = yield* temporaryFolder("mission-control-demo-")
         story.say("To try the commands for people, copy this one into another terminal:")
         story.command(commandLine(yield* writeVariables(folder, account, plane, runtime)))
         yield* Effect.scoped(Effect.raceFirst(isOver, talkWithTeam(person, account, gateway.scriptUrl, story)))

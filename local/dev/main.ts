@@ -4,8 +4,7 @@
  * starts again when a file that it runs changes. The control plane keeps its data until `npm run dev` ends.
  */
 import { randomBytes } from "node:crypto"
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs"
-import { tmpdir } from "node:os"
+import { writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { fileURLToPath } from "node:url"
 import { parseArgs } from "node:util"
@@ -15,6 +14,7 @@ import { Story } from "../demo/story.ts"
 import { talk } from "../demo/thread.ts"
 import { freePort, launchGateway, launchPlane, launchRuntime } from "../launcher.ts"
 import { personAt } from "../person.ts"
+import { temporaryFolder } from "../temporaryFolder.ts"
 import { reload } from "./reload.ts"
 
 const script = fileURLToPath(new URL("script.json", import.meta.url))
@@ -53,10 +53,7 @@ const program = Effect.gen(function* () {
   const show = (name: string) => (line: string) => {
     if (!line.startsWith('{"ready":true')) say(`${name}: ${line}`)
   }
-  const folder = yield* Effect.acquireRelease(
-    Effect.sync(() => mkdtempSync(join(tmpdir(), "mission-control-dev-"))),
-    (path) => Effect.sync(() => rmSync(path, { recursive: true, force: true }))
-  )
+  const folder = yield* temporaryFolder("mission-control-dev-")
   const [planePort, gatewayPort, freePagePort] = yield* Effect.all([freePort, freePort, freePort], { concurrency: 3 })
   const pagePort = options.port ?? String(freePagePort)
   const adminKey = randomBytes(24).toString("hex")
