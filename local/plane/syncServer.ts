@@ -12,6 +12,8 @@ import { type ClientMessage } from "./syncProtocol.ts"
 import { type Due, SyncSession } from "./syncSession.ts"
 import { decodeTimestamp } from "./timestamp.ts"
 
+type Authenticate = Extract<ClientMessage, { type: "Authenticate" }>
+
 /** Serves Convex's sync protocol: subscriptions, mutations and actions over a WebSocket. */
 export class SyncServer {
   private readonly engine: Engine
@@ -149,28 +151,17 @@ export class SyncServer {
     }
   }
 
-  private authenticate(
-    session: SyncSession,
-    message: Extract<ClientMessage, { type: "Authenticate" }>
-  ): void | Promise<void> {
-    if (message.baseVersion !== session.identity) throw new Error("Authenticate is out of order")
-    const { impersonating, tokenType, value = "" } = message
-    if (tokenType === "User") {
-      return this.authorization.personOf(value).then(
-        (caller) => this.identify(session, message, caller),
-        () => this.identify(session, message, undefined)
-      )
-    }
+  /** Undefined if the caller is refused. */
+  private async callerOf({ impersonating, tokenType, value = "" }: Authenticate): Promise<Caller | undefined> {
+    if (tokenType === "None") return anonymous
+    if (tokenType === "User") return await this.authorization.personOf(value).catch(() => undefined)
     const identity = impersonating === undefined ? null : completeIdentity(impersonating)
-    const admin = this.authorization.isAdminKey(value) ? { isAdmin: true, identity } : undefined
-    this.identify(session, message, tokenType === "None" ? anonymous : admin)
+    return this.authorization.isAdminKey(value) ? { isAdmin: true, identity } : undefined
   }
 
-  private identify(
-    session: SyncSession,
-    message: Extract<ClientMessage, { type: "Authenticate" }>,
-    caller: Caller | undefined
-  ): void {
+  private async authenticate(session: SyncSession, message: Authenticate): Promise<void> {
+    if (message.baseVersion !== session.identity) throw new Error("Authenticate is out of order")
+    const caller = await this.callerOf(message)
     if (caller === undefined) {
       session.send({
         type: "AuthError",

@@ -30,32 +30,16 @@ export class SyncSession {
   mutations: Promise<void> = Promise.resolve()
   readonly socket: WebSocket
   private sent: Version = initialVersion
-  /** A message whose handling takes time. The next ones wait for it. */
-  private pending: Promise<void> | undefined
+  /** The messages so far have been handled. */
+  private handled: Promise<void> = Promise.resolve()
 
   constructor(socket: WebSocket) {
     this.socket = socket
   }
 
-  /** Runs `receive` after the promise of an earlier message. */
+  /** Handles a message after the earlier ones, of which some take time. */
   inOrder(receive: () => void | Promise<void>, onError: (error: unknown) => void): void {
-    if (this.pending !== undefined) {
-      this.wait(this.pending.then(receive), onError)
-      return
-    }
-    try {
-      const result = receive()
-      if (result !== undefined) this.wait(result, onError)
-    } catch (error) {
-      onError(error)
-    }
-  }
-
-  private wait(result: Promise<void>, onError: (error: unknown) => void): void {
-    const pending = result.catch(onError).finally(() => {
-      if (this.pending === pending) this.pending = undefined
-    })
-    this.pending = pending
+    this.handled = this.handled.then(receive).catch(onError)
   }
 
   send(message: Readonly<Record<string, unknown>>): void {
