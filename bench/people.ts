@@ -1,5 +1,6 @@
 /** How soon people see in their terminal what others write. */
 import { Effect } from "effect"
+import { identityOf } from "../local/person.ts"
 import { followed } from "../test/process/following.ts"
 import { eventually, makeSetup } from "../test/process/setup.ts"
 import { figureOf, percentile } from "./figure.ts"
@@ -14,7 +15,7 @@ const following = Effect.gen(function* () {
   const env = {
     CONVEX_URL: setup.plane.url,
     CONVEX_DEPLOY_KEY: setup.plane.adminKey,
-    MISSION_CONTROL_IDENTITY: JSON.stringify({ issuer: "https://local.invalid", subject: "pat", name: "Pat" })
+    MISSION_CONTROL_IDENTITY: JSON.stringify(identityOf("Pat"))
   }
   const task = yield* setup.newTask()
   const { chunks } = yield* followed(env, task)

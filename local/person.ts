@@ -13,16 +13,18 @@ type AdminClient = ConvexHttpClient & {
   setAdminAuth(adminKey: string, identity: Record<string, string>): void
 }
 
+/** The identity of the person of that name. */
+export const identityOf = (name: string) => ({
+  issuer: "https://local.invalid",
+  subject: name.toLowerCase(),
+  name
+})
+
 /** The person of that name, with the admin key of the plane or the deploy key of a deployment. */
 export const personAt = (planeUrl: string, adminKey: string, name = "Pat"): Person => {
   const client = new ConvexHttpClient(planeUrl, { logger: false, skipConvexDeploymentUrlCheck: true }) as AdminClient
-  const subject = name.toLowerCase()
-  client.setAdminAuth(adminKey, {
-    subject,
-    issuer: "https://local.invalid",
-    tokenIdentifier: `https://local.invalid|${subject}`,
-    name
-  })
+  const identity = identityOf(name)
+  client.setAdminAuth(adminKey, { ...identity, tokenIdentifier: `${identity.issuer}|${identity.subject}` })
   return {
     query: (path, args) => client.query(makeFunctionReference<"query">(path), args),
     mutation: (path, args) => client.mutation(makeFunctionReference<"mutation">(path), args, { skipQueue: true })

@@ -3,6 +3,7 @@ import { join } from "node:path"
 import { Effect } from "effect"
 import type { Account } from "../account.ts"
 import type { Launched, LaunchedPlane } from "../launcher.ts"
+import { identityOf } from "../person.ts"
 
 /** Variables for the commands of operators and people in another terminal, in a file that only this user can read. */
 export const writeVariables = (folder: string, account: Account, plane: LaunchedPlane, runtime: Launched) =>
@@ -14,7 +15,7 @@ export const writeVariables = (folder: string, account: Account, plane: Launched
       `SERVICE_TOKEN=${account.serviceToken}`,
       `HEALTH_PORT=${new URL(runtime.url).port}`,
       `CONVEX_DEPLOY_KEY=${plane.adminKey}`,
-      `MISSION_CONTROL_IDENTITY={"issuer":"https://local.invalid","subject":"pat","name":"Pat"}`
+      `MISSION_CONTROL_IDENTITY=${JSON.stringify(identityOf("Pat"))}`
     ]
     writeFileSync(file, `${lines.join("\n")}\n`, { mode: 0o600 })
     return file
