@@ -10,41 +10,35 @@ import { RUNS } from "./runs.ts"
 const MESSAGES = 20 * RUNS
 
 /** `thread --follow` shows another person's messages, posted one after another with a pause between them. */
-const following = Effect.gen(function* () {
-  const setup = yield* makeSetup()
-  const env = {
-    CONVEX_URL: setup.plane.url,
-    CONVEX_DEPLOY_KEY: setup.plane.adminKey,
-    MISSION_CONTROL_IDENTITY: JSON.stringify(identityOf("Pat"))
-  }
-  const task = yield* setup.newTask()
-  const { chunks } = yield* followed(env, task)
-  const shown = (text: string) =>
-    Effect.map(
-      eventually(
-        Effect.sync(() => chunks.find((chunk) => chunk.text.includes(text))),
-        (found) => found !== undefined
-      ),
-      (found) => found?.at ?? Number.NaN
-    )
-  yield* setup.post(task, "It has connected.")
-  yield* shown("It has connected.")
-  const samples: Array<number> = []
-  for (let message = 0; message < MESSAGES; message++) {
-    yield* Effect.sleep("50 millis")
-    const sentAt = performance.now()
-    yield* setup.post(task, `This is message ${message}.`)
-    samples.push((yield* shown(`This is message ${message}.`)) - sentAt)
-  }
-  return [
-    figureOf("message sent to shown by thread --follow", "ms", samples),
-    figureOf("the same, 95th percentile", "ms", [percentile(samples, 0.95)], { below: 200 })
-  ]
-}).pipe(Effect.scoped)
-
-/** Runs the measurements one after another. */
 export const run = (): Promise<ReadonlyArray<Figure>> =>
-  Effect.forEach([following], (measurement) => measurement).pipe(
-    Effect.map((figures) => figures.flat()),
-    Effect.runPromise
-  )
+  Effect.gen(function* () {
+    const setup = yield* makeSetup()
+    const env = {
+      CONVEX_URL: setup.plane.url,
+      CONVEX_DEPLOY_KEY: setup.plane.adminKey,
+      MISSION_CONTROL_IDENTITY: JSON.stringify(identityOf("Pat"))
+    }
+    const task = yield* setup.newTask()
+    const { chunks } = yield* followed(env, task)
+    const shown = (text: string) =>
+      Effect.map(
+        eventually(
+          Effect.sync(() => chunks.find((chunk) => chunk.text.includes(text))),
+          (found) => found !== undefined
+        ),
+        (found) => found?.at ?? Number.NaN
+      )
+    yield* setup.post(task, "It has connected.")
+    yield* shown("It has connected.")
+    const samples: Array<number> = []
+    for (let message = 0; message < MESSAGES; message++) {
+      yield* Effect.sleep("50 millis")
+      const sentAt = performance.now()
+      yield* setup.post(task, `This is message ${message}.`)
+      samples.push((yield* shown(`This is message ${message}.`)) - sentAt)
+    }
+    return [
+      figureOf("message sent to shown by thread --follow", "ms", samples),
+      figureOf("the same, 95th percentile", "ms", [percentile(samples, 0.95)], { below: 200 })
+    ]
+  }).pipe(Effect.scoped, Effect.runPromise)
