@@ -38,7 +38,7 @@ const heldBy = (runtimeCount: number, seconds: number) =>
         })
     )
     const tasks = yield* tasksFor(setup, SESSIONS, TASKS_PER_AGENT)
-    const held = yield* hold(setup, runtimes, { tasks, sessions: SESSIONS, seconds, ahead: SESSIONS * 2 })
+    const held = yield* hold(setup, runtimes, { tasks, sessions: SESSIONS, seconds })
     const { notifications } = (yield* Effect.promise(() => planeStats(setup.plane))).documents
     return { ...held, rows: notifications ?? Number.NaN }
   }).pipe(Effect.scoped)

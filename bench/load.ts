@@ -40,7 +40,7 @@ export const deliveredBy = (setup: Setup, runtimes: ReadonlyArray<Launched>) =>
     Effect.map((healths) => healths.reduce((sum, health) => sum + Number(health["delivery"]["deliveredCount"]), 0))
   )
 
-/** For `hold`, which posts two messages ahead for each agent. */
+/** For `hold`. */
 export const TASKS_PER_AGENT = 8
 
 /** Waits until every message has been delivered; fails if two of them shared a turn. */
@@ -85,8 +85,8 @@ export type Held = {
 }
 
 /**
- * Posts as fast as deliveries end, `ahead` messages ahead, after a warm-up of the same number. Waits for the rest at
- * the end.
+ * Posts as fast as deliveries end, two messages ahead for each session, after a warm-up of the same number. Waits for the
+ * rest at the end.
  */
 export const hold = (
   setup: Setup,
@@ -95,11 +95,11 @@ export const hold = (
     readonly tasks: ReadonlyArray<string>
     readonly sessions: number
     readonly seconds: number
-    readonly ahead: number
   }
 ) =>
   Effect.gen(function* () {
-    const { ahead, sessions, tasks } = options
+    const { sessions, tasks } = options
+    const ahead = sessions * 2
     const from = yield* deliveredBy(setup, runtimes)
     const delivered = yield* Ref.make(0)
     const watched = deliveredBy(setup, runtimes).pipe(Effect.tap((count) => Ref.set(delivered, count - from)))

@@ -35,7 +35,7 @@ export const run = (): Promise<ReadonlyArray<Figure>> =>
     const tasks = yield* tasksFor(setup, SESSIONS, TASKS_PER_AGENT)
     const points: Array<readonly [deliveries: number, bytes: number]> = []
     for (let stretch = 0; stretch < STRETCHES; stretch++) {
-      yield* hold(setup, [runtime], { tasks, sessions: SESSIONS, seconds: SECONDS, ahead: SESSIONS * 2 })
+      yield* hold(setup, [runtime], { tasks, sessions: SESSIONS, seconds: SECONDS })
       yield* Effect.sleep("2 seconds")
       const { heap } = yield* Effect.promise(() => sampleOf(socket))
       points.push([yield* deliveredBy(setup, [runtime]), heap])

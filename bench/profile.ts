@@ -82,7 +82,7 @@ export const run = (): Promise<ReadonlyArray<Figure>> =>
     yield* pushed(setup, runtime)
     const tasks = yield* tasksFor(setup, SESSIONS, TASKS_PER_AGENT)
     const begin = now()
-    const held = yield* hold(setup, [runtime], { tasks, sessions: SESSIONS, seconds: SECONDS, ahead: SESSIONS * 2 })
+    const held = yield* hold(setup, [runtime], { tasks, sessions: SESSIONS, seconds: SECONDS })
     const end = now()
     yield* runtime.signal("SIGTERM")
     yield* runtime.exit

@@ -42,7 +42,7 @@ const held = (env: Record<string, string>) =>
       ...env
     })
     const tasks = yield* tasksFor(setup, SESSIONS, TASKS_PER_AGENT)
-    return yield* hold(setup, [runtime], { tasks, sessions: SESSIONS, seconds: SECONDS, ahead: SESSIONS * 2 })
+    return yield* hold(setup, [runtime], { tasks, sessions: SESSIONS, seconds: SECONDS })
   }).pipe(Effect.scoped)
 
 /** Runs both alternately and compares each pair. */
