@@ -28,9 +28,11 @@ const startScripted: Effect.Effect<DemoGateway, LaunchFailed, Scope.Scope> = Eff
 const prepareReal = (story: Story): Effect.Effect<DemoGateway, LaunchFailed | DemoFailed, Scope.Scope> =>
   Effect.gen(function* () {
     const model = yield* launchModel({ args: ["--script", demoScript] })
-    const provider = { id: "scripted", model: "demo", api: "openai-completions", isCustom: true } as const
     const { env, url } = yield* prepareRealGateway(story, {
-      ...provider,
+      id: "scripted",
+      model: "demo",
+      api: "openai-completions",
+      isCustom: true,
       baseUrl: `${model.url}/v1`,
       keyName: "SCRIPTED_API_KEY",
       key: undefined

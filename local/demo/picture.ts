@@ -1,7 +1,7 @@
 /**
  * Takes a screenshot of the status page of a real runtime, in Chromium. `node local/demo/picture.ts [state] [file]`;
- * the README shows the upper part of the state `busy`, which stays under 200 kB. Needs Debian's chromium, or CHROMIUM with the path of another. With `--phone` or
- * `--dark` as a phone or in dark colours, with `--run` the view of a run.
+ * the README shows the upper part of the state `busy`, which stays under 200 kB. Needs Debian's chromium, or CHROMIUM
+ * with the path of another. With `--phone` or `--dark` as a phone or in dark colours, with `--run` the view of a run.
  */
 import { fileURLToPath } from "node:url"
 import { parseArgs } from "node:util"
@@ -53,7 +53,7 @@ const wait = (isSo: () => Promise<boolean>) =>
   Effect.promise(isSo).pipe(Effect.repeat({ schedule: Schedule.spaced("100 millis"), until: (so) => so }))
 
 const program = Effect.gen(function* () {
-  const [plane, gateway] = yield* Effect.all([launchPlane(), launchGateway({ args: [...gatewayArgs] })], {
+  const [plane, gateway] = yield* Effect.all([launchPlane(), launchGateway({ args: gatewayArgs })], {
     concurrency: 2
   })
   const person = personAt(plane.url, plane.adminKey)

@@ -48,7 +48,9 @@ export const chooseProvider = (
   Effect.gen(function* () {
     const { baseUrl } = options
     if (options.model === undefined) {
-      const id = (["anthropic", "openai"] as const).find((each) => keyOf(each, env) !== undefined)
+      const id = Object.keys(known)
+        .filter(isKnown)
+        .find((each) => keyOf(each, env) !== undefined)
       if (id === undefined) {
         return yield* failed(
           "No key of a model provider is set. Set ANTHROPIC_API_KEY or OPENAI_API_KEY, or add --model provider/model --base-url URL, for example of a model on this machine."
