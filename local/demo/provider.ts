@@ -92,6 +92,10 @@ const requestOf = ({ api, key, model }: Provider) => {
   }
 }
 
+/** The text in one line, without the key. */
+const withoutKey = (text: string, key: string | undefined, limit: number): string =>
+  oneLine(key === undefined ? text : text.replaceAll(key, "[key]"), limit)
+
 /** The provider's own words in the body of an error, without the key. */
 const messageIn = (body: string, key: string | undefined): string => {
   let message = body.startsWith("<") ? "" : body
@@ -101,7 +105,7 @@ const messageIn = (body: string, key: string | undefined): string => {
   } catch {
     // Plain text.
   }
-  return oneLine(key === undefined ? message : message.replaceAll(key, "[key]"), 300)
+  return withoutKey(message, key, 300)
 }
 
 /** One line for an HTTP status that is not a success: what it means, and what to do. */
@@ -126,11 +130,12 @@ export const refusalOf = (provider: Provider, status: number, detail: string): s
   }
 }
 
-/** The code of the error or of its cause, for example ENOTFOUND; otherwise the message. */
-const codeOf = (error: unknown): string => {
+/** The code of the error or of its cause, for example ENOTFOUND; otherwise the message, without the key. */
+const codeOf = (error: unknown, key: string | undefined): string => {
   const { cause, code, message } = error as { cause?: unknown; code?: unknown; message?: string }
   if (typeof code === "string") return code
-  return cause === undefined ? oneLine(message ?? "unknown", 200) : codeOf(cause)
+  // For a header that cannot be sent the message contains the header.
+  return cause === undefined ? withoutKey(message ?? "unknown", key, 200) : codeOf(cause, key)
 }
 
 /** A local model may have to be loaded first. */
@@ -160,7 +165,7 @@ export const checkProvider = (provider: Provider): Effect.Effect<void, DemoFaile
       },
       catch: (error) =>
         failed(
-          `${id} cannot be reached at ${baseUrl} (${codeOf(error)}). Check the network${isCustom ? " and --base-url" : ""}.`
+          `${id} cannot be reached at ${baseUrl} (${codeOf(error, key)}). Check the network${isCustom ? " and --base-url" : ""}.`
         )
     })
     if (answer.isModel) return

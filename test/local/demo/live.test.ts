@@ -74,6 +74,13 @@ describe("the live demonstration", () => {
     )
   })
 
+  it("does not show a key with a line break, which cannot be sent", async () => {
+    const args = ["--model", "acme/fast", "--base-url", "http://127.0.0.1:1/v1"]
+    const { code, err } = await failureOf(args, { ACME_API_KEY: "secret-1\nsecret-2" })
+    assert.strictEqual(code, 1)
+    assert.match(err, /^demo: acme cannot be reached at .*"Bearer \[key\]" is an invalid header value.*\n$/)
+  })
+
   it("reports an address that serves pages instead of a model", async () => {
     const server = createServer((_, response) => response.setHeader("content-type", "text/html").end("<html></html>"))
     await once(server.listen(0, "127.0.0.1"), "listening")
