@@ -1,7 +1,7 @@
 import { createHash, timingSafeEqual } from "node:crypto"
 import { type JSONValue } from "convex/values"
 import { type Identity } from "./call.ts"
-import { type SignInTokens, TokenRefused } from "./signInTokens.ts"
+import { refuse, type SignInTokens } from "./signInTokens.ts"
 
 /** The caller of a function. */
 export type Caller = { readonly identity: Identity | null; readonly isAdmin: boolean }
@@ -10,10 +10,6 @@ export type Caller = { readonly identity: Identity | null; readonly isAdmin: boo
 export const anonymous: Caller = { identity: null, isAdmin: false }
 
 const digest = (text: string): Buffer => createHash("sha256").update(text).digest()
-
-const refused = (): never => {
-  throw new TokenRefused("Could not authenticate this request")
-}
 
 /** Adds what every identity has: subject, issuer, and the token identifier made of both. */
 export const completeIdentity = (attributes: { readonly [attribute: string]: JSONValue | undefined }): Identity => {
@@ -49,7 +45,7 @@ export class Authorization {
   async callerOf(header: string | undefined): Promise<Caller> {
     if (header === undefined) return anonymous
     if (header.startsWith("Bearer ")) return await this.personOf(header.slice("Bearer ".length))
-    return this.adminOf(header) ?? refused()
+    return this.adminOf(header) ?? refuse("Could not authenticate this request")
   }
 
   adminOf(header: string | undefined): Caller | undefined {

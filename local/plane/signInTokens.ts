@@ -11,7 +11,7 @@ type Key = JsonWebKey & { readonly kid?: string }
 /** A token that is not accepted, with the reason. */
 export class TokenRefused extends Error {}
 
-const refuse = (reason: string): never => {
+export const refuse = (reason: string): never => {
   throw new TokenRefused(reason)
 }
 
