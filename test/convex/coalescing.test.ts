@@ -48,12 +48,6 @@ const scene = async () => {
   return { plane, taskId, engineers }
 }
 
-/** Claims for all agents and returns the engineer's only run. */
-const engineersRun = async (plane: Plane) => {
-  const { runs } = await plane.take()
-  return only(runs.filter((run) => contextOf(run).agent.slug === "engineer"))
-}
-
 describe("an event", () => {
   it("joins the ready, never claimed notification of the same agent and task, even if it is a mention", async () => {
     const { engineers, plane, taskId } = await scene()
@@ -70,7 +64,7 @@ describe("an event", () => {
       ["mention", 1_000],
       ["status_change", 0]
     ])
-    const run = await engineersRun(plane)
+    const run = await plane.takeOf("engineer")
     expect(contextOf(run).events.map(({ index, message, type }) => [index, type, message?.content])).toEqual([
       [0, "thread_update", "one"],
       [1, "mention", "@engineer two"],
@@ -81,7 +75,7 @@ describe("an event", () => {
   it("starts a new notification next to one that runs or was claimed before", async () => {
     const { engineers, plane, taskId } = await scene()
     await plane.post(taskId, "@engineer one")
-    const run = await engineersRun(plane)
+    const run = await plane.takeOf("engineer")
     await plane.post(taskId, "@engineer two")
     expect((await engineers()).map(({ events }) => events.length)).toEqual([1, 1])
     await plane.post(taskId, "@engineer three")
@@ -97,9 +91,9 @@ describe("an event", () => {
   it("starts a new notification next to a retry and a dead letter", async () => {
     const { engineers, plane, taskId } = await scene()
     await plane.post(taskId, "@engineer one")
-    await fail(plane, await engineersRun(plane), { nextAttemptAt: Date.now() + 60_000 })
+    await fail(plane, await plane.takeOf("engineer"), { nextAttemptAt: Date.now() + 60_000 })
     await plane.post(taskId, "@engineer two")
-    await fail(plane, await engineersRun(plane))
+    await fail(plane, await plane.takeOf("engineer"))
     await plane.post(taskId, "@engineer three")
     expect((await engineers()).map(({ events, state }) => [state, events.length])).toEqual([
       ["ready", 1],
@@ -122,10 +116,10 @@ describe("an event", () => {
     const { engineers, plane, taskId } = await scene()
     for (let count = 0; count < 52; count += 1) await plane.post(taskId, `message ${count}`)
     expect((await engineers()).map(({ events }) => events.length)).toEqual([50, 2])
-    const run = await engineersRun(plane)
+    const run = await plane.takeOf("engineer")
     expect(contextOf(run).events).toHaveLength(50)
     await complete(plane, run)
-    expect(contextOf(await engineersRun(plane)).events.map(({ message }) => message?.content)).toEqual([
+    expect(contextOf(await plane.takeOf("engineer")).events.map(({ message }) => message?.content)).toEqual([
       "message 50",
       "message 51"
     ])
@@ -192,7 +186,7 @@ describe("the policy's refusals", () => {
     await plane.asPerson(api.app.tasks.setStatus, { taskId, status: "in_progress" })
     await plane.post(taskId, "hello")
     await postAs(plane, taskId, plane.qa, "@engineer please")
-    const run = await engineersRun(plane)
+    const run = await plane.takeOf("engineer")
     expect(contextOf(run).events.map(({ type }) => type)).toEqual(["status_change", "thread_update", "mention"])
     return { plane, taskId, run }
   }
@@ -269,7 +263,7 @@ describe("the events of a dead letter", () => {
     await plane.post(taskId, "one")
     pass(1_000)
     await plane.post(taskId, "@engineer two")
-    const run = await engineersRun(plane)
+    const run = await plane.takeOf("engineer")
     await fail(plane, run)
     const [letter] = await plane.query(api.service.notifications.deadLetters, {})
     expect(letter).toMatchObject({
@@ -282,10 +276,10 @@ describe("the events of a dead letter", () => {
     })
     await plane.mutate(api.service.notifications.retryDeadLetter, { id: run.id })
     await plane.post(taskId, "@engineer three")
-    const again = await engineersRun(plane)
+    const again = await plane.takeOf("engineer")
     expect(contextOf(again).events.map(({ message }) => message?.content)).toEqual(["@engineer three"])
     await complete(plane, again)
-    const retried = await engineersRun(plane)
+    const retried = await plane.takeOf("engineer")
     expect(retried.id).toBe(run.id)
     expect(contextOf(retried).events.map(({ message }) => message?.content)).toEqual(["one", "@engineer two"])
   })
@@ -293,7 +287,7 @@ describe("the events of a dead letter", () => {
   it("are shown to people with their authors, messages and the time of the retry", async () => {
     const { plane, taskId } = await scene()
     const { messageId } = await plane.post(taskId, "@engineer two")
-    const run = await engineersRun(plane)
+    const run = await plane.takeOf("engineer")
     const listed = async () => (await plane.notifications(taskId)).find(({ id }) => id === run.id)
     expect(await listed()).toMatchObject({ state: "claimed", nextAttemptAt: null })
     const nextAttemptAt = Date.now() + 60_000

@@ -9,7 +9,6 @@ import {
   fenceOf,
   first,
   makeTask,
-  only,
   type Plane,
   seededPlane,
   settings
@@ -17,10 +16,7 @@ import {
 import { footprintOf } from "./footprint.ts"
 
 /** The context of the engineer's run. Other agents' runs are claimed too. */
-const engineersContext = async (plane: Plane) => {
-  const contexts = (await plane.take()).runs.map((run) => contextOf(run))
-  return only(contexts.filter(({ agent }) => agent.slug === "engineer"))
-}
+const engineersContext = async (plane: Plane) => contextOf(await plane.takeOf("engineer"))
 
 describe("the context of a notification", () => {
   it("contains the recipient, the author, the subject and the other agents", async () => {

@@ -112,6 +112,9 @@ export const seededPlane = async (settings: { readonly sessionScope?: "agent" | 
   }
   /** Claims the only due run. */
   const takeOne = async (more: Partial<ClaimArgs> = {}) => only((await take(more)).runs)
+  /** Claims all due runs, and returns the agent's only one. */
+  const takeOf = async (slug: "lead" | "engineer" | "qa") =>
+    only((await take()).runs.filter((run) => contextOf(run).agent.slug === slug))
   const row = async (id: string) => {
     const found = await t.run((ctx) => ctx.db.get("notifications", id as Id<"notifications">))
     if (found === null) throw new Error("no such notification")
@@ -150,6 +153,7 @@ export const seededPlane = async (settings: { readonly sessionScope?: "agent" | 
     claim,
     take,
     takeOne,
+    takeOf,
     wakes,
     row,
     post,
@@ -260,6 +264,13 @@ export const finish = (plane: Plane, run: Leased, more: object = {}) =>
 /** Creates a task with these assignees. Returns its id. */
 export const makeTask = async (plane: Plane, assigneeIds: ReadonlyArray<string> = [], title = "T") =>
   (await plane.asPerson(api.app.tasks.create, { title, assigneeIds: [...assigneeIds] })).taskId
+
+/** The engineer's running turn on a new task. */
+export const runningTurn = async (options: Parameters<typeof seededPlane>[0] = {}) => {
+  const plane = await seededPlane(options)
+  const taskId = await makeTask(plane, [plane.engineer])
+  return { plane, taskId, run: await plane.takeOne() }
+}
 
 /** A task that the engineer is assigned to and has worked on, so that messages notify it and nothing is due. */
 export const taskWorkedOn = async (plane: Plane) => {

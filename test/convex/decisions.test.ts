@@ -72,7 +72,7 @@ describe("a person's decision during a turn", () => {
     await complete(plane, run)
     pass(minute)
     await plane.post(taskId, "legal agrees, go on")
-    const next = only((await plane.take()).runs.filter((each) => contextOf(each).agent.slug === "engineer"))
+    const next = await plane.takeOf("engineer")
     expect(contextOf(next).task?.status).toBe("blocked")
     const fence = { ...fenceOf(next), settings, taskId }
     expect(await plane.mutate(service.tasks.setStatus, { ...fence, status: "in_progress" })).toMatchObject({

@@ -16,6 +16,7 @@ import {
   type Plane,
   refusalOf,
   release,
+  runningTurn,
   seededPlane,
   settings,
   silence
@@ -24,13 +25,11 @@ import {
 stopTime()
 const { app, service } = api
 
-/** The engineer's running turn on a task. */
-const turn = async (options: Parameters<typeof seededPlane>[0] = {}) => {
-  const plane = await seededPlane(options)
-  const taskId = await makeTask(plane, [plane.engineer])
-  const run = await plane.takeOne()
+/** The engineer's turn on a task, which has run for a second. */
+const turn = async () => {
+  const running = await runningTurn()
   pass(1_000)
-  return { plane, taskId, run }
+  return running
 }
 /** Agents' updates wait. */
 const quiet = { maxHops: 12, quietTimeMs: 60_000, quietLimitMs: 300_000 }
@@ -38,9 +37,6 @@ const join = (plane: Plane, run: Leased, known = 0) =>
   plane.mutate(service.notifications.join, { ...fenceOf(run), known, settings: quiet })
 const news = async (plane: Plane) => (await plane.query(service.notifications.wake, {})).news
 const wordsOf = ({ events }: Awaited<ReturnType<typeof join>>) => events.map(({ message }) => message?.content)
-/** Claims, and returns the only run of this agent. */
-const takeOf = async (plane: Plane, slug: string) =>
-  only((await plane.take()).runs.filter((run) => "context" in run && run.context.agent.slug === slug))
 /** The engineer's notifications on the task, oldest first. */
 const rowsOf = (plane: Plane, taskId: string) =>
   plane.t.run(async (ctx) => {
@@ -120,7 +116,7 @@ describe("a person's message for a running turn", () => {
   it("lets agents' updates that are left wait for quiet as if the message had never been among them", async () => {
     const { plane, run, taskId } = await turn()
     await plane.asPerson(app.tasks.create, { title: "Other", assigneeIds: [plane.lead] })
-    const lead = await takeOf(plane, "lead")
+    const lead = await plane.takeOf("lead")
     const said = { ...fenceOf(lead), settings: quiet, taskId, content: "the lead says" }
     await plane.mutate(service.messages.post, said)
     const since = Date.now()
@@ -182,7 +178,7 @@ describe("a person's message for a running turn", () => {
     await complete(plane, run, answer)
     expect(await news(plane)).toEqual([])
     expect(await codeOf(join(plane, run))).toBe("lease_lost")
-    expect(contextOf(await takeOf(plane, "engineer")).events).toHaveLength(1)
+    expect(contextOf(await plane.takeOf("engineer")).events).toHaveLength(1)
   })
 })
 
@@ -232,7 +228,7 @@ describe("a notification with joined messages", () => {
     expect(own).toMatchObject({ state: "ready", claims: 0, attempts: 0, type: "thread_update", isRequired: true })
     expect(own?.events.map((event) => [event.messageId, event.joined])).toEqual([[second, undefined]])
     expect(await plane.wakes()).toBeGreaterThan(before)
-    expect(await takeOf(plane, "engineer")).toMatchObject({ id: own?._id, attempt: 1 })
+    expect(await plane.takeOf("engineer")).toMatchObject({ id: own?._id, attempt: 1 })
   })
 
   it("lets those that were not shown start their own work if its last attempt fails", async () => {
@@ -270,10 +266,10 @@ describe("the next delta after a turn with joined messages", () => {
     await complete(plane, run, { outcome: "acted" })
     pass(60_000)
     await plane.post(taskId, "@engineer go on")
-    const second = await takeOf(plane, "engineer")
+    const second = await plane.takeOf("engineer")
     pass(60_000)
     await plane.asPerson(app.tasks.create, { title: "Other", assigneeIds: [plane.lead] })
-    const lead = await takeOf(plane, "lead")
+    const lead = await plane.takeOf("lead")
     await plane.mutate(service.messages.post, { ...fenceOf(lead), settings, taskId, content: "the lead says" })
     pass(60_000)
     await plane.post(taskId, "one more thing")
@@ -281,7 +277,7 @@ describe("the next delta after a turn with joined messages", () => {
     await complete(plane, second, { ...answer, joined: 1 })
     pass(60_000)
     await plane.post(taskId, "@engineer and now")
-    const third = await takeOf(plane, "engineer")
+    const third = await plane.takeOf("engineer")
     const { delta, thread } = contextOf(third)
     expect(delta).not.toBeNull()
     expect(thread.map(({ content }) => content)).toEqual(["the lead says", "Done.", "@engineer and now"])

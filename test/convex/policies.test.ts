@@ -89,10 +89,7 @@ describe("the policies of an account", () => {
     await plane.asPerson(app.policies.set, { tool: "task_assign", effect: "deny", when: "assignee=outside" })
     await plane.asPerson(app.policies.set, { tool: "task_update", effect: "deny", role: "lead", when: "priority=1" })
     const taskId = await makeTask(plane, [plane.lead, plane.engineer])
-    const { runs } = await plane.take()
-    const run = runs.find((each) => "context" in each && each.context.agent.slug === "lead")
-    if (run === undefined) throw new Error("the orchestrator has no run")
-    const fence = { ...fenceOf(run), settings }
+    const fence = { ...fenceOf(await plane.takeOf("lead")), settings }
     const assign = (...assigneeSlugs: Array<string>) =>
       plane.mutate(service.tasks.assign, { ...fence, taskId, assigneeSlugs })
     const update = (priority: number) => plane.mutate(service.tasks.update, { ...fence, taskId, priority })

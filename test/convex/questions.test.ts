@@ -1,27 +1,16 @@
 import { describe, expect, it } from "vitest"
 import { api } from "../../convex/_generated/api.js"
 import { hour, pass, stopTime } from "./clock.ts"
-import {
-  complete,
-  contextOf,
-  fenceOf,
-  first,
-  makeTask,
-  only,
-  type Plane,
-  seededPlane,
-  settings
-} from "./controlPlane.ts"
+import { complete, contextOf, fenceOf, first, makeTask, type Plane, seededPlane, settings } from "./controlPlane.ts"
 
 stopTime()
 const { app, service } = api
 
 /** A run of the engineer on a task, and a way to ask from it. */
-const asking = async (given?: Plane) => {
-  const plane = given ?? (await seededPlane())
+const asking = async () => {
+  const plane = await seededPlane()
   const taskId = await makeTask(plane, [plane.engineer], "Login")
-  const { runs } = await plane.take()
-  const run = only(runs.filter((each) => contextOf(each).task?.id === taskId))
+  const run = await plane.takeOne()
   const fence = { ...fenceOf(run), settings }
   const ask = (recipientSlugs: Array<string>, message = "Which database?") =>
     plane.mutate(service.responseRequests.create, { ...fence, recipientSlugs, message })
@@ -32,9 +21,6 @@ const asking = async (given?: Plane) => {
     )
   return { plane, taskId, run, fence, ask, inbox, questions }
 }
-/** The engineer's run among all due ones. */
-const engineers = async (plane: Plane) =>
-  only((await plane.take()).runs.filter((run) => contextOf(run).agent.slug === "engineer"))
 /** The answers that a run's events contain, with the messages. */
 const answersIn = (run: Parameters<typeof contextOf>[0]) =>
   contextOf(run).events.map(({ answers, message, type }) => ({ type, answers, content: message?.content }))
@@ -136,7 +122,7 @@ describe("the answer of a person", () => {
     await ask(["Ana"])
     await complete(plane, run, { outcome: "replied", reply: "I asked Ana." })
     await plane.post(taskId, "Postgres.")
-    const answer = await engineers(plane)
+    const answer = await plane.takeOf("engineer")
     expect(answersIn(answer)).toEqual([{ type: "mention", answers: "Which database?", content: "Postgres." }])
     expect(await inbox()).toEqual([])
     expect(await questions()).toMatchObject([{ state: "delivered", outcome: "replied" }])
@@ -153,7 +139,7 @@ describe("the answer of a person", () => {
     await plane.asPerson(app.tasks.assign, { taskId, assigneeIds: [] })
     await plane.post(taskId, "Postgres.")
     await plane.post(taskId, "In version 18.")
-    expect(answersIn(await engineers(plane))).toEqual([
+    expect(answersIn(await plane.takeOf("engineer"))).toEqual([
       { type: "mention", answers: "Which database?", content: "Postgres." },
       { type: "thread_update", answers: undefined, content: "In version 18." }
     ])
@@ -178,7 +164,7 @@ describe("the answer of a person", () => {
     await ask(["Ana"])
     await complete(plane, run)
     await kim.post(taskId, "I would take Postgres.")
-    expect(answersIn(await engineers(plane))).toEqual([
+    expect(answersIn(await plane.takeOf("engineer"))).toEqual([
       { type: "thread_update", answers: undefined, content: "I would take Postgres." }
     ])
     expect(await inbox()).toMatchObject([{ type: "response_request" }])

@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest"
 import { api } from "../../convex/_generated/api.js"
 import { minute, pass, stopTime } from "./clock.ts"
-import { complete, fail, makeTask, type Plane, seededPlane } from "./controlPlane.ts"
+import { complete, fail, makeTask, type Plane, runningTurn, seededPlane } from "./controlPlane.ts"
 
 stopTime()
 const { app } = api
@@ -9,13 +9,6 @@ const { app } = api
 /** The waits of the waiting runs. */
 const waits = async (plane: Plane) =>
   (await plane.seen(app.runs.list, {})).filter(({ state }) => state === "waiting").map(({ wait }) => wait)
-
-/** The engineer's task and its running turn. */
-const running = async () => {
-  const plane = await seededPlane()
-  const taskId = await makeTask(plane, [plane.engineer])
-  return { plane, taskId, run: await plane.takeOne() }
-}
 
 describe("a waiting run", () => {
   it("waits for nothing if it can be claimed", async () => {
@@ -25,7 +18,7 @@ describe("a waiting run", () => {
   })
 
   it("waits for its agent's running turn, and not longer", async () => {
-    const { plane, run, taskId } = await running()
+    const { plane, run, taskId } = await runningTurn()
     await plane.post(taskId, "@engineer one more")
     expect(await waits(plane)).toEqual([{ reason: "session", detail: null, until: null }])
     await complete(plane, run)
@@ -33,7 +26,7 @@ describe("a waiting run", () => {
   })
 
   it("waits for its retry after a failure, whose class it names", async () => {
-    const { plane, run } = await running()
+    const { plane, run } = await runningTurn()
     const until = Date.now() + minute
     await fail(plane, run, { nextAttemptAt: until })
     const wait = { reason: "retry", detail: "TurnTimeout", until }

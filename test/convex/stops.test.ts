@@ -15,6 +15,7 @@ import {
   only,
   refusalOf,
   release,
+  runningTurn,
   seededPlane,
   settings
 } from "./controlPlane.ts"
@@ -23,12 +24,10 @@ stopTime()
 const { app, service } = api
 
 /** The engineer's running turn on a task. */
-const turn = async (options: Parameters<typeof seededPlane>[0] = {}) => {
-  const plane = await seededPlane(options)
-  const taskId = await makeTask(plane, [plane.engineer])
-  const run = await plane.takeOne()
-  const contents = async () => (await plane.thread(taskId)).map(({ content }) => content)
-  return { plane, taskId, run, contents }
+const turn = async (options: Parameters<typeof runningTurn>[0] = {}) => {
+  const running = await runningTurn(options)
+  const contents = async () => (await running.plane.thread(running.taskId)).map(({ content }) => content)
+  return { ...running, contents }
 }
 /** A claim that names no lease: its process has aborted every turn. */
 const confirmed = { held: [] }

@@ -1,6 +1,6 @@
-import { describe, expect, it, vi } from "vitest"
+import { describe, expect, it } from "vitest"
 import { api, internal } from "../../convex/_generated/api.js"
-import { stopTime } from "./clock.ts"
+import { pass, stopTime } from "./clock.ts"
 import {
   codeOf,
   complete,
@@ -8,8 +8,8 @@ import {
   fenceOf,
   finish,
   type Leased,
-  makeTask,
   type Plane,
+  runningTurn,
   release,
   seededPlane,
   spent
@@ -29,20 +29,13 @@ const round = {
 const tool = { kind: "tool" as const, tool: "task_status", durationMs: 30, error: "forbidden" }
 const usage = { ...spent(1_000), outputTokens: 10, steps: [round, tool] }
 
-/** A claimed run of the engineer. */
-const assigned = async () => {
-  const plane = await seededPlane()
-  const taskId = await makeTask(plane, [plane.engineer])
-  return { plane, taskId, run: await plane.takeOne() }
-}
-const pass = (millis: number) => vi.setSystemTime(Date.now() + millis)
 const timelineOf = async (plane: Plane, run: Leased) => (await plane.seen(api.app.runs.get, { run: run.id })).timeline
 const record = (plane: Plane, run: Leased, more: object = {}) =>
   plane.mutate(api.service.usage.record, { ...fenceOf(run), usage: { ...usage, ...more } })
 
 describe("the timeline of a run", () => {
   it("shows each attempt with its claim, context, steps, usage, end and trace", async () => {
-    const { plane, run } = await assigned()
+    const { plane, run } = await runningTurn()
     const claimedAt = Date.now()
     pass(5_000)
     await fail(plane, run, { usage, nextAttemptAt: Date.now(), traceId: "trace-1", spanId: "span-1" })
@@ -81,14 +74,14 @@ describe("the timeline of a run", () => {
   })
 
   it("shows the claim of the attempt that is running", async () => {
-    const { plane, run } = await assigned()
+    const { plane, run } = await runningTurn()
     expect(await timelineOf(plane, run)).toMatchObject([
       { epoch: run.epoch, claimedAt: Date.now(), runtimeId: "r1", endedAt: null, end: null, steps: [], usage: null }
     ])
   })
 
   it("shows attempts that sent no request", async () => {
-    const { plane, run } = await assigned()
+    const { plane, run } = await runningTurn()
     const nextAttemptAt = Date.now()
     await release(plane, run, { nextAttemptAt, class: "GatewayUnreachable", error: "ECONNREFUSED" })
     await complete(plane, await plane.takeOne(), { outcome: "skipped", reason: "task archived" })
@@ -99,7 +92,7 @@ describe("the timeline of a run", () => {
   })
 
   it("shows only the claim of a process that ended, and its report once it arrives", async () => {
-    const { plane, run } = await assigned()
+    const { plane, run } = await runningTurn()
     await plane.pulse("r1", "b2")
     const claimed = { claimedAt: Date.now(), runtimeId: "r1" }
     expect(await timelineOf(plane, run)).toMatchObject([
@@ -115,7 +108,7 @@ describe("the timeline of a run", () => {
     ["before its session is free", false],
     ["after its session is free", true]
   ])("shows a stopped attempt once, with what it reports %s", async (_, isFreeBefore) => {
-    const { plane, run } = await assigned()
+    const { plane, run } = await runningTurn()
     await plane.asPerson(api.app.runs.stop, { run: run.id })
     const free = () => plane.claim({ held: [] })
     if (isFreeBefore) await free()
@@ -127,7 +120,7 @@ describe("the timeline of a run", () => {
   })
 
   it("keeps the latest 60 steps of what a runtime reports, and cuts their texts", async () => {
-    const { plane, run } = await assigned()
+    const { plane, run } = await runningTurn()
     const long = { ...tool, tool: "t".repeat(1_000), error: "e".repeat(1_000) }
     const steps = [round, ...Array.from({ length: 70 }, () => long)]
     await fail(plane, run, { usage: { ...usage, steps, stepsLeftOut: 2 }, error: "x".repeat(5_000) })
@@ -139,7 +132,7 @@ describe("the timeline of a run", () => {
   })
 
   it("is kept with a dead letter, and deleted with its notification", async () => {
-    const { plane, run } = await assigned()
+    const { plane, run } = await runningTurn()
     await fail(plane, run, { usage })
     const attempts = async () => {
       await plane.t.mutation(internal.scheduled.retention.sweep, {})

@@ -382,10 +382,6 @@ describe("document_upsert", () => {
 })
 
 describe("response_request", () => {
-  /** QA's only run, among other due runs. */
-  const qas = async (plane: Plane) =>
-    only((await plane.take()).runs.filter((run) => contextOf(run).agent.slug === "qa"))
-
   it("asks the named agents and returns who was skipped and why", async () => {
     const { plane, taskId, fence } = await runOf("engineer")
     const ask = (recipientSlugs: Array<string>, message = "Please review") =>
@@ -441,7 +437,7 @@ describe("response_request", () => {
     expect(await ask("two")).toBe(0)
     pass(4 * hour + 1)
     expect(await ask("three")).toBe(1)
-    await complete(plane, await qas(plane), { outcome: "replied", reply: "Yes." })
+    await complete(plane, await plane.takeOf("qa"), { outcome: "replied", reply: "Yes." })
     expect(await ask("four")).toBe(1)
   })
 

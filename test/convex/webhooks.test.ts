@@ -1,10 +1,11 @@
 import { Webhook } from "standardwebhooks"
-import { afterEach, beforeEach, describe, expect, it, vi } from "vitest"
+import { describe, expect, it, vi } from "vitest"
 import { api, internal } from "../../convex/_generated/api.js"
 import type { Id } from "../../convex/_generated/dataModel.js"
 import { announce } from "../../convex/model/webhooks/announce.ts"
 import { bodyOf } from "../../convex/model/webhooks/webhookEvents.ts"
 import type { WebhookType } from "../../src/domain/shared/WebhookType.ts"
+import { hour, minute, stopTime } from "./clock.ts"
 import {
   codeOf,
   complete,
@@ -20,18 +21,11 @@ import {
 } from "./controlPlane.ts"
 import { footprintOf } from "./footprint.ts"
 
-beforeEach(() => {
-  vi.useFakeTimers({ now: new Date("2026-01-05T10:00:00Z") })
-})
-afterEach(() => {
-  vi.useRealTimers()
-})
+stopTime()
 
 const { webhooks } = api.app
 const url = "https://hooks.example.com/in?key=opensesame"
 const second = 1_000
-const minute = 60 * second
-const hour = 60 * minute
 
 /** A receiver that answers with these statuses, then with 204, and what it received. `null` is a lost connection. */
 const receiver = (...statuses: Array<number | null>) => {
