@@ -3,7 +3,7 @@ import { functions } from "../../src/domain/controlPlane/ControlPlaneFunctions.t
 import type { ArgumentsOf, RunSettings, ServiceFunctions } from "../../src/domain/controlPlane/ControlPlaneFunctions.ts"
 import { canAgentMarkDone, nextStatusesFor, pathTo } from "../../src/domain/shared/TaskStatus.ts"
 import type { AccountOptions, Agent, Origin, Question, Task } from "./accountState.ts"
-import { ApprovalModel } from "./approvalModel.ts"
+import { ApprovalModel, isSameSet } from "./approvalModel.ts"
 import type { Checked } from "./approvalModel.ts"
 import type { Run } from "./queueEnds.ts"
 import { Refusal } from "./queueState.ts"
@@ -30,6 +30,9 @@ interface ResponseRequest {
   readonly event: Event
   readonly at: number
 }
+
+/** A call whose checks have passed and that changes nothing. */
+const settled = (task: Task, result: object): Checked<object> => ({ task, settled: result, act: () => result })
 
 /** One account with its functions. */
 export class AccountModel extends ApprovalModel {
@@ -200,10 +203,9 @@ export class AccountModel extends ApprovalModel {
       this.mustActOn(run, task)
       const previousStatus = task.status
       const unchanged = { taskId, previousStatus, path: [], status: previousStatus, changed: false }
-      const settled = (result: object) => ({ task, settled: result, act: () => result })
-      if (previousStatus === to) return settled(unchanged)
+      if (previousStatus === to) return settled(task, unchanged)
       if (this.keepsDecision(task, "status", run.id, origin.askedAt)) {
-        return settled({ ...unchanged, reason: "a person's status" })
+        return settled(task, { ...unchanged, reason: "a person's status" })
       }
       if (to === "done" && run.kind === "heartbeat") throw new Refusal("forbidden")
       if (to === "done" && previousStatus === "review" && !canAgentMarkDone(agent, previousStatus)) {
@@ -299,13 +301,10 @@ export class AccountModel extends ApprovalModel {
         })
         const assignees = [...new Set(wanted)]
         const answer = { taskId: task.id, status: task.status, assigneeSlugs }
-        const isSame =
-          assignees.length === task.assignees.length && assignees.every((id) => task.assignees.includes(id))
-        const settled = (result: object) => ({ task, settled: result, act: () => result })
-        if (isSame) return settled({ ...answer, changed: false })
+        if (isSameSet(assignees, task.assignees)) return settled(task, { ...answer, changed: false })
         if (this.keepsDecision(task, "assignees", run.id, origin.askedAt)) {
           const held = task.assignees.map((id) => this.agent(id).slug)
-          return settled({ ...answer, assigneeSlugs: held, changed: false, reason: "a person's assignees" })
+          return settled(task, { ...answer, assigneeSlugs: held, changed: false, reason: "a person's assignees" })
         }
         const act = () => {
           this.reassign(task, assignees, origin)
@@ -350,8 +349,7 @@ export class AccountModel extends ApprovalModel {
         const { id: taskId, status } = task
         const unchanged = { taskId, status, changed: false, stopped: 0 }
         if (status !== "archived" && this.keepsDecision(task, "status", run.id, origin.askedAt)) {
-          const settled = { ...unchanged, reason: "a person's status" }
-          return { task, settled, act: () => settled }
+          return settled(task, { ...unchanged, reason: "a person's status" })
         }
         const act = () => {
           const stopped = this.removeTask(task, origin)

@@ -61,7 +61,8 @@ const DAY = 24 * 60 * 60 * 1_000
 /** What the agent's notification says: which call, and what became of it. */
 export const decisionOf = ({ id, state }: Approval): string => `${id} ${state}`
 
-const isSameSet = (left: ReadonlyArray<string>, right: ReadonlyArray<string>): boolean =>
+/** Whether both lists, each without repetition, have the same elements. */
+export const isSameSet = (left: ReadonlyArray<string>, right: ReadonlyArray<string>): boolean =>
   left.length === right.length && left.every((each) => right.includes(each))
 
 /** The account's policies and requests for approval. */

@@ -91,25 +91,44 @@ export class Ids {
   }
 }
 
+/** The fields of a notification's delivery, which both sides store alike. */
+const deliveryOf = ({
+  at,
+  attempts,
+  claims,
+  crashes,
+  error,
+  failures,
+  hasFallback,
+  outcome,
+  readyAt,
+  runsInNextGeneration,
+  sharedSince,
+  silences,
+  state
+}: Notification | Doc<"notifications">) => ({
+  state,
+  at,
+  readyAt,
+  attempts,
+  claims,
+  failures,
+  silences,
+  crashes,
+  sharedSince: sharedSince ?? null,
+  hasFallback,
+  runsInNextGeneration,
+  outcome: outcome ?? null,
+  error: error?.class ?? null
+})
+
 const notificationOfModel = (row: Notification, model: AccountModel, ids: Ids) => ({
   agent: row.agent,
   task: row.task,
   type: typeOf(row.events),
   hops: hopsOf(row.events),
   isRequired: isOwed(row.events),
-  state: row.state,
-  at: row.at,
-  readyAt: row.readyAt,
-  attempts: row.attempts,
-  claims: row.claims,
-  failures: row.failures,
-  silences: row.silences,
-  crashes: row.crashes,
-  sharedSince: row.sharedSince,
-  hasFallback: row.hasFallback,
-  runsInNextGeneration: row.runsInNextGeneration,
-  outcome: row.outcome,
-  error: row.error?.class ?? null,
+  ...deliveryOf(row),
   isHeld: row.heldUntil !== null,
   events: row.events.map(({ actor, answers, at, chain, hops, joined, message, refusal, request, statuses, type }) => ({
     type,
@@ -132,19 +151,7 @@ const notificationOfPlane = (row: Doc<"notifications">, contents: PlaneRows["con
   type: row.type,
   hops: row.hops,
   isRequired: row.isRequired,
-  state: row.state,
-  at: row.at,
-  readyAt: row.readyAt,
-  attempts: row.attempts,
-  claims: row.claims,
-  failures: row.failures,
-  silences: row.silences,
-  crashes: row.crashes,
-  sharedSince: row.sharedSince ?? null,
-  hasFallback: row.hasFallback,
-  runsInNextGeneration: row.runsInNextGeneration,
-  outcome: row.outcome ?? null,
-  error: row.error?.class ?? null,
+  ...deliveryOf(row),
   isHeld: row.held !== undefined,
   events: row.events.map((event) => ({
     type: event.type,

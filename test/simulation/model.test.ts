@@ -70,6 +70,7 @@ const play = async (seed: number, length: number) => {
   const numbers = new Map<string, number>()
   /** Every lease that was given, live or not, with its boot. */
   const leases: Array<Fence & { readonly bootId: string }> = []
+  const isLive = ({ epoch, session }: LeaseName) => queue.sessions.get(session)?.lease?.epoch === epoch
   const seen = { notification: 0, heartbeat: 0, again: 0, joins: 0, decided: 0, calls: 0 }
   /** The last accounts have policies for tools. */
   const hasPolicies = seed > 12
@@ -131,9 +132,9 @@ const play = async (seed: number, length: number) => {
     return `words ${dice.between(1, 1_000_000)}${whom}, please`
   }
   const someFence = (): Fence => {
-    const live = leases.filter(({ epoch, session }) => queue.sessions.get(session)?.lease?.epoch === epoch)
-    const isLive = hasPolicies && live.length > 0 && dice.chance(0.7)
-    const { epoch, run, session } = isLive
+    const live = leases.filter(isLive)
+    const prefersLive = hasPolicies && live.length > 0 && dice.chance(0.7)
+    const { epoch, run, session } = prefersLive
       ? dice.pick(live)
       : dice.chance(0.7)
         ? first(leases.slice(-1))
@@ -146,10 +147,11 @@ const play = async (seed: number, length: number) => {
   const named = (bootId: string) => {
     const recoverUnnamed = dice.chance(0.5)
     const names = { held: [] as Array<LeaseName>, abandoned: [] as Array<LeaseName>, recoverUnnamed }
-    for (const { bootId: own, epoch, session } of leases) {
-      const isLive = queue.sessions.get(session)?.lease?.epoch === epoch
+    for (const lease of leases) {
+      const { bootId: own, epoch, session } = lease
       const how = dice.weighted({ held: 8, forgotten: 2, abandoned: 1 })
-      if (own === bootId && (isLive || dice.chance(0.1)) && how !== "forgotten") names[how].push({ session, epoch })
+      if (own === bootId && (isLive(lease) || dice.chance(0.1)) && how !== "forgotten")
+        names[how].push({ session, epoch })
     }
     return names
   }
@@ -211,7 +213,7 @@ const play = async (seed: number, length: number) => {
     stop: async () => {
       const row = dice.pick([...queue.notifications.values()])
       const heartbeat = dice.pick([...queue.heartbeats.values()])
-      const live = leases.filter(({ epoch, session }) => queue.sessions.get(session)?.lease?.epoch === epoch)
+      const live = leases.filter(isLive)
       const of = dice.pick([
         { run: live.length > 0 ? dice.pick(live).run : row.id },
         { run: dice.chance(0.7) ? row.id : `${heartbeat.agent}:${heartbeat.dueAt}` },
@@ -247,10 +249,7 @@ const play = async (seed: number, length: number) => {
     },
     join: async () => {
       // Preferably in a run behind which a person's message waits.
-      const fences = leases.filter(({ epoch, session }) => {
-        const found = queue.sessions.get(session)
-        return found?.lease?.epoch === epoch && found.news !== null
-      })
+      const fences = leases.filter((lease) => isLive(lease) && queue.sessions.get(lease.session)?.news !== null)
       const { epoch, run, session } = fences.length > 0 && dice.chance(0.8) ? dice.pick(fences) : someFence()
       const known = dice.chance(0.7) ? 0 : dice.between(1, 2)
       const answer = await twice("notifications:join", { run, session, epoch, known, settings })

@@ -9,7 +9,6 @@ export class QuestionInvariant {
   private seenQuestions = 0
   /** What was open before the transaction that is judged. */
   private open: ReadonlyArray<Question> = []
-  private readonly answered = new Set<Question>()
 
   constructor(world: World) {
     this.world = world
@@ -24,15 +23,15 @@ export class QuestionInvariant {
     }
     const asked = questions.slice(this.seenQuestions)
     this.seenQuestions = questions.length
-    this.open = [...this.open, ...asked].filter((each) => each.state !== "ended" && !this.answered.has(each))
+    this.open = [...this.open, ...asked].filter((each) => each.state !== "ended")
   }
 
   private judge({ content, id, task }: Message): void {
     const { account } = this.world
-    const here = this.open.filter((question) => question.task === task && !this.answered.has(question))
+    const here = this.open.filter((question) => question.task === task)
     const named = here.filter(({ asker }) => content.includes(`@${account.agent(asker).slug}`))
     const expected = named.length > 0 ? named : here
-    for (const question of expected) this.answered.add(question)
+    this.open = this.open.filter((question) => !expected.includes(question))
     const notified = [...account.queue.notifications.values()].flatMap(({ agent, events }) =>
       events.filter(({ answers, message }) => answers !== null && message === id).map(({ answers }) => [agent, answers])
     )

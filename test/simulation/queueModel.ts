@@ -104,10 +104,7 @@ export class QueueModel extends QueueJoins {
       if (isHeld && recalled === null) lease.expiresAt = now + args.leaseMs
       else lost.push({ session, epoch, ...(isHeld && recalled !== null ? { recalled } : {}) })
     }
-    const isKept = (each: LeaseName) =>
-      leases.some(({ epoch, session }) => session === each.session && epoch === each.epoch) &&
-      !lost.some(({ epoch, session }) => session === each.session && epoch === each.epoch)
-    const news = this.news.filter(isKept)
+    const news = this.news.filter((each) => contains(leases, each) && !contains(lost, each))
     return { lost, news, hasUnnamed: this.leasedBy(bootId).some((session) => !isNamed(session, leases)) }
   }
 
@@ -379,5 +376,8 @@ export class QueueModel extends QueueJoins {
 
 const dayOf = (moment: number): number => Math.floor(moment / 86_400_000)
 
+const contains = (names: ReadonlyArray<LeaseName>, name: LeaseName): boolean =>
+  names.some(({ epoch, session }) => session === name.session && epoch === name.epoch)
+
 const isNamed = ({ id, lease }: Session, names: ReadonlyArray<LeaseName>): boolean =>
-  names.some(({ epoch, session }) => session === id && epoch === lease?.epoch)
+  lease !== null && contains(names, { session: id, epoch: lease.epoch })
