@@ -5,9 +5,9 @@ import { launchPlane, launchRuntime } from "../../local/launcher.ts"
 import type { Action, Script } from "../../local/model/script.ts"
 import { startModel } from "../../local/model/server.ts"
 import { personAt } from "../../local/person.ts"
-import { EventClient } from "../gateway-contract/eventClient.ts"
 import { eventually } from "../process/setup.ts"
 import type { Message, NotificationRow } from "../process/setup.ts"
+import { stopInOpenClaw } from "../process/stopInOpenClaw.ts"
 import { startGateway } from "./oneGateway.ts"
 import { setting } from "./sharedGateway.ts"
 
@@ -48,17 +48,7 @@ const makeWorld = Effect.fnUntraced(function* (first: Action) {
     rows,
     messages,
     root,
-    /** Presses OpenClaw's Stop button until a run is stopped. */
-    stopInOpenClaw: Effect.gen(function* () {
-      const { client } = yield* Effect.acquireRelease(
-        Effect.promise(() => EventClient.open(gateway, ["operator.read", "operator.write"])),
-        ({ client }) => Effect.promise(() => client[Symbol.asyncDispose]())
-      )
-      yield* eventually(
-        Effect.promise(() => client.request("sessions.abort", { key: `agent:alpha:${accountId}` })),
-        ({ payload }) => (payload as { readonly status: string }).status === "aborted"
-      )
-    }).pipe(Effect.scoped),
+    stopInOpenClaw: stopInOpenClaw(gateway, `agent:alpha:${accountId}`),
     modelRequests: Effect.sync(() => model.model.requests),
     post: (content: string) =>
       Effect.asVoid(Effect.promise(() => person.mutation("app/messages:post", { accountId, taskId, content }))),

@@ -1,15 +1,9 @@
 import { connect } from "node:net"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
-import { demoTeam } from "../../local/account.ts"
 import { httpAccessIn, serveActingModel } from "../actingModel.ts"
-import { eventually, makeSetup } from "./setup.ts"
+import { creatingTeam, eventually, makeSetup } from "./setup.ts"
 import type { Setup } from "./setup.ts"
-
-/** The demo's team, with an engineer who may create tasks. */
-const team = demoTeam.map((agent) =>
-  agent.slug === "engineer" ? { ...agent, flags: { ...agent.flags, canCreateTasks: true } } : agent
-)
 
 const title = "Renew the certificate"
 
@@ -46,7 +40,7 @@ const replies = (setup: Setup, taskId: string) =>
 describe("an effect of a tool", () => {
   it.live("happens once if the runtime is killed between the effect and its answer", () =>
     Effect.gen(function* () {
-      const setup = yield* makeSetup({ team })
+      const setup = yield* makeSetup({ team: creatingTeam })
       yield* setup.script(makesATask)
       const first = yield* setup.startRuntime()
       const taskId = yield* setup.newTask()
@@ -64,7 +58,7 @@ describe("an effect of a tool", () => {
 
   it.live("happens once if its answer is lost", () =>
     Effect.gen(function* () {
-      const setup = yield* makeSetup({ team })
+      const setup = yield* makeSetup({ team: creatingTeam })
       yield* setup.script(makesATask)
       yield* setup.startRuntime()
       const taskId = yield* setup.newTask()
@@ -86,7 +80,7 @@ describe("an effect of a tool", () => {
         answers.push(body.repeated)
         return "Made."
       })
-      const setup = yield* makeSetup({ team, gatewayArgs: ["--model-url", modelUrl] })
+      const setup = yield* makeSetup({ team: creatingTeam, gatewayArgs: ["--model-url", modelUrl] })
       const env = { OPENCLAW_CLIENT_TOOLS_ENABLED: "false" }
       const first = yield* setup.startRuntime(env)
       const taskId = yield* setup.newTask()
@@ -133,7 +127,7 @@ const request = (path: string, headers: Record<string, string>, body = "{}") =>
 describe("the runtime's process under attack", () => {
   it.live("answers each attack with its code, stays live and ready, and delivers", () =>
     Effect.gen(function* () {
-      const setup = yield* makeSetup({ team })
+      const setup = yield* makeSetup({ team: creatingTeam })
       yield* setup.script({ rules: [{ match: "mentioned you", repeat: true, actions: [{ text: "Still here." }] }] })
       const runtime = yield* setup.startRuntime()
       const json = { "content-type": "application/json" }

@@ -3,15 +3,11 @@ import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Fiber } from "effect"
-import { demoTeam } from "../../local/account.ts"
 import { launchPlane } from "../../local/launcher.ts"
 import { runIn } from "./runIn.ts"
-import { eventually, makeSetup } from "./setup.ts"
+import { creatingTeam, eventually, makeSetup } from "./setup.ts"
 import type { Setup } from "./setup.ts"
 
-const team = demoTeam.map((agent) =>
-  agent.slug === "engineer" ? { ...agent, flags: { ...agent.flags, canCreateTasks: true } } : agent
-)
 const title = "Renew the certificate"
 
 /** Asks for the task in every attempt, says what waits, and acknowledges the decision. */
@@ -88,7 +84,7 @@ describe("a call that needs approval", () => {
           (folder) => Effect.sync(() => rmSync(folder, { recursive: true, force: true }))
         )
         const planeArgs = ["--data", join(data, "plane"), "--admin-key", "local|0123456789abcdef"]
-        const setup = yield* makeSetup({ team, planeArgs })
+        const setup = yield* makeSetup({ team: creatingTeam, planeArgs })
         const { ask, run } = yield* commandsOf(setup)
         yield* setup.script(asksForATask)
         assert.include(yield* ask("policies", "set", "task_create", "ask", "--agent", "engineer"), "task_create")
@@ -138,7 +134,7 @@ describe("a call that needs approval", () => {
     "is denied by a command with a reason that the agent reads, and each refusal of a command shows its code",
     () =>
       Effect.gen(function* () {
-        const setup = yield* makeSetup({ team })
+        const setup = yield* makeSetup({ team: creatingTeam })
         const { ask, run } = yield* commandsOf(setup)
         yield* setup.script(asksForATask)
         yield* ask("policies", "set", "task_create", "ask", "--role", "builds and fixes")

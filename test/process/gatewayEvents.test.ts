@@ -2,9 +2,9 @@ import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import type { Launched } from "../../local/launcher.ts"
 import type { Action } from "../../local/model/script.ts"
-import { EventClient } from "../gateway-contract/eventClient.ts"
 import { eventually, makeSetup } from "./setup.ts"
 import type { Setup } from "./setup.ts"
+import { stopInOpenClaw } from "./stopInOpenClaw.ts"
 
 /** The session of each request, oldest first. */
 const sessionsOf = ({ requests }: Setup) =>
@@ -38,16 +38,7 @@ describe("the gateway's events", () => {
     Effect.gen(function* () {
       const { run, setup, taskId } = yield* requested([{ text: "too late", delayMs: 60_000 }])
       const [sessionKey = ""] = yield* eventually(sessionsOf(setup), (all) => all.length === 1)
-      const { client } = yield* Effect.acquireRelease(
-        Effect.promise(() =>
-          EventClient.open({ url: setup.gateway.url, token: "" }, ["operator.read", "operator.write"])
-        ),
-        ({ client }) => Effect.promise(() => client[Symbol.asyncDispose]())
-      )
-      yield* eventually(
-        Effect.promise(() => client.request("sessions.abort", { key: sessionKey })),
-        ({ payload }) => (payload as { readonly status: string }).status === "aborted"
-      )
+      yield* stopInOpenClaw({ url: setup.gateway.url, token: "" }, sessionKey)
       const row = yield* eventually(run, (found) => found?.outcome !== null)
       assert.deepInclude(row, { state: "delivered", outcome: "stopped" })
       const [, note] = yield* setup.messages(taskId)

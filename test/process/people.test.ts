@@ -3,7 +3,7 @@ import { Effect } from "effect"
 import { freePort } from "../../local/launcher.ts"
 import { startIssuer } from "../issuer.ts"
 import { followed } from "./following.ts"
-import { runIn } from "./runIn.ts"
+import { outputIn, runIn } from "./runIn.ts"
 import { eventually, makeSetup } from "./setup.ts"
 
 const identity = JSON.stringify({ issuer: "https://login.example.com", subject: "kim", name: "Kim" })
@@ -22,11 +22,7 @@ describe("the commands for people", () => {
           CONVEX_DEPLOY_KEY: setup.plane.adminKey,
           MISSION_CONTROL_IDENTITY: identity
         }
-        const ask = (...args: ReadonlyArray<string>) =>
-          Effect.map(runIn(env, ...args), ({ code, err, out }) => {
-            assert.strictEqual(code, 0, err)
-            return out.trim()
-          })
+        const ask = outputIn(env)
         const refused = Effect.map(runIn(env, "tasks", "list"), ({ code, err }) => ({ code, err }))
         assert.deepInclude(yield* refused, { code: 1 })
         const accountId = yield* ask("accounts", "create", "Newcomers")
@@ -92,11 +88,7 @@ describe("the commands for people", () => {
           ]
         })
         const env = { CONVEX_URL: setup.plane.url, MISSION_CONTROL_TOKEN: issuer.token("kim", "Kim") }
-        const ask = (...args: ReadonlyArray<string>) =>
-          Effect.map(runIn(env, ...args), ({ code, err, out }) => {
-            assert.strictEqual(code, 0, err)
-            return out.trim()
-          })
+        const ask = outputIn(env)
         const accountId = yield* ask("accounts", "create", "Newcomers")
         yield* ask("agents", "add", "engineer", "--name", "Engineer")
         const token = yield* ask("tokens", "provision")

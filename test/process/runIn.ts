@@ -1,4 +1,5 @@
 import { execFile } from "node:child_process"
+import { assert } from "@effect/vitest"
 import { Effect } from "effect"
 import { entry } from "./entry.ts"
 
@@ -17,3 +18,12 @@ export const runIn = (env: Record<string, string>, ...args: ReadonlyArray<string
         )
       })
   )
+
+/** Runs commands of one environment that must exit with 0, and returns their output. */
+export const outputIn =
+  (env: Record<string, string>) =>
+  (...args: ReadonlyArray<string>) =>
+    Effect.map(runIn(env, ...args), ({ code, err, out }) => {
+      assert.strictEqual(code, 0, err)
+      return out.trim()
+    })

@@ -93,6 +93,11 @@ const json = (url: string, method = "GET", body?: unknown, headers: Record<strin
  */
 const RARELY = "0 0 29 2 *"
 
+/** The demo's team, with an engineer who may create tasks. */
+export const creatingTeam = demoTeam.map((agent) =>
+  agent.slug === "engineer" ? { ...agent, flags: { ...agent.flags, canCreateTasks: true } } : agent
+)
+
 export const makeSetup = (
   options: {
     readonly team?: ReadonlyArray<NewAgent>

@@ -4,16 +4,11 @@ import type { AddressInfo } from "node:net"
 import { fileURLToPath } from "node:url"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
-import { demoTeam } from "../../local/account.ts"
 import { httpAccessIn, serveActingModel } from "../actingModel.ts"
 import { receiveTraces } from "../traceReceiver.ts"
 import type { ReceivedSpan, TraceReceiver } from "../traceReceiver.ts"
-import { eventually, makeSetup } from "./setup.ts"
+import { creatingTeam, eventually, makeSetup } from "./setup.ts"
 import type { Setup } from "./setup.ts"
-
-const team = demoTeam.map((agent) =>
-  agent.slug === "engineer" ? { ...agent, flags: { ...agent.flags, canCreateTasks: true } } : agent
-)
 
 const question = "@engineer what of the heron's nest?"
 const answer = "The heron moved out in spring."
@@ -65,7 +60,7 @@ describe("traces", () => {
   it.live("show a delivery from claim to reply in one connected trace, and the process's start and end", () =>
     Effect.gen(function* () {
       const receiver = yield* receiveTraces
-      const setup = yield* makeSetup({ team })
+      const setup = yield* makeSetup({ team: creatingTeam })
       yield* setup.script(makesATask)
       const runtime = yield* setup.startRuntime({ ...sending(receiver), OTEL_RESOURCE_ATTRIBUTES: "place=pond%20side" })
       const taskId = yield* setup.newTask()
@@ -206,7 +201,7 @@ describe("traces", () => {
   it.live("link each attempt to the previous one, released or failed", () =>
     Effect.gen(function* () {
       const receiver = yield* receiveTraces
-      const setup = yield* makeSetup({ team })
+      const setup = yield* makeSetup({ team: creatingTeam })
       yield* setup.script({ fallback: { text: answer } })
       const refusal = { contentType: "application/json", body: JSON.stringify({ error: { message: "no, thank you" } }) }
       for (const status of [503, 400]) yield* setup.fault({ kind: "answer", status, ...refusal })
@@ -256,7 +251,7 @@ describe("traces", () => {
         await httpAccessIn(user).call("/agent/task-load", { taskId: "nowhere" })
         return answer
       })
-      const setup = yield* makeSetup({ team, gatewayArgs: ["--model-url", modelUrl] })
+      const setup = yield* makeSetup({ team: creatingTeam, gatewayArgs: ["--model-url", modelUrl] })
       yield* setup.startRuntime({
         ...sending(receiver),
         OPENCLAW_CLIENT_TOOLS_ENABLED: "false",
@@ -322,7 +317,7 @@ describe("OpenTelemetry", () => {
     () =>
       Effect.gen(function* () {
         const deaf = yield* deafServer
-        const setup = yield* makeSetup({ team })
+        const setup = yield* makeSetup({ team: creatingTeam })
         const outputOf = (env: Record<string, string>) =>
           Effect.gen(function* () {
             const watched = { NODE_OPTIONS: `--import=${new URL("fixtures/printLoads.ts", import.meta.url).href}` }

@@ -15,7 +15,7 @@ import { freePort, launchPlane } from "../../local/launcher.ts"
 import { personAt } from "../../local/person.ts"
 import { blocksIn } from "../documentCommands.ts"
 import { restartable } from "./restartable.ts"
-import { runIn } from "./runIn.ts"
+import { outputIn, runIn } from "./runIn.ts"
 import { eventually } from "./setup.ts"
 
 const local = { ALLOW_LOCAL_WEBHOOKS: "true" }
@@ -85,11 +85,7 @@ describe("webhooks", () => {
       Effect.gen(function* () {
         const plane = yield* launchPlane({ env: local })
         const env = { CONVEX_URL: plane.url, CONVEX_DEPLOY_KEY: plane.adminKey, MISSION_CONTROL_IDENTITY: identity }
-        const ask = (...args: ReadonlyArray<string>) =>
-          Effect.map(runIn(env, ...args), ({ code, err, out }) => {
-            assert.strictEqual(code, 0, err)
-            return out.trim()
-          })
+        const ask = outputIn(env)
         yield* ask("accounts", "create", "Newcomers")
         const refused = yield* runIn(env, "webhooks", "add", "https://10.0.0.1/hook")
         assert.deepInclude(refused, { code: 1, out: "" })

@@ -25,8 +25,6 @@ export interface SocketScript {
   readonly isSilent?: boolean
   /** The frame that answers `connect`, without its id. */
   readonly answer?: object
-  /** Called after each request other than `connect`. */
-  readonly onRequest?: (request: RequestFrame, send: (frame: unknown) => void) => void
 }
 
 /** The gateway's WebSocket on a test's server. */
@@ -38,14 +36,10 @@ export interface ScriptedSocket {
   event(event: string, payload: unknown): void
   /** Closes all connections. */
   cut(): void
-  script: SocketScript
 }
 
 /** Opens it until the scope closes. */
-export const openSocket = (
-  server: Server,
-  script: SocketScript = {}
-): Effect.Effect<ScriptedSocket, never, Scope.Scope> =>
+export const openSocket = (server: Server, script: SocketScript): Effect.Effect<ScriptedSocket, never, Scope.Scope> =>
   Effect.gen(function* () {
     const requests = yield* Queue.unbounded<RequestFrame>()
     const textOf = (frame: unknown) => (typeof frame === "string" ? frame : JSON.stringify(frame))
@@ -58,8 +52,7 @@ export const openSocket = (
       requests,
       send: (frame) => opened.forEach((socket) => socket.send(textOf(frame))),
       event: (event, payload) => scripted.send({ type: "event", event, payload }),
-      cut: () => opened.forEach((socket) => socket.close(1012, "service restart")),
-      script
+      cut: () => opened.forEach((socket) => socket.close(1012, "service restart"))
     }
     sockets.on("connection", (socket) => {
       opened.add(socket)
@@ -67,11 +60,10 @@ export const openSocket = (
       socket.on("message", (data: Buffer) => {
         const request = JSON.parse(data.toString("utf8")) as RequestFrame
         Queue.offerUnsafe(requests, request)
-        const send = (frame: unknown) => socket.send(textOf(frame))
-        if (request.method !== "connect") return scripted.script.onRequest?.(request, send)
-        send({ type: "res", id: request.id, ...(scripted.script.answer ?? { ok: true, payload: hello }) })
+        if (request.method !== "connect") return
+        socket.send(textOf({ type: "res", id: request.id, ...(script.answer ?? { ok: true, payload: hello }) }))
       })
-      if (scripted.script.isSilent !== true) {
+      if (script.isSilent !== true) {
         socket.send(JSON.stringify({ type: "event", event: "connect.challenge", payload: { nonce: "n", ts: 1 } }))
       }
     })
