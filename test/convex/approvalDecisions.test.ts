@@ -236,7 +236,7 @@ describe("decisions of several people at the same moment", () => {
 })
 
 describe("a call about which no one decided", () => {
-  it("expires after a day and tells the agent", async () => {
+  it("expires after a day and notifies the agent", async () => {
     const { approve, call, id, plane, run, show } = await deleting()
     pass(24 * hour)
     expect(await codeOf(approve())).toBe("conflict")

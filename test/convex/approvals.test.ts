@@ -111,14 +111,14 @@ describe("a call that a policy sends to a person", () => {
     await plane.asPerson(app.accounts.configure, { agentFlags: { canCreateTasks: true } })
     await ask(plane, "task_create")
     pass(hour)
-    const beat = first((await plane.take({ heartbeatLimit: 1 })).runs)
-    heartbeatOf(beat)
-    const call = plane.mutate(service.tasks.create, { ...fenceOf(beat), settings, title: "New" })
+    const heartbeat = first((await plane.take({ heartbeatLimit: 1 })).runs)
+    heartbeatOf(heartbeat)
+    const call = plane.mutate(service.tasks.create, { ...fenceOf(heartbeat), settings, title: "New" })
     expect(await refusalOf(call)).toMatchObject({
       code: "forbidden",
       message: expect.stringContaining("a heartbeat has no task in which to ask")
     })
-    await finish(plane, beat)
+    await finish(plane, heartbeat)
   })
 
   it("is refused if its arguments are too long, or if the account has fifty open requests", async () => {

@@ -152,7 +152,7 @@ describe("a person's message for a running turn", () => {
     expect(await codeOf(join(plane, heartbeat))).toBe("invalid")
   })
 
-  it("waits for a turn of its own if the notification is full", async () => {
+  it("waits for a separate turn if the notification is full", async () => {
     const { plane, run, taskId } = await turn()
     for (let count = 0; count < 3; count += 1) {
       for (let post = 0; post < 20; post += 1) await plane.post(taskId, `message ${count} ${post}`)
@@ -216,7 +216,7 @@ describe("a notification with joined messages", () => {
     expect(delta).toBeNull()
   })
 
-  it("ends with those that its turn showed; the others become work of their own", async () => {
+  it("ends with those that its turn showed; the others become a separate notification", async () => {
     const { messageId, plane, run, taskId } = await joinedTurn()
     const { messageId: second } = await plane.post(taskId, "another")
     await join(plane, run, 1)

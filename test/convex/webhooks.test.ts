@@ -358,7 +358,7 @@ describe("a webhook that fails for a day", () => {
     expect((await shown()).disabled).toBeNull()
   })
 
-  it("or answers 410 Gone is disabled, and what it has pending ends as failed", async () => {
+  it("or answers 410 Gone is disabled, and its pending deliveries end as failed", async () => {
     const received = receiver(500, 410)
     const { history, plane, shown, test } = await subscribed("limit.hops")
     await test()

@@ -66,7 +66,7 @@ export const eventCases = (contract: () => Contract): void => {
     })
   })
 
-  it("report the caller's tools by name, with the text beside the call", async () => {
+  it("report the caller's tools by name, and the text that the model sent with the call", async () => {
     const { client, key } = await follow(contract())
     await using _ = client
     const marker = contract().newMarker()
@@ -106,7 +106,7 @@ export const eventCases = (contract: () => Contract): void => {
     const { event, runId } = await client.end(key)
     expect(runId).toBe(answer.json.id)
     expect(event.cause._tag).toBe(contract().isOld ? "Unexplained" : "Stopped")
-    // The next turn sees the stopped text, so its prompt has to say that it was stopped.
+    // The next turn sees the stopped text, so its prompt must state that it was stopped.
     const next = contract().newMarker()
     await contract().script(next, [{ text: "ok" }])
     await contract().turn({ input: next }, { key })
@@ -147,7 +147,7 @@ export const eventCases = (contract: () => Contract): void => {
     ]
   ]
   for (const [name, action, cause] of causes) {
-    it(`tell ${name} from other internal errors`, async () => {
+    it(`distinguish ${name} from other internal errors`, async () => {
       const { client, key } = await follow(contract())
       await using _ = client
       const marker = contract().newMarker()
@@ -160,7 +160,7 @@ export const eventCases = (contract: () => Contract): void => {
     })
   }
 
-  it("tell a provider in its cooldown from other internal errors", async (ctx) => {
+  it("distinguish a provider in its cooldown from other internal errors", async (ctx) => {
     const variant = await contract().target.variant?.({ timeScale: 1 })
     if (variant === undefined) return ctx.skip("a cooldown would fail all other cases for a minute")
     await using _ = variant

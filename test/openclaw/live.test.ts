@@ -67,7 +67,7 @@ const startKeyRecorder = async () => {
 }
 
 describe.runIf(isPinned)("the demonstration with the real gateway", () => {
-  it("has a real agent create a task for a typed message, shows what was spent, and leaves nothing behind", async () => {
+  it("has a real agent create a task for a typed message, shows the cost, and leaves no process or file", async () => {
     const provider = await startKeyRecorder()
     const create = { title: "Help page", status: "in_progress", assigneeSlugs: ["squad-lead"] }
     const run = live(

@@ -66,7 +66,7 @@ const makeWorld = Effect.fnUntraced(function* (first: Action) {
 type World = Effect.Success<ReturnType<typeof makeWorld>>
 
 /** A second request must be answered alone, with the stopped run marked as stopped. */
-const goOn = Effect.fnUntraced(function* ({ messages, modelRequests, post, rows }: World, run: string) {
+const answersAlone = Effect.fnUntraced(function* ({ messages, modelRequests, post, rows }: World, run: string) {
   yield* post("@alpha the second request")
   const thread = yield* eventually(messages, (all) => all.some(({ content }) => content === "Second done."))
   assert.deepStrictEqual(
@@ -80,11 +80,11 @@ const goOn = Effect.fnUntraced(function* ({ messages, modelRequests, post, rows 
 
 const firstRun = ({ rows }: World) => Effect.map(rows, (all) => all.find(({ type }) => type === "mention")!)
 
-/** Stops the first request's turn and goes on. */
-const stopAndGoOn = Effect.fnUntraced(function* (world: World) {
+/** Stops the first request's turn, then sends and checks the second request. */
+const stopAndContinue = Effect.fnUntraced(function* (world: World) {
   const { id } = yield* firstRun(world)
   assert.deepInclude(yield* world.stop(id), { stopped: 1, outcome: "stopped" })
-  yield* goOn(world, id)
+  yield* answersAlone(world, id)
 })
 
 describe("a stop on a real gateway", () => {
@@ -100,7 +100,7 @@ describe("a stop on a real gateway", () => {
         const { id } = yield* eventually(firstRun(world), ({ outcome }) => outcome !== null)
         const [, note] = yield* world.messages
         assert.include(note?.content, "Alpha One was stopped in OpenClaw.")
-        yield* goOn(world, id)
+        yield* answersAlone(world, id)
       }).pipe(Effect.scoped),
     300_000
   )
@@ -112,7 +112,7 @@ describe("a stop on a real gateway", () => {
         const world = yield* makeWorld({ text: "First done.", delayMs: 60_000 })
         yield* world.post("@alpha the first request")
         yield* eventually(world.modelRequests, (all) => JSON.stringify(all).includes("the first request"))
-        yield* stopAndGoOn(world)
+        yield* stopAndContinue(world)
       }).pipe(Effect.scoped),
     300_000
   )
@@ -126,7 +126,7 @@ describe("a stop on a real gateway", () => {
         yield* eventually(world.modelRequests, (all) => JSON.stringify(all).includes("the first request"))
         yield* Effect.sleep("1 second")
         assert.isFalse((yield* world.messages).some(({ author }) => author.name === "Alpha One"))
-        yield* stopAndGoOn(world)
+        yield* stopAndContinue(world)
       }).pipe(Effect.scoped),
     300_000
   )

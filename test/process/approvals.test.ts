@@ -10,7 +10,7 @@ import type { Setup } from "./setup.ts"
 
 const title = "Renew the certificate"
 
-/** Asks for the task in every attempt, says what waits, and acknowledges the decision. */
+/** Asks for the task in every attempt, reports the wait for approval, and acknowledges the decision. */
 const asksForATask = {
   fallback: { text: "NO_ACTION" },
   rules: [

@@ -3,7 +3,7 @@ import { once } from "node:events"
 import { Effect } from "effect"
 import { entry } from "./entry.ts"
 
-/** `thread --follow` in a process that the scope ends, with all that it has printed. */
+/** `thread --follow` in a process that the scope ends, and its output. */
 export const followed = Effect.fnUntraced(function* (env: Record<string, string>, task: string) {
   const child = yield* Effect.acquireRelease(
     Effect.sync(() =>
@@ -24,7 +24,7 @@ export const followed = Effect.fnUntraced(function* (env: Record<string, string>
   })
   return {
     said: Effect.sync(() => said),
-    /** What it printed, with the moments at which it arrived, by `performance.now`. */
+    /** The output in parts, each with its time of arrival by `performance.now`. */
     chunks,
     /** Its exit code after Ctrl-C. */
     interrupted: Effect.promise(async () => {

@@ -52,7 +52,7 @@ describe("the gateway's events", () => {
     }).pipe(Effect.scoped)
   )
 
-  it.live("start a session that is too long anew at the next attempt", () =>
+  it.live("replace a session that is too long with a new one at the next attempt", () =>
     Effect.gen(function* () {
       const { run, setup } = yield* requested([overflow])
       const row = yield* eventually(run, (found) => found?.outcome !== null)

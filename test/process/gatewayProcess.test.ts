@@ -103,7 +103,7 @@ describe("the gateway that the runtime starts", () => {
           ...env,
           DELIVERY_BACKOFF_BASE_MS: "1000",
           NO_RESPONSE_LIMIT: "1",
-          // The events would say that the model was silent.
+          // The events would report that the model was silent.
           OPENCLAW_GATEWAY_EVENTS: "false"
         })
         const taskId = yield* setup.newTask()

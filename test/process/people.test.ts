@@ -58,7 +58,7 @@ describe("the commands for people", () => {
   )
 
   it.live(
-    "work with a sign-in provider's token: an agent asks, the person answers, and the agent goes on",
+    "work with a sign-in provider's token: an agent asks, the person answers, and the agent continues",
     () =>
       Effect.gen(function* () {
         const issuer = yield* startIssuer

@@ -321,7 +321,7 @@ describe("OpenTelemetry", () => {
         const outputOf = (env: Record<string, string>) =>
           Effect.gen(function* () {
             const watched = { NODE_OPTIONS: `--import=${new URL("fixtures/printLoads.ts", import.meta.url).href}` }
-            // From source, whose files say to which package they belong.
+            // Runs from source, where the path of each loaded file names its package.
             const runtime = yield* setup.startRuntime({ ...watched, ...env }, { entry: fromSource })
             yield* runtime.signal("SIGTERM")
             assert.deepStrictEqual(yield* runtime.exit, { code: 0, signal: null })

@@ -21,7 +21,7 @@ import { eventually } from "./setup.ts"
 const local = { ALLOW_LOCAL_WEBHOOKS: "true" }
 const identity = JSON.stringify({ issuer: "https://login.example.com", subject: "kim", name: "Kim" })
 
-/** The receiver that docs/webhooks.md shows, and what it has printed. */
+/** The receiver that docs/webhooks.md shows, and its output. */
 const documentedReceiver = Effect.fnUntraced(function* (secret: string, port: number) {
   const [example] = blocksIn("docs/webhooks.md").filter(({ kind }) => kind === "ts")
   let said = ""

@@ -74,7 +74,7 @@ const setUp = Effect.fnUntraced(function* ({ isPoor, joins = [], maxToolRounds =
   )
   const joined = yield* Ref.make<ReadonlyArray<NotificationEvent>>([])
   return {
-    /** What join was told to be known, at each call. */
+    /** The number of known messages in each call of join. */
     known,
     joined: Ref.get(joined),
     run: run({

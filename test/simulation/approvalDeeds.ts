@@ -1,4 +1,4 @@
-/** What people do about agents' tools: they set policies, decide about requests, and race each other and stops. */
+/** People's calls about agents' tools: they set policies, decide about requests, and race each other and stops. */
 import { Effect } from "effect"
 import type { AccountModel } from "./accountModel.ts"
 import type { Dice } from "./dice.ts"
@@ -16,7 +16,7 @@ const tools = [
   "task_delete"
 ]
 
-/** One of a person's calls, each a transaction of its own; a refusal changes nothing. */
+/** One of a person's calls, each in a separate transaction. A refusal changes nothing. */
 type Deed = () => void
 
 const refusable =

@@ -22,7 +22,7 @@ export class ApprovalInvariants {
     this.world.violate("I19", detail)
   }
 
-  /** Judges what happened since the last look; called after each transaction. */
+  /** Judges the log entries since its last call. Called after each transaction. */
   observe(): void {
     const { approvalLog, queue } = this.world.account
     for (; this.seen < approvalLog.length; this.seen += 1) {

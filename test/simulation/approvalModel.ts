@@ -1,4 +1,4 @@
-/** Calls of tools that a person must approve: the policies, the requests, and what people decide about them. */
+/** Calls of tools that a person must approve: the policies, the requests, and people's decisions. */
 import type { RunSettings } from "../../src/domain/controlPlane/ControlPlaneFunctions.ts"
 import type { Origin, Task } from "./accountState.ts"
 import { ContextModel } from "./contextModel.ts"
@@ -47,7 +47,7 @@ export interface Approval {
   result: object | null
 }
 
-/** What happened to requests, in order, for the invariants. */
+/** The history of requests, in order, for the invariants. */
 export type ApprovalEntry =
   | { readonly entry: "asked"; readonly approval: Approval; readonly fence: Fence }
   | { readonly entry: "executed"; readonly approval: Approval; readonly status: string; readonly isSame: boolean }
@@ -58,7 +58,7 @@ export type ApprovalEntry =
 const MOST_OPEN = 50
 const DAY = 24 * 60 * 60 * 1_000
 
-/** What the agent's notification says: which call, and what became of it. */
+/** The text of the agent's notification: the request's id and state. */
 export const decisionOf = ({ id, state }: Approval): string => `${id} ${state}`
 
 /** Whether both lists, each without repetition, have the same elements. */
@@ -104,7 +104,7 @@ export class ApprovalModel extends ContextModel {
     return "repeated" in result ? { ...result, repeated: true } : result
   }
 
-  /** What the call is answered with instead of being executed; null if it is allowed. */
+  /** The answer of a call that is not executed; null if it is executed. */
   private instead<A extends object>(call: ToolCall<A>, originOf: (run: Run) => Origin): object | null {
     const { args, check, fence, isCreation, settings, tool } = call
     const { mistakes } = this.queue

@@ -17,7 +17,7 @@ export interface PlaneRows {
   readonly contents: ReadonlyMap<string, string>
 }
 
-/** One thing that the control plane and the model have or answer differently. */
+/** A row or an answer in which the control plane and the model differ. */
 export interface Difference {
   readonly what: string
   readonly expected: unknown
@@ -43,7 +43,7 @@ const ignored = new Set([
 export const renamed = (value: unknown, names: ReadonlyMap<string, string>): any =>
   JSON.parse(JSON.stringify(value ?? null), (_, part) => (typeof part === "string" ? (names.get(part) ?? part) : part))
 
-/** An answer without what is not compared. */
+/** An answer without the parts that are not compared. */
 export const comparable = (answer: unknown): unknown =>
   JSON.parse(JSON.stringify(answer ?? null), (key, part) => {
     if (ignored.has(key)) return undefined
@@ -74,7 +74,7 @@ export class Ids {
     this.ofModel.set(id, own)
   }
 
-  /** Names the rows that there are. Both sides create and delete notifications in the same order. */
+  /** Names the existing rows. Both sides create and delete notifications in the same order. */
   note(
     { approvals, notifications, sessions }: Pick<PlaneRows, "approvals" | "notifications" | "sessions">,
     own: Iterable<string>

@@ -19,7 +19,7 @@ const modelled = new Set(["sessions", "heartbeats", "pauses", "boots", "taskLoop
 /** The flags whose other values the model does not know. */
 const assumedFlags = agentFlagNames.filter((name) => name !== "canReviewTasks" && name !== "canCreateTasks")
 
-/** Functions that do the next batch of what the model did in one transaction. */
+/** Functions that do the next batch of a change that the model made in one transaction. */
 export const batches = new Set(
   ["stops:continueStop", "removals:agent", "pauses:hold", "pauses:offer"].map((name) => `scheduled/${name}`)
 )
@@ -64,7 +64,7 @@ export class HistoricRows {
     return [...((this.tables.get(table)?.values() ?? []) as Iterable<Doc<Name>>)]
   }
 
-  /** Names the account's rows, after the model has done what the call did. */
+  /** Names the account's rows, after the model has made the call. */
   noteRows(): void {
     this.ids.note(this.rows, this.model.queue.notifications.keys())
   }
@@ -86,7 +86,7 @@ export class HistoricRows {
     return this.all("wakes").reduce((sum, { count }) => sum + count, 0)
   }
 
-  /** Applies what the call wrote. Fails with Lost if the model cannot know what that means. */
+  /** Applies the call's changes. Fails with Lost if the model cannot know their meaning. */
   apply({ changes, path, value }: HistoricCall): void {
     for (const { after, id, table } of changes) {
       const rows = this.tables.get(table) ?? new Map<string, unknown>()
@@ -156,7 +156,7 @@ export class HistoricRows {
     }
   }
 
-  /** Hires and reschedules agents as their rows say. */
+  /** Adds the agents and changes the schedules that the rows have. */
   changeRoster(now: number): void {
     const [account] = this.all("accounts")
     for (const { _id: id, flags, heartbeat, isOrchestrator, name, slug } of this.all("agents")) {
@@ -168,11 +168,11 @@ export class HistoricRows {
   }
 
   /** Whether a batch is still to run. */
-  get isUnderWay(): boolean {
+  get isInProgress(): boolean {
     return this.waitingBatches.size > 0
   }
 
-  /** Whether the call wrote what the model has, too. */
+  /** Whether the call changed rows that the model has too. */
   changesModel({ changes }: HistoricCall): boolean {
     return changes.some(({ after, id, table }) => {
       if (table === "notifications") return (after as Partial<Doc<"notifications">> | null)?.recipientType !== "person"
@@ -184,7 +184,7 @@ export class HistoricRows {
     })
   }
 
-  /** The first row that the model has differently. */
+  /** The first row in which the model differs. */
   firstDifference(): Difference | undefined {
     return firstDifference(this.model, this.rows, this.ids)
   }

@@ -56,7 +56,7 @@ const ofSettings = new Set([
 /** Refusals that the rules of the queue decide. Other codes are of arguments that the model does not check. */
 const ofQueue = new Set(["lease_lost", "conflict"])
 
-/** A claim may wake for work that it takes itself, and a task that is done or archived for what follows its stopped runs. */
+/** A claim may wake for work that it takes itself, an end of a task for the runs that follow its stopped ones. */
 const wakesMore = new Set<string>([functions.claim, "app/tasks:setStatus", "app/approvals:approve"])
 
 /** Arguments for which the model has no rule. */
@@ -66,7 +66,7 @@ const unruled: Readonly<Record<string, string>> = {
   [functions.upsertDocument]: "documentId"
 }
 
-/** What the plane or the model answers. */
+/** The answer or the refusal of the plane or the model. */
 type Outcome = { readonly answer: unknown } | { readonly refused: string }
 
 const outcomeOf = (act: () => unknown): Outcome => {
@@ -81,7 +81,7 @@ const outcomeOf = (act: () => unknown): Outcome => {
 const codeOf = ({ refused }: HistoricCall): string =>
   String((refused as { readonly code?: unknown } | null)?.code ?? "server error")
 
-/** The calls of one account, judged by a model of its own. */
+/** The calls of one account, judged by a separate model. */
 export class AccountHistory {
   readonly account: string
   judged = 0
@@ -129,7 +129,7 @@ export class AccountHistory {
     const [isWoken, mustWake] = [rows.wakes > before.plane, model.queue.wakes > before.model]
     const difference = !isDeepStrictEqual(found, expected)
       ? { what: "the answer", expected, found }
-      : rows.isUnderWay
+      : rows.isInProgress
         ? undefined
         : (rows.firstDifference() ??
           (isWoken === mustWake || batches.has(path) || ofSettings.has(path) || (wakesMore.has(path) && isWoken)
@@ -139,13 +139,13 @@ export class AccountHistory {
     this.judged += 1
   }
 
-  /** What the plane answered, as far as it is compared. */
+  /** The compared part of the plane's answer. */
   private found(call: HistoricCall): Outcome {
     if ("refused" in call) return { refused: codeOf(call) }
     return { answer: call.path.startsWith("service/") ? comparable(renamed(call.value, this.rows.ids.ofModel)) : null }
   }
 
-  /** What the model answers; null if it does not judge this call. */
+  /** The model's answer; null if it does not judge this call. */
   private expect(call: HistoricCall): Outcome | null {
     const { at, path } = call
     const { model } = this.rows
@@ -174,7 +174,7 @@ export const replay = (calls: Iterable<HistoricCall>): ReadonlyArray<AccountHist
   return [...accounts.values()]
 }
 
-/** The account of a call that names none, from what it wrote. */
+/** The account of a call that names none, from the rows that it wrote. */
 const accountOf = ({ changes }: HistoricCall): string =>
   changes.map(({ after }) => (after as Args | null)?.["accountId"]).find((id) => typeof id === "string") ?? "none"
 

@@ -7,14 +7,14 @@ export class QuestionInvariant {
   private readonly world: World
   private seenMessages = 0
   private seenQuestions = 0
-  /** What was open before the transaction that is judged. */
+  /** The questions that were open before the judged transaction. */
   private open: ReadonlyArray<Question> = []
 
   constructor(world: World) {
     this.world = world
   }
 
-  /** Judges the messages since the last look; called after each transaction. */
+  /** Judges the messages since its last call. Called after each transaction. */
   observe(): void {
     const { messages, questions } = this.world.account
     for (; this.seenMessages < messages.length; this.seenMessages += 1) {

@@ -8,7 +8,7 @@ import type { Event, Fence, Notification } from "./queueState.ts"
 const MOST = 20
 const WAITING = 5
 
-/** The ends of runs, and what joins them before. */
+/** The ends of runs, and the messages that join before. */
 export class QueueJoins extends QueueEnds {
   /** Moves people's messages that wait behind the run into it. Answers its events, and how many of the last ones joined. */
   join(
@@ -34,7 +34,7 @@ export class QueueJoins extends QueueEnds {
     })
   }
 
-  /** Takes people's messages out of what waits behind the notification, oldest first, and deletes what is empty then. */
+  /** Takes people's messages out of the notifications behind this one, oldest first. Deletes those left empty. */
   private takeWaiting(
     { agent, session, task }: Notification,
     settings: RunSettings,
@@ -65,7 +65,7 @@ export class QueueJoins extends QueueEnds {
       row.events = left.slice(0, index + 1)
       this.putOff(event.at, row, settings)
     }
-    // What a budget holds keeps its time.
+    // A notification that a budget holds keeps its time.
     if (row.heldUntil !== null) Object.assign(row, { heldSince: row.readyAt, at, readyAt })
   }
 }

@@ -643,7 +643,7 @@ export class QueueState {
     return later
   }
 
-  /** Makes such events a notification of their own. */
+  /** Puts these events into a separate notification. */
   protected requeueUnshown(now: number, row: Notification, unshown: ReadonlyArray<Event>): void {
     if (unshown.length === 0 || this.mistakes.has("an end that drops what it did not show")) return
     const { agent, session, task } = row

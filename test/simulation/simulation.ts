@@ -396,7 +396,7 @@ export const simulate = Effect.fnUntraced(function* (seed: number, options: Opti
     while (world.violations.length === 0 && !isAtRest() && world.now < limit) yield* pass
   })
   yield* untilRest
-  // A call of a process that has crashed may still be under way, and bring new work.
+  // A call of a crashed process may still be in progress and create new work.
   const late = world.now + LATEST_CALL_MILLIS
   while (world.violations.length === 0 && world.now < late) yield* pass
   yield* untilRest

@@ -171,7 +171,7 @@ describe("an ambiguous failure", () => {
     [{ _tag: "Disconnected" }, "TurnAmbiguous"],
     [{ _tag: "Completed" }, "TurnAmbiguous"]
   ]
-  it.each(causes)("becomes by the cause $_tag what happened", (cause, tag) => {
+  it.each(causes)("is classified by the cause $_tag", (cause, tag) => {
     const found = failureByCause(ambiguous, cause)
     assert.strictEqual(found._tag, tag)
     if (tag !== "GatewayRestarted") assert.deepStrictEqual("usage" in found ? found.usage : undefined, usage)

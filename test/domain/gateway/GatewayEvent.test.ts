@@ -94,7 +94,7 @@ describe("an event of a running turn", () => {
     assert.deepStrictEqual(found, { sessionKey, runId, event: { _tag: "RunStarted" } })
   })
 
-  it("tells the tools' starts and ends, and not the parts of a command", () => {
+  it("reports the tools' starts and ends, and not the parts of a command", () => {
     const item = { itemId: "tool:c1", toolCallId: "c1", name: "exec", kind: "tool", title: "Exec", status: "running" }
     assert.deepStrictEqual(readAgent("item", { ...item, phase: "start" }), {
       _tag: "ToolStarted",

@@ -57,7 +57,7 @@ describe("the waterfall of an attempt", () => {
     )
   })
 
-  it("draws steps without a start one after another, and says so", () => {
+  it("draws steps without a start one after another, and marks the times as estimated", () => {
     const { startMs: _, ...early } = round
     const { startMs: __, ...later } = tool
     const steps = [early, later]

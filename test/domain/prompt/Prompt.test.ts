@@ -232,7 +232,7 @@ describe("the rules of the turn", () => {
     assert.notInclude(input, "NO_ACTION")
   })
 
-  it("say that an answered question leaves the task blocked", () => {
+  it("state that an answered question leaves the task blocked", () => {
     const task = sampleTask({ status: "blocked", blockedReason: "waits for Pat" })
     const answer = sampleEvent({ type: "mention", actor: person, answers: "Which database?" })
     const words = "The task stays blocked until you set another status."

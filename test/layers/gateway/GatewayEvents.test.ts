@@ -196,7 +196,7 @@ describe("a connection", () => {
 describe("an internal error of the gateway", () => {
   const ended = (data: object) => agentEvent("lifecycle", { phase: "error", ...data })
 
-  it.live("is what the event of its run says, also if that comes later", () =>
+  it.live("becomes the failure that the event of its run reports, even if the event arrives later", () =>
     Effect.gen(function* () {
       const it = yield* house({})
       yield* it.isOn
@@ -258,7 +258,7 @@ describe("an internal error of the gateway", () => {
     ["silent", { isSilent: true }, {}],
     ["switched off", {}, { gatewayEvents: false }]
   ]
-  // The clock stands still, so that a turn that waits for an event would never end.
+  // The clock does not advance, so a turn that waits for an event would never end.
   it.effect.each(without)("is ambiguous at once if the channel is %s", ([, script, settings]) =>
     Effect.gen(function* () {
       const it = yield* house(script, settings)

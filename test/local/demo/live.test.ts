@@ -17,7 +17,7 @@ const failureOf = async (args: ReadonlyArray<string>, env: NodeJS.ProcessEnv = {
 afterEach(endDemos)
 
 describe("the live demonstration", () => {
-  it("says which keys it looks for if there is none", async () => {
+  it("names the keys that it looks for if none is set", async () => {
     const { code, err, out } = await failureOf([])
     assert.strictEqual(code, 1)
     assert.match(err, /^demo: No key of a model provider is set. Set ANTHROPIC_API_KEY or OPENAI_API_KEY, .*\n$/)
@@ -27,7 +27,7 @@ describe("the live demonstration", () => {
   it.each([
     [["--model", "openai/gpt-5.6-luna"], /^demo: OPENAI_API_KEY is not set. Set it to your key of openai.\n$/],
     [["--model", "acme/fast"], /^demo: The address of the provider "acme" is not known. Add --base-url .*\n$/]
-  ])("names what is missing for %s", async (args, line) => {
+  ])("names the missing setting for %s", async (args, line) => {
     const { code, err } = await failureOf(args)
     assert.strictEqual(code, 1)
     assert.match(err, line)

@@ -25,12 +25,12 @@ const kim = () => ({ subject: "kim", name: "Kim", tokenIdentifier: `${issuer.url
 const now = () => Math.floor(Date.now() / 1_000)
 
 describe("a token of a sign-in provider that auth.config.ts trusts", () => {
-  it("says who calls", async () => {
+  it("identifies the caller", async () => {
     assert.deepEqual(await asked(issuer.token("kim", "Kim")), kim())
     assert.deepEqual(await asked(issuer.token("kim", "Kim", { aud: ["other", "mission-control"] })), kim())
   })
 
-  it("says who subscribes, also after the provider has replaced its key", async () => {
+  it("identifies the subscriber, even after the provider has replaced its key", async () => {
     issuer.rotate()
     const client = served.socket(plane)
     client.setAuth(() => Promise.resolve(issuer.token("kim", "Kim")))

@@ -34,7 +34,7 @@ const unreachable = new GatewayUnreachable({ detail: "refused" })
 interface Ending {
   /** What its run reports about the gateway. */
   readonly report: Effect.Effect<void>
-  /** Null if the run goes on. */
+  /** Null if the run continues. */
   readonly end: Partial<RunEnd> | null
 }
 

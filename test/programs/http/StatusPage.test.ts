@@ -442,7 +442,7 @@ describe("the status page", () => {
     }).pipe(Effect.scoped)
   )
 
-  it.live("names the reason if a run has no details or no prompt, and refuses what is no id", () =>
+  it.live("names the reason if a run has no details or no prompt, and refuses an invalid id", () =>
     Effect.gen(function* () {
       const { asked, page } = yield* setUp()
       assert.deepStrictEqual(JSON.parse((yield* page("/status/run?id=heartbeat_1")).text), { error: "no such run" })
