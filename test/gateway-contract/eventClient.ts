@@ -1,8 +1,9 @@
-import { Option, Schema } from "effect"
+import { Option, Redacted, Schema } from "effect"
 import { readRunEvent } from "../../src/domain/gateway/GatewayEvent.ts"
 import type { GatewayEvent, RunEvent } from "../../src/domain/gateway/GatewayEvent.ts"
 import { FrameText } from "../../src/domain/gateway/GatewayFrame.ts"
 import type { Frame } from "../../src/domain/gateway/GatewayFrame.ts"
+import { connectParams } from "../../src/layers/gateway/GatewaySocket.ts"
 import { type Target, until } from "./target.ts"
 
 const decode = Schema.decodeUnknownSync(FrameText)
@@ -26,15 +27,8 @@ export class EventClient implements AsyncDisposable {
     await until("the challenge", async () =>
       client.#frames.find((frame) => frame.type === "event" && frame.event === "connect.challenge")
     )
-    const answer = await client.request("connect", {
-      minProtocol: 4,
-      maxProtocol: 4,
-      client: { id: "gateway-client", version: "1.0.0", platform: "node", mode: "backend" },
-      role: "operator",
-      scopes,
-      caps: ["session-scoped-events"],
-      auth: { token }
-    })
+    const own = connectParams("1.0.0", Option.some(Redacted.make(token)))
+    const answer = await client.request("connect", { ...own, scopes })
     return { client, answer }
   }
 

@@ -17,18 +17,22 @@ const follow = async (contract: Contract, scopes?: ReadonlyArray<string>) => {
 
 /** The events of a running turn, as the runtime reads them. */
 export const eventCases = (contract: () => Contract): void => {
-  it("connects a backend client with the token, and reports version, methods and granted scopes", async () => {
+  it("connects a backend client with the token, and reports version, methods, events and granted scopes", async () => {
     const { client, answer } = await EventClient.open(contract().target)
     await using _ = client
     expect(answer).toMatchObject({
       ok: true,
       payload: { type: "hello-ok", protocol: 4, server: { version: contract().target.version } }
     })
-    const { auth, features } = answer.payload as { auth: { scopes: unknown }; features: { methods: Array<string> } }
+    const { auth, features } = answer.payload as {
+      auth: { scopes: unknown }
+      features: { methods: Array<string>; events: Array<string> }
+    }
     expect(auth.scopes).toEqual(["operator.read"])
     expect(features.methods).toEqual(
       expect.arrayContaining(["sessions.messages.subscribe", "sessions.messages.unsubscribe"])
     )
+    expect(features.events).toEqual(expect.arrayContaining(["agent", "session.message"]))
   })
 
   it("refuses another token, and closes the connection", async () => {

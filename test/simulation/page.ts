@@ -178,7 +178,8 @@ ${table(["file", "test"], killTests())}
 
 One suite ([test/gateway-contract](../test/gateway-contract)) describes the gateway's HTTP interface and the events of
 its runs. \`npm test\` runs it against the scripted gateway as each of these releases, and \`npm run test:openclaw\`
-against the real ones:
+against the real ones. The second also compares the WebSocket's protocol, as the installed package publishes it, with
+the requests and fields that the runtime uses. It prints every difference, and fails if a used one is gone or changed:
 
 ${table(
   ["OpenClaw", "run by"],

@@ -8,7 +8,7 @@ import { FrameText } from "../../domain/gateway/GatewayFrame.ts"
 import type { Frame } from "../../domain/gateway/GatewayFrame.ts"
 
 /** The wire protocol of all supported releases. */
-const PROTOCOL = 4
+export const PROTOCOL = 4
 const HANDSHAKE_TIMEOUT = Duration.seconds(15)
 /** Interval of the gateway's ticks, if its handshake does not say. */
 const TICK_MILLIS = 30_000
@@ -57,6 +57,20 @@ const silent = (within: Duration.Duration) =>
 const framesOf = (texts: ReadonlyArray<string>): ReadonlyArray<Frame> =>
   texts.flatMap((text) => Option.toArray(asFrame(text)))
 
+/** The request with which the runtime connects: as a backend client that only reads. */
+export const connectParams = (runtimeVersion: string, token: Option.Option<Redacted.Redacted>) => ({
+  minProtocol: PROTOCOL,
+  maxProtocol: PROTOCOL,
+  client: { id: "gateway-client", version: runtimeVersion, platform: "node", mode: "backend" },
+  role: "operator",
+  scopes: [READ_SCOPE],
+  caps: ["session-scoped-events"],
+  ...Option.match(token, {
+    onNone: () => ({}),
+    onSome: (held) => ({ auth: { token: Redacted.value(held) } })
+  })
+})
+
 /** Connects as a backend client of the gateway, with its token and the right to read. The scope closes the connection. */
 export const openGatewaySocket = Effect.fnUntraced(function* (
   url: string,
@@ -82,18 +96,7 @@ export const openGatewaySocket = Effect.fnUntraced(function* (
 
   const hello = yield* Effect.gen(function* () {
     yield* until((frame) => (frame.type === "event" && frame.event === "connect.challenge" ? frame : undefined))
-    yield* request("connect", {
-      minProtocol: PROTOCOL,
-      maxProtocol: PROTOCOL,
-      client: { id: "gateway-client", version: runtimeVersion, platform: "node", mode: "backend" },
-      role: "operator",
-      scopes: [READ_SCOPE],
-      caps: ["session-scoped-events"],
-      ...Option.match(token, {
-        onNone: () => ({}),
-        onSome: (held) => ({ auth: { token: Redacted.value(held) } })
-      })
-    })
+    yield* request("connect", connectParams(runtimeVersion, token))
     const answer = yield* until((frame) => (frame.type === "res" ? frame : undefined))
     // A gateway that is still starting refuses only for now.
     if (!answer.ok && answer.error?.retryable === true) return yield* new SocketLost({ detail: answer.error.message })
