@@ -28,6 +28,8 @@ import { ControlPlane } from "./ControlPlane.ts"
 import { GatewayGuard } from "./GatewayGuard.ts"
 import { asStep, stepError } from "./RunSteps.ts"
 import type { RunContext } from "./tools/AgentTool.ts"
+import { makeTurnBudget } from "./TurnBudget.ts"
+import type { TurnBudget } from "./TurnBudget.ts"
 
 /** How people's messages join a turn while it runs. */
 export interface Joining {
@@ -173,12 +175,12 @@ const make = Effect.gen(function* () {
   const telemetry = yield* Telemetry
   const events = yield* GatewayEvents
 
-  const send = (turn: Turn, request: GatewayRequest, round: number) => {
+  const send = (turn: Turn, request: GatewayRequest, round: number): Effect.Effect<RoundAnswer, TurnFailure> => {
     const answer = Ref.update(turn.spending, requestSent).pipe(
       Effect.andThen(asStep(turn.spending, gateway.sendToOpenClaw(request), roundStep(round))),
-      Effect.tap(({ usage }) =>
+      Effect.tap(({ responseId, usage }) =>
         Effect.flatMap(events.modelOf(turn.context.sessionKey), (model) =>
-          Ref.update(turn.spending, (spending) => requestAnswered(spending, usage, model))
+          Ref.update(turn.spending, (spending) => requestAnswered(spending, usage, { model, runId: responseId }))
         )
       ),
       Effect.tapError((failure) => Ref.update(turn.spending, (spending) => requestFailed(spending, failure)))
@@ -216,18 +218,17 @@ const make = Effect.gen(function* () {
     })
   }
 
-  const rounds = Effect.fnUntraced(function* (turn: Turn) {
+  const rounds = Effect.fnUntraced(function* (turn: Turn, budget: TurnBudget) {
     const { context, prompt } = turn
     const offered = config.clientToolsEnabled ? agentTools.offered(context.agent) : []
     const called: Array<string> = []
     const inputTokens: Array<number> = []
     let round = 0
     let calls = 0
-    let { allowance } = turn
     let stoppedBy: BudgetRefusal | null = null
     let input: string | ReadonlyArray<InputItem> = prompt.input
     const newMessages = newMessagesOf(turn)
-    let answer: RoundAnswer
+    let answer: RoundAnswer | null = null
     do {
       const request: GatewayRequest = {
         agentSlug: context.agent.slug,
@@ -238,7 +239,14 @@ const make = Effect.gen(function* () {
         tools: round > config.maxToolRounds ? [] : offered
       }
       round += 1
-      answer = yield* send(turn, request, round)
+      const sent = yield* Effect.raceFirst(send(turn, request, round), budget.usedUp)
+      if ("reason" in sent) {
+        // The request was aborted in the middle, and what its tools did stays.
+        stoppedBy = sent
+        answer = null
+        break
+      }
+      answer = sent
       // Reported now and not at the turn's end, so that a long turn as the breaker's probe does not block all others.
       yield* guard.completed(context.agent.id)
       inputTokens.push(answer.usage.inputTokens)
@@ -271,20 +279,10 @@ const make = Effect.gen(function* () {
       called.push(...results.filter(({ result }) => result.isEffect && result.success).map(({ result }) => result.tool))
       // The agent was asked for a last answer and called tools instead.
       if (stoppedBy !== null) break
-      const used = weightedTokensOf((yield* Ref.get(turn.spending)).usage)
-      const next = weightedTokensOf(answer.usage)
-      if (allowance !== null && used + next > allowance) {
-        const allowed = yield* controlPlane
-          .allow(turn.fence, used)
-          .pipe(
-            Effect.catchTag("ControlPlaneRefused", ({ code, detail }) =>
-              Effect.succeed({ reason: `${code}: ${detail}`, until: null })
-            )
-          )
-        if ("reason" in allowed) {
-          stoppedBy = allowed
-          if (used >= allowance) break
-        } else allowance = allowed.allowance
+      const noMore = yield* budget.check(weightedTokensOf(answer.usage))
+      if (noMore !== null) {
+        stoppedBy = noMore.refusal
+        if (noMore.isUsedUp) break
       }
       const lastWords = stoppedBy !== null ? LAST_OF_BUDGET : round >= config.maxToolRounds ? LAST_ROUND : null
       // After the budget and only before another round with tools, so that what joins is sent and can be acted on.
@@ -292,7 +290,7 @@ const make = Effect.gen(function* () {
     } while (round <= config.maxToolRounds + 1)
     const effects = [...called, ...(turn.httpEffects ?? [])]
     const spoken: SpokenText =
-      answer._tag === "Text"
+      answer?._tag === "Text"
         ? readSpokenText(answer.text)
         : { _tag: "Silent", reason: "calls although no tools were offered" }
     // With effects of earlier attempts, which the prompt lists, no answer may be necessary.
@@ -304,7 +302,7 @@ const make = Effect.gen(function* () {
     ) {
       return yield* new TurnSilent({ detail: `the agent ended its turn without an answer (${spoken.reason})` })
     }
-    const isTruncated = answer._tag === "Text" && answer.isTruncated
+    const isTruncated = answer?._tag === "Text" && answer.isTruncated
     const stopped = stoppedBy === null ? {} : { stoppedBy }
     return { spoken, isTruncated, ...requestTokensOf(inputTokens), effects, ...stopped }
   })
@@ -312,10 +310,10 @@ const make = Effect.gen(function* () {
   const run = Effect.fn("Turns.run")(function* (turn: Turn) {
     const startedAt = yield* Clock.currentTimeMillis
     const { notification, sessionKey } = turn.context
-    const followed = Effect.andThen(
-      events.follow(sessionKey, (tool) => metrics.toolSeen(tool, notification.id)),
-      rounds(turn)
-    )
+    const budget = yield* makeTurnBudget(controlPlane, turn)
+    const { onModelCall } = budget
+    const onTool = (tool: string | null) => metrics.toolSeen(tool, notification.id)
+    const followed = Effect.andThen(events.follow(sessionKey, { onTool, onModelCall }), rounds(turn, budget))
     return yield* Effect.scoped(followed).pipe(
       Effect.timeoutOrElse({
         duration: config.turnTimeout,

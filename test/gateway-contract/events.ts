@@ -66,7 +66,8 @@ export const eventCases = (contract: () => Contract): void => {
     await expect.poll(events, { timeout: 10_000 }).toContainEqual({
       _tag: "ModelCalled",
       usage: { inputTokens: input_tokens, outputTokens: output_tokens, cacheReadTokens: 0, cacheWriteTokens: 0 },
-      model: "fake/fake-1"
+      model: "fake/fake-1",
+      hasTools: false
     })
   })
 

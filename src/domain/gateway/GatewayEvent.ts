@@ -18,6 +18,15 @@ export type RunCause =
   /** The event does not say what happened. */
   | { readonly _tag: "Unexplained"; readonly detail: string }
 
+/** A model call ended. */
+export interface ModelCall {
+  readonly _tag: "ModelCalled"
+  readonly usage: Usage
+  readonly model: string | null
+  /** The model called tools, so the run continues. */
+  readonly hasTools: boolean
+}
+
 /** What an event of the gateway reports of a session's run. */
 export type GatewayEvent =
   | { readonly _tag: "RunStarted" }
@@ -25,8 +34,7 @@ export type GatewayEvent =
   | { readonly _tag: "ToolEnded"; readonly callId: string }
   /** The text of the present model call so far. */
   | { readonly _tag: "TextGrew"; readonly text: string }
-  /** A model call ended. */
-  | { readonly _tag: "ModelCalled"; readonly usage: Usage; readonly model: string | null }
+  | ModelCall
   | { readonly _tag: "RunEnded"; readonly cause: RunCause; readonly model: string | null }
 
 /** An event with the session and the run that it is about. */
@@ -89,6 +97,7 @@ const MessagePayload = Schema.Struct({
       cacheRead: Schema.optionalKey(Schema.Finite),
       cacheWrite: Schema.optionalKey(Schema.Finite)
     }),
+    stopReason: Schema.optionalKey(Schema.String),
     __openclaw: Schema.Struct({ runId: Name })
   })
 })
@@ -185,7 +194,8 @@ export const readRunEvent = (frame: {
           cacheReadTokens: usage.cacheRead ?? 0,
           cacheWriteTokens: usage.cacheWrite ?? 0
         },
-        model: modelOf(message)
+        model: modelOf(message),
+        hasTools: message.stopReason === "toolUse"
       }
     }
   })

@@ -13,7 +13,11 @@ export interface Spending {
   readonly rounds: number
   /** Requests without an answer yet, or failed ones for which the model may have worked. */
   readonly unanswered: number
-  /** Input tokens of the last answered request. */
+  /** What the gateway's events show of requests that are not answered: the usage of their model calls. */
+  readonly shown: Usage
+  /** The gateway's runs of the answered requests. Their usage is in the answers, so later events count nothing. */
+  readonly answeredRuns: ReadonlyArray<string>
+  /** Input tokens of the last answered request, or of the last model call of one that is not answered. */
   readonly contextTokens: number
   /** The model that answered last; null if the gateway's events do not name it. */
   readonly model: string | null
@@ -30,6 +34,8 @@ export const noSpending: Spending = {
   usage: noUsage,
   rounds: 0,
   unanswered: 0,
+  shown: noUsage,
+  answeredRuns: [],
   contextTokens: 0,
   model: null,
   steps: [],
@@ -56,20 +62,45 @@ export const addUsage = (a: Usage, b: Usage): Usage => ({
 /** A request is sent. Without an answer it may still have cost something. */
 export const requestSent = (spending: Spending): Spending => ({ ...spending, unanswered: spending.unanswered + 1 })
 
-export const requestAnswered = (spending: Spending, spent: Usage, model: string | null = null): Spending => ({
-  ...spending,
-  model: model ?? spending.model,
-  usage: addUsage(spending.usage, spent),
-  rounds: spending.rounds + 1,
-  unanswered: spending.unanswered - 1,
-  contextTokens: spent.inputTokens
-})
+/** A model call of a request ended, as an event shows. */
+export const modelCalled = (spending: Spending, runId: string, usage: Usage): Spending =>
+  spending.answeredRuns.includes(runId)
+    ? spending
+    : { ...spending, shown: addUsage(spending.shown, usage), contextTokens: usage.inputTokens }
 
-/** A request failed: with the usage that the gateway reported, at no cost, or at an unknown cost. */
+/** All tokens that the attempt is known to have spent. */
+export const spentSoFar = ({ shown, usage }: Spending): Usage => addUsage(usage, shown)
+
+const isCounted = ({ inputTokens, outputTokens }: Usage): boolean => inputTokens + outputTokens > 0
+
+/** The answer has the usage of all model calls of its request. If it counts none, what the events have shown remains. */
+export const requestAnswered = (
+  spending: Spending,
+  reported: Usage,
+  { model = null, runId }: { readonly model?: string | null; readonly runId?: string | undefined } = {}
+): Spending => {
+  const spent = isCounted(reported) ? reported : spending.shown
+  return {
+    ...spending,
+    model: model ?? spending.model,
+    usage: addUsage(spending.usage, spent),
+    rounds: spending.rounds + 1,
+    unanswered: spending.unanswered - 1,
+    shown: noUsage,
+    answeredRuns: runId === undefined ? spending.answeredRuns : [...spending.answeredRuns, runId],
+    contextTokens: spent.inputTokens
+  }
+}
+
+/** A request failed: with the usage that is known, at no cost, or at an unknown cost. */
 export const requestFailed = (spending: Spending, failure: TurnFailure): Spending => {
   if ("usage" in failure && failure.usage !== undefined) return requestAnswered(spending, failure.usage)
+  if (isAfterLastCall(failure) && isCounted(spending.shown)) return requestAnswered(spending, noUsage)
   return canHaveCost(failure) ? spending : { ...spending, unanswered: spending.unanswered - 1 }
 }
+
+/** Whether all model calls of the request had ended, so that the events have shown what it cost. */
+const isAfterLastCall = ({ _tag }: TurnFailure): boolean => _tag === "TurnSilent" || _tag === "ContextOverflow"
 
 /**
  * Whether the model may have worked for a request with this failure. A provider that refuses a call charges nothing.
@@ -97,10 +128,13 @@ const canHaveCost = (failure: TurnFailure): boolean => {
 
 /** The usage to report to the control plane; none if no request can have cost anything. */
 export const spentUsage = (
-  { contextTokens, rounds, steps, stepsLeftOut, unanswered, usage }: Spending,
+  spending: Spending,
   { model, price }: PricedModel,
   isDelta: boolean
-): SpentUsage | undefined =>
-  rounds + unanswered === 0
+): SpentUsage | undefined => {
+  const { contextTokens, rounds, steps, stepsLeftOut, unanswered } = spending
+  const spent = spentSoFar(spending)
+  return rounds + unanswered === 0 && !isCounted(spent)
     ? undefined
-    : { ...usage, rounds, unanswered, contextTokens, model, price, isDelta, steps, stepsLeftOut }
+    : { ...spent, rounds, unanswered, contextTokens, model, price, isDelta, steps, stepsLeftOut }
+}

@@ -5,7 +5,7 @@
 import { Clock, Context, Deferred, Effect, Layer, Option, Ref, Schedule } from "effect"
 import type { Scope } from "effect"
 import { readRunEvent } from "../../domain/gateway/GatewayEvent.ts"
-import type { RunCause, RunEvent } from "../../domain/gateway/GatewayEvent.ts"
+import type { ModelCall, RunCause, RunEvent } from "../../domain/gateway/GatewayEvent.ts"
 import { afterEvent, turnStarted } from "../../domain/observability/LiveTurn.ts"
 import type { LiveTurn } from "../../domain/observability/LiveTurn.ts"
 import { RuntimeConfig } from "../Config.ts"
@@ -36,14 +36,19 @@ export type ChannelState =
   | { readonly _tag: "On"; readonly version: string }
   | { readonly _tag: "Off"; readonly reason: string }
 
+/** What a follower of a session learns with the events themselves. Its effects must not wait. */
+export interface Listener {
+  /** The running tool changed; null if none runs. */
+  readonly onTool?: (tool: string | null) => Effect.Effect<void>
+  /** A model call of the gateway's run ended. */
+  readonly onModelCall?: (runId: string, call: ModelCall) => Effect.Effect<void>
+}
+
 interface Service {
   /** Keeps the connection open, for ever; for a supervised fiber. Ends at once if the channel is switched off. */
   readonly run: Effect.Effect<void>
-  /** Follows the events of a session until the scope closes. `onTool` runs when its running tool changes. */
-  follow(
-    sessionKey: string,
-    onTool?: (tool: string | null) => Effect.Effect<void>
-  ): Effect.Effect<void, never, Scope.Scope>
+  /** Follows the events of a session until the scope closes. */
+  follow(sessionKey: string, listener?: Listener): Effect.Effect<void, never, Scope.Scope>
   /** The end of a run of a followed session. Waits up to two seconds for it. Null if no events arrive. */
   endOf(sessionKey: string, runId: string): Effect.Effect<RunEnd | null>
   /** The model that answered last in a followed session. Null if no event has named it. */
@@ -77,7 +82,7 @@ export class GatewayEvents extends Context.Reference<Service>("runtime-service/l
 
 interface Followed {
   turn: LiveTurn
-  readonly onTool: (tool: string | null) => Effect.Effect<void>
+  readonly listener: Listener
   readonly ends: Map<string, RunEnd>
   readonly awaited: Map<string, Deferred.Deferred<RunEnd>>
 }
@@ -107,7 +112,9 @@ const make = Effect.gen(function* () {
     const before = toolOf(session.turn)
     session.turn = afterEvent(session.turn, event, yield* Clock.currentTimeMillis)
     const tool = toolOf(session.turn)
-    if (tool !== before) yield* session.onTool(tool === null ? null : redactor.redact(tool))
+    const { onModelCall, onTool } = session.listener
+    if (tool !== before && onTool !== undefined) yield* onTool(tool === null ? null : redactor.redact(tool))
+    if (event._tag === "ModelCalled" && onModelCall !== undefined) yield* onModelCall(runId, event)
     if (event._tag !== "RunEnded") return
     const { cause, model } = event
     session.ends.set(runId, { cause, model })
@@ -175,9 +182,9 @@ const make = Effect.gen(function* () {
     Effect.orDie
   )
 
-  const follow = Effect.fnUntraced(function* (sessionKey: string, onTool: Followed["onTool"] = () => Effect.void) {
+  const follow = Effect.fnUntraced(function* (sessionKey: string, listener: Listener = {}) {
     const turn = turnStarted(sessionKey, yield* Clock.currentTimeMillis)
-    const session: Followed = { turn, onTool, ends: new Map(), awaited: new Map() }
+    const session: Followed = { turn, listener, ends: new Map(), awaited: new Map() }
     yield* Effect.acquireRelease(
       Effect.suspend(() => {
         followed.set(sessionKey, session)

@@ -128,9 +128,12 @@ describe("an event of a running turn", () => {
       event: {
         _tag: "ModelCalled",
         usage: { inputTokens: 116, outputTokens: 22, cacheReadTokens: 100, cacheWriteTokens: 5 },
-        model: "fake/fake-1"
+        model: "fake/fake-1",
+        hasTools: false
       }
     })
+    const withTools = read("session.message", { sessionKey, message: { ...message, stopReason: "toolUse" } })
+    assert.deepInclude(withTools?.event, { _tag: "ModelCalled", hasTools: true })
     assert.isNull(read("session.message", { sessionKey, message: { role: "user", content: "hello" } }))
   })
 

@@ -35,8 +35,8 @@ describe("a running turn", () => {
   it("adds the tokens of its model calls, and names the model of the last one", () => {
     const usage = { ...noUsage, inputTokens: 10, outputTokens: 2 }
     const turn = after(
-      { _tag: "ModelCalled", usage, model: "fake/one" },
-      { _tag: "ModelCalled", usage, model: "fake/two" },
+      { _tag: "ModelCalled", usage, model: "fake/one", hasTools: true },
+      { _tag: "ModelCalled", usage, model: "fake/two", hasTools: false },
       { _tag: "RunEnded", cause: { _tag: "Completed" }, model: null }
     )
     assert.deepInclude(turn, { modelCalls: 2, model: "fake/two", lastEventAt: 102 })

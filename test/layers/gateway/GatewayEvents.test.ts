@@ -113,7 +113,7 @@ describe("a followed turn", () => {
       yield* Effect.scoped(
         Effect.gen(function* () {
           const tools: Array<string | null> = []
-          yield* events.follow(sessionKey, (tool) => Effect.sync(() => void tools.push(tool)))
+          yield* events.follow(sessionKey, { onTool: (tool) => Effect.sync(() => void tools.push(tool)) })
           const item = { kind: "tool", phase: "start", toolCallId: "c1", name: "exec" }
           const message = {
             role: "assistant",
