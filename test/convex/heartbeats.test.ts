@@ -384,6 +384,22 @@ describe("a heartbeat that fails", () => {
     expect(await takeHeartbeat(plane)).toMatchObject({ id: `${plane.engineer}:${following}`, attempt: 1, failures: 0 })
   })
 
+  it("is retried in its session's next generation if that one is full, and following heartbeats stay there", async () => {
+    const plane = await due()
+    const run = await takeHeartbeat(plane)
+    const full = { class: "ContextOverflow", rotate: true, nextAttemptAt: Date.now() }
+    await fail(plane, run, full)
+    const second = await takeHeartbeat(plane)
+    expect(second.id).toBe(run.id)
+    const generationOf = (taken: Run) => heartbeatOf(taken).generation
+    expect(generationOf(second)).toBe(generationOf(run) + 1)
+    await finish(plane, second)
+    pass(15 * minute)
+    const following = await takeHeartbeat(plane)
+    expect(following.id).not.toBe(run.id)
+    expect(generationOf(following)).toBe(generationOf(second))
+  })
+
   it("is skipped at once if the runtime gives no next attempt", async () => {
     const plane = await due()
     const run = await takeHeartbeat(plane)

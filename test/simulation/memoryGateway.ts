@@ -201,21 +201,23 @@ export class MemoryGateway {
   }
 
   /**
-   * The attempt after one whose session was too long runs in a later generation. An attempt that already ran in the
-   * generation after the session's own is repeated there, because only an answered turn makes that generation the own one.
+   * The attempt after one whose session was too long runs in a later generation. An attempt of a notification that
+   * already ran in the generation after the session's own is repeated there, because only an answered turn makes that
+   * generation the own one.
    */
   private checkOverflow({ run, sessionKey }: Turn): void {
     const { account, turns } = this.world
     const last = account.queue.history.findLast(
       (entry) => entry.entry === "end" && entry.run === run && (entry.how === "fail" || entry.how === "complete")
     )
-    if (last?.entry !== "end" || last.class !== "ContextOverflow" || last.kind === "heartbeat") return
+    if (last?.entry !== "end" || last.class !== "ContextOverflow") return
     // A dead letter that an operator retries begins in the session's own generation.
     if (last.retryIn === null) return
     const earlier = turns.find((turn) => turn.run === run && turn.epoch === last.epoch)
     const own = account.queue.sessions.get(last.session)?.generation ?? 0
-    if (earlier === undefined || generationOf(earlier.sessionKey) > own) return
-    this.world.cover("after an overflow", "turn")
+    if (earlier === undefined) return
+    if (last.kind !== "heartbeat" && generationOf(earlier.sessionKey) > own) return
+    this.world.cover(last.kind === "heartbeat" ? "after a heartbeat's overflow" : "after an overflow", "turn")
     if (generationOf(sessionKey) <= generationOf(earlier.sessionKey)) {
       this.world.violate("rotate", `${run} runs in ${sessionKey}, after ${earlier.sessionKey} was too long`)
     }

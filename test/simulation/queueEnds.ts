@@ -134,10 +134,14 @@ export class QueueEnds extends QueueState {
   fail(now: number, args: Failure): { readonly state: FailedState } {
     const { class: kind, nextAttemptAt, silence } = args
     const retryIn = nextAttemptAt === undefined ? null : nextAttemptAt - now
-    return this.ending(now, args, "fail", (session, _, row) => {
+    return this.ending(now, args, "fail", (session, lease, row) => {
       if (row === null) {
         const state = this.failHeartbeat(now, session, nextAttemptAt)
-        this.free(now, session, "fail", { isSilence: silence, class: kind })
+        const isOver = state === "dead"
+        this.free(now, session, "fail", { isSilence: silence, class: kind, retryIn: isOver ? null : retryIn })
+        if (args.rotate === true) {
+          session.nextGeneration = Math.max(session.nextGeneration ?? 0, lease.generation + 1)
+        }
         return { state }
       }
       this.free(now, session, "fail", { isSilence: silence, class: kind, retryIn })

@@ -226,6 +226,8 @@ export interface LeaseEnd {
   readonly requestTokens?: Infer<typeof requestTokens>
   /** The history exceeds the limit: the next generation starts, unless the session has waiting work. */
   readonly isHistoryLong?: boolean
+  /** The history no longer fits into the model's context: the next generation starts. */
+  readonly isHistoryFull?: boolean
   /** The run was stopped, and the gateway may put its text before the session's next one. */
   readonly isStopped?: boolean
 }
@@ -250,7 +252,9 @@ export const endLease = async (ctx: Pick<MutationCtx, "db">, session: LeasedSess
   const next = await nextOf(ctx, session._id)
   const generation = end.generation ?? session.generation
   const stopped = end.turn === "answered" ? [] : session.stoppedRuns
-  const startsOver = end.isHistoryLong === true && next === null
+  // The lease's generation may be later than the session's own.
+  const latest = end.isHistoryFull === true ? session.lease.generation : generation
+  const startsOver = end.isHistoryFull === true || (end.isHistoryLong === true && next === null)
   await ctx.db.patch("sessions", session._id, {
     lease: undefined,
     at: await orderKeyOf(ctx, session, next),
@@ -263,7 +267,7 @@ export const endLease = async (ctx: Pick<MutationCtx, "db">, session: LeasedSess
     lastRequest: session.lastRequest,
     generation,
     stoppedRuns: end.isStopped === true ? withStoppedRun(stopped, session.lease.run) : stopped,
-    ...(startsOver ? { nextGeneration: Math.max(session.nextGeneration ?? 0, generation + 1) } : {}),
+    ...(startsOver ? { nextGeneration: Math.max(session.nextGeneration ?? 0, latest + 1) } : {}),
     ...historyOf(session, end)
   })
   if (await hasDueWork(ctx, session.agentId, Date.now())) await wakeFor(ctx, session)

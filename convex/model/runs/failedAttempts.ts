@@ -102,6 +102,7 @@ export interface Failure extends Fence, Trace {
   readonly refused?: ReadonlyArray<RefusedEvent>
   /** How many of the events that joined this attempt were in a request. */
   readonly joined?: number
+  /** The next attempt runs in a new generation of the session. */
   readonly rotate?: boolean
   readonly usage?: Spending
 }
@@ -167,11 +168,13 @@ export const failRun = async (
   const fence = await fenced<{ state: FailedState }>(ctx, accountId, args, "fail")
   if (fence.isRepeated) return { ...fence.answer, now }
   const { session } = fence
-  const state =
-    session.lease.kind === "heartbeat"
-      ? await failHeartbeat(ctx, session, args, { error: errorOf(args, now), ...traceOf(args) })
-      : await failNotification(ctx, session, args)
+  const isHeartbeat = session.lease.kind === "heartbeat"
+  const state = isHeartbeat
+    ? await failHeartbeat(ctx, session, args, { error: errorOf(args, now), ...traceOf(args) })
+    : await failNotification(ctx, session, args)
   const attemptEnd = { end: "failed" as const, reason: reasonOf(errorOf(args, now)), ...traceOf(args) }
-  await endAttempt(ctx, session, args.usage, attemptEnd, { turn: "failed" })
+  // A notification stores this itself: its session may have other work, whose history still fits.
+  const isHistoryFull = isHeartbeat && args.rotate === true
+  await endAttempt(ctx, session, args.usage, attemptEnd, { turn: "failed", isHistoryFull })
   return { state, now }
 }

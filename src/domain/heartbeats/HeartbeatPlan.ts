@@ -62,6 +62,7 @@ const judgeEnd = (run: HeartbeatRun, followUps: ReadonlyArray<HeartbeatTask>, en
 const judgeFailure = (run: HeartbeatRun, failure: FailedTurn): Judgement => {
   const { class: kind, error, isSilence, minimumMillis } = failure
   if (kind === "TurnStopped") return completed(run, "stopped", { remark: `stopped: ${error}` })
+  if (kind === "ContextOverflow") return { _tag: "Failed", class: kind, error, silence: false, rotate: true }
   // A heartbeat owes no answer, so it gets a second attempt only if the gateway does not say what happened.
   if (isSilence && kind !== "TurnAmbiguous") return completed(run, "silent")
   return isSilence && run.failures > 0

@@ -4,6 +4,7 @@ import { TestClock } from "effect/testing"
 import { ControlPlaneRefused, ControlPlaneUnavailable } from "../../../src/domain/controlPlane/ControlPlaneFailure.ts"
 import type { TurnEnd } from "../../../src/domain/delivery/TurnEnd.ts"
 import {
+  ContextOverflow,
   GatewayUnreachable,
   ProviderFailed,
   TurnAmbiguous,
@@ -237,6 +238,15 @@ describe("a heartbeat that fails", () => {
       const second = yield* heartbeatOnce(ambiguous, { run: { failures: 1 } })
       assert.strictEqual(second.outcome, "silent")
       only(second.stored, "heartbeat")
+    }).pipe(quiet)
+  )
+
+  it.effect("because its session is too long is retried in the next generation", () =>
+    Effect.gen(function* () {
+      const { outcome, stored } = yield* heartbeatOnce(failsWith(new ContextOverflow({ detail: "too long" })))
+      assert.strictEqual(outcome, "retrying")
+      const { failure } = only(stored, "fail")
+      assert.deepInclude(failure, { class: "ContextOverflow", silence: false, rotate: true })
     }).pipe(quiet)
   )
 
