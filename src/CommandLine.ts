@@ -11,6 +11,7 @@ import { deadLetters } from "./commands/DeadLetters.ts"
 import { deliverWith } from "./commands/Deliver.ts"
 import { doctorWith } from "./commands/Doctor.ts"
 import { logDefects, EndedWith, endWith, explained } from "./commands/EndedWith.ts"
+import { fleet } from "./commands/fleet/Fleet.ts"
 import { healthcheck } from "./commands/Healthcheck.ts"
 import { helpLayer } from "./commands/HelpLayer.ts"
 import { pause } from "./commands/Pause.ts"
@@ -34,6 +35,8 @@ import { usage } from "./commands/Usage.ts"
 import { makeRedactor } from "./domain/observability/Redaction.ts"
 import { ConfigInvalid, RuntimeConfig } from "./layers/Config.ts"
 import { ConvexClient } from "./layers/ConvexClient.ts"
+import { FleetClient } from "./layers/fleet/FleetClient.ts"
+import { FleetConfig } from "./layers/fleet/FleetConfig.ts"
 import { Gateway } from "./layers/Gateway.ts"
 import { GatewayEvents } from "./layers/gateway/GatewayEvents.ts"
 import { GatewayProcess } from "./layers/gateway/GatewayProcess.ts"
@@ -65,6 +68,7 @@ import { SystemdNotices } from "./programs/supervision/SystemdNotices.ts"
 import { AccountWork } from "./services/AccountWork.ts"
 import { AgentTools } from "./services/AgentTools.ts"
 import { ControlPlane } from "./services/ControlPlane.ts"
+import { Fleet } from "./services/Fleet.ts"
 import { GatewayGuard } from "./services/GatewayGuard.ts"
 import { Leases } from "./services/Leases.ts"
 import { Lifecycle, StopSignal } from "./services/Lifecycle.ts"
@@ -135,6 +139,13 @@ const asPerson = People.layer.pipe(
   Layer.provideMerge(PersonClient.layer),
   Layer.provideMerge(Redactor.layerForPeople),
   Layer.provideMerge(PersonConfig.layer)
+)
+
+/** The services of the commands for a fleet, which need the deploy key. */
+const asFleetOperator = Fleet.layer.pipe(
+  Layer.provideMerge(FleetClient.layer),
+  Layer.provideMerge(Redactor.layerForFleet),
+  Layer.provideMerge(FleetConfig.layer)
 )
 
 /** A missing token may mean that a person has not said who they are. */
@@ -240,6 +251,10 @@ const commandLine = Command.make("mission-control-runtime").pipe(
         tokens.pipe(Command.provide(asPerson)),
         webhooks.pipe(Command.provide(asPerson))
       ]
+    },
+    {
+      group: "For operators of many accounts (CONVEX_URL and CONVEX_DEPLOY_KEY)",
+      commands: [fleet.pipe(Command.provide(asFleetOperator))]
     }
   ])
 )

@@ -1,6 +1,6 @@
 import { existsSync, globSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
-import { dirname, join, resolve } from "node:path"
+import { basename, dirname, join, resolve } from "node:path"
 import { assert, describe, it } from "@effect/vitest"
 import { Context, Effect, Layer } from "effect"
 import { notificationState } from "../convex/tables/notifications.ts"
@@ -253,8 +253,15 @@ describe("the page of the command line", () => {
   const page = "docs/command-line.md"
 
   it("lists every command", () => {
+    const namesIn = (path: string) =>
+      [...read(path).matchAll(/Command\.make\(\s*"([a-z-]+)"/g)].map((match) => match[1] ?? "")
     const made = globSync("src/commands/**/*.ts", { cwd: root }).flatMap((path) => {
-      const names = [...read(path).matchAll(/Command\.make\(\s*"([a-z-]+)"/g)].map((match) => match[1] ?? "")
+      const names = namesIn(path)
+      // A folder with a command of its name has the commands within it.
+      const folder = basename(dirname(path))
+      if (globSync(`${dirname(path)}/*.ts`, { cwd: root }).some((each) => namesIn(each).includes(folder))) {
+        return names.filter((name) => name !== folder).map((name) => `${folder} ${name}`)
+      }
       // The one that the others are within is made last.
       const group = names.length > 1 ? names.at(-1) : undefined
       return group === undefined ? names : names.slice(0, -1).map((name) => `${group} ${name}`)

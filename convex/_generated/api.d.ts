@@ -65,6 +65,7 @@ import type * as model_database_cut from "../model/database/cut.js";
 import type * as model_database_randomHex from "../model/database/randomHex.js";
 import type * as model_database_readWithin from "../model/database/readWithin.js";
 import type * as model_database_sha256 from "../model/database/sha256.js";
+import type * as model_fleet_fleetAccounts from "../model/fleet/fleetAccounts.js";
 import type * as model_heartbeats_heartbeatSchedule from "../model/heartbeats/heartbeatSchedule.js";
 import type * as model_heartbeats_heartbeats from "../model/heartbeats/heartbeats.js";
 import type * as model_limits_taskLoops from "../model/limits/taskLoops.js";
@@ -134,6 +135,7 @@ import type * as model_webhooks_webhookAddress from "../model/webhooks/webhookAd
 import type * as model_webhooks_webhookDeliveries from "../model/webhooks/webhookDeliveries.js";
 import type * as model_webhooks_webhookEvents from "../model/webhooks/webhookEvents.js";
 import type * as model_webhooks_webhooks from "../model/webhooks/webhooks.js";
+import type * as operator_accounts from "../operator/accounts.js";
 import type * as scheduled_approvals from "../scheduled/approvals.js";
 import type * as scheduled_budgets from "../scheduled/budgets.js";
 import type * as scheduled_gitHub from "../scheduled/gitHub.js";
@@ -233,6 +235,7 @@ declare const fullApi: ApiFromModules<{
   "model/database/randomHex": typeof model_database_randomHex;
   "model/database/readWithin": typeof model_database_readWithin;
   "model/database/sha256": typeof model_database_sha256;
+  "model/fleet/fleetAccounts": typeof model_fleet_fleetAccounts;
   "model/heartbeats/heartbeatSchedule": typeof model_heartbeats_heartbeatSchedule;
   "model/heartbeats/heartbeats": typeof model_heartbeats_heartbeats;
   "model/limits/taskLoops": typeof model_limits_taskLoops;
@@ -302,6 +305,7 @@ declare const fullApi: ApiFromModules<{
   "model/webhooks/webhookDeliveries": typeof model_webhooks_webhookDeliveries;
   "model/webhooks/webhookEvents": typeof model_webhooks_webhookEvents;
   "model/webhooks/webhooks": typeof model_webhooks_webhooks;
+  "operator/accounts": typeof operator_accounts;
   "scheduled/approvals": typeof scheduled_approvals;
   "scheduled/budgets": typeof scheduled_budgets;
   "scheduled/gitHub": typeof scheduled_gitHub;

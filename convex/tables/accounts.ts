@@ -30,8 +30,12 @@ export const accountTables = {
     /** What agents may do with tools. Absent until the first policy is set, then never absent again. */
     toolPolicies: v.optional(v.array(toolPolicy)),
     /** Grows with every change of agents, skills or flags. The pulse and agents:list return it. */
-    rosterRevision: v.number()
-  }),
+    rosterRevision: v.number(),
+    /** The operator's own name for the account in files; absent for accounts that people created. */
+    key: v.optional(v.string()),
+    /** Set from the request to delete the account until nothing of it is left. */
+    deletion: v.optional(v.object({ by: actor, at: v.number() }))
+  }).index("by_key", ["key"]),
 
   members: defineTable({
     accountId: v.id("accounts"),

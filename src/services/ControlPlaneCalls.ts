@@ -93,6 +93,20 @@ const decodedCall =
     )
   }
 
+/** Calls through a client that sends each once, decoded. */
+export const decodedCalls = <Query extends AnyPath, Mutation extends AnyPath, Failure>(
+  send: (kind: "query" | "mutation", path: Query | Mutation, args: Arguments) => Effect.Effect<unknown, Failure>
+) => {
+  const call =
+    (kind: "query" | "mutation") =>
+    <A>(path: Query | Mutation, answer: Schema.Codec<A, unknown>, args: Arguments = {}) =>
+      Effect.flatMap(send(kind, path, args), (value) => Effect.fromResult(readAnswer(path, answer)(value)))
+  return {
+    query: call("query") as unknown as Call<Query, Failure | ControlPlaneUnavailable>,
+    mutation: call("mutation") as unknown as Call<Mutation, Failure | ControlPlaneUnavailable>
+  }
+}
+
 /** Calls over the Convex client, not counted: for commands, which end with the answer. */
 export const uncountedCalls = (convex: Convex): Pick<ControlPlaneCalls, "query" | "mutation"> =>
   checked((kind) => decodedCall(convex, kind))

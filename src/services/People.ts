@@ -4,8 +4,8 @@ import { personFunctions } from "../domain/people/PersonFunctions.ts"
 import type { PersonMutation, PersonPath, PersonQuery } from "../domain/people/PersonFunctions.ts"
 import { Agent, Message, Task } from "../domain/people/PersonViews.ts"
 import { PersonClient } from "../layers/people/PersonClient.ts"
-import type { PersonArgs, PersonFailure } from "../layers/people/PersonClient.ts"
-import { readAnswer } from "./ControlPlaneCalls.ts"
+import type { PersonFailure } from "../layers/people/PersonClient.ts"
+import { decodedCalls, readAnswer } from "./ControlPlaneCalls.ts"
 import type { Call } from "./ControlPlaneCalls.ts"
 import { knownId } from "./KnownId.ts"
 
@@ -33,15 +33,8 @@ const decoded = <A>(path: PersonPath, answer: Schema.Codec<A, unknown>, value: u
   Effect.fromResult(readAnswer(path, answer)(value))
 
 /** Calls of the functions for people, once each. */
-export const personCalls = (client: PersonClient["Service"]) => {
-  const call = (kind: "query" | "mutation") =>
-    (<A>(path: PersonPath, answer: Schema.Codec<A, unknown>, args: PersonArgs = {}) =>
-      Effect.flatMap(client.call(kind, path, args), (value) => decoded(path, answer, value))) as unknown
-  return {
-    query: call("query") as Call<PersonQuery, PersonFailure>,
-    mutation: call("mutation") as Call<PersonMutation, PersonFailure>
-  }
-}
+export const personCalls = (client: PersonClient["Service"]) =>
+  decodedCalls<PersonQuery, PersonMutation, PersonFailure>((kind, path, args) => client.call(kind, path, args))
 
 const OneTask = Schema.Struct({ task: Task })
 

@@ -33,7 +33,7 @@ export const add = mutation({
 })
 `
   )
-  for (const folder of ["service", "app", "scheduled", "model", "tables"]) {
+  for (const folder of ["service", "app", "operator", "scheduled", "model", "tables"]) {
     await cp(join(root, "convex", folder), join(convex, folder), { recursive: true })
   }
   await cp(join(root, "src/domain/shared"), join(product, "src/domain/shared"), { recursive: true })

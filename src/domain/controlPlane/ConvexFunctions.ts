@@ -1,7 +1,7 @@
-import type { api } from "../../../convex/_generated/api.js"
+import type { api, internal } from "../../../convex/_generated/api.js"
 
 /** The functions of a deployment by folder. Only types are imported, so no code of convex/ is loaded. */
-type Api = typeof api
+type Api = typeof api & Pick<typeof internal, "operator">
 type Folder = keyof Api & string
 
 /** The path of a function in one of the folders of convex/, e.g. `service/tasks:get`. */
@@ -11,8 +11,8 @@ export type PathIn<In extends Folder> = {
   }[keyof Api[Each] & string]
 }[In]
 
-/** The path of a function for runtimes or for people. */
-export type AnyPath = PathIn<"service" | "app">
+/** The path of a function for runtimes, for people or for operators. */
+export type AnyPath = PathIn<"service" | "app" | "operator">
 
 type ReferenceOf<Path> = Path extends `${infer In extends Folder}/${infer Module}:${infer Name}`
   ? Module extends keyof Api[In]
@@ -39,8 +39,10 @@ type Sent<A> = A extends string & { readonly __tableName: unknown }
 type Args<Path> = ReferenceOf<Path> extends { readonly _args: infer Given } ? Given : never
 type Returns<Path> = ReferenceOf<Path> extends { readonly _returnType: infer Answer } ? Answer : never
 
-/** The arguments of a function, without the account and the token, which the clients add. */
-export type ArgumentsOf<Path> = Sent<Omit<Args<Path>, "accountId" | "serviceToken">>
+/** The arguments of a function. Runtimes' and people's clients add the account and the token. */
+export type ArgumentsOf<Path> = Sent<
+  Path extends PathIn<"operator"> ? Args<Path> : Omit<Args<Path>, "accountId" | "serviceToken">
+>
 
 /** The answer of a function. */
 export type AnswerOf<Path> = Sent<Returns<Path>>

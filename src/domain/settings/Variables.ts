@@ -334,7 +334,7 @@ export const variables = {
     "Commands for people",
     "none",
     "a deploy key of the deployment",
-    "With MISSION_CONTROL_IDENTITY, the commands act as that person. `start` refuses to run if it is set."
+    "With MISSION_CONTROL_IDENTITY, the commands act as that person. `fleet` needs only the key. `start` refuses to run if it is set."
   ),
   MISSION_CONTROL_IDENTITY: text(
     "Commands for people",

@@ -5,6 +5,7 @@ import { headerSecrets } from "../../domain/observability/TraceTarget.ts"
 import { parseServiceToken } from "../../domain/shared/ServiceToken.ts"
 import { RuntimeConfig } from "../Config.ts"
 import type { Settings } from "../Config.ts"
+import { FleetConfig } from "../fleet/FleetConfig.ts"
 import { PersonConfig } from "../people/PersonConfig.ts"
 
 const ERROR_CHARACTERS = 500
@@ -34,6 +35,12 @@ export class Redactor extends Context.Service<
     Effect.map(PersonConfig, ({ signIn }) =>
       redactorOf([Redacted.value(signIn._tag === "Token" ? signIn.token : signIn.key)])
     )
+  )
+
+  /** For the commands for a fleet, which have only the deploy key as a secret. */
+  static readonly layerForFleet = Layer.effect(
+    Redactor,
+    Effect.map(FleetConfig, ({ deployKey }) => redactorOf([Redacted.value(deployKey)]))
   )
 }
 

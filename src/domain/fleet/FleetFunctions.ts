@@ -1,0 +1,10 @@
+import type { OfKind, PathIn } from "../controlPlane/ConvexFunctions.ts"
+
+/** The internal functions that the commands for a fleet call; the only list of their paths. */
+export const fleetFunctions = {
+  accounts: "operator/accounts:list"
+} as const satisfies Record<string, PathIn<"operator">>
+
+export type FleetPath = (typeof fleetFunctions)[keyof typeof fleetFunctions]
+export type FleetQuery = OfKind<"query", FleetPath>
+export type FleetMutation = OfKind<"mutation", FleetPath>
