@@ -20,6 +20,7 @@ export const agentTables = {
     firstGeneration: v.number(),
     removedAt: v.optional(v.number())
   })
+    .index("by_account_age", ["accountId"])
     .index("by_account", ["accountId", "removedAt"])
     .index("by_slug_ever", ["accountId", "slug"])
     .index("by_slug", ["accountId", "removedAt", "slug"])
@@ -35,7 +36,9 @@ export const agentTables = {
     soul: v.string(),
     identity: v.string(),
     userText: v.string()
-  }).index("by_agent", ["agentId"]),
+  })
+    .index("by_account", ["accountId"])
+    .index("by_agent", ["agentId"]),
 
   skills: defineTable({
     accountId: v.id("accounts"),
@@ -44,5 +47,7 @@ export const agentTables = {
     description: v.string(),
     content: v.string(),
     isEnabled: v.boolean()
-  }).index("by_account", ["accountId", "slug"])
+  })
+    .index("by_account_age", ["accountId"])
+    .index("by_account", ["accountId", "slug"])
 }

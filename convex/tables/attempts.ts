@@ -96,5 +96,7 @@ export const attemptTables = {
     ...timeline,
     /** Null if no request was sent to the gateway. */
     usage: v.union(attemptUsage, v.null())
-  }).index("by_run", ["run", "epoch"])
+  })
+    .index("by_account", ["accountId"])
+    .index("by_run", ["run", "epoch"])
 }

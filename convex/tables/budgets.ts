@@ -36,7 +36,9 @@ export const budgetTables = {
     /** The windows in which people were last notified of the warning and of the stop. */
     warnedIn: v.optional(v.string()),
     stoppedIn: v.optional(v.string())
-  }).index("by_scope", ["accountId", "agentId", "taskId"]),
+  })
+    .index("by_account", ["accountId"])
+    .index("by_scope", ["accountId", "agentId", "taskId"]),
 
   /**
    * What an agent has drawn of an account's budget in a window. Agents draw slices, so that not every run writes the

@@ -148,6 +148,7 @@ export const notificationTables = {
     /** The run that asked the person. */
     run: v.optional(v.string())
   })
+    .index("by_account", ["accountId"])
     .index("by_pair", ["recipientId", "taskId", "askerId"])
     .index("by_open", ["taskId", "openFor"])
     .index("by_asker", ["askerId", "openFor"]),

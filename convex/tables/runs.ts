@@ -44,6 +44,7 @@ export const runTables = {
     /** For a created task: the chain of agents' turns in which it was created. */
     chain: v.optional(v.string())
   })
+    .index("by_account", ["accountId"])
     .index("by_run", ["runId"])
     .index("by_chain", ["chain"])
     .index("by_key", ["runId", "tool", "key"])

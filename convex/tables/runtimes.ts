@@ -33,7 +33,9 @@ export const runtimeTables = {
     lastClaim: v.number(),
     /** The boot has made its last claim: its leases are released, and further claims are refused. */
     hasEnded: v.boolean()
-  }).index("by_runtime", ["accountId", "runtimeId"]),
+  })
+    .index("by_account", ["accountId"])
+    .index("by_runtime", ["accountId", "runtimeId"]),
 
   /** One per RUNTIME_ID: presence and health. */
   runtimes: defineTable({
@@ -48,6 +50,7 @@ export const runtimeTables = {
     lastPulseAt: v.number(),
     lapseJobId: v.optional(v.id("_scheduled_functions"))
   })
+    .index("by_account_age", ["accountId"])
     .index("by_runtime", ["accountId", "runtimeId"])
     .index("by_account", ["accountId", "status", "lastPulseAt"])
     .index("by_status", ["status", "lastPulseAt"]),

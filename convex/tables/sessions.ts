@@ -92,6 +92,7 @@ export const sessionTables = {
      */
     stoppedRuns: v.array(v.string())
   })
+    .index("by_account", ["accountId"])
     .index("by_agent", ["agentId", "kind", "taskId"])
     .index("by_generation", ["agentId", "generation"])
     .index("by_agent_at", ["agentId", "at"])
@@ -113,6 +114,7 @@ export const sessionTables = {
     seen: seenTask,
     before: v.union(seenTask, v.null())
   })
+    .index("by_account", ["accountId"])
     .index("by_session", ["sessionId", "taskId"])
     .index("by_age", ["seen.at"]),
 
@@ -134,8 +136,7 @@ export const sessionTables = {
    * One row for each paused agent, and one without agentId while the account is paused. Separate from other rows, so
    * that only a pause reruns the queries that read it.
    */
-  pauses: defineTable({ accountId: v.id("accounts"), agentId: v.optional(v.id("agents")), by: actor }).index(
-    "by_account",
-    ["accountId", "agentId"]
-  )
+  pauses: defineTable({ accountId: v.id("accounts"), agentId: v.optional(v.id("agents")), by: actor })
+    .index("by_account_age", ["accountId"])
+    .index("by_account", ["accountId", "agentId"])
 }

@@ -37,6 +37,7 @@ export const taskTables = {
     decided: v.optional(v.record(v.string(), v.object({ at: v.number(), by: v.string() }))),
     updatedAt: v.number()
   })
+    .index("by_account_age", ["accountId"])
     .index("by_status", ["accountId", "status", "updatedAt"])
     .index("by_account", ["accountId", "updatedAt"])
     .searchIndex("search_text", { searchField: "searchText", filterFields: ["accountId"] }),
@@ -52,6 +53,7 @@ export const taskTables = {
     status: taskStatus,
     updatedAt: v.number()
   })
+    .index("by_account", ["accountId"])
     .index("by_task", ["taskId"])
     .index("by_agent", ["agentId", "status", "updatedAt"]),
 
@@ -64,7 +66,9 @@ export const taskTables = {
     lastMessageAt: v.union(v.number(), v.null()),
     /** When the author last wrote in the thread or changed the task's status. */
     lastSignAt: v.number()
-  }).index("by_task", ["taskId", "authorId"]),
+  })
+    .index("by_account", ["accountId"])
+    .index("by_task", ["taskId", "authorId"]),
 
   /**
    * What agents did on a task since a person last acted on it; a person's action deletes the row. Separate from the
@@ -77,7 +81,9 @@ export const taskTables = {
     turns: v.number(),
     /** A person was notified that a chain of turns reached the hop limit. */
     isHopLimitTold: v.boolean()
-  }).index("by_task", ["taskId"]),
+  })
+    .index("by_account", ["accountId"])
+    .index("by_task", ["taskId"]),
 
   subscriptions: defineTable({
     accountId: v.id("accounts"),
@@ -88,6 +94,7 @@ export const taskTables = {
     isAssignee: v.boolean(),
     hasTakenPart: v.boolean()
   })
+    .index("by_account", ["accountId"])
     .index("by_task", ["taskId"])
     .index("by_agent", ["taskId", "agentId"])
     .index("by_member", ["taskId", "memberId"])
@@ -102,5 +109,7 @@ export const taskTables = {
     state: v.union(v.literal("pending"), v.literal("linked"), v.literal("failed")),
     attempts: v.number(),
     error: v.optional(v.string())
-  }).index("by_task", ["taskId", "prNumber"])
+  })
+    .index("by_account", ["accountId"])
+    .index("by_task", ["taskId", "prNumber"])
 }

@@ -27,7 +27,9 @@ export const threadTables = {
     isTruncated: v.optional(v.boolean()),
     /** The model that wrote it, as far as the runtime knows. */
     model: v.optional(v.string())
-  }).index("by_task", ["taskId"]),
+  })
+    .index("by_account", ["accountId"])
+    .index("by_task", ["taskId"]),
 
   documents: defineTable({
     accountId: v.id("accounts"),
@@ -40,6 +42,7 @@ export const threadTables = {
     isRepository: v.boolean(),
     updatedAt: v.number()
   })
+    .index("by_account_age", ["accountId"])
     .index("by_task", ["taskId", "updatedAt"])
     .index("by_account", ["accountId", "updatedAt"])
     .index("by_type", ["accountId", "type", "updatedAt"])

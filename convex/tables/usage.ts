@@ -41,6 +41,7 @@ export const usageTables = {
     ...runningSums,
     models: v.array(v.object({ model: v.union(v.string(), v.null()), sum: usageSum }))
   })
+    .index("by_account_age", ["accountId"])
     .index("by_agent", ["agentId", "day"])
     .index("by_account", ["accountId", "day"])
     .index("by_day", ["day"]),
@@ -52,6 +53,7 @@ export const usageTables = {
     taskId: v.id("tasks"),
     ...runningSums
   })
+    .index("by_account_age", ["accountId"])
     .index("by_task", ["taskId", "agentId"])
     .index("by_account", ["accountId", "day"])
     .index("by_day", ["day"])

@@ -1,5 +1,8 @@
-import { Context, Effect, Layer } from "effect"
-import { FleetPage } from "../domain/fleet/FleetAccount.ts"
+import { Context, Effect, Layer, Option, Schema, Stream } from "effect"
+import { ControlPlaneRefused } from "../domain/controlPlane/ControlPlaneFailure.ts"
+import { ExportPage } from "../domain/fleet/Archive.ts"
+import type { ExportRow } from "../domain/fleet/Archive.ts"
+import { FleetPage, NamedAccount, onlyNamed } from "../domain/fleet/FleetAccount.ts"
 import type { attentions, FleetAccount } from "../domain/fleet/FleetAccount.ts"
 import { fleetFunctions } from "../domain/fleet/FleetFunctions.ts"
 import type { FleetMutation, FleetQuery } from "../domain/fleet/FleetFunctions.ts"
@@ -27,6 +30,10 @@ export class Fleet extends Context.Service<
       filter: FleetFilter,
       page: { readonly after: number; readonly limit: number }
     ): Effect.Effect<{ readonly accounts: ReadonlyArray<FleetAccount>; readonly next: number | null }, CallFailure>
+    /** The only account with this id, key or name, or whose id or name begins with the text. */
+    account(text: string): Effect.Effect<NamedAccount, CallFailure>
+    /** All rows of an account, page by page. */
+    rows(accountId: string): Stream.Stream<ReadonlyArray<ExportRow>, CallFailure>
   }
 >()("runtime-service/services/Fleet") {
   static readonly layer = Layer.effect(
@@ -34,6 +41,8 @@ export class Fleet extends Context.Service<
     Effect.suspend(() => make)
   )
 }
+
+const FoundPage = Schema.Struct({ accounts: Schema.Array(NamedAccount), next: Schema.NullOr(Schema.Finite) })
 
 const make = Effect.gen(function* () {
   const { call } = yield* FleetClient
@@ -58,5 +67,27 @@ const make = Effect.gen(function* () {
     return { accounts: found, next }
   })
 
-  return Fleet.of({ query, mutation, accounts })
+  const account = Effect.fn("Fleet.account")(function* (text: string) {
+    const found: Array<NamedAccount> = []
+    let next: number | null = 0
+    while (next !== null) {
+      const page: typeof FoundPage.Type = yield* query(fleetFunctions.find, FoundPage, { text, after: next })
+      found.push(...page.accounts)
+      next = page.next
+    }
+    return yield* Effect.mapError(
+      Effect.fromResult(onlyNamed(found, text)),
+      (detail) => new ControlPlaneRefused({ function: fleetFunctions.find, code: "not_found", detail })
+    )
+  })
+
+  const rows = (accountId: string) =>
+    Stream.paginate({ table: "accounts", after: 0 }, (from) =>
+      Effect.map(query(fleetFunctions.exportPage, ExportPage, { accountId, from }), (page) => [
+        [page.rows] as const,
+        Option.fromNullOr(page.next)
+      ])
+    )
+
+  return Fleet.of({ query, mutation, accounts, account, rows })
 })

@@ -1,10 +1,6 @@
-import type { Doc, Id, TableNames } from "../../_generated/dataModel.js"
+import type { Doc, Id } from "../../_generated/dataModel.js"
 import type { QueryCtx } from "../../_generated/server.js"
-
-/** The tables whose rows belong to an account. */
-type OwnedTable = {
-  [Table in TableNames]: Doc<Table> extends { readonly accountId: Id<"accounts"> } ? Table : never
-}[TableNames]
+import type { OwnedTable } from "../fleet/ownedTables.ts"
 
 /** The account's row with this id; null if there is none, or if it belongs to another account. Reads at most one row. */
 export const ownRow = async <Table extends OwnedTable>(

@@ -3,6 +3,7 @@ import type { Doc, Id } from "../../_generated/dataModel.js"
 import type { QueryCtx } from "../../_generated/server.js"
 import { budgetUnit } from "../../tables/budgets.ts"
 import { runtimeStatus, versions } from "../../tables/runtimes.ts"
+import { refusal } from "../access/refusal.ts"
 import { maxAgents } from "../agents/agents.ts"
 import { amountOf } from "../budgets/spendingBook.ts"
 import { oldestReady } from "../queue/dueWork.ts"
@@ -63,6 +64,14 @@ export const fleetAccount = v.object({
   budget: v.union(v.object({ unit: budgetUnit, limit: v.number(), spent: v.number() }), v.null())
 })
 export type FleetAccount = Infer<typeof fleetAccount>
+
+/** The account with this id. Fails with `not_found` if there is none. */
+export const fleetAccountOf = async (ctx: Reading, accountId: string): Promise<Doc<"accounts">> => {
+  const id = ctx.db.normalizeId("accounts", accountId)
+  const account = id === null ? null : await ctx.db.get("accounts", id)
+  if (account === null) throw refusal("not_found", "There is no account with this id. List the accounts.")
+  return account
+}
 
 /** The number of failures in a row in a runtime's health, which is JSON if the runtime is of a known version. */
 const failuresIn = (health: string | null): number | null => {
@@ -198,4 +207,49 @@ export const listAccounts = async (
       return { accounts: found, next: account._creationTime }
   }
   return { accounts: found, next: accounts.length === pageSize ? (accounts.at(-1)?._creationTime ?? null) : null }
+}
+
+export const namedAccount = v.object({ id: v.string(), key: v.union(v.string(), v.null()), name: v.string() })
+
+/** The number of accounts that one search reads, and that it returns at most. */
+const searchSize = 200
+const maxFound = 20
+
+const namedView = ({ _id, key, name }: Doc<"accounts">): Infer<typeof namedAccount> => ({
+  id: _id,
+  key: key ?? null,
+  name
+})
+
+/**
+ * The account with this id or key; otherwise those among the next 200 after `after` whose id or name begins with the
+ * text. Reads these accounts.
+ */
+export const namedAccounts = async (
+  ctx: Reading,
+  text: string,
+  after: number
+): Promise<{ accounts: Array<Infer<typeof namedAccount>>; next: number | null }> => {
+  const id = ctx.db.normalizeId("accounts", text)
+  const exact =
+    (id === null ? null : await ctx.db.get("accounts", id)) ??
+    (await ctx.db
+      .query("accounts")
+      .withIndex("by_key", (q) => q.eq("key", text))
+      .unique())
+  if (exact !== null) return { accounts: [namedView(exact)], next: null }
+  const accounts = await ctx.db
+    .query("accounts")
+    .withIndex("by_creation_time", (q) => q.gt("_creationTime", after))
+    .take(searchSize)
+  const isMeant = ({ _id, name }: Doc<"accounts">) =>
+    _id.startsWith(text) || name.toLowerCase().startsWith(text.toLowerCase())
+  return {
+    accounts: accounts
+      .filter(isMeant)
+      .toSorted((left, right) => Number(right.name === text) - Number(left.name === text))
+      .slice(0, maxFound)
+      .map(namedView),
+    next: accounts.length === searchSize ? (accounts.at(-1)?._creationTime ?? null) : null
+  }
 }

@@ -1,8 +1,12 @@
 import { Command } from "effect/cli"
+import { fleetDelete } from "./FleetDelete.ts"
+import { fleetExport } from "./FleetExport.ts"
 import { fleetList } from "./FleetList.ts"
+import { fleetPause, fleetResume } from "./FleetPause.ts"
 
 /** `fleet`: all accounts of a deployment. */
 export const fleet = Command.make("fleet").pipe(
-  Command.withDescription("List the accounts of a deployment"),
-  Command.withSubcommands([fleetList])
+  Command.withDescription("List, pause, export and delete the accounts of a deployment"),
+  Command.withShortDescription("Operate all accounts of a deployment"),
+  Command.withSubcommands([fleetList, fleetPause, fleetResume, fleetExport, fleetDelete])
 )

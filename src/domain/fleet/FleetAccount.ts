@@ -1,5 +1,5 @@
 /** An account in the list of a fleet, and the table that shows it. */
-import { Schema } from "effect"
+import { Result, Schema } from "effect"
 import { showSpan } from "../observability/StatusScreen.ts"
 import { shortIds } from "../text/ShortId.ts"
 import { truncate } from "../text/Text.ts"
@@ -88,4 +88,31 @@ export const fleetTable = (accounts: ReadonlyArray<FleetAccount>, now: number): 
       ]
     })
   )
+}
+
+export const NamedAccount = Schema.Struct({
+  id: Schema.String,
+  key: Schema.NullOr(Schema.String),
+  name: Schema.String
+})
+export type NamedAccount = typeof NamedAccount.Type
+
+const MAX_CANDIDATES = 5
+
+/**
+ * The only one of the accounts that an operator can mean by this text: the one with this id, key or name, otherwise the
+ * only one. Fails with a sentence that names the candidates.
+ */
+export const onlyNamed = (found: ReadonlyArray<NamedAccount>, text: string): Result.Result<NamedAccount, string> => {
+  const exact = found.filter(({ id, key, name }) => id === text || key === text || name === text)
+  const meant = exact.length > 0 ? exact : found
+  const [first] = meant
+  if (first === undefined) {
+    return Result.fail(`No account's id, key or name begins with ${JSON.stringify(text)}. \`fleet list\` lists them.`)
+  }
+  if (meant.length === 1) return Result.succeed(first)
+  const short = shortIds(meant.map(({ id }) => id))
+  const named = meant.slice(0, MAX_CANDIDATES).map(({ id, name }) => `${short(id)} (${truncate(name, 40)})`)
+  const more = meant.length > MAX_CANDIDATES ? ", and others" : ""
+  return Result.fail(`${JSON.stringify(text)} can mean several accounts: ${named.join(", ")}${more}. Give an id.`)
 }

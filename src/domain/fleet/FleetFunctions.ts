@@ -2,7 +2,12 @@ import type { OfKind, PathIn } from "../controlPlane/ConvexFunctions.ts"
 
 /** The internal functions that the commands for a fleet call; the only list of their paths. */
 export const fleetFunctions = {
-  accounts: "operator/accounts:list"
+  accounts: "operator/accounts:list",
+  find: "operator/accounts:find",
+  pause: "operator/accounts:pause",
+  resume: "operator/accounts:resume",
+  remove: "operator/accounts:remove",
+  exportPage: "operator/exports:page"
 } as const satisfies Record<string, PathIn<"operator">>
 
 export type FleetPath = (typeof fleetFunctions)[keyof typeof fleetFunctions]
