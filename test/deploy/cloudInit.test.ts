@@ -22,7 +22,7 @@ describe("a Droplet's cloud-init", () => {
   it("is one, and brings the script that is tested", () => {
     assert.match(text, /^#cloud-config\n/)
     const script = fileAt("/usr/local/lib/mission-control/apply-upgrade.sh")
-    assert.strictEqual(script.content.trimEnd(), read("deploy/droplet/apply-upgrade.sh").trimEnd())
+    assert.strictEqual(script.content.trimEnd(), read("deploy/apply-upgrade.sh").trimEnd())
     assert.strictEqual(script.permissions, "0755")
   })
 
