@@ -74,7 +74,10 @@ export class Metrics extends Context.Service<
     /** The run started to execute the tool; it ends with `toolCalled` for the same run. */
     toolStarted(tool: string, run: string): Effect.Effect<void>
     toolCalled(tool: string, success: boolean, run?: string): Effect.Effect<void>
-    /** The gateway says which tool the run's agent is using, built-in or ours; null if none. */
+    /**
+     * The gateway says which tool the run's agent is using, built-in or ours; null if none. Ignored while this process
+     * executes a tool.
+     */
     toolSeen(tool: string | null, run: string): Effect.Effect<void>
     /** Creates the counters of these tools. */
     toolsKnown(tools: ReadonlyArray<string>): Effect.Effect<void>
@@ -202,12 +205,15 @@ const make = Effect.gen(function* () {
     claimAnswered: summarized(Summary.onClaimAnswered),
     posted: (sinceReadyMillis) => count(() => set(family.createdToPost, sinceReadyMillis / 1_000)),
     turnEnded: (durationMillis) => count(() => set(family.turnDuration, durationMillis / 1_000)),
-    toolStarted: (tool, run) => progressed(run, (_, stepSince) => ({ tool, stepSince })),
-    toolSeen: (tool, run) => progressed(run, (before, now) => (before.tool === tool ? {} : { tool, stepSince: now })),
+    toolStarted: (tool, run) => progressed(run, (_, stepSince) => ({ tool, isOwnTool: true, stepSince })),
+    toolSeen: (tool, run) =>
+      progressed(run, (before, now) => (before.isOwnTool || before.tool === tool ? {} : { tool, stepSince: now })),
     toolCalled: (tool, success, run) =>
       Effect.andThen(
         count(() => set(family.toolCalls, 1, { tool, success: String(success) })),
-        run === undefined ? Effect.void : progressed(run, (_, stepSince) => ({ tool: null, stepSince }))
+        run === undefined
+          ? Effect.void
+          : progressed(run, (_, stepSince) => ({ tool: null, isOwnTool: false, stepSince }))
       ),
     toolsKnown: (tools) => count(() => tools.forEach((tool) => family.createToolSeries(registry, tool))),
     tokensUsed: (slug, usage, run) =>

@@ -321,6 +321,26 @@ describe("the activity", () => {
     }).pipe(Effect.provide(Metrics.layer))
   )
 
+  it.effect("keeps the tool that this process executes if an event of an earlier round is late", () =>
+    Effect.gen(function* () {
+      const metrics = yield* Metrics
+      const running = Effect.map(metrics.activity, (activity) => activity.running[0])
+      yield* metrics.runStarted(start("one"))
+      yield* metrics.toolSeen("task_get", "one")
+      yield* TestClock.setTime(1_000)
+      yield* metrics.toolStarted("task_get", "one")
+      // The gateway ends its run at the tool call; the event arrives after the answer over HTTP.
+      yield* TestClock.setTime(2_000)
+      yield* metrics.toolSeen(null, "one")
+      assert.deepInclude(yield* running, { tool: "task_get", stepSince: 1_000 })
+      yield* metrics.toolCalled("task_get", true, "one")
+      assert.deepInclude(yield* running, { tool: null, stepSince: 2_000 })
+      yield* metrics.toolSeen("exec", "one")
+      yield* metrics.toolSeen(null, "one")
+      assert.deepInclude(yield* running, { tool: null })
+    }).pipe(Effect.provide(Metrics.layer))
+  )
+
   it.effect("shows an outcome after its counts", () =>
     Effect.gen(function* () {
       const metrics = yield* Metrics

@@ -10,6 +10,8 @@ import type { Buckets } from "./Quantiles.ts"
 export interface Progress {
   /** The tool that is running; null while the model is working. */
   readonly tool: string | null
+  /** This process executes the tool, so the gateway's events, which may be late, do not change it. */
+  readonly isOwnTool: boolean
   /** Since when the tool is running, or the model is working. */
   readonly stepSince: number
   /** Answered requests to the gateway, and their tokens. */
@@ -154,6 +156,7 @@ export const started = (activity: Activity, work: StartedWork): Activity => ({
       ...work,
       task: work.task === null ? null : short(work.task),
       tool: null,
+      isOwnTool: false,
       stepSince: work.startedAt,
       rounds: 0,
       inputTokens: 0,
