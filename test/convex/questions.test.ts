@@ -240,6 +240,18 @@ describe("an open question", () => {
     expect((await listed()).openQuestions).toBeUndefined()
   })
 
+  it("is among the five shown if it is one of the oldest, whoever joined the account first", async () => {
+    const { ask, fence, plane, taskId } = await asking()
+    for (const name of ["Ben", "Cem", "Dan", "Eve", "Fay"]) {
+      await plane.asPerson(app.members.add, { tokenIdentifier: `https://convex.test|${name}`, name, role: "member" })
+    }
+    const asked = ["Fay", "Eve", "Dan", "Cem", "Ben", "Ana"]
+    for (const name of asked) await ask([name])
+    await plane.mutate(service.tasks.setStatus, { ...fence, taskId, status: "blocked", blockedReason: "waits" })
+    const { openQuestions } = first(await plane.seen(app.tasks.list, {}))
+    expect(openQuestions?.map(({ person }) => person)).toEqual(asked.slice(0, 5))
+  })
+
   it.each([
     [
       "a person archives its task",

@@ -162,7 +162,7 @@ export const endQuestions = async (
   for (const each of ended) await end(ctx, each, "stopped", reason)
 }
 
-/** The open questions of a task, oldest first, at most 5. Reads two rows each. */
+/** The oldest open questions of a task, oldest first, at most 5. Reads at most 200, and two rows of each shown. */
 export const openQuestionsOf = async (
   ctx: Pick<QueryCtx, "db">,
   taskId: Id<"tasks">
@@ -170,9 +170,10 @@ export const openQuestionsOf = async (
   const open = await ctx.db
     .query("responseRequests")
     .withIndex("by_open", (q) => q.eq("taskId", taskId).gt("openFor", undefined))
-    .take(shown)
+    .take(maxOpen)
   const views: Array<Infer<typeof openQuestion>> = []
-  for (const { notificationId, openFor } of open) {
+  const oldest = open.toSorted((left, right) => left._creationTime - right._creationTime).slice(0, shown)
+  for (const { notificationId, openFor } of oldest) {
     const row = await ctx.db.get("notifications", notificationId)
     const member = openFor === undefined ? null : await ctx.db.get("members", openFor)
     const event = row?.events[0]
@@ -180,5 +181,5 @@ export const openQuestionsOf = async (
     if (event === undefined || member === null) continue
     views.push({ text: event.request ?? "", askedBy: event.actor, person: member.name, askedAt: event.at })
   }
-  return views.toSorted((left, right) => left.askedAt - right.askedAt)
+  return views
 }

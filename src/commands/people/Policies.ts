@@ -2,7 +2,9 @@ import { Console, Effect, Option, Schema } from "effect"
 import { Argument, Command, Flag } from "effect/cli"
 import { Policy, policyTable } from "../../domain/people/ApprovalViews.ts"
 import { personFunctions } from "../../domain/people/PersonFunctions.ts"
+import { Agent } from "../../domain/people/PersonViews.ts"
 import { policedTools, policyEffects } from "../../domain/shared/ToolPolicy.ts"
+import type { PolicyEffect } from "../../domain/shared/ToolPolicy.ts"
 import type { Kind } from "../../domain/text/ShortId.ts"
 import { knownId } from "../../services/KnownId.ts"
 import { People } from "../../services/People.ts"
@@ -15,6 +17,19 @@ const kind: Kind<Policy> = {
   listedBy: "policies list",
   title: ({ effect, tool }) => `${tool}: ${effect}`
 }
+
+const consequences: Readonly<Record<PolicyEffect, string>> = {
+  allow: "are allowed",
+  ask: "wait for a person's approval",
+  deny: "are denied"
+}
+
+/** A policy may be set before its agents are added. */
+const warnOfUnusedRole = Effect.fnUntraced(function* (role: string) {
+  const agents = yield* (yield* People).query(personFunctions.agents, Schema.Array(Agent))
+  if (agents.some((agent) => agent.role.trim().toLowerCase() === role.trim().toLowerCase())) return
+  yield* Console.error("No agent has this role now. `agents list` shows the roles.")
+})
 
 const set = Command.make(
   "set",
@@ -37,8 +52,15 @@ const set = Command.make(
     const people = yield* People
     const only = Option.isNone(agent) ? {} : { agentId: (yield* people.agent(agent.value)).id }
     const args = { tool, effect, ...only, ...ifGiven("role", role), ...ifGiven("when", when) }
-    yield* people.mutation(personFunctions.setPolicy, Schema.Struct({ id: Schema.String }), args)
-    yield* Console.error(`The policy applies to ${tool} from the next call on: ${effect}.`)
+    const { id } = yield* people.mutation(personFunctions.setPolicy, Schema.Struct({ id: Schema.String }), args)
+    const callers = Option.match(agent, {
+      onNone: () =>
+        Option.match(role, { onNone: () => "all agents", onSome: (name) => `agents with the role ${name}` }),
+      onSome: (slug) => `@${slug.replace(/^@/, "")}`
+    })
+    const calls = `calls of ${tool} by ${callers}${Option.match(when, { onNone: () => "", onSome: (text) => ` with ${text}` })}`
+    yield* Console.error(`From now on, ${calls} ${consequences[effect]}. To undo it, run policies remove ${id}.`)
+    if (Option.isSome(role)) yield* warnOfUnusedRole(role.value)
   })
 ).pipe(
   Command.withDescription("Allow calls of a tool, ask a person first, or deny them"),

@@ -118,7 +118,11 @@ const moveTo = Effect.fnUntraced(function* (
     status: to,
     ...ifGiven("blockedReason", blockedReason)
   })
-  yield* Console.error(`The task moved from ${moved.previousStatus} to ${moved.status}.`)
+  yield* Console.error(
+    moved.previousStatus === moved.status
+      ? `The task is already ${moved.status}.`
+      : `The task moved from ${moved.previousStatus} to ${moved.status}.`
+  )
 })
 
 const move = Command.make(
@@ -141,7 +145,7 @@ const move = Command.make(
 )
 
 const archive = Command.make("archive", { task }, ({ task }) => moveTo(task, "archived", Option.none())).pipe(
-  Command.withDescription("Archive a task and stop its runs")
+  Command.withDescription("Archive a task and stop its runs; this cannot be undone")
 )
 
 export const tasks = Command.make("tasks").pipe(

@@ -41,7 +41,8 @@ const revoke = Command.make(
     const tokens = yield* people.query(personFunctions.tokens, Schema.Array(Token))
     const id = yield* knownId(personFunctions.tokens, tokens, token, tokenKind)
     yield* people.mutation(personFunctions.revokeToken, Schema.Null, { id })
-    yield* Console.error("The token is revoked.")
+    const isRevoked = tokens.some((each) => each.id === id && each.revokedAt !== null)
+    yield* Console.error(isRevoked ? "The token was revoked before." : "The token is revoked.")
   })
 ).pipe(Command.withDescription("Revoke a service token at once"))
 
