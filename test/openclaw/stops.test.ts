@@ -134,6 +134,26 @@ describe("a stop on a real gateway", () => {
 
 describe("a budget on a real gateway", () => {
   it.live(
+    "closes a request whose model call uses it up, in the middle of a built-in tool",
+    () =>
+      Effect.gen(function* () {
+        const world = yield* makeWorld({ toolCalls: [{ name: "exec", args: { command: "sleep 600" } }] })
+        yield* world.limit(100)
+        yield* world.post("@alpha the first request")
+        const { outcome } = yield* eventually(firstRun(world), (run) => run?.outcome !== null)
+        assert.strictEqual(outcome, "stopped")
+        const notes = (yield* world.messages).filter(({ author }) => author.type !== "person")
+        assert.lengthOf(notes, 1)
+        assert.match(
+          notes[0]?.content ?? "",
+          /^Alpha One was stopped: 100 % of the account's budget of 100.*Done: nothing/
+        )
+        assert.lengthOf(yield* world.modelRequests, 2)
+      }).pipe(Effect.scoped),
+    300_000
+  )
+
+  it.live(
     "ends a run that reaches it with one note of the work done, and resumes it when it is raised",
     () =>
       Effect.gen(function* () {
