@@ -5,13 +5,12 @@ import { ownRow } from "../model/access/ownRow.ts"
 import { managerMutation, memberQuery } from "../model/access/personFunctions.ts"
 import { refusal } from "../model/access/refusal.ts"
 import { recordActivity } from "../model/accounts/activities.ts"
-import { accountOf, activeAgents, agentOf } from "../model/agents/agents.ts"
-import { recountDraws, deleteBudget, spentOf } from "../model/budgets/budgets.ts"
-import { budgetsOf, maxBudgets, SpendingBook, undrawn } from "../model/budgets/spendingBook.ts"
+import { activeAgents, agentOf } from "../model/agents/agents.ts"
+import { deleteBudget, spentOf } from "../model/budgets/budgets.ts"
+import { setBudget } from "../model/budgets/budgetSetting.ts"
+import { budgetsOf } from "../model/budgets/spendingBook.ts"
 import { taskOf } from "../model/tasks/taskView.ts"
 import { budgetPeriod, budgetUnit } from "../tables/budgets.ts"
-
-const maxLimit = 1_000_000_000_000
 
 /**
  * Sets how much the account, an agent or the work on a task may spend in a period. Replaces the budget of the same
@@ -31,39 +30,11 @@ export const set = managerMutation({
     if (agentId !== undefined && taskId !== undefined) {
       throw refusal("invalid", "A budget applies to an agent or to a task. Set two budgets to limit both.")
     }
-    if (!(limit > 0 && limit <= maxLimit)) {
-      throw refusal(
-        "invalid",
-        `limit is out of range: more than 0, at most ${maxLimit}. Pause instead to spend nothing.`
-      )
-    }
     const scope: Pick<Doc<"budgets">, "agentId" | "taskId"> = {
       ...(agentId === undefined ? {} : { agentId: (await agentOf(ctx, ctx.accountId, agentId))._id }),
       ...(taskId === undefined ? {} : { taskId: (await taskOf(ctx, ctx.accountId, taskId))._id })
     }
-    const all = await budgetsOf(ctx, ctx.accountId)
-    const found = all.find(
-      (each) => each.period === period && each.agentId === scope.agentId && each.taskId === scope.taskId
-    )
-    if (found === undefined && all.length >= maxBudgets) {
-      throw refusal("limit", `An account has at most ${maxBudgets} budgets. Remove one first.`)
-    }
-    // People are notified again under the new limit.
-    const change = { unit, limit, warnedIn: undefined, stoppedIn: undefined }
-    const isSame = found !== undefined && found.unit === unit
-    if (isSame) await ctx.db.patch("budgets", found._id, change)
-    else if (found !== undefined) await deleteBudget(ctx, found._id)
-    const { accountId } = ctx
-    const id = isSame
-      ? found._id
-      : await ctx.db.insert("budgets", { accountId, ...scope, period, unit, limit, ...undrawn })
-    const budget = await ctx.db.get("budgets", id)
-    const book = new SpendingBook(ctx, await accountOf(ctx, accountId), Date.now())
-    if (budget !== null) await recountDraws(ctx, book, budget)
-    const summary = `budget set to ${limit} ${unit} (${period})`
-    await recordActivity(ctx, { accountId, type: "budget_set", actor: ctx.actor, summary })
-    if (found !== undefined) await ctx.scheduler.runAfter(0, internal.scheduled.budgets.resume, { budgetId: found._id })
-    return { id }
+    return { id: await setBudget(ctx, ctx.accountId, { scope, period, unit, limit }, ctx.actor) }
   }
 })
 

@@ -4,7 +4,7 @@ import { ownRow } from "../model/access/ownRow.ts"
 import { managerMutation, memberQuery } from "../model/access/personFunctions.ts"
 import { refusal } from "../model/access/refusal.ts"
 import { recordActivity } from "../model/accounts/activities.ts"
-import { nameKey } from "../model/agents/agents.ts"
+import { memberOf, putMember } from "../model/accounts/members.ts"
 import { endSubscriptions } from "../model/tasks/subscriptions.ts"
 import { role } from "../tables/accounts.ts"
 
@@ -29,37 +29,14 @@ export const add = managerMutation({
   args: { tokenIdentifier: v.string(), name: v.string(), role },
   returns: v.object({ memberId: v.string() }),
   handler: async (ctx, args) => {
-    const name = args.name.trim()
-    if (name === "" || name.length > 100) throw refusal("invalid", "A name has 1 to 100 characters.")
-    const found = await ctx.db
-      .query("members")
-      .withIndex("by_identity", (q) => q.eq("tokenIdentifier", args.tokenIdentifier).eq("accountId", ctx.accountId))
-      .unique()
+    const found = await memberOf(ctx, ctx.accountId, args.tokenIdentifier)
     if ((args.role === "owner" || found?.role === "owner") && ctx.member.role !== "owner") {
       throw refusal("forbidden", "Only an owner can add or change owners. Ask an owner.")
     }
     if (found?._id === ctx.member._id && args.role !== found.role) {
       throw refusal("invalid", "You cannot change your own role. Ask another owner.")
     }
-    const memberId =
-      found?._id ??
-      (await ctx.db.insert("members", {
-        accountId: ctx.accountId,
-        tokenIdentifier: args.tokenIdentifier,
-        name,
-        nameKey: nameKey(name),
-        role: args.role
-      }))
-    if (found !== null) {
-      await ctx.db.patch("members", found._id, { name, nameKey: nameKey(name), role: args.role })
-    }
-    await recordActivity(ctx, {
-      accountId: ctx.accountId,
-      type: "member_added",
-      actor: ctx.actor,
-      summary: `${name} is ${args.role}`
-    })
-    return { memberId }
+    return { memberId: await putMember(ctx, ctx.accountId, args, ctx.actor) }
   }
 })
 

@@ -2,6 +2,7 @@ import { v } from "convex/values"
 import { internalMutation, internalQuery } from "../_generated/server.js"
 import { bounded } from "../model/database/bounded.ts"
 import { deleteAccount } from "../model/fleet/accountDeletion.ts"
+import { accountDetails, detailsOf } from "../model/fleet/accountDetails.ts"
 import {
   fleetAccountOf,
   fleetFilter,
@@ -24,6 +25,13 @@ export const list = internalQuery({
   returns: fleetPage,
   handler: (ctx, { after = 0, limit, ...filter }) =>
     listAccounts(ctx, { after, limit: bounded(limit, pageSize, pageSize) }, filter)
+})
+
+/** One account in detail. For holders of the deploy key. Reads its roster, its budgets, and at most 50 rows of others. */
+export const get = internalQuery({
+  args: { accountId: v.string() },
+  returns: accountDetails,
+  handler: async (ctx, { accountId }) => detailsOf(ctx, await fleetAccountOf(ctx, accountId))
 })
 
 /**

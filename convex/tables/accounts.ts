@@ -14,6 +14,8 @@ export const flagSettings = v.object({
   canMarkDone: v.optional(v.boolean())
 })
 
+export const sessionScope = v.union(v.literal("agent"), v.literal("task"))
+
 export const role = v.union(v.literal("owner"), v.literal("admin"), v.literal("member"))
 
 export const accountTables = {
@@ -21,7 +23,7 @@ export const accountTables = {
     name: v.string(),
     agentFlags: flagSettings,
     /** `task` gives an agent one session per task instead of one for all. */
-    sessionScope: v.union(v.literal("agent"), v.literal("task")),
+    sessionScope,
     briefing: v.union(v.string(), v.null()),
     /** The time zone of the days and months of usage, e.g. Europe/Berlin. */
     timeZone: v.string(),

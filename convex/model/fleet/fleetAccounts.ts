@@ -114,7 +114,7 @@ const dailyBudgetOf = async (ctx: Reading, accountId: Id<"accounts">): Promise<D
 }
 
 /** The account as a list shows it, and the number of rows that it took. Reads six ranges, with at most 300 rows. */
-const summaryOf = async (
+export const summaryOf = async (
   ctx: Reading,
   account: Doc<"accounts">,
   now: number

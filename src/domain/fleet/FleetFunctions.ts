@@ -3,10 +3,13 @@ import type { OfKind, PathIn } from "../controlPlane/ConvexFunctions.ts"
 /** The internal functions that the commands for a fleet call; the only list of their paths. */
 export const fleetFunctions = {
   accounts: "operator/accounts:list",
+  account: "operator/accounts:get",
   find: "operator/accounts:find",
   pause: "operator/accounts:pause",
   resume: "operator/accounts:resume",
   remove: "operator/accounts:remove",
+  provisionDryRun: "operator/provisioning:dryRun",
+  provision: "operator/provisioning:apply",
   exportPage: "operator/exports:page"
 } as const satisfies Record<string, PathIn<"operator">>
 

@@ -21,7 +21,7 @@ export const UsageSum = Schema.Struct({
 export type UsageSum = typeof UsageSum.Type
 
 /** The limit of an account, an agent or a task in a period, and what was spent in the present period. */
-const Budget = Schema.Struct({
+export const Budget = Schema.Struct({
   scope: Schema.Literals(["account", "agent", "task"]),
   name: Schema.NullOr(Schema.String),
   period: Schema.Literals(["day", "month", "lifetime"]),
@@ -31,10 +31,10 @@ const Budget = Schema.Struct({
   /** Epoch milliseconds; null for a lifetime. */
   until: Schema.NullOr(Schema.Finite)
 })
-type Budget = typeof Budget.Type
+export type Budget = typeof Budget.Type
 
 /** Work that a budget holds. `until` is null if it is held until the budget is raised. */
-const Held = Schema.Struct({
+export const Held = Schema.Struct({
   agent: Schema.String,
   task: Schema.String,
   reason: Schema.String,
