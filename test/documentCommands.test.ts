@@ -136,10 +136,13 @@ describe("the commands of the documents", () => {
       /^npm ci$/,
       /^export CONVEX_DEPLOY_KEY='<deploy key>'$/,
       /^ssh /,
-      /^sudo systemctl /,
+      /^sudo (systemctl|install) /,
+      /^cd \/usr\/local\/lib\/mission-control$/,
+      // A cluster. `npm run test:container` builds and checks what they apply.
       /^kubectl /,
       // An engine: `npm run test:container` brings one, builds the images and does the same.
       /^(?:[A-Z_]+=\S.* )?docker (compose|build|push|buildx imagetools inspect) /,
+      /^cosign sign /,
       // A deployment of the reader's: test/process/convexDeployment.test.ts does the same with the local plane.
       /^CONVEX_DEPLOY_KEY='[^']+' npm run test:convex\b/,
       // They leave something on the machine: test/process/package.test.ts does the same in a folder of its own.

@@ -9,8 +9,10 @@ if [ ! -r "$token" ] || [ ! -s "$token" ]; then
 fi
 OPENCLAW_GATEWAY_TOKEN=$(cat "$token")
 export OPENCLAW_GATEWAY_TOKEN
-[ -s "$OPENCLAW_CONFIG_PATH" ] || echo "waiting for $OPENCLAW_CONFIG_PATH" >&2
-until [ -s "$OPENCLAW_CONFIG_PATH" ]; do
+# The gateway does not start without gateway.mode, which profile sync adds to the provider's settings.
+is_complete() { grep -Eqs "[\"']local[\"']|\\\$include" "$OPENCLAW_CONFIG_PATH"; }
+is_complete || echo "waiting for gateway.mode in $OPENCLAW_CONFIG_PATH" >&2
+until is_complete; do
   sleep 1 &
   wait $!
 done

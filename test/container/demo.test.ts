@@ -55,7 +55,8 @@ describe("docker-compose.runtime.yml", () => {
         runtime.secrets.map(({ source }: { source: string }) => source),
         ["service_token", "gateway_token"]
       )
-      assert.strictEqual(openclaw.depends_on.runtime.condition, "service_healthy")
+      assert.strictEqual(runtime.depends_on.openclaw.required, false, "a gateway elsewhere")
+      assert.notProperty(openclaw, "depends_on", "it stops after the runtime")
       assert.strictEqual(services["demo-runtime"].depends_on.demo.condition, "service_healthy")
       assert.strictEqual(new URL(runtime.environment.TASK_STATUS_BASE_URL).hostname, runtime.hostname)
       assert.include(runtime.environment.AGENT_HTTP_ALLOW.split(","), networks.agents.ipam.config[0].subnet)

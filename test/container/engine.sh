@@ -6,28 +6,15 @@
 # starts it with a socket and a data folder of its own, and stops it in the end. No image registry is asked: what stands
 # in for the base image is made of Debian's packages and of Node.js from npm.
 #
-# COMMAND finds DOCKER_HOST and DOCKER_CONFIG, and in BUILD_NETWORK what `docker build --network` needs.
+# COMMAND finds DOCKER_HOST and DOCKER_CONFIG, in BUILD_NETWORK what `docker build --network` needs, and in
+# ENGINE_PID_FILE the process of an engine that tests may restart; it is not set for an engine that was there before.
 # CONTAINER_CACHE (/var/tmp/mission-control-container) holds engine, base image and layers; 1.5 GB.
 set -euo pipefail
 
-cache=${CONTAINER_CACHE:-/var/tmp/mission-control-container}
+. "$(dirname "$0")/debian.sh"
 base=node:24-bookworm-slim
 suite=bookworm
 engine_suite=trixie # its engine runs on bookworm, whose own is too old for health checks at the start
-
-say() { printf 'container: %s\n' "$*" >&2; }
-give_up() {
-  say "$*"
-  exit 1
-}
-quietly() { # FILE COMMAND...: its words only when it fails
-  local file=$1
-  shift
-  "$@" >"$file" 2>&1 || {
-    tail -n 30 "$file" >&2
-    give_up "this failed: $*"
-  }
-}
 
 if [ $# -eq 0 ]; then give_up "usage: engine.sh COMMAND..."; fi
 if docker info >/dev/null 2>&1; then
@@ -38,46 +25,23 @@ fi
 [ "$(uname -s)" = Linux ] || give_up "no Docker engine answers: start one"
 [ "$(id -u)" = 0 ] || give_up "no Docker engine answers, and only root can start one: start one, or be root"
 command -v apt-get >/dev/null || give_up "no Docker engine answers, and there is no apt-get to get one with: start one"
+lock_cache 9
 mkdir -p "$cache"/{bin,config/cli-plugins,data,exec}
-exec 9>"$cache/lock"
-flock -w 1800 9 || give_up "another run has held $cache for half an hour"
+install_missing runc iptables mmdebstrap
 
-missing=()
-for program in runc iptables mmdebstrap; do command -v "$program" >/dev/null || missing+=("$program"); done
-if [ ${#missing[@]} -gt 0 ]; then
-  say "installing Debian's ${missing[*]}"
-  quietly "$cache/apt-update.log" apt-get update -q
-  DEBIAN_FRONTEND=noninteractive quietly "$cache/apt-install.log" apt-get install -y -q --no-install-recommends "${missing[@]}"
-fi
-
-# The mirrors that this machine's own sources name.
-mirror_of() { apt-get indextargets --format '$(SITE) $(RELEASE)' | awk -v release="$1" '$2 == release { print $1; exit }'; }
+know_mirrors
 mirror=$(mirror_of "$suite")
 security=$(mirror_of "$suite-security")
-[ -n "$mirror" ] || {
-  quietly "$cache/apt-update.log" apt-get update -q
-  mirror=$(mirror_of "$suite") security=$(mirror_of "$suite-security")
-}
-[ -n "$mirror" ] || give_up "no Docker engine answers, and apt's sources name no Debian $suite to make one of"
 
 unpack_engine() {
-  say "unpacking Debian $engine_suite's Docker engine"
-  local apt=$cache/apt to
-  rm -rf "$apt" "$cache/debs" && mkdir -p "$apt"/{lists/partial,archives/partial} "$cache/debs"
-  echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $mirror $engine_suite main" >"$apt/sources.list"
-  local with=(-q -o "Dir::State::lists=$apt/lists" -o "Dir::Cache::archives=$apt/archives" -o "Dir::Cache::pkgcache="
-    -o "Dir::Cache::srcpkgcache=" -o "Dir::Etc::sourcelist=$apt/sources.list" -o "Dir::Etc::sourceparts=-"
-    -o "Dir::Etc::preferencesparts=-" -o "APT::Sandbox::User=root")
-  quietly "$cache/apt-update.log" apt-get "${with[@]}" update
-  (cd "$cache/debs" && quietly "$cache/apt-download.log" apt-get "${with[@]}" download \
-    docker.io docker-cli containerd docker-compose docker-buildx tini)
+  local to
   to=$(mktemp -d "$cache/unpacked.XXXXXX")
-  for package in "$cache"/debs/*.deb; do dpkg -x "$package" "$to"; done
+  unpack_packages "$engine_suite" "$to" docker.io docker-cli containerd docker-compose docker-buildx tini
   cp "$to"/usr/libexec/docker/cli-plugins/* "$cache/config/cli-plugins/"
   cp "$to"/usr/bin/{containerd,containerd-shim-runc-v2,docker} "$to"/usr/sbin/docker-proxy "$cache/bin/"
   cp "$to/usr/bin/tini-static" "$cache/bin/docker-init"
   cp "$to/usr/sbin/dockerd" "$cache/bin/dockerd.new"
-  rm -rf "$to" "$apt" "$cache/debs"
+  rm -rf "$to"
   mv "$cache/bin/dockerd.new" "$cache/bin/dockerd" # last: it says that all is there
 }
 [ -x "$cache/bin/dockerd" ] || unpack_engine
@@ -85,12 +49,23 @@ unpack_engine() {
 command -v docker >/dev/null || PATH=$PATH:$cache/bin
 export DOCKER_HOST=unix://$cache/docker.sock DOCKER_CONFIG=$cache/config BUILD_NETWORK=host
 say "starting the engine; it logs to $cache/dockerd.log"
-rm -f "$cache/dockerd.pid"
-PATH=$cache/bin:$PATH setsid dockerd --host "$DOCKER_HOST" --data-root "$cache/data" --exec-root "$cache/exec" \
-  --pidfile "$cache/dockerd.pid" >"$cache/dockerd.log" 2>&1 </dev/null 9>&- &
+# A test that ends the engine with SIGTERM gets it back.
+keep_engine() {
+  while
+    rm -f "$cache/dockerd.pid"
+    PATH=$cache/bin:$PATH setsid --wait dockerd --host "$DOCKER_HOST" --data-root "$cache/data" \
+      --exec-root "$cache/exec" --pidfile "$ENGINE_PID_FILE"
+  do
+    [ ! -e "$cache/stopping" ] || break
+  done
+}
+export ENGINE_PID_FILE=$cache/dockerd.pid
+rm -f "$cache/stopping"
+keep_engine >"$cache/dockerd.log" 2>&1 </dev/null 9>&- &
 engine=$!
 stop_engine() {
-  kill "$engine" 2>/dev/null || true
+  touch "$cache/stopping"
+  kill "$(cat "$ENGINE_PID_FILE")" 2>/dev/null || true
   wait "$engine" 2>/dev/null || true
 }
 trap stop_engine EXIT

@@ -1,35 +1,14 @@
 /** The real gateway of docker-compose.runtime.yml beside the runtime, each in a container, with a scripted model. */
 import { randomBytes } from "node:crypto"
-import { chmodSync, chownSync, mkdtempSync, rmSync, writeFileSync } from "node:fs"
-import { connect, createServer } from "node:net"
-import type { AddressInfo } from "node:net"
-import { tmpdir } from "node:os"
-import { join } from "node:path"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import { startModel } from "../../local/model/server.ts"
 import { eventually, makeSetup } from "../process/setup.ts"
+import { accountFolder, openTo } from "./account.ts"
 import { ask, docker, inspect } from "./docker.ts"
 
 const project = `mission-control-openclaw-${process.pid}`
 const BRIDGE = "172.30.94.1"
-
-/** Lets containers reach what listens on this machine's loopback alone; answers the port. */
-const openTo = (url: string) =>
-  Effect.acquireRelease(
-    Effect.callback<{ readonly port: number; readonly close: () => void }>((resume) => {
-      const server = createServer((socket) => {
-        const other = connect(Number(new URL(url).port), "127.0.0.1")
-        socket.on("error", () => other.destroy()).pipe(other)
-        other.on("error", () => socket.destroy()).pipe(socket)
-      })
-      server.once("error", (error) => resume(Effect.die(error)))
-      server.listen(0, BRIDGE, () =>
-        resume(Effect.succeed({ port: (server.address() as AddressInfo).port, close: () => void server.close() }))
-      )
-    }),
-    ({ close }) => Effect.sync(close)
-  ).pipe(Effect.map(({ port }) => `http://${BRIDGE}:${port}`))
 
 describe("the gateway beside the runtime", () => {
   it.live("is configured by it, reached by it, and runs a turn for it", () =>
@@ -39,26 +18,14 @@ describe("the gateway beside the runtime", () => {
         Effect.promise(() => startModel()),
         (running) => Effect.promise(() => running.stop())
       )
-      const secrets = yield* Effect.acquireRelease(
-        Effect.sync(() => {
-          const folder = mkdtempSync(join(tmpdir(), "mission-control-secrets-"))
-          chmodSync(folder, 0o755)
-          const files = {
-            "service-token": house.account.serviceToken,
-            "gateway-token": randomBytes(16).toString("hex")
-          }
-          for (const [name, text] of Object.entries(files)) {
-            writeFileSync(join(folder, name), text, { mode: 0o600 })
-            chownSync(join(folder, name), 10_001, 10_001)
-          }
-          return folder
-        }),
-        (folder) => Effect.sync(() => rmSync(folder, { recursive: true, force: true }))
-      )
+      const files = yield* accountFolder({
+        "service-token": house.account.serviceToken,
+        "gateway-token": randomBytes(16).toString("hex")
+      })
       const env: Record<string, string> = {
         RUNTIME_TAG: "test",
         HEALTH_PORT: "0",
-        SECRETS: secrets,
+        FILES: files,
         ACCOUNT_ID: house.account.accountId,
         COMPOSE_PROFILES: "openclaw"
       }
@@ -67,8 +34,8 @@ describe("the gateway beside the runtime", () => {
       const made = yield* compose("create", "--no-build")
       assert.strictEqual(made.code, 0, made.err)
       // The network is there now, and with it the address by which it reaches this machine.
-      env["CONVEX_URL"] = yield* openTo(house.plane.url)
-      const modelUrl = yield* openTo(model.url)
+      env["CONVEX_URL"] = yield* openTo(house.plane.url, BRIDGE)
+      const modelUrl = yield* openTo(model.url, BRIDGE)
       const settings = {
         gateway: { http: { endpoints: { responses: { enabled: true } } }, controlUi: { enabled: false } },
         models: {
@@ -113,6 +80,9 @@ describe("the gateway beside the runtime", () => {
       const up = yield* compose("up", "--no-build", "--detach", "--wait")
       const logs = yield* compose("logs")
       assert.strictEqual(up.code, 0, up.err + logs.out)
+
+      const gateway = (yield* compose("ps", "--quiet", "openclaw")).out.trim()
+      assert.strictEqual(yield* inspect(gateway, ".RestartCount"), "0", "it waits for what the runtime writes")
 
       const task = yield* house.newTask()
       yield* house.post(task, "@engineer are you there?")

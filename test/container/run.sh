@@ -2,7 +2,11 @@
 # Builds the images and runs the tests of them: `npm run test:container -- [vitest arguments]`.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
-if [ "${1:-}" != --with-engine ]; then exec test/container/engine.sh test/container/run.sh --with-engine "$@"; fi
+if [ "${1:-}" != --with-engine ]; then
+  tools=$(test/container/tools.sh)
+  npm ci --prefix test/container --ignore-scripts --no-audit --no-fund >/dev/null
+  PATH=$PATH:$tools exec test/container/engine.sh test/container/run.sh --with-engine "$@"
+fi
 shift
 build() { # TARGET IMAGE
   printf 'container: building %s\n' "$2" >&2
