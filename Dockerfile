@@ -33,8 +33,8 @@ COPY --from=build /work/docs/runtime docs/runtime
 COPY --from=build /work/dist dist
 # glibc keeps memory for each of V8's threads otherwise.
 ENV NODE_ENV=production MALLOC_ARENA_MAX=2 HOME=/state OPENCLAW_STATE_DIR=/state
-# What the runtime keeps, for those who mount a volume there: a new one takes the owner from here.
-RUN mkdir /state && chown 10001:10001 /state
+# Folders for volumes: a new volume takes its owner from here. Compose mounts the gateway's state at /openclaw.
+RUN mkdir /state /openclaw && chown 10001:10001 /state /openclaw
 USER 10001:10001
 EXPOSE 3000
 STOPSIGNAL SIGTERM

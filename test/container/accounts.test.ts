@@ -52,11 +52,17 @@ const startAccount = (host: string, name: string, subnet: number, house: Setup) 
         `RUNTIME_TAG=${image.split(":")[1]}`
       ].join("\n")
     )
-    const compose = (...args: ReadonlyArray<string>) =>
-      docker(["compose", "--env-file", envFile, "--file", composeFile, ...args])
+    const project = ["--env-file", envFile, "--file", composeFile]
+    const compose = (...args: ReadonlyArray<string>) => docker(["compose", ...project, ...args])
     yield* Effect.addFinalizer(() => compose("down", "--volumes", "--timeout", "5"))
-    const created = yield* compose("create", "--no-build", "runtime")
-    assert.strictEqual(created.code, 0, created.err)
+    // As docs/operations.md puts the gateway's configuration into a new volume.
+    const put = ["run", "--rm", "--no-deps", "-T", "--entrypoint", "/bin/sh", "runtime", "-c"]
+    const configured = yield* docker(
+      ["compose", ...project, ...put, "umask 077; cat > /openclaw/openclaw.json"],
+      {},
+      "{}"
+    )
+    assert.strictEqual(configured.code, 0, configured.err)
     // The network exists now, and with it the address at which containers reach this machine.
     appendFileSync(
       envFile,

@@ -1,6 +1,6 @@
 /** deploy/kubernetes as kustomize builds it: valid for the API, confined, and upgraded by the runtime itself. */
 import { execFile } from "node:child_process"
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs"
+import { chmodSync, chownSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs"
 import { createServer } from "node:https"
 import type { AddressInfo } from "node:net"
 import { tmpdir } from "node:os"
@@ -10,7 +10,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import { parseAllDocuments } from "yaml"
 import { allVariables } from "../../src/domain/settings/Variables.ts"
-import { docker, image } from "./docker.ts"
+import { ask, docker, image } from "./docker.ts"
 
 const kubernetes = resolve(import.meta.dirname, "../../deploy/kubernetes")
 const run = promisify(execFile)
@@ -114,6 +114,13 @@ describe("the manifests of an account", () => {
       const plain = yield* withoutComponents
       yield* assertValid(plain)
       assert.lengthOf(containersOf(podOf(plain)), 1)
+      const upgrades = [manifests, plain].map((each) =>
+        runtimeOf(podOf(each)).env.filter(({ name }: { name: string }) => name === "UPGRADE_COMMAND")
+      )
+      assert.deepStrictEqual(
+        upgrades.map(([{ value }]) => value),
+        ["node /upgrades/apply-upgrade.mjs", "false"]
+      )
     })
   )
 
@@ -200,6 +207,38 @@ describe("the manifests of an account", () => {
       ])
       const { secret } = volumes.find(({ name }: { name: string }) => name === "gateway-token")
       assert.deepStrictEqual(secret.items, [{ key: "gateway-token", path: "gateway_token" }])
+    })
+  )
+
+  it.live("copy the provider's settings once, into a folder that only the gateway's user can read", () =>
+    Effect.gen(function* () {
+      const pod = podOf(yield* example)
+      const configure = pod.initContainers[0]
+      const volume = yield* folderIn(tmpdir())
+      // As the kubelet prepares it: the group may write.
+      chownSync(volume, 0, 10_001)
+      chmodSync(volume, 0o2775)
+      const settings = join(volume, "openclaw.json")
+      writeFileSync(settings, "{ first: true }", { mode: 0o644 })
+      const start = ask(
+        "run",
+        "--rm",
+        "--read-only",
+        `--volume=${volume}:/volume`,
+        `--volume=${settings}:/run/secrets/openclaw/openclaw.json:ro`,
+        `--user=${pod.securityContext.runAsUser}:${pod.securityContext.runAsGroup}`,
+        `--entrypoint=${configure.command[0]}`,
+        "mission-control-openclaw:2026.9.6",
+        ...configure.command.slice(1)
+      )
+      yield* start
+      const { gid, mode, uid } = statSync(join(volume, "openclaw"))
+      assert.deepStrictEqual([uid, gid, mode & 0o777], [10_001, 10_001, 0o700])
+      const copied = join(volume, "openclaw/openclaw.json")
+      assert.strictEqual(statSync(copied).mode & 0o777, 0o600)
+      writeFileSync(copied, "{ changed: true }")
+      yield* start
+      assert.strictEqual(readFileSync(copied, "utf8"), "{ changed: true }")
     })
   )
 

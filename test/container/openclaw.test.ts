@@ -118,9 +118,14 @@ describe("the gateway beside the runtime", () => {
         house.person.query("app/runtimes:list", { accountId: house.account.accountId })
       )
       assert.lengthOf(runtimes, 1)
-      const stopped = yield* compose("stop", "runtime")
+      const stopped = yield* compose("stop")
       assert.strictEqual(stopped.code, 0, stopped.err)
       assert.strictEqual(yield* inspect(other, ".State.ExitCode"), "0")
+      const [runtimeEnded, gatewayEnded] = [
+        Date.parse(yield* inspect(other, ".State.FinishedAt")),
+        Date.parse(yield* inspect(gateway, ".State.FinishedAt"))
+      ]
+      assert.isBelow(runtimeEnded, gatewayEnded, "the runtime ends its turns before the gateway stops")
     })
   )
 })
