@@ -4,6 +4,7 @@ import { once } from "node:events"
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
+import { assert } from "@effect/vitest"
 import { Effect } from "effect"
 import type { Scope } from "effect"
 import { freePort } from "../../local/launcher.ts"
@@ -46,21 +47,22 @@ export const startRegistry: Effect.Effect<Registry, never, Scope.Scope> = Effect
     join(folder, "config.yml"),
     JSON.stringify({
       version: "0.1",
-      log: { level: "fatal", accesslog: { disabled: true } },
+      log: { level: "error", accesslog: { disabled: true } },
       storage: { filesystem: { rootdirectory: join(folder, "data") } },
       http: { addr: host }
     })
   )
-  yield* Effect.acquireRelease(
-    Effect.sync(() => spawn("docker-registry", ["serve", join(folder, "config.yml")], { stdio: "inherit" })),
+  const server = yield* Effect.acquireRelease(
+    Effect.sync(() => spawn("docker-registry", ["serve", join(folder, "config.yml")], { stdio: "ignore" })),
     (child) => Effect.promise(async () => child.kill() && once(child, "close"))
   )
-  const isUp = Effect.promise(() =>
-    fetch(`http://${host}/v2/`).then(
+  const isUp = Effect.promise(async () => {
+    assert.isNull(server.exitCode, "docker-registry has exited")
+    return fetch(`http://${host}/v2/`).then(
       ({ ok }) => ok,
       () => false
     )
-  )
+  })
   yield* eventually(isUp, (up) => up)
   yield* run("cosign", ["generate-key-pair"], folder)
   const image = `${host}/runtime`
