@@ -1,11 +1,13 @@
 # A release names it with its digest, node:24-bookworm-slim@sha256:..., so that the same build has the same base.
 ARG BASE=node:24-bookworm-slim
 
-FROM ${BASE} AS build
+FROM ${BASE} AS packages
 WORKDIR /work
 COPY package.json package-lock.json ./
-# No package of ours needs a script of its own to be built; the only one that has one brings a second Node.js.
+# The build needs no package's script.
 RUN npm ci --ignore-scripts --no-audit --no-fund
+
+FROM packages AS build
 COPY build build
 COPY src src
 COPY docs/runtime docs/runtime
@@ -19,6 +21,14 @@ RUN mkdir /demo && chown 10001:10001 /demo
 USER 10001:10001
 ENTRYPOINT ["node", "local/demo/stage.ts"]
 
+# The image's files, all with one time, so that the same sources give the same layers.
+FROM build AS files
+ARG SOURCE_DATE_EPOCH=0
+COPY LICENSE ./
+RUN mkdir -p /files/app/docs /owned/state /owned/openclaw && \
+    cp -r package.json LICENSE dist /files/app/ && cp -r docs/runtime /files/app/docs/ && \
+    find /files /owned -exec touch --no-dereference --date="@${SOURCE_DATE_EPOCH}" {} +
+
 FROM ${BASE} AS runtime
 ARG VERSION=unknown
 ARG REVISION=unknown
@@ -27,14 +37,12 @@ LABEL org.opencontainers.image.title="mission-control-runtime" \
       org.opencontainers.image.licenses="Apache-2.0" \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.revision="${REVISION}"
+COPY --from=files /files/ /
+# Folders for volumes: a new volume takes its owner from here. Compose mounts the gateway's state at /openclaw.
+COPY --from=files --chown=10001:10001 /owned/ /
 WORKDIR /app
-COPY package.json LICENSE ./
-COPY --from=build /work/docs/runtime docs/runtime
-COPY --from=build /work/dist dist
 # glibc keeps memory for each of V8's threads otherwise.
 ENV NODE_ENV=production MALLOC_ARENA_MAX=2 HOME=/state OPENCLAW_STATE_DIR=/state
-# Folders for volumes: a new volume takes its owner from here. Compose mounts the gateway's state at /openclaw.
-RUN mkdir /state /openclaw && chown 10001:10001 /state /openclaw
 USER 10001:10001
 EXPOSE 3000
 STOPSIGNAL SIGTERM

@@ -74,6 +74,27 @@ describe("the image", () => {
     })
   )
 
+  it.live("is the same image, with the list of its packages, when it is built again from the same sources", () =>
+    Effect.gen(function* () {
+      const build = (...more: ReadonlyArray<string>) =>
+        ask(
+          "build",
+          "--quiet",
+          `--network=${process.env["BUILD_NETWORK"] ?? "default"}`,
+          "--target=runtime",
+          "--build-arg=SOURCE_DATE_EPOCH=1700000000",
+          "--tag=mission-control-runtime:reproduced",
+          ...more,
+          "."
+        )
+      const id = yield* build()
+      assert.match(id, /^sha256:[0-9a-f]{64}$/)
+      assert.strictEqual(yield* build("--no-cache-filter=build,files,runtime"), id)
+      const bill = yield* ask("run", "--rm", "--entrypoint=/bin/cat", id, "/app/dist/sbom.cdx.json")
+      assert.strictEqual(JSON.parse(bill).bomFormat, "CycloneDX")
+    })
+  )
+
   it.live("is healthy soon, without capabilities and with nothing to write to, as process 1", () =>
     Effect.gen(function* () {
       const house = yield* makeSetup()

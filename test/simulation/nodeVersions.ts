@@ -17,7 +17,8 @@ const hashesOf = (command: string, args: ReadonlyArray<string>): ReadonlyArray<s
   return stdout.split("\n").filter((line) => line.startsWith("seed ") || line.startsWith("v"))
 }
 
-const npx = ["--yes", "--package", `node@${OTHER}`, "--", "node"]
+// The package `node` itself has an install script, which .npmrc does not allow.
+const npx = ["--yes", "--package", `node-${process.platform}-${process.arch}@${OTHER}`, "--", "node"]
 const [version] = hashesOf("npx", [...npx, "--version"])
 const here = hashesOf(process.execPath, [main, ...seeds])
 const there = hashesOf("npx", [...npx, main, ...seeds])
