@@ -7,7 +7,12 @@ import { notificationState } from "../convex/tables/notifications.ts"
 import { readConfig } from "../local/gateway/config.ts"
 import * as controlPlaneFailures from "../src/domain/controlPlane/ControlPlaneFailure.ts"
 import * as turnFailures from "../src/domain/delivery/TurnFailure.ts"
-import { judgeGatewayVersion, parseGatewayVersion } from "../src/domain/gateway/GatewayVersion.ts"
+import {
+  judgeGatewayVersion,
+  parseGatewayVersion,
+  showGatewayVersion,
+  testedGatewayVersions
+} from "../src/domain/gateway/GatewayVersion.ts"
 import { traceAttributes, traceAttributesTable } from "../src/domain/observability/TraceAttributes.ts"
 import { configurationPage } from "../src/domain/settings/ConfigurationPage.ts"
 import { allVariables, usualOf } from "../src/domain/settings/Variables.ts"
@@ -20,6 +25,7 @@ import { toolsText } from "../src/programs/agents/ProfileSync.ts"
 import { ControlPlane } from "../src/services/ControlPlane.ts"
 import { allTools } from "../src/services/tools/AllTools.ts"
 import { documents, forVisitors, gettingStarted } from "./documentCommands.ts"
+import { pageWith, readResults } from "./openclaw/results.ts"
 import { expectedCells } from "./simulation/expectedCells.ts"
 import { pageOf, readMeasured } from "./simulation/page.ts"
 import { plantedMistakes } from "./simulation/plantedMistakes.ts"
@@ -409,6 +415,17 @@ describe("the versions of the gateway", () => {
     for (const path of ["README.md", gettingStarted]) assert.include(read(path), `OpenClaw ${supported?.versions}`)
     assert.include(read(".ci/run"), `npm run test:openclaw -- --version ${supported?.first};`)
     assert.strictEqual(JSON.parse(read("test/openclaw/package.json")).dependencies.openclaw, supported?.last)
+  })
+
+  it("have their test results on the page, with no failure at both ends of the supported range", () => {
+    const results = readResults()
+    assert.strictEqual(read(page), pageWith(read(page), results))
+    for (const version of Object.values(testedGatewayVersions).map(showGatewayVersion)) {
+      assert.deepInclude(
+        results.map(({ failed, version: tested }) => ({ tested, failed })),
+        { tested: version, failed: 0 }
+      )
+    }
   })
 })
 

@@ -1,16 +1,17 @@
 /**
- * Runs the tests that need a real OpenClaw gateway: `npm run test:openclaw -- [--version 2026.8.2] [--keep] [vitest
- * arguments]`.
+ * Runs the tests that need a real OpenClaw gateway: `npm run test:openclaw -- [--version 2026.8.2] [--keep] [--record]
+ * [vitest arguments]`. `--record` stores the result of all tests in results.json and docs/gateway.md.
  */
 import { spawn } from "node:child_process"
 import { once } from "node:events"
-import { mkdtempSync, rmSync } from "node:fs"
+import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { parseArgs } from "node:util"
 import { startModel } from "../../local/model/server.ts"
 import { installedOpenClaw, installOpenClaw, pinnedVersion } from "../../local/openclaw/install.ts"
 import { RealGateway } from "./realGateway.ts"
+import { recordResult, resultOf } from "./results.ts"
 
 const project = join(import.meta.dirname, "..", "..")
 
@@ -18,16 +19,20 @@ const { values, tokens } = parseArgs({
   strict: false,
   tokens: true,
   allowPositionals: true,
-  options: { version: { type: "string" }, keep: { type: "boolean" } }
+  options: { version: { type: "string" }, keep: { type: "boolean" }, record: { type: "boolean" } }
 })
 const version = typeof values.version === "string" ? values.version : pinnedVersion
 const ours = new Set(
   tokens.flatMap((token) => {
-    if (token.kind !== "option" || (token.name !== "version" && token.name !== "keep")) return []
+    if (token.kind !== "option" || !["version", "keep", "record"].includes(token.name)) return []
     return token.name === "version" && token.inlineValue === false ? [token.index, token.index + 1] : [token.index]
   })
 )
 const forVitest = process.argv.slice(2).filter((_, index) => !ours.has(index))
+if (values.record === true && forVitest.length > 0) {
+  process.stderr.write(`--record needs the result of all tests: leave out ${forVitest.join(" ")}\n`)
+  process.exit(64)
+}
 
 if (installedOpenClaw(version) === undefined) process.stderr.write(`installing openclaw ${version}\n`)
 const { command } = await installOpenClaw(version)
@@ -52,7 +57,9 @@ try {
   gateway = await RealGateway.start({ version, command, modelUrl: model.url, root })
   process.stderr.write(`openclaw ${version} is ready at ${gateway.url}\n`)
   const vitest = join(project, "node_modules", "vitest", "vitest.mjs")
-  tests = spawn(process.execPath, [vitest, "run", "--project", "openclaw", ...forVitest], {
+  const report = join(root, "report.json")
+  const reporters = values.record === true ? ["--reporter=default", "--reporter=json", `--outputFile=${report}`] : []
+  tests = spawn(process.execPath, [vitest, "run", "--project", "openclaw", ...reporters, ...forVitest], {
     cwd: project,
     stdio: ["ignore", "inherit", "inherit"],
     env: {
@@ -68,6 +75,10 @@ try {
   })
   const [exitCode] = (await once(tests, "exit")) as [number | null]
   code = exitCode ?? 1
+  if (existsSync(report)) {
+    const today = new Date().toISOString().slice(0, 10)
+    recordResult(resultOf(version, today, JSON.parse(readFileSync(report, "utf8"))))
+  }
 } catch (error) {
   process.stderr.write(`${error instanceof Error ? error.message : String(error)}\n`)
 } finally {

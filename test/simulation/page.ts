@@ -2,6 +2,7 @@
 import { globSync, readFileSync } from "node:fs"
 import { join, resolve } from "node:path"
 import { knownVersions } from "../../local/gateway/release.ts"
+import { markdownTable } from "../../src/domain/text/MarkdownTable.ts"
 import { plantedMistakes } from "./plantedMistakes.ts"
 
 const root = resolve(import.meta.dirname, "../..")
@@ -27,14 +28,6 @@ export interface Measured {
 export const readMeasured = (): Measured => JSON.parse(readFileSync(measuredFile, "utf8"))
 
 const number = (value: number): string => value.toLocaleString("en-US")
-
-const table = (header: ReadonlyArray<string>, rows: ReadonlyArray<ReadonlyArray<string>>): string => {
-  const all = [header, ...rows]
-  const widths = header.map((_, column) => Math.max(...all.map((row) => row[column]?.length ?? 0)))
-  const line = (cells: ReadonlyArray<string>) =>
-    `| ${cells.map((cell, column) => cell.padEnd(widths[column] ?? 0)).join(" | ")} |`
-  return [line(header), line(widths.map((width) => "-".repeat(width))), ...rows.map(line)].join("\n")
-}
 
 /** The invariants as the architecture has them. */
 const invariants = (): ReadonlyArray<readonly [name: string, says: string]> =>
@@ -128,7 +121,7 @@ The simulation checks each invariant. The last column counts the [planted mistak
 break it. The lower rows are rules that the [architecture](architecture.md#what-is-guaranteed-and-what-is-not) does not
 number.
 
-${table(["invariant", "says", "mistakes"], invariantRows())}
+${markdownTable(["invariant", "says", "mistakes"], invariantRows())}
 
 ## Simulation
 
@@ -141,7 +134,7 @@ Seeds ${number(seeds)}, notifications ${number(notifications)}, turns ${number(t
 The table lists the faults, outcomes and situations of these runs, and where and how often they occurred. The test fails
 if one that [expectedCells.ts](../test/simulation/expectedCells.ts) lists is missing.
 
-${table(["what", "where, and how often"], cellRows(measured))}
+${markdownTable(["what", "where, and how often"], cellRows(measured))}
 
 ## Planted mistakes
 
@@ -149,7 +142,7 @@ Each mistake is planted into the runtime or into the model of the control plane.
 seeds, by the invariant that it breaks, and the same seed without the mistake must pass. \`npm run test:simulation\`
 checks this.
 
-${table(
+${markdownTable(
   ["mistake", "breaks", "first seed that shows it"],
   plantedMistakes.map(({ breaks, name }) => [name, breaks, String(measured.foundAt[name] ?? "none")])
 )}
@@ -172,7 +165,7 @@ policy applies to single agents, roles or arguments, or an agent asks a person o
 These tests kill or freeze real processes and then check that no notification, reply or effect is lost or doubled, or that
 no process is left behind.
 
-${table(["file", "test"], killTests())}
+${markdownTable(["file", "test"], killTests())}
 
 ## The gateway's contract
 
@@ -181,7 +174,7 @@ its runs. \`npm test\` runs it against the scripted gateway as each of these rel
 against the real ones. The second also compares the WebSocket's protocol, as the installed package publishes it, with
 the requests and fields that the runtime uses. It prints every difference, and fails if a used one is gone or changed:
 
-${table(
+${markdownTable(
   ["OpenClaw", "run by"],
   knownVersions.map((version) => [
     version,

@@ -34,6 +34,9 @@ export const compareGatewayVersions = (a: GatewayVersion, b: GatewayVersion): nu
 
 const isBelow = (a: GatewayVersion, b: GatewayVersion): boolean => compareGatewayVersions(a, b) < 0
 
+/** The oldest and the newest version that the runtime supports. */
+export const testedGatewayVersions = { oldest: OLDEST_TESTED, newest: NEWEST_TESTED } as const
+
 const tested = `${showGatewayVersion(OLDEST_TESTED)} to ${showGatewayVersion(NEWEST_TESTED)}`
 
 /** Whether the runtime works with this version of the gateway; null is a version that the gateway does not report. */

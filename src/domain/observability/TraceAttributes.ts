@@ -1,3 +1,5 @@
+import { markdownTable } from "../text/MarkdownTable.ts"
+
 /**
  * Every attribute of the runtime's spans: which spans have it, and what it means. The types of the attributes that code
  * may set and the table in docs/observability.md derive from it. `gen_ai.*` and `error.type` are OpenTelemetry's
@@ -89,15 +91,8 @@ export type Attributes = {
   readonly [Name in AttributeName]?: string | number | boolean | ReadonlyArray<string> | undefined
 }
 
-const rows = Object.entries(traceAttributes).map(([name, { on, meaning }]) => [`\`${name}\``, on, meaning] as const)
-const width = (column: 0 | 1 | 2, title: string) => Math.max(title.length, ...rows.map((row) => row[column].length))
-const widths = [width(0, "attribute"), width(1, "on"), width(2, "meaning")] as const
-const line = (cells: readonly [string, string, string]) =>
-  `| ${cells.map((cell, column) => cell.padEnd(widths[column] ?? 0)).join(" | ")} |`
-
 /** The table in docs/observability.md. */
-export const traceAttributesTable: string = [
-  line(["attribute", "on", "meaning"]),
-  line(["-".repeat(widths[0]), "-".repeat(widths[1]), "-".repeat(widths[2])]),
-  ...rows.map(line)
-].join("\n")
+export const traceAttributesTable: string = markdownTable(
+  ["attribute", "on", "meaning"],
+  Object.entries(traceAttributes).map(([name, { on, meaning }]) => [`\`${name}\``, on, meaning])
+)

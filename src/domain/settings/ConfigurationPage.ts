@@ -1,3 +1,4 @@
+import { markdownTable } from "../text/MarkdownTable.ts"
 import { variableGroups } from "./VariableKinds.ts"
 import type { Variable } from "./VariableKinds.ts"
 import { allVariables, ruleOf, usualOf } from "./Variables.ts"
@@ -7,22 +8,12 @@ type Row = readonly [VariableName, Variable]
 
 const isSecret = ([, { kind }]: Row): boolean => kind === "secret"
 
-/** A Markdown table in the form in which the formatter leaves it. */
-const tableOf = (header: ReadonlyArray<string>, rows: ReadonlyArray<ReadonlyArray<string>>): string => {
-  const widths = header.map((title, column) =>
-    Math.max(3, title.length, ...rows.map((row) => row[column]?.length ?? 0))
-  )
-  const line = (cells: ReadonlyArray<string>) =>
-    `| ${cells.map((cell, column) => cell.padEnd(widths[column] ?? 0)).join(" | ")} |`
-  return [line(header), line(widths.map((width) => "-".repeat(width))), ...rows.map(line)].join("\n")
-}
-
 const sectionOf = (group: string): string => {
   const rows = allVariables.filter(([, variable]) => variable.group === group)
   return [
     `## ${group}`,
     "",
-    tableOf(
+    markdownTable(
       ["name", "default", "rule", "meaning"],
       rows.map(([name, variable]) => [`\`${name}\``, usualOf(variable), ruleOf(variable), variable.meaning])
     )
