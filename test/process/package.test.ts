@@ -9,6 +9,7 @@ import { footprintOf } from "../../bench/footprint.ts"
 import type { Footprint } from "../../bench/footprint.ts"
 import { makeBundle } from "../../build/bundle.ts"
 import type { Bundle } from "../../build/bundle.ts"
+import { npmIn } from "../../build/npm.ts"
 import { runtimeEnv } from "../../local/account.ts"
 import { eventually, makeSetup } from "./setup.ts"
 
@@ -22,16 +23,6 @@ const run = (command: string, args: ReadonlyArray<string>, cwd: string, env: Nod
     )
   })
 
-/** npm must not get the variables with which `npm run` describes this package to its children. */
-const npm = async (cwd: string, ...args: ReadonlyArray<string>): Promise<string> => {
-  const env = Object.fromEntries(
-    Object.entries(process.env).filter(([name]) => !/^npm_(?:package|lifecycle|config_local)/i.test(name))
-  )
-  const { code, err, out } = await run("npm", args, cwd, { ...env, PATH: path })
-  if (code !== 0) throw new Error(`npm ${args.join(" ")} ended with ${code}\n${err}`)
-  return out
-}
-
 let folder = ""
 let command = ""
 let installed = ""
@@ -40,9 +31,9 @@ let bundle: Bundle
 beforeAll(async () => {
   folder = mkdtempSync(join(tmpdir(), "mission-control-package-"))
   bundle = await makeBundle()
-  const packed = await npm(root, "pack", "--ignore-scripts", "--silent", "--pack-destination", folder)
+  const packed = npmIn(root, "pack", "--ignore-scripts", "--silent", "--pack-destination", folder)
   const archive = join(folder, packed.trim().split("\n").at(-1) ?? "")
-  await npm(folder, "install", "--prefix", folder, "--ignore-scripts", "--no-audit", "--no-fund", archive)
+  npmIn(folder, "install", "--prefix", folder, "--ignore-scripts", "--no-audit", "--no-fund", archive)
   command = join(folder, "node_modules/.bin/mission-control-runtime")
   installed = join(folder, "node_modules/runtime-service")
 }, 300_000)

@@ -132,7 +132,8 @@ describe("npm run release", () => {
     }
   })
 
-  it("does not tag a commit for which .ci/run has not passed", () => {
+  it("does not tag a commit for which .ci/run has left no note", () => {
+    assert.include(read(".ci/run"), " notes --ref=gate add ")
     const { code, err } = release("--tag")
     assert.strictEqual(code, 1)
     assert.match(err, /^\.ci\/run has not passed for commit [0-9a-f]{12} in this clone\./)
@@ -163,6 +164,19 @@ describe("npm run release", () => {
     const { code, err } = release()
     assert.strictEqual(code, 1)
     assert.include(err, `The files differ from those of the tag v${version}:\nfiles\n`)
+  })
+
+  it("has git sign the tag if git has a key, and compares the files with a signed tag too", () => {
+    const program = join(repository, "release/sign")
+    const signature = "-----BEGIN PGP SIGNATURE-----\n\nnone\n-----END PGP SIGNATURE-----"
+    const script = `#!/bin/sh\ncat >/dev/null\necho "[GNUPG:] SIG_CREATED " >&2\necho "${signature}"\n`
+    writeFileSync(program, script, { mode: 0o755 })
+    git("config", "gpg.program", program)
+    git("config", "user.signingkey", "test")
+    git("tag", "--delete", `v${version}`)
+    assert.include(release("--tag").out, `Created the signed tag v${version}.`)
+    assert.include(git("cat-file", "tag", `v${version}`), signature)
+    assert.include(release().out, `They are the files of the tag v${version}.`)
   })
 
   it("refuses another commit with the version of a tag", () => {
