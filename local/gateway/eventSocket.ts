@@ -3,6 +3,7 @@ import type { IncomingMessage, Server } from "node:http"
 import type { Duplex } from "node:stream"
 import { type WebSocket, WebSocketServer } from "ws"
 import { z } from "zod"
+import type { Release } from "./release.ts"
 
 const request = z.object({
   type: z.literal("req"),
@@ -28,17 +29,24 @@ const connectParams = z.strictObject({
 })
 
 const keyed = z.strictObject({ key: z.string().min(1) })
+const listed = z.strictObject({
+  activeOnly: z.literal(true),
+  agentId: z.string().optional(),
+  limit: z.number().int().positive().optional()
+})
 
 const protocol = 4
 const tickIntervalMs = 30_000
-const methods = ["sessions.messages.subscribe", "sessions.messages.unsubscribe", "sessions.abort"]
+const methods = ["sessions.messages.subscribe", "sessions.messages.unsubscribe", "sessions.abort", "sessions.list"]
 const events = ["agent", "chat", "session.message", "tick"]
 
 export interface EventSocketOptions {
-  readonly version: string
+  readonly release: Release
   readonly token: () => string | undefined
   /** Stops the session's run as OpenClaw's Stop button does. Returns whether one was running. */
   readonly abort: (sessionKey: string) => boolean
+  /** The sessions with running or queued turns, of one agent if given. */
+  readonly activeSessions: (agent?: string) => ReadonlyArray<string>
 }
 
 /** A connected client and the sessions that it follows. */
@@ -48,7 +56,10 @@ interface Client {
   readonly keys: Set<string>
 }
 
-/** The gateway's WebSocket, as far as the runtime uses it: the handshake, and the events of followed sessions. */
+/**
+ * The gateway's WebSocket, as far as the runtime uses it: the handshake, the events of followed sessions, and the list
+ * of active sessions.
+ */
 export class EventSocket {
   readonly #options: EventSocketOptions
   readonly #sockets = new WebSocketServer({ noServer: true, maxPayload: 25 << 20 })
@@ -107,7 +118,7 @@ export class EventSocket {
       }
       client = connected
       this.#clients.add(client)
-      const { version } = this.#options
+      const { version } = this.#options.release
       send({
         type: "res",
         id: parsed.id,
@@ -148,10 +159,18 @@ export class EventSocket {
     const needed = method === "sessions.abort" ? "operator.write" : "operator.read"
     if (!methods.includes(method)) return refuse(id, "INVALID_REQUEST", `unknown method: ${method}`)
     if (!scopes.includes(needed)) return refuse(id, "FORBIDDEN", `missing scope: ${needed}`)
+    const answer = (payload: object) => send({ type: "res", id, ok: true, payload })
+    if (method === "sessions.list") {
+      const query = listed.safeParse(params)
+      if (!query.success || !this.#options.release.listsActiveSessions) {
+        return refuse(id, "INVALID_REQUEST", "invalid sessions.list params")
+      }
+      const keys = this.#options.activeSessions(query.data.agentId).slice(0, query.data.limit)
+      return answer({ sessions: keys.map((key) => ({ key, hasActiveRun: true })) })
+    }
     const parsed = keyed.safeParse(params)
     if (!parsed.success) return refuse(id, "INVALID_REQUEST", `invalid ${method} params`)
     const key = parsed.data.key.toLowerCase()
-    const answer = (payload: object) => send({ type: "res", id, ok: true, payload })
     if (method === "sessions.abort") {
       return answer({ ok: true, status: this.#options.abort(key) ? "aborted" : "no-active-run" })
     }

@@ -36,6 +36,8 @@ export interface Release {
   readonly describesItems: boolean
   /** Whether the events name a person's stop, a closed request and an overflow, or 2026.8.2 only a text. */
   readonly explainsEnds: boolean
+  /** Whether the WebSocket lists the sessions with running or queued turns. */
+  readonly listsActiveSessions: boolean
 }
 
 const releases: ReadonlyArray<Release> = [
@@ -54,7 +56,8 @@ const releases: ReadonlyArray<Release> = [
     abandonedTurns: "passed on once",
     refusalStatuses: undefined,
     describesItems: true,
-    explainsEnds: true
+    explainsEnds: true,
+    listsActiveSessions: true
   },
   {
     version: "2026.8.2",
@@ -71,7 +74,8 @@ const releases: ReadonlyArray<Release> = [
     abandonedTurns: "kept",
     refusalStatuses: [400, 401, 402, 403, 404],
     describesItems: false,
-    explainsEnds: false
+    explainsEnds: false,
+    listsActiveSessions: false
   }
 ]
 

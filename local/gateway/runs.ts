@@ -38,6 +38,8 @@ export class Runs {
   readonly #emit: Emit
   /** Stops the present run of each session. */
   readonly #stops = new Map<string, AbortController>()
+  /** The sessions of the runs that are running or wait, once for each run. */
+  readonly #admitted: Array<RunTarget> = []
   /** Maximum number of concurrent runs so far. */
   peak = 0
   total = 0
@@ -56,6 +58,12 @@ export class Runs {
 
   get waiting(): number {
     return this.#permits.waiting
+  }
+
+  /** The sessions with a running or waiting run, of one agent if given. */
+  activeSessions(agent?: string): ReadonlyArray<string> {
+    const targets = this.#admitted.filter((target) => agent === undefined || target.agent === agent)
+    return [...new Set(targets.map(({ sessionKey }) => sessionKey))]
   }
 
   /** Stops the session's run as OpenClaw's Stop button does. Returns false if none is running. */
@@ -81,6 +89,7 @@ export class Runs {
     const before = session.tail
     const { promise: ended, resolve: end } = Promise.withResolvers<void>()
     session.tail = ended
+    this.#admitted.push(request.target)
     try {
       await before
       await this.#permits.take(signal)
@@ -92,6 +101,7 @@ export class Runs {
         this.#permits.release()
       }
     } finally {
+      this.#admitted.splice(this.#admitted.indexOf(request.target), 1)
       end()
     }
   }

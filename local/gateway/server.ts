@@ -100,9 +100,10 @@ export class ScriptedGateway implements AsyncDisposable {
     this.#sessions = new Sessions(options.stateDir)
     const provider = new Provider(model, release, this.#timeScale)
     this.#events = new EventSocket({
-      version: release.version,
+      release,
       token: () => this.#config.token,
-      abort: (sessionKey) => this.#runs.stop(sessionKey)
+      abort: (sessionKey) => this.#runs.stop(sessionKey),
+      activeSessions: (agent) => this.#runs.activeSessions(agent)
     })
     this.#runs = new Runs(
       provider,

@@ -79,6 +79,8 @@ export class Metrics extends Context.Service<
      * executes a tool.
      */
     toolSeen(tool: string | null, run: string): Effect.Effect<void>
+    /** Whether the run seems stuck. Its next step shows that it is not. */
+    turnStuck(run: string, isStuck: boolean): Effect.Effect<void>
     /** Creates the counters of these tools. */
     toolsKnown(tools: ReadonlyArray<string>): Effect.Effect<void>
     /** A request of the run was answered. */
@@ -215,6 +217,7 @@ const make = Effect.gen(function* () {
           ? Effect.void
           : progressed(run, (_, stepSince) => ({ tool: null, isOwnTool: false, stepSince }))
       ),
+    turnStuck: (run, isStuck) => progressed(run, () => ({ isStuck })),
     toolsKnown: (tools) => count(() => tools.forEach((tool) => family.createToolSeries(registry, tool))),
     tokensUsed: (slug, usage, run) =>
       Effect.andThen(
@@ -263,9 +266,14 @@ const make = Effect.gen(function* () {
     activity: SubscriptionRef.get(activity),
     activityChanges: SubscriptionRef.changes(activity),
     observe: (seen) =>
-      Effect.andThen(
-        count(() => observe(seen)),
-        processMetrics.observe
+      SubscriptionRef.get(activity).pipe(
+        Effect.tap(({ running }) =>
+          count(() => {
+            observe(seen)
+            set(family.stuckTurns, running.filter(({ isStuck }) => isStuck).length)
+          })
+        ),
+        Effect.andThen(processMetrics.observe)
       ),
     prometheus: Effect.sync(registry.text)
   })

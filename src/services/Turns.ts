@@ -27,6 +27,7 @@ import type { ToolInterruption, ToolResult } from "./AgentTools.ts"
 import { ControlPlane } from "./ControlPlane.ts"
 import { GatewayGuard } from "./GatewayGuard.ts"
 import { asStep, stepError } from "./RunSteps.ts"
+import { watchStuckTurn } from "./StuckTurn.ts"
 import type { RunContext } from "./tools/AgentTool.ts"
 import { makeTurnBudget } from "./TurnBudget.ts"
 import type { TurnBudget } from "./TurnBudget.ts"
@@ -313,7 +314,12 @@ const make = Effect.gen(function* () {
     const budget = yield* makeTurnBudget(controlPlane, turn)
     const { onModelCall } = budget
     const onTool = (tool: string | null) => metrics.toolSeen(tool, notification.id)
-    const followed = Effect.andThen(events.follow(sessionKey, { onTool, onModelCall }), rounds(turn, budget))
+    const followed = events
+      .follow(sessionKey, { onTool, onModelCall })
+      .pipe(
+        Effect.andThen(Effect.forkScoped(watchStuckTurn({ events, metrics }, { run: notification.id, sessionKey }))),
+        Effect.andThen(rounds(turn, budget))
+      )
     return yield* Effect.scoped(followed).pipe(
       Effect.timeoutOrElse({
         duration: config.turnTimeout,

@@ -119,6 +119,35 @@ export const eventCases = (contract: () => Contract): void => {
     expect(spokenOf(prompt!).join("\n")).toContain(marker)
   })
 
+  it("list the sessions with a running or queued turn, which 2026.8.2 cannot", async () => {
+    const { client, key } = await follow(contract())
+    await using _ = client
+    const question = { activeOnly: true, agentId: "alpha", limit: 500 }
+    const activeKeys = async () => {
+      const answer = await client.request("sessions.list", question)
+      const { sessions = [] } = (answer.payload ?? {}) as { sessions?: ReadonlyArray<{ readonly key: string }> }
+      return answer.ok ? sessions.map((session) => session.key) : null
+    }
+    if (contract().isOld) {
+      expect(await activeKeys()).toBeNull()
+      return
+    }
+    expect(await activeKeys()).not.toContain(key)
+    const running = contract().newMarker()
+    const queued = contract().newMarker()
+    await contract().script(running, [{ text: "first", delayMs: 2_000 }])
+    await contract().script(queued, [{ text: "second", delayMs: 2_000 }])
+    const first = contract().turn({ input: running }, { key })
+    await contract().untilPrompted(running)
+    const second = contract().turn({ input: queued }, { key })
+    expect(await activeKeys()).toContain(key)
+    await first
+    // The second turn was admitted while the first one ran.
+    expect(await activeKeys()).toContain(key)
+    await second
+    await expect.poll(activeKeys, { timeout: 10_000 }).not.toContain(key)
+  })
+
   it("do not report a closed request as a stop", async () => {
     const { client, key } = await follow(contract())
     await using _ = client

@@ -22,8 +22,10 @@ const AnswerFrame = Schema.Struct({
   )
 })
 
+export type AnswerFrame = typeof AnswerFrame.Type
+
 /** A frame of the gateway's WebSocket. */
-export type Frame = typeof EventFrame.Type | typeof AnswerFrame.Type
+export type Frame = typeof EventFrame.Type | AnswerFrame
 
 /** A frame as it arrives: the text of a JSON object. */
 export const FrameText = Schema.fromJsonString(Schema.Union([EventFrame, AnswerFrame]))

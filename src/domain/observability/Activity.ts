@@ -3,6 +3,7 @@ import { truncate } from "../text/Text.ts"
 /** The recent activity of the process for the status page: bounded, pure, all times in epoch milliseconds. */
 import { afterAttempt, afterOutcome } from "./Health.ts"
 import type { AgentOutcome, FailureRow, RecentAttempt } from "./Health.ts"
+import type { LiveTurn } from "./LiveTurn.ts"
 import { noDurations, quantile, withDuration } from "./Quantiles.ts"
 import type { Buckets } from "./Quantiles.ts"
 
@@ -14,6 +15,8 @@ export interface Progress {
   readonly isOwnTool: boolean
   /** Since when the tool is running, or the model is working. */
   readonly stepSince: number
+  /** It has been quiet for minutes, and the gateway does nothing for it. */
+  readonly isStuck: boolean
   /** Answered requests to the gateway, and their tokens. */
   readonly rounds: number
   readonly inputTokens: number
@@ -158,6 +161,7 @@ export const started = (activity: Activity, work: StartedWork): Activity => ({
       tool: null,
       isOwnTool: false,
       stepSince: work.startedAt,
+      isStuck: false,
       rounds: 0,
       inputTokens: 0,
       outputTokens: 0
@@ -166,15 +170,19 @@ export const started = (activity: Activity, work: StartedWork): Activity => ({
   agents: touchAgent(activity.agents, work.agent, work.agentName === null ? {} : { name: work.agentName })
 })
 
-/** The run has made progress. All that is known of a running turn comes through this function. */
+/** The run has made progress, so it is not stuck. All that is known of a running turn comes through this function. */
 export const progressed = (
   activity: Activity,
   run: string,
   change: (before: Progress) => Partial<Progress>
 ): Activity => ({
   ...activity,
-  running: activity.running.map((work) => (work.run === run ? { ...work, ...change(work) } : work))
+  running: activity.running.map((work) => (work.run === run ? { ...work, isStuck: false, ...change(work) } : work))
 })
+
+/** When the turn did something last: one of its steps, or an event of the gateway. */
+export const lastActivityOf = ({ stepSince }: Progress, live: LiveTurn | undefined): number =>
+  Math.max(stepSince, live?.lastEventAt ?? 0)
 
 const withError = (
   errors: ReadonlyArray<RepeatedError>,

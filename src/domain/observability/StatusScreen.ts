@@ -21,6 +21,7 @@ const Shown = Schema.Struct({
   delivery: Schema.optionalKey(
     Schema.Struct({
       inFlight: Schema.optionalKey(Schema.Finite),
+      stuck: Schema.optionalKey(Schema.Finite),
       successCount: Schema.optionalKey(Schema.Finite),
       failureCount: Schema.optionalKey(Schema.Finite),
       consecutiveFailures: Schema.optionalKey(Schema.Finite),
@@ -65,7 +66,7 @@ export interface StatusScreen {
   readonly isHealthy: boolean
 }
 
-type Line = readonly [name: string, value: string, level?: Level]
+type Line = readonly [name: string, value: string, level?: Level | undefined]
 
 const colors: Readonly<Record<Level, TerminalColor>> = { good: "green", warn: "yellow", bad: "red", idle: "grey" }
 
@@ -85,6 +86,9 @@ export const statusScreen = (health: unknown, now: number, url: string): StatusS
   const ago = (millis: number | null | undefined) =>
     millis === null || millis === undefined ? "" : `${showSpan((now - millis) / 1_000)} ago`
   const level = levelOfStatus(rest.status)
+  const { stuck = 0 } = delivery
+  const limit = delivery.config === undefined ? "" : ` of ${delivery.config.maxConcurrentSessions}`
+  const running = `${delivery.inFlight ?? 0}${limit}`
   const lines: ReadonlyArray<Line> = [
     ["status", `${rest.status}${readiness}${rest.uptime === undefined ? "" : `, up ${showSpan(rest.uptime)}`}`, level],
     ...rest.reasons.map((reason): Line => ["reason", singleLine(reason), level]),
@@ -105,10 +109,7 @@ export const statusScreen = (health: unknown, now: number, url: string): StatusS
       agentSync === null || agentSync === undefined ? "-" : agentsOf(agentSync.agents) + pausedOf(agentSync.paused)
     ],
     ["heartbeats", heartbeats === null || heartbeats === undefined ? "-" : "on"],
-    [
-      "running turns",
-      `${delivery.inFlight ?? 0}${delivery.config === undefined ? "" : ` of ${delivery.config.maxConcurrentSessions}`}`
-    ],
+    ["running turns", stuck === 0 ? running : `${running}, ${stuck} seemingly stuck`, stuck === 0 ? undefined : "warn"],
     [
       "oldest waiting",
       delivery.oldestWaiting === null || delivery.oldestWaiting === undefined ? "none" : ago(delivery.oldestWaiting)

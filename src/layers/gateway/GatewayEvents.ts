@@ -2,12 +2,13 @@
  * The gateway's events of running turns, over its WebSocket: live progress, and the exact causes of ends that HTTP
  * reports as "internal error". Optional: turns go over HTTP only, and without the channel they run and end as before.
  */
-import { Clock, Context, Deferred, Effect, Layer, Option, Ref, Schedule } from "effect"
+import { Clock, Context, Deferred, Effect, Layer, Option, Ref, Schedule, Schema } from "effect"
 import type { Scope } from "effect"
 import { readRunEvent } from "../../domain/gateway/GatewayEvent.ts"
 import type { ModelCall, RunCause, RunEvent } from "../../domain/gateway/GatewayEvent.ts"
 import { afterEvent, turnStarted } from "../../domain/observability/LiveTurn.ts"
 import type { LiveTurn } from "../../domain/observability/LiveTurn.ts"
+import { parseSessionKey } from "../../domain/shared/SessionKey.ts"
 import { RuntimeConfig } from "../Config.ts"
 import { Redactor } from "../secrets/Redactor.ts"
 import { Secrets } from "../secrets/Secrets.ts"
@@ -18,8 +19,11 @@ import { GatewayToken } from "./GatewayToken.ts"
 
 /** How long an ambiguous failure waits for the event that says what happened. */
 const CAUSE_TIMEOUT = "2 seconds"
+const ANSWER_TIMEOUT = "10 seconds"
 /** An operator may have changed the gateway in the meantime. */
 const REFUSED_PAUSE = "10 minutes"
+/** Sessions of one agent in a list of the active ones. */
+const MAX_ACTIVE = 500
 /** Ends of runs that a session remembers. A turn has one run at a time; the gateway's own runs can come between. */
 const ENDS_KEPT = 8
 
@@ -53,6 +57,11 @@ interface Service {
   endOf(sessionKey: string, runId: string): Effect.Effect<RunEnd | null>
   /** The model that answered last in a followed session. Null if no event has named it. */
   modelOf(sessionKey: string): Effect.Effect<string | null>
+  /**
+   * Whether the gateway has neither a running nor a queued turn in the session. Null if it cannot be asked or does not
+   * answer; 2026.8.2 refuses the question.
+   */
+  isIdle(sessionKey: string): Effect.Effect<boolean | null>
   /** The running turns by session key; empty without the channel. */
   readonly current: Effect.Effect<ReadonlyMap<string, LiveTurn>>
   readonly state: Effect.Effect<ChannelState>
@@ -63,6 +72,7 @@ const offBecause = (reason: string): Service => ({
   follow: () => Effect.void,
   endOf: () => Effect.succeed(null),
   modelOf: () => Effect.succeed(null),
+  isIdle: () => Effect.succeed(null),
   current: Effect.succeed(new Map()),
   state: Effect.succeed({ _tag: "Off", reason })
 })
@@ -86,6 +96,9 @@ interface Followed {
   readonly ends: Map<string, RunEnd>
   readonly awaited: Map<string, Deferred.Deferred<RunEnd>>
 }
+
+const ActiveSessions = Schema.Struct({ sessions: Schema.Array(Schema.Struct({ key: Schema.String })) })
+const asActiveSessions = Schema.decodeUnknownOption(ActiveSessions)
 
 /** The tool that a page shows, with one line for each turn. */
 const toolOf = ({ tools }: LiveTurn): string | null => tools.at(-1)?.name ?? null
@@ -213,6 +226,18 @@ const make = Effect.gen(function* () {
     )
   })
 
+  const isIdle = Effect.fnUntraced(function* (sessionKey: string) {
+    if (socket === null) return null
+    const agentId = parseSessionKey(sessionKey)?.slug
+    const answer = yield* socket
+      .ask("sessions.list", { activeOnly: true, agentId, limit: MAX_ACTIVE })
+      .pipe(Effect.timeoutOption(ANSWER_TIMEOUT), Effect.orElseSucceed(Option.none))
+    return Option.match(
+      Option.flatMap(answer, ({ payload }) => asActiveSessions(payload)),
+      { onNone: () => null, onSome: ({ sessions }) => sessions.every(({ key }) => key !== sessionKey) }
+    )
+  })
+
   const shown = (turn: LiveTurn): LiveTurn => ({
     ...turn,
     tools: turn.tools.map((tool) => ({ ...tool, name: redactor.redact(tool.name) })),
@@ -224,6 +249,7 @@ const make = Effect.gen(function* () {
     follow,
     endOf,
     modelOf: (sessionKey) => Effect.sync(() => followed.get(sessionKey)?.turn.model ?? null),
+    isIdle,
     current: Effect.sync(() => new Map([...followed].map(([key, { turn }]) => [key, shown(turn)]))),
     state: Ref.get(state)
   }

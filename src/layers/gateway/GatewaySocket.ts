@@ -1,11 +1,11 @@
 /**
- * A connection to the gateway's WebSocket: its handshake, requests without awaited answers, and its events. The
- * gateway's published client is not used: see decision 0056.
+ * A connection to the gateway's WebSocket: its handshake, requests, and its events. The gateway's published client is
+ * not used: see decision 0056.
  */
-import { Duration, Effect, Option, Redacted, Schema } from "effect"
+import { Deferred, Duration, Effect, Option, Redacted, Schema } from "effect"
 import { Socket } from "effect/socket"
 import { FrameText } from "../../domain/gateway/GatewayFrame.ts"
-import type { Frame } from "../../domain/gateway/GatewayFrame.ts"
+import type { AnswerFrame, Frame } from "../../domain/gateway/GatewayFrame.ts"
 
 /** The wire protocol of all supported releases. */
 export const PROTOCOL = 4
@@ -30,6 +30,8 @@ export interface GatewaySocket {
   readonly version: string
   /** Sends a request and does not wait for its answer. */
   request(method: string, params: object): Effect.Effect<void, SocketLost>
+  /** Sends a request and waits for its answer, which arrives while `next` is read. The caller limits the time. */
+  ask(method: string, params: object): Effect.Effect<AnswerFrame, SocketLost>
   /** The next frames. Fails when the connection is lost or silent. */
   readonly next: Effect.Effect<ReadonlyArray<Frame>, SocketLost>
 }
@@ -84,10 +86,29 @@ export const openGatewaySocket = Effect.fnUntraced(function* (
   }).pipe(Effect.provide(Socket.layerWebSocketConstructorGlobal))
   const pull = yield* Effect.mapError(Socket.readerString(socket), lost)
   const { write } = yield* socket.writer
-  const next = Effect.map(Effect.mapError(pull, lost), framesOf)
+  const asked = new Map<string, Deferred.Deferred<AnswerFrame>>()
+  const noteAnswer = (frame: Frame) => {
+    const waiting = frame.type === "res" ? asked.get(frame.id) : undefined
+    if (frame.type === "res" && waiting !== undefined) Deferred.doneUnsafe(waiting, Effect.succeed(frame))
+  }
+  const next = Effect.mapError(pull, lost).pipe(
+    Effect.map(framesOf),
+    Effect.tap((frames) => Effect.sync(() => frames.forEach(noteAnswer)))
+  )
   let sent = 0
-  const request = (method: string, params: object) =>
-    Effect.mapError(write(JSON.stringify({ type: "req", id: String((sent += 1)), method, params })), lost)
+  const send = (id: string, method: string, params: object) =>
+    Effect.mapError(write(JSON.stringify({ type: "req", id, method, params })), lost)
+  const request = (method: string, params: object) => Effect.suspend(() => send(String((sent += 1)), method, params))
+  const ask = (method: string, params: object) =>
+    Effect.suspend(() => {
+      const id = String((sent += 1))
+      const answer = Deferred.makeUnsafe<AnswerFrame>()
+      asked.set(id, answer)
+      return send(id, method, params).pipe(
+        Effect.andThen(Deferred.await(answer)),
+        Effect.ensuring(Effect.sync(() => asked.delete(id)))
+      )
+    })
   const until = <A>(find: (frame: Frame) => A | undefined): Effect.Effect<A, SocketLost> =>
     Effect.flatMap(next, (frames) => {
       const found = frames.map(find).find((each) => each !== undefined)
@@ -115,6 +136,7 @@ export const openGatewaySocket = Effect.fnUntraced(function* (
   const opened: GatewaySocket = {
     version: server.version,
     request,
+    ask,
     next: Effect.timeoutOrElse(next, {
       duration: silenceLimit,
       orElse: () => Effect.fail(silent(silenceLimit))

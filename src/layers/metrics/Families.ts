@@ -95,6 +95,10 @@ export const failingAgents = gauge(
   "mission_control_failing_agents",
   "Agents whose last deliveries or heartbeats failed; an agent with both counts twice."
 )
+export const stuckTurns = gauge(
+  "mission_control_stuck_turns",
+  "Running turns that have been quiet for minutes while the gateway does nothing in their session."
+)
 export const ready = gauge("mission_control_ready", "Whether /readyz reports that the process is ready: 1 or 0.")
 export const oldestWaiting = gauge(
   "mission_control_oldest_waiting_seconds",

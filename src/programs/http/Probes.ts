@@ -72,6 +72,7 @@ export const layer = Layer.effectDiscard(
         gateway: { ...(yield* seenGateway), restarts: yield* gatewayProcess.restarts },
         delivery: {
           ...(yield* metrics.deliverySummary),
+          stuck: (yield* metrics.activity).running.filter(({ isStuck }) => isStuck).length,
           oldestWaiting: (yield* loop.state).oldest,
           config: {
             intervalMillis: Duration.toMillis(config.deliveryInterval),

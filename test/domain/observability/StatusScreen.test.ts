@@ -45,6 +45,11 @@ describe("the status screen", () => {
     assert.strictEqual(lineOf(screen, "agents"), "3, paused: qa, writer")
   })
 
+  it("counts the turns that seem stuck", () => {
+    const screen = textOf({ ...health, delivery: { ...health.delivery, stuck: 1 } })
+    assert.strictEqual(lineOf(screen, "running turns"), "3 of 8, 1 seemingly stuck")
+  })
+
   it("shows lifecycle, reasons, push, gateway, turns, waiting work and the last errors, one in each line", () => {
     const screen = textOf(health)
     assert.strictEqual(lineOf(screen, "status"), "degraded, not ready, up 2 h")

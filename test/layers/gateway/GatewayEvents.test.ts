@@ -177,6 +177,56 @@ describe("a followed turn", () => {
   )
 })
 
+describe("the question whether a session is idle", () => {
+  /** Asks it, and answers as the gateway. */
+  const asked = Effect.fnUntraced(function* ({ events, isOn, socket }: House, answer: object) {
+    yield* isOn
+    yield* Queue.take(socket.requests)
+    const fiber = yield* Effect.forkChild(events.isIdle(sessionKey))
+    const { id, method, params } = yield* Queue.take(socket.requests)
+    assert.deepStrictEqual([method, params], ["sessions.list", { activeOnly: true, agentId: "engineer", limit: 500 }])
+    // The answer to another request.
+    socket.send({ type: "res", id: "99", ok: true, payload: { sessions: [{ key: "agent:engineer:x" }] } })
+    socket.send({ type: "res", id, ...answer })
+    return yield* Fiber.join(fiber)
+  })
+
+  const answers: ReadonlyArray<readonly [string, object, boolean | null]> = [
+    [
+      "no, if the session is listed",
+      { ok: true, payload: { sessions: [{ key: sessionKey, status: "running" }] } },
+      false
+    ],
+    ["yes, if only others are listed", { ok: true, payload: { sessions: [{ key: `${sessionKey}:g2` }] } }, true],
+    ["unknown, if the release refuses it", { ok: false, error: { message: "unexpected property 'activeOnly'" } }, null],
+    ["unknown, if the answer has another form", { ok: true, payload: { sessions: "none" } }, null]
+  ]
+  it.live.each(answers)("is answered: %s", ([, answer, expected]) =>
+    Effect.gen(function* () {
+      assert.strictEqual(yield* asked(yield* house({}), answer), expected)
+    })
+  )
+
+  it.effect("is unknown without an answer within ten seconds, after a loss of the connection, and without it", () =>
+    Effect.gen(function* () {
+      const { events, isOn, socket } = yield* house({})
+      yield* TestClock.withLive(isOn)
+      const silent = yield* Effect.forkChild(events.isIdle(sessionKey))
+      yield* TestClock.withLive(until(Queue.size(socket.requests), (size) => size === 2))
+      yield* TestClock.adjust("10 seconds")
+      assert.isNull(yield* Fiber.join(silent))
+      const lost = yield* Effect.forkChild(events.isIdle(sessionKey))
+      yield* TestClock.withLive(until(Queue.size(socket.requests), (size) => size === 3))
+      socket.cut()
+      yield* TestClock.withLive(until(events.state, ({ _tag }) => _tag === "Off"))
+      yield* TestClock.adjust("10 seconds")
+      assert.isNull(yield* Fiber.join(lost))
+      const off = yield* house(null, { gatewayEvents: false })
+      assert.isNull(yield* off.events.isIdle(sessionKey))
+    })
+  )
+})
+
 describe("a connection", () => {
   it.effect("is opened again if the gateway sends nothing for three of its ticks", () =>
     Effect.gen(function* () {

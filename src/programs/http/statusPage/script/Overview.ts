@@ -120,7 +120,8 @@ const show = () => {
   showLatency(state.spans, state.latencies)
   section("running", activity.running, idleText(), ({ run }) => run,
     (work) => ({
-      title: nameOf(work), run: work.run, tag: words(work.type),
+      title: nameOf(work), run: work.run,
+      tag: work.isStuck ? "seems stuck" : words(work.type), tagLevel: work.isStuck ? "warn" : "idle",
       detail: (work.task || "No task") + (work.attempt > 1 ? ", attempt " + work.attempt : "") + " · " + progressOf(work),
       side: "{age}", sideAt: work.startedAt,
       sideMore: (work.tool ? work.tool : "model") + " for {age}", sideMoreAt: work.stepSince
