@@ -64,6 +64,7 @@ import { exitCodeOf, run } from "./programs/Runtime.ts"
 import { Commands } from "./programs/supervision/Commands.ts"
 import { GatewayWatch } from "./programs/supervision/GatewayWatch.ts"
 import { Presence } from "./programs/supervision/Presence.ts"
+import { ProgressReports } from "./programs/supervision/ProgressReports.ts"
 import { SystemdNotices } from "./programs/supervision/SystemdNotices.ts"
 import { AccountWork } from "./services/AccountWork.ts"
 import { AgentTools } from "./services/AgentTools.ts"
@@ -103,7 +104,7 @@ const programs = HttpRouter.serve(Layer.mergeAll(Probes.layer, AgentEndpoints.la
   disableListenLog: true,
   middleware: HttpServer.strictly
 }).pipe(
-  Layer.provideMerge(Presence.layer),
+  Layer.provideMerge(Layer.mergeAll(Presence.layer, ProgressReports.layer)),
   Layer.provideMerge(Layer.mergeAll(Commands.layer, SystemdNotices.layer)),
   Layer.provideMerge(ProfileSync.layer),
   Layer.provideMerge(AgentSync.layer),

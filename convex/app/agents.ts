@@ -1,9 +1,10 @@
 import { v } from "convex/values"
-import { managerMutation, memberQuery } from "../model/access/personFunctions.ts"
+import { managerMutation, memberMutation, memberQuery } from "../model/access/personFunctions.ts"
 import { accountOf, activeAgents, agentOf, flagsOf, flagSet, toAgentRef } from "../model/agents/agents.ts"
 import { addAgent, changeAgent, removeAgent } from "../model/agents/roster.ts"
 import { pausesOf } from "../model/queue/pauses.ts"
 import { pause as pauseIt, resume as resumeIt } from "../model/queue/pausing.ts"
+import { watch as watchRuns } from "../model/runs/progress.ts"
 import { isOnline } from "../model/runtimes/runtimes.ts"
 import { flagSettings } from "../tables/accounts.ts"
 
@@ -65,6 +66,20 @@ export const list = memberQuery({
         lastHeartbeatAt: heartbeat?.lastHeartbeatAt ?? null
       }
     })
+  }
+})
+
+/**
+ * Makes the account's runtimes report how far their turns are, for 60 s (app/runs:running shows it). Call it every 30 s
+ * while someone looks; other members' calls may be shared. For members. Reads two rows, and writes one at most every
+ * 20 s.
+ */
+export const watch = memberMutation({
+  args: {},
+  returns: v.null(),
+  handler: async (ctx): Promise<null> => {
+    await watchRuns(ctx, ctx.accountId)
+    return null
   }
 })
 

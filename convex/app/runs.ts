@@ -1,7 +1,7 @@
 import { v } from "convex/values"
 import { memberMutation, memberQuery } from "../model/access/personFunctions.ts"
 import { bounded } from "../model/database/bounded.ts"
-import { listRuns, runDetails, runDetailsOf, runView } from "../model/runs/runList.ts"
+import { listRuns, runDetails, runDetailsOf, runView, watchedRun, watchedRuns } from "../model/runs/runList.ts"
 import { stopAnswer, stopArgs, stopRequested } from "../model/runs/stopRequest.ts"
 import { requeueStopped } from "../model/runs/stops.ts"
 
@@ -11,6 +11,17 @@ export const list = memberQuery({
   returns: v.array(runView),
   handler: (ctx, { ended, limit }) =>
     listRuns(ctx, ctx.accountId, { hasEnded: ended ?? false, limit: bounded(limit, 50, 200) })
+})
+
+/**
+ * The running runs, at most 200, with how far their turns are: the current tool, the last activity, and whether the turn
+ * seems stuck. Runtimes report that only while a member calls app/agents:watch. For members. Reads four rows each, one
+ * per runtime, and the watch.
+ */
+export const running = memberQuery({
+  args: {},
+  returns: v.array(watchedRun),
+  handler: (ctx) => watchedRuns(ctx, ctx.accountId, 200)
 })
 
 /**

@@ -2,6 +2,7 @@ import { v } from "convex/values"
 import { serviceMutation, serviceQuery } from "../model/access/serviceFunctions.ts"
 import { bounded } from "../model/database/bounded.ts"
 import { operator } from "../model/notifications/deadLetters.ts"
+import { recordProgress, reportedTurn } from "../model/runs/progress.ts"
 import { listRuns, runDetails, runDetailsOf, runView } from "../model/runs/runList.ts"
 import { stopAnswer, stopArgs, stopRequested } from "../model/runs/stopRequest.ts"
 import { requeueStopped } from "../model/runs/stops.ts"
@@ -19,6 +20,19 @@ export const get = serviceQuery({
   args: { run: v.string() },
   returns: runDetails,
   handler: (ctx, { run }) => runDetailsOf(ctx, ctx.accountId, run)
+})
+
+/**
+ * Stores how far the runtime's running turns are, in place of its last report. Turns that have ended are ignored. For
+ * runtimes, which call it at most every 10 s while members watch. Reads and writes one row.
+ */
+export const progress = serviceMutation({
+  args: { runtimeId: v.string(), turns: v.array(reportedTurn) },
+  returns: v.null(),
+  handler: async (ctx, args): Promise<null> => {
+    await recordProgress(ctx, ctx.accountId, args)
+    return null
+  }
 })
 
 /** Like app/runs:stop. For operators with a runtime's token. Reads the runs, and what a note in each thread reads. */

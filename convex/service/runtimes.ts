@@ -46,8 +46,8 @@ export const protocol = serviceQuery({
 })
 
 /**
- * The open commands of this runtime. For runtimes, which subscribe to it. Reads the token, the pause and the open
- * commands.
+ * The open commands of this runtime, and since when and until when members watch. For runtimes, which subscribe to it.
+ * Reads the token, the pause, the watch and the open commands.
  */
 export const commands = serviceQuery({
   args: { runtimeId: v.string() },

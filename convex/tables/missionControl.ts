@@ -5,6 +5,7 @@ import { attemptTables } from "./attempts.ts"
 import { budgetTables } from "./budgets.ts"
 import { heartbeatTables } from "./heartbeats.ts"
 import { notificationTables } from "./notifications.ts"
+import { progressTables } from "./progress.ts"
 import { runTables } from "./runs.ts"
 import { runtimeTables } from "./runtimes.ts"
 import { sessionTables } from "./sessions.ts"
@@ -21,6 +22,7 @@ export const missionControl = {
   ...threadTables,
   ...notificationTables,
   ...runTables,
+  ...progressTables,
   ...sessionTables,
   ...attemptTables,
   ...approvalTables,

@@ -13,6 +13,7 @@ import { DeliveryLoop } from "./delivery/DeliveryLoop.ts"
 import { Commands } from "./supervision/Commands.ts"
 import { GatewayWatch } from "./supervision/GatewayWatch.ts"
 import { Presence } from "./supervision/Presence.ts"
+import { ProgressReports } from "./supervision/ProgressReports.ts"
 import { SystemdNotices } from "./supervision/SystemdNotices.ts"
 
 /** Why the process ended. */
@@ -39,6 +40,7 @@ export const run = Effect.gen(function* () {
   const permits = yield* Permits
   const presence = yield* Presence
   const profiles = yield* ProfileSync
+  const progressReports = yield* ProgressReports
   const systemd = yield* SystemdNotices
 
   const telemetry = yield* Telemetry
@@ -81,6 +83,7 @@ export const run = Effect.gen(function* () {
     const gatewayReady = yield* Clock.currentTimeMillis
     yield* loop.start
     yield* heartbeats.start
+    yield* progressReports.start
     yield* lifecycle.enter("ready")
     if (telemetry.isOn) {
       const ready = yield* Clock.currentTimeMillis

@@ -1,4 +1,4 @@
-import { Context, Duration, Effect, Layer, Option, Result, Schema, Semaphore, Struct } from "effect"
+import { Clock, Context, Duration, Effect, Layer, Option, Result, Schema, Semaphore, Struct } from "effect"
 import type { Stream } from "effect"
 import { SecureRandom } from "effect/crypto/SecureRandom"
 import type { ControlPlaneFailure } from "../domain/controlPlane/ControlPlaneFailure.ts"
@@ -38,6 +38,7 @@ import { RunDetails, RunView } from "../domain/delivery/RunView.ts"
 import { Profiles } from "../domain/gateway/ProfilePlan.ts"
 import { FinishedHeartbeat } from "../domain/heartbeats/Heartbeat.ts"
 import type { HeartbeatReport } from "../domain/heartbeats/Heartbeat.ts"
+import type { TurnProgress } from "../domain/observability/TurnProgress.ts"
 import { PROTOCOL } from "../domain/shared/Protocol.ts"
 import { Roster } from "../domain/tasks/Roster.ts"
 import { UsageReport } from "../domain/usage/UsageReport.ts"
@@ -132,6 +133,8 @@ export class ControlPlane extends Context.Service<
     updateAgentHeartbeat(fence: Fence, report: HeartbeatReport): Called<typeof FinishedHeartbeat.Type>
     /** Sends presence and health, and receives commands and reconciliation: one call a minute. */
     pulse(report: PulseReport): Called<PulseAnswer>
+    /** Stores how far the running turns are, in place of the last report. Not repeated. */
+    reportProgress(turns: ReadonlyArray<TurnProgress>): Called<void>
     /** Reports a command's progress. Idempotent; refused if another boot has accepted the command. */
     acknowledge(options: {
       readonly command: string
@@ -312,6 +315,22 @@ const pulse = ({ calls, clock, config, self }: Plane) =>
     return answer
   })
 
+const reportProgress = ({ calls, self }: Plane) =>
+  Effect.fn("ControlPlane.reportProgress")(function* (turns: ReadonlyArray<TurnProgress>) {
+    const now = yield* Clock.currentTimeMillis
+    yield* calls.mutation(functions.reportProgress, Schema.Null, {
+      runtimeId: self.runtimeId,
+      turns: turns.map(({ epoch, isStuck, lastActivityAt, session, stepSince, tool }) => ({
+        session,
+        epoch,
+        tool,
+        isStuck,
+        stepMs: now - stepSince,
+        quietMs: now - lastActivityAt
+      }))
+    })
+  })
+
 const leasesOf = (leases: ReadonlyArray<Lease>) => leases.map(({ epoch, session }) => ({ session, epoch }))
 
 /** Only the fence's fields: callers pass objects with more, and the functions refuse unknown fields. */
@@ -379,6 +398,7 @@ const make = Effect.gen(function* () {
     }),
     updateAgentHeartbeat: part("updateAgentHeartbeat", updateAgentHeartbeat(plane)),
     pulse: pulse(plane),
+    reportProgress: reportProgress(plane),
     acknowledge: (options) =>
       Effect.asVoid(calls.mutation(functions.acknowledge, Schema.Null, { ...plane.self, ...options }))
   })

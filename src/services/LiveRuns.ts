@@ -53,6 +53,7 @@ export class LiveRuns extends Context.Service<
       sessionKey: string | undefined,
       capability: string | undefined
     ): Effect.Effect<LiveRun, Unauthenticated>
+    readonly current: Effect.Effect<ReadonlyArray<LiveRun>>
   }
 >()("runtime-service/services/LiveRuns") {
   static readonly layer = Layer.effect(
@@ -119,5 +120,5 @@ const make = Effect.gen(function* () {
           })
     })
 
-  return LiveRuns.of({ open, authenticate })
+  return LiveRuns.of({ open, authenticate, current: Effect.sync(() => [...runs.values()]) })
 })

@@ -80,6 +80,7 @@ interface Readers extends ToolReaders {
   readonly rotateSessions: typeof Rotated
   readonly pulse: typeof PulseAnswer
   readonly commands: typeof RuntimeCommands
+  readonly reportProgress: { readonly Encoded: null }
   readonly acknowledge: { readonly Encoded: null }
   readonly protocol: typeof ServedProtocols
   readonly serviceFunctions: { readonly Encoded: ReadonlyArray<string> }

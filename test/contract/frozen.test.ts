@@ -66,7 +66,8 @@ const runtimeCommands = {
   paused: "boolean",
   restart: { "or null": { id: "string", requestedAt: "number" } },
   upgrade: { "or null": versionChange },
-  underway: { "or null": { ...versionChange, takenAt: "number", takenBy: "string", message: "string | null" } }
+  underway: { "or null": { ...versionChange, takenAt: "number", takenBy: "string", message: "string | null" } },
+  watched: { "or null": { since: "number", until: "number" } }
 }
 const served = { oldest: "number", newest: "number" }
 

@@ -139,6 +139,7 @@ describe("every app function", () => {
       "app/usage:report",
       "app/members:list",
       "app/agents:list",
+      "app/agents:watch",
       "app/runtimes:list",
       "app/skills:list",
       "app/activities:list",

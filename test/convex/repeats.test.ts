@@ -94,6 +94,10 @@ const mutations: Readonly<Record<string, (held: Held) => Promise<Sent>>> = {
     await plane.mutate(service.runs.stop, { run: leased.id })
     return { f: service.runs.again, args: { run: leased.id } }
   },
+  "runs:progress": async ({ leased }) => {
+    const turn = { ...leaseOf(leased), tool: "exec", stepMs: 5_000, quietMs: 1_000, isStuck: false }
+    return { f: service.runs.progress, args: { runtimeId: "r1", turns: [turn] } }
+  },
   "sessions:rotate": async () => ({ f: service.sessions.rotate, args: { agent: "lead" } }),
   "agents:updateAgentHeartbeat": async (held) => {
     pass(2 * minute)
@@ -161,7 +165,7 @@ const mutations: Readonly<Record<string, (held: Held) => Promise<Sent>>> = {
 }
 
 /** Calls whose second arrival changes only times. */
-const storesCurrentTime = new Set(["notifications:renew", "runtimes:pulse"])
+const storesCurrentTime = new Set(["notifications:renew", "runs:progress", "runtimes:pulse"])
 
 /** All tables except effects, which a repeated setter writes again. */
 const everything = (plane: Plane) =>

@@ -66,7 +66,7 @@ describe("a pulse", () => {
     })
     const roster = await plane.query(api.service.agents.list, {})
     expect(answer).toEqual({
-      commands: { paused: false, restart: null, upgrade: null, underway: null },
+      commands: { paused: false, restart: null, upgrade: null, underway: null, watched: null },
       oldest: now,
       nextDueAt: now,
       rosterRevision: roster.revision,

@@ -20,7 +20,7 @@ const TASKS_OF_CHAIN = 100
 const ASK_AGAIN_AFTER = 4 * 60 * 60 * 1_000
 const OPERATOR = { type: "system", id: "operator" } as const
 const PROTOCOLS = { oldest: 1, newest: 1 }
-const COMMANDS = { restart: null, upgrade: null, underway: null }
+const COMMANDS = { restart: null, upgrade: null, underway: null, watched: null }
 
 interface ResponseRequest {
   readonly asker: string

@@ -35,6 +35,7 @@ import { exitCodeOf, run } from "../../src/programs/Runtime.ts"
 import { Commands } from "../../src/programs/supervision/Commands.ts"
 import { GatewayWatch } from "../../src/programs/supervision/GatewayWatch.ts"
 import { Presence } from "../../src/programs/supervision/Presence.ts"
+import { ProgressReports } from "../../src/programs/supervision/ProgressReports.ts"
 import { SystemdNotices } from "../../src/programs/supervision/SystemdNotices.ts"
 import { AgentTools } from "../../src/services/AgentTools.ts"
 import { ControlPlane } from "../../src/services/ControlPlane.ts"
@@ -130,7 +131,7 @@ export const startProcess = Effect.fnUntraced(function* (options: {
     world.trace(`${process.name} ${logLevel}: ${String(message)}${why}`)
   })
   const layer = Layer.empty.pipe(
-    Layer.provideMerge(Layer.mergeAll(Presence.layer, Heartbeats.layer)),
+    Layer.provideMerge(Layer.mergeAll(Presence.layer, Heartbeats.layer, ProgressReports.layer)),
     Layer.provideMerge(Layer.mergeAll(Commands.layer, AgentSync.layer)),
     Layer.provideMerge(DeliveryLoop.layer),
     Layer.provideMerge(RunExecution.layer),

@@ -8,7 +8,8 @@ import { ownRow } from "../access/ownRow.ts"
 import { refusal } from "../access/refusal.ts"
 import { heartbeatOf, heartbeatRun } from "../heartbeats/heartbeatSchedule.ts"
 import { notificationOf } from "../queue/fences.ts"
-import type { Lease } from "../queue/sessions.ts"
+import type { Lease, LeasedSession } from "../queue/sessions.ts"
+import { progressOf, runProgress } from "./progress.ts"
 import { runWait, waitsOf } from "./runWait.ts"
 
 /** A run in a list, for people and operators. */
@@ -40,6 +41,9 @@ export const runView = v.object({
   traceId: v.union(v.string(), v.null())
 })
 type RunView = Infer<typeof runView>
+
+/** A running run with how far its turn is; null until its runtime has reported it to the people who watch. */
+export const watchedRun = v.object({ ...runView.fields, progress: v.union(runProgress, v.null()) })
 
 /** An attempt. For one that is running, or whose process ended, only the claim is known. */
 const attemptView = v.object({
@@ -126,30 +130,42 @@ const heldBy = ({ claimedAt, runtimeId }: Lease, { recalled }: Pick<Doc<"session
   runtimeId
 })
 
-/** The leased runs, including heartbeats, at most `limit`. Reads four rows each. */
-const runningRuns = async (
+/** The leased sessions, including those of heartbeats, at most `limit`. Reads one row each. */
+const leasedSessions = async (
   ctx: Pick<QueryCtx, "db">,
   accountId: Id<"accounts">,
   limit: number
-): Promise<Array<RunView>> => {
+): Promise<Array<LeasedSession>> => {
   const sessions = await ctx.db
     .query("sessions")
     .withIndex("by_runtime", (q) => q.eq("accountId", accountId).gt("leaseRuntimeId", ""))
     .take(limit)
-  const views: Array<RunView> = []
-  for (const session of sessions) {
-    const { agentId, lease } = session
-    if (lease === undefined) continue
-    const held = heldBy(lease, session)
-    const row = await notificationOf(ctx, lease.run)
-    if (row !== null) views.push(await toRunView(ctx, row, held))
-    else {
-      const heartbeat = { id: lease.run, kind: "heartbeat" as const, agentSlug: await slugOf(ctx, agentId), type: null }
-      const unknown = { taskId: null, taskTitle: null, outcome: null, outcomeReason: null, wait: null, traceId: null }
-      views.push({ ...heartbeat, ...unknown, attempts: 1, ...held })
-    }
+  return sessions.filter((session): session is LeasedSession => session.lease !== undefined)
+}
+
+/** The run of a leased session. Reads three rows. */
+const runningRun = async (ctx: Pick<QueryCtx, "db">, session: LeasedSession): Promise<RunView> => {
+  const { agentId, lease } = session
+  const held = heldBy(lease, session)
+  const row = await notificationOf(ctx, lease.run)
+  if (row !== null) return await toRunView(ctx, row, held)
+  const heartbeat = { id: lease.run, kind: "heartbeat" as const, agentSlug: await slugOf(ctx, agentId), type: null }
+  const unknown = { taskId: null, taskTitle: null, outcome: null, outcomeReason: null, wait: null, traceId: null }
+  return { ...heartbeat, ...unknown, attempts: 1, ...held }
+}
+
+/** The running runs with how far their turns are, at most `limit`. Reads four rows each, one per runtime, and the watch. */
+export const watchedRuns = async (
+  ctx: Pick<QueryCtx, "db">,
+  accountId: Id<"accounts">,
+  limit: number
+): Promise<Array<Infer<typeof watchedRun>>> => {
+  const progressIn = await progressOf(ctx, accountId)
+  const runs = []
+  for (const session of await leasedSessions(ctx, accountId, limit)) {
+    runs.push({ ...(await runningRun(ctx, session)), progress: await progressIn(session) })
   }
-  return views
+  return runs
 }
 
 /** The running and waiting runs, or the runs that ended last. Reads three or four rows each, and each pause. */
@@ -158,7 +174,10 @@ export const listRuns = async (
   accountId: Id<"accounts">,
   { hasEnded, limit }: { readonly hasEnded: boolean; readonly limit: number }
 ): Promise<Array<RunView>> => {
-  const views = hasEnded ? [] : await runningRuns(ctx, accountId, limit)
+  const views: Array<RunView> = []
+  for (const session of hasEnded ? [] : await leasedSessions(ctx, accountId, limit)) {
+    views.push(await runningRun(ctx, session))
+  }
   const rows = await (
     hasEnded
       ? ctx.db

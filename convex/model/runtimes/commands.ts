@@ -9,6 +9,7 @@ import { recordActivity } from "../accounts/activities.ts"
 import { systemActor } from "../accounts/actor.ts"
 import { cut } from "../database/cut.ts"
 import { pauseOf } from "../queue/pauses.ts"
+import { watched, watchOf } from "../runs/progress.ts"
 import { bootRow, mustBeCurrentBoot } from "./boots.ts"
 import { runtimeRow } from "./runtimes.ts"
 
@@ -37,7 +38,8 @@ export const commands = v.object({
       message: v.union(v.string(), v.null())
     }),
     v.null()
-  )
+  ),
+  watched
 })
 
 /** The result of the last command that ended. */
@@ -64,7 +66,10 @@ export const openCommands = (
     .withIndex("by_open", (q) => q.eq("accountId", accountId).eq("runtimeId", runtimeId).eq("isOpen", true))
     .take(50)
 
-/** The open commands of a runtime: the pause, the oldest restart, the newest upgrade or rollback. */
+/**
+ * The open commands of a runtime: the pause, the oldest restart, the newest upgrade or rollback, and whether members
+ * watch its turns.
+ */
 export const commandsFor = async (
   ctx: Pick<QueryCtx, "db">,
   accountId: Id<"accounts">,
@@ -94,7 +99,8 @@ export const commandsFor = async (
             takenAt: taken.takenAt ?? 0,
             takenBy: taken.takenBy ?? "",
             message: taken.message ?? null
-          }
+          },
+    watched: await watchOf(ctx, accountId)
   }
 }
 

@@ -1,5 +1,6 @@
 import type { Doc, Id } from "../../_generated/dataModel.js"
 import type { MutationCtx, QueryCtx } from "../../_generated/server.js"
+import { deleteProgress } from "../runs/progress.ts"
 import { bootRow } from "./boots.ts"
 
 /** The presence of a runtime, by its RUNTIME_ID. Reads one row. */
@@ -44,8 +45,8 @@ export const offlineRuntimes = (
 const commandBatch = 50
 
 /**
- * Deletes offline runtimes whose last pulse came before that time, with their boots and commands, at most 50 commands
- * each. Returns whether there may be more. Without this the rows would accumulate if each start has a different
+ * Deletes offline runtimes whose last pulse came before that time, with their boots, progress and commands, at most
+ * 50 commands each. Returns whether there may be more. Without this the rows would accumulate if each start has a different
  * RUNTIME_ID.
  */
 export const deleteRuntimes = async (ctx: MutationCtx, before: number, count: number): Promise<boolean> => {
@@ -57,6 +58,7 @@ export const deleteRuntimes = async (ctx: MutationCtx, before: number, count: nu
   for (const { _id, accountId, runtimeId } of runtimes) {
     const boot = await bootRow(ctx, accountId, runtimeId)
     if (boot !== null) await ctx.db.delete("boots", boot._id)
+    await deleteProgress(ctx, accountId, runtimeId)
     const commands = await ctx.db
       .query("runtimeCommands")
       .withIndex("by_open", (q) => q.eq("accountId", accountId).eq("runtimeId", runtimeId))

@@ -30,6 +30,7 @@ export const functions = {
   discardDeadLetter: "service/notifications:discardDeadLetter",
   runs: "service/runs:list",
   run: "service/runs:get",
+  reportProgress: "service/runs:progress",
   stopRuns: "service/runs:stop",
   runAgain: "service/runs:again",
   pause: "service/pauses:pause",

@@ -10,14 +10,20 @@ export const VersionChange = Schema.Struct({
 })
 export type VersionChange = typeof VersionChange.Type
 
+/** From when to when people watch the account's turns without a gap, in epoch milliseconds of the control plane. */
+export const Watched = Schema.Struct({ since: Schema.Finite, until: Schema.Finite })
+export type Watched = typeof Watched.Type
+
 /**
  * People's commands for this runtime: pause, restart, change of version. `underway` is a change that a boot has taken.
+ * `watched` is absent in the answers of earlier deployments.
  */
 export const RuntimeCommands = Schema.Struct({
   paused: Schema.Boolean,
   restart: Schema.NullOr(Schema.Struct({ id: Schema.String, requestedAt: Schema.Finite })),
   upgrade: Schema.NullOr(VersionChange),
-  underway: Schema.NullOr(Schema.Struct({ ...VersionChange.fields, takenBy: Schema.String }))
+  underway: Schema.NullOr(Schema.Struct({ ...VersionChange.fields, takenBy: Schema.String })),
+  watched: Schema.optionalKey(Schema.NullOr(Watched))
 })
 export type RuntimeCommands = typeof RuntimeCommands.Type
 

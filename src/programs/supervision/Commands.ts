@@ -1,9 +1,9 @@
-import { Context, Effect, Layer, Queue, Ref, Result, Schedule, Scope, Stream } from "effect"
+import { Context, Effect, Layer, Queue, Ref, Result, Schedule, Scope, Stream, SubscriptionRef } from "effect"
 import { describeTarget, nextStep } from "../../domain/controlPlane/CommandStep.ts"
 import type { RunningVersions } from "../../domain/controlPlane/CommandStep.ts"
 import { describeFailure } from "../../domain/controlPlane/ControlPlaneFailure.ts"
 import type { ControlPlaneFailure } from "../../domain/controlPlane/ControlPlaneFailure.ts"
-import type { RuntimeCommands, VersionChange } from "../../domain/controlPlane/RuntimeCommands.ts"
+import type { RuntimeCommands, VersionChange, Watched } from "../../domain/controlPlane/RuntimeCommands.ts"
 import { RuntimeConfig } from "../../layers/Config.ts"
 import { Gateway } from "../../layers/Gateway.ts"
 import { Upgrader } from "../../layers/host/Upgrader.ts"
@@ -21,6 +21,10 @@ const PROGRESS_TIMEOUT = "3 seconds"
 const isPassing = ({ _tag }: ControlPlaneFailure): boolean =>
   _tag === "ControlPlaneUnavailable" || _tag === "TokenRefused"
 
+/** The watch that ends later, because a pulse's answer can be older than the last push. */
+const laterOf = (before: Watched, watched: RuntimeCommands["watched"]): Watched =>
+  (watched?.until ?? 0) > before.until ? (watched ?? before) : before
+
 /**
  * Carries out people's commands, which arrive by push and with each pulse: pause and resume at once; restart, upgrade
  * and rollback one after another, each tried once and ending with a drain and exit code 75. If the host does not accept
@@ -31,6 +35,8 @@ export class Commands extends Context.Service<
   {
     /** Takes the present commands without waiting for them to be carried out. */
     obey(commands: RuntimeCommands): Effect.Effect<void>
+    /** When people watch the turns: now and at each change. Zero if no one has watched yet. */
+    readonly watched: Stream.Stream<Watched>
     /** Starts to follow the pushed commands and to carry them out. */
     readonly start: Effect.Effect<void>
     /** Reports, when the process ends for an upgrade, that its turns are done and the next start follows. */
@@ -51,6 +57,7 @@ export class Commands extends Context.Service<
       const latest = yield* Queue.sliding<RuntimeCommands>(1)
       // Commands that arrive later may have been read before this one was taken, so none is carried out twice.
       const done = new Set<string>()
+      const watched = yield* SubscriptionRef.make<Watched>({ since: 0, until: 0 })
       const current = yield* Ref.make<VersionChange | null>(null)
       let isFileJudged = false
 
@@ -66,6 +73,7 @@ export class Commands extends Context.Service<
           yield* lifecycle.setPaused(commands.paused)
           yield* Effect.logInfo(commands.paused ? "paused: no new work starts" : "resumed")
         }
+        yield* SubscriptionRef.update(watched, (before) => laterOf(before, commands.watched))
         yield* Queue.offer(latest, commands)
       })
 
@@ -178,6 +186,7 @@ export class Commands extends Context.Service<
 
       return Commands.of({
         obey,
+        watched: SubscriptionRef.changes(watched),
         start: Effect.gen(function* () {
           yield* supervisor.run("commands", follow)
           yield* supervisor.run("commands-carried-out", Effect.forever(Effect.flatMap(Queue.take(latest), act)))

@@ -1,5 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Deferred, Effect, Exit, Fiber, Layer, Logger, Queue, Ref, Result, Scope, Stream } from "effect"
+import { Deferred, Effect, Exit, Fiber, Layer, Logger, Option, Queue, Ref, Result, Scope, Stream } from "effect"
 import { TestClock } from "effect/testing"
 import {
   BootConflict,
@@ -97,6 +97,7 @@ const setUp = Effect.gen(function* () {
     push,
     pushed,
     said,
+    watched: Effect.map(Stream.runHead(commands.watched), Option.getOrUndefined),
     /** Why the process is to stop; null while it is not. */
     stopReason: Effect.gen(function* () {
       yield* TestClock.adjust(0)
@@ -104,6 +105,24 @@ const setUp = Effect.gen(function* () {
       return exit === undefined ? null : yield* exit
     })
   }
+})
+
+describe("a watch", () => {
+  it.effect("is known from the push and the pulse, and costs no call", () =>
+    Effect.gen(function* () {
+      const { obey, push, said, watched } = yield* setUp
+      // As a deployment of an earlier release sends them.
+      yield* push({})
+      assert.deepStrictEqual(yield* watched, { since: 0, until: 0 })
+      yield* push({ watched: { since: 1, until: 3 } })
+      yield* obey({ watched: { since: 1, until: 2 } })
+      yield* obey({ watched: null })
+      assert.deepStrictEqual(yield* watched, { since: 1, until: 3 })
+      yield* obey({ watched: { since: 5, until: 7 } })
+      assert.deepStrictEqual(yield* watched, { since: 5, until: 7 })
+      assert.deepStrictEqual(said, [])
+    })
+  )
 })
 
 describe("a pause", () => {
