@@ -19,7 +19,7 @@ export const run = (): Promise<ReadonlyArray<Figure>> =>
       MISSION_CONTROL_IDENTITY: JSON.stringify(identityOf("Pat"))
     }
     const task = yield* setup.newTask()
-    const { chunks } = yield* followed(env, task)
+    const { chunks } = yield* followed(env, "thread", task, "--follow")
     const shown = (text: string) =>
       Effect.map(
         eventually(

@@ -70,17 +70,14 @@ export const list = memberQuery({
 })
 
 /**
- * Makes the account's runtimes report how far their turns are, for 60 s (app/runs:running shows it). Call it every 30 s
+ * Makes the account's runtimes report how far their turns are, for 60 s (app/runs:running shows it). Returns the control plane's time. Call it every 30 s
  * while someone looks; other members' calls may be shared. For members. Reads two rows, and writes one at most every
  * 20 s.
  */
 export const watch = memberMutation({
   args: {},
-  returns: v.null(),
-  handler: async (ctx): Promise<null> => {
-    await watchRuns(ctx, ctx.accountId)
-    return null
-  }
+  returns: v.object({ now: v.number() }),
+  handler: async (ctx) => ({ now: await watchRuns(ctx, ctx.accountId) })
 })
 
 /** Adds an agent to the roster. For owners and admins. Reads the roster. */

@@ -4,11 +4,10 @@ import { statusScreen } from "../domain/observability/StatusScreen.ts"
 import { paintFor } from "../layers/host/Terminal.ts"
 import { endWith } from "./EndedWith.ts"
 import { askRuntime, RuntimeUnavailable, urlFlag } from "./LocalEndpoint.ts"
+import { asScreen } from "./Print.ts"
 import { untilStopped } from "./UntilStopped.ts"
 
 const decodeJson = Schema.decodeUnknownOption(Schema.fromJsonString(Schema.Unknown))
-/** Clears the screen and its history, and moves to its top; for terminals only. */
-const CLEAR = "\u001b[2J\u001b[3J\u001b[H"
 
 /** Reads /health; fails if another server answers. */
 const look = Effect.fnUntraced(function* (url: Option.Option<string>, json: boolean) {
@@ -43,11 +42,10 @@ export const status = Command.make(
       yield* Console.log(text)
       return isHealthy ? undefined : yield* endWith(2)
     }
-    const isTerminal = process.stdout.isTTY === true
     // A runtime that restarts is unavailable for a moment, which is not the end of the watch.
     yield* look(url, json).pipe(
       Effect.catchTag("RuntimeUnavailable", ({ detail }) => Effect.succeed({ text: detail })),
-      Effect.flatMap(({ text }) => Console.log(isTerminal ? `${CLEAR}${text}` : `${text}\n`)),
+      Effect.flatMap(({ text }) => Console.log(asScreen(text))),
       Effect.repeat(Schedule.spaced("2 seconds")),
       untilStopped
     )

@@ -3,11 +3,11 @@ import { once } from "node:events"
 import { Effect } from "effect"
 import { entry } from "./entry.ts"
 
-/** `thread --follow` in a process that the scope ends, and its output. */
-export const followed = Effect.fnUntraced(function* (env: Record<string, string>, task: string) {
+/** A command that runs until Ctrl-C, such as `thread --follow`, in a process that the scope ends, and its output. */
+export const followed = Effect.fnUntraced(function* (env: Record<string, string>, ...command: Array<string>) {
   const child = yield* Effect.acquireRelease(
     Effect.sync(() =>
-      spawn(process.execPath, [entry, "thread", task, "--follow"], {
+      spawn(process.execPath, [entry, ...command], {
         env: { PATH: process.env["PATH"] ?? "", HOME: "/nonexistent", ...env },
         stdio: ["ignore", "pipe", "inherit"]
       })

@@ -30,7 +30,7 @@ describe("the commands for people", () => {
         const token = yield* ask("tokens", "provision", "--label", "laptop")
         yield* setup.startRuntime({ ACCOUNT_ID: accountId, SERVICE_TOKEN: token })
         const task = yield* ask("tasks", "create", "Login", "--description", "It fails on phones.")
-        const following = yield* followed(env, task)
+        const following = yield* followed(env, "thread", task, "--follow")
         yield* ask("post", task.slice(0, -3), "@engineer what is left?")
         const said = yield* eventually(following.said, (text) => text.includes("Engineer: Only the tests."))
         assert.include(said, "Kim: @engineer what is left?")
@@ -53,6 +53,42 @@ describe("the commands for people", () => {
         const [made] = JSON.parse(yield* ask("tokens", "list", "--json"))
         yield* ask("tokens", "revoke", made.id)
         assert.include(yield* ask("tokens", "list"), "revoked")
+      }).pipe(Effect.scoped),
+    300_000
+  )
+
+  it.live(
+    "show since when an agent works on what, the attempt, its current step and its last activity",
+    () =>
+      Effect.gen(function* () {
+        const setup = yield* makeSetup()
+        yield* setup.script({ rules: [{ match: "take your time", actions: [{ text: "Done.", delayMs: 120_000 }] }] })
+        const env = {
+          CONVEX_URL: setup.plane.url,
+          CONVEX_DEPLOY_KEY: setup.plane.adminKey,
+          MISSION_CONTROL_IDENTITY: identity
+        }
+        const ask = outputIn(env)
+        const accountId = yield* ask("accounts", "create", "Newcomers")
+        yield* ask("agents", "add", "engineer", "--name", "Engineer")
+        const token = yield* ask("tokens", "provision")
+        yield* setup.startRuntime({ ACCOUNT_ID: accountId, SERVICE_TOKEN: token })
+        assert.include(yield* ask("agents", "list"), "No agent is working.")
+        const task = yield* ask("tasks", "create", "Login", "--description", "@engineer take your time")
+        // The runtime reports at once that someone watches.
+        const shown = yield* eventually(ask("tasks", "show", task), (text) => text.includes("model, "))
+        assert.match(shown, /working {5}@engineer for \d+ s; attempt 1; model, \d+ s; active \d+ s ago/)
+        assert.match(yield* ask("agents", "list"), /@engineer +\d+ s +1 +model, \d+ s +\d+ s ago +\w{8} Login/)
+        assert.match(yield* ask("tasks", "list"), /@engineer +\d+ s +1 +model, \d+ s +\d+ s ago +\w{8} Login/)
+        const [listed] = JSON.parse(yield* ask("tasks", "list", "--json"))
+        assert.deepInclude(listed.turns[0], { agentSlug: "engineer", taskId: task, attempts: 1 })
+        assert.deepInclude(listed.turns[0].progress, { tool: null, isStuck: false })
+        const watching = yield* followed(env, "agents", "list", "--watch")
+        yield* eventually(watching.said, (text) => text.includes("model, "))
+        yield* ask("runs", "stop", "--agent", "engineer")
+        yield* eventually(watching.said, (text) => text.includes("No agent is working."))
+        assert.strictEqual(yield* watching.interrupted, 0)
+        yield* eventually(ask("agents", "list"), (text) => text.includes("No agent is working."))
       }).pipe(Effect.scoped),
     300_000
   )
@@ -102,7 +138,7 @@ describe("the commands for people", () => {
           "--description",
           "Please store the logins."
         )
-        const following = yield* followed(env, task)
+        const following = yield* followed(env, "thread", task, "--follow")
         yield* eventually(following.said, (text) => text.includes("Engineer: Question to Kim: Which database?"))
         yield* eventually(following.said, (text) => text.includes("Engineer: So be it."))
         const asked = yield* ask("inbox")

@@ -56,14 +56,15 @@ export const watchOf = async (ctx: Pick<QueryCtx, "db">, accountId: Id<"accounts
   return row === null ? null : { since: row.since, until: row.until }
 }
 
-/** Watches for 60 s. Reads one row, and writes it at most every 20 s. */
-export const watch = async (ctx: MutationCtx, accountId: Id<"accounts">): Promise<void> => {
+/** Watches for 60 s. Returns the time. Reads one row, and writes it at most every 20 s. */
+export const watch = async (ctx: MutationCtx, accountId: Id<"accounts">): Promise<number> => {
   const now = Date.now()
   const until = now + watchMs
   const row = await watchRow(ctx, accountId)
   if (row === null) await ctx.db.insert("watches", { accountId, since: now, until })
   else if (row.until <= now) await ctx.db.patch("watches", row._id, { since: now, until })
   else if (until - row.until >= renewedAfterMs) await ctx.db.patch("watches", row._id, { until })
+  return now
 }
 
 /**

@@ -2,10 +2,13 @@ import { Console, Effect, Option, Schema } from "effect"
 import { Argument, Command, Flag } from "effect/cli"
 import { personFunctions } from "../../domain/people/PersonFunctions.ts"
 import { Agent, agentTable } from "../../domain/people/PersonViews.ts"
+import type { RunningTurn } from "../../domain/people/RunningTurns.ts"
 import { People } from "../../services/People.ts"
 import { ifGiven } from "../IfGiven.ts"
 import { jsonFlag } from "../Print.ts"
-import { list } from "./Shown.ts"
+import { listWithTurns, watchFlag } from "./ListWithTurns.ts"
+
+const Agents = Schema.Array(Agent)
 
 const agent = Argument.String("agent").pipe(Argument.withDescription("The agent's slug, with or without @"))
 
@@ -44,12 +47,24 @@ const add = Command.make(
 
 const listAgents = Command.make(
   "list",
-  { json: jsonFlag },
-  Effect.fn(function* ({ json }) {
-    const agents = yield* (yield* People).query(personFunctions.agents, Schema.Array(Agent), {})
-    yield* list(agents, json, agentTable, "There are no agents. Add one with `agents add`.")
+  { watch: watchFlag, json: jsonFlag },
+  Effect.fn(function* (flags) {
+    const people = yield* People
+    const agents = {
+      rows: people.query(personFunctions.agents, Agents),
+      changes: people.follow(personFunctions.agents, Agents, {}),
+      table: agentTable,
+      has: ({ slug }: Agent, { agentSlug }: RunningTurn) => agentSlug === slug,
+      none: "There are no agents. Add one with `agents add`."
+    }
+    yield* listWithTurns(agents, flags)
   })
-).pipe(Command.withDescription("List the agents with their status"))
+).pipe(
+  Command.withDescription("List the agents with their status and what they are doing"),
+  Command.withExamples([
+    { command: "mission-control-runtime agents list --watch", description: "Follow what the agents are doing" }
+  ])
+)
 
 /** A command with one effect on an agent. */
 const onAgent = (

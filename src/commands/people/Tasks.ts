@@ -1,13 +1,15 @@
-import { Console, Effect, Option, Schema } from "effect"
+import { Clock, Console, Effect, Option, Schema } from "effect"
 import { Argument, Command, Flag } from "effect/cli"
 import { personFunctions } from "../../domain/people/PersonFunctions.ts"
 import { describeTask, Task, taskTable } from "../../domain/people/PersonViews.ts"
+import { turnLines } from "../../domain/people/RunningTurns.ts"
+import type { RunningTurn } from "../../domain/people/RunningTurns.ts"
 import { taskStatuses } from "../../domain/shared/TaskStatus.ts"
 import { People } from "../../services/People.ts"
 import { ifGiven } from "../IfGiven.ts"
 import { jsonFlag, print, printJson } from "../Print.ts"
 import { task } from "./Arguments.ts"
-import { list } from "./Shown.ts"
+import { knownTurns, listWithTurns, watchFlag } from "./ListWithTurns.ts"
 import { warnOfUnknownMentions } from "./UnknownMentions.ts"
 
 const agentsArgument = Argument.String("agent").pipe(
@@ -15,6 +17,8 @@ const agentsArgument = Argument.String("agent").pipe(
   Argument.variadic()
 )
 const status = Schema.Literals(taskStatuses)
+const Tasks = Schema.Array(Task)
+const isTurnOf = ({ id }: Task, { taskId }: RunningTurn): boolean => taskId === id
 
 const agentsNamed = Effect.fnUntraced(function* (names: ReadonlyArray<string>) {
   const people = yield* People
@@ -64,28 +68,39 @@ const listTasks = Command.make(
   "list",
   {
     status: Flag.Literals("status", taskStatuses).pipe(Flag.withDescription("Only with this status"), Flag.optional),
+    watch: watchFlag,
     json: jsonFlag
   },
-  Effect.fn(function* ({ json, status }) {
-    const tasks = yield* (yield* People).query(personFunctions.tasks, Schema.Array(Task), {
-      ...ifGiven("status", status)
-    })
+  Effect.fn(function* ({ status, ...flags }) {
+    const people = yield* People
+    const args = ifGiven("status", status)
     const none = Option.match(status, {
       onNone: () => "There are no tasks. Create one with `tasks create`.",
       onSome: (only) => `No task is ${only}. \`tasks list\` lists all.`
     })
-    yield* list(tasks, json, taskTable, none)
+    const tasks = {
+      rows: people.query(personFunctions.tasks, Tasks, args),
+      changes: people.follow(personFunctions.tasks, Tasks, args),
+      table: taskTable,
+      has: isTurnOf,
+      none
+    }
+    yield* listWithTurns(tasks, flags)
   })
-).pipe(Command.withDescription("List the tasks, the last changed first"))
+).pipe(Command.withDescription("List the tasks, the last changed first, and what agents are doing on them"))
 
 const show = Command.make(
   "show",
   { task, json: jsonFlag },
   Effect.fn(function* ({ json, task }) {
     const found = yield* (yield* People).task(task)
-    yield* json ? printJson(found) : print(describeTask(found))
+    const working = yield* knownTurns
+    const turns = working?.turns.filter((turn) => isTurnOf(found, turn)) ?? []
+    if (json) return yield* printJson(working === null ? found : { ...found, turns })
+    const now = (yield* Clock.currentTimeMillis) + (working?.aheadMillis ?? 0)
+    yield* print(describeTask(found, turnLines(turns, now)))
   })
-).pipe(Command.withDescription("Show a task"))
+).pipe(Command.withDescription("Show a task, and what agents are doing on it"))
 
 const assign = Command.make(
   "assign",

@@ -119,7 +119,8 @@ const questionLines = ({ id, openQuestions = [] }: Task): ReadonlyArray<string> 
     `    ${person} answers with: post ${shortIds([id])(id)} "<answer>"`
   ])
 
-export const describeTask = (task: Task): string =>
+/** The task's fields, with lines about its running turns. */
+export const describeTask = (task: Task, turns: ReadonlyArray<string> = []): string =>
   [
     `id          ${task.id}`,
     `title       ${task.title}`,
@@ -128,6 +129,7 @@ export const describeTask = (task: Task): string =>
     `priority    ${task.priority}`,
     `labels      ${task.labels.join(", ") || "-"}`,
     `changed     ${minute(task.updatedAt)} UTC`,
+    ...turns,
     ...questionLines(task),
     ...(task.description === "" ? [] : ["", task.description])
   ].join("\n")
