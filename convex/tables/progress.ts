@@ -32,5 +32,7 @@ export const progressTables = {
     runtimeId: v.string(),
     at: v.number(),
     turns: v.array(turnProgress)
-  }).index("by_runtime", ["accountId", "runtimeId"])
+  })
+    .index("by_runtime", ["accountId", "runtimeId"])
+    .index("by_account", ["accountId"])
 }

@@ -5,7 +5,7 @@ import type { PersonMutation, PersonPath, PersonQuery } from "../domain/people/P
 import { Agent, Message, Task } from "../domain/people/PersonViews.ts"
 import { isReported, RunningTurn } from "../domain/people/RunningTurns.ts"
 import { PersonClient } from "../layers/people/PersonClient.ts"
-import type { PersonFailure } from "../layers/people/PersonClient.ts"
+import type { PersonArgs, PersonFailure } from "../layers/people/PersonClient.ts"
 import { decodedCalls, readAnswer } from "./ControlPlaneCalls.ts"
 import type { Call } from "./ControlPlaneCalls.ts"
 import { knownId } from "./KnownId.ts"

@@ -14,6 +14,8 @@ const indexes = {
   boots: "by_account",
   runtimes: "by_account_age",
   runtimeCommands: "by_account",
+  watches: "by_account",
+  progress: "by_account",
   stops: "by_account",
   pauses: "by_account_age",
   heartbeats: "by_account",
