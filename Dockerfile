@@ -21,13 +21,13 @@ RUN mkdir /demo && chown 10001:10001 /demo
 USER 10001:10001
 ENTRYPOINT ["node", "local/demo/stage.ts"]
 
-# The image's files, all with one time, so that the same sources give the same layers.
+# The image's files, all with one time, so that the same sources give the same layers. The time is fixed, because the
+# engine's cache finds files by their content and then keeps their older time.
 FROM build AS files
-ARG SOURCE_DATE_EPOCH=0
 COPY LICENSE ./
 RUN mkdir -p /files/app/docs /owned/state /owned/openclaw && \
     cp -r package.json LICENSE dist /files/app/ && cp -r docs/runtime /files/app/docs/ && \
-    find /files /owned -exec touch --no-dereference --date="@${SOURCE_DATE_EPOCH}" {} +
+    find /files /owned -exec touch --no-dereference --date=@0 {} +
 
 FROM ${BASE} AS runtime
 ARG VERSION=unknown
