@@ -16,10 +16,11 @@ export interface ConfigSchema {
   readonly allOf?: ReadonlyArray<ConfigSchema>
 }
 
-/** How the newer release's configuration differs, as settings with dots; `*` is any name. */
+/** How the newer release's configuration differs, as settings with dots; `*` is any name, and `[]` an item. */
 export interface ConfigChanges {
   /** Settings that the runtime writes or reads and that the newer release does not have. */
   readonly broken: ReadonlyArray<string>
+  /** Those that are gone and new, without the settings inside of them. */
   readonly removed: ReadonlyArray<string>
   readonly added: ReadonlyArray<string>
 }
@@ -65,13 +66,20 @@ const settingsOf = (schema: ConfigSchema): ReadonlySet<string> => {
   return paths
 }
 
+/** The settings that only the first schema has, without those inside of others. */
+const onlyIn = (one: ReadonlySet<string>, other: ReadonlySet<string>): ReadonlyArray<string> =>
+  [...one].filter((path) => {
+    const above = path.slice(0, path.lastIndexOf(".")).replace(/(\[\])+$/, "")
+    return !other.has(path) && (!path.includes(".") || other.has(above) || !one.has(above))
+  })
+
 /** Compares the schema of a newer release with an older one. */
 export const compareConfig = (older: ConfigSchema, newer: ConfigSchema): ConfigChanges => {
   const [before, after] = [settingsOf(older), settingsOf(newer)]
   return {
     broken: usedSettings.filter((path) => !after.has(path)),
-    removed: [...before].filter((path) => !after.has(path)),
-    added: [...after].filter((path) => !before.has(path))
+    removed: onlyIn(before, after),
+    added: onlyIn(after, before)
   }
 }
 

@@ -73,7 +73,11 @@ describe("the comparison of configurations", () => {
 
   it("names settings that are new or gone, and those among them that the runtime uses", () => {
     const older = schemaWith([...usedSettings, "logging.file"])
-    const newer = schemaWith([...usedSettings.filter((path) => path !== "tools.toolSearch"), "logging.level"])
+    const newer = schemaWith([
+      ...usedSettings.filter((path) => path !== "tools.toolSearch"),
+      "logging.level",
+      "logging.level.*.name"
+    ])
     assert.deepStrictEqual(compareConfig(older, newer), {
       broken: ["tools.toolSearch"],
       removed: ["tools.toolSearch", "logging.file"],
