@@ -11,8 +11,8 @@
 # of that public key.
 #
 # A unit that starts the containers runs this before each start. With COMPOSE_FILE, Docker starts them: the script waits
-# until the runtime's turns have ended, and starts the project with the new images. VERSIONS_FILE is then its environment
-# file. Needs docker and jq, and cosign for signatures.
+# until the runtime's turns have ended, and starts the project with the new images, or with the previous ones if the new
+# runtime does not start. VERSIONS_FILE is then its environment file. Needs docker and jq, and cosign for signatures.
 set -eu
 
 say() { echo "upgrade: $*" >&2; }
@@ -138,4 +138,9 @@ until has_exited; do
 done
 # Before the gateway, so that the runtime ends its turns first.
 compose stop runtime
+if ! compose up --detach --no-build --no-deps --wait --wait-timeout 120 runtime; then
+  say "$id: runtime $(setting RUNTIME_TAG) does not start: starting the previous images"
+  cp -p "$versions_file.before" "$draft"
+  mv "$draft" "$versions_file"
+fi
 compose up --detach --no-build

@@ -1,4 +1,4 @@
-/** Two accounts of docker-compose.runtime.yml on one host: side by side, over a restart of Docker, and an upgrade. */
+/** Two accounts of docker-compose.runtime.yml on one host: side by side, over a restart of Docker, and upgrades. */
 import { spawn } from "node:child_process"
 import { once } from "node:events"
 import { appendFileSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs"
@@ -126,31 +126,35 @@ describe("two accounts on one host", () => {
 
       const registry = yield* startRegistry
       const line = yield* registry.release("9.9.9")
-      yield* registry.sign(line)
-      writeFileSync(join(host, "images"), `${line}\n`)
+      const broken = yield* registry.release("9.9.10", image, 'ENTRYPOINT ["false"]')
+      yield* Effect.forEach([line, broken], registry.sign)
+      writeFileSync(join(host, "images"), `${line}\n${broken}\n`)
       appendFileSync(acme.envFile, `RUNTIME_IMAGE=${registry.image}\nCOSIGN_KEY=${registry.key}\n`)
       const [before, other] = [yield* acme.container, yield* umbra.container]
-      yield* Effect.promise(() =>
-        acme.house.person.mutation("app/runtimes:upgrade", {
-          accountId: acme.house.account.accountId,
-          runtimeVersion: "9.9.9"
-        })
-      )
       const upgradeFile = join(acme.files, "upgrade/upgrade.json")
-      yield* eventually(
-        Effect.sync(() => existsSync(upgradeFile)),
-        (isLeft) => isLeft
-      )
-      yield* applyUpgrade(upgradeFile, acme.envFile, composeFile)
+      const isLeft = Effect.sync(() => existsSync(upgradeFile))
+      const upgrade = (runtimeVersion: string) =>
+        Effect.gen(function* () {
+          const { accountId } = acme.house.account
+          yield* Effect.promise(() => acme.house.person.mutation("app/runtimes:upgrade", { accountId, runtimeVersion }))
+          yield* eventually(isLeft, (left) => left)
+          return yield* applyUpgrade(upgradeFile, acme.envFile, composeFile)
+        })
+      yield* upgrade("9.9.9")
       const [row] = yield* eventually(runtimesOf(acme.house), ([runtime]) => runtime?.lastCommand?.state === "success")
       assert.strictEqual(row?.versions.runtime, "9.9.9")
       assert.notStrictEqual(yield* acme.container, before)
       assert.strictEqual(yield* inspect(yield* acme.container, ".Config.Image"), line)
       yield* assertAnswers(acme.house)
-      yield* eventually(
-        Effect.sync(() => existsSync(upgradeFile)),
-        (isLeft) => !isLeft
+      yield* eventually(isLeft, (left) => !left)
+
+      assert.include(yield* upgrade("9.9.10"), `runtime ${broken.slice(registry.image.length + 1)} does not start`)
+      assert.strictEqual(
+        yield* inspect(yield* acme.container, ".Config.Image"),
+        line,
+        "the previous version runs again"
       )
+      yield* assertAnswers(acme.house)
       assert.strictEqual(yield* umbra.container, other, "the other account keeps its container")
       yield* assertAnswers(umbra.house)
     })

@@ -29,8 +29,8 @@ export type Registry = {
   readonly image: string
   /** The public key of the signatures. */
   readonly key: string
-  /** Pushes an image with this version, by default the runtime's, and returns its line for the list of images. */
-  readonly release: (version: string, from?: string) => Effect.Effect<string>
+  /** Pushes the runtime's or another image as this version, and returns its line for the list of images. */
+  readonly release: (version: string, from?: string, more?: string) => Effect.Effect<string>
   readonly sign: (line: string) => Effect.Effect<unknown>
 }
 
@@ -69,10 +69,10 @@ export const startRegistry: Effect.Effect<Registry, never, Scope.Scope> = Effect
   return {
     image,
     key: join(folder, "cosign.pub"),
-    release: (version, from = runtimeImage) =>
+    release: (version, from = runtimeImage, more = "") =>
       Effect.gen(function* () {
         const name = `${image}:${version}`
-        const file = `FROM ${from}\nENV RUNTIME_VERSION=${version}\n`
+        const file = `FROM ${from}\nENV RUNTIME_VERSION=${version}\n${more}\n`
         const built = yield* docker(["build", "--quiet", "--tag", name, "-"], {}, file)
         if (built.code !== 0) throw new Error(built.err)
         const pushed = yield* ask("push", name)

@@ -43,7 +43,8 @@ beforeEach(() => {
 echo "$*" >> "${at("calls")}"
 case $* in
   pull*gone*) echo "manifest unknown" >&2; exit 1 ;;
-  compose*ps*) echo container ;;
+  compose*" ps "*) echo container ;;
+  compose*--wait*) [ ! -e "${at("broken")}" ] ;;
   *Running*) cat "${at("running")}" ;;
   *StartedAt*)
     echo look >> "${at("looks")}"
@@ -197,13 +198,25 @@ describe("the upgrade that a host applies", () => {
     expect(apply("/compose.yml")).toMatchObject({ status: 0 })
     const project = `compose --env-file ${at("versions.env")} --file /compose.yml`
     expect(readFileSync(at("looks"), "utf8").trim().split("\n")).toHaveLength(3)
-    expect(calls().trimEnd().split("\n").slice(-2)).toEqual([
+    expect(calls().trimEnd().split("\n").slice(-3)).toEqual([
       `${project} stop runtime`,
+      `${project} up --detach --no-build --no-deps --wait --wait-timeout 120 runtime`,
       `${project} up --detach --no-build`
     ])
+    expect(versions()["RUNTIME_TAG"]).toBe(`1.1.0@${digest("1")}`)
     rmSync(at("calls"))
     apply("/compose.yml")
     expect(calls(), "a request that was tried restarts nothing").toBe("")
+  })
+
+  it("starts the Compose project with the previous images if the new runtime does not start", () => {
+    writeFileSync(at("broken"), "")
+    leave({ id: "u1", kind: "upgrade", runtimeVersion: "1.1.0", openclawVersion: "2026.9.6" })
+    const applied = apply("/compose.yml")
+    expect(applied.status).toBe(0)
+    expect(applied.stderr).toContain(`runtime 1.1.0@${digest("1")} does not start: starting the previous images`)
+    expect(versions()).toMatchObject({ RUNTIME_TAG: "1.0.0", OPENCLAW_TAG: "2026.9.5" })
+    expect(calls().trimEnd().split("\n").at(-1)).toMatch(/ up --detach --no-build$/)
   })
 
   it("does not start a Compose project that a person has stopped", () => {
