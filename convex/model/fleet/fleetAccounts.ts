@@ -6,6 +6,7 @@ import { runtimeStatus, versions } from "../../tables/runtimes.ts"
 import { refusal } from "../access/refusal.ts"
 import { maxAgents } from "../agents/agents.ts"
 import { amountOf } from "../budgets/spendingBook.ts"
+import { readWithin } from "../database/readWithin.ts"
 import { oldestReady } from "../queue/dueWork.ts"
 import { pauseOf } from "../queue/pauses.ts"
 import { offlineRuntimes, runningRuntimes } from "../runtimes/runtimes.ts"
@@ -16,10 +17,13 @@ type Reading = Pick<QueryCtx, "db">
 
 /** The number of dead letters up to which they are counted. */
 export const maxDeadLetters = 100
+/** The number of their characters after which the count ends early. */
+const maxDeadLetterLength = 4_000_000
 /** The maximum number of runtimes that a list shows of an account. */
 const maxRuntimes = 10
-/** A long text counts as one row for each of these characters. */
+/** A long row counts as another row for each of these characters. */
 const rowLength = 4_000
+const lengthOf = (row: object): number => JSON.stringify(row).length
 /** From this number of failed deliveries in a row on, an account counts as failing, as in the runtime's health. */
 const failsAfter = 3
 
@@ -101,7 +105,7 @@ const usageTodayOf = async (ctx: Reading, { _id, timeZone }: Doc<"accounts">, no
     .query("usageDays")
     .withIndex("by_account", (q) => q.eq("accountId", _id).eq("day", dayIn(timeZone, now)))
     .take(maxAgents)
-  return { sum: rows.reduce((sum, { today }) => addUsage(sum, today), noUsage), rows: rows.length }
+  return { sum: rows.reduce((sum, { today }) => addUsage(sum, today), noUsage), rows }
 }
 
 /** The budget of the account for a day; undefined if there is none. Reads one range of at most three rows. */
@@ -121,10 +125,12 @@ export const summaryOf = async (
 ): Promise<{ readonly view: FleetAccount; readonly rows: number }> => {
   const { _creationTime, _id, deletion, key = null, name } = account
   const runtimes = await runtimesOf(ctx, _id)
-  const dead = await ctx.db
-    .query("notifications")
-    .withIndex("by_ended", (q) => q.eq("accountId", _id).eq("state", "dead"))
-    .take(maxDeadLetters)
+  const dead = await readWithin(
+    ctx.db.query("notifications").withIndex("by_ended", (q) => q.eq("accountId", _id).eq("state", "dead")),
+    maxDeadLetters,
+    maxDeadLetterLength,
+    lengthOf
+  )
   const usage = await usageTodayOf(ctx, account, now)
   const budget = await dailyBudgetOf(ctx, _id)
   const view: FleetAccount = {
@@ -148,8 +154,8 @@ export const summaryOf = async (
     budget:
       budget === undefined ? null : { unit: budget.unit, limit: budget.limit, spent: amountOf(budget.unit, usage.sum) }
   }
-  const healthLength = runtimes.reduce((sum, { health }) => sum + (health?.length ?? 0), 0)
-  return { view, rows: runtimes.length + dead.length + usage.rows + Math.floor(healthLength / rowLength) }
+  const rows = [...runtimes, ...dead, ...usage.rows]
+  return { view, rows: rows.reduce((sum, row) => sum + 1 + Math.floor(lengthOf(row) / rowLength), 0) }
 }
 
 const isNamed = ({ key = "", name }: Doc<"accounts">, part: string): boolean =>

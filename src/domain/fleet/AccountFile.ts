@@ -3,7 +3,7 @@ import { Result, Schema, SchemaIssue } from "effect"
 import type { AgentFlags } from "../shared/AgentFlags.ts"
 import { policedTools, policyEffects } from "../shared/ToolPolicy.ts"
 
-const Text = Schema.NonEmptyString
+const Text = Schema.String.check(Schema.isMinLength(1, { expected: "a text that is not empty" }))
 const optional = Schema.optionalKey
 
 const flag = optional(Schema.Boolean)
