@@ -1,5 +1,6 @@
 import { Console, Effect } from "effect"
 import { Flag } from "effect/cli"
+import { outputTaken } from "../layers/host/Terminal.ts"
 import { Redactor } from "../layers/secrets/Redactor.ts"
 
 /** `--json`: one JSON document on standard output instead of text. */
@@ -13,7 +14,7 @@ export const asScreen = (text: string): string => (process.stdout.isTTY === true
 
 /** Prints data to standard output through the redactor. */
 export const print = (text: string): Effect.Effect<void, never, Redactor> =>
-  Effect.flatMap(Redactor, ({ redact }) => Console.log(redact(text)))
+  Effect.flatMap(Redactor, ({ redact }) => Effect.andThen(Console.log(redact(text)), outputTaken))
 
 /** Prints the value as JSON through the redactor. */
 export const printJson = (value: unknown): Effect.Effect<void, never, Redactor> => print(JSON.stringify(value, null, 2))
