@@ -5,7 +5,7 @@ import type { BudgetRefusal, Failure, Outcome } from "../../../src/domain/delive
 import { leaseKey } from "../../../src/domain/delivery/Run.ts"
 import { RuntimeConfig } from "../../../src/layers/Config.ts"
 import { Gateway } from "../../../src/layers/Gateway.ts"
-import { GatewayEvents, offEvents } from "../../../src/layers/gateway/GatewayEvents.ts"
+import { GatewayEvents, type offEvents } from "../../../src/layers/gateway/GatewayEvents.ts"
 import { GatewayProcess } from "../../../src/layers/gateway/GatewayProcess.ts"
 import { ModelPrices } from "../../../src/layers/gateway/ModelPrices.ts"
 import { Metrics } from "../../../src/layers/Metrics.ts"
