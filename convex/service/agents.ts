@@ -37,18 +37,19 @@ const rosterEntry = {
 }
 
 /**
- * The roster with effective flags, and its revision. For runtimes, which subscribe to it. Reads the account, one row
- * per agent and the pauses, but no presence or heartbeats.
+ * The roster with effective flags, its revision, and the account's name. For runtimes, which subscribe to it. Reads the
+ * account, one row per agent and the pauses, but no presence or heartbeats.
  */
 export const list = serviceQuery({
   args: {},
-  returns: v.object({ revision: v.number(), agents: v.array(v.object(rosterEntry)) }),
+  returns: v.object({ revision: v.number(), accountName: v.string(), agents: v.array(v.object(rosterEntry)) }),
   handler: async (ctx) => {
     const account = await accountOf(ctx, ctx.accountId)
     const agents = await activeAgents(ctx, ctx.accountId)
     const { agentIds } = await pausesOf(ctx, ctx.accountId)
     return {
       revision: account.rosterRevision,
+      accountName: account.name,
       agents: agents.map((agent) => ({
         ...toAgentRef(agent),
         role: agent.role,

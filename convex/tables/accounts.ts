@@ -31,7 +31,7 @@ export const accountTables = {
     prices: v.array(v.object({ model: v.string(), price: tokenPrice })),
     /** What agents may do with tools. Absent until the first policy is set, then never absent again. */
     toolPolicies: v.optional(v.array(toolPolicy)),
-    /** Grows with every change of agents, skills or flags. The pulse and agents:list return it. */
+    /** Grows with every change of agents, skills or the account's settings. The pulse and agents:list return it. */
     rosterRevision: v.number(),
     /** The operator's own name for the account in files; absent for accounts that people created. */
     key: v.optional(v.string()),

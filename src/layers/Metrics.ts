@@ -3,6 +3,8 @@ import type { Metric, Stream } from "effect"
 import type { Run, SpentUsage, Usage } from "../domain/delivery/Run.ts"
 import type { RunEnd } from "../domain/delivery/RunEnd.ts"
 import * as Activity from "../domain/observability/Activity.ts"
+import { healthStatuses } from "../domain/observability/Health.ts"
+import type { HealthStatus } from "../domain/observability/Health.ts"
 import { durationBounds, quantile } from "../domain/observability/Quantiles.ts"
 import { costOf, weightedTokensOf } from "../domain/shared/TokenPrice.ts"
 import type { RosterAgent } from "../domain/tasks/Roster.ts"
@@ -32,10 +34,19 @@ export interface EndedRun extends Pick<StartedRun, "kind" | "run" | "agent" | "t
   readonly error: string | null
 }
 
+/** The labels of the build; the account's name and the gateway's version are null until they are known. */
+export interface Build {
+  readonly accountId: string
+  readonly accountName: string | null
+  readonly runtimeId: string
+  readonly runtimeVersion: string
+  readonly gatewayVersion: string | null
+}
+
 /** State of the services at a scrape. */
 export interface Observation {
   readonly isReady: boolean
-  readonly isHealthy: boolean
+  readonly status: HealthStatus
   readonly failingAgents: number
   readonly isPushConnected: boolean
   readonly oldestWaitingSeconds: number
@@ -43,8 +54,7 @@ export interface Observation {
   readonly breaker: "Closed" | "Open" | "HalfOpen"
   readonly isGatewayUp: boolean
   readonly gatewayRestarts: number
-  readonly runtimeVersion: string
-  readonly gatewayVersion: string | null
+  readonly build: Build
 }
 
 /** Quantiles of a histogram in seconds; null without a value. */
@@ -163,7 +173,8 @@ const make = Effect.gen(function* () {
   let lastBuild: Record<string, string> | null = null
   const observe = (seen: Observation) => {
     set(family.ready, seen.isReady ? 1 : 0)
-    set(family.healthy, seen.isHealthy ? 1 : 0)
+    set(family.healthy, seen.status === "online" ? 1 : 0)
+    for (const status of healthStatuses) set(family.status, status === seen.status ? 1 : 0, { status })
     set(family.failingAgents, seen.failingAgents)
     set(family.pushConnected, seen.isPushConnected ? 1 : 0)
     set(family.oldestWaiting, seen.oldestWaitingSeconds)
@@ -174,11 +185,14 @@ const make = Effect.gen(function* () {
     }
     set(family.gatewayRestarts, Math.max(0, seen.gatewayRestarts - read(family.gatewayRestarts).count))
     const build = {
-      version: seen.runtimeVersion,
+      account_id: seen.build.accountId,
+      account_name: seen.build.accountName ?? "unknown",
+      runtime_id: seen.build.runtimeId,
+      version: seen.build.runtimeVersion,
       node: process.versions.node,
-      gateway: seen.gatewayVersion ?? "unknown"
+      gateway: seen.build.gatewayVersion ?? "unknown"
     }
-    // The gateway's version is first unknown and changes with an upgrade: each version replaces the earlier series.
+    // A new account name or gateway version replaces the earlier series.
     if (lastBuild !== null) remove(family.buildInfo, lastBuild)
     lastBuild = build
     set(family.buildInfo, 1, build)

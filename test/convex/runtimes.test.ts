@@ -303,6 +303,15 @@ describe("the roster", () => {
     expect(roster.agents.every((agent) => agent.flags.canMarkDone)).toBe(true)
   })
 
+  it("has the account's name, and a new revision when the account is renamed", async () => {
+    const plane = await seededPlane()
+    const before = await plane.query(api.service.agents.list, {})
+    await plane.asPerson(api.app.accounts.configure, { name: "Acme East" })
+    const after = await plane.query(api.service.agents.list, {})
+    expect(before.accountName).not.toBe("Acme East")
+    expect(after).toMatchObject({ accountName: "Acme East", revision: before.revision + 1 })
+  })
+
   it("loses an agent: its runs are stopped and its work in progress is blocked", async () => {
     const plane = await seededPlane()
     const { taskId } = await plane.asPerson(api.app.tasks.create, { title: "T", assigneeIds: [plane.engineer] })

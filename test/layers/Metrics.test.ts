@@ -32,7 +32,7 @@ const work = (run: string) => ({
 
 const seen = {
   isReady: true,
-  isHealthy: false,
+  status: "paused",
   failingAgents: 2,
   isPushConnected: false,
   oldestWaitingSeconds: 12.5,
@@ -40,8 +40,13 @@ const seen = {
   breaker: "HalfOpen",
   isGatewayUp: true,
   gatewayRestarts: 2,
-  runtimeVersion: "1.2.3",
-  gatewayVersion: null
+  build: {
+    accountId: "account_1",
+    accountName: null,
+    runtimeId: "acme-1",
+    runtimeVersion: "1.2.3",
+    gatewayVersion: null
+  }
 } as const
 
 /** The value of a series in the Prometheus text, by name and labels in any order. */
@@ -263,7 +268,10 @@ describe("the Prometheus text", () => {
     Effect.gen(function* () {
       const metrics = yield* Metrics
       yield* metrics.observe(seen)
-      yield* metrics.observe({ ...seen, gatewayVersion: "2026.9.6" })
+      yield* metrics.observe({
+        ...seen,
+        build: { ...seen.build, accountName: 'Acme "East"', gatewayVersion: "2026.9.6" }
+      })
       const text = yield* metrics.prometheus
       assert.match(text, /^mission_control_ready 1$/m)
       assert.match(text, /^mission_control_push_connected 0$/m)
@@ -276,6 +284,12 @@ describe("the Prometheus text", () => {
       assert.lengthOf(builds, 1)
       assert.include(builds[0], 'gateway="2026.9.6"')
       assert.include(builds[0], 'version="1.2.3"')
+      assert.include(builds[0], 'account_id="account_1"')
+      assert.include(builds[0], 'account_name="Acme \\"East\\""')
+      assert.include(builds[0], 'runtime_id="acme-1"')
+      assert.match(text, /^mission_control_healthy 0$/m)
+      assert.strictEqual(valueOf(text, "mission_control_status", { status: "paused" }), 1)
+      assert.strictEqual(valueOf(text, "mission_control_status", { status: "online" }), 0)
       for (const statistic of ["mean", "p50", "p99", "max"]) {
         assert.isAtLeast(valueOf(text, "mission_control_event_loop_delay_seconds", { statistic }) ?? -1, 0)
       }

@@ -1,5 +1,5 @@
 import { spawn } from "node:child_process"
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs"
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs"
 import { createServer } from "node:net"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
@@ -13,6 +13,19 @@ import { eventually, makeSetup } from "./setup.ts"
 const deploy = fileURLToPath(new URL("../../deploy/prometheus/", import.meta.url))
 const missing = (await debianProgram("promtool", "prometheus")) ?? (await debianProgram("prometheus", "prometheus"))
 if (missing !== null) process.stderr.write(`skipped: ${missing}\n`)
+
+/** The name of the account that the setup creates. */
+const ACCOUNT = "Acme"
+
+/** What the dashboards query, with all accounts and runtimes selected. */
+const dashboardExpressions = ["runtime", "fleet"].flatMap((name) => {
+  const text = readFileSync(join(deploy, `../grafana/mission-control-${name}.json`), "utf8")
+  return [...text.matchAll(/"expr": (".*")/g)].map(([, expression = ""]) =>
+    String(JSON.parse(expression))
+      .replace(/\$(account|instance)/g, ".*")
+      .replaceAll("$__rate_interval", "1m")
+  )
+})
 
 const promtool = (args: ReadonlyArray<string>, input = "") =>
   Effect.promise(
@@ -74,6 +87,10 @@ describe.skipIf(missing !== null)("/metrics of the running process", () => {
       )
       assert.deepStrictEqual(yield* promtool(["check", "metrics"], after), { code: 0, output: "" })
       assert.match(after, /^mission_control_ready 1$/m)
+      assert.match(after, /^mission_control_status\{status="online"\} 1$/m)
+      const [build = ""] = /^mission_control_build_info.*$/m.exec(after) ?? []
+      const identity = { account_id: setup.account.accountId, account_name: ACCOUNT, runtime_id: "test" }
+      for (const [label, value] of Object.entries(identity)) assert.include(build, `${label}="${value}"`)
       assert.match(after, /^mission_control_push_connected 1$/m)
       assert.match(after, /^mission_control_created_to_post_seconds_count [1-9]/m)
       assert.match(after, /^mission_control_tokens_total\{agent="engineer",direction="input"\} \d+$/m)
@@ -99,6 +116,11 @@ describe.skipIf(missing !== null)("/metrics of the running process", () => {
         .replace("127.0.0.1:3000", new URL(runtime.url).host)
       writeFileSync(join(directory, "mission-control.rules.yml"), rules)
       writeFileSync(join(directory, "prometheus.yml"), config)
+      mkdirSync(join(directory, "runtimes"))
+      writeFileSync(
+        join(directory, "runtimes/acme.yml"),
+        `- { targets: ["${new URL(runtime.url).host}"], labels: { runtime: acme-1 } }`
+      )
       const port = yield* freePort
       const url = `http://127.0.0.1:${port}`
       yield* launch({
@@ -120,15 +142,21 @@ describe.skipIf(missing !== null)("/metrics of the running process", () => {
       const health = data.groups.flatMap(({ rules }: { rules: ReadonlyArray<{ health: string }> }) =>
         rules.map((rule) => rule.health)
       )
-      assert.isAtLeast(health.length, 13)
+      assert.isAtLeast(health.length, 17)
       assert.notInclude(health, "err")
+      const named = 'mission_control:runtime_info{account_name="' + ACCOUNT + '", instance="acme-1", runtime_id="test"}'
+      yield* eventually(valueOf(named), (value) => value === 1)
+      for (const expression of dashboardExpressions) {
+        const answer = yield* jsonOf(`${url}/api/v1/query?query=${encodeURIComponent(expression)}`)
+        assert.strictEqual(answer.status, "success", `${expression}: ${answer.error}`)
+      }
       const firing = Effect.map(jsonOf(`${url}/api/v1/alerts`), ({ data }): ReadonlyArray<string> =>
-        data.alerts.map(({ labels }: { labels: { alertname: string } }) => labels.alertname)
+        data.alerts.map(({ labels }: any) => `${labels.alertname} of ${labels.account_name}`)
       )
       assert.deepStrictEqual(yield* firing, [])
       yield* setup.gateway.signal("SIGKILL")
       yield* setup.post(yield* setup.newTask(), "@engineer are you there?")
-      yield* eventually(firing, (names) => names.includes("GatewayDown"))
+      yield* eventually(firing, (names) => names.includes(`GatewayDown of ${ACCOUNT}`))
     }).pipe(Effect.scoped)
   )
 })

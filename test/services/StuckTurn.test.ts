@@ -5,6 +5,7 @@ import { turnStarted } from "../../src/domain/observability/LiveTurn.ts"
 import { offEvents } from "../../src/layers/gateway/GatewayEvents.ts"
 import { Metrics } from "../../src/layers/Metrics.ts"
 import { watchStuckTurn } from "../../src/services/StuckTurn.ts"
+import { sampleObservation } from "../layers/sampleObservation.ts"
 
 const sessionKey = "agent:engineer:testaccount1"
 const run = "notification_1"
@@ -58,19 +59,7 @@ describe("a turn without events for three minutes", () => {
       yield* TestClock.adjust("1 second")
       assert.strictEqual(asked(), 1)
       assert.isTrue(yield* isStuck)
-      yield* metrics.observe({
-        isReady: true,
-        isHealthy: true,
-        failingAgents: 0,
-        isPushConnected: true,
-        oldestWaitingSeconds: 0,
-        heartbeatOverdueSeconds: 0,
-        breaker: "Closed",
-        isGatewayUp: true,
-        gatewayRestarts: 0,
-        runtimeVersion: "1.0.0",
-        gatewayVersion: null
-      })
+      yield* metrics.observe(sampleObservation)
       assert.include(yield* metrics.prometheus, "mission_control_stuck_turns 1")
       // It is not asked about again while it stays stuck.
       yield* TestClock.adjust("10 minutes")

@@ -108,6 +108,7 @@ export class AccountModel extends ApprovalModel {
   private readonly ofAccount: Partial<ServiceFunctions> = {
     [functions.agents]: () => ({
       revision: this.rosterRevision,
+      accountName: "Acme",
       agents: this.agents.map((agent) => {
         const isPaused = this.queue.paused.has(agent.id)
         return { ...this.view(agent), isPaused, heartbeat: agent.heartbeat, model: null }

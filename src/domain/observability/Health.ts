@@ -48,7 +48,8 @@ export interface HealthInput {
  * The status in one word. `degraded` means booted, with reasons other than a pause; `failing`, that in addition every
  * recent attempt failed.
  */
-export type HealthStatus = "booting" | "online" | "paused" | "degraded" | "failing" | "draining" | "offline"
+export const healthStatuses = ["booting", "online", "paused", "degraded", "failing", "draining", "offline"] as const
+export type HealthStatus = (typeof healthStatuses)[number]
 
 /** The status, and the reasons why it is not `online`. */
 export interface Health {

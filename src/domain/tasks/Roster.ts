@@ -17,8 +17,13 @@ export const RosterAgent = Schema.Struct({
 })
 export type RosterAgent = typeof RosterAgent.Type
 
-/** The account's agents; the revision grows with every change of agents, skills or flags. */
-export const Roster = Schema.Struct({ revision: Schema.Finite, agents: Schema.Array(RosterAgent) })
+/** The account's agents; the revision grows with every change of agents, skills or the account's settings. */
+export const Roster = Schema.Struct({
+  revision: Schema.Finite,
+  /** Absent in the answers of earlier deployments. */
+  accountName: Schema.optionalKey(Schema.String),
+  agents: Schema.Array(RosterAgent)
+})
 export type Roster = typeof Roster.Type
 
 /** The differences between two rosters, by agent. */

@@ -114,7 +114,11 @@ export const pushConnected = gauge(
   "Whether pushes of the control plane arrive: 1, or 0 while the runtime polls."
 )
 export const gatewayRestarts = counter("mission_control_gateway_restarts_total", "Restarts of the supervised gateway.")
-export const buildInfo = gauge("mission_control_build_info", "Versions of runtime, Node.js and gateway; always 1.")
+export const status = gauge("mission_control_status", "The status of the runtime: 1 for its current status.")
+export const buildInfo = gauge(
+  "mission_control_build_info",
+  "Account, RUNTIME_ID, and versions of runtime, Node.js and gateway; always 1."
+)
 export const eventLoopDelay = gauge(
   "mission_control_event_loop_delay_seconds",
   "Delay of the event loop since the last scrape: mean, p50, p99 and max."

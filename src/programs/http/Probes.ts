@@ -12,6 +12,7 @@ import { Redactor } from "../../layers/secrets/Redactor.ts"
 import { ControlPlane } from "../../services/ControlPlane.ts"
 import { GatewayGuard } from "../../services/GatewayGuard.ts"
 import { Lifecycle, notReadyBecause } from "../../services/Lifecycle.ts"
+import { Roster } from "../../services/Roster.ts"
 import { RuntimeHealth } from "../../services/RuntimeHealth.ts"
 import { allTools } from "../../services/tools/AllTools.ts"
 import { AgentSync } from "../agents/AgentSync.ts"
@@ -38,6 +39,7 @@ export const layer = Layer.effectDiscard(
     const loop = yield* DeliveryLoop
     const metrics = yield* Metrics
     const redactor = yield* Redactor
+    const roster = yield* Roster
     const runtimeHealth = yield* RuntimeHealth
     const startedAt = yield* Clock.currentTimeMillis
     yield* metrics.toolsKnown(["unknown", ...allTools.map(({ name }) => name)])
@@ -118,7 +120,7 @@ export const layer = Layer.effectDiscard(
       const { heartbeatsWaitSince, oldest } = yield* loop.state
       yield* metrics.observe({
         isReady,
-        isHealthy: status === "online",
+        status,
         failingAgents: failing.length,
         isPushConnected: (yield* SubscriptionRef.get(convex.push)).isConnected,
         oldestWaitingSeconds: oldest === null ? 0 : Math.max(0, ((yield* controlPlane.now) - oldest) / 1_000),
@@ -127,8 +129,13 @@ export const layer = Layer.effectDiscard(
         breaker: (yield* guard.breaker)._tag,
         isGatewayUp: state === "ready",
         gatewayRestarts: yield* gatewayProcess.restarts,
-        runtimeVersion: config.runtimeVersion,
-        gatewayVersion
+        build: {
+          accountId: config.accountId,
+          accountName: (yield* roster.current)?.accountName ?? null,
+          runtimeId: config.runtimeId,
+          runtimeVersion: config.runtimeVersion,
+          gatewayVersion
+        }
       })
       return yield* metrics.prometheus
     })
