@@ -7,6 +7,7 @@ declare module "@elastic/mockotlpserver" {
       readonly httpHostname: string
       readonly httpPort: number
       readonly onTrace: (request: unknown) => void
+      readonly onLogs: (request: unknown) => void
     })
     readonly httpUrl: string | URL
     start(): Promise<void>

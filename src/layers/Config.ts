@@ -5,12 +5,13 @@ import { ConfigProvider as Provider, Context, Duration, Effect, FileSystem, Laye
 import { Redacted, Result } from "effect"
 import type { ConfigProvider } from "effect"
 import packageJson from "../../package.json" with { type: "json" }
-import { readDeploymentUrl, readPath, readProxy, readTraceLink, readUrl } from "../domain/settings/EnvironmentValue.ts"
+import { readDeploymentUrl, readPath, readProxy, readTraceLink } from "../domain/settings/EnvironmentValue.ts"
 import { variables } from "../domain/settings/Variables.ts"
 import { variableTypos } from "../domain/settings/VariableTypos.ts"
 import {
   addressListOf,
   argumentsOf,
+  asAddress,
   asGatewayToken,
   asHeaders,
   asRatio,
@@ -162,7 +163,7 @@ export const readSettings = Effect.fn("Config.readSettings")(function* (provider
     upgradeCommand: yield* collect(read.command("UPGRADE_COMMAND")),
     upgradeFile: yield* collect(read.path("UPGRADE_FILE", inStateDir("upgrade.json")))
   }
-  const tracing = {
+  const telemetry = {
     isDisabled: yield* collect(read.flag("OTEL_SDK_DISABLED")),
     endpoint: yield* collect(
       read.url("OTEL_EXPORTER_OTLP_ENDPOINT", "the collector's address, e.g. http://127.0.0.1:4318")
@@ -170,12 +171,21 @@ export const readSettings = Effect.fn("Config.readSettings")(function* (provider
     tracesEndpoint: yield* collect(
       read.parsed(
         "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",
-        (value) => Result.map(readUrl(value), ({ href }) => href),
+        asAddress,
         "the collector's address, e.g. http://127.0.0.1:4318/v1/traces"
+      )
+    ),
+    logsEndpoint: yield* collect(
+      read.parsed(
+        "OTEL_EXPORTER_OTLP_LOGS_ENDPOINT",
+        asAddress,
+        "the collector's address, e.g. http://127.0.0.1:4318/v1/logs"
       )
     ),
     headers: yield* collect(Effect.flatMap(read.secret("OTEL_EXPORTER_OTLP_HEADERS"), asHeaders)),
     tracesHeaders: yield* collect(Effect.flatMap(read.secret("OTEL_EXPORTER_OTLP_TRACES_HEADERS"), asHeaders)),
+    logsHeaders: yield* collect(Effect.flatMap(read.secret("OTEL_EXPORTER_OTLP_LOGS_HEADERS"), asHeaders)),
+    logsExporter: yield* collect(read.oneOf("OTEL_LOGS_EXPORTER")),
     serviceName: yield* collect(
       Effect.map(
         read.optional("OTEL_SERVICE_NAME"),
@@ -226,7 +236,7 @@ export const readSettings = Effect.fn("Config.readSettings")(function* (provider
       gatewayToken,
       gatewayUrl,
       taskStatusBaseUrl,
-      tracing: Result.all(tracing),
+      telemetry: Result.all(telemetry),
       hints: Result.succeed(hints),
       readCredentials: Result.succeed(readCredentials),
       ...fields

@@ -252,8 +252,8 @@ const examineMachine = Effect.gen(function* () {
   const config = yield* RuntimeConfig
   const local = config.healthHost === "0.0.0.0" || config.healthHost === "::" ? "127.0.0.1" : config.healthHost
   const healthAddress = `${local.includes(":") ? `[${local}]` : local}:${config.healthPort}`
-  const endpoint = Option.orElse(config.tracing.endpoint, () =>
-    Option.map(config.tracing.honeycombApiKey, () => "https://api.honeycomb.io")
+  const endpoint = Option.orElse(config.telemetry.endpoint, () =>
+    Option.map(config.telemetry.honeycombApiKey, () => "https://api.honeycomb.io")
   )
   const healthPort = Effect.gen(function* () {
     if (yield* isPortFree(config.healthHost, config.healthPort)) return "free" as const

@@ -4,9 +4,9 @@ import { makeAccount, runtimeEnv } from "../../local/account.ts"
 import { launchPlane, launchRuntime } from "../../local/launcher.ts"
 import type { Script } from "../../local/model/script.ts"
 import { personAt } from "../../local/person.ts"
+import { receiveOtlp } from "../otlpReceiver.ts"
 import { eventually } from "../process/setup.ts"
 import type { Message, NotificationRow } from "../process/setup.ts"
-import { receiveTraces } from "../traceReceiver.ts"
 import { playScript, setting, sharedGateway } from "./sharedGateway.ts"
 
 const taskId = { taskId: "task id: ([A-Za-z0-9]+)" }
@@ -33,7 +33,7 @@ describe("the runtime with a real gateway", () => {
     "answers a person's message with two tool rounds, the task in progress, a reply and one trace, and is offline after Ctrl-C",
     () =>
       Effect.gen(function* () {
-        const receiver = yield* receiveTraces
+        const receiver = yield* receiveOtlp
         yield* playScript(script)
         const plane = yield* launchPlane({})
         const person = personAt(plane.url, plane.adminKey)

@@ -2,7 +2,7 @@ import { Buffer } from "node:buffer"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import { httpAccessIn, serveActingModel } from "../actingModel.ts"
-import { receiveTraces } from "../traceReceiver.ts"
+import { receiveOtlp } from "../otlpReceiver.ts"
 import { eventually, makeSetup } from "./setup.ts"
 
 /** The forms in which an error may contain a secret. */
@@ -42,7 +42,7 @@ describe("secrets that come back in an error, in any form", () => {
         const gatewayToken = 'canary/gateway+token&"quoted"=4711'
         const honeycombKey = "canary/honeycomb+key&=4712"
         const collectorKey = "canary-collector-key-4713"
-        const receiver = yield* receiveTraces
+        const receiver = yield* receiveOtlp
         let shown: ReadonlyArray<string> = []
         const asked: Array<string> = []
         const modelUrl = yield* serveActingModel(async ({ system, user }) => {
@@ -129,8 +129,12 @@ describe("secrets that come back in an error, in any form", () => {
           Effect.sync(() => [ended("dead").length, ended("replied").length]),
           ([letters, replies]) => letters === dead && replies === 1
         )
+        yield* eventually(
+          Effect.sync(() => receiver.lines().map(({ attributes, body }) => JSON.stringify({ attributes, body }))),
+          (lines) => ["refused: ", "thrown: "].every((words) => lines.some((line) => line.includes(words)))
+        )
         const sinks: Record<string, string> = {
-          spans: receiver.text(),
+          telemetry: receiver.text(),
           log: runtime.output(),
           health,
           metrics: yield* textOf(`${runtime.url}/metrics`),
@@ -141,7 +145,7 @@ describe("secrets that come back in an error, in any form", () => {
           notifications: JSON.stringify(yield* setup.notifications)
         }
         // The searched texts contain the errors, so they are not empty by accident.
-        for (const sink of ["log", "events", "notifications", "spans"]) {
+        for (const sink of ["log", "events", "notifications", "telemetry"]) {
           for (const words of ["refused: ", "thrown: "]) assert.include(sinks[sink], words, sink)
         }
         assert.include(sinks["health"], "thrown: ")

@@ -5,8 +5,8 @@ import { fileURLToPath } from "node:url"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import { httpAccessIn, serveActingModel } from "../actingModel.ts"
-import { receiveTraces } from "../traceReceiver.ts"
-import type { ReceivedSpan, TraceReceiver } from "../traceReceiver.ts"
+import { receiveOtlp } from "../otlpReceiver.ts"
+import type { ReceivedSpan, OtlpReceiver } from "../otlpReceiver.ts"
 import { creatingTeam, eventually, makeSetup } from "./setup.ts"
 import type { Setup } from "./setup.ts"
 
@@ -28,7 +28,7 @@ const makesATask = {
 }
 
 /** Spans are sent at once, so that no test waits for a batch. */
-const sending = (receiver: TraceReceiver): Record<string, string> => ({
+const sending = (receiver: OtlpReceiver): Record<string, string> => ({
   OTEL_EXPORTER_OTLP_ENDPOINT: receiver.url,
   OTEL_BSP_SCHEDULE_DELAY: "50"
 })
@@ -44,7 +44,7 @@ const rootsOf = (spans: ReadonlyArray<ReceivedSpan>, name: string) =>
   spans.filter((span) => span.name === name && span.parentSpanId === undefined)
 
 /** The spans of the root's trace, once the receiver has it. */
-const traceOf = (receiver: TraceReceiver, isIt: (root: ReceivedSpan) => boolean) =>
+const traceOf = (receiver: OtlpReceiver, isIt: (root: ReceivedSpan) => boolean) =>
   Effect.map(
     eventually(
       Effect.sync(() => receiver.spans().find((span) => span.parentSpanId === undefined && isIt(span))),
@@ -59,7 +59,7 @@ const namesOf = (spans: ReadonlyArray<ReceivedSpan>) => spans.map(({ name }) => 
 describe("traces", () => {
   it.live("show a delivery from claim to reply in one connected trace, and the process's start and end", () =>
     Effect.gen(function* () {
-      const receiver = yield* receiveTraces
+      const receiver = yield* receiveOtlp
       const setup = yield* makeSetup({ team: creatingTeam })
       yield* setup.script(makesATask)
       const runtime = yield* setup.startRuntime({ ...sending(receiver), OTEL_RESOURCE_ATTRIBUTES: "place=pond%20side" })
@@ -96,8 +96,6 @@ describe("traces", () => {
       const rounds = spans.filter(({ name }) => name.startsWith("invoke_agent"))
       const sum = (name: string) => rounds.reduce((total, { attributes }) => total + Number(attributes[name]), 0)
       assert.deepInclude(root.attributes, {
-        "mission_control.account.id": accountId,
-        "mission_control.runtime.id": "test",
         "mission_control.run.id": row!.id,
         "mission_control.run.kind": "notification",
         "mission_control.notification.type": "mention",
@@ -117,8 +115,14 @@ describe("traces", () => {
         "gen_ai.usage.output_tokens": sum("gen_ai.usage.output_tokens")
       })
       assert.isAbove(sum("gen_ai.usage.input_tokens"), 0)
-      assert.isString(root.attributes["mission_control.version"])
-      assert.deepInclude(root.resource, { "service.name": "mission-control-runtime", place: "pond side" })
+      assert.isString(root.resource["mission_control.version"])
+      const resource = {
+        "service.name": "mission-control-runtime",
+        "mission_control.account.id": accountId,
+        "mission_control.runtime.id": "test",
+        place: "pond side"
+      }
+      assert.deepInclude(root.resource, resource)
       for (const { attributes } of rounds) {
         assert.deepInclude(attributes, {
           "gen_ai.operation.name": "invoke_agent",
@@ -183,6 +187,21 @@ describe("traces", () => {
       const [drain] = rootsOf(all, "Runtime.drain")
       assert.strictEqual(drain!.attributes["mission_control.stop.reason"], "signal")
       assert.isNumber(drain!.attributes["mission_control.stop.live_turns"])
+      // So are the last log lines. They are the lines of the log, with the ids of the span that was active.
+      const sent = receiver.lines()
+      const ofRun = sent.filter(({ attributes }) => attributes["notification"] === row!.id)
+      assert.deepStrictEqual(
+        ofRun.map(({ body }) => body),
+        lines.map(({ message }) => message)
+      )
+      for (const line of ofRun) {
+        assert.deepInclude(line, { traceId: root.traceId, severity: "INFO" })
+        assert.deepInclude(line.attributes, { agent: "engineer", session, attempt: 1 })
+        assert.deepInclude(line.resource, resource)
+      }
+      const called = ofRun.find(({ body }) => body === "tool called")
+      assert.strictEqual(called?.spanId, tool.spanId)
+      assert.isTrue(sent.some(({ body }) => String(body).startsWith("ready")))
       // No spans of Effect itself, of probes or of scrapes, although the launcher has called /readyz many times.
       assert.isEmpty(
         all.filter(({ name }) => /^http|^GET|^POST|DeliveryLoop|Turns|Gateway\.send|LiveRuns|Probes/.test(name))
@@ -200,7 +219,7 @@ describe("traces", () => {
 
   it.live("link each attempt to the previous one, released or failed", () =>
     Effect.gen(function* () {
-      const receiver = yield* receiveTraces
+      const receiver = yield* receiveOtlp
       const setup = yield* makeSetup({ team: creatingTeam })
       yield* setup.script({ fallback: { text: answer } })
       const refusal = { contentType: "application/json", body: JSON.stringify({ error: { message: "no, thank you" } }) }
@@ -244,7 +263,7 @@ describe("traces", () => {
 
   it.live("connect calls of an agent's endpoint to its run, and contain texts only if that is enabled", () =>
     Effect.gen(function* () {
-      const receiver = yield* receiveTraces
+      const receiver = yield* receiveOtlp
       const modelUrl = yield* serveActingModel(async ({ system, user }) => {
         if (!system.includes("You are Engineer")) return "NO_ACTION"
         await httpAccessIn(user).call("/agent/task-create", { title })
@@ -313,7 +332,7 @@ const fromSource = fileURLToPath(new URL("../../src/main.ts", import.meta.url))
 
 describe("OpenTelemetry", () => {
   it.live(
-    "is loaded only if traces are on, and delays the exit by at most three seconds if the receiver does not answer",
+    "is loaded only if traces or logs are sent, and delays the exit by at most three seconds if the receiver does not answer",
     () =>
       Effect.gen(function* () {
         const deaf = yield* deafServer
@@ -335,12 +354,16 @@ describe("OpenTelemetry", () => {
         assert.isEmpty(off.filter(isLoad))
         assert.isEmpty(off.filter((line) => line.includes("traces")))
 
-        const on = yield* outputOf({ OTEL_EXPORTER_OTLP_TRACES_ENDPOINT: `${deaf}/somewhere` })
+        const on = yield* outputOf({
+          OTEL_EXPORTER_OTLP_TRACES_ENDPOINT: `${deaf}/somewhere`,
+          OTEL_EXPORTER_OTLP_LOGS_ENDPOINT: `${deaf}/somewhere/else`
+        })
         assert.isNotEmpty(on.filter(isLoad))
         const at = (words: string) => on.findIndex((line) => line.includes(words))
         assert.isAtLeast(at(`traces go to ${deaf}/somewhere`), 0)
         // Everything else has already ended.
         assert.isAbove(at("the last spans were not sent"), at('"offline"'))
+        assert.isAbove(at("the last log lines were not sent"), at('"offline"'))
       }).pipe(Effect.scoped)
   )
 })

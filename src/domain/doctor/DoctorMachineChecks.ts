@@ -141,9 +141,9 @@ export const onMachine: ReadonlyArray<readonly [string, Rule<MachineFindings>]> 
     "tracing",
     ({ tracing }) =>
       tracing === null
-        ? skip("tracing is off")
+        ? skip("no endpoint for traces and logs")
         : tracing === "proxied"
-          ? skip("traces go through the proxy")
+          ? skip("traces and logs go through the proxy")
           : tracing.problem === null
             ? ok(`${tracing.endpoint} answers`)
             : warn(tracing.problem.problem, `${tracing.problem.fix}, or unset it`)

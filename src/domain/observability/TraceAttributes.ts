@@ -40,9 +40,9 @@ export const traceAttributes = {
     on: "any",
     meaning: "the class of the failure, or the code of a refused call; absent without a failure"
   },
-  "mission_control.account.id": { on: "root", meaning: "the account" },
-  "mission_control.runtime.id": { on: "root", meaning: "`RUNTIME_ID`" },
-  "mission_control.version": { on: "root", meaning: "the runtime's version" },
+  "mission_control.account.id": { on: "resource", meaning: "the account" },
+  "mission_control.runtime.id": { on: "resource", meaning: "`RUNTIME_ID`" },
+  "mission_control.version": { on: "resource", meaning: "the runtime's version" },
   "mission_control.gateway.version": { on: "root of a run", meaning: "the gateway's version, once it is known" },
   "mission_control.run.id": {
     on: "root of a run, round, tool, endpoint",

@@ -10,7 +10,7 @@ export const variableGroups = [
   "Life of the process",
   "Logs",
   "Where it runs",
-  "Tracing",
+  "Traces and logs",
   "Commands for people"
 ] as const
 export type VariableGroup = (typeof variableGroups)[number]

@@ -2,7 +2,7 @@
  * Every variable of the environment: its rule, its default and its purpose. Config, documents and hints derive from it.
  */
 
-import { samplers } from "../observability/TraceTarget.ts"
+import { logsExporters, samplers } from "../observability/TelemetryTarget.ts"
 import { choice, DAY_MILLIS, integer, secret, text, yesOrNo } from "./VariableKinds.ts"
 import type { Variable } from "./VariableKinds.ts"
 
@@ -19,7 +19,7 @@ export const variables = {
     "Account",
     "none",
     "http or https, also in lower case as https_proxy",
-    "The proxy for https addresses of the control plane and of traces; the gateway is always reached directly."
+    "The proxy for https addresses of the control plane, and of traces and logs; the gateway is always reached directly."
   ),
   NO_PROXY: text(
     "Account",
@@ -279,53 +279,91 @@ export const variables = {
   DROPLET_IP: text("Where it runs", "unknown", "text", "The address of the machine, shown to people."),
   DROPLET_REGION: text("Where it runs", "unknown", "text", "The region of the machine, shown to people."),
   OTEL_EXPORTER_OTLP_ENDPOINT: text(
-    "Tracing",
+    "Traces and logs",
     "none",
     "http or https",
-    "The OTLP endpoint for traces (http/protobuf), without /v1/traces. Without it and without a Honeycomb key, tracing is off."
+    "The OTLP endpoint (http/protobuf), without /v1/traces or /v1/logs. Without an endpoint and a Honeycomb key, nothing is sent."
   ),
   OTEL_EXPORTER_OTLP_TRACES_ENDPOINT: text(
-    "Tracing",
+    "Traces and logs",
     "none",
     "http or https",
     "The whole address for traces. It takes precedence over OTEL_EXPORTER_OTLP_ENDPOINT."
   ),
+  OTEL_EXPORTER_OTLP_LOGS_ENDPOINT: text(
+    "Traces and logs",
+    "none",
+    "http or https",
+    "The whole address for logs. It takes precedence over OTEL_EXPORTER_OTLP_ENDPOINT."
+  ),
   OTEL_EXPORTER_OTLP_HEADERS: secret(
-    "Tracing",
+    "Traces and logs",
     "none",
     "name=value, separated by commas",
     "Headers of the export request, for example a key."
   ),
   OTEL_EXPORTER_OTLP_TRACES_HEADERS: secret(
-    "Tracing",
+    "Traces and logs",
     "none",
     "name=value, separated by commas",
     "Headers for traces only. They take precedence over OTEL_EXPORTER_OTLP_HEADERS."
   ),
-  OTEL_SERVICE_NAME: text("Tracing", "mission-control-runtime", "text", "The service's name in traces."),
-  OTEL_RESOURCE_ATTRIBUTES: text(
-    "Tracing",
+  OTEL_EXPORTER_OTLP_LOGS_HEADERS: secret(
+    "Traces and logs",
     "none",
     "name=value, separated by commas",
-    "Additional attributes of every trace."
+    "Headers for logs only. They take precedence over OTEL_EXPORTER_OTLP_HEADERS."
+  ),
+  OTEL_LOGS_EXPORTER: choice(
+    "Traces and logs",
+    "otlp",
+    logsExporters,
+    "Whether logs are sent too, if there is an endpoint for them. Standard error always has them."
+  ),
+  OTEL_SERVICE_NAME: text(
+    "Traces and logs",
+    "mission-control-runtime",
+    "text",
+    "The service's name in traces and logs."
+  ),
+  OTEL_RESOURCE_ATTRIBUTES: text(
+    "Traces and logs",
+    "none",
+    "name=value, separated by commas",
+    "Additional attributes of every trace and log line."
   ),
   OTEL_TRACES_SAMPLER: choice(
-    "Tracing",
+    "Traces and logs",
     "parentbased_always_on",
     samplers,
     "The sampler, which decides which traces are kept."
   ),
-  OTEL_TRACES_SAMPLER_ARG: text("Tracing", "1", "0 to 1", "The share of traces that samplers by trace id keep."),
-  OTEL_SDK_DISABLED: choice("Tracing", "false", yesOrNo, "Whether tracing is off, regardless of the other variables."),
+  OTEL_TRACES_SAMPLER_ARG: text(
+    "Traces and logs",
+    "1",
+    "0 to 1",
+    "The share of traces that samplers by trace id keep."
+  ),
+  OTEL_SDK_DISABLED: choice(
+    "Traces and logs",
+    "false",
+    yesOrNo,
+    "Whether nothing is sent, regardless of the other variables."
+  ),
   HONEYCOMB_API_KEY: secret(
-    "Tracing",
+    "Traces and logs",
     "none",
     "visible ASCII",
-    "The Honeycomb API key. Without an endpoint traces go to Honeycomb; with an endpoint it is the header x-honeycomb-team."
+    "The Honeycomb API key. Without an endpoint traces and logs go to Honeycomb; with an endpoint it is the header x-honeycomb-team."
   ),
-  TRACE_CONTENT: choice("Tracing", "false", yesOrNo, "Whether traces contain the texts of prompts and replies."),
+  TRACE_CONTENT: choice(
+    "Traces and logs",
+    "false",
+    yesOrNo,
+    "Whether traces contain the texts of prompts and replies."
+  ),
   TRACE_LINK: text(
-    "Tracing",
+    "Traces and logs",
     "none",
     "http or https, with {traceId}",
     "The address of a trace in your tracing tool, for the links of the status page."

@@ -1,8 +1,9 @@
 /** Checks of single variables beyond their form. A problem is one line without a secret. */
 import { Effect, Option, Redacted, Result, Schema } from "effect"
-import { readPairs } from "../../domain/observability/TraceTarget.ts"
+import { readPairs } from "../../domain/observability/TelemetryTarget.ts"
 import { isLoopbackUrl, loopback, parseAddressList } from "../../domain/settings/AddressList.ts"
 import type { AddressList } from "../../domain/settings/AddressList.ts"
+import { readUrl } from "../../domain/settings/EnvironmentValue.ts"
 import { parseServiceToken, serviceTokenProblem } from "../../domain/shared/ServiceToken.ts"
 import { shown } from "./ConfigReader.ts"
 import type { Problem, Read } from "./ConfigReader.ts"
@@ -69,6 +70,9 @@ export const asHeaders = (text: Option.Option<Redacted.Redacted>): Read<Option.O
     ? Effect.succeed(text)
     : Effect.fail(`${text.value.label} has no headers: write name=value, separated by commas`)
 }
+
+/** The whole address of a collector, for one signal. */
+export const asAddress = (text: string): Result.Result<string, string> => Result.map(readUrl(text), ({ href }) => href)
 
 export const asRatio = (text: string): Result.Result<string, string> =>
   /^(0(\.\d+)?|1(\.0+)?)$/.test(text) ? Result.succeed(text) : Result.fail("is not a ratio")

@@ -1,7 +1,7 @@
 import { truncate } from "../../domain/text/Text.ts"
 import { Context, Effect, Layer, Option, Redacted } from "effect"
 import { makeOwnRedactor, makeRedactor } from "../../domain/observability/Redaction.ts"
-import { headerSecrets } from "../../domain/observability/TraceTarget.ts"
+import { headerSecrets } from "../../domain/observability/TelemetryTarget.ts"
 import { parseServiceToken } from "../../domain/shared/ServiceToken.ts"
 import { RuntimeConfig } from "../Config.ts"
 import type { Settings } from "../Config.ts"
@@ -45,11 +45,11 @@ export class Redactor extends Context.Service<
 }
 
 /** The secrets of the settings. */
-const secretsOf = ({ gatewayToken, proxy, serviceToken, tracing }: Settings): ReadonlyArray<string> => [
-  ...[Option.some(serviceToken), gatewayToken, tracing.honeycombApiKey].flatMap(Option.toArray).map(Redacted.value),
+const secretsOf = ({ gatewayToken, proxy, serviceToken, telemetry }: Settings): ReadonlyArray<string> => [
+  ...[Option.some(serviceToken), gatewayToken, telemetry.honeycombApiKey].flatMap(Option.toArray).map(Redacted.value),
   // The proxy's address is not a secret; only its password is.
   ...Option.toArray(proxy).map((held) => decodeURIComponent(new URL(Redacted.value(held)).password)),
-  ...[tracing.headers, tracing.tracesHeaders]
+  ...[telemetry.headers, telemetry.tracesHeaders, telemetry.logsHeaders]
     .flatMap(Option.toArray)
     .flatMap((headers) => headerSecrets(Redacted.value(headers)))
 ]

@@ -16,11 +16,34 @@ const levels: Readonly<{ [level: string]: LogLevel.LogLevel }> = {
 
 type Entry = ReturnType<(typeof Logger.formatStructured)["log"]>
 
+/** A logged line, not redacted. */
+export interface LoggedLine {
+  readonly at: Date
+  readonly level: LogLevel.LogLevel
+  readonly message: string
+  readonly fields: Readonly<Record<string, unknown>>
+  /** With the stack. */
+  readonly cause: string | undefined
+}
+
 /** Any logged value as text. A value that plain JSON cannot represent must not fail the fiber that logs it. */
-const asText = (value: unknown): string => (typeof value === "string" ? value : (Formatter.formatJson(value) ?? ""))
+export const asText = (value: unknown): string =>
+  typeof value === "string" ? value : (Formatter.formatJson(value) ?? "")
 
 const messageOf = ({ message }: Entry): string =>
   Array.isArray(message) ? message.map(asText).join(" ") : asText(message)
+
+/** What was logged, for another logger. */
+export const loggedLine = (options: Logger.Options<unknown>): LoggedLine => {
+  const entry = Logger.formatStructured.log(options)
+  return {
+    at: options.date,
+    level: options.logLevel,
+    message: messageOf(entry),
+    fields: entry.annotations,
+    cause: entry.cause
+  }
+}
 
 /** A line for machines: one JSON object with `time`, `level`, `message`, the annotations and the cause. */
 const jsonLine = (entry: Entry): string =>

@@ -1,11 +1,12 @@
 /**
- * Tracing for the rest of the program. OpenTelemetry is loaded only if tracing is on. If it is off, every method returns
- * its effect unchanged. Effect's automatic spans are not part of our traces and are not exported.
+ * Tracing for the rest of the program, and the export of its log. OpenTelemetry is loaded only if one of them is on. If
+ * tracing is off, every method returns its effect unchanged. Effect's automatic spans are not part of our traces and are not exported.
  */
-import { Cause, Context, Effect, Exit, Layer, Option } from "effect"
+import { Cause, Context, Effect, Exit, Layer, Logger, Option } from "effect"
+import { telemetryTargets } from "../../domain/observability/TelemetryTarget.ts"
 import type { Attributes } from "../../domain/observability/TraceAttributes.ts"
-import { traceTarget } from "../../domain/observability/TraceTarget.ts"
 import { RuntimeConfig } from "../Config.ts"
+import { loggedLine } from "./Logging.ts"
 import type { ActiveSpan, BeginSpan, RootOptions, SpanOptions, TraceRef } from "./Spans.ts"
 
 /** The current span of the fiber. */
@@ -136,23 +137,32 @@ const recording = (begin: BeginSpan, options: { readonly hasContent: boolean }):
 export class Telemetry extends Context.Reference<Tracing>("runtime-service/layers/telemetry/Telemetry", {
   defaultValue: () => off
 }) {
-  /** Sends spans to the configured endpoint or to Honeycomb; without either nothing is loaded. */
-  static readonly layer = Layer.effect(
-    Telemetry,
+  /**
+   * Sends spans and log lines to the configured endpoint or to Honeycomb; without either nothing is loaded. Only what is
+   * built with this layer logs to it.
+   */
+  static readonly layer = Layer.unwrap(
     Effect.gen(function* () {
-      const { tracing } = yield* RuntimeConfig
-      const target = traceTarget(tracing)
-      if (target === null) return off
-      const module = yield* Effect.exit(Effect.tryPromise(() => import("./OpenTelemetry.ts")))
+      const { telemetry } = yield* RuntimeConfig
+      const { logs, traces } = telemetryTargets(telemetry)
+      const withoutSpans = Layer.succeed(Telemetry, off)
+      if (logs === null && traces === null) return withoutSpans
+      const module = yield* Effect.exit(Effect.tryPromise(() => import("./opentelemetry/OpenTelemetry.ts")))
       if (Exit.isFailure(module)) {
-        yield* Effect.logError("tracing is off: its library could not be loaded", module.cause)
-        return off
+        yield* Effect.logError("traces and logs are not sent: their library could not be loaded", module.cause)
+        return withoutSpans
       }
-      const begin = yield* module.value.openTelemetry(target)
-      yield* Effect.logInfo(`traces go to ${target.url}`).pipe(
-        Effect.annotateLogs({ sampler: tracing.sampler, content: tracing.hasContent })
-      )
-      return recording(begin, tracing)
+      const { begin, send } = yield* module.value.openTelemetry({ logs, traces })
+      if (traces !== null) {
+        yield* Effect.logInfo(`traces go to ${traces.url}`).pipe(
+          Effect.annotateLogs({ sampler: telemetry.sampler, content: telemetry.hasContent })
+        )
+      }
+      if (logs !== null) yield* Effect.logInfo(`logs go to ${logs.url}`)
+      const spans = begin === null ? withoutSpans : Layer.succeed(Telemetry, recording(begin, telemetry))
+      if (send === null) return spans
+      const logger = Logger.make((options) => send(loggedLine(options), options.fiber.getRef(CurrentSpan)))
+      return Layer.merge(spans, Logger.layer([logger], { mergeWithExisting: true }))
     })
   )
 

@@ -1,12 +1,15 @@
 import { Option, Redacted } from "effect"
 
-/** The environment's settings for traces. Tracing is off without an endpoint and without a Honeycomb key. */
-export interface TracingSettings {
+/** The environment's settings for traces and logs. Both are off without an endpoint and without a Honeycomb key. */
+export interface TelemetrySettings {
   readonly isDisabled: boolean
   readonly endpoint: Option.Option<string>
   readonly tracesEndpoint: Option.Option<string>
+  readonly logsEndpoint: Option.Option<string>
   readonly headers: Option.Option<Redacted.Redacted>
   readonly tracesHeaders: Option.Option<Redacted.Redacted>
+  readonly logsHeaders: Option.Option<Redacted.Redacted>
+  readonly logsExporter: LogsExporter
   readonly serviceName: string
   readonly resourceAttributes: Option.Option<string>
   readonly sampler: Sampler
@@ -27,13 +30,17 @@ export const samplers = [
 ] as const
 export type Sampler = (typeof samplers)[number]
 
-/** The address for traces, and the headers. */
-export interface TraceTarget {
+/** Whether logs are exported where an address for them is known. */
+export const logsExporters = ["otlp", "none"] as const
+export type LogsExporter = (typeof logsExporters)[number]
+
+/** The address for traces or logs, and the headers. */
+export interface TelemetryTarget {
   readonly url: string
   readonly headers: Readonly<Record<string, Redacted.Redacted>>
 }
 
-/** The address for traces if only the Honeycomb key is set. */
+/** The address if only the Honeycomb key is set. */
 const HONEYCOMB = "https://api.honeycomb.io"
 const HONEYCOMB_HEADER = "x-honeycomb-team"
 
@@ -81,13 +88,15 @@ const headersOf = (text: Option.Option<Redacted.Redacted>): Readonly<Record<stri
       )
   })
 
-/** The address for traces; null if tracing is off. Variables for traces take precedence over those for all signals. */
-export const traceTarget = (settings: TracingSettings): TraceTarget | null => {
-  const { endpoint, headers, honeycombApiKey, isDisabled, tracesEndpoint, tracesHeaders } = settings
+const targetOf = (
+  { endpoint, headers, honeycombApiKey, isDisabled }: TelemetrySettings,
+  signal: "traces" | "logs",
+  own: { readonly endpoint: Option.Option<string>; readonly headers: Option.Option<Redacted.Redacted> }
+): TelemetryTarget | null => {
   if (isDisabled) return null
   const base = Option.orElse(endpoint, () => Option.map(honeycombApiKey, () => HONEYCOMB))
-  const url = Option.orElse(tracesEndpoint, () =>
-    Option.map(base, (address) => `${address.replace(/\/+$/, "")}/v1/traces`)
+  const url = Option.orElse(own.endpoint, () =>
+    Option.map(base, (address) => `${address.replace(/\/+$/, "")}/v1/${signal}`)
   )
   return Option.match(url, {
     onNone: () => null,
@@ -96,8 +105,19 @@ export const traceTarget = (settings: TracingSettings): TraceTarget | null => {
       headers: {
         ...Option.match(honeycombApiKey, { onNone: () => ({}), onSome: (key) => ({ [HONEYCOMB_HEADER]: key }) }),
         ...headersOf(headers),
-        ...headersOf(tracesHeaders)
+        ...headersOf(own.headers)
       }
     })
   })
 }
+
+/** Where traces and logs are sent; null for what is not sent. Variables for one of them precede those for both. */
+export const telemetryTargets = (
+  settings: TelemetrySettings
+): { readonly traces: TelemetryTarget | null; readonly logs: TelemetryTarget | null } => ({
+  traces: targetOf(settings, "traces", { endpoint: settings.tracesEndpoint, headers: settings.tracesHeaders }),
+  logs:
+    settings.logsExporter === "none"
+      ? null
+      : targetOf(settings, "logs", { endpoint: settings.logsEndpoint, headers: settings.logsHeaders })
+})

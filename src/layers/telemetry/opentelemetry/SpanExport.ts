@@ -1,10 +1,6 @@
-/**
- * The only importer of OpenTelemetry. Only Telemetry imports it, when tracing is on. Spans are redacted and sent in batches
- * over OTLP (http/protobuf). The SDK itself reads those OTEL_ variables that Config does not have.
- */
+/** The spans of OpenTelemetry, which are redacted and sent in batches. */
 import * as NodeSdk from "@effect/opentelemetry/NodeSdk"
 import { OtelTracerProvider } from "@effect/opentelemetry/OtelTracer"
-import * as Resource from "@effect/opentelemetry/Resource"
 import { ROOT_CONTEXT, SpanKind, SpanStatusCode, trace, TraceFlags } from "@opentelemetry/api"
 import type { Attributes, Span } from "@opentelemetry/api"
 import { OTLPTraceExporter } from "@opentelemetry/exporter-trace-otlp-proto"
@@ -16,18 +12,14 @@ import {
   TraceIdRatioBasedSampler
 } from "@opentelemetry/sdk-trace-node"
 import type { ReadableSpan, Sampler, SpanExporter } from "@opentelemetry/sdk-trace-node"
-import { Cause, Context, Duration, Effect, Layer, Option, Redacted } from "effect"
-import { readPairs } from "../../domain/observability/TraceTarget.ts"
-import type { traceTarget } from "../../domain/observability/TraceTarget.ts"
-import type { TracingSettings } from "../../domain/observability/TraceTarget.ts"
-import { RuntimeConfig } from "../Config.ts"
-import { Redactor } from "../secrets/Redactor.ts"
-import type { ActiveSpan, BeginSpan, RootOptions } from "./Spans.ts"
+import { Context, Effect, Layer, Option } from "effect"
+import type { TelemetrySettings } from "../../../domain/observability/TelemetryTarget.ts"
+import { RuntimeConfig } from "../../Config.ts"
+import { Redactor } from "../../secrets/Redactor.ts"
+import type { ActiveSpan, BeginSpan, RootOptions } from "../Spans.ts"
+import type { Destination } from "./Destination.ts"
 
-/** How long the end of the process waits for unsent spans. */
-const FLUSH_TIMEOUT = Duration.seconds(3)
-
-const samplerOf = ({ sampler, samplerArgument }: TracingSettings): Sampler => {
+const samplerOf = ({ sampler, samplerArgument }: TelemetrySettings): Sampler => {
   const ratio = new TraceIdRatioBasedSampler(Number(Option.getOrElse(samplerArgument, () => "1")))
   switch (sampler) {
     case "always_on":
@@ -47,7 +39,8 @@ const samplerOf = ({ sampler, samplerArgument }: TracingSettings): Sampler => {
 
 type Redact = (text: string) => string
 
-const redactedAttributes = (attributes: Attributes, redact: Redact): Attributes => {
+/** The attributes without secrets. */
+export const redactedAttributes = (attributes: Attributes, redact: Redact): Attributes => {
   const one = (value: unknown): unknown => (typeof value === "string" ? redact(value) : value)
   return Object.fromEntries(
     Object.entries(attributes).map(([name, value]) => [name, Array.isArray(value) ? value.map(one) : one(value)])
@@ -135,75 +128,18 @@ const active = (span: Span, parent: ActiveSpan | undefined): ActiveSpan & { read
   return self
 }
 
-/** Opens the exporter; closing the scope sends the remaining spans, within three seconds. */
-export const openTelemetry = Effect.fnUntraced(function* ({
-  headers,
-  url
-}: NonNullable<ReturnType<typeof traceTarget>>) {
-  const config = yield* RuntimeConfig
-  const { error: redactError, redact } = yield* Redactor
-  const fork = Effect.runForkWith(yield* Effect.context())
-
-  let isFailing = false
-  const noteExport = (problem: string | null) => {
-    if ((problem !== null) === isFailing) return
-    isFailing = problem !== null
-    fork(
-      problem === null
-        ? Effect.logInfo("trace export recovered")
-        : Effect.logWarning(`trace export to ${url} failed, further failures are not logged: ${redactError(problem)}`)
-    )
-  }
-  const exporter = new OTLPTraceExporter({
-    url,
-    headers: Object.fromEntries(Object.entries(headers).map(([name, value]) => [name, Redacted.value(value)])),
-    httpAgentOptions: {
-      keepAlive: true,
-      proxyEnv: {
-        NO_PROXY: config.noProxy,
-        ...Option.match(config.proxy, {
-          onNone: () => ({}),
-          onSome: (proxy) => ({ HTTPS_PROXY: Redacted.value(proxy) })
-        })
-      }
-    }
-  })
-  const processor = new BatchSpanProcessor(guarded(exporter, redact, noteExport))
-
-  const given = redactedAttributes(
-    Option.match(config.tracing.resourceAttributes, { onNone: () => ({}), onSome: readPairs }),
-    redact
-  )
+/** Opens the exporter of spans. `close` sends the remaining ones. */
+export const openSpans = Effect.fnUntraced(function* ({ exporterOptions, exportEnded }: Destination) {
+  const { runtimeVersion, telemetry } = yield* RuntimeConfig
+  const { redact } = yield* Redactor
+  const processor = new BatchSpanProcessor(guarded(new OTLPTraceExporter(exporterOptions), redact, exportEnded))
   const provided = NodeSdk.layerTracerProvider(processor, {
-    sampler: samplerOf(config.tracing),
-    // The finalizer below has already flushed.
+    sampler: samplerOf(telemetry),
+    // `close` has already flushed.
     shutdownTimeout: 0
-  }).pipe(
-    Layer.provide(
-      Resource.layer({
-        serviceName: config.tracing.serviceName,
-        serviceVersion: config.runtimeVersion,
-        attributes: { "service.instance.id": config.runtimeId, ...given }
-      })
-    )
-  )
+  })
   const provider = Context.get(yield* Layer.build(provided), OtelTracerProvider)
-  const tracer = provider.getTracer("runtime-service", config.runtimeVersion)
-  yield* Effect.addFinalizer(() =>
-    Effect.tryPromise(() => processor.shutdown()).pipe(
-      Effect.interruptible,
-      Effect.timeout(FLUSH_TIMEOUT),
-      Effect.catchCause((cause) =>
-        Effect.logWarning(`the last spans were not sent: ${redactError(Cause.pretty(cause).split("\n")[0] ?? "")}`)
-      )
-    )
-  )
-
-  const always: Attributes = {
-    "mission_control.account.id": config.accountId,
-    "mission_control.runtime.id": config.runtimeId,
-    "mission_control.version": config.runtimeVersion
-  }
+  const tracer = provider.getTracer("runtime-service", runtimeVersion)
   const begin: BeginSpan = (name, parent, { attributes = {}, kind = "internal", previous, startedAt }: RootOptions) => {
     const within =
       parent !== undefined && "otel" in parent ? trace.setSpan(ROOT_CONTEXT, parent.otel as Span) : ROOT_CONTEXT
@@ -212,12 +148,12 @@ export const openTelemetry = Effect.fnUntraced(function* ({
       {
         kind: kinds[kind],
         ...(startedAt === undefined ? {} : { startTime: startedAt }),
-        attributes: parent === undefined ? { ...always, ...(attributes as Attributes) } : (attributes as Attributes),
+        attributes: attributes as Attributes,
         ...(previous === undefined ? {} : { links: [{ context: { ...previous, traceFlags: TraceFlags.SAMPLED } }] })
       },
       within
     )
     return active(span, parent)
   }
-  return begin
+  return { begin, close: () => processor.shutdown() }
 })

@@ -18,10 +18,23 @@ export interface ReceivedSpan {
   readonly status: { readonly code?: string; readonly message?: string }
 }
 
-/** The receiver: where it listens, the spans it has, and all of it as text. */
-export interface TraceReceiver {
+/** A log line as it arrived. */
+export interface ReceivedLine {
+  readonly body: unknown
+  readonly severity: string
+  readonly severityNumber: number
+  readonly traceId: string | undefined
+  readonly spanId: string | undefined
+  readonly nanos: bigint
+  readonly attributes: Readonly<Record<string, unknown>>
+  readonly resource: Readonly<Record<string, unknown>>
+}
+
+/** The receiver: where it listens, the spans and log lines it has, and all of it as text. */
+export interface OtlpReceiver {
   readonly url: string
   readonly spans: () => ReadonlyArray<ReceivedSpan>
+  readonly lines: () => ReadonlyArray<ReceivedLine>
   readonly text: () => string
 }
 
@@ -68,10 +81,35 @@ const spansOf = (request: any): ReadonlyArray<ReceivedSpan> =>
     )
   )
 
+const severities: Readonly<Record<string, number>> = {
+  SEVERITY_NUMBER_TRACE: 1,
+  SEVERITY_NUMBER_DEBUG: 5,
+  SEVERITY_NUMBER_INFO: 9,
+  SEVERITY_NUMBER_WARN: 13,
+  SEVERITY_NUMBER_ERROR: 17
+}
+
+const linesOf = (request: any): ReadonlyArray<ReceivedLine> =>
+  (request.resourceLogs ?? []).flatMap((part: any) =>
+    (part.scopeLogs ?? []).flatMap(({ logRecords = [] }: any) =>
+      logRecords.map((line: any): ReceivedLine => ({
+        body: plain(line.body),
+        severity: line.severityText,
+        severityNumber: severities[line.severityNumber] ?? Number(line.severityNumber),
+        traceId: hex(line.traceId),
+        spanId: hex(line.spanId),
+        nanos: BigInt(String(line.timeUnixNano)),
+        attributes: record(line.attributes),
+        resource: record(part.resource?.attributes)
+      }))
+    )
+  )
+
 /** Listens on 127.0.0.1 until the scope ends. */
-export const receiveTraces: Effect.Effect<TraceReceiver, never, Scope.Scope> = Effect.gen(function* () {
+export const receiveOtlp: Effect.Effect<OtlpReceiver, never, Scope.Scope> = Effect.gen(function* () {
   const { MockOtlpServer } = yield* Effect.promise(() => import("@elastic/mockotlpserver"))
-  const received: Array<ReceivedSpan> = []
+  const spans: Array<ReceivedSpan> = []
+  const lines: Array<ReceivedLine> = []
   const server = yield* Effect.acquireRelease(
     Effect.promise(async () => {
       const made = new MockOtlpServer({
@@ -79,7 +117,8 @@ export const receiveTraces: Effect.Effect<TraceReceiver, never, Scope.Scope> = E
         services: ["http"],
         httpHostname: "127.0.0.1",
         httpPort: 0,
-        onTrace: (request: unknown) => received.push(...spansOf(request))
+        onTrace: (request: unknown) => spans.push(...spansOf(request)),
+        onLogs: (request: unknown) => lines.push(...linesOf(request))
       })
       await made.start()
       return made
@@ -88,7 +127,8 @@ export const receiveTraces: Effect.Effect<TraceReceiver, never, Scope.Scope> = E
   )
   return {
     url: String(server.httpUrl).replace(/\/$/, ""),
-    spans: () => received,
-    text: () => JSON.stringify(received, (_, value) => (typeof value === "bigint" ? String(value) : value))
+    spans: () => spans,
+    lines: () => lines,
+    text: () => JSON.stringify({ spans, lines }, (_, value) => (typeof value === "bigint" ? String(value) : value))
   }
 })
