@@ -1,4 +1,4 @@
-import { Clock, Duration, Effect } from "effect"
+import { Clock, Duration, Effect, Option } from "effect"
 import { describeFailure } from "../domain/controlPlane/ControlPlaneFailure.ts"
 import { RuntimeConfig } from "../layers/Config.ts"
 import { baseUrlOf } from "../layers/config/LocalAddress.ts"
@@ -120,11 +120,13 @@ export const run = Effect.gen(function* () {
         live === 0 ? "stopping" : `draining: waiting up to ${Duration.format(budget)} for running turns`
       ).pipe(
         Effect.annotateLogs({ running: live }),
-        Effect.andThen(permits.idle),
-        Effect.timeoutOrElse({
-          duration: budget,
-          orElse: () => Effect.logWarning("the drain timed out: running turns are aborted and released")
-        })
+        Effect.andThen(Effect.timed(permits.idle)),
+        Effect.timeoutOption(budget),
+        Effect.flatMap((idle) =>
+          Option.isSome(idle)
+            ? gateway.drain(Duration.subtract(budget, idle.value[0]))
+            : Effect.logWarning("the drain timed out: running turns are aborted and released")
+        )
       )
     // After a signal the host has a deadline for the drain. The same is true of a signal during the drain of a restart.
     const drainsFrom = yield* Clock.currentTimeMillis

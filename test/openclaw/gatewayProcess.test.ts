@@ -1,5 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Effect } from "effect"
+import { Effect, Fiber } from "effect"
 import { eventually } from "../process/setup.ts"
 import { isRunning } from "../process/supervisedGateway.ts"
 import { makeSupervisedSetup } from "./supervisedSetup.ts"
@@ -96,6 +96,48 @@ describe("a real gateway that the runtime starts", () => {
       }).pipe(Effect.scoped),
     // Four starts of the gateway.
     { timeout: 900_000 }
+  )
+
+  it.live(
+    "finishes a turn that another client started, before the runtime restarts",
+    () =>
+      Effect.gen(function* () {
+        const setup = yield* makeSupervisedSetup({ team, agents: ["alpha"] })
+        yield* setup.script({
+          replace: true,
+          fallback: { text: "NO_ACTION" },
+          // Longer than the ten seconds that the gateway has without the drain.
+          rules: [{ match: "of another client", actions: [{ text: "The answer.", delayMs: 15_000 }] }]
+        })
+        const token = "a-token-that-is-given"
+        const runtime = yield* setup.startRuntime({ OPENCLAW_GATEWAY_TOKEN: token })
+        const turn = yield* Effect.forkScoped(
+          Effect.promise(async () => {
+            const response = await fetch(`${setup.home.url}/v1/responses`, {
+              method: "POST",
+              headers: {
+                authorization: `Bearer ${token}`,
+                "content-type": "application/json",
+                "x-openclaw-agent-id": "alpha",
+                "x-openclaw-session-key": "agent:alpha:another"
+              },
+              body: JSON.stringify({ model: "openclaw", input: "a question of another client" })
+            })
+            return { status: response.status, text: await response.text() }
+          })
+        )
+        yield* eventually(setup.modelRequests, (requests) =>
+          requests.some(({ messages }) => JSON.stringify(messages).includes("of another client"))
+        )
+        const { accountId } = setup.account
+        yield* Effect.promise(() => setup.person.mutation("app/runtimes:restart", { accountId }))
+        const { status, text } = yield* Fiber.join(turn)
+        assert.strictEqual(status, 200)
+        assert.include(text, "The answer.")
+        assert.deepStrictEqual(yield* runtime.exit, { code: 75, signal: null })
+        assert.isNull(setup.home.pid())
+      }).pipe(Effect.scoped),
+    { timeout: 300_000 }
   )
 
   it.live(

@@ -2,8 +2,9 @@ import { readFileSync, writeFileSync } from "node:fs"
 import { createServer } from "node:http"
 import { join } from "node:path"
 import { assert, describe, it } from "@effect/vitest"
-import { Effect } from "effect"
+import { Deferred, Effect, Fiber } from "effect"
 import type { Action, Script } from "../../local/model/script.ts"
+import { serveActingModel } from "../actingModel.ts"
 import { eventually, makeSetup } from "./setup.ts"
 import { gatewaySettings, isRunning, makeGatewayHome, scriptedGateway } from "./supervisedGateway.ts"
 import type { GatewayHome } from "./supervisedGateway.ts"
@@ -61,6 +62,55 @@ describe("the gateway that the runtime starts", () => {
         assert.include(runtime.output(), '"source":"openclaw"')
         assert.notInclude(runtime.output(), token)
       }).pipe(Effect.scoped)
+  )
+
+  it.live("finishes a turn that another client started, before the runtime restarts", () =>
+    Effect.gen(function* () {
+      const setup = yield* makeSetup()
+      const home = yield* makeGatewayHome(settings)
+      const asked = yield* Deferred.make<void>()
+      const answer = Promise.withResolvers<string>()
+      const modelUrl = yield* serveActingModel(({ user }) => {
+        if (!user.includes("a question of another client")) return Promise.resolve("NO_ACTION")
+        Deferred.doneUnsafe(asked, Effect.void)
+        return answer.promise
+      })
+      const token = "a-token-that-is-given"
+      const runtime = yield* setup.startRuntime({
+        ...home.env,
+        OPENCLAW_GATEWAY_ARGS: `gateway run --model-url ${modelUrl}`,
+        OPENCLAW_GATEWAY_TOKEN: token
+      })
+      const pid = home.pid() ?? 0
+      const turn = yield* Effect.forkScoped(
+        Effect.promise(async () => {
+          const response = await fetch(`${home.url}/v1/responses`, {
+            method: "POST",
+            headers: {
+              authorization: `Bearer ${token}`,
+              "content-type": "application/json",
+              "x-openclaw-agent-id": "qa",
+              "x-openclaw-session-key": "agent:qa:another"
+            },
+            body: JSON.stringify({ model: "openclaw", input: "a question of another client" })
+          })
+          return { status: response.status, text: await response.text() }
+        })
+      )
+      yield* Deferred.await(asked)
+      const { accountId } = setup.account
+      yield* Effect.promise(() => setup.person.mutation("app/runtimes:restart", { accountId }))
+      yield* eventually(readyz(home.url), ({ body }) => body.includes("gateway-draining"))
+      // The gateway is stopped within the drain, not after the runtime has reported its end.
+      yield* eventually(setup.runtimeStatus, (status) => status === "draining")
+      answer.resolve("The answer.")
+      const { status, text } = yield* Fiber.join(turn)
+      assert.strictEqual(status, 200)
+      assert.include(text, "The answer.")
+      assert.deepStrictEqual(yield* runtime.exit, { code: 75, signal: null })
+      assert.isFalse(isRunning(pid))
+      assert.isNull(home.pid())
+    }).pipe(Effect.scoped)
   )
 
   it.live("is started again if it is killed during a turn, and the delivery ends once", () =>

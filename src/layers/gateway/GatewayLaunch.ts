@@ -9,7 +9,7 @@ import { Redactor } from "../secrets/Redactor.ts"
 import { gatewayEnvironment, notStarted } from "./GatewayCommand.ts"
 import { pidFileOf } from "./GatewayPidFile.ts"
 
-/** Time from SIGTERM to SIGKILL. The gateway itself would wait five minutes for its runs. */
+/** Time from SIGTERM to SIGKILL at least. The gateway itself would wait five minutes for its turns. */
 export const STOP_GRACE = Duration.seconds(10)
 /** Lines of output that are kept to explain why the gateway ended. */
 const KEPT_LINES = 40
@@ -25,8 +25,11 @@ export interface GatewayEnd {
 export interface RunningGateway {
   readonly pid: number | null
   readonly ended: Effect.Effect<GatewayEnd>
-  /** SIGTERM to its process group, SIGKILL after ten seconds; returns when the process has ended. */
-  readonly stop: Effect.Effect<void>
+  /**
+   * SIGTERM to its process group, SIGKILL after `grace`; returns when the process has ended. After SIGTERM the gateway
+   * accepts no turns and finishes those that run.
+   */
+  stop(grace: Duration.Duration): Effect.Effect<void>
 }
 
 /**
@@ -104,8 +107,8 @@ export const initGateway = Effect.fn("GatewayLaunch.initGateway")(function* (tok
       yield* Fiber.await(output).pipe(Effect.timeoutOption("1 second"))
       return { exitCode, lastLines }
     }),
-    stop: Effect.gen(function* () {
-      yield* Effect.ignore(handle.kill({ killSignal: "SIGTERM", forceKillAfter: STOP_GRACE }))
+    stop: Effect.fnUntraced(function* (grace) {
+      yield* Effect.ignore(handle.kill({ killSignal: "SIGTERM", forceKillAfter: grace }))
       yield* Effect.ignore(fileSystem.remove(pidFile, { force: true }))
     })
   }
@@ -116,5 +119,5 @@ export const initGateway = Effect.fn("GatewayLaunch.initGateway")(function* (tok
 
 /** Stops a gateway with its process group: SIGTERM, SIGKILL after ten seconds. An external gateway keeps running. */
 export const shutdownGateway = Effect.fn("GatewayLaunch.shutdownGateway")(function* (gateway: RunningGateway) {
-  yield* gateway.stop
+  yield* gateway.stop(STOP_GRACE)
 })

@@ -1,5 +1,5 @@
 /** Supervises the gateway: starts, watches, restarts and stops it. An external gateway is only watched. */
-import { Context, Duration, Effect, Layer, Option, Redacted, Schedule, Stream } from "effect"
+import { Context, Duration, Effect, Layer, Option, Redacted, Ref, Schedule, Stream } from "effect"
 import type { FileSystem } from "effect"
 import type { ChildProcessSpawner } from "effect/process"
 import { judgeGatewayExit } from "../../domain/gateway/GatewayExit.ts"
@@ -8,8 +8,8 @@ import type { Gateway } from "../Gateway.ts"
 import type { Redactor } from "../secrets/Redactor.ts"
 import { makeGatewayHealth } from "./GatewayHealth.ts"
 import type { GatewayHealth } from "./GatewayHealth.ts"
-import { initGateway } from "./GatewayLaunch.ts"
-import type { GatewayEnd } from "./GatewayLaunch.ts"
+import { initGateway, STOP_GRACE } from "./GatewayLaunch.ts"
+import type { GatewayEnd, RunningGateway } from "./GatewayLaunch.ts"
 import { GatewayToken } from "./GatewayToken.ts"
 import { makeVersionCheck, readCommandVersion } from "./GatewayVersionCheck.ts"
 import { inheritGateway } from "./InheritedGateway.ts"
@@ -17,6 +17,9 @@ import { makeReadinessWatch, UNREADY_LIMIT } from "./ReadinessWatch.ts"
 import { makeRestartPolicy } from "./RestartPolicy.ts"
 
 export type { GatewayHealth }
+
+/** An idle gateway ends within about two seconds. */
+const USUAL_STOP = Duration.seconds(5)
 
 /** How a run of the gateway ended. */
 type RunEnd =
@@ -38,6 +41,11 @@ export class GatewayProcess extends Context.Service<
     readonly restarts: Effect.Effect<number>
     /** Starts, watches and restarts the gateway; never ends, and stops the gateway when it is interrupted. */
     readonly supervise: Effect.Effect<never>
+    /**
+     * Stops the supervised gateway for good, and returns when it has ended. It has this time, at least ten seconds, to
+     * finish turns that the runtime did not start.
+     */
+    drain(within: Duration.Duration): Effect.Effect<void>
   }
 >()("runtime-service/layers/gateway/GatewayProcess") {
   static readonly layer = Layer.effect(
@@ -51,7 +59,8 @@ export class GatewayProcess extends Context.Service<
     health: Effect.succeed({ status: "ready", detail: "" } as const),
     changes: Stream.succeed({ status: "ready", detail: "" } as const),
     restarts: Effect.succeed(0),
-    supervise: Effect.never
+    supervise: Effect.never,
+    drain: () => Effect.void
   })
 }
 
@@ -66,6 +75,8 @@ const make = Effect.gen(function* () {
   const checkVersion = yield* makeVersionCheck
   const { watch } = yield* makeReadinessWatch(health, checkVersion)
   const policy = yield* makeRestartPolicy(health)
+  const current = yield* Ref.make<RunningGateway | null>(null)
+  const isDrained = yield* Ref.make(false)
 
   const runOnce = Effect.gen(function* () {
     yield* policy.noteStart
@@ -79,6 +90,7 @@ const make = Effect.gen(function* () {
       () => Redacted.make("")
     )
     const running = inherited ?? (yield* initGateway(token))
+    yield* Effect.acquireRelease(Ref.set(current, running), () => Ref.set(current, null))
     yield* Effect.logInfo("gateway started, waiting until it is ready").pipe(
       Effect.annotateLogs(running.pid === null ? {} : { pid: running.pid })
     )
@@ -90,7 +102,9 @@ const make = Effect.gen(function* () {
   }).pipe(Effect.catchTag("GatewayNotStarted", ({ detail }) => Effect.succeed({ _tag: "Faulty" as const, detail })))
 
   const cycle = Effect.gen(function* () {
+    if (yield* Ref.get(isDrained)) return yield* Effect.never
     const end = yield* Effect.scoped(runOnce)
+    if (yield* Ref.get(isDrained)) return yield* Effect.never
     switch (end._tag) {
       case "Ended": {
         const verdict = judgeGatewayExit(end.exitCode, end.lastLines)
@@ -115,6 +129,19 @@ const make = Effect.gen(function* () {
     health: health.get,
     changes: health.changes,
     restarts: policy.restarts,
+    drain: Effect.fn("GatewayProcess.drain")(function* (within: Duration.Duration) {
+      yield* Ref.set(isDrained, true)
+      const running = yield* Ref.get(current)
+      if (running === null) return
+      const grace = Duration.max(within, STOP_GRACE)
+      const line = `waiting up to ${Duration.format(grace)} for turns at the gateway that others started`
+      yield* Effect.raceAllFirst([
+        running.stop(grace),
+        // Other processes of its group may outlive it. The end of its run stops them.
+        Effect.asVoid(running.ended),
+        Effect.logInfo(line).pipe(Effect.delay(USUAL_STOP), Effect.andThen(Effect.never))
+      ])
+    }),
     supervise: (isSupervised ? Effect.repeat(cycle, Schedule.forever) : Effect.scoped(watch)).pipe(
       Effect.andThen(Effect.never),
       Effect.provideContext(services)

@@ -1,6 +1,7 @@
 /** A gateway that already listens on our port when this process wants to start one. */
 import { createConnection } from "node:net"
 import { Effect, FileSystem, Option, Schedule } from "effect"
+import type { Duration } from "effect"
 import { RuntimeConfig } from "../Config.ts"
 import { Gateway } from "../Gateway.ts"
 import { processIdentity, stopProcessGroup } from "../host/ProcessGroup.ts"
@@ -37,21 +38,22 @@ export const inheritGateway = Effect.gen(function* () {
     yield* Effect.logWarning(
       `using a gateway that this process did not start: it listens on port ${config.gatewayPort} and accepts our token. It keeps running when this process stops.`
     )
-    const running: RunningGateway = { pid: null, ended: Effect.never, stop: Effect.void }
+    const running: RunningGateway = { pid: null, ended: Effect.never, stop: () => Effect.void }
     return running
   }
   const { args, command, identity, pid, port } = orphan.value
-  const stop = Effect.gen(function* () {
-    yield* stopProcessGroup(pid, STOP_GRACE)
-    yield* Effect.ignore(fileSystem.remove(pidFileOf(config.stateDir), { force: true }))
-  }).pipe(Effect.provideService(FileSystem.FileSystem, fileSystem))
+  const stop = (grace: Duration.Duration) =>
+    Effect.gen(function* () {
+      yield* stopProcessGroup(pid, grace)
+      yield* Effect.ignore(fileSystem.remove(pidFileOf(config.stateDir), { force: true }))
+    }).pipe(Effect.provideService(FileSystem.FileSystem, fileSystem))
   const isSame =
     command === config.gatewayPath &&
     port === config.gatewayPort &&
     JSON.stringify(args) === JSON.stringify(config.gatewayArgs)
   if (!isSame || !isAccepted) {
     yield* Effect.logInfo(`stopping the gateway that an earlier run left behind (pid ${pid})`)
-    yield* stop
+    yield* stop(STOP_GRACE)
     return null
   }
   yield* Effect.logInfo(`adopting the gateway that an earlier run left behind (pid ${pid})`)

@@ -1,4 +1,5 @@
 import { Context, Effect, Layer, Scope, Stream } from "effect"
+import type { Duration } from "effect"
 import { GatewayEvents } from "../../layers/gateway/GatewayEvents.ts"
 import { GatewayProcess } from "../../layers/gateway/GatewayProcess.ts"
 import type { GatewayHealth } from "../../layers/gateway/GatewayProcess.ts"
@@ -14,6 +15,8 @@ export class GatewayWatch extends Context.Service<
     readonly start: Effect.Effect<void>
     /** Waits until the gateway is ready. */
     readonly ready: Effect.Effect<void>
+    /** Stops a supervised gateway before the process ends, so that turns of others can finish within this time. */
+    drain(within: Duration.Duration): Effect.Effect<void>
   }
 >()("runtime-service/programs/GatewayWatch") {
   static readonly layer = Layer.effect(
@@ -52,7 +55,8 @@ export class GatewayWatch extends Context.Service<
           // it.
           Effect.andThen(Stream.runHead(Stream.filter(lifecycle.changes, ({ reasons }) => isTold(reasons)))),
           Effect.asVoid
-        )
+        ),
+        drain: gatewayProcess.drain
       })
     })
   )

@@ -5,7 +5,7 @@ import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { NodeFileSystem } from "@effect/platform-node"
 import { assert, describe, it } from "@effect/vitest"
-import { Context, Deferred, Effect, Layer, Option, Ref, Sink, Stream } from "effect"
+import { Context, Deferred, Duration, Effect, Fiber, Layer, Option, Ref, Sink, Stream } from "effect"
 import { ChildProcessSpawner } from "effect/process"
 import { TestClock } from "effect/testing"
 import { noUsage } from "../../../src/domain/delivery/Run.ts"
@@ -47,6 +47,9 @@ const setUp = Effect.gen(function* () {
   const state = yield* Ref.make<GatewayState["state"]>("unreachable")
   const spawned = yield* Ref.make(0)
   const stopped = yield* Ref.make(0)
+  /** The time that each stop gave the gateway. While `endsLate` is true, it does not end when it is stopped. */
+  const graces: Array<string> = []
+  const endsLate = yield* Ref.make(false)
   const exits: Array<Deferred.Deferred<number>> = []
   const spawner = ChildProcessSpawner.make(() =>
     Effect.gen(function* () {
@@ -58,11 +61,13 @@ const setUp = Effect.gen(function* () {
         pid: ChildProcessSpawner.ProcessId(2 ** 30),
         exitCode: Effect.map(Deferred.await(exit), ChildProcessSpawner.ExitCode),
         isRunning: Effect.map(Deferred.isDone(exit), (isDone) => !isDone),
-        kill: () =>
-          Effect.andThen(
-            Ref.update(stopped, (count) => count + 1),
-            Effect.asVoid(Deferred.succeed(exit, 0))
-          ),
+        kill: (options) =>
+          Effect.gen(function* () {
+            graces.push(Duration.format(Duration.fromInputUnsafe(options?.forceKillAfter ?? 0)))
+            yield* Ref.update(stopped, (count) => count + 1)
+            if (yield* Ref.get(endsLate)) return yield* Effect.never
+            yield* Deferred.succeed(exit, 0)
+          }),
         stdin: Sink.drain,
         stdout: Stream.empty,
         stderr: Stream.empty,
@@ -113,7 +118,8 @@ const setUp = Effect.gen(function* () {
       Effect.tap(() => between),
       Effect.repeat({ until: isSo })
     )
-  return { configPath, exits, gatewayProcess, settled: settledIn(folder), spawned, state, stopped, until }
+  const settled = settledIn(folder)
+  return { configPath, endsLate, exits, gatewayProcess, graces, settled, spawned, state, stopped, until }
 })
 
 describe("a gateway that does not become ready", () => {
@@ -136,6 +142,51 @@ describe("a gateway that does not become ready", () => {
       yield* until(gatewayProcess.restarts, (count) => count === 1)
       assert.isAtLeast(yield* Ref.get(stopped), 1)
       assert.strictEqual((yield* gatewayProcess.health).status, "starting")
+    }).pipe(Effect.scoped)
+  )
+})
+
+describe("a gateway that is drained", () => {
+  const running = Effect.gen(function* () {
+    const gateway = yield* setUp
+    const { exits, gatewayProcess, spawned, state, until } = gateway
+    yield* Effect.forkScoped(gatewayProcess.supervise)
+    yield* until(Ref.get(spawned), (count) => count === 1)
+    yield* Deferred.succeed(exits[0]!, 0)
+    yield* until(Ref.get(spawned), (count) => count === 2)
+    yield* Ref.set(state, "ready")
+    yield* until(gatewayProcess.health, ({ status }) => status === "ready")
+    return gateway
+  })
+
+  it.effect("may finish its turns for as long as it is given, and is not started again", () =>
+    Effect.gen(function* () {
+      const { endsLate, exits, gatewayProcess, graces, settled, spawned, state, until } = yield* running
+      yield* Ref.set(endsLate, true)
+      const drain = yield* Effect.forkScoped(gatewayProcess.drain(Duration.minutes(15)))
+      yield* Ref.set(state, "draining")
+      yield* until(gatewayProcess.health, ({ status }) => status === "not-ready")
+      yield* TestClock.adjust("10 minutes")
+      assert.isUndefined(drain.pollUnsafe())
+      assert.deepStrictEqual(graces, ["15m"])
+      yield* Ref.set(endsLate, false)
+      yield* Deferred.succeed(exits[1]!, 0)
+      yield* until(Effect.succeed(drain), (fiber) => fiber.pollUnsafe() !== undefined)
+      yield* Fiber.join(drain)
+      for (let look = 0; look < 5; look++) {
+        yield* TestClock.adjust("5 minutes")
+        yield* settled
+      }
+      assert.strictEqual(yield* Ref.get(spawned), 2)
+      assert.strictEqual(yield* gatewayProcess.restarts, 0)
+    }).pipe(Effect.scoped)
+  )
+
+  it.effect("has ten seconds, even if less of the drain is left", () =>
+    Effect.gen(function* () {
+      const { gatewayProcess, graces } = yield* running
+      yield* gatewayProcess.drain(Duration.seconds(1))
+      assert.strictEqual(graces[0], "10s")
     }).pipe(Effect.scoped)
   )
 })
