@@ -110,7 +110,8 @@ describe("a real gateway that the runtime starts", () => {
           rules: [{ match: "of another client", actions: [{ text: "The answer.", delayMs: 15_000 }] }]
         })
         const token = "a-token-that-is-given"
-        const runtime = yield* setup.startRuntime({ OPENCLAW_GATEWAY_TOKEN: token })
+        // With a cache, the launcher of 2026.8.2 runs the gateway as its child, which it kills 2 s after SIGTERM.
+        const runtime = yield* setup.startRuntime({ OPENCLAW_GATEWAY_TOKEN: token, NODE_COMPILE_CACHE: "" })
         const turn = yield* Effect.forkScoped(
           Effect.promise(async () => {
             const response = await fetch(`${setup.home.url}/v1/responses`, {
