@@ -1,4 +1,5 @@
 import type { IncomingMessage, ServerResponse } from "node:http"
+import { z } from "zod"
 import { readBody, serveModelControl } from "../model/control.ts"
 import type { ScriptedModel } from "../model/scriptedModel.ts"
 import { type Faults, parseFault } from "./faults.ts"
@@ -11,11 +12,15 @@ export interface Controlled {
   readonly faults: Faults
   readonly model: ScriptedModel | undefined
   stats(): object
+  /** Sends an event for each followed session. */
+  emitToAll(event: string, payload: object): void
   /** Closes the port for `ms` milliseconds. */
   refuseFor(ms: number): void
 }
 
-/** Serves /__local/stats, requests, arrivals, faults and script, which tests, benches and the demonstration use. */
+const emitted = z.object({ event: z.string().min(1), payload: z.record(z.string(), z.unknown()) })
+
+/** Serves /__local/stats, requests, arrivals, events, faults and script, which tests, benches and the demonstration use. */
 export const serveControl = async (
   path: string,
   gateway: Controlled,
@@ -31,6 +36,11 @@ export const serveControl = async (
   if (path === "/__local/arrivals") {
     if (request.method === "DELETE") records.arrivals.length = 0
     return json(response, 200, { arrivals: records.arrivals })
+  }
+  if (path === "/__local/events" && request.method === "POST") {
+    const { event, payload } = emitted.parse(JSON.parse(await readBody(request)))
+    gateway.emitToAll(event, payload)
+    return json(response, 200, { ok: true })
   }
   if (path === "/__local/faults") {
     if (request.method === "DELETE") faults.clear()

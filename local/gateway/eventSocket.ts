@@ -88,6 +88,12 @@ export class EventSocket {
     for (const { keys, socket } of this.#clients) if (keys.has(sessionKey)) socket.send(text)
   }
 
+  /** Sends an event of this form for each followed session. */
+  emitToAll(event: string, payload: object): void {
+    const followed = new Set([...this.#clients].flatMap(({ keys }) => [...keys]))
+    for (const sessionKey of followed) this.emit(sessionKey, event, { ...payload, sessionKey })
+  }
+
   /** Breaks all connections. */
   cut(): void {
     for (const socket of this.#sockets.clients) socket.terminate()

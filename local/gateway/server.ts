@@ -196,6 +196,11 @@ export class ScriptedGateway implements AsyncDisposable {
     return this.stop()
   }
 
+  /** Sends an event for each followed session to its clients. */
+  emitToAll(event: string, payload: object): void {
+    this.#events.emitToAll(event, payload)
+  }
+
   /** Closes the port for a while, so that connections are refused, and opens the same one again. */
   refuseFor(ms: number): void {
     this.#server.close()

@@ -23,6 +23,7 @@ const start = (run: string) => ({ ...work(run), kind: "notification" as const, l
 
 const work = (run: string) => ({
   run,
+  sessionKey: "agent:engineer:account",
   agent: "engineer",
   agentName: "Engineer",
   task: "Fix it",

@@ -44,6 +44,8 @@ export type Setup = {
   readonly script: (script: Script) => Effect.Effect<void>
   /** Applies this fault to the gateway's next requests. */
   readonly fault: (fault: Record<string, unknown>) => Effect.Effect<void>
+  /** Sends an event of the gateway for each session that the runtime follows. */
+  readonly gatewayEvent: (event: string, payload: Record<string, unknown>) => Effect.Effect<void>
   /** Applies this fault to the plane's next calls. */
   readonly planeFault: (fault: Record<string, unknown>) => Effect.Effect<void>
   /** Number of turns that the gateway has started. */
@@ -134,6 +136,8 @@ export const makeSetup = (
         }),
       script: (script) => Effect.asVoid(json(`${gateway.url}/__local/script`, "POST", script)),
       fault: (fault) => Effect.asVoid(json(`${gateway.url}/__local/faults`, "POST", fault)),
+      gatewayEvent: (event, payload) =>
+        Effect.asVoid(json(`${gateway.url}/__local/events`, "POST", { event, payload })),
       planeFault: (fault) =>
         Effect.asVoid(
           json(`${plane.url}/__local/faults`, "POST", fault, { authorization: `Convex ${plane.adminKey}` })

@@ -166,6 +166,52 @@ describe.skipIf(missing !== null)("the status page", () => {
     }).pipe(Effect.scoped)
   )
 
+  it.live("shows a running turn as the gateway reports it, and its text only to a person who asks for it", () =>
+    Effect.gen(function* () {
+      const setup = yield* makeSetup()
+      yield* setup.script({ rules: [{ match: "mentioned you", actions: [{ hang: true }] }] })
+      const runtime = yield* setup.startRuntime({ DRAIN_TIMEOUT_MS: "1000" })
+      const open = yield* makeBrowser
+      const { asked, complaints, page } = yield* open(runtime.url)
+      yield* setup.post(yield* setup.newTask(), "@engineer please look")
+      yield* shows(page, "running", "first round")
+      const agentEvent = (stream: string, data: object) =>
+        setup.gatewayEvent("agent", { runId: "resp_1", stream, data })
+      const usage = { input: 1_000, output: 234 }
+      const message = { role: "assistant", provider: "fake", model: "fake-1", usage, __openclaw: { runId: "resp_1" } }
+      yield* setup.gatewayEvent("session.message", { message })
+      yield* agentEvent("item", { kind: "tool", phase: "start", toolCallId: "call_1", name: "exec" })
+      yield* shows(page, "running", "1 model call, 1,234 tokens")
+      yield* shows(page, "running", "exec for")
+      yield* agentEvent("assistant", { text: "The secret plan begins. " })
+      yield* shows(page, "running", "24 characters of text")
+      assert.notInclude(yield* Effect.promise(() => page.content()), "secret plan")
+      assert.isTrue(yield* Effect.promise(() => page.locator("#running-stale").isHidden()))
+
+      yield* Effect.promise(() => page.locator("#texts").focus())
+      yield* Effect.promise(() => page.keyboard.press("Space"))
+      yield* shows(page, "running", "The secret plan begins.")
+      yield* agentEvent("assistant", { text: "The secret plan begins. It ends " })
+      yield* shows(page, "running", "It ends")
+      assert.deepStrictEqual(yield* violations(page), [])
+      yield* Effect.promise(() => page.locator("#running a").click())
+      yield* shows(page, "run-now", "Now: exec for")
+      yield* shows(page, "run-now", "1 model call, 1,234 tokens")
+      yield* shows(page, "run-quote", "It ends")
+      yield* Effect.promise(() => page.goBack())
+      yield* Effect.promise(() => page.locator("#texts").click())
+      yield* Effect.promise(() => page.locator("#running .quote").waitFor({ state: "hidden" }))
+      assert.deepStrictEqual(
+        asked
+          .map((url) => new URL(url))
+          .filter(({ pathname }) => pathname === "/status/events")
+          .map(({ search }) => search),
+        ["", "?texts=true", ""]
+      )
+      assert.deepStrictEqual(complaints, [])
+    }).pipe(Effect.scoped)
+  )
+
   it.live("shows a run's own view by keyboard, with its prompt only on request, and recent runs by filter", () =>
     Effect.gen(function* () {
       const setup = yield* makeSetup()

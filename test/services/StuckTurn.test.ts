@@ -28,6 +28,7 @@ const watched = Effect.fnUntraced(function* (isIdle: boolean | null) {
   }
   yield* metrics.runStarted({
     kind: "notification",
+    sessionKey,
     run,
     agent: "engineer",
     agentName: "Engineer",

@@ -27,6 +27,8 @@ export interface Progress {
 export interface RunningWork extends Progress {
   /** The id of the notification or heartbeat. */
   readonly run: string
+  /** The key of the session in which its turn runs; null until it is known. */
+  readonly sessionKey: string | null
   /** The agent's slug; null until it is known. */
   readonly agent: string | null
   readonly agentName: string | null

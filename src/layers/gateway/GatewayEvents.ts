@@ -2,12 +2,12 @@
  * The gateway's events of running turns, over its WebSocket: live progress, and the exact causes of ends that HTTP
  * reports as "internal error". Optional: turns go over HTTP only, and without the channel they run and end as before.
  */
-import { Clock, Context, Deferred, Effect, Layer, Option, Ref, Schedule, Schema } from "effect"
+import { Clock, Context, Deferred, Effect, Layer, Option, PubSub, Ref, Schedule, Schema, Stream, Struct } from "effect"
 import type { Scope } from "effect"
 import { readRunEvent } from "../../domain/gateway/GatewayEvent.ts"
 import type { ModelCall, RunCause, RunEvent } from "../../domain/gateway/GatewayEvent.ts"
-import { afterEvent, turnStarted } from "../../domain/observability/LiveTurn.ts"
-import type { LiveTurn } from "../../domain/observability/LiveTurn.ts"
+import { afterEvent, lastLineOf, turnStarted } from "../../domain/observability/LiveTurn.ts"
+import type { LiveTurn, SpeakingTurn } from "../../domain/observability/LiveTurn.ts"
 import { parseSessionKey } from "../../domain/shared/SessionKey.ts"
 import { RuntimeConfig } from "../Config.ts"
 import { Redactor } from "../secrets/Redactor.ts"
@@ -62,9 +62,13 @@ interface Service {
    * answer; 2026.8.2 refuses the question.
    */
   isIdle(sessionKey: string): Effect.Effect<boolean | null>
-  /** The running turns by session key; empty without the channel. */
+  /** The followed turns by session key, without their texts; empty if the channel is switched off. */
   readonly current: Effect.Effect<ReadonlyMap<string, LiveTurn>>
+  /** The last line of the text that the model is writing in a followed session, without secrets; else empty. */
+  lastLine(sessionKey: string): Effect.Effect<string>
   readonly state: Effect.Effect<ChannelState>
+  /** Emits after each change of a followed turn's record and of the state. Changes at the same time can be one element. */
+  readonly changes: Stream.Stream<void>
 }
 
 const offBecause = (reason: string): Service => ({
@@ -74,7 +78,9 @@ const offBecause = (reason: string): Service => ({
   modelOf: () => Effect.succeed(null),
   isIdle: () => Effect.succeed(null),
   current: Effect.succeed(new Map()),
-  state: Effect.succeed({ _tag: "Off", reason })
+  lastLine: () => Effect.succeed(""),
+  state: Effect.succeed({ _tag: "Off", reason }),
+  changes: Stream.empty
 })
 
 /** No events. */
@@ -91,7 +97,7 @@ export class GatewayEvents extends Context.Reference<Service>("runtime-service/l
 }
 
 interface Followed {
-  turn: LiveTurn
+  turn: SpeakingTurn
   readonly listener: Listener
   readonly ends: Map<string, RunEnd>
   readonly awaited: Map<string, Deferred.Deferred<RunEnd>>
@@ -117,6 +123,9 @@ const make = Effect.gen(function* () {
   const { url } = gatewayAddress(config)
   const followed = new Map<string, Followed>()
   const state = yield* Ref.make<ChannelState>({ _tag: "Off", reason: "it has not connected yet" })
+  // One pending element is enough, because readers read the present records.
+  const changed = yield* PubSub.dropping<void>(1)
+  const become = (next: ChannelState) => Effect.andThen(Ref.set(state, next), PubSub.publish(changed, undefined))
   let socket: GatewaySocket | null = null
 
   const note = Effect.fnUntraced(function* ({ event, runId, sessionKey }: RunEvent) {
@@ -124,6 +133,7 @@ const make = Effect.gen(function* () {
     if (session === undefined) return
     const before = toolOf(session.turn)
     session.turn = afterEvent(session.turn, event, yield* Clock.currentTimeMillis)
+    yield* PubSub.publish(changed, undefined)
     const tool = toolOf(session.turn)
     const { onModelCall, onTool } = session.listener
     if (tool !== before && onTool !== undefined) yield* onTool(tool === null ? null : redactor.redact(tool))
@@ -158,7 +168,7 @@ const make = Effect.gen(function* () {
     const reason = redactor.error(detail)
     const line = `${OFF}: ${reason}`
     yield* (yield* isOn) ? Effect.logInfo(line) : Effect.logDebug(line)
-    yield* Ref.set(state, { _tag: "Off", reason })
+    yield* become({ _tag: "Off", reason })
   })
 
   /** Logged once as a warning, until the reason changes. */
@@ -167,7 +177,7 @@ const make = Effect.gen(function* () {
     const before = yield* Ref.get(state)
     const line = `${OFF}: ${reason}`
     yield* before._tag === "Off" && before.reason === reason ? Effect.logDebug(line) : Effect.logWarning(line)
-    yield* Ref.set(state, { _tag: "Off", reason })
+    yield* become({ _tag: "Off", reason })
   })
 
   /** Fails if no connection can be opened. Succeeds when an open one is lost. */
@@ -181,7 +191,7 @@ const make = Effect.gen(function* () {
     )
     socket = opened
     yield* Effect.forEach(followed.keys(), (key) => ask("subscribe", key), { discard: true })
-    yield* Ref.set(state, { _tag: "On", version: opened.version })
+    yield* become({ _tag: "On", version: opened.version })
     yield* Effect.logInfo("the gateway's events are connected")
     yield* read(opened).pipe(Effect.catch(noteLoss))
   }).pipe(Effect.scoped)
@@ -238,10 +248,9 @@ const make = Effect.gen(function* () {
     )
   })
 
-  const shown = (turn: LiveTurn): LiveTurn => ({
-    ...turn,
-    tools: turn.tools.map((tool) => ({ ...tool, name: redactor.redact(tool.name) })),
-    lastLine: redactor.redact(turn.lastLine)
+  const shown = (turn: SpeakingTurn): LiveTurn => ({
+    ...Struct.omit(turn, ["textEnd"]),
+    tools: turn.tools.map((tool) => ({ ...tool, name: redactor.redact(tool.name) }))
   })
 
   const service: Service = {
@@ -251,7 +260,13 @@ const make = Effect.gen(function* () {
     modelOf: (sessionKey) => Effect.sync(() => followed.get(sessionKey)?.turn.model ?? null),
     isIdle,
     current: Effect.sync(() => new Map([...followed].map(([key, { turn }]) => [key, shown(turn)]))),
-    state: Ref.get(state)
+    lastLine: (sessionKey) =>
+      Effect.sync(() => {
+        const session = followed.get(sessionKey)
+        return session === undefined ? "" : lastLineOf(session.turn, (text) => redactor.redact(text))
+      }),
+    state: Ref.get(state),
+    changes: Stream.fromPubSub(changed)
   }
   return service
 })

@@ -170,7 +170,7 @@ const make = Effect.gen(function* () {
     const error = `AttemptsSpent: the budget of ${config.deliveryMaxAttempts} attempts is used up`
     const dead = { kind: "notification", run: id, agent: null, type: "unknown" } as const
     yield* Effect.logError(`delivery dead: ${error}`).pipe(Effect.annotateLogs({ notification: id }))
-    yield* metrics.runStarted({ ...dead, agentName: null, task: null, attempt: 0, lateMillis: 0 })
+    yield* metrics.runStarted({ ...dead, sessionKey: null, agentName: null, task: null, attempt: 0, lateMillis: 0 })
     yield* metrics.runEnded({
       ...dead,
       outcome: "dead",

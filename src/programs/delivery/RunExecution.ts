@@ -144,6 +144,7 @@ const startOf = (run: Run, now: number): StartedRun => {
   return {
     kind: run.kind,
     run: run.id,
+    sessionKey: context?.sessionKey ?? null,
     agent: context?.agent.slug ?? null,
     agentName: context?.agent.name ?? null,
     task: delivery?.task?.title ?? null,

@@ -11,6 +11,7 @@ import { Redactor } from "../../layers/secrets/Redactor.ts"
 import type { AgentTools } from "../../services/AgentTools.ts"
 import type { ControlPlane } from "../../services/ControlPlane.ts"
 import { Lifecycle } from "../../services/Lifecycle.ts"
+import { liveTurns } from "./statusPage/LiveTurns.ts"
 import { pageHtml, pagePolicy } from "./statusPage/PageHtml.ts"
 import { readPrompt, readRun } from "./statusPage/RunPage.ts"
 import { makeStatusReads } from "./statusPage/StatusReads.ts"
@@ -36,7 +37,7 @@ const headers = {
 
 /**
  * The status page at / with its events, and a run's details and prompt. It is served to the addresses from which agents
- * may call. Only the prompt contains texts of messages, and only on request. Everything passes the redactor.
+ * may call. Texts of messages and of models are sent only on request. Everything passes the redactor.
  */
 export const layer = Layer.effectDiscard(
   Effect.gen(function* () {
@@ -47,6 +48,7 @@ export const layer = Layer.effectDiscard(
     const metrics = yield* Metrics
     const redactor = yield* Redactor
     const services = yield* Effect.context<AgentTools | ControlPlane | RuntimeConfig>()
+    const live = { silent: yield* liveTurns(false), speaking: yield* liveTurns(true) }
     const { current: snapshot } = yield* makeSnapshot
     const reads = yield* makeStatusReads
     const watchers = yield* Ref.make(0)
@@ -73,22 +75,24 @@ export const layer = Layer.effectDiscard(
       Stream.map((body) => event("state", body))
     )
     const first = Stream.fromEffect(Effect.map(snapshot, (body) => event("state", body)))
-    const later = [
+    const later = (hasTexts: boolean) => [
       states,
+      Stream.map(hasTexts ? live.speaking : live.silent, (body) => event("live", body)),
       Stream.map(reads.queue, (body) => event("queue", body)),
       Stream.map(reads.letters, (body) => event("letters", body)),
       Stream.map(reads.usage, (body) => event("usage", body))
     ]
-    const events = Stream.concat(first, Stream.mergeAll(later, { concurrency: "unbounded" })).pipe(
-      // The stream ends with the process, before the server would close the connection.
-      Stream.interruptWhen(
-        lifecycle.changes.pipe(
-          Stream.filter(({ phase }) => phase === "stopped"),
-          Stream.take(1),
-          Stream.runDrain
+    const events = (hasTexts: boolean) =>
+      Stream.concat(first, Stream.mergeAll(later(hasTexts), { concurrency: "unbounded" })).pipe(
+        // The stream ends with the process, before the server would close the connection.
+        Stream.interruptWhen(
+          lifecycle.changes.pipe(
+            Stream.filter(({ phase }) => phase === "stopped"),
+            Stream.take(1),
+            Stream.runDrain
+          )
         )
       )
-    )
 
     const guarded = <E, R>(serve: Effect.Effect<HttpServerResponse.HttpServerResponse, E, R>) =>
       Effect.flatMap(HttpServerRequest.HttpServerRequest, ({ headers: sent, remoteAddress }) => {
@@ -101,6 +105,8 @@ export const layer = Layer.effectDiscard(
           ? serve
           : Effect.succeed(HttpServerResponse.text(`${problem}\n`, { status: 403, headers }))
       })
+
+    const queryOf = Effect.map(HttpServerRequest.HttpServerRequest, ({ url }) => new URLSearchParams(url.split("?")[1]))
 
     yield* router.add(
       "GET",
@@ -129,7 +135,8 @@ export const layer = Layer.effectDiscard(
             const text = `${WATCHERS} pages already show this runtime, which is the maximum: close one of them\n`
             return HttpServerResponse.text(text, { status: 503, headers })
           }
-          return HttpServerResponse.stream(Stream.encodeText(events), {
+          const hasTexts = (yield* queryOf).get("texts") === "true"
+          return HttpServerResponse.stream(Stream.encodeText(events(hasTexts)), {
             contentType: "text/event-stream",
             headers: { ...headers, "x-accel-buffering": "no" }
           })
@@ -142,8 +149,7 @@ export const layer = Layer.effectDiscard(
     ) =>
       guarded(
         Effect.gen(function* () {
-          const { url } = yield* HttpServerRequest.HttpServerRequest
-          const id = new URLSearchParams(url.split("?")[1]).get("id") ?? ""
+          const id = (yield* queryOf).get("id") ?? ""
           if (!ID.test(id)) return HttpServerResponse.text("Name a run: ?id=...\n", { status: 400, headers })
           const body = yield* runReads.withPermit(read(id)).pipe(
             Effect.provideContext(services),

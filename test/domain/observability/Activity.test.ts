@@ -3,6 +3,7 @@ import * as Activity from "../../../src/domain/observability/Activity.ts"
 
 const work = (run: string, agent = "engineer"): Activity.StartedWork => ({
   run,
+  sessionKey: `agent:${agent}:account`,
   agent,
   agentName: "Engineer",
   task: "Fix it",

@@ -1,7 +1,8 @@
 import { assert, describe, it } from "@effect/vitest"
 import { noUsage } from "../../../src/domain/delivery/Run.ts"
 import type { GatewayEvent } from "../../../src/domain/gateway/GatewayEvent.ts"
-import { afterEvent, turnStarted } from "../../../src/domain/observability/LiveTurn.ts"
+import type { SpeakingTurn } from "../../../src/domain/observability/LiveTurn.ts"
+import { afterEvent, lastLineOf, turnStarted } from "../../../src/domain/observability/LiveTurn.ts"
 
 const after = (...events: ReadonlyArray<GatewayEvent>) =>
   events.reduce((turn, event, index) => afterEvent(turn, event, 100 + index), turnStarted("agent:alpha:one", 99))
@@ -25,11 +26,35 @@ describe("a running turn", () => {
     assert.deepStrictEqual(turn.tools, [{ callId: "c1", name: "exec", startedAt: 100 }])
   })
 
-  it("keeps the length and the last line of the text, however long it is", () => {
-    const turn = after({ _tag: "TextGrew", text: `${"a".repeat(5_000)}\nlast line\n` })
-    assert.strictEqual(turn.textLength, 5_011)
-    assert.strictEqual(turn.lastLine, "last line")
-    assert.isAtMost(after({ _tag: "TextGrew", text: "a".repeat(5_000) }).lastLine.length, 200)
+  const lineOf = (turn: SpeakingTurn, secret = "never") =>
+    lastLineOf(turn, (text) => text.replaceAll(secret, "<redacted>"))
+  const called: GatewayEvent = { _tag: "ModelCalled", usage: noUsage, model: null, hasTools: false }
+
+  it("keeps the length and the end of the text, however long it is", () => {
+    const turn = after({ _tag: "TextGrew", text: `${"a ".repeat(5_000)}\nlast line\n` })
+    assert.strictEqual(turn.textLength, 10_011)
+    assert.isAtMost(turn.textEnd.length, 4_000)
+    assert.strictEqual(lineOf(turn), "last line")
+    assert.strictEqual(lineOf(after({ _tag: "TextGrew", text: "a ".repeat(5_000) })).length, 200)
+    assert.strictEqual(lineOf(after({ _tag: "TextGrew", text: "全部の文章" })), "全部の文章")
+  })
+
+  it("shows no part of a secret: neither while it is being written, nor where the text is cut", () => {
+    const secret = "s3cret".repeat(50)
+    const text = `The token is ${secret}`
+    for (let length = 13; length < text.length; length += 1) {
+      assert.strictEqual(lineOf(after({ _tag: "TextGrew", text: text.slice(0, length) }), secret), "The token is")
+    }
+    assert.strictEqual(lineOf(after({ _tag: "TextGrew", text }, called), secret), "The token is <redacted>")
+    const cut = `${text} ${"b".repeat(3_800)} end `
+    assert.notInclude(lineOf(after({ _tag: "TextGrew", text: cut }), secret), "s3cret")
+    assert.include(lineOf(after({ _tag: "TextGrew", text: cut }), secret), "end")
+  })
+
+  it("shows the last word once its model call has ended, and nothing of an earlier run", () => {
+    assert.strictEqual(lineOf(after({ _tag: "TextGrew", text: "All done." })), "All")
+    assert.strictEqual(lineOf(after({ _tag: "TextGrew", text: "All done." }, called)), "All done.")
+    assert.strictEqual(lineOf(after({ _tag: "TextGrew", text: "All done." }, called, { _tag: "RunStarted" })), "")
   })
 
   it("adds the tokens of its model calls, and names the model of the last one", () => {

@@ -2,18 +2,22 @@ import { createHash } from "node:crypto"
 import { createServer } from "node:http"
 import { NodeHttpServer } from "@effect/platform-node"
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Layer, Option, Ref, Schedule, Scope, SubscriptionRef } from "effect"
+import { Effect, Layer, Option, PubSub, Ref, Schedule, Scope, Stream, SubscriptionRef } from "effect"
 import { HttpRouter, HttpServer, HttpServerRequest } from "effect/http"
 import { parseSync } from "rolldown/utils"
 import { ControlPlaneRefused, ControlPlaneUnavailable } from "../../../src/domain/controlPlane/ControlPlaneFailure.ts"
+import { noUsage } from "../../../src/domain/delivery/Run.ts"
 import type { RunDetails, RunView } from "../../../src/domain/delivery/RunView.ts"
 import { closed } from "../../../src/domain/gateway/Breaker.ts"
+import type { LiveTurn } from "../../../src/domain/observability/LiveTurn.ts"
+import { turnStarted } from "../../../src/domain/observability/LiveTurn.ts"
 import { parseAddressList } from "../../../src/domain/settings/AddressList.ts"
 import type { UsageReport } from "../../../src/domain/usage/UsageReport.ts"
 import { RuntimeConfig } from "../../../src/layers/Config.ts"
 import type { Settings } from "../../../src/layers/Config.ts"
 import { ConvexClient } from "../../../src/layers/ConvexClient.ts"
 import { Gateway, unseenGateway } from "../../../src/layers/Gateway.ts"
+import { GatewayEvents, offEvents } from "../../../src/layers/gateway/GatewayEvents.ts"
 import { Metrics } from "../../../src/layers/Metrics.ts"
 import { Redactor } from "../../../src/layers/secrets/Redactor.ts"
 import { DeliveryLoop } from "../../../src/programs/delivery/DeliveryLoop.ts"
@@ -127,9 +131,9 @@ interface Line {
   close(): Promise<void>
 }
 
-const openLine = async (url: string): Promise<Line> => {
+const openLine = async (url: string, query: string): Promise<Line> => {
   const abort = new AbortController()
-  const response = await fetch(`${url}/status/events`, { signal: abort.signal })
+  const response = await fetch(`${url}/status/events${query}`, { signal: abort.signal })
   const reader = response.body!.pipeThrough(new TextDecoderStream()).getReader()
   let text = ""
   return {
@@ -165,9 +169,9 @@ const nextOf = (line: Line, name: string) =>
     }
   })
 
-const lineAt = (url: string) =>
+const lineAt = (url: string, query = "") =>
   Effect.acquireRelease(
-    Effect.promise(() => openLine(url)),
+    Effect.promise(() => openLine(url, query)),
     (line) => Effect.promise(() => line.close())
   )
 
@@ -176,8 +180,22 @@ const setUp = (settings: Partial<Settings> = {}) =>
   Effect.gen(function* () {
     const asked = yield* Ref.make(0)
     const isAway = yield* Ref.make(false)
+    const turns = yield* Ref.make<ReadonlyArray<LiveTurn>>([])
+    const turnChanges = yield* PubSub.unbounded<void>()
+    const linesAsked = yield* Ref.make(0)
     const push = yield* SubscriptionRef.make({ isConnected: true, lastMessageAt: null as number | null })
     const services = Layer.mergeAll(
+      Layer.succeed(GatewayEvents, {
+        ...offEvents,
+        state: Effect.succeed({ _tag: "On" as const, version: "2026.9.6" }),
+        current: Effect.map(Ref.get(turns), (all) => new Map(all.map((turn) => [turn.sessionKey, turn]))),
+        lastLine: () =>
+          Effect.as(
+            Ref.update(linesAsked, (count) => count + 1),
+            "I will look at"
+          ),
+        changes: Stream.fromPubSub(turnChanges)
+      }),
       Layer.mock(ConvexClient, { push }),
       Layer.mock(ControlPlane, {
         bootId: "boot",
@@ -245,6 +263,9 @@ const setUp = (settings: Partial<Settings> = {}) =>
         url,
         asked: Ref.get(asked),
         isAway,
+        linesAsked: Ref.get(linesAsked),
+        showTurns: (...next: ReadonlyArray<LiveTurn>) =>
+          Effect.andThen(Ref.set(turns, next), PubSub.publish(turnChanges, undefined)),
         metrics: yield* Metrics,
         lifecycle: yield* Lifecycle,
         page: (path: string, headers: Record<string, string> = {}) =>
@@ -260,6 +281,7 @@ const work = {
   kind: "notification",
   lateMillis: 0,
   run: "notification_2",
+  sessionKey: "agent:engineer:account",
   agent: "engineer",
   agentName: "Engineer",
   task: `Use ${secret}`,
@@ -355,6 +377,29 @@ describe("the status page", () => {
       assert.strictEqual(refused.status, "degraded")
       assert.strictEqual(refused.reasons[0].text, "token: refused")
       assert.include(refused.reasons[0].help, "SERVICE_TOKEN")
+    }).pipe(Effect.scoped)
+  )
+
+  it.live("pushes what the gateway reports of a running turn, and the text only to a page that asks for it", () =>
+    Effect.gen(function* () {
+      const { linesAsked, metrics, showTurns, url } = yield* setUp()
+      const { textEnd: _, ...turn } = turnStarted(work.sessionKey, 0)
+      yield* metrics.runStarted(work)
+      yield* showTurns(turn, { ...turn, sessionKey: "agent:qa:account:canary" })
+      const line = yield* lineAt(url)
+      const shown = { run: work.run, modelCalls: 0, inputTokens: 0, outputTokens: 0, textLength: 0, lastLine: null }
+      assert.deepStrictEqual(yield* nextOf(line, "live"), { off: null, turns: [shown] })
+      yield* showTurns({
+        ...turn,
+        modelCalls: 2,
+        textLength: 14,
+        usage: { ...noUsage, inputTokens: 900, outputTokens: 40 }
+      })
+      const later = { ...shown, modelCalls: 2, inputTokens: 900, outputTokens: 40, textLength: 14 }
+      assert.deepStrictEqual((yield* nextOf(line, "live")).turns, [later])
+      assert.strictEqual(yield* linesAsked, 0)
+      const asking = yield* lineAt(url, "?texts=true")
+      assert.deepStrictEqual((yield* nextOf(asking, "live")).turns, [{ ...later, lastLine: "I will look at" }])
     }).pipe(Effect.scoped)
   )
 

@@ -69,6 +69,7 @@ const setUp = Effect.fnUntraced(function* (turns: number) {
   for (const { fence } of runs) {
     yield* metrics.runStarted({
       kind: "notification",
+      sessionKey: "agent:engineer:account",
       run: fence.run,
       agent: "engineer",
       agentName: "Engineer",

@@ -47,6 +47,11 @@ const filters = `<div class="filters">
 </div>
 `
 
+const texts = `<div class="filters">
+<label><input type="checkbox" id="texts"> Show the text that agents are writing</label>
+</div>
+`
+
 const lettersHint = `${stale("letters")}
 <p class="hint" id="letters-hint" hidden>Retry when the cause is fixed. To give one up: <code>dead-letters discard ID</code>.</p>`
 
@@ -73,7 +78,7 @@ ${number("dead", "Dead", "since the start")}
 </dl>
 <div class="grid two">
 <div class="column">
-${list("running", "Running now")}
+${list("running", "Running now", stale("running"), texts)}
 ${list("letters", "Dead letters", lettersHint)}
 ${list("errors", "Recent errors")}
 ${list("queue", "Waiting", stale("queue"))}
@@ -101,6 +106,8 @@ const runView = `<div id="run-view" hidden>
 <h3 class="quiet" id="run-attempts-title">Attempts</h3>
 <p class="empty" id="run-attempts-empty" hidden>No attempt is stored.</p>
 <ol class="attempts" id="run-attempts"></ol>
+<p class="now" id="run-now" hidden></p>
+<q class="quote" id="run-quote" hidden></q>
 </section>
 <div class="grid two">
 <section class="card" aria-labelledby="run-events-title">

@@ -78,6 +78,7 @@ thead th { color: var(--soft); font-size: .85rem; }
 .rows .detail { color: var(--soft); grid-column: 1; }
 .rows .side { text-align: right; white-space: nowrap; }
 .rows .side-more { color: var(--soft); text-align: right; white-space: nowrap; grid-column: 2; }
+.quote { color: var(--soft); font-style: italic; } .rows .quote { grid-column: 1 / -1; }
 .rows .command, .rows .share { grid-column: 1 / -1; margin-top: .3rem; }
 .command, .facts code { user-select: all; }
 .share { display: block; width: 100%; height: .5rem; background: var(--tint); border-radius: .25rem; }
@@ -94,6 +95,7 @@ h3 { font-size: .95rem; margin: 0 0 .4rem; }
 .attempts, .happened, .bars { list-style: none; margin: 0; padding: 0; }
 .attempts > li + li { margin-top: 1rem; padding-top: 1rem; border-top: 1px solid var(--line); }
 .attempts .hint { margin: 0 0 .4rem; }
+.now { margin: .8rem 0 0; }
 .cause { color: var(--bad); margin: 0 0 .4rem; }
 .bars { margin-top: .5rem; }
 .bars > li { display: grid; grid-template-columns: 11rem minmax(0, 1fr) 15rem; gap: 0 .8rem; align-items: center; padding: .15rem 0; position: relative; }

@@ -15,8 +15,10 @@ const notice = (text) => {
   show()
 }
 
+let source = null
 const connect = () => {
-  const source = new EventSource("status/events")
+  // The texts that the models are writing are sent only if a person asks for them.
+  source = new EventSource("status/events" + (byId("texts").checked ? "?texts=true" : ""))
   const on = (name, change) => source.addEventListener(name, (event) => {
     lastEventAt = Date.now()
     notice("")
@@ -26,6 +28,12 @@ const connect = () => {
     state = body
     skew = state.now - Date.now()
     show()
+  })
+  on("live", (body) => {
+    live = body
+    if (state === null) return
+    showRunning()
+    showNow()
   })
   on("queue", (body) => {
     queue = body
@@ -50,6 +58,10 @@ const connect = () => {
   })
 }
 
+byId("texts").addEventListener("change", () => {
+  source.close()
+  connect()
+})
 setInterval(() => {
   if (!isLost) for (const node of aging.keys()) showAge(node)
   if (lastEventAt !== 0 && Date.now() - lastEventAt > SILENCE_MILLIS) {

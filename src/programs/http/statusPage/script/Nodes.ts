@@ -83,7 +83,7 @@ const drawBar = (node, className, from, length) => {
 const barNode = () => svg("svg", { class: "share", viewBox: "0 0 1000 10", preserveAspectRatio: "none", "aria-hidden": "true" })
 
 /** A row: a title (a link with run) and a tag, a detail below, and on the right a fact with one below. */
-const row = (node, { budget, command, detail, run, side, sideAt, sideMore, sideMoreAt, tag, tagLevel, title }) => {
+const row = (node, { budget, command, detail, quote, run, side, sideAt, sideMore, sideMoreAt, tag, tagLevel, title }) => {
   const head = part(node, "head")
   const titleNode = part(head, "title", run ? "a" : "span")
   if (run) titleNode.setAttribute("href", "#run=" + encodeURIComponent(run))
@@ -96,6 +96,11 @@ const row = (node, { budget, command, detail, run, side, sideAt, sideMore, sideM
   write(part(node, "detail"), detail || "")
   grow(part(node, "side-more"), sideMore || "", sideMoreAt)
   if (command) write(part(node, "command", "code"), command)
+  if (quote !== undefined) {
+    const quoteNode = part(node, "quote", "q")
+    quoteNode.hidden = quote === ""
+    write(quoteNode, quote)
+  }
   const old = node.querySelector(".share")
   if (!budget) return old && old.remove()
   const bar = old || barNode()

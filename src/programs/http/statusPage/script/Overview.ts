@@ -2,6 +2,7 @@
 export const overview = String.raw`
 const GLYPHS = { good: "●", warn: "▲", bad: "■", idle: "○" }
 let state = null
+let live = { off: null, turns: [] }
 let lastStatus = null
 let isLost = false
 
@@ -22,6 +23,16 @@ const taskOf = (work) => words(work.type) + (work.task ? ": " + work.task : "")
 
 const progressOf = ({ inputTokens, outputTokens, rounds }) => rounds === 0 ? "first round"
   : plural(rounds, "round", "rounds") + ", " + plural(inputTokens + outputTokens, "token", "tokens")
+/** Of a running turn: what the gateway's events report of it, as far as they are ahead of the answered rounds. */
+const liveOf = ({ run }) => live.turns.find((turn) => turn.run === run)
+const liveProgressOf = (work) => {
+  const turn = liveOf(work)
+  if (turn === undefined || turn.modelCalls === 0 && turn.textLength === 0) return progressOf(work)
+  const tokens = Math.max(work.inputTokens + work.outputTokens, turn.inputTokens + turn.outputTokens)
+  return plural(turn.modelCalls, "model call", "model calls") + ", " + plural(tokens, "token", "tokens") +
+    (turn.textLength > 0 ? ", " + plural(turn.textLength, "character", "characters") + " of text" : "")
+}
+const stepOf = ({ tool }) => tool || "model"
 
 const showHead = () => {
   document.title = (isLost ? "lost" : state.status) + " · " + (usage && usage.account || state.runtime)
@@ -111,6 +122,21 @@ const showAgents = ({ activity }) => {
     })
 }
 
+const showRunning = () => {
+  const { running } = state.activity
+  section("running", running, idleText(), ({ run }) => run,
+    (work) => ({
+      title: nameOf(work), run: work.run,
+      tag: work.isStuck ? "seems stuck" : words(work.type), tagLevel: work.isStuck ? "warn" : "idle",
+      detail: (work.task || "No task") + (work.attempt > 1 ? ", attempt " + work.attempt : "") + " · " + liveProgressOf(work),
+      side: "{age}", sideAt: work.startedAt,
+      sideMore: stepOf(work) + " for {age}", sideMoreAt: work.stepSince,
+      quote: (liveOf(work) || {}).lastLine || ""
+    }))
+  byId("running-stale").hidden = live.off === null || running.length === 0
+  write(byId("running-stale"), "Progress within a round is not known: the gateway's events are off, " + live.off + ".")
+}
+
 const show = () => {
   if (state === null) return
   const { activity } = state
@@ -118,14 +144,7 @@ const show = () => {
   showNumbers(state)
   showRate(state.spans, state.spanMillis)
   showLatency(state.spans, state.latencies)
-  section("running", activity.running, idleText(), ({ run }) => run,
-    (work) => ({
-      title: nameOf(work), run: work.run,
-      tag: work.isStuck ? "seems stuck" : words(work.type), tagLevel: work.isStuck ? "warn" : "idle",
-      detail: (work.task || "No task") + (work.attempt > 1 ? ", attempt " + work.attempt : "") + " · " + progressOf(work),
-      side: "{age}", sideAt: work.startedAt,
-      sideMore: (work.tool ? work.tool : "model") + " for {age}", sideMoreAt: work.stepSince
-    }))
+  showRunning()
   showAgents(state)
   section("errors", activity.errors, "None since the start.", ({ agent, firstAt, message }) => firstAt + " " + agent + " " + message,
     (error) => ({

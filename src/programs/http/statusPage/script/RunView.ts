@@ -27,7 +27,7 @@ const openRun = () => {
     if (last) last.focus()
     return
   }
-  shown = { id, details: null, seen: null }
+  shown = { id, details: null, seen: null, facts: null, drawn: null }
   byId("prompt-text").hidden = true
   write(byId("prompt-hint"), "")
   for (const name of ["attempts", "events", "effects", "facts"]) byId("run-" + name).replaceChildren()
@@ -36,7 +36,11 @@ const openRun = () => {
   scrollTo(0, 0)
 }
 
+/** Drawn again only after a change, so that selected text stays selected. */
 const facts = (pairs) => {
+  const text = JSON.stringify(pairs)
+  if (text === shown.facts) return
+  shown.facts = text
   byId("run-facts").replaceChildren(...pairs.filter(([, text]) => text !== null && text !== "").flatMap(([name, text, isCode]) => {
     const value = make("dd")
     value.append(isCode ? make("code", "", text) : text)
@@ -72,7 +76,7 @@ const traceNode = (id) => {
   return node
 }
 
-const attemptNode = (attempt, index, id) => {
+const attemptNode = (attempt, index) => {
   const node = make("li")
   const end = attempt.end === null ? "is running" : words(attempt.end) + " after " + short(attempt.totalMs)
   node.append(make("h3", "", "Attempt " + (index + 1) + ": " + end))
@@ -81,8 +85,6 @@ const attemptNode = (attempt, index, id) => {
   node.append(make("p", "hint", about))
   if (attempt.reason) node.append(make("p", "cause", attempt.reason))
   if (attempt.traceId) node.append(traceNode(attempt.traceId))
-  const work = attempt.end === null && state && state.activity.running.find(({ run }) => run === id)
-  if (work) node.append(make("p", "", "Now: " + (work.tool || "model") + " for " + span(now() - work.stepSince) + ". " + capital(progressOf(work)) + "."))
   if (attempt.stepsLeftOut > 0) node.append(make("p", "hint", plural(attempt.stepsLeftOut, "earlier step is", "earlier steps are") + " not stored."))
   if (attempt.isEstimated) node.append(make("p", "hint", "The starts of these steps are not stored: they are drawn one after another."))
   if (attempt.bars.length > 0) {
@@ -99,6 +101,16 @@ const happened = (list, items, textOf) => byId(list).replaceChildren(...items.ma
   node.append(make("span", "at", clock(item.at)), " " + textOf(item))
   return node
 }))
+
+const showNow = () => {
+  if (shown === null || state === null) return
+  const work = state.activity.running.find(({ run }) => run === shown.id)
+  const line = work && (liveOf(work) || {}).lastLine
+  byId("run-now").hidden = !work
+  grow(byId("run-now"), work ? "Now: " + stepOf(work) + " for {age}. " + capital(liveProgressOf(work)) + "." : "", work ? work.stepSince : null)
+  byId("run-quote").hidden = !line
+  write(byId("run-quote"), line || "")
+}
 
 const showRun = () => {
   if (shown === null || state === null) return
@@ -132,8 +144,10 @@ const showRun = () => {
     ["Id", id, true],
     ["Command", command, true]
   ])
-  if (known === null) return
-  byId("run-attempts").replaceChildren(...known.timeline.map((attempt, index) => attemptNode(attempt, index, id)))
+  showNow()
+  if (known === null || known === shown.drawn) return
+  shown.drawn = known
+  byId("run-attempts").replaceChildren(...known.timeline.map(attemptNode))
   byId("run-attempts-empty").hidden = known.timeline.length > 0
   happened("run-events", known.events, ({ actorName, hasJoined, refusal, type }) => capital(words(type)) + " by " + actorName + (hasJoined ? ", joined the running turn" : "") + (refusal ? ", refused: " + refusal : ""))
   happened("run-effects", known.effects, ({ summary, tool }) => tool + ": " + summary)
