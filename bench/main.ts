@@ -36,6 +36,7 @@ const benches: Readonly<Record<string, () => Promise<Bench>>> = {
   pause: () => import("./pause.ts"),
   abort: () => import("./abort.ts"),
   people: () => import("./people.ts"),
+  live: () => import("./live.ts"),
   endpoints: () => import("./endpoints.ts"),
   doctor: () => import("./doctor.ts"),
   footprint: () => import("./footprint.ts"),

@@ -27,6 +27,9 @@ const MAX_ACTIVE = 500
 /** Ends of runs that a session remembers. A turn has one run at a time; the gateway's own runs can come between. */
 const ENDS_KEPT = 8
 
+/** Frames are read in batches of this time, because a read costs more than the frames in it. */
+const BATCH = "50 millis"
+
 const OFF = "the gateway's events are off, turns continue without them"
 
 /** How a run ended, and the model that answered. */
@@ -159,6 +162,7 @@ const make = Effect.gen(function* () {
         const events = frames.flatMap((frame) => (frame.type === "event" ? Option.toArray(readRunEvent(frame)) : []))
         return Effect.forEach(events, note, { discard: true })
       }),
+      Effect.andThen(Effect.sleep(BATCH)),
       Effect.forever
     )
 
