@@ -1,7 +1,8 @@
 /**
  * Takes a screenshot of the status page of a real runtime, in Chromium. `node local/demo/picture.ts [state] [file]`;
  * the README shows the upper part of the state `busy`, which stays under 200 kB. Needs Debian's chromium, or CHROMIUM
- * with the path of another. With `--phone` or `--dark` as a phone or in dark colours, with `--run` the view of a run.
+ * with the path of another. With `--phone` in the narrowest supported width, with `--dark` in dark colours, with
+ * `--forced` in the system's forced colours, with `--run` the view of a run.
  */
 import { fileURLToPath } from "node:url"
 import { parseArgs } from "node:util"
@@ -22,6 +23,7 @@ const { positionals, values } = parseArgs({
   options: {
     phone: { type: "boolean", default: false },
     dark: { type: "boolean", default: false },
+    forced: { type: "boolean", default: false },
     run: { type: "boolean", default: false }
   }
 })
@@ -98,8 +100,9 @@ const program = Effect.gen(function* () {
   )
   const open = Effect.promise(async () => {
     const page = await browser.newPage({
-      viewport: values.phone ? { width: 390, height: 800 } : { width: 1200, height: 1010 },
-      colorScheme: values.dark ? "dark" : "light"
+      viewport: values.phone ? { width: 320, height: 800 } : { width: 1200, height: 1010 },
+      colorScheme: values.dark ? "dark" : "light",
+      forcedColors: values.forced ? "active" : "none"
     })
     await page.goto(runtime.url)
     return page

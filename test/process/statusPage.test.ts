@@ -63,10 +63,27 @@ const violations = (page: Page) =>
     )
   })
 
+/** By how many pixels the page or the contents of a card are too wide. */
 const overflow = (page: Page) =>
-  Effect.promise(() => page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth"))
+  Effect.promise(() =>
+    page.evaluate(
+      `Math.max(...[document.documentElement, ...document.querySelectorAll(".card")].map((node) => node.scrollWidth - node.clientWidth))`
+    )
+  )
 
-const phone = { viewport: { width: 360, height: 740 }, isMobile: true, deviceScaleFactor: 2 }
+/** The narrowest width of WCAG's reflow, which a page of 1,280 pixels also has at 400 % zoom. */
+const phone = { viewport: { width: 320, height: 740 }, isMobile: true, deviceScaleFactor: 2 }
+
+/** Counts the changes of live regions, which a screen reader announces. */
+const countAnnouncements = (page: Page) =>
+  Effect.promise(() =>
+    page.evaluate(`{
+      window.announced = 0
+      for (const node of document.querySelectorAll("[role=status], [role=alert], [aria-live]"))
+        new MutationObserver(() => announced++).observe(node, { childList: true, characterData: true, subtree: true })
+    }`)
+  )
+const announcements = (page: Page) => Effect.promise(() => page.evaluate("announced"))
 
 // One at a time, because the page must show changes within a second.
 describe.skipIf(missing !== null)("the status page", () => {
@@ -97,6 +114,51 @@ describe.skipIf(missing !== null)("the status page", () => {
       for (const id of ["n-done", "n-silent", "n-dead"]) assert.strictEqual(yield* textOf(page, id), "0")
       assert.match(yield* Effect.promise(() => page.title()), /^online · Acme$/)
       assert.deepStrictEqual(yield* violations(page), [])
+
+      const tree = yield* Effect.promise(() => page.locator("body").ariaSnapshot())
+      for (const line of [
+        "- banner:",
+        '- heading "Acme" [level=1]',
+        "- main:",
+        '- list "State of the components"',
+        ...[
+          "State",
+          "Numbers since the start",
+          "Running now",
+          "Dead letters",
+          "Recent errors",
+          "Waiting",
+          "Agents"
+        ].map((title) => `- heading "${title}`),
+        '- region "Recent runs',
+        '- combobox "Agent"',
+        '- combobox "Result"',
+        '- checkbox "Show skipped"',
+        'img "Duration of deliveries: nothing ended in 20 min"',
+        '- table "Durations since the start"',
+        '- columnheader "p95"',
+        '- rowheader "Ready to first request"',
+        "- contentinfo:"
+      ])
+        assert.include(tree, line)
+
+      // By keyboard, each control and link gets the focus in turn, visibly.
+      yield* Effect.promise(() => page.evaluate("getSelection().setPosition(document.body, 0)"))
+      const inOrder = (yield* Effect.promise(() =>
+        page.evaluate(
+          `[...document.querySelectorAll("a, button, select, input")].filter((node) => node.checkVisibility()).map((node) => node.id || node.getAttribute("href"))`
+        )
+      )) as ReadonlyArray<string>
+      assert.includeMembers([...inOrder], ["filter-agent", "filter-result", "filter-skips", "health", "openapi.json"])
+      for (const name of inOrder) {
+        yield* Effect.promise(() => page.keyboard.press("Tab"))
+        const focused = yield* Effect.promise(() =>
+          page.evaluate(
+            `[document.activeElement.id || document.activeElement.getAttribute("href"), getComputedStyle(document.activeElement).outlineStyle]`
+          )
+        )
+        assert.deepStrictEqual(focused, [name, "solid"])
+      }
 
       const taskId = yield* setup.newTask(`Rotate ${setup.account.serviceToken}`)
       yield* setup.post(taskId, "@engineer never mind")
@@ -140,22 +202,17 @@ describe.skipIf(missing !== null)("the status page", () => {
       assert.deepStrictEqual(yield* violations(dark.page), [])
       assert.strictEqual(yield* overflow(dark.page), 0)
 
-      // By keyboard, each link gets the focus in turn, visibly.
-      yield* Effect.promise(() => page.locator("#filter-skips").focus())
-      yield* Effect.promise(async () => {
-        while ((await page.evaluate("document.activeElement.closest('footer')")) === null)
-          await page.keyboard.press("Tab")
-        await page.keyboard.press("Shift+Tab")
-      })
-      for (const href of ["health", "metrics", "readyz", "openapi.json"]) {
-        yield* Effect.promise(() => page.keyboard.press("Tab"))
-        const focused = yield* Effect.promise(() =>
-          page.evaluate(
-            `[document.activeElement.getAttribute("href"), getComputedStyle(document.activeElement).outlineStyle]`
-          )
+      const forced = yield* open(runtime.url, { forcedColors: "active", reducedMotion: "reduce" })
+      yield* shows(forced.page, "letters", "TurnUnreadable")
+      assert.deepStrictEqual(yield* violations(forced.page), [])
+      // The rectangles of charts keep the page's colours unless the style names the system's.
+      const [bar, text] = (yield* Effect.promise(() =>
+        forced.page.evaluate(
+          `[getComputedStyle(document.querySelector("#rate .bar.bad")).fill, getComputedStyle(document.body).color]`
         )
-        assert.deepStrictEqual(focused, [href, "solid"])
-      }
+      )) as ReadonlyArray<string>
+      assert.strictEqual(bar, text)
+
       for (const { asked, complaints } of [light, dark]) {
         assert.deepStrictEqual(complaints, [])
         assert.deepStrictEqual(
@@ -175,6 +232,7 @@ describe.skipIf(missing !== null)("the status page", () => {
       const { asked, complaints, page } = yield* open(runtime.url)
       yield* setup.post(yield* setup.newTask(), "@engineer please look")
       yield* shows(page, "running", "first round")
+      yield* countAnnouncements(page)
       const agentEvent = (stream: string, data: object) =>
         setup.gatewayEvent("agent", { runId: "resp_1", stream, data })
       const usage = { input: 1_000, output: 234 }
@@ -194,6 +252,10 @@ describe.skipIf(missing !== null)("the status page", () => {
       yield* agentEvent("assistant", { text: "The secret plan begins. It ends " })
       yield* shows(page, "running", "It ends")
       assert.deepStrictEqual(yield* violations(page), [])
+      // A screen reader would never be silent if it announced the progress.
+      assert.strictEqual(yield* announcements(page), 0)
+      yield* Effect.promise(() => page.setViewportSize(phone.viewport))
+      assert.strictEqual(yield* overflow(page), 0)
       yield* Effect.promise(() => page.locator("#running a").click())
       yield* shows(page, "run-now", "Now: exec for")
       yield* shows(page, "run-now", "1 model call, 1,234 tokens")

@@ -24,6 +24,7 @@ import { DeliveryLoop } from "../../../src/programs/delivery/DeliveryLoop.ts"
 import * as StatusPage from "../../../src/programs/http/StatusPage.ts"
 import { pageHtml } from "../../../src/programs/http/statusPage/PageHtml.ts"
 import { pageScript } from "../../../src/programs/http/statusPage/PageScript.ts"
+import { pageStyle } from "../../../src/programs/http/statusPage/PageStyle.ts"
 import { AgentTools } from "../../../src/services/AgentTools.ts"
 import { ControlPlane } from "../../../src/services/ControlPlane.ts"
 import { GatewayGuard } from "../../../src/services/GatewayGuard.ts"
@@ -312,9 +313,10 @@ describe("the status page", () => {
     }).pipe(Effect.scoped)
   )
 
-  it("has a script that parses, and writes text only, never markup", () => {
+  it("has a script that parses and writes text only, never markup, and a style in which nothing moves", () => {
     assert.deepStrictEqual(parseSync("page.js", pageScript).errors, [])
     assert.notMatch(pageScript, /innerHTML|outerHTML|insertAdjacentHTML|document\.write|eval\(|new Function|<\/script/)
+    assert.notMatch(pageStyle, /animation|transition|@keyframes|scroll-behavior/)
     const ids = new Set([...pageHtml.matchAll(/ id="([\w-]+)"/g)].map(([, id]) => id))
     const used = [...pageScript.matchAll(/byId\("([\w-]+)"\)/g)].map(([, id]) => id)
     assert.isAbove(used.length, 10)

@@ -47,7 +47,7 @@ const filters = `<div class="filters">
 </div>
 `
 
-const texts = `<div class="filters">
+const texts = `<div class="filters" id="texts-choice" hidden>
 <label><input type="checkbox" id="texts"> Show the text that agents are writing</label>
 </div>
 `
@@ -59,12 +59,10 @@ const budgetsHint = `${stale("budgets")}
 <p class="hint">Price-weighted tokens: uncached input 1, cache read 0.1, cache write 1.25, output 5. More: <code>mission-control-runtime usage --days 7</code>.</p>`
 
 const overview = `<div id="overview">
-<div class="grid">
 <section class="card reasons" id="reasons-card" aria-labelledby="reasons-title" hidden>
 <h2 id="reasons-title">What needs attention</h2>
 <ul id="reasons"></ul>
 </section>
-</div>
 <h2 class="quiet">State</h2>
 <ul class="grid lights" id="lights" aria-label="State of the components"></ul>
 <h2 class="quiet">Numbers since the start</h2>

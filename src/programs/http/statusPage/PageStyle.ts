@@ -29,7 +29,7 @@ h2 .count { color: var(--soft); font-weight: 500; margin-left: .35rem; }
 .grid { display: grid; gap: .8rem; margin: .8rem 0; }
 .notice { border-left: .3rem solid var(--bad); }
 .notice:empty, [hidden] { display: none !important; }
-.reasons { border-left: .3rem solid var(--warn); } .reasons.bad { border-left-color: var(--bad); color: inherit; }
+.reasons { border-left: .3rem solid var(--warn); margin: .8rem 0; } .reasons.bad { border-left-color: var(--bad); color: inherit; }
 .reasons ul { margin: 0; padding-left: 1.1rem; }
 .reasons .help { display: block; color: var(--soft); }
 .hint { color: var(--soft); margin: .6rem 0 0; font-size: .9rem; }
@@ -47,6 +47,13 @@ code { font: .92em ui-monospace, "SF Mono", Menlo, Consolas, monospace; backgrou
 @media (max-width: 30rem) {
   .lights, .numbers { grid-template-columns: repeat(2, minmax(0, 1fr)); }
   .card { padding: .7rem .8rem; }
+}
+@media (forced-colors: active) {
+  :root {
+    --ground: Canvas; --card: Canvas; --line: CanvasText; --text: CanvasText; --soft: CanvasText; --accent: LinkText;
+    --good: CanvasText; --warn: CanvasText; --bad: CanvasText; --tint: Canvas; --tool: CanvasText; --edge: ButtonBorder;
+  }
+  .share { outline: 1px solid CanvasText; }
 }
 @media (min-width: 56rem) { .two { grid-template-columns: repeat(2, minmax(0, 1fr)); } }
 .column { display: grid; gap: .8rem; min-width: 0; align-content: start; }
@@ -67,6 +74,7 @@ code { font: .92em ui-monospace, "SF Mono", Menlo, Consolas, monospace; backgrou
 table { border-collapse: collapse; width: 100%; margin-top: .5rem; }
 th, td { text-align: right; padding: .15rem 0 .15rem .6rem; font-weight: 400; }
 td, thead th { white-space: nowrap; }
+thead th:first-child { white-space: normal; }
 th:first-child { text-align: left; padding-left: 0; }
 thead th { color: var(--soft); font-size: .85rem; }
 .rows { list-style: none; margin: 0; padding: 0; }
@@ -74,12 +82,17 @@ thead th { color: var(--soft); font-size: .85rem; }
 .rows > li:first-child { border-top: 0; padding-top: 0; }
 .rows > li:last-child { padding-bottom: 0; }
 .rows .title { font-weight: 600; }
-.rows .tag { font-weight: 500; font-size: .85rem; background: var(--tint); border-radius: .35rem; padding: 0 .4rem; margin-left: .4rem; }
+.rows .tag { display: inline-block; overflow-wrap: normal; font-weight: 500; font-size: .85rem; background: var(--tint); border-radius: .35rem; padding: 0 .4rem; margin-left: .4rem; }
 .rows .detail { color: var(--soft); grid-column: 1; }
 .rows .side { text-align: right; white-space: nowrap; }
 .rows .side-more { color: var(--soft); text-align: right; white-space: nowrap; grid-column: 2; }
-.quote { color: var(--soft); font-style: italic; } .rows .quote { grid-column: 1 / -1; }
-.rows .command, .rows .share { grid-column: 1 / -1; margin-top: .3rem; }
+.quote { color: var(--soft); font-style: italic; }
+.rows .command, .rows .share, .rows .quote { grid-column: 1 / -1; margin-top: .3rem; }
+@media (max-width: 30rem) {
+  th, td { padding-left: .35rem; }
+  .rows > li { display: flex; flex-wrap: wrap; justify-content: space-between; }
+  .rows .detail, .rows .side-more, .rows .command, .rows .share, .rows .quote { flex-basis: 100%; text-align: left; white-space: normal; }
+}
 .command, .facts code { user-select: all; }
 .share { display: block; width: 100%; height: .5rem; background: var(--tint); border-radius: .25rem; }
 .empty { color: var(--soft); margin: 0; }
@@ -105,7 +118,8 @@ h3 { font-size: .95rem; margin: 0 0 .4rem; }
 .happened .at { color: var(--soft); margin-right: .3rem; }
 pre { white-space: pre-wrap; background: var(--tint); border-radius: .4rem; padding: .8rem; margin: 0; max-height: 40rem; overflow: auto; font: .85rem/1.45 ui-monospace, "SF Mono", Menlo, Consolas, monospace; }
 @media (max-width: 46rem) {
-  .bars > li { grid-template-columns: minmax(0, 1fr) auto; }
+  .bars > li { grid-template-columns: auto minmax(0, 1fr); }
+  .bar-text { text-align: right; }
   .bars .share { grid-column: 1 / -1; grid-row: 2; }
   .bars-axis { margin-left: 0; margin-right: 0; }
   .facts { grid-template-columns: minmax(0, 1fr); gap: 0; } .facts dd { margin-bottom: .5rem; }

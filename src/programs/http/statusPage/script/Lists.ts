@@ -72,7 +72,7 @@ const showQueue = () => {
   write(byId("n-waiting"), list.length === 0 && !isCut ? "None" : capital(depth))
   const since = list.filter(({ reason }) => reason === null || reason === "session").map((run) => run.since)
   const oldest = since.length > 0 ? Math.min(...since) : state.oldestWaitingSince
-  grow(byId("n-waiting-more"), list.length === 0 ? "nothing is waiting" : oldest === null || since.length === 0 ? "held or waiting for a time" : "the oldest for {age}", since.length === 0 ? null : oldest)
+  grow(byId("n-waiting-more"), list.length === 0 ? "nothing is waiting" : oldest === null || since.length === 0 ? "held, or due later" : "the oldest for {age}", since.length === 0 ? null : oldest)
   stale("queue", queue)
   const holder = state.isPaused ? "the account is paused" : state.isClaiming ? "ready, waits for a free permit" : "nothing is claimed for the reasons above"
   section("queue", list, error ? "The list cannot be read now: " + error : "None.",

@@ -29,8 +29,10 @@ const liveProgressOf = (work) => {
   const turn = liveOf(work)
   if (turn === undefined || turn.modelCalls === 0 && turn.textLength === 0) return progressOf(work)
   const tokens = Math.max(work.inputTokens + work.outputTokens, turn.inputTokens + turn.outputTokens)
-  return plural(turn.modelCalls, "model call", "model calls") + ", " + plural(tokens, "token", "tokens") +
-    (turn.textLength > 0 ? ", " + plural(turn.textLength, "character", "characters") + " of text" : "")
+  return [
+    turn.modelCalls > 0 ? plural(turn.modelCalls, "model call", "model calls") + ", " + plural(tokens, "token", "tokens") : "",
+    turn.textLength > 0 ? plural(turn.textLength, "character", "characters") + " of text" : ""
+  ].filter(Boolean).join(", ")
 }
 const stepOf = ({ tool }) => tool || "model"
 
@@ -133,6 +135,7 @@ const showRunning = () => {
       sideMore: stepOf(work) + " for {age}", sideMoreAt: work.stepSince,
       quote: (liveOf(work) || {}).lastLine || ""
     }))
+  byId("texts-choice").hidden = live.off !== null || running.length === 0
   byId("running-stale").hidden = live.off === null || running.length === 0
   write(byId("running-stale"), "Progress within a round is not known: the gateway's events are off, " + live.off + ".")
 }
