@@ -41,7 +41,11 @@ const Shown = Schema.Struct({
       })
     )
   ),
-  heartbeats: Schema.optionalKey(Schema.NullOr(Schema.Record(Schema.String, Schema.Unknown))),
+  heartbeats: Schema.optionalKey(
+    Schema.NullOr(
+      Schema.Struct({ inFlight: Schema.optionalKey(Schema.Finite), limit: Schema.optionalKey(Schema.Finite) })
+    )
+  ),
   versions: Schema.optionalKey(Schema.Struct({ runtime: Schema.String, openclaw: Schema.NullOr(Schema.String) }))
 })
 const decode = Schema.decodeUnknownOption(Shown)
@@ -93,10 +97,10 @@ export const statusScreen = (health: unknown, now: number, url: string): StatusS
     ["status", `${rest.status}${readiness}${rest.uptime === undefined ? "" : `, up ${showSpan(rest.uptime)}`}`, level],
     ...rest.reasons.map((reason): Line => ["reason", singleLine(reason), level]),
     controlPlane === undefined
-      ? ["push", "-"]
+      ? ["control plane", "-"]
       : controlPlane.push
-        ? ["push", "connected", "good"]
-        : ["push", "down, polling", "warn"],
+        ? ["control plane", "push connected", "good"]
+        : ["control plane", "push down, polling", "warn"],
     gateway === undefined
       ? ["gateway", "-"]
       : [
@@ -108,15 +112,20 @@ export const statusScreen = (health: unknown, now: number, url: string): StatusS
       "agents",
       agentSync === null || agentSync === undefined ? "-" : agentsOf(agentSync.agents) + pausedOf(agentSync.paused)
     ],
-    ["heartbeats", heartbeats === null || heartbeats === undefined ? "-" : "on"],
+    [
+      "heartbeats",
+      heartbeats?.limit === undefined ? "-" : `${heartbeats.inFlight ?? 0} of ${heartbeats.limit} running`
+    ],
     ["running turns", stuck === 0 ? running : `${running}, ${stuck} seemingly stuck`, stuck === 0 ? undefined : "warn"],
     [
       "oldest waiting",
-      delivery.oldestWaiting === null || delivery.oldestWaiting === undefined ? "none" : ago(delivery.oldestWaiting)
+      delivery.oldestWaiting === null || delivery.oldestWaiting === undefined
+        ? "none"
+        : `for ${showSpan((now - delivery.oldestWaiting) / 1_000)}`
     ],
     [
       "delivered",
-      `${delivery.successCount ?? 0}, failed ${delivery.failureCount ?? 0} (${delivery.consecutiveFailures ?? 0} in a row), unanswered ${delivery.silences ?? 0}, dead ${delivery.deadLetters ?? 0}`
+      `${delivery.successCount ?? 0}, failed ${delivery.failureCount ?? 0} (${delivery.consecutiveFailures ?? 0} in a row), unanswered ${delivery.silences ?? 0}, dead letters ${delivery.deadLetters ?? 0}`
     ],
     [
       "last error",

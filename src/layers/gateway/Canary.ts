@@ -51,7 +51,7 @@ export const makeToolCheck = Effect.gen(function* () {
     const outcome = yield* runCanary(agentSlug)
     switch (outcome._tag) {
       case "Called":
-        yield* Effect.logInfo("tool calls of the gateway's agents arrive")
+        yield* Effect.logInfo("the gateway's agents can call the runtime's tools")
         return true
       case "Failed":
         yield* Effect.logWarning(`canary failed, retrying in ${INTERVAL}: ${outcome.detail}`)

@@ -26,7 +26,7 @@ const health = {
     lastErrorAt: now - 300_000,
     config: { maxConcurrentSessions: 8 }
   },
-  heartbeats: null,
+  heartbeats: { agents: 3, inFlight: 1, limit: 2, ok: 5 },
   agentSync: null,
   versions: { runtime: "1.0.0", openclaw: "2026.9.6" }
 }
@@ -54,10 +54,12 @@ describe("the status screen", () => {
     const screen = textOf(health)
     assert.strictEqual(lineOf(screen, "status"), "degraded, not ready, up 2 h")
     assert.strictEqual(lineOf(screen, "reason"), "paused")
-    assert.strictEqual(lineOf(screen, "push"), "down, polling")
+    assert.strictEqual(lineOf(screen, "control plane"), "push down, polling")
     assert.strictEqual(lineOf(screen, "gateway"), "ready, OpenClaw 2026.9.6")
+    assert.strictEqual(lineOf(screen, "heartbeats"), "1 of 2 running")
     assert.strictEqual(lineOf(screen, "running turns"), "3 of 8")
-    assert.strictEqual(lineOf(screen, "oldest waiting"), "90 s ago")
+    assert.strictEqual(lineOf(screen, "delivered"), "12, failed 2 (1 in a row), unanswered 4, dead letters 1")
+    assert.strictEqual(lineOf(screen, "oldest waiting"), "for 90 s")
     assert.strictEqual(lineOf(screen, "last error"), "TurnTimeout: no end (5 min ago)")
     assert.strictEqual(lineOf(screen, "gateway error"), "ConnectionLost: it broke")
     assert.strictEqual(lineOf(screen, "page"), "http://127.0.0.1:3000/")
@@ -70,7 +72,7 @@ describe("the status screen", () => {
     const colored = statusScreen(failing, now, url)?.text(paintIf(true)) ?? ""
     assert.include(colored, `${red}failing, ready, up 2 h`)
     assert.include(colored, `${red}attempts: the last 3 failed`)
-    assert.include(colored, "\u001b[33mdown, polling")
+    assert.include(colored, "\u001b[33mpush down, polling")
     assert.notInclude(textOf(failing), "\u001b")
   })
 
@@ -94,7 +96,7 @@ describe("the status screen", () => {
 
   it("accepts the parts that another version sends, and refuses other answers", () => {
     const least = { status: "healthy", lifecycle: "ready", reasons: [] }
-    assert.strictEqual(lineOf(textOf(least), "push"), "-")
+    assert.strictEqual(lineOf(textOf(least), "control plane"), "-")
     assert.strictEqual(lineOf(textOf(least), "status"), "healthy")
     assert.isNull(statusScreen({ hello: "world" }, now, url))
     assert.isNull(statusScreen(null, now, url))
