@@ -1,6 +1,6 @@
 /**
- * How soon the status page shows an event of the gateway, and what the gateway's events cost the runtime while 20 turns
- * run, with and without an open page. Needs Chromium, like the page's tests.
+ * How soon the status page shows an event of the gateway, what the gateway's events cost the runtime while 20 turns run,
+ * with and without an open page, and how many calls report progress. Needs Chromium, like the page's tests.
  */
 import { Effect, Random } from "effect"
 import { chromium } from "playwright-core"
@@ -9,6 +9,7 @@ import type { Setup } from "../test/process/setup.ts"
 import { figureOf, percentile } from "./figure.ts"
 import type { Figure } from "./figure.ts"
 import { hold, now, pushed, TASKS_PER_AGENT, tasksFor, teamOf } from "./load.ts"
+import { planeStats, resetPlaneStats } from "./planeStats.ts"
 import { interleaved, RUNS, secondsOf } from "./runs.ts"
 
 const EVENTS = 20 * RUNS
@@ -135,11 +136,54 @@ const held = (hasEvents: boolean, hasPage = false) =>
     return cpu["runtime"]!
   }).pipe(Effect.scoped)
 
+const PROGRESS = "service/runs:progress"
+const PROGRESS_SECONDS = secondsOf(60)
+/** Viewers call again before their watch ends after 60 s. */
+const WATCH_SECONDS = 30
+
+/** Calls a minute that report the progress of 20 running turns, whose tools change all the time. */
+const progressCalls = Effect.gen(function* () {
+  const setup = yield* makeSetup({ team: teamOf(SESSIONS) })
+  yield* setup.script({ fallback: { hang: true } })
+  const runtime = yield* setup.startRuntime({
+    LOG_LEVEL: "error",
+    DELIVERY_MAX_CONCURRENT_SESSIONS: String(SESSIONS),
+    DRAIN_TIMEOUT_MS: "1000"
+  })
+  yield* pushed(setup, runtime)
+  const tasks = yield* tasksFor(setup, SESSIONS)
+  for (const [index, task] of tasks.entries()) yield* setup.post(task, `@agent-${index} a turn that does not end`)
+  yield* eventually(setup.posts, (count) => count === SESSIONS)
+  const changes = Effect.gen(function* () {
+    for (let index = 0; ; index++) {
+      yield* Effect.sleep("1 second")
+      const data = { kind: "tool", phase: "start", toolCallId: `call_${index}`, name: `tool_${index}` }
+      yield* setup.gatewayEvent("agent", { ...RUN, stream: "item", data })
+    }
+  })
+  yield* Effect.forkScoped(changes)
+  const calls = Effect.gen(function* () {
+    yield* Effect.promise(() => resetPlaneStats(setup.plane))
+    yield* Effect.sleep(`${PROGRESS_SECONDS} seconds`)
+    const { functions } = yield* Effect.promise(() => planeStats(setup.plane))
+    return ((functions[PROGRESS]?.calls ?? 0) * 60) / PROGRESS_SECONDS
+  })
+  const unwatched = yield* calls
+  const { accountId } = setup.account
+  yield* Effect.promise(() => setup.person.mutation("app/agents:watch", { accountId })).pipe(
+    Effect.andThen(Effect.sleep(`${WATCH_SECONDS} seconds`)),
+    Effect.forever,
+    Effect.forkScoped
+  )
+  return { unwatched, watched: yield* calls }
+}).pipe(Effect.scoped)
+
 /** Runs the measurement. */
 export const run = (): Promise<ReadonlyArray<Figure>> =>
   Effect.gen(function* () {
     const delays = yield* eventToPage
     const { off, on, watched } = yield* interleaved({ off: held(false), on: held(true), watched: held(true, true) })
+    const { unwatched, watched: reported } = yield* progressCalls
     const toOff = (samples: ReadonlyArray<number>) => samples.map((cpu, index) => cpu / off[index]!)
     const turns = `${SESSIONS} turns of ${(2 * ROUND_MILLIS) / 1_000} s at once`
     return [
@@ -149,6 +193,11 @@ export const run = (): Promise<ReadonlyArray<Figure>> =>
       figureOf("the same with events on", "ms", on),
       figureOf("the same with events on and an open status page", "ms", watched),
       figureOf("processor time with events on to off, paired runs", "ratio", toOff(on), { below: 1.25 }),
-      figureOf("the same with an open status page", "ratio", toOff(watched))
+      figureOf("the same with an open status page", "ratio", toOff(watched)),
+      figureOf(`calls that report the progress of ${SESSIONS} turns while no one watches`, "1/min", [unwatched], {
+        below: 1
+      }),
+      figureOf("the same while a person watches", "1/min", [reported]),
+      figureOf("the same per watched turn", "1/min", [reported / SESSIONS], { below: 6.01 })
     ]
   }).pipe(Effect.scoped, Effect.runPromise)
