@@ -1,5 +1,4 @@
 import { v } from "convex/values"
-import { isVersion } from "../../src/domain/shared/VersionForm.ts"
 import type { Doc } from "../_generated/dataModel.js"
 import type { MutationCtx } from "../_generated/server.js"
 import { type Caller, managerMutation, memberQuery } from "../model/access/personFunctions.ts"
@@ -9,14 +8,8 @@ import { bounded } from "../model/database/bounded.ts"
 import { cut } from "../model/database/cut.ts"
 import { pause as pauseIt, resume as resumeIt } from "../model/queue/pausing.ts"
 import { bootRow } from "../model/runtimes/boots.ts"
-import {
-  addCommand,
-  commands,
-  commandsFor,
-  lastCommand,
-  lastCommandOf,
-  openCommands
-} from "../model/runtimes/commands.ts"
+import { requestCommand, targetOf } from "../model/runtimes/commandRequests.ts"
+import { commands, commandsFor, lastCommand, lastCommandOf } from "../model/runtimes/commands.ts"
 import { offlineRuntimes, runningRuntimes, runtimeRow } from "../model/runtimes/runtimes.ts"
 import { infrastructure, runtimeStatus, versions } from "../tables/runtimes.ts"
 
@@ -87,22 +80,9 @@ const request = async (
     )
   }
   const commandIds: Array<string> = []
-  for (const runtime of runtimes) {
-    for (const command of await openCommands(ctx, ctx.accountId, runtime.runtimeId)) {
-      if ((command.kind === "restart") !== (wanted.kind === "restart")) continue
-      if (command.state === "taken") {
-        throw refusal("conflict", "An upgrade or rollback of this runtime is in progress. Wait until it ends.")
-      }
-      await ctx.db.patch("runtimeCommands", command._id, { isOpen: false, state: "failed", message: "replaced" })
-    }
-    commandIds.push(
-      await addCommand(ctx, {
-        accountId: ctx.accountId,
-        runtimeId: runtime.runtimeId,
-        ...wanted,
-        requestedBy: ctx.actor
-      })
-    )
+  for (const { runtimeId } of runtimes) {
+    const { accountId, actor: requestedBy } = ctx
+    commandIds.push(await requestCommand(ctx, { accountId, runtimeId, ...wanted, requestedBy }))
   }
   await recordActivity(ctx, {
     accountId: ctx.accountId,
@@ -128,16 +108,6 @@ const targets = {
   runtimeId: v.optional(v.string()),
   runtimeVersion: v.optional(v.string()),
   openclawVersion: v.optional(v.string())
-}
-
-const targetOf = (args: { readonly runtimeVersion?: string; readonly openclawVersion?: string }) => {
-  const given = [args.runtimeVersion, args.openclawVersion].filter((version) => version !== undefined)
-  if (given.length === 0)
-    throw refusal("invalid", "No target version is given. Set runtimeVersion, openclawVersion or both.")
-  if (!given.every(isVersion)) {
-    throw refusal("invalid", "A version has 1 to 64 letters, digits, dots, pluses and hyphens.")
-  }
-  return { runtimeVersion: args.runtimeVersion ?? null, openclawVersion: args.openclawVersion ?? null }
 }
 
 /**

@@ -3,6 +3,7 @@ import { internal } from "../_generated/api.js"
 import type { MutationCtx } from "../_generated/server.js"
 import { internalMutation } from "../_generated/server.js"
 import { seenMs } from "../model/contexts/seenTasks.ts"
+import { deleteRollouts } from "../model/fleet/rollouts.ts"
 import { notificationOf } from "../model/queue/fences.ts"
 import { deleteRuntimes } from "../model/runtimes/runtimes.ts"
 import { dayIn } from "../model/usage/days.ts"
@@ -70,7 +71,7 @@ const deleteWebhookDeliveries = async (ctx: MutationCtx, before: number): Promis
 
 /**
  * Deletes notifications and requests for approval 90 days after they ended, and the effects and attempts of their runs once the notification is
- * gone. Dead letters, and the records of their runs, stay until an operator decides. Also deletes sums of usage after
+ * gone, and rollouts. Dead letters, and the records of their runs, stay until an operator decides. Also deletes sums of usage after
  * 13 months, runtimes that were offline for seven days, deliveries of webhooks 30 days after they ended, and what
  * sessions saw more than four hours ago. Runs daily, in
  * batches of 250 rows per kind and ten runtimes, and schedules the next batch if there is more. Effects and attempts
@@ -83,6 +84,7 @@ export const sweep = internalMutation({
     const before = Date.now() - keptMs
     let isMore = await deleteRuntimes(ctx, Date.now() - runtimesKeptMs, runtimesBatch)
     if (await deleteSums(ctx, Date.now())) isMore = true
+    if (await deleteRollouts(ctx, before)) isMore = true
     for (const state of ["delivered", "discarded"] as const) {
       const rows = await ctx.db
         .query("notifications")

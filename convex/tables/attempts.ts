@@ -99,4 +99,5 @@ export const attemptTables = {
   })
     .index("by_account", ["accountId"])
     .index("by_run", ["run", "epoch"])
+    .index("by_ended", ["accountId", "endedAt"])
 }

@@ -6,6 +6,7 @@ import { budgetTables } from "./budgets.ts"
 import { heartbeatTables } from "./heartbeats.ts"
 import { notificationTables } from "./notifications.ts"
 import { progressTables } from "./progress.ts"
+import { rolloutTables } from "./rollouts.ts"
 import { runTables } from "./runs.ts"
 import { runtimeTables } from "./runtimes.ts"
 import { sessionTables } from "./sessions.ts"
@@ -30,5 +31,6 @@ export const missionControl = {
   ...budgetTables,
   ...heartbeatTables,
   ...runtimeTables,
-  ...webhookTables
+  ...webhookTables,
+  ...rolloutTables
 }

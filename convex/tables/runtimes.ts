@@ -55,7 +55,7 @@ export const runtimeTables = {
     .index("by_account", ["accountId", "status", "lastPulseAt"])
     .index("by_status", ["status", "lastPulseAt"]),
 
-  /** A command from a person to a runtime. */
+  /** A command from a person or a rollout to a runtime. */
   runtimeCommands: defineTable({
     accountId: v.id("accounts"),
     runtimeId: v.string(),
@@ -76,7 +76,9 @@ export const runtimeTables = {
     takenBy: v.optional(v.string()),
     heardAt: v.optional(v.number()),
     /** The reported progress, or why it failed. */
-    message: v.optional(v.string())
+    message: v.optional(v.string()),
+    /** Fails it if it is not heard of in time. Absent once it has ended. */
+    timeOutJobId: v.optional(v.id("_scheduled_functions"))
   })
     .index("by_open", ["accountId", "runtimeId", "isOpen"])
     .index("by_account", ["accountId"])

@@ -4,8 +4,8 @@ import type { emptyPlane } from "./controlPlane.ts"
 
 type Database = ReturnType<typeof emptyPlane>
 
-/** The names of all tables of the schema. */
-export const tables = Object.keys(schema.tables) as ReadonlyArray<TableNames>
+/** The names of all tables with rows of an account. A rollout belongs to the deployment. */
+export const tables = (Object.keys(schema.tables) as ReadonlyArray<TableNames>).filter((name) => name !== "rollouts")
 
 const documentTypeOf = (table: TableNames): any => (schema.tables[table] as any).export().documentType
 

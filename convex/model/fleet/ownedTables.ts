@@ -16,6 +16,7 @@ const indexes = {
   runtimeCommands: "by_account",
   watches: "by_account",
   progress: "by_account",
+  rolloutAccounts: "by_account",
   stops: "by_account",
   pauses: "by_account_age",
   heartbeats: "by_account",

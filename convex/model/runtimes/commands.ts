@@ -1,4 +1,3 @@
-import type { WithoutSystemFields } from "convex/server"
 import { type Infer, v } from "convex/values"
 import { internal } from "../../_generated/api.js"
 import type { Doc, Id } from "../../_generated/dataModel.js"
@@ -120,12 +119,21 @@ export const lastCommandOf = async (
   return { kind, state, runtimeVersion, openclawVersion, message, requestedAt: last._creationTime }
 }
 
+/** Ends an open command, with its timeout. */
+export const endCommand = async (
+  ctx: MutationCtx,
+  command: Doc<"runtimeCommands">,
+  end: Pick<Partial<Doc<"runtimeCommands">>, "state" | "message" | "takenAt" | "heardAt" | "takenBy">
+): Promise<void> => {
+  if (command.timeOutJobId !== undefined) await ctx.scheduler.cancel(command.timeOutJobId)
+  await ctx.db.patch("runtimeCommands", command._id, { ...end, isOpen: false, timeOutJobId: undefined })
+}
+
 /** Completes the restarts that were requested before this start. */
 export const endRestarts = async (ctx: MutationCtx, accountId: Id<"accounts">, runtimeId: string): Promise<void> => {
   for (const command of await openCommands(ctx, accountId, runtimeId)) {
     if (command.kind !== "restart") continue
-    const message = "The runtime has started since then."
-    await ctx.db.patch("runtimeCommands", command._id, { state: "success", isOpen: false, message })
+    await endCommand(ctx, command, { state: "success", message: "The runtime has started since then." })
   }
 }
 
@@ -148,20 +156,10 @@ const commandOf = async (ctx: MutationCtx, accountId: Id<"accounts">, args: Ackn
   return command
 }
 
-const timeOutIn = (ctx: MutationCtx, id: Id<"runtimeCommands">, ms: number) =>
-  ctx.scheduler.runAfter(ms, internal.scheduled.runtimes.timeOutCommand, { id })
-
-/** How long a command waits for its runtime to take it. */
-const expiryMs = 24 * 60 * 60 * 1_000
-
-/** Adds a command for a runtime. It expires after a day if it is not taken. */
-export const addCommand = async (
-  ctx: MutationCtx,
-  command: Omit<WithoutSystemFields<Doc<"runtimeCommands">>, "state" | "isOpen">
-): Promise<Id<"runtimeCommands">> => {
-  const id = await ctx.db.insert("runtimeCommands", { ...command, state: "pending", isOpen: true })
-  await timeOutIn(ctx, id, expiryMs)
-  return id
+/** Has the command time out after this time, instead of when it would have before. */
+export const timeOutIn = async (ctx: MutationCtx, id: Id<"runtimeCommands">, ms: number): Promise<void> => {
+  const timeOutJobId = await ctx.scheduler.runAfter(ms, internal.scheduled.runtimes.timeOutCommand, { id })
+  await ctx.db.patch("runtimeCommands", id, { timeOutJobId })
 }
 
 /**
@@ -185,17 +183,15 @@ export const acknowledgeCommand = async (
           reason: "taken"
         })
       }
-      const isRestart = command.kind === "restart"
       const now = Date.now()
-      await ctx.db.patch("runtimeCommands", command._id, {
-        state: "taken",
-        isOpen: !isRestart,
-        takenAt: now,
-        heardAt: now,
-        takenBy: args.bootId,
-        ...messagePatch
-      })
-      if (!isRestart) await timeOutIn(ctx, command._id, upgradeTimeoutMs)
+      const taken = { state: "taken", takenAt: now, heardAt: now, takenBy: args.bootId, ...messagePatch } as const
+      if (command.kind === "restart") {
+        await endCommand(ctx, command, taken)
+        break
+      }
+      if (command.timeOutJobId !== undefined) await ctx.scheduler.cancel(command.timeOutJobId)
+      await ctx.db.patch("runtimeCommands", command._id, taken)
+      await timeOutIn(ctx, command._id, upgradeTimeoutMs)
       break
     }
     case "progress":
@@ -207,7 +203,7 @@ export const acknowledgeCommand = async (
     default:
       // A late success replaces the failure that the timeout stored. Any other second report changes nothing.
       if (!command.isOpen && !(command.state === "failed" && args.result === "success")) return
-      await ctx.db.patch("runtimeCommands", command._id, { state: args.result, isOpen: false, ...messagePatch })
+      await endCommand(ctx, command, { state: args.result, ...messagePatch })
   }
   const detail = args.result === "failed" && args.message !== undefined ? `, ${cut(args.message, 300)}` : ""
   await recordActivity(ctx, {
@@ -220,7 +216,9 @@ export const acknowledgeCommand = async (
 
 /** Fails a command and adds an activity for people. */
 const failCommand = async (ctx: MutationCtx, command: Doc<"runtimeCommands">, message: string, summary: string) => {
-  await ctx.db.patch("runtimeCommands", command._id, { state: "failed", isOpen: false, message })
+  // The timeout is this job. Convex drops what a cancelled job schedules.
+  const failed = { state: "failed", isOpen: false, message, timeOutJobId: undefined } as const
+  await ctx.db.patch("runtimeCommands", command._id, failed)
   await recordActivity(ctx, {
     accountId: command.accountId,
     type: "runtime_command",

@@ -1,4 +1,4 @@
-import { isVersion } from "../shared/VersionForm.ts"
+import { isOnVersion, isVersion } from "../shared/Versions.ts"
 import type { RuntimeCommands, VersionChange } from "./RuntimeCommands.ts"
 
 /** This process's boot and versions; `openclaw` is null until the gateway has reported its version. */
@@ -22,22 +22,9 @@ export type CommandStep =
   /** The change that an earlier boot started is complete with this one. */
   | { readonly _tag: "Arrived"; readonly change: VersionChange }
 
-/** "v1.2.0" and "1.2.0" are the same version. */
-const bare = (version: string): string => version.replace(/^v(?=\d)/, "")
-
-const isSame = (target: string | null, running: string | null): boolean =>
-  target === null || (running !== null && bare(target) === bare(running))
-
 /** Whether the running versions are those that the change requests. */
 export const isReached = (change: VersionChange, running: RunningVersions): boolean =>
-  isSame(change.runtimeVersion, running.runtime) && isSame(change.openclawVersion, running.openclaw)
-
-/** "runtime 1.1.0, OpenClaw 2026.9.6": the target of a change in words. */
-export const describeTarget = ({ openclawVersion, runtimeVersion }: VersionChange): string =>
-  [
-    ...(runtimeVersion === null ? [] : [`runtime ${runtimeVersion}`]),
-    ...(openclawVersion === null ? [] : [`OpenClaw ${openclawVersion}`])
-  ].join(", ")
+  isOnVersion(change.runtimeVersion, running.runtime) && isOnVersion(change.openclawVersion, running.openclaw)
 
 /**
  * The next step. Each request is tried once: a change that a boot has taken is not started again, however often the

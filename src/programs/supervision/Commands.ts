@@ -1,9 +1,10 @@
 import { Context, Effect, Layer, Queue, Ref, Result, Schedule, Scope, Stream, SubscriptionRef } from "effect"
-import { describeTarget, nextStep } from "../../domain/controlPlane/CommandStep.ts"
+import { nextStep } from "../../domain/controlPlane/CommandStep.ts"
 import type { RunningVersions } from "../../domain/controlPlane/CommandStep.ts"
 import { describeFailure } from "../../domain/controlPlane/ControlPlaneFailure.ts"
 import type { ControlPlaneFailure } from "../../domain/controlPlane/ControlPlaneFailure.ts"
 import type { RuntimeCommands, VersionChange, Watched } from "../../domain/controlPlane/RuntimeCommands.ts"
+import { describeVersions } from "../../domain/shared/Versions.ts"
 import { RuntimeConfig } from "../../layers/Config.ts"
 import { Gateway } from "../../layers/Gateway.ts"
 import { Upgrader } from "../../layers/host/Upgrader.ts"
@@ -106,7 +107,7 @@ export class Commands extends Context.Service<
         from: RunningVersions,
         restart: RuntimeCommands["restart"]
       ) {
-        const what = `${change.kind} to ${describeTarget(change)}`
+        const what = `${change.kind} to ${describeVersions(change)}`
         if (!(yield* acknowledge(change.id, "taken", upgrader.means))) return
         yield* Effect.logInfo(`${what}: ${upgrader.means}`)
         const handedOver = yield* upgrader.handOver(change, from).pipe(
@@ -130,7 +131,7 @@ export class Commands extends Context.Service<
       const arrived = Effect.fnUntraced(function* (change: VersionChange) {
         yield* upgrader.clear
         const isSaid = yield* acknowledge(change.id, change.kind === "rollback" ? "rolled_back" : "success")
-        if (isSaid) yield* Effect.logInfo(`${change.kind} to ${describeTarget(change)} is complete`)
+        if (isSaid) yield* Effect.logInfo(`${change.kind} to ${describeVersions(change)} is complete`)
       })
 
       const act = Effect.fnUntraced(function* (commands: RuntimeCommands) {

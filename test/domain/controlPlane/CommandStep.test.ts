@@ -1,7 +1,8 @@
 import { describe, expect, it } from "vitest"
-import { describeTarget, nextStep } from "../../../src/domain/controlPlane/CommandStep.ts"
+import { nextStep } from "../../../src/domain/controlPlane/CommandStep.ts"
 import type { RunningVersions } from "../../../src/domain/controlPlane/CommandStep.ts"
 import type { RuntimeCommands, VersionChange } from "../../../src/domain/controlPlane/RuntimeCommands.ts"
+import { describeVersions } from "../../../src/domain/shared/Versions.ts"
 
 const running: RunningVersions = { bootId: "b2", runtime: "1.0.0", openclaw: "2026.9.1" }
 const change = (more: Partial<VersionChange> = {}): VersionChange => ({
@@ -101,6 +102,6 @@ describe("a change that was taken", () => {
 })
 
 it("a target in words names what changes", () => {
-  expect(describeTarget(change())).toBe("runtime 1.1.0")
-  expect(describeTarget(change({ openclawVersion: "2026.9.6" }))).toBe("runtime 1.1.0, OpenClaw 2026.9.6")
+  expect(describeVersions(change())).toBe("runtime 1.1.0")
+  expect(describeVersions(change({ openclawVersion: "2026.9.6" }))).toBe("runtime 1.1.0, OpenClaw 2026.9.6")
 })
