@@ -266,7 +266,9 @@ describe("the page of the command line", () => {
       // A folder with a command of its name has the commands within it.
       const folder = basename(dirname(path))
       if (globSync(`${dirname(path)}/*.ts`, { cwd: root }).some((each) => namesIn(each).includes(folder))) {
-        return names.filter((name) => name !== folder).map((name) => `${folder} ${name}`)
+        const isGroup = read(path).includes("withSubcommands") && !names.includes(folder)
+        const group = isGroup ? `${folder} ${names.pop()}` : folder
+        return names.filter((name) => name !== folder).map((name) => `${group} ${name}`)
       }
       // The one that the others are within is made last.
       const group = names.length > 1 ? names.at(-1) : undefined
@@ -276,7 +278,7 @@ describe("the page of the command line", () => {
       .filter(([name = ""]) => /^(start|[a-z-]+)( |,|$)/.test(name))
       .flatMap(([names = ""]) => {
         const [first = "", ...others] = names.replaceAll(/ (<\w+>|\[[\w.]+\]|--[a-z-]+)/g, "").split(", ")
-        return [first, ...others.map((name) => `${first.split(" ")[0]} ${name}`)]
+        return [first, ...others.map((name) => first.replace(/ ?[a-z-]+$/, ` ${name}`))]
       })
     assert.isAbove(made.length, 10)
     assert.includeMembers(told, [...made, "start"])

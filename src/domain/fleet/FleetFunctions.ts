@@ -10,7 +10,14 @@ export const fleetFunctions = {
   remove: "operator/accounts:remove",
   provisionDryRun: "operator/provisioning:dryRun",
   provision: "operator/provisioning:apply",
-  exportPage: "operator/exports:page"
+  exportPage: "operator/exports:page",
+  upgradeInWaves: "operator/waves:upgrade",
+  restartInWaves: "operator/waves:restart",
+  rollout: "operator/waves:show",
+  rolloutAccounts: "operator/waves:accounts",
+  resumeRollout: "operator/waves:resume",
+  rollBackRollout: "operator/waves:rollback",
+  cancelRollout: "operator/waves:cancel"
 } as const satisfies Record<string, PathIn<"operator">>
 
 export type FleetPath = (typeof fleetFunctions)[keyof typeof fleetFunctions]
