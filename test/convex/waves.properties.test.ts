@@ -1,7 +1,9 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest"
+import { api } from "../../convex/_generated/api.js"
 import type { RolloutAccountState } from "../../convex/tables/rollouts.ts"
 import { Dice } from "../simulation/dice.ts"
 import { type FleetInWaves, fleetOf, minute, openCommands, target, versionsOf, waves } from "./fleetInWaves.ts"
+import { ownerOf } from "./fleetPlane.ts"
 
 beforeEach(() => {
   vi.useFakeTimers({ now: new Date("2026-01-05T10:00:00Z") })
@@ -22,6 +24,33 @@ describe("200 accounts with 200 runtimes", () => {
   const countsOf = async ({ show }: FleetInWaves) => {
     const { waves } = await show()
     return waves.map(({ counts }) => Object.fromEntries(Object.entries(counts).filter(([, count]) => count > 0)))
+  }
+
+  /** More attempts of every account than the gate reads, with as many steps as are stored. */
+  const addAttempts = async ({ ids, plane }: FleetInWaves) => {
+    const [accountId = ""] = ids
+    const slug = `agent-${Date.now()}`
+    const agent = { accountId, slug, name: slug, role: "Engineer" }
+    const { agentId } = await plane.call(api.app.agents.create, agent, { identity: ownerOf("A0") })
+    const step = { kind: "tool", tool: "task_load", startMs: 1, durationMs: 1, error: null } as const
+    await plane.engine.transact("add attempts", (database) => {
+      for (const accountId of ids) {
+        for (let run = 0; run < 25; run += 1) {
+          database.insert("attempts", {
+            accountId,
+            agentId,
+            kind: "notification",
+            run: `run ${run}`,
+            epoch: 1,
+            endedAt: Date.now() - 1,
+            end: "process_ended",
+            steps: Array.from({ length: 60 }, () => ({ ...step })),
+            stepsLeftOut: 0,
+            usage: null
+          })
+        }
+      }
+    })
   }
 
   it("stop at the wave of an account that never comes back, resume without it, and roll back", async () => {
@@ -55,12 +84,15 @@ describe("200 accounts with 200 runtimes", () => {
   it("cost at most ten calls per account in a wave of 50, and each step reads a bounded number of documents", async () => {
     const fleet = await twoHundred("obeys")
     const { engine } = fleet.plane
+    await addAttempts(fleet)
     await fleet.upgrade(sizes.slice(0, 3))
     // Wave 3 begins when the second one has been healthy for five minutes.
     await fleet.plane.pass(14 * minute - 1)
     expect((await countsOf(fleet)).slice(1)).toEqual([{ underway: 10 }, { waiting: 50 }])
     engine.stats.reset()
-    await fleet.plane.pass(8 * minute)
+    await fleet.plane.pass(5 * minute)
+    await addAttempts(fleet)
+    await fleet.plane.pass(3 * minute)
     const stats = fleet.plane.stats()
     const callsOf = (...origins: ReadonlyArray<"client" | "scheduled" | "subscription">) =>
       Object.values(stats).reduce(
@@ -80,13 +112,16 @@ describe("200 accounts with 200 runtimes", () => {
       addedPerAccount: perAccount(all - restart.pulses - restart.subscriptions),
       steps: step?.calls,
       documentsRead: step?.usage.documentsRead.max,
-      readIntervals: step?.usage.readIntervals.max
+      readIntervals: step?.usage.readIntervals.max,
+      bytesRead: step?.usage.bytesRead.max
     }
     console.log(`a wave of 50 accounts: ${JSON.stringify(measured)}`)
     expect(measured.callsPerAccount).toBeLessThanOrEqual(10)
     expect(measured.addedPerAccount).toBeLessThanOrEqual(10)
-    expect(measured.documentsRead).toBeLessThanOrEqual(300)
-    expect(measured.readIntervals).toBeLessThanOrEqual(600)
+    // Twenty accounts with one runtime and twenty attempts each.
+    expect(measured.documentsRead).toBeLessThanOrEqual(20 * 26)
+    expect(measured.readIntervals).toBeLessThanOrEqual(20 * 30)
+    expect(measured.bytesRead).toBeLessThanOrEqual(4_000_000)
   })
 })
 

@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest"
-import { api } from "../../convex/_generated/api.js"
+import { api, internal } from "../../convex/_generated/api.js"
 import { codeOf } from "./controlPlane.ts"
 import { fleetOf, minute, openCommands, target, versionsOf, waves } from "./fleetInWaves.ts"
 import { ownerOf } from "./fleetPlane.ts"
@@ -176,5 +176,19 @@ describe("an upgrade in waves", () => {
     await fleet.plane.call(waves.cancel, {})
     await fleet.plane.settle()
     expect(await start({})).toBeNull()
+  })
+
+  it("is deleted ninety days after its end, with its accounts", async () => {
+    const fleet = await fleetOf(["deaf"], ["obeys"])
+    await fleet.upgrade([1, 1])
+    await fleet.plane.call(waves.cancel, {})
+    await fleet.plane.pass(89 * 24 * 60 * minute)
+    await fleet.plane.call(internal.scheduled.retention.sweep, {})
+    await fleet.plane.settle()
+    expect(fleet.plane.rows("rolloutAccounts")).toHaveLength(2)
+    await fleet.plane.pass(2 * 24 * 60 * minute)
+    await fleet.plane.call(internal.scheduled.retention.sweep, {})
+    await fleet.plane.settle()
+    expect([...fleet.plane.rows("rollouts"), ...fleet.plane.rows("rolloutAccounts")]).toEqual([])
   })
 })
