@@ -29,15 +29,12 @@ export const accountOfEntry = async ({ ctx }: Draft, entry: Entry): Promise<Doc<
   return account?.deletion === undefined ? account : null
 }
 
-/** Withdraws the account's commands that no runtime has taken. Returns whether it has others. */
-export const withdrawUntaken = async ({ ctx }: Draft, { runtimes }: Entry): Promise<boolean> => {
-  let hasOthers = false
+/** Withdraws the account's commands that no runtime has taken. */
+export const withdrawUntaken = async ({ ctx }: Draft, { runtimes }: Entry): Promise<void> => {
   for (const runtime of runtimes) {
     const command = runtime.command === null ? null : await ctx.db.get("runtimeCommands", runtime.command)
     if (command?.state === "pending") await withdrawCommand(ctx, command, "withdrawn by the rollout")
-    else if (command !== null) hasOthers = true
   }
-  return hasOthers
 }
 
 /** Takes an account out of the rollout because nothing can be asked of it. */
