@@ -47,9 +47,16 @@ const ends = [
 /** The cells of the coverage, `what|where`, that a few hundred seeds must fill. */
 export const expectedCells: ReadonlyArray<string> = [
   ...Object.entries(faults).flatMap(([fault, steps]) => steps.map((step) => `${fault}|${step}`)),
-  ...[...behaviours, "poison", "in a new generation", "after an overflow", "after a heartbeat's overflow"].map(
-    (behaviour) => `${behaviour}|turn`
-  ),
+  ...[
+    ...behaviours,
+    "poison",
+    "in a new generation",
+    "after an overflow",
+    "after a heartbeat's overflow",
+    "model call shown",
+    "model call shown late",
+    "closed by the budget"
+  ].map((behaviour) => `${behaviour}|turn`),
   ...ends,
   "agent removed|people",
   "question answered|people",

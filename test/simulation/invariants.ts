@@ -255,8 +255,14 @@ export class Invariants {
     }
   }
 
-  /** A request that got no answer ends by its deadline; that is shared only if the process saw the provider fail. */
+  /** A request that got no answer ends by its budget or its deadline; that is shared only if the process saw the provider fail. */
   private judgeTimeout(entry: EndEntry, turn: Turn): void {
+    const isStopped = entry.how === "heartbeat" || (entry.how === "complete" && entry.outcome === "stopped")
+    // The budget ended it after a model call that the process saw.
+    if (isStopped && turn.hasSeenCalls && this.world.account.queue.budgetWas !== null) {
+      this.world.cover("closed by the budget", "turn")
+      return
+    }
     const isShared = entry.how === "release"
     this.world.cover("TurnTimeout", isShared ? "release" : "fail")
     if (entry.class !== "TurnTimeout" || (isShared && turn.process.lastProviderFailureAt < 0)) {

@@ -19,12 +19,17 @@ import {
   failureOf
 } from "../../src/domain/delivery/TurnFailure.ts"
 import type { TurnFailure } from "../../src/domain/delivery/TurnFailure.ts"
+import type { ModelCall } from "../../src/domain/gateway/GatewayEvent.ts"
 import { weightedTokensOf } from "../../src/domain/shared/TokenPrice.ts"
 import { Gateway, unseenGateway } from "../../src/layers/Gateway.ts"
 import type { FunctionCall, GatewayRequest, RoundAnswer } from "../../src/layers/Gateway.ts"
+import type { Dice } from "./dice.ts"
+import { GatewayChannel } from "./gatewayChannel.ts"
+import type { OpenRequest } from "./gatewayChannel.ts"
 import { GatewayHistory } from "./gatewayHistory.ts"
 import { judgeNews } from "./joinInvariants.ts"
 import { pushChanges } from "./memoryConvex.ts"
+import { isSteady } from "./world.ts"
 import type { RuntimeProcess, Turn, World } from "./world.ts"
 
 /** Occurs in texts and errors of agents and providers; must not be stored anywhere. */
@@ -36,21 +41,38 @@ const text = (words: string) => ({ _tag: "Text", text: words, isTruncated: false
 /** Failures for which no model worked. */
 const free: ReadonlySet<string> = new Set(["GatewayUnreachable", "GatewayMisconfigured", "UnknownAgent", "TurnRefused"])
 
+/** The model calls of an unanswered request that its process has seen. */
+const noteShown = (turn: Turn): void => {
+  turn.tokens += turn.shown
+  turn.largest = Math.max(turn.largest, turn.shown)
+  turn.hasSpent ||= turn.shown > 0
+  turn.shown = 0
+}
+
 /** What the request cost, as far as its process can know it. */
-const noteCost = (turn: Turn, exit: Exit.Exit<RoundAnswer, TurnFailure>): void => {
+const noteCost = (request: OpenRequest, exit: Exit.Exit<RoundAnswer, TurnFailure>, isSteady: boolean): void => {
+  const { turn } = request
+  request.isOver = true
   if (exit._tag === "Success") {
-    const spent = weightedTokensOf(exit.value.usage)
+    const { usage } = exit.value
+    const spent = weightedTokensOf(usage)
+    const last = spent - weightedTokensOf({ ...noUsage, outputTokens: request.outputTokens })
     turn.tokens += spent
-    turn.largest = Math.max(turn.largest, spent)
+    // Of a request that the process sees, it can exceed the allowance by one call with tools and the one after it.
+    turn.largest = Math.max(turn.largest, isSteady && request.isSeen ? request.largest + last : spent)
     turn.hasSpent = true
+    turn.shown = 0
     return
   }
   const [reason] = exit.cause.reasons
   const failure = reason?._tag === "Fail" ? reason.error : null
   const isRefused = failure?._tag === "ProviderFailed" && failure.status < 500
-  if (failure !== null && (free.has(failure._tag) || isRefused)) return
+  const isFree = failure !== null && (free.has(failure._tag) || isRefused)
+  const isKnown = failure?._tag === "ContextOverflow" && turn.shown > 0
+  noteShown(turn)
+  if (isFree) return
   turn.hasSpent = true
-  turn.hasUnknown = true
+  turn.hasUnknown ||= !isKnown
 }
 
 const generationOf = (sessionKey: string): number => Number(/:g(\d+)$/.exec(sessionKey)?.[1] ?? 1)
@@ -91,8 +113,11 @@ export class MemoryGateway {
   private readonly callers = new Map<string, Turn>()
   private calls = 0
 
-  constructor(world: World) {
+  private readonly channel: GatewayChannel
+
+  constructor(world: World, channelDice: Dice) {
     this.world = world
+    this.channel = new GatewayChannel(world, channelDice)
     this.history = new GatewayHistory(world)
   }
 
@@ -159,6 +184,8 @@ export class MemoryGateway {
       providerFailedBefore: Infinity,
       tokens: 0,
       largest: 0,
+      shown: 0,
+      hasSeenCalls: false,
       hasSpent: false,
       hasUnknown: false,
       joined: []
@@ -437,10 +464,16 @@ export class MemoryGateway {
       this.checkExclusion(turn)
       this.noteJoined(turn, request)
       const inputTokens = this.remember(turn, request)
+      const open = this.channel.open(turn, request.sessionKey)
       const answer = yield* Deferred.make<RoundAnswer, TurnFailure>()
       const work = Effect.suspend(() => {
         turn.open += 1
-        return queue.withPermit(this.round(process, turn, request))
+        return queue.withPermit(
+          this.channel.builtInTools(open).pipe(
+            Effect.andThen(this.round(process, turn, request)),
+            Effect.tap(({ usage }) => this.channel.lastCall(open, usage.outputTokens))
+          )
+        )
       }).pipe(
         Effect.onExit((exit) =>
           Effect.sync(() => {
@@ -469,6 +502,8 @@ export class MemoryGateway {
       yield* Effect.addFinalizer(() =>
         Effect.sync(() => {
           if (isHeard) return
+          open.isOver = true
+          noteShown(turn)
           turn.hasSpent = true
           turn.hasUnknown = true
         })
@@ -485,10 +520,18 @@ export class MemoryGateway {
       if (process.isDead) return yield* Effect.never
       yield* process.awake.await
       isHeard = true
-      const counted = Exit.map(exit, (answer) => ({ ...answer, usage: { ...answer.usage, inputTokens } }))
-      noteCost(turn, counted)
+      const counted = Exit.map(exit, (answer) => {
+        const outputTokens = answer.usage.outputTokens + open.outputTokens
+        return { ...answer, responseId: open.runId, usage: { ...answer.usage, inputTokens, outputTokens } }
+      })
+      noteCost(open, counted, isSteady(world.profile))
       return yield* counted
     }).pipe(Effect.scoped)
+
+  /** The gateway's events for this process. */
+  events(process: RuntimeProcess, change?: (call: ModelCall) => ModelCall): Layer.Layer<never> {
+    return this.channel.layer(process, change)
+  }
 
   /** The gateway for this process. */
   layer(process: RuntimeProcess, requestTimeout: Duration.Duration): Layer.Layer<Gateway> {

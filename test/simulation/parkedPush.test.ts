@@ -39,7 +39,7 @@ const makeWorld = Effect.gen(function* () {
   world.isCalm = true
   const process = yield* startProcess({
     world,
-    gateway: new MemoryGateway(world),
+    gateway: new MemoryGateway(world, new Dice("events")),
     runtimeId: "r1",
     name: "r1#1",
     seed: "process",

@@ -1,7 +1,7 @@
 /** Mistakes that a runtime or a control plane could make, planted from outside, each with the invariant it breaks. */
 import { Effect, Fiber } from "effect"
 import { functions } from "../../src/domain/controlPlane/ControlPlaneFunctions.ts"
-import { leaseKey } from "../../src/domain/delivery/Run.ts"
+import { leaseKey, noUsage } from "../../src/domain/delivery/Run.ts"
 import type { Fence, Lease } from "../../src/domain/delivery/Run.ts"
 import { ConnectionLost, ProviderFailed, TurnSilent } from "../../src/domain/delivery/TurnFailure.ts"
 import type { ConvexClient } from "../../src/layers/ConvexClient.ts"
@@ -23,6 +23,7 @@ const haltsOfSlowTurns: Profile = { controlPlane: 0, process: 0, gateway: 0.6, h
 const pauses: Profile = { controlPlane: 0, process: 0, gateway: 0.3, pauses: 10 }
 const badTurns: Profile = { controlPlane: 0.02, process: 0.1, gateway: 0.5 }
 const approvals: Profile = { controlPlane: 0.05, process: 0.02, gateway: 0.05, approvals: true }
+const builtInTools: Profile = { controlPlane: 0, process: 0, gateway: 0.2, stops: 0, halts: 0, pauses: 0 }
 const slowGateway: Profile = { controlPlane: 0, process: 0, gateway: 0.3 }
 
 /** One planted mistake. */
@@ -173,6 +174,31 @@ export const plantedMistakes: ReadonlyArray<PlantedMistake> = [
   inTheModel("a held notification taken before its time", "I17", slowGateway),
   inTheModel("a reservation that holds work until the window ends", "I17", slowGateway),
   inTheModel("a run that gets more without asking the budget", "I17", slowGateway),
+  {
+    name: "model calls that are not compared with the allowance",
+    breaks: "I17",
+    profile: builtInTools,
+    wrappers: { events: (call) => ({ ...call, hasTools: false }) }
+  },
+  {
+    name: "model calls of an unanswered request that are forgotten",
+    breaks: "I16",
+    profile: builtInTools,
+    wrappers: { events: (call) => ({ ...call, usage: noUsage }) }
+  },
+  {
+    name: "model calls counted next to the answer that includes them",
+    breaks: "I16",
+    profile: builtInTools,
+    wrappers: {
+      gateway: (inner) => ({
+        ...inner,
+        // Without the response's id the runtime does not know which events are late.
+        sendToOpenClaw: (request) =>
+          Effect.map(inner.sendToOpenClaw(request), (answer) => ({ ...answer, responseId: "unknown" }))
+      })
+    }
+  },
   inTheModel("an estimate without the request that may go beyond the allowance", "I17"),
   inTheModel("a join that leaves the message where it waited", "I18", slowGateway),
   inTheModel("a join that drops the other events", "I18", slowGateway),

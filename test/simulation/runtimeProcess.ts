@@ -15,6 +15,7 @@ import {
 } from "effect"
 import { Option } from "effect"
 import * as SecureRandom from "effect/crypto/SecureRandom"
+import type { ModelCall } from "../../src/domain/gateway/GatewayEvent.ts"
 import { RuntimeConfig } from "../../src/layers/Config.ts"
 import type { Settings } from "../../src/layers/Config.ts"
 import { ConvexClient } from "../../src/layers/ConvexClient.ts"
@@ -59,6 +60,7 @@ import type { World } from "./world.ts"
 export interface Wrappers {
   readonly gateway?: (inner: Gateway["Service"], world: World) => Gateway["Service"]
   readonly convex?: (inner: ConvexClient["Service"]) => ConvexClient["Service"]
+  readonly events?: (call: ModelCall) => ModelCall
   readonly permits?: (inner: Permits["Service"]) => Permits["Service"]
 }
 
@@ -124,6 +126,8 @@ export const startProcess = Effect.fnUntraced(function* (options: {
     gateway.layer(process, requestTimeout),
     wrapGateway === undefined ? undefined : (inner) => wrapGateway(inner, world)
   )
+  const { events: wrapEvents } = wrappers
+  const events = gateway.events(process, wrapEvents)
   const permits = wrapped(Permits, (effect) => Layer.effect(Permits, effect), Permits.layer, wrappers.permits)
   const logger = Logger.make(({ cause, logLevel, message }) => {
     if (world.lines === null) return
@@ -137,6 +141,7 @@ export const startProcess = Effect.fnUntraced(function* (options: {
     Layer.provideMerge(RunExecution.layer),
     Layer.provideMerge(GatewayWatch.layer),
     Layer.provideMerge(Turns.layer),
+    Layer.provide(events),
     Layer.provideMerge(AgentTools.layer),
     Layer.provideMerge(LiveRuns.layer),
     Layer.provideMerge(Layer.mergeAll(GatewayGuard.layer, RuntimeHealth.layer)),

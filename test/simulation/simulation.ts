@@ -131,7 +131,7 @@ export const simulate = Effect.fnUntraced(function* (seed: number, options: Opti
   }
   const invariants = new Invariants(world, limits)
   world.onCommit = () => invariants.observe()
-  const gateway = new MemoryGateway(world)
+  const gateway = new MemoryGateway(world, new Dice(`events ${seed}`))
 
   let boots = 0
   const hosting = { isOver: false }

@@ -1,4 +1,5 @@
 /** I16: what each turn spent is recorded once, exactly where the gateway answered, and the sums agree with the records. */
+import { isSteady } from "./world.ts"
 import type { World } from "./world.ts"
 
 /** I17 at this moment: what is spent and reserved stays within the budget, but for requests that exceeded allowances. */
@@ -51,7 +52,8 @@ const judgeBudget = (world: World): void => {
     if (allowance === null) continue
     const { largest = 0 } = world.turns.find((turn) => turn.session === session && turn.epoch === epoch) ?? {}
     const exceeded = Math.max(0, tokens - allowance)
-    if (exceeded > Math.max(request, largest)) {
+    // Of an unanswered request the process may have seen model calls, and one more is estimated.
+    if (exceeded > (request > 0 ? request + largest : largest)) {
       world.violate("I17", `${run} was allowed ${allowance} tokens in epoch ${epoch} and spent ${tokens}`)
     }
     const before = windows.get(window) ?? { spent: 0, exceeded: 0 }
@@ -83,6 +85,12 @@ export const judgeUsage = (world: World): void => {
     const larger = Math.max(0, turn.largest - record.request)
     if (record.isEstimated && record.allowance !== null && turn.tokens - larger > record.tokens) {
       world.violate("I17", `${run} spent ${turn.tokens} tokens in epoch ${epoch}, estimated are ${record.tokens}`)
+    }
+    if (record.isEstimated && isSteady(world.profile)) {
+      if (record.tokens < turn.tokens || record.tokens > turn.tokens + record.request) {
+        const known = `${turn.tokens} tokens and at most one request`
+        world.violate("I16", `${run} spent ${known} in epoch ${epoch}, recorded are ${record.tokens}`)
+      }
     }
     if (record.isEstimated) continue
     if (record.tokens !== turn.tokens || turn.hasUnknown) {

@@ -67,6 +67,10 @@ export interface Profile {
   readonly approvals?: boolean
 }
 
+/** Whether no one stops processes or turns and no call to the control plane fails, so that no check of a budget is late. */
+export const isSteady = ({ controlPlane, halts, pauses, process, stops }: Profile): boolean =>
+  controlPlane === 0 && process === 0 && halts === 0 && pauses === 0 && stops === 0
+
 /** A turn as the gateway saw it. */
 export interface Turn {
   readonly process: RuntimeProcess
@@ -86,6 +90,10 @@ export interface Turn {
   tokens: number
   /** Of its most expensive answered request. */
   largest: number
+  /** Of the model calls of its present request, which the process has seen in the gateway's events. */
+  shown: number
+  /** The process has seen such a call. */
+  hasSeenCalls: boolean
   /** A request was answered, or has or had an end that is no refusal. */
   hasSpent: boolean
   /** A request can have cost something that no one knows. */

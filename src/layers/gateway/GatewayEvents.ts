@@ -47,7 +47,7 @@ export type ChannelState =
 export interface Listener {
   /** The running tool changed; null if none runs. */
   readonly onTool?: (tool: string | null) => Effect.Effect<void>
-  /** A model call of the gateway's run ended. */
+  /** A model call ended, of a run that started after the listener. Events of earlier runs can be late. */
   readonly onModelCall?: (runId: string, call: ModelCall) => Effect.Effect<void>
 }
 
@@ -102,6 +102,7 @@ export class GatewayEvents extends Context.Reference<Service>("runtime-service/l
 interface Followed {
   turn: SpeakingTurn
   readonly listener: Listener
+  readonly started: Set<string>
   readonly ends: Map<string, RunEnd>
   readonly awaited: Map<string, Deferred.Deferred<RunEnd>>
 }
@@ -140,7 +141,8 @@ const make = Effect.gen(function* () {
     const tool = toolOf(session.turn)
     const { onModelCall, onTool } = session.listener
     if (tool !== before && onTool !== undefined) yield* onTool(tool === null ? null : redactor.redact(tool))
-    if (event._tag === "ModelCalled" && onModelCall !== undefined) yield* onModelCall(runId, event)
+    if (event._tag === "RunStarted") session.started.add(runId)
+    if (event._tag === "ModelCalled" && session.started.has(runId)) yield* onModelCall?.(runId, event) ?? Effect.void
     if (event._tag !== "RunEnded") return
     const { cause, model } = event
     session.ends.set(runId, { cause, model })
@@ -211,7 +213,7 @@ const make = Effect.gen(function* () {
 
   const follow = Effect.fnUntraced(function* (sessionKey: string, listener: Listener = {}) {
     const turn = turnStarted(sessionKey, yield* Clock.currentTimeMillis)
-    const session: Followed = { turn, listener, ends: new Map(), awaited: new Map() }
+    const session: Followed = { turn, listener, started: new Set(), ends: new Map(), awaited: new Map() }
     yield* Effect.acquireRelease(
       Effect.suspend(() => {
         followed.set(sessionKey, session)

@@ -113,7 +113,11 @@ describe("a followed turn", () => {
       yield* Effect.scoped(
         Effect.gen(function* () {
           const tools: Array<string | null> = []
-          yield* events.follow(sessionKey, { onTool: (tool) => Effect.sync(() => void tools.push(tool)) })
+          const calls: Array<string> = []
+          yield* events.follow(sessionKey, {
+            onTool: (tool) => Effect.sync(() => void tools.push(tool)),
+            onModelCall: (id, { usage }) => Effect.sync(() => void calls.push(`${id}: ${usage.inputTokens}`))
+          })
           const item = { kind: "tool", phase: "start", toolCallId: "c1", name: "exec" }
           const message = {
             role: "assistant",
@@ -122,15 +126,20 @@ describe("a followed turn", () => {
             usage: { input: 10, output: 2 },
             __openclaw: { runId }
           }
+          socket.event("session.message", { sessionKey, message: { ...message, __openclaw: { runId: "earlier" } } })
+          socket.event("agent", agentEvent("lifecycle", { phase: "start" }))
           socket.event("session.message", { sessionKey, message })
           socket.event("agent", agentEvent("item", { ...item, toolCallId: "c0", name: "read" }))
           socket.event("agent", agentEvent("item", { ...item, toolCallId: "c0", name: "read", phase: "end" }))
           socket.event("agent", agentEvent("item", item))
           socket.event("agent", { ...agentEvent("item", { ...item, name: "other" }), sessionKey: "agent:qa:other" })
-          socket.event("agent", agentEvent("assistant", { text: `One.\nThe token is ${token} ` }))
+          socket.event("agent", agentEvent("assistant", { text: `One.
+The token is ${token} ` }))
           const turn = yield* until(liveTurn(it), ({ textLength }) => textLength > 0)
-          assert.deepInclude(turn, { sessionKey, modelCalls: 1, model: "fake/fake-1" })
-          assert.deepInclude(turn.usage, { inputTokens: 10, outputTokens: 2 })
+          assert.deepInclude(turn, { sessionKey, modelCalls: 2, model: "fake/fake-1" })
+          assert.deepInclude(turn.usage, { inputTokens: 20, outputTokens: 4 })
+          // A late event of a run before the listener is no call of its turn.
+          assert.deepStrictEqual(calls, [`${runId}: 10`])
           assert.strictEqual(turn.tools.at(-1)?.name, "exec")
           assert.deepStrictEqual(tools, ["read", null, "exec"])
           assert.strictEqual(yield* events.lastLine(sessionKey), "The token is <redacted>")

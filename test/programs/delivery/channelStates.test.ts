@@ -104,7 +104,7 @@ interface Scenario {
 }
 
 const usage = { input_tokens: 100, output_tokens: 0 }
-const ended = (sessionKey: string, runId: string, data: object): Event => [
+const lifecycle = (sessionKey: string, runId: string, data: object): Event => [
   "agent",
   { runId, sessionKey, seq: 1, ts: 1, stream: "lifecycle", data: { phase: "error", ...data } }
 ]
@@ -128,7 +128,7 @@ const internalError = (runId: string): Omit<Round, "events"> => ({
   }
 })
 const completed = (generation: number, runId: string) =>
-  ended(keyOf(generation), runId, { phase: "end", aborted: false })
+  lifecycle(keyOf(generation), runId, { phase: "end", aborted: false })
 
 const scenarios: ReadonlyArray<Scenario> = [
   {
@@ -147,7 +147,7 @@ const scenarios: ReadonlyArray<Scenario> = [
   {
     name: "a silence",
     round: (_, generation, runId) => ({
-      events: [ended(keyOf(generation), runId, { error: "no answer", livenessState: "abandoned" })],
+      events: [lifecycle(keyOf(generation), runId, { error: "no answer", livenessState: "abandoned" })],
       ...internalError(runId)
     }),
     expected: { outcome: "fallback", text: null },
@@ -160,7 +160,7 @@ const scenarios: ReadonlyArray<Scenario> = [
         ? { events: [completed(generation, runId)], ...says(runId, "Fits again.") }
         : {
             events: [
-              ended(base, runId, { error: "too long", errorObservation: { failoverReason: "context_overflow" } })
+              lifecycle(base, runId, { error: "too long", errorObservation: { failoverReason: "context_overflow" } })
             ],
             ...internalError(runId)
           },
@@ -172,6 +172,7 @@ const scenarios: ReadonlyArray<Scenario> = [
     allowance: 50,
     round: (_, generation, runId) => ({
       events: [
+        lifecycle(keyOf(generation), runId, { phase: "start" }),
         [
           "session.message",
           {
