@@ -9,7 +9,7 @@ import type { CommandBlock } from "./documentCommands.ts"
 const root = resolve(import.meta.dirname, "..")
 const read = (path: string): string => readFileSync(join(root, path), "utf8")
 const blocks = documents.flatMap(blocksIn)
-const kinds = ["sh", "sh account", "console", "text", "json", "yaml", "ts"]
+const kinds = ["sh", "sh account", "console", "text", "json", "yaml", "ts", "nginx"]
 const where = ({ line, path }: CommandBlock): string => `${path}:${line}`
 
 /** Commands that take minutes or would change the checkout: the file whose run is their test, and its words for them. */

@@ -133,8 +133,13 @@ describe("a followed turn", () => {
           socket.event("agent", agentEvent("item", { ...item, toolCallId: "c0", name: "read", phase: "end" }))
           socket.event("agent", agentEvent("item", item))
           socket.event("agent", { ...agentEvent("item", { ...item, name: "other" }), sessionKey: "agent:qa:other" })
-          socket.event("agent", agentEvent("assistant", { text: `One.
-The token is ${token} ` }))
+          socket.event(
+            "agent",
+            agentEvent("assistant", {
+              text: `One.
+The token is ${token} `
+            })
+          )
           const turn = yield* until(liveTurn(it), ({ textLength }) => textLength > 0)
           assert.deepInclude(turn, { sessionKey, modelCalls: 2, model: "fake/fake-1" })
           assert.deepInclude(turn.usage, { inputTokens: 20, outputTokens: 4 })
