@@ -26,7 +26,7 @@ describe("200 accounts with 200 runtimes", () => {
     return waves.map(({ counts }) => Object.fromEntries(Object.entries(counts).filter(([, count]) => count > 0)))
   }
 
-  /** More attempts of every account than the gate reads, with as many steps as are stored. */
+  /** More attempts of every account of the first three waves than the gate reads, with as many steps as are stored. */
   const addAttempts = async ({ ids, plane }: FleetInWaves) => {
     const [accountId = ""] = ids
     const slug = `agent-${Date.now()}`
@@ -34,7 +34,7 @@ describe("200 accounts with 200 runtimes", () => {
     const { agentId } = await plane.call(api.app.agents.create, agent, { identity: ownerOf("A0") })
     const step = { kind: "tool", tool: "task_load", startMs: 1, durationMs: 1, error: null } as const
     await plane.engine.transact("add attempts", (database) => {
-      for (const accountId of ids) {
+      for (const accountId of ids.slice(0, 61)) {
         for (let run = 0; run < 25; run += 1) {
           database.insert("attempts", {
             accountId,
