@@ -230,7 +230,12 @@ export const plantedMistakes: ReadonlyArray<PlantedMistake> = [
   inTheModel("a stop that leaves requests for approval open", "I19", approvals),
   inTheModel("an approval although the task has changed", "I19", approvals),
   inTheModel("a repeated call that asks again", "I19", { ...approvals, controlPlane: 0.3, process: 0.1 }),
-  inTheModel("a removed policy that forgets open requests", "I19", { ...approvals, controlPlane: 0.3, process: 0.1 }),
+  inTheModel("a removed policy that forgets open requests", "I19", {
+    ...approvals,
+    controlPlane: 0.3,
+    process: 0.1,
+    gateway: 0.3
+  }),
   inTheModel("a decision that the agent is not notified of", "I19", approvals),
   inTheModel("a request under a lost lease", "I19", { ...badTools, process: 0.05, approvals: true }),
   {
