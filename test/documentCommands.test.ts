@@ -131,7 +131,7 @@ describe("the commands of the documents", () => {
 
   it("that nobody runs are of a kind that no test could run", () => {
     const needs = [
-      /^npx convex (deploy|dev|env set)\b/,
+      /^npx convex (deploy|dev|env set|export|import)\b/,
       // What a deploy needs.
       /^npm ci$/,
       /^export CONVEX_DEPLOY_KEY='<deploy key>'$/,
