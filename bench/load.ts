@@ -172,9 +172,13 @@ export const createdToPost = (
     readonly fast: number
     readonly count: number
     readonly pace: number
+    /** As for `tasksFor`. */
+    readonly perAgent?: number
   }
 ) =>
   Effect.gen(function* () {
+    const { perAgent = 1, tasks } = options
+    const size = tasks.length / perAgent
     yield* forgetArrivals(setup)
     const before = yield* deliveredBy(setup, [runtime])
     const sent = Array.from({ length: options.fast }, () => [] as Array<number>)
@@ -186,7 +190,8 @@ export const createdToPost = (
           yield* Effect.sleep(Math.max(0, begin + index * options.pace - now()))
           const agent = index % options.fast
           sent[agent]!.push(now())
-          yield* setup.post(options.tasks[agent]!, `@agent-${agent} message ${index}.`)
+          const task = agent + size * (Math.floor(index / options.fast) % perAgent)
+          yield* setup.post(tasks[task]!, `@agent-${agent} message ${index}.`)
         }),
       { concurrency: "unbounded", discard: true }
     )

@@ -5,7 +5,7 @@
 import { Effect } from "effect"
 import { threadMillis } from "./cpu.ts"
 import { percentile } from "./figure.ts"
-import { createdToPost, pushed, tasksFor, teamOf } from "./load.ts"
+import { createdToPost, pushed, TASKS_PER_AGENT, tasksFor, teamOf } from "./load.ts"
 import { inPasses } from "./passes.ts"
 import type { Pass, Row } from "./passes.ts"
 import { RUNS, secondsOf } from "./runs.ts"
@@ -30,9 +30,15 @@ const pass: Pass = (subject) =>
     yield* pushed(setup, runtime)
     const rows: Array<Row> = []
     for (const { rate, seconds, warmUp } of RATES) {
-      const tasks = yield* tasksFor(setup, AGENTS)
+      const tasks = yield* tasksFor(setup, AGENTS, TASKS_PER_AGENT)
       const send = (length: number) =>
-        createdToPost(setup, runtime, { tasks, fast: AGENTS, count: Math.ceil(length * rate), pace: 1_000 / rate })
+        createdToPost(setup, runtime, {
+          tasks,
+          perAgent: TASKS_PER_AGENT,
+          fast: AGENTS,
+          count: Math.ceil(length * rate),
+          pace: 1_000 / rate
+        })
       yield* send(warmUp)
       const before = threadMillis(runtime.pid)
       const latencies = yield* send(seconds)

@@ -4,7 +4,7 @@ import { isBuiltin } from "node:module"
 import { dirname, join } from "node:path"
 import { rolldown } from "rolldown"
 import type { OutputChunk } from "rolldown"
-import { inLatin1 } from "./latin1.ts"
+import { inAscii } from "./ascii.ts"
 
 const root = join(import.meta.dirname, "..")
 const ENTRY = "main.js"
@@ -93,8 +93,8 @@ export const makeBundle = async (): Promise<Bundle> => {
   if (foreign.length > 0) throw new Error(`the bundle needs ${foreign.join(", ")}, which it does not contain`)
 
   for (const { code, fileName, map } of chunks.values()) {
-    if (map === null || !/[^\0-\xff]/.test(code)) continue
-    const narrow = inLatin1(code, map.mappings)
+    if (map === null || !/[^\0-\x7f]/.test(code)) continue
+    const narrow = inAscii(code, map.mappings)
     const file = join(dist, fileName)
     const comment = readFileSync(file, "utf8").slice(code.length)
     writeFileSync(file, narrow.code + comment)

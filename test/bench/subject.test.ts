@@ -30,7 +30,11 @@ describe("the runtime as shipped", () => {
 
   it("gets the same variables in the image, the unit and the benches", () => {
     const variables = variablesOf(read("Dockerfile"))
-    assert.deepStrictEqual(variables, { NODE_ENV: "production", MALLOC_ARENA_MAX: "2" })
+    assert.deepStrictEqual(variables, {
+      NODE_ENV: "production",
+      MALLOC_ARENA_MAX: "2",
+      MALLOC_MMAP_THRESHOLD_: "32768"
+    })
     const unit = read("deploy/systemd/mission-control-runtime@.service")
     for (const [name, value] of Object.entries(variables)) assert.include(unit, `\nEnvironment=${name}=${value}\n`)
   })

@@ -1,4 +1,4 @@
-/** Writes code in characters of Latin-1, and keeps its source map true. */
+/** Writes code in ASCII characters, and keeps its source map true. */
 
 const DIGITS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
 
@@ -39,12 +39,12 @@ const moved = (line: string, columns: ReadonlyArray<number>, by: number): string
 }
 
 /**
- * Replaces each character outside Latin-1 by its escape, because one such character makes V8 keep the whole source in
- * two bytes per character. The code must have such characters only in strings, templates and patterns, as a minifier's
+ * Replaces each character outside ASCII by its escape, because Node.js keeps the source of a file above a megabyte in two
+ * bytes per character if it has one. The code must have such characters only in strings, templates and patterns, as a minifier's
  * has.
  */
-export const inLatin1 = (code: string, mappings: string): { readonly code: string; readonly mappings: string } => {
-  const wide = /[^\0-\xff]/g
+export const inAscii = (code: string, mappings: string): { readonly code: string; readonly mappings: string } => {
+  const wide = /[^\0-\x7f]/g
   const escapeOf = (character: string): string => `\\u${character.charCodeAt(0).toString(16).padStart(4, "0")}`
   const lines = mappings.split(";")
   code.split("\n").forEach((line, index) => {
