@@ -127,8 +127,8 @@ const make = Effect.gen(function* () {
   const { url } = gatewayAddress(config)
   const followed = new Map<string, Followed>()
   const state = yield* Ref.make<ChannelState>({ _tag: "Off", reason: "it has not connected yet" })
-  // One pending element is enough, because readers read the present records.
-  const changed = yield* PubSub.dropping<void>(1)
+  // One pending element is enough, because readers read the present records. It never waits for a slow reader.
+  const changed = yield* PubSub.sliding<void>(1)
   const become = (next: ChannelState) => Effect.andThen(Ref.set(state, next), PubSub.publish(changed, undefined))
   let socket: GatewaySocket | null = null
 

@@ -1,5 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Clock, Effect, Fiber, Layer, Logger, Option, Queue, Redacted, Schedule } from "effect"
+import { Clock, Effect, Fiber, Latch, Layer, Logger, Option, Queue, Redacted, Schedule, Stream } from "effect"
 import { TestClock } from "effect/testing"
 import { RuntimeConfig } from "../../../src/layers/Config.ts"
 import type { Settings } from "../../../src/layers/Config.ts"
@@ -153,6 +153,29 @@ The token is ${token} `
           assert.strictEqual((yield* events.current).size, 1)
         })
       )
+    })
+  )
+
+  it.live("is shown to each reader of its changes, also while another one reads nothing", () =>
+    Effect.gen(function* () {
+      const it = yield* house({})
+      const { events, isOn, socket } = it
+      yield* isOn
+      yield* events.follow(sessionKey)
+      const blocked = yield* Latch.make(false)
+      yield* Effect.forkScoped(Stream.runForEach(events.changes, () => blocked.await))
+      const lengths = yield* Queue.unbounded<number>()
+      yield* Effect.forkScoped(
+        Stream.runForEach(events.changes, () =>
+          Effect.flatMap(liveTurn(it), ({ textLength }) => Queue.offer(lengths, textLength))
+        )
+      )
+      const text = "hello"
+      for (let length = 1; length <= text.length; length += 1) {
+        socket.event("agent", agentEvent("assistant", { text: text.slice(0, length) }))
+        yield* until(liveTurn(it), ({ textLength }) => textLength === length)
+      }
+      yield* until(Queue.take(lengths), (length) => length === text.length)
     })
   )
 
