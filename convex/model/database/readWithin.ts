@@ -1,3 +1,6 @@
+/** The length of a row as JSON, in characters. */
+export const lengthOf = (row: object): number => JSON.stringify(row).length
+
 /**
  * The first rows of a query, up to a count or until the characters are used up, so that large rows shorten an answer
  * instead of exceeding the transaction's limit. Returns at least one row if there is one.

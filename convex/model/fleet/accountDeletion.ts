@@ -5,7 +5,7 @@ import type { Actor } from "../../tables/actor.ts"
 import { refusal } from "../access/refusal.ts"
 import { recordActivity } from "../accounts/activities.ts"
 import { drawsOf } from "../budgets/spendingBook.ts"
-import { readWithin } from "../database/readWithin.ts"
+import { lengthOf, readWithin } from "../database/readWithin.ts"
 import { pauseOf } from "../queue/pauses.ts"
 import { runningRuntimes } from "../runtimes/runtimes.ts"
 import { ownedTables, rowsOf } from "./ownedTables.ts"
@@ -13,8 +13,6 @@ import { ownedTables, rowsOf } from "./ownedTables.ts"
 /** The number of rows, and of their characters, after which a batch ends. */
 const batch = 200
 const batchCharacters = 2_000_000
-
-const lengthOf = (row: object): number => JSON.stringify(row).length
 
 /** Whether a turn of the account may still run: a session has a lease that has not expired. */
 const hasLiveLease = async (ctx: Pick<QueryCtx, "db">, accountId: Id<"accounts">): Promise<boolean> => {

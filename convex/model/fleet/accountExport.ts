@@ -3,7 +3,7 @@ import type { QueryCtx } from "../../_generated/server.js"
 import { refusal } from "../access/refusal.ts"
 import { accountOf } from "../agents/agents.ts"
 import { drawsOf } from "../budgets/spendingBook.ts"
-import { readWithin } from "../database/readWithin.ts"
+import { lengthOf, readWithin } from "../database/readWithin.ts"
 import { type OwnedTable, ownedTables, rowsOf } from "./ownedTables.ts"
 
 /** The number of rows, and of their characters, of one page. */
@@ -39,8 +39,6 @@ export const exportedTables: ReadonlyArray<TableNames> = [
 
 const without = (row: Doc<TableNames>, names: ReadonlyArray<string> = []): Record<string, unknown> =>
   Object.fromEntries(Object.entries(row).filter(([name]) => !names.includes(name)))
-
-const lengthOf = (row: object): number => JSON.stringify(row).length
 
 /** The draws of the next budgets after `after`, and the last of these budgets if there may be more. */
 const drawsAfter = async (ctx: Pick<QueryCtx, "db">, accountId: Id<"accounts">, after: number) => {

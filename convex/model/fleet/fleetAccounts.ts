@@ -6,7 +6,7 @@ import { runtimeStatus, versions } from "../../tables/runtimes.ts"
 import { refusal } from "../access/refusal.ts"
 import { maxAgents } from "../agents/agents.ts"
 import { amountOf } from "../budgets/spendingBook.ts"
-import { readWithin } from "../database/readWithin.ts"
+import { lengthOf, readWithin } from "../database/readWithin.ts"
 import { oldestReady } from "../queue/dueWork.ts"
 import { pauseOf } from "../queue/pauses.ts"
 import { offlineRuntimes, runningRuntimes } from "../runtimes/runtimes.ts"
@@ -23,7 +23,6 @@ const maxDeadLetterLength = 4_000_000
 const maxRuntimes = 10
 /** A long row counts as another row for each of these characters. */
 const rowLength = 4_000
-const lengthOf = (row: object): number => JSON.stringify(row).length
 /** From this number of failed deliveries in a row on, an account counts as failing, as in the runtime's health. */
 const failsAfter = 3
 

@@ -12,7 +12,7 @@ import {
   type RolloutRuntime,
   type Verdict
 } from "./healthGate.ts"
-import { type Draft, move, note, tell, waveName } from "./rolloutDraft.ts"
+import { type Draft, minutes, move, note, openRequest, tell, waveName } from "./rolloutDraft.ts"
 
 type Entry = Doc<"rolloutAccounts">
 
@@ -20,8 +20,6 @@ type Entry = Doc<"rolloutAccounts">
 const comparedMs = 24 * 60 * 60 * 1_000
 
 const maxRuntimes = 10
-
-const minutes = (ms: number): string => `${Math.round(ms / 6_000) / 10} min`
 
 /** The account of an entry; null if it was deleted or is being deleted. */
 export const accountOfEntry = async ({ ctx }: Draft, entry: Entry): Promise<Doc<"accounts"> | null> => {
@@ -81,7 +79,7 @@ const conflictOf = async (
   const own = new Set(runtimes.map(({ command }) => command))
   for (const { runtimeId } of rows) {
     const rival = (await rivalsOf(ctx, { accountId, runtimeId, kind })).find(({ _id }) => !own.has(_id))
-    if (rival !== undefined) return `the ${rival.kind} of ${runtimeId} that ${rival.requestedBy.name} requested is open`
+    if (rival !== undefined) return openRequest(rival)
   }
   return null
 }

@@ -46,6 +46,9 @@ export const save = async (draft: Draft, next: { delayMs: number; after: number 
   }
 }
 
+/** The next step runs now, for all accounts. */
+export const atOnce = { delayMs: 0, after: -1 }
+
 type Change = Partial<Pick<Doc<"rolloutAccounts">, "runtimes" | "before">> & {
   readonly reason?: string | undefined
   readonly begunAt?: number | undefined
@@ -66,6 +69,13 @@ export const move = async (
   }
   await ctx.db.patch("rolloutAccounts", entry._id, { state, ...change })
 }
+
+/** "1.5 min". */
+export const minutes = (ms: number): string => `${Math.round(ms / 6_000) / 10} min`
+
+/** Why the rollout adds no command for this runtime: someone else's request is open. */
+export const openRequest = ({ kind, requestedBy, runtimeId }: Doc<"runtimeCommands">): string =>
+  `the ${kind} of ${runtimeId} that ${requestedBy.name} requested is open`
 
 /** "wave 2 of 4". */
 export const waveName = ({ rollout }: Draft, wave: number): string => `wave ${wave + 1} of ${rollout.waves.length}`

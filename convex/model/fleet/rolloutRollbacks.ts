@@ -4,7 +4,7 @@ import { requestCommand, rivalsOf } from "../runtimes/commandRequests.ts"
 import { runtimeRow } from "../runtimes/runtimes.ts"
 import { areVersions, notOnline, type RolloutRuntime, type Verdict, versionsText } from "./healthGate.ts"
 import { accountOfEntry, leaveOut, takeBack, withdrawUntaken } from "./rolloutAccounts.ts"
-import { type Draft, move, note, tell, waveName } from "./rolloutDraft.ts"
+import { type Draft, minutes, move, note, openRequest, tell, waveName } from "./rolloutDraft.ts"
 
 type Entry = Doc<"rolloutAccounts">
 
@@ -52,12 +52,7 @@ const judgeRollback = async (
   if (row === null || (isBack && isKnown)) return { kind: "arrived" }
   if (former === null) return { kind: "failed", reason: `the former version of ${runtimeId} is not known` }
   const rival = (await rivalsOf(ctx, { accountId, runtimeId, kind: "rollback" })).at(-1)
-  if (rival !== undefined) {
-    return {
-      kind: "failed",
-      reason: `the ${rival.kind} of ${runtimeId} that ${rival.requestedBy.name} requested is open`
-    }
-  }
+  if (rival !== undefined) return { kind: "failed", reason: openRequest(rival) }
   return { kind: "request", former }
 }
 
@@ -105,5 +100,5 @@ export const checkRollback = async (draft: Draft, entry: Entry): Promise<void> =
     return await tell(draft, entry, "rolled back")
   }
   if (now - begunAt < rollout.deadlineMs) return
-  await failRollback(draft, entry, `not back within ${Math.round(rollout.deadlineMs / 60_000)} min: ${waitsFor}`)
+  await failRollback(draft, entry, `not back within ${minutes(rollout.deadlineMs)}: ${waitsFor}`)
 }

@@ -3,7 +3,7 @@ import type { Doc, Id } from "../../_generated/dataModel.js"
 import type { MutationCtx } from "../../_generated/server.js"
 import type { RolloutAccountState } from "../../tables/rollouts.ts"
 import { beginAccount, checkAccount, failAccount, takeBack } from "./rolloutAccounts.ts"
-import { type Draft, draftOf, move, note, save, waveName } from "./rolloutDraft.ts"
+import { atOnce, type Draft, draftOf, move, note, save, waveName } from "./rolloutDraft.ts"
 import { beginRollback, checkRollback } from "./rolloutRollbacks.ts"
 
 type Entry = Doc<"rolloutAccounts">
@@ -73,8 +73,6 @@ export const advance = (draft: Draft): boolean => {
   note(draft, `${describeRollout(rollout)} is done`)
   return false
 }
-
-const atOnce = { delayMs: 0, after: -1 }
 
 const run = async (draft: Draft, after: number): Promise<{ delayMs: number; after: number } | null> => {
   const { rollout } = draft

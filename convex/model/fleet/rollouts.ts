@@ -3,7 +3,7 @@ import type { Doc, Id } from "../../_generated/dataModel.js"
 import type { MutationCtx, QueryCtx } from "../../_generated/server.js"
 import { refusal } from "../access/refusal.ts"
 import { withdrawUntaken } from "./rolloutAccounts.ts"
-import { type Draft, draftOf, move, note, save, tell, waveName } from "./rolloutDraft.ts"
+import { atOnce, type Draft, draftOf, move, note, save, tell, waveName } from "./rolloutDraft.ts"
 import { advance, hasAccountsIn } from "./rolloutSteps.ts"
 
 const noCounts = {
@@ -121,8 +121,6 @@ export const startRollout = async (ctx: MutationCtx, request: RolloutRequest): P
   await save(draft, atOnce)
   return id
 }
-
-const atOnce = { delayMs: 0, after: -1 }
 
 const mustBeOpen = async (ctx: MutationCtx): Promise<Draft> => {
   const rollout = await openRollout(ctx)

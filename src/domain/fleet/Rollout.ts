@@ -18,18 +18,7 @@ const accountStates = [
   "rollback_failed"
 ] as const
 
-const Counts = Schema.Struct({
-  waiting: Schema.Finite,
-  retrying: Schema.Finite,
-  underway: Schema.Finite,
-  done: Schema.Finite,
-  failed: Schema.Finite,
-  left_out: Schema.Finite,
-  skipped: Schema.Finite,
-  rolling_back: Schema.Finite,
-  rolled_back: Schema.Finite,
-  rollback_failed: Schema.Finite
-})
+const Counts = Schema.Record(Schema.Literals(accountStates), Schema.Finite)
 
 export const Rollout = Schema.Struct({
   id: Schema.String,
