@@ -70,9 +70,9 @@ export const list = memberQuery({
 })
 
 /**
- * Makes the account's runtimes report how far their turns are, for 60 s (app/runs:running shows it). Returns the control plane's time. Call it every 30 s
- * while someone looks; other members' calls may be shared. For members. Reads two rows, and writes one at most every
- * 20 s.
+ * Makes the account's runtimes report how far their turns are, for 60 s (app/runs:running shows it). Returns the
+ * control plane's time. Call it every 30 s while someone looks; other members' calls may be shared. For members. Reads
+ * two rows, and writes one at most every 20 s.
  */
 export const watch = memberMutation({
   args: {},

@@ -5,7 +5,10 @@ import { listRuns, runDetails, runDetailsOf, runView, watchedRun, watchedRuns } 
 import { stopAnswer, stopArgs, stopRequested } from "../model/runs/stopRequest.ts"
 import { requeueStopped } from "../model/runs/stops.ts"
 
-/** The running and waiting runs, or the runs that ended last. For members. Reads three or four rows each, and each pause. */
+/**
+ * The running and waiting runs, or the runs that ended last. For members. Reads three or four rows each, and each
+ * pause.
+ */
 export const list = memberQuery({
   args: { ended: v.optional(v.boolean()), limit: v.optional(v.number()) },
   returns: v.array(runView),
@@ -14,9 +17,9 @@ export const list = memberQuery({
 })
 
 /**
- * The running runs, at most 200, with how far their turns are: the current tool, the last activity, and whether the turn
- * seems stuck. Runtimes report that only while a member calls app/agents:watch. For members. Reads four rows each, one
- * per runtime, and the watch.
+ * The running runs, at most 200, with how far their turns are: the current tool, the last activity, and whether the
+ * turn seems stuck. Runtimes report that only while a member calls app/agents:watch. For members. Reads four rows each,
+ * one per runtime, and the watch.
  */
 export const running = memberQuery({
   args: {},

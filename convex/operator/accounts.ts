@@ -16,9 +16,9 @@ import { operator } from "../model/notifications/deadLetters.ts"
 import { pause as pauseIt, resume as resumeIt } from "../model/queue/pausing.ts"
 
 /**
- * Accounts with their runtimes, queue, dead letters, failures and usage of today, in the order of their creation: of the
- * next 50 the first that pass the filter. Pass `next` as `after` for the page that follows. For holders of the deploy
- * key. Reads six ranges for each account that it considers.
+ * Accounts with their runtimes, queue, dead letters, failures and usage of today, in the order of their creation: of
+ * the next 50 the first that pass the filter. Pass `next` as `after` for the page that follows. For holders of the
+ * deploy key. Reads six ranges for each account that it considers.
  */
 export const list = internalQuery({
   args: { after: v.optional(v.number()), limit: v.optional(v.number()), ...fleetFilter.fields },
@@ -27,7 +27,9 @@ export const list = internalQuery({
     listAccounts(ctx, { after, limit: bounded(limit, pageSize, pageSize) }, filter)
 })
 
-/** One account in detail. For holders of the deploy key. Reads its roster, its budgets, and at most 50 rows of others. */
+/**
+ * One account in detail. For holders of the deploy key. Reads its roster, its budgets, and at most 50 rows of others.
+ */
 export const get = internalQuery({
   args: { accountId: v.string() },
   returns: accountDetails,

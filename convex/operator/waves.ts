@@ -65,7 +65,8 @@ export const show = internalQuery({
 
 /**
  * The accounts of the latest rollout or the given one, in the order of the waves, or only those in a state. `after` is
- * for paging: pass the `next` of the last page. For holders of the deploy key. Reads two rows for each of at most 200 accounts.
+ * for paging: pass the `next` of the last page. For holders of the deploy key. Reads two rows for each of at most 200
+ * accounts.
  */
 export const accounts = internalQuery({
   args: {
@@ -80,8 +81,8 @@ export const accounts = internalQuery({
 })
 
 /**
- * Continues a stopped rollout: tries its failed accounts again, except those to skip. For holders of the deploy key. Reads at most 200
- * failed accounts, and the accounts to skip with their commands.
+ * Continues a stopped rollout: tries its failed accounts again, except those to skip. For holders of the deploy key.
+ * Reads at most 200 failed accounts, and the accounts to skip with their commands.
  */
 export const resume = internalMutation({
   args: { skip: v.optional(v.array(v.string())) },
@@ -93,8 +94,8 @@ export const resume = internalMutation({
 })
 
 /**
- * Rolls the last wave of the latest upgrade back, or all its waves. Also after the upgrade has ended. For holders of the deploy key.
- * Reads one row.
+ * Rolls the last wave of the latest upgrade back, or all its waves. Also after the upgrade has ended. For holders of
+ * the deploy key. Reads one row.
  */
 export const rollback = internalMutation({
   args: { all: v.optional(v.boolean()) },
@@ -106,8 +107,8 @@ export const rollback = internalMutation({
 })
 
 /**
- * Ends the active rollout. Accounts keep the versions that they have, and no further one is asked. For holders of the deploy key. Reads
- * one row.
+ * Ends the active rollout. Accounts keep the versions that they have, and no further one is asked. For holders of the
+ * deploy key. Reads one row.
  */
 export const cancel = internalMutation({
   args: {},

@@ -70,12 +70,12 @@ const deleteWebhookDeliveries = async (ctx: MutationCtx, before: number): Promis
 }
 
 /**
- * Deletes notifications and requests for approval 90 days after they ended, and the effects and attempts of their runs once the notification is
- * gone, and rollouts. Dead letters, and the records of their runs, stay until an operator decides. Also deletes sums of usage after
- * 13 months, runtimes that were offline for seven days, deliveries of webhooks 30 days after they ended, and what
- * sessions saw more than four hours ago. Runs daily, in
- * batches of 250 rows per kind and ten runtimes, and schedules the next batch if there is more. Effects and attempts
- * continue from `after` and `attemptsAfter` (epoch milliseconds). Reads those rows and the notification of each run.
+ * Deletes notifications and requests for approval 90 days after they ended, and the effects and attempts of their runs
+ * once the notification is gone, and rollouts. Dead letters, and the records of their runs, stay until an operator
+ * decides. Also deletes sums of usage after 13 months, runtimes that were offline for seven days, deliveries of
+ * webhooks 30 days after they ended, and what sessions saw more than four hours ago. Runs daily, in batches of 250 rows
+ * per kind and ten runtimes, and schedules the next batch if there is more. Effects and attempts continue from `after`
+ * and `attemptsAfter` (epoch milliseconds). Reads those rows and the notification of each run.
  */
 export const sweep = internalMutation({
   args: { after: v.optional(v.number()), attemptsAfter: v.optional(v.number()) },

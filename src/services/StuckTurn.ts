@@ -16,9 +16,9 @@ interface Watched {
 }
 
 /**
- * Watches a running turn, for ever. Asks the gateway only while the turn has been quiet for three minutes, at most every
- * three minutes. The turn seems stuck if the gateway has neither a running nor a queued turn in its session. That is
- * shown and logged once; the deadline of the turn ends it. Without the gateway's events no turn is called stuck.
+ * Watches a running turn, for ever. Asks the gateway only while the turn has been quiet for three minutes, at most
+ * every three minutes. The turn seems stuck if the gateway has neither a running nor a queued turn in its session. That
+ * is shown and logged once; the deadline of the turn ends it. Without the gateway's events no turn is called stuck.
  */
 export const watchStuckTurn = Effect.fnUntraced(function* (
   { events, metrics }: { readonly events: typeof offEvents; readonly metrics: Metrics["Service"] },

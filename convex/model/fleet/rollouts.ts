@@ -152,8 +152,8 @@ const skip = async (draft: Draft, given: string): Promise<void> => {
 }
 
 /**
- * Continues a stopped rollout: tries the failed accounts of the current wave again, except those to skip, then continues.
- * A running rollout only skips those, and looks at its accounts at once. Reads at most 200 failed accounts.
+ * Continues a stopped rollout: tries the failed accounts of the current wave again, except those to skip, then
+ * continues. A running rollout only skips those, and looks at its accounts at once. Reads at most 200 failed accounts.
  */
 export const resumeRollout = async (ctx: MutationCtx, skipped: ReadonlyArray<string>): Promise<void> => {
   if (skipped.length > maxRetried) throw refusal("limit", `At most ${maxRetried} accounts can be skipped at once.`)
@@ -185,8 +185,8 @@ export const cancelRollout = async (ctx: MutationCtx): Promise<void> => {
 }
 
 /**
- * Rolls back the last wave of the latest upgrade, or all its waves, also after its end. Every runtime that it changed is
- * asked to return to its former versions.
+ * Rolls back the last wave of the latest upgrade, or all its waves, also after its end. Every runtime that it changed
+ * is asked to return to its former versions.
  */
 export const rollBackRollout = async (ctx: MutationCtx, isAll: boolean): Promise<void> => {
   const draft = draftOf(ctx, await rolloutOf(ctx, undefined))
@@ -207,7 +207,9 @@ export const rollBackRollout = async (ctx: MutationCtx, isAll: boolean): Promise
 
 const deletedAtOnce = 250
 
-/** Deletes the oldest rollout that ended before that time, 250 accounts at a time. Returns whether there may be more. */
+/**
+ * Deletes the oldest rollout that ended before that time, 250 accounts at a time. Returns whether there may be more.
+ */
 export const deleteRollouts = async (ctx: MutationCtx, before: number): Promise<boolean> => {
   const rollout = await ctx.db
     .query("rollouts")

@@ -68,8 +68,9 @@ export const watch = async (ctx: MutationCtx, accountId: Id<"accounts">): Promis
 }
 
 /**
- * Stores how far a runtime's turns are, in place of its last report. Checks no lease, so that it conflicts with nothing:
- * a reader ignores turns that have ended. Fails with `limit` for more turns than a process can hold. Reads one row.
+ * Stores how far a runtime's turns are, in place of its last report. Checks no lease, so that it conflicts with
+ * nothing: a reader ignores turns that have ended. Fails with `limit` for more turns than a process can hold. Reads one
+ * row.
  */
 export const recordProgress = async (
   ctx: MutationCtx,

@@ -154,7 +154,9 @@ const runningRun = async (ctx: Pick<QueryCtx, "db">, session: LeasedSession): Pr
   return { ...heartbeat, ...unknown, attempts: 1, ...held }
 }
 
-/** The running runs with how far their turns are, at most `limit`. Reads four rows each, one per runtime, and the watch. */
+/**
+ * The running runs with how far their turns are, at most `limit`. Reads four rows each, one per runtime, and the watch.
+ */
 export const watchedRuns = async (
   ctx: Pick<QueryCtx, "db">,
   accountId: Id<"accounts">,
@@ -228,8 +230,8 @@ const changesOf = async (ctx: Pick<QueryCtx, "db">, run: string) => {
 }
 
 /**
- * The details of a heartbeat's run: of the one that is due next or running, or of an earlier one with recorded attempts.
- * Fails with `not_found` for any other. Reads three rows, at most 50 attempts and 200 effects.
+ * The details of a heartbeat's run: of the one that is due next or running, or of an earlier one with recorded
+ * attempts. Fails with `not_found` for any other. Reads three rows, at most 50 attempts and 200 effects.
  */
 const heartbeatDetailsOf = async (
   ctx: Pick<QueryCtx, "db">,
@@ -284,8 +286,8 @@ const heartbeatDetailsOf = async (
 }
 
 /**
- * The details of a run. Fails with `not_found` if there is none. Reads five rows, each pause, at most 50 attempts and 200
- * effects.
+ * The details of a run. Fails with `not_found` if there is none. Reads five rows, each pause, at most 50 attempts and
+ * 200 effects.
  */
 export const runDetailsOf = async (
   ctx: Pick<QueryCtx, "db">,

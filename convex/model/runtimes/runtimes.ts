@@ -45,9 +45,9 @@ export const offlineRuntimes = (
 const commandBatch = 50
 
 /**
- * Deletes offline runtimes whose last pulse came before that time, with their boots, progress and commands, at most
- * 50 commands each. Returns whether there may be more. Without this the rows would accumulate if each start has a different
- * RUNTIME_ID.
+ * Deletes offline runtimes whose last pulse came before that time, with their boots, progress and commands, at most 50
+ * commands each. Returns whether there may be more. Without this the rows would accumulate if each start has a
+ * different RUNTIME_ID.
  */
 export const deleteRuntimes = async (ctx: MutationCtx, before: number, count: number): Promise<boolean> => {
   const runtimes = await ctx.db

@@ -80,7 +80,9 @@ export interface MachineFindings {
   readonly toolNames: ReadonlyArray<string>
   readonly requestTimeoutMillis: number
   readonly turnTimeoutMillis: number
-  /** Null without an endpoint for traces and logs; `proxied` is not checked, because only the exporter uses the proxy. */
+  /**
+   * Null without an endpoint for traces and logs; `proxied` is not checked, because only the exporter uses the proxy.
+   */
   readonly tracing: "proxied" | { readonly endpoint: string; readonly problem: AddressFailure | null } | null
 }
 

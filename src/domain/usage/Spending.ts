@@ -73,7 +73,9 @@ export const spentSoFar = ({ shown, usage }: Spending): Usage => addUsage(usage,
 
 const isCounted = ({ inputTokens, outputTokens }: Usage): boolean => inputTokens + outputTokens > 0
 
-/** The answer has the usage of all model calls of its request. If it counts none, what the events have shown remains. */
+/**
+ * The answer has the usage of all model calls of its request. If it counts none, what the events have shown remains.
+ */
 export const requestAnswered = (
   spending: Spending,
   reported: Usage,

@@ -70,7 +70,9 @@ interface Service {
   /** The last line of the text that the model is writing in a followed session, without secrets; else empty. */
   lastLine(sessionKey: string): Effect.Effect<string>
   readonly state: Effect.Effect<ChannelState>
-  /** Emits after each change of a followed turn's record and of the state. Changes at the same time can be one element. */
+  /**
+   * Emits after each change of a followed turn's record and of the state. Changes at the same time can be one element.
+   */
   readonly changes: Stream.Stream<void>
 }
 

@@ -2,13 +2,16 @@ import { Effect } from "effect"
 import { paintIf } from "../../domain/text/TerminalColor.ts"
 import type { Paint } from "../../domain/text/TerminalColor.ts"
 
-/** Paints text for this output: only if it is a terminal. As on no-color.org, NO_COLOR with any value but the empty one switches colours off. */
+/**
+ * Paints text for this output: only if it is a terminal. As on no-color.org, NO_COLOR with any value but the empty one
+ * switches colours off.
+ */
 export const paintFor = (output: { readonly isTTY?: boolean }): Paint =>
   paintIf(output.isTTY === true && (process.env["NO_COLOR"] ?? "") === "")
 
 /**
- * Waits until standard output has taken everything that was printed, or its reader is gone. A process that exits earlier
- * loses the rest of what it wrote to a pipe.
+ * Waits until standard output has taken everything that was printed, or its reader is gone. A process that exits
+ * earlier loses the rest of what it wrote to a pipe.
  */
 export const outputTaken: Effect.Effect<void> = Effect.callback((resume) => {
   const { stdout } = process

@@ -1,6 +1,7 @@
 /**
  * Tracing for the rest of the program, and the export of its log. OpenTelemetry is loaded only if one of them is on. If
- * tracing is off, every method returns its effect unchanged. Effect's automatic spans are not part of our traces and are not exported.
+ * tracing is off, every method returns its effect unchanged. Effect's automatic spans are not part of our traces and
+ * are not exported.
  */
 import { Cause, Context, Effect, Exit, Layer, Logger, Option } from "effect"
 import { telemetryTargets } from "../../domain/observability/TelemetryTarget.ts"
@@ -138,8 +139,8 @@ export class Telemetry extends Context.Reference<Tracing>("runtime-service/layer
   defaultValue: () => off
 }) {
   /**
-   * Sends spans and log lines to the configured endpoint or to Honeycomb; without either nothing is loaded. Only what is
-   * built with this layer logs to it.
+   * Sends spans and log lines to the configured endpoint or to Honeycomb; without either nothing is loaded. Only what
+   * is built with this layer logs to it.
    */
   static readonly layer = Layer.unwrap(
     Effect.gen(function* () {

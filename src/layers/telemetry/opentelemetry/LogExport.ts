@@ -25,7 +25,10 @@ const watched = (exporter: LogRecordExporter, ended: Destination["exportEnded"])
   shutdown: () => exporter.shutdown()
 })
 
-/** Opens the exporter of log lines. `close` sends the remaining ones. At most 2,048 lines wait; further ones are dropped. */
+/**
+ * Opens the exporter of log lines. `close` sends the remaining ones. At most 2,048 lines wait; further ones are
+ * dropped.
+ */
 export const openLogs = Effect.fnUntraced(function* ({ exporterOptions, exportEnded }: Destination) {
   const { runtimeVersion } = yield* RuntimeConfig
   const { redact } = yield* Redactor
