@@ -152,7 +152,7 @@ export const complete = serviceMutation({
     reply: v.optional(v.string()),
     note: v.optional(v.string()),
     refused: v.optional(refusedEvents),
-    /** How many of the events that joined were in a request that the gateway answered. */
+    /** How many of the events that joined were in a request. */
     joined: v.optional(v.number()),
     reason: v.optional(v.string()),
     truncated: v.optional(v.boolean()),

@@ -40,7 +40,7 @@ export interface Completion extends Fence, Trace {
   readonly reply?: string
   readonly note?: string
   readonly refused?: ReadonlyArray<RefusedEvent>
-  /** How many of the events that joined this attempt were in a request that the gateway answered. */
+  /** How many of the events that joined this attempt were in a request. */
   readonly joined?: number
   readonly reason?: string
   readonly truncated?: boolean

@@ -222,7 +222,7 @@ export interface Outcome {
   readonly reply?: string
   readonly note?: string
   readonly refused?: ReadonlyArray<RefusedEvent>
-  /** How many of the events that joined were in a request that the gateway answered. */
+  /** How many of the events that joined were in a request. */
   readonly joined?: number
   readonly reason?: string
   readonly truncated?: boolean
