@@ -33,6 +33,9 @@ const accountsOf = Effect.fnUntraced(function* ({ id: rolloutId }: Rollout) {
   return found
 })
 
+/** How often a call is repeated while the deployment does not answer: for at least five minutes. */
+const OUTAGE_CALLS = 60
+
 /** States that an operator should know of. */
 const notable = new Set(["failed", "left_out", "skipped", "rollback_failed"])
 
@@ -59,9 +62,14 @@ export const followRollout = Effect.fnUntraced(function* (json: boolean) {
     if (!json) for (const line of lines) if (!before.has(line)) yield* print(line)
     return rollout
   })
+  // A rollout takes hours, in which the deployment may not answer for a moment.
+  const patiently = Effect.retry(look, {
+    while: ({ _tag }) => _tag === "ControlPlaneUnavailable",
+    schedule: Schedule.spaced("5 seconds"),
+    times: OUTAGE_CALLS
+  })
   const last = yield* look.pipe(
-    Effect.repeat({ while: isMoving, schedule: Schedule.spaced("5 seconds") }),
-    Effect.andThen(current),
+    Effect.andThen(Effect.repeat(patiently, { while: isMoving, schedule: Schedule.spaced("5 seconds") })),
     untilStopped
   )
   if (last === undefined) return
