@@ -16,7 +16,10 @@ const notice = (text) => {
 }
 
 let source = null
+let retry = null
 const connect = () => {
+  clearTimeout(retry)
+  if (source !== null) source.close()
   // The texts that the models are writing are sent only if a person asks for them.
   source = new EventSource("status/events" + (byId("texts").checked ? "?texts=true" : ""))
   const on = (name, change) => source.addEventListener(name, (event) => {
@@ -52,16 +55,11 @@ const connect = () => {
     notice(lastEventAt === 0
       ? "The runtime gives no events. It may have ended, too many pages may show it already, or this address may not be allowed to (AGENT_HTTP_ALLOW). Trying again."
       : "The connection to the runtime is lost: this is its state of " + clock(lastEventAt + skew) + ". It may be restarting. Trying again.")
-    if (source.readyState !== EventSource.CLOSED) return
-    source.close()
-    setTimeout(connect, RETRY_MILLIS)
+    if (source.readyState === EventSource.CLOSED) retry = setTimeout(connect, RETRY_MILLIS)
   })
 }
 
-byId("texts").addEventListener("change", () => {
-  source.close()
-  connect()
-})
+byId("texts").addEventListener("change", connect)
 setInterval(() => {
   if (!isLost) for (const node of aging.keys()) showAge(node)
   if (lastEventAt !== 0 && Date.now() - lastEventAt > SILENCE_MILLIS) {
