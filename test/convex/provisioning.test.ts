@@ -1,5 +1,5 @@
 import type { FunctionArgs } from "convex/server"
-import { describe, expect, it } from "vitest"
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest"
 import { api, internal } from "../../convex/_generated/api.js"
 import { codeOf, emptyPlane, seededPlane } from "./controlPlane.ts"
 import { rowCounts } from "./everyTable.ts"
@@ -27,6 +27,10 @@ const file: File = {
   ],
   serviceToken: { label: "runtime" }
 }
+
+// Without them the scheduled deletion of an account may end before the next call.
+beforeEach(() => void vi.useFakeTimers({ toFake: ["setTimeout"] }))
+afterEach(() => void vi.useRealTimers())
 
 describe("the provisioning of an account", () => {
   it("creates what the file describes, and a token that a runtime can use", async () => {
