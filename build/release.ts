@@ -12,6 +12,14 @@ import type { Release } from "./releaseState.ts"
 
 const root = join(import.meta.dirname, "..")
 
+const usage = `Usage: npm run release -- [options]
+
+Builds the files of a release in release/ from the checked-out commit, unless they are there. If the commit has the
+tag of its version, compares them with the checksums in the tag.
+
+  --tag    also tag the commit, which .ci/run must have passed
+  --help   print this text`
+
 const print = (text: string): void => void process.stdout.write(`${text}\n`)
 
 const end = (...problems: ReadonlyArray<string>): never => {
@@ -40,11 +48,16 @@ const next = ({ commit, committedAt, tag, version }: Release): string => `Next:
 Publish the files in release/ with the tag.`
 
 const run = (): void => {
-  const { values } = parseArgs({ options: { tag: { type: "boolean", default: false } } })
+  const { values } = parseArgs({
+    options: { tag: { type: "boolean", default: false }, help: { type: "boolean", default: false } }
+  })
+  if (values.help) return print(usage)
   const { problems, release } = releaseState(root)
   if (problems.length > 0) end(...problems)
   if (values.tag && release.tagged === null && !release.hasPassed) {
-    end(`.ci/run has not passed for commit ${release.commit.slice(0, 12)} in this clone. Run it here, then again this.`)
+    end(
+      `.ci/run has not passed for commit ${release.commit.slice(0, 12)} in this clone. Run it here, then \`npm run release -- --tag\` again.`
+    )
   }
   const folder = join(root, "release")
   const existing = existingFiles(folder, release)
@@ -71,5 +84,6 @@ const run = (): void => {
 try {
   run()
 } catch (error) {
-  end(error instanceof Error ? error.message : String(error))
+  const isUsage = error instanceof Error && "code" in error && String(error.code).startsWith("ERR_PARSE_ARGS")
+  end(`${error instanceof Error ? error.message : String(error)}${isUsage ? ". See npm run release -- --help." : ""}`)
 }

@@ -65,7 +65,7 @@ const options = () => {
       }
     }).values
   } catch (error) {
-    return fail(error instanceof Error ? error.message : String(error))
+    return fail(`${error instanceof Error ? error.message : String(error)}. See npm run plane -- --help.`)
   }
 }
 

@@ -1,7 +1,7 @@
 import type { FunctionArgs } from "convex/server"
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest"
 import { api, internal } from "../../convex/_generated/api.js"
-import { codeOf, emptyPlane, seededPlane } from "./controlPlane.ts"
+import { codeOf, emptyPlane, refusalOf, seededPlane } from "./controlPlane.ts"
 import { rowCounts } from "./everyTable.ts"
 
 const { apply, dryRun } = internal.operator.provisioning
@@ -77,7 +77,7 @@ describe("the provisioning of an account", () => {
     const { changes, serviceToken } = await t.mutation(apply, { file: changed })
     expect(changes).toEqual([
       'change the account: name "Acme" -> "Acme Inc."',
-      'change the member "Ana B." as owner',
+      'change the member "Ana B.": name "Ana" -> "Ana B."',
       'change the agent engineer: model "anthropic/claude" -> null, soul "Careful." -> "Bold."',
       "set the day budget of the account to 40 usd",
       "set the policy task_delete: deny",
@@ -104,6 +104,47 @@ describe("the provisioning of an account", () => {
     const noOwner = { key: "other", members: [{ ...file.members![0]!, role: "admin" as const }] }
     expect(await wrong(noOwner)).toBe("invalid")
     expect(await rowCounts(t)).toMatchObject({ accounts: 1 })
+  })
+
+  it("names the entry that it refuses, and refuses two entries about the same", async () => {
+    const t = emptyPlane()
+    const refusalFor = (more: Partial<File>) => refusalOf(t.mutation(dryRun, { file: { ...file, ...more } }))
+    const budget = { period: "day", unit: "usd", limit: 1 } as const
+    const refusals = await Promise.all([
+      refusalFor({
+        agents: [
+          { slug: "x", name: "X" },
+          { slug: "Y", name: "Y" }
+        ]
+      }),
+      refusalFor({ budgets: [budget, { ...budget, agent: "ghost" }] }),
+      refusalFor({ policies: [{ tool: "task_delete", effect: "ask", when: "blue" }] })
+    ])
+    const { members = [] } = file
+    const same = await Promise.all([
+      refusalFor({ members: [...members, { ...members[0]!, role: "admin" }] }),
+      refusalFor({
+        agents: [
+          { slug: "x", name: "X" },
+          { slug: "x", name: "Y" }
+        ]
+      }),
+      refusalFor({ budgets: [budget, { ...budget, unit: "tokens" }] }),
+      refusalFor({
+        policies: [
+          { tool: "task_delete", effect: "ask" },
+          { tool: "task_delete", effect: "deny" }
+        ]
+      })
+    ])
+    const starts = (refusal: object | null) => /^\S+/.exec((refusal as { message: string }).message)?.[0]
+    expect(refusals.map(starts)).toEqual(["agents[1]:", "budgets[1]:", "policies[0]:"])
+    expect(same).toEqual(
+      ["members", "agents", "budgets", "policies"].map((list) => ({
+        code: "invalid",
+        message: `${list}[1] is about the same as ${list}[0]. Remove one of them.`
+      }))
+    )
   })
 
   it("gives the key to an account that people created, and to no other", async () => {

@@ -13,6 +13,14 @@ import { compareConfig, readConfigSchema } from "./configSchema.ts"
 import { protocolChanges } from "./protocolSchema.ts"
 import { compareVersions, readResults } from "./results.ts"
 
+const usage = `Usage: npm run check:openclaw -- [options]
+
+Compares the newest OpenClaw with the supported range. If it is newer, installs it in a separate folder, prints what
+differs, runs the contract suite against it, and stores the result in test/openclaw/results.json.
+
+  --version VERSION   this release instead of the newest, for example 2026.9.7
+  --help              print this text`
+
 const print = (text: string): void => void process.stdout.write(`${text}\n`)
 
 const oldest = showGatewayVersion(testedGatewayVersions.oldest)
@@ -58,7 +66,14 @@ const passes = (version: string): boolean => {
 }
 
 const check = async (): Promise<number> => {
-  const { values } = parseArgs({ options: { version: { type: "string" } } })
+  const { values } = parseArgs({ options: { version: { type: "string" }, help: { type: "boolean", default: false } } })
+  if (values.help) {
+    print(usage)
+    return 0
+  }
+  if (values.version !== undefined && !/^\d+\.\d+\.\d+(-\S+)?$/.test(values.version)) {
+    throw new Error(`--version is ${JSON.stringify(values.version)}: set it to a release, for example ${newest}.`)
+  }
   const version = values.version ?? newestPublished()
   const isNewer = compareVersions(version, newest) > 0
   if (values.version === undefined && !isNewer) {
@@ -84,6 +99,8 @@ const check = async (): Promise<number> => {
 try {
   process.exitCode = await check()
 } catch (error) {
-  process.stderr.write(`${error instanceof Error ? error.message : String(error)}\n`)
+  const isUsage = error instanceof Error && "code" in error && String(error.code).startsWith("ERR_PARSE_ARGS")
+  const hint = isUsage ? ". See npm run check:openclaw -- --help." : ""
+  process.stderr.write(`${error instanceof Error ? error.message : String(error)}${hint}\n`)
   process.exitCode = 1
 }

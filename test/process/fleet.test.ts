@@ -119,7 +119,7 @@ describe("the commands for a fleet", () => {
         const wrong = yield* runIn(env, "fleet", "provision", file)
         assert.strictEqual(wrong.code, 1)
         assert.include(wrong.err, "agents[0].slug is missing: add it")
-        assert.include(wrong.err, "agents[0].heartbeat must be number | string")
+        assert.include(wrong.err, "agents[0].heartbeat must be a number or a text")
         assert.include(wrong.err, "color is not a field here")
 
         write(`// Our first customer\n${JSON.stringify({ ...fileOf(0), key: "acme", name: "Acme" })}`)
@@ -161,7 +161,7 @@ describe("the commands for a fleet", () => {
         assert.strictEqual(gunzipSync(readFileSync(archive)).toString("utf8"), text)
 
         const refused = yield* runIn(env, "fleet", "delete", "acme", "--yes-delete", "Acme Inc.")
-        assert.include(refused.err, "Nothing is deleted")
+        assert.include(refused.err, "Nothing was deleted")
         yield* fleet("delete", "acme", "--yes-delete", "Acme")
         yield* eventually(runIn(env, "fleet", "show", "acme"), ({ err }) => err.includes("(not_found)"))
         const { documents } = yield* Effect.promise(() => planeStats(plane))

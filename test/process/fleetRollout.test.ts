@@ -86,6 +86,7 @@ describe("the commands for an upgrade in waves", () => {
         assert.include(started.out, "wave 1 of 2 is healthy")
         assert.match(started.out, /Beta +2 +failed +not healthy within 0\.1 min: r1 has not taken the command/)
         assert.include(started.err, "Decide: `fleet rollout resume`")
+        assert.lengthOf(started.out.match(/stopped in wave 2 of 2/g) ?? [], 1)
         const again = yield* runIn(env, "fleet", "upgrade", ...target, "--apply")
         assert.strictEqual(again.code, 1)
         assert.include(again.err, "Another rollout (upgrade to runtime 1.1.0) is stopped.")
@@ -113,8 +114,16 @@ describe("the commands for an upgrade in waves", () => {
 
         yield* ask("fleet", "restart", "--account", "Beta", "--apply")
         yield* ask("fleet", "rollout", "cancel")
-        const wrong = yield* runIn(env, "fleet", "upgrade", ...target, "--waves", "0,100%")
-        assert.strictEqual(wrong.code, 64)
+        for (const [flag, value] of [
+          ["--waves", "0,100%"],
+          ["--deadline", "0"],
+          ["--observe", "2000"]
+        ] as const) {
+          assert.strictEqual((yield* runIn(env, "fleet", "upgrade", ...target, flag, value)).code, 64, flag)
+        }
+        const nothing = yield* runIn(env, "fleet", "upgrade", "--runtime-version", "1.0.0")
+        assert.include(nothing.out, "left out, on the target already: 3")
+        assert.include(nothing.err, "There is no account to upgrade.")
       }).pipe(Effect.scoped),
     120_000
   )

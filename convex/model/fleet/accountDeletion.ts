@@ -26,10 +26,16 @@ const hasLiveLease = async (ctx: Pick<QueryCtx, "db">, accountId: Id<"accounts">
 /** Fails with `conflict` while the account works. */
 const mustBeAtRest = async (ctx: Pick<QueryCtx, "db">, accountId: Id<"accounts">): Promise<void> => {
   if ((await pauseOf(ctx, accountId)) === null && (await runningRuntimes(ctx, accountId)).length > 0) {
-    throw refusal("conflict", "A runtime of the account is running. Stop it, or pause the account first.")
+    throw refusal(
+      "conflict",
+      "A runtime of the account is running. Stop it, or pause the account first: `fleet pause`."
+    )
   }
   if (await hasLiveLease(ctx, accountId)) {
-    throw refusal("conflict", "Turns of the account are running. Pause it with release, or wait until they end.")
+    throw refusal(
+      "conflict",
+      "Turns of the account are running. Wait until they end, or abort them: `fleet pause --release`."
+    )
   }
 }
 
@@ -45,7 +51,7 @@ export const deleteAccount = async (
   actor: Actor
 ): Promise<void> => {
   if (name !== account.name) {
-    throw refusal("invalid", "The name is not the name of this account. Copy it from the list of accounts.")
+    throw refusal("invalid", "The name is not the name of this account. `fleet show` shows the name.")
   }
   if (account.deletion === undefined) {
     await mustBeAtRest(ctx, account._id)

@@ -56,7 +56,17 @@ export type AccountFile = Infer<typeof accountFile>
 /** The maximum number of entries of a list, so that one transaction can apply the file. */
 const maxEntries = 100
 
-/** Fails with `invalid` or `limit` for a key or list that no account can have. */
+/** Fails with `invalid` if two entries of a list are about the same: each run would undo what the run before did. */
+const mustDiffer = (name: string, subjects: ReadonlyArray<ReadonlyArray<string | undefined>>): void => {
+  const texts = subjects.map((subject) => JSON.stringify(subject))
+  for (const [index, text] of texts.entries()) {
+    const first = texts.indexOf(text)
+    if (first === index) continue
+    throw refusal("invalid", `${name}[${index}] is about the same as ${name}[${first}]. Remove one of them.`)
+  }
+}
+
+/** Fails with `invalid` or `limit` for a key, a list or two entries that no account can have. */
 export const checkFile = ({ agents = [], budgets = [], key, members = [], policies = [] }: AccountFile): void => {
   if (!/^[a-z0-9][a-z0-9._-]{0,63}$/.test(key)) {
     throw refusal(
@@ -69,4 +79,11 @@ export const checkFile = ({ agents = [], budgets = [], key, members = [], polici
       throw refusal("limit", `${name} has more than ${maxEntries} entries. Provision the rest with a second file.`)
     }
   }
+  const subjects = {
+    members: members.map(({ tokenIdentifier }) => [tokenIdentifier]),
+    agents: agents.map(({ slug }) => [slug]),
+    budgets: budgets.map(({ agent, period }) => [agent, period]),
+    policies: policies.map(({ agent, role, tool, when }) => [tool, agent, role, when])
+  }
+  for (const [name, list] of Object.entries(subjects)) mustDiffer(name, list)
 }

@@ -72,7 +72,7 @@ export type FleetAccount = Infer<typeof fleetAccount>
 export const fleetAccountOf = async (ctx: Reading, accountId: string): Promise<Doc<"accounts">> => {
   const id = ctx.db.normalizeId("accounts", accountId)
   const account = id === null ? null : await ctx.db.get("accounts", id)
-  if (account === null) throw refusal("not_found", "There is no account with this id. List the accounts.")
+  if (account === null) throw refusal("not_found", "There is no account with this id. `fleet list` lists the accounts.")
   return account
 }
 

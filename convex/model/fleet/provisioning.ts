@@ -1,7 +1,8 @@
+import { ConvexError } from "convex/values"
 import type { Doc, Id } from "../../_generated/dataModel.js"
 import type { MutationCtx } from "../../_generated/server.js"
 import type { Actor } from "../../tables/actor.ts"
-import { refusal } from "../access/refusal.ts"
+import { refusal, type RefusalCode } from "../access/refusal.ts"
 import { provisionToken } from "../access/tokens.ts"
 import { type AccountSettings, configureAccount, insertAccount } from "../accounts/accounts.ts"
 import { recordActivity } from "../accounts/activities.ts"
@@ -94,15 +95,36 @@ const provisionSettings = async ({ actor, changes, ctx }: Work, account: Doc<"ac
   await configureAccount(ctx, account, changed, actor)
 }
 
-const provisionMembers = async ({ accountId, actor, changes, ctx }: Work, members: AccountFile["members"] = []) => {
-  for (const member of members) {
-    const found = await memberOf(ctx, accountId, member.tokenIdentifier)
-    const name = member.name.trim()
-    if (found !== null && found.name === name && found.role === member.role) continue
-    const was = found === null ? "add" : "change"
-    changes.push(`${was} the member ${shown(name)} as ${member.role}`)
-    await putMember(ctx, accountId, member, actor)
+/** Provisions the entries of a list in their order. A refusal of one names it. */
+const eachOf = async <A>(
+  list: "members" | "agents" | "budgets" | "policies",
+  entries: ReadonlyArray<A> | undefined,
+  provisionEntry: (entry: A) => Promise<void>
+): Promise<void> => {
+  for (const [index, entry] of (entries ?? []).entries()) {
+    try {
+      await provisionEntry(entry)
+    } catch (error) {
+      if (!(error instanceof ConvexError)) throw error
+      const { code, message, ...details } = error.data as { code: RefusalCode; message: string }
+      throw refusal(code, `${list}[${index}]: ${message}`, details)
+    }
   }
+}
+
+const provisionMembers = async ({ accountId, actor, changes, ctx }: Work, members: AccountFile["members"]) => {
+  await eachOf("members", members, async (member) => {
+    const found = await memberOf(ctx, accountId, member.tokenIdentifier)
+    const given = { name: member.name.trim(), role: member.role }
+    const changed = differences(given, found ?? {})
+    if (Object.keys(changed).length === 0) return
+    changes.push(
+      found === null
+        ? `add the member ${shown(given.name)} as ${given.role}`
+        : `change the member ${shown(given.name)}: ${described(changed, found)}`
+    )
+    await putMember(ctx, accountId, member, actor)
+  })
   const owner = await ctx.db
     .query("members")
     .withIndex("by_account", (q) => q.eq("accountId", accountId))
@@ -111,13 +133,13 @@ const provisionMembers = async ({ accountId, actor, changes, ctx }: Work, member
   throw refusal("invalid", "The account has no owner. Give one of the members the role owner.")
 }
 
-const provisionAgents = async ({ accountId, actor, changes, ctx }: Work, agents: AccountFile["agents"] = []) => {
-  for (const { slug, ...fields } of agents) {
+const provisionAgents = async ({ accountId, actor, changes, ctx }: Work, agents: AccountFile["agents"]) => {
+  await eachOf("agents", agents, async ({ slug, ...fields }) => {
     const found = await agentBySlug(ctx, accountId, slug)
     if (found === null) {
       changes.push(`add the agent ${slug}`)
       await addAgent(ctx, accountId, slug, fields, actor)
-      continue
+      return
     }
     const trimmed = {
       ...fields,
@@ -128,45 +150,45 @@ const provisionAgents = async ({ accountId, actor, changes, ctx }: Work, agents:
     const { identity, soul, userText } = await textsOf(ctx, found._id)
     const current = { ...found, identity, soul, userText }
     const changed = differences(trimmed, current)
-    if (Object.keys(changed).length === 0) continue
+    if (Object.keys(changed).length === 0) return
     changes.push(`change the agent ${slug}: ${described(changed, current)}`)
     await changeAgent(ctx, found, changed, actor)
-  }
+  })
 }
 
 /** The agent that an entry of the file names; null if it names none. */
-const namedAgent = async ({ accountId, ctx }: Work, slug: string | undefined, where: string) => {
+const namedAgent = async ({ accountId, ctx }: Work, slug: string | undefined) => {
   if (slug === undefined) return null
   const agent = await agentBySlug(ctx, accountId, slug)
   if (agent === null) {
-    throw refusal("not_found", `${where} names an agent that is not on the roster. Add it to agents, or correct it.`)
+    throw refusal("not_found", "agent is not the slug of an agent of the account. Correct it, or add it to agents.")
   }
   return agent
 }
 
-const provisionBudgets = async (work: Work, budgets: AccountFile["budgets"] = []) => {
+const provisionBudgets = async (work: Work, budgets: AccountFile["budgets"]) => {
   const { accountId, actor, changes, ctx } = work
-  for (const [index, { agent: slug, limit, period, unit }] of budgets.entries()) {
-    const agent = await namedAgent(work, slug, `budgets[${index}].agent`)
+  await eachOf("budgets", budgets, async ({ agent: slug, limit, period, unit }) => {
+    const agent = await namedAgent(work, slug)
     const scope = agent === null ? {} : { agentId: agent._id }
     const found = sameBudget(await budgetsOf(ctx, accountId), { period, scope })
-    if (found !== undefined && found.unit === unit && found.limit === limit) continue
+    if (found !== undefined && found.unit === unit && found.limit === limit) return
     changes.push(`set the ${period} budget of ${slug ?? "the account"} to ${limit} ${unit}`)
     await setBudget(ctx, accountId, { scope, period, unit, limit }, actor)
-  }
+  })
 }
 
-const provisionPolicies = async (work: Work, policies: AccountFile["policies"] = []) => {
+const provisionPolicies = async (work: Work, policies: AccountFile["policies"]) => {
   const { accountId, actor, changes, ctx } = work
-  for (const [index, { agent: slug, effect, role, tool, when }] of policies.entries()) {
-    const agent = await namedAgent(work, slug, `policies[${index}].agent`)
+  await eachOf("policies", policies, async ({ agent: slug, effect, role, tool, when }) => {
+    const agent = await namedAgent(work, slug)
     const policy = { tool, effect, agent, role, when }
     const { toolPolicies = [] } = await accountOf(ctx, accountId)
-    if (hasPolicy(toolPolicies, policy)) continue
+    if (hasPolicy(toolPolicies, policy)) return
     const whom = slug ?? role
     changes.push(`set the policy ${tool}: ${effect}${whom === undefined ? "" : ` for ${whom}`}`)
     await setPolicy(ctx, accountId, policy, actor)
-  }
+  })
 }
 
 const provisionServiceToken = async (

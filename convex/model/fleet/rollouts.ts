@@ -44,7 +44,9 @@ export const rolloutOf = async (ctx: Pick<QueryCtx, "db">, given: string | undef
   if (rollout !== null) return rollout
   throw refusal(
     "not_found",
-    given === undefined ? "There was no rollout yet. Start one." : "There is no rollout with this id. Show the latest."
+    given === undefined
+      ? "There was no rollout yet. `fleet upgrade` or `fleet restart` starts one."
+      : "There is no rollout with this id. `fleet rollout show` shows the latest."
   )
 }
 
@@ -54,6 +56,8 @@ export interface RolloutRequest extends Pick<Doc<"rollouts">, "kind" | "runtimeV
   readonly deadlineMs: number
   readonly observeMs: number
 }
+
+const words = (state: string): string => state.replaceAll("_", " ")
 
 const mustBeWaves = (ctx: MutationCtx, waves: ReadonlyArray<ReadonlyArray<string>>): Array<Array<Id<"accounts">>> => {
   const accounts = waves.flat()
@@ -79,10 +83,8 @@ export const startRollout = async (ctx: MutationCtx, request: RolloutRequest): P
   const { deadlineMs, kind, observeMs, openclawVersion, runtimeVersion } = request
   const open = await openRollout(ctx)
   if (open !== null) {
-    throw refusal(
-      "conflict",
-      `Another rollout (${describeRollout(open)}) is ${open.state}. Wait for its end, or cancel it.`
-    )
+    const todo = open.state === "stopped" ? "Resume, roll back or cancel it first." : "Wait for its end, or cancel it."
+    throw refusal("conflict", `Another rollout (${describeRollout(open)}) is ${words(open.state)}. ${todo}`)
   }
   if (!(deadlineMs >= 1_000 && deadlineMs <= dayMs) || !(observeMs >= 0 && observeMs <= dayMs)) {
     throw refusal("invalid", "deadlineMs is 1000 to 86400000 milliseconds, observeMs 0 to 86400000.")
@@ -116,7 +118,7 @@ export const startRollout = async (ctx: MutationCtx, request: RolloutRequest): P
     }
   }
   const draft = draftOf(ctx, await rolloutOf(ctx, id))
-  note(draft, `${describeRollout(request)} of ${position} accounts started`)
+  note(draft, `${describeRollout(request)} of ${position} account${position === 1 ? "" : "s"} started`)
   note(draft, `${waveName(draft, 0)} began`)
   await save(draft, atOnce)
   return id
@@ -124,7 +126,7 @@ export const startRollout = async (ctx: MutationCtx, request: RolloutRequest): P
 
 const mustBeOpen = async (ctx: MutationCtx): Promise<Draft> => {
   const rollout = await openRollout(ctx)
-  if (rollout === null) throw refusal("not_found", "No rollout is active. Start one, or show the latest.")
+  if (rollout === null) throw refusal("not_found", "No rollout is active. `fleet rollout show` shows the latest.")
   if (rollout.state === "rolling_back" || rollout.state === "cancelling") {
     throw refusal("conflict", "The rollout is being cancelled or rolled back. Wait until that ends.")
   }
@@ -142,9 +144,16 @@ const skip = async (draft: Draft, given: string): Promise<void> => {
           .query("rolloutAccounts")
           .withIndex("by_rollout_account", (q) => q.eq("rolloutId", rollout._id).eq("accountId", accountId))
           .unique()
-  if (entry === null) throw refusal("not_found", "An account to skip is not part of the rollout. Show the rollout.")
+  if (entry === null)
+    throw refusal(
+      "not_found",
+      "An account to skip is not part of the rollout. `fleet rollout show --json` lists its accounts."
+    )
   if (!["waiting", "retrying", "underway", "failed"].includes(entry.state)) {
-    throw refusal("conflict", "An account to skip has already ended. Show the rollout.")
+    throw refusal(
+      "conflict",
+      "An account to skip has already ended: only accounts that failed or have not ended can be skipped."
+    )
   }
   await withdrawUntaken(draft, entry)
   await move(draft, entry, "skipped", { reason: entry.reason ?? "skipped by the operator" })
@@ -192,10 +201,13 @@ export const rollBackRollout = async (ctx: MutationCtx, isAll: boolean): Promise
   const draft = draftOf(ctx, await rolloutOf(ctx, undefined))
   const { rollout } = draft
   if (rollout.kind === "restart") {
-    throw refusal("invalid", "The latest rollout is a restart, which cannot be rolled back. Cancel it instead.")
+    throw refusal(
+      "invalid",
+      "The latest rollout is a restart, which cannot be rolled back. `fleet rollout cancel` ends it if it is active."
+    )
   }
   if (["rolling_back", "rolled_back", "cancelling"].includes(rollout.state)) {
-    throw refusal("conflict", `The rollout is ${rollout.state.replace("_", " ")}. Show it.`)
+    throw refusal("conflict", `The rollout is ${words(rollout.state)}. \`fleet rollout show\` shows it.`)
   }
   rollout.state = "rolling_back"
   rollout.rollbackFrom = isAll ? 0 : rollout.wave

@@ -25,10 +25,11 @@ export const fleetDelete = Command.make(
     const fleet = yield* Fleet
     const { id, name } = yield* fleet.account(account)
     const typed = yield* Option.match(yesDelete, { onNone: () => typedName(name), onSome: Effect.succeed })
-    if (typed.trim() !== name) return yield* endWith(1, `Nothing is deleted: the account's name is ${name}.`)
+    if (typed.trim() !== name)
+      return yield* endWith(1, `Nothing was deleted, because the account's name is ${JSON.stringify(name)}.`)
     yield* fleet.mutation(fleetFunctions.remove, Schema.Null, { accountId: id, name })
     yield* Console.error(
-      `${name} is being deleted: its tokens and members are gone, and the rest follows in the background. fleet list shows it until then.`
+      `${name} is being deleted: its tokens and members are gone, and the rest follows in the background. \`fleet list\` shows it until then.`
     )
   })
 ).pipe(

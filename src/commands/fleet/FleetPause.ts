@@ -18,7 +18,9 @@ export const fleetPause = Command.make(
     const fleet = yield* Fleet
     const { id, name } = yield* fleet.account(account)
     yield* fleet.mutation(fleetFunctions.pause, Schema.Null, { accountId: id, release })
-    yield* Console.error(`${name} is paused: no new turns start.`)
+    yield* Console.error(
+      `${name} is paused: no new turns start, and running turns ${release ? "are aborted" : "continue"}.`
+    )
   })
 ).pipe(Command.withDescription("Pause an account: no turn or heartbeat starts until it is resumed"))
 

@@ -14,7 +14,11 @@ const readFile = Effect.fnUntraced(function* (path: string) {
   const fileSystem = yield* FileSystem.FileSystem
   const text = yield* fileSystem
     .readFileString(path)
-    .pipe(Effect.catchTag("PlatformError", ({ message }) => endWith(1, `${path} cannot be read: ${message}`)))
+    .pipe(
+      Effect.catchTag("PlatformError", ({ reason }) =>
+        endWith(1, `${path} cannot be read (${reason._tag}). Name the account's file.`)
+      )
+    )
   const value = Result.try({
     try: (): unknown => readJson5(text),
     catch: (error) => (error instanceof Error ? error.message : String(error))
@@ -56,11 +60,15 @@ export const fleetProvision = Command.make(
       const plan = yield* fleet.mutation(fleetFunctions.provisionDryRun, ProvisioningPlan, { file })
       if (!apply) {
         yield* show(plan.changes, json, { isApplied: false })
-        if (plan.changes.length > 0) yield* Console.error("Nothing is changed yet. Add --apply to make these changes.")
+        const flags = plan.createsToken ? "--apply, and --token-file with a new file for the token," : "--apply"
+        if (plan.changes.length > 0) yield* Console.error(`Nothing was changed. Add ${flags} to make these changes.`)
         return
       }
       if (plan.createsToken && Option.isNone(tokenFile)) {
-        return yield* endWith(1, "A service token is created: name a new file for it with --token-file.")
+        return yield* endWith(
+          1,
+          "Nothing was changed. A service token would be created: name a new file for it with --token-file."
+        )
       }
       // The file exists before the token does, because the token cannot be read again.
       const secret = plan.createsToken ? yield* newSecretFile(Option.getOrElse(tokenFile, () => "")) : undefined
@@ -69,7 +77,10 @@ export const fleetProvision = Command.make(
       })
       if (serviceToken !== null) {
         if (secret === undefined) {
-          return yield* endWith(1, "A service token was created in the meantime. Revoke it, and provision again.")
+          return yield* endWith(
+            1,
+            "A service token was created, but no file was given for it. Revoke it, and provision again."
+          )
         }
         yield* secret.write(Redacted.value(serviceToken))
       }

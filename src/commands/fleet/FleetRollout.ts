@@ -39,18 +39,19 @@ const OUTAGE_CALLS = 60
 /** States that an operator should know of. */
 const notable = new Set(["failed", "left_out", "skipped", "rollback_failed"])
 
-const printRollout = Effect.fnUntraced(function* (rollout: Rollout, json: boolean) {
+/** Prints the rollout; with or without its log. */
+const printRollout = Effect.fnUntraced(function* (rollout: Rollout, json: boolean, hasLog: boolean) {
   const accounts = yield* accountsOf(rollout)
   if (json) return yield* printJson({ ...rollout, accounts })
   const listed = accounts.filter(({ state }) => notable.has(state))
   const table = rolloutAccountTable(listed)
-  yield* print([describeProgress(rollout), ...(table === "" ? [] : ["", table])].join("\n"))
+  yield* print([describeProgress(rollout, hasLog), ...(table === "" ? [] : ["", table])].join("\n"))
   const next = nextCommand(rollout)
   if (next !== null) yield* Console.error(next)
 })
 
 /**
- * Prints each change of the latest rollout until it ends or stops, then the whole. Ends with exit code 1 if it did not
+ * Prints each change of the latest rollout until it ends or stops, then its waves and failed accounts. Ends with exit code 1 if it did not
  * end as done or rolled back.
  */
 export const followRollout = Effect.fnUntraced(function* (json: boolean) {
@@ -73,7 +74,7 @@ export const followRollout = Effect.fnUntraced(function* (json: boolean) {
     untilStopped
   )
   if (last === undefined) return
-  yield* printRollout(last, json)
+  yield* printRollout(last, json, false)
   if (last.state !== "done" && last.state !== "rolled_back") return yield* endWith(1)
 })
 
@@ -86,7 +87,7 @@ const show = Command.make(
   "show",
   { follow, json: jsonFlag },
   Effect.fn(function* ({ follow, json }) {
-    yield* follow ? followRollout(json) : Effect.flatMap(current, (rollout) => printRollout(rollout, json))
+    yield* follow ? followRollout(json) : Effect.flatMap(current, (rollout) => printRollout(rollout, json, true))
   })
 ).pipe(
   Command.withDescription("Show the latest upgrade or restart in waves: its waves, log, and accounts that failed"),

@@ -52,6 +52,10 @@ interface Flags {
 }
 
 const MAX_ACCOUNTS = 100_000
+
+/** The limits of the control plane, in minutes. */
+const [MIN_DEADLINE, MAX_MINUTES] = [0.02, 1_440]
+
 const Started = Schema.Struct({ rolloutId: Schema.String })
 
 /** Prints the waves and, with `--apply`, starts the rollout. */
@@ -59,17 +63,24 @@ const rollOut = Effect.fnUntraced(function* (target: RolloutTarget, given: Flags
   const fleet = yield* Fleet
   const sizes = parseWaves(given.waves)
   if (Result.isFailure(sizes)) return yield* endWith(64, sizes.failure)
+  if (!(given.deadline >= MIN_DEADLINE && given.deadline <= MAX_MINUTES)) {
+    return yield* endWith(64, `--deadline is ${given.deadline}: set it to ${MIN_DEADLINE} to ${MAX_MINUTES} minutes.`)
+  }
+  if (!(given.observe >= 0 && given.observe <= MAX_MINUTES)) {
+    return yield* endWith(64, `--observe is ${given.observe}: set it to 0 to ${MAX_MINUTES} minutes.`)
+  }
   const idsOf = (names: ReadonlyArray<string>) =>
     Effect.forEach(names, (name) => Effect.map(fleet.account(name), ({ id }) => id))
   const [named, first] = [yield* idsOf(given.account), yield* idsOf(given.first)]
   const { accounts } = yield* fleet.accounts({}, { after: 0, limit: MAX_ACCOUNTS })
   const plan = planWaves(selectAccounts(accounts, named, first), target, sizes.success)
+  const none = `There is no account to ${target.kind}.`
   if (!given.apply) {
     if (given.json) return yield* printJson({ ...target, ...plan, rolloutId: null })
     yield* print(describePlan(target, plan))
-    return yield* Console.error("Nothing was changed. Add --apply to start it.")
+    return yield* Console.error(plan.waves.length === 0 ? none : "Nothing was changed. Add --apply to start it.")
   }
-  if (plan.waves.length === 0) return yield* endWith(1, describePlan(target, plan), "There is no account to ask.")
+  if (plan.waves.length === 0) return yield* endWith(1, describePlan(target, plan), none)
   const shared = {
     waves: plan.waves.map((wave) => wave.map(({ id }) => id)),
     deadlineMs: Duration.toMillis(Duration.minutes(given.deadline)),

@@ -75,7 +75,7 @@ export const describeAccount = (details: AccountDetails, now: number): string =>
     `state       ${stateOf(account)}`,
     `created     ${minute(account.createdAt)} UTC`,
     `due         ${account.oldestDueAt === null ? "nothing" : `since ${ago(account.oldestDueAt)}`}`,
-    `dead        ${deadLettersText(account.deadLetters)} notifications`,
+    `dead        ${deadLettersText(account.deadLetters)} dead letters`,
     `today       ${whole(weightedTokens)} price-weighted tokens, ${costText({ cost, unpricedTokens: weightedTokens })}`,
     `time zone   ${settings.timeZone}`,
     `sessions    one per ${settings.sessionScope}`,

@@ -106,11 +106,29 @@ const pathText = (path: ReadonlyArray<unknown>): string =>
     ""
   )
 
+const typeNames: Readonly<Record<string, string>> = {
+  number: "a number",
+  string: "a text",
+  boolean: "true or false",
+  object: "an object",
+  array: "a list"
+}
+
+/** `must be "day", "month" or "lifetime"` for what a schema expects, e.g. `Expected "day" | "month" | "lifetime"`. */
+const messageText = (message: string): string => {
+  if (!message.startsWith("Expected ")) return message
+  const options = message
+    .slice("Expected ".length)
+    .split(" | ")
+    .map((option) => typeNames[option] ?? option)
+  return `must be ${[options.slice(0, -1).join(", "), ...options.slice(-1)].filter((part) => part !== "").join(" or ")}`
+}
+
 /** The value as an account's file, or each problem with its field and the fix. */
 export const readAccountFile = (value: unknown): Result.Result<AccountFile, ReadonlyArray<string>> =>
   Result.mapError(decode(value), ({ issue }) =>
     issuesOf(issue).issues.map(({ message, path = [] }) => {
       const field = pathText(path.map((part) => (typeof part === "object" ? part.key : part)))
-      return `${field === "" ? "the file" : field} ${message.replace(/^Expected /, "must be ")}`
+      return `${field === "" ? "the file" : field} ${messageText(message)}`
     })
   )

@@ -103,8 +103,8 @@ export const rolloutAccountTable = (accounts: ReadonlyArray<RolloutAccount>): st
   )
 }
 
-/** The rollout, a line for each wave, and its log. */
-export const describeProgress = (rollout: Rollout): string => {
+/** The rollout, a line for each wave, and its log if that is wanted. */
+export const describeProgress = (rollout: Rollout, hasLog: boolean): string => {
   const { log, state, waves } = rollout
   const used = accountStates.filter((each) => waves.some(({ counts }) => counts[each] > 0))
   const table = textTable(
@@ -115,5 +115,7 @@ export const describeProgress = (rollout: Rollout): string => {
       ...used.map((each) => (counts[each] === 0 ? "-" : String(counts[each])))
     ])
   )
-  return [`${describeRollout(rollout)}: ${words(state)}`, table, "", ...log.map(logLine)].join("\n")
+  return [`${describeRollout(rollout)}: ${words(state)}`, table, ...(hasLog ? ["", ...log.map(logLine)] : [])].join(
+    "\n"
+  )
 }

@@ -109,6 +109,8 @@ export const describePlan = (target: RolloutTarget, { inNoWave, leftOut, waves }
       const those = leftOut.filter((each) => each.reason === reason)
       return `left out, ${reason}: ${those.length} (${namesOf(those)})`
     }),
-    ...(inNoWave.length === 0 ? [] : [`in no wave: ${inNoWave.length} (${namesOf(inNoWave)})`])
+    ...(inNoWave.length === 0
+      ? []
+      : [`in no wave: ${inNoWave.length} (${namesOf(inNoWave)}). End --waves with 100% to include them`])
   ].join("\n")
 }

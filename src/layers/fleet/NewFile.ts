@@ -7,7 +7,12 @@ import type { Scope } from "effect/Scope"
 export class FileUnwritable extends Schema.TaggedError<FileUnwritable>()("FileUnwritable", { detail: Schema.String }) {}
 
 const unwritable = (path: string) => (error: PlatformError.PlatformError) =>
-  new FileUnwritable({ detail: `${path} cannot be written: ${error.message}. Choose another path.` })
+  new FileUnwritable({
+    detail:
+      error.reason._tag === "AlreadyExists"
+        ? `${path} exists already. Choose a new path.`
+        : `${path} cannot be written (${error.reason._tag}). Choose another path.`
+  })
 
 const encoder = new TextEncoder()
 

@@ -44,7 +44,7 @@ const rollout: Rollout = {
 describe("a rollout in words", () => {
   it("has a line for each wave with the states that occur, and the log", () => {
     assert.strictEqual(
-      describeProgress(rollout),
+      describeProgress(rollout, true),
       [
         "upgrade to runtime 1.1.0: stopped",
         "WAVE  ACCOUNTS  WAITING  UNDERWAY  DONE  FAILED",
