@@ -1,7 +1,7 @@
 import { Clock, Console, Effect, Option, Schedule, Schema } from "effect"
 import { Command, Flag } from "effect/cli"
 import { statusScreen } from "../domain/observability/StatusScreen.ts"
-import { paintFor } from "../layers/host/Terminal.ts"
+import { paintFor, wrapForTerminal } from "../layers/host/Terminal.ts"
 import { endWith } from "./EndedWith.ts"
 import { askRuntime, RuntimeUnavailable, urlFlag } from "./LocalEndpoint.ts"
 import { asScreen } from "./Print.ts"
@@ -19,7 +19,10 @@ const look = Effect.fnUntraced(function* (url: Option.Option<string>, json: bool
       detail: "The server at that address is not a runtime of this version. Correct HEALTH_PORT or --url."
     })
   const { isHealthy } = screen
-  return { isHealthy, text: json ? JSON.stringify(health, null, 2) : screen.text(paintFor(process.stdout)) }
+  return {
+    isHealthy,
+    text: json ? JSON.stringify(health, null, 2) : wrapForTerminal(screen.text(paintFor(process.stdout)))
+  }
 })
 
 /** `status`: the state of the runtime on this machine, on one screen. */

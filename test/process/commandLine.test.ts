@@ -136,7 +136,7 @@ describe("the command line", () => {
       const screen = yield* runIn(env, "status")
       assert.strictEqual(screen.code, 0)
       assert.match(screen.out, /^status +healthy, ready, up /m)
-      assert.match(screen.out, /^push +connected$/m)
+      assert.match(screen.out, /^control plane +push connected$/m)
       assert.match(screen.out, /^running turns +0 of 8$/m)
       assert.notInclude(screen.out, ansi)
       const json = yield* runIn({}, "status", "--json", "--url", runtime.url)

@@ -63,7 +63,7 @@ export const fleetList = Command.make(
       "SEEN is the time since a runtime's last report, DUE since the oldest due notification.",
       "DEAD counts dead letters, FAIL failures in a row.",
       "TODAY is the share of the daily budget, or the price-weighted tokens."
-    ].join("\n  ")
+    ].join(" ")
   ),
   Command.withShortDescription("List the accounts of the deployment"),
   Command.withExamples([

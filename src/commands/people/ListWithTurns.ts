@@ -3,6 +3,7 @@ import { Clock, Console, Effect, Stream } from "effect"
 import { Flag } from "effect/cli"
 import { turnTable } from "../../domain/people/RunningTurns.ts"
 import type { RunningTurn } from "../../domain/people/RunningTurns.ts"
+import { cutToWidth } from "../../domain/text/TerminalWidth.ts"
 import type { PersonFailure } from "../../layers/people/PersonClient.ts"
 import { Redactor } from "../../layers/secrets/Redactor.ts"
 import { People } from "../../services/People.ts"
@@ -68,7 +69,7 @@ const continually = Effect.fnUntraced(function* <A>(list: List<A>, isJson: boole
   const seen = isTerminal ? Stream.map(Stream.zipLatest(changes, Stream.tick(TICK)), ([both]) => both) : changes
   yield* Stream.runForEach(seen, ([rows, working]) =>
     Effect.flatMap(rows.length === 0 ? Effect.succeed(list.none) : textOf(list, rows, working), (text) =>
-      Console.log(asScreen(redact(text)))
+      Console.log(asScreen(isTerminal ? cutToWidth(redact(text), process.stdout.columns) : redact(text)))
     )
   )
 })

@@ -48,7 +48,9 @@ const create = Command.make(
     })
     yield* print(taskId)
     yield* warnOfUnknownMentions(`${title} ${Option.getOrElse(description, () => "")}`)
-    yield* Console.error(`To see what the agents do, run thread ${taskId} --follow. To write to them, run post.`)
+    yield* Console.error(
+      `To see what the agents do, run \`thread ${taskId} --follow\`. To write to them, run \`post ${taskId} <text>\`.`
+    )
   })
 ).pipe(
   Command.withDescription("Create a task, and print its id"),

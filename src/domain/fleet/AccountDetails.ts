@@ -3,6 +3,7 @@ import { Schema } from "effect"
 import { DeadLetter, deadLetterTable } from "../delivery/DeadLetter.ts"
 import { showSpan } from "../observability/StatusScreen.ts"
 import { minute } from "../people/PersonViews.ts"
+import { singleLine } from "../text/Text.ts"
 import { textTable } from "../text/TextTable.ts"
 import { Budget, budgetTables, costText, Held, whole } from "../usage/UsageReport.ts"
 import { deadLettersText, FleetAccount, stateOf } from "./FleetAccount.ts"
@@ -86,18 +87,20 @@ export const describeAccount = (details: AccountDetails, now: number): string =>
     ...section(
       "Runtimes",
       textTable(
-        ["RUNTIME", "STATUS", "VERSION", "OPENCLAW", "SEEN", "FAIL", "LAST COMMAND", "REASONS"],
-        account.runtimes.map(({ failuresInARow, lastPulseAt, reasons, runtimeId, status, versions }) => [
+        ["RUNTIME", "STATUS", "VERSION", "OPENCLAW", "SEEN", "FAIL", "LAST COMMAND"],
+        account.runtimes.map(({ failuresInARow, lastPulseAt, runtimeId, status, versions }) => [
           runtimeId,
           status,
           versions.runtime,
           versions.openclaw ?? "-",
           ago(lastPulseAt),
           failuresInARow === null ? "-" : String(failuresInARow),
-          commandText(lastCommandOf(runtimeId)),
-          reasons.join("; ") || "-"
+          commandText(lastCommandOf(runtimeId))
         ])
       )
+    ),
+    ...account.runtimes.flatMap(({ reasons, runtimeId, status }) =>
+      reasons.map((reason) => `${runtimeId} is ${status}: ${singleLine(reason)}`)
     ),
     ...section(
       "Agents",

@@ -1,6 +1,7 @@
 import { Effect } from "effect"
 import { paintIf } from "../../domain/text/TerminalColor.ts"
 import type { Paint } from "../../domain/text/TerminalColor.ts"
+import { wrapToWidth } from "../../domain/text/TerminalWidth.ts"
 
 /**
  * Paints text for this output: only if it is a terminal. As on no-color.org, NO_COLOR with any value but the empty one
@@ -8,6 +9,12 @@ import type { Paint } from "../../domain/text/TerminalColor.ts"
  */
 export const paintFor = (output: { readonly isTTY?: boolean }): Paint =>
   paintIf(output.isTTY === true && (process.env["NO_COLOR"] ?? "") === "")
+
+/** Breaks long lines of text for standard output between words: only if it is a terminal. */
+export const wrapForTerminal = (text: string, isForCopying: (line: string) => boolean = () => false): string => {
+  const { columns, isTTY } = process.stdout
+  return isTTY === true ? wrapToWidth(text, columns, isForCopying) : text
+}
 
 /**
  * Waits until standard output has taken everything that was printed, or its reader is gone. A process that exits
