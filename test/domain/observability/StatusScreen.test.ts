@@ -130,7 +130,7 @@ describe("a table", () => {
           ["x", ""]
         ]
       ).split("\n"),
-      ["id      what", "longer  a b", "x"]
+      ["ID      WHAT", "longer  a b", "x"]
     )
   })
 

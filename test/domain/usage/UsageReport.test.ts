@@ -18,13 +18,13 @@ describe("the tables of budgets", () => {
     ]
     assert.strictEqual(
       budgetTables({ budgets, held }),
-      `budget of  period    used                 share  ends                  effect
+      `BUDGET OF  PERIOD    USED                 SHARE  ENDS                  EFFECT
 account    day       799 of 1,000 tokens  79 %   2026-03-08T00:00:00Z
 account    day       800 of 1,000 tokens  80 %   2026-03-08T00:00:00Z  heartbeats and updates wait
 account    day       900 of 1,000 tokens  90 %   2026-03-08T00:00:00Z  work that agents started waits
 agent qa   lifetime  $5.50 of $5.00       110 %  never                 all work waits
 
-held  task     until                 reason
+HELD  TASK     UNTIL                 REASON
 qa    Fix it   the budget is raised  100 % of it is used
 lead  Plan it  2026-03-08T00:00:00Z  90 % of it is used`
     )
