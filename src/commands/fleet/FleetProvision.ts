@@ -92,7 +92,12 @@ export const fleetProvision = Command.make(
     Effect.catchTag("FileUnwritable", ({ detail }) => endWith(1, detail))
   )
 ).pipe(
-  Command.withDescription("Make an account agree with a file: lists the changes, and makes them with --apply"),
+  Command.withDescription(
+    [
+      "Make an account agree with a file: lists the changes, and makes them with --apply. A minimal file:",
+      '{ key: "acme", name: "Acme", members: [{ tokenIdentifier: "https://login.example.com|pat", name: "Pat", role: "owner" }] }'
+    ].join(" ")
+  ),
   Command.withShortDescription("Create or change an account from a file"),
   Command.withExamples([
     { command: "mission-control-runtime fleet provision acme.json5", description: "What would change" },
