@@ -4,8 +4,8 @@ import { refusal } from "../model/access/refusal.ts"
 import { bounded } from "../model/database/bounded.ts"
 import { personOrigin } from "../model/notifications/origin.ts"
 import { taskOf } from "../model/tasks/taskView.ts"
-import { maxMessageLength, messageView, postMessage } from "../model/threads/messages.ts"
-import { threadOf } from "../model/threads/thread.ts"
+import { maxMessageLength, messageView, postMessage, toMessageView } from "../model/threads/messages.ts"
+import { lastMessages } from "../model/threads/thread.ts"
 
 /**
  * Posts a message in a task's thread. For members. Reads the task, its subscriptions, and the subscribed and mentioned
@@ -24,13 +24,16 @@ export const post = memberMutation({
   }
 })
 
-/** The last messages of a task's thread, oldest first. For members. Reads the task and the messages. */
+/**
+ * The last messages of a task's thread, oldest first, each with the model that wrote it if it is a reply and the gateway
+ * named the model. For members. Reads the task and the messages.
+ */
 export const list = memberQuery({
   args: { taskId: v.string(), limit: v.optional(v.number()) },
-  returns: v.array(messageView),
+  returns: v.array(v.object({ ...messageView.fields, model: v.union(v.string(), v.null()) })),
   handler: async (ctx, { taskId, limit }) => {
     const task = await taskOf(ctx, ctx.accountId, taskId)
-    const count = bounded(limit, 100, 200)
-    return await threadOf(ctx, task._id, count, 4_000_000, { messageLength: maxMessageLength })
+    const messages = await lastMessages(ctx, task._id, bounded(limit, 100, 200), 4_000_000)
+    return messages.map((message) => ({ ...toMessageView(message, maxMessageLength), model: message.model ?? null }))
   }
 })

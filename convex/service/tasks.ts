@@ -35,7 +35,7 @@ export const load = serviceQuery({
     const task = await taskOf(ctx, ctx.accountId, taskId)
     return {
       task: await toTaskView(ctx, task),
-      thread: await threadOf(ctx, task._id, bounded(messageLimit, defaultThread, maxThread), threadBudget, { since })
+      thread: await threadOf(ctx, task._id, bounded(messageLimit, defaultThread, maxThread), threadBudget, since)
     }
   }
 })
@@ -121,7 +121,7 @@ export const thread = serviceQuery({
     const task = await taskOf(ctx, ctx.accountId, taskId)
     return {
       taskId: task._id,
-      thread: await threadOf(ctx, task._id, bounded(limit, defaultThread, maxThread), threadBudget, { since })
+      thread: await threadOf(ctx, task._id, bounded(limit, defaultThread, maxThread), threadBudget, since)
     }
   }
 })

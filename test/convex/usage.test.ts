@@ -56,6 +56,17 @@ const assigned = async () => {
 }
 
 describe("usage", () => {
+  it("names the model that answered in the reply, which people see in the thread", async () => {
+    const { plane, run, taskId } = await assigned()
+    await plane.post(taskId, "How far are you?")
+    await complete(plane, run, { outcome: "replied", reply: "Done.", usage })
+    const thread = await plane.thread(taskId)
+    expect(thread.map(({ content, model: named }) => [content, named])).toEqual([
+      ["How far are you?", null],
+      ["Done.", model]
+    ])
+  })
+
   it.each([
     ["completed", (plane: Plane, run: any) => complete(plane, run, { outcome: "replied", reply: "Done.", usage })],
     ["failed", (plane: Plane, run: any) => fail(plane, run, { usage })],
