@@ -106,13 +106,16 @@ export const makeBundle = async (): Promise<Bundle> => {
   chmodSync(entry, 0o755)
   writeFileSync(join(dist, "LICENSES.txt"), licencesOf(chunks.values()))
 
-  const commandLine = [...chunks.values()].find(({ modules }) => join(root, "src/CommandLine.ts") in modules)
-  const settings = [...chunks.values()].find(({ modules }) => join(root, "src/layers/Config.ts") in modules)
-  if (commandLine === undefined || settings === undefined) throw new Error("the bundle lacks the command line")
-  if (!existsSync(join(dist, dirname(settings.fileName), "../../docs/runtime/AGENTS.md"))) {
-    throw new Error(`${settings.fileName} does not find docs/runtime`)
+  const chunkOf = (source: string): string => {
+    const found = [...chunks.values()].find(({ modules }) => join(root, source) in modules)
+    if (found === undefined) throw new Error(`the bundle lacks ${source}`)
+    return found.fileName
   }
-  const eager = closureOf(chunks, [ENTRY, commandLine.fileName])
+  const settings = chunkOf("src/layers/Config.ts")
+  if (!existsSync(join(dist, dirname(settings), "../../docs/runtime/AGENTS.md"))) {
+    throw new Error(`${settings} does not find docs/runtime`)
+  }
+  const eager = closureOf(chunks, [ENTRY, chunkOf("src/Start.ts"), chunkOf("src/MainProgram.ts")])
   const lazy = [...chunks.keys()].filter((name) => !eager.has(name))
   const bytes = (names: Iterable<string>): number =>
     [...names].reduce((sum, name) => sum + Buffer.byteLength(chunks.get(name)!.code), 0)
