@@ -11,10 +11,10 @@ const ENTRY = "main.js"
 
 /**
  * How the kernel starts the bundle, and the only place that names its flags. The optimising compiler takes 10 MB for
- * undici's WebAssembly without a benefit for an idle runtime. 4 MB for young objects need half the
- * collections of 2 MB under load and no more memory when idle; 8 MB keep 3 MB more.
+ * undici's WebAssembly without a benefit for an idle runtime. 2 MB for young objects cost no more processor time than
+ * 4 MB, which keep 3 MB more when idle; 1 MB saves 2 MB more and costs 8 % more processor time.
  */
-export const HASHBANG = "#!/usr/bin/env -S node --liftoff-only --max-semi-space-size=4\n"
+export const HASHBANG = "#!/usr/bin/env -S node --liftoff-only --max-semi-space-size=2\n"
 
 /** What the bundle consists of. */
 export type Bundle = {
