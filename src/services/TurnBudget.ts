@@ -9,6 +9,12 @@ import type { Spending } from "../domain/usage/Spending.ts"
 import type { ToolInterruption } from "./AgentTools.ts"
 import type { ControlPlane } from "./ControlPlane.ts"
 
+/**
+ * How long a request stays open after its budget is used up: if the model called one of the runtime's tools, the answer
+ * arrives in this time, and the work is not lost.
+ */
+const ANSWER_WAIT = "2 seconds"
+
 /** The turn got no more. */
 export interface NoMore {
   readonly refusal: BudgetRefusal
@@ -63,7 +69,7 @@ export const makeTurnBudget = Effect.fnUntraced(function* (
   )
 
   const usedUp: TurnBudget["usedUp"] = Effect.flatMap(checkCall, (noMore) =>
-    noMore?.isUsedUp === true ? Effect.succeed(noMore.refusal) : usedUp
+    noMore?.isUsedUp === true ? Effect.delay(Effect.succeed(noMore.refusal), ANSWER_WAIT) : usedUp
   )
 
   const budget: TurnBudget = { check, onModelCall, usedUp }
