@@ -1,24 +1,13 @@
 import { v } from "convex/values"
 import { managerMutation, memberMutation, memberQuery } from "../model/access/personFunctions.ts"
 import { accountOf, activeAgents, agentOf, flagsOf, flagSet, toAgentRef } from "../model/agents/agents.ts"
-import { addAgent, changeAgent, removeAgent } from "../model/agents/roster.ts"
+import { addAgent, agentSettings, changeAgent, removeAgent } from "../model/agents/roster.ts"
 import { pausesOf } from "../model/queue/pauses.ts"
 import { pause as pauseIt, resume as resumeIt } from "../model/queue/pausing.ts"
 import { watch as watchRuns } from "../model/runs/progress.ts"
 import { isOnline } from "../model/runtimes/runtimes.ts"
-import { flagSettings } from "../tables/accounts.ts"
 
-const fields = {
-  role: v.optional(v.string()),
-  isOrchestrator: v.optional(v.boolean()),
-  flags: v.optional(flagSettings),
-  heartbeat: v.optional(v.union(v.number(), v.string())),
-  model: v.optional(v.union(v.string(), v.null())),
-  soul: v.optional(v.string()),
-  identity: v.optional(v.string()),
-  userText: v.optional(v.string()),
-  skillIds: v.optional(v.array(v.string()))
-}
+const fields = { ...agentSettings.fields, skillIds: v.optional(v.array(v.string())) }
 
 /**
  * The roster with presence: an agent is online while a runtime of the account is. For members. Reads two rows per agent

@@ -23,6 +23,18 @@ const modules = Object.fromEntries(
 /** A function's arguments without the token, which the account under test adds. */
 type Bare<F extends FunctionReference<any>> = Omit<FunctionArgs<F>, "accountId" | "serviceToken">
 export type ClaimArgs = Bare<typeof api.service.notifications.claim>
+/** A claim of deliveries only, by a process that holds no lease. */
+export const plainClaim = {
+  protocol: PROTOCOL,
+  limit: 8,
+  heartbeatLimit: 0,
+  leaseMs: 90_000,
+  maxAttempts: 8,
+  maxTurns: 40,
+  held: [],
+  abandoned: [],
+  recoverUnnamed: false
+}
 export type ClaimAnswer = FunctionReturnType<typeof api.service.notifications.claim>
 export type Run = ClaimAnswer["runs"][number]
 export type DeliveryContext = Extract<Run, { kind: "notification"; context: unknown }>["context"]
@@ -87,18 +99,10 @@ export const seededPlane = async (settings: { readonly sessionScope?: "agent" | 
   /** Claims with the next number and without naming leases. Claims heartbeats only on request. */
   const claim = (more: Partial<ClaimArgs> = {}) =>
     mutate(api.service.notifications.claim, {
-      protocol: PROTOCOL,
+      ...plainClaim,
       runtimeId: "r1",
       bootId: "b1",
       number: (claims += 1),
-      limit: 8,
-      heartbeatLimit: 0,
-      leaseMs: 90_000,
-      maxAttempts: 8,
-      maxTurns: 40,
-      held: [],
-      abandoned: [],
-      recoverUnnamed: false,
       ...more
     })
   const leased = new Map<string, Array<NamedLease>>()

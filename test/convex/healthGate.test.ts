@@ -1,8 +1,7 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest"
 import { api } from "../../convex/_generated/api.js"
 import { moreFailures } from "../../convex/model/fleet/healthGate.ts"
-import { PROTOCOL } from "../../src/domain/shared/Protocol.ts"
-import { fenceOf, only, settings, spent } from "./controlPlane.ts"
+import { fenceOf, only, plainClaim, settings, spent } from "./controlPlane.ts"
 import { type FleetInWaves, fleetOf, minute, waves } from "./fleetInWaves.ts"
 import { ownerOf } from "./fleetPlane.ts"
 
@@ -29,17 +28,9 @@ const workingFleet = async () => {
     const task = { accountId, title: "T", assigneeIds: [agentId] }
     await plane.call(api.app.tasks.create, task, asOwner)
     const { runs } = await plane.call(api.service.notifications.claim, {
+      ...plainClaim,
       ...runtime.process,
-      protocol: PROTOCOL,
-      number: (claims += 1),
-      limit: 8,
-      heartbeatLimit: 0,
-      leaseMs: 90_000,
-      maxAttempts: 8,
-      maxTurns: 40,
-      held: [],
-      abandoned: [],
-      recoverUnnamed: false
+      number: (claims += 1)
     })
     const call = { ...runtime.tenant, ...fenceOf(only(runs)), usage: spent(10) }
     if (end === "succeeds") {

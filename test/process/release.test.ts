@@ -1,5 +1,5 @@
 import { execFileSync, spawnSync } from "node:child_process"
-/** A release of this working tree, in a repository of its own. */
+/** A release of this working tree, in a separate repository. */
 import { createHash } from "node:crypto"
 import { copyFileSync, globSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"

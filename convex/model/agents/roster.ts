@@ -4,6 +4,7 @@ import { needsAssignee } from "../../../src/domain/shared/TaskStatus.ts"
 import { internal } from "../../_generated/api.js"
 import type { Doc, Id } from "../../_generated/dataModel.js"
 import type { MutationCtx } from "../../_generated/server.js"
+import { flagSettings } from "../../tables/accounts.ts"
 import { type Actor, actor } from "../../tables/actor.ts"
 import { ownRow } from "../access/ownRow.ts"
 import { refusal } from "../access/refusal.ts"
@@ -37,17 +38,21 @@ export const bumpRoster = async (ctx: MutationCtx, accountId: Id<"accounts">): P
   await ctx.db.patch("accounts", accountId, { rosterRevision: account.rosterRevision + 1 })
 }
 
-/** The fields of an agent that people set. An absent field keeps its value, or gets the default in a new agent. */
-export interface AgentFields {
+/** What an account sets of an agent. An absent field keeps its value, or gets the default in a new agent. */
+export const agentSettings = v.object({
+  role: v.optional(v.string()),
+  isOrchestrator: v.optional(v.boolean()),
+  flags: v.optional(flagSettings),
+  heartbeat: v.optional(v.union(v.number(), v.string())),
+  model: v.optional(v.union(v.string(), v.null())),
+  soul: v.optional(v.string()),
+  identity: v.optional(v.string()),
+  userText: v.optional(v.string())
+})
+
+/** The same, with a changed name and with skills. */
+export interface AgentFields extends Infer<typeof agentSettings> {
   readonly name?: string
-  readonly role?: string
-  readonly isOrchestrator?: boolean
-  readonly flags?: Doc<"agents">["flags"]
-  readonly heartbeat?: number | string
-  readonly model?: string | null
-  readonly soul?: string
-  readonly identity?: string
-  readonly userText?: string
   readonly skillIds?: ReadonlyArray<string>
 }
 

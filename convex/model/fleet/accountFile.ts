@@ -1,9 +1,10 @@
 import { type Infer, v } from "convex/values"
-import { flagSettings, role } from "../../tables/accounts.ts"
+import { role } from "../../tables/accounts.ts"
 import { policedTool, policyEffect } from "../../tables/approvals.ts"
 import { budgetPeriod, budgetUnit } from "../../tables/budgets.ts"
 import { refusal } from "../access/refusal.ts"
 import { accountSettings } from "../accounts/accounts.ts"
+import { agentSettings } from "../agents/roster.ts"
 
 /**
  * What an operator's file says about an account. It is complete for what it names: anything that it leaves out stays as
@@ -17,22 +18,7 @@ export const accountFile = v.object({
   ...accountSettings.fields,
   name: v.string(),
   members: v.optional(v.array(v.object({ tokenIdentifier: v.string(), name: v.string(), role }))),
-  agents: v.optional(
-    v.array(
-      v.object({
-        slug: v.string(),
-        name: v.string(),
-        role: v.optional(v.string()),
-        isOrchestrator: v.optional(v.boolean()),
-        flags: v.optional(flagSettings),
-        heartbeat: v.optional(v.union(v.number(), v.string())),
-        model: v.optional(v.union(v.string(), v.null())),
-        soul: v.optional(v.string()),
-        identity: v.optional(v.string()),
-        userText: v.optional(v.string())
-      })
-    )
-  ),
+  agents: v.optional(v.array(v.object({ slug: v.string(), name: v.string(), ...agentSettings.fields }))),
   /** Without `agent`, which is a slug, the account's own. */
   budgets: v.optional(
     v.array(v.object({ agent: v.optional(v.string()), period: budgetPeriod, unit: budgetUnit, limit: v.number() }))

@@ -38,7 +38,7 @@ const details: AccountDetails = {
 }
 
 describe("an account in detail", () => {
-  it("has each reason of a runtime on a line of its own", () => {
+  it("has a separate line for each reason of a runtime", () => {
     assert.deepStrictEqual(describeAccount(details, 90_000).split("\n").slice(-6), [
       "",
       "Runtimes",
