@@ -88,8 +88,9 @@ export const openGatewaySocket = Effect.fnUntraced(function* (
   const { write } = yield* socket.writer
   const asked = new Map<string, Deferred.Deferred<AnswerFrame>>()
   const noteAnswer = (frame: Frame) => {
-    const waiting = frame.type === "res" ? asked.get(frame.id) : undefined
-    if (frame.type === "res" && waiting !== undefined) Deferred.doneUnsafe(waiting, Effect.succeed(frame))
+    if (frame.type !== "res") return
+    const waiting = asked.get(frame.id)
+    if (waiting !== undefined) Deferred.doneUnsafe(waiting, Effect.succeed(frame))
   }
   const next = Effect.mapError(pull, lost).pipe(
     Effect.map(framesOf),
